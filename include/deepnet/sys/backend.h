@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * deepnet/sys/backend.h: what a backend implements. A backend is one const table of functions;
+ * op kinds, their arguments and operands are defined here, and kernels/ref is their meaning in
+ * code. Every op is created once (shapes known: accept or decline, say the scratch) and then run
+ * many times (pointers only). C99 and C++11 clean. */
+#ifndef DEEPNET_SYS_BACKEND_H
+#define DEEPNET_SYS_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deepnet/status.h"
+
+DN_BEGIN_DECLS
+
+#define DN_MAX_AXES 32    /* axes of a blob, as in Caffe */
+#define DN_MAX_OPERANDS 16 /* inputs, and outputs, of one op */
+#define DN_MAX_SPATIAL 6  /* spatial axes of a convolution or pooling */
+#define DN_MAX_STRIDED 8  /* axes of a strided copy or reduction */
+#define DN_MAX_COEFF 8    /* inputs of one eltwise op */
+
+/* Element types. F32 unless the net says otherwise; F64 nets run on `ref` alone. */
+enum { DN_F32 = 0, DN_F64 = 1, DN_BF16 = 2, DN_I32 = 3, DN_I64 = 4, DN_U8 = 5 };
+
+/* Row-major, last axis fastest. axes 0: one element. */
+typedef struct dn_shape {
+    int32_t axes;
+    int32_t reserved;
+    int64_t dim[DN_MAX_AXES];
+} dn_shape;
+
+enum { DN_LAYOUT_PLAIN = 0, DN_LAYOUT_NHWC = 1 };
+
+/* What op_create knows of an operand. dtype -1: the operand is absent (an optional one). */
+typedef struct dn_operand {
+    int32_t dtype;
+    int32_t layout;
+    dn_shape shape;
+} dn_operand;
+
+/* ---- op kinds ------------------------------------------------------------------------------
+ * Numbers are frozen; the list only grows. After each kind: inputs -> outputs, [optional].
+ * "T" is the net's type (F32 or F64); masks are U8 or I32; random state is I64[2]: {seed, step}.
+ * Views (outer, dim, inner) mean element [o, d, i] at (o * dim + d) * inner + i. */
+enum {
+    DN_OP_FILL = 1,              /* -> y */
+    DN_OP_RANDOM = 2,            /* state -> y */
+    DN_OP_COPY = 3,              /* x -> y */
+    DN_OP_UNARY = 4,             /* x -> y */
+    DN_OP_UNARY_BWD = 5,         /* [x], [y], dy -> dx */
+    DN_OP_ELTWISE = 6,           /* x0 .. xn -> y, [mask I32] */
+    DN_OP_SELECT = 7,            /* dy, mask I32 -> dx */
+    DN_OP_BCAST = 8,             /* x, s, [t] -> y */
+    DN_OP_REDUCE = 9,            /* x, [x2] -> y */
+    DN_OP_GEMM = 10,             /* a, b, [bias] -> c */
+    DN_OP_CONV = 11,             /* x, w, [b] -> y */
+    DN_OP_CONV_BWD_DATA = 12,    /* dy, w, [b] -> dx */
+    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy -> dw, [db] */
+    DN_OP_IM2COL = 14,           /* x -> columns */
+    DN_OP_COL2IM = 15,           /* columns -> x */
+    DN_OP_POOL = 16,             /* x, [state] -> y, [mask I32] */
+    DN_OP_POOL_BWD = 17,         /* dy, [mask I32] -> dx */
+    DN_OP_LRN = 18,              /* x -> y, scale */
+    DN_OP_LRN_BWD = 19,          /* x, y, scale, dy -> dx */
+    DN_OP_BATCH_NORM = 20,       /* x -> y, mean, inv_std, running mean, running var, factor */
+    DN_OP_BATCH_NORM_BWD = 21,   /* y, inv_std, dy -> dx */
+    DN_OP_MVN = 22,              /* x -> y, inv_std */
+    DN_OP_MVN_BWD = 23,          /* y, inv_std, dy -> dx */
+    DN_OP_SOFTMAX = 24,          /* x -> y */
+    DN_OP_SOFTMAX_BWD = 25,      /* y, dy -> dx */
+    DN_OP_LOSS = 26,             /* x, [t], [w] -> loss, [norm], [aux] */
+    DN_OP_LOSS_BWD = 27,         /* x, [t], [w], [norm], [aux], dloss -> dx, [dt] */
+    DN_OP_ACCURACY = 28,         /* x, label -> accuracy, [per class] */
+    DN_OP_ARGMAX = 29,           /* x -> y */
+    DN_OP_DROPOUT = 30,          /* x, state -> y, mask U8 */
+    DN_OP_DROPOUT_BWD = 31,      /* dy, mask U8 -> dx */
+    DN_OP_PRELU = 32,            /* x, slope -> y */
+    DN_OP_PRELU_BWD = 33,        /* x, slope, dy -> [dx], [dslope] */
+    DN_OP_GATHER = 34,           /* x, index T -> y */
+    DN_OP_SCATTER_ADD = 35,      /* x, index T -> y */
+    DN_OP_LSTM_UNIT = 36,        /* c_prev, x, cont -> c, h, gates */
+    DN_OP_LSTM_UNIT_BWD = 37,    /* c_prev, gates, c, cont, dc, dh -> dc_prev, dx */
+    DN_OP_UPDATE = 38,           /* grad, hyper -> w, [h1], [h2] */
+    DN_OP_CAST = 39,             /* x -> y, of another dtype */
+    DN_OP_HOST_CALL = 40,        /* anything -> anything, on the host */
+    DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
+    DN_OP_SCALE_CLIP = 42,       /* norm2, -> x (in and out): x *= min(1, clip / sqrt(norm2)) */
+    DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
+    DN_OP_KIND_END = 64
+};
+
+/* Every arguments struct begins with this. accumulate: bit i set means output i is added to
+ * (y += result) instead of overwritten; only outputs of type T. `activation` where an op has it
+ * is a dn_unary_fn applied to the result (DN_FN_NONE: nothing), with parameter activation_a. */
+typedef struct dn_args {
+    size_t struct_size;
+    uint32_t accumulate;
+    int32_t reserved;
+} dn_args;
+
+typedef struct dn_args_fill {
+    dn_args base;
+    double value;
+} dn_args_fill;
+
+/* y[i] drawn from Philox4x32-10 (sys/random.h): key = state[0], counter = (i / 4, stream ^ step
+ * folded as dn_random_block says), word i % 4. */
+enum { DN_DIST_UNIFORM = 0, DN_DIST_GAUSSIAN = 1, DN_DIST_BERNOULLI = 2 };
+typedef struct dn_args_random {
+    dn_args base;
+    int32_t dist;
+    int32_t reserved;
+    double a, b; /* uniform [a, b); gaussian mean a, std b; bernoulli P(1) = a */
+    uint64_t stream;
+} dn_args_random;
+
+/* For every index in dim: y[y_offset + sum(index * y_stride)] = alpha * x[x_offset + ...].
+ * Strides in elements, may be negative or 0. Concat, slice, crop, tile, permute, flip, reorg.
+ * With accumulate the products are added one by one in index order, so several indices may
+ * share an element of y. */
+typedef struct dn_args_copy {
+    dn_args base;
+    int32_t axes;
+    int32_t reserved;
+    int64_t dim[DN_MAX_STRIDED], x_stride[DN_MAX_STRIDED], y_stride[DN_MAX_STRIDED];
+    int64_t x_offset, y_offset;
+    double alpha;
+} dn_args_copy;
+
+/* y = f(x). In place (y == x) is allowed for every fn. */
+enum {
+    DN_FN_NONE = 0,       /* x */
+    DN_FN_RELU = 1,       /* x > 0 ? x : a x */
+    DN_FN_SIGMOID = 2,    /* 1 / (1 + exp(-x)) */
+    DN_FN_TANH = 3,
+    DN_FN_ABS = 4,
+    DN_FN_EXP = 5,        /* c * exp(a x + b)... as: exp(a x + b) */
+    DN_FN_LOG = 6,        /* c * log(a x + b) */
+    DN_FN_POWER = 7,      /* (a x + b)^c */
+    DN_FN_BNLL = 8,       /* log(1 + exp(x)), in the form that does not overflow */
+    DN_FN_ELU = 9,        /* x > 0 ? x : a (exp(x) - 1) */
+    DN_FN_CLIP = 10,      /* min(max(x, a), b) */
+    DN_FN_THRESHOLD = 11, /* x > a ? 1 : 0; gradient 0 */
+    DN_FN_SWISH = 12,     /* x sigmoid(a x) */
+    DN_FN_AFFINE = 13,    /* a x + b */
+    DN_FN_SQRT = 14,
+    DN_FN_SIGN = 15,      /* gradient 0 */
+    DN_FN_SELU = 16,      /* b (x > 0 ? x : a (exp(x) - 1)) */
+    DN_FN_SMOOTH_L1 = 17, /* s = a^2: |x| < 1/s ? x^2 s / 2 : |x| - 0.5 / s */
+    DN_FN_END = 18
+};
+typedef struct dn_args_unary {
+    dn_args base;
+    int32_t fn;
+    int32_t reserved;
+    double a, b, c;
+} dn_args_unary;
+/* UNARY_BWD takes the same arguments: dx = dy f'. Needs x, or y alone for those in
+ * DN_FN_FROM_Y; when x is absent y is used. dx may be dy. */
+#define DN_FN_FROM_Y                                                                        \
+    ((1u << DN_FN_NONE) | (1u << DN_FN_RELU) | (1u << DN_FN_SIGMOID) | (1u << DN_FN_TANH) | \
+     (1u << DN_FN_EXP) | (1u << DN_FN_ELU) | (1u << DN_FN_AFFINE) | (1u << DN_FN_THRESHOLD) | \
+     (1u << DN_FN_SELU) | (1u << DN_FN_SQRT) | (1u << DN_FN_SIGN))
+
+/* SUM: y = sum coeff[i] x_i; PROD: product; MAX: largest, mask = index of the first largest. */
+enum { DN_ELTWISE_SUM = 0, DN_ELTWISE_PROD = 1, DN_ELTWISE_MAX = 2, DN_ELTWISE_DIV = 3 /* x0/x1 */ };
+typedef struct dn_args_eltwise {
+    dn_args base;
+    int32_t op;
+    int32_t reserved;
+    double coeff[DN_MAX_COEFF];
+} dn_args_eltwise;
+
+typedef struct dn_args_select { /* dx = mask == index ? dy : 0 */
+    dn_args base;
+    int32_t index;
+    int32_t reserved;
+} dn_args_select;
+
+/* y[o,d,i] = x[o,d,i] op s[d] (+ t[d] for MULADD); also PRELU-like per-channel work. */
+enum { DN_BCAST_ADD = 0, DN_BCAST_SUB = 1, DN_BCAST_MUL = 2, DN_BCAST_DIV = 3, DN_BCAST_MULADD = 4 };
+typedef struct dn_args_bcast {
+    dn_args base;
+    int32_t op;
+    int32_t reserved;
+    int64_t outer, dim, inner;
+} dn_args_bcast;
+
+/* y[y_offset + sum(index * y_stride)] = alpha * sum over all indices that land there of
+ * SUM x, ASUM |x|, SUMSQ x^2, DOT x * x2 (x2 with strides of its own, e.g. 0 to broadcast).
+ * An axis with y_stride 0 is summed. Elements of y that no index reaches are untouched. */
+enum { DN_REDUCE_SUM = 0, DN_REDUCE_ASUM = 1, DN_REDUCE_SUMSQ = 2, DN_REDUCE_DOT = 3 };
+typedef struct dn_args_reduce {
+    dn_args base;
+    int32_t op;
+    int32_t axes;
+    int64_t dim[DN_MAX_STRIDED];
+    int64_t x_stride[DN_MAX_STRIDED], x2_stride[DN_MAX_STRIDED], y_stride[DN_MAX_STRIDED];
+    double alpha;
+} dn_args_reduce;
+
+/* For each of `batch` matrices: C = alpha op(A) op(B) (+ bias) (then activation); row-major,
+ * C: (m, n). bias_mode 1: bias[n] added to every row; 2: bias[m] added to every column.
+ * bias is the same for the whole batch unless stride_bias is set. */
+typedef struct dn_args_gemm {
+    dn_args base;
+    int32_t trans_a, trans_b; /* 1: A is stored (k, m), B is stored (n, k) */
+    int64_t m, n, k, lda, ldb, ldc;
+    int64_t batch, stride_a, stride_b, stride_c, stride_bias;
+    int64_t offset_a, offset_b, offset_c; /* first element in the operand */
+    double alpha;
+    int32_t bias_mode, activation;
+    double activation_a;
+} dn_args_gemm;
+
+/* Cross-correlation as in Caffe. x: (N, C, spatial...), w: (K, C / group, kernel...),
+ * y: (N, K, out...); out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1.
+ * Leading axes before C are folded into N by the layer: operands come as (N, C, spatial).
+ * CONV_BWD_DATA with bias is the forward of a deconvolution: dx: (N, C, ...) += b[C]. */
+typedef struct dn_args_conv {
+    dn_args base;
+    int32_t spatial, group;
+    int64_t kernel[DN_MAX_SPATIAL], stride[DN_MAX_SPATIAL], pad[DN_MAX_SPATIAL],
+        dilation[DN_MAX_SPATIAL];
+    int32_t activation, reserved;
+    double activation_a;
+} dn_args_conv; /* CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS, IM2COL, COL2IM */
+
+/* Windows start at o * stride - pad. MAX: mask = index in the channel's plane of the first
+ * largest, padding never wins. AVE divides by the window's size cut at in + pad (Caffe), or by
+ * the elements inside with exclude_pad. STOCHASTIC_TRAIN draws an element with probability
+ * proportional to it (state needed, mask as MAX); STOCHASTIC_TEST is sum x^2 / sum x. */
+enum { DN_POOL_MAX = 0, DN_POOL_AVE = 1, DN_POOL_STOCHASTIC_TRAIN = 2, DN_POOL_STOCHASTIC_TEST = 3 };
+typedef struct dn_args_pool {
+    dn_args base;
+    int32_t method, spatial, exclude_pad, activation;
+    int64_t kernel[DN_MAX_SPATIAL], stride[DN_MAX_SPATIAL], pad[DN_MAX_SPATIAL];
+    uint64_t stream;
+} dn_args_pool;
+
+/* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum over `size` channels around c of x^2;
+ * WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded by
+ * (size - 1) / 2, divided as AVE pooling divides. y = x * scale^-beta. */
+enum { DN_LRN_ACROSS = 0, DN_LRN_WITHIN = 1 };
+typedef struct dn_args_lrn {
+    dn_args base;
+    int32_t region, size;
+    double alpha, beta, k;
+} dn_args_lrn;
+
+/* Caffe's BatchNorm over (outer, dim, inner): statistics per dim.
+ * Training (use_global 0): mean and biased variance of x; y = (x - mean) * inv_std with
+ * inv_std = 1 / sqrt(var + eps); then factor = fraction * factor + 1, running = fraction * running
+ * + batch's (the variance times m / (m - 1), m = outer * inner, if m > 1).
+ * Global (1): statistics are running / factor (0 if factor is 0); running values untouched.
+ * y == x is allowed. BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)); global: dx = inv_std dy. */
+typedef struct dn_args_batch_norm {
+    dn_args base;
+    int32_t use_global, reserved;
+    int64_t outer, dim, inner;
+    double eps, fraction;
+} dn_args_batch_norm;
+
+/* Rows of x: (rows, cols): y = x - mean, and divided by (sqrt(var) + eps) with normalize_variance
+ * (inv_std holds its reciprocal, else it is 1). */
+typedef struct dn_args_mvn {
+    dn_args base;
+    int32_t normalize_variance, reserved;
+    int64_t rows, cols;
+    double eps;
+} dn_args_mvn;
+
+typedef struct dn_args_axis { /* SOFTMAX, SOFTMAX_BWD over dim */
+    dn_args base;
+    int64_t outer, dim, inner;
+} dn_args_axis;
+
+/* Losses; loss is one number already divided by the normaliser; norm (one T) keeps the
+ * normaliser for the gradient. dloss: one T. Labels t are T and hold whole numbers; a label
+ * outside [0, dim) that is not ignored fails the run with DN_E_DATA. (outer, dim, inner):
+ * SOFTMAX: x = probabilities: -log max(x[t], FLT_MIN), w: weight per class; BWD: dx of the
+ *   logits: (x - 1[t]) w[t].
+ * MULTINOMIAL: x = probabilities, -log max(x[t], 1e-20), mean over outer. BWD: -1 / x[t].
+ * INFOGAIN: w: (dim, dim) matrix H, sum_k -H[t,k] log max(x[k], 1e-20); BWD gives the gradient to
+ *   the logits: x sum_k H[t,k] - H[t]; aux: dim row sums of H.
+ * SIGMOID_CE: x = logits, t = targets, per element; ignore_label on t.
+ * HINGE: sum max(0, 1 - s x)^p over dim with s = +1 for the label, else -1; p = param; / outer.
+ * CONTRASTIVE: x: (outer, dim) differences a - b, t = similar?, param = margin, legacy: flag;
+ *   aux: outer squared distances. loss / (2 outer). dx is the gradient to a (b: its negative).
+ * EUCLIDEAN: x = a - b, sum x^2 / (2 outer).
+ * normalization: 0 FULL (outer * inner), 1 VALID (those not ignored), 2 BATCH_SIZE (outer),
+ * 3 NONE (1); at least 1. */
+enum {
+    DN_LOSS_SOFTMAX = 0,
+    DN_LOSS_MULTINOMIAL = 1,
+    DN_LOSS_INFOGAIN = 2,
+    DN_LOSS_SIGMOID_CE = 3,
+    DN_LOSS_HINGE = 4,
+    DN_LOSS_CONTRASTIVE = 5,
+    DN_LOSS_EUCLIDEAN = 6
+};
+typedef struct dn_args_loss {
+    dn_args base;
+    int32_t loss, normalization, has_ignore, ignore_label;
+    int64_t outer, dim, inner;
+    double param;
+    int32_t flag, reserved;
+} dn_args_loss;
+
+/* Share of (outer, inner) positions whose label is among the top_k of dim (ties count for the
+ * label, as in Caffe: fewer than top_k other values >= the label's); per class: accuracy of each
+ * class, 0 where it has none. */
+typedef struct dn_args_accuracy {
+    dn_args base;
+    int32_t top_k, has_ignore, ignore_label, reserved;
+    int64_t outer, dim, inner;
+} dn_args_accuracy;
+
+/* The top_k of dim, largest first (ties: larger index first, as Caffe sorts pairs downwards).
+ * pairs 0: y (outer, top_k, inner) of indices; or of values with out_max_val.
+ * pairs 1: y (outer, 2, top_k): indices, then values (inner is 1). */
+typedef struct dn_args_argmax {
+    dn_args base;
+    int32_t top_k, out_max_val, pairs, reserved;
+    int64_t outer, dim, inner;
+} dn_args_argmax;
+
+/* mask = uniform > ratio; y = x mask scale. Drawn as RANDOM draws. y == x is allowed. */
+typedef struct dn_args_dropout {
+    dn_args base;
+    double ratio, scale;
+    uint64_t stream;
+} dn_args_dropout;
+
+/* (outer, dim, inner); slope has dim elements, or one with shared. x > 0 ? x : slope x. */
+typedef struct dn_args_prelu {
+    dn_args base;
+    int32_t shared, reserved;
+    int64_t outer, dim, inner;
+} dn_args_prelu;
+
+/* GATHER: y[i, :] = x[index[i], :]; SCATTER_ADD: y[index[i], :] += x[i, :] in order of i.
+ * An index outside [0, limit) fails the run with DN_E_DATA. */
+typedef struct dn_args_gather {
+    dn_args base;
+    int64_t count, cols, limit;
+} dn_args_gather;
+
+/* Caffe's LSTMUnit: x: (N, 4 D) pre-activations i, f, o, g; cont: (N). f is multiplied by cont.
+ * c = f cont c_prev + i g; h = o tanh(c). gates: (N, 4 D) activated. dc, dh are inputs. */
+typedef struct dn_args_lstm {
+    dn_args base;
+    int64_t N, D;
+} dn_args_lstm;
+
+/* One parameter's update. hyper (T[4]): {rate, bias correction (Adam), clip scale, 1/iter_size}.
+ * g = grad * hyper[3] * hyper[2] + decay * w (L2) or decay * sign(w) (L1); grad is left with the
+ * value Caffe would leave: the step that was subtracted. local rate = rate * lr_mult.
+ * Rules as Caffe's solvers define them (see lib/solver). */
+enum {
+    DN_UPDATE_SGD = 0,
+    DN_UPDATE_NESTEROV = 1,
+    DN_UPDATE_ADAGRAD = 2,
+    DN_UPDATE_RMSPROP = 3,
+    DN_UPDATE_ADADELTA = 4,
+    DN_UPDATE_ADAM = 5
+};
+typedef struct dn_args_update {
+    dn_args base;
+    int32_t rule, l1;
+    double lr_mult, decay; /* decay = weight_decay * decay_mult */
+    double momentum, momentum2, delta, rms_decay;
+} dn_args_update; /* inputs: hyper; outputs: w, grad, [h1], [h2], all read and written */
+
+typedef struct dn_args_scale_clip {
+    dn_args base;
+    double clip;
+} dn_args_scale_clip;
+
+/* fn runs on the host with host pointers; a failure it returns ends the run. */
+typedef dn_status (*dn_host_call_fn)(void *user, void *const *in, void *const *out);
+typedef struct dn_args_host_call {
+    dn_args base;
+    dn_host_call_fn fn;
+    void *user;
+} dn_args_host_call;
+
+/* ---- the backend ------------------------------------------------------------------------ */
+
+typedef struct dn_backend dn_backend; /* the backend's own */
+typedef struct dn_op dn_op;           /* the backend's own */
+
+/* What the engine gives a backend; valid until close. */
+typedef struct dn_backend_host {
+    size_t struct_size;
+    void *(*alloc)(void *user, size_t bytes); /* 64-byte aligned; NULL: none left */
+    void (*free)(void *user, void *ptr);
+    /* body(arg, task, worker) for every task in [0, tasks); worker in [0, num_threads) and no
+     * two at once the same. Make `tasks` a function of the shapes alone: then results do not
+     * depend on the number of threads. */
+    void (*parallel_for)(void *user, int64_t tasks,
+                         void (*body)(void *arg, int64_t task, int32_t worker), void *arg);
+    /* Sets the thread's message (printf format, no floating point) and returns status. */
+    dn_status (*fail)(dn_status status, const char *format, ...);
+    int32_t num_threads;
+    int32_t device; /* ordinal, for backends that have several */
+    void *user;
+} dn_backend_host;
+
+typedef struct dn_op_desc {
+    size_t struct_size;
+    int32_t kind;
+    int32_t num_inputs, num_outputs;
+    int32_t reserved;
+    const dn_operand *inputs, *outputs;
+    const void *args; /* the struct of the kind; copy what is needed after op_create */
+} dn_op_desc;
+
+typedef struct dn_op_info {
+    size_t struct_size;
+    size_t scratch;             /* bytes op_run needs, shared with other ops */
+    char implementation[48];    /* "cpu:im2col+sgemm" */
+    char reason[80];            /* why it was declined */
+} dn_op_info;
+
+/* Operands in the order of the op's kind; NULL where absent. */
+typedef struct dn_op_io {
+    size_t struct_size;
+    void *const *in;
+    void *const *out;
+    void *scratch; /* 64-byte aligned */
+} dn_op_io;
+
+enum { DN_SPACE_HOST = 0, DN_SPACE_DEVICE = 1 };
+#define DN_DECLINED 1 /* op_create's answer when the next backend of the chain should have it */
+
+/* struct_size first, append only; a NULL entry means "not offered". */
+typedef struct dn_backend_ops {
+    size_t struct_size;
+    const char *name;
+    int32_t space; /* DN_SPACE_HOST: operands are host memory and no copies are needed */
+    int32_t reserved;
+    dn_status (*open)(dn_backend **out, const dn_backend_host *host);
+    void (*close)(dn_backend *backend);
+    /* DN_OK and *out, DN_DECLINED with info->reason, or a failure. */
+    dn_status (*op_create)(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                           dn_op_info *info);
+    /* Allocates nothing, plans nothing. Fails only when the device or the data does. */
+    dn_status (*op_run)(dn_op *op, const dn_op_io *io);
+    void (*op_destroy)(dn_op *op);
+    /* Memory of a space that is not the host's. */
+    dn_status (*mem_alloc)(dn_backend *backend, size_t bytes, void **out);
+    void (*mem_free)(dn_backend *backend, void *ptr);
+    dn_status (*copy_in)(dn_backend *backend, void *device, const void *host, size_t bytes);
+    dn_status (*copy_out)(dn_backend *backend, void *host, const void *device, size_t bytes);
+    dn_status (*synchronise)(dn_backend *backend);
+    /* Recording a run of ops and replaying it as one (CUDA graphs). */
+    dn_status (*capture_begin)(dn_backend *backend);
+    dn_status (*capture_end)(dn_backend *backend, void **recording);
+    dn_status (*replay)(dn_backend *backend, void *recording);
+    void (*recording_free)(dn_backend *backend, void *recording);
+    /* One line about the device: "CBLAS OpenBLAS 0.3.21, AVX-512, 2 threads". */
+    void (*describe)(dn_backend *backend, char *buffer, size_t size);
+} dn_backend_ops;
+
+/* The one symbol a backend module exports. */
+#define DN_BACKEND_ENTRY "dn_backend_entry"
+typedef const dn_backend_ops *(*dn_backend_entry_fn)(void);
+
+DN_END_DECLS
+#endif

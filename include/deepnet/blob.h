@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * deepnet/blob.h: named arrays of a net: activations, parameters and their gradients. A blob is
+ * N x C x H x W (row-major, last axis fastest) to everyone who looks at it, wherever it lives. */
+#ifndef DEEPNET_BLOB_H
+#define DEEPNET_BLOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "deepnet/status.h"
+#include "deepnet/sys/backend.h"
+
+DN_BEGIN_DECLS
+
+/* Borrowed from its net or solver, valid as long as that lives (dn_net_reshape moves the data,
+ * not the handle). Use from one thread at a time. */
+typedef struct dn_blob dn_blob;
+
+/* The blob's name; for a parameter "layer/index". Never NULL; borrowed. Since 0.1. */
+DN_API const char *dn_blob_name(const dn_blob *blob);
+
+/* Number of axes (0: one number), the length of an axis (negative counts from the end; 0 for an
+ * axis that is not there), and the product of them all. Since 0.1. */
+DN_API int32_t dn_blob_axes(const dn_blob *blob);
+DN_API int64_t dn_blob_dim(const dn_blob *blob, int32_t axis);
+DN_API int64_t dn_blob_count(const dn_blob *blob);
+
+/* DN_F32, or DN_F64 for a net created with dtype DN_F64. Since 0.1. */
+DN_API int32_t dn_blob_dtype(const dn_blob *blob);
+
+/* The values, dn_blob_count of them, brought up to date. Borrowed; valid until the net is run,
+ * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, or a blob whose memory was
+ * reused under DN_MEMORY_COMPACT). Since 0.1. */
+DN_API const float *dn_blob_data(dn_blob *blob);
+/* Likewise, for writing; a copy on a device is stale afterwards. Since 0.1. */
+DN_API float *dn_blob_mutable_data(dn_blob *blob);
+/* The gradient of the loss with respect to the values, same shape. It is zero until a backward
+ * pass wrote it. NULL where no memory for one exists. Since 0.1. */
+DN_API const float *dn_blob_diff(dn_blob *blob);
+DN_API float *dn_blob_mutable_diff(dn_blob *blob);
+
+/* The same four for DN_F64 nets. NULL for other nets. Since 0.1. */
+DN_API const double *dn_blob_data_f64(dn_blob *blob);
+DN_API double *dn_blob_mutable_data_f64(dn_blob *blob);
+DN_API const double *dn_blob_diff_f64(dn_blob *blob);
+DN_API double *dn_blob_mutable_diff_f64(dn_blob *blob);
+
+/* Copies count values in or out; count must be dn_blob_count. DN_E_INVALID otherwise.
+ * Since 0.1. */
+DN_API dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count);
+DN_API dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count);
+
+/* Gives an input blob of a net another shape (batch or image size). What follows takes it up at
+ * the next dn_net_forward or dn_net_reshape; the values are undefined until written.
+ * dims: axes of them, each >= 1. Returns DN_OK, DN_E_INVALID (not an input of its net),
+ * DN_E_SHAPE (a dimension < 1, or too large), DN_E_NOMEM. Since 0.1. */
+DN_API dn_status dn_blob_reshape(dn_blob *blob, const int64_t *dims, int32_t axes);
+
+DN_END_DECLS
+#endif

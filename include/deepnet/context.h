@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * deepnet/context.h: what the host lends the library: memory, threads, a log, a choice of
+ * backends. There is no global state: two contexts know nothing of each other. */
+#ifndef DEEPNET_CONTEXT_H
+#define DEEPNET_CONTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "deepnet/status.h"
+#include "deepnet/sys/backend.h"
+
+DN_BEGIN_DECLS
+
+typedef struct dn_context dn_context;
+
+enum { DN_LOG_NOTICE = 0, DN_LOG_WARNING = 1 };
+
+/* Zero is the default of every field; set struct_size = sizeof(dn_context_options). An option
+ * that this release does not know must be zero. */
+typedef struct dn_context_options {
+    size_t struct_size;
+    /* All memory the library uses, with sizes as Lua has it: ptr NULL allocates new_size bytes
+     * (aligned as malloc aligns), new_size 0 frees, else resizes; NULL means none left. Called
+     * from any thread that uses the context. NULL: realloc and free of the C library. */
+    void *(*alloc)(void *user, void *ptr, size_t old_size, size_t new_size);
+    void *alloc_user;
+    /* One line of text, without a newline; level is DN_LOG_NOTICE or DN_LOG_WARNING. NULL: lines
+     * are dropped, the library itself never prints. Called on the thread that made the call. */
+    void (*log)(void *user, int32_t level, const char *line);
+    void *log_user;
+    /* The host's own workers: must call body(arg, task, worker) once for every task in
+     * [0, tasks), worker in [0, num_threads), no two at once with the same worker, and return
+     * when all are done. NULL: the context starts its own. */
+    void (*parallel_for)(void *user, int64_t tasks,
+                         void (*body)(void *arg, int64_t task, int32_t worker), void *arg);
+    void *parallel_user;
+    /* Threads that compute, the caller included. 0: DEEPNET_NUM_THREADS, else the cores this
+     * process may use (affinity and container limits). Results do not depend on it. */
+    int32_t num_threads;
+    /* 0: the host computes. n > 0: the n-th device of the first device backend; DN_E_DEVICE if
+     * it does not answer, DN_E_UNSUPPORTED if no module for one was found. */
+    int32_t device;
+    /* Names of the backends in the chain, best first, separated by commas: "cpu,ref", "ref".
+     * NULL: every one that is built in. `ref` is always last. */
+    const char *backends;
+    /* A backend of the host itself, first in the chain. NULL: none. */
+    const dn_backend_ops *backend;
+    /* Seed of every random number in the context's nets; 0 is a seed like any other. A solver's
+     * random_seed overrides it. Same seed, same bits. */
+    uint64_t seed;
+    /* Folder of backend modules. NULL: where they were installed. */
+    const char *module_folder;
+} dn_context_options;
+
+/* Creates a context.
+ * out      receives the context; free it with dn_context_free. Untouched on failure.
+ * options  borrowed for the call; NULL: all defaults.
+ * Returns DN_OK, DN_E_INVALID (an option outside its range), DN_E_NOMEM, DN_E_NOTFOUND (no such
+ * backend), DN_E_DEVICE (the device does not answer).
+ * Thread-safety: any thread. Afterwards nets of one context may run concurrently. Since 0.1. */
+DN_API dn_status dn_context_create(dn_context **out, const dn_context_options *options);
+
+/* Frees a context. Its nets and solvers must be gone before. NULL is fine. Since 0.1. */
+DN_API void dn_context_free(dn_context *context);
+
+/* Threads the context computes with, at least 1. Since 0.1. */
+DN_API int32_t dn_context_num_threads(const dn_context *context);
+
+/* How many backends the context has; description of the i-th, "cpu: OpenBLAS, AVX-512". The
+ * text is borrowed and lives as long as the context; NULL: no such index. Since 0.1. */
+DN_API int32_t dn_context_num_backends(const dn_context *context);
+DN_API const char *dn_context_backend(const dn_context *context, int32_t index);
+
+DN_END_DECLS
+#endif

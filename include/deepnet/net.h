@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * deepnet/net.h: a net: created from a prototxt, run forward and backward by the host, its blobs
+ * and weights in reach. Use one net from one thread at a time; different nets of one context run
+ * concurrently. Every text returned is borrowed and lives as long as the net. */
+#ifndef DEEPNET_NET_H
+#define DEEPNET_NET_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "deepnet/blob.h"
+#include "deepnet/context.h"
+
+DN_BEGIN_DECLS
+
+typedef struct dn_net dn_net;
+
+enum { DN_PHASE_DEFAULT = 0, DN_PHASE_TRAIN = 1, DN_PHASE_TEST = 2 };
+enum { DN_MEMORY_READABLE = 0, DN_MEMORY_COMPACT = 1 };
+
+/* Zero is the default of every field; struct_size = sizeof(dn_net_options). */
+typedef struct dn_net_options {
+    size_t struct_size;
+    int32_t phase; /* which layers take part; default: the prototxt's `state`, else TEST */
+    int32_t level; /* NetState.level, for rules with min_level and max_level */
+    const char *const *stages; /* NetState.stage, num_stages of them */
+    size_t num_stages;
+    int32_t dtype;  /* DN_F32, or DN_F64: everything in double on `ref` */
+    int32_t memory; /* DN_MEMORY_COMPACT: only inputs, outputs and `keep` stay readable */
+    const char *const *keep; /* names of blobs that stay readable, num_keep of them */
+    size_t num_keep;
+    size_t memory_limit; /* bytes for blobs, weights and scratch; 0: none. DN_E_LIMIT beyond */
+    int32_t wire_only;   /* 1: check, wire and infer shapes; open no data, allocate no blobs */
+    int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */
+    const dn_shape *input_shapes;
+} dn_net_options;
+
+/* Creates a net from a prototxt file of any generation, or from the same text in memory.
+ * Weights are filled by the fillers the prototxt names. Relative paths inside mean the working
+ * directory, as in Caffe; where nothing is there, the prototxt's own folder.
+ * out      receives the net; free it with dn_net_free. Untouched on failure.
+ * context  must outlive the net.
+ * options  borrowed for the call; NULL: all defaults.
+ * Returns DN_OK, DN_E_IO, DN_E_PARSE, DN_E_NET, DN_E_SHAPE, DN_E_UNSUPPORTED, DN_E_DATA,
+ * DN_E_NOMEM, DN_E_LIMIT, DN_E_INVALID. Since 0.1. */
+DN_API dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context, const char *path,
+                                             const dn_net_options *options);
+DN_API dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char *text,
+                                         size_t size, const dn_net_options *options);
+
+/* A second net of the same shape on the same weights, with blobs of its own, for another thread.
+ * The weights are shared, not copied: loading into one is seen by both. Since 0.1. */
+DN_API dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *options);
+
+/* Frees a net. NULL is fine. Since 0.1. */
+DN_API void dn_net_free(dn_net *net);
+
+/* Runs the net forward. loss: receives the weighted sum of its losses; may be NULL.
+ * Returns DN_OK, or what failed: DN_E_DATA (a label out of range, a broken record), DN_E_SHAPE
+ * (an input was given a shape that does not fit), DN_E_DEVICE, DN_E_NOMEM. Since 0.1. */
+DN_API dn_status dn_net_forward(dn_net *net, float *loss);
+
+/* Runs the net backward: gradients of the losses go to the inputs that want one, and are added
+ * to the gradients of the weights (dn_net_clear_gradients sets them to zero). Gradients of
+ * outputs that are no losses are taken from their diff. DN_E_STATE before a forward. Since 0.1. */
+DN_API dn_status dn_net_backward(dn_net *net);
+
+/* The same for layers [from, to] (indices, both included; backward runs from `from` down to
+ * `to`). DN_E_INVALID for indices outside. Since 0.1. */
+DN_API dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss);
+DN_API dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to);
+
+/* Sets the gradients of all weights to zero. Since 0.1. */
+DN_API dn_status dn_net_clear_gradients(dn_net *net);
+
+/* Takes up new shapes of inputs now rather than at the next forward. Since 0.1. */
+DN_API dn_status dn_net_reshape(dn_net *net);
+
+/* The net's name in its prototxt ("" if none), and the phase it was built for. Since 0.1. */
+DN_API const char *dn_net_name(const dn_net *net);
+DN_API int32_t dn_net_phase(const dn_net *net);
+
+/* Blobs, in the order they are made. dn_net_blob: by name; NULL: no such blob, and
+ * dn_last_error() names the nearest. Since 0.1. */
+DN_API int32_t dn_net_num_blobs(const dn_net *net);
+DN_API dn_blob *dn_net_blob_at(dn_net *net, int32_t index);
+DN_API dn_blob *dn_net_blob(dn_net *net, const char *name);
+
+/* Inputs are the tops of Input layers; outputs are the tops that no layer takes. NULL for an
+ * index outside. Since 0.1. */
+DN_API int32_t dn_net_num_inputs(const dn_net *net);
+DN_API dn_blob *dn_net_input(dn_net *net, int32_t index);
+DN_API int32_t dn_net_num_outputs(const dn_net *net);
+DN_API dn_blob *dn_net_output(dn_net *net, int32_t index);
+
+/* Layers of this phase in order. For an index outside: NULL or 0. Since 0.1. */
+DN_API int32_t dn_net_num_layers(const dn_net *net);
+DN_API const char *dn_net_layer_name(const dn_net *net, int32_t layer);
+DN_API const char *dn_net_layer_type(const dn_net *net, int32_t layer);
+DN_API int32_t dn_net_find_layer(const dn_net *net, const char *name); /* -1: none */
+DN_API int32_t dn_net_layer_num_bottoms(const dn_net *net, int32_t layer);
+DN_API int32_t dn_net_layer_num_tops(const dn_net *net, int32_t layer);
+DN_API dn_blob *dn_net_layer_bottom(dn_net *net, int32_t layer, int32_t index);
+DN_API dn_blob *dn_net_layer_top(dn_net *net, int32_t layer, int32_t index);
+/* Weights of a layer: 0 is usually the weights, 1 the bias. Shared ones are the same handle. */
+DN_API int32_t dn_net_layer_num_params(const dn_net *net, int32_t layer);
+DN_API dn_blob *dn_net_layer_param(dn_net *net, int32_t layer, int32_t index);
+/* Floating-point operations of one forward pass of the layer (a multiply-add counts 2), and the
+ * weight of a top in the loss (0: none). Since 0.1. */
+DN_API int64_t dn_net_layer_flops(const dn_net *net, int32_t layer);
+DN_API float dn_net_layer_loss_weight(const dn_net *net, int32_t layer, int32_t top);
+
+/* What loading weights found; texts are lists "conv1, fc8", borrowed from the net, valid until
+ * its next load. */
+typedef struct dn_weights_report {
+    size_t struct_size;
+    int32_t loaded;      /* layers whose weights were loaded */
+    int32_t missing;     /* layers with weights that the file does not have */
+    int32_t unused;      /* layers with weights in the file that the net does not have */
+    int32_t mismatched;  /* layers left alone because a shape differs (policy SKIP) */
+    const char *missing_names;
+    const char *unused_names;
+    const char *mismatched_names;
+} dn_weights_report;
+
+/* A weight of another shape: STRICT fails (Caffe's way; legacy 4-D blobs count as equal when
+ * leading ones differ), SKIP leaves it, RESHAPE takes it if the count agrees. */
+enum { DN_WEIGHTS_STRICT = 0, DN_WEIGHTS_SKIP = 1, DN_WEIGHTS_RESHAPE = 2 };
+
+/* Loads weights by layer name from a .caffemodel of any generation or a .caffemodel.h5. Layers
+ * that the file lacks keep their values. On failure no weight was changed.
+ * report: may be NULL; set struct_size. Returns DN_OK, DN_E_IO, DN_E_PARSE (cut or damaged),
+ * DN_E_DATA (a shape differs; no layer in common), DN_E_NOMEM. Since 0.1. */
+DN_API dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
+                                     dn_weights_report *report);
+/* The same from bytes of a .caffemodel in memory. Since 0.1. */
+DN_API dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size_t size,
+                                            int32_t policy, dn_weights_report *report);
+
+/* Saves the net with its weights as a .caffemodel (or .caffemodel.h5 for a path that ends in
+ * .h5). Written beside, synced, renamed: an older file survives a failure. Returns DN_OK, DN_E_IO,
+ * DN_E_NOMEM, DN_E_UNSUPPORTED (HDF5 left out). Since 0.1. */
+DN_API dn_status dn_net_save_weights(dn_net *net, const char *path);
+
+/* Makes `net` use the weights of `source` for every layer of the same name and shapes, without a
+ * copy. source must outlive net. Since 0.1. */
+DN_API dn_status dn_net_share_weights(dn_net *net, dn_net *source);
+
+/* Bytes by kind; struct_size first. */
+typedef struct dn_net_memory {
+    size_t struct_size;
+    size_t weights, weight_gradients, blobs, blob_gradients, scratch, total;
+} dn_net_memory;
+DN_API dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out);
+
+/* A readable description: layers, shapes, parameters, flops, memory, and for every op its
+ * implementation and why others declined. *out is yours: free it with dn_net_text_free.
+ * what: DN_DESCRIBE_*. Since 0.1. */
+enum { DN_DESCRIBE_LAYERS = 1, DN_DESCRIBE_OPS = 2, DN_DESCRIBE_MEMORY = 4 };
+DN_API dn_status dn_net_describe(dn_net *net, uint32_t what, char **out);
+/* The net as today's prototxt (upgraded, this phase's layers). Free with dn_net_text_free. */
+DN_API dn_status dn_net_prototxt(dn_net *net, char **out);
+DN_API void dn_net_text_free(dn_net *net, char *text);
+
+/* Points a MemoryData layer at the host's arrays: n items of the layer's channels x height x
+ * width floats and n labels, n a multiple of its batch size. Borrowed until replaced or the net
+ * is freed; runs walk through them in batches and start over. layer: its name; NULL: the first
+ * MemoryData layer. DN_E_NOTFOUND, DN_E_INVALID. Since 0.1. */
+DN_API dn_status dn_net_set_memory_data(dn_net *net, const char *layer, const float *data,
+                                        const float *labels, int64_t n);
+
+DN_END_DECLS
+#endif

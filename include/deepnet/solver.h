@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * deepnet/solver.h: training: a solver prototxt's nets, schedule and update rule, stepped by the
+ * host's loop. Use one solver from one thread at a time (dn_solver_cancel from any). */
+#ifndef DEEPNET_SOLVER_H
+#define DEEPNET_SOLVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "deepnet/net.h"
+
+DN_BEGIN_DECLS
+
+typedef struct dn_solver dn_solver;
+
+enum { DN_EVENT_STEP_BEGIN = 1, /* before forward of an iteration */
+       DN_EVENT_GRADIENTS = 2,  /* gradients are ready, the update is next */
+       DN_EVENT_STEP_END = 3,   /* after the update; iteration was advanced */
+       DN_EVENT_TEST_BEGIN = 4,
+       DN_EVENT_TEST_END = 5,   /* dn_solver_test_output has the averages */
+       DN_EVENT_DISPLAY = 6,    /* every `display` iterations */
+       DN_EVENT_SNAPSHOT = 7 }; /* written; path is set */
+
+typedef struct dn_event {
+    size_t struct_size;
+    int32_t kind;
+    int32_t test_net;   /* TEST_BEGIN, TEST_END */
+    int64_t iteration;
+    float loss;         /* smoothed over average_loss; tests: the test loss, or 0 */
+    float rate;         /* learning rate of this iteration */
+    const char *path;   /* SNAPSHOT: the .solverstate */
+} dn_event;
+
+/* Returns DN_OK to go on; anything else ends dn_solver_step with that status, or DN_E_HOST for
+ * a positive number. May read and write blobs of the solver's nets. */
+typedef dn_status (*dn_event_fn)(void *user, dn_solver *solver, const dn_event *event);
+
+/* Zero is the default of every field; struct_size = sizeof(dn_solver_options). */
+typedef struct dn_solver_options {
+    size_t struct_size;
+    dn_event_fn on_event; /* called during dn_solver_step, on its thread; NULL: none */
+    void *on_event_user;
+    int32_t manual_tests;     /* 1: no tests by test_interval; the host calls dn_solver_test */
+    int32_t manual_snapshots; /* 1: no snapshots by `snapshot` and after max_iter */
+    int32_t seed_given;       /* 1: `seed` counts rather than the prototxt's random_seed */
+    int32_t reserved;
+    uint64_t seed;
+    /* Sums gradients over processes or devices before the update: data of count floats, in
+     * place. NULL: none. */
+    dn_status (*all_reduce)(void *user, float *data, int64_t count);
+    void *all_reduce_user;
+    int64_t max_iter; /* overrides max_iter when > 0 */
+} dn_solver_options;
+
+/* Creates a solver with its train net and test nets. A relative net path means the working
+ * directory; where nothing is there, the solver's own folder. solver_mode GPU where no device
+ * backend is found: one notice to the context's log, then the CPU.
+ * out: yours, dn_solver_free; untouched on failure. Statuses as dn_net_create_from_prototxt.
+ * Since 0.1. */
+DN_API dn_status dn_solver_create_from_prototxt(dn_solver **out, dn_context *context,
+                                                const char *path,
+                                                const dn_solver_options *options);
+/* The same from text; net_text (may be NULL) replaces the solver's net fields. Since 0.1. */
+DN_API dn_status dn_solver_create_from_text(dn_solver **out, dn_context *context,
+                                            const char *text, size_t size, const char *net_text,
+                                            size_t net_size, const dn_solver_options *options);
+DN_API void dn_solver_free(dn_solver *solver);
+
+/* Runs that many iterations: forward and backward iter_size times, clip, regularise, update;
+ * tests, displays and snapshots when the solver says. Returns DN_OK, DN_E_CANCELLED (the state is
+ * that after the last whole iteration), or what failed. Since 0.1. */
+DN_API dn_status dn_solver_step(dn_solver *solver, int64_t iterations);
+/* Steps to max_iter, with the last test, display and snapshot as Caffe has them. Since 0.1. */
+DN_API dn_status dn_solver_solve(dn_solver *solver);
+
+/* The parts of an iteration, for hosts that run dn_net_forward and dn_net_backward of
+ * dn_solver_net by themselves: the update from the gradients as they stand, then iteration + 1.
+ * (dn_net_clear_gradients is the host's.) Since 0.1. */
+DN_API dn_status dn_solver_apply_update(dn_solver *solver);
+
+/* Asks a running dn_solver_step (or test) to stop after the present iteration; if none runs, the
+ * next one stops at once. Any thread, also from a signal handler. Since 0.1. */
+DN_API void dn_solver_cancel(dn_solver *solver);
+
+DN_API dn_net *dn_solver_net(dn_solver *solver); /* borrowed */
+DN_API int32_t dn_solver_num_test_nets(const dn_solver *solver);
+DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index); /* borrowed; NULL: none */
+
+DN_API int64_t dn_solver_iteration(const dn_solver *solver);
+DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
+DN_API float dn_solver_loss(const dn_solver *solver); /* smoothed over average_loss */
+DN_API const char *dn_solver_type(const dn_solver *solver); /* "SGD", "Adam", ... */
+/* Iterations between tests and displays (0: none), and passes of one test, as the prototxt has
+ * them. Since 0.1. */
+DN_API int64_t dn_solver_test_interval(const dn_solver *solver);
+DN_API int64_t dn_solver_display(const dn_solver *solver);
+DN_API int64_t dn_solver_test_iterations(const dn_solver *solver, int32_t index);
+
+/* The learning rate of the next iteration by its policy, or as set. Setting one holds until it
+ * is set again; a value < 0 goes back to the policy. Since 0.1. */
+DN_API float dn_solver_learning_rate(const dn_solver *solver);
+DN_API dn_status dn_solver_set_learning_rate(dn_solver *solver, float rate);
+
+/* Runs test net `index` test_iter times and averages its outputs. Since 0.1. */
+DN_API dn_status dn_solver_test(dn_solver *solver, int32_t index);
+/* Averages of the last test of a net: name of the output blob, element within it, mean value.
+ * An index outside: NULL, 0. Since 0.1. */
+DN_API int32_t dn_solver_num_test_outputs(const dn_solver *solver, int32_t test_net);
+DN_API const char *dn_solver_test_output_name(const dn_solver *solver, int32_t test_net,
+                                              int32_t output);
+DN_API float dn_solver_test_output(const dn_solver *solver, int32_t test_net, int32_t output);
+
+/* Writes path.caffemodel and path.solverstate (.h5 forms by snapshot_format); path NULL:
+ * snapshot_prefix + "_iter_N". Both appear whole or not at all; older ones survive a failure.
+ * Since 0.1. */
+DN_API dn_status dn_solver_snapshot(dn_solver *solver, const char *path);
+/* Takes up training from a .solverstate (Caffe's or our own) and the weights it names. Our own
+ * also hold the random state and the data cursors, so resumed is bit-identical. On failure the
+ * solver is unchanged. DN_E_IO, DN_E_PARSE, DN_E_DATA. Since 0.1. */
+DN_API dn_status dn_solver_restore(dn_solver *solver, const char *path);
+
+DN_END_DECLS
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * context.h: what the host lent, as the engine sees it: heap, log, workers, chain of backends. */
+#ifndef DNI_CONTEXT_H
+#define DNI_CONTEXT_H
+
+#include "core/core.h"
+#include "deepnet/context.h"
+
+#define DNI_MAX_BACKENDS 8
+
+typedef struct dni_backend_slot {
+    const dn_backend_ops *ops;
+    dn_backend *backend;
+    char description[160];
+} dni_backend_slot;
+
+struct dn_context {
+    dni_heap heap;
+    void (*log)(void *user, int32_t level, const char *line);
+    void *log_user;
+    dni_parallel_fn parallel_for;
+    void *parallel_user;
+    dni_pool *pool; /* NULL when the host brought its own parallel_for */
+    int32_t num_threads;
+    uint64_t seed;
+    bool has_device;
+    dn_backend_host host; /* what the backends were given */
+    dni_backend_slot backends[DNI_MAX_BACKENDS];
+    int32_t num_backends;
+};
+
+const dni_heap *dni_context_heap(const dn_context *context);
+/* One line to the host's log, if it has one. No floating-point conversions. */
+void dni_log(const dn_context *context, int32_t level, const char *format, ...) DNI_PRINTF(3, 4);
+/* The context's workers or the host's. */
+void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, void *arg);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * layer.h: what a layer file writes against. A layer is a small compiler front end: it reads its
+ * LayerParameter, declares its weights, says the shapes of its tops and lowers to ops. It never
+ * computes. One file per layer; its class is listed by name in this folder's meson.build. */
+#ifndef DNI_LAYER_H
+#define DNI_LAYER_H
+
+#include "cnn.pb-c.h"
+#include "core/context.h"
+#include "program/program.h"
+
+typedef struct dni_layer dni_layer;
+
+enum {
+    DNI_LAYER_INPLACE = 1,  /* top 0 may be bottom 0 */
+    DNI_LAYER_LOSS = 2,     /* top 0 has loss weight 1 unless the prototxt says otherwise; made
+                               by the engine if the prototxt names none */
+    DNI_LAYER_SOURCE = 4,   /* makes data: no gradient through it */
+    DNI_LAYER_INPUT = 8,    /* its tops are inputs of the net, written by the host */
+    DNI_LAYER_DYNAMIC = 16, /* shapes of its tops are known only after it ran (see dni_dynamic) */
+};
+
+typedef struct dni_layer_class {
+    const char *type; /* as prototxt spells it */
+    int32_t bottoms_min, bottoms_max; /* max -1: any number */
+    int32_t tops_min, tops_max;
+    uint32_t flags;
+    uint32_t no_gradient; /* bit i: bottom i never gets a gradient (labels) */
+    size_t state_size;    /* bytes of dni_layer.state, zeroed */
+    /* Once, bottom shapes known: checks parameters, declares weights. May be NULL. */
+    dn_status (*setup)(dni_layer *layer);
+    /* At every change of shape: layer->top[i] from layer->bottom[i]. */
+    dn_status (*shape)(dni_layer *layer);
+    /* Emits the ops. backward comes after forward on the same builder, in reverse order of the
+     * layers; NULL: no gradient passes. */
+    void (*forward)(dni_layer *layer, dni_builder *b);
+    void (*backward)(dni_layer *layer, dni_builder *b);
+    void (*teardown)(dni_layer *layer); /* frees what state holds; NULL: nothing */
+} dni_layer_class;
+
+/* A parameter blob of a layer as declared. */
+typedef struct dni_weight {
+    dni_shape shape;
+    const Cnn__FillerParameter *filler; /* NULL: constant 0 */
+    double constant;                    /* value where filler is NULL */
+    bool statistic; /* not trained: no gradient, whatever lr_mult says (BatchNorm) */
+} dni_weight;
+
+#define DNI_MAX_WEIGHTS 8
+
+struct dni_layer {
+    const dni_layer_class *cls;
+    const Cnn__LayerParameter *param;
+    const char *name;
+    const dn_context *context;
+    const dni_heap *heap;
+    const char *folder; /* of the prototxt, for relative paths; NULL: none */
+    int32_t index, phase /* DN_PHASE_TRAIN or DN_PHASE_TEST */, dtype;
+    bool wire_only;     /* shapes only: open no data */
+    int32_t num_bottoms, num_tops, num_weights;
+    dni_shape *bottom; /* shapes of the bottoms: read */
+    dni_shape *top;    /* shapes of the tops: written by cls->shape */
+    const char **bottom_names, **top_names;
+    bool *propagate;     /* bottom i wants a gradient (set before lowering) */
+    bool *weight_wanted; /* weight i wants a gradient (set before lowering) */
+    dni_weight weight[DNI_MAX_WEIGHTS];
+    uint64_t stream; /* of its random numbers; use stream, stream + 1, ... up to + 15 */
+    uint64_t seed;   /* of the net */
+    void *state;
+};
+
+/* Declares the next weight; filler may be NULL (constant 0). In setup only. */
+dn_status dni_declare_weight(dni_layer *layer, const dni_shape *shape,
+                             const Cnn__FillerParameter *filler);
+/* Fails as "layer 'conv1': <text>" will read; the engine adds the breadcrumb. */
+#define DNI_REQUIRE(condition, status, ...)                                                   \
+    do {                                                                                      \
+        if (!(condition))                                                                     \
+            return dni_fail(status, __VA_ARGS__);                                             \
+    } while (0)
+/* Canonical axis of bottom i; fails naming the field. */
+dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis, const char *field,
+                         int32_t *out);
+/* Most elementwise layers: every top has the shape of bottom 0. */
+dn_status dni_shape_like_bottom(dni_layer *layer);
+/* A layer whose top shapes were found by its host call tells them here, from inside the call:
+ * shapes may only shrink below what cls->shape said (the upper bound). */
+dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shape);
+
+/* The class of a type, or NULL with *nearest set to the nearest known type (or NULL). */
+const dni_layer_class *dni_layer_class_find(const char *type, const char **nearest);
+extern const dni_layer_class *const dni_layer_classes[]; /* ends with NULL; generated */
+
+/* Fills count values of dtype as filler says (NULL: constant 0), shape being the weight's: fan-in
+ * is count / dim 0, fan-out count / dim 1. Random numbers from (seed, stream). */
+dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, int32_t dtype,
+                   void *values, uint64_t seed, uint64_t stream);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * ReLU: y = max(0, x) + negative_slope * min(0, x).
+ * relu_param: negative_slope (0). bottom: any shape; top: the same; in place allowed.
+ * Gradient: dx = dy where x > 0, negative_slope * dy elsewhere (0 at x = 0 when the slope is 0). */
+#include "layers/layer.h"
+
+static double slope(const dni_layer *layer)
+{
+    const Cnn__ReLUParameter *p = layer->param->relu_param;
+    return p ? p->negative_slope : 0;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    dni_emit_unary(b, DN_FN_RELU, slope(layer), 0, 0, b->x[0], b->y[0]);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    dni_emit_unary_bwd(b, DN_FN_RELU, slope(layer), 0, 0, b->x[0], b->y[0], b->dy[0], b->dx[0]);
+}
+
+const dni_layer_class dni_layer_relu = {
+    .type = "ReLU",
+    .bottoms_min = 1, .bottoms_max = 1,
+    .tops_min = 1, .tops_max = 1,
+    .flags = DNI_LAYER_INPLACE,
+    .shape = dni_shape_like_bottom,
+    .forward = forward,
+    .backward = backward,
+};

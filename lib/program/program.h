@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * program.h: a net as data: tensors, and ops over them, forward and backward, and the builder
+ * that layers write them with. A program has shapes and no memory; the plan gives it memory. */
+#ifndef DNI_PROGRAM_H
+#define DNI_PROGRAM_H
+
+#include "core/context.h"
+
+typedef int32_t dni_tensor; /* an index into its program */
+#define DNI_NONE (-1)       /* an absent operand; a gradient that nobody wants */
+
+typedef enum dni_role {
+    DNI_DATA,        /* values of a blob */
+    DNI_DIFF,        /* gradient of a blob */
+    DNI_WEIGHT,      /* a parameter: memory of the net's weights */
+    DNI_WEIGHT_DIFF, /* its gradient: always added to */
+    DNI_TEMP,        /* between ops, from forward to backward if need be */
+    DNI_STATE,       /* lives with the net, has a pointer of its own (random state, constants) */
+} dni_role;
+
+typedef struct dni_tensor_info {
+    dni_role role;
+    int32_t dtype;
+    dni_shape shape;
+    dni_tensor storage; /* the tensor whose memory this one shares (itself if none) */
+    void *memory;       /* WEIGHT, WEIGHT_DIFF, STATE: where it lives; else NULL until placed */
+    int32_t blob;       /* graph blob of DATA and DIFF, -1 otherwise */
+    bool written;       /* DIFF: a layer already wrote a contribution (while building) */
+    bool keep;          /* stays readable after the run: not shared by liveness */
+} dni_tensor_info;
+
+typedef enum dni_section { DNI_FORWARD, DNI_BACKWARD, DNI_UPDATE, DNI_SECTIONS } dni_section;
+
+typedef struct dni_op {
+    int32_t kind;
+    int32_t layer; /* -1: none */
+    dni_section section;
+    int32_t num_inputs, num_outputs;
+    dni_tensor inputs[DN_MAX_OPERANDS], outputs[DN_MAX_OPERANDS];
+    dn_args *args; /* a copy, of the kind's size */
+} dni_op;
+
+typedef struct dni_program {
+    const dni_heap *heap;
+    dni_tensor_info *tensors;
+    size_t num_tensors, cap_tensors;
+    dni_op *ops; /* forward ops, then backward, then update */
+    size_t num_ops, cap_ops;
+} dni_program;
+
+/* What is known of each kind: its name, the size of its arguments, least operand counts. */
+typedef struct dni_op_kind {
+    const char *name;
+    size_t args_size;
+    uint32_t accumulates; /* bit i: output i may be added to */
+} dni_op_kind;
+const dni_op_kind *dni_op_kind_of(int32_t kind); /* NULL: no such kind */
+
+void dni_program_init(dni_program *program, const dni_heap *heap);
+void dni_program_free(dni_program *program);
+dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info); /* or DNI_NONE */
+/* Floating-point operations of an op: a multiply-add counts 2. */
+int64_t dni_op_flops(const dni_program *program, const dni_op *op);
+/* "CONV x:64 1 28 28 w:20 1 5 5 -> y:64 20 24 24" into text. */
+void dni_op_print(const dni_program *program, const dni_op *op, dni_text *text);
+
+/* ---- the builder: how ops get into a program ---------------------------------------------
+ * The first failure sticks: layers emit without looking, the caller looks at status once. */
+typedef struct dni_builder {
+    dni_program *program;
+    dn_status status;
+    dni_section section;
+    int32_t layer;
+    int32_t dtype;         /* T: DN_F32 or DN_F64 */
+    dni_tensor random;     /* I64[2] {seed, step} of the net */
+    /* Operands of the layer being lowered; set by the net. */
+    const dni_tensor *x, *y, *dx, *dy, *w, *dw;
+    bool *dx_fresh; /* dx[i] had no contribution when this layer's backward began */
+    int32_t num_x, num_y, num_w;
+} dni_builder;
+
+/* Number of operands and their array, for dni_emit. */
+#define DNI_TENSORS(...)                                                                      \
+    (int32_t)(sizeof((dni_tensor[]){__VA_ARGS__}) / sizeof(dni_tensor)),                        \
+        (dni_tensor[]) { __VA_ARGS__ }
+
+/* Appends an op. args: the kind's struct (struct_size is filled in), NULL for none.
+ * An op whose outputs are all DNI_NONE is dropped.
+ * Gradients: write dx and dw as if they were yours alone: overwrite all of it, or FILL with 0 and
+ * accumulate. Where another layer already contributed (and always for dw) the builder turns
+ * overwriting into adding and drops the FILL. So never read dx or dw back. In place, dx shares
+ * memory with dy: emit what reads dy first. */
+void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
+              const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs);
+
+/* A tensor that lives from its first op to its last, forward to backward if used there. */
+dni_tensor dni_temp(dni_builder *b, int32_t dtype, int32_t axes, const int64_t *dims);
+dni_tensor dni_temp_like(dni_builder *b, dni_tensor like); /* same shape, type T */
+/* memory must live as long as the program (a layer's state). */
+dni_tensor dni_constant(dni_builder *b, int32_t dtype, int64_t count, void *memory);
+int64_t dni_tensor_count(const dni_builder *b, dni_tensor t);
+const dni_shape *dni_tensor_shape(const dni_builder *b, dni_tensor t);
+/* Same memory? (an in-place layer: dni_same(b, b->x[0], b->y[0])) */
+bool dni_same(const dni_builder *b, dni_tensor p, dni_tensor q);
+
+/* Shorthands for the commonest ops; each is one dni_emit. */
+void dni_emit_fill(dni_builder *b, dni_tensor y, double value);
+void dni_emit_copy(dni_builder *b, dni_tensor x, dni_tensor y); /* all of it, counts equal */
+void dni_emit_unary(dni_builder *b, int32_t fn, double p, double q, double r, dni_tensor x,
+                    dni_tensor y);
+/* dx = dy * f'(x or y); pass DNI_NONE for the one that is not at hand. */
+void dni_emit_unary_bwd(dni_builder *b, int32_t fn, double p, double q, double r, dni_tensor x,
+                        dni_tensor y, dni_tensor dy, dni_tensor dx);
+void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tensor c,
+                   dni_tensor y); /* y = ca a + cc c */
+void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
+                    dni_tensor x, dni_tensor s, dni_tensor y);
+/* y[dim] = alpha * sum over outer and inner of x (or x * x2). x2 may be DNI_NONE. */
+void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
+                         dni_tensor x, dni_tensor x2, dni_tensor y);
+/* C = alpha op(A) op(B), plain row-major without gaps; C: (m, n). */
+void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                   double alpha, dni_tensor a, dni_tensor bb, dni_tensor c);
+
+#endif

@@ -69,7 +69,7 @@ enum {
     DN_OP_SOFTMAX = 24,          /* x -> y */
     DN_OP_SOFTMAX_BWD = 25,      /* y, dy -> dx */
     DN_OP_LOSS = 26,             /* x, [t], [w] -> loss, [norm], [aux] */
-    DN_OP_LOSS_BWD = 27,         /* x, [t], [w], [norm], [aux], dloss -> dx, [dt] */
+    DN_OP_LOSS_BWD = 27,         /* x, [t], [w], [norm], [aux], dloss -> [dx], [dt] */
     DN_OP_ACCURACY = 28,         /* x, label -> accuracy, [per class] */
     DN_OP_ARGMAX = 29,           /* x -> y */
     DN_OP_DROPOUT = 30,          /* x, state -> y, mask U8 */
@@ -80,18 +80,19 @@ enum {
     DN_OP_SCATTER_ADD = 35,      /* x, index T -> y */
     DN_OP_LSTM_UNIT = 36,        /* c_prev, x, cont -> c, h, gates */
     DN_OP_LSTM_UNIT_BWD = 37,    /* c_prev, gates, c, cont, dc, dh -> dc_prev, dx */
-    DN_OP_UPDATE = 38,           /* grad, hyper -> w, [h1], [h2] */
-    DN_OP_CAST = 39,             /* x -> y, of another dtype */
+    DN_OP_UPDATE = 38,           /* hyper -> w, grad, [h1], [h2] (all in and out) */
+    DN_OP_CAST = 39,             /* x -> y, of another dtype; to integers: truncated, saturated */
     DN_OP_HOST_CALL = 40,        /* anything -> anything, on the host */
     DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
-    DN_OP_SCALE_CLIP = 42,       /* norm2, -> x (in and out): x *= min(1, clip / sqrt(norm2)) */
+    DN_OP_SCALE_CLIP = 42,       /* norm2 -> x0 .. (in, out): x *= min(1, clip / sqrt(norm2)) */
     DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
     DN_OP_KIND_END = 64
 };
 
 /* Every arguments struct begins with this. accumulate: bit i set means output i is added to
  * (y += result) instead of overwritten; only outputs of type T. `activation` where an op has it
- * is a dn_unary_fn applied to the result (DN_FN_NONE: nothing), with parameter activation_a. */
+ * is a DN_FN_* applied to the result (DN_FN_NONE: nothing), with parameters activation_a, 0, 0;
+ * it does not go together with accumulate on output 0. Operands overlap only where the op says. */
 typedef struct dn_args {
     size_t struct_size;
     uint32_t accumulate;
@@ -104,7 +105,10 @@ typedef struct dn_args_fill {
 } dn_args_fill;
 
 /* y[i] drawn from Philox4x32-10 (sys/random.h): key = state[0], counter = (i / 4, stream ^ step
- * folded as dn_random_block says), word i % 4. */
+ * folded as dn_random_block says), word i % 4. u = dn_random_unit(word). Uniform: a + (b - a) u
+ * (which may round to b). Bernoulli: u < a. Gaussian: words 0, 1 and words 2, 3 are a pair each
+ * (u, v): elements 0 and 1 (2 and 3) are a + b r cos(2 pi v) and a + b r sin(2 pi v), with
+ * r = sqrt(-2 log(1 - u)). */
 enum { DN_DIST_UNIFORM = 0, DN_DIST_GAUSSIAN = 1, DN_DIST_BERNOULLI = 2 };
 typedef struct dn_args_random {
     dn_args base;
@@ -134,7 +138,7 @@ enum {
     DN_FN_SIGMOID = 2,    /* 1 / (1 + exp(-x)) */
     DN_FN_TANH = 3,
     DN_FN_ABS = 4,
-    DN_FN_EXP = 5,        /* c * exp(a x + b)... as: exp(a x + b) */
+    DN_FN_EXP = 5,        /* exp(a x + b) */
     DN_FN_LOG = 6,        /* c * log(a x + b) */
     DN_FN_POWER = 7,      /* (a x + b)^c */
     DN_FN_BNLL = 8,       /* log(1 + exp(x)), in the form that does not overflow */
@@ -156,13 +160,15 @@ typedef struct dn_args_unary {
     double a, b, c;
 } dn_args_unary;
 /* UNARY_BWD takes the same arguments: dx = dy f'. Needs x, or y alone for those in
- * DN_FN_FROM_Y; when x is absent y is used. dx may be dy. */
+ * DN_FN_FROM_Y (RELU, ELU and SELU then need a >= 0); when x is absent y is used. dx may be dy.
+ * At the kinks: f' of ABS at 0 is 0, of RELU, ELU and SELU the left one, of CLIP 1. */
 #define DN_FN_FROM_Y                                                                        \
     ((1u << DN_FN_NONE) | (1u << DN_FN_RELU) | (1u << DN_FN_SIGMOID) | (1u << DN_FN_TANH) | \
      (1u << DN_FN_EXP) | (1u << DN_FN_ELU) | (1u << DN_FN_AFFINE) | (1u << DN_FN_THRESHOLD) | \
      (1u << DN_FN_SELU) | (1u << DN_FN_SQRT) | (1u << DN_FN_SIGN))
 
-/* SUM: y = sum coeff[i] x_i; PROD: product; MAX: largest, mask = index of the first largest. */
+/* SUM: y = sum coeff[i] x_i; PROD: product; MAX: largest, mask = its index: a tie of x0 and x1 goes
+ * to 1, any other to the lower index (Caffe). y may be any of the x. */
 enum { DN_ELTWISE_SUM = 0, DN_ELTWISE_PROD = 1, DN_ELTWISE_MAX = 2, DN_ELTWISE_DIV = 3 /* x0/x1 */ };
 typedef struct dn_args_eltwise {
     dn_args base;
@@ -177,7 +183,7 @@ typedef struct dn_args_select { /* dx = mask == index ? dy : 0 */
     int32_t reserved;
 } dn_args_select;
 
-/* y[o,d,i] = x[o,d,i] op s[d] (+ t[d] for MULADD); also PRELU-like per-channel work. */
+/* y[o,d,i] = x[o,d,i] op s[d] (+ t[d] for MULADD). y may be x. */
 enum { DN_BCAST_ADD = 0, DN_BCAST_SUB = 1, DN_BCAST_MUL = 2, DN_BCAST_DIV = 3, DN_BCAST_MULADD = 4 };
 typedef struct dn_args_bcast {
     dn_args base;
@@ -188,7 +194,8 @@ typedef struct dn_args_bcast {
 
 /* y[y_offset + sum(index * y_stride)] = alpha * sum over all indices that land there of
  * SUM x, ASUM |x|, SUMSQ x^2, DOT x * x2 (x2 with strides of its own, e.g. 0 to broadcast).
- * An axis with y_stride 0 is summed. Elements of y that no index reaches are untouched. */
+ * An axis with y_stride 0 is summed. Elements of y that no index reaches are untouched. x and x2
+ * are read at x_offset + ..., x2_offset + ... */
 enum { DN_REDUCE_SUM = 0, DN_REDUCE_ASUM = 1, DN_REDUCE_SUMSQ = 2, DN_REDUCE_DOT = 3 };
 typedef struct dn_args_reduce {
     dn_args base;
@@ -197,6 +204,7 @@ typedef struct dn_args_reduce {
     int64_t dim[DN_MAX_STRIDED];
     int64_t x_stride[DN_MAX_STRIDED], x2_stride[DN_MAX_STRIDED], y_stride[DN_MAX_STRIDED];
     double alpha;
+    int64_t x_offset, x2_offset, y_offset;
 } dn_args_reduce;
 
 /* For each of `batch` matrices: C = alpha op(A) op(B) (+ bias) (then activation); row-major,
@@ -216,7 +224,8 @@ typedef struct dn_args_gemm {
 /* Cross-correlation as in Caffe. x: (N, C, spatial...), w: (K, C / group, kernel...),
  * y: (N, K, out...); out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1.
  * Leading axes before C are folded into N by the layer: operands come as (N, C, spatial).
- * CONV_BWD_DATA with bias is the forward of a deconvolution: dx: (N, C, ...) += b[C]. */
+ * CONV_BWD_DATA with bias is the forward of a deconvolution: dx: (N, C, ...) += b[C].
+ * columns: (N, C * prod kernel, prod out), kernel positions row-major within a channel. */
 typedef struct dn_args_conv {
     dn_args base;
     int32_t spatial, group;
@@ -229,7 +238,9 @@ typedef struct dn_args_conv {
 /* Windows start at o * stride - pad. MAX: mask = index in the channel's plane of the first
  * largest, padding never wins. AVE divides by the window's size cut at in + pad (Caffe), or by
  * the elements inside with exclude_pad. STOCHASTIC_TRAIN draws an element with probability
- * proportional to it (state needed, mask as MAX); STOCHASTIC_TEST is sum x^2 / sum x. */
+ * proportional to it (state needed, mask as MAX): the first whose running sum reaches u * sum, u
+ * drawn for y's index as RANDOM draws; STOCHASTIC_TEST is sum x^2 / (FLT_MIN + sum x), without
+ * a backward. MAX starts from -FLT_MAX and mask -1 (left so if nothing is larger). */
 enum { DN_POOL_MAX = 0, DN_POOL_AVE = 1, DN_POOL_STOCHASTIC_TRAIN = 2, DN_POOL_STOCHASTIC_TEST = 3 };
 typedef struct dn_args_pool {
     dn_args base;
@@ -240,7 +251,8 @@ typedef struct dn_args_pool {
 
 /* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum over `size` channels around c of x^2;
  * WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded by
- * (size - 1) / 2, divided as AVE pooling divides. y = x * scale^-beta. */
+ * (size - 1) / 2, divided as AVE pooling divides (size^2, always). size is odd.
+ * y = x * scale^-beta. */
 enum { DN_LRN_ACROSS = 0, DN_LRN_WITHIN = 1 };
 typedef struct dn_args_lrn {
     dn_args base;
@@ -253,7 +265,8 @@ typedef struct dn_args_lrn {
  * inv_std = 1 / sqrt(var + eps); then factor = fraction * factor + 1, running = fraction * running
  * + batch's (the variance times m / (m - 1), m = outer * inner, if m > 1).
  * Global (1): statistics are running / factor (0 if factor is 0); running values untouched.
- * y == x is allowed. BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)); global: dx = inv_std dy. */
+ * The running operands and factor are read and written. y == x is allowed. BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)); global: dx = inv_std dy.
+ * dx == dy is allowed. */
 typedef struct dn_args_batch_norm {
     dn_args base;
     int32_t use_global, reserved;
@@ -262,7 +275,8 @@ typedef struct dn_args_batch_norm {
 } dn_args_batch_norm;
 
 /* Rows of x: (rows, cols): y = x - mean, and divided by (sqrt(var) + eps) with normalize_variance
- * (inv_std holds its reciprocal, else it is 1). */
+ * (inv_std holds its reciprocal, else it is 1). BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)),
+ * without normalize_variance dy - mean(dy). */
 typedef struct dn_args_mvn {
     dn_args base;
     int32_t normalize_variance, reserved;
@@ -270,7 +284,7 @@ typedef struct dn_args_mvn {
     double eps;
 } dn_args_mvn;
 
-typedef struct dn_args_axis { /* SOFTMAX, SOFTMAX_BWD over dim */
+typedef struct dn_args_axis { /* SOFTMAX (y may be x), SOFTMAX_BWD (dx may be dy) over dim */
     dn_args base;
     int64_t outer, dim, inner;
 } dn_args_axis;
@@ -283,11 +297,13 @@ typedef struct dn_args_axis { /* SOFTMAX, SOFTMAX_BWD over dim */
  * MULTINOMIAL: x = probabilities, -log max(x[t], 1e-20), mean over outer. BWD: -1 / x[t].
  * INFOGAIN: w: (dim, dim) matrix H, sum_k -H[t,k] log max(x[k], 1e-20); BWD gives the gradient to
  *   the logits: x sum_k H[t,k] - H[t]; aux: dim row sums of H.
- * SIGMOID_CE: x = logits, t = targets, per element; ignore_label on t.
+ * SIGMOID_CE: x = logits, t = targets, per element; ignore_label on t; FULL is all elements.
  * HINGE: sum max(0, 1 - s x)^p over dim with s = +1 for the label, else -1; p = param; / outer.
  * CONTRASTIVE: x: (outer, dim) differences a - b, t = similar?, param = margin, legacy: flag;
- *   aux: outer squared distances. loss / (2 outer). dx is the gradient to a (b: its negative).
- * EUCLIDEAN: x = a - b, sum x^2 / (2 outer).
+ *   aux: outer squared distances. loss / (2 outer). dx is the gradient to a, dt to b (-dx).
+ * EUCLIDEAN: x = a - b (or x = a, t = b), sum (a - b)^2 / (2 outer); dx, dt as CONTRASTIVE's.
+ * MULTINOMIAL, HINGE, CONTRASTIVE and EUCLIDEAN have the normaliser outer. norm and aux are
+ * computed anew by LOSS_BWD where absent. t: outer * inner labels. dx and dt may be x.
  * normalization: 0 FULL (outer * inner), 1 VALID (those not ignored), 2 BATCH_SIZE (outer),
  * 3 NONE (1); at least 1. */
 enum {
@@ -307,9 +323,9 @@ typedef struct dn_args_loss {
     int32_t flag, reserved;
 } dn_args_loss;
 
-/* Share of (outer, inner) positions whose label is among the top_k of dim (ties count for the
- * label, as in Caffe: fewer than top_k other values >= the label's); per class: accuracy of each
- * class, 0 where it has none. */
+/* Share of (outer, inner) positions, those ignored apart, whose label is among the top_k of dim:
+ * fewer than top_k other values are >= the label's (ties count against it, as in Caffe). 0 if
+ * there are none. per class: accuracy of each class, 0 where it has none. */
 typedef struct dn_args_accuracy {
     dn_args base;
     int32_t top_k, has_ignore, ignore_label, reserved;
@@ -325,14 +341,15 @@ typedef struct dn_args_argmax {
     int64_t outer, dim, inner;
 } dn_args_argmax;
 
-/* mask = uniform > ratio; y = x mask scale. Drawn as RANDOM draws. y == x is allowed. */
+/* mask = u > ratio; y = x mask scale. u drawn as RANDOM draws. y == x, dx == dy are allowed. */
 typedef struct dn_args_dropout {
     dn_args base;
     double ratio, scale;
     uint64_t stream;
 } dn_args_dropout;
 
-/* (outer, dim, inner); slope has dim elements, or one with shared. x > 0 ? x : slope x. */
+/* (outer, dim, inner); slope has dim elements, or one with shared. x > 0 ? x : slope x. y may be
+ * x, dx may be dy. */
 typedef struct dn_args_prelu {
     dn_args base;
     int32_t shared, reserved;
@@ -340,23 +357,29 @@ typedef struct dn_args_prelu {
 } dn_args_prelu;
 
 /* GATHER: y[i, :] = x[index[i], :]; SCATTER_ADD: y[index[i], :] += x[i, :] in order of i.
+ * SCATTER_ADD without accumulate starts from zeros. x of GATHER, y of SCATTER_ADD: (limit, cols).
  * An index outside [0, limit) fails the run with DN_E_DATA. */
 typedef struct dn_args_gather {
     dn_args base;
     int64_t count, cols, limit;
 } dn_args_gather;
 
-/* Caffe's LSTMUnit: x: (N, 4 D) pre-activations i, f, o, g; cont: (N). f is multiplied by cont.
- * c = f cont c_prev + i g; h = o tanh(c). gates: (N, 4 D) activated. dc, dh are inputs. */
+/* Caffe's LSTMUnit: x: (N, 4 D) pre-activations i, f, o, g; cont: (N). f = cont sigmoid(.).
+ * c = f c_prev + i g; h = o tanh(c). gates: (N, 4 D) activated i, f, o, g. dc, dh are inputs. */
 typedef struct dn_args_lstm {
     dn_args base;
     int64_t N, D;
 } dn_args_lstm;
 
 /* One parameter's update. hyper (T[4]): {rate, bias correction (Adam), clip scale, 1/iter_size}.
- * g = grad * hyper[3] * hyper[2] + decay * w (L2) or decay * sign(w) (L1); grad is left with the
+ * g = grad * hyper[2] * hyper[3] + decay * w (L2) or decay * sign(w) (L1); grad is left with the
  * value Caffe would leave: the step that was subtracted. local rate = rate * lr_mult.
- * Rules as Caffe's solvers define them (see lib/solver). */
+ *   SGD: h1 = momentum h1 + local g; step = h1. NESTEROV: the same h1, step = (1 + momentum) h1 -
+ *   momentum (h1 before). ADAGRAD: h1 += g^2; step = local g / (sqrt(h1) + delta). RMSPROP:
+ *   h1 = rms_decay h1 + (1 - rms_decay) g^2, then as ADAGRAD. ADADELTA (m = momentum):
+ *   h1 = m h1 + (1 - m) g^2; s = g sqrt((h2 + delta) / (h1 + delta)); h2 = m h2 + (1 - m) s^2;
+ *   step = local s. ADAM: h1 = momentum h1 + (1 - momentum) g; h2 = momentum2 h2 +
+ *   (1 - momentum2) g^2; step = local hyper[1] h1 / (sqrt(h2) + delta). Last, w -= step. */
 enum {
     DN_UPDATE_SGD = 0,
     DN_UPDATE_NESTEROV = 1,
@@ -370,7 +393,7 @@ typedef struct dn_args_update {
     int32_t rule, l1;
     double lr_mult, decay; /* decay = weight_decay * decay_mult */
     double momentum, momentum2, delta, rms_decay;
-} dn_args_update; /* inputs: hyper; outputs: w, grad, [h1], [h2], all read and written */
+} dn_args_update; /* h2: ADADELTA and ADAM alone */
 
 typedef struct dn_args_scale_clip {
     dn_args base;

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * context.c: puts together what the host lent. Backends are tables from the build's own list, from
+ * the host, or from modules; nothing here knows one by name but `ref`, which ends every chain. */
+#include "core/context.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/module.h"
+
+extern const dn_backend_ops *const dni_builtin_backends[]; /* kernels/meson.build, best first */
+
+const dni_heap *dni_context_heap(const dn_context *context)
+{
+    return &context->heap;
+}
+
+void dni_log(const dn_context *context, int32_t level, const char *format, ...)
+{
+    if (!context->log)
+        return;
+    char line[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    context->log(context->log_user, level, line);
+}
+
+void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, void *arg)
+{
+    if (tasks == 1)
+        body(arg, 0, 0);
+    else if (tasks > 1)
+        context->parallel_for(context->parallel_user, tasks, body, arg);
+}
+
+static void pool_run(void *user, int64_t tasks, dni_task_fn body, void *arg)
+{
+    dni_pool_run(user, tasks, body, arg);
+}
+
+/* ---- what backends are given ------------------------------------------------------------- */
+
+static void *backend_alloc(void *user, size_t bytes)
+{
+    return dni_alloc_aligned(&((dn_context *)user)->heap, bytes);
+}
+
+static void backend_free(void *user, void *ptr)
+{
+    dni_free_aligned(&((dn_context *)user)->heap, ptr);
+}
+
+static void backend_parallel(void *user, int64_t tasks, dni_task_fn body, void *arg)
+{
+    dni_parallel(user, tasks, body, arg);
+}
+
+static dn_status backend_fail(dn_status status, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    return dni_fail(status, "%s", line);
+}
+
+/* ---- the chain --------------------------------------------------------------------------- */
+
+static dn_status add_backend(dn_context *c, const dn_backend_ops *ops)
+{
+    if (c->num_backends == DNI_MAX_BACKENDS)
+        return dni_fail(DN_E_INVALID, "more than %d backends in one context", DNI_MAX_BACKENDS);
+    if (!ops->name || !ops->open || !ops->op_create || !ops->op_run || !ops->op_destroy)
+        return dni_fail(DN_E_INVALID, "a backend lacks its name, open, op_create, op_run or "
+                                      "op_destroy");
+    dni_backend_slot *slot = &c->backends[c->num_backends];
+    dn_status st = ops->open(&slot->backend, &c->host);
+    if (st)
+        return dni_in(st, "backend '%s'", ops->name);
+    slot->ops = ops;
+    char text[120] = "";
+    if (ops->describe)
+        ops->describe(slot->backend, text, sizeof text);
+    snprintf(slot->description, sizeof slot->description, "%s%s%s", ops->name,
+             text[0] ? ": " : "", text);
+    c->num_backends++;
+    return DN_OK;
+}
+
+static const dn_backend_ops *find_builtin(const char *name, size_t length)
+{
+    for (const dn_backend_ops *const *b = dni_builtin_backends; *b; b++)
+        if (strlen((*b)->name) == length && !memcmp((*b)->name, name, length))
+            return *b;
+    return NULL;
+}
+
+static dn_status add_named(dn_context *c, const char *name, size_t length, const char *folder)
+{
+    const dn_backend_ops *ops = find_builtin(name, length);
+    if (!ops) {
+        dn_status st = dni_module_load(&c->heap, folder, name, length, &ops);
+        if (st)
+            return st;
+    }
+    return add_backend(c, ops);
+}
+
+/* names: "cpu,ref"; NULL: the whole built-in list. */
+static dn_status add_chain(dn_context *c, const char *names, const char *folder)
+{
+    if (!names) {
+        for (const dn_backend_ops *const *b = dni_builtin_backends; *b; b++) {
+            dn_status st = add_backend(c, *b);
+            if (st)
+                return st;
+        }
+        return DN_OK;
+    }
+    bool has_ref = false;
+    while (*names) {
+        size_t length = strcspn(names, ",");
+        dn_status st = add_named(c, names, length, folder);
+        if (st)
+            return st;
+        has_ref |= length == 3 && !memcmp(names, "ref", 3);
+        names += length + (names[length] == ',');
+    }
+    return has_ref ? DN_OK : add_named(c, "ref", 3, folder);
+}
+
+/* ---- create and free --------------------------------------------------------------------- */
+
+static dn_status check_options(const dn_context_options *o)
+{
+    if (!o->struct_size)
+        return dni_fail(DN_E_INVALID, "dn_context_options.struct_size is 0; set it to sizeof");
+    const unsigned char *bytes = (const unsigned char *)o;
+    for (size_t i = sizeof *o; i < o->struct_size; i++)
+        if (bytes[i])
+            return dni_fail(DN_E_UNSUPPORTED,
+                            "dn_context_options has an option this release does not know");
+    return DN_OK;
+}
+
+static dn_status set_up(dn_context *c, const dn_context_options *o)
+{
+    if (o->num_threads < 0 || o->num_threads > 4096)
+        return dni_fail(DN_E_INVALID, "num_threads is %d; it must be 0 to 4096", o->num_threads);
+    c->log = o->log;
+    c->log_user = o->log_user;
+    c->seed = o->seed;
+    c->num_threads = o->num_threads ? o->num_threads : dni_default_threads();
+    if (o->parallel_for) {
+        c->parallel_for = o->parallel_for;
+        c->parallel_user = o->parallel_user;
+    } else {
+        dn_status st = dni_pool_create(&c->pool, &c->heap, c->num_threads);
+        if (st)
+            return st;
+        c->parallel_for = pool_run;
+        c->parallel_user = c->pool;
+    }
+    c->host = (dn_backend_host){.struct_size = sizeof c->host, .alloc = backend_alloc,
+                                .free = backend_free, .parallel_for = backend_parallel,
+                                .fail = backend_fail, .num_threads = c->num_threads,
+                                .device = o->device > 0 ? o->device - 1 : 0, .user = c};
+    if (o->device < 0)
+        return dni_fail(DN_E_INVALID, "device is %d; 0 is the host, 1 the first device",
+                        o->device);
+    if (o->device > 0)
+        return dni_fail(DN_E_UNSUPPORTED, "device %d was asked for; no device backend was found",
+                        o->device);
+    dn_status st = o->backend ? add_backend(c, o->backend) : DN_OK;
+    return st ? st : add_chain(c, o->backends, o->module_folder);
+}
+
+dn_status dn_context_create(dn_context **out, const dn_context_options *options)
+{
+    dni_clear_error();
+    if (!out)
+        return dni_fail(DN_E_INVALID, "dn_context_create: out is NULL");
+    dn_context_options o = {.struct_size = sizeof o};
+    if (options) {
+        dn_status st = check_options(options);
+        if (st)
+            return st;
+        memcpy(&o, options, options->struct_size < sizeof o ? options->struct_size : sizeof o);
+    }
+    dni_heap heap = dni_default_heap;
+    if (o.alloc)
+        heap = (dni_heap){o.alloc, o.alloc_user};
+    dn_context *c = dni_alloc(&heap, 1, sizeof *c);
+    if (!c)
+        return DN_E_NOMEM;
+    c->heap = heap;
+    dn_status st = set_up(c, &o);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dn_context_free(c);
+        dni_restore_error(&saved);
+        return st;
+    }
+    *out = c;
+    return DN_OK;
+}
+
+void dn_context_free(dn_context *context)
+{
+    if (!context)
+        return;
+    for (int32_t i = context->num_backends; i-- > 0;)
+        if (context->backends[i].ops->close)
+            context->backends[i].ops->close(context->backends[i].backend);
+    dni_pool_free(context->pool);
+    dni_heap heap = context->heap;
+    dni_free(&heap, context);
+}
+
+int32_t dn_context_num_threads(const dn_context *context)
+{
+    return context ? context->num_threads : 0;
+}
+
+int32_t dn_context_num_backends(const dn_context *context)
+{
+    return context ? context->num_backends : 0;
+}
+
+const char *dn_context_backend(const dn_context *context, int32_t index)
+{
+    dni_clear_error();
+    if (!context || index < 0 || index >= context->num_backends) {
+        dni_fail(DN_E_INVALID, "there is no backend %d", index);
+        return NULL;
+    }
+    return context->backends[index].description;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * module.c: dlopen behind one function. A backend module exports one symbol, dn_backend_entry. */
+#include "core/module.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#ifndef DN_MODULE_FOLDER
+#define DN_MODULE_FOLDER "/usr/local/lib/deepnet"
+#endif
+
+static dn_status open_module(const char *path, const dn_backend_ops **out)
+{
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        const char *why = dlerror();
+        return dni_fail(DN_E_NOTFOUND, "no backend at '%s': %s", path, why ? why : "dlopen failed");
+    }
+    void *symbol = dlsym(handle, DN_BACKEND_ENTRY);
+    dn_backend_entry_fn entry;
+    memcpy(&entry, &symbol, sizeof entry);
+    const dn_backend_ops *ops = symbol ? entry() : NULL;
+    if (!ops || ops->struct_size < offsetof(dn_backend_ops, mem_alloc)) {
+        dlclose(handle);
+        return dni_fail(DN_E_INVALID, "'%s' is not a deepnet backend (it has no usable "
+                                      DN_BACKEND_ENTRY ")", path);
+    }
+    *out = ops;
+    return DN_OK;
+}
+
+dn_status dni_module_load(const dni_heap *heap, const char *folder, const char *name,
+                          size_t length, const dn_backend_ops **out)
+{
+    int n = length > 4096 ? 4096 : (int)length;
+    char *path = memchr(name, '/', length)
+                     ? dni_strndup(heap, name, length)
+                     : dni_format(heap, "%s/deepnet-%.*s.so", folder ? folder : DN_MODULE_FOLDER,
+                                  n, name);
+    if (!path)
+        return DN_E_NOMEM;
+    dn_status st = open_module(path, out);
+    dni_free(heap, path);
+    return dni_in(st, "backend '%.*s'", n, name);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * builder.c: how layers write ops. It is here, once, that gradients of a blob used by several
+ * layers become sums: no layer knows of the others. */
+#include "program/program.h"
+
+#include <string.h>
+
+static dni_tensor_info *info_of(const dni_builder *b, dni_tensor t)
+{
+    return &b->program->tensors[t];
+}
+
+int64_t dni_tensor_count(const dni_builder *b, dni_tensor t)
+{
+    return dni_shape_count(&info_of(b, t)->shape);
+}
+
+const dni_shape *dni_tensor_shape(const dni_builder *b, dni_tensor t)
+{
+    return &info_of(b, t)->shape;
+}
+
+bool dni_same(const dni_builder *b, dni_tensor p, dni_tensor q)
+{
+    return p != DNI_NONE && q != DNI_NONE && info_of(b, p)->storage == info_of(b, q)->storage;
+}
+
+static dni_tensor add_tensor(dni_builder *b, const dni_tensor_info *info)
+{
+    if (b->status)
+        return 0;
+    dni_tensor t = dni_program_tensor(b->program, info);
+    if (t == DNI_NONE)
+        b->status = DN_E_NOMEM;
+    return t == DNI_NONE ? 0 : t;
+}
+
+dni_tensor dni_temp(dni_builder *b, int32_t dtype, int32_t axes, const int64_t *dims)
+{
+    dni_tensor_info info = {.role = DNI_TEMP, .dtype = dtype, .shape = dni_shape_of(axes, dims),
+                            .storage = DNI_NONE, .blob = -1};
+    if (!b->status)
+        b->status = dni_shape_check(&info.shape);
+    return add_tensor(b, &info);
+}
+
+dni_tensor dni_temp_like(dni_builder *b, dni_tensor like)
+{
+    if (b->status)
+        return 0;
+    dni_shape shape = *dni_tensor_shape(b, like);
+    return dni_temp(b, b->dtype, shape.axes, shape.dim);
+}
+
+dni_tensor dni_constant(dni_builder *b, int32_t dtype, int64_t count, void *memory)
+{
+    dni_tensor_info info = {.role = DNI_STATE, .dtype = dtype, .shape = dni_shape_of(1, &count),
+                            .storage = DNI_NONE, .memory = memory, .blob = -1};
+    return add_tensor(b, &info);
+}
+
+/* ---- emitting ---------------------------------------------------------------------------- */
+
+static bool all_absent(int32_t count, const dni_tensor *tensors)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (tensors[i] != DNI_NONE)
+            return false;
+    return count > 0;
+}
+
+/* Did another contribution go into this gradient before the present layer's backward? */
+static bool has_contribution(const dni_builder *b, dni_tensor t)
+{
+    const dni_tensor_info *info = info_of(b, t);
+    if (info->role == DNI_WEIGHT_DIFF)
+        return true;
+    if (info->role != DNI_DIFF || b->section != DNI_BACKWARD)
+        return false;
+    for (int32_t i = 0; i < b->num_x; i++)
+        if (b->dx[i] == t)
+            return !b->dx_fresh[i];
+    return false;
+}
+
+static dni_op *append(dni_builder *b, int32_t kind, const void *args)
+{
+    dni_program *p = b->program;
+    size_t size = dni_op_kind_of(kind)->args_size;
+    b->status = dni_grow(p->heap, &p->ops, &p->cap_ops, p->num_ops + 1, sizeof *p->ops);
+    if (b->status)
+        return NULL;
+    dn_args *copy = dni_alloc(p->heap, 1, size);
+    if (!copy) {
+        b->status = DN_E_NOMEM;
+        return NULL;
+    }
+    if (args)
+        memcpy(copy, args, size);
+    copy->struct_size = size;
+    dni_op *op = &p->ops[p->num_ops++];
+    *op = (dni_op){.kind = kind, .layer = b->layer, .section = b->section, .args = copy};
+    return op;
+}
+
+/* Turns output i of the op into a temporary whose values are then added where they belong. */
+static dni_tensor detour(dni_builder *b, size_t op_index, int32_t output)
+{
+    dni_tensor to = b->program->ops[op_index].outputs[output];
+    dni_tensor temp = dni_temp_like(b, to);
+    if (!b->status)
+        b->program->ops[op_index].outputs[output] = temp;
+    return temp;
+}
+
+static void add_into(dni_builder *b, dni_tensor from, dni_tensor to)
+{
+    dn_args_eltwise sum = {.base.accumulate = 1, .op = DN_ELTWISE_SUM, .coeff = {1}};
+    dni_op *op = b->status ? NULL : append(b, DN_OP_ELTWISE, &sum);
+    if (!op)
+        return;
+    op->num_inputs = op->num_outputs = 1;
+    op->inputs[0] = from;
+    op->outputs[0] = to;
+}
+
+static void emit_outputs(dni_builder *b, size_t index, const dni_op_kind *kind, int32_t count,
+                         const dni_tensor *outputs)
+{
+    dni_tensor from[DN_MAX_OPERANDS];
+    for (int32_t i = 0; i < count; i++) {
+        from[i] = DNI_NONE;
+        if (outputs[i] == DNI_NONE || !has_contribution(b, outputs[i]))
+            continue;
+        if (kind->accumulates & 1u << i)
+            b->program->ops[index].args->accumulate |= 1u << i;
+        else
+            from[i] = detour(b, index, i);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        if (outputs[i] != DNI_NONE)
+            info_of(b, outputs[i])->written = true;
+        if (from[i] != DNI_NONE)
+            add_into(b, from[i], outputs[i]);
+    }
+}
+
+void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
+              const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs)
+{
+    if (b->status || all_absent(num_outputs, outputs))
+        return;
+    const dni_op_kind *k = dni_op_kind_of(kind);
+    if (!k || num_inputs > DN_MAX_OPERANDS || num_outputs > DN_MAX_OPERANDS) {
+        b->status = dni_fail(DN_E_INTERNAL, "op kind %d with %d inputs and %d outputs", kind,
+                             num_inputs, num_outputs);
+        return;
+    }
+    if (kind == DN_OP_FILL && has_contribution(b, outputs[0]))
+        return;
+    dni_op *op = append(b, kind, args);
+    if (!op)
+        return;
+    op->num_inputs = num_inputs;
+    op->num_outputs = num_outputs;
+    memcpy(op->inputs, inputs, (size_t)num_inputs * sizeof *inputs);
+    memcpy(op->outputs, outputs, (size_t)num_outputs * sizeof *outputs);
+    emit_outputs(b, b->program->num_ops - 1, k, num_outputs, outputs);
+}
+
+/* ---- shorthands -------------------------------------------------------------------------- */
+
+void dni_emit_fill(dni_builder *b, dni_tensor y, double value)
+{
+    dn_args_fill a = {.value = value};
+    dni_emit(b, DN_OP_FILL, &a, 0, &y, 1, &y);
+}
+
+void dni_emit_copy(dni_builder *b, dni_tensor x, dni_tensor y)
+{
+    if (b->status || y == DNI_NONE || dni_same(b, x, y))
+        return;
+    dn_args_copy a = {.axes = 1, .dim = {dni_tensor_count(b, x)}, .x_stride = {1},
+                      .y_stride = {1}, .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &a, 1, &x, 1, &y);
+}
+
+void dni_emit_unary(dni_builder *b, int32_t fn, double p, double q, double r, dni_tensor x,
+                    dni_tensor y)
+{
+    dn_args_unary a = {.fn = fn, .a = p, .b = q, .c = r};
+    dni_emit(b, DN_OP_UNARY, &a, 1, &x, 1, &y);
+}
+
+void dni_emit_unary_bwd(dni_builder *b, int32_t fn, double p, double q, double r, dni_tensor x,
+                        dni_tensor y, dni_tensor dy, dni_tensor dx)
+{
+    dn_args_unary a = {.fn = fn, .a = p, .b = q, .c = r};
+    dni_emit(b, DN_OP_UNARY_BWD, &a, DNI_TENSORS(x, y, dy), DNI_TENSORS(dx));
+}
+
+void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tensor c, dni_tensor y)
+{
+    dn_args_eltwise sum = {.op = DN_ELTWISE_SUM, .coeff = {ca, cc}};
+    dni_emit(b, DN_OP_ELTWISE, &sum, DNI_TENSORS(a, c), DNI_TENSORS(y));
+}
+
+void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
+                    dni_tensor x, dni_tensor s, dni_tensor y)
+{
+    dn_args_bcast a = {.op = op, .outer = outer, .dim = dim, .inner = inner};
+    dni_emit(b, DN_OP_BCAST, &a, DNI_TENSORS(x, s, DNI_NONE), DNI_TENSORS(y));
+}
+
+void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
+                         dni_tensor x, dni_tensor x2, dni_tensor y)
+{
+    dn_args_reduce a = {.op = x2 == DNI_NONE ? DN_REDUCE_SUM : DN_REDUCE_DOT, .axes = 3,
+                        .dim = {outer, dim, inner}, .x_stride = {dim * inner, inner, 1},
+                        .x2_stride = {dim * inner, inner, 1}, .y_stride = {0, 1, 0},
+                        .alpha = alpha};
+    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
+}
+
+void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                   double alpha, dni_tensor a, dni_tensor bb, dni_tensor c)
+{
+    dn_args_gemm g = {.trans_a = trans_a, .trans_b = trans_b, .m = m, .n = n, .k = k,
+                      .lda = trans_a ? m : k, .ldb = trans_b ? k : n, .ldc = n, .batch = 1,
+                      .alpha = alpha};
+    dni_emit(b, DN_OP_GEMM, &g, DNI_TENSORS(a, bb, DNI_NONE), DNI_TENSORS(c));
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * program.c: the lists of tensors and ops, and what is known of each op kind in one table. */
+#include "program/program.h"
+
+#define KIND(name, args, accumulates) [DN_OP_##name] = {#name, sizeof(args), accumulates}
+
+static const dni_op_kind kinds[DN_OP_KIND_END] = {
+    KIND(FILL, dn_args_fill, 1),
+    KIND(RANDOM, dn_args_random, 1),
+    KIND(COPY, dn_args_copy, 1),
+    KIND(UNARY, dn_args_unary, 1),
+    KIND(UNARY_BWD, dn_args_unary, 1),
+    KIND(ELTWISE, dn_args_eltwise, 1),
+    KIND(SELECT, dn_args_select, 1),
+    KIND(BCAST, dn_args_bcast, 1),
+    KIND(REDUCE, dn_args_reduce, 1),
+    KIND(GEMM, dn_args_gemm, 1),
+    KIND(CONV, dn_args_conv, 1),
+    KIND(CONV_BWD_DATA, dn_args_conv, 1),
+    KIND(CONV_BWD_WEIGHTS, dn_args_conv, 3),
+    KIND(IM2COL, dn_args_conv, 1),
+    KIND(COL2IM, dn_args_conv, 1),
+    KIND(POOL, dn_args_pool, 0),
+    KIND(POOL_BWD, dn_args_pool, 1),
+    KIND(LRN, dn_args_lrn, 0),
+    KIND(LRN_BWD, dn_args_lrn, 1),
+    KIND(BATCH_NORM, dn_args_batch_norm, 0),
+    KIND(BATCH_NORM_BWD, dn_args_batch_norm, 1),
+    KIND(MVN, dn_args_mvn, 0),
+    KIND(MVN_BWD, dn_args_mvn, 1),
+    KIND(SOFTMAX, dn_args_axis, 0),
+    KIND(SOFTMAX_BWD, dn_args_axis, 1),
+    KIND(LOSS, dn_args_loss, 0),
+    KIND(LOSS_BWD, dn_args_loss, 3),
+    KIND(ACCURACY, dn_args_accuracy, 0),
+    KIND(ARGMAX, dn_args_argmax, 0),
+    KIND(DROPOUT, dn_args_dropout, 0),
+    KIND(DROPOUT_BWD, dn_args_dropout, 1),
+    KIND(PRELU, dn_args_prelu, 0),
+    KIND(PRELU_BWD, dn_args_prelu, 3),
+    KIND(GATHER, dn_args_gather, 1),
+    KIND(SCATTER_ADD, dn_args_gather, 1),
+    KIND(LSTM_UNIT, dn_args_lstm, 0),
+    KIND(LSTM_UNIT_BWD, dn_args_lstm, 3),
+    KIND(UPDATE, dn_args_update, 0),
+    KIND(CAST, dn_args, 0),
+    KIND(HOST_CALL, dn_args_host_call, 0),
+    KIND(SUMSQ_ALL, dn_args, 0),
+    KIND(SCALE_CLIP, dn_args_scale_clip, 0),
+};
+
+const dni_op_kind *dni_op_kind_of(int32_t kind)
+{
+    return kind > 0 && kind < DN_OP_KIND_END && kinds[kind].name ? &kinds[kind] : NULL;
+}
+
+void dni_program_init(dni_program *program, const dni_heap *heap)
+{
+    *program = (dni_program){.heap = heap};
+}
+
+void dni_program_free(dni_program *program)
+{
+    for (size_t i = 0; i < program->num_ops; i++)
+        dni_free(program->heap, program->ops[i].args);
+    dni_free(program->heap, program->ops);
+    dni_free(program->heap, program->tensors);
+    dni_program_init(program, program->heap);
+}
+
+dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info)
+{
+    if (program->num_tensors >= INT32_MAX ||
+        dni_grow(program->heap, &program->tensors, &program->cap_tensors,
+                 program->num_tensors + 1, sizeof *program->tensors))
+        return DNI_NONE;
+    dni_tensor t = (dni_tensor)program->num_tensors++;
+    program->tensors[t] = *info;
+    if (info->storage == DNI_NONE)
+        program->tensors[t].storage = t;
+    return t;
+}

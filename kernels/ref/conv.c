@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv.c: CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS, IM2COL, COL2IM, in any number of dimensions:
+ * direct loops over the table of taps (window.h). Scratch: the taps, then one plane of sums. */
+#include "ref.h"
+
+typedef struct geometry {
+    const ref_window *w;
+    int64_t N, C, K, group, Cg, Kg; /* Cg, Kg: channels per group */
+} geometry;
+
+/* image: (N, C, spatial); output: (N, K, out). */
+static geometry geometry_of(const dn_op *op, const ref_operand *image,
+                            const ref_operand *output)
+{
+    int64_t group = op->args.conv.group;
+    geometry g = {.w = &op->window, .group = group};
+    g.N = image->info.shape.dim[0];
+    g.C = image->info.shape.dim[1];
+    g.K = output->info.shape.dim[1];
+    g.Cg = g.C / group;
+    g.Kg = g.K / group;
+    return g;
+}
+
+/* Fills op->window from the arguments and the image; out follows from them. */
+static dn_status take_window(dn_op *op, const ref_operand *image)
+{
+    const dn_args_conv *a = &op->args.conv;
+    const dn_shape *shape = &image->info.shape;
+    ref_window *w = &op->window;
+    w->spatial = a->spatial;
+    if (a->spatial < 0 || a->spatial > DN_MAX_SPATIAL || shape->axes != a->spatial + 2)
+        return ref_fail(op, DN_E_SHAPE, "the image has %d axes, with %d spatial ones wanted",
+                        (int)shape->axes, (int)a->spatial);
+    for (int32_t d = 0; d < w->spatial; d++) {
+        w->kernel[d] = a->kernel[d];
+        w->stride[d] = a->stride[d];
+        w->pad[d] = a->pad[d];
+        w->dilation[d] = a->dilation[d];
+        w->in[d] = shape->dim[2 + d];
+    }
+    if (!ref_window_init(w))
+        return ref_fail(op, DN_E_SHAPE, "%d-D window with impossible sizes", (int)w->spatial);
+    for (int32_t d = 0; d < w->spatial; d++) {
+        int64_t room = w->in[d] + 2 * w->pad[d] - (w->dilation[d] * (w->kernel[d] - 1) + 1);
+        if (room < 0)
+            return ref_fail(op, DN_E_SHAPE, "the kernel is larger than padded axis %d", (int)d);
+        w->out[d] = room / w->stride[d] + 1;
+    }
+    size_t taps;
+    if (!ref_window_init(w) || !ref_window_bytes(w, &taps))
+        return ref_fail(op, DN_E_SHAPE, "%d-D window with impossible sizes", (int)w->spatial);
+    op->scratch = taps + (size_t)w->I * sizeof(double);
+    return DN_OK;
+}
+
+static dn_status check_shapes(dn_op *op, const ref_operand *image, const ref_operand *output)
+{
+    int64_t group = op->args.conv.group;
+    REF_TRY(take_window(op, image));
+    const dn_shape *x = &image->info.shape, *y = &output->info.shape;
+    if (group < 1 || x->dim[1] % group || y->dim[1] % group)
+        return ref_fail(op, DN_E_SHAPE, "%lld channels cannot be in %lld groups",
+                        (long long)x->dim[1], (long long)group);
+    bool same = y->axes == x->axes && y->dim[0] == x->dim[0];
+    for (int32_t d = 0; same && d < op->window.spatial; d++)
+        same = y->dim[2 + d] == op->window.out[d];
+    if (!same)
+        return ref_fail(op, DN_E_SHAPE, "the output's shape is not that of %d-D windows here",
+                        (int)op->window.spatial);
+    return DN_OK;
+}
+
+static dn_status weights_count(const dn_op *op, const ref_operand *image,
+                               const ref_operand *output, int64_t *count)
+{
+    geometry g = geometry_of(op, image, output);
+    return ref_count3(op, g.K, g.Cg, g.w->R, count);
+}
+
+static const int64_t *make_taps(const dn_op *op, const dn_op_io *io)
+{
+    ref_window_taps(&op->window, io->scratch);
+    return io->scratch;
+}
+
+static double *sums_of(const dn_op *op, const dn_op_io *io)
+{
+    return (double *)((int64_t *)io->scratch + op->window.Q * op->window.R);
+}
+
+static double activated(const dn_op *op, double value)
+{
+    const dn_args_conv *a = &op->args.conv;
+    if (!a->activation)
+        return value;
+    return REF(ref_function)(a->activation, (real)value, (real)a->activation_a, 0, 0);
+}
+
+static dn_status check_conv(dn_op *op)
+{
+    int64_t weights;
+    REF_TRY(ref_need_activation(op, op->args.conv.activation));
+    REF_TRY(check_shapes(op, &op->in[0], &op->out[0]));
+    REF_TRY(weights_count(op, &op->in[0], &op->out[0], &weights));
+    REF_TRY(ref_need_in(op, 1, weights));
+    return ref_need_in(op, 2, op->out[0].info.shape.dim[1]);
+}
+
+static dn_status run_conv(const dn_op *op, const dn_op_io *io)
+{
+    geometry g = geometry_of(op, &op->in[0], &op->out[0]);
+    int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
+    const int64_t *taps = make_taps(op, io);
+    const real *x = io->in[0], *w = io->in[1], *b = ref_in(op, io, 2);
+    real *y = io->out[0];
+    for (int64_t n = 0; n < g.N; n++)
+        for (int64_t k = 0; k < g.K; k++)
+            for (int64_t q = 0; q < Q; q++) {
+                double sum = b ? b[k] : 0;
+                for (int64_t c = 0; c < g.Cg; c++) {
+                    const real *plane = x + (n * g.C + k / g.Kg * g.Cg + c) * I;
+                    for (int64_t r = 0; r < R; r++)
+                        if (taps[q * R + r] >= 0)
+                            sum += (double)w[(k * g.Cg + c) * R + r] * plane[taps[q * R + r]];
+                }
+                put(&y[(n * g.K + k) * Q + q], ref_adds(op, 0), activated(op, sum));
+            }
+    return DN_OK;
+}
+
+const ref_kind REF(ref_conv) = {"CONV", "TTt:T", sizeof(dn_args_conv), 1, check_conv, run_conv};
+
+static dn_status check_conv_bwd_data(dn_op *op)
+{
+    int64_t weights;
+    REF_TRY(ref_need_activation(op, op->args.conv.activation));
+    REF_TRY(check_shapes(op, &op->out[0], &op->in[0]));
+    REF_TRY(weights_count(op, &op->out[0], &op->in[0], &weights));
+    REF_TRY(ref_need_in(op, 1, weights));
+    return ref_need_in(op, 2, op->out[0].info.shape.dim[1]);
+}
+
+static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
+{
+    geometry g = geometry_of(op, &op->out[0], &op->in[0]);
+    int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
+    const int64_t *taps = make_taps(op, io);
+    const real *dy = io->in[0], *w = io->in[1], *b = ref_in(op, io, 2);
+    real *dx = io->out[0];
+    double *sum = sums_of(op, io);
+    for (int64_t n = 0; n < g.N; n++)
+        for (int64_t c = 0; c < g.C; c++) {
+            int64_t first = c / g.Cg * g.Kg; /* of the outputs in this channel's group */
+            for (int64_t i = 0; i < I; i++)
+                sum[i] = b ? b[c] : 0;
+            for (int64_t k = first; k < first + g.Kg; k++)
+                for (int64_t q = 0; q < Q; q++)
+                    for (int64_t r = 0; r < R; r++)
+                        if (taps[q * R + r] >= 0)
+                            sum[taps[q * R + r]] += (double)w[(k * g.Cg + c % g.Cg) * R + r] *
+                                                    dy[(n * g.K + k) * Q + q];
+            for (int64_t i = 0; i < I; i++)
+                put(&dx[(n * g.C + c) * I + i], ref_adds(op, 0), activated(op, sum[i]));
+        }
+    return DN_OK;
+}
+
+const ref_kind REF(ref_conv_bwd_data) = {
+    "CONV_BWD_DATA", "TTt:T", sizeof(dn_args_conv), 1, check_conv_bwd_data, run_conv_bwd_data};
+
+static dn_status check_conv_bwd_weights(dn_op *op)
+{
+    int64_t weights;
+    REF_TRY(check_shapes(op, &op->in[0], &op->in[1]));
+    REF_TRY(weights_count(op, &op->in[0], &op->in[1], &weights));
+    REF_TRY(ref_need_out(op, 0, weights));
+    return ref_need_out(op, 1, op->in[1].info.shape.dim[1]);
+}
+
+static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, real *db)
+{
+    for (int64_t k = 0; k < g->K; k++) {
+        double sum = 0;
+        for (int64_t n = 0; n < g->N; n++)
+            for (int64_t q = 0; q < g->w->Q; q++)
+                sum += dy[(n * g->K + k) * g->w->Q + q];
+        put(&db[k], ref_adds(op, 1), sum);
+    }
+}
+
+static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
+{
+    geometry g = geometry_of(op, &op->in[0], &op->in[1]);
+    int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
+    const int64_t *taps = make_taps(op, io);
+    const real *x = io->in[0], *dy = io->in[1];
+    real *dw = io->out[0], *db = ref_out(op, io, 1);
+    for (int64_t k = 0; k < g.K; k++)
+        for (int64_t c = 0; c < g.Cg; c++)
+            for (int64_t r = 0; r < R; r++) {
+                double sum = 0;
+                for (int64_t n = 0; n < g.N; n++) {
+                    const real *plane = x + (n * g.C + k / g.Kg * g.Cg + c) * I;
+                    for (int64_t q = 0; q < Q; q++)
+                        if (taps[q * R + r] >= 0)
+                            sum += (double)dy[(n * g.K + k) * Q + q] * plane[taps[q * R + r]];
+                }
+                put(&dw[(k * g.Cg + c) * R + r], ref_adds(op, 0), sum);
+            }
+    if (db)
+        bias_gradient(op, &g, dy, db);
+    return DN_OK;
+}
+
+const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "TT:Tt",
+                                            sizeof(dn_args_conv),   3,
+                                            check_conv_bwd_weights, run_conv_bwd_weights};
+
+/* columns: (N, C * R, out) */
+static dn_status check_columns(dn_op *op, const ref_operand *image, const ref_operand *columns)
+{
+    int64_t count, per_item;
+    REF_TRY(take_window(op, image));
+    const ref_window *w = &op->window;
+    REF_TRY(ref_count3(op, image->info.shape.dim[1], w->R, w->Q, &per_item));
+    REF_TRY(ref_count3(op, image->info.shape.dim[0], per_item, 1, &count));
+    return columns == &op->in[0] ? ref_need_in(op, 0, count) : ref_need_out(op, 0, count);
+}
+
+static dn_status check_im2col(dn_op *op)
+{
+    return check_columns(op, &op->in[0], &op->out[0]);
+}
+
+static dn_status run_im2col(const dn_op *op, const dn_op_io *io)
+{
+    const dn_shape *shape = &op->in[0].info.shape;
+    int64_t planes = shape->dim[0] * shape->dim[1];
+    int64_t I = op->window.I, Q = op->window.Q, R = op->window.R;
+    const int64_t *taps = make_taps(op, io);
+    const real *x = io->in[0];
+    real *columns = io->out[0];
+    for (int64_t c = 0; c < planes; c++)
+        for (int64_t r = 0; r < R; r++)
+            for (int64_t q = 0; q < Q; q++) {
+                int64_t tap = taps[q * R + r];
+                put(&columns[(c * R + r) * Q + q], ref_adds(op, 0),
+                    tap < 0 ? 0 : x[c * I + tap]);
+            }
+    return DN_OK;
+}
+
+const ref_kind REF(ref_im2col) = {"IM2COL", "T:T",        sizeof(dn_args_conv),
+                                  1,        check_im2col, run_im2col};
+
+static dn_status check_col2im(dn_op *op)
+{
+    return check_columns(op, &op->out[0], &op->in[0]);
+}
+
+static dn_status run_col2im(const dn_op *op, const dn_op_io *io)
+{
+    const dn_shape *shape = &op->out[0].info.shape;
+    int64_t planes = shape->dim[0] * shape->dim[1];
+    int64_t I = op->window.I, Q = op->window.Q, R = op->window.R;
+    const int64_t *taps = make_taps(op, io);
+    const real *columns = io->in[0];
+    real *x = io->out[0];
+    double *sum = sums_of(op, io);
+    for (int64_t c = 0; c < planes; c++) {
+        for (int64_t i = 0; i < I; i++)
+            sum[i] = 0;
+        for (int64_t r = 0; r < R; r++)
+            for (int64_t q = 0; q < Q; q++)
+                if (taps[q * R + r] >= 0)
+                    sum[taps[q * R + r]] += columns[(c * R + r) * Q + q];
+        for (int64_t i = 0; i < I; i++)
+            put(&x[c * I + i], ref_adds(op, 0), sum[i]);
+    }
+    return DN_OK;
+}
+
+const ref_kind REF(ref_col2im) = {"COL2IM", "T:T",        sizeof(dn_args_conv),
+                                  1,        check_col2im, run_col2im};

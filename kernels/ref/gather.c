@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * gather.c: GATHER and SCATTER_ADD: rows by number. Row numbers come as data, so each is
+ * checked before anything is written. */
+#include "ref.h"
+
+static dn_status check_rows(dn_op *op, bool gather)
+{
+    const dn_args_gather *a = &op->args.gather;
+    int64_t rows, table;
+    REF_TRY(ref_count3(op, a->count, a->cols, 1, &rows));
+    REF_TRY(ref_count3(op, a->limit, a->cols, 1, &table));
+    REF_TRY(ref_need_in(op, 0, gather ? table : rows));
+    REF_TRY(ref_need_in(op, 1, a->count));
+    return ref_need_out(op, 0, gather ? rows : table);
+}
+
+static dn_status check_gather(dn_op *op)
+{
+    return check_rows(op, true);
+}
+
+static dn_status check_scatter_add(dn_op *op)
+{
+    return check_rows(op, false);
+}
+
+static dn_status check_indices(const dn_op *op, const real *index)
+{
+    const dn_args_gather *a = &op->args.gather;
+    for (int64_t i = 0; i < a->count; i++)
+        if (!(index[i] > -1 && index[i] < (real)a->limit))
+            return op->host->fail(DN_E_DATA, "index %lld of item %lld is outside the %lld rows",
+                                  (long long)(fabs(index[i]) < 1e15 ? index[i] : -1),
+                                  (long long)i, (long long)a->limit);
+    return DN_OK;
+}
+
+static dn_status run_gather(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_gather *a = &op->args.gather;
+    const real *x = io->in[0], *index = io->in[1];
+    real *y = io->out[0];
+    REF_TRY(check_indices(op, index));
+    for (int64_t i = 0; i < a->count; i++)
+        for (int64_t j = 0; j < a->cols; j++)
+            put(&y[i * a->cols + j], ref_adds(op, 0), x[(int64_t)index[i] * a->cols + j]);
+    return DN_OK;
+}
+
+const ref_kind REF(ref_gather) = {"GATHER", "TT:T",       sizeof(dn_args_gather),
+                                  1,        check_gather, run_gather};
+
+static dn_status run_scatter_add(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_gather *a = &op->args.gather;
+    const real *x = io->in[0], *index = io->in[1];
+    real *y = io->out[0];
+    REF_TRY(check_indices(op, index));
+    for (int64_t i = 0; !ref_adds(op, 0) && i < op->out[0].count; i++)
+        y[i] = 0;
+    for (int64_t i = 0; i < a->count; i++)
+        for (int64_t j = 0; j < a->cols; j++)
+            y[(int64_t)index[i] * a->cols + j] += x[i * a->cols + j];
+    return DN_OK;
+}
+
+const ref_kind REF(ref_scatter_add) = {
+    "SCATTER_ADD", "TT:T", sizeof(dn_args_gather), 1, check_scatter_add, run_scatter_add};

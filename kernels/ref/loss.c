@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * loss.c: LOSS, one function per loss: each returns the sum before it is divided by the
+ * normaliser, and fails on a label that no class has. */
+#include "loss.h"
+
+typedef struct operands {
+    const real *x, *t, *w;
+    real *aux;
+} operands;
+
+static bool labelled(int32_t loss)
+{
+    return loss != DN_LOSS_EUCLIDEAN && loss != DN_LOSS_CONTRASTIVE &&
+           loss != DN_LOSS_SIGMOID_CE;
+}
+
+static dn_status check_presence(const dn_op *op)
+{
+    int32_t loss = op->args.loss.loss;
+    bool wants_t = loss != DN_LOSS_EUCLIDEAN, has_w = ref_has_in(op, 2);
+    if (wants_t && !ref_has_in(op, 1))
+        return ref_fail(op, DN_E_INVALID, "loss %d needs labels or targets", (int)loss);
+    if (loss == DN_LOSS_INFOGAIN ? !has_w : has_w && loss != DN_LOSS_SOFTMAX)
+        return ref_fail(op, DN_E_INVALID, "loss %d and the weights do not go together",
+                        (int)loss);
+    return DN_OK;
+}
+
+dn_status REF(ref_check_loss)(const dn_op *op)
+{
+    const dn_args_loss *a = &op->args.loss;
+    int64_t count, labels, weights = a->dim;
+    if (a->loss < DN_LOSS_SOFTMAX || a->loss > DN_LOSS_EUCLIDEAN || a->normalization < 0 ||
+        a->normalization > 3)
+        return ref_fail(op, DN_E_INVALID, "there is no loss %d with normalization %d",
+                        (int)a->loss, (int)a->normalization);
+    if (a->loss == DN_LOSS_HINGE && a->param != 1 && a->param != 2)
+        return ref_fail(op, DN_E_INVALID, "loss %d has the norms 1 and 2", (int)a->loss);
+    REF_TRY(check_presence(op));
+    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
+    REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
+    if (a->loss == DN_LOSS_INFOGAIN)
+        REF_TRY(ref_count3(op, a->dim, a->dim, 1, &weights));
+    if (a->loss == DN_LOSS_CONTRASTIVE)
+        labels = a->outer;
+    REF_TRY(ref_need_in(op, 0, count));
+    REF_TRY(ref_need_in(op, 1,
+                        labelled(a->loss) || a->loss == DN_LOSS_CONTRASTIVE ? labels : count));
+    return ref_need_in(op, 2, weights);
+}
+
+double REF(ref_normaliser)(const dn_args_loss *a, const real *t)
+{
+    int64_t positions = a->outer * a->inner, valid = 0;
+    switch (a->loss) {
+    case DN_LOSS_MULTINOMIAL:
+    case DN_LOSS_HINGE:
+    case DN_LOSS_CONTRASTIVE:
+    case DN_LOSS_EUCLIDEAN:
+        return a->outer > 0 ? (double)a->outer : 1;
+    case DN_LOSS_SIGMOID_CE:
+        positions *= a->dim;
+        break;
+    }
+    for (int64_t i = 0; i < positions; i++)
+        valid += !(a->has_ignore && t[i] == t[i] && ref_whole(t[i]) == a->ignore_label);
+    int64_t by[4] = {positions, valid, a->outer, 1};
+    return by[a->normalization] > 1 ? (double)by[a->normalization] : 1;
+}
+
+/* -log p[label] of one position; the other losses of a label have the same form. */
+static double loss_softmax(const dn_args_loss *a, const operands *v, int64_t o, int64_t i,
+                           int64_t label)
+{
+    double p = v->x[ref_loss_at(a, o, label, i)];
+    return -log(p > FLT_MIN || p != p ? p : FLT_MIN) * (v->w ? v->w[label] : 1);
+}
+
+static double loss_multinomial(const dn_args_loss *a, const operands *v, int64_t o, int64_t i,
+                               int64_t label)
+{
+    double p = v->x[ref_loss_at(a, o, label, i)];
+    return -log(p > REF_LOG_FLOOR || p != p ? p : REF_LOG_FLOOR);
+}
+
+static double loss_infogain(const dn_args_loss *a, const operands *v, int64_t o, int64_t i,
+                            int64_t label)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < a->dim; k++) {
+        double p = v->x[ref_loss_at(a, o, k, i)];
+        sum -= v->w[label * a->dim + k] * log(p > REF_LOG_FLOOR || p != p ? p : REF_LOG_FLOOR);
+    }
+    return sum;
+}
+
+static double loss_hinge(const dn_args_loss *a, const operands *v, int64_t o, int64_t i,
+                         int64_t label)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < a->dim; d++) {
+        double x = v->x[ref_loss_at(a, o, d, i)], margin = 1 + (d == label ? -x : x);
+        if (margin > 0)
+            sum += a->param == 1 ? margin : margin * margin;
+    }
+    return sum;
+}
+
+static dn_status sum_over_labels(const dn_op *op, const operands *v, double *sum)
+{
+    static double (*const of_label[])(const dn_args_loss *, const operands *, int64_t, int64_t,
+                                      int64_t) = {[DN_LOSS_SOFTMAX] = loss_softmax,
+                                                  [DN_LOSS_MULTINOMIAL] = loss_multinomial,
+                                                  [DN_LOSS_INFOGAIN] = loss_infogain,
+                                                  [DN_LOSS_HINGE] = loss_hinge};
+    const dn_args_loss *a = &op->args.loss;
+    for (int64_t o = 0; o < a->outer; o++)
+        for (int64_t i = 0; i < a->inner; i++) {
+            int64_t label;
+            real t = v->t[o * a->inner + i];
+            int answer = ref_label(t, a->dim, a->has_ignore, a->ignore_label, &label);
+            if (answer == REF_LABEL_BAD)
+                return ref_label_fail(op, t, o, a->dim);
+            if (answer == REF_LABEL_OK)
+                *sum += of_label[a->loss](a, v, o, i, label);
+        }
+    return DN_OK;
+}
+
+/* log(1 + exp(x)) - t x, arranged not to overflow. */
+static double sum_sigmoid_ce(const dn_args_loss *a, const operands *v)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < a->outer * a->dim * a->inner; i++) {
+        double x = v->x[i];
+        if (a->has_ignore && ref_whole(v->t[i]) == a->ignore_label)
+            continue;
+        sum += (x > 0 ? x : 0) - x * v->t[i] + log1p(exp(-fabs(x)));
+    }
+    return sum;
+}
+
+static double sum_contrastive(const dn_args_loss *a, const operands *v)
+{
+    int64_t length = a->dim * a->inner;
+    double sum = 0;
+    for (int64_t o = 0; o < a->outer; o++) {
+        double squares = 0, gap;
+        for (int64_t i = 0; i < length; i++)
+            squares += (double)v->x[o * length + i] * v->x[o * length + i];
+        if (v->aux)
+            v->aux[o] = (real)squares;
+        gap = a->param - (a->flag ? squares : sqrt(squares));
+        if (ref_whole(v->t[o]) != 0)
+            sum += squares;
+        else if (gap > 0)
+            sum += a->flag ? gap : gap * gap;
+    }
+    return sum / 2;
+}
+
+static double sum_euclidean(const dn_args_loss *a, const operands *v)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < a->outer * a->dim * a->inner; i++) {
+        double d = v->x[i] - (v->t ? (double)v->t[i] : 0);
+        sum += d * d;
+    }
+    return sum / 2;
+}
+
+static void infogain_row_sums(const dn_args_loss *a, const operands *v)
+{
+    for (int64_t row = 0; row < a->dim; row++) {
+        double sum = 0;
+        for (int64_t k = 0; k < a->dim; k++)
+            sum += v->w[row * a->dim + k];
+        v->aux[row] = (real)sum;
+    }
+}
+
+static dn_status check_loss(dn_op *op)
+{
+    const dn_args_loss *a = &op->args.loss;
+    REF_TRY(REF(ref_check_loss)(op));
+    if (ref_has_out(op, 2) && a->loss != DN_LOSS_INFOGAIN && a->loss != DN_LOSS_CONTRASTIVE)
+        return ref_fail(op, DN_E_INVALID, "loss %d has no aux", (int)a->loss);
+    REF_TRY(ref_need_out(op, 0, 1));
+    REF_TRY(ref_need_out(op, 1, 1));
+    return ref_need_out(op, 2, a->loss == DN_LOSS_INFOGAIN ? a->dim : a->outer);
+}
+
+static dn_status run_loss(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_loss *a = &op->args.loss;
+    operands v = {io->in[0], ref_in(op, io, 1), ref_in(op, io, 2), ref_out(op, io, 2)};
+    real *norm = ref_out(op, io, 1);
+    double sum = 0;
+    switch (a->loss) {
+    case DN_LOSS_SIGMOID_CE:
+        sum = sum_sigmoid_ce(a, &v);
+        break;
+    case DN_LOSS_CONTRASTIVE:
+        sum = sum_contrastive(a, &v);
+        break;
+    case DN_LOSS_EUCLIDEAN:
+        sum = sum_euclidean(a, &v);
+        break;
+    default:
+        REF_TRY(sum_over_labels(op, &v, &sum));
+    }
+    if (a->loss == DN_LOSS_INFOGAIN && v.aux)
+        infogain_row_sums(a, &v);
+    double normaliser = REF(ref_normaliser)(a, v.t);
+    put(io->out[0], ref_adds(op, 0), sum / normaliser);
+    if (norm)
+        *norm = (real)normaliser;
+    return DN_OK;
+}
+
+const ref_kind REF(ref_loss) = {"LOSS", "Ttt:Ttt",  sizeof(dn_args_loss),
+                                1,      check_loss, run_loss};

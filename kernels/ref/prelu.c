@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * prelu.c: PRELU and its gradients: a slope per channel, or one for all. dslope is summed
+ * before dx is written, so dx may be dy. */
+#include "ref.h"
+
+static dn_status check_view(const dn_op *op, int64_t *count)
+{
+    const dn_args_prelu *a = &op->args.prelu;
+    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, count));
+    REF_TRY(ref_need_in(op, 0, *count));
+    return ref_need_in(op, 1, a->shared ? 1 : a->dim);
+}
+
+static dn_status check_prelu(dn_op *op)
+{
+    int64_t count;
+    REF_TRY(check_view(op, &count));
+    return ref_need_out(op, 0, count);
+}
+
+static int64_t slope_of(const dn_args_prelu *a, int64_t i)
+{
+    return a->shared ? 0 : i / a->inner % a->dim;
+}
+
+static dn_status run_prelu(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_prelu *a = &op->args.prelu;
+    const real *x = io->in[0], *slope = io->in[1];
+    real *y = io->out[0];
+    for (int64_t i = 0; i < op->in[0].count; i++)
+        put(&y[i], ref_adds(op, 0), x[i] > 0 ? x[i] : slope[slope_of(a, i)] * x[i]);
+    return DN_OK;
+}
+
+const ref_kind REF(ref_prelu) = {"PRELU", "TT:T",      sizeof(dn_args_prelu),
+                                 1,       check_prelu, run_prelu};
+
+static dn_status check_prelu_bwd(dn_op *op)
+{
+    int64_t count;
+    REF_TRY(check_view(op, &count));
+    REF_TRY(ref_need_in(op, 2, count));
+    REF_TRY(ref_need_out(op, 0, count));
+    return ref_need_out(op, 1, op->in[1].count);
+}
+
+static double slope_gradient(const dn_args_prelu *a, int64_t d, const real *x, const real *dy)
+{
+    double sum = 0;
+    for (int64_t o = 0; o < a->outer; o++)
+        for (int64_t i = 0; i < a->inner; i++) {
+            int64_t at = (o * a->dim + d) * a->inner + i;
+            sum += x[at] > 0 ? 0 : (double)dy[at] * x[at];
+        }
+    return sum;
+}
+
+static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_prelu *a = &op->args.prelu;
+    const real *x = io->in[0], *slope = io->in[1], *dy = io->in[2];
+    real *dx = ref_out(op, io, 0), *dslope = ref_out(op, io, 1);
+    double shared = 0;
+    for (int64_t d = 0; dslope && d < a->dim; d++) {
+        double sum = slope_gradient(a, d, x, dy);
+        if (a->shared)
+            shared += sum;
+        else
+            put(&dslope[d], ref_adds(op, 1), sum);
+    }
+    if (dslope && a->shared)
+        put(dslope, ref_adds(op, 1), shared);
+    for (int64_t i = 0; dx && i < op->in[0].count; i++)
+        put(&dx[i], ref_adds(op, 0), x[i] > 0 ? dy[i] : slope[slope_of(a, i)] * dy[i]);
+    return DN_OK;
+}
+
+const ref_kind REF(ref_prelu_bwd) = {"PRELU_BWD", "TTT:tt",        sizeof(dn_args_prelu),
+                                     3,           check_prelu_bwd, run_prelu_bwd};

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * ref.h: what the loops of this folder share. Each loop file is compiled twice, for float and
+ * (REF_DOUBLE) for double: `real` is the element, REF(name) that build's name. Sums over many
+ * elements are kept in double in both and rounded once: that is part of their definition. */
+#ifndef DN_KERNELS_REF_H
+#define DN_KERNELS_REF_H
+
+#include <float.h>
+#include <stdbool.h>
+#include <tgmath.h>
+#undef I /* of complex.h; here it counts the elements of a plane */
+
+#include "deepnet/sys/backend.h"
+#include "deepnet/sys/random.h"
+#include "window.h"
+
+#ifdef REF_DOUBLE
+typedef double real;
+#define REF(name) name##_f64
+#else
+typedef float real;
+#define REF(name) name##_f32
+#endif
+
+typedef union ref_args {
+    dn_args base;
+    dn_args_fill fill;
+    dn_args_random random;
+    dn_args_copy copy;
+    dn_args_unary unary;
+    dn_args_eltwise eltwise;
+    dn_args_select select;
+    dn_args_bcast bcast;
+    dn_args_reduce reduce;
+    dn_args_gemm gemm;
+    dn_args_conv conv;
+    dn_args_pool pool;
+    dn_args_lrn lrn;
+    dn_args_batch_norm batch_norm;
+    dn_args_mvn mvn;
+    dn_args_axis axis;
+    dn_args_loss loss;
+    dn_args_accuracy accuracy;
+    dn_args_argmax argmax;
+    dn_args_dropout dropout;
+    dn_args_prelu prelu;
+    dn_args_gather gather;
+    dn_args_lstm lstm;
+    dn_args_update update;
+    dn_args_scale_clip scale_clip;
+    dn_args_host_call host_call;
+} ref_args;
+
+typedef struct ref_operand {
+    dn_operand info;
+    int64_t count;
+} ref_operand;
+
+struct ref_kind;
+
+struct dn_op {
+    const dn_backend_host *host;
+    const struct ref_kind *kind;
+    ref_args args;
+    ref_window window; /* convolutions and poolings */
+    size_t scratch;    /* bytes, set by check */
+    int32_t num_inputs, num_outputs;
+    ref_operand *in, *out;
+    ref_operand operand[]; /* inputs, then outputs */
+};
+
+/* One kind of op. Operands, one letter each, inputs ':' outputs: T the net's type, M an I32
+ * mask, B a U8 mask, S random state, A any type; lower case: may be absent; last '+': one or
+ * more. */
+typedef struct ref_kind {
+    const char *name, *operands;
+    size_t args_size;
+    uint32_t accumulate;           /* outputs that can be added to */
+    dn_status (*check)(dn_op *op); /* once: nothing that run reads or writes is outside */
+    dn_status (*run)(const dn_op *op, const dn_op_io *io);
+} ref_kind;
+
+/* Every kind: its number and the name of its ref_kind. */
+#define REF_KINDS(X)                                                                           \
+    X(FILL, fill)                                                                              \
+    X(RANDOM, random) X(COPY, copy) X(UNARY, unary) X(UNARY_BWD, unary_bwd) X(                 \
+        ELTWISE, eltwise) X(SELECT, select) X(BCAST, bcast) X(REDUCE, reduce) X(GEMM, gemm)    \
+        X(CONV, conv) X(CONV_BWD_DATA, conv_bwd_data) X(CONV_BWD_WEIGHTS, conv_bwd_weights)    \
+            X(IM2COL, im2col) X(COL2IM, col2im) X(POOL, pool) X(POOL_BWD, pool_bwd)            \
+                X(LRN, lrn) X(LRN_BWD, lrn_bwd) X(BATCH_NORM, batch_norm)                      \
+                    X(BATCH_NORM_BWD, batch_norm_bwd) X(MVN, mvn) X(MVN_BWD, mvn_bwd)          \
+                        X(SOFTMAX, softmax) X(SOFTMAX_BWD, softmax_bwd) X(LOSS, loss)          \
+                            X(LOSS_BWD, loss_bwd) X(ACCURACY, accuracy) X(ARGMAX, argmax)      \
+                                X(DROPOUT, dropout) X(DROPOUT_BWD, dropout_bwd)                \
+                                    X(PRELU, prelu) X(PRELU_BWD, prelu_bwd) X(GATHER, gather)  \
+                                        X(SCATTER_ADD, scatter_add) X(LSTM_UNIT, lstm_unit)    \
+                                            X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update)  \
+                                                X(CAST, cast) X(HOST_CALL, host_call)          \
+                                                    X(SUMSQ_ALL, sumsq_all)                    \
+                                                        X(SCALE_CLIP, scale_clip)
+
+#define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);
+REF_KINDS(REF_DECLARE)
+
+extern const ref_kind *const ref_table_f32[DN_OP_KIND_END];
+extern const ref_kind *const ref_table_f64[DN_OP_KIND_END];
+
+/* ---- check.c: compiled once ----------------------------------------------------------------
+ */
+
+/* A failure that names the op: ref_fail(op, DN_E_SHAPE, "k is %d", k). */
+#define ref_fail(op, status, format, ...)                                                      \
+    (op)->host->fail(status, "%s: " format, (op)->kind->name, __VA_ARGS__)
+
+bool ref_has_in(const dn_op *op, int32_t i);
+bool ref_has_out(const dn_op *op, int32_t i);
+/* The operand has exactly `count` elements, or is absent. */
+dn_status ref_need_in(const dn_op *op, int32_t i, int64_t count);
+dn_status ref_need_out(const dn_op *op, int32_t i, int64_t count);
+/* *count = a * b * c, refused when one is negative or the product does not fit. */
+dn_status ref_count3(const dn_op *op, int64_t a, int64_t b, int64_t c, int64_t *count);
+/* Offset + index * stride stays within [0, count) for every index in dim. */
+dn_status ref_need_strided(const dn_op *op, const char *what, int32_t axes, const int64_t *dim,
+                           const int64_t *stride, int64_t offset, int64_t count);
+/* Several checks in a row: the first failure is the answer. */
+#define REF_TRY(expression)                                                                    \
+    do {                                                                                       \
+        dn_status try_status = (expression);                                                   \
+        if (try_status != DN_OK)                                                               \
+            return try_status;                                                                 \
+    } while (0)
+
+/* ---- for the loops -------------------------------------------------------------------------
+ */
+
+/* An optional operand's pointer, NULL where absent. */
+static inline void *ref_in(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    return ref_has_in(op, i) ? io->in[i] : NULL;
+}
+
+static inline void *ref_out(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    return ref_has_out(op, i) ? io->out[i] : NULL;
+}
+
+static inline bool ref_adds(const dn_op *op, int32_t output)
+{
+    return op->args.base.accumulate >> output & 1;
+}
+
+/* Writes a result, or adds it. */
+static inline void put(real *y, bool add, double value)
+{
+    *y = (real)(add ? *y + value : value);
+}
+
+/* The uniform number of element i under a random state {seed, step}. */
+static inline float ref_unit(const int64_t *state, uint64_t stream, int64_t i)
+{
+    uint32_t word[4];
+    dn_random_block(word, (uint64_t)state[0], stream, (uint64_t)state[1], (uint64_t)i / 4);
+    return dn_random_unit(word[i % 4]);
+}
+
+/* unary.c: f(x) of DN_FN_*; whether there is such a function. */
+real REF(ref_function)(int32_t fn, real x, real a, real b, real c);
+/* fn is one, and does not go together with accumulate. */
+dn_status ref_need_activation(const dn_op *op, int32_t fn);
+
+#endif

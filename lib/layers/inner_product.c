@@ -25,7 +25,9 @@ static dn_status setup(dni_layer *layer)
     s->K = dni_shape_range(&layer->bottom[0], axis, layer->bottom[0].axes);
     s->transpose = p->transpose;
     s->bias = p->bias_term;
-    dni_shape w = dni_shape_of(2, s->transpose ? (int64_t[]){s->K, s->N} : (int64_t[]){s->N, s->K});
+    dni_shape w = dni_shape_of(2, (int64_t[]){s->N, s->K});
+    if (s->transpose)
+        w = dni_shape_of(2, (int64_t[]){s->K, s->N});
     st = dni_declare_weight(layer, &w, p->weight_filler);
     if (!st && s->bias) {
         dni_shape b = dni_shape_of(1, &s->N);
@@ -37,13 +39,15 @@ static dn_status setup(dni_layer *layer)
 static dn_status shape(dni_layer *layer)
 {
     ip_state *s = layer->state;
+    const Cnn__InnerProductParameter *p = layer->param->inner_product_param;
     int32_t axis;
-    dn_status st = dni_layer_axis(layer, 0, layer->param->inner_product_param->axis, "axis", &axis);
+    dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &axis);
     if (st)
         return st;
     int64_t K = dni_shape_range(&layer->bottom[0], axis, layer->bottom[0].axes);
-    DNI_REQUIRE(K == s->K, DN_E_SHAPE, "bottom has %lld values per item, the weights were made for %lld",
-                (long long)K, (long long)s->K);
+    DNI_REQUIRE(K == s->K, DN_E_SHAPE,
+                "bottom has %lld values per item, the weights were made for %lld", (long long)K,
+                (long long)s->K);
     s->M = dni_shape_range(&layer->bottom[0], 0, axis);
     layer->top[0] = dni_shape_of(axis, layer->bottom[0].dim);
     layer->top[0].dim[layer->top[0].axes++] = s->N;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * ReLU: y = max(0, x) + negative_slope * min(0, x).
  * relu_param: negative_slope (0). bottom: any shape; top: the same; in place allowed.
- * Gradient: dx = dy where x > 0, negative_slope * dy elsewhere (0 at x = 0 when the slope is 0). */
+ * Gradient: dx = dy where x > 0, negative_slope * dy elsewhere. */
 #include "layers/layer.h"
 
 static double slope(const dni_layer *layer)

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * layer.c: what layer files share: finding a class by its type, declaring weights, axes and the
+ * commonest shape rule. */
+#include "layers/layer.h"
+
+#include <string.h>
+
+#define MAX_CLASSES 512
+
+const dni_layer_class *dni_layer_class_find(const char *type, const char **nearest)
+{
+    const char *names[MAX_CLASSES];
+    size_t count = 0;
+    for (const dni_layer_class *const *c = dni_layer_classes; *c && count < MAX_CLASSES; c++) {
+        if (!strcmp((*c)->type, type))
+            return *c;
+        names[count++] = (*c)->type;
+    }
+    if (nearest)
+        *nearest = dni_nearest(type, names, count);
+    return NULL;
+}
+
+dn_status dni_declare_weight(dni_layer *layer, const dni_shape *shape,
+                             const Cnn__FillerParameter *filler)
+{
+    dn_status st = dni_shape_check(shape);
+    DNI_REQUIRE(layer->num_weights < DNI_MAX_WEIGHTS, DN_E_INTERNAL,
+                "more than %d weights in one layer", DNI_MAX_WEIGHTS);
+    if (st)
+        return dni_in(st, "weight %d", layer->num_weights);
+    layer->weight[layer->num_weights++] = (dni_weight){.shape = *shape, .filler = filler};
+    return DN_OK;
+}
+
+dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis,
+                         const char *field, int32_t *out)
+{
+    return dni_in(dni_shape_axis(&layer->bottom[bottom], axis, out), "%s", field);
+}
+
+dn_status dni_shape_like_bottom(dni_layer *layer)
+{
+    for (int32_t i = 0; i < layer->num_tops; i++)
+        layer->top[i] = layer->bottom[0];
+    return DN_OK;
+}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet/sys/backend.h: what a backend implements. A backend is one const table of functions;
  * op kinds, their arguments and operands are defined here, and kernels/ref is their meaning in
- * code. Every op is created once (shapes known: accept or decline, say the scratch) and then run
- * many times (pointers only). C99 and C++11 clean. */
+ * code. Every op is created once (shapes known: accept or decline, say the scratch) and then
+ * run many times (pointers only). C99 and C++11 clean. */
 #ifndef DEEPNET_SYS_BACKEND_H
 #define DEEPNET_SYS_BACKEND_H
 
@@ -40,8 +40,8 @@ typedef struct dn_operand {
 
 /* ---- op kinds ------------------------------------------------------------------------------
  * Numbers are frozen; the list only grows. After each kind: inputs -> outputs, [optional].
- * "T" is the net's type (F32 or F64); masks are U8 or I32; random state is I64[2]: {seed, step}.
- * Views (outer, dim, inner) mean element [o, d, i] at (o * dim + d) * inner + i. */
+ * "T" is the net's type (F32 or F64); masks are U8 or I32; random state is I64[2]: {seed,
+ * step}. Views (outer, dim, inner) mean element [o, d, i] at (o * dim + d) * inner + i. */
 enum {
     DN_OP_FILL = 1,              /* -> y */
     DN_OP_RANDOM = 2,            /* state -> y */
@@ -81,7 +81,7 @@ enum {
     DN_OP_LSTM_UNIT = 36,        /* c_prev, x, cont -> c, h, gates */
     DN_OP_LSTM_UNIT_BWD = 37,    /* c_prev, gates, c, cont, dc, dh -> dc_prev, dx */
     DN_OP_UPDATE = 38,           /* hyper -> w, grad, [h1], [h2] (all in and out) */
-    DN_OP_CAST = 39,             /* x -> y, of another dtype; to integers: truncated, saturated */
+    DN_OP_CAST = 39,             /* x -> y, of another dtype; to integers: cut, saturated */
     DN_OP_HOST_CALL = 40,        /* anything -> anything, on the host */
     DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
     DN_OP_SCALE_CLIP = 42,       /* norm2 -> x0 .. (in, out): x *= min(1, clip / sqrt(norm2)) */
@@ -92,7 +92,7 @@ enum {
 /* Every arguments struct begins with this. accumulate: bit i set means output i is added to
  * (y += result) instead of overwritten; only outputs of type T. `activation` where an op has it
  * is a DN_FN_* applied to the result (DN_FN_NONE: nothing), with parameters activation_a, 0, 0;
- * it does not go together with accumulate on output 0. Operands overlap only where the op says. */
+ * it does not go together with accumulate on output 0. Operands overlap only if the op says. */
 typedef struct dn_args {
     size_t struct_size;
     uint32_t accumulate;
@@ -167,9 +167,14 @@ typedef struct dn_args_unary {
      (1u << DN_FN_EXP) | (1u << DN_FN_ELU) | (1u << DN_FN_AFFINE) | (1u << DN_FN_THRESHOLD) | \
      (1u << DN_FN_SELU) | (1u << DN_FN_SQRT) | (1u << DN_FN_SIGN))
 
-/* SUM: y = sum coeff[i] x_i; PROD: product; MAX: largest, mask = its index: a tie of x0 and x1 goes
- * to 1, any other to the lower index (Caffe). y may be any of the x. */
-enum { DN_ELTWISE_SUM = 0, DN_ELTWISE_PROD = 1, DN_ELTWISE_MAX = 2, DN_ELTWISE_DIV = 3 /* x0/x1 */ };
+/* SUM: y = sum coeff[i] x_i; PROD: product; MAX: largest, mask = its index: a tie of x0 and x1
+ * goes to 1, any other to the lower index (Caffe). y may be any of the x. */
+enum {
+    DN_ELTWISE_SUM = 0,
+    DN_ELTWISE_PROD = 1,
+    DN_ELTWISE_MAX = 2,
+    DN_ELTWISE_DIV = 3 /* x0/x1 */
+};
 typedef struct dn_args_eltwise {
     dn_args base;
     int32_t op;
@@ -184,7 +189,13 @@ typedef struct dn_args_select { /* dx = mask == index ? dy : 0 */
 } dn_args_select;
 
 /* y[o,d,i] = x[o,d,i] op s[d] (+ t[d] for MULADD). y may be x. */
-enum { DN_BCAST_ADD = 0, DN_BCAST_SUB = 1, DN_BCAST_MUL = 2, DN_BCAST_DIV = 3, DN_BCAST_MULADD = 4 };
+enum {
+    DN_BCAST_ADD = 0,
+    DN_BCAST_SUB = 1,
+    DN_BCAST_MUL = 2,
+    DN_BCAST_DIV = 3,
+    DN_BCAST_MULADD = 4
+};
 typedef struct dn_args_bcast {
     dn_args base;
     int32_t op;
@@ -194,8 +205,8 @@ typedef struct dn_args_bcast {
 
 /* y[y_offset + sum(index * y_stride)] = alpha * sum over all indices that land there of
  * SUM x, ASUM |x|, SUMSQ x^2, DOT x * x2 (x2 with strides of its own, e.g. 0 to broadcast).
- * An axis with y_stride 0 is summed. Elements of y that no index reaches are untouched. x and x2
- * are read at x_offset + ..., x2_offset + ... */
+ * An axis with y_stride 0 is summed. Elements of y that no index reaches are untouched. x and
+ * x2 are read at x_offset + ..., x2_offset + ... */
 enum { DN_REDUCE_SUM = 0, DN_REDUCE_ASUM = 1, DN_REDUCE_SUMSQ = 2, DN_REDUCE_DOT = 3 };
 typedef struct dn_args_reduce {
     dn_args base;
@@ -238,10 +249,15 @@ typedef struct dn_args_conv {
 /* Windows start at o * stride - pad. MAX: mask = index in the channel's plane of the first
  * largest, padding never wins. AVE divides by the window's size cut at in + pad (Caffe), or by
  * the elements inside with exclude_pad. STOCHASTIC_TRAIN draws an element with probability
- * proportional to it (state needed, mask as MAX): the first whose running sum reaches u * sum, u
- * drawn for y's index as RANDOM draws; STOCHASTIC_TEST is sum x^2 / (FLT_MIN + sum x), without
- * a backward. MAX starts from -FLT_MAX and mask -1 (left so if nothing is larger). */
-enum { DN_POOL_MAX = 0, DN_POOL_AVE = 1, DN_POOL_STOCHASTIC_TRAIN = 2, DN_POOL_STOCHASTIC_TEST = 3 };
+ * proportional to it (state needed, mask as MAX): the first whose running sum reaches u * sum,
+ * u drawn for y's index as RANDOM draws; STOCHASTIC_TEST is sum x^2 / (FLT_MIN + sum x),
+ * without a backward. MAX starts from -FLT_MAX and mask -1 (left so if nothing is larger). */
+enum {
+    DN_POOL_MAX = 0,
+    DN_POOL_AVE = 1,
+    DN_POOL_STOCHASTIC_TRAIN = 2,
+    DN_POOL_STOCHASTIC_TEST = 3
+};
 typedef struct dn_args_pool {
     dn_args base;
     int32_t method, spatial, exclude_pad, activation;
@@ -249,10 +265,10 @@ typedef struct dn_args_pool {
     uint64_t stream;
 } dn_args_pool;
 
-/* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum over `size` channels around c of x^2;
- * WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded by
- * (size - 1) / 2, divided as AVE pooling divides (size^2, always). size is odd.
- * y = x * scale^-beta. */
+/* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum of x^2 over `size` channels around
+ * c; WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded
+ * by (size - 1) / 2, divided as AVE pooling divides (size^2, always). size is odd. y = x *
+ * scale^-beta. */
 enum { DN_LRN_ACROSS = 0, DN_LRN_WITHIN = 1 };
 typedef struct dn_args_lrn {
     dn_args base;
@@ -262,11 +278,12 @@ typedef struct dn_args_lrn {
 
 /* Caffe's BatchNorm over (outer, dim, inner): statistics per dim.
  * Training (use_global 0): mean and biased variance of x; y = (x - mean) * inv_std with
- * inv_std = 1 / sqrt(var + eps); then factor = fraction * factor + 1, running = fraction * running
- * + batch's (the variance times m / (m - 1), m = outer * inner, if m > 1).
+ * inv_std = 1 / sqrt(var + eps); then factor = fraction * factor + 1, running = fraction *
+ * running + batch's (the variance times m / (m - 1), m = outer * inner, if m > 1).
  * Global (1): statistics are running / factor (0 if factor is 0); running values untouched.
- * The running operands and factor are read and written. y == x is allowed. BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)); global: dx = inv_std dy.
- * dx == dy is allowed. */
+ * The running operands and factor are read and written. y == x is allowed.
+ * BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)); global: dx = inv_std dy. dx == dy is
+ * allowed. */
 typedef struct dn_args_batch_norm {
     dn_args base;
     int32_t use_global, reserved;
@@ -274,9 +291,9 @@ typedef struct dn_args_batch_norm {
     double eps, fraction;
 } dn_args_batch_norm;
 
-/* Rows of x: (rows, cols): y = x - mean, and divided by (sqrt(var) + eps) with normalize_variance
- * (inv_std holds its reciprocal, else it is 1). BWD: dx = inv_std (dy - mean(dy) - y mean(dy y)),
- * without normalize_variance dy - mean(dy). */
+/* Rows of x: (rows, cols): y = x - mean, and divided by (sqrt(var) + eps) with
+ * normalize_variance (inv_std holds its reciprocal, else it is 1). BWD: dx = inv_std (dy -
+ * mean(dy) - y mean(dy y)), without normalize_variance dy - mean(dy). */
 typedef struct dn_args_mvn {
     dn_args base;
     int32_t normalize_variance, reserved;
@@ -295,7 +312,7 @@ typedef struct dn_args_axis { /* SOFTMAX (y may be x), SOFTMAX_BWD (dx may be dy
  * SOFTMAX: x = probabilities: -log max(x[t], FLT_MIN), w: weight per class; BWD: dx of the
  *   logits: (x - 1[t]) w[t].
  * MULTINOMIAL: x = probabilities, -log max(x[t], 1e-20), mean over outer. BWD: -1 / x[t].
- * INFOGAIN: w: (dim, dim) matrix H, sum_k -H[t,k] log max(x[k], 1e-20); BWD gives the gradient to
+ * INFOGAIN: w: (dim, dim) matrix H, sum_k -H[t,k] log max(x[k], 1e-20); BWD: gradient to
  *   the logits: x sum_k H[t,k] - H[t]; aux: dim row sums of H.
  * SIGMOID_CE: x = logits, t = targets, per element; ignore_label on t; FULL is all elements.
  * HINGE: sum max(0, 1 - s x)^p over dim with s = +1 for the label, else -1; p = param; / outer.
@@ -323,9 +340,9 @@ typedef struct dn_args_loss {
     int32_t flag, reserved;
 } dn_args_loss;
 
-/* Share of (outer, inner) positions, those ignored apart, whose label is among the top_k of dim:
- * fewer than top_k other values are >= the label's (ties count against it, as in Caffe). 0 if
- * there are none. per class: accuracy of each class, 0 where it has none. */
+/* Share of (outer, inner) positions, those ignored apart, whose label is among the top_k of
+ * dim: fewer than top_k other values are >= the label's (ties count against it, as in Caffe). 0
+ * if there are none. per class: accuracy of each class, 0 where it has none. */
 typedef struct dn_args_accuracy {
     dn_args base;
     int32_t top_k, has_ignore, ignore_label, reserved;
@@ -348,8 +365,8 @@ typedef struct dn_args_dropout {
     uint64_t stream;
 } dn_args_dropout;
 
-/* (outer, dim, inner); slope has dim elements, or one with shared. x > 0 ? x : slope x. y may be
- * x, dx may be dy. */
+/* (outer, dim, inner); slope has dim elements, or one with shared. x > 0 ? x : slope x. y may
+ * be x, dx may be dy. */
 typedef struct dn_args_prelu {
     dn_args base;
     int32_t shared, reserved;
@@ -357,29 +374,29 @@ typedef struct dn_args_prelu {
 } dn_args_prelu;
 
 /* GATHER: y[i, :] = x[index[i], :]; SCATTER_ADD: y[index[i], :] += x[i, :] in order of i.
- * SCATTER_ADD without accumulate starts from zeros. x of GATHER, y of SCATTER_ADD: (limit, cols).
- * An index outside [0, limit) fails the run with DN_E_DATA. */
+ * SCATTER_ADD without accumulate starts from zeros. x of GATHER, y of SCATTER_ADD: (limit,
+ * cols). An index outside [0, limit) fails the run with DN_E_DATA. */
 typedef struct dn_args_gather {
     dn_args base;
     int64_t count, cols, limit;
 } dn_args_gather;
 
 /* Caffe's LSTMUnit: x: (N, 4 D) pre-activations i, f, o, g; cont: (N). f = cont sigmoid(.).
- * c = f c_prev + i g; h = o tanh(c). gates: (N, 4 D) activated i, f, o, g. dc, dh are inputs. */
+ * c = f c_prev + i g; h = o tanh(c). gates: (N, 4 D), activated. dc, dh are inputs. */
 typedef struct dn_args_lstm {
     dn_args base;
     int64_t N, D;
 } dn_args_lstm;
 
-/* One parameter's update. hyper (T[4]): {rate, bias correction (Adam), clip scale, 1/iter_size}.
- * g = grad * hyper[2] * hyper[3] + decay * w (L2) or decay * sign(w) (L1); grad is left with the
- * value Caffe would leave: the step that was subtracted. local rate = rate * lr_mult.
- *   SGD: h1 = momentum h1 + local g; step = h1. NESTEROV: the same h1, step = (1 + momentum) h1 -
- *   momentum (h1 before). ADAGRAD: h1 += g^2; step = local g / (sqrt(h1) + delta). RMSPROP:
- *   h1 = rms_decay h1 + (1 - rms_decay) g^2, then as ADAGRAD. ADADELTA (m = momentum):
- *   h1 = m h1 + (1 - m) g^2; s = g sqrt((h2 + delta) / (h1 + delta)); h2 = m h2 + (1 - m) s^2;
- *   step = local s. ADAM: h1 = momentum h1 + (1 - momentum) g; h2 = momentum2 h2 +
- *   (1 - momentum2) g^2; step = local hyper[1] h1 / (sqrt(h2) + delta). Last, w -= step. */
+/* One parameter's update. hyper: T[4]: {rate, bias correction (Adam), clip scale, 1/iter_size}.
+ * g = grad * hyper[2] * hyper[3] + decay * w (L2) or decay * sign(w) (L1); grad is left with
+ * the value Caffe would leave: the step that was subtracted. local rate = rate * lr_mult.
+ *   SGD: h1 = momentum h1 + local g; step = h1. NESTEROV: the same h1, step =
+ *   (1 + momentum) h1 - momentum (h1 before). ADAGRAD: h1 += g^2; step = local g / (sqrt(h1) +
+ * delta). RMSPROP: h1 = rms_decay h1 + (1 - rms_decay) g^2, then as ADAGRAD. ADADELTA (m =
+ * momentum): h1 = m h1 + (1 - m) g^2; s = g sqrt((h2 + delta) / (h1 + delta)); h2 = m h2 + (1 -
+ * m) s^2; step = local s. ADAM: h1 = momentum h1 + (1 - momentum) g; h2 = momentum2 h2 + (1 -
+ * momentum2) g^2; step = local hyper[1] h1 / (sqrt(h2) + delta). Last, w -= step. */
 enum {
     DN_UPDATE_SGD = 0,
     DN_UPDATE_NESTEROV = 1,

@@ -74,7 +74,7 @@ static bool has_contribution(const dni_builder *b, dni_tensor t)
 {
     const dni_tensor_info *info = info_of(b, t);
     if (info->role == DNI_WEIGHT_DIFF)
-        return true;
+        return b->section != DNI_UPDATE;
     if (info->role != DNI_DIFF || b->section != DNI_BACKWARD)
         return false;
     for (int32_t i = 0; i < b->num_x; i++)

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * InfogainLoss: L = -1/Z sum_n sum_k H[label, k] log max(p[n, k], 1e-20), p = softmax(x).
+ * infogain_loss_param: source (file of H, a BlobProto; none where H is bottom 2), axis (1).
+ * loss_param: ignore_label (none), normalization (VALID) or the older normalize.
+ * bottoms: x (N, C, ...), labels (N, ...), [H with C x C values]; tops: one number, [p].
+ * Gradient: (p sum_k H[label, k] - H[label]) / Z to x; none to labels and H. */
+#include "layers/loss.h"
+
+#include <string.h>
+
+#include "proto/proto.h"
+
+typedef struct infogain_state {
+    dni_loss loss;
+    void *H; /* C x C values of the net's type, from source */
+    int64_t H_dim;
+} infogain_state;
+
+static dn_status store_matrix(dni_layer *layer, const Cnn__BlobProto *blob)
+{
+    infogain_state *s = layer->state;
+    size_t n = blob->n_data ? blob->n_data : blob->n_double_data;
+    int64_t dim = 0;
+    while ((size_t)(dim * dim) < n)
+        dim++;
+    DNI_REQUIRE(n && (size_t)(dim * dim) == n, DN_E_DATA, "%zu values do not make a square matrix",
+                n);
+    s->H_dim = dim;
+    s->H = dni_alloc(layer->heap, n, sizeof(double));
+    if (!s->H)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        double value = blob->n_data ? blob->data[i] : blob->double_data[i];
+        if (layer->dtype == DN_F64)
+            ((double *)s->H)[i] = value;
+        else
+            ((float *)s->H)[i] = (float)value;
+    }
+    return DN_OK;
+}
+
+static dn_status read_matrix(dni_layer *layer, const char *source)
+{
+    char *path = NULL;
+    Cnn__BlobProto *blob = NULL;
+    dn_status st = dni_path_resolve(layer->heap, layer->folder, source, false, &path);
+    if (!st)
+        st = dni_proto_read_blob(layer->heap, path, &blob);
+    if (!st)
+        st = dni_in(store_matrix(layer, blob), "%s", path);
+    dni_proto_free(layer->heap, blob ? &blob->base : NULL);
+    dni_free(layer->heap, path);
+    return st;
+}
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__InfogainLossParameter *p = layer->param->infogain_loss_param;
+    if (layer->num_bottoms == 3 || layer->wire_only)
+        return DN_OK;
+    DNI_REQUIRE(p && p->source, DN_E_NET,
+                "InfogainLoss needs its matrix: a third bottom, or infogain_loss_param.source");
+    return read_matrix(layer, p->source);
+}
+
+static void teardown(dni_layer *layer)
+{
+    dni_free(layer->heap, ((infogain_state *)layer->state)->H);
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    const Cnn__InfogainLossParameter *p = layer->param->infogain_loss_param;
+    infogain_state *s = layer->state;
+    dn_args_loss *a = &s->loss.args;
+    const dni_shape *x = &layer->bottom[0];
+    int32_t axis;
+    dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "infogain_loss_param.axis", &axis);
+    if (st)
+        return st;
+    dni_loss_read(a, layer->param->loss_param, CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    a->loss = DN_LOSS_INFOGAIN;
+    a->outer = dni_shape_range(x, 0, axis);
+    a->dim = x->dim[axis];
+    a->inner = dni_shape_range(x, axis + 1, x->axes);
+    int64_t labels = dni_shape_count(&layer->bottom[1]), H = s->H_dim * s->H_dim;
+    DNI_REQUIRE(labels == a->outer * a->inner, DN_E_SHAPE,
+                "bottom 1 has %lld labels, bottom 0 has %lld predictions", (long long)labels,
+                (long long)(a->outer * a->inner));
+    if (layer->num_bottoms == 3)
+        H = dni_shape_count(&layer->bottom[2]);
+    DNI_REQUIRE((layer->wire_only && layer->num_bottoms < 3) || H == a->dim * a->dim, DN_E_SHAPE,
+                "the infogain matrix has %lld values, %lld classes need %lld", (long long)H,
+                (long long)a->dim, (long long)(a->dim * a->dim));
+    layer->top[0] = dni_shape_of(0, NULL);
+    if (layer->num_tops > 1)
+        layer->top[1] = *x;
+    return DN_OK;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    infogain_state *s = layer->state;
+    const dn_args_loss *a = &s->loss.args;
+    dn_args_axis softmax = {.outer = a->outer, .dim = a->dim, .inner = a->inner};
+    dni_tensor p = layer->num_tops > 1 ? b->y[1] : dni_temp_like(b, b->x[0]);
+    dni_tensor H = layer->num_bottoms == 3 ? b->x[2]
+                                           : dni_constant(b, b->dtype, a->dim * a->dim, s->H);
+    dni_emit(b, DN_OP_SOFTMAX, &softmax, DNI_TENSORS(b->x[0]), DNI_TENSORS(p));
+    dni_loss_forward(&s->loss, b, p, H, a->dim);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const infogain_state *s = layer->state;
+    dni_loss_backward(&s->loss, b, b->dx[0], DNI_NONE);
+}
+
+const dni_layer_class dni_layer_infogain_loss = {
+    .type = "InfogainLoss",
+    .bottoms_min = 2, .bottoms_max = 3,
+    .tops_min = 1, .tops_max = 2,
+    .flags = DNI_LAYER_LOSS,
+    .no_gradient = 1u << 1 | 1u << 2,
+    .state_size = sizeof(infogain_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+    .teardown = teardown,
+};

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * loss.c: lowering shared by the loss layers. The normaliser a loss was divided by is kept for
+ * its gradient, so both agree even where labels are ignored. */
+#include "layers/loss.h"
+
+int32_t dni_loss_normalization(const Cnn__LossParameter *p, int32_t otherwise)
+{
+    if (p && p->has_normalization)
+        return (int32_t)p->normalization;
+    if (p && p->has_normalize)
+        return p->normalize ? CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID
+                            : CNN__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE;
+    return otherwise;
+}
+
+void dni_loss_read(dn_args_loss *args, const Cnn__LossParameter *p, int32_t otherwise)
+{
+    args->normalization = dni_loss_normalization(p, otherwise);
+    args->has_ignore = p && p->has_ignore_label;
+    args->ignore_label = args->has_ignore ? p->ignore_label : 0;
+}
+
+dn_status dni_loss_check_items(const dni_layer *layer)
+{
+    const dni_shape *x = &layer->bottom[0], *t = &layer->bottom[1];
+    DNI_REQUIRE(x->axes >= 1 && t->axes >= 1 && x->dim[0] == t->dim[0], DN_E_SHAPE,
+                "bottom 0 has %lld items, bottom 1 has %lld",
+                (long long)(x->axes ? x->dim[0] : 0), (long long)(t->axes ? t->dim[0] : 0));
+    return DN_OK;
+}
+
+dn_status dni_loss_per_item(dni_layer *layer, int32_t loss, bool labels)
+{
+    dni_loss *s = layer->state;
+    const dni_shape *x = &layer->bottom[0];
+    dn_status st = dni_loss_check_items(layer);
+    if (st)
+        return st;
+    s->args.loss = loss;
+    s->args.outer = x->dim[0];
+    s->args.dim = dni_shape_range(x, 1, x->axes);
+    s->args.inner = 1;
+    DNI_REQUIRE(!labels || dni_shape_count(&layer->bottom[1]) == s->args.outer, DN_E_SHAPE,
+                "bottom 1 has %lld values, one label for each of %lld items is needed",
+                (long long)dni_shape_count(&layer->bottom[1]), (long long)s->args.outer);
+    layer->top[0] = dni_shape_of(0, NULL);
+    return DN_OK;
+}
+
+void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,
+                      int64_t aux_count)
+{
+    s->x = x;
+    s->weight = weight;
+    s->norm = dni_temp(b, b->dtype, 0, NULL);
+    s->aux = aux_count ? dni_temp(b, b->dtype, 1, &aux_count) : DNI_NONE;
+    dni_emit(b, DN_OP_LOSS, &s->args, DNI_TENSORS(x, b->x[1], weight),
+             DNI_TENSORS(b->y[0], s->norm, s->aux));
+}
+
+void dni_loss_backward(const dni_loss *s, dni_builder *b, dni_tensor dx, dni_tensor dt)
+{
+    dni_emit(b, DN_OP_LOSS_BWD, &s->args,
+             DNI_TENSORS(s->x, b->x[1], s->weight, s->norm, s->aux, b->dy[0]),
+             DNI_TENSORS(dx, dt));
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * loss.h: what the loss layers have in common: ops LOSS and LOSS_BWD, the normaliser's spelling. */
+#ifndef DNI_LOSS_H
+#define DNI_LOSS_H
+
+#include "layers/layer.h"
+
+/* State of a loss layer; args are filled by its shape function, the tensors while lowering. */
+typedef struct dni_loss {
+    dn_args_loss args;
+    dni_tensor x, weight, norm, aux;
+} dni_loss;
+
+/* loss_param's normalization, or what the older `normalize` means; otherwise `otherwise`. */
+int32_t dni_loss_normalization(const Cnn__LossParameter *p, int32_t otherwise);
+/* Puts ignore_label and normalization into args. p may be NULL. */
+void dni_loss_read(dn_args_loss *args, const Cnn__LossParameter *p, int32_t otherwise);
+/* Bottoms 0 and 1 have items, and the same number of them. */
+dn_status dni_loss_check_items(const dni_layer *layer);
+/* Top 0 is one number; args gets items x values (outer, dim, 1); labels: bottom 1 has one each. */
+dn_status dni_loss_per_item(dni_layer *layer, int32_t loss, bool labels);
+/* LOSS of x with bottom 1 as labels or targets; aux_count 0: no aux. */
+void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,
+                      int64_t aux_count);
+/* LOSS_BWD into dx and dt (DNI_NONE: none). */
+void dni_loss_backward(const dni_loss *s, dni_builder *b, dni_tensor dx, dni_tensor dt);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * schedule.c: learning-rate policies, one row each: its formula and the fields it reads. Powers
+ * are taken in double and rounded once, as Caffe's come out. */
+#include <math.h>
+#include <string.h>
+
+#include "solver/rule.h"
+
+typedef struct moment {
+    int64_t iteration, max_iter;
+    int32_t step;
+} moment;
+
+typedef double (*rate_fn)(const Cnn__SolverParameter *p, const moment *m);
+
+static double fixed(const Cnn__SolverParameter *p, const moment *m)
+{
+    return p->base_lr;
+}
+
+/* step: m->step = floor(iteration / stepsize); multistep: the stepvalues passed. */
+static double by_step(const Cnn__SolverParameter *p, const moment *m)
+{
+    return p->base_lr * pow(p->gamma, m->step);
+}
+
+static double exponential(const Cnn__SolverParameter *p, const moment *m)
+{
+    return p->base_lr * pow(p->gamma, (double)m->iteration);
+}
+
+static double inverse(const Cnn__SolverParameter *p, const moment *m)
+{
+    return p->base_lr * pow(1 + p->gamma * (float)m->iteration, -p->power);
+}
+
+/* Caffe's formula has no value beyond max_iter; there the rate is that at max_iter. */
+static double poly(const Cnn__SolverParameter *p, const moment *m)
+{
+    float left = 1 - (float)m->iteration / (float)m->max_iter;
+    return p->base_lr * pow(left > 0 ? left : 0, p->power);
+}
+
+static double sigmoid(const Cnn__SolverParameter *p, const moment *m)
+{
+    return p->base_lr / (1 + exp(-p->gamma * (float)(m->iteration - p->stepsize)));
+}
+
+enum { NEEDS_STEPSIZE = 1, NEEDS_MAX_ITER = 2, NEEDS_GAMMA = 4 };
+
+static const struct policy {
+    const char *name;
+    rate_fn rate;
+    uint32_t needs;
+} policies[] = {
+    {"fixed", fixed, 0},
+    {"step", by_step, NEEDS_STEPSIZE | NEEDS_GAMMA},
+    {"exp", exponential, NEEDS_GAMMA},
+    {"inv", inverse, NEEDS_GAMMA},
+    {"multistep", by_step, NEEDS_GAMMA},
+    {"poly", poly, NEEDS_MAX_ITER},
+    {"sigmoid", sigmoid, NEEDS_GAMMA},
+};
+
+static const struct policy *find(const char *name)
+{
+    for (size_t i = 0; name && i < DNI_COUNT(policies); i++)
+        if (!strcmp(policies[i].name, name))
+            return &policies[i];
+    return NULL;
+}
+
+static dn_status unknown_policy(const char *name)
+{
+    const char *names[DNI_COUNT(policies)];
+    for (size_t i = 0; i < DNI_COUNT(policies); i++)
+        names[i] = policies[i].name;
+    const char *nearest = dni_nearest(name, names, DNI_COUNT(names));
+    if (nearest)
+        return dni_fail(DN_E_NET, "unknown lr_policy '%s'; did you mean '%s'?", name, nearest);
+    return dni_fail(DN_E_NET, "unknown lr_policy '%s'; there are fixed, step, exp, inv, "
+                              "multistep, poly and sigmoid", name);
+}
+
+dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
+{
+    if (!p->lr_policy)
+        return dni_fail(DN_E_NET, "the solver has no lr_policy; 'fixed' keeps base_lr as it is");
+    const struct policy *policy = find(p->lr_policy);
+    if (!policy)
+        return unknown_policy(p->lr_policy);
+    if (policy->needs & NEEDS_STEPSIZE && p->stepsize <= 0)
+        return dni_fail(DN_E_NET, "lr_policy 'step' needs a stepsize > 0");
+    if (policy->needs & NEEDS_MAX_ITER && max_iter <= 0)
+        return dni_fail(DN_E_NET, "lr_policy '%s' needs a max_iter > 0", policy->name);
+    if (policy->needs & NEEDS_GAMMA && !(p->gamma >= 0))
+        return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
+    return DN_OK;
+}
+
+int32_t dni_schedule_step(const Cnn__SolverParameter *p, int64_t iteration, int32_t step)
+{
+    if (!strcmp(p->lr_policy, "step"))
+        return (int32_t)(iteration / p->stepsize);
+    if (!strcmp(p->lr_policy, "multistep") && step >= 0 && (size_t)step < p->n_stepvalue &&
+        iteration >= p->stepvalue[step])
+        return step + 1;
+    return step;
+}
+
+float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t iteration,
+                        int32_t step)
+{
+    moment m = {.iteration = iteration, .max_iter = max_iter, .step = step};
+    return (float)find(p->lr_policy)->rate(p, &m);
+}

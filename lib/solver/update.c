@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * update.c: builds and runs the update program. Weights and gradients are the net's memory,
+ * histories are ours; numbers that change from step to step go in through `hyper`. */
+#include "solver/update.h"
+
+#include <string.h>
+
+#define NORM_GROUP DN_MAX_OPERANDS
+
+static size_t element_size(int32_t dtype)
+{
+    return dtype == DN_F64 ? sizeof(double) : sizeof(float);
+}
+
+size_t dni_updated_bytes(const dni_updated *weight)
+{
+    const dn_blob *blob = &weight->param->blob;
+    return (size_t)dni_shape_count(&blob->shape) * element_size(blob->dtype);
+}
+
+/* ---- the program ---------------------------------------------------------------------------- */
+
+static dni_tensor memory_tensor(dni_builder *b, dni_role role, const dni_shape *shape,
+                                void *memory)
+{
+    dni_tensor_info info = {.role = role, .dtype = b->dtype, .shape = *shape,
+                            .storage = DNI_NONE, .memory = memory, .blob = -1};
+    if (b->status)
+        return DNI_NONE;
+    dni_tensor t = dni_program_tensor(b->program, &info);
+    if (t == DNI_NONE)
+        b->status = DN_E_NOMEM;
+    return t;
+}
+
+static dni_tensor scalar(dni_builder *b)
+{
+    return dni_temp(b, b->dtype, 0, NULL);
+}
+
+/* norm2 = sum of squares of all gradients: groups of as many as one op takes, then their sum. */
+static void emit_norm2(dni_builder *b, const dni_update *u, dni_tensor norm2)
+{
+    for (size_t first = 0; first < u->num_weights && !b->status; first += NORM_GROUP) {
+        dni_tensor diffs[NORM_GROUP];
+        int32_t count = 0;
+        while (count < NORM_GROUP && first + (size_t)count < u->num_weights) {
+            diffs[count] = u->weights[first + (size_t)count].diff;
+            count++;
+        }
+        dni_tensor part = first ? scalar(b) : norm2;
+        dni_emit(b, DN_OP_SUMSQ_ALL, NULL, count, diffs, 1, &part);
+        if (first)
+            dni_emit_sum2(b, 1, norm2, 1, part, norm2);
+    }
+}
+
+static void emit_clip(dni_builder *b, dni_update *u, double clip)
+{
+    dni_shape one = dni_shape_of(0, NULL);
+    dni_tensor norm2 = memory_tensor(b, DNI_STATE, &one, &u->norm2);
+    dn_args_scale_clip args = {.clip = clip};
+    emit_norm2(b, u, norm2);
+    for (size_t i = 0; i < u->num_weights && !b->status; i++)
+        dni_emit(b, DN_OP_SCALE_CLIP, &args, 1, &norm2, 1, &u->weights[i].diff);
+}
+
+static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p)
+{
+    dni_shape four = dni_shape_of(1, (int64_t[]){4});
+    dni_tensor hyper = memory_tensor(b, DNI_STATE, &four, &u->hyper);
+    for (size_t i = 0; i < u->num_weights && !b->status; i++) {
+        dni_updated *w = &u->weights[i];
+        const dni_shape *shape = &w->param->blob.shape;
+        dn_args_update args = {.rule = u->rule->rule,
+                               .l1 = p->regularization_type && !strcmp(p->regularization_type, "L1"),
+                               .lr_mult = w->param->lr_mult,
+                               .decay = (double)p->weight_decay * w->param->decay_mult};
+        dni_tensor h[2] = {DNI_NONE, DNI_NONE};
+        for (int32_t k = 0; k < u->rule->histories; k++)
+            h[k] = memory_tensor(b, DNI_STATE, shape, w->history[k]);
+        u->rule->fill(p, &args);
+        dni_emit(b, DN_OP_UPDATE, &args, DNI_TENSORS(hyper),
+                 DNI_TENSORS(w->data, w->diff, h[0], h[1]));
+    }
+}
+
+static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
+{
+    dni_builder b = {.program = &u->program, .section = DNI_UPDATE, .layer = -1,
+                     .dtype = u->dtype, .random = DNI_NONE};
+    for (size_t i = 0; i < u->num_weights && !b.status; i++) {
+        dni_updated *w = &u->weights[i];
+        const dn_blob *blob = &w->param->blob;
+        w->data = memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
+        w->diff = memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
+    }
+    if (p->clip_gradients >= 0 && u->num_weights)
+        emit_clip(&b, u, p->clip_gradients);
+    emit_updates(&b, u, p);
+    return b.status;
+}
+
+/* ---- create, run, free ---------------------------------------------------------------------- */
+
+static dn_status collect(dni_update *u, dn_net *net)
+{
+    const dni_heap *heap = &u->context->heap;
+    u->weights = dni_alloc(heap, net->num_params, sizeof *u->weights);
+    if (!u->weights)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < net->num_params; i++) {
+        if (!dni_param_trained(net->params[i]))
+            continue;
+        dni_updated *w = &u->weights[u->num_weights++];
+        w->param = net->params[i];
+        dn_status st = dni_store_diff(w->param->blob.store);
+        for (int32_t k = 0; !st && k < u->rule->histories; k++) {
+            w->history[k] = dni_alloc_aligned(heap, dni_updated_bytes(w));
+            if (!w->history[k])
+                return DN_E_NOMEM;
+            memset(w->history[k], 0, dni_updated_bytes(w));
+        }
+        if (st)
+            return st;
+    }
+    return DN_OK;
+}
+
+dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule *rule,
+                            const Cnn__SolverParameter *p)
+{
+    dni_update *u = dni_alloc(net->heap, 1, sizeof *u);
+    if (!u)
+        return DN_E_NOMEM;
+    u->context = net->context;
+    u->rule = rule;
+    u->dtype = net->dtype;
+    dni_program_init(&u->program, net->heap);
+    dn_status st = collect(u, net);
+    if (!st)
+        st = build(u, p);
+    if (!st)
+        st = dni_plan_compile(&u->plan, u->context, &u->program, NULL);
+    if (!st)
+        st = dni_plan_bind(u->plan, DNI_UPDATE);
+    if (st) {
+        dni_update_free(u);
+        return st;
+    }
+    *out = u;
+    return DN_OK;
+}
+
+void dni_update_free(dni_update *u)
+{
+    if (!u)
+        return;
+    const dni_heap *heap = &u->context->heap;
+    dni_plan_free(u->plan);
+    dni_program_free(&u->program);
+    for (size_t i = 0; i < u->num_weights; i++)
+        for (int k = 0; k < 2; k++)
+            dni_free_aligned(heap, u->weights[i].history[k]);
+    dni_free(heap, u->weights);
+    dni_free(heap, u);
+}
+
+/* The net may have been given other memory for a weight since (sharing). */
+static dn_status follow_memory(dni_update *u)
+{
+    bool moved = false;
+    for (size_t i = 0; i < u->num_weights; i++) {
+        dni_updated *w = &u->weights[i];
+        dni_store *store = w->param->blob.store;
+        dn_status st = store->diff ? DN_OK : dni_store_diff(store);
+        if (st)
+            return st;
+        dni_tensor_info *data = &u->program.tensors[w->data];
+        dni_tensor_info *diff = &u->program.tensors[w->diff];
+        moved |= data->memory != store->data || diff->memory != store->diff;
+        data->memory = store->data;
+        diff->memory = store->diff;
+    }
+    return moved ? dni_plan_rebind(u->plan) : DN_OK;
+}
+
+dn_status dni_update_run(dni_update *u, double rate, double correction, double scale)
+{
+    const double hyper[4] = {rate, correction, 1, scale};
+    for (int i = 0; i < 4; i++)
+        if (u->dtype == DN_F64)
+            u->hyper.f64[i] = hyper[i];
+        else
+            u->hyper.f32[i] = (float)hyper[i];
+    dn_status st = follow_memory(u);
+    return st ? st : dni_plan_run(u->plan, 0, u->program.num_ops);
+}

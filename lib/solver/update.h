@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * update.h: the step from gradients to weights as a program of its own: clip if asked, then one
+ * UPDATE op per weight; compiled once, when the solver is made. */
+#ifndef DNI_UPDATE_H
+#define DNI_UPDATE_H
+
+#include "net/net.h"
+#include "solver/rule.h"
+
+typedef struct dni_updated {
+    dni_param *param;
+    dni_tensor data, diff;
+    void *history[2]; /* of the weight's shape; [1] where the rule has two */
+} dni_updated;
+
+typedef struct dni_update {
+    dn_context *context;
+    const dni_update_rule *rule;
+    int32_t dtype;
+    dni_program program;
+    dni_plan *plan;
+    dni_updated *weights; /* those that are trained, in order of declaration */
+    size_t num_weights;
+    union {
+        float f32[4];
+        double f64[4];
+    } hyper;
+    double norm2; /* room for one T: the squared norm of all gradients */
+} dni_update;
+
+dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule *rule,
+                            const Cnn__SolverParameter *p);
+void dni_update_free(dni_update *update);
+/* One update; scale multiplies the gradients (1 / iter_size). */
+dn_status dni_update_run(dni_update *update, double rate, double correction, double scale);
+/* Bytes of one history of a weight. */
+size_t dni_updated_bytes(const dni_updated *weight);
+
+#endif

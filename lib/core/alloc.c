@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * alloc.c: memory from the host's one callback. A block is preceded by 16 bytes that keep its
+ * size, so freeing needs no size and alignment stays the host's 16. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/core.h"
+
+#define HEADER ((size_t)16)
+#define ALIGN ((size_t)64)
+
+static void *default_fn(void *user, void *ptr, size_t old_size, size_t new_size)
+{
+    (void)user, (void)old_size;
+    if (new_size == 0) {
+        free(ptr);
+        return NULL;
+    }
+    return realloc(ptr, new_size);
+}
+
+const dni_heap dni_default_heap = {default_fn, NULL};
+
+static void *refuse(size_t count, size_t size)
+{
+    if (size == 1)
+        dni_fail(DN_E_NOMEM, "out of memory: no room for %zu bytes", count);
+    else
+        dni_fail(DN_E_NOMEM, "out of memory: no room for %zu x %zu bytes", count, size);
+    return NULL;
+}
+
+/* The whole size of a block for count * size bytes; false when that does not fit. */
+static bool block_size(size_t count, size_t size, size_t extra, size_t *out)
+{
+    return dni_mul(count, size, out) && dni_add(*out, extra, out) && *out <= SIZE_MAX / 2;
+}
+
+void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size)
+{
+    size_t total, old_total = 0;
+    char *block = ptr ? (char *)ptr - HEADER : NULL;
+    if (!block_size(count, size, HEADER, &total))
+        return refuse(count, size);
+    if (block)
+        memcpy(&old_total, block, sizeof(old_total));
+    block = heap->fn(heap->user, block, old_total, total);
+    if (!block)
+        return refuse(count, size);
+    memcpy(block, &total, sizeof(total));
+    return block + HEADER;
+}
+
+void *dni_alloc(const dni_heap *heap, size_t count, size_t size)
+{
+    void *ptr = dni_realloc(heap, NULL, count, size);
+    if (ptr)
+        memset(ptr, 0, count * size);
+    return ptr;
+}
+
+void dni_free(const dni_heap *heap, void *ptr)
+{
+    size_t total;
+    if (!ptr)
+        return;
+    char *block = (char *)ptr - HEADER;
+    memcpy(&total, block, sizeof(total));
+    heap->fn(heap->user, block, total, 0);
+}
+
+/* Just before an aligned block: where the host's block begins and its size. */
+typedef struct aligned_header {
+    void *block;
+    size_t total;
+} aligned_header;
+
+void *dni_alloc_aligned(const dni_heap *heap, size_t bytes)
+{
+    aligned_header h;
+    if (!block_size(bytes, 1, ALIGN + sizeof(h), &h.total))
+        return refuse(bytes, 1);
+    h.block = heap->fn(heap->user, NULL, 0, h.total);
+    if (!h.block)
+        return refuse(bytes, 1);
+    uintptr_t first = (uintptr_t)h.block + sizeof(h);
+    char *ptr = (char *)h.block + sizeof(h) + (ALIGN - first % ALIGN) % ALIGN;
+    memcpy(ptr - sizeof(h), &h, sizeof(h));
+    return ptr;
+}
+
+void dni_free_aligned(const dni_heap *heap, void *ptr)
+{
+    aligned_header h;
+    if (!ptr)
+        return;
+    memcpy(&h, (char *)ptr - sizeof(h), sizeof(h));
+    heap->fn(heap->user, h.block, h.total, 0);
+}
+
+char *dni_strndup(const dni_heap *heap, const char *text, size_t length)
+{
+    if (length == SIZE_MAX)
+        return refuse(length, 1);
+    char *copy = dni_realloc(heap, NULL, length + 1, 1);
+    if (copy) {
+        memcpy(copy, text, length);
+        copy[length] = 0;
+    }
+    return copy;
+}
+
+char *dni_strdup(const dni_heap *heap, const char *text)
+{
+    return dni_strndup(heap, text, strlen(text));
+}
+
+char *dni_format(const dni_heap *heap, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0) {
+        dni_fail(DN_E_NOMEM, "a text cannot be formatted");
+        return NULL;
+    }
+    char *text = dni_realloc(heap, NULL, (size_t)length + 1, 1);
+    if (text) {
+        va_start(args, format);
+        vsnprintf(text, (size_t)length + 1, format, args);
+        va_end(args);
+    }
+    return text;
+}
+
+dn_status dni_grow(const dni_heap *heap, void *array, size_t *capacity, size_t need,
+                   size_t element_size)
+{
+    void *old, *grown;
+    if (need <= *capacity)
+        return DN_OK;
+    size_t wanted = *capacity < 8 ? 8 : *capacity;
+    while (wanted < need)
+        wanted = wanted > SIZE_MAX / 2 ? need : wanted * 2;
+    memcpy(&old, array, sizeof(old)); /* array is a T **; T is not known here */
+    grown = dni_realloc(heap, old, wanted, element_size);
+    if (!grown)
+        return DN_E_NOMEM;
+    memset((char *)grown + *capacity * element_size, 0, (wanted - *capacity) * element_size);
+    memcpy(array, &grown, sizeof(grown));
+    *capacity = wanted;
+    return DN_OK;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * file.c: whole files in, whole files out. A file is written beside its place and renamed onto
+ * it, so that a full disk or a crash leaves the old one. */
+#define _XOPEN_SOURCE 700 /* realpath */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/core.h"
+
+#ifndef PATH_MAX
+#define PATH_MAX 4096
+#endif
+
+static dn_status fail_errno(int error, const char *verb, const char *path)
+{
+    char text[128];
+    return dni_fail(DN_E_IO, "cannot %s '%s': %s", verb, path,
+                    dni_errno_text(error, text, sizeof(text)));
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* What is left of the file after a first guess at its size: pipes and /proc have none. */
+static dn_status read_all(const dni_heap *heap, int fd, const char *path, char **data,
+                          size_t *size)
+{
+    struct stat info;
+    size_t capacity = 0, need = 4096;
+    if (fstat(fd, &info))
+        return fail_errno(errno, "read", path);
+    if (S_ISDIR(info.st_mode))
+        return fail_errno(EISDIR, "read", path);
+    if (S_ISREG(info.st_mode) && info.st_size > 0) {
+        if ((uintmax_t)info.st_size >= SIZE_MAX / 2)
+            return fail_errno(EFBIG, "read", path);
+        need = (size_t)info.st_size + 2; /* the zero, and a byte to see the end */
+        *data = dni_realloc(heap, NULL, need, 1);
+        if (!*data)
+            return DN_E_NOMEM;
+        capacity = need;
+    }
+    for (;;) {
+        if (dni_grow(heap, data, &capacity, *size + 2, 1))
+            return DN_E_NOMEM;
+        ssize_t n = read(fd, *data + *size, capacity - *size - 1);
+        if (n < 0 && errno != EINTR)
+            return fail_errno(errno, "read", path);
+        if (n == 0)
+            break;
+        *size += n > 0 ? (size_t)n : 0;
+    }
+    (*data)[*size] = 0;
+    return DN_OK;
+}
+
+dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size)
+{
+    char *data = NULL;
+    size_t got = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_errno(errno, "read", path);
+    dn_status st = read_all(heap, fd, path, &data, &got);
+    close(fd);
+    if (st) {
+        dni_free(heap, data);
+        return st == DN_E_NOMEM ? dni_in(st, "'%s'", path) : st;
+    }
+    *out = data;
+    *size = got;
+    return DN_OK;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* Returns 0 or errno. */
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        size_t piece = size < ((size_t)1 << 30) ? size : (size_t)1 << 30;
+        ssize_t n = write(fd, data, piece);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? errno : EIO;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Devices and pipes cannot be replaced, only written. */
+static int write_in_place(const char *path, const void *data, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int error = write_all(fd, data, size);
+    if (close(fd) && !error)
+        error = errno;
+    return error;
+}
+
+/* A new file beside `target`, its name in `temporary`; the descriptor, or -1. Made by open, not
+ * mkstemp, so that it gets the permissions any new file would. */
+static int open_beside(const char *target, char *temporary, size_t size)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        int n = snprintf(temporary, size, "%s.%ld-%d.tmp", target, (long)getpid(), attempt);
+        if (n < 0 || (size_t)n >= size) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+/* The new name is on disk only when the folder is; a file system that cannot sync one is fine. */
+static void sync_folder(const dni_heap *heap, const char *path)
+{
+    char *folder = dni_path_folder(heap, path);
+    int fd = folder ? open(folder, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        (void)!fsync(fd);
+        close(fd);
+    }
+    dni_free(heap, folder);
+}
+
+/* Returns 0 or errno. old: the file to be replaced, or NULL; its permissions are kept. */
+static int write_beside(const char *target, const struct stat *old, char *temporary, size_t room,
+                        const void *data, size_t size)
+{
+    int error = 0, fd = open_beside(target, temporary, room);
+    if (fd < 0)
+        return errno;
+    if (old)
+        (void)!fchmod(fd, old->st_mode & 07777);
+    error = write_all(fd, data, size);
+    if (!error && fsync(fd))
+        error = errno;
+    if (close(fd) && !error)
+        error = errno;
+    if (!error && rename(temporary, target))
+        error = errno;
+    if (error)
+        unlink(temporary);
+    return error;
+}
+
+dn_status dni_file_write(const dni_heap *heap, const char *path, const void *data, size_t size)
+{
+    struct stat info;
+    int error;
+    bool exists = stat(path, &info) == 0;
+    if (exists && S_ISDIR(info.st_mode))
+        return fail_errno(EISDIR, "write", path);
+    if (exists && !S_ISREG(info.st_mode)) {
+        error = write_in_place(path, data, size);
+        return error ? fail_errno(error, "write", path) : DN_OK;
+    }
+    size_t room = PATH_MAX + 64;
+    char *target = dni_realloc(heap, NULL, 2, room);
+    if (!target)
+        return DN_E_NOMEM;
+    char *temporary = target + room;
+    /* Through a symbolic link: the file it names is replaced, not the link. */
+    if (!exists || !realpath(path, target))
+        snprintf(target, room, "%s", path);
+    error = strlen(path) >= PATH_MAX ? ENAMETOOLONG
+                                     : write_beside(target, exists ? &info : NULL, temporary,
+                                                    room, data, size);
+    if (!error) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        sync_folder(heap, target);
+        dni_restore_error(&saved);
+    }
+    dni_free(heap, target);
+    return error ? fail_errno(error, "write", path) : DN_OK;
+}
+
+/* ---- paths ---------------------------------------------------------------------------------- */
+
+bool dni_file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+/* Length of the folder part: 0 if there is none, 1 for "/". */
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    while (slash && slash > path && slash[-1] == '/')
+        slash--;
+    return !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+}
+
+char *dni_path_folder(const dni_heap *heap, const char *path)
+{
+    size_t length = folder_length(path);
+    return length ? dni_strndup(heap, path, length) : dni_strdup(heap, ".");
+}
+
+/* What must be there for the path to make sense: itself, or its folder. */
+static dn_status usable(const dni_heap *heap, const char *path, bool for_writing, bool *out)
+{
+    if (!for_writing) {
+        *out = dni_file_exists(path);
+        return DN_OK;
+    }
+    char *folder = dni_path_folder(heap, path);
+    if (!folder)
+        return DN_E_NOMEM;
+    *out = dni_file_exists(folder);
+    dni_free(heap, folder);
+    return DN_OK;
+}
+
+dn_status dni_path_resolve(const dni_heap *heap, const char *base, const char *path,
+                           bool for_writing, char **out)
+{
+    char *beside;
+    bool here = true, there = false;
+    dn_status st = DN_OK;
+    if (base && path[0] != '/')
+        st = usable(heap, path, for_writing, &here);
+    if (st)
+        return st;
+    if (!here) {
+        beside = dni_format(heap, "%s/%s", base, path);
+        st = beside ? usable(heap, beside, for_writing, &there) : DN_E_NOMEM;
+        if (st == DN_OK && there)
+            *out = beside;
+        else
+            dni_free(heap, beside);
+        if (st || there)
+            return st;
+    }
+    beside = dni_strdup(heap, path);
+    if (!beside)
+        return DN_E_NOMEM;
+    *out = beside;
+    return DN_OK;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * parallel.c: the workers of a context. A job is a counter from which everyone takes task
+ * indexes; a worker that comes too late for it finds it closed and is not waited for, so the
+ * cost of a small job is the caller's alone. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/core.h"
+
+#define SPIN_NS 20000 /* about what waking a sleeper costs: worth spinning for, and no more */
+
+/* ---- how many threads ----------------------------------------------------------------------- */
+
+/* A small file of the system as text; false if there is none. */
+static bool read_small(const char *path, char *buffer, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, buffer, size - 1);
+    close(fd);
+    buffer[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+/* ceil(quota / period) threads; 0: unlimited or not to be known. */
+static long quota_threads(long long quota, long long period)
+{
+    if (quota <= 0 || period <= 0)
+        return 0;
+    return (long)((quota - 1) / period + 1);
+}
+
+static long quota_v2(const char *group)
+{
+    char path[1024], text[128];
+    long long quota, period;
+    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group);
+    if (!read_small(path, text, sizeof(text)) ||
+        sscanf(text, "%lld %lld", &quota, &period) != 2) /* "max 100000" has no first number */
+        return 0;
+    return quota_threads(quota, period);
+}
+
+static long quota_v1(const char *group)
+{
+    char path[1024], quota[64], period[64];
+    snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", group);
+    if (!read_small(path, quota, sizeof(quota)))
+        return 0;
+    snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", group);
+    if (!read_small(path, period, sizeof(period)))
+        return 0;
+    return quota_threads(atoll(quota), atoll(period));
+}
+
+/* The smallest quota of a group and all above it; the path is cut on the way up. */
+static long smallest_quota(char *group, long (*quota_of)(const char *), long smallest)
+{
+    for (;;) {
+        long quota = quota_of(group);
+        if (quota && (!smallest || quota < smallest))
+            smallest = quota;
+        char *slash = strrchr(group, '/');
+        if (!slash)
+            return smallest;
+        *slash = 0;
+    }
+}
+
+/* The list "cpu,cpuacct" has "cpu" in it. */
+static bool has_cpu(const char *list, const char *end)
+{
+    while (list < end) {
+        size_t n = strcspn(list, ",:");
+        if (n == 3 && strncmp(list, "cpu", 3) == 0)
+            return true;
+        list += n + 1;
+    }
+    return false;
+}
+
+/* /proc/self/cgroup has lines "number:controllers:path"; v2 is number 0 without controllers. */
+static long container_threads(void)
+{
+    char text[4096], *line, *rest;
+    long smallest = 0;
+    if (!read_small("/proc/self/cgroup", text, sizeof(text)))
+        return 0;
+    for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *list = strchr(line, ':'), *group = list ? strchr(list + 1, ':') : NULL;
+        if (!group || strlen(group) > 900)
+            continue;
+        if (group == list + 1)
+            smallest = smallest_quota(group + 1, quota_v2, smallest);
+        else if (has_cpu(list + 1, group))
+            smallest = smallest_quota(group + 1, quota_v1, smallest);
+    }
+    return smallest;
+}
+
+static long affinity_threads(void)
+{
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+#endif
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+int32_t dni_default_threads(void)
+{
+    const char *asked = getenv("DEEPNET_NUM_THREADS");
+    long threads = asked ? strtol(asked, NULL, 10) : 0;
+    if (threads < 1) {
+        long quota = container_threads();
+        threads = affinity_threads();
+        if (quota && quota < threads)
+            threads = quota;
+    }
+    return threads < 1 ? 1 : threads > 1024 ? 1024 : (int32_t)threads;
+}
+
+/* ---- the pool ------------------------------------------------------------------------------- */
+
+typedef struct worker {
+    dni_pool *pool;
+    pthread_t thread;
+    int32_t index;
+} worker;
+
+struct dni_pool {
+    dni_heap heap;
+    int32_t threads, started; /* started: workers that exist, of threads - 1 */
+    pid_t owner;              /* after a fork the child has none of them */
+    bool tried;
+    worker *workers;
+    pthread_mutex_t turn; /* held by the caller whose job it is */
+    pthread_mutex_t lock; /* for sleeping only */
+    pthread_cond_t wake, done;
+
+    /* The job: written while it is closed and nobody is inside. */
+    int64_t tasks;
+    dni_task_fn body;
+    void *arg;
+
+    _Alignas(64) atomic_uint generation; /* grows with every job, and when the pool ends */
+    atomic_bool open, stop;
+    atomic_int sleepers;
+    _Alignas(64) atomic_int inside; /* workers that may touch the job */
+    atomic_bool waiting;            /* the caller sleeps until nobody is inside */
+    _Alignas(64) _Atomic int64_t next;
+};
+
+/* What this thread is in the middle of; nested calls find themselves in it. */
+typedef struct frame {
+    const dni_pool *pool;
+    int32_t worker;
+    const struct frame *outer;
+} frame;
+
+static _Thread_local const frame *current;
+
+static const frame *find_frame(const dni_pool *pool)
+{
+    const frame *f = current;
+    while (f && f->pool != pool)
+        f = f->outer;
+    return f;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void take_tasks(dni_pool *pool, int32_t index)
+{
+    frame here = {pool, index, current};
+    current = &here;
+    for (;;) {
+        int64_t task = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (task >= pool->tasks)
+            break;
+        pool->body(pool->arg, task, index);
+    }
+    current = here.outer;
+}
+
+/* A worker says it is inside before it looks whether the job is open; the caller closes the job
+ * before it looks who is inside. One of the two sees the other (sequential consistency). */
+static void join_job(dni_pool *pool, int32_t index)
+{
+    atomic_fetch_add(&pool->inside, 1);
+    if (atomic_load(&pool->open))
+        take_tasks(pool, index);
+    if (atomic_fetch_sub(&pool->inside, 1) == 1 && atomic_load(&pool->waiting)) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_signal(&pool->done);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+static bool spin_for_job(dni_pool *pool, unsigned seen)
+{
+    int64_t until = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 32; i++) {
+            if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen)
+                return true;
+            relax();
+        }
+    } while (now_ns() < until);
+    return false;
+}
+
+static void sleep_for_job(dni_pool *pool, unsigned seen)
+{
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (atomic_load(&pool->generation) == seen)
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void *work(void *arg)
+{
+    worker *self = arg;
+    dni_pool *pool = self->pool;
+    unsigned seen = 0;
+    for (;;) {
+        if (!spin_for_job(pool, seen))
+            sleep_for_job(pool, seen);
+        if (atomic_load(&pool->stop))
+            return NULL;
+        seen = atomic_load(&pool->generation);
+        join_job(pool, self->index);
+    }
+}
+
+/* Workers take no signals: those are the host's threads' business. A thread that cannot be
+ * started is one helper less, never a failure. */
+static void start_workers(dni_pool *pool)
+{
+    sigset_t all, before;
+    pool->tried = true;
+    pool->owner = getpid();
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (int32_t i = 0; i < pool->threads - 1; i++) {
+        worker *w = &pool->workers[pool->started];
+        *w = (worker){.pool = pool, .index = i + 1};
+        if (pthread_create(&w->thread, NULL, work, w))
+            break;
+        pool->started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void announce(dni_pool *pool)
+{
+    atomic_fetch_add(&pool->generation, 1);
+    if (atomic_load(&pool->sleepers) == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Closes the job and waits until the workers inside have left it. */
+static void finish(dni_pool *pool)
+{
+    atomic_store(&pool->open, false);
+    int64_t until = 0;
+    for (int i = 1; atomic_load(&pool->inside) != 0; i++) {
+        relax();
+        if (i % 32)
+            continue;
+        if (until == 0)
+            until = now_ns() + SPIN_NS;
+        else if (now_ns() >= until)
+            break;
+    }
+    if (atomic_load(&pool->inside) == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->waiting, true);
+    while (atomic_load(&pool->inside) != 0)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    atomic_store(&pool->waiting, false);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void dni_pool_run(dni_pool *pool, int64_t tasks, dni_task_fn body, void *arg)
+{
+    const frame *nested = find_frame(pool);
+    if (nested) {
+        for (int64_t task = 0; task < tasks; task++)
+            body(arg, task, nested->worker);
+        return;
+    }
+    if (tasks <= 0)
+        return;
+    pthread_mutex_lock(&pool->turn);
+    bool helped = tasks > 1 && pool->threads > 1;
+    if (helped && !pool->tried)
+        start_workers(pool);
+    pool->tasks = tasks, pool->body = body, pool->arg = arg;
+    atomic_store(&pool->next, 0);
+    if (helped) {
+        atomic_store(&pool->open, true);
+        announce(pool);
+    }
+    take_tasks(pool, 0);
+    if (helped)
+        finish(pool);
+    pthread_mutex_unlock(&pool->turn);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads)
+{
+    if (threads < 1)
+        return dni_fail(DN_E_INVALID, "%d threads; at least 1 is needed", threads);
+    dni_pool *pool = dni_alloc_aligned(heap, sizeof(*pool));
+    if (!pool)
+        return DN_E_NOMEM;
+    memset(pool, 0, sizeof(*pool));
+    pool->heap = *heap;
+    pool->threads = threads;
+    pool->workers = dni_alloc(heap, (size_t)threads, sizeof(worker));
+    if (!pool->workers) {
+        dni_free_aligned(heap, pool);
+        return DN_E_NOMEM;
+    }
+    pthread_mutex_init(&pool->turn, NULL);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    *out = pool;
+    return DN_OK;
+}
+
+void dni_pool_free(dni_pool *pool)
+{
+    if (!pool)
+        return;
+    dni_heap heap = pool->heap;
+    if (!pool->tried || pool->owner == getpid()) {
+        atomic_store(&pool->stop, true);
+        announce(pool);
+        for (int32_t i = 0; i < pool->started; i++)
+            pthread_join(pool->workers[i].thread, NULL);
+        pthread_cond_destroy(&pool->done);
+        pthread_cond_destroy(&pool->wake);
+        pthread_mutex_destroy(&pool->lock);
+        pthread_mutex_destroy(&pool->turn);
+    }
+    dni_free(&heap, pool->workers);
+    dni_free_aligned(&heap, pool);
+}
+
+int32_t dni_pool_threads(const dni_pool *pool)
+{
+    return pool->threads;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * text.c: a string that grows, and the name nearest to a misspelt one. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/core.h"
+
+void dni_text_init(dni_text *text, const dni_heap *heap)
+{
+    *text = (dni_text){.heap = heap};
+}
+
+/* Room for `more` bytes and the terminating zero. */
+static bool reserve(dni_text *text, size_t more)
+{
+    size_t need;
+    if (!text->failed && (!dni_add(text->size, more, &need) || !dni_add(need, 1, &need) ||
+                          dni_grow(text->heap, &text->data, &text->capacity, need, 1)))
+        text->failed = true;
+    return !text->failed;
+}
+
+void dni_text_append(dni_text *text, const char *bytes, size_t size)
+{
+    if (!reserve(text, size))
+        return;
+    if (size)
+        memcpy(text->data + text->size, bytes, size);
+    text->size += size;
+    text->data[text->size] = 0;
+}
+
+void dni_text_printf(dni_text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0)
+        text->failed = true;
+    if (length < 0 || !reserve(text, (size_t)length))
+        return;
+    va_start(args, format);
+    vsnprintf(text->data + text->size, (size_t)length + 1, format, args);
+    va_end(args);
+    text->size += (size_t)length;
+}
+
+dn_status dni_text_finish(dni_text *text, char **out)
+{
+    dni_text_append(text, "", 0); /* an empty text is "", not NULL */
+    if (text->failed) {
+        dni_text_free(text);
+        return dni_fail(DN_E_NOMEM, "out of memory for a text");
+    }
+    *out = text->data;
+    dni_text_init(text, text->heap);
+    return DN_OK;
+}
+
+void dni_text_free(dni_text *text)
+{
+    if (text->data)
+        dni_free(text->heap, text->data);
+    dni_text_init(text, text->heap);
+}
+
+/* ---- the nearest name ----------------------------------------------------------------------- */
+
+#define MAX_WORD 96
+#define EDIT 4 /* another letter costs 4, another case of the same letter 1 */
+
+static unsigned char lower(unsigned char c)
+{
+    return c >= 'A' && c <= 'Z' ? (unsigned char)(c + 32) : c;
+}
+
+static int min2(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Levenshtein distance, one row at a time. */
+static int distance(const char *a, size_t na, const char *b, size_t nb)
+{
+    int row[MAX_WORD + 1];
+    for (size_t j = 0; j <= nb; j++)
+        row[j] = (int)j * EDIT;
+    for (size_t i = 1; i <= na; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i * EDIT;
+        for (size_t j = 1; j <= nb; j++) {
+            unsigned char x = (unsigned char)a[i - 1], y = (unsigned char)b[j - 1];
+            int change = x == y ? 0 : lower(x) == lower(y) ? 1 : EDIT;
+            int best = min2(diagonal + change, min2(row[j], row[j - 1]) + EDIT);
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[nb];
+}
+
+const char *dni_nearest(const char *word, const char *const *names, size_t count)
+{
+    const char *nearest = NULL;
+    size_t length = strlen(word);
+    int limit = EDIT * (length < 3 ? 1 : (int)(length / 3));
+    if (length == 0 || length > MAX_WORD)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(names[i]);
+        int d = n > MAX_WORD ? limit + 1 : distance(word, length, names[i], n);
+        if (d <= limit) {
+            nearest = names[i];
+            limit = d - 1;
+        }
+    }
+    return nearest;
+}

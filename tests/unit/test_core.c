@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_core.c: status, heap, text, shapes, files and workers, each by what its header promises. */
+#include <errno.h>
+#include <float.h>
+#include <locale.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "core/core.h"
+
+#include "check.h"
+
+/* ---- status --------------------------------------------------------------------------------- */
+
+static dn_status fail_deep(void)
+{
+    return dni_in(dni_fail(DN_E_SHAPE, "bottom %d has %s", 1, "4 axes"), "layer '%s'", "fc");
+}
+
+static void test_status(void)
+{
+    dni_saved_error saved;
+    char text[4000];
+    SECTION("status");
+    CHECK_TEXT(dn_version(), DN_VERSION_STRING);
+    CHECK_TEXT(dn_status_name(DN_OK), "DN_OK");
+    CHECK_TEXT(dn_status_name(DN_E_INTERNAL), "DN_E_INTERNAL");
+    CHECK_TEXT(dn_status_name(DN_E_LIMIT), "DN_E_LIMIT");
+    CHECK_TEXT(dn_status_name(1), "unknown status");
+    CHECK_TEXT(dn_status_name(-16), "unknown status");
+    CHECK_TEXT(dn_status_name(INT32_MIN), "unknown status");
+    CHECK_MESSAGE(fail_deep(), DN_E_SHAPE, "layer 'fc': bottom 1 has 4 axes");
+    dni_save_error(&saved);
+    dni_clear_error();
+    CHECK(dn_last_error() == NULL);
+    CHECK_STATUS(dni_in(DN_OK, "nothing"), DN_OK);
+    dni_restore_error(&saved);
+    CHECK_TEXT(dn_last_error(), "layer 'fc': bottom 1 has 4 axes");
+    CHECK_MESSAGE(dni_fail(DN_E_DATA, "two\nlines\x1b[0m"), DN_E_DATA, "two lines [0m");
+    CHECK_MESSAGE(dni_fail(DN_E_DATA, "%s", ""), DN_E_DATA, "failed");
+    dni_fail(DN_E_DATA, "inner");
+    dni_fail(DN_E_DATA, "again %s", dn_last_error());
+    CHECK_TEXT(dn_last_error(), "again inner");
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    dni_fail(DN_E_DATA, "%s", text);
+    CHECK_INT(strlen(dn_last_error()), sizeof(saved.text) - 1);
+    dni_in(DN_E_DATA, "%s", text);
+    CHECK_INT(strlen(dn_last_error()), sizeof(saved.text) - 1);
+    CHECK(strlen(dni_errno_text(ENOSPC, text, sizeof(text))) > 5);
+    CHECK(strlen(dni_errno_text(99999, text, sizeof(text))) > 5);
+    dni_clear_error();
+}
+
+static void *fail_elsewhere(void *arg)
+{
+    *(bool *)arg = dn_last_error() == NULL;
+    dni_fail(DN_E_IO, "of another thread");
+    return NULL;
+}
+
+static void test_status_threads(void)
+{
+    pthread_t thread;
+    bool clean = false;
+    SECTION("status: one message per thread");
+    dni_fail(DN_E_IO, "of this thread");
+    CHECK(pthread_create(&thread, NULL, fail_elsewhere, &clean) == 0);
+    pthread_join(thread, NULL);
+    CHECK(clean);
+    CHECK_TEXT(dn_last_error(), "of this thread");
+}
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+static double parse(const char *text, size_t *used)
+{
+    double value = -12345;
+    *used = (size_t)(dni_parse_number(text, text + strlen(text), &value) - text);
+    return value;
+}
+
+static void test_parse_number(void)
+{
+    static const struct {
+        const char *text;
+        double value;
+        size_t used;
+    } rows[] = {
+        {"0", 0, 1},          {"1.", 1, 2},          {".5", .5, 2},        {"-2.5e3x", -2500, 6},
+        {"+7", 7, 2},         {"1e", 1, 1},          {"1e+", 1, 1},        {"1f", 1, 1},
+        {"1e400", INFINITY, 5}, {"1e-400", 0, 6},    {"0e999999999", 0, 11},
+        {"1e99999999999999999999", INFINITY, 22},    {"1e-99999999999999999999", 0, 23},
+        {"inf", INFINITY, 3}, {"-Infinity", -INFINITY, 9}, {"infinite", INFINITY, 3},
+        {"0.1", 0.1, 3},      {"123456789012345678", 123456789012345678., 18},
+        {"9007199254740993", 9007199254740992., 16}, {"9007199254740993.00001", 9007199254740994., 22},
+        {"2.2250738585072011e-308", 2.2250738585072011e-308, 23},
+        {"4.9e-324", 4.9e-324, 8}, {"1.7976931348623157e308", DBL_MAX, 22},
+        {"0.000000000000000000000000000001", 1e-30, 32}, {"8.5e22", 8.5e22, 6}, {"1,5", 1, 1}};
+    size_t used;
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        double value = parse(rows[i].text, &used);
+        CHECK_AT(value == rows[i].value && used == rows[i].used, "%s: %.17g, %zu", rows[i].text,
+                 value, used);
+    }
+    CHECK(isnan(parse("nan", &used)) && used == 3);
+    CHECK(signbit(parse("-0", &used)) && used == 2);
+    static const char *const none[] = {"", ".", "-", "+.", "e5", "x", "-.e1", "in", " 1", ".e5"};
+    for (size_t i = 0; i < DNI_COUNT(none); i++) {
+        CHECK_INT(parse(none[i], &used), -12345);
+        CHECK_AT(used == 0, "'%s' is no number", none[i]);
+    }
+    const char *digits = "12345";
+    double value = 0;
+    CHECK(dni_parse_number(digits, digits + 2, &value) == digits + 2 && value == 12);
+}
+
+/* 1500 digits: half way between two doubles, and a hair above it. */
+static void test_parse_long(void)
+{
+    char text[1600];
+    size_t used;
+    strcpy(text, "9007199254740993.");
+    memset(text + 17, '0', 1500);
+    text[1517] = 0;
+    CHECK(parse(text, &used) == 9007199254740992. && used == 1517);
+    text[1516] = '1';
+    CHECK(parse(text, &used) == 9007199254740994. && used == 1517);
+    memset(text, '1', 1000);
+    strcpy(text + 1000, "e-999");
+    CHECK(parse(text, &used) == 1.1111111111111112 && used == 1005);
+    memset(text, '0', 1000);
+    strcpy(text + 1000, "25");
+    CHECK(parse(text, &used) == 25 && used == 1002);
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13, *state ^= *state >> 7, *state ^= *state << 17;
+    return *state;
+}
+
+/* Against the C library, in the C locale, on every kind of bit pattern. */
+static void test_number_round_trip(void)
+{
+    uint64_t state = 88172645463325252u;
+    int wrong = 0, long_ones = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t bits = next_random(&state);
+        double value, back;
+        float narrow, narrow_back;
+        char text[40], c_text[40];
+        memcpy(&value, &bits, 8);
+        memcpy(&narrow, &bits, 4);
+        if (isfinite(value)) {
+            dni_number(text, sizeof(text), value, 17);
+            dni_parse_number(text, text + strlen(text), &back);
+            wrong += back != value || strtod(text, NULL) != value;
+            snprintf(c_text, sizeof(c_text), "%.12g", value);
+            dni_parse_number(c_text, c_text + strlen(c_text), &back);
+            wrong += back != strtod(c_text, NULL);
+        }
+        if (isfinite(narrow)) {
+            dni_number(text, sizeof(text), narrow, 9);
+            dni_parse_number(text, text + strlen(text), &back);
+            narrow_back = (float)back;
+            wrong += narrow_back != narrow;
+            long_ones += strlen(text) > 15;
+        }
+    }
+    CHECK_INT(wrong, 0);
+    CHECK_INT(long_ones, 0);
+}
+
+static void test_number_text(void)
+{
+    static const struct {
+        double value;
+        int digits;
+        const char *text;
+    } rows[] = {{0, 9, "0"},         {-0.0, 9, "-0"},        {1, 17, "1"},
+                {0.1f, 9, "0.1"},    {0.1, 17, "0.1"},       {1e-5, 17, "1e-05"},
+                {0.0001, 17, "0.0001"}, {1.5e-7, 17, "1.5e-07"}, {100000000, 9, "100000000"},
+                {1e9, 9, "1e+09"},   {123456.75, 17, "123456.75"}, {-2.5, 9, "-2.5"},
+                {3.4028234663852886e38, 9, "3.4028235e+38"}, {4.9e-324, 17, "5e-324"},
+                {INFINITY, 9, "inf"}, {-INFINITY, 9, "-inf"}, {1e300, 17, "1e+300"},
+                {0.30000000000000004, 17, "0.30000000000000004"}};
+    char text[40];
+    for (size_t i = 0; i < DNI_COUNT(rows); i++)
+        CHECK_TEXT(dni_number(text, sizeof(text), rows[i].value, rows[i].digits), rows[i].text);
+    CHECK_TEXT(dni_number(text, sizeof(text), NAN, 9), "nan");
+    CHECK_INT(strlen(dni_number(text, 4, 123456, 9)), 3);
+}
+
+static void test_numbers(void)
+{
+    static const char *const commas[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    SECTION("numbers");
+    test_parse_number();
+    test_parse_long();
+    test_number_text();
+    test_number_round_trip();
+    for (size_t i = 0; i < DNI_COUNT(commas); i++) {
+        if (!setlocale(LC_ALL, commas[i]))
+            continue;
+        SECTION("numbers where the point is a comma");
+        test_parse_number();
+        test_parse_long();
+        test_number_text();
+        break;
+    }
+    setlocale(LC_ALL, "C");
+}
+
+/* ---- heap ----------------------------------------------------------------------------------- */
+
+static void use_heap(const dni_heap *heap)
+{
+    unsigned char *bytes = dni_alloc(heap, 100, 3), *none = dni_alloc(heap, 0, 8);
+    char *copy = dni_strdup(heap, "copy"), *part = dni_strndup(heap, "partial", 4);
+    char *text = dni_format(heap, "%d of %s", 7, "nine");
+    void *arena = dni_alloc_aligned(heap, 1000), *empty = dni_alloc_aligned(heap, 0);
+    CHECK(bytes && (uintptr_t)bytes % 16 == 0 && bytes[0] == 0 && bytes[299] == 0);
+    CHECK(none && empty && (uintptr_t)arena % 64 == 0 && (uintptr_t)empty % 64 == 0);
+    CHECK_TEXT(copy, "copy");
+    CHECK_TEXT(part, "part");
+    CHECK_TEXT(text, "7 of nine");
+    if (bytes && arena) {
+        memset(arena, 1, 1000);
+        memset(bytes, 7, 300);
+        bytes = dni_realloc(heap, bytes, 10000, 1);
+        CHECK(bytes && bytes[299] == 7 && (uintptr_t)bytes % 16 == 0);
+        bytes = dni_realloc(heap, bytes, 0, 1);
+        CHECK(bytes != NULL);
+    }
+    dni_free(heap, bytes), dni_free(heap, none), dni_free(heap, copy), dni_free(heap, part);
+    dni_free(heap, text), dni_free_aligned(heap, arena), dni_free_aligned(heap, empty);
+    dni_free(heap, NULL), dni_free_aligned(heap, NULL);
+}
+
+static void test_heap(void)
+{
+    check_heap counts = {0};
+    dni_heap heap = {check_alloc, &counts};
+    int *array = NULL;
+    size_t capacity = 0;
+    SECTION("heap");
+    use_heap(&dni_default_heap);
+    use_heap(&heap);
+    CHECK_HEAP_CLEAN(&counts);
+    dni_clear_error();
+    CHECK(dni_alloc(&heap, SIZE_MAX / 2, 3) == NULL && dn_last_error());
+    dni_clear_error();
+    CHECK(dni_alloc(&heap, SIZE_MAX, 1) == NULL && dn_last_error());
+    CHECK(dni_alloc_aligned(&heap, SIZE_MAX - 10) == NULL);
+    CHECK(dni_realloc(&heap, NULL, SIZE_MAX / 8, 16) == NULL);
+    CHECK(dni_strndup(&heap, "", SIZE_MAX) == NULL);
+    for (size_t need = 1; need <= 1000; need *= 3) {
+        CHECK_STATUS(dni_grow(&heap, &array, &capacity, need, sizeof(int)), DN_OK);
+        CHECK(capacity >= need && array[need - 1] == 0 && (need < 3 || array[need / 3 - 1] == 5));
+        array[need - 1] = 5;
+    }
+    int *before = array;
+    size_t capacity_before = capacity;
+    CHECK_STATUS(dni_grow(&heap, &array, &capacity, SIZE_MAX / 2, sizeof(int)), DN_E_NOMEM);
+    counts.fail_at = counts.requests + 1;
+    CHECK_STATUS(dni_grow(&heap, &array, &capacity, 100000, sizeof(int)), DN_E_NOMEM);
+    CHECK(array == before && capacity == capacity_before && array[0] == 5);
+    dni_free(&heap, array);
+    counts.persist = 1;
+    CHECK(!dni_alloc(&heap, 1, 1) && !dni_strdup(&heap, "x") && !dni_format(&heap, "x"));
+    CHECK(!dni_alloc_aligned(&heap, 1));
+    CHECK_HEAP_CLEAN(&counts);
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static dn_status make_text(const dni_heap *heap, char **out)
+{
+    dni_text text;
+    dni_text_init(&text, heap);
+    for (int i = 0; i < 100; i++) {
+        dni_text_printf(&text, "%d,", i);
+        dni_text_append(&text, "ab", 1);
+    }
+    return dni_text_finish(&text, out);
+}
+
+static void test_text(void)
+{
+    check_heap counts = {0};
+    dni_heap heap = {check_alloc, &counts};
+    char *made = NULL;
+    dni_text text;
+    SECTION("text");
+    CHECK_STATUS(make_text(&heap, &made), DN_OK);
+    CHECK(made && strlen(made) == 390 && strncmp(made, "0,a1,a2,a", 9) == 0);
+    dni_free(&heap, made);
+    long requests = counts.requests;
+    for (long i = 1; i <= requests; i++) {
+        char *untouched = made;
+        counts.requests = 0;
+        counts.fail_at = i;
+        CHECK_STATUS(make_text(&heap, &made), DN_E_NOMEM);
+        CHECK(made == untouched);
+    }
+    counts.fail_at = 0;
+    dni_text_init(&text, &heap);
+    CHECK_STATUS(dni_text_finish(&text, &made), DN_OK);
+    CHECK_TEXT(made, "");
+    dni_free(&heap, made);
+    dni_text_append(&text, "gone", 4);
+    dni_text_free(&text);
+    CHECK_HEAP_CLEAN(&counts);
+}
+
+static void test_nearest(void)
+{
+    static const char *const names[] = {"kernel_size", "kernel_h", "stride", "pad", "ReLU",
+                                        "PReLU", "num_output"};
+    SECTION("nearest name");
+    CHECK_TEXT(dni_nearest("kernelsze", names, DNI_COUNT(names)), "kernel_size");
+    CHECK_TEXT(dni_nearest("relu", names, DNI_COUNT(names)), "ReLU");
+    CHECK_TEXT(dni_nearest("strid", names, DNI_COUNT(names)), "stride");
+    CHECK_TEXT(dni_nearest("pd", names, DNI_COUNT(names)), "pad");
+    CHECK_TEXT(dni_nearest("numoutput", names, DNI_COUNT(names)), "num_output");
+    CHECK_TEXT(dni_nearest("banana", names, DNI_COUNT(names)), NULL);
+    CHECK_TEXT(dni_nearest("", names, DNI_COUNT(names)), NULL);
+    CHECK_TEXT(dni_nearest("x", names, 0), NULL);
+    char word[5000];
+    memset(word, 'k', sizeof(word) - 1);
+    word[sizeof(word) - 1] = 0;
+    CHECK_TEXT(dni_nearest(word, names, DNI_COUNT(names)), NULL);
+}
+
+/* ---- shapes --------------------------------------------------------------------------------- */
+
+static void test_shapes(void)
+{
+    dni_shape s = dni_shape_of(4, (int64_t[]){64, 20, 24, 24}), scalar = dni_shape_of(0, NULL);
+    char text[128];
+    int32_t axis = 99;
+    SECTION("shapes");
+    CHECK_INT(dni_shape_count(&s), 737280);
+    CHECK_INT(dni_shape_count(&scalar), 1);
+    CHECK_INT(dni_shape_range(&s, 1, 3), 480);
+    CHECK_INT(dni_shape_range(&s, 4, 4), 1);
+    CHECK_TEXT(dni_shape_text(&s, text, sizeof(text)), "64 20 24 24 (737280)");
+    CHECK_TEXT(dni_shape_text(&scalar, text, sizeof(text)), "(1)");
+    CHECK_TEXT(dni_shape_text(&s, text, 6), "64 20");
+    CHECK(dni_shape_equal(&s, &s) && !dni_shape_equal(&s, &scalar));
+    CHECK_STATUS(dni_shape_axis(&s, -1, &axis), DN_OK);
+    CHECK_INT(axis, 3);
+    CHECK_MESSAGE(dni_shape_axis(&s, 4, &axis), DN_E_SHAPE, "axis 4");
+    CHECK_STATUS(dni_shape_axis(&s, -5, &axis), DN_E_SHAPE);
+    CHECK_STATUS(dni_shape_axis(&scalar, 0, &axis), DN_E_SHAPE);
+    CHECK_STATUS(dni_shape_axis(&s, INT64_MIN, &axis), DN_E_SHAPE);
+    CHECK_INT(axis, 3);
+    CHECK_STATUS(dni_shape_check(&s), DN_OK);
+    CHECK_STATUS(dni_shape_check(&scalar), DN_OK);
+    s.dim[1] = 0;
+    CHECK_STATUS(dni_shape_check(&s), DN_OK);
+    CHECK_INT(dni_shape_count(&s), 0);
+    s.dim[1] = -1;
+    CHECK_MESSAGE(dni_shape_check(&s), DN_E_SHAPE, "axis 1");
+    s = dni_shape_of(3, (int64_t[]){(int64_t)1 << 32, (int64_t)1 << 32, 0});
+    CHECK_STATUS(dni_shape_check(&s), DN_E_SHAPE);
+    s = dni_shape_of(2, (int64_t[]){(int64_t)1 << 23, (int64_t)1 << 23});
+    CHECK_STATUS(dni_shape_check(&s), DN_OK);
+    s.dim[0]++;
+    CHECK_STATUS(dni_shape_check(&s), DN_E_SHAPE);
+    s.axes = DN_MAX_AXES + 1;
+    CHECK_STATUS(dni_shape_check(&s), DN_E_SHAPE);
+}
+
+static void test_arithmetic(void)
+{
+    size_t n = 7;
+    int64_t m = 7;
+    SECTION("arithmetic");
+    CHECK(!dni_mul(SIZE_MAX / 2, 3, &n) && n == 7 && dni_mul(SIZE_MAX, 1, &n) && n == SIZE_MAX);
+    CHECK(dni_mul(SIZE_MAX, 0, &n) && n == 0 && dni_add(SIZE_MAX - 1, 1, &n) && n == SIZE_MAX);
+    CHECK(!dni_add(SIZE_MAX, 1, &n));
+    CHECK(!dni_mul64(INT64_MIN, -1, &m) && !dni_mul64(-1, INT64_MIN, &m) && m == 7);
+    CHECK(dni_mul64(INT64_MIN, 1, &m) && m == INT64_MIN && dni_mul64(1, INT64_MIN, &m));
+    CHECK(!dni_mul64(INT64_MAX, 2, &m) && !dni_mul64(2, INT64_MIN, &m));
+    CHECK(!dni_mul64(INT64_MIN, 2, &m) && !dni_mul64(-3, INT64_MAX, &m));
+    CHECK(dni_mul64(-3, -4, &m) && m == 12 && dni_mul64(0, INT64_MIN, &m) && m == 0);
+    CHECK(dni_mul64(-3, 4, &m) && m == -12);
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+static int count_entries(const char *path)
+{
+    int count = 0;
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count - 2;
+}
+
+static bool file_is(const char *path, const char *text)
+{
+    char *data = NULL;
+    size_t size = 0;
+    bool same = dni_file_read(&dni_default_heap, path, &data, &size) == DN_OK &&
+                size == strlen(text) && strcmp(data, text) == 0;
+    dni_free(&dni_default_heap, data);
+    return same;
+}
+
+static void test_files(void)
+{
+    const dni_heap *heap = &dni_default_heap;
+    const char *path = check_path("file"), *link = check_path("link");
+    char *data = NULL;
+    size_t size = 77;
+    struct stat info;
+    SECTION("files");
+    CHECK_MESSAGE(dni_file_read(heap, path, &data, &size), DN_E_IO, "file': No such file");
+    CHECK_MESSAGE(dni_file_read(heap, check_folder(), &data, &size), DN_E_IO, "directory");
+    CHECK(data == NULL && size == 77);
+    CHECK_STATUS(dni_file_write(heap, path, "old", 3), DN_OK);
+    CHECK(file_is(path, "old"));
+    CHECK(chmod(path, 0640) == 0 && symlink("file", link) == 0);
+    CHECK_STATUS(dni_file_write(heap, link, "newer", 5), DN_OK);
+    CHECK(file_is(path, "newer") && lstat(link, &info) == 0 && S_ISLNK(info.st_mode));
+    CHECK(stat(path, &info) == 0 && (info.st_mode & 07777) == 0640);
+    CHECK_STATUS(dni_file_write(heap, path, "", 0), DN_OK);
+    CHECK(file_is(path, ""));
+    CHECK_MESSAGE(dni_file_write(heap, check_folder(), "x", 1), DN_E_IO, "directory");
+    CHECK_MESSAGE(dni_file_write(heap, "/nowhere/at/all", "x", 1), DN_E_IO,
+                  "cannot write '/nowhere/at/all': No such file");
+    CHECK_MESSAGE(dni_file_write(heap, "/dev/full", "x", 1), DN_E_IO,
+                  "cannot write '/dev/full': No space left on device");
+    CHECK_STATUS(dni_file_write(heap, "/dev/null", "x", 1), DN_OK);
+    CHECK(stat("/dev/null", &info) == 0 && S_ISCHR(info.st_mode));
+    CHECK_STATUS(dni_file_read(heap, "/proc/self/status", &data, &size), DN_OK);
+    CHECK(data && strstr(data, "Pid:") && data[size] == 0);
+    dni_free(heap, data);
+    CHECK_INT(count_entries(check_folder()), 2);
+    CHECK(dni_file_exists(path) && !dni_file_exists(check_path("none")));
+}
+
+/* A file-size limit stands for a full disk: the old file stays, nothing is left beside it. */
+static void test_full_disk(void)
+{
+    const char *path = check_path("full");
+    static char large[100000];
+    struct rlimit before, limit;
+    SECTION("full disk");
+    CHECK_STATUS(dni_file_write(&dni_default_heap, path, "good", 4), DN_OK);
+    int entries = count_entries(check_folder());
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = before;
+    limit.rlim_cur = 5000;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    CHECK_MESSAGE(dni_file_write(&dni_default_heap, path, large, sizeof(large)), DN_E_IO,
+                  "full': File too large");
+    setrlimit(RLIMIT_FSIZE, &before);
+    CHECK(file_is(path, "good"));
+    CHECK_INT(count_entries(check_folder()), entries);
+    check_heap counts = {.fail_at = 1};
+    dni_heap heap = {check_alloc, &counts};
+    char *data = NULL;
+    size_t size;
+    CHECK_STATUS(dni_file_write(&heap, path, "x", 1), DN_E_NOMEM);
+    counts.requests = 0;
+    CHECK_STATUS(dni_file_read(&heap, path, &data, &size), DN_E_NOMEM);
+    CHECK(file_is(path, "good"));
+    CHECK_HEAP_CLEAN(&counts);
+}
+
+static void check_resolve(const char *base, const char *path, bool writing, const char *expected)
+{
+    char *out = NULL;
+    CHECK_STATUS(dni_path_resolve(&dni_default_heap, base, path, writing, &out), DN_OK);
+    CHECK_TEXT(out, expected);
+    dni_free(&dni_default_heap, out);
+}
+
+static void test_paths(void)
+{
+    static const char *const rows[][2] = {{"a/b/c", "a/b"}, {"c", "."},  {"/c", "/"},
+                                          {"/a//c", "/a"},  {"a/", "a"}, {"//c", "/"}};
+    const char *base = check_folder(), *inside = check_path("here.txt");
+    SECTION("paths");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        char *folder = dni_path_folder(&dni_default_heap, rows[i][0]);
+        CHECK_TEXT(folder, rows[i][1]);
+        dni_free(&dni_default_heap, folder);
+    }
+    check_write(inside, "x", 1);
+    check_resolve(base, "here.txt", false, inside);
+    check_resolve(base, "nowhere.txt", false, "nowhere.txt");
+    check_resolve(NULL, "here.txt", false, "here.txt");
+    check_resolve(base, "/etc/here.txt", false, "/etc/here.txt");
+    CHECK(mkdir(check_path("snap"), 0777) == 0);
+    check_resolve(base, "snap/lenet", true, check_path("snap/lenet"));
+    check_resolve(base, "lenet", true, "lenet");
+    check_resolve(base, "missing/lenet", true, "missing/lenet");
+}
+
+/* ---- workers -------------------------------------------------------------------------------- */
+
+enum { TASKS = 1000, MAX_THREADS = 8 };
+
+typedef struct job {
+    dni_pool *pool;
+    atomic_int done[TASKS], busy[MAX_THREADS], clashes;
+    bool nested;
+} job;
+
+static void count_inner(void *arg, int64_t task, int32_t worker)
+{
+    atomic_int *mine = arg;
+    atomic_fetch_add(mine, (int)task + (worker >= 0));
+}
+
+static void do_task(void *arg, int64_t task, int32_t worker)
+{
+    job *j = arg;
+    if (worker < 0 || worker >= dni_pool_threads(j->pool) || atomic_fetch_add(&j->busy[worker], 1))
+        atomic_fetch_add(&j->clashes, 1);
+    if (j->nested) {
+        atomic_int sum = 0;
+        dni_pool_run(j->pool, 4, count_inner, &sum);
+        if (sum != 10)
+            atomic_fetch_add(&j->clashes, 1);
+    }
+    atomic_fetch_add(&j->done[task], 1);
+    atomic_fetch_sub(&j->busy[worker], 1);
+}
+
+static void run_job(dni_pool *pool, int tasks, bool nested)
+{
+    job *j = calloc(1, sizeof(*j));
+    int wrong = 0;
+    j->pool = pool, j->nested = nested;
+    dni_pool_run(pool, tasks, do_task, j);
+    for (int i = 0; i < TASKS; i++)
+        wrong += j->done[i] != (i < tasks);
+    CHECK_AT(wrong == 0 && j->clashes == 0, "%d tasks: %d wrong, %d clashes", tasks, wrong,
+             j->clashes);
+    free(j);
+}
+
+typedef struct caller {
+    dni_pool *pool;
+    atomic_int *busy;
+    int wrong;
+} caller;
+
+static void take_turn(void *arg, int64_t task, int32_t worker)
+{
+    atomic_int *busy = arg;
+    (void)task;
+    if (atomic_fetch_add(&busy[worker], 1))
+        atomic_fetch_add(&busy[MAX_THREADS], 1);
+    atomic_fetch_sub(&busy[worker], 1);
+    atomic_fetch_add(&busy[MAX_THREADS + 1], 1);
+}
+
+static void *call_often(void *arg)
+{
+    caller *c = arg;
+    for (int i = 0; i < 200; i++)
+        dni_pool_run(c->pool, 1 + i % 7, take_turn, c->busy);
+    return NULL;
+}
+
+static void test_callers(dni_pool *pool)
+{
+    atomic_int busy[MAX_THREADS + 2] = {0};
+    pthread_t threads[3];
+    caller c = {.pool = pool, .busy = busy};
+    int expected = 0;
+    for (int i = 0; i < 200; i++)
+        expected += 3 * (1 + i % 7);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, call_often, &c);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_INT(busy[MAX_THREADS], 0);
+    CHECK_INT(busy[MAX_THREADS + 1], expected);
+}
+
+/* A child has no workers; its jobs and the end of its pool must not wait for any. */
+static void test_fork(dni_pool *pool)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        atomic_int sum = 0;
+        alarm(10);
+        dni_pool_run(pool, 4, count_inner, &sum);
+        dni_pool_free(pool);
+        _exit(sum == 10 ? 0 : 1);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void test_pool(void)
+{
+    check_heap counts = {0};
+    dni_heap heap = {check_alloc, &counts};
+    dni_pool *pool = NULL;
+    const struct timespec nap = {.tv_nsec = 200000}; /* long enough to fall asleep */
+    SECTION("workers");
+    CHECK_STATUS(dni_pool_create(&pool, &heap, 0), DN_E_INVALID);
+    for (int threads = 1; threads <= 5; threads += 2) {
+        CHECK_STATUS(dni_pool_create(&pool, &heap, threads), DN_OK);
+        CHECK_INT(dni_pool_threads(pool), threads);
+        for (int tasks = 0; tasks <= TASKS; tasks = tasks * 3 + 1)
+            run_job(pool, tasks, tasks % 2 == 0);
+        for (int i = 0; i < 50; i++) {
+            if (i % 10 == 0)
+                nanosleep(&nap, NULL);
+            run_job(pool, i, i % 3 == 0);
+        }
+        test_callers(pool);
+        test_fork(pool);
+        dni_pool_free(pool);
+    }
+    pool = NULL;
+    for (int i = 1; i <= 2; i++) {
+        counts.requests = 0;
+        counts.fail_at = i;
+        CHECK_STATUS(dni_pool_create(&pool, &heap, 4), DN_E_NOMEM);
+    }
+    CHECK(pool == NULL);
+    counts.fail_at = 0;
+    CHECK_STATUS(dni_pool_create(&pool, &heap, 4), DN_OK); /* never used: no worker started */
+    dni_pool_free(pool);
+    dni_pool_free(NULL);
+    CHECK_HEAP_CLEAN(&counts);
+}
+
+static void test_default_threads(void)
+{
+    SECTION("default threads");
+    setenv("DEEPNET_NUM_THREADS", "3", 1);
+    CHECK_INT(dni_default_threads(), 3);
+    setenv("DEEPNET_NUM_THREADS", "99999999999999", 1);
+    CHECK_INT(dni_default_threads(), 1024);
+    setenv("DEEPNET_NUM_THREADS", "many", 1);
+    int32_t several = dni_default_threads();
+    unsetenv("DEEPNET_NUM_THREADS");
+    CHECK_INT(dni_default_threads(), several);
+    CHECK(several >= 1 && several <= 1024);
+}
+
+int main(void)
+{
+    test_status();
+    test_status_threads();
+    test_numbers();
+    test_heap();
+    test_text();
+    test_nearest();
+    test_shapes();
+    test_arithmetic();
+    test_files();
+    test_full_disk();
+    test_paths();
+    test_pool();
+    test_default_threads();
+    return check_summary();
+}

@@ -5,7 +5,7 @@
 
 typedef struct geometry {
     const ref_window *w;
-    int64_t N, C, K, group, Cg, Kg; /* Cg, Kg: channels per group */
+    int64_t N, C, K, Cg, Kg; /* Cg, Kg: channels per group */
 } geometry;
 
 /* image: (N, C, spatial); output: (N, K, out). */
@@ -13,7 +13,7 @@ static geometry geometry_of(const dn_op *op, const ref_operand *image,
                             const ref_operand *output)
 {
     int64_t group = op->args.conv.group;
-    geometry g = {.w = &op->window, .group = group};
+    geometry g = {.w = &op->window};
     g.N = image->info.shape.dim[0];
     g.C = image->info.shape.dim[1];
     g.K = output->info.shape.dim[1];

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * loss.h: what the losses and their gradients share: the operands by name, the view, the
- * normaliser. */
+ * loss.h: what the losses and their gradients share: the view and the normaliser. */
 #ifndef DN_KERNELS_REF_LOSS_H
 #define DN_KERNELS_REF_LOSS_H
 
 #include "label.h"
 
-#define REF_LOG_FLOOR       1e-20 /* of probabilities in MULTINOMIAL and INFOGAIN, Caffe's number */
+#define REF_LOG_FLOOR       1e-20 /* of probabilities in MULTINOMIAL and INFOGAIN, Caffe's */
 #define REF_CONTRASTIVE_EPS 1e-4 /* keeps the gradient finite where a and b are equal */
 
 static inline int64_t ref_loss_at(const dn_args_loss *a, int64_t o, int64_t d, int64_t i)

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * cases_network.c: cases of normalisations, losses, measures, recurrent cells and updates. */
+#include "builder.h"
+
+typedef struct view {
+    int64_t outer, dim, inner;
+} view;
+
+static const view views[] = {{1, 2, 1},  {2, 3, 5},  {64, 10, 1}, {3, 8, 17}, {4, 2, 33},
+                             {2, 31, 1}, {5, 65, 1}, {1, 5, 64},  {7, 16, 9}, {1, 1000, 1}};
+#define NUM_VIEWS ((int)(sizeof(views) / sizeof(views[0])))
+
+static void batch_norm_cases(builder *b)
+{
+    for (int v = 0; v < NUM_VIEWS; v++)
+        for (int32_t global = 0; global < 2; global++) {
+            view w = views[v];
+            dn_shape shape = SHAPE(w.outer, w.dim, w.inner);
+            BEGIN(b, DN_OP_BATCH_NORM, dn_args_batch_norm);
+            b->c.args.batch_norm = (dn_args_batch_norm){b->c.args.base, global,  0,    w.outer,
+                                                        w.dim,          w.inner, 1e-5, 0.999};
+            b->c.tolerance = 5e-5;
+            in(b, NORMAL, shape);
+            out(b, shape);
+            out(b, SHAPE(w.dim));
+            out(b, SHAPE(w.dim));
+            for (int k = 0; k < 2; k++)
+                out_as(b, DN_F32, POSITIVE, SHAPE(w.dim));
+            out_as(b, DN_F32, POSITIVE, SHAPE(1));
+            emit_in_place(b, 1, 0);
+            b->c.kind = DN_OP_BATCH_NORM_BWD;
+            in(b, POSITIVE, SHAPE(w.dim));
+            in(b, NORMAL, shape);
+            b->c.out.count = 1;
+            emit_in_place(b, 1, 2);
+        }
+}
+
+static void mvn_cases(builder *b)
+{
+    for (int v = 0; v < NUM_VIEWS; v++)
+        for (int32_t variance = 0; variance < 2; variance++) {
+            int64_t rows = views[v].outer, cols = views[v].dim * views[v].inner;
+            BEGIN(b, DN_OP_MVN, dn_args_mvn);
+            b->c.args.mvn = (dn_args_mvn){b->c.args.base, variance, 0, rows, cols, 1e-9};
+            b->c.tolerance = 5e-5;
+            in(b, NORMAL, SHAPE(rows, cols));
+            out(b, SHAPE(rows, cols));
+            out(b, SHAPE(rows));
+            emit_added(b, 1);
+            b->c.kind = DN_OP_MVN_BWD;
+            in(b, POSITIVE, SHAPE(rows));
+            in(b, NORMAL, SHAPE(rows, cols));
+            b->c.out.count = 1;
+            emit_added(b, 1);
+        }
+}
+
+static void softmax_cases(builder *b)
+{
+    for (int v = 0; v < NUM_VIEWS; v++) {
+        view w = views[v];
+        dn_shape shape = SHAPE(w.outer, w.dim, w.inner);
+        BEGIN(b, DN_OP_SOFTMAX, dn_args_axis);
+        b->c.args.axis = (dn_args_axis){b->c.args.base, w.outer, w.dim, w.inner};
+        in(b, NORMAL, shape);
+        out(b, shape);
+        emit_in_place(b, 1, 0);
+        b->c.kind = DN_OP_SOFTMAX_BWD;
+        in(b, NORMAL, shape);
+        emit_in_place(b, 1, 1);
+    }
+}
+
+typedef struct loss_row {
+    int32_t loss, x_fill;
+    bool classes, weights, aux, pair;
+    double param;
+    int32_t flag;
+} loss_row;
+
+static const loss_row losses[] = {
+    {DN_LOSS_SOFTMAX, SHARE, true, false, false, false, 0, 0},
+    {DN_LOSS_SOFTMAX, SHARE, true, true, false, false, 0, 0},
+    {DN_LOSS_MULTINOMIAL, SHARE, true, false, false, false, 0, 0},
+    {DN_LOSS_INFOGAIN, SHARE, true, true, true, false, 0, 0},
+    {DN_LOSS_SIGMOID_CE, NORMAL, false, false, false, false, 0, 0},
+    {DN_LOSS_HINGE, NORMAL, true, false, false, false, 1, 0},
+    {DN_LOSS_HINGE, NORMAL, true, false, false, false, 2, 0},
+    {DN_LOSS_CONTRASTIVE, SHARE, false, false, true, true, 1.5, 0},
+    {DN_LOSS_CONTRASTIVE, SHARE, false, false, true, true, 1.5, 1},
+    {DN_LOSS_EUCLIDEAN, NORMAL, false, false, false, true, 0, 0}};
+
+/* Adds t and w; in: the case's x is there already. */
+static void loss_inputs(builder *b, const loss_row *r, view v)
+{
+    if (r->classes)
+        in_whole(b, DN_F32, v.dim, SHAPE(v.outer, v.inner));
+    else if (r->loss == DN_LOSS_CONTRASTIVE)
+        in_whole(b, DN_F32, 2, SHAPE(v.outer));
+    else if (r->loss == DN_LOSS_SIGMOID_CE)
+        in_whole(b, DN_F32, 2, SHAPE(v.outer, v.dim, v.inner));
+    else
+        in_absent(b);
+    if (r->weights && r->loss == DN_LOSS_INFOGAIN)
+        in(b, NORMAL, SHAPE(v.dim, v.dim));
+    else if (r->weights)
+        in(b, POSITIVE, SHAPE(v.dim));
+    else
+        in_absent(b);
+}
+
+static void loss_begin(builder *b, int32_t kind, const loss_row *r, view v, int32_t variant)
+{
+    BEGIN(b, kind, dn_args_loss);
+    dn_args_loss *a = &b->c.args.loss;
+    a->loss = r->loss;
+    a->normalization = variant % 4;
+    a->has_ignore = r->classes || r->loss == DN_LOSS_SIGMOID_CE ? variant & 1 : 0;
+    a->ignore_label = variant / 2;
+    a->outer = v.outer;
+    a->dim = v.dim;
+    a->inner = v.inner;
+    a->param = r->param;
+    a->flag = r->flag;
+    b->c.tolerance = 3e-5;
+    in(b, r->x_fill, SHAPE(v.outer, v.dim, v.inner));
+    loss_inputs(b, r, v);
+}
+
+static void loss_case(builder *b, const loss_row *r, view v, int32_t variant)
+{
+    dn_shape aux = r->loss == DN_LOSS_INFOGAIN ? SHAPE(v.dim) : SHAPE(v.outer);
+    loss_begin(b, DN_OP_LOSS, r, v, variant);
+    out(b, SHAPE(1));
+    emit_added(b, 1);
+    out(b, SHAPE(1));
+    if (r->aux)
+        out(b, aux);
+    emit_added(b, 1);
+
+    loss_begin(b, DN_OP_LOSS_BWD, r, v, variant);
+    if (variant & 2)
+        in(b, POSITIVE, SHAPE(1));
+    else
+        in_absent(b);
+    if (r->aux && r->loss == DN_LOSS_INFOGAIN && variant & 2)
+        in(b, NORMAL, aux);
+    else
+        in_absent(b);
+    in(b, POSITIVE, SHAPE(1));
+    out(b, SHAPE(v.outer, v.dim, v.inner));
+    emit_added(b, 1);
+    if (r->pair) {
+        out(b, SHAPE(v.outer, v.dim, v.inner));
+        emit_added(b, 3);
+        b->c.out.operand[0].dtype = -1;
+        emit_added(b, 2);
+    }
+}
+
+static void euclidean_with_target(builder *b, view v)
+{
+    static const loss_row row = {DN_LOSS_EUCLIDEAN, NORMAL, false, false, false, true, 0, 0};
+    dn_shape shape = SHAPE(v.outer, v.dim, v.inner);
+    loss_begin(b, DN_OP_LOSS, &row, v, 0);
+    b->c.in.count = 1;
+    in(b, NORMAL, shape);
+    out(b, SHAPE(1));
+    emit_added(b, 1);
+    b->c.kind = DN_OP_LOSS_BWD;
+    for (int k = 0; k < 3; k++)
+        in_absent(b);
+    in(b, POSITIVE, SHAPE(1));
+    b->c.out.count = 0;
+    out(b, shape);
+    out(b, shape);
+    emit_added(b, 3);
+}
+
+static void loss_cases(builder *b)
+{
+    for (int v = 0; v < NUM_VIEWS; v++) {
+        for (size_t r = 0; r < sizeof(losses) / sizeof(losses[0]); r++)
+            for (int32_t variant = 0; variant < 4; variant++)
+                loss_case(b, &losses[r], views[v], variant);
+        euclidean_with_target(b, views[v]);
+    }
+}
+
+static void measure_cases(builder *b)
+{
+    for (int v = 0; v < NUM_VIEWS; v++)
+        for (int32_t top_k = 1; top_k <= 2; top_k++) {
+            view w = views[v];
+            dn_shape shape = SHAPE(w.outer, w.dim, w.inner);
+            BEGIN(b, DN_OP_ACCURACY, dn_args_accuracy);
+            b->c.args.accuracy =
+                (dn_args_accuracy){b->c.args.base, top_k, v % 2, 1, 0, w.outer, w.dim, w.inner};
+            in(b, COARSE, shape);
+            in_whole(b, DN_F32, w.dim, SHAPE(w.outer, w.inner));
+            out(b, SHAPE(1));
+            emit(b);
+            out(b, SHAPE(w.dim));
+            emit(b);
+            for (int32_t values = 0; values < 2; values++)
+                for (int32_t pairs = 0; pairs <= (w.inner == 1); pairs++) {
+                    BEGIN(b, DN_OP_ARGMAX, dn_args_argmax);
+                    b->c.args.argmax = (dn_args_argmax){b->c.args.base, top_k, values, pairs, 0,
+                                                        w.outer,        w.dim, w.inner};
+                    b->c.tolerance = 0;
+                    in(b, COARSE, shape);
+                    out(b, SHAPE(w.outer, top_k, pairs ? 2 : w.inner));
+                    emit(b);
+                }
+        }
+}
+
+static void gather_cases(builder *b)
+{
+    for (int n = 0; n < NUM_LENGTHS; n++) {
+        int64_t cols = builder_lengths[n], rows = 1 + n % 7, limit = 1 + n % 5;
+        BEGIN(b, DN_OP_GATHER, dn_args_gather);
+        b->c.args.gather = (dn_args_gather){b->c.args.base, rows, cols, limit};
+        in(b, NORMAL, SHAPE(limit, cols));
+        in_whole(b, DN_F32, limit, SHAPE(rows));
+        out(b, SHAPE(rows, cols));
+        emit_added(b, 1);
+        BEGIN(b, DN_OP_SCATTER_ADD, dn_args_gather);
+        b->c.args.gather = (dn_args_gather){b->c.args.base, rows, cols, limit};
+        in(b, NORMAL, SHAPE(rows, cols));
+        in_whole(b, DN_F32, limit, SHAPE(rows));
+        out(b, SHAPE(limit, cols));
+        emit_added(b, 1);
+    }
+}
+
+static void lstm_cases(builder *b)
+{
+    for (int n = 0; n < NUM_LENGTHS - 3; n++) {
+        int64_t D = builder_lengths[n], N = 1 + n % 4;
+        BEGIN(b, DN_OP_LSTM_UNIT, dn_args_lstm);
+        b->c.args.lstm = (dn_args_lstm){b->c.args.base, N, D};
+        in(b, NORMAL, SHAPE(N, D));
+        in(b, NORMAL, SHAPE(N, 4 * D));
+        in_whole(b, DN_F32, 2, SHAPE(N));
+        out(b, SHAPE(N, D));
+        out(b, SHAPE(N, D));
+        out(b, SHAPE(N, 4 * D));
+        emit_added(b, 3);
+        BEGIN(b, DN_OP_LSTM_UNIT_BWD, dn_args_lstm);
+        b->c.args.lstm = (dn_args_lstm){b->c.args.base, N, D};
+        in(b, NORMAL, SHAPE(N, D));
+        in(b, SHARE, SHAPE(N, 4 * D));
+        in(b, NORMAL, SHAPE(N, D));
+        in(b, POSITIVE, SHAPE(N)); /* gates filled at random do not go with cont 0 */
+        in(b, NORMAL, SHAPE(N, D));
+        in(b, NORMAL, SHAPE(N, D));
+        out(b, SHAPE(N, D));
+        out(b, SHAPE(N, 4 * D));
+        emit_added(b, 3);
+    }
+}
+
+static void update_cases(builder *b)
+{
+    for (int n = 0; n < NUM_LENGTHS; n++)
+        for (int32_t rule = 0; rule <= DN_UPDATE_ADAM; rule++)
+            for (int32_t l1 = 0; l1 < 2; l1++) {
+                dn_shape shape = SHAPE(builder_lengths[n]);
+                BEGIN(b, DN_OP_UPDATE, dn_args_update);
+                dn_args_update *a = &b->c.args.update;
+                a->rule = rule;
+                a->l1 = l1;
+                a->lr_mult = n % 4 ? 2 : 0;
+                a->decay = n % 3 ? 0.01 : 0;
+                a->momentum = 0.9;
+                a->momentum2 = 0.99;
+                a->delta = 1e-3;
+                a->rms_decay = 0.95;
+                in(b, POSITIVE, SHAPE(4));
+                out_as(b, DN_F32, COARSE, shape);
+                out_as(b, DN_F32, NORMAL, shape);
+                out_as(b, DN_F32, POSITIVE, shape);
+                if (rule >= DN_UPDATE_ADADELTA)
+                    out_as(b, DN_F32, POSITIVE, shape);
+                emit(b);
+            }
+}
+
+void cases_network(case_fn fn, void *user)
+{
+    int32_t number = 3000000;
+    builder b = {.fn = fn, .user = user, .number = &number};
+    batch_norm_cases(&b);
+    mvn_cases(&b);
+    softmax_cases(&b);
+    loss_cases(&b);
+    measure_cases(&b);
+    gather_cases(&b);
+    lstm_cases(&b);
+    update_cases(&b);
+}

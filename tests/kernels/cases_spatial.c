@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * cases_spatial.c: cases of matrix products, convolutions, poolings and LRN. */
+#include "builder.h"
+
+typedef struct gemm_row {
+    int64_t m, n, k, batch;
+} gemm_row;
+
+static const gemm_row gemms[] = {
+    {1, 1, 1, 1},   {1, 17, 33, 1},  {33, 1, 17, 1},   {3, 5, 7, 1},     {8, 16, 32, 1},
+    {15, 31, 9, 2}, {17, 65, 64, 1}, {64, 10, 500, 1}, {7, 100, 1, 3},   {65, 33, 129, 1},
+    {4, 4, 4, 5},   {1, 1, 257, 1},  {5, 3, 0, 1},     {128, 70, 40, 1}, {2, 300, 75, 1}};
+
+static void gemm_case(builder *b, gemm_row g, int variant)
+{
+    bool loose = variant & 4; /* rows with space between them, and offsets */
+    BEGIN(b, DN_OP_GEMM, dn_args_gemm);
+    dn_args_gemm *a = &b->c.args.gemm;
+    a->trans_a = variant & 1;
+    a->trans_b = variant >> 1 & 1;
+    a->m = g.m;
+    a->n = g.n;
+    a->k = g.k;
+    a->batch = g.batch;
+    a->lda = (a->trans_a ? g.m : g.k) + (loose ? 3 : 0);
+    a->ldb = (a->trans_b ? g.k : g.n) + (loose ? 1 : 0);
+    a->ldc = g.n + (loose ? 2 : 0);
+    a->stride_a = (a->trans_a ? g.k : g.m) * a->lda;
+    a->stride_b = variant % 3 == 0 ? 0 : (a->trans_b ? g.n : g.k) * a->ldb; /* B for all */
+    a->stride_c = g.m * a->ldc;
+    a->offset_a = loose ? 2 : 0;
+    a->offset_c = loose ? 5 : 0;
+    a->alpha = loose ? -0.5 : 1;
+    a->bias_mode = variant % 3;
+    b->c.tolerance = 3e-5;
+    in(b, NORMAL, SHAPE(a->stride_a * g.batch + a->offset_a));
+    in(b, NORMAL, SHAPE((a->trans_b ? g.n : g.k) * a->ldb * g.batch));
+    if (a->bias_mode)
+        in(b, NORMAL, SHAPE(a->bias_mode == 1 ? g.n : g.m));
+    out_as(b, DN_F32, NORMAL, SHAPE(a->stride_c * g.batch + a->offset_c));
+    emit_added(b, 1);
+    a->activation = variant % 2 ? DN_FN_RELU : DN_FN_TANH;
+    a->activation_a = 0.25;
+    emit(b);
+}
+
+static void gemm_cases(builder *b)
+{
+    for (size_t r = 0; r < sizeof(gemms) / sizeof(gemms[0]); r++)
+        for (int variant = 0; variant < 8; variant++)
+            gemm_case(b, gemms[r], variant);
+}
+
+typedef struct conv_row {
+    int32_t spatial;
+    int64_t N, C, K, group, in[3], kernel[3], stride[3], pad[3], dilation[3];
+} conv_row;
+
+static const conv_row convs[] = {
+    {2, 1, 1, 1, 1, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 2, 3, 5, 1, {7, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 2, 1, 20, 1, {14, 14}, {5, 5}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 1, 20, 17, 1, {12, 12}, {5, 5}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 3, 4, 6, 2, {8, 7}, {3, 2}, {2, 1}, {1, 0}, {1, 1}},
+    {2, 2, 16, 33, 1, {6, 5}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 2, 8, 8, 8, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 15, 15, 15, {17, 8}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {2, 1, 6, 12, 6, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 2, 3, 1, {11, 13}, {3, 3}, {1, 2}, {2, 3}, {2, 3}},
+    {2, 1, 3, 8, 1, {23, 23}, {11, 11}, {4, 4}, {0, 0}, {1, 1}},
+    {2, 2, 3, 4, 1, {7, 7}, {7, 7}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 1, 2, 2, 1, {4, 4}, {3, 3}, {3, 3}, {2, 2}, {1, 1}},
+    {2, 1, 5, 7, 1, {9, 31}, {1, 1}, {2, 3}, {0, 0}, {1, 1}},
+    {2, 3, 8, 16, 1, {10, 33}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 2, 3, 4, 1, {17}, {5}, {2}, {2}, {1}},
+    {1, 1, 4, 2, 2, {8}, {2}, {1}, {0}, {3}},
+    {3, 1, 2, 3, 1, {4, 5, 6}, {2, 3, 2}, {1, 2, 1}, {0, 1, 1}, {1, 1, 2}},
+    {3, 2, 2, 4, 2, {3, 3, 3}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+    {0, 3, 4, 5, 1, {0}, {0}, {0}, {0}, {0}}};
+
+typedef struct conv_shapes {
+    dn_shape x, y, w, columns;
+} conv_shapes;
+
+static conv_shapes shapes_of(const conv_row *r)
+{
+    conv_shapes s = {SHAPE(r->N, r->C), SHAPE(r->N, r->K), SHAPE(r->K, r->C / r->group),
+                     SHAPE(r->N, r->C)};
+    for (int32_t d = 0; d < r->spatial; d++) {
+        int64_t extent = r->dilation[d] * (r->kernel[d] - 1) + 1;
+        int64_t out_dim = (r->in[d] + 2 * r->pad[d] - extent) / r->stride[d] + 1;
+        s.x.dim[s.x.axes++] = r->in[d];
+        s.y.dim[s.y.axes++] = out_dim;
+        s.w.dim[s.w.axes++] = r->kernel[d];
+        s.columns.dim[1] *= r->kernel[d];
+        s.columns.dim[s.columns.axes++] = out_dim;
+    }
+    return s;
+}
+
+static void conv_begin(builder *b, int32_t kind, const conv_row *r)
+{
+    BEGIN(b, kind, dn_args_conv);
+    dn_args_conv *a = &b->c.args.conv;
+    a->spatial = r->spatial;
+    a->group = (int32_t)r->group;
+    for (int32_t d = 0; d < r->spatial; d++) {
+        a->kernel[d] = r->kernel[d];
+        a->stride[d] = r->stride[d];
+        a->pad[d] = r->pad[d];
+        a->dilation[d] = r->dilation[d];
+    }
+    b->c.tolerance = 3e-5;
+}
+
+/* A product of x (or dy) and w, plain and with bias and activation. */
+static void conv_product(builder *b, int32_t kind, const conv_row *r)
+{
+    conv_shapes s = shapes_of(r);
+    bool forward = kind == DN_OP_CONV;
+    for (int bias = 0; bias < 2; bias++) {
+        conv_begin(b, kind, r);
+        in(b, NORMAL, forward ? s.x : s.y);
+        in(b, NORMAL, s.w);
+        if (bias)
+            in(b, NORMAL, SHAPE(forward ? r->K : r->C));
+        out(b, forward ? s.y : s.x);
+        emit_added(b, 1);
+        b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_SIGMOID;
+        b->c.args.conv.activation_a = 0.1;
+        emit(b);
+    }
+}
+
+static void conv_cases(builder *b)
+{
+    for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++) {
+        const conv_row *r = &convs[i];
+        conv_shapes s = shapes_of(r);
+        conv_product(b, DN_OP_CONV, r);
+        conv_product(b, DN_OP_CONV_BWD_DATA, r);
+        conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
+        in(b, NORMAL, s.x);
+        in(b, NORMAL, s.y);
+        out(b, s.w);
+        emit_added(b, 1);
+        out(b, SHAPE(r->K));
+        emit_added(b, 3);
+        conv_begin(b, DN_OP_IM2COL, r);
+        in(b, NORMAL, s.x);
+        out(b, s.columns);
+        emit_added(b, 1);
+        conv_begin(b, DN_OP_COL2IM, r);
+        in(b, NORMAL, s.columns);
+        out(b, s.x);
+        emit_added(b, 1);
+    }
+}
+
+typedef struct pool_row {
+    int32_t spatial;
+    int64_t N, C, in[3], out[3], kernel[3], stride[3], pad[3];
+} pool_row;
+
+static const pool_row pools[] =
+    {/* several outs are Caffe's ceilings: windows over the edge */
+     {2, 2, 3, {8, 8}, {4, 4}, {2, 2}, {2, 2}, {0, 0}},
+     {2, 1, 5, {7, 7}, {4, 4}, {2, 2}, {2, 2}, {0, 0}},
+     {2, 2, 2, {13, 15}, {6, 7}, {3, 3}, {2, 2}, {0, 0}},
+     {2, 1, 3, {6, 6}, {4, 4}, {3, 3}, {2, 2}, {1, 1}},
+     {2, 1, 2, {9, 17}, {9, 17}, {3, 3}, {1, 1}, {1, 1}},
+     {2, 3, 4, {7, 7}, {1, 1}, {7, 7}, {1, 1}, {0, 0}},
+     {2, 1, 1, {33, 31}, {17, 16}, {3, 2}, {2, 2}, {1, 0}},
+     {2, 1, 2, {5, 5}, {3, 3}, {1, 1}, {2, 2}, {0, 0}},
+     {2, 1, 2, {4, 4}, {3, 3}, {4, 4}, {2, 2}, {2, 2}},
+     {2, 2, 16, {12, 66}, {6, 33}, {2, 2}, {2, 2}, {0, 0}},
+     {1, 2, 3, {17}, {9}, {3}, {2}, {1}},
+     {3, 1, 2, {4, 5, 6}, {2, 3, 3}, {2, 2, 2}, {2, 2, 2}, {0, 0, 0}}};
+
+static void pool_begin(builder *b, int32_t kind, const pool_row *r, int32_t method,
+                       int32_t exclude)
+{
+    BEGIN(b, kind, dn_args_pool);
+    dn_args_pool *a = &b->c.args.pool;
+    a->method = method;
+    a->spatial = r->spatial;
+    a->exclude_pad = exclude;
+    a->stream = 5;
+    for (int32_t d = 0; d < r->spatial; d++) {
+        a->kernel[d] = r->kernel[d];
+        a->stride[d] = r->stride[d];
+        a->pad[d] = r->pad[d];
+    }
+}
+
+static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exclude)
+{
+    dn_shape x = SHAPE(r->N, r->C), y = SHAPE(r->N, r->C);
+    int64_t plane = 1;
+    for (int32_t d = 0; d < r->spatial; d++) {
+        x.dim[x.axes++] = r->in[d];
+        y.dim[y.axes++] = r->out[d];
+        plane *= r->in[d];
+    }
+    bool mask = method == DN_POOL_MAX || method == DN_POOL_STOCHASTIC_TRAIN;
+    bool random = method >= DN_POOL_STOCHASTIC_TRAIN;
+    pool_begin(b, DN_OP_POOL, r, method, exclude);
+    in(b, random ? POSITIVE : COARSE, x);
+    if (method == DN_POOL_STOCHASTIC_TRAIN)
+        in_state(b);
+    out(b, y);
+    emit_added(b, 1);
+    b->c.args.pool.activation = DN_FN_RELU;
+    emit(b);
+    b->c.args.pool.activation = DN_FN_NONE;
+    if (mask) {
+        out_as(b, DN_I32, POISON, y);
+        emit_added(b, 1);
+    }
+    if (method == DN_POOL_STOCHASTIC_TEST)
+        return;
+    pool_begin(b, DN_OP_POOL_BWD, r, method, exclude);
+    in(b, NORMAL, y);
+    if (mask)
+        add_operand(&b->c.in, DN_I32, SIGNED_MASK, plane, y);
+    out(b, x);
+    emit_added(b, 1);
+}
+
+static void pool_cases(builder *b)
+{
+    for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++)
+        for (int32_t method = 0; method <= DN_POOL_STOCHASTIC_TEST; method++)
+            for (int32_t exclude = 0; exclude <= (method == DN_POOL_AVE); exclude++)
+                pool_case(b, &pools[i], method, exclude);
+}
+
+static void lrn_cases(builder *b)
+{
+    static const int64_t shapes[][4] = {{1, 1, 1, 1},  {2, 7, 3, 5},  {1, 16, 4, 4},
+                                        {2, 33, 1, 1}, {1, 5, 7, 17}, {2, 3, 8, 33}};
+    for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++)
+        for (int32_t region = 0; region < 2; region++)
+            for (int32_t size = 1; size <= 5; size += 2) {
+                dn_shape shape = shape_of(4, shapes[s]);
+                BEGIN(b, DN_OP_LRN, dn_args_lrn);
+                b->c.args.lrn = (dn_args_lrn){b->c.args.base, region, size, 0.7, 0.75, 2};
+                if (size == 5)
+                    b->c.args.lrn.beta = 0.6;
+                in(b, NORMAL, shape);
+                out(b, shape);
+                out(b, shape);
+                emit_added(b, 1);
+                b->c.kind = DN_OP_LRN_BWD;
+                in(b, NORMAL, shape);
+                in(b, POSITIVE, shape);
+                in(b, NORMAL, shape);
+                b->c.out.count = 1;
+                emit_added(b, 1);
+            }
+}
+
+void cases_spatial(case_fn fn, void *user)
+{
+    int32_t number = 2000000;
+    builder b = {.fn = fn, .user = user, .number = &number};
+    gemm_cases(&b);
+    conv_cases(&b);
+    pool_cases(&b);
+    lrn_cases(&b);
+}

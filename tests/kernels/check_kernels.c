@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * check_kernels.c: every op of every built-in backend against ref, and the check itself against
+ * liars: a lie of any kind about any op must come out. DN_TEST_SEED chooses other numbers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+extern const dn_backend_ops *const dni_builtin_backends[];
+
+typedef struct tally {
+    const dn_backend_ops *ref, *candidate;
+    uint64_t seed;
+    int lie; /* -1: none; else failures are what is wanted, of every fourth case */
+    int seen[DN_OP_KIND_END];
+    int passed[DN_OP_KIND_END], declined[DN_OP_KIND_END], failed[DN_OP_KIND_END];
+} tally;
+
+static void one_case(const kernel_case *c, void *user)
+{
+    tally *t = user;
+    char reason[256] = "";
+    if (t->lie >= 0 && t->seen[c->kind]++ % 4 != 0)
+        return;
+    int result = check_case(c, t->ref, t->candidate, t->seed, reason, sizeof(reason));
+    t->passed[c->kind] += result == CASE_PASSED;
+    t->declined[c->kind] += result == CASE_DECLINED;
+    t->failed[c->kind] += result == CASE_FAILED;
+    if (result == CASE_FAILED && t->lie < 0 && t->failed[c->kind] <= 5)
+        printf("%s: %s, case %d: %s\n", t->candidate->name, kind_name(c->kind), (int)c->number,
+               reason);
+}
+
+static void all_cases(tally *t)
+{
+    cases_elementwise(one_case, t);
+    cases_spatial(one_case, t);
+    cases_network(one_case, t);
+}
+
+/* Failures of an honest backend; a kind without any case is one. */
+static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candidate,
+                         uint64_t seed)
+{
+    tally t = {.ref = ref, .candidate = candidate, .seed = seed, .lie = -1};
+    int passed = 0, declined = 0, failures = 0;
+    all_cases(&t);
+    for (int32_t kind = 1; kind < DN_OP_KIND_END; kind++) {
+        passed += t.passed[kind];
+        declined += t.declined[kind];
+        failures += t.failed[kind];
+        if (!kind_name(kind) || t.passed[kind] + t.failed[kind] + t.declined[kind] > 0)
+            continue;
+        printf("%s has no case\n", kind_name(kind));
+        failures++;
+    }
+    printf("%s: %d cases agree with ref, %d declined, %d failed\n", candidate->name, passed,
+           declined, failures);
+    return failures;
+}
+
+/* Lies that were believed: a kind of which no case failed, or any case for a blatant lie. */
+static int check_liar(const dn_backend_ops *ref, int lie, uint64_t seed)
+{
+    tally t = {.ref = ref, .candidate = liar(ref, lie), .seed = seed, .lie = lie};
+    int believed = 0, caught = 0;
+    all_cases(&t);
+    for (int32_t kind = 1; kind < DN_OP_KIND_END; kind++) {
+        caught += t.failed[kind];
+        bool every = lie != LIE_NEGATED; /* zeros have no sign */
+        if (kind_name(kind) && (t.failed[kind] == 0 || (every && t.passed[kind] > 0))) {
+            printf("lie %d about %s was believed %d times\n", lie, kind_name(kind),
+                   t.passed[kind]);
+            believed++;
+        }
+    }
+    printf("liar: lie %d caught %d times\n", lie, caught);
+    return believed;
+}
+
+int main(void)
+{
+    const char *text = getenv("DN_TEST_SEED");
+    uint64_t seed = text ? strtoull(text, NULL, 10) : 20260;
+    const dn_backend_ops *ref = NULL;
+    int failures = 0;
+    printf("seed %llu\n", (unsigned long long)seed);
+    for (int i = 0; dni_builtin_backends[i]; i++)
+        if (strcmp(dni_builtin_backends[i]->name, "ref") == 0)
+            ref = dni_builtin_backends[i];
+    if (!ref) {
+        printf("there is no ref\n");
+        return 1;
+    }
+    for (int i = 0; dni_builtin_backends[i]; i++) /* ref too: its float against its double */
+        failures += check_backend(ref, dni_builtin_backends[i], seed);
+    for (int lie = 0; lie < LIE_COUNT; lie++)
+        failures += check_liar(ref, lie, seed);
+    if (host_live_allocations() != 0) {
+        printf("%lld allocations were never freed\n", (long long)host_live_allocations());
+        failures++;
+    }
+    printf("%s\n", failures ? "FAILED" : "passed");
+    return failures != 0;
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * harness.c: runs one case on a candidate, in float with 1, 2 and 3 threads, and on ref in
+ * double with the same numbers, and compares: values within the tolerance, bits between thread
+ * counts, inputs and guard words untouched. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deepnet/sys/random.h"
+#include "harness.h"
+
+#define GUARD      64 /* bytes before and after every operand and the scratch */
+#define GUARD_BYTE 0xA5
+
+typedef struct block {
+    unsigned char *memory, *data; /* data = memory + GUARD */
+    size_t bytes;
+} block;
+
+/* One execution: operands of one backend with one number of threads. */
+typedef struct execution {
+    block in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS], scratch;
+    side in_side, out_side;
+} execution;
+
+static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
+                                                  [DN_OP_RANDOM] = "RANDOM",
+                                                  [DN_OP_COPY] = "COPY",
+                                                  [DN_OP_UNARY] = "UNARY",
+                                                  [DN_OP_UNARY_BWD] = "UNARY_BWD",
+                                                  [DN_OP_ELTWISE] = "ELTWISE",
+                                                  [DN_OP_SELECT] = "SELECT",
+                                                  [DN_OP_BCAST] = "BCAST",
+                                                  [DN_OP_REDUCE] = "REDUCE",
+                                                  [DN_OP_GEMM] = "GEMM",
+                                                  [DN_OP_CONV] = "CONV",
+                                                  [DN_OP_CONV_BWD_DATA] = "CONV_BWD_DATA",
+                                                  [DN_OP_CONV_BWD_WEIGHTS] = "CONV_BWD_WEIGHTS",
+                                                  [DN_OP_IM2COL] = "IM2COL",
+                                                  [DN_OP_COL2IM] = "COL2IM",
+                                                  [DN_OP_POOL] = "POOL",
+                                                  [DN_OP_POOL_BWD] = "POOL_BWD",
+                                                  [DN_OP_LRN] = "LRN",
+                                                  [DN_OP_LRN_BWD] = "LRN_BWD",
+                                                  [DN_OP_BATCH_NORM] = "BATCH_NORM",
+                                                  [DN_OP_BATCH_NORM_BWD] = "BATCH_NORM_BWD",
+                                                  [DN_OP_MVN] = "MVN",
+                                                  [DN_OP_MVN_BWD] = "MVN_BWD",
+                                                  [DN_OP_SOFTMAX] = "SOFTMAX",
+                                                  [DN_OP_SOFTMAX_BWD] = "SOFTMAX_BWD",
+                                                  [DN_OP_LOSS] = "LOSS",
+                                                  [DN_OP_LOSS_BWD] = "LOSS_BWD",
+                                                  [DN_OP_ACCURACY] = "ACCURACY",
+                                                  [DN_OP_ARGMAX] = "ARGMAX",
+                                                  [DN_OP_DROPOUT] = "DROPOUT",
+                                                  [DN_OP_DROPOUT_BWD] = "DROPOUT_BWD",
+                                                  [DN_OP_PRELU] = "PRELU",
+                                                  [DN_OP_PRELU_BWD] = "PRELU_BWD",
+                                                  [DN_OP_GATHER] = "GATHER",
+                                                  [DN_OP_SCATTER_ADD] = "SCATTER_ADD",
+                                                  [DN_OP_LSTM_UNIT] = "LSTM_UNIT",
+                                                  [DN_OP_LSTM_UNIT_BWD] = "LSTM_UNIT_BWD",
+                                                  [DN_OP_UPDATE] = "UPDATE",
+                                                  [DN_OP_CAST] = "CAST",
+                                                  [DN_OP_HOST_CALL] = "HOST_CALL",
+                                                  [DN_OP_SUMSQ_ALL] = "SUMSQ_ALL",
+                                                  [DN_OP_SCALE_CLIP] = "SCALE_CLIP"};
+
+const char *kind_name(int32_t kind)
+{
+    return kind > 0 && kind < DN_OP_KIND_END ? names[kind] : NULL;
+}
+
+int64_t operand_count(const dn_operand *operand)
+{
+    int64_t count = 1;
+    for (int32_t a = 0; a < operand->shape.axes; a++)
+        count *= operand->shape.dim[a];
+    return count;
+}
+
+size_t operand_bytes(const dn_operand *operand)
+{
+    static const size_t size[] = {
+        [DN_F32] = 4, [DN_F64] = 8, [DN_BF16] = 2, [DN_I32] = 4, [DN_I64] = 8, [DN_U8] = 1};
+    return operand->dtype < 0 ? 0 : (size_t)operand_count(operand) * size[operand->dtype];
+}
+
+static block block_new(size_t bytes, int value)
+{
+    block b = {.bytes = bytes};
+    b.memory = aligned_alloc(64, (bytes + 2 * GUARD + 63) / 64 * 64);
+    b.data = b.memory + GUARD;
+    memset(b.memory, GUARD_BYTE, bytes + 2 * GUARD);
+    memset(b.data, value, bytes);
+    return b;
+}
+
+static bool block_guarded(const block *b)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        if (b->memory[i] != GUARD_BYTE || b->data[b->bytes + i] != GUARD_BYTE)
+            return false;
+    return true;
+}
+
+/* The number an element starts as; floats hold it exactly. */
+static double sample(int32_t fill, int64_t limit, const uint32_t word[4])
+{
+    float u = dn_random_unit(word[0]), v = dn_random_unit(word[1]);
+    float normal = sqrtf(-2 * logf(1 - u)) * cosf(6.2831853f * v);
+    switch (fill) {
+    case NORMAL:
+        return normal;
+    case COARSE:
+        return rintf(2 * normal) / 2;
+    case POSITIVE:
+        return u + 0.5f;
+    case SHARE:
+        return u * 0.99f + 0.005f;
+    case WHOLE:
+        return (double)(word[0] % (uint64_t)limit);
+    case SIGNED_MASK:
+        return (double)(word[0] % (uint64_t)(limit + 1)) - 1;
+    default:
+        return word[0] % 1000;
+    }
+}
+
+static void store(int32_t dtype, void *data, int64_t i, double value)
+{
+    float narrow = (float)value;
+    uint32_t word;
+    memcpy(&word, &narrow, sizeof(word));
+    switch (dtype) {
+    case DN_F32:
+        ((float *)data)[i] = narrow;
+        break;
+    case DN_F64:
+        ((double *)data)[i] = value;
+        break;
+    case DN_BF16:
+        ((uint16_t *)data)[i] = (uint16_t)(word >> 16);
+        break;
+    case DN_I32:
+        ((int32_t *)data)[i] = (int32_t)value;
+        break;
+    case DN_I64:
+        ((int64_t *)data)[i] = (int64_t)value;
+        break;
+    default:
+        ((uint8_t *)data)[i] = (uint8_t)value;
+    }
+}
+
+static double load(int32_t dtype, const void *data, int64_t i)
+{
+    switch (dtype) {
+    case DN_F32:
+        return ((const float *)data)[i];
+    case DN_F64:
+        return ((const double *)data)[i];
+    case DN_BF16:
+        return ((const uint16_t *)data)[i]; /* bits: compared exactly */
+    case DN_I32:
+        return ((const int32_t *)data)[i];
+    case DN_I64:
+        return (double)((const int64_t *)data)[i];
+    default:
+        return ((const uint8_t *)data)[i];
+    }
+}
+
+static void fill_block(const block *b, const side *s, int32_t k, uint64_t seed, uint64_t stream)
+{
+    for (int64_t i = 0; i < operand_count(&s->operand[k]); i++) {
+        uint32_t word[4];
+        dn_random_block(word, seed, stream, 0, (uint64_t)i);
+        store(s->operand[k].dtype, b->data, i, sample(s->fill[k], s->limit[k], word));
+    }
+}
+
+static void execution_init(execution *e, const kernel_case *c, bool wide, uint64_t seed)
+{
+    memset(e, 0, sizeof(*e));
+    e->in_side = c->in;
+    e->out_side = c->out;
+    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+        if (wide && e->in_side.operand[k].dtype == DN_F32)
+            e->in_side.operand[k].dtype = DN_F64;
+        if (wide && e->out_side.operand[k].dtype == DN_F32)
+            e->out_side.operand[k].dtype = DN_F64;
+    }
+    uint64_t stream = (uint64_t)c->number * 2 * DN_MAX_OPERANDS;
+    for (int32_t k = 0; k < c->in.count; k++) {
+        if (c->in.operand[k].dtype < 0)
+            continue;
+        e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0);
+        fill_block(&e->in[k], &e->in_side, k, seed, stream + (uint64_t)k);
+    }
+    for (int32_t k = 0; k < c->out.count; k++) {
+        if (c->out.operand[k].dtype < 0)
+            continue;
+        e->out[k] = block_new(operand_bytes(&e->out_side.operand[k]), 0xFF);
+        if (c->out.fill[k] != POISON)
+            fill_block(&e->out[k], &e->out_side, k, seed,
+                       stream + DN_MAX_OPERANDS + (uint64_t)k);
+    }
+    if (c->alias >= 0)
+        memcpy(e->out[0].data, e->in[c->alias].data, e->out[0].bytes);
+}
+
+static void execution_free(execution *e)
+{
+    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+        free(e->in[k].memory);
+        free(e->out[k].memory);
+    }
+    free(e->scratch.memory);
+}
+
+/* DN_OK, DN_DECLINED or a failure, with the host's message. */
+static dn_status execute(execution *e, const kernel_case *c, const dn_backend_ops *ops,
+                         int32_t num_threads)
+{
+    dn_backend_host host;
+    dn_backend *backend = NULL;
+    dn_op *op = NULL;
+    dn_op_info info = {.struct_size = sizeof(info)};
+    dn_op_desc desc = {.struct_size = sizeof(desc),
+                       .kind = c->kind,
+                       .num_inputs = c->in.count,
+                       .num_outputs = c->out.count,
+                       .inputs = e->in_side.operand,
+                       .outputs = e->out_side.operand,
+                       .args = &c->args};
+    host_init(&host, num_threads);
+    dn_status status = ops->open(&backend, &host);
+    if (status != DN_OK)
+        return status;
+    status = ops->op_create(backend, &desc, &op, &info);
+    if (status == DN_OK) {
+        void *in[DN_MAX_OPERANDS] = {NULL}, *out[DN_MAX_OPERANDS] = {NULL};
+        for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+            in[k] = e->in[k].data;
+            out[k] = e->out[k].data;
+        }
+        if (c->alias >= 0)
+            in[c->alias] = out[0];
+        e->scratch = block_new(info.scratch, 0xFF);
+        dn_op_io io = {
+            .struct_size = sizeof(io), .in = in, .out = out, .scratch = e->scratch.data};
+        status = ops->op_run(op, &io);
+        ops->op_destroy(op);
+    }
+    ops->close(backend);
+    return status;
+}
+
+static bool guards_stand(const execution *e, char *reason, size_t size)
+{
+    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
+        if ((e->in[k].memory && !block_guarded(&e->in[k])) ||
+            (e->out[k].memory && !block_guarded(&e->out[k]))) {
+            snprintf(reason, size, "wrote outside operand %d", (int)k);
+            return false;
+        }
+    if (e->scratch.memory && !block_guarded(&e->scratch)) {
+        snprintf(reason, size, "wrote outside the scratch it asked for");
+        return false;
+    }
+    return true;
+}
+
+static bool inputs_kept(const execution *e, const kernel_case *c, uint64_t seed, char *reason,
+                        size_t size)
+{
+    execution fresh;
+    bool kept = true;
+    execution_init(&fresh, c, false, seed);
+    for (int32_t k = 0; kept && k < c->in.count; k++)
+        if (e->in[k].memory && memcmp(e->in[k].data, fresh.in[k].data, e->in[k].bytes) != 0) {
+            snprintf(reason, size, "changed input %d", (int)k);
+            kept = false;
+        }
+    execution_free(&fresh);
+    return kept;
+}
+
+/* The largest magnitude of an output, at least 1: what its tolerance is relative to. */
+static double largest_of(const execution *e, int32_t k)
+{
+    double largest = 1;
+    for (int64_t i = 0; i < operand_count(&e->out_side.operand[k]); i++) {
+        double value = fabs(load(e->out_side.operand[k].dtype, e->out[k].data, i));
+        largest = value > largest && value < 1e30 ? value : largest;
+    }
+    return largest;
+}
+
+static bool outputs_agree(const execution *e, const execution *truth, const kernel_case *c,
+                          char *reason, size_t size)
+{
+    for (int32_t k = 0; k < c->out.count; k++) {
+        if (!e->out[k].memory)
+            continue;
+        int32_t dtype = e->out_side.operand[k].dtype;
+        bool real = dtype == DN_F32 || dtype == DN_F64;
+        double bound = real ? c->tolerance * largest_of(truth, k) : 0;
+        for (int64_t i = 0; i < operand_count(&c->out.operand[k]); i++) {
+            double got = load(dtype, e->out[k].data, i);
+            double want = load(truth->out_side.operand[k].dtype, truth->out[k].data, i);
+            if (got == want || (got != got && want != want))
+                continue;
+            if (fabs(got - want) <= bound)
+                continue;
+            snprintf(reason, size, "output %d, element %lld: %.9g where ref has %.9g", (int)k,
+                     (long long)i, got, want);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool same_bits(const execution *a, const execution *b, int32_t threads, char *reason,
+                      size_t size)
+{
+    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
+        if (a->out[k].memory && memcmp(a->out[k].data, b->out[k].data, a->out[k].bytes) != 0) {
+            snprintf(reason, size, "output %d: other bits with %d threads than with 1", (int)k,
+                     (int)threads);
+            return false;
+        }
+    return true;
+}
+
+/* The candidate with 2 and 3 threads against its own result with 1. */
+static bool threads_agree(const execution *one, const kernel_case *c,
+                          const dn_backend_ops *candidate, uint64_t seed, char *reason,
+                          size_t size)
+{
+    for (int32_t threads = 2; threads <= MAX_HOST_THREADS; threads++) {
+        execution e;
+        execution_init(&e, c, false, seed);
+        dn_status status = execute(&e, c, candidate, threads);
+        bool fine = status == DN_OK && guards_stand(&e, reason, size) &&
+                    same_bits(one, &e, threads, reason, size);
+        if (status != DN_OK)
+            snprintf(reason, size, "status %d with %d threads", (int)status, (int)threads);
+        execution_free(&e);
+        if (!fine)
+            return false;
+    }
+    return true;
+}
+
+int check_case(const kernel_case *c, const dn_backend_ops *ref, const dn_backend_ops *candidate,
+               uint64_t seed, char *reason, size_t size)
+{
+    execution e, truth;
+    int result = CASE_FAILED;
+    execution_init(&e, c, false, seed);
+    execution_init(&truth, c, true, seed);
+    dn_status status = execute(&e, c, candidate, 1);
+    if (status == DN_DECLINED) {
+        result = CASE_DECLINED;
+    } else if (status != DN_OK) {
+        snprintf(reason, size, "status %d: %s", (int)status, host_message());
+    } else if ((status = execute(&truth, c, ref, 1)) != DN_OK) {
+        snprintf(reason, size, "ref itself: status %d: %s", (int)status, host_message());
+    } else if (guards_stand(&e, reason, size) && inputs_kept(&e, c, seed, reason, size) &&
+               outputs_agree(&e, &truth, c, reason, size) &&
+               threads_agree(&e, c, candidate, seed, reason, size)) {
+        result = CASE_PASSED;
+    }
+    execution_free(&e);
+    execution_free(&truth);
+    return result;
+}

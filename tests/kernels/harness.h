@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * harness.h: one case of the kernel check: an op, its operands, how they are filled, and how
+ * far a float result may be from the double one of `ref`. */
+#ifndef DN_TESTS_KERNELS_HARNESS_H
+#define DN_TESTS_KERNELS_HARNESS_H
+
+#include <stdbool.h>
+
+#include "deepnet/sys/backend.h"
+
+enum {              /* how an operand is filled; `limit` where it says n */
+       POISON,      /* outputs that are only written: NaN */
+       NORMAL,      /* gaussian */
+       COARSE,      /* multiples of a half: many ties */
+       POSITIVE,    /* [0.5, 1.5) */
+       SHARE,       /* (0, 1) */
+       WHOLE,       /* whole numbers in [0, n) */
+       SIGNED_MASK, /* whole numbers in [-1, n) */
+       STATE        /* a seed and a step */
+};
+
+typedef union case_args {
+    dn_args base;
+    dn_args_fill fill;
+    dn_args_random random;
+    dn_args_copy copy;
+    dn_args_unary unary;
+    dn_args_eltwise eltwise;
+    dn_args_select select;
+    dn_args_bcast bcast;
+    dn_args_reduce reduce;
+    dn_args_gemm gemm;
+    dn_args_conv conv;
+    dn_args_pool pool;
+    dn_args_lrn lrn;
+    dn_args_batch_norm batch_norm;
+    dn_args_mvn mvn;
+    dn_args_axis axis;
+    dn_args_loss loss;
+    dn_args_accuracy accuracy;
+    dn_args_argmax argmax;
+    dn_args_dropout dropout;
+    dn_args_prelu prelu;
+    dn_args_gather gather;
+    dn_args_lstm lstm;
+    dn_args_update update;
+    dn_args_scale_clip scale_clip;
+    dn_args_host_call host_call;
+} case_args;
+
+typedef struct side {
+    int32_t count;
+    dn_operand operand[DN_MAX_OPERANDS];
+    int32_t fill[DN_MAX_OPERANDS];
+    int64_t limit[DN_MAX_OPERANDS];
+} side;
+
+typedef struct kernel_case {
+    int32_t kind;
+    case_args args;
+    side in, out;
+    int32_t alias;    /* the input that output 0 is, or -1 */
+    double tolerance; /* relative to the largest element of the operand, at least 1 */
+    int32_t number;   /* counted over all cases: part of the random stream */
+} kernel_case;
+
+typedef void (*case_fn)(const kernel_case *c, void *user);
+
+/* cases_*.c: calls fn for every row of the table. */
+void cases_elementwise(case_fn fn, void *user);
+void cases_spatial(case_fn fn, void *user);
+void cases_network(case_fn fn, void *user);
+
+/* harness.c: what happened, with the reason in words. */
+enum { CASE_PASSED, CASE_DECLINED, CASE_FAILED };
+int check_case(const kernel_case *c, const dn_backend_ops *ref, const dn_backend_ops *candidate,
+               uint64_t seed, char *reason, size_t size);
+const char *kind_name(int32_t kind);
+int64_t operand_count(const dn_operand *operand);
+size_t operand_bytes(const dn_operand *operand);
+
+/* host.c: a host that counts, whose workers take the tasks in an order of its own. */
+enum { MAX_HOST_THREADS = 3 };
+void host_init(dn_backend_host *host, int32_t num_threads);
+const char *host_message(void);
+int64_t host_live_allocations(void);
+
+/* liar.c: ref, but every result is wrong in one way. */
+enum { LIE_NEGATED, LIE_OFF_BY_ONE, LIE_OVERRUN, LIE_SCRATCH, LIE_THREADS, LIE_COUNT };
+const dn_backend_ops *liar(const dn_backend_ops *ref, int lie);
+
+#endif

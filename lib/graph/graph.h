@@ -18,7 +18,7 @@ typedef struct dni_value {
 typedef struct dni_node {
     Cnn__LayerParameter *param; /* borrowed from the net message */
     int32_t num_bottoms, num_tops;
-    int32_t *bottoms, *tops; /* values */
+    int32_t *bottoms, *tops; /* values; one allocation, at bottoms */
 } dni_node;
 
 typedef struct dni_graph {
@@ -29,7 +29,6 @@ typedef struct dni_graph {
     size_t num_values, cap_values;
     char **blobs; /* names */
     size_t num_blobs, cap_blobs;
-    int32_t *operands; /* backing of bottoms and tops */
 } dni_graph;
 
 typedef struct dni_net_state {

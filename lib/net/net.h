@@ -25,8 +25,10 @@ struct dn_blob {
     int32_t dtype;
     dn_net *net;
     bool input;        /* may be reshaped by the host */
+    void *own;         /* an input's values, memory of its own; NULL: in the plan's arena */
     dni_store *store;  /* a weight's; NULL: an activation */
     dni_tensor data, diff; /* an activation's tensors; diff DNI_NONE: no gradient */
+    int32_t value;     /* the last value of an activation in the graph */
 };
 
 /* A learnable or statistical parameter; layers that share it by name refer to the same one. */
@@ -35,7 +37,7 @@ typedef struct dni_param {
     float lr_mult, decay_mult;
     bool has_lr, has_decay;
     bool statistic; /* never updated by a solver */
-    bool permissive;
+    bool wanted;    /* some layer computes its gradient */
     const char *shared_name; /* NULL: not shared */
     dni_tensor data, diff;   /* in the present program */
 } dni_param;
@@ -51,8 +53,10 @@ typedef struct dni_net_layer {
     bool needs_backward;
     float *loss_weight; /* per top */
     dni_range forward, backward;
-    bool *dx_fresh;
-    bool *shape_given; /* INPUT layers: per top, the host chose this shape */
+    dn_net *net;
+    bool *shape_given; /* per top: INPUT layers, the host chose this shape; dynamic ones, the
+                          last run found it */
+    dni_shape *shapes; /* backing of layer.bottom and layer.top */
 } dni_net_layer;
 
 struct dn_net {
@@ -63,7 +67,11 @@ struct dn_net {
     dni_net_state state;
     int32_t dtype, memory_mode;
     size_t memory_limit;
-    bool wire_only, shapes_changed, ran_forward;
+    bool wire_only;
+    bool shapes_changed;  /* an input was given another shape: plan again */
+    bool dynamic;         /* has layers whose shapes are known only after they ran */
+    bool dynamic_changed; /* such a layer just found another shape */
+    bool ran_forward;
     char **keep;
     size_t num_keep;
 
@@ -74,8 +82,8 @@ struct dn_net {
     dni_param **params; /* distinct ones, in order of declaration */
     size_t num_params, cap_params;
 
-    dni_program program;
-    dni_plan *plan;
+    dni_program *program;
+    dni_plan *plan; /* NULL: wire_only, or the last planning failed */
     dni_tensor *data, *diff; /* per value */
     dn_blob **blobs;         /* per graph blob */
     int32_t *inputs, *outputs; /* graph blobs */
@@ -91,7 +99,7 @@ struct dn_net {
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
                          const dni_net_state *state, const dn_net_options *options,
                          uint64_t seed);
-/* Weights that a solver trains, in Caffe's order: those with a gradient. */
+/* Does a solver change it? (Caffe keeps a history for those it does not, too.) */
 bool dni_param_trained(const dni_param *param);
 /* Makes the gradient memory of a weight, zero. */
 dn_status dni_store_diff(dni_store *store);
@@ -100,10 +108,18 @@ dn_status dni_net_bind_backward(dn_net *net);
 /* The net with its weights as a message: heap-owned bytes of a .caffemodel. */
 dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *size);
 
-/* Steps, in order, of (re)building; each in its own file. */
-dn_status dni_net_infer_shapes(dn_net *net);    /* build.c */
-void dni_net_infer_gradients(dn_net *net);      /* gradient.c */
-dn_status dni_net_lower(dn_net *net);           /* lower.c */
-void dni_net_unlower(dn_net *net);              /* lower.c */
+dn_status dni_store_create(dni_store **out, const dni_heap *heap, int64_t count, int32_t dtype);
+void dni_store_release(dni_store *store);
+size_t dni_dtype_size(int32_t dtype);
+
+/* Steps of (re)building, in order; each in its own file. */
+dn_status dni_net_wire(dn_net *net);            /* wire.c: graph, classes, counts of operands */
+dn_status dni_net_set_up_layers(dn_net *net);   /* shapes.c: set-up, weights, first shapes */
+dn_status dni_net_infer_shapes(dn_net *net);    /* shapes.c: shapes again */
+dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
+dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
+dn_status dni_net_make_blobs(dn_net *net);      /* blob.c */
+dn_status dni_net_lower(dn_net *net);           /* lower.c: program and plan; keeps what fits */
+dn_status dni_in_layer(const dn_net *net, const dni_net_layer *layer, dn_status st);
 
 #endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * blob.c: windows on a net's memory. Inputs and weights have memory of their own; everything else
+ * lives in the plan's arenas and is found when asked for. */
+#include <string.h>
+
+#include "net/net.h"
+
+static dn_blob *make_blob(dn_net *net, size_t index)
+{
+    dn_blob *blob = dni_alloc(net->heap, 1, sizeof *blob);
+    if (!blob)
+        return NULL;
+    *blob = (dn_blob){.dtype = net->dtype, .net = net, .data = DNI_NONE, .diff = DNI_NONE};
+    net->blobs[index] = blob;
+    blob->name = dni_strdup(net->heap, net->graph.blobs[index]);
+    return blob->name ? blob : NULL;
+}
+
+/* (Re)allocates an input's own memory for its shape. */
+static dn_status own_memory(dn_blob *blob, const dni_shape *shape)
+{
+    const dni_heap *heap = blob->net->heap;
+    size_t bytes;
+    dn_status st = dni_shape_check(shape);
+    if (st)
+        return st;
+    if (!dni_mul((size_t)dni_shape_count(shape), dni_dtype_size(blob->dtype), &bytes))
+        return dni_fail(DN_E_SHAPE, "blob '%s' is too large for this machine", blob->name);
+    void *own = dni_alloc_aligned(heap, bytes);
+    if (!own)
+        return DN_E_NOMEM;
+    memset(own, 0, bytes);
+    dni_free_aligned(heap, blob->own);
+    blob->own = own;
+    blob->shape = *shape;
+    return DN_OK;
+}
+
+static dn_status mark_inputs(dn_net *net)
+{
+    for (size_t i = 0; i < net->num_layers; i++) {
+        if (!(net->layers[i].layer.cls->flags & DNI_LAYER_INPUT))
+            continue;
+        for (int32_t k = 0; k < net->graph.nodes[i].num_tops; k++) {
+            int32_t value = net->graph.nodes[i].tops[k];
+            dn_blob *blob = net->blobs[net->graph.values[value].blob];
+            blob->input = true;
+            net->inputs[net->num_inputs++] = net->graph.values[value].blob;
+            if (net->wire_only)
+                continue;
+            dn_status st = own_memory(blob, &net->value_shapes[value]);
+            if (st)
+                return st;
+        }
+    }
+    return DN_OK;
+}
+
+/* Outputs in the order of the file: last values that no layer reads. */
+static void mark_outputs(dn_net *net)
+{
+    for (size_t v = 0; v < net->graph.num_values; v++)
+        if (!net->graph.values[v].consumers)
+            net->outputs[net->num_outputs++] = net->graph.values[v].blob;
+}
+
+dn_status dni_net_make_blobs(dn_net *net)
+{
+    size_t n = net->graph.num_blobs;
+    net->blobs = dni_alloc(net->heap, n, sizeof(dn_blob *));
+    net->inputs = dni_alloc(net->heap, n, sizeof *net->inputs);
+    net->outputs = dni_alloc(net->heap, net->graph.num_values, sizeof *net->outputs);
+    if (!net->blobs || !net->inputs || !net->outputs)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (!make_blob(net, i))
+            return DN_E_NOMEM;
+    for (size_t v = 0; v < net->graph.num_values; v++) {
+        dn_blob *blob = net->blobs[net->graph.values[v].blob];
+        blob->value = (int32_t)v;
+        blob->shape = net->value_shapes[v];
+    }
+    mark_outputs(net);
+    return mark_inputs(net);
+}
+
+/* ---- looking ------------------------------------------------------------------------------- */
+
+static void *activation(dn_blob *blob, bool diff)
+{
+    dn_net *net = blob->net;
+    if (blob->own && !diff)
+        return blob->own;
+    if (net->shapes_changed && dn_net_reshape(net))
+        return NULL;
+    if (!net->plan) {
+        dni_fail(DN_E_STATE, "blob '%s' has no memory: the net was created with wire_only",
+                 blob->name);
+        return NULL;
+    }
+    dni_tensor t = diff ? blob->diff : blob->data;
+    if (t == DNI_NONE) {
+        dni_fail(DN_E_STATE, "no gradient is computed for blob '%s'; force_backward: true in the "
+                             "prototxt asks for all", blob->name);
+        return NULL;
+    }
+    if (!dni_plan_readable(net->plan, t)) {
+        dni_fail(DN_E_STATE, "the memory of blob '%s' is used by others as well; name it in "
+                             "dn_net_options.keep, or use DN_MEMORY_READABLE", blob->name);
+        return NULL;
+    }
+    if (diff ? dni_net_bind_backward(net) : dni_plan_bind(net->plan, DNI_FORWARD))
+        return NULL;
+    return dni_plan_memory(net->plan, t);
+}
+
+static void *look(dn_blob *blob, bool diff, int32_t dtype)
+{
+    dni_clear_error();
+    if (!blob) {
+        dni_fail(DN_E_INVALID, "the blob is NULL");
+        return NULL;
+    }
+    if (blob->dtype != dtype) {
+        dni_fail(DN_E_STATE, "blob '%s' holds %s; use the other accessor", blob->name,
+                 blob->dtype == DN_F64 ? "doubles (DN_F64)" : "floats (DN_F32)");
+        return NULL;
+    }
+    if (!blob->store)
+        return blob->value < 0 ? NULL : activation(blob, diff);
+    if (diff && dni_store_diff(blob->store))
+        return NULL;
+    return diff ? blob->store->diff : blob->store->data;
+}
+
+const float *dn_blob_data(dn_blob *blob)
+{
+    return look(blob, false, DN_F32);
+}
+
+float *dn_blob_mutable_data(dn_blob *blob)
+{
+    return look(blob, false, DN_F32);
+}
+
+const float *dn_blob_diff(dn_blob *blob)
+{
+    return look(blob, true, DN_F32);
+}
+
+float *dn_blob_mutable_diff(dn_blob *blob)
+{
+    return look(blob, true, DN_F32);
+}
+
+const double *dn_blob_data_f64(dn_blob *blob)
+{
+    return look(blob, false, DN_F64);
+}
+
+double *dn_blob_mutable_data_f64(dn_blob *blob)
+{
+    return look(blob, false, DN_F64);
+}
+
+const double *dn_blob_diff_f64(dn_blob *blob)
+{
+    return look(blob, true, DN_F64);
+}
+
+double *dn_blob_mutable_diff_f64(dn_blob *blob)
+{
+    return look(blob, true, DN_F64);
+}
+
+static dn_status check_count(const dn_blob *blob, const void *values, int64_t count)
+{
+    if (!blob || !values)
+        return dni_fail(DN_E_INVALID, "the blob or the values are NULL");
+    int64_t have = dni_shape_count(&blob->shape);
+    if (count != have)
+        return dni_fail(DN_E_INVALID, "blob '%s' has %lld values, %lld were given", blob->name,
+                        (long long)have, (long long)count);
+    return DN_OK;
+}
+
+/* look() says why it failed only by its message; most often memory. */
+static dn_status looked(const void *values)
+{
+    return values ? DN_OK : DN_E_STATE;
+}
+
+dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
+{
+    dni_clear_error();
+    dn_status st = check_count(blob, values, count);
+    float *data = st ? NULL : dn_blob_mutable_data(blob);
+    if (!st)
+        st = looked(data);
+    if (!st)
+        memcpy(data, values, (size_t)count * sizeof *data);
+    return st;
+}
+
+dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count)
+{
+    dni_clear_error();
+    dn_status st = check_count(blob, values, count);
+    const float *data = st ? NULL : dn_blob_data(blob);
+    if (!st)
+        st = looked(data);
+    if (!st)
+        memcpy(values, data, (size_t)count * sizeof *data);
+    return st;
+}
+
+/* ---- names and shapes ---------------------------------------------------------------------- */
+
+const char *dn_blob_name(const dn_blob *blob)
+{
+    return blob ? blob->name : "";
+}
+
+int32_t dn_blob_axes(const dn_blob *blob)
+{
+    return blob ? blob->shape.axes : 0;
+}
+
+int64_t dn_blob_dim(const dn_blob *blob, int32_t axis)
+{
+    if (!blob)
+        return 0;
+    int32_t a = axis < 0 ? axis + blob->shape.axes : axis;
+    return a < 0 || a >= blob->shape.axes ? 0 : blob->shape.dim[a];
+}
+
+int64_t dn_blob_count(const dn_blob *blob)
+{
+    return blob ? dni_shape_count(&blob->shape) : 0;
+}
+
+int32_t dn_blob_dtype(const dn_blob *blob)
+{
+    return blob ? blob->dtype : DN_F32;
+}
+
+/* ---- another shape for an input ---------------------------------------------------------- */
+
+static void give_shape(dn_net *net, const dn_blob *blob, const dni_shape *shape)
+{
+    for (size_t i = 0; i < net->num_layers; i++)
+        for (int32_t k = 0; k < net->graph.nodes[i].num_tops; k++) {
+            int32_t value = net->graph.nodes[i].tops[k];
+            if (!(net->layers[i].layer.cls->flags & DNI_LAYER_INPUT) ||
+                net->blobs[net->graph.values[value].blob] != blob)
+                continue;
+            net->layers[i].shape_given[k] = true;
+            net->value_shapes[value] = *shape;
+        }
+    net->shapes_changed = true;
+}
+
+dn_status dn_blob_reshape(dn_blob *blob, const int64_t *dims, int32_t axes)
+{
+    dni_clear_error();
+    if (!blob || (axes && !dims))
+        return dni_fail(DN_E_INVALID, "the blob or its dims are NULL");
+    if (!blob->input)
+        return dni_fail(DN_E_INVALID, "blob '%s' is not an input of its net; its shape follows "
+                                      "from theirs", blob->name);
+    if (axes < 0 || axes > DN_MAX_AXES)
+        return dni_fail(DN_E_SHAPE, "%d axes; a blob has at most %d", axes, DN_MAX_AXES);
+    for (int32_t i = 0; i < axes; i++)
+        if (dims[i] < 1)
+            return dni_fail(DN_E_SHAPE, "blob '%s': axis %d would have length %lld", blob->name, i,
+                            (long long)dims[i]);
+    dni_shape shape = dni_shape_of(axes, dims);
+    if (dni_shape_equal(&shape, &blob->shape))
+        return DN_OK;
+    dn_status st = blob->net->wire_only ? dni_shape_check(&shape) : own_memory(blob, &shape);
+    if (!st)
+        give_shape(blob->net, blob, &shape);
+    return st;
+}

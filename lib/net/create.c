@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * create.c: a net from a file, from text or beside another net: wire, set up, infer, lower. */
+#include <string.h>
+
+#include "net/net.h"
+
+static dn_status check_options(const dn_net_options *o)
+{
+    if (!o->struct_size)
+        return dni_fail(DN_E_INVALID, "dn_net_options.struct_size is 0; set it to sizeof");
+    const unsigned char *bytes = (const unsigned char *)o;
+    for (size_t i = sizeof *o; i < o->struct_size; i++)
+        if (bytes[i])
+            return dni_fail(DN_E_UNSUPPORTED,
+                            "dn_net_options has an option this release does not know");
+    return DN_OK;
+}
+
+static dn_status copy_options(dn_net_options *to, const dn_net_options *from)
+{
+    *to = (dn_net_options){.struct_size = sizeof *to};
+    if (!from)
+        return DN_OK;
+    dn_status st = check_options(from);
+    if (st)
+        return st;
+    memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    if (to->phase < DN_PHASE_DEFAULT || to->phase > DN_PHASE_TEST)
+        return dni_fail(DN_E_INVALID, "phase %d is none of DN_PHASE_*", to->phase);
+    if (to->dtype != DN_F32 && to->dtype != DN_F64)
+        return dni_fail(DN_E_UNSUPPORTED, "dtype %d: a net is DN_F32 or DN_F64", to->dtype);
+    if (to->memory != DN_MEMORY_READABLE && to->memory != DN_MEMORY_COMPACT)
+        return dni_fail(DN_E_INVALID, "memory %d is none of DN_MEMORY_*", to->memory);
+    if ((to->num_stages && !to->stages) || (to->num_keep && !to->keep) ||
+        (to->input_shapes_count && !to->input_shapes) || to->input_shapes_count < 0)
+        return dni_fail(DN_E_INVALID, "an array in dn_net_options is NULL but has a count");
+    return DN_OK;
+}
+
+/* What the options leave open is the prototxt's own `state`, and TEST. */
+static dni_net_state state_of(const Cnn__NetParameter *net, const dn_net_options *o)
+{
+    dni_net_state state = {.phase = o->phase ? o->phase : DN_PHASE_TEST, .level = o->level,
+                           .stages = o->stages, .num_stages = o->num_stages};
+    const Cnn__NetState *own = net->state;
+    if (!own)
+        return state;
+    if (!o->phase && own->has_phase)
+        state.phase = own->phase == CNN__PHASE__TRAIN ? DN_PHASE_TRAIN : DN_PHASE_TEST;
+    if (!o->level)
+        state.level = own->level;
+    if (!o->num_stages) {
+        state.stages = (const char *const *)own->stage;
+        state.num_stages = own->n_stage;
+    }
+    return state;
+}
+
+static void free_strings(const dni_heap *heap, char **strings, size_t count)
+{
+    for (size_t i = 0; strings && i < count; i++)
+        dni_free(heap, strings[i]);
+    dni_free(heap, strings);
+}
+
+static dn_status copy_strings(const dni_heap *heap, char ***out, const char *const *from,
+                              size_t count)
+{
+    *out = dni_alloc(heap, count, sizeof **out);
+    if (!*out)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        (*out)[i] = dni_strdup(heap, from[i] ? from[i] : "");
+        if (!(*out)[i])
+            return DN_E_NOMEM;
+    }
+    return DN_OK;
+}
+
+static dn_status check_keep(const dn_net *net)
+{
+    for (size_t i = 0; i < net->num_keep; i++) {
+        bool found = false;
+        for (size_t b = 0; b < net->graph.num_blobs; b++)
+            found |= !strcmp(net->graph.blobs[b], net->keep[i]);
+        if (!found)
+            return dni_fail(DN_E_NOTFOUND, "keep names blob '%s', which the net does not have",
+                            net->keep[i]);
+    }
+    return DN_OK;
+}
+
+/* Shapes the host chose for the inputs, in their order, before anything depends on them. */
+static dn_status give_input_shapes(dn_net *net, const dn_net_options *o)
+{
+    int32_t next = 0;
+    for (size_t i = 0; i < net->num_layers; i++)
+        for (int32_t k = 0; k < net->graph.nodes[i].num_tops; k++) {
+            if (!(net->layers[i].layer.cls->flags & DNI_LAYER_INPUT) ||
+                next >= o->input_shapes_count)
+                continue;
+            net->layers[i].shape_given[k] = true;
+            net->value_shapes[net->graph.nodes[i].tops[k]] = o->input_shapes[next++];
+        }
+    if (next < o->input_shapes_count)
+        return dni_fail(DN_E_INVALID, "%d input shapes were given, the net has %d inputs",
+                        o->input_shapes_count, next);
+    return DN_OK;
+}
+
+static dn_status build(dn_net *net, const dn_net_options *o)
+{
+    dn_status st = dni_net_wire(net);
+    if (!st)
+        st = check_keep(net);
+    if (!st)
+        st = give_input_shapes(net, o);
+    if (!st)
+        st = dni_net_set_up_layers(net);
+    if (!st)
+        st = dni_net_infer_gradients(net);
+    if (!st)
+        st = dni_net_make_blobs(net);
+    if (!st && !net->wire_only)
+        st = dni_net_lower(net);
+    return st;
+}
+
+static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, dn_net *origin,
+                        const dni_net_state *state, const dn_net_options *o, uint64_t seed)
+{
+    const dni_heap *heap = &context->heap;
+    dn_net *net = dni_alloc(heap, 1, sizeof *net);
+    if (!net)
+        return DN_E_NOMEM;
+    *net = (dn_net){.context = context, .heap = heap, .file = file, .origin = origin,
+                    .dtype = o->dtype, .memory_mode = o->memory, .memory_limit = o->memory_limit,
+                    .wire_only = o->wire_only != 0, .num_keep = o->num_keep, .seed = seed};
+    net->state = *state;
+    net->state.stages = NULL;
+    char **stages = NULL;
+    dn_status st = copy_strings(heap, &stages, state->stages, state->num_stages);
+    net->state.stages = (const char *const *)stages;
+    if (!st)
+        st = copy_strings(heap, &net->keep, o->keep, o->num_keep);
+    if (!st)
+        st = build(net, o);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        net->file = NULL; /* still the caller's */
+        dn_net_free(net);
+        dni_restore_error(&saved);
+        return st;
+    }
+    *out = net;
+    return DN_OK;
+}
+
+dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
+                         const dni_net_state *state, const dn_net_options *options, uint64_t seed)
+{
+    dn_net_options o;
+    dn_status st = copy_options(&o, options);
+    if (st)
+        return st;
+    return create(out, context, file, NULL, state, &o, seed);
+}
+
+/* Takes the file over, also on failure. */
+static dn_status from_file(dn_net **out, dn_context *context, dni_net_file *file,
+                           const dn_net_options *o)
+{
+    dni_net_state state = state_of(file->net, o);
+    dn_status st = create(out, context, file, NULL, &state, o, context->seed);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dni_net_file_free(file, &context->heap);
+        dni_restore_error(&saved);
+    }
+    return st;
+}
+
+dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context, const char *path,
+                                      const dn_net_options *options)
+{
+    dn_net_options o;
+    dni_net_file *file = NULL;
+    dni_clear_error();
+    if (!out || !context || !path)
+        return dni_fail(DN_E_INVALID, "dn_net_create_from_prototxt: an argument is NULL");
+    dn_status st = copy_options(&o, options);
+    if (!st)
+        st = dni_net_read(&file, &context->heap, path);
+    return st ? st : from_file(out, context, file, &o);
+}
+
+dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char *text,
+                                  size_t size, const dn_net_options *options)
+{
+    dn_net_options o;
+    dni_net_file *file = NULL;
+    dni_clear_error();
+    if (!out || !context || !text)
+        return dni_fail(DN_E_INVALID, "dn_net_create_from_text: an argument is NULL");
+    dn_status st = copy_options(&o, options);
+    if (!st)
+        st = dni_net_read_text(&file, &context->heap, text, size, "net");
+    return st ? st : from_file(out, context, file, &o);
+}
+
+dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *options)
+{
+    dn_net_options o;
+    dn_net *made = NULL;
+    dni_clear_error();
+    if (!out || !net)
+        return dni_fail(DN_E_INVALID, "dn_net_create_shared: an argument is NULL");
+    dn_status st = copy_options(&o, options);
+    if (st)
+        return st;
+    o.dtype = net->dtype;
+    dn_net *origin = net->origin ? net->origin : net;
+    dni_net_state state = net->state;
+    if (o.phase)
+        state.phase = o.phase;
+    st = create(&made, net->context, NULL, origin, &state, &o, net->seed);
+    if (!st)
+        st = dn_net_share_weights(made, net);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dn_net_free(made);
+        dni_restore_error(&saved);
+        return st;
+    }
+    *out = made;
+    return DN_OK;
+}
+
+/* ---- freeing --------------------------------------------------------------------------------- */
+
+static void free_layers(dn_net *net)
+{
+    const dni_heap *heap = net->heap;
+    for (size_t i = 0; net->layers && i < net->num_layers; i++) {
+        dni_net_layer *l = &net->layers[i];
+        if (l->layer.state && l->layer.cls->teardown)
+            l->layer.cls->teardown(&l->layer);
+        dni_free(heap, l->layer.state);
+        dni_free(heap, l->layer.bottom_names);
+        dni_free(heap, l->layer.propagate);
+        dni_free(heap, l->shapes);
+        dni_free(heap, l->loss_weight);
+        dni_free(heap, l->shape_given);
+    }
+    dni_free(heap, net->layers);
+}
+
+static void free_blobs(dn_net *net)
+{
+    const dni_heap *heap = net->heap;
+    for (size_t i = 0; net->blobs && i < net->graph.num_blobs; i++) {
+        if (!net->blobs[i])
+            continue;
+        dni_free_aligned(heap, net->blobs[i]->own);
+        dni_free(heap, net->blobs[i]->name);
+        dni_free(heap, net->blobs[i]);
+    }
+    dni_free(heap, net->blobs);
+    for (size_t i = 0; i < net->num_params; i++) {
+        dni_store_release(net->params[i]->blob.store);
+        dni_free(heap, net->params[i]->blob.name);
+        dni_free(heap, net->params[i]);
+    }
+    dni_free(heap, net->params);
+    dni_free(heap, net->inputs);
+    dni_free(heap, net->outputs);
+}
+
+void dn_net_free(dn_net *net)
+{
+    if (!net)
+        return;
+    const dni_heap *heap = net->heap;
+    dni_plan_free(net->plan);
+    if (net->program)
+        dni_program_free(net->program);
+    dni_free(heap, net->program);
+    free_layers(net);
+    free_blobs(net);
+    dni_free(heap, net->data);
+    dni_free(heap, net->value_shapes);
+    dni_graph_free(&net->graph);
+    free_strings(heap, (char **)net->state.stages, net->state.num_stages);
+    free_strings(heap, net->keep, net->num_keep);
+    for (size_t i = 0; i < DNI_COUNT(net->report_text); i++)
+        dni_free(heap, net->report_text[i]);
+    if (net->file)
+        dni_net_file_free(net->file, heap);
+    dni_free(heap, net);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * describe.c: a net in words: layers with shapes, ops with implementations, memory by kind. */
+#include <string.h>
+
+#include "net/net.h"
+
+static void print_shape(dni_text *text, const dni_shape *shape)
+{
+    for (int32_t i = 0; i < shape->axes; i++)
+        dni_text_printf(text, i ? "x%lld" : "%lld", (long long)shape->dim[i]);
+    if (!shape->axes)
+        dni_text_printf(text, "scalar");
+}
+
+static int64_t layer_params(const dn_net *net, const dni_net_layer *l)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < l->layer.num_weights; i++)
+        count += dni_shape_count(&net->params[l->params[i]]->blob.shape);
+    return count;
+}
+
+static void describe_layers(const dn_net *net, dni_text *text)
+{
+    int64_t params = 0, flops = 0;
+    dni_text_printf(text, "%-24s %-20s %12s %14s  %s\n", "layer", "type", "parameters", "flops",
+                    "tops");
+    for (size_t i = 0; i < net->num_layers; i++) {
+        const dni_net_layer *l = &net->layers[i];
+        dni_text_printf(text, "%-24s %-20s %12lld %14lld ", l->layer.name, l->layer.cls->type,
+                        (long long)layer_params(net, l),
+                        (long long)dn_net_layer_flops(net, (int32_t)i));
+        for (int32_t k = 0; k < l->layer.num_tops; k++) {
+            dni_text_printf(text, " %s ", l->layer.top_names[k]);
+            print_shape(text, &net->value_shapes[net->graph.nodes[i].tops[k]]);
+        }
+        dni_text_printf(text, "\n");
+        flops += dn_net_layer_flops(net, (int32_t)i);
+    }
+    for (size_t i = 0; i < net->num_params; i++)
+        params += dni_shape_count(&net->params[i]->blob.shape);
+    dni_text_printf(text, "%zu layers, %zu blobs, %lld parameters, %lld flops forward\n",
+                    net->num_layers, net->graph.num_blobs, (long long)params, (long long)flops);
+}
+
+static void describe_ops(const dn_net *net, dni_text *text)
+{
+    for (size_t i = 0; i < net->program->num_ops; i++) {
+        const dni_op *op = &net->program->ops[i];
+        const char *declined = dni_plan_declined(net->plan, i);
+        dni_text_printf(text, "%4zu %s %-20s ", i, op->section == DNI_FORWARD ? "fwd" : "bwd",
+                        op->layer < 0 ? "" : net->layers[op->layer].layer.name);
+        dni_op_print(net->program, op, text);
+        dni_text_printf(text, "  [%s]", dni_plan_implementation(net->plan, i));
+        if (declined[0])
+            dni_text_printf(text, "  (declined: %s)", declined);
+        dni_text_printf(text, "\n");
+    }
+}
+
+dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out)
+{
+    dni_clear_error();
+    if (!net || !out || !out->struct_size)
+        return dni_fail(DN_E_INVALID, "dn_net_memory_report: an argument is NULL, or struct_size 0");
+    dn_net_memory m = {.struct_size = out->struct_size};
+    for (size_t i = 0; i < net->num_params; i++) {
+        const dni_param *p = net->params[i];
+        size_t bytes = (size_t)dni_shape_count(&p->blob.shape) * dni_dtype_size(net->dtype);
+        m.weights += bytes;
+        m.weight_gradients += p->wanted ? bytes : 0;
+    }
+    for (int32_t i = 0; i < net->num_inputs; i++)
+        m.blobs += (size_t)dni_shape_count(&net->blobs[net->inputs[i]]->shape) *
+                   dni_dtype_size(net->dtype);
+    if (net->plan) {
+        dni_plan_sizes sizes = dni_plan_size(net->plan);
+        m.blobs += sizes.data;
+        m.blob_gradients = sizes.diff;
+        m.scratch = sizes.temp + sizes.scratch;
+    }
+    m.total = m.weights + m.weight_gradients + m.blobs + m.blob_gradients + m.scratch;
+    memcpy(out, &m, out->struct_size < sizeof m ? out->struct_size : sizeof m);
+    return DN_OK;
+}
+
+static void describe_memory(const dn_net *net, dni_text *text)
+{
+    dn_net_memory m = {.struct_size = sizeof m};
+    if (dn_net_memory_report(net, &m))
+        return;
+    dni_text_printf(text, "memory in bytes: weights %zu, their gradients %zu, blobs %zu, their "
+                          "gradients %zu, scratch %zu, in all %zu\n",
+                    m.weights, m.weight_gradients, m.blobs, m.blob_gradients, m.scratch, m.total);
+}
+
+dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
+{
+    dni_clear_error();
+    if (!net || !out)
+        return dni_fail(DN_E_INVALID, "dn_net_describe: an argument is NULL");
+    if (net->shapes_changed) {
+        dn_status st = dn_net_reshape(net);
+        if (st)
+            return st;
+    }
+    dni_text text;
+    dni_text_init(&text, net->heap);
+    dni_text_append(&text, "", 0);
+    if (what & DN_DESCRIBE_LAYERS)
+        describe_layers(net, &text);
+    if (what & DN_DESCRIBE_OPS && net->plan)
+        describe_ops(net, &text);
+    if (what & DN_DESCRIBE_MEMORY)
+        describe_memory(net, &text);
+    return dni_text_finish(&text, out);
+}
+
+void dn_net_text_free(dn_net *net, char *text)
+{
+    if (net)
+        dni_free(net->heap, text);
+}

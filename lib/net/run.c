@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * run.c: forward and backward are loops over prepared ops. Nothing here allocates once the shapes
+ * stand still. */
+#include <string.h>
+
+#include "net/net.h"
+
+/* Which layer was the host's question about: the failed op's, for the message. */
+static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward)
+{
+    int32_t step = backward ? -1 : 1;
+    for (int32_t i = from; i != to + step; i += step) {
+        dni_net_layer *l = &net->layers[i];
+        const dni_range *r = backward ? &l->backward : &l->forward;
+        dn_status st = dni_plan_run(net->plan, r->first, r->end);
+        if (st)
+            return dni_in_layer(net, l, st);
+        if (!net->dynamic_changed)
+            continue;
+        st = dni_net_infer_shapes(net);
+        if (!st)
+            st = dni_net_lower(net);
+        net->dynamic_changed = false;
+        if (st) {
+            net->shapes_changed = true;
+            return st;
+        }
+    }
+    return DN_OK;
+}
+
+static double sum_of(const void *values, int64_t count, int32_t dtype)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += dtype == DN_F64 ? ((const double *)values)[i] : ((const float *)values)[i];
+    return sum;
+}
+
+static float total_loss(const dn_net *net, int32_t from, int32_t to)
+{
+    float loss = 0;
+    for (int32_t i = from; i <= to; i++) {
+        const dni_net_layer *l = &net->layers[i];
+        for (int32_t k = 0; k < l->layer.num_tops; k++) {
+            if (l->loss_weight[k] == 0)
+                continue;
+            int32_t value = net->graph.nodes[i].tops[k];
+            const void *values = dni_plan_memory(net->plan, net->data[value]);
+            loss += l->loss_weight[k] *
+                    (float)sum_of(values, dni_shape_count(&net->value_shapes[value]), net->dtype);
+        }
+    }
+    return loss;
+}
+
+static dn_status check_range(const dn_net *net, int32_t low, int32_t high)
+{
+    if (!net)
+        return dni_fail(DN_E_INVALID, "the net is NULL");
+    if (low < 0 || high >= (int32_t)net->num_layers || low > high)
+        return dni_fail(DN_E_INVALID, "layers %d to %d: the net has layers 0 to %d", low, high,
+                        (int32_t)net->num_layers - 1);
+    return DN_OK;
+}
+
+static dn_status make_ready(dn_net *net)
+{
+    if (net->wire_only)
+        return dni_fail(DN_E_STATE, "the net was created with wire_only: it cannot run");
+    dn_status st = net->shapes_changed ? dn_net_reshape(net) : DN_OK;
+    return st ? st : dni_plan_bind(net->plan, DNI_FORWARD);
+}
+
+dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss)
+{
+    dni_clear_error();
+    dn_status st = check_range(net, from, to);
+    if (!st)
+        st = make_ready(net);
+    if (st)
+        return st;
+    if (from == 0) {
+        net->random_state[0] = (int64_t)net->seed;
+        net->random_state[1] = net->step++;
+    }
+    st = run_layers(net, from, to, false);
+    if (st)
+        return st;
+    net->ran_forward = true;
+    if (loss)
+        *loss = total_loss(net, from, to);
+    return DN_OK;
+}
+
+dn_status dn_net_forward(dn_net *net, float *loss)
+{
+    return dn_net_forward_range(net, 0, net ? (int32_t)net->num_layers - 1 : 0, loss);
+}
+
+dn_status dni_net_bind_backward(dn_net *net)
+{
+    for (size_t i = 0; i < net->num_params; i++) {
+        dni_param *p = net->params[i];
+        if (p->diff == DNI_NONE)
+            continue;
+        dn_status st = dni_store_diff(p->blob.store);
+        if (st)
+            return st;
+        net->program->tensors[p->diff].memory = p->blob.store->diff;
+    }
+    dn_status st = dni_plan_bind(net->plan, DNI_FORWARD);
+    return st ? st : dni_plan_bind(net->plan, DNI_BACKWARD);
+}
+
+dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
+{
+    dni_clear_error();
+    dn_status st = check_range(net, to, from);
+    if (st)
+        return st;
+    if (!net->ran_forward || net->shapes_changed)
+        return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it");
+    st = dni_net_bind_backward(net);
+    return st ? st : run_layers(net, from, to, true);
+}
+
+dn_status dn_net_backward(dn_net *net)
+{
+    return dn_net_backward_range(net, net ? (int32_t)net->num_layers - 1 : 0, 0);
+}
+
+dn_status dn_net_clear_gradients(dn_net *net)
+{
+    dni_clear_error();
+    if (!net)
+        return dni_fail(DN_E_INVALID, "the net is NULL");
+    for (size_t i = 0; i < net->num_params; i++) {
+        const dni_store *s = net->params[i]->blob.store;
+        if (s && s->diff)
+            memset(s->diff, 0, (size_t)s->count * dni_dtype_size(s->dtype));
+    }
+    return DN_OK;
+}
+
+dn_status dn_net_reshape(dn_net *net)
+{
+    dni_clear_error();
+    if (!net)
+        return dni_fail(DN_E_INVALID, "the net is NULL");
+    if (!net->shapes_changed)
+        return DN_OK;
+    for (size_t i = 0; i < net->num_layers; i++) /* what an earlier run found counts no more */
+        if (net->layers[i].layer.cls->flags & DNI_LAYER_DYNAMIC)
+            memset(net->layers[i].shape_given, 0,
+                   (size_t)net->layers[i].layer.num_tops * sizeof(bool));
+    dn_status st = dni_net_infer_shapes(net);
+    if (!st && !net->wire_only)
+        st = dni_net_lower(net);
+    net->shapes_changed = st != DN_OK;
+    net->ran_forward = false;
+    return st;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * shapes.c: shapes flow through the layers in order. The first time each layer is set up on the
+ * way, since its weights depend on its bottoms. */
+#include <string.h>
+
+#include "net/net.h"
+
+static void take_bottoms(dn_net *net, dni_net_layer *l, const dni_node *node)
+{
+    for (int32_t i = 0; i < node->num_bottoms; i++)
+        l->layer.bottom[i] = net->value_shapes[node->bottoms[i]];
+}
+
+static dn_status check_top(const dni_layer *layer, int32_t i)
+{
+    char text[128];
+    dn_status st = dni_shape_check(&layer->top[i]);
+    for (int32_t a = 0; !st && a < layer->top[i].axes; a++)
+        if (layer->top[i].dim[a] < 1 && !(layer->cls->flags & DNI_LAYER_DYNAMIC))
+            st = dni_fail(DN_E_SHAPE, "axis %d would have length %lld (%s)", a,
+                          (long long)layer->top[i].dim[a],
+                          dni_shape_text(&layer->top[i], text, sizeof text));
+    return dni_in(st, "top '%s'", layer->top_names[i]);
+}
+
+/* Shapes of one layer's tops; those the host or the last run gave stand. */
+static dn_status shape_layer(dn_net *net, dni_net_layer *l, const dni_node *node)
+{
+    for (int32_t i = 0; i < node->num_tops; i++)
+        if (l->shape_given[i])
+            l->layer.top[i] = net->value_shapes[node->tops[i]];
+    dni_shape given[8];
+    bool some = false;
+    for (int32_t i = 0; i < node->num_tops && i < 8; i++) {
+        given[i] = l->layer.top[i];
+        some |= l->shape_given[i];
+    }
+    dn_status st = l->layer.cls->shape(&l->layer);
+    for (int32_t i = 0; some && i < node->num_tops && i < 8; i++)
+        if (l->shape_given[i])
+            l->layer.top[i] = given[i];
+    for (int32_t i = 0; !st && i < node->num_tops; i++) {
+        st = check_top(&l->layer, i);
+        net->value_shapes[node->tops[i]] = l->layer.top[i];
+    }
+    return st;
+}
+
+dn_status dni_net_infer_shapes(dn_net *net)
+{
+    for (size_t i = 0; i < net->num_layers; i++) {
+        dni_net_layer *l = &net->layers[i];
+        take_bottoms(net, l, &net->graph.nodes[i]);
+        dn_status st = shape_layer(net, l, &net->graph.nodes[i]);
+        if (st)
+            return dni_in_layer(net, l, st);
+    }
+    return DN_OK;
+}
+
+dn_status dni_net_set_up_layers(dn_net *net)
+{
+    for (size_t i = 0; i < net->num_layers; i++) {
+        dni_net_layer *l = &net->layers[i];
+        take_bottoms(net, l, &net->graph.nodes[i]);
+        dn_status st = l->layer.cls->setup ? l->layer.cls->setup(&l->layer) : DN_OK;
+        if (!st)
+            st = dni_net_declare_params(net, l);
+        if (!st)
+            st = shape_layer(net, l, &net->graph.nodes[i]);
+        if (st)
+            return dni_in_layer(net, l, st);
+    }
+    return DN_OK;
+}
+
+/* Found during the run: the plan is made again before the next layer, see run.c. */
+dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shape)
+{
+    dni_net_layer *l = (dni_net_layer *)layer;
+    dn_net *net = l->net;
+    int32_t value = net->graph.nodes[layer->index].tops[top];
+    if (dni_shape_equal(&net->value_shapes[value], shape))
+        return DN_OK;
+    dn_status st = dni_shape_check(shape);
+    if (st)
+        return st;
+    net->value_shapes[value] = *shape;
+    l->shape_given[top] = true;
+    net->dynamic_changed = true;
+    return DN_OK;
+}

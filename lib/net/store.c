@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * store.c: the memory of one weight, counted by the nets that use it. */
+#include <string.h>
+
+#include "net/net.h"
+
+size_t dni_dtype_size(int32_t dtype)
+{
+    return dtype == DN_F64 ? sizeof(double) : sizeof(float);
+}
+
+dn_status dni_store_create(dni_store **out, const dni_heap *heap, int64_t count, int32_t dtype)
+{
+    size_t bytes;
+    if (!dni_mul((size_t)count, dni_dtype_size(dtype), &bytes))
+        return dni_fail(DN_E_SHAPE, "a weight is too large for this machine");
+    dni_store *store = dni_alloc(heap, 1, sizeof *store);
+    if (!store)
+        return DN_E_NOMEM;
+    *store = (dni_store){.heap = heap, .references = 1, .count = count, .dtype = dtype};
+    store->data = dni_alloc_aligned(heap, bytes);
+    if (!store->data) {
+        dni_free(heap, store);
+        return DN_E_NOMEM;
+    }
+    memset(store->data, 0, bytes);
+    *out = store;
+    return DN_OK;
+}
+
+dn_status dni_store_diff(dni_store *store)
+{
+    if (store->diff)
+        return DN_OK;
+    size_t bytes = (size_t)store->count * dni_dtype_size(store->dtype);
+    void *diff = dni_alloc_aligned(store->heap, bytes);
+    if (!diff)
+        return DN_E_NOMEM;
+    store->diff = memset(diff, 0, bytes);
+    return DN_OK;
+}
+
+void dni_store_release(dni_store *store)
+{
+    if (!store || --store->references)
+        return;
+    dni_free_aligned(store->heap, store->data);
+    dni_free_aligned(store->heap, store->diff);
+    dni_free(store->heap, store);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * wire.c: from the graph of names to layers of known classes, with the counts of bottoms and tops
+ * that each class asks for. */
+#include <string.h>
+
+#include "net/net.h"
+
+dn_status dni_in_layer(const dn_net *net, const dni_net_layer *layer, dn_status st)
+{
+    if (!st)
+        return st;
+    st = dni_in(st, "layer '%s'", layer->layer.name);
+    const dn_net *from = net->origin ? net->origin : net;
+    return dni_in_location(st, from->file->locations, layer->layer.param);
+}
+
+static int32_t tops_needed(const Cnn__LayerParameter *param)
+{
+    const dni_layer_class *cls = dni_layer_class_find(param->type ? param->type : "", NULL);
+    return cls && cls->flags & DNI_LAYER_LOSS ? cls->tops_min : 0;
+}
+
+static dn_status find_class(const char *type, const dni_layer_class **out)
+{
+    const char *near = NULL;
+    if (!type || !*type)
+        return dni_fail(DN_E_NET, "the layer has no type");
+    *out = dni_layer_class_find(type, &near);
+    if (*out)
+        return DN_OK;
+    if (near)
+        return dni_fail(DN_E_UNSUPPORTED, "unknown layer type '%s'; did you mean '%s'?", type, near);
+    return dni_fail(DN_E_UNSUPPORTED, "unknown layer type '%s'", type);
+}
+
+static dn_status check_count(const char *type, const char *what, int32_t have, int32_t min,
+                             int32_t max)
+{
+    if (have < min || (max >= 0 && have > max)) {
+        if (min == max)
+            return dni_fail(DN_E_NET, "%s takes %d %s%s, the prototxt gives %d", type, min, what,
+                            min == 1 ? "" : "s", have);
+        if (have < min)
+            return dni_fail(DN_E_NET, "%s takes at least %d %s%s, the prototxt gives %d", type,
+                            min, what, min == 1 ? "" : "s", have);
+        return dni_fail(DN_E_NET, "%s takes at most %d %s%s, the prototxt gives %d", type, max,
+                        what, max == 1 ? "" : "s", have);
+    }
+    return DN_OK;
+}
+
+static dn_status check_in_place(const dn_net *net, const dni_net_layer *l, const dni_node *node)
+{
+    for (int32_t t = 0; t < node->num_tops; t++)
+        for (int32_t i = 0; i < node->num_bottoms; i++) {
+            bool same = net->graph.values[node->tops[t]].blob ==
+                        net->graph.values[node->bottoms[i]].blob;
+            bool allowed = l->layer.cls->flags & DNI_LAYER_INPLACE && t == 0 && i == 0;
+            if (same && !allowed)
+                return dni_fail(DN_E_NET, "%s cannot work in place: top '%s' is also its bottom; "
+                                          "give the top a name of its own", l->layer.cls->type,
+                                l->layer.top_names[t]);
+        }
+    return DN_OK;
+}
+
+static const char *value_name(const dn_net *net, int32_t value)
+{
+    return net->graph.blobs[net->graph.values[value].blob];
+}
+
+/* One allocation each for what a layer holds per bottom and per top. */
+static dn_status make_arrays(dn_net *net, dni_net_layer *l, const dni_node *node)
+{
+    const dni_heap *heap = net->heap;
+    size_t nb = (size_t)node->num_bottoms, nt = (size_t)node->num_tops;
+    l->shapes = dni_alloc(heap, nb + nt, sizeof *l->shapes);
+    l->layer.bottom_names = dni_alloc(heap, nb + nt, sizeof *l->layer.bottom_names);
+    l->layer.propagate = dni_alloc(heap, nb + DNI_MAX_WEIGHTS, sizeof *l->layer.propagate);
+    l->loss_weight = dni_alloc(heap, nt, sizeof *l->loss_weight);
+    l->shape_given = dni_alloc(heap, nt, sizeof *l->shape_given);
+    l->layer.state = dni_alloc(heap, 1, l->layer.cls->state_size);
+    if (!l->shapes || !l->layer.bottom_names || !l->layer.propagate || !l->loss_weight ||
+        !l->shape_given || !l->layer.state)
+        return DN_E_NOMEM;
+    l->layer.bottom = l->shapes;
+    l->layer.top = l->shapes + nb;
+    l->layer.top_names = l->layer.bottom_names + nb;
+    l->layer.weight_wanted = l->layer.propagate + nb;
+    for (size_t i = 0; i < nb; i++)
+        l->layer.bottom_names[i] = value_name(net, node->bottoms[i]);
+    for (size_t i = 0; i < nt; i++)
+        l->layer.top_names[i] = value_name(net, node->tops[i]);
+    return DN_OK;
+}
+
+static dn_status set_loss_weights(dni_net_layer *l)
+{
+    const Cnn__LayerParameter *p = l->layer.param;
+    if (p->n_loss_weight && p->n_loss_weight != (size_t)l->layer.num_tops)
+        return dni_fail(DN_E_NET, "%zu loss_weight for %d tops; give one for each or none",
+                        p->n_loss_weight, l->layer.num_tops);
+    if (l->layer.cls->flags & DNI_LAYER_LOSS && l->layer.num_tops)
+        l->loss_weight[0] = 1;
+    for (size_t i = 0; i < p->n_loss_weight; i++)
+        l->loss_weight[i] = p->loss_weight[i];
+    return DN_OK;
+}
+
+/* FNV-1a: a layer's random numbers depend on its name, not on which layers stand before it. */
+static uint64_t stream_of(const char *name)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 1099511628211u;
+    return hash & ~(uint64_t)15;
+}
+
+static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node, int32_t index)
+{
+    const dni_layer_class *cls;
+    const Cnn__LayerParameter *param = node->param;
+    l->net = net;
+    l->layer = (dni_layer){.param = param, .name = param->name ? param->name : "",
+                           .context = net->context, .heap = net->heap,
+                           .folder = (net->origin ? net->origin : net)->file->folder,
+                           .index = index, .phase = net->state.phase, .dtype = net->dtype,
+                           .wire_only = net->wire_only, .num_bottoms = node->num_bottoms,
+                           .num_tops = node->num_tops, .seed = net->seed};
+    l->layer.stream = stream_of(l->layer.name);
+    dn_status st = find_class(param->type, &cls);
+    if (st)
+        return st;
+    l->layer.cls = cls;
+    net->dynamic |= (cls->flags & DNI_LAYER_DYNAMIC) != 0;
+    st = check_count(cls->type, "bottom", node->num_bottoms, cls->bottoms_min, cls->bottoms_max);
+    if (!st)
+        st = check_count(cls->type, "top", node->num_tops, cls->tops_min, cls->tops_max);
+    if (!st)
+        st = make_arrays(net, l, node);
+    if (!st)
+        st = check_in_place(net, l, node);
+    return st ? st : set_loss_weights(l);
+}
+
+dn_status dni_net_wire(dn_net *net)
+{
+    const dn_net *from = net->origin ? net->origin : net;
+    dn_status st = dni_graph_build(&net->graph, net->heap, from->file->net, &net->state,
+                                   from->file->locations, tops_needed);
+    if (st)
+        return st;
+    net->layers = dni_alloc(net->heap, net->graph.num_nodes, sizeof *net->layers);
+    net->value_shapes = dni_alloc(net->heap, net->graph.num_values, sizeof *net->value_shapes);
+    if (!net->layers || !net->value_shapes)
+        return DN_E_NOMEM;
+    net->num_layers = net->graph.num_nodes;
+    for (size_t i = 0; i < net->num_layers; i++) {
+        st = wire_layer(net, &net->layers[i], &net->graph.nodes[i], (int32_t)i);
+        if (st)
+            return dni_in_layer(net, &net->layers[i], st);
+    }
+    return DN_OK;
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * check.h: what every C test is written with: checks that go on after a failure, the rule that a
- * message exists if and only if the call failed, a heap that can fail, a folder of one's own.
+ * check.h: what every C test is written with: checks that go on after a failure, the rule that
+ * a message exists if and only if the call failed, a heap that can fail, a folder of one's own.
  * One file per program, one thread at a time. main ends with `return check_summary();`. */
 #ifndef CHECK_H
 #define CHECK_H
@@ -39,7 +39,7 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
         check_report(ok, __FILE__, __LINE__, check_text);                                  \
     } while (0)
 
-/* ---- the checks ----------------------------------------------------------------------------- */
+/* ---- the checks -------------------------------------------------------------------------- */
 
 /* Names the checks that follow. */
 #define SECTION(name) (check_section = (name))
@@ -56,8 +56,8 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 #define CHECK_NEAR(actual, expected, tolerance)                                            \
     do {                                                                                   \
         double check_a = (actual), check_e = (expected);                                   \
-        CHECK_AT(fabs(check_a - check_e) <= (tolerance), "%s is %.17g, expected %.17g", #actual, \
-                 check_a, check_e);                                                        \
+        CHECK_AT(fabs(check_a - check_e) <= (tolerance), "%s is %.17g, expected %.17g",    \
+                 #actual, check_a, check_e);                                                       \
     } while (0)
 
 /* Texts; NULL equals NULL only. */
@@ -93,10 +93,10 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
                  dn_status_name(check_want), (part)[0] ? " with " : "", part);             \
     } while (0)
 
-/* ---- a heap that counts, checks the sizes it is told, and fails when asked ------------------- */
+/* ---- a heap that counts, checks the sizes it is told, and fails when asked --------------- */
 
-/* fail_at: the number of the request (from 1) that fails, 0: none. With `persist` all later ones
- * fail too. Use check_alloc as the callback and the struct as its user; zero is its start. */
+/* fail_at: the number of the request (from 1) that fails, 0: none. With `persist` all later
+ * ones fail too. Use check_alloc as the callback and the struct as its user; zero is its start. */
 typedef struct check_heap {
     atomic_long requests, live_blocks, fail_at;
     _Atomic int64_t live_bytes, peak_bytes;
@@ -124,7 +124,8 @@ CHECK_UNUSED void *check_alloc(void *user, void *ptr, size_t old_size, size_t ne
         free(block);
         return NULL;
     }
-    long request = atomic_fetch_add(&heap->requests, 1) + 1, fail_at = atomic_load(&heap->fail_at);
+    long request = atomic_fetch_add(&heap->requests, 1) + 1;
+    long fail_at = atomic_load(&heap->fail_at);
     if (fail_at && (request == fail_at || (heap->persist && request > fail_at)))
         return NULL;
     block = realloc(block, new_size + 2 * sizeof(size_t));
@@ -141,7 +142,7 @@ CHECK_UNUSED void *check_alloc(void *user, void *ptr, size_t old_size, size_t ne
              "%ld blocks, %lld bytes still held; %d wrong sizes", (long)(heap)->live_blocks, \
              (long long)(heap)->live_bytes, (int)(heap)->mistakes)
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 CHECK_UNUSED void check_remove(const char *path)
 {
@@ -195,7 +196,7 @@ CHECK_UNUSED void check_write(const char *path, const void *data, size_t size)
     }
 }
 
-/* ---- the end -------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------- */
 
 /* Prints "N passed, M failed"; the exit code of main. */
 CHECK_UNUSED int check_summary(void)

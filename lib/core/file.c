@@ -24,7 +24,7 @@ static dn_status fail_errno(int error, const char *verb, const char *path)
                     dni_errno_text(error, text, sizeof(text)));
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 /* What is left of the file after a first guess at its size: pipes and /proc have none. */
 static dn_status read_all(const dni_heap *heap, int fd, const char *path, char **data,
@@ -77,7 +77,7 @@ dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size
     return DN_OK;
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 /* Returns 0 or errno. */
 static int write_all(int fd, const char *data, size_t size)
@@ -124,7 +124,7 @@ static int open_beside(const char *target, char *temporary, size_t size)
     return -1;
 }
 
-/* The new name is on disk only when the folder is; a file system that cannot sync one is fine. */
+/* The new name is on disk only when the folder is; some file systems cannot sync one. */
 static void sync_folder(const dni_heap *heap, const char *path)
 {
     char *folder = dni_path_folder(heap, path);
@@ -137,8 +137,8 @@ static void sync_folder(const dni_heap *heap, const char *path)
 }
 
 /* Returns 0 or errno. old: the file to be replaced, or NULL; its permissions are kept. */
-static int write_beside(const char *target, const struct stat *old, char *temporary, size_t room,
-                        const void *data, size_t size)
+static int write_beside(const char *target, const struct stat *old, char *temporary,
+                        size_t room, const void *data, size_t size)
 {
     int error = 0, fd = open_beside(target, temporary, room);
     if (fd < 0)
@@ -189,7 +189,7 @@ dn_status dni_file_write(const dni_heap *heap, const char *path, const void *dat
     return error ? fail_errno(error, "write", path) : DN_OK;
 }
 
-/* ---- paths ---------------------------------------------------------------------------------- */
+/* ---- paths ------------------------------------------------------------------------------- */
 
 bool dni_file_exists(const char *path)
 {

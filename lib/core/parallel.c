@@ -19,7 +19,7 @@
 
 #define SPIN_NS 20000 /* about what waking a sleeper costs: worth spinning for, and no more */
 
-/* ---- how many threads ----------------------------------------------------------------------- */
+/* ---- how many threads -------------------------------------------------------------------- */
 
 /* A small file of the system as text; false if there is none. */
 static bool read_small(const char *path, char *buffer, size_t size)
@@ -132,7 +132,7 @@ int32_t dni_default_threads(void)
     return threads < 1 ? 1 : threads > 1024 ? 1024 : (int32_t)threads;
 }
 
-/* ---- the pool ------------------------------------------------------------------------------- */
+/* ---- the pool ---------------------------------------------------------------------------- */
 
 typedef struct worker {
     dni_pool *pool;
@@ -143,8 +143,7 @@ typedef struct worker {
 struct dni_pool {
     dni_heap heap;
     int32_t threads, started; /* started: workers that exist, of threads - 1 */
-    pid_t owner;              /* after a fork the child has none of them */
-    bool tried;
+    pid_t owner;              /* the process they are threads of; 0: not yet started */
     worker *workers;
     pthread_mutex_t turn; /* held by the caller whose job it is */
     pthread_mutex_t lock; /* for sleeping only */
@@ -261,12 +260,27 @@ static void *work(void *arg)
     }
 }
 
+/* A forked child has the caller's memory and none of its workers: it starts its own. */
+static void forget_workers(dni_pool *pool)
+{
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    atomic_store(&pool->generation, 0);
+    atomic_store(&pool->open, false);
+    atomic_store(&pool->sleepers, 0);
+    atomic_store(&pool->inside, 0);
+    atomic_store(&pool->waiting, false);
+    pool->started = 0;
+}
+
 /* Workers take no signals: those are the host's threads' business. A thread that cannot be
  * started is one helper less, never a failure. */
 static void start_workers(dni_pool *pool)
 {
     sigset_t all, before;
-    pool->tried = true;
+    if (pool->owner)
+        forget_workers(pool);
     pool->owner = getpid();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -326,7 +340,7 @@ void dni_pool_run(dni_pool *pool, int64_t tasks, dni_task_fn body, void *arg)
         return;
     pthread_mutex_lock(&pool->turn);
     bool helped = tasks > 1 && pool->threads > 1;
-    if (helped && !pool->tried)
+    if (helped && pool->owner != getpid())
         start_workers(pool);
     pool->tasks = tasks, pool->body = body, pool->arg = arg;
     atomic_store(&pool->next, 0);
@@ -340,7 +354,7 @@ void dni_pool_run(dni_pool *pool, int64_t tasks, dni_task_fn body, void *arg)
     pthread_mutex_unlock(&pool->turn);
 }
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads)
 {
@@ -370,7 +384,7 @@ void dni_pool_free(dni_pool *pool)
     if (!pool)
         return;
     dni_heap heap = pool->heap;
-    if (!pool->tried || pool->owner == getpid()) {
+    if (!pool->owner || pool->owner == getpid()) {
         atomic_store(&pool->stop, true);
         announce(pool);
         for (int32_t i = 0; i < pool->started; i++)

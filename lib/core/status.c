@@ -95,10 +95,10 @@ const char *dni_errno_text(int error, char *buffer, size_t size)
     return buffer;
 }
 
-/* ---- numbers -------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 /* `count` digits with the point after the first and a power of ten, written as %g would: plain
- * for exponents in [-4, limit), else 1.5e-07. Longest: "-0.0001" and 17 digits, 24 characters. */
+ * for exponents in [-4, limit), else 1.5e-07. Longest: 0.0001 and 16 more digits. */
 static void layout_number(char *out, const char *digit, int count, int exponent, int limit)
 {
     int i;
@@ -124,8 +124,8 @@ static void layout_number(char *out, const char *digit, int count, int exponent,
     *out = 0;
 }
 
-/* The digits of |value| rounded to `count` of them, trailing zeros dropped; taken from %e one by
- * one because what stands between them is the locale's. */
+/* The digits of |value| rounded to `count` of them, trailing zeros dropped; taken from %e one
+ * by one because what stands between them is the locale's. */
 static int take_digits(double value, int count, char *digit, int *exponent)
 {
     char text[64];

@@ -65,7 +65,7 @@ void dni_text_free(dni_text *text)
     dni_text_init(text, text->heap);
 }
 
-/* ---- the nearest name ----------------------------------------------------------------------- */
+/* ---- the nearest name -------------------------------------------------------------------- */
 
 #define MAX_WORD 96
 #define EDIT 4 /* another letter costs 4, another case of the same letter 1 */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_core.c: status, heap, text, shapes, files and workers, each by what its header promises. */
+ * test_core.c: status, heap, text, shapes, files and workers: what core.h promises of each. */
 #include <errno.h>
 #include <float.h>
 #include <locale.h>
@@ -14,7 +14,7 @@
 
 #include "check.h"
 
-/* ---- status --------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------ */
 
 static dn_status fail_deep(void)
 {
@@ -75,7 +75,7 @@ static void test_status_threads(void)
     CHECK_TEXT(dn_last_error(), "of this thread");
 }
 
-/* ---- numbers -------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 static double parse(const char *text, size_t *used)
 {
@@ -91,13 +91,14 @@ static void test_parse_number(void)
         double value;
         size_t used;
     } rows[] = {
-        {"0", 0, 1},          {"1.", 1, 2},          {".5", .5, 2},        {"-2.5e3x", -2500, 6},
+        {"0", 0, 1},          {"1.", 1, 2},          {".5", .5, 2},  {"-2.5e3x", -2500, 6},
         {"+7", 7, 2},         {"1e", 1, 1},          {"1e+", 1, 1},        {"1f", 1, 1},
         {"1e400", INFINITY, 5}, {"1e-400", 0, 6},    {"0e999999999", 0, 11},
         {"1e99999999999999999999", INFINITY, 22},    {"1e-99999999999999999999", 0, 23},
         {"inf", INFINITY, 3}, {"-Infinity", -INFINITY, 9}, {"infinite", INFINITY, 3},
         {"0.1", 0.1, 3},      {"123456789012345678", 123456789012345678., 18},
-        {"9007199254740993", 9007199254740992., 16}, {"9007199254740993.00001", 9007199254740994., 22},
+        {"9007199254740993", 9007199254740992., 16},
+        {"9007199254740993.00001", 9007199254740994., 22},
         {"2.2250738585072011e-308", 2.2250738585072011e-308, 23},
         {"4.9e-324", 4.9e-324, 8}, {"1.7976931348623157e308", DBL_MAX, 22},
         {"0.000000000000000000000000000001", 1e-30, 32}, {"8.5e22", 8.5e22, 6}, {"1,5", 1, 1}};
@@ -109,7 +110,8 @@ static void test_parse_number(void)
     }
     CHECK(isnan(parse("nan", &used)) && used == 3);
     CHECK(signbit(parse("-0", &used)) && used == 2);
-    static const char *const none[] = {"", ".", "-", "+.", "e5", "x", "-.e1", "in", " 1", ".e5"};
+    static const char *const none[] = {"",  ".",    "-",  "+.", "e5",
+                                       "x", "-.e1", "in", " 1", ".e5"};
     for (size_t i = 0; i < DNI_COUNT(none); i++) {
         CHECK_INT(parse(none[i], &used), -12345);
         CHECK_AT(used == 0, "'%s' is no number", none[i]);
@@ -216,7 +218,7 @@ static void test_numbers(void)
     setlocale(LC_ALL, "C");
 }
 
-/* ---- heap ----------------------------------------------------------------------------------- */
+/* ---- heap -------------------------------------------------------------------------------- */
 
 static void use_heap(const dni_heap *heap)
 {
@@ -261,7 +263,8 @@ static void test_heap(void)
     CHECK(dni_strndup(&heap, "", SIZE_MAX) == NULL);
     for (size_t need = 1; need <= 1000; need *= 3) {
         CHECK_STATUS(dni_grow(&heap, &array, &capacity, need, sizeof(int)), DN_OK);
-        CHECK(capacity >= need && array[need - 1] == 0 && (need < 3 || array[need / 3 - 1] == 5));
+        CHECK(capacity >= need && array[need - 1] == 0);
+        CHECK(need < 3 || array[need / 3 - 1] == 5);
         array[need - 1] = 5;
     }
     int *before = array;
@@ -277,7 +280,7 @@ static void test_heap(void)
     CHECK_HEAP_CLEAN(&counts);
 }
 
-/* ---- text ----------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------- */
 
 static dn_status make_text(const dni_heap *heap, char **out)
 {
@@ -337,7 +340,7 @@ static void test_nearest(void)
     CHECK_TEXT(dni_nearest(word, names, DNI_COUNT(names)), NULL);
 }
 
-/* ---- shapes --------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------------ */
 
 static void test_shapes(void)
 {
@@ -393,7 +396,7 @@ static void test_arithmetic(void)
     CHECK(dni_mul64(-3, 4, &m) && m == -12);
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 static int count_entries(const char *path)
 {
@@ -479,7 +482,8 @@ static void test_full_disk(void)
     CHECK_HEAP_CLEAN(&counts);
 }
 
-static void check_resolve(const char *base, const char *path, bool writing, const char *expected)
+static void check_resolve(const char *base, const char *path, bool writing,
+                          const char *expected)
 {
     char *out = NULL;
     CHECK_STATUS(dni_path_resolve(&dni_default_heap, base, path, writing, &out), DN_OK);
@@ -509,7 +513,7 @@ static void test_paths(void)
     check_resolve(base, "missing/lenet", true, "missing/lenet");
 }
 
-/* ---- workers -------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------- */
 
 enum { TASKS = 1000, MAX_THREADS = 8 };
 
@@ -528,7 +532,8 @@ static void count_inner(void *arg, int64_t task, int32_t worker)
 static void do_task(void *arg, int64_t task, int32_t worker)
 {
     job *j = arg;
-    if (worker < 0 || worker >= dni_pool_threads(j->pool) || atomic_fetch_add(&j->busy[worker], 1))
+    if (worker < 0 || worker >= dni_pool_threads(j->pool) ||
+        atomic_fetch_add(&j->busy[worker], 1))
         atomic_fetch_add(&j->clashes, 1);
     if (j->nested) {
         atomic_int sum = 0;

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""deepnet: trains and runs neural networks described in Caffe's language, inside your process.
+
+The package has pycaffe's shape, so that a pycaffe script runs with `import deepnet as caffe`:
+
+    import deepnet as caffe
+    net = caffe.Net('deploy.prototxt', caffe.TEST, weights='lenet.caffemodel')
+    out = net.forward(data=images)          # images: (N, 1, 28, 28) float32
+    print(out['prob'].argmax(axis=1))
+
+    solver = caffe.get_solver('solver.prototxt')
+    solver.step(100)
+
+It is pure Python over libdeepnet (ctypes and numpy). The library is found by the environment
+variable DEEPNET_LIBRARY, else beside the package, else in the system; it is loaded by the first
+call that needs it. Every failure is a deepnet.Error with one line that says why.
+"""
+import importlib
+import sys
+
+from ._blob import Blob
+from ._context import (Context, current_context, set_device, set_mode_cpu, set_mode_gpu,
+                       set_random_seed)
+from ._errors import (CancelledError, DataError, DeviceError, Error, FileError, FileMissingError,
+                      HostError, InternalError, InvalidError, LibraryError, LimitError,
+                      NameNotFoundError, NetError, NoMemoryError, ParseError, ShapeError,
+                      StateError, UnsupportedError)
+from ._lib import version
+from ._net import TEST, TRAIN, Layer, Net, WeightsReport
+from ._solver import (AdaDeltaSolver, AdaGradSolver, AdamSolver, Event, NesterovSolver,
+                      RMSPropSolver, SGDSolver, Solver, get_solver)
+from .layer_types import layer_type_list
+
+__version__ = '0.1.0'
+
+# Loaded when first used, so that `import deepnet` stays quick.
+_LAZY = {'io': 'io', 'net_spec': 'net_spec', 'proto': 'proto', 'draw': 'draw',
+         'coord_map': 'coord_map', 'classifier': 'classifier', 'detector': 'detector',
+         'Classifier': 'classifier', 'Detector': 'detector', 'NetSpec': 'net_spec',
+         'layers': 'net_spec', 'params': 'net_spec', 'to_proto': 'net_spec'}
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError('module %r has no attribute %r' % (__name__, name))
+    module = importlib.import_module('.' + _LAZY[name], __name__)
+    value = module if name == _LAZY[name] else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_LAZY))
+
+
+def install_as_caffe():
+    """Lets `import caffe` and `from caffe.proto import caffe_pb2` mean this package, for scripts
+    that cannot be changed. Call it before they are imported."""
+    package = sys.modules[__name__]
+    sys.modules['caffe'] = package
+    for name in ('io', 'net_spec', 'coord_map', 'classifier', 'detector', 'proto',
+                 'proto.caffe_pb2'):
+        sys.modules['caffe.' + name] = importlib.import_module('.' + name, __name__)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A named array of a net. Its numpy arrays are views of the library's memory, fetched anew on
+each access because a reshape moves them; a view keeps the whole net alive."""
+import ctypes
+import operator
+
+import numpy as np
+
+from . import _api
+from ._errors import UnsupportedError, check, last_error
+from ._lib import lib
+
+_TYPES = {_api.F32: '<f4', _api.F64: '<f8'}
+
+
+class _Memory:
+    """What numpy needs to make a view, and what the view needs to stay valid."""
+
+    __slots__ = ('__array_interface__', '_owner')
+
+    def __init__(self, address, shape, typestr, owner):
+        self.__array_interface__ = {'version': 3, 'data': (address, False), 'shape': shape,
+                                    'typestr': typestr}
+        self._owner = owner
+
+
+class Blob:
+    """An activation or a parameter: N x C x H x W, row-major, the last axis fastest.
+
+    Blobs come from Net.blobs, Net.params and Net.layers. Two that stand for the same memory, as
+    shared weights do, are equal (==).
+    """
+
+    __slots__ = ('_handle', '_owner')
+
+    def __init__(self, handle, owner):
+        self._handle = handle
+        self._owner = owner
+
+    @property
+    def name(self):
+        """The blob's name; for a parameter 'layer/index'."""
+        return lib().blob_name(self._handle).decode()
+
+    @property
+    def shape(self):
+        """A tuple of dimensions; () for a single number such as a loss."""
+        dim, handle = lib().blob_dim, self._handle
+        return tuple(dim(handle, axis) for axis in range(lib().blob_axes(handle)))
+
+    @property
+    def count(self):
+        """The number of values."""
+        return lib().blob_count(self._handle)
+
+    @property
+    def dtype(self):
+        """numpy.float32, or numpy.float64 in a net made with dtype='float64'."""
+        return np.dtype(_TYPES[lib().blob_dtype(self._handle)])
+
+    def _legacy(self, axis):
+        axes = lib().blob_axes(self._handle)
+        if axes > 4:
+            raise ValueError("blob '%s' has %d axes; num, channels, height and width are for "
+                             'at most 4' % (self.name, axes))
+        return lib().blob_dim(self._handle, axis) if axis < axes else 1
+
+    num = property(lambda self: self._legacy(0), doc='The length of axis 0; 1 if absent.')
+    channels = property(lambda self: self._legacy(1), doc='The length of axis 1; 1 if absent.')
+    height = property(lambda self: self._legacy(2), doc='The length of axis 2; 1 if absent.')
+    width = property(lambda self: self._legacy(3), doc='The length of axis 3; 1 if absent.')
+
+    def _view(self, single, double):
+        kind = lib().blob_dtype(self._handle)
+        address = (double if kind == _api.F64 else single)(self._handle)
+        if not address:
+            reason = last_error(lib())
+            if reason is None and self.count == 0:
+                return np.empty(self.shape, _TYPES[kind])
+            raise UnsupportedError(reason or "blob '%s' has no such memory" % self.name)
+        return np.asarray(_Memory(address, self.shape, _TYPES[kind], self._owner))
+
+    @property
+    def data(self):
+        """The values as a writable view, up to date: `blob.data[...] = x`. Valid until the net is
+        reshaped; copy what must outlive the next forward."""
+        return self._view(lib().blob_mutable_data, lib().blob_mutable_data_f64)
+
+    @property
+    def diff(self):
+        """The gradient of the loss with respect to the values, likewise a writable view; zeros
+        until a backward pass wrote it."""
+        return self._view(lib().blob_mutable_diff, lib().blob_mutable_diff_f64)
+
+    def reshape(self, *dims):
+        """Gives an input blob another shape: blob.reshape(1, 3, 224, 224). What follows takes it
+        up at the next forward or Net.reshape; the values are undefined until written.
+        Raises InvalidError (not an input of its net) or ShapeError."""
+        if len(dims) == 1 and np.iterable(dims[0]):
+            dims = tuple(dims[0])
+        array = (ctypes.c_int64 * len(dims))(*map(operator.index, dims))
+        check(lib(), lib().blob_reshape(self._handle, array, len(dims)))
+
+    def __array__(self, dtype=None, copy=None):
+        data = self.data
+        if dtype is not None and np.dtype(dtype) != data.dtype:
+            return data.astype(dtype)
+        return data.copy() if copy else data
+
+    def __dlpack__(self, **options):
+        """The values as a DLPack capsule, without a copy: torch.from_dlpack(blob)."""
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.data.__dlpack_device__()
+
+    def __len__(self):
+        shape = self.shape
+        if not shape:
+            raise TypeError('a blob of one number has no length')
+        return shape[0]
+
+    def __eq__(self, other):
+        return isinstance(other, Blob) and self._handle == other._handle
+
+    def __hash__(self):
+        return hash(self._handle)
+
+    def __repr__(self):
+        return "<deepnet.Blob '%s' %s>" % (self.name, ' x '.join(map(str, self.shape)) or '()')

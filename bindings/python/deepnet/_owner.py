@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who frees a C handle: the last Python object that can still reach its memory.
+
+Nets, solvers, blobs and the numpy views of blobs all hold the same Owner, and an Owner holds
+those it depends on (a net its context), so handles are freed in the right order by counting.
+"""
+import os
+
+
+class Owner:
+    """A handle, its destructor, and what must outlive it."""
+
+    __slots__ = ('handle', 'kept', '_free', '_pid')
+
+    def __init__(self, handle, free, *depends):
+        self.handle = handle
+        self.kept = {id(owner): owner for owner in depends}
+        self._free = free
+        self._pid = os.getpid()
+
+    def keep(self, what, key=None):
+        """Keeps `what` alive as long as this handle, or until another comes with the same key."""
+        self.kept[id(what) if key is None else key] = what
+
+    def __del__(self):
+        # The threads that belong to a handle do not exist in a forked child; freeing it there
+        # would wait for them for ever.
+        if self.handle and self._pid == os.getpid():
+            self._free(self.handle)

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Training in pycaffe's shape: a solver with its train net and test nets, stepped by the caller.
+
+One C callback serves every kind of event; what a Python callback raises comes out of step()."""
+import collections
+import ctypes
+import logging
+import re
+
+import numpy as np
+
+from . import _api
+from ._context import current_context
+from ._errors import check
+from ._lib import lib
+from ._net import Net, choose
+from ._owner import Owner
+from ._text import path_bytes
+
+_logger = logging.getLogger('deepnet')
+
+Event = collections.namedtuple('Event', 'kind iteration loss rate test_net path')
+Event.__doc__ = """What a callback of Solver.on gets: kind (the name it was asked for), iteration,
+loss (smoothed), rate (the learning rate), test_net (index, for tests), path (for snapshots)."""
+
+_KINDS = {'step_begin': _api.EVENT_STEP_BEGIN, 'gradients': _api.EVENT_GRADIENTS,
+          'step_end': _api.EVENT_STEP_END, 'test_begin': _api.EVENT_TEST_BEGIN,
+          'test_end': _api.EVENT_TEST_END, 'display': _api.EVENT_DISPLAY,
+          'snapshot': _api.EVENT_SNAPSHOT}
+_NAMES = {number: name for name, number in _KINDS.items()}
+
+
+class _Events:
+    """The callbacks of one solver, and what the last of them raised."""
+
+    def __init__(self):
+        self.callbacks = collections.defaultdict(list)
+        self.error = None
+        self.function = _api.event_fn(self._dispatch)
+
+    def _dispatch(self, _user, _solver, pointer):
+        # Also what lets Ctrl-C through: Python delivers it here, between two iterations.
+        try:
+            raw = pointer.contents
+            callbacks = self.callbacks.get(raw.kind)
+            if callbacks or raw.kind == _api.EVENT_DISPLAY:
+                event = Event(_NAMES.get(raw.kind, raw.kind), raw.iteration, raw.loss, raw.rate,
+                              raw.test_net, raw.path.decode() if raw.path else None)
+                if raw.kind == _api.EVENT_DISPLAY:
+                    _logger.info('iteration %d: loss %.6g, learning rate %.6g',
+                                 event.iteration, event.loss, event.rate)
+                for callback in list(callbacks or ()):
+                    callback(event)
+            return _api.OK
+        except BaseException as error:  # crosses C: kept here, raised again by check()
+            self.error = error
+            return _api.E_HOST
+
+    def check(self, status, path=None):
+        """Raises what a callback raised, else what the status means."""
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        check(lib(), status, path)
+
+
+def _all_reduce(function, events):
+    """function(array) -> in place, as the C API wants it."""
+    def reduce(_user, data, count):
+        try:
+            function(np.ctypeslib.as_array(data, shape=(count,)))
+            return _api.OK
+        except BaseException as error:
+            events.error = error
+            return _api.E_HOST
+    return _api.all_reduce_fn(reduce)
+
+
+def _with_type(text, kind):
+    """A solver prototxt's text with another type in it."""
+    text = re.sub(r'(?m)^\s*(type\s*:\s*("[^"]*"|\'[^\']*\')|solver_type\s*:\s*\w+)', '', text)
+    return text + '\ntype: "%s"\n' % kind
+
+
+class Solver:
+    """A solver made from a solver prototxt.
+
+    solver_file   its path; or None, and its text as `text=`.
+    net_text      text of the net, in place of the net fields of the solver.
+    context       a deepnet.Context; default: the enclosing `with Context()`, else the process's.
+    seed          in place of the prototxt's random_seed.
+    max_iter      in place of the prototxt's.
+    manual_tests, manual_snapshots  True: none by themselves; call test() and snapshot().
+    all_reduce    function(array): sums the gradients over processes, in place, before an update.
+
+    Statuses as for Net. SGDSolver and its kin take the same arguments, and their own update rule
+    whatever the file says. A solver is for one thread at a time, cancel() apart.
+    """
+
+    _type = None
+
+    def __init__(self, solver_file=None, *, text=None, net_text=None, context=None, seed=None,
+                 max_iter=0, manual_tests=False, manual_snapshots=False, all_reduce=None):
+        if (solver_file is None) == (text is None):
+            raise TypeError('%s takes solver_file or text' % type(self).__name__)
+        context = context or current_context()
+        self._events = _Events()
+        options = _api.dn_solver_options(
+            on_event=self._events.function, max_iter=max_iter, manual_tests=int(manual_tests),
+            manual_snapshots=int(manual_snapshots), seed_given=int(seed is not None),
+            seed=(seed or 0) & (2**64 - 1))
+        if all_reduce is not None:
+            options.all_reduce = _all_reduce(all_reduce, self._events)
+        self._file, self._source = solver_file, text
+        handle = self._create(context, solver_file, text, net_text, options)
+        if self._type and lib().solver_type(handle).decode() != self._type:
+            lib().solver_free(handle)
+            self._source = _with_type(self._prototxt(), self._type)
+            handle = self._create(context, None, self._source, net_text, options)
+        self._solver = handle
+        self._owner = Owner(handle, lib().solver_free, context._owner)
+        self._owner.keep((self._events, options))
+        self.net = Net._borrow(lib().solver_net(handle), self._owner)
+        self.test_nets = [Net._borrow(lib().solver_test_net(handle, i), self._owner)
+                          for i in range(lib().solver_num_test_nets(handle))]
+
+    @staticmethod
+    def _create(context, solver_file, text, net_text, options):
+        handle = ctypes.c_void_p()
+        if text is None:
+            done = lib().solver_create_from_prototxt(
+                ctypes.byref(handle), context._owner.handle, path_bytes(solver_file),
+                ctypes.byref(options))
+        else:
+            data = text.encode() if isinstance(text, str) else text
+            net = net_text.encode() if isinstance(net_text, str) else net_text
+            done = lib().solver_create_from_text(
+                ctypes.byref(handle), context._owner.handle, data, len(data), net,
+                len(net or b''), ctypes.byref(options))
+        check(lib(), done, solver_file)
+        return handle.value
+
+    def _prototxt(self):
+        if self._source is None:
+            with open(self._file, encoding='utf-8', errors='surrogateescape') as file:
+                self._source = file.read()
+        return self._source if isinstance(self._source, str) else self._source.decode()
+
+    # ---- where it stands ---------------------------------------------------------------------
+
+    @property
+    def iter(self):
+        """Iterations done."""
+        return lib().solver_iteration(self._solver)
+
+    @property
+    def max_iter(self):
+        """The iteration at which solve() stops."""
+        return lib().solver_max_iteration(self._solver)
+
+    @property
+    def type(self):
+        """The update rule: 'SGD', 'Nesterov', 'AdaGrad', 'RMSProp', 'AdaDelta' or 'Adam'."""
+        return lib().solver_type(self._solver).decode()
+
+    @property
+    def loss(self):
+        """The loss, averaged over the last `average_loss` iterations."""
+        return lib().solver_loss(self._solver)
+
+    @property
+    def learning_rate(self):
+        """The learning rate of the next iteration, by the policy or as set. Setting one holds
+        until another is set; None goes back to the policy."""
+        return lib().solver_learning_rate(self._solver)
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        check(lib(), lib().solver_set_learning_rate(self._solver, -1 if rate is None else rate))
+
+    @property
+    def test_interval(self):
+        """Iterations between two tests; 0: none."""
+        return lib().solver_test_interval(self._solver)
+
+    @property
+    def display(self):
+        """Iterations between two displays; 0: none."""
+        return lib().solver_display(self._solver)
+
+    @property
+    def param(self):
+        """The solver prototxt as a caffe_pb2.SolverParameter (a copy; read it, do not set)."""
+        from .proto import caffe_pb2, text_format
+        return text_format.Parse(self._prototxt(), caffe_pb2.SolverParameter())
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def step(self, iterations, progress=False):
+        """Runs that many iterations: forward and backward, update; tests, displays and snapshots
+        when the solver says. progress: True shows a bar (with tqdm, if it is installed).
+        Raises what failed, CancelledError, or what a callback raised; the state is then that
+        after the last whole iteration."""
+        with self._progress(iterations if progress else 0):
+            self._events.check(lib().solver_step(self._solver, iterations))
+
+    def solve(self, resume_file=None, progress=False):
+        """Trains to max_iter, from a .solverstate if one is given."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        with self._progress(max(0, self.max_iter - self.iter) if progress else 0):
+            self._events.check(lib().solver_solve(self._solver))
+
+    def _progress(self, total):
+        from ._progress import Progress
+        return Progress(self, total)
+
+    def apply_update(self):
+        """The update from the gradients as they stand, then iter + 1: for loops that run
+        net.forward and net.backward by themselves (net.clear_param_diffs is theirs too)."""
+        self._events.check(lib().solver_apply_update(self._solver))
+
+    def cancel(self):
+        """Asks a running step() to stop after this iteration, from any thread; if none runs, the
+        next one stops at once."""
+        lib().solver_cancel(self._solver)
+
+    def test(self, index=0):
+        """Runs test net `index` test_iter times.
+        Returns {output: mean}: a float, or an array for outputs of several elements."""
+        self._events.check(lib().solver_test(self._solver, index))
+        return self.test_outputs(index)
+
+    def test_outputs(self, index=0):
+        """The averages of the last test of net `index`, as test() returns them."""
+        values = collections.OrderedDict()
+        for i in range(lib().solver_num_test_outputs(self._solver, index)):
+            name = lib().solver_test_output_name(self._solver, index, i).decode()
+            values.setdefault(name, []).append(lib().solver_test_output(self._solver, index, i))
+        return {name: v[0] if len(v) == 1 else np.array(v, np.float32)
+                for name, v in values.items()}
+
+    def on(self, kind, callback):
+        """Calls callback(event) at each event of a kind: 'step_begin', 'gradients' (they are
+        ready, the update is next), 'step_end', 'test_begin', 'test_end', 'display', 'snapshot'.
+        What it raises ends the step.."""
+        self._events.callbacks[choose(_KINDS, kind, 'event')].append(callback)
+        return callback
+
+    def off(self, kind, callback):
+        """Takes a callback back."""
+        self._events.callbacks[_KINDS[kind]].remove(callback)
+
+    def add_callback(self, on_start, on_gradients_ready):
+        """pycaffe's: both are called without arguments in each iteration, one before it begins
+        and one when its gradients are ready."""
+        self.on('step_begin', lambda _event: on_start())
+        self.on('gradients', lambda _event: on_gradients_ready())
+
+    # ---- files -------------------------------------------------------------------------------
+
+    def snapshot(self, path=None):
+        """Writes PATH.caffemodel and PATH.solverstate; default: snapshot_prefix + '_iter_N'.
+        Both appear whole or not at all. Raises FileError."""
+        name = None if path is None else path_bytes(path)
+        self._events.check(lib().solver_snapshot(self._solver, name))
+
+    def restore(self, path):
+        """Takes up training from a .solverstate and the weights it names. On failure the solver
+        is unchanged. Raises FileMissingError, ParseError, DataError."""
+        self._events.check(lib().solver_restore(self._solver, path_bytes(path)), path)
+
+    def share_weights(self, net):
+        """Lets `net` use the train net's weights, without a copy."""
+        net.share_with(self.net)
+
+    def __repr__(self):
+        return '<deepnet.%s: iteration %d of %d>' % (type(self).__name__, self.iter,
+                                                     self.max_iter)
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum."""
+    _type = 'SGD'
+
+
+class NesterovSolver(Solver):
+    """Nesterov's accelerated gradient."""
+    _type = 'Nesterov'
+
+
+class AdaGradSolver(Solver):
+    """Steps divided by the root of the summed squares of gradients."""
+    _type = 'AdaGrad'
+
+
+class RMSPropSolver(Solver):
+    """Steps divided by the root of a decaying average of squared gradients."""
+    _type = 'RMSProp'
+
+
+class AdaDeltaSolver(Solver):
+    """Steps scaled by the ratio of decaying averages of squared updates and gradients."""
+    _type = 'AdaDelta'
+
+
+class AdamSolver(Solver):
+    """Adaptive moments, with bias correction."""
+    _type = 'Adam'
+
+
+_CLASSES = {cls._type: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver,
+                                       AdaDeltaSolver, AdamSolver)}
+
+
+def get_solver(solver_file=None, **options):
+    """The solver that a prototxt describes, of the class that its type names. Arguments as
+    for Solver."""
+    solver = Solver(solver_file, **options)
+    solver.__class__ = _CLASSES.get(solver.type, Solver)
+    return solver

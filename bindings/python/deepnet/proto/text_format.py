@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""prototxt: Merge and Parse read it into a message, MessageToString writes it. Errors carry line
+and column. (Nets are run by the library's own reader; this one serves scripts.)"""
+import difflib
+import re
+
+import numpy as np
+
+from .._errors import ParseError
+from ._message import enum_class
+
+_TOKEN = re.compile(r'''
+    (?P<space>\s+|\#[^\n]*|//[^\n]*)
+  | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+  | (?P<number>[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?|inf\b|nan\b))
+  | (?P<name>-?[A-Za-z_]\w*)
+  | (?P<sign>[:{}<>\[\],;])
+''', re.X)
+_ESCAPE = re.compile(rb'\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))', re.S)
+_ESCAPES = {b'n': b'\n', b't': b'\t', b'r': b'\r', b'a': b'\a', b'b': b'\b', b'f': b'\f',
+            b'v': b'\v'}
+_TRUTH = {'true': True, 't': True, '1': True, 'True': True,
+          'false': False, 'f': False, '0': False, 'False': False}
+
+
+def _unescape(quoted):
+    def one(match):
+        hexadecimal, octal, other = match.groups()
+        if hexadecimal:
+            return bytes([int(hexadecimal, 16)])
+        return bytes([int(octal, 8) & 255]) if octal else _ESCAPES.get(other, other)
+    return _ESCAPE.sub(one, quoted[1:-1].encode('utf-8', 'surrogateescape'))
+
+
+class _Reader:
+    def __init__(self, text):
+        self.text, self.tokens, at = text, [], 0
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if not match:
+                self.fail('unexpected %r' % text[at], at)
+            if match.lastgroup != 'space':
+                self.tokens.append((match.lastgroup, match.group(), at))
+            at = match.end()
+        self.tokens.append(('end', '', len(text)))
+        self.at = 0
+
+    def fail(self, reason, at):
+        line = self.text.count('\n', 0, at) + 1
+        column = at - (self.text.rfind('\n', 0, at) + 1) + 1
+        raise ParseError('%d:%d: %s' % (line, column, reason))
+
+    def peek(self):
+        return self.tokens[self.at][1]
+
+    def take(self):
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def accept(self, sign):
+        if self.tokens[self.at][:2] == ('sign', sign):
+            self.at += 1
+            return True
+        return False
+
+    def message(self, message, end=None):
+        """Fields until the sign `end`, or the end of the text."""
+        while not (end and self.accept(end)):
+            kind, name, at = self.take()
+            if kind == 'end' and end is None:
+                return
+            if kind == 'end':
+                self.fail("'%s' is missing" % end, at)
+            if kind != 'name' or name not in message._fields:
+                near = difflib.get_close_matches(name, message._fields, 1)
+                self.fail("unknown field '%s' in %s%s" % (
+                    name, message._name, "; did you mean '%s'?" % near[0] if near else ''), at)
+            self.field(message, message._fields[name])
+            if not self.accept(','):
+                self.accept(';')
+
+    def field(self, message, field):
+        colon = self.accept(':')
+        if field.kind != 'message' and not colon:
+            self.fail("':' is missing after '%s'" % field.name, self.tokens[self.at][2])
+        if not self.accept('['):
+            return self.value(message, field)
+        while not self.accept(']'):
+            self.value(message, field)
+            self.accept(',')
+
+    def value(self, message, field):
+        if field.kind == 'message':
+            at = self.tokens[self.at][2]
+            end = '}' if self.accept('{') else '>' if self.accept('<') else \
+                self.fail("'{' is missing after '%s'" % field.name, at)
+            target = getattr(message, field.name)
+            target = target.add() if field.label == 'repeated' else target
+            target.SetInParent()
+            return self.message(target, end)
+        value = self.scalar(field)
+        if field.label == 'repeated':
+            getattr(message, field.name).append(value)
+        else:
+            setattr(message, field.name, value)
+
+    def scalar(self, field):
+        kind, word, at = self.take()
+        if field.type in ('string', 'bytes') and kind == 'string':
+            raw = _unescape(word)
+            while self.tokens[self.at][0] == 'string':
+                raw += _unescape(self.take()[1])
+            return raw if field.type == 'bytes' else raw.decode('utf-8', 'surrogateescape')
+        try:
+            if field.kind == 'enum' and kind in ('name', 'number'):
+                return (enum_class(field.type).Value(word) if kind == 'name' else int(word, 0))
+            if field.type == 'bool' and word in _TRUTH:
+                return _TRUTH[word]
+            if field.type in ('float', 'double') and kind in ('number', 'name'):
+                return float(word.rstrip('fF') if word[-3:] != 'inf' else word)
+            if kind == 'number':
+                octal = re.fullmatch(r'([-+]?)0([0-7]+)', word)
+                return int(octal[1] + octal[2], 8) if octal else int(word, 0)
+        except ValueError:
+            pass
+        self.fail("field '%s' takes a value of type %s, not %s" % (field.name, field.type, word),
+                  at)
+
+
+def Merge(text, message):
+    """Adds what a prototxt says to a message and returns it. ParseError with line and column."""
+    _Reader(text.decode() if isinstance(text, bytes) else text).message(message)
+    return message
+
+
+Parse = Merge
+
+
+def _quote(value):
+    raw = value.encode('utf-8', 'surrogateescape') if isinstance(value, str) else value
+    out = []
+    for byte in raw:
+        char = chr(byte)
+        if char in '"\\':
+            out.append('\\' + char)
+        elif char == '\n':
+            out.append('\\n')
+        else:
+            out.append(char if 32 <= byte < 127 else '\\%03o' % byte)
+    return '"%s"' % ''.join(out)
+
+
+def _format(field, value):
+    if field.kind == 'enum':
+        for name, number in enum_class(field.type).items():
+            if number == value:
+                return name
+        return str(value)
+    if field.type in ('string', 'bytes'):
+        return _quote(value)
+    if field.type == 'bool':
+        return 'true' if value else 'false'
+    if field.type == 'float':  # the shortest text that reads back as the same float
+        return str(np.float32(value))
+    return repr(value)
+
+
+def _lines(message, indent):
+    for field, value in message.ListFields():
+        for item in value if field.label == 'repeated' else (value,):
+            if field.kind == 'message':
+                yield '%s%s {' % (indent, field.name)
+                yield from _lines(item, indent + '  ')
+                yield indent + '}'
+            else:
+                yield '%s%s: %s' % (indent, field.name, _format(field, item))
+
+
+def MessageToString(message):
+    """A message as prototxt."""
+    return ''.join(line + '\n' for line in _lines(message, ''))
+
+
+def PrintMessage(message, out):
+    """Writes a message as prototxt to a file object."""
+    out.write(MessageToString(message))

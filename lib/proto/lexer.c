@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * lexer.c: see lexer.h. Bytes outside ASCII are allowed in comments and strings only. */
+#include "proto/lexer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_word_start(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+dn_status dni_lexer_fail(const dni_lexer *l, const char *format, ...)
+{
+    char line[768];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    return dni_fail(DN_E_PARSE, "%s:%d:%d: %s", l->file, l->token_line, l->token_column, line);
+}
+
+static void skip_space(dni_lexer *l)
+{
+    while (l->at < l->end) {
+        char c = *l->at;
+        if (c == '#' || (c == '/' && l->at + 1 < l->end && l->at[1] == '/')) {
+            while (l->at < l->end && *l->at != '\n')
+                l->at++;
+        } else if (c == '\n') {
+            l->line++;
+            l->line_start = ++l->at;
+        } else if (c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f') {
+            l->at++;
+        } else {
+            return;
+        }
+    }
+}
+
+static dn_status lex_string(dni_lexer *l)
+{
+    char quote = *l->at++;
+    while (l->at < l->end && *l->at != quote && *l->at != '\n')
+        l->at += *l->at == '\\' && l->at + 1 < l->end ? 2 : 1;
+    if (l->at >= l->end || *l->at != quote)
+        return dni_lexer_fail(l, "string without end");
+    l->at++;
+    return DN_OK;
+}
+
+/* Digits, letters, dots, and a sign after an exponent: what is a number is decided later. */
+static void lex_number(dni_lexer *l)
+{
+    bool hex = l->at + 1 < l->end && l->at[0] == '0' && (l->at[1] == 'x' || l->at[1] == 'X');
+    while (l->at < l->end) {
+        char c = *l->at;
+        bool exponent = !hex && (c == 'e' || c == 'E') && l->at + 1 < l->end &&
+                        (l->at[1] == '-' || l->at[1] == '+');
+        if (!is_digit(c) && !is_word_start(c) && c != '.')
+            return;
+        l->at += exponent ? 2 : 1;
+    }
+}
+
+dn_status dni_lexer_next(dni_lexer *l)
+{
+    dn_status st = DN_OK;
+    skip_space(l);
+    l->token = l->at;
+    l->token_line = l->line;
+    l->token_column = (int32_t)(l->at - l->line_start) + 1;
+    l->length = 0;
+    if (l->at >= l->end) {
+        l->kind = DNI_TOKEN_END;
+        return DN_OK;
+    }
+    char c = *l->at;
+    if (is_word_start(c)) {
+        l->kind = DNI_TOKEN_WORD;
+        while (l->at < l->end && (is_word_start(*l->at) || is_digit(*l->at)))
+            l->at++;
+    } else if (is_digit(c) || c == '.') {
+        l->kind = DNI_TOKEN_NUMBER;
+        lex_number(l);
+    } else if (c == '"' || c == '\'') {
+        l->kind = DNI_TOKEN_STRING;
+        st = lex_string(l);
+    } else if (strchr("{}<>[]:,;-+", c) && c) {
+        l->kind = DNI_TOKEN_SYMBOL;
+        l->at++;
+    } else if ((unsigned char)c < 0x20 || (unsigned char)c >= 0x7f) {
+        return dni_lexer_fail(l, "unexpected byte 0x%02x", (unsigned char)c);
+    } else {
+        return dni_lexer_fail(l, "unexpected '%c'", c);
+    }
+    l->length = (size_t)(l->at - l->token);
+    return st;
+}
+
+dn_status dni_lexer_init(dni_lexer *l, const char *text, size_t size, const char *file)
+{
+    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) { /* a byte-order mark */
+        text += 3;
+        size -= 3;
+    }
+    *l = (dni_lexer){.file = file, .at = text, .end = text + size, .line_start = text, .line = 1};
+    return dni_lexer_next(l);
+}
+
+bool dni_lexer_is(const dni_lexer *l, char symbol)
+{
+    return l->kind == DNI_TOKEN_SYMBOL && *l->token == symbol;
+}

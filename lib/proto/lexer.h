@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * lexer.h: protobuf text as tokens, with line and column. */
+#ifndef DNI_LEXER_H
+#define DNI_LEXER_H
+
+#include "core/core.h"
+
+typedef enum dni_token_kind {
+    DNI_TOKEN_END,
+    DNI_TOKEN_WORD,   /* identifier: field, enum value, true, inf */
+    DNI_TOKEN_NUMBER, /* starts with a digit or '.'; the sign is a symbol of its own */
+    DNI_TOKEN_STRING, /* with its quotes */
+    DNI_TOKEN_SYMBOL, /* one of { } < > [ ] : , ; - */
+} dni_token_kind;
+
+typedef struct dni_lexer {
+    const char *file;
+    const char *at, *end, *line_start;
+    int32_t line;
+    dni_token_kind kind; /* of the present token */
+    const char *token;
+    size_t length;
+    int32_t token_line, token_column;
+} dni_lexer;
+
+dn_status dni_lexer_init(dni_lexer *lexer, const char *text, size_t size, const char *file);
+dn_status dni_lexer_next(dni_lexer *lexer);
+bool dni_lexer_is(const dni_lexer *lexer, char symbol);
+/* Fails with "file:line:col: " of the present token in front. */
+dn_status dni_lexer_fail(const dni_lexer *lexer, const char *format, ...) DNI_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * proto.h: the language: text <-> messages by descriptor, binary files, and what old spellings
+ * mean today. Messages are protobuf-c's; all their memory comes from the caller's heap. */
+#ifndef DNI_PROTO_H
+#define DNI_PROTO_H
+
+#include "cnn.pb-c.h"
+#include "core/core.h"
+
+/* protobuf-c's allocator over a heap, which must outlive the messages. */
+ProtobufCAllocator dni_proto_allocator(const dni_heap *heap);
+void dni_message_free(const dni_heap *heap, void *message); /* NULL is fine */
+/* A deep copy. */
+dn_status dni_message_copy(ProtobufCMessage **out, const dni_heap *heap,
+                           const ProtobufCMessage *message);
+
+/* ---- locations.c: where in a file a message began ------------------------------------------ */
+
+typedef struct dni_locations dni_locations;
+dn_status dni_locations_create(dni_locations **out, const dni_heap *heap, const char *file);
+void dni_locations_free(dni_locations *locations, const dni_heap *heap);
+dn_status dni_locations_add(dni_locations *locations, const dni_heap *heap, const void *message,
+                            int32_t line, int32_t column);
+/* `to` stands where `from` stood (upgrades replace messages). */
+dn_status dni_locations_move(dni_locations *locations, const dni_heap *heap, const void *from,
+                             const void *to);
+/* false: unknown. */
+bool dni_locations_find(const dni_locations *locations, const void *message, int32_t *line,
+                        int32_t *column);
+const char *dni_locations_file(const dni_locations *locations);
+/* Puts "file:line:col: " in front of the message of a failure, as far as known. */
+dn_status dni_in_location(dn_status status, const dni_locations *locations, const void *message);
+
+/* ---- text.c, print.c ------------------------------------------------------------------------- */
+
+/* Reads protobuf text: comments with # and //, optional ':' before a message, { } or < >, ',' or
+ * ';' between fields, lists, adjacent strings, numbers in any of C's bases, enums by name or
+ * number. file_name is for messages; locations may be NULL.
+ * Errors: "file:line:col: layer 'x': unknown field 'y' in Z; did you mean 'w'?" */
+dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
+                         const ProtobufCMessageDescriptor *type, const char *text, size_t size,
+                         const char *file_name, dni_locations *locations);
+dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message);
+
+/* ---- binary.c -------------------------------------------------------------------------------- */
+
+dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
+                           const ProtobufCMessageDescriptor *type, const void *bytes, size_t size,
+                           const char *file_name);
+dn_status dni_binary_print(uint8_t **out, size_t *size, const dni_heap *heap,
+                           const ProtobufCMessage *message);
+/* Walks the top level of a message: true when every field is whole (binary, not text). */
+bool dni_looks_binary(const void *bytes, size_t size);
+
+/* ---- weights.c: weights straight from the wire ------------------------------------------- */
+
+/* One array. Values are copied out by dni_weights_values, whatever their form in the file. */
+typedef struct dni_weights_blob {
+    dni_shape shape;   /* of legacy blobs: num, channels, height, width */
+    bool legacy;
+    int64_t count;     /* values in the file */
+    const uint8_t *at; /* the blob's bytes */
+    size_t size;
+} dni_weights_blob;
+
+typedef struct dni_weights_layer {
+    char *name;
+    size_t num_blobs;
+    dni_weights_blob *blobs;
+} dni_weights_layer;
+
+typedef struct dni_weights {
+    dni_weights_layer *layers;
+    size_t num_layers, cap_layers;
+} dni_weights;
+
+/* Finds layers with blobs in a NetParameter of any generation; skips everything else, so forks'
+ * layer parameters cannot disturb it. bytes must outlive *out. A cut file is DN_E_PARSE. */
+dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes, size_t size,
+                           const char *file_name);
+void dni_weights_free(dni_weights *weights, const dni_heap *heap);
+/* count values as floats or doubles (dtype). DN_E_DATA if the file has another count. */
+dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
+                             int64_t count);
+/* The same walk over a single BlobProto (a mean file). */
+dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t size,
+                                const char *file_name);
+
+/* ---- upgrade*.c -------------------------------------------------------------------------- */
+
+/* Turns a net of any generation into today's, in place. locations may be NULL. */
+dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap, dni_locations *locations);
+dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap);
+/* Did it need that? */
+bool dni_net_is_old(const Cnn__NetParameter *net);
+
+/* ---- read.c: files --------------------------------------------------------------------------- */
+
+typedef struct dni_net_file {
+    Cnn__NetParameter *net; /* upgraded */
+    dni_locations *locations;
+    char *folder; /* of the file; NULL for text from memory */
+} dni_net_file;
+
+typedef struct dni_solver_file {
+    Cnn__SolverParameter *solver; /* upgraded, its nets inside too */
+    dni_locations *locations;
+    char *folder;
+} dni_solver_file;
+
+/* Text or binary, told apart by looking. */
+dn_status dni_net_read(dni_net_file **out, const dni_heap *heap, const char *path);
+dn_status dni_net_read_text(dni_net_file **out, const dni_heap *heap, const char *text,
+                            size_t size, const char *name);
+/* Takes over a message that came from elsewhere (net_param of a solver); upgrades it. */
+dn_status dni_net_file_wrap(dni_net_file **out, const dni_heap *heap, Cnn__NetParameter *net,
+                            const char *folder, const char *name);
+void dni_net_file_free(dni_net_file *file, const dni_heap *heap);
+dn_status dni_solver_read(dni_solver_file **out, const dni_heap *heap, const char *path);
+dn_status dni_solver_read_text(dni_solver_file **out, const dni_heap *heap, const char *text,
+                               size_t size, const char *name);
+void dni_solver_file_free(dni_solver_file *file, const dni_heap *heap);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv.h: the geometry of a 2-D convolution and its prepared image: padded, and with a stride
+ * split into phases, so that every kernel tap reads runs of consecutive floats. */
+#ifndef CPU_CONV_H
+#define CPU_CONV_H
+
+#include "mul.h"
+
+typedef struct cpu_geo {
+    int64_t N, C, K, group, Cg, Kg; /* channels, and per group */
+    int64_t H, W, P, Q, R, S;       /* image, output, kernel */
+    int64_t sh, sw, ph, pw, dh, dw; /* stride, pad, dilation */
+    int64_t hp, wp, plane;          /* prepared: sh * sw phases of hp x wp */
+    bool ready;                     /* 1x1 as it lies: prepared is the image itself */
+} cpu_geo;
+
+/* From CONV's operands (BWD: the same three in their roles). False with info->reason set. */
+bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
+                  const dn_shape *y, dn_op_info *info);
+/* Sets hp, wp, plane and ready from the rest. */
+void cpu_geo_plan(cpu_geo *geo);
+/* Offset of tap (r, s) in a prepared plane. */
+int64_t cpu_geo_tap(const cpu_geo *geo, int64_t r, int64_t s);
+/* One plane to its prepared form, and a prepared gradient back, cut and merged:
+ * dx (+)= prepared + bias, then ReLU. */
+void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x);
+void cpu_geo_restore(const cpu_geo *geo, float *dx, const float *in, float bias,
+                     const cpu_end *end);
+/* Runs of `images` * P * Q columns: at pixel + image * src_image in B (rows of B wp wide with
+ * `windowed`, else the output's Q) and, with the widths exchanged, in C. NULL on failure. */
+bool cpu_geo_runs(const cpu_geo *geo, dn_op *op, cpu_mul *mul, int64_t images,
+                  int64_t src_image, int64_t src_width, int64_t dst_image, int64_t dst_width);
+
+#endif

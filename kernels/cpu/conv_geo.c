@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv_geo.c: geometry of convolutions, and the tables through which a multiplication reads an
+ * image as if it were the matrix that im2col would write. */
+#include "conv.h"
+
+#include <string.h>
+
+bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
+                  const dn_shape *y, dn_op_info *info)
+{
+    int32_t n = args->spatial;
+    if (n < 1 || n > 2 || x->axes != n + 2 || w->axes != n + 2 || y->axes != n + 2) {
+        cpu_decline(info, "convolution is not 1-D or 2-D");
+        return false;
+    }
+    bool flat = n == 1;
+    *geo = (cpu_geo){
+        .N = x->dim[0], .C = x->dim[1], .K = y->dim[1], .group = args->group,
+        .H = flat ? 1 : x->dim[2], .W = x->dim[n + 1],
+        .P = flat ? 1 : y->dim[2], .Q = y->dim[n + 1],
+        .R = flat ? 1 : args->kernel[0], .S = args->kernel[n - 1],
+        .sh = flat ? 1 : args->stride[0], .sw = args->stride[n - 1],
+        .ph = flat ? 0 : args->pad[0], .pw = args->pad[n - 1],
+        .dh = flat ? 1 : args->dilation[0], .dw = args->dilation[n - 1]};
+    if (geo->group < 1 || geo->C % geo->group || geo->K % geo->group || geo->N < 1 ||
+        geo->C < 1 || geo->K < 1 || geo->P < 1 || geo->Q < 1) {
+        cpu_decline(info, "empty or uneven convolution");
+        return false;
+    }
+    geo->Cg = geo->C / geo->group;
+    geo->Kg = geo->K / geo->group;
+    cpu_geo_plan(geo);
+    return true;
+}
+
+void cpu_geo_plan(cpu_geo *geo)
+{
+    geo->ready = geo->R == 1 && geo->S == 1 && geo->sh == 1 && geo->sw == 1 && geo->ph == 0 &&
+                 geo->pw == 0 && geo->P == geo->H && geo->Q == geo->W;
+    geo->hp = geo->P + (geo->R - 1) * geo->dh / geo->sh;
+    geo->wp = geo->Q + (geo->S - 1) * geo->dw / geo->sw;
+    geo->plane = geo->sh * geo->sw * geo->hp * geo->wp;
+}
+
+int64_t cpu_geo_tap(const cpu_geo *geo, int64_t r, int64_t s)
+{
+    int64_t h = r * geo->dh, w = s * geo->dw;
+    int64_t phase = h % geo->sh * geo->sw + w % geo->sw;
+    return (phase * geo->hp + h / geo->sh) * geo->wp + w / geo->sw;
+}
+
+/* Columns j of a phase's row that come from inside the image: j * step + at in [0, size). */
+static void inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,
+                   int64_t *to)
+{
+    *from = at >= 0 ? 0 : (-at + step - 1) / step;
+    *to = at >= size ? 0 : (size - at + step - 1) / step;
+    *from = cpu_min(*from, count);
+    *to = cpu_max(*from, cpu_min(*to, count));
+}
+
+static void prepare_row(const cpu_geo *geo, float *out, const float *x, int64_t at)
+{
+    int64_t from, to;
+    inside(at, geo->sw, geo->W, geo->wp, &from, &to);
+    for (int64_t j = 0; j < from; j++) out[j] = 0;
+    if (geo->sw == 1) memcpy(out + from, x + from + at, (size_t)(to - from) * sizeof(float));
+    else if (geo->sw == 2)
+        for (int64_t j = from; j < to; j++) out[j] = x[j * 2 + at];
+    else
+        for (int64_t j = from; j < to; j++) out[j] = x[j * geo->sw + at];
+    for (int64_t j = to; j < geo->wp; j++) out[j] = 0;
+}
+
+void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x)
+{
+    for (int64_t a = 0; a < geo->sh; a++)
+        for (int64_t b = 0; b < geo->sw; b++)
+            for (int64_t i = 0; i < geo->hp; i++, out += geo->wp) {
+                int64_t h = i * geo->sh + a - geo->ph;
+                if (h < 0 || h >= geo->H) memset(out, 0, (size_t)geo->wp * sizeof(float));
+                else prepare_row(geo, out, x + h * geo->W, b - geo->pw);
+            }
+}
+
+static float finish(float value, float before, const cpu_end *end)
+{
+    if (end->add) value += before;
+    if (end->relu && !(value > 0)) value *= end->slope;
+    return value;
+}
+
+void cpu_geo_restore(const cpu_geo *geo, float *dx, const float *in, float bias,
+                     const cpu_end *end)
+{
+    for (int64_t h = 0; h < geo->H; h++, dx += geo->W) {
+        int64_t i = (h + geo->ph) / geo->sh, a = (h + geo->ph) % geo->sh;
+        for (int64_t b = 0; b < geo->sw; b++) {
+            const float *row = in + ((a * geo->sw + b) * geo->hp + i) * geo->wp;
+            int64_t at = b - geo->pw, from, to, count = cpu_ceil(geo->W + geo->pw, geo->sw);
+            inside(at, geo->sw, geo->W, count, &from, &to);
+            bool there = i < geo->hp;
+            if (there && geo->sw == 1 && !end->add && !end->relu && bias == 0 &&
+                to <= geo->wp) {
+                memcpy(dx + from + at, row + from, (size_t)(to - from) * sizeof(float));
+                continue;
+            }
+            for (int64_t j = from; j < to; j++) {
+                float *y = dx + j * geo->sw + at;
+                *y = finish((there && j < geo->wp ? row[j] : 0) + bias, *y, end);
+            }
+        }
+    }
+}
+
+/* One pass of the column walk: counts runs, or writes them where `runs` is given. */
+static int64_t walk(const cpu_geo *geo, int64_t nr, cpu_run *runs, int32_t *panel,
+                    int64_t images, int64_t src_image, int64_t src_width, int64_t dst_image,
+                    int64_t dst_width)
+{
+    int64_t count = 0, column = 0;
+    cpu_run last = {0, 0, 0, 0};
+    for (int64_t n = 0; n < images; n++)
+        for (int64_t p = 0; p < geo->P; p++)
+            for (int64_t q = 0; q < geo->Q;) {
+                int64_t lane = column % nr, len = cpu_min(geo->Q - q, nr - lane);
+                int64_t src = n * src_image + p * src_width + q;
+                int64_t dst = n * dst_image + p * dst_width + q;
+                bool joins = lane && last.src + last.len == src && last.dst + last.len == dst;
+                if (!joins) {
+                    if (!lane && panel) panel[column / nr] = (int32_t)count;
+                    last = (cpu_run){(int32_t)lane, 0, src, dst};
+                    count++;
+                }
+                last.len += (int32_t)len;
+                if (runs) runs[count - 1] = last;
+                column += len;
+                q += len;
+            }
+    if (panel) panel[cpu_ceil(column, nr)] = (int32_t)count;
+    return count;
+}
+
+bool cpu_geo_runs(const cpu_geo *geo, dn_op *op, cpu_mul *mul, int64_t images,
+                  int64_t src_image, int64_t src_width, int64_t dst_image, int64_t dst_width)
+{
+    int64_t nr = mul->ker->nr, columns = images * geo->P * geo->Q;
+    int64_t count = walk(geo, nr, NULL, NULL, images, src_image, src_width, dst_image,
+                         dst_width);
+    cpu_run *runs = cpu_op_table(op, (size_t)count, sizeof *runs);
+    int32_t *panel = cpu_op_table(op, (size_t)cpu_ceil(columns, nr) + 1, sizeof *panel);
+    if (!runs || !panel) return false;
+    walk(geo, nr, runs, panel, images, src_image, src_width, dst_image, dst_width);
+    mul->runs = runs;
+    mul->panel = panel;
+    return true;
+}

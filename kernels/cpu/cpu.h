@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * cpu.h: what the files of this backend share: the op and its helpers, and the table of SIMD
+ * kernels that each instruction set fills in. Every partition into tasks is made from shapes,
+ * so no result depends on the number of threads. */
+#ifndef CPU_CPU_H
+#define CPU_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deepnet/sys/backend.h"
+
+/* ---- kernels of one instruction set ------------------------------------------------------ */
+
+enum { CPU_PLAIN = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 };
+
+/* What happens to a finished tile of C: (+ bias) (+ C) (activation). */
+typedef struct cpu_end {
+    const float *bias_m, *bias_n; /* per row, per column; or NULL */
+    float alpha;                  /* dot kernels only: packed A carries it already */
+    float slope;                  /* of ReLU */
+    bool add, relu;
+} cpu_end;
+
+/* `len` columns of a panel, from `lane` on: where they are in B's row and in C's row. */
+typedef struct cpu_run {
+    int32_t lane, len;
+    int64_t src, dst;
+} cpu_run;
+
+typedef struct cpu_unary {
+    int32_t fn;
+    float a, b, c;
+} cpu_unary;
+
+typedef struct cpu_sgd {
+    float rate, decay, scale, momentum;
+    bool l1;
+} cpu_sgd;
+
+typedef struct cpu_kernels {
+    const char *name;
+    int32_t vl;
+    int32_t mr, nr;       /* largest tile of `tile` */
+    int32_t dot_m, dot_n; /* largest tile of `dot` */
+
+    /* gemm_kernels.c */
+    /* C (mr x nr or mr x vl) = A (k x mr, packed) B (k rows, ldb apart). */
+    void (*tile)(int32_t mr, int32_t vectors, int64_t k, const float *a, const float *b,
+                 int64_t ldb, float *c, int64_t ldc, const cpu_end *end);
+    /* rows of `tile` (nr apart) to C, run by run; row i of C begins at c_row[i] or i * ldc. */
+    void (*merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count, float *c,
+                  const int64_t *c_row, int64_t ldc, const cpu_end *end);
+    /* One panel of B, k rows of nr: row p begins at b + (row ? row[p] : p * ldb). `exact`:
+     * nothing beyond a run may be read, else up to vl - 1 floats are. */
+    void (*pack)(float *out, int64_t k, const float *b, const int64_t *row, int64_t ldb,
+                 const cpu_run *runs, int32_t count, bool exact);
+    /* The same from B stored (n, k): nr rows of B, `cols` of them there. */
+    void (*pack_trans)(float *out, int64_t k, const float *b, int64_t ldb, int64_t cols);
+    /* A (mr rows) to (k x mr), times alpha. */
+    void (*pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t row, int64_t col,
+                   float alpha);
+    /* C (m x n) = sum over `outer` pieces of `len`: A rows (lda apart) times B rows. */
+    void (*dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
+                int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
+                int64_t ldc, const cpu_end *end);
+    /* rows pieces of `cols` floats, src_ld apart, made contiguous; writes and reads up to
+     * vl - 1 floats too many. */
+    void (*gather_rows)(float *out, const float *src, int64_t rows, int64_t cols,
+                        int64_t src_ld);
+
+    /* conv_kernels.c: depthwise, on planes made ready by prepare */
+    void (*dw_row)(float *y, const float *x, const float *w, const int64_t *tap, int64_t taps,
+                   int64_t n, float bias, const cpu_end *end);
+    void (*dw_dot)(float *dw, const float *x, const float *dy, const int64_t *tap, int64_t taps,
+                   int64_t rows, int64_t cols, int64_t x_ld, int64_t dy_ld);
+
+    /* unary_kernels.c */
+    void (*unary)(const cpu_unary *u, float *y, const float *x, int64_t n);
+    /* z: x, or y for functions whose gradient is known from it. */
+    void (*unary_bwd)(const cpu_unary *u, float *dx, const float *dy, const float *z, bool is_y,
+                      bool add, int64_t n);
+    /* Softmax of rows, and over the middle axis of (dim, inner). */
+    void (*softmax)(float *y, const float *x, int64_t dim, int64_t inner);
+    void (*softmax_bwd)(float *dx, const float *y, const float *dy, int64_t dim, int64_t inner,
+                        bool add);
+
+    /* vector_kernels.c */
+    void (*axpby)(float *y, const float *x, float a, bool add, int64_t n); /* y (+)= a x */
+    void (*eltwise)(int32_t op, float *y, const float *x0, const float *x1, float c0, float c1,
+                    bool add, int64_t n);
+    void (*bcast)(int32_t op, float *y, const float *x, float s, float t, bool add, int64_t n);
+    void (*bcast_row)(int32_t op, float *y, const float *x, const float *s, const float *t,
+                      bool add, int64_t n);
+    float (*reduce)(int32_t op, const float *x, const float *x2, int64_t n);
+    void (*sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n);
+    void (*scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
+                       int64_t n);
+    /* batch norm over one channel's piece of n */
+    void (*moments)(const float *x, float shift, int64_t n, float sum[2]);
+    void (*affine)(float *y, const float *x, float scale, float shift, int64_t n);
+    void (*bn_bwd)(float *dx, const float *dy, const float *y, float a, float b, float c,
+                   bool add, int64_t n); /* dx (+)= a dy + b y + c */
+    /* LRN across channels, on a strip of n positions of every channel, `inner` apart. */
+    void (*lrn)(float *y, float *scale, const float *x, int64_t C, int64_t inner, int64_t n,
+                int32_t size, float alpha, float beta, float k);
+    void (*lrn_bwd)(float *dx, const float *x, const float *y, const float *scale,
+                    const float *dy, int64_t C, int64_t inner, int64_t n, int32_t size,
+                    float alpha, float beta, bool add);
+
+    /* pool_kernels.c: one output row from `rows` input rows (w apart), columns whose windows
+     * are whole; first: the index of the first element in its plane. */
+    void (*pool_max)(float *y, int32_t *mask, const float *x, int64_t w, int64_t rows,
+                     int64_t cols, int64_t stride, int64_t n, int64_t first);
+    void (*pool_sum)(float *y, const float *x, int64_t w, int64_t rows, int64_t cols,
+                     int64_t stride, int64_t n, float scale);
+} cpu_kernels;
+
+extern const cpu_kernels cpu_kernels_plain;
+#ifdef CPU_HAVE_AVX2
+extern const cpu_kernels cpu_kernels_avx2;
+#endif
+#ifdef CPU_HAVE_AVX512
+extern const cpu_kernels cpu_kernels_avx512;
+#endif
+
+/* ---- backend and op ------------------------------------------------------------------------ */
+
+struct dn_backend {
+    dn_backend_host host;
+    const cpu_kernels *kernels;
+    int32_t isa;
+};
+
+/* Each family's op begins with this. Tables in `owned` go with the op. */
+struct dn_op {
+    dn_backend *backend;
+    dn_status (*run)(dn_op *op, const dn_op_io *io);
+    void *owned[8];
+    int32_t owned_count;
+};
+
+typedef dn_status cpu_create_fn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                dn_op_info *info);
+
+/* A zeroed op of `size` bytes; NULL with the message set. `name` is the implementation's. */
+void *cpu_op_new(dn_backend *backend, size_t size, dn_status (*run)(dn_op *, const dn_op_io *),
+                 dn_op_info *info, const char *name);
+/* A table that lives as long as the op; NULL with the message set. */
+void *cpu_op_table(dn_op *op, size_t count, size_t size);
+void cpu_op_free(dn_op *op);
+dn_status cpu_decline(dn_op_info *info, const char *reason);
+/* body over tasks through the host; one task runs here and now. */
+void cpu_for(const dn_backend *backend, int64_t tasks,
+             void (*body)(void *arg, int64_t task, int32_t worker), void *arg);
+
+/* True if every operand that is there is F32 in plain layout (I32 masks aside). */
+bool cpu_all_f32(const dn_op_desc *desc);
+bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
+int64_t cpu_count(const dn_shape *shape);
+static inline int64_t cpu_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t cpu_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t cpu_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline size_t cpu_round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+/* [*from, *to) of piece i of `pieces` of n, as even as whole units allow. */
+static inline void cpu_split(int64_t n, int64_t pieces, int64_t i, int64_t *from, int64_t *to)
+{
+    *from = n / pieces * i + cpu_min(i, n % pieces);
+    *to = *from + n / pieces + (i < n % pieces);
+}
+/* Tasks for n elements of cheap work: 1 below what a second worker is worth. */
+int64_t cpu_tasks_for(int64_t n);
+
+/* ---- rows of the table ----------------------------------------------------------------------- */
+
+cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
+cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
+    cpu_conv_bwd_weights_create;
+cpu_create_fn cpu_depthwise_create;
+cpu_create_fn cpu_pool_create, cpu_pool_bwd_create;
+cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,
+    cpu_softmax_bwd_create;
+cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,
+    cpu_reduce_create, cpu_update_create, cpu_dropout_create, cpu_dropout_bwd_create;
+cpu_create_fn cpu_batch_norm_create, cpu_batch_norm_bwd_create, cpu_lrn_create,
+    cpu_lrn_bwd_create;
+const char *cpu_cblas_name(void);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * gemm.c: matrix products in two forms. Rows by rows (A, B^T: inner products forward) with few
+ * rows go to `dot`, which packs nothing; everything else is packed and goes to `tile`. Tasks
+ * are rectangles of C. */
+#include "mul.h"
+
+typedef struct gemm_op {
+    dn_op base;
+    dn_args_gemm g;
+    cpu_mul mul;
+    int64_t tasks_m, tasks_n;
+    int64_t a_floats, work_floats; /* of the scratch: packed A of each matrix, per worker */
+} gemm_op;
+
+typedef struct gemm_call {
+    const gemm_op *op;
+    const float *a, *b, *bias;
+    float *c, *scratch;
+} gemm_call;
+
+static cpu_end end_of(const dn_args_gemm *g, const float *bias, int64_t matrix)
+{
+    const float *at = bias ? bias + matrix * g->stride_bias : NULL;
+    return (cpu_end){.bias_m = g->bias_mode == 2 ? at : NULL,
+                     .bias_n = g->bias_mode == 1 ? at : NULL,
+                     .alpha = (float)g->alpha,
+                     .slope = (float)g->activation_a,
+                     .add = g->base.accumulate & 1,
+                     .relu = g->activation == DN_FN_RELU};
+}
+
+/* About a million multiply-adds a task: a second worker pays from there on. */
+static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m,
+                      int64_t *tasks_n)
+{
+    int64_t tasks = cpu_max(1, cpu_min(64, work >> 20));
+    *tasks_n = cpu_min(cols, tasks);
+    *tasks_m = cpu_max(1, cpu_min(rows, tasks / *tasks_n));
+}
+
+/* ---- packed ------------------------------------------------------------------------------ */
+
+static void pack_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    const dn_args_gemm *g = &op->g;
+    int64_t matrix = task / op->mul.row_panels, i = task % op->mul.row_panels;
+    const float *a = call->a + matrix * g->stride_a;
+    (void)worker;
+    cpu_mul_pack_a(&op->mul, i, call->scratch + matrix * op->a_floats, a,
+                   g->trans_a ? 1 : g->lda, g->trans_a ? g->lda : 1, (float)g->alpha);
+}
+
+static void packed_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    const dn_args_gemm *g = &op->g;
+    int64_t per = op->tasks_m * op->tasks_n, matrix = task / per, rows[2], cols[2];
+    cpu_split(op->mul.row_panels, op->tasks_m, task % per / op->tasks_n, &rows[0], &rows[1]);
+    cpu_split(op->mul.col_panels, op->tasks_n, task % op->tasks_n, &cols[0], &cols[1]);
+    cpu_end end = end_of(g, call->bias, matrix);
+    cpu_mul_run(&op->mul, call->scratch + matrix * op->a_floats,
+                call->b + matrix * g->stride_b, call->c + matrix * g->stride_c, &end, rows,
+                cols, call->scratch + g->batch * op->a_floats + worker * op->work_floats);
+}
+
+static dn_status run_packed(dn_op *base, const dn_op_io *io)
+{
+    gemm_op *op = (gemm_op *)base;
+    const dn_args_gemm *g = &op->g;
+    gemm_call call = {op, (const float *)io->in[0] + g->offset_a,
+                      (const float *)io->in[1] + g->offset_b, io->in[2],
+                      (float *)io->out[0] + g->offset_c, io->scratch};
+    int64_t packs = g->batch * op->mul.row_panels;
+    if (g->m * g->k * g->batch < 65536)
+        for (int64_t i = 0; i < packs; i++) pack_task(&call, i, 0);
+    else cpu_for(base->backend, packs, pack_task, &call);
+    cpu_for(base->backend, g->batch * op->tasks_m * op->tasks_n, packed_task, &call);
+    return DN_OK;
+}
+
+static void plan_packed(gemm_op *op, dn_op_info *info)
+{
+    const dn_args_gemm *g = &op->g;
+    op->mul = (cpu_mul){.ker = op->base.backend->kernels, .m = g->m, .n = g->n, .k = g->k,
+                        .ldb = g->ldb, .b_trans = g->trans_b, .exact = true, .ldc = g->ldc};
+    cpu_mul_plan(&op->mul);
+    share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
+              &op->tasks_n);
+    op->a_floats = (int64_t)cpu_round64((size_t)cpu_mul_a_size(&op->mul) * 4) / 4;
+    op->work_floats = (int64_t)cpu_round64((size_t)cpu_mul_work_size(&op->mul) * 4) / 4;
+    info->scratch = (size_t)(g->batch * op->a_floats +
+                             op->base.backend->host.num_threads * op->work_floats) * 4;
+    op->base.run = run_packed;
+}
+
+/* ---- rows by rows ------------------------------------------------------------------------- */
+
+enum { DOT_K = 2048 }; /* k piece: rows of one tile stay in the first cache */
+
+static void dot_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    const dn_args_gemm *g = &op->g;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t matrix = task / op->tasks_n, from, to;
+    int64_t groups = cpu_ceil(g->n, ker->dot_n), tall = cpu_ceil(g->m, ker->dot_m);
+    const float *a = call->a + matrix * g->stride_a, *b = call->b + matrix * g->stride_b;
+    float *c = call->c + matrix * g->stride_c;
+    cpu_end whole = end_of(g, call->bias, matrix);
+    (void)worker;
+    cpu_split(groups, op->tasks_n, task % op->tasks_n, &from, &to);
+    for (int64_t k0 = 0; k0 < g->k || k0 == 0; k0 += DOT_K) {
+        int64_t len = cpu_min(DOT_K, g->k - k0);
+        bool first = k0 == 0, last = k0 + len == g->k;
+        for (int64_t t = from * tall; t < to * tall; t++) {
+            int64_t n0, n1, m0, m1;
+            cpu_split(g->n, groups, t / tall, &n0, &n1);
+            cpu_split(g->m, tall, t % tall, &m0, &m1);
+            cpu_end end = whole;
+            end.bias_m = first && whole.bias_m ? whole.bias_m + m0 : NULL;
+            end.bias_n = first && whole.bias_n ? whole.bias_n + n0 : NULL;
+            end.add = whole.add || !first;
+            end.relu = whole.relu && last;
+            ker->dot((int32_t)(m1 - m0), (int32_t)(n1 - n0), 1, len, a + m0 * g->lda + k0,
+                     g->lda, 0, b + n0 * g->ldb + k0, g->ldb, 0, c + m0 * g->ldc + n0, g->ldc,
+                     &end);
+        }
+    }
+}
+
+static dn_status run_dot(dn_op *base, const dn_op_io *io)
+{
+    gemm_op *op = (gemm_op *)base;
+    const dn_args_gemm *g = &op->g;
+    gemm_call call = {op, (const float *)io->in[0] + g->offset_a,
+                      (const float *)io->in[1] + g->offset_b, io->in[2],
+                      (float *)io->out[0] + g->offset_c, io->scratch};
+    cpu_for(base->backend, g->batch * op->tasks_n, dot_task, &call);
+    return DN_OK;
+}
+
+static void plan_dot(gemm_op *op)
+{
+    const dn_args_gemm *g = &op->g;
+    int64_t tasks_m;
+    /* a thin product is bound by reading B: 64 Ki floats are worth a task */
+    int64_t work = cpu_max(g->m * g->n * g->k, g->n * g->k * 16);
+    share_out(work, 1, cpu_ceil(g->n, op->base.backend->kernels->dot_n), &tasks_m,
+              &op->tasks_n);
+    op->base.run = run_dot;
+}
+
+/* Rows of A contiguous along k, and rows of B, or a single column that is a vector. */
+static bool rows_by_rows(dn_args_gemm *g)
+{
+    if (g->n == 1 && !g->trans_b && g->ldb == 1) {
+        g->trans_b = 1;
+        g->ldb = g->k;
+    }
+    if (g->m == 1 && g->trans_a && g->lda == 1) {
+        g->trans_a = 0;
+        g->lda = g->k;
+    }
+    return !g->trans_a && g->trans_b && (g->m <= 96 || g->n <= 16);
+}
+
+dn_status cpu_gemm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                          dn_op_info *info)
+{
+    const dn_args_gemm *g = desc->args;
+    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (g->activation != DN_FN_NONE && g->activation != DN_FN_RELU)
+        return cpu_decline(info, "activation other than ReLU");
+    if (g->m < 1 || g->n < 1 || g->k < 1 || g->batch < 1)
+        return cpu_decline(info, "empty product");
+    gemm_op *op = cpu_op_new(backend, sizeof *op, NULL, info, "cpu:gemm");
+    if (!op) return DN_E_NOMEM;
+    op->g = *g;
+    if (!cpu_present(desc->inputs, desc->num_inputs, 2)) op->g.bias_mode = 0;
+    if (rows_by_rows(&op->g)) plan_dot(op);
+    else plan_packed(op, info);
+    *out = &op->base;
+    return DN_OK;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * gemm_kernels.c: the register tiles that everything heavy stands on, compiled once per
+ * instruction set. `tile` multiplies packed panels and serves gemm and convolution alike, as B
+ * may be packed from an image; `dot` multiplies rows by rows without packing either. */
+#include "gemm_kernels.h"
+
+#if VL == 16
+#define MR 14
+#else
+#define MR 6
+#endif
+#define NR (2 * VL)
+
+/* ---- tile ------------------------------------------------------------------------------- */
+
+INLINE vf finish(vf acc, const float *c, float bias_m, const float *bias_n, const cpu_end *e)
+{
+    if (e->bias_m) acc = v_add(acc, v_set1(bias_m));
+    if (e->bias_n) acc = v_add(acc, v_load(bias_n));
+    if (e->add) acc = v_add(acc, v_load(c));
+    if (e->relu) acc = v_sel(v_gt(acc, v_zero()), acc, v_mul(acc, v_set1(e->slope)));
+    return acc;
+}
+
+INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, const float *b,
+                      int64_t ldb, float *c, int64_t ldc, const cpu_end *e)
+{
+    vf acc[MR][2];
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
+    }
+    for (int64_t p = 0; p < k; p++) {
+        vf bv[2];
+        UNROLL
+        for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VL);
+        UNROLL
+        for (int i = 0; i < mr; i++) {
+            vf ai = v_set1(a[i]);
+            UNROLL
+            for (int v = 0; v < nv; v++) acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+        }
+        a += mr;
+        b += ldb;
+    }
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        float bm = e->bias_m ? e->bias_m[i] : 0.0f;
+        UNROLL
+        for (int v = 0; v < nv; v++) {
+            float *ci = c + i * ldc + v * VL;
+            v_store(ci, finish(acc[i][v], ci, bm, e->bias_n + (e->bias_n ? v * VL : 0), e));
+        }
+    }
+}
+
+typedef void tile_fn(int64_t k, const float *a, const float *b, int64_t ldb, float *c,
+                     int64_t ldc, const cpu_end *e);
+#define TILE(m, v)                                                                           \
+    static void tile_##m##_##v(int64_t k, const float *a, const float *b, int64_t ldb,       \
+                               float *c, int64_t ldc, const cpu_end *e)                      \
+    {                                                                                        \
+        tile_body(m, v, k, a, b, ldb, c, ldc, e);                                            \
+    }
+#define TILES(m) TILE(m, 1) TILE(m, 2)
+#define ROW(m) {tile_##m##_1, tile_##m##_2}
+TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
+#if MR == 14
+TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12) TILES(13) TILES(14)
+#endif
+static tile_fn *const tiles[MR][2] = {
+    ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6),
+#if MR == 14
+    ROW(7), ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13), ROW(14),
+#endif
+};
+
+void ISA(cpu_tile)(int32_t mr, int32_t vectors, int64_t k, const float *a, const float *b,
+                   int64_t ldb, float *c, int64_t ldc, const cpu_end *end)
+{
+    tiles[mr - 1][vectors - 1](k, a, b, ldb, c, ldc, end);
+}
+
+void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count,
+                    float *c, const int64_t *c_row, int64_t ldc, const cpu_end *e)
+{
+    for (int32_t r = 0; r < count; r++) {
+        const cpu_run *run = &runs[r];
+        for (int32_t i = 0; i < mr; i++) {
+            const float *t = tile + i * NR + run->lane;
+            float *y = c + (c_row ? c_row[i] : i * ldc) + run->dst;
+            for (int32_t j = 0; j < run->len; j += VL) {
+                int64_t n = run->len - j;
+                vf acc = v_loadp(t + j, n);
+                if (e->bias_m) acc = v_add(acc, v_set1(e->bias_m[i]));
+                if (e->bias_n) acc = v_add(acc, v_loadp(e->bias_n + run->lane + j, n));
+                if (e->add) acc = v_add(acc, v_loadp(y + j, n));
+                if (e->relu)
+                    acc = v_sel(v_gt(acc, v_zero()), acc, v_mul(acc, v_set1(e->slope)));
+                v_storep(y + j, acc, n);
+            }
+        }
+    }
+}
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+/* Whole vectors, later ones over the tails of earlier ones: no masks in the loop. */
+INLINE void pack_copies(const int n, float *out, int64_t k, const float *b, const int64_t *row,
+                        int64_t ldb, const int32_t *lane, const int64_t *src)
+{
+    const float *from[4];
+    float *to[4];
+    UNROLL
+    for (int j = 0; j < n; j++) {
+        from[j] = b + src[j];
+        to[j] = out + lane[j];
+    }
+    for (int64_t p = 0; p < k; p++) {
+        int64_t at = row ? row[p] : p * ldb;
+        UNROLL
+        for (int j = 0; j < n; j++) v_store(to[j] + p * NR, v_load(from[j] + at));
+    }
+}
+
+static void pack_exact(float *out, int64_t k, const float *b, const int64_t *row, int64_t ldb,
+                       const cpu_run *runs, int32_t count)
+{
+    for (int64_t p = 0; p < k; p++, out += NR) {
+        const float *from = b + (row ? row[p] : p * ldb);
+        for (int32_t r = 0; r < count; r++) {
+            const float *x = from + runs[r].src;
+            float *to = out + runs[r].lane;
+            for (int64_t j = 0, len = runs[r].len; j < len; j += VL)
+                v_storep(to + j, v_loadp(x + j, len - j), len - j);
+        }
+    }
+}
+
+void ISA(cpu_pack)(float *out, int64_t k, const float *b, const int64_t *row, int64_t ldb,
+                   const cpu_run *runs, int32_t count, bool exact)
+{
+    int32_t lane[NR], n = 0;
+    int64_t src[NR];
+    for (int32_t r = 0; r < count; r++) {
+        if (exact && runs[r].len % VL) {
+            pack_exact(out, k, b, row, ldb, runs, count);
+            return;
+        }
+        for (int32_t j = 0; j < runs[r].len; j += VL, n++) {
+            lane[n] = runs[r].lane + j;
+            src[n] = runs[r].src + j;
+        }
+    }
+    switch (n) {
+    case 1: pack_copies(1, out, k, b, row, ldb, lane, src); return;
+    case 2: pack_copies(2, out, k, b, row, ldb, lane, src); return;
+    case 3: pack_copies(3, out, k, b, row, ldb, lane, src); return;
+    case 4: pack_copies(4, out, k, b, row, ldb, lane, src); return;
+    default: break;
+    }
+    for (int64_t p = 0; p < k; p++, out += NR) {
+        const float *from = b + (row ? row[p] : p * ldb);
+        for (int32_t j = 0; j < n; j++) v_store(out + lane[j], v_load(from + src[j]));
+    }
+}
+
+void ISA(cpu_pack_trans)(float *out, int64_t k, const float *b, int64_t ldb, int64_t cols)
+{
+    for (int64_t j = 0; j < NR; j += VL) {
+        int64_t n = cols - j < VL ? cols - j : VL, p = 0;
+        if (n <= 0) return;
+        for (; p + VL <= k && n == VL; p += VL) {
+            vf t[VL];
+            UNROLL
+            for (int i = 0; i < VL; i++) t[i] = v_load(b + (j + i) * ldb + p);
+            v_transpose(t);
+            UNROLL
+            for (int i = 0; i < VL; i++) v_store(out + (p + i) * NR + j, t[i]);
+        }
+        for (; p < k; p++)
+            for (int64_t i = 0; i < n; i++) out[p * NR + j + i] = b[(j + i) * ldb + p];
+    }
+}
+
+void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
+                     int64_t col, float alpha)
+{
+    if (row == 1) { /* stored (k, m): rows of the panel are contiguous already */
+        for (int64_t p = 0; p < k; p++, out += mr, a += col)
+            for (int32_t i = 0; i < mr; i += VL) {
+                int64_t n = mr - i;
+                v_storep(out + i, v_mul(v_set1(alpha), v_loadp(a + i, n)), n);
+            }
+        return;
+    }
+    for (int32_t i = 0; i < mr; i++, out++, a += row) {
+        int64_t p = 0;
+        for (; p + 4 <= k; p += 4) {
+            float a0 = a[p * col], a1 = a[(p + 1) * col], a2 = a[(p + 2) * col];
+            float a3 = a[(p + 3) * col];
+            out[p * mr] = alpha * a0;
+            out[(p + 1) * mr] = alpha * a1;
+            out[(p + 2) * mr] = alpha * a2;
+            out[(p + 3) * mr] = alpha * a3;
+        }
+        for (; p < k; p++) out[p * mr] = alpha * a[p * col];
+    }
+}
+
+void ISA(cpu_gather_rows)(float *out, const float *src, int64_t rows, int64_t cols,
+                          int64_t src_ld)
+{
+    if (cols <= VL) {
+        for (int64_t i = 0; i < rows; i++)
+            v_store(out + i * cols, v_load(src + i * src_ld));
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j += VL)
+            v_store(out + i * cols + j, v_load(src + i * src_ld + j));
+}
+
+/* ---- dot ------------------------------------------------------------------------------------ */
+
+#if VL == 16
+#define DOT_M 5
+#define DOT_N 5
+#elif VL == 8
+#define DOT_M 3
+#define DOT_N 4
+#else
+#define DOT_M 3
+#define DOT_N 4
+#endif
+
+INLINE void dot_step(const int m, const int n, vf acc[DOT_M][DOT_N], const float *a,
+                     int64_t lda, const float *b, int64_t ldb, const int64_t left)
+{
+    vf av[DOT_M];
+    UNROLL
+    for (int i = 0; i < m; i++) av[i] = left ? v_loadn(a + i * lda, left) : v_load(a + i * lda);
+    UNROLL
+    for (int j = 0; j < n; j++) {
+        vf bv = left ? v_loadn(b + j * ldb, left) : v_load(b + j * ldb);
+        UNROLL
+        for (int i = 0; i < m; i++) acc[i][j] = v_fma(av[i], bv, acc[i][j]);
+    }
+}
+
+INLINE void dot_body(const int m, const int n, int64_t outer, int64_t len, const float *a,
+                     int64_t lda, int64_t a_outer, const float *b, int64_t ldb,
+                     int64_t b_outer, float *out)
+{
+    vf acc[DOT_M][DOT_N];
+    int64_t whole = len - len % VL;
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < n; j++) acc[i][j] = v_zero();
+    }
+    for (int64_t o = 0; o < outer; o++, a += a_outer, b += b_outer) {
+        for (int64_t p = 0; p < whole; p += VL) dot_step(m, n, acc, a + p, lda, b + p, ldb, 0);
+        if (whole < len) dot_step(m, n, acc, a + whole, lda, b + whole, ldb, len - whole);
+    }
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < n; j++) v_store(out + (i * n + j) * VL, acc[i][j]);
+    }
+}
+
+typedef void dot_fn(int64_t outer, int64_t len, const float *a, int64_t lda, int64_t a_outer,
+                    const float *b, int64_t ldb, int64_t b_outer, float *out);
+#define DOT(m, n)                                                                            \
+    static void dot_##m##_##n(int64_t outer, int64_t len, const float *a, int64_t lda,       \
+                              int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, \
+                              float *out)                                                    \
+    {                                                                                        \
+        dot_body(m, n, outer, len, a, lda, a_outer, b, ldb, b_outer, out);                   \
+    }
+#if DOT_N == 5
+#define DOTS(m) DOT(m, 1) DOT(m, 2) DOT(m, 3) DOT(m, 4) DOT(m, 5)
+#define DOT_ROW(m) {dot_##m##_1, dot_##m##_2, dot_##m##_3, dot_##m##_4, dot_##m##_5}
+#else
+#define DOTS(m) DOT(m, 1) DOT(m, 2) DOT(m, 3) DOT(m, 4)
+#define DOT_ROW(m) {dot_##m##_1, dot_##m##_2, dot_##m##_3, dot_##m##_4}
+#endif
+DOTS(1) DOTS(2) DOTS(3)
+#if DOT_M == 5
+DOTS(4) DOTS(5)
+#endif
+static dot_fn *const dots[DOT_M][DOT_N] = {
+    DOT_ROW(1), DOT_ROW(2), DOT_ROW(3),
+#if DOT_M == 5
+    DOT_ROW(4), DOT_ROW(5),
+#endif
+};
+
+void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
+                  int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
+                  int64_t ldc, const cpu_end *e)
+{
+    float sums[(DOT_M * DOT_N + VL) * VL], flat[DOT_M * DOT_N + VL];
+    dots[m - 1][n - 1](outer, len, a, lda, a_outer, b, ldb, b_outer, sums);
+    for (int32_t i = 0; i < m * n; i += VL) { /* VL sums at a time: rows become columns */
+        vf t[VL];
+        UNROLL
+        for (int j = 0; j < VL; j++)
+            t[j] = i + j < m * n ? v_load(sums + (i + j) * VL) : v_zero();
+        v_store(flat + i, v_sums(t));
+    }
+    for (int32_t i = 0; i < m; i++) {
+        for (int32_t j = 0; j < n; j++) {
+            float y = e->alpha * flat[i * n + j];
+            if (e->bias_m) y += e->bias_m[i];
+            if (e->bias_n) y += e->bias_n[j];
+            if (e->add) y += c[i * ldc + j];
+            if (e->relu) y = y > 0 ? y : e->slope * y;
+            c[i * ldc + j] = y;
+        }
+    }
+}

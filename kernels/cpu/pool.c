@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * pool.c: MAX and AVE pooling of planes, forward and backward. A task is a range of planes; a
+ * row's whole windows go to a vector kernel, those cut by an edge are done here. */
+#include "cpu.h"
+
+#include <float.h>
+#include <string.h>
+
+typedef struct pool_op {
+    dn_op base;
+    int64_t planes, H, W, P, Q, R, S, sh, sw, ph, pw;
+    int64_t q0, q1; /* columns whose windows are whole */
+    int64_t tasks;
+    bool max, exclude_pad, relu, masked, add;
+} pool_op;
+
+typedef struct pool_call {
+    const pool_op *op;
+    const float *x;
+    float *y;
+    int32_t *mask;
+    const int32_t *from_mask;
+} pool_call;
+
+typedef struct window {
+    int64_t h0, h1, w0, w1, size;
+} window;
+
+/* The window of (p, q) cut to the image, and what AVE divides by. */
+static window window_at(const pool_op *op, int64_t p, int64_t q)
+{
+    window win = {p * op->sh - op->ph, 0, q * op->sw - op->pw, 0, 0};
+    win.h1 = cpu_min(win.h0 + op->R, op->H + op->ph);
+    win.w1 = cpu_min(win.w0 + op->S, op->W + op->pw);
+    win.size = (win.h1 - win.h0) * (win.w1 - win.w0);
+    win.h0 = cpu_max(0, win.h0);
+    win.w0 = cpu_max(0, win.w0);
+    win.h1 = cpu_min(op->H, win.h1);
+    win.w1 = cpu_min(op->W, win.w1);
+    if (op->exclude_pad) win.size = (win.h1 - win.h0) * (win.w1 - win.w0);
+    return win;
+}
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+static void one_max(const pool_op *op, const float *x, window win, float *y, int32_t *mask)
+{
+    float top = -FLT_MAX;
+    int64_t at = -1;
+    for (int64_t h = win.h0; h < win.h1; h++)
+        for (int64_t w = win.w0; w < win.w1; w++)
+            if (x[h * op->W + w] > top) {
+                at = h * op->W + w;
+                top = x[at];
+            }
+    *y = top;
+    if (mask) *mask = (int32_t)at;
+}
+
+static void one_ave(const pool_op *op, const float *x, window win, float *y)
+{
+    float sum = 0;
+    for (int64_t h = win.h0; h < win.h1; h++)
+        for (int64_t w = win.w0; w < win.w1; w++) sum += x[h * op->W + w];
+    *y = win.size > 0 ? sum / (float)win.size : 0;
+}
+
+static void edge(const pool_op *op, const float *x, int64_t p, int64_t q0, int64_t q1, float *y,
+                 int32_t *mask)
+{
+    for (int64_t q = q0; q < q1; q++) {
+        window win = window_at(op, p, q);
+        if (op->max) one_max(op, x, win, y + q, mask ? mask + q : NULL);
+        else one_ave(op, x, win, y + q);
+    }
+}
+
+static void pool_row(const pool_op *op, const float *x, int64_t p, float *y, int32_t *mask)
+{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    edge(op, x, p, 0, op->q0, y, mask);
+    if (op->q1 > op->q0) {
+        window win = window_at(op, p, op->q0);
+        int64_t first = win.h0 * op->W + win.w0, n = op->q1 - op->q0;
+        int64_t rows = cpu_max(0, win.h1 - win.h0);
+        if (op->max)
+            ker->pool_max(y + op->q0, mask ? mask + op->q0 : NULL, x + first, op->W, rows,
+                          op->S, op->sw, n, first);
+        else
+            ker->pool_sum(y + op->q0, x + first, op->W, rows, op->S, op->sw, n,
+                          win.size > 0 ? 1.0f / (float)win.size : 0);
+    }
+    edge(op, x, p, op->q1, op->Q, y, mask);
+}
+
+static void pool_task(void *arg, int64_t task, int32_t worker)
+{
+    const pool_call *call = arg;
+    const pool_op *op = call->op;
+    int64_t from, to;
+    (void)worker;
+    cpu_split(op->planes, op->tasks, task, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        float *y = call->y + i * op->P * op->Q;
+        for (int64_t p = 0; p < op->P; p++)
+            pool_row(op, call->x + i * op->H * op->W, p, y + p * op->Q,
+                     call->mask ? call->mask + (i * op->P + p) * op->Q : NULL);
+        if (op->relu) {
+            const cpu_unary relu = {DN_FN_RELU, 0, 0, 0};
+            op->base.backend->kernels->unary(&relu, y, y, op->P * op->Q);
+        }
+    }
+}
+
+static dn_status pool_run(dn_op *base, const dn_op_io *io)
+{
+    pool_op *op = (pool_op *)base;
+    pool_call call = {op, io->in[0], io->out[0], op->masked ? io->out[1] : NULL, NULL};
+    cpu_for(base->backend, op->tasks, pool_task, &call);
+    return DN_OK;
+}
+
+/* ---- backward ------------------------------------------------------------------------------- */
+
+static void ave_back(const pool_op *op, const float *dy, float *dx)
+{
+    for (int64_t p = 0; p < op->P; p++)
+        for (int64_t q = 0; q < op->Q; q++) {
+            window win = window_at(op, p, q);
+            if (win.size < 1) continue;
+            float d = dy[p * op->Q + q] / (float)win.size;
+            for (int64_t h = win.h0; h < win.h1; h++)
+                for (int64_t w = win.w0; w < win.w1; w++) dx[h * op->W + w] += d;
+        }
+}
+
+static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
+{
+    const pool_call *call = arg;
+    const pool_op *op = call->op;
+    int64_t from, to, in = op->H * op->W, out = op->P * op->Q;
+    (void)worker;
+    cpu_split(op->planes, op->tasks, task, &from, &to);
+    for (int64_t i = from; i < to; i++) {
+        float *dx = call->y + i * in;
+        const float *dy = call->x + i * out;
+        if (!op->add) memset(dx, 0, (size_t)in * sizeof(float));
+        if (!op->max) {
+            ave_back(op, dy, dx);
+            continue;
+        }
+        const int32_t *mask = call->from_mask + i * out;
+        for (int64_t j = 0; j < out; j++)
+            if (mask[j] >= 0 && mask[j] < in) dx[mask[j]] += dy[j];
+    }
+}
+
+static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
+{
+    pool_op *op = (pool_op *)base;
+    pool_call call = {op, io->in[0], io->out[0], NULL, op->max ? io->in[1] : NULL};
+    cpu_for(base->backend, op->tasks, pool_bwd_task, &call);
+    return DN_OK;
+}
+
+/* ---- create ---------------------------------------------------------------------------------- */
+
+static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                        dn_op_info *info, bool forward)
+{
+    const dn_args_pool *args = desc->args;
+    const dn_shape *x = forward ? &desc->inputs[0].shape : &desc->outputs[0].shape;
+    const dn_shape *y = forward ? &desc->outputs[0].shape : &desc->inputs[0].shape;
+    int32_t n = args->spatial;
+    bool flat = n == 1;
+    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (args->method != DN_POOL_MAX && args->method != DN_POOL_AVE)
+        return cpu_decline(info, "stochastic pooling");
+    if (n < 1 || n > 2 || x->axes != n + 2) return cpu_decline(info, "not 1-D or 2-D");
+    if (forward && args->base.accumulate) return cpu_decline(info, "accumulates");
+    if (args->activation != DN_FN_NONE && !(forward && args->activation == DN_FN_RELU))
+        return cpu_decline(info, "activation other than ReLU");
+    if (cpu_count(x) / cpu_max(1, x->dim[0] * x->dim[1]) >= 1 << 24)
+        return cpu_decline(info, "plane too large for an exact mask");
+    if (!forward && args->method == DN_POOL_MAX && !cpu_present(desc->inputs, desc->num_inputs, 1))
+        return cpu_decline(info, "no mask");
+    pool_op *op = cpu_op_new(backend, sizeof *op, forward ? pool_run : pool_bwd_run, info,
+                             "cpu:pool");
+    if (!op) return DN_E_NOMEM;
+    op->planes = x->dim[0] * x->dim[1];
+    op->H = flat ? 1 : x->dim[2], op->W = x->dim[n + 1];
+    op->P = flat ? 1 : y->dim[2], op->Q = y->dim[n + 1];
+    op->R = flat ? 1 : args->kernel[0], op->S = args->kernel[n - 1];
+    op->sh = flat ? 1 : args->stride[0], op->sw = args->stride[n - 1];
+    op->ph = flat ? 0 : args->pad[0], op->pw = args->pad[n - 1];
+    op->max = args->method == DN_POOL_MAX;
+    op->exclude_pad = args->exclude_pad;
+    op->relu = args->activation == DN_FN_RELU;
+    op->masked = forward && cpu_present(desc->outputs, desc->num_outputs, 1);
+    op->add = args->base.accumulate & 1;
+    if (op->sw <= 2 && op->W + op->pw >= op->S) {
+        op->q0 = cpu_min(op->Q, cpu_ceil(op->pw, op->sw));
+        op->q1 = cpu_min(op->Q, (op->W + op->pw - op->S) / op->sw + 1);
+        op->q1 = cpu_max(op->q0, op->q1);
+    }
+    op->tasks = cpu_max(1, cpu_min(op->planes, cpu_tasks_for(op->planes * op->H * op->W)));
+    *out = &op->base;
+    return DN_OK;
+}
+
+dn_status cpu_pool_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                          dn_op_info *info)
+{
+    return create(backend, desc, out, info, true);
+}
+
+dn_status cpu_pool_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                              dn_op_info *info)
+{
+    return create(backend, desc, out, info, false);
+}

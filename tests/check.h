@@ -50,14 +50,14 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 #define CHECK_INT(actual, expected)                                                        \
     do {                                                                                   \
         long long check_a = (long long)(actual), check_e = (long long)(expected);          \
-        CHECK_AT(check_a == check_e, "%s is %lld, expected %lld", #actual, check_a, check_e); \
+        CHECK_AT(check_a == check_e, "%s is %lld, expected %lld", #actual, check_a, check_e);                                                               \
     } while (0)
 
 #define CHECK_NEAR(actual, expected, tolerance)                                            \
     do {                                                                                   \
         double check_a = (actual), check_e = (expected);                                   \
         CHECK_AT(fabs(check_a - check_e) <= (tolerance), "%s is %.17g, expected %.17g",    \
-                 #actual, check_a, check_e);                                                       \
+                 #actual, check_a, check_e);                                               \
     } while (0)
 
 /* Texts; NULL equals NULL only. */
@@ -96,7 +96,7 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 /* ---- a heap that counts, checks the sizes it is told, and fails when asked --------------- */
 
 /* fail_at: the number of the request (from 1) that fails, 0: none. With `persist` all later
- * ones fail too. Use check_alloc as the callback and the struct as its user; zero is its start. */
+ * ones fail too. check_alloc is the callback, the struct its user; zero is its start. */
 typedef struct check_heap {
     atomic_long requests, live_blocks, fail_at;
     _Atomic int64_t live_bytes, peak_bytes;

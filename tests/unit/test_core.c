@@ -598,8 +598,8 @@ static void test_callers(dni_pool *pool)
     CHECK_INT(busy[MAX_THREADS + 1], expected);
 }
 
-/* A child has no workers; its jobs and the end of its pool must not wait for any. */
-static void test_fork(dni_pool *pool)
+/* A child has none of its parent's workers and must not wait for them. */
+static inline void test_fork(dni_pool *pool)
 {
     int status = -1;
     pid_t child = fork();
@@ -632,7 +632,9 @@ static void test_pool(void)
             run_job(pool, i, i % 3 == 0);
         }
         test_callers(pool);
+#ifndef __SANITIZE_THREAD__ /* which does not allow a forked child threads */
         test_fork(pool);
+#endif
         dni_pool_free(pool);
     }
     pool = NULL;

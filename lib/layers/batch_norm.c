@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * BatchNorm: y = (x - mean) / sqrt(var + eps), mean and variance per channel over all the
+ * rest. batch_norm_param: use_global_stats (in TEST), moving_average_fraction (0.999), eps
+ * (1e-5). bottom: (N, C, ...), or (N) as one channel; top: the same; in place allowed.
+ * weights, kept but not trained: running sums of mean (C) and variance (C), and their factor
+ * (1): with use_global_stats both are divided by it; otherwise each forward ages and adds to
+ * all three. Gradient: dx = (dy - mean(dy) - y mean(dy y)) / sqrt(var + eps); with
+ * use_global_stats without the means. */
+#include "deepnet/net.h"
+#include "layers/layer.h"
+
+typedef struct norm_state {
+    dn_args_batch_norm args;
+    dni_tensor y, inv_std; /* for the gradient, while lowering */
+} norm_state;
+
+static const Cnn__BatchNormParameter *param_of(const dni_layer *layer)
+{
+    static const Cnn__BatchNormParameter defaults = CNN__BATCH_NORM_PARAMETER__INIT;
+    return layer->param->batch_norm_param ? layer->param->batch_norm_param : &defaults;
+}
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__BatchNormParameter *p = param_of(layer);
+    DNI_REQUIRE(!p->scale_bias && !p->scale_filler && !p->disable_mean && !p->disable_variance,
+                DN_E_UNSUPPORTED,
+                "scale_bias, scale_filler, disable_mean and disable_variance are "
+                "not supported: a Scale layer after this one has the same effect");
+    const dni_shape *x = &layer->bottom[0];
+    DNI_REQUIRE(x->axes >= 1, DN_E_SHAPE, "bottom has no axes");
+    const int64_t C = x->axes > 1 ? x->dim[1] : 1, one = 1;
+    dn_status st = DN_OK;
+    for (int32_t i = 0; !st && i < 3; i++) {
+        dni_shape shape = dni_shape_of(1, i < 2 ? &C : &one);
+        st = dni_declare_weight(layer, &shape, NULL);
+        layer->weight[i].statistic = true;
+    }
+    return st;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    const Cnn__BatchNormParameter *p = param_of(layer);
+    const dni_shape *x = &layer->bottom[0];
+    norm_state *s = layer->state;
+    DNI_REQUIRE(x->axes >= 1, DN_E_SHAPE, "bottom has no axes");
+    s->args = (dn_args_batch_norm){.outer = x->dim[0], .dim = x->axes > 1 ? x->dim[1] : 1,
+                                   .inner = dni_shape_range(x, 2, x->axes), .eps = p->eps,
+                                   .fraction = p->moving_average_fraction};
+    s->args.use_global =
+        p->has_use_global_stats ? p->use_global_stats : layer->phase == DN_PHASE_TEST;
+    DNI_REQUIRE(s->args.dim == layer->weight[0].shape.dim[0], DN_E_SHAPE,
+                "bottom has %lld channels, the statistics were made for %lld",
+                (long long)s->args.dim, (long long)layer->weight[0].shape.dim[0]);
+    return dni_shape_like_bottom(layer);
+}
+
+/* Does a layer in place come after this one, so that y will be gone when backward needs it? */
+static bool is_overwritten(const dni_builder *b, dni_tensor y)
+{
+    const dni_program *p = b->program;
+    for (size_t t = (size_t)y + 1; t < p->num_tensors; t++)
+        if (p->tensors[t].role == p->tensors[y].role && dni_same(b, (dni_tensor)t, y))
+            return true;
+    return false;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    norm_state *s = layer->state;
+    dni_tensor mean = dni_temp(b, b->dtype, 1, &s->args.dim);
+    s->inv_std = dni_temp(b, b->dtype, 1, &s->args.dim);
+    bool keep = layer->propagate[0] && !s->args.use_global && is_overwritten(b, b->y[0]);
+    s->y = keep ? dni_temp_like(b, b->y[0]) : b->y[0];
+    dni_emit(b, DN_OP_BATCH_NORM, &s->args, DNI_TENSORS(b->x[0]),
+             DNI_TENSORS(s->y, mean, s->inv_std, b->w[0], b->w[1], b->w[2]));
+    if (keep)
+        dni_emit_copy(b, s->y, b->y[0]);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const norm_state *s = layer->state;
+    dni_emit(b, DN_OP_BATCH_NORM_BWD, &s->args, DNI_TENSORS(s->y, s->inv_std, b->dy[0]),
+             DNI_TENSORS(b->dx[0]));
+}
+
+const dni_layer_class dni_layer_batch_norm = {
+    .type = "BatchNorm",
+    .bottoms_min = 1, .bottoms_max = 1,
+    .tops_min = 1, .tops_max = 1,
+    .flags = DNI_LAYER_INPLACE,
+    .state_size = sizeof(norm_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Convolution: y = W * x + b (cross-correlation), out = (in + 2 pad - (dilation (kernel - 1)
+ * + 1)) / stride + 1. convolution_param: num_output, kernel_size | kernel_h kernel_w
+ * (required), stride (1), pad (0), dilation (1), each once or per spatial axis, or as _h and
+ * _w; group (1), bias_term (true), weight_filler, bias_filler, axis (1: the channels; axes
+ * after it are spatial). engine and force_nd_im2col change no result.
+ * bottoms: (N..., C, spatial...), any number, of one shape; tops: (N..., num_output, out...);
+ * weights: (num_output, C / group, kernel...), (num_output).
+ * Gradient: dx = W^T * dy; dW = dy * x; db = sums of dy per channel; summed over the bottoms.
+ */
+#include "layers/window.h"
+
+typedef struct conv_state {
+    dni_window window;
+    int64_t C, K, Q; /* channels in and out, elements of an output plane */
+} conv_state;
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
+    conv_state *s = layer->state;
+    dn_status st = dni_window_read(layer, &s->window);
+    if (st)
+        return st;
+    s->C = layer->bottom[0].dim[s->window.axis];
+    s->K = p->num_output;
+    DNI_REQUIRE(s->K > 0, DN_E_NET, "convolution_param needs num_output");
+    DNI_REQUIRE(p->group > 0 && p->group <= INT32_MAX, DN_E_NET, "group is %u", p->group);
+    DNI_REQUIRE(s->C % p->group == 0, DN_E_NET, "group %u does not divide the %lld channels",
+                p->group, (long long)s->C);
+    DNI_REQUIRE(s->K % p->group == 0, DN_E_NET, "group %u does not divide num_output %lld",
+                p->group, (long long)s->K);
+    dni_shape w = {.axes = 2 + s->window.args.spatial, .dim = {s->K, s->C / p->group}};
+    for (int32_t i = 0; i < s->window.args.spatial; i++)
+        w.dim[2 + i] = s->window.args.kernel[i];
+    st = dni_declare_weight(layer, &w, p->weight_filler);
+    if (!st && p->bias_term) {
+        dni_shape bias = dni_shape_of(1, &s->K);
+        st = dni_declare_weight(layer, &bias, p->bias_filler);
+    }
+    return st;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    conv_state *s = layer->state;
+    dn_status st = dni_same_bottoms(layer);
+    if (!st)
+        st = dni_window_read(layer, &s->window);
+    if (st)
+        return st;
+    DNI_REQUIRE(layer->bottom[0].dim[s->window.axis] == s->C, DN_E_SHAPE,
+                "bottom has %lld channels, the weights were made for %lld",
+                (long long)layer->bottom[0].dim[s->window.axis], (long long)s->C);
+    dni_shape top = layer->bottom[0];
+    top.dim[s->window.axis] = s->K;
+    for (int32_t i = 0; !st && i < s->window.args.spatial; i++)
+        st = dni_window_out(&s->window, &layer->bottom[0], i, &top.dim[s->window.axis + 1 + i]);
+    s->Q = dni_shape_range(&top, s->window.axis + 1, top.axes);
+    for (int32_t i = 0; i < layer->num_tops; i++)
+        layer->top[i] = top;
+    return st;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    const conv_state *s = layer->state;
+    for (int32_t i = 0; i < b->num_x; i++) {
+        dni_tensor x = dni_fold_read(&s->window, b, b->x[i]);
+        dni_tensor y = dni_fold_write(&s->window, b, b->y[i]);
+        dni_emit(b, DN_OP_CONV, &s->window.args,
+                 DNI_TENSORS(x, b->w[0], b->num_w > 1 ? b->w[1] : DNI_NONE), DNI_TENSORS(y));
+        dni_unfold(b, y, b->y[i]);
+    }
+}
+
+static void backward_weights(const conv_state *s, dni_builder *b, dni_tensor x, dni_tensor dy)
+{
+    dni_tensor db = b->num_w > 1 ? b->dw[1] : DNI_NONE;
+    if (b->dw[0] == DNI_NONE)
+        dni_emit_reduce_mid(b, s->window.N, s->K, s->Q, 1, dy, DNI_NONE, db);
+    else
+        dni_emit(b, DN_OP_CONV_BWD_WEIGHTS, &s->window.args,
+                 DNI_TENSORS(dni_fold_read(&s->window, b, x), dy), DNI_TENSORS(b->dw[0], db));
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const conv_state *s = layer->state;
+    for (int32_t i = 0; i < b->num_x; i++) {
+        if (b->dy[i] == DNI_NONE) {
+            dni_emit_fill(b, b->dx[i], 0);
+            continue;
+        }
+        dni_tensor dy = dni_fold_read(&s->window, b, b->dy[i]);
+        dni_tensor dx = dni_fold_write(&s->window, b, b->dx[i]);
+        backward_weights(s, b, b->x[i], dy);
+        dni_emit(b, DN_OP_CONV_BWD_DATA, &s->window.args, DNI_TENSORS(dy, b->w[0], DNI_NONE),
+                 DNI_TENSORS(dx));
+        dni_unfold(b, dx, b->dx[i]);
+    }
+}
+
+const dni_layer_class dni_layer_convolution = {
+    .type = "Convolution",
+    .bottoms_min = 1, .bottoms_max = -1,
+    .tops_min = 1, .tops_max = -1,
+    .state_size = sizeof(conv_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

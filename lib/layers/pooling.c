@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Pooling: y = max, average or a random choice over a window of each channel.
+ * pooling_param: pool (MAX; AVE, STOCHASTIC), kernel_size | kernel_h kernel_w, stride (1) |
+ * stride_h stride_w, pad (0) | pad_h pad_w, global_pooling (false: true takes the whole
+ * plane), round_mode (CEIL). Of the forks: ceil_mode, avg_include_pad, torch_pooling. engine
+ * changes nothing. kernel_size, stride and pad hold for every spatial axis.
+ * bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad - kernel) / stride + 1,
+ * rounded up; with padding, a last window that would start beyond in + pad is left out.
+ * Second top (MAX): the index in the plane of each maximum. AVE divides by the window cut at
+ * in + pad. Gradient: MAX, STOCHASTIC: to the element chosen; AVE: spread evenly; STOCHASTIC
+ * in TEST: 0. */
+#include "deepnet/net.h"
+#include "layers/layer.h"
+
+typedef struct pool_state {
+    dn_args_pool args;
+    dni_tensor mask; /* while lowering */
+} pool_state;
+
+static const Cnn__PoolingParameter *param_of(const dni_layer *layer)
+{
+    static const Cnn__PoolingParameter defaults = CNN__POOLING_PARAMETER__INIT;
+    return layer->param->pooling_param ? layer->param->pooling_param : &defaults;
+}
+
+static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter *p,
+                             int32_t *out)
+{
+    switch (p->pool) {
+    case CNN__POOLING_PARAMETER__POOL_METHOD__MAX:
+        *out = DN_POOL_MAX;
+        return DN_OK;
+    case CNN__POOLING_PARAMETER__POOL_METHOD__AVE:
+        *out = DN_POOL_AVE;
+        return DN_OK;
+    case CNN__POOLING_PARAMETER__POOL_METHOD__STOCHASTIC:
+        *out = layer->phase == DN_PHASE_TRAIN ? DN_POOL_STOCHASTIC_TRAIN
+                                              : DN_POOL_STOCHASTIC_TEST;
+        return DN_OK;
+    default:
+        return dni_fail(DN_E_UNSUPPORTED, "this method of pooling is not supported");
+    }
+}
+
+/* name given once, or as name_h and name_w. */
+static dn_status read_size(const char *name, bool has, uint32_t value, bool has_h, uint32_t h,
+                           bool has_w, uint32_t w, int32_t spatial, int64_t *out)
+{
+    DNI_REQUIRE(has_h == has_w, DN_E_NET, "%s_%c is missing", name, has_h ? 'w' : 'h');
+    DNI_REQUIRE(!(has && has_h), DN_E_NET, "give %s or %s_h and %s_w, not both", name, name,
+                name);
+    DNI_REQUIRE(!has_h || spatial == 2, DN_E_NET, "%s_h and %s_w need 2 spatial axes, not %d",
+                name, name, spatial);
+    DNI_REQUIRE(value <= INT32_MAX && h <= INT32_MAX && w <= INT32_MAX, DN_E_NET,
+                "%s is too large", name);
+    for (int32_t i = 0; i < spatial; i++)
+        out[i] = !has_h ? value : i == 0 ? h : w;
+    return DN_OK;
+}
+
+static dn_status read_window(const Cnn__PoolingParameter *p, dn_args_pool *a)
+{
+    const char *size = p->has_kernel_h || p->has_kernel_w ? "kernel" : "kernel_size";
+    DNI_REQUIRE(p->has_kernel_size || p->has_kernel_h || p->has_kernel_w, DN_E_NET,
+                "pooling_param needs kernel_size, kernel_h and kernel_w, or global_pooling");
+    dn_status st = read_size(size, p->has_kernel_size, p->kernel_size, p->has_kernel_h,
+                             p->kernel_h, p->has_kernel_w, p->kernel_w, a->spatial, a->kernel);
+    if (!st)
+        st = read_size("stride", p->has_stride && p->stride != 1, p->stride, p->has_stride_h,
+                       p->stride_h, p->has_stride_w, p->stride_w, a->spatial, a->stride);
+    if (!st)
+        st = read_size("pad", p->has_pad && p->pad, p->pad, p->has_pad_h, p->pad_h,
+                       p->has_pad_w, p->pad_w, a->spatial, a->pad);
+    for (int32_t i = 0; !st && i < a->spatial; i++) {
+        DNI_REQUIRE(a->kernel[i] > 0, DN_E_NET, "the kernel is 0");
+        DNI_REQUIRE(a->stride[i] > 0, DN_E_NET, "stride is 0");
+        DNI_REQUIRE(a->pad[i] < a->kernel[i], DN_E_NET,
+                    "pad %lld is not less than the kernel, %lld", (long long)a->pad[i],
+                    (long long)a->kernel[i]);
+    }
+    return st;
+}
+
+static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
+                             dn_args_pool *a)
+{
+    DNI_REQUIRE(!p->has_kernel_size && !p->has_kernel_h && !p->has_kernel_w, DN_E_NET,
+                "global_pooling takes no kernel");
+    DNI_REQUIRE(p->pad == 0 && p->pad_h == 0 && p->pad_w == 0, DN_E_NET,
+                "global_pooling takes no pad");
+    DNI_REQUIRE((!p->has_stride || p->stride == 1) && (!p->has_stride_h || p->stride_h == 1) &&
+                    (!p->has_stride_w || p->stride_w == 1),
+                DN_E_NET, "global_pooling takes no stride");
+    for (int32_t i = 0; i < a->spatial; i++) {
+        a->kernel[i] = x->dim[2 + i];
+        a->stride[i] = 1;
+    }
+    return DN_OK;
+}
+
+static dn_status unsupported(const Cnn__PoolingParameter *p)
+{
+    DNI_REQUIRE(!p->n_kernel_size_3d && !p->n_stride_3d && !p->n_pad_3d && !p->n_dilation,
+                DN_E_UNSUPPORTED,
+                "kernel_size_3d, stride_3d, pad_3d and dilation of pooling are "
+                "not supported");
+    DNI_REQUIRE(!p->has_axis || p->axis == 1, DN_E_UNSUPPORTED,
+                "axis %d of pooling is not supported, only 1", p->axis);
+    return DN_OK;
+}
+
+/* Windows along axis i; floor and ceiling of a negative quotient included. */
+static dn_status out_length(const dn_args_pool *a, int32_t i, int64_t in, bool up, bool padded,
+                            int64_t *out)
+{
+    int64_t room = in + 2 * a->pad[i] - a->kernel[i], s = a->stride[i];
+    int64_t down = room >= 0 ? room / s : -((-room + s - 1) / s);
+    *out = (up && room > down * s ? down + 1 : down) + 1;
+    if (padded && (*out - 1) * s >= in + a->pad[i])
+        --*out;
+    DNI_REQUIRE(*out > 0, DN_E_SHAPE,
+                "the kernel, %lld, is larger than axis %d, which has %lld "
+                "with its padding",
+                (long long)a->kernel[i], 2 + i, (long long)(in + 2 * a->pad[i]));
+    return DN_OK;
+}
+
+static dn_status check_tops(const dni_layer *layer, int32_t method)
+{
+    DNI_REQUIRE(layer->num_tops == 1 || method == DN_POOL_MAX, DN_E_NET,
+                "only MAX pooling has a second top");
+    return DN_OK;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    const Cnn__PoolingParameter *p = param_of(layer);
+    const dni_shape *x = &layer->bottom[0];
+    pool_state *s = layer->state;
+    dn_args_pool *a = &s->args;
+    DNI_REQUIRE(x->axes >= 3 && x->axes <= 2 + DN_MAX_SPATIAL, DN_E_SHAPE,
+                "bottom has %d axes, pooling needs (N, C, spatial...)", x->axes);
+    *a = (dn_args_pool){.spatial = x->axes - 2, .stream = layer->stream};
+    a->exclude_pad = !p->avg_include_pad;
+    dn_status st = unsupported(p);
+    if (!st)
+        st = read_method(layer, p, &a->method);
+    if (!st)
+        st = check_tops(layer, a->method);
+    if (!st)
+        st = p->global_pooling ? read_global(p, x, a) : read_window(p, a);
+    bool up = p->round_mode == CNN__POOLING_PARAMETER__ROUND_MODE__CEIL && p->ceil_mode &&
+              !p->torch_pooling;
+    bool padded = false;
+    for (int32_t i = 0; i < a->spatial; i++)
+        padded |= a->pad[i] > 0;
+    DNI_REQUIRE(!padded || a->method <= DN_POOL_AVE, DN_E_UNSUPPORTED,
+                "STOCHASTIC pooling takes no pad");
+    dni_shape top = *x;
+    for (int32_t i = 0; !st && i < a->spatial; i++)
+        st = out_length(a, i, x->dim[2 + i], up, padded, &top.dim[2 + i]);
+    for (int32_t i = 0; i < layer->num_tops; i++)
+        layer->top[i] = top;
+    return st;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    pool_state *s = layer->state;
+    const dni_shape *top = &layer->top[0];
+    bool train = s->args.method == DN_POOL_STOCHASTIC_TRAIN;
+    bool masked = train || s->args.method == DN_POOL_MAX;
+    bool read = layer->propagate[0] || b->num_y > 1;
+    s->mask = masked && read ? dni_temp(b, DN_I32, top->axes, top->dim) : DNI_NONE;
+    dni_emit(b, DN_OP_POOL, &s->args, DNI_TENSORS(b->x[0], train ? b->random : DNI_NONE),
+             DNI_TENSORS(b->y[0], s->mask));
+    if (b->num_y > 1)
+        dni_emit(b, DN_OP_CAST, NULL, DNI_TENSORS(s->mask), DNI_TENSORS(b->y[1]));
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const pool_state *s = layer->state;
+    if (s->args.method == DN_POOL_STOCHASTIC_TEST || b->dy[0] == DNI_NONE)
+        dni_emit_fill(b, b->dx[0], 0);
+    else
+        dni_emit(b, DN_OP_POOL_BWD, &s->args, DNI_TENSORS(b->dy[0], s->mask),
+                 DNI_TENSORS(b->dx[0]));
+}
+
+const dni_layer_class dni_layer_pooling = {
+    .type = "Pooling",
+    .bottoms_min = 1, .bottoms_max = 1,
+    .tops_min = 1, .tops_max = 2,
+    .state_size = sizeof(pool_state),
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

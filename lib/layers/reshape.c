@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Reshape: the same values under another shape.
+ * reshape_param: shape (0: the bottom's axis at that place; -1, at most once: what is left),
+ * axis (0: the first axis replaced; -1 is the end, after the last), num_axes (-1: up to the
+ * end). bottom: any shape; top: of the same count. Gradient: dx = dy under the bottom's
+ * shape. */
+#include "layers/layer.h"
+
+/* Axes [from, to) of the bottom are replaced. */
+static dn_status read_range(const Cnn__ReshapeParameter *p, int32_t axes, int32_t *from,
+                            int32_t *to)
+{
+    int64_t start = p->axis >= 0 ? p->axis : (int64_t)axes + p->axis + 1;
+    DNI_REQUIRE(start >= 0 && start <= axes, DN_E_SHAPE,
+                "axis %d is outside [%d, %d] of a blob with %d axes", p->axis, -axes - 1, axes,
+                axes);
+    DNI_REQUIRE(p->num_axes >= -1, DN_E_NET, "num_axes is %d", p->num_axes);
+    int64_t end = p->num_axes == -1 ? axes : start + p->num_axes;
+    DNI_REQUIRE(end <= axes, DN_E_SHAPE, "axis %d and num_axes %d reach beyond the %d axes",
+                p->axis, p->num_axes, axes);
+    *from = (int32_t)start;
+    *to = (int32_t)end;
+    return DN_OK;
+}
+
+/* Appends the new axes; *inferred is the one that -1 names, or -1. */
+static dn_status take_dims(const Cnn__BlobShape *dims, const dni_shape *x, int32_t from,
+                           dni_shape *top, int32_t *inferred)
+{
+    *inferred = -1;
+    for (size_t i = 0; i < dims->n_dim; i++) {
+        int64_t dim = dims->dim[i];
+        if (dim == 0) {
+            DNI_REQUIRE(from + (int64_t)i < x->axes, DN_E_SHAPE,
+                        "dim 0 at place %zu: the bottom has no axis %lld", i,
+                        (long long)from + (long long)i);
+            dim = x->dim[from + (int32_t)i];
+        } else if (dim == -1) {
+            DNI_REQUIRE(*inferred < 0, DN_E_NET, "dim -1 is given twice");
+            *inferred = top->axes;
+            dim = 1;
+        }
+        DNI_REQUIRE(dim > 0, DN_E_SHAPE, "dim %lld", (long long)dim);
+        top->dim[top->axes++] = dim;
+    }
+    return DN_OK;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    static const Cnn__ReshapeParameter defaults = CNN__RESHAPE_PARAMETER__INIT;
+    static const Cnn__BlobShape none = CNN__BLOB_SHAPE__INIT;
+    const Cnn__ReshapeParameter *p = layer->param->reshape_param;
+    const dni_shape *x = &layer->bottom[0];
+    int32_t from, to, inferred;
+    p = p ? p : &defaults;
+    const Cnn__BlobShape *dims = p->shape ? p->shape : &none;
+    dn_status st = read_range(p, x->axes, &from, &to);
+    if (st)
+        return st;
+    DNI_REQUIRE(dims->n_dim + (size_t)(from + x->axes - to) <= DN_MAX_AXES, DN_E_SHAPE,
+                "the top would have more than %d axes", DN_MAX_AXES);
+    dni_shape top = dni_shape_of(from, x->dim);
+    st = take_dims(dims, x, from, &top, &inferred);
+    for (int32_t i = to; i < x->axes; i++)
+        top.dim[top.axes++] = x->dim[i];
+    if (!st)
+        st = dni_shape_check(&top);
+    if (st)
+        return st;
+    int64_t have = dni_shape_count(x), want = dni_shape_count(&top);
+    if (inferred >= 0) {
+        DNI_REQUIRE(have % want == 0, DN_E_SHAPE,
+                    "%lld values do not divide by the other axes, %lld", (long long)have,
+                    (long long)want);
+        top.dim[inferred] = have / want;
+    }
+    DNI_REQUIRE(inferred >= 0 || have == want, DN_E_SHAPE,
+                "the bottom has %lld values, the new shape %lld", (long long)have,
+                (long long)want);
+    layer->top[0] = top;
+    return DN_OK;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    dni_emit_copy(b, b->x[0], b->y[0]);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    dni_emit_copy(b, b->dy[0], b->dx[0]);
+}
+
+const dni_layer_class dni_layer_reshape = {
+    .type = "Reshape",
+    .bottoms_min = 1, .bottoms_max = 1,
+    .tops_min = 1, .tops_max = 1,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Scale: y = s * x (+ b), s and b stretched over the axes they do not have.
+ * scale_param: axis (1: where s begins), num_axes (1: of the learned s; -1: all from axis on;
+ * 0: one number), filler (constant 1), bias_term (false), bias_filler (constant 0).
+ * bottoms: x; s, if it is not learned (num_axes is then not used). top: x's shape; in place
+ * allowed. weights: s unless it is a bottom; b with bias_term.
+ * Gradient: dx = s dy; ds = sums of x dy; db = sums of dy. */
+#include "layers/affine.h"
+
+typedef struct scale_state {
+    dni_affine view;
+    dni_tensor x; /* for ds: a copy where the layer works in place */
+} scale_state;
+
+static const Cnn__ScaleParameter *param_of(const dni_layer *layer)
+{
+    static const Cnn__ScaleParameter defaults = CNN__SCALE_PARAMETER__INIT;
+    return layer->param->scale_param ? layer->param->scale_param : &defaults;
+}
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__ScaleParameter *p = param_of(layer);
+    dni_shape s = layer->bottom[layer->num_bottoms - 1];
+    dn_status st = DN_OK;
+    DNI_REQUIRE(!p->has_min_value && !p->has_max_value, DN_E_UNSUPPORTED,
+                "min_value and max_value are not supported");
+    if (layer->num_bottoms == 1) {
+        st = dni_affine_shape(layer, p->axis, p->num_axes, &s);
+        if (!st)
+            st = dni_declare_weight(layer, &s, p->filler);
+        if (!st)
+            layer->weight[0].constant = 1;
+    }
+    if (!st && p->bias_term)
+        st = dni_declare_weight(layer, &s, p->bias_filler);
+    return st;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    scale_state *s = layer->state;
+    const dni_shape *blob =
+        layer->num_bottoms > 1 ? &layer->bottom[1] : &layer->weight[0].shape;
+    dn_status st = dni_affine_view(layer, param_of(layer)->axis, blob, &s->view);
+    if (!st && layer->num_bottoms > 1 && layer->num_weights)
+        DNI_REQUIRE(dni_shape_count(blob) == dni_shape_count(&layer->weight[0].shape),
+                    DN_E_SHAPE, "the bias was made for %lld values, not %lld",
+                    (long long)dni_shape_count(&layer->weight[0].shape),
+                    (long long)dni_shape_count(blob));
+    return st ? st : dni_shape_like_bottom(layer);
+}
+
+/* Index of b among the weights, -1 without bias_term. */
+static int32_t bias_of(const dni_layer *layer)
+{
+    return param_of(layer)->bias_term ? layer->num_weights - 1 : -1;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    scale_state *s = layer->state;
+    const dni_affine *v = &s->view;
+    int32_t bias = bias_of(layer);
+    bool learned = b->num_x == 1;
+    bool wanted = learned ? layer->weight_wanted[0] : layer->propagate[1];
+    s->x = b->x[0];
+    if (wanted && dni_same(b, b->x[0], b->y[0])) {
+        s->x = dni_temp_like(b, b->x[0]);
+        dni_emit_copy(b, b->x[0], s->x);
+    }
+    dn_args_bcast a = {.op = bias >= 0 ? DN_BCAST_MULADD : DN_BCAST_MUL, .outer = v->outer,
+                       .dim = v->dim, .inner = v->inner};
+    dni_emit(
+        b, DN_OP_BCAST, &a,
+        DNI_TENSORS(b->x[0], learned ? b->w[0] : b->x[1], bias >= 0 ? b->w[bias] : DNI_NONE),
+        DNI_TENSORS(b->y[0]));
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const scale_state *s = layer->state;
+    const dni_affine *v = &s->view;
+    int32_t bias = bias_of(layer);
+    bool learned = b->num_x == 1;
+    dni_emit_reduce_mid(b, v->outer, v->dim, v->inner, 1, b->dy[0], s->x,
+                        learned ? b->dw[0] : b->dx[1]);
+    if (bias >= 0)
+        dni_emit_reduce_mid(b, v->outer, v->dim, v->inner, 1, b->dy[0], DNI_NONE, b->dw[bias]);
+    dni_emit_bcast(b, DN_BCAST_MUL, v->outer, v->dim, v->inner, b->dy[0],
+                   learned ? b->w[0] : b->x[1], b->dx[0]);
+}
+
+const dni_layer_class dni_layer_scale = {
+    .type = "Scale",
+    .bottoms_min = 1, .bottoms_max = 2,
+    .tops_min = 1, .tops_max = 1,
+    .flags = DNI_LAYER_INPLACE,
+    .state_size = sizeof(scale_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

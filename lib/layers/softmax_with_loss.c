@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * SoftmaxWithLoss: L = -1/norm * sum over positions of log p[label], p = softmax(x).
+ * softmax_param: axis (1). loss_param: ignore_label (none), normalization (VALID: positions not
+ * ignored; FULL, BATCH_SIZE, NONE), normalize (old: true VALID, false BATCH_SIZE).
+ * bottoms: x (any shape), labels (x's shape without the axis, or any of that count); of the
+ * forks: a weight for each class. tops: one number; the probabilities (x's shape).
+ * Gradient: dx = (p - 1[label]) / norm, 0 where ignored; none to the labels. */
+#include "layers/loss.h"
+
+static dn_status shape(dni_layer *layer)
+{
+    const Cnn__SoftmaxParameter *p = layer->param->softmax_param;
+    const dni_shape *x = &layer->bottom[0];
+    dni_loss *s = layer->state;
+    dn_args_loss *a = &s->args;
+    int32_t axis;
+    dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "axis", &axis);
+    if (st)
+        return st;
+    dni_loss_read(a, layer->param->loss_param, CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    DNI_REQUIRE(a->normalization <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE,
+                DN_E_UNSUPPORTED, "this normalization is not supported");
+    a->loss = DN_LOSS_SOFTMAX;
+    a->outer = dni_shape_range(x, 0, axis);
+    a->dim = x->dim[axis];
+    a->inner = dni_shape_range(x, axis + 1, x->axes);
+    int64_t labels = dni_shape_count(&layer->bottom[1]);
+    DNI_REQUIRE(
+        labels == a->outer * a->inner, DN_E_SHAPE,
+        "bottom 1 has %lld labels, %lld are needed: one for each position outside axis %d",
+        (long long)labels, (long long)(a->outer * a->inner), axis);
+    DNI_REQUIRE(layer->num_bottoms < 3 || dni_shape_count(&layer->bottom[2]) == a->dim,
+                DN_E_SHAPE, "bottom 2 has %lld weights, one for each of %lld classes is needed",
+                (long long)dni_shape_count(&layer->bottom[2]), (long long)a->dim);
+    layer->top[0] = dni_shape_of(0, NULL);
+    if (layer->num_tops > 1)
+        layer->top[1] = *x;
+    return DN_OK;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    dni_loss *s = layer->state;
+    dn_args_axis a = {.outer = s->args.outer, .dim = s->args.dim, .inner = s->args.inner};
+    dni_tensor prob = b->num_y > 1 ? b->y[1] : dni_temp_like(b, b->x[0]);
+    dni_emit(b, DN_OP_SOFTMAX, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(prob));
+    dni_loss_forward(s, b, prob, b->num_x > 2 ? b->x[2] : DNI_NONE, 0);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    dni_loss_backward(layer->state, b, b->dx[0], DNI_NONE);
+}
+
+const dni_layer_class dni_layer_softmax_with_loss = {
+    .type = "SoftmaxWithLoss",
+    .bottoms_min = 2, .bottoms_max = 3,
+    .tops_min = 1, .tops_max = 2,
+    .flags = DNI_LAYER_LOSS,
+    .no_gradient = 1u << 1 | 1u << 2,
+    .state_size = sizeof(dni_loss),
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * window.c: see window.h. */
+#include "layers/window.h"
+
+const Cnn__ConvolutionParameter *dni_conv_param(const dni_layer *layer)
+{
+    static const Cnn__ConvolutionParameter defaults = CNN__CONVOLUTION_PARAMETER__INIT;
+    return layer->param->convolution_param ? layer->param->convolution_param : &defaults;
+}
+
+/* A field given once for all spatial axes or once for each. */
+static dn_status read_each(const char *field, size_t count, const uint32_t *values,
+                           int64_t none, int32_t spatial, int64_t least, int64_t *out)
+{
+    DNI_REQUIRE(count <= 1 || count == (size_t)spatial, DN_E_NET,
+                "%s is given %zu times for %d spatial axes", field, count, spatial);
+    for (int32_t i = 0; i < spatial; i++) {
+        out[i] = count == 0 ? none : values[count == 1 ? 0 : i];
+        DNI_REQUIRE(out[i] >= least, DN_E_NET, "%s is %lld", field, (long long)out[i]);
+        DNI_REQUIRE(out[i] <= INT32_MAX, DN_E_NET, "%s is %lld", field, (long long)out[i]);
+    }
+    return DN_OK;
+}
+
+/* The same field spelled _h and _w: 2-D only, and not beside the repeated one. */
+static dn_status read_hw(const char *field, size_t count, bool has_h, uint32_t h, bool has_w,
+                         uint32_t w, int64_t none, int32_t spatial, int64_t least, int64_t *out)
+{
+    DNI_REQUIRE(spatial == 2, DN_E_NET, "%s_h and %s_w need 2 spatial axes, not %d", field,
+                field, spatial);
+    DNI_REQUIRE(count == 0, DN_E_NET, "%s is given beside %s_h or %s_w", field, field, field);
+    DNI_REQUIRE(none >= 0 || (has_h && has_w), DN_E_NET, "%s_%c is missing", field,
+                has_h ? 'w' : 'h');
+    uint32_t hw[2] = {has_h ? h : (uint32_t)none, has_w ? w : (uint32_t)none};
+    return read_each(field, 2, hw, none, 2, least, out);
+}
+
+static dn_status read_kernel(const Cnn__ConvolutionParameter *p, int32_t spatial, int64_t *out)
+{
+    if (p->has_kernel_h || p->has_kernel_w)
+        return read_hw("kernel", p->n_kernel_size, p->has_kernel_h, p->kernel_h,
+                       p->has_kernel_w, p->kernel_w, -1, spatial, 1, out);
+    DNI_REQUIRE(spatial == 0 || p->n_kernel_size > 0, DN_E_NET,
+                "convolution_param needs kernel_size, or kernel_h and kernel_w");
+    return read_each("kernel_size", p->n_kernel_size, p->kernel_size, 0, spatial, 1, out);
+}
+
+static dn_status read_stride(const Cnn__ConvolutionParameter *p, int32_t spatial, int64_t *out)
+{
+    if (p->has_stride_h || p->has_stride_w)
+        return read_hw("stride", p->n_stride, p->has_stride_h, p->stride_h, p->has_stride_w,
+                       p->stride_w, 1, spatial, 1, out);
+    return read_each("stride", p->n_stride, p->stride, 1, spatial, 1, out);
+}
+
+static dn_status read_pad(const Cnn__ConvolutionParameter *p, int32_t spatial, int64_t *out)
+{
+    if (p->has_pad_h || p->has_pad_w)
+        return read_hw("pad", p->n_pad, p->has_pad_h, p->pad_h, p->has_pad_w, p->pad_w, 0,
+                       spatial, 0, out);
+    return read_each("pad", p->n_pad, p->pad, 0, spatial, 0, out);
+}
+
+dn_status dni_window_read(const dni_layer *layer, dni_window *w)
+{
+    const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
+    *w = (dni_window){0};
+    dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &w->axis);
+    if (st)
+        return st;
+    w->N = dni_shape_range(&layer->bottom[0], 0, w->axis);
+    w->args.spatial = layer->bottom[0].axes - w->axis - 1;
+    w->args.group = (int32_t)p->group;
+    DNI_REQUIRE(w->args.spatial <= DN_MAX_SPATIAL, DN_E_UNSUPPORTED,
+                "%d spatial axes; at most %d are possible", w->args.spatial, DN_MAX_SPATIAL);
+    st = read_kernel(p, w->args.spatial, w->args.kernel);
+    if (!st)
+        st = read_stride(p, w->args.spatial, w->args.stride);
+    if (!st)
+        st = read_pad(p, w->args.spatial, w->args.pad);
+    if (!st)
+        st = read_each("dilation", p->n_dilation, p->dilation, 1, w->args.spatial, 1,
+                       w->args.dilation);
+    return st;
+}
+
+dn_status dni_window_out(const dni_window *w, const dni_shape *bottom, int32_t i, int64_t *out)
+{
+    const dn_args_conv *a = &w->args;
+    int64_t padded = bottom->dim[w->axis + 1 + i] + 2 * a->pad[i];
+    int64_t extent = a->dilation[i] * (a->kernel[i] - 1) + 1;
+    DNI_REQUIRE(extent <= padded, DN_E_SHAPE,
+                "the kernel spans %lld elements of axis %d, which has %lld with its padding",
+                (long long)extent, w->axis + 1 + i, (long long)padded);
+    *out = (padded - extent) / a->stride[i] + 1;
+    return DN_OK;
+}
+
+dn_status dni_same_bottoms(const dni_layer *layer)
+{
+    DNI_REQUIRE(layer->num_bottoms == layer->num_tops, DN_E_NET,
+                "%d bottoms and %d tops; there must be as many of each", layer->num_bottoms,
+                layer->num_tops);
+    for (int32_t i = 1; i < layer->num_bottoms; i++)
+        DNI_REQUIRE(dni_shape_equal(&layer->bottom[0], &layer->bottom[i]), DN_E_SHAPE,
+                    "bottom %d has another shape than bottom 0", i);
+    return DN_OK;
+}
+
+/* ---- folding ---------------------------------------------------------------------------- */
+
+dni_tensor dni_fold_write(const dni_window *w, dni_builder *b, dni_tensor t)
+{
+    if (w->axis == 1 || t == DNI_NONE)
+        return t;
+    dni_shape s = *dni_tensor_shape(b, t), folded = {.axes = s.axes - w->axis + 1};
+    folded.dim[0] = w->N;
+    for (int32_t i = w->axis; i < s.axes; i++)
+        folded.dim[i - w->axis + 1] = s.dim[i];
+    return dni_temp(b, b->dtype, folded.axes, folded.dim);
+}
+
+dni_tensor dni_fold_read(const dni_window *w, dni_builder *b, dni_tensor t)
+{
+    dni_tensor folded = dni_fold_write(w, b, t);
+    if (folded != t)
+        dni_emit_copy(b, t, folded);
+    return folded;
+}
+
+void dni_unfold(dni_builder *b, dni_tensor folded, dni_tensor t)
+{
+    if (folded != t)
+        dni_emit_copy(b, folded, t);
+}

@@ -34,7 +34,7 @@ from .layer_types import layer_type_list
 __version__ = '0.1.0'
 
 # Loaded when first used, so that `import deepnet` stays quick.
-_LAZY = {'io': 'io', 'net_spec': 'net_spec', 'proto': 'proto', 'draw': 'draw',
+_LAZY = {'io': 'io', 'net_spec': 'net_spec', 'proto': 'proto',
          'coord_map': 'coord_map', 'classifier': 'classifier', 'detector': 'detector',
          'Classifier': 'classifier', 'Detector': 'detector', 'NetSpec': 'net_spec',
          'layers': 'net_spec', 'params': 'net_spec', 'to_proto': 'net_spec'}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * weights.c: layers and their blobs straight from the wire: NetParameter.layer (100) or .layers
+ * (2), whose blobs are 7 or 6, or 50 of the V0 layer inside. Everything else is skipped unread, so
+ * what forks put into layer parameters does not matter. */
+#include <string.h>
+
+#include "proto/proto.h"
+#include "proto/wire.h"
+
+enum { NET_LAYERS_V1 = 2, NET_LAYER = 100 };
+enum { LAYER_NAME = 1, LAYER_BLOBS = 7 };
+enum { V1_LAYER_V0 = 1, V1_NAME = 4, V1_BLOBS = 6 };
+enum { V0_NAME = 1, V0_BLOBS = 50 };
+enum { BLOB_NUM = 1, BLOB_WIDTH = 4, BLOB_DATA = 5, BLOB_SHAPE = 7, BLOB_DOUBLE = 8 };
+
+typedef struct walk {
+    dni_weights *out;
+    const dni_heap *heap;
+    const char *file;
+    const uint8_t *begin;
+    size_t size;
+} walk;
+
+static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
+{
+    return dni_fail(DN_E_PARSE, "%s: cut or damaged inside %s%s%s (byte %zu of %zu)", w->file,
+                    layer ? "the weights of layer '" : "the file", layer ? layer : "",
+                    layer ? "'" : "", (size_t)(wire->at - w->begin), w->size);
+}
+
+/* ---- one blob -------------------------------------------------------------------------------- */
+
+static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size)
+{
+    dni_wire wire = {at, at + size};
+    dni_wire_field field;
+    int more;
+    while ((more = dni_wire_next(&wire, &field)) > 0) {
+        const uint8_t *p = field.data, *end = p ? p + field.size : NULL;
+        uint64_t value = field.value;
+        if (field.number != 1)
+            continue;
+        do {
+            if (field.type == 2 && (p == end || !dni_wire_varint(&p, end, &value)))
+                return p == end;
+            if (shape->axes == DN_MAX_AXES)
+                return false;
+            shape->dim[shape->axes++] = (int64_t)value;
+        } while (field.type == 2 && p < end);
+    }
+    return !more;
+}
+
+static bool read_blob_fields(dni_weights_blob *blob, bool *has_legacy, int64_t legacy[4])
+{
+    dni_wire wire = {blob->at, blob->at + blob->size};
+    dni_wire_field field;
+    int more;
+    while ((more = dni_wire_next(&wire, &field)) > 0) {
+        if (field.number >= BLOB_NUM && field.number <= BLOB_WIDTH && field.type == 0) {
+            legacy[field.number - 1] = (int64_t)field.value;
+            *has_legacy = true;
+        } else if (field.number == BLOB_SHAPE && field.type == 2) {
+            if (!read_shape(&blob->shape, field.data, field.size))
+                return false;
+            blob->legacy = false;
+        } else if (field.number == BLOB_DATA) {
+            blob->count += field.type == 2 ? (int64_t)(field.size / 4) : 1;
+        } else if (field.number == BLOB_DOUBLE) {
+            blob->count += field.type == 2 ? (int64_t)(field.size / 8) : 1;
+        }
+    }
+    return !more;
+}
+
+dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t size,
+                                const char *file_name)
+{
+    int64_t legacy[4] = {0};
+    bool has_legacy = false;
+    *out = (dni_weights_blob){.at = bytes, .size = size, .legacy = true};
+    if (!read_blob_fields(out, &has_legacy, legacy))
+        return dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name);
+    if (out->legacy && has_legacy)
+        out->shape = dni_shape_of(4, legacy);
+    else if (out->legacy)
+        out->shape = dni_shape_of(1, &out->count);
+    dn_status st = dni_shape_check(&out->shape);
+    return dni_in(st, "%s", file_name);
+}
+
+static void store(int32_t dtype, void *values, int64_t i, double value)
+{
+    if (dtype == DN_F64)
+        ((double *)values)[i] = value;
+    else
+        ((float *)values)[i] = (float)value;
+}
+
+static int64_t take_values(const dni_wire_field *field, int32_t dtype, void *values, int64_t at)
+{
+    size_t step = field->number == BLOB_DATA ? 4 : 8;
+    if (step == 4 && dtype == DN_F32) {
+        memcpy((float *)values + at, field->data, field->size / 4 * 4);
+        return at + (int64_t)(field->size / 4);
+    }
+    for (size_t i = 0; i + step <= field->size; i += step) {
+        float single;
+        double value;
+        if (step == 4) {
+            memcpy(&single, field->data + i, 4);
+            value = single;
+        } else {
+            memcpy(&value, field->data + i, 8);
+        }
+        store(dtype, values, at++, value);
+    }
+    return at;
+}
+
+dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
+                             int64_t count)
+{
+    dni_wire wire = {blob->at, blob->at + blob->size};
+    dni_wire_field field;
+    int64_t at = 0;
+    if (blob->count != count)
+        return dni_fail(DN_E_DATA, "the file has %lld values where %lld belong",
+                        (long long)blob->count, (long long)count);
+    while (dni_wire_next(&wire, &field) > 0)
+        if ((field.number == BLOB_DATA && (field.type == 2 || field.type == 5)) ||
+            (field.number == BLOB_DOUBLE && (field.type == 2 || field.type == 1)))
+            at = take_values(&field, dtype, values, at);
+    return at == count ? DN_OK : dni_fail(DN_E_PARSE, "an array is damaged");
+}
+
+/* ---- layers ------------------------------------------------------------------------------------ */
+
+static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_field *field)
+{
+    size_t capacity = layer->num_blobs;
+    dn_status st = dni_grow(w->heap, &layer->blobs, &capacity, layer->num_blobs + 1,
+                            sizeof *layer->blobs);
+    if (st)
+        return st;
+    st = dni_weights_blob_read(&layer->blobs[layer->num_blobs], field->data, field->size, w->file);
+    if (!st)
+        layer->num_blobs++;
+    return st ? dni_in(st, "layer '%s'", layer->name ? layer->name : "") : DN_OK;
+}
+
+static dn_status set_name(walk *w, dni_weights_layer *layer, const dni_wire_field *field)
+{
+    dni_free(w->heap, layer->name);
+    layer->name = dni_strndup(w->heap, (const char *)field->data, field->size);
+    return layer->name ? DN_OK : DN_E_NOMEM;
+}
+
+static dn_status walk_layer(walk *w, dni_weights_layer *layer, const uint8_t *at, size_t size,
+                            uint32_t name, uint32_t blobs, uint32_t inner)
+{
+    dni_wire wire = {at, at + size};
+    dni_wire_field field;
+    dn_status st = DN_OK;
+    int more = 1;
+    while (!st && (more = dni_wire_next(&wire, &field)) > 0) {
+        if (field.type != 2)
+            continue;
+        if (inner && field.number == inner)
+            st = walk_layer(w, layer, field.data, field.size, V0_NAME, V0_BLOBS, 0);
+        else if (field.number == name)
+            st = set_name(w, layer, &field);
+        else if (field.number == blobs)
+            st = add_blob(w, layer, &field);
+    }
+    return st ? st : more ? cut(w, &wire, layer->name) : DN_OK;
+}
+
+static void drop_layer(const dni_heap *heap, dni_weights_layer *layer)
+{
+    dni_free(heap, layer->name);
+    dni_free(heap, layer->blobs);
+}
+
+static dn_status add_layer(walk *w, const dni_wire_field *field)
+{
+    dni_weights_layer layer = {0};
+    dn_status st = field->number == NET_LAYER
+                       ? walk_layer(w, &layer, field->data, field->size, LAYER_NAME, LAYER_BLOBS, 0)
+                       : walk_layer(w, &layer, field->data, field->size, V1_NAME, V1_BLOBS,
+                                    V1_LAYER_V0);
+    if (!st && layer.num_blobs && !layer.name) {
+        layer.name = dni_strdup(w->heap, "");
+        st = layer.name ? DN_OK : DN_E_NOMEM;
+    }
+    if (!st && layer.num_blobs)
+        st = dni_grow(w->heap, &w->out->layers, &w->out->cap_layers, w->out->num_layers + 1,
+                      sizeof *w->out->layers);
+    if (st || !layer.num_blobs)
+        drop_layer(w->heap, &layer);
+    else
+        w->out->layers[w->out->num_layers++] = layer;
+    return st;
+}
+
+dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes, size_t size,
+                           const char *file_name)
+{
+    walk w = {.out = out, .heap = heap, .file = file_name, .begin = bytes, .size = size};
+    dni_wire wire = {bytes, (const uint8_t *)bytes + size};
+    dni_wire_field field;
+    dn_status st = DN_OK;
+    int more = 1;
+    *out = (dni_weights){0};
+    while (!st && (more = dni_wire_next(&wire, &field)) > 0)
+        if (field.type == 2 && (field.number == NET_LAYER || field.number == NET_LAYERS_V1))
+            st = add_layer(&w, &field);
+    if (!st && more)
+        st = cut(&w, &wire, NULL);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dni_weights_free(out, heap);
+        dni_restore_error(&saved);
+    }
+    return st;
+}
+
+void dni_weights_free(dni_weights *weights, const dni_heap *heap)
+{
+    for (size_t i = 0; i < weights->num_layers; i++)
+        drop_layer(heap, &weights->layers[i]);
+    dni_free(heap, weights->layers);
+    *weights = (dni_weights){0};
+}

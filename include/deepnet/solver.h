@@ -42,7 +42,7 @@ typedef struct dn_solver_options {
     int32_t manual_tests;     /* 1: no tests by test_interval; the host calls dn_solver_test */
     int32_t manual_snapshots; /* 1: no snapshots by `snapshot` and after max_iter */
     int32_t seed_given;       /* 1: `seed` counts rather than the prototxt's random_seed */
-    int32_t reserved;
+    int32_t wire_only;        /* 1: parse, and wire the nets; open no data, train nothing */
     uint64_t seed;
     /* Sums gradients over processes or devices before the update: data of count floats, in
      * place. NULL: none. */

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * check.c: `deepnet check`: does each file parse, wire and get its shapes? No data is opened. A
+ * look at the words outside and inside braces tells a solver from a net, and which phases a net
+ * is meant for: those its layers name must wire; where none is named, the default one. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { MESSAGE = 1024 };
+
+typedef struct look {
+    bool solver;
+    bool train, test; /* phases that are named somewhere */
+} look;
+
+typedef struct verdict {
+    const char *kind; /* "net", "solver" */
+    bool parsed, fine;
+    int layers;
+    int64_t parameters, flops; /* of the last phase that wired */
+    char message[MESSAGE];     /* why not; "" if fine */
+} verdict;
+
+/* ---- a look at the words ------------------------------- */
+
+static const char *skip_blank(const char *c)
+{
+    for (;;) {
+        while (*c && strchr(" \t\r\n:,;", *c))
+            c++;
+        if (*c != '#' && !(c[0] == '/' && c[1] == '/'))
+            return c;
+        c += strcspn(c, "\n");
+    }
+}
+
+static const char *skip_string(const char *c)
+{
+    char quote = *c++;
+    while (*c && *c != quote && *c != '\n')
+        c += c[0] == '\\' && c[1] ? 2 : 1;
+    return *c ? c + 1 : c;
+}
+
+static bool word_is(const char *word, size_t length, const char *other)
+{
+    return strlen(other) == length && strncmp(word, other, length) == 0;
+}
+
+static bool solver_word(const char *word, size_t length)
+{
+    static const char *const words[] = {"net",
+                                        "train_net",
+                                        "test_net",
+                                        "net_param",
+                                        "train_net_param",
+                                        "test_net_param",
+                                        "base_lr",
+                                        "lr_policy",
+                                        "max_iter",
+                                        "solver_mode",
+                                        "solver_type",
+                                        "momentum",
+                                        "snapshot_prefix",
+                                        "test_iter",
+                                        "stepsize",
+                                        "weight_decay"};
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (word_is(word, length, words[i]))
+            return true;
+    return false;
+}
+
+/* A `phase` inside a layer or a rule and the word after it. */
+static void see_phase(look *l, const char *after)
+{
+    if (strncmp(after, "TRAIN", 5) == 0 || *after == '0')
+        l->train = true;
+    if (strncmp(after, "TEST", 4) == 0 || *after == '1')
+        l->test = true;
+}
+
+static look look_at(const char *text)
+{
+    look l = {0};
+    int depth = 0;
+    for (const char *c = skip_blank(text); *c; c = skip_blank(c)) {
+        if (*c == '"' || *c == '\'') {
+            c = skip_string(c);
+        } else if (isalpha((unsigned char)*c) || *c == '_') {
+            size_t length = strspn(c, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                      "0123456789_.");
+            if (depth == 0 && solver_word(c, length))
+                l.solver = true;
+            else if (depth > 0 && word_is(c, length, "phase"))
+                see_phase(&l, skip_blank(c + length));
+            c += length;
+        } else {
+            depth += (*c == '{' || *c == '<') - (*c == '}' || *c == '>');
+            c++;
+        }
+    }
+    return l;
+}
+
+/* ---- verdicts ------------------------------- */
+
+static void refuse(verdict *v, const char *where, dn_status status)
+{
+    const char *line = dn_last_error();
+    v->fine = false;
+    v->parsed = status != DN_E_PARSE && status != DN_E_IO;
+    snprintf(v->message, sizeof v->message, "%s%s", where, line ? line : "no reason given");
+}
+
+static void count_net(verdict *v, dn_net *net)
+{
+    v->layers = dn_net_num_layers(net);
+    v->parameters = v->flops = 0;
+    for (int32_t i = 0; i < dn_net_num_layers(net); i++) {
+        v->flops += dn_net_layer_flops(net, i);
+        for (int32_t k = 0; k < dn_net_layer_num_params(net, i); k++)
+            v->parameters += dn_blob_count(dn_net_layer_param(net, i, k));
+    }
+}
+
+/* Wires one phase; false when it does not, with the reason in the verdict. */
+static bool wire(verdict *v, dn_context *context, const char *path, const char *where,
+                 dn_net_options options, int32_t phase)
+{
+    dn_net *net = NULL;
+    dn_status status;
+    options.phase = phase;
+    status = dn_net_create_from_prototxt(&net, context, path, &options);
+    if (status) {
+        refuse(v, where, status);
+        return false;
+    }
+    v->parsed = true;
+    count_net(v, net);
+    dn_net_free(net);
+    return true;
+}
+
+static void check_net(verdict *v, dn_context *context, const char *path, const look *l,
+                      const dn_net_options *options)
+{
+    v->kind = "net";
+    if (options->phase || l->train == l->test)
+        v->fine = wire(v, context, path, "", *options, options->phase);
+    else
+        v->fine = true;
+    if (options->phase)
+        return;
+    if (v->fine && l->test)
+        v->fine =
+            wire(v, context, path, l->train ? "phase TEST: " : "", *options, DN_PHASE_TEST);
+    if (v->fine && l->train)
+        v->fine =
+            wire(v, context, path, l->test ? "phase TRAIN: " : "", *options, DN_PHASE_TRAIN);
+}
+
+static void check_solver(verdict *v, dn_context *context, const char *path)
+{
+    dn_solver_options options = {.struct_size = sizeof options, .wire_only = 1};
+    dn_solver *solver = NULL;
+    dn_status status = dn_solver_create_from_prototxt(&solver, context, path, &options);
+    v->kind = "solver";
+    if (status) {
+        refuse(v, "", status);
+        return;
+    }
+    v->fine = v->parsed = true;
+    count_net(v, dn_solver_net(solver));
+    dn_solver_free(solver);
+}
+
+static char *read_text(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    size_t size = 0, capacity = 1 << 16, got;
+    char *text = file ? malloc(capacity + 1) : NULL, *larger;
+    while (text && (got = fread(text + size, 1, capacity - size, file)) > 0) {
+        size += got;
+        if (size < capacity)
+            continue;
+        larger = capacity < (size_t)1 << 30 ? realloc(text, (capacity *= 2) + 1) : NULL;
+        if (!larger)
+            free(text);
+        text = larger;
+    }
+    if (text && ferror(file)) {
+        free(text);
+        text = NULL;
+    }
+    if (text)
+        text[size] = 0;
+    if (file)
+        fclose(file);
+    return text;
+}
+
+static void check_file(verdict *v, dn_context *context, const char *path,
+                       const dn_net_options *options)
+{
+    char *text;
+    look l;
+    memset(v, 0, sizeof *v);
+    v->kind = "file";
+    errno = 0;
+    text = read_text(path);
+    if (!text) {
+        snprintf(v->message, sizeof v->message, "%s: %s", path,
+                 errno ? strerror(errno) : "could not be read");
+        return;
+    }
+    l = look_at(text);
+    free(text);
+    if (l.solver)
+        check_solver(v, context, path);
+    else
+        check_net(v, context, path, &l, options);
+}
+
+/* ---- output ------------------------------- */
+
+static void print_verdict(const verdict *v, const char *path)
+{
+    char parameters[24], flops[24];
+    if (v->fine)
+        printf("%s: fine: %s of %d layers, %s parameters, %s flop\n", path, v->kind, v->layers,
+               cli_count(parameters, (double)v->parameters),
+               cli_count(flops, (double)v->flops));
+    else /* most sentences begin with the file they are about */
+        printf("%s%s%s\n", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
+               strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
+}
+
+static void print_json(const verdict *v, const char *path, bool first)
+{
+    fputs(first ? "{\"files\": [\n " : ", ", stdout);
+    cli_json_open(stdout);
+    cli_json_text(stdout, "file", path);
+    cli_json_text(stdout, "kind", v->kind);
+    cli_json_bool(stdout, "parses", v->parsed);
+    cli_json_bool(stdout, "fine", v->fine);
+    if (v->fine) {
+        cli_json_int(stdout, "layers", v->layers);
+        cli_json_int(stdout, "parameters", v->parameters);
+        cli_json_int(stdout, "flops", v->flops);
+    } else {
+        cli_json_text(stdout, "message", v->message);
+    }
+    cli_json_close(stdout);
+}
+
+typedef struct totals {
+    int fine, unparsed, unwired;
+} totals;
+
+static void print_totals(const totals *t, int count, bool json)
+{
+    if (json)
+        printf("], \"count\": %d, \"fine\": %d, \"unparsed\": %d, \"unwired\": %d}\n", count,
+               t->fine, t->unparsed, t->unwired);
+    else if (count > 1)
+        printf("%d files: %d fine, %d do not parse, %d do not wire\n", count, t->fine,
+               t->unparsed, t->unwired);
+}
+
+int cli_check(const cli_command *self, int argc, char **argv)
+{
+    cli_host host = {.seed = -1, .threads = 1};
+    cli_state state = {0};
+    cli_words words;
+    bool json = false;
+    totals t = {0};
+    verdict *v;
+    dn_net_options net_options = {.struct_size = sizeof net_options};
+    dn_context *context = NULL;
+    const cli_option options[] = {
+        {"json", NULL, CLI_FLAG, &json, "one JSON object"},
+        CLI_STATE_OPTIONS(state),
+    };
+    int code = cli_parse(self, options, COUNT_OF(options), argc, argv, &words);
+    if (code != CLI_GO)
+        return code;
+    if (words.count == 0)
+        return cli_usage(self, "it takes files");
+    code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
+    net_options.wire_only = 1;
+    if (code == CLI_GO && !(v = malloc(sizeof *v)))
+        code = cli_fail("no memory left");
+    if (code != CLI_GO)
+        return code;
+    if ((code = cli_context_create(&context, self, &host)) != CLI_GO) {
+        free(v);
+        return code;
+    }
+    for (int i = 0; i < words.count; i++) {
+        check_file(v, context, words.word[i], &net_options);
+        *(v->fine ? &t.fine : v->parsed ? &t.unwired : &t.unparsed) += 1;
+        if (json)
+            print_json(v, words.word[i], i == 0);
+        else
+            print_verdict(v, words.word[i]);
+    }
+    print_totals(&t, words.count, json);
+    free(v);
+    dn_context_free(context);
+    return t.fine == words.count ? CLI_OK : CLI_FAILED;
+}

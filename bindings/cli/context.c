@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * context.c: contexts, net states and weights as the options of a command ask for them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* The library's notices go to stderr, so that stdout holds results only. */
+static void log_line(void *user, int32_t level, const char *line)
+{
+    const bool *quiet = user;
+    if (quiet && *quiet && level < DN_LOG_WARNING)
+        return;
+    cli_bar_clear();
+    fprintf(stderr, "%s%s\n", level >= DN_LOG_WARNING ? "warning: " : "", line);
+}
+
+int cli_context_create(dn_context **out, const cli_command *command, const cli_host *host)
+{
+    dn_context_options options = {.struct_size = sizeof options, .log = log_line};
+    char *end;
+    if (host->threads > 4096)
+        return cli_usage(command, "--threads takes at most 4096");
+    options.num_threads = (int32_t)host->threads;
+    options.backends = host->backends;
+    options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
+    if (host->gpu) {
+        long device = strtol(host->gpu, &end, 10);
+        if (*end || end == host->gpu || device < 0 || device > 1023)
+            return cli_usage(command, "--gpu takes the number of one GPU, not '%s'", host->gpu);
+        options.device = (int32_t)device + 1;
+    }
+    return dn_context_create(out, &options) ? cli_fail_last() : CLI_GO;
+}
+
+int cli_state_apply(const cli_command *command, cli_state *state, int32_t default_phase,
+                    dn_net_options *options)
+{
+    options->phase = default_phase;
+    if (state->phase &&
+        (strcmp(state->phase, "TRAIN") == 0 || strcmp(state->phase, "train") == 0))
+        options->phase = DN_PHASE_TRAIN;
+    else if (state->phase &&
+             (strcmp(state->phase, "TEST") == 0 || strcmp(state->phase, "test") == 0))
+        options->phase = DN_PHASE_TEST;
+    else if (state->phase)
+        return cli_usage(command, "--phase is TRAIN or TEST, not '%s'", state->phase);
+    options->level = (int32_t)state->level;
+    options->stages = state->stages;
+    for (char *next = state->stage; next && *next;) {
+        char *comma = strchr(next, ',');
+        if (options->num_stages == COUNT_OF(state->stages))
+            return cli_usage(command, "--stage takes at most %zu", COUNT_OF(state->stages));
+        if (comma)
+            *comma++ = 0;
+        state->stages[options->num_stages++] = next;
+        next = comma;
+    }
+    return CLI_GO;
+}
+
+static void say_report(const char *path, const dn_weights_report *report)
+{
+    cli_bar_clear();
+    fprintf(stderr, "%s: weights of %d layers loaded\n", path, (int)report->loaded);
+    if (report->missing)
+        fprintf(stderr, "%s: has no weights for %s; they keep their fillers' values\n", path,
+                report->missing_names);
+    if (report->unused)
+        fprintf(stderr, "%s: weights that this net has no layer for: %s\n", path,
+                report->unused_names);
+}
+
+int cli_load_weights(dn_net *net, const char *list, bool quiet)
+{
+    dn_weights_report report = {.struct_size = sizeof report};
+    size_t size = strlen(list) + 1;
+    char *copy = malloc(size);
+    int code = CLI_GO;
+    if (!copy)
+        return cli_fail("no memory left");
+    memcpy(copy, list, size);
+    for (char *path = copy; path && code == CLI_GO;) {
+        char *comma = strchr(path, ',');
+        if (comma)
+            *comma++ = 0;
+        if (dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, &report))
+            code = cli_fail_last();
+        else if (!quiet)
+            say_report(path, &report);
+        path = comma;
+    }
+    free(copy);
+    return code;
+}

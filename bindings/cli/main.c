@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * main.c: the `deepnet` command: a table of subcommands, one file each. */
+#include <string.h>
+
+#include "cli.h"
+
+static const cli_command commands[] = {
+    {"train", "--solver=FILE [--weights=LIST | --snapshot=FILE] [options]",
+     "train a net by its solver prototxt", cli_train},
+    {"test", "--model=FILE --weights=LIST [options]",
+     "run a net over its test data and average its outputs", cli_test},
+    {"time", "--model=FILE [options]", "time a net, forward and backward, layer by layer",
+     cli_time},
+    {"info", "MODEL [options]",
+     "say what a net is: layers, shapes, parameters, flops, memory, implementations", cli_info},
+    {"check", "FILE... [options]", "parse and wire nets and solvers without opening data",
+     cli_check},
+    {"convert", "mnist IMAGES LABELS OUT", "make an LMDB of an IDX data set (MNIST's format)",
+     cli_convert},
+    {"devices", "[options]", "list the backends and devices that are there", cli_devices},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("deepnet: trains and runs neural networks written in Caffe's prototxt.\n\n"
+          "usage: deepnet COMMAND [options]\n\n",
+          out);
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fputs(
+        "\nOptions are --name=value, --name value or -name value.\n"
+        "`deepnet COMMAND --help` says what a command takes; `deepnet --version` the release.\n"
+        "\nExit codes: 0 done; 1 the job failed, or `check` found something; 2 the command "
+        "line\n"
+        "is wrong; 130 interrupted (train has taken a snapshot). Relative paths in a prototxt\n"
+        "mean the working directory; where nothing is there, the prototxt's own folder.\n",
+        out);
+}
+
+static const cli_command *find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool is_any(const char *word, const char *a, const char *b)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    const cli_command *command;
+
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a line is out when its event has happened */
+    if (is_any(name, "--version", "-version") || strcmp(name, "version") == 0) {
+        printf("deepnet %s\n", dn_version());
+        return CLI_OK;
+    }
+    if (is_any(name, "--help", "-h") || is_any(name, "help", "-help")) {
+        if (argc > 2 && (command = find(argv[2]))) {
+            char *help[] = {argv[2], (char[]){"--help"}};
+            return command->run(command, 2, help);
+        }
+        print_help(stdout);
+        return CLI_OK;
+    }
+    command = find(name);
+    if (!command) {
+        if (*name)
+            fprintf(stderr, "deepnet: there is no command '%s'\n\n", name);
+        print_help(stderr);
+        return CLI_USAGE;
+    }
+    int code = command->run(command, argc - 1, argv + 1);
+    if (fflush(stdout) != 0 && code == CLI_OK) /* a full disk behind stdout is a failure */
+        return cli_fail("the output could not be written");
+    return code;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * output.c: the progress bar on stderr, lines on stdout above it, JSON by pieces. The bar is
+ * the one piece of state in the command: there is one terminal. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+double cli_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- bar ------------------------------- */
+
+static struct {
+    bool on, drawn;
+    const char *what;
+    int64_t first, last;
+    double start, drawn_at;
+} bar;
+
+void cli_bar_start(const char *what, int64_t first, int64_t last, bool quiet)
+{
+    const char *terminal = getenv("TERM");
+    memset(&bar, 0, sizeof bar);
+    bar.on = !quiet && last > first && isatty(STDERR_FILENO) &&
+             !(terminal && strcmp(terminal, "dumb") == 0);
+    bar.what = what;
+    bar.first = first;
+    bar.last = last;
+    bar.start = cli_now();
+}
+
+static int columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
+        return size.ws_col < 400 ? size.ws_col : 400;
+    return 80;
+}
+
+/* "1:02:03" or "2:03" */
+static void clock_text(char *out, size_t size, double seconds)
+{
+    long s = seconds < 359999 ? (long)(seconds + 0.5) : 359999;
+    if (s >= 3600)
+        snprintf(out, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, size, "%ld:%02ld", s / 60, s % 60);
+}
+
+static void draw(int64_t done, const char *note, double now)
+{
+    char cells[32], left[32], line[512];
+    int width = (int)sizeof cells - 8, full, length, limit = columns() - 1;
+    double share = (double)(done - bar.first) / (double)(bar.last - bar.first);
+    double spent = now - bar.start, rate = spent > 0 ? (double)(done - bar.first) / spent : 0;
+
+    share = share < 0 ? 0 : share > 1 ? 1 : share;
+    full = (int)(share * width);
+    for (int i = 0; i < width; i++)
+        cells[i] = i < full ? '=' : i == full ? '>' : ' ';
+    cells[width] = 0;
+    clock_text(left, sizeof left, rate > 0 ? (double)(bar.last - done) / rate : 0);
+    length = snprintf(line, sizeof line, "%s [%s] %lld/%lld  %.4g/s  %s left%s%s", bar.what,
+                      cells, (long long)done, (long long)bar.last, rate, rate > 0 ? left : "?",
+                      note && *note ? "  " : "", note ? note : "");
+    if (length > limit)
+        line[limit] = 0;
+    fprintf(stderr, "\r%s\033[K", line);
+    fflush(stderr);
+}
+
+void cli_bar_set(int64_t done, const char *note)
+{
+    double now;
+    if (!bar.on)
+        return;
+    now = cli_now();
+    if (bar.drawn && now - bar.drawn_at < 0.1 && done < bar.last)
+        return;
+    bar.drawn_at = now;
+    bar.drawn = true;
+    draw(done, note, now);
+}
+
+void cli_bar_clear(void)
+{
+    if (bar.drawn)
+        fputs("\r\033[K", stderr);
+    bar.drawn = false;
+}
+
+void cli_bar_end(void)
+{
+    cli_bar_clear();
+    bar.on = false;
+}
+
+void cli_line(const char *format, ...)
+{
+    va_list list;
+    cli_bar_clear();
+    va_start(list, format);
+    vprintf(format, list);
+    va_end(list);
+    putchar('\n');
+}
+
+/* ---- JSON ------------------------------- */
+
+void cli_json_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const unsigned char *c = (const unsigned char *)(text ? text : ""); *c; c++) {
+        if (*c == '"' || *c == '\\')
+            fprintf(out, "\\%c", *c);
+        else if (*c < 32 || *c == 127)
+            fprintf(out, "\\u%04x", *c);
+        else
+            fputc(*c, out);
+    }
+    fputc('"', out);
+}
+
+void cli_json_number(FILE *out, double value)
+{
+    if (isfinite(value))
+        fprintf(out, "%.9g", value);
+    else
+        fputs("null", out);
+}
+
+static bool json_first; /* the object just opened has no member yet */
+
+void cli_json_open(FILE *out)
+{
+    fputc('{', out);
+    json_first = true;
+}
+
+static void key_of(FILE *out, const char *key)
+{
+    if (!json_first)
+        fputs(", ", out);
+    json_first = false;
+    cli_json_string(out, key);
+    fputs(": ", out);
+}
+
+void cli_json_text(FILE *out, const char *key, const char *value)
+{
+    key_of(out, key);
+    cli_json_string(out, value);
+}
+
+void cli_json_int(FILE *out, const char *key, int64_t value)
+{
+    key_of(out, key);
+    fprintf(out, "%lld", (long long)value);
+}
+
+void cli_json_real(FILE *out, const char *key, double value)
+{
+    key_of(out, key);
+    cli_json_number(out, value);
+}
+
+void cli_json_bool(FILE *out, const char *key, bool value)
+{
+    key_of(out, key);
+    fputs(value ? "true" : "false", out);
+}
+
+void cli_json_close(FILE *out)
+{
+    fputs("}\n", out);
+    fflush(out);
+    json_first = false;
+}
+
+/* ---- numbers ------------------------------- */
+
+static const char *scaled(char buffer[24], double value, double base, const char *const *units)
+{
+    int unit = 0;
+    while (value >= base && units[unit + 1]) {
+        value /= base;
+        unit++;
+    }
+    snprintf(buffer, 24, unit && value < 100 ? "%.1f%s" : "%.0f%s", value, units[unit]);
+    return buffer;
+}
+
+const char *cli_count(char buffer[24], double count)
+{
+    static const char *const units[] = {"", " k", " M", " G", " T", " P", NULL};
+    return scaled(buffer, count, 1000, units);
+}
+
+const char *cli_bytes(char buffer[24], double bytes)
+{
+    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB", NULL};
+    return scaled(buffer, bytes, 1024, units);
+}
+
+const char *cli_shape(char *buffer, size_t size, const dn_blob *blob)
+{
+    size_t at = 0;
+    int32_t axes = dn_blob_axes(blob);
+    snprintf(buffer, size, "%s", axes ? "" : "scalar");
+    for (int32_t i = 0; i < axes && at < size; i++)
+        at += (size_t)snprintf(buffer + at, size - at, "%s%lld", i ? " x " : "",
+                               (long long)dn_blob_dim(blob, i));
+    return buffer;
+}

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Arrays to and from what nets are fed: images, means, records. numpy alone does the work;
 reading image files takes whichever of PIL, OpenCV, scikit-image or matplotlib is installed."""
+import os
+
 import numpy as np
 
 from ._errors import DataError, FileMissingError, UnsupportedError
@@ -126,13 +128,10 @@ def _read(filename):
 def load_image(filename, color=True):
     """An image file as float32 in [0, 1]: (H, W, 3) in RGB order, or (H, W, 1) for
     color=False. Transparency is dropped."""
-    filename = str(filename)
-    try:
-        image = _read(filename)
-        if image is None:
-            raise DataError('%s: no image' % filename)
-    except FileNotFoundError:
-        raise FileMissingError('%s: no such file' % filename) from None
+    filename = os.fspath(filename)
+    if not os.path.exists(filename):
+        raise FileMissingError('%s: no such file' % filename)
+    image = _read(filename)
     whole = np.iinfo(image.dtype).max if image.dtype.kind in 'ui' else 1
     image = image.astype(np.float32) / np.float32(whole)
     if image.ndim == 2:

@@ -118,7 +118,7 @@ class _Reader:
                 return _TRUTH[word]
             if field.type in ('float', 'double') and kind in ('number', 'name'):
                 return float(word.rstrip('fF') if word[-3:] != 'inf' else word)
-            if kind == 'number':
+            if kind == 'number' and field.type not in ('string', 'bytes', 'bool'):
                 octal = re.fullmatch(r'([-+]?)0([0-7]+)', word)
                 return int(octal[1] + octal[2], 8) if octal else int(word, 0)
         except ValueError:

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * upgrade.c: old nets and solvers in today's words: layers of both old generations, `input` fields,
+ * transformations inside data parameters, multipliers of BatchNorm statistics, solver enums. */
+#include "proto/upgrade.h"
+
+#include <string.h>
+
+static bool has_transform_outside(const Cnn__LayerParameter *l)
+{
+    static const char *const fields[] = {"scale", "mean_file", "crop_size", "mirror"};
+    const ProtobufCMessage *params[] = {(const ProtobufCMessage *)l->data_param,
+                                        (const ProtobufCMessage *)l->image_data_param,
+                                        (const ProtobufCMessage *)l->window_data_param};
+    for (size_t p = 0; p < DNI_COUNT(params); p++)
+        for (size_t i = 0; params[p] && i < DNI_COUNT(fields); i++)
+            if (dni_field_set(params[p], fields[i]))
+                return true;
+    return false;
+}
+
+static bool is_batch_norm_old(const Cnn__LayerParameter *l)
+{
+    if (!l->type || strcmp(l->type, "BatchNorm") || l->n_param != 3)
+        return false;
+    for (size_t i = 0; i < 3; i++)
+        if (!l->param[i]->has_lr_mult || l->param[i]->lr_mult != 0 ||
+            !l->param[i]->has_decay_mult || l->param[i]->decay_mult != 0)
+            return true;
+    return false;
+}
+
+bool dni_net_is_old(const Cnn__NetParameter *net)
+{
+    bool old = net->n_layers || net->n_input;
+    for (size_t i = 0; !old && i < net->n_layer; i++)
+        old = has_transform_outside(net->layer[i]) || is_batch_norm_old(net->layer[i]);
+    return old;
+}
+
+/* ---- layers ------------------------------------------------------------------------------------ */
+
+static dn_status upgrade_layer(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
+                               const dni_heap *heap)
+{
+    return old->layer ? dni_upgrade_v0(layer, old, heap) : dni_upgrade_v1(layer, old, heap);
+}
+
+static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
+                                dni_locations *locations)
+{
+    if (net->n_layer)
+        return dni_fail(DN_E_NET, "the net has both `layer` and `layers`: two generations of the "
+                                  "language in one file");
+    bool v0 = false;
+    for (size_t i = 0; i < net->n_layers; i++)
+        v0 |= net->layers[i]->layer != NULL;
+    dn_status st = v0 ? dni_upgrade_v0_padding(net, heap) : DN_OK;
+    if (st)
+        return st;
+    net->layer = dni_alloc(heap, net->n_layers, sizeof *net->layer);
+    if (!net->layer)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < net->n_layers; i++) {
+        net->layer[i] = dni_message_new(heap, &cnn__layer_parameter__descriptor);
+        if (!net->layer[i])
+            return DN_E_NOMEM;
+        net->n_layer++;
+        st = dni_locations_move(locations, heap, net->layers[i], net->layer[i]);
+        if (!st)
+            st = upgrade_layer(net->layer[i], net->layers[i], heap);
+        if (st)
+            return dni_in_location(st, locations, net->layers[i]);
+    }
+    for (size_t i = 0; i < net->n_layers; i++)
+        dni_message_free(heap, net->layers[i]);
+    dni_free(heap, net->layers);
+    net->layers = NULL;
+    net->n_layers = 0;
+    return DN_OK;
+}
+
+/* ---- transformations ----------------------------------------------------------------------- */
+
+static dn_status move_transform(Cnn__LayerParameter *layer, ProtobufCMessage *from,
+                                const dni_heap *heap)
+{
+    static const char *const fields[] = {"scale", "mean_file", "crop_size", "mirror"};
+    dn_status st = DN_OK;
+    for (size_t i = 0; from && !st && i < DNI_COUNT(fields); i++) {
+        if (!dni_field_set(from, fields[i]))
+            continue;
+        ProtobufCMessage *to = dni_field_sub(heap, &layer->base, "transform_param");
+        if (!to)
+            return DN_E_NOMEM;
+        if (fields[i][1] == 'e') { /* the string that stood there before gives way */
+            Cnn__TransformationParameter *t = layer->transform_param;
+            dni_free(heap, t->mean_file);
+            t->mean_file = NULL;
+        }
+        st = dni_field_move(heap, from, fields[i], to, fields[i], NULL);
+    }
+    return st;
+}
+
+static dn_status upgrade_transforms(Cnn__NetParameter *net, const dni_heap *heap)
+{
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < net->n_layer; i++) {
+        Cnn__LayerParameter *l = net->layer[i];
+        st = move_transform(l, (ProtobufCMessage *)l->data_param, heap);
+        if (!st)
+            st = move_transform(l, (ProtobufCMessage *)l->image_data_param, heap);
+        if (!st)
+            st = move_transform(l, (ProtobufCMessage *)l->window_data_param, heap);
+    }
+    return st;
+}
+
+/* ---- inputs ------------------------------------------------------------------------------------ */
+
+static dn_status give_dims(Cnn__InputParameter *input, Cnn__NetParameter *net,
+                           const dni_heap *heap)
+{
+    input->shape = dni_alloc(heap, net->n_input, sizeof *input->shape);
+    if (!input->shape)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < net->n_input; i++) {
+        Cnn__BlobShape *shape = dni_message_new(heap, &cnn__blob_shape__descriptor);
+        if (!shape)
+            return DN_E_NOMEM;
+        input->shape[input->n_shape++] = shape;
+        shape->dim = dni_alloc(heap, 4, sizeof *shape->dim);
+        if (!shape->dim)
+            return DN_E_NOMEM;
+        for (shape->n_dim = 0; shape->n_dim < 4; shape->n_dim++)
+            shape->dim[shape->n_dim] = net->input_dim[4 * i + shape->n_dim];
+    }
+    return DN_OK;
+}
+
+static dn_status prepend(Cnn__NetParameter *net, Cnn__LayerParameter *layer, const dni_heap *heap)
+{
+    Cnn__LayerParameter **more = dni_realloc(heap, net->layer, net->n_layer + 1, sizeof *more);
+    if (!more)
+        return DN_E_NOMEM;
+    memmove(more + 1, more, net->n_layer * sizeof *more);
+    more[0] = layer;
+    net->layer = more;
+    net->n_layer++;
+    return DN_OK;
+}
+
+static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap)
+{
+    if (net->n_input_dim && net->n_input_dim != 4 * net->n_input)
+        return dni_fail(DN_E_NET, "%zu input_dim for %zu inputs; each input needs 4",
+                        net->n_input_dim, net->n_input);
+    if (net->n_input_shape && net->n_input_shape != net->n_input)
+        return dni_fail(DN_E_NET, "%zu input_shape for %zu inputs", net->n_input_shape,
+                        net->n_input);
+    Cnn__LayerParameter *layer = dni_message_new(heap, &cnn__layer_parameter__descriptor);
+    dn_status st = layer ? prepend(net, layer, heap) : DN_E_NOMEM;
+    if (st) {
+        dni_message_free(heap, layer);
+        return st;
+    }
+    layer->name = dni_strdup(heap, "input");
+    layer->type = dni_strdup(heap, "Input");
+    ProtobufCMessage *input = dni_field_sub(heap, &layer->base, "input_param");
+    if (!layer->name || !layer->type || !input)
+        return DN_E_NOMEM;
+    if (net->n_input_dim)
+        st = give_dims(layer->input_param, net, heap);
+    if (!st)
+        st = dni_field_move(heap, &net->base, "input_shape", input, "shape", NULL);
+    if (!st)
+        st = dni_field_move(heap, &net->base, "input", &layer->base, "top", NULL);
+    dni_free(heap, net->input_dim);
+    net->input_dim = NULL;
+    net->n_input_dim = 0;
+    return st;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static void upgrade_batch_norm(Cnn__NetParameter *net)
+{
+    for (size_t i = 0; i < net->n_layer; i++) {
+        if (!is_batch_norm_old(net->layer[i]))
+            continue;
+        for (size_t k = 0; k < 3; k++) {
+            Cnn__ParamSpec *spec = net->layer[i]->param[k];
+            spec->has_lr_mult = spec->has_decay_mult = 1;
+            spec->lr_mult = spec->decay_mult = 0;
+        }
+    }
+}
+
+dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap, dni_locations *locations)
+{
+    dn_status st = net->n_layers ? upgrade_layers(net, heap, locations) : DN_OK;
+    if (!st)
+        st = upgrade_transforms(net, heap);
+    if (!st && net->n_input)
+        st = upgrade_inputs(net, heap);
+    if (!st)
+        upgrade_batch_norm(net);
+    return st;
+}
+
+dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap)
+{
+    static const char *const types[] = {"SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"};
+    if (!solver->has_solver_type)
+        return DN_OK;
+    if (dni_field_set(&solver->base, "type"))
+        return dni_fail(DN_E_PARSE, "both type and the old solver_type are given; keep type");
+    if ((unsigned)solver->solver_type >= DNI_COUNT(types))
+        return dni_fail(DN_E_UNSUPPORTED, "solver_type %d is not known", (int)solver->solver_type);
+    char *type = dni_strdup(heap, types[solver->solver_type]);
+    if (!type)
+        return DN_E_NOMEM;
+    solver->type = type;
+    solver->has_solver_type = 0;
+    solver->solver_type = CNN__SOLVER_PARAMETER__SOLVER_TYPE__SGD;
+    return DN_OK;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * upgrade_v0.c: `layers { layer { type: "conv" kernelsize: 5 } }`: one flat message for all layers.
+ * A table says where each field went, by type. */
+#include <string.h>
+
+#include "proto/upgrade.h"
+
+static const struct v0_type {
+    const char *old, *now;
+} types[] = {
+    {"accuracy", "Accuracy"}, {"bnll", "BNLL"}, {"concat", "Concat"}, {"conv", "Convolution"},
+    {"data", "Data"}, {"dropout", "Dropout"}, {"euclidean_loss", "EuclideanLoss"},
+    {"flatten", "Flatten"}, {"hdf5_data", "HDF5Data"}, {"hdf5_output", "HDF5Output"},
+    {"im2col", "Im2col"}, {"images", "ImageData"}, {"infogain_loss", "InfogainLoss"},
+    {"innerproduct", "InnerProduct"}, {"lrn", "LRN"},
+    {"multinomial_logistic_loss", "MultinomialLogisticLoss"}, {"pool", "Pooling"},
+    {"relu", "ReLU"}, {"sigmoid", "Sigmoid"}, {"softmax", "Softmax"},
+    {"softmax_loss", "SoftmaxWithLoss"}, {"split", "Split"}, {"tanh", "TanH"},
+    {"window_data", "WindowData"}, {"power", "Power"}, {"argmax", "ArgMax"},
+};
+
+/* type NULL: any. Each row: a field of V0, and which field of which message it became. */
+static const struct v0_field {
+    const char *old, *type, *message, *now;
+} fields[] = {
+    {"num_output", "conv", "convolution_param", "num_output"},
+    {"num_output", "innerproduct", "inner_product_param", "num_output"},
+    {"biasterm", "conv", "convolution_param", "bias_term"},
+    {"biasterm", "innerproduct", "inner_product_param", "bias_term"},
+    {"weight_filler", "conv", "convolution_param", "weight_filler"},
+    {"weight_filler", "innerproduct", "inner_product_param", "weight_filler"},
+    {"bias_filler", "conv", "convolution_param", "bias_filler"},
+    {"bias_filler", "innerproduct", "inner_product_param", "bias_filler"},
+    {"pad", "conv", "convolution_param", "pad"},
+    {"pad", "pool", "pooling_param", "pad"},
+    {"kernelsize", "conv", "convolution_param", "kernel_size"},
+    {"kernelsize", "pool", "pooling_param", "kernel_size"},
+    {"group", "conv", "convolution_param", "group"},
+    {"stride", "conv", "convolution_param", "stride"},
+    {"stride", "pool", "pooling_param", "stride"},
+    {"dropout_ratio", "dropout", "dropout_param", "dropout_ratio"},
+    {"local_size", "lrn", "lrn_param", "local_size"},
+    {"alpha", "lrn", "lrn_param", "alpha"},
+    {"beta", "lrn", "lrn_param", "beta"},
+    {"k", "lrn", "lrn_param", "k"},
+    {"source", "data", "data_param", "source"},
+    {"source", "hdf5_data", "hdf5_data_param", "source"},
+    {"source", "images", "image_data_param", "source"},
+    {"source", "window_data", "window_data_param", "source"},
+    {"source", "infogain_loss", "infogain_loss_param", "source"},
+    {"scale", NULL, "transform_param", "scale"},
+    {"meanfile", NULL, "transform_param", "mean_file"},
+    {"batchsize", "data", "data_param", "batch_size"},
+    {"batchsize", "hdf5_data", "hdf5_data_param", "batch_size"},
+    {"batchsize", "images", "image_data_param", "batch_size"},
+    {"batchsize", "window_data", "window_data_param", "batch_size"},
+    {"cropsize", NULL, "transform_param", "crop_size"},
+    {"mirror", NULL, "transform_param", "mirror"},
+    {"rand_skip", "data", "data_param", "rand_skip"},
+    {"rand_skip", "images", "image_data_param", "rand_skip"},
+    {"shuffle_images", "images", "image_data_param", "shuffle"},
+    {"new_height", "images", "image_data_param", "new_height"},
+    {"new_width", "images", "image_data_param", "new_width"},
+    {"concat_dim", "concat", "concat_param", "concat_dim"},
+    {"det_fg_threshold", "window_data", "window_data_param", "fg_threshold"},
+    {"det_bg_threshold", "window_data", "window_data_param", "bg_threshold"},
+    {"det_fg_fraction", "window_data", "window_data_param", "fg_fraction"},
+    {"det_context_pad", "window_data", "window_data_param", "context_pad"},
+    {"det_crop_mode", "window_data", "window_data_param", "crop_mode"},
+    {"hdf5_output_param", "hdf5_output", NULL, "hdf5_output_param"},
+};
+
+static dn_status move_fields(Cnn__LayerParameter *layer, Cnn__V0LayerParameter *old,
+                             const dni_heap *heap)
+{
+    for (size_t i = 0; i < DNI_COUNT(fields); i++) {
+        const struct v0_field *f = &fields[i];
+        if ((f->type && strcmp(f->type, old->type ? old->type : "")) ||
+            !dni_field_set(&old->base, f->old))
+            continue;
+        ProtobufCMessage *to =
+            f->message ? dni_field_sub(heap, &layer->base, f->message) : &layer->base;
+        if (!to)
+            return DN_E_NOMEM;
+        dn_status st = dni_field_move(heap, &old->base, f->old, to, f->now, NULL);
+        if (st)
+            return st;
+    }
+    if (old->has_pool && old->type && !strcmp(old->type, "pool")) {
+        Cnn__PoolingParameter *p = (void *)dni_field_sub(heap, &layer->base, "pooling_param");
+        if (!p)
+            return DN_E_NOMEM;
+        p->has_pool = 1;
+        p->pool = (Cnn__PoolingParameter__PoolMethod)old->pool; /* the same numbers */
+    }
+    return DN_OK;
+}
+
+dn_status dni_upgrade_v0(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *outer,
+                         const dni_heap *heap)
+{
+    Cnn__V0LayerParameter *old = outer->layer;
+    const char *now = NULL;
+    for (size_t i = 0; old->type && i < DNI_COUNT(types); i++)
+        if (!strcmp(types[i].old, old->type))
+            now = types[i].now;
+    if (old->type && !now)
+        return dni_fail(DN_E_UNSUPPORTED, "layer '%s': unknown V0 layer type '%s'",
+                        old->name ? old->name : "", old->type);
+    if (now && !(layer->type = dni_strdup(heap, now)))
+        return DN_E_NOMEM;
+    dn_status st = dni_field_move(heap, &outer->base, "bottom", &layer->base, "bottom", NULL);
+    if (!st)
+        st = dni_field_move(heap, &outer->base, "top", &layer->base, "top", NULL);
+    if (!st)
+        st = dni_field_move(heap, &old->base, "name", &layer->base, "name", NULL);
+    if (!st)
+        st = dni_field_move(heap, &old->base, "blobs", &layer->base, "blobs", NULL);
+    if (!st)
+        st = dni_upgrade_multipliers(layer, old->blobs_lr, old->n_blobs_lr, old->weight_decay,
+                                     old->n_weight_decay, heap);
+    return st ? st : move_fields(layer, old, heap);
+}
+
+/* ---- padding layers ---------------------------------------------------------------------------- */
+
+static bool is_type(const Cnn__V1LayerParameter *l, const char *type)
+{
+    return l->layer && l->layer->type && !strcmp(l->layer->type, type);
+}
+
+static Cnn__V1LayerParameter *maker_of(Cnn__NetParameter *net, size_t before, const char *name)
+{
+    for (size_t i = before; i-- > 0;)
+        for (size_t t = 0; t < net->layers[i]->n_top; t++)
+            if (!strcmp(net->layers[i]->top[t], name))
+                return net->layers[i];
+    return NULL;
+}
+
+static dn_status fold(Cnn__V1LayerParameter *layer, size_t bottom,
+                      const Cnn__V1LayerParameter *padding, const dni_heap *heap)
+{
+    if (!is_type(layer, "conv") && !is_type(layer, "pool"))
+        return dni_fail(DN_E_UNSUPPORTED, "a padding layer feeds a layer that is neither a "
+                                          "convolution nor a pooling");
+    if (padding->n_bottom != 1)
+        return dni_fail(DN_E_NET, "a padding layer takes one bottom");
+    char *name = dni_strdup(heap, padding->bottom[0]);
+    if (!name)
+        return DN_E_NOMEM;
+    dni_free(heap, layer->bottom[bottom]);
+    layer->bottom[bottom] = name;
+    layer->layer->has_pad = 1;
+    layer->layer->pad = padding->layer->pad;
+    return DN_OK;
+}
+
+dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap)
+{
+    for (size_t i = 0; i < net->n_layers; i++)
+        for (size_t b = 0; !is_type(net->layers[i], "padding") && b < net->layers[i]->n_bottom; b++) {
+            Cnn__V1LayerParameter *maker = maker_of(net, i, net->layers[i]->bottom[b]);
+            if (!maker || !is_type(maker, "padding"))
+                continue;
+            dn_status st = fold(net->layers[i], b, maker, heap);
+            if (st)
+                return st;
+        }
+    size_t kept = 0;
+    for (size_t i = 0; i < net->n_layers; i++) {
+        if (is_type(net->layers[i], "padding"))
+            dni_message_free(heap, net->layers[i]);
+        else
+            net->layers[kept++] = net->layers[i];
+    }
+    net->n_layers = kept;
+    return DN_OK;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * upgrade_v1.c: `layers { type: CONVOLUTION blobs_lr: 1 }`: types were an enum, multipliers and
+ * names of weights were lists of their own. Everything else kept its name. */
+#include <string.h>
+
+#include "proto/upgrade.h"
+
+static const struct type_name {
+    const char *old, *now;
+} types[] = {
+    {"ABSVAL", "AbsVal"}, {"ACCURACY", "Accuracy"}, {"ARGMAX", "ArgMax"},
+    {"BNLL", "BNLL"}, {"CONCAT", "Concat"}, {"CONTRASTIVE_LOSS", "ContrastiveLoss"},
+    {"CONVOLUTION", "Convolution"}, {"DATA", "Data"}, {"DECONVOLUTION", "Deconvolution"},
+    {"DROPOUT", "Dropout"}, {"DUMMY_DATA", "DummyData"}, {"ELTWISE", "Eltwise"},
+    {"EUCLIDEAN_LOSS", "EuclideanLoss"}, {"EXP", "Exp"}, {"FLATTEN", "Flatten"},
+    {"HDF5_DATA", "HDF5Data"}, {"HDF5_OUTPUT", "HDF5Output"}, {"HINGE_LOSS", "HingeLoss"},
+    {"IM2COL", "Im2col"}, {"IMAGE_DATA", "ImageData"}, {"INFOGAIN_LOSS", "InfogainLoss"},
+    {"INNER_PRODUCT", "InnerProduct"}, {"LRN", "LRN"}, {"MEMORY_DATA", "MemoryData"},
+    {"MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"}, {"MVN", "MVN"},
+    {"NONE", ""}, {"POOLING", "Pooling"}, {"POWER", "Power"}, {"RELU", "ReLU"},
+    {"SIGMOID", "Sigmoid"}, {"SIGMOID_CROSS_ENTROPY_LOSS", "SigmoidCrossEntropyLoss"},
+    {"SILENCE", "Silence"}, {"SLICE", "Slice"}, {"SOFTMAX", "Softmax"},
+    {"SOFTMAX_LOSS", "SoftmaxWithLoss"}, {"SPLIT", "Split"}, {"TANH", "TanH"},
+    {"THRESHOLD", "Threshold"}, {"WINDOW_DATA", "WindowData"},
+    /* of forks */
+    {"BATCH_NORM", "BatchNorm"}, {"CROP", "Crop"}, {"NORMALIZE", "Normalize"},
+    {"RELU6", "ReLU6"}, {"ROIPOOLING", "ROIPooling"}, {"PRELU", "PReLU"},
+    {"ROI_POOLING", "ROIPooling"}, {"SMOOTH_L1_LOSS", "SmoothL1Loss"},
+};
+
+static const char *type_name(int value)
+{
+    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
+        &cnn__v1_layer_parameter__layer_type__descriptor, value);
+    for (size_t i = 0; v && i < DNI_COUNT(types); i++)
+        if (!strcmp(types[i].old, v->name))
+            return types[i].now;
+    return v ? v->name : "";
+}
+
+Cnn__ParamSpec *dni_upgrade_param(Cnn__LayerParameter *layer, size_t i, const dni_heap *heap)
+{
+    while (layer->n_param <= i) {
+        Cnn__ParamSpec **more = dni_realloc(heap, layer->param, layer->n_param + 1, sizeof *more);
+        if (!more)
+            return NULL;
+        layer->param = more;
+        more[layer->n_param] = dni_message_new(heap, &cnn__param_spec__descriptor);
+        if (!more[layer->n_param])
+            return NULL;
+        layer->n_param++;
+    }
+    return layer->param[i];
+}
+
+dn_status dni_upgrade_multipliers(Cnn__LayerParameter *layer, const float *lr, size_t num_lr,
+                                  const float *decay, size_t num_decay, const dni_heap *heap)
+{
+    for (size_t i = 0; i < num_lr || i < num_decay; i++) {
+        Cnn__ParamSpec *spec = dni_upgrade_param(layer, i, heap);
+        if (!spec)
+            return DN_E_NOMEM;
+        if (i < num_lr) {
+            spec->has_lr_mult = 1;
+            spec->lr_mult = lr[i];
+        }
+        if (i < num_decay) {
+            spec->has_decay_mult = 1;
+            spec->decay_mult = decay[i];
+        }
+    }
+    return DN_OK;
+}
+
+static dn_status move_names(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
+                            const dni_heap *heap)
+{
+    for (size_t i = 0; i < old->n_param; i++) {
+        Cnn__ParamSpec *spec = dni_upgrade_param(layer, i, heap);
+        if (!spec)
+            return DN_E_NOMEM;
+        spec->name = old->param[i];
+        old->param[i] = NULL;
+    }
+    for (size_t i = 0; i < old->n_blob_share_mode; i++) {
+        Cnn__ParamSpec *spec = dni_upgrade_param(layer, i, heap);
+        if (!spec)
+            return DN_E_NOMEM;
+        spec->has_share_mode = 1;
+        spec->share_mode = old->blob_share_mode[i] == CNN__V1_LAYER_PARAMETER__DIM_CHECK_MODE__PERMISSIVE
+                               ? CNN__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE
+                               : CNN__PARAM_SPEC__DIM_CHECK_MODE__STRICT;
+    }
+    return DN_OK;
+}
+
+static bool handled_apart(const char *field)
+{
+    static const char *const apart[] = {"layer", "type", "blobs_lr", "weight_decay", "param",
+                                        "blob_share_mode"};
+    for (size_t i = 0; i < DNI_COUNT(apart); i++)
+        if (!strcmp(apart[i], field))
+            return true;
+    return false;
+}
+
+dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
+                         const dni_heap *heap)
+{
+    const ProtobufCMessageDescriptor *type = &cnn__v1_layer_parameter__descriptor;
+    dn_status st = DN_OK;
+    for (unsigned i = 0; !st && i < type->n_fields; i++) {
+        const char *name = type->fields[i].name;
+        if (!handled_apart(name))
+            st = dni_field_move(heap, &old->base, name, &layer->base, name, NULL);
+    }
+    if (!st && old->has_type) {
+        layer->type = dni_strdup(heap, type_name(old->type));
+        st = layer->type ? DN_OK : DN_E_NOMEM;
+    }
+    if (!st)
+        st = dni_upgrade_multipliers(layer, old->blobs_lr, old->n_blobs_lr, old->weight_decay,
+                                     old->n_weight_decay, heap);
+    return st ? st : move_names(layer, old, heap);
+}

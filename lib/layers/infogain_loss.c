@@ -6,8 +6,6 @@
  * Gradient: (p sum_k H[label, k] - H[label]) / Z to x; none to labels and H. */
 #include "layers/loss.h"
 
-#include <string.h>
-
 #include "proto/proto.h"
 
 typedef struct infogain_state {
@@ -16,39 +14,32 @@ typedef struct infogain_state {
     int64_t H_dim;
 } infogain_state;
 
-static dn_status store_matrix(dni_layer *layer, const Cnn__BlobProto *blob)
+static dn_status parse_matrix(dni_layer *layer, const char *bytes, size_t size,
+                              const char *path)
 {
     infogain_state *s = layer->state;
-    size_t n = blob->n_data ? blob->n_data : blob->n_double_data;
-    int64_t dim = 0;
-    while ((size_t)(dim * dim) < n)
-        dim++;
-    DNI_REQUIRE(n && (size_t)(dim * dim) == n, DN_E_DATA, "%zu values do not make a square matrix",
-                n);
-    s->H_dim = dim;
-    s->H = dni_alloc(layer->heap, n, sizeof(double));
-    if (!s->H)
-        return DN_E_NOMEM;
-    for (size_t i = 0; i < n; i++) {
-        double value = blob->n_data ? blob->data[i] : blob->double_data[i];
-        if (layer->dtype == DN_F64)
-            ((double *)s->H)[i] = value;
-        else
-            ((float *)s->H)[i] = (float)value;
-    }
-    return DN_OK;
+    dni_weights_blob blob;
+    dn_status st = dni_weights_blob_read(&blob, bytes, size, path);
+    if (st)
+        return st;
+    while (s->H_dim * s->H_dim < blob.count)
+        s->H_dim++;
+    DNI_REQUIRE(blob.count > 0 && s->H_dim * s->H_dim == blob.count, DN_E_DATA,
+                "'%s': %lld values do not make a square matrix", path, (long long)blob.count);
+    s->H = dni_alloc(layer->heap, (size_t)blob.count, sizeof(double));
+    return s->H ? dni_weights_values(&blob, layer->dtype, s->H, blob.count) : DN_E_NOMEM;
 }
 
 static dn_status read_matrix(dni_layer *layer, const char *source)
 {
-    char *path = NULL;
-    Cnn__BlobProto *blob = NULL;
+    char *path = NULL, *bytes = NULL;
+    size_t size = 0;
     dn_status st = dni_path_resolve(layer->heap, layer->folder, source, false, &path);
     if (!st)
-        st = dni_proto_read_blob(layer->heap, path, &blob);
+        st = dni_file_read(layer->heap, path, &bytes, &size);
     if (!st)
-        st = dni_in(store_matrix(layer, blob), "%s", path);
-    dni_proto_free(layer->heap, blob ? &blob->base : NULL);
+        st = parse_matrix(layer, bytes, size, path);
+    dni_free(layer->heap, bytes);
     dni_free(layer->heap, path);
     return st;
 }

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * nets.c: which nets a solver prototxt means. The train net is named by exactly one of four
+ * fields. Test nets are those named as such, and then the common net once for every test_iter
+ * that is left. */
+#include <string.h>
+
+#include "solver/solver.h"
+
+/* Where a net comes from: one of the three is set. */
+typedef struct source {
+    const Cnn__NetParameter *message;
+    const char *path;
+    const char *text;
+    size_t size;
+} source;
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+static dn_status wrap_message(dni_net_file **out, const dn_solver *s,
+                              const Cnn__NetParameter *net)
+{
+    ProtobufCMessage *copy = NULL;
+    dn_status st = dni_message_copy(&copy, s->heap, &net->base);
+    if (st)
+        return st;
+    return dni_net_file_wrap(out, s->heap, (Cnn__NetParameter *)copy, s->file->folder,
+                             "the solver's own net");
+}
+
+static dn_status read_path(dni_net_file **out, const dn_solver *s, const char *path)
+{
+    char *resolved = NULL;
+    dn_status st = dni_path_resolve(s->heap, s->file->folder, path, false, &resolved);
+    if (!st)
+        st = dni_net_read(out, s->heap, resolved);
+    dni_free(s->heap, resolved);
+    return st;
+}
+
+static dn_status read_source(dni_net_file **out, const dn_solver *s, const source *from)
+{
+    if (from->message)
+        return wrap_message(out, s, from->message);
+    if (from->path)
+        return read_path(out, s, from->path);
+    return dni_net_read_text(out, s->heap, from->text, from->size, "net");
+}
+
+/* ---- states ----------------------------------------------------------------------------------- */
+
+static void merge_state(dni_net_state *to, const char **stages, const Cnn__NetState *from)
+{
+    if (!from)
+        return;
+    if (from->has_phase)
+        to->phase = from->phase == CNN__PHASE__TRAIN ? DN_PHASE_TRAIN : DN_PHASE_TEST;
+    if (from->has_level)
+        to->level = from->level;
+    for (size_t i = 0; i < from->n_stage; i++)
+        stages[to->num_stages++] = from->stage[i];
+    to->stages = stages;
+}
+
+/* The phase, then the net's own state, then the solver's: what is set later counts. */
+static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, int32_t phase,
+                          const Cnn__NetState *own)
+{
+    dni_net_file *file = NULL;
+    dn_status st = read_source(&file, s, from);
+    if (st)
+        return st;
+    const Cnn__NetState *nets = file->net->state;
+    size_t stages = (nets ? nets->n_stage : 0) + (own ? own->n_stage : 0);
+    const char **names = dni_alloc(s->heap, stages, sizeof *names);
+    st = names ? DN_OK : DN_E_NOMEM;
+    if (!st) {
+        dni_net_state state = {.phase = phase};
+        dn_net_options options = {.struct_size = sizeof options};
+        uint64_t seed = s->context->seed;
+        if (s->options.seed_given)
+            seed = s->options.seed;
+        else if (s->param->random_seed >= 0)
+            seed = (uint64_t)s->param->random_seed;
+        merge_state(&state, names, nets);
+        merge_state(&state, names, own);
+        st = dni_net_create(out, s->context, file, &state, &options, seed);
+    }
+    dni_free(s->heap, names);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dni_net_file_free(file, s->heap);
+        dni_restore_error(&saved);
+    }
+    return st;
+}
+
+/* ---- the train net ---------------------------------------------------------------------------- */
+
+static dn_status make_train_net(dn_solver *s, const source *given)
+{
+    const Cnn__SolverParameter *p = s->param;
+    source from = *given;
+    int named = !!p->train_net_param + !!p->train_net + !!p->net_param + !!p->net;
+    if (!from.text) {
+        if (!named)
+            return dni_fail(DN_E_NET, "the solver names no net; it needs one of net, net_param, "
+                                      "train_net, train_net_param");
+        if (named > 1)
+            return dni_fail(DN_E_NET, "the solver names its train net more than once; one of "
+                                      "net, net_param, train_net, train_net_param is enough");
+        from.message = p->train_net_param ? p->train_net_param : p->net_param;
+        from.path = p->train_net ? p->train_net : p->net;
+    }
+    return dni_in(make_net(&s->net, s, &from, DN_PHASE_TRAIN, p->train_state), "train net");
+}
+
+/* ---- test nets -------------------------------------------------------------------------------- */
+
+static dn_status check_test_counts(const dn_solver *s, size_t named, bool common)
+{
+    const Cnn__SolverParameter *p = s->param;
+    if (common ? p->n_test_iter < named : p->n_test_iter != named)
+        return dni_fail(DN_E_NET, "%zu test_iter for %zu test nets; each needs one",
+                        p->n_test_iter, named);
+    if (p->n_test_state && p->n_test_state != p->n_test_iter)
+        return dni_fail(DN_E_NET, "%zu test_state for %zu test nets; give one for each or none",
+                        p->n_test_state, p->n_test_iter);
+    if (p->n_test_iter && p->test_interval <= 0 && !s->options.manual_tests)
+        return dni_fail(DN_E_NET, "there are test nets; test_interval must be positive");
+    for (size_t i = 0; i < p->n_test_iter; i++)
+        if (p->test_iter[i] <= 0)
+            return dni_fail(DN_E_NET, "test_iter must be positive, not %d", (int)p->test_iter[i]);
+    return DN_OK;
+}
+
+/* Messages come first, then files, then the common net. */
+static source test_source(const Cnn__SolverParameter *p, size_t i, const source *given)
+{
+    if (given->text)
+        return *given;
+    if (i < p->n_test_net_param)
+        return (source){.message = p->test_net_param[i]};
+    i -= p->n_test_net_param;
+    if (i < p->n_test_net)
+        return (source){.path = p->test_net[i]};
+    return (source){.message = p->net_param, .path = p->net};
+}
+
+static dn_status make_test_net(dn_solver *s, size_t i, const source *given)
+{
+    const Cnn__SolverParameter *p = s->param;
+    const Cnn__NetState *own = p->n_test_state ? p->test_state[i] : NULL;
+    dni_test_net *test = &s->tests[i];
+    source from = test_source(p, i, given);
+    test->iterations = p->test_iter[i];
+    dn_status st = make_net(&test->net, s, &from, DN_PHASE_TEST, own);
+    if (!st)
+        st = dn_net_share_weights(test->net, s->net);
+    return dni_in(st, "test net %zu", i);
+}
+
+dn_status dni_solver_make_nets(dn_solver *s, const char *net_text, size_t net_size)
+{
+    const Cnn__SolverParameter *p = s->param;
+    source given = {.text = net_text, .size = net_size};
+    bool common = net_text || p->net || p->net_param;
+    size_t named = net_text ? 0 : p->n_test_net + p->n_test_net_param;
+    dn_status st = check_test_counts(s, named, common);
+    if (!st)
+        st = make_train_net(s, &given);
+    if (st)
+        return st;
+    s->tests = dni_alloc(s->heap, p->n_test_iter, sizeof *s->tests);
+    if (!s->tests)
+        return DN_E_NOMEM;
+    for (size_t i = 0; !st && i < p->n_test_iter; i++, s->num_tests++)
+        st = make_test_net(s, i, &given);
+    return st;
+}

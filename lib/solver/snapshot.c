@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * snapshot.c: a .caffemodel and a .solverstate that Caffe can read, with what Caffe lacks in a
+ * field of our own. Both are written under other names first and renamed when both are whole. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "solver/solver.h"
+
+/* The message with everything it points to that is not the solver's own. */
+typedef struct state_message {
+    Cnn__SolverState state;
+    Cnn__DeepnetState ours;
+    Cnn__BlobProto *blobs; /* histories x params: the first history of all, then the second */
+    Cnn__BlobProto **blob_list;
+    Cnn__BlobShape *shapes; /* per param */
+    Cnn__DeepnetState__Cursor *cursors;
+    Cnn__DeepnetState__Cursor **cursor_list;
+    float *losses;
+    void *zeros; /* history of params that are not trained */
+} state_message;
+
+/* ---- building the message --------------------------------------------------------------------- */
+
+static dn_status allocate(state_message *m, const dn_solver *s)
+{
+    const dni_heap *heap = s->heap;
+    size_t params = s->net->num_params, blobs = params * (size_t)s->rule->histories;
+    int64_t largest = 0;
+    for (size_t i = 0; i < params; i++)
+        if (s->net->params[i]->blob.store->count > largest)
+            largest = s->net->params[i]->blob.store->count;
+    m->blobs = dni_alloc(heap, blobs, sizeof *m->blobs);
+    m->blob_list = dni_alloc(heap, blobs, sizeof *m->blob_list);
+    m->shapes = dni_alloc(heap, params, sizeof *m->shapes);
+    m->cursors = dni_alloc(heap, s->net->num_layers, sizeof *m->cursors);
+    m->cursor_list = dni_alloc(heap, s->net->num_layers, sizeof *m->cursor_list);
+    m->losses = dni_alloc(heap, (size_t)s->num_losses, sizeof *m->losses);
+    m->zeros = dni_alloc(heap, (size_t)largest, sizeof(double));
+    return m->blobs && m->blob_list && m->shapes && m->cursors && m->cursor_list && m->losses &&
+                   m->zeros
+               ? DN_OK
+               : DN_E_NOMEM;
+}
+
+static void release(state_message *m, const dni_heap *heap)
+{
+    dni_free(heap, m->blobs);
+    dni_free(heap, m->blob_list);
+    dni_free(heap, m->shapes);
+    dni_free(heap, m->cursors);
+    dni_free(heap, m->cursor_list);
+    dni_free(heap, m->losses);
+    dni_free(heap, m->zeros);
+}
+
+/* Caffe keeps a history for every param; those that are not trained have zeros. */
+static void *history_of(const dn_solver *s, const dni_param *param, int32_t k, void *zeros)
+{
+    for (size_t i = 0; i < s->update->num_weights; i++)
+        if (s->update->weights[i].param == param)
+            return s->update->weights[i].history[k];
+    return zeros;
+}
+
+static void add_history(state_message *m, const dn_solver *s, size_t i, int32_t k)
+{
+    dni_param *param = s->net->params[i];
+    size_t at = (size_t)k * s->net->num_params + i;
+    size_t count = (size_t)param->blob.store->count;
+    void *values = history_of(s, param, k, m->zeros);
+    Cnn__BlobProto *blob = &m->blobs[at];
+    cnn__blob_proto__init(blob);
+    cnn__blob_shape__init(&m->shapes[i]);
+    m->shapes[i].n_dim = (size_t)param->blob.shape.axes;
+    m->shapes[i].dim = param->blob.shape.dim;
+    blob->shape = &m->shapes[i];
+    if (s->update->dtype == DN_F64) {
+        blob->n_double_data = count;
+        blob->double_data = values;
+    } else {
+        blob->n_data = count;
+        blob->data = values;
+    }
+    m->blob_list[at] = blob;
+}
+
+static void add_cursors(state_message *m, const dn_solver *s)
+{
+    for (size_t i = 0; i < s->net->num_layers; i++) {
+        dni_layer *layer = &s->net->layers[i].layer;
+        if (!layer->cls->tell)
+            continue;
+        Cnn__DeepnetState__Cursor *c = &m->cursors[m->ours.n_cursor];
+        cnn__deepnet_state__cursor__init(c);
+        c->layer = (char *)layer->name;
+        c->has_records = 1;
+        c->records = (uint64_t)layer->cls->tell(layer);
+        m->cursor_list[m->ours.n_cursor++] = c;
+    }
+    m->ours.cursor = m->cursor_list;
+}
+
+static void fill_ours(state_message *m, const dn_solver *s)
+{
+    cnn__deepnet_state__init(&m->ours);
+    m->ours.has_seed = 1;
+    m->ours.seed = s->net->seed;
+    m->ours.has_random_step = 1;
+    m->ours.random_step = s->net->step;
+    m->ours.n_losses = (size_t)s->num_losses;
+    m->ours.losses = m->losses;
+    for (int64_t i = 0; i < s->num_losses; i++)
+        m->losses[i] = s->losses[(s->next_loss - s->num_losses + i + s->param->average_loss) %
+                                 s->param->average_loss];
+    add_cursors(m, s);
+    m->state.deepnet = &m->ours;
+}
+
+static dn_status pack_state(const dn_solver *s, const char *model, uint8_t **out, size_t *size)
+{
+    state_message m = {0};
+    dn_status st = allocate(&m, s);
+    if (!st && s->iteration > INT32_MAX)
+        st = dni_fail(DN_E_LIMIT, "iteration %lld does not fit a .solverstate",
+                      (long long)s->iteration);
+    if (!st) {
+        cnn__solver_state__init(&m.state);
+        m.state.has_iter = m.state.has_current_step = 1;
+        m.state.iter = (int32_t)s->iteration;
+        m.state.current_step = s->step;
+        m.state.learned_net = (char *)model;
+        for (int32_t k = 0; k < s->rule->histories; k++)
+            for (size_t i = 0; i < s->net->num_params; i++)
+                add_history(&m, s, i, k);
+        m.state.history = m.blob_list;
+        m.state.n_history = (size_t)s->rule->histories * s->net->num_params;
+        fill_ours(&m, s);
+        st = dni_binary_print(out, size, s->heap, &m.state.base);
+    }
+    release(&m, s->heap);
+    return st;
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+typedef struct snapshot_file {
+    char *path, *draft; /* the name it will have, and has until it is whole */
+    uint8_t *bytes;
+    size_t size;
+} snapshot_file;
+
+static dn_status name_file(snapshot_file *f, const dni_heap *heap, const char *base,
+                           const char *extension)
+{
+    f->path = dni_format(heap, "%s%s", base, extension);
+    f->draft = f->path ? dni_format(heap, "%s.new", f->path) : NULL;
+    return f->draft ? DN_OK : DN_E_NOMEM;
+}
+
+static dn_status publish(const snapshot_file *f)
+{
+    char why[128];
+    if (rename(f->draft, f->path))
+        return dni_fail(DN_E_IO, "cannot rename '%s' to '%s': %s", f->draft, f->path,
+                        dni_errno_text(errno, why, sizeof why));
+    return DN_OK;
+}
+
+static dn_status write_both(const dni_heap *heap, const snapshot_file *model,
+                            const snapshot_file *state)
+{
+    dn_status st = dni_file_write(heap, model->draft, model->bytes, model->size);
+    if (!st)
+        st = dni_file_write(heap, state->draft, state->bytes, state->size);
+    if (!st)
+        st = publish(model);
+    if (!st)
+        st = publish(state);
+    if (st) {
+        remove(model->draft);
+        remove(state->draft);
+    }
+    return st;
+}
+
+static void free_file(snapshot_file *f, const dni_heap *heap)
+{
+    dni_free(heap, f->path);
+    dni_free(heap, f->draft);
+    dni_free(heap, f->bytes);
+}
+
+static dn_status snapshot(dn_solver *s, const char *base)
+{
+    snapshot_file model = {0}, state = {0};
+    dn_status st = name_file(&model, s->heap, base, ".caffemodel");
+    if (!st)
+        st = name_file(&state, s->heap, base, ".solverstate");
+    if (!st)
+        st = dni_net_serialise(s->net, s->param->snapshot_diff, &model.bytes, &model.size);
+    if (!st)
+        st = pack_state(s, model.path, &state.bytes, &state.size);
+    if (!st)
+        st = dni_in(write_both(s->heap, &model, &state), "snapshot");
+    if (!st)
+        st = dni_solver_emit(s, DN_EVENT_SNAPSHOT, 0, dn_solver_loss(s), state.path);
+    free_file(&model, s->heap);
+    free_file(&state, s->heap);
+    return st;
+}
+
+dn_status dni_solver_snapshot_to(dn_solver *s, const char *path)
+{
+    if (path)
+        return snapshot(s, path);
+    if (!s->prefix)
+        return dni_fail(DN_E_INVALID, "the solver has no snapshot_prefix; give a path");
+    char *base = dni_format(s->heap, "%s_iter_%lld", s->prefix, (long long)s->iteration);
+    dn_status st = base ? snapshot(s, base) : DN_E_NOMEM;
+    dni_free(s->heap, base);
+    return st;
+}
+
+dn_status dn_solver_snapshot(dn_solver *s, const char *path)
+{
+    dni_clear_error();
+    if (!s)
+        return dni_fail(DN_E_INVALID, "the solver is NULL");
+    return dni_solver_snapshot_to(s, path);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * solver.c: making and freeing a solver. All that can be wrong with a prototxt is found here, not
+ * after hours of training. */
+#include "solver/solver.h"
+
+#include <string.h>
+
+static dn_status copy_options(dn_solver_options *to, const dn_solver_options *from)
+{
+    *to = (dn_solver_options){.struct_size = sizeof *to};
+    if (!from)
+        return DN_OK;
+    if (!from->struct_size)
+        return dni_fail(DN_E_INVALID, "dn_solver_options.struct_size is 0; set it to sizeof");
+    const unsigned char *bytes = (const unsigned char *)from;
+    for (size_t i = sizeof *to; i < from->struct_size; i++)
+        if (bytes[i])
+            return dni_fail(DN_E_UNSUPPORTED,
+                            "dn_solver_options has an option this release does not know");
+    memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    if (to->max_iter < 0)
+        return dni_fail(DN_E_INVALID, "max_iter %lld is negative", (long long)to->max_iter);
+    return DN_OK;
+}
+
+static dn_status check_numbers(const dn_solver *s)
+{
+    const Cnn__SolverParameter *p = s->param;
+    const struct {
+        const char *field;
+        int64_t value, least;
+    } fields[] = {{"average_loss", p->average_loss, 1}, {"iter_size", p->iter_size, 1},
+                  {"max_iter", p->max_iter, 0},         {"display", p->display, 0},
+                  {"snapshot", p->snapshot, 0},         {"test_interval", p->test_interval, 0}};
+    for (size_t i = 0; i < DNI_COUNT(fields); i++)
+        if (fields[i].value < fields[i].least)
+            return dni_fail(DN_E_NET, "%s is %lld; it must be at least %lld", fields[i].field,
+                            (long long)fields[i].value, (long long)fields[i].least);
+    const char *kind = p->regularization_type;
+    if (kind && strcmp(kind, "L1") && strcmp(kind, "L2"))
+        return dni_fail(DN_E_NET, "unknown regularization_type '%s'; there are L1 and L2", kind);
+    return DN_OK;
+}
+
+/* ---- the snapshot prefix ---------------------------------------------------------------------- */
+
+/* A prototxt's path without its extension; with `name` only what comes after the last '/'. */
+static char *stem(const dni_heap *heap, const char *path, bool name)
+{
+    const char *slash = strrchr(path, '/'), *begin = name && slash ? slash + 1 : path;
+    const char *dot = strrchr(slash ? slash : path, '.');
+    return dni_strndup(heap, begin, dot && dot > begin ? (size_t)(dot - begin) : strlen(begin));
+}
+
+static bool is_folder(const dni_heap *heap, const char *path)
+{
+    char *inside = dni_format(heap, "%s/.", path);
+    bool found = inside && dni_file_exists(inside);
+    dni_free(heap, inside);
+    return found;
+}
+
+/* As Caffe: no prefix means the prototxt's own path, a folder means a file named after it there. */
+static dn_status find_prefix(dn_solver *s, const char *path)
+{
+    const char *given = s->param->snapshot_prefix;
+    const dni_heap *heap = s->heap;
+    if (!given || !*given) {
+        s->prefix = path ? stem(heap, path, false) : NULL;
+        return path && !s->prefix ? DN_E_NOMEM : DN_OK;
+    }
+    dn_status st = dni_path_resolve(heap, s->file->folder, given, true, &s->prefix);
+    if (st || !is_folder(heap, s->prefix))
+        return st;
+    char *name = path ? stem(heap, path, true) : dni_strdup(heap, "solver");
+    bool slash = s->prefix[strlen(s->prefix) - 1] == '/';
+    char *inside = name ? dni_format(heap, "%s%s%s", s->prefix, slash ? "" : "/", name) : NULL;
+    dni_free(heap, name);
+    dni_free(heap, s->prefix);
+    s->prefix = inside;
+    return inside ? DN_OK : DN_E_NOMEM;
+}
+
+static dn_status check_prefix(const dn_solver *s)
+{
+    if (!s->param->snapshot || s->options.manual_snapshots)
+        return DN_OK;
+    if (!s->prefix)
+        return dni_fail(DN_E_NET, "snapshots every %d iterations need a snapshot_prefix",
+                        (int)s->param->snapshot);
+    char *folder = dni_path_folder(s->heap, s->prefix);
+    if (!folder)
+        return DN_E_NOMEM;
+    dn_status st = DN_OK;
+    if (!is_folder(s->heap, folder))
+        st = dni_fail(DN_E_IO, "snapshot_prefix '%s': there is no folder '%s'", s->prefix, folder);
+    dni_free(s->heap, folder);
+    return st;
+}
+
+/* ---- create ----------------------------------------------------------------------------------- */
+
+/* `weights`: files, also several in one string with commas between. */
+static dn_status load_weights(dn_solver *s)
+{
+    for (size_t i = 0; i < s->param->n_weights; i++) {
+        const char *at = s->param->weights[i];
+        while (*at) {
+            size_t length = strcspn(at, ",");
+            char *name = dni_strndup(s->heap, at, length), *path = NULL;
+            dn_status st = name ? DN_OK : DN_E_NOMEM;
+            if (!st)
+                st = dni_path_resolve(s->heap, s->file->folder, name, false, &path);
+            if (!st)
+                st = dn_net_load_weights(s->net, path, DN_WEIGHTS_STRICT, NULL);
+            dni_free(s->heap, name);
+            dni_free(s->heap, path);
+            if (st)
+                return st;
+            at += length + (at[length] == ',');
+        }
+    }
+    return DN_OK;
+}
+
+static void note_mode(const dn_solver *s)
+{
+    const Cnn__SolverParameter *p = s->param;
+    if (p->has_solver_mode && p->solver_mode == CNN__SOLVER_PARAMETER__SOLVER_MODE__GPU &&
+        !s->context->has_device)
+        dni_log(s->context, DN_LOG_NOTICE,
+                "solver_mode GPU: the context has no device, the CPU computes");
+}
+
+static dn_status build(dn_solver *s, const char *path, const char *net_text, size_t net_size)
+{
+    dn_status st = check_numbers(s);
+    if (!st)
+        st = dni_rule_find(&s->rule, s->param);
+    if (!st)
+        st = dni_schedule_check(s->param, s->max_iter);
+    if (!st)
+        st = find_prefix(s, path);
+    if (!st)
+        st = check_prefix(s);
+    if (st)
+        return dni_in_location(st, s->file->locations, s->param);
+    s->losses = dni_alloc(s->heap, (size_t)s->param->average_loss, sizeof *s->losses);
+    if (!s->losses)
+        return DN_E_NOMEM;
+    note_mode(s);
+    st = dni_solver_make_nets(s, net_text, net_size);
+    if (!st)
+        st = load_weights(s);
+    return st ? st : dni_update_create(&s->update, s->net, s->rule, s->param);
+}
+
+/* Takes the file over, also on failure. */
+static dn_status create(dn_solver **out, dn_context *context, dni_solver_file *file,
+                        const char *path, const char *net_text, size_t net_size,
+                        const dn_solver_options *options)
+{
+    dn_solver *s = dni_alloc(&context->heap, 1, sizeof *s);
+    if (!s) {
+        dni_solver_file_free(file, &context->heap);
+        return DN_E_NOMEM;
+    }
+    s->context = context;
+    s->heap = &context->heap;
+    s->file = file;
+    s->param = file->solver;
+    s->options = *options;
+    s->max_iter = options->max_iter ? options->max_iter : s->param->max_iter;
+    atomic_init(&s->cancel, false);
+    dn_status st = build(s, path, net_text, net_size);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dn_solver_free(s);
+        dni_restore_error(&saved);
+        return st;
+    }
+    dni_clear_error();
+    *out = s;
+    return DN_OK;
+}
+
+dn_status dn_solver_create_from_prototxt(dn_solver **out, dn_context *context, const char *path,
+                                         const dn_solver_options *options)
+{
+    dn_solver_options o;
+    dni_solver_file *file = NULL;
+    dni_clear_error();
+    if (!out || !context || !path)
+        return dni_fail(DN_E_INVALID, "dn_solver_create_from_prototxt: an argument is NULL");
+    dn_status st = copy_options(&o, options);
+    if (!st)
+        st = dni_solver_read(&file, &context->heap, path);
+    return st ? st : create(out, context, file, path, NULL, 0, &o);
+}
+
+dn_status dn_solver_create_from_text(dn_solver **out, dn_context *context, const char *text,
+                                     size_t size, const char *net_text, size_t net_size,
+                                     const dn_solver_options *options)
+{
+    dn_solver_options o;
+    dni_solver_file *file = NULL;
+    dni_clear_error();
+    if (!out || !context || !text)
+        return dni_fail(DN_E_INVALID, "dn_solver_create_from_text: an argument is NULL");
+    dn_status st = copy_options(&o, options);
+    if (!st)
+        st = dni_solver_read_text(&file, &context->heap, text, size, "solver");
+    return st ? st : create(out, context, file, NULL, net_text, net_size, &o);
+}
+
+void dn_solver_free(dn_solver *s)
+{
+    if (!s)
+        return;
+    const dni_heap *heap = s->heap;
+    dni_update_free(s->update);
+    for (int32_t i = 0; s->tests && i < s->num_tests; i++) {
+        dn_net_free(s->tests[i].net);
+        dni_free(heap, s->tests[i].outputs);
+    }
+    dni_free(heap, s->tests);
+    dn_net_free(s->net);
+    dni_free(heap, s->losses);
+    dni_free(heap, s->prefix);
+    dni_solver_file_free(s->file, heap);
+    dni_free(heap, s);
+}
+
+/* ---- looking ---------------------------------------------------------------------------------- */
+
+dn_net *dn_solver_net(dn_solver *s)
+{
+    return s ? s->net : NULL;
+}
+
+int64_t dn_solver_iteration(const dn_solver *s)
+{
+    return s ? s->iteration : 0;
+}
+
+int64_t dn_solver_max_iteration(const dn_solver *s)
+{
+    return s ? s->max_iter : 0;
+}
+
+const char *dn_solver_type(const dn_solver *s)
+{
+    return s ? s->rule->type : NULL;
+}
+
+int64_t dn_solver_test_interval(const dn_solver *s)
+{
+    return s ? s->param->test_interval : 0;
+}
+
+int64_t dn_solver_display(const dn_solver *s)
+{
+    return s ? s->param->display : 0;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * solver.h: the solver a user holds. Making it is in solver.c and nets.c, the loop in step.c,
+ * tests in test.c, files in snapshot.c and restore.c. */
+#ifndef DNI_SOLVER_H
+#define DNI_SOLVER_H
+
+#include <stdatomic.h>
+
+#include "deepnet/solver.h"
+#include "solver/update.h"
+
+typedef struct dni_test_output {
+    const char *name; /* of the blob */
+    double sum;
+    float mean;
+} dni_test_output;
+
+typedef struct dni_test_net {
+    dn_net *net;
+    int64_t iterations; /* passes of one test */
+    dni_test_output *outputs; /* every element of every output blob */
+    size_t num_outputs, cap_outputs;
+} dni_test_net;
+
+struct dn_solver {
+    dn_context *context;
+    const dni_heap *heap;
+    dni_solver_file *file;
+    const Cnn__SolverParameter *param; /* of file */
+    dn_solver_options options;
+    char *prefix; /* of snapshots; NULL: none known */
+    const dni_update_rule *rule;
+    dn_net *net;
+    dni_test_net *tests;
+    int32_t num_tests;
+    dni_update *update;
+
+    int64_t iteration, max_iter;
+    int32_t step;     /* what Caffe calls current_step */
+    float rate;       /* of the last or present iteration */
+    float given_rate; /* by dn_solver_set_learning_rate */
+    bool rate_is_given;
+    float *losses; /* the last average_loss of them, a ring */
+    int64_t num_losses, next_loss;
+    atomic_bool cancel;
+    bool running;
+};
+
+/* nets.c: makes net and tests by the rules of precedence; net_text may be NULL. */
+dn_status dni_solver_make_nets(dn_solver *solver, const char *net_text, size_t net_size);
+/* step.c */
+dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, float loss,
+                          const char *path);
+/* DN_E_CANCELLED if dn_solver_cancel was called, and takes the request back. */
+dn_status dni_solver_check_cancel(dn_solver *solver);
+/* test.c */
+dn_status dni_solver_test_one(dn_solver *solver, int32_t index);
+dn_status dni_solver_test_all(dn_solver *solver);
+/* snapshot.c: path as dn_solver_snapshot has it. */
+dn_status dni_solver_snapshot_to(dn_solver *solver, const char *path);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * step.c: the loop: what happens in one iteration and in which order, as Caffe has it. */
+#include "solver/solver.h"
+
+/* ---- events and cancelling -------------------------------------------------------------------- */
+
+dn_status dni_solver_emit(dn_solver *s, int32_t kind, int32_t test_net, float loss,
+                          const char *path)
+{
+    if (!s->options.on_event)
+        return DN_OK;
+    dn_event event = {.struct_size = sizeof event, .kind = kind, .test_net = test_net,
+                      .iteration = s->iteration, .loss = loss, .rate = s->rate, .path = path};
+    dni_clear_error();
+    dn_status st = s->options.on_event(s->options.on_event_user, s, &event);
+    if (!st) {
+        dni_clear_error(); /* of a call the callback made and did not mind */
+        return DN_OK;
+    }
+    if (st < 0 && dn_last_error())
+        return dni_in(st, "event callback");
+    return dni_fail(st < 0 ? st : DN_E_HOST, "the event callback returned %d", (int)st);
+}
+
+void dn_solver_cancel(dn_solver *s)
+{
+    if (s)
+        atomic_store(&s->cancel, true);
+}
+
+dn_status dni_solver_check_cancel(dn_solver *s)
+{
+    if (atomic_exchange(&s->cancel, false))
+        return dni_fail(DN_E_CANCELLED, "cancelled after iteration %lld",
+                        (long long)s->iteration);
+    return DN_OK;
+}
+
+/* ---- the loss, smoothed ----------------------------------------------------------------------- */
+
+/* The window reaches across calls of dn_solver_step, so a host that steps one by one sees the
+ * same curve as one that steps a thousand. */
+static void add_loss(dn_solver *s, float loss)
+{
+    s->losses[s->next_loss] = loss;
+    s->next_loss = (s->next_loss + 1) % s->param->average_loss;
+    if (s->num_losses < s->param->average_loss)
+        s->num_losses++;
+}
+
+float dn_solver_loss(const dn_solver *s)
+{
+    double sum = 0;
+    if (!s || !s->num_losses)
+        return 0;
+    for (int64_t i = 0; i < s->num_losses; i++) /* oldest first: one order for all histories */
+        sum += s->losses[(s->next_loss - s->num_losses + i + s->param->average_loss) %
+                         s->param->average_loss];
+    return (float)(sum / (double)s->num_losses);
+}
+
+/* ---- the learning rate ------------------------------------------------------------------------ */
+
+float dn_solver_learning_rate(const dn_solver *s)
+{
+    if (!s)
+        return 0;
+    if (s->rate_is_given)
+        return s->given_rate;
+    int32_t step = dni_schedule_step(s->param, s->iteration, s->step);
+    return dni_schedule_rate(s->param, s->max_iter, s->iteration, step);
+}
+
+dn_status dn_solver_set_learning_rate(dn_solver *s, float rate)
+{
+    dni_clear_error();
+    if (!s || rate != rate)
+        return dni_fail(DN_E_INVALID, "%s", s ? "the learning rate is not a number"
+                                               : "the solver is NULL");
+    s->rate_is_given = rate >= 0;
+    s->given_rate = rate;
+    return DN_OK;
+}
+
+/* ---- one iteration ---------------------------------------------------------------------------- */
+
+static dn_status all_reduce(dn_solver *s)
+{
+    if (!s->options.all_reduce)
+        return DN_OK;
+    for (size_t i = 0; i < s->update->num_weights; i++) {
+        dni_store *store = s->update->weights[i].param->blob.store;
+        dn_status st = dni_store_diff(store);
+        if (!st)
+            st = s->options.all_reduce(s->options.all_reduce_user, store->diff, store->count);
+        if (st)
+            return dni_fail(st < 0 ? st : DN_E_HOST, "all_reduce returned %d for weight '%s'",
+                            (int)st, s->update->weights[i].param->blob.name);
+    }
+    return DN_OK;
+}
+
+static dn_status update(dn_solver *s)
+{
+    double correction = 1;
+    if (s->rule->correction)
+        correction = s->rule->correction(s->param, s->iteration);
+    s->rate = dn_solver_learning_rate(s);
+    dn_status st = dni_update_run(s->update, s->rate, correction, 1.0 / s->param->iter_size);
+    if (st)
+        return dni_in(st, "update");
+    s->step = dni_schedule_step(s->param, s->iteration, s->step);
+    s->iteration++;
+    return DN_OK;
+}
+
+dn_status dn_solver_apply_update(dn_solver *s)
+{
+    dni_clear_error();
+    if (!s)
+        return dni_fail(DN_E_INVALID, "the solver is NULL");
+    dn_status st = all_reduce(s);
+    return st ? st : update(s);
+}
+
+static bool due(int64_t iteration, int64_t interval)
+{
+    return interval > 0 && iteration % interval == 0;
+}
+
+/* Gradients summed over iter_size passes; *loss: their mean loss. */
+static dn_status gradients(dn_solver *s, float *loss)
+{
+    double sum = 0;
+    for (int32_t i = 0; i < s->param->iter_size; i++) {
+        float one = 0;
+        dn_status st = dn_net_forward(s->net, &one);
+        if (!st)
+            st = dn_net_backward(s->net);
+        if (st)
+            return st;
+        sum += one;
+    }
+    *loss = (float)(sum / s->param->iter_size);
+    return DN_OK;
+}
+
+static dn_status begin(dn_solver *s)
+{
+    dn_status st = dn_net_clear_gradients(s->net);
+    if (!st && !s->options.manual_tests && due(s->iteration, s->param->test_interval) &&
+        (s->iteration > 0 || s->param->test_initialization))
+        st = dni_solver_test_all(s);
+    s->rate = dn_solver_learning_rate(s);
+    return st ? st : dni_solver_emit(s, DN_EVENT_STEP_BEGIN, 0, dn_solver_loss(s), NULL);
+}
+
+static dn_status iterate(dn_solver *s)
+{
+    float loss = 0;
+    dn_status st = begin(s);
+    if (!st)
+        st = gradients(s, &loss);
+    if (st)
+        return dni_in(st, "iteration %lld", (long long)s->iteration);
+    add_loss(s, loss);
+    s->rate = dn_solver_learning_rate(s);
+    if (due(s->iteration, s->param->display))
+        st = dni_solver_emit(s, DN_EVENT_DISPLAY, 0, dn_solver_loss(s), NULL);
+    if (!st)
+        st = all_reduce(s);
+    if (!st)
+        st = dni_solver_emit(s, DN_EVENT_GRADIENTS, 0, dn_solver_loss(s), NULL);
+    if (!st)
+        st = update(s);
+    if (!st)
+        st = dni_solver_emit(s, DN_EVENT_STEP_END, 0, dn_solver_loss(s), NULL);
+    if (!st && !s->options.manual_snapshots && due(s->iteration, s->param->snapshot))
+        st = dni_solver_snapshot_to(s, NULL);
+    return st;
+}
+
+static dn_status run_to(dn_solver *s, int64_t stop)
+{
+    dn_status st = DN_OK;
+    s->running = true;
+    while (!st && s->iteration < stop) {
+        st = dni_solver_check_cancel(s);
+        if (!st)
+            st = iterate(s);
+    }
+    s->running = false;
+    return st;
+}
+
+static dn_status check_idle(const dn_solver *s)
+{
+    if (!s)
+        return dni_fail(DN_E_INVALID, "the solver is NULL");
+    if (s->running)
+        return dni_fail(DN_E_STATE, "the solver is running; a callback cannot step it");
+    return DN_OK;
+}
+
+dn_status dn_solver_step(dn_solver *s, int64_t iterations)
+{
+    dni_clear_error();
+    dn_status st = check_idle(s);
+    if (st)
+        return st;
+    if (iterations < 0 || iterations > INT64_MAX - s->iteration)
+        return dni_fail(DN_E_INVALID, "%lld iterations", (long long)iterations);
+    return run_to(s, s->iteration + iterations);
+}
+
+/* What Caffe does once max_iter is reached: the loss and the tests of the final weights. */
+static dn_status finish(dn_solver *s)
+{
+    const Cnn__SolverParameter *p = s->param;
+    dn_status st = DN_OK;
+    if (p->snapshot_after_train && !s->options.manual_snapshots && s->prefix &&
+        !due(s->iteration, p->snapshot))
+        st = dni_solver_snapshot_to(s, NULL);
+    if (!st && due(s->iteration, p->display)) {
+        float loss = 0;
+        st = dn_net_forward(s->net, &loss);
+        if (st)
+            return st;
+        add_loss(s, loss);
+        st = dni_solver_emit(s, DN_EVENT_DISPLAY, 0, dn_solver_loss(s), NULL);
+    }
+    if (!st && !s->options.manual_tests && due(s->iteration, p->test_interval))
+        st = dni_solver_test_all(s);
+    return st;
+}
+
+dn_status dn_solver_solve(dn_solver *s)
+{
+    dni_clear_error();
+    dn_status st = check_idle(s);
+    if (!st)
+        st = run_to(s, s->max_iter);
+    return st ? st : finish(s);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * gradient_rows.c: the nets of the gradient check. */
+#include "gradient_rows.h"
+
+#define IN(name, dims) "layer { name: '" name "' type: 'Input' top: '" name "' " \
+                       "input_param { shape { " dims " } } } "
+#define X4 IN("x", "dim: 2 dim: 3 dim: 4 dim: 5")
+#define X2 IN("x", "dim: 3 dim: 4")
+#define P4 IN("p", "dim: 2 dim: 3 dim: 4 dim: 5")
+/* A layer l of a type, with bottoms and tops and parameters spelled out. */
+#define L(type, rest) "layer { name: 'l' type: '" type "' " rest " } "
+#define XY "bottom: 'x' top: 'y' "
+#define PY "bottom: 'p' top: 'y' "
+/* In place on a blob that another layer made. */
+#define IN_PLACE(type, rest)                                                              \
+    X4 "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' power_param { scale: 1.5 } } " \
+    L(type, "bottom: 'y' top: 'y' " rest)
+
+const gradient_row gradient_rows[] = {
+    /* element by element */
+    {"AbsVal", X4 L("AbsVal", XY), 0},
+    {"BNLL", X4 L("BNLL", XY), 0},
+    {"Clip", X4 L("Clip", XY "clip_param { min: -0.5 max: 0.7 }"), 0},
+    {"ELU", X4 L("ELU", XY "elu_param { alpha: 0.4 }"), 0},
+    {"Exp", X4 L("Exp", XY "exp_param { base: 2 scale: 0.5 shift: 0.1 }"), 0},
+    {"Exp", IN_PLACE("Exp", ""), 0},
+    {"Log", P4 L("Log", PY "log_param { base: 2 scale: 0.5 shift: 0.1 }"), 0},
+    {"Power", P4 L("Power", PY "power_param { power: 2.5 scale: 0.5 shift: 1 }"), 0},
+    {"Power", X4 L("Power", XY "power_param { scale: -2 shift: 1 }"), 0},
+    {"ReLU", X4 L("ReLU", XY), 0},
+    {"ReLU", X4 L("ReLU", XY "relu_param { negative_slope: 0.1 }"), 0},
+    {"ReLU", IN_PLACE("ReLU", ""), 0},
+    {"Sigmoid", X4 L("Sigmoid", XY), 0},
+    {"Swish", X4 L("Swish", XY "swish_param { beta: 1.5 }"), 0},
+    {"TanH", IN_PLACE("TanH", ""), 0},
+    {"Threshold", X4 L("Threshold", XY "threshold_param { threshold: 0.2 }"), ROW_ZERO},
+    {"PReLU", X4 L("PReLU", XY), 0},
+    {"PReLU", IN_PLACE("PReLU", "prelu_param { channel_shared: true }"), 0},
+    {"Dropout", X4 L("Dropout", XY "dropout_param { dropout_ratio: 0.3 }"), 0},
+    {"Dropout", IN_PLACE("Dropout", ""), 0},
+    {"Dropout", IN_PLACE("Dropout", ""), ROW_TEST},
+    {"Dropout", X4 L("Dropout", XY "dropout_param { scale_train: false }"), ROW_TEST},
+    /* with weights */
+    {"InnerProduct", X4 L("InnerProduct", XY "inner_product_param { num_output: 3 }"), 0},
+    {"InnerProduct",
+     X4 L("InnerProduct", XY "inner_product_param { num_output: 3 axis: 2 transpose: true "
+                             "bias_term: false }"), 0},
+    {"Convolution",
+     X4 L("Convolution", XY "convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 }"),
+     0},
+    {"Convolution",
+     IN("x", "dim: 2 dim: 4 dim: 5 dim: 6")
+     L("Convolution", XY "convolution_param { num_output: 6 kernel_h: 2 kernel_w: 3 pad_h: 1 "
+                         "stride_w: 2 dilation: 2 dilation: 1 group: 2 bias_term: false }"), 0},
+    {"Convolution",
+     IN("x", "dim: 2 dim: 2 dim: 3 dim: 4 dim: 3")
+     L("Convolution", XY "convolution_param { num_output: 2 kernel_size: 2 }"), 0},
+    {"Convolution",
+     IN("x", "dim: 2 dim: 3 dim: 8")
+     L("Convolution", XY "convolution_param { num_output: 2 kernel_size: 3 dilation: 2 }"), 0},
+    {"Convolution",
+     IN("x", "dim: 2 dim: 2 dim: 2 dim: 4 dim: 4")
+     L("Convolution", XY "convolution_param { num_output: 3 kernel_size: 3 axis: 2 }"), 0},
+    {"Convolution", X2 L("Convolution", XY "convolution_param { num_output: 5 }"), 0},
+    {"Convolution",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+     L("Convolution", "bottom: 'x' bottom: 'xx' top: 'y' top: 'yy' "
+                      "convolution_param { num_output: 2 kernel_size: 3 }"), 0},
+    {"Convolution",
+     X4 L("Convolution", "bottom: 'x' bottom: 'x' top: 'y' top: 'yy' "
+                         "convolution_param { num_output: 2 kernel_size: 2 }"), 0},
+    {"Deconvolution",
+     X4 L("Deconvolution", XY "convolution_param { num_output: 2 kernel_size: 4 pad: 1 "
+                              "stride: 2 }"), 0},
+    {"Deconvolution",
+     IN("x", "dim: 2 dim: 4 dim: 3 dim: 3")
+     L("Deconvolution", XY "convolution_param { num_output: 6 kernel_size: 2 dilation: 2 "
+                           "group: 2 bias_term: false }"), 0},
+    {"Deconvolution",
+     IN("x", "dim: 2 dim: 2 dim: 2 dim: 3 dim: 2")
+     L("Deconvolution", XY "convolution_param { num_output: 2 kernel_size: 2 stride: 2 }"), 0},
+    {"Deconvolution",
+     IN("x", "dim: 2 dim: 2 dim: 2 dim: 3 dim: 3")
+     L("Deconvolution", XY "convolution_param { num_output: 3 kernel_size: 2 axis: 2 }"), 0},
+    {"Scale", X4 L("Scale", XY), 0},
+    {"Scale", X4 L("Scale", XY "scale_param { axis: 1 num_axes: 2 bias_term: true }"), 0},
+    {"Scale", X4 L("Scale", XY "scale_param { num_axes: 0 bias_term: true }"), 0},
+    {"Scale", X4 L("Scale", XY "scale_param { axis: 0 num_axes: -1 }"), 0},
+    {"Scale", IN_PLACE("Scale", "scale_param { bias_term: true }"), 0},
+    {"Scale",
+     X4 IN("xs", "dim: 3 dim: 4")
+     L("Scale", "bottom: 'x' bottom: 'xs' top: 'y' scale_param { bias_term: true }"), 0},
+    {"Bias", X4 L("Bias", XY "bias_param { axis: 2 num_axes: 2 }"), 0},
+    {"Bias", IN_PLACE("Bias", ""), 0},
+    {"Bias", X4 IN("xs", "dim: 3") L("Bias", "bottom: 'x' bottom: 'xs' top: 'y'"), 0},
+    {"Embed", IN("t5", "dim: 3 dim: 2") L("Embed", "bottom: 't5' top: 'y' embed_param { "
+                                          "num_output: 4 input_dim: 5 }"), 0},
+    {"Parameter", L("Parameter", "top: 'y' parameter_param { shape { dim: 3 dim: 2 } }"), 0},
+    /* windows */
+    {"Im2col", X4 L("Im2col", XY "convolution_param { kernel_size: 3 stride: 2 pad: 1 }"), 0},
+    {"Pooling", X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 }"), 0},
+    {"Pooling", X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 pad: 1 }"), 0},
+    {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE kernel_size: 3 stride: 2 }"), 0},
+    {"Pooling",
+     X4 L("Pooling", XY "pooling_param { pool: AVE kernel_h: 2 kernel_w: 3 pad_h: 1 pad_w: 2 "
+                        "stride_h: 1 stride_w: 2 }"), 0},
+    {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE global_pooling: true }"), 0},
+    {"Pooling",
+     IN("x", "dim: 1 dim: 2 dim: 4 dim: 3 dim: 4")
+     L("Pooling", XY "pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }"), 0},
+    {"Pooling", P4 L("Pooling", PY "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }"),
+     0},
+    {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 }"), 0},
+    {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 pool: AVE }"), 0},
+    /* normalisation */
+    {"LRN", IN("x", "dim: 2 dim: 6 dim: 2 dim: 3")
+            L("LRN", XY "lrn_param { local_size: 3 alpha: 0.5 beta: 0.75 k: 2 }"), 0},
+    {"LRN", X4 L("LRN", XY "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"),
+     0},
+    {"BatchNorm", X4 L("BatchNorm", XY), 0},
+    {"BatchNorm", X4 L("BatchNorm", XY), ROW_TEST},
+    {"BatchNorm", X2 L("BatchNorm", XY "batch_norm_param { eps: 0.1 }"), 0},
+    {"BatchNorm",
+     IN_PLACE("BatchNorm", "")
+     "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' scale_param { bias_term: true } } "
+     "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' } ", 0},
+    {"MVN", X4 L("MVN", XY), 0},
+    {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
+    {"Softmax", X4 L("Softmax", XY), 0},
+    {"Softmax", IN_PLACE("Softmax", "softmax_param { axis: 2 }"), 0},
+    /* shapes */
+    {"Concat",
+     X4 IN("xx", "dim: 2 dim: 1 dim: 4 dim: 5")
+     L("Concat", "bottom: 'x' bottom: 'xx' bottom: 'x' top: 'y'"), 0},
+    {"Concat",
+     X2 IN("xx", "dim: 2 dim: 4")
+     L("Concat", "bottom: 'x' bottom: 'xx' top: 'y' concat_param { concat_dim: 0 }"), 0},
+    {"Slice", X4 L("Slice", "bottom: 'x' top: 'y' top: 'z' slice_param { slice_point: 1 }"), 0},
+    {"Slice",
+     X4 L("Slice", "bottom: 'x' top: 'y' top: 'z' slice_param { axis: -2 }")
+     "layer { name: 's' type: 'Silence' bottom: 'y' } ", 0},
+    {"Split", X4 L("Split", "bottom: 'x' top: 'y' top: 'z'"), 0},
+    {"Flatten", X4 L("Flatten", XY "flatten_param { axis: 1 end_axis: 2 }"), 0},
+    {"Reshape", X4 L("Reshape", XY "reshape_param { shape { dim: 0 dim: -1 dim: 10 } }"), 0},
+    {"Crop", X4 IN("s", "dim: 2 dim: 3 dim: 2 dim: 2")
+             L("Crop", "bottom: 'x' bottom: 's' top: 'y' crop_param { offset: 1 offset: 2 }"), 0},
+    {"Tile", X4 L("Tile", XY "tile_param { axis: 2 tiles: 3 }"), 0},
+    {"Reduction", X4 L("Reduction", XY "reduction_param { axis: 2 coeff: 0.3 }"), 0},
+    {"Reduction", X4 L("Reduction", XY "reduction_param { operation: MEAN axis: 1 }"), 0},
+    {"Reduction", X4 L("Reduction", XY "reduction_param { operation: ASUM axis: 1 }"), 0},
+    {"Reduction", X4 L("Reduction", XY "reduction_param { operation: SUMSQ }"), 0},
+    {"BatchReindex", X4 IN("t2", "dim: 5")
+                     L("BatchReindex", "bottom: 'x' bottom: 't2' top: 'y'"), 0},
+    {"Filter", X4 IN("s", "dim: 2") L("Filter", "bottom: 'x' bottom: 's' top: 'y'"), 0},
+    {"Silence", X4 L("Silence", "bottom: 'x'"), ROW_ZERO},
+    {"Silence", X4 L("Silence", "bottom: 'x'")
+                "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ", 0},
+    /* several bottoms */
+    {"Eltwise", X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+                L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "
+                             "eltwise_param { coeff: 2 coeff: -0.5 }"), 0},
+    {"Eltwise", X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
+                L("Eltwise", "bottom: 'x' bottom: 'xx' bottom: 'xxx' bottom: 'x' top: 'y' "
+                             "eltwise_param { operation: PROD }"), 0},
+    {"Eltwise", X2 IN("xx", "dim: 3 dim: 4")
+                L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "
+                             "eltwise_param { operation: PROD stable_prod_grad: false }"), 0},
+    {"Eltwise", X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
+                L("Eltwise", "bottom: 'x' bottom: 'xx' bottom: 'xxx' top: 'y' "
+                             "eltwise_param { operation: MAX }"), 0},
+#define TEN(op)                                                                              \
+    IN("x0", "dim: 9") IN("x1", "dim: 9") IN("x2", "dim: 9") IN("x3", "dim: 9")              \
+    IN("x4", "dim: 9") IN("x5", "dim: 9") IN("x6", "dim: 9") IN("x7", "dim: 9")              \
+    IN("x8", "dim: 9") IN("x9", "dim: 9")                                                    \
+    L("Eltwise", "bottom: 'x0' bottom: 'x1' bottom: 'x2' bottom: 'x3' bottom: 'x4' "         \
+                 "bottom: 'x5' bottom: 'x6' bottom: 'x7' bottom: 'x8' bottom: 'x9' top: 'y' " \
+                 "eltwise_param { operation: " op " }")
+    {"Eltwise", TEN("SUM"), 0},
+    {"Eltwise", TEN("PROD"), 0},
+    {"Eltwise", TEN("MAX"), 0},
+    /* losses */
+    {"SoftmaxWithLoss", X2 IN("t4", "dim: 3") L("SoftmaxWithLoss", "bottom: 'x' bottom: 't4' "
+                                                "top: 'y' loss_weight: 0.7"), 0},
+    {"SoftmaxWithLoss",
+     X4 IN("t3", "dim: 2 dim: 4 dim: 5")
+     L("SoftmaxWithLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_param { ignore_label: 1 }"), 0},
+    {"SoftmaxWithLoss",
+     X4 IN("t5", "dim: 2 dim: 3 dim: 4") IN("sw", "dim: 5")
+     L("SoftmaxWithLoss", "bottom: 'x' bottom: 't5' bottom: 'sw' top: 'y' "
+                          "softmax_param { axis: 3 } loss_param { normalization: FULL }"), 0},
+    {"SoftmaxWithLoss",
+     X4 IN("t3", "dim: 2 dim: 4 dim: 5")
+     L("SoftmaxWithLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_param { normalize: false }"), 0},
+    {"EuclideanLoss", X2 IN("xx", "dim: 3 dim: 4")
+                      L("EuclideanLoss", "bottom: 'x' bottom: 'xx' top: 'y' loss_weight: 2"), 0},
+    {"EuclideanLoss", X2 L("EuclideanLoss", "bottom: 'x' bottom: 'x' top: 'y'"), ROW_ZERO},
+    {"SigmoidCrossEntropyLoss",
+     X2 IN("t2", "dim: 3 dim: 4")
+     L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y'"), 0},
+    {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y'"), 0},
+    {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
+                                          "hinge_loss_param { norm: L2 }"), 0},
+    {"MultinomialLogisticLoss",
+     IN("p", "dim: 3 dim: 4") IN("t4", "dim: 3")
+     L("MultinomialLogisticLoss", "bottom: 'p' bottom: 't4' top: 'y'"), 0},
+    {"InfogainLoss",
+     X2 IN("t4", "dim: 3") IN("sh", "dim: 4 dim: 4")
+     L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y'"), 0},
+    {"ContrastiveLoss",
+     X2 IN("xx", "dim: 3 dim: 4") IN("s", "dim: 3")
+     L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
+                          "contrastive_loss_param { margin: 5 }"), 0},
+    {"ContrastiveLoss",
+     X2 IN("xx", "dim: 3 dim: 4") IN("s", "dim: 3")
+     L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
+                          "contrastive_loss_param { margin: 9 legacy_version: true }"), 0},
+    /* recurrent */
+    {"LSTM", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
+             L("LSTM", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"), 0},
+    {"LSTM", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
+             L("LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' top: 'y' "
+                       "recurrent_param { num_output: 3 }"), 0},
+    {"RNN", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
+            L("RNN", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"), 0},
+    {"LSTMUnit", IN("x", "dim: 1 dim: 2 dim: 3") IN("xg", "dim: 1 dim: 2 dim: 12")
+                 IN("s", "dim: 1 dim: 2")
+                 L("LSTMUnit", "bottom: 'x' bottom: 'xg' bottom: 's' top: 'y' top: 'z'"), 0},
+    /* one blob, several readers */
+    {"Sigmoid", X4 L("Sigmoid", XY)
+                "layer { name: 'm' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 2 } } "
+                "layer { name: 'n' type: 'Eltwise' bottom: 'y' bottom: 'x' top: 'w' } ", 0},
+};
+
+const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
+
+/* Sources have no bottoms, and what counts or picks has no derivative. */
+const char *const no_gradient_types[] = {
+    "Accuracy", "ArgMax", "Data", "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input",
+    "MemoryData", "Python", "WindowData", NULL,
+};

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_gradients.c: every layer's gradient against central differences, in double on `ref`.
+ * A row passes only if its gradient, taken with the opposite sign, would be refused. */
+#include "core/core.h"
+
+#include "check.h"
+
+#include "deepnet/context.h"
+#include "deepnet/sys/random.h"
+#include "gradient_rows.h"
+#include "net/net.h"
+
+#define STEP 1e-5
+#define TOLERANCE 1e-5 /* relative to the larger of 1 and the derivative */
+#define KINK 1e-3      /* how far the one-sided differences of a smooth function may differ */
+
+typedef struct tally {
+    int checked, kinks, wrong, wrong_negated;
+    double worst, largest; /* difference; derivative */
+    char where[96];
+} tally;
+
+typedef struct run {
+    dn_net *net;
+    double *seed; /* gradient of the objective with respect to the outputs, one after the other */
+} run;
+
+/* ---- numbers ---------------------------------------------------------------------------------- */
+
+static uint64_t draws;
+
+static double uniform(void)
+{
+    uint32_t word[4];
+    dn_random_block(word, 1, 2, 0, draws++);
+    return dn_random_unit(word[0]);
+}
+
+static double normal(void)
+{
+    double u = 1 - uniform(), v = uniform();
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+static bool is_checked(const char *name)
+{
+    return name[0] == 'x' || name[0] == 'p';
+}
+
+static double value_for(const char *name, int64_t i, int64_t row)
+{
+    switch (name[0]) {
+    case 'p':
+        return 0.2 + uniform();
+    case 't':
+        return floor(uniform() * atoi(name + 1));
+    case 'c':
+        return i >= row;
+    case 's':
+        return (double)(i % 2);
+    default:
+        return normal();
+    }
+}
+
+static void fill_inputs(dn_net *net)
+{
+    for (int32_t k = 0; k < dn_net_num_inputs(net); k++) {
+        dn_blob *blob = dn_net_input(net, k);
+        double *data = dn_blob_mutable_data_f64(blob);
+        int64_t count = dn_blob_count(blob), rows = dn_blob_dim(blob, 0);
+        for (int64_t i = 0; data && i < count; i++)
+            data[i] = value_for(dn_blob_name(blob), i, rows ? count / rows : 1);
+    }
+    for (size_t k = 0; k < net->num_params; k++) {
+        double *data = dn_blob_mutable_data_f64(&net->params[k]->blob);
+        for (int64_t i = 0; data && i < dn_blob_count(&net->params[k]->blob); i++)
+            data[i] = net->params[k]->statistic ? 0.5 + uniform() : normal();
+    }
+}
+
+/* ---- the objective: losses, and a random linear function of what else comes out --------------- */
+
+static float weight_of(dn_net *net, dn_blob *blob)
+{
+    for (int32_t l = 0; l < dn_net_num_layers(net); l++)
+        for (int32_t t = 0; t < dn_net_layer_num_tops(net, l); t++)
+            if (dn_net_layer_top(net, l, t) == blob && dn_net_layer_loss_weight(net, l, t) != 0)
+                return dn_net_layer_loss_weight(net, l, t);
+    return 0;
+}
+
+static int64_t count_outputs(dn_net *net)
+{
+    int64_t count = 0;
+    for (int32_t k = 0; k < dn_net_num_outputs(net); k++)
+        count += dn_blob_count(dn_net_output(net, k));
+    return count;
+}
+
+/* Random numbers draw from (seed, step): the step back at 0 repeats them. */
+static bool forward(dn_net *net)
+{
+    net->step = 0;
+    return dn_net_forward(net, NULL) == DN_OK;
+}
+
+static double objective(const run *r)
+{
+    double sum = 0;
+    const double *seed = r->seed;
+    forward(r->net);
+    for (int32_t k = 0; k < dn_net_num_outputs(r->net); k++) {
+        dn_blob *blob = dn_net_output(r->net, k);
+        const double *y = dn_blob_data_f64(blob);
+        for (int64_t i = 0; i < dn_blob_count(blob); i++)
+            sum += *seed++ * y[i];
+    }
+    return sum;
+}
+
+static bool seed_outputs(run *r)
+{
+    double *seed = r->seed = calloc((size_t)count_outputs(r->net) + 1, sizeof *seed);
+    for (int32_t k = 0; k < dn_net_num_outputs(r->net); k++) {
+        dn_blob *blob = dn_net_output(r->net, k);
+        double weight = weight_of(r->net, blob);
+        double *diff = dn_blob_mutable_diff_f64(blob);
+        for (int64_t i = 0; i < dn_blob_count(blob); i++, seed++) {
+            *seed = weight != 0 ? weight : normal();
+            if (diff && weight == 0)
+                diff[i] = *seed;
+            if (!diff)
+                *seed = 0;
+        }
+    }
+    return r->seed != NULL;
+}
+
+/* ---- comparing -------------------------------------------------------------------------------- */
+
+static bool differs(double a, double b)
+{
+    double scale = fabs(b) > 1 ? fabs(b) : 1;
+    return !(fabs(a - b) <= TOLERANCE * scale);
+}
+
+static void compare(tally *t, const char *name, int64_t i, double analytic, double left,
+                    double right)
+{
+    double central = (left + right) / 2;
+    double scale = fabs(central) > 1 ? fabs(central) : 1;
+    if (fabs(left - right) > KINK * scale) {
+        t->kinks++;
+        return;
+    }
+    t->checked++;
+    t->wrong_negated += differs(-analytic, central);
+    if (fabs(central) > t->largest)
+        t->largest = fabs(central);
+    if (!differs(analytic, central))
+        return;
+    t->wrong++;
+    if (fabs(analytic - central) >= t->worst) {
+        t->worst = fabs(analytic - central);
+        snprintf(t->where, sizeof t->where, "%.40s[%lld]: %g, differences give %g", name,
+                 (long long)i, analytic, central);
+    }
+}
+
+/* analytic: the blob's gradient, copied, since evaluating may overwrite it. */
+static void check_blob(const run *r, dn_blob *blob, const double *analytic, tally *t)
+{
+    for (int64_t i = 0; i < dn_blob_count(blob); i++) {
+        double kept = dn_blob_mutable_data_f64(blob)[i], f[3];
+        for (int k = 0; k < 3; k++) {
+            dn_blob_mutable_data_f64(blob)[i] = kept + (k - 1) * STEP;
+            f[k] = objective(r);
+        }
+        dn_blob_mutable_data_f64(blob)[i] = kept;
+        compare(t, dn_blob_name(blob), i, analytic[i], (f[1] - f[0]) / STEP,
+                (f[2] - f[1]) / STEP);
+    }
+}
+
+static double *copy_of(const double *values, int64_t count)
+{
+    double *copy = calloc((size_t)count + 1, sizeof *copy);
+    if (copy && values)
+        memcpy(copy, values, (size_t)count * sizeof *copy);
+    return copy;
+}
+
+static void check_all(const run *r, tally *t)
+{
+    dn_blob *blobs[64];
+    double *gradient[64];
+    int n = 0;
+    for (int32_t k = 0; k < dn_net_num_inputs(r->net); k++)
+        if (is_checked(dn_blob_name(dn_net_input(r->net, k))))
+            blobs[n++] = dn_net_input(r->net, k);
+    for (size_t k = 0; k < r->net->num_params; k++)
+        if (!r->net->params[k]->statistic)
+            blobs[n++] = &r->net->params[k]->blob;
+    for (int k = 0; k < n; k++) {
+        const double *diff = dn_blob_diff_f64(blobs[k]);
+        CHECK_AT(diff, "%s has no gradient", dn_blob_name(blobs[k]));
+        gradient[k] = copy_of(diff, dn_blob_count(blobs[k]));
+    }
+    for (int k = 0; k < n; k++) {
+        check_blob(r, blobs[k], gradient[k], t);
+        free(gradient[k]);
+    }
+}
+
+static void check_row(dn_context *context, const gradient_row *row)
+{
+    char text[8192];
+    tally t = {0};
+    run r = {0};
+    dn_net_options options = {.struct_size = sizeof options, .dtype = DN_F64,
+                              .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
+    snprintf(text, sizeof text, "force_backward: true %s", row->text);
+    dn_status st = dn_net_create_from_text(&r.net, context, text, strlen(text), &options);
+    CHECK_AT(st == DN_OK, "%s: %s", text, dn_last_error());
+    if (st)
+        return;
+    fill_inputs(r.net);
+    bool ran = forward(r.net);
+    CHECK_AT(ran, "forward: %s: %s", text, dn_last_error());
+    if (ran && seed_outputs(&r)) {
+        CHECK_STATUS(dn_net_clear_gradients(r.net), DN_OK);
+        CHECK_STATUS(dn_net_backward(r.net), DN_OK);
+        check_all(&r, &t);
+        CHECK_AT(t.wrong == 0, "%s: %d of %d wrong, worst %s", row->text, t.wrong, t.checked,
+                 t.where);
+        CHECK_AT(row->flags & ROW_ZERO ? t.wrong_negated == 0 : t.wrong_negated > 0,
+                 "%s: a negated gradient is %s (largest derivative %g)", row->text,
+                 t.wrong_negated ? "refused" : "not refused", t.largest);
+        CHECK_AT(t.checked > 0 && (row->flags & ROW_KINKS || t.checked > t.kinks),
+                 "%s: %d values checked, %d at kinks", row->text, t.checked, t.kinks);
+    }
+    free(r.seed);
+    dn_net_free(r.net);
+}
+
+/* ---- that nothing escapes --------------------------------------------------------------------- */
+
+static bool has_row(const char *type)
+{
+    for (size_t i = 0; i < num_gradient_rows; i++)
+        if (!strcmp(gradient_rows[i].type, type))
+            return true;
+    return false;
+}
+
+static bool is_listed(const char *type)
+{
+    for (size_t i = 0; no_gradient_types[i]; i++)
+        if (!strcmp(no_gradient_types[i], type))
+            return true;
+    return false;
+}
+
+static void check_coverage(void)
+{
+    SECTION("every class has a row");
+    for (const dni_layer_class *const *c = dni_layer_classes; *c; c++) {
+        const char *type = (*c)->type;
+        if ((*c)->backward)
+            CHECK_AT(has_row(type) && !is_listed(type), "%s needs a row in gradient_rows.c", type);
+        else
+            CHECK_AT(is_listed(type) && !has_row(type),
+                     "%s has no backward: name it in no_gradient_types", type);
+    }
+}
+
+/* The checker is told lies and must notice. */
+static void check_checker(void)
+{
+    SECTION("the checker");
+    tally t = {0};
+    compare(&t, "right", 0, 2, 2, 2);
+    CHECK(t.checked == 1 && t.wrong == 0 && t.wrong_negated == 1);
+    compare(&t, "negated", 0, -2, 2, 2);
+    CHECK(t.wrong == 1 && strstr(t.where, "negated"));
+    compare(&t, "scaled", 0, 2.001, 2, 2);
+    CHECK(t.wrong == 2);
+    compare(&t, "not a number", 0, NAN, 2, 2);
+    CHECK(t.wrong == 3);
+    compare(&t, "kink", 0, 5, 0, 1);
+    CHECK(t.kinks == 1 && t.wrong == 3);
+    t = (tally){0};
+    compare(&t, "zero", 0, 0, 0, 0);
+    CHECK(t.wrong_negated == 0);
+}
+
+int main(int argc, char **argv)
+{
+    dn_context *context = NULL;
+    check_checker();
+    check_coverage();
+    CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
+    for (size_t i = 0; context && i < num_gradient_rows; i++) {
+        SECTION(gradient_rows[i].type);
+        if (argc < 2 || !strcmp(argv[1], gradient_rows[i].type))
+            check_row(context, &gradient_rows[i]);
+    }
+    dn_context_free(context);
+    return check_summary();
+}

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Uses the library as its users do: installed into a folder, found through pkg-config.
+
+run.py SOURCE BUILD: installs BUILD into a temporary folder and builds programs against that.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE, BUILD = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+sys.path.insert(0, os.path.join(SOURCE, 'tests'))
+from tap import Skip, expect, main, test  # noqa: E402
+
+folder = tempfile.TemporaryDirectory()
+stage = os.path.join(folder.name, 'stage')
+env = dict(os.environ)
+WARN = ['-Wall', '-Wextra', '-Werror', '-pedantic']
+
+
+def run(*command, **kwargs):
+    done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=300,
+                          cwd=folder.name, **kwargs)
+    expect(done.returncode == 0, f'{" ".join(command)}\n{done.stdout}')
+    return done.stdout
+
+
+def pkg_config(*options):
+    return run('pkg-config', *options, 'deepnet').split()
+
+
+def build(name, source, *flags, compiler='cc', link=True):
+    """Compiles text against the installed library; returns the program's path."""
+    path = os.path.join(folder.name, name + ('.cc' if compiler == 'c++' else '.c'))
+    out = os.path.join(folder.name, name)
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(source)
+    run(compiler, *flags, path, '-o', out, *(pkg_config('--cflags', '--libs') if link else []))
+    return out
+
+
+def read(*path):
+    with open(os.path.join(*path), encoding='utf-8') as file:
+        return file.read()
+
+
+def installed(name):
+    for where, _, files in os.walk(stage):
+        if name in files:
+            return os.path.join(where, name)
+    raise AssertionError(f'{name} was not installed')
+
+
+def headers():
+    where = os.path.dirname(installed('deepnet.h'))
+    for base, _, files in os.walk(where):
+        for name in sorted(files):
+            yield os.path.relpath(os.path.join(base, name), os.path.dirname(where))
+
+
+@test
+def installs_into_a_folder():
+    run('meson', 'install', '-C', BUILD, '--no-rebuild', '--quiet', '--destdir', stage)
+    pc = os.path.dirname(installed('deepnet.pc'))
+    env.update(PKG_CONFIG_PATH=pc, PKG_CONFIG_SYSROOT_DIR=stage,
+               LD_LIBRARY_PATH=os.path.dirname(installed('libdeepnet.so')))
+    flags = ' '.join(pkg_config('--cflags', '--libs'))
+    expect('-ldeepnet' in flags, flags)
+    expect(not re.search('openblas|lmdb|hdf5|proto', flags), f'private libraries leak: {flags}')
+
+
+@test
+def embed_c_trains_from_its_own_arrays():
+    source = read(SOURCE, 'examples', 'embed_c', 'train.c')
+    out = run(build('embed_c', source, '-std=c99', *WARN))
+    rows = re.findall(r'^(\d) xor (\d) = (-?[\d.]+)$', out, re.M)
+    expect(len(rows) == 4, out)
+    for a, b, y in rows:
+        expect(abs(float(y) - (int(a) ^ int(b))) < 0.1, out)
+
+
+@test
+def tour_in_deepnet_h_prints_9():
+    comment = read(installed('deepnet.h')).split('*/')[0]
+    code = [line[7:] for line in comment.split('\n') if line.startswith(' *     ') or line == ' *']
+    text = '\n'.join(code)
+    out = run(build('tour', text[text.index('#include'):] + '\n', '-std=c99', '-Wall'))
+    expect(out == '9\n', out)
+
+
+@test
+def program_in_the_readme_is_embed_c():
+    blocks = re.findall(r'^```c\n(.*?)^```', read(SOURCE, 'README.md'), re.M | re.S)
+    expect(len(blocks) == 1, 'README.md has one block of C')
+    example = read(SOURCE, 'examples', 'embed_c', 'train.c')
+    expect(example.endswith(blocks[0]), 'the README shows another program than embed_c/train.c')
+    expect(run(build('readme', blocks[0], '-std=c99')).count('xor') == 4, 'it runs')
+
+
+@test
+def every_header_alone_is_c99_and_cxx11():
+    for name in headers():
+        source = f'#include <{name}>\nint main(void) {{ return 0; }}\n'
+        build('alone', source, '-std=c99', *WARN)
+        if shutil.which('c++'):
+            build('alone', source, '-std=c++11', *WARN, compiler='c++')
+
+
+@test
+def cxx_program_links():
+    if not shutil.which('c++'):
+        raise Skip('no C++ compiler')
+    source = ('#include <deepnet/deepnet.h>\n#include <cstdio>\n'
+              'int main() { dn_context *c = nullptr; if (dn_context_create(&c, nullptr)) return 1;'
+              ' std::puts(dn_context_backend(c, 0)); dn_context_free(c); }\n')
+    run(build('cxx', source, '-std=c++11', *WARN, compiler='c++'))
+
+
+@test
+def bare_program_loads_and_unloads_it():
+    source = read(SOURCE, 'tests', 'embed', 'bare.c')
+    include = os.path.dirname(os.path.dirname(installed('deepnet.h')))
+    program = build('bare', source, '-std=c11', '-D_POSIX_C_SOURCE=200809L', '-I' + include,
+                    '-Wall', '-ldl', '-lm', link=False)
+    print('#', run(program, installed('libdeepnet.so')).strip())
+
+
+@test
+def two_contexts_in_two_threads():
+    source = read(SOURCE, 'tests', 'embed', 'threads.c')
+    run(build('threads', source, '-std=c11', '-Wall', '-pthread'))
+
+
+@test
+def command_runs_from_its_folder():
+    env_library = dict(env)
+    out = subprocess.run([installed('deepnet'), 'devices'], env=env_library, text=True,
+                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=60)
+    expect(out.returncode == 0 and 'host' in out.stdout, out.stdout)
+
+
+@test
+def man_page_and_schema_are_installed():
+    for name in ('deepnet.1', 'cnn.proto'):
+        installed(name)
+
+
+if __name__ == '__main__':
+    with folder:
+        sys.exit(main())

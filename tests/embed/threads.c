@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * threads.c: two contexts in two threads know nothing of each other: each trains the same small
+ * net, at the same time, with workers of its own, to the same bits as one alone. Built with
+ * ThreadSanitizer in CI. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "deepnet/deepnet.h"
+
+enum { STEPS = 30, WEIGHTS = 16 * 9 };
+
+static const char net_text[] =
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 1 dim: 12"
+    "  dim: 12 } } }"
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 4 } } }"
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param {"
+    "  num_output: 16 kernel_size: 3 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' }"
+    "layer { name: 'd' type: 'Dropout' bottom: 'c' top: 'd' }"
+    "layer { name: 'p' type: 'Pooling' bottom: 'd' top: 'p' pooling_param { kernel_size: 2"
+    "  stride: 2 } }"
+    "layer { name: 'y' type: 'InnerProduct' bottom: 'p' top: 'y' inner_product_param {"
+    "  num_output: 3 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'y' bottom: 't' top: 'l' }";
+static const char solver_text[] =
+    "base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' random_seed: 7 snapshot_after_train: false";
+
+typedef struct job {
+    int threads;
+    dn_status status;
+    char message[512];
+    float weights[WEIGHTS];
+} job;
+
+static dn_status train(job *j, dn_context *context, dn_solver **solver)
+{
+    float labels[4] = {0, 1, 2, 1};
+    dn_net *net;
+    dn_status st =
+        dn_solver_create_from_text(solver, context, solver_text, sizeof solver_text - 1,
+                                   net_text, sizeof net_text - 1, NULL);
+    if (st)
+        return st;
+    net = dn_solver_net(*solver);
+    for (int step = 0; step < STEPS; step++) {
+        float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+        for (int i = 0; i < 4 * 12 * 12; i++)
+            x[i] = (float)((i * 7 + step * 13) % 17) / 17;
+        if ((st = dn_blob_write(dn_net_blob(net, "t"), labels, 4)) ||
+            (st = dn_solver_step(*solver, 1)))
+            return st;
+    }
+    return dn_blob_read(dn_net_layer_param(net, dn_net_find_layer(net, "c"), 0), j->weights,
+                        WEIGHTS);
+}
+
+static void *run(void *argument)
+{
+    job *j = argument;
+    dn_context_options options = {.struct_size = sizeof options};
+    dn_context *context = NULL;
+    dn_solver *solver = NULL;
+    options.num_threads = j->threads;
+    j->status = dn_context_create(&context, &options);
+    if (!j->status)
+        j->status = train(j, context, &solver);
+    if (j->status)
+        snprintf(j->message, sizeof j->message, "%s", dn_last_error());
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return NULL;
+}
+
+int main(void)
+{
+    static job alone = {.threads = 1}, both[2] = {{.threads = 2}, {.threads = 3}};
+    pthread_t thread[2];
+    run(&alone);
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&thread[i], NULL, run, &both[i]))
+            return 1;
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    if (alone.status || both[0].status || both[1].status) {
+        printf("failed: %s%s%s\n", alone.message, both[0].message, both[1].message);
+        return 1;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (memcmp(alone.weights, both[i].weights, sizeof alone.weights) != 0) {
+            printf("thread %d ended with other bits\n", i);
+            return 1;
+        }
+    }
+    puts("same bits alone and side by side");
+    return 0;
+}

@@ -1,40 +1,56 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * binary.c: the binary form, through protobuf-c. No message of cnn.proto contains itself, so
- * hostile nesting ends where the schema does. */
+ * binary.c: protobuf-c's own reader and writer, behind a walk that bounds the nesting first, since
+ * protobuf-c recurses as deep as the file says. */
 #include "proto/proto.h"
+#include "proto/wire.h"
 
-/* Tells a file that is no such message from a host without memory. */
-typedef struct watch {
-    const dni_heap *heap;
-    bool failed;
-} watch;
+#define MAX_DEPTH 64
 
-static void *watch_alloc(void *data, size_t size)
+/* Every sub-message that the type knows is whole and not nested too deep. */
+static bool nesting_fits(const ProtobufCMessageDescriptor *type, const uint8_t *at, size_t size,
+                         int depth)
 {
-    watch *w = data;
-    void *pointer = dni_realloc(w->heap, NULL, size, 1);
-    w->failed |= !pointer;
-    return pointer;
+    dni_wire wire = {at, at + size};
+    dni_wire_field field;
+    int more;
+    if (depth > MAX_DEPTH)
+        return false;
+    while ((more = dni_wire_next(&wire, &field)) > 0) {
+        const ProtobufCFieldDescriptor *f =
+            protobuf_c_message_descriptor_get_field(type, field.number);
+        if (f && f->type == PROTOBUF_C_TYPE_MESSAGE && field.type == 2 &&
+            !nesting_fits(f->descriptor, field.data, field.size, depth + 1))
+            return false;
+    }
+    return !more;
 }
 
-static void watch_free(void *data, void *pointer)
+bool dni_looks_binary(const void *bytes, size_t size)
 {
-    dni_free(((watch *)data)->heap, pointer);
+    dni_wire wire = {bytes, (const uint8_t *)bytes + size};
+    dni_wire_field field;
+    int more;
+    if (!size)
+        return false;
+    while ((more = dni_wire_next(&wire, &field)) > 0)
+        ;
+    return !more;
 }
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
-                           const ProtobufCMessageDescriptor *type, const void *bytes,
-                           size_t size, const char *name)
+                           const ProtobufCMessageDescriptor *type, const void *bytes, size_t size,
+                           const char *file_name)
 {
-    watch w = {heap, false};
-    ProtobufCAllocator allocator = {watch_alloc, watch_free, &w};
-    static const uint8_t none[1];
-    ProtobufCMessage *message =
-        protobuf_c_message_unpack(type, &allocator, size, size ? bytes : none);
-    if (!message && w.failed)
-        return dni_in(DN_E_NOMEM, "%s", name);
-    if (!message)
-        return dni_fail(DN_E_PARSE, "%s: not a binary %s, or cut off", name, type->short_name);
+    ProtobufCAllocator allocator = dni_proto_allocator(heap);
+    if (!nesting_fits(type, bytes, size, 0))
+        return dni_fail(DN_E_PARSE, "%s: not a whole %s: the file is cut or damaged", file_name,
+                        type->short_name);
+    dni_clear_error();
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
+    if (!message) /* a failed allocation has said so already */
+        return dn_last_error() ? DN_E_NOMEM
+                               : dni_fail(DN_E_PARSE, "%s: not a %s: a field is missing or damaged",
+                                          file_name, type->short_name);
     *out = message;
     return DN_OK;
 }
@@ -42,25 +58,11 @@ dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
 dn_status dni_binary_print(uint8_t **out, size_t *size, const dni_heap *heap,
                            const ProtobufCMessage *message)
 {
-    size_t need = protobuf_c_message_get_packed_size(message);
-    uint8_t *bytes = dni_alloc(heap, need, 1);
-    if (!bytes)
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    uint8_t *buffer = dni_alloc(heap, bytes, 1);
+    if (!buffer)
         return DN_E_NOMEM;
-    *size = protobuf_c_message_pack(message, bytes);
-    *out = bytes;
+    *size = protobuf_c_message_pack(message, buffer);
+    *out = buffer;
     return DN_OK;
-}
-
-dn_status dni_proto_read_blob(const dni_heap *heap, const char *path, Cnn__BlobProto **out)
-{
-    char *bytes = NULL;
-    size_t size;
-    ProtobufCMessage *message = NULL;
-    dn_status st = dni_file_read(heap, path, &bytes, &size);
-    if (!st)
-        st = dni_binary_parse(&message, heap, &cnn__blob_proto__descriptor, bytes, size, path);
-    dni_free(heap, bytes);
-    if (!st)
-        *out = (Cnn__BlobProto *)message;
-    return st;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Data: batches of images and labels from an LMDB or LevelDB of Datum records, read ahead.
- * data_param: source, batch_size (both required), backend (LEVELDB), rand_skip (0), prefetch (4),
- * force_encoded_color. transform_param: scale, mirror, crop_size, mean_file, mean_value.
- * No bottoms; tops: (batch_size, C, H, W), labels (batch_size). No gradient. Where no data may be
- * opened the shape is crop_size's, or a guess of 224 x 224, 3 channels unless force_gray. */
+ * data_param: source, batch_size (both required), backend (LEVELDB), rand_skip (0), prefetch
+ * (4), force_encoded_color. transform_param: scale, mirror, crop_size, mean_file, mean_value.
+ * No bottoms; tops: (batch_size, C, H, W), labels (batch_size). No gradient. Where no data
+ * may be opened the shape is crop_size's, or a guess of 224 x 224, 3 channels unless
+ * force_gray. */
 #include "data/data.h"
 
 #include <string.h>
@@ -86,7 +87,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
-static int64_t position(const dni_layer *layer)
+static int64_t tell(const dni_layer *layer)
 {
     const data_state *s = layer->state;
     return s->loader ? dni_loader_position(s->loader) : 0;
@@ -108,6 +109,6 @@ const dni_layer_class dni_layer_data = {
     .shape = shape,
     .forward = forward,
     .teardown = teardown,
-    .position = position,
+    .tell = tell,
     .seek = seek,
 };

@@ -87,8 +87,7 @@ static dn_status fill_top(void *user, void *const *in, void *const *out)
     t->filled = !t->filler || !strcmp(t->filler->type, "constant");
     /* The seed moves on as dn_random_block's key does from step to step. */
     uint64_t seed = (uint64_t)state[0] + 0x9E3779B97F4A7C15u * (uint64_t)state[1];
-    return dni_in(dni_fill(t->filler, &t->shape, t->layer->dtype, out[0], seed, t->stream),
-                  "layer '%s'", t->layer->name);
+    return dni_fill(t->filler, &t->shape, t->layer->dtype, out[0], seed, t->stream);
 }
 
 /* Ops of the device where there are some; a host call for what must happen only once. */

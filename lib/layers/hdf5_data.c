@@ -102,7 +102,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
-static int64_t position(const dni_layer *layer)
+static int64_t tell(const dni_layer *layer)
 {
     const hdf5_state *s = layer->state;
     return s->hdf5 ? dni_hdf5_position(s->hdf5) : 0;
@@ -124,6 +124,6 @@ const dni_layer_class dni_layer_hdf5_data = {
     .shape = shape,
     .forward = forward,
     .teardown = teardown,
-    .position = position,
+    .tell = tell,
     .seek = seek,
 };

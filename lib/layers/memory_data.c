@@ -36,12 +36,11 @@ dn_status dni_memory_data_set(dni_layer *layer, const float *data, const float *
                               int64_t n)
 {
     memory_state *s = layer->state;
-    DNI_REQUIRE(data && n > 0, DN_E_INVALID, "layer '%s': no data", layer->name);
-    DNI_REQUIRE(labels || layer->num_tops < 2, DN_E_INVALID, "layer '%s': no labels",
-                layer->name);
+    DNI_REQUIRE(data && n > 0, DN_E_INVALID, "no data");
+    DNI_REQUIRE(labels || layer->num_tops < 2, DN_E_INVALID, "no labels");
     DNI_REQUIRE(n % s->batch == 0, DN_E_INVALID,
-                "layer '%s': %lld items are no multiple of the batch size %lld", layer->name,
-                (long long)n, (long long)s->batch);
+                "%lld items are no multiple of the batch size %lld", (long long)n,
+                (long long)s->batch);
     s->data = data;
     s->labels = labels;
     s->n = n;
@@ -61,8 +60,7 @@ static dn_status next_batch(void *user, void *const *in, void *const *out)
 {
     memory_state *s = user;
     (void)in;
-    DNI_REQUIRE(s->data, DN_E_STATE,
-                "layer '%s' has no data: dn_net_set_memory_data gives it some", s->layer->name);
+    DNI_REQUIRE(s->data, DN_E_STATE, "no data yet: dn_net_set_memory_data gives it some");
     copy(s->layer->dtype, s->data + s->next * s->item, out[0], s->batch * s->item);
     if (s->layer->num_tops > 1)
         copy(s->layer->dtype, s->labels + s->next, out[1], s->batch);
@@ -76,6 +74,21 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
+static int64_t tell(const dni_layer *layer)
+{
+    const memory_state *s = layer->state;
+    return s->next;
+}
+
+static dn_status seek(dni_layer *layer, int64_t place)
+{
+    memory_state *s = layer->state;
+    DNI_REQUIRE(place >= 0 && place % s->batch == 0, DN_E_INVALID, "there is no batch at %lld",
+                (long long)place);
+    s->next = s->n ? place % s->n : place;
+    return DN_OK;
+}
+
 const dni_layer_class dni_layer_memory_data = {
     .type = "MemoryData",
     .bottoms_min = 0, .bottoms_max = 0,
@@ -84,4 +97,6 @@ const dni_layer_class dni_layer_memory_data = {
     .state_size = sizeof(memory_state),
     .shape = shape,
     .forward = forward,
+    .tell = tell,
+    .seek = seek,
 };

@@ -130,6 +130,7 @@ int cli_time(const cli_command *self, int argc, char **argv);
 int cli_convert(const cli_command *self, int argc, char **argv);
 int cli_info(const cli_command *self, int argc, char **argv);
 int cli_check(const cli_command *self, int argc, char **argv);
+int cli_draw(const cli_command *self, int argc, char **argv);
 int cli_devices(const cli_command *self, int argc, char **argv);
 
 #endif

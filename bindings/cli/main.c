@@ -15,6 +15,7 @@ static const cli_command commands[] = {
      "say what a net is: layers, shapes, parameters, flops, memory, implementations", cli_info},
     {"check", "FILE... [options]", "parse and wire nets and solvers without opening data",
      cli_check},
+    {"draw", "NET [OUT.dot | OUT.svg]", "draw a net as a graph", cli_draw},
     {"convert", "mnist IMAGES LABELS OUT", "make an LMDB of an IDX data set (MNIST's format)",
      cli_convert},
     {"devices", "[options]", "list the backends and devices that are there", cli_devices},

@@ -144,7 +144,8 @@ say "training LeNet for $iterations iterations"
 weights=mnist/lenet_iter_$iterations.caffemodel
 say "testing $weights on the 10,000 test images ($labels)"
 "$deepnet" test --model=mnist/lenet_train_test.prototxt --weights="$weights" --iterations=100 \
-    --confusion --labels="$here/$labels.txt" --quiet | tee mnist/test.txt
+    --confusion --labels="$here/$labels.txt" --quiet >mnist/test.txt
+cat mnist/test.txt
 
 say "loss and accuracy"
 python3 "$here/plot.py" mnist/train.jsonl mnist/plot.svg

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -84,7 +85,7 @@ def exists(name):
 def usage_errors_are_2_and_help_is_0():
     deepnet(code=2)
     deepnet('trane', code=2)
-    for command in ('train', 'test', 'time', 'info', 'check', 'convert'):
+    for command in ('train', 'test', 'time', 'info', 'check', 'convert', 'draw'):
         expect('usage' in deepnet(command, code=2).stderr, command)
         expect('--' in deepnet(command, '--help').stdout + '--', command)
         expect('option' in deepnet(command, '--nonsense', code=2).stderr, command)
@@ -253,6 +254,18 @@ def failures_are_one_line():
     expect('absent_lmdb' in done.stderr and done.stderr.count('\n') == 1, done.stderr)
     done = deepnet('train', '--solver=absent.prototxt', code=1)
     expect('absent.prototxt' in done.stderr and done.stderr.count('\n') == 1, done.stderr)
+
+
+@test
+def draw_writes_dot_and_svg():
+    out = deepnet('draw', 'net.prototxt').stdout
+    expect(out.startswith('digraph "bars"') and '[label="data"]' in out, out)
+    deepnet('draw', 'net.prototxt', 'net.dot')
+    if shutil.which('dot'):
+        deepnet('draw', 'net.prototxt', 'net.svg')
+        expect(exists('net.svg'), 'net.svg')
+    else:
+        deepnet('draw', 'net.prototxt', 'net.svg', code=1)
 
 
 @test

@@ -16,18 +16,6 @@ _TOKEN = re.compile(r'''\s+|//[^\n]*|/\*.*?\*/|(?P<token>"(?:\\.|[^"\\])*"|[\w.+
                     re.S)
 
 
-def find():
-    """The path of cnn.proto: beside this file once installed, else in the source tree."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    tree = os.path.join(here, *[os.pardir] * 4)
-    places = [os.path.join(here, 'cnn.proto'), os.path.join(tree, 'proto', 'cnn.proto')]
-    for place in places:
-        if os.path.exists(place):
-            return place
-    raise FileNotFoundError('cnn.proto, which deepnet.proto is made from, is in none of: '
-                            + ', '.join(map(os.path.normpath, places)))
-
-
 class Schema:
     """messages: full name -> {field name: Field}; enums: full name -> {value name: number}."""
 
@@ -137,6 +125,6 @@ def schema():
     """The schema of cnn.proto, read once."""
     global _schema
     if _schema is None:
-        with open(find(), encoding='utf-8') as file:
+        with open(os.path.join(os.path.dirname(__file__), 'cnn.proto'), encoding='utf-8') as file:
             _schema = Schema(file.read())
     return _schema

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What meson installs and what the wheel packs are the whole package."""
+import os
+import re
+import unittest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+PACKAGE = os.path.join(ROOT, 'bindings', 'python', 'deepnet')
+
+
+class Files(unittest.TestCase):
+    def test_meson_lists_every_file(self):
+        with open(os.path.join(ROOT, 'bindings', 'python', 'meson.build'), encoding='utf-8') as f:
+            listed = set(re.findall(r"'deepnet/([\w/.]+\.\w+)'", f.read()))
+        there = set()
+        for folder, _, names in os.walk(PACKAGE):
+            there |= {os.path.relpath(os.path.join(folder, name), PACKAGE) for name in names
+                      if name.endswith(('.py', '.pyi', '.typed'))}
+        self.assertEqual(listed, there)
+
+    def test_the_schema_is_the_librarys(self):
+        paths = [os.path.join(PACKAGE, 'proto', 'cnn.proto'),
+                 os.path.join(ROOT, 'proto', 'cnn.proto')]
+        texts = []
+        for path in paths:
+            with open(path, encoding='utf-8') as file:
+                texts.append(file.read())
+        self.assertEqual(*texts)
+
+    def test_versions_agree(self):
+        import deepnet
+        for path, pattern in (('bindings/python/pyproject.toml', r'\nversion = "([\d.]+)"'),
+                              ('meson.build', r"\n  version: '([\d.]+)'"),
+                              ('include/deepnet/version.h', r'DN_VERSION_STRING "([\d.]+)"')):
+            with open(os.path.join(ROOT, path), encoding='utf-8') as file:
+                self.assertEqual(re.search(pattern, file.read())[1], deepnet.__version__, path)
+
+
+if __name__ == '__main__':
+    unittest.main()

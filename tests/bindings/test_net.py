@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Nets: their parts by name, views that keep them alive, running, weights, errors."""
+import gc
+import os
+import threading
+import unittest
+import weakref
+
+import numpy as np
+
+import deepnet
+from deepnet import TEST, TRAIN, Net
+from nets import SIMPLE, InFolder
+
+
+class Parts(InFolder):
+    def test_names(self):
+        net = Net('net.prototxt', TEST)
+        self.assertEqual((net.name, net.phase), ('simple', TEST))
+        self.assertEqual(net.inputs, ['data'])
+        self.assertEqual(net.outputs, ['relu'])
+        self.assertEqual(net._layer_names, ['data', 'ip', 'relu'])
+        self.assertEqual(list(net.blobs), ['data', 'ip', 'relu'])
+        self.assertEqual(list(net.params), ['ip'])
+        self.assertEqual(net.bottom_names['relu'], ['ip'])
+        self.assertEqual(net.top_names['relu'], ['relu'])
+        self.assertEqual([layer.type for layer in net.layers], ['Input', 'InnerProduct', 'ReLU'])
+        self.assertEqual(len(net.layers[1].blobs), 2)
+        self.assertEqual(net.layer_dict['ip'].type, 'InnerProduct')
+        self.assertIn('simple', repr(net))
+
+    def test_ways_to_make_one(self):
+        first = Net('net.prototxt', TRAIN)
+        first.save('w.caffemodel')
+        self.assertIn('drop', first.blobs)
+        for made in (Net('net.prototxt', TEST, weights='w.caffemodel'),
+                     Net('net.prototxt', TEST, 'w.caffemodel'),
+                     Net('net.prototxt', 'w.caffemodel', TEST),
+                     Net('net.prototxt', TEST, 0, None, 'w.caffemodel'),
+                     Net(network_file='net.prototxt', phase=TEST, weights='w.caffemodel'),
+                     Net(text=SIMPLE, phase=TEST, weights='w.caffemodel')):
+            self.assertEqual(made.phase, TEST)
+            np.testing.assert_array_equal(made.params['ip'][0].data, first.params['ip'][0].data)
+        self.assertIn('extra', Net('net.prototxt', TEST, stages=['more']).blobs)
+        with self.assertRaises(TypeError):
+            Net()
+        with self.assertRaises(ValueError):
+            Net('net.prototxt', 7)
+
+    def test_blobs(self):
+        blob = Net('net.prototxt', TEST).blobs['data']
+        self.assertEqual((blob.name, blob.shape, blob.count), ('data', (4, 3), 12))
+        self.assertEqual((blob.num, blob.channels, blob.height, blob.width), (4, 3, 1, 1))
+        self.assertEqual(len(blob), 4)
+        self.assertEqual(np.asarray(blob).shape, (4, 3))
+        self.assertIn('4 x 3', repr(blob))
+
+    def test_loss_weights(self):
+        net = Net(text=SIMPLE + 'layer { name: "l" type: "Reduction" bottom: "relu" top: "l" '
+                  'loss_weight: 2 }', phase=TEST)
+        self.assertEqual(net.blob_loss_weights['l'], 2)
+        self.assertEqual(net.blob_loss_weights['ip'], 0)
+
+
+class Views(InFolder):
+    def test_no_copies(self):
+        net = Net('net.prototxt', TEST)
+        net.blobs['data'].data[...] = 3
+        np.testing.assert_array_equal(net.blobs['data'].data, np.full((4, 3), 3, np.float32))
+        self.assertEqual(net.blobs['data'].data.ctypes.data, net.blobs['data'].data.ctypes.data)
+        self.assertFalse(net.blobs['data'].data.flags.owndata)
+        self.assertTrue(net.params['ip'][0].diff.flags.writeable)
+
+    def test_they_keep_the_net(self):
+        net = Net('net.prototxt', TEST)
+        owner = weakref.ref(net)
+        view, blob = net.blobs['data'].data, net.params['ip'][1]
+        net.close()
+        del net
+        gc.collect()
+        self.assertIsNone(owner())
+        view[...] = 1
+        self.assertEqual(float(view.sum()), 12)
+        self.assertEqual(blob.data.tolist(), [0.5, 0.5])
+
+    def test_part_of_a_view_keeps_it_too(self):
+        part = Net('net.prototxt', TEST).blobs['data'].data[1:, 2]
+        gc.collect()
+        part[...] = 4
+        self.assertEqual(part.tolist(), [4, 4, 4])
+
+    def test_dlpack(self):
+        if not hasattr(np, 'from_dlpack'):
+            self.skipTest('this numpy has no from_dlpack')
+        net = Net('net.prototxt', TEST)
+        array = np.from_dlpack(net.blobs['data'])
+        net.blobs['data'].data[...] = 5
+        self.assertEqual(float(array[0, 0]), 5)
+
+    def test_float64(self):
+        net = Net('net.prototxt', TEST, dtype='float64')
+        self.assertEqual(net.blobs['data'].data.dtype, np.float64)
+        net.forward(data=np.ones((4, 3)))
+        self.assertEqual(net.params['ip'][0].diff.dtype, np.float64)
+
+
+class Running(InFolder):
+    def setUp(self):
+        super().setUp()
+        self.net = Net('net.prototxt', TEST)
+        self.w, self.b = (blob.data for blob in self.net.params['ip'])
+        self.w[...] = [[1, 0, 0], [0, -1, 1]]
+
+    def test_forward(self):
+        x = np.arange(12, dtype=np.float32).reshape(4, 3)
+        out = self.net.forward(data=x)
+        self.assertEqual(list(out), ['relu'])
+        np.testing.assert_allclose(out['relu'], np.maximum(x @ self.w.T + self.b, 0))
+        more = self.net.forward(blobs=['ip'])
+        self.assertEqual(set(more), {'relu', 'ip'})
+
+    def test_parts(self):
+        self.net.blobs['data'].data[...] = 1
+        self.assertEqual(set(self.net.forward(end='ip')), {'ip'})
+        np.testing.assert_allclose(self.net.blobs['ip'].data, np.tile([1.5, 0.5], (4, 1)))
+        self.net.blobs['ip'].data[...] = -1
+        np.testing.assert_array_equal(self.net.forward(start='relu')['relu'], np.zeros((4, 2)))
+
+    def test_backward(self):
+        x = np.arange(12, dtype=np.float32).reshape(4, 3)
+        self.net.forward(data=x)
+        self.net.clear_param_diffs()
+        g = np.full((4, 2), 2, np.float32)
+        back = self.net.backward(relu=g, diffs=['ip'])
+        on = g * (x @ self.w.T + self.b > 0)
+        np.testing.assert_allclose(back['data'], on @ self.w, rtol=1e-6)
+        np.testing.assert_allclose(back['ip'], on)
+        np.testing.assert_allclose(self.net.params['ip'][0].diff, on.T @ x, rtol=1e-6)
+        self.net.backward(relu=g)
+        np.testing.assert_allclose(self.net.params['ip'][1].diff, 2 * on.sum(0))
+        self.net.clear_param_diffs()
+        self.assertEqual(float(np.abs(self.net.params['ip'][0].diff).max()), 0)
+        self.assertEqual(set(self.net.backward(start='relu', end='relu')), {'ip'})
+
+    def test_mistakes(self):
+        with self.assertRaisesRegex(deepnet.InvalidError, 'other'):
+            self.net.forward(other=np.zeros((4, 3)))
+        with self.assertRaisesRegex(deepnet.InvalidError, 'batch'):
+            self.net.forward(data=np.zeros((5, 3)))
+        with self.assertRaises(ValueError):
+            self.net.forward(data=np.zeros((4, 7)))
+        with self.assertRaises(KeyError):
+            self.net.forward(end='nothing')
+        with self.assertRaises(KeyError):
+            self.net.forward(blobs=['nothing'])
+        with self.assertRaises(deepnet.StateError):
+            Net('net.prototxt', TEST).backward()
+
+    def test_all(self):
+        x = np.random.rand(10, 3).astype(np.float32)
+        outs = self.net.forward_all(data=x, blobs=['ip'])
+        self.assertEqual(outs['relu'].shape, (10, 2))
+        np.testing.assert_allclose(outs['ip'], x @ self.w.T + self.b, rtol=1e-5)
+        g = np.ones((10, 2), np.float32)
+        outs, grads = self.net.forward_backward_all(data=x, relu=g, diffs=['ip'])
+        np.testing.assert_allclose(grads['ip'], x @ self.w.T + self.b > 0)
+        self.assertEqual(grads['data'].shape, (10, 3))
+
+    def test_reshape(self):
+        self.net.blobs['data'].reshape(9, 3)
+        self.net.reshape()
+        self.assertEqual(self.net.blobs['relu'].shape, (9, 2))
+        x = np.random.rand(9, 3).astype(np.float32)
+        np.testing.assert_allclose(self.net.forward(data=x)['relu'],
+                                   np.maximum(x @ self.w.T + self.b, 0), rtol=1e-5)
+        self.net.blobs['data'].reshape(*np.array([2, 3]))
+        self.net.blobs['data'].data[...] = 1
+        self.assertEqual(self.net.forward()['relu'].shape, (2, 2))
+        with self.assertRaises(deepnet.Error):
+            self.net.blobs['data'].reshape(0, 3)
+        with self.assertRaises(deepnet.InvalidError):
+            self.net.blobs['ip'].reshape(1, 2)
+
+    def test_hooks(self):
+        seen = []
+        self.net.before_forward(lambda i: seen.append(('f', i)))
+        self.net.after_backward(lambda i: seen.append(('b', i)))
+        self.net.forward()
+        self.net.backward()
+        self.assertEqual(seen, [('f', 0), ('f', 1), ('f', 2), ('b', 2), ('b', 1), ('b', 0)])
+
+    def test_threads(self):
+        """Nets of one context in many threads at once."""
+        x = np.random.rand(4, 3).astype(np.float32)
+        wanted = self.net.forward(data=x)['relu'].copy()
+        nets = [self.net.shared() for _ in range(4)]
+        wrong = []
+
+        def work(net):
+            for _ in range(50):
+                if not np.array_equal(net.forward(data=x)['relu'], wanted):
+                    wrong.append(net)
+        threads = [threading.Thread(target=work, args=(net,)) for net in nets]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+
+    def test_memory_data(self):
+        net = Net(text='layer { name: "d" type: "MemoryData" top: "x" top: "y" '
+                  'memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } }',
+                  phase=TEST)
+        data = np.arange(16, dtype=np.float32).reshape(4, 1, 2, 2)
+        net.set_input_arrays(data, np.arange(4, dtype=np.float32))
+        del data
+        gc.collect()
+        for labels in ([0, 1], [2, 3], [0, 1]):
+            out = net.forward()
+            self.assertEqual(out['y'].tolist(), labels)
+            self.assertEqual(out['x'][0, 0, 0, 0], labels[0] * 4)
+        with self.assertRaises(deepnet.InvalidError):
+            net.set_input_arrays(np.zeros((4, 1, 2, 2)), np.zeros(3))
+
+    def test_describing(self):
+        self.assertIn('ip', self.net.describe())
+        self.assertIn('InnerProduct', self.net.prototxt())
+        self.assertGreater(self.net.memory()['total'], 0)
+        self.assertGreater(self.net.flops()['ip'], 0)
+        again = Net(text=self.net.prototxt(), phase=TEST)
+        self.assertEqual(again._layer_names, self.net._layer_names)
+
+
+class Weights(InFolder):
+    def test_save_and_load(self):
+        one, two = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)
+        one.params['ip'][0].data[...] = np.arange(6).reshape(2, 3)
+        one.save('w.caffemodel')
+        report = two.copy_from('w.caffemodel')
+        self.assertEqual((report.loaded, report.missing), (1, []))
+        np.testing.assert_array_equal(two.params['ip'][0].data, one.params['ip'][0].data)
+        two.params['ip'][0].data[...] = 0
+        with open('w.caffemodel', 'rb') as file:
+            data = file.read()
+        two.copy_from(data)
+        np.testing.assert_array_equal(two.params['ip'][0].data, one.params['ip'][0].data)
+        proto = deepnet.proto.caffe_pb2.NetParameter.FromString(data)
+        saved = [layer for layer in proto.layer if layer.name == 'ip'][0]
+        self.assertEqual(list(saved.blobs[0].data), list(range(6)))
+
+    def test_hdf5(self):
+        one, two = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)
+        try:
+            one.save_hdf5('w.h5')
+        except deepnet.UnsupportedError:
+            self.skipTest('HDF5 was left out of this build')
+        one.save_hdf5('weights.hdf')
+        for name in ('w.h5', 'weights.hdf'):
+            two.params['ip'][0].data[...] = 0
+            two.load_hdf5(name)
+            np.testing.assert_array_equal(two.params['ip'][0].data, one.params['ip'][0].data)
+        self.assertEqual(sorted(os.listdir('.')), ['net.prototxt', 'solver.prototxt', 'w.h5',
+                                                   'weights.hdf'])
+
+    def test_share(self):
+        one, two = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)
+        two.share_with(one)
+        address = one.params['ip'][0].data.ctypes.data
+        del one
+        gc.collect()
+        self.assertEqual(two.params['ip'][0].data.ctypes.data, address)
+        two.params['ip'][0].data[...] = 1
+
+    def test_other_shapes(self):
+        Net('net.prototxt', TEST).save('w.caffemodel')
+        other = Net(text=SIMPLE.replace('num_output: 2', 'num_output: 3'), phase=TEST)
+        with self.assertRaises(deepnet.DataError):
+            other.copy_from('w.caffemodel')
+        self.assertEqual(other.copy_from('w.caffemodel', policy='skip').mismatched, ['ip'])
+        with self.assertRaises(ValueError):
+            other.copy_from('w.caffemodel', policy='hope')
+
+
+class Errors(InFolder):
+    def test_files(self):
+        with self.assertRaises(FileNotFoundError):
+            Net('none.prototxt', TEST)
+        with self.assertRaises(deepnet.Error) as caught:
+            Net('net.prototxt', TEST, weights='none.caffemodel')
+        self.assertIsInstance(caught.exception, FileNotFoundError)
+        self.assertIn('none.caffemodel', str(caught.exception))
+        with self.assertRaises(ValueError):
+            Net('net.prototxt\0', TEST)
+
+    def test_texts(self):
+        self.write('bad.prototxt', 'layer {\n  nme: "x"\n}\n')
+        with self.assertRaisesRegex(deepnet.ParseError, r'bad\.prototxt:2:3.*nme'):
+            Net('bad.prototxt', TEST)
+        with self.assertRaisesRegex(deepnet.NetError, 'nothing'):
+            Net(text='layer { name: "r" type: "ReLU" bottom: "nothing" top: "r" }', phase=TEST)
+        with self.assertRaises(deepnet.Error):
+            Net(text='layer { name: "r" type: "RelU" }', phase=TEST)
+        with self.assertRaises(ValueError):
+            Net('net.prototxt', TEST, dtype='int8')
+
+    def test_limit(self):
+        with self.assertRaises(MemoryError):
+            Net('net.prototxt', TEST, memory_limit=8)
+
+    def test_loaded_junk(self):
+        self.write('junk.caffemodel', 'this is no caffemodel')
+        net = Net('net.prototxt', TEST)
+        before = net.params['ip'][0].data.copy()
+        with self.assertRaises(deepnet.Error):
+            net.copy_from('junk.caffemodel')
+        np.testing.assert_array_equal(net.params['ip'][0].data, before)
+
+
+class Contexts(InFolder):
+    def weights(self, **options):
+        return Net('net.prototxt', TEST, **options).params['ip'][0].data.copy()
+
+    def test_explicit(self):
+        context = deepnet.Context(num_threads=2, seed=3, backends=['ref'])
+        self.assertEqual(context.num_threads, 2)
+        self.assertEqual(len(context.backends), 1)
+        self.assertIn('ref', repr(context))
+        net = Net('net.prototxt', TEST, context=context)
+        del context
+        gc.collect()
+        net.forward()
+
+    def test_seeds(self):
+        a = self.weights(context=deepnet.Context(seed=3))
+        b = self.weights(context=deepnet.Context(seed=3, threads=1))
+        c = self.weights(context=deepnet.Context(seed=4))
+        np.testing.assert_array_equal(a, b)
+        self.assertFalse(np.array_equal(a, c))
+        deepnet.set_random_seed(3)
+        np.testing.assert_array_equal(self.weights(), a)
+        deepnet.set_random_seed(3)
+        np.testing.assert_array_equal(self.weights(), a)
+
+    def test_scopes(self):
+        with deepnet.Context(seed=5) as outer:
+            self.assertIs(deepnet.current_context(), outer)
+            with deepnet.Context(seed=6) as inner:
+                self.assertIs(deepnet.current_context(), inner)
+            self.assertIs(deepnet.current_context(), outer)
+        self.assertIsNot(deepnet.current_context(), outer)
+
+    def test_modes(self):
+        deepnet.set_mode_cpu()
+        deepnet.set_device(0)
+        Net('net.prototxt', TEST)
+        with self.assertRaises(ValueError):
+            deepnet.set_device(-1)
+        deepnet.set_mode_gpu()
+        try:
+            Net('net.prototxt', TEST).forward()
+        except deepnet.Error as error:
+            self.assertIsInstance(error, (deepnet.UnsupportedError, deepnet.DeviceError))
+        finally:
+            deepnet.set_mode_cpu()
+
+    def test_no_such_backend(self):
+        with self.assertRaises(deepnet.Error):
+            deepnet.Context(backends='nonsense')
+
+    @unittest.skipUnless(hasattr(os, 'fork'), 'no fork here')
+    def test_fork(self):
+        """A child makes a context of its own and leaves the parent's nets alone."""
+        net = Net('net.prototxt', TEST)
+        net.forward()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                Net('net.prototxt', TEST).forward()
+                del net
+                gc.collect()
+                status = 0
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        net.forward()
+
+
+if __name__ == '__main__':
+    unittest.main()

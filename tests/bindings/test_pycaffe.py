@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Scripts as people wrote them for pycaffe, run with `import deepnet as caffe`."""
+import os
+import subprocess
+import sys
+import unittest
+
+import numpy as np
+
+import deepnet as caffe
+from nets import SOLVER, TRAINED, InFolder
+
+IMAGES = '''
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 10 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "prob" type: "Softmax" bottom: "pool" top: "prob" }
+'''
+
+
+class Inference(InFolder):
+    net_text = IMAGES
+
+    def setUp(self):
+        super().setUp()
+        caffe.set_random_seed(1)
+        caffe.Net('net.prototxt', caffe.TEST).save('w.caffemodel')
+
+    def test_classification_script(self):
+        caffe.set_mode_cpu()
+        net = caffe.Net('net.prototxt', 'w.caffemodel', caffe.TEST)
+        transformer = caffe.io.Transformer({'data': net.blobs['data'].data.shape})
+        transformer.set_transpose('data', (2, 0, 1))
+        transformer.set_mean('data', np.array([104., 117., 123.]))
+        transformer.set_raw_scale('data', 255)
+        transformer.set_channel_swap('data', (2, 1, 0))
+        net.blobs['data'].reshape(1, 3, 8, 8)
+        net.blobs['data'].data[...] = transformer.preprocess('data', np.random.rand(16, 16, 3))
+        output = net.forward()
+        self.assertAlmostEqual(float(output['prob'][0].sum()), 1, places=5)
+        for layer_name, blob in net.blobs.items():
+            self.assertEqual(blob.data.shape[0], 1, layer_name)
+        for layer_name, param in net.params.items():
+            self.assertEqual((layer_name, param[0].data.shape, param[1].data.shape),
+                             ('conv', (4, 3, 3, 3), (4,)))
+
+    def test_classifier(self):
+        classifier = caffe.Classifier('net.prototxt', 'w.caffemodel', image_dims=(12, 12),
+                                      raw_scale=255, channel_swap=(2, 1, 0))
+        images = [np.random.rand(20, 30, 3), np.random.rand(9, 9, 3)]
+        for oversample in (True, False):
+            rows = classifier.predict(images, oversample)
+            self.assertEqual(rows.shape, (2, 4))
+            np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-5)
+
+    def test_detector(self):
+        detector = caffe.Detector('net.prototxt', 'w.caffemodel', mean=np.float32([1, 2, 3]),
+                                  context_pad=1)
+        found = detector.detect_windows([(np.random.rand(20, 30, 3), [(0, 0, 9, 9),
+                                                                    (5, 6, 20, 30)])])
+        self.assertEqual([one['window'] for one in found], [(0, 0, 9, 9), (5, 6, 20, 30)])
+        self.assertAlmostEqual(float(found[1]['prediction'].sum()), 1, places=5)
+
+    def test_net_surgery(self):
+        net = caffe.Net('net.prototxt', caffe.TEST)
+        other = caffe.Net('net.prototxt', 'w.caffemodel', caffe.TEST)
+        for name in net.params:
+            for mine, theirs in zip(net.params[name], other.params[name]):
+                mine.data.flat = theirs.data.flat
+        net.save('surgery.caffemodel')
+        x = np.random.rand(10, 3, 8, 8)
+        np.testing.assert_array_equal(net.forward(data=x)['prob'], other.forward(data=x)['prob'])
+
+
+class Training(InFolder):
+    net_text = TRAINED
+
+    def test_training_script(self):
+        s = caffe.proto.caffe_pb2.SolverParameter()
+        caffe.proto.text_format.Merge(SOLVER, s)
+        s.type, s.base_lr, s.random_seed = 'Adam', 0.01, 0xCAFFE
+        s.solver_mode = caffe.proto.caffe_pb2.SolverParameter.CPU
+        self.write('s.prototxt', str(s))
+        solver = caffe.get_solver('s.prototxt')
+        self.assertIsInstance(solver, caffe.AdamSolver)
+        losses = []
+        for _ in range(20):
+            solver.net.blobs['x'].data[...] = 1
+            solver.net.blobs['t'].data[...] = 0.25
+            solver.step(1)
+            losses.append(float(solver.net.blobs['loss'].data))
+        self.assertLess(losses[-1], losses[0])
+
+    def test_script_that_says_import_caffe(self):
+        code = ('import deepnet; deepnet.install_as_caffe()\n'
+                'import caffe\n'
+                'from caffe import layers as L, params as P\n'
+                'from caffe.proto import caffe_pb2\n'
+                'import caffe.io\n'
+                'print(caffe.TEST, caffe_pb2.TEST, P.Pooling.AVE, caffe.io.Transformer.__name__)')
+        run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                             env=os.environ)
+        self.assertEqual(run.stdout.strip(), '1 1 1 Transformer', run.stderr)
+
+    def test_layer_type_list(self):
+        types = list(caffe.layer_type_list())
+        for name in ('Data', 'Convolution', 'InnerProduct', 'SoftmaxWithLoss'):
+            self.assertIn(name, types)
+
+
+if __name__ == '__main__':
+    unittest.main()

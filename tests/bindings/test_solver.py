@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Solvers: stepping, callbacks, snapshots, the update rules by class, loops of one's own."""
+import gc
+import os
+import unittest
+
+import numpy as np
+
+import deepnet
+from nets import SOLVER, TRAINED, InFolder
+
+RNG = np.random.RandomState(1)
+X = RNG.rand(8, 5).astype(np.float32)
+T = RNG.rand(8, 2).astype(np.float32)
+
+
+class Case(InFolder):
+    net_text = TRAINED
+
+    def solver(self, make=deepnet.get_solver, **options):
+        solver = make('solver.prototxt', **options)
+        for net in (solver.net, *solver.test_nets):
+            net.blobs['x'].data[...] = X
+            net.blobs['t'].data[...] = T
+        return solver
+
+    @staticmethod
+    def weights(solver):
+        return [blob.data.copy() for blobs in solver.net.params.values() for blob in blobs]
+
+
+class Stepping(Case):
+    def test_step(self):
+        solver = self.solver()
+        self.assertIsInstance(solver, deepnet.SGDSolver)
+        self.assertEqual((solver.iter, solver.max_iter, solver.type), (0, 20, 'SGD'))
+        before = solver.net.forward()['loss'].copy()
+        solver.step(15)
+        self.assertEqual(solver.iter, 15)
+        self.assertLess(float(solver.net.forward()['loss']), float(before))
+        self.assertEqual(len(solver.test_nets), 1)
+        self.assertIn('15 of 20', repr(solver))
+        self.assertAlmostEqual(solver.learning_rate, 0.05, places=6)
+
+    def test_solve(self):
+        solver = self.solver()
+        solver.solve()
+        self.assertEqual(solver.iter, 20)
+        self.assertTrue(os.path.exists('snap_iter_20.caffemodel'))
+
+    def test_same_seed_same_bits(self):
+        runs = []
+        for threads in (1, 2):
+            with deepnet.Context(num_threads=threads):
+                solver = self.solver()
+            solver.step(10)
+            runs.append(self.weights(solver))
+        for a, b in zip(*runs):
+            np.testing.assert_array_equal(a, b)
+
+    def test_own_loop(self):
+        one, two = self.solver(), self.solver()
+        one.step(5)
+        for _ in range(5):
+            two.net.clear_param_diffs()
+            two.net.forward()
+            two.net.backward()
+            two.apply_update()
+        self.assertEqual(two.iter, 5)
+        for a, b in zip(self.weights(one), self.weights(two)):
+            np.testing.assert_array_equal(a, b)
+
+    def test_learning_rate(self):
+        solver = self.solver()
+        before = self.weights(solver)
+        solver.learning_rate = 0
+        solver.step(1)
+        for a, b in zip(before, self.weights(solver)):
+            np.testing.assert_array_equal(a, b)
+        solver.learning_rate = None
+        self.assertAlmostEqual(solver.learning_rate, 0.05, places=6)
+
+    def test_testing(self):
+        solver = self.solver()
+        loss = solver.test()['loss']
+        self.assertAlmostEqual(loss, float(solver.net.forward()['loss']), places=5)
+        self.assertEqual(solver.test_outputs(), {'loss': loss})
+
+    def test_nets_outlive_the_name(self):
+        net = self.solver().net
+        gc.collect()
+        net.forward()
+
+    def test_param(self):
+        param = self.solver().param
+        self.assertEqual((param.max_iter, param.snapshot_prefix), (20, 'snap'))
+
+    def test_share_weights(self):
+        solver = self.solver()
+        net = deepnet.Net('net.prototxt', deepnet.TEST)
+        solver.share_weights(net)
+        solver.step(3)
+        np.testing.assert_array_equal(net.params['ip1'][0].data,
+                                      solver.net.params['ip1'][0].data)
+
+    def test_from_text(self):
+        solver = deepnet.Solver(text=SOLVER.replace('net: "net.prototxt"', ''), net_text=TRAINED,
+                                max_iter=3)
+        solver.solve()
+        self.assertEqual(solver.iter, 3)
+
+
+class Rules(Case):
+    def test_classes(self):
+        for cls in (deepnet.SGDSolver, deepnet.NesterovSolver, deepnet.AdaGradSolver,
+                    deepnet.RMSPropSolver, deepnet.AdaDeltaSolver, deepnet.AdamSolver):
+            with self.subTest(cls.__name__):
+                text = SOLVER
+                if cls._type in ('AdaGrad', 'RMSProp', 'AdaDelta'):
+                    text = text.replace('momentum: 0.9', 'delta: 1e-5' if cls._type != 'AdaDelta'
+                                        else 'momentum: 0.9 delta: 1e-5')
+                if cls._type == 'RMSProp':
+                    text += 'rms_decay: 0.9'
+                self.write('solver.prototxt', text)
+                solver = self.solver(cls)
+                self.assertEqual(solver.type, cls._type)
+                solver.step(2)
+                self.write('solver.prototxt', text + '\ntype: "%s"\n' % cls._type)
+                self.assertIs(type(self.solver()), cls)
+
+
+class Callbacks(Case):
+    def test_pycaffes(self):
+        solver, seen = self.solver(), []
+        solver.add_callback(lambda: seen.append('start'), lambda: seen.append('ready'))
+        solver.step(2)
+        self.assertEqual(seen, ['start', 'ready'] * 2)
+
+    def test_events(self):
+        solver, seen = self.solver(), []
+        for kind in ('step_end', 'display', 'snapshot'):
+            solver.on(kind, seen.append)
+        solver.step(6)
+        solver.snapshot()
+        self.assertEqual([e.iteration for e in seen if e.kind == 'step_end'], [1, 2, 3, 4, 5, 6])
+        self.assertEqual([e.iteration for e in seen if e.kind == 'display'], [0, 5])
+        self.assertEqual([e.path for e in seen if e.kind == 'snapshot'],
+                         ['snap_iter_6.solverstate'])
+        with self.assertRaises(ValueError):
+            solver.on('nothing', print)
+
+    def test_what_they_raise_comes_out(self):
+        solver = self.solver()
+
+        def fail(event):
+            if event.iteration == 3:
+                raise KeyboardInterrupt
+        solver.on('step_end', fail)
+        with self.assertRaises(KeyboardInterrupt):
+            solver.step(10)
+        self.assertEqual(solver.iter, 3)
+        solver.off('step_end', fail)
+        solver.step(2)
+        self.assertEqual(solver.iter, 5)
+
+    def test_cancel(self):
+        solver = self.solver()
+        solver.on('step_end', lambda event: event.iteration == 4 and solver.cancel())
+        with self.assertRaises(deepnet.CancelledError):
+            solver.step(10)
+        self.assertEqual(solver.iter, 4)
+
+    def test_all_reduce(self):
+        sums = []
+
+        def halve(gradients):
+            sums.append(gradients.size)
+            gradients *= 0
+        solver = self.solver(all_reduce=halve)
+        before = self.weights(solver)
+        solver.step(1)
+        self.assertEqual(sum(sums), sum(w.size for w in before))
+        for a, b in zip(before, self.weights(solver)):
+            np.testing.assert_array_equal(a, b)
+
+    def test_progress(self):
+        self.solver().step(2, progress=True)
+
+
+class Snapshots(Case):
+    def test_resumed_is_the_same(self):
+        one = self.solver()
+        one.step(5)
+        one.snapshot()
+        one.step(5)
+        two = self.solver()
+        two.restore('snap_iter_5.solverstate')
+        self.assertEqual(two.iter, 5)
+        two.step(5)
+        for a, b in zip(self.weights(one), self.weights(two)):
+            np.testing.assert_array_equal(a, b)
+
+    def test_named(self):
+        solver = self.solver()
+        solver.snapshot('here')
+        self.assertTrue(os.path.exists('here.caffemodel'))
+        self.assertTrue(os.path.exists('here.solverstate'))
+
+    def test_errors(self):
+        solver = self.solver()
+        with self.assertRaises(FileNotFoundError):
+            solver.restore('none.solverstate')
+        with self.assertRaises(FileNotFoundError):
+            deepnet.get_solver('none.prototxt')
+        self.write('junk.solverstate', 'junk')
+        with self.assertRaises(deepnet.Error):
+            solver.restore('junk.solverstate')
+        solver.step(1)
+
+
+if __name__ == '__main__':
+    unittest.main()

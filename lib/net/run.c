@@ -25,6 +25,7 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
             net->shapes_changed = true;
             return st;
         }
+        i -= step; /* the layer again: its tops now have room of the right size */
     }
     return DN_OK;
 }

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * load.c: weights into a net, by layer name. Two passes: the first finds all that could go wrong,
+ * the second copies, so that a failure changes nothing. */
+#include <string.h>
+
+#include "net/hdf5.h"
+#include "net/net.h"
+
+typedef struct names {
+    dni_text text;
+    int32_t count;
+} names;
+
+typedef struct load {
+    dn_net *net;
+    const dni_weights *weights;
+    const char *file;
+    int32_t policy;
+    bool *used;      /* per layer of the file */
+    int32_t *source; /* per layer of the net: its layer in the file; -1 missing, -2 left alone */
+    int32_t loaded;
+    names missing, unused, mismatched;
+} load;
+
+static void add_name(names *n, const char *name)
+{
+    dni_text_printf(&n->text, n->count++ ? ", %s" : "%s", name);
+}
+
+/* Caffe's rule for old files: their four axes against the shape with ones in front. */
+static bool shapes_agree(const dni_weights_blob *have, const dni_shape *want)
+{
+    if (dni_shape_equal(&have->shape, want))
+        return true;
+    if (!have->legacy || have->shape.axes != 4 || want->axes > 4)
+        return false;
+    for (int32_t i = 0; i < 4; i++) {
+        int32_t axis = i - (4 - want->axes);
+        if (have->shape.dim[i] != (axis < 0 ? 1 : want->dim[axis]))
+            return false;
+    }
+    return true;
+}
+
+static dn_status check_layer(load *l, const dni_net_layer *to, const dni_weights_layer *from,
+                             bool *take)
+{
+    char have[96], want[96];
+    *take = false;
+    if (from->num_blobs != (size_t)to->layer.num_weights) {
+        if (l->policy == DN_WEIGHTS_SKIP)
+            return DN_OK;
+        return dni_fail(DN_E_DATA, "%s: layer '%s' has %zu weights in the file, %d in the net",
+                        l->file, from->name, from->num_blobs, to->layer.num_weights);
+    }
+    for (size_t i = 0; i < from->num_blobs; i++) {
+        const dni_shape *shape = &l->net->params[to->params[i]]->blob.shape;
+        const dni_weights_blob *blob = &from->blobs[i];
+        int64_t count = dni_shape_count(shape);
+        bool fits = shapes_agree(blob, shape) ||
+                    (l->policy == DN_WEIGHTS_RESHAPE && dni_shape_count(&blob->shape) == count);
+        if (!fits && l->policy == DN_WEIGHTS_SKIP)
+            return DN_OK;
+        dni_shape_text(&blob->shape, have, sizeof have);
+        if (!fits)
+            return dni_fail(DN_E_DATA, "%s: weight %zu of layer '%s' is %s in the file, %s in the "
+                                       "net", l->file, i, from->name, have,
+                            dni_shape_text(shape, want, sizeof want));
+        if (blob->count != count)
+            return dni_fail(DN_E_DATA, "%s: weight %zu of layer '%s' says %s but holds %lld values",
+                            l->file, i, from->name, have, (long long)blob->count);
+    }
+    *take = true;
+    return DN_OK;
+}
+
+static int32_t find_in_file(const load *l, const char *name)
+{
+    for (size_t i = 0; i < l->weights->num_layers; i++)
+        if (!strcmp(l->weights->layers[i].name, name))
+            return (int32_t)i;
+    return -1;
+}
+
+static dn_status match_layers(load *l)
+{
+    for (size_t i = 0; i < l->net->num_layers; i++) {
+        const dni_net_layer *to = &l->net->layers[i];
+        bool take;
+        int32_t at = find_in_file(l, to->layer.name);
+        l->source[i] = -1;
+        if (at >= 0)
+            l->used[at] = true;
+        if (!to->layer.num_weights)
+            continue;
+        if (at < 0) {
+            add_name(&l->missing, to->layer.name);
+            continue;
+        }
+        dn_status st = check_layer(l, to, &l->weights->layers[at], &take);
+        if (st)
+            return st;
+        l->source[i] = take ? at : -2;
+        if (!take)
+            add_name(&l->mismatched, to->layer.name);
+        l->loaded += take;
+    }
+    for (size_t i = 0; i < l->weights->num_layers; i++)
+        if (!l->used[i])
+            add_name(&l->unused, l->weights->layers[i].name);
+    if (!l->loaded && !l->mismatched.count && l->missing.count)
+        return dni_fail(DN_E_DATA, "%s: no layer of the net is in the file (it has %s)", l->file,
+                        l->weights->num_layers ? l->weights->layers[0].name : "none");
+    return DN_OK;
+}
+
+static dn_status copy_layers(const load *l)
+{
+    for (size_t i = 0; i < l->net->num_layers; i++) {
+        const dni_net_layer *to = &l->net->layers[i];
+        for (int32_t k = 0; l->source[i] >= 0 && k < to->layer.num_weights; k++) {
+            dni_store *store = l->net->params[to->params[k]]->blob.store;
+            dn_status st = dni_weights_values(&l->weights->layers[l->source[i]].blobs[k],
+                                              store->dtype, store->data, store->count);
+            if (st)
+                return dni_in(st, "%s: layer '%s'", l->file, to->layer.name);
+        }
+    }
+    return DN_OK;
+}
+
+static dn_status keep_report(load *l, dn_weights_report *report)
+{
+    names *lists[] = {&l->missing, &l->unused, &l->mismatched};
+    char *texts[3] = {NULL};
+    dn_status st = DN_OK;
+    for (int i = 0; i < 3; i++) {
+        dni_text_append(&lists[i]->text, "", 0);
+        dn_status one = dni_text_finish(&lists[i]->text, &texts[i]);
+        st = st ? st : one;
+    }
+    for (int i = 0; i < 3; i++) {
+        dni_free(l->net->heap, st ? texts[i] : l->net->report_text[i]);
+        if (!st)
+            l->net->report_text[i] = texts[i];
+    }
+    if (st || !report)
+        return st;
+    dn_weights_report r = {.struct_size = report->struct_size, .loaded = l->loaded,
+                           .missing = l->missing.count, .unused = l->unused.count,
+                           .mismatched = l->mismatched.count, .missing_names = texts[0],
+                           .unused_names = texts[1], .mismatched_names = texts[2]};
+    memcpy(report, &r, report->struct_size < sizeof r ? report->struct_size : sizeof r);
+    return DN_OK;
+}
+
+static dn_status load_weights(dn_net *net, const dni_weights *weights, const char *file,
+                              int32_t policy, dn_weights_report *report)
+{
+    load l = {.net = net, .weights = weights, .file = file, .policy = policy};
+    dni_text_init(&l.missing.text, net->heap);
+    dni_text_init(&l.unused.text, net->heap);
+    dni_text_init(&l.mismatched.text, net->heap);
+    l.used = dni_alloc(net->heap, weights->num_layers, sizeof *l.used);
+    l.source = dni_alloc(net->heap, net->num_layers, sizeof *l.source);
+    dn_status st = l.used && l.source ? match_layers(&l) : DN_E_NOMEM;
+    if (!st)
+        st = keep_report(&l, report);
+    if (!st)
+        st = copy_layers(&l);
+    dni_text_free(&l.missing.text);
+    dni_text_free(&l.unused.text);
+    dni_text_free(&l.mismatched.text);
+    dni_free(net->heap, l.used);
+    dni_free(net->heap, l.source);
+    return st;
+}
+
+static dn_status check_arguments(const dn_net *net, const void *source, int32_t policy,
+                                 const dn_weights_report *report)
+{
+    if (!net || !source)
+        return dni_fail(DN_E_INVALID, "dn_net_load_weights: an argument is NULL");
+    if (net->wire_only)
+        return dni_fail(DN_E_STATE, "the net was created with wire_only: it has no weights");
+    if (policy < DN_WEIGHTS_STRICT || policy > DN_WEIGHTS_RESHAPE)
+        return dni_fail(DN_E_INVALID, "policy %d is none of DN_WEIGHTS_*", policy);
+    if (report && !report->struct_size)
+        return dni_fail(DN_E_INVALID, "dn_weights_report.struct_size is 0; set it to sizeof");
+    return DN_OK;
+}
+
+static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, const char *name,
+                            int32_t policy, dn_weights_report *report)
+{
+    dni_weights weights;
+    dn_status st = dni_weights_read(&weights, net->heap, bytes, size, name);
+    if (st)
+        return st;
+    st = load_weights(net, &weights, name, policy, report);
+    dni_weights_free(&weights, net->heap);
+    return st;
+}
+
+dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size_t size, int32_t policy,
+                                     dn_weights_report *report)
+{
+    dni_clear_error();
+    dn_status st = check_arguments(net, bytes, policy, report);
+    return st ? st : load_bytes(net, bytes, size, "weights", policy, report);
+}
+
+dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
+                              dn_weights_report *report)
+{
+    char *bytes;
+    size_t size;
+    dni_clear_error();
+    dn_status st = check_arguments(net, path, policy, report);
+    if (!st)
+        st = dni_file_read(net->heap, path, &bytes, &size);
+    if (st)
+        return st;
+    char *packed = NULL; /* HDF5 weights become a .caffemodel in memory first */
+    size_t packed_size = 0;
+    if (dni_is_hdf5(bytes, size)) {
+        st = dni_hdf5_weights(net->heap, path, &packed, &packed_size);
+        if (!st)
+            st = load_bytes(net, packed, packed_size, path, policy, report);
+        dni_free(net->heap, packed);
+    } else {
+        st = load_bytes(net, bytes, size, path, policy, report);
+    }
+    dni_free(net->heap, bytes);
+    return st;
+}
+
+/* ---- sharing ---------------------------------------------------------------------------------- */
+
+static dn_status share_layer(dn_net *net, const dni_net_layer *to, const dn_net *source,
+                             const dni_net_layer *from)
+{
+    char have[96], want[96];
+    if (to->layer.num_weights != from->layer.num_weights)
+        return dni_fail(DN_E_SHAPE, "layer '%s' has %d weights here, %d there", to->layer.name,
+                        to->layer.num_weights, from->layer.num_weights);
+    for (int32_t i = 0; i < to->layer.num_weights; i++) {
+        dni_param *p = net->params[to->params[i]];
+        dni_store *store = source->params[from->params[i]]->blob.store;
+        if (!dni_shape_equal(&p->blob.shape, &source->params[from->params[i]]->blob.shape))
+            return dni_fail(DN_E_SHAPE, "weight %d of layer '%s' is %s here, %s there", i,
+                            to->layer.name, dni_shape_text(&p->blob.shape, have, sizeof have),
+                            dni_shape_text(&source->params[from->params[i]]->blob.shape, want,
+                                           sizeof want));
+        if (p->blob.store == store)
+            continue;
+        store->references++;
+        dni_store_release(p->blob.store);
+        p->blob.store = store;
+        net->program->tensors[p->data].memory = store->data;
+        if (p->diff != DNI_NONE && dni_store_diff(store))
+            return DN_E_NOMEM;
+        if (p->diff != DNI_NONE)
+            net->program->tensors[p->diff].memory = store->diff;
+    }
+    return DN_OK;
+}
+
+dn_status dn_net_share_weights(dn_net *net, dn_net *source)
+{
+    dni_clear_error();
+    if (!net || !source || !net->program || !source->program)
+        return dni_fail(DN_E_INVALID, "dn_net_share_weights: a net is NULL or wire_only");
+    if (net->dtype != source->dtype)
+        return dni_fail(DN_E_INVALID, "the nets have different element types");
+    for (size_t i = 0; i < net->num_layers; i++) {
+        int32_t at = dn_net_find_layer(source, net->layers[i].layer.name);
+        if (at < 0 || !net->layers[i].layer.num_weights)
+            continue;
+        dn_status st = share_layer(net, &net->layers[i], source, &source->layers[at]);
+        if (st)
+            return st;
+    }
+    return dni_plan_rebind(net->plan);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * pack.c: see pack.h. BlobProto: data 5, diff 6, shape 7 { dim 1 packed }, double_data 8,
+ * double_diff 9. Values are little-endian, as this machine's are. */
+#include "net/pack.h"
+
+#include <string.h>
+
+size_t dni_pack_varint_size(uint64_t value)
+{
+    size_t n = 1;
+    while (value >>= 7)
+        n++;
+    return n;
+}
+
+uint8_t *dni_pack_varint(uint8_t *at, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        *at++ = (uint8_t)(value | 0x80);
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+size_t dni_pack_field_size(uint32_t number, size_t size)
+{
+    return dni_pack_varint_size((uint64_t)number << 3 | 2) + dni_pack_varint_size(size) + size;
+}
+
+uint8_t *dni_pack_field(uint8_t *at, uint32_t number, size_t size)
+{
+    return dni_pack_varint(dni_pack_varint(at, (uint64_t)number << 3 | 2), size);
+}
+
+static size_t dims_size(const dni_shape *shape)
+{
+    size_t size = 0;
+    for (int32_t i = 0; i < shape->axes; i++)
+        size += dni_pack_varint_size((uint64_t)shape->dim[i]);
+    return size;
+}
+
+static size_t shape_size(const dni_shape *shape)
+{
+    return shape->axes ? dni_pack_field_size(1, dims_size(shape)) : 0;
+}
+
+static size_t values_size(const dni_pack_blob *blob)
+{
+    return (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
+}
+
+size_t dni_pack_blob_size(const dni_pack_blob *blob)
+{
+    size_t values = values_size(blob), size = dni_pack_field_size(7, shape_size(&blob->shape));
+    size += dni_pack_field_size(8, values);
+    return size + (blob->diff ? dni_pack_field_size(9, values) : 0);
+}
+
+uint8_t *dni_pack_blob_write(uint8_t *at, const dni_pack_blob *blob)
+{
+    size_t values = values_size(blob);
+    bool wide = blob->dtype == DN_F64;
+    at = dni_pack_field(at, 7, shape_size(&blob->shape));
+    if (blob->shape.axes)
+        at = dni_pack_field(at, 1, dims_size(&blob->shape));
+    for (int32_t i = 0; i < blob->shape.axes; i++)
+        at = dni_pack_varint(at, (uint64_t)blob->shape.dim[i]);
+    at = dni_pack_field(at, wide ? 8 : 5, values);
+    memcpy(at, blob->data, values);
+    at += values;
+    if (blob->diff) {
+        at = dni_pack_field(at, wide ? 9 : 6, values);
+        memcpy(at, blob->diff, values);
+        at += values;
+    }
+    return at;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * pack.h: a .caffemodel written field by field, so that weights are copied once. */
+#ifndef DNI_PACK_H
+#define DNI_PACK_H
+
+#include "net/net.h"
+
+typedef struct dni_pack_blob {
+    dni_shape shape;
+    int32_t dtype;
+    const void *data, *diff; /* diff NULL: none */
+} dni_pack_blob;
+
+/* Bytes of a BlobProto, and the writing of it. */
+size_t dni_pack_blob_size(const dni_pack_blob *blob);
+uint8_t *dni_pack_blob_write(uint8_t *at, const dni_pack_blob *blob);
+size_t dni_pack_varint_size(uint64_t value);
+uint8_t *dni_pack_varint(uint8_t *at, uint64_t value);
+/* A length-delimited field's key and length; its bytes follow. */
+size_t dni_pack_field_size(uint32_t number, size_t size);
+uint8_t *dni_pack_field(uint8_t *at, uint32_t number, size_t size);
+
+#endif

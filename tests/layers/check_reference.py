@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Holds the layers against results recorded from Caffe: tests/layers/reference/CASE has a net and
+the arrays that went in and came out. The tolerance allows for another order of summation.
+
+usage: check_reference.py [CASE]...
+"""
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import deepnet
+
+ROOT = Path(__file__).resolve().parent / 'reference'
+RELATIVE, ABSOLUTE = 2e-4, 2e-5
+RECORDED_IN_TEST = re.compile(r'dropout_test|bn_test|fork_detection_output')
+OF_THE_RECORDER = re.compile(r'_split_\d+$')
+
+
+class Case:
+    def __init__(self, folder):
+        self.arrays = np.load(folder / 'blobs.npz')
+        phase = deepnet.TEST if RECORDED_IN_TEST.match(folder.name) else deepnet.TRAIN
+        self.net = deepnet.Net(str(folder / 'net.prototxt'), phase)
+        self.inputs = [name for name, _ in self.group('in')]
+        self.complaints = []
+
+    def group(self, kind):
+        """The arrays recorded as kind/NAME, with their names."""
+        for key in self.arrays.files:
+            if key.startswith(kind + '/'):
+                yield key[len(kind) + 1:], self.arrays[key]
+
+    def param(self, name):
+        layer, index = name.rsplit('/', 1)
+        return self.net.params[layer][int(index)]
+
+    def compare(self, what, got, want):
+        got, want = np.asarray(got, 'f8'), np.asarray(want, 'f8')
+        if got.size != want.size:
+            self.complaints.append('%s is %s, recorded %s' % (what, got.shape, want.shape))
+            return
+        difference = np.abs(got.reshape(want.shape) - want)
+        largest = max(1.0, np.abs(want).max(initial=0))
+        if not np.all(difference <= ABSOLUTE * largest + RELATIVE * np.abs(want)):
+            self.complaints.append('%s differs by %.3g (largest recorded %.3g)'
+                                   % (what, difference.max(), largest))
+
+    def forward(self):
+        for name, array in self.group('in'):
+            self.net.blobs[name].data[...] = array
+        for name, array in self.group('param'):
+            blob = self.param(name)
+            blob.data[...] = array.reshape(blob.data.shape)
+        self.net.forward()
+        for name, array in self.group('data'):
+            if not OF_THE_RECORDER.search(name):
+                self.compare('data of ' + name, self.net.blobs[name].data, array)
+        for name, array in self.group('param_after'):
+            self.compare('weights ' + name, self.param(name).data, array)
+
+    def backward(self):
+        wanted = [pair for pair in self.group('diff') if pair[0] in self.inputs]
+        weights = list(self.group('pdiff'))
+        if not wanted and not weights:
+            return
+        for blobs in self.net.params.values():
+            for blob in blobs:
+                blob.diff[...] = 0
+        self.net.backward(**dict(self.group('outdiff')))
+        for name, array in wanted:
+            self.compare('gradient of ' + name, self.net.blobs[name].diff, array)
+        for name, array in weights:
+            self.compare('gradient of weights ' + name, self.param(name).diff, array)
+
+    def run(self):
+        self.forward()
+        self.backward()
+        return self.complaints
+
+
+def main(names):
+    known = sorted(path.parent.name for path in ROOT.glob('*/net.prototxt'))
+    failed = 0
+    for name in names or known:
+        try:
+            complaints = Case(ROOT / name).run()
+        except Exception as error:  # one broken case must not hide the others
+            complaints = ['%s: %s' % (type(error).__name__, error)]
+        for complaint in complaints:
+            print('%s: %s' % (name, complaint))
+        failed += bool(complaints)
+    count = len(names or known)
+    print('%d passed, %d failed' % (count - failed, failed))
+    return failed > 0 or count == 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -91,8 +91,12 @@ class dn_solver_options(Sized):
                 ('max_iter', c_int64)]
 
 
+class dn_convert_options(Sized):
+    _fields_ = [('struct_size', c_size_t), ('overwrite', c_int32), ('reserved', c_int32)]
+
+
 STRUCTS = (dn_shape, dn_context_options, dn_net_options, dn_weights_report, dn_net_memory,
-           dn_event, dn_solver_options)
+           dn_event, dn_solver_options, dn_convert_options)
 
 floats, dims = POINTER(c_float), POINTER(c_int64)
 report = POINTER(dn_weights_report)
@@ -194,4 +198,6 @@ FUNCTIONS = {
     'dn_solver_test_output': (c_float, (solver, c_int32, c_int32)),
     'dn_solver_snapshot': (status, (solver, text)),
     'dn_solver_restore': (status, (solver, text)),
+    # data.h
+    'dn_convert_mnist': (status, (context, text, text, text, POINTER(dn_convert_options))),
 }

@@ -21,17 +21,24 @@ const gradient_row gradient_rows[] = {
     {"AbsVal", X4 L("AbsVal", XY), 0},
     {"BNLL", X4 L("BNLL", XY), 0},
     {"Clip", X4 L("Clip", XY "clip_param { min: -0.5 max: 0.7 }"), 0},
+    {"AbsVal", IN_PLACE("AbsVal", ""), 0},
+    {"BNLL", IN_PLACE("BNLL", ""), 0},
+    {"Clip", IN_PLACE("Clip", "clip_param { min: -0.5 max: 0.7 }"), 0},
     {"ELU", X4 L("ELU", XY "elu_param { alpha: 0.4 }"), 0},
+    {"ELU", IN_PLACE("ELU", "elu_param { alpha: -0.4 }"), 0},
     {"Exp", X4 L("Exp", XY "exp_param { base: 2 scale: 0.5 shift: 0.1 }"), 0},
     {"Exp", IN_PLACE("Exp", ""), 0},
     {"Log", P4 L("Log", PY "log_param { base: 2 scale: 0.5 shift: 0.1 }"), 0},
     {"Power", P4 L("Power", PY "power_param { power: 2.5 scale: 0.5 shift: 1 }"), 0},
     {"Power", X4 L("Power", XY "power_param { scale: -2 shift: 1 }"), 0},
+    {"Power", IN_PLACE("Power", "power_param { power: 2 shift: 0.3 }"), 0},
+    {"Power", X4 L("Power", XY "power_param { power: 0 }"), ROW_ZERO},
     {"ReLU", X4 L("ReLU", XY), 0},
     {"ReLU", X4 L("ReLU", XY "relu_param { negative_slope: 0.1 }"), 0},
     {"ReLU", IN_PLACE("ReLU", ""), 0},
     {"Sigmoid", X4 L("Sigmoid", XY), 0},
     {"Swish", X4 L("Swish", XY "swish_param { beta: 1.5 }"), 0},
+    {"Swish", IN_PLACE("Swish", ""), 0},
     {"TanH", IN_PLACE("TanH", ""), 0},
     {"Threshold", X4 L("Threshold", XY "threshold_param { threshold: 0.2 }"), ROW_ZERO},
     {"PReLU", X4 L("PReLU", XY), 0},
@@ -126,6 +133,7 @@ const gradient_row gradient_rows[] = {
      "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' } ", 0},
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
+    {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
     {"Softmax", X4 L("Softmax", XY), 0},
     {"Softmax", IN_PLACE("Softmax", "softmax_param { axis: 2 }"), 0},
     /* shapes */
@@ -197,6 +205,10 @@ const gradient_row gradient_rows[] = {
     {"SigmoidCrossEntropyLoss",
      X2 IN("t2", "dim: 3 dim: 4")
      L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y'"), 0},
+    {"SigmoidCrossEntropyLoss",
+     X2 IN("t2", "dim: 3 dim: 4")
+     L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y' "
+                                  "loss_param { ignore_label: 1 normalization: VALID }"), 0},
     {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y'"), 0},
     {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
                                           "hinge_loss_param { norm: L2 }"), 0},
@@ -206,10 +218,15 @@ const gradient_row gradient_rows[] = {
     {"InfogainLoss",
      X2 IN("t4", "dim: 3") IN("sh", "dim: 4 dim: 4")
      L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y'"), 0},
+    {"InfogainLoss",
+     X4 IN("t4", "dim: 2 dim: 3 dim: 5") IN("sh", "dim: 4 dim: 4")
+     L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y' "
+                       "infogain_loss_param { axis: 2 } loss_param { ignore_label: 2 }"), 0},
+    /* Caffe adds 1e-4 to the distance in the gradient alone: seen less when that is large */
     {"ContrastiveLoss",
-     X2 IN("xx", "dim: 3 dim: 4") IN("s", "dim: 3")
+     IN("x", "dim: 3 dim: 300") IN("xx", "dim: 3 dim: 300") IN("s", "dim: 3")
      L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
-                          "contrastive_loss_param { margin: 5 }"), 0},
+                          "contrastive_loss_param { margin: 40 }"), 0},
     {"ContrastiveLoss",
      X2 IN("xx", "dim: 3 dim: 4") IN("s", "dim: 3")
      L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
@@ -222,6 +239,15 @@ const gradient_row gradient_rows[] = {
                        "recurrent_param { num_output: 3 }"), 0},
     {"RNN", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
             L("RNN", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"), 0},
+    {"LSTM", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
+             IN("xh", "dim: 1 dim: 2 dim: 3") IN("xc", "dim: 1 dim: 2 dim: 3")
+             L("LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' bottom: 'xc' top: 'y' "
+                       "top: 'h' top: 'z' recurrent_param { num_output: 3 expose_hidden: true }"),
+     0},
+    {"RNN", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
+            IN("xh", "dim: 1 dim: 2 dim: 3")
+            L("RNN", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' top: 'y' top: 'h' "
+                     "recurrent_param { num_output: 3 expose_hidden: true }"), 0},
     {"LSTMUnit", IN("x", "dim: 1 dim: 2 dim: 3") IN("xg", "dim: 1 dim: 2 dim: 12")
                  IN("s", "dim: 1 dim: 2")
                  L("LSTMUnit", "bottom: 'x' bottom: 'xg' bottom: 's' top: 'y' top: 'z'"), 0},

@@ -50,7 +50,8 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 #define CHECK_INT(actual, expected)                                                        \
     do {                                                                                   \
         long long check_a = (long long)(actual), check_e = (long long)(expected);          \
-        CHECK_AT(check_a == check_e, "%s is %lld, expected %lld", #actual, check_a, check_e);                                                               \
+        CHECK_AT(check_a == check_e, "%s is %lld, expected %lld", #actual, check_a,        \
+                 check_e);                                                                 \
     } while (0)
 
 #define CHECK_NEAR(actual, expected, tolerance)                                            \

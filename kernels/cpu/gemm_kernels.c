@@ -82,9 +82,37 @@ void ISA(cpu_tile)(int32_t mr, int32_t vectors, int64_t k, const float *a, const
     tiles[mr - 1][vectors - 1](k, a, b, ldb, c, ldc, end);
 }
 
+#if VL == 16
+/* y += tile and nothing else (col2im): lanes stay where they are, masks say which are meant. */
+static void merge_add(int32_t mr, const float *tile, const cpu_run *runs, int32_t count,
+                      float *c, const int64_t *c_row)
+{
+    for (int32_t r = 0; r < count; r++) {
+        int32_t from = runs[r].lane, to = from + runs[r].len;
+        for (int32_t v = from / VL; v * VL < to; v++) {
+            int32_t a = from > v * VL ? from - v * VL : 0, b = to < v * VL + VL ? to - v * VL : VL;
+            __mmask16 m = (__mmask16)(((1u << b) - 1) & ~((1u << a) - 1));
+            float *y = c + runs[r].dst - from + v * VL;
+            const float *t = tile + v * VL;
+            for (int32_t i = 0; i < mr; i++) {
+                float *at = y + c_row[i];
+                vf sum = v_add(_mm512_maskz_loadu_ps(m, at), v_load(t + i * NR));
+                _mm512_mask_storeu_ps(at, m, sum);
+            }
+        }
+    }
+}
+#endif
+
 void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count,
                     float *c, const int64_t *c_row, int64_t ldc, const cpu_end *e)
 {
+#if VL == 16
+    if (c_row && e->add && !e->relu && !e->bias_m && !e->bias_n) {
+        merge_add(mr, tile, runs, count, c, c_row);
+        return;
+    }
+#endif
     for (int32_t r = 0; r < count; r++) {
         const cpu_run *run = &runs[r];
         for (int32_t i = 0; i < mr; i++) {

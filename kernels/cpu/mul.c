@@ -14,6 +14,8 @@ void cpu_mul_plan(cpu_mul *mul)
     mul->k_blocks = cpu_max(1, cpu_ceil(mul->k, K_PIECE));
     mul->row_panels = cpu_ceil(mul->m, ker->mr);
     mul->col_panels = cpu_ceil(mul->n, ker->nr);
+    mul->row_size = mul->m / mul->row_panels;
+    mul->row_rest = mul->m % mul->row_panels;
     mul->row_outer = !mul->panel && mul->k <= 96 && mul->row_panels > 1;
     if (!mul->block) {
         int64_t piece = cpu_ceil(cpu_max(1, mul->k), mul->k_blocks);
@@ -99,64 +101,81 @@ static void pack_panels(const cpu_mul *mul, float *out, const float *b, int64_t 
     }
 }
 
-typedef struct place { /* one tile's piece of the work */
-    int64_t i, j, k0, k1;
-    const float *a, *b;
+typedef struct column { /* one panel of columns, and where its runs leave it in C */
+    cpu_run plain;
+    const cpu_run *runs;
+    int32_t count, vectors;
+    int64_t first; /* column of C, if whole vectors lie side by side there */
+    bool direct;
+} column;
+
+static void look_at(const cpu_mul *mul, int64_t j, column *col)
+{
+    const cpu_run *runs = col->runs = panel_runs(mul, j, &col->plain, &col->count);
+    const cpu_run *last = &runs[col->count - 1];
+    int32_t width = last->lane + last->len;
+    col->vectors = width <= mul->ker->vl ? 1 : 2;
+    col->first = runs[0].dst;
+    col->direct = !mul->c_row && width == col->vectors * mul->ker->vl;
+    for (int32_t r = 1; r < col->count; r++)
+        col->direct = col->direct && runs[r].dst == col->first + runs[r].lane;
+}
+
+typedef struct place { /* one piece of k, and what it needs for every tile */
+    int64_t k0, k1;
+    const float *a;
     float *c, *tile;
-    const cpu_end *end;
+    cpu_end end; /* for this piece: bias at first, activation at last */
 } place;
 
-static void run_tile(const cpu_mul *mul, const place *at)
+static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
+                     const column *col, const float *b)
 {
     const cpu_kernels *ker = mul->ker;
-    int64_t r0, r1;
-    cpu_run plain;
-    int32_t count;
-    const cpu_run *runs = panel_runs(mul, at->j, &plain, &count);
-    bool first = at->k0 == 0, last = at->k1 == mul->k;
-    cpu_mul_rows(mul, at->i, &r0, &r1);
-    cpu_end end = *at->end;
-    end.bias_m = first && end.bias_m ? end.bias_m + r0 : NULL;
-    end.bias_n = first && end.bias_n ? end.bias_n + at->j * ker->nr : NULL;
-    end.add = end.add || !first;
-    end.relu = end.relu && last;
-
-    int32_t mr = (int32_t)(r1 - r0);
-    int64_t width = runs[count - 1].lane + runs[count - 1].len, k = at->k1 - at->k0;
-    int32_t vectors = width <= ker->vl ? 1 : 2;
+    int64_t r0 = mul->row_size * i + cpu_min(i, mul->row_rest), k = at->k1 - at->k0;
+    int32_t mr = (int32_t)(mul->row_size + (i < mul->row_rest));
     const float *a = at->a + mul->m * at->k0 + r0 * k;
-    if (count == 1 && !mul->c_row && width == vectors * ker->vl) {
-        float *c = at->c + r0 * mul->ldc + runs[0].dst;
-        ker->tile(mr, vectors, k, a, at->b, ker->nr, c, mul->ldc, &end);
+    cpu_end end = at->end;
+    if (end.bias_m) end.bias_m += r0;
+    if (end.bias_n) end.bias_n += j * ker->nr;
+    if (col->direct) {
+        float *c = at->c + r0 * mul->ldc + col->first;
+        ker->tile(mr, col->vectors, k, a, b, ker->nr, c, mul->ldc, &end);
         return;
     }
     static const cpu_end nothing = {0};
-    ker->tile(mr, vectors, k, a, at->b, ker->nr, at->tile, ker->nr, &nothing);
-    ker->merge(mr, at->tile, runs, count, at->c + (mul->c_row ? 0 : r0 * mul->ldc),
-               mul->c_row ? mul->c_row + r0 : NULL, mul->ldc, &end);
+    ker->tile(mr, col->vectors, k, a, b, ker->nr, at->tile, ker->nr, &nothing);
+    ker->merge(mr, at->tile, col->runs, col->count,
+               at->c + (mul->c_row ? 0 : r0 * mul->ldc), mul->c_row ? mul->c_row + r0 : NULL,
+               mul->ldc, &end);
 }
 
 void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, float *c,
                  const cpu_end *end, const int64_t rows[2], const int64_t cols[2], float *work)
 {
     const cpu_kernels *ker = mul->ker;
-    place at = {.a = packed_a, .c = c, .end = end, .tile = work};
     float *packed_b = work + ker->mr * ker->nr;
+    column col;
     for (int64_t kb = 0; kb < mul->k_blocks; kb++) {
+        place at = {.a = packed_a, .c = c, .tile = work, .end = *end};
         cpu_split(mul->k, mul->k_blocks, kb, &at.k0, &at.k1);
         int64_t panel = (at.k1 - at.k0) * ker->nr;
+        if (kb > 0) at.end.bias_m = at.end.bias_n = NULL;
+        at.end.add = end->add || kb > 0;
+        at.end.relu = end->relu && kb + 1 == mul->k_blocks;
         for (int64_t j0 = cols[0]; j0 < cols[1]; j0 += mul->block) {
             int64_t j1 = cpu_min(cols[1], j0 + mul->block);
             pack_panels(mul, packed_b, b, at.k0, at.k1, j0, j1);
-            int64_t outer = mul->row_outer ? rows[1] - rows[0] : j1 - j0;
-            int64_t inner = mul->row_outer ? j1 - j0 : rows[1] - rows[0];
-            for (int64_t o = 0; o < outer; o++)
-                for (int64_t q = 0; q < inner; q++) {
-                    at.i = rows[0] + (mul->row_outer ? o : q);
-                    at.j = j0 + (mul->row_outer ? q : o);
-                    at.b = packed_b + (at.j - j0) * panel;
-                    run_tile(mul, &at);
+            for (int64_t i = rows[0]; mul->row_outer && i < rows[1]; i++)
+                for (int64_t j = j0; j < j1; j++) {
+                    look_at(mul, j, &col);
+                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel);
                 }
+            for (int64_t j = j0; !mul->row_outer && j < j1; j++) {
+                look_at(mul, j, &col);
+                for (int64_t i = rows[0]; i < rows[1]; i++)
+                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel);
+            }
         }
     }
 }

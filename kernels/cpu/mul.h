@@ -11,7 +11,8 @@ typedef struct cpu_mul {
     const cpu_kernels *ker;
     int64_t m, n, k;
     int64_t k_blocks;    /* pieces of k whose panel of B stays in the first cache */
-    int64_t row_panels;  /* of at most mr rows, as even as can be */
+    int64_t row_panels;  /* of at most mr rows: row_size, and one more in the first row_rest */
+    int64_t row_size, row_rest;
     int64_t col_panels;  /* of nr columns */
     int64_t block;       /* column panels packed at a time */
     bool row_outer;      /* walk rows of C outside columns: short k, C is the traffic */
@@ -19,10 +20,9 @@ typedef struct cpu_mul {
     const int64_t *b_row;
     int64_t ldb;
     bool b_trans, exact; /* exact: not even a few floats beyond B may be read */
-    /* C: row i begins at c_row[i], or at i * ldc; overlap: rows of C share elements */
+    /* C: row i begins at c_row[i], or at i * ldc */
     const int64_t *c_row;
     int64_t ldc;
-    bool overlap;
     /* Runs of panel j: [panel[j], panel[j + 1]); NULL: column j is at j in B and C. */
     const cpu_run *runs;
     const int32_t *panel;
@@ -39,7 +39,7 @@ void cpu_mul_pack_a(const cpu_mul *mul, int64_t i, float *packed, const float *a
 /* The rows of panel i, and where piece kb of it lies in packed A. */
 void cpu_mul_rows(const cpu_mul *mul, int64_t i, int64_t *from, int64_t *to);
 float *cpu_mul_a_at(const cpu_mul *mul, float *packed, int64_t i, int64_t kb);
-/* C's row panels [r0, r1) by column panels [c0, c1). `columns` <= n are there (a last chunk). */
+/* C's row panels [rows[0], rows[1]) by column panels [cols[0], cols[1]). */
 void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, float *c,
                  const cpu_end *end, const int64_t rows[2], const int64_t cols[2],
                  float *work);

@@ -8,7 +8,7 @@
 #include "core/core.h"
 
 #define HEADER ((size_t)16)
-#define ALIGN ((size_t)64)
+#define ALIGN  ((size_t)64)
 
 static void *default_fn(void *user, void *ptr, size_t old_size, size_t new_size)
 {

@@ -176,9 +176,9 @@ dn_status dni_file_write(const dni_heap *heap, const char *path, const void *dat
     /* Through a symbolic link: the file it names is replaced, not the link. */
     if (!exists || !realpath(path, target))
         snprintf(target, room, "%s", path);
-    error = strlen(path) >= PATH_MAX ? ENAMETOOLONG
-                                     : write_beside(target, exists ? &info : NULL, temporary,
-                                                    room, data, size);
+    error = strlen(path) >= PATH_MAX
+                ? ENAMETOOLONG
+                : write_beside(target, exists ? &info : NULL, temporary, room, data, size);
     if (!error) {
         dni_saved_error saved;
         dni_save_error(&saved);

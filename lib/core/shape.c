@@ -77,8 +77,8 @@ const char *dni_shape_text(const dni_shape *shape, char *buffer, size_t size)
     for (int32_t i = 0; i <= shape->axes && used < size; i++) {
         bool last = i == shape->axes;
         int64_t number = last ? dni_shape_count(shape) : shape->dim[i];
-        int n = snprintf(buffer + used, size - used, last ? "(%lld)" : "%lld ",
-                         (long long)number);
+        int n =
+            snprintf(buffer + used, size - used, last ? "(%lld)" : "%lld ", (long long)number);
         used += n < 0 ? size : (size_t)n;
     }
     return buffer;

@@ -24,10 +24,10 @@ const char *dn_last_error(void)
 const char *dn_status_name(dn_status status)
 {
     static const char *const names[] = {
-        "DN_OK",          "DN_E_INVALID",  "DN_E_NOMEM",       "DN_E_IO",
-        "DN_E_PARSE",     "DN_E_NET",      "DN_E_SHAPE",       "DN_E_UNSUPPORTED",
-        "DN_E_NOTFOUND",  "DN_E_DATA",     "DN_E_DEVICE",      "DN_E_CANCELLED",
-        "DN_E_STATE",     "DN_E_LIMIT",    "DN_E_HOST",        "DN_E_INTERNAL"};
+        "DN_OK",         "DN_E_INVALID", "DN_E_NOMEM",  "DN_E_IO",
+        "DN_E_PARSE",    "DN_E_NET",     "DN_E_SHAPE",  "DN_E_UNSUPPORTED",
+        "DN_E_NOTFOUND", "DN_E_DATA",    "DN_E_DEVICE", "DN_E_CANCELLED",
+        "DN_E_STATE",    "DN_E_LIMIT",   "DN_E_HOST",   "DN_E_INTERNAL"};
     if (status > 0 || status <= -(dn_status)DNI_COUNT(names))
         return "unknown status";
     return names[-status];

@@ -68,7 +68,7 @@ void dni_text_free(dni_text *text)
 /* ---- the nearest name -------------------------------------------------------------------- */
 
 #define MAX_WORD 96
-#define EDIT 4 /* another letter costs 4, another case of the same letter 1 */
+#define EDIT     4 /* another letter costs 4, another case of the same letter 1 */
 
 static unsigned char lower(unsigned char c)
 {

@@ -52,7 +52,7 @@ static dn_status shape(dni_layer *layer)
     static const Cnn__BlobShape none = CNN__BLOB_SHAPE__INIT;
     const Cnn__ReshapeParameter *p = layer->param->reshape_param;
     const dni_shape *x = &layer->bottom[0];
-    int32_t from, to, inferred;
+    int32_t from = 0, to = 0, inferred = -1;
     p = p ? p : &defaults;
     const Cnn__BlobShape *dims = p->shape ? p->shape : &none;
     dn_status st = read_range(p, x->axes, &from, &to);

@@ -86,6 +86,21 @@ dn_status dni_net_make_blobs(dn_net *net)
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
+/* A blob that no gradient flows to has one all the same, zero, as in Caffe. */
+static void *zero_diff(dn_blob *blob)
+{
+    size_t bytes = (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
+    if (blob->zero_bytes < bytes || !blob->zero) {
+        void *zero = dni_alloc_aligned(blob->net->heap, bytes);
+        if (!zero)
+            return NULL;
+        dni_free_aligned(blob->net->heap, blob->zero);
+        blob->zero = memset(zero, 0, bytes);
+        blob->zero_bytes = bytes;
+    }
+    return blob->zero;
+}
+
 static void *activation(dn_blob *blob, bool diff)
 {
     dn_net *net = blob->net;
@@ -99,11 +114,8 @@ static void *activation(dn_blob *blob, bool diff)
         return NULL;
     }
     dni_tensor t = diff ? blob->diff : blob->data;
-    if (t == DNI_NONE) {
-        dni_fail(DN_E_STATE, "no gradient is computed for blob '%s'; force_backward: true in the "
-                             "prototxt asks for all", blob->name);
-        return NULL;
-    }
+    if (t == DNI_NONE)
+        return zero_diff(blob);
     if (!dni_plan_readable(net->plan, t)) {
         dni_fail(DN_E_STATE, "the memory of blob '%s' is used by others as well; name it in "
                              "dn_net_options.keep, or use DN_MEMORY_READABLE", blob->name);

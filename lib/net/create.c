@@ -265,6 +265,7 @@ static void free_blobs(dn_net *net)
         if (!net->blobs[i])
             continue;
         dni_free_aligned(heap, net->blobs[i]->own);
+        dni_free_aligned(heap, net->blobs[i]->zero);
         dni_free(heap, net->blobs[i]->name);
         dni_free(heap, net->blobs[i]);
     }

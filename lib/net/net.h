@@ -26,6 +26,8 @@ struct dn_blob {
     dn_net *net;
     bool input;        /* may be reshaped by the host */
     void *own;         /* an input's values, memory of its own; NULL: in the plan's arena */
+    void *zero;        /* diff of a blob without gradient, made when looked at */
+    size_t zero_bytes;
     dni_store *store;  /* a weight's; NULL: an activation */
     dni_tensor data, diff; /* an activation's tensors; diff DNI_NONE: no gradient */
     int32_t value;     /* the last value of an activation in the graph */

@@ -23,7 +23,7 @@ static size_t size_of(const ProtobufCFieldDescriptor *f)
         return 8;
     case PROTOBUF_C_TYPE_BYTES:
         return sizeof(ProtobufCBinaryData);
-    default:
+    default: /* bool and enum are ints in protobuf-c */
         return by_pointer(f) ? sizeof(void *) : 4;
     }
 }
@@ -37,6 +37,8 @@ static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
         const void *p = *(void *const *)(at + f->offset);
         return p && p != f->default_value;
     }
+    if (f->label == PROTOBUF_C_LABEL_REQUIRED)
+        return true; /* it has no flag: it is always there */
     return *(const protobuf_c_boolean *)(at + f->quantifier_offset) != 0;
 }
 
@@ -55,9 +57,48 @@ static void forget(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
     } else if (by_pointer(f)) {
         *(const void **)(at + f->offset) =
             f->type == PROTOBUF_C_TYPE_STRING ? f->default_value : NULL;
-    } else {
+    } else if (f->label != PROTOBUF_C_LABEL_REQUIRED) {
         *(protobuf_c_boolean *)(at + f->quantifier_offset) = 0;
+        if (f->default_value) /* whoever reads it without asking finds the default */
+            memcpy(at + f->offset, f->default_value, size_of(f));
+        else
+            memset(at + f->offset, 0, size_of(f));
     }
+}
+
+/* Values of both fit one another: the same type, or numbers of one size that are no floats. */
+static bool same_kind(const ProtobufCFieldDescriptor *a, const ProtobufCFieldDescriptor *b)
+{
+    static const ProtobufCType whole[] = {PROTOBUF_C_TYPE_INT32, PROTOBUF_C_TYPE_UINT32,
+                                          PROTOBUF_C_TYPE_ENUM};
+    bool a_whole = false, b_whole = false;
+    for (size_t i = 0; i < DNI_COUNT(whole); i++) {
+        a_whole |= a->type == whole[i];
+        b_whole |= b->type == whole[i];
+    }
+    if (a->type == PROTOBUF_C_TYPE_MESSAGE && a->descriptor != b->descriptor)
+        return false;
+    return a->type == b->type || (a_whole && b_whole);
+}
+
+/* Frees what a field points to, and marks it as not there. */
+static void clear(const dni_heap *heap, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    void **value = (void **)((char *)m + f->offset);
+    bool many = f->label == PROTOBUF_C_LABEL_REPEATED, pointers = by_pointer(f);
+    if (!is_set(m, f))
+        return;
+    size_t count = many ? *(size_t *)((char *)m + f->quantifier_offset) : 1;
+    for (size_t i = 0; pointers && i < count; i++) {
+        void *one = many ? ((void **)*value)[i] : *value;
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE)
+            dni_message_free(heap, one);
+        else
+            dni_free(heap, one);
+    }
+    if (many)
+        dni_free(heap, *value);
+    forget(m, f);
 }
 
 static dn_status append(const dni_heap *heap, ProtobufCMessage *to,
@@ -82,7 +123,7 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
         *moved = false;
     if (!f || !is_set(from, f))
         return DN_OK;
-    if (!t || t->type != f->type)
+    if (!t || !same_kind(f, t))
         return dni_fail(DN_E_UNSUPPORTED, "field '%s' has no meaning in today's language", name);
     const char *value = (const char *)from + f->offset;
     bool single = f->label != PROTOBUF_C_LABEL_REPEATED;
@@ -91,6 +132,7 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
         if (st)
             return st;
     } else {
+        clear(heap, to, t);
         memcpy((char *)to + t->offset, value, single ? size_of(f) : sizeof(void *));
         if (!single)
             *(size_t *)((char *)to + t->quantifier_offset) =

@@ -5,19 +5,6 @@
 
 #include <string.h>
 
-static bool has_transform_outside(const Cnn__LayerParameter *l)
-{
-    static const char *const fields[] = {"scale", "mean_file", "crop_size", "mirror"};
-    const ProtobufCMessage *params[] = {(const ProtobufCMessage *)l->data_param,
-                                        (const ProtobufCMessage *)l->image_data_param,
-                                        (const ProtobufCMessage *)l->window_data_param};
-    for (size_t p = 0; p < DNI_COUNT(params); p++)
-        for (size_t i = 0; params[p] && i < DNI_COUNT(fields); i++)
-            if (dni_field_set(params[p], fields[i]))
-                return true;
-    return false;
-}
-
 static bool is_batch_norm_old(const Cnn__LayerParameter *l)
 {
     if (!l->type || strcmp(l->type, "BatchNorm") || l->n_param != 3)
@@ -31,9 +18,9 @@ static bool is_batch_norm_old(const Cnn__LayerParameter *l)
 
 bool dni_net_is_old(const Cnn__NetParameter *net)
 {
-    bool old = net->n_layers || net->n_input;
+    bool old = net->n_layers || net->n_input || net->n_bottom;
     for (size_t i = 0; !old && i < net->n_layer; i++)
-        old = has_transform_outside(net->layer[i]) || is_batch_norm_old(net->layer[i]);
+        old = is_batch_norm_old(net->layer[i]);
     return old;
 }
 
@@ -42,19 +29,17 @@ bool dni_net_is_old(const Cnn__NetParameter *net)
 static dn_status upgrade_layer(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
                                const dni_heap *heap)
 {
-    return old->layer ? dni_upgrade_v0(layer, old, heap) : dni_upgrade_v1(layer, old, heap);
+    dn_status st = old->layer ? dni_upgrade_v0(layer, old, heap) : dni_upgrade_v1(layer, old, heap);
+    return st ? st : dni_upgrade_transform(layer, heap);
 }
 
 static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
                                 dni_locations *locations)
 {
-    if (net->n_layer)
-        return dni_fail(DN_E_NET, "the net has both `layer` and `layers`: two generations of the "
-                                  "language in one file");
     bool v0 = false;
     for (size_t i = 0; i < net->n_layers; i++)
         v0 |= net->layers[i]->layer != NULL;
-    dn_status st = v0 ? dni_upgrade_v0_padding(net, heap) : DN_OK;
+    dn_status st = v0 ? dni_upgrade_v0_padding(net, heap, locations) : DN_OK;
     if (st)
         return st;
     net->layer = dni_alloc(heap, net->n_layers, sizeof *net->layer);
@@ -69,7 +54,7 @@ static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
         if (!st)
             st = upgrade_layer(net->layer[i], net->layers[i], heap);
         if (st)
-            return dni_in_location(st, locations, net->layers[i]);
+            return dni_in_location(st, locations, net->layer[i]);
     }
     for (size_t i = 0; i < net->n_layers; i++)
         dni_message_free(heap, net->layers[i]);
@@ -79,39 +64,67 @@ static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
     return DN_OK;
 }
 
-/* ---- transformations ----------------------------------------------------------------------- */
+/* ---- transformations --------------------------------------------------------------------- */
 
+/* A parameter that has its own transform_param, or the four fields as of V1. */
 static dn_status move_transform(Cnn__LayerParameter *layer, ProtobufCMessage *from,
-                                const dni_heap *heap)
+                                bool loose_fields, const dni_heap *heap)
 {
     static const char *const fields[] = {"scale", "mean_file", "crop_size", "mirror"};
     dn_status st = DN_OK;
-    for (size_t i = 0; from && !st && i < DNI_COUNT(fields); i++) {
+    if (!from)
+        return DN_OK;
+    if (!layer->transform_param)
+        st = dni_field_move(heap, from, "transform_param", &layer->base, "transform_param", NULL);
+    for (size_t i = 0; loose_fields && !st && i < DNI_COUNT(fields); i++) {
         if (!dni_field_set(from, fields[i]))
             continue;
         ProtobufCMessage *to = dni_field_sub(heap, &layer->base, "transform_param");
-        if (!to)
-            return DN_E_NOMEM;
-        if (fields[i][1] == 'e') { /* the string that stood there before gives way */
-            Cnn__TransformationParameter *t = layer->transform_param;
-            dni_free(heap, t->mean_file);
-            t->mean_file = NULL;
-        }
-        st = dni_field_move(heap, from, fields[i], to, fields[i], NULL);
+        st = to ? dni_field_move(heap, from, fields[i], to, fields[i], NULL) : DN_E_NOMEM;
     }
     return st;
 }
 
-static dn_status upgrade_transforms(Cnn__NetParameter *net, const dni_heap *heap)
+dn_status dni_upgrade_transform(Cnn__LayerParameter *layer, const dni_heap *heap)
 {
+    const struct {
+        const char *type;
+        ProtobufCMessage *param;
+        bool loose_fields;
+    } sources[] = {
+        {"Data", (ProtobufCMessage *)layer->data_param, true},
+        {"ImageData", (ProtobufCMessage *)layer->image_data_param, true},
+        {"WindowData", (ProtobufCMessage *)layer->window_data_param, true},
+        {"HDF5Data", (ProtobufCMessage *)layer->hdf5_data_param, false},
+    };
+    for (size_t i = 0; layer->type && i < DNI_COUNT(sources); i++)
+        if (!strcmp(sources[i].type, layer->type))
+            return move_transform(layer, sources[i].param, sources[i].loose_fields, heap);
+    return DN_OK;
+}
+
+/* What Caffe passes over in a `layer` is worth a word: it looks as if it did something. */
+static dn_status note_transforms(const Cnn__NetParameter *net, const dni_heap *heap,
+                                 dni_locations *locations)
+{
+    static const char *const fields[] = {"scale", "mean_file", "crop_size", "mirror",
+                                         "transform_param"};
     dn_status st = DN_OK;
-    for (size_t i = 0; !st && i < net->n_layer; i++) {
-        Cnn__LayerParameter *l = net->layer[i];
-        st = move_transform(l, (ProtobufCMessage *)l->data_param, heap);
-        if (!st)
-            st = move_transform(l, (ProtobufCMessage *)l->image_data_param, heap);
-        if (!st)
-            st = move_transform(l, (ProtobufCMessage *)l->window_data_param, heap);
+    for (size_t i = 0; i < net->n_layer; i++) {
+        const Cnn__LayerParameter *l = net->layer[i];
+        const ProtobufCMessage *params[] = {(const ProtobufCMessage *)l->data_param,
+                                            (const ProtobufCMessage *)l->image_data_param,
+                                            (const ProtobufCMessage *)l->window_data_param};
+        for (size_t k = 0; !st && k < DNI_COUNT(params) * DNI_COUNT(fields); k++) {
+            const ProtobufCMessage *param = params[k / DNI_COUNT(fields)];
+            const char *field = fields[k % DNI_COUNT(fields)];
+            if (param && dni_field_set(param, field))
+                st = dni_locations_note(locations, heap, l,
+                                        "layer '%s': '%s' has no effect in %s; it belongs into "
+                                        "transform_param of the layer",
+                                        l->name ? l->name : "", field,
+                                        param->descriptor->short_name);
+        }
     }
     return st;
 }
@@ -152,7 +165,14 @@ static dn_status prepend(Cnn__NetParameter *net, Cnn__LayerParameter *layer, con
 
 static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap)
 {
-    if (net->n_input_dim && net->n_input_dim != 4 * net->n_input)
+    if (net->n_bottom && net->n_input)
+        return dni_fail(DN_E_NET, "the net has both `input` and `bottom`");
+    if (net->n_bottom) { /* what `input` was before it had that name */
+        dn_status moved = dni_field_move(heap, &net->base, "bottom", &net->base, "input", NULL);
+        if (moved)
+            return moved;
+    }
+    if (net->n_input_dim && (net->n_input_dim % 4 || net->n_input_dim / 4 != net->n_input))
         return dni_fail(DN_E_NET, "%zu input_dim for %zu inputs; each input needs 4",
                         net->n_input_dim, net->n_input);
     if (net->n_input_shape && net->n_input_shape != net->n_input)
@@ -169,7 +189,7 @@ static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap)
     ProtobufCMessage *input = dni_field_sub(heap, &layer->base, "input_param");
     if (!layer->name || !layer->type || !input)
         return DN_E_NOMEM;
-    if (net->n_input_dim)
+    if (net->n_input_dim && !net->n_input_shape)
         st = give_dims(layer->input_param, net, heap);
     if (!st)
         st = dni_field_move(heap, &net->base, "input_shape", input, "shape", NULL);
@@ -198,11 +218,18 @@ static void upgrade_batch_norm(Cnn__NetParameter *net)
 
 dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap, dni_locations *locations)
 {
-    dn_status st = net->n_layers ? upgrade_layers(net, heap, locations) : DN_OK;
-    if (!st)
-        st = upgrade_transforms(net, heap);
-    if (!st && net->n_input)
-        st = upgrade_inputs(net, heap);
+    dn_status st = net->n_layers ? DN_OK : note_transforms(net, heap, locations);
+    if (st)
+        return st;
+    if (net->n_layers && net->n_layer)
+        st = dni_fail(DN_E_NET, "the net has both `layer` and `layers`: two generations of the "
+                                "language in one file");
+    if (st)
+        return dni_in_location(st, locations, NULL);
+    if (net->n_layers)
+        st = upgrade_layers(net, heap, locations);
+    if (!st && (net->n_input || net->n_bottom))
+        st = dni_in_location(upgrade_inputs(net, heap), locations, NULL);
     if (!st)
         upgrade_batch_norm(net);
     return st;

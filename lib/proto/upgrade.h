@@ -10,12 +10,17 @@ dn_status dni_upgrade_v0(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
                          const dni_heap *heap);
 dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
                          const dni_heap *heap);
+/* scale, mean_file, crop_size and mirror of an old data layer's own parameters, and a
+ * transform_param inside them, become the layer's. Only old layers: in a `layer` Caffe passes
+ * over them, so they must not change its numbers. */
+dn_status dni_upgrade_transform(Cnn__LayerParameter *layer, const dni_heap *heap);
 /* param[i] of layer, made with those before it if need be. NULL: no memory. */
 Cnn__ParamSpec *dni_upgrade_param(Cnn__LayerParameter *layer, size_t i, const dni_heap *heap);
 /* blobs_lr and weight_decay of old layers into param. */
 dn_status dni_upgrade_multipliers(Cnn__LayerParameter *layer, const float *lr, size_t num_lr,
                                   const float *decay, size_t num_decay, const dni_heap *heap);
 /* V0 "padding" layers become the pad of the convolutions that read them. */
-dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap);
+dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap,
+                                 const dni_locations *locations);
 
 #endif

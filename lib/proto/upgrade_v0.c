@@ -17,6 +17,7 @@ static const struct v0_type {
     {"relu", "ReLU"}, {"sigmoid", "Sigmoid"}, {"softmax", "Softmax"},
     {"softmax_loss", "SoftmaxWithLoss"}, {"split", "Split"}, {"tanh", "TanH"},
     {"window_data", "WindowData"}, {"power", "Power"}, {"argmax", "ArgMax"},
+    {"softmaxloss", "SoftmaxWithLoss"}, /* of the first months */
 };
 
 /* type NULL: any. Each row: a field of V0, and which field of which message it became. */
@@ -33,6 +34,7 @@ static const struct v0_field {
     {"bias_filler", "innerproduct", "inner_product_param", "bias_filler"},
     {"pad", "conv", "convolution_param", "pad"},
     {"pad", "pool", "pooling_param", "pad"},
+    {"pool", "pool", "pooling_param", "pool"}, /* the same numbers */
     {"kernelsize", "conv", "convolution_param", "kernel_size"},
     {"kernelsize", "pool", "pooling_param", "kernel_size"},
     {"group", "conv", "convolution_param", "group"},
@@ -54,6 +56,7 @@ static const struct v0_field {
     {"batchsize", "hdf5_data", "hdf5_data_param", "batch_size"},
     {"batchsize", "images", "image_data_param", "batch_size"},
     {"batchsize", "window_data", "window_data_param", "batch_size"},
+    {"subtraction", NULL, "transform_param", "mean_value"},
     {"cropsize", NULL, "transform_param", "crop_size"},
     {"mirror", NULL, "transform_param", "mirror"},
     {"rand_skip", "data", "data_param", "rand_skip"},
@@ -85,13 +88,6 @@ static dn_status move_fields(Cnn__LayerParameter *layer, Cnn__V0LayerParameter *
         dn_status st = dni_field_move(heap, &old->base, f->old, to, f->now, NULL);
         if (st)
             return st;
-    }
-    if (old->has_pool && old->type && !strcmp(old->type, "pool")) {
-        Cnn__PoolingParameter *p = (void *)dni_field_sub(heap, &layer->base, "pooling_param");
-        if (!p)
-            return DN_E_NOMEM;
-        p->has_pool = 1;
-        p->pool = (Cnn__PoolingParameter__PoolMethod)old->pool; /* the same numbers */
     }
     return DN_OK;
 }
@@ -156,7 +152,8 @@ static dn_status fold(Cnn__V1LayerParameter *layer, size_t bottom,
     return DN_OK;
 }
 
-dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap)
+dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap,
+                                 const dni_locations *locations)
 {
     for (size_t i = 0; i < net->n_layers; i++)
         for (size_t b = 0; !is_type(net->layers[i], "padding") && b < net->layers[i]->n_bottom; b++) {
@@ -165,7 +162,7 @@ dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap)
                 continue;
             dn_status st = fold(net->layers[i], b, maker, heap);
             if (st)
-                return st;
+                return dni_in_location(st, locations, net->layers[i]);
         }
     size_t kept = 0;
     for (size_t i = 0; i < net->n_layers; i++) {

@@ -25,7 +25,8 @@ static const struct type_name {
     /* of forks */
     {"BATCH_NORM", "BatchNorm"}, {"CROP", "Crop"}, {"NORMALIZE", "Normalize"},
     {"RELU6", "ReLU6"}, {"ROIPOOLING", "ROIPooling"}, {"PRELU", "PReLU"},
-    {"ROI_POOLING", "ROIPooling"}, {"SMOOTH_L1_LOSS", "SmoothL1Loss"},
+    {"LOCAL", "Local"}, {"INSANITY", "Insanity"}, {"TRIPLET_LOSS", "TripletLoss"},
+    {"ELTWISE_AFFINE", "EltwiseAffine"}, {"BN", "BN"}, {"LRN_MAP", "LRN"},
 };
 
 static const char *type_name(int value)
@@ -97,11 +98,27 @@ static dn_status move_names(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *o
 static bool handled_apart(const char *field)
 {
     static const char *const apart[] = {"layer", "type", "blobs_lr", "weight_decay", "param",
-                                        "blob_share_mode"};
+                                        "blob_share_mode", "lrn_map_param"};
     for (size_t i = 0; i < DNI_COUNT(apart); i++)
         if (!strcmp(apart[i], field))
             return true;
     return false;
+}
+
+/* LRN_MAP was LRN within channels before norm_region said so. */
+static dn_status upgrade_lrn_map(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
+                                 const dni_heap *heap)
+{
+    dn_status st = DN_OK;
+    if (old->lrn_map_param)
+        st = dni_field_move(heap, &old->base, "lrn_map_param", &layer->base, "lrn_param", NULL);
+    if (st || old->type != CNN__V1_LAYER_PARAMETER__LAYER_TYPE__LRN_MAP)
+        return st;
+    if (!dni_field_sub(heap, &layer->base, "lrn_param"))
+        return DN_E_NOMEM;
+    layer->lrn_param->has_norm_region = 1;
+    layer->lrn_param->norm_region = CNN__LRNPARAMETER__NORM_REGION__WITHIN_CHANNEL;
+    return DN_OK;
 }
 
 dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
@@ -114,6 +131,8 @@ dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
         if (!handled_apart(name))
             st = dni_field_move(heap, &old->base, name, &layer->base, name, NULL);
     }
+    if (!st)
+        st = upgrade_lrn_map(layer, old, heap);
     if (!st && old->has_type) {
         layer->type = dni_strdup(heap, type_name(old->type));
         st = layer->type ? DN_OK : DN_E_NOMEM;

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * data.h: from records on disk to batches of floats: source -> datum -> transform -> loader.
+ * Where a record lands depends on nothing but its number, so batches are the same whatever the
+ * threads did and wherever a run was resumed. */
+#ifndef DNI_DATA_H
+#define DNI_DATA_H
+
+#include "cnn.pb-c.h"
+#include "core/core.h"
+
+/* ---- source.c: records in order, a file a format ----------------------------------------- */
+
+/* A view, valid until the source's next call. */
+typedef struct dni_record {
+    const uint8_t *key, *data; /* data NULL: past the last record */
+    size_t key_size, size;
+} dni_record;
+
+typedef struct dni_source dni_source;
+
+typedef struct dni_source_class {
+    const char *name; /* "LMDB" */
+    dn_status (*open)(dni_source **out, const dni_heap *heap, const char *path);
+    dn_status (*next)(dni_source *source, dni_record *record);
+    dn_status (*rewind)(dni_source *source);
+    void (*close)(dni_source *source);
+} dni_source_class;
+
+/* What every source begins with; set by dni_source_open. */
+struct dni_source {
+    const dni_source_class *cls;
+    const dni_heap *heap;
+    char *path;
+};
+
+extern const dni_source_class dni_lmdb_class, dni_leveldb_class;
+
+/* backend as in DataParameter. path as it stands in the prototxt; base: the prototxt's folder
+ * or NULL. Fails for what is missing, empty or not of that format. */
+dn_status dni_source_open(dni_source **out, const dni_heap *heap, int32_t backend,
+                          const char *base, const char *path);
+/* Failures of these have the database's name in front. */
+dn_status dni_source_next(dni_source *source, dni_record *record);
+dn_status dni_source_rewind(dni_source *source);
+void dni_source_close(dni_source *source); /* NULL is fine */
+/* Puts "LMDB 'path': " in front of the message of a failure. */
+dn_status dni_in_source(dn_status status, const dni_source *source);
+
+/* ---- datum.c, jpeg.c, png.c: what is in a record ----------------------------------------- */
+
+/* Pixels where they lie: in the record, or in the decoder. Exactly one of u8 and f32. */
+typedef struct dni_image {
+    const uint8_t *u8;
+    const float *f32;
+    int64_t channels, height, width;
+    int64_t channel_stride, row_stride, pixel_stride; /* in elements */
+} dni_image;
+
+/* Buffers that live from record to record. */
+typedef struct dni_decoder {
+    const dni_heap *heap;
+    bool force_color, force_gray; /* encoded images only: always 3, or 1 channel */
+    uint8_t *pixels;
+    size_t pixels_capacity;
+    float *floats;
+    size_t floats_capacity;
+} dni_decoder;
+
+void dni_decoder_free(dni_decoder *decoder);
+/* Reads a Datum off the wire. The image is valid until the next call, as the bytes are. */
+dn_status dni_datum_decode(dni_decoder *decoder, const uint8_t *bytes, size_t size,
+                           dni_image *image, int32_t *label);
+/* A serialised Datum of raw pixels. *bytes grows as needed; *size is what was written. */
+dn_status dni_datum_encode(const dni_heap *heap, uint8_t **bytes, size_t *capacity,
+                           size_t *size, int64_t channels, int64_t height, int64_t width,
+                           const uint8_t *pixels, int32_t label);
+
+/* Encoded images come out as rows of pixels, blue first, as OpenCV decodes them. */
+dn_status dni_jpeg_decode(dni_decoder *decoder, const uint8_t *bytes, size_t size,
+                          dni_image *image);
+dn_status dni_png_decode(dni_decoder *decoder, const uint8_t *bytes, size_t size,
+                         dni_image *image);
+/* Room for an image in decoder->pixels; describes it. Refuses more than 2^28 pixels. */
+dn_status dni_decoder_room(dni_decoder *decoder, int64_t height, int64_t width,
+                           int64_t channels, dni_image *image);
+
+/* ---- transform.c: pixels to floats ------------------------------------------------------- */
+
+typedef struct dni_transform {
+    const dni_heap *heap;
+    bool train, mirror, force_color, force_gray;
+    int64_t crop; /* 0: the whole image */
+    float scale;
+    float *mean; /* of mean_file: (channels, height, width) */
+    int64_t mean_channels, mean_height, mean_width;
+    float *mean_value; /* one, or one per channel */
+    size_t num_mean_values;
+    uint64_t seed, stream; /* crop and mirror: Philox(seed, stream, step = record's number) */
+} dni_transform;
+
+/* param NULL: no transformation. base: the prototxt's folder or NULL. */
+dn_status dni_transform_create(dni_transform **out, const dni_heap *heap,
+                               const Cnn__TransformationParameter *param, bool train,
+                               const char *base, uint64_t seed, uint64_t stream);
+void dni_transform_free(dni_transform *transform);
+/* (C, H, W) that comes out of such an image; fails where the mean or the crop does not fit. */
+dn_status dni_transform_shape(const dni_transform *transform, const dni_image *image,
+                              dni_shape *out);
+/* out: as many floats as dni_transform_shape says. index: the record's number in the run. */
+void dni_transform_run(const dni_transform *transform, const dni_image *image, uint64_t index,
+                       float *out);
+
+/* ---- loader.c: batches read ahead by a thread of their own ------------------------------- */
+
+typedef struct dni_loader dni_loader;
+
+typedef struct dni_loader_options {
+    const dni_heap *heap;            /* used by the loader's thread too */
+    const Cnn__DataParameter *param; /* source, backend, batch_size, prefetch, rand_skip */
+    const Cnn__TransformationParameter *transform; /* NULL: none */
+    bool train;
+    const char *folder;    /* of the prototxt, for relative paths; NULL: none */
+    uint64_t seed, stream; /* stream and stream + 1 are used */
+} dni_loader_options;
+
+typedef struct dni_batch {
+    dni_shape shape; /* (batch, C, H, W) */
+    const float *data;
+    const float *labels; /* batch of them */
+} dni_batch;
+
+/* Opens the database and looks at its first datum; the thread starts with the first
+ * dni_loader_next. options is borrowed for the call. */
+dn_status dni_loader_open(dni_loader **out, const dni_loader_options *options);
+void dni_loader_close(dni_loader *loader); /* NULL is fine */
+/* Of every batch. */
+const dni_shape *dni_loader_shape(const dni_loader *loader);
+/* The next batch, valid until the next call on this loader; waits for it if need be. A record
+ * that cannot be used fails the batch it would have been in, and all after it. */
+dn_status dni_loader_next(dni_loader *loader, dni_batch *batch);
+/* Records delivered since the start. Seeking to it in a new loader of the same options gives
+ * the batch that would have come next. */
+int64_t dni_loader_position(const dni_loader *loader);
+dn_status dni_loader_seek(dni_loader *loader, int64_t position);
+
+/* ---- hdf5.c: rows of HDF5 files ---------------------------------------------------------- */
+
+typedef struct dni_hdf5 dni_hdf5;
+
+typedef struct dni_hdf5_options {
+    const dni_heap *heap;
+    const char *source;          /* text file that lists HDF5 files, one a line */
+    const char *folder;          /* of the prototxt; NULL: none */
+    const char *const *datasets; /* names of the tops */
+    int32_t num_datasets;
+    bool shuffle;          /* the files, and the rows of each, anew in every pass */
+    uint64_t seed, stream; /* stream and stream + 1 are used */
+} dni_hdf5_options;
+
+/* Reads on the thread that calls, a file at a time, each wholly into memory. The datasets of a
+ * file have as many rows (axis 0) as each other; rows have the same shape in all files. */
+dn_status dni_hdf5_open(dni_hdf5 **out, const dni_hdf5_options *options);
+void dni_hdf5_close(dni_hdf5 *hdf5); /* NULL is fine */
+/* Shape of one row of a dataset. */
+const dni_shape *dni_hdf5_row_shape(const dni_hdf5 *hdf5, int32_t dataset);
+/* The next rows, across the ends of files and of the last one; tops[i]: rows * row count
+ * floats. */
+dn_status dni_hdf5_next(dni_hdf5 *hdf5, int64_t rows, float *const *tops);
+int64_t dni_hdf5_position(const dni_hdf5 *hdf5);
+dn_status dni_hdf5_seek(dni_hdf5 *hdf5, int64_t position);
+/* The HDF5 library keeps global state and Debian's is not thread-safe: every use of it in this
+ * library is between these two. Its error printing is off inside. */
+void dni_hdf5_lock(void);
+void dni_hdf5_unlock(void);
+
+/* ---- lmdb_writer.c ----------------------------------------------------------------------- */
+
+typedef struct dni_db_writer dni_db_writer;
+
+/* A new LMDB at path, built in a folder beside it and renamed at the end: what is there stays
+ * until then, and is refused unless `overwrite`, and always if it is no LMDB.
+ * expected: bytes of all records, roughly; the database can hold at least twice that. */
+dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const char *path,
+                               uint64_t expected, bool overwrite);
+/* Keys in ascending order of their bytes (DN_E_INVALID otherwise), up to 511 bytes long. */
+dn_status dni_db_writer_put(dni_db_writer *writer, const void *key, size_t key_size,
+                            const void *data, size_t size);
+/* Writes everything to disk and puts the database in its place. Frees the writer either way; on
+ * failure nothing is left behind. */
+dn_status dni_db_writer_finish(dni_db_writer *writer);
+/* Gives up: nothing is left behind. NULL is fine. */
+void dni_db_writer_abandon(dni_db_writer *writer);
+
+/* ---- idx.c: the files of MNIST ----------------------------------------------------------- */
+
+typedef struct dni_idx {
+    int32_t axes; /* 1 to 4 */
+    int64_t dim[4], count;
+    const uint8_t *data; /* count bytes, inside `file` */
+    char *file;
+} dni_idx;
+
+/* An IDX file of unsigned bytes with that many axes, gzipped or not; its size must agree with
+ * its header. */
+dn_status dni_idx_read(dni_idx *out, const dni_heap *heap, const char *path, int32_t axes);
+void dni_idx_free(dni_idx *idx, const dni_heap *heap);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * lmdb_writer.c: new LMDBs through liblmdb: appended in key order, written with write (a full
+ * disk is an error, not SIGBUS as with a writable map), synced once, then renamed into place.
+ */
+#include "data/data.h"
+
+#ifdef DN_HAVE_LMDB
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <lmdb.h>
+
+/* Bytes per transaction: dirty pages wait in memory until it ends, and are then written in
+ * runs. */
+#define COMMIT_BYTES ((size_t)4 << 20)
+
+struct dni_db_writer {
+    dni_heap heap;
+    char *path, *temporary; /* temporary: NULL once nothing of it is left */
+    bool overwrite;
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    size_t pending; /* bytes since the last commit */
+};
+
+static dn_status fail_lmdb(int error)
+{
+    char text[128];
+    if (error == MDB_MAP_FULL)
+        return dni_fail(DN_E_LIMIT, "the records are larger than was expected");
+    if (error == MDB_KEYEXIST)
+        return dni_fail(DN_E_INVALID, "keys must be in ascending order, each once");
+    if (error == MDB_BAD_VALSIZE)
+        return dni_fail(DN_E_INVALID, "a key must have 1 to 511 bytes");
+    if (error > 0)
+        return dni_fail(error == ENOMEM ? DN_E_NOMEM : DN_E_IO, "%s",
+                        dni_errno_text(error, text, sizeof(text)));
+    return dni_fail(DN_E_IO, "%s", mdb_strerror(error));
+}
+
+static dn_status in_writer(dn_status st, const dni_db_writer *w)
+{
+    return dni_in(st, "cannot write LMDB '%s'", w->path);
+}
+
+/* The two files an LMDB folder has, and the folder if nothing else is in it. */
+static void remove_database(const dni_heap *heap, const char *folder)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    for (size_t i = 0; i < DNI_COUNT(names); i++) {
+        char *path = dni_format(heap, "%s/%s", folder, names[i]);
+        if (path)
+            unlink(path);
+        dni_free(heap, path);
+    }
+    rmdir(folder);
+}
+
+/* ---- creating ---------------------------------------------------------------------------- */
+
+static dn_status check_target(const dni_db_writer *w)
+{
+    if (!dni_file_exists(w->path))
+        return DN_OK;
+    if (!w->overwrite)
+        return dni_fail(DN_E_IO, "it exists already; remove it, or allow overwriting");
+    char *data = dni_format(&w->heap, "%s/data.mdb", w->path);
+    bool database = data && dni_file_exists(data);
+    dni_free(&w->heap, data);
+    return database ? DN_OK : dni_fail(DN_E_IO, "what is there is no LMDB; it stays");
+}
+
+static dn_status make_folder(dni_db_writer *w)
+{
+    char text[128];
+    for (int attempt = 0; attempt < 100; attempt++) {
+        w->temporary = dni_format(&w->heap, "%s.%ld-%d.tmp", w->path, (long)getpid(), attempt);
+        if (!w->temporary)
+            return DN_E_NOMEM;
+        if (mkdir(w->temporary, 0777) == 0)
+            return DN_OK;
+        dni_free(&w->heap, w->temporary);
+        w->temporary = NULL;
+        if (errno != EEXIST)
+            break;
+    }
+    return dni_fail(DN_E_IO, "%s", dni_errno_text(errno, text, sizeof(text)));
+}
+
+/* Twice what is expected, for pages that are not quite full, and a little for the tree. */
+static size_t map_size(uint64_t expected)
+{
+    uint64_t least = (uint64_t)64 << 20, most = SIZE_MAX / 4;
+    uint64_t size = expected > most / 2 ? most : expected * 2 + least;
+    return (size_t)(size < most ? size : most) & ~(size_t)65535;
+}
+
+static dn_status open_environment(dni_db_writer *w, uint64_t expected)
+{
+    int error = mdb_env_create(&w->env);
+    if (!error)
+        error = mdb_env_set_mapsize(w->env, map_size(expected));
+    if (!error)
+        error =
+            mdb_env_open(w->env, w->temporary, MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS, 0664);
+    if (!error)
+        error = mdb_txn_begin(w->env, NULL, 0, &w->txn);
+    if (!error)
+        error = mdb_dbi_open(w->txn, NULL, 0, &w->dbi);
+    return error ? fail_lmdb(error) : DN_OK;
+}
+
+static dn_status set_up(dni_db_writer *w, const char *path, uint64_t expected)
+{
+    w->path = dni_strdup(&w->heap, path);
+    if (!w->path)
+        return DN_E_NOMEM;
+    size_t length = strlen(w->path);
+    while (length > 1 && w->path[length - 1] == '/')
+        w->path[--length] = 0;
+    dn_status st = check_target(w);
+    if (!st)
+        st = make_folder(w);
+    if (!st)
+        st = open_environment(w, expected);
+    return in_writer(st, w);
+}
+
+dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const char *path,
+                               uint64_t expected, bool overwrite)
+{
+    dni_db_writer *w = dni_alloc(heap, 1, sizeof(*w));
+    if (!w)
+        return DN_E_NOMEM;
+    w->heap = *heap;
+    w->overwrite = overwrite;
+    dn_status st = set_up(w, path, expected);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dni_db_writer_abandon(w);
+        dni_restore_error(&saved);
+        return st;
+    }
+    *out = w;
+    return DN_OK;
+}
+
+/* ---- writing ----------------------------------------------------------------------------- */
+
+static int commit(dni_db_writer *w)
+{
+    MDB_txn *txn = w->txn;
+    w->txn = NULL; /* gone, whatever comes back */
+    w->pending = 0;
+    return mdb_txn_commit(txn);
+}
+
+dn_status dni_db_writer_put(dni_db_writer *w, const void *key, size_t key_size,
+                            const void *data, size_t size)
+{
+    MDB_val k = {key_size, (void *)key}, v = {size, (void *)data};
+    int error = 0;
+    if (w->pending >= COMMIT_BYTES)
+        error = commit(w);
+    if (!error && !w->txn)
+        error = mdb_txn_begin(w->env, NULL, 0, &w->txn);
+    if (!error)
+        error = mdb_put(w->txn, w->dbi, &k, &v, MDB_APPEND);
+    w->pending += key_size + size;
+    return error ? in_writer(fail_lmdb(error), w) : DN_OK;
+}
+
+/* The new folder takes the place of what was there, which goes only after that. */
+static int replace(dni_db_writer *w)
+{
+    char *old = NULL;
+    int error = 0;
+    if (dni_file_exists(w->path)) {
+        old = dni_format(&w->heap, "%s.old", w->temporary);
+        if (!old)
+            return ENOMEM;
+        if (rename(w->path, old))
+            error = errno;
+    }
+    if (!error && rename(w->temporary, w->path)) {
+        error = errno;
+        if (old)
+            (void)!rename(old, w->path);
+    }
+    if (!error && old)
+        remove_database(&w->heap, old);
+    dni_free(&w->heap, old);
+    return error;
+}
+
+dn_status dni_db_writer_finish(dni_db_writer *w)
+{
+    int error = w->txn ? commit(w) : 0;
+    if (!error)
+        error = mdb_env_sync(w->env, 1);
+    mdb_env_close(w->env);
+    w->env = NULL;
+    dn_status st = error ? fail_lmdb(error) : check_target(w);
+    if (!st) {
+        error = replace(w);
+        st = error ? fail_lmdb(error) : DN_OK;
+    }
+    if (!st) {
+        dni_free(&w->heap, w->temporary);
+        w->temporary = NULL;
+    }
+    in_writer(st, w);
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    dni_db_writer_abandon(w);
+    dni_restore_error(&saved);
+    return st;
+}
+
+void dni_db_writer_abandon(dni_db_writer *w)
+{
+    if (!w)
+        return;
+    dni_heap heap = w->heap;
+    if (w->txn)
+        mdb_txn_abort(w->txn);
+    if (w->env)
+        mdb_env_close(w->env);
+    if (w->temporary)
+        remove_database(&heap, w->temporary);
+    dni_free(&heap, w->temporary);
+    dni_free(&heap, w->path);
+    dni_free(&heap, w);
+}
+
+#else
+
+dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const char *path,
+                               uint64_t expected, bool overwrite)
+{
+    (void)out, (void)heap, (void)expected, (void)overwrite;
+    return dni_fail(DN_E_UNSUPPORTED,
+                    "cannot write LMDB '%s': this build has no liblmdb "
+                    "(configure with -Dlmdb=enabled)",
+                    path);
+}
+
+dn_status dni_db_writer_put(dni_db_writer *w, const void *key, size_t key_size,
+                            const void *data, size_t size)
+{
+    (void)w, (void)key, (void)key_size, (void)data, (void)size;
+    return dni_fail(DN_E_UNSUPPORTED, "this build has no liblmdb");
+}
+
+dn_status dni_db_writer_finish(dni_db_writer *w)
+{
+    (void)w;
+    return dni_fail(DN_E_UNSUPPORTED, "this build has no liblmdb");
+}
+
+void dni_db_writer_abandon(dni_db_writer *w)
+{
+    (void)w;
+}
+
+#endif

@@ -25,16 +25,21 @@ static bool nesting_fits(const ProtobufCMessageDescriptor *type, const uint8_t *
     return !more;
 }
 
+/* Text has no control characters but white space. Binary nets begin with their name (field 1)
+ * or a layer, and have lengths and small numbers everywhere: one such byte early on is enough if
+ * the first key is one a net or solver may have. */
 bool dni_looks_binary(const void *bytes, size_t size)
 {
-    dni_wire wire = {bytes, (const uint8_t *)bytes + size};
+    const uint8_t *at = bytes;
+    size_t head = size < 4096 ? size : 4096, controls = 0;
+    for (size_t i = 0; i < head; i++) {
+        if (at[i] == 0)
+            return true;
+        controls += (at[i] < 0x20 && !(at[i] >= '\t' && at[i] <= '\r')) || at[i] == 0x7f;
+    }
+    dni_wire wire = {at, at + size};
     dni_wire_field field;
-    int more;
-    if (!size)
-        return false;
-    while ((more = dni_wire_next(&wire, &field)) > 0)
-        ;
-    return !more;
+    return controls && (controls > head / 64 || dni_wire_next(&wire, &field) > 0);
 }
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
@@ -42,6 +47,8 @@ dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
                            const char *file_name)
 {
     ProtobufCAllocator allocator = dni_proto_allocator(heap);
+    if (!size)
+        bytes = "";
     if (!nesting_fits(type, bytes, size, 0))
         return dni_fail(DN_E_PARSE, "%s: not a whole %s: the file is cut or damaged", file_name,
                         type->short_name);

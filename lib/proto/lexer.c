@@ -47,7 +47,7 @@ static dn_status lex_string(dni_lexer *l)
 {
     char quote = *l->at++;
     while (l->at < l->end && *l->at != quote && *l->at != '\n')
-        l->at += *l->at == '\\' && l->at + 1 < l->end ? 2 : 1;
+        l->at += *l->at == '\\' && l->at + 1 < l->end && l->at[1] != '\n' ? 2 : 1;
     if (l->at >= l->end || *l->at != quote)
         return dni_lexer_fail(l, "string without end");
     l->at++;
@@ -109,7 +109,8 @@ dn_status dni_lexer_init(dni_lexer *l, const char *text, size_t size, const char
         text += 3;
         size -= 3;
     }
-    *l = (dni_lexer){.file = file, .at = text, .end = text + size, .line_start = text, .line = 1};
+    *l = (dni_lexer){
+        .file = file, .at = text, .end = text + size, .line_start = text, .line = 1};
     return dni_lexer_next(l);
 }
 

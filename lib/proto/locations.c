@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * locations.c: a list of (message, line, column); the few looks at it are for error messages. */
+ * locations.c: a list of (message, line, column), and the notes. Looking starts where the last
+ * look ended, since an upgrade asks for one layer after the other. */
+#include <stdio.h>
+
 #include "proto/proto.h"
 
 typedef struct location {
@@ -10,7 +13,9 @@ typedef struct location {
 struct dni_locations {
     char *file;
     location *items;
-    size_t count, capacity;
+    size_t count, capacity, next; /* next: where the upgrade will look first */
+    char **notes;
+    size_t num_notes, cap_notes;
 };
 
 dn_status dni_locations_create(dni_locations **out, const dni_heap *heap, const char *file)
@@ -31,6 +36,9 @@ void dni_locations_free(dni_locations *l, const dni_heap *heap)
 {
     if (!l)
         return;
+    for (size_t i = 0; i < l->num_notes; i++)
+        dni_free(heap, l->notes[i]);
+    dni_free(heap, l->notes);
     dni_free(heap, l->file);
     dni_free(heap, l->items);
     dni_free(heap, l);
@@ -62,10 +70,68 @@ bool dni_locations_find(const dni_locations *l, const void *message, int32_t *li
 dn_status dni_locations_move(dni_locations *l, const dni_heap *heap, const void *from,
                              const void *to)
 {
-    int32_t line, column;
-    return dni_locations_find(l, from, &line, &column)
-               ? dni_locations_add(l, heap, to, line, column)
-               : DN_OK;
+    (void)heap; /* the entry is changed in place: nothing is left that names freed memory */
+    for (size_t k = 0; l && k < l->count; k++) {
+        size_t i = (l->next + k) % l->count;
+        if (l->items[i].message == from) {
+            l->items[i].message = to;
+            l->next = i + 1;
+            break;
+        }
+    }
+    return DN_OK;
+}
+
+/* ---- notes ------------------------------------------------------------------------------- */
+
+static dn_status add_note(dni_locations *l, const dni_heap *heap, int32_t line, int32_t column,
+                          const char *format, va_list arguments)
+{
+    char text[512];
+    if (vsnprintf(text, sizeof text, format, arguments) < 0)
+        text[0] = 0;
+    char *note = line ? dni_format(heap, "%s:%d:%d: %s", l->file, (int)line, (int)column, text)
+                      : dni_format(heap, "%s: %s", l->file, text);
+    dn_status st = note ? dni_grow(heap, &l->notes, &l->cap_notes, l->num_notes + 1,
+                                   sizeof *l->notes)
+                        : DN_E_NOMEM;
+    if (st)
+        dni_free(heap, note);
+    else
+        l->notes[l->num_notes++] = note;
+    return st;
+}
+
+dn_status dni_locations_note_at(dni_locations *l, const dni_heap *heap, int32_t line,
+                                int32_t column, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    dn_status st = l ? add_note(l, heap, line, column, format, arguments) : DN_OK;
+    va_end(arguments);
+    return st;
+}
+
+dn_status dni_locations_note(dni_locations *l, const dni_heap *heap, const void *message,
+                             const char *format, ...)
+{
+    int32_t line = 0, column = 0;
+    va_list arguments;
+    va_start(arguments, format);
+    dni_locations_find(l, message, &line, &column);
+    dn_status st = l ? add_note(l, heap, line, column, format, arguments) : DN_OK;
+    va_end(arguments);
+    return st;
+}
+
+size_t dni_locations_num_notes(const dni_locations *l)
+{
+    return l ? l->num_notes : 0;
+}
+
+const char *dni_locations_get_note(const dni_locations *l, size_t index)
+{
+    return l && index < l->num_notes ? l->notes[index] : NULL;
 }
 
 const char *dni_locations_file(const dni_locations *l)

@@ -28,6 +28,14 @@ dn_status dni_locations_move(dni_locations *locations, const dni_heap *heap, con
 bool dni_locations_find(const dni_locations *locations, const void *message, int32_t *line,
                         int32_t *column);
 const char *dni_locations_file(const dni_locations *locations);
+/* Notes: what was read and changes nothing here (an engine's name, a misplaced field), one line
+ * each with its place in front. At the place of message; locations NULL: none is kept. */
+dn_status dni_locations_note(dni_locations *locations, const dni_heap *heap,
+                             const void *message, const char *format, ...) DNI_PRINTF(4, 5);
+dn_status dni_locations_note_at(dni_locations *locations, const dni_heap *heap, int32_t line,
+                                int32_t column, const char *format, ...) DNI_PRINTF(5, 6);
+size_t dni_locations_num_notes(const dni_locations *locations);
+const char *dni_locations_get_note(const dni_locations *locations, size_t index);
 /* Puts "file:line:col: " in front of the message of a failure, as far as known. */
 dn_status dni_in_location(dn_status status, const dni_locations *locations, const void *message);
 
@@ -49,7 +57,7 @@ dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
                            const char *file_name);
 dn_status dni_binary_print(uint8_t **out, size_t *size, const dni_heap *heap,
                            const ProtobufCMessage *message);
-/* Walks the top level of a message: true when every field is whole (binary, not text). */
+/* A binary message rather than text, even one that is cut: bytes that no text has. */
 bool dni_looks_binary(const void *bytes, size_t size);
 
 /* ---- weights.c: weights straight from the wire ------------------------------------------- */
@@ -58,7 +66,8 @@ bool dni_looks_binary(const void *bytes, size_t size);
 typedef struct dni_weights_blob {
     dni_shape shape;   /* of legacy blobs: num, channels, height, width */
     bool legacy;
-    int64_t count;     /* values in the file */
+    int64_t count;     /* values in the file: floats, doubles, or NVIDIA's raw fp16 and so on */
+    int32_t raw_type;  /* of raw data, as enum Type numbers them; -1: none */
     const uint8_t *at; /* the blob's bytes */
     size_t size;
 } dni_weights_blob;

@@ -26,6 +26,8 @@ static const struct alias {
     {"ConvolutionParameter", "biasterm", "bias_term"},
     {"PoolingParameter", "kernelsize", "kernel_size"},
     {"InnerProductParameter", "biasterm", "bias_term"},
+    {"V0LayerParameter", "context_pad", "det_context_pad"},
+    {"V0LayerParameter", "crop_mode", "det_crop_mode"},
     {"DataParameter", "batchsize", "batch_size"},
     {"DataParameter", "cropsize", "crop_size"},
     {"DataParameter", "meanfile", "mean_file"},
@@ -86,8 +88,11 @@ static dn_status find_field(reader *r, const ProtobufCMessageDescriptor *type,
                             const ProtobufCFieldDescriptor **out)
 {
     char name[128];
+    if (dni_lexer_is(&r->lexer, '}') || dni_lexer_is(&r->lexer, '>'))
+        return fail_in_layer(r, "'%c' closes nothing that is open", *r->lexer.token);
     if (r->lexer.kind != DNI_TOKEN_WORD)
-        return fail_in_layer(r, "expected a field of %s", type->short_name);
+        return fail_in_layer(r, "expected a field of %s, not %.*s", type->short_name,
+                             (int)(r->lexer.length > 60 ? 60 : r->lexer.length), r->lexer.token);
     if (r->lexer.length >= sizeof name)
         return fail_in_layer(r, "a field name of %zu letters", r->lexer.length);
     memcpy(name, r->lexer.token, r->lexer.length);
@@ -153,18 +158,6 @@ static void count_value(ProtobufCMessage *message, const ProtobufCFieldDescripto
         *(protobuf_c_boolean *)quantifier = 1;
 }
 
-static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
-{
-    const char *at = (const char *)message;
-    if (field->label == PROTOBUF_C_LABEL_REPEATED)
-        return false;
-    if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE) {
-        const void *pointer = *(void *const *)(at + field->offset);
-        return pointer && pointer != field->default_value;
-    }
-    return field->quantifier_offset && *(const protobuf_c_boolean *)(at + field->quantifier_offset);
-}
-
 /* ---- values ---------------------------------------------------------------------------------- */
 
 static bool word_is(const dni_lexer *l, const char *word)
@@ -195,14 +188,14 @@ static dn_status wrong_value(const reader *r, const ProtobufCFieldDescriptor *fi
 
 static dn_status take_sign(reader *r, bool *negative)
 {
-    *negative = false;
-    while (dni_lexer_is(&r->lexer, '-') || dni_lexer_is(&r->lexer, '+')) {
-        *negative ^= *r->lexer.token == '-';
-        dn_status st = dni_lexer_next(&r->lexer);
-        if (st)
-            return st;
-    }
-    return DN_OK;
+    *negative = dni_lexer_is(&r->lexer, '-');
+    return *negative || dni_lexer_is(&r->lexer, '+') ? dni_lexer_next(&r->lexer) : DN_OK;
+}
+
+static int hex_digit(char c)
+{
+    char low = (char)(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
 }
 
 /* Decimal, 0x hexadecimal or 0 octal; false if the token is not whole or does not fit. */
@@ -220,9 +213,7 @@ static bool token_integer(const dni_lexer *l, uint64_t *out)
     if (p == end)
         return false;
     for (; p < end; p++) {
-        unsigned digit = *p >= '0' && *p <= '9' ? (unsigned)(*p - '0')
-                         : (*p | 0x20) >= 'a' && (*p | 0x20) <= 'f' ? (unsigned)((*p | 0x20) - 'a' + 10)
-                                                                    : 99;
+        unsigned digit = (unsigned)hex_digit(*p); /* -1 is larger than any base */
         if (digit >= base || value > (UINT64_MAX - digit) / base)
             return false;
         value = value * base + digit;
@@ -255,7 +246,8 @@ static dn_status read_integer(reader *r, const ProtobufCFieldDescriptor *field, 
             continue;
         if (value > (negative ? ranges[i].below : ranges[i].above))
             return fail_in_layer(r, "'%s': %s%.*s is out of range", field->name,
-                                 negative ? "-" : "", (int)(r->lexer.length & 63), r->lexer.token);
+                                 negative ? "-" : "", (int)(r->lexer.length > 40 ? 40 : r->lexer.length),
+                                 r->lexer.token);
         uint64_t stored = negative ? 0 - value : value;
         if (ranges[i].wide)
             *(uint64_t *)slot = stored;
@@ -263,6 +255,13 @@ static dn_status read_integer(reader *r, const ProtobufCFieldDescriptor *field, 
             *(uint32_t *)slot = (uint32_t)stored;
     }
     return dni_lexer_next(&r->lexer);
+}
+
+/* Beyond a float's range: infinity, as protobuf has it; a plain conversion is undefined there. */
+static float to_float(double value)
+{
+    const double edge = 3.4028235677973366e38; /* halfway to the float that does not exist */
+    return value >= edge ? INFINITY : value <= -edge ? -INFINITY : (float)value;
 }
 
 static dn_status read_real(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
@@ -294,7 +293,7 @@ static dn_status read_real(reader *r, const ProtobufCFieldDescriptor *field, voi
     if (field->type == PROTOBUF_C_TYPE_DOUBLE)
         *(double *)slot = value;
     else
-        *(float *)slot = (float)value;
+        *(float *)slot = to_float(value);
     return dni_lexer_next(&r->lexer);
 }
 
@@ -324,9 +323,20 @@ static dn_status unknown_enum(const reader *r, const ProtobufCFieldDescriptor *f
         names[count++] = type->values[i].name;
     const char *near = dni_nearest(name, names, count);
     if (near)
-        return fail_in_layer(r, "'%s': unknown value '%s' of %s; did you mean '%s'?", field->name,
-                             name, type->short_name, near);
-    return fail_in_layer(r, "'%s': unknown value '%s' of %s", field->name, name, type->short_name);
+        return fail_in_layer(r, "'%s': unknown value '%s' of %s; did you mean '%s'?",
+                             field->name, name, type->short_name, near);
+    return fail_in_layer(r, "'%s': unknown value '%s' of %s", field->name, name,
+                         type->short_name);
+}
+
+/* Which implementation a fork preferred, by any name: noted, and the default stands. */
+static dn_status skip_engine(reader *r, const ProtobufCFieldDescriptor *field)
+{
+    const dni_lexer *l = &r->lexer;
+    dn_status st = dni_locations_note_at(
+        r->locations, r->heap, l->token_line, l->token_column, "'%s' %.*s is not known here",
+        field->name, (int)(l->length > 60 ? 60 : l->length), l->token);
+    return st ? st : dni_lexer_next(&r->lexer);
 }
 
 static dn_status read_enum(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
@@ -341,25 +351,28 @@ static dn_status read_enum(reader *r, const ProtobufCFieldDescriptor *field, voi
     if (token_integer(&r->lexer, &number) && number < INT32_MAX) {
         int value = negative ? -(int)number : (int)number;
         if (!protobuf_c_enum_descriptor_get_value(type, value))
-            return fail_in_layer(r, "'%s': %s has no value %d", field->name, type->short_name, value);
+            return fail_in_layer(r, "'%s': %s has no value %d", field->name, type->short_name,
+                                 value);
         *(int *)slot = value;
         return dni_lexer_next(&r->lexer);
     }
+    bool engine = !strcmp(field->name, "engine");
+    if (engine && r->lexer.kind == DNI_TOKEN_STRING)
+        return skip_engine(r, field);
+    if (r->lexer.kind == DNI_TOKEN_STRING)
+        return wrong_value(r, field, type == &cnn__v1_layer_parameter__layer_type__descriptor
+                                         ? "a name like CONVOLUTION without quotes in `layers` "
+                                           "(today's `layer` takes a string)"
+                                         : "a name without quotes");
     if (r->lexer.kind != DNI_TOKEN_WORD || r->lexer.length >= sizeof name || negative)
         return wrong_value(r, field, "the name of a value");
     memcpy(name, r->lexer.token, r->lexer.length);
     name[r->lexer.length] = 0;
     const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value_by_name(type, name);
-    if (value)
-        *(int *)slot = value->value;
-    else if (strcmp(field->name, "engine")) /* which implementation a fork preferred: any name */
-        return unknown_enum(r, field, name);
+    if (!value)
+        return engine ? skip_engine(r, field) : unknown_enum(r, field, name);
+    *(int *)slot = value->value;
     return dni_lexer_next(&r->lexer);
-}
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
 }
 
 /* One escape after its backslash; returns the bytes read, 0 if there is no such escape. */
@@ -409,18 +422,22 @@ static dn_status read_string(reader *r, const ProtobufCFieldDescriptor *field, v
 {
     dni_text text;
     dn_status st = DN_OK;
-    if (r->lexer.kind != DNI_TOKEN_STRING)
+    bool bare = r->lexer.kind == DNI_TOKEN_WORD && !strcmp(field->name, "engine");
+    if (r->lexer.kind != DNI_TOKEN_STRING && !bare)
         return wrong_value(r, field, "a string in quotes");
     dni_text_init(&text, r->heap);
-    dni_text_append(&text, "", 0);
-    while (!st && r->lexer.kind == DNI_TOKEN_STRING) { /* adjacent strings are one */
+    dni_text_append(&text, bare ? r->lexer.token : "", bare ? r->lexer.length : 0);
+    if (bare) /* an enum in one fork, a string in another */
+        st = dni_lexer_next(&r->lexer);
+    while (!st && !bare && r->lexer.kind == DNI_TOKEN_STRING) { /* adjacent ones are one */
         st = append_string(r, &text);
         if (!st)
             st = dni_lexer_next(&r->lexer);
     }
     size_t size = text.size;
     char *value = NULL;
-    if (!st && field->type == PROTOBUF_C_TYPE_STRING && memchr(text.data ? text.data : "", 0, size))
+    if (!st && field->type == PROTOBUF_C_TYPE_STRING &&
+        memchr(text.data ? text.data : "", 0, size))
         st = fail_in_layer(r, "'%s': a zero byte in a string", field->name);
     if (!st)
         st = dni_text_finish(&text, &value);
@@ -437,12 +454,30 @@ static dn_status read_string(reader *r, const ProtobufCFieldDescriptor *field, v
 static dn_status read_fields(reader *r, ProtobufCMessage *message, char close, int32_t line,
                              int32_t column);
 
-static dn_status check_required(const reader *r, const ProtobufCMessage *message)
+/* Which fields of one message the text has given; more than any message of ours has. */
+typedef struct given {
+    uint64_t bits[8];
+} given;
+
+/* Marks the field; false if it was marked before. */
+static bool give(given *seen, const ProtobufCMessage *message,
+                 const ProtobufCFieldDescriptor *field)
+{
+    size_t i = (size_t)(field - message->descriptor->fields);
+    uint64_t bit = (uint64_t)1 << i % 64, *word = &seen->bits[i / 64 % DNI_COUNT(seen->bits)];
+    bool first = !(*word & bit);
+    *word |= bit;
+    return first;
+}
+
+static dn_status check_required(const reader *r, const ProtobufCMessage *message, given *seen)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
-    if (protobuf_c_message_check(message))
-        return DN_OK;
-    return fail_in_layer(r, "%s lacks a field that it must have", type->short_name);
+    for (unsigned i = 0; i < type->n_fields; i++)
+        if (type->fields[i].label == PROTOBUF_C_LABEL_REQUIRED &&
+            give(seen, message, &type->fields[i]))
+            return fail_in_layer(r, "%s needs '%s'", type->short_name, type->fields[i].name);
+    return DN_OK;
 }
 
 static dn_status read_message(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
@@ -480,8 +515,6 @@ static dn_status read_value(reader *r, ProtobufCMessage *message,
                             const ProtobufCFieldDescriptor *field)
 {
     void *slot;
-    if (is_set(message, field) && field->type != PROTOBUF_C_TYPE_MESSAGE)
-        return fail_in_layer(r, "'%s' is given twice", field->name);
     dn_status st = next_slot(r, message, field, &slot);
     if (st)
         return st;
@@ -530,11 +563,14 @@ static dn_status read_list(reader *r, ProtobufCMessage *message,
     return st ? st : dni_lexer_next(&r->lexer);
 }
 
-static dn_status read_field(reader *r, ProtobufCMessage *message)
+static dn_status read_field(reader *r, ProtobufCMessage *message, given *seen)
 {
     const ProtobufCFieldDescriptor *field;
     int32_t line = r->lexer.token_line, column = r->lexer.token_column;
     dn_status st = find_field(r, message->descriptor, &field);
+    if (!st && !give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED)
+        st = fail_in_layer(r, "'%s' of %s is given twice", field->name,
+                           message->descriptor->short_name);
     if (!st)
         st = dni_lexer_next(&r->lexer);
     if (st)
@@ -548,13 +584,11 @@ static dn_status read_field(reader *r, ProtobufCMessage *message)
         st = read_list(r, message, field);
     else if (!st)
         st = read_value(r, message, field);
-    if (!st && field->type == PROTOBUF_C_TYPE_MESSAGE) {
-        size_t n = field->label == PROTOBUF_C_LABEL_REPEATED
-                       ? *(size_t *)((char *)message + field->quantifier_offset) : 1;
-        void **values = field->label == PROTOBUF_C_LABEL_REPEATED
-                            ? *(void ***)member(message, field) : (void **)member(message, field);
+    if (!st && field->type == PROTOBUF_C_TYPE_MESSAGE && is_layer(field->descriptor)) {
+        size_t n = *(size_t *)((char *)message + field->quantifier_offset);
+        void **layers = *(void ***)member(message, field);
         if (n)
-            st = dni_locations_add(r->locations, r->heap, values[n - 1], line, column);
+            st = dni_locations_add(r->locations, r->heap, layers[n - 1], line, column);
     }
     if (!st && (dni_lexer_is(&r->lexer, ',') || dni_lexer_is(&r->lexer, ';')))
         st = dni_lexer_next(&r->lexer);
@@ -564,15 +598,16 @@ static dn_status read_field(reader *r, ProtobufCMessage *message)
 static dn_status read_fields(reader *r, ProtobufCMessage *message, char close, int32_t line,
                              int32_t column)
 {
+    given seen = {{0}};
     dn_status st = DN_OK;
     while (!st && r->lexer.kind != DNI_TOKEN_END && !(close && dni_lexer_is(&r->lexer, close)))
-        st = read_field(r, message);
+        st = read_field(r, message, &seen);
     if (st)
         return st;
     if (close && r->lexer.kind == DNI_TOKEN_END)
         return fail_in_layer(r, "the text ends, but the '%c' of line %d, column %d is not closed",
                              close == '}' ? '{' : '<', line, column);
-    st = check_required(r, message);
+    st = check_required(r, message, &seen);
     return st || !close ? st : dni_lexer_next(&r->lexer);
 }
 

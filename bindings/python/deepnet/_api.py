@@ -86,7 +86,7 @@ event_fn = CFUNCTYPE(status, c_void_p, solver, POINTER(dn_event))
 class dn_solver_options(Sized):
     _fields_ = [('struct_size', c_size_t), ('on_event', event_fn), ('on_event_user', c_void_p),
                 ('manual_tests', c_int32), ('manual_snapshots', c_int32),
-                ('seed_given', c_int32), ('reserved', c_int32), ('seed', c_uint64),
+                ('seed_given', c_int32), ('wire_only', c_int32), ('seed', c_uint64),
                 ('all_reduce', all_reduce_fn), ('all_reduce_user', c_void_p),
                 ('max_iter', c_int64)]
 

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_schedule.c: learning rates of all policies against the formulas, worked out apart; what a
+ * solver prototxt may not say. */
+#include "solver_text.h"
+
+/* ---- rates -------------------------------------------------------------------------------- */
+
+typedef struct policy_row {
+    const char *text;
+    struct {
+        int at;
+        double rate;
+    } points[5];
+} policy_row;
+
+static const policy_row policies[] = {
+    {"lr_policy: 'fixed'", {{0, 0.2}, {1, 0.2}, {7, 0.2}, {19, 0.2}, {25, 0.2}}},
+    {"lr_policy: 'step' gamma: 0.3 stepsize: 4",
+     {{0, 0.2}, {3, 0.2}, {4, 0.06}, {8, 0.018}, {19, 0.00162}}},
+    {"lr_policy: 'exp' gamma: 0.3",
+     {{0, 0.2}, {1, 0.06}, {2, 0.018}, {5, 0.000486}, {19, 2.3245229e-11}}},
+    {"lr_policy: 'inv' gamma: 0.1 power: 0.75",
+     {{0, 0.2}, {1, 0.18620249}, {2, 0.17443919}, {5, 0.14755759}, {19, 0.08999772}}},
+    {"lr_policy: 'multistep' gamma: 0.3 stepvalue: 3 stepvalue: 7 stepvalue: 11",
+     {{0, 0.2}, {2, 0.2}, {3, 0.06}, {7, 0.018}, {19, 0.0054}}},
+    {"lr_policy: 'multistep' gamma: 0.5 stepvalue: 2 stepvalue: 2",
+     {{1, 0.2}, {2, 0.1}, {3, 0.05}, {4, 0.05}, {19, 0.05}}},
+    {"lr_policy: 'poly' power: 1.5",
+     {{0, 0.2}, {1, 0.18518909}, {10, 0.07071068}, {19, 0.00223607}, {20, 0}}},
+    {"lr_policy: 'sigmoid' gamma: 0.3 stepsize: 5",
+     {{0, 0.03648505}, {1, 0.04629507}, {5, 0.1}, {10, 0.16351495}, {19, 0.19704526}}},
+};
+
+static void check_policy(dn_context *context, const policy_row *row)
+{
+    char text[256];
+    snprintf(text, sizeof text, "base_lr: 0.2 max_iter: 20 %s", row->text);
+    dn_solver *solver = make_solver(context, text, SMALL_NET, NULL);
+    for (size_t k = 0; k < 5; k++) {
+        while (dn_solver_iteration(solver) < row->points[k].at)
+            CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+        double got = dn_solver_learning_rate(solver), want = row->points[k].rate;
+        CHECK_AT(fabs(got - want) <= 2e-6 * want + 1e-30, "%s: %.9g at %d, expected %.9g",
+                 row->text, got, row->points[k].at, want);
+    }
+    dn_solver_free(solver);
+}
+
+static void check_given_rate(dn_context *context)
+{
+    dn_solver *solver =
+        make_solver(context, "base_lr: 0.5 lr_policy: 'exp' gamma: 0.5", SMALL_NET, NULL);
+    CHECK_STATUS(dn_solver_set_learning_rate(solver, 0.125f), DN_OK);
+    CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    CHECK_NEAR(dn_solver_learning_rate(solver), 0.125, 0);
+    CHECK_STATUS(dn_solver_set_learning_rate(solver, -1), DN_OK);
+    CHECK_NEAR(dn_solver_learning_rate(solver), 0.25, 0);
+    CHECK_MESSAGE(dn_solver_set_learning_rate(solver, NAN), DN_E_INVALID, "not a number");
+    CHECK_STATUS(dn_solver_set_learning_rate(NULL, 1), DN_E_INVALID);
+    dn_solver_free(solver);
+}
+
+/* ---- refusals ----------------------------------------------------------------------------- */
+
+#define FIXED "base_lr: 0.1 lr_policy: 'fixed' "
+#define NET "net_param { " SMALL_NET " } "
+#define TEST "test_interval: 1 "
+
+static const struct refusal {
+    const char *text;
+    dn_status status;
+    const char *part;
+} refusals[] = {
+    {FIXED, DN_E_NET, "names no net"},
+    {FIXED NET "train_net: 'x.prototxt'", DN_E_NET, "more than once"},
+    {FIXED "net: 'no-such-file.prototxt'", DN_E_IO, "no-such-file.prototxt"},
+    {NET "base_lr: 1", DN_E_NET, "no lr_policy"},
+    {NET "base_lr: 1 lr_policy: 'multi_step'", DN_E_NET, "did you mean 'multistep'"},
+    {NET "base_lr: 1 lr_policy: 'step' gamma: 0.1", DN_E_NET, "stepsize > 0"},
+    {NET "base_lr: 1 lr_policy: 'poly' power: 2", DN_E_NET, "max_iter > 0"},
+    {NET "base_lr: 1 lr_policy: 'exp' gamma: -1", DN_E_NET, "gamma >= 0"},
+    {NET FIXED "type: 'AdaGard'", DN_E_NET, "did you mean 'AdaGrad'"},
+    {NET FIXED "type: 'AdaGrad' momentum: 0.9", DN_E_NET, "no momentum"},
+    {NET FIXED "type: 'RMSProp' momentum: 0.9", DN_E_NET, "no momentum"},
+    {NET FIXED "type: 'RMSProp' rms_decay: 1.5", DN_E_NET, "rms_decay"},
+    {NET FIXED "type: 'Adam' momentum: 1", DN_E_NET, "momentum"},
+    {NET FIXED "type: 'Adam' momentum2: 1", DN_E_NET, "momentum2"},
+    {NET FIXED "regularization_type: 'L3'", DN_E_NET, "'L3'"},
+    {NET FIXED "iter_size: 0", DN_E_NET, "iter_size is 0"},
+    {NET FIXED "average_loss: 0", DN_E_NET, "average_loss is 0"},
+    {NET FIXED "max_iter: -5", DN_E_NET, "max_iter is -5"},
+    {NET FIXED "test_iter: 3", DN_E_NET, "test_interval"},
+    {NET FIXED TEST "test_iter: 0", DN_E_NET, "test_iter must be positive"},
+    {NET FIXED TEST "test_net_param { } test_net_param { } test_iter: 3", DN_E_NET,
+     "1 test_iter for 2 test nets"},
+    {NET FIXED TEST "test_iter: 3 test_state { } test_state { }", DN_E_NET, "2 test_state"},
+    {NET FIXED "snapshot: 5", DN_E_NET, "snapshot_prefix"},
+    {NET FIXED "snapshot: 5 snapshot_prefix: '/no/such/folder/x'", DN_E_IO, "no folder"},
+    {NET FIXED "weights: 'no-such.caffemodel'", DN_E_IO, "no-such.caffemodel"},
+    {NET FIXED "momentun: 0.9", DN_E_PARSE, "momentum"},
+};
+
+static void check_refusals(dn_context *context)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        const struct refusal *r = &refusals[i];
+        dn_solver *solver = NULL;
+        dn_status st = dn_solver_create_from_text(&solver, context, r->text, strlen(r->text),
+                                                  NULL, 0, NULL);
+        const char *why = dn_last_error();
+        CHECK_AT(st == r->status && why && strstr(why, r->part) && !solver, "%s: %s %s",
+                 strlen(r->text) > 60 ? strstr(r->text, FIXED) ? strstr(r->text, FIXED) : r->text
+                                      : r->text, dn_status_name(st), why ? why : "");
+        dn_solver_free(solver);
+    }
+}
+
+int main(void)
+{
+    dn_context *context = NULL;
+    CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
+    SECTION("policies");
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
+        check_policy(context, &policies[i]);
+    check_given_rate(context);
+    SECTION("refusals");
+    check_refusals(context);
+    dn_context_free(context);
+    return check_summary();
+}

@@ -12,6 +12,8 @@ enum { LAYER_NAME = 1, LAYER_BLOBS = 7 };
 enum { V1_LAYER_V0 = 1, V1_NAME = 4, V1_BLOBS = 6 };
 enum { V0_NAME = 1, V0_BLOBS = 50 };
 enum { BLOB_NUM = 1, BLOB_WIDTH = 4, BLOB_DATA = 5, BLOB_SHAPE = 7, BLOB_DOUBLE = 8 };
+enum { BLOB_RAW_TYPE = 10, BLOB_RAW_DATA = 12 }; /* NVIDIA's: bytes of an element type */
+enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 typedef struct walk {
     dni_weights *out;
@@ -30,6 +32,14 @@ static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
 
 /* ---- one blob -------------------------------------------------------------------------------- */
 
+static bool add_dim(dni_shape *shape, uint64_t value)
+{
+    if (shape->axes == DN_MAX_AXES)
+        return false;
+    shape->dim[shape->axes++] = (int64_t)value;
+    return true;
+}
+
 static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size)
 {
     dni_wire wire = {at, at + size};
@@ -37,18 +47,46 @@ static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size)
     int more;
     while ((more = dni_wire_next(&wire, &field)) > 0) {
         const uint8_t *p = field.data, *end = p ? p + field.size : NULL;
-        uint64_t value = field.value;
+        uint64_t value;
         if (field.number != 1)
             continue;
-        do {
-            if (field.type == 2 && (p == end || !dni_wire_varint(&p, end, &value)))
-                return p == end;
-            if (shape->axes == DN_MAX_AXES)
+        if (field.type == WIRE_VARINT && !add_dim(shape, field.value))
+            return false;
+        while (field.type == WIRE_BYTES && p < end) /* packed */
+            if (!dni_wire_varint(&p, end, &value) || !add_dim(shape, value))
                 return false;
-            shape->dim[shape->axes++] = (int64_t)value;
-        } while (field.type == 2 && p < end);
     }
     return !more;
+}
+
+/* Bytes of one element of raw data; 0: a type that holds no weights. */
+static size_t raw_size(int32_t type)
+{
+    return type == CNN__TYPE__DOUBLE ? 8 : type == CNN__TYPE__FLOAT ? 4
+         : type == CNN__TYPE__FLOAT16 ? 2 : 0;
+}
+
+/* Bytes of one value in a field that holds values, packed or not; 0: the field holds none. */
+static size_t value_size(const dni_weights_blob *blob, const dni_wire_field *field)
+{
+    if (field->number == BLOB_DATA && (field->type == WIRE_BYTES || field->type == WIRE_32))
+        return 4;
+    if (field->number == BLOB_DOUBLE && (field->type == WIRE_BYTES || field->type == WIRE_64))
+        return 8;
+    return field->number == BLOB_RAW_DATA && field->type == WIRE_BYTES ? raw_size(blob->raw_type)
+                                                                       : 0;
+}
+
+/* The type first, wherever it stands: counting and copying must agree on what is a value. */
+static int32_t find_raw_type(const dni_weights_blob *blob)
+{
+    dni_wire wire = {blob->at, blob->at + blob->size};
+    dni_wire_field field;
+    int32_t type = -1;
+    while (dni_wire_next(&wire, &field) > 0)
+        if (field.number == BLOB_RAW_TYPE && field.type == WIRE_VARINT)
+            type = field.value <= CNN__TYPE__BOOL ? (int32_t)field.value : -1;
+    return type;
 }
 
 static bool read_blob_fields(dni_weights_blob *blob, bool *has_legacy, int64_t legacy[4])
@@ -57,17 +95,20 @@ static bool read_blob_fields(dni_weights_blob *blob, bool *has_legacy, int64_t l
     dni_wire_field field;
     int more;
     while ((more = dni_wire_next(&wire, &field)) > 0) {
-        if (field.number >= BLOB_NUM && field.number <= BLOB_WIDTH && field.type == 0) {
-            legacy[field.number - 1] = (int64_t)field.value;
+        size_t step = value_size(blob, &field);
+        if (step && field.size % step)
+            return false;
+        if (step)
+            blob->count += (int64_t)(field.size / step);
+        else if (field.number <= BLOB_WIDTH && field.type == WIRE_VARINT) {
+            legacy[field.number - BLOB_NUM] = (int32_t)(uint32_t)field.value;
             *has_legacy = true;
-        } else if (field.number == BLOB_SHAPE && field.type == 2) {
+        } else if (field.number == BLOB_SHAPE && field.type == WIRE_BYTES) {
             if (!read_shape(&blob->shape, field.data, field.size))
                 return false;
             blob->legacy = false;
-        } else if (field.number == BLOB_DATA) {
-            blob->count += field.type == 2 ? (int64_t)(field.size / 4) : 1;
-        } else if (field.number == BLOB_DOUBLE) {
-            blob->count += field.type == 2 ? (int64_t)(field.size / 8) : 1;
+        } else if (field.number == BLOB_DATA || field.number == BLOB_DOUBLE) {
+            return false; /* values of a wire type that they cannot have */
         }
     }
     return !more;
@@ -78,7 +119,9 @@ dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t
 {
     int64_t legacy[4] = {0};
     bool has_legacy = false;
-    *out = (dni_weights_blob){.at = bytes, .size = size, .legacy = true};
+    *out = (dni_weights_blob){.at = size ? bytes : (const void *)"", .size = size, .legacy = true,
+                              .raw_type = -1};
+    out->raw_type = find_raw_type(out);
     if (!read_blob_fields(out, &has_legacy, legacy))
         return dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name);
     if (out->legacy && has_legacy)
@@ -97,24 +140,48 @@ static void store(int32_t dtype, void *values, int64_t i, double value)
         ((float *)values)[i] = (float)value;
 }
 
-static int64_t take_values(const dni_wire_field *field, int32_t dtype, void *values, int64_t at)
+static float half_value(uint16_t half)
 {
-    size_t step = field->number == BLOB_DATA ? 4 : 8;
-    if (step == 4 && dtype == DN_F32) {
-        memcpy((float *)values + at, field->data, field->size / 4 * 4);
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31,
+             fraction = half & 0x3ff;
+    uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
+    float value;
+    if (exponent == 31)
+        bits = sign | 0x7f800000u | fraction << 13;
+    if (exponent == 0) { /* zero and subnormals: fraction * 2^-24 */
+        value = (float)fraction / 16777216.0f;
+        return sign ? -value : value;
+    }
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static double value_at(const uint8_t *at, size_t step)
+{
+    uint16_t half;
+    float single;
+    double value;
+    if (step == 8) {
+        memcpy(&value, at, sizeof value);
+        return value;
+    }
+    if (step == 4) {
+        memcpy(&single, at, sizeof single);
+        return single;
+    }
+    memcpy(&half, at, sizeof half);
+    return half_value(half);
+}
+
+static int64_t take_values(const dni_wire_field *field, size_t step, int32_t dtype, void *values,
+                           int64_t at)
+{
+    if (step == 4 && dtype == DN_F32 && field->size) {
+        memcpy((float *)values + at, field->data, field->size);
         return at + (int64_t)(field->size / 4);
     }
-    for (size_t i = 0; i + step <= field->size; i += step) {
-        float single;
-        double value;
-        if (step == 4) {
-            memcpy(&single, field->data + i, 4);
-            value = single;
-        } else {
-            memcpy(&value, field->data + i, 8);
-        }
-        store(dtype, values, at++, value);
-    }
+    for (size_t i = 0; i + step <= field->size; i += step)
+        store(dtype, values, at++, value_at(field->data + i, step));
     return at;
 }
 
@@ -127,11 +194,12 @@ dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *
     if (blob->count != count)
         return dni_fail(DN_E_DATA, "the file has %lld values where %lld belong",
                         (long long)blob->count, (long long)count);
-    while (dni_wire_next(&wire, &field) > 0)
-        if ((field.number == BLOB_DATA && (field.type == 2 || field.type == 5)) ||
-            (field.number == BLOB_DOUBLE && (field.type == 2 || field.type == 1)))
-            at = take_values(&field, dtype, values, at);
-    return at == count ? DN_OK : dni_fail(DN_E_PARSE, "an array is damaged");
+    while (dni_wire_next(&wire, &field) > 0) {
+        size_t step = value_size(blob, &field);
+        if (step)
+            at = take_values(&field, step, dtype, values, at);
+    }
+    return DN_OK; /* reading the blob has counted the same fields */
 }
 
 /* ---- layers ------------------------------------------------------------------------------------ */

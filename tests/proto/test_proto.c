@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_proto.c: the language: values of every kind, what errors say and where, old nets against
+ * Caffe's own upgrades, weights cut at every byte, each allocation failing once.
+ * argv[1]: this folder. */
+#include <float.h>
+#include <locale.h>
+
+#include "proto/proto.h"
+
+#include "check.h"
+
+static const dni_heap *const heap = &dni_default_heap;
+static const char *folder = ".";
+
+static dn_status parse_net(const char *text, Cnn__NetParameter **out)
+{
+    ProtobufCMessage *m = NULL;
+    dn_status st = dni_text_parse(&m, heap, &cnn__net_parameter__descriptor, text, strlen(text),
+                                  "t.prototxt", NULL);
+    *out = (Cnn__NetParameter *)m;
+    return st;
+}
+
+static char *read_text(const char *name, size_t *size)
+{
+    char *path = dni_format(heap, "%s/%s", folder, name), *text = NULL;
+    CHECK_STATUS(dni_file_read(heap, path, &text, size), DN_OK);
+    dni_free(heap, path);
+    return text;
+}
+
+/* ---- values ------------------------------------------------------------------------------ */
+
+static void test_numbers(void)
+{
+    static const struct {
+        const char *text;
+        float value;
+    } rows[] = {
+        {"1", 1}, {"1.", 1}, {".5", .5f}, {"1f", 1}, {"1.5F", 1.5f}, {"1e-3", 1e-3f},
+        {"-2.5E+2", -250}, {"0.00390625", 0.00390625f}, {"inf", INFINITY},
+        {"-inf", -INFINITY}, {"- 3", -3}, {"0x10", 16}, {"1e400", INFINITY},
+        {"-1e39", -INFINITY}, {"3.4028235e38", FLT_MAX}, {"1e-46", 0}, {"Infinity", INFINITY},
+    };
+    SECTION("numbers");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        char text[160];
+        Cnn__NetParameter *net;
+        snprintf(text, sizeof text, "layer { loss_weight: %s }", rows[i].text);
+        CHECK_STATUS(parse_net(text, &net), DN_OK);
+        if (net)
+            CHECK_AT(net->layer[0]->loss_weight[0] == rows[i].value, "%s", rows[i].text);
+        dni_message_free(heap, net);
+    }
+    Cnn__NetParameter *net;
+    CHECK_STATUS(parse_net("layer { loss_weight: nan }", &net), DN_OK);
+    CHECK(net && isnan(net->layer[0]->loss_weight[0]));
+    dni_message_free(heap, net);
+}
+
+static void test_forms(void)
+{
+    Cnn__NetParameter *net;
+    SECTION("forms");
+    CHECK_STATUS(parse_net("# c\nname : 'a' \"b\\x41\\101\\n\\\"\" ; // d\n"
+                           "input_dim: [1, -2,0x10 ,010], input_dim:5;\n"
+                           "state: < phase: 1, level: -3 stage: 'x' >\n"
+                           "force_backward: t debug_info: False layer: { propagate_down: "
+                           "[true, f, 1, 0] } layer [ { name: 'p' }, < name: 'q' > ]", &net),
+                 DN_OK);
+    if (!net)
+        return;
+    CHECK_TEXT(net->name, "abAA\n\"");
+    CHECK_INT(net->n_input_dim, 5);
+    CHECK_INT(net->input_dim[1], -2);
+    CHECK_INT(net->input_dim[2], 16);
+    CHECK_INT(net->input_dim[3], 8);
+    CHECK_INT(net->state->phase, CNN__PHASE__TEST);
+    CHECK_INT(net->state->level, -3);
+    CHECK_INT(net->force_backward, 1);
+    CHECK(net->has_debug_info && !net->debug_info);
+    CHECK_INT(net->n_layer, 3);
+    CHECK_INT(net->layer[0]->n_propagate_down, 4);
+    CHECK_INT(net->layer[0]->propagate_down[2], 1);
+    CHECK_TEXT(net->layer[2]->name, "q");
+    dni_message_free(heap, net);
+}
+
+static void test_lenient(void)
+{
+    dni_net_file *file = NULL;
+    const char text[] = "layer { name: 'c' convolution_param { engine: MKLDNN kernelsize: 5 } }\n"
+                        "layer { inner_product_param { engine: MKL2017 } engine: 'MKLDNN:CPU' }\n"
+                        "layer { name: 'd' data_param { scale: 2 } }";
+    SECTION("lenient");
+    CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "n"), DN_OK);
+    if (!file)
+        return;
+    CHECK_INT(file->net->layer[0]->convolution_param->kernel_size[0], 5);
+    CHECK_TEXT(file->net->layer[1]->inner_product_param->engine, "MKL2017");
+    CHECK_TEXT(file->net->layer[1]->engine, "MKLDNN:CPU");
+    CHECK(file->net->layer[2]->data_param->scale == 2); /* as in Caffe: no upgrade of `layer` */
+    CHECK_INT(dni_locations_num_notes(file->locations), 2);
+    CHECK_TEXT(dni_locations_get_note(file->locations, 0), "n:1:47: 'engine' MKLDNN is not known "
+                                                          "here");
+    CHECK(strstr(dni_locations_get_note(file->locations, 1), "n:3:1: layer 'd': 'scale' has no"));
+    CHECK(dni_locations_get_note(file->locations, 2) == NULL);
+    dni_net_file_free(file, heap);
+}
+
+/* ---- errors ------------------------------------------------------------------------------ */
+
+static void test_errors(void)
+{
+    static const struct {
+        const char *text, *message;
+    } rows[] = {
+        {"nam: 'x'", "t.prototxt:1:1: unknown field 'nam' in NetParameter; did you mean 'name'?"},
+        {"layer {\n  name: 'conv1'\n  convolution_param {\n    kernelsze: 3\n} }",
+         "t.prototxt:4:5: layer 'conv1': unknown field 'kernelsze' in ConvolutionParameter; did "
+         "you mean 'kernel_size'?"},
+        {"layer { qqqqqqqq: 1 }", "t.prototxt:1:9: unknown field 'qqqqqqqq' in LayerParameter"},
+        {"layer { pooling_param { pool: AVG } }",
+         "t.prototxt:1:31: 'pool': unknown value 'AVG' of PoolMethod; did you mean 'AVE'?"},
+        {"layer { pooling_param { pool: 9 } }", "'pool': PoolMethod has no value 9"},
+        {"layers { type: 'Convolution' }", "'type' needs a name like CONVOLUTION without quotes"},
+        {"layer { type: CONVOLUTION }", "t.prototxt:1:15: 'type' needs a string in quotes, not "
+                                        "CONVOLUTION"},
+        {"input_dim: 1.5", "t.prototxt:1:12: 'input_dim' needs a whole number, not 1.5"},
+        {"input_dim: abc", "'input_dim' needs a whole number, not abc"},
+        {"input_dim: 2147483648", "'input_dim': 2147483648 is out of range"},
+        {"input_dim: -2147483649", "'input_dim': -2147483649 is out of range"},
+        {"input_dim: 99999999999999999999", "'input_dim' needs a whole number"},
+        {"layer { data_param { batch_size: -1 } }", "'batch_size': -1 is out of range"},
+        {"input_dim: --1", "'input_dim' needs a whole number, not -"},
+        {"force_backward: 2", "'force_backward' needs true or false, not 2"},
+        {"layer {\n name: 'a'", "t.prototxt:2:11: layer 'a': the text ends, but the '{' of line "
+                                "1, column 7 is not closed"},
+        {"name: 'abc", "t.prototxt:1:7: string without end"},
+        {"name: 'abc\n'", "t.prototxt:1:7: string without end"},
+        {"name: 'abc\\\n'", "t.prototxt:1:7: string without end"},
+        {"name: 'a\\q'", "unknown escape \\q"}, {"name: '\\0'", "a zero byte in a string"},
+        {"name 'x'", "t.prototxt:1:6: expected ':' after 'name'"},
+        {"name: 'x' name: 'y'", "t.prototxt:1:11: 'name' of NetParameter is given twice"},
+        {"state { } state { }", "'state' of NetParameter is given twice"},
+        {"name: 'x' }", "t.prototxt:1:11: '}' closes nothing that is open"},
+        {"layer { > }", "'>' closes nothing"}, {"name: ", "'name' needs a string in quotes, the "
+                                                          "text ends"},
+        {"input: ['a' 'b' 3]", "expected ',' or ']' in the list of 'input'"},
+        {"\"name\": 'x'", "expected a field of NetParameter, not \"name\""},
+        {"name: 'x' $", "t.prototxt:1:11: unexpected '$'"},
+        {"name: 'x' \x01", "unexpected byte 0x01"},
+        {"layer { name: 'k' clip_param { min: 1 } }", "layer 'k': ClipParameter needs 'max'"},
+        {"state: 5", "'state' needs a message in { }, not 5"},
+        {"layer: 5", "'layer' needs a message in { }, not 5"},
+    };
+    SECTION("errors");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        Cnn__NetParameter *net = NULL;
+        CHECK_MESSAGE(parse_net(rows[i].text, &net), DN_E_PARSE, rows[i].message);
+        CHECK(net == NULL);
+        dni_message_free(heap, net);
+    }
+}
+
+/* ---- upgrades ---------------------------------------------------------------------------- */
+
+static void test_upgrades(void)
+{
+    static const char *const names[] = {"inputs_legacy", "inputs_shape", "v0_conv_net",
+                                        "v1_all_types", "v1_lenet"};
+    SECTION("upgrades");
+    for (size_t i = 0; i < DNI_COUNT(names); i++) {
+        char old_name[80], new_name[80];
+        size_t old_size, new_size, n = 0, m = 0;
+        uint8_t *a = NULL, *b = NULL;
+        char *printed = NULL;
+        snprintf(old_name, sizeof old_name, "upgrade/%s.prototxt", names[i]);
+        snprintf(new_name, sizeof new_name, "upgrade/%s.upgraded.prototxt", names[i]);
+        char *old = read_text(old_name, &old_size), *now = read_text(new_name, &new_size);
+        dni_net_file *file = NULL;
+        Cnn__NetParameter *wanted = NULL;
+        CHECK_STATUS(dni_net_read_text(&file, heap, old, old_size, old_name), DN_OK);
+        CHECK_STATUS(parse_net(now, &wanted), DN_OK);
+        if (file && wanted) {
+            CHECK_STATUS(dni_binary_print(&a, &n, heap, &file->net->base), DN_OK);
+            CHECK_STATUS(dni_binary_print(&b, &m, heap, &wanted->base), DN_OK);
+            CHECK_AT(n == m && !memcmp(a, b, n), "%s differs from Caffe's", names[i]);
+            CHECK_STATUS(dni_text_print(&printed, heap, &file->net->base), DN_OK);
+            CHECK_TEXT(printed, now); /* the printer is Caffe's too, byte for byte */
+            CHECK(!dni_net_is_old(file->net));
+        }
+        dni_net_file_free(file, heap);
+        dni_message_free(heap, wanted);
+        dni_free(heap, old);
+        dni_free(heap, now);
+        dni_free(heap, a);
+        dni_free(heap, b);
+        dni_free(heap, printed);
+    }
+}
+
+static void test_old_nets(void)
+{
+    static const struct {
+        const char *text, *now; /* now NULL: refused, with `message` */
+        const char *message;
+    } rows[] = {
+        {"input: 'a' input_dim: 1", NULL, "n: 1 input_dim for 1 inputs; each input needs 4"},
+        {"input: 'a' input_shape { } input_shape { }", NULL, "2 input_shape for 1 inputs"},
+        {"layer { } layers { }", NULL, "n: the net has both `layer` and `layers`"},
+        {"layers { }\nlayers { layer { name: 'x' type: 'cov' } }", NULL,
+         "n:2:1: layer 'x': unknown V0 layer type 'cov'"},
+        {"layers { layer { type: 'padding' pad: 1 } bottom: 'd' top: 'p' } "
+         "layers { layer { type: 'relu' } bottom: 'p' top: 'q' }", NULL,
+         "n:1:66: a padding layer feeds a layer that is neither"},
+        {"layers { name: 'n' type: LRN_MAP lrn_map_param { local_size: 3 } }",
+         "layer {\n  name: \"n\"\n  type: \"LRN\"\n  lrn_param {\n    local_size: 3\n"
+         "    norm_region: WITHIN_CHANNEL\n  }\n}\n", NULL},
+        {"layers { type: DATA data_param { transform_param { scale: 2 } mirror: true } }",
+         "layer {\n  type: \"Data\"\n  transform_param {\n    scale: 2\n    mirror: true\n  }\n"
+         "  data_param {\n  }\n}\n", NULL},
+        {"layers { type: IMAGE_DATA image_data_param { crop_size: 7 mean_file: 'm' } "
+         "transform_param { mean_file: 'old' } }",
+         "layer {\n  type: \"ImageData\"\n  transform_param {\n    crop_size: 7\n"
+         "    mean_file: \"m\"\n  }\n  image_data_param {\n  }\n}\n", NULL},
+        {"bottom: 'd'", "layer {\n  name: \"input\"\n  type: \"Input\"\n  top: \"d\"\n"
+                        "  input_param {\n  }\n}\n", NULL},
+        {"layers { layer { type: 'images' new_height: 5 pool: AVE } }",
+         "layer {\n  type: \"ImageData\"\n  image_data_param {\n    new_height: 5\n  }\n}\n",
+         NULL},
+        {"layer { type: 'BatchNorm' param { } param { } }",
+         "layer {\n  type: \"BatchNorm\"\n  param {\n  }\n  param {\n  }\n}\n", NULL},
+    };
+    SECTION("old nets");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        dni_net_file *file = NULL;
+        char *printed = NULL;
+        dni_clear_error();
+        dn_status st = dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n");
+        if (!rows[i].now) {
+            const char *why = dn_last_error();
+            CHECK_AT(st && why && strstr(why, rows[i].message), "%s: %s", rows[i].text,
+                     why ? why : "no message");
+            continue;
+        }
+        CHECK_AT(!st, "%s: %s", rows[i].text, dn_last_error());
+        if (file && !dni_text_print(&printed, heap, &file->net->base))
+            CHECK_TEXT(printed, rows[i].now);
+        dni_free(heap, printed);
+        dni_net_file_free(file, heap);
+    }
+}
+
+static void test_solvers(void)
+{
+    static const char *const types[] = {"SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta",
+                                        "Adam"};
+    SECTION("solvers");
+    for (size_t i = 0; i < DNI_COUNT(types); i++) {
+        char text[60];
+        dni_solver_file *file = NULL;
+        snprintf(text, sizeof text, "solver_type: %d", (int)i);
+        CHECK_STATUS(dni_solver_read_text(&file, heap, text, strlen(text), "s"), DN_OK);
+        if (file) {
+            CHECK_TEXT(file->solver->type, types[i]);
+            CHECK(!file->solver->has_solver_type);
+        }
+        dni_solver_file_free(file, heap);
+    }
+    dni_solver_file *file = NULL;
+    const char both[] = "solver_type: ADAM type: 'SGD'", sag[] = "solver_type: SAG";
+    CHECK_MESSAGE(dni_solver_read_text(&file, heap, both, strlen(both), "s"), DN_E_PARSE,
+                  "s: both type and the old solver_type");
+    CHECK_STATUS(dni_solver_read_text(&file, heap, sag, strlen(sag), "s"), DN_E_UNSUPPORTED);
+    CHECK(file == NULL);
+}
+
+/* The fragments of the tutorial, exactly as it prints them: four spaces in front, cut out by
+ * the lines that are not. */
+static void test_tutorial(void)
+{
+    size_t size;
+    char *text = read_text("tutorial_net.prototxt", &size);
+    dni_net_file *net = NULL;
+    dni_solver_file *solver = NULL;
+    SECTION("tutorial");
+    CHECK_STATUS(dni_net_read_text(&net, heap, text, size, "tutorial"), DN_OK);
+    if (net) {
+        const Cnn__LayerParameter *data = net->net->layer[0], *conv = net->net->layer[1];
+        CHECK_TEXT(net->net->name, "LeNet");
+        CHECK_INT(net->net->n_layer, 8);
+        CHECK_TEXT(data->type, "Data");
+        CHECK(data->transform_param->scale == 0.00390625f);
+        CHECK_INT(conv->convolution_param->kernel_size[0], 5);
+        CHECK(conv->param[1]->lr_mult == 2);
+        CHECK_INT(net->net->layer[7]->include[0]->phase, CNN__PHASE__TRAIN);
+    }
+    dni_net_file_free(net, heap);
+    dni_free(heap, text);
+    text = read_text("tutorial_solver.prototxt", &size);
+    CHECK_STATUS(dni_solver_read_text(&solver, heap, text, size, "tutorial"), DN_OK);
+    if (solver)
+        CHECK(solver->solver->base_lr == 0.01f && solver->solver->max_iter == 10000);
+    dni_solver_file_free(solver, heap);
+    dni_free(heap, text);
+}
+
+/* ---- binary ------------------------------------------------------------------------------ */
+
+/* A net of three generations' worth of blobs: packed and legacy, doubles, no shape. */
+static uint8_t *small_weights(size_t *size)
+{
+    static const char text[] =
+        "name: 'w' layer { name: 'ip1' type: 'InnerProduct' blobs { shape { dim: 2 dim: 3 } "
+        "data: [1, 2, 3, 4, 5, 6] } blobs { shape { dim: 2 } double_data: [7, 8] } } "
+        "layers { name: 'old' blobs { num: 1 channels: 1 height: 1 width: 2 data: [9, 10] } } "
+        "layers { layer { name: 'older' blobs { data: 11 } } } layer { name: 'relu' }";
+    Cnn__NetParameter *net = NULL;
+    uint8_t *bytes = NULL;
+    CHECK_STATUS(parse_net(text, &net), DN_OK);
+    CHECK_STATUS(dni_binary_print(&bytes, size, heap, &net->base), DN_OK);
+    dni_message_free(heap, net);
+    return bytes;
+}
+
+static const dni_weights_layer *layer_of(const dni_weights *w, const char *name)
+{
+    for (size_t i = 0; i < w->num_layers; i++)
+        if (!strcmp(w->layers[i].name, name))
+            return &w->layers[i];
+    return NULL;
+}
+
+static void test_weights(void)
+{
+    size_t size;
+    uint8_t *bytes = small_weights(&size);
+    dni_weights w;
+    float values[6];
+    double doubles[2];
+    SECTION("weights");
+    CHECK_STATUS(dni_weights_read(&w, heap, bytes, size, "w"), DN_OK);
+    CHECK_INT(w.num_layers, 3);
+    const dni_weights_layer *ip = layer_of(&w, "ip1"), *old = layer_of(&w, "old");
+    if (ip && old && layer_of(&w, "older")) {
+        CHECK_INT(ip->num_blobs, 2);
+        CHECK_INT(ip->blobs[0].shape.dim[1], 3);
+        CHECK_STATUS(dni_weights_values(&ip->blobs[0], DN_F32, values, 6), DN_OK);
+        CHECK(values[0] == 1 && values[5] == 6);
+        CHECK_STATUS(dni_weights_values(&ip->blobs[1], DN_F64, doubles, 2), DN_OK);
+        CHECK(doubles[1] == 8);
+        CHECK_MESSAGE(dni_weights_values(&ip->blobs[0], DN_F32, values, 5), DN_E_DATA, "6 values");
+        CHECK(old->blobs[0].legacy);
+        CHECK_INT(old->blobs[0].shape.axes, 4);
+        CHECK_INT(layer_of(&w, "older")->blobs[0].count, 1);
+    }
+    dni_weights_free(&w, heap);
+    dni_free(heap, bytes);
+}
+
+/* NVIDIA's blobs; the type may stand behind the data, or be nonsense. */
+static void test_raw_weights(void)
+{
+    static const uint8_t half[] = {0x50, 2, 0x62, 6, 0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00};
+    static const uint8_t behind[] = {0x62, 4, 0x00, 0x3c, 0x00, 0x7c, 0x50, 2};
+    static const uint8_t odd[] = {0x50, 2, 0x62, 3, 0, 0, 0}, none[] = {0x62, 2, 0, 0};
+    static const uint8_t ragged[] = {0x2a, 3, 0, 0, 0}, varint_data[] = {0x28, 1};
+    dni_weights_blob blob;
+    float values[3] = {0};
+    SECTION("raw weights");
+    CHECK_STATUS(dni_weights_blob_read(&blob, half, sizeof half, "h"), DN_OK);
+    CHECK_INT(blob.count, 3);
+    CHECK_STATUS(dni_weights_values(&blob, DN_F32, values, 3), DN_OK);
+    CHECK(values[0] == 1 && values[1] == -2 && values[2] == 0x1p-24f);
+    CHECK_STATUS(dni_weights_blob_read(&blob, behind, sizeof behind, "h"), DN_OK);
+    CHECK_INT(blob.count, 2);
+    CHECK_STATUS(dni_weights_values(&blob, DN_F32, values, 2), DN_OK);
+    CHECK(values[1] == INFINITY);
+    CHECK_STATUS(dni_weights_blob_read(&blob, none, sizeof none, "h"), DN_OK);
+    CHECK_INT(blob.count, 0);
+    CHECK_STATUS(dni_weights_blob_read(&blob, odd, sizeof odd, "h"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, ragged, sizeof ragged, "h"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, varint_data, sizeof varint_data, "h"), DN_E_PARSE);
+}
+
+/* Cut anywhere: a status and a message, or fewer layers where the cut falls between two. */
+static void test_truncation(void)
+{
+    size_t size, refused = 0;
+    uint8_t *bytes = small_weights(&size);
+    SECTION("truncation");
+    for (size_t cut = 0; cut < size; cut++) {
+        uint8_t *part = malloc(cut ? cut : 1); /* its own block: reading on is an error */
+        memcpy(part, bytes, cut);
+        dni_weights w;
+        ProtobufCMessage *m = NULL;
+        dni_clear_error();
+        dn_status st = dni_weights_read(&w, heap, part, cut, "w.caffemodel");
+        CHECK_AT(!st == !dn_last_error(), "cut at %zu", cut);
+        refused += st != 0;
+        if (!st)
+            dni_weights_free(&w, heap);
+        dni_clear_error();
+        dn_status st2 =
+            dni_binary_parse(&m, heap, &cnn__net_parameter__descriptor, part, cut, "w");
+        CHECK_AT(!st2 == !dn_last_error() && !st2 == !st, "cut at %zu", cut);
+        dni_message_free(heap, m);
+        free(part);
+    }
+    CHECK(refused > size - 10);
+    dni_weights w;
+    CHECK_MESSAGE(dni_weights_read(&w, heap, bytes, size - 1, "w.caffemodel"), DN_E_PARSE,
+                  "w.caffemodel: cut or damaged");
+    dni_free(heap, bytes);
+}
+
+static void test_detection(void)
+{
+    size_t size;
+    uint8_t *bytes = small_weights(&size);
+    SECTION("detection");
+    CHECK(dni_looks_binary(bytes, size));
+    CHECK(dni_looks_binary(bytes, size - 3));
+    CHECK(!dni_looks_binary("", 0));
+    const char text[] = "\n\nname: 'x'\r\n\tlayer { }\f";
+    CHECK(!dni_looks_binary(text, strlen(text)));
+    dni_free(heap, bytes);
+}
+
+/* ---- surroundings ------------------------------------------------------------------------ */
+
+static void test_locale(void)
+{
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "nl_NL.UTF-8"};
+    const char *set = NULL;
+    for (size_t i = 0; !set && i < DNI_COUNT(names); i++)
+        set = setlocale(LC_ALL, names[i]);
+    if (!set)
+        printf("no locale with a decimal comma here: skipped\n");
+    test_numbers();
+    test_upgrades();
+    setlocale(LC_ALL, "C");
+}
+
+/* Reading, upgrading and printing with request number `at` failing. True: nothing failed. */
+static bool run_with_failure(const char *text, size_t size, long at)
+{
+    check_heap counted = {.fail_at = at};
+    dni_heap failing = {check_alloc, &counted};
+    dni_net_file *file = NULL;
+    char *printed = NULL;
+    uint8_t *bytes = NULL;
+    size_t packed;
+    ProtobufCMessage *copy = NULL;
+    dni_weights w = {0};
+    dni_clear_error();
+    dn_status st = dni_net_read_text(&file, &failing, text, size, "n");
+    if (!st)
+        st = dni_text_print(&printed, &failing, &file->net->base);
+    if (!st)
+        st = dni_binary_print(&bytes, &packed, &failing, &file->net->base);
+    if (!st)
+        st = dni_binary_parse(&copy, &failing, file->net->base.descriptor, bytes, packed, "n");
+    if (!st)
+        st = dni_weights_read(&w, &failing, bytes, packed, "n");
+    CHECK_AT(st == DN_OK || st == DN_E_NOMEM, "request %ld: %s", at, dn_status_name(st));
+    CHECK_AT(!st == !dn_last_error(), "request %ld: message", at);
+    dni_weights_free(&w, &failing);
+    dni_message_free(&failing, copy);
+    dni_free(&failing, bytes);
+    dni_free(&failing, printed);
+    dni_net_file_free(file, &failing);
+    CHECK_HEAP_CLEAN(&counted);
+    return counted.requests < at;
+}
+
+static void test_failures(void)
+{
+    static const char *const files[] = {"upgrade/v0_conv_net.prototxt",
+                                        "upgrade/inputs_legacy.prototxt",
+                                        "upgrade/v1_lenet.prototxt", "failures.prototxt"};
+    SECTION("failures");
+    for (size_t i = 0; i < DNI_COUNT(files); i++) {
+        size_t size;
+        char *text = read_text(files[i], &size);
+        long at = 1;
+        while (!run_with_failure(text, size, at) && at < 100000)
+            at++;
+        CHECK(at > 50);
+        dni_free(heap, text);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    folder = argc > 1 ? argv[1] : ".";
+    test_numbers();
+    test_forms();
+    test_lenient();
+    test_errors();
+    test_upgrades();
+    test_old_nets();
+    test_solvers();
+    test_tutorial();
+    test_weights();
+    test_raw_weights();
+    test_truncation();
+    test_detection();
+    test_locale();
+    test_failures();
+    return check_summary();
+}

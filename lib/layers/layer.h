@@ -18,6 +18,7 @@ enum {
     DNI_LAYER_SOURCE = 4,   /* makes data: no gradient through it */
     DNI_LAYER_INPUT = 8,    /* its tops are inputs of the net, written by the host */
     DNI_LAYER_DYNAMIC = 16, /* shapes of its tops are known only after it ran (see dni_dynamic) */
+    DNI_LAYER_SCRATCH_DIFF = 32, /* see dni_layer.scratch_diff */
 };
 
 typedef struct dni_layer_class {
@@ -67,6 +68,8 @@ struct dni_layer {
     const char **bottom_names, **top_names;
     bool *propagate;     /* bottom i wants a gradient (set before lowering) */
     bool *weight_wanted; /* weight i wants a gradient (set before lowering) */
+    bool scratch_diff;   /* nobody wants bottom 0's gradient; its diff is this layer's to leave
+                            something in (set before lowering) */
     dni_weight weight[DNI_MAX_WEIGHTS];
     uint64_t stream; /* of its random numbers; use stream, stream + 1, ... up to + 15 */
     uint64_t seed;   /* of the net */

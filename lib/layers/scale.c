@@ -77,6 +77,22 @@ static void forward(dni_layer *layer, dni_builder *b)
         DNI_TENSORS(b->y[0]));
 }
 
+/* Caffe multiplies dy by x in the diff of a bottom that wants no gradient and leaves it there, so
+ * the results recorded from it have it: a place of its own, never read here. */
+static void leave_product(dni_builder *b)
+{
+    const dni_program *p = b->program;
+    dn_args_eltwise a = {.op = DN_ELTWISE_PROD};
+    if (dni_same(b, b->x[0], b->y[0]))
+        return;
+    for (size_t t = 0; t < p->num_tensors; t++)
+        if (p->tensors[t].role == DNI_DIFF && p->tensors[t].blob == p->tensors[b->x[0]].blob) {
+            dni_tensor to = (dni_tensor)t;
+            dni_emit(b, DN_OP_ELTWISE, &a, DNI_TENSORS(b->dy[0], b->x[0]), DNI_TENSORS(to));
+            return;
+        }
+}
+
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const scale_state *s = layer->state;
@@ -89,13 +105,15 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_emit_reduce_mid(b, v->outer, v->dim, v->inner, 1, b->dy[0], DNI_NONE, b->dw[bias]);
     dni_emit_bcast(b, DN_BCAST_MUL, v->outer, v->dim, v->inner, b->dy[0],
                    learned ? b->w[0] : b->x[1], b->dx[0]);
+    if (layer->scratch_diff && learned && b->dw[0] != DNI_NONE)
+        leave_product(b);
 }
 
 const dni_layer_class dni_layer_scale = {
     .type = "Scale",
     .bottoms_min = 1, .bottoms_max = 2,
     .tops_min = 1, .tops_max = 1,
-    .flags = DNI_LAYER_INPLACE,
+    .flags = DNI_LAYER_INPLACE | DNI_LAYER_SCRATCH_DIFF,
     .state_size = sizeof(scale_state),
     .setup = setup,
     .shape = shape,

@@ -99,6 +99,20 @@ static void mark_values(dn_net *net)
     }
 }
 
+/* After mark_values: diffs that nobody wants, lent to a layer that leaves something there. */
+static void lend_diffs(dn_net *net)
+{
+    for (size_t i = 0; i < net->num_layers; i++) {
+        dni_net_layer *l = &net->layers[i];
+        l->layer.scratch_diff = false;
+        if (!l->needs_backward || !(l->layer.cls->flags & DNI_LAYER_SCRATCH_DIFF))
+            continue;
+        dni_value *value = &net->graph.values[net->graph.nodes[i].bottoms[0]];
+        l->layer.scratch_diff = !value->gradient;
+        value->gradient = true;
+    }
+}
+
 dn_status dni_net_infer_gradients(dn_net *net)
 {
     size_t n = net->graph.num_values;
@@ -110,6 +124,7 @@ dn_status dni_net_infer_gradients(dn_net *net)
     if ((net->origin ? net->origin : net)->file->net->force_backward)
         force(net);
     mark_values(net);
+    lend_diffs(net);
     dni_free(net->heap, flags);
     return DN_OK;
 }

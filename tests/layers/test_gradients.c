@@ -204,7 +204,7 @@ static void check_all(const run *r, tally *t)
             blobs[n++] = &r->net->params[k]->blob;
     for (int k = 0; k < n; k++) {
         const double *diff = dn_blob_diff_f64(blobs[k]);
-        CHECK_AT(diff, "%s has no gradient", dn_blob_name(blobs[k]));
+        CHECK_AT(diff != NULL, "%s has no gradient", dn_blob_name(blobs[k]));
         gradient[k] = copy_of(diff, dn_blob_count(blobs[k]));
     }
     for (int k = 0; k < n; k++) {
@@ -222,12 +222,12 @@ static void check_row(dn_context *context, const gradient_row *row)
                               .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
     snprintf(text, sizeof text, "force_backward: true %s", row->text);
     dn_status st = dn_net_create_from_text(&r.net, context, text, strlen(text), &options);
-    CHECK_AT(st == DN_OK, "%s: %s", text, dn_last_error());
+    CHECK_AT(st == DN_OK, "%s: %s", row->text, dn_last_error());
     if (st)
         return;
     fill_inputs(r.net);
     bool ran = forward(r.net);
-    CHECK_AT(ran, "forward: %s: %s", text, dn_last_error());
+    CHECK_AT(ran, "forward: %s: %s", row->text, dn_last_error());
     if (ran && seed_outputs(&r)) {
         CHECK_STATUS(dn_net_clear_gradients(r.net), DN_OK);
         CHECK_STATUS(dn_net_backward(r.net), DN_OK);

@@ -75,8 +75,7 @@ static void test_solver(const deepnet::Context &context) {
     int steps = 0;
     deepnet::Solver solver = deepnet::Solver::from_text(
         context, solver_text, net_text, [&](const dn_event &event) {
-            steps += event.kind == DN_EVENT_STEP_END;
-            if (steps == 4)
+            if (event.kind == DN_EVENT_STEP_END && ++steps == 4)
                 throw std::string("enough");
         });
     solver.net()["x"].write({1, 2, 3, 4});

@@ -16,8 +16,8 @@ static const cli_command commands[] = {
     {"check", "FILE... [options]", "parse and wire nets and solvers without opening data",
      cli_check},
     {"draw", "NET [OUT.dot | OUT.svg]", "draw a net as a graph", cli_draw},
-    {"convert", "mnist IMAGES LABELS OUT", "make an LMDB of an IDX data set (MNIST's format)",
-     cli_convert},
+    {"convert", "mnist IMAGES LABELS OUT [options]",
+     "make an LMDB of an IDX data set (MNIST's format)", cli_convert},
     {"devices", "[options]", "list the backends and devices that are there", cli_devices},
 };
 

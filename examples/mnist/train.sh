@@ -128,8 +128,7 @@ fi
 say "converting to mnist_train_lmdb and mnist_test_lmdb in $work"
 for set in train t10k; do
     out=$work/mnist_$(echo $set | sed s/t10k/test/)_lmdb
-    rm -rf "$out"
-    "$deepnet" convert mnist "$(path_of "$digits" $set-images-idx3-ubyte)" \
+    "$deepnet" convert mnist --overwrite "$(path_of "$digits" $set-images-idx3-ubyte)" \
         "$(path_of "$digits" $set-labels-idx1-ubyte)" "$out"
 done
 

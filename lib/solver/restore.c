@@ -3,6 +3,7 @@
  * first change that cannot be taken back. */
 #include <string.h>
 
+#include "net/hdf5.h"
 #include "solver/solver.h"
 
 /* ---- checks ----------------------------------------------------------------------------------- */
@@ -189,22 +190,36 @@ static dn_status restore(dn_solver *s, const char *path, const Cnn__SolverState 
     return st;
 }
 
-dn_status dn_solver_restore(dn_solver *s, const char *path)
+/* HDF5 is told by its first bytes, whatever the name. */
+static dn_status read_state(const dni_heap *heap, const char *path, Cnn__SolverState **out)
 {
     char *bytes = NULL;
     size_t size = 0;
     ProtobufCMessage *message = NULL;
+    dn_status st = dni_file_read(heap, path, &bytes, &size);
+    if (st)
+        return st;
+    if (dni_is_hdf5(bytes, size)) {
+        st = dni_state_read_hdf5(heap, path, out);
+    } else {
+        st = dni_binary_parse(&message, heap, &cnn__solver_state__descriptor, bytes, size, path);
+        if (!st)
+            *out = (Cnn__SolverState *)message;
+    }
+    dni_free(heap, bytes);
+    return st;
+}
+
+dn_status dn_solver_restore(dn_solver *s, const char *path)
+{
+    Cnn__SolverState *state = NULL;
     dni_clear_error();
     if (!s || !path)
         return dni_fail(DN_E_INVALID, "dn_solver_restore: an argument is NULL");
-    dn_status st = dni_file_read(s->heap, path, &bytes, &size);
-    if (!st)
-        st = dni_binary_parse(&message, s->heap, &cnn__solver_state__descriptor, bytes, size,
-                              path);
-    dni_free(s->heap, bytes);
+    dn_status st = read_state(s->heap, path, &state);
     if (st)
         return st;
-    st = restore(s, path, (const Cnn__SolverState *)message);
-    dni_message_free(s->heap, message);
+    st = restore(s, path, state);
+    dni_message_free(s->heap, state);
     return st;
 }

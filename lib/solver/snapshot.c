@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "net/hdf5.h"
 #include "solver/solver.h"
 
 /* The message with everything it points to that is not the solver's own. */
@@ -117,45 +118,78 @@ static void fill_ours(state_message *m, const dn_solver *s)
     m->state.deepnet = &m->ours;
 }
 
-static dn_status pack_state(const dn_solver *s, const char *model, uint8_t **out, size_t *size)
+/* model: the path the weights will have. release() also after a failure. */
+static dn_status build_state(state_message *m, const dn_solver *s, const char *model)
 {
-    state_message m = {0};
-    dn_status st = allocate(&m, s);
+    dn_status st = allocate(m, s);
     if (!st && s->iteration > INT32_MAX)
         st = dni_fail(DN_E_LIMIT, "iteration %lld does not fit a .solverstate",
                       (long long)s->iteration);
-    if (!st) {
-        cnn__solver_state__init(&m.state);
-        m.state.has_iter = m.state.has_current_step = 1;
-        m.state.iter = (int32_t)s->iteration;
-        m.state.current_step = s->step;
-        m.state.learned_net = (char *)model;
-        for (int32_t k = 0; k < s->rule->histories; k++)
-            for (size_t i = 0; i < s->net->num_params; i++)
-                add_history(&m, s, i, k);
-        m.state.history = m.blob_list;
-        m.state.n_history = (size_t)s->rule->histories * s->net->num_params;
-        fill_ours(&m, s);
-        st = dni_binary_print(out, size, s->heap, &m.state.base);
-    }
-    release(&m, s->heap);
-    return st;
+    if (st)
+        return st;
+    cnn__solver_state__init(&m->state);
+    m->state.has_iter = m->state.has_current_step = 1;
+    m->state.iter = (int32_t)s->iteration;
+    m->state.current_step = s->step;
+    m->state.learned_net = (char *)model;
+    for (int32_t k = 0; k < s->rule->histories; k++)
+        for (size_t i = 0; i < s->net->num_params; i++)
+            add_history(m, s, i, k);
+    m->state.history = m->blob_list;
+    m->state.n_history = (size_t)s->rule->histories * s->net->num_params;
+    fill_ours(m, s);
+    return DN_OK;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------- */
 
 typedef struct snapshot_file {
     char *path, *draft; /* the name it will have, and has until it is whole */
-    uint8_t *bytes;
-    size_t size;
 } snapshot_file;
 
 static dn_status name_file(snapshot_file *f, const dni_heap *heap, const char *base,
-                           const char *extension)
+                           const char *extension, bool hdf5)
 {
-    f->path = dni_format(heap, "%s%s", base, extension);
+    f->path = dni_format(heap, "%s%s%s", base, extension, hdf5 ? ".h5" : "");
     f->draft = f->path ? dni_format(heap, "%s.new", f->path) : NULL;
     return f->draft ? DN_OK : DN_E_NOMEM;
+}
+
+static void free_file(snapshot_file *f, const dni_heap *heap)
+{
+    dni_free(heap, f->path);
+    dni_free(heap, f->draft);
+}
+
+static dn_status write_model(dn_solver *s, const char *path, bool hdf5)
+{
+    uint8_t *bytes;
+    size_t size;
+    if (hdf5)
+        return dni_hdf5_save(s->net, path);
+    dn_status st = dni_net_serialise(s->net, s->param->snapshot_diff, &bytes, &size);
+    if (st)
+        return st;
+    st = dni_file_write(s->heap, path, bytes, size);
+    dni_free(s->heap, bytes);
+    return st;
+}
+
+static dn_status write_state(dn_solver *s, const char *path, bool hdf5, const char *model)
+{
+    state_message m = {0};
+    uint8_t *bytes = NULL;
+    size_t size;
+    dn_status st = build_state(&m, s, model);
+    if (!st && hdf5)
+        st = dni_state_write_hdf5(s->heap, path, &m.state);
+    else if (!st)
+        st = dni_binary_print(&bytes, &size, s->heap, &m.state.base);
+    if (!st && bytes)
+        st = dni_file_write(s->heap, path, bytes, size);
+    dni_free(s->heap, bytes);
+    release(&m, s->heap);
+    return st;
 }
 
 static dn_status publish(const snapshot_file *f)
@@ -167,12 +201,12 @@ static dn_status publish(const snapshot_file *f)
     return DN_OK;
 }
 
-static dn_status write_both(const dni_heap *heap, const snapshot_file *model,
-                            const snapshot_file *state)
+static dn_status write_both(dn_solver *s, const snapshot_file *model,
+                            const snapshot_file *state, bool hdf5)
 {
-    dn_status st = dni_file_write(heap, model->draft, model->bytes, model->size);
+    dn_status st = write_model(s, model->draft, hdf5);
     if (!st)
-        st = dni_file_write(heap, state->draft, state->bytes, state->size);
+        st = write_state(s, state->draft, hdf5, model->path);
     if (!st)
         st = publish(model);
     if (!st)
@@ -184,25 +218,15 @@ static dn_status write_both(const dni_heap *heap, const snapshot_file *model,
     return st;
 }
 
-static void free_file(snapshot_file *f, const dni_heap *heap)
-{
-    dni_free(heap, f->path);
-    dni_free(heap, f->draft);
-    dni_free(heap, f->bytes);
-}
-
 static dn_status snapshot(dn_solver *s, const char *base)
 {
     snapshot_file model = {0}, state = {0};
-    dn_status st = name_file(&model, s->heap, base, ".caffemodel");
+    bool hdf5 = s->param->snapshot_format == CNN__SOLVER_PARAMETER__SNAPSHOT_FORMAT__HDF5;
+    dn_status st = name_file(&model, s->heap, base, ".caffemodel", hdf5);
     if (!st)
-        st = name_file(&state, s->heap, base, ".solverstate");
+        st = name_file(&state, s->heap, base, ".solverstate", hdf5);
     if (!st)
-        st = dni_net_serialise(s->net, s->param->snapshot_diff, &model.bytes, &model.size);
-    if (!st)
-        st = pack_state(s, model.path, &state.bytes, &state.size);
-    if (!st)
-        st = dni_in(write_both(s->heap, &model, &state), "snapshot");
+        st = dni_in(write_both(s, &model, &state, hdf5), "snapshot");
     if (!st)
         st = dni_solver_emit(s, DN_EVENT_SNAPSHOT, 0, dn_solver_loss(s), state.path);
     free_file(&model, s->heap);

@@ -58,5 +58,9 @@ dn_status dni_solver_test_one(dn_solver *solver, int32_t index);
 dn_status dni_solver_test_all(dn_solver *solver);
 /* snapshot.c: path as dn_solver_snapshot has it. */
 dn_status dni_solver_snapshot_to(dn_solver *solver, const char *path);
+/* state_hdf5.c: a .solverstate.h5. *out: dni_message_free. */
+dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
+                               const Cnn__SolverState *state);
+dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__SolverState **out);
 
 #endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_snapshot.c: files of a solver: where they go, what a full disk leaves, what is refused and
+ * changes nothing, snapshots of Caffe; and every allocation that fails once on the way. */
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "solver_text.h"
+
+#define ADAM "base_lr: 0.01 lr_policy: 'fixed' type: 'Adam' momentum: 0.9 random_seed: 4 "
+
+static dn_solver *make_adam(dn_context *context, const char *more)
+{
+    char text[512];
+    snprintf(text, sizeof text, ADAM "%s", more);
+    dn_solver *solver = make_solver(context, text, SMALL_NET, NULL);
+    fill_small(solver);
+    return solver;
+}
+
+static int count_files(const char *path)
+{
+    int count = 0;
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count - 2; /* . and .. */
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+static void check_names(dn_context *context)
+{
+    char prefix[512];
+    const char *prototxt = check_path("my.solver.prototxt");
+    CHECK(!mkdir(check_path("names"), 0777));
+    snprintf(prefix, sizeof prefix, "snapshot_prefix: '%s'", check_path("names"));
+    dn_solver *solver = make_adam(context, prefix);
+    CHECK_STATUS(dn_solver_snapshot(solver, NULL), DN_OK);
+    CHECK(!access(check_path("names/solver_iter_0.solverstate"), R_OK));
+    dn_solver_free(solver);
+
+    static const char text[] = ADAM "net: 'small.prototxt'";
+    check_write(prototxt, text, sizeof text - 1);
+    check_write(check_path("small.prototxt"), SMALL_NET, sizeof SMALL_NET - 1);
+    solver = NULL;
+    CHECK_STATUS(dn_solver_create_from_prototxt(&solver, context, prototxt, NULL), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, NULL), DN_OK);
+    CHECK(!access(check_path("my.solver_iter_0.caffemodel"), R_OK));
+    dn_solver_free(solver);
+}
+
+/* The weights are found beside the state even when both were moved. */
+static void check_moved(dn_context *context)
+{
+    dn_solver *solver = make_adam(context, "");
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("here")), DN_OK);
+    uint64_t hash = hash_weights(dn_solver_net(solver));
+    CHECK(!mkdir(check_path("there"), 0777));
+    CHECK(!rename(check_path("here.solverstate"), check_path("there/here.solverstate")));
+    CHECK(!rename(check_path("here.caffemodel"), check_path("there/here.caffemodel")));
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    CHECK_STATUS(dn_solver_restore(solver, check_path("there/here.solverstate")), DN_OK);
+    CHECK(hash_weights(dn_solver_net(solver)) == hash);
+    CHECK_INT(dn_solver_iteration(solver), 3);
+    dn_solver_free(solver);
+}
+
+static void check_hdf5(dn_context *context)
+{
+    dn_solver *solver = make_adam(context, "snapshot_format: HDF5 average_loss: 3");
+    CHECK_STATUS(dn_solver_step(solver, 4), DN_OK);
+    dn_status st = dn_solver_snapshot(solver, check_path("five"));
+    if (st == DN_E_UNSUPPORTED) { /* a build without HDF5 */
+        CHECK(strstr(dn_last_error(), "without HDF5") != NULL);
+        dn_solver_free(solver);
+        return;
+    }
+    CHECK_STATUS(st, DN_OK);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    uint64_t hash = hash_weights(dn_solver_net(solver));
+    float loss = dn_solver_loss(solver);
+    CHECK_STATUS(dn_solver_restore(solver, check_path("five.solverstate.h5")), DN_OK);
+    CHECK_INT(dn_solver_iteration(solver), 4);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    CHECK(hash_weights(dn_solver_net(solver)) == hash && dn_solver_loss(solver) == loss);
+    CHECK_STATUS(dn_solver_restore(solver, check_path("five.caffemodel.h5")), DN_E_PARSE);
+    dn_solver_free(solver);
+}
+
+/* ---- a full disk ---------------------------------------------------------------------------- */
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+static void check_full_disk(dn_context *context)
+{
+    CHECK(!mkdir(check_path("full"), 0777));
+    dn_solver *solver = make_adam(context, "");
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("full/s")), DN_OK);
+    uint64_t hash = hash_weights(dn_solver_net(solver));
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    for (rlim_t bytes = 0; bytes < 2048; bytes += 64) {
+        limit_files(bytes);
+        dn_status st = dn_solver_snapshot(solver, check_path("full/s"));
+        limit_files(RLIM_INFINITY);
+        if (!st)
+            break;
+        CHECK_AT(st == DN_E_IO && strstr(dn_last_error(), "snapshot: "), "at %d bytes: %s",
+                 (int)bytes, dn_last_error());
+        CHECK_INT(count_files(check_path("full")), 2);
+        dn_solver *other = make_adam(context, "");
+        CHECK_STATUS(dn_solver_restore(other, check_path("full/s.solverstate")), DN_OK);
+        CHECK(hash_weights(dn_solver_net(other)) == hash);
+        CHECK_INT(dn_solver_iteration(other), 1);
+        dn_solver_free(other);
+    }
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("full/s")), DN_OK);
+    CHECK_MESSAGE(dn_solver_snapshot(solver, check_path("no/such/s")), DN_E_IO, "no/such");
+    dn_solver_free(solver);
+}
+
+/* ---- refusals ------------------------------------------------------------------------------- */
+
+static void refuse(dn_solver *solver, const char *path, dn_status status, const char *part)
+{
+    uint64_t hash = hash_weights(dn_solver_net(solver));
+    int64_t iteration = dn_solver_iteration(solver);
+    CHECK_MESSAGE(dn_solver_restore(solver, path), status, part);
+    CHECK_INT(dn_solver_iteration(solver), iteration);
+    CHECK(hash_weights(dn_solver_net(solver)) == hash);
+}
+
+static void check_cut(dn_solver *solver)
+{
+    static char bytes[8192];
+    FILE *file = fopen(check_path("good.solverstate"), "rb");
+    size_t size = file ? fread(bytes, 1, sizeof bytes, file) : 0;
+    if (file)
+        fclose(file);
+    CHECK(size > 100 && size < sizeof bytes);
+    for (size_t cut = 1; cut < size; cut += 97) {
+        check_write(check_path("cut.solverstate"), bytes, cut);
+        dn_status st = dn_solver_restore(solver, check_path("cut.solverstate"));
+        CHECK_AT(st == DN_E_PARSE || st == DN_E_DATA || st == DN_E_IO, "cut at %zu: %s", cut,
+                 dn_status_name(st));
+    }
+}
+
+static void check_refusals(dn_context *context)
+{
+    dn_solver *adam = make_adam(context, "");
+    dn_solver *sgd = make_solver(context, "base_lr: 1 lr_policy: 'fixed'", SMALL_NET, NULL);
+    CHECK_STATUS(dn_solver_step(adam, 2), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(adam, check_path("good")), DN_OK);
+    refuse(sgd, check_path("good.solverstate"), DN_E_DATA, "8 histories");
+    refuse(adam, check_path("good.caffemodel"), DN_E_PARSE, "good.caffemodel");
+    refuse(adam, check_path("absent.solverstate"), DN_E_IO, "absent");
+    check_cut(adam);
+    remove(check_path("good.caffemodel"));
+    refuse(adam, check_path("good.solverstate"), DN_E_IO, "good.caffemodel");
+    CHECK_STATUS(dn_solver_restore(adam, NULL), DN_E_INVALID);
+    CHECK_STATUS(dn_solver_step(adam, 1), DN_OK);
+    dn_solver_free(adam);
+    dn_solver_free(sgd);
+}
+
+/* ---- Caffe's own ---------------------------------------------------------------------------- */
+
+static void check_caffe(dn_context *context)
+{
+    dn_solver *solver = NULL;
+    CHECK_STATUS(dn_solver_create_from_prototxt(
+                     &solver, context, REFERENCE "/sgd_multistep/solver.prototxt", NULL), DN_OK);
+    if (!solver)
+        return;
+    CHECK_STATUS(dn_solver_restore(solver, REFERENCE "/sgd_multistep/snap_iter_10.solverstate"),
+                 DN_OK);
+    CHECK_INT(dn_solver_iteration(solver), 10);
+    CHECK_NEAR(dn_solver_learning_rate(solver), 0.2 * 0.3 * 0.3, 1e-8); /* step 2 of 3 */
+    fill_small(solver);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_NEAR(dn_solver_learning_rate(solver), 0.2 * 0.3 * 0.3 * 0.3, 1e-8);
+    dn_solver_free(solver);
+}
+
+/* ---- each allocation fails once ------------------------------------------------------------- */
+
+static dn_status whole_life(dn_context *context)
+{
+    static const char text[] = ADAM "clip_gradients: 1 test_interval: 1 test_iter: 1 "
+                                    "average_loss: 2 net_param { " SMALL_NET " }";
+    dn_solver *solver = NULL;
+    dn_status st = dn_solver_create_from_text(&solver, context, text, sizeof text - 1, NULL, 0,
+                                              NULL);
+    if (!st)
+        st = dn_solver_step(solver, 2);
+    if (!st)
+        st = dn_solver_snapshot(solver, check_path("life"));
+    if (!st)
+        st = dn_solver_restore(solver, check_path("life.solverstate"));
+    if (!st)
+        st = dn_solver_solve(solver);
+    dn_solver_free(solver);
+    return st;
+}
+
+static void check_allocations(void)
+{
+    check_heap heap = {0};
+    dn_context_options options = {.struct_size = sizeof options, .alloc = check_alloc,
+                                  .alloc_user = &heap, .num_threads = 1};
+    dn_context *context = NULL;
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    long before = heap.requests;
+    CHECK_STATUS(whole_life(context), DN_OK);
+    long needed = heap.requests - before;
+    for (long n = 1; n <= needed; n++) {
+        heap.fail_at = heap.requests + n;
+        dn_status st = whole_life(context);
+        const char *why = dn_last_error();
+        CHECK_AT(st == DN_OK || (st == DN_E_NOMEM && why), "allocation %ld: %s %s", n,
+                 dn_status_name(st), why ? why : "");
+        heap.fail_at = 0;
+    }
+    CHECK_STATUS(whole_life(context), DN_OK);
+    dn_context_free(context);
+    CHECK_HEAP_CLEAN(&heap);
+}
+
+int main(void)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    dn_context *context = NULL;
+    CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
+    SECTION("names");
+    check_names(context);
+    check_moved(context);
+    check_hdf5(context);
+    SECTION("full disk");
+    check_full_disk(context);
+    SECTION("refusals");
+    check_refusals(context);
+    SECTION("Caffe's snapshots");
+    check_caffe(context);
+    dn_context_free(context);
+    SECTION("allocations");
+    check_allocations();
+    return check_summary();
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * fuzz_binary.c: any bytes as weights, as a mean file, as a binary message. */
+#include "fuzz.h"
+
+static void take_values(const dni_weights_blob *blob)
+{
+    if (blob->count < 0 || blob->count > 1 << 20)
+        return;
+    float *floats = malloc((size_t)blob->count * sizeof(float) + 1);
+    double *doubles = malloc((size_t)blob->count * sizeof(double) + 1);
+    dni_clear_error();
+    must(checked(dni_weights_values(blob, DN_F32, floats, blob->count)) == DN_OK);
+    must(checked(dni_weights_values(blob, DN_F64, doubles, blob->count)) == DN_OK);
+    free(floats);
+    free(doubles);
+}
+
+static void read_message(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)
+{
+    ProtobufCMessage *message = NULL, *copy = NULL;
+    char *text = NULL;
+    dni_clear_error();
+    if (!checked(dni_binary_parse(&message, &dni_default_heap, type, data, size, "f"))) {
+        must(checked(dni_text_print(&text, &dni_default_heap, message)) == DN_OK);
+        must(checked(dni_message_copy(&copy, &dni_default_heap, message)) == DN_OK);
+    }
+    dni_free(&dni_default_heap, text);
+    dni_message_free(&dni_default_heap, copy);
+    dni_message_free(&dni_default_heap, message);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    dni_weights weights;
+    dni_weights_blob blob;
+    dni_clear_error();
+    if (!checked(dni_weights_read(&weights, &dni_default_heap, data, size, "f"))) {
+        for (size_t i = 0; i < weights.num_layers; i++)
+            for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
+                take_values(&weights.layers[i].blobs[k]);
+        dni_weights_free(&weights, &dni_default_heap);
+    }
+    dni_clear_error();
+    if (!checked(dni_weights_blob_read(&blob, data, size, "f")))
+        take_values(&blob);
+    read_message(&cnn__net_parameter__descriptor, data, size);
+    read_message(&cnn__solver_state__descriptor, data, size);
+    read_message(&cnn__datum__descriptor, data, size);
+    return 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * fuzz_upgrade.c: nets and solvers, text or binary, read and upgraded. What was upgraded is no
+ * longer old, and upgrading it again changes nothing. The first byte says which request for
+ * memory fails, from 128 on none. */
+#include "fuzz.h"
+
+typedef struct scarce {
+    long left; /* requests that still succeed; negative: all */
+} scarce;
+
+static void *scarce_alloc(void *user, void *ptr, size_t old_size, size_t new_size)
+{
+    scarce *s = user;
+    (void)old_size;
+    if (new_size == 0) {
+        free(ptr);
+        return NULL;
+    }
+    if (s->left >= 0 && s->left-- == 0)
+        return NULL;
+    return realloc(ptr, new_size);
+}
+
+static void upgrade_again(dni_net_file *file, const dni_heap *heap)
+{
+    char *before = NULL, *after = NULL;
+    must(!file->net->n_layers && !file->net->n_input && !dni_net_is_old(file->net));
+    must(dni_text_print(&before, heap, &file->net->base) == DN_OK);
+    must(dni_net_upgrade(file->net, heap, NULL) == DN_OK);
+    must(dni_text_print(&after, heap, &file->net->base) == DN_OK);
+    must(!strcmp(before, after));
+    dni_free(heap, before);
+    dni_free(heap, after);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!size)
+        return 0;
+    scarce memory = {data[0] < 128 ? data[0] : -1};
+    dni_heap heap = {scarce_alloc, &memory};
+    const char *text = (const char *)data + 1;
+    dni_net_file *net = NULL;
+    dni_solver_file *solver = NULL;
+    dni_clear_error();
+    if (!checked(dni_net_read_text(&net, &heap, text, size - 1, "f")) && memory.left < 0)
+        upgrade_again(net, &heap);
+    dni_net_file_free(net, &heap);
+    dni_clear_error();
+    checked(dni_solver_read_text(&solver, &heap, text, size - 1, "f"));
+    dni_solver_file_free(solver, &heap);
+    return 0;
+}

@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs each for so long, from
+# the files of tests/proto and, if given, a folder of prototxts and caffemodels. Works in
+# $FUZZ_DIR, by default a folder of its own under $TMPDIR; what it finds stays there.
+set -eu
+seconds=${1:?usage: run.sh SECONDS [CORPUS]}
+corpus=${2:-}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+work=${FUZZ_DIR:-$(mktemp -d "${TMPDIR:-/tmp}/deepnet-fuzz-XXXXXX")}
+command -v clang > /dev/null || { echo "no clang here: fuzzing is skipped"; exit 0; }
+mkdir -p "$work/pb"
+include=$(pkg-config --variable=includedir libprotobuf-c)
+protoc-c --c_out="$work/pb" --proto_path="$root/proto" --proto_path="$include" \
+    "$root/proto/cnn.proto"
+cd "$root"
+for target in text binary upgrade; do
+    seeds=$work/seeds-$target
+    mkdir -p "$seeds"
+    find tests/proto ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o -name '*.caffemodel' \
+        -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -64k | while read -r file; do
+        name=$seeds/$(printf %s "$file" | cksum | cut -d' ' -f1)
+        case $target in # an upgrade's input begins with the byte that lets all memory succeed
+        upgrade) { printf '\377'; cat "$file"; } > "$name" ;;
+        *) cp "$file" "$name" ;;
+        esac
+        chmod u+w "$name"
+    done
+    clang -std=c11 -D_POSIX_C_SOURCE=200809L -g -O1 -fsanitize=fuzzer,address,undefined \
+        -fno-sanitize-recover=all -Iinclude -Ilib -Itests/fuzz -I"$work/pb" \
+        tests/fuzz/fuzz_$target.c lib/proto/*.c lib/core/alloc.c lib/core/file.c \
+        lib/core/shape.c lib/core/status.c lib/core/text.c "$work/pb/cnn.pb-c.c" \
+        $(pkg-config --libs libprotobuf-c) -lm -o "$work/fuzz_$target"
+    echo "fuzz_$target: $seconds s"
+    (cd "$work" && "./fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
+        -max_len=65536 -print_final_stats=1 -verbosity=1 "$seeds" > "$work/$target.log" 2>&1) || {
+        tail -40 "$work/$target.log"
+        echo "fuzz_$target failed; see $work"
+        exit 1
+    }
+    grep -E 'stat::number_of_executed_units|stat::peak_rss_mb' "$work/$target.log"
+done
+echo "fuzzing found nothing"

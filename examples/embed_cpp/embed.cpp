@@ -20,8 +20,8 @@ int main() {
     try {
         deepnet::Context context;
         deepnet::Solver solver = deepnet::Solver::from_text(
-            context, "type: 'Adam' base_lr: 0.05 lr_policy: 'fixed' momentum: 0.9 max_iter: 500",
-            net);
+            context,
+            "type: 'Adam' base_lr: 0.05 lr_policy: 'fixed' momentum: 0.9 max_iter: 500", net);
         deepnet::NetRef train = solver.net();
         for (int i = 0; i < 500; i++) {
             train["x"].write({0, 0, 0, 1, 1, 0, 1, 1});

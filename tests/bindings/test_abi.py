@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The headers, lib/deepnet.syms, the ctypes table and the built library say the same. The headers
-are read here with regular expressions: they are written in one plain style."""
+"""The headers, lib/deepnet.syms, the ctypes table and the built library say the same. The
+headers are read here with regular expressions: they are written in one plain style."""
 import ctypes
 import glob
 import os
@@ -98,7 +98,8 @@ class Table(unittest.TestCase):
                 self.assertIn(restype, allowed(result, True), 'what %s returns' % name)
                 self.assertEqual(len(argtypes), len(arguments))
                 for i, (given, c_type) in enumerate(zip(argtypes, arguments)):
-                    self.assertIn(given, allowed(c_type, False), 'argument %d: %s' % (i, c_type))
+                    self.assertIn(given, allowed(c_type, False),
+                                  'argument %d: %s' % (i, c_type))
 
     def test_symbols(self):
         path = os.path.join(ROOT, 'lib', 'deepnet.syms')

@@ -9,12 +9,12 @@
 
 static int failures;
 
-#define CHECK(condition)                                                                        \
-    do {                                                                                        \
-        if (!(condition)) {                                                                     \
-            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                \
-            failures++;                                                                         \
-        }                                                                                       \
+#define CHECK(condition)                                                                       \
+    do {                                                                                       \
+        if (!(condition)) {                                                                    \
+            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);               \
+            failures++;                                                                        \
+        }                                                                                      \
     } while (0)
 
 static const char net_text[] =

@@ -10,8 +10,9 @@ PACKAGE = os.path.join(ROOT, 'bindings', 'python', 'deepnet')
 
 class Files(unittest.TestCase):
     def test_meson_lists_every_file(self):
-        with open(os.path.join(ROOT, 'bindings', 'python', 'meson.build'), encoding='utf-8') as f:
-            listed = set(re.findall(r"'deepnet/([\w/.]+\.\w+)'", f.read()))
+        path = os.path.join(ROOT, 'bindings', 'python', 'meson.build')
+        with open(path, encoding='utf-8') as file:
+            listed = set(re.findall(r"'deepnet/([\w/.]+\.\w+)'", file.read()))
         there = set()
         for folder, _, names in os.walk(PACKAGE):
             there |= {os.path.relpath(os.path.join(folder, name), PACKAGE) for name in names

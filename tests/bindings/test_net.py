@@ -24,7 +24,8 @@ class Parts(InFolder):
         self.assertEqual(list(net.params), ['ip'])
         self.assertEqual(net.bottom_names['relu'], ['ip'])
         self.assertEqual(net.top_names['relu'], ['relu'])
-        self.assertEqual([layer.type for layer in net.layers], ['Input', 'InnerProduct', 'ReLU'])
+        self.assertEqual([layer.type for layer in net.layers],
+                         ['Input', 'InnerProduct', 'ReLU'])
         self.assertEqual(len(net.layers[1].blobs), 2)
         self.assertEqual(net.layer_dict['ip'].type, 'InnerProduct')
         self.assertIn('simple', repr(net))

@@ -76,7 +76,8 @@ class Coordinates(unittest.TestCase):
         data = L.DummyData()
         conv = L.Convolution(data, kernel_size=5, pad=100, num_output=2)
         pool = L.Pooling(conv, kernel_size=2, stride=2)
-        up = L.Deconvolution(pool, convolution_param=dict(kernel_size=4, stride=2, num_output=2))
+        up = L.Deconvolution(pool, convolution_param=dict(kernel_size=4, stride=2,
+                                                          num_output=2))
         self.assertEqual(self.crop_offset(up, data), [99])
 
     def test_same_place(self):

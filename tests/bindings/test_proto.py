@@ -93,7 +93,8 @@ class Messages(unittest.TestCase):
     def test_text(self):
         net = text_format.Parse('''
             name: "a" 'b'  # two strings
-            layers { type: CONVOLUTION blobs_lr: [1., 2f] ; convolution_param < num_output: 0x10 > }
+            layers { type: CONVOLUTION blobs_lr: [1., 2f] ;
+                     convolution_param < num_output: 0x10 > }
             layer: { name: "\\x41\\102\\n" loss_weight: -inf, loss_weight: 1e-3 }  // slashes
         ''', caffe_pb2.NetParameter())
         self.assertEqual(net.name, 'ab')

@@ -72,7 +72,8 @@ class Inference(InFolder):
                 mine.data.flat = theirs.data.flat
         net.save('surgery.caffemodel')
         x = np.random.rand(10, 3, 8, 8)
-        np.testing.assert_array_equal(net.forward(data=x)['prob'], other.forward(data=x)['prob'])
+        np.testing.assert_array_equal(net.forward(data=x)['prob'],
+                                      other.forward(data=x)['prob'])
 
 
 class Training(InFolder):
@@ -100,7 +101,8 @@ class Training(InFolder):
                 'from caffe import layers as L, params as P\n'
                 'from caffe.proto import caffe_pb2\n'
                 'import caffe.io\n'
-                'print(caffe.TEST, caffe_pb2.TEST, P.Pooling.AVE, caffe.io.Transformer.__name__)')
+                'print(caffe.TEST, caffe_pb2.TEST, P.Pooling.AVE,\n'
+                '      caffe.io.Transformer.__name__)')
         home = os.path.dirname(os.path.dirname(os.path.abspath(caffe.__file__)))
         run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                              env={**os.environ, 'PYTHONPATH': home})

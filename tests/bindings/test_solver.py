@@ -104,8 +104,8 @@ class Stepping(Case):
                                       solver.net.params['ip1'][0].data)
 
     def test_from_text(self):
-        solver = deepnet.Solver(text=SOLVER.replace('net: "net.prototxt"', ''), net_text=TRAINED,
-                                max_iter=3)
+        solver = deepnet.Solver(text=SOLVER.replace('net: "net.prototxt"', ''),
+                                net_text=TRAINED, max_iter=3)
         solver.solve()
         self.assertEqual(solver.iter, 3)
 
@@ -117,8 +117,8 @@ class Rules(Case):
             with self.subTest(cls.__name__):
                 text = SOLVER
                 if cls._type in ('AdaGrad', 'RMSProp', 'AdaDelta'):
-                    text = text.replace('momentum: 0.9', 'delta: 1e-5' if cls._type != 'AdaDelta'
-                                        else 'momentum: 0.9 delta: 1e-5')
+                    momentum = 'momentum: 0.9 ' if cls._type == 'AdaDelta' else ''
+                    text = text.replace('momentum: 0.9', momentum + 'delta: 1e-5')
                 if cls._type == 'RMSProp':
                     text += 'rms_decay: 0.9'
                 self.write('solver.prototxt', text)
@@ -142,7 +142,8 @@ class Callbacks(Case):
             solver.on(kind, seen.append)
         solver.step(6)
         solver.snapshot()
-        self.assertEqual([e.iteration for e in seen if e.kind == 'step_end'], [1, 2, 3, 4, 5, 6])
+        self.assertEqual([e.iteration for e in seen if e.kind == 'step_end'],
+                         [1, 2, 3, 4, 5, 6])
         self.assertEqual([e.iteration for e in seen if e.kind == 'display'], [0, 5])
         self.assertEqual([e.path for e in seen if e.kind == 'snapshot'],
                          ['snap_iter_6.solverstate'])

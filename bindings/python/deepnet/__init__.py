@@ -22,10 +22,10 @@ from ._blob import Blob
 from ._context import (Context, current_context, set_device, set_mode_cpu, set_mode_gpu,
                        set_random_seed)
 from ._data import convert_mnist
-from ._errors import (CancelledError, DataError, DeviceError, Error, FileError, FileMissingError,
-                      HostError, InternalError, InvalidError, LibraryError, LimitError,
-                      NameNotFoundError, NetError, NoMemoryError, ParseError, ShapeError,
-                      StateError, UnsupportedError)
+from ._errors import (CancelledError, DataError, DeviceError, Error, FileError,
+                      FileMissingError, HostError, InternalError, InvalidError, LibraryError,
+                      LimitError, NameNotFoundError, NetError, NoMemoryError, ParseError,
+                      ShapeError, StateError, UnsupportedError)
 from ._lib import version
 from ._net import TEST, TRAIN, Layer, Net, WeightsReport
 from ._solver import (AdaDeltaSolver, AdaGradSolver, AdamSolver, Event, NesterovSolver,
@@ -55,8 +55,8 @@ def __dir__():
 
 
 def install_as_caffe():
-    """Lets `import caffe` and `from caffe.proto import caffe_pb2` mean this package, for scripts
-    that cannot be changed. Call it before they are imported."""
+    """Lets `import caffe` and `from caffe.proto import caffe_pb2` mean this package, for
+    scripts that cannot be changed. Call it before they are imported."""
     package = sys.modules[__name__]
     sys.modules['caffe'] = package
     for name in ('io', 'net_spec', 'coord_map', 'classifier', 'detector', 'proto',

@@ -98,8 +98,9 @@ class WeightsReport(NamedTuple):
     mismatched: List[str]
 
 class Net:
-    def __init__(self, network_file: Optional[Path] = None, phase: Union[int, Path, None] = None,
-                 *args: Any, weights: Optional[Path] = None, level: int = 0,
+    def __init__(self, network_file: Optional[Path] = None, 
+                 phase: Union[int, Path, None] = None, *args: Any,
+                 weights: Optional[Path] = None, level: int = 0,
                  stages: Optional[Sequence[str]] = None, text: Union[str, bytes, None] = None,
                  context: Optional[Context] = None, dtype: Any = 'float32',
                  memory: str = 'readable', keep: Sequence[str] = (), memory_limit: int = 0,
@@ -216,7 +217,8 @@ class AdamSolver(Solver): ...
 
 def get_solver(solver_file: Optional[Path] = None, **options: Any) -> Solver: ...
 
-from . import io as io, net_spec as net_spec, proto as proto, coord_map as coord_map  # noqa: E402
+from . import coord_map as coord_map, io as io  # noqa: E402
+from . import net_spec as net_spec, proto as proto  # noqa: E402
 from .classifier import Classifier as Classifier  # noqa: E402
 from .detector import Detector as Detector  # noqa: E402
 from .net_spec import NetSpec as NetSpec, layers as layers, params as params  # noqa: E402

@@ -4,8 +4,8 @@
 This table is the only place that knows the C signatures; tests/bindings/test_abi.py holds it
 against the headers and lib/deepnet.syms, row by row and offset by offset.
 """
-from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_size_t,
-                    c_uint32, c_uint64, c_void_p, sizeof)
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_float, c_int32, c_int64,
+                    c_size_t, c_uint32, c_uint64, c_void_p, sizeof)
 
 # Opaque handles: plain addresses. Who frees them is the business of _owner.py.
 context = net = solver = blob = c_void_p
@@ -70,14 +70,15 @@ class dn_weights_report(Sized):
 
 
 class dn_net_memory(Sized):
-    _fields_ = [('struct_size', c_size_t), ('weights', c_size_t), ('weight_gradients', c_size_t),
-                ('blobs', c_size_t), ('blob_gradients', c_size_t), ('scratch', c_size_t),
-                ('total', c_size_t)]
+    _fields_ = [('struct_size', c_size_t), ('weights', c_size_t),
+                ('weight_gradients', c_size_t), ('blobs', c_size_t),
+                ('blob_gradients', c_size_t), ('scratch', c_size_t), ('total', c_size_t)]
 
 
 class dn_event(Sized):
     _fields_ = [('struct_size', c_size_t), ('kind', c_int32), ('test_net', c_int32),
-                ('iteration', c_int64), ('loss', c_float), ('rate', c_float), ('path', c_char_p)]
+                ('iteration', c_int64), ('loss', c_float), ('rate', c_float),
+                ('path', c_char_p)]
 
 
 event_fn = CFUNCTYPE(status, c_void_p, solver, POINTER(dn_event))
@@ -132,7 +133,8 @@ FUNCTIONS = {
     'dn_blob_reshape': (status, (blob, dims, c_int32)),
     # net.h
     'dn_net_create_from_prototxt': (status, (out, context, text, POINTER(dn_net_options))),
-    'dn_net_create_from_text': (status, (out, context, text, c_size_t, POINTER(dn_net_options))),
+    'dn_net_create_from_text': (status, (out, context, text, c_size_t,
+                                         POINTER(dn_net_options))),
     'dn_net_create_shared': (status, (out, net, POINTER(dn_net_options))),
     'dn_net_free': (None, (net,)),
     'dn_net_forward': (status, (net, floats)),
@@ -172,7 +174,8 @@ FUNCTIONS = {
     'dn_net_text_free': (None, (net, c_void_p)),
     'dn_net_set_memory_data': (status, (net, text, floats, floats, c_int64)),
     # solver.h
-    'dn_solver_create_from_prototxt': (status, (out, context, text, POINTER(dn_solver_options))),
+    'dn_solver_create_from_prototxt': (status, (out, context, text,
+                                                POINTER(dn_solver_options))),
     'dn_solver_create_from_text': (status, (out, context, text, c_size_t, text, c_size_t,
                                             POINTER(dn_solver_options))),
     'dn_solver_free': (None, (solver,)),

@@ -82,8 +82,8 @@ class Blob:
 
     @property
     def data(self):
-        """The values as a writable view, up to date: `blob.data[...] = x`. Valid until the net is
-        reshaped; copy what must outlive the next forward."""
+        """The values as a writable view, up to date: `blob.data[...] = x`. Valid until the net
+        is reshaped; copy what must outlive the next forward."""
         return self._view(lib().blob_mutable_data, lib().blob_mutable_data_f64)
 
     @property
@@ -93,8 +93,8 @@ class Blob:
         return self._view(lib().blob_mutable_diff, lib().blob_mutable_diff_f64)
 
     def reshape(self, *dims):
-        """Gives an input blob another shape: blob.reshape(1, 3, 224, 224). What follows takes it
-        up at the next forward or Net.reshape; the values are undefined until written.
+        """Gives an input blob another shape: blob.reshape(1, 3, 224, 224). What follows takes
+        it up at the next forward or Net.reshape; the values are undefined until written.
         Raises InvalidError (not an input of its net) or ShapeError."""
         if len(dims) == 1 and np.iterable(dims[0]):
             dims = tuple(dims[0])

@@ -31,7 +31,7 @@ class Context:
     num_threads  threads that compute, the caller included; 0: DEEPNET_NUM_THREADS, else the
                  cores this process may use. Results do not depend on it. `threads` is the same.
     seed         of every random number in the context's nets; same seed, same bits.
-    backends     names, best first: 'cpu,ref' or a sequence of them; None: all that are built in.
+    backends     names, best first: 'cpu,ref' or a sequence of them; None: all built in.
     device       0: the host computes; n: the n-th device (DeviceError if it does not answer,
                  UnsupportedError if no module for one was found).
     module_folder  where backend modules lie; None: where they were installed.
@@ -75,7 +75,8 @@ class Context:
         _scopes.stack.pop()
 
     def __repr__(self):
-        return '<deepnet.Context: %d threads, %s>' % (self.num_threads, ' | '.join(self.backends))
+        return '<deepnet.Context: %d threads, %s>' % (self.num_threads,
+                                                      ' | '.join(self.backends))
 
 
 class _Default:

@@ -114,8 +114,8 @@ class LibraryError(Error, ImportError):
 
 _CLASSES = {c.status: c for c in (
     InvalidError, NoMemoryError, FileError, ParseError, NetError, ShapeError, UnsupportedError,
-    NameNotFoundError, DataError, DeviceError, CancelledError, StateError, LimitError, HostError,
-    InternalError)}
+    NameNotFoundError, DataError, DeviceError, CancelledError, StateError, LimitError,
+    HostError, InternalError)}
 
 
 def last_error(lib):

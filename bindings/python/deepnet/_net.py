@@ -73,10 +73,10 @@ class Net:
     """A net made from a prototxt of any generation.
 
     network_file  path of the prototxt; or None, and its text as `text=`.
-    phase         TRAIN or TEST: which layers take part; None: what the prototxt says, else TEST.
+    phase         TRAIN or TEST: which layers take part; None: as the prototxt says, else TEST.
     weights       a .caffemodel or .caffemodel.h5 to load.
     level, stages for the rules of layers (min_level, stage, ...).
-    context       a deepnet.Context; default: the enclosing `with Context()`, else the process's.
+    context       a deepnet.Context; default: of the enclosing `with`, else the process's.
     dtype         'float32', or 'float64': everything in double, on the reference backend.
     memory        'readable', or 'compact': only inputs, outputs and the blobs in `keep` stay
                   readable, and the rest share memory.
@@ -291,7 +291,7 @@ class Net:
         end     name of the last layer to run, included; default: the last.
         kwargs  an array for each input, of the blob's batch size, copied in before the run;
                 all inputs or none.
-        Returns {name: array}: the outputs (with `end`: that layer's tops) and `blobs`, as views.
+        Returns {name: array}: outputs (with `end`: that layer's tops) and `blobs`, as views.
         Raises InvalidError, NameNotFoundError, DataError, ShapeError, DeviceError.
         """
         if kwargs:

@@ -19,7 +19,7 @@ class Owner:
         self._pid = os.getpid()
 
     def keep(self, what, key=None):
-        """Keeps `what` alive as long as this handle, or until another comes with the same key."""
+        """Keeps `what` alive as long as this handle, or until another comes with its key."""
         self.kept[id(what) if key is None else key] = what
 
     def __del__(self):

@@ -48,7 +48,8 @@ class Progress:
         return self
 
     def _advance(self, event):
-        self._bar.set_postfix_str('loss %.4g, lr %.3g' % (event.loss, event.rate), refresh=False)
+        self._bar.set_postfix_str('loss %.4g, lr %.3g' % (event.loss, event.rate),
+                                  refresh=False)
         self._bar.update(1)
 
     def __exit__(self, *_):

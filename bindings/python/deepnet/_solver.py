@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Training in pycaffe's shape: a solver with its train net and test nets, stepped by the caller.
+"""Training in pycaffe's shape: a solver with its train and test nets, stepped by the caller.
 
 One C callback serves every kind of event; what a Python callback raises comes out of step()."""
 import collections
@@ -20,8 +20,9 @@ from ._text import path_bytes
 _logger = logging.getLogger('deepnet')
 
 Event = collections.namedtuple('Event', 'kind iteration loss rate test_net path')
-Event.__doc__ = """What a callback of Solver.on gets: kind (the name it was asked for), iteration,
-loss (smoothed), rate (the learning rate), test_net (index, for tests), path (for snapshots)."""
+Event.__doc__ = """What a callback of Solver.on gets: kind (the name it was asked for),
+iteration, loss (smoothed), rate (the learning rate), test_net (index, for tests), path
+(for snapshots)."""
 
 _KINDS = {'step_begin': _api.EVENT_STEP_BEGIN, 'gradients': _api.EVENT_GRADIENTS,
           'step_end': _api.EVENT_STEP_END, 'test_begin': _api.EVENT_TEST_BEGIN,
@@ -87,14 +88,14 @@ class Solver:
 
     solver_file   its path; or None, and its text as `text=`.
     net_text      text of the net, in place of the net fields of the solver.
-    context       a deepnet.Context; default: the enclosing `with Context()`, else the process's.
+    context       a deepnet.Context; default: of the enclosing `with`, else the process's.
     seed          in place of the prototxt's random_seed.
     max_iter      in place of the prototxt's.
     manual_tests, manual_snapshots  True: none by themselves; call test() and snapshot().
-    all_reduce    function(array): sums the gradients over processes, in place, before an update.
+    all_reduce    function(array): sums the gradients over processes, in place, before updates.
 
-    Statuses as for Net. SGDSolver and its kin take the same arguments, and their own update rule
-    whatever the file says. A solver is for one thread at a time, cancel() apart.
+    Statuses as for Net. SGDSolver and its kin take the same arguments, and their own update
+    rule whatever the file says. A solver is for one thread at a time, cancel() apart.
     """
 
     _type = None
@@ -197,8 +198,8 @@ class Solver:
     # ---- training ----------------------------------------------------------------------------
 
     def step(self, iterations, progress=False):
-        """Runs that many iterations: forward and backward, update; tests, displays and snapshots
-        when the solver says. progress: True shows a bar (with tqdm, if it is installed).
+        """Runs that many iterations: forward and backward, update; tests, displays and
+        snapshots when the solver says. progress: True shows a bar (tqdm's, if installed).
         Raises what failed, CancelledError, or what a callback raised; the state is then that
         after the last whole iteration."""
         with self._progress(iterations if progress else 0):
@@ -221,8 +222,8 @@ class Solver:
         self._events.check(lib().solver_apply_update(self._solver))
 
     def cancel(self):
-        """Asks a running step() to stop after this iteration, from any thread; if none runs, the
-        next one stops at once."""
+        """Asks a running step() to stop after this iteration, from any thread; if none runs,
+        the next one stops at once."""
         lib().solver_cancel(self._solver)
 
     def test(self, index=0):

@@ -26,8 +26,8 @@ class Classifier(Net):
     mean, input_scale, raw_scale, channel_swap  see io.Transformer.
     """
 
-    def __init__(self, model_file, pretrained_file, image_dims=None, mean=None, input_scale=None,
-                 raw_scale=None, channel_swap=None, **options):
+    def __init__(self, model_file, pretrained_file, image_dims=None, mean=None,
+                 input_scale=None, raw_scale=None, channel_swap=None, **options):
         super().__init__(model_file, TEST, weights=pretrained_file, **options)
         name = self.inputs[0]
         self.transformer = io.Transformer({name: self.blobs[name].shape})
@@ -48,7 +48,8 @@ class Classifier(Net):
             crops = io.oversample(images, self.crop_dims)
         else:
             y, x = (self.image_dims - self.crop_dims) // 2
-            crops = [image[y:y + self.crop_dims[0], x:x + self.crop_dims[1]] for image in images]
+            height, width = self.crop_dims
+            crops = [image[y:y + height, x:x + width] for image in images]
         name = self.inputs[0]
         batch = np.array([self.transformer.preprocess(name, crop) for crop in crops])
         rows = self.forward_all(**{name: batch})[self.outputs[0]]

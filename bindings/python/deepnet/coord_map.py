@@ -7,11 +7,11 @@ from ._errors import InvalidError
 from .net_spec import layers as L
 from .net_spec import to_proto
 
-# Each map is (first spatial axis, [(a, b), ...]): top = a * bottom + b on each spatial axis. One
-# pair, or none, stands for all axes.
-_ELEMENTWISE = {'AbsVal', 'BatchNorm', 'Bias', 'BNLL', 'Clip', 'Dropout', 'ELU', 'Eltwise', 'Exp',
-                'LRN', 'Log', 'PReLU', 'Power', 'ReLU', 'Scale', 'Sigmoid', 'Softmax', 'Split',
-                'Swish', 'TanH', 'Threshold', 'Concat', 'MVN'}
+# Each map is (first spatial axis, [(a, b), ...]): top = a * bottom + b on each spatial axis.
+# One pair stands for all axes.
+_ELEMENTWISE = {'AbsVal', 'BatchNorm', 'Bias', 'BNLL', 'Clip', 'Dropout', 'ELU', 'Eltwise',
+                'Exp', 'LRN', 'Log', 'PReLU', 'Power', 'ReLU', 'Scale', 'Sigmoid', 'Softmax',
+                'Split', 'Swish', 'TanH', 'Threshold', 'Concat', 'MVN'}
 
 
 def _pairs(*lists):
@@ -40,7 +40,7 @@ def _layer_map(layer):
         param = layer.pooling_param if kind == 'Pooling' else layer.convolution_param
         maps = []
         for kernel, stride, pad, dilation in _window(param):
-            centre = Fraction(dilation * (kernel - 1), 2) - pad  # of the window that starts at 0
+            centre = Fraction(dilation * (kernel - 1), 2) - pad  # of the first window
             if kind == 'Deconvolution':
                 maps.append((Fraction(stride), centre))
             else:

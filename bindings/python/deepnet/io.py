@@ -8,7 +8,7 @@ import numpy as np
 from ._errors import DataError, FileMissingError, UnsupportedError
 from .proto import caffe_pb2
 
-# ---- messages ----------------------------------------------------------------------------------
+# ---- messages ----------------------------------------------------------------------------
 
 
 def blobproto_to_array(blob, return_diff=False):
@@ -47,7 +47,8 @@ def arraylist_to_blobprotovector_str(arraylist):
 
 def blobprotovector_str_to_arraylist(data):
     """The arrays in the bytes of a BlobProtoVector."""
-    return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(data).blobs]
+    vector = caffe_pb2.BlobProtoVector.FromString(data)
+    return [blobproto_to_array(blob) for blob in vector.blobs]
 
 
 def array_to_datum(arr, label=None):
@@ -86,7 +87,7 @@ def load_mean(filename):
     return mean[0] if mean.ndim == 4 and mean.shape[0] == 1 else mean
 
 
-# ---- images ------------------------------------------------------------------------------------
+# ---- images ------------------------------------------------------------------------------
 
 
 def _with_pil(filename):
@@ -145,8 +146,8 @@ def load_image(filename, color=True):
 
 
 def _axis_weights(old, new):
-    """For each of `new` positions along an axis of length `old`: two neighbours and the share of
-    the second. Positions are pixel centres; beyond the border the border continues."""
+    """For each of `new` positions along an axis of length `old`: two neighbours and the share
+    of the second. Positions are pixel centres; beyond the border the border continues."""
     centre = (np.arange(new) + 0.5) * (old / new) - 0.5
     centre = centre.clip(0, old - 1)
     low = np.floor(centre).astype(int)
@@ -243,7 +244,8 @@ class Transformer:
         """The order of axes: (2, 0, 1) takes (H, W, K) to (K, H, W)."""
         self._check(in_)
         if len(order) != len(self.inputs[in_]) - 1:
-            raise ValueError("'%s' needs %d axes in the order" % (in_, len(self.inputs[in_]) - 1))
+            raise ValueError("'%s' needs %d axes in the order"
+                             % (in_, len(self.inputs[in_]) - 1))
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_, order):
@@ -272,7 +274,8 @@ class Transformer:
             if fits and mean.shape[1:] != shape[1:]:
                 mean = resize_image(mean.transpose(1, 2, 0), shape[1:]).transpose(2, 0, 1)
         if not fits:
-            raise ValueError("a mean of shape %s for '%s' of shape %s" % (mean.shape, in_, shape))
+            raise ValueError("a mean of shape %s for '%s' of shape %s"
+                             % (mean.shape, in_, shape))
         self.mean[in_] = mean
 
     def set_input_scale(self, in_, scale):

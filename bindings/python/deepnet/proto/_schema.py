@@ -12,8 +12,10 @@ scalar's; default: Python's value, or None where the type's own zero is meant.""
 SCALARS = {'double', 'float', 'int32', 'int64', 'uint32', 'uint64', 'sint32', 'sint64',
            'fixed32', 'fixed64', 'sfixed32', 'sfixed64', 'bool', 'string', 'bytes'}
 
-_TOKEN = re.compile(r'''\s+|//[^\n]*|/\*.*?\*/|(?P<token>"(?:\\.|[^"\\])*"|[\w.+-]+|[{}\[\]=;,<>()])''',
-                    re.S)
+_TOKEN = re.compile(r'''
+    \s+ | //[^\n]* | /\*.*?\*/
+  | (?P<token>"(?:\\.|[^"\\])*" | [\w.+-]+ | [{}\[\]=;,<>()])
+''', re.S | re.X)
 
 
 class Schema:
@@ -98,7 +100,7 @@ class Schema:
                 return field._replace(kind='message', type=full)
             if full in self.enums:
                 values = self.enums[full]
-                default = values[field.default] if field.default else next(iter(values.values()))
+                default = values[field.default or next(iter(values))]
                 return field._replace(kind='enum', type=full, default=default)
             if not parts:
                 raise ValueError('cnn.proto: %s.%s is of unknown type %s' % (scope, field.name,
@@ -125,6 +127,7 @@ def schema():
     """The schema of cnn.proto, read once."""
     global _schema
     if _schema is None:
-        with open(os.path.join(os.path.dirname(__file__), 'cnn.proto'), encoding='utf-8') as file:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'cnn.proto')
+        with open(path, encoding='utf-8') as file:
             _schema = Schema(file.read())
     return _schema

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""prototxt: Merge and Parse read it into a message, MessageToString writes it. Errors carry line
-and column. (Nets are run by the library's own reader; this one serves scripts.)"""
+"""prototxt: Merge and Parse read it into a message, MessageToString writes it. Errors carry
+line and column. (Nets are run by the library's own reader; this one serves scripts.)"""
 import difflib
 import re
 
@@ -123,12 +123,12 @@ class _Reader:
                 return int(octal[1] + octal[2], 8) if octal else int(word, 0)
         except ValueError:
             pass
-        self.fail("field '%s' takes a value of type %s, not %s" % (field.name, field.type, word),
-                  at)
+        self.fail("field '%s' takes a value of type %s, not %s"
+                  % (field.name, field.type, word), at)
 
 
 def Merge(text, message):
-    """Adds what a prototxt says to a message and returns it. ParseError with line and column."""
+    """Adds what a prototxt says to a message, and returns that. ParseError says where."""
     _Reader(text.decode() if isinstance(text, bytes) else text).message(message)
     return message
 

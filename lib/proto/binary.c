@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * binary.c: protobuf-c's own reader and writer, behind a walk that bounds the nesting first, since
- * protobuf-c recurses as deep as the file says. */
+ * binary.c: protobuf-c's own reader and writer, behind a walk that bounds the nesting first,
+ * since protobuf-c recurses as deep as the file says. */
 #include "proto/proto.h"
 #include "proto/wire.h"
 
@@ -25,9 +25,9 @@ static bool nesting_fits(const ProtobufCMessageDescriptor *type, const uint8_t *
     return !more;
 }
 
-/* Text has no control characters but white space. Binary nets begin with their name (field 1)
- * or a layer, and have lengths and small numbers everywhere: one such byte early on is enough if
- * the first key is one a net or solver may have. */
+/* Text has no control characters but white space. Binary nets begin with their name (field
+ * 1) or a layer, and have lengths and small numbers everywhere: one such byte early on is
+ * enough if the first key is one a net or solver may have. */
 bool dni_looks_binary(const void *bytes, size_t size)
 {
     const uint8_t *at = bytes;
@@ -43,8 +43,8 @@ bool dni_looks_binary(const void *bytes, size_t size)
 }
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
-                           const ProtobufCMessageDescriptor *type, const void *bytes, size_t size,
-                           const char *file_name)
+                           const ProtobufCMessageDescriptor *type, const void *bytes,
+                           size_t size, const char *file_name)
 {
     ProtobufCAllocator allocator = dni_proto_allocator(heap);
     if (!size)
@@ -55,9 +55,10 @@ dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
     dni_clear_error();
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
     if (!message) /* a failed allocation has said so already */
-        return dn_last_error() ? DN_E_NOMEM
-                               : dni_fail(DN_E_PARSE, "%s: not a %s: a field is missing or damaged",
-                                          file_name, type->short_name);
+        return dn_last_error()
+                   ? DN_E_NOMEM
+                   : dni_fail(DN_E_PARSE, "%s: not a %s: a field is missing or damaged",
+                              file_name, type->short_name);
     *out = message;
     return DN_OK;
 }

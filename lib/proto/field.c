@@ -124,7 +124,8 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
     if (!f || !is_set(from, f))
         return DN_OK;
     if (!t || !same_kind(f, t))
-        return dni_fail(DN_E_UNSUPPORTED, "field '%s' has no meaning in today's language", name);
+        return dni_fail(DN_E_UNSUPPORTED, "field '%s' has no meaning in today's language",
+                        name);
     const char *value = (const char *)from + f->offset;
     bool single = f->label != PROTOBUF_C_LABEL_REPEATED;
     if (t->label == PROTOBUF_C_LABEL_REPEATED && single) {
@@ -154,7 +155,8 @@ void *dni_message_new(const dni_heap *heap, const ProtobufCMessageDescriptor *ty
     return message;
 }
 
-ProtobufCMessage *dni_field_sub(const dni_heap *heap, ProtobufCMessage *message, const char *name)
+ProtobufCMessage *dni_field_sub(const dni_heap *heap, ProtobufCMessage *message,
+                                const char *name)
 {
     const ProtobufCFieldDescriptor *f = find(message, name);
     ProtobufCMessage **slot = (ProtobufCMessage **)((char *)message + f->offset);

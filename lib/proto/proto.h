@@ -14,7 +14,7 @@ void dni_message_free(const dni_heap *heap, void *message); /* NULL is fine */
 dn_status dni_message_copy(ProtobufCMessage **out, const dni_heap *heap,
                            const ProtobufCMessage *message);
 
-/* ---- locations.c: where in a file a message began ------------------------------------------ */
+/* ---- locations.c: where in a file a message began ---------------------------------------- */
 
 typedef struct dni_locations dni_locations;
 dn_status dni_locations_create(dni_locations **out, const dni_heap *heap, const char *file);
@@ -37,24 +37,25 @@ dn_status dni_locations_note_at(dni_locations *locations, const dni_heap *heap, 
 size_t dni_locations_num_notes(const dni_locations *locations);
 const char *dni_locations_get_note(const dni_locations *locations, size_t index);
 /* Puts "file:line:col: " in front of the message of a failure, as far as known. */
-dn_status dni_in_location(dn_status status, const dni_locations *locations, const void *message);
+dn_status dni_in_location(dn_status status, const dni_locations *locations,
+                          const void *message);
 
-/* ---- text.c, print.c ------------------------------------------------------------------------- */
+/* ---- text.c, print.c --------------------------------------------------------------------- */
 
-/* Reads protobuf text: comments with # and //, optional ':' before a message, { } or < >, ',' or
- * ';' between fields, lists, adjacent strings, numbers in any of C's bases, enums by name or
- * number. file_name is for messages; locations may be NULL.
- * Errors: "file:line:col: layer 'x': unknown field 'y' in Z; did you mean 'w'?" */
+/* Reads protobuf text: comments with # and //, optional ':' before a message, { } or < >,
+ * ',' or ';' between fields, lists, adjacent strings, numbers in any of C's bases, enums by
+ * name or number. file_name is for messages; locations may be NULL. Errors: "file:line:col:
+ * layer 'x': unknown field 'y' in Z; did you mean 'w'?" */
 dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
                          const ProtobufCMessageDescriptor *type, const char *text, size_t size,
                          const char *file_name, dni_locations *locations);
 dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message);
 
-/* ---- binary.c -------------------------------------------------------------------------------- */
+/* ---- binary.c ---------------------------------------------------------------------------- */
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
-                           const ProtobufCMessageDescriptor *type, const void *bytes, size_t size,
-                           const char *file_name);
+                           const ProtobufCMessageDescriptor *type, const void *bytes,
+                           size_t size, const char *file_name);
 dn_status dni_binary_print(uint8_t **out, size_t *size, const dni_heap *heap,
                            const ProtobufCMessage *message);
 /* A binary message rather than text, even one that is cut: bytes that no text has. */
@@ -85,8 +86,8 @@ typedef struct dni_weights {
 
 /* Finds layers with blobs in a NetParameter of any generation; skips everything else, so forks'
  * layer parameters cannot disturb it. bytes must outlive *out. A cut file is DN_E_PARSE. */
-dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes, size_t size,
-                           const char *file_name);
+dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes,
+                           size_t size, const char *file_name);
 void dni_weights_free(dni_weights *weights, const dni_heap *heap);
 /* count values as floats or doubles (dtype). DN_E_DATA if the file has another count. */
 dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
@@ -98,12 +99,13 @@ dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t
 /* ---- upgrade*.c -------------------------------------------------------------------------- */
 
 /* Turns a net of any generation into today's, in place. locations may be NULL. */
-dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap, dni_locations *locations);
+dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
+                          dni_locations *locations);
 dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap);
 /* Did it need that? */
 bool dni_net_is_old(const Cnn__NetParameter *net);
 
-/* ---- read.c: files --------------------------------------------------------------------------- */
+/* ---- read.c: files ----------------------------------------------------------------------- */
 
 typedef struct dni_net_file {
     Cnn__NetParameter *net; /* upgraded */

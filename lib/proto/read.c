@@ -103,7 +103,8 @@ dn_status dni_net_file_wrap(dni_net_file **out, const dni_heap *heap, Cnn__NetPa
 {
     parsed p = {.message = &net->base};
     char *copy = folder ? dni_strdup(heap, folder) : NULL;
-    dn_status st = folder && !copy ? DN_E_NOMEM : dni_locations_create(&p.locations, heap, name);
+    dn_status st =
+        folder && !copy ? DN_E_NOMEM : dni_locations_create(&p.locations, heap, name);
     if (!st)
         st = finish_net(out, heap, &p, copy);
     if (st) {

@@ -33,7 +33,7 @@ static const struct alias {
     {"DataParameter", "meanfile", "mean_file"},
 };
 
-/* ---- messages and fields ---------------------------------------------------------------------- */
+/* ---- messages and fields ----------------------------------------------------------------- */
 
 static void *member(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
@@ -92,7 +92,8 @@ static dn_status find_field(reader *r, const ProtobufCMessageDescriptor *type,
         return fail_in_layer(r, "'%c' closes nothing that is open", *r->lexer.token);
     if (r->lexer.kind != DNI_TOKEN_WORD)
         return fail_in_layer(r, "expected a field of %s, not %.*s", type->short_name,
-                             (int)(r->lexer.length > 60 ? 60 : r->lexer.length), r->lexer.token);
+                             (int)(r->lexer.length > 60 ? 60 : r->lexer.length),
+                             r->lexer.token);
     if (r->lexer.length >= sizeof name)
         return fail_in_layer(r, "a field name of %zu letters", r->lexer.length);
     memcpy(name, r->lexer.token, r->lexer.length);
@@ -158,7 +159,7 @@ static void count_value(ProtobufCMessage *message, const ProtobufCFieldDescripto
         *(protobuf_c_boolean *)quantifier = 1;
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 static bool word_is(const dni_lexer *l, const char *word)
 {
@@ -245,9 +246,9 @@ static dn_status read_integer(reader *r, const ProtobufCFieldDescriptor *field, 
         if (ranges[i].type != field->type)
             continue;
         if (value > (negative ? ranges[i].below : ranges[i].above))
-            return fail_in_layer(r, "'%s': %s%.*s is out of range", field->name,
-                                 negative ? "-" : "", (int)(r->lexer.length > 40 ? 40 : r->lexer.length),
-                                 r->lexer.token);
+            return fail_in_layer(
+                r, "'%s': %s%.*s is out of range", field->name, negative ? "-" : "",
+                (int)(r->lexer.length > 40 ? 40 : r->lexer.length), r->lexer.token);
         uint64_t stored = negative ? 0 - value : value;
         if (ranges[i].wide)
             *(uint64_t *)slot = stored;
@@ -257,7 +258,8 @@ static dn_status read_integer(reader *r, const ProtobufCFieldDescriptor *field, 
     return dni_lexer_next(&r->lexer);
 }
 
-/* Beyond a float's range: infinity, as protobuf has it; a plain conversion is undefined there. */
+/* Beyond a float's range: infinity, as protobuf has it; a plain conversion is undefined there.
+ */
 static float to_float(double value)
 {
     const double edge = 3.4028235677973366e38; /* halfway to the float that does not exist */
@@ -411,7 +413,8 @@ static dn_status append_string(reader *r, dni_text *text)
         char byte;
         size_t n = unescape(p + 1, end, &byte);
         if (!n)
-            return fail_in_layer(r, "unknown escape \\%c in a string", p + 1 < end ? p[1] : ' ');
+            return fail_in_layer(r, "unknown escape \\%c in a string",
+                                 p + 1 < end ? p[1] : ' ');
         dni_text_append(text, &byte, 1);
         p += 1 + n;
     }
@@ -509,7 +512,7 @@ static dn_status read_message(reader *r, const ProtobufCFieldDescriptor *field, 
     return st;
 }
 
-/* ---- fields ---------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------ */
 
 static dn_status read_value(reader *r, ProtobufCMessage *message,
                             const ProtobufCFieldDescriptor *field)
@@ -605,7 +608,8 @@ static dn_status read_fields(reader *r, ProtobufCMessage *message, char close, i
     if (st)
         return st;
     if (close && r->lexer.kind == DNI_TOKEN_END)
-        return fail_in_layer(r, "the text ends, but the '%c' of line %d, column %d is not closed",
+        return fail_in_layer(r,
+                             "the text ends, but the '%c' of line %d, column %d is not closed",
                              close == '}' ? '{' : '<', line, column);
     st = check_required(r, message, &seen);
     return st || !close ? st : dni_lexer_next(&r->lexer);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * upgrade.c: old nets and solvers in today's words: layers of both old generations, `input` fields,
- * transformations inside data parameters, multipliers of BatchNorm statistics, solver enums. */
+ * upgrade.c: old nets and solvers in today's words: layers of both old generations, `input`
+ * fields, transformations inside data parameters, multipliers of BatchNorm statistics,
+ * solver enums. */
 #include "proto/upgrade.h"
 
 #include <string.h>
@@ -24,12 +25,13 @@ bool dni_net_is_old(const Cnn__NetParameter *net)
     return old;
 }
 
-/* ---- layers ------------------------------------------------------------------------------------ */
+/* ---- layers ------------------------------------------------------------------------------ */
 
 static dn_status upgrade_layer(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
                                const dni_heap *heap)
 {
-    dn_status st = old->layer ? dni_upgrade_v0(layer, old, heap) : dni_upgrade_v1(layer, old, heap);
+    dn_status st =
+        old->layer ? dni_upgrade_v0(layer, old, heap) : dni_upgrade_v1(layer, old, heap);
     return st ? st : dni_upgrade_transform(layer, heap);
 }
 
@@ -75,7 +77,8 @@ static dn_status move_transform(Cnn__LayerParameter *layer, ProtobufCMessage *fr
     if (!from)
         return DN_OK;
     if (!layer->transform_param)
-        st = dni_field_move(heap, from, "transform_param", &layer->base, "transform_param", NULL);
+        st = dni_field_move(heap, from, "transform_param", &layer->base, "transform_param",
+                            NULL);
     for (size_t i = 0; loose_fields && !st && i < DNI_COUNT(fields); i++) {
         if (!dni_field_set(from, fields[i]))
             continue;
@@ -129,7 +132,7 @@ static dn_status note_transforms(const Cnn__NetParameter *net, const dni_heap *h
     return st;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------ */
+/* ---- inputs ------------------------------------------------------------------------------ */
 
 static dn_status give_dims(Cnn__InputParameter *input, Cnn__NetParameter *net,
                            const dni_heap *heap)
@@ -151,7 +154,8 @@ static dn_status give_dims(Cnn__InputParameter *input, Cnn__NetParameter *net,
     return DN_OK;
 }
 
-static dn_status prepend(Cnn__NetParameter *net, Cnn__LayerParameter *layer, const dni_heap *heap)
+static dn_status prepend(Cnn__NetParameter *net, Cnn__LayerParameter *layer,
+                         const dni_heap *heap)
 {
     Cnn__LayerParameter **more = dni_realloc(heap, net->layer, net->n_layer + 1, sizeof *more);
     if (!more)
@@ -201,7 +205,7 @@ static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap)
     return st;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------- */
 
 static void upgrade_batch_norm(Cnn__NetParameter *net)
 {
@@ -216,7 +220,8 @@ static void upgrade_batch_norm(Cnn__NetParameter *net)
     }
 }
 
-dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap, dni_locations *locations)
+dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
+                          dni_locations *locations)
 {
     dn_status st = net->n_layers ? DN_OK : note_transforms(net, heap, locations);
     if (st)
@@ -237,13 +242,15 @@ dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap, dni_loca
 
 dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap)
 {
-    static const char *const types[] = {"SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"};
+    static const char *const types[] = {"SGD",     "Nesterov", "AdaGrad",
+                                        "RMSProp", "AdaDelta", "Adam"};
     if (!solver->has_solver_type)
         return DN_OK;
     if (dni_field_set(&solver->base, "type"))
         return dni_fail(DN_E_PARSE, "both type and the old solver_type are given; keep type");
     if ((unsigned)solver->solver_type >= DNI_COUNT(types))
-        return dni_fail(DN_E_UNSUPPORTED, "solver_type %d is not known", (int)solver->solver_type);
+        return dni_fail(DN_E_UNSUPPORTED, "solver_type %d is not known",
+                        (int)solver->solver_type);
     char *type = dni_strdup(heap, types[solver->solver_type]);
     if (!type)
         return DN_E_NOMEM;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * upgrade_v0.c: `layers { layer { type: "conv" kernelsize: 5 } }`: one flat message for all layers.
- * A table says where each field went, by type. */
+ * upgrade_v0.c: `layers { layer { type: "conv" kernelsize: 5 } }`: one flat message for all
+ * layers. A table says where each field went, by type. */
 #include <string.h>
 
 #include "proto/upgrade.h"
@@ -118,7 +118,7 @@ dn_status dni_upgrade_v0(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *oute
     return st ? st : move_fields(layer, old, heap);
 }
 
-/* ---- padding layers ---------------------------------------------------------------------------- */
+/* ---- padding layers ---------------------------------------------------------------------- */
 
 static bool is_type(const Cnn__V1LayerParameter *l, const char *type)
 {
@@ -156,7 +156,8 @@ dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap,
                                  const dni_locations *locations)
 {
     for (size_t i = 0; i < net->n_layers; i++)
-        for (size_t b = 0; !is_type(net->layers[i], "padding") && b < net->layers[i]->n_bottom; b++) {
+        for (size_t b = 0; !is_type(net->layers[i], "padding") && b < net->layers[i]->n_bottom;
+             b++) {
             Cnn__V1LayerParameter *maker = maker_of(net, i, net->layers[i]->bottom[b]);
             if (!maker || !is_type(maker, "padding"))
                 continue;

@@ -42,7 +42,8 @@ static const char *type_name(int value)
 Cnn__ParamSpec *dni_upgrade_param(Cnn__LayerParameter *layer, size_t i, const dni_heap *heap)
 {
     while (layer->n_param <= i) {
-        Cnn__ParamSpec **more = dni_realloc(heap, layer->param, layer->n_param + 1, sizeof *more);
+        Cnn__ParamSpec **more =
+            dni_realloc(heap, layer->param, layer->n_param + 1, sizeof *more);
         if (!more)
             return NULL;
         layer->param = more;
@@ -88,9 +89,10 @@ static dn_status move_names(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *o
         if (!spec)
             return DN_E_NOMEM;
         spec->has_share_mode = 1;
-        spec->share_mode = old->blob_share_mode[i] == CNN__V1_LAYER_PARAMETER__DIM_CHECK_MODE__PERMISSIVE
-                               ? CNN__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE
-                               : CNN__PARAM_SPEC__DIM_CHECK_MODE__STRICT;
+        spec->share_mode =
+            old->blob_share_mode[i] == CNN__V1_LAYER_PARAMETER__DIM_CHECK_MODE__PERMISSIVE
+                ? CNN__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE
+                : CNN__PARAM_SPEC__DIM_CHECK_MODE__STRICT;
     }
     return DN_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * weights.c: layers and their blobs straight from the wire: NetParameter.layer (100) or .layers
- * (2), whose blobs are 7 or 6, or 50 of the V0 layer inside. Everything else is skipped unread, so
- * what forks put into layer parameters does not matter. */
+ * weights.c: layers and their blobs straight from the wire: NetParameter.layer (100) or
+ * .layers (2), whose blobs are 7 or 6, or 50 of the V0 layer inside. Everything else is
+ * skipped unread, so what forks put into layer parameters does not matter. */
 #include <string.h>
 
 #include "proto/proto.h"
@@ -30,7 +30,7 @@ static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
                     layer ? "'" : "", (size_t)(wire->at - w->begin), w->size);
 }
 
-/* ---- one blob -------------------------------------------------------------------------------- */
+/* ---- one blob ---------------------------------------------------------------------------- */
 
 static bool add_dim(dni_shape *shape, uint64_t value)
 {
@@ -73,8 +73,9 @@ static size_t value_size(const dni_weights_blob *blob, const dni_wire_field *fie
         return 4;
     if (field->number == BLOB_DOUBLE && (field->type == WIRE_BYTES || field->type == WIRE_64))
         return 8;
-    return field->number == BLOB_RAW_DATA && field->type == WIRE_BYTES ? raw_size(blob->raw_type)
-                                                                       : 0;
+    return field->number == BLOB_RAW_DATA && field->type == WIRE_BYTES
+               ? raw_size(blob->raw_type)
+               : 0;
 }
 
 /* The type first, wherever it stands: counting and copying must agree on what is a value. */
@@ -119,8 +120,8 @@ dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t
 {
     int64_t legacy[4] = {0};
     bool has_legacy = false;
-    *out = (dni_weights_blob){.at = size ? bytes : (const void *)"", .size = size, .legacy = true,
-                              .raw_type = -1};
+    *out = (dni_weights_blob){
+        .at = size ? bytes : (const void *)"", .size = size, .legacy = true, .raw_type = -1};
     out->raw_type = find_raw_type(out);
     if (!read_blob_fields(out, &has_legacy, legacy))
         return dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name);
@@ -173,8 +174,8 @@ static double value_at(const uint8_t *at, size_t step)
     return half_value(half);
 }
 
-static int64_t take_values(const dni_wire_field *field, size_t step, int32_t dtype, void *values,
-                           int64_t at)
+static int64_t take_values(const dni_wire_field *field, size_t step, int32_t dtype,
+                           void *values, int64_t at)
 {
     if (step == 4 && dtype == DN_F32 && field->size) {
         memcpy((float *)values + at, field->data, field->size);
@@ -202,7 +203,7 @@ dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *
     return DN_OK; /* reading the blob has counted the same fields */
 }
 
-/* ---- layers ------------------------------------------------------------------------------------ */
+/* ---- layers ------------------------------------------------------------------------------ */
 
 static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_field *field)
 {
@@ -211,7 +212,8 @@ static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_fiel
                             sizeof *layer->blobs);
     if (st)
         return st;
-    st = dni_weights_blob_read(&layer->blobs[layer->num_blobs], field->data, field->size, w->file);
+    st = dni_weights_blob_read(&layer->blobs[layer->num_blobs], field->data, field->size,
+                               w->file);
     if (!st)
         layer->num_blobs++;
     return st ? dni_in(st, "layer '%s'", layer->name ? layer->name : "") : DN_OK;
@@ -253,10 +255,10 @@ static void drop_layer(const dni_heap *heap, dni_weights_layer *layer)
 static dn_status add_layer(walk *w, const dni_wire_field *field)
 {
     dni_weights_layer layer = {0};
-    dn_status st = field->number == NET_LAYER
-                       ? walk_layer(w, &layer, field->data, field->size, LAYER_NAME, LAYER_BLOBS, 0)
-                       : walk_layer(w, &layer, field->data, field->size, V1_NAME, V1_BLOBS,
-                                    V1_LAYER_V0);
+    dn_status st =
+        field->number == NET_LAYER
+            ? walk_layer(w, &layer, field->data, field->size, LAYER_NAME, LAYER_BLOBS, 0)
+            : walk_layer(w, &layer, field->data, field->size, V1_NAME, V1_BLOBS, V1_LAYER_V0);
     if (!st && layer.num_blobs && !layer.name) {
         layer.name = dni_strdup(w->heap, "");
         st = layer.name ? DN_OK : DN_E_NOMEM;
@@ -271,8 +273,8 @@ static dn_status add_layer(walk *w, const dni_wire_field *field)
     return st;
 }
 
-dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes, size_t size,
-                           const char *file_name)
+dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes,
+                           size_t size, const char *file_name)
 {
     walk w = {.out = out, .heap = heap, .file = file_name, .begin = bytes, .size = size};
     dni_wire wire = {bytes, (const uint8_t *)bytes + size};

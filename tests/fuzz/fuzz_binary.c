@@ -15,7 +15,8 @@ static void take_values(const dni_weights_blob *blob)
     free(doubles);
 }
 
-static void read_message(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)
+static void read_message(const ProtobufCMessageDescriptor *type, const uint8_t *data,
+                         size_t size)
 {
     ProtobufCMessage *message = NULL, *copy = NULL;
     char *text = NULL;

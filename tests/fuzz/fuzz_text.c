@@ -20,8 +20,8 @@ static void round_trip(const ProtobufCMessage *message)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const ProtobufCMessageDescriptor *const types[] = {&cnn__net_parameter__descriptor,
-                                                              &cnn__solver_parameter__descriptor};
+    static const ProtobufCMessageDescriptor *const types[] = {
+        &cnn__net_parameter__descriptor, &cnn__solver_parameter__descriptor};
     for (size_t i = 0; i < DNI_COUNT(types); i++) {
         ProtobufCMessage *message = NULL;
         dni_clear_error();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * corpus.c: reads and upgrades the files it is given, as `net` or `solver`, prints each again and
- * reads that: a reader for folders of public prototxts. One line for each file that fails. */
+ * corpus.c: reads and upgrades the files it is given, as `net` or `solver`, prints each
+ * again and reads that: a reader for folders of public prototxts. One line for each file
+ * that fails. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,8 @@ static dn_status round_trip(const ProtobufCMessage *message)
     ProtobufCMessage *again = NULL;
     dn_status st = dni_text_print(&text, heap, message);
     if (!st)
-        st = dni_text_parse(&again, heap, message->descriptor, text, strlen(text), "printed", NULL);
+        st = dni_text_parse(&again, heap, message->descriptor, text, strlen(text), "printed",
+                            NULL);
     if (!st)
         st = dni_binary_print(&before, &size, heap, message);
     if (!st)
@@ -39,7 +41,8 @@ static dn_status read_one(const char *kind, const char *path)
     dni_net_file *net = NULL;
     dni_solver_file *solver = NULL;
     bool is_net = !strcmp(kind, "net");
-    dn_status st = is_net ? dni_net_read(&net, heap, path) : dni_solver_read(&solver, heap, path);
+    dn_status st =
+        is_net ? dni_net_read(&net, heap, path) : dni_solver_read(&solver, heap, path);
     if (!st)
         st = round_trip(is_net ? &net->net->base : &solver->solver->base);
     if (!st && is_net && (net->net->n_layers || net->net->n_input || dni_net_is_old(net->net)))

@@ -89,9 +89,10 @@ static void test_forms(void)
 static void test_lenient(void)
 {
     dni_net_file *file = NULL;
-    const char text[] = "layer { name: 'c' convolution_param { engine: MKLDNN kernelsize: 5 } }\n"
-                        "layer { inner_product_param { engine: MKL2017 } engine: 'MKLDNN:CPU' }\n"
-                        "layer { name: 'd' data_param { scale: 2 } }";
+    const char text[] =
+        "layer { name: 'c' convolution_param { engine: MKLDNN kernelsize: 5 } }\n"
+        "layer { inner_product_param { engine: MKL2017 } engine: 'MKLDNN:CPU' }\n"
+        "layer { name: 'd' data_param { scale: 2 } }";
     SECTION("lenient");
     CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "n"), DN_OK);
     if (!file)
@@ -101,9 +102,11 @@ static void test_lenient(void)
     CHECK_TEXT(file->net->layer[1]->engine, "MKLDNN:CPU");
     CHECK(file->net->layer[2]->data_param->scale == 2); /* as in Caffe: no upgrade of `layer` */
     CHECK_INT(dni_locations_num_notes(file->locations), 2);
-    CHECK_TEXT(dni_locations_get_note(file->locations, 0), "n:1:47: 'engine' MKLDNN is not known "
-                                                          "here");
-    CHECK(strstr(dni_locations_get_note(file->locations, 1), "n:3:1: layer 'd': 'scale' has no"));
+    CHECK_TEXT(dni_locations_get_note(file->locations, 0),
+               "n:1:47: 'engine' MKLDNN is not known "
+               "here");
+    CHECK(
+        strstr(dni_locations_get_note(file->locations, 1), "n:3:1: layer 'd': 'scale' has no"));
     CHECK(dni_locations_get_note(file->locations, 2) == NULL);
     dni_net_file_free(file, heap);
 }
@@ -115,15 +118,18 @@ static void test_errors(void)
     static const struct {
         const char *text, *message;
     } rows[] = {
-        {"nam: 'x'", "t.prototxt:1:1: unknown field 'nam' in NetParameter; did you mean 'name'?"},
+        {"nam: 'x'",
+         "t.prototxt:1:1: unknown field 'nam' in NetParameter; did you mean 'name'?"},
         {"layer {\n  name: 'conv1'\n  convolution_param {\n    kernelsze: 3\n} }",
-         "t.prototxt:4:5: layer 'conv1': unknown field 'kernelsze' in ConvolutionParameter; did "
+         "t.prototxt:4:5: layer 'conv1': unknown field 'kernelsze' in ConvolutionParameter; "
+         "did "
          "you mean 'kernel_size'?"},
         {"layer { qqqqqqqq: 1 }", "t.prototxt:1:9: unknown field 'qqqqqqqq' in LayerParameter"},
         {"layer { pooling_param { pool: AVG } }",
          "t.prototxt:1:31: 'pool': unknown value 'AVG' of PoolMethod; did you mean 'AVE'?"},
         {"layer { pooling_param { pool: 9 } }", "'pool': PoolMethod has no value 9"},
-        {"layers { type: 'Convolution' }", "'type' needs a name like CONVOLUTION without quotes"},
+        {"layers { type: 'Convolution' }",
+         "'type' needs a name like CONVOLUTION without quotes"},
         {"layer { type: CONVOLUTION }", "t.prototxt:1:15: 'type' needs a string in quotes, not "
                                         "CONVOLUTION"},
         {"input_dim: 1.5", "t.prototxt:1:12: 'input_dim' needs a whole number, not 1.5"},
@@ -134,18 +140,21 @@ static void test_errors(void)
         {"layer { data_param { batch_size: -1 } }", "'batch_size': -1 is out of range"},
         {"input_dim: --1", "'input_dim' needs a whole number, not -"},
         {"force_backward: 2", "'force_backward' needs true or false, not 2"},
-        {"layer {\n name: 'a'", "t.prototxt:2:11: layer 'a': the text ends, but the '{' of line "
-                                "1, column 7 is not closed"},
+        {"layer {\n name: 'a'",
+         "t.prototxt:2:11: layer 'a': the text ends, but the '{' of line "
+         "1, column 7 is not closed"},
         {"name: 'abc", "t.prototxt:1:7: string without end"},
         {"name: 'abc\n'", "t.prototxt:1:7: string without end"},
         {"name: 'abc\\\n'", "t.prototxt:1:7: string without end"},
-        {"name: 'a\\q'", "unknown escape \\q"}, {"name: '\\0'", "a zero byte in a string"},
+        {"name: 'a\\q'", "unknown escape \\q"},
+        {"name: '\\0'", "a zero byte in a string"},
         {"name 'x'", "t.prototxt:1:6: expected ':' after 'name'"},
         {"name: 'x' name: 'y'", "t.prototxt:1:11: 'name' of NetParameter is given twice"},
         {"state { } state { }", "'state' of NetParameter is given twice"},
         {"name: 'x' }", "t.prototxt:1:11: '}' closes nothing that is open"},
-        {"layer { > }", "'>' closes nothing"}, {"name: ", "'name' needs a string in quotes, the "
-                                                          "text ends"},
+        {"layer { > }", "'>' closes nothing"},
+        {"name: ", "'name' needs a string in quotes, the "
+                   "text ends"},
         {"input: ['a' 'b' 3]", "expected ',' or ']' in the list of 'input'"},
         {"\"name\": 'x'", "expected a field of NetParameter, not \"name\""},
         {"name: 'x' $", "t.prototxt:1:11: unexpected '$'"},
@@ -350,7 +359,8 @@ static void test_weights(void)
         CHECK(values[0] == 1 && values[5] == 6);
         CHECK_STATUS(dni_weights_values(&ip->blobs[1], DN_F64, doubles, 2), DN_OK);
         CHECK(doubles[1] == 8);
-        CHECK_MESSAGE(dni_weights_values(&ip->blobs[0], DN_F32, values, 5), DN_E_DATA, "6 values");
+        CHECK_MESSAGE(dni_weights_values(&ip->blobs[0], DN_F32, values, 5), DN_E_DATA,
+                      "6 values");
         CHECK(old->blobs[0].legacy);
         CHECK_INT(old->blobs[0].shape.axes, 4);
         CHECK_INT(layer_of(&w, "older")->blobs[0].count, 1);
@@ -381,7 +391,8 @@ static void test_raw_weights(void)
     CHECK_INT(blob.count, 0);
     CHECK_STATUS(dni_weights_blob_read(&blob, odd, sizeof odd, "h"), DN_E_PARSE);
     CHECK_STATUS(dni_weights_blob_read(&blob, ragged, sizeof ragged, "h"), DN_E_PARSE);
-    CHECK_STATUS(dni_weights_blob_read(&blob, varint_data, sizeof varint_data, "h"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, varint_data, sizeof varint_data, "h"),
+                 DN_E_PARSE);
 }
 
 /* Cut anywhere: a status and a message, or fewer layers where the cut falls between two. */

@@ -44,17 +44,21 @@ void *cpu_op_table(dn_op *op, size_t count, size_t size)
 
 void cpu_op_free(dn_op *op)
 {
-    if (!op) return;
+    if (!op)
+        return;
     dn_backend_host host = op->backend->host;
-    for (int32_t i = 0; i < op->owned_count; i++) host.free(host.user, op->owned[i]);
+    for (int32_t i = 0; i < op->owned_count; i++)
+        host.free(host.user, op->owned[i]);
     host.free(host.user, op);
 }
 
 void cpu_for(const dn_backend *backend, int64_t tasks,
              void (*body)(void *arg, int64_t task, int32_t worker), void *arg)
 {
-    if (tasks == 1) body(arg, 0, 0);
-    else if (tasks > 1) backend->host.parallel_for(backend->host.user, tasks, body, arg);
+    if (tasks == 1)
+        body(arg, 0, 0);
+    else if (tasks > 1)
+        backend->host.parallel_for(backend->host.user, tasks, body, arg);
 }
 
 int64_t cpu_tasks_for(int64_t n)
@@ -65,7 +69,8 @@ int64_t cpu_tasks_for(int64_t n)
 int64_t cpu_count(const dn_shape *shape)
 {
     int64_t count = 1;
-    for (int32_t i = 0; i < shape->axes; i++) count *= shape->dim[i];
+    for (int32_t i = 0; i < shape->axes; i++)
+        count *= shape->dim[i];
     return count;
 }
 
@@ -82,9 +87,11 @@ static bool plain_f32(const dn_operand *o)
 bool cpu_all_f32(const dn_op_desc *desc)
 {
     for (int32_t i = 0; i < desc->num_inputs; i++)
-        if (!plain_f32(&desc->inputs[i]) && desc->inputs[i].dtype < DN_I32) return false;
+        if (!plain_f32(&desc->inputs[i]) && desc->inputs[i].dtype < DN_I32)
+            return false;
     for (int32_t i = 0; i < desc->num_outputs; i++)
-        if (!plain_f32(&desc->outputs[i]) && desc->outputs[i].dtype < DN_I32) return false;
+        if (!plain_f32(&desc->outputs[i]) && desc->outputs[i].dtype < DN_I32)
+            return false;
     return true;
 }
 
@@ -140,7 +147,7 @@ static dn_status op_run(dn_op *op, const dn_op_io *io)
     return op->run(op, io);
 }
 
-/* ---- open --------------------------------------------------------------------------------- */
+/* ---- open -------------------------------------------------------------------------------- */
 
 static int32_t best_isa(void)
 {
@@ -150,7 +157,8 @@ static int32_t best_isa(void)
         return CPU_AVX512;
 #endif
 #ifdef CPU_HAVE_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CPU_AVX2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return CPU_AVX2;
 #endif
     return CPU_PLAIN;
 }
@@ -170,7 +178,8 @@ static const cpu_kernels *const kernels_of[] = {
 static dn_status open_isa(dn_backend **out, const dn_backend_host *host, int32_t most)
 {
     dn_backend *backend = host->alloc(host->user, sizeof *backend);
-    if (!backend) return host->fail(DN_E_NOMEM, "out of memory for the cpu backend");
+    if (!backend)
+        return host->fail(DN_E_NOMEM, "out of memory for the cpu backend");
     int32_t isa = best_isa();
     backend->host = *host;
     backend->isa = isa < most ? isa : most;
@@ -196,7 +205,8 @@ static dn_status open_plain(dn_backend **out, const dn_backend_host *host)
 
 static void close_backend(dn_backend *backend)
 {
-    if (backend) backend->host.free(backend->host.user, backend);
+    if (backend)
+        backend->host.free(backend->host.user, backend);
 }
 
 static void describe(dn_backend *backend, char *buffer, size_t size)
@@ -205,10 +215,12 @@ static void describe(dn_backend *backend, char *buffer, size_t size)
              cpu_cblas_name(), (int)backend->host.num_threads);
 }
 
-#define TABLE(table_name, open_function)                                                     \
-    {.struct_size = sizeof(dn_backend_ops), .name = table_name, .space = DN_SPACE_HOST,      \
-     .open = open_function, .close = close_backend, .op_create = op_create,                  \
-     .op_run = op_run, .op_destroy = cpu_op_free, .describe = describe}
+#define TABLE(table_name, open_function)                                                       \
+    {                                                                                          \
+        .struct_size = sizeof(dn_backend_ops), .name = table_name, .space = DN_SPACE_HOST,     \
+        .open = open_function, .close = close_backend, .op_create = op_create,                 \
+        .op_run = op_run, .op_destroy = cpu_op_free, .describe = describe                      \
+    }
 
 extern const dn_backend_ops dn_cpu_backend, dn_cpu_backend_avx2, dn_cpu_backend_plain;
 const dn_backend_ops dn_cpu_backend = TABLE("cpu", open_best);

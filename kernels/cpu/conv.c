@@ -9,11 +9,11 @@ enum { CHUNK_FLOATS = 1 << 20, CHUNK_PANELS = 8192 };
 typedef struct conv_op {
     dn_op base;
     cpu_geo geo;
-    cpu_mul mul[2];        /* for chunks of `images`, and of one image less */
+    cpu_mul mul[2]; /* for chunks of `images`, and of one image less */
     int64_t chunks, images;
     int64_t tasks_m, tasks_n;
     int64_t a_floats, x_floats, work_floats; /* packed w of a group, prepared chunk, worker */
-    bool flipped;          /* w: (C of y.., C of x.., R, S), read backwards */
+    bool flipped;                            /* w: (C of y.., C of x.., R, S), read backwards */
     cpu_end end;
 } conv_op;
 
@@ -25,7 +25,7 @@ typedef struct conv_call {
     int64_t images; /* of this chunk */
 } conv_call;
 
-/* ---- packing ------------------------------------------------------------------------------ */
+/* ---- packing ----------------------------------------------------------------------------- */
 
 static void pack_flipped(const cpu_mul *mul, int64_t i, float *packed, const float *w,
                          int64_t row, int64_t outputs)
@@ -56,9 +56,12 @@ static void pack_task(void *arg, int64_t task, int32_t worker)
     float *packed = call->packed + g * op->a_floats;
     const float *w = call->w + g * mul->m * mul->k;
     (void)worker;
-    if (!op->flipped) cpu_mul_pack_a(mul, i, packed, w, mul->k, 1, 1.0f);
-    else if (taps == 1) cpu_mul_pack_a(mul, i, packed, w, 1, mul->m, 1.0f);
-    else pack_flipped(mul, i, packed, w, taps, mul->m);
+    if (!op->flipped)
+        cpu_mul_pack_a(mul, i, packed, w, mul->k, 1, 1.0f);
+    else if (taps == 1)
+        cpu_mul_pack_a(mul, i, packed, w, 1, mul->m, 1.0f);
+    else
+        pack_flipped(mul, i, packed, w, taps, mul->m);
 }
 
 static void prepare_task(void *arg, int64_t task, int32_t worker)
@@ -72,7 +75,7 @@ static void prepare_task(void *arg, int64_t task, int32_t worker)
         cpu_geo_prepare(geo, call->prepared + i * geo->plane, call->x + i * geo->H * geo->W);
 }
 
-/* ---- run ------------------------------------------------------------------------------------ */
+/* ---- run --------------------------------------------------------------------------------- */
 
 static void conv_task(void *arg, int64_t task, int32_t worker)
 {
@@ -98,13 +101,18 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     const cpu_geo *geo = &op->geo;
     const dn_backend *backend = base->backend;
     float *scratch = io->scratch;
-    conv_call call = {.op = op, .w = io->in[1], .bias = io->in[2], .packed = scratch,
+    conv_call call = {.op = op,
+                      .w = io->in[1],
+                      .bias = io->in[2],
+                      .packed = scratch,
                       .prepared = scratch + geo->group * op->a_floats};
     call.work = call.prepared + op->x_floats;
     int64_t packs = geo->group * op->mul[0].row_panels;
     if (op->mul[0].m * op->mul[0].k * geo->group < 32768)
-        for (int64_t i = 0; i < packs; i++) pack_task(&call, i, 0);
-    else cpu_for(backend, packs, pack_task, &call);
+        for (int64_t i = 0; i < packs; i++)
+            pack_task(&call, i, 0);
+    else
+        cpu_for(backend, packs, pack_task, &call);
     for (int64_t i = 0; i < op->chunks; i++) {
         int64_t n0, n1;
         cpu_split(geo->N, op->chunks, i, &n0, &n1);
@@ -120,15 +128,19 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- create --------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------ */
 
 static bool plan_mul(conv_op *op, cpu_mul *mul, const int64_t *b_row, int64_t images)
 {
     const cpu_geo *geo = &op->geo;
     int64_t plane = geo->ready ? geo->H * geo->W : geo->plane;
-    *mul = (cpu_mul){.ker = op->base.backend->kernels, .m = geo->Kg,
-                     .n = images * geo->P * geo->Q, .k = geo->Cg * geo->R * geo->S,
-                     .b_row = b_row, .exact = geo->ready, .ldc = geo->P * geo->Q};
+    *mul = (cpu_mul){.ker = op->base.backend->kernels,
+                     .m = geo->Kg,
+                     .n = images * geo->P * geo->Q,
+                     .k = geo->Cg * geo->R * geo->S,
+                     .b_row = b_row,
+                     .exact = geo->ready,
+                     .ldc = geo->P * geo->Q};
     if (!cpu_geo_runs(geo, &op->base, mul, images, geo->C * plane,
                       geo->ready ? geo->W : geo->wp, geo->K * geo->P * geo->Q, geo->Q))
         return false;
@@ -141,16 +153,18 @@ static bool plan_tables(conv_op *op)
     const cpu_geo *geo = &op->geo;
     int64_t plane = geo->ready ? geo->H * geo->W : geo->plane, taps = geo->R * geo->S;
     int64_t *row = cpu_op_table(&op->base, (size_t)(geo->Cg * taps), sizeof *row);
-    if (!row) return false;
+    if (!row)
+        return false;
     for (int64_t i = 0; i < geo->Cg * taps; i++)
         row[i] = i / taps * plane +
                  (geo->ready ? 0 : cpu_geo_tap(geo, i % taps / geo->S, i % geo->S));
     int64_t images = geo->ready ? geo->N : cpu_max(1, CHUNK_FLOATS / (geo->C * geo->plane));
-    images = cpu_min(images, CHUNK_PANELS * (int64_t)op->base.backend->kernels->nr /
-                                 (geo->P * geo->Q));
+    images = cpu_min(images,
+                     CHUNK_PANELS * (int64_t)op->base.backend->kernels->nr / (geo->P * geo->Q));
     op->chunks = cpu_ceil(geo->N, cpu_max(1, cpu_min(geo->N, images)));
     op->images = cpu_ceil(geo->N, op->chunks);
-    if (!plan_mul(op, &op->mul[0], row, op->images)) return false;
+    if (!plan_mul(op, &op->mul[0], row, op->images))
+        return false;
     return geo->N % op->chunks == 0 || plan_mul(op, &op->mul[1], row, op->images - 1);
 }
 
@@ -168,21 +182,25 @@ static void plan_scratch(conv_op *op, dn_op_info *info)
     op->x_floats = geo->ready ? 0 : op->images * geo->C * geo->plane + slack;
     op->x_floats = (int64_t)cpu_round64((size_t)op->x_floats * 4) / 4;
     info->scratch = (size_t)(geo->group * op->a_floats + op->x_floats +
-                             op->base.backend->host.num_threads * op->work_floats) * 4;
+                             op->base.backend->host.num_threads * op->work_floats) *
+                    4;
 }
 
 static dn_status create(dn_backend *backend, const dn_op_desc *desc, const cpu_geo *geo,
                         bool flipped, const char *name, dn_op **out, dn_op_info *info)
 {
     const dn_args_conv *args = desc->args;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (args->activation != DN_FN_NONE && args->activation != DN_FN_RELU)
         return cpu_decline(info, "activation other than ReLU");
     conv_op *op = cpu_op_new(backend, sizeof *op, conv_run, info, name);
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->geo = *geo;
     op->flipped = flipped;
-    op->end = (cpu_end){.alpha = 1, .slope = (float)args->activation_a,
+    op->end = (cpu_end){.alpha = 1,
+                        .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
     if (!plan_tables(op)) {

@@ -72,8 +72,8 @@ static void back_task(void *arg, int64_t task, int32_t worker)
     for (int64_t c = c0; c < c1; c++) {
         int64_t channel = g * geo->Cg + c;
         cpu_geo_restore(geo, call->dx + (n * geo->C + channel) * geo->H * geo->W,
-                        prepared + (c - c0) * geo->plane,
-                        call->bias ? call->bias[channel] : 0, &op->end);
+                        prepared + (c - c0) * geo->plane, call->bias ? call->bias[channel] : 0,
+                        &op->end);
     }
 }
 
@@ -82,7 +82,12 @@ static dn_status back_run(dn_op *base, const dn_op_io *io)
     back_op *op = (back_op *)base;
     const cpu_geo *geo = &op->geo;
     int64_t pieces = geo->group * op->blocks;
-    back_call call = {op, io->in[0], io->in[1], io->in[2], io->out[0], io->scratch,
+    back_call call = {op,
+                      io->in[0],
+                      io->in[1],
+                      io->in[2],
+                      io->out[0],
+                      io->scratch,
                       (float *)io->scratch + pieces * op->a_floats};
     cpu_for(base->backend, pieces, pack_task, &call);
     cpu_for(base->backend, geo->N * pieces, back_task, &call);
@@ -94,14 +99,20 @@ static bool plan_mul(back_op *op, cpu_mul *mul, int64_t channels)
     const cpu_geo *geo = &op->geo;
     int64_t taps = geo->R * geo->S;
     int64_t *row = cpu_op_table(&op->base, (size_t)(channels * taps), sizeof *row);
-    if (!row) return false;
+    if (!row)
+        return false;
     for (int64_t i = 0; i < channels * taps; i++)
         row[i] = i % channels * geo->plane +
                  cpu_geo_tap(geo, i / channels / geo->S, i / channels % geo->S);
-    *mul = (cpu_mul){.ker = op->base.backend->kernels, .m = channels * taps,
-                     .n = geo->P * geo->Q, .k = geo->Kg, .ldb = geo->P * geo->Q,
-                     .exact = true, .c_row = row};
-    if (!cpu_geo_runs(geo, &op->base, mul, 1, 0, geo->Q, 0, geo->wp)) return false;
+    *mul = (cpu_mul){.ker = op->base.backend->kernels,
+                     .m = channels * taps,
+                     .n = geo->P * geo->Q,
+                     .k = geo->Kg,
+                     .ldb = geo->P * geo->Q,
+                     .exact = true,
+                     .c_row = row};
+    if (!cpu_geo_runs(geo, &op->base, mul, 1, 0, geo->Q, 0, geo->wp))
+        return false;
     cpu_mul_plan(mul);
     return true;
 }
@@ -110,18 +121,22 @@ static bool plan(back_op *op, dn_op_info *info)
 {
     const cpu_geo *geo = &op->geo;
     int64_t blocks = cpu_max(1, cpu_ceil(geo->Cg * geo->plane, BLOCK_FLOATS));
-    if (geo->N * geo->group * blocks < 8) blocks = cpu_ceil(8, geo->N * geo->group);
+    if (geo->N * geo->group * blocks < 8)
+        blocks = cpu_ceil(8, geo->N * geo->group);
     op->blocks = cpu_min(geo->Cg, blocks);
     op->channels = cpu_ceil(geo->Cg, op->blocks);
-    if (!plan_mul(op, &op->mul[0], op->channels)) return false;
-    if (geo->Cg % op->blocks && !plan_mul(op, &op->mul[1], op->channels - 1)) return false;
+    if (!plan_mul(op, &op->mul[0], op->channels))
+        return false;
+    if (geo->Cg % op->blocks && !plan_mul(op, &op->mul[1], op->channels - 1))
+        return false;
     const cpu_mul *mul = &op->mul[0];
     op->a_floats = (int64_t)cpu_round64((size_t)cpu_mul_a_size(mul) * 4) / 4;
     op->work_floats = (int64_t)cpu_round64((size_t)cpu_mul_work_size(mul) * 4) / 4;
     op->x_floats = (int64_t)cpu_round64((size_t)(op->channels * geo->plane + 64) * 4) / 4;
     int64_t per_worker = op->x_floats + op->work_floats;
     info->scratch = (size_t)(geo->group * op->blocks * op->a_floats +
-                             op->base.backend->host.num_threads * per_worker) * 4;
+                             op->base.backend->host.num_threads * per_worker) *
+                    4;
     return true;
 }
 
@@ -130,16 +145,19 @@ dn_status cpu_conv_bwd_data_create(dn_backend *backend, const dn_op_desc *desc, 
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (!cpu_geo_init(&geo, args, &desc->outputs[0].shape, &desc->inputs[1].shape,
                       &desc->inputs[0].shape, info))
         return DN_DECLINED;
     if (args->activation != DN_FN_NONE && args->activation != DN_FN_RELU)
         return cpu_decline(info, "activation other than ReLU");
     back_op *op = cpu_op_new(backend, sizeof *op, back_run, info, "cpu:gemm+col2im");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->geo = geo;
-    op->end = (cpu_end){.alpha = 1, .slope = (float)args->activation_a,
+    op->end = (cpu_end){.alpha = 1,
+                        .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
     if (!plan(op, info)) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    CHUNK_FLOATS = 1 << 20, /* of dy laid out at a time */
+    CHUNK_FLOATS = 1 << 20,   /* of dy laid out at a time */
     DEPTH_FLOATS = 192 << 10, /* of one piece, dy and taps */
     ROWS_WANTED = 32,
     TASKS_WANTED = 16
@@ -19,10 +19,10 @@ typedef struct weights_op {
     cpu_geo geo;
     int64_t blocks, channels; /* of a group's input channels; the largest block */
     int64_t parts;
-    int64_t images, lines;    /* of a piece: images, and output rows of each */
-    int64_t bands;            /* pieces of one image; 1 if a piece has several images */
-    int64_t pieces, chunk;    /* in all, and of a chunk */
-    int64_t depth;            /* floats from row to row of a piece */
+    int64_t images, lines; /* of a piece: images, and output rows of each */
+    int64_t bands;         /* pieces of one image; 1 if a piece has several images */
+    int64_t pieces, chunk; /* in all, and of a chunk */
+    int64_t depth;         /* floats from row to row of a piece */
     int64_t dy_floats, dw_floats, rows_at, worker_floats;
     bool bias, add, add_bias;
 } weights_op;
@@ -47,7 +47,7 @@ static piece piece_at(const weights_op *op, int64_t i)
     return at;
 }
 
-/* ---- laying out ---------------------------------------------------------------------------- */
+/* ---- laying out -------------------------------------------------------------------------- */
 
 /* Output channel k of dy, for every piece of the chunk, and its part of db. */
 static void dy_task(void *arg, int64_t k, int32_t worker)
@@ -64,9 +64,11 @@ static void dy_task(void *arg, int64_t k, int32_t worker)
         for (int64_t n = at.n0; n < at.n1; n++, out += pixels)
             memcpy(out, call->dy + ((n * geo->K + k) * geo->P + at.p0) * geo->Q,
                    (size_t)pixels * sizeof(float));
-        if (op->bias) sum += op->base.backend->kernels->reduce(DN_REDUCE_SUM, row, NULL, at.len);
+        if (op->bias)
+            sum += op->base.backend->kernels->reduce(DN_REDUCE_SUM, row, NULL, at.len);
     }
-    if (op->bias) call->db[k] = op->add_bias || call->first ? call->db[k] + sum : sum;
+    if (op->bias)
+        call->db[k] = op->add_bias || call->first ? call->db[k] + sum : sum;
 }
 
 /* The taps of channels [c0, c1) of group g over a piece, a row each. */
@@ -87,14 +89,14 @@ static void fill_rows(const weights_call *call, const piece *at, int64_t channel
             }
             cpu_geo_prepare(geo, planes, x);
             for (int64_t t = 0; t < taps; t++, out += op->depth)
-                ker->gather_rows(out,
-                                 planes + cpu_geo_tap(geo, t / geo->S, t % geo->S) +
-                                     at->p0 * geo->wp,
-                                 lines, geo->Q, geo->wp);
+                ker->gather_rows(
+                    out, planes + cpu_geo_tap(geo, t / geo->S, t % geo->S) + at->p0 * geo->wp,
+                    lines, geo->Q, geo->wp);
         }
 }
 
-/* ---- multiplying ----------------------------------------------------------------------------- */
+/* ---- multiplying
+ * ----------------------------------------------------------------------------- */
 
 static void multiply(const weights_op *op, const float *dy, const float *rows, int64_t columns,
                      int64_t len, float *dw, bool add)
@@ -144,8 +146,12 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
     weights_op *op = (weights_op *)base;
     const cpu_geo *geo = &op->geo;
     const dn_backend *backend = base->backend;
-    weights_call call = {.op = op, .x = io->in[0], .dy = io->in[1], .dw = io->out[0],
-                         .db = op->bias ? io->out[1] : NULL, .rows = io->scratch};
+    weights_call call = {.op = op,
+                         .x = io->in[0],
+                         .dy = io->in[1],
+                         .dw = io->out[0],
+                         .db = op->bias ? io->out[1] : NULL,
+                         .rows = io->scratch};
     call.partial = call.rows + op->chunk * op->dy_floats;
     call.work = call.partial + (op->parts > 1 ? op->parts * op->dw_floats : 0);
     for (; call.first < op->pieces; call.first += op->chunk) {
@@ -159,7 +165,8 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- create ------------------------------------------------------------------------------------ */
+/* ---- create
+ * ------------------------------------------------------------------------------------ */
 
 static void plan(weights_op *op, dn_op_info *info)
 {
@@ -187,9 +194,10 @@ static void plan(weights_op *op, dn_op_info *info)
     op->dw_floats = (geo->K * geo->Cg * taps + 15) & ~(int64_t)15;
     op->rows_at = geo->ready ? 0 : (geo->plane + 64 + 15) & ~(int64_t)15;
     op->worker_floats = op->rows_at + rows * op->depth + 64;
-    info->scratch = (size_t)(op->chunk * op->dy_floats +
-                             (op->parts > 1 ? op->parts * op->dw_floats : 0) +
-                             op->base.backend->host.num_threads * op->worker_floats) * 4;
+    info->scratch =
+        (size_t)(op->chunk * op->dy_floats + (op->parts > 1 ? op->parts * op->dw_floats : 0) +
+                 op->base.backend->host.num_threads * op->worker_floats) *
+        4;
 }
 
 dn_status cpu_conv_bwd_weights_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -197,12 +205,14 @@ dn_status cpu_conv_bwd_weights_create(dn_backend *backend, const dn_op_desc *des
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (!cpu_geo_init(&geo, args, &desc->inputs[0].shape, &desc->outputs[0].shape,
                       &desc->inputs[1].shape, info))
         return DN_DECLINED;
     weights_op *op = cpu_op_new(backend, sizeof *op, weights_run, info, "cpu:dot");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->geo = geo;
     op->bias = cpu_present(desc->outputs, desc->num_outputs, 1);
     op->add = args->base.accumulate & 1;

@@ -14,14 +14,22 @@ bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, con
         return false;
     }
     bool flat = n == 1;
-    *geo = (cpu_geo){
-        .N = x->dim[0], .C = x->dim[1], .K = y->dim[1], .group = args->group,
-        .H = flat ? 1 : x->dim[2], .W = x->dim[n + 1],
-        .P = flat ? 1 : y->dim[2], .Q = y->dim[n + 1],
-        .R = flat ? 1 : args->kernel[0], .S = args->kernel[n - 1],
-        .sh = flat ? 1 : args->stride[0], .sw = args->stride[n - 1],
-        .ph = flat ? 0 : args->pad[0], .pw = args->pad[n - 1],
-        .dh = flat ? 1 : args->dilation[0], .dw = args->dilation[n - 1]};
+    *geo = (cpu_geo){.N = x->dim[0],
+                     .C = x->dim[1],
+                     .K = y->dim[1],
+                     .group = args->group,
+                     .H = flat ? 1 : x->dim[2],
+                     .W = x->dim[n + 1],
+                     .P = flat ? 1 : y->dim[2],
+                     .Q = y->dim[n + 1],
+                     .R = flat ? 1 : args->kernel[0],
+                     .S = args->kernel[n - 1],
+                     .sh = flat ? 1 : args->stride[0],
+                     .sw = args->stride[n - 1],
+                     .ph = flat ? 0 : args->pad[0],
+                     .pw = args->pad[n - 1],
+                     .dh = flat ? 1 : args->dilation[0],
+                     .dw = args->dilation[n - 1]};
     if (geo->group < 1 || geo->C % geo->group || geo->K % geo->group || geo->N < 1 ||
         geo->C < 1 || geo->K < 1 || geo->P < 1 || geo->Q < 1) {
         cpu_decline(info, "empty or uneven convolution");
@@ -63,13 +71,18 @@ static void prepare_row(const cpu_geo *geo, float *out, const float *x, int64_t 
 {
     int64_t from, to;
     inside(at, geo->sw, geo->W, geo->wp, &from, &to);
-    for (int64_t j = 0; j < from; j++) out[j] = 0;
-    if (geo->sw == 1) memcpy(out + from, x + from + at, (size_t)(to - from) * sizeof(float));
+    for (int64_t j = 0; j < from; j++)
+        out[j] = 0;
+    if (geo->sw == 1)
+        memcpy(out + from, x + from + at, (size_t)(to - from) * sizeof(float));
     else if (geo->sw == 2)
-        for (int64_t j = from; j < to; j++) out[j] = x[j * 2 + at];
+        for (int64_t j = from; j < to; j++)
+            out[j] = x[j * 2 + at];
     else
-        for (int64_t j = from; j < to; j++) out[j] = x[j * geo->sw + at];
-    for (int64_t j = to; j < geo->wp; j++) out[j] = 0;
+        for (int64_t j = from; j < to; j++)
+            out[j] = x[j * geo->sw + at];
+    for (int64_t j = to; j < geo->wp; j++)
+        out[j] = 0;
 }
 
 void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x)
@@ -78,15 +91,19 @@ void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x)
         for (int64_t b = 0; b < geo->sw; b++)
             for (int64_t i = 0; i < geo->hp; i++, out += geo->wp) {
                 int64_t h = i * geo->sh + a - geo->ph;
-                if (h < 0 || h >= geo->H) memset(out, 0, (size_t)geo->wp * sizeof(float));
-                else prepare_row(geo, out, x + h * geo->W, b - geo->pw);
+                if (h < 0 || h >= geo->H)
+                    memset(out, 0, (size_t)geo->wp * sizeof(float));
+                else
+                    prepare_row(geo, out, x + h * geo->W, b - geo->pw);
             }
 }
 
 static float finish(float value, float before, const cpu_end *end)
 {
-    if (end->add) value += before;
-    if (end->relu && !(value > 0)) value *= end->slope;
+    if (end->add)
+        value += before;
+    if (end->relu && !(value > 0))
+        value *= end->slope;
     return value;
 }
 
@@ -128,16 +145,19 @@ static int64_t walk(const cpu_geo *geo, int64_t nr, cpu_run *runs, int32_t *pane
                 int64_t dst = n * dst_image + p * dst_width + q;
                 bool joins = lane && last.src + last.len == src && last.dst + last.len == dst;
                 if (!joins) {
-                    if (!lane && panel) panel[column / nr] = (int32_t)count;
+                    if (!lane && panel)
+                        panel[column / nr] = (int32_t)count;
                     last = (cpu_run){(int32_t)lane, 0, src, dst};
                     count++;
                 }
                 last.len += (int32_t)len;
-                if (runs) runs[count - 1] = last;
+                if (runs)
+                    runs[count - 1] = last;
                 column += len;
                 q += len;
             }
-    if (panel) panel[cpu_ceil(column, nr)] = (int32_t)count;
+    if (panel)
+        panel[cpu_ceil(column, nr)] = (int32_t)count;
     return count;
 }
 
@@ -145,11 +165,12 @@ bool cpu_geo_runs(const cpu_geo *geo, dn_op *op, cpu_mul *mul, int64_t images,
                   int64_t src_image, int64_t src_width, int64_t dst_image, int64_t dst_width)
 {
     int64_t nr = mul->ker->nr, columns = images * geo->P * geo->Q;
-    int64_t count = walk(geo, nr, NULL, NULL, images, src_image, src_width, dst_image,
-                         dst_width);
+    int64_t count =
+        walk(geo, nr, NULL, NULL, images, src_image, src_width, dst_image, dst_width);
     cpu_run *runs = cpu_op_table(op, (size_t)count, sizeof *runs);
     int32_t *panel = cpu_op_table(op, (size_t)cpu_ceil(columns, nr) + 1, sizeof *panel);
-    if (!runs || !panel) return false;
+    if (!runs || !panel)
+        return false;
     walk(geo, nr, runs, panel, images, src_image, src_width, dst_image, dst_width);
     mul->runs = runs;
     mul->panel = panel;

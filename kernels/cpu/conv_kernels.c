@@ -14,10 +14,13 @@ void ISA(cpu_dw_row)(float *y, const float *x, const float *w, const int64_t *ta
             acc = v_fma(v_set1(w[t]), v_load(x + tap[t] + j), acc);
             acc1 = v_fma(v_set1(w[t + 1]), v_load(x + tap[t + 1] + j), acc1);
         }
-        if (t < taps) acc = v_fma(v_set1(w[t]), v_load(x + tap[t] + j), acc);
+        if (t < taps)
+            acc = v_fma(v_set1(w[t]), v_load(x + tap[t] + j), acc);
         acc = v_add(acc, acc1);
-        if (e->add) acc = v_add(acc, v_loadp(y + j, n - j));
-        if (e->relu) acc = v_sel(v_gt(acc, zero), acc, v_mul(acc, slope));
+        if (e->add)
+            acc = v_add(acc, v_loadp(y + j, n - j));
+        if (e->relu)
+            acc = v_sel(v_gt(acc, zero), acc, v_mul(acc, slope));
         v_storep(y + j, acc, n - j);
     }
 }
@@ -26,7 +29,8 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
                      int64_t taps, int64_t rows, int64_t cols, int64_t x_ld, int64_t dy_ld)
 {
     for (int64_t t = 0; t < taps; t += 3) {
-        int64_t t1 = t + 1 < taps ? tap[t + 1] : tap[t], t2 = t + 2 < taps ? tap[t + 2] : tap[t];
+        int64_t t1 = t + 1 < taps ? tap[t + 1] : tap[t],
+                t2 = t + 2 < taps ? tap[t + 2] : tap[t];
         vf a0 = v_zero(), a1 = v_zero(), a2 = v_zero();
         for (int64_t i = 0; i < rows; i++) {
             const float *row = x + i * x_ld, *d = dy + i * dy_ld;
@@ -38,7 +42,9 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
             }
         }
         dw[t] += v_sum(a0);
-        if (t + 1 < taps) dw[t + 1] += v_sum(a1);
-        if (t + 2 < taps) dw[t + 2] += v_sum(a2);
+        if (t + 1 < taps)
+            dw[t + 1] += v_sum(a1);
+        if (t + 2 < taps)
+            dw[t + 2] += v_sum(a2);
     }
 }

@@ -110,11 +110,16 @@ typedef struct cpu_kernels {
                     float alpha, float beta, bool add);
 
     /* pool_kernels.c: one output row from `rows` input rows (w apart), columns whose windows
-     * are whole; first: the index of the first element in its plane. */
-    void (*pool_max)(float *y, int32_t *mask, const float *x, int64_t w, int64_t rows,
-                     int64_t cols, int64_t stride, int64_t n, int64_t first);
-    void (*pool_sum)(float *y, const float *x, int64_t w, int64_t rows, int64_t cols,
-                     int64_t stride, int64_t n, float scale);
+     * are whole; nothing is read from `end` on; first: index of the first element in its plane.
+     */
+    void (*pool_max)(float *y, int32_t *mask, const float *x, const float *end, int64_t w,
+                     int64_t rows, int64_t cols, int64_t stride, int64_t n, int64_t first);
+    void (*pool_sum)(float *y, const float *x, const float *end, int64_t w, int64_t rows,
+                     int64_t cols, int64_t stride, int64_t n, float scale);
+    /* dx of 2x2 windows side by side: `rows` rows of dx (w wide, from index `first`) from q of
+     * dy. False if a mask lies outside its window. */
+    bool (*pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
+                          int64_t rows, int64_t q, int64_t first);
 } cpu_kernels;
 
 extern const cpu_kernels cpu_kernels_plain;
@@ -125,7 +130,7 @@ extern const cpu_kernels cpu_kernels_avx2;
 extern const cpu_kernels cpu_kernels_avx512;
 #endif
 
-/* ---- backend and op ------------------------------------------------------------------------ */
+/* ---- backend and op ---------------------------------------------------------------------- */
 
 struct dn_backend {
     dn_backend_host host;
@@ -159,10 +164,22 @@ void cpu_for(const dn_backend *backend, int64_t tasks,
 bool cpu_all_f32(const dn_op_desc *desc);
 bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);
-static inline int64_t cpu_min(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t cpu_max(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t cpu_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static inline size_t cpu_round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+static inline int64_t cpu_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t cpu_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static inline int64_t cpu_ceil(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+static inline size_t cpu_round64(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
 /* [*from, *to) of piece i of `pieces` of n, as even as whole units allow. */
 static inline void cpu_split(int64_t n, int64_t pieces, int64_t i, int64_t *from, int64_t *to)
 {
@@ -172,7 +189,8 @@ static inline void cpu_split(int64_t n, int64_t pieces, int64_t i, int64_t *from
 /* Tasks for n elements of cheap work: 1 below what a second worker is worth. */
 int64_t cpu_tasks_for(int64_t n);
 
-/* ---- rows of the table ----------------------------------------------------------------------- */
+/* ---- rows of the table
+ * ----------------------------------------------------------------------- */
 
 cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,

@@ -61,22 +61,27 @@ static void packed_task(void *arg, int64_t task, int32_t worker)
     cpu_split(op->mul.row_panels, op->tasks_m, task % per / op->tasks_n, &rows[0], &rows[1]);
     cpu_split(op->mul.col_panels, op->tasks_n, task % op->tasks_n, &cols[0], &cols[1]);
     cpu_end end = end_of(g, call->bias, matrix);
-    cpu_mul_run(&op->mul, call->scratch + matrix * op->a_floats,
-                call->b + matrix * g->stride_b, call->c + matrix * g->stride_c, &end, rows,
-                cols, call->scratch + g->batch * op->a_floats + worker * op->work_floats);
+    cpu_mul_run(&op->mul, call->scratch + matrix * op->a_floats, call->b + matrix * g->stride_b,
+                call->c + matrix * g->stride_c, &end, rows, cols,
+                call->scratch + g->batch * op->a_floats + worker * op->work_floats);
 }
 
 static dn_status run_packed(dn_op *base, const dn_op_io *io)
 {
     gemm_op *op = (gemm_op *)base;
     const dn_args_gemm *g = &op->g;
-    gemm_call call = {op, (const float *)io->in[0] + g->offset_a,
-                      (const float *)io->in[1] + g->offset_b, io->in[2],
-                      (float *)io->out[0] + g->offset_c, io->scratch};
+    gemm_call call = {op,
+                      (const float *)io->in[0] + g->offset_a,
+                      (const float *)io->in[1] + g->offset_b,
+                      io->in[2],
+                      (float *)io->out[0] + g->offset_c,
+                      io->scratch};
     int64_t packs = g->batch * op->mul.row_panels;
     if (g->m * g->k * g->batch < 65536)
-        for (int64_t i = 0; i < packs; i++) pack_task(&call, i, 0);
-    else cpu_for(base->backend, packs, pack_task, &call);
+        for (int64_t i = 0; i < packs; i++)
+            pack_task(&call, i, 0);
+    else
+        cpu_for(base->backend, packs, pack_task, &call);
     cpu_for(base->backend, g->batch * op->tasks_m * op->tasks_n, packed_task, &call);
     return DN_OK;
 }
@@ -84,19 +89,26 @@ static dn_status run_packed(dn_op *base, const dn_op_io *io)
 static void plan_packed(gemm_op *op, dn_op_info *info)
 {
     const dn_args_gemm *g = &op->g;
-    op->mul = (cpu_mul){.ker = op->base.backend->kernels, .m = g->m, .n = g->n, .k = g->k,
-                        .ldb = g->ldb, .b_trans = g->trans_b, .exact = true, .ldc = g->ldc};
+    op->mul = (cpu_mul){.ker = op->base.backend->kernels,
+                        .m = g->m,
+                        .n = g->n,
+                        .k = g->k,
+                        .ldb = g->ldb,
+                        .b_trans = g->trans_b,
+                        .exact = true,
+                        .ldc = g->ldc};
     cpu_mul_plan(&op->mul);
     share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
               &op->tasks_n);
     op->a_floats = (int64_t)cpu_round64((size_t)cpu_mul_a_size(&op->mul) * 4) / 4;
     op->work_floats = (int64_t)cpu_round64((size_t)cpu_mul_work_size(&op->mul) * 4) / 4;
     info->scratch = (size_t)(g->batch * op->a_floats +
-                             op->base.backend->host.num_threads * op->work_floats) * 4;
+                             op->base.backend->host.num_threads * op->work_floats) *
+                    4;
     op->base.run = run_packed;
 }
 
-/* ---- rows by rows ------------------------------------------------------------------------- */
+/* ---- rows by rows ------------------------------------------------------------------------ */
 
 enum { DOT_K = 2048 }; /* k piece: rows of one tile stay in the first cache */
 
@@ -136,9 +148,12 @@ static dn_status run_dot(dn_op *base, const dn_op_io *io)
 {
     gemm_op *op = (gemm_op *)base;
     const dn_args_gemm *g = &op->g;
-    gemm_call call = {op, (const float *)io->in[0] + g->offset_a,
-                      (const float *)io->in[1] + g->offset_b, io->in[2],
-                      (float *)io->out[0] + g->offset_c, io->scratch};
+    gemm_call call = {op,
+                      (const float *)io->in[0] + g->offset_a,
+                      (const float *)io->in[1] + g->offset_b,
+                      io->in[2],
+                      (float *)io->out[0] + g->offset_c,
+                      io->scratch};
     cpu_for(base->backend, g->batch * op->tasks_n, dot_task, &call);
     return DN_OK;
 }
@@ -172,17 +187,22 @@ dn_status cpu_gemm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
                           dn_op_info *info)
 {
     const dn_args_gemm *g = desc->args;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (g->activation != DN_FN_NONE && g->activation != DN_FN_RELU)
         return cpu_decline(info, "activation other than ReLU");
     if (g->m < 1 || g->n < 1 || g->k < 1 || g->batch < 1)
         return cpu_decline(info, "empty product");
     gemm_op *op = cpu_op_new(backend, sizeof *op, NULL, info, "cpu:gemm");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->g = *g;
-    if (!cpu_present(desc->inputs, desc->num_inputs, 2)) op->g.bias_mode = 0;
-    if (rows_by_rows(&op->g)) plan_dot(op);
-    else plan_packed(op, info);
+    if (!cpu_present(desc->inputs, desc->num_inputs, 2))
+        op->g.bias_mode = 0;
+    if (rows_by_rows(&op->g))
+        plan_dot(op);
+    else
+        plan_packed(op, info);
     *out = &op->base;
     return DN_OK;
 }

@@ -42,7 +42,8 @@ static void cblas_task(void *arg, int64_t task, int32_t worker)
     float *c = call->c + matrix * g->stride_c;
     (void)worker;
     cpu_split(g->n, call->op->tasks, task % call->op->tasks, &from, &to);
-    if (g->bias_mode) start_rows(call, c, bias, from, to);
+    if (g->bias_mode)
+        start_rows(call, c, bias, from, to);
     cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans,
                 g->trans_b ? CblasTrans : CblasNoTrans, (int)g->m, (int)(to - from), (int)g->k,
                 (float)g->alpha, a, (int)g->lda, b + from * (g->trans_b ? g->ldb : 1),
@@ -71,7 +72,8 @@ dn_status cpu_gemm_cblas_create(dn_backend *backend, const dn_op_desc *desc, dn_
                                 dn_op_info *info)
 {
     const dn_args_gemm *g = desc->args;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (g->activation != DN_FN_NONE && g->activation != DN_FN_RELU)
         return cpu_decline(info, "activation other than ReLU");
     if (g->m < 1 || g->n < 1 || g->k < 1 || g->batch < 1)
@@ -80,9 +82,11 @@ dn_status cpu_gemm_cblas_create(dn_backend *backend, const dn_op_desc *desc, dn_
         g->ldb > INT_MAX || g->ldc > INT_MAX)
         return cpu_decline(info, "dimensions beyond CBLAS's int");
     cblas_op *op = cpu_op_new(backend, sizeof *op, run_cblas, info, "cpu:cblas");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->g = *g;
-    if (!cpu_present(desc->inputs, desc->num_inputs, 2)) op->g.bias_mode = 0;
+    if (!cpu_present(desc->inputs, desc->num_inputs, 2))
+        op->g.bias_mode = 0;
     op->tasks = cpu_max(1, cpu_min(cpu_ceil(g->n, 32), cpu_min(64, g->m * g->n * g->k >> 20)));
     *out = &op->base;
     return DN_OK;

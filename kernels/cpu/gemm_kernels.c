@@ -11,14 +11,18 @@
 #endif
 #define NR (2 * VL)
 
-/* ---- tile ------------------------------------------------------------------------------- */
+/* ---- tile -------------------------------------------------------------------------------- */
 
 INLINE vf finish(vf acc, const float *c, float bias_m, const float *bias_n, const cpu_end *e)
 {
-    if (e->bias_m) acc = v_add(acc, v_set1(bias_m));
-    if (e->bias_n) acc = v_add(acc, v_load(bias_n));
-    if (e->add) acc = v_add(acc, v_load(c));
-    if (e->relu) acc = v_sel(v_gt(acc, v_zero()), acc, v_mul(acc, v_set1(e->slope)));
+    if (e->bias_m)
+        acc = v_add(acc, v_set1(bias_m));
+    if (e->bias_n)
+        acc = v_add(acc, v_load(bias_n));
+    if (e->add)
+        acc = v_add(acc, v_load(c));
+    if (e->relu)
+        acc = v_sel(v_gt(acc, v_zero()), acc, v_mul(acc, v_set1(e->slope)));
     return acc;
 }
 
@@ -29,17 +33,20 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
     UNROLL
     for (int i = 0; i < mr; i++) {
         UNROLL
-        for (int v = 0; v < nv; v++) acc[i][v] = v_zero();
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = v_zero();
     }
     for (int64_t p = 0; p < k; p++) {
         vf bv[2];
         UNROLL
-        for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VL);
+        for (int v = 0; v < nv; v++)
+            bv[v] = v_load(b + v * VL);
         UNROLL
         for (int i = 0; i < mr; i++) {
             vf ai = v_set1(a[i]);
             UNROLL
-            for (int v = 0; v < nv; v++) acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
         }
         a += mr;
         b += ldb;
@@ -57,6 +64,7 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
 
 typedef void tile_fn(int64_t k, const float *a, const float *b, int64_t ldb, float *c,
                      int64_t ldc, const cpu_end *e);
+/* clang-format off */
 #define TILE(m, v)                                                                           \
     static void tile_##m##_##v(int64_t k, const float *a, const float *b, int64_t ldb,       \
                                float *c, int64_t ldc, const cpu_end *e)                      \
@@ -75,6 +83,7 @@ static tile_fn *const tiles[MR][2] = {
     ROW(7), ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13), ROW(14),
 #endif
 };
+/* clang-format on */
 
 void ISA(cpu_tile)(int32_t mr, int32_t vectors, int64_t k, const float *a, const float *b,
                    int64_t ldb, float *c, int64_t ldc, const cpu_end *end)
@@ -90,7 +99,8 @@ static void merge_add(int32_t mr, const float *tile, const cpu_run *runs, int32_
     for (int32_t r = 0; r < count; r++) {
         int32_t from = runs[r].lane, to = from + runs[r].len;
         for (int32_t v = from / VL; v * VL < to; v++) {
-            int32_t a = from > v * VL ? from - v * VL : 0, b = to < v * VL + VL ? to - v * VL : VL;
+            int32_t a = from > v * VL ? from - v * VL : 0,
+                    b = to < v * VL + VL ? to - v * VL : VL;
             __mmask16 m = (__mmask16)(((1u << b) - 1) & ~((1u << a) - 1));
             float *y = c + runs[r].dst - from + v * VL;
             const float *t = tile + v * VL;
@@ -104,8 +114,8 @@ static void merge_add(int32_t mr, const float *tile, const cpu_run *runs, int32_
 }
 #endif
 
-void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count,
-                    float *c, const int64_t *c_row, int64_t ldc, const cpu_end *e)
+void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count, float *c,
+                    const int64_t *c_row, int64_t ldc, const cpu_end *e)
 {
 #if VL == 16
     if (c_row && e->add && !e->relu && !e->bias_m && !e->bias_n) {
@@ -121,9 +131,12 @@ void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t 
             for (int32_t j = 0; j < run->len; j += VL) {
                 int64_t n = run->len - j;
                 vf acc = v_loadp(t + j, n);
-                if (e->bias_m) acc = v_add(acc, v_set1(e->bias_m[i]));
-                if (e->bias_n) acc = v_add(acc, v_loadp(e->bias_n + run->lane + j, n));
-                if (e->add) acc = v_add(acc, v_loadp(y + j, n));
+                if (e->bias_m)
+                    acc = v_add(acc, v_set1(e->bias_m[i]));
+                if (e->bias_n)
+                    acc = v_add(acc, v_loadp(e->bias_n + run->lane + j, n));
+                if (e->add)
+                    acc = v_add(acc, v_loadp(y + j, n));
                 if (e->relu)
                     acc = v_sel(v_gt(acc, v_zero()), acc, v_mul(acc, v_set1(e->slope)));
                 v_storep(y + j, acc, n);
@@ -132,7 +145,7 @@ void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t 
     }
 }
 
-/* ---- packing ------------------------------------------------------------------------------ */
+/* ---- packing ----------------------------------------------------------------------------- */
 
 /* Whole vectors, later ones over the tails of earlier ones: no masks in the loop. */
 INLINE void pack_copies(const int n, float *out, int64_t k, const float *b, const int64_t *row,
@@ -148,7 +161,8 @@ INLINE void pack_copies(const int n, float *out, int64_t k, const float *b, cons
     for (int64_t p = 0; p < k; p++) {
         int64_t at = row ? row[p] : p * ldb;
         UNROLL
-        for (int j = 0; j < n; j++) v_store(to[j] + p * NR, v_load(from[j] + at));
+        for (int j = 0; j < n; j++)
+            v_store(to[j] + p * NR, v_load(from[j] + at));
     }
 }
 
@@ -182,15 +196,25 @@ void ISA(cpu_pack)(float *out, int64_t k, const float *b, const int64_t *row, in
         }
     }
     switch (n) {
-    case 1: pack_copies(1, out, k, b, row, ldb, lane, src); return;
-    case 2: pack_copies(2, out, k, b, row, ldb, lane, src); return;
-    case 3: pack_copies(3, out, k, b, row, ldb, lane, src); return;
-    case 4: pack_copies(4, out, k, b, row, ldb, lane, src); return;
-    default: break;
+    case 1:
+        pack_copies(1, out, k, b, row, ldb, lane, src);
+        return;
+    case 2:
+        pack_copies(2, out, k, b, row, ldb, lane, src);
+        return;
+    case 3:
+        pack_copies(3, out, k, b, row, ldb, lane, src);
+        return;
+    case 4:
+        pack_copies(4, out, k, b, row, ldb, lane, src);
+        return;
+    default:
+        break;
     }
     for (int64_t p = 0; p < k; p++, out += NR) {
         const float *from = b + (row ? row[p] : p * ldb);
-        for (int32_t j = 0; j < n; j++) v_store(out + lane[j], v_load(from + src[j]));
+        for (int32_t j = 0; j < n; j++)
+            v_store(out + lane[j], v_load(from + src[j]));
     }
 }
 
@@ -198,17 +222,21 @@ void ISA(cpu_pack_trans)(float *out, int64_t k, const float *b, int64_t ldb, int
 {
     for (int64_t j = 0; j < NR; j += VL) {
         int64_t n = cols - j < VL ? cols - j : VL, p = 0;
-        if (n <= 0) return;
+        if (n <= 0)
+            return;
         for (; p + VL <= k && n == VL; p += VL) {
             vf t[VL];
             UNROLL
-            for (int i = 0; i < VL; i++) t[i] = v_load(b + (j + i) * ldb + p);
+            for (int i = 0; i < VL; i++)
+                t[i] = v_load(b + (j + i) * ldb + p);
             v_transpose(t);
             UNROLL
-            for (int i = 0; i < VL; i++) v_store(out + (p + i) * NR + j, t[i]);
+            for (int i = 0; i < VL; i++)
+                v_store(out + (p + i) * NR + j, t[i]);
         }
         for (; p < k; p++)
-            for (int64_t i = 0; i < n; i++) out[p * NR + j + i] = b[(j + i) * ldb + p];
+            for (int64_t i = 0; i < n; i++)
+                out[p * NR + j + i] = b[(j + i) * ldb + p];
     }
 }
 
@@ -233,7 +261,8 @@ void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t 
             out[(p + 2) * mr] = alpha * a2;
             out[(p + 3) * mr] = alpha * a3;
         }
-        for (; p < k; p++) out[p * mr] = alpha * a[p * col];
+        for (; p < k; p++)
+            out[p * mr] = alpha * a[p * col];
     }
 }
 
@@ -250,7 +279,7 @@ void ISA(cpu_gather_rows)(float *out, const float *src, int64_t rows, int64_t co
             v_store(out + i * cols + j, v_load(src + i * src_ld + j));
 }
 
-/* ---- dot ------------------------------------------------------------------------------------ */
+/* ---- dot --------------------------------------------------------------------------------- */
 
 #if VL == 16
 #define DOT_M 5
@@ -268,39 +297,46 @@ INLINE void dot_step(const int m, const int n, vf acc[DOT_M][DOT_N], const float
 {
     vf av[DOT_M];
     UNROLL
-    for (int i = 0; i < m; i++) av[i] = left ? v_loadn(a + i * lda, left) : v_load(a + i * lda);
+    for (int i = 0; i < m; i++)
+        av[i] = left ? v_loadn(a + i * lda, left) : v_load(a + i * lda);
     UNROLL
     for (int j = 0; j < n; j++) {
         vf bv = left ? v_loadn(b + j * ldb, left) : v_load(b + j * ldb);
         UNROLL
-        for (int i = 0; i < m; i++) acc[i][j] = v_fma(av[i], bv, acc[i][j]);
+        for (int i = 0; i < m; i++)
+            acc[i][j] = v_fma(av[i], bv, acc[i][j]);
     }
 }
 
 INLINE void dot_body(const int m, const int n, int64_t outer, int64_t len, const float *a,
-                     int64_t lda, int64_t a_outer, const float *b, int64_t ldb,
-                     int64_t b_outer, float *out)
+                     int64_t lda, int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer,
+                     float *out)
 {
     vf acc[DOT_M][DOT_N];
     int64_t whole = len - len % VL;
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
-        for (int j = 0; j < n; j++) acc[i][j] = v_zero();
+        for (int j = 0; j < n; j++)
+            acc[i][j] = v_zero();
     }
     for (int64_t o = 0; o < outer; o++, a += a_outer, b += b_outer) {
-        for (int64_t p = 0; p < whole; p += VL) dot_step(m, n, acc, a + p, lda, b + p, ldb, 0);
-        if (whole < len) dot_step(m, n, acc, a + whole, lda, b + whole, ldb, len - whole);
+        for (int64_t p = 0; p < whole; p += VL)
+            dot_step(m, n, acc, a + p, lda, b + p, ldb, 0);
+        if (whole < len)
+            dot_step(m, n, acc, a + whole, lda, b + whole, ldb, len - whole);
     }
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
-        for (int j = 0; j < n; j++) v_store(out + (i * n + j) * VL, acc[i][j]);
+        for (int j = 0; j < n; j++)
+            v_store(out + (i * n + j) * VL, acc[i][j]);
     }
 }
 
 typedef void dot_fn(int64_t outer, int64_t len, const float *a, int64_t lda, int64_t a_outer,
                     const float *b, int64_t ldb, int64_t b_outer, float *out);
+/* clang-format off */
 #define DOT(m, n)                                                                            \
     static void dot_##m##_##n(int64_t outer, int64_t len, const float *a, int64_t lda,       \
                               int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, \
@@ -325,6 +361,7 @@ static dot_fn *const dots[DOT_M][DOT_N] = {
     DOT_ROW(4), DOT_ROW(5),
 #endif
 };
+/* clang-format on */
 
 void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
                   int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
@@ -342,10 +379,14 @@ void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float 
     for (int32_t i = 0; i < m; i++) {
         for (int32_t j = 0; j < n; j++) {
             float y = e->alpha * flat[i * n + j];
-            if (e->bias_m) y += e->bias_m[i];
-            if (e->bias_n) y += e->bias_n[j];
-            if (e->add) y += c[i * ldc + j];
-            if (e->relu) y = y > 0 ? y : e->slope * y;
+            if (e->bias_m)
+                y += e->bias_m[i];
+            if (e->bias_n)
+                y += e->bias_n[j];
+            if (e->add)
+                y += c[i * ldc + j];
+            if (e->relu)
+                y = y > 0 ? y : e->slope * y;
             c[i * ldc + j] = y;
         }
     }

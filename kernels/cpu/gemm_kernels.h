@@ -83,7 +83,8 @@ INLINE void v_transpose(vf t[8])
         r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
     }
     UNROLL
-    for (int i = 0; i < 8; i++) t[i] = r[i];
+    for (int i = 0; i < 8; i++)
+        t[i] = r[i];
 }
 INLINE vf v_sums(vf t[8])
 {
@@ -102,7 +103,10 @@ INLINE void v_transpose(vf t[4])
             t[j][i] = x;
         }
 }
-INLINE vf v_sums(vf t[4]) { return (vf){v_sum(t[0]), v_sum(t[1]), v_sum(t[2]), v_sum(t[3])}; }
+INLINE vf v_sums(vf t[4])
+{
+    return (vf){v_sum(t[0]), v_sum(t[1]), v_sum(t[2]), v_sum(t[3])};
+}
 #endif
 
 #endif

@@ -7,13 +7,18 @@
 #include "cpu.h"
 #include "simd.h"
 
-#define CPU_KERNELS(X)                                                                       \
-    X(tile) X(merge) X(pack) X(pack_trans) X(pack_a) X(dot) X(gather_rows) X(dw_row)         \
-    X(dw_dot) X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(axpby) X(eltwise) X(bcast)   \
-    X(bcast_row) X(reduce) X(sgd) X(scale_mask) X(moments) X(affine) X(bn_bwd) X(lrn)        \
-    X(lrn_bwd) X(pool_max) X(pool_sum)
+/* clang-format off */
+#define CPU_KERNELS(X)                                                                         \
+    X(tile) X(merge) X(pack) X(pack_trans) X(pack_a) X(dot) X(gather_rows)                     \
+    X(dw_row) X(dw_dot)                                                                        \
+    X(unary) X(unary_bwd) X(softmax) X(softmax_bwd)                                            \
+    X(axpby) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(scale_mask)                   \
+    X(moments) X(affine) X(bn_bwd) X(lrn) X(lrn_bwd)                                           \
+    X(pool_max) X(pool_sum) X(pool_max_bwd2)
+/* clang-format on */
 
-#define CPU_DECLARE(kernel) extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
+#define CPU_DECLARE(kernel)                                                                    \
+    extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
 CPU_KERNELS(CPU_DECLARE)
 
 #endif

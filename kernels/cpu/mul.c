@@ -136,8 +136,10 @@ static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
     int32_t mr = (int32_t)(mul->row_size + (i < mul->row_rest));
     const float *a = at->a + mul->m * at->k0 + r0 * k;
     cpu_end end = at->end;
-    if (end.bias_m) end.bias_m += r0;
-    if (end.bias_n) end.bias_n += j * ker->nr;
+    if (end.bias_m)
+        end.bias_m += r0;
+    if (end.bias_n)
+        end.bias_n += j * ker->nr;
     if (col->direct) {
         float *c = at->c + r0 * mul->ldc + col->first;
         ker->tile(mr, col->vectors, k, a, b, ker->nr, c, mul->ldc, &end);
@@ -145,9 +147,8 @@ static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
     }
     static const cpu_end nothing = {0};
     ker->tile(mr, col->vectors, k, a, b, ker->nr, at->tile, ker->nr, &nothing);
-    ker->merge(mr, at->tile, col->runs, col->count,
-               at->c + (mul->c_row ? 0 : r0 * mul->ldc), mul->c_row ? mul->c_row + r0 : NULL,
-               mul->ldc, &end);
+    ker->merge(mr, at->tile, col->runs, col->count, at->c + (mul->c_row ? 0 : r0 * mul->ldc),
+               mul->c_row ? mul->c_row + r0 : NULL, mul->ldc, &end);
 }
 
 void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, float *c,
@@ -160,7 +161,8 @@ void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, floa
         place at = {.a = packed_a, .c = c, .tile = work, .end = *end};
         cpu_split(mul->k, mul->k_blocks, kb, &at.k0, &at.k1);
         int64_t panel = (at.k1 - at.k0) * ker->nr;
-        if (kb > 0) at.end.bias_m = at.end.bias_n = NULL;
+        if (kb > 0)
+            at.end.bias_m = at.end.bias_n = NULL;
         at.end.add = end->add || kb > 0;
         at.end.relu = end->relu && kb + 1 == mul->k_blocks;
         for (int64_t j0 = cols[0]; j0 < cols[1]; j0 += mul->block) {

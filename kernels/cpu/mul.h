@@ -10,12 +10,12 @@
 typedef struct cpu_mul {
     const cpu_kernels *ker;
     int64_t m, n, k;
-    int64_t k_blocks;    /* pieces of k whose panel of B stays in the first cache */
-    int64_t row_panels;  /* of at most mr rows: row_size, and one more in the first row_rest */
+    int64_t k_blocks;   /* pieces of k whose panel of B stays in the first cache */
+    int64_t row_panels; /* of at most mr rows: row_size, and one more in the first row_rest */
     int64_t row_size, row_rest;
-    int64_t col_panels;  /* of nr columns */
-    int64_t block;       /* column panels packed at a time */
-    bool row_outer;      /* walk rows of C outside columns: short k, C is the traffic */
+    int64_t col_panels; /* of nr columns */
+    int64_t block;      /* column panels packed at a time */
+    bool row_outer;     /* walk rows of C outside columns: short k, C is the traffic */
     /* B: row p begins at b_row[p], or at p * ldb; b_trans: stored (n, k), ldb apart */
     const int64_t *b_row;
     int64_t ldb;
@@ -41,7 +41,6 @@ void cpu_mul_rows(const cpu_mul *mul, int64_t i, int64_t *from, int64_t *to);
 float *cpu_mul_a_at(const cpu_mul *mul, float *packed, int64_t i, int64_t kb);
 /* C's row panels [rows[0], rows[1]) by column panels [cols[0], cols[1]). */
 void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, float *c,
-                 const cpu_end *end, const int64_t rows[2], const int64_t cols[2],
-                 float *work);
+                 const cpu_end *end, const int64_t rows[2], const int64_t cols[2], float *work);
 
 #endif

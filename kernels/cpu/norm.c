@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * norm.c: BATCH_NORM, a task a channel of all images, and LRN across channels, a task a strip of
- * positions of one image. */
+ * norm.c: BATCH_NORM, a task a channel of all images, and LRN across channels, a task a strip
+ * of positions of one image. */
 #include "cpu.h"
 
 #include <math.h>
@@ -32,7 +32,8 @@ static void statistics(const bn_op *op, const float *x, int64_t d, double *mean,
     }
     *mean = centre + off / m;
     *var = square / m - off / m * (off / m);
-    if (*var < 0) *var = 0;
+    if (*var < 0)
+        *var = 0;
 }
 
 static void bn_task(void *arg, int64_t d, int32_t worker)
@@ -67,7 +68,8 @@ static dn_status bn_run(dn_op *base, const dn_op_io *io)
     bn_call call = {op, io};
     cpu_for(base->backend, op->a.dim, bn_task, &call);
     float *factor = io->out[5];
-    if (!op->a.use_global) *factor = (float)(op->a.fraction * *factor + 1);
+    if (!op->a.use_global)
+        *factor = (float)(op->a.fraction * *factor + 1);
     return DN_OK;
 }
 
@@ -105,11 +107,15 @@ static dn_status new_bn(dn_backend *backend, const dn_op_desc *desc, dn_op **out
                         dn_op_info *info, dn_status (*run)(dn_op *, const dn_op_io *))
 {
     const dn_args_batch_norm *args = desc->args;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
-    if (args->inner < 4) return cpu_decline(info, "channels are not contiguous runs");
-    if (args->outer < 1 || args->dim < 1) return cpu_decline(info, "empty");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
+    if (args->inner < 4)
+        return cpu_decline(info, "channels are not contiguous runs");
+    if (args->outer < 1 || args->dim < 1)
+        return cpu_decline(info, "empty");
     bn_op *op = cpu_op_new(backend, sizeof *op, run, info, "cpu:batch norm");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->a = *args;
     *out = &op->base;
     return DN_OK;
@@ -119,7 +125,8 @@ dn_status cpu_batch_norm_create(dn_backend *backend, const dn_op_desc *desc, dn_
                                 dn_op_info *info)
 {
     const dn_args_batch_norm *args = desc->args;
-    if (args->base.accumulate) return cpu_decline(info, "accumulates");
+    if (args->base.accumulate)
+        return cpu_decline(info, "accumulates");
     return new_bn(backend, desc, out, info, bn_run);
 }
 
@@ -129,7 +136,8 @@ dn_status cpu_batch_norm_bwd_create(dn_backend *backend, const dn_op_desc *desc,
     return new_bn(backend, desc, out, info, bn_bwd_run);
 }
 
-/* ---- LRN -------------------------------------------------------------------------------------- */
+/* ---- LRN
+ * -------------------------------------------------------------------------------------- */
 
 enum { STRIP = 64 };
 
@@ -169,8 +177,7 @@ static void lrn_bwd_task(void *arg, int64_t task, int32_t worker)
     (void)worker;
     op->base.backend->kernels->lrn_bwd((float *)call->io->out[0] + at, in[0] + at, in[1] + at,
                                        in[2] + at, in[3] + at, op->C, op->inner, n, a->size,
-                                       (float)a->alpha, (float)a->beta,
-                                       a->base.accumulate & 1);
+                                       (float)a->alpha, (float)a->beta, a->base.accumulate & 1);
 }
 
 static dn_status lrn_run(dn_op *base, const dn_op_io *io)
@@ -194,15 +201,19 @@ static dn_status new_lrn(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
 {
     const dn_args_lrn *args = desc->args;
     const dn_shape *x = &desc->inputs[0].shape;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (args->region != DN_LRN_ACROSS || args->size < 1 || args->size > 15 ||
         args->size % 2 == 0 || x->axes < 2)
         return cpu_decline(info, "not across channels, or a window above 15");
     int64_t inner = 1;
-    for (int32_t i = 2; i < x->axes; i++) inner *= x->dim[i];
-    if (inner < 4) return cpu_decline(info, "channels are not contiguous runs");
+    for (int32_t i = 2; i < x->axes; i++)
+        inner *= x->dim[i];
+    if (inner < 4)
+        return cpu_decline(info, "channels are not contiguous runs");
     lrn_op *op = cpu_op_new(backend, sizeof *op, run, info, "cpu:lrn");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->a = *args;
     op->N = x->dim[0];
     op->C = x->dim[1];
@@ -216,7 +227,8 @@ dn_status cpu_lrn_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
                          dn_op_info *info)
 {
     const dn_args_lrn *args = desc->args;
-    if (args->base.accumulate) return cpu_decline(info, "accumulates");
+    if (args->base.accumulate)
+        return cpu_decline(info, "accumulates");
     return new_lrn(backend, desc, out, info, lrn_run);
 }
 

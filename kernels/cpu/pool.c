@@ -37,11 +37,12 @@ static window window_at(const pool_op *op, int64_t p, int64_t q)
     win.w0 = cpu_max(0, win.w0);
     win.h1 = cpu_min(op->H, win.h1);
     win.w1 = cpu_min(op->W, win.w1);
-    if (op->exclude_pad) win.size = (win.h1 - win.h0) * (win.w1 - win.w0);
+    if (op->exclude_pad)
+        win.size = (win.h1 - win.h0) * (win.w1 - win.w0);
     return win;
 }
 
-/* ---- forward ------------------------------------------------------------------------------ */
+/* ---- forward ----------------------------------------------------------------------------- */
 
 static void one_max(const pool_op *op, const float *x, window win, float *y, int32_t *mask)
 {
@@ -54,14 +55,16 @@ static void one_max(const pool_op *op, const float *x, window win, float *y, int
                 top = x[at];
             }
     *y = top;
-    if (mask) *mask = (int32_t)at;
+    if (mask)
+        *mask = (int32_t)at;
 }
 
 static void one_ave(const pool_op *op, const float *x, window win, float *y)
 {
     float sum = 0;
     for (int64_t h = win.h0; h < win.h1; h++)
-        for (int64_t w = win.w0; w < win.w1; w++) sum += x[h * op->W + w];
+        for (int64_t w = win.w0; w < win.w1; w++)
+            sum += x[h * op->W + w];
     *y = win.size > 0 ? sum / (float)win.size : 0;
 }
 
@@ -70,12 +73,15 @@ static void edge(const pool_op *op, const float *x, int64_t p, int64_t q0, int64
 {
     for (int64_t q = q0; q < q1; q++) {
         window win = window_at(op, p, q);
-        if (op->max) one_max(op, x, win, y + q, mask ? mask + q : NULL);
-        else one_ave(op, x, win, y + q);
+        if (op->max)
+            one_max(op, x, win, y + q, mask ? mask + q : NULL);
+        else
+            one_ave(op, x, win, y + q);
     }
 }
 
-static void pool_row(const pool_op *op, const float *x, int64_t p, float *y, int32_t *mask)
+static void pool_row(const pool_op *op, const float *x, const float *end, int64_t p, float *y,
+                     int32_t *mask)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     edge(op, x, p, 0, op->q0, y, mask);
@@ -84,10 +90,10 @@ static void pool_row(const pool_op *op, const float *x, int64_t p, float *y, int
         int64_t first = win.h0 * op->W + win.w0, n = op->q1 - op->q0;
         int64_t rows = cpu_max(0, win.h1 - win.h0);
         if (op->max)
-            ker->pool_max(y + op->q0, mask ? mask + op->q0 : NULL, x + first, op->W, rows,
+            ker->pool_max(y + op->q0, mask ? mask + op->q0 : NULL, x + first, end, op->W, rows,
                           op->S, op->sw, n, first);
         else
-            ker->pool_sum(y + op->q0, x + first, op->W, rows, op->S, op->sw, n,
+            ker->pool_sum(y + op->q0, x + first, end, op->W, rows, op->S, op->sw, n,
                           win.size > 0 ? 1.0f / (float)win.size : 0);
     }
     edge(op, x, p, op->q1, op->Q, y, mask);
@@ -102,8 +108,9 @@ static void pool_task(void *arg, int64_t task, int32_t worker)
     cpu_split(op->planes, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
         float *y = call->y + i * op->P * op->Q;
+        const float *end = call->x + op->planes * op->H * op->W;
         for (int64_t p = 0; p < op->P; p++)
-            pool_row(op, call->x + i * op->H * op->W, p, y + p * op->Q,
+            pool_row(op, call->x + i * op->H * op->W, end, p, y + p * op->Q,
                      call->mask ? call->mask + (i * op->P + p) * op->Q : NULL);
         if (op->relu) {
             const cpu_unary relu = {DN_FN_RELU, 0, 0, 0};
@@ -120,18 +127,36 @@ static dn_status pool_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 static void ave_back(const pool_op *op, const float *dy, float *dx)
 {
     for (int64_t p = 0; p < op->P; p++)
         for (int64_t q = 0; q < op->Q; q++) {
             window win = window_at(op, p, q);
-            if (win.size < 1) continue;
+            if (win.size < 1)
+                continue;
             float d = dy[p * op->Q + q] / (float)win.size;
             for (int64_t h = win.h0; h < win.h1; h++)
-                for (int64_t w = win.w0; w < win.w1; w++) dx[h * op->W + w] += d;
+                for (int64_t w = win.w0; w < win.w1; w++)
+                    dx[h * op->W + w] += d;
         }
+}
+
+/* Windows of 2x2, stride 2, no padding: each element of dx has its one window. False, and dx to
+ * be done again, if a mask names an element of another's. */
+static bool max_back2(const pool_op *op, const float *dy, const int32_t *mask, float *dx)
+{
+    if (op->R != 2 || op->S != 2 || op->sh != 2 || op->sw != 2 || op->ph || op->pw || op->add)
+        return false;
+    for (int64_t p = 0; p * 2 < op->H; p++) {
+        int64_t rows = cpu_min(2, op->H - p * 2), q = p < op->P ? op->Q : 0;
+        if (!op->base.backend->kernels->pool_max_bwd2(dx + p * 2 * op->W, dy + p * op->Q,
+                                                      mask + p * op->Q, op->W, rows, q,
+                                                      p * 2 * op->W))
+            return false;
+    }
+    return true;
 }
 
 static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
@@ -144,14 +169,18 @@ static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
     for (int64_t i = from; i < to; i++) {
         float *dx = call->y + i * in;
         const float *dy = call->x + i * out;
-        if (!op->add) memset(dx, 0, (size_t)in * sizeof(float));
+        if (op->max && max_back2(op, dy, call->from_mask + i * out, dx))
+            continue;
+        if (!op->add)
+            memset(dx, 0, (size_t)in * sizeof(float));
         if (!op->max) {
             ave_back(op, dy, dx);
             continue;
         }
         const int32_t *mask = call->from_mask + i * out;
         for (int64_t j = 0; j < out; j++)
-            if (mask[j] >= 0 && mask[j] < in) dx[mask[j]] += dy[j];
+            if (mask[j] >= 0 && mask[j] < in)
+                dx[mask[j]] += dy[j];
     }
 }
 
@@ -163,7 +192,8 @@ static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- create ---------------------------------------------------------------------------------- */
+/* ---- create
+ * ---------------------------------------------------------------------------------- */
 
 static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                         dn_op_info *info, bool forward)
@@ -173,20 +203,25 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     const dn_shape *y = forward ? &desc->outputs[0].shape : &desc->inputs[0].shape;
     int32_t n = args->spatial;
     bool flat = n == 1;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (args->method != DN_POOL_MAX && args->method != DN_POOL_AVE)
         return cpu_decline(info, "stochastic pooling");
-    if (n < 1 || n > 2 || x->axes != n + 2) return cpu_decline(info, "not 1-D or 2-D");
-    if (forward && args->base.accumulate) return cpu_decline(info, "accumulates");
+    if (n < 1 || n > 2 || x->axes != n + 2)
+        return cpu_decline(info, "not 1-D or 2-D");
+    if (forward && args->base.accumulate)
+        return cpu_decline(info, "accumulates");
     if (args->activation != DN_FN_NONE && !(forward && args->activation == DN_FN_RELU))
         return cpu_decline(info, "activation other than ReLU");
     if (cpu_count(x) / cpu_max(1, x->dim[0] * x->dim[1]) >= 1 << 24)
         return cpu_decline(info, "plane too large for an exact mask");
-    if (!forward && args->method == DN_POOL_MAX && !cpu_present(desc->inputs, desc->num_inputs, 1))
+    if (!forward && args->method == DN_POOL_MAX &&
+        !cpu_present(desc->inputs, desc->num_inputs, 1))
         return cpu_decline(info, "no mask");
-    pool_op *op = cpu_op_new(backend, sizeof *op, forward ? pool_run : pool_bwd_run, info,
-                             "cpu:pool");
-    if (!op) return DN_E_NOMEM;
+    pool_op *op =
+        cpu_op_new(backend, sizeof *op, forward ? pool_run : pool_bwd_run, info, "cpu:pool");
+    if (!op)
+        return DN_E_NOMEM;
     op->planes = x->dim[0] * x->dim[1];
     op->H = flat ? 1 : x->dim[2], op->W = x->dim[n + 1];
     op->P = flat ? 1 : y->dim[2], op->Q = y->dim[n + 1];

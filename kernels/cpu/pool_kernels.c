@@ -5,20 +5,30 @@
 
 #include "isa.h"
 
-/* p[0], p[step], ... for n outputs; nothing beyond the last is read. */
-INLINE vf load_step(const float *p, const int step, int64_t n)
+/* p[0], p[step], ... for n outputs. `whole`: two vectors from p on may be read; else nothing
+ * beyond the last is. */
+INLINE vf load_step(const float *p, const int step, int64_t n, const bool whole)
 {
-    if (step == 1) return v_loadp(p, n);
+    if (step == 1)
+        return whole ? v_load(p) : v_loadp(p, n);
 #if VL == 4
     vf a = v_zero();
-    for (int i = 0; i < VL && i < n; i++) a[i] = p[2 * i];
+    for (int i = 0; i < VL && i < n; i++)
+        a[i] = p[2 * i];
     return a;
 #else
-    int64_t last = 2 * (n < VL ? n : VL) - 1; /* the even ones of [0, VL), the odd of the rest */
-    vf a = v_loadp(p, last), b = last < VL ? a : v_loadp(p + VL - 1, last - (VL - 1));
+    vf a, b; /* the even ones of [0, VL), the odd ones of [VL - 1, 2 VL - 1) */
+    if (whole) {
+        a = v_load(p);
+        b = v_load(p + VL - 1);
+    } else {
+        int64_t last = 2 * (n < VL ? n : VL) - 1;
+        a = v_loadp(p, last);
+        b = last < VL ? a : v_loadp(p + VL - 1, last - (VL - 1));
+    }
 #if VL == 16
-    const __m512i pick = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27,
-                                           29, 31);
+    const __m512i pick =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
     return _mm512_permutex2var_ps(a, pick, b);
 #else
     __m256 mixed = _mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 2, 0));
@@ -33,55 +43,123 @@ INLINE void store_int(int32_t *p, vf a, int64_t n)
     __mmask16 m = (__mmask16)(n >= 16 ? 0xFFFF : (1u << n) - 1);
     _mm512_mask_storeu_epi32(p, m, _mm512_cvtps_epi32(a));
 #else
-    for (int i = 0; i < VL && i < n; i++) p[i] = (int32_t)a[i];
+    for (int i = 0; i < VL && i < n; i++)
+        p[i] = (int32_t)a[i];
 #endif
 }
 
-INLINE void max_row(const int step, float *y, int32_t *mask, const float *x, int64_t w,
-                    int64_t rows, int64_t cols, int64_t n, int64_t first)
+INLINE void max_vector(const int step, const bool whole, float *y, int32_t *mask,
+                       const float *x, int64_t w, int64_t rows, int64_t cols, int64_t n,
+                       int64_t first)
 {
-    float lanes[VL];
-    for (int i = 0; i < VL; i++) lanes[i] = (float)(i * step);
-    vf lane = v_load(lanes);
-    for (int64_t j = 0; j < n; j += VL) {
-        vf top = v_set1(-FLT_MAX), at = v_set1(-1.0f);
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t s = 0; s < cols; s++) {
-                vf v = load_step(x + r * w + s + j * step, step, n - j);
-                vm more = v_gt(v, top);
-                top = v_sel(more, v, top);
-                if (mask) {
-                    float index = (float)(first + r * w + s + j * step);
-                    at = v_sel(more, v_add(lane, v_set1(index)), at);
-                }
-            }
-        v_storep(y + j, top, n - j);
-        if (mask) store_int(mask + j, at, n - j);
+    static const float lanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vf top = v_set1(-FLT_MAX), at = v_set1(-1.0f), one = v_set1(1.0f);
+    vf lane = v_fma(v_load(lanes), v_set1((float)step), v_set1((float)first));
+    for (int64_t r = 0; r < rows; r++) {
+        vf index = v_add(lane, v_set1((float)(r * w)));
+        for (int64_t s = 0; s < cols; s++) {
+            vf v = load_step(x + r * w + s, step, n, whole);
+            vm more = v_gt(v, top);
+            top = v_sel(more, v, top);
+            at = v_sel(more, index, at);
+            index = v_add(index, one);
+        }
     }
+    v_storep(y, top, n);
+    if (mask)
+        store_int(mask, at, n);
 }
 
-void ISA(cpu_pool_max)(float *y, int32_t *mask, const float *x, int64_t w, int64_t rows,
-                       int64_t cols, int64_t stride, int64_t n, int64_t first)
+INLINE void sum_vector(const int step, const bool whole, float *y, const float *x, int64_t w,
+                       int64_t rows, int64_t cols, int64_t n, float scale)
 {
-    if (stride == 1) max_row(1, y, mask, x, w, rows, cols, n, first);
-    else max_row(2, y, mask, x, w, rows, cols, n, first);
+    vf sum = v_zero();
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t s = 0; s < cols; s++)
+            sum = v_add(sum, load_step(x + r * w + s, step, n, whole));
+    v_storep(y, v_mul(sum, v_set1(scale)), n);
 }
 
-INLINE void sum_row(const int step, float *y, const float *x, int64_t w, int64_t rows,
-                    int64_t cols, int64_t n, float scale)
-{
-    for (int64_t j = 0; j < n; j += VL) {
-        vf sum = v_zero();
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t s = 0; s < cols; s++)
-                sum = v_add(sum, load_step(x + r * w + s + j * step, step, n - j));
-        v_storep(y + j, v_mul(sum, v_set1(scale)), n - j);
+/* Floats a vector of outputs may touch in the last row, read carelessly. */
+#define REACH(w, rows, cols) (((rows)-1) * (w) + (cols)-1 + 2 * VL)
+
+#define POOL_ROW(step)                                                                         \
+    for (int64_t j = 0; j < n; j += VL) {                                                      \
+        const float *from = x + j * step;                                                      \
+        bool whole = end - from >= REACH(w, rows, cols);                                       \
+        if (whole)                                                                             \
+            VECTOR(step, true);                                                                \
+        else                                                                                   \
+            VECTOR(step, false);                                                               \
     }
+
+void ISA(cpu_pool_max)(float *y, int32_t *mask, const float *x, const float *end, int64_t w,
+                       int64_t rows, int64_t cols, int64_t stride, int64_t n, int64_t first)
+{
+#define VECTOR(step, whole)                                                                    \
+    max_vector(step, whole, y + j, mask ? mask + j : NULL, from, w, rows, cols, n - j,         \
+               first + j * step)
+    if (stride == 1)
+        POOL_ROW(1)
+    else if (rows == 2 && cols == 2) {
+        rows = cols = 2;
+        POOL_ROW(2)
+    } else
+        POOL_ROW(2)
+#undef VECTOR
 }
 
-void ISA(cpu_pool_sum)(float *y, const float *x, int64_t w, int64_t rows, int64_t cols,
-                       int64_t stride, int64_t n, float scale)
+void ISA(cpu_pool_sum)(float *y, const float *x, const float *end, int64_t w, int64_t rows,
+                       int64_t cols, int64_t stride, int64_t n, float scale)
 {
-    if (stride == 1) sum_row(1, y, x, w, rows, cols, n, scale);
-    else sum_row(2, y, x, w, rows, cols, n, scale);
+#define VECTOR(step, whole) sum_vector(step, whole, y + j, from, w, rows, cols, n - j, scale)
+    if (stride == 1)
+        POOL_ROW(1)
+    else
+        POOL_ROW(2)
+#undef VECTOR
+}
+
+/* dx of 2x2 windows side by side: every element belongs to one window, so each is written once
+ * and nothing is cleared first. `rows` (1 or 2) rows of dx from one of dy; what none of the q
+ * windows reaches is zero. False if a mask names an element of another's window. */
+bool ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
+                            int64_t rows, int64_t q, int64_t first)
+{
+#if VL == 16
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    const __m512i lanes =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m256i none = _mm256_set1_epi32(-1);
+    uint32_t lost = 0;
+    for (int64_t j = 0; j < w; j += VL) {
+        int64_t n = q - j / 2;
+        __mmask8 in = (__mmask8)(n >= 8 ? 0xFF : n <= 0 ? 0 : (1u << n) - 1);
+        __mmask16 out = (__mmask16)(w - j >= VL ? 0xFFFF : (1u << (w - j)) - 1);
+        __m512 d = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(in, dy + j / 2));
+        __m512i m = _mm512_castsi256_si512(_mm256_mask_loadu_epi32(none, in, mask + j / 2));
+        __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)(first + j)));
+        d = _mm512_permutexvar_ps(twice, d);
+        m = _mm512_permutexvar_epi32(twice, m);
+        uint32_t found = _mm512_cmplt_epi32_mask(m, _mm512_setzero_si512());
+        for (int64_t r = 0; r < rows; r++) {
+            __mmask16 here = _mm512_mask_cmpeq_epi32_mask(out, at, m);
+            _mm512_mask_storeu_ps(dx + r * w + j, out, _mm512_maskz_mov_ps(here, d));
+            at = _mm512_add_epi32(at, _mm512_set1_epi32((int32_t)w));
+            found |= here;
+        }
+        lost |= ~(found | found >> 1) & 0x5555 & out;
+    }
+    return !lost;
+#else
+    int64_t lost = 0;
+    for (int64_t j = 0; j < q; j++) lost += mask[j] >= 0;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < w; j++) {
+            bool here = j / 2 < q && mask[j / 2] == (int32_t)(first + r * w + j);
+            dx[r * w + j] = here ? dy[j / 2] : 0;
+            lost -= here;
+        }
+    return !lost;
+#endif
 }

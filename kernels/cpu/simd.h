@@ -16,29 +16,74 @@
 #endif
 
 #define CPU_JOIN2(a, b) a##_##b
-#define CPU_JOIN(a, b) CPU_JOIN2(a, b)
-#define ISA(name) CPU_JOIN(name, CPU_ISA) /* cpu_tile -> cpu_tile_avx2 */
+#define CPU_JOIN(a, b)  CPU_JOIN2(a, b)
+#define ISA(name)       CPU_JOIN(name, CPU_ISA) /* cpu_tile -> cpu_tile_avx2 */
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define VL 16
 typedef __m512 vf;
 typedef __mmask16 vm;
-INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
-INLINE void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
-INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
-INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
-INLINE vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
-INLINE vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
-INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
-INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-INLINE vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
-INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* b if either is NaN */
-INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-INLINE vm v_gt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-INLINE vm v_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-INLINE vf v_sel(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); } /* m ? a : b */
-INLINE vf v_abs(vf a) { return _mm512_abs_ps(a); }
+INLINE vf v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+INLINE void v_store(float *p, vf a)
+{
+    _mm512_storeu_ps(p, a);
+}
+INLINE vf v_set1(float a)
+{
+    return _mm512_set1_ps(a);
+}
+INLINE vf v_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+INLINE vf v_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+INLINE vf v_mul(vf a, vf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+INLINE vf v_div(vf a, vf b)
+{
+    return _mm512_div_ps(a, b);
+}
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+INLINE vf v_sqrt(vf a)
+{
+    return _mm512_sqrt_ps(a);
+}
+INLINE vf v_max(vf a, vf b)
+{
+    return _mm512_max_ps(a, b);
+} /* b if either is NaN */
+INLINE vf v_min(vf a, vf b)
+{
+    return _mm512_min_ps(a, b);
+}
+INLINE vm v_gt(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+INLINE vm v_eq(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+INLINE vf v_sel(vm m, vf a, vf b)
+{
+    return _mm512_mask_blend_ps(m, b, a);
+} /* m ? a : b */
+INLINE vf v_abs(vf a)
+{
+    return _mm512_abs_ps(a);
+}
 INLINE vf v_sign(vf mag, vf s) /* mag >= 0 with the sign of s */
 {
     __m512i bit = _mm512_and_si512(_mm512_castps_si512(s), _mm512_set1_epi32(INT32_MIN));
@@ -48,7 +93,10 @@ INLINE vf v_round(vf a)
 {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-INLINE vf v_ldexp(vf a, vf n) { return _mm512_scalef_ps(a, n); }
+INLINE vf v_ldexp(vf a, vf n)
+{
+    return _mm512_scalef_ps(a, n);
+}
 INLINE vf v_frexp(vf a, vf *n) /* a = m 2^n, m in [0.5, 1) */
 {
     *n = _mm512_add_ps(_mm512_getexp_ps(a), _mm512_set1_ps(1.0f));
@@ -62,29 +110,80 @@ INLINE void v_storen(float *p, vf a, int64_t n)
 {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a);
 }
-INLINE float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
-INLINE float v_top(vf a) { return _mm512_reduce_max_ps(a); }
+INLINE float v_sum(vf a)
+{
+    return _mm512_reduce_add_ps(a);
+}
+INLINE float v_top(vf a)
+{
+    return _mm512_reduce_max_ps(a);
+}
 
 #elif defined(__AVX2__)
 #include <immintrin.h>
 #define VL 8
 typedef __m256 vf;
 typedef __m256 vm;
-INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
-INLINE void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
-INLINE vf v_set1(float a) { return _mm256_set1_ps(a); }
-INLINE vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
-INLINE vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
-INLINE vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
-INLINE vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
-INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
-INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
-INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
-INLINE vm v_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
-INLINE vm v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
-INLINE vf v_sel(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
-INLINE vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+INLINE vf v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+INLINE void v_store(float *p, vf a)
+{
+    _mm256_storeu_ps(p, a);
+}
+INLINE vf v_set1(float a)
+{
+    return _mm256_set1_ps(a);
+}
+INLINE vf v_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+INLINE vf v_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+INLINE vf v_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+INLINE vf v_div(vf a, vf b)
+{
+    return _mm256_div_ps(a, b);
+}
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+INLINE vf v_sqrt(vf a)
+{
+    return _mm256_sqrt_ps(a);
+}
+INLINE vf v_max(vf a, vf b)
+{
+    return _mm256_max_ps(a, b);
+}
+INLINE vf v_min(vf a, vf b)
+{
+    return _mm256_min_ps(a, b);
+}
+INLINE vm v_gt(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
+}
+INLINE vm v_eq(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_EQ_OQ);
+}
+INLINE vf v_sel(vm m, vf a, vf b)
+{
+    return _mm256_blendv_ps(b, a, m);
+}
+INLINE vf v_abs(vf a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
 INLINE vf v_sign(vf mag, vf s)
 {
     return _mm256_or_ps(mag, _mm256_and_ps(_mm256_set1_ps(-0.0f), s));
@@ -116,8 +215,14 @@ INLINE __m256i v_first(int64_t n)
     __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)n), lane);
 }
-INLINE vf v_loadn(const float *p, int64_t n) { return _mm256_maskload_ps(p, v_first(n)); }
-INLINE void v_storen(float *p, vf a, int64_t n) { _mm256_maskstore_ps(p, v_first(n), a); }
+INLINE vf v_loadn(const float *p, int64_t n)
+{
+    return _mm256_maskload_ps(p, v_first(n));
+}
+INLINE void v_storen(float *p, vf a, int64_t n)
+{
+    _mm256_maskstore_ps(p, v_first(n), a);
+}
 INLINE float v_sum(vf a)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -145,12 +250,30 @@ INLINE vf v_load(const float *p)
     memcpy(&a, p, sizeof a);
     return a;
 }
-INLINE void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
-INLINE vf v_set1(float a) { return (vf){a, a, a, a}; }
-INLINE vf v_add(vf a, vf b) { return a + b; }
-INLINE vf v_sub(vf a, vf b) { return a - b; }
-INLINE vf v_mul(vf a, vf b) { return a * b; }
-INLINE vf v_div(vf a, vf b) { return a / b; }
+INLINE void v_store(float *p, vf a)
+{
+    memcpy(p, &a, sizeof a);
+}
+INLINE vf v_set1(float a)
+{
+    return (vf){a, a, a, a};
+}
+INLINE vf v_add(vf a, vf b)
+{
+    return a + b;
+}
+INLINE vf v_sub(vf a, vf b)
+{
+    return a - b;
+}
+INLINE vf v_mul(vf a, vf b)
+{
+    return a * b;
+}
+INLINE vf v_div(vf a, vf b)
+{
+    return a / b;
+}
 INLINE vf v_fma(vf a, vf b, vf c)
 {
 #if defined(__ARM_NEON) && defined(__aarch64__)
@@ -159,17 +282,39 @@ INLINE vf v_fma(vf a, vf b, vf c)
     return a * b + c;
 #endif
 }
-INLINE vm v_gt(vf a, vf b) { return a > b; }
-INLINE vm v_eq(vf a, vf b) { return a == b; }
-INLINE vf v_sel(vm m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
-INLINE vf v_max(vf a, vf b) { return v_sel(a > b, a, b); }
-INLINE vf v_min(vf a, vf b) { return v_sel(a < b, a, b); }
-INLINE vf v_abs(vf a) { return (vf)((vi)a & 0x7FFFFFFF); }
-INLINE vf v_sign(vf mag, vf s) { return (vf)((vi)mag | ((vi)s & INT32_MIN)); }
+INLINE vm v_gt(vf a, vf b)
+{
+    return a > b;
+}
+INLINE vm v_eq(vf a, vf b)
+{
+    return a == b;
+}
+INLINE vf v_sel(vm m, vf a, vf b)
+{
+    return (vf)((m & (vi)a) | (~m & (vi)b));
+}
+INLINE vf v_max(vf a, vf b)
+{
+    return v_sel(a > b, a, b);
+}
+INLINE vf v_min(vf a, vf b)
+{
+    return v_sel(a < b, a, b);
+}
+INLINE vf v_abs(vf a)
+{
+    return (vf)((vi)a & 0x7FFFFFFF);
+}
+INLINE vf v_sign(vf mag, vf s)
+{
+    return (vf)((vi)mag | ((vi)s & INT32_MIN));
+}
 INLINE vf v_sqrt(vf a)
 {
     UNROLL
-    for (int i = 0; i < VL; i++) a[i] = __builtin_sqrtf(a[i]);
+    for (int i = 0; i < VL; i++)
+        a[i] = __builtin_sqrtf(a[i]);
     return a;
 }
 INLINE vf v_round(vf a) /* |a| < 2^22: all that exp asks for */
@@ -181,10 +326,14 @@ INLINE vi v_int(vf a)
 {
     vi i;
     UNROLL
-    for (int j = 0; j < VL; j++) i[j] = (int32_t)a[j];
+    for (int j = 0; j < VL; j++)
+        i[j] = (int32_t)a[j];
     return i;
 }
-INLINE vf v_pow2(vi n) { return (vf)((n + 127) << 23); }
+INLINE vf v_pow2(vi n)
+{
+    return (vf)((n + 127) << 23);
+}
 INLINE vf v_ldexp(vf a, vf n)
 {
     vi i = v_int(n), half = i >> 1;
@@ -194,9 +343,9 @@ INLINE vf v_frexp(vf a, vf *n)
 {
     vi bits = (vi)a, e = ((bits >> 23) & 255) - 126;
     UNROLL
-    for (int j = 0; j < VL; j++) (*n)[j] = (float)e[j];
-    return (vf)((bits & (vi){-0x7F800001, -0x7F800001, -0x7F800001, -0x7F800001}) |
-                0x3F000000);
+    for (int j = 0; j < VL; j++)
+        (*n)[j] = (float)e[j];
+    return (vf)((bits & (vi){-0x7F800001, -0x7F800001, -0x7F800001, -0x7F800001}) | 0x3F000000);
 }
 INLINE vf v_loadn(const float *p, int64_t n)
 {
@@ -204,8 +353,14 @@ INLINE vf v_loadn(const float *p, int64_t n)
     memcpy(&a, p, (size_t)n * sizeof(float));
     return a;
 }
-INLINE void v_storen(float *p, vf a, int64_t n) { memcpy(p, &a, (size_t)n * sizeof(float)); }
-INLINE float v_sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+INLINE void v_storen(float *p, vf a, int64_t n)
+{
+    memcpy(p, &a, (size_t)n * sizeof(float));
+}
+INLINE float v_sum(vf a)
+{
+    return (a[0] + a[2]) + (a[1] + a[3]);
+}
 INLINE float v_top(vf a)
 {
     float x = a[0] > a[2] ? a[0] : a[2], y = a[1] > a[3] ? a[1] : a[3];
@@ -213,13 +368,21 @@ INLINE float v_top(vf a)
 }
 #endif
 
-INLINE vf v_zero(void) { return v_set1(0.0f); }
+INLINE vf v_zero(void)
+{
+    return v_set1(0.0f);
+}
 /* n in [1, VL]: whole vectors take the short way. */
-INLINE vf v_loadp(const float *p, int64_t n) { return n >= VL ? v_load(p) : v_loadn(p, n); }
+INLINE vf v_loadp(const float *p, int64_t n)
+{
+    return n >= VL ? v_load(p) : v_loadn(p, n);
+}
 INLINE void v_storep(float *p, vf a, int64_t n)
 {
-    if (n >= VL) v_store(p, a);
-    else v_storen(p, a, n);
+    if (n >= VL)
+        v_store(p, a);
+    else
+        v_storen(p, a, n);
 }
 
 #endif

@@ -18,17 +18,22 @@ static void merge_axes(walk *w)
 {
     int32_t kept = 0;
     for (int32_t d = 0; d < w->axes; d++) {
-        if (w->dim[d] == 1) continue;
+        if (w->dim[d] == 1)
+            continue;
         bool joins = kept > 0;
         for (int32_t s = 0; s < STREAMS; s++)
             joins = joins && w->stride[s][kept - 1] == w->dim[d] * w->stride[s][d];
-        if (joins) w->dim[kept - 1] *= w->dim[d];
-        else w->dim[kept++] = w->dim[d];
-        for (int32_t s = 0; s < STREAMS; s++) w->stride[s][kept - 1] = w->stride[s][d];
+        if (joins)
+            w->dim[kept - 1] *= w->dim[d];
+        else
+            w->dim[kept++] = w->dim[d];
+        for (int32_t s = 0; s < STREAMS; s++)
+            w->stride[s][kept - 1] = w->stride[s][d];
     }
     if (!kept) {
         w->dim[0] = 1;
-        for (int32_t s = 0; s < STREAMS; s++) w->stride[s][0] = 1;
+        for (int32_t s = 0; s < STREAMS; s++)
+            w->stride[s][0] = 1;
         kept = 1;
     }
     w->axes = kept;
@@ -37,22 +42,25 @@ static void merge_axes(walk *w)
 /* Offsets of element t of the axes [0, axes), in index order. */
 static void offsets(const walk *w, int32_t axes, int64_t t, int64_t at[STREAMS])
 {
-    for (int32_t s = 0; s < STREAMS; s++) at[s] = 0;
+    for (int32_t s = 0; s < STREAMS; s++)
+        at[s] = 0;
     for (int32_t d = axes - 1; d >= 0; d--) {
         int64_t index = t % w->dim[d];
         t /= w->dim[d];
-        for (int32_t s = 0; s < STREAMS; s++) at[s] += index * w->stride[s][d];
+        for (int32_t s = 0; s < STREAMS; s++)
+            at[s] += index * w->stride[s][d];
     }
 }
 
 static int64_t product(const walk *w, int32_t axes)
 {
     int64_t count = 1;
-    for (int32_t d = 0; d < axes; d++) count *= w->dim[d];
+    for (int32_t d = 0; d < axes; d++)
+        count *= w->dim[d];
     return count;
 }
 
-/* ---- COPY --------------------------------------------------------------------------------- */
+/* ---- COPY -------------------------------------------------------------------------------- */
 
 typedef struct copy_op {
     dn_op base;
@@ -72,12 +80,16 @@ static void copy_run_of(const copy_op *op, float *y, const float *x, int64_t n)
 {
     int64_t sx = op->w.stride[0][op->w.axes - 1], sy = op->w.stride[1][op->w.axes - 1];
     if (sx == 1 && sy == 1) {
-        if (op->alpha == 1 && !op->add) memcpy(y, x, (size_t)n * sizeof(float));
-        else op->base.backend->kernels->axpby(y, x, op->alpha, op->add, n);
+        if (op->alpha == 1 && !op->add)
+            memcpy(y, x, (size_t)n * sizeof(float));
+        else
+            op->base.backend->kernels->axpby(y, x, op->alpha, op->add, n);
     } else if (op->add) {
-        for (int64_t i = 0; i < n; i++) y[i * sy] += op->alpha * x[i * sx];
+        for (int64_t i = 0; i < n; i++)
+            y[i * sy] += op->alpha * x[i * sx];
     } else {
-        for (int64_t i = 0; i < n; i++) y[i * sy] = op->alpha * x[i * sx];
+        for (int64_t i = 0; i < n; i++)
+            y[i * sy] = op->alpha * x[i * sx];
     }
 }
 
@@ -120,7 +132,8 @@ static bool separate(const walk *w)
             if (!used[d] && (least < 0 || llabs(w->stride[1][d]) < llabs(w->stride[1][least])))
                 least = d;
         int64_t step = llabs(w->stride[1][least]);
-        if (step <= extent) return false;
+        if (step <= extent)
+            return false;
         extent += (w->dim[least] - 1) * step;
         used[least] = true;
     }
@@ -132,17 +145,21 @@ dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
 {
     const dn_args_copy *a = desc->args;
     walk w = {.axes = a->axes};
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
-    if (a->axes < 0 || a->axes > DN_MAX_STRIDED) return cpu_decline(info, "too many axes");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
+    if (a->axes < 0 || a->axes > DN_MAX_STRIDED)
+        return cpu_decline(info, "too many axes");
     for (int32_t d = 0; d < a->axes; d++) {
-        if (a->dim[d] < 1) return cpu_decline(info, "empty copy");
+        if (a->dim[d] < 1)
+            return cpu_decline(info, "empty copy");
         w.dim[d] = a->dim[d];
         w.stride[0][d] = a->x_stride[d];
         w.stride[1][d] = a->y_stride[d];
     }
     merge_axes(&w);
     copy_op *op = cpu_op_new(backend, sizeof *op, copy_run, info, "cpu:copy");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->w = w;
     op->x_offset = a->x_offset;
     op->y_offset = a->y_offset;
@@ -160,7 +177,8 @@ dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     return DN_OK;
 }
 
-/* ---- REDUCE ---------------------------------------------------------------------------------- */
+/* ---- REDUCE
+ * ---------------------------------------------------------------------------------- */
 
 typedef struct reduce_op {
     dn_op base;
@@ -200,8 +218,8 @@ static void sum_columns(const reduce_call *call, int64_t output, int64_t from, i
     offsets(&op->kept, op->kept.axes, output, at);
     for (int64_t i = 0; i < op->sums; i++) {
         offsets(&op->summed, op->summed.axes, i, in);
-        ker->axpby(call->y + at[1] + from, call->x + at[0] + in[0] + from,
-                   (float)op->a.alpha, i > 0 || (op->a.base.accumulate & 1), to - from);
+        ker->axpby(call->y + at[1] + from, call->x + at[0] + in[0] + from, (float)op->a.alpha,
+                   i > 0 || (op->a.base.accumulate & 1), to - from);
     }
 }
 
@@ -218,8 +236,10 @@ static void reduce_task(void *arg, int64_t task, int32_t worker)
     }
     cpu_split(op->outputs, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++)
-        if (op->columns) sum_columns(call, i, 0, op->run);
-        else sum_runs(call, i);
+        if (op->columns)
+            sum_columns(call, i, 0, op->run);
+        else
+            sum_runs(call, i);
 }
 
 static dn_status reduce_run(dn_op *base, const dn_op_io *io)
@@ -236,7 +256,8 @@ static dn_status reduce_run(dn_op *base, const dn_op_io *io)
 static void add_axis(walk *to, const walk *from, int32_t d)
 {
     to->dim[to->axes] = from->dim[d];
-    for (int32_t s = 0; s < STREAMS; s++) to->stride[s][to->axes] = from->stride[s][d];
+    for (int32_t s = 0; s < STREAMS; s++)
+        to->stride[s][to->axes] = from->stride[s][d];
     to->axes++;
 }
 
@@ -246,12 +267,14 @@ dn_status cpu_reduce_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
     const dn_args_reduce *a = desc->args;
     bool two = a->op == DN_REDUCE_DOT;
     walk w = {.axes = a->axes}, kept = {.axes = 0}, summed = {.axes = 0};
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (a->op < DN_REDUCE_SUM || a->op > DN_REDUCE_DOT || a->axes < 0 ||
         a->axes > DN_MAX_STRIDED || two != cpu_present(desc->inputs, desc->num_inputs, 1))
         return cpu_decline(info, "inputs do not fit the operation");
     for (int32_t d = 0; d < a->axes; d++) {
-        if (a->dim[d] < 1) return cpu_decline(info, "empty reduction");
+        if (a->dim[d] < 1)
+            return cpu_decline(info, "empty reduction");
         w.dim[d] = a->dim[d];
         w.stride[0][d] = a->x_stride[d];
         w.stride[1][d] = a->y_stride[d];
@@ -263,12 +286,16 @@ dn_status cpu_reduce_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
     bool columns = !sum && unit && w.stride[1][last] == 1 && a->op == DN_REDUCE_SUM;
     if (w.dim[last] == 1 || (!columns && !(sum && unit && w.stride[2][last] == 1)))
         return cpu_decline(info, "no contiguous run");
-    for (int32_t d = 0; d < last; d++) add_axis(w.stride[1][d] ? &kept : &summed, &w, d);
+    for (int32_t d = 0; d < last; d++)
+        add_axis(w.stride[1][d] ? &kept : &summed, &w, d);
     walk targets = kept;
-    if (columns) add_axis(&targets, &w, last);
-    if (!separate(&targets)) return cpu_decline(info, "overlapping outputs");
+    if (columns)
+        add_axis(&targets, &w, last);
+    if (!separate(&targets))
+        return cpu_decline(info, "overlapping outputs");
     reduce_op *op = cpu_op_new(backend, sizeof *op, reduce_run, info, "cpu:reduce");
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->a = *a;
     op->kept = kept;
     op->summed = summed;

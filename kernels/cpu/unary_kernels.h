@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * unary_kernels.h: exp, log and tanh of vectors, within two units in the last place: Cody and
- * Waite's reduction, then minimax polynomials (coefficients as in Cephes' expf, logf, tanhf). */
+ * Waite's reduction, then minimax polynomials (coefficients as in Cephes' expf, logf, tanhf).
+ */
 #ifndef CPU_UNARY_KERNELS_H
 #define CPU_UNARY_KERNELS_H
 

@@ -37,7 +37,8 @@ static vector_op *new_vector(dn_backend *backend, const dn_op_desc *desc, dn_op_
                              const char *name, void (*body)(void *, int64_t, int32_t))
 {
     vector_op *op = cpu_op_new(backend, sizeof *op, vector_run, info, name);
-    if (!op) return NULL;
+    if (!op)
+        return NULL;
     op->body = body;
     op->n = cpu_count(&desc->outputs[0].shape);
     op->tasks = cpu_tasks_for(op->n);
@@ -46,7 +47,7 @@ static vector_op *new_vector(dn_backend *backend, const dn_op_desc *desc, dn_op_
     return op;
 }
 
-/* ---- FILL --------------------------------------------------------------------------------- */
+/* ---- FILL -------------------------------------------------------------------------------- */
 
 static void fill_task(void *arg, int64_t task, int32_t worker)
 {
@@ -56,21 +57,24 @@ static void fill_task(void *arg, int64_t task, int32_t worker)
     int64_t from, to;
     (void)worker;
     cpu_split(op->n, op->tasks, task, &from, &to);
-    for (int64_t i = from; i < to; i++) y[i] = op->add ? y[i] + value : value;
+    for (int64_t i = from; i < to; i++)
+        y[i] = op->add ? y[i] + value : value;
 }
 
 dn_status cpu_fill_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                           dn_op_info *info)
 {
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     vector_op *op = new_vector(backend, desc, info, "cpu:fill", fill_task);
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->args.fill = *(const dn_args_fill *)desc->args;
     *out = &op->base;
     return DN_OK;
 }
 
-/* ---- ELTWISE ------------------------------------------------------------------------------- */
+/* ---- ELTWISE ----------------------------------------------------------------------------- */
 
 enum { ELTWISE_BLOCK = 1024 };
 
@@ -107,7 +111,8 @@ dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
 {
     const dn_args_eltwise *args = desc->args;
     int32_t n = desc->num_inputs;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (args->op != DN_ELTWISE_SUM && args->op != DN_ELTWISE_PROD && args->op != DN_ELTWISE_DIV)
         return cpu_decline(info, "maximum with its mask");
     if (n < 1 || (args->op == DN_ELTWISE_SUM && n > DN_MAX_COEFF) ||
@@ -118,13 +123,15 @@ dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
         if (cpu_count(&desc->inputs[i].shape) != cpu_count(&desc->outputs[0].shape))
             return cpu_decline(info, "inputs of different sizes");
     vector_op *op = new_vector(backend, desc, info, "cpu:eltwise", eltwise_task);
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->args.eltwise = *args;
     *out = &op->base;
     return DN_OK;
 }
 
-/* ---- BCAST ----------------------------------------------------------------------------------- */
+/* ---- BCAST
+ * ----------------------------------------------------------------------------------- */
 
 static void bcast_task(void *arg, int64_t task, int32_t worker)
 {
@@ -135,7 +142,8 @@ static void bcast_task(void *arg, int64_t task, int32_t worker)
     const float *x = call->io->in[0], *s = call->io->in[1];
     const float *t = a->op == DN_BCAST_MULADD ? call->io->in[2] : NULL;
     float *y = call->io->out[0];
-    int64_t from, to, dim = a->inner == 1 ? 1 : a->dim, size = a->inner == 1 ? a->dim : a->inner;
+    int64_t from, to, dim = a->inner == 1 ? 1 : a->dim,
+                      size = a->inner == 1 ? a->dim : a->inner;
     (void)worker;
     cpu_split(a->outer * dim, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
@@ -151,12 +159,14 @@ dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
                            dn_op_info *info)
 {
     const dn_args_bcast *args = desc->args;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     if (args->op < DN_BCAST_ADD || args->op > DN_BCAST_MULADD ||
         (args->op == DN_BCAST_MULADD) != cpu_present(desc->inputs, desc->num_inputs, 2))
         return cpu_decline(info, "inputs do not fit the operation");
     vector_op *op = new_vector(backend, desc, info, "cpu:bcast", bcast_task);
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->args.bcast = *args;
     int64_t rows = args->inner == 1 ? args->outer : args->outer * args->dim;
     op->tasks = cpu_max(1, cpu_min(rows, op->tasks));
@@ -164,7 +174,8 @@ dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
     return DN_OK;
 }
 
-/* ---- DROPOUT --------------------------------------------------------------------------------- */
+/* ---- DROPOUT
+ * --------------------------------------------------------------------------------- */
 
 static void dropout_task(void *arg, int64_t task, int32_t worker)
 {
@@ -198,18 +209,20 @@ static void dropout_bwd_task(void *arg, int64_t task, int32_t worker)
     int64_t from, to;
     (void)worker;
     cpu_split(op->n, op->tasks, task, &from, &to);
-    op->base.backend->kernels->scale_mask(
-        (float *)call->io->out[0] + from, (const float *)call->io->in[0] + from,
-        (const uint8_t *)call->io->in[1] + from, (float)op->args.dropout.scale, op->add,
-        to - from);
+    op->base.backend->kernels->scale_mask((float *)call->io->out[0] + from,
+                                          (const float *)call->io->in[0] + from,
+                                          (const uint8_t *)call->io->in[1] + from,
+                                          (float)op->args.dropout.scale, op->add, to - from);
 }
 
 static dn_status new_dropout(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                              dn_op_info *info, void (*body)(void *, int64_t, int32_t))
 {
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
     vector_op *op = new_vector(backend, desc, info, "cpu:dropout", body);
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->args.dropout = *(const dn_args_dropout *)desc->args;
     *out = &op->base;
     return DN_OK;
@@ -227,7 +240,8 @@ dn_status cpu_dropout_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn
     return new_dropout(backend, desc, out, info, dropout_bwd_task);
 }
 
-/* ---- UPDATE ---------------------------------------------------------------------------------- */
+/* ---- UPDATE
+ * ---------------------------------------------------------------------------------- */
 
 static void update_task(void *arg, int64_t task, int32_t worker)
 {
@@ -249,12 +263,15 @@ dn_status cpu_update_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
                             dn_op_info *info)
 {
     const dn_args_update *args = desc->args;
-    if (!cpu_all_f32(desc)) return cpu_decline(info, "operands are not plain f32");
-    if (args->rule != DN_UPDATE_SGD) return cpu_decline(info, "rule other than SGD");
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
+    if (args->rule != DN_UPDATE_SGD)
+        return cpu_decline(info, "rule other than SGD");
     if (!cpu_present(desc->outputs, desc->num_outputs, 2))
         return cpu_decline(info, "no history");
     vector_op *op = new_vector(backend, desc, info, "cpu:sgd", update_task);
-    if (!op) return DN_E_NOMEM;
+    if (!op)
+        return DN_E_NOMEM;
     op->args.update = *args;
     *out = &op->base;
     return DN_OK;

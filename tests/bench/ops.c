@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * ops.c: times each op of the fast backend on the shapes of well-known nets, a JSON line each:
- * GFLOP/s or GB/s of the median and of the best run. A benchmark, not a test; with --check it also compares
- * with ref. Usage: ops [--backend=NAME] [--threads=N] [--check] [--filter=TEXT] [--ms=N] */
+ * GFLOP/s or GB/s of the median and of the best run. A benchmark, not a test; with --check it
+ * also compares with ref. Usage: ops [--backend=NAME] [--threads=N] [--check] [--filter=TEXT]
+ * [--ms=N] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ typedef struct spec { /* one op, its operands and the work it is */
     int32_t kind, num_in, num_out;
     dn_operand in[OPERANDS], out[OPERANDS];
     double flops, bytes;
+    int64_t mask_width, mask_stride; /* an I32 input names the windows' first elements */
     union {
         dn_args base;
         dn_args_conv conv;
@@ -66,7 +68,8 @@ static void host_for(void *user, int64_t tasks, void (*body)(void *, int64_t, in
 static const dn_backend_ops *find(const char *name)
 {
     for (int i = 0; dni_builtin_backends[i]; i++)
-        if (strcmp(dni_builtin_backends[i]->name, name) == 0) return dni_builtin_backends[i];
+        if (strcmp(dni_builtin_backends[i]->name, name) == 0)
+            return dni_builtin_backends[i];
     return NULL;
 }
 
@@ -77,23 +80,36 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- one op --------------------------------------------------------------------------------- */
+/* ---- one op ---------------------------------------------------------------------------------
+ */
 
 static size_t bytes_of(const dn_operand *o)
 {
-    if (o->dtype < 0) return 0;
+    if (o->dtype < 0)
+        return 0;
     int64_t n = dni_shape_count(&o->shape);
     return (size_t)n * (o->dtype == DN_I64 ? 8 : o->dtype == DN_U8 ? 1 : 4);
 }
 
-static void *operand(const dn_operand *o, uint32_t seed)
+static void fill_mask(const spec *s, const dn_shape *shape, int32_t *mask)
+{
+    int64_t P = shape->dim[2], Q = shape->dim[3];
+    for (int64_t i = 0; i < dni_shape_count(shape); i++)
+        mask[i] = (int32_t)((i / Q % P * s->mask_width + i % Q) * s->mask_stride);
+}
+
+static void *operand(const spec *s, const dn_operand *o, uint32_t seed)
 {
     size_t bytes = bytes_of(o);
-    if (!bytes) return NULL;
+    if (!bytes)
+        return NULL;
     void *data = dni_alloc_aligned(&dni_default_heap, bytes);
-    if (!data) return NULL;
+    if (!data)
+        return NULL;
     memset(data, 0, bytes);
     float *x = data;
+    if (o->dtype == DN_I32 && s->mask_stride)
+        fill_mask(s, &o->shape, data);
     for (size_t i = 0; o->dtype == DN_F32 && i < bytes / 4; i++) {
         seed = seed * 1664525u + 1013904223u;
         x[i] = (float)(seed >> 8) * (2.0f / 16777216.0f) - 1.0f;
@@ -112,8 +128,10 @@ typedef struct instance {
 
 static void release(instance *it)
 {
-    if (it->op) it->ops->op_destroy(it->op);
-    if (it->backend) it->ops->close(it->backend);
+    if (it->op)
+        it->ops->op_destroy(it->op);
+    if (it->backend)
+        it->ops->close(it->backend);
     for (int i = 0; i < OPERANDS; i++) {
         host_free(NULL, it->in[i]);
         host_free(NULL, it->out[i]);
@@ -125,14 +143,23 @@ static dn_status prepare(bench *b, instance *it, const dn_backend_ops *ops, cons
 {
     *it = (instance){.ops = ops, .info = {.struct_size = sizeof(dn_op_info)}};
     dn_status status = ops->open(&it->backend, &b->host);
-    dn_op_desc desc = {.struct_size = sizeof desc, .kind = s->kind, .num_inputs = s->num_in,
-                       .num_outputs = s->num_out, .inputs = s->in, .outputs = s->out,
+    dn_op_desc desc = {.struct_size = sizeof desc,
+                       .kind = s->kind,
+                       .num_inputs = s->num_in,
+                       .num_outputs = s->num_out,
+                       .inputs = s->in,
+                       .outputs = s->out,
                        .args = &s->args};
-    if (status == DN_OK) status = ops->op_create(it->backend, &desc, &it->op, &it->info);
-    if (status != DN_OK) return status;
-    for (int i = 0; i < s->num_in; i++) it->in[i] = operand(&s->in[i], (uint32_t)i + 1);
-    for (int i = 0; i < s->num_out; i++) it->out[i] = operand(&s->out[i], (uint32_t)i + 77);
-    it->io = (dn_op_io){sizeof it->io, it->in, it->out, host_alloc(NULL, it->info.scratch + 64)};
+    if (status == DN_OK)
+        status = ops->op_create(it->backend, &desc, &it->op, &it->info);
+    if (status != DN_OK)
+        return status;
+    for (int i = 0; i < s->num_in; i++)
+        it->in[i] = operand(s, &s->in[i], (uint32_t)i + 1);
+    for (int i = 0; i < s->num_out; i++)
+        it->out[i] = operand(s, &s->out[i], (uint32_t)i + 77);
+    it->io =
+        (dn_op_io){sizeof it->io, it->in, it->out, host_alloc(NULL, it->info.scratch + 64)};
     return DN_OK;
 }
 
@@ -152,11 +179,13 @@ static double difference(bench *b, const spec *s, instance *it)
         return INFINITY;
     }
     for (int i = 0; i < s->num_out; i++)
-        if (it->out[i]) memcpy(it->out[i], ref.out[i], bytes_of(&s->out[i]));
+        if (it->out[i])
+            memcpy(it->out[i], ref.out[i], bytes_of(&s->out[i]));
     it->ops->op_run(it->op, &it->io);
     ref.ops->op_run(ref.op, &ref.io);
     for (int i = 0; i < s->num_out; i++) {
-        if (s->out[i].dtype != DN_F32) continue;
+        if (s->out[i].dtype != DN_F32)
+            continue;
         const float *x = it->out[i], *y = ref.out[i];
         double most = 1e-30, off = 0;
         for (size_t j = 0; j < bytes_of(&s->out[i]) / 4; j++) {
@@ -174,7 +203,8 @@ static void measure(bench *b, const spec *s)
     instance it;
     double times[256], begin;
     int n = 0;
-    if (b->filter && !strstr(s->name, b->filter)) return;
+    if (b->filter && !strstr(s->name, b->filter))
+        return;
     if (prepare(b, &it, find(b->backend), s) != DN_OK) {
         printf("{\"op\": \"%s\", \"declined\": \"%s\"}\n", s->name, it.info.reason);
         release(&it);
@@ -190,9 +220,9 @@ static void measure(bench *b, const spec *s)
     qsort(times, (size_t)n, sizeof *times, ascending);
     double work = (s->flops > 0 ? s->flops : s->bytes) * 1e-9;
     printf("{\"op\": \"%s\", \"threads\": %d, \"ms\": %.4f, \"%s\": %.1f, \"best\": %.1f, "
-           "\"scratch\": %zu, \"implementation\": \"%s\"", s->name, (int)b->threads,
-           times[n / 2] * 1e3, s->flops > 0 ? "gflops" : "gbs", work / times[n / 2],
-           work / times[0], it.info.scratch, it.info.implementation);
+           "\"scratch\": %zu, \"implementation\": \"%s\"",
+           s->name, (int)b->threads, times[n / 2] * 1e3, s->flops > 0 ? "gflops" : "gbs",
+           work / times[n / 2], work / times[0], it.info.scratch, it.info.implementation);
     if (b->check) {
         double off = difference(b, s, &it);
         bool good = off < 1e-4;
@@ -204,7 +234,8 @@ static void measure(bench *b, const spec *s)
     release(&it);
 }
 
-/* ---- shapes ---------------------------------------------------------------------------------- */
+/* ---- shapes
+ * ---------------------------------------------------------------------------------- */
 
 static dn_operand f32(int32_t axes, int64_t a, int64_t b, int64_t c, int64_t d)
 {
@@ -218,28 +249,17 @@ typedef struct conv_shape {
 } conv_shape;
 
 static const conv_shape convs[] = {
-    {"lenet.conv1", 64, 1, 28, 20, 5, 1, 0, 1},
-    {"lenet.conv2", 64, 20, 12, 50, 5, 1, 0, 1},
-    {"alex.conv1", 4, 3, 227, 96, 11, 4, 0, 1},
-    {"alex.conv2", 4, 96, 27, 256, 5, 1, 2, 2},
-    {"alex.conv3", 4, 256, 13, 384, 3, 1, 1, 1},
-    {"alex.conv4", 4, 384, 13, 384, 3, 1, 1, 2},
-    {"goog.conv1", 4, 3, 224, 64, 7, 2, 3, 1},
-    {"goog.3a_5x5", 4, 16, 28, 32, 5, 1, 2, 1},
-    {"goog.4a_1x1", 4, 480, 14, 192, 1, 1, 0, 1},
-    {"goog.5b_3x3", 4, 160, 7, 320, 3, 1, 1, 1},
-    {"res2.1x1a", 4, 64, 56, 64, 1, 1, 0, 1},
-    {"res2.3x3", 4, 64, 56, 64, 3, 1, 1, 1},
-    {"res3.3x3", 4, 128, 28, 128, 3, 1, 1, 1},
-    {"res4.3x3", 4, 256, 14, 256, 3, 1, 1, 1},
-    {"res4.1x1c", 4, 256, 14, 1024, 1, 1, 0, 1},
-    {"res5.3x3", 4, 512, 7, 512, 3, 1, 1, 1},
-    {"res5.ds_s2", 4, 1024, 14, 2048, 1, 2, 0, 1},
-    {"mob.dw112", 4, 32, 112, 32, 3, 1, 1, 32},
-    {"mob.dw56s2", 4, 128, 56, 128, 3, 2, 1, 128},
-    {"mob.dw14", 4, 512, 14, 512, 3, 1, 1, 512},
-    {"mob.pw14", 4, 512, 14, 512, 1, 1, 0, 1},
-    {"mob.pw112", 4, 32, 112, 64, 1, 1, 0, 1},
+    {"lenet.conv1", 64, 1, 28, 20, 5, 1, 0, 1},    {"lenet.conv2", 64, 20, 12, 50, 5, 1, 0, 1},
+    {"alex.conv1", 4, 3, 227, 96, 11, 4, 0, 1},    {"alex.conv2", 4, 96, 27, 256, 5, 1, 2, 2},
+    {"alex.conv3", 4, 256, 13, 384, 3, 1, 1, 1},   {"alex.conv4", 4, 384, 13, 384, 3, 1, 1, 2},
+    {"goog.conv1", 4, 3, 224, 64, 7, 2, 3, 1},     {"goog.3a_5x5", 4, 16, 28, 32, 5, 1, 2, 1},
+    {"goog.4a_1x1", 4, 480, 14, 192, 1, 1, 0, 1},  {"goog.5b_3x3", 4, 160, 7, 320, 3, 1, 1, 1},
+    {"res2.1x1a", 4, 64, 56, 64, 1, 1, 0, 1},      {"res2.3x3", 4, 64, 56, 64, 3, 1, 1, 1},
+    {"res3.3x3", 4, 128, 28, 128, 3, 1, 1, 1},     {"res4.3x3", 4, 256, 14, 256, 3, 1, 1, 1},
+    {"res4.1x1c", 4, 256, 14, 1024, 1, 1, 0, 1},   {"res5.3x3", 4, 512, 7, 512, 3, 1, 1, 1},
+    {"res5.ds_s2", 4, 1024, 14, 2048, 1, 2, 0, 1}, {"mob.dw112", 4, 32, 112, 32, 3, 1, 1, 32},
+    {"mob.dw56s2", 4, 128, 56, 128, 3, 2, 1, 128}, {"mob.dw14", 4, 512, 14, 512, 3, 1, 1, 512},
+    {"mob.pw14", 4, 512, 14, 512, 1, 1, 0, 1},     {"mob.pw112", 4, 32, 112, 64, 1, 1, 0, 1},
 };
 
 static void conv_ops(bench *b, const conv_shape *c)
@@ -248,8 +268,8 @@ static void conv_ops(bench *b, const conv_shape *c)
     dn_operand x = f32(4, c->N, c->C, c->H, c->H), y = f32(4, c->N, c->K, P, P);
     dn_operand w = f32(4, c->K, c->C / c->group, c->R, c->R), bias = f32(1, c->K, 0, 0, 0);
     spec s = {.num_in = 3, .num_out = 1};
-    s.args.conv = (dn_args_conv){.base = {.struct_size = sizeof(dn_args_conv)}, .spatial = 2,
-                                 .group = c->group};
+    s.args.conv = (dn_args_conv){
+        .base = {.struct_size = sizeof(dn_args_conv)}, .spatial = 2, .group = c->group};
     for (int i = 0; i < 2; i++) {
         s.args.conv.kernel[i] = c->R;
         s.args.conv.stride[i] = c->stride;
@@ -276,23 +296,30 @@ static const struct gemm_shape {
     const char *name;
     int32_t ta, tb, m, n, k;
 } gemms[] = {
-    {"lenet.ip1.fwd", 0, 1, 64, 500, 800}, {"lenet.ip1.bwd_d", 0, 0, 64, 800, 500},
+    {"lenet.ip1.fwd", 0, 1, 64, 500, 800},   {"lenet.ip1.bwd_d", 0, 0, 64, 800, 500},
     {"lenet.ip1.bwd_w", 1, 0, 500, 800, 64}, {"lenet.ip2.fwd", 0, 1, 64, 10, 500},
-    {"lenet.ip2.bwd_d", 0, 0, 64, 500, 10}, {"lenet.ip2.bwd_w", 1, 0, 10, 500, 64},
-    {"nn1024", 0, 0, 1024, 1024, 1024}, {"nt1024", 0, 1, 1024, 1024, 1024},
-    {"tn1024", 1, 0, 1024, 1024, 1024}, {"tt512", 1, 1, 512, 512, 512},
-    {"fc6.fwd16", 0, 1, 16, 4096, 9216}, {"fc6.bwd_d16", 0, 0, 16, 9216, 4096},
-    {"fc6.bwd_w16", 1, 0, 4096, 9216, 16}, {"fc6.fwd1", 0, 1, 1, 4096, 9216},
+    {"lenet.ip2.bwd_d", 0, 0, 64, 500, 10},  {"lenet.ip2.bwd_w", 1, 0, 10, 500, 64},
+    {"nn1024", 0, 0, 1024, 1024, 1024},      {"nt1024", 0, 1, 1024, 1024, 1024},
+    {"tn1024", 1, 0, 1024, 1024, 1024},      {"tt512", 1, 1, 512, 512, 512},
+    {"fc6.fwd16", 0, 1, 16, 4096, 9216},     {"fc6.bwd_d16", 0, 0, 16, 9216, 4096},
+    {"fc6.bwd_w16", 1, 0, 4096, 9216, 16},   {"fc6.fwd1", 0, 1, 1, 4096, 9216},
 };
 
 static void gemm_op(bench *b, const struct gemm_shape *g)
 {
     spec s = {.kind = DN_OP_GEMM, .num_in = 3, .num_out = 1};
     snprintf(s.name, sizeof s.name, "%s", g->name);
-    s.args.gemm = (dn_args_gemm){
-        .base = {.struct_size = sizeof(dn_args_gemm)}, .trans_a = g->ta, .trans_b = g->tb,
-        .m = g->m, .n = g->n, .k = g->k, .lda = g->ta ? g->m : g->k,
-        .ldb = g->tb ? g->k : g->n, .ldc = g->n, .batch = 1, .alpha = 1};
+    s.args.gemm = (dn_args_gemm){.base = {.struct_size = sizeof(dn_args_gemm)},
+                                 .trans_a = g->ta,
+                                 .trans_b = g->tb,
+                                 .m = g->m,
+                                 .n = g->n,
+                                 .k = g->k,
+                                 .lda = g->ta ? g->m : g->k,
+                                 .ldb = g->tb ? g->k : g->n,
+                                 .ldc = g->n,
+                                 .batch = 1,
+                                 .alpha = 1};
     s.in[0] = f32(2, g->m, g->k, 0, 0);
     s.in[1] = f32(2, g->k, g->n, 0, 0);
     s.in[2].dtype = -1;
@@ -305,10 +332,13 @@ static void pool_ops(bench *b, const char *name, int32_t N, int32_t C, int32_t H
                      int32_t stride, int32_t method)
 {
     int64_t P = (H - R + stride - 1) / stride + 1;
-    spec s = {.kind = DN_OP_POOL, .num_in = 1, .num_out = 2};
+    spec s = {
+        .kind = DN_OP_POOL, .num_in = 1, .num_out = 2, .mask_width = H, .mask_stride = stride};
     s.args.pool = (dn_args_pool){.base = {.struct_size = sizeof(dn_args_pool)},
-                                 .method = method, .spatial = 2,
-                                 .kernel = {R, R}, .stride = {stride, stride}};
+                                 .method = method,
+                                 .spatial = 2,
+                                 .kernel = {R, R},
+                                 .stride = {stride, stride}};
     dn_operand x = f32(4, N, C, H, H), y = f32(4, N, C, P, P), mask = y;
     mask.dtype = method == DN_POOL_MAX ? DN_I32 : -1;
     snprintf(s.name, sizeof s.name, "%s.fwd", name);
@@ -324,7 +354,8 @@ static void pool_ops(bench *b, const char *name, int32_t N, int32_t C, int32_t H
 static void unary_ops(bench *b, const char *name, int32_t fn, int64_t n)
 {
     spec s = {.kind = DN_OP_UNARY, .num_in = 1, .num_out = 1};
-    s.args.unary = (dn_args_unary){.base = {.struct_size = sizeof(dn_args_unary)}, .fn = fn,
+    s.args.unary = (dn_args_unary){.base = {.struct_size = sizeof(dn_args_unary)},
+                                   .fn = fn,
                                    .a = fn == DN_FN_RELU ? 0 : 1};
     snprintf(s.name, sizeof s.name, "%s.%lld.fwd", name, (long long)n);
     s.in[0] = s.in[1] = s.in[2] = s.out[0] = f32(1, n, 0, 0, 0);
@@ -343,23 +374,36 @@ static void norm_ops(bench *b)
     dn_operand x = f32(4, 4, 64, 56, 56), c = f32(1, 64, 0, 0, 0), one = f32(1, 1, 0, 0, 0);
     spec s = {.kind = DN_OP_BATCH_NORM, .num_in = 1, .num_out = 6, .name = "bn.56x64.fwd"};
     s.args.bn = (dn_args_batch_norm){.base = {.struct_size = sizeof(dn_args_batch_norm)},
-                                     .outer = 4, .dim = 64, .inner = 56 * 56, .eps = 1e-5,
+                                     .outer = 4,
+                                     .dim = 64,
+                                     .inner = 56 * 56,
+                                     .eps = 1e-5,
                                      .fraction = 0.999};
     s.in[0] = s.out[0] = x;
     s.out[1] = s.out[2] = s.out[3] = s.out[4] = c;
     s.out[5] = one;
     s.bytes = 2.0 * (double)bytes_of(&x);
     measure(b, &s);
-    s = (spec){.kind = DN_OP_BATCH_NORM_BWD, .num_in = 3, .num_out = 1, .name = "bn.56x64.bwd",
-               .args = s.args, .bytes = 3.0 * (double)bytes_of(&x)};
+    s = (spec){.kind = DN_OP_BATCH_NORM_BWD,
+               .num_in = 3,
+               .num_out = 1,
+               .name = "bn.56x64.bwd",
+               .args = s.args,
+               .bytes = 3.0 * (double)bytes_of(&x)};
     s.in[0] = s.in[2] = s.out[0] = x;
     s.in[1] = c;
     measure(b, &s);
     x = f32(4, 4, 96, 55, 55);
-    s = (spec){.kind = DN_OP_LRN, .num_in = 1, .num_out = 2, .name = "lrn.alex1.fwd",
+    s = (spec){.kind = DN_OP_LRN,
+               .num_in = 1,
+               .num_out = 2,
+               .name = "lrn.alex1.fwd",
                .bytes = 3.0 * (double)bytes_of(&x)};
-    s.args.lrn = (dn_args_lrn){.base = {.struct_size = sizeof(dn_args_lrn)}, .size = 5,
-                               .alpha = 1e-4, .beta = 0.75, .k = 1};
+    s.args.lrn = (dn_args_lrn){.base = {.struct_size = sizeof(dn_args_lrn)},
+                               .size = 5,
+                               .alpha = 1e-4,
+                               .beta = 0.75,
+                               .k = 1};
     s.in[0] = s.in[1] = s.in[2] = s.in[3] = s.out[0] = s.out[1] = x;
     measure(b, &s);
 }
@@ -367,15 +411,23 @@ static void norm_ops(bench *b)
 static void small_ops(bench *b)
 {
     dn_operand x = f32(2, 64, 10, 0, 0), w = f32(1, 431080, 0, 0, 0);
-    spec s = {.kind = DN_OP_SOFTMAX, .num_in = 1, .num_out = 1, .name = "lenet.softmax",
+    spec s = {.kind = DN_OP_SOFTMAX,
+              .num_in = 1,
+              .num_out = 1,
+              .name = "lenet.softmax",
               .bytes = 2.0 * (double)bytes_of(&x)};
     s.args.axis = (dn_args_axis){{sizeof(dn_args_axis), 0, 0}, 64, 10, 1};
     s.in[0] = s.out[0] = x;
     measure(b, &s);
-    s = (spec){.kind = DN_OP_UPDATE, .num_in = 1, .num_out = 3, .name = "lenet.update",
+    s = (spec){.kind = DN_OP_UPDATE,
+               .num_in = 1,
+               .num_out = 3,
+               .name = "lenet.update",
                .bytes = 6.0 * (double)bytes_of(&w)};
     s.args.update = (dn_args_update){.base = {.struct_size = sizeof(dn_args_update)},
-                                     .lr_mult = 1, .decay = 0.0005, .momentum = 0.9};
+                                     .lr_mult = 1,
+                                     .decay = 0.0005,
+                                     .momentum = 0.9};
     s.in[0] = f32(1, 4, 0, 0, 0);
     s.out[0] = s.out[1] = s.out[2] = w;
     measure(b, &s);
@@ -384,7 +436,8 @@ static void small_ops(bench *b)
 static bool option(const char *arg, const char *name, const char **value)
 {
     size_t n = strlen(name);
-    if (strncmp(arg, name, n) != 0 || arg[n] != '=') return false;
+    if (strncmp(arg, name, n) != 0 || arg[n] != '=')
+        return false;
     *value = arg + n + 1;
     return true;
 }
@@ -394,11 +447,16 @@ int main(int argc, char **argv)
     bench b = {.backend = "cpu", .threads = 1, .ms = 100};
     const char *value;
     for (int i = 1; i < argc; i++) {
-        if (option(argv[i], "--backend", &b.backend)) continue;
-        if (option(argv[i], "--filter", &b.filter)) continue;
-        if (option(argv[i], "--threads", &value)) b.threads = atoi(value);
-        else if (option(argv[i], "--ms", &value)) b.ms = atoi(value);
-        else if (strcmp(argv[i], "--check") == 0) b.check = true;
+        if (option(argv[i], "--backend", &b.backend))
+            continue;
+        if (option(argv[i], "--filter", &b.filter))
+            continue;
+        if (option(argv[i], "--threads", &value))
+            b.threads = atoi(value);
+        else if (option(argv[i], "--ms", &value))
+            b.ms = atoi(value);
+        else if (strcmp(argv[i], "--check") == 0)
+            b.check = true;
         else {
             fprintf(stderr, "unknown option %s\n", argv[i]);
             return 2;
@@ -407,11 +465,17 @@ int main(int argc, char **argv)
     if (!find(b.backend) || b.threads < 1 ||
         dni_pool_create(&b.pool, &dni_default_heap, b.threads) != DN_OK)
         return 2;
-    b.host = (dn_backend_host){.struct_size = sizeof b.host, .alloc = host_alloc,
-                               .free = host_free, .parallel_for = host_for, .fail = dni_fail,
-                               .num_threads = b.threads, .user = &b};
-    for (size_t i = 0; i < DNI_COUNT(convs); i++) conv_ops(&b, &convs[i]);
-    for (size_t i = 0; i < DNI_COUNT(gemms); i++) gemm_op(&b, &gemms[i]);
+    b.host = (dn_backend_host){.struct_size = sizeof b.host,
+                               .alloc = host_alloc,
+                               .free = host_free,
+                               .parallel_for = host_for,
+                               .fail = dni_fail,
+                               .num_threads = b.threads,
+                               .user = &b};
+    for (size_t i = 0; i < DNI_COUNT(convs); i++)
+        conv_ops(&b, &convs[i]);
+    for (size_t i = 0; i < DNI_COUNT(gemms); i++)
+        gemm_op(&b, &gemms[i]);
     pool_ops(&b, "lenet.pool1", 64, 20, 24, 2, 2, DN_POOL_MAX);
     pool_ops(&b, "lenet.pool2", 64, 50, 8, 2, 2, DN_POOL_MAX);
     pool_ops(&b, "alex.pool1", 4, 96, 55, 3, 2, DN_POOL_MAX);

@@ -2,9 +2,8 @@
  * Data: batches of images and labels from an LMDB or LevelDB of Datum records, read ahead.
  * data_param: source, batch_size (both required), backend (LEVELDB), rand_skip (0), prefetch
  * (4), force_encoded_color. transform_param: scale, mirror, crop_size, mean_file, mean_value.
- * No bottoms; tops: (batch_size, C, H, W), labels (batch_size). No gradient. Where no data
- * may be opened the shape is crop_size's, or a guess of 224 x 224, 3 channels unless
- * force_gray. */
+ * No bottoms; tops: (batch_size, C, H, W), labels (batch_size). No gradient.
+ * Where no data may be opened the size is crop_size's, or a guess by the source's name. */
 #include "data/data.h"
 
 #include <string.h>
@@ -12,7 +11,11 @@
 #include "deepnet/net.h"
 #include "layers/layer.h"
 
-#define GUESS 224
+/* What images a source probably holds, by a word in its name; the last is for any other. */
+static const struct {
+    const char *word;
+    int64_t channels, size;
+} guesses[] = {{"siamese", 2, 28}, {"mnist", 1, 28}, {"cifar", 3, 32}, {"", 3, 224}};
 
 typedef struct data_state {
     const dni_layer *layer;
@@ -45,9 +48,13 @@ static void teardown(dni_layer *layer)
 static dni_shape guess(const dni_layer *layer)
 {
     const Cnn__TransformationParameter *t = layer->param->transform_param;
-    int64_t size = t && t->crop_size ? t->crop_size : GUESS;
-    int64_t C = t && t->force_gray ? 1 : 3;
-    return dni_shape_of(4, (int64_t[]){layer->param->data_param->batch_size, C, size, size});
+    const Cnn__DataParameter *p = layer->param->data_param;
+    size_t i = 0;
+    while (!strstr(p->source, guesses[i].word))
+        i++;
+    int64_t size = t && t->crop_size ? t->crop_size : guesses[i].size;
+    int64_t C = t && t->force_gray ? 1 : guesses[i].channels;
+    return dni_shape_of(4, (int64_t[]){p->batch_size, C, size, size});
 }
 
 static dn_status shape(dni_layer *layer)

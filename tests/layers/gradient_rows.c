@@ -131,6 +131,8 @@ const gradient_row gradient_rows[] = {
      IN_PLACE("BatchNorm", "")
      "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' scale_param { bias_term: true } } "
      "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' } ", 0},
+    {"BatchNorm", X4 L("BatchNorm", XY "batch_norm_param { scale_bias: true }"), 0},
+    {"BatchNorm", IN_PLACE("BatchNorm", "batch_norm_param { scale_bias: true }"), ROW_TEST},
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},

@@ -20,8 +20,9 @@ typedef struct verdict {
     const char *kind; /* "net", "solver" */
     bool parsed, fine;
     int layers;
-    int64_t parameters, flops; /* of the last phase that wired */
-    char message[MESSAGE];     /* why not; "" if fine */
+    int64_t parameters;    /* of the last phase that wired */
+    char data[128];        /* the shape that was taken for data it did not open; "" if none */
+    char message[MESSAGE]; /* why not; "" if fine */
 } verdict;
 
 /* ---- a look at the words ------------------------------- */
@@ -119,9 +120,12 @@ static void refuse(verdict *v, const char *where, dn_status status)
 static void count_net(verdict *v, dn_net *net)
 {
     v->layers = dn_net_num_layers(net);
-    v->parameters = v->flops = 0;
+    v->parameters = 0;
     for (int32_t i = 0; i < dn_net_num_layers(net); i++) {
-        v->flops += dn_net_layer_flops(net, i);
+        const char *type = dn_net_layer_type(net, i);
+        if (strstr(type, "Data") && strcmp(type, "MemoryData") != 0 &&
+            strcmp(type, "DummyData") != 0 && dn_net_layer_num_tops(net, i))
+            cli_shape(v->data, sizeof v->data, dn_net_layer_top(net, i, 0));
         for (int32_t k = 0; k < dn_net_layer_num_params(net, i); k++)
             v->parameters += dn_blob_count(dn_net_layer_param(net, i, k));
     }
@@ -171,6 +175,7 @@ static void check_solver(verdict *v, dn_context *context, const char *path)
     v->kind = "solver";
     if (status) {
         refuse(v, "", status);
+        v->parsed |= status == DN_E_IO; /* it was read already: its net is what is not there */
         return;
     }
     v->fine = v->parsed = true;
@@ -229,11 +234,11 @@ static void check_file(verdict *v, dn_context *context, const char *path,
 
 static void print_verdict(const verdict *v, const char *path)
 {
-    char parameters[24], flops[24];
+    char parameters[24];
     if (v->fine)
-        printf("%s: fine: %s of %d layers, %s parameters, %s flop\n", path, v->kind, v->layers,
-               cli_count(parameters, (double)v->parameters),
-               cli_count(flops, (double)v->flops));
+        printf("%s: fine: %s of %d layers, %s parameters%s%s\n", path, v->kind, v->layers,
+               cli_count(parameters, (double)v->parameters), *v->data ? ", data taken as " : "",
+               v->data);
     else /* most sentences begin with the file they are about */
         printf("%s%s%s\n", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
                strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
@@ -250,7 +255,8 @@ static void print_json(const verdict *v, const char *path, bool first)
     if (v->fine) {
         cli_json_int(stdout, "layers", v->layers);
         cli_json_int(stdout, "parameters", v->parameters);
-        cli_json_int(stdout, "flops", v->flops);
+        if (*v->data)
+            cli_json_text(stdout, "data", v->data);
     } else {
         cli_json_text(stdout, "message", v->message);
     }

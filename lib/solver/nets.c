@@ -75,7 +75,8 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
     st = names ? DN_OK : DN_E_NOMEM;
     if (!st) {
         dni_net_state state = {.phase = phase};
-        dn_net_options options = {.struct_size = sizeof options};
+        dn_net_options options = {.struct_size = sizeof options,
+                                  .wire_only = s->options.wire_only};
         uint64_t seed = s->context->seed;
         if (s->options.seed_given)
             seed = s->options.seed;
@@ -155,7 +156,7 @@ static dn_status make_test_net(dn_solver *s, size_t i, const source *given)
     source from = test_source(p, i, given);
     test->iterations = p->test_iter[i];
     dn_status st = make_net(&test->net, s, &from, DN_PHASE_TEST, own);
-    if (!st)
+    if (!st && !s->options.wire_only)
         st = dn_net_share_weights(test->net, s->net);
     return dni_in(st, "test net %zu", i);
 }

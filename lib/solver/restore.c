@@ -216,7 +216,9 @@ dn_status dn_solver_restore(dn_solver *s, const char *path)
     dni_clear_error();
     if (!s || !path)
         return dni_fail(DN_E_INVALID, "dn_solver_restore: an argument is NULL");
-    dn_status st = read_state(s->heap, path, &state);
+    dn_status st = dni_solver_can_run(s);
+    if (!st)
+        st = read_state(s->heap, path, &state);
     if (st)
         return st;
     st = restore(s, path, state);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * snapshot.c: a .caffemodel and a .solverstate that Caffe can read, with what Caffe lacks in a
- * field of our own. Both are written under other names first and renamed when both are whole. */
+ * snapshot.c: a .caffemodel and a .solverstate that Caffe can read, with what Caffe lacks in
+ * a field of our own. Both are written under other names first and renamed when both are
+ * whole. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,7 +250,6 @@ dn_status dni_solver_snapshot_to(dn_solver *s, const char *path)
 dn_status dn_solver_snapshot(dn_solver *s, const char *path)
 {
     dni_clear_error();
-    if (!s)
-        return dni_fail(DN_E_INVALID, "the solver is NULL");
-    return dni_solver_snapshot_to(s, path);
+    dn_status st = dni_solver_can_run(s);
+    return st ? st : dni_solver_snapshot_to(s, path);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * solver.c: making and freeing a solver. All that can be wrong with a prototxt is found here, not
- * after hours of training. */
+ * solver.c: making and freeing a solver. All that can be wrong with a prototxt is found
+ * here, not after hours of training. */
 #include "solver/solver.h"
 
 #include <string.h>
@@ -139,15 +139,17 @@ static dn_status build(dn_solver *s, const char *path, const char *net_text, siz
         st = dni_rule_find(&s->rule, s->param);
     if (!st)
         st = dni_schedule_check(s->param, s->max_iter);
-    if (!st)
+    if (!st && !s->options.wire_only)
         st = find_prefix(s, path);
-    if (!st)
+    if (!st && !s->options.wire_only)
         st = check_prefix(s);
     if (st)
         return dni_in_location(st, s->file->locations, s->param);
     s->losses = dni_alloc(s->heap, (size_t)s->param->average_loss, sizeof *s->losses);
     if (!s->losses)
         return DN_E_NOMEM;
+    if (s->options.wire_only)
+        return dni_solver_make_nets(s, net_text, net_size);
     note_mode(s);
     st = dni_solver_make_nets(s, net_text, net_size);
     if (!st)

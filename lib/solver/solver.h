@@ -51,6 +51,8 @@ dn_status dni_solver_make_nets(dn_solver *solver, const char *net_text, size_t n
 /* step.c */
 dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, float loss,
                           const char *path);
+/* DN_E_INVALID for NULL, DN_E_STATE for a solver that is wired only. */
+dn_status dni_solver_can_run(const dn_solver *solver);
 /* DN_E_CANCELLED if dn_solver_cancel was called, and takes the request back. */
 dn_status dni_solver_check_cancel(dn_solver *solver);
 /* test.c */

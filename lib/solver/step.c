@@ -114,12 +114,21 @@ static dn_status update(dn_solver *s)
     return DN_OK;
 }
 
+dn_status dni_solver_can_run(const dn_solver *s)
+{
+    if (!s)
+        return dni_fail(DN_E_INVALID, "the solver is NULL");
+    if (s->options.wire_only)
+        return dni_fail(DN_E_STATE, "the solver was created with wire_only: it cannot run");
+    return DN_OK;
+}
+
 dn_status dn_solver_apply_update(dn_solver *s)
 {
     dni_clear_error();
-    if (!s)
-        return dni_fail(DN_E_INVALID, "the solver is NULL");
-    dn_status st = all_reduce(s);
+    dn_status st = dni_solver_can_run(s);
+    if (!st)
+        st = all_reduce(s);
     return st ? st : update(s);
 }
 
@@ -195,11 +204,10 @@ static dn_status run_to(dn_solver *s, int64_t stop)
 
 static dn_status check_idle(const dn_solver *s)
 {
-    if (!s)
-        return dni_fail(DN_E_INVALID, "the solver is NULL");
-    if (s->running)
-        return dni_fail(DN_E_STATE, "the solver is running; a callback cannot step it");
-    return DN_OK;
+    dn_status st = dni_solver_can_run(s);
+    if (!st && s->running)
+        st = dni_fail(DN_E_STATE, "the solver is running; a callback cannot step it");
+    return st;
 }
 
 dn_status dn_solver_step(dn_solver *s, int64_t iterations)

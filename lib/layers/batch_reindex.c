@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * BatchReindex: y[i] = x[index[i]]: items picked from a batch, in any order, some more than once.
+ * BatchReindex: y[i] = x[index[i]]: items picked from a batch, in any order, some more than
+ * once.
  * No parameters. bottoms: x (N, ...), index (M), whole numbers in [0, N); top: (M, ...).
  * Gradient: dx[n] = sum of dy[i] over index[i] = n; none to index. */
 #include "layers/layer.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Clip: y = min(max(x, min), max).
- * clip_param: min, max (both required). bottom: any shape; top: the same; in place allowed (a copy
- * of x is kept).
+ * clip_param: min, max (both required). bottom: any shape; top: the same; in place allowed (a
+ * copy of x is kept).
  * Gradient: dx = dy where min <= x <= max, 0 elsewhere. */
 #include "layers/neuron.h"
 

@@ -3,8 +3,8 @@
  * max(margin - d, 0)^2; legacy_version: max(margin - d^2, 0) for those that are not similar.
  * contrastive_loss_param: margin (1), legacy_version (false).
  * bottoms: a (N, C), b (N, C), similar (N), 0 or 1; top: one number.
- * Gradient to a: (a - b) / N, or -(margin - d) / d (a - b) / N within the margin, or 0; to b its
- * negative; none to similar. */
+ * Gradient to a: (a - b) / N, or -(margin - d) / d (a - b) / N within the margin, or 0; to b
+ * its negative; none to similar. */
 #include "layers/loss.h"
 
 static dn_status shape(dni_layer *layer)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Crop: y = the part of x that begins at the offsets and has the size of the reference.
- * crop_param: axis (2): axes from there on are cut; offset (0): one for all of them, or one each.
- * bottoms: x, reference (its values do not matter); top: x's lengths before axis, the reference's
- * from there on.
+ * crop_param: axis (2): axes from there on are cut; offset (0): one for all of them, or one
+ * each.
+ * bottoms: x, reference (its values do not matter); top: x's lengths before axis, the
+ * reference's from there on.
  * Gradient: dx = dy inside the window, 0 outside; none to the reference. */
 #include "layers/layer.h"
 
@@ -21,8 +22,8 @@ static dn_status find_offsets(const dni_layer *layer, int64_t *offset, int32_t *
     DNI_REQUIRE(ref->axes == x->axes, DN_E_SHAPE, "the reference has %d axes, bottom 0 has %d",
                 ref->axes, x->axes);
     DNI_REQUIRE(given <= 1 || given == (size_t)(x->axes - *first), DN_E_NET,
-                "crop_param has %zu offsets; give one, or one for each of the %d axes cut", given,
-                x->axes - *first);
+                "crop_param has %zu offsets; give one, or one for each of the %d axes cut",
+                given, x->axes - *first);
     for (int32_t i = 0; i < x->axes; i++) {
         offset[i] = 0;
         if (i < *first)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Embed: y[i, :] = W[x[i], :] + b: a learned row for each number.
- * embed_param: num_output, input_dim (both required), bias_term (true), weight_filler, bias_filler.
+ * embed_param: num_output, input_dim (both required), bias_term (true), weight_filler,
+ * bias_filler.
  * bottom: any shape, whole numbers in [0, input_dim); top: bottom's shape, num_output.
  * weights: W (input_dim, num_output), b (num_output).
  * Gradient: dW[k] = sum of dy[i] over x[i] = k; db = sum of dy; none to the bottom. */

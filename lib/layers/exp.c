@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Exp: y = base ^ (shift + scale x); base -1 stands for e.
- * exp_param: base (-1), scale (1), shift (0). bottom: any shape; top: the same; in place allowed.
+ * exp_param: base (-1), scale (1), shift (0). bottom: any shape; top: the same; in place
+ * allowed.
  * Gradient: dx = dy y scale log(base). */
 #include <math.h>
 
@@ -10,7 +11,8 @@ static dn_status setup(dni_layer *layer)
 {
     const Cnn__ExpParameter *p = layer->param->exp_param;
     double base = p ? p->base : -1, log_base = base == -1 ? 1 : log(base);
-    DNI_REQUIRE(base == -1 || base > 0, DN_E_NET, "exp_param.base must be positive, or -1 for e");
+    DNI_REQUIRE(base == -1 || base > 0, DN_E_NET,
+                "exp_param.base must be positive, or -1 for e");
     *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_EXP,
                                                .a = log_base * (p ? p->scale : 1),
                                                .b = log_base * (p ? p->shift : 0)};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Filter: y_i = the items of x_i whose selector is not 0; how many there are is known only once it
- * ran. A run that finds another number than it was lowered for says so and is run again.
+ * Filter: y_i = the items of x_i whose selector is not 0; how many there are is known only once
+ * it ran. A run that finds another number than it was lowered for says so and is run again.
  * No parameters. bottoms: x_0 (N, ...), ..., selector (N) or (N, 1, ...); tops: y_i (M, ...).
  * Gradient: dx_i = dy_i at the selected items, 0 at the others; none to the selector. */
 #include <string.h>
@@ -23,7 +23,7 @@ static dn_status setup(dni_layer *layer)
 {
     filter_state *s = layer->state;
     DNI_REQUIRE(layer->num_tops == layer->num_bottoms - 1, DN_E_NET,
-                "Filter needs a top for each bottom but the last, the selector: %d tops, %d bottoms",
+                "Filter needs a top for each bottom but the selector: %d tops, %d bottoms",
                 layer->num_tops, layer->num_bottoms);
     s->pairs = dni_alloc(layer->heap, (size_t)layer->num_tops, sizeof *s->pairs);
     return s->pairs ? DN_OK : DN_E_NOMEM;

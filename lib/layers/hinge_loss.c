@@ -2,7 +2,8 @@
  * HingeLoss: L = 1/N sum_n sum_d max(0, 1 - s x[n,d])^p, s = 1 where d is the label, else -1.
  * hinge_loss_param: norm (L1: p = 1; L2: p = 2).
  * bottoms: x (N, ...), labels (N); top: one number.
- * Gradient: -s / N where the margin is violated (times 2 (1 - s x) for L2); none to the labels. */
+ * Gradient: -s / N where the margin is violated (times 2 (1 - s x) for L2); none to the
+ * labels. */
 #include "layers/loss.h"
 
 static dn_status shape(dni_layer *layer)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * ImageData: batches of images named in a list of files. It wires where the size of an image can
- * be told from the prototxt; reading the files is not in this build, and it says so.
- * image_data_param: source (required), batch_size (1), new_height and new_width (0: the file's),
- * is_color (true), root_folder, shuffle, rand_skip; transform_param: crop_size, mirror, scale,
- * mean_file, mean_value. tops: images (N, 3 or 1, H, W), [labels (N)]. No gradient. */
+ * ImageData: batches of images named in a list of files. It wires where the size of an image
+ * can be told from the prototxt; reading the files is not in this build, and it says so.
+ * image_data_param: source (required), batch_size (1), new_height and new_width (0: the
+ * file's), is_color (true), root_folder, shuffle, rand_skip; transform_param: crop_size,
+ * mirror, scale, mean_file, mean_value. tops: images (N, 3 or 1, H, W), [labels (N)]. No
+ * gradient. */
 #include "layers/layer.h"
 
 static dn_status setup(dni_layer *layer)
@@ -14,8 +15,8 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE((p->new_height > 0) == (p->new_width > 0), DN_E_NET,
                 "image_data_param needs both of new_height and new_width, or neither");
     DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
-                "ImageData would read the images of '%s', which this build cannot; put them into "
-                "a database for a Data layer, or hand them over through an Input layer",
+                "ImageData would read the images of '%s', which this build cannot; put them "
+                "into a database for a Data layer, or hand them over through an Input layer",
                 p->source);
     return DN_OK;
 }
@@ -26,8 +27,8 @@ static dn_status shape(dni_layer *layer)
     const Cnn__TransformationParameter *t = layer->param->transform_param;
     int64_t crop = t ? t->crop_size : 0, N = p->batch_size;
     DNI_REQUIRE(crop || p->new_height, DN_E_UNSUPPORTED,
-                "the size of the images is in the files alone; give new_height and new_width, or "
-                "crop_size");
+                "the size of the images is in the files alone; give new_height and new_width, "
+                "or crop_size");
     layer->top[0] = dni_shape_of(4, (int64_t[]){N, p->is_color ? 3 : 1,
                                                 crop ? crop : p->new_height,
                                                 crop ? crop : p->new_width});

@@ -80,7 +80,8 @@ static dn_status shape(dni_layer *layer)
                 (long long)(a->outer * a->inner));
     if (layer->num_bottoms == 3)
         H = dni_shape_count(&layer->bottom[2]);
-    DNI_REQUIRE((layer->wire_only && layer->num_bottoms < 3) || H == a->dim * a->dim, DN_E_SHAPE,
+    DNI_REQUIRE((layer->wire_only && layer->num_bottoms < 3) || H == a->dim * a->dim,
+                DN_E_SHAPE,
                 "the infogain matrix has %lld values, %lld classes need %lld", (long long)H,
                 (long long)a->dim, (long long)(a->dim * a->dim));
     layer->top[0] = dni_shape_of(0, NULL);

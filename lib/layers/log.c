@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Log: y = log_base(shift + scale x); base -1 stands for e.
- * log_param: base (-1), scale (1), shift (0). bottom: any shape; top: the same; in place allowed
- * (a copy of x is kept).
+ * log_param: base (-1), scale (1), shift (0). bottom: any shape; top: the same; in place
+ * allowed (a copy of x is kept).
  * Gradient: dx = dy scale / (log(base) (shift + scale x)). */
 #include <math.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * loss.h: what the loss layers have in common: ops LOSS and LOSS_BWD, the normaliser's spelling. */
+ * loss.h: what the loss layers have in common: ops LOSS and LOSS_BWD, the normaliser's
+ * spelling. */
 #ifndef DNI_LOSS_H
 #define DNI_LOSS_H
 
@@ -17,7 +18,8 @@ int32_t dni_loss_normalization(const Cnn__LossParameter *p, int32_t otherwise);
 void dni_loss_read(dn_args_loss *args, const Cnn__LossParameter *p, int32_t otherwise);
 /* Bottoms 0 and 1 have items, and the same number of them. */
 dn_status dni_loss_check_items(const dni_layer *layer);
-/* Top 0 is one number; args gets items x values (outer, dim, 1); labels: bottom 1 has one each. */
+/* Top 0 is one number; args gets items x values (outer, dim, 1); labels: bottom 1 has one
+ * for each item. */
 dn_status dni_loss_per_item(dni_layer *layer, int32_t loss, bool labels);
 /* LOSS of x with bottom 1 as labels or targets; aux_count 0: no aux. */
 void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,

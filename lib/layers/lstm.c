@@ -4,8 +4,8 @@
  * recurrent_param: num_output D (required), weight_filler, bias_filler, expose_hidden (false),
  * debug_info (ignored).
  * bottoms: x (T, N, ...), cont (T, N), 0 where a sequence begins, [x_static (N, ...)], and with
- * expose_hidden h_0, c_0 (1, N, D). tops: h (T, N, D), and with expose_hidden h_T, c_T (1, N, D);
- * without it both states are carried from one run to the next.
+ * expose_hidden h_0, c_0 (1, N, D). tops: h (T, N, D), and with expose_hidden h_T, c_T (1, N,
+ * D); without it both states are carried from one run to the next.
  * weights: W_x (4 D, I), b (4 D), [W_static (4 D, S)], W_h (4 D, D).
  * Gradient: through the T steps; none to cont. */
 #include "layers/recurrent.h"
@@ -72,7 +72,8 @@ static void backward(dni_layer *layer, dni_builder *b)
     }
     dni_recurrent_begin_bwd(layer, b, 0, dh);
     dni_recurrent_begin_bwd(layer, b, 1, dc);
-    dni_emit_gemm(b, true, false, r->width, r->D, r->T * r->N, 1, dproj, r->h_cont, b->dw[last]);
+    dni_emit_gemm(b, true, false, r->width, r->D, r->T * r->N, 1, dproj, r->h_cont,
+                  b->dw[last]);
     dni_recurrent_project_bwd(layer, b, dproj);
 }
 

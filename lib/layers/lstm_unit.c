@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * LSTMUnit: one step of an LSTM (Hochreiter and Schmidhuber, 1997) from its pre-activations
- * i, f, o, g: c = cont s(f) c_prev + s(i) tanh(g); h = s(o) tanh(c), s the sigmoid.
- * No parameters. bottoms: c_prev (1, N, D), x (1, N, 4 D), cont (1, N), 0 where a sequence begins;
- * tops: c, h (1, N, D).
+ * LSTMUnit: one step of an LSTM (Hochreiter and Schmidhuber, 1997) from its pre-activations i,
+ * f, o, g: c = cont s(f) c_prev + s(i) tanh(g); h = s(o) tanh(c), s the sigmoid.
+ * No parameters. bottoms: c_prev (1, N, D), x (1, N, 4 D), cont (1, N), 0 where a sequence
+ * begins; tops: c, h (1, N, D).
  * Gradient: to c_prev and x as the chain rule has it; none to cont. */
 #include "layers/layer.h"
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * MVN (mean variance normalisation): y = (x - mean) / (sqrt(variance) + eps), per item and channel.
+ * MVN (mean variance normalisation): y = (x - mean) / (sqrt(variance) + eps), per item and
+ * channel.
  * mvn_param: normalize_variance (true; false: y = x - mean), across_channels (false; true: one
- * mean and variance per item), eps (1e-9). bottom: (N, C, ...); top: the same; in place allowed.
+ * mean and variance per item), eps (1e-9). bottom: (N, C, ...); top: the same; in place
+ * allowed.
  * Gradient: dx = (dy - mean(dy) - y mean(dy y)) / (sqrt(variance) + eps); without
  * normalize_variance dy - mean(dy). */
 #include "layers/layer.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Power: y = (shift + scale x)^power; with power 0 or scale 0 the constant that remains.
- * power_param: power (1), scale (1), shift (0). bottom: any shape; top: the same; in place allowed
- * (a copy of x is kept where the gradient needs it).
+ * power_param: power (1), scale (1), shift (0). bottom: any shape; top: the same; in place
+ * allowed (a copy of x is kept where the gradient needs it).
  * Gradient: dx = dy power scale (shift + scale x)^(power - 1). */
 #include <math.h>
 

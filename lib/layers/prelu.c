@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * PReLU (He et al., 2015): y = x > 0 ? x : slope[c] x.
  * prelu_param: filler (constant 0.25), channel_shared (false).
- * bottom: (N, C, ...); top: the same; in place allowed (a copy of x is kept). weight: slope, (C),
- * or one number without axes where shared.
+ * bottom: (N, C, ...); top: the same; in place allowed (a copy of x is kept). weight: slope,
+ * (C), or one number without axes where shared.
  * Gradient: dx = dy where x > 0, slope dy elsewhere; dslope[c] = sum of dy x over x <= 0. */
 #include "layers/neuron.h"
 
@@ -31,7 +31,8 @@ static dn_status shape(dni_layer *layer)
 {
     prelu_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, PReLU needs at least 2", x->axes);
+    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, PReLU needs at least 2",
+                x->axes);
     DNI_REQUIRE(s->args.shared || x->dim[1] == s->args.dim, DN_E_SHAPE,
                 "bottom has %lld channels, the slopes were made for %lld", (long long)x->dim[1],
                 (long long)s->args.dim);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Python: a layer whose code is a Python class of the host. Only the host can say its shapes and
- * run it, so without the host's own class of that name the layer is refused.
+ * Python: a layer whose code is a Python class of the host. Only the host can say its shapes
+ * and run it, so without the host's own class of that name the layer is refused.
  * python_param: module, layer (both required), param_str, share_in_parallel (ignored).
  * bottoms, tops, gradient: whatever the class makes of them. */
 #include "layers/layer.h"

@@ -10,7 +10,7 @@ static size_t element_size(const dni_layer *layer)
     return layer->dtype == DN_F64 ? sizeof(double) : sizeof(float);
 }
 
-/* ---- set-up and shapes ---------------------------------------------------------------------- */
+/* ---- set-up and shapes ------------------------------------------------------------------ */
 
 dn_status dni_recurrent_weight(dni_layer *layer, int64_t rows, int64_t cols)
 {
@@ -139,7 +139,7 @@ void dni_recurrent_teardown(dni_layer *layer)
     dni_free(layer->heap, r->steps);
 }
 
-/* ---- the projection ------------------------------------------------------------------------- */
+/* ---- the projection --------------------------------------------------------------------- */
 
 dni_tensor dni_step_temp(const dni_recurrent *r, dni_builder *b, int64_t cols)
 {
@@ -181,7 +181,7 @@ void dni_recurrent_project_bwd(dni_layer *layer, dni_builder *b, dni_tensor dpro
     dni_emit_gemm(b, false, false, r->N, r->S, W, 1, dfixed, b->w[2], b->dx[2]);
 }
 
-/* ---- states --------------------------------------------------------------------------------- */
+/* ---- states ----------------------------------------------------------------------------- */
 
 static int32_t state_bottom(const dni_recurrent *r, int32_t k)
 {
@@ -219,7 +219,7 @@ void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b, int32_t k, dni_te
         dni_emit_copy(b, d, b->dx[state_bottom(r, k)]);
 }
 
-/* ---- one step ------------------------------------------------------------------------------- */
+/* ---- one step --------------------------------------------------------------------------- */
 
 dni_tensor dni_step_take(const dni_recurrent *r, dni_builder *b, dni_tensor all, int64_t t,
                          int64_t cols)

@@ -42,7 +42,7 @@ void dni_recurrent_project_bwd(dni_layer *layer, dni_builder *b, dni_tensor dpro
 /* State k before the first step and after the last. */
 dni_tensor dni_recurrent_begin(dni_layer *layer, dni_builder *b, int32_t k);
 void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor value);
-/* Their gradients: what comes in from after the last step (DNI_NONE: nothing), what goes out. */
+/* Their gradients: what comes in after the last step (DNI_NONE: nothing), what goes out. */
 dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k);
 void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor d);
 
@@ -58,6 +58,6 @@ dni_tensor dni_step_input(dni_recurrent *r, dni_builder *b, int64_t t, dni_tenso
 dni_tensor dni_step_input_bwd(dni_recurrent *r, dni_builder *b, int64_t t, dni_tensor d,
                               dni_tensor w);
 dni_tensor dni_step_temp(const dni_recurrent *r, dni_builder *b, int64_t cols); /* (N, cols) */
-dni_tensor dni_all_temp(const dni_recurrent *r, dni_builder *b, int64_t cols);  /* (T N, cols) */
+dni_tensor dni_all_temp(const dni_recurrent *r, dni_builder *b, int64_t cols); /* (T N, cols) */
 
 #endif

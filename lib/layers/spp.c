@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * SPP (spatial pyramid pooling, He et al., 2014): level l pools the image into 2^l x 2^l bins; all
- * levels' bins, one after the other, make a vector of the same length for any image size.
+ * SPP (spatial pyramid pooling, He et al., 2014): level l pools the image into 2^l x 2^l bins;
+ * all levels' bins, one after the other, make a vector of the same length for any image size.
  * spp_param: pyramid_height (required), pool (MAX; AVE, STOCHASTIC), engine (ignored).
  * bottom: (N, C, H, W); top: (N, C * number of bins), for one level (N, C, bins, bins).
  * Gradient: the sum of the levels' pooling gradients. */
@@ -38,8 +38,8 @@ static dn_status set_axis(struct level *l, int axis, int64_t size, int64_t bins)
     int64_t kernel = (size + bins - 1) / bins;
     int64_t pad = (kernel * bins - size + 1) / 2;
     DNI_REQUIRE(pad < kernel, DN_E_SHAPE,
-                "an image of %lld pixels is too small for a level of %lld bins", (long long)size,
-                (long long)bins);
+                "an image of %lld pixels is too small for a level of %lld bins",
+                (long long)size, (long long)bins);
     int64_t out = (size + 2 * pad - kernel + kernel - 1) / kernel + 1;
     if (pad && (out - 1) * kernel >= size + pad)
         out--;
@@ -117,7 +117,9 @@ static void backward(dni_layer *layer, dni_builder *b)
     if (b->dx[0] == DNI_NONE)
         return;
     dni_emit_fill(b, b->dx[0], 0);
-    for (int32_t i = 0; i < s->levels && s->level[i].pool.method != DN_POOL_STOCHASTIC_TEST; i++) {
+    if (s->level[0].pool.method == DN_POOL_STOCHASTIC_TEST)
+        return; /* has no gradient */
+    for (int32_t i = 0; i < s->levels; i++) {
         const struct level *l = &s->level[i];
         int64_t count = C * l->bins[0] * l->bins[1];
         dni_tensor dy = dni_temp_like(b, l->y);

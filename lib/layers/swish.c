@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Swish (Ramachandran et al., 2017): y = x / (1 + exp(-beta x)).
- * swish_param: beta (1). bottom: any shape; top: the same; in place allowed (a copy of x is kept).
+ * swish_param: beta (1). bottom: any shape; top: the same; in place allowed (a copy of x is
+ * kept).
  * Gradient: dx = dy (beta y + s (1 - beta y)), s = 1 / (1 + exp(-beta x)). */
 #include "layers/neuron.h"
 

@@ -39,7 +39,8 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const tile_state *s = layer->state;
-    dn_args_reduce args = {.op = DN_REDUCE_SUM, .axes = 3, .dim = {s->outer, s->tiles, s->inner},
+    dn_args_reduce args = {.op = DN_REDUCE_SUM, .axes = 3,
+                           .dim = {s->outer, s->tiles, s->inner},
                            .x_stride = {s->tiles * s->inner, s->inner, 1},
                            .y_stride = {s->inner, 0, 1}, .alpha = 1};
     dni_emit(b, DN_OP_REDUCE, &args, DNI_TENSORS(b->dy[0], DNI_NONE), DNI_TENSORS(b->dx[0]));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * WindowData: batches of windows cut from images, foreground and background (R-CNN). It wires;
  * reading the files is not in this build, and it says so.
- * window_data_param: source, batch_size (both required), fg_threshold (0.5), bg_threshold (0.5),
- * fg_fraction (0.25), context_pad (0), crop_mode ("warp"), cache_images, root_folder;
+ * window_data_param: source, batch_size (both required), fg_threshold (0.5), bg_threshold
+ * (0.5), fg_fraction (0.25), context_pad (0), crop_mode ("warp"), cache_images, root_folder;
  * transform_param: crop_size (required), mirror, scale, mean_file, mean_value.
  * tops: windows (N, 3, crop_size, crop_size), labels (N). No gradient. */
 #include "layers/layer.h"

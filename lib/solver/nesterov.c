@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Nesterov's accelerated gradient (Sutskever et al., "On the importance of initialization and
- * momentum in deep learning", 2013): h' = momentum h + rate g; w -= (1 + momentum) h' - momentum h.
+ * momentum in deep learning", 2013): h' = momentum h + rate g; w -= (1 + momentum) h' -
+ * momentum h.
  * Fields: momentum (0). */
 #include "solver/rule.h"
 

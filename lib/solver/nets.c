@@ -14,7 +14,7 @@ typedef struct source {
     size_t size;
 } source;
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------- */
 
 static dn_status wrap_message(dni_net_file **out, const dn_solver *s,
                               const Cnn__NetParameter *net)
@@ -46,7 +46,7 @@ static dn_status read_source(dni_net_file **out, const dn_solver *s, const sourc
     return dni_net_read_text(out, s->heap, from->text, from->size, "net");
 }
 
-/* ---- states ----------------------------------------------------------------------------------- */
+/* ---- states ----------------------------------------------------------------------------- */
 
 static void merge_state(dni_net_state *to, const char **stages, const Cnn__NetState *from)
 {
@@ -96,7 +96,7 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
     return st;
 }
 
-/* ---- the train net ---------------------------------------------------------------------------- */
+/* ---- the train net ---------------------------------------------------------------------- */
 
 static dn_status make_train_net(dn_solver *s, const source *given)
 {
@@ -105,8 +105,8 @@ static dn_status make_train_net(dn_solver *s, const source *given)
     int named = !!p->train_net_param + !!p->train_net + !!p->net_param + !!p->net;
     if (!from.text) {
         if (!named)
-            return dni_fail(DN_E_NET, "the solver names no net; it needs one of net, net_param, "
-                                      "train_net, train_net_param");
+            return dni_fail(DN_E_NET, "the solver names no net; it needs one of net, "
+                                      "net_param, train_net, train_net_param");
         if (named > 1)
             return dni_fail(DN_E_NET, "the solver names its train net more than once; one of "
                                       "net, net_param, train_net, train_net_param is enough");
@@ -116,7 +116,7 @@ static dn_status make_train_net(dn_solver *s, const source *given)
     return dni_in(make_net(&s->net, s, &from, DN_PHASE_TRAIN, p->train_state), "train net");
 }
 
-/* ---- test nets -------------------------------------------------------------------------------- */
+/* ---- test nets -------------------------------------------------------------------------- */
 
 static dn_status check_test_counts(const dn_solver *s, size_t named, bool common)
 {
@@ -131,7 +131,8 @@ static dn_status check_test_counts(const dn_solver *s, size_t named, bool common
         return dni_fail(DN_E_NET, "there are test nets; test_interval must be positive");
     for (size_t i = 0; i < p->n_test_iter; i++)
         if (p->test_iter[i] <= 0)
-            return dni_fail(DN_E_NET, "test_iter must be positive, not %d", (int)p->test_iter[i]);
+            return dni_fail(DN_E_NET, "test_iter must be positive, not %d",
+                            (int)p->test_iter[i]);
     return DN_OK;
 }
 

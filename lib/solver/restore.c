@@ -6,7 +6,7 @@
 #include "net/hdf5.h"
 #include "solver/solver.h"
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks ----------------------------------------------------------------------------- */
 
 static size_t values_in(const Cnn__BlobProto *blob)
 {
@@ -17,8 +17,8 @@ static dn_status check_history(const dn_solver *s, const Cnn__SolverState *state
 {
     size_t params = s->net->num_params, need = params * (size_t)s->rule->histories;
     if (state->n_history != need)
-        return dni_fail(DN_E_DATA, "it holds %zu histories, %s with %zu weights has %zu; was it "
-                                   "made by another type of solver or for another net?",
+        return dni_fail(DN_E_DATA, "it holds %zu histories, %s with %zu weights has %zu; was "
+                                   "it made by another type of solver or for another net?",
                         state->n_history, s->rule->type, params, need);
     for (size_t i = 0; i < need; i++) {
         const dn_blob *blob = &s->net->params[i % params]->blob;
@@ -38,14 +38,15 @@ static dn_status check_state(const dn_solver *s, const Cnn__SolverState *state)
     return check_history(s, state);
 }
 
-/* ---- the weights ------------------------------------------------------------------------------ */
+/* ---- the weights ------------------------------------------------------------------------ */
 
 /* learned_net as written; else beside the state; else a file of that name beside the state. */
 static dn_status find_weights(const dn_solver *s, const char *state_path, const char *learned,
                               char **out)
 {
     char *folder = dni_path_folder(s->heap, state_path), *path = NULL;
-    dn_status st = folder ? dni_path_resolve(s->heap, folder, learned, false, &path) : DN_E_NOMEM;
+    dn_status st =
+        folder ? dni_path_resolve(s->heap, folder, learned, false, &path) : DN_E_NOMEM;
     const char *slash = strrchr(learned, '/');
     if (!st && !dni_file_exists(path)) {
         char *beside = dni_format(s->heap, "%s/%s", folder, slash ? slash + 1 : learned);
@@ -77,7 +78,7 @@ static dn_status load_weights(dn_solver *s, const char *state_path, const char *
     return st;
 }
 
-/* ---- data cursors ----------------------------------------------------------------------------- */
+/* ---- data cursors ----------------------------------------------------------------------- */
 
 static dni_layer *source_named(const dn_solver *s, const char *name)
 {
@@ -121,7 +122,7 @@ static void seek_back(dn_solver *s, const Cnn__DeepnetState *ours, const int64_t
     dni_restore_error(&saved);
 }
 
-/* ---- taking it up ----------------------------------------------------------------------------- */
+/* ---- taking it up ----------------------------------------------------------------------- */
 
 static void copy_history(void *to, int32_t dtype, const Cnn__BlobProto *from, int64_t count)
 {
@@ -150,8 +151,8 @@ static void take_up(dn_solver *s, const Cnn__SolverState *state)
         dni_updated *w = &s->update->weights[i];
         size_t at = index_of(s->net, w->param);
         for (int32_t k = 0; k < s->rule->histories; k++)
-            copy_history(w->history[k], s->update->dtype, state->history[(size_t)k * params + at],
-                         w->param->blob.store->count);
+            copy_history(w->history[k], s->update->dtype,
+                         state->history[(size_t)k * params + at], w->param->blob.store->count);
     }
     s->iteration = state->iter;
     s->step = state->current_step;
@@ -202,7 +203,8 @@ static dn_status read_state(const dni_heap *heap, const char *path, Cnn__SolverS
     if (dni_is_hdf5(bytes, size)) {
         st = dni_state_read_hdf5(heap, path, out);
     } else {
-        st = dni_binary_parse(&message, heap, &cnn__solver_state__descriptor, bytes, size, path);
+        st = dni_binary_parse(&message, heap, &cnn__solver_state__descriptor, bytes, size,
+                              path);
         if (!st)
             *out = (Cnn__SolverState *)message;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * rule.h: what tells one kind of solver from another: an update rule is a small const table, one
- * file each; the arithmetic itself is the op UPDATE. Learning-rate policies are in schedule.c. */
+ * rule.h: what tells one kind of solver from another: an update rule is a small const table,
+ * one file each; the arithmetic itself is the op UPDATE. Learning-rate policies are in
+ * schedule.c. */
 #ifndef DNI_RULE_H
 #define DNI_RULE_H
 

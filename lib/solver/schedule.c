@@ -85,7 +85,8 @@ static dn_status unknown_policy(const char *name)
 dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
 {
     if (!p->lr_policy)
-        return dni_fail(DN_E_NET, "the solver has no lr_policy; 'fixed' keeps base_lr as it is");
+        return dni_fail(DN_E_NET, "the solver has no lr_policy; 'fixed' keeps base_lr as it "
+                                  "is");
     const struct policy *policy = find(p->lr_policy);
     if (!policy)
         return unknown_policy(p->lr_policy);

@@ -22,7 +22,7 @@ typedef struct state_message {
     void *zeros; /* history of params that are not trained */
 } state_message;
 
-/* ---- building the message --------------------------------------------------------------------- */
+/* ---- building the message --------------------------------------------------------------- */
 
 static dn_status allocate(state_message *m, const dn_solver *s)
 {
@@ -142,7 +142,7 @@ static dn_status build_state(state_message *m, const dn_solver *s, const char *m
     return DN_OK;
 }
 
-/* ---- writing --------------------------------------------------------------------------- */
+/* ---- writing ---------------------------------------------------------------------------- */
 
 typedef struct snapshot_file {
     char *path, *draft; /* the name it will have, and has until it is whole */

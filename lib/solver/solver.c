@@ -38,11 +38,12 @@ static dn_status check_numbers(const dn_solver *s)
                             (long long)fields[i].value, (long long)fields[i].least);
     const char *kind = p->regularization_type;
     if (kind && strcmp(kind, "L1") && strcmp(kind, "L2"))
-        return dni_fail(DN_E_NET, "unknown regularization_type '%s'; there are L1 and L2", kind);
+        return dni_fail(DN_E_NET, "unknown regularization_type '%s'; there are L1 and L2",
+                        kind);
     return DN_OK;
 }
 
-/* ---- the snapshot prefix ---------------------------------------------------------------------- */
+/* ---- the snapshot prefix ---------------------------------------------------------------- */
 
 /* A prototxt's path without its extension; with `name` only what comes after the last '/'. */
 static char *stem(const dni_heap *heap, const char *path, bool name)
@@ -60,7 +61,7 @@ static bool is_folder(const dni_heap *heap, const char *path)
     return found;
 }
 
-/* As Caffe: no prefix means the prototxt's own path, a folder means a file named after it there. */
+/* As Caffe: no prefix means the prototxt's own path, a folder a file named after it there. */
 static dn_status find_prefix(dn_solver *s, const char *path)
 {
     const char *given = s->param->snapshot_prefix;
@@ -93,12 +94,13 @@ static dn_status check_prefix(const dn_solver *s)
         return DN_E_NOMEM;
     dn_status st = DN_OK;
     if (!is_folder(s->heap, folder))
-        st = dni_fail(DN_E_IO, "snapshot_prefix '%s': there is no folder '%s'", s->prefix, folder);
+        st = dni_fail(DN_E_IO, "snapshot_prefix '%s': there is no folder '%s'", s->prefix,
+                      folder);
     dni_free(s->heap, folder);
     return st;
 }
 
-/* ---- create ----------------------------------------------------------------------------------- */
+/* ---- create ----------------------------------------------------------------------------- */
 
 /* `weights`: files, also several in one string with commas between. */
 static dn_status load_weights(dn_solver *s)
@@ -234,7 +236,7 @@ void dn_solver_free(dn_solver *s)
     dni_free(heap, s);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking ---------------------------------------------------------------------------- */
 
 dn_net *dn_solver_net(dn_solver *s)
 {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * state_hdf5.c: a .solverstate in HDF5 as Caffe lays it out: "iter", "current_step",
- * "learned_net", a group "history" of datasets "0", "1", ...; and our own part, packed as in the
- * binary form, in "deepnet". */
+ * "learned_net", a group "history" of datasets "0", "1", ...; and our own part, packed as in
+ * the binary form, in "deepnet". */
 #include "solver/solver.h"
 
 #ifndef DN_HAVE_HDF5
 
 static dn_status left_out(const char *path)
 {
-    return dni_fail(DN_E_UNSUPPORTED, "'%s': this build of deepnet was made without HDF5", path);
+    return dni_fail(DN_E_UNSUPPORTED, "'%s': this build of deepnet was made without HDF5",
+                    path);
 }
 
 dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
@@ -32,7 +33,7 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__Solve
 
 #include "data/data.h"
 
-/* ---- writing --------------------------------------------------------------------------- */
+/* ---- writing ---------------------------------------------------------------------------- */
 
 static bool write_set(hid_t at, const char *name, hid_t type, int axes, const hsize_t *dims,
                       const void *values)
@@ -104,10 +105,11 @@ dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
     return ok ? DN_OK : dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
 }
 
-/* ---- reading --------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------- */
 
 /* The values of a dataset as `type`, and how many; NULL: not there, too large, or no memory. */
-static void *read_set(const dni_heap *heap, hid_t at, const char *name, hid_t type, size_t *count)
+static void *read_set(const dni_heap *heap, hid_t at, const char *name, hid_t type,
+                      size_t *count)
 {
     if (H5Lexists(at, name, H5P_DEFAULT) <= 0)
         return NULL;
@@ -202,8 +204,8 @@ static dn_status read_ours(const dni_heap *heap, hid_t file, const char *path,
     uint8_t *bytes = read_set(heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
     if (!bytes)
         return DN_OK; /* Caffe's own */
-    dn_status st = dni_binary_parse(&message, heap, &cnn__deepnet_state__descriptor, bytes, size,
-                                    path);
+    dn_status st = dni_binary_parse(&message, heap, &cnn__deepnet_state__descriptor, bytes,
+                                    size, path);
     if (!st)
         state->deepnet = (Cnn__DeepnetState *)message;
     dni_free(heap, bytes);

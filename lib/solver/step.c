@@ -2,7 +2,7 @@
  * step.c: the loop: what happens in one iteration and in which order, as Caffe has it. */
 #include "solver/solver.h"
 
-/* ---- events and cancelling -------------------------------------------------------------------- */
+/* ---- events and cancelling -------------------------------------------------------------- */
 
 dn_status dni_solver_emit(dn_solver *s, int32_t kind, int32_t test_net, float loss,
                           const char *path)
@@ -36,7 +36,7 @@ dn_status dni_solver_check_cancel(dn_solver *s)
     return DN_OK;
 }
 
-/* ---- the loss, smoothed ----------------------------------------------------------------------- */
+/* ---- the loss, smoothed ----------------------------------------------------------------- */
 
 /* The window reaches across calls of dn_solver_step, so a host that steps one by one sees the
  * same curve as one that steps a thousand. */
@@ -59,7 +59,7 @@ float dn_solver_loss(const dn_solver *s)
     return (float)(sum / (double)s->num_losses);
 }
 
-/* ---- the learning rate ------------------------------------------------------------------------ */
+/* ---- the learning rate ------------------------------------------------------------------ */
 
 float dn_solver_learning_rate(const dn_solver *s)
 {
@@ -82,7 +82,7 @@ dn_status dn_solver_set_learning_rate(dn_solver *s, float rate)
     return DN_OK;
 }
 
-/* ---- one iteration ---------------------------------------------------------------------------- */
+/* ---- one iteration ---------------------------------------------------------------------- */
 
 static dn_status all_reduce(dn_solver *s)
 {

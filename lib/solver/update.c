@@ -18,7 +18,7 @@ size_t dni_updated_bytes(const dni_updated *weight)
     return (size_t)dni_shape_count(&blob->shape) * element_size(blob->dtype);
 }
 
-/* ---- the program ---------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------ */
 
 static dni_tensor memory_tensor(dni_builder *b, dni_role role, const dni_shape *shape,
                                 void *memory)
@@ -38,7 +38,7 @@ static dni_tensor scalar(dni_builder *b)
     return dni_temp(b, b->dtype, 0, NULL);
 }
 
-/* norm2 = sum of squares of all gradients: groups of as many as one op takes, then their sum. */
+/* norm2 = sum of squares of all gradients: groups as large as one op takes, then their sum. */
 static void emit_norm2(dni_builder *b, const dni_update *u, dni_tensor norm2)
 {
     for (size_t first = 0; first < u->num_weights && !b->status; first += NORM_GROUP) {
@@ -69,11 +69,12 @@ static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParamet
 {
     dni_shape four = dni_shape_of(1, (int64_t[]){4});
     dni_tensor hyper = memory_tensor(b, DNI_STATE, &four, &u->hyper);
+    bool l1 = p->regularization_type && !strcmp(p->regularization_type, "L1");
     for (size_t i = 0; i < u->num_weights && !b->status; i++) {
         dni_updated *w = &u->weights[i];
         const dni_shape *shape = &w->param->blob.shape;
         dn_args_update args = {.rule = u->rule->rule,
-                               .l1 = p->regularization_type && !strcmp(p->regularization_type, "L1"),
+                               .l1 = l1,
                                .lr_mult = w->param->lr_mult,
                                .decay = (double)p->weight_decay * w->param->decay_mult};
         dni_tensor h[2] = {DNI_NONE, DNI_NONE};
@@ -101,7 +102,7 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
     return b.status;
 }
 
-/* ---- create, run, free ---------------------------------------------------------------------- */
+/* ---- create, run, free ------------------------------------------------------------------ */
 
 static dn_status collect(dni_update *u, dn_net *net)
 {

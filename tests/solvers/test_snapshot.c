@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_snapshot.c: files of a solver: where they go, what a full disk leaves, what is refused and
- * changes nothing, snapshots of Caffe; and every allocation that fails once on the way. */
+ * test_snapshot.c: files of a solver: where they go, what a full disk leaves, what is
+ * refused and changes nothing, snapshots of Caffe; and every allocation that fails once on
+ * the way. */
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -28,7 +29,7 @@ static int count_files(const char *path)
     return count - 2; /* . and .. */
 }
 
-/* ---- names ---------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------ */
 
 static void check_names(dn_context *context)
 {
@@ -90,7 +91,7 @@ static void check_hdf5(dn_context *context)
     dn_solver_free(solver);
 }
 
-/* ---- a full disk ---------------------------------------------------------------------------- */
+/* ---- a full disk ------------------------------------------------------------------------ */
 
 static void limit_files(rlim_t bytes)
 {
@@ -128,7 +129,7 @@ static void check_full_disk(dn_context *context)
     dn_solver_free(solver);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------- */
+/* ---- refusals --------------------------------------------------------------------------- */
 
 static void refuse(dn_solver *solver, const char *path, dn_status status, const char *part)
 {
@@ -173,13 +174,13 @@ static void check_refusals(dn_context *context)
     dn_solver_free(sgd);
 }
 
-/* ---- Caffe's own ---------------------------------------------------------------------------- */
+/* ---- Caffe's own ------------------------------------------------------------------------ */
 
 static void check_caffe(dn_context *context)
 {
     dn_solver *solver = NULL;
-    CHECK_STATUS(dn_solver_create_from_prototxt(
-                     &solver, context, REFERENCE "/sgd_multistep/solver.prototxt", NULL), DN_OK);
+    const char *prototxt = REFERENCE "/sgd_multistep/solver.prototxt";
+    CHECK_STATUS(dn_solver_create_from_prototxt(&solver, context, prototxt, NULL), DN_OK);
     if (!solver)
         return;
     CHECK_STATUS(dn_solver_restore(solver, REFERENCE "/sgd_multistep/snap_iter_10.solverstate"),
@@ -192,7 +193,7 @@ static void check_caffe(dn_context *context)
     dn_solver_free(solver);
 }
 
-/* ---- each allocation fails once ------------------------------------------------------------- */
+/* ---- each allocation fails once --------------------------------------------------------- */
 
 static dn_status whole_life(dn_context *context)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_solver.c: the loop: same bits for any number of threads and after a resumption, events in
- * their order, cancelling, tests, the host's own loop. */
+ * test_solver.c: the loop: same bits for any number of threads and after a resumption,
+ * events in their order, cancelling, tests, the host's own loop. */
 #include <pthread.h>
 
 #include "solver_text.h"
@@ -10,7 +10,8 @@
 static dn_context *make_context(int32_t threads)
 {
     dn_context *context = NULL;
-    dn_context_options options = {.struct_size = sizeof options, .num_threads = threads, .seed = 3};
+    dn_context_options options = {.struct_size = sizeof options, .num_threads = threads,
+                                  .seed = 3};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     return context;
 }
@@ -25,7 +26,7 @@ static dn_solver *make_digit_solver(dn_context *context, const char *text)
     return solver;
 }
 
-/* ---- same bits ---------------------------------------------------------------------------- */
+/* ---- same bits -------------------------------------------------------------------------- */
 
 static const char digits_solver[] =
     "base_lr: 0.02 lr_policy: 'inv' gamma: 0.0001 power: 0.75 momentum: 0.9 "
@@ -81,7 +82,7 @@ static void check_resumption(dn_context *context, const char *text)
     dn_solver_free(through);
 }
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- events ----------------------------------------------------------------------------- */
 
 typedef struct diary {
     char text[512];
@@ -154,7 +155,7 @@ static void check_refusing_callback(dn_context *context, int fail_at, dn_status 
     dn_solver_free(solver);
 }
 
-/* ---- cancelling --------------------------------------------------------------------------- */
+/* ---- cancelling ------------------------------------------------------------------------- */
 
 static dn_status cancel_in_third(void *user, dn_solver *solver, const dn_event *event)
 {
@@ -189,7 +190,7 @@ static void check_cancel(dn_context *context)
     dn_solver_free(solver);
 }
 
-/* ---- the host's own loop ------------------------------------------------------------------ */
+/* ---- the host's own loop ---------------------------------------------------------------- */
 
 static dn_status add_twice(void *user, float *data, int64_t count)
 {

@@ -39,7 +39,7 @@ def build(name, source, *flags, compiler='cc', link=True):
     out = os.path.join(folder.name, name)
     with open(path, 'w', encoding='utf-8') as file:
         file.write(source)
-    run(compiler, *flags, path, '-o', out, *(pkg_config('--cflags', '--libs') if link else []))
+    run(compiler, path, *flags, '-o', out, *(pkg_config('--cflags', '--libs') if link else []))
     return out
 
 

@@ -10,20 +10,37 @@ import os
 class Owner:
     """A handle, its destructor, and what must outlive it."""
 
-    __slots__ = ('handle', 'kept', '_free', '_pid')
+    __slots__ = ('handle', 'kept', '_free', '_pid', '_depends', '_users', '_gone')
 
     def __init__(self, handle, free, *depends):
         self.handle = handle
         self.kept = {id(owner): owner for owner in depends}
         self._free = free
         self._pid = os.getpid()
+        self._depends = depends
+        self._users = 0
+        self._gone = False
+        for owner in depends:
+            owner._users += 1
 
     def keep(self, what, key=None):
         """Keeps `what` alive as long as this handle, or until another comes with its key."""
         self.kept[id(what) if key is None else key] = what
 
     def __del__(self):
+        self._gone = True
+        self._release()
+
+    def _release(self):
+        """Frees the handle once nothing that depends on it is left: a cycle, or the end of the
+        interpreter, may bring down several owners in any order."""
+        if not self._gone or self._users or not self.handle:
+            return
+        handle, self.handle = self.handle, None
         # The threads that belong to a handle do not exist in a forked child; freeing it there
         # would wait for them for ever.
-        if self.handle and self._pid == os.getpid():
-            self._free(self.handle)
+        if self._pid == os.getpid():
+            self._free(handle)
+        for owner in self._depends:
+            owner._users -= 1
+            owner._release()

@@ -41,7 +41,8 @@ ninja -C "$build" || { add 0 1; finish; }
 say "running the tests"
 log=$build/meson-logs/testlog.json
 rm -f "$log"
-meson test -C "$build" --no-rebuild --print-errorlogs --num-processes 2 </dev/null
+meson test -C "$build" --no-rebuild --print-errorlogs --num-processes 2 \
+    --timeout-multiplier 4 </dev/null
 if [ -f "$log" ]; then
     add $(python3 "$root/tests/count.py" "$log")
 else

@@ -167,15 +167,15 @@ static void print_averages(const sums *s, dn_net *net, int64_t iterations, doubl
                            FILE *log)
 {
     int64_t at = 0;
-    printf("loss: %.9g\n", loss / (double)iterations);
+    printf("loss: %.7g\n", loss / (double)iterations);
     for (int32_t i = 0; i < dn_net_num_outputs(net); i++) {
         dn_blob *blob = dn_net_output(net, i);
         float weight = loss_weight_of(net, blob);
         for (int64_t k = 0; k < dn_blob_count(blob) && at < s->count; k++) {
             double mean = s->value[at++] / (double)iterations;
-            printf("%s = %.9g", dn_blob_name(blob), mean);
+            printf("%s = %.7g", dn_blob_name(blob), mean);
             if (weight != 0)
-                printf(" (* %g = %.9g loss)", weight, weight * mean);
+                printf(" (* %g = %.7g loss)", weight, weight * mean);
             putchar('\n');
             if (log && dn_blob_count(blob) == 1)
                 cli_json_real(log, dn_blob_name(blob), mean);

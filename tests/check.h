@@ -97,10 +97,11 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 /* ---- a heap that counts, checks the sizes it is told, and fails when asked --------------- */
 
 /* fail_at: the number of the request (from 1) that fails, 0: none. With `persist` all later
- * ones fail too. check_alloc is the callback, the struct its user; zero is its start. */
+ * ones fail too. limit: bytes it will hold, 0: any. check_alloc is the callback, the struct its
+ * user; zero is its start. */
 typedef struct check_heap {
     atomic_long requests, live_blocks, fail_at;
-    _Atomic int64_t live_bytes, peak_bytes;
+    _Atomic int64_t live_bytes, peak_bytes, limit;
     atomic_int persist, mistakes;
 } check_heap;
 
@@ -128,6 +129,8 @@ CHECK_UNUSED void *check_alloc(void *user, void *ptr, size_t old_size, size_t ne
     long request = atomic_fetch_add(&heap->requests, 1) + 1;
     long fail_at = atomic_load(&heap->fail_at);
     if (fail_at && (request == fail_at || (heap->persist && request > fail_at)))
+        return NULL;
+    if (heap->limit && (int64_t)new_size > heap->limit - heap->live_bytes)
         return NULL;
     block = realloc(block, new_size + 2 * sizeof(size_t));
     if (!block)
@@ -178,12 +181,12 @@ CHECK_UNUSED const char *check_folder(void)
     return check_folder_path;
 }
 
-/* "folder/name" in one of eight buffers that take turns. */
+/* "folder/name" in one of 64 buffers that take turns. */
 CHECK_UNUSED const char *check_path(const char *name)
 {
-    static char paths[8][512];
+    static char paths[64][512];
     static int turn;
-    char *path = paths[turn++ % 8];
+    char *path = paths[turn++ % 64];
     snprintf(path, sizeof(paths[0]), "%s/%s", check_folder(), name);
     return path;
 }

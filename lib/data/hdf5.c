@@ -98,7 +98,7 @@ static dn_status read_dataset(dni_hdf5 *h, hid_t file, table *t, bool values, in
     dni_shape shape;
     hid_t data = H5Dopen2(file, t->name, H5P_DEFAULT);
     if (data < 0)
-        return dni_fail(DN_E_NOTFOUND, "the file has no such dataset");
+        return dni_fail(DN_E_NOTFOUND, "it has no dataset '%s'", t->name);
     dn_status st = dataset_shape(data, &shape);
     if (!st) {
         dni_shape row = dni_shape_of(shape.axes - 1, shape.dim + 1);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_convert.c: IDX files to LMDB: the same records that Caffe made of the same files, and
+ * what is refused. */
+#include "records.h"
+
+#include "deepnet/deepnet.h"
+
+#ifdef DN_HAVE_ZLIB
+#include <zlib.h>
+#endif
+
+static const char *reference;
+static dn_context *context;
+
+/* A public call: it clears the message itself. */
+#define CHECK_CONVERT(images, labels, out, options, status, part)                              \
+    do {                                                                                       \
+        dni_fail(DN_E_INTERNAL, "of before");                                                  \
+        dn_status check_st = dn_convert_mnist(context, images, labels, out, options);          \
+        CHECK_AT(check_st == (status) && !check_st == !dn_last_error() &&                      \
+                     (!check_st || strstr(dn_last_error(), part)),                             \
+                 "%s: %s", dn_status_name(check_st),                                           \
+                 dn_last_error() ? dn_last_error() : "no message");                            \
+    } while (0)
+
+static const char *at_reference(const char *name)
+{
+    static char paths[32][512];
+    static int turn;
+    char *path = paths[turn++ % 32];
+    snprintf(path, sizeof(paths[0]), "%s/%s", reference, name);
+    return path;
+}
+
+/* Record by record the same, keys and bytes. */
+static void check_same(const char *a, const char *b)
+{
+    dni_source *x = NULL, *y = NULL;
+    dni_record p = {0}, q = {0};
+    int64_t records = 0, wrong = 0;
+    CHECK_STATUS(dni_source_open(&x, heap, CNN__DATA_PARAMETER__DB__LMDB, NULL, a), DN_OK);
+    CHECK_STATUS(dni_source_open(&y, heap, CNN__DATA_PARAMETER__DB__LMDB, NULL, b), DN_OK);
+    while (x && y && !dni_source_next(x, &p) && !dni_source_next(y, &q) && p.data && q.data) {
+        wrong += p.key_size != q.key_size || memcmp(p.key, q.key, p.key_size) ||
+                 p.size != q.size || memcmp(p.data, q.data, p.size);
+        records++;
+    }
+    CHECK(!p.data && !q.data);
+    CHECK_INT(records, 300);
+    CHECK_INT(wrong, 0);
+    dni_source_close(x);
+    dni_source_close(y);
+}
+
+static void test_same_as_caffe(void)
+{
+    dn_convert_options o = {.struct_size = sizeof(o)};
+    const char *images = at_reference("img.idx"), *labels = at_reference("lab.idx");
+    const char *out = check_path("out");
+    SECTION("as Caffe's");
+    CHECK_CONVERT(images, labels, out, NULL, DN_OK, "");
+    check_same(out, at_reference("fashion300_lmdb"));
+    CHECK_CONVERT(images, labels, out, NULL, DN_E_IO, "exists already");
+    CHECK_CONVERT(images, labels, out, &o, DN_E_IO, "exists already");
+    o.overwrite = 1;
+    CHECK_CONVERT(images, labels, out, &o, DN_OK, "");
+    check_same(out, at_reference("fashion300_lmdb"));
+}
+
+#ifdef DN_HAVE_ZLIB
+static void zip(const char *from, const char *to)
+{
+    size_t size;
+    char *data = read_file(from, &size);
+    gzFile file = gzopen(to, "wb");
+    CHECK(file && gzwrite(file, data, (unsigned)size) == (int)size && gzclose(file) == Z_OK);
+    dni_free(heap, data);
+}
+
+static void test_gzip(void)
+{
+    const char *images = check_path("img.gz"), *labels = check_path("lab.gz");
+    size_t size;
+    SECTION("gzip");
+    zip(at_reference("img.idx"), images);
+    zip(at_reference("lab.idx"), labels);
+    CHECK_CONVERT(images, labels, check_path("unzipped"), NULL, DN_OK, "");
+    check_same(check_path("unzipped"), at_reference("fashion300_lmdb"));
+    char *data = read_file(images, &size);
+    check_write(images, data, size / 2);
+    CHECK_CONVERT(images, labels, check_path("no"), NULL, DN_E_PARSE,
+                  "the gzip file ends early");
+    memset(data + 20, 0x77, 200);
+    check_write(images, data, size);
+    CHECK_CONVERT(images, labels, check_path("no"), NULL, DN_E_PARSE, "gzip file");
+    dni_free(heap, data);
+}
+#endif
+
+static void test_refused(void)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        dn_status status;
+        const char *part;
+    } rows[] = {
+        {"", 0, DN_E_PARSE, "not an IDX"},
+        {"\0\0\x08\x03\0\0\0\x01", 8, DN_E_PARSE, "ends within its header"},
+        {"\0\0\x08\x01\0\0\0\x01x", 9, DN_E_PARSE, "1 axes where 3 were expected (images)"},
+        {"\0\0\x0d\x03\0\0\0\x01", 8, DN_E_UNSUPPORTED, "type 0x0d"},
+        {"\0\0\x08\x09\0\0\0\x01", 8, DN_E_PARSE, "not an IDX"},
+        {"\0\0\x08\x03\0\0\0\2\0\0\0\1\0\0\0\1x", 17, DN_E_PARSE, "says 2 values, it has 1"},
+        {"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 16, DN_E_PARSE,
+         "too many values"},
+        {"\0\0\x08\x03\0\0\0\0\0\0\0\1\0\0\0\1", 16, DN_E_DATA, "0 images and 300 labels"},
+        {"\0\0\x08\x03\0\0\0\1\0\0\0\1\0\0\0\1x", 17, DN_E_DATA, "1 images and 300 labels"},
+    };
+    const char *labels = at_reference("lab.idx"), *path = check_path("bad.idx");
+    struct stat info;
+    struct {
+        dn_convert_options known;
+        int64_t more;
+    } later = {{.struct_size = sizeof(later)}, 1};
+    SECTION("refused");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        check_write(path, rows[i].bytes, rows[i].size);
+        CHECK_CONVERT(path, labels, check_path("no"), NULL, rows[i].status, rows[i].part);
+    }
+    CHECK_CONVERT(check_path("none"), labels, check_path("no"), NULL, DN_E_IO, "none'");
+    CHECK_CONVERT(at_reference("img.idx"), check_path("none"), check_path("no"), NULL, DN_E_IO,
+                  "none'");
+    CHECK_CONVERT(at_reference("img.idx"), labels, NULL, NULL, DN_E_INVALID, "NULL");
+    CHECK_CONVERT(at_reference("img.idx"), labels, "/nowhere/at/all", NULL, DN_E_IO, "nowhere");
+    CHECK_CONVERT(at_reference("img.idx"), labels, check_path("no"), &later.known, DN_E_INVALID,
+                  "not known");
+    later.more = 0;
+    CHECK_CONVERT(at_reference("img.idx"), labels, check_path("yes"), &later.known, DN_OK, "");
+    CHECK(stat(check_path("no"), &info) != 0);
+}
+
+int main(int argc, char **argv)
+{
+    reference = argc > 1 ? argv[1] : "reference";
+    CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
+    test_same_as_caffe();
+#ifdef DN_HAVE_ZLIB
+    test_gzip();
+#endif
+    test_refused();
+    dn_context_free(context);
+    return check_summary();
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_hdf5.c: rows of HDF5 files in order and shuffled, resumed, and files that are not right.
+ */
+#include "records.h"
+
+#ifdef DN_HAVE_HDF5
+#include <hdf5.h>
+
+enum { ROWS = 23, ROW = 24 }; /* reference: 10 + 13 rows of 2 x 3 x 4 */
+
+static const char *reference;
+static const char *const names[] = {"data", "label"};
+
+static dni_hdf5_options options(const char *list)
+{
+    return (dni_hdf5_options){.heap = heap,
+                              .source = list,
+                              .folder = reference,
+                              .datasets = names,
+                              .num_datasets = 2,
+                              .seed = 11,
+                              .stream = 3};
+}
+
+static dni_hdf5 *open_hdf5(dni_hdf5_options *o)
+{
+    dni_hdf5 *h = NULL;
+    CHECK_STATUS(dni_hdf5_open(&h, o), DN_OK);
+    if (!h)
+        exit(check_summary());
+    return h;
+}
+
+static void take(dni_hdf5 *h, int64_t rows, float *data, float *labels)
+{
+    float *tops[] = {data, labels};
+    CHECK_STATUS(dni_hdf5_next(h, rows, tops), DN_OK);
+}
+
+static void test_reference(void)
+{
+    char path[512];
+    size_t size;
+    float data[7 * ROW], labels[7];
+    dni_hdf5_options o = options("h5.txt");
+    dni_hdf5 *h = open_hdf5(&o);
+    SECTION("as Caffe reads them");
+    snprintf(path, sizeof(path), "%s/hdf5_data.bin", reference);
+    char *expected = read_file(path, &size), *at = expected;
+    CHECK_INT(size, 5 * (sizeof(data) + sizeof(labels)));
+    CHECK_INT(dni_hdf5_row_shape(h, 0)->axes, 3);
+    CHECK_INT(dni_shape_count(dni_hdf5_row_shape(h, 0)), ROW);
+    CHECK_INT(dni_hdf5_row_shape(h, 1)->axes, 0);
+    for (int i = 0; i < 5; i++) {
+        take(h, 7, data, labels);
+        CHECK(memcmp(data, at, sizeof(data)) == 0);
+        CHECK(memcmp(labels, at + sizeof(data), sizeof(labels)) == 0);
+        at += sizeof(data) + sizeof(labels);
+    }
+    CHECK_INT(dni_hdf5_position(h), 35);
+    dni_hdf5_close(h);
+    dni_free(heap, expected);
+}
+
+/* Each pass of a shuffled source has every row once, in another order; seeking finds them. */
+static void test_shuffle(void)
+{
+    static float plain[ROWS * ROW], shuffled[3][ROWS * ROW], data[5 * ROW], labels[ROWS];
+    dni_hdf5_options o = options("h5.txt");
+    dni_hdf5 *h = open_hdf5(&o);
+    SECTION("shuffle");
+    take(h, ROWS, plain, labels);
+    dni_hdf5_close(h);
+    o.shuffle = true;
+    h = open_hdf5(&o);
+    for (int pass = 0; pass < 3; pass++) {
+        int once = 0;
+        take(h, ROWS, shuffled[pass], labels);
+        for (int i = 0; i < ROWS; i++) {
+            int found = 0;
+            for (int k = 0; k < ROWS; k++)
+                found +=
+                    !memcmp(plain + i * ROW, shuffled[pass] + k * ROW, ROW * sizeof(float));
+            once += found == 1;
+        }
+        CHECK_INT(once, ROWS);
+        CHECK(memcmp(plain, shuffled[pass], sizeof(plain)) != 0);
+        CHECK(pass == 0 || memcmp(shuffled[0], shuffled[pass], sizeof(plain)) != 0);
+    }
+    for (int64_t at = 0; at <= 3 * ROWS - 5; at += 4) {
+        CHECK_STATUS(dni_hdf5_seek(h, at), DN_OK);
+        take(h, 5, data, labels);
+        CHECK(memcmp(data, &shuffled[0][0] + at * ROW, sizeof(data)) == 0);
+        CHECK_INT(dni_hdf5_position(h), at + 5);
+    }
+    CHECK_STATUS(dni_hdf5_seek(h, -1), DN_E_INVALID);
+    dni_hdf5_close(h);
+}
+
+static void write_dataset(hid_t file, const char *name, hid_t type, int axes,
+                          const hsize_t *dims)
+{
+    static float zeros[1000];
+    hid_t space = H5Screate_simple(axes, dims, NULL);
+    hid_t data = H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    if (type != H5T_C_S1)
+        H5Dwrite(data, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, zeros);
+    H5Dclose(data);
+    H5Sclose(space);
+}
+
+/* A file with datasets data (rows x width, of `type`) and label (labels). */
+static void write_h5(const char *path, hid_t type, hsize_t rows, hsize_t width, hsize_t labels)
+{
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    write_dataset(file, "data", type, 2, (hsize_t[]){rows, width});
+    write_dataset(file, "label", H5T_NATIVE_INT, 1, &labels);
+    H5Fclose(file);
+}
+
+static void check_refused(const char *list, dn_status status, const char *part)
+{
+    dni_hdf5 *h = NULL;
+    dni_hdf5_options o = options(check_path("list"));
+    check_write(o.source, list, strlen(list));
+    CHECK_MESSAGE(dni_hdf5_open(&h, &o), status, part);
+    CHECK(h == NULL);
+}
+
+static void test_refused(void)
+{
+    dni_hdf5 *h = NULL;
+    dni_hdf5_options o = options("none.txt");
+    float data[100], labels[100], *tops[] = {data, labels};
+    SECTION("refused");
+    CHECK_MESSAGE(dni_hdf5_open(&h, &o), DN_E_IO, "cannot read 'none.txt'");
+    check_refused(" \n", DN_E_DATA, "names no files");
+    check_refused("gone.h5\n", DN_E_IO, "gone.h5': there is no such file");
+    check_write(check_path("text.h5"), "text", 4);
+    check_refused("text.h5\n", DN_E_DATA, "no HDF5 file");
+    write_h5(check_path("rows.h5"), H5T_NATIVE_FLOAT, 4, 5, 3);
+    check_refused("rows.h5\n", DN_E_DATA, "dataset 'label': it has 3 rows, 'data' has 4");
+    write_h5(check_path("text.h5"), H5T_C_S1, 4, 5, 4);
+    check_refused("text.h5\n", DN_E_DATA, "neither floats nor integers");
+    write_h5(check_path("none.h5"), H5T_NATIVE_DOUBLE, 0, 5, 0);
+    write_h5(check_path("five.h5"), H5T_NATIVE_DOUBLE, 4, 5, 4);
+    write_h5(check_path("six.h5"), H5T_NATIVE_FLOAT, 4, 6, 4);
+    o.source = check_path("list");
+    check_write(o.source, "five.h5 six.h5", 14);
+    h = open_hdf5(&o);
+    CHECK_STATUS(dni_hdf5_next(h, 4, tops), DN_OK);
+    CHECK_MESSAGE(dni_hdf5_next(h, 1, tops), DN_E_DATA,
+                  "six.h5': dataset 'data': its rows are 6 (6), those of the first file 5 (5)");
+    CHECK_INT(dni_hdf5_position(h), 4);
+    dni_hdf5_close(h);
+    check_write(o.source, "none.h5", 7);
+    h = open_hdf5(&o);
+    CHECK_MESSAGE(dni_hdf5_next(h, 1, tops), DN_E_DATA, "none of the files has a row");
+    dni_hdf5_close(h);
+    o.datasets = (const char *const[]){"data", "labels"};
+    check_write(o.source, "five.h5", 7);
+    CHECK_MESSAGE(dni_hdf5_open(&h, &o), DN_E_NOTFOUND, "it has no dataset 'labels'");
+    dni_hdf5_close(NULL);
+}
+
+static dn_status use(const dni_heap *counting)
+{
+    float data[30 * ROW], labels[30], *tops[] = {data, labels};
+    dni_hdf5_options o = options("h5.txt");
+    dni_hdf5 *h;
+    o.heap = counting;
+    o.shuffle = true;
+    dn_status st = dni_hdf5_open(&h, &o);
+    if (st)
+        return st;
+    st = dni_hdf5_next(h, 30, tops);
+    dni_hdf5_close(h);
+    return st;
+}
+
+static void test_memory(void)
+{
+    check_heap counts = {0};
+    dni_heap counting = {check_alloc, &counts};
+    SECTION("each allocation fails once");
+    CHECK_STATUS(use(&counting), DN_OK);
+    long requests = counts.requests;
+    for (long i = 1; i <= requests; i++) {
+        counts.requests = 0;
+        counts.fail_at = i;
+        CHECK_STATUS(use(&counting), DN_E_NOMEM);
+        CHECK_HEAP_CLEAN(&counts);
+    }
+}
+
+/* The host's way to print HDF5's errors is its own: unchanged by us, unused by us. */
+static herr_t host_print(hid_t stack, void *data)
+{
+    (void)stack;
+    ++*(int *)data;
+    return 0;
+}
+
+static void test_host_printer(void)
+{
+    int printed = 0;
+    H5E_auto2_t kept;
+    void *user;
+    SECTION("the host's HDF5");
+    H5Eset_auto2(H5E_DEFAULT, host_print, &printed);
+    check_refused("gone.h5\n", DN_E_IO, "no such file");
+    CHECK_INT(printed, 0);
+    H5Eget_auto2(H5E_DEFAULT, &kept, &user);
+    CHECK(kept == host_print && user == &printed);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    reference = argc > 1 ? argv[1] : "reference";
+    test_reference();
+    test_shuffle();
+    test_refused();
+    test_memory();
+    test_host_printer();
+    return check_summary();
+}
+#else
+int main(void)
+{
+    dni_hdf5 *h = NULL;
+    dni_hdf5_options o = {.heap = heap, .source = "x"};
+    SECTION("left out");
+    CHECK_MESSAGE(dni_hdf5_open(&h, &o), DN_E_UNSUPPORTED, "no HDF5");
+    return check_summary();
+}
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_loader.c: batches: their order, the end of the database, resuming, records that do not
+ * fit, and memory that runs out. */
+#include "records.h"
+
+static const size_of_record small = {2, 5, 4};
+enum { ITEM = 2 * 5 * 4, RECORDS = 23 };
+
+static dni_loader *open_loader(dni_loader_options *o)
+{
+    dni_loader *l = NULL;
+    CHECK_STATUS(dni_loader_open(&l, o), DN_OK);
+    if (!l)
+        exit(check_summary());
+    return l;
+}
+
+/* Batch of records first, first + 1, ... of a database of RECORDS. */
+static void check_batch(dni_loader *l, int64_t first, int64_t size)
+{
+    dni_batch b = {0};
+    int wrong = 0;
+    CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    CHECK(b.shape.axes == 4 && b.shape.dim[0] == size && b.shape.dim[3] == 4);
+    for (int64_t i = 0; b.data && i < size; i++) {
+        int64_t n = (first + i) % RECORDS;
+        wrong += b.labels[i] != (float)(n % 10);
+        for (int64_t k = 0; k < ITEM; k++)
+            wrong += b.data[i * ITEM + k] != (float)pixel_of(n, k);
+    }
+    CHECK_AT(wrong == 0, "batch from record %lld: %d wrong", (long long)first, wrong);
+}
+
+static void test_order(const char *path)
+{
+    SECTION("order");
+    for (uint32_t prefetch = 1; prefetch <= 9; prefetch += 4)
+        for (uint32_t batch = 1; batch <= 64; batch *= 4) {
+            Cnn__DataParameter p = data_param(path, batch);
+            dni_loader_options o = {.heap = heap, .param = &p};
+            p.prefetch = prefetch;
+            dni_loader *l = open_loader(&o);
+            for (int64_t i = 0; i < 12; i++) {
+                CHECK_INT(dni_loader_position(l), i * batch);
+                check_batch(l, i * batch, batch);
+            }
+            dni_loader_close(l);
+        }
+}
+
+/* Stopping anywhere, then starting there: the same batches, crops and mirrors included. */
+static void test_resume(const char *path)
+{
+    enum { BATCH = 7, SIZE = BATCH * 2 * 3 * 3 };
+    float recorded[12][SIZE];
+    Cnn__DataParameter p = data_param(path, BATCH);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_loader_options o = {
+        .heap = heap, .param = &p, .transform = &t, .train = true, .seed = 3, .stream = 40};
+    SECTION("resume");
+    t.crop_size = 3, t.mirror = 1;
+    p.rand_skip = 20;
+    dni_loader *l = open_loader(&o);
+    dni_batch b;
+    for (int i = 0; i < 12; i++) {
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        memcpy(recorded[i], b.data, sizeof(recorded[i]));
+    }
+    for (int i = 11; i >= 0; i -= 3) {
+        CHECK_STATUS(dni_loader_seek(l, i * BATCH), DN_OK);
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        CHECK(memcmp(recorded[i], b.data, sizeof(recorded[i])) == 0);
+        CHECK_INT(dni_loader_position(l), (i + 1) * BATCH);
+        dni_loader *other = open_loader(&o);
+        CHECK_STATUS(dni_loader_seek(other, i * BATCH), DN_OK);
+        CHECK_STATUS(dni_loader_next(other, &b), DN_OK);
+        CHECK(memcmp(recorded[i], b.data, sizeof(recorded[i])) == 0);
+        dni_loader_close(other);
+    }
+    CHECK_MESSAGE(dni_loader_seek(l, -1), DN_E_INVALID, "-1");
+    CHECK_STATUS(dni_loader_seek(l, (int64_t)1 << 40), DN_OK); /* whole passes cost nothing */
+    CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    dni_loader_close(l);
+}
+
+static void test_rand_skip(const char *path)
+{
+    bool seen[5] = {false};
+    int kinds = 0;
+    SECTION("rand_skip");
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        Cnn__DataParameter p = data_param(path, 1);
+        dni_loader_options o = {.heap = heap, .param = &p, .seed = seed};
+        dni_batch b;
+        p.rand_skip = 5;
+        dni_loader *l = open_loader(&o);
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        CHECK(b.labels[0] >= 0 && b.labels[0] < 5);
+        seen[(int)b.labels[0] % 5] = true;
+        dni_loader_close(l);
+    }
+    for (int i = 0; i < 5; i++)
+        kinds += seen[i];
+    CHECK_INT(kinds, 5);
+}
+
+static void test_sizes(void)
+{
+    const char *path = check_path("mixed");
+    dni_db_writer *w = new_writer(path, 0);
+    dni_batch b;
+    SECTION("records of different sizes");
+    for (int64_t n = 0; n < 10; n++)
+        put_record(w, n, n == 6 ? (size_of_record){2, 6, 4} : small);
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    Cnn__DataParameter p = data_param(path, 3);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_loader_options o = {.heap = heap, .param = &p, .transform = &t};
+    dni_loader *l = open_loader(&o);
+    CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    for (int i = 0; i < 2; i++)
+        CHECK_MESSAGE(dni_loader_next(l, &b), DN_E_DATA,
+                      "mixed': record '00000006': its size is 2 6 4 (48), the first record's "
+                      "2 5 4 (40)");
+    CHECK_INT(dni_loader_position(l), 6);
+    CHECK_STATUS(dni_loader_seek(l, 0), DN_OK); /* and it works again */
+    CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    dni_loader_close(l);
+    t.crop_size = 4; /* makes them equal */
+    l = open_loader(&o);
+    for (int i = 0; i < 8; i++)
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    dni_loader_close(l);
+}
+
+static void test_refused(const char *path)
+{
+    dni_loader *l = NULL;
+    Cnn__DataParameter p = data_param(path, 0);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_loader_options o = {.heap = heap, .param = &p, .transform = &t};
+    SECTION("refused");
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_NET, "batch_size");
+    p.batch_size = UINT32_MAX;
+    t.scale = 1;
+    dni_heap limited = {check_alloc, &(check_heap){.limit = 1 << 26}};
+    o.heap = &limited;
+    CHECK_STATUS(dni_loader_open(&l, &o), DN_E_NOMEM);
+    o.heap = heap;
+    p.batch_size = 4, p.source = "";
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_NET, "source");
+    p.source = "nowhere";
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_IO, "LMDB 'nowhere'");
+    p.source = (char *)path, t.crop_size = 6;
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_DATA, "record '00000000': crop_size 6");
+    dni_db_writer *w = new_writer(check_path("junk"), 0);
+    CHECK_STATUS(dni_db_writer_put(w, "one\ntwo", 7, "hello", 5), DN_OK);
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    p.source = (char *)check_path("junk");
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_DATA, "record 'one two': it is not a Datum");
+    CHECK(l == NULL);
+    dni_loader_close(NULL);
+}
+
+static dn_status use(const dni_heap *h, const char *path)
+{
+    Cnn__DataParameter p = data_param(path, 5);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    float mean = 3;
+    dni_loader_options o = {.heap = h, .param = &p, .transform = &t, .folder = "/tmp"};
+    dni_loader *l;
+    dni_batch b;
+    t.mean_value = &mean, t.n_mean_value = 1;
+    dn_status st = dni_loader_open(&l, &o);
+    if (st)
+        return st;
+    for (int i = 0; !st && i < 8; i++)
+        st = dni_loader_next(l, &b);
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    dni_loader_close(l);
+    dni_restore_error(&saved);
+    return st;
+}
+
+static void test_memory(const char *path)
+{
+    check_heap counts = {0};
+    dni_heap h = {check_alloc, &counts};
+    SECTION("each allocation fails once");
+    CHECK_STATUS(use(&h, path), DN_OK);
+    long requests = counts.requests;
+    CHECK(requests > 10);
+    for (long i = 1; i <= requests; i++) {
+        counts.requests = 0;
+        counts.fail_at = i;
+        CHECK_STATUS(use(&h, path), DN_E_NOMEM);
+        CHECK_HEAP_CLEAN(&counts);
+    }
+}
+
+int main(void)
+{
+    const char *path = check_path("order");
+    char kept[512];
+    snprintf(kept, sizeof(kept), "%s", path);
+    make_lmdb(kept, RECORDS, small);
+    test_order(kept);
+    test_resume(kept);
+    test_rand_skip(kept);
+    test_sizes();
+    test_refused(kept);
+    test_memory(kept);
+    return check_summary();
+}

@@ -10,6 +10,7 @@
 enum {
     CHUNK_FLOATS = 1 << 20,   /* of dy laid out at a time */
     DEPTH_FLOATS = 192 << 10, /* of one piece, dy and taps */
+    TALL_BLOCK = 20,          /* tiles of dy's channels */
     ROWS_WANTED = 32,
     TASKS_WANTED = 16
 };
@@ -106,15 +107,17 @@ static void multiply(const weights_op *op, const float *dy, const float *rows, i
     int64_t wide = cpu_ceil(columns, ker->dot_n), tall = cpu_ceil(geo->Kg, ker->dot_m);
     int64_t ldc = geo->Cg * geo->R * geo->S;
     const cpu_end end = {.alpha = 1, .add = add};
-    for (int64_t j = 0; j < wide; j++)
-        for (int64_t i = 0; i < tall; i++) {
+    for (int64_t i0 = 0; i0 < tall; i0 += TALL_BLOCK) { /* its rows of dy stay in the cache */
+        int64_t i1 = cpu_min(tall, i0 + TALL_BLOCK);
+        for (int64_t t = 0; t < wide * (i1 - i0); t++) {
             int64_t m0, m1, j0, j1;
-            cpu_split(geo->Kg, tall, i, &m0, &m1);
-            cpu_split(columns, wide, j, &j0, &j1);
+            cpu_split(columns, wide, t / (i1 - i0), &j0, &j1);
+            cpu_split(geo->Kg, tall, i0 + t % (i1 - i0), &m0, &m1);
             ker->dot((int32_t)(m1 - m0), (int32_t)(j1 - j0), 1, len, dy + m0 * op->depth,
                      op->depth, 0, rows + j0 * op->depth, op->depth, 0, dw + m0 * ldc + j0, ldc,
                      &end);
         }
+    }
 }
 
 static void weights_task(void *arg, int64_t task, int32_t worker)
@@ -175,7 +178,8 @@ static void plan(weights_op *op, dn_op_info *info)
     op->channels = cpu_min(geo->Cg, cpu_max(1, ROWS_WANTED / taps));
     op->blocks = cpu_ceil(geo->Cg, op->channels);
     op->channels = cpu_ceil(geo->Cg, op->blocks);
-    int64_t rows = op->channels * taps, depth = DEPTH_FLOATS / (geo->Kg + rows);
+    int64_t rows = op->channels * taps,
+            depth = DEPTH_FLOATS / (cpu_min(geo->Kg, 5 * TALL_BLOCK) + rows);
     depth = cpu_max(256, cpu_min(2048, depth));
     op->images = cpu_max(1, cpu_min(geo->N, depth / pixels));
     op->images = cpu_ceil(geo->N, cpu_ceil(geo->N, op->images));

@@ -67,10 +67,10 @@ static void inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_
     *to = cpu_max(*from, cpu_min(*to, count));
 }
 
-static void prepare_row(const cpu_geo *geo, float *out, const float *x, int64_t at)
+/* Columns [from, to) of a phase's row, which begins at x[at]; the others are padding. */
+static void prepare_row(const cpu_geo *geo, float *out, const float *x, int64_t at,
+                        int64_t from, int64_t to)
 {
-    int64_t from, to;
-    inside(at, geo->sw, geo->W, geo->wp, &from, &to);
     for (int64_t j = 0; j < from; j++)
         out[j] = 0;
     if (geo->sw == 1)
@@ -88,14 +88,16 @@ static void prepare_row(const cpu_geo *geo, float *out, const float *x, int64_t 
 void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x)
 {
     for (int64_t a = 0; a < geo->sh; a++)
-        for (int64_t b = 0; b < geo->sw; b++)
-            for (int64_t i = 0; i < geo->hp; i++, out += geo->wp) {
-                int64_t h = i * geo->sh + a - geo->ph;
+        for (int64_t b = 0; b < geo->sw; b++) {
+            int64_t from, to, h = a - geo->ph, at = b - geo->pw;
+            inside(at, geo->sw, geo->W, geo->wp, &from, &to);
+            for (int64_t i = 0; i < geo->hp; i++, out += geo->wp, h += geo->sh) {
                 if (h < 0 || h >= geo->H)
                     memset(out, 0, (size_t)geo->wp * sizeof(float));
                 else
-                    prepare_row(geo, out, x + h * geo->W, b - geo->pw);
+                    prepare_row(geo, out, x + h * geo->W, at, from, to);
             }
+        }
 }
 
 static float finish(float value, float before, const cpu_end *end)

@@ -3,26 +3,46 @@
  * are consecutive floats: the weights stay in registers' reach, each pixel is one sum. */
 #include "isa.h"
 
+/* `count` vectors of outputs share each tap's broadcast; the last may be cut to `left` lanes.
+ */
+INLINE void dw_vectors(const int count, float *y, const float *x, const float *w,
+                       const int64_t *tap, int64_t taps, int64_t left, float bias,
+                       const cpu_end *e)
+{
+    vf acc[4], zero = v_zero();
+    UNROLL
+    for (int v = 0; v < count; v++)
+        acc[v] = v_set1(bias);
+    for (int64_t t = 0; t < taps; t++) {
+        vf wt = v_set1(w[t]);
+        const float *from = x + tap[t];
+        UNROLL
+        for (int v = 0; v < count; v++)
+            acc[v] = v_fma(wt, v_load(from + v * VL), acc[v]);
+    }
+    UNROLL
+    for (int v = 0; v < count; v++) {
+        int64_t n = left - v * VL;
+        if (e->add)
+            acc[v] = v_add(acc[v], v_loadp(y + v * VL, n));
+        if (e->relu)
+            acc[v] = v_sel(v_gt(acc[v], zero), acc[v], v_mul(acc[v], v_set1(e->slope)));
+        v_storep(y + v * VL, acc[v], n);
+    }
+}
+
 void ISA(cpu_dw_row)(float *y, const float *x, const float *w, const int64_t *tap, int64_t taps,
                      int64_t n, float bias, const cpu_end *e)
 {
-    vf zero = v_zero(), slope = v_set1(e->slope);
-    for (int64_t j = 0; j < n; j += VL) {
-        vf acc = v_set1(bias), acc1 = zero;
-        int64_t t = 0;
-        for (; t + 2 <= taps; t += 2) {
-            acc = v_fma(v_set1(w[t]), v_load(x + tap[t] + j), acc);
-            acc1 = v_fma(v_set1(w[t + 1]), v_load(x + tap[t + 1] + j), acc1);
-        }
-        if (t < taps)
-            acc = v_fma(v_set1(w[t]), v_load(x + tap[t] + j), acc);
-        acc = v_add(acc, acc1);
-        if (e->add)
-            acc = v_add(acc, v_loadp(y + j, n - j));
-        if (e->relu)
-            acc = v_sel(v_gt(acc, zero), acc, v_mul(acc, slope));
-        v_storep(y + j, acc, n - j);
-    }
+    int64_t j = 0;
+    for (; n - j > 3 * VL; j += 4 * VL)
+        dw_vectors(4, y + j, x + j, w, tap, taps, n - j, bias, e);
+    if (n - j > 2 * VL)
+        dw_vectors(3, y + j, x + j, w, tap, taps, n - j, bias, e);
+    else if (n - j > VL)
+        dw_vectors(2, y + j, x + j, w, tap, taps, n - j, bias, e);
+    else if (n > j)
+        dw_vectors(1, y + j, x + j, w, tap, taps, n - j, bias, e);
 }
 
 void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *tap,

@@ -34,9 +34,19 @@ static void forward_task(void *arg, int64_t task, int32_t worker)
     for (int64_t t = 0; t < taps; t++)
         flip[t] = call->w[c * taps + (op->flipped ? taps - 1 - t : t)];
     cpu_geo_prepare(geo, plane, call->x + task * geo->H * geo->W);
+    float bias = call->bias ? call->bias[c] : 0;
+    if (geo->Q >= 2 * ker->vl || op->end.add) {
+        for (int64_t p = 0; p < geo->P; p++)
+            ker->dw_row(y + p * geo->Q, plane + p * geo->wp, flip, op->tap, taps, geo->Q, bias,
+                        &op->end);
+        return;
+    }
+    /* short rows: the plane as one row, what hangs over between rows is dropped */
+    float *wide = flip + taps;
+    ker->dw_row(wide, plane, flip, op->tap, taps, (geo->P - 1) * geo->wp + geo->Q, bias,
+                &op->end);
     for (int64_t p = 0; p < geo->P; p++)
-        ker->dw_row(y + p * geo->Q, plane + p * geo->wp, flip, op->tap, taps, geo->Q,
-                    call->bias ? call->bias[c] : 0, &op->end);
+        memcpy(y + p * geo->Q, wide + p * geo->wp, (size_t)geo->Q * sizeof(float));
 }
 
 static void scatter_task(void *arg, int64_t task, int32_t worker)
@@ -149,7 +159,7 @@ dn_status cpu_depthwise_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     }
     for (int64_t t = 0; t < geo.R * geo.S; t++)
         op->tap[t] = cpu_geo_tap(&op->geo, t / geo.S, t % geo.S);
-    size_t floats = (size_t)(op->geo.plane + 64 + geo.R * geo.S);
+    size_t floats = (size_t)(op->geo.plane + 64 + geo.R * geo.S + op->geo.P * op->geo.wp);
     op->worker_floats = (int64_t)cpu_round64(floats * 4) / 4;
     info->scratch = (size_t)(op->worker_floats * backend->host.num_threads) * 4;
     *out = &op->base;

@@ -193,16 +193,16 @@ void dni_db_writer_abandon(dni_db_writer *writer);
 
 /* ---- idx.c: the files of MNIST ----------------------------------------------------------- */
 
-typedef struct dni_idx {
-    int32_t axes; /* 1 to 4 */
-    int64_t dim[4], count;
-    const uint8_t *data; /* count bytes, inside `file` */
-    char *file;
-} dni_idx;
+typedef struct dni_idx dni_idx;
 
-/* An IDX file of unsigned bytes with that many axes, gzipped or not; its size must agree with
- * its header. */
-dn_status dni_idx_read(dni_idx *out, const dni_heap *heap, const char *path, int32_t axes);
-void dni_idx_free(dni_idx *idx, const dni_heap *heap);
+/* Opens an IDX file of unsigned bytes with that many axes (1 to 4), gzipped or not; what its
+ * header says is checked against its size. */
+dn_status dni_idx_open(dni_idx **out, const dni_heap *heap, const char *path, int32_t axes);
+const int64_t *dni_idx_dims(const dni_idx *idx);
+/* The next items (along axis 0). */
+dn_status dni_idx_take(dni_idx *idx, int64_t items, uint8_t *to);
+/* After the last: is that the end, and were the checksums of a gzip file right? */
+dn_status dni_idx_end(dni_idx *idx);
+void dni_idx_close(dni_idx *idx); /* NULL is fine */
 
 #endif

@@ -1,85 +1,121 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * idx.c: the IDX files of MNIST: two zero bytes, a type, the number of axes, their lengths (4
- * bytes each, big-endian), the values. Gzipped ones are unpacked as they are read. */
+ * bytes each, big-endian), the values. They are read piece by piece, gzipped or not. */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/data.h"
 
 #ifdef DN_HAVE_ZLIB
 #include <zlib.h>
+#else
+typedef void *gzFile;
 #endif
 
 enum { TYPE_U8 = 8, MAX_AXES = 4 };
 
+struct dni_idx {
+    const dni_heap *heap;
+    char *path;
+    int fd;
+    gzFile gzip; /* NULL: read from fd */
+    int64_t dim[MAX_AXES];
+    int64_t item, left; /* bytes of an item; of items not yet taken */
+};
+
+/* ---- bytes ---------------------------------------------------------------------------- */
+
 #ifdef DN_HAVE_ZLIB
-/* Never more than `limit` bytes: a small file may unpack to anything. */
-static dn_status unpack_stream(z_stream *z, const dni_heap *heap, char **out, size_t *size,
-                               size_t limit)
+static dn_status open_gzip(dni_idx *idx)
 {
-    size_t capacity = 0, used = 0;
-    int result = Z_OK;
-    while (result != Z_STREAM_END) {
-        if (dni_grow(heap, out, &capacity, used + 65536, 1))
-            return DN_E_NOMEM;
-        size_t room = capacity - used;
-        z->avail_out = room < (1u << 30) ? (uInt)room : 1u << 30;
-        uInt before = z->avail_out;
-        z->next_out = (Bytef *)*out + used;
-        result = inflate(z, Z_NO_FLUSH);
-        used += before - z->avail_out;
-        if (result == Z_BUF_ERROR || (result == Z_OK && z->avail_in == 0 && z->avail_out > 0))
-            return dni_fail(DN_E_PARSE, "the gzip file ends early");
-        if (result != Z_OK && result != Z_STREAM_END)
-            return dni_fail(DN_E_PARSE, "the gzip file is damaged");
-        if (used > limit)
-            return dni_fail(DN_E_PARSE, "it unpacks to more than %zu bytes", limit);
+    int fd = dup(idx->fd);
+    idx->gzip = fd < 0 ? NULL : gzdopen(fd, "rb");
+    if (!idx->gzip && fd >= 0)
+        close(fd);
+    return idx->gzip ? DN_OK : dni_fail(DN_E_NOMEM, "out of memory for zlib");
+}
+
+static int64_t read_gzip(dni_idx *idx, uint8_t *to, size_t size)
+{
+    return gzread(idx->gzip, to, size < 1u << 30 ? (unsigned)size : 1u << 30);
+}
+
+static dn_status fail_gzip(dni_idx *idx)
+{
+    int error;
+    gzerror(idx->gzip, &error);
+    return dni_fail(DN_E_PARSE, error == Z_OK || error == Z_BUF_ERROR
+                                    ? "the gzip file ends early"
+                                    : "the gzip file is damaged");
+}
+
+static void close_gzip(dni_idx *idx)
+{
+    if (idx->gzip)
+        gzclose(idx->gzip);
+}
+#else
+static dn_status open_gzip(dni_idx *idx)
+{
+    (void)idx;
+    return dni_fail(DN_E_UNSUPPORTED,
+                    "it is gzipped, and this build has no zlib; unpack it first");
+}
+
+static int64_t read_gzip(dni_idx *idx, uint8_t *to, size_t size)
+{
+    (void)idx, (void)to, (void)size;
+    return -1;
+}
+
+static dn_status fail_gzip(dni_idx *idx)
+{
+    return open_gzip(idx);
+}
+
+static void close_gzip(dni_idx *idx)
+{
+    (void)idx;
+}
+#endif
+
+static dn_status fail_errno(const char *verb)
+{
+    char text[128];
+    return dni_fail(DN_E_IO, "cannot %s: %s", verb, dni_errno_text(errno, text, sizeof(text)));
+}
+
+static dn_status take_bytes(dni_idx *idx, uint8_t *to, size_t size)
+{
+    while (size > 0) {
+        int64_t got = idx->gzip ? read_gzip(idx, to, size) : read(idx->fd, to, size);
+        if (got < 0 && !idx->gzip && errno == EINTR)
+            continue;
+        if (got <= 0 && idx->gzip)
+            return fail_gzip(idx);
+        if (got < 0)
+            return fail_errno("read");
+        if (got == 0)
+            return dni_fail(DN_E_PARSE, "it ends early");
+        to += got;
+        size -= (size_t)got;
     }
-    *size = used;
     return DN_OK;
 }
 
-static dn_status unpack(const dni_heap *heap, char **data, size_t *size)
-{
-    z_stream z;
-    char *out = NULL;
-    size_t out_size = 0;
-    memset(&z, 0, sizeof(z));
-    if (*size >= (size_t)1 << 31)
-        return dni_fail(DN_E_UNSUPPORTED, "a gzip file of over 2 GiB; unpack it first");
-    z.next_in = (Bytef *)*data;
-    z.avail_in = (uInt)*size;
-    if (inflateInit2(&z, 15 + 16) != Z_OK)
-        return dni_fail(DN_E_NOMEM, "out of memory for zlib");
-    dn_status st = unpack_stream(&z, heap, &out, &out_size, (size_t)1 << 32);
-    inflateEnd(&z);
-    if (st) {
-        dni_free(heap, out);
-        return st;
-    }
-    dni_free(heap, *data);
-    *data = out;
-    *size = out_size;
-    return DN_OK;
-}
-#else
-static dn_status unpack(const dni_heap *heap, char **data, size_t *size)
-{
-    (void)heap, (void)data, (void)size;
-    return dni_fail(DN_E_UNSUPPORTED, "it is gzipped, and this build has no zlib; unpack it "
-                                      "first");
-}
-#endif
+/* ---- the header ----------------------------------------------------------------------- */
 
 static int64_t big_endian(const uint8_t *at)
 {
     return (int64_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
 }
 
-static dn_status parse(dni_idx *idx, size_t size, int32_t axes)
+static dn_status check_magic(const uint8_t *at, int32_t axes)
 {
-    const uint8_t *at = (const uint8_t *)idx->file;
-    size_t header = 4 + 4 * (size_t)axes;
-    if (size < 4 || at[0] || at[1] || at[3] == 0 || at[3] > MAX_AXES)
+    if (at[0] || at[1] || at[3] == 0 || at[3] > MAX_AXES)
         return dni_fail(DN_E_PARSE, "it is not an IDX file");
     if (at[2] != TYPE_U8)
         return dni_fail(DN_E_UNSUPPORTED,
@@ -89,43 +125,105 @@ static dn_status parse(dni_idx *idx, size_t size, int32_t axes)
                         axes == 3   ? " (images)"
                         : axes == 1 ? " (labels)"
                                     : "");
-    if (size < header)
-        return dni_fail(DN_E_PARSE, "it ends within its header");
-    idx->axes = axes;
-    idx->count = 1;
-    for (int32_t i = 0; i < axes; i++) {
-        idx->dim[i] = big_endian(at + 4 + 4 * i);
-        if (!dni_mul64(idx->count, idx->dim[i], &idx->count))
-            return dni_fail(DN_E_PARSE, "its header asks for too many values");
-    }
-    if ((uint64_t)idx->count != size - header)
-        return dni_fail(DN_E_PARSE, "its header says %lld values, it has %zu",
-                        (long long)idx->count, size - header);
-    idx->data = at + header;
     return DN_OK;
 }
 
-dn_status dni_idx_read(dni_idx *out, const dni_heap *heap, const char *path, int32_t axes)
+/* A file that is not gzipped must be as long as its header says. */
+static dn_status check_length(const dni_idx *idx, int64_t header)
 {
-    dni_idx idx = {0};
-    size_t size;
-    dn_status st = dni_file_read(heap, path, &idx.file, &size);
+    struct stat info;
+    if (idx->gzip || fstat(idx->fd, &info) || !S_ISREG(info.st_mode))
+        return DN_OK;
+    if (idx->left != info.st_size - header)
+        return dni_fail(DN_E_PARSE, "its header says %lld values, it has %lld",
+                        (long long)idx->left, (long long)(info.st_size - header));
+    return DN_OK;
+}
+
+static dn_status read_header(dni_idx *idx, int32_t axes)
+{
+    uint8_t header[4 + 4 * MAX_AXES];
+    dn_status st = take_bytes(idx, header, 4);
+    if (!st)
+        st = check_magic(header, axes);
+    if (!st)
+        st = take_bytes(idx, header + 4, 4 * (size_t)axes);
     if (st)
         return st;
-    if (size >= 2 && memcmp(idx.file, "\x1f\x8b", 2) == 0)
-        st = unpack(heap, &idx.file, &size);
-    if (!st)
-        st = parse(&idx, size, axes);
+    idx->item = 1;
+    for (int32_t i = 0; i < axes; i++) {
+        idx->dim[i] = big_endian(header + 4 + 4 * i);
+        if (i > 0 && !dni_mul64(idx->item, idx->dim[i], &idx->item))
+            return dni_fail(DN_E_PARSE, "its header asks for too many values");
+    }
+    if (!dni_mul64(idx->item, idx->dim[0], &idx->left))
+        return dni_fail(DN_E_PARSE, "its header asks for too many values");
+    return check_length(idx, 4 + 4 * axes);
+}
+
+/* ---- the interface -------------------------------------------------------------------- */
+
+static dn_status open_path(dni_idx *idx, int32_t axes)
+{
+    uint8_t magic[2] = {0};
+    dn_status st = DN_OK;
+    idx->fd = open(idx->path, O_RDONLY | O_CLOEXEC);
+    if (idx->fd < 0 || pread(idx->fd, magic, 2, 0) < 0)
+        return fail_errno(idx->fd < 0 ? "open" : "read");
+    if (memcmp(magic, "\x1f\x8b", 2) == 0)
+        st = open_gzip(idx);
+    return st ? st : read_header(idx, axes);
+}
+
+dn_status dni_idx_open(dni_idx **out, const dni_heap *heap, const char *path, int32_t axes)
+{
+    dni_idx *idx = dni_alloc(heap, 1, sizeof(*idx));
+    if (!idx)
+        return DN_E_NOMEM;
+    idx->heap = heap;
+    idx->fd = -1;
+    idx->path = dni_strdup(heap, path);
+    dn_status st = idx->path ? open_path(idx, axes) : DN_E_NOMEM;
     if (st) {
-        dni_free(heap, idx.file);
+        dni_idx_close(idx);
         return dni_in(st, "'%s'", path);
     }
     *out = idx;
     return DN_OK;
 }
 
-void dni_idx_free(dni_idx *idx, const dni_heap *heap)
+const int64_t *dni_idx_dims(const dni_idx *idx)
 {
-    dni_free(heap, idx->file);
-    *idx = (dni_idx){0};
+    return idx->dim;
+}
+
+dn_status dni_idx_take(dni_idx *idx, int64_t items, uint8_t *to)
+{
+    int64_t size = items * idx->item;
+    if (size > idx->left)
+        return dni_fail(DN_E_INTERNAL, "'%s': more was asked for than there is", idx->path);
+    idx->left -= size;
+    return dni_in(take_bytes(idx, to, (size_t)size), "'%s'", idx->path);
+}
+
+dn_status dni_idx_end(dni_idx *idx)
+{
+    uint8_t more;
+    int64_t got = idx->gzip ? read_gzip(idx, &more, 1) : 0;
+    if (got == 0)
+        return DN_OK;
+    return dni_in(got > 0 ? dni_fail(DN_E_PARSE, "it has more values than its header says")
+                          : fail_gzip(idx),
+                  "'%s'", idx->path);
+}
+
+void dni_idx_close(dni_idx *idx)
+{
+    if (!idx)
+        return;
+    close_gzip(idx);
+    if (idx->fd >= 0)
+        close(idx->fd);
+    dni_free(idx->heap, idx->path);
+    dni_free(idx->heap, idx);
 }

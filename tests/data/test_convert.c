@@ -68,12 +68,14 @@ static void test_same_as_caffe(void)
 }
 
 #ifdef DN_HAVE_ZLIB
-static void zip(const char *from, const char *to)
+/* more: 1 adds a byte (the zero after a file that was read), -1 drops one. */
+static void zip(const char *from, const char *to, int more)
 {
     size_t size;
     char *data = read_file(from, &size);
     gzFile file = gzopen(to, "wb");
-    CHECK(file && gzwrite(file, data, (unsigned)size) == (int)size && gzclose(file) == Z_OK);
+    CHECK(file && gzwrite(file, data, (unsigned)(size + more)) == (int)(size + more) &&
+          gzclose(file) == Z_OK);
     dni_free(heap, data);
 }
 
@@ -82,10 +84,15 @@ static void test_gzip(void)
     const char *images = check_path("img.gz"), *labels = check_path("lab.gz");
     size_t size;
     SECTION("gzip");
-    zip(at_reference("img.idx"), images);
-    zip(at_reference("lab.idx"), labels);
+    zip(at_reference("img.idx"), images, 0);
+    zip(at_reference("lab.idx"), labels, 0);
     CHECK_CONVERT(images, labels, check_path("unzipped"), NULL, DN_OK, "");
     check_same(check_path("unzipped"), at_reference("fashion300_lmdb"));
+    zip(at_reference("lab.idx"), labels, 1);
+    CHECK_CONVERT(images, labels, check_path("no"), NULL, DN_E_PARSE, "it has more values");
+    zip(at_reference("lab.idx"), labels, -1);
+    CHECK_CONVERT(images, labels, check_path("no"), NULL, DN_E_PARSE, "ends early");
+    zip(at_reference("lab.idx"), labels, 0);
     char *data = read_file(images, &size);
     check_write(images, data, size / 2);
     CHECK_CONVERT(images, labels, check_path("no"), NULL, DN_E_PARSE,
@@ -105,8 +112,9 @@ static void test_refused(void)
         dn_status status;
         const char *part;
     } rows[] = {
-        {"", 0, DN_E_PARSE, "not an IDX"},
-        {"\0\0\x08\x03\0\0\0\x01", 8, DN_E_PARSE, "ends within its header"},
+        {"", 0, DN_E_PARSE, "ends early"},
+        {"nonsense", 8, DN_E_PARSE, "not an IDX"},
+        {"\0\0\x08\x03\0\0\0\x01", 8, DN_E_PARSE, "ends early"},
         {"\0\0\x08\x01\0\0\0\x01x", 9, DN_E_PARSE, "1 axes where 3 were expected (images)"},
         {"\0\0\x0d\x03\0\0\0\x01", 8, DN_E_UNSUPPORTED, "type 0x0d"},
         {"\0\0\x08\x09\0\0\0\x01", 8, DN_E_PARSE, "not an IDX"},

@@ -71,14 +71,13 @@ static void forward(dni_layer *layer, dni_builder *b)
     }
     dn_args_bcast a = {.op = bias >= 0 ? DN_BCAST_MULADD : DN_BCAST_MUL, .outer = v->outer,
                        .dim = v->dim, .inner = v->inner};
-    dni_emit(
-        b, DN_OP_BCAST, &a,
-        DNI_TENSORS(b->x[0], learned ? b->w[0] : b->x[1], bias >= 0 ? b->w[bias] : DNI_NONE),
-        DNI_TENSORS(b->y[0]));
+    dni_tensor scale = learned ? b->w[0] : b->x[1];
+    dni_tensor shift = bias >= 0 ? b->w[bias] : DNI_NONE;
+    dni_emit(b, DN_OP_BCAST, &a, DNI_TENSORS(b->x[0], scale, shift), DNI_TENSORS(b->y[0]));
 }
 
-/* Caffe multiplies dy by x in the diff of a bottom that wants no gradient and leaves it there, so
- * the results recorded from it have it: a place of its own, never read here. */
+/* Caffe multiplies dy by x in the diff of a bottom that wants no gradient and leaves it there,
+ * so the results recorded from it have it: a place of its own, never read here. */
 static void leave_product(dni_builder *b)
 {
     const dni_program *p = b->program;

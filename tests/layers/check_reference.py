@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Holds the layers against results recorded from Caffe: tests/layers/reference/CASE has a net and
-the arrays that went in and came out. The tolerance allows for another order of summation.
+"""Holds the layers against results recorded from Caffe: tests/layers/reference/CASE has a net
+and the arrays that went in and came out. The tolerance allows for another order of summation.
+Every case runs on each backend, with one, two and three threads, which must give the same bits.
 
 usage: check_reference.py [CASE]...
 """
@@ -20,10 +21,10 @@ OF_THE_RECORDER = re.compile(r'_split_\d+$')
 
 
 class Case:
-    def __init__(self, folder):
+    def __init__(self, folder, context):
         self.arrays = np.load(folder / 'blobs.npz')
         phase = deepnet.TEST if RECORDED_IN_TEST.match(folder.name) else deepnet.TRAIN
-        self.net = deepnet.Net(str(folder / 'net.prototxt'), phase)
+        self.net = deepnet.Net(str(folder / 'net.prototxt'), phase, context=context)
         self.inputs = [name for name, _ in self.group('in')]
         self.complaints = []
 
@@ -76,17 +77,40 @@ class Case:
             self.compare('gradient of weights ' + name, self.param(name).diff, array)
 
     def run(self):
+        """All that came out, byte for byte."""
         self.forward()
         self.backward()
-        return self.complaints
+        out = [blob.data.tobytes() + blob.diff.tobytes() for blob in self.net.blobs.values()]
+        for blobs in self.net.params.values():
+            out += [blob.data.tobytes() + blob.diff.tobytes() for blob in blobs]
+        return out
+
+
+def complaints_of(folder, contexts):
+    """Of every backend: its first context is held against the record, the others against it."""
+    complaints = []
+    for backends, with_threads in contexts.items():
+        bits = []
+        for context in with_threads:
+            case = Case(folder, context)
+            bits.append(case.run())
+            if len(bits) == 1:
+                complaints += ['%s: %s' % (backends or 'all backends', text)
+                               for text in case.complaints]
+        if any(other != bits[0] for other in bits):
+            complaints.append('%s: other bits with other threads'
+                              % (backends or 'all backends'))
+    return complaints
 
 
 def main(names):
     known = sorted(path.parent.name for path in ROOT.glob('*/net.prototxt'))
+    contexts = {backends: [deepnet.Context(num_threads=threads, backends=backends)
+                           for threads in (1, 2, 3)] for backends in ('ref', None)}
     failed = 0
     for name in names or known:
         try:
-            complaints = Case(ROOT / name).run()
+            complaints = complaints_of(ROOT / name, contexts)
         except Exception as error:  # one broken case must not hide the others
             complaints = ['%s: %s' % (type(error).__name__, error)]
         for complaint in complaints:

@@ -16,6 +16,23 @@
     X4 "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' power_param { scale: 1.5 } } " \
     L(type, "bottom: 'y' top: 'y' " rest)
 
+#define NUMBERS(values) "data_filler { value: " values " } "
+/* 8 priors pri of an image of 10 x 10, offsets x and scores xx at them, and one true box gt. */
+#define MULTIBOX(places, rest)                                                               \
+    IN("x", "dim: 2 dim: 8 dim: " places " dim: 4") IN("xx", "dim: 2 dim: 8 dim: 3")         \
+    IN("s", "dim: 1 dim: 1 dim: 2 dim: 2") IN("t2", "dim: 1 dim: 3 dim: 10 dim: 10")         \
+    "layer { name: 'p' type: 'PriorBox' bottom: 's' bottom: 't2' top: 'pri' prior_box_param { " \
+    "min_size: 4 aspect_ratio: 2 flip: false } } "                                           \
+    "layer { name: 'd' type: 'DummyData' top: 'a' top: 'b' top: 'c' top: 'd' dummy_data_param { " \
+    "shape { dim: 1 } shape { dim: 1 } shape { dim: 2 } shape { dim: 2 } "                   \
+    NUMBERS("0") NUMBERS("1") NUMBERS("0.1") NUMBERS("0.6") "} } "                           \
+    "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' bottom: 'a' bottom: 'c' "      \
+    "bottom: 'd' bottom: 'a' top: 'f' concat_param { axis: 0 } } "                           \
+    "layer { name: 'r' type: 'Reshape' bottom: 'f' top: 'gt' reshape_param { shape { dim: 1 " \
+    "dim: 1 dim: 1 dim: 8 } } } "                                                            \
+    L("MultiBoxLoss", "bottom: 'x' bottom: 'xx' bottom: 'pri' bottom: 'gt' top: 'y' "        \
+                      "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE " rest " }")
+
 const gradient_row gradient_rows[] = {
     /* element by element */
     {"AbsVal", X4 L("AbsVal", XY), 0},
@@ -51,44 +68,56 @@ const gradient_row gradient_rows[] = {
     {"InnerProduct", X4 L("InnerProduct", XY "inner_product_param { num_output: 3 }"), 0},
     {"InnerProduct",
      X4 L("InnerProduct", XY "inner_product_param { num_output: 3 axis: 2 transpose: true "
-                             "bias_term: false }"), 0},
-    {"Convolution",
-     X4 L("Convolution", XY "convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 }"),
+                             "bias_term: false }"),
      0},
     {"Convolution",
-     IN("x", "dim: 2 dim: 4 dim: 5 dim: 6")
-     L("Convolution", XY "convolution_param { num_output: 6 kernel_h: 2 kernel_w: 3 pad_h: 1 "
-                         "stride_w: 2 dilation: 2 dilation: 1 group: 2 bias_term: false }"), 0},
+     X4 L("Convolution",
+          XY "convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 }"),
+     0},
+    {"Convolution",
+     IN("x", "dim: 2 dim: 4 dim: 5 dim: 6") L(
+         "Convolution", XY "convolution_param { num_output: 6 kernel_h: 2 kernel_w: 3 pad_h: 1 "
+                           "stride_w: 2 dilation: 2 dilation: 1 group: 2 bias_term: false }"),
+     0},
     {"Convolution",
      IN("x", "dim: 2 dim: 2 dim: 3 dim: 4 dim: 3")
-     L("Convolution", XY "convolution_param { num_output: 2 kernel_size: 2 }"), 0},
+         L("Convolution", XY "convolution_param { num_output: 2 kernel_size: 2 }"),
+     0},
     {"Convolution",
      IN("x", "dim: 2 dim: 3 dim: 8")
-     L("Convolution", XY "convolution_param { num_output: 2 kernel_size: 3 dilation: 2 }"), 0},
+         L("Convolution", XY "convolution_param { num_output: 2 kernel_size: 3 dilation: 2 }"),
+     0},
     {"Convolution",
      IN("x", "dim: 2 dim: 2 dim: 2 dim: 4 dim: 4")
-     L("Convolution", XY "convolution_param { num_output: 3 kernel_size: 3 axis: 2 }"), 0},
+         L("Convolution", XY "convolution_param { num_output: 3 kernel_size: 3 axis: 2 }"),
+     0},
     {"Convolution", X2 L("Convolution", XY "convolution_param { num_output: 5 }"), 0},
     {"Convolution",
      X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
-     L("Convolution", "bottom: 'x' bottom: 'xx' top: 'y' top: 'yy' "
-                      "convolution_param { num_output: 2 kernel_size: 3 }"), 0},
+         L("Convolution", "bottom: 'x' bottom: 'xx' top: 'y' top: 'yy' "
+                          "convolution_param { num_output: 2 kernel_size: 3 }"),
+     0},
     {"Convolution",
      X4 L("Convolution", "bottom: 'x' bottom: 'x' top: 'y' top: 'yy' "
-                         "convolution_param { num_output: 2 kernel_size: 2 }"), 0},
+                         "convolution_param { num_output: 2 kernel_size: 2 }"),
+     0},
     {"Deconvolution",
      X4 L("Deconvolution", XY "convolution_param { num_output: 2 kernel_size: 4 pad: 1 "
-                              "stride: 2 }"), 0},
+                              "stride: 2 }"),
+     0},
     {"Deconvolution",
      IN("x", "dim: 2 dim: 4 dim: 3 dim: 3")
-     L("Deconvolution", XY "convolution_param { num_output: 6 kernel_size: 2 dilation: 2 "
-                           "group: 2 bias_term: false }"), 0},
+         L("Deconvolution", XY "convolution_param { num_output: 6 kernel_size: 2 dilation: 2 "
+                               "group: 2 bias_term: false }"),
+     0},
     {"Deconvolution",
      IN("x", "dim: 2 dim: 2 dim: 2 dim: 3 dim: 2")
-     L("Deconvolution", XY "convolution_param { num_output: 2 kernel_size: 2 stride: 2 }"), 0},
+         L("Deconvolution", XY "convolution_param { num_output: 2 kernel_size: 2 stride: 2 }"),
+     0},
     {"Deconvolution",
      IN("x", "dim: 2 dim: 2 dim: 2 dim: 3 dim: 3")
-     L("Deconvolution", XY "convolution_param { num_output: 3 kernel_size: 2 axis: 2 }"), 0},
+         L("Deconvolution", XY "convolution_param { num_output: 3 kernel_size: 2 axis: 2 }"),
+     0},
     {"Scale", X4 L("Scale", XY), 0},
     {"Scale", X4 L("Scale", XY "scale_param { axis: 1 num_axes: 2 bias_term: true }"), 0},
     {"Scale", X4 L("Scale", XY "scale_param { num_axes: 0 bias_term: true }"), 0},
@@ -96,12 +125,15 @@ const gradient_row gradient_rows[] = {
     {"Scale", IN_PLACE("Scale", "scale_param { bias_term: true }"), 0},
     {"Scale",
      X4 IN("xs", "dim: 3 dim: 4")
-     L("Scale", "bottom: 'x' bottom: 'xs' top: 'y' scale_param { bias_term: true }"), 0},
+         L("Scale", "bottom: 'x' bottom: 'xs' top: 'y' scale_param { bias_term: true }"),
+     0},
     {"Bias", X4 L("Bias", XY "bias_param { axis: 2 num_axes: 2 }"), 0},
     {"Bias", IN_PLACE("Bias", ""), 0},
     {"Bias", X4 IN("xs", "dim: 3") L("Bias", "bottom: 'x' bottom: 'xs' top: 'y'"), 0},
-    {"Embed", IN("t5", "dim: 3 dim: 2") L("Embed", "bottom: 't5' top: 'y' embed_param { "
-                                          "num_output: 4 input_dim: 5 }"), 0},
+    {"Embed",
+     IN("t5", "dim: 3 dim: 2") L("Embed", "bottom: 't5' top: 'y' embed_param { "
+                                          "num_output: 4 input_dim: 5 }"),
+     0},
     {"Parameter", L("Parameter", "top: 'y' parameter_param { shape { dim: 3 dim: 2 } }"), 0},
     /* windows */
     {"Im2col", X4 L("Im2col", XY "convolution_param { kernel_size: 3 stride: 2 pad: 1 }"), 0},
@@ -110,74 +142,98 @@ const gradient_row gradient_rows[] = {
     {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE kernel_size: 3 stride: 2 }"), 0},
     {"Pooling",
      X4 L("Pooling", XY "pooling_param { pool: AVE kernel_h: 2 kernel_w: 3 pad_h: 1 pad_w: 2 "
-                        "stride_h: 1 stride_w: 2 }"), 0},
+                        "stride_h: 1 stride_w: 2 }"),
+     0},
     {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE global_pooling: true }"), 0},
     {"Pooling",
      IN("x", "dim: 1 dim: 2 dim: 4 dim: 3 dim: 4")
-     L("Pooling", XY "pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }"), 0},
-    {"Pooling", P4 L("Pooling", PY "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }"),
+         L("Pooling", XY "pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }"),
      0},
+    {"Pooling",
+     P4 L("Pooling", PY "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }"), 0},
     {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 }"), 0},
     {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 pool: AVE }"), 0},
     /* normalisation */
-    {"LRN", IN("x", "dim: 2 dim: 6 dim: 2 dim: 3")
-            L("LRN", XY "lrn_param { local_size: 3 alpha: 0.5 beta: 0.75 k: 2 }"), 0},
-    {"LRN", X4 L("LRN", XY "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"),
+    {"LRN",
+     IN("x", "dim: 2 dim: 6 dim: 2 dim: 3")
+         L("LRN", XY "lrn_param { local_size: 3 alpha: 0.5 beta: 0.75 k: 2 }"),
      0},
+    {"LRN",
+     X4 L("LRN", XY "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }"), 0},
     {"BatchNorm", X4 L("BatchNorm", XY), 0},
     {"BatchNorm", X4 L("BatchNorm", XY), ROW_TEST},
     {"BatchNorm", X2 L("BatchNorm", XY "batch_norm_param { eps: 0.1 }"), 0},
     {"BatchNorm",
-     IN_PLACE("BatchNorm", "")
-     "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' scale_param { bias_term: true } } "
-     "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' } ", 0},
+     IN_PLACE("BatchNorm", "") "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' "
+                               "scale_param { bias_term: true } } "
+                               "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' } ",
+     0},
     {"BatchNorm", X4 L("BatchNorm", XY "batch_norm_param { scale_bias: true }"), 0},
     {"BatchNorm", IN_PLACE("BatchNorm", "batch_norm_param { scale_bias: true }"), ROW_TEST},
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
+    {"Normalize", X4 L("Normalize", XY), 0},
+    {"Normalize", X4 L("Normalize", XY "norm_param { across_spatial: false }"), 0},
     {"Softmax", X4 L("Softmax", XY), 0},
     {"Softmax", IN_PLACE("Softmax", "softmax_param { axis: 2 }"), 0},
     /* shapes */
     {"Concat",
      X4 IN("xx", "dim: 2 dim: 1 dim: 4 dim: 5")
-     L("Concat", "bottom: 'x' bottom: 'xx' bottom: 'x' top: 'y'"), 0},
+         L("Concat", "bottom: 'x' bottom: 'xx' bottom: 'x' top: 'y'"),
+     0},
     {"Concat",
      X2 IN("xx", "dim: 2 dim: 4")
-     L("Concat", "bottom: 'x' bottom: 'xx' top: 'y' concat_param { concat_dim: 0 }"), 0},
+         L("Concat", "bottom: 'x' bottom: 'xx' top: 'y' concat_param { concat_dim: 0 }"),
+     0},
     {"Slice", X4 L("Slice", "bottom: 'x' top: 'y' top: 'z' slice_param { slice_point: 1 }"), 0},
     {"Slice",
-     X4 L("Slice", "bottom: 'x' top: 'y' top: 'z' slice_param { axis: -2 }")
-     "layer { name: 's' type: 'Silence' bottom: 'y' } ", 0},
+     X4 L("Slice",
+          "bottom: 'x' top: 'y' top: 'z' slice_param { axis: -2 }") "layer { name: 's' type: "
+                                                                    "'Silence' bottom: 'y' } ",
+     0},
     {"Split", X4 L("Split", "bottom: 'x' top: 'y' top: 'z'"), 0},
     {"Flatten", X4 L("Flatten", XY "flatten_param { axis: 1 end_axis: 2 }"), 0},
     {"Reshape", X4 L("Reshape", XY "reshape_param { shape { dim: 0 dim: -1 dim: 10 } }"), 0},
-    {"Crop", X4 IN("s", "dim: 2 dim: 3 dim: 2 dim: 2")
-             L("Crop", "bottom: 'x' bottom: 's' top: 'y' crop_param { offset: 1 offset: 2 }"), 0},
+    {"Crop",
+     X4 IN("s", "dim: 2 dim: 3 dim: 2 dim: 2")
+         L("Crop", "bottom: 'x' bottom: 's' top: 'y' crop_param { offset: 1 offset: 2 }"),
+     0},
     {"Tile", X4 L("Tile", XY "tile_param { axis: 2 tiles: 3 }"), 0},
     {"Reduction", X4 L("Reduction", XY "reduction_param { axis: 2 coeff: 0.3 }"), 0},
     {"Reduction", X4 L("Reduction", XY "reduction_param { operation: MEAN axis: 1 }"), 0},
     {"Reduction", X4 L("Reduction", XY "reduction_param { operation: ASUM axis: 1 }"), 0},
     {"Reduction", X4 L("Reduction", XY "reduction_param { operation: SUMSQ }"), 0},
-    {"BatchReindex", X4 IN("t2", "dim: 5")
-                     L("BatchReindex", "bottom: 'x' bottom: 't2' top: 'y'"), 0},
+    {"BatchReindex",
+     X4 IN("t2", "dim: 5") L("BatchReindex", "bottom: 'x' bottom: 't2' top: 'y'"), 0},
     {"Filter", X4 IN("s", "dim: 2") L("Filter", "bottom: 'x' bottom: 's' top: 'y'"), 0},
     {"Silence", X4 L("Silence", "bottom: 'x'"), ROW_ZERO},
-    {"Silence", X4 L("Silence", "bottom: 'x'")
-                "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ", 0},
+    {"Silence",
+     X4 L("Silence", "bottom: 'x'") "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ",
+     0},
+    {"Permute", X4 L("Permute", XY "permute_param { order: 0 order: 2 order: 3 order: 1 }"), 0},
+    {"Permute", X4 L("Permute", XY "permute_param { order: 3 order: 1 }"), 0},
     /* several bottoms */
-    {"Eltwise", X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
-                L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "
-                             "eltwise_param { coeff: 2 coeff: -0.5 }"), 0},
-    {"Eltwise", X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
-                L("Eltwise", "bottom: 'x' bottom: 'xx' bottom: 'xxx' bottom: 'x' top: 'y' "
-                             "eltwise_param { operation: PROD }"), 0},
-    {"Eltwise", X2 IN("xx", "dim: 3 dim: 4")
-                L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "
-                             "eltwise_param { operation: PROD stable_prod_grad: false }"), 0},
-    {"Eltwise", X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
-                L("Eltwise", "bottom: 'x' bottom: 'xx' bottom: 'xxx' top: 'y' "
-                             "eltwise_param { operation: MAX }"), 0},
+    {"Eltwise",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+         L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "
+                      "eltwise_param { coeff: 2 coeff: -0.5 }"),
+     0},
+    {"Eltwise",
+     X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
+         L("Eltwise", "bottom: 'x' bottom: 'xx' bottom: 'xxx' bottom: 'x' top: 'y' "
+                      "eltwise_param { operation: PROD }"),
+     0},
+    {"Eltwise",
+     X2 IN("xx", "dim: 3 dim: 4")
+         L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "
+                      "eltwise_param { operation: PROD stable_prod_grad: false }"),
+     0},
+    {"Eltwise",
+     X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
+         L("Eltwise", "bottom: 'x' bottom: 'xx' bottom: 'xxx' top: 'y' "
+                      "eltwise_param { operation: MAX }"),
+     0},
 #define TEN(op)                                                                              \
     IN("x0", "dim: 9") IN("x1", "dim: 9") IN("x2", "dim: 9") IN("x3", "dim: 9")              \
     IN("x4", "dim: 9") IN("x5", "dim: 9") IN("x6", "dim: 9") IN("x7", "dim: 9")              \
@@ -189,80 +245,137 @@ const gradient_row gradient_rows[] = {
     {"Eltwise", TEN("PROD"), 0},
     {"Eltwise", TEN("MAX"), 0},
     /* losses */
-    {"SoftmaxWithLoss", X2 IN("t4", "dim: 3") L("SoftmaxWithLoss", "bottom: 'x' bottom: 't4' "
-                                                "top: 'y' loss_weight: 0.7"), 0},
     {"SoftmaxWithLoss",
-     X4 IN("t3", "dim: 2 dim: 4 dim: 5")
-     L("SoftmaxWithLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_param { ignore_label: 1 }"), 0},
+     X2 IN("t4", "dim: 3") L("SoftmaxWithLoss", "bottom: 'x' bottom: 't4' "
+                                                "top: 'y' loss_weight: 0.7"),
+     0},
+    {"SoftmaxWithLoss",
+     X4 IN("t3", "dim: 2 dim: 4 dim: 5") L(
+         "SoftmaxWithLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_param { ignore_label: 1 }"),
+     0},
     {"SoftmaxWithLoss",
      X4 IN("t5", "dim: 2 dim: 3 dim: 4") IN("sw", "dim: 5")
-     L("SoftmaxWithLoss", "bottom: 'x' bottom: 't5' bottom: 'sw' top: 'y' "
-                          "softmax_param { axis: 3 } loss_param { normalization: FULL }"), 0},
+         L("SoftmaxWithLoss", "bottom: 'x' bottom: 't5' bottom: 'sw' top: 'y' "
+                              "softmax_param { axis: 3 } loss_param { normalization: FULL }"),
+     0},
     {"SoftmaxWithLoss",
      X4 IN("t3", "dim: 2 dim: 4 dim: 5")
-     L("SoftmaxWithLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_param { normalize: false }"), 0},
-    {"EuclideanLoss", X2 IN("xx", "dim: 3 dim: 4")
-                      L("EuclideanLoss", "bottom: 'x' bottom: 'xx' top: 'y' loss_weight: 2"), 0},
+         L("SoftmaxWithLoss",
+           "bottom: 'x' bottom: 't3' top: 'y' loss_param { normalize: false }"),
+     0},
+    {"EuclideanLoss",
+     X2 IN("xx", "dim: 3 dim: 4")
+         L("EuclideanLoss", "bottom: 'x' bottom: 'xx' top: 'y' loss_weight: 2"),
+     0},
     {"EuclideanLoss", X2 L("EuclideanLoss", "bottom: 'x' bottom: 'x' top: 'y'"), ROW_ZERO},
     {"SigmoidCrossEntropyLoss",
      X2 IN("t2", "dim: 3 dim: 4")
-     L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y'"), 0},
+         L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y'"),
+     0},
     {"SigmoidCrossEntropyLoss",
      X2 IN("t2", "dim: 3 dim: 4")
-     L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y' "
-                                  "loss_param { ignore_label: 1 normalization: VALID }"), 0},
+         L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y' "
+                                      "loss_param { ignore_label: 1 normalization: VALID }"),
+     0},
     {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y'"), 0},
-    {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
-                                          "hinge_loss_param { norm: L2 }"), 0},
+    {"HingeLoss",
+     X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
+                                          "hinge_loss_param { norm: L2 }"),
+     0},
     {"MultinomialLogisticLoss",
      IN("p", "dim: 3 dim: 4") IN("t4", "dim: 3")
-     L("MultinomialLogisticLoss", "bottom: 'p' bottom: 't4' top: 'y'"), 0},
+         L("MultinomialLogisticLoss", "bottom: 'p' bottom: 't4' top: 'y'"),
+     0},
     {"InfogainLoss",
      X2 IN("t4", "dim: 3") IN("sh", "dim: 4 dim: 4")
-     L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y'"), 0},
+         L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y'"),
+     0},
     {"InfogainLoss",
      X4 IN("t4", "dim: 2 dim: 3 dim: 5") IN("sh", "dim: 4 dim: 4")
-     L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y' "
-                       "infogain_loss_param { axis: 2 } loss_param { ignore_label: 2 }"), 0},
+         L("InfogainLoss", "bottom: 'x' bottom: 't4' bottom: 'sh' top: 'y' "
+                           "infogain_loss_param { axis: 2 } loss_param { ignore_label: 2 }"),
+     0},
     /* Caffe adds 1e-4 to the distance in the gradient alone: seen less when that is large */
     {"ContrastiveLoss",
      IN("x", "dim: 3 dim: 300") IN("xx", "dim: 3 dim: 300") IN("s", "dim: 3")
-     L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
-                          "contrastive_loss_param { margin: 40 }"), 0},
+         L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
+                              "contrastive_loss_param { margin: 40 }"),
+     0},
     {"ContrastiveLoss",
      X2 IN("xx", "dim: 3 dim: 4") IN("s", "dim: 3")
-     L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
-                          "contrastive_loss_param { margin: 9 legacy_version: true }"), 0},
-    /* recurrent */
-    {"LSTM", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
-             L("LSTM", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"), 0},
-    {"LSTM", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
-             L("LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' top: 'y' "
-                       "recurrent_param { num_output: 3 }"), 0},
-    {"RNN", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
-            L("RNN", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"), 0},
-    {"LSTM", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
-             IN("xh", "dim: 1 dim: 2 dim: 3") IN("xc", "dim: 1 dim: 2 dim: 3")
-             L("LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' bottom: 'xc' top: 'y' "
-                       "top: 'h' top: 'z' recurrent_param { num_output: 3 expose_hidden: true }"),
+         L("ContrastiveLoss", "bottom: 'x' bottom: 'xx' bottom: 's' top: 'y' "
+                              "contrastive_loss_param { margin: 9 legacy_version: true }"),
      0},
-    {"RNN", IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
-            IN("xh", "dim: 1 dim: 2 dim: 3")
-            L("RNN", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' top: 'y' top: 'h' "
-                     "recurrent_param { num_output: 3 expose_hidden: true }"), 0},
-    {"LSTMUnit", IN("x", "dim: 1 dim: 2 dim: 3") IN("xg", "dim: 1 dim: 2 dim: 12")
-                 IN("s", "dim: 1 dim: 2")
-                 L("LSTMUnit", "bottom: 'x' bottom: 'xg' bottom: 's' top: 'y' top: 'z'"), 0},
+    {"SmoothL1Loss",
+     X2 IN("xx", "dim: 3 dim: 4")
+         L("SmoothL1Loss", "bottom: 'x' bottom: 'xx' top: 'y' loss_weight: 2"),
+     0},
+    {"SmoothL1Loss",
+     X2 IN("xx", "dim: 3 dim: 4") IN("t3", "dim: 3 dim: 4") IN("t4", "dim: 3 dim: 4")
+         L("SmoothL1Loss", "bottom: 'x' bottom: 'xx' bottom: 't3' bottom: 't4' top: 'y' "
+                           "smooth_l1_loss_param { sigma: 0.7 }"),
+     0},
+    {"MultiBoxLoss", MULTIBOX("1", "overlap_threshold: 0.3"), 0},
+    {"MultiBoxLoss", MULTIBOX("1", "mining_type: HARD_EXAMPLE sample_size: 3 loc_loss_type: L2"),
+     0},
+    {"MultiBoxLoss", MULTIBOX("3", "mining_type: NONE share_location: false "
+                                   "conf_loss_type: LOGISTIC loc_weight: 2"), 0},
+    /* recurrent */
+    {"LSTM",
+     IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
+         L("LSTM", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"),
+     0},
+    {"LSTM",
+     IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
+         L("LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' top: 'y' "
+                   "recurrent_param { num_output: 3 }"),
+     0},
+    {"RNN",
+     IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
+         L("RNN", "bottom: 'x' bottom: 'c' top: 'y' recurrent_param { num_output: 3 }"),
+     0},
+    {"LSTM",
+     IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
+         IN("xh", "dim: 1 dim: 2 dim: 3") IN("xc", "dim: 1 dim: 2 dim: 3") L(
+             "LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' bottom: 'xc' top: 'y' "
+                     "top: 'h' top: 'z' recurrent_param { num_output: 3 expose_hidden: true }"),
+     0},
+    {"RNN",
+     IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
+         IN("xh", "dim: 1 dim: 2 dim: 3")
+             L("RNN", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' top: 'y' top: 'h' "
+                      "recurrent_param { num_output: 3 expose_hidden: true }"),
+     0},
+    {"LSTMUnit",
+     IN("x", "dim: 1 dim: 2 dim: 3") IN("xg", "dim: 1 dim: 2 dim: 12") IN("s", "dim: 1 dim: 2")
+         L("LSTMUnit", "bottom: 'x' bottom: 'xg' bottom: 's' top: 'y' top: 'z'"),
+     0},
     /* one blob, several readers */
-    {"Sigmoid", X4 L("Sigmoid", XY)
-                "layer { name: 'm' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 2 } } "
-                "layer { name: 'n' type: 'Eltwise' bottom: 'y' bottom: 'x' top: 'w' } ", 0},
+    {"InnerProduct",
+     X4 "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' power_param { scale: 1.5 } } " L(
+         "InnerProduct",
+         "bottom: 'y' top: 'z' inner_product_param { num_output: 3 }") "layer { name: 'r' "
+                                                                       "type: 'ReLU' bottom: "
+                                                                       "'y' top: 'y' } ",
+     0},
+    {"Convolution",
+     IN_PLACE("ReLU",
+              "") "layer { name: 'c' type: 'Convolution' bottom: 'y' top: 'z' "
+                  "convolution_param { num_output: 2 kernel_size: 3 } } "
+                  "layer { name: 'e' type: 'Eltwise' bottom: 'y' bottom: 'y' top: 'w' } ",
+     0},
+    {"Sigmoid",
+     X4 L("Sigmoid",
+          XY) "layer { name: 'm' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 2 } } "
+              "layer { name: 'n' type: 'Eltwise' bottom: 'y' bottom: 'x' top: 'w' } ",
+     0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
-    "Accuracy", "ArgMax", "Data", "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input",
-    "MemoryData", "Python", "WindowData", NULL,
+    "Accuracy",   "ArgMax",    "Data",  "DetectionOutput", "DummyData", "HDF5Data",
+    "HDF5Output", "ImageData", "Input", "MemoryData",      "PriorBox",  "Python",
+    "WindowData", NULL,
 };

@@ -13,9 +13,9 @@ enum {
     ROW_KINKS = 4, /* kinks are dense: fewer than half of the values may be smooth */
 };
 
-/* Inputs are named by what they hold: x... standard normal, checked; p... positive, checked; and
- * not checked: tK... whole numbers in [0, K), c... 0 for the first row, then 1; s... 0 or 1 in
- * turn. */
+/* Inputs are named by what they hold: x... standard normal, checked; p... positive, checked;
+ * and not checked: tK... whole numbers in [0, K), c... 0 for the first row, then 1; s... 0 or 1
+ * in turn. */
 typedef struct gradient_row {
     const char *type; /* the class under test */
     const char *text; /* the net */

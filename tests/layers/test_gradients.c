@@ -22,10 +22,11 @@ typedef struct tally {
 
 typedef struct run {
     dn_net *net;
-    double *seed; /* gradient of the objective with respect to the outputs, one after the other */
+    double
+        *seed; /* gradient of the objective with respect to the outputs, one after the other */
 } run;
 
-/* ---- numbers ---------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 static uint64_t draws;
 
@@ -79,7 +80,7 @@ static void fill_inputs(dn_net *net)
     }
 }
 
-/* ---- the objective: losses, and a random linear function of what else comes out --------------- */
+/* ---- the objective: losses, and a random linear function of what else comes out ---------- */
 
 static float weight_of(dn_net *net, dn_blob *blob)
 {
@@ -137,7 +138,7 @@ static bool seed_outputs(run *r)
     return r->seed != NULL;
 }
 
-/* ---- comparing -------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------- */
 
 static bool differs(double a, double b)
 {
@@ -244,7 +245,7 @@ static void check_row(dn_context *context, const gradient_row *row)
     dn_net_free(r.net);
 }
 
-/* ---- that nothing escapes --------------------------------------------------------------------- */
+/* ---- that nothing escapes ---------------------------------------------------------------- */
 
 static bool has_row(const char *type)
 {
@@ -268,7 +269,8 @@ static void check_coverage(void)
     for (const dni_layer_class *const *c = dni_layer_classes; *c; c++) {
         const char *type = (*c)->type;
         if ((*c)->backward)
-            CHECK_AT(has_row(type) && !is_listed(type), "%s needs a row in gradient_rows.c", type);
+            CHECK_AT(has_row(type) && !is_listed(type), "%s needs a row in gradient_rows.c",
+                     type);
         else
             CHECK_AT(is_listed(type) && !has_row(type),
                      "%s has no backward: name it in no_gradient_types", type);

@@ -6,12 +6,14 @@
 #include "deepnet/context.h"
 #include "deepnet/net.h"
 
-#define IN(dims) "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { " dims " } } } "
+#define IN(dims)                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { " dims " } } } "
 #define X4 IN("dim: 2 dim: 3 dim: 4 dim: 5")
 #define L(type, rest) "layer { name: 'l' type: '" type "' bottom: 'x' top: 'y' " rest " } "
 #define CONV(rest) X4 L("Convolution", "convolution_param { " rest " }")
 #define POOL(rest) X4 L("Pooling", "pooling_param { " rest " }")
-#define LABELS(dims) "layer { name: 't' type: 'Input' top: 't' input_param { shape { " dims " } } } "
+#define LABELS(dims)                                                                           \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { " dims " } } } "
 #define SOURCE(type, rest) "layer { name: 'l' type: '" type "' top: 'y' top: 'z' " rest " } "
 
 static const struct refusal {
@@ -23,8 +25,10 @@ static const struct refusal {
     {IN("dim: -2"), DN_E_SHAPE, "-2"},
     {IN("dim: 4611686018427387904 dim: 4611686018427387904"), DN_E_SHAPE, "2^46"},
     {"layer { name: 'x' type: 'Input' top: 'x' }", DN_E_SHAPE, "no shape"},
-    {"layer { name: 'x' type: 'Input' top: 'a' top: 'b' top: 'c' input_param { shape { dim: 1 } "
-     "shape { dim: 1 } } }", DN_E_NET, "2 shapes for 3 tops"},
+    {"layer { name: 'x' type: 'Input' top: 'a' top: 'b' top: 'c' input_param { shape { dim: 1 "
+     "} "
+     "shape { dim: 1 } } }",
+     DN_E_NET, "2 shapes for 3 tops"},
     {CONV("kernel_size: 3"), DN_E_NET, "num_output"},
     {CONV("num_output: 4"), DN_E_NET, "kernel_size"},
     {CONV("num_output: 4 kernel_size: 0"), DN_E_NET, "kernel_size is 0"},
@@ -37,7 +41,8 @@ static const struct refusal {
     {CONV("num_output: 4 kernel_h: 3"), DN_E_NET, "kernel_w"},
     {CONV("num_output: 4 kernel_size: 3 kernel_h: 3 kernel_w: 3"), DN_E_NET, "kernel_h"},
     {CONV("num_output: 4 kernel_size: 1 axis: 4"), DN_E_SHAPE, "axis"},
-    {CONV("num_output: 4 kernel_size: 1 weight_filler { type: 'xavie' }"), DN_E_NET, "'xavier'"},
+    {CONV("num_output: 4 kernel_size: 1 weight_filler { type: 'xavie' }"), DN_E_NET,
+     "'xavier'"},
     {CONV("num_output: 4 kernel_size: 2000000000 pad: 2000000000"), DN_E_SHAPE, "2^46"},
     {X4 L("Deconvolution", "convolution_param { num_output: 4 kernel_size: 1 pad: 4 }"),
      DN_E_SHAPE, "pad 4"},
@@ -48,13 +53,18 @@ static const struct refusal {
     {POOL("global_pooling: true kernel_size: 2"), DN_E_NET, "global_pooling"},
     {POOL("global_pooling: true pad: 1"), DN_E_NET, "global_pooling"},
     {POOL("pool: STOCHASTIC kernel_size: 2 pad: 1"), DN_E_UNSUPPORTED, "STOCHASTIC"},
-    {IN("dim: 2 dim: 3") L("Pooling", "pooling_param { kernel_size: 2 }"), DN_E_SHAPE, "2 axes"},
-    {X4 "layer { name: 'l' type: 'Pooling' bottom: 'x' top: 'y' top: 'z' pooling_param { pool: AVE "
-     "kernel_size: 2 } }", DN_E_NET, "second top"},
+    {IN("dim: 2 dim: 3") L("Pooling", "pooling_param { kernel_size: 2 }"), DN_E_SHAPE,
+     "2 axes"},
+    {X4 "layer { name: 'l' type: 'Pooling' bottom: 'x' top: 'y' top: 'z' pooling_param { pool: "
+        "AVE "
+        "kernel_size: 2 } }",
+     DN_E_NET, "second top"},
     {X4 L("LRN", "lrn_param { local_size: 4 }"), DN_E_NET, "odd"},
-    {IN("dim: 2 dim: 3") L("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }"), DN_E_SHAPE, "2"},
+    {IN("dim: 2 dim: 3") L("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }"), DN_E_SHAPE,
+     "2"},
     {X4 L("InnerProduct", ""), DN_E_NET, "num_output"},
-    {X4 L("InnerProduct", "inner_product_param { num_output: 2 axis: 9 }"), DN_E_SHAPE, "axis 9"},
+    {X4 L("InnerProduct", "inner_product_param { num_output: 2 axis: 9 }"), DN_E_SHAPE,
+     "axis 9"},
     {X4 L("Softmax", "softmax_param { axis: 4 }"), DN_E_SHAPE, "axis 4"},
     {X4 L("Dropout", "dropout_param { dropout_ratio: 1 }"), DN_E_NET, "dropout_ratio"},
     {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), DN_E_NET, "end_axis"},
@@ -66,37 +76,49 @@ static const struct refusal {
     {X4 L("Reshape", "reshape_param { shape { dim: 6 } axis: 3 num_axes: 2 }"), DN_E_SHAPE,
      "num_axes"},
     {X4 "layer { name: 's' type: 'Slice' bottom: 'x' top: 'a' top: 'b' }", DN_E_SHAPE, "equal"},
-    {X4 "layer { name: 's' type: 'Slice' bottom: 'x' top: 'a' top: 'b' slice_param { slice_point: 1 "
-     "slice_point: 2 } }", DN_E_NET, "slice_point"},
-    {X4 "layer { name: 's' type: 'Slice' bottom: 'x' top: 'a' top: 'b' slice_param { slice_point: 3 "
-     "} }", DN_E_SHAPE, "top 1"},
+    {X4 "layer { name: 's' type: 'Slice' bottom: 'x' top: 'a' top: 'b' slice_param { "
+        "slice_point: 1 "
+        "slice_point: 2 } }",
+     DN_E_NET, "slice_point"},
+    {X4 "layer { name: 's' type: 'Slice' bottom: 'x' top: 'a' top: 'b' slice_param { "
+        "slice_point: 3 "
+        "} }",
+     DN_E_SHAPE, "top 1"},
     {X4 L("Scale", "scale_param { axis: 3 num_axes: 2 }"), DN_E_SHAPE, "num_axes"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Bias' bottom: 'x' bottom: 't' top: 'y' }",
      DN_E_SHAPE, "axis 1"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 't' top: 'y' }",
      DN_E_SHAPE, "bottom 1"},
-    {X4 "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'x' top: 'y' eltwise_param { coeff: "
-     "1 } }", DN_E_NET, "coeff"},
     {X4 "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'x' top: 'y' eltwise_param { "
-     "operation: MAX coeff: 1 coeff: 2 } }", DN_E_NET, "SUM"},
+        "coeff: "
+        "1 } }",
+     DN_E_NET, "coeff"},
+    {X4 "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'x' top: 'y' eltwise_param { "
+        "operation: MAX coeff: 1 coeff: 2 } }",
+     DN_E_NET, "SUM"},
     {X4 L("Eltwise", ""), DN_E_NET, "bottom"},
-    {X4 LABELS("dim: 2 dim: 3 dim: 4")
-     "layer { name: 's' type: 'Concat' bottom: 'x' bottom: 't' top: 'y' }", DN_E_SHAPE, "3 axes"},
-    {X4 LABELS("dim: 2 dim: 3 dim: 9 dim: 5")
-     "layer { name: 's' type: 'Concat' bottom: 'x' bottom: 't' top: 'y' }", DN_E_SHAPE, "axis 2"},
-    {X4 LABELS("dim: 2")
-     "layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 't' top: 'y' }", DN_E_SHAPE,
-     "40"},
+    {X4 LABELS("dim: 2 dim: 3 dim: 4") "layer { name: 's' type: 'Concat' bottom: 'x' bottom: "
+                                       "'t' top: 'y' }",
+     DN_E_SHAPE, "3 axes"},
+    {X4 LABELS("dim: 2 dim: 3 dim: 9 dim: 5") "layer { name: 's' type: 'Concat' bottom: 'x' "
+                                              "bottom: 't' top: 'y' }",
+     DN_E_SHAPE, "axis 2"},
+    {X4 LABELS("dim: 2") "layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 't' "
+                         "top: 'y' }",
+     DN_E_SHAPE, "40"},
     {X4 LABELS("dim: 2") "layer { name: 's' type: 'Accuracy' bottom: 'x' bottom: 't' top: 'y' "
-     "accuracy_param { top_k: 4 } }", DN_E_NET, "top_k"},
-    {X4 LABELS("dim: 2 dim: 9")
-     "layer { name: 's' type: 'EuclideanLoss' bottom: 'x' bottom: 't' top: 'y' }", DN_E_SHAPE, "18"},
+                         "accuracy_param { top_k: 4 } }",
+     DN_E_NET, "top_k"},
+    {X4 LABELS("dim: 2 dim: 9") "layer { name: 's' type: 'EuclideanLoss' bottom: 'x' bottom: "
+                                "'t' top: 'y' }",
+     DN_E_SHAPE, "18"},
     {X4 L("ArgMax", "argmax_param { top_k: 61 }"), DN_E_NET, "top_k"},
     {SOURCE("DummyData", ""), DN_E_NET, "shape"},
     {SOURCE("DummyData", "dummy_data_param { shape { dim: 2 } data_filler { type: 'x' } "
-     "data_filler { type: 'x' } data_filler { type: 'x' } }"), DN_E_NET, "3 data_filler"},
-    {SOURCE("DummyData", "dummy_data_param { num: 2 channels: 0 height: 1 width: 1 }"), DN_E_SHAPE,
-     "axis 1"},
+                         "data_filler { type: 'x' } data_filler { type: 'x' } }"),
+     DN_E_NET, "3 data_filler"},
+    {SOURCE("DummyData", "dummy_data_param { num: 2 channels: 0 height: 1 width: 1 }"),
+     DN_E_SHAPE, "axis 1"},
     {SOURCE("MemoryData", "memory_data_param { batch_size: 0 channels: 1 height: 1 width: 1 }"),
      DN_E_NET, "batch_size"},
 };
@@ -120,8 +142,8 @@ static void check_runs(dn_context *context)
     static const char text[] =
         IN("dim: 2 dim: 3") LABELS("dim: 2")
         "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 't' top: 'y' }";
-    static const char memory[] =
-        SOURCE("MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 }");
+    static const char memory[] = SOURCE(
+        "MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 }");
     static const float six[6] = {1, 2, 3, 4, 5, 6};
     dn_net *net = NULL;
     SECTION("labels out of range");
@@ -135,7 +157,8 @@ static void check_runs(dn_context *context)
     dn_net_free(net);
     net = NULL;
     SECTION("MemoryData");
-    CHECK_STATUS(dn_net_create_from_text(&net, context, memory, sizeof memory - 1, NULL), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, memory, sizeof memory - 1, NULL),
+                 DN_OK);
     if (net) {
         CHECK_MESSAGE(dn_net_forward(net, NULL), DN_E_STATE, "dn_net_set_memory_data");
         CHECK_MESSAGE(dn_net_set_memory_data(net, NULL, six, six, 5), DN_E_INVALID, "multiple");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_shapes.c: the shapes of tops and weights, where Caffe's rules have corners; and what some
- * layers compute that no recorded result shows. */
+ * test_shapes.c: the shapes of tops and weights, where Caffe's rules have corners; and what
+ * some layers compute that no recorded result shows. */
 #include "check.h"
 
 #include "deepnet/context.h"
@@ -25,20 +25,22 @@ static const struct rule {
     {IMAGE(2, 2) POOL("kernel_size: 3 stride: 2"), "1 1 1 1", NULL},
     {IMAGE(6, 9) POOL("global_pooling: true"), "1 1 1 1", NULL},
     {IMAGE(6, 9) POOL("kernel_h: 2 kernel_w: 3 stride_h: 2 stride_w: 3"), "1 1 3 3", NULL},
-    {IN("x", "dim: 2 dim: 3 dim: 4 dim: 6 dim: 8") POOL("kernel_size: 2 stride: 2"), "2 3 2 3 4",
-     NULL},
+    {IN("x", "dim: 2 dim: 3 dim: 4 dim: 6 dim: 8") POOL("kernel_size: 2 stride: 2"),
+     "2 3 2 3 4", NULL},
     {X4 L("Convolution", "convolution_param { num_output: 6 kernel_size: 3 group: 3 pad: 1 }"),
      "2 6 4 5", "6 1 3 3"},
-    {X4 L("Convolution", "convolution_param { num_output: 6 kernel_h: 4 kernel_w: 1 }"), "2 6 1 5",
-     "6 3 4 1"},
-    {X4 L("Convolution", "convolution_param { num_output: 6 kernel_size: 2 axis: -3 }"), "2 6 3 4",
-     "6 3 2 2"},
+    {X4 L("Convolution", "convolution_param { num_output: 6 kernel_h: 4 kernel_w: 1 }"),
+     "2 6 1 5", "6 3 4 1"},
+    {X4 L("Convolution", "convolution_param { num_output: 6 kernel_size: 2 axis: -3 }"),
+     "2 6 3 4", "6 3 2 2"},
     {IN("x", "dim: 3 dim: 4 dim: 5") L("Convolution", "convolution_param { num_output: 2 "
-                                       "kernel_size: 3 axis: 0 }"), "2 2 3", "2 3 3 3"},
+                                                      "kernel_size: 3 axis: 0 }"),
+     "2 2 3", "2 3 3 3"},
     {IN("x", "dim: 3 dim: 4") L("Convolution", "convolution_param { num_output: 2 }"), "3 2",
      "2 4"},
     {X4 L("Deconvolution", "convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 "
-          "group: 3 }"), "2 6 8 10", "3 2 4 4"},
+                           "group: 3 }"),
+     "2 6 8 10", "3 2 4 4"},
     {X4 L("Im2col", "convolution_param { kernel_size: 2 }"), "2 12 3 4", NULL},
     {X4 L("InnerProduct", "inner_product_param { num_output: 7 axis: 2 }"), "2 3 7", "7 20"},
     {X4 L("InnerProduct", "inner_product_param { num_output: 7 axis: -1 transpose: true }"),
@@ -47,7 +49,8 @@ static const struct rule {
     {X4 L("Flatten", "flatten_param { axis: 0 end_axis: -2 }"), "24 5", NULL},
     {X4 L("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 5 } }"), "2 12 5", NULL},
     {X4 L("Reshape", "reshape_param { shape { dim: 10 dim: 2 } axis: -3 }"), "2 3 10 2", NULL},
-    {X4 L("Reshape", "reshape_param { shape { dim: 1 } axis: 1 num_axes: 0 }"), "2 1 3 4 5", NULL},
+    {X4 L("Reshape", "reshape_param { shape { dim: 1 } axis: 1 num_axes: 0 }"), "2 1 3 4 5",
+     NULL},
     {X4 L("Reshape", "reshape_param { shape { dim: 1 } axis: -1 }"), "2 3 4 5 1", NULL},
     {X4 L("Reshape", "reshape_param { shape { } axis: 1 num_axes: 0 }"), "2 3 4 5", NULL},
     {IN("x", "dim: 1 dim: 1") L("Reshape", "reshape_param { shape { } }"), "", NULL},
@@ -109,7 +112,8 @@ static void check_dummy_data(dn_context *context)
         return;
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
     CHECK_NEAR(dn_blob_data(dn_net_blob(net, "a"))[7], 3, 0);
-    float b = dn_blob_data(dn_net_blob(net, "b"))[7], c = dn_blob_data(dn_net_blob(net, "c"))[7];
+    float b = dn_blob_data(dn_net_blob(net, "b"))[7],
+          c = dn_blob_data(dn_net_blob(net, "c"))[7];
     CHECK(b != 0 && c != 0 && c >= -sqrtf(1.5f) && c <= sqrtf(1.5f));
     dn_blob_mutable_data(dn_net_blob(net, "a"))[7] = 5;
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);

@@ -196,9 +196,9 @@ static void put(MDB_env *env, int records, const char *form)
 static void test_lmdb_locked(void)
 {
     const char *path = check_path("locked");
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi dbi;
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi = 0;
     MDB_val k = {3, "new"}, v = {3, "new"};
     SECTION("LMDB: locked");
     make_lmdb(path, 30, (size_of_record){1, 5, 5});
@@ -219,9 +219,9 @@ static void test_lmdb_locked(void)
 static void test_lmdb_named(void)
 {
     const char *path = check_path("named");
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi dbi;
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi = 0;
     SECTION("LMDB: named databases");
     CHECK(mkdir(path, 0777) == 0 && mdb_env_create(&env) == 0);
     CHECK(mdb_env_set_maxdbs(env, 4) == 0 && mdb_env_open(env, path, 0, 0664) == 0);

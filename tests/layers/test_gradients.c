@@ -17,7 +17,7 @@
 typedef struct tally {
     int checked, kinks, wrong, wrong_negated;
     double worst, largest; /* difference; derivative */
-    char where[96];
+    char where[160];
 } tally;
 
 typedef struct run {

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * boxes.h: what the detection layers share: boxes, their overlap, how they are coded relative to
+ * a prior, non-maximum suppression, and reading operands of either type. All in double. */
+#ifndef DNI_BOXES_H
+#define DNI_BOXES_H
+
+#include "layers/layer.h"
+
+typedef struct dni_box { /* x1 >= x0 and y1 >= y0, or it is empty */
+    double x0, y0, x1, y1;
+} dni_box;
+
+/* A box with what it is ranked by and the place it came from. */
+typedef struct dni_scored {
+    double score;
+    int64_t index;
+} dni_scored;
+
+/* Element i of a host call's operand. */
+static inline double dni_get(const void *values, int32_t dtype, int64_t i)
+{
+    return dtype == DN_F64 ? ((const double *)values)[i] : ((const float *)values)[i];
+}
+
+static inline void dni_put(void *values, int32_t dtype, int64_t i, double value)
+{
+    if (dtype == DN_F64)
+        ((double *)values)[i] = value;
+    else
+        ((float *)values)[i] = (float)value;
+}
+
+/* The four values from element i on. */
+dni_box dni_box_get(const void *values, int32_t dtype, int64_t i);
+void dni_box_put(void *values, int32_t dtype, int64_t i, const dni_box *box);
+/* Intersection over union; one: what is added to a length (0; 1 where corners are pixels). */
+double dni_box_iou(const dni_box *a, const dni_box *b, double one);
+/* Does any corner lie outside [0, 1]? */
+bool dni_box_crosses(const dni_box *box);
+
+/* Boxes relative to a prior, as PriorBoxParameter.CodeType names it; variance: 4 values, or NULL
+ * where the code already has it inside. */
+dni_box dni_box_decode(int32_t code, const dni_box *prior, const double *variance,
+                       const dni_box *box);
+dni_box dni_box_encode(int32_t code, const dni_box *prior, const double *variance,
+                       const dni_box *box);
+
+/* Highest score first; equal scores in the order of index. */
+void dni_sort_scored(dni_scored *list, int64_t count);
+/* Keeps, of list sorted, those that overlap no one kept by more than threshold; eta < 1 lowers
+ * the threshold by that factor after each one kept, down to 0.5. Returns how many are left. */
+int64_t dni_suppress(dni_scored *list, int64_t count, const dni_box *boxes, double threshold,
+                     double eta, double one);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Normalize (SSD): y = s x / |x|, |x| = sqrt(eps + sum x^2) over the channels of each position.
+ * norm_param: across_spatial (true: one norm for each item, over all its values), scale_filler
+ * (constant 1), channel_shared (true: one s for all channels), eps (1e-10).
+ * bottom: (N, C, ...); top: the same. weights: s, (1) or (C).
+ * Gradient: ds = sums of dy x / |x|; dx = s (dy - u (u . dy)) / |x| with u = x / |x|. Where s
+ * differs from channel to channel that is not the derivative, but what SSD trains with. */
+#include <string.h>
+
+#include "layers/layer.h"
+
+typedef struct normalize_state {
+    int64_t N, C, inner;
+    bool across, shared;
+    dni_tensor u, norm; /* for the gradient, while lowering */
+} normalize_state;
+
+static const Cnn__NormalizeParameter *param_of(const dni_layer *layer)
+{
+    static const Cnn__NormalizeParameter defaults = CNN__NORMALIZE_PARAMETER__INIT;
+    return layer->param->norm_param ? layer->param->norm_param : &defaults;
+}
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__NormalizeParameter *p = param_of(layer);
+    normalize_state *s = layer->state;
+    DNI_REQUIRE(layer->bottom[0].axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed",
+                layer->bottom[0].axes);
+    DNI_REQUIRE(!p->bp_norm && !p->fix_gradient && !strcmp(p->normalize_type, "L2"),
+                DN_E_UNSUPPORTED, "norm_param: only L2, without bp_norm and fix_gradient");
+    s->across = p->across_spatial;
+    s->shared = p->channel_shared;
+    dni_shape scale = dni_shape_of(s->shared ? 0 : 1, &layer->bottom[0].dim[1]);
+    dn_status st = dni_declare_weight(layer, &scale, p->scale_filler);
+    layer->weight[0].constant = 1;
+    return st;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    normalize_state *s = layer->state;
+    const dni_shape *x = &layer->bottom[0];
+    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed", x->axes);
+    s->N = x->dim[0];
+    s->C = x->dim[1];
+    s->inner = dni_shape_range(x, 2, x->axes);
+    DNI_REQUIRE(s->shared || s->C == layer->weight[0].shape.dim[0], DN_E_SHAPE,
+                "bottom has %lld channels, the scale was made for %lld", (long long)s->C,
+                (long long)layer->weight[0].shape.dim[0]);
+    return dni_shape_like_bottom(layer);
+}
+
+/* Sums of op over what one norm is taken of: norms (N), or (N, inner). */
+static void emit_sums(const normalize_state *s, dni_builder *b, int32_t op, dni_tensor x,
+                      dni_tensor x2, dni_tensor y)
+{
+    dn_args_reduce a = {.op = op, .axes = 3, .dim = {s->N, s->C, s->inner},
+                        .x_stride = {s->C * s->inner, s->inner, 1},
+                        .x2_stride = {s->C * s->inner, s->inner, 1},
+                        .y_stride = {s->across ? 1 : s->inner, 0, s->across ? 0 : 1},
+                        .alpha = 1};
+    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
+}
+
+/* y = x op v, v stretched over what it is the norm of. */
+static void emit_stretched(const normalize_state *s, dni_builder *b, int32_t op, dni_tensor x,
+                           dni_tensor v, dni_tensor y)
+{
+    if (s->across || s->inner == 1) {
+        dni_emit_bcast(b, op, 1, s->N, s->C * s->inner, x, v, y);
+        return;
+    }
+    dni_tensor wide = dni_temp_like(b, x);
+    dn_args_copy a = {.axes = 3, .dim = {s->N, s->C, s->inner}, .x_stride = {s->inner, 0, 1},
+                      .y_stride = {s->C * s->inner, s->inner, 1}, .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(v), DNI_TENSORS(wide));
+    dni_emit_bcast(b, op, 1, s->N * s->C * s->inner, 1, x, wide, y);
+}
+
+static void emit_scale(const normalize_state *s, dni_builder *b, dni_tensor x, dni_tensor y)
+{
+    if (s->shared)
+        dni_emit_bcast(b, DN_BCAST_MUL, s->N, 1, s->C * s->inner, x, b->w[0], y);
+    else
+        dni_emit_bcast(b, DN_BCAST_MUL, s->N, s->C, s->inner, x, b->w[0], y);
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    normalize_state *s = layer->state;
+    const Cnn__NormalizeParameter *p = param_of(layer);
+    int64_t norms = s->across ? s->N : s->N * s->inner;
+    bool keep = layer->propagate[0] || layer->weight_wanted[0];
+    s->norm = dni_temp(b, b->dtype, 1, &norms);
+    s->u = keep ? dni_temp_like(b, b->x[0]) : b->y[0];
+    emit_sums(s, b, DN_REDUCE_SUMSQ, b->x[0], DNI_NONE, s->norm);
+    dni_emit_unary(b, DN_FN_POWER, 1, p->eps, 0.5, s->norm, s->norm);
+    emit_stretched(s, b, DN_BCAST_DIV, b->x[0], s->norm, s->u);
+    emit_scale(s, b, s->u, b->y[0]);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const normalize_state *s = layer->state;
+    int64_t dim = s->shared ? 1 : s->C;
+    dni_emit_reduce_mid(b, s->N, dim, s->C * s->inner / dim, 1, b->dy[0], s->u, b->dw[0]);
+    if (b->dx[0] == DNI_NONE)
+        return;
+    dni_tensor dot = dni_temp_like(b, s->norm), t = dni_temp_like(b, b->x[0]);
+    emit_sums(s, b, DN_REDUCE_DOT, b->dy[0], s->u, dot);
+    emit_stretched(s, b, DN_BCAST_MUL, s->u, dot, t);
+    dni_emit_sum2(b, 1, b->dy[0], -1, t, t);
+    emit_stretched(s, b, DN_BCAST_DIV, t, s->norm, t);
+    emit_scale(s, b, t, b->dx[0]);
+}
+
+const dni_layer_class dni_layer_normalize = {
+    .type = "Normalize",
+    .bottoms_min = 1, .bottoms_max = 1,
+    .tops_min = 1, .tops_max = 1,
+    .state_size = sizeof(normalize_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Installs what deepnet is built and tested with, on Debian and its kin. Says what is missing; when
-# nothing is, it needs neither the network nor root.
+# Installs what deepnet is built and tested with, on Debian and its kin. Says what is missing;
+# when nothing is, it needs neither the network nor root.
 #
 #   scripts/install-deps.sh [--tests] [--ci] [--data]
 #
-# --tests adds what the tests use, --ci the other compilers and BLAS, --data the stand-in for MNIST.
+# --tests adds what the tests use, --ci the other compilers and BLAS, --data the stand-in for
+# MNIST.
 set -eu
 
 # a|b: either will do, a is what gets installed

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# The tutorial from nothing to a trained LeNet: installs what is missing, builds deepnet, gets the
-# digits, converts them, trains, tests, and shows what came out. Everything lands in build/.
+# The tutorial from nothing to a trained LeNet: installs what is missing, builds deepnet, gets
+# the digits, converts them, trains, tests, and shows what came out. All lands in build/.
 #
 #   examples/mnist/train.sh [--iterations N] [--no-install] [--seed N] [--threads N]
 #
@@ -49,9 +49,10 @@ ninja -C "$build" bindings/cli/deepnet
 deepnet=$build/bindings/cli/deepnet
 mkdir -p "$work/idx"
 
-# ---- the digits ----------------------------------------------------------------------------------
+# ---- the digits -----------------------------------------------------------------
 
-files="t10k-labels-idx1-ubyte t10k-images-idx3-ubyte train-labels-idx1-ubyte train-images-idx3-ubyte"
+files="t10k-labels-idx1-ubyte t10k-images-idx3-ubyte
+    train-labels-idx1-ubyte train-images-idx3-ubyte"
 mirrors="${DEEPNET_MNIST_MIRRORS-https://ossci-datasets.s3.amazonaws.com/mnist
     https://storage.googleapis.com/cvdf-datasets/mnist}"
 
@@ -114,16 +115,16 @@ else
             sed -n 's|/train-images-idx3-ubyte\.gz$||p')
         labels=garments
         if [ -z "$digits" ] || ! all_in "$digits"; then
-            echo "train.sh: MNIST could not be downloaded and Debian's dataset-fashion-mnist is" \
-                "not installed; set DEEPNET_MNIST_DIR to a folder with MNIST's IDX files" >&2
+            echo "train.sh: MNIST could not be downloaded, and Debian's dataset-fashion-mnist" \
+                "is not installed; set DEEPNET_MNIST_DIR to a folder of MNIST's IDX files" >&2
             exit 1
         fi
         echo "MNIST could not be downloaded. Using Fashion-MNIST from Debian's package instead:"
-        echo "these are GARMENTS, NOT DIGITS, in the same format. About 90 % right is good for them."
+        echo "these are GARMENTS, NOT DIGITS, in the same format. 90 % right is good for them."
     fi
 fi
 
-# ---- convert, train, test ------------------------------------------------------------------------
+# ---- convert, train, test --------------------------------------------------------
 
 say "converting to mnist_train_lmdb and mnist_test_lmdb in $work"
 for set in train t10k; do

@@ -192,7 +192,8 @@ def check_is_one_line_a_file():
     write('brace.prototxt', NET + 'layer {')
     out = deepnet('check', 'net.prototxt').stdout
     expect(out.startswith('net.prototxt: fine') and out.count('\n') == 1, out)
-    expect(deepnet('check', 'solver.prototxt').stdout.startswith('solver.prototxt: fine'), 'solver')
+    out = deepnet('check', 'solver.prototxt').stdout
+    expect(out.startswith('solver.prototxt: fine: solver of 3 layers'), out)
     for name, word in (('typo', 'num_output'), ('bottom', 'dat'), ('brace', '{'),
                        ('absent', 'No such file')):
         out = deepnet('check', name + '.prototxt', code=1).stdout
@@ -200,7 +201,8 @@ def check_is_one_line_a_file():
         expect(out.startswith(name + '.prototxt') and out.count('\n') == 1, out)
     out = deepnet('check', 'net.prototxt', 'typo.prototxt', 'bottom.prototxt', code=1).stdout
     expect(len(out.splitlines()) == 4 and '1 fine, 1 do not parse, 1 do not wire' in out, out)
-    whole = json.loads(deepnet('check', '--json', 'net.prototxt', 'typo.prototxt', code=1).stdout)
+    out = deepnet('check', '--json', 'net.prototxt', 'typo.prototxt', code=1).stdout
+    whole = json.loads(out)
     expect([f['fine'] for f in whole['files']] == [True, False], str(whole))
 
 
@@ -218,7 +220,8 @@ def solver_mode_gpu_without_one_is_a_notice():
     done = deepnet('train', '--solver=gpu.prototxt', '--iterations=1')
     if 'no device' in deepnet('devices').stdout:
         expect(done.stderr.count('\n') == 1 and 'GPU' in done.stderr, done.stderr)
-        expect(deepnet('train', '--solver=gpu.prototxt', '--gpu=0', code=1).stderr.strip(), 'gpu')
+        done = deepnet('train', '--solver=gpu.prototxt', '--gpu=0', code=1)
+        expect(done.stderr.strip(), 'a GPU that was asked for must be there')
 
 
 def interrupted(number):
@@ -282,7 +285,8 @@ def devices_lists_the_host():
 def plot_draws_a_log():
     plot = os.path.join(SOURCE, 'examples', 'mnist', 'plot.py')
     out = subprocess.run([sys.executable, plot, 'train.jsonl', 'plot.svg'], cwd=folder.name,
-                         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+                         text=True, timeout=60, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT)
     expect(out.returncode == 0 and 'accuracy' in out.stdout, out.stdout)
     expect(exists('plot.svg'), 'plot.svg')
 

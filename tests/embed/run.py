@@ -86,7 +86,8 @@ def embed_c_trains_from_its_own_arrays():
 @test
 def tour_in_deepnet_h_prints_9():
     comment = read(installed('deepnet.h')).split('*/')[0]
-    code = [line[7:] for line in comment.split('\n') if line.startswith(' *     ') or line == ' *']
+    code = [line[7:] for line in comment.split('\n')
+            if line.startswith(' *     ') or line == ' *']
     text = '\n'.join(code)
     out = run(build('tour', text[text.index('#include'):] + '\n', '-std=c99', '-Wall'))
     expect(out == '9\n', out)
@@ -115,7 +116,8 @@ def cxx_program_links():
     if not shutil.which('c++'):
         raise Skip('no C++ compiler')
     source = ('#include <deepnet/deepnet.h>\n#include <cstdio>\n'
-              'int main() { dn_context *c = nullptr; if (dn_context_create(&c, nullptr)) return 1;'
+              'int main() { dn_context *c = nullptr;'
+              ' if (dn_context_create(&c, nullptr)) return 1;'
               ' std::puts(dn_context_backend(c, 0)); dn_context_free(c); }\n')
     run(build('cxx', source, '-std=c++11', *WARN, compiler='c++'))
 

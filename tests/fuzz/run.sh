@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs each for so long, from
-# the files of tests/proto and, if given, a folder of prototxts and caffemodels. Works in
-# $FUZZ_DIR, by default a folder of its own under $TMPDIR; what it finds stays there.
+# the files of tests/proto and, if given, a folder of prototxts and caffemodels: those up to
+# 4 KB, since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by
+# default a folder of its own under $TMPDIR; what it finds stays there.
 set -eu
 seconds=${1:?usage: run.sh SECONDS [CORPUS]}
 corpus=${2:-}
@@ -14,11 +15,14 @@ include=$(pkg-config --variable=includedir libprotobuf-c)
 protoc-c --c_out="$work/pb" --proto_path="$root/proto" --proto_path="$include" \
     "$root/proto/cnn.proto"
 cd "$root"
+# Words of the language, so that mutations get past the field names.
+grep -oE '[A-Za-z_][A-Za-z_0-9]+ = [0-9]+' proto/cnn.proto | sed 's/ = .*//' | sort -u |
+    sed 's/.*/"&"/' > "$work/words.dict"
 for target in text binary upgrade; do
     seeds=$work/seeds-$target
     mkdir -p "$seeds"
-    find tests/proto ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o -name '*.caffemodel' \
-        -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -64k | while read -r file; do
+    find tests/proto ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o \
+        -name '*.caffemodel' -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -9 | while read -r file; do
         name=$seeds/$(printf %s "$file" | cksum | cut -d' ' -f1)
         case $target in # an upgrade's input begins with the byte that lets all memory succeed
         upgrade) { printf '\377'; cat "$file"; } > "$name" ;;
@@ -32,8 +36,10 @@ for target in text binary upgrade; do
         lib/core/shape.c lib/core/status.c lib/core/text.c "$work/pb/cnn.pb-c.c" \
         $(pkg-config --libs libprotobuf-c) -lm -o "$work/fuzz_$target"
     echo "fuzz_$target: $seconds s"
-    (cd "$work" && "./fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
-        -max_len=65536 -print_final_stats=1 -verbosity=1 "$seeds" > "$work/$target.log" 2>&1) || {
+    words=
+    [ $target = binary ] || words=-dict=$work/words.dict
+    (cd "$work" && "./fuzz_$target" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
+        -rss_limit_mb=2048 -print_final_stats=1 $words "$seeds" > "$work/$target.log" 2>&1) || {
         tail -40 "$work/$target.log"
         echo "fuzz_$target failed; see $work"
         exit 1

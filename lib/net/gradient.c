@@ -99,6 +99,20 @@ static void mark_values(dn_net *net)
     }
 }
 
+/* What is left in the diff of value v goes up through layers that share their diffs. */
+static void lend_upwards(dn_net *net, const dni_value *value)
+{
+    dni_net_layer *l = &net->layers[value->layer];
+    while (l->layer.cls->flags & DNI_LAYER_SHARED_DIFF && !l->needs_backward) {
+        dni_value *bottom = &net->graph.values[net->graph.nodes[value->layer].bottoms[0]];
+        if (bottom->gradient || bottom->consumers != 1)
+            return;
+        l->needs_backward = l->layer.propagate[0] = bottom->gradient = true;
+        value = bottom;
+        l = &net->layers[value->layer];
+    }
+}
+
 /* After mark_values: diffs that nobody wants, lent to a layer that leaves something there. */
 static void lend_diffs(dn_net *net)
 {
@@ -110,6 +124,8 @@ static void lend_diffs(dn_net *net)
         dni_value *value = &net->graph.values[net->graph.nodes[i].bottoms[0]];
         l->layer.scratch_diff = !value->gradient;
         value->gradient = true;
+        if (l->layer.scratch_diff)
+            lend_upwards(net, value);
     }
 }
 

@@ -15,7 +15,7 @@
 
 /* Bytes per transaction: dirty pages wait in memory until it ends, and are then written in
  * runs. */
-#define COMMIT_BYTES ((size_t)4 << 20)
+#define COMMIT_BYTES ((size_t)1 << 20)
 
 struct dni_db_writer {
     dni_heap heap;

@@ -3,6 +3,9 @@
  * what is refused. */
 #include "records.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "deepnet/deepnet.h"
 
 #ifdef DN_HAVE_ZLIB
@@ -147,15 +150,81 @@ static void test_refused(void)
     CHECK(stat(check_path("no"), &info) != 0);
 }
 
+static int count_entries(void)
+{
+    int count = 0;
+    DIR *folder = opendir(check_folder());
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+/* A file-size limit stands for a full disk: what was there stays, nothing is left beside it. */
+static void test_full_disk(void)
+{
+    dn_convert_options o = {.struct_size = sizeof(o), .overwrite = 1};
+    const char *images = at_reference("img.idx"), *labels = at_reference("lab.idx");
+    const char *out = check_path("full");
+    struct rlimit before, limit;
+    SECTION("full disk");
+    CHECK_CONVERT(images, labels, out, NULL, DN_OK, "");
+    int entries = count_entries();
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limit = before;
+    for (rlim_t size = 0; size < 300000; size += 50000) {
+        limit.rlim_cur = size;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        CHECK_CONVERT(images, labels, out, &o, DN_E_IO, "full'");
+        setrlimit(RLIMIT_FSIZE, &before);
+        CHECK_INT(count_entries(), entries);
+    }
+    check_same(out, at_reference("fashion300_lmdb"));
+}
+
+static void test_memory(void)
+{
+    check_heap counts = {0};
+    dn_context_options host = {
+        .struct_size = sizeof(host), .alloc = check_alloc, .alloc_user = &counts};
+    dn_context *kept = context;
+    const char *images = at_reference("img.idx"), *labels = at_reference("lab.idx");
+    SECTION("each allocation fails once");
+    CHECK_STATUS(dn_context_create(&context, &host), DN_OK);
+    long held = counts.live_blocks;
+    counts.requests = 0;
+    CHECK_CONVERT(images, labels, check_path("lent"), NULL, DN_OK, "");
+    long requests = counts.requests;
+    int entries = count_entries();
+    for (long i = 1; i <= requests; i++) {
+        counts.requests = 0;
+        counts.fail_at = i;
+        CHECK_CONVERT(images, labels, check_path("lent2"), NULL, DN_E_NOMEM, "");
+        counts.fail_at = 0;
+        CHECK_INT(counts.live_blocks, held);
+        CHECK_INT(count_entries(), entries);
+    }
+    dn_context_free(context);
+    CHECK_HEAP_CLEAN(&counts);
+    context = kept;
+}
+
 int main(int argc, char **argv)
 {
     reference = argc > 1 ? argv[1] : "reference";
+#ifndef DN_HAVE_LMDB
+    return 77; /* Meson's word for skipped */
+#endif
     CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
     test_same_as_caffe();
 #ifdef DN_HAVE_ZLIB
     test_gzip();
 #endif
     test_refused();
+    test_full_disk();
+    test_memory();
     dn_context_free(context);
     return check_summary();
 }

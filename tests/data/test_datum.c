@@ -114,7 +114,7 @@ static size_t wrap(uint8_t *to, const uint8_t *image, size_t size)
 }
 
 /* Smooth, so that JPEG keeps it: red grows to the right, green downwards, blue is 40. */
-static void paint(uint8_t *rgb)
+CHECK_UNUSED void paint(uint8_t *rgb)
 {
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++, rgb += 3)
@@ -146,8 +146,8 @@ static void check_pixels(const char *what, const uint8_t *bytes, size_t size, in
     CHECK_AT(worst <= tolerance, "%s: off by %d", what, worst);
 }
 
-static void check_forced(const char *what, const uint8_t *bytes, size_t size, int native,
-                         int tolerance)
+CHECK_UNUSED void check_forced(const char *what, const uint8_t *bytes, size_t size, int native,
+                               int tolerance)
 {
     check_pixels(what, bytes, size, native, tolerance);
     decoder.force_gray = true;
@@ -160,7 +160,7 @@ static void check_forced(const char *what, const uint8_t *bytes, size_t size, in
 }
 
 /* Cut or bent anywhere: a status, or pixels, and never a word on stderr. */
-static void check_broken(uint8_t *bytes, const uint8_t *file, size_t size)
+CHECK_UNUSED void check_broken(uint8_t *bytes, const uint8_t *file, size_t size)
 {
     dni_image image;
     int32_t label;

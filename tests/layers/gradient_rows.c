@@ -58,6 +58,9 @@ const gradient_row gradient_rows[] = {
     {"Swish", IN_PLACE("Swish", ""), 0},
     {"TanH", IN_PLACE("TanH", ""), 0},
     {"Threshold", X4 L("Threshold", XY "threshold_param { threshold: 0.2 }"), ROW_ZERO},
+    {"ReLU6", X4 L("ReLU6", XY), 0},
+    {"ReLU6", IN_PLACE("ReLU6", ""), 0},
+    {"SeLu", X4 L("SeLu", XY), 0},
     {"PReLU", X4 L("PReLU", XY), 0},
     {"PReLU", IN_PLACE("PReLU", "prelu_param { channel_shared: true }"), 0},
     {"Dropout", X4 L("Dropout", XY "dropout_param { dropout_ratio: 0.3 }"), 0},
@@ -151,6 +154,14 @@ const gradient_row gradient_rows[] = {
      0},
     {"Pooling",
      P4 L("Pooling", PY "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }"), 0},
+    {"ROIPooling",
+     X4 IN("t2", "dim: 6 dim: 5")
+     L("ROIPooling", "bottom: 'x' bottom: 't2' top: 'y' roi_pooling_param { pooled_h: 2 "
+                     "pooled_w: 3 spatial_scale: 2.5 }"), 0},
+    {"PSROIPooling",
+     IN("x", "dim: 2 dim: 8 dim: 4 dim: 5") IN("t2", "dim: 6 dim: 5")
+     L("PSROIPooling", "bottom: 'x' bottom: 't2' top: 'y' psroi_pooling_param { output_dim: 2 "
+                       "group_size: 2 spatial_scale: 1.6 }"), 0},
     {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 }"), 0},
     {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 pool: AVE }"), 0},
     /* normalisation */
@@ -211,6 +222,16 @@ const gradient_row gradient_rows[] = {
     {"Silence",
      X4 L("Silence", "bottom: 'x'") "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ",
      0},
+    {"Axpy", IN("xs", "dim: 2 dim: 3") X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+             L("Axpy", "bottom: 'xs' bottom: 'x' bottom: 'xx' top: 'y'"), 0},
+    {"Flip", X4 L("Flip", XY), 0},
+    {"Flip", X4 L("Flip", XY "flip_param { flip_width: false flip_height: true }"), 0},
+    {"Reorg", IN("x", "dim: 2 dim: 4 dim: 4 dim: 6")
+              L("Reorg", XY "reorg_param { stride: 2 }"), 0},
+    {"Reorg", IN("x", "dim: 2 dim: 8 dim: 3 dim: 2")
+              L("Reorg", XY "reorg_param { stride: 2 reverse: true }"), 0},
+    {"ShuffleChannel", IN("x", "dim: 2 dim: 6 dim: 2 dim: 3")
+                       L("ShuffleChannel", XY "shuffle_channel_param { group: 2 }"), 0},
     {"Permute", X4 L("Permute", XY "permute_param { order: 0 order: 2 order: 3 order: 1 }"), 0},
     {"Permute", X4 L("Permute", XY "permute_param { order: 3 order: 1 }"), 0},
     /* several bottoms */
@@ -315,6 +336,8 @@ const gradient_row gradient_rows[] = {
          L("SmoothL1Loss", "bottom: 'x' bottom: 'xx' bottom: 't3' bottom: 't4' top: 'y' "
                            "smooth_l1_loss_param { sigma: 0.7 }"),
      0},
+    {"L1Loss", X2 IN("xx", "dim: 3 dim: 4")
+               L("L1Loss", "bottom: 'x' bottom: 'xx' top: 'y'"), 0},
     {"MultiBoxLoss", MULTIBOX("1", "overlap_threshold: 0.3"), 0},
     {"MultiBoxLoss", MULTIBOX("1", "mining_type: HARD_EXAMPLE sample_size: 3 loc_loss_type: L2"),
      0},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_bwd_weights.c: dw = dy times the image's taps. Both are laid out as rows along the
- * output's pixels, in pieces that stay in the second cache, and multiplied rows by rows with
- * `dot`. A task is a block of input channels and, where those are few, a part of the pieces:
- * parts leave partial sums that are added in order. */
+ * output's pixels, in pieces that stay in the second cache (large planes of whole vectors are
+ * rows as they lie), and multiplied rows by rows with `dot`. A task is a block of input
+ * channels and, where those are few, a part of the pieces: parts leave partial sums that are
+ * added in order. */
 #include "conv.h"
 
 #include <string.h>
@@ -25,6 +26,7 @@ typedef struct weights_op {
     int64_t pieces, chunk; /* in all, and of a chunk */
     int64_t depth;         /* floats from row to row of a piece */
     int64_t dy_floats, dw_floats, rows_at, worker_floats;
+    bool direct; /* dy, and x of a 1x1, are used as they lie */
     bool bias, add, add_bias;
 } weights_op;
 
@@ -56,17 +58,22 @@ static void dy_task(void *arg, int64_t k, int32_t worker)
     const weights_call *call = arg;
     const weights_op *op = call->op;
     const cpu_geo *geo = &op->geo;
+    const cpu_kernels *ker = op->base.backend->kernels;
     float sum = 0;
     (void)worker;
     for (int64_t i = 0; i < call->count; i++) {
         piece at = piece_at(op, call->first + i);
-        float *row = call->rows + i * op->dy_floats + k * op->depth, *out = row;
-        int64_t pixels = (at.p1 - at.p0) * geo->Q;
-        for (int64_t n = at.n0; n < at.n1; n++, out += pixels)
-            memcpy(out, call->dy + ((n * geo->K + k) * geo->P + at.p0) * geo->Q,
-                   (size_t)pixels * sizeof(float));
+        const float *dy = call->dy + ((at.n0 * geo->K + k) * geo->P + at.p0) * geo->Q;
+        if (!op->direct) {
+            float *row = call->rows + i * op->dy_floats + k * op->depth;
+            int64_t pixels = (at.p1 - at.p0) * geo->Q;
+            for (int64_t n = 0; n < at.n1 - at.n0; n++)
+                memcpy(row + n * pixels, dy + n * geo->K * geo->P * geo->Q,
+                       (size_t)pixels * sizeof(float));
+            dy = row;
+        }
         if (op->bias)
-            sum += op->base.backend->kernels->reduce(DN_REDUCE_SUM, row, NULL, at.len);
+            sum += ker->reduce(DN_REDUCE_SUM, dy, NULL, at.len);
     }
     if (op->bias)
         call->db[k] = op->add_bias || call->first ? call->db[k] + sum : sum;
@@ -96,26 +103,31 @@ static void fill_rows(const weights_call *call, const piece *at, int64_t channel
         }
 }
 
-/* ---- multiplying
- * ----------------------------------------------------------------------------- */
+/* ---- multiplying ------------------------------------------------------------------------- */
 
-static void multiply(const weights_op *op, const float *dy, const float *rows, int64_t columns,
-                     int64_t len, float *dw, bool add)
+typedef struct product { /* dw (Kg x columns) (+)= dy rows^T, along len */
+    const float *dy, *rows;
+    int64_t dy_ld, rows_ld, columns, len;
+    float *dw;
+    bool add;
+} product;
+
+static void multiply(const weights_op *op, const product *at)
 {
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t wide = cpu_ceil(columns, ker->dot_n), tall = cpu_ceil(geo->Kg, ker->dot_m);
+    int64_t wide = cpu_ceil(at->columns, ker->dot_n), tall = cpu_ceil(geo->Kg, ker->dot_m);
     int64_t ldc = geo->Cg * geo->R * geo->S;
-    const cpu_end end = {.alpha = 1, .add = add};
+    const cpu_end end = {.alpha = 1, .add = at->add};
     for (int64_t i0 = 0; i0 < tall; i0 += TALL_BLOCK) { /* its rows of dy stay in the cache */
         int64_t i1 = cpu_min(tall, i0 + TALL_BLOCK);
         for (int64_t t = 0; t < wide * (i1 - i0); t++) {
             int64_t m0, m1, j0, j1;
-            cpu_split(columns, wide, t / (i1 - i0), &j0, &j1);
+            cpu_split(at->columns, wide, t / (i1 - i0), &j0, &j1);
             cpu_split(geo->Kg, tall, i0 + t % (i1 - i0), &m0, &m1);
-            ker->dot((int32_t)(m1 - m0), (int32_t)(j1 - j0), 1, len, dy + m0 * op->depth,
-                     op->depth, 0, rows + j0 * op->depth, op->depth, 0, dw + m0 * ldc + j0, ldc,
-                     &end);
+            ker->dot((int32_t)(m1 - m0), (int32_t)(j1 - j0), 1, at->len,
+                     at->dy + m0 * at->dy_ld, at->dy_ld, 0, at->rows + j0 * at->rows_ld,
+                     at->rows_ld, 0, at->dw + m0 * ldc + j0, ldc, &end);
         }
     }
 }
@@ -135,9 +147,26 @@ static void weights_task(void *arg, int64_t task, int32_t worker)
     dw += (g * geo->Kg * geo->Cg + c0) * taps;
     for (int64_t i = from; i < to; i++) {
         piece at = piece_at(op, call->first + i);
-        fill_rows(call, &at, g * geo->Cg + c0, c1 - c0, planes, rows);
-        multiply(op, call->rows + i * op->dy_floats + g * geo->Kg * op->depth, rows,
-                 (c1 - c0) * taps, at.len, dw, add || i > from);
+        product mul = {call->rows + i * op->dy_floats + g * geo->Kg * op->depth,
+                       rows,
+                       op->depth,
+                       op->depth,
+                       (c1 - c0) * taps,
+                       at.len,
+                       dw,
+                       add || i > from};
+        if (op->direct) {
+            mul.dy_ld = geo->P * geo->Q;
+            mul.dy = call->dy + (at.n0 * geo->K + g * geo->Kg) * mul.dy_ld + at.p0 * geo->Q;
+        }
+        if (op->direct && geo->ready) {
+            mul.rows_ld = geo->P * geo->Q;
+            mul.rows =
+                call->x + (at.n0 * geo->C + g * geo->Cg + c0) * mul.rows_ld + at.p0 * geo->Q;
+        } else {
+            fill_rows(call, &at, g * geo->Cg + c0, c1 - c0, planes, rows);
+        }
+        multiply(op, &mul);
     }
     if (own && from == to && !call->first) /* a part without pieces */
         for (int64_t k = 0; k < geo->Kg; k++)
@@ -159,7 +188,8 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
     call.work = call.partial + (op->parts > 1 ? op->parts * op->dw_floats : 0);
     for (; call.first < op->pieces; call.first += op->chunk) {
         call.count = cpu_min(op->chunk, op->pieces - call.first);
-        cpu_for(backend, geo->K, dy_task, &call);
+        if (!op->direct || op->bias)
+            cpu_for(backend, geo->K, dy_task, &call);
         cpu_for(backend, op->parts * geo->group * op->blocks, weights_task, &call);
     }
     for (int64_t i = 0; op->parts > 1 && i < op->parts; i++)
@@ -168,8 +198,7 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- create
- * ------------------------------------------------------------------------------------ */
+/* ---- create ------------------------------------------------------------------------------ */
 
 static void plan(weights_op *op, dn_op_info *info)
 {
@@ -181,17 +210,20 @@ static void plan(weights_op *op, dn_op_info *info)
     int64_t rows = op->channels * taps,
             depth = DEPTH_FLOATS / (cpu_min(geo->Kg, 5 * TALL_BLOCK) + rows);
     depth = cpu_max(256, cpu_min(2048, depth));
-    op->images = cpu_max(1, cpu_min(geo->N, depth / pixels));
+    op->direct = pixels >= 448 && pixels % 16 == 0;
+    op->images = op->direct ? 1 : cpu_max(1, cpu_min(geo->N, depth / pixels));
     op->images = cpu_ceil(geo->N, cpu_ceil(geo->N, op->images));
     op->lines = op->images > 1 ? geo->P : cpu_min(geo->P, cpu_max(1, depth / geo->Q));
-    op->bands = cpu_ceil(geo->P, op->lines);
-    op->lines = cpu_ceil(geo->P, op->bands);
+    op->lines = cpu_ceil(geo->P, cpu_ceil(geo->P, op->lines));
+    while (op->direct && op->lines * geo->Q % 16) /* pieces begin at whole vectors */
+        op->lines++;
     op->bands = cpu_ceil(geo->P, op->lines);
     op->pieces = cpu_ceil(geo->N, op->images) * op->bands;
     /* gather_rows writes up to a vector too much: never into the next row */
     op->depth = (op->images * op->lines * geo->Q + 30) & ~(int64_t)15;
-    op->dy_floats = geo->K * op->depth;
-    op->chunk = cpu_max(1, cpu_min(op->pieces, CHUNK_FLOATS / op->dy_floats));
+    op->dy_floats = op->direct ? 0 : geo->K * op->depth;
+    op->chunk = op->direct ? op->pieces : CHUNK_FLOATS / op->dy_floats;
+    op->chunk = cpu_max(1, cpu_min(op->pieces, op->chunk));
     int64_t tasks = geo->group * op->blocks, work = geo->N * geo->K * geo->Cg * taps * pixels;
     op->parts = tasks >= TASKS_WANTED / 2 ? 1 : cpu_ceil(TASKS_WANTED, tasks);
     op->parts = cpu_max(1, cpu_min(cpu_min(op->chunk, op->parts), work >> 20));

@@ -189,8 +189,7 @@ static inline void cpu_split(int64_t n, int64_t pieces, int64_t i, int64_t *from
 /* Tasks for n elements of cheap work: 1 below what a second worker is worth. */
 int64_t cpu_tasks_for(int64_t n);
 
-/* ---- rows of the table
- * ----------------------------------------------------------------------- */
+/* ---- rows of the table ------------------------------------------------------------------- */
 
 cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,

@@ -136,8 +136,7 @@ dn_status cpu_batch_norm_bwd_create(dn_backend *backend, const dn_op_desc *desc,
     return new_bn(backend, desc, out, info, bn_bwd_run);
 }
 
-/* ---- LRN
- * -------------------------------------------------------------------------------------- */
+/* ---- LRN --------------------------------------------------------------------------------- */
 
 enum { STRIP = 64 };
 

@@ -192,8 +192,7 @@ static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- create
- * ---------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------ */
 
 static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                         dn_op_info *info, bool forward)

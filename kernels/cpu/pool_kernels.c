@@ -153,7 +153,8 @@ bool ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int
     return !lost;
 #else
     int64_t lost = 0;
-    for (int64_t j = 0; j < q; j++) lost += mask[j] >= 0;
+    for (int64_t j = 0; j < q; j++)
+        lost += mask[j] >= 0;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < w; j++) {
             bool here = j / 2 < q && mask[j / 2] == (int32_t)(first + r * w + j);

@@ -177,8 +177,7 @@ dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     return DN_OK;
 }
 
-/* ---- REDUCE
- * ---------------------------------------------------------------------------------- */
+/* ---- REDUCE ------------------------------------------------------------------------------ */
 
 typedef struct reduce_op {
     dn_op base;

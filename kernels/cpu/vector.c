@@ -130,8 +130,7 @@ dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
     return DN_OK;
 }
 
-/* ---- BCAST
- * ----------------------------------------------------------------------------------- */
+/* ---- BCAST ------------------------------------------------------------------------------- */
 
 static void bcast_task(void *arg, int64_t task, int32_t worker)
 {
@@ -174,8 +173,7 @@ dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
     return DN_OK;
 }
 
-/* ---- DROPOUT
- * --------------------------------------------------------------------------------- */
+/* ---- DROPOUT ----------------------------------------------------------------------------- */
 
 static void dropout_task(void *arg, int64_t task, int32_t worker)
 {
@@ -240,8 +238,7 @@ dn_status cpu_dropout_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn
     return new_dropout(backend, desc, out, info, dropout_bwd_task);
 }
 
-/* ---- UPDATE
- * ---------------------------------------------------------------------------------- */
+/* ---- UPDATE ------------------------------------------------------------------------------ */
 
 static void update_task(void *arg, int64_t task, int32_t worker)
 {

@@ -8,29 +8,40 @@
  * weights: (num_output, C / group, kernel...), (num_output).
  * Gradient: dx = W^T * dy; dW = dy * x; db = sums of dy per channel; summed over the bottoms.
  */
-#include "layers/window.h"
+#include "layers/convolution.h"
 
-typedef struct conv_state {
-    dni_window window;
-    int64_t C, K, Q; /* channels in and out, elements of an output plane */
-} conv_state;
+#include <string.h>
 
-static dn_status setup(dni_layer *layer)
+/* The window; the classes by another name take each channel as a group of its own. */
+static dn_status read_window(const dni_layer *layer, dni_window *w)
+{
+    dn_status st = dni_window_read(layer, w);
+    bool named = !strcmp(layer->cls->type, "Convolution");
+    if (!st && !named && !dni_conv_param(layer)->has_group) {
+        int64_t C = layer->bottom[0].dim[w->axis];
+        DNI_REQUIRE(C > 0 && C <= INT32_MAX, DN_E_SHAPE, "bottom has %lld channels", (long long)C);
+        w->args.group = (int32_t)C;
+    }
+    return st;
+}
+
+dn_status dni_convolution_setup(dni_layer *layer)
 {
     const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
-    conv_state *s = layer->state;
-    dn_status st = dni_window_read(layer, &s->window);
+    dni_convolution *s = layer->state;
+    dn_status st = read_window(layer, &s->window);
     if (st)
         return st;
     s->C = layer->bottom[0].dim[s->window.axis];
     s->K = p->num_output;
     DNI_REQUIRE(s->K > 0, DN_E_NET, "convolution_param needs num_output");
     DNI_REQUIRE(p->group > 0 && p->group <= INT32_MAX, DN_E_NET, "group is %u", p->group);
-    DNI_REQUIRE(s->C % p->group == 0, DN_E_NET, "group %u does not divide the %lld channels",
-                p->group, (long long)s->C);
-    DNI_REQUIRE(s->K % p->group == 0, DN_E_NET, "group %u does not divide num_output %lld",
-                p->group, (long long)s->K);
-    dni_shape w = {.axes = 2 + s->window.args.spatial, .dim = {s->K, s->C / p->group}};
+    int32_t group = s->window.args.group;
+    DNI_REQUIRE(s->C % group == 0, DN_E_NET, "group %d does not divide the %lld channels", group,
+                (long long)s->C);
+    DNI_REQUIRE(s->K % group == 0, DN_E_NET, "group %d does not divide num_output %lld", group,
+                (long long)s->K);
+    dni_shape w = {.axes = 2 + s->window.args.spatial, .dim = {s->K, s->C / group}};
     for (int32_t i = 0; i < s->window.args.spatial; i++)
         w.dim[2 + i] = s->window.args.kernel[i];
     st = dni_declare_weight(layer, &w, p->weight_filler);
@@ -41,12 +52,12 @@ static dn_status setup(dni_layer *layer)
     return st;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_convolution_shape(dni_layer *layer)
 {
-    conv_state *s = layer->state;
+    dni_convolution *s = layer->state;
     dn_status st = dni_same_bottoms(layer);
     if (!st)
-        st = dni_window_read(layer, &s->window);
+        st = read_window(layer, &s->window);
     if (st)
         return st;
     DNI_REQUIRE(layer->bottom[0].dim[s->window.axis] == s->C, DN_E_SHAPE,
@@ -62,9 +73,9 @@ static dn_status shape(dni_layer *layer)
     return st;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_convolution_forward(dni_layer *layer, dni_builder *b)
 {
-    const conv_state *s = layer->state;
+    const dni_convolution *s = layer->state;
     for (int32_t i = 0; i < b->num_x; i++) {
         dni_tensor x = dni_fold_read(&s->window, b, b->x[i]);
         dni_tensor y = dni_fold_write(&s->window, b, b->y[i]);
@@ -74,7 +85,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     }
 }
 
-static void backward_weights(const conv_state *s, dni_builder *b, dni_tensor x, dni_tensor dy)
+static void backward_weights(const dni_convolution *s, dni_builder *b, dni_tensor x, dni_tensor dy)
 {
     dni_tensor db = b->num_w > 1 ? b->dw[1] : DNI_NONE;
     if (b->dw[0] == DNI_NONE)
@@ -84,9 +95,9 @@ static void backward_weights(const conv_state *s, dni_builder *b, dni_tensor x, 
                  DNI_TENSORS(dni_fold_read(&s->window, b, x), dy), DNI_TENSORS(b->dw[0], db));
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_convolution_backward(dni_layer *layer, dni_builder *b)
 {
-    const conv_state *s = layer->state;
+    const dni_convolution *s = layer->state;
     for (int32_t i = 0; i < b->num_x; i++) {
         if (b->dy[i] == DNI_NONE) {
             dni_emit_fill(b, b->dx[i], 0);
@@ -103,11 +114,5 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_convolution = {
     .type = "Convolution",
-    .bottoms_min = 1, .bottoms_max = -1,
-    .tops_min = 1, .tops_max = -1,
-    .state_size = sizeof(conv_state),
-    .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    DNI_CONVOLUTION_CLASS,
 };

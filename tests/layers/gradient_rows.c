@@ -104,6 +104,11 @@ const gradient_row gradient_rows[] = {
      X4 L("Convolution", "bottom: 'x' bottom: 'x' top: 'y' top: 'yy' "
                          "convolution_param { num_output: 2 kernel_size: 2 }"),
      0},
+    {"DepthwiseConvolution",
+     X4 L("DepthwiseConvolution", XY "convolution_param { num_output: 3 kernel_size: 3 group: 3 }"),
+     0},
+    {"ConvolutionDepthwise",
+     X4 L("ConvolutionDepthwise", XY "convolution_param { num_output: 3 kernel_size: 2 }"), 0},
     {"Deconvolution",
      X4 L("Deconvolution", XY "convolution_param { num_output: 2 kernel_size: 4 pad: 1 "
                               "stride: 2 }"),
@@ -181,6 +186,11 @@ const gradient_row gradient_rows[] = {
      0},
     {"BatchNorm", X4 L("BatchNorm", XY "batch_norm_param { scale_bias: true }"), 0},
     {"BatchNorm", IN_PLACE("BatchNorm", "batch_norm_param { scale_bias: true }"), ROW_TEST},
+    {"BN", X4 L("BN", XY), 0},
+    {"BN", X4 L("BN", XY), ROW_TEST},
+    {"BN", X4 L("BN", XY "bn_param { frozen: true }"), 0},
+    {"BN", IN_PLACE("BN", "bn_param { bn_mode: LEARN }"), ROW_TEST},
+    {"BN", IN_PLACE("BN", "bn_param { bn_mode: INFERENCE }"), 0},
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
@@ -222,6 +232,15 @@ const gradient_row gradient_rows[] = {
     {"Silence",
      X4 L("Silence", "bottom: 'x'") "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ",
      0},
+    {"Interp", X4 L("Interp", XY "interp_param { height: 7 width: 3 }"), 0},
+    {"Interp", X4 L("Interp", XY "interp_param { zoom_factor: 3 shrink_factor: 2 pad_beg: -1 }"),
+     0},
+    {"Upsample", X4 L("Upsample", XY "upsample_param { scale: 2 }"), 0},
+    {"Upsample",
+     X4 "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'mask' pooling_param { "
+     "kernel_size: 2 stride: 2 } } "
+     L("Upsample", "bottom: 'm' bottom: 'mask' top: 'y' upsample_param { scale: 2 "
+                   "upsample_h: 4 upsample_w: 5 }"), 0},
     {"Axpy", IN("xs", "dim: 2 dim: 3") X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
              L("Axpy", "bottom: 'xs' bottom: 'x' bottom: 'xx' top: 'y'"), 0},
     {"Flip", X4 L("Flip", XY), 0},

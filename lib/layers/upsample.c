@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * Upsample: two layers by one name. Of one bottom (YOLO v3): each value becomes a block of scale x
+ * scale. Of two (SegNet): each value goes to the place that the mask of a max pooling names, the
+ * rest is 0.
+ * upsample_param: scale (1) | scale_h scale_w; with a mask also upsample_h upsample_w (the top's
+ * size), pad_out_h, pad_out_w (false: one less). bottoms: (N, C, H, W), [mask: the same, places
+ * in the top's plane]; top: (N, C, H', W').
+ * Gradient: the sum over the block; with a mask, what lies at the place. */
+#include <string.h>
+
+#include "layers/boxes.h"
+
+typedef struct upsample_state {
+    dni_layer *layer;
+    int64_t rows, columns; /* of a block */
+} upsample_state;
+
+static const Cnn__UpsampleParameter *param_of(const dni_layer *layer)
+{
+    static const Cnn__UpsampleParameter defaults = CNN__UPSAMPLE_PARAMETER__INIT;
+    return layer->param->upsample_param ? layer->param->upsample_param : &defaults;
+}
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__UpsampleParameter *p = param_of(layer);
+    upsample_state *s = layer->state;
+    s->layer = layer;
+    s->rows = p->has_scale_h ? (int64_t)p->scale_h : p->scale;
+    s->columns = p->has_scale_w ? (int64_t)p->scale_w : p->scale;
+    DNI_REQUIRE(s->rows > 0 && s->columns > 0 && s->rows <= INT32_MAX && s->columns <= INT32_MAX,
+                DN_E_NET, "scale must be positive");
+    return DN_OK;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    const Cnn__UpsampleParameter *p = param_of(layer);
+    const upsample_state *s = layer->state;
+    const dni_shape *x = &layer->bottom[0];
+    int64_t H, W;
+    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4", x->axes);
+    DNI_REQUIRE(dni_mul64(x->dim[2], s->rows, &H) && dni_mul64(x->dim[3], s->columns, &W),
+                DN_E_SHAPE, "the top would be too large");
+    if (layer->num_bottoms > 1) {
+        DNI_REQUIRE(dni_shape_equal(x, &layer->bottom[1]), DN_E_SHAPE,
+                    "the mask has another shape than bottom 0");
+        H = p->has_upsample_h ? p->upsample_h : H - p->pad_out_h;
+        W = p->has_upsample_w ? p->upsample_w : W - p->pad_out_w;
+    }
+    layer->top[0] = dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], H, W});
+    return DN_OK;
+}
+
+/* ---- blocks ------------------------------------------------------------------------------ */
+
+static void forward_blocks(const dni_layer *layer, dni_builder *b)
+{
+    const upsample_state *s = layer->state;
+    const int64_t *d = layer->bottom[0].dim, W = d[3], wide = W * s->columns;
+    dn_args_copy a = {.axes = 4, .dim = {d[0] * d[1] * d[2], s->rows, W, s->columns},
+                      .x_stride = {W, 0, 1, 0},
+                      .y_stride = {s->rows * wide, wide, s->columns, 1}, .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(b->y[0]));
+}
+
+static void backward_blocks(const dni_layer *layer, dni_builder *b)
+{
+    const upsample_state *s = layer->state;
+    const int64_t *d = layer->bottom[0].dim, W = d[3], wide = W * s->columns;
+    dn_args_reduce a = {.op = DN_REDUCE_SUM, .axes = 4,
+                        .dim = {d[0] * d[1] * d[2], s->rows, W, s->columns},
+                        .x_stride = {s->rows * wide, wide, s->columns, 1},
+                        .y_stride = {W, 0, 1, 0}, .alpha = 1};
+    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(b->dy[0], DNI_NONE), DNI_TENSORS(b->dx[0]));
+}
+
+/* ---- places ------------------------------------------------------------------------------ */
+
+/* forward: small is spread into large; else small is gathered from it. */
+static dn_status move(const upsample_state *s, bool forward, void *small, const void *mask,
+                      void *large)
+{
+    const dni_shape *x = &s->layer->bottom[0];
+    int32_t dtype = s->layer->dtype;
+    int64_t plane = s->layer->top[0].dim[2] * s->layer->top[0].dim[3];
+    int64_t count = dni_shape_count(x), few = x->dim[2] * x->dim[3];
+    if (forward)
+        memset(large, 0, (size_t)(count / few * plane) * (dtype == DN_F64 ? 8 : 4));
+    for (int64_t i = 0; i < count; i++) {
+        double at = dni_get(mask, dtype, i);
+        DNI_REQUIRE(at >= 0 && at < (double)plane, DN_E_DATA,
+                    "mask %lld names no place in the plane of %lld", (long long)i,
+                    (long long)plane);
+        int64_t place = i / few * plane + (int64_t)at;
+        if (forward)
+            dni_put(large, dtype, place, dni_get(small, dtype, i));
+        else
+            dni_put(small, dtype, i, dni_get(large, dtype, place));
+    }
+    return DN_OK;
+}
+
+static dn_status run_forward(void *user, void *const *in, void *const *out)
+{
+    return move(user, true, in[0], in[1], out[0]);
+}
+
+static dn_status run_backward(void *user, void *const *in, void *const *out)
+{
+    return move(user, false, out[0], in[1], in[0]);
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    dn_args_host_call call = {.fn = run_forward, .user = layer->state};
+    if (b->num_x == 1)
+        forward_blocks(layer, b);
+    else
+        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(b->y[0]));
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    dn_args_host_call call = {.fn = run_backward, .user = layer->state};
+    if (b->num_x == 1)
+        backward_blocks(layer, b);
+    else
+        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->dy[0], b->x[1]),
+                 DNI_TENSORS(b->dx[0]));
+}
+
+const dni_layer_class dni_layer_upsample = {
+    .type = "Upsample",
+    .bottoms_min = 1, .bottoms_max = 2,
+    .tops_min = 1, .tops_max = 1,
+    .no_gradient = 1u << 1,
+    .state_size = sizeof(upsample_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

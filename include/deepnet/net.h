@@ -109,6 +109,10 @@ DN_API dn_blob *dn_net_layer_param(dn_net *net, int32_t layer, int32_t index);
 DN_API int64_t dn_net_layer_flops(const dn_net *net, int32_t layer);
 DN_API float dn_net_layer_loss_weight(const dn_net *net, int32_t layer, int32_t top);
 
+/* The index-th layer type this library knows, "AbsVal", ..., in alphabetical order of the files
+ * they are in; NULL past the last. Static. Any thread. Since 0.1. */
+DN_API const char *dn_layer_type(int32_t index);
+
 /* What loading weights found; texts are lists "conv1, fc8", borrowed from the net, valid until
  * its next load. */
 typedef struct dn_weights_report {

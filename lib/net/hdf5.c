@@ -32,6 +32,7 @@ dn_status dni_hdf5_save(dn_net *net, const char *path)
 #include <hdf5.h>
 #include <stdio.h>
 
+#include "data/data.h"
 #include "net/pack.h"
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -144,7 +145,7 @@ static dn_status read_layers(reading *r, hid_t file)
     return st;
 }
 
-/* HDF5 prints its errors unless told not to, for this thread of its own stack only. */
+/* HDF5 prints its errors unless told not to, and is one caller's at a time. */
 typedef struct quiet {
     H5E_auto2_t fn;
     void *data;
@@ -152,6 +153,7 @@ typedef struct quiet {
 
 static void hush(quiet *q)
 {
+    dni_hdf5_lock();
     H5Eget_auto2(H5E_DEFAULT, &q->fn, &q->data);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
@@ -159,6 +161,7 @@ static void hush(quiet *q)
 static void unhush(const quiet *q)
 {
     H5Eset_auto2(H5E_DEFAULT, q->fn, q->data);
+    dni_hdf5_unlock();
 }
 
 dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, size_t *size)

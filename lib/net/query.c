@@ -103,6 +103,14 @@ const char *dn_net_layer_type(const dn_net *net, int32_t layer)
     return l ? l->layer.cls->type : NULL;
 }
 
+const char *dn_layer_type(int32_t index)
+{
+    int32_t count = 0;
+    while (dni_layer_classes[count])
+        count++;
+    return index >= 0 && index < count ? dni_layer_classes[index]->type : NULL;
+}
+
 int32_t dn_net_find_layer(const dn_net *net, const char *name)
 {
     for (int32_t i = 0; name && i < dn_net_num_layers(net); i++)

@@ -154,6 +154,7 @@ FUNCTIONS = {
     'dn_net_output': (blob, (net, c_int32)),
     'dn_net_num_layers': (c_int32, (net,)),
     'dn_net_layer_name': (text, (net, c_int32)),
+    'dn_layer_type': (text, (c_int32,)),
     'dn_net_layer_type': (text, (net, c_int32)),
     'dn_net_find_layer': (c_int32, (net, text)),
     'dn_net_layer_num_bottoms': (c_int32, (net, c_int32)),

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The layer types that the loaded library knows."""
-from ._errors import UnsupportedError
+import itertools
+
 from ._lib import lib
 
 
 def layer_type_list():
     """Names of the layer types, sorted: ['AbsVal', 'Accuracy', ...]."""
-    raise UnsupportedError('this release has no list of layer types')
+    types = []
+    for index in itertools.count():
+        name = lib().dn_layer_type(index)
+        if name is None:
+            return sorted(types)
+        types.append(name.decode() if isinstance(name, bytes) else name)

@@ -9,7 +9,7 @@ def layer_type_list():
     """Names of the layer types, sorted: ['AbsVal', 'Accuracy', ...]."""
     types = []
     for index in itertools.count():
-        name = lib().dn_layer_type(index)
+        name = lib().layer_type(index)
         if name is None:
             return sorted(types)
         types.append(name.decode() if isinstance(name, bytes) else name)

@@ -1,23 +1,146 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Python: a layer whose code is a Python class of the host. Only the host can say its shapes
- * and run it, so without the host's own class of that name the layer is refused.
- * python_param: module, layer (both required), param_str, share_in_parallel (ignored).
- * bottoms, tops, gradient: whatever the class makes of them. */
-#include "layers/layer.h"
+ * Python: a layer whose code is a Python class of the host. Those of the Faster R-CNN family are
+ * known: ProposalLayer runs as Proposal; RoIDataLayer, AnchorTargetLayer and ProposalTargetLayer
+ * wire. Any other needs the host's own class of that name, and is refused without it.
+ * python_param: module, layer (both required), param_str (of the known: feat_stride, scales,
+ * num_classes), share_in_parallel (ignored).
+ * bottoms, tops, gradient: as the class has them. */
+#include <string.h>
+
+#include "deepnet/net.h"
+#include "layers/proposal.h"
+
+enum { ROI_DATA, ANCHOR_TARGET, PROPOSAL_TARGET, PROPOSAL, OTHER };
+
+typedef struct python_state {
+    dni_proposal proposal; /* first, of PROPOSAL */
+    int32_t kind;
+    int64_t classes;
+} python_state;
+
+static const char *const names[] = {"RoIDataLayer", "AnchorTargetLayer", "ProposalTargetLayer",
+                                    "ProposalLayer"};
+
+/* The numbers after key in param_str, which is YAML or a Python dictionary. */
+static int32_t numbers(const Cnn__PythonParameter *p, const char *key, double *out, int32_t most)
+{
+    const char *at = p->param_str ? strstr(p->param_str, key) : NULL;
+    int32_t n = 0;
+    if (!at)
+        return 0;
+    at += strlen(key);
+    const char *end = at + strlen(at);
+    at += strcspn(at, "0123456789(["); /* past ': !!python/tuple ' */
+    bool list = *at == '(' || *at == '[';
+    while (n < most && at < end) {
+        at += strspn(at, " ,([");
+        const char *stop = dni_parse_number(at, end, &out[n]);
+        if (!stop || stop == at)
+            break;
+        n++;
+        at = stop;
+        if (!list)
+            break;
+    }
+    return n;
+}
+
+static dn_status setup_proposal(dni_layer *layer, const Cnn__PythonParameter *p)
+{
+    dni_proposal *s = &((python_state *)layer->state)->proposal;
+    double stride = 0, scale[DNI_PROPOSAL_LIST];
+    dni_proposal_defaults(layer, s);
+    if (layer->phase == DN_PHASE_TRAIN) /* the family's own defaults */
+        s->before = 12000, s->after = 2000;
+    if (numbers(p, "feat_stride", &stride, 1))
+        s->stride = stride;
+    int32_t n = numbers(p, "scales", scale, DNI_PROPOSAL_LIST);
+    for (int32_t i = 0; i < n; i++)
+        s->scale[i] = scale[i];
+    if (n)
+        s->num_scales = n;
+    DNI_REQUIRE(s->stride > 0, DN_E_NET, "feat_stride must be positive");
+    return DN_OK;
+}
 
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__PythonParameter *p = layer->param->python_param;
+    python_state *s = layer->state;
+    double classes = 21;
     DNI_REQUIRE(p && p->module && p->layer, DN_E_NET, "python_param needs module and layer");
+    s->kind = 0;
+    while (s->kind < OTHER && strcmp(names[s->kind], p->layer))
+        s->kind++;
+    if (s->kind == PROPOSAL)
+        return setup_proposal(layer, p);
+    numbers(p, "num_classes", &classes, 1);
+    DNI_REQUIRE(classes >= 1 && classes < 1 << 20, DN_E_NET, "num_classes is out of range");
+    s->classes = (int64_t)classes;
+    if (s->kind != OTHER && layer->wire_only)
+        return DN_OK;
     return dni_fail(DN_E_UNSUPPORTED,
                     "the layer is Python code ('%s' of module '%s') that only a host with an "
                     "implementation of it can run", p->layer, p->module);
+}
+
+#define REGIONS 128 /* drawn from a batch */
+
+/* Top i of the layers that draw regions, from regions on. */
+static dni_shape drawn(const python_state *s, int32_t i)
+{
+    if (i < 2)
+        return dni_shape_of(i == 0 ? 2 : 1, (int64_t[]){REGIONS, 5});
+    return dni_shape_of(2, (int64_t[]){REGIONS, 4 * s->classes});
+}
+
+/* As the classes of the family shape them before their first batch. */
+static dn_status shape(dni_layer *layer)
+{
+    python_state *s = layer->state;
+    const dni_shape *x = layer->bottom;
+    if (s->kind == PROPOSAL)
+        return dni_proposal_shape(layer, &s->proposal);
+    DNI_REQUIRE(s->kind != ANCHOR_TARGET || (layer->num_bottoms > 0 && x[0].axes == 4),
+                DN_E_SHAPE, "bottom 0 must be a map of scores");
+    for (int32_t i = 0; i < layer->num_tops; i++) {
+        dni_shape *y = &layer->top[i];
+        if (s->kind == PROPOSAL_TARGET)
+            *y = drawn(s, i);
+        else if (s->kind == ANCHOR_TARGET && i == 0)
+            *y = dni_shape_of(4, (int64_t[]){1, 1, x[0].dim[1] / 2 * x[0].dim[2], x[0].dim[3]});
+        else if (s->kind == ANCHOR_TARGET)
+            *y = dni_shape_of(4, (int64_t[]){1, 2 * x[0].dim[1], x[0].dim[2], x[0].dim[3]});
+        else if (i == 0)
+            *y = dni_shape_of(4, (int64_t[]){1, 3, 600, 1000});
+        else if (!strcmp(layer->top_names[1], "im_info")) /* then the true boxes */
+            *y = dni_shape_of(2, (int64_t[]){1, i == 1 ? 3 : 5});
+        else
+            *y = drawn(s, i - 1);
+    }
+    return DN_OK;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    python_state *s = layer->state;
+    if (s->kind == PROPOSAL)
+        dni_proposal_forward(&s->proposal, b);
+}
+
+static void teardown(dni_layer *layer)
+{
+    dni_proposal_teardown(&((python_state *)layer->state)->proposal);
 }
 
 const dni_layer_class dni_layer_python = {
     .type = "Python",
     .bottoms_min = 0, .bottoms_max = -1,
     .tops_min = 0, .tops_max = -1,
+    .flags = DNI_LAYER_DYNAMIC,
+    .state_size = sizeof(python_state),
     .setup = setup,
-    .shape = dni_shape_like_bottom,
+    .shape = shape,
+    .forward = forward,
+    .teardown = teardown,
 };

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * proposal.h: Proposal, for the class of that name and for the Python layer it was first. */
+#ifndef DNI_PROPOSAL_H
+#define DNI_PROPOSAL_H
+
+#include "layers/boxes.h"
+
+#define DNI_PROPOSAL_LIST 16
+
+typedef struct dni_proposal {
+    dni_layer *layer;
+    double stride, base, min_size, nms;
+    double ratio[DNI_PROPOSAL_LIST], scale[DNI_PROPOSAL_LIST];
+    int32_t num_ratios, num_scales;
+    int64_t before, after; /* boxes kept before and after suppression */
+    int64_t A, H, W;
+    dni_box anchor[DNI_PROPOSAL_LIST * DNI_PROPOSAL_LIST];
+    dni_shape y; /* as lowered */
+    dni_box *boxes;
+    dni_scored *list;
+} dni_proposal;
+
+/* What all but stride and lists are without parameters; then the caller changes what it reads. */
+void dni_proposal_defaults(dni_layer *layer, dni_proposal *s);
+dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s);
+void dni_proposal_forward(dni_proposal *s, dni_builder *b);
+void dni_proposal_teardown(dni_proposal *s);
+
+#endif

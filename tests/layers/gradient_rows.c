@@ -419,5 +419,6 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "Data", "DetectionEvaluate", "DetectionOutput",
     "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryData", "PriorBox",
-    "Proposal", "Python", "WindowData", "YoloDetectionOutput", "Yolov3DetectionOutput", NULL,
+    "Proposal", "Python", "RegionLoss", "WindowData", "YoloDetectionOutput", "Yolov3",
+    "Yolov3DetectionOutput", NULL,
 };

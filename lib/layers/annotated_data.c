@@ -17,9 +17,11 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "data_param needs a source");
     DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
                 "data_param needs a batch_size of at least 1");
-    DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
-                "AnnotatedData would read the images and boxes of '%s', which this build cannot; "
-                "hand them over through Input layers", p->source);
+    DNI_REQUIRE(
+        layer->wire_only, DN_E_UNSUPPORTED,
+        "AnnotatedData would read the images and boxes of '%s', which this build cannot; "
+        "hand them over through Input layers",
+        p->source);
     return DN_OK;
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * BN: batch normalisation with scale and shift: y = slope (x - mean) / sqrt(var + eps) + bias, two
- * layers by one name.
+ * BN: batch normalisation with scale and shift: y = slope (x - mean) / sqrt(var + eps) + bias,
+ * two layers by one name.
  * bn_param of PSPNet: slope_filler (1), bias_filler (0), momentum (0.9), eps (1e-5), frozen
- * (false). weights: slope, bias, running mean, running variance, each (1, C, 1, 1); TRAIN takes the
- * batch's mean and variance and ages the running ones, running = momentum running + (1 - momentum)
- * batch; TEST and frozen take the running ones. frozen keeps slope and bias too.
- * bn_param of SegNet (with scale_filler, shift_filler, bn_mode or var_eps): weights: slope, bias;
- * bn_mode LEARN: the batch's mean and variance in both phases, var_eps (1e-9); INFERENCE: both
- * are folded into the weights: y = slope x + bias.
- * bottom: (N, C, ...); top: the same; in place allowed. Gradient: as BatchNorm's and Scale's. */
+ * (false). weights: slope, bias, running mean, running variance, each (1, C, 1, 1); TRAIN takes
+ * the batch's mean and variance and ages the running ones, running = momentum running + (1 -
+ * momentum) batch; TEST and frozen take the running ones. frozen keeps slope and bias too.
+ * bn_param of SegNet (with scale_filler, shift_filler, bn_mode or var_eps): weights: slope,
+ * bias; bn_mode LEARN: the batch's mean and variance in both phases, var_eps (1e-9); INFERENCE:
+ * both are folded into the weights: y = slope x + bias.
+ * bottom: (N, C, ...); top: the same; in place allowed. Gradient: as BatchNorm's and Scale's.
+ */
 #include "deepnet/net.h"
 #include "layers/layer.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * boxes.h: what the detection layers share: boxes, their overlap, how they are coded relative to
- * a prior, non-maximum suppression, and reading operands of either type. All in double. */
+ * boxes.h: what the detection layers share: boxes, their overlap, how they are coded relative
+ * to a prior, non-maximum suppression, and reading operands of either type. All in double. */
 #ifndef DNI_BOXES_H
 #define DNI_BOXES_H
 
@@ -38,8 +38,8 @@ double dni_box_iou(const dni_box *a, const dni_box *b, double one);
 /* Does any corner lie outside [0, 1]? */
 bool dni_box_crosses(const dni_box *box);
 
-/* Boxes relative to a prior, as PriorBoxParameter.CodeType names it; variance: 4 values, or NULL
- * where the code already has it inside. */
+/* Boxes relative to a prior, as PriorBoxParameter.CodeType names it; variance: 4 values, or
+ * NULL where the code already has it inside. */
 dni_box dni_box_decode(int32_t code, const dni_box *prior, const double *variance,
                        const dni_box *box);
 dni_box dni_box_encode(int32_t code, const dni_box *prior, const double *variance,

@@ -19,7 +19,8 @@ static dn_status read_window(const dni_layer *layer, dni_window *w)
     bool named = !strcmp(layer->cls->type, "Convolution");
     if (!st && !named && !dni_conv_param(layer)->has_group) {
         int64_t C = layer->bottom[0].dim[w->axis];
-        DNI_REQUIRE(C > 0 && C <= INT32_MAX, DN_E_SHAPE, "bottom has %lld channels", (long long)C);
+        DNI_REQUIRE(C > 0 && C <= INT32_MAX, DN_E_SHAPE, "bottom has %lld channels",
+                    (long long)C);
         w->args.group = (int32_t)C;
     }
     return st;
@@ -37,8 +38,8 @@ dn_status dni_convolution_setup(dni_layer *layer)
     DNI_REQUIRE(s->K > 0, DN_E_NET, "convolution_param needs num_output");
     DNI_REQUIRE(p->group > 0 && p->group <= INT32_MAX, DN_E_NET, "group is %u", p->group);
     int32_t group = s->window.args.group;
-    DNI_REQUIRE(s->C % group == 0, DN_E_NET, "group %d does not divide the %lld channels", group,
-                (long long)s->C);
+    DNI_REQUIRE(s->C % group == 0, DN_E_NET, "group %d does not divide the %lld channels",
+                group, (long long)s->C);
     DNI_REQUIRE(s->K % group == 0, DN_E_NET, "group %d does not divide num_output %lld", group,
                 (long long)s->K);
     dni_shape w = {.axes = 2 + s->window.args.spatial, .dim = {s->K, s->C / group}};
@@ -85,7 +86,8 @@ void dni_convolution_forward(dni_layer *layer, dni_builder *b)
     }
 }
 
-static void backward_weights(const dni_convolution *s, dni_builder *b, dni_tensor x, dni_tensor dy)
+static void backward_weights(const dni_convolution *s, dni_builder *b, dni_tensor x,
+                             dni_tensor dy)
 {
     dni_tensor db = b->num_w > 1 ? b->dw[1] : DNI_NONE;
     if (b->dw[0] == DNI_NONE)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * DetectionEvaluate (SSD): which detections are right. A detection is right if it overlaps a true
- * box of its class by at least overlap_threshold that no better one took; a difficult true box
- * counts neither way unless evaluate_difficult_gt.
+ * DetectionEvaluate (SSD): which detections are right. A detection is right if it overlaps a
+ * true box of its class by at least overlap_threshold that no better one took; a difficult true
+ * box counts neither way unless evaluate_difficult_gt.
  * detection_evaluate_param: num_classes (required), background_label_id (0), overlap_threshold
  * (0.5), evaluate_difficult_gt (true); name_size_file is not supported.
- * bottoms: detections (1, 1, K, 7): image, label (-1: none), score, x0, y0, x1, y1; truth (1, 1,
- * G, 8) as MultiBoxLoss's. top: (1, 1, rows, 5): for each class but the background -1, label,
- * number of true boxes, -1, -1; then for each detection, by image and class, best first: image,
- * label, score, right, wrong. How many rows is known after the run. No gradient. */
+ * bottoms: detections (1, 1, K, 7): image, label (-1: none), score, x0, y0, x1, y1; truth (1,
+ * 1, G, 8) as MultiBoxLoss's. top: (1, 1, rows, 5): for each class but the background -1,
+ * label, number of true boxes, -1, -1; then for each detection, by image and class, best first:
+ * image, label, score, right, wrong. How many rows is known after the run. No gradient. */
 #include "layers/boxes.h"
 
 typedef struct truth {
@@ -77,8 +77,8 @@ static dn_status shape(dni_layer *layer)
     return s->truths && s->list && s->done ? DN_OK : DN_E_NOMEM;
 }
 
-static void put_row(const evaluate_state *s, void *y, int64_t *row, double a, double b, double c,
-                    double d, double e)
+static void put_row(const evaluate_state *s, void *y, int64_t *row, double a, double b,
+                    double c, double d, double e)
 {
     const double values[5] = {a, b, c, d, e};
     for (int32_t k = 0; k < 5; k++)
@@ -130,7 +130,8 @@ static void judge(evaluate_state *s, const void *x, int64_t i, void *y, int64_t 
     bool wrong = !right || best->taken;
     if (right && counts)
         best->taken = true;
-    put_row(s, y, row, image, label, dni_get(x, t, i * 7 + 2), counts && !wrong, counts && wrong);
+    put_row(s, y, row, image, label, dni_get(x, t, i * 7 + 2), counts && !wrong,
+            counts && wrong);
 }
 
 /* Lists the detections of the first image, and of it the first class, that are not done. */

@@ -3,12 +3,12 @@
  * above confidence_threshold, the top_k best, those that overlap a better one left out; of all
  * classes then the keep_top_k best.
  * detection_output_param: num_classes (required), share_location (true: a box has one place for
- * all classes), background_label_id (0; -1: none), nms_param { nms_threshold (0.3), top_k (all),
- * eta (1) }, code_type (CORNER), keep_top_k (-1: all), variance_encoded_in_target (false),
- * confidence_threshold (none). save_output_param and visualize write nothing here.
+ * all classes), background_label_id (0; -1: none), nms_param { nms_threshold (0.3), top_k
+ * (all), eta (1) }, code_type (CORNER), keep_top_k (-1: all), variance_encoded_in_target
+ * (false), confidence_threshold (none). save_output_param and visualize write nothing here.
  * bottoms: offsets (N, 4 P classes or 4 P), scores (N, P classes), priors (1, 2, 4 P), [image].
- * top: (1, 1, K, 7): image, label, score, x0, y0, x1, y1; K is known after the run; with nothing
- * found, a row for each image of its number and -1. No gradient. */
+ * top: (1, 1, K, 7): image, label, score, x0, y0, x1, y1; K is known after the run; with
+ * nothing found, a row for each image of its number and -1. No gradient. */
 #include "layers/boxes.h"
 
 #include <float.h>
@@ -36,7 +36,8 @@ typedef struct output_state {
 static const Cnn__DetectionOutputParameter *param_of(const dni_layer *layer)
 {
     static const Cnn__DetectionOutputParameter defaults = CNN__DETECTION_OUTPUT_PARAMETER__INIT;
-    return layer->param->detection_output_param ? layer->param->detection_output_param : &defaults;
+    return layer->param->detection_output_param ? layer->param->detection_output_param
+                                                : &defaults;
 }
 
 static dn_status setup(dni_layer *layer)

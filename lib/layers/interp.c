@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Interp (DeepLab, PSPNet): bilinear resizing, corners onto corners: y = R x C^T for each plane,
- * row i of R having the weights of the two rows of x around i (H - 1) / (H' - 1).
- * interp_param: height, width | zoom_factor (1), shrink_factor (1): first shrunk, (H - 1) / shrink
- * + 1, then widened, H + (H - 1) (zoom - 1); pad_beg, pad_end (0; negative ones cut x's border).
+ * Interp (DeepLab, PSPNet): bilinear resizing, corners onto corners: y = R x C^T for each
+ * plane, row i of R having the weights of the two rows of x around i (H - 1) / (H' - 1).
+ * interp_param: height, width | zoom_factor (1), shrink_factor (1): first shrunk, (H - 1) /
+ * shrink + 1, then widened, H + (H - 1) (zoom - 1); pad_beg, pad_end (0; negative ones cut x's
+ * border).
  * bottoms: (N, C, H, W), [a blob whose size is taken]; top: (N, C, H', W').
  * Gradient: dx = R^T dy C; none to the second bottom. */
 #include "layers/boxes.h"
@@ -36,8 +37,8 @@ static int64_t length(const Cnn__InterpParameter *p, int64_t n)
 }
 
 /* (to, from + cut borders) */
-static dn_status weigh(const dni_layer *layer, void **out, int64_t to, int64_t from, int64_t skip,
-                       int64_t inner)
+static dn_status weigh(const dni_layer *layer, void **out, int64_t to, int64_t from,
+                       int64_t skip, int64_t inner)
 {
     dni_free(layer->heap, *out);
     *out = dni_alloc(layer->heap, (size_t)(to * from), sizeof(double));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * L1Loss (NVCaffe): L = 1/N sum |a - b|. No parameters. bottoms: a, b of one count; N is a's first
- * length; top: one number. Gradient: da = -db = sign(a - b) / N. */
+ * L1Loss (NVCaffe): L = 1/N sum |a - b|. No parameters. bottoms: a, b of one count; N is a's
+ * first length; top: one number. Gradient: da = -db = sign(a - b) / N. */
 #include "layers/layer.h"
 
 typedef struct l1_state {

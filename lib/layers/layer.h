@@ -19,8 +19,8 @@ enum {
     DNI_LAYER_INPUT = 8,    /* its tops are inputs of the net, written by the host */
     DNI_LAYER_DYNAMIC = 16, /* shapes of its tops are known only after it ran (see dni_dynamic) */
     DNI_LAYER_SCRATCH_DIFF = 32, /* see dni_layer.scratch_diff */
-    DNI_LAYER_SHARED_DIFF = 64,  /* in Caffe bottom 0's diff is top 0's: what is left in one shows
-                                    in the other */
+    DNI_LAYER_SHARED_DIFF = 64, /* in Caffe bottom 0's diff is top 0's: what is left in one
+                                   shows in the other */
 };
 
 typedef struct dni_layer_class {

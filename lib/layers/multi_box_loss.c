@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * MultiBoxLoss (SSD): L = (loc_weight L_loc + L_conf) / Z: priors are matched with the true boxes;
- * L_loc: the matched priors' offsets against the coded truth; L_conf: the scores of the matched
- * against their labels and of the mined negatives against the background. Z by loss_param
- * (VALID: the matches; FULL: all priors; BATCH_SIZE; NONE), at least 1.
+ * MultiBoxLoss (SSD): L = (loc_weight L_loc + L_conf) / Z: priors are matched with the true
+ * boxes; L_loc: the matched priors' offsets against the coded truth; L_conf: the scores of the
+ * matched against their labels and of the mined negatives against the background. Z by
+ * loss_param (VALID: the matches; FULL: all priors; BATCH_SIZE; NONE), at least 1.
  * multibox_loss_param: num_classes (required), loc_loss_type (SMOOTH_L1; L2), conf_loss_type
  * (SOFTMAX; LOGISTIC), loc_weight (1), share_location (true), match_type (PER_PREDICTION;
  * BIPARTITE), overlap_threshold (0.5), use_prior_for_matching (true), background_label_id (0),
@@ -10,8 +10,8 @@
  * do_neg_mining, neg_pos_ratio (3), neg_overlap (0.5), sample_size (64), nms_param,
  * use_prior_for_nms, code_type (CORNER), encode_variance_in_target, bp_inside,
  * map_object_to_agnostic, ignore_cross_boundary_bbox.
- * bottoms: offsets (N, 4 P places), scores (N, P classes), priors (1, 2, 4 P), truth (1, 1, G, 8):
- * image (-1: none), label, -, x0, y0, x1, y1, difficult. top: one number.
+ * bottoms: offsets (N, 4 P places), scores (N, P classes), priors (1, 2, 4 P), truth (1, 1, G,
+ * 8): image (-1: none), label, -, x0, y0, x1, y1, difficult. top: one number.
  * Gradient: to offsets and scores, with matches and negatives as found. */
 #include <float.h>
 #include <math.h>
@@ -63,14 +63,15 @@ static dn_status setup(dni_layer *layer)
         s->mining = CNN__MULTI_BOX_LOSS_PARAMETER__MINING_TYPE__NONE;
     bool mines = s->mining != CNN__MULTI_BOX_LOSS_PARAMETER__MINING_TYPE__NONE;
     DNI_REQUIRE(!mines || p->share_location, DN_E_NET, "mining needs share_location");
-    DNI_REQUIRE(p->neg_pos_ratio >= 0 && p->neg_pos_ratio < 1e9f && p->sample_size > 0, DN_E_NET,
-                "neg_pos_ratio or sample_size is out of range");
+    DNI_REQUIRE(p->neg_pos_ratio >= 0 && p->neg_pos_ratio < 1e9f && p->sample_size > 0,
+                DN_E_NET, "neg_pos_ratio or sample_size is out of range");
     DNI_REQUIRE(!p->map_object_to_agnostic || p->background_label_id + 1 < p->num_classes,
                 DN_E_NET, "map_object_to_agnostic needs a class beside the background");
     DNI_REQUIRE(p->conf_loss_type == CNN__MULTI_BOX_LOSS_PARAMETER__CONF_LOSS_TYPE__LOGISTIC ||
                     p->background_label_id < p->num_classes, DN_E_NET,
                 "background_label_id is not one of the classes");
-    DNI_REQUIRE(!p->ignore_difficult_gt, DN_E_UNSUPPORTED, "ignore_difficult_gt is not supported");
+    DNI_REQUIRE(!p->ignore_difficult_gt, DN_E_UNSUPPORTED,
+                "ignore_difficult_gt is not supported");
     s->normalization = dni_loss_normalization(
         layer->param->loss_param, CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
     DNI_REQUIRE(s->normalization <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE,
@@ -182,7 +183,8 @@ static dni_box predicted(const multi_state *s, int64_t n, int64_t i, int32_t pla
                           s->p->encode_variance_in_target ? NULL : variance, &code);
 }
 
-static dni_box matched_box(const multi_state *s, int64_t n, int64_t i, int32_t place, bool prior)
+static dni_box matched_box(const multi_state *s, int64_t n, int64_t i, int32_t place,
+                           bool prior)
 {
     double variance[4];
     return prior ? prior_of(s, i, variance) : predicted(s, n, i, place);
@@ -382,7 +384,8 @@ static int64_t rank_candidates(multi_state *s, int64_t n)
     return dni_suppress(s->list, count, s->boxes, nms->nms_threshold, 1, 0);
 }
 
-/* Marks the negatives in taken; of hard examples, a matched prior not chosen loses its match. */
+/* Marks the negatives in taken; of hard examples, a matched prior not chosen loses its match.
+ */
 static void mine(multi_state *s, int64_t n)
 {
     bool hard = s->mining == CNN__MULTI_BOX_LOSS_PARAMETER__MINING_TYPE__HARD_EXAMPLE;

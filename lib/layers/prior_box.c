@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * PriorBox (SSD): boxes of given sizes and shapes around the centre of each cell of a map, in
  * units of the image; they depend on shapes alone and are made once.
- * prior_box_param: min_size (required, pixels), max_size (none, or one for each min_size: a square
- * of sqrt(min max)), aspect_ratio (1 is always there), flip (true: 1 / ratio too), clip (false:
- * into [0, 1]), variance (0.1; one or four), img_size | img_h img_w (bottom 1's), step | step_h
- * step_w (image / map), offset (0.5: where in its cell the centre is).
- * bottoms: map (N, C, H, W), image (N, C, H, W): shapes alone; top: (1, 2, 4 H W priors): corners
- * x0 y0 x1 y1, then their variances. Per cell, for each min_size: the square, the square of
- * max_size, one for each ratio. Sizes count in whole pixels, as in SSD. No gradient. */
+ * prior_box_param: min_size (required, pixels), max_size (none, or one for each min_size: a
+ * square of sqrt(min max)), aspect_ratio (1 is always there), flip (true: 1 / ratio too), clip
+ * (false: into [0, 1]), variance (0.1; one or four), img_size | img_h img_w (bottom 1's), step
+ * | step_h step_w (image / map), offset (0.5: where in its cell the centre is).
+ * bottoms: map (N, C, H, W), image (N, C, H, W): shapes alone; top: (1, 2, 4 H W priors):
+ * corners x0 y0 x1 y1, then their variances. Per cell, for each min_size: the square, the
+ * square of max_size, one for each ratio. Sizes count in whole pixels, as in SSD. No gradient.
+ */
 #include <math.h>
 
 #include "layers/boxes.h"
@@ -64,7 +65,8 @@ static dn_status setup(dni_layer *layer)
     for (size_t i = 0; i < p->n_min_size; i++) {
         DNI_REQUIRE(p->min_size[i] > 0 && p->min_size[i] < 1e9f, DN_E_NET,
                     "min_size %zu is not a positive number of pixels", i);
-        DNI_REQUIRE(!p->n_max_size || (p->max_size[i] > p->min_size[i] && p->max_size[i] < 1e9f),
+        DNI_REQUIRE(!p->n_max_size ||
+                        (p->max_size[i] > p->min_size[i] && p->max_size[i] < 1e9f),
                     DN_E_NET, "max_size %zu is not larger than its min_size", i);
     }
     DNI_REQUIRE(p->n_variance <= 1 || p->n_variance == 4, DN_E_NET,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Proposal (Faster R-CNN): boxes that may hold something. Anchors of every cell are moved by the
- * offsets and cut to the image; those shorter than min_size (times the image's scale) go; of the
- * pre_nms_topn best, those that overlap a better one by more than nms_thresh go; the
+ * Proposal (Faster R-CNN): boxes that may hold something. Anchors of every cell are moved by
+ * the offsets and cut to the image; those shorter than min_size (times the image's scale) go;
+ * of the pre_nms_topn best, those that overlap a better one by more than nms_thresh go; the
  * post_nms_topn best stay.
  * proposal_param: feat_stride (16), base_size (16), min_size (16), ratio (0.5, 1, 2), scale (8,
  * 16, 32), pre_nms_topn (6000), post_nms_topn (300), nms_thresh (0.7).
  * bottoms: scores (1, 2 A, H, W), the second half counts; offsets (1, 4 A, H, W); image (1, 3):
- * height, width, scale. tops: boxes (R, 5): 0, x0, y0, x1, y1 in pixels, [their scores (R, 1)]; R
- * is known after the run, and at least 1. No gradient. */
+ * height, width, scale. tops: boxes (R, 5): 0, x0, y0, x1, y1 in pixels, [their scores (R, 1)];
+ * R is known after the run, and at least 1. No gradient. */
 #include "layers/proposal.h"
 
 #include <math.h>
@@ -62,7 +62,8 @@ void dni_proposal_teardown(dni_proposal *s)
     s->list = NULL;
 }
 
-/* Around the centre of the base square: its area with each ratio, in whole pixels, then scaled. */
+/* Around the centre of the base square: its area with each ratio, in whole pixels, then scaled.
+ */
 static void make_anchors(dni_proposal *s)
 {
     double centre = (s->base - 1) / 2;
@@ -81,8 +82,8 @@ dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
     const dni_shape *x = layer->bottom;
     int64_t count = s->A * s->H * s->W; /* for which there is room */
     s->A = s->num_ratios * s->num_scales;
-    DNI_REQUIRE(layer->num_bottoms == 3 && layer->num_tops >= 1 && layer->num_tops <= 2, DN_E_NET,
-                "scores, offsets and image make boxes and, if wanted, their scores");
+    DNI_REQUIRE(layer->num_bottoms == 3 && layer->num_tops >= 1 && layer->num_tops <= 2,
+                DN_E_NET, "scores, offsets and image make boxes and, if wanted, their scores");
     DNI_REQUIRE(x[0].axes == 4 && x[1].axes == 4 && x[0].dim[0] == 1 && x[1].dim[0] == 1,
                 DN_E_SHAPE, "bottoms 0 and 1 must be maps of one image");
     s->H = x[0].dim[2];
@@ -91,7 +92,8 @@ dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
                     x[1].dim[3] == s->W, DN_E_SHAPE,
                 "%lld anchors need %lld scores and %lld offsets for each cell", (long long)s->A,
                 (long long)(2 * s->A), (long long)(4 * s->A));
-    DNI_REQUIRE(dni_shape_count(&x[2]) >= 3, DN_E_SHAPE, "bottom 2 must be height, width, scale");
+    DNI_REQUIRE(dni_shape_count(&x[2]) >= 3, DN_E_SHAPE,
+                "bottom 2 must be height, width, scale");
     int64_t all = s->A * s->H * s->W, rows = s->after < all ? s->after : all;
     layer->top[0] = dni_shape_of(2, (int64_t[]){rows, 5});
     if (layer->num_tops > 1)

@@ -20,7 +20,8 @@ typedef struct dni_proposal {
     dni_scored *list;
 } dni_proposal;
 
-/* What all but stride and lists are without parameters; then the caller changes what it reads. */
+/* What all but stride and lists are without parameters; then the caller changes what it reads.
+ */
 void dni_proposal_defaults(dni_layer *layer, dni_proposal *s);
 dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s);
 void dni_proposal_forward(dni_proposal *s, dni_builder *b);

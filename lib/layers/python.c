@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Python: a layer whose code is a Python class of the host. Those of the Faster R-CNN family are
- * known: ProposalLayer runs as Proposal; RoIDataLayer, AnchorTargetLayer and ProposalTargetLayer
- * wire. Any other needs the host's own class of that name, and is refused without it.
+ * Python: a layer whose code is a Python class of the host. Those of the Faster R-CNN family
+ * are known: ProposalLayer runs as Proposal; RoIDataLayer, AnchorTargetLayer and
+ * ProposalTargetLayer wire. Any other needs the host's own class of that name, and is refused
+ * without it.
  * python_param: module, layer (both required), param_str (of the known: feat_stride, scales,
- * num_classes), share_in_parallel (ignored).
- * bottoms, tops, gradient: as the class has them. */
+ * num_classes), share_in_parallel (ignored). bottoms, tops, gradient: as the class has them. */
 #include <string.h>
 
 #include "deepnet/net.h"
@@ -22,7 +22,8 @@ static const char *const names[] = {"RoIDataLayer", "AnchorTargetLayer", "Propos
                                     "ProposalLayer"};
 
 /* The numbers after key in param_str, which is YAML or a Python dictionary. */
-static int32_t numbers(const Cnn__PythonParameter *p, const char *key, double *out, int32_t most)
+static int32_t numbers(const Cnn__PythonParameter *p, const char *key, double *out,
+                       int32_t most)
 {
     const char *at = p->param_str ? strstr(p->param_str, key) : NULL;
     int32_t n = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * RegionLoss: the training loss of YOLO v2. It wires; its loss is not in this build, and it says
- * so. region_loss_param: num_class (20), num (5: anchors), coords (4), biases (width, height of
- * each anchor, in cells), softmax (1), thresh (0.2), object_scale (1), noobject_scale (0.5),
- * class_scale (1), coord_scale (5), absolute, rescore, bias_match, jitter, softmax_tree.
+ * RegionLoss: the training loss of YOLO v2. It wires; its loss is not in this build, and it
+ * says so. region_loss_param: num_class (20), num (5: anchors), coords (4), biases (width,
+ * height of each anchor, in cells), softmax (1), thresh (0.2), object_scale (1), noobject_scale
+ * (0.5), class_scale (1), coord_scale (5), absolute, rescore, bias_match, jitter, softmax_tree.
  * bottoms: map (N, num (coords + 1 + num_class), H, W), true boxes; top: one number. */
 #include "layers/layer.h"
 

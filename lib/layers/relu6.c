@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * ReLU6: y = min(max(0, x), 6). No parameters. bottom: any shape; top: the same; in place allowed
- * (a copy of x is kept). Gradient: dx = dy where 0 <= x <= 6, 0 elsewhere. */
+ * ReLU6: y = min(max(0, x), 6). No parameters. bottom: any shape; top: the same; in place
+ * allowed (a copy of x is kept). Gradient: dx = dy where 0 <= x <= 6, 0 elsewhere. */
 #include "layers/neuron.h"
 
 static dn_status setup(dni_layer *layer)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Reorg (YOLO v2): blocks of stride x stride positions become channels, in Darknet's order: x is
- * read as a (C / s^2, s H, s W) picture, whose s x s phases are the parts of y one after the other.
+ * Reorg (YOLO v2): blocks of stride x stride positions become channels, in Darknet's order: x
+ * is read as a (C / s^2, s H, s W) picture, whose s x s phases are the parts of y one after the
+ * other.
  * reorg_param: stride (required), reverse (false: true takes channels apart again).
  * bottom: (N, C, H, W); top: (N, C s^2, H / s, W / s); reverse: (N, C / s^2, H s, W s).
  * Gradient: dx = dy in the old places. */
@@ -20,8 +21,8 @@ static dn_status shape(dni_layer *layer)
     s->reverse = p && p->reverse;
     DNI_REQUIRE(k > 0 && k < 1 << 15, DN_E_NET, "reorg_param needs a stride");
     DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4", x->axes);
-    DNI_REQUIRE(x->dim[1] % (k * k) == 0, DN_E_SHAPE, "stride^2 does not divide the %lld channels",
-                (long long)x->dim[1]);
+    DNI_REQUIRE(x->dim[1] % (k * k) == 0, DN_E_SHAPE,
+                "stride^2 does not divide the %lld channels", (long long)x->dim[1]);
     DNI_REQUIRE(s->reverse || (x->dim[2] % k == 0 && x->dim[3] % k == 0), DN_E_SHAPE,
                 "stride does not divide the map of %lld x %lld", (long long)x->dim[2],
                 (long long)x->dim[3]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * roi.h: what the layers that pool regions share: reading a region, and arithmetic rounded as the
- * net's type rounds, since floor and ceil make a bin of another size out of the last bit. */
+ * roi.h: what the layers that pool regions share: reading a region, and arithmetic rounded as
+ * the net's type rounds, since floor and ceil make a bin of another size out of the last bit.
+ */
 #ifndef DNI_ROI_H
 #define DNI_ROI_H
 

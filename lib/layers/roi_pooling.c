@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * ROIPooling (Fast R-CNN): the largest value of each bin of a region of the map.
- * roi_pooling_param: pooled_h, pooled_w (required; or pooled_size, once or twice), spatial_scale
- * (1: map / image). bottoms: map (N, C, H, W), regions (R, 5): item, x0, y0, x1, y1 in pixels of
- * the image; top: (R, C, pooled_h, pooled_w). Corners are scaled and rounded, both belong to the
- * region; bins overlap by a row where they must; an empty bin gives 0.
+ * roi_pooling_param: pooled_h, pooled_w (required; or pooled_size, once or twice),
+ * spatial_scale (1: map / image). bottoms: map (N, C, H, W), regions (R, 5): item, x0, y0, x1,
+ * y1 in pixels of the image; top: (R, C, pooled_h, pooled_w). Corners are scaled and rounded,
+ * both belong to the region; bins overlap by a row where they must; an empty bin gives 0.
  * Gradient: to the element chosen; none to the regions. */
 #include <float.h>
 
@@ -91,7 +91,8 @@ static void pool_region(const pool_state *s, int64_t r, const dni_roi *roi, cons
                 double value;
                 bin_of(s, &v, p, &rows[0], &rows[1]);
                 bin_of(s, &u, q, &columns[0], &columns[1]);
-                int64_t at = largest(s, x, (roi->item * C + c) * H * W, W, rows, columns, &value);
+                int64_t at =
+                    largest(s, x, (roi->item * C + c) * H * W, W, rows, columns, &value);
                 dni_put(y, s->layer->dtype, i, value);
                 if (mask)
                     mask[i] = (int32_t)at;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Upsample: two layers by one name. Of one bottom (YOLO v3): each value becomes a block of scale x
- * scale. Of two (SegNet): each value goes to the place that the mask of a max pooling names, the
- * rest is 0.
- * upsample_param: scale (1) | scale_h scale_w; with a mask also upsample_h upsample_w (the top's
- * size), pad_out_h, pad_out_w (false: one less). bottoms: (N, C, H, W), [mask: the same, places
- * in the top's plane]; top: (N, C, H', W').
+ * Upsample: two layers by one name. Of one bottom (YOLO v3): each value becomes a block of
+ * scale x scale. Of two (SegNet): each value goes to the place that the mask of a max pooling
+ * names, the rest is 0.
+ * upsample_param: scale (1) | scale_h scale_w; with a mask also upsample_h upsample_w (the
+ * top's size), pad_out_h, pad_out_w (false: one less). bottoms: (N, C, H, W), [mask: the same,
+ * places in the top's plane]; top: (N, C, H', W').
  * Gradient: the sum over the block; with a mask, what lies at the place. */
 #include <string.h>
 
@@ -28,7 +28,8 @@ static dn_status setup(dni_layer *layer)
     s->layer = layer;
     s->rows = p->has_scale_h ? (int64_t)p->scale_h : p->scale;
     s->columns = p->has_scale_w ? (int64_t)p->scale_w : p->scale;
-    DNI_REQUIRE(s->rows > 0 && s->columns > 0 && s->rows <= INT32_MAX && s->columns <= INT32_MAX,
+    DNI_REQUIRE(s->rows > 0 && s->columns > 0 && s->rows <= INT32_MAX &&
+                    s->columns <= INT32_MAX,
                 DN_E_NET, "scale must be positive");
     return DN_OK;
 }
@@ -117,7 +118,8 @@ static void forward(dni_layer *layer, dni_builder *b)
     if (b->num_x == 1)
         forward_blocks(layer, b);
     else
-        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(b->y[0]));
+        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[0], b->x[1]),
+                 DNI_TENSORS(b->y[0]));
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

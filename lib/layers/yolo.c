@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * yolo.c: see yolo.h. A box has one label, its best class; suppression does not look at labels. */
+ * yolo.c: see yolo.h. A box has one label, its best class; suppression does not look at labels.
+ */
 #include "layers/yolo.h"
 
 #include <math.h>
@@ -87,7 +88,8 @@ static int64_t read_cells(dni_yolo *s, const dni_yolo_map *m, const void *x, int
     int32_t dtype = s->layer->dtype;
     int64_t plane = m->H * m->W, step = 5 + s->classes;
     for (int64_t i = 0; i < m->anchors * plane; i++) {
-        int64_t a = i / plane, cell = i % plane, at = ((n * m->anchors + a) * step) * plane + cell;
+        int64_t a = i / plane, cell = i % plane,
+                at = ((n * m->anchors + a) * step) * plane + cell;
         int32_t label;
         double score = sigmoid(dni_get(x, dtype, at + 4 * plane)) *
                        best_class(s, x, at + 5 * plane, plane, &label);

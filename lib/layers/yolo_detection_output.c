@@ -28,7 +28,8 @@ static dn_status shape(dni_layer *layer)
 {
     const Cnn__YoloDetectionOutputParameter *p = layer->param->yolo_detection_output_param;
     dni_yolo *s = layer->state;
-    DNI_REQUIRE(p->num_box <= DNI_YOLO_ANCHORS, DN_E_UNSUPPORTED, "%u boxes a cell", p->num_box);
+    DNI_REQUIRE(p->num_box <= DNI_YOLO_ANCHORS, DN_E_UNSUPPORTED, "%u boxes a cell",
+                p->num_box);
     dn_status st = dni_yolo_read_map(layer, 0, (int32_t)p->num_box);
     for (uint32_t a = 0; !st && a < p->num_box; a++) {
         s->map[0].width[a] = p->biases[2 * a] / (double)s->map[0].W;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Yolov3: the training loss of YOLO v3. It wires; its loss is not in this build, and it says so.
+ * Yolov3: the training loss of YOLO v3. It wires; its loss is not in this build, and it says
+ * so.
  * yolov3_param: num_class (20), num (5: anchors of this map), biases (width, height of each
  * anchor, in pixels), mask (which of them this map has), anchors_scale (32), thresh (0.2),
  * object_scale (1), noobject_scale (0.5), class_scale (1), coord_scale (5), iou_loss (MSE).

@@ -2,8 +2,8 @@
  * Yolov3DetectionOutput: the boxes of several maps worth showing: those with objectness x best
  * class above confidence_threshold, less those that overlap a better one.
  * yolov3_detection_output_param: num_classes (20), biases (width, height of each anchor, in
- * pixels; required), mask (which anchors: as many for each map), anchors_scale (pixels of a cell,
- * for each map), mask_group_num (2), confidence_threshold (0.01), nms_threshold (0.45).
+ * pixels; required), mask (which anchors: as many for each map), anchors_scale (pixels of a
+ * cell, for each map), mask_group_num (2), confidence_threshold (0.01), nms_threshold (0.45).
  * bottoms: maps (N, A (5 + classes), H, W); top: (1, 1, K, 7) as YoloDetectionOutput's. No
  * gradient. */
 #include "layers/yolo.h"

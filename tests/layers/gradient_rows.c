@@ -21,10 +21,10 @@
 #define MULTIBOX(places, rest)                                                               \
     IN("x", "dim: 2 dim: 8 dim: " places " dim: 4") IN("xx", "dim: 2 dim: 8 dim: 3")         \
     IN("s", "dim: 1 dim: 1 dim: 2 dim: 2") IN("t2", "dim: 1 dim: 3 dim: 10 dim: 10")         \
-    "layer { name: 'p' type: 'PriorBox' bottom: 's' bottom: 't2' top: 'pri' prior_box_param { " \
-    "min_size: 4 aspect_ratio: 2 flip: false } } "                                           \
-    "layer { name: 'd' type: 'DummyData' top: 'a' top: 'b' top: 'c' top: 'd' dummy_data_param { " \
-    "shape { dim: 1 } shape { dim: 1 } shape { dim: 2 } shape { dim: 2 } "                   \
+    "layer { name: 'p' type: 'PriorBox' bottom: 's' bottom: 't2' top: 'pri' "                \
+    "prior_box_param { min_size: 4 aspect_ratio: 2 flip: false } } "                                           \
+    "layer { name: 'd' type: 'DummyData' top: 'a' top: 'b' top: 'c' top: 'd' "               \
+    "dummy_data_param { shape { dim: 1 } shape { dim: 1 } shape { dim: 2 } shape { dim: 2 } "                   \
     NUMBERS("0") NUMBERS("1") NUMBERS("0.1") NUMBERS("0.6") "} } "                           \
     "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' bottom: 'a' bottom: 'c' "      \
     "bottom: 'd' bottom: 'a' top: 'f' concat_param { axis: 0 } } "                           \
@@ -105,8 +105,8 @@ const gradient_row gradient_rows[] = {
                          "convolution_param { num_output: 2 kernel_size: 2 }"),
      0},
     {"DepthwiseConvolution",
-     X4 L("DepthwiseConvolution", XY "convolution_param { num_output: 3 kernel_size: 3 group: 3 }"),
-     0},
+     X4 L("DepthwiseConvolution", XY "convolution_param { num_output: 3 kernel_size: 3 "
+                                     "group: 3 }"), 0},
     {"ConvolutionDepthwise",
      X4 L("ConvolutionDepthwise", XY "convolution_param { num_output: 3 kernel_size: 2 }"), 0},
     {"Deconvolution",
@@ -233,8 +233,8 @@ const gradient_row gradient_rows[] = {
      X4 L("Silence", "bottom: 'x'") "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ",
      0},
     {"Interp", X4 L("Interp", XY "interp_param { height: 7 width: 3 }"), 0},
-    {"Interp", X4 L("Interp", XY "interp_param { zoom_factor: 3 shrink_factor: 2 pad_beg: -1 }"),
-     0},
+    {"Interp",
+     X4 L("Interp", XY "interp_param { zoom_factor: 3 shrink_factor: 2 pad_beg: -1 }"), 0},
     {"Upsample", X4 L("Upsample", XY "upsample_param { scale: 2 }"), 0},
     {"Upsample",
      X4 "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'mask' pooling_param { "
@@ -358,8 +358,8 @@ const gradient_row gradient_rows[] = {
     {"L1Loss", X2 IN("xx", "dim: 3 dim: 4")
                L("L1Loss", "bottom: 'x' bottom: 'xx' top: 'y'"), 0},
     {"MultiBoxLoss", MULTIBOX("1", "overlap_threshold: 0.3"), 0},
-    {"MultiBoxLoss", MULTIBOX("1", "mining_type: HARD_EXAMPLE sample_size: 3 loc_loss_type: L2"),
-     0},
+    {"MultiBoxLoss",
+     MULTIBOX("1", "mining_type: HARD_EXAMPLE sample_size: 3 loc_loss_type: L2"), 0},
     {"MultiBoxLoss", MULTIBOX("3", "mining_type: NONE share_location: false "
                                    "conf_loss_type: LOGISTIC loc_weight: 2"), 0},
     /* recurrent */

@@ -22,9 +22,10 @@
     IN("x", "dim: 2 dim: 8 dim: " places " dim: 4") IN("xx", "dim: 2 dim: 8 dim: 3")         \
     IN("s", "dim: 1 dim: 1 dim: 2 dim: 2") IN("t2", "dim: 1 dim: 3 dim: 10 dim: 10")         \
     "layer { name: 'p' type: 'PriorBox' bottom: 's' bottom: 't2' top: 'pri' "                \
-    "prior_box_param { min_size: 4 aspect_ratio: 2 flip: false } } "                                           \
+    "prior_box_param { min_size: 4 aspect_ratio: 2 flip: false } } "                         \
     "layer { name: 'd' type: 'DummyData' top: 'a' top: 'b' top: 'c' top: 'd' "               \
-    "dummy_data_param { shape { dim: 1 } shape { dim: 1 } shape { dim: 2 } shape { dim: 2 } "                   \
+    "dummy_data_param { shape { dim: 1 } shape { dim: 1 } shape { dim: 2 } "                 \
+    "shape { dim: 2 } "                                                                      \
     NUMBERS("0") NUMBERS("1") NUMBERS("0.1") NUMBERS("0.6") "} } "                           \
     "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' bottom: 'a' bottom: 'c' "      \
     "bottom: 'd' bottom: 'a' top: 'f' concat_param { axis: 0 } } "                           \

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * lenet.c: a trained LeNet over the 10,000 test digits through the C API. Arguments: the deploy
+ * prototxt, the weights, images as bytes, labels as bytes. Prints how many are right and the
+ * mean negative log-likelihood. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "deepnet/deepnet.h"
+
+enum { IMAGES = 10000, PIXELS = 28 * 28, BATCH = 100 };
+
+static unsigned char pixels[IMAGES * PIXELS], labels[IMAGES];
+
+static int read_bytes(const char *path, unsigned char *out, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    size_t got = file ? fread(out, 1, size, file) : 0;
+    if (file)
+        fclose(file);
+    return got == size;
+}
+
+static dn_status run(dn_net *net, int *right, double *nll)
+{
+    const int64_t dims[4] = {BATCH, 1, 28, 28};
+    dn_blob *data = dn_net_blob(net, "data");
+    dn_status st = dn_blob_reshape(data, dims, 4);
+    for (int at = 0; !st && at < IMAGES; at += BATCH) {
+        float *x = dn_blob_mutable_data(data);
+        for (int i = 0; i < BATCH * PIXELS; i++)
+            x[i] = (float)pixels[at * PIXELS + i] / 256;
+        if ((st = dn_net_forward(net, NULL)))
+            break;
+        const float *prob = dn_blob_data(dn_net_output(net, 0));
+        for (int i = 0; i < BATCH; i++, prob += 10) {
+            int best = 0;
+            for (int k = 1; k < 10; k++)
+                best = prob[k] > prob[best] ? k : best;
+            *right += best == labels[at + i];
+            *nll -= log(prob[labels[at + i]]) / IMAGES;
+        }
+    }
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    dn_status st;
+    int right = 0;
+    double nll = 0;
+    if (argc != 5 || !read_bytes(argv[3], pixels, sizeof pixels) ||
+        !read_bytes(argv[4], labels, sizeof labels))
+        return 2;
+    st = dn_context_create(&context, NULL);
+    if (!st)
+        st = dn_net_create_from_prototxt(&net, context, argv[1], NULL);
+    if (!st)
+        st = dn_net_load_weights(net, argv[2], DN_WEIGHTS_STRICT, NULL);
+    if (!st)
+        st = run(net, &right, &nll);
+    if (st)
+        fprintf(stderr, "%s\n", dn_last_error());
+    else
+        printf("%d right, %.7f\n", right, nll);
+    dn_net_free(net);
+    dn_context_free(context);
+    return st ? 1 : 0;
+}

@@ -1,46 +1,120 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * info.c: `deepnet info`: what a net is, in the library's own words (dn_net_describe). The net
  * is really built, so that the implementation of each op is the one that would run; where its
- * data is not there, it is wired only, and that is said. */
+ * data is not there, inputs of the shape it wires with stand in for it, and that is said. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "cli.h"
 
 typedef struct parts {
     bool layers, ops, memory, plan, prototxt;
 } parts;
 
-/* Wires the net if it can't be built for want of its data. */
-static int open_net(dn_net **out, dn_context *context, const char *model,
-                    dn_net_options *options, bool *wired_only)
+/* ---- inputs in place of data ------------------------------------------------- */
+
+static bool is_data(dn_net *net, int32_t layer)
 {
-    dn_status status = dn_net_create_from_prototxt(out, context, model, options);
-    if (status == DN_E_IO || status == DN_E_DATA || status == DN_E_UNSUPPORTED) {
-        options->wire_only = 1;
-        *wired_only = true;
-        status = dn_net_create_from_prototxt(out, context, model, options);
-    }
-    return status ? cli_fail_last() : CLI_GO;
+    const char *type = dn_net_layer_type(net, layer);
+    return type && strstr(type, "Data") && strcmp(type, "DummyData") != 0 &&
+           strcmp(type, "MemoryData") != 0 && dn_net_layer_num_bottoms(net, layer) == 0;
 }
 
-static int print_net(dn_net *net, const parts *p, bool wired_only)
+static void print_input(FILE *out, dn_net *net, int32_t layer)
 {
-    bool all = !p->layers && !p->ops && !p->memory && !p->plan && !p->prototxt;
+    fprintf(out, "layer {\n  name: \"%s\"\n  type: \"Input\"\n", dn_net_layer_name(net, layer));
+    for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++)
+        fprintf(out, "  top: \"%s\"\n", dn_blob_name(dn_net_layer_top(net, layer, i)));
+    fputs("  input_param {", out);
+    for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++) {
+        const dn_blob *top = dn_net_layer_top(net, layer, i);
+        fputs(" shape {", out);
+        for (int32_t k = 0; k < dn_blob_axes(top); k++)
+            fprintf(out, " dim: %lld", (long long)dn_blob_dim(top, k));
+        fputs(" }", out);
+    }
+    fputs(" }\n}\n", out);
+}
+
+/* The wired net's prototxt, printed one layer after the other from the start of a line, with
+ * Input layers for those that read data. *out: free. */
+static int without_data(char **out, size_t *size, dn_net *net)
+{
+    char *text = NULL;
+    int32_t layer = -1;
+    FILE *file;
+    if (dn_net_prototxt(net, &text))
+        return cli_fail_last();
+    if (!(file = open_memstream(out, size))) {
+        dn_net_text_free(net, text);
+        return cli_fail("no memory left");
+    }
+    for (char *line = text, *next; *line; line = next) {
+        next = strchr(line, '\n');
+        next = next ? next + 1 : line + strlen(line);
+        bool opens = strncmp(line, "layer {", 7) == 0;
+        if (opens && is_data(net, ++layer))
+            print_input(file, net, layer);
+        if (layer < 0 || !is_data(net, layer))
+            fwrite(line, 1, (size_t)(next - line), file);
+    }
+    dn_net_text_free(net, text);
+    return fclose(file) == 0 ? CLI_GO : cli_fail("no memory left");
+}
+
+static int replace_data(dn_net **net, dn_context *context, const dn_net_options *options)
+{
+    dn_net_options full = *options;
+    dn_net *built = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    int code = without_data(&text, &size, *net);
+    full.wire_only = 0;
+    full.phase = dn_net_phase(*net);
+    if (code == CLI_GO && dn_net_create_from_text(&built, context, text, size, &full))
+        code = cli_fail_last();
+    free(text);
+    if (code != CLI_GO)
+        return code;
+    dn_net_free(*net);
+    *net = built;
+    return CLI_GO;
+}
+
+/* *guessed: the data was not there, and inputs of the shape it was taken to have are. */
+static int open_net(dn_net **out, dn_context *context, const char *model,
+                    const dn_net_options *options, bool *guessed)
+{
+    dn_net_options wire = *options;
+    dn_status status = dn_net_create_from_prototxt(out, context, model, options);
+    if (!status)
+        return CLI_GO;
+    wire.wire_only = 1;
+    *guessed = status == DN_E_IO || status == DN_E_DATA || status == DN_E_UNSUPPORTED;
+    if (!*guessed || dn_net_create_from_prototxt(out, context, model, &wire))
+        return cli_fail_last();
+    return replace_data(out, context, options);
+}
+
+/* ---- output ------------------------------------------------------------------- */
+
+static int print_net(dn_net *net, const parts *p, bool wired, bool guessed)
+{
+    bool all = !p->layers && !p->ops && !p->memory && !p->plan;
     uint32_t what = 0;
     char *text = NULL;
     if (all || p->layers)
         what |= DN_DESCRIBE_LAYERS;
-    if ((all || p->ops || p->plan) && !wired_only)
+    if ((all || p->ops || p->plan) && !wired)
         what |= DN_DESCRIBE_OPS;
-    if ((all || p->memory || p->plan) && !wired_only)
+    if ((all || p->memory || p->plan) && !wired)
         what |= DN_DESCRIBE_MEMORY;
-    if (p->prototxt && dn_net_prototxt(net, &text))
-        return cli_fail_last();
-    if (!p->prototxt && dn_net_describe(net, what, &text))
+    if (p->prototxt ? dn_net_prototxt(net, &text) : dn_net_describe(net, what, &text))
         return cli_fail_last();
     fputs(text, stdout);
     dn_net_text_free(net, text);
-    if (wired_only)
-        puts(
-            "its data is not here: wired only, no memory placed and no implementations chosen");
+    if (guessed)
+        puts("its data are not here: Input layers of the shape shown stand in for them");
     return CLI_OK;
 }
 
@@ -51,7 +125,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     cli_words words;
     const char *model = NULL;
-    bool wire = false;
+    bool wire = false, guessed = false;
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
     dn_net *net = NULL;
@@ -75,11 +149,11 @@ int cli_info(const cli_command *self, int argc, char **argv)
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
-    net_options.wire_only = wire;
+    net_options.wire_only = wire || p.prototxt; /* no data is needed for its text */
     if (code == CLI_GO)
-        code = open_net(&net, context, model, &net_options, &wire);
+        code = open_net(&net, context, model, &net_options, &guessed);
     if (code == CLI_GO)
-        code = print_net(net, &p, wire);
+        code = print_net(net, &p, net_options.wire_only, guessed);
     dn_net_free(net);
     dn_context_free(context);
     return code;

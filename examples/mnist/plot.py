@@ -35,11 +35,12 @@ def read(path):
 
 
 def round_up(value):
-    """The next of 1, 2, 5 times a power of ten: the top of an axis."""
+    """The next round number: the top of an axis."""
     if value <= 0:
         return 1.0
     power = 10 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * 0.999)
+    return next(step * power for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+                if step * power >= value * 0.999)
 
 
 def accuracy_floor(accuracy):

@@ -182,7 +182,8 @@ def info_says_what_a_net_is():
     expect(re.search(r'\b(cpu|ref)\b', deepnet('info', 'net.prototxt', '--ops').stdout), 'ops')
     expect('layer' in deepnet('info', 'net.prototxt', '--prototxt').stdout, 'prototxt')
     write('apart/net.prototxt', NET.replace('_lmdb', '_nowhere'))
-    expect('wired only' in deepnet('info', 'apart/net.prototxt').stdout, 'without data')
+    out = deepnet('info', 'apart/net.prototxt', '--phase=TRAIN').stdout
+    expect('stand in' in out and re.search(r'bwd ip .*\[(cpu|ref)', out), out)
 
 
 @test

@@ -5,6 +5,7 @@
 #
 #   tests/run.sh [--no-install]
 set -u
+export PYTHONDONTWRITEBYTECODE=1
 export LC_ALL=C
 
 root=$(cd "$(dirname "$0")/.." && pwd)

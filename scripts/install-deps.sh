@@ -11,7 +11,7 @@ set -eu
 
 # a|b: either will do, a is what gets installed
 packages="meson ninja-build gcc libc6-dev pkg-config|pkgconf python3 protobuf-c-compiler
-    libprotobuf-c-dev liblmdb-dev
+    libprotobuf-c-dev libprotobuf-dev liblmdb-dev
     libopenblas-serial-dev|libopenblas-pthread-dev|libopenblas-openmp-dev
     zlib1g-dev libhdf5-dev libleveldb-dev libjpeg62-turbo-dev|libjpeg-dev libpng-dev"
 for option; do

@@ -47,6 +47,8 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(HOST_CALL, dn_args_host_call, 0),
     KIND(SUMSQ_ALL, dn_args, 0),
     KIND(SCALE_CLIP, dn_args_scale_clip, 0),
+    KIND(NORM_SCALE, dn_args_norm_scale, 0),
+    KIND(NORM_SCALE_BWD, dn_args_norm_scale, 7),
 };
 
 const dni_op_kind *dni_op_kind_of(int32_t kind)

@@ -29,6 +29,11 @@ typedef struct dn_shape {
     int64_t dim[DN_MAX_AXES];
 } dn_shape;
 
+/* Where element (n, c, h, w) of a 4-D operand lies. The shape is N, C, H, W in both; NHWC memory
+ * runs over n, h, w, c, the last fastest. Only the activations and their gradients of CONV,
+ * CONV_BWD_*, POOL, POOL_BWD (masks too: their elements lie as y's do and still hold h * W + w),
+ * LRN and LRN_BWD come as NHWC; of other kinds the engine rewrites the views and strides, and
+ * the operands stay plain. Weights are always plain. */
 enum { DN_LAYOUT_PLAIN = 0, DN_LAYOUT_NHWC = 1 };
 
 /* What op_create knows of an operand. dtype -1: the operand is absent (an optional one). */
@@ -86,13 +91,17 @@ enum {
     DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
     DN_OP_SCALE_CLIP = 42,       /* norm2 -> x0 .. (in, out): x *= min(1, clip / sqrt(norm2)) */
     DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
+    DN_OP_NORM_SCALE = 44,       /* x, gamma, beta -> y, mean, inv_std, running mean, running
+                                    var, factor */
+    DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy -> dx, [dgamma], [dbeta] */
     DN_OP_KIND_END = 64
 };
 
 /* Every arguments struct begins with this. accumulate: bit i set means output i is added to
  * (y += result) instead of overwritten; only outputs of type T. `activation` where an op has it
  * is a DN_FN_* applied to the result (DN_FN_NONE: nothing), with parameters activation_a, 0, 0;
- * it does not go together with accumulate on output 0. Operands overlap only if the op says. */
+ * together with accumulate it is applied to the sum: y = f(y + result). Operands overlap only if
+ * the op says. */
 typedef struct dn_args {
     size_t struct_size;
     uint32_t accumulate;
@@ -291,6 +300,18 @@ typedef struct dn_args_batch_norm {
     double eps, fraction;
 } dn_args_batch_norm;
 
+/* Batch normalisation, scale and shift, and activation in one: y = f(gamma[d] (x - mean[d])
+ * inv_std[d] + beta[d]); statistics as BATCH_NORM's. BWD: with dz = dy f'(y) (y is needed only
+ * with an activation) and n = (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx =
+ * gamma inv_std (dz - mean(dz) - n mean(dz n)); global: dx = gamma inv_std dz. dx == dy is
+ * allowed, y == x is not. */
+typedef struct dn_args_norm_scale {
+    dn_args base;
+    int32_t use_global, activation;
+    int64_t outer, dim, inner;
+    double eps, fraction, activation_a;
+} dn_args_norm_scale;
+
 /* Rows of x: (rows, cols): y = x - mean, and divided by (sqrt(var) + eps) with
  * normalize_variance (inv_std holds its reciprocal, else it is 1). BWD: dx = inv_std (dy -
  * mean(dy) - y mean(dy y)), without normalize_variance dy - mean(dy). */
@@ -454,6 +475,8 @@ typedef struct dn_op_desc {
     int32_t reserved;
     const dn_operand *inputs, *outputs;
     const void *args; /* the struct of the kind; copy what is needed after op_create */
+    uint32_t constant; /* bit i: input i changes only between a run and an op_prepare */
+    int32_t reserved2;
 } dn_op_desc;
 
 typedef struct dn_op_info {
@@ -461,6 +484,9 @@ typedef struct dn_op_info {
     size_t scratch;             /* bytes op_run needs, shared with other ops */
     char implementation[48];    /* "cpu:im2col+sgemm" */
     char reason[80];            /* why it was declined */
+    size_t keep; /* bytes that stay the op's own from op_prepare on: packed constant inputs */
+    double cost; /* nanoseconds of one run on one thread, as far as is known; 0: unknown. Plans
+                    that differ in layout or fusion are compared by it */
 } dn_op_info;
 
 /* Operands in the order of the op's kind; NULL where absent. */
@@ -469,6 +495,7 @@ typedef struct dn_op_io {
     void *const *in;
     void *const *out;
     void *scratch; /* 64-byte aligned */
+    void *keep;    /* 64-byte aligned; NULL if op_create asked for none */
 } dn_op_io;
 
 enum { DN_SPACE_HOST = 0, DN_SPACE_DEVICE = 1 };
@@ -501,6 +528,10 @@ typedef struct dn_backend_ops {
     void (*recording_free)(dn_backend *backend, void *recording);
     /* One line about the device: "CBLAS OpenBLAS 0.3.21, AVX-512, 2 threads". */
     void (*describe)(dn_backend *backend, char *buffer, size_t size);
+    /* Called before the first run and again after a constant input changed: what of them is
+     * wanted in another form goes into io->keep. Scratch may be used. NULL: nothing to prepare,
+     * and no op asks for keep. */
+    dn_status (*op_prepare)(dn_op *op, const dn_op_io *io);
 } dn_backend_ops;
 
 /* The one symbol a backend module exports. */

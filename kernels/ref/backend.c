@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * backend.c: the reference backend: one plain loop per kind of op, in float and double. It
- * takes every op in plain layout and is what the other backends are checked against. */
+ * takes every op, and is what the other backends are checked against. */
 #include <string.h>
 
 #include "ref.h"
@@ -42,8 +42,10 @@ static bool dtype_fits(char letter, int32_t dtype, int32_t real_type)
 {
     switch (letter) {
     case 'T':
+    case 'X':
         return dtype == real_type;
     case 'M':
+    case 'N':
         return dtype == DN_I32;
     case 'B':
         return dtype == DN_U8;
@@ -52,6 +54,13 @@ static bool dtype_fits(char letter, int32_t dtype, int32_t real_type)
     default:
         return dtype >= DN_F32 && dtype <= DN_U8;
     }
+}
+
+static bool layout_fits(char letter, const dn_operand *given)
+{
+    if (given->layout == DN_LAYOUT_PLAIN)
+        return true;
+    return given->layout == DN_LAYOUT_NHWC && strchr("XxNn", letter) && given->shape.axes == 4;
 }
 
 static bool count_of(const dn_shape *shape, int64_t *count)
@@ -90,6 +99,9 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
                         real_type))
             return ref_fail(op, DN_E_INVALID, "%s %d has the wrong element type %d", side,
                             (int)i, (int)given[i].dtype);
+        if (!layout_fits(letter, &given[i]))
+            return ref_fail(op, DN_E_INVALID, "%s %d cannot have layout %d", side, (int)i,
+                            (int)given[i].layout);
         if (!count_of(&given[i].shape, &taken[i].count))
             return ref_fail(op, DN_E_SHAPE, "the shape of %s %d is impossible", side, (int)i);
     }
@@ -114,28 +126,22 @@ static dn_status take_args(dn_op *op, const dn_op_desc *desc)
     return DN_OK;
 }
 
+static bool is_real(char letter)
+{
+    return letter && strchr("TtXx", letter);
+}
+
 /* The first operand of the net's type says which of the two builds is meant. */
 static int32_t real_type_of(const ref_kind *kind, const dn_op_desc *desc)
 {
     const char *outputs = strchr(kind->operands, ':') + 1;
     for (int32_t i = 0; i < desc->num_inputs; i++)
-        if ((operand_letter(kind->operands, i) | 32) == 't' && desc->inputs[i].dtype >= 0)
+        if (is_real(operand_letter(kind->operands, i)) && desc->inputs[i].dtype >= 0)
             return desc->inputs[i].dtype;
     for (int32_t i = 0; i < desc->num_outputs; i++)
-        if ((operand_letter(outputs, i) | 32) == 't' && desc->outputs[i].dtype >= 0)
+        if (is_real(operand_letter(outputs, i)) && desc->outputs[i].dtype >= 0)
             return desc->outputs[i].dtype;
     return DN_F32;
-}
-
-static bool all_plain(const dn_op_desc *desc)
-{
-    for (int32_t i = 0; i < desc->num_inputs; i++)
-        if (desc->inputs[i].dtype >= 0 && desc->inputs[i].layout != DN_LAYOUT_PLAIN)
-            return false;
-    for (int32_t i = 0; i < desc->num_outputs; i++)
-        if (desc->outputs[i].dtype >= 0 && desc->outputs[i].layout != DN_LAYOUT_PLAIN)
-            return false;
-    return true;
 }
 
 static dn_status decline(dn_op_info *info, const char *reason)
@@ -166,8 +172,6 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         return host->fail(DN_E_INVALID, "op %d has %d inputs and %d outputs; at most %d fit",
                           (int)desc->kind, (int)desc->num_inputs, (int)desc->num_outputs,
                           DN_MAX_OPERANDS);
-    if (!all_plain(desc))
-        return decline(info, "plain layout only");
     int32_t type = real_type_of(ref_table_f32[desc->kind], desc);
     if (type == DN_BF16)
         return decline(info, "float and double only");

@@ -80,7 +80,5 @@ dn_status ref_need_activation(const dn_op *op, int32_t fn)
 {
     if (fn < 0 || fn >= DN_FN_END)
         return ref_fail(op, DN_E_INVALID, "there is no activation %d", (int)fn);
-    if (fn != DN_FN_NONE && (op->args.base.accumulate & 1))
-        return ref_fail(op, DN_E_INVALID, "activation %d cannot be added to", (int)fn);
     return DN_OK;
 }

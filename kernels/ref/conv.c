@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv.c: CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS, IM2COL, COL2IM, in any number of dimensions:
- * direct loops over the table of taps (window.h). Scratch: the taps, then one plane of sums. */
+ * direct loops over the table of taps (window.h). Scratch: the taps, then one plane of sums.
+ * Images are read and written through strides (ref_image), so the layout costs no loop. */
 #include "ref.h"
 
 typedef struct geometry {
     const ref_window *w;
     int64_t N, C, K, Cg, Kg; /* Cg, Kg: channels per group */
+    ref_image image, output;
 } geometry;
 
 /* image: (N, C, spatial); output: (N, K, out). */
@@ -19,6 +21,8 @@ static geometry geometry_of(const dn_op *op, const ref_operand *image,
     g.K = output->info.shape.dim[1];
     g.Cg = g.C / group;
     g.Kg = g.K / group;
+    g.image = ref_image_of(&image->info.shape, image->info.layout);
+    g.output = ref_image_of(&output->info.shape, output->info.layout);
     return g;
 }
 
@@ -89,14 +93,6 @@ static double *sums_of(const dn_op *op, const dn_op_io *io)
     return (double *)((int64_t *)io->scratch + op->window.Q * op->window.R);
 }
 
-static double activated(const dn_op *op, double value)
-{
-    const dn_args_conv *a = &op->args.conv;
-    if (!a->activation)
-        return value;
-    return REF(ref_function)(a->activation, (real)value, (real)a->activation_a, 0, 0);
-}
-
 static dn_status check_conv(dn_op *op)
 {
     int64_t weights;
@@ -109,8 +105,9 @@ static dn_status check_conv(dn_op *op)
 
 static dn_status run_conv(const dn_op *op, const dn_op_io *io)
 {
+    const dn_args_conv *a = &op->args.conv;
     geometry g = geometry_of(op, &op->in[0], &op->out[0]);
-    int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
+    int64_t Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
     const real *x = io->in[0], *w = io->in[1], *b = ref_in(op, io, 2);
     real *y = io->out[0];
@@ -119,17 +116,19 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
             for (int64_t q = 0; q < Q; q++) {
                 double sum = b ? b[k] : 0;
                 for (int64_t c = 0; c < g.Cg; c++) {
-                    const real *plane = x + (n * g.C + k / g.Kg * g.Cg + c) * I;
+                    const real *plane = x + n * g.image.n + (k / g.Kg * g.Cg + c) * g.image.c;
                     for (int64_t r = 0; r < R; r++)
                         if (taps[q * R + r] >= 0)
-                            sum += (double)w[(k * g.Cg + c) * R + r] * plane[taps[q * R + r]];
+                            sum += (double)w[(k * g.Cg + c) * R + r] *
+                                   plane[taps[q * R + r] * g.image.i];
                 }
-                put(&y[(n * g.K + k) * Q + q], ref_adds(op, 0), activated(op, sum));
+                put_through(&y[n * g.output.n + k * g.output.c + q * g.output.i],
+                            ref_adds(op, 0), sum, a->activation, a->activation_a);
             }
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv) = {"CONV", "TTt:T", sizeof(dn_args_conv), 1, check_conv, run_conv};
+const ref_kind REF(ref_conv) = {"CONV", "XTt:X", sizeof(dn_args_conv), 1, check_conv, run_conv};
 
 static dn_status check_conv_bwd_data(dn_op *op)
 {
@@ -143,6 +142,7 @@ static dn_status check_conv_bwd_data(dn_op *op)
 
 static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
 {
+    const dn_args_conv *a = &op->args.conv;
     geometry g = geometry_of(op, &op->out[0], &op->in[0]);
     int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
@@ -158,16 +158,18 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
                 for (int64_t q = 0; q < Q; q++)
                     for (int64_t r = 0; r < R; r++)
                         if (taps[q * R + r] >= 0)
-                            sum[taps[q * R + r]] += (double)w[(k * g.Cg + c % g.Cg) * R + r] *
-                                                    dy[(n * g.K + k) * Q + q];
+                            sum[taps[q * R + r]] +=
+                                (double)w[(k * g.Cg + c % g.Cg) * R + r] *
+                                dy[n * g.output.n + k * g.output.c + q * g.output.i];
             for (int64_t i = 0; i < I; i++)
-                put(&dx[(n * g.C + c) * I + i], ref_adds(op, 0), activated(op, sum[i]));
+                put_through(&dx[n * g.image.n + c * g.image.c + i * g.image.i], ref_adds(op, 0),
+                            sum[i], a->activation, a->activation_a);
         }
     return DN_OK;
 }
 
 const ref_kind REF(ref_conv_bwd_data) = {
-    "CONV_BWD_DATA", "TTt:T", sizeof(dn_args_conv), 1, check_conv_bwd_data, run_conv_bwd_data};
+    "CONV_BWD_DATA", "XTt:X", sizeof(dn_args_conv), 1, check_conv_bwd_data, run_conv_bwd_data};
 
 static dn_status check_conv_bwd_weights(dn_op *op)
 {
@@ -184,7 +186,7 @@ static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, re
         double sum = 0;
         for (int64_t n = 0; n < g->N; n++)
             for (int64_t q = 0; q < g->w->Q; q++)
-                sum += dy[(n * g->K + k) * g->w->Q + q];
+                sum += dy[n * g->output.n + k * g->output.c + q * g->output.i];
         put(&db[k], ref_adds(op, 1), sum);
     }
 }
@@ -192,7 +194,7 @@ static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, re
 static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
 {
     geometry g = geometry_of(op, &op->in[0], &op->in[1]);
-    int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
+    int64_t Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
     const real *x = io->in[0], *dy = io->in[1];
     real *dw = io->out[0], *db = ref_out(op, io, 1);
@@ -201,10 +203,12 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
             for (int64_t r = 0; r < R; r++) {
                 double sum = 0;
                 for (int64_t n = 0; n < g.N; n++) {
-                    const real *plane = x + (n * g.C + k / g.Kg * g.Cg + c) * I;
+                    const real *plane = x + n * g.image.n + (k / g.Kg * g.Cg + c) * g.image.c;
+                    const real *row = dy + n * g.output.n + k * g.output.c;
                     for (int64_t q = 0; q < Q; q++)
                         if (taps[q * R + r] >= 0)
-                            sum += (double)dy[(n * g.K + k) * Q + q] * plane[taps[q * R + r]];
+                            sum += (double)row[q * g.output.i] *
+                                   plane[taps[q * R + r] * g.image.i];
                 }
                 put(&dw[(k * g.Cg + c) * R + r], ref_adds(op, 0), sum);
             }
@@ -213,7 +217,7 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "TT:Tt",
+const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XX:Tt",
                                             sizeof(dn_args_conv),   3,
                                             check_conv_bwd_weights, run_conv_bwd_weights};
 

@@ -54,10 +54,8 @@ static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
                 sum *= a->alpha;
                 if (bias)
                     sum += bias[a->bias_mode == 1 ? j : i];
-                if (a->activation)
-                    sum = REF(ref_function)(a->activation, (real)sum, (real)a->activation_a, 0,
-                                            0);
-                put(&C[i * a->ldc + j], ref_adds(op, 0), sum);
+                put_through(&C[i * a->ldc + j], ref_adds(op, 0), sum, a->activation,
+                            a->activation_a);
             }
     }
     return DN_OK;

@@ -3,8 +3,8 @@
  * are neighbours; neighbourhoods are symmetric, so the backward sums over the same ones. */
 #include "ref.h"
 
-typedef struct neighbours { /* index runs over [begin, end) of two axes, in elements of x */
-    int64_t begin[2], end[2], step[2], base;
+typedef struct neighbours { /* of one element: channels and positions [begin, end) */
+    int64_t c[2], h[2], w[2], W;
 } neighbours;
 
 static dn_status check_lrn_args(const dn_op *op)
@@ -25,23 +25,46 @@ static int64_t clamp(int64_t i, int64_t limit)
     return i < 0 ? 0 : i > limit ? limit : i;
 }
 
-/* Of element i of x. */
-static neighbours neighbours_of(const dn_op *op, int64_t i)
+/* Of element (., c, i). */
+static neighbours neighbours_of(const dn_op *op, int64_t c, int64_t i)
 {
     const dn_shape *x = &op->in[0].info.shape;
-    int64_t half = op->args.lrn.size / 2, inner = 1;
-    if (op->args.lrn.region == DN_LRN_WITHIN) {
-        int64_t H = x->dim[2], W = x->dim[3], h = i / W % H, w = i % W;
-        return (neighbours){{clamp(h - half, H), clamp(w - half, W)},
-                            {clamp(h + half + 1, H), clamp(w + half + 1, W)},
-                            {W, 1},
-                            i - h * W - w};
-    }
+    int64_t half = op->args.lrn.size / 2;
+    if (op->args.lrn.region == DN_LRN_ACROSS)
+        return (neighbours){{clamp(c - half, x->dim[1]), clamp(c + half + 1, x->dim[1])},
+                            {0, 1},
+                            {i, i + 1},
+                            0};
+    int64_t H = x->dim[2], W = x->dim[3], h = i / W, w = i % W;
+    return (neighbours){{c, c + 1},
+                        {clamp(h - half, H), clamp(h + half + 1, H)},
+                        {clamp(w - half, W), clamp(w + half + 1, W)},
+                        W};
+}
+
+/* An image seen from one item of the batch: at(v, c, i). */
+typedef struct view {
+    real *data;
+    ref_image step;
+} view;
+
+static view view_of(const dn_op *op, const ref_operand *operand, void *data, int64_t n)
+{
+    ref_image step = ref_image_of(&op->in[0].info.shape, operand->info.layout);
+    return (view){(real *)data + n * step.n, step};
+}
+
+static real *at(const view *v, int64_t c, int64_t i)
+{
+    return &v->data[c * v->step.c + i * v->step.i];
+}
+
+static int64_t plane_of(const dn_shape *x)
+{
+    int64_t I = 1;
     for (int32_t d = 2; d < x->axes; d++)
-        inner *= x->dim[d];
-    int64_t C = x->dim[1], c = i / inner % C;
-    return (neighbours){
-        {clamp(c - half, C), 0}, {clamp(c + half + 1, C), 1}, {inner, 0}, i - c * inner};
+        I *= x->dim[d];
+    return I;
 }
 
 /* How much a neighbour's square weighs in scale. */
@@ -57,27 +80,39 @@ static dn_status check_lrn(dn_op *op)
     return ref_need_out(op, 1, op->in[0].count);
 }
 
-static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
+static void lrn_item(const dn_op *op, const view *x, const view *y, const view *scale)
 {
     const dn_args_lrn *a = &op->args.lrn;
-    const real *x = io->in[0];
-    real *y = io->out[0], *scale = io->out[1];
+    int64_t C = op->in[0].info.shape.dim[1], I = plane_of(&op->in[0].info.shape);
     double k = a->region == DN_LRN_WITHIN ? 1 : a->k;
-    for (int64_t i = 0; i < op->in[0].count; i++) {
-        neighbours n = neighbours_of(op, i);
-        double sum = 0;
-        for (int64_t u = n.begin[0]; u < n.end[0]; u++)
-            for (int64_t v = n.begin[1]; v < n.end[1]; v++) {
-                double near = x[n.base + u * n.step[0] + v * n.step[1]];
-                sum += near * near;
-            }
-        scale[i] = (real)(k + weight_of(a) * sum);
-        put(&y[i], ref_adds(op, 0), x[i] * pow((double)scale[i], -a->beta));
+    for (int64_t c = 0; c < C; c++)
+        for (int64_t i = 0; i < I; i++) {
+            neighbours n = neighbours_of(op, c, i);
+            double sum = 0;
+            for (int64_t e = n.c[0]; e < n.c[1]; e++)
+                for (int64_t h = n.h[0]; h < n.h[1]; h++)
+                    for (int64_t w = n.w[0]; w < n.w[1]; w++) {
+                        double near = *at(x, e, h * n.W + w);
+                        sum += near * near;
+                    }
+            real s = (real)(k + weight_of(a) * sum);
+            *at(scale, c, i) = s;
+            put(at(y, c, i), ref_adds(op, 0), *at(x, c, i) * pow((double)s, -a->beta));
+        }
+}
+
+static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
+{
+    for (int64_t n = 0; n < op->in[0].info.shape.dim[0]; n++) {
+        view x = view_of(op, &op->in[0], io->in[0], n);
+        view y = view_of(op, &op->out[0], io->out[0], n);
+        view scale = view_of(op, &op->out[1], io->out[1], n);
+        lrn_item(op, &x, &y, &scale);
     }
     return DN_OK;
 }
 
-const ref_kind REF(ref_lrn) = {"LRN", "T:TT", sizeof(dn_args_lrn), 1, check_lrn, run_lrn};
+const ref_kind REF(ref_lrn) = {"LRN", "X:XX", sizeof(dn_args_lrn), 1, check_lrn, run_lrn};
 
 static dn_status check_lrn_bwd(dn_op *op)
 {
@@ -87,24 +122,37 @@ static dn_status check_lrn_bwd(dn_op *op)
     return ref_need_out(op, 0, op->in[0].count);
 }
 
-static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
+/* v: x, y, scale, dy */
+static void lrn_bwd_item(const dn_op *op, const view v[4], const view *dx)
 {
     const dn_args_lrn *a = &op->args.lrn;
-    const real *x = io->in[0], *y = io->in[1], *scale = io->in[2], *dy = io->in[3];
-    real *dx = io->out[0];
-    for (int64_t i = 0; i < op->in[0].count; i++) {
-        neighbours n = neighbours_of(op, i);
-        double sum = 0;
-        for (int64_t u = n.begin[0]; u < n.end[0]; u++)
-            for (int64_t v = n.begin[1]; v < n.end[1]; v++) {
-                int64_t j = n.base + u * n.step[0] + v * n.step[1];
-                sum += (double)dy[j] * y[j] / scale[j];
-            }
-        put(&dx[i], ref_adds(op, 0),
-            dy[i] * pow((double)scale[i], -a->beta) - 2 * a->beta * weight_of(a) * x[i] * sum);
+    int64_t C = op->in[0].info.shape.dim[1], I = plane_of(&op->in[0].info.shape);
+    for (int64_t c = 0; c < C; c++)
+        for (int64_t i = 0; i < I; i++) {
+            neighbours n = neighbours_of(op, c, i);
+            double sum = 0;
+            for (int64_t e = n.c[0]; e < n.c[1]; e++)
+                for (int64_t h = n.h[0]; h < n.h[1]; h++)
+                    for (int64_t w = n.w[0]; w < n.w[1]; w++) {
+                        int64_t j = h * n.W + w;
+                        sum += (double)*at(&v[3], e, j) * *at(&v[1], e, j) / *at(&v[2], e, j);
+                    }
+            put(at(dx, c, i), ref_adds(op, 0),
+                *at(&v[3], c, i) * pow((double)*at(&v[2], c, i), -a->beta) -
+                    2 * a->beta * weight_of(a) * *at(&v[0], c, i) * sum);
+        }
+}
+
+static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
+{
+    for (int64_t n = 0; n < op->in[0].info.shape.dim[0]; n++) {
+        view v[4], dx = view_of(op, &op->out[0], io->out[0], n);
+        for (int32_t k = 0; k < 4; k++)
+            v[k] = view_of(op, &op->in[k], io->in[k], n);
+        lrn_bwd_item(op, v, &dx);
     }
     return DN_OK;
 }
 
-const ref_kind REF(ref_lrn_bwd) = {"LRN_BWD", "TTTT:T",      sizeof(dn_args_lrn),
+const ref_kind REF(ref_lrn_bwd) = {"LRN_BWD", "XXXX:X",      sizeof(dn_args_lrn),
                                    1,         check_lrn_bwd, run_lrn_bwd};

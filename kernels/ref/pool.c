@@ -50,13 +50,15 @@ static dn_status check_pool(dn_op *op)
     return ref_need_out(op, 1, op->out[0].count);
 }
 
-/* Each takes the taps of one window, x's plane, and how many elements there are. */
-static real pool_max(const real *x, const int64_t *taps, int64_t R, int32_t *which)
+/* Each takes the taps of one window, x's plane, the distance of its elements, and how many
+ * taps there are. */
+static real pool_max(const real *x, int64_t step, const int64_t *taps, int64_t R,
+                     int32_t *which)
 {
     real best = -FLT_MAX;
     for (int64_t r = 0; r < R; r++)
-        if (taps[r] >= 0 && x[taps[r]] > best) {
-            best = x[taps[r]];
+        if (taps[r] >= 0 && x[taps[r] * step] > best) {
+            best = x[taps[r] * step];
             *which = (int32_t)taps[r];
         }
     return best;
@@ -72,80 +74,91 @@ static int64_t average_size(const dn_op *op, const int64_t *taps, int64_t q)
     return inside;
 }
 
-static real pool_average(const dn_op *op, const real *x, const int64_t *taps, int64_t q)
+static real pool_average(const dn_op *op, const real *x, int64_t step, const int64_t *taps,
+                         int64_t q)
 {
     double sum = 0;
     int64_t size = average_size(op, taps, q);
     for (int64_t r = 0; r < op->window.R; r++)
         if (taps[r] >= 0)
-            sum += x[taps[r]];
+            sum += x[taps[r] * step];
     return (real)(size > 0 ? sum / (double)size : 0);
 }
 
-static real pool_draw(const real *x, const int64_t *taps, int64_t R, float u, int32_t *which)
+static real pool_draw(const real *x, int64_t step, const int64_t *taps, int64_t R, float u,
+                      int32_t *which)
 {
     double sum = 0, running = 0;
     for (int64_t r = 0; r < R; r++)
         if (taps[r] >= 0)
-            sum += x[taps[r]];
+            sum += x[taps[r] * step];
     for (int64_t r = 0; r < R; r++)
         if (taps[r] >= 0) {
             *which = (int32_t)taps[r];
-            running += x[taps[r]];
+            running += x[taps[r] * step];
             if (running >= u * sum)
                 break;
         }
-    return *which < 0 ? 0 : x[*which];
+    return *which < 0 ? 0 : x[*which * step];
 }
 
-static real pool_expected(const real *x, const int64_t *taps, int64_t R)
+static real pool_expected(const real *x, int64_t step, const int64_t *taps, int64_t R)
 {
     double sum = FLT_MIN, squares = 0;
     for (int64_t r = 0; r < R; r++)
         if (taps[r] >= 0) {
-            sum += x[taps[r]];
-            squares += (double)x[taps[r]] * x[taps[r]];
+            double value = x[taps[r] * step];
+            sum += value;
+            squares += value * value;
         }
     return (real)(squares / sum);
 }
 
-static dn_status run_pool(const dn_op *op, const dn_op_io *io)
+static real pool_value(const dn_op *op, const real *plane, int64_t step, const int64_t *taps,
+                       int64_t q, const int64_t *state, int64_t index, int32_t *which)
 {
     const dn_args_pool *a = &op->args.pool;
-    int64_t I = op->window.I, Q = op->window.Q, R = op->window.R, *taps = io->scratch;
+    int64_t R = op->window.R;
+    switch (a->method) {
+    case DN_POOL_MAX:
+        return pool_max(plane, step, taps, R, which);
+    case DN_POOL_AVE:
+        return pool_average(op, plane, step, taps, q);
+    case DN_POOL_STOCHASTIC_TRAIN:
+        return pool_draw(plane, step, taps, R, ref_unit(state, a->stream, index), which);
+    default:
+        return pool_expected(plane, step, taps, R);
+    }
+}
+
+static dn_status run_pool(const dn_op *op, const dn_op_io *io)
+{
+    const dn_shape *shape = &op->in[0].info.shape;
+    int64_t C = shape->dim[1], planes = shape->dim[0] * C;
+    int64_t Q = op->window.Q, R = op->window.R, *taps = io->scratch;
+    const dn_shape *out = &op->out[0].info.shape;
+    ref_image at_x = ref_image_of(shape, op->in[0].info.layout);
+    ref_image at_y = ref_image_of(out, op->out[0].info.layout);
+    ref_image at_mask = ref_has_out(op, 1) ? ref_image_of(out, op->out[1].info.layout) : at_y;
     const real *x = io->in[0];
-    const int64_t *state = ref_in(op, io, 1);
     real *y = io->out[0];
     int32_t *mask = ref_out(op, io, 1);
     ref_window_taps(&op->window, taps);
-    for (int64_t i = 0; i < op->out[0].count; i++) {
-        const real *plane = x + i / Q * I;
-        const int64_t *window = taps + i % Q * R;
-        int32_t which = -1;
-        real value;
-        switch (a->method) {
-        case DN_POOL_MAX:
-            value = pool_max(plane, window, R, &which);
-            break;
-        case DN_POOL_AVE:
-            value = pool_average(op, plane, window, i % Q);
-            break;
-        case DN_POOL_STOCHASTIC_TRAIN:
-            value = pool_draw(plane, window, R, ref_unit(state, a->stream, i), &which);
-            break;
-        default:
-            value = pool_expected(plane, window, R);
+    for (int64_t p = 0; p < planes; p++)
+        for (int64_t q = 0; q < Q; q++) {
+            int64_t n = p / C, c = p % C;
+            int32_t which = -1;
+            real value = pool_value(op, x + n * at_x.n + c * at_x.c, at_x.i, taps + q * R, q,
+                                    ref_in(op, io, 1), p * Q + q, &which);
+            put_through(&y[n * at_y.n + c * at_y.c + q * at_y.i], ref_adds(op, 0), value,
+                        op->args.pool.activation, 0);
+            if (mask)
+                mask[n * at_mask.n + c * at_mask.c + q * at_mask.i] = which;
         }
-        if (a->activation)
-            value = REF(ref_function)(a->activation, value, 0, 0, 0);
-        put(&y[i], ref_adds(op, 0), value);
-        if (mask)
-            mask[i] = which;
-    }
     return DN_OK;
 }
 
-const ref_kind REF(ref_pool) = {"POOL", "Ts:Tm", sizeof(dn_args_pool), 1, check_pool, run_pool};
+const ref_kind REF(ref_pool) = {"POOL", "Xs:Xn", sizeof(dn_args_pool), 1, check_pool, run_pool};
 
 static dn_status check_pool_bwd(dn_op *op)
 {
@@ -170,28 +183,34 @@ static void spread(const dn_op *op, const int64_t *taps, int64_t q, double dy, d
 
 static dn_status run_pool_bwd(const dn_op *op, const dn_op_io *io)
 {
+    const dn_shape *shape = &op->out[0].info.shape;
+    int64_t C = shape->dim[1], planes = shape->dim[0] * C;
     int64_t I = op->window.I, Q = op->window.Q, R = op->window.R, *taps = io->scratch;
-    const real *dy = io->in[0];
+    const dn_shape *in = &op->in[0].info.shape;
+    ref_image at_y = ref_image_of(in, op->in[0].info.layout);
+    ref_image at_x = ref_image_of(shape, op->out[0].info.layout);
+    ref_image at_mask = ref_has_in(op, 1) ? ref_image_of(in, op->in[1].info.layout) : at_y;
     const int32_t *mask = ref_in(op, io, 1);
-    real *dx = io->out[0];
     double *sum = (double *)(taps + Q * R);
-    int64_t planes = op->out[0].info.shape.dim[0] * op->out[0].info.shape.dim[1];
     ref_window_taps(&op->window, taps);
     for (int64_t p = 0; p < planes; p++) {
+        int64_t n = p / C, c = p % C;
+        const real *dy = (const real *)io->in[0] + n * at_y.n + c * at_y.c;
+        real *dx = (real *)io->out[0] + n * at_x.n + c * at_x.c;
         for (int64_t i = 0; i < I; i++)
             sum[i] = 0;
         for (int64_t q = 0; q < Q; q++) {
-            int64_t at = p * Q + q;
+            int64_t at = mask ? mask[n * at_mask.n + c * at_mask.c + q * at_mask.i] : -1;
             if (!mask)
-                spread(op, taps + q * R, q, dy[at], sum);
-            else if (mask[at] >= 0 && mask[at] < I)
-                sum[mask[at]] += dy[at];
+                spread(op, taps + q * R, q, dy[q * at_y.i], sum);
+            else if (at >= 0 && at < I)
+                sum[at] += dy[q * at_y.i];
         }
         for (int64_t i = 0; i < I; i++)
-            put(&dx[p * I + i], ref_adds(op, 0), sum[i]);
+            put(&dx[i * at_x.i], ref_adds(op, 0), sum[i]);
     }
     return DN_OK;
 }
 
-const ref_kind REF(ref_pool_bwd) = {"POOL_BWD", "Tm:T",         sizeof(dn_args_pool),
+const ref_kind REF(ref_pool_bwd) = {"POOL_BWD", "Xn:X",         sizeof(dn_args_pool),
                                     1,          check_pool_bwd, run_pool_bwd};

@@ -49,6 +49,7 @@ typedef union ref_args {
     dn_args_update update;
     dn_args_scale_clip scale_clip;
     dn_args_host_call host_call;
+    dn_args_norm_scale norm_scale;
 } ref_args;
 
 typedef struct ref_operand {
@@ -70,8 +71,8 @@ struct dn_op {
 };
 
 /* One kind of op. Operands, one letter each, inputs ':' outputs: T the net's type, M an I32
- * mask, B a U8 mask, S random state, A any type; lower case: may be absent; last '+': one or
- * more. */
+ * mask, X and N the same two where the layout may be NHWC, B a U8 mask, S random state, A any
+ * type; lower case: may be absent; last '+': one or more. */
 typedef struct ref_kind {
     const char *name, *operands;
     size_t args_size;
@@ -97,7 +98,10 @@ typedef struct ref_kind {
                                             X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update)  \
                                                 X(CAST, cast) X(HOST_CALL, host_call)          \
                                                     X(SUMSQ_ALL, sumsq_all)                    \
-                                                        X(SCALE_CLIP, scale_clip)
+                                                        X(SCALE_CLIP, scale_clip)              \
+                                                            X(NORM_SCALE, norm_scale)          \
+                                                                X(NORM_SCALE_BWD,              \
+                                                                  norm_scale_bwd)
 
 #define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);
 REF_KINDS(REF_DECLARE)
@@ -149,10 +153,35 @@ static inline bool ref_adds(const dn_op *op, int32_t output)
     return op->args.base.accumulate >> output & 1;
 }
 
+/* unary.c: f(x) of DN_FN_*. */
+real REF(ref_function)(int32_t fn, real x, real a, real b, real c);
+
 /* Writes a result, or adds it. */
 static inline void put(real *y, bool add, double value)
 {
     *y = (real)(add ? *y + value : value);
+}
+
+/* Writes f(result), or f(y + result). */
+static inline void put_through(real *y, bool add, double value, int32_t fn, double a)
+{
+    double sum = add ? *y + value : value;
+    *y = fn == DN_FN_NONE ? (real)sum : REF(ref_function)(fn, (real)sum, (real)a, 0, 0);
+}
+
+/* Where element (n, c, i) of an image lies, i counted over the spatial axes: n * this.n + ... */
+typedef struct ref_image {
+    int64_t n, c, i;
+} ref_image;
+
+static inline ref_image ref_image_of(const dn_shape *s, int32_t layout)
+{
+    int64_t C = s->dim[1], I = 1;
+    for (int32_t d = 2; d < s->axes; d++)
+        I *= s->dim[d];
+    if (layout == DN_LAYOUT_NHWC)
+        return (ref_image){C * I, 1, C};
+    return (ref_image){C * I, I, 1};
 }
 
 /* The uniform number of element i under a random state {seed, step}. */
@@ -163,9 +192,9 @@ static inline float ref_unit(const int64_t *state, uint64_t stream, int64_t i)
     return dn_random_unit(word[i % 4]);
 }
 
-/* unary.c: f(x) of DN_FN_*; whether there is such a function. */
-real REF(ref_function)(int32_t fn, real x, real a, real b, real c);
-/* fn is one, and does not go together with accumulate. */
+/* unary.c: f' of DN_FN_* in terms of y, for those in DN_FN_FROM_Y. */
+real REF(ref_slope_from_y)(int32_t fn, real y, real a, real b);
+/* There is such a function. */
 dn_status ref_need_activation(const dn_op *op, int32_t fn);
 
 #endif

@@ -96,7 +96,7 @@ static real slope_from_x(int32_t fn, real x, real a, real b, real c)
     }
 }
 
-static real slope_from_y(int32_t fn, real y, real a, real b)
+real REF(ref_slope_from_y)(int32_t fn, real y, real a, real b)
 {
     switch (fn) {
     case DN_FN_RELU:
@@ -169,7 +169,7 @@ static dn_status run_unary_bwd(const dn_op *op, const dn_op_io *io)
     real *dx = io->out[0], a = (real)args->a, b = (real)args->b, c = (real)args->c;
     for (int64_t i = 0; i < op->out[0].count; i++) {
         real slope =
-            x ? slope_from_x(args->fn, x[i], a, b, c) : slope_from_y(args->fn, y[i], a, b);
+            x ? slope_from_x(args->fn, x[i], a, b, c) : REF(ref_slope_from_y)(args->fn, y[i], a, b);
         put(&dx[i], ref_adds(op, 0), dy[i] * slope);
     }
     return DN_OK;

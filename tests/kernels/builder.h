@@ -86,6 +86,15 @@ static inline void emit(builder *b)
     b->fn(&b->c, b->user);
 }
 
+/* Also with the inputs in `constant` announced as such. */
+static inline void emit_constant(builder *b, uint32_t constant)
+{
+    emit(b);
+    b->c.constant = constant;
+    emit(b);
+    b->c.constant = 0;
+}
+
 /* Also with the outputs in `accumulate` added to, one case with all of them. */
 static inline void emit_added(builder *b, uint32_t accumulate)
 {
@@ -96,6 +105,26 @@ static inline void emit_added(builder *b, uint32_t accumulate)
         if (accumulate >> k & 1 && b->c.out.fill[k] == POISON)
             b->c.out.fill[k] = NORMAL;
     emit(b);
+    b->c = plain;
+}
+
+/* Also with the images (the operands with 4 axes whose bit is set) as NHWC. */
+static inline void nhwc(side *s, uint32_t which)
+{
+    for (int32_t k = 0; k < s->count; k++)
+        if (which >> k & 1 && s->operand[k].dtype >= 0 && s->operand[k].shape.axes == 4)
+            s->operand[k].layout = DN_LAYOUT_NHWC;
+}
+
+static inline void emit_layouts(builder *b, uint32_t accumulate, uint32_t in_images,
+                                uint32_t out_images)
+{
+    emit_added(b, accumulate);
+    kernel_case plain = b->c;
+    nhwc(&b->c.in, in_images);
+    nhwc(&b->c.out, out_images);
+    if (b->c.in.operand[0].layout == DN_LAYOUT_NHWC)
+        emit_added(b, accumulate);
     b->c = plain;
 }
 

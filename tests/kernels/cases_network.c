@@ -36,6 +36,49 @@ static void batch_norm_cases(builder *b)
         }
 }
 
+static void norm_scale_cases(builder *b)
+{
+    for (int v = 0; v < NUM_VIEWS; v++)
+        for (int variant = 0; variant < 6; variant++) {
+            view w = views[v];
+            dn_shape shape = SHAPE(w.outer, w.dim, w.inner);
+            int32_t activation = variant / 2 == 0   ? DN_FN_NONE
+                                 : variant / 2 == 1 ? DN_FN_RELU
+                                                    : DN_FN_TANH;
+            BEGIN(b, DN_OP_NORM_SCALE, dn_args_norm_scale);
+            b->c.args.norm_scale =
+                (dn_args_norm_scale){b->c.args.base, variant % 2, activation, w.outer, w.dim,
+                                     w.inner,        1e-5,        0.999,      0.1};
+            b->c.tolerance = 5e-5;
+            in(b, NORMAL, shape);
+            in(b, POSITIVE, SHAPE(w.dim));
+            in(b, NORMAL, SHAPE(w.dim));
+            out(b, shape);
+            out(b, SHAPE(w.dim));
+            out(b, SHAPE(w.dim));
+            for (int k = 0; k < 2; k++)
+                out_as(b, DN_F32, POSITIVE, SHAPE(w.dim));
+            out_as(b, DN_F32, POSITIVE, SHAPE(1));
+            emit_added(b, 1);
+            b->c.kind = DN_OP_NORM_SCALE_BWD;
+            b->c.in.count = b->c.out.count = 0;
+            in(b, NORMAL, shape);
+            if (activation)
+                in(b, NORMAL, shape);
+            else
+                in_absent(b);
+            in(b, NORMAL, SHAPE(w.dim));
+            in(b, POSITIVE, SHAPE(w.dim));
+            in(b, POSITIVE, SHAPE(w.dim));
+            in(b, NORMAL, shape);
+            out(b, shape);
+            emit_in_place(b, 1, 5);
+            out(b, SHAPE(w.dim));
+            out(b, SHAPE(w.dim));
+            emit_in_place(b, 7, 5);
+        }
+}
+
 static void mvn_cases(builder *b)
 {
     for (int v = 0; v < NUM_VIEWS; v++)
@@ -293,6 +336,7 @@ void cases_network(case_fn fn, void *user)
     int32_t number = 3000000;
     builder b = {.fn = fn, .user = user, .number = &number};
     batch_norm_cases(&b);
+    norm_scale_cases(&b);
     mvn_cases(&b);
     softmax_cases(&b);
     loss_cases(&b);

@@ -41,7 +41,8 @@ static void gemm_case(builder *b, gemm_row g, int variant)
     emit_added(b, 1);
     a->activation = variant % 2 ? DN_FN_RELU : DN_FN_TANH;
     a->activation_a = 0.25;
-    emit(b);
+    emit_added(b, 1);
+    emit_constant(b, variant & 1 ? 1u << 1 : 1u << 1 | 1u << 2);
 }
 
 static void gemm_cases(builder *b)
@@ -125,10 +126,12 @@ static void conv_product(builder *b, int32_t kind, const conv_row *r)
         if (bias)
             in(b, NORMAL, SHAPE(forward ? r->K : r->C));
         out(b, forward ? s.y : s.x);
-        emit_added(b, 1);
+        emit_layouts(b, 1, 1, 1);
         b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_SIGMOID;
         b->c.args.conv.activation_a = 0.1;
-        emit(b);
+        emit_layouts(b, 1, 1, 1);
+        b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
+        emit_layouts(b, 1, 1, 1);
     }
 }
 
@@ -143,9 +146,9 @@ static void conv_cases(builder *b)
         in(b, NORMAL, s.x);
         in(b, NORMAL, s.y);
         out(b, s.w);
-        emit_added(b, 1);
+        emit_layouts(b, 1, 3, 0);
         out(b, SHAPE(r->K));
-        emit_added(b, 3);
+        emit_layouts(b, 3, 3, 0);
         conv_begin(b, DN_OP_IM2COL, r);
         in(b, NORMAL, s.x);
         out(b, s.columns);
@@ -209,13 +212,13 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
     if (method == DN_POOL_STOCHASTIC_TRAIN)
         in_state(b);
     out(b, y);
-    emit_added(b, 1);
+    emit_layouts(b, 1, 1, 1);
     b->c.args.pool.activation = DN_FN_RELU;
-    emit(b);
+    emit_layouts(b, 1, 1, 1);
     b->c.args.pool.activation = DN_FN_NONE;
     if (mask) {
         out_as(b, DN_I32, POISON, y);
-        emit_added(b, 1);
+        emit_layouts(b, 1, 1, 3);
     }
     if (method == DN_POOL_STOCHASTIC_TEST)
         return;
@@ -224,7 +227,7 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
     if (mask)
         add_operand(&b->c.in, DN_I32, SIGNED_MASK, plane, y);
     out(b, x);
-    emit_added(b, 1);
+    emit_layouts(b, 1, 3, 1);
 }
 
 static void pool_cases(builder *b)
@@ -250,13 +253,13 @@ static void lrn_cases(builder *b)
                 in(b, NORMAL, shape);
                 out(b, shape);
                 out(b, shape);
-                emit_added(b, 1);
+                emit_layouts(b, 1, 1, 3);
                 b->c.kind = DN_OP_LRN_BWD;
                 in(b, NORMAL, shape);
                 in(b, POSITIVE, shape);
                 in(b, NORMAL, shape);
                 b->c.out.count = 1;
-                emit_added(b, 1);
+                emit_layouts(b, 1, 15, 1);
             }
 }
 

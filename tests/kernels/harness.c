@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * harness.c: runs one case on a candidate, in float with 1, 2 and 3 threads, and on ref in
  * double with the same numbers, and compares: values within the tolerance, bits between thread
- * counts, inputs and guard words untouched. */
+ * counts, inputs and guard words untouched. Constant inputs are other numbers at a first
+ * op_prepare, so that a second one must count. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ typedef struct block {
 
 /* One execution: operands of one backend with one number of threads. */
 typedef struct execution {
-    block in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS], scratch;
+    block in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS], scratch, keep;
     side in_side, out_side;
 } execution;
 
@@ -65,7 +66,9 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_CAST] = "CAST",
                                                   [DN_OP_HOST_CALL] = "HOST_CALL",
                                                   [DN_OP_SUMSQ_ALL] = "SUMSQ_ALL",
-                                                  [DN_OP_SCALE_CLIP] = "SCALE_CLIP"};
+                                                  [DN_OP_SCALE_CLIP] = "SCALE_CLIP",
+                                                  [DN_OP_NORM_SCALE] = "NORM_SCALE",
+                                                  [DN_OP_NORM_SCALE_BWD] = "NORM_SCALE_BWD"};
 
 const char *kind_name(int32_t kind)
 {
@@ -218,6 +221,27 @@ static void execution_free(execution *e)
         free(e->out[k].memory);
     }
     free(e->scratch.memory);
+    free(e->keep.memory);
+}
+
+/* op_prepare with other numbers in the constant inputs, then with the right ones. What it
+ * leaves in the scratch is gone before the run. */
+static dn_status prepare(execution *e, const kernel_case *c, const dn_backend_ops *ops,
+                         dn_op *op, const dn_op_io *io)
+{
+    if (!ops->op_prepare)
+        return DN_OK;
+    for (int round = 0; round < 2; round++) {
+        for (int32_t k = 0; k < c->in.count; k++)
+            for (size_t i = 0; (c->constant >> k & 1) && i < e->in[k].bytes / sizeof(float);
+                 i++)
+                ((float *)e->in[k].data)[i] = -((float *)e->in[k].data)[i];
+        dn_status status = ops->op_prepare(op, io);
+        if (status != DN_OK)
+            return status;
+    }
+    memset(e->scratch.data, 0xFF, e->scratch.bytes);
+    return DN_OK;
 }
 
 /* DN_OK, DN_DECLINED or a failure, with the host's message. */
@@ -234,7 +258,8 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
                        .num_outputs = c->out.count,
                        .inputs = e->in_side.operand,
                        .outputs = e->out_side.operand,
-                       .args = &c->args};
+                       .args = &c->args,
+                       .constant = c->constant};
     host_init(&host, num_threads);
     dn_status status = ops->open(&backend, &host);
     if (status != DN_OK)
@@ -249,9 +274,15 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
         if (c->alias >= 0)
             in[c->alias] = out[0];
         e->scratch = block_new(info.scratch, 0xFF);
-        dn_op_io io = {
-            .struct_size = sizeof(io), .in = in, .out = out, .scratch = e->scratch.data};
-        status = ops->op_run(op, &io);
+        e->keep = block_new(info.keep, 0xFF);
+        dn_op_io io = {.struct_size = sizeof(io),
+                       .in = in,
+                       .out = out,
+                       .scratch = e->scratch.data,
+                       .keep = info.keep ? e->keep.data : NULL};
+        status = prepare(e, c, ops, op, &io);
+        if (status == DN_OK)
+            status = ops->op_run(op, &io);
         ops->op_destroy(op);
     }
     ops->close(backend);
@@ -268,6 +299,10 @@ static bool guards_stand(const execution *e, char *reason, size_t size)
         }
     if (e->scratch.memory && !block_guarded(&e->scratch)) {
         snprintf(reason, size, "wrote outside the scratch it asked for");
+        return false;
+    }
+    if (e->keep.memory && !block_guarded(&e->keep)) {
+        snprintf(reason, size, "wrote outside what it asked to keep");
         return false;
     }
     return true;

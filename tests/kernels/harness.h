@@ -46,6 +46,7 @@ typedef union case_args {
     dn_args_update update;
     dn_args_scale_clip scale_clip;
     dn_args_host_call host_call;
+    dn_args_norm_scale norm_scale;
 } case_args;
 
 typedef struct side {
@@ -59,9 +60,10 @@ typedef struct kernel_case {
     int32_t kind;
     case_args args;
     side in, out;
-    int32_t alias;    /* the input that output 0 is, or -1 */
-    double tolerance; /* relative to the largest element of the operand, at least 1 */
-    int32_t number;   /* counted over all cases: part of the random stream */
+    uint32_t constant; /* bit i: input i is announced as constant */
+    int32_t alias;     /* the input that output 0 is, or -1 */
+    double tolerance;  /* relative to the largest element of the operand, at least 1 */
+    int32_t number;    /* counted over all cases: part of the random stream */
 } kernel_case;
 
 typedef void (*case_fn)(const kernel_case *c, void *user);
@@ -86,7 +88,16 @@ const char *host_message(void);
 int64_t host_live_allocations(void);
 
 /* liar.c: ref, but every result is wrong in one way. */
-enum { LIE_NEGATED, LIE_OFF_BY_ONE, LIE_OVERRUN, LIE_SCRATCH, LIE_THREADS, LIE_COUNT };
+enum {
+    LIE_NEGATED,
+    LIE_OFF_BY_ONE,
+    LIE_OVERRUN,
+    LIE_SCRATCH,
+    LIE_KEEP,
+    LIE_THREADS,
+    LIE_STALE, /* constant inputs stay what they were at the first op_prepare */
+    LIE_COUNT
+};
 const dn_backend_ops *liar(const dn_backend_ops *ref, int lie);
 
 #endif

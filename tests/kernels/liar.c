@@ -17,8 +17,10 @@ struct dn_backend {
 struct dn_op {
     dn_op *inner;
     int32_t num_threads, num_outputs;
-    size_t scratch;
-    dn_operand out[DN_MAX_OPERANDS];
+    size_t scratch, keep;
+    int32_t num_inputs, prepared;
+    uint32_t constant;
+    dn_operand in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS];
 };
 
 static dn_status liar_open(dn_backend **out, const dn_backend_host *host)
@@ -39,15 +41,59 @@ static void liar_close(dn_backend *backend)
     free(backend);
 }
 
+/* A copy of every constant input. */
+static size_t keep_bytes(const dn_op *op)
+{
+    size_t bytes = 64;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        bytes += op->constant >> k & 1 ? operand_bytes(&op->in[k]) : 0;
+    return bytes;
+}
+
+static dn_status liar_prepare(dn_op *op, const dn_op_io *io)
+{
+    unsigned char *copy = io->keep;
+    for (int32_t k = 0; k < op->num_inputs && !op->prepared; k++)
+        if (op->constant >> k & 1) {
+            memcpy(copy, io->in[k], operand_bytes(&op->in[k]));
+            copy += operand_bytes(&op->in[k]);
+        }
+    op->prepared = 1;
+    if (current == LIE_KEEP)
+        ((unsigned char *)io->keep)[op->keep] = 0;
+    return DN_OK;
+}
+
+/* Runs with the constant inputs of the first op_prepare. */
+static dn_status run_stale(dn_op *op, const dn_op_io *io)
+{
+    void *in[DN_MAX_OPERANDS];
+    unsigned char *copy = io->keep;
+    for (int32_t k = 0; k < op->num_inputs; k++) {
+        in[k] = io->in[k];
+        if (!(op->constant >> k & 1))
+            continue;
+        in[k] = copy;
+        copy += operand_bytes(&op->in[k]);
+    }
+    dn_op_io stale = *io;
+    stale.in = in;
+    return honest->op_run(op->inner, &stale);
+}
+
 static dn_status liar_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                              dn_op_info *info)
 {
     dn_op *op = calloc(1, sizeof(*op));
     op->num_threads = backend->num_threads;
     op->num_outputs = desc->num_outputs;
+    op->num_inputs = desc->num_inputs;
+    op->constant = desc->constant;
+    memcpy(op->in, desc->inputs, (size_t)desc->num_inputs * sizeof(*desc->inputs));
     memcpy(op->out, desc->outputs, (size_t)desc->num_outputs * sizeof(*desc->outputs));
     dn_status status = honest->op_create(backend->inner, desc, &op->inner, info);
     op->scratch = info->scratch;
+    info->keep = op->keep = keep_bytes(op);
     if (status != DN_OK)
         free(op);
     else
@@ -89,6 +135,8 @@ static void negate(const dn_operand *operand, void *y)
 
 static dn_status liar_run(dn_op *op, const dn_op_io *io)
 {
+    if (current == LIE_STALE)
+        return run_stale(op, io);
     dn_status status = honest->op_run(op->inner, io);
     int32_t k = 0;
     while (k < op->num_outputs && (op->out[k].dtype < 0 || operand_count(&op->out[k]) == 0))
@@ -110,9 +158,12 @@ static dn_status liar_run(dn_op *op, const dn_op_io *io)
     case LIE_SCRATCH:
         ((unsigned char *)io->scratch)[op->scratch] ^= 1;
         break;
-    default: /* the last bit, with two threads only */
+    case LIE_THREADS: /* the last bit, with two threads only */
         if (op->num_threads == 2)
             y[0] ^= 1;
+        break;
+    default:
+        break;
     }
     return status;
 }
@@ -131,7 +182,8 @@ const dn_backend_ops *liar(const dn_backend_ops *ref, int lie)
                                        .close = liar_close,
                                        .op_create = liar_create,
                                        .op_run = liar_run,
-                                       .op_destroy = liar_destroy};
+                                       .op_destroy = liar_destroy,
+                                       .op_prepare = liar_prepare};
     honest = ref;
     current = lie;
     return &ops;

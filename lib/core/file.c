@@ -169,10 +169,12 @@ dn_status dni_file_write(const dni_heap *heap, const char *path, const void *dat
         return error ? fail_errno(error, "write", path) : DN_OK;
     }
     size_t room = PATH_MAX + 64;
-    char *target = dni_realloc(heap, NULL, 2, room);
-    if (!target)
+    char *target = dni_realloc(heap, NULL, room, 1);
+    char *temporary = target ? dni_realloc(heap, NULL, room, 1) : NULL;
+    if (!temporary) {
+        dni_free(heap, target);
         return DN_E_NOMEM;
-    char *temporary = target + room;
+    }
     /* Through a symbolic link: the file it names is replaced, not the link. */
     if (!exists || !realpath(path, target))
         snprintf(target, room, "%s", path);
@@ -185,6 +187,7 @@ dn_status dni_file_write(const dni_heap *heap, const char *path, const void *dat
         sync_folder(heap, target);
         dni_restore_error(&saved);
     }
+    dni_free(heap, temporary);
     dni_free(heap, target);
     return error ? fail_errno(error, "write", path) : DN_OK;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * check.c: `deepnet check`: does each file parse, wire and get its shapes? No data is opened. A
- * look at the words outside and inside braces tells a solver from a net, and which phases a net
- * is meant for: those its layers name must wire; where none is named, the default one. */
+ * look at the words outside and inside braces tells a solver from a net, and which phases and
+ * stages a net is meant for: each phase that its layers name must wire, without a stage or in
+ * one of those named; where no phase is named, the default one. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -9,19 +10,25 @@
 
 #include "cli.h"
 
-enum { MESSAGE = 1024 };
+enum { MESSAGE = 1024, STAGES = 16, STAGE = 48 };
 
 typedef struct look {
     bool solver;
     bool train, test; /* phases that are named somewhere */
+    int num_stages;   /* and stages */
+    char stages[STAGES][STAGE];
 } look;
+
+/* In the order in which a summary counts them. */
+enum { FINE, UNPARSED, UNWIRED, ABSENT, STATES };
 
 typedef struct verdict {
     const char *kind; /* "net", "solver" */
-    bool parsed, fine;
+    int state;        /* ABSENT: a sound solver whose net is not there */
     int layers;
     int64_t parameters;    /* of the last phase that wired */
     char data[128];        /* the shape that was taken for data it did not open; "" if none */
+    char stage[STAGE];     /* the last that was needed; "" if none */
     char message[MESSAGE]; /* why not; "" if fine */
 } verdict;
 
@@ -84,10 +91,24 @@ static void see_phase(look *l, const char *after)
         l->test = true;
 }
 
-static look look_at(const char *text)
+/* `stage: "name"`; more than fit are passed over, as is a name in other forms. */
+static void see_stage(look *l, const char *after)
 {
-    look l = {0};
+    const char *end = *after == '"' || *after == '\'' ? skip_string(after) : after;
+    size_t length = end > after + 2 ? (size_t)(end - after) - 2 : 0;
+    if (length == 0 || length >= STAGE || l->num_stages == STAGES)
+        return;
+    for (int i = 0; i < l->num_stages; i++)
+        if (word_is(after + 1, length, l->stages[i]))
+            return;
+    memcpy(l->stages[l->num_stages], after + 1, length);
+    l->stages[l->num_stages++][length] = 0;
+}
+
+static void look_at(look *l, const char *text)
+{
     int depth = 0;
+    memset(l, 0, sizeof *l);
     for (const char *c = skip_blank(text); *c; c = skip_blank(c)) {
         if (*c == '"' || *c == '\'') {
             c = skip_string(c);
@@ -95,16 +116,17 @@ static look look_at(const char *text)
             size_t length = strspn(c, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                       "0123456789_.");
             if (depth == 0 && solver_word(c, length))
-                l.solver = true;
+                l->solver = true;
             else if (depth > 0 && word_is(c, length, "phase"))
-                see_phase(&l, skip_blank(c + length));
+                see_phase(l, skip_blank(c + length));
+            else if (depth > 0 && word_is(c, length, "stage"))
+                see_stage(l, skip_blank(c + length));
             c += length;
         } else {
             depth += (*c == '{' || *c == '<') - (*c == '}' || *c == '>');
             c++;
         }
     }
-    return l;
 }
 
 /* ---- verdicts ------------------------------- */
@@ -112,8 +134,7 @@ static look look_at(const char *text)
 static void refuse(verdict *v, const char *where, dn_status status)
 {
     const char *line = dn_last_error();
-    v->fine = false;
-    v->parsed = status != DN_E_PARSE && status != DN_E_IO;
+    v->state = status == DN_E_PARSE || status == DN_E_IO ? UNPARSED : UNWIRED;
     snprintf(v->message, sizeof v->message, "%s%s", where, line ? line : "no reason given");
 }
 
@@ -123,7 +144,8 @@ static void count_net(verdict *v, dn_net *net)
     v->parameters = 0;
     for (int32_t i = 0; i < dn_net_num_layers(net); i++) {
         const char *type = dn_net_layer_type(net, i);
-        if (strstr(type, "Data") && strcmp(type, "MemoryData") != 0 &&
+        bool python = strcmp(type, "Python") == 0 && dn_net_layer_num_bottoms(net, i) == 0;
+        if ((python || strstr(type, "Data")) && strcmp(type, "MemoryData") != 0 &&
             strcmp(type, "DummyData") != 0 && dn_net_layer_num_tops(net, i))
             cli_shape(v->data, sizeof v->data, dn_net_layer_top(net, i, 0));
         for (int32_t k = 0; k < dn_net_layer_num_params(net, i); k++)
@@ -131,22 +153,39 @@ static void count_net(verdict *v, dn_net *net)
     }
 }
 
-/* Wires one phase; false when it does not, with the reason in the verdict. */
-static bool wire(verdict *v, dn_context *context, const char *path, const char *where,
-                 dn_net_options options, int32_t phase)
+/* Wires once: false when it does not. */
+static bool wire_once(verdict *v, dn_context *context, const char *path,
+                      const dn_net_options *options, dn_status *status)
 {
     dn_net *net = NULL;
-    dn_status status;
-    options.phase = phase;
-    status = dn_net_create_from_prototxt(&net, context, path, &options);
-    if (status) {
-        refuse(v, where, status);
-        return false;
-    }
-    v->parsed = true;
-    count_net(v, net);
+    *status = dn_net_create_from_prototxt(&net, context, path, options);
+    if (*status == DN_OK)
+        count_net(v, net);
     dn_net_free(net);
-    return true;
+    return *status == DN_OK;
+}
+
+/* Wires one phase; false when it does not, with the reason in the verdict. */
+static bool wire(verdict *v, dn_context *context, const char *path, const char *where,
+                 dn_net_options options, int32_t phase, const look *l)
+{
+    dn_status status, ignored;
+    options.phase = phase;
+    if (wire_once(v, context, path, &options, &status))
+        return true;
+    refuse(v, where, status);
+    for (int i = 0; status == DN_E_NET && !options.num_stages && i < l->num_stages; i++) {
+        const char *stage = l->stages[i];
+        dn_net_options staged = options;
+        staged.stages = &stage;
+        staged.num_stages = 1;
+        if (!wire_once(v, context, path, &staged, &ignored))
+            continue;
+        snprintf(v->stage, sizeof v->stage, "%s", stage);
+        v->state = FINE;
+        return true;
+    }
+    return false;
 }
 
 static void check_net(verdict *v, dn_context *context, const char *path, const look *l,
@@ -154,17 +193,13 @@ static void check_net(verdict *v, dn_context *context, const char *path, const l
 {
     v->kind = "net";
     if (options->phase || l->train == l->test)
-        v->fine = wire(v, context, path, "", *options, options->phase);
-    else
-        v->fine = true;
-    if (options->phase)
+        if (!wire(v, context, path, "", *options, options->phase, l) || options->phase)
+            return;
+    if (l->test && !wire(v, context, path, l->train ? "phase TEST: " : "", *options,
+                         DN_PHASE_TEST, l))
         return;
-    if (v->fine && l->test)
-        v->fine =
-            wire(v, context, path, l->train ? "phase TEST: " : "", *options, DN_PHASE_TEST);
-    if (v->fine && l->train)
-        v->fine =
-            wire(v, context, path, l->test ? "phase TRAIN: " : "", *options, DN_PHASE_TRAIN);
+    if (l->train)
+        wire(v, context, path, l->test ? "phase TRAIN: " : "", *options, DN_PHASE_TRAIN, l);
 }
 
 static void check_solver(verdict *v, dn_context *context, const char *path)
@@ -175,10 +210,10 @@ static void check_solver(verdict *v, dn_context *context, const char *path)
     v->kind = "solver";
     if (status) {
         refuse(v, "", status);
-        v->parsed |= status == DN_E_IO; /* it was read already: its net is what is not there */
+        if (status == DN_E_IO) /* the file was read already: its net is what is not there */
+            v->state = ABSENT;
         return;
     }
-    v->fine = v->parsed = true;
     count_net(v, dn_solver_net(solver));
     dn_solver_free(solver);
 }
@@ -215,6 +250,7 @@ static void check_file(verdict *v, dn_context *context, const char *path,
     look l;
     memset(v, 0, sizeof *v);
     v->kind = "file";
+    v->state = UNPARSED;
     errno = 0;
     text = read_text(path);
     if (!text) {
@@ -222,8 +258,9 @@ static void check_file(verdict *v, dn_context *context, const char *path,
                  errno ? strerror(errno) : "could not be read");
         return;
     }
-    l = look_at(text);
+    look_at(&l, text);
     free(text);
+    v->state = FINE;
     if (l.solver)
         check_solver(v, context, path);
     else
@@ -235,10 +272,10 @@ static void check_file(verdict *v, dn_context *context, const char *path,
 static void print_verdict(const verdict *v, const char *path)
 {
     char parameters[24];
-    if (v->fine)
-        printf("%s: fine: %s of %d layers, %s parameters%s%s\n", path, v->kind, v->layers,
+    if (v->state == FINE)
+        printf("%s: fine: %s of %d layers, %s parameters%s%s%s%s\n", path, v->kind, v->layers,
                cli_count(parameters, (double)v->parameters), *v->data ? ", data taken as " : "",
-               v->data);
+               v->data, *v->stage ? ", in stage " : "", v->stage);
     else /* most sentences begin with the file they are about */
         printf("%s%s%s\n", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
                strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
@@ -250,31 +287,33 @@ static void print_json(const verdict *v, const char *path, bool first)
     cli_json_open(stdout);
     cli_json_text(stdout, "file", path);
     cli_json_text(stdout, "kind", v->kind);
-    cli_json_bool(stdout, "parses", v->parsed);
-    cli_json_bool(stdout, "fine", v->fine);
-    if (v->fine) {
+    cli_json_bool(stdout, "parses", v->state != UNPARSED);
+    cli_json_bool(stdout, "fine", v->state == FINE);
+    if (v->state == ABSENT)
+        cli_json_bool(stdout, "absent", true);
+    if (v->state == FINE) {
         cli_json_int(stdout, "layers", v->layers);
         cli_json_int(stdout, "parameters", v->parameters);
         if (*v->data)
             cli_json_text(stdout, "data", v->data);
+        if (*v->stage)
+            cli_json_text(stdout, "stage", v->stage);
     } else {
         cli_json_text(stdout, "message", v->message);
     }
     cli_json_close(stdout);
 }
 
-typedef struct totals {
-    int fine, unparsed, unwired;
-} totals;
-
-static void print_totals(const totals *t, int count, bool json)
+static void print_totals(const int totals[STATES], int count, bool json)
 {
     if (json)
-        printf("], \"count\": %d, \"fine\": %d, \"unparsed\": %d, \"unwired\": %d}\n", count,
-               t->fine, t->unparsed, t->unwired);
+        printf("], \"count\": %d, \"fine\": %d, \"unparsed\": %d, \"unwired\": %d, "
+               "\"absent\": %d}\n",
+               count, totals[FINE], totals[UNPARSED], totals[UNWIRED], totals[ABSENT]);
     else if (count > 1)
-        printf("%d files: %d fine, %d do not parse, %d do not wire\n", count, t->fine,
-               t->unparsed, t->unwired);
+        printf("%d files: %d fine, %d do not parse, %d do not wire, %d solvers without their "
+               "net\n",
+               count, totals[FINE], totals[UNPARSED], totals[UNWIRED], totals[ABSENT]);
 }
 
 int cli_check(const cli_command *self, int argc, char **argv)
@@ -283,7 +322,7 @@ int cli_check(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     cli_words words;
     bool json = false;
-    totals t = {0};
+    int totals[STATES] = {0};
     verdict *v;
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
@@ -308,14 +347,14 @@ int cli_check(const cli_command *self, int argc, char **argv)
     }
     for (int i = 0; i < words.count; i++) {
         check_file(v, context, words.word[i], &net_options);
-        *(v->fine ? &t.fine : v->parsed ? &t.unwired : &t.unparsed) += 1;
+        totals[v->state]++;
         if (json)
             print_json(v, words.word[i], i == 0);
         else
             print_verdict(v, words.word[i]);
     }
-    print_totals(&t, words.count, json);
+    print_totals(totals, words.count, json);
     free(v);
     dn_context_free(context);
-    return t.fine == words.count ? CLI_OK : CLI_FAILED;
+    return totals[FINE] == words.count ? CLI_OK : CLI_FAILED;
 }

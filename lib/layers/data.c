@@ -9,13 +9,7 @@
 #include <string.h>
 
 #include "deepnet/net.h"
-#include "layers/layer.h"
-
-/* What images a source probably holds, by a word in its name; the last is for any other. */
-static const struct {
-    const char *word;
-    int64_t channels, size;
-} guesses[] = {{"siamese", 2, 28}, {"mnist", 1, 28}, {"cifar", 3, 32}, {"", 3, 224}};
+#include "layers/guess.h"
 
 typedef struct data_state {
     const dni_layer *layer;
@@ -49,12 +43,12 @@ static dni_shape guess(const dni_layer *layer)
 {
     const Cnn__TransformationParameter *t = layer->param->transform_param;
     const Cnn__DataParameter *p = layer->param->data_param;
-    size_t i = 0;
-    while (!strstr(p->source, guesses[i].word))
-        i++;
-    int64_t size = t && t->crop_size ? t->crop_size : guesses[i].size;
-    int64_t C = t && t->force_gray ? 1 : guesses[i].channels;
-    return dni_shape_of(4, (int64_t[]){p->batch_size, C, size, size});
+    dni_shape images = dni_guess_images(p->batch_size, p->source);
+    if (t && t->crop_size)
+        images.dim[2] = images.dim[3] = t->crop_size;
+    if (t && t->force_gray)
+        images.dim[1] = 1;
+    return images;
 }
 
 static dn_status shape(dni_layer *layer)

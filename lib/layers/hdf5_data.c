@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * HDF5Data: rows of the datasets that the tops are named after, from a list of HDF5 files.
  * hdf5_data_param: source (the list), batch_size (both required), shuffle (false).
- * No bottoms; tops: (batch_size, row's shape). No gradient. */
+ * No bottoms; tops: (batch_size, row's shape). No gradient.
+ * The shapes are in the files alone: where none may be opened, they are guessed by the names. */
 #include "data/data.h"
 
-#include "layers/layer.h"
+#include "layers/guess.h"
 
 typedef struct hdf5_state {
     const dni_layer *layer;
@@ -22,8 +23,8 @@ static dn_status setup(dni_layer *layer)
                 "hdf5_data_param needs a batch_size of at least 1");
     DNI_REQUIRE(!layer->param->transform_param, DN_E_UNSUPPORTED,
                 "HDF5Data does not transform its data; transform_param has no place here");
-    DNI_REQUIRE(!layer->wire_only, DN_E_UNSUPPORTED,
-                "the shapes are in the HDF5 files alone, and no data may be opened");
+    if (layer->wire_only)
+        return DN_OK;
     dni_hdf5_options o = {.heap = layer->heap, .source = p->source, .folder = layer->folder,
                           .datasets = layer->top_names, .num_datasets = layer->num_tops,
                           .shuffle = p->shuffle, .seed = layer->seed,
@@ -66,19 +67,22 @@ static dn_status make_buffers(const dni_layer *layer, hdf5_state *s)
 static dn_status shape(dni_layer *layer)
 {
     hdf5_state *s = layer->state;
-    for (int32_t i = 0; i < layer->num_tops; i++) {
+    const Cnn__HDF5DataParameter *p = layer->param->hdf5_data_param;
+    for (int32_t i = 0; layer->wire_only && i < layer->num_tops; i++)
+        layer->top[i] = dni_guess_top(p->batch_size, layer->top_names[i], p->source);
+    for (int32_t i = 0; !layer->wire_only && i < layer->num_tops; i++) {
         const dni_shape *row = dni_hdf5_row_shape(s->hdf5, i);
         dni_shape *top = &layer->top[i];
         DNI_REQUIRE(row->axes < DN_MAX_AXES, DN_E_SHAPE, "dataset '%s' has too many axes",
                     layer->top_names[i]);
-        *top = dni_shape_of(1, (int64_t[]){layer->param->hdf5_data_param->batch_size});
+        *top = dni_shape_of(1, (int64_t[]){p->batch_size});
         for (int32_t a = 0; a < row->axes; a++)
             top->dim[top->axes++] = row->dim[a];
         dn_status st = dni_shape_check(top);
         if (st)
             return st;
     }
-    return make_buffers(layer, s);
+    return layer->wire_only ? DN_OK : make_buffers(layer, s);
 }
 
 static dn_status next_rows(void *user, void *const *in, void *const *out)

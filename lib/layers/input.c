@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Input: tops are the net's inputs, written by the host.
- * input_param: shape (one for all tops, one for each, or none where the host gives the shapes).
+ * input_param: shape (one for all tops, one for each, or none where the host gives the shapes;
+ * a net that is only wired takes a guess by the name).
  * No bottoms, no gradient of its own. */
-#include "layers/layer.h"
+#include "layers/guess.h"
 
 static dn_status shape_from(const Cnn__BlobShape *from, const char *name, dni_shape *out)
 {
@@ -26,6 +27,8 @@ static dn_status shape(dni_layer *layer)
         dn_status st = DN_OK;
         if (n > 0)
             st = shape_from(p->shape[n == 1 ? 0 : i], layer->top_names[i], &layer->top[i]);
+        else if (layer->top[i].axes == 0 && layer->wire_only)
+            layer->top[i] = dni_guess_top(1, layer->top_names[i], NULL);
         else if (layer->top[i].axes == 0)
             st = dni_fail(DN_E_SHAPE,
                           "input '%s' has no shape: input_param { shape { dim: ... } }",

@@ -2,12 +2,14 @@
  * Python: a layer whose code is a Python class of the host. Those of the Faster R-CNN family
  * are known: ProposalLayer runs as Proposal; RoIDataLayer, AnchorTargetLayer and
  * ProposalTargetLayer wire. Any other needs the host's own class of that name, and is refused
- * without it.
+ * without it; a net that is only wired takes its tops for images and class maps by their names
+ * if it has no bottoms, for a loss if it has a loss_weight, else for maps like bottom 0.
  * python_param: module, layer (both required), param_str (of the known: feat_stride, scales,
  * num_classes), share_in_parallel (ignored). bottoms, tops, gradient: as the class has them. */
 #include <string.h>
 
 #include "deepnet/net.h"
+#include "layers/guess.h"
 #include "layers/proposal.h"
 
 enum { ROI_DATA, ANCHOR_TARGET, PROPOSAL_TARGET, PROPOSAL, OTHER };
@@ -78,7 +80,7 @@ static dn_status setup(dni_layer *layer)
     numbers(p, "num_classes", &classes, 1);
     DNI_REQUIRE(classes >= 1 && classes < 1 << 20, DN_E_NET, "num_classes is out of range");
     s->classes = (int64_t)classes;
-    if (s->kind != OTHER && layer->wire_only)
+    if (layer->wire_only)
         return DN_OK;
     return dni_fail(DN_E_UNSUPPORTED,
                     "the layer is Python code ('%s' of module '%s') that only a host with an "
@@ -95,6 +97,21 @@ static dni_shape drawn(const python_state *s, int32_t i)
     return dni_shape_of(2, (int64_t[]){REGIONS, 4 * s->classes});
 }
 
+#define SIDE 500 /* of a picture for segmentation */
+
+static dni_shape host_top(const dni_layer *layer, int32_t i)
+{
+    const char *name = layer->top_names[i];
+    if (layer->param->n_loss_weight)
+        return dni_shape_of(0, NULL);
+    if (layer->num_bottoms)
+        return layer->bottom[0];
+    dni_shape y = dni_guess_top(1, name, NULL);
+    if (y.axes == 4 || dni_guess_is_label(name))
+        y = dni_shape_of(4, (int64_t[]){1, y.axes == 4 ? 3 : 1, SIDE, SIDE});
+    return y;
+}
+
 /* As the classes of the family shape them before their first batch. */
 static dn_status shape(dni_layer *layer)
 {
@@ -106,7 +123,9 @@ static dn_status shape(dni_layer *layer)
                 DN_E_SHAPE, "bottom 0 must be a map of scores");
     for (int32_t i = 0; i < layer->num_tops; i++) {
         dni_shape *y = &layer->top[i];
-        if (s->kind == PROPOSAL_TARGET)
+        if (s->kind == OTHER)
+            *y = host_top(layer, i);
+        else if (s->kind == PROPOSAL_TARGET)
             *y = drawn(s, i);
         else if (s->kind == ANCHOR_TARGET && i == 0)
             *y = dni_shape_of(4, (int64_t[]){1, 1, x[0].dim[1] / 2 * x[0].dim[2], x[0].dim[3]});

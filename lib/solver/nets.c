@@ -27,10 +27,38 @@ static dn_status wrap_message(dni_net_file **out, const dn_solver *s,
                              "the solver's own net");
 }
 
+/* Paths of public solvers begin at the root of their repository: the folders above the solver's
+ * own are tried too. For checks alone: what a solver trains is never found by searching. */
+static dn_status search_above(const dn_solver *s, const char *path, char **resolved)
+{
+    dn_status st = DN_OK;
+    char *folder = s->file->folder ? dni_strdup(s->heap, s->file->folder) : NULL;
+    while (folder && !st && !dni_file_exists(*resolved) && strcmp(folder, ".") &&
+           strcmp(folder, "/")) {
+        char *above = dni_path_folder(s->heap, folder);
+        char *there = above ? dni_format(s->heap, "%s/%s", above, path) : NULL;
+        dni_free(s->heap, folder);
+        folder = above;
+        if (there) {
+            dni_free(s->heap, *resolved);
+            *resolved = there;
+        } else {
+            st = DN_E_NOMEM;
+        }
+    }
+    dni_free(s->heap, folder);
+    if (!st && !dni_file_exists(*resolved))
+        st = dni_fail(DN_E_IO, "'%s' is not there: looked in the working directory, in the "
+                               "solver's folder and in those above it", path);
+    return st;
+}
+
 static dn_status read_path(dni_net_file **out, const dn_solver *s, const char *path)
 {
     char *resolved = NULL;
     dn_status st = dni_path_resolve(s->heap, s->file->folder, path, false, &resolved);
+    if (!st && s->options.wire_only && path[0] != '/')
+        st = search_above(s, path, &resolved);
     if (!st)
         st = dni_net_read(out, s->heap, resolved);
     dni_free(s->heap, resolved);

@@ -202,6 +202,19 @@ def check_is_one_line_a_file():
         expect(out.startswith(name + '.prototxt') and out.count('\n') == 1, out)
     out = deepnet('check', 'net.prototxt', 'typo.prototxt', 'bottom.prototxt', code=1).stdout
     expect(len(out.splitlines()) == 4 and '1 fine, 1 do not parse, 1 do not wire' in out, out)
+    write('alone.prototxt', SOLVER.replace('net.prototxt', 'gone.prototxt'))
+    out = deepnet('check', 'alone.prototxt', code=1).stdout
+    expect("'gone.prototxt' is not there" in out, out)
+    os.makedirs(os.path.join(folder.name, 'models', 'deep'), exist_ok=True)
+    write('models/bars.prototxt', NET)
+    write('models/deep/solver.prototxt', SOLVER.replace('net.prototxt', 'models/bars.prototxt'))
+    there = os.path.join(folder.name, 'models', 'deep')
+    out = deepnet('check', os.path.join(there, 'solver.prototxt'), cwd=there).stdout
+    expect('fine: solver' in out, out)  # a path from the root of a repository
+    write('staged.prototxt',
+          NET.replace('phase: TEST }\n  data', 'phase: TEST stage: "dev" }\n  data'))
+    out = deepnet('check', 'staged.prototxt').stdout
+    expect(out.rstrip().endswith('in stage dev'), out)
     out = deepnet('check', '--json', 'net.prototxt', 'typo.prototxt', code=1).stdout
     whole = json.loads(out)
     expect([f['fine'] for f in whole['files']] == [True, False], str(whole))

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * guess.c: see guess.h. */
+#include "layers/guess.h"
+
+#include <string.h>
+
+dni_shape dni_guess_images(int64_t N, const char *source)
+{
+    static const struct { /* the last is for any other */
+        const char *word;
+        int64_t channels, size;
+    } rows[] = {{"siamese", 2, 28}, {"mnist", 1, 28}, {"cifar", 3, 32}, {"", 3, 224}};
+    size_t i = source ? 0 : DNI_COUNT(rows) - 1;
+    while (source && !strstr(source, rows[i].word))
+        i++;
+    return dni_shape_of(4, (int64_t[]){N, rows[i].channels, rows[i].size, rows[i].size});
+}
+
+static bool has_any(const char *name, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strstr(name, words[i]))
+            return true;
+    return false;
+}
+
+bool dni_guess_is_label(const char *top)
+{
+    static const char *const words[] = {"label", "target", "truth", "sem",
+                                        "geo",   "gt_",    "mask"};
+    return has_any(top, words, DNI_COUNT(words));
+}
+
+dni_shape dni_guess_top(int64_t N, const char *top, const char *source)
+{
+    static const char *const marks[] = {"cont", "sentence", "clip", "words"};
+    if (has_any(top, marks, DNI_COUNT(marks)))
+        return dni_shape_of(2, (int64_t[]){N, 1});
+    if (!strcmp(top, "im_info"))
+        return dni_shape_of(2, (int64_t[]){N, 3});
+    if (!strcmp(top, "rois"))
+        return dni_shape_of(2, (int64_t[]){N, 5});
+    if (dni_guess_is_label(top))
+        return dni_shape_of(1, &N);
+    return dni_guess_images(N, source);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * guess.h: shapes of data that may not be opened (wire_only), by the names their users give. */
+#ifndef DNI_GUESS_H
+#define DNI_GUESS_H
+
+#include "layers/layer.h"
+
+/* (N, C, size, size): what a source of this name (NULL: unknown) probably holds. */
+dni_shape dni_guess_images(int64_t N, const char *source);
+/* Is a top of this name a label, a class map or another truth? */
+bool dni_guess_is_label(const char *top);
+/* The shape of N records under the name of a top: labels (N), sequence marks and words (N, 1),
+ * im_info (N, 3), rois (N, 5); anything else is images. */
+dni_shape dni_guess_top(int64_t N, const char *top, const char *source);
+
+#endif

@@ -240,6 +240,36 @@ void ISA(cpu_pack_trans)(float *out, int64_t k, const float *b, int64_t ldb, int
     }
 }
 
+#if VL > 4
+/* mr rows of contiguous floats, read forwards or backwards. Stores of whole vectors run over
+ * the next row of the panel, which is written after; at the panel's end they are cut. */
+static void pack_rows(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
+                      int64_t col, float alpha)
+{
+    vf scale = v_set1(alpha);
+    for (int64_t p = 0; p < k; p += VL) {
+        int64_t n = k - p < VL ? k - p : VL;
+        const float *from = a + (col == 1 ? p : 1 - p - n);
+        vf t[VL];
+        UNROLL
+        for (int i = 0; i < VL; i++)
+            t[i] = v_mul(scale, v_loadp(from + (i < mr ? i : mr - 1) * row, n));
+        v_transpose(t);
+        UNROLL
+        for (int i = 0; i < VL; i++) {
+            int64_t at = col == 1 ? p + i : p + n - VL + i;
+            vf column = col == 1 ? t[i] : t[VL - 1 - i];
+            if (i >= (col == 1 ? n : VL) || at < p)
+                continue;
+            if ((k - at) * mr >= VL)
+                v_store(out + at * mr, column);
+            else
+                v_storen(out + at * mr, column, mr);
+        }
+    }
+}
+#endif
+
 void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
                      int64_t col, float alpha)
 {
@@ -251,6 +281,12 @@ void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t 
             }
         return;
     }
+#if VL > 4
+    if (col == 1 || col == -1) {
+        pack_rows(out, mr, k, a, row, col, alpha);
+        return;
+    }
+#endif
     for (int32_t i = 0; i < mr; i++, out++, a += row) {
         int64_t p = 0;
         for (; p + 4 <= k; p += 4) {

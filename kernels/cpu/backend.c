@@ -95,6 +95,24 @@ bool cpu_all_f32(const dn_op_desc *desc)
     return true;
 }
 
+bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images)
+{
+    for (int32_t i = 0; i < desc->num_inputs + desc->num_outputs; i++) {
+        bool input = i < desc->num_inputs;
+        const dn_operand *o = input ? &desc->inputs[i] : &desc->outputs[i - desc->num_inputs];
+        bool image = images >> (input ? i : 16 + i - desc->num_inputs) & 1;
+        if (o->dtype < 0)
+            continue;
+        if (o->dtype != DN_F32 && o->dtype < DN_I32)
+            return false;
+        if (o->layout != (image ? DN_LAYOUT_NHWC : DN_LAYOUT_PLAIN))
+            return false;
+        if (image && o->shape.axes != 4)
+            return false;
+    }
+    return true;
+}
+
 /* ---- the table --------------------------------------------------------------------------- */
 
 static const struct row {
@@ -111,11 +129,14 @@ static const struct row {
     {DN_OP_GEMM, CPU_AVX2, cpu_gemm_create},
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_cblas_create},
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_create},
+    {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_nhwc_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_create},
+    {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_depthwise_nhwc_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_full_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_create},
+    {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_nhwc_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_bwd_weights_create},
     {DN_OP_POOL, CPU_PLAIN, cpu_pool_create},
@@ -145,6 +166,11 @@ static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
 static dn_status op_run(dn_op *op, const dn_op_io *io)
 {
     return op->run(op, io);
+}
+
+static dn_status op_prepare(dn_op *op, const dn_op_io *io)
+{
+    return op->prepare ? op->prepare(op, io) : DN_OK;
 }
 
 /* ---- open -------------------------------------------------------------------------------- */
@@ -219,7 +245,8 @@ static void describe(dn_backend *backend, char *buffer, size_t size)
     {                                                                                          \
         .struct_size = sizeof(dn_backend_ops), .name = table_name, .space = DN_SPACE_HOST,     \
         .open = open_function, .close = close_backend, .op_create = op_create,                 \
-        .op_run = op_run, .op_destroy = cpu_op_free, .describe = describe                      \
+        .op_run = op_run, .op_destroy = cpu_op_free, .describe = describe,                     \
+        .op_prepare = op_prepare                                                               \
     }
 
 extern const dn_backend_ops dn_cpu_backend, dn_cpu_backend_avx2, dn_cpu_backend_plain;

@@ -17,6 +17,8 @@ typedef struct cpu_geo {
 /* From CONV's operands (BWD: the same three in their roles). False with info->reason set. */
 bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
                   const dn_shape *y, dn_op_info *info);
+/* The same from a NHWC convolution of any direction. */
+bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, dn_op_info *info);
 /* Sets hp, wp, plane and ready from the rest. */
 void cpu_geo_plan(cpu_geo *geo);
 /* Offset of tap (r, s) in a prepared plane. */

@@ -41,6 +41,27 @@ bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, con
     return true;
 }
 
+bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, dn_op_info *info)
+{
+    const dn_args_conv *args = desc->args;
+    bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
+    const dn_shape *in0 = &desc->inputs[0].shape, *in1 = &desc->inputs[1].shape;
+    const dn_shape *out = &desc->outputs[0].shape;
+    if (!cpu_all_nhwc(desc, weights ? 3 : 1 | 1u << 16)) {
+        cpu_decline(info, "operands are not NHWC f32");
+        return false;
+    }
+    if (args->activation != DN_FN_NONE && args->activation != DN_FN_RELU) {
+        cpu_decline(info, "activation other than ReLU");
+        return false;
+    }
+    if (weights)
+        return cpu_geo_init(geo, args, in0, out, in1, info);
+    if (desc->kind == DN_OP_CONV_BWD_DATA)
+        return cpu_geo_init(geo, args, out, in1, in0, info);
+    return cpu_geo_init(geo, args, in0, in1, out, info);
+}
+
 void cpu_geo_plan(cpu_geo *geo)
 {
     geo->ready = geo->R == 1 && geo->S == 1 && geo->sh == 1 && geo->sw == 1 && geo->ph == 0 &&

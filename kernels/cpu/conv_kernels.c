@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * conv_kernels.c: depthwise convolution on prepared planes, where a tap is an offset and rows
- * are consecutive floats: the weights stay in registers' reach, each pixel is one sum. */
+ * conv_kernels.c: depthwise convolution. On prepared planes a tap is an offset and rows are
+ * consecutive floats; in NHWC the channels are, and some columns share each tap's weights. */
 #include "isa.h"
 
 /* `count` vectors of outputs share each tap's broadcast; the last may be cut to `left` lanes.
@@ -66,5 +66,157 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
             dw[t + 1] += v_sum(a1);
         if (t + 2 < taps)
             dw[t + 2] += v_sum(a2);
+    }
+}
+
+/* ---- NHWC -------------------------------------------------------------------------------- */
+
+#if VL == 16
+#define COLS 7
+#else
+#define COLS 4
+#endif
+
+INLINE vf at(const float *p, const bool whole, int64_t left)
+{
+    return whole ? v_load(p) : v_loadn(p, left);
+}
+
+/* n columns of nv vectors of channels; `left` channels if not whole vectors. */
+INLINE void dwc_block(const int n, const int nv, const bool whole, int64_t left,
+                      const cpu_dw *dw, float *y, const float *x, const float *w,
+                      const float *bias, const cpu_end *e)
+{
+    vf acc[COLS][2], zero = v_zero();
+    int64_t ldx = dw->ldx;
+    UNROLL
+    for (int v = 0; v < nv; v++) {
+        vf first = bias ? at(bias + v * VL, whole, left) : zero;
+        UNROLL
+        for (int i = 0; i < n; i++)
+            acc[i][v] = first;
+    }
+    for (int64_t t = 0; t < dw->taps; t++) {
+        const float *from = x + dw->x_at[t];
+        UNROLL
+        for (int v = 0; v < nv; v++) {
+            vf wt = at(w + dw->w_at[t] + v * VL, whole, left);
+            UNROLL
+            for (int i = 0; i < n; i++)
+                acc[i][v] = v_fma(wt, at(from + i * ldx + v * VL, whole, left), acc[i][v]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++) {
+            float *to = y + i * dw->ldy + v * VL;
+            vf r = acc[i][v];
+            if (e->add)
+                r = v_add(r, at(to, whole, left));
+            if (e->relu)
+                r = v_sel(v_gt(r, zero), r, v_mul(r, v_set1(e->slope)));
+            if (whole)
+                v_store(to, r);
+            else
+                v_storen(to, r, left);
+        }
+    }
+}
+
+INLINE void dwc_columns(const int n, const cpu_dw *dw, float *y, const float *x, const float *w,
+                        const float *bias, const cpu_end *e)
+{
+    int64_t c = 0;
+    for (; c + 2 * VL <= dw->C; c += 2 * VL)
+        dwc_block(n, 2, true, 0, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
+    for (; c + VL <= dw->C; c += VL)
+        dwc_block(n, 1, true, 0, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
+    if (c < dw->C)
+        dwc_block(n, 1, false, dw->C - c, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
+}
+
+void ISA(cpu_dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w,
+                      const float *bias, const cpu_end *e)
+{
+    for (int64_t q = 0, n; q < dw->count; q += n, y += n * dw->ldy, x += n * dw->ldx) {
+        int64_t left = dw->count - q, blocks = (left + COLS - 1) / COLS;
+        n = (left + blocks - 1) / blocks;
+        switch (n) {
+/* clang-format off */
+#define CASE(n) case n: dwc_columns(n, dw, y, x, w, bias, e); break;
+        CASE(1) CASE(2) CASE(3) CASE(4)
+#if COLS == 7
+        CASE(5) CASE(6) CASE(7)
+#endif
+/* clang-format on */
+#undef CASE
+        }
+    }
+}
+
+INLINE void dwc_grad(const int n, const bool whole, int64_t left, const cpu_dw *dw, float *grad,
+                     float *db, const float *x, const float *dy)
+{
+    vf d[COLS], sum;
+    int64_t ldx = dw->ldx;
+    UNROLL
+    for (int i = 0; i < n; i++)
+        d[i] = at(dy + i * dw->ldy, whole, left);
+    if (db) {
+        sum = at(db, whole, left);
+        UNROLL
+        for (int i = 0; i < n; i++)
+            sum = v_add(sum, d[i]);
+        if (whole)
+            v_store(db, sum);
+        else
+            v_storen(db, sum, left);
+    }
+    for (int64_t t = 0; t < dw->taps; t++) {
+        const float *from = x + dw->x_at[t];
+        float *to = grad + dw->w_at[t];
+        vf even = at(to, whole, left), odd = v_zero();
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            if (i & 1)
+                odd = v_fma(d[i], at(from + i * ldx, whole, left), odd);
+            else
+                even = v_fma(d[i], at(from + i * ldx, whole, left), even);
+        }
+        even = n > 1 ? v_add(even, odd) : even;
+        if (whole)
+            v_store(to, even);
+        else
+            v_storen(to, even, left);
+    }
+}
+
+INLINE void dwc_grad_columns(const int n, const cpu_dw *dw, float *grad, float *db,
+                             const float *x, const float *dy)
+{
+    int64_t c = 0;
+    for (; c + VL <= dw->C; c += VL)
+        dwc_grad(n, true, 0, dw, grad + c, db ? db + c : NULL, x + c, dy + c);
+    if (c < dw->C)
+        dwc_grad(n, false, dw->C - c, dw, grad + c, db ? db + c : NULL, x + c, dy + c);
+}
+
+void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
+                           const float *dy)
+{
+    for (int64_t q = 0, n; q < dw->count; q += n, dy += n * dw->ldy, x += n * dw->ldx) {
+        int64_t left = dw->count - q, blocks = (left + COLS - 1) / COLS;
+        n = (left + blocks - 1) / blocks;
+        switch (n) {
+/* clang-format off */
+#define CASE(n) case n: dwc_grad_columns(n, dw, grad, db, x, dy); break;
+        CASE(1) CASE(2) CASE(3) CASE(4)
+#if COLS == 7
+        CASE(5) CASE(6) CASE(7)
+#endif
+/* clang-format on */
+#undef CASE
+        }
     }
 }

@@ -39,6 +39,13 @@ typedef struct cpu_sgd {
     bool l1;
 } cpu_sgd;
 
+/* Outputs of a depthwise convolution, NHWC: `count` of them ldy apart, whose first tap's inputs
+ * are ldx apart; tap t is at x_at[t] in x and at w_at[t] in w. Of C channels. */
+typedef struct cpu_dw {
+    const int64_t *x_at, *w_at;
+    int64_t taps, ldx, ldy, count, C;
+} cpu_dw;
+
 typedef struct cpu_kernels {
     const char *name;
     int32_t vl;
@@ -75,6 +82,12 @@ typedef struct cpu_kernels {
                    int64_t n, float bias, const cpu_end *end);
     void (*dw_dot)(float *dw, const float *x, const float *dy, const int64_t *tap, int64_t taps,
                    int64_t rows, int64_t cols, int64_t x_ld, int64_t dy_ld);
+
+    /* in NHWC; the second adds to grad (laid out as w) and db (or NULL) */
+    void (*dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w,
+                    const float *bias, const cpu_end *end);
+    void (*dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
+                         const float *dy);
 
     /* unary_kernels.c */
     void (*unary)(const cpu_unary *u, float *y, const float *x, int64_t n);
@@ -142,7 +155,8 @@ struct dn_backend {
 struct dn_op {
     dn_backend *backend;
     dn_status (*run)(dn_op *op, const dn_op_io *io);
-    void *owned[8];
+    dn_status (*prepare)(dn_op *op, const dn_op_io *io); /* NULL: nothing to prepare */
+    void *owned[12];
     int32_t owned_count;
 };
 
@@ -162,6 +176,9 @@ void cpu_for(const dn_backend *backend, int64_t tasks,
 
 /* True if every operand that is there is F32 in plain layout (I32 masks aside). */
 bool cpu_all_f32(const dn_op_desc *desc);
+/* True if every operand is F32 (I32 masks aside) and all with 4 axes whose bit is set (inputs,
+ * then outputs from bit 16 on) are NHWC, the others plain. */
+bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images);
 bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);
 static inline int64_t cpu_min(int64_t a, int64_t b)
@@ -194,7 +211,7 @@ int64_t cpu_tasks_for(int64_t n);
 cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
     cpu_conv_bwd_weights_create;
-cpu_create_fn cpu_depthwise_create;
+cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,
     cpu_softmax_bwd_create;

@@ -262,12 +262,14 @@ static const conv_shape convs[] = {
     {"mob.pw14", 4, 512, 14, 512, 1, 1, 0, 1},     {"mob.pw112", 4, 32, 112, 64, 1, 1, 0, 1},
 };
 
-static void conv_ops(bench *b, const conv_shape *c)
+static void conv_ops(bench *b, const conv_shape *c, int32_t layout)
 {
+    const char *suffix = layout == DN_LAYOUT_NHWC ? ".nhwc" : "";
     int64_t P = (c->H + 2 * c->pad - c->R) / c->stride + 1;
     dn_operand x = f32(4, c->N, c->C, c->H, c->H), y = f32(4, c->N, c->K, P, P);
     dn_operand w = f32(4, c->K, c->C / c->group, c->R, c->R), bias = f32(1, c->K, 0, 0, 0);
     spec s = {.num_in = 3, .num_out = 1};
+    x.layout = y.layout = layout;
     s.args.conv = (dn_args_conv){
         .base = {.struct_size = sizeof(dn_args_conv)}, .spatial = 2, .group = c->group};
     for (int i = 0; i < 2; i++) {
@@ -277,15 +279,15 @@ static void conv_ops(bench *b, const conv_shape *c)
         s.args.conv.dilation[i] = 1;
     }
     s.flops = 2.0 * c->N * c->K * (double)(P * P) * (c->C / c->group) * c->R * c->R;
-    snprintf(s.name, sizeof s.name, "%s.fwd", c->name);
+    snprintf(s.name, sizeof s.name, "%s%s.fwd", c->name, suffix);
     s.kind = DN_OP_CONV;
     s.in[0] = x, s.in[1] = w, s.in[2] = bias, s.out[0] = y;
     measure(b, &s);
-    snprintf(s.name, sizeof s.name, "%s.bwd_d", c->name);
+    snprintf(s.name, sizeof s.name, "%s%s.bwd_d", c->name, suffix);
     s.kind = DN_OP_CONV_BWD_DATA;
     s.in[0] = y, s.in[2].dtype = -1, s.out[0] = x;
     measure(b, &s);
-    snprintf(s.name, sizeof s.name, "%s.bwd_w", c->name);
+    snprintf(s.name, sizeof s.name, "%s%s.bwd_w", c->name, suffix);
     s.kind = DN_OP_CONV_BWD_WEIGHTS;
     s.in[0] = x, s.in[1] = y, s.out[0] = w, s.out[1] = bias;
     s.num_in = s.num_out = 2;
@@ -475,7 +477,8 @@ int main(int argc, char **argv)
                                .num_threads = b.threads,
                                .user = &b};
     for (size_t i = 0; i < DNI_COUNT(convs); i++)
-        conv_ops(&b, &convs[i]);
+        for (int32_t layout = 0; layout < 2; layout++)
+            conv_ops(&b, &convs[i], layout);
     for (size_t i = 0; i < DNI_COUNT(gemms); i++)
         gemm_op(&b, &gemms[i]);
     pool_ops(&b, "lenet.pool1", 64, 20, 24, 2, 2, DN_POOL_MAX);

@@ -8,6 +8,8 @@
 #include "harness.h"
 
 extern const dn_backend_ops *const dni_builtin_backends[];
+/* the fast backend as lesser machines have it */
+extern const dn_backend_ops dn_cpu_backend_avx2, dn_cpu_backend_plain;
 
 typedef struct tally {
     const dn_backend_ops *ref, *candidate;
@@ -99,6 +101,8 @@ int main(void)
     }
     for (int i = 0; dni_builtin_backends[i]; i++) /* ref too: its float against its double */
         failures += check_backend(ref, dni_builtin_backends[i], seed);
+    failures += check_backend(ref, &dn_cpu_backend_avx2, seed);
+    failures += check_backend(ref, &dn_cpu_backend_plain, seed);
     for (int lie = 0; lie < LIE_COUNT; lie++)
         failures += check_liar(ref, lie, seed);
     if (host_live_allocations() != 0) {

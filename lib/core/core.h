@@ -87,7 +87,7 @@ void dni_text_printf(dni_text *text, const char *format, ...) DNI_PRINTF(2, 3);
 /* Hands the string over (free with dni_free) or returns DN_E_NOMEM; the text is empty again. */
 dn_status dni_text_finish(dni_text *text, char **out);
 void dni_text_free(dni_text *text);
-/* The nearest of `count` names (edit distance at most a third of the word), or NULL. */
+/* The nearest of `count` names (at most a third of its letters changed), or NULL. */
 const char *dni_nearest(const char *word, const char *const *names, size_t count);
 
 /* ---- shape.c ------------------------------------------------------------------------------ */

@@ -80,31 +80,40 @@ static int min2(int a, int b)
     return a < b ? a : b;
 }
 
-/* Levenshtein distance, one row at a time. */
+static int change(char a, char b)
+{
+    unsigned char x = (unsigned char)a, y = (unsigned char)b;
+    return x == y ? 0 : lower(x) == lower(y) ? 1 : EDIT;
+}
+
+/* Levenshtein distance, two neighbours that changed places counting as one edit: the rows of
+ * the table for i - 2, i - 1 and i letters of a. */
 static int distance(const char *a, size_t na, const char *b, size_t nb)
 {
-    int row[MAX_WORD + 1];
+    int rows[3][MAX_WORD + 1];
     for (size_t j = 0; j <= nb; j++)
-        row[j] = (int)j * EDIT;
+        rows[0][j] = (int)j * EDIT;
     for (size_t i = 1; i <= na; i++) {
-        int diagonal = row[0];
+        int *row = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
         row[0] = (int)i * EDIT;
         for (size_t j = 1; j <= nb; j++) {
-            unsigned char x = (unsigned char)a[i - 1], y = (unsigned char)b[j - 1];
-            int change = x == y ? 0 : lower(x) == lower(y) ? 1 : EDIT;
-            int best = min2(diagonal + change, min2(row[j], row[j - 1]) + EDIT);
-            diagonal = row[j];
-            row[j] = best;
+            row[j] = min2(last[j - 1] + change(a[i - 1], b[j - 1]),
+                          min2(last[j], row[j - 1]) + EDIT);
+            if (i > 1 && j > 1 && change(a[i - 1], b[j - 2]) < EDIT &&
+                change(a[i - 2], b[j - 1]) < EDIT)
+                row[j] = min2(row[j], before[j - 2] + EDIT + change(a[i - 1], b[j - 2]) +
+                                          change(a[i - 2], b[j - 1]));
         }
     }
-    return row[nb];
+    return rows[na % 3][nb];
 }
 
 const char *dni_nearest(const char *word, const char *const *names, size_t count)
 {
     const char *nearest = NULL;
     size_t length = strlen(word);
-    int limit = EDIT * (length < 3 ? 1 : (int)(length / 3));
+    /* of one letter only the case may differ */
+    int limit = EDIT * (length < 2 ? 0 : length < 6 ? 1 : (int)(length / 3)) + EDIT - 1;
     if (length == 0 || length > MAX_WORD)
         return NULL;
     for (size_t i = 0; i < count; i++) {

@@ -41,6 +41,13 @@ static bool any_met(Cnn__NetStateRule *const *rules, size_t count, const dni_net
     return false;
 }
 
+dn_status dni_layer_rules_check(const Cnn__LayerParameter *layer)
+{
+    if (layer->n_include && layer->n_exclude)
+        return dni_fail(DN_E_NET, "it has include rules and exclude rules; one kind will do");
+    return DN_OK;
+}
+
 bool dni_layer_included(const Cnn__LayerParameter *layer, const dni_net_state *state)
 {
     if (layer->n_include)

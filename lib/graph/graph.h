@@ -38,6 +38,8 @@ typedef struct dni_net_state {
     size_t num_stages;
 } dni_net_state;
 
+/* Caffe's refusal of a layer with rules of both kinds. */
+dn_status dni_layer_rules_check(const Cnn__LayerParameter *layer);
 /* Does the layer take part (include and exclude rules)? */
 bool dni_layer_included(const Cnn__LayerParameter *layer, const dni_net_state *state);
 

@@ -169,10 +169,11 @@ dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__Net
     wiring w = {.graph = graph, .net = net, .state = state, .locations = locations};
     for (size_t i = 0; i < net->n_layer; i++) {
         Cnn__LayerParameter *layer = net->layer[i];
-        if (!dni_layer_included(layer, state))
-            continue;
-        int32_t tops = (int32_t)layer->n_top, needed = tops_needed(layer);
-        dn_status st = wire_layer(&w, layer, tops > needed ? tops : needed);
+        dn_status st = dni_layer_rules_check(layer);
+        if (!st && dni_layer_included(layer, state)) {
+            int32_t tops = (int32_t)layer->n_top, needed = tops_needed(layer);
+            st = wire_layer(&w, layer, tops > needed ? tops : needed);
+        }
         if (st)
             return fail_at(&w, layer, st);
     }

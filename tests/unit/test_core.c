@@ -331,6 +331,10 @@ static void test_nearest(void)
     CHECK_TEXT(dni_nearest("strid", names, DNI_COUNT(names)), "stride");
     CHECK_TEXT(dni_nearest("pd", names, DNI_COUNT(names)), "pad");
     CHECK_TEXT(dni_nearest("numoutput", names, DNI_COUNT(names)), "num_output");
+    CHECK_TEXT(dni_nearest("srtide", names, DNI_COUNT(names)), "stride");
+    CHECK_TEXT(dni_nearest("Rleu", names, DNI_COUNT(names)), "ReLU");
+    CHECK_TEXT(dni_nearest("x", (const char *[]){"y", "X"}, 2), "X");
+    CHECK_TEXT(dni_nearest("x", (const char *[]){"y", "z"}, 2), NULL);
     CHECK_TEXT(dni_nearest("banana", names, DNI_COUNT(names)), NULL);
     CHECK_TEXT(dni_nearest("", names, DNI_COUNT(names)), NULL);
     CHECK_TEXT(dni_nearest("x", names, 0), NULL);

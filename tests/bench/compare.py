@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The same nets in deepnet, PyTorch, OpenCV's dnn and Caffe, in turns, in one run.
+
+usage: compare.py --all                     the tables: five nets, both jobs, 1 and 2 threads
+       compare.py --nets lenet,resnet50 --jobs train,infer,infer1 --threads 1 --rounds 5
+
+Every engine and mode runs in a process of its own (worker.py), one asked at a time; a round asks
+each for --seconds of steps. Printed are medians over the rounds in milliseconds a step, the ratio
+of each to deepnet's in the same round with its spread, and the peak of resident memory (and what
+of it came after the engine was loaded). Before it is timed every engine must give deepnet's
+losses over three steps, or its probabilities, from the same weights and input.
+
+jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). With --clock cpu the
+ratios are of processor time, which at one thread a busy machine does not disturb. --torch,
+--opencv, --caffe name the Python that has each; one that cannot be imported is left out, and said
+so. PyTorch runs with the allocator's thresholds raised and huge pages, but for the mode `default`.
+"""
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import numpy as np  # noqa: E402
+
+TABLE = ['lenet', 'alexnet', 'googlenet', 'resnet50', 'mobilenet_v1']
+TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '-1', 'MALLOC_TOP_PAD_': '67108864',
+         'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+LAST = {'channels_last': True, 'env': TUNED, 'sgd': {'fused': True}}
+
+# engine, mode's name, mode; `quick` leaves out the ones marked slow.
+TRAIN = [('torch', 'default', {'sgd': {'foreach': True}}), ('torch', 'channels-last', LAST),
+         ('torch', 'compile', dict(LAST, compile=True, slow=True)), ('caffe', '', {})]
+INFER = [('torch', 'default', {}), ('torch', 'channels-last', LAST),
+         ('torch', 'frozen', dict(LAST, freeze=True)),
+         ('torch', 'optimized', dict(freeze=True, optimize=True, env=TUNED)),
+         ('torch', 'compile', dict(LAST, compile=True, slow=True)),
+         ('opencv', '', {}), ('caffe', '', {})]
+TRAIN_BF16 = [('torch', 'bf16', dict(LAST, bf16=True)),
+              ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True, slow=True))]
+INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
+              ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True, slow=True))]
+
+
+# ---- what a job is ----------------------------------------------------------------------------
+
+def as_dict(message):
+    """A prototxt message as plain data, set fields only."""
+    out = {}
+    for field, value in message.ListFields():
+        name = field if isinstance(field, str) else field.name
+        if hasattr(value, 'ListFields'):
+            out[name] = as_dict(value)
+        elif isinstance(value, (str, int, float, bool)):
+            out[name] = value
+        else:
+            out[name] = [as_dict(v) if hasattr(v, 'ListFields') else v for v in value]
+    return out
+
+
+class Case:
+    """A net in one form and batch: its text, weights, input and labels, the same for all."""
+
+    def __init__(self, folder, name, train, batch, dropout=True):
+        import deepnet
+        import nets
+        self.name, self.train = name, train
+        net = nets.build(name, train, batch, dropout)
+        shape = tuple(net.layer[0].input_param.shape[0].dim)
+        wired = deepnet.Net(text=str(net), phase=deepnet.TRAIN if train else deepnet.TEST,
+                            wire_only=True)
+        losses = [(l.top[0], (list(l.loss_weight) or [1.0])[0]) for l in net.layer
+                  if l.type == 'SoftmaxWithLoss']
+        rng = np.random.RandomState(3)
+        self.job = {
+            'train': train, 'batch': shape[0], 'shape': shape, 'prototxt': str(net),
+            'layers': [as_dict(l) for l in net.layer], 'losses': losses, 'folder': folder,
+            'shapes': {b: list(blob.shape) for b, blob in wired.blobs.items()},
+            'rate': 1e-3, 'momentum': 0.9, 'decay': 5e-4, 'flops': int(sum(wired.flops().values())),
+            'labels': rng.randint(0, 10, shape[0]).tolist()}
+        self.job.update(self.weights(folder, wired, net, rng))
+        self.job['input'] = os.path.join(folder, '%s_%d_input' % (name, shape[0]))
+        rng.uniform(-1, 1, shape).astype('<f4').tofile(self.job['input'])
+
+    def weights(self, folder, wired, net, rng):
+        """Random weights that keep activations of one size, in a file all engines read."""
+        types = {l.name: l.type for l in net.layer}
+        params, offset, parts = [], 0, []
+        for name, blobs in wired.params.items():
+            for i, blob in enumerate(blobs):
+                values = initial(types[name], i, blob.shape, rng)
+                params.append((name, i, list(blob.shape), offset))
+                parts.append(values.astype('<f4').ravel())
+                offset += values.size
+        path = os.path.join(folder, '%s_%s_weights' % (self.name, self.train))
+        np.concatenate(parts).tofile(path)
+        return {'params': params, 'weights': path}
+
+
+def initial(kind, index, shape, rng):
+    if kind == 'BatchNorm':
+        return (rng.uniform(-.1, .1, shape), rng.uniform(.5, 1.5, shape), np.ones(shape))[index]
+    if kind == 'Scale':
+        return rng.uniform(.5, 1, shape) if index == 0 else rng.uniform(-.1, .1, shape)
+    if index:
+        return rng.uniform(-.05, .05, shape)
+    fan_in = np.prod(shape[1:])
+    return rng.standard_normal(shape).astype('f4') * np.sqrt(2 / fan_in)
+
+
+# ---- an engine in its process -----------------------------------------------------------------
+
+class Worker:
+    def __init__(self, args, case, engine, mode_name, mode, threads, **more):
+        self.label = engine + (' ' + mode_name if mode_name else '')
+        self.error, self.times, self.cpu = None, [], []
+        job = dict(case.job, engine=engine, mode=mode, threads=threads, **more)
+        path = os.path.join(args.folder, 'job_%d_%s' % (id(self), engine))
+        with open(path, 'w') as f:
+            json.dump(job, f)
+        env = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads),
+                   MKL_NUM_THREADS=str(threads), PYTHONDONTWRITEBYTECODE='1',
+                   **mode.get('env', {}))
+        python = getattr(args, engine, None) or sys.executable
+        self.process = subprocess.Popen(
+            [python, os.path.join(HERE, 'worker.py'), path], env=env, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=None if args.verbose else subprocess.DEVNULL)
+
+    def read(self):
+        line = self.process.stdout.readline()
+        answer = json.loads(line) if line else {'error': 'the process ended'}
+        if 'error' in answer:
+            self.error = answer['error']
+            self.close()
+        return answer
+
+    def ask(self, **what):
+        if self.error:
+            return None
+        try:
+            self.process.stdin.write(json.dumps(what) + '\n')
+        except OSError:
+            self.error = 'the process ended'
+            return None
+        answer = self.read()
+        return None if self.error else answer
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+def start_all(args, case, modes, threads, **more):
+    workers = [Worker(args, case, engine, name, mode, threads, **more)
+               for engine, name, mode in modes]
+    for worker in workers:
+        worker.read()
+    return workers
+
+
+# ---- checking that all compute the same -------------------------------------------------------
+
+def difference(mine, theirs):
+    mine, theirs = np.array(mine), np.array(theirs)
+    if mine.shape != theirs.shape:
+        return float('inf')
+    return float(np.max(np.abs(mine - theirs)) / np.max(np.abs(theirs)))
+
+
+def check_net(args, name, train, modes):
+    """Which modes give deepnet's numbers: {label: relative difference}."""
+    case = Case(args.folder, name, train, 2, dropout=False)
+    case.job['rate'] = 1e-4  # more, and sums of another order grow into other losses
+    model = os.path.join(args.folder, name + '.caffemodel')
+    deepnet = Worker(args, case, 'deepnet', '', args.deepnet_modes[0][2], 1, caffemodel=model)
+    deepnet.read()
+    mine = deepnet.ask(do='check')
+    if mine is None:
+        sys.exit('deepnet: %s: %s' % (name, deepnet.error))
+    deepnet.close()
+    found = {}
+    for mode in modes:
+        worker = Worker(args, case, *mode, 1, caffemodel=model)
+        worker.read()
+        theirs = worker.ask(do='check')
+        if theirs is None:
+            found[worker.label] = worker.error
+            continue
+        worker.close()
+        found[worker.label] = difference(mine['values'], theirs['values'])
+    return found
+
+
+def checked(args, name, train, modes):
+    """The modes that can be compared; says which cannot."""
+    limit, kept = 5e-3 if train else 1e-3, []
+    plain = [m for m in modes if not m[2].get('compile') and not m[2].get('bf16')]
+    found = check_net(args, name, train, plain)
+    for label, value in found.items():
+        ok = isinstance(value, float) and value <= limit
+        text = 'differs by %.1e' % value if isinstance(value, float) else 'left out: ' + value
+        if not ok or args.verbose:
+            print('   %s: %s' % (label, text), flush=True)
+    for mode in modes:
+        value = found.get(mode[0] + (' ' + mode[1] if mode[1] else ''), 0.0)
+        if isinstance(value, float) and value <= limit:
+            kept.append(mode)
+    return kept, found
+
+
+# ---- one row of the table ---------------------------------------------------------------------
+
+def busy():
+    """Load average, and the share of the last 10 s in which something waited for a core."""
+    text = 'load %.2f' % os.getloadavg()[0]
+    try:
+        with open('/proc/pressure/cpu') as f:
+            text += ', waiting %s %%' % f.readline().split('avg10=')[1].split()[0]
+    except OSError:
+        pass
+    return text
+
+
+def measure(args, name, job, threads, modes):
+    train = job == 'train'
+    case = Case(args.folder, name, train, 1 if job == 'infer1' else None)
+    model = os.path.join(args.folder, name + '.caffemodel')
+    workers = start_all(args, case, args.deepnet_modes + modes, threads, caffemodel=model)
+    for worker in workers:
+        worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
+    for _ in range(args.rounds):
+        for worker in workers:
+            answer = worker.ask(do='run', seconds=args.seconds)
+            if answer:
+                worker.times.append(1e3 * answer['wall'])
+                worker.cpu.append(1e3 * answer['cpu'])
+    row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
+           'busy': busy(), 'flops_forward': case.job['flops'], 'engines': {}}
+    for worker in workers:
+        memory = worker.ask(do='memory')
+        if worker.error:
+            row['engines'][worker.label] = {'error': worker.error}
+            continue
+        worker.close()
+        row['engines'][worker.label] = {
+            'ms': worker.times, 'cpu_ms': worker.cpu, 'first_s': worker.warm['first'],
+            'peak': memory['peak'], 'loaded': memory['base']}
+    add_ratios(args, row)
+    return row
+
+
+def add_ratios(args, row):
+    clock = 'cpu_ms' if args.clock == 'cpu' else 'ms'
+    base = row['engines'][args.deepnet_label].get(clock)
+    best = None
+    for label, e in row['engines'].items():
+        if 'error' in e:
+            continue
+        e['median'] = statistics.median(e[clock])
+        ratios = sorted(t / d for t, d in zip(e[clock], base)) if base else []
+        if ratios:
+            e['ratio'] = [statistics.median(ratios), ratios[0], ratios[-1]]
+        rival = label.startswith('torch') and 'bf16' not in label
+        if rival and (best is None or e['median'] < row['engines'][best]['median']):
+            best = label
+    row['best_torch'] = best
+
+
+def print_row(row):
+    print('%s %s, batch %d, %d thread%s (%s)' % (row['net'], row['job'].rstrip('1'), row['batch'],
+                                                 row['threads'], 's'[:row['threads'] - 1],
+                                                 row['busy']))
+    for label, e in row['engines'].items():
+        if 'error' in e:
+            print('   %-24s %s' % (label, e['error']))
+            continue
+        ratio = '%6.2f (%.2f to %.2f)' % tuple(e['ratio']) if 'ratio' in e else ''
+        print('   %-24s %10.3f ms  %-24s cpu %10.3f ms  peak %5.0f MB (%.0f)%s' % (
+            label, e['median'], ratio, statistics.median(e['cpu_ms']), e['peak'] / 1e6,
+            (e['peak'] - e['loaded']) / 1e6, '  <- best' if label == row['best_torch'] else ''))
+    sys.stdout.flush()
+
+
+def print_summary(args, rows):
+    print('\ntimes as fast as PyTorch\'s best mode (lowest and highest round); peak memory, ours '
+          'over the least of PyTorch\'s')
+    for row in rows:
+        best, mine = row['best_torch'], row['engines'][args.deepnet_label]
+        if not best or 'error' in mine:
+            continue
+        e = row['engines'][best]
+        peaks = [v['peak'] for k, v in row['engines'].items() if k.startswith('torch') and 'peak' in v]
+        print('%-14s %-7s %3d  %d thread  %5.2f (%.2f to %.2f)  %-20s %9.2f ms  memory %.2f' % (
+            row['net'], row['job'], row['batch'], row['threads'], *e['ratio'], best,
+            mine['median'], mine['peak'] / min(peaks)))
+
+
+# ---- the run ----------------------------------------------------------------------------------
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--all', action='store_true', help='the tables of five nets')
+    parser.add_argument('--nets', default=','.join(TABLE))
+    parser.add_argument('--jobs', default='train,infer,infer1')
+    parser.add_argument('--threads', default='1,2')
+    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--seconds', type=float, default=0.5, help='of steps in a round')
+    parser.add_argument('--clock', choices=('wall', 'cpu'), default='wall')
+    parser.add_argument('--backends', default='', help='deepnet\'s chains to compare, such as '
+                        '"cpu,ref"; several with "|"; the first is the base of the ratios')
+    parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
+    parser.add_argument('--quick', action='store_true', help='without torch.compile')
+    parser.add_argument('--only', default='', help='other engines to run: torch,opencv,caffe')
+    parser.add_argument('--build', default=os.path.join(HERE, '..', '..', 'build'))
+    for engine in ('torch', 'opencv', 'caffe'):
+        parser.add_argument('--' + engine, help='the Python that has it, if not this one')
+    parser.add_argument('--json', help='file for all figures')
+    parser.add_argument('--verbose', action='store_true')
+    args = parser.parse_args()
+    chains = args.backends.split('|') if args.backends else ['']
+    args.deepnet_modes = [('deepnet', c, {'backends': c} if c else {}) for c in chains]
+    args.deepnet_label = ('deepnet ' + chains[0]).strip()
+    return args
+
+
+def modes_of(args, train):
+    modes = list(TRAIN if train else INFER)
+    if args.bf16:
+        modes += TRAIN_BF16 if train else INFER_BF16
+    only = args.only.split(',') if args.only else ['torch', 'opencv', 'caffe']
+    return [m for m in modes if m[0] in only and not (args.quick and m[2].get('slow'))]
+
+
+def run(args):
+    rows, checks = [], {}
+    for name in args.nets.split(','):
+        for train in (True, False):
+            jobs = [j for j in args.jobs.split(',') if (j == 'train') == train]
+            if not jobs:
+                continue
+            modes, found = checked(args, name, train, modes_of(args, train))
+            checks['%s %s' % (name, 'train' if train else 'infer')] = found
+            for job in jobs:
+                for threads in args.threads.split(','):
+                    rows.append(measure(args, name, job, int(threads), modes))
+                    print_row(rows[-1])
+    return rows, checks
+
+
+def main():
+    args = arguments()
+    os.environ.setdefault('DEEPNET_LIBRARY',
+                          os.path.abspath(os.path.join(args.build, 'lib', 'libdeepnet.so')))
+    import nets  # noqa: F401: puts the package on the path
+    began = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        args.folder = folder
+        rows, checks = run(args)
+    print_summary(args, rows)
+    print('%.0f s' % (time.time() - began))
+    if args.json:
+        with open(args.json, 'w') as f:
+            json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(began)),
+                       'machine': platform.processor() or platform.machine(), 'clock': args.clock,
+                       'rounds': args.rounds, 'seconds': args.seconds, 'checks': checks,
+                       'rows': rows}, f, indent=1)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The nets that the benchmarks run, written from their papers as NetSpecs.
+
+usage: nets.py FOLDER [NAME...]    writes NAME_train.prototxt and NAME_deploy.prototxt there
+
+Data and labels are Input layers, so that reading data costs nothing. The train form ends in the
+loss, the deploy form in the probabilities; the layers they share have the same names.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), *'../../bindings/python'.split('/')))
+from deepnet import NetSpec, layers as L, params as P  # noqa: E402
+
+MSRA, XAVIER = dict(type='msra'), dict(type='xavier')
+
+
+class Writer:
+    """A NetSpec under construction: every method adds a layer on `bottom` and returns its top."""
+
+    def __init__(self, data, classes, train, dropout):
+        self.n = NetSpec()
+        self.train, self.dropout_wanted, self.classes = train, dropout and train, classes
+        self.data = self.n['data'] = L.Input(shape=dict(dim=data))
+        if train:
+            self.label = self.n['label'] = L.Input(shape=dict(dim=data[:1]))
+
+    def add(self, name, top):
+        self.n[name] = top
+        return top
+
+    def relu(self, name, bottom, relu6=False):
+        return self.add(name, (L.ReLU6 if relu6 else L.ReLU)(bottom, in_place=True))
+
+    def conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True, bias=True):
+        more = dict(group=group) if group > 1 else {}
+        if not bias:
+            more['bias_term'] = False
+        top = self.add(name, L.Convolution(
+            bottom, num_output=outputs, kernel_size=kernel, stride=stride, pad=pad,
+            weight_filler=MSRA, **more))
+        return self.relu('relu_' + name, top) if relu else top
+
+    def norm_conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
+                  relu6=False):
+        """Convolution, batch norm, scale and ReLU, as nets without biases have them."""
+        top = self.conv(name, bottom, outputs, kernel, stride, pad, group, relu=False, bias=False)
+        top = self.add('bn_' + name, L.BatchNorm(top, in_place=True, param=[dict(lr_mult=0)] * 3))
+        top = self.add('scale_' + name, L.Scale(top, in_place=True, bias_term=True))
+        return self.relu('relu_' + name, top, relu6) if relu else top
+
+    def pool(self, name, bottom, kernel, stride, pad=0, average=False):
+        return self.add(name, L.Pooling(bottom, pool=P.Pooling.AVE if average else P.Pooling.MAX,
+                                        kernel_size=kernel, stride=stride, pad=pad))
+
+    def global_pool(self, name, bottom):
+        return self.add(name, L.Pooling(bottom, pool=P.Pooling.AVE, global_pooling=True))
+
+    def lrn(self, name, bottom):
+        return self.add(name, L.LRN(bottom, local_size=5, alpha=1e-4, beta=0.75))
+
+    def linear(self, name, bottom, outputs, relu=False):
+        top = self.add(name, L.InnerProduct(bottom, num_output=outputs, weight_filler=XAVIER))
+        return self.relu('relu_' + name, top) if relu else top
+
+    def dropout(self, name, bottom, ratio):
+        if not self.dropout_wanted:
+            return bottom
+        return self.add(name, L.Dropout(bottom, in_place=True, dropout_ratio=ratio))
+
+    def loss(self, name, bottom, weight=1):
+        more = dict(loss_weight=weight) if weight != 1 else {}
+        if self.train:
+            self.add(name, L.SoftmaxWithLoss(bottom, self.label, **more))
+        else:
+            self.add('prob', L.Softmax(bottom))
+
+
+def lenet(w):
+    """LeCun and others 1998, as Caffe's tutorial has it."""
+    x = w.pool('pool1', w.conv('conv1', w.data, 20, 5, relu=False), 2, 2)
+    x = w.pool('pool2', w.conv('conv2', x, 50, 5, relu=False), 2, 2)
+    w.loss('loss', w.linear('ip2', w.linear('ip1', x, 500, relu=True), w.classes))
+
+
+def cifar_quick(w):
+    """Krizhevsky's quick net for CIFAR-10."""
+    x = w.pool('pool1', w.conv('conv1', w.data, 32, 5, pad=2, relu=False), 3, 2)
+    x = w.conv('conv2', w.relu('relu1', x), 32, 5, pad=2)
+    x = w.conv('conv3', w.pool('pool2', x, 3, 2, average=True), 64, 5, pad=2)
+    x = w.pool('pool3', x, 3, 2, average=True)
+    w.loss('loss', w.linear('ip2', w.linear('ip1', x, 64), w.classes))
+
+
+def alexnet(w):
+    """Krizhevsky and others 2012: two groups, local response normalisation."""
+    x = w.lrn('norm1', w.conv('conv1', w.data, 96, 11, stride=4))
+    x = w.conv('conv2', w.pool('pool1', x, 3, 2), 256, 5, pad=2, group=2)
+    x = w.pool('pool2', w.lrn('norm2', x), 3, 2)
+    x = w.conv('conv3', x, 384, 3, pad=1)
+    x = w.conv('conv4', x, 384, 3, pad=1, group=2)
+    x = w.pool('pool5', w.conv('conv5', x, 256, 3, pad=1, group=2), 3, 2)
+    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
+    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
+    w.loss('loss', w.linear('fc8', x, w.classes))
+
+
+def vgg16(w):
+    """Simonyan and Zisserman 2014, configuration D."""
+    x = w.data
+    for stage, (outputs, convs) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
+        for i in range(1, convs + 1):
+            x = w.conv('conv%d_%d' % (stage, i), x, outputs, 3, pad=1)
+        x = w.pool('pool%d' % stage, x, 2, 2)
+    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
+    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
+    w.loss('loss', w.linear('fc8', x, w.classes))
+
+
+def googlenet(w):
+    """Szegedy and others 2014, with both auxiliary classifiers in training."""
+    def inception(name, x, c1, r3, c3, r5, c5, proj):
+        a = w.conv(name + '_1x1', x, c1, 1)
+        b = w.conv(name + '_3x3', w.conv(name + '_3x3_reduce', x, r3, 1), c3, 3, pad=1)
+        c = w.conv(name + '_5x5', w.conv(name + '_5x5_reduce', x, r5, 1), c5, 5, pad=2)
+        d = w.conv(name + '_proj', w.pool(name + '_pool', x, 3, 1, pad=1), proj, 1)
+        return w.add(name, L.Concat(a, b, c, d))
+
+    def auxiliary(name, x):
+        if not w.train:
+            return
+        x = w.conv(name + '_conv', w.pool(name + '_pool', x, 5, 3, average=True), 128, 1)
+        x = w.dropout(name + '_drop', w.linear(name + '_fc', x, 1024, relu=True), 0.7)
+        w.loss(name, w.linear(name + '_classifier', x, w.classes), 0.3)
+
+    x = w.pool('pool1', w.conv('conv1', w.data, 64, 7, stride=2, pad=3), 3, 2)
+    x = w.conv('conv2_reduce', w.lrn('norm1', x), 64, 1)
+    x = w.lrn('norm2', w.conv('conv2', x, 192, 3, pad=1))
+    x = inception('3a', w.pool('pool2', x, 3, 2), 64, 96, 128, 16, 32, 32)
+    x = inception('3b', x, 128, 128, 192, 32, 96, 64)
+    x = inception('4a', w.pool('pool3', x, 3, 2), 192, 96, 208, 16, 48, 64)
+    auxiliary('loss1', x)
+    x = inception('4b', x, 160, 112, 224, 24, 64, 64)
+    x = inception('4c', x, 128, 128, 256, 24, 64, 64)
+    x = inception('4d', x, 112, 144, 288, 32, 64, 64)
+    auxiliary('loss2', x)
+    x = inception('4e', x, 256, 160, 320, 32, 128, 128)
+    x = inception('5a', w.pool('pool4', x, 3, 2), 256, 160, 320, 32, 128, 128)
+    x = inception('5b', x, 384, 192, 384, 48, 128, 128)
+    x = w.dropout('drop5', w.global_pool('pool5', x), 0.4)
+    w.loss('loss3', w.linear('classifier', x, w.classes))
+
+
+def resnet50(w):
+    """He and others 2015: bottlenecks, the stride in the first 1x1."""
+    x = w.pool('pool1', w.norm_conv('conv1', w.data, 64, 7, stride=2, pad=3), 3, 2)
+    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
+        for block in range(blocks):
+            name = 'res%d%c' % (stage, ord('a') + block)
+            stride = 2 if block == 0 and stage > 2 else 1
+            shortcut = x
+            if block == 0:
+                shortcut = w.norm_conv(name + '_1', x, 4 * width, 1, stride, relu=False)
+            y = w.norm_conv(name + '_2a', x, width, 1, stride)
+            y = w.norm_conv(name + '_2b', y, width, 3, pad=1)
+            y = w.norm_conv(name + '_2c', y, 4 * width, 1, relu=False)
+            x = w.relu(name + '_relu', w.add(name, L.Eltwise(shortcut, y)))
+    w.loss('loss', w.linear('fc', w.global_pool('pool5', x), w.classes))
+
+
+def mobilenet_v1(w):
+    """Howard and others 2017, width 1."""
+    x = w.norm_conv('conv1', w.data, 32, 3, stride=2, pad=1)
+    plan = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)] * 5 + \
+           [(1024, 2), (1024, 1)]
+    inputs = 32
+    for i, (outputs, stride) in enumerate(plan, 2):
+        x = w.norm_conv('conv%d_dw' % i, x, inputs, 3, stride, pad=1, group=inputs)
+        x = w.norm_conv('conv%d_sep' % i, x, outputs, 1)
+        inputs = outputs
+    w.loss('loss', w.linear('fc', w.global_pool('pool', x), w.classes))
+
+
+def mobilenet_v2(w):
+    """Sandler and others 2018, width 1: inverted residuals, ReLU6."""
+    x = w.norm_conv('conv1', w.data, 32, 3, stride=2, pad=1, relu6=True)
+    inputs, number = 32, 0
+    for expand, outputs, blocks, stride in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2),
+                                            (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+                                            (6, 320, 1, 1)):
+        for block in range(blocks):
+            number += 1
+            name, width, y = 'block%d' % number, inputs * expand, x
+            if expand > 1:
+                y = w.norm_conv(name + '_expand', y, width, 1, relu6=True)
+            y = w.norm_conv(name + '_dw', y, width, 3, 1 if block else stride, 1, group=width,
+                            relu6=True)
+            y = w.norm_conv(name + '_project', y, outputs, 1, relu=False)
+            x = w.add(name, L.Eltwise(x, y)) if block else y
+            inputs = outputs
+    x = w.norm_conv('conv_last', x, 1280, 1, relu6=True)
+    w.loss('loss', w.linear('fc', w.global_pool('pool', x), w.classes))
+
+
+# name: (function, channels, height = width, classes, batch of the tables)
+NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10, 100),
+        'alexnet': (alexnet, 3, 227, 1000, 16), 'googlenet': (googlenet, 3, 224, 1000, 8),
+        'resnet50': (resnet50, 3, 224, 1000, 4), 'mobilenet_v1': (mobilenet_v1, 3, 224, 1000, 8),
+        'mobilenet_v2': (mobilenet_v2, 3, 224, 1000, 8), 'vgg16': (vgg16, 3, 224, 1000, 4)}
+
+
+def build(name, train, batch=None, dropout=True):
+    """The net as a NetParameter; str() of it is prototxt. Dropout can be left out, for runs that
+    compare numbers."""
+    function, channels, size, classes, usual = NETS[name]
+    w = Writer([batch or usual, channels, size, size], classes, train, dropout)
+    function(w)
+    net = w.n.to_proto()
+    net.name = name
+    return net
+
+
+def main(folder, *names):
+    os.makedirs(folder, exist_ok=True)
+    for name in names or NETS:
+        for train in (True, False):
+            path = '%s_%s.prototxt' % (name, 'train' if train else 'deploy')
+            with open(os.path.join(folder, path), 'w') as f:
+                f.write(str(build(name, train)))
+
+
+if __name__ == '__main__':
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

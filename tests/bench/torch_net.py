@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""PyTorch's side of compare.py: a module whose forward is written out, layer by layer, as a
+person would write it (BatchNorm and Scale are one BatchNorm2d, ReLU in place), so that neither
+tracing nor calling it costs more than hand-written code. Weights come from the same file.
+
+Modes: layout (channels-last or not), freeze, optimize (optimize_for_inference), compile, bf16.
+"""
+import array
+
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+def bias_of(p):
+    return p.get('bias_term', True)
+
+
+def pair(p, key, default):
+    value = p.get(key, default)
+    return (value[0] if value else default) if isinstance(value, list) else value
+
+
+class Source:
+    """The text of forward and the modules it names, gathered layer by layer."""
+
+    def __init__(self, layers, shapes):
+        self.lines, self.modules, self.variable, self.losses = [], {}, {}, []
+        self.shapes, self.scale_of, self.params = shapes, {}, {}
+        for layer in layers:
+            getattr(self, 'do_' + layer['type'])(layer, layer.get(param_key(layer), {}))
+
+    def name(self, blob):
+        return 'v_' + blob.replace('/', '_').replace('-', '_')
+
+    def bottoms(self, layer):
+        return [self.variable[b] for b in layer.get('bottom', [])]
+
+    def emit(self, layer, text):
+        top = layer['top'][0]
+        self.variable[top] = self.name(top)
+        self.lines.append('%s = %s' % (self.variable[top], text))
+
+    def call(self, layer, module):
+        name = 'm_' + layer['name'].replace('/', '_')
+        self.modules[name] = module
+        self.emit(layer, 'self.%s(%s)' % (name, self.bottoms(layer)[0]))
+        return name
+
+    def channels(self, layer):
+        return self.shapes[layer['bottom'][0]][1]
+
+    def do_Input(self, layer, p):
+        self.variable[layer['top'][0]] = layer['top'][0]
+
+    def do_Convolution(self, layer, p):
+        module = nn.Conv2d(self.channels(layer), p['num_output'], pair(p, 'kernel_size', 1),
+                           pair(p, 'stride', 1), pair(p, 'pad', 0), groups=p.get('group', 1),
+                           bias=bias_of(p))
+        self.params[layer['name']] = [module.weight, module.bias]
+        self.call(layer, module)
+
+    def do_InnerProduct(self, layer, p):
+        shape = self.shapes[layer['bottom'][0]]
+        inputs = 1
+        for dim in shape[1:]:
+            inputs *= dim
+        module = nn.Linear(inputs, p['num_output'], bias=bias_of(p))
+        self.params[layer['name']] = [module.weight, module.bias]
+        bottom = layer['bottom'][0]
+        if len(shape) > 2:
+            self.lines.append('%s_flat = torch.flatten(%s, 1)' % (self.name(bottom),
+                                                                  self.variable[bottom]))
+            self.variable[bottom] = self.name(bottom) + '_flat'
+        self.call(layer, module)
+
+    def do_BatchNorm(self, layer, p):
+        module = nn.BatchNorm2d(self.channels(layer), eps=p.get('eps', 1e-5))
+        self.params[layer['name']] = [module.running_mean, module.running_var, None]
+        self.scale_of[layer['top'][0]] = module
+        self.call(layer, module)
+
+    def do_Scale(self, layer, p):
+        module = self.scale_of[layer['bottom'][0]]
+        self.params[layer['name']] = [module.weight, module.bias]
+
+    def do_ReLU(self, layer, p):
+        self.emit(layer, 'F.relu(%s, inplace=True)' % self.bottoms(layer)[0])
+
+    def do_ReLU6(self, layer, p):
+        self.emit(layer, 'F.relu6(%s, inplace=True)' % self.bottoms(layer)[0])
+
+    def do_Pooling(self, layer, p):
+        if p.get('global_pooling'):
+            return self.emit(layer, 'F.adaptive_avg_pool2d(%s, 1)' % self.bottoms(layer)[0])
+        self.emit(layer, 'F.%s_pool2d(%s, %d, %d, %d, ceil_mode=True)' % (
+            'avg' if p.get('pool') == 1 else 'max', self.bottoms(layer)[0], p['kernel_size'],
+            p.get('stride', 1), p.get('pad', 0)))
+
+    def do_LRN(self, layer, p):
+        self.emit(layer, 'F.local_response_norm(%s, %d, %r, %r, 1.0)' % (
+            self.bottoms(layer)[0], p['local_size'], round(p['alpha'], 9), p['beta']))
+
+    def do_Dropout(self, layer, p):
+        self.emit(layer, 'F.dropout(%s, %.4g, self.training, True)' % (
+            self.bottoms(layer)[0], p['dropout_ratio']))
+
+    def do_Eltwise(self, layer, p):
+        self.emit(layer, '%s + %s' % tuple(self.bottoms(layer)))
+
+    def do_Concat(self, layer, p):
+        self.emit(layer, 'torch.cat([%s], 1)' % ', '.join(self.bottoms(layer)))
+
+    def do_Softmax(self, layer, p):
+        self.lines.append('return torch.softmax(%s.float(), 1)' % self.bottoms(layer)[0])
+
+    def do_SoftmaxWithLoss(self, layer, p):
+        weight = (layer.get('loss_weight') or [1])[0]
+        self.losses.append('%.4g * F.cross_entropy(%s.float(), label)' % (
+            weight, self.bottoms(layer)[0]))
+
+    def text(self):
+        lines = list(self.lines)
+        if self.losses:
+            lines.append('return ' + ' + '.join(self.losses))
+        return 'def forward(self, data%s):\n    %s\n' % (', label' if self.losses else '',
+                                                        '\n    '.join(lines))
+
+
+def param_key(layer):
+    return {'InnerProduct': 'inner_product_param', 'BatchNorm': 'batch_norm_param',
+            'LRN': 'lrn_param'}.get(layer['type'], layer['type'].lower() + '_param')
+
+
+def module_of(job):
+    source = Source(job['layers'], job['shapes'])
+    scope = {'torch': torch, 'F': F}
+    exec(source.text(), scope)
+    model = type('Net', (nn.Module,), {'forward': scope['forward']})()
+    for name, module in source.modules.items():
+        model.add_module(name, module)
+    with open(job['weights'], 'rb') as f:
+        weights = torch.frombuffer(bytearray(f.read()), dtype=torch.float32)
+    with torch.no_grad():
+        for name, index, shape, offset in job['params']:
+            target = source.params[name][index]
+            if target is not None:
+                target.copy_(weights[offset:offset + target.numel()].view(target.shape))
+    return model
+
+
+class Torch:
+    def __init__(self, job, resident):
+        self.base = resident()
+        mode = job['mode']
+        torch.set_num_threads(job['threads'])
+        torch.set_num_interop_threads(1)
+        torch.manual_seed(1)
+        shape = job['shape']
+        values = array.array('f')
+        with open(job['input'], 'rb') as f:
+            values.frombytes(f.read())
+        count = shape[0] * shape[1] * shape[2] * shape[3]
+        layout = torch.channels_last if mode.get('channels_last') else torch.contiguous_format
+        self.data = torch.tensor(values[:count]).view(shape).contiguous(memory_format=layout)
+        self.bf16 = bool(mode.get('bf16'))
+        model = module_of(job).to(memory_format=layout)
+        if job['train']:
+            self.make_training(job, model, mode)
+        else:
+            self.make_inference(model, mode)
+
+    def cast(self):
+        return torch.autocast('cpu', torch.bfloat16, enabled=self.bf16)
+
+    def make_training(self, job, model, mode):
+        label = torch.tensor(job['labels'][:job['batch']])
+        model.train()
+        update = torch.optim.SGD(model.parameters(), job['rate'], job['momentum'],
+                                 weight_decay=job['decay'], **mode.get('sgd', {}))
+        forward = torch.compile(model) if mode.get('compile') else model
+
+        def run(n):
+            for _ in range(n):
+                update.zero_grad(set_to_none=True)
+                if self.bf16:
+                    with self.cast():
+                        loss = forward(self.data, label)
+                else:
+                    loss = forward(self.data, label)
+                loss.backward()
+                update.step()
+            self.loss = loss
+        self.run = run
+
+    def make_inference(self, model, mode):
+        model.eval()
+        forward = model
+        if mode.get('freeze') or mode.get('optimize'):
+            with torch.no_grad(), self.cast():
+                if self.bf16:
+                    torch._C._jit_set_autocast_mode(False)
+                forward = torch.jit.trace(model, self.data, check_trace=False)
+                forward = torch.jit.freeze(forward)
+                if mode.get('optimize'):
+                    forward = torch.jit.optimize_for_inference(forward)
+        elif mode.get('compile'):
+            import torch._inductor.config as config
+            config.freezing = True
+            forward = torch.compile(model)
+
+        def run(n):
+            with torch.inference_mode() if not mode.get('compile') else torch.no_grad():
+                with self.cast():
+                    for _ in range(n):
+                        self.out = forward(self.data)
+        self.run = run
+
+    def check(self, job):
+        if not job['train']:
+            self.run(1)
+            return self.out.reshape(-1).tolist()
+        losses = []
+        for _ in range(3):
+            self.run(1)
+            losses.append(self.loss.item())
+        return losses

@@ -5,7 +5,7 @@
 #
 #   scripts/install-deps.sh [--tests] [--ci] [--data]
 #
-# --tests adds what the tests use, --ci the other compilers and BLAS, --data the stand-in for
+# --tests adds what the tests use, --ci the other compilers, BLAS and oneDNN, --data the stand-in for
 # MNIST.
 set -eu
 
@@ -17,7 +17,7 @@ packages="meson ninja-build gcc libc6-dev pkg-config|pkgconf python3 protobuf-c-
 for option; do
     case $option in
     --tests) packages="$packages g++ python3-numpy python3-h5py dataset-fashion-mnist" ;;
-    --ci) packages="$packages clang libclang-rt-14-dev libatlas-base-dev" ;;
+    --ci) packages="$packages clang libclang-rt-14-dev libatlas-base-dev libdnnl-dev" ;;
     --data) packages="$packages curl ca-certificates dataset-fashion-mnist" ;;
     *) echo "usage: $0 [--tests] [--ci] [--data]" >&2; exit 2 ;;
     esac

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv_weights.c: CONV_BWD_WEIGHTS. Every piece of the batch makes a gradient of its own, in the
+ * form oneDNN likes; they are added in the order of the batch, then brought into plain form. */
+#include "onednn.h"
+
+#include <stdio.h>
+
+#define SUM_FLOATS 16384 /* elements a task sums */
+
+typedef struct weights_op {
+    dn_op base;
+    one_geo geo;
+    one_cuts cuts;
+    one_prim prim[ONE_CUTS];
+    one_pack unpack;
+    int32_t made;
+    bool bias, add_bias;
+    int64_t dw_floats;                    /* of a gradient in oneDNN's form */
+    size_t dw_bytes, db_bytes, lane_bytes; /* of one piece's gradients, of one worker */
+} weights_op;
+
+typedef struct weights_call {
+    weights_op *op;
+    char *x, *dy, *dw, *db, *lanes;
+} weights_call;
+
+/* ---- run --------------------------------------------------------------------------------- */
+
+static dnnl_status_t piece_task(void *arg, int64_t task, int32_t worker)
+{
+    const weights_call *c = arg;
+    weights_op *op = c->op;
+    const one_geo *g = &op->geo;
+    const one_piece *piece = &op->cuts.piece[task];
+    int64_t size = g->type == dnnl_bf16 ? 2 : 4;
+    void *data[] = {c->x + piece->image * g->H * g->W * g->C * size,
+                    c->dy + piece->image * g->P * g->Q * g->K * size,
+                    c->dw + (size_t)task * op->dw_bytes, c->db + (size_t)task * op->db_bytes};
+    return one_prim_run(&op->prim[piece->cut], worker, data,
+                        c->lanes + (size_t)worker * op->lane_bytes);
+}
+
+/* Elements [from, to) of the first gradient become the sum of all. */
+static void sum_pieces(char *first, size_t apart, int64_t pieces, int64_t from, int64_t to)
+{
+    float *sum = (float *)first;
+    for (int64_t k = 1; k < pieces; k++) {
+        const float *next = (const float *)(first + (size_t)k * apart);
+        for (int64_t i = from; i < to; i++)
+            sum[i] += next[i];
+    }
+}
+
+static dnnl_status_t sum_task(void *arg, int64_t task, int32_t worker)
+{
+    const weights_call *c = arg;
+    const weights_op *op = c->op;
+    (void)worker;
+    sum_pieces(c->dw, op->dw_bytes, op->cuts.pieces, task * SUM_FLOATS,
+               one_min(op->dw_floats, (task + 1) * SUM_FLOATS));
+    return dnnl_success;
+}
+
+static void finish_bias(const weights_op *op, char *partial, float *db)
+{
+    sum_pieces(partial, op->db_bytes, op->cuts.pieces, 0, op->geo.K);
+    const float *sum = (const float *)partial;
+    for (int64_t k = 0; k < op->geo.K; k++)
+        db[k] = op->add_bias ? db[k] + sum[k] : sum[k];
+}
+
+static dn_status weights_run(dn_op *base, const dn_op_io *io)
+{
+    weights_op *op = (weights_op *)base;
+    const dn_backend *backend = base->backend;
+    size_t pieces = (size_t)op->cuts.pieces;
+    weights_call call = {.op = op, .x = io->in[0], .dy = io->in[1], .dw = io->scratch};
+    call.db = call.dw + pieces * op->dw_bytes;
+    call.lanes = call.db + pieces * op->db_bytes;
+    dn_status st = one_for(backend, op->cuts.pieces, piece_task, &call);
+    if (!st && pieces > 1)
+        st = one_for(backend, (op->dw_floats + SUM_FLOATS - 1) / SUM_FLOATS, sum_task, &call);
+    if (!st)
+        st = one_pack_run(&op->unpack, call.dw, io->out[0], call.lanes);
+    if (!st && op->bias)
+        finish_bias(op, call.db, io->out[1]);
+    return st;
+}
+
+static void weights_release(dn_op *base)
+{
+    weights_op *op = (weights_op *)base;
+    for (int32_t i = 0; i < op->made; i++)
+        one_prim_free(&op->prim[i]);
+    one_pack_free(&op->unpack);
+    one_free(base->backend, op->cuts.piece);
+}
+
+/* ---- create ------------------------------------------------------------------------------ */
+
+static dn_status make_prims(weights_op *op, dn_op_info *info)
+{
+    static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS,
+                               DNNL_ARG_DIFF_BIAS};
+    const dn_backend *backend = op->base.backend;
+    dnnl_primitive_attr_t attr;
+    dnnl_status_t status = one_attributes(&attr, false, DN_FN_NONE, 0);
+    dn_status st = one_result(backend, status, info);
+    if (st)
+        return st;
+    for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
+        dnnl_primitive_desc_t desc;
+        one_md dw = i ? one_prim_md(&op->prim[0], DNNL_ARG_DIFF_WEIGHTS) : NULL;
+        status = one_geo_desc(&desc, backend, &op->geo, &op->cuts.cut[i],
+                              DN_OP_CONV_BWD_WEIGHTS, op->bias, dw, attr);
+        st = one_result(backend, status, info);
+        if (!st)
+            st = one_prim_init(&op->prim[i], backend, desc, args, op->bias ? 4 : 3, info);
+        op->made += !st;
+    }
+    dnnl_primitive_attr_destroy(attr);
+    return st;
+}
+
+static dn_status make_unpack(weights_op *op, bool add, dn_op_info *info)
+{
+    one_desc plain;
+    int axes;
+    dnnl_dim_t dims[5];
+    dnnl_status_t status = one_geo_weights(&plain, &op->geo, &axes, dims);
+    dn_status st = one_result(op->base.backend, status, info);
+    if (st)
+        return st;
+    st = one_pack_init(&op->unpack, op->base.backend,
+                       one_prim_md(&op->prim[0], DNNL_ARG_DIFF_WEIGHTS), one_view(&plain), axes,
+                       dims, add, info);
+    one_desc_free(&plain);
+    return st;
+}
+
+static void plan_memory(weights_op *op, dn_op_info *info)
+{
+    size_t most = op->unpack.scratch, pieces = (size_t)op->cuts.pieces;
+    for (int32_t i = 0; i < op->made; i++)
+        most = op->prim[i].scratch > most ? op->prim[i].scratch : most;
+    op->dw_floats = (int64_t)(op->unpack.from_bytes / sizeof(float));
+    op->dw_bytes = one_round(op->unpack.from_bytes);
+    op->db_bytes = op->bias ? one_round((size_t)op->geo.K * sizeof(float)) : 0;
+    op->lane_bytes = one_round(most);
+    info->scratch = pieces * (op->dw_bytes + op->db_bytes) +
+                    op->lane_bytes * (size_t)op->base.backend->num_streams;
+}
+
+/* More pieces than two only while adding them up is a small part of the work. */
+static int64_t pieces_of(const dn_backend *backend, const one_geo *g)
+{
+    double work = one_geo_cost(backend, g, DN_OP_CONV_BWD_WEIGHTS);
+    double adding = 12.0 / 8 * (double)(g->K * (g->C / g->group) * g->R * g->S);
+    int64_t most = (int64_t)(work / (6 * adding)) + 1;
+    return one_min(one_geo_pieces(g), one_max(2, one_min(most, 16)));
+}
+
+dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                              dn_op_info *info)
+{
+    const dn_args_conv *args = desc->args;
+    one_geo geo;
+    if (!one_geo_init(&geo, backend, desc, info))
+        return DN_DECLINED;
+    weights_op *op = one_op_new(backend, sizeof *op);
+    if (!op)
+        return DN_E_NOMEM;
+    op->base.run = weights_run;
+    op->base.release = weights_release;
+    op->geo = geo;
+    op->bias = desc->num_outputs > 1 && desc->outputs[1].dtype >= 0;
+    op->add_bias = args->base.accumulate & 2;
+    dn_status st = one_cuts_init(&op->cuts, backend, &geo, pieces_of(backend, &geo), false);
+    if (!st)
+        st = make_prims(op, info);
+    if (!st)
+        st = make_unpack(op, args->base.accumulate & 1, info);
+    if (st) {
+        one_op_free(&op->base);
+        return st;
+    }
+    plan_memory(op, info);
+    snprintf(info->implementation, sizeof info->implementation, "onednn:%s",
+             one_desc_name(op->prim[0].desc));
+    info->cost = one_geo_cost(backend, &geo, desc->kind) +
+                 (double)op->dw_bytes * (double)(3 * op->cuts.pieces + 2) / 8;
+    *out = &op->base;
+    return DN_OK;
+}

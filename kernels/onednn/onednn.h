@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * onednn.h: what the files of this module share. oneDNN runs single-threaded, on our workers: an
+ * op is cut into pieces by its shapes alone, each a primitive of its own, so no result depends
+ * on the number of threads, and no second team of threads is ever started. */
+#ifndef ONEDNN_ONEDNN_H
+#define ONEDNN_ONEDNN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deepnet/sys/backend.h"
+#include "generation.h"
+
+struct dn_backend {
+    dn_backend_host host;
+    dnnl_engine_t engine;
+    dnnl_stream_t *streams; /* one per worker */
+    int32_t num_streams;
+    bool avx512, bf16, amx;
+};
+
+struct dn_op {
+    dn_backend *backend;
+    dn_status (*run)(dn_op *op, const dn_op_io *io);
+    dn_status (*prepare)(dn_op *op, const dn_op_io *io); /* NULL: nothing to prepare */
+    void (*release)(dn_op *op); /* what the op holds; the op itself is freed after it */
+};
+
+typedef dn_status one_create_fn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                dn_op_info *info);
+one_create_fn one_conv_op, one_conv_weights_op;
+
+/* ---- backend.c --------------------------------------------------------------------------- */
+
+dn_status one_decline(dn_op_info *info, const char *reason);
+/* Zeroed; NULL, with the message set, if there is no memory. */
+void *one_alloc(const dn_backend *backend, size_t count, size_t size);
+void one_free(const dn_backend *backend, void *ptr);
+/* Zeroed, `size` bytes that begin with a dn_op. */
+void *one_op_new(dn_backend *backend, size_t size);
+void one_op_free(dn_op *op);
+/* As DN_OK, declined (what oneDNN lacks) or a failure. */
+dn_status one_result(const dn_backend *backend, dnnl_status_t status, dn_op_info *info);
+
+/* ---- threads.c --------------------------------------------------------------------------- */
+
+/* Between the two the calling thread has no team; the host's own setting comes back after. */
+int one_enter(void);
+void one_leave(int before);
+bool one_threads_fit(void); /* is this oneDNN's threading one that we can do that with? */
+
+/* body(arg, task, worker) for every task, each between one_enter and one_leave; the first status
+ * that is none of success is the answer. */
+typedef dnnl_status_t one_task_fn(void *arg, int64_t task, int32_t worker);
+dn_status one_for(const dn_backend *backend, int64_t tasks, one_task_fn *body, void *arg);
+
+/* ---- primitive.c ------------------------------------------------------------------------- */
+
+enum { ONE_ARGS = 6 };
+
+/* A primitive, and for each worker the memory objects it is run with. */
+typedef struct one_prim {
+    const dn_backend *backend;
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t *memory; /* worker * count + argument */
+    void **data;           /* where each of them points */
+    int32_t count;
+    int arg[ONE_ARGS];
+    size_t scratch; /* bytes, the last argument's */
+} one_prim;
+
+/* Takes desc. `arg`: count of DNN_ARG_*, in the order in which one_prim_run is given data. */
+dn_status one_prim_init(one_prim *prim, const dn_backend *backend, dnnl_primitive_desc_t desc,
+                        const int *arg, int32_t count, dn_op_info *info);
+dnnl_status_t one_prim_run(one_prim *prim, int32_t worker, void *const *data, void *scratch);
+void one_prim_free(one_prim *prim);
+one_md one_prim_md(const one_prim *prim, int arg);
+size_t one_prim_bytes(const one_prim *prim, int arg);
+/* "brgconv:avx512_core" */
+const char *one_desc_name(dnnl_primitive_desc_t desc);
+
+/* Attributes: scratch from us, and what is done to the result. */
+dnnl_status_t one_attributes(dnnl_primitive_attr_t *out, bool sum, int32_t activation,
+                             double a);
+bool one_has_activation(int32_t activation);
+
+/* ---- pack.c ------------------------------------------------------------------------------ */
+
+enum { ONE_PARTS = 8 };
+
+/* A tensor to another form of memory, in parts that workers share: parts of the first axis. */
+typedef struct one_pack {
+    one_prim part[ONE_PARTS];
+    int32_t parts;
+    size_t scratch; /* of one worker */
+    size_t from_bytes, to_bytes;
+} one_pack;
+
+dn_status one_pack_init(one_pack *pack, const dn_backend *backend, one_md from, one_md to,
+                        int axes, const dnnl_dim_t *dims, bool add, dn_op_info *info);
+dn_status one_pack_run(one_pack *pack, const void *from, void *to, void *scratch);
+size_t one_pack_scratch(const one_pack *pack); /* of all workers */
+void one_pack_free(one_pack *pack);
+
+/* ---- geometry.c -------------------------------------------------------------------------- */
+
+typedef struct one_geo {
+    int64_t N, C, H, W, K, P, Q, R, S, sh, sw, ph, pw, dh, dw, group;
+    dnnl_data_type_t type; /* of x and y, and of w where it is multiplied */
+    double flops;
+} one_geo;
+
+/* false: declined, with the reason. x and y are NHWC. */
+bool one_geo_init(one_geo *geo, const dn_backend *backend, const dn_op_desc *desc,
+                  dn_op_info *info);
+
+/* Nanoseconds on one thread; how many pieces are worth their overhead. */
+double one_geo_cost(const dn_backend *backend, const one_geo *geo, int32_t kind);
+int64_t one_geo_pieces(const one_geo *geo);
+
+/* A part of the batch, or of the rows of one image, with the primitive that does it. */
+typedef struct one_cut {
+    int64_t images, h, p; /* rows of x, rows of y */
+    int64_t before, after; /* rows of padding */
+} one_cut;
+typedef struct one_piece {
+    int64_t image, h, p;
+    int32_t cut;
+} one_piece;
+
+enum { ONE_CUTS = 6 };
+typedef struct one_cuts {
+    one_cut cut[ONE_CUTS];
+    int32_t cuts;
+    one_piece *piece;
+    int64_t pieces;
+} one_cuts;
+
+/* At most `most` pieces of whole images; with `rows`, rows too where images are fewer. */
+dn_status one_cuts_init(one_cuts *cuts, const dn_backend *backend, const one_geo *geo,
+                        int64_t most, bool rows);
+
+/* The primitive's description for one cut, if there is a fast one: kind as DN_OP_CONV*. w (the
+ * packed weights, or their gradient) NULL: the form it likes best. */
+dnnl_status_t one_geo_desc(dnnl_primitive_desc_t *out, const dn_backend *backend,
+                           const one_geo *geo, const one_cut *cut, int32_t kind, bool bias,
+                           one_md w, const_dnnl_primitive_attr_t attr);
+/* Plain weights, f32. */
+dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, int *axes, dnnl_dim_t *dims);
+
+static inline int64_t one_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t one_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline size_t one_round(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+#endif

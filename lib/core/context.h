@@ -24,6 +24,7 @@ struct dn_context {
     int32_t num_threads;
     uint64_t seed;
     bool has_device;
+    bool plain; /* ops run as layers wrote them */
     dn_backend_host host; /* what the backends were given */
     dni_backend_slot backends[DNI_MAX_BACKENDS];
     int32_t num_backends;

@@ -150,9 +150,18 @@ const float *dn_blob_data(dn_blob *blob)
     return look(blob, false, DN_F32);
 }
 
+/* Nobody tells when the host writes through the pointer: from now on it may have. */
+static void *look_to_write(dn_blob *blob, int32_t dtype)
+{
+    void *data = look(blob, false, dtype);
+    if (data && blob->store)
+        blob->store->version = DNI_VOLATILE;
+    return data;
+}
+
 float *dn_blob_mutable_data(dn_blob *blob)
 {
-    return look(blob, false, DN_F32);
+    return look_to_write(blob, DN_F32);
 }
 
 const float *dn_blob_diff(dn_blob *blob)
@@ -172,7 +181,7 @@ const double *dn_blob_data_f64(dn_blob *blob)
 
 double *dn_blob_mutable_data_f64(dn_blob *blob)
 {
-    return look(blob, false, DN_F64);
+    return look_to_write(blob, DN_F64);
 }
 
 const double *dn_blob_diff_f64(dn_blob *blob)
@@ -206,11 +215,13 @@ dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
 {
     dni_clear_error();
     dn_status st = check_count(blob, values, count);
-    float *data = st ? NULL : dn_blob_mutable_data(blob);
+    float *data = st ? NULL : look(blob, false, DN_F32);
     if (!st)
         st = looked(data);
     if (!st)
         memcpy(data, values, (size_t)count * sizeof *data);
+    if (!st && blob->store)
+        dni_store_touch(blob->store);
     return st;
 }
 

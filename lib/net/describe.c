@@ -45,12 +45,13 @@ static void describe_layers(const dn_net *net, dni_text *text)
 
 static void describe_ops(const dn_net *net, dni_text *text)
 {
-    for (size_t i = 0; i < net->program->num_ops; i++) {
-        const dni_op *op = &net->program->ops[i];
+    const dni_program *program = dni_plan_program(net->plan);
+    for (size_t i = 0; i < program->num_ops; i++) {
+        const dni_op *op = &program->ops[i];
         const char *declined = dni_plan_declined(net->plan, i);
         dni_text_printf(text, "%4zu %s %-20s ", i, op->section == DNI_FORWARD ? "fwd" : "bwd",
                         op->layer < 0 ? "" : net->layers[op->layer].layer.name);
-        dni_op_print(net->program, op, text);
+        dni_op_print(program, op, text);
         dni_text_printf(text, "  [%s]", dni_plan_implementation(net->plan, i));
         if (declined[0])
             dni_text_printf(text, "  (declined: %s)", declined);

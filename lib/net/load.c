@@ -122,6 +122,7 @@ static dn_status copy_layers(const load *l)
             dni_store *store = l->net->params[to->params[k]]->blob.store;
             dn_status st = dni_weights_values(&l->weights->layers[l->source[i]].blobs[k],
                                               store->dtype, store->data, store->count);
+            dni_store_touch(store);
             if (st)
                 return dni_in(st, "%s: layer '%s'", l->file, to->layer.name);
         }
@@ -258,6 +259,7 @@ static dn_status share_layer(dn_net *net, const dni_net_layer *to, const dn_net 
         dni_store_release(p->blob.store);
         p->blob.store = store;
         net->program->tensors[p->data].memory = store->data;
+        net->program->tensors[p->data].version = dni_net_version(net, store);
         if (p->diff != DNI_NONE && dni_store_diff(store))
             return DN_E_NOMEM;
         if (p->diff != DNI_NONE)

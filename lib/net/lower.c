@@ -27,7 +27,8 @@ static bool stays_readable(const dn_net *net, int32_t blob)
         if (!strcmp(net->keep[i], net->graph.blobs[blob]))
             return true;
     const dni_value *v = &net->graph.values[net->blobs[blob]->value];
-    return net->layers[v->layer].loss_weight[v->top] != 0;
+    const dni_net_layer *maker = &net->layers[v->layer];
+    return maker->layer.cls->flags & DNI_LAYER_SOURCE || maker->loss_weight[v->top] != 0;
 }
 
 static dni_tensor add(lowering *w, const dni_tensor_info *info)
@@ -63,15 +64,22 @@ static void add_value(lowering *w, size_t v)
         w->root_diff[value->blob] = w->diff[v];
 }
 
+const uint64_t *dni_net_version(const dn_net *net, const dni_store *store)
+{
+    return net->state.phase == DN_PHASE_TEST ? &store->version : NULL;
+}
+
 static void add_param(lowering *w, size_t i)
 {
     dni_param *p = w->net->params[i];
     dni_tensor_info info = {.role = DNI_WEIGHT, .dtype = w->net->dtype, .shape = p->blob.shape,
-                            .storage = DNI_NONE, .memory = p->blob.store->data, .blob = -1};
+                            .storage = DNI_NONE, .memory = p->blob.store->data, .blob = -1,
+                            .version = dni_net_version(w->net, p->blob.store)};
     w->w[i] = add(w, &info);
     w->dw[i] = DNI_NONE;
     if (!p->wanted)
         return;
+    info.version = NULL;
     info.role = DNI_WEIGHT_DIFF;
     info.memory = p->blob.store->diff;
     w->dw[i] = add(w, &info);
@@ -273,7 +281,7 @@ static void free_program(const dn_net *net, dni_program *program, dni_plan *plan
 /* Values of tensors that are the same in both programs go along to the new memory. */
 static dn_status carry_over(dn_net *net, const dni_program *program, dni_plan *plan)
 {
-    dn_status st = dni_plan_bind(plan, DNI_FORWARD);
+    dn_status st = dni_plan_bind_plain(plan, DNI_FORWARD);
     for (size_t t = 0; !st && t < program->num_tensors && t < net->program->num_tensors; t++) {
         const dni_tensor_info *a = &net->program->tensors[t], *b = &program->tensors[t];
         if (a->role != b->role || (a->role != DNI_DATA && a->role != DNI_TEMP) ||
@@ -326,7 +334,9 @@ dn_status dni_net_lower(dn_net *net)
     dn_status st = allocate(&w);
     if (!st)
         st = lower_layers(&w);
-    dni_plan_options options = {.compact = net->memory_mode == DN_MEMORY_COMPACT};
+    dni_plan_options options = {.compact = net->memory_mode == DN_MEMORY_COMPACT,
+                                .plain = net->context->plain || net->dynamic,
+                                .forward_only = net->state.phase == DN_PHASE_TEST};
     size_t weights = weight_bytes(net);
     if (net->memory_limit)
         options.limit = net->memory_limit > weights ? net->memory_limit - weights : 1;

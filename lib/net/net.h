@@ -17,6 +17,7 @@ typedef struct dni_store {
     int32_t dtype;
     void *data; /* count values */
     void *diff; /* made when first asked for, zero */
+    uint64_t version; /* of data; DNI_VOLATILE: the host has a pointer to write through */
 } dni_store;
 
 struct dn_blob {
@@ -55,6 +56,7 @@ typedef struct dni_net_layer {
     bool needs_backward;
     float *loss_weight; /* per top */
     dni_range forward, backward;
+    bool ran_plain; /* its last forward was a plain run, whose values its backward reads */
     dn_net *net;
     bool *shape_given; /* per top: INPUT layers, the host chose this shape; dynamic ones, the
                           last run found it */
@@ -74,6 +76,8 @@ struct dn_net {
     bool dynamic;         /* has layers whose shapes are known only after they ran */
     bool dynamic_changed; /* such a layer just found another shape */
     bool ran_forward;
+    bool fused_state; /* the last forward was whole, and fused */
+    bool stay_plain;  /* the host mixes ranges with whole runs: fuse no more */
     char **keep;
     size_t num_keep;
 
@@ -103,6 +107,10 @@ dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
                          uint64_t seed);
 /* Does a solver change it? (Caffe keeps a history for those it does not, too.) */
 bool dni_param_trained(const dni_param *param);
+/* The version that ops of this net may rely on; NULL: its weights change all the time. */
+const uint64_t *dni_net_version(const dn_net *net, const dni_store *store);
+/* After a change of a weight's data. */
+void dni_store_touch(dni_store *store);
 /* Makes the gradient memory of a weight, zero. */
 dn_status dni_store_diff(dni_store *store);
 /* Allocates and binds gradients; done by the first backward or look at a diff. */
@@ -122,6 +130,9 @@ dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
 dn_status dni_net_make_blobs(dn_net *net);      /* blob.c */
 dn_status dni_net_lower(dn_net *net);           /* lower.c: program and plan; keeps what fits */
+/* replay.c: what plain runs of layers before `end` would have left for others, for layers that
+ * last ran fused. */
+dn_status dni_net_replay(dn_net *net, int32_t end);
 dn_status dni_in_layer(const dn_net *net, const dni_net_layer *layer, dn_status st);
 
 #endif

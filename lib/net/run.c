@@ -9,12 +9,15 @@
 static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward)
 {
     int32_t step = backward ? -1 : 1;
+    if (!backward)
+        net->fused_state = false;
     for (int32_t i = from; i != to + step; i += step) {
         dni_net_layer *l = &net->layers[i];
         const dni_range *r = backward ? &l->backward : &l->forward;
-        dn_status st = dni_plan_run(net->plan, r->first, r->end);
+        dn_status st = dni_plan_run_plain(net->plan, r->first, r->end);
         if (st)
             return dni_in_layer(net, l, st);
+        l->ran_plain |= !backward;
         if (!net->dynamic_changed)
             continue;
         st = dni_net_infer_shapes(net);
@@ -28,6 +31,22 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
         i -= step; /* the layer again: its tops now have room of the right size */
     }
     return DN_OK;
+}
+
+/* A section at once, fused. */
+static dn_status run_whole(dn_net *net, dni_section section)
+{
+    int32_t layer = -1;
+    dn_status st = dni_plan_bind(net->plan, section);
+    if (!st)
+        st = dni_plan_run(net->plan, section, &layer);
+    return st && layer >= 0 ? dni_in_layer(net, &net->layers[layer], st) : st;
+}
+
+static bool is_whole(const dn_net *net, int32_t low, int32_t high, dni_section section)
+{
+    return low == 0 && high == (int32_t)net->num_layers - 1 && !net->stay_plain &&
+           dni_plan_fuses(net->plan, section);
 }
 
 static double sum_of(const void *values, int64_t count, int32_t dtype)
@@ -69,8 +88,24 @@ static dn_status make_ready(dn_net *net)
 {
     if (net->wire_only)
         return dni_fail(DN_E_STATE, "the net was created with wire_only: it cannot run");
-    dn_status st = net->shapes_changed ? dn_net_reshape(net) : DN_OK;
-    return st ? st : dni_plan_bind(net->plan, DNI_FORWARD);
+    return net->shapes_changed ? dn_net_reshape(net) : DN_OK;
+}
+
+static dn_status forward_whole(dn_net *net)
+{
+    for (size_t i = 0; i < net->num_layers; i++)
+        net->layers[i].ran_plain = false;
+    net->fused_state = true;
+    return run_whole(net, DNI_FORWARD);
+}
+
+/* Without readable blobs, what the range starts from is to be made first. */
+static dn_status forward_layers(dn_net *net, int32_t from, int32_t to)
+{
+    dn_status st = dni_plan_bind_plain(net->plan, DNI_FORWARD);
+    if (!st && from > 0 && net->fused_state && net->memory_mode == DN_MEMORY_COMPACT)
+        st = dni_net_replay(net, from);
+    return st ? st : run_layers(net, from, to, false);
 }
 
 dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss)
@@ -85,7 +120,7 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         net->random_state[0] = (int64_t)net->seed;
         net->random_state[1] = net->step++;
     }
-    st = run_layers(net, from, to, false);
+    st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net) : forward_layers(net, from, to);
     if (st)
         return st;
     net->ran_forward = true;
@@ -99,7 +134,7 @@ dn_status dn_net_forward(dn_net *net, float *loss)
     return dn_net_forward_range(net, 0, net ? (int32_t)net->num_layers - 1 : 0, loss);
 }
 
-dn_status dni_net_bind_backward(dn_net *net)
+static dn_status bind_gradients(dn_net *net)
 {
     for (size_t i = 0; i < net->num_params; i++) {
         dni_param *p = net->params[i];
@@ -110,8 +145,21 @@ dn_status dni_net_bind_backward(dn_net *net)
             return st;
         net->program->tensors[p->diff].memory = p->blob.store->diff;
     }
-    dn_status st = dni_plan_bind(net->plan, DNI_FORWARD);
+    return DN_OK;
+}
+
+dn_status dni_net_bind_backward(dn_net *net)
+{
+    dn_status st = bind_gradients(net);
     return st ? st : dni_plan_bind(net->plan, DNI_BACKWARD);
+}
+
+static dn_status backward_layers(dn_net *net, int32_t from, int32_t to)
+{
+    dn_status st = dni_plan_bind_plain(net->plan, DNI_BACKWARD);
+    if (!st)
+        st = dni_net_replay(net, (int32_t)net->num_layers);
+    return st ? st : run_layers(net, from, to, true);
 }
 
 dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
@@ -122,8 +170,12 @@ dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
         return st;
     if (!net->ran_forward || net->shapes_changed)
         return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it");
-    st = dni_net_bind_backward(net);
-    return st ? st : run_layers(net, from, to, true);
+    st = bind_gradients(net);
+    if (st)
+        return st;
+    if (net->fused_state && is_whole(net, to, from, DNI_BACKWARD))
+        return run_whole(net, DNI_BACKWARD);
+    return backward_layers(net, from, to);
 }
 
 dn_status dn_net_backward(dn_net *net)

@@ -28,6 +28,12 @@ dn_status dni_store_create(dni_store **out, const dni_heap *heap, int64_t count,
     return DN_OK;
 }
 
+void dni_store_touch(dni_store *store)
+{
+    if (store->version != DNI_VOLATILE)
+        store->version++;
+}
+
 dn_status dni_store_diff(dni_store *store)
 {
     if (store->diff)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * plan.h: from program to compiled program: each op gets an implementation from the context's
- * chain of backends, each tensor a place in an arena. Running is then a loop over prepared ops. */
+ * plan.h: from program to compiled program. There are two ways to run it: `whole` runs a section
+ * at once, as a program of the plan's own in which ops are fused; `plain` runs any range of the
+ * ops that the layers wrote. Tensors that stay readable have one memory for both. */
 #ifndef DNI_PLAN_H
 #define DNI_PLAN_H
 
@@ -9,8 +10,10 @@
 typedef struct dni_plan dni_plan;
 
 typedef struct dni_plan_options {
-    bool compact;     /* tensors without `keep` share memory by liveness */
-    size_t limit;     /* bytes of arenas and scratch together; 0: none */
+    bool compact;      /* tensors without `keep` share memory by liveness */
+    bool plain;        /* nothing is fused */
+    bool forward_only; /* whole runs are of the forward section alone */
+    size_t limit;      /* bytes of arenas and scratch together; 0: none */
 } dni_plan_options;
 
 /* Sizes in bytes, known before anything is allocated. */
@@ -22,18 +25,29 @@ typedef struct dni_plan_sizes {
 dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *program,
                            const dni_plan_options *options);
 void dni_plan_free(dni_plan *plan);
-/* Allocates what a section's tensors need and resolves its pointers. WEIGHT, WEIGHT_DIFF and STATE
- * tensors must have their memory by then. Binding twice is fine and does nothing. */
+/* Is there a way to run the section whole that is not the plain one? */
+bool dni_plan_fuses(const dni_plan *plan, dni_section section);
+/* Allocates what a section's tensors need and resolves its pointers, for whole runs or for plain
+ * ones. WEIGHT, WEIGHT_DIFF and STATE tensors must have their memory by then. Binding twice is
+ * fine and does nothing. */
 dn_status dni_plan_bind(dni_plan *plan, dni_section section);
-/* Takes up changed `memory` of WEIGHT, WEIGHT_DIFF and STATE tensors. */
+dn_status dni_plan_bind_plain(dni_plan *plan, dni_section section);
+/* Takes up changed `memory` and `version` of WEIGHT, WEIGHT_DIFF and STATE tensors. */
 dn_status dni_plan_rebind(dni_plan *plan);
-/* Runs ops [first, end) of the program, whose sections must be bound. */
-dn_status dni_plan_run(dni_plan *plan, size_t first, size_t end);
-/* Where a tensor lives; NULL before its section is bound. */
+/* Runs a bound section. *layer: of the op that failed; may be NULL. */
+dn_status dni_plan_run(dni_plan *plan, dni_section section, int32_t *layer);
+/* Runs ops [first, end) of the layers' program; their sections must be bound plain. */
+dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
+/* Where a tensor of the layers' program lives when it runs plain; for one that stays readable,
+ * always. NULL before its section is bound. */
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor);
+/* The memory of all values that stay readable, bound, and its bytes. */
+void *dni_plan_data(const dni_plan *plan, size_t *bytes);
 /* false: under `compact` the tensor's memory is used by others as well. */
 bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor);
 dni_plan_sizes dni_plan_size(const dni_plan *plan);
+/* What whole runs run, and how. */
+const dni_program *dni_plan_program(const dni_plan *plan);
 const char *dni_plan_implementation(const dni_plan *plan, size_t op); /* "cpu:sgemm" */
 const char *dni_plan_declined(const dni_plan *plan, size_t op);       /* "cpu: why"; "" */
 

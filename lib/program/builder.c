@@ -85,21 +85,15 @@ static bool has_contribution(const dni_builder *b, dni_tensor t)
 
 static dni_op *append(dni_builder *b, int32_t kind, const void *args)
 {
-    dni_program *p = b->program;
-    size_t size = dni_op_kind_of(kind)->args_size;
-    b->status = dni_grow(p->heap, &p->ops, &p->cap_ops, p->num_ops + 1, sizeof *p->ops);
-    if (b->status)
-        return NULL;
-    dn_args *copy = dni_alloc(p->heap, 1, size);
-    if (!copy) {
+    dni_op *op = dni_program_op(b->program, kind, b->section, b->layer);
+    if (!op) {
         b->status = DN_E_NOMEM;
         return NULL;
     }
+    size_t size = op->args->struct_size;
     if (args)
-        memcpy(copy, args, size);
-    copy->struct_size = size;
-    dni_op *op = &p->ops[p->num_ops++];
-    *op = (dni_op){.kind = kind, .layer = b->layer, .section = b->section, .args = copy};
+        memcpy(op->args, args, size);
+    op->args->struct_size = size;
     return op;
 }
 

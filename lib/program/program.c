@@ -2,6 +2,8 @@
  * program.c: the lists of tensors and ops, and what is known of each op kind in one table. */
 #include "program/program.h"
 
+#include <string.h>
+
 #define KIND(name, args, accumulates) [DN_OP_##name] = {#name, sizeof(args), accumulates}
 
 static const dni_op_kind kinds[DN_OP_KIND_END] = {
@@ -68,6 +70,54 @@ void dni_program_free(dni_program *program)
     dni_free(program->heap, program->ops);
     dni_free(program->heap, program->tensors);
     dni_program_init(program, program->heap);
+}
+
+dni_op *dni_program_op(dni_program *program, int32_t kind, dni_section section, int32_t layer)
+{
+    size_t size = dni_op_kind_of(kind)->args_size;
+    if (dni_grow(program->heap, &program->ops, &program->cap_ops, program->num_ops + 1,
+                 sizeof *program->ops))
+        return NULL;
+    dn_args *args = dni_alloc(program->heap, 1, size);
+    if (!args)
+        return NULL;
+    args->struct_size = size;
+    dni_op *op = &program->ops[program->num_ops++];
+    *op = (dni_op){.kind = kind, .layer = layer, .section = section, .args = args};
+    return op;
+}
+
+dn_status dni_program_copy(dni_program *copy, const dni_program *from)
+{
+    dni_program_init(copy, from->heap);
+    dn_status st = dni_grow(from->heap, &copy->tensors, &copy->cap_tensors, from->num_tensors + 1,
+                            sizeof *copy->tensors);
+    if (st)
+        return st;
+    memcpy(copy->tensors, from->tensors, from->num_tensors * sizeof *copy->tensors);
+    copy->num_tensors = from->num_tensors;
+    for (size_t i = 0; i < from->num_ops; i++) {
+        const dni_op *op = &from->ops[i];
+        dni_op *to = dni_program_op(copy, op->kind, op->section, op->layer);
+        if (!to)
+            return DN_E_NOMEM;
+        dn_args *args = to->args;
+        memcpy(args, op->args, dni_op_kind_of(op->kind)->args_size);
+        *to = *op;
+        to->args = args;
+    }
+    return DN_OK;
+}
+
+void dni_program_sweep(dni_program *program)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < program->num_ops; i++)
+        if (program->ops[i].kind)
+            program->ops[kept++] = program->ops[i];
+        else
+            dni_free(program->heap, program->ops[i].args);
+    program->num_ops = kept;
 }
 
 dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info)

@@ -9,6 +9,8 @@
 typedef int32_t dni_tensor; /* an index into its program */
 #define DNI_NONE (-1)       /* an absent operand; a gradient that nobody wants */
 
+#define DNI_VOLATILE UINT64_MAX
+
 typedef enum dni_role {
     DNI_DATA,        /* values of a blob */
     DNI_DIFF,        /* gradient of a blob */
@@ -27,9 +29,13 @@ typedef struct dni_tensor_info {
     int32_t blob;       /* graph blob of DATA and DIFF, -1 otherwise */
     bool written;       /* DIFF: a layer already wrote a contribution (while building) */
     bool keep;          /* stays readable after the run: not shared by liveness */
+    int32_t layout;     /* DN_LAYOUT_*; layers write plain */
+    const uint64_t *version; /* WEIGHT that changes with this number alone, and at any time once
+                                it is DNI_VOLATILE; NULL: at any time */
 } dni_tensor_info;
 
-typedef enum dni_section { DNI_FORWARD, DNI_BACKWARD, DNI_UPDATE, DNI_SECTIONS } dni_section;
+/* PREPARE: what the plan derives from weights, before a run if they changed. */
+typedef enum dni_section { DNI_FORWARD, DNI_BACKWARD, DNI_UPDATE, DNI_PREPARE, DNI_SECTIONS } dni_section;
 
 typedef struct dni_op {
     int32_t kind;
@@ -44,7 +50,7 @@ typedef struct dni_program {
     const dni_heap *heap;
     dni_tensor_info *tensors;
     size_t num_tensors, cap_tensors;
-    dni_op *ops; /* forward ops, then backward, then update */
+    dni_op *ops; /* forward ops, then backward, then update, then prepare */
     size_t num_ops, cap_ops;
 } dni_program;
 
@@ -58,6 +64,12 @@ const dni_op_kind *dni_op_kind_of(int32_t kind); /* NULL: no such kind */
 
 void dni_program_init(dni_program *program, const dni_heap *heap);
 void dni_program_free(dni_program *program);
+/* A deep copy: its ops can be rewritten. `copy` is freed by the caller also after a failure. */
+dn_status dni_program_copy(dni_program *copy, const dni_program *program);
+/* Appends an op with room for its arguments (struct_size set), or returns NULL. */
+dni_op *dni_program_op(dni_program *program, int32_t kind, dni_section section, int32_t layer);
+/* Removes the ops whose kind was set to 0, in place. */
+void dni_program_sweep(dni_program *program);
 dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info); /* or DNI_NONE */
 /* Floating-point operations of an op: a multiply-add counts 2. */
 int64_t dni_op_flops(const dni_program *program, const dni_op *op);

@@ -142,7 +142,8 @@ dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule
     if (!st)
         st = build(u, p);
     if (!st)
-        st = dni_plan_compile(&u->plan, u->context, &u->program, NULL);
+        st = dni_plan_compile(&u->plan, u->context, &u->program,
+                              &(dni_plan_options){.plain = true});
     if (!st)
         st = dni_plan_bind(u->plan, DNI_UPDATE);
     if (st) {
@@ -195,5 +196,9 @@ dn_status dni_update_run(dni_update *u, double rate, double correction, double s
         else
             u->hyper.f32[i] = (float)hyper[i];
     dn_status st = follow_memory(u);
-    return st ? st : dni_plan_run(u->plan, 0, u->program.num_ops);
+    if (!st)
+        st = dni_plan_run(u->plan, DNI_UPDATE, NULL);
+    for (size_t i = 0; i < u->num_weights; i++)
+        dni_store_touch(u->weights[i].param->blob.store);
+    return st;
 }

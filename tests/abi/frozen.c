@@ -25,9 +25,12 @@ OFFSET(dn_context_options, backends, 64);
 OFFSET(dn_context_options, backend, 72);
 OFFSET(dn_context_options, seed, 80);
 OFFSET(dn_context_options, module_folder, 88);
-SIZE(dn_context_options, 96);
+OFFSET(dn_context_options, plan, 96);
+SIZE(dn_context_options, 104);
 
 VALUE(DN_LOG_NOTICE, 0);
+VALUE(DN_PLAN_FUSED, 0);
+VALUE(DN_PLAN_PLAIN, 1);
 VALUE(DN_LOG_WARNING, 1);
 OFFSET(dn_net_options, struct_size, 0);
 OFFSET(dn_net_options, phase, 8);

@@ -177,7 +177,7 @@ def time_prints_each_layer():
 @test
 def info_says_what_a_net_is():
     out = deepnet('info', 'net.prototxt').stdout
-    for word in ('InnerProduct', '16', '130'):
+    for word in ('InnerProduct', '20x1x8x8', '130'):
         expect(word in out, out)
     expect(re.search(r'\b(cpu|ref)\b', deepnet('info', 'net.prototxt', '--ops').stdout), 'ops')
     expect('layer' in deepnet('info', 'net.prototxt', '--prototxt').stdout, 'prototxt')

@@ -35,6 +35,7 @@ class Context:
     device       0: the host computes; n: the n-th device (DeviceError if it does not answer,
                  UnsupportedError if no module for one was found).
     module_folder  where backend modules lie; None: where they were installed.
+    fuse         False: every op runs as its layer wrote it; slower, equal but for rounding.
 
     `with Context(...):` makes it the context of nets and solvers made inside the block by this
     thread. The context lives as long as anything made in it. Lines that the library logs go to
@@ -42,14 +43,15 @@ class Context:
     """
 
     def __init__(self, num_threads=0, seed=0, backends=None, device=0, module_folder=None,
-                 threads=None):
+                 threads=None, fuse=True):
         if backends is not None and not isinstance(backends, str):
             backends = ','.join(backends)
         options = _api.dn_context_options(
             log=_log, num_threads=num_threads if threads is None else threads,
             device=device, backends=backends.encode() if backends else None,
             seed=seed & (2**64 - 1),
-            module_folder=os.fsencode(module_folder) if module_folder else None)
+            module_folder=os.fsencode(module_folder) if module_folder else None,
+            plan=0 if fuse else 1)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)

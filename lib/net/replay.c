@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * replay.c: from fused runs to plain ones. A fused forward leaves every readable blob as a plain
+ * one does, but not what only the layers' own backward reads. If that is asked for after all, the
+ * forward is done once more, plain, from the data that the sources left: same random numbers,
+ * statistics and readable blobs put back. From then on the net runs plain, so that the host pays
+ * for this once. */
+#include <string.h>
+
+#include "net/net.h"
+
+static size_t statistics_bytes(const dn_net *net)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < net->num_params; i++)
+        if (net->params[i]->statistic)
+            bytes += (size_t)net->params[i]->blob.store->count * dni_dtype_size(net->dtype);
+    return bytes;
+}
+
+static void copy_statistics(const dn_net *net, char *saved, bool back)
+{
+    for (size_t i = 0; i < net->num_params; i++) {
+        const dni_store *store = net->params[i]->blob.store;
+        size_t bytes = (size_t)store->count * dni_dtype_size(net->dtype);
+        if (!net->params[i]->statistic)
+            continue;
+        memcpy(back ? store->data : saved, back ? saved : store->data, bytes);
+        saved += bytes;
+    }
+}
+
+static dn_status run_again(dn_net *net, int32_t end)
+{
+    for (int32_t i = 0; i < end; i++) {
+        dni_net_layer *l = &net->layers[i];
+        bool source = l->layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT);
+        if (l->ran_plain)
+            continue;
+        dn_status st = DN_OK;
+        if (!source)
+            st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
+        if (st)
+            return dni_in_layer(net, l, st);
+        l->ran_plain = true;
+    }
+    return DN_OK;
+}
+
+dn_status dni_net_replay(dn_net *net, int32_t end)
+{
+    bool needed = false;
+    for (int32_t i = 0; i < end; i++)
+        needed |= !net->layers[i].ran_plain;
+    if (!needed)
+        return DN_OK;
+    net->stay_plain = true;
+    size_t bytes;
+    void *data = dni_plan_data(net->plan, &bytes);
+    char *saved = dni_alloc(net->heap, 1, bytes + statistics_bytes(net));
+    if (!saved)
+        return DN_E_NOMEM;
+    if (bytes)
+        memcpy(saved, data, bytes);
+    copy_statistics(net, saved + bytes, false);
+    dn_status st = run_again(net, end);
+    copy_statistics(net, saved + bytes, true);
+    if (bytes)
+        memcpy(data, saved, bytes);
+    dni_free(net->heap, saved);
+    net->fused_state = false;
+    return st;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * choose.c: asks the backends of the chain one after the other, best first. */
+#include "plan/choose.h"
+
+#include <stdio.h>
+
+#include "plan/passes.h"
+
+static dn_operand operand_of(const dni_program *p, dni_tensor t)
+{
+    if (t == DNI_NONE)
+        return (dn_operand){.dtype = -1};
+    const dni_tensor_info *info = &p->tensors[t];
+    return (dn_operand){.dtype = info->dtype, .layout = info->layout, .shape = info->shape};
+}
+
+uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op)
+{
+    uint32_t constant = 0;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (op->inputs[k] != DNI_NONE && p->tensors[op->inputs[k]].version)
+            constant |= 1u << k;
+    return constant;
+}
+
+static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choice *c)
+{
+    for (int32_t i = 0; i < context->num_backends; i++) {
+        const dni_backend_slot *slot = &context->backends[i];
+        if (slot->ops->space != DN_SPACE_HOST)
+            continue;
+        dn_op_info info = {.struct_size = sizeof info};
+        dn_status st = slot->ops->op_create(slot->backend, desc, &c->op, &info);
+        if (st == DN_DECLINED) {
+            if (!c->declined[0])
+                snprintf(c->declined, sizeof c->declined, "%.12s: %.79s", slot->ops->name,
+                         info.reason);
+            continue;
+        }
+        if (st)
+            return st;
+        c->ops = slot->ops;
+        c->rank = i;
+        c->scratch = info.scratch;
+        c->keep = info.keep;
+        c->cost = info.cost;
+        snprintf(c->implementation, sizeof c->implementation, "%s",
+                 info.implementation[0] ? info.implementation : slot->ops->name);
+        return DN_OK;
+    }
+    return dni_fail(DN_E_UNSUPPORTED, "no backend of this context has it (%s)",
+                    c->declined[0] ? c->declined : "the chain is empty");
+}
+
+dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op,
+                     dni_choice *choice)
+{
+    *choice = (dni_choice){.constant = dni_constant_inputs(p, op)};
+    if (op->kind == DN_OP_HOST_CALL) {
+        snprintf(choice->implementation, sizeof choice->implementation, "host");
+        return DN_OK;
+    }
+    dn_operand in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS];
+    for (int32_t i = 0; i < op->num_inputs; i++)
+        in[i] = operand_of(p, op->inputs[i]);
+    for (int32_t i = 0; i < op->num_outputs; i++)
+        out[i] = operand_of(p, op->outputs[i]);
+    dn_op_desc desc = {.struct_size = sizeof desc, .kind = op->kind,
+                       .num_inputs = op->num_inputs, .num_outputs = op->num_outputs,
+                       .inputs = in, .outputs = out, .args = op->args,
+                       .constant = choice->constant};
+    return dni_in(ask_chain(context, &desc, choice), "op %s", dni_op_kind_of(op->kind)->name);
+}
+
+static dn_status try_op(const dni_rewrite *r, const dni_op *op, dni_choice *choice)
+{
+    dn_status st = dni_choose(r->context, r->program, op, choice);
+    if (!st && choice->op)
+        choice->ops->op_destroy(choice->op);
+    return st;
+}
+
+dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *const *replaced,
+                      int32_t num, bool *accepted)
+{
+    dni_choice fused, plain;
+    dn_status st = try_op(r, op, &fused);
+    double cost = 0;
+    bool known = fused.cost > 0;
+    *accepted = true;
+    for (int32_t i = 0; !st && i < num && *accepted; i++) {
+        st = try_op(r, replaced[i], &plain);
+        *accepted = !st && fused.rank <= plain.rank;
+        known &= plain.cost > 0;
+        cost += plain.cost;
+    }
+    if (known && fused.cost > cost)
+        *accepted = false;
+    return st;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * choose.h: which backend of the chain an op gets. */
+#ifndef DNI_CHOOSE_H
+#define DNI_CHOOSE_H
+
+#include "program/program.h"
+
+typedef struct dni_choice {
+    const dn_backend_ops *ops; /* NULL: a host call, run by the plan itself */
+    dn_op *op;                 /* whoever asked destroys it */
+    int32_t rank;              /* place in the chain */
+    uint32_t constant;
+    size_t scratch, keep;
+    double cost;
+    char implementation[48];
+    char declined[96]; /* why the best backend did not take it; "" if it did */
+} dni_choice;
+
+/* Bit i: nothing changes input i of the op between a run and a preparation. */
+uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op);
+dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op,
+                     dni_choice *choice);
+
+#endif

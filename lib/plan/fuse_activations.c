@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * fuse_activations.c: y = f(x) becomes part of the op that makes x, if nobody else wants x; the
+ * gradient through f becomes part of the op that takes it further, where that op can. */
+#include "plan/passes.h"
+
+/* Where the op on trial keeps its activation and the activation's parameter. */
+static int32_t *activation_of(dni_trial *t, double **a)
+{
+    switch (t->op.kind) {
+    case DN_OP_GEMM:
+        *a = &t->args.gemm.activation_a;
+        return &t->args.gemm.activation;
+    case DN_OP_CONV:
+    case DN_OP_CONV_BWD_DATA:
+        *a = &t->args.conv.activation_a;
+        return &t->args.conv.activation;
+    case DN_OP_POOL:
+        *a = NULL;
+        return &t->args.pool.activation;
+    case DN_OP_NORM_SCALE:
+    case DN_OP_NORM_SCALE_BWD:
+        *a = &t->args.norm_scale.activation_a;
+        return &t->args.norm_scale.activation;
+    default:
+        *a = NULL;
+        return NULL;
+    }
+}
+
+static bool set_activation(dni_trial *t, const dni_op *function)
+{
+    const dn_args_unary *u = (const dn_args_unary *)function->args;
+    double *a;
+    int32_t *activation = activation_of(t, &a);
+    if (!activation || *activation != DN_FN_NONE || u->fn == DN_FN_NONE)
+        return false;
+    if (u->b != 0 || u->c != 0 || (!a && u->a != 0))
+        return false; /* parameters that do not travel */
+    *activation = u->fn;
+    if (a)
+        *a = u->a;
+    return true;
+}
+
+/* Where x and y are both at hand, y is enough for most functions: x need not stay. */
+static void prefer_y(dni_program *p)
+{
+    for (size_t i = 0; i < p->num_ops; i++) {
+        dni_op *op = &p->ops[i];
+        const dn_args_unary *u = (const dn_args_unary *)op->args;
+        if (op->kind != DN_OP_UNARY_BWD || op->inputs[1] == DNI_NONE ||
+            !(DN_FN_FROM_Y >> u->fn & 1))
+            continue;
+        bool keeps_sign = u->fn == DN_FN_RELU || u->fn == DN_FN_ELU || u->fn == DN_FN_SELU;
+        if (!keeps_sign || u->a >= 0)
+            op->inputs[0] = DNI_NONE;
+    }
+}
+
+/* May what op `maker` leaves in x be left in y, where op i puts f(x)? */
+static bool can_move(const dni_program *p, size_t maker, size_t i, dni_tensor x, dni_tensor y)
+{
+    const dni_op *op = &p->ops[maker];
+    if (dni_root(p, op->outputs[0]) != x || op->section != p->ops[i].section ||
+        !dni_only_reader(p, x, maker, i) || !dni_overwrites(p, &p->ops[i], 0) ||
+        !dni_shape_equal(&p->tensors[op->outputs[0]].shape,
+                         &p->tensors[p->ops[i].outputs[0]].shape))
+        return false;
+    if (dni_overwrites(p, op, 0))
+        return dni_untouched(p, y, maker, i);
+    /* Added to: the place stays the same, so it must be y's from the first value on. */
+    return op->args->accumulate == 1 && dni_untouched(p, y, 0, i) &&
+           dni_untouched(p, x, i + 1, p->num_ops);
+}
+
+static dn_status fuse_forward(dni_rewrite *r, size_t i)
+{
+    dni_program *p = r->program;
+    dni_op *function = &p->ops[i];
+    dni_tensor x = dni_root(p, function->inputs[0]), y = dni_root(p, function->outputs[0]);
+    size_t maker = dni_last_write(p, x, i);
+    dni_trial trial;
+    if (x == y || maker == SIZE_MAX || p->ops[maker].kind == DN_OP_NORM_SCALE_BWD ||
+        !can_move(p, maker, i, x, y))
+        return DN_OK;
+    dni_trial_of(&trial, &p->ops[maker]);
+    if (!set_activation(&trial, function))
+        return DN_OK;
+    const dni_op *replaced[] = {&p->ops[maker], function};
+    bool accepted;
+    dn_status st = dni_accepts(r, &trial.op, replaced, 2, &accepted);
+    if (st || !accepted)
+        return st;
+    if (dni_overwrites(p, &p->ops[maker], 0))
+        trial.op.outputs[0] = function->outputs[0];
+    else
+        dni_merge_storage(p, x, y);
+    dni_trial_adopt(&trial, &p->ops[maker]);
+    dni_kill(function);
+    return DN_OK;
+}
+
+/* dz = dy f'(y), read by the gradient of a normalisation alone. */
+static dn_status fuse_backward(dni_rewrite *r, size_t i)
+{
+    dni_program *p = r->program;
+    dni_op *function = &p->ops[i];
+    dni_tensor dz = dni_root(p, function->outputs[0]);
+    dni_tensor y = dni_root(p, function->inputs[1]), dy = dni_root(p, function->inputs[2]);
+    size_t reader = dni_next_read(p, dz, i + 1, p->num_ops);
+    dni_trial trial;
+    if (function->inputs[0] != DNI_NONE || function->args->accumulate || reader == p->num_ops ||
+        p->ops[reader].kind != DN_OP_NORM_SCALE_BWD || !dni_only_reader(p, dz, i, reader) ||
+        dni_root(p, p->ops[reader].inputs[5]) != dz ||
+        dni_next_write(p, y, i, reader) != reader || dni_next_write(p, dy, i, reader) != reader)
+        return DN_OK;
+    dni_trial_of(&trial, &p->ops[reader]);
+    if (!set_activation(&trial, function))
+        return DN_OK;
+    trial.op.inputs[1] = function->inputs[1];
+    trial.op.inputs[5] = function->inputs[2];
+    const dni_op *replaced[] = {&p->ops[reader], function};
+    bool accepted;
+    dn_status st = dni_accepts(r, &trial.op, replaced, 2, &accepted);
+    if (st || !accepted)
+        return st;
+    dni_trial_adopt(&trial, &p->ops[reader]);
+    dni_kill(function);
+    return DN_OK;
+}
+
+dn_status dni_fuse_activations(dni_rewrite *r)
+{
+    dni_program *p = r->program;
+    dn_status st = DN_OK;
+    prefer_y(p);
+    for (size_t i = 0; !st && i < p->num_ops; i++)
+        if (p->ops[i].kind == DN_OP_UNARY)
+            st = fuse_forward(r, i);
+        else if (p->ops[i].kind == DN_OP_UNARY_BWD)
+            st = fuse_backward(r, i);
+    return st;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * passes.c: which passes there are, and their order: values first, since the others ask who reads
+ * what; sums before activations, which apply to the sum. */
+#include "plan/passes.h"
+
+#include <string.h>
+
+static dn_status (*const passes[])(dni_rewrite *r) = {
+    dni_split_values, dni_drop_copies, dni_fuse_norms, dni_fuse_sums, dni_fuse_activations,
+};
+
+dn_status dni_rewrite_program(dni_rewrite *r)
+{
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < DNI_COUNT(passes); i++) {
+        st = passes[i](r);
+        dni_program_sweep(r->program);
+    }
+    return st;
+}
+
+void dni_trial_of(dni_trial *trial, const dni_op *op)
+{
+    trial->op = *op;
+    memcpy(&trial->args, op->args, dni_op_kind_of(op->kind)->args_size);
+    trial->op.args = &trial->args.base;
+}
+
+void dni_trial_adopt(const dni_trial *trial, dni_op *op)
+{
+    dn_args *args = op->args;
+    memcpy(args, &trial->args, dni_op_kind_of(op->kind)->args_size);
+    *op = trial->op;
+    op->args = args;
+}
+
+void dni_kill(dni_op *op)
+{
+    op->kind = 0;
+    op->num_inputs = op->num_outputs = 0;
+}

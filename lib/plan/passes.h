@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * passes.h: rewriting a program before it is compiled. A pass takes a program to one that gives
+ * the same values with less work; a new one is a file and a row in passes.c. */
+#ifndef DNI_PASSES_H
+#define DNI_PASSES_H
+
+#include "plan/facts.h"
+
+typedef struct dni_rewrite {
+    dn_context *context;
+    dni_program *program; /* the plan's own copy */
+} dni_rewrite;
+
+/* All passes, in order. */
+dn_status dni_rewrite_program(dni_rewrite *r);
+
+dn_status dni_split_values(dni_rewrite *r);    /* values.c: no value shares memory with another */
+dn_status dni_drop_copies(dni_rewrite *r);     /* drop_copies.c: copies that are only a name */
+dn_status dni_fuse_norms(dni_rewrite *r);      /* fuse_norms.c: BatchNorm + Scale */
+dn_status dni_fuse_sums(dni_rewrite *r);       /* fuse_sums.c: sums into what makes a summand */
+dn_status dni_fuse_activations(dni_rewrite *r); /* fuse_activations.c: y = f(x) into x's maker */
+
+/* An op on trial: a copy whose arguments can be changed without touching the program's. */
+typedef struct dni_trial {
+    dni_op op;
+    union {
+        dn_args base;
+        dn_args_gemm gemm;
+        dn_args_conv conv;
+        dn_args_pool pool;
+        dn_args_reduce reduce;
+        dn_args_copy copy;
+        dn_args_norm_scale norm_scale;
+        unsigned char bytes[512];
+    } args;
+} dni_trial;
+void dni_trial_of(dni_trial *trial, const dni_op *op);
+/* The op becomes what the trial is (of the same kind). */
+void dni_trial_adopt(const dni_trial *trial, dni_op *op);
+/* Takes the op out of the program; swept after the pass. */
+void dni_kill(dni_op *op);
+
+/* Would the chain take `op` as well as it takes ops [0, num) of `replaced`: none of them by a
+ * better backend? *accepted is the answer. */
+dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *const *replaced,
+                      int32_t num, bool *accepted);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * steps.c: compiles and binds a list of steps. Memory of a section is allocated when it is first
+ * needed, so that a net that only runs forward never pays for gradients. */
+#include "plan/steps.h"
+
+#include <string.h>
+
+#include "plan/facts.h"
+
+/* ---- compile and free ----------------------------------------------------------------------- */
+
+static dn_status set_up(dni_steps *s)
+{
+    const dni_program *p = s->program;
+    const dni_heap *heap = p->heap;
+    size_t operands = 0;
+    for (size_t i = 0; i < p->num_ops; i++)
+        operands += (size_t)(p->ops[i].num_inputs + p->ops[i].num_outputs);
+    s->steps = dni_alloc(heap, p->num_ops, sizeof *s->steps);
+    s->choices = dni_alloc(heap, p->num_ops, sizeof *s->choices);
+    s->keep_at = dni_alloc(heap, p->num_ops, sizeof *s->keep_at);
+    s->pointers = dni_alloc(heap, operands, sizeof *s->pointers);
+    s->lies_in = dni_alloc(heap, p->num_tensors, sizeof *s->lies_in);
+    s->home = dni_alloc(heap, p->num_tensors, sizeof *s->home);
+    s->offset = dni_alloc(heap, p->num_tensors, sizeof *s->offset);
+    if (!s->steps || !s->choices || !s->keep_at || !s->pointers || !s->lies_in || !s->home ||
+        !s->offset)
+        return DN_E_NOMEM;
+    void **at = s->pointers;
+    for (size_t i = 0; i < p->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        s->steps[i].io = (dn_op_io){.struct_size = sizeof(dn_op_io), .in = at,
+                                    .out = at + op->num_inputs};
+        at += op->num_inputs + op->num_outputs;
+        if (s->first[op->section] == s->end[op->section])
+            s->first[op->section] = i;
+        s->end[op->section] = i + 1;
+    }
+    return DN_OK;
+}
+
+static dn_status create_ops(dni_steps *s)
+{
+    for (size_t i = 0; i < s->program->num_ops; i++) {
+        dni_choice *c = &s->choices[i];
+        dn_status st = dni_choose(s->context, s->program, &s->program->ops[i], c);
+        if (st)
+            return st;
+        s->steps[i].op = c->op;
+        s->steps[i].run = c->ops ? c->ops->op_run : NULL;
+        if (c->scratch > s->scratch_size)
+            s->scratch_size = c->scratch;
+        s->keep_at[i] = s->keep_size;
+        if (!dni_add(s->keep_size, c->keep, &s->keep_size) ||
+            !dni_add(s->keep_size, 63, &s->keep_size))
+            return dni_fail(DN_E_SHAPE, "an op keeps more than this machine has");
+        s->keep_size &= ~(size_t)63;
+    }
+    return DN_OK;
+}
+
+/* The weights that some op takes as constant. */
+static dn_status make_watches(dni_steps *s)
+{
+    const dni_program *p = s->program;
+    size_t count = 0;
+    for (size_t t = 0; t < p->num_tensors; t++)
+        count += p->tensors[t].version != NULL;
+    s->watches = dni_alloc(p->heap, count, sizeof *s->watches);
+    if (!s->watches)
+        return DN_E_NOMEM;
+    for (size_t t = 0; t < p->num_tensors; t++)
+        if (p->tensors[t].version && p->tensors[t].role == DNI_WEIGHT)
+            s->watches[s->num_watches++] = (dni_watch){.tensor = (dni_tensor)t};
+    return DN_OK;
+}
+
+dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *program,
+                            dni_base *base)
+{
+    *s = (dni_steps){.context = context, .program = program, .base = base};
+    dn_status st = set_up(s);
+    if (!st)
+        st = dni_steps_place(s);
+    if (!st)
+        st = create_ops(s);
+    return st ? st : make_watches(s);
+}
+
+void dni_steps_free(dni_steps *s)
+{
+    if (!s->program)
+        return;
+    const dni_heap *heap = s->program->heap;
+    for (size_t i = 0; s->choices && i < s->program->num_ops; i++)
+        if (s->choices[i].op)
+            s->choices[i].ops->op_destroy(s->choices[i].op);
+    for (int i = 0; i < DNI_SECTIONS; i++)
+        dni_free_aligned(heap, s->arena[i]);
+    dni_free_aligned(heap, s->scratch);
+    dni_free_aligned(heap, s->keep);
+    dni_free(heap, s->steps);
+    dni_free(heap, s->choices);
+    dni_free(heap, s->keep_at);
+    dni_free(heap, s->pointers);
+    dni_free(heap, s->lies_in);
+    dni_free(heap, s->home);
+    dni_free(heap, s->offset);
+    dni_free(heap, s->watches);
+    *s = (dni_steps){0};
+}
+
+size_t dni_steps_bytes(const dni_steps *s)
+{
+    size_t bytes = s->scratch_size + s->keep_size;
+    for (int i = 0; i < DNI_SECTIONS; i++)
+        bytes += s->arena_size[i];
+    return bytes;
+}
+
+/* ---- binding -------------------------------------------------------------------------------- */
+
+void *dni_steps_memory(const dni_steps *s, dni_tensor tensor)
+{
+    if (tensor == DNI_NONE)
+        return NULL;
+    const dni_tensor_info *tensors = s->program->tensors;
+    dni_tensor root = tensors[tensor].storage;
+    if (!dni_is_placed(&tensors[root]))
+        return tensors[root].memory;
+    root = s->lies_in[root];
+    if (dni_base_has(s->base, root))
+        return dni_base_memory(s->base, s->program, root);
+    char *arena = s->arena[s->home[root]];
+    return arena ? arena + s->offset[root] : NULL;
+}
+
+static dn_status resolve(dni_steps *s, dni_section section)
+{
+    const dni_program *p = s->program;
+    for (size_t i = s->first[section]; i < s->end[section]; i++) {
+        const dni_op *op = &p->ops[i];
+        dni_step *step = &s->steps[i];
+        void **at = (void **)step->io.in;
+        for (int32_t k = 0; k < op->num_inputs; k++)
+            *at++ = dni_steps_memory(s, op->inputs[k]);
+        for (int32_t k = 0; k < op->num_outputs; k++, at++) {
+            *at = dni_steps_memory(s, op->outputs[k]);
+            if (op->outputs[k] != DNI_NONE && !*at)
+                return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
+        }
+        step->io.scratch = s->scratch;
+        step->io.keep = s->choices[i].keep ? s->keep + s->keep_at[i] : NULL;
+    }
+    return DN_OK;
+}
+
+static dn_status allocate(const dni_heap *heap, void *out, size_t bytes, bool zero)
+{
+    void **ptr = out;
+    if (*ptr || !bytes)
+        return DN_OK;
+    *ptr = dni_alloc_aligned(heap, bytes);
+    if (!*ptr)
+        return DN_E_NOMEM;
+    if (zero)
+        memset(*ptr, 0, bytes);
+    return DN_OK;
+}
+
+dn_status dni_steps_bind(dni_steps *s, dni_section section)
+{
+    const dni_heap *heap = s->program->heap;
+    if (s->bound[section])
+        return DN_OK;
+    dn_status st = allocate(heap, &s->scratch, s->scratch_size, false);
+    if (!st)
+        st = allocate(heap, &s->keep, s->keep_size, false);
+    if (!st)
+        st = allocate(heap, &s->arena[section], s->arena_size[section], true);
+    if (!st)
+        st = resolve(s, section);
+    s->prepared = false;
+    s->bound[section] = !st;
+    return st;
+}
+
+dn_status dni_steps_rebind(dni_steps *s)
+{
+    dn_status st = DN_OK;
+    s->prepared = false;
+    for (int i = 0; !st && i < DNI_SECTIONS; i++)
+        if (s->bound[i])
+            st = resolve(s, (dni_section)i);
+    return st;
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+static bool weights_changed(const dni_steps *s)
+{
+    bool changed = !s->prepared;
+    for (size_t i = 0; i < s->num_watches && !changed; i++) {
+        uint64_t version = *s->program->tensors[s->watches[i].tensor].version;
+        changed = version != s->watches[i].seen || version == DNI_VOLATILE;
+    }
+    return changed;
+}
+
+dn_status dni_steps_prepare(dni_steps *s)
+{
+    if (!weights_changed(s))
+        return DN_OK;
+    for (size_t i = 0; i < s->num_watches; i++)
+        s->watches[i].seen = *s->program->tensors[s->watches[i].tensor].version;
+    dn_status st = dni_steps_bind(s, DNI_PREPARE);
+    if (!st)
+        st = dni_steps_run(s, s->first[DNI_PREPARE], s->end[DNI_PREPARE], NULL);
+    for (size_t i = 0; !st && i < s->program->num_ops; i++) {
+        const dni_choice *c = &s->choices[i];
+        if (c->ops && c->ops->struct_size > offsetof(dn_backend_ops, op_prepare) &&
+            c->ops->op_prepare && (c->constant || c->keep) &&
+            s->bound[s->program->ops[i].section])
+            st = c->ops->op_prepare(c->op, &s->steps[i].io);
+    }
+    s->prepared = !st;
+    return st;
+}
+
+dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed)
+{
+    for (size_t i = first; i < end; i++) {
+        const dni_step *step = &s->steps[i];
+        dn_status st;
+        if (step->run) {
+            st = step->run(step->op, &step->io);
+        } else {
+            const dn_args_host_call *a = (const dn_args_host_call *)s->program->ops[i].args;
+            st = a->fn(a->user, step->io.in, step->io.out);
+        }
+        if (!st)
+            continue;
+        if (failed)
+            *failed = i;
+        return st;
+    }
+    return DN_OK;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * steps.h: a program compiled: every op with its implementation and its pointers, every tensor with
+ * its place. Running is a loop over prepared steps. */
+#ifndef DNI_STEPS_H
+#define DNI_STEPS_H
+
+#include "plan/base.h"
+#include "plan/choose.h"
+
+typedef struct dni_step { /* all that a run reads */
+    dn_status (*run)(dn_op *op, const dn_op_io *io); /* NULL: a host call */
+    dn_op *op;
+    dn_op_io io;
+} dni_step;
+
+typedef struct dni_watch { /* a weight that constants were made from */
+    dni_tensor tensor;
+    uint64_t seen; /* its version then */
+} dni_watch;
+
+typedef struct dni_steps {
+    dn_context *context;
+    dni_program *program; /* borrowed */
+    dni_base *base;       /* borrowed */
+    dni_step *steps;      /* one per op */
+    dni_choice *choices;  /* one per op */
+    size_t *keep_at;      /* per op, where in `keep` */
+    size_t first[DNI_SECTIONS], end[DNI_SECTIONS];
+    void **pointers;    /* operands of all ops, one after the other */
+    dni_tensor *lies_in; /* per storage: the one whose place it has */
+    dni_section *home;   /* per storage: the section whose arena it lies in */
+    size_t *offset;
+    size_t arena_size[DNI_SECTIONS];
+    char *arena[DNI_SECTIONS];
+    bool bound[DNI_SECTIONS];
+    size_t scratch_size, keep_size;
+    void *scratch;
+    char *keep;
+    dni_watch *watches;
+    size_t num_watches;
+    bool prepared;
+} dni_steps;
+
+/* `s` is freed by the caller also after a failure. */
+dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *program,
+                            dni_base *base);
+void dni_steps_free(dni_steps *s);
+/* Bytes beside the base: arenas, scratch, what ops keep. */
+size_t dni_steps_bytes(const dni_steps *s);
+/* Allocates what the section needs and resolves its pointers; the base must be bound. */
+dn_status dni_steps_bind(dni_steps *s, dni_section section);
+/* Takes up changed `memory` of WEIGHT, WEIGHT_DIFF and STATE tensors. */
+dn_status dni_steps_rebind(dni_steps *s);
+void *dni_steps_memory(const dni_steps *s, dni_tensor tensor);
+/* Makes constants anew if a weight they were made from changed. */
+dn_status dni_steps_prepare(dni_steps *s);
+/* Runs steps [first, end). *failed: where it stopped; may be NULL. */
+dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed);
+
+/* arena.c: gives every tensor of the list a place: lies_in, home, offset, arena_size. */
+dn_status dni_steps_place(dni_steps *s);
+
+#endif

@@ -29,6 +29,8 @@ typedef struct verdict {
     int64_t parameters;    /* of the last phase that wired */
     char data[128];        /* the shape that was taken for data it did not open; "" if none */
     char stage[STAGE];     /* the last that was needed; "" if none */
+    char *notes;           /* what the library noted, a line each; NULL: nothing */
+    int num_notes;
     char message[MESSAGE]; /* why not; "" if fine */
 } verdict;
 
@@ -130,6 +132,24 @@ static void look_at(look *l, const char *text)
 }
 
 /* ---- verdicts ------------------------------- */
+
+/* The library's log: the notes of the file that is being checked, each once. */
+static void take_note(void *user, int32_t level, const char *line)
+{
+    verdict *v = user;
+    size_t length = strlen(line), used = v->notes ? strlen(v->notes) : 0;
+    char *larger;
+    (void)level;
+    if (v->notes && strstr(v->notes, line))
+        return;
+    larger = realloc(v->notes, used + length + 2);
+    if (!larger)
+        return;
+    memcpy(larger + used, line, length);
+    memcpy(larger + used + length, "\n", 2);
+    v->notes = larger;
+    v->num_notes++;
+}
 
 static void refuse(verdict *v, const char *where, dn_status status)
 {
@@ -248,6 +268,7 @@ static void check_file(verdict *v, dn_context *context, const char *path,
 {
     char *text;
     look l;
+    free(v->notes);
     memset(v, 0, sizeof *v);
     v->kind = "file";
     v->state = UNPARSED;
@@ -269,16 +290,33 @@ static void check_file(verdict *v, dn_context *context, const char *path,
 
 /* ---- output ------------------------------- */
 
-static void print_verdict(const verdict *v, const char *path)
+static void print_verdict(const verdict *v, const char *path, bool notes)
 {
-    char parameters[24];
+    char parameters[24], noted[32] = "";
+    if (v->num_notes && !notes)
+        snprintf(noted, sizeof noted, ", %d note%s", v->num_notes, v->num_notes > 1 ? "s" : "");
     if (v->state == FINE)
-        printf("%s: fine: %s of %d layers, %s parameters%s%s%s%s\n", path, v->kind, v->layers,
+        printf("%s: fine: %s of %d layers, %s parameters%s%s%s%s%s\n", path, v->kind, v->layers,
                cli_count(parameters, (double)v->parameters), *v->data ? ", data taken as " : "",
-               v->data, *v->stage ? ", in stage " : "", v->stage);
+               v->data, *v->stage ? ", in stage " : "", v->stage, noted);
     else /* most sentences begin with the file they are about */
         printf("%s%s%s\n", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
                strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
+    if (v->notes && notes)
+        fputs(v->notes, stdout);
+}
+
+static void print_json_notes(const char *notes)
+{
+    fputs(", \"notes\": [", stdout);
+    for (const char *line = notes; *line; line += strcspn(line, "\n") + 1) {
+        char text[MESSAGE];
+        snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
+        if (line != notes)
+            fputs(", ", stdout);
+        cli_json_string(stdout, text);
+    }
+    putchar(']');
 }
 
 static void print_json(const verdict *v, const char *path, bool first)
@@ -301,6 +339,8 @@ static void print_json(const verdict *v, const char *path, bool first)
     } else {
         cli_json_text(stdout, "message", v->message);
     }
+    if (v->notes)
+        print_json_notes(v->notes);
     cli_json_close(stdout);
 }
 
@@ -321,13 +361,14 @@ int cli_check(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1, .threads = 1};
     cli_state state = {0};
     cli_words words;
-    bool json = false;
+    bool json = false, notes = false;
     int totals[STATES] = {0};
-    verdict *v;
+    verdict *v = NULL;
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
     const cli_option options[] = {
         {"json", NULL, CLI_FLAG, &json, "one JSON object"},
+        {"notes", NULL, CLI_FLAG, &notes, "below a file: what it says that means nothing here"},
         CLI_STATE_OPTIONS(state),
     };
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, &words);
@@ -337,10 +378,12 @@ int cli_check(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "it takes files");
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
     net_options.wire_only = 1;
-    if (code == CLI_GO && !(v = malloc(sizeof *v)))
+    if (code == CLI_GO && !(v = calloc(1, sizeof *v)))
         code = cli_fail("no memory left");
     if (code != CLI_GO)
         return code;
+    host.log = take_note;
+    host.log_user = v;
     if ((code = cli_context_create(&context, self, &host)) != CLI_GO) {
         free(v);
         return code;
@@ -351,10 +394,11 @@ int cli_check(const cli_command *self, int argc, char **argv)
         if (json)
             print_json(v, words.word[i], i == 0);
         else
-            print_verdict(v, words.word[i]);
+            print_verdict(v, words.word[i], notes);
     }
     print_totals(totals, words.count, json);
-    free(v);
     dn_context_free(context);
+    free(v->notes);
+    free(v);
     return totals[FINE] == words.count ? CLI_OK : CLI_FAILED;
 }

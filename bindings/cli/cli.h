@@ -57,6 +57,8 @@ typedef struct cli_host {
     int64_t threads; /* 0: all */
     int64_t seed;    /* -1: not given */
     const char *backends;
+    void (*log)(void *user, int32_t level, const char *line); /* NULL: to stderr */
+    void *log_user;
 } cli_host;
 
 /* Its rows of an option table. */

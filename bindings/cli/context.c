@@ -21,6 +21,10 @@ int cli_context_create(dn_context **out, const cli_command *command, const cli_h
     char *end;
     if (host->threads > 4096)
         return cli_usage(command, "--threads takes at most 4096");
+    if (host->log) {
+        options.log = host->log;
+        options.log_user = host->log_user;
+    }
     options.num_threads = (int32_t)host->threads;
     options.backends = host->backends;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;

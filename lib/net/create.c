@@ -126,6 +126,18 @@ static dn_status build(dn_net *net, const dn_net_options *o)
     return st;
 }
 
+/* The dialect's fields, of the layers that take part. */
+static dn_status judge_fields(const dn_net *net, dni_net_file *file, const dni_net_state *state)
+{
+    const Cnn__NetParameter *p = file->net;
+    dn_status st = dni_fields_judge(&p->base, net->heap, file->locations, net->wire_only);
+    for (size_t i = 0; !st && i < p->n_layer; i++)
+        if (dni_layer_included(p->layer[i], state))
+            st = dni_fields_judge(&p->layer[i]->base, net->heap, file->locations,
+                                  net->wire_only);
+    return st;
+}
+
 static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, dn_net *origin,
                         const dni_net_state *state, const dn_net_options *o, uint64_t seed)
 {
@@ -139,7 +151,9 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     net->state = *state;
     net->state.stages = NULL;
     char **stages = NULL;
-    dn_status st = copy_strings(heap, &stages, state->stages, state->num_stages);
+    dn_status st = file ? judge_fields(net, file, state) : DN_OK;
+    if (!st)
+        st = copy_strings(heap, &stages, state->stages, state->num_stages);
     net->state.stages = (const char *const *)stages;
     if (!st)
         st = copy_strings(heap, &net->keep, o->keep, o->num_keep);
@@ -155,6 +169,12 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     }
     *out = net;
     return DN_OK;
+}
+
+void dni_log_notes(const dn_context *context, const dni_locations *locations)
+{
+    for (size_t i = 0; i < dni_locations_num_notes(locations); i++)
+        dni_log(context, DN_LOG_NOTICE, "%s", dni_locations_get_note(locations, i));
 }
 
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
@@ -178,6 +198,8 @@ static dn_status from_file(dn_net **out, dn_context *context, dni_net_file *file
         dni_save_error(&saved);
         dni_net_file_free(file, &context->heap);
         dni_restore_error(&saved);
+    } else {
+        dni_log_notes(context, file->locations);
     }
     return st;
 }

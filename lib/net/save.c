@@ -107,7 +107,7 @@ dn_status dn_net_prototxt(dn_net *net, char **out)
     message.layer = list;
     message.n_layer = net->num_layers;
     if (!st)
-        st = dni_text_print(out, net->heap, &message.base);
+        st = dni_text_print(out, net->heap, &message.base, NULL);
     dni_free(net->heap, layers);
     dni_free(net->heap, list);
     return st;

@@ -25,22 +25,46 @@ dn_status dni_lexer_fail(const dni_lexer *l, const char *format, ...)
     return dni_fail(DN_E_PARSE, "%s:%d:%d: %s", l->file, l->token_line, l->token_column, line);
 }
 
+/* The comment up to l->at; with # in front, which Caffe reads too. */
+static void keep_comment(const dni_lexer *l, const char *from, dni_text *to)
+{
+    const char *end = l->at;
+    while (end > from && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
+        end--;
+    if (*from == '/') {
+        dni_text_append(to, "#", 1);
+        from += 2;
+    }
+    dni_text_append(to, from, (size_t)(end - from));
+    dni_text_append(to, "\n", 1);
+}
+
 static void skip_space(dni_lexer *l)
 {
+    int32_t newlines = l->last_end ? 0 : 1;
     while (l->at < l->end) {
         char c = *l->at;
         if (c == '#' || (c == '/' && l->at + 1 < l->end && l->at[1] == '/')) {
+            const char *from = l->at;
             while (l->at < l->end && *l->at != '\n')
                 l->at++;
+            if (l->above && newlines > 1 && l->above->size)
+                dni_text_append(l->above, "\n", 1);
+            if (l->above)
+                keep_comment(l, from, newlines ? l->above : l->beside);
+            newlines = 0;
         } else if (c == '\n') {
+            newlines++;
             l->line++;
             l->line_start = ++l->at;
         } else if (c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f') {
             l->at++;
         } else {
-            return;
+            break;
         }
     }
+    if (l->above && l->above->size && newlines > 1)
+        dni_text_append(l->above, "\n", 1);
 }
 
 static dn_status lex_string(dni_lexer *l)
@@ -71,6 +95,7 @@ static void lex_number(dni_lexer *l)
 dn_status dni_lexer_next(dni_lexer *l)
 {
     dn_status st = DN_OK;
+    l->last_end = l->token ? l->token + l->length : NULL;
     skip_space(l);
     l->token = l->at;
     l->token_line = l->line;
@@ -110,7 +135,8 @@ dn_status dni_lexer_init(dni_lexer *l, const char *text, size_t size, const char
         size -= 3;
     }
     *l = (dni_lexer){
-        .file = file, .at = text, .end = text + size, .line_start = text, .line = 1};
+        .file = file, .at = text, .end = text + size, .line_start = text, .line = 1,
+        .beside = l->beside, .above = l->above};
     return dni_lexer_next(l);
 }
 

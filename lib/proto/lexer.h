@@ -21,6 +21,10 @@ typedef struct dni_lexer {
     const char *token;
     size_t length;
     int32_t token_line, token_column;
+    const char *last_end; /* of the token before the present one */
+    /* Comments passed since somebody emptied these, a line each; NULL: not kept. Those beside a
+     * token, and those on lines of their own, with blank lines where a file has some. */
+    dni_text *beside, *above;
 } dni_lexer;
 
 dn_status dni_lexer_init(dni_lexer *lexer, const char *text, size_t size, const char *file);

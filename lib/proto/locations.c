@@ -2,6 +2,7 @@
  * locations.c: a list of (message, line, column), and the notes. Looking starts where the last
  * look ended, since an upgrade asks for one layer after the other. */
 #include <stdio.h>
+#include <string.h>
 
 #include "proto/proto.h"
 
@@ -16,6 +17,7 @@ struct dni_locations {
     size_t count, capacity, next; /* next: where the upgrade will look first */
     char **notes;
     size_t num_notes, cap_notes;
+    dni_remarks *remarks; /* NULL: not kept */
 };
 
 dn_status dni_locations_create(dni_locations **out, const dni_heap *heap, const char *file)
@@ -39,6 +41,7 @@ void dni_locations_free(dni_locations *l, const dni_heap *heap)
     for (size_t i = 0; i < l->num_notes; i++)
         dni_free(heap, l->notes[i]);
     dni_free(heap, l->notes);
+    dni_remarks_free(l->remarks, heap);
     dni_free(heap, l->file);
     dni_free(heap, l->items);
     dni_free(heap, l);
@@ -90,6 +93,11 @@ static dn_status add_note(dni_locations *l, const dni_heap *heap, int32_t line, 
     char text[512];
     if (vsnprintf(text, sizeof text, format, arguments) < 0)
         text[0] = 0;
+    for (size_t i = 0; i < l->num_notes; i++) { /* said before, of another place */
+        size_t size = strlen(l->notes[i]), tail = strlen(text);
+        if (size > tail && !strcmp(l->notes[i] + size - tail, text))
+            return DN_OK;
+    }
     char *note = line ? dni_format(heap, "%s:%d:%d: %s", l->file, (int)line, (int)column, text)
                       : dni_format(heap, "%s: %s", l->file, text);
     dn_status st = note ? dni_grow(heap, &l->notes, &l->cap_notes, l->num_notes + 1,
@@ -137,6 +145,16 @@ const char *dni_locations_get_note(const dni_locations *l, size_t index)
 const char *dni_locations_file(const dni_locations *l)
 {
     return l ? l->file : "";
+}
+
+dn_status dni_locations_keep_remarks(dni_locations *l, const dni_heap *heap)
+{
+    return l->remarks ? DN_OK : dni_remarks_create(&l->remarks, heap);
+}
+
+dni_remarks *dni_locations_remarks(const dni_locations *l)
+{
+    return l ? l->remarks : NULL;
 }
 
 dn_status dni_in_location(dn_status status, const dni_locations *l, const void *message)

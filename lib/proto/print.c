@@ -5,8 +5,14 @@
 #include <string.h>
 
 #include "proto/proto.h"
+#include "proto/wire.h"
 
-static void print_message(dni_text *text, const ProtobufCMessage *message, int32_t indent);
+typedef struct printer {
+    dni_text *text;
+    dni_remarks *remarks; /* NULL: none */
+} printer;
+
+static void print_message(printer *p, const ProtobufCMessage *message, int32_t indent);
 
 static void print_bytes(dni_text *text, const uint8_t *bytes, size_t size)
 {
@@ -77,19 +83,24 @@ static void print_scalar(dni_text *text, const ProtobufCFieldDescriptor *field, 
     }
 }
 
-static void print_value(dni_text *text, const ProtobufCFieldDescriptor *field, const void *at,
+/* Value `index` of a field, `at` there. */
+static void print_value(printer *p, const ProtobufCMessage *message,
+                        const ProtobufCFieldDescriptor *field, const void *at, size_t index,
                         int32_t indent)
 {
+    dni_text *text = p->text;
+    dni_remarks_print(p->remarks, text, DNI_REMARK_ABOVE, message, field->name, index, indent);
     dni_text_printf(text, "%*s%s", (int)indent, "", field->name);
     if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
         dni_text_printf(text, " {\n");
-        print_message(text, *(const ProtobufCMessage *const *)at, indent + 2);
+        print_message(p, *(const ProtobufCMessage *const *)at, indent + 2);
         dni_text_printf(text, "%*s}\n", (int)indent, "");
     } else {
         dni_text_printf(text, ": ");
         print_scalar(text, field, at);
         dni_text_printf(text, "\n");
     }
+    dni_remarks_print(p->remarks, text, DNI_REMARK_BESIDE, message, field->name, index, indent);
 }
 
 static size_t step_of(const ProtobufCFieldDescriptor *field)
@@ -121,7 +132,27 @@ static bool present(const ProtobufCMessage *message, const ProtobufCFieldDescrip
     return *(const protobuf_c_boolean *)(at + field->quantifier_offset);
 }
 
-static void print_message(dni_text *text, const ProtobufCMessage *message, int32_t indent)
+/* A field that the schema lacks, by its number, in the form of its wire type. */
+static void print_unknown(dni_text *text, const ProtobufCMessageUnknownField *u, int32_t indent)
+{
+    const uint8_t *at = u->data, *end = u->data + u->len;
+    uint64_t value = 0;
+    dni_text_printf(text, "%*s%u: ", (int)indent, "", u->tag);
+    if (u->wire_type == 0 || u->wire_type == 2)
+        dni_wire_varint(&at, end, &value);
+    else
+        for (size_t i = 0; i < u->len && i < 8; i++)
+            value |= (uint64_t)u->data[i] << 8 * i;
+    if (u->wire_type == 2)
+        print_bytes(text, at, (size_t)(end - at));
+    else
+        dni_text_printf(text, u->wire_type == 0   ? "%llu"
+                              : u->wire_type == 1 ? "0x%016llx"
+                                                  : "0x%08llx", (unsigned long long)value);
+    dni_text_append(text, "\n", 1);
+}
+
+static void print_message(printer *p, const ProtobufCMessage *message, int32_t indent)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
     for (unsigned i = 0; i < type->n_fields; i++) { /* descriptors are sorted by number */
@@ -129,21 +160,26 @@ static void print_message(dni_text *text, const ProtobufCMessage *message, int32
         const char *at = (const char *)message + field->offset;
         if (field->label != PROTOBUF_C_LABEL_REPEATED) {
             if (present(message, field))
-                print_value(text, field, at, indent);
+                print_value(p, message, field, at, 0, indent);
             continue;
         }
         size_t count = *(const size_t *)((const char *)message + field->quantifier_offset);
         const char *values = *(const char *const *)at;
         for (size_t k = 0; k < count; k++)
-            print_value(text, field, values + k * step_of(field), indent);
+            print_value(p, message, field, values + k * step_of(field), k, indent);
     }
+    for (unsigned i = 0; i < message->n_unknown_fields; i++)
+        print_unknown(p->text, &message->unknown_fields[i], indent);
+    dni_remarks_print_rest(p->remarks, p->text, message, indent);
 }
 
-dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message)
+dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message,
+                         dni_remarks *remarks)
 {
     dni_text text;
+    printer p = {&text, remarks};
     dni_text_init(&text, heap);
     dni_text_append(&text, "", 0);
-    print_message(&text, message, 0);
+    print_message(&p, message, 0);
     return dni_text_finish(&text, out);
 }

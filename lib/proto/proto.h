@@ -6,6 +6,7 @@
 
 #include "cnn.pb-c.h"
 #include "core/core.h"
+#include "proto/remarks.h"
 
 /* protobuf-c's allocator over a heap, which must outlive the messages. */
 ProtobufCAllocator dni_proto_allocator(const dni_heap *heap);
@@ -28,6 +29,10 @@ dn_status dni_locations_move(dni_locations *locations, const dni_heap *heap, con
 bool dni_locations_find(const dni_locations *locations, const void *message, int32_t *line,
                         int32_t *column);
 const char *dni_locations_file(const dni_locations *locations);
+/* From here on what is read with these locations keeps its remarks, and unknown fields among
+ * them rather than failing. dni_locations_remarks: NULL if nobody asked for that. */
+dn_status dni_locations_keep_remarks(dni_locations *locations, const dni_heap *heap);
+dni_remarks *dni_locations_remarks(const dni_locations *locations);
 /* Notes: what was read and changes nothing here (an engine's name, a misplaced field), one line
  * each with its place in front. At the place of message; locations NULL: none is kept. */
 dn_status dni_locations_note(dni_locations *locations, const dni_heap *heap,
@@ -45,11 +50,14 @@ dn_status dni_in_location(dn_status status, const dni_locations *locations,
 /* Reads protobuf text: comments with # and //, optional ':' before a message, { } or < >,
  * ',' or ';' between fields, lists, adjacent strings, numbers in any of C's bases, enums by
  * name or number. file_name is for messages; locations may be NULL. Errors: "file:line:col:
- * layer 'x': unknown field 'y' in Z; did you mean 'w'?" */
+ * layer 'x': unknown field 'y' in Z; did you mean 'w'?" A text whose only fault is that it says
+ * things unknown here is DN_E_UNSUPPORTED, not DN_E_PARSE, unless they look like slips. */
 dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
                          const ProtobufCMessageDescriptor *type, const char *text, size_t size,
                          const char *file_name, dni_locations *locations);
-dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message);
+/* remarks: printed where they hang; may be NULL. */
+dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message,
+                         dni_remarks *remarks);
 
 /* ---- binary.c ---------------------------------------------------------------------------- */
 
@@ -104,6 +112,23 @@ dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
 dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap);
 /* Did it need that? */
 bool dni_net_is_old(const Cnn__NetParameter *net);
+
+/* ---- fields.c: what the forks' fields mean here ------------------------------------------ */
+
+typedef enum dni_meaning {
+    DNI_FIELD_UNLISTED, /* Caffe's own, or of a message that Caffe lacks */
+    DNI_FIELD_HONOURED, /* or refused by the layer itself, or moved by an upgrade */
+    DNI_FIELD_STEERS,   /* another implementation, and nothing else */
+    DNI_FIELD_REPORTS,  /* changes what is reported, not what is computed */
+    DNI_FIELD_CHANGES   /* the result, and is not supported */
+} dni_meaning;
+
+dni_meaning dni_field_meaning(const char *message, const char *field);
+/* Notes the fields of a solver, of an upgraded net without its layers, or of one layer, that
+ * mean nothing here, once each, and refuses those that change the result: DN_E_UNSUPPORTED.
+ * lenient: notes them too. */
+dn_status dni_fields_judge(const ProtobufCMessage *message, const dni_heap *heap,
+                           dni_locations *locations, bool lenient);
 
 /* ---- read.c: files ----------------------------------------------------------------------- */
 

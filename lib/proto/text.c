@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * text.c: the text reader. One recursive descent over protobuf-c's descriptors serves every
  * message; what old prototxts spell differently is one table. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/lexer.h"
-#include "proto/proto.h"
-
-#define MAX_DEPTH 64
-
-typedef struct reader {
-    dni_lexer lexer;
-    const dni_heap *heap;
-    dni_locations *locations;
-    const ProtobufCMessage *layer; /* the layer being read, for messages */
-    int32_t depth;
-} reader;
+#include "proto/reader.h"
 
 /* Spellings that were accepted once. */
 static const struct alias {
@@ -32,6 +20,8 @@ static const struct alias {
     {"DataParameter", "cropsize", "crop_size"},
     {"DataParameter", "meanfile", "mean_file"},
 };
+
+#define FIELD_NAME 128
 
 /* ---- messages and fields ----------------------------------------------------------------- */
 
@@ -56,9 +46,7 @@ static bool is_layer(const ProtobufCMessageDescriptor *type)
            type == &cnn__v1_layer_parameter__descriptor;
 }
 
-/* Fails here, naming the layer if it is known. */
-static dn_status fail_in_layer(const reader *r, const char *format, ...) DNI_PRINTF(2, 3);
-static dn_status fail_in_layer(const reader *r, const char *format, ...)
+dn_status dni_reader_fail(const dni_reader *r, const char *format, ...)
 {
     char fixed[640];
     va_list arguments;
@@ -70,32 +58,39 @@ static dn_status fail_in_layer(const reader *r, const char *format, ...)
                 : dni_lexer_fail(&r->lexer, "%s", fixed);
 }
 
-static dn_status unknown_field(const reader *r, const ProtobufCMessageDescriptor *type,
-                               const char *name)
+/* Past a field that the schema lacks. */
+static dn_status unknown_field(dni_reader *r, ProtobufCMessage *message, const char *name)
 {
-    const char *names[512], *near;
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    const char *names[512], *from = r->lexer.token;
     size_t count = 0;
     for (unsigned i = 0; i < type->n_fields && count < DNI_COUNT(names); i++)
         names[count++] = type->fields[i].name;
-    near = dni_nearest(name, names, count);
-    if (near)
-        return fail_in_layer(r, "unknown field '%s' in %s; did you mean '%s'?", name,
-                             type->short_name, near);
-    return fail_in_layer(r, "unknown field '%s' in %s", name, type->short_name);
+    const char *near = dni_nearest(name, names, count);
+    dn_status st = dni_reader_unknown(r, near != NULL, "unknown field '%s' in %s%s%s%s", name,
+                                      type->short_name, near ? "; did you mean '" : "",
+                                      near ? near : "", near ? "'?" : "");
+    if (!st)
+        st = dni_lexer_next(&r->lexer);
+    if (!st)
+        st = dni_skip_value(r, name);
+    return st ? st
+              : dni_remarks_add(r->remarks, r->heap, DNI_REMARK_UNKNOWN, message, NULL, 0, from,
+                                (size_t)(r->lexer.last_end - from));
 }
 
-static dn_status find_field(reader *r, const ProtobufCMessageDescriptor *type,
-                            const ProtobufCFieldDescriptor **out)
+/* *out NULL: the schema has no such field. */
+static dn_status find_field(dni_reader *r, const ProtobufCMessageDescriptor *type,
+                            const ProtobufCFieldDescriptor **out, char name[FIELD_NAME])
 {
-    char name[128];
     if (dni_lexer_is(&r->lexer, '}') || dni_lexer_is(&r->lexer, '>'))
-        return fail_in_layer(r, "'%c' closes nothing that is open", *r->lexer.token);
+        return dni_reader_fail(r, "'%c' closes nothing that is open", *r->lexer.token);
     if (r->lexer.kind != DNI_TOKEN_WORD)
-        return fail_in_layer(r, "expected a field of %s, not %.*s", type->short_name,
-                             (int)(r->lexer.length > 60 ? 60 : r->lexer.length),
-                             r->lexer.token);
-    if (r->lexer.length >= sizeof name)
-        return fail_in_layer(r, "a field name of %zu letters", r->lexer.length);
+        return dni_reader_fail(r, "expected a field of %s, not %.*s", type->short_name,
+                               (int)(r->lexer.length > 60 ? 60 : r->lexer.length),
+                               r->lexer.token);
+    if (r->lexer.length >= FIELD_NAME)
+        return dni_reader_fail(r, "a field name of %zu letters", r->lexer.length);
     memcpy(name, r->lexer.token, r->lexer.length);
     name[r->lexer.length] = 0;
     const char *now = name;
@@ -103,7 +98,7 @@ static dn_status find_field(reader *r, const ProtobufCMessageDescriptor *type,
         if (!strcmp(aliases[i].message, type->short_name) && !strcmp(aliases[i].old, name))
             now = aliases[i].now;
     *out = protobuf_c_message_descriptor_get_field_by_name(type, now);
-    return *out ? DN_OK : unknown_field(r, type, name);
+    return DN_OK;
 }
 
 static size_t value_size(const ProtobufCFieldDescriptor *field)
@@ -128,7 +123,7 @@ static size_t value_size(const ProtobufCFieldDescriptor *field)
 
 /* Where the next value of a field goes: the member, or one more element of its array, whose
  * capacity is the power of two that holds its count. */
-static dn_status next_slot(reader *r, ProtobufCMessage *message,
+static dn_status next_slot(dni_reader *r, ProtobufCMessage *message,
                            const ProtobufCFieldDescriptor *field, void **slot)
 {
     if (field->label != PROTOBUF_C_LABEL_REPEATED) {
@@ -159,302 +154,7 @@ static void count_value(ProtobufCMessage *message, const ProtobufCFieldDescripto
         *(protobuf_c_boolean *)quantifier = 1;
 }
 
-/* ---- values ------------------------------------------------------------------------------ */
-
-static bool word_is(const dni_lexer *l, const char *word)
-{
-    return l->kind == DNI_TOKEN_WORD && l->length == strlen(word) &&
-           !memcmp(l->token, word, l->length);
-}
-
-static bool word_is_fold(const dni_lexer *l, const char *word)
-{
-    if (l->kind != DNI_TOKEN_WORD || l->length != strlen(word))
-        return false;
-    for (size_t i = 0; i < l->length; i++)
-        if ((l->token[i] | 0x20) != word[i])
-            return false;
-    return true;
-}
-
-static dn_status wrong_value(const reader *r, const ProtobufCFieldDescriptor *field,
-                             const char *wanted)
-{
-    const dni_lexer *l = &r->lexer;
-    if (l->kind == DNI_TOKEN_END)
-        return fail_in_layer(r, "'%s' needs %s, the text ends", field->name, wanted);
-    return fail_in_layer(r, "'%s' needs %s, not %.*s", field->name, wanted,
-                         (int)(l->length > 60 ? 60 : l->length), l->token);
-}
-
-static dn_status take_sign(reader *r, bool *negative)
-{
-    *negative = dni_lexer_is(&r->lexer, '-');
-    return *negative || dni_lexer_is(&r->lexer, '+') ? dni_lexer_next(&r->lexer) : DN_OK;
-}
-
-static int hex_digit(char c)
-{
-    char low = (char)(c | 0x20);
-    return c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
-/* Decimal, 0x hexadecimal or 0 octal; false if the token is not whole or does not fit. */
-static bool token_integer(const dni_lexer *l, uint64_t *out)
-{
-    const char *p = l->token, *end = p + l->length;
-    unsigned base = 10;
-    uint64_t value = 0;
-    if (l->kind != DNI_TOKEN_NUMBER)
-        return false;
-    if (*p == '0' && end - p > 1) {
-        base = p[1] == 'x' || p[1] == 'X' ? 16 : 8;
-        p += base == 16 ? 2 : 1;
-    }
-    if (p == end)
-        return false;
-    for (; p < end; p++) {
-        unsigned digit = (unsigned)hex_digit(*p); /* -1 is larger than any base */
-        if (digit >= base || value > (UINT64_MAX - digit) / base)
-            return false;
-        value = value * base + digit;
-    }
-    *out = value;
-    return true;
-}
-
-static dn_status read_integer(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
-{
-    static const struct range {
-        ProtobufCType type;
-        uint64_t above, below; /* largest, and magnitude of the smallest */
-        bool wide;
-    } ranges[] = {
-        {PROTOBUF_C_TYPE_INT32, INT32_MAX, (uint64_t)INT32_MAX + 1, false},
-        {PROTOBUF_C_TYPE_UINT32, UINT32_MAX, 0, false},
-        {PROTOBUF_C_TYPE_INT64, INT64_MAX, (uint64_t)INT64_MAX + 1, true},
-        {PROTOBUF_C_TYPE_UINT64, UINT64_MAX, 0, true},
-    };
-    bool negative;
-    uint64_t value;
-    dn_status st = take_sign(r, &negative);
-    if (st)
-        return st;
-    if (!token_integer(&r->lexer, &value))
-        return wrong_value(r, field, "a whole number");
-    for (size_t i = 0; i < DNI_COUNT(ranges); i++) {
-        if (ranges[i].type != field->type)
-            continue;
-        if (value > (negative ? ranges[i].below : ranges[i].above))
-            return fail_in_layer(
-                r, "'%s': %s%.*s is out of range", field->name, negative ? "-" : "",
-                (int)(r->lexer.length > 40 ? 40 : r->lexer.length), r->lexer.token);
-        uint64_t stored = negative ? 0 - value : value;
-        if (ranges[i].wide)
-            *(uint64_t *)slot = stored;
-        else
-            *(uint32_t *)slot = (uint32_t)stored;
-    }
-    return dni_lexer_next(&r->lexer);
-}
-
-/* Beyond a float's range: infinity, as protobuf has it; a plain conversion is undefined there.
- */
-static float to_float(double value)
-{
-    const double edge = 3.4028235677973366e38; /* halfway to the float that does not exist */
-    return value >= edge ? INFINITY : value <= -edge ? -INFINITY : (float)value;
-}
-
-static dn_status read_real(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
-{
-    bool negative;
-    double value = 0;
-    uint64_t whole;
-    const dni_lexer *l = &r->lexer;
-    dn_status st = take_sign(r, &negative);
-    if (st)
-        return st;
-    if (word_is_fold(l, "inf") || word_is_fold(l, "infinity")) {
-        value = INFINITY;
-    } else if (word_is_fold(l, "nan")) {
-        value = NAN;
-    } else if (l->kind != DNI_TOKEN_NUMBER) {
-        return wrong_value(r, field, "a number");
-    } else if (l->length > 1 && l->token[0] == '0' && token_integer(l, &whole) &&
-               (l->token[1] | 0x20) == 'x') {
-        value = (double)whole;
-    } else {
-        const char *end = l->token + l->length, *stop = dni_parse_number(l->token, end, &value);
-        if (stop == end - 1 && (*stop == 'f' || *stop == 'F'))
-            stop = end;
-        if (stop != end)
-            return wrong_value(r, field, "a number");
-    }
-    value = negative ? -value : value;
-    if (field->type == PROTOBUF_C_TYPE_DOUBLE)
-        *(double *)slot = value;
-    else
-        *(float *)slot = to_float(value);
-    return dni_lexer_next(&r->lexer);
-}
-
-static dn_status read_bool(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
-{
-    static const char *const yes[] = {"true", "True", "t", "TRUE"};
-    static const char *const no[] = {"false", "False", "f", "FALSE"};
-    uint64_t number;
-    int value = -1;
-    for (size_t i = 0; i < DNI_COUNT(yes); i++)
-        value = word_is(&r->lexer, yes[i]) ? 1 : word_is(&r->lexer, no[i]) ? 0 : value;
-    if (token_integer(&r->lexer, &number) && number < 2)
-        value = (int)number;
-    if (value < 0)
-        return wrong_value(r, field, "true or false");
-    *(protobuf_c_boolean *)slot = value;
-    return dni_lexer_next(&r->lexer);
-}
-
-static dn_status unknown_enum(const reader *r, const ProtobufCFieldDescriptor *field,
-                              const char *name)
-{
-    const ProtobufCEnumDescriptor *type = field->descriptor;
-    const char *names[256];
-    size_t count = 0;
-    for (unsigned i = 0; i < type->n_values && count < DNI_COUNT(names); i++)
-        names[count++] = type->values[i].name;
-    const char *near = dni_nearest(name, names, count);
-    if (near)
-        return fail_in_layer(r, "'%s': unknown value '%s' of %s; did you mean '%s'?",
-                             field->name, name, type->short_name, near);
-    return fail_in_layer(r, "'%s': unknown value '%s' of %s", field->name, name,
-                         type->short_name);
-}
-
-/* Which implementation a fork preferred, by any name: noted, and the default stands. */
-static dn_status skip_engine(reader *r, const ProtobufCFieldDescriptor *field)
-{
-    const dni_lexer *l = &r->lexer;
-    dn_status st = dni_locations_note_at(
-        r->locations, r->heap, l->token_line, l->token_column, "'%s' %.*s is not known here",
-        field->name, (int)(l->length > 60 ? 60 : l->length), l->token);
-    return st ? st : dni_lexer_next(&r->lexer);
-}
-
-static dn_status read_enum(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
-{
-    const ProtobufCEnumDescriptor *type = field->descriptor;
-    char name[128];
-    bool negative;
-    uint64_t number;
-    dn_status st = take_sign(r, &negative);
-    if (st)
-        return st;
-    if (token_integer(&r->lexer, &number) && number < INT32_MAX) {
-        int value = negative ? -(int)number : (int)number;
-        if (!protobuf_c_enum_descriptor_get_value(type, value))
-            return fail_in_layer(r, "'%s': %s has no value %d", field->name, type->short_name,
-                                 value);
-        *(int *)slot = value;
-        return dni_lexer_next(&r->lexer);
-    }
-    bool engine = !strcmp(field->name, "engine");
-    if (engine && r->lexer.kind == DNI_TOKEN_STRING)
-        return skip_engine(r, field);
-    if (r->lexer.kind == DNI_TOKEN_STRING)
-        return wrong_value(r, field, type == &cnn__v1_layer_parameter__layer_type__descriptor
-                                         ? "a name like CONVOLUTION without quotes in `layers` "
-                                           "(today's `layer` takes a string)"
-                                         : "a name without quotes");
-    if (r->lexer.kind != DNI_TOKEN_WORD || r->lexer.length >= sizeof name || negative)
-        return wrong_value(r, field, "the name of a value");
-    memcpy(name, r->lexer.token, r->lexer.length);
-    name[r->lexer.length] = 0;
-    const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value_by_name(type, name);
-    if (!value)
-        return engine ? skip_engine(r, field) : unknown_enum(r, field, name);
-    *(int *)slot = value->value;
-    return dni_lexer_next(&r->lexer);
-}
-
-/* One escape after its backslash; returns the bytes read, 0 if there is no such escape. */
-static size_t unescape(const char *p, const char *end, char *out)
-{
-    static const char from[] = "nrtabfv\\'\"?", to[] = "\n\r\t\a\b\f\v\\'\"?";
-    const char *known = p < end && *p ? strchr(from, *p) : NULL;
-    if (known) {
-        *out = to[known - from];
-        return 1;
-    }
-    unsigned value = 0;
-    size_t n = 0;
-    if (p < end && (*p == 'x' || *p == 'X')) {
-        for (n = 1; n < 3 && p + n < end && hex_digit(p[n]) >= 0; n++)
-            value = value * 16 + (unsigned)hex_digit(p[n]);
-        *out = (char)value;
-        return n > 1 ? n : 0;
-    }
-    for (; n < 3 && p + n < end && p[n] >= '0' && p[n] <= '7'; n++)
-        value = value * 8 + (unsigned)(p[n] - '0');
-    *out = (char)value;
-    return n;
-}
-
-static dn_status append_string(reader *r, dni_text *text)
-{
-    const char *p = r->lexer.token + 1, *end = r->lexer.token + r->lexer.length - 1;
-    while (p < end) {
-        const char *run = p;
-        while (p < end && *p != '\\')
-            p++;
-        dni_text_append(text, run, (size_t)(p - run));
-        if (p == end)
-            break;
-        char byte;
-        size_t n = unescape(p + 1, end, &byte);
-        if (!n)
-            return fail_in_layer(r, "unknown escape \\%c in a string",
-                                 p + 1 < end ? p[1] : ' ');
-        dni_text_append(text, &byte, 1);
-        p += 1 + n;
-    }
-    return DN_OK;
-}
-
-static dn_status read_string(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
-{
-    dni_text text;
-    dn_status st = DN_OK;
-    bool bare = r->lexer.kind == DNI_TOKEN_WORD && !strcmp(field->name, "engine");
-    if (r->lexer.kind != DNI_TOKEN_STRING && !bare)
-        return wrong_value(r, field, "a string in quotes");
-    dni_text_init(&text, r->heap);
-    dni_text_append(&text, bare ? r->lexer.token : "", bare ? r->lexer.length : 0);
-    if (bare) /* an enum in one fork, a string in another */
-        st = dni_lexer_next(&r->lexer);
-    while (!st && !bare && r->lexer.kind == DNI_TOKEN_STRING) { /* adjacent ones are one */
-        st = append_string(r, &text);
-        if (!st)
-            st = dni_lexer_next(&r->lexer);
-    }
-    size_t size = text.size;
-    char *value = NULL;
-    if (!st && field->type == PROTOBUF_C_TYPE_STRING &&
-        memchr(text.data ? text.data : "", 0, size))
-        st = fail_in_layer(r, "'%s': a zero byte in a string", field->name);
-    if (!st)
-        st = dni_text_finish(&text, &value);
-    dni_text_free(&text);
-    if (st)
-        return st;
-    if (field->type == PROTOBUF_C_TYPE_STRING)
-        *(char **)slot = value;
-    else
-        *(ProtobufCBinaryData *)slot = (ProtobufCBinaryData){size, (uint8_t *)value};
-    return DN_OK;
-}
-
-static dn_status read_fields(reader *r, ProtobufCMessage *message, char close, int32_t line,
+static dn_status read_fields(dni_reader *r, ProtobufCMessage *message, char close, int32_t line,
                              int32_t column);
 
 /* Which fields of one message the text has given; more than any message of ours has. */
@@ -473,24 +173,25 @@ static bool give(given *seen, const ProtobufCMessage *message,
     return first;
 }
 
-static dn_status check_required(const reader *r, const ProtobufCMessage *message, given *seen)
+static dn_status check_required(const dni_reader *r, const ProtobufCMessage *message,
+                                given *seen)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
     for (unsigned i = 0; i < type->n_fields; i++)
         if (type->fields[i].label == PROTOBUF_C_LABEL_REQUIRED &&
             give(seen, message, &type->fields[i]))
-            return fail_in_layer(r, "%s needs '%s'", type->short_name, type->fields[i].name);
+            return dni_reader_fail(r, "%s needs '%s'", type->short_name, type->fields[i].name);
     return DN_OK;
 }
 
-static dn_status read_message(reader *r, const ProtobufCFieldDescriptor *field, void *slot)
+static dn_status read_message(dni_reader *r, const ProtobufCFieldDescriptor *field, void *slot)
 {
     int32_t line = r->lexer.token_line, column = r->lexer.token_column;
     char close = dni_lexer_is(&r->lexer, '{') ? '}' : dni_lexer_is(&r->lexer, '<') ? '>' : 0;
     if (!close)
-        return wrong_value(r, field, "a message in { }");
-    if (++r->depth > MAX_DEPTH)
-        return fail_in_layer(r, "messages are nested more than %d deep", MAX_DEPTH);
+        return dni_wrong_value(r, field, "a message in { }");
+    if (++r->depth > DNI_MAX_DEPTH)
+        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MAX_DEPTH);
     dn_status st = dni_lexer_next(&r->lexer);
     const ProtobufCMessageDescriptor *type = field->descriptor;
     ProtobufCMessage *value = *(ProtobufCMessage **)slot;
@@ -514,10 +215,58 @@ static dn_status read_message(reader *r, const ProtobufCFieldDescriptor *field, 
 
 /* ---- fields ------------------------------------------------------------------------------ */
 
-static dn_status read_value(reader *r, ProtobufCMessage *message,
+/* The field whose value ended last, for a comment behind it. */
+typedef struct last_value {
+    const char *field; /* NULL: none in this message yet */
+    size_t index;
+} last_value;
+
+/* Hangs the comments passed on what they stood beside and above. field NULL: the end. */
+static dn_status hang_comments(dni_reader *r, ProtobufCMessage *message, const last_value *last,
+                               const char *field, size_t index)
+{
+    dni_text *beside = r->lexer.beside, *above = r->lexer.above;
+    dn_status st = DN_OK;
+    if (!r->remarks || (!beside->size && !above->size))
+        return st;
+    if (beside->failed || above->failed)
+        return DN_E_NOMEM;
+    if (beside->size)
+        st = last->field ? dni_remarks_add(r->remarks, r->heap, DNI_REMARK_BESIDE, message,
+                                           last->field, last->index, beside->data, beside->size)
+                         : dni_remarks_add(r->remarks, r->heap, DNI_REMARK_ABOVE, message,
+                                           field, index, beside->data, beside->size);
+    if (!st && above->size)
+        st = dni_remarks_add(r->remarks, r->heap, DNI_REMARK_ABOVE, message, field, index,
+                             above->data, above->size);
+    beside->size = above->size = 0;
+    return st;
+}
+
+/* The value just read, as text of its own: the message has no place for it. */
+static dn_status keep_value(dni_reader *r, ProtobufCMessage *message,
+                            const ProtobufCFieldDescriptor *field, const char *from)
+{
+    dni_text text;
+    char *line = NULL;
+    if (!r->remarks)
+        return DN_OK;
+    dni_text_init(&text, r->heap);
+    dni_text_printf(&text, "%s: %.*s", field->name, (int)(r->lexer.last_end - from), from);
+    size_t size = text.size;
+    dn_status st = dni_text_finish(&text, &line);
+    if (!st)
+        st = dni_remarks_add(r->remarks, r->heap, DNI_REMARK_UNKNOWN, message, NULL, 0, line,
+                             size);
+    dni_free(r->heap, line);
+    return st;
+}
+
+static dn_status read_value(dni_reader *r, ProtobufCMessage *message,
                             const ProtobufCFieldDescriptor *field)
 {
     void *slot;
+    const char *from = r->lexer.token;
     dn_status st = next_slot(r, message, field, &slot);
     if (st)
         return st;
@@ -528,31 +277,16 @@ static dn_status read_value(reader *r, ProtobufCMessage *message,
             count_value(message, field);
         return st;
     }
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_FLOAT:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        st = read_real(r, field, slot);
-        break;
-    case PROTOBUF_C_TYPE_BOOL:
-        st = read_bool(r, field, slot);
-        break;
-    case PROTOBUF_C_TYPE_ENUM:
-        st = read_enum(r, field, slot);
-        break;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_BYTES:
-        st = read_string(r, field, slot);
-        break;
-    default:
-        st = read_integer(r, field, slot);
-        break;
-    }
+    r->no_value = false;
+    st = dni_read_scalar(r, field, slot);
+    if (!st && r->no_value)
+        return keep_value(r, message, field, from);
     if (!st)
         count_value(message, field);
     return st;
 }
 
-static dn_status read_list(reader *r, ProtobufCMessage *message,
+static dn_status read_list(dni_reader *r, ProtobufCMessage *message,
                            const ProtobufCFieldDescriptor *field)
 {
     dn_status st = dni_lexer_next(&r->lexer);
@@ -561,56 +295,91 @@ static dn_status read_list(reader *r, ProtobufCMessage *message,
         if (!st && dni_lexer_is(&r->lexer, ','))
             st = dni_lexer_next(&r->lexer);
         else if (!st && !dni_lexer_is(&r->lexer, ']'))
-            st = fail_in_layer(r, "expected ',' or ']' in the list of '%s'", field->name);
+            st = dni_reader_fail(r, "expected ',' or ']' in the list of '%s'", field->name);
     }
     return st ? st : dni_lexer_next(&r->lexer);
 }
 
-static dn_status read_field(reader *r, ProtobufCMessage *message, given *seen)
+/* What stands behind the name of a field. */
+static dn_status read_values(dni_reader *r, ProtobufCMessage *message,
+                             const ProtobufCFieldDescriptor *field)
 {
-    const ProtobufCFieldDescriptor *field;
-    int32_t line = r->lexer.token_line, column = r->lexer.token_column;
-    dn_status st = find_field(r, message->descriptor, &field);
-    if (!st && !give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED)
-        st = fail_in_layer(r, "'%s' of %s is given twice", field->name,
-                           message->descriptor->short_name);
-    if (!st)
-        st = dni_lexer_next(&r->lexer);
-    if (st)
-        return st;
+    dn_status st = DN_OK;
     bool colon = dni_lexer_is(&r->lexer, ':');
     if (!colon && field->type != PROTOBUF_C_TYPE_MESSAGE)
-        return fail_in_layer(r, "expected ':' after '%s'", field->name);
+        return dni_reader_fail(r, "expected ':' after '%s'", field->name);
     if (colon)
         st = dni_lexer_next(&r->lexer);
     if (!st && dni_lexer_is(&r->lexer, '[') && field->label == PROTOBUF_C_LABEL_REPEATED)
-        st = read_list(r, message, field);
-    else if (!st)
-        st = read_value(r, message, field);
-    if (!st && field->type == PROTOBUF_C_TYPE_MESSAGE && is_layer(field->descriptor)) {
-        size_t n = *(size_t *)((char *)message + field->quantifier_offset);
+        return read_list(r, message, field);
+    return st ? st : read_value(r, message, field);
+}
+
+static size_t values_of(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    return field->label == PROTOBUF_C_LABEL_REPEATED
+               ? *(const size_t *)((const char *)message + field->quantifier_offset)
+               : 0;
+}
+
+static dn_status read_known(dni_reader *r, ProtobufCMessage *message,
+                            const ProtobufCFieldDescriptor *field, given *seen,
+                            last_value *last)
+{
+    int32_t line = r->lexer.token_line, column = r->lexer.token_column;
+    size_t before = values_of(message, field);
+    if (!give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED)
+        return dni_reader_fail(r, "'%s' of %s is given twice", field->name,
+                               message->descriptor->short_name);
+    dn_status st = hang_comments(r, message, last, field->name, before);
+    if (!st)
+        st = dni_lexer_next(&r->lexer);
+    if (!st)
+        st = read_values(r, message, field);
+    size_t after = values_of(message, field);
+    *last = (last_value){field->name, after > before ? after - 1 : before};
+    if (!st && field->type == PROTOBUF_C_TYPE_MESSAGE && is_layer(field->descriptor) && after) {
         void **layers = *(void ***)member(message, field);
-        if (n)
-            st = dni_locations_add(r->locations, r->heap, layers[n - 1], line, column);
+        st = dni_locations_add(r->locations, r->heap, layers[after - 1], line, column);
+    }
+    return st;
+}
+
+static dn_status read_field(dni_reader *r, ProtobufCMessage *message, given *seen,
+                            last_value *last)
+{
+    char name[FIELD_NAME];
+    const ProtobufCFieldDescriptor *field = NULL;
+    dn_status st;
+    if (r->lexer.kind == DNI_TOKEN_NUMBER) {
+        st = dni_read_numbered(r, message);
+    } else {
+        st = find_field(r, message->descriptor, &field, name);
+        if (!st)
+            st = field ? read_known(r, message, field, seen, last)
+                       : unknown_field(r, message, name);
     }
     if (!st && (dni_lexer_is(&r->lexer, ',') || dni_lexer_is(&r->lexer, ';')))
         st = dni_lexer_next(&r->lexer);
     return st;
 }
 
-static dn_status read_fields(reader *r, ProtobufCMessage *message, char close, int32_t line,
+static dn_status read_fields(dni_reader *r, ProtobufCMessage *message, char close, int32_t line,
                              int32_t column)
 {
     given seen = {{0}};
+    last_value last = {0};
     dn_status st = DN_OK;
     while (!st && r->lexer.kind != DNI_TOKEN_END && !(close && dni_lexer_is(&r->lexer, close)))
-        st = read_field(r, message, &seen);
+        st = read_field(r, message, &seen, &last);
+    if (!st)
+        st = hang_comments(r, message, &last, NULL, 0);
     if (st)
         return st;
     if (close && r->lexer.kind == DNI_TOKEN_END)
-        return fail_in_layer(r,
-                             "the text ends, but the '%c' of line %d, column %d is not closed",
-                             close == '}' ? '{' : '<', line, column);
+        return dni_reader_fail(
+            r, "the text ends, but the '%c' of line %d, column %d is not closed",
+            close == '}' ? '{' : '<', line, column);
     st = check_required(r, message, &seen);
     return st || !close ? st : dni_lexer_next(&r->lexer);
 }
@@ -619,14 +388,23 @@ dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
                          const ProtobufCMessageDescriptor *type, const char *text, size_t size,
                          const char *file_name, dni_locations *locations)
 {
-    reader r = {.heap = heap, .locations = locations};
+    dni_text beside, above;
+    dni_reader r = {
+        .heap = heap, .locations = locations, .remarks = dni_locations_remarks(locations)};
     ProtobufCMessage *message = dni_alloc(heap, 1, type->sizeof_message);
     if (!message)
         return DN_E_NOMEM;
+    dni_text_init(&beside, heap);
+    dni_text_init(&above, heap);
+    if (r.remarks)
+        r.lexer.beside = &beside, r.lexer.above = &above;
     protobuf_c_message_init(type, message);
     dn_status st = dni_lexer_init(&r.lexer, text, size, file_name);
     if (!st)
         st = read_fields(&r, message, 0, 1, 1);
+    st = dni_reader_finish(&r, st);
+    dni_text_free(&beside);
+    dni_text_free(&above);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);

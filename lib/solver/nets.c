@@ -141,7 +141,10 @@ static dn_status make_train_net(dn_solver *s, const source *given)
         from.message = p->train_net_param ? p->train_net_param : p->net_param;
         from.path = p->train_net ? p->train_net : p->net;
     }
-    return dni_in(make_net(&s->net, s, &from, DN_PHASE_TRAIN, p->train_state), "train net");
+    dn_status st = make_net(&s->net, s, &from, DN_PHASE_TRAIN, p->train_state);
+    if (!st)
+        dni_log_notes(s->context, s->net->file->locations);
+    return dni_in(st, "train net");
 }
 
 /* ---- test nets -------------------------------------------------------------------------- */

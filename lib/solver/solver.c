@@ -138,6 +138,9 @@ static dn_status build(dn_solver *s, const char *path, const char *net_text, siz
 {
     dn_status st = check_numbers(s);
     if (!st)
+        st = dni_fields_judge(&s->param->base, s->heap, s->file->locations,
+                              s->options.wire_only);
+    if (!st)
         st = dni_rule_find(&s->rule, s->param);
     if (!st)
         st = dni_schedule_check(s->param, s->max_iter);
@@ -147,6 +150,7 @@ static dn_status build(dn_solver *s, const char *path, const char *net_text, siz
         st = check_prefix(s);
     if (st)
         return dni_in_location(st, s->file->locations, s->param);
+    dni_log_notes(s->context, s->file->locations);
     s->losses = dni_alloc(s->heap, (size_t)s->param->average_loss, sizeof *s->losses);
     if (!s->losses)
         return DN_E_NOMEM;

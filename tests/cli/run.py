@@ -215,6 +215,12 @@ def check_is_one_line_a_file():
           NET.replace('phase: TEST }\n  data', 'phase: TEST stage: "dev" }\n  data'))
     out = deepnet('check', 'staged.prototxt').stdout
     expect(out.rstrip().endswith('in stage dev'), out)
+    write('noted.prototxt', NET.replace('num_output: 2', 'num_output: 2 engine: "MKLDNN"'))
+    expect(deepnet('check', 'noted.prototxt').stdout.endswith(', 1 note\n'), 'one note')
+    out = deepnet('check', '--notes', 'noted.prototxt').stdout
+    expect("'engine' of InnerProductParameter steers" in out.splitlines()[1], out)
+    out = deepnet('check', '--json', 'noted.prototxt').stdout
+    expect(len(json.loads(out)['files'][0]['notes']) == 1, out)
     out = deepnet('check', '--json', 'net.prototxt', 'typo.prototxt', code=1).stdout
     whole = json.loads(out)
     expect([f['fine'] for f in whole['files']] == [True, False], str(whole))

@@ -22,7 +22,7 @@ static void read_message(const ProtobufCMessageDescriptor *type, const uint8_t *
     char *text = NULL;
     dni_clear_error();
     if (!checked(dni_binary_parse(&message, &dni_default_heap, type, data, size, "f"))) {
-        must(checked(dni_text_print(&text, &dni_default_heap, message)) == DN_OK);
+        must(checked(dni_text_print(&text, &dni_default_heap, message, NULL)) == DN_OK);
         must(checked(dni_message_copy(&copy, &dni_default_heap, message)) == DN_OK);
     }
     dni_free(&dni_default_heap, text);

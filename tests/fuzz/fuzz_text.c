@@ -8,10 +8,10 @@ static void round_trip(const ProtobufCMessage *message)
     char *text = NULL, *text_again = NULL;
     ProtobufCMessage *again = NULL;
     dni_clear_error();
-    must(checked(dni_text_print(&text, heap, message)) == DN_OK);
+    must(checked(dni_text_print(&text, heap, message, NULL)) == DN_OK);
     must(checked(dni_text_parse(&again, heap, message->descriptor, text, strlen(text), "again",
                                 NULL)) == DN_OK);
-    must(checked(dni_text_print(&text_again, heap, again)) == DN_OK);
+    must(checked(dni_text_print(&text_again, heap, again, NULL)) == DN_OK);
     must(!strcmp(text, text_again));
     dni_message_free(heap, again);
     dni_free(heap, text);

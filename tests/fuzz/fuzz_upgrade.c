@@ -25,9 +25,9 @@ static void upgrade_again(dni_net_file *file, const dni_heap *heap)
 {
     char *before = NULL, *after = NULL;
     must(!file->net->n_layers && !file->net->n_input && !dni_net_is_old(file->net));
-    must(dni_text_print(&before, heap, &file->net->base) == DN_OK);
+    must(dni_text_print(&before, heap, &file->net->base, NULL) == DN_OK);
     must(dni_net_upgrade(file->net, heap, NULL) == DN_OK);
-    must(dni_text_print(&after, heap, &file->net->base) == DN_OK);
+    must(dni_text_print(&after, heap, &file->net->base, NULL) == DN_OK);
     must(!strcmp(before, after));
     dni_free(heap, before);
     dni_free(heap, after);

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""check_schema.py CNN_PROTO WIRE_SCHEMA: every message, field, enum value, number, type, label
-and default that binary files depend on is in cnn.proto as recorded, and what is not Caffe's in
-one of Caffe's messages has a number of our own."""
+"""check_schema.py CNN_PROTO WIRE_SCHEMA FIELDS_C: every message, field, enum value, number,
+type, label and default that binary files depend on is in cnn.proto as recorded; what is not
+Caffe's in one of Caffe's messages has a number of our own, and a meaning in the table of
+fields.c, which names no others."""
 import csv
 import re
 import struct
@@ -50,7 +51,15 @@ def same_default(kind, a, b):
     return a == b
 
 
-def main(proto, schema):
+def meanings(path):
+    """{message: words of its row} of the table in fields.c"""
+    table = re.search(r'meanings\[\] = \{(.*?)\n\};', open(path).read(), re.S).group(1)
+    rows = re.findall(r'\{"(\w+)",(.*?)\}(?:,|$)', table, re.S)
+    return {name: re.findall(r'\w+', ' '.join(re.findall(r'"([^"]*)"', rest)))
+            for name, rest in rows}
+
+
+def main(proto, schema, fields):
     have, wrong, wanted = read(open(proto).read()), [], {}
     for row in csv.DictReader(open(schema), delimiter='\t', quoting=csv.QUOTE_NONE):
         key = row['scope'], row['name']
@@ -69,6 +78,15 @@ def main(proto, schema):
     for (scope, name), value in have.items():
         if scope in ours and (scope, name) not in wanted and value[0] <= 20000:
             wrong.append(f'{scope}.{name} = {value[0]}: not of Caffe, needs a number above 20000')
+    listed = meanings(fields)
+    forked = {(scope, name) for (scope, name), value in have.items()
+              if scope in ours and value[0] > 20000 and value[1] != 'enum' and '.' not in scope}
+    for scope, name in forked:
+        if listed.get(scope, []).count(name) != 1:
+            wrong.append(f'{scope}.{name}: needs one place in the table of fields.c')
+    for scope in listed:
+        wrong += [f'fields.c: {scope} has no fork field {name}' for name in listed[scope]
+                  if (scope, name) not in forked]
     numbers = {}
     for (scope, name), value in have.items():
         other = numbers.setdefault((scope, value[0]), name)

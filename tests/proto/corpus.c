@@ -15,7 +15,7 @@ static dn_status round_trip(const ProtobufCMessage *message)
     uint8_t *before = NULL, *after = NULL;
     size_t size, size_after;
     ProtobufCMessage *again = NULL;
-    dn_status st = dni_text_print(&text, heap, message);
+    dn_status st = dni_text_print(&text, heap, message, NULL);
     if (!st)
         st = dni_text_parse(&again, heap, message->descriptor, text, strlen(text), "printed",
                             NULL);

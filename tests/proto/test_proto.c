@@ -124,16 +124,13 @@ static void test_errors(void)
          "t.prototxt:4:5: layer 'conv1': unknown field 'kernelsze' in ConvolutionParameter; "
          "did "
          "you mean 'kernel_size'?"},
-        {"layer { qqqqqqqq: 1 }", "t.prototxt:1:9: unknown field 'qqqqqqqq' in LayerParameter"},
         {"layer { pooling_param { pool: AVG } }",
          "t.prototxt:1:31: 'pool': unknown value 'AVG' of PoolMethod; did you mean 'AVE'?"},
-        {"layer { pooling_param { pool: 9 } }", "'pool': PoolMethod has no value 9"},
         {"layers { type: 'Convolution' }",
          "'type' needs a name like CONVOLUTION without quotes"},
         {"layer { type: CONVOLUTION }", "t.prototxt:1:15: 'type' needs a string in quotes, not "
                                         "CONVOLUTION"},
         {"input_dim: 1.5", "t.prototxt:1:12: 'input_dim' needs a whole number, not 1.5"},
-        {"input_dim: abc", "'input_dim' needs a whole number, not abc"},
         {"input_dim: 2147483648", "'input_dim': 2147483648 is out of range"},
         {"input_dim: -2147483649", "'input_dim': -2147483649 is out of range"},
         {"input_dim: 99999999999999999999", "'input_dim' needs a whole number"},
@@ -172,6 +169,142 @@ static void test_errors(void)
     }
 }
 
+/* Of a dialect unknown here: the text is read to its end, and refused for that alone. */
+static void test_unknown(void)
+{
+    static const struct {
+        dn_status status;
+        const char *text, *message;
+    } rows[] = {
+        {DN_E_UNSUPPORTED, "layer { qqqqqqqq: 1 }",
+         "t.prototxt:1:9: unknown field 'qqqqqqqq' in LayerParameter"},
+        {DN_E_UNSUPPORTED, "layer { pooling_param { pool: 9 } }",
+         "t.prototxt:1:31: 'pool': PoolMethod has no value 9"},
+        {DN_E_UNSUPPORTED, "layer { name: 'p' pooling_param { pool: WAVELET } }",
+         "layer 'p': 'pool': unknown value 'WAVELET' of PoolMethod"},
+        {DN_E_UNSUPPORTED, "input_dim: cls3x",
+         "'input_dim' needs a whole number, not cls3x (is this a template"},
+        {DN_E_UNSUPPORTED,
+         "zzzzzz { a: 1, b: [1, -2, 'x' 'y'] c < d: WORD; > 7: 5 }\nqqqqq: -1\nwwwww: 'a' 'b'",
+         "1:1: unknown field 'zzzzzz' in NetParameter; 2 more like it, at 2:1, 3:1"},
+        {DN_E_PARSE, "zzzzzz { a 1 }", "1:1: unknown field 'zzzzzz'"},
+        {DN_E_PARSE, "zzzzzz: { a: 1", "1:1: unknown field 'zzzzzz'"},
+        {DN_E_PARSE, "zzzzzz: [1 2]", "1:1: unknown field 'zzzzzz'"},
+        {DN_E_PARSE, "zzzzzz: ]", "1:1: unknown field 'zzzzzz'"},
+        {DN_E_PARSE, "zzzzzz 1", "1:1: unknown field 'zzzzzz'"},
+        {DN_E_PARSE, "0: 1", "a field's number is from 1 to 536870911"},
+        {DN_E_PARSE, "536870912: 1", "a field's number is from 1 to 536870911"},
+        {DN_E_PARSE, "1: 'x'", "field 1 of NetParameter goes by its name, 'name'"},
+        {DN_E_PARSE, "777: WORD", "a field by number has a whole number, a string or { }"},
+        {DN_E_PARSE, "777 5", "expected ':' after a field's number"},
+    };
+    SECTION("unknown");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        Cnn__NetParameter *net = NULL;
+        CHECK_MESSAGE(parse_net(rows[i].text, &net), rows[i].status, rows[i].message);
+        CHECK(net == NULL);
+        dni_message_free(heap, net);
+    }
+}
+
+/* Fields by number: text to message to bytes to message to text. */
+static void test_numbered(void)
+{
+    static const char text[] = "name: \"n\"\n777: 18446744073709551615\n778: 0x3f800000\n"
+                               "779: 0x0000000000000001\n780: \"\\010\\001\"\n";
+    Cnn__NetParameter *net = NULL;
+    ProtobufCMessage *again = NULL;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    char *printed = NULL;
+    SECTION("numbered");
+    CHECK_STATUS(parse_net("name: 'n' 777: 18446744073709551615 778: 0x3f800000, 779: "
+                           "0x0000000000000001 780 { 1: 1 }", &net), DN_OK);
+    if (!net)
+        return;
+    CHECK_INT(net->base.n_unknown_fields, 4);
+    CHECK_STATUS(dni_binary_print(&bytes, &size, heap, &net->base), DN_OK);
+    CHECK_STATUS(dni_binary_parse(&again, heap, net->base.descriptor, bytes, size, "n"), DN_OK);
+    CHECK_STATUS(dni_text_print(&printed, heap, again, NULL), DN_OK);
+    CHECK_TEXT(printed, text);
+    dni_message_free(heap, net);
+    dni_message_free(heap, again);
+    dni_free(heap, bytes);
+    dni_free(heap, printed);
+}
+
+/* Comments and what is unknown come back where they stood. */
+static void test_remarks(void)
+{
+    static const char text[] =
+        "# head\n\n# of the name\nname: \"n\"  # beside\n// and above\n"
+        "layer {  # opens\n  name: 'c' # the name\n  future_thing { a: 1 }\n"
+        "  # of a list\n  bottom: ['a', 'b']\n"
+        "  convolution_param { engine: MKLDNN kernel_size: 3 # small\n  # last\n }\n"
+        "} # closes\n# tail\n";
+    static const char wanted[] =
+        "# head\n\n# of the name\nname: \"n\"  # beside\n# and above\n"
+        "layer {\n  # opens\n  name: \"c\"  # the name\n  # of a list\n  bottom: \"a\"\n"
+        "  bottom: \"b\"\n  convolution_param {\n    kernel_size: 3  # small\n"
+        "    engine: MKLDNN\n    # last\n  }\n  future_thing { a: 1 }\n}  # closes\n# tail\n";
+    dni_locations *locations = NULL;
+    ProtobufCMessage *net = NULL;
+    char *printed = NULL;
+    SECTION("remarks");
+    CHECK_STATUS(dni_locations_create(&locations, heap, "t"), DN_OK);
+    CHECK_STATUS(dni_locations_keep_remarks(locations, heap), DN_OK);
+    CHECK_STATUS(dni_text_parse(&net, heap, &cnn__net_parameter__descriptor, text, strlen(text),
+                                "t", locations), DN_OK);
+    CHECK_INT(dni_remarks_unknown(dni_locations_remarks(locations)), 2);
+    if (net && !dni_text_print(&printed, heap, net, dni_locations_remarks(locations)))
+        CHECK_TEXT(printed, wanted);
+    dni_free(heap, printed);
+    dni_message_free(heap, net);
+    dni_locations_free(locations, heap);
+}
+
+static void test_judged(void)
+{
+    static const struct {
+        const char *text, *refusal, *note;
+    } rows[] = {
+        {"layer { name: 'c' convolution_param { relu: true } }",
+         "n:1:1: layer 'c': 'relu' of ConvolutionParameter changes the result and is", NULL},
+        {"layer { convolution_param { relu: false conv_algorithm: 'auto' } } layer { "
+         "convolution_param { conv_algorithm: 'x' } }", NULL,
+         "n:1:1: 'conv_algorithm' of ConvolutionParameter steers another implementation"},
+        {"layer { softmax_param { class_weight: 1 } }", "'class_weight' of SoftmaxParameter",
+         NULL},
+        {"layer { param { fix_lr: true } }", "'fix_lr' of ParamSpec changes the result", NULL},
+        {"layer { accuracy_param { min_is_better: true } }", NULL, "'min_is_better' of Accura"},
+        {"layer { transform_param { distort_param { hue_prob: 1 } } }", "'distort_param'", NULL},
+        {"layer { 777 { 1: 2 } }", "field 777 of LayerParameter is of no dialect known", NULL},
+        {"layer { engine: 'MKLDNN' }", NULL, "'engine' of LayerParameter steers"},
+        {"layer { pooling_param { ceil_mode: false } }", NULL, NULL},
+    };
+    SECTION("judged");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        dni_net_file *file = NULL;
+        CHECK_STATUS(dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n"),
+                     DN_OK);
+        for (size_t k = 0; file && k < file->net->n_layer; k++) {
+            const ProtobufCMessage *layer = &file->net->layer[k]->base;
+            dni_clear_error();
+            if (rows[i].refusal)
+                CHECK_MESSAGE(dni_fields_judge(layer, heap, file->locations, false),
+                              DN_E_UNSUPPORTED, rows[i].refusal);
+            else
+                CHECK_STATUS(dni_fields_judge(layer, heap, file->locations, false), DN_OK);
+        }
+        const char *note = file ? dni_locations_get_note(file->locations, 0) : NULL;
+        CHECK_AT(!note == !rows[i].note && (!note || strstr(note, rows[i].note)), "%s: %s",
+                 rows[i].text, note ? note : "no note");
+        if (file)
+            CHECK(dni_locations_num_notes(file->locations) < 2);
+        dni_net_file_free(file, heap);
+    }
+}
+
 /* ---- upgrades ---------------------------------------------------------------------------- */
 
 static void test_upgrades(void)
@@ -195,7 +328,7 @@ static void test_upgrades(void)
             CHECK_STATUS(dni_binary_print(&a, &n, heap, &file->net->base), DN_OK);
             CHECK_STATUS(dni_binary_print(&b, &m, heap, &wanted->base), DN_OK);
             CHECK_AT(n == m && !memcmp(a, b, n), "%s differs from Caffe's", names[i]);
-            CHECK_STATUS(dni_text_print(&printed, heap, &file->net->base), DN_OK);
+            CHECK_STATUS(dni_text_print(&printed, heap, &file->net->base, NULL), DN_OK);
             CHECK_TEXT(printed, now); /* the printer is Caffe's too, byte for byte */
             CHECK(!dni_net_is_old(file->net));
         }
@@ -254,7 +387,7 @@ static void test_old_nets(void)
             continue;
         }
         CHECK_AT(!st, "%s: %s", rows[i].text, dn_last_error());
-        if (file && !dni_text_print(&printed, heap, &file->net->base))
+        if (file && !dni_text_print(&printed, heap, &file->net->base, NULL))
             CHECK_TEXT(printed, rows[i].now);
         dni_free(heap, printed);
         dni_net_file_free(file, heap);
@@ -468,7 +601,7 @@ static bool run_with_failure(const char *text, size_t size, long at)
     dni_clear_error();
     dn_status st = dni_net_read_text(&file, &failing, text, size, "n");
     if (!st)
-        st = dni_text_print(&printed, &failing, &file->net->base);
+        st = dni_text_print(&printed, &failing, &file->net->base, NULL);
     if (!st)
         st = dni_binary_print(&bytes, &packed, &failing, &file->net->base);
     if (!st)
@@ -510,6 +643,10 @@ int main(int argc, char **argv)
     test_forms();
     test_lenient();
     test_errors();
+    test_unknown();
+    test_numbered();
+    test_remarks();
+    test_judged();
     test_upgrades();
     test_old_nets();
     test_solvers();

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * fields.c: what the forks' fields mean here, in one table. A field that Caffe's messages have
+ * from forks is honoured, or steers another implementation and is noted once, or changes what
+ * is reported and is noted too, or changes the result: an error, unless it has its default.
+ * Messages that Caffe lacks belong to a layer type each, whose file says what it honours. */
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/proto.h"
+
+#define FORKS 20000 /* cnn.proto numbers the forks' fields from here on */
+
+static const struct meaning {
+    const char *message, *honoured, *steers, *reports, *changes; /* names; NULL: none */
+} meanings[] = {
+    {"BlobProto",
+     "raw_data_type shape_stride raw_diff_type packed_data raw_data packed_diff "
+     "raw_diff",
+     NULL, NULL, NULL},
+    {"Datum", "record_id seg_label", NULL, NULL, NULL},
+    {"FillerParameter", NULL, NULL, NULL, "alpha scale"},
+    {"NetParameter", "bottom version",
+     "engine default_forward_type default_backward_type default_forward_math "
+     "default_backward_math global_grad_scale global_grad_scale_adaptive "
+     "default_conv_algos_override reduce_buckets default_cudnn_math_override "
+     "eltwise_mem_sharing reduced_memory_inference",
+     NULL, "bn_stats_batch_size"},
+    {"SolverParameter", /* those of larc and policies matter with the field that asks */
+     "larc_policy larc_eta larc_turbo rampup_lr warmup_start_lr max_momentum momentum_power "
+     "weight_decay_power max_weight_decay local_gw_ratio plateau_winsize stagelr stageiter",
+     "device per_parameter_reduce solver_data_type store_blobs_in_old_format engine",
+     "eval_type ap_version show_per_class_result test_offset test_and_snapshot_last_epochs",
+     "rampup_interval clamp_weights_lower clamp_weights_upper min_lr clip_weights "
+     "momentum_policy disabled_update warmup_iter larc local_lr_auto weight_decay_policy"},
+    {"SolverState", "deepnet", NULL, NULL, NULL},
+    {"ParamSpec", NULL, NULL, NULL, "fix_lr"},
+    {"LayerParameter", /* parameters of layer types of their own */
+     "interp_param seg_accuracy_param center_loss_param smooth_l1_loss_param reorg_param "
+     "upsample_param trt_param bn_param box_annotator_ohem_param psroi_pooling_param "
+     "roi_pooling_param spatial_dropout_param annotated_data_param multibox_loss_param "
+     "local_param permute_param prior_box_param triplet_loss_param detection_output_param "
+     "detection_evaluate_param eltwise_affine_param norm_param region_loss_param relu6_param "
+     "flip_param normalize_param proposal_param smoothl1_param resize_param focal_loss_param "
+     "channel_scale_param eval_detection_param yolo_detection_output_param "
+     "yolov3_detection_output_param yolov3_param yolo_seg_param segmentation_evaluate_param "
+     "detectnet_groundtruth_param detectnet_augmentation_param shuffle_channel_param",
+     "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
+     "backward_math debug engine cudnn_math_override quantization_param",
+     NULL, "noise_param"},
+    {"TransformationParameter", "resize_param",
+     "use_gpu_transform random_seed display debug_params num_labels", NULL,
+     "flow crop_h crop_w crop_height crop_width scale_factors noise_param "
+     "img_rand_resize_lower img_rand_resize_upper center_crop emit_constraint erase_ratio "
+     "scale_min scale_max aspect_min aspect_max rand_resize_ratio_lower "
+     "rand_resize_ratio_upper distort_param expand_param vertical_stretch_lower "
+     "vertical_stretch_upper horizontal_stretch_lower horizontal_stretch_upper "
+     "random_resize_param enable_classf_aug random_aspect_ratio_param min_scaling_factor "
+     "max_scaling_factor max_rotation_angle interpolation_algo_down interpolation_algo_up "
+     "bgr2rgb pad contrast_brightness_adjustment allow_upscale smooth_filtering min_contrast "
+     "max_contrast max_brightness_shift max_smooth max_color_shift min_side_min min_side_max "
+     "min_side apply_probability cvt_bgr2rgb"},
+    {"LossParameter", NULL, NULL, NULL, "pre_fixed_normalizer label_smoothing"},
+    {"AccuracyParameter", NULL, NULL, "min_is_better", "denominator"},
+    {"BatchNormParameter",
+     "disable_mean disable_variance scale_filler use_weight_bias bias_term bias_filler "
+     "scale_bias filler relu fused_relu",
+     "engine", NULL,
+     "update_global_stats "
+     "stats_batch_size"},
+    {"ConcatParameter", NULL, "engine per_fla_fuse", NULL, NULL},
+    {"ConvolutionParameter", NULL,
+     "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm", NULL,
+     "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param"},
+    {"DataParameter", "transform_param", "threads parser_threads cache precache", NULL,
+     "shuffle side"},
+    {"DropoutParameter", "scale_train sqrt_scale", "engine random_seed", NULL, NULL},
+    {"EltwiseParameter", "coeff_blob", "engine", NULL, NULL},
+    {"ELUParameter", NULL, NULL, NULL, "lambda"},
+    {"HDF5DataParameter", "transform_param", NULL, NULL, NULL},
+    {"ImageDataParameter", "transform_param", "threads cache precache dataset_share_per_node",
+     NULL,
+     "short_side face_transform min_height min_width max_shear_ratio max_aspect_ratio "
+     "ignore_label label_type max_rotate_angle min_random_scale max_random_scale "
+     "max_random_shift face_mirror face_point_num balance_class balance_by label_cut_start "
+     "label_cut_end"},
+    {"InnerProductParameter", NULL, "engine", NULL, "normalize relu negative_slope"},
+    {"LRNParameter", NULL, "unit_test_mode unit_test_fuse_kernel", NULL,
+     "fuse_type pooling_param"},
+    {"MemoryDataParameter", NULL, NULL, NULL, "transpose dim"},
+    {"ParameterParameter", NULL, NULL, NULL, "blob_filler"},
+    {"PoolingParameter",
+     "dilation avg_include_pad axis pad_3d kernel_size_3d stride_3d torch_pooling ceil_mode",
+     NULL, NULL, "blobs_lr blobs_a_min"},
+    {"ReLUParameter", NULL, "fuse", NULL, NULL},
+    {"ReshapeParameter", NULL, NULL, NULL, "pixelshuffler"},
+    {"ScaleParameter", "min_value max_value", NULL, NULL, NULL},
+    {"SoftmaxParameter", NULL, NULL, NULL,
+     "hard_ratio class_weight hard_mining_label cutting_point normalize_type "
+     "label_smooth_factor margin"},
+    {"WindowDataParameter", "transform_param", NULL, NULL, NULL},
+    {"V1LayerParameter", /* moved to the layer, and judged there */
+     "bn_param local_param prelu_param triplet_loss_param roi_pooling_param "
+     "eltwise_affine_param noise_param relu6_param lrn_map_param",
+     NULL, NULL, NULL},
+    {"V0LayerParameter", "can_clobber subtraction", NULL, NULL, NULL},
+};
+
+/* Is name one of the words of the list? */
+static bool listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = list; at && *at; at += *at == ' ') {
+        size_t word = strcspn(at, " ");
+        if (word == length && !memcmp(at, name, length))
+            return true;
+        at += word;
+    }
+    return false;
+}
+
+dni_meaning dni_field_meaning(const char *message, const char *field)
+{
+    for (size_t i = 0; i < DNI_COUNT(meanings); i++) {
+        const struct meaning *m = &meanings[i];
+        if (strcmp(m->message, message))
+            continue;
+        return listed(m->honoured, field)  ? DNI_FIELD_HONOURED
+               : listed(m->steers, field)  ? DNI_FIELD_STEERS
+               : listed(m->reports, field) ? DNI_FIELD_REPORTS
+               : listed(m->changes, field) ? DNI_FIELD_CHANGES
+                                           : DNI_FIELD_UNLISTED;
+    }
+    return DNI_FIELD_UNLISTED;
+}
+
+/* ---- judging a message ------------------------------------------------------------------- */
+
+typedef struct judge {
+    const dni_heap *heap;
+    dni_locations *locations;
+    const Cnn__LayerParameter *layer; /* in which; NULL: none */
+    bool lenient;
+} judge;
+
+static const void *at(const ProtobufCMessage *m, size_t offset)
+{
+    return (const char *)m + offset;
+}
+
+static bool is_default(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    const void *value = at(m, f->offset);
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return false;
+    case PROTOBUF_C_TYPE_STRING: {
+        const char *text = *(char *const *)value, *usual = f->default_value;
+        return text && !strcmp(text, usual ? usual : "");
+    }
+    case PROTOBUF_C_TYPE_BYTES:
+        return false;
+    default: {
+        static const uint64_t zero;
+        bool wide = f->type == PROTOBUF_C_TYPE_DOUBLE || f->type == PROTOBUF_C_TYPE_INT64 ||
+                    f->type == PROTOBUF_C_TYPE_UINT64;
+        return !memcmp(value, f->default_value ? f->default_value : &zero, wide ? 8 : 4);
+    }
+    }
+}
+
+static bool is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        return *(const size_t *)at(m, f->quantifier_offset) > 0;
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE || f->type == PROTOBUF_C_TYPE_STRING) {
+        const void *pointer = *(void *const *)at(m, f->offset);
+        return pointer && pointer != f->default_value;
+    }
+    return f->label == PROTOBUF_C_LABEL_REQUIRED ||
+           *(const protobuf_c_boolean *)at(m, f->quantifier_offset);
+}
+
+static dn_status refuse(const judge *j, const char *sentence)
+{
+    const char *name = j->layer && j->layer->name ? j->layer->name : "";
+    dn_status st = j->layer ? dni_fail(DN_E_UNSUPPORTED, "layer '%s': %s", name, sentence)
+                            : dni_fail(DN_E_UNSUPPORTED, "%s", sentence);
+    return dni_in_location(st, j->locations, j->layer);
+}
+
+static dn_status judge_field(const judge *j, const ProtobufCMessage *m,
+                             const ProtobufCFieldDescriptor *f)
+{
+    char text[256];
+    const char *of = m->descriptor->short_name;
+    dni_meaning meaning = f->id > FORKS ? dni_field_meaning(of, f->name) : DNI_FIELD_HONOURED;
+    if (meaning == DNI_FIELD_HONOURED || meaning == DNI_FIELD_UNLISTED ||
+        (f->label != PROTOBUF_C_LABEL_REPEATED && is_default(m, f)))
+        return DN_OK;
+    if (meaning == DNI_FIELD_CHANGES && !j->lenient) {
+        snprintf(text, sizeof text, "'%s' of %s changes the result and is not supported",
+                 f->name, of);
+        return refuse(j, text);
+    }
+    return dni_locations_note(
+        j->locations, j->heap, j->layer, "'%s' of %s %s", f->name, of,
+        meaning == DNI_FIELD_STEERS ? "steers another implementation and changes nothing here"
+        : meaning == DNI_FIELD_REPORTS ? "changes what another implementation reports; not here"
+                                       : "changes the result and is not supported: this wires, "
+                                         "but will not run");
+}
+
+static dn_status judge_message(const judge *j, const ProtobufCMessage *m);
+
+static dn_status judge_each(const judge *j, const ProtobufCMessage *m,
+                            const ProtobufCFieldDescriptor *f)
+{
+    bool many = f->label == PROTOBUF_C_LABEL_REPEATED;
+    size_t count = many ? *(const size_t *)at(m, f->quantifier_offset) : 1;
+    const void *values = many ? *(void *const *)at(m, f->offset) : at(m, f->offset);
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < count; i++)
+        st = judge_message(j, ((ProtobufCMessage *const *)values)[i]);
+    return st;
+}
+
+/* What has a life of its own is left out: layers, which may take no part; weights; nets inside
+ * a solver. */
+static bool apart(const ProtobufCFieldDescriptor *f)
+{
+    return f->descriptor == &cnn__layer_parameter__descriptor ||
+           f->descriptor == &cnn__blob_proto__descriptor ||
+           f->descriptor == &cnn__net_parameter__descriptor;
+}
+
+static dn_status judge_message(const judge *j, const ProtobufCMessage *m)
+{
+    const ProtobufCMessageDescriptor *type = m->descriptor;
+    char text[128];
+    dn_status st = DN_OK;
+    if (m->n_unknown_fields) {
+        snprintf(text, sizeof text, "field %u of %s is of no dialect known here",
+                 (unsigned)m->unknown_fields[0].tag, type->short_name);
+        st = j->lenient ? dni_locations_note(j->locations, j->heap, j->layer, "%s", text)
+                        : refuse(j, text);
+    }
+    for (unsigned i = 0; !st && i < type->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &type->fields[i];
+        if (!is_set(m, f))
+            continue;
+        st = judge_field(j, m, f);
+        if (!st && f->type == PROTOBUF_C_TYPE_MESSAGE && !apart(f))
+            st = judge_each(j, m, f);
+    }
+    return st;
+}
+
+dn_status dni_fields_judge(const ProtobufCMessage *message, const dni_heap *heap,
+                           dni_locations *locations, bool lenient)
+{
+    bool is_layer = message->descriptor == &cnn__layer_parameter__descriptor;
+    judge j = {heap, locations, is_layer ? (const Cnn__LayerParameter *)message : NULL,
+               lenient};
+    return judge_message(&j, message);
+}

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv.c: CONV and CONV_BWD_DATA. Weights are packed into the form the primitive asks for, once
- * where they are constant, else in every run. oneDNN cannot add to a gradient: where that is
- * asked for, a piece goes into its worker's scratch and is added from there. */
+ * where they are constant, else in every run. */
 #include "onednn.h"
 
 #include <stdio.h>
@@ -10,11 +9,11 @@ typedef struct conv_op {
     dn_op base;
     one_geo geo;
     one_cuts cuts;
-    one_prim prim[ONE_CUTS];
+    one_stage stage[ONE_CUTS];
     one_pack pack;
     int32_t kind, made;
-    bool bias, constant, add_after;
-    size_t packed_bytes, temp_bytes, lane_bytes; /* lane: temp and scratch of one worker */
+    bool bias, constant;
+    size_t packed_bytes, lane_bytes; /* lane: the scratch of one worker */
 } conv_op;
 
 typedef struct conv_call {
@@ -25,31 +24,17 @@ typedef struct conv_call {
 
 /* ---- run --------------------------------------------------------------------------------- */
 
-static void add_f32(float *y, const float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        y[i] += x[i];
-}
-
 static dnnl_status_t conv_task(void *arg, int64_t task, int32_t worker)
 {
     const conv_call *c = arg;
     conv_op *op = c->op;
-    const one_geo *g = &op->geo;
     const one_piece *piece = &op->cuts.piece[task];
-    const one_cut *cut = &op->cuts.cut[piece->cut];
-    int64_t size = g->type == dnnl_bf16 ? 2 : 4;
-    int64_t x = ((piece->image * g->H + piece->h) * g->W * g->C) * size;
-    int64_t y = ((piece->image * g->P + piece->p) * g->Q * g->K) * size;
+    int64_t x = one_piece_offset(&op->geo.x, piece->image, piece->h);
+    int64_t y = one_piece_offset(&op->geo.y, piece->image, piece->p);
     bool forward = op->kind == DN_OP_CONV;
-    char *lane = c->lanes + (size_t)worker * op->lane_bytes;
-    char *out = c->out + (forward ? y : x);
-    void *data[] = {c->in + (forward ? x : y), c->weights, op->add_after ? lane : out, c->bias};
-    dnnl_status_t st =
-        one_prim_run(&op->prim[piece->cut], worker, data, lane + op->temp_bytes);
-    if (!st && op->add_after)
-        add_f32((float *)out, (float *)lane, cut->images * cut->h * g->W * g->C);
-    return st;
+    void *data[] = {c->in + (forward ? x : y), c->weights, c->out + (forward ? y : x), c->bias};
+    return one_stage_run(&op->stage[piece->cut], worker, data,
+                         c->lanes + (size_t)worker * op->lane_bytes);
 }
 
 static dn_status conv_run(dn_op *base, const dn_op_io *io)
@@ -80,37 +65,26 @@ static void conv_release(dn_op *base)
 {
     conv_op *op = (conv_op *)base;
     for (int32_t i = 0; i < op->made; i++)
-        one_prim_free(&op->prim[i]);
+        one_stage_free(&op->stage[i]);
+    op->made = 0;
     one_pack_free(&op->pack);
     one_free(base->backend, op->cuts.piece);
+    op->cuts.piece = NULL;
 }
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-static dn_status make_prims(conv_op *op, const dn_args_conv *args, dn_op_info *info)
+static dn_status make_stages(conv_op *op, int64_t most, bool rows, one_wish wish,
+                             dn_op_info *info)
 {
     const dn_backend *backend = op->base.backend;
-    bool forward = op->kind == DN_OP_CONV;
-    const int arg_forward[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS};
-    const int arg_data[] = {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC};
-    dnnl_primitive_attr_t attr;
-    dnnl_status_t status = one_attributes(&attr, forward && (args->base.accumulate & 1),
-                                          args->activation, args->activation_a);
-    dn_status st = one_result(backend, status, info);
-    if (st)
-        return st;
+    dn_status st = one_cuts_init(&op->cuts, backend, &op->geo, most, rows);
     for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
-        dnnl_primitive_desc_t desc;
-        one_md w = i ? one_prim_md(&op->prim[0], DNNL_ARG_WEIGHTS) : NULL;
-        status = one_geo_desc(&desc, backend, &op->geo, &op->cuts.cut[i], op->kind, op->bias, w,
-                              attr);
-        st = one_result(backend, status, info);
-        if (!st)
-            st = one_prim_init(&op->prim[i], backend, desc, forward ? arg_forward : arg_data,
-                               forward && op->bias ? 4 : 3, info);
+        if (i)
+            wish.w = one_stage_weights(&op->stage[0], op->kind);
+        st = one_stage_init(&op->stage[i], backend, &op->geo, &op->cuts.cut[i], &wish, info);
         op->made += !st;
     }
-    dnnl_primitive_attr_destroy(attr);
     return st;
 }
 
@@ -124,24 +98,19 @@ static dn_status make_pack(conv_op *op, dn_op_info *info)
     if (st)
         return st;
     st = one_pack_init(&op->pack, op->base.backend, one_view(&plain),
-                       one_prim_md(&op->prim[0], DNNL_ARG_WEIGHTS), axes, dims, false, info);
+                       one_stage_weights(&op->stage[0], op->kind), axes, dims, false, info);
     one_desc_free(&plain);
     return st;
 }
 
 static void plan_memory(conv_op *op, dn_op_info *info)
 {
-    const one_geo *g = &op->geo;
-    size_t most = op->pack.scratch;
+    op->lane_bytes = op->pack.scratch;
     for (int32_t i = 0; i < op->made; i++) {
-        const one_cut *cut = &op->cuts.cut[i];
-        size_t temp = (size_t)(cut->images * cut->h * g->W * g->C) * sizeof(float);
-        if (op->add_after && one_round(temp) > op->temp_bytes)
-            op->temp_bytes = one_round(temp);
-        most = op->prim[i].scratch > most ? op->prim[i].scratch : most;
+        size_t scratch = one_stage_scratch(&op->stage[i]);
+        op->lane_bytes = scratch > op->lane_bytes ? scratch : op->lane_bytes;
     }
     op->packed_bytes = one_round(op->pack.to_bytes);
-    op->lane_bytes = op->temp_bytes + one_round(most);
     info->scratch = op->lane_bytes * (size_t)op->base.backend->num_streams;
     if (op->constant)
         info->keep = op->packed_bytes;
@@ -151,32 +120,36 @@ static void plan_memory(conv_op *op, dn_op_info *info)
 
 static void describe(const conv_op *op, dn_op_info *info)
 {
-    const one_geo *g = &op->geo;
     snprintf(info->implementation, sizeof info->implementation, "onednn:%s",
-             one_desc_name(op->prim[0].desc));
-    info->cost = one_geo_cost(op->base.backend, g, op->kind) + 1e3 * (double)op->cuts.pieces;
+             one_desc_name(op->stage[0].conv.desc));
+    info->cost = one_geo_cost(op->base.backend, &op->geo, op->kind) +
+                 1e3 * (double)op->cuts.pieces;
     if (!op->constant)
         info->cost += (double)op->packed_bytes / 5;
 }
 
-static dn_status make(conv_op *op, const dn_args_conv *args, dn_op_info *info)
+static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)
 {
     const one_geo *g = &op->geo;
-    bool forward = op->kind == DN_OP_CONV;
     /* Strips of rows read all weights again: only where those are small beside the images. */
-    bool rows = forward && g->K / g->group * g->C * g->R * g->S < 4 * g->C * g->H * g->W;
+    bool rows = op->kind == DN_OP_CONV &&
+                one_geo_weight_count(g) < 4 * g->x.C * g->x.H * g->x.W;
     int64_t most = one_geo_pieces(g);
-    dn_status st = one_cuts_init(&op->cuts, op->base.backend, g, most, rows);
-    if (!st)
-        st = make_prims(op, args, info);
-    if (st == DN_DECLINED && op->cuts.pieces > g->N) { /* strips want other weights */
+    dn_status st = make_stages(op, most, rows, *wish, info);
+    if (st == DN_DECLINED && op->cuts.pieces > g->x.N) { /* a strip wants other weights */
         conv_release(&op->base);
-        op->made = 0;
-        st = one_cuts_init(&op->cuts, op->base.backend, g, most, false);
-        if (!st)
-            st = make_prims(op, args, info);
+        st = make_stages(op, most, false, *wish, info);
     }
     return st ? st : make_pack(op, info);
+}
+
+/* What oneDNN cannot do to a result. */
+static bool asks_too_much(const one_geo *g, const one_wish *w)
+{
+    if (w->kind == DN_OP_CONV_BWD_DATA)
+        return w->activation != DN_FN_NONE || w->bias;
+    return !one_has_activation(w->activation) ||
+           (w->add && w->activation != DN_FN_NONE && g->y.layout != DN_LAYOUT_NHWC);
 }
 
 dn_status one_conv_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -186,11 +159,10 @@ dn_status one_conv_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
     one_geo geo;
     if (!one_geo_init(&geo, backend, desc, info))
         return DN_DECLINED;
-    bool forward = desc->kind == DN_OP_CONV;
-    bool bias = desc->num_inputs > 2 && desc->inputs[2].dtype >= 0;
-    bool add = args->base.accumulate & 1;
-    if (forward ? !one_has_activation(args->activation)
-                : args->activation != DN_FN_NONE || bias || (add && geo.type == dnnl_bf16))
+    one_wish wish = {.kind = desc->kind, .activation = args->activation,
+                     .activation_a = args->activation_a, .add = args->base.accumulate & 1,
+                     .bias = desc->num_inputs > 2 && desc->inputs[2].dtype >= 0};
+    if (asks_too_much(&geo, &wish))
         return one_decline(info, "bias, activation or sum that oneDNN does not offer");
     conv_op *op = one_op_new(backend, sizeof *op);
     if (!op)
@@ -199,11 +171,10 @@ dn_status one_conv_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
     op->base.release = conv_release;
     op->geo = geo;
     op->kind = desc->kind;
-    op->bias = bias;
+    op->bias = wish.bias;
     op->constant = desc->constant >> 1 & 1;
     op->base.prepare = op->constant ? conv_prepare : NULL;
-    op->add_after = add && !forward;
-    dn_status st = make(op, args, info);
+    dn_status st = make(op, &wish, info);
     if (st) {
         one_op_free(&op->base);
         return st;

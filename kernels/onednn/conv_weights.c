@@ -11,7 +11,7 @@ typedef struct weights_op {
     dn_op base;
     one_geo geo;
     one_cuts cuts;
-    one_prim prim[ONE_CUTS];
+    one_stage stage[ONE_CUTS];
     one_pack unpack;
     int32_t made;
     bool bias, add_bias;
@@ -30,14 +30,12 @@ static dnnl_status_t piece_task(void *arg, int64_t task, int32_t worker)
 {
     const weights_call *c = arg;
     weights_op *op = c->op;
-    const one_geo *g = &op->geo;
     const one_piece *piece = &op->cuts.piece[task];
-    int64_t size = g->type == dnnl_bf16 ? 2 : 4;
-    void *data[] = {c->x + piece->image * g->H * g->W * g->C * size,
-                    c->dy + piece->image * g->P * g->Q * g->K * size,
+    void *data[] = {c->x + one_piece_offset(&op->geo.x, piece->image, 0),
+                    c->dy + one_piece_offset(&op->geo.y, piece->image, 0),
                     c->dw + (size_t)task * op->dw_bytes, c->db + (size_t)task * op->db_bytes};
-    return one_prim_run(&op->prim[piece->cut], worker, data,
-                        c->lanes + (size_t)worker * op->lane_bytes);
+    return one_stage_run(&op->stage[piece->cut], worker, data,
+                         c->lanes + (size_t)worker * op->lane_bytes);
 }
 
 /* Elements [from, to) of the first gradient become the sum of all. */
@@ -63,9 +61,9 @@ static dnnl_status_t sum_task(void *arg, int64_t task, int32_t worker)
 
 static void finish_bias(const weights_op *op, char *partial, float *db)
 {
-    sum_pieces(partial, op->db_bytes, op->cuts.pieces, 0, op->geo.K);
+    sum_pieces(partial, op->db_bytes, op->cuts.pieces, 0, op->geo.y.C);
     const float *sum = (const float *)partial;
-    for (int64_t k = 0; k < op->geo.K; k++)
+    for (int64_t k = 0; k < op->geo.y.C; k++)
         db[k] = op->add_bias ? db[k] + sum[k] : sum[k];
 }
 
@@ -91,34 +89,24 @@ static void weights_release(dn_op *base)
 {
     weights_op *op = (weights_op *)base;
     for (int32_t i = 0; i < op->made; i++)
-        one_prim_free(&op->prim[i]);
+        one_stage_free(&op->stage[i]);
     one_pack_free(&op->unpack);
     one_free(base->backend, op->cuts.piece);
 }
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-static dn_status make_prims(weights_op *op, dn_op_info *info)
+static dn_status make_stages(weights_op *op, int64_t most, dn_op_info *info)
 {
-    static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS,
-                               DNNL_ARG_DIFF_BIAS};
     const dn_backend *backend = op->base.backend;
-    dnnl_primitive_attr_t attr;
-    dnnl_status_t status = one_attributes(&attr, false, DN_FN_NONE, 0);
-    dn_status st = one_result(backend, status, info);
-    if (st)
-        return st;
+    one_wish wish = {.kind = DN_OP_CONV_BWD_WEIGHTS, .bias = op->bias};
+    dn_status st = one_cuts_init(&op->cuts, backend, &op->geo, most, false);
     for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
-        dnnl_primitive_desc_t desc;
-        one_md dw = i ? one_prim_md(&op->prim[0], DNNL_ARG_DIFF_WEIGHTS) : NULL;
-        status = one_geo_desc(&desc, backend, &op->geo, &op->cuts.cut[i],
-                              DN_OP_CONV_BWD_WEIGHTS, op->bias, dw, attr);
-        st = one_result(backend, status, info);
-        if (!st)
-            st = one_prim_init(&op->prim[i], backend, desc, args, op->bias ? 4 : 3, info);
+        if (i)
+            wish.w = one_stage_weights(&op->stage[0], wish.kind);
+        st = one_stage_init(&op->stage[i], backend, &op->geo, &op->cuts.cut[i], &wish, info);
         op->made += !st;
     }
-    dnnl_primitive_attr_destroy(attr);
     return st;
 }
 
@@ -132,8 +120,8 @@ static dn_status make_unpack(weights_op *op, bool add, dn_op_info *info)
     if (st)
         return st;
     st = one_pack_init(&op->unpack, op->base.backend,
-                       one_prim_md(&op->prim[0], DNNL_ARG_DIFF_WEIGHTS), one_view(&plain), axes,
-                       dims, add, info);
+                       one_stage_weights(&op->stage[0], DN_OP_CONV_BWD_WEIGHTS), one_view(&plain),
+                       axes, dims, add, info);
     one_desc_free(&plain);
     return st;
 }
@@ -141,11 +129,13 @@ static dn_status make_unpack(weights_op *op, bool add, dn_op_info *info)
 static void plan_memory(weights_op *op, dn_op_info *info)
 {
     size_t most = op->unpack.scratch, pieces = (size_t)op->cuts.pieces;
-    for (int32_t i = 0; i < op->made; i++)
-        most = op->prim[i].scratch > most ? op->prim[i].scratch : most;
+    for (int32_t i = 0; i < op->made; i++) {
+        size_t scratch = one_stage_scratch(&op->stage[i]);
+        most = scratch > most ? scratch : most;
+    }
     op->dw_floats = (int64_t)(op->unpack.from_bytes / sizeof(float));
     op->dw_bytes = one_round(op->unpack.from_bytes);
-    op->db_bytes = op->bias ? one_round((size_t)op->geo.K * sizeof(float)) : 0;
+    op->db_bytes = op->bias ? one_round((size_t)op->geo.y.C * sizeof(float)) : 0;
     op->lane_bytes = one_round(most);
     info->scratch = pieces * (op->dw_bytes + op->db_bytes) +
                     op->lane_bytes * (size_t)op->base.backend->num_streams;
@@ -155,7 +145,7 @@ static void plan_memory(weights_op *op, dn_op_info *info)
 static int64_t pieces_of(const dn_backend *backend, const one_geo *g)
 {
     double work = one_geo_cost(backend, g, DN_OP_CONV_BWD_WEIGHTS);
-    double adding = 12.0 / 8 * (double)(g->K * (g->C / g->group) * g->R * g->S);
+    double adding = 12.0 / 8 * (double)one_geo_weight_count(g);
     int64_t most = (int64_t)(work / (6 * adding)) + 1;
     return one_min(one_geo_pieces(g), one_max(2, one_min(most, 16)));
 }
@@ -175,9 +165,7 @@ dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op
     op->geo = geo;
     op->bias = desc->num_outputs > 1 && desc->outputs[1].dtype >= 0;
     op->add_bias = args->base.accumulate & 2;
-    dn_status st = one_cuts_init(&op->cuts, backend, &geo, pieces_of(backend, &geo), false);
-    if (!st)
-        st = make_prims(op, info);
+    dn_status st = make_stages(op, pieces_of(backend, &geo), info);
     if (!st)
         st = make_unpack(op, args->base.accumulate & 1, info);
     if (st) {
@@ -186,7 +174,7 @@ dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op
     }
     plan_memory(op, info);
     snprintf(info->implementation, sizeof info->implementation, "onednn:%s",
-             one_desc_name(op->prim[0].desc));
+             one_desc_name(op->stage[0].conv.desc));
     info->cost = one_geo_cost(backend, &geo, desc->kind) +
                  (double)op->dw_bytes * (double)(3 * op->cuts.pieces + 2) / 8;
     *out = &op->base;

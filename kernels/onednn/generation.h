@@ -27,10 +27,10 @@ dnnl_status_t one_desc_part(one_desc *desc, one_md whole, const dnnl_dim_t *dims
                             const dnnl_dim_t *offset);
 void one_desc_free(one_desc *desc);
 
-/* Backward too it is the forward convolution's x, w and y that are described. */
+/* x, w and y of the forward convolution, or their gradients. */
 typedef struct one_conv_desc {
     int32_t kind; /* DN_OP_CONV, DN_OP_CONV_BWD_DATA, DN_OP_CONV_BWD_WEIGHTS */
-    one_md x, w, b, y, dw; /* b NULL: none; dw: for the last kind */
+    one_md x, w, b, y; /* b NULL: none */
     dnnl_dims_t stride, dilation, pad_before, pad_after;
 } one_conv_desc;
 

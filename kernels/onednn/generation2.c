@@ -28,39 +28,24 @@ void one_desc_free(one_desc *desc)
     (void)desc;
 }
 
-static dnnl_status_t conv_forward(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                  const one_conv_desc *c, const_dnnl_primitive_attr_t attr)
-{
-    dnnl_convolution_desc_t desc;
-    dnnl_status_t st = dnnl_dilated_convolution_forward_desc_init(
-        &desc, dnnl_forward_inference,
-        dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride, c->dilation, c->pad_before,
-        c->pad_after);
-    return st ? st : dnnl_primitive_desc_create(out, &desc, attr, engine, NULL);
-}
-
 dnnl_status_t one_conv_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
                               const one_conv_desc *c, const_dnnl_primitive_attr_t attr)
 {
-    if (c->kind == DN_OP_CONV)
-        return conv_forward(out, engine, c, attr);
-    dnnl_primitive_desc_t forward;
-    dnnl_status_t st = conv_forward(&forward, engine, c, NULL);
-    if (st)
-        return st;
     dnnl_convolution_desc_t desc;
-    if (c->kind == DN_OP_CONV_BWD_DATA)
+    dnnl_status_t st;
+    if (c->kind == DN_OP_CONV)
+        st = dnnl_dilated_convolution_forward_desc_init(
+            &desc, dnnl_forward_inference, dnnl_convolution_direct, c->x, c->w, c->b, c->y,
+            c->stride, c->dilation, c->pad_before, c->pad_after);
+    else if (c->kind == DN_OP_CONV_BWD_DATA)
         st = dnnl_dilated_convolution_backward_data_desc_init(
             &desc, dnnl_convolution_direct, c->x, c->w, c->y, c->stride, c->dilation,
             c->pad_before, c->pad_after);
     else
         st = dnnl_dilated_convolution_backward_weights_desc_init(
-            &desc, dnnl_convolution_direct, c->x, c->dw, c->b, c->y, c->stride, c->dilation,
+            &desc, dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride, c->dilation,
             c->pad_before, c->pad_after);
-    if (!st)
-        st = dnnl_primitive_desc_create(out, &desc, attr, engine, forward);
-    dnnl_primitive_desc_destroy(forward);
-    return st;
+    return st ? st : dnnl_primitive_desc_create(out, &desc, attr, engine, NULL);
 }
 
 dnnl_status_t one_matmul_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine, one_md a,

@@ -30,34 +30,20 @@ void one_desc_free(one_desc *desc)
     *desc = NULL;
 }
 
-static dnnl_status_t conv_forward(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                  const one_conv_desc *c, const_dnnl_primitive_attr_t attr)
-{
-    return dnnl_convolution_forward_primitive_desc_create(
-        out, engine, dnnl_forward_inference,
-        dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride, c->dilation, c->pad_before,
-        c->pad_after, attr);
-}
-
 dnnl_status_t one_conv_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
                               const one_conv_desc *c, const_dnnl_primitive_attr_t attr)
 {
     if (c->kind == DN_OP_CONV)
-        return conv_forward(out, engine, c, attr);
-    dnnl_primitive_desc_t forward;
-    dnnl_status_t st = conv_forward(&forward, engine, c, NULL);
-    if (st)
-        return st;
+        return dnnl_convolution_forward_primitive_desc_create(
+            out, engine, dnnl_forward_inference, dnnl_convolution_direct, c->x, c->w, c->b,
+            c->y, c->stride, c->dilation, c->pad_before, c->pad_after, attr);
     if (c->kind == DN_OP_CONV_BWD_DATA)
-        st = dnnl_convolution_backward_data_primitive_desc_create(
+        return dnnl_convolution_backward_data_primitive_desc_create(
             out, engine, dnnl_convolution_direct, c->x, c->w, c->y, c->stride, c->dilation,
-            c->pad_before, c->pad_after, forward, attr);
-    else
-        st = dnnl_convolution_backward_weights_primitive_desc_create(
-            out, engine, dnnl_convolution_direct, c->x, c->dw, c->b, c->y, c->stride,
-            c->dilation, c->pad_before, c->pad_after, forward, attr);
-    dnnl_primitive_desc_destroy(forward);
-    return st;
+            c->pad_before, c->pad_after, NULL, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        out, engine, dnnl_convolution_direct, c->x, c->w, c->b, c->y, c->stride, c->dilation,
+        c->pad_before, c->pad_after, NULL, attr);
 }
 
 dnnl_status_t one_matmul_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine, one_md a,

@@ -88,6 +88,9 @@ bool one_has_activation(int32_t activation);
 
 /* ---- pack.c ------------------------------------------------------------------------------ */
 
+dnnl_status_t one_reorder_create(dnnl_primitive_desc_t *out, const dn_backend *backend,
+                                 one_md from, one_md to, bool add);
+
 enum { ONE_PARTS = 8 };
 
 /* A tensor to another form of memory, in parts that workers share: parts of the first axis. */
@@ -106,33 +109,42 @@ void one_pack_free(one_pack *pack);
 
 /* ---- geometry.c -------------------------------------------------------------------------- */
 
+typedef struct one_image { /* x or y of a convolution, as the operand lies */
+    int64_t N, C, H, W;
+    int32_t layout;
+    dnnl_data_type_t type;
+} one_image;
+
 typedef struct one_geo {
-    int64_t N, C, H, W, K, P, Q, R, S, sh, sw, ph, pw, dh, dw, group;
-    dnnl_data_type_t type; /* of x and y, and of w where it is multiplied */
+    one_image x, y;
+    int64_t R, S, sh, sw, ph, pw, dh, dw, group;
+    dnnl_data_type_t type; /* what is multiplied */
     double flops;
 } one_geo;
 
-/* false: declined, with the reason. x and y are NHWC. */
+/* false: declined, with the reason. */
 bool one_geo_init(one_geo *geo, const dn_backend *backend, const dn_op_desc *desc,
                   dn_op_info *info);
-
+/* Plain weights, f32. */
+dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, int *axes, dnnl_dim_t *dims);
+int64_t one_geo_weight_count(const one_geo *geo);
 /* Nanoseconds on one thread; how many pieces are worth their overhead. */
 double one_geo_cost(const dn_backend *backend, const one_geo *geo, int32_t kind);
 int64_t one_geo_pieces(const one_geo *geo);
 
-/* A part of the batch, or of the rows of one image, with the primitive that does it. */
+/* A part of the batch, or of the rows of one image. */
 typedef struct one_cut {
     int64_t images, h, p; /* rows of x, rows of y */
     int64_t before, after; /* rows of padding */
 } one_cut;
 typedef struct one_piece {
-    int64_t image, h, p;
+    int64_t image, h, p; /* where it begins in x and in y */
     int32_t cut;
 } one_piece;
 
 enum { ONE_CUTS = 6 };
 typedef struct one_cuts {
-    one_cut cut[ONE_CUTS];
+    one_cut cut[ONE_CUTS]; /* all that differ */
     int32_t cuts;
     one_piece *piece;
     int64_t pieces;
@@ -141,14 +153,36 @@ typedef struct one_cuts {
 /* At most `most` pieces of whole images; with `rows`, rows too where images are fewer. */
 dn_status one_cuts_init(one_cuts *cuts, const dn_backend *backend, const one_geo *geo,
                         int64_t most, bool rows);
+/* Where a piece begins in the operand, in bytes. */
+int64_t one_piece_offset(const one_image *image, int64_t n, int64_t row);
 
-/* The primitive's description for one cut, if there is a fast one: kind as DN_OP_CONV*. w (the
- * packed weights, or their gradient) NULL: the form it likes best. */
-dnnl_status_t one_geo_desc(dnnl_primitive_desc_t *out, const dn_backend *backend,
-                           const one_geo *geo, const one_cut *cut, int32_t kind, bool bias,
-                           one_md w, const_dnnl_primitive_attr_t attr);
-/* Plain weights, f32. */
-dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, int *axes, dnnl_dim_t *dims);
+/* ---- stage.c ----------------------------------------------------------------------------- */
+
+/* What is done for a piece: operands that are not as oneDNN wants them (NHWC, the type that is
+ * multiplied) pass through the worker's scratch, where they stay in its cache. */
+enum { ONE_PLACES = 4 };
+typedef struct one_stage {
+    one_prim conv, move[ONE_PLACES];
+    bool moves[ONE_PLACES];
+    size_t at[ONE_PLACES], scratch; /* of the moved; `at` in the scratch, and where conv's is */
+} one_stage;
+
+typedef struct one_wish {
+    int32_t kind;
+    bool bias, add;
+    int32_t activation;
+    double activation_a;
+    one_md w; /* packed weights, or their gradient; NULL: the form oneDNN likes best */
+} one_wish;
+
+/* Places: CONV: x, w, y, b; CONV_BWD_DATA: dy, w, dx; CONV_BWD_WEIGHTS: x, dy, dw, db. */
+dn_status one_stage_init(one_stage *stage, const dn_backend *backend, const one_geo *geo,
+                         const one_cut *cut, const one_wish *wish, dn_op_info *info);
+dnnl_status_t one_stage_run(one_stage *stage, int32_t worker, void *const *data, char *scratch);
+/* What w of other stages must be; scratch of one worker. */
+one_md one_stage_weights(const one_stage *stage, int32_t kind);
+size_t one_stage_scratch(const one_stage *stage);
+void one_stage_free(one_stage *stage);
 
 static inline int64_t one_min(int64_t a, int64_t b)
 {

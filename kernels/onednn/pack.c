@@ -5,8 +5,8 @@
 
 #define PART_BYTES (128 * 1024) /* worth waking a worker for */
 
-static dnnl_status_t make_desc(dnnl_primitive_desc_t *out, const dn_backend *backend,
-                               one_md from, one_md to, bool add)
+dnnl_status_t one_reorder_create(dnnl_primitive_desc_t *out, const dn_backend *backend,
+                                 one_md from, one_md to, bool add)
 {
     dnnl_primitive_attr_t attr;
     dnnl_status_t st = one_attributes(&attr, add, DN_FN_NONE, 0);
@@ -28,7 +28,7 @@ static dnnl_status_t part_desc(dnnl_primitive_desc_t *out, const dn_backend *bac
         return st;
     st = one_desc_part(&b, to, dims, offset);
     if (!st) {
-        st = make_desc(out, backend, one_view(&a), one_view(&b), add);
+        st = one_reorder_create(out, backend, one_view(&a), one_view(&b), add);
         one_desc_free(&b);
     }
     one_desc_free(&a);
@@ -50,7 +50,7 @@ static dn_status init_parts(one_pack *pack, const dn_backend *backend, one_md fr
         offset[0] = at;
         size[0] = one_min(step, dims[0] - at);
         if (parts == 1)
-            status = make_desc(&desc, backend, from, to, add);
+            status = one_reorder_create(&desc, backend, from, to, add);
         else
             status = part_desc(&desc, backend, from, to, add, size, offset);
         dn_status st = one_result(backend, status, info);

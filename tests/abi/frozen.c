@@ -385,7 +385,7 @@ OFFSET(dn_op_desc, inputs, 24);
 OFFSET(dn_op_desc, outputs, 32);
 OFFSET(dn_op_desc, args, 40);
 OFFSET(dn_op_desc, constant, 48);
-OFFSET(dn_op_desc, reserved2, 52);
+OFFSET(dn_op_desc, compute, 52);
 SIZE(dn_op_desc, 56);
 
 OFFSET(dn_op_info, struct_size, 0);
@@ -394,7 +394,9 @@ OFFSET(dn_op_info, implementation, 16);
 OFFSET(dn_op_info, reason, 64);
 OFFSET(dn_op_info, keep, 144);
 OFFSET(dn_op_info, cost, 152);
-SIZE(dn_op_info, 160);
+OFFSET(dn_op_info, compute, 160);
+OFFSET(dn_op_info, reserved, 164);
+SIZE(dn_op_info, 168);
 
 OFFSET(dn_op_io, struct_size, 0);
 OFFSET(dn_op_io, in, 8);

@@ -117,6 +117,27 @@ static void conv_begin(builder *b, int32_t kind, const conv_row *r)
     b->c.tolerance = 3e-5;
 }
 
+static void images_as(side *s, int32_t dtype, uint32_t which)
+{
+    for (int32_t k = 0; k < s->count; k++)
+        if (which >> k & 1)
+            s->operand[k].dtype = dtype;
+}
+
+/* In bf16: f32 operands that may be rounded to it, and images that are bf16 themselves. */
+static void emit_narrow(builder *b, uint32_t accumulate, uint32_t in_images,
+                        uint32_t out_images)
+{
+    kernel_case wide = b->c;
+    b->c.compute = DN_COMPUTE_BF16;
+    emit_layouts(b, accumulate, in_images, out_images);
+    b->c.compute = DN_COMPUTE_F32;
+    images_as(&b->c.in, DN_BF16, in_images);
+    images_as(&b->c.out, DN_BF16, out_images);
+    emit_layouts(b, accumulate, in_images, out_images);
+    b->c = wide;
+}
+
 /* A product of x (or dy) and w, plain and with bias and activation. */
 static void conv_product(builder *b, int32_t kind, const conv_row *r)
 {
@@ -130,6 +151,7 @@ static void conv_product(builder *b, int32_t kind, const conv_row *r)
             in(b, NORMAL, SHAPE(forward ? r->K : r->C));
         out(b, forward ? s.y : s.x);
         emit_layouts(b, 1, 1, 1);
+        emit_narrow(b, 1, 1, 1);
         b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_SIGMOID;
         b->c.args.conv.activation_a = 0.1;
         emit_layouts(b, 1, 1, 1);
@@ -152,6 +174,7 @@ static void conv_cases(builder *b)
         emit_layouts(b, 1, 3, 0);
         out(b, SHAPE(r->K));
         emit_layouts(b, 3, 3, 0);
+        emit_narrow(b, 3, 3, 0);
         conv_begin(b, DN_OP_IM2COL, r);
         in(b, NORMAL, s.x);
         out(b, s.columns);

@@ -131,6 +131,17 @@ static double sample(int32_t fill, int64_t limit, const uint32_t word[4])
     }
 }
 
+/* The number without the bits that bf16 does not have. */
+static float narrowed(double value)
+{
+    float x = (float)value;
+    uint32_t word;
+    memcpy(&word, &x, sizeof(word));
+    word &= 0xFFFF0000;
+    memcpy(&x, &word, sizeof(x));
+    return x;
+}
+
 static void store(int32_t dtype, void *data, int64_t i, double value)
 {
     float narrow = (float)value;
@@ -159,13 +170,17 @@ static void store(int32_t dtype, void *data, int64_t i, double value)
 
 static double load(int32_t dtype, const void *data, int64_t i)
 {
+    uint32_t word;
+    float x;
     switch (dtype) {
     case DN_F32:
         return ((const float *)data)[i];
     case DN_F64:
         return ((const double *)data)[i];
     case DN_BF16:
-        return ((const uint16_t *)data)[i]; /* bits: compared exactly */
+        word = (uint32_t)((const uint16_t *)data)[i] << 16;
+        memcpy(&x, &word, sizeof(x));
+        return x;
     case DN_I32:
         return ((const int32_t *)data)[i];
     case DN_I64:
@@ -175,13 +190,30 @@ static double load(int32_t dtype, const void *data, int64_t i)
     }
 }
 
-static void fill_block(const block *b, const side *s, int32_t k, uint64_t seed, uint64_t stream)
+/* Operands in bf16, or rounded to it: inputs are bf16 numbers then, so products are exact. */
+static bool is_narrow(const kernel_case *c)
+{
+    bool narrow = c->compute == DN_COMPUTE_BF16;
+    for (int32_t k = 0; k < DN_MAX_OPERANDS && c->kind != DN_OP_CAST; k++)
+        narrow |= c->in.operand[k].dtype == DN_BF16 || c->out.operand[k].dtype == DN_BF16;
+    return narrow;
+}
+
+static void fill_block(const block *b, const side *s, int32_t k, bool narrow, uint64_t seed,
+                       uint64_t stream)
 {
     for (int64_t i = 0; i < operand_count(&s->operand[k]); i++) {
         uint32_t word[4];
         dn_random_block(word, seed, stream, 0, (uint64_t)i);
-        store(s->operand[k].dtype, b->data, i, sample(s->fill[k], s->limit[k], word));
+        double value = sample(s->fill[k], s->limit[k], word);
+        store(s->operand[k].dtype, b->data, i, narrow ? narrowed(value) : value);
     }
+}
+
+static void widen(int32_t *dtype, bool narrow)
+{
+    if (*dtype == DN_F32 || (narrow && *dtype == DN_BF16))
+        *dtype = DN_F64;
 }
 
 static void execution_init(execution *e, const kernel_case *c, bool wide, uint64_t seed)
@@ -189,25 +221,24 @@ static void execution_init(execution *e, const kernel_case *c, bool wide, uint64
     memset(e, 0, sizeof(*e));
     e->in_side = c->in;
     e->out_side = c->out;
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
-        if (wide && e->in_side.operand[k].dtype == DN_F32)
-            e->in_side.operand[k].dtype = DN_F64;
-        if (wide && e->out_side.operand[k].dtype == DN_F32)
-            e->out_side.operand[k].dtype = DN_F64;
+    bool narrow = is_narrow(c);
+    for (int32_t k = 0; k < DN_MAX_OPERANDS && wide; k++) {
+        widen(&e->in_side.operand[k].dtype, narrow);
+        widen(&e->out_side.operand[k].dtype, narrow);
     }
     uint64_t stream = (uint64_t)c->number * 2 * DN_MAX_OPERANDS;
     for (int32_t k = 0; k < c->in.count; k++) {
         if (c->in.operand[k].dtype < 0)
             continue;
         e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0);
-        fill_block(&e->in[k], &e->in_side, k, seed, stream + (uint64_t)k);
+        fill_block(&e->in[k], &e->in_side, k, narrow, seed, stream + (uint64_t)k);
     }
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)
             continue;
         e->out[k] = block_new(operand_bytes(&e->out_side.operand[k]), 0xFF);
         if (c->out.fill[k] != POISON)
-            fill_block(&e->out[k], &e->out_side, k, seed,
+            fill_block(&e->out[k], &e->out_side, k, narrow, seed,
                        stream + DN_MAX_OPERANDS + (uint64_t)k);
     }
     if (c->alias >= 0)
@@ -259,7 +290,8 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
                        .inputs = e->in_side.operand,
                        .outputs = e->out_side.operand,
                        .args = &c->args,
-                       .constant = c->constant};
+                       .constant = c->constant,
+                       .compute = c->compute};
     host_init(&host, num_threads);
     dn_status status = ops->open(&backend, &host);
     if (status != DN_OK)
@@ -343,6 +375,8 @@ static bool outputs_agree(const execution *e, const execution *truth, const kern
         int32_t dtype = e->out_side.operand[k].dtype;
         bool real = dtype == DN_F32 || dtype == DN_F64;
         double bound = real ? c->tolerance * largest_of(truth, k) : 0;
+        if (dtype == DN_BF16 && is_narrow(c)) /* one rounding, or two with accumulate */
+            bound = largest_of(truth, k) / 128;
         for (int64_t i = 0; i < operand_count(&c->out.operand[k]); i++) {
             double got = load(dtype, e->out[k].data, i);
             double want = load(truth->out_side.operand[k].dtype, truth->out[k].data, i);

@@ -22,6 +22,11 @@ DN_BEGIN_DECLS
 /* Element types. F32 unless the net says otherwise; F64 nets run on `ref` alone. */
 enum { DN_F32 = 0, DN_F64 = 1, DN_BF16 = 2, DN_I32 = 3, DN_I64 = 4, DN_U8 = 5 };
 
+/* What the operands of matrix products (GEMM, CONV, CONV_BWD_*) may be rounded to before they are
+ * multiplied; sums are f32 in any case, and so is everything else. A permission: a backend that
+ * gains nothing from it computes in f32. */
+enum { DN_COMPUTE_F32 = 0, DN_COMPUTE_TF32 = 1, DN_COMPUTE_BF16 = 2 };
+
 /* Row-major, last axis fastest. axes 0: one element. */
 typedef struct dn_shape {
     int32_t axes;
@@ -476,7 +481,7 @@ typedef struct dn_op_desc {
     const dn_operand *inputs, *outputs;
     const void *args; /* the struct of the kind; copy what is needed after op_create */
     uint32_t constant; /* bit i: input i changes only between a run and an op_prepare */
-    int32_t reserved2;
+    int32_t compute;   /* DN_COMPUTE_*, for matrix products */
 } dn_op_desc;
 
 typedef struct dn_op_info {
@@ -487,6 +492,8 @@ typedef struct dn_op_info {
     size_t keep; /* bytes that stay the op's own from op_prepare on: packed constant inputs */
     double cost; /* nanoseconds of one run on one thread, as far as is known; 0: unknown. Plans
                     that differ in layout or fusion are compared by it */
+    int32_t compute; /* DN_COMPUTE_* that a matrix product is really done in */
+    int32_t reserved;
 } dn_op_info;
 
 /* Operands in the order of the op's kind; NULL where absent. */

@@ -143,8 +143,10 @@ static const struct row {
     {DN_OP_POOL_BWD, CPU_PLAIN, cpu_pool_bwd_create},
     {DN_OP_LRN, CPU_PLAIN, cpu_lrn_create},
     {DN_OP_LRN_BWD, CPU_PLAIN, cpu_lrn_bwd_create},
-    {DN_OP_BATCH_NORM, CPU_PLAIN, cpu_batch_norm_create},
-    {DN_OP_BATCH_NORM_BWD, CPU_PLAIN, cpu_batch_norm_bwd_create},
+    {DN_OP_BATCH_NORM, CPU_PLAIN, cpu_norm_create},
+    {DN_OP_BATCH_NORM_BWD, CPU_PLAIN, cpu_norm_bwd_create},
+    {DN_OP_NORM_SCALE, CPU_PLAIN, cpu_norm_create},
+    {DN_OP_NORM_SCALE_BWD, CPU_PLAIN, cpu_norm_bwd_create},
     {DN_OP_SOFTMAX, CPU_PLAIN, cpu_softmax_create},
     {DN_OP_SOFTMAX_BWD, CPU_PLAIN, cpu_softmax_bwd_create},
     {DN_OP_DROPOUT, CPU_PLAIN, cpu_dropout_create},
@@ -160,6 +162,10 @@ static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && status == DN_DECLINED; i++)
         if (rows[i].kind == desc->kind && rows[i].isa <= backend->isa)
             status = rows[i].create(backend, desc, out, info);
+    if (status == DN_OK) {
+        (*out)->num_inputs = desc->num_inputs;
+        (*out)->num_outputs = desc->num_outputs;
+    }
     return status;
 }
 

@@ -103,7 +103,7 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     float *scratch = io->scratch;
     conv_call call = {.op = op,
                       .w = io->in[1],
-                      .bias = io->in[2],
+                      .bias = cpu_in(base, io, 2),
                       .packed = scratch,
                       .prepared = scratch + geo->group * op->a_floats};
     call.work = call.prepared + op->x_floats;

@@ -85,7 +85,7 @@ static dn_status back_run(dn_op *base, const dn_op_io *io)
     back_call call = {op,
                       io->in[0],
                       io->in[1],
-                      io->in[2],
+                      cpu_in(base, io, 2),
                       io->out[0],
                       io->scratch,
                       (float *)io->scratch + pieces * op->a_floats};

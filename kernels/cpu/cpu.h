@@ -39,6 +39,13 @@ typedef struct cpu_sgd {
     bool l1;
 } cpu_sgd;
 
+/* Constants of a batch norm: of one plane's channel, or with `rows` one for each channel. */
+typedef struct cpu_norm {
+    const float *mean, *a, *b, *c;
+    float slope;
+    bool rows, relu, add;
+} cpu_norm;
+
 /* Outputs of a depthwise convolution, NHWC: `count` of them ldy apart, whose first tap's inputs
  * are ldx apart; tap t is at x_at[t] in x and at w_at[t] in w. Of C channels. */
 typedef struct cpu_dw {
@@ -110,17 +117,28 @@ typedef struct cpu_kernels {
     void (*sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n);
     void (*scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
                        int64_t n);
-    /* batch norm over one channel's piece of n */
-    void (*moments)(const float *x, float shift, int64_t n, float sum[2]);
-    void (*affine)(float *y, const float *x, float scale, float shift, int64_t n);
-    void (*bn_bwd)(float *dx, const float *dy, const float *y, float a, float b, float c,
-                   bool add, int64_t n); /* dx (+)= a dy + b y + c */
+    /* norm_kernels.c: y = f((+ y) (x - mean) a + b), and dx (+)= a dz + b (x - mean) + c with
+     * dz = dy f'(y); x NULL: without b. A plane of n, or with k->rows `rows` rows of n channels.
+     */
+    void (*norm)(const cpu_norm *k, float *y, const float *x, int64_t rows, int64_t n);
+    void (*norm_bwd)(const cpu_norm *k, float *dx, const float *dy, const float *x,
+                     const float *y, int64_t rows, int64_t n);
+    /* Sums of dz and dz (x - mean), or dy NULL: of x - mean and its square. Those of a plane;
+     * or added to the n of each channel. */
+    void (*norm_sums)(const cpu_norm *k, const float *dy, const float *x, const float *y,
+                      int64_t rows, int64_t n, float *sum, float *square);
     /* LRN across channels, on a strip of n positions of every channel, `inner` apart. */
     void (*lrn)(float *y, float *scale, const float *x, int64_t C, int64_t inner, int64_t n,
                 int32_t size, float alpha, float beta, float k);
     void (*lrn_bwd)(float *dx, const float *x, const float *y, const float *scale,
                     const float *dy, int64_t C, int64_t inner, int64_t n, int32_t size,
                     float alpha, float beta, bool add);
+    /* One pixel of NHWC; line: C + size + 2 vl floats, zeros outside [half, half + C). */
+    void (*lrn_row)(float *y, float *scale, const float *x, int64_t C, int32_t size,
+                    float alpha, float beta, float k, float *line);
+    void (*lrn_row_bwd)(float *dx, const float *x, const float *y, const float *scale,
+                        const float *dy, int64_t C, int32_t size, float alpha, float beta,
+                        bool add, float *line);
 
     /* pool_kernels.c: one output row from `rows` input rows (w apart), columns whose windows
      * are whole; nothing is read from `end` on; first: index of the first element in its plane.
@@ -154,6 +172,7 @@ struct dn_backend {
 /* Each family's op begins with this. Tables in `owned` go with the op. */
 struct dn_op {
     dn_backend *backend;
+    int32_t num_inputs, num_outputs; /* set when it is made: what io has */
     dn_status (*run)(dn_op *op, const dn_op_io *io);
     dn_status (*prepare)(dn_op *op, const dn_op_io *io); /* NULL: nothing to prepare */
     void *owned[12];
@@ -163,6 +182,15 @@ struct dn_op {
 typedef dn_status cpu_create_fn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                                 dn_op_info *info);
 
+/* Operand i; NULL if the op was made without one. */
+static inline void *cpu_in(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    return i < op->num_inputs ? io->in[i] : NULL;
+}
+static inline void *cpu_out(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    return i < op->num_outputs ? io->out[i] : NULL;
+}
 /* A zeroed op of `size` bytes; NULL with the message set. `name` is the implementation's. */
 void *cpu_op_new(dn_backend *backend, size_t size, dn_status (*run)(dn_op *, const dn_op_io *),
                  dn_op_info *info, const char *name);
@@ -217,8 +245,7 @@ cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,
     cpu_softmax_bwd_create;
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,
     cpu_reduce_create, cpu_update_create, cpu_dropout_create, cpu_dropout_bwd_create;
-cpu_create_fn cpu_batch_norm_create, cpu_batch_norm_bwd_create, cpu_lrn_create,
-    cpu_lrn_bwd_create;
+cpu_create_fn cpu_norm_create, cpu_norm_bwd_create, cpu_lrn_create, cpu_lrn_bwd_create;
 const char *cpu_cblas_name(void);
 
 #endif

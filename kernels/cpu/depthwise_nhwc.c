@@ -135,12 +135,12 @@ static dn_status dwc_run(dn_op *base, const dn_op_io *io)
     int64_t parts = op->weights ? op->tasks : 1;
     call.lists = (int64_t *)(call.parts + parts * op->part_floats);
     if (op->weights) {
-        call.db = io->out[1];
+        call.db = cpu_out(base, io, 1);
         cpu_for(base->backend, op->tasks * op->blocks, grad_task, &call);
         weights_out(&call);
         return DN_OK;
     }
-    call.bias = io->in[2];
+    call.bias = cpu_in(base, io, 2);
     call.w = op->keep ? io->keep : call.parts;
     if (!op->keep)
         weights_in(op, call.parts, io->in[1]);

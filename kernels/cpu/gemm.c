@@ -73,7 +73,7 @@ static dn_status run_packed(dn_op *base, const dn_op_io *io)
     gemm_call call = {op,
                       (const float *)io->in[0] + g->offset_a,
                       (const float *)io->in[1] + g->offset_b,
-                      io->in[2],
+                      cpu_in(base, io, 2),
                       (float *)io->out[0] + g->offset_c,
                       io->scratch};
     int64_t packs = g->batch * op->mul.row_panels;
@@ -151,7 +151,7 @@ static dn_status run_dot(dn_op *base, const dn_op_io *io)
     gemm_call call = {op,
                       (const float *)io->in[0] + g->offset_a,
                       (const float *)io->in[1] + g->offset_b,
-                      io->in[2],
+                      cpu_in(base, io, 2),
                       (float *)io->out[0] + g->offset_c,
                       io->scratch};
     cpu_for(base->backend, g->batch * op->tasks_n, dot_task, &call);

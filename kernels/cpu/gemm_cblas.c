@@ -62,7 +62,7 @@ static dn_status run_cblas(dn_op *base, const dn_op_io *io)
     cblas_op *op = (cblas_op *)base;
     const dn_args_gemm *g = &op->g;
     cblas_call call = {op, (const float *)io->in[0] + g->offset_a,
-                       (const float *)io->in[1] + g->offset_b, io->in[2],
+                       (const float *)io->in[1] + g->offset_b, cpu_in(base, io, 2),
                        (float *)io->out[0] + g->offset_c};
     cpu_for(base->backend, g->batch * op->tasks, cblas_task, &call);
     return DN_OK;

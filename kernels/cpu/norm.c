@@ -1,238 +1,338 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * norm.c: BATCH_NORM, a task a channel of all images, and LRN across channels, a task a strip
- * of positions of one image. */
+ * norm.c: BATCH_NORM and NORM_SCALE, forward and backward. Where channels are planes, a task is
+ * some channels, read again from the cache for each pass. Where they lie side by side (inner 1:
+ * channels last), a task is a band of rows with sums of its own, which are added in order. */
 #include "cpu.h"
 
 #include <math.h>
+#include <string.h>
 
-typedef struct bn_op {
+enum { FIRST_ROWS = 16, MAX_BANDS = 64 };
+
+typedef struct norm_op {
     dn_op base;
-    dn_args_batch_norm a;
-} bn_op;
+    int64_t outer, dim, inner, tasks, bands, band_floats;
+    double eps, fraction;
+    bool global, scaled, relu, rows, add, add_gamma, add_beta;
+    float slope;
+} norm_op;
 
-typedef struct bn_call {
-    const bn_op *op;
-    const dn_op_io *io;
-} bn_call;
+typedef struct norm_call {
+    const norm_op *op;
+    const float *x, *y_in, *dy;           /* y_in: what the activation's gradient is known from */
+    const float *gamma, *beta, *mean_in, *inv_in; /* beta: forward alone */
+    float *y;                             /* dx */
+    float *mean, *inv_std, *run_mean, *run_var, *dgamma, *dbeta;
+    double share;                         /* of running values: 1 / factor */
+    float *constants, *sums;              /* rows: 4 of each channel; 2 of each, of each band */
+} norm_call;
 
-/* Mean and biased variance of channel d: sums of floats within a plane, of doubles across. */
-static void statistics(const bn_op *op, const float *x, int64_t d, double *mean, double *var)
+typedef struct channel { /* what apply needs */
+    float mean, a, b, c;
+} channel;
+
+/* ---- one channel's numbers --------------------------------------------------------------- */
+
+/* From sum and square of x - centre (training), or the running values. */
+static channel forward_channel(const norm_call *call, int64_t d, double centre, double sum,
+                               double square)
 {
-    const dn_args_batch_norm *a = &op->a;
-    const cpu_kernels *ker = op->base.backend->kernels;
-    double m = (double)(a->outer * a->inner), sum = 0, off = 0, square = 0;
-    for (int64_t o = 0; o < a->outer; o++)
-        sum += ker->reduce(DN_REDUCE_SUM, x + (o * a->dim + d) * a->inner, NULL, a->inner);
-    float centre = (float)(sum / m);
-    for (int64_t o = 0; o < a->outer; o++) {
-        float part[2];
-        ker->moments(x + (o * a->dim + d) * a->inner, centre, a->inner, part);
-        off += part[0];
-        square += part[1];
-    }
-    *mean = centre + off / m;
-    *var = square / m - off / m * (off / m);
-    if (*var < 0)
-        *var = 0;
-}
-
-static void bn_task(void *arg, int64_t d, int32_t worker)
-{
-    const bn_call *call = arg;
-    const bn_op *op = call->op;
-    const dn_args_batch_norm *a = &op->a;
-    float *const *out = (float *const *)call->io->out;
-    const float *x = call->io->in[0];
-    double m = (double)(a->outer * a->inner), mean, var;
-    double share = *out[5] == 0 ? 0 : 1 / (double)*out[5];
-    (void)worker;
-    if (a->use_global) {
-        mean = out[3][d] * share;
-        var = out[4][d] * share;
+    const norm_op *op = call->op;
+    double m = (double)(op->outer * op->inner), mean, var;
+    if (op->global) {
+        mean = call->run_mean[d] * call->share;
+        var = call->run_var[d] * call->share;
     } else {
-        statistics(op, x, d, &mean, &var);
-        out[3][d] = (float)(a->fraction * out[3][d] + mean);
-        out[4][d] = (float)(a->fraction * out[4][d] + var * (m > 1 ? m / (m - 1) : 1));
+        mean = centre + sum / m;
+        var = fmax(0, square / m - sum / m * (sum / m));
+        call->run_mean[d] = (float)(op->fraction * call->run_mean[d] + mean);
+        call->run_var[d] =
+            (float)(op->fraction * call->run_var[d] + var * (m > 1 ? m / (m - 1) : 1));
     }
-    out[1][d] = (float)mean;
-    out[2][d] = (float)(1 / sqrt(var + a->eps));
-    for (int64_t o = 0; o < a->outer; o++) {
-        int64_t at = (o * a->dim + d) * a->inner;
-        op->base.backend->kernels->affine(out[0] + at, x + at, out[2][d], out[1][d], a->inner);
+    call->mean[d] = (float)mean;
+    call->inv_std[d] = (float)(1 / sqrt(var + op->eps));
+    float gamma = call->gamma ? call->gamma[d] : 1;
+    return (channel){(float)mean, gamma * call->inv_std[d], call->beta ? call->beta[d] : 0, 0};
+}
+
+/* From the sums of dz and dz (x - mean). BATCH_NORM has y, which is its own n, in place of x.
+ */
+static channel backward_channel(const norm_call *call, int64_t d, double sum, double dot)
+{
+    const norm_op *op = call->op;
+    double m = (double)(op->outer * op->inner), inv = call->inv_in[d];
+    double scale = op->scaled ? inv : 1, a = inv * (call->gamma ? call->gamma[d] : 1);
+    if (call->dgamma)
+        call->dgamma[d] = (float)((op->add_gamma ? call->dgamma[d] : 0) + dot * scale);
+    if (call->dbeta)
+        call->dbeta[d] = (float)((op->add_beta ? call->dbeta[d] : 0) + sum);
+    float mean = call->mean_in ? call->mean_in[d] : 0;
+    if (op->global)
+        return (channel){mean, (float)a, 0, 0};
+    return (channel){mean, (float)a, (float)(-a * scale * scale * dot / m),
+                     (float)(-a * sum / m)};
+}
+
+/* ---- planes ------------------------------------------------------------------------------ */
+
+/* Sums over all planes of channel d about `centre`: floats in a plane, doubles across. */
+static void sum_planes(const norm_call *call, const float *dy, int64_t d, float centre,
+                       double *sum, double *square)
+{
+    const norm_op *op = call->op;
+    const cpu_norm k = {.mean = &centre, .slope = op->slope, .relu = op->relu};
+    *sum = *square = 0;
+    for (int64_t o = 0; o < op->outer; o++) {
+        int64_t at = (o * op->dim + d) * op->inner;
+        float s, q;
+        op->base.backend->kernels->norm_sums(&k, dy ? dy + at : NULL, call->x + at,
+                                             call->y_in ? call->y_in + at : NULL, 1, op->inner,
+                                             &s, &q);
+        *sum += s;
+        *square += q;
     }
 }
 
-static dn_status bn_run(dn_op *base, const dn_op_io *io)
+static channel plane_channel(const norm_call *call, int64_t d)
 {
-    bn_op *op = (bn_op *)base;
-    bn_call call = {op, io};
-    cpu_for(base->backend, op->a.dim, bn_task, &call);
-    float *factor = io->out[5];
-    if (!op->a.use_global)
-        *factor = (float)(op->a.fraction * *factor + 1);
-    return DN_OK;
+    const norm_op *op = call->op;
+    double sum = 0, square = 0, m = (double)(op->outer * op->inner);
+    if (call->dy) {
+        if (!op->global || call->dgamma || call->dbeta)
+            sum_planes(call, call->dy, d, call->mean_in ? call->mean_in[d] : 0, &sum, &square);
+        return backward_channel(call, d, sum, square);
+    }
+    float centre = 0;
+    if (!op->global) {
+        for (int64_t o = 0; o < op->outer; o++)
+            sum += op->base.backend->kernels->reduce(
+                DN_REDUCE_SUM, call->x + (o * op->dim + d) * op->inner, NULL, op->inner);
+        centre = (float)(sum / m);
+        sum_planes(call, NULL, d, centre, &sum, &square);
+    }
+    return forward_channel(call, d, centre, sum, square);
 }
 
-static void bn_bwd_task(void *arg, int64_t d, int32_t worker)
+static void plane_task(void *arg, int64_t task, int32_t worker)
 {
-    const bn_call *call = arg;
-    const bn_op *op = call->op;
-    const dn_args_batch_norm *a = &op->a;
+    const norm_call *call = arg;
+    const norm_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    const float *y = call->io->in[0], *inv_std = call->io->in[1], *dy = call->io->in[2];
-    float *dx = call->io->out[0];
-    double m = (double)(a->outer * a->inner), sum = 0, dot = 0;
+    int64_t from, to;
     (void)worker;
-    for (int64_t o = 0; o < a->outer && !a->use_global; o++) {
-        int64_t at = (o * a->dim + d) * a->inner;
-        sum += ker->reduce(DN_REDUCE_SUM, dy + at, NULL, a->inner);
-        dot += ker->reduce(DN_REDUCE_DOT, dy + at, y + at, a->inner);
-    }
-    for (int64_t o = 0; o < a->outer; o++) {
-        int64_t at = (o * a->dim + d) * a->inner;
-        ker->bn_bwd(dx + at, dy + at, y + at, inv_std[d], (float)(-inv_std[d] * dot / m),
-                    (float)(-inv_std[d] * sum / m), a->base.accumulate & 1, a->inner);
+    cpu_split(op->dim, op->tasks, task, &from, &to);
+    for (int64_t d = from; d < to; d++) {
+        channel c = plane_channel(call, d);
+        const cpu_norm k = {&c.mean, &c.a,    &c.b,     &c.c,
+                            op->slope, false, op->relu, op->add};
+        for (int64_t o = 0; o < op->outer; o++) {
+            int64_t at = (o * op->dim + d) * op->inner;
+            if (call->dy)
+                ker->norm_bwd(&k, call->y + at, call->dy + at,
+                              op->global ? NULL : call->x + at,
+                              call->y_in ? call->y_in + at : NULL, 1, op->inner);
+            else
+                ker->norm(&k, call->y + at, call->x + at, 1, op->inner);
+        }
     }
 }
 
-static dn_status bn_bwd_run(dn_op *base, const dn_op_io *io)
+/* ---- rows of channels -------------------------------------------------------------------- */
+
+static cpu_norm row_constants(const norm_call *call)
 {
-    bn_op *op = (bn_op *)base;
-    bn_call call = {op, io};
-    cpu_for(base->backend, op->a.dim, bn_bwd_task, &call);
+    const norm_op *op = call->op;
+    const float *k = call->constants;
+    return (cpu_norm){k,    k + op->dim, k + 2 * op->dim, k + 3 * op->dim, op->slope,
+                      true, op->relu,    op->add};
+}
+
+static void sum_task(void *arg, int64_t task, int32_t worker)
+{
+    const norm_call *call = arg;
+    const norm_op *op = call->op;
+    const cpu_norm k = row_constants(call);
+    float *sum = call->sums + task * op->band_floats;
+    int64_t from, to, at;
+    (void)worker;
+    cpu_split(op->outer, op->bands, task, &from, &to);
+    at = from * op->dim;
+    memset(sum, 0, (size_t)(2 * op->dim) * sizeof(float));
+    op->base.backend->kernels->norm_sums(
+        &k, call->dy ? call->dy + at : NULL, call->x + at, call->y_in ? call->y_in + at : NULL,
+        to - from, op->dim, sum, sum + op->dim);
+}
+
+static void apply_task(void *arg, int64_t task, int32_t worker)
+{
+    const norm_call *call = arg;
+    const norm_op *op = call->op;
+    const cpu_norm k = row_constants(call);
+    int64_t from, to, at;
+    (void)worker;
+    cpu_split(op->outer, op->tasks, task, &from, &to);
+    at = from * op->dim;
+    if (call->dy)
+        op->base.backend->kernels->norm_bwd(
+            &k, call->y + at, call->dy + at, op->global ? NULL : call->x + at,
+            call->y_in ? call->y_in + at : NULL, to - from, op->dim);
+    else
+        op->base.backend->kernels->norm(&k, call->y + at, call->x + at, to - from, op->dim);
+}
+
+/* The centre of the sums: BWD's mean, else the mean of the first rows, near enough that
+ * nothing cancels. */
+static void choose_centre(const norm_call *call)
+{
+    const norm_op *op = call->op;
+    int64_t rows = cpu_min(FIRST_ROWS, op->outer);
+    size_t bytes = (size_t)op->dim * sizeof(float);
+    if (call->mean_in)
+        memcpy(call->constants, call->mean_in, bytes);
+    else if (call->dy)
+        memset(call->constants, 0, bytes);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            op->base.backend->kernels->axpby(call->constants, call->x + r * op->dim,
+                                             1.0f / (float)rows, r > 0, op->dim);
+}
+
+static void row_channels(const norm_call *call)
+{
+    const norm_op *op = call->op;
+    float *k = call->constants;
+    for (int64_t i = 1; i < op->bands; i++)
+        op->base.backend->kernels->axpby(call->sums, call->sums + i * op->band_floats, 1, true,
+                                         2 * op->dim);
+    for (int64_t d = 0; d < op->dim; d++) {
+        double sum = call->sums[d], square = call->sums[op->dim + d];
+        channel c = call->dy ? backward_channel(call, d, sum, square)
+                             : forward_channel(call, d, k[d], sum, square);
+        k[d] = c.mean;
+        k[op->dim + d] = c.a;
+        k[2 * op->dim + d] = c.b;
+        k[3 * op->dim + d] = c.c;
+    }
+}
+
+static void run(norm_call *call, const dn_op_io *io)
+{
+    const norm_op *op = call->op;
+    if (!op->rows) {
+        cpu_for(op->base.backend, op->tasks, plane_task, call);
+        return;
+    }
+    call->constants = io->scratch;
+    call->sums = call->constants + 4 * op->dim;
+    choose_centre(call);
+    if (!op->global || call->dgamma || call->dbeta)
+        cpu_for(op->base.backend, op->bands, sum_task, call);
+    else
+        memset(call->sums, 0, (size_t)(op->bands * op->band_floats) * sizeof(float));
+    row_channels(call);
+    cpu_for(op->base.backend, op->tasks, apply_task, call);
+}
+
+/* ---- run, create ------------------------------------------------------------------------- */
+
+static dn_status norm_run(dn_op *base, const dn_op_io *io)
+{
+    norm_op *op = (norm_op *)base;
+    float *const *out = (float *const *)io->out, *factor = out[5];
+    norm_call call = {.op = op,
+                      .x = io->in[0],
+                      .gamma = op->scaled ? io->in[1] : NULL,
+                      .beta = op->scaled ? io->in[2] : NULL,
+                      .y = out[0],
+                      .mean = out[1],
+                      .inv_std = out[2],
+                      .run_mean = out[3],
+                      .run_var = out[4],
+                      .share = *factor == 0 ? 0 : 1 / (double)*factor};
+    run(&call, io);
+    if (!op->global)
+        *factor = (float)(op->fraction * *factor + 1);
     return DN_OK;
 }
 
-static dn_status new_bn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                        dn_op_info *info, dn_status (*run)(dn_op *, const dn_op_io *))
+static dn_status norm_bwd_run(dn_op *base, const dn_op_io *io)
 {
-    const dn_args_batch_norm *args = desc->args;
+    norm_op *op = (norm_op *)base;
+    norm_call call = {.op = op, .x = io->in[0], .y = io->out[0]};
+    if (op->scaled) {
+        call.y_in = op->relu ? io->in[1] : NULL;
+        call.mean_in = io->in[2];
+        call.inv_in = io->in[3];
+        call.gamma = io->in[4];
+        call.dy = io->in[5];
+        call.dgamma = cpu_out(base, io, 1);
+        call.dbeta = cpu_out(base, io, 2);
+    } else {
+        call.inv_in = io->in[1];
+        call.dy = io->in[2];
+    }
+    run(&call, io);
+    return DN_OK;
+}
+
+static void plan(norm_op *op, dn_op_info *info)
+{
+    int64_t count = op->outer * op->dim * op->inner;
+    op->rows = op->inner == 1;
+    if (op->rows) {
+        op->tasks = cpu_min(op->outer, cpu_tasks_for(count));
+        op->bands = cpu_min(op->tasks, MAX_BANDS);
+        op->band_floats = (2 * op->dim + 15) & ~(int64_t)15;
+        info->scratch = (size_t)(4 * op->dim + op->bands * op->band_floats) * 4;
+    } else {
+        op->tasks = cpu_min(op->dim, cpu_tasks_for(count));
+    }
+}
+
+static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                        dn_op_info *info, dn_status (*run_fn)(dn_op *, const dn_op_io *))
+{
+    bool scaled = desc->kind == DN_OP_NORM_SCALE || desc->kind == DN_OP_NORM_SCALE_BWD;
+    const dn_args_batch_norm *bn = desc->args;
+    const dn_args_norm_scale *ns = desc->args;
+    int64_t inner = scaled ? ns->inner : bn->inner;
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
-    if (args->inner < 4)
-        return cpu_decline(info, "channels are not contiguous runs");
-    if (args->outer < 1 || args->dim < 1)
+    if (scaled && ns->activation != DN_FN_NONE && ns->activation != DN_FN_RELU)
+        return cpu_decline(info, "activation other than ReLU");
+    if (inner < 4 && inner != 1)
+        return cpu_decline(info, "channels are neither rows nor planes");
+    if ((scaled ? ns->outer : bn->outer) < 1 || (scaled ? ns->dim : bn->dim) < 1)
         return cpu_decline(info, "empty");
-    bn_op *op = cpu_op_new(backend, sizeof *op, run, info, "cpu:batch norm");
+    norm_op *op = cpu_op_new(backend, sizeof *op, run_fn, info, "cpu:norm");
     if (!op)
         return DN_E_NOMEM;
-    op->a = *args;
-    *out = &op->base;
-    return DN_OK;
-}
-
-dn_status cpu_batch_norm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                                dn_op_info *info)
-{
-    const dn_args_batch_norm *args = desc->args;
-    if (args->base.accumulate)
-        return cpu_decline(info, "accumulates");
-    return new_bn(backend, desc, out, info, bn_run);
-}
-
-dn_status cpu_batch_norm_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                                    dn_op_info *info)
-{
-    return new_bn(backend, desc, out, info, bn_bwd_run);
-}
-
-/* ---- LRN --------------------------------------------------------------------------------- */
-
-enum { STRIP = 64 };
-
-typedef struct lrn_op {
-    dn_op base;
-    dn_args_lrn a;
-    int64_t N, C, inner, strips;
-} lrn_op;
-
-typedef struct lrn_call {
-    const lrn_op *op;
-    const dn_op_io *io;
-} lrn_call;
-
-static void lrn_task(void *arg, int64_t task, int32_t worker)
-{
-    const lrn_call *call = arg;
-    const lrn_op *op = call->op;
-    const dn_args_lrn *a = &op->a;
-    float *const *out = (float *const *)call->io->out;
-    int64_t at = task / op->strips * op->C * op->inner + task % op->strips * STRIP;
-    int64_t n = cpu_min(STRIP, op->inner - task % op->strips * STRIP);
-    (void)worker;
-    op->base.backend->kernels->lrn(out[0] + at, out[1] + at,
-                                   (const float *)call->io->in[0] + at, op->C, op->inner, n,
-                                   a->size, (float)a->alpha, (float)a->beta, (float)a->k);
-}
-
-static void lrn_bwd_task(void *arg, int64_t task, int32_t worker)
-{
-    const lrn_call *call = arg;
-    const lrn_op *op = call->op;
-    const dn_args_lrn *a = &op->a;
-    const float *const *in = (const float *const *)call->io->in;
-    int64_t at = task / op->strips * op->C * op->inner + task % op->strips * STRIP;
-    int64_t n = cpu_min(STRIP, op->inner - task % op->strips * STRIP);
-    (void)worker;
-    op->base.backend->kernels->lrn_bwd((float *)call->io->out[0] + at, in[0] + at, in[1] + at,
-                                       in[2] + at, in[3] + at, op->C, op->inner, n, a->size,
-                                       (float)a->alpha, (float)a->beta, a->base.accumulate & 1);
-}
-
-static dn_status lrn_run(dn_op *base, const dn_op_io *io)
-{
-    lrn_op *op = (lrn_op *)base;
-    lrn_call call = {op, io};
-    cpu_for(base->backend, op->N * op->strips, lrn_task, &call);
-    return DN_OK;
-}
-
-static dn_status lrn_bwd_run(dn_op *base, const dn_op_io *io)
-{
-    lrn_op *op = (lrn_op *)base;
-    lrn_call call = {op, io};
-    cpu_for(base->backend, op->N * op->strips, lrn_bwd_task, &call);
-    return DN_OK;
-}
-
-static dn_status new_lrn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                         dn_op_info *info, dn_status (*run)(dn_op *, const dn_op_io *))
-{
-    const dn_args_lrn *args = desc->args;
-    const dn_shape *x = &desc->inputs[0].shape;
-    if (!cpu_all_f32(desc))
-        return cpu_decline(info, "operands are not plain f32");
-    if (args->region != DN_LRN_ACROSS || args->size < 1 || args->size > 15 ||
-        args->size % 2 == 0 || x->axes < 2)
-        return cpu_decline(info, "not across channels, or a window above 15");
-    int64_t inner = 1;
-    for (int32_t i = 2; i < x->axes; i++)
-        inner *= x->dim[i];
-    if (inner < 4)
-        return cpu_decline(info, "channels are not contiguous runs");
-    lrn_op *op = cpu_op_new(backend, sizeof *op, run, info, "cpu:lrn");
-    if (!op)
-        return DN_E_NOMEM;
-    op->a = *args;
-    op->N = x->dim[0];
-    op->C = x->dim[1];
+    uint32_t accumulate = scaled ? ns->base.accumulate : bn->base.accumulate;
+    op->outer = scaled ? ns->outer : bn->outer;
+    op->dim = scaled ? ns->dim : bn->dim;
     op->inner = inner;
-    op->strips = cpu_ceil(inner, STRIP);
+    op->eps = scaled ? ns->eps : bn->eps;
+    op->fraction = scaled ? ns->fraction : bn->fraction;
+    op->global = scaled ? ns->use_global : bn->use_global;
+    op->scaled = scaled;
+    op->relu = scaled && ns->activation == DN_FN_RELU;
+    op->slope = op->relu ? (float)ns->activation_a : 0;
+    op->add = accumulate & 1;
+    op->add_gamma = accumulate & 2;
+    op->add_beta = accumulate & 4;
+    plan(op, info);
     *out = &op->base;
     return DN_OK;
 }
 
-dn_status cpu_lrn_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                         dn_op_info *info)
+dn_status cpu_norm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                          dn_op_info *info)
 {
-    const dn_args_lrn *args = desc->args;
-    if (args->base.accumulate)
-        return cpu_decline(info, "accumulates");
-    return new_lrn(backend, desc, out, info, lrn_run);
+    return create(backend, desc, out, info, norm_run);
 }
 
-dn_status cpu_lrn_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                             dn_op_info *info)
+dn_status cpu_norm_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                              dn_op_info *info)
 {
-    return new_lrn(backend, desc, out, info, lrn_bwd_run);
+    return create(backend, desc, out, info, norm_bwd_run);
 }

@@ -31,7 +31,7 @@ typedef struct spec { /* one op, its operands and the work it is */
         dn_args_update update;
         dn_args_eltwise eltwise;
         dn_args_bcast bcast;
-        dn_args_batch_norm bn;
+        dn_args_norm_scale norm_scale;
         dn_args_lrn lrn;
         dn_args_copy copy;
     } args;
@@ -330,26 +330,31 @@ static void gemm_op(bench *b, const struct gemm_shape *g)
     measure(b, &s);
 }
 
-static void pool_ops(bench *b, const char *name, int32_t N, int32_t C, int32_t H, int32_t R,
-                     int32_t stride, int32_t method)
+static void pool_ops(bench *b, const char *name, int32_t layout, int32_t N, int32_t C,
+                     int32_t H, int32_t R, int32_t stride, int32_t pad, int32_t method)
 {
-    int64_t P = (H - R + stride - 1) / stride + 1;
+    const char *suffix = layout == DN_LAYOUT_NHWC ? ".nhwc" : "";
+    int64_t P = (H + 2 * pad - R + stride - 1) / stride + 1;
     spec s = {
         .kind = DN_OP_POOL, .num_in = 1, .num_out = 2, .mask_width = H, .mask_stride = stride};
     s.args.pool = (dn_args_pool){.base = {.struct_size = sizeof(dn_args_pool)},
                                  .method = method,
                                  .spatial = 2,
                                  .kernel = {R, R},
-                                 .stride = {stride, stride}};
-    dn_operand x = f32(4, N, C, H, H), y = f32(4, N, C, P, P), mask = y;
+                                 .stride = {stride, stride},
+                                 .pad = {pad, pad}};
+
+    dn_operand x = f32(4, N, C, H, H), y = f32(4, N, C, P, P);
+    x.layout = y.layout = layout;
+    dn_operand mask = y;
     mask.dtype = method == DN_POOL_MAX ? DN_I32 : -1;
-    snprintf(s.name, sizeof s.name, "%s.fwd", name);
+    snprintf(s.name, sizeof s.name, "%s%s.fwd", name, suffix);
     s.in[0] = x, s.out[0] = y, s.out[1] = mask;
     s.bytes = (double)(bytes_of(&x) + bytes_of(&y) + bytes_of(&mask));
     measure(b, &s);
     s.kind = DN_OP_POOL_BWD, s.num_in = 2, s.num_out = 1;
     s.in[0] = y, s.in[1] = mask, s.out[0] = x;
-    snprintf(s.name, sizeof s.name, "%s.bwd", name);
+    snprintf(s.name, sizeof s.name, "%s%s.bwd", name, suffix);
     measure(b, &s);
 }
 
@@ -371,43 +376,56 @@ static void unary_ops(bench *b, const char *name, int32_t fn, int64_t n)
     measure(b, &s);
 }
 
-static void norm_ops(bench *b)
+/* NORM_SCALE with ReLU in planes and in rows of channels. */
+static void norm_scale_ops(bench *b, const char *name, int64_t N, int64_t C, int64_t H)
 {
-    dn_operand x = f32(4, 4, 64, 56, 56), c = f32(1, 64, 0, 0, 0), one = f32(1, 1, 0, 0, 0);
-    spec s = {.kind = DN_OP_BATCH_NORM, .num_in = 1, .num_out = 6, .name = "bn.56x64.fwd"};
-    s.args.bn = (dn_args_batch_norm){.base = {.struct_size = sizeof(dn_args_batch_norm)},
-                                     .outer = 4,
-                                     .dim = 64,
-                                     .inner = 56 * 56,
-                                     .eps = 1e-5,
-                                     .fraction = 0.999};
-    s.in[0] = s.out[0] = x;
-    s.out[1] = s.out[2] = s.out[3] = s.out[4] = c;
-    s.out[5] = one;
-    s.bytes = 2.0 * (double)bytes_of(&x);
-    measure(b, &s);
-    s = (spec){.kind = DN_OP_BATCH_NORM_BWD,
-               .num_in = 3,
-               .num_out = 1,
-               .name = "bn.56x64.bwd",
-               .args = s.args,
-               .bytes = 3.0 * (double)bytes_of(&x)};
-    s.in[0] = s.in[2] = s.out[0] = x;
-    s.in[1] = c;
-    measure(b, &s);
-    x = f32(4, 4, 96, 55, 55);
-    s = (spec){.kind = DN_OP_LRN,
-               .num_in = 1,
-               .num_out = 2,
-               .name = "lrn.alex1.fwd",
-               .bytes = 3.0 * (double)bytes_of(&x)};
-    s.args.lrn = (dn_args_lrn){.base = {.struct_size = sizeof(dn_args_lrn)},
-                               .size = 5,
-                               .alpha = 1e-4,
-                               .beta = 0.75,
-                               .k = 1};
-    s.in[0] = s.in[1] = s.in[2] = s.in[3] = s.out[0] = s.out[1] = x;
-    measure(b, &s);
+    for (int rows = 0; rows < 2; rows++) {
+        dn_operand x = f32(4, N, C, H, H), c = f32(1, C, 0, 0, 0), one = f32(1, 1, 0, 0, 0);
+        spec s = {.kind = DN_OP_NORM_SCALE, .num_in = 3, .num_out = 6};
+        s.args.norm_scale =
+            (dn_args_norm_scale){.base = {.struct_size = sizeof(dn_args_norm_scale)},
+                                 .activation = DN_FN_RELU,
+                                 .outer = rows ? N * H * H : N,
+                                 .dim = C,
+                                 .inner = rows ? 1 : H * H,
+                                 .eps = 1e-5,
+                                 .fraction = 0.999};
+        snprintf(s.name, sizeof s.name, "%s%s.fwd", name, rows ? ".nhwc" : "");
+        s.in[0] = s.out[0] = x;
+        s.in[1] = s.in[2] = s.out[1] = s.out[2] = s.out[3] = s.out[4] = c;
+        s.out[5] = one;
+        s.bytes = 2.0 * (double)bytes_of(&x);
+        measure(b, &s);
+        s.kind = DN_OP_NORM_SCALE_BWD, s.num_in = 6, s.num_out = 3;
+        snprintf(s.name, sizeof s.name, "%s%s.bwd", name, rows ? ".nhwc" : "");
+        s.in[0] = s.in[1] = s.in[5] = s.out[0] = x;
+        s.in[2] = s.in[3] = s.in[4] = s.out[1] = s.out[2] = c;
+        s.bytes = 4.0 * (double)bytes_of(&x);
+        measure(b, &s);
+    }
+}
+
+static void lrn_ops(bench *b)
+{
+    for (int32_t layout = 0; layout < 2; layout++) {
+        const char *suffix = layout == DN_LAYOUT_NHWC ? ".nhwc" : "";
+        dn_operand x = f32(4, 4, 96, 55, 55);
+        spec s = {.kind = DN_OP_LRN, .num_in = 1, .num_out = 2};
+        x.layout = layout;
+        snprintf(s.name, sizeof s.name, "lrn.alex1%s.fwd", suffix);
+        s.bytes = 3.0 * (double)bytes_of(&x);
+        s.args.lrn = (dn_args_lrn){.base = {.struct_size = sizeof(dn_args_lrn)},
+                                   .size = 5,
+                                   .alpha = 1e-4,
+                                   .beta = 0.75,
+                                   .k = 1};
+        s.in[0] = s.in[1] = s.in[2] = s.in[3] = s.out[0] = s.out[1] = x;
+        measure(b, &s);
+        snprintf(s.name, sizeof s.name, "lrn.alex1%s.bwd", suffix);
+        s.kind = DN_OP_LRN_BWD, s.num_in = 4, s.num_out = 1;
+        s.bytes = 5.0 * (double)bytes_of(&x);
+        measure(b, &s);
+    }
 }
 
 static void small_ops(bench *b)
@@ -481,16 +499,22 @@ int main(int argc, char **argv)
             conv_ops(&b, &convs[i], layout);
     for (size_t i = 0; i < DNI_COUNT(gemms); i++)
         gemm_op(&b, &gemms[i]);
-    pool_ops(&b, "lenet.pool1", 64, 20, 24, 2, 2, DN_POOL_MAX);
-    pool_ops(&b, "lenet.pool2", 64, 50, 8, 2, 2, DN_POOL_MAX);
-    pool_ops(&b, "alex.pool1", 4, 96, 55, 3, 2, DN_POOL_MAX);
-    pool_ops(&b, "goog.inception_pool", 4, 192, 28, 3, 1, DN_POOL_MAX);
-    pool_ops(&b, "res.pool5", 4, 2048, 7, 7, 1, DN_POOL_AVE);
+    for (int32_t layout = 0; layout < 2; layout++) {
+        pool_ops(&b, "lenet.pool1", layout, 64, 20, 24, 2, 2, 0, DN_POOL_MAX);
+        pool_ops(&b, "lenet.pool2", layout, 64, 50, 8, 2, 2, 0, DN_POOL_MAX);
+        pool_ops(&b, "alex.pool1", layout, 4, 96, 55, 3, 2, 0, DN_POOL_MAX);
+        pool_ops(&b, "goog.inception_pool", layout, 4, 192, 28, 3, 1, 1, DN_POOL_MAX);
+        pool_ops(&b, "res.pool1", layout, 4, 64, 112, 3, 2, 0, DN_POOL_MAX);
+        pool_ops(&b, "res.pool5", layout, 4, 2048, 7, 7, 1, 0, DN_POOL_AVE);
+    }
     unary_ops(&b, "relu", DN_FN_RELU, 32000);
     unary_ops(&b, "relu", DN_FN_RELU, 1 << 20);
     unary_ops(&b, "sigmoid", DN_FN_SIGMOID, 1 << 20);
     unary_ops(&b, "tanh", DN_FN_TANH, 1 << 20);
-    norm_ops(&b);
+    norm_scale_ops(&b, "norm.56x64", 4, 64, 56);
+    norm_scale_ops(&b, "norm.14x256", 4, 256, 14);
+    norm_scale_ops(&b, "norm.7x2048", 4, 2048, 7);
+    lrn_ops(&b);
     small_ops(&b);
     dni_pool_free(b.pool);
     return b.failures != 0;

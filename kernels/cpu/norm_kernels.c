@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * norm_kernels.c: batch normalisation of a plane (one channel, its constants broadcast) or of
+ * rows of channels (NHWC), and LRN across channels in both layouts. Sums over rows take four
+ * rows at a time: their accumulators live in memory. */
+#include "unary_kernels.h"
+
+/* for (i over vectors of n) with `left` lanes still there */
+#define EACH(i, n, left) (int64_t i = 0, left = (n); left > 0; i += VL, left -= VL)
+
+INLINE void put(float *y, vf value, bool add, int64_t left)
+{
+    v_storep(y, add ? v_add(value, v_loadp(y, left)) : value, left);
+}
+
+/* ---- batch norm -------------------------------------------------------------------------- */
+
+INLINE vf constant(const bool rows, const float *p, int64_t i, int64_t left)
+{
+    return rows ? v_loadp(p + i, left) : v_set1(*p);
+}
+
+INLINE vf through(const cpu_norm *k, vf dy, const float *y, int64_t left)
+{
+    if (!k->relu)
+        return dy;
+    return v_sel(v_gt(v_loadp(y, left), v_zero()), dy, v_mul(dy, v_set1(k->slope)));
+}
+
+INLINE void apply(const bool rows, const cpu_norm *k, float *y, const float *x, int64_t n)
+{
+    for
+        EACH(i, n, left)
+        {
+            vf v = v_sub(v_loadp(x + i, left), constant(rows, k->mean, i, left));
+            v = v_fma(v, constant(rows, k->a, i, left), constant(rows, k->b, i, left));
+            if (k->add)
+                v = v_add(v, v_loadp(y + i, left));
+            if (k->relu)
+                v = v_sel(v_gt(v, v_zero()), v, v_mul(v, v_set1(k->slope)));
+            v_storep(y + i, v, left);
+        }
+}
+
+void ISA(cpu_norm)(const cpu_norm *k, float *y, const float *x, int64_t rows, int64_t n)
+{
+    if (!k->rows) {
+        apply(false, k, y, x, n);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        apply(true, k, y + r * n, x + r * n, n);
+}
+
+INLINE void apply_bwd(const bool rows, const cpu_norm *k, float *dx, const float *dy,
+                      const float *x, const float *y, int64_t n)
+{
+    for
+        EACH(i, n, left)
+        {
+            vf d = through(k, v_loadp(dy + i, left), y + i, left);
+            d = v_fma(constant(rows, k->a, i, left), d, constant(rows, k->c, i, left));
+            if (x) {
+                vf v = v_sub(v_loadp(x + i, left), constant(rows, k->mean, i, left));
+                d = v_fma(constant(rows, k->b, i, left), v, d);
+            }
+            put(dx + i, d, k->add, left);
+        }
+}
+
+void ISA(cpu_norm_bwd)(const cpu_norm *k, float *dx, const float *dy, const float *x,
+                       const float *y, int64_t rows, int64_t n)
+{
+    if (!k->rows) {
+        apply_bwd(false, k, dx, dy, x, y, n);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        apply_bwd(true, k, dx + r * n, dy + r * n, x ? x + r * n : NULL, y ? y + r * n : NULL,
+                  n);
+}
+
+/* What is summed, at i: dz and dz (x - mean); without dy x - mean and its square. */
+INLINE void terms(const cpu_norm *k, const float *dy, const float *x, const float *y, vf mean,
+                  int64_t left, vf *s, vf *q)
+{
+    vf away = v_sub(v_loadp(x, left), mean);
+    vf d = dy ? through(k, v_loadp(dy, left), y, left) : away;
+    *s = v_add(*s, d);
+    *q = v_fma(d, away, *q);
+}
+
+INLINE void sum_rows(const int count, const cpu_norm *k, const float *dy, const float *x,
+                     const float *y, int64_t n, float *sum, float *square)
+{
+    for
+        EACH(i, n, left)
+        {
+            vf s = v_loadp(sum + i, left), q = v_loadp(square + i, left);
+            vf mean = v_loadp(k->mean + i, left);
+            UNROLL
+            for (int r = 0; r < count; r++) {
+                int64_t at = r * n + i;
+                terms(k, dy ? dy + at : NULL, x + at, y + at, mean, left, &s, &q);
+            }
+            v_storep(sum + i, s, left);
+            v_storep(square + i, q, left);
+        }
+}
+
+INLINE void sum_plane(const cpu_norm *k, const float *dy, const float *x, const float *y,
+                      int64_t n, float *sum, float *square)
+{
+    vf s[4], q[4], mean = v_set1(*k->mean);
+    int64_t i = 0;
+    UNROLL
+    for (int j = 0; j < 4; j++)
+        s[j] = q[j] = v_zero();
+    for (; i + 4 * VL <= n; i += 4 * VL) {
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            int64_t at = i + j * VL;
+            terms(k, dy ? dy + at : NULL, x + at, y + at, mean, VL, &s[j], &q[j]);
+        }
+    }
+    for (; i + VL <= n; i += VL)
+        terms(k, dy ? dy + i : NULL, x + i, y + i, mean, VL, &s[0], &q[0]);
+    *sum = v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
+    *square = v_sum(v_add(v_add(q[0], q[1]), v_add(q[2], q[3])));
+    for (; i < n; i++) {
+        float away = x[i] - *k->mean, d = dy ? dy[i] : away;
+        if (dy && k->relu && !(y[i] > 0))
+            d *= k->slope;
+        *sum += d;
+        *square += d * away;
+    }
+}
+
+INLINE void sums(const cpu_norm *k, const float *dy, const float *x, const float *y,
+                 int64_t rows, int64_t n, float *sum, float *square)
+{
+    int64_t r = 0;
+    if (!k->rows) {
+        sum_plane(k, dy, x, y, n, sum, square);
+        return;
+    }
+    for (; r + 4 <= rows; r += 4)
+        sum_rows(4, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
+    for (; r < rows; r++)
+        sum_rows(1, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
+}
+
+void ISA(cpu_norm_sums)(const cpu_norm *k, const float *dy, const float *x, const float *y,
+                        int64_t rows, int64_t n, float *sum, float *square)
+{
+    y = y ? y : x; /* not read without an activation */
+    if (dy)
+        sums(k, dy, x, y, rows, n, sum, square);
+    else
+        sums(k, NULL, x, y, rows, n, sum, square);
+}
+
+/* ---- LRN across channels ----------------------------------------------------------------- */
+
+INLINE vf power(vf s, float beta) /* s^-beta */
+{
+    if (beta == 0.75f) {
+        vf root = v_sqrt(s);
+        return v_div(v_set1(1.0f), v_mul(root, v_sqrt(root)));
+    }
+    return v_exp(v_mul(v_set1(-beta), v_log(s)));
+}
+
+void ISA(cpu_lrn)(float *y, float *scale, const float *x, int64_t C, int64_t inner, int64_t n,
+                  int32_t size, float alpha, float beta, float k)
+{
+    int64_t half = (size - 1) / 2;
+    vf factor = v_set1(alpha / (float)size), kv = v_set1(k);
+    for
+        EACH(i, n, left)
+    for (int64_t c = 0; c < C; c++) {
+        int64_t from = c > half ? c - half : 0, to = c + half < C ? c + half + 1 : C;
+        vf sum = v_zero();
+        for (int64_t d = from; d < to; d++) {
+            vf v = v_loadp(x + d * inner + i, left);
+            sum = v_fma(v, v, sum);
+        }
+        vf s = v_fma(factor, sum, kv);
+        v_storep(scale + c * inner + i, s, left);
+        v_storep(y + c * inner + i, v_mul(v_loadp(x + c * inner + i, left), power(s, beta)),
+                 left);
+    }
+}
+
+/* dx = dy scale^-beta - 2 alpha beta / size x sum of dy y / scale over the window; the ring
+ * keeps the window's last quotients. size <= 15. */
+void ISA(cpu_lrn_bwd)(float *dx, const float *x, const float *y, const float *scale,
+                      const float *dy, int64_t C, int64_t inner, int64_t n, int32_t size,
+                      float alpha, float beta, bool add)
+{
+    int64_t half = (size - 1) / 2;
+    vf factor = v_set1(-2.0f * alpha * beta / (float)size), ring[16];
+    for
+        EACH(i, n, left)
+    for (int64_t c = -half; c < C; c++) {
+        int64_t next = c + half, at = next * inner + i;
+        if (next < C)
+            ring[next & 15] = v_div(v_mul(v_loadp(dy + at, left), v_loadp(y + at, left)),
+                                    v_loadp(scale + at, left));
+        if (c < 0)
+            continue;
+        int64_t from = c > half ? c - half : 0, to = next < C ? next + 1 : C;
+        vf sum = v_zero();
+        for (int64_t d = from; d < to; d++)
+            sum = v_add(sum, ring[d & 15]);
+        at = c * inner + i;
+        vf d = v_mul(v_loadp(dy + at, left), power(v_loadp(scale + at, left), beta));
+        d = v_fma(v_mul(factor, v_loadp(x + at, left)), sum, d);
+        put(dx + at, d, add, left);
+    }
+}
+
+/* One pixel of NHWC: what is summed lies in `line` with `half` zeros before and after it. */
+INLINE vf around(const float *line, int32_t size)
+{
+    vf sum = v_load(line);
+    for (int32_t j = 1; j < size; j++)
+        sum = v_add(sum, v_load(line + j));
+    return sum;
+}
+
+void ISA(cpu_lrn_row)(float *y, float *scale, const float *x, int64_t C, int32_t size,
+                      float alpha, float beta, float k, float *line)
+{
+    int32_t half = (size - 1) / 2;
+    vf factor = v_set1(alpha / (float)size), kv = v_set1(k);
+    for
+        EACH(i, C, left)
+        {
+            vf v = v_loadp(x + i, left);
+            v_storep(line + half + i, v_mul(v, v), left);
+        }
+    for
+        EACH(i, C, left)
+        {
+            vf s = v_fma(factor, around(line + i, size), kv);
+            v_storep(scale + i, s, left);
+            v_storep(y + i, v_mul(v_loadp(x + i, left), power(s, beta)), left);
+        }
+}
+
+void ISA(cpu_lrn_row_bwd)(float *dx, const float *x, const float *y, const float *scale,
+                          const float *dy, int64_t C, int32_t size, float alpha, float beta,
+                          bool add, float *line)
+{
+    int32_t half = (size - 1) / 2;
+    vf factor = v_set1(-2.0f * alpha * beta / (float)size);
+    for
+        EACH(i, C, left)
+        {
+            vf v = v_mul(v_loadp(dy + i, left), v_loadp(y + i, left));
+            v_storep(line + half + i, v_div(v, v_loadp(scale + i, left)), left);
+        }
+    for
+        EACH(i, C, left)
+        {
+            vf d = v_mul(v_loadp(dy + i, left), power(v_loadp(scale + i, left), beta));
+            d = v_fma(v_mul(factor, v_loadp(x + i, left)), around(line + i, size), d);
+            put(dx + i, d, add, left);
+        }
+}

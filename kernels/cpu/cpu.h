@@ -46,6 +46,17 @@ typedef struct cpu_norm {
     bool rows, relu, add;
 } cpu_norm;
 
+/* Elements of a pooling in NHWC: `count` of them `step` floats apart; tap t of the first is at
+ * at[t], of each further one `move` on. `weight`: of MAX the first one's index in the plane as a
+ * float (index_step more for each further one), of AVE the share. `index`: backward, dx's. */
+typedef struct cpu_window {
+    const int64_t *at;
+    const float *weight;
+    int64_t taps, move, step, count, C;
+    int32_t index, index_step;
+    bool relu, add;
+} cpu_window;
+
 /* Outputs of a depthwise convolution, NHWC: `count` of them ldy apart, whose first tap's inputs
  * are ldx apart; tap t is at x_at[t] in x and at w_at[t] in w. Of C channels. */
 typedef struct cpu_dw {
@@ -151,6 +162,16 @@ typedef struct cpu_kernels {
      * dy. False if a mask lies outside its window. */
     bool (*pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
                           int64_t rows, int64_t q, int64_t first);
+    /* NHWC */
+    void (*pool_cols_max)(const cpu_window *win, float *y, int32_t *mask, const float *x);
+    void (*pool_cols_sum)(const cpu_window *win, float *y, const float *x);
+    /* mask NULL: AVE */
+    void (*pool_cols_bwd)(const cpu_window *win, float *dx, const float *dy,
+                          const int32_t *mask);
+    /* Not 0 if one of C masks is in the plane, but not in its window: `rows` rows of `width`,
+     * W apart, from `first` on. */
+    int32_t (*pool_mask_strays)(const int32_t *mask, int64_t C, int64_t first, int64_t W,
+                                int64_t rows, int64_t width, int64_t plane);
 } cpu_kernels;
 
 extern const cpu_kernels cpu_kernels_plain;
@@ -240,7 +261,7 @@ cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
     cpu_conv_bwd_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
-cpu_create_fn cpu_pool_create, cpu_pool_bwd_create;
+cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,
     cpu_softmax_bwd_create;
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * pool_kernels.c: one row of pooled outputs whose windows are whole, for strides 1 and 2. The
- * mask is counted in floats (exact below 2^24) so that it is chosen with the same select. */
+ * pool_kernels.c: one row of pooled outputs whose windows are whole, for strides 1 and 2, and
+ * pixels of NHWC. The mask is counted in floats (exact below 2^24) so that it is chosen with the
+ * same select. */
 #include <float.h>
 
 #include "isa.h"
@@ -163,4 +164,97 @@ bool ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int
         }
     return !lost;
 #endif
+}
+
+/* ---- NHWC -------------------------------------------------------------------------------- */
+
+INLINE void cols_max(const bool masked, const cpu_window *win, float *y, int32_t *mask,
+                     const float *x, float shift, int64_t n)
+{
+    vf top = v_set1(-FLT_MAX), at = v_set1(-1.0f);
+    for (int64_t t = 0; t < win->taps; t++) {
+        vf v = v_loadp(x + win->at[t], n);
+        vm more = v_gt(v, top);
+        top = v_sel(more, v, top);
+        if (masked)
+            at = v_sel(more, v_set1(win->weight[t] + shift), at);
+    }
+    v_storep(y, win->relu ? v_max(top, v_zero()) : top, n);
+    if (masked)
+        store_int(mask, at, n);
+}
+
+void ISA(cpu_pool_cols_max)(const cpu_window *win, float *y, int32_t *mask, const float *x)
+{
+    for (int64_t q = 0; q < win->count; q++, y += win->step, x += win->move) {
+        float shift = (float)(q * win->index_step);
+        if (mask)
+            for (int64_t c = 0; c < win->C; c += VL)
+                cols_max(true, win, y + c, mask + q * win->step + c, x + c, shift, win->C - c);
+        else
+            for (int64_t c = 0; c < win->C; c += VL)
+                cols_max(false, win, y + c, NULL, x + c, shift, win->C - c);
+    }
+}
+
+void ISA(cpu_pool_cols_sum)(const cpu_window *win, float *y, const float *x)
+{
+    vf share = v_set1(win->taps ? win->weight[0] : 0);
+    for (int64_t q = 0; q < win->count; q++, y += win->step, x += win->move)
+        for (int64_t c = 0; c < win->C; c += VL) {
+            vf sum = v_zero();
+            for (int64_t t = 0; t < win->taps; t++)
+                sum = v_add(sum, v_loadp(x + win->at[t] + c, win->C - c));
+            sum = v_mul(sum, share);
+            v_storep(y + c, win->relu ? v_max(sum, v_zero()) : sum, win->C - c);
+        }
+}
+
+INLINE void cols_bwd(const bool max, const cpu_window *win, float *dx, const float *dy,
+                     const int32_t *mask, int32_t index, int64_t n)
+{
+    vf sum = win->add ? v_loadp(dx, n) : v_zero();
+    for (int64_t t = 0; t < win->taps; t++) {
+        vf d = v_loadp(dy + win->at[t], n);
+        if (max)
+            sum = v_add(sum, v_sel(v_match(mask + win->at[t], index, n), d, v_zero()));
+        else
+            sum = v_fma(v_set1(win->weight[t]), d, sum);
+    }
+    v_storep(dx, sum, n);
+}
+
+void ISA(cpu_pool_cols_bwd)(const cpu_window *win, float *dx, const float *dy,
+                            const int32_t *mask)
+{
+    for (int64_t q = 0; q < win->count; q++, dx += win->step, dy += win->move) {
+        int32_t index = win->index + (int32_t)q * win->index_step;
+        for (int64_t c = 0; c < win->C; c += VL)
+            if (mask)
+                cols_bwd(true, win, dx + c, dy + c, mask + q * win->move + c, index,
+                         win->C - c);
+            else
+                cols_bwd(false, win, dx + c, dy + c, NULL, 0, win->C - c);
+    }
+}
+
+int32_t ISA(cpu_pool_mask_strays)(const int32_t *mask, int64_t C, int64_t first, int64_t W,
+                                  int64_t rows, int64_t width, int64_t plane)
+{
+    enum { BLOCK = 64 };
+    uint32_t strays = 0;
+    for (int64_t c = 0; c < C; c += BLOCK) {
+        uint32_t m[BLOCK], out[BLOCK]; /* masks from the window's start; those in no row of it */
+        int64_t n = C - c < BLOCK ? C - c : BLOCK;
+        for (int64_t j = 0; j < n; j++) {
+            out[j] = (uint32_t)mask[c + j] < (uint32_t)plane;
+            m[j] = (uint32_t)mask[c + j] - (uint32_t)first;
+        }
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t j = 0; j < n; j++)
+                out[j] &= m[j] - (uint32_t)(r * W) >= (uint32_t)width;
+        for (int64_t j = 0; j < n; j++)
+            strays |= out[j];
+    }
+    return (int32_t)strays;
 }

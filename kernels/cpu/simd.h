@@ -110,6 +110,11 @@ INLINE void v_storen(float *p, vf a, int64_t n)
 {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a);
 }
+INLINE vm v_match(const int32_t *p, int32_t value, int64_t n) /* lanes from n on: any */
+{
+    __m512i v = _mm512_maskz_loadu_epi32((__mmask16)(n >= VL ? 0xFFFF : (1u << n) - 1), p);
+    return _mm512_cmpeq_epi32_mask(v, _mm512_set1_epi32(value));
+}
 INLINE float v_sum(vf a)
 {
     return _mm512_reduce_add_ps(a);
@@ -222,6 +227,12 @@ INLINE vf v_loadn(const float *p, int64_t n)
 INLINE void v_storen(float *p, vf a, int64_t n)
 {
     _mm256_maskstore_ps(p, v_first(n), a);
+}
+INLINE vm v_match(const int32_t *p, int32_t value, int64_t n)
+{
+    __m256i v = n >= VL ? _mm256_loadu_si256((const __m256i *)p)
+                        : _mm256_maskload_epi32(p, v_first(n));
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(v, _mm256_set1_epi32(value)));
 }
 INLINE float v_sum(vf a)
 {
@@ -356,6 +367,12 @@ INLINE vf v_loadn(const float *p, int64_t n)
 INLINE void v_storen(float *p, vf a, int64_t n)
 {
     memcpy(p, &a, (size_t)n * sizeof(float));
+}
+INLINE vm v_match(const int32_t *p, int32_t value, int64_t n)
+{
+    vi v = {0, 0, 0, 0};
+    memcpy(&v, p, (size_t)(n < VL ? n : VL) * sizeof(int32_t));
+    return v == (vi){value, value, value, value};
 }
 INLINE float v_sum(vf a)
 {

@@ -91,11 +91,13 @@ static size_t bytes_of(const dn_operand *o)
     return (size_t)n * (o->dtype == DN_I64 ? 8 : o->dtype == DN_U8 ? 1 : 4);
 }
 
-static void fill_mask(const spec *s, const dn_shape *shape, int32_t *mask)
+static void fill_mask(const spec *s, const dn_operand *o, int32_t *mask)
 {
-    int64_t P = shape->dim[2], Q = shape->dim[3];
-    for (int64_t i = 0; i < dni_shape_count(shape); i++)
-        mask[i] = (int32_t)((i / Q % P * s->mask_width + i % Q) * s->mask_stride);
+    int64_t C = o->shape.dim[1], P = o->shape.dim[2], Q = o->shape.dim[3];
+    for (int64_t i = 0; i < dni_shape_count(&o->shape); i++) {
+        int64_t pixel = o->layout == DN_LAYOUT_NHWC ? i / C : i;
+        mask[i] = (int32_t)((pixel / Q % P * s->mask_width + pixel % Q) * s->mask_stride);
+    }
 }
 
 static void *operand(const spec *s, const dn_operand *o, uint32_t seed)
@@ -109,7 +111,7 @@ static void *operand(const spec *s, const dn_operand *o, uint32_t seed)
     memset(data, 0, bytes);
     float *x = data;
     if (o->dtype == DN_I32 && s->mask_stride)
-        fill_mask(s, &o->shape, data);
+        fill_mask(s, o, data);
     for (size_t i = 0; o->dtype == DN_F32 && i < bytes / 4; i++) {
         seed = seed * 1664525u + 1013904223u;
         x[i] = (float)(seed >> 8) * (2.0f / 16777216.0f) - 1.0f;

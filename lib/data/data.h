@@ -168,10 +168,6 @@ const dni_shape *dni_hdf5_row_shape(const dni_hdf5 *hdf5, int32_t dataset);
 dn_status dni_hdf5_next(dni_hdf5 *hdf5, int64_t rows, float *const *tops);
 int64_t dni_hdf5_position(const dni_hdf5 *hdf5);
 dn_status dni_hdf5_seek(dni_hdf5 *hdf5, int64_t position);
-/* The HDF5 library keeps global state and Debian's is not thread-safe: every use of it in this
- * library is between these two. Its error printing is off inside. */
-void dni_hdf5_lock(void);
-void dni_hdf5_unlock(void);
 
 /* ---- lmdb_writer.c ----------------------------------------------------------------------- */
 

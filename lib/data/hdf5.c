@@ -2,33 +2,13 @@
  * hdf5.c: rows out of HDF5 files, each file whole in memory while it lasts. Which row comes
  * n-th depends on the seed alone: files and rows are permuted by pass and file, not by what was
  * drawn before. */
-#include <pthread.h>
 #include <string.h>
 
 #include "data/data.h"
 #include "deepnet/sys/random.h"
 
-/* Guards the HDF5 library's own global state; there is none of ours in it. */
-static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
-
 #ifdef DN_HAVE_HDF5
-#include <hdf5.h>
-
-static H5E_auto2_t host_printer; /* put back by unlock */
-static void *host_printer_data;
-
-void dni_hdf5_lock(void)
-{
-    pthread_mutex_lock(&library);
-    H5Eget_auto2(H5E_DEFAULT, &host_printer, &host_printer_data);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-}
-
-void dni_hdf5_unlock(void)
-{
-    H5Eset_auto2(H5E_DEFAULT, host_printer, host_printer_data);
-    pthread_mutex_unlock(&library);
-}
+#include "data/hdf5_use.h"
 
 typedef struct table {
     char *name;
@@ -128,8 +108,9 @@ static dn_status read_dataset(dni_hdf5 *h, hid_t file, table *t, bool values, in
 static dn_status read_file(dni_hdf5 *h, const char *path, bool values, int64_t *rows)
 {
     dn_status st = DN_OK;
+    dni_hdf5_use use;
     *rows = -1;
-    dni_hdf5_lock();
+    dni_hdf5_enter(&use);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0)
         st = dni_file_exists(path) ? dni_fail(DN_E_DATA, "it is no HDF5 file, or damaged")
@@ -138,7 +119,7 @@ static dn_status read_file(dni_hdf5 *h, const char *path, bool values, int64_t *
         st = read_dataset(h, file, &h->tables[i], values, rows);
     if (file >= 0)
         H5Fclose(file);
-    dni_hdf5_unlock();
+    dni_hdf5_leave(&use);
     return dni_in(st, "'%s'", path);
 }
 
@@ -390,16 +371,6 @@ int64_t dni_hdf5_position(const dni_hdf5 *h)
 }
 
 #else
-
-void dni_hdf5_lock(void)
-{
-    pthread_mutex_lock(&library);
-}
-
-void dni_hdf5_unlock(void)
-{
-    pthread_mutex_unlock(&library);
-}
 
 static dn_status missing(void)
 {

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * hdf5_append.c: see hdf5_append.h. Datasets are chunked, a chunk a batch, so that they can
- * grow. */
+ * grow. The file is too large to be made in memory, so the disk is asked for the room before HDF5
+ * may find that there is none: see hdf5_use.h. */
 #include "data/hdf5_append.h"
 
-#include "data/data.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #ifdef DN_HAVE_HDF5
-#include <hdf5.h>
+#include "data/hdf5_use.h"
 
 typedef struct extent {
     int axes;
@@ -83,10 +87,43 @@ static bool append(hid_t file, bool create, const dni_hdf5_batch *b)
     return H5Dclose(set) >= 0 && ok;
 }
 
+#define OVERHEAD ((off_t)65536) /* bytes of headers and indices that a batch may add */
+
+static off_t bytes_of(const dni_hdf5_batch *batches, int32_t count)
+{
+    off_t bytes = OVERHEAD;
+    for (int32_t i = 0; i < count; i++)
+        bytes += (off_t)dni_shape_count(batches[i].shape) * (batches[i].dtype == DN_F64 ? 8 : 4);
+    return bytes;
+}
+
+/* Room for the batches behind what is there; HDF5 cuts off what it does not need. Returns 0 or
+ * errno; a file system that cannot reserve has to be trusted. */
+static int reserve(const char *path, bool create, off_t bytes)
+{
+    struct stat info;
+    int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT | O_TRUNC : 0), 0666);
+    if (fd < 0)
+        return errno;
+    int error = fstat(fd, &info) ? errno : posix_fallocate(fd, info.st_size, bytes);
+    if (error == EINVAL || error == EOPNOTSUPP)
+        error = 0;
+    if (error && ftruncate(fd, info.st_size))
+        error = errno;
+    close(fd);
+    return error;
+}
+
 dn_status dni_hdf5_append(const char *path, bool create, const dni_hdf5_batch *batches,
                           int32_t count)
 {
-    dni_hdf5_lock();
+    char why[128];
+    int error = reserve(path, create, bytes_of(batches, count));
+    if (error)
+        return dni_fail(DN_E_IO, "cannot write '%s': %s", path,
+                        dni_errno_text(error, why, sizeof why));
+    dni_hdf5_use use;
+    dni_hdf5_enter(&use);
     hid_t file = create ? H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)
                         : H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     bool ok = file >= 0;
@@ -94,7 +131,7 @@ dn_status dni_hdf5_append(const char *path, bool create, const dni_hdf5_batch *b
         ok = append(file, create, &batches[i]);
     if (file >= 0)
         ok &= H5Fclose(file) >= 0;
-    dni_hdf5_unlock();
+    dni_hdf5_leave(&use);
     return ok ? DN_OK : dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
 }
 

@@ -28,11 +28,9 @@ dn_status dni_hdf5_save(dn_net *net, const char *path)
 
 #else
 
-#include <errno.h>
-#include <hdf5.h>
 #include <stdio.h>
 
-#include "data/data.h"
+#include "data/hdf5_use.h"
 #include "net/pack.h"
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -145,38 +143,19 @@ static dn_status read_layers(reading *r, hid_t file)
     return st;
 }
 
-/* HDF5 prints its errors unless told not to, and is one caller's at a time. */
-typedef struct quiet {
-    H5E_auto2_t fn;
-    void *data;
-} quiet;
-
-static void hush(quiet *q)
-{
-    dni_hdf5_lock();
-    H5Eget_auto2(H5E_DEFAULT, &q->fn, &q->data);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-}
-
-static void unhush(const quiet *q)
-{
-    H5Eset_auto2(H5E_DEFAULT, q->fn, q->data);
-    dni_hdf5_unlock();
-}
-
 dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, size_t *size)
 {
     reading r = {.heap = heap, .path = path};
-    quiet q;
-    hush(&q);
+    dni_hdf5_use use;
+    dni_hdf5_enter(&use);
     dni_text_init(&r.out, heap);
     dni_text_append(&r.out, "", 0);
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t file = dni_hdf5_load(path);
     dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", path)
                             : read_layers(&r, file);
     if (file >= 0)
         H5Fclose(file);
-    unhush(&q);
+    dni_hdf5_leave(&use);
     *size = r.out.size;
     if (!st)
         st = dni_text_finish(&r.out, out);
@@ -225,22 +204,12 @@ static bool write_layers(dn_net *net, hid_t file)
 
 dn_status dni_hdf5_save(dn_net *net, const char *path)
 {
-    quiet q;
-    char *beside = dni_format(net->heap, "%s.part", path);
-    if (!beside)
-        return DN_E_NOMEM;
-    hush(&q);
-    hid_t file = H5Fcreate(beside, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    dni_hdf5_use use;
+    dni_hdf5_enter(&use);
+    hid_t file = dni_hdf5_create(path);
     bool ok = file >= 0 && write_layers(net, file);
-    if (file >= 0)
-        ok &= H5Fclose(file) >= 0;
-    unhush(&q);
-    dn_status st = DN_OK;
-    if (!ok || rename(beside, path)) {
-        st = dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
-        remove(beside);
-    }
-    dni_free(net->heap, beside);
+    dn_status st = dni_hdf5_write(net->heap, file, ok, path);
+    dni_hdf5_leave(&use);
     return st;
 }
 

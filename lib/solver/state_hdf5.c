@@ -27,11 +27,10 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__Solve
 
 #else
 
-#include <hdf5.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "data/data.h"
+#include "data/hdf5_use.h"
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
@@ -91,18 +90,18 @@ dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
     if (st)
         return st;
     hsize_t bytes = size;
-    dni_hdf5_lock();
-    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    dni_hdf5_use use;
+    dni_hdf5_enter(&use);
+    hid_t file = dni_hdf5_create(path);
     bool ok = file >= 0 && write_number(file, "iter", state->iter) &&
               write_string(file, "learned_net", state->learned_net) &&
               write_number(file, "current_step", state->current_step) &&
               write_history(file, state) &&
               write_set(file, "deepnet", H5T_NATIVE_UCHAR, 1, &bytes, ours);
-    if (file >= 0)
-        ok &= H5Fclose(file) >= 0;
-    dni_hdf5_unlock();
+    st = dni_hdf5_write(heap, file, ok, path);
+    dni_hdf5_leave(&use);
     dni_free(heap, ours);
-    return ok ? DN_OK : dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
+    return st;
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
@@ -231,13 +230,14 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__Solve
     if (!state)
         return DN_E_NOMEM;
     cnn__solver_state__init(state);
-    dni_hdf5_lock();
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    dni_hdf5_use use;
+    dni_hdf5_enter(&use);
+    hid_t file = dni_hdf5_load(path);
     dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", path)
                             : read_all(heap, file, path, state);
     if (file >= 0)
         H5Fclose(file);
-    dni_hdf5_unlock();
+    dni_hdf5_leave(&use);
     if (st) {
         dni_message_free(heap, state);
         return st;

@@ -5,6 +5,10 @@
 
 #ifdef DN_HAVE_HDF5
 #include <hdf5.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "data/hdf5_append.h"
 
 enum { ROWS = 23, ROW = 24 }; /* reference: 10 + 13 rows of 2 x 3 x 4 */
 
@@ -215,6 +219,31 @@ static void test_host_printer(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+/* HDF5 crashes its process at exit once a write of its own has failed: none may. */
+static void test_full_disk(void)
+{
+    static float values[40000];
+    const dni_shape shape = dni_shape_of(2, (int64_t[]){100, 400});
+    const dni_hdf5_batch batch = {"data", &shape, DN_F32, values};
+    const char *path = check_path("grown.h5");
+    struct rlimit limit;
+    struct stat before, after;
+    SECTION("append: a full disk");
+    CHECK_STATUS(dni_hdf5_append(path, true, &batch, 1), DN_OK);
+    CHECK(stat(path, &before) == 0 && before.st_size < 40000 * 4 + 20000);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = (rlim_t)before.st_size + 1000;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    CHECK_MESSAGE(dni_hdf5_append(path, false, &batch, 1), DN_E_IO, "File too large");
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    CHECK(stat(path, &after) == 0 && after.st_size == before.st_size);
+    CHECK_STATUS(dni_hdf5_append(path, false, &batch, 1), DN_OK);
+    CHECK_MESSAGE(dni_hdf5_append(check_path("no/such.h5"), true, &batch, 1), DN_E_IO,
+                  "no/such.h5': No such file");
+}
+
 int main(int argc, char **argv)
 {
     reference = argc > 1 ? argv[1] : "reference";
@@ -223,6 +252,7 @@ int main(int argc, char **argv)
     test_refused();
     test_memory();
     test_host_printer();
+    test_full_disk();
     return check_summary();
 }
 #else

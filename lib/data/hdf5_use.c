@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * hdf5_use.c: see hdf5_use.h. */
+#ifdef DN_HAVE_HDF5
+#include "data/hdf5_use.h"
+
+#include <pthread.h>
+
+/* Not a state of ours: HDF5's own, when it was built without threads, is one for the whole
+ * process, so what guards it from two contexts must be too. Builds with threads (Debian's is
+ * one) have their own lock and an error printer for each thread; this one is not taken then. */
+static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
+
+void dni_hdf5_enter(dni_hdf5_use *use)
+{
+    hbool_t threads = 0;
+    use->locked = H5is_library_threadsafe(&threads) < 0 || !threads;
+    if (use->locked)
+        pthread_mutex_lock(&library);
+    H5Eget_auto2(H5E_DEFAULT, &use->printer, &use->printer_data);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void dni_hdf5_leave(const dni_hdf5_use *use)
+{
+    H5Eset_auto2(H5E_DEFAULT, use->printer, use->printer_data);
+    if (use->locked)
+        pthread_mutex_unlock(&library);
+}
+
+#define IMAGE_GROWTH ((size_t)1 << 20) /* bytes */
+
+static hid_t in_memory(const char *path, bool create)
+{
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
+    if (access >= 0 && H5Pset_fapl_core(access, IMAGE_GROWTH, 0) >= 0)
+        file = create ? H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access)
+                      : H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (access >= 0)
+        H5Pclose(access);
+    return file;
+}
+
+hid_t dni_hdf5_load(const char *path)
+{
+    return in_memory(path, false);
+}
+
+hid_t dni_hdf5_create(const char *path)
+{
+    return in_memory(path, true);
+}
+
+dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *path)
+{
+    dn_status st = DN_OK;
+    void *bytes = NULL;
+    ssize_t size = -1;
+    if (ok && file >= 0 && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0)
+        size = H5Fget_file_image(file, NULL, 0);
+    if (size >= 0 && !(bytes = dni_realloc(heap, NULL, (size_t)size, 1)))
+        st = DN_E_NOMEM;
+    else if (size < 0 || H5Fget_file_image(file, bytes, (size_t)size) != size)
+        st = dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
+    if (file >= 0)
+        H5Fclose(file);
+    if (!st)
+        st = dni_file_write(heap, path, bytes, (size_t)size);
+    dni_free(heap, bytes);
+    return st;
+}
+#else
+typedef int dni_hdf5_left_out; /* a file of C must hold something */
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * hdf5_use.h: how deepnet uses HDF5 as a guest of the process. Every use lies between enter and
+ * leave; files are made in memory and written to disk by our own code, because HDF5 crashes its
+ * process at exit once a write or close of its own has failed. Include where DN_HAVE_HDF5. */
+#ifndef DNI_HDF5_USE_H
+#define DNI_HDF5_USE_H
+
+#include <hdf5.h>
+
+#include "core/core.h"
+
+/* What the host had, on the caller's stack: put back by leave. */
+typedef struct dni_hdf5_use {
+    H5E_auto2_t printer;
+    void *printer_data;
+    bool locked;
+} dni_hdf5_use;
+
+/* HDF5 prints its errors unless told not to: it is told so for this thread, and one at a time
+ * where it is built without threads. Enter once, leave once, on one thread. */
+void dni_hdf5_enter(dni_hdf5_use *use);
+void dni_hdf5_leave(const dni_hdf5_use *use);
+
+/* A file read into memory; a new one in memory, to become `path`. Negative: it cannot be. */
+hid_t dni_hdf5_load(const char *path);
+hid_t dni_hdf5_create(const char *path);
+/* Closes a new file, and if `ok` writes it to path as dni_file_write does: an older file survives
+ * every failure. DN_E_IO when not ok. */
+dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *path);
+
+#endif

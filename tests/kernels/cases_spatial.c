@@ -225,11 +225,9 @@ static void pool_begin(builder *b, int32_t kind, const pool_row *r, int32_t meth
 static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exclude)
 {
     dn_shape x = SHAPE(r->N, r->C), y = SHAPE(r->N, r->C);
-    int64_t plane = 1;
     for (int32_t d = 0; d < r->spatial; d++) {
         x.dim[x.axes++] = r->in[d];
         y.dim[y.axes++] = r->out[d];
-        plane *= r->in[d];
     }
     bool mask = method == DN_POOL_MAX || method == DN_POOL_STOCHASTIC_TRAIN;
     bool random = method >= DN_POOL_STOCHASTIC_TRAIN;
@@ -251,7 +249,7 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
     pool_begin(b, DN_OP_POOL_BWD, r, method, exclude);
     in(b, NORMAL, y);
     if (mask)
-        add_operand(&b->c.in, DN_I32, SIGNED_MASK, plane, y);
+        add_operand(&b->c.in, DN_I32, WINDOW_MASK, 0, y);
     out(b, x);
     emit_layouts(b, 1, 3, 1);
 }

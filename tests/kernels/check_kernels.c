@@ -12,6 +12,7 @@
 extern const dn_backend_ops *const dni_builtin_backends[];
 /* the fast backend as lesser machines have it */
 extern const dn_backend_ops dn_cpu_backend_avx2, dn_cpu_backend_plain;
+extern const dn_backend_ops dn_cuda_host_backend; /* the CUDA kernels, compiled as plain C */
 
 typedef struct tally {
     const dn_backend_ops *ref, *candidate;
@@ -133,7 +134,9 @@ int main(int argc, char **argv)
         return 1;
     }
     for (int i = 1; i < argc; i++)
-        failures += check_module(ref, argv[i], seed);
+        failures += strcmp(argv[i], "cuda-host") == 0
+                        ? check_backend(ref, &dn_cuda_host_backend, seed)
+                        : check_module(ref, argv[i], seed);
     if (argc == 1)
         failures += check_builtin(ref, seed);
     if (host_live_allocations() != 0) {

@@ -124,8 +124,6 @@ static double sample(int32_t fill, int64_t limit, const uint32_t word[4])
         return u * 0.99f + 0.005f;
     case WHOLE:
         return (double)(word[0] % (uint64_t)limit);
-    case SIGNED_MASK:
-        return (double)(word[0] % (uint64_t)(limit + 1)) - 1;
     default:
         return word[0] % 1000;
     }
@@ -216,6 +214,41 @@ static void widen(int32_t *dtype, bool narrow)
         *dtype = DN_F64;
 }
 
+/* A pixel of the window that output element i of a pooling looks at; every eighth: none. */
+static int32_t pixel_of_window(const kernel_case *c, int32_t k, int64_t i,
+                               const uint32_t word[4])
+{
+    const dn_args_pool *a = &c->args.pool;
+    const dn_shape *x = &c->out.operand[0].shape, *y = &c->in.operand[k].shape;
+    int64_t q = i, plane = 1, pixel = 0, chance = word[1];
+    if (c->in.operand[k].layout == DN_LAYOUT_NHWC)
+        q = i / y->dim[1];
+    for (int32_t d = a->spatial - 1; d >= 0; d--) {
+        int64_t begin = q % y->dim[2 + d] * a->stride[d] - a->pad[d];
+        int64_t end = begin + a->kernel[d], in = x->dim[2 + d];
+        begin = begin > 0 ? begin : 0;
+        end = end < in ? end : in;
+        if (begin >= end || word[0] % 8 == 0)
+            return -1;
+        pixel += (begin + chance % (end - begin)) * plane;
+        plane *= in;
+        chance /= end - begin;
+        q /= y->dim[2 + d];
+    }
+    return (int32_t)pixel;
+}
+
+static void fill_masks(const execution *e, const kernel_case *c, uint64_t seed, uint64_t stream)
+{
+    for (int32_t k = 0; k < c->in.count; k++)
+        for (int64_t i = 0; c->in.fill[k] == WINDOW_MASK && i < operand_count(&c->in.operand[k]);
+             i++) {
+            uint32_t word[4];
+            dn_random_block(word, seed, stream + (uint64_t)k, 0, (uint64_t)i);
+            ((int32_t *)e->in[k].data)[i] = pixel_of_window(c, k, i, word);
+        }
+}
+
 static void execution_init(execution *e, const kernel_case *c, bool wide, uint64_t seed)
 {
     memset(e, 0, sizeof(*e));
@@ -233,6 +266,7 @@ static void execution_init(execution *e, const kernel_case *c, bool wide, uint64
         e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0);
         fill_block(&e->in[k], &e->in_side, k, narrow, seed, stream + (uint64_t)k);
     }
+    fill_masks(e, c, seed, stream);
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)
             continue;

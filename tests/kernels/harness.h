@@ -15,7 +15,7 @@ enum {              /* how an operand is filled; `limit` where it says n */
        POSITIVE,    /* [0.5, 1.5) */
        SHARE,       /* (0, 1) */
        WHOLE,       /* whole numbers in [0, n) */
-       SIGNED_MASK, /* whole numbers in [-1, n) */
+       WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window, or -1 */
        STATE        /* a seed and a step */
 };
 

@@ -265,7 +265,8 @@ typedef struct dn_args_conv {
  * the elements inside with exclude_pad. STOCHASTIC_TRAIN draws an element with probability
  * proportional to it (state needed, mask as MAX): the first whose running sum reaches u * sum,
  * u drawn for y's index as RANDOM draws; STOCHASTIC_TEST is sum x^2 / (FLT_MIN + sum x),
- * without a backward. MAX starts from -FLT_MAX and mask -1 (left so if nothing is larger). */
+ * without a backward. MAX starts from -FLT_MAX and mask -1 (left so if nothing is larger). A
+ * mask that POOL_BWD reads names an element of the window, or none (-1). */
 enum {
     DN_POOL_MAX = 0,
     DN_POOL_AVE = 1,

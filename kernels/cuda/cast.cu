@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * cast.cu: CAST between element types, through double (I64 to I64 apart, which double cannot
+ * hold). Bfloat16 rounds to nearest even. */
+#include "grid.cuh"
+
+typedef struct cast_args {
+    const void *x;
+    void *y;
+    int32_t from, to;
+} cast_args;
+
+/* The bits of a float and back. */
+DEVICE uint32_t bits_of(float value)
+{
+    union {
+        float f;
+        uint32_t u;
+    } word;
+    word.f = value;
+    return word.u;
+}
+
+DEVICE float float_of(uint32_t bits)
+{
+    union {
+        float f;
+        uint32_t u;
+    } word;
+    word.u = bits;
+    return word.f;
+}
+
+DEVICE double load(int32_t dtype, const void *x, int64_t i)
+{
+    switch (dtype) {
+    case DN_F64:
+        return ((const double *)x)[i];
+    case DN_BF16:
+        return float_of((uint32_t)((const uint16_t *)x)[i] << 16);
+    case DN_I32:
+        return ((const int32_t *)x)[i];
+    case DN_I64:
+        return (double)((const int64_t *)x)[i];
+    case DN_U8:
+        return ((const uint8_t *)x)[i];
+    default:
+        return ((const float *)x)[i];
+    }
+}
+
+DEVICE uint16_t bf16_of(double wide)
+{
+    float value = (float)wide;
+    uint32_t word = bits_of(value);
+    if (value != value)
+        return (uint16_t)(word >> 16 | 0x40);
+    return (uint16_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
+}
+
+/* Truncated, kept in [low, high], 0 for NaN. */
+DEVICE int64_t whole(double value, double low, double high)
+{
+    if (value != value)
+        return 0;
+    return value <= low ? (int64_t)low : value >= high ? (int64_t)high : (int64_t)value;
+}
+
+DEVICE void store(int32_t dtype, void *y, int64_t i, double value)
+{
+    switch (dtype) {
+    case DN_F64:
+        ((double *)y)[i] = value;
+        break;
+    case DN_BF16:
+        ((uint16_t *)y)[i] = bf16_of(value);
+        break;
+    case DN_I32:
+        ((int32_t *)y)[i] = (int32_t)whole(value, -2147483648.0, 2147483647.0);
+        break;
+    case DN_I64:
+        ((int64_t *)y)[i] = value >= 9223372036854775808.0
+                                ? INT64_MAX
+                                : whole(value, -9223372036854775808.0, 9223372036854774784.0);
+        break;
+    case DN_U8:
+        ((uint8_t *)y)[i] = (uint8_t)whole(value, 0, 255);
+        break;
+    default:
+        ((float *)y)[i] = (float)value;
+    }
+}
+
+MAP(cast, cast_args)
+{
+    if (a->from == DN_I64 && a->to == DN_I64)
+        ((int64_t *)a->y)[i] = ((const int64_t *)a->x)[i];
+    else
+        store(a->to, a->y, i, load(a->from, a->x, i));
+}
+
+static dn_status run_cast(const dn_op *op, const dn_op_io *io)
+{
+    cast_args a = {io->in[0], io->out[0], op->in[0].info.dtype, op->out[0].info.dtype};
+    cast(op, &a, op->out[0].count);
+    return DN_OK;
+}
+
+const cuda_kind cuda_cast = {"CAST", sizeof(dn_args), NULL, run_cast};

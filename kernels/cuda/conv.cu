@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv.cu: CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS as implicit matrix products: the columns are
+ * never stored. Where a group has few channels (depthwise) a tile would be mostly empty: a
+ * thread then sums a result by itself. Images are taken so many at a time that 32 bits count
+ * their pixels. IM2COL and COL2IM. */
+#include "functions.cuh"
+#include "tile_shape.cuh"
+#include "window.cuh"
+
+#define FEW          8   /* channels of a group: below it no tiles */
+#define WANTED       512 /* blocks that fill a large device */
+#define SMALLEST     256 /* terms a block should sum at least */
+#define MOST_SCRATCH ((int64_t)1 << 26)
+
+typedef struct conv_args {
+    tile_shape tile;
+    window w;
+    const float *x, *weights, *bias; /* of dx: its image is x_at's, its values out */
+    const float *dy;
+    float *out;
+    image x_at, y_at;
+    int64_t N, C, K, Cg, Kg; /* Cg, Kg: channels per group */
+    function f;
+    int32_t add;
+} conv_args;
+
+/* ---- forward: y (Kg, N Q) = w (Kg, Cg R) x columns (Cg R, N Q), per group ---------------- */
+
+DEVICE float conv_w(const conv_args *a, int64_t group, int k, int r)
+{
+    return a->weights[((group * a->Kg + k) * a->Cg) * a->w.R + r];
+}
+
+DEVICE float conv_column(const conv_args *a, int64_t group, int cr, int nq)
+{
+    int c = over(cr, &a->w.by_R), n = over(nq, &a->w.by_Q);
+    int pixel = tap(&a->w, nq - n * a->w.by_Q.value, cr - c * a->w.by_R.value);
+    if (pixel < 0)
+        return 0;
+    return a->x[n * a->x_at.n + (group * a->Cg + c) * a->x_at.c + pixel * a->x_at.p];
+}
+
+DEVICE void conv_put(const conv_args *a, int64_t group, int piece, int k, int nq, float sum)
+{
+    int64_t channel = group * a->Kg + k;
+    int n = over(nq, &a->w.by_Q), q = nq - n * a->w.by_Q.value;
+    if (a->bias)
+        sum += a->bias[channel];
+    put_through(&a->out[n * a->y_at.n + channel * a->y_at.c + q * a->y_at.p], a->add, sum,
+                &a->f);
+}
+
+#define TILE      conv_tile
+#define TILE_ARGS conv_args
+#define TILE_A    conv_w
+#define TILE_B    conv_column
+#define TILE_PUT  conv_put
+#include "tile.cuh"
+
+/* i: (n, k, q) */
+MAP(conv_direct, conv_args)
+{
+    int64_t row = quotient(i, a->w.Q), n = quotient(row, a->K), k = row - n * a->K;
+    int64_t group = quotient(k, a->Kg);
+    int q = (int)(i - row * a->w.Q), nq = (int)n * a->w.by_Q.value + q;
+    float sum = 0;
+    for (int cr = 0; cr < (int)(a->Cg * a->w.R); cr++)
+        sum = fmaf(conv_w(a, group, (int)(k - group * a->Kg), cr),
+                   conv_column(a, group, cr, nq), sum);
+    conv_put(a, group, 0, (int)(k - group * a->Kg), nq, sum);
+}
+
+/* ---- to the data: dx (Cg, N I) = w^T (Cg, Kg R) x rows of dy (Kg R, N I) ----------------- */
+
+DEVICE float data_w(const conv_args *a, int64_t group, int c, int kr)
+{
+    int k = over(kr, &a->w.by_R), r = kr - k * a->w.by_R.value;
+    return a->weights[((group * a->Kg + k) * a->Cg + c) * a->w.R + r];
+}
+
+DEVICE float data_row(const conv_args *a, int64_t group, int kr, int ni)
+{
+    int k = over(kr, &a->w.by_R), n = over(ni, &a->w.by_I);
+    int q = untap(&a->w, ni - n * a->w.by_I.value, kr - k * a->w.by_R.value);
+    if (q < 0)
+        return 0;
+    return a->dy[n * a->y_at.n + (group * a->Kg + k) * a->y_at.c + q * a->y_at.p];
+}
+
+DEVICE void data_put(const conv_args *a, int64_t group, int piece, int c, int ni, float sum)
+{
+    int64_t channel = group * a->Cg + c;
+    int n = over(ni, &a->w.by_I), pixel = ni - n * a->w.by_I.value;
+    if (a->bias)
+        sum += a->bias[channel];
+    put_through(&a->out[n * a->x_at.n + channel * a->x_at.c + pixel * a->x_at.p], a->add, sum,
+                &a->f);
+}
+
+#define TILE      data_tile
+#define TILE_ARGS conv_args
+#define TILE_A    data_w
+#define TILE_B    data_row
+#define TILE_PUT  data_put
+#include "tile.cuh"
+
+/* i: (n, c, pixel) */
+MAP(data_direct, conv_args)
+{
+    int64_t row = quotient(i, a->w.I), n = quotient(row, a->C), c = row - n * a->C;
+    int64_t group = quotient(c, a->Cg);
+    int ni = (int)n * a->w.by_I.value + (int)(i - row * a->w.I);
+    float sum = 0;
+    for (int kr = 0; kr < (int)(a->Kg * a->w.R); kr++)
+        sum = fmaf(data_w(a, group, (int)(c - group * a->Cg), kr), data_row(a, group, kr, ni),
+                   sum);
+    data_put(a, group, 0, (int)(c - group * a->Cg), ni, sum);
+}
+
+/* ---- to the weights: dw (Kg, Cg R) = dy (Kg, N Q) x columns^T (N Q, Cg R) ---------------- */
+
+DEVICE float weights_dy(const conv_args *a, int64_t group, int k, int nq)
+{
+    int n = over(nq, &a->w.by_Q), q = nq - n * a->w.by_Q.value;
+    return a->dy[n * a->y_at.n + (group * a->Kg + k) * a->y_at.c + q * a->y_at.p];
+}
+
+DEVICE float weights_column(const conv_args *a, int64_t group, int nq, int cr)
+{
+    return conv_column(a, group, cr, nq);
+}
+
+/* Pieces of the sum over images and outputs: (piece, K, Cg, R), added up afterwards. */
+DEVICE void weights_put(const conv_args *a, int64_t group, int piece, int k, int cr, float sum)
+{
+    int64_t row = (int64_t)piece * a->K + group * a->Kg + k;
+    a->out[row * a->tile.n + cr] = sum;
+}
+
+#define TILE      weights_tile
+#define TILE_ARGS conv_args
+#define TILE_A    weights_dy
+#define TILE_B    weights_column
+#define TILE_PUT  weights_put
+#include "tile.cuh"
+
+/* block: (k, c, r): one weight's sum over all images and outputs, into its only piece. */
+BLOCKS(weights_direct, conv_args)
+{
+    SHARED double sums[BLOCK];
+    int64_t row = quotient(block, a->tile.n), group = quotient(row, a->Kg);
+    int k = (int)(row - group * a->Kg), cr = (int)(block - row * a->tile.n);
+    THREADS(t)
+    {
+        double sum = 0;
+        for (int nq = t; nq < a->tile.k; nq += BLOCK)
+            sum += weights_dy(a, group, k, nq) * conv_column(a, group, cr, nq);
+        sums[t] = sum;
+    }
+    double sum = block_sum(sums);
+    THREADS(t)
+        if (t == 0)
+            a->out[block] = (float)sum;
+}
+
+typedef struct pieces_args {
+    const float *pieces;
+    float *dw;
+    int64_t count;
+    int32_t num, add;
+} pieces_args;
+
+MAP(add_pieces, pieces_args)
+{
+    double sum = 0;
+    for (int p = 0; p < a->num; p++)
+        sum += a->pieces[p * a->count + i];
+    put_wide(&a->dw[i], a->add, sum);
+}
+
+/* ---- preparing and running --------------------------------------------------------------- */
+
+static bool conv_window(const dn_op *op, const cuda_operand *x, window *w)
+{
+    const dn_args_conv *c = &op->args.conv;
+    return window_init(w, c->spatial, c->kernel, c->stride, c->pad, c->dilation,
+                       &x->info.shape, NULL);
+}
+
+/* x and y: the operands with the input's and the output's shape. */
+static bool conv_init(conv_args *a, const dn_op *op, const cuda_operand *x,
+                      const cuda_operand *y)
+{
+    const dn_args_conv *c = &op->args.conv;
+    if (!conv_window(op, x, &a->w))
+        return false;
+    a->x = a->weights = a->bias = a->dy = NULL;
+    a->N = x->info.shape.dim[0];
+    a->C = x->info.shape.dim[1];
+    a->K = y->info.shape.dim[1];
+    a->Cg = a->C / c->group;
+    a->Kg = a->K / c->group;
+    a->x_at = image_of(&x->info, a->C, a->w.I);
+    a->y_at = image_of(&y->info, a->K, a->w.Q);
+    a->f = function_of(c->activation, c->activation_a, 0, 0);
+    a->add = cuda_adds(op, 0);
+    int64_t limit = ((int64_t)1 << 31) - 1 - TILE_SIDE;
+    return a->Cg * a->w.R <= limit && a->Kg * a->w.R <= limit && a->K < limit;
+}
+
+/* Images whose pixels 32 bits can count. */
+static int64_t images_at_a_time(int64_t N, int64_t pixels)
+{
+    int64_t most = (((int64_t)1 << 31) - 1 - TILE_SIDE) / (pixels > 0 ? pixels : 1);
+    return N < most ? N : most;
+}
+
+static dn_status prepare_conv(dn_op *op, dn_op_info *info)
+{
+    conv_args a;
+    if (!conv_init(&a, op, &op->in[0], &op->out[0]))
+        return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
+    op->choice = a.Kg < FEW || a.Cg * a.w.R < FEW;
+    return DN_OK;
+}
+
+static dn_status run_conv(const dn_op *op, const dn_op_io *io)
+{
+    conv_args a;
+    conv_init(&a, op, &op->in[0], &op->out[0]);
+    int64_t step = images_at_a_time(a.N, a.w.Q);
+    a.weights = cuda_in(op, io, 1);
+    a.bias = cuda_in(op, io, 2);
+    for (int64_t n = 0; n < a.N; n += step) {
+        int64_t images = step < a.N - n ? step : a.N - n;
+        a.x = cuda_in(op, io, 0) + n * a.x_at.n;
+        a.out = cuda_out(op, io, 0) + n * a.y_at.n;
+        a.tile = tile_shape_of(a.Kg, images * a.w.Q, a.Cg * a.w.R, 1, 0);
+        if (op->choice)
+            conv_direct(op, &a, images * a.K * a.w.Q);
+        else
+            conv_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
+    }
+    return DN_OK;
+}
+
+const cuda_kind cuda_conv = {"CONV", sizeof(dn_args_conv), prepare_conv, run_conv};
+
+static dn_status prepare_conv_bwd_data(dn_op *op, dn_op_info *info)
+{
+    conv_args a;
+    if (!conv_init(&a, op, &op->out[0], &op->in[0]))
+        return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
+    op->choice = a.Cg < FEW || a.Kg * a.w.R < FEW;
+    return DN_OK;
+}
+
+static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
+{
+    conv_args a;
+    conv_init(&a, op, &op->out[0], &op->in[0]);
+    int64_t step = images_at_a_time(a.N, a.w.I);
+    a.weights = cuda_in(op, io, 1);
+    a.bias = cuda_in(op, io, 2);
+    for (int64_t n = 0; n < a.N; n += step) {
+        int64_t images = step < a.N - n ? step : a.N - n;
+        a.dy = cuda_in(op, io, 0) + n * a.y_at.n;
+        a.out = cuda_out(op, io, 0) + n * a.x_at.n;
+        a.tile = tile_shape_of(a.Cg, images * a.w.I, a.Kg * a.w.R, 0, 0);
+        if (op->choice)
+            data_direct(op, &a, images * a.C * a.w.I);
+        else
+            data_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
+    }
+    return DN_OK;
+}
+
+const cuda_kind cuda_conv_bwd_data = {"CONV_BWD_DATA", sizeof(dn_args_conv),
+                                      prepare_conv_bwd_data, run_conv_bwd_data};
+
+/* Cuts the sum over images and outputs so that there is work for every multiprocessor: a
+ * function of the shapes alone, as the order of summation is. */
+static void cut_weights(conv_args *a, const dn_op *op)
+{
+    int64_t columns = a->Cg * a->w.R, terms = a->N * a->w.Q;
+    a->tile = tile_shape_of(a->Kg, columns, terms, 1, 1);
+    int64_t tiles = tile_blocks(&a->tile, op->args.conv.group);
+    int64_t pieces = WANTED / (tiles > 0 ? tiles : 1), most = terms / SMALLEST;
+    int64_t fit = MOST_SCRATCH / (a->K * columns > 0 ? a->K * columns : 1);
+    pieces = pieces < most ? pieces : most;
+    pieces = pieces < fit ? pieces : fit;
+    pieces = pieces > 1 ? pieces : 1;
+    a->tile.piece = (int32_t)((terms + pieces - 1) / pieces);
+    a->tile.pieces = a->tile.piece ? (int32_t)((terms + a->tile.piece - 1) / a->tile.piece) : 1;
+}
+
+static bool weights_init(conv_args *a, const dn_op *op)
+{
+    if (!conv_init(a, op, &op->in[0], &op->in[1]) ||
+        images_at_a_time(a->N, a->w.Q) < a->N)
+        return false;
+    cut_weights(a, op);
+    return true;
+}
+
+static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
+{
+    conv_args a;
+    if (!weights_init(&a, op))
+        return cuda_decline(info, "more than 3 spatial axes, or 2^31 pixels");
+    op->choice = a.Kg < FEW && a.Cg < FEW;
+    op->scratch =
+        (size_t)((op->choice ? 1 : a.tile.pieces) * a.K * a.Cg * a.w.R) * sizeof(float);
+    size_t sums = cuda_channel_scratch(a.N, a.K, a.w.Q);
+    if (cuda_has_out(op, 1) && sums > op->scratch)
+        op->scratch = sums;
+    return DN_OK;
+}
+
+static void bias_gradient(const dn_op *op, const dn_op_io *io, const conv_args *a)
+{
+    int64_t outer = a->N, inner = a->w.Q;
+    if (a->y_at.p != 1) {
+        outer *= inner;
+        inner = 1;
+    }
+    cuda_channel_sum(op, io->scratch, a->dy, outer, a->K, inner, cuda_adds(op, 1),
+                     cuda_out(op, io, 1));
+}
+
+static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
+{
+    conv_args a = {{0}};
+    weights_init(&a, op);
+    a.x = cuda_in(op, io, 0);
+    a.dy = cuda_in(op, io, 1);
+    a.out = (float *)io->scratch;
+    pieces_args p = {a.out, cuda_out(op, io, 0), a.K * a.Cg * a.w.R,
+                     op->choice ? 1 : a.tile.pieces, a.add};
+    if (op->choice)
+        weights_direct(op, &a, p.count);
+    else
+        weights_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
+    add_pieces(op, &p, p.count);
+    if (cuda_has_out(op, 1))
+        bias_gradient(op, io, &a);
+    return DN_OK;
+}
+
+const cuda_kind cuda_conv_bwd_weights = {"CONV_BWD_WEIGHTS", sizeof(dn_args_conv),
+                                         prepare_conv_bwd_weights, run_conv_bwd_weights};
+
+/* ---- IM2COL, COL2IM: columns (N C, R, Q) ------------------------------------------------- */
+
+typedef struct columns_args {
+    window w;
+    const float *x;
+    float *y;
+    int32_t add;
+} columns_args;
+
+MAP(im2col, columns_args)
+{
+    int64_t row = quotient(i, a->w.Q), plane = quotient(row, a->w.R);
+    int pixel = tap(&a->w, (int)(i - row * a->w.Q), (int)(row - plane * a->w.R));
+    put(&a->y[i], a->add, pixel < 0 ? 0 : a->x[plane * a->w.I + pixel]);
+}
+
+MAP(col2im, columns_args)
+{
+    int64_t plane = quotient(i, a->w.I);
+    int pixel = (int)(i - plane * a->w.I);
+    double sum = 0;
+    for (int r = 0; r < (int)a->w.R; r++) {
+        int q = untap(&a->w, pixel, r);
+        if (q >= 0)
+            sum += a->x[(plane * a->w.R + r) * a->w.Q + q];
+    }
+    put_wide(&a->y[i], a->add, sum);
+}
+
+static dn_status prepare_im2col(dn_op *op, dn_op_info *info)
+{
+    window w;
+    if (!conv_window(op, &op->in[0], &w))
+        return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
+    return DN_OK;
+}
+
+static dn_status run_im2col(const dn_op *op, const dn_op_io *io)
+{
+    columns_args a;
+    conv_window(op, &op->in[0], &a.w);
+    a.x = cuda_in(op, io, 0);
+    a.y = cuda_out(op, io, 0);
+    a.add = cuda_adds(op, 0);
+    im2col(op, &a, op->out[0].count);
+    return DN_OK;
+}
+
+const cuda_kind cuda_im2col = {"IM2COL", sizeof(dn_args_conv), prepare_im2col, run_im2col};
+
+static dn_status prepare_col2im(dn_op *op, dn_op_info *info)
+{
+    window w;
+    if (!conv_window(op, &op->out[0], &w))
+        return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
+    return DN_OK;
+}
+
+static dn_status run_col2im(const dn_op *op, const dn_op_io *io)
+{
+    columns_args a;
+    conv_window(op, &op->out[0], &a.w);
+    a.x = cuda_in(op, io, 0);
+    a.y = cuda_out(op, io, 0);
+    a.add = cuda_adds(op, 0);
+    col2im(op, &a, op->out[0].count);
+    return DN_OK;
+}
+
+const cuda_kind cuda_col2im = {"COL2IM", sizeof(dn_args_conv), prepare_col2im, run_col2im};

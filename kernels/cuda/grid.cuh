@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * grid.cuh: what lets one source be a CUDA kernel and a plain C loop. A MAP kernel is a body
+ * for one index of many; a BLOCKS kernel is a body for one block of BLOCK threads that work
+ * together, written as a sequence of THREADS regions with a barrier after each. Compiled by
+ * nvcc they are grid-stride kernels; compiled as C, loops: so the checker sees the same
+ * arithmetic without a GPU. Sources stay in what C11 and C++ have in common. */
+#ifndef DN_KERNELS_CUDA_GRID_CUH
+#define DN_KERNELS_CUDA_GRID_CUH
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+
+#include "cuda.h"
+
+#define BLOCK 256 /* threads of a block */
+
+#ifdef __CUDACC__
+
+#define DEVICE static __device__ __forceinline__
+#define SHARED __shared__
+#define THREADS(t) for (int t = (int)threadIdx.x; t >= 0; t = -1, __syncthreads())
+#define BARRIER() __syncthreads()
+/* Variables that each thread keeps from one region to the next: name[LANE(t)][i]. */
+#define PER_THREAD(type, name, count) type name[1][count]
+#define LANE(t) 0
+
+/* Enough blocks to fill the device several times over; the loops take what is left. */
+static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
+{
+    int64_t most = (int64_t)op->backend->processors * 32;
+    return (unsigned)(blocks < most ? blocks : most);
+}
+
+#define MAP(name, args_type)                                                                   \
+    DEVICE void name##_at(const args_type *a, int64_t i);                                      \
+    static __global__ void __launch_bounds__(BLOCK)                                            \
+        name##_kernel(const __grid_constant__ args_type a, int64_t n)                          \
+    {                                                                                          \
+        int64_t step = (int64_t)gridDim.x * BLOCK;                                             \
+        for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += step)          \
+            name##_at(&a, i);                                                                  \
+    }                                                                                          \
+    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    {                                                                                          \
+        if (n > 0)                                                                             \
+            name##_kernel<<<grid_blocks(op, (n + BLOCK - 1) / BLOCK), BLOCK, 0,                \
+                            (cudaStream_t)op->backend->stream>>>(*a, n);                       \
+    }                                                                                          \
+    DEVICE void name##_at(const args_type *a, int64_t i)
+
+#define BLOCKS(name, args_type)                                                                \
+    DEVICE void name##_block(const args_type *a, int64_t block);                               \
+    static __global__ void __launch_bounds__(BLOCK)                                            \
+        name##_kernel(const __grid_constant__ args_type a, int64_t n)                          \
+    {                                                                                          \
+        for (int64_t block = blockIdx.x; block < n; block += gridDim.x)                        \
+            name##_block(&a, block);                                                           \
+    }                                                                                          \
+    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    {                                                                                          \
+        if (n > 0)                                                                             \
+            name##_kernel<<<grid_blocks(op, n), BLOCK, 0,                                      \
+                            (cudaStream_t)op->backend->stream>>>(*a, n);                       \
+    }                                                                                          \
+    DEVICE void name##_block(const args_type *a, int64_t block)
+
+#else
+
+#define DEVICE static inline
+#define SHARED
+#define THREADS(t) for (int t = 0; t < BLOCK; t++)
+#define BARRIER() ((void)0)
+#define PER_THREAD(type, name, count) type name[BLOCK][count]
+#define LANE(t) (t)
+
+/* Indices and blocks may come in any order, so the checker has them come in two. */
+static inline int64_t in_some_order(const dn_op *op, int64_t i, int64_t n)
+{
+    return op->backend->host.num_threads == 2 ? n - 1 - i : i;
+}
+
+#define MAP(name, args_type)                                                                   \
+    DEVICE void name##_at(const args_type *a, int64_t i);                                      \
+    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    {                                                                                          \
+        for (int64_t i = 0; i < n; i++)                                                        \
+            name##_at(a, in_some_order(op, i, n));                                             \
+    }                                                                                          \
+    DEVICE void name##_at(const args_type *a, int64_t i)
+
+#define BLOCKS(name, args_type)                                                                \
+    DEVICE void name##_block(const args_type *a, int64_t block);                               \
+    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    {                                                                                          \
+        for (int64_t block = 0; block < n; block++)                                            \
+            name##_block(a, in_some_order(op, block, n));                                      \
+    }                                                                                          \
+    DEVICE void name##_block(const args_type *a, int64_t block)
+
+#endif
+
+/* The sum of shared[0 .. BLOCK) in a fixed order; shared may be used again at once. */
+DEVICE double block_sum(double *shared)
+{
+    for (int half = BLOCK / 2; half > 0; half /= 2)
+        THREADS(t)
+            if (t < half)
+                shared[t] += shared[t + half];
+    double sum = shared[0];
+    BARRIER();
+    return sum;
+}
+
+/* Writes a result, or adds it. */
+DEVICE void put(float *y, int32_t add, float value)
+{
+    *y = add ? *y + value : value;
+}
+
+DEVICE void put_wide(float *y, int32_t add, double value)
+{
+    *y = (float)(add ? *y + value : value);
+}
+
+/* a / b of numbers >= 0: 32-bit division where it will do is several times faster. */
+DEVICE int64_t quotient(int64_t a, int64_t b)
+{
+    return (a | b) >> 32 ? a / b : (int64_t)((uint32_t)a / (uint32_t)b);
+}
+
+/* Element (o, d, i) of a view: which d is element `at` in? */
+DEVICE int64_t middle_of(int64_t at, int64_t dim, int64_t inner)
+{
+    int64_t row = inner == 1 ? at : quotient(at, inner);
+    return row - quotient(row, dim) * dim;
+}
+
+/* The whole part of t, where it is a number of sane size; else -1. */
+DEVICE int64_t whole_of(float t)
+{
+    return t > -2147483649.0f && t < 2147483648.0f ? (int64_t)t : -1;
+}
+
+/* Notes what was wrong with the data; the first note stays until the host has read it. */
+DEVICE void note_fault(cuda_fault *fault, int32_t what, int64_t item, float value,
+                       int64_t limit)
+{
+#ifdef __CUDACC__
+    if (atomicCAS_system(&fault->what, CUDA_FAULT_NONE, what) != CUDA_FAULT_NONE)
+        return;
+#else
+    if (fault->what != CUDA_FAULT_NONE)
+        return;
+    fault->what = what;
+#endif
+    fault->item = item;
+    fault->value = value;
+    fault->limit = limit;
+}
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * host.c: the table of the kernels compiled as plain C: for the checker, which so sees the
+ * arithmetic of every kernel where there is no GPU. It is not built into the library. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cuda.h"
+
+extern const dn_backend_ops dn_ref_backend, dn_cuda_host_backend;
+
+bool cuda_has_blas(const dn_backend *backend)
+{
+    return false;
+}
+
+dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, const float *A,
+                         const float *B, float *C, bool add)
+{
+    return backend->host.fail(DN_E_INTERNAL, "there is no cuBLAS on the host");
+}
+
+static void host_close(dn_backend *backend)
+{
+    if (!backend)
+        return;
+    dn_backend_host host = backend->host;
+    if (backend->ref)
+        dn_ref_backend.close(backend->ref);
+    host.free(host.user, backend->fault);
+    host.free(host.user, backend);
+}
+
+static dn_status host_open(dn_backend **out, const dn_backend_host *host)
+{
+    dn_backend *backend = host->alloc(host->user, sizeof(*backend));
+    if (!backend)
+        return host->fail(DN_E_NOMEM, "no memory for the backend");
+    memset(backend, 0, sizeof(*backend));
+    backend->host = *host;
+    backend->fault = host->alloc(host->user, sizeof(*backend->fault));
+    dn_status status = backend->fault ? dn_ref_backend.open(&backend->ref, host) : DN_E_NOMEM;
+    if (status != DN_OK) {
+        host_close(backend);
+        return host->fail(status, "no memory for the backend");
+    }
+    memset(backend->fault, 0, sizeof(*backend->fault));
+    *out = backend;
+    return DN_OK;
+}
+
+static dn_status host_run(dn_op *op, const dn_op_io *io)
+{
+    dn_status status = op->kind->run(op, io);
+    return status ? status : cuda_take_fault(op->backend);
+}
+
+const dn_backend_ops dn_cuda_host_backend = {
+    .struct_size = sizeof(dn_backend_ops),
+    .name = "cuda-host",
+    .space = DN_SPACE_HOST,
+    .open = host_open,
+    .close = host_close,
+    .op_create = cuda_op_create,
+    .op_run = host_run,
+    .op_destroy = cuda_op_destroy,
+};

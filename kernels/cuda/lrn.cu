@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * lrn.cu: LRN and LRN_BWD: a thread per element walks its neighbours. Across channels and
+ * within a channel, plain and channels-last differ only in where the neighbours lie. */
+#include "grid.cuh"
+
+typedef struct lrn_args {
+    const float *x, *y_in, *scale_in, *dy;
+    float *out, *scale;
+    int64_t length[2], step[2]; /* the two axes neighbours are on */
+    int32_t half[2], add;
+    float k, weight, beta;
+} lrn_args;
+
+typedef struct neighbours {
+    int64_t base, begin[2], end[2];
+} neighbours;
+
+DEVICE neighbours neighbours_of(const lrn_args *a, int64_t i)
+{
+    neighbours n;
+    n.base = i;
+    for (int d = 0; d < 2; d++) {
+        int64_t at = middle_of(i, a->length[d], a->step[d]);
+        n.begin[d] = at > a->half[d] ? at - a->half[d] : 0;
+        n.end[d] = at + a->half[d] + 1 < a->length[d] ? at + a->half[d] + 1 : a->length[d];
+        n.base -= at * a->step[d];
+    }
+    return n;
+}
+
+MAP(lrn, lrn_args)
+{
+    neighbours n = neighbours_of(a, i);
+    float sum = 0;
+    for (int64_t u = n.begin[0]; u < n.end[0]; u++)
+        for (int64_t v = n.begin[1]; v < n.end[1]; v++) {
+            float near = a->x[n.base + u * a->step[0] + v * a->step[1]];
+            sum += near * near;
+        }
+    float scale = a->k + a->weight * sum;
+    a->scale[i] = scale;
+    put(&a->out[i], a->add, a->x[i] * powf(scale, -a->beta));
+}
+
+MAP(lrn_bwd, lrn_args)
+{
+    neighbours n = neighbours_of(a, i);
+    float sum = 0;
+    for (int64_t u = n.begin[0]; u < n.end[0]; u++)
+        for (int64_t v = n.begin[1]; v < n.end[1]; v++) {
+            int64_t j = n.base + u * a->step[0] + v * a->step[1];
+            sum += a->dy[j] * a->y_in[j] / a->scale_in[j];
+        }
+    put(&a->out[i], a->add, a->dy[i] * powf(a->scale_in[i], -a->beta) -
+                                2 * a->beta * a->weight * a->x[i] * sum);
+}
+
+static lrn_args args_of(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_lrn *l = &op->args.lrn;
+    const dn_operand *x = &op->in[0].info;
+    bool last = x->layout == DN_LAYOUT_NHWC, within = l->region == DN_LRN_WITHIN;
+    int64_t C = x->shape.dim[1], pixels = 1;
+    lrn_args a = {0};
+    for (int32_t d = 2; d < x->shape.axes; d++)
+        pixels *= x->shape.dim[d];
+    a.x = cuda_in(op, io, 0);
+    a.out = cuda_out(op, io, 0);
+    a.length[0] = within ? x->shape.dim[2] : C;
+    a.step[0] = within ? x->shape.dim[3] * (last ? C : 1) : last ? 1 : pixels;
+    a.length[1] = within ? x->shape.dim[3] : 1;
+    a.step[1] = within && last ? C : 1;
+    a.half[0] = l->size / 2;
+    a.half[1] = within ? l->size / 2 : 0;
+    a.add = cuda_adds(op, 0);
+    a.k = within ? 1 : (float)l->k;
+    a.weight = (float)(l->alpha / l->size / (within ? l->size : 1));
+    a.beta = (float)l->beta;
+    return a;
+}
+
+static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
+{
+    lrn_args a = args_of(op, io);
+    a.scale = cuda_out(op, io, 1);
+    lrn(op, &a, op->out[0].count);
+    return DN_OK;
+}
+
+const cuda_kind cuda_lrn = {"LRN", sizeof(dn_args_lrn), NULL, run_lrn};
+
+static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
+{
+    lrn_args a = args_of(op, io);
+    a.y_in = cuda_in(op, io, 1);
+    a.scale_in = cuda_in(op, io, 2);
+    a.dy = cuda_in(op, io, 3);
+    lrn_bwd(op, &a, op->out[0].count);
+    return DN_OK;
+}
+
+const cuda_kind cuda_lrn_bwd = {"LRN_BWD", sizeof(dn_args_lrn), NULL, run_lrn_bwd};

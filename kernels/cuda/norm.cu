@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * norm.cu: BATCH_NORM, NORM_SCALE, MVN, their gradients, and PRELU_BWD. All of them need two
+ * sums per channel of a view (outer, dim, inner): blocks sum pieces in double into scratch, a
+ * thread per channel adds the pieces in their order, a last pass goes over the elements. */
+#include "functions.cuh"
+
+#define PIECE  8192 /* terms of a channel that one block sums */
+#define NARROW 32   /* channels that a block takes together where inner is short */
+
+enum { TERM_SQUARES, TERM_PRODUCTS, TERM_SCALED, TERM_PRELU, TERM_SUM };
+
+typedef struct norm_args {
+    const float *x, *y_in, *dy; /* y_in: y of the gradients */
+    const float *mean_in, *inv_in, *gamma, *beta;
+    float *out, *mean, *inv_std, *running_mean, *running_var, *factor;
+    float *dgamma, *dbeta;
+    double *partial;         /* (dim, pieces, 2) */
+    float *p, *q;            /* per channel, of the finish for the last pass */
+    int64_t outer, dim, inner, pieces, width;
+    double eps, fraction;
+    function f;
+    int32_t term, use_global, variance, add, add_gamma, add_beta, shared;
+} norm_args;
+
+/* dy f'(y): the gradient below the activation. */
+DEVICE float under(const norm_args *a, int64_t at)
+{
+    return a->f.fn ? a->dy[at] * slope_from_y(&a->f, a->y_in[at]) : a->dy[at];
+}
+
+DEVICE void add_term(const norm_args *a, int64_t at, int64_t d, double sum[2])
+{
+    double v;
+    switch (a->term) {
+    case TERM_SQUARES:
+        v = a->x[at];
+        sum[0] += v;
+        sum[1] += v * v;
+        break;
+    case TERM_PRODUCTS:
+        v = a->dy[at];
+        sum[0] += v;
+        sum[1] += v * a->y_in[at];
+        break;
+    case TERM_SCALED:
+        v = under(a, at);
+        sum[0] += v;
+        sum[1] += v * ((a->x[at] - a->mean_in[d]) * a->inv_in[d]);
+        break;
+    case TERM_PRELU:
+        sum[0] += a->x[at] > 0 ? 0 : (double)a->dy[at] * a->x[at];
+        break;
+    default:
+        sum[0] += a->x[at];
+    }
+}
+
+/* block: (channels / width, piece). A thread takes one of `width` channels and every
+ * (BLOCK / width)-th term. */
+BLOCKS(channel_sums, norm_args)
+{
+    SHARED double sums[BLOCK], more[BLOCK];
+    int width = (int)a->width, lanes = BLOCK / width;
+    int64_t strip = quotient(block, a->pieces), piece = block - strip * a->pieces;
+    int64_t terms = a->outer * a->inner, begin = piece * PIECE;
+    int64_t end = begin + PIECE < terms ? begin + PIECE : terms;
+    THREADS(t)
+    {
+        int64_t d = strip * width + t % width;
+        double sum[2] = {0, 0};
+        for (int64_t j = begin + t / width; d < a->dim && j < end; j += lanes) {
+            int64_t o = a->inner == 1 ? j : quotient(j, a->inner);
+            add_term(a, (o * a->dim + d) * a->inner + (j - o * a->inner), d, sum);
+        }
+        sums[t] = sum[0];
+        more[t] = sum[1];
+    }
+    for (int half = BLOCK / 2; half >= width; half /= 2)
+        THREADS(t)
+            if (t < half) {
+                sums[t] += sums[t + half];
+                more[t] += more[t + half];
+            }
+    THREADS(t)
+    {
+        int64_t d = strip * width + t;
+        if (t < width && d < a->dim) {
+            a->partial[2 * (d * a->pieces + piece)] = sums[t];
+            a->partial[2 * (d * a->pieces + piece) + 1] = more[t];
+        }
+    }
+}
+
+DEVICE void sum_pieces(const norm_args *a, int64_t d, double sum[2])
+{
+    sum[0] = sum[1] = 0;
+    for (int64_t p = 0; p < a->pieces; p++) {
+        sum[0] += a->partial[2 * (d * a->pieces + p)];
+        sum[1] += a->partial[2 * (d * a->pieces + p) + 1];
+    }
+}
+
+static int64_t pieces_of(int64_t outer, int64_t inner)
+{
+    int64_t pieces = (outer * inner + PIECE - 1) / PIECE;
+    return pieces > 0 ? pieces : 1;
+}
+
+static void run_sums(const dn_op *op, const norm_args *a)
+{
+    channel_sums(op, a, (a->dim + a->width - 1) / a->width * a->pieces);
+}
+
+/* Partial sums, then two floats per channel. */
+size_t cuda_channel_scratch(int64_t outer, int64_t dim, int64_t inner)
+{
+    return (size_t)(dim * pieces_of(outer, inner) * 2) * sizeof(double) +
+           (size_t)(2 * dim) * sizeof(float);
+}
+
+static norm_args view_of(int64_t outer, int64_t dim, int64_t inner, void *scratch)
+{
+    norm_args a = {0};
+    a.outer = outer;
+    a.dim = dim;
+    a.inner = inner;
+    a.pieces = pieces_of(outer, inner);
+    a.width = inner < NARROW ? NARROW : 1;
+    a.partial = (double *)scratch;
+    a.p = (float *)(a.partial + dim * a.pieces * 2);
+    a.q = a.p + dim;
+    return a;
+}
+
+MAP(sum_finish, norm_args)
+{
+    double sum[2];
+    sum_pieces(a, i, sum);
+    put_wide(&a->out[i], a->add, sum[0]);
+}
+
+void cuda_channel_sum(const dn_op *op, void *scratch, const float *x, int64_t outer,
+                      int64_t dim, int64_t inner, int32_t add, float *y)
+{
+    norm_args a = view_of(outer, dim, inner, scratch);
+    a.x = x;
+    a.out = y;
+    a.add = add;
+    a.term = TERM_SUM;
+    run_sums(op, &a);
+    sum_finish(op, &a, dim);
+}
+
+/* ---- BATCH_NORM and NORM_SCALE forward, MVN -------------------------------------------------
+ * p and q turn x into y: y = f(p (x - mean) + q). */
+
+DEVICE void moments(const norm_args *a, int64_t d, double *mean, double *variance)
+{
+    double sum[2], m = (double)(a->outer * a->inner);
+    sum_pieces(a, d, sum);
+    *mean = sum[0] / m;
+    *variance = sum[1] / m - *mean * *mean;
+    *variance = *variance < 0 ? 0 : *variance;
+}
+
+DEVICE void keep_running(const norm_args *a, int64_t d, double mean, double variance)
+{
+    double m = (double)(a->outer * a->inner), unbiased = m > 1 ? m / (m - 1) : 1;
+    a->running_mean[d] = (float)(a->fraction * a->running_mean[d] + mean);
+    a->running_var[d] = (float)(a->fraction * a->running_var[d] + variance * unbiased);
+}
+
+MAP(norm_finish, norm_args)
+{
+    double mean, variance, inverse;
+    if (a->use_global) {
+        double share = *a->factor == 0 ? 0 : 1 / (double)*a->factor;
+        mean = a->running_mean[i] * share;
+        variance = a->running_var[i] * share;
+    } else {
+        moments(a, i, &mean, &variance);
+    }
+    inverse = 1 / sqrt(variance + a->eps);
+    a->mean[i] = (float)mean;
+    a->inv_std[i] = (float)inverse;
+    a->p[i] = (float)(a->gamma ? inverse * a->gamma[i] : inverse);
+    a->q[i] = a->beta ? a->beta[i] : 0;
+    if (!a->use_global)
+        keep_running(a, i, mean, variance);
+}
+
+MAP(factor_finish, norm_args)
+{
+    if (i == 0)
+        *a->factor = (float)(a->fraction * *a->factor + 1);
+}
+
+MAP(normalise, norm_args)
+{
+    int64_t d = middle_of(i, a->dim, a->inner);
+    put_through(&a->out[i], a->add, a->p[d] * (a->x[i] - a->mean[d]) + a->q[d], &a->f);
+}
+
+static dn_status norm_forward(const dn_op *op, norm_args *a)
+{
+    a->term = TERM_SQUARES;
+    if (!a->use_global)
+        run_sums(op, a);
+    norm_finish(op, a, a->dim);
+    if (!a->use_global)
+        factor_finish(op, a, 1);
+    normalise(op, a, a->outer * a->dim * a->inner);
+    return DN_OK;
+}
+
+static dn_status prepare_batch_norm(dn_op *op, dn_op_info *info)
+{
+    const dn_args_batch_norm *b = &op->args.batch_norm;
+    (void)info;
+    op->scratch = cuda_channel_scratch(b->outer, b->dim, b->inner);
+    return DN_OK;
+}
+
+static dn_status run_batch_norm(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_batch_norm *b = &op->args.batch_norm;
+    norm_args a = view_of(b->outer, b->dim, b->inner, io->scratch);
+    a.x = cuda_in(op, io, 0);
+    a.out = cuda_out(op, io, 0);
+    a.mean = cuda_out(op, io, 1);
+    a.inv_std = cuda_out(op, io, 2);
+    a.running_mean = cuda_out(op, io, 3);
+    a.running_var = cuda_out(op, io, 4);
+    a.factor = cuda_out(op, io, 5);
+    a.eps = b->eps;
+    a.fraction = b->fraction;
+    a.use_global = b->use_global;
+    a.add = cuda_adds(op, 0);
+    return norm_forward(op, &a);
+}
+
+const cuda_kind cuda_batch_norm = {"BATCH_NORM", sizeof(dn_args_batch_norm), prepare_batch_norm,
+                                   run_batch_norm};
+
+static dn_status prepare_norm_scale(dn_op *op, dn_op_info *info)
+{
+    const dn_args_norm_scale *n = &op->args.norm_scale;
+    (void)info;
+    op->scratch = cuda_channel_scratch(n->outer, n->dim, n->inner);
+    return DN_OK;
+}
+
+static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_norm_scale *n = &op->args.norm_scale;
+    norm_args a = view_of(n->outer, n->dim, n->inner, io->scratch);
+    a.x = cuda_in(op, io, 0);
+    a.gamma = cuda_in(op, io, 1);
+    a.beta = cuda_in(op, io, 2);
+    a.out = cuda_out(op, io, 0);
+    a.mean = cuda_out(op, io, 1);
+    a.inv_std = cuda_out(op, io, 2);
+    a.running_mean = cuda_out(op, io, 3);
+    a.running_var = cuda_out(op, io, 4);
+    a.factor = cuda_out(op, io, 5);
+    a.eps = n->eps;
+    a.fraction = n->fraction;
+    a.use_global = n->use_global;
+    a.f = function_of(n->activation, n->activation_a, 0, 0);
+    a.add = cuda_adds(op, 0);
+    return norm_forward(op, &a);
+}
+
+const cuda_kind cuda_norm_scale = {"NORM_SCALE", sizeof(dn_args_norm_scale), prepare_norm_scale,
+                                   run_norm_scale};
+
+MAP(mvn_finish, norm_args)
+{
+    double mean, variance, inverse = 1;
+    moments(a, i, &mean, &variance);
+    if (a->variance)
+        inverse = 1 / (sqrt(variance) + a->eps);
+    a->mean[i] = (float)mean;
+    a->inv_std[i] = (float)inverse;
+}
+
+MAP(mvn_normalise, norm_args)
+{
+    int64_t d = quotient(i, a->inner);
+    put(&a->out[i], a->add, (a->x[i] - a->mean[d]) * a->inv_std[d]);
+}
+
+static dn_status prepare_mvn(dn_op *op, dn_op_info *info)
+{
+    (void)info;
+    op->scratch = cuda_channel_scratch(1, op->args.mvn.rows, op->args.mvn.cols);
+    return DN_OK;
+}
+
+static dn_status run_mvn(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_mvn *v = &op->args.mvn;
+    norm_args a = view_of(1, v->rows, v->cols, io->scratch);
+    a.x = cuda_in(op, io, 0);
+    a.out = cuda_out(op, io, 0);
+    a.mean = a.p;
+    a.inv_std = cuda_out(op, io, 1);
+    a.eps = v->eps;
+    a.variance = v->normalize_variance;
+    a.add = cuda_adds(op, 0);
+    a.term = TERM_SQUARES;
+    run_sums(op, &a);
+    mvn_finish(op, &a, a.dim);
+    mvn_normalise(op, &a, v->rows * v->cols);
+    return DN_OK;
+}
+
+const cuda_kind cuda_mvn = {"MVN", sizeof(dn_args_mvn), prepare_mvn, run_mvn};
+
+/* ---- gradients: p and q hold the two means ----------------------------------------------- */
+
+MAP(means_finish, norm_args)
+{
+    double sum[2], m = (double)(a->outer * a->inner);
+    sum_pieces(a, i, sum);
+    a->p[i] = (float)(sum[0] / m);
+    a->q[i] = a->variance ? (float)(sum[1] / m) : 0;
+}
+
+/* dx = inv_std (dy - mean(dy) - y mean(dy y)) */
+MAP(normalise_bwd, norm_args)
+{
+    int64_t d = middle_of(i, a->dim, a->inner);
+    float inverse = a->inv_in ? a->inv_in[d] : 1, value = a->dy[i];
+    if (!a->use_global)
+        value = value - a->p[d] - a->y_in[i] * a->q[d];
+    put(&a->out[i], a->add, inverse * value);
+}
+
+static dn_status norm_backward(const dn_op *op, const dn_op_io *io, norm_args *a)
+{
+    a->y_in = cuda_in(op, io, 0);
+    a->dy = cuda_in(op, io, 2);
+    a->out = cuda_out(op, io, 0);
+    a->add = cuda_adds(op, 0);
+    a->term = TERM_PRODUCTS;
+    if (!a->use_global) {
+        run_sums(op, a);
+        means_finish(op, a, a->dim);
+    }
+    normalise_bwd(op, a, a->outer * a->dim * a->inner);
+    return DN_OK;
+}
+
+static dn_status run_batch_norm_bwd(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_batch_norm *b = &op->args.batch_norm;
+    norm_args a = view_of(b->outer, b->dim, b->inner, io->scratch);
+    a.inv_in = cuda_in(op, io, 1);
+    a.use_global = b->use_global;
+    a.variance = 1;
+    return norm_backward(op, io, &a);
+}
+
+const cuda_kind cuda_batch_norm_bwd = {"BATCH_NORM_BWD", sizeof(dn_args_batch_norm),
+                                       prepare_batch_norm, run_batch_norm_bwd};
+
+static dn_status run_mvn_bwd(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_mvn *v = &op->args.mvn;
+    norm_args a = view_of(1, v->rows, v->cols, io->scratch);
+    a.inv_in = v->normalize_variance ? cuda_in(op, io, 1) : NULL;
+    a.variance = v->normalize_variance;
+    return norm_backward(op, io, &a);
+}
+
+const cuda_kind cuda_mvn_bwd = {"MVN_BWD", sizeof(dn_args_mvn), prepare_mvn, run_mvn_bwd};
+
+MAP(scaled_finish, norm_args)
+{
+    double sum[2], m = (double)(a->outer * a->inner);
+    sum_pieces(a, i, sum);
+    a->p[i] = (float)(sum[0] / m);
+    a->q[i] = (float)(sum[1] / m);
+    if (a->dgamma)
+        put_wide(&a->dgamma[i], a->add_gamma, sum[1]);
+    if (a->dbeta)
+        put_wide(&a->dbeta[i], a->add_beta, sum[0]);
+}
+
+/* dx = gamma inv_std (dz - mean(dz) - n mean(dz n)) */
+MAP(scaled_bwd, norm_args)
+{
+    int64_t d = middle_of(i, a->dim, a->inner);
+    float dz = under(a, i), inverse = a->inv_in[d];
+    if (!a->use_global)
+        dz = dz - a->p[d] - (a->x[i] - a->mean_in[d]) * inverse * a->q[d];
+    put(&a->out[i], a->add, a->gamma[d] * inverse * dz);
+}
+
+static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_norm_scale *n = &op->args.norm_scale;
+    norm_args a = view_of(n->outer, n->dim, n->inner, io->scratch);
+    a.x = cuda_in(op, io, 0);
+    a.y_in = cuda_in(op, io, 1);
+    a.mean_in = cuda_in(op, io, 2);
+    a.inv_in = cuda_in(op, io, 3);
+    a.gamma = cuda_in(op, io, 4);
+    a.dy = cuda_in(op, io, 5);
+    a.out = cuda_out(op, io, 0);
+    a.dgamma = cuda_out(op, io, 1);
+    a.dbeta = cuda_out(op, io, 2);
+    a.f = function_of(n->activation, n->activation_a, 0, 0);
+    a.use_global = n->use_global;
+    a.add = cuda_adds(op, 0);
+    a.add_gamma = cuda_adds(op, 1);
+    a.add_beta = cuda_adds(op, 2);
+    a.term = TERM_SCALED;
+    run_sums(op, &a);
+    scaled_finish(op, &a, a.dim);
+    if (a.out)
+        scaled_bwd(op, &a, a.outer * a.dim * a.inner);
+    return DN_OK;
+}
+
+const cuda_kind cuda_norm_scale_bwd = {"NORM_SCALE_BWD", sizeof(dn_args_norm_scale),
+                                       prepare_norm_scale, run_norm_scale_bwd};
+
+/* ---- PRELU_BWD --------------------------------------------------------------------------- */
+
+/* i: a channel, or (shared) the one slope of all. */
+MAP(slope_finish, norm_args)
+{
+    double total = 0;
+    for (int64_t d = i; d < (a->shared ? a->dim : i + 1); d++) {
+        double sum[2];
+        sum_pieces(a, d, sum);
+        total += sum[0];
+    }
+    put_wide(&a->dgamma[i], a->add_gamma, total);
+}
+
+MAP(prelu_bwd, norm_args)
+{
+    int64_t d = a->shared ? 0 : middle_of(i, a->dim, a->inner);
+    put(&a->out[i], a->add, a->x[i] > 0 ? a->dy[i] : a->gamma[d] * a->dy[i]);
+}
+
+static dn_status prepare_prelu_bwd(dn_op *op, dn_op_info *info)
+{
+    const dn_args_prelu *p = &op->args.prelu;
+    (void)info;
+    op->scratch = cuda_channel_scratch(p->outer, p->dim, p->inner);
+    return DN_OK;
+}
+
+static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_prelu *p = &op->args.prelu;
+    norm_args a = view_of(p->outer, p->dim, p->inner, io->scratch);
+    a.x = cuda_in(op, io, 0);
+    a.gamma = cuda_in(op, io, 1);
+    a.dy = cuda_in(op, io, 2);
+    a.out = cuda_out(op, io, 0);
+    a.dgamma = cuda_out(op, io, 1);
+    a.shared = p->shared;
+    a.add = cuda_adds(op, 0);
+    a.add_gamma = cuda_adds(op, 1);
+    a.term = TERM_PRELU;
+    if (a.dgamma) {
+        run_sums(op, &a);
+        slope_finish(op, &a, p->shared ? 1 : p->dim);
+    }
+    if (a.out)
+        prelu_bwd(op, &a, p->outer * p->dim * p->inner);
+    return DN_OK;
+}
+
+const cuda_kind cuda_prelu_bwd = {"PRELU_BWD", sizeof(dn_args_prelu), prepare_prelu_bwd,
+                                  run_prelu_bwd};

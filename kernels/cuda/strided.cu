@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * strided.cu: COPY and REDUCE over strided walks. Where several indices share an element of y a
+ * single thread takes them in order: rare, and the order is part of the result. */
+#include "walk.cuh"
+
+typedef struct copy_args {
+    const float *x;
+    float *y;
+    walk w;
+    int64_t x_offset, y_offset;
+    float alpha;
+    int32_t add;
+} copy_args;
+
+DEVICE void copy_one(const copy_args *a, int64_t i)
+{
+    int64_t at[3] = {a->x_offset, a->y_offset, 0};
+    walk_to(&a->w, i, at);
+    put(&a->y[at[1]], a->add, a->alpha * a->x[at[0]]);
+}
+
+MAP(copy, copy_args)
+{
+    copy_one(a, i);
+}
+
+MAP(copy_in_order, copy_args)
+{
+    for (int64_t t = i; t < a->w.total; t++)
+        copy_one(a, t);
+}
+
+static dn_status run_copy(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_copy *c = &op->args.copy;
+    copy_args a;
+    a.x = cuda_in(op, io, 0);
+    a.y = cuda_out(op, io, 0);
+    a.x_offset = c->x_offset;
+    a.y_offset = c->y_offset;
+    a.alpha = (float)c->alpha;
+    a.add = cuda_adds(op, 0);
+    walk_init(&a.w);
+    for (int32_t d = 0; d < c->axes; d++)
+        walk_add(&a.w, c->dim[d], c->x_stride[d], c->y_stride[d], 0);
+    if (walk_is_one_to_one(&a.w, 1))
+        copy(op, &a, a.w.total);
+    else
+        copy_in_order(op, &a, a.w.total ? 1 : 0);
+    return DN_OK;
+}
+
+const cuda_kind cuda_copy = {"COPY", sizeof(dn_args_copy), NULL, run_copy};
+
+/* ---- REDUCE ------------------------------------------------------------------------------ */
+
+#define PIECE   8192 /* terms that one block sums */
+#define FEW     64   /* a sum this short is one thread's work */
+
+typedef struct reduce_args {
+    const float *x, *x2;
+    float *y;
+    double *partial; /* (kept, pieces) */
+    walk kept, summed;
+    int64_t origin[3], pieces;
+    double alpha;
+    int32_t op, add;
+} reduce_args;
+
+DEVICE double reduce_term(const reduce_args *a, const int64_t at[3])
+{
+    double x = a->x[at[0]];
+    switch (a->op) {
+    case DN_REDUCE_SUM:
+        return x;
+    case DN_REDUCE_ASUM:
+        return fabs(x);
+    case DN_REDUCE_SUMSQ:
+        return x * x;
+    default:
+        return x * a->x2[at[1]];
+    }
+}
+
+DEVICE double reduce_walk(const reduce_args *a, const int64_t from[3], int64_t first,
+                          int64_t step, int64_t end)
+{
+    double sum = 0;
+    for (int64_t s = first; s < end; s += step) {
+        int64_t at[3] = {from[0], from[1], from[2]};
+        walk_to(&a->summed, s, at);
+        sum += reduce_term(a, at);
+    }
+    return sum;
+}
+
+DEVICE void reduce_start(const reduce_args *a, int64_t k, int64_t at[3])
+{
+    for (int j = 0; j < 3; j++)
+        at[j] = a->origin[j];
+    walk_to(&a->kept, k, at);
+}
+
+MAP(reduce_zero, reduce_args)
+{
+    int64_t at[3];
+    reduce_start(a, i, at);
+    a->y[at[2]] = 0;
+}
+
+MAP(reduce_few, reduce_args)
+{
+    int64_t at[3];
+    reduce_start(a, i, at);
+    put_wide(&a->y[at[2]], a->add, a->alpha * reduce_walk(a, at, 0, 1, a->summed.total));
+}
+
+BLOCKS(reduce_piece, reduce_args)
+{
+    SHARED double sums[BLOCK];
+    int64_t kept = quotient(block, a->pieces), first = (block - kept * a->pieces) * PIECE;
+    int64_t end = first + PIECE < a->summed.total ? first + PIECE : a->summed.total;
+    THREADS(t)
+    {
+        int64_t at[3];
+        reduce_start(a, kept, at);
+        sums[t] = reduce_walk(a, at, first + t, BLOCK, end);
+    }
+    double sum = block_sum(sums);
+    THREADS(t)
+        if (t == 0)
+            a->partial[block] = sum;
+}
+
+DEVICE void reduce_finish_one(const reduce_args *a, int64_t k, int32_t add)
+{
+    int64_t at[3];
+    double sum = 0;
+    for (int64_t p = 0; p < a->pieces; p++)
+        sum += a->partial[k * a->pieces + p];
+    reduce_start(a, k, at);
+    put_wide(&a->y[at[2]], add, a->alpha * sum);
+}
+
+MAP(reduce_finish, reduce_args)
+{
+    reduce_finish_one(a, i, a->add);
+}
+
+/* After zeroing: kept indices that share an element add up. */
+MAP(reduce_finish_in_order, reduce_args)
+{
+    for (int64_t k = i; k < a->kept.total; k++)
+        reduce_finish_one(a, k, 1);
+}
+
+static void split_axes(const dn_op *op, walk *kept, walk *summed)
+{
+    const dn_args_reduce *r = &op->args.reduce;
+    walk_init(kept);
+    walk_init(summed);
+    for (int32_t d = 0; d < r->axes; d++)
+        walk_add(r->y_stride[d] ? kept : summed, r->dim[d], r->x_stride[d], r->x2_stride[d],
+                 r->y_stride[d]);
+}
+
+static dn_status prepare_reduce(dn_op *op, dn_op_info *info)
+{
+    walk kept, summed;
+    (void)info;
+    split_axes(op, &kept, &summed);
+    int64_t pieces = (summed.total + PIECE - 1) / PIECE;
+    op->scratch = (size_t)(kept.total * (pieces ? pieces : 1)) * sizeof(double);
+    return DN_OK;
+}
+
+static dn_status run_reduce(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_reduce *r = &op->args.reduce;
+    reduce_args a;
+    split_axes(op, &a.kept, &a.summed);
+    a.x = cuda_in(op, io, 0);
+    a.x2 = cuda_in(op, io, 1);
+    a.y = cuda_out(op, io, 0);
+    a.partial = (double *)io->scratch;
+    a.origin[0] = r->x_offset;
+    a.origin[1] = r->x2_offset;
+    a.origin[2] = r->y_offset;
+    a.alpha = r->alpha;
+    a.op = r->op;
+    a.add = cuda_adds(op, 0);
+    a.pieces = (a.summed.total + PIECE - 1) / PIECE;
+    bool apart = walk_is_one_to_one(&a.kept, 2);
+    if (apart && a.summed.total <= FEW) {
+        reduce_few(op, &a, a.kept.total);
+        return DN_OK;
+    }
+    reduce_piece(op, &a, a.kept.total * a.pieces);
+    if (apart) {
+        reduce_finish(op, &a, a.kept.total);
+        return DN_OK;
+    }
+    if (!a.add)
+        reduce_zero(op, &a, a.kept.total);
+    reduce_finish_in_order(op, &a, a.kept.total ? 1 : 0);
+    return DN_OK;
+}
+
+const cuda_kind cuda_reduce = {"REDUCE", sizeof(dn_args_reduce), prepare_reduce, run_reduce};

@@ -14,7 +14,7 @@ DN_BEGIN_DECLS
 typedef struct dn_context dn_context;
 
 enum { DN_LOG_NOTICE = 0, DN_LOG_WARNING = 1 };
-enum { DN_PLAN_FUSED = 0, DN_PLAN_PLAIN = 1 };
+enum { DN_PLAN_FUSED = 0, DN_PLAN_PLAIN = 1, DN_PLAN_NHWC = 2 };
 
 /* Zero is the default of every field; set struct_size = sizeof(dn_context_options). An option
  * that this release does not know must be zero. */
@@ -53,7 +53,8 @@ typedef struct dn_context_options {
     const char *module_folder;
     /* DN_PLAN_FUSED: whole runs of a net fuse ops and share memory where results allow it.
      * DN_PLAN_PLAIN: every op runs as its layer wrote it, which is slower; results differ by
-     * rounding alone. Runs of single layers are always plain. */
+     * rounding alone. Runs of single layers are always plain. DN_PLAN_NHWC: as FUSED, and every
+     * op that can work on channels-last images does, faster or not: for tests and measurements. */
     int32_t plan;
     int32_t reserved;
 } dn_context_options;

@@ -150,12 +150,13 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
 {
     if (o->num_threads < 0 || o->num_threads > 4096)
         return dni_fail(DN_E_INVALID, "num_threads is %d; it must be 0 to 4096", o->num_threads);
-    if (o->plan != DN_PLAN_FUSED && o->plan != DN_PLAN_PLAIN)
+    if (o->plan < DN_PLAN_FUSED || o->plan > DN_PLAN_NHWC)
         return dni_fail(DN_E_INVALID, "plan %d is none of DN_PLAN_*", o->plan);
     c->log = o->log;
     c->log_user = o->log_user;
     c->seed = o->seed;
     c->plain = o->plan == DN_PLAN_PLAIN;
+    c->nhwc = o->plan == DN_PLAN_NHWC;
     c->num_threads = o->num_threads ? o->num_threads : dni_default_threads();
     if (o->parallel_for) {
         c->parallel_for = o->parallel_for;

@@ -25,6 +25,7 @@ struct dn_context {
     uint64_t seed;
     bool has_device;
     bool plain; /* ops run as layers wrote them */
+    bool nhwc;  /* every op that can run in NHWC does */
     dn_backend_host host; /* what the backends were given */
     dni_backend_slot backends[DNI_MAX_BACKENDS];
     int32_t num_backends;

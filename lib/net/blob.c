@@ -123,7 +123,8 @@ static void *activation(dn_blob *blob, bool diff)
     }
     if (diff ? dni_net_bind_backward(net) : dni_plan_bind(net->plan, DNI_FORWARD))
         return NULL;
-    return dni_plan_memory(net->plan, t);
+    void *memory = NULL;
+    return dni_plan_look(net->plan, t, &memory) ? NULL : memory;
 }
 
 static void *look(dn_blob *blob, bool diff, int32_t dtype)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * replay.c: from fused runs to plain ones. A fused forward leaves every readable blob as a plain
- * one does, but not what only the layers' own backward reads. If that is asked for after all, the
- * forward is done once more, plain, from the data that the sources left: same random numbers,
- * statistics and readable blobs put back. From then on the net runs plain, so that the host pays
- * for this once. */
+ * replay.c: from fused runs to plain ones. A fused forward leaves every readable blob as a
+ * plain one does, but not what only the layers' own backward reads. If that is asked for after
+ * all, the forward is done once more, plain, from the data that the sources left: same random
+ * numbers, statistics and readable blobs put back. From then on the net runs plain, so that the
+ * host pays for this once. */
 #include <string.h>
 
 #include "net/net.h"
@@ -54,18 +54,18 @@ dn_status dni_net_replay(dn_net *net, int32_t end)
     if (!needed)
         return DN_OK;
     net->stay_plain = true;
-    size_t bytes;
-    void *data = dni_plan_data(net->plan, &bytes);
+    dn_status st = dni_plan_settle(net->plan);
+    if (st)
+        return st;
+    size_t bytes = dni_plan_data_bytes(net->plan);
     char *saved = dni_alloc(net->heap, 1, bytes + statistics_bytes(net));
     if (!saved)
         return DN_E_NOMEM;
-    if (bytes)
-        memcpy(saved, data, bytes);
+    dni_plan_copy_data(net->plan, saved, false);
     copy_statistics(net, saved + bytes, false);
-    dn_status st = run_again(net, end);
+    st = run_again(net, end);
     copy_statistics(net, saved + bytes, true);
-    if (bytes)
-        memcpy(data, saved, bytes);
+    dni_plan_copy_data(net->plan, saved, true);
     dni_free(net->heap, saved);
     net->fused_state = false;
     return st;

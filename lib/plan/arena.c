@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * arena.c: places the tensors of a list of steps: by liveness, one arena per section, and in the
- * place of an input that dies where the op may work in place. */
+ * arena.c: places the tensors of a list of steps: by liveness, one arena per section, and in
+ * the place of an input that dies where the op may work in place. */
 #include "plan/facts.h"
 #include "plan/place.h"
 #include "plan/steps.h"
@@ -40,7 +40,8 @@ static bool is_shared(const dni_steps *s, dni_tensor root)
 
 /* x dies in the op that writes y first, and the op may leave y where x is. The base's memory of
  * gradients is not there yet when the forward runs. */
-static bool can_join(const dni_steps *s, const life *lives, size_t i, dni_tensor x, dni_tensor y)
+static bool can_join(const dni_steps *s, const life *lives, size_t i, dni_tensor x,
+                     dni_tensor y)
 {
     const dni_program *p = s->program;
     if (dni_base_has(s->base, s->lies_in[y]) && lives[x].section != p->ops[i].section)
@@ -102,7 +103,8 @@ static dn_status place_section(dni_steps *s, dni_section section, const life *li
         size_t bytes;
         if (!needs_place(s, lives, t, section))
             continue;
-        if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_element_size(info->dtype), &bytes))
+        if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_element_size(info->dtype),
+                     &bytes))
             return dni_fail(DN_E_SHAPE, "a tensor is too large for this machine");
         items[count++] = (dni_place_item){.bytes = bytes,
                                           .first = info->keep ? 0 : lives[t].first,

@@ -27,21 +27,30 @@ dn_status dni_base_init(dni_base *base, const dni_program *p, bool compact)
 {
     *base = (dni_base){.heap = p->heap, .count = p->num_tensors};
     base->pinned = dni_alloc(p->heap, p->num_tensors, sizeof *base->pinned);
+    base->shown = dni_alloc(p->heap, p->num_tensors, sizeof *base->shown);
+    base->apart = dni_alloc(p->heap, p->num_tensors, sizeof *base->apart);
     base->offset = dni_alloc(p->heap, p->num_tensors, sizeof *base->offset);
-    if (!base->pinned || !base->offset)
+    if (!base->pinned || !base->shown || !base->apart || !base->offset)
         return DN_E_NOMEM;
     mark(base, p, compact);
+    return DN_OK;
+}
+
+dn_status dni_base_place(dni_base *base, const dni_program *p)
+{
     for (size_t t = 0; t < p->num_tensors; t++) {
         const dni_tensor_info *info = &p->tensors[t];
         size_t bytes, *total = info->role == DNI_DIFF ? &base->diff : &base->data;
-        if (!base->pinned[t])
+        if (!base->pinned[t] || base->shown[t])
             continue;
         if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_element_size(info->dtype),
                      &bytes) ||
-            !dni_add(bytes, 63, &bytes) || !dni_add(*total, bytes, total))
+            !dni_add(bytes, 63, &bytes))
+            return dni_fail(DN_E_SHAPE, "a tensor is too large for this machine");
+        bytes &= ~(size_t)63;
+        base->offset[t] = *total;
+        if (!dni_add(*total, bytes, total))
             return dni_fail(DN_E_SHAPE, "the net's tensors are too large for this machine");
-        *total &= ~(size_t)63;
-        base->offset[t] = *total - (bytes & ~(size_t)63);
     }
     return DN_OK;
 }
@@ -50,8 +59,12 @@ void dni_base_free(dni_base *base)
 {
     if (!base->heap)
         return;
+    for (size_t t = 0; base->apart && t < base->count; t++)
+        dni_free_aligned(base->heap, base->apart[t]);
     dni_free_aligned(base->heap, base->arena[0]);
     dni_free_aligned(base->heap, base->arena[1]);
+    dni_free(base->heap, base->apart);
+    dni_free(base->heap, base->shown);
     dni_free(base->heap, base->pinned);
     dni_free(base->heap, base->offset);
     *base = (dni_base){0};
@@ -83,6 +96,50 @@ bool dni_base_has(const dni_base *base, dni_tensor root)
 
 void *dni_base_memory(const dni_base *base, const dni_program *p, dni_tensor root)
 {
+    if (base->shown[root])
+        return base->apart[root];
     char *arena = base->arena[p->tensors[root].role == DNI_DIFF];
     return arena ? arena + base->offset[root] : NULL;
+}
+
+dn_status dni_base_bind_shown(dni_base *base, const dni_program *p, dni_tensor root)
+{
+    if (base->apart[root])
+        return DN_OK;
+    size_t bytes = dni_tensor_bytes(&p->tensors[root]);
+    base->apart[root] = dni_alloc_aligned(base->heap, bytes);
+    if (!base->apart[root])
+        return DN_E_NOMEM;
+    memset(base->apart[root], 0, bytes);
+    return DN_OK;
+}
+
+/* ---- all values, put aside and back
+ * ---------------------------------------------------------- */
+
+static size_t value_bytes(const dni_base *base, const dni_program *p, size_t t)
+{
+    bool value = base->pinned[t] && p->tensors[t].role != DNI_DIFF;
+    return value && dni_base_memory(base, p, (dni_tensor)t) ? dni_tensor_bytes(&p->tensors[t])
+                                                            : 0;
+}
+
+size_t dni_base_data_bytes(const dni_base *base, const dni_program *p)
+{
+    size_t bytes = 0;
+    for (size_t t = 0; t < base->count; t++)
+        bytes += value_bytes(base, p, t);
+    return bytes;
+}
+
+void dni_base_copy(const dni_base *base, const dni_program *p, char *buffer, bool back)
+{
+    for (size_t t = 0; t < base->count; t++) {
+        size_t bytes = value_bytes(base, p, t);
+        if (!bytes)
+            continue;
+        void *memory = dni_base_memory(base, p, (dni_tensor)t);
+        memcpy(back ? memory : buffer, back ? buffer : memory, bytes);
+        buffer += bytes;
+    }
 }

@@ -8,8 +8,10 @@
 
 typedef struct dni_base {
     const dni_heap *heap;
-    size_t count;    /* tensors of the layers' program */
-    bool *pinned;    /* per tensor that owns its storage: it lies here */
+    size_t count; /* tensors of the layers' program */
+    bool *pinned; /* per tensor that owns its storage: it lies here */
+    void **apart; /* memory of its own, for one that is filled when looked at */
+    bool *shown;  /* it is such a one */
     size_t *offset;
     size_t data, diff; /* bytes of each kind */
     char *arena[2];    /* data, diff; NULL: nobody asked yet */
@@ -18,7 +20,15 @@ typedef struct dni_base {
 /* compact: only tensors with `keep`. `base` is freed by the caller also after a failure. */
 dn_status dni_base_init(dni_base *base, const dni_program *program, bool compact);
 void dni_base_free(dni_base *base);
+/* Gives every tensor its place; after the last change of `shown`. */
+dn_status dni_base_place(dni_base *base, const dni_program *program);
+/* Memory of values, and for BACKWARD of gradients; not of those that are shown. */
 dn_status dni_base_bind(dni_base *base, dni_section section);
+/* Memory of one that is shown. */
+dn_status dni_base_bind_shown(dni_base *base, const dni_program *program, dni_tensor root);
+/* Copies all values to `buffer` (of dni_base_data_bytes), or back. */
+size_t dni_base_data_bytes(const dni_base *base, const dni_program *program);
+void dni_base_copy(const dni_base *base, const dni_program *program, char *buffer, bool back);
 bool dni_base_has(const dni_base *base, dni_tensor root);
 /* NULL: not bound. */
 void *dni_base_memory(const dni_base *base, const dni_program *program, dni_tensor root);

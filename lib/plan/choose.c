@@ -4,14 +4,15 @@
 
 #include <stdio.h>
 
-#include "plan/passes.h"
+#include "plan/relayout.h"
 
-static dn_operand operand_of(const dni_program *p, dni_tensor t)
+static dn_operand operand_of(const dni_program *p, dni_tensor t, bool knows, bool nhwc)
 {
     if (t == DNI_NONE)
         return (dn_operand){.dtype = -1};
     const dni_tensor_info *info = &p->tensors[t];
-    return (dn_operand){.dtype = info->dtype, .layout = info->layout, .shape = info->shape};
+    int32_t layout = nhwc ? DN_LAYOUT_NHWC : knows ? info->layout : DN_LAYOUT_PLAIN;
+    return (dn_operand){.dtype = info->dtype, .layout = layout, .shape = info->shape};
 }
 
 uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op)
@@ -52,24 +53,35 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
                     c->declined[0] ? c->declined : "the chain is empty");
 }
 
-dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op,
-                     dni_choice *choice)
+dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op *op,
+                        uint32_t in_bits, uint32_t out_bits, dni_choice *choice)
 {
     *choice = (dni_choice){.constant = dni_constant_inputs(p, op)};
     if (op->kind == DN_OP_HOST_CALL) {
         snprintf(choice->implementation, sizeof choice->implementation, "host");
         return DN_OK;
     }
+    bool knows = dni_knows_layouts(op->kind);
     dn_operand in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS];
     for (int32_t i = 0; i < op->num_inputs; i++)
-        in[i] = operand_of(p, op->inputs[i]);
+        in[i] = operand_of(p, op->inputs[i], knows, in_bits >> i & 1);
     for (int32_t i = 0; i < op->num_outputs; i++)
-        out[i] = operand_of(p, op->outputs[i]);
-    dn_op_desc desc = {.struct_size = sizeof desc, .kind = op->kind,
-                       .num_inputs = op->num_inputs, .num_outputs = op->num_outputs,
-                       .inputs = in, .outputs = out, .args = op->args,
+        out[i] = operand_of(p, op->outputs[i], knows, out_bits >> i & 1);
+    dn_op_desc desc = {.struct_size = sizeof desc,
+                       .kind = op->kind,
+                       .num_inputs = op->num_inputs,
+                       .num_outputs = op->num_outputs,
+                       .inputs = in,
+                       .outputs = out,
+                       .args = op->args,
                        .constant = choice->constant};
     return dni_in(ask_chain(context, &desc, choice), "op %s", dni_op_kind_of(op->kind)->name);
+}
+
+dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op,
+                     dni_choice *choice)
+{
+    return dni_choose_as(context, p, op, 0, 0, choice);
 }
 
 static dn_status try_op(const dni_rewrite *r, const dni_op *op, dni_choice *choice)

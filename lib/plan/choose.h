@@ -18,6 +18,9 @@ typedef struct dni_choice {
 
 /* Bit i: nothing changes input i of the op between a run and a preparation. */
 uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op);
+/* The same with the operands whose bit is set as NHWC, whatever the program says. */
+dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op *op,
+                        uint32_t in, uint32_t out, dni_choice *choice);
 dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op,
                      dni_choice *choice);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * facts.c: see facts.h. Programs have a few thousand ops at most and passes ask about neighbours
- * far more often than about the whole, so questions are scans from a place, without an index. */
+ * facts.c: see facts.h. Programs have a few thousand ops at most and passes ask about
+ * neighbours far more often than about the whole, so questions are scans from a place, without
+ * an index. */
 #include "plan/facts.h"
 
 #include <stdlib.h>
@@ -45,7 +46,8 @@ bool dni_op_reads(const dni_program *p, const dni_op *op, dni_tensor root)
     return false;
 }
 
-/* ---- by kind -------------------------------------------------------------------------------- */
+/* ---- by kind --------------------------------------------------------------------------------
+ */
 
 static int64_t count_of(const dni_program *p, dni_tensor t)
 {
@@ -163,7 +165,8 @@ bool dni_is_copy(const dni_program *p, const dni_op *op)
     }
 }
 
-/* ---- by place ------------------------------------------------------------------------------- */
+/* ---- by place -------------------------------------------------------------------------------
+ */
 
 size_t dni_next_read(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
@@ -197,7 +200,8 @@ size_t dni_last_read(const dni_program *p, dni_tensor root, size_t end)
 
 bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
-    return dni_next_read(p, root, from, end) == end && dni_next_write(p, root, from, end) == end;
+    return dni_next_read(p, root, from, end) == end &&
+           dni_next_write(p, root, from, end) == end;
 }
 
 static bool overwritten_by(const dni_program *p, const dni_op *op, dni_tensor root)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * facts.h: what passes ask of a program: which ops touch a storage and in which order, which ops
- * overwrite all of an output, and which may work in place. Told by kind, here and nowhere else. */
+ * facts.h: what passes ask of a program: which ops touch a storage and in which order, which
+ * ops overwrite all of an output, and which may work in place. Told by kind, here and nowhere
+ * else. */
 #ifndef DNI_FACTS_H
 #define DNI_FACTS_H
 
@@ -30,8 +31,8 @@ size_t dni_last_write(const dni_program *p, dni_tensor root, size_t end);
 size_t dni_last_read(const dni_program *p, dni_tensor root, size_t end);
 /* No op in [from, end) reads or writes root. */
 bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t end);
-/* Op `reader` alone reads what op `writer` left in root: nobody else does until it is overwritten
- * whole, and the host does not look at it. */
+/* Op `reader` alone reads what op `writer` left in root: nobody else does until it is
+ * overwritten whole, and the host does not look at it. */
 bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_t reader);
 /* Makes `from` and everything that shares its memory share that of `to`. */
 void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to);

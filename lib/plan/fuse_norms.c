@@ -19,8 +19,8 @@ static bool same_view(const dn_args_batch_norm *a, int64_t outer, int64_t dim, i
 static bool is_scale(const dni_op *op, int32_t kind, const dn_args_batch_norm *a)
 {
     const dn_args_bcast *s = (const dn_args_bcast *)op->args;
-    return op->kind == DN_OP_BCAST && s->op == kind && same_view(a, s->outer, s->dim, s->inner) &&
-           !op->args->accumulate;
+    return op->kind == DN_OP_BCAST && s->op == kind &&
+           same_view(a, s->outer, s->dim, s->inner) && !op->args->accumulate;
 }
 
 /* Sums over all but the channels, of x or of x * x2. */
@@ -104,10 +104,14 @@ static bool x_stays(const dni_program *p, const norm *m)
 
 static void set_args(dni_trial *t, const dn_args_batch_norm *a)
 {
-    t->args.norm_scale = (dn_args_norm_scale){
-        .base = {.struct_size = sizeof t->args.norm_scale}, .use_global = a->use_global,
-        .outer = a->outer, .dim = a->dim, .inner = a->inner, .eps = a->eps,
-        .fraction = a->fraction};
+    t->args.norm_scale =
+        (dn_args_norm_scale){.base = {.struct_size = sizeof t->args.norm_scale},
+                             .use_global = a->use_global,
+                             .outer = a->outer,
+                             .dim = a->dim,
+                             .inner = a->inner,
+                             .eps = a->eps,
+                             .fraction = a->fraction};
     t->op.args = &t->args.base;
 }
 
@@ -160,8 +164,9 @@ static dn_status become(dni_program *p, size_t index, const dni_trial *t)
     return DN_OK;
 }
 
-static dn_status accepted_by_chain(const dni_rewrite *r, const norm *m, const dni_trial *forward,
-                                   const dni_trial *backward, bool *accepted)
+static dn_status accepted_by_chain(const dni_rewrite *r, const norm *m,
+                                   const dni_trial *forward, const dni_trial *backward,
+                                   bool *accepted)
 {
     const dni_op *ops = r->program->ops, *was[4];
     int32_t num = 0;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * fuse_sums.c: y = a + b, where an op makes b for this sum alone and a is wanted no more, becomes
- * a += ... by that op. A residual block then writes each of its values once. */
+ * fuse_sums.c: y = a + b, where an op makes b for this sum alone and a is wanted no more,
+ * becomes a += ... by that op. A residual block then writes each of its values once. */
 #include "plan/passes.h"
 
 static bool is_plain_sum(const dni_op *op)
 {
     const dn_args_eltwise *e = (const dn_args_eltwise *)op->args;
     return op->kind == DN_OP_ELTWISE && e->op == DN_ELTWISE_SUM && op->num_inputs == 2 &&
-           op->num_outputs == 1 && !op->args->accumulate && e->coeff[0] == 1 && e->coeff[1] == 1;
+           op->num_outputs == 1 && !op->args->accumulate && e->coeff[0] == 1 &&
+           e->coeff[1] == 1;
 }
 
 static bool can_add(const dni_op *op)

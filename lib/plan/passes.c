@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * passes.c: which passes there are, and their order: values first, since the others ask who reads
- * what; sums before activations, which apply to the sum. */
+ * passes.c: which passes there are, and their order: values first, since the others ask who
+ * reads what; sums before activations, which apply to the sum; layouts of the ops that are
+ * left. */
 #include "plan/passes.h"
 
 #include <string.h>
 
 static dn_status (*const passes[])(dni_rewrite *r) = {
-    dni_split_values, dni_drop_copies, dni_fuse_norms, dni_fuse_sums, dni_fuse_activations,
+    dni_split_values, dni_drop_copies,      dni_fuse_norms,
+    dni_fuse_sums,    dni_fuse_activations, dni_choose_layouts,
 };
 
 dn_status dni_rewrite_program(dni_rewrite *r)

@@ -18,7 +18,8 @@ static bool alive_together(const dni_place_item *a, const dni_place_item *b)
 }
 
 /* placed: sorted by offset. Returns the lowest offset where item fits. */
-static size_t lowest_gap(dni_place_item *const *placed, size_t count, const dni_place_item *item)
+static size_t lowest_gap(dni_place_item *const *placed, size_t count,
+                         const dni_place_item *item)
 {
     size_t offset = 0;
     for (size_t i = 0; i < count; i++) {

@@ -11,9 +11,9 @@ typedef struct dni_place_item {
     size_t offset;      /* the result, a multiple of 64 */
 } dni_place_item;
 
-/* Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
- * 2020): largest first, each at the lowest offset free during its life. *total: the arena's bytes.
- * DN_E_SHAPE when the sum does not fit a size_t. */
+/* Greedy by size (Pisarchyk and Lee, "Efficient memory management for deep neural net
+ * inference", 2020): largest first, each at the lowest offset free during its life. *total: the
+ * arena's bytes. DN_E_SHAPE when the sum does not fit a size_t. */
 dn_status dni_place(const dni_heap *heap, dni_place_item *items, size_t count, size_t *total);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * plan.c: holds the two lists of steps together: the plain one, compiled when first needed, and the
- * fused one. Without fusion they are the same list. */
+ * plan.c: holds the two lists of steps together: the plain one, compiled when first needed, and
+ * the fused one. Without fusion they are the same list. */
 #include "plan/plan.h"
 
 #include "plan/facts.h"
@@ -15,6 +15,8 @@ struct dni_plan {
     dni_steps plain;
     dni_program fused_program; /* a rewritten copy; no ops: nothing is fused */
     dni_steps fused;
+    bool *watched;     /* per op of section SHOW: the host has its pointer */
+    bool fused_ran[2]; /* values, gradients are of a fused run: what is shown may be old */
 };
 
 static dni_steps *whole(const dni_plan *plan, dni_section section)
@@ -29,7 +31,8 @@ bool dni_plan_fuses(const dni_plan *plan, dni_section section)
     return section == DNI_FORWARD || !plan->options.forward_only;
 }
 
-/* ---- compile and free ----------------------------------------------------------------------- */
+/* ---- compile and free -----------------------------------------------------------------------
+ */
 
 static void drop_backward(dni_program *p)
 {
@@ -50,7 +53,15 @@ static dn_status compile_fused(dni_plan *plan)
     dni_rewrite r = {.context = plan->context, .program = p};
     if (!st)
         st = dni_rewrite_program(&r);
-    return st ? st : dni_steps_compile(&plan->fused, plan->context, p, &plan->base);
+    for (size_t i = 0; !st && i < p->num_ops; i++)
+        if (p->ops[i].section == DNI_SHOW)
+            plan->base.shown[dni_root(p, p->ops[i].outputs[0])] = true;
+    if (!st)
+        st = dni_base_place(&plan->base, plan->program);
+    if (!st)
+        st = dni_steps_compile(&plan->fused, plan->context, p, &plan->base);
+    plan->watched = st ? NULL : dni_alloc(p->heap, p->num_ops, sizeof *plan->watched);
+    return st || plan->watched ? st : DN_E_NOMEM;
 }
 
 static dn_status compile_plain(dni_plan *plan)
@@ -69,8 +80,10 @@ static dn_status check_limit(const dni_plan *plan)
     const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
     size_t limit = plan->options.limit;
     if (limit && total + dni_steps_bytes(s) > limit)
-        return dni_fail(DN_E_LIMIT, "the net needs %zu bytes for blobs and scratch, the limit "
-                                    "leaves %zu", total + dni_steps_bytes(s), limit);
+        return dni_fail(DN_E_LIMIT,
+                        "the net needs %zu bytes for blobs and scratch, the limit "
+                        "leaves %zu",
+                        total + dni_steps_bytes(s), limit);
     return DN_OK;
 }
 
@@ -86,6 +99,8 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
         plan->options = *options;
     dni_program_init(&plan->fused_program, &context->heap);
     dn_status st = dni_base_init(&plan->base, program, plan->options.compact);
+    if (!st && plan->options.plain)
+        st = dni_base_place(&plan->base, program);
     if (!st)
         st = plan->options.plain ? compile_plain(plan) : compile_fused(plan);
     if (!st)
@@ -110,10 +125,12 @@ void dni_plan_free(dni_plan *plan)
     dni_steps_free(&plan->plain);
     dni_program_free(&plan->fused_program);
     dni_base_free(&plan->base);
+    dni_free(heap, plan->watched);
     dni_free(heap, plan);
 }
 
-/* ---- binding -------------------------------------------------------------------------------- */
+/* ---- binding --------------------------------------------------------------------------------
+ */
 
 /* What the layers' program says of memory that is not the plan's goes for the copy, too. */
 static void follow(dni_plan *plan)
@@ -135,9 +152,21 @@ static dn_status bind(dni_plan *plan, dni_steps *steps, dni_section section)
     return st ? st : dni_steps_bind(steps, section);
 }
 
+/* A plain run reads and writes what otherwise is only shown. */
+static dn_status bind_all_shown(dni_plan *plan)
+{
+    dn_status st = DN_OK;
+    for (size_t t = 0; !st && t < plan->base.count; t++)
+        if (plan->base.shown[t])
+            st = dni_base_bind_shown(&plan->base, plan->program, (dni_tensor)t);
+    return st;
+}
+
 dn_status dni_plan_bind_plain(dni_plan *plan, dni_section section)
 {
     dn_status st = compile_plain(plan);
+    if (!st && !plan->plain.bound[section])
+        st = bind_all_shown(plan);
     return st ? st : bind(plan, &plan->plain, section);
 }
 
@@ -155,7 +184,69 @@ dn_status dni_plan_rebind(dni_plan *plan)
     return st || !plan->plain.program ? st : dni_steps_rebind(&plan->plain);
 }
 
-/* ---- running -------------------------------------------------------------------------------- */
+/* ---- showing --------------------------------------------------------------------------------
+ */
+
+static bool is_gradient(const dni_plan *plan, dni_tensor root)
+{
+    return plan->program->tensors[root].role == DNI_DIFF;
+}
+
+static dn_status show(dni_plan *plan, size_t op)
+{
+    dni_steps *s = &plan->fused;
+    dni_tensor root = dni_root(s->program, s->program->ops[op].outputs[0]);
+    dn_status st = dni_base_bind_shown(&plan->base, plan->program, root);
+    if (!st)
+        st = dni_steps_resolve(s, op);
+    return st ? st : dni_steps_run(s, op, op + 1, NULL);
+}
+
+static dn_status show_all(dni_plan *plan, bool gradients, bool watched)
+{
+    const dni_steps *s = &plan->fused;
+    dn_status st = DN_OK;
+    if (!plan->fused.program || !plan->fused_ran[gradients])
+        return DN_OK;
+    for (size_t i = s->first[DNI_SHOW]; !st && i < s->end[DNI_SHOW]; i++)
+        if (is_gradient(plan, dni_root(s->program, s->program->ops[i].outputs[0])) ==
+                gradients &&
+            (!watched || plan->watched[i]))
+            st = show(plan, i);
+    return st;
+}
+
+dn_status dni_plan_settle(dni_plan *plan)
+{
+    dn_status st = show_all(plan, false, false);
+    if (!st)
+        st = show_all(plan, true, false);
+    plan->fused_ran[0] = plan->fused_ran[1] = false;
+    return st;
+}
+
+dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
+{
+    dni_tensor root = plan->program->tensors[tensor].storage;
+    const dni_steps *s = &plan->fused;
+    dn_status st = DN_OK;
+    if (dni_base_has(&plan->base, root) && plan->base.shown[root])
+        for (size_t i = s->first[DNI_SHOW]; !st && i < s->end[DNI_SHOW]; i++) {
+            if (dni_root(s->program, s->program->ops[i].outputs[0]) != root)
+                continue;
+            plan->watched[i] = true;
+            if (plan->fused_ran[is_gradient(plan, root)])
+                st = show(plan, i);
+            else
+                st = dni_base_bind_shown(&plan->base, plan->program, root);
+        }
+    if (!st)
+        *out = dni_plan_memory(plan, tensor);
+    return st;
+}
+
+/* ---- running --------------------------------------------------------------------------------
+ */
 
 dn_status dni_plan_run(dni_plan *plan, dni_section section, int32_t *layer)
 {
@@ -166,16 +257,22 @@ dn_status dni_plan_run(dni_plan *plan, dni_section section, int32_t *layer)
         st = dni_steps_run(s, s->first[section], s->end[section], &failed);
     if (st && layer)
         *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
-    return st;
+    if (st || section > DNI_BACKWARD || s == &plan->plain)
+        return st;
+    plan->fused_ran[section] = true;
+    return show_all(plan, section == DNI_BACKWARD, true);
 }
 
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end)
 {
-    dn_status st = dni_steps_prepare(&plan->plain);
+    dn_status st = dni_plan_settle(plan);
+    if (!st)
+        st = dni_steps_prepare(&plan->plain);
     return st ? st : dni_steps_run(&plan->plain, first, end, NULL);
 }
 
-/* ---- looking -------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------
+ */
 
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor)
 {
@@ -189,10 +286,14 @@ void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor)
     return plan->plain.program ? dni_steps_memory(&plan->plain, tensor) : NULL;
 }
 
-void *dni_plan_data(const dni_plan *plan, size_t *bytes)
+size_t dni_plan_data_bytes(const dni_plan *plan)
 {
-    *bytes = plan->base.arena[0] ? plan->base.data : 0;
-    return plan->base.arena[0];
+    return dni_base_data_bytes(&plan->base, plan->program);
+}
+
+void dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back)
+{
+    dni_base_copy(&plan->base, plan->program, buffer, back);
 }
 
 bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor)
@@ -205,7 +306,8 @@ bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor)
 dni_plan_sizes dni_plan_size(const dni_plan *plan)
 {
     const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
-    return (dni_plan_sizes){.data = plan->base.data, .diff = plan->base.diff,
+    return (dni_plan_sizes){.data = plan->base.data,
+                            .diff = plan->base.diff,
                             .temp = dni_steps_bytes(s) - s->scratch_size,
                             .scratch = s->scratch_size};
 }

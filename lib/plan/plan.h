@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * plan.h: from program to compiled program. There are two ways to run it: `whole` runs a section
- * at once, as a program of the plan's own in which ops are fused; `plain` runs any range of the
- * ops that the layers wrote. Tensors that stay readable have one memory for both. */
+ * plan.h: from program to compiled program. There are two ways to run it: `whole` runs a
+ * section at once, as a program of the plan's own in which ops are fused; `plain` runs any
+ * range of the ops that the layers wrote. Tensors that stay readable have one memory for both.
+ */
 #ifndef DNI_PLAN_H
 #define DNI_PLAN_H
 
@@ -27,9 +28,9 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
 void dni_plan_free(dni_plan *plan);
 /* Is there a way to run the section whole that is not the plain one? */
 bool dni_plan_fuses(const dni_plan *plan, dni_section section);
-/* Allocates what a section's tensors need and resolves its pointers, for whole runs or for plain
- * ones. WEIGHT, WEIGHT_DIFF and STATE tensors must have their memory by then. Binding twice is
- * fine and does nothing. */
+/* Allocates what a section's tensors need and resolves its pointers, for whole runs or for
+ * plain ones. WEIGHT, WEIGHT_DIFF and STATE tensors must have their memory by then. Binding
+ * twice is fine and does nothing. */
 dn_status dni_plan_bind(dni_plan *plan, dni_section section);
 dn_status dni_plan_bind_plain(dni_plan *plan, dni_section section);
 /* Takes up changed `memory` and `version` of WEIGHT, WEIGHT_DIFF and STATE tensors. */
@@ -41,8 +42,15 @@ dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
 /* Where a tensor of the layers' program lives when it runs plain; for one that stays readable,
  * always. NULL before its section is bound. */
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor);
-/* The memory of all values that stay readable, bound, and its bytes. */
-void *dni_plan_data(const dni_plan *plan, size_t *bytes);
+/* The same for the host to look at: brought up to date now, and from then on after every run.
+ * What the host writes there is seen by the next plain run, or by a fused one that does not
+ * itself write the blob; not by the backward of a run in which the blob lies as NHWC. */
+dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out);
+/* Brings everything readable up to date, once. Plain runs do it first. */
+dn_status dni_plan_settle(dni_plan *plan);
+/* Copies all values that stay readable and have memory to `buffer`, or back. */
+size_t dni_plan_data_bytes(const dni_plan *plan);
+void dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back);
 /* false: under `compact` the tensor's memory is used by others as well. */
 bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor);
 dni_plan_sizes dni_plan_size(const dni_plan *plan);

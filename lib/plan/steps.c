@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * steps.c: compiles and binds a list of steps. Memory of a section is allocated when it is first
- * needed, so that a net that only runs forward never pays for gradients. */
+ * steps.c: compiles and binds a list of steps. Memory of a section is allocated when it is
+ * first needed, so that a net that only runs forward never pays for gradients. */
 #include "plan/steps.h"
 
 #include <string.h>
 
 #include "plan/facts.h"
 
-/* ---- compile and free ----------------------------------------------------------------------- */
+/* ---- compile and free -----------------------------------------------------------------------
+ */
 
 static dn_status set_up(dni_steps *s)
 {
@@ -29,8 +30,8 @@ static dn_status set_up(dni_steps *s)
     void **at = s->pointers;
     for (size_t i = 0; i < p->num_ops; i++) {
         const dni_op *op = &p->ops[i];
-        s->steps[i].io = (dn_op_io){.struct_size = sizeof(dn_op_io), .in = at,
-                                    .out = at + op->num_inputs};
+        s->steps[i].io =
+            (dn_op_io){.struct_size = sizeof(dn_op_io), .in = at, .out = at + op->num_inputs};
         at += op->num_inputs + op->num_outputs;
         if (s->first[op->section] == s->end[op->section])
             s->first[op->section] = i;
@@ -118,7 +119,8 @@ size_t dni_steps_bytes(const dni_steps *s)
     return bytes;
 }
 
-/* ---- binding -------------------------------------------------------------------------------- */
+/* ---- binding --------------------------------------------------------------------------------
+ */
 
 void *dni_steps_memory(const dni_steps *s, dni_tensor tensor)
 {
@@ -135,24 +137,29 @@ void *dni_steps_memory(const dni_steps *s, dni_tensor tensor)
     return arena ? arena + s->offset[root] : NULL;
 }
 
+dn_status dni_steps_resolve(dni_steps *s, size_t i)
+{
+    const dni_op *op = &s->program->ops[i];
+    dni_step *step = &s->steps[i];
+    void **at = (void **)step->io.in;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        *at++ = dni_steps_memory(s, op->inputs[k]);
+    for (int32_t k = 0; k < op->num_outputs; k++, at++) {
+        *at = dni_steps_memory(s, op->outputs[k]);
+        if (op->outputs[k] != DNI_NONE && !*at)
+            return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
+    }
+    step->io.scratch = s->scratch;
+    step->io.keep = s->choices[i].keep ? s->keep + s->keep_at[i] : NULL;
+    return DN_OK;
+}
+
 static dn_status resolve(dni_steps *s, dni_section section)
 {
-    const dni_program *p = s->program;
-    for (size_t i = s->first[section]; i < s->end[section]; i++) {
-        const dni_op *op = &p->ops[i];
-        dni_step *step = &s->steps[i];
-        void **at = (void **)step->io.in;
-        for (int32_t k = 0; k < op->num_inputs; k++)
-            *at++ = dni_steps_memory(s, op->inputs[k]);
-        for (int32_t k = 0; k < op->num_outputs; k++, at++) {
-            *at = dni_steps_memory(s, op->outputs[k]);
-            if (op->outputs[k] != DNI_NONE && !*at)
-                return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
-        }
-        step->io.scratch = s->scratch;
-        step->io.keep = s->choices[i].keep ? s->keep + s->keep_at[i] : NULL;
-    }
-    return DN_OK;
+    dn_status st = DN_OK;
+    for (size_t i = s->first[section]; !st && i < s->end[section]; i++)
+        st = dni_steps_resolve(s, i);
+    return st;
 }
 
 static dn_status allocate(const dni_heap *heap, void *out, size_t bytes, bool zero)
@@ -195,7 +202,8 @@ dn_status dni_steps_rebind(dni_steps *s)
     return st;
 }
 
-/* ---- running -------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------
+ */
 
 static bool weights_changed(const dni_steps *s)
 {

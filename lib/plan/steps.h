@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * steps.h: a program compiled: every op with its implementation and its pointers, every tensor with
- * its place. Running is a loop over prepared steps. */
+ * steps.h: a program compiled: every op with its implementation and its pointers, every tensor
+ * with its place. Running is a loop over prepared steps. */
 #ifndef DNI_STEPS_H
 #define DNI_STEPS_H
 
 #include "plan/base.h"
 #include "plan/choose.h"
 
-typedef struct dni_step { /* all that a run reads */
+typedef struct dni_step {                            /* all that a run reads */
     dn_status (*run)(dn_op *op, const dn_op_io *io); /* NULL: a host call */
     dn_op *op;
     dn_op_io io;
@@ -26,7 +26,7 @@ typedef struct dni_steps {
     dni_choice *choices;  /* one per op */
     size_t *keep_at;      /* per op, where in `keep` */
     size_t first[DNI_SECTIONS], end[DNI_SECTIONS];
-    void **pointers;    /* operands of all ops, one after the other */
+    void **pointers;     /* operands of all ops, one after the other */
     dni_tensor *lies_in; /* per storage: the one whose place it has */
     dni_section *home;   /* per storage: the section whose arena it lies in */
     size_t *offset;
@@ -54,6 +54,8 @@ dn_status dni_steps_rebind(dni_steps *s);
 void *dni_steps_memory(const dni_steps *s, dni_tensor tensor);
 /* Makes constants anew if a weight they were made from changed. */
 dn_status dni_steps_prepare(dni_steps *s);
+/* Resolves the pointers of one step. */
+dn_status dni_steps_resolve(dni_steps *s, size_t step);
 /* Runs steps [first, end). *failed: where it stopped; may be NULL. */
 dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * values.c: takes in-place work apart. Where a storage is overwritten whole, the value before gets
- * a storage of its own, so that passes see which op reads which value; what is safe to do in place
- * is put together again when memory is placed. The last value keeps the blob's own storage. */
+ * values.c: takes in-place work apart. Where a storage is overwritten whole, the value before
+ * gets a storage of its own, so that passes see which op reads which value; what is safe to do
+ * in place is put together again when memory is placed. The last value keeps the blob's own
+ * storage. */
 #include "plan/passes.h"
 
 typedef struct renaming {

@@ -34,8 +34,16 @@ typedef struct dni_tensor_info {
                                 it is DNI_VOLATILE; NULL: at any time */
 } dni_tensor_info;
 
-/* PREPARE: what the plan derives from weights, before a run if they changed. */
-typedef enum dni_section { DNI_FORWARD, DNI_BACKWARD, DNI_UPDATE, DNI_PREPARE, DNI_SECTIONS } dni_section;
+/* PREPARE: what the plan derives from weights, before a run if they changed. SHOW: what fills a
+ * readable blob when the host looks. */
+typedef enum dni_section {
+    DNI_FORWARD,
+    DNI_BACKWARD,
+    DNI_UPDATE,
+    DNI_PREPARE,
+    DNI_SHOW,
+    DNI_SECTIONS
+} dni_section;
 
 typedef struct dni_op {
     int32_t kind;
@@ -50,7 +58,7 @@ typedef struct dni_program {
     const dni_heap *heap;
     dni_tensor_info *tensors;
     size_t num_tensors, cap_tensors;
-    dni_op *ops; /* forward ops, then backward, then update, then prepare */
+    dni_op *ops; /* forward ops, then backward, then update, prepare, show */
     size_t num_ops, cap_ops;
 } dni_program;
 

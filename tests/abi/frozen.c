@@ -31,6 +31,7 @@ SIZE(dn_context_options, 104);
 VALUE(DN_LOG_NOTICE, 0);
 VALUE(DN_PLAN_FUSED, 0);
 VALUE(DN_PLAN_PLAIN, 1);
+VALUE(DN_PLAN_NHWC, 2);
 VALUE(DN_LOG_WARNING, 1);
 OFFSET(dn_net_options, struct_size, 0);
 OFFSET(dn_net_options, phase, 8);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Holds the layers against results recorded from Caffe: tests/layers/reference/CASE has a net
 and the arrays that went in and came out. The tolerance allows for another order of summation.
-Every case runs on each backend, with one, two and three threads, which must give the same bits.
+Every case runs on each backend, fused, plain and in NHWC, with one, two and three threads, which
+must give the same bits.
 
 usage: check_reference.py [CASE]...
 """
@@ -89,24 +90,24 @@ class Case:
 def complaints_of(folder, contexts):
     """Of every backend: its first context is held against the record, the others against it."""
     complaints = []
-    for backends, with_threads in contexts.items():
+    for (backends, fuse), with_threads in contexts.items():
+        where = '%s, fuse=%s' % (backends or 'all backends', fuse)
         bits = []
         for context in with_threads:
             case = Case(folder, context)
             bits.append(case.run())
             if len(bits) == 1:
-                complaints += ['%s: %s' % (backends or 'all backends', text)
-                               for text in case.complaints]
+                complaints += ['%s: %s' % (where, text) for text in case.complaints]
         if any(other != bits[0] for other in bits):
-            complaints.append('%s: other bits with other threads'
-                              % (backends or 'all backends'))
+            complaints.append('%s: other bits with other threads' % where)
     return complaints
 
 
 def main(names):
     known = sorted(path.parent.name for path in ROOT.glob('*/net.prototxt'))
-    contexts = {backends: [deepnet.Context(num_threads=threads, backends=backends)
-                           for threads in (1, 2, 3)] for backends in ('ref', None)}
+    contexts = {(backends, fuse): [deepnet.Context(threads, backends=backends, fuse=fuse)
+                                   for threads in (1, 2, 3)]
+                for backends in ('ref', None) for fuse in (True, False, 'nhwc')}
     failed = 0
     for name in names or known:
         try:

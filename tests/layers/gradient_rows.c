@@ -17,6 +17,21 @@
     L(type, "bottom: 'y' top: 'y' " rest)
 
 #define NUMBERS(values) "data_filler { value: " values " } "
+/* What the plan fuses: a convolution with its norm, in place; several of them in a residual block. */
+#define CONV(name, bottom, more)                                                             \
+    "layer { name: '" name "' type: 'Convolution' bottom: '" bottom "' top: '" name "' "     \
+    "convolution_param { num_output: 3 kernel_size: 3 pad: 1 "                               \
+    "weight_filler { type: 'gaussian' std: 0.4 } " more " } } "
+#define ON(blob, name, type, rest)                                                           \
+    "layer { name: '" name "' type: '" type "' bottom: '" blob "' top: '" blob "' " rest " } "
+#define NORM(blob)                                                                           \
+    ON(blob, blob "_n", "BatchNorm", "")                                                     \
+    ON(blob, blob "_s", "Scale",                                                             \
+       "scale_param { bias_term: true filler { type: 'uniform' min: 0.5 max: 1.5 } "         \
+       "bias_filler { type: 'gaussian' } } ")
+#define SUM(p, q, top)                                                                       \
+    "layer { name: '" top "' type: 'Eltwise' bottom: '" p "' bottom: '" q "' top: '" top "' } "
+
 /* 8 priors pri of an image of 10 x 10, offsets x and scores xx at them, and one true box gt. */
 #define MULTIBOX(places, rest)                                                               \
     IN("x", "dim: 2 dim: 8 dim: " places " dim: 4") IN("xx", "dim: 2 dim: 8 dim: 3")         \
@@ -392,6 +407,34 @@ const gradient_row gradient_rows[] = {
     {"LSTMUnit",
      IN("x", "dim: 1 dim: 2 dim: 3") IN("xg", "dim: 1 dim: 2 dim: 12") IN("s", "dim: 1 dim: 2")
          L("LSTMUnit", "bottom: 'x' bottom: 'xg' bottom: 's' top: 'y' top: 'z'"),
+     0},
+    /* chains that are fused */
+    {"Convolution", X4 CONV("a", "x", "") ON("a", "r", "ReLU", ""), ROW_KINKS},
+    {"Convolution", X4 CONV("a", "x", "bias_term: false") NORM("a") ON("a", "r", "ReLU", ""),
+     ROW_KINKS},
+    {"Convolution", X4 CONV("a", "x", "bias_term: false") NORM("a") ON("a", "r", "TanH", ""), 0},
+    {"BatchNorm", X4 CONV("a", "x", "") NORM("a") ON("a", "r", "ELU", ""), ROW_TEST | ROW_KINKS},
+    {"Eltwise",
+     X4 CONV("a", "x", "") ON("a", "r", "ReLU", "") CONV("b", "a", "") NORM("b") SUM("a", "b", "y")
+         ON("y", "r2", "ReLU", "") CONV("d", "y", ""),
+     ROW_KINKS},
+    {"Eltwise",
+     X4 CONV("a", "x", "") NORM("a") CONV("b", "x", "") NORM("b") SUM("a", "b", "y")
+         ON("y", "r", "Sigmoid", "") "layer { name: 'p' type: 'Pooling' bottom: 'y' top: 'z' "
+                                     "pooling_param { pool: AVE kernel_size: 2 stride: 2 } } "
+                                     ON("z", "r2", "TanH", ""),
+     0},
+    {"Split",
+     X4 CONV("a", "x", "") "layer { name: 's' type: 'Split' bottom: 'a' top: 'b' top: 'd' } "
+                           ON("b", "r", "TanH", "") ON("d", "r2", "Sigmoid", "") SUM("b", "d", "y"),
+     0},
+    {"Concat",
+     X4 CONV("a", "x", "") ON("a", "r", "TanH", "") CONV("b", "x", "")
+         "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' top: 'y' } " CONV("d", "y", "")
+             "layer { name: 'f' type: 'Flatten' bottom: 'd' top: 'e' } "
+             "layer { name: 'i' type: 'InnerProduct' bottom: 'e' top: 'z' "
+             "inner_product_param { num_output: 3 } } "
+             ON("z", "r2", "ReLU", "relu_param { negative_slope: 0.5 }"),
      0},
     /* one blob, several readers */
     {"InnerProduct",

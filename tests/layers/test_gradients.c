@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_gradients.c: every layer's gradient against central differences, in double on `ref`.
- * A row passes only if its gradient, taken with the opposite sign, would be refused. */
+ * A row passes only if its gradient, taken with the opposite sign, would be refused. Every row
+ * runs fused, plain and in NHWC. */
 #include "core/core.h"
 
 #include "check.h"
@@ -302,12 +303,15 @@ int main(int argc, char **argv)
     dn_context *context = NULL;
     check_checker();
     check_coverage();
-    CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
-    for (size_t i = 0; context && i < num_gradient_rows; i++) {
-        SECTION(gradient_rows[i].type);
-        if (argc < 2 || !strcmp(argv[1], gradient_rows[i].type))
-            check_row(context, &gradient_rows[i]);
+    for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
+        dn_context_options options = {.struct_size = sizeof options, .plan = plan};
+        CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+        for (size_t i = 0; context && i < num_gradient_rows; i++) {
+            SECTION(gradient_rows[i].type);
+            if (argc < 2 || !strcmp(argv[1], gradient_rows[i].type))
+                check_row(context, &gradient_rows[i]);
+        }
+        dn_context_free(context);
     }
-    dn_context_free(context);
     return check_summary();
 }

@@ -36,6 +36,7 @@ class Context:
                  UnsupportedError if no module for one was found).
     module_folder  where backend modules lie; None: where they were installed.
     fuse         False: every op runs as its layer wrote it; slower, equal but for rounding.
+                 'nhwc': every op that can work on channels-last images does.
 
     `with Context(...):` makes it the context of nets and solvers made inside the block by this
     thread. The context lives as long as anything made in it. Lines that the library logs go to
@@ -51,7 +52,7 @@ class Context:
             device=device, backends=backends.encode() if backends else None,
             seed=seed & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=0 if fuse else 1)
+            plan=2 if fuse == 'nhwc' else 0 if fuse else 1)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * layout.c: which ops run in NHWC. Every op has a cost in each layout, every image that is read
+ * in the other one a conversion; from "all that can" single ops go back to plain while that
+ * saves. NHWC is taken only if it beats plain by a margin: near the line plain keeps Caffe's
+ * order of summation. A readable blob that lies as NHWC is shown by a conversion when the host
+ * looks. */
+#include <string.h>
+
+#include "plan/choose.h"
+#include "plan/relayout.h"
+
+#define MARGIN       0.95
+#define BYTES_PER_NS 8.0 /* one core, reading and writing: what a conversion runs at */
+#define ROUNDS       3
+
+typedef struct node { /* an op */
+    uint32_t in, out; /* images */
+    bool can;         /* runs in NHWC */
+    int32_t group;    /* ops that write one image together */
+    double cost[2];
+} node;
+
+typedef struct picture { /* a storage that holds an image */
+    bool is;             /* ... whose layout matters and can be chosen */
+    int32_t group;       /* of the ops that write it; -1: none yet */
+    bool reads[2];       /* while counting: somebody reads it in this layout */
+} picture;
+
+typedef struct search {
+    dni_rewrite *r;
+    dni_program *p;
+    size_t num_ops, num_tensors; /* at first */
+    node *nodes;
+    picture *pictures; /* per tensor that is its own storage */
+    bool *nhwc;        /* per group */
+    bool *stuck;       /* per group: plain */
+    int32_t num_groups;
+} search;
+
+/* ---- what each op can, and costs
+ * ------------------------------------------------------------- */
+
+static double bytes_of(const dni_program *p, const dni_op *op)
+{
+    double bytes = 0;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        bytes += op->inputs[k] == DNI_NONE
+                     ? 0
+                     : (double)dni_tensor_bytes(&p->tensors[op->inputs[k]]);
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        bytes += op->outputs[k] == DNI_NONE
+                     ? 0
+                     : (double)dni_tensor_bytes(&p->tensors[op->outputs[k]]);
+    return bytes;
+}
+
+static bool is_convolution(int32_t kind)
+{
+    return kind >= DN_OP_CONV && kind <= DN_OP_CONV_BWD_WEIGHTS;
+}
+
+static dn_status cost_of(const search *s, const dni_op *op, uint32_t in, uint32_t out,
+                         dni_choice *choice)
+{
+    dn_status st = dni_choose_as(s->r->context, s->p, op, in, out, choice);
+    if (!st && choice->op)
+        choice->ops->op_destroy(choice->op);
+    return st;
+}
+
+/* Convolutions are worth turning a net for, and nothing is known of them but what their backend
+ * says; the rest moves its bytes in either layout. */
+static dn_status weigh(search *s, size_t i)
+{
+    const dni_op *op = &s->p->ops[i];
+    node *n = &s->nodes[i];
+    dni_choice plain, turned;
+    dni_trial trial;
+    bool ours = op->section == DNI_FORWARD || op->section == DNI_BACKWARD;
+    n->group = -1;
+    if (!ours || !dni_images_of(s->p, op, &n->in, &n->out))
+        return DN_OK;
+    dni_trial_of(&trial, op);
+    if (!dni_relayout(s->p, &trial, n->in, n->out))
+        return DN_OK;
+    bool knows = dni_knows_layouts(op->kind), forced = s->r->context->nhwc;
+    dn_status st = cost_of(s, op, 0, 0, &plain);
+    if (!st)
+        st = cost_of(s, &trial.op, knows ? n->in : 0, knows ? n->out : 0, &turned);
+    if (st)
+        return st;
+    n->cost[0] =
+        plain.cost > 0 && turned.cost > 0 ? plain.cost : bytes_of(s->p, op) / BYTES_PER_NS;
+    n->cost[1] = plain.cost > 0 && turned.cost > 0 ? turned.cost : n->cost[0];
+    n->can = forced || (turned.rank <= plain.rank &&
+                        (!is_convolution(op->kind) || (plain.cost > 0 && turned.cost > 0)));
+    return DN_OK;
+}
+
+static bool starts_written(const dni_program *p, dni_tensor root)
+{
+    size_t write = dni_next_write(p, root, 0, p->num_ops);
+    if (write == p->num_ops || dni_next_read(p, root, 0, write) < write)
+        return false;
+    const dni_op *op = &p->ops[write]; /* parts of it may be written one by one */
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (dni_root(p, op->inputs[k]) == root)
+            return false;
+    return op->args->accumulate == 0;
+}
+
+static void find_pictures(search *s)
+{
+    const dni_program *p = s->p;
+    for (size_t t = 0; t < s->num_tensors; t++) {
+        const dni_tensor_info *info = &p->tensors[t];
+        s->pictures[t].group = -1;
+        s->pictures[t].is = info->storage == (dni_tensor)t && dni_is_placed(info) &&
+                            info->shape.axes == 4 && !dni_is_flat(&info->shape) &&
+                            starts_written(p, (dni_tensor)t);
+    }
+}
+
+static void join_groups(search *s, int32_t from, int32_t to)
+{
+    for (size_t i = 0; i < s->num_ops; i++)
+        if (s->nodes[i].group == from)
+            s->nodes[i].group = to;
+    for (size_t t = 0; t < s->num_tensors; t++)
+        if (s->pictures[t].group == from)
+            s->pictures[t].group = to;
+    s->stuck[to] |= s->stuck[from];
+}
+
+/* Neither an image whose layout is chosen nor one that is the same in both. */
+static bool is_fixed(const search *s, const node *n, int32_t output, dni_tensor root)
+{
+    return n->out >> output & 1 && !s->pictures[root].is &&
+           !dni_is_flat(&s->p->tensors[root].shape);
+}
+
+/* Ops that write one image have one layout; so have the images that one op writes. */
+static void find_groups(search *s)
+{
+    const dni_program *p = s->p;
+    for (size_t i = 0; i < s->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        node *n = &s->nodes[i];
+        n->group = s->num_groups++;
+        s->stuck[n->group] = !n->can;
+        for (int32_t k = 0; k < op->num_outputs; k++) {
+            dni_tensor root = dni_root(p, op->outputs[k]);
+            if (root == DNI_NONE)
+                continue;
+            s->stuck[n->group] |= is_fixed(s, n, k, root);
+            if (!s->pictures[root].is)
+                continue;
+            s->stuck[n->group] |= !(n->out >> k & 1);
+            if (s->pictures[root].group < 0)
+                s->pictures[root].group = n->group;
+            else if (s->pictures[root].group != n->group)
+                join_groups(s, s->pictures[root].group, n->group);
+        }
+    }
+}
+
+/* ---- the search
+ * -------------------------------------------------------------------------------- */
+
+static bool is_nhwc(const search *s, dni_tensor root)
+{
+    const picture *m = &s->pictures[root];
+    return m->is && m->group >= 0 && s->nhwc[m->group];
+}
+
+static double total_cost(const search *s)
+{
+    const dni_program *p = s->p;
+    double cost = 0;
+    for (size_t t = 0; t < s->num_tensors; t++)
+        s->pictures[t].reads[0] = s->pictures[t].reads[1] = false;
+    for (size_t i = 0; i < s->num_ops; i++) {
+        const node *n = &s->nodes[i];
+        bool turned = s->nhwc[n->group];
+        cost += n->cost[turned];
+        for (int32_t k = 0; k < p->ops[i].num_inputs; k++)
+            if (p->ops[i].inputs[k] != DNI_NONE) {
+                dni_tensor root = dni_root(p, p->ops[i].inputs[k]);
+                s->pictures[root].reads[turned && n->in >> k & 1] = true;
+            }
+    }
+    for (size_t t = 0; t < s->num_tensors; t++) {
+        const dni_tensor_info *info = &p->tensors[t];
+        if (info->storage == (dni_tensor)t && info->shape.axes == 4 &&
+            !dni_is_flat(&info->shape) && s->pictures[t].reads[!is_nhwc(s, (dni_tensor)t)])
+            cost += 2 * (double)dni_tensor_bytes(info) / BYTES_PER_NS;
+    }
+    return cost;
+}
+
+/* Flips one group after the other, keeping what saves. */
+static double descend(search *s, double best)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        double before = best;
+        for (int32_t g = 0; g < s->num_groups; g++) {
+            if (s->stuck[g])
+                continue;
+            s->nhwc[g] = !s->nhwc[g];
+            double cost = total_cost(s);
+            if (cost < best)
+                best = cost;
+            else
+                s->nhwc[g] = !s->nhwc[g];
+        }
+        if (best == before)
+            break;
+    }
+    return best;
+}
+
+static bool choose(search *s)
+{
+    double plain = total_cost(s);
+    bool any = false;
+    for (int32_t g = 0; g < s->num_groups; g++) {
+        s->nhwc[g] = !s->stuck[g];
+        any |= s->nhwc[g];
+    }
+    if (s->r->context->nhwc || !any)
+        return any;
+    return descend(s, total_cost(s)) < MARGIN * plain;
+}
+
+/* ---- applying
+ * ----------------------------------------------------------------------------------- */
+
+typedef struct edit {
+    search *s;
+    dni_tensor *other; /* per storage: its copy in the other layout, while that is good */
+    dni_tensor *moved; /* per storage: where a readable one lies as NHWC */
+    size_t *before;    /* per added op: the op it goes before */
+    size_t cap_before;
+} edit;
+
+/* Where storage `root` really lies, as seen through a tensor of its shape. */
+static dni_tensor place_of(const edit *e, dni_tensor root)
+{
+    return e->moved[root] == DNI_NONE ? root : e->moved[root];
+}
+
+static dn_status move_pictures(edit *e)
+{
+    search *s = e->s;
+    for (size_t t = 0; t < s->num_tensors; t++) {
+        dni_tensor root = s->p->tensors[t].storage;
+        if (!is_nhwc(s, root) || s->p->tensors[t].shape.axes != 4)
+            continue;
+        if (!s->p->tensors[root].keep) {
+            s->p->tensors[t].layout = DN_LAYOUT_NHWC;
+        } else if (root == (dni_tensor)t) {
+            dni_tensor_info info = s->p->tensors[t];
+            info.role = DNI_TEMP;
+            info.storage = DNI_NONE;
+            info.keep = false;
+            info.layout = DN_LAYOUT_NHWC;
+            e->moved[t] = dni_program_tensor(s->p, &info);
+            if (e->moved[t] == DNI_NONE)
+                return DN_E_NOMEM;
+        }
+    }
+    return DN_OK;
+}
+
+/* Same memory, said to be NHWC: what an op that knows layouts is shown of a flat image. */
+static dn_status flat_view(edit *e, dni_tensor t, dni_tensor *out)
+{
+    dni_tensor_info view = e->s->p->tensors[t];
+    view.layout = DN_LAYOUT_NHWC;
+    view.keep = false;
+    *out = dni_program_tensor(e->s->p, &view);
+    return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
+}
+
+/* An op that makes `to` from `from`, before op `at`. */
+static dn_status add_conversion(edit *e, size_t at, dni_tensor from, dni_tensor to,
+                                dni_section section)
+{
+    dni_program *p = e->s->p;
+    size_t added = p->num_ops - e->s->num_ops;
+    dni_op *op =
+        dni_program_op(p, DN_OP_COPY, section, at < e->s->num_ops ? p->ops[at].layer : -1);
+    if (!op || dni_grow(p->heap, &e->before, &e->cap_before, added + 1, sizeof *e->before))
+        return DN_E_NOMEM;
+    e->before[added] = at;
+    op->num_inputs = op->num_outputs = 1;
+    op->inputs[0] = from;
+    op->outputs[0] = to;
+    dni_conversion(&p->tensors[from].shape, p->tensors[from].layout, p->tensors[to].layout,
+                   (dn_args_copy *)op->args);
+    return DN_OK;
+}
+
+static dn_status other_layout(edit *e, size_t at, dni_tensor root, dni_tensor *out)
+{
+    dni_program *p = e->s->p;
+    dni_tensor from = place_of(e, root);
+    if (e->other[root] == DNI_NONE) {
+        dni_tensor_info info = p->tensors[from];
+        info.role = DNI_TEMP;
+        info.storage = DNI_NONE;
+        info.keep = false;
+        info.layout = info.layout == DN_LAYOUT_NHWC ? DN_LAYOUT_PLAIN : DN_LAYOUT_NHWC;
+        dni_tensor made = dni_program_tensor(p, &info);
+        if (made == DNI_NONE)
+            return DN_E_NOMEM;
+        dn_status st = add_conversion(e, at, from, made, p->ops[at].section);
+        if (st)
+            return st;
+        e->other[root] = made;
+    }
+    *out = e->other[root];
+    return DN_OK;
+}
+
+/* What op `at` reads or writes in place of t, an image or not, running in this layout. */
+static dn_status operand_in(edit *e, size_t at, dni_tensor t, bool image, bool turned,
+                            bool output, dni_tensor *out)
+{
+    search *s = e->s;
+    const dni_tensor_info *info = &s->p->tensors[t];
+    dni_tensor root = info->storage;
+    bool wanted = image && turned, flat = image && dni_is_flat(&info->shape);
+    *out = t;
+    if (flat)
+        return wanted && dni_knows_layouts(s->p->ops[at].kind) ? flat_view(e, t, out) : DN_OK;
+    if (is_nhwc(s, root) == wanted || output) {
+        *out = e->moved[root] == DNI_NONE || !is_nhwc(s, root) ? t : e->moved[root];
+        return DN_OK;
+    }
+    dni_tensor made;
+    dn_status st = other_layout(e, at, root, &made);
+    if (st)
+        return st;
+    *out = made;
+    if (image || dni_shape_equal(&s->p->tensors[t].shape, &s->p->tensors[made].shape))
+        return DN_OK;
+    dni_tensor_info view = s->p->tensors[t]; /* the plain copy under another shape */
+    view.role = DNI_TEMP;
+    view.storage = made;
+    view.keep = false;
+    view.layout = DN_LAYOUT_PLAIN;
+    *out = dni_program_tensor(s->p, &view);
+    return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
+}
+
+static dn_status turn_op(edit *e, size_t at)
+{
+    search *s = e->s;
+    const node *n = &s->nodes[at];
+    bool turned = s->nhwc[n->group];
+    dni_trial trial;
+    dn_status st = DN_OK;
+    dni_trial_of(&trial, &s->p->ops[at]);
+    if (turned)
+        dni_relayout(s->p, &trial, n->in, n->out);
+    for (int32_t k = 0; !st && k < trial.op.num_inputs; k++)
+        if (trial.op.inputs[k] != DNI_NONE)
+            st = operand_in(e, at, trial.op.inputs[k], n->in >> k & 1, turned, false,
+                            &trial.op.inputs[k]);
+    for (int32_t k = 0; !st && k < trial.op.num_outputs; k++) {
+        if (trial.op.outputs[k] == DNI_NONE)
+            continue;
+        e->other[dni_root(s->p, trial.op.outputs[k])] = DNI_NONE; /* its copy is old now */
+        st = operand_in(e, at, trial.op.outputs[k], n->out >> k & 1, turned, true,
+                        &trial.op.outputs[k]);
+    }
+    if (!st)
+        dni_trial_adopt(&trial, &s->p->ops[at]);
+    return st;
+}
+
+/* Added ops stand at the end: each goes before the op it was added for. */
+static dn_status put_in_order(edit *e)
+{
+    dni_program *p = e->s->p;
+    size_t n = e->s->num_ops, added = p->num_ops - n, next = 0, count = 0;
+    dni_op *ordered = dni_alloc(p->heap, p->num_ops, sizeof *ordered);
+    if (!ordered)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i <= n; i++) {
+        while (next < added && e->before[next] == i)
+            ordered[count++] = p->ops[n + next++];
+        if (i < n)
+            ordered[count++] = p->ops[i];
+    }
+    memcpy(p->ops, ordered, count * sizeof *ordered);
+    dni_free(p->heap, ordered);
+    return DN_OK;
+}
+
+static dn_status apply(search *s)
+{
+    edit e = {.s = s};
+    const dni_heap *heap = s->p->heap;
+    e.other = dni_alloc(heap, 2 * s->num_tensors, sizeof *e.other);
+    if (!e.other)
+        return DN_E_NOMEM;
+    e.moved = e.other + s->num_tensors;
+    for (size_t t = 0; t < 2 * s->num_tensors; t++)
+        e.other[t] = DNI_NONE;
+    dn_status st = move_pictures(&e);
+    for (size_t i = 0; !st && i < s->num_ops; i++)
+        st = turn_op(&e, i);
+    for (size_t t = 0; !st && t < s->num_tensors; t++)
+        if (e.moved[t] != DNI_NONE)
+            st = add_conversion(&e, s->num_ops, e.moved[t], (dni_tensor)t, DNI_SHOW);
+    if (!st)
+        st = put_in_order(&e);
+    dni_free(heap, e.other);
+    dni_free(heap, e.before);
+    return st;
+}
+
+dn_status dni_choose_layouts(dni_rewrite *r)
+{
+    search s = {.r = r,
+                .p = r->program,
+                .num_ops = r->program->num_ops,
+                .num_tensors = r->program->num_tensors};
+    const dni_heap *heap = s.p->heap;
+    s.nodes = dni_alloc(heap, s.num_ops, sizeof *s.nodes);
+    s.pictures = dni_alloc(heap, s.num_tensors, sizeof *s.pictures);
+    s.nhwc = dni_alloc(heap, s.num_ops, sizeof *s.nhwc);
+    s.stuck = dni_alloc(heap, s.num_ops, sizeof *s.stuck);
+    dn_status st = s.nodes && s.pictures && s.nhwc && s.stuck ? DN_OK : DN_E_NOMEM;
+    bool any = false;
+    for (size_t i = 0; !st && i < s.num_ops; i++) {
+        st = weigh(&s, i);
+        any |= s.nodes[i].can;
+    }
+    if (!st && any) {
+        find_pictures(&s);
+        find_groups(&s);
+        if (choose(&s))
+            st = apply(&s);
+    }
+    dni_free(heap, s.nodes);
+    dni_free(heap, s.pictures);
+    dni_free(heap, s.nhwc);
+    dni_free(heap, s.stuck);
+    return st;
+}

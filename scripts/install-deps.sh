@@ -5,8 +5,8 @@
 #
 #   scripts/install-deps.sh [--tests] [--ci] [--data]
 #
-# --tests adds what the tests use, --ci the other compilers, BLAS and oneDNN, --data the stand-in for
-# MNIST.
+# --tests adds what the tests use, --ci the other compilers, BLAS and oneDNN, --data the
+# stand-in for MNIST.
 set -eu
 
 # a|b: either will do, a is what gets installed

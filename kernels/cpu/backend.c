@@ -168,6 +168,8 @@ static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
         (*out)->num_inputs = desc->num_inputs;
         (*out)->num_outputs = desc->num_outputs;
     }
+    if (status == DN_OK && info->cost == 0)
+        info->cost = cpu_cost(backend, desc, info->implementation);
     return status;
 }
 

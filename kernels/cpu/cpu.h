@@ -219,6 +219,8 @@ void *cpu_op_new(dn_backend *backend, size_t size, dn_status (*run)(dn_op *, con
 void *cpu_op_table(dn_op *op, size_t count, size_t size);
 void cpu_op_free(dn_op *op);
 dn_status cpu_decline(dn_op_info *info, const char *reason);
+/* cost.c: nanoseconds on one thread. */
+double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *implementation);
 /* body over tasks through the host; one task runs here and now. */
 void cpu_for(const dn_backend *backend, int64_t tasks,
              void (*body)(void *arg, int64_t task, int32_t worker), void *arg);

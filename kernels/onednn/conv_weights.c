@@ -176,7 +176,7 @@ dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op
     snprintf(info->implementation, sizeof info->implementation, "onednn:%s",
              one_desc_name(op->stage[0].conv.desc));
     info->cost = one_geo_cost(backend, &geo, desc->kind) +
-                 (double)op->dw_bytes * (double)(3 * op->cuts.pieces + 2) / 8;
+                 (double)op->dw_bytes * (double)(2 * op->cuts.pieces + 1) / 16;
     *out = &op->base;
     return DN_OK;
 }

@@ -24,31 +24,53 @@ uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op)
     return constant;
 }
 
+static void take(dni_choice *c, const dni_backend_slot *slot, int32_t rank, dn_op *op,
+                 const dn_op_info *info)
+{
+    if (c->op)
+        c->ops->op_destroy(c->op);
+    c->ops = slot->ops;
+    c->op = op;
+    c->rank = rank;
+    c->scratch = info->scratch;
+    c->keep = info->keep;
+    c->cost = info->cost;
+    snprintf(c->implementation, sizeof c->implementation, "%s",
+             info->implementation[0] ? info->implementation : slot->ops->name);
+}
+
+/* The first of the chain that takes the op, or a later one that knows to be faster. The last is
+ * asked only if all others decline. */
 static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choice *c)
 {
     for (int32_t i = 0; i < context->num_backends; i++) {
         const dni_backend_slot *slot = &context->backends[i];
         if (slot->ops->space != DN_SPACE_HOST)
             continue;
+        if (c->op && (c->cost == 0 || i == context->num_backends - 1))
+            break;
         dn_op_info info = {.struct_size = sizeof info};
-        dn_status st = slot->ops->op_create(slot->backend, desc, &c->op, &info);
+        dn_op *op = NULL;
+        dn_status st = slot->ops->op_create(slot->backend, desc, &op, &info);
         if (st == DN_DECLINED) {
-            if (!c->declined[0])
+            if (!c->op && !c->declined[0])
                 snprintf(c->declined, sizeof c->declined, "%.12s: %.79s", slot->ops->name,
                          info.reason);
             continue;
         }
-        if (st)
+        if (st) {
+            if (c->op)
+                c->ops->op_destroy(c->op);
+            c->op = NULL;
             return st;
-        c->ops = slot->ops;
-        c->rank = i;
-        c->scratch = info.scratch;
-        c->keep = info.keep;
-        c->cost = info.cost;
-        snprintf(c->implementation, sizeof c->implementation, "%s",
-                 info.implementation[0] ? info.implementation : slot->ops->name);
-        return DN_OK;
+        }
+        if (!c->op || (info.cost > 0 && info.cost < c->cost))
+            take(c, slot, i, op, &info);
+        else
+            slot->ops->op_destroy(op);
     }
+    if (c->op)
+        return DN_OK;
     return dni_fail(DN_E_UNSUPPORTED, "no backend of this context has it (%s)",
                     c->declined[0] ? c->declined : "the chain is empty");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * ops.c: times each op of the fast backend on the shapes of well-known nets, a JSON line each:
  * GFLOP/s or GB/s of the median and of the best run. A benchmark, not a test; with --check it
- * also compares with ref. Usage: ops [--backend=NAME] [--threads=N] [--check] [--filter=TEXT]
- * [--ms=N] [--cpu-time] (the process's time: one thread on a busy machine). */
+ * also compares with ref. Usage: ops [--backend=NAME|PATH]... [--threads=N] [--check] [--bf16]
+ * [--filter=TEXT] [--ms=N] [--cpu-time] (the process's time: one thread on a busy machine).
+ * Several backends take turns, op by op; a path is a module's. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +11,11 @@
 #include <time.h>
 
 #include "core/core.h"
+#include "core/module.h"
 
 extern const dn_backend_ops *const dni_builtin_backends[];
 
-enum { OPERANDS = 7 };
+enum { OPERANDS = 7, BACKENDS = 4 };
 
 typedef struct spec { /* one op, its operands and the work it is */
     char name[64];
@@ -38,7 +40,9 @@ typedef struct spec { /* one op, its operands and the work it is */
 } spec;
 
 typedef struct bench {
-    const char *backend, *filter;
+    const dn_backend_ops *backends[BACKENDS];
+    int32_t num_backends, compute;
+    const char *filter;
     int32_t threads;
     int ms;
     bool check, cpu_time;
@@ -151,7 +155,8 @@ static dn_status prepare(bench *b, instance *it, const dn_backend_ops *ops, cons
                        .num_outputs = s->num_out,
                        .inputs = s->in,
                        .outputs = s->out,
-                       .args = &s->args};
+                       .args = &s->args,
+                       .compute = b->compute};
     if (status == DN_OK)
         status = ops->op_create(it->backend, &desc, &it->op, &it->info);
     if (status != DN_OK)
@@ -200,14 +205,12 @@ static double difference(bench *b, const spec *s, instance *it)
     return worst;
 }
 
-static void measure(bench *b, const spec *s)
+static void measure_one(bench *b, const dn_backend_ops *ops, const spec *s)
 {
     instance it;
     double times[256], begin;
     int n = 0;
-    if (b->filter && !strstr(s->name, b->filter))
-        return;
-    if (prepare(b, &it, find(b->backend), s) != DN_OK) {
+    if (prepare(b, &it, ops, s) != DN_OK) {
         printf("{\"op\": \"%s\", \"declined\": \"%s\"}\n", s->name, it.info.reason);
         release(&it);
         return;
@@ -222,18 +225,27 @@ static void measure(bench *b, const spec *s)
     qsort(times, (size_t)n, sizeof *times, ascending);
     double work = (s->flops > 0 ? s->flops : s->bytes) * 1e-9;
     printf("{\"op\": \"%s\", \"threads\": %d, \"ms\": %.4f, \"%s\": %.1f, \"best\": %.1f, "
-           "\"scratch\": %zu, \"implementation\": \"%s\"",
+           "\"scratch\": %zu, \"cost_ms\": %.4f, \"implementation\": \"%s\"",
            s->name, (int)b->threads, times[n / 2] * 1e3, s->flops > 0 ? "gflops" : "gbs",
-           work / times[n / 2], work / times[0], it.info.scratch, it.info.implementation);
+           work / times[n / 2], work / times[0], it.info.scratch, it.info.cost * 1e-6,
+           it.info.implementation);
     if (b->check) {
         double off = difference(b, s, &it);
-        bool good = off < 1e-4;
+        bool good = off < (b->compute == DN_COMPUTE_BF16 ? 2e-2 : 1e-4);
         b->failures += !good;
         printf(", \"difference\": %.2g%s", off, good ? "" : ", \"WRONG\": true");
     }
     printf("}\n");
     fflush(stdout);
     release(&it);
+}
+
+static void measure(bench *b, const spec *s)
+{
+    if (b->filter && !strstr(s->name, b->filter))
+        return;
+    for (int32_t i = 0; i < b->num_backends; i++)
+        measure_one(b, b->backends[i], s);
 }
 
 /* ---- shapes
@@ -464,14 +476,23 @@ static bool option(const char *arg, const char *name, const char **value)
     return true;
 }
 
+static bool add_backend(bench *b, const char *name)
+{
+    const dn_backend_ops *ops = find(name);
+    if (b->num_backends == BACKENDS ||
+        (!ops && dni_module_load(&dni_default_heap, NULL, name, strlen(name), &ops)))
+        return false;
+    b->backends[b->num_backends++] = ops;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    bench b = {.backend = "cpu", .threads = 1, .ms = 100};
+    bench b = {.threads = 1, .ms = 100};
     const char *value;
     for (int i = 1; i < argc; i++) {
-        if (option(argv[i], "--backend", &b.backend))
-            continue;
-        if (option(argv[i], "--filter", &b.filter))
+        if (option(argv[i], "--filter", &b.filter) ||
+            (option(argv[i], "--backend", &value) && add_backend(&b, value)))
             continue;
         if (option(argv[i], "--threads", &value))
             b.threads = atoi(value);
@@ -479,6 +500,8 @@ int main(int argc, char **argv)
             b.ms = atoi(value);
         else if (strcmp(argv[i], "--check") == 0)
             b.check = true;
+        else if (strcmp(argv[i], "--bf16") == 0)
+            b.compute = DN_COMPUTE_BF16;
         else if (strcmp(argv[i], "--cpu-time") == 0)
             b.cpu_time = true;
         else {
@@ -486,7 +509,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (!find(b.backend) || b.threads < 1 ||
+    if ((!b.num_backends && !add_backend(&b, "cpu")) || b.threads < 1 ||
         dni_pool_create(&b.pool, &dni_default_heap, b.threads) != DN_OK)
         return 2;
     b.host = (dn_backend_host){.struct_size = sizeof b.host,

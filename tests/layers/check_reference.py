@@ -4,9 +4,11 @@
 and the arrays that went in and came out. The tolerance allows for another order of summation.
 Every case runs on each backend, fused, plain and in NHWC, with one, two and three threads, which
 must give the same bits.
+DEEPNET_TEST_MODULE names a module that then takes all it can, with ref for the rest.
 
 usage: check_reference.py [CASE]...
 """
+import os
 import re
 import sys
 from pathlib import Path
@@ -103,11 +105,16 @@ def complaints_of(folder, contexts):
     return complaints
 
 
+def chains():
+    module = os.environ.get('DEEPNET_TEST_MODULE')
+    return (module + ',ref', module + ',cpu,ref') if module else ('ref', None)
+
+
 def main(names):
     known = sorted(path.parent.name for path in ROOT.glob('*/net.prototxt'))
     contexts = {(backends, fuse): [deepnet.Context(threads, backends=backends, fuse=fuse)
                                    for threads in (1, 2, 3)]
-                for backends in ('ref', None) for fuse in (True, False, 'nhwc')}
+                for backends in chains() for fuse in (True, False, 'nhwc')}
     failed = 0
     for name in names or known:
         try:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Holds the solvers against trajectories recorded from Caffe: 20 iterations from given weights, and
 the last ten of them again from the snapshot that Caffe wrote, and from our own.
+DEEPNET_TEST_MODULE names a module that then takes all it can, with ref for the rest.
 
 usage: check_reference.py [CASE]...
 """
@@ -86,9 +87,12 @@ def run(name):
 
 def main(names):
     names = names or sorted(path.parent.name for path in ROOT.glob('*/net.prototxt'))
+    module = os.environ.get('DEEPNET_TEST_MODULE')
+    context = deepnet.Context(backends=module + ',ref' if module else None)
     failed = 0
     for name in names:
-        complaints = run(name)
+        with context:
+            complaints = run(name)
         for complaint in complaints:
             print('%s: %s' % (name, complaint))
         failed += bool(complaints)

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * AnnotatedData (SSD): batches of images with their true boxes from a database. It wires where
- * the size of an image can be told from the prototxt, with one true box standing for those of a
- * batch; reading AnnotatedDatum records is not in this build, and it says so.
- * data_param: source, batch_size (both required), backend; annotated_data_param: batch_sampler,
- * label_map_file, anno_type; transform_param: resize_param { height width }, crop_size, scale,
- * mirror, mean_value, distort_param, expand_param, emit_constraint.
+ * the size of an image can be told from the prototxt, with one true box standing for those of
+ * a batch; reading AnnotatedDatum records is not in this build, and it says so.
+ * data_param: source, batch_size (both required), backend; annotated_data_param:
+ * batch_sampler, label_map_file, anno_type, yolo_data_type (0; 1: boxes for YOLO);
+ * transform_param: resize_param { height width }, crop_size, scale, mirror, mean_value,
+ * distort_param, expand_param, emit_constraint.
  * tops: images (N, 3, H, W), [boxes (1, 1, G, 8): image, label, instance, x0, y0, x1, y1,
  * difficult]. No gradient. */
 #include "layers/layer.h"
 
 #define GUESS 300
+#define YOLO_BOXES 300 /* of each image, whatever it has */
 
 static dn_status setup(dni_layer *layer)
 {
@@ -36,8 +38,10 @@ static dn_status shape(dni_layer *layer)
         H = r->height, W = r->width;
     layer->top[0] =
         dni_shape_of(4, (int64_t[]){layer->param->data_param->batch_size, 3, H, W});
+    const Cnn__AnnotatedDataParameter *a = layer->param->annotated_data_param;
+    int64_t boxes[4] = {1, 1, 1, 8}, yolo[4] = {layer->top[0].dim[0], 1, YOLO_BOXES, 5};
     for (int32_t i = 1; i < layer->num_tops; i++)
-        layer->top[i] = dni_shape_of(4, (int64_t[]){1, 1, 1, 8});
+        layer->top[i] = dni_shape_of(4, a && a->yolo_data_type == 1 ? yolo : boxes);
     return DN_OK;
 }
 

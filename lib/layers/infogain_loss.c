@@ -69,7 +69,10 @@ static dn_status shape(dni_layer *layer)
     dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "infogain_loss_param.axis", &axis);
     if (st)
         return st;
-    dni_loss_read(a, layer->param->loss_param, CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    st = dni_loss_read(&s->loss, layer->param->loss_param,
+                       CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    if (st)
+        return st;
     a->loss = DN_LOSS_INFOGAIN;
     a->outer = dni_shape_range(x, 0, axis);
     a->dim = x->dim[axis];

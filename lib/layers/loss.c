@@ -13,11 +13,23 @@ int32_t dni_loss_normalization(const Cnn__LossParameter *p, int32_t otherwise)
     return otherwise;
 }
 
-void dni_loss_read(dn_args_loss *args, const Cnn__LossParameter *p, int32_t otherwise)
+dn_status dni_loss_read(dni_loss *s, const Cnn__LossParameter *p, int32_t otherwise)
 {
-    args->normalization = dni_loss_normalization(p, otherwise);
-    args->has_ignore = p && p->has_ignore_label;
-    args->ignore_label = args->has_ignore ? p->ignore_label : 0;
+    int32_t by = dni_loss_normalization(p, otherwise);
+    s->fixed = 1;
+    if (by == CNN__LOSS_PARAMETER__NORMALIZATION_MODE__PRE_FIXED) {
+        s->fixed = p->pre_fixed_normalizer;
+        by = CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE;
+        DNI_REQUIRE(s->fixed > 0, DN_E_NET, "pre_fixed_normalizer must be positive");
+    }
+    DNI_REQUIRE(by <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE, DN_E_UNSUPPORTED,
+                "normalization %d is not supported", by);
+    DNI_REQUIRE(!p || p->label_smoothing == 0, DN_E_UNSUPPORTED,
+                "label_smoothing is not supported");
+    s->args.normalization = by;
+    s->args.has_ignore = p && p->has_ignore_label;
+    s->args.ignore_label = s->args.has_ignore ? p->ignore_label : 0;
+    return DN_OK;
 }
 
 dn_status dni_loss_check_items(const dni_layer *layer)
@@ -47,6 +59,12 @@ dn_status dni_loss_per_item(dni_layer *layer, int32_t loss, bool labels)
     return DN_OK;
 }
 
+/* Losses that read no loss_param leave it 0. */
+static double fixed(const dni_loss *s)
+{
+    return s->fixed > 0 ? s->fixed : 1;
+}
+
 void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,
                       int64_t aux_count)
 {
@@ -56,11 +74,17 @@ void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weig
     s->aux = aux_count ? dni_temp(b, b->dtype, 1, &aux_count) : DNI_NONE;
     dni_emit(b, DN_OP_LOSS, &s->args, DNI_TENSORS(x, b->x[1], weight),
              DNI_TENSORS(b->y[0], s->norm, s->aux));
+    if (fixed(s) != 1)
+        dni_emit_unary(b, DN_FN_AFFINE, 1 / s->fixed, 0, 0, b->y[0], b->y[0]);
 }
 
 void dni_loss_backward(const dni_loss *s, dni_builder *b, dni_tensor dx, dni_tensor dt)
 {
+    dni_tensor dy = b->dy[0];
+    if (fixed(s) != 1) {
+        dy = dni_temp_like(b, b->dy[0]);
+        dni_emit_unary(b, DN_FN_AFFINE, 1 / s->fixed, 0, 0, b->dy[0], dy);
+    }
     dni_emit(b, DN_OP_LOSS_BWD, &s->args,
-             DNI_TENSORS(s->x, b->x[1], s->weight, s->norm, s->aux, b->dy[0]),
-             DNI_TENSORS(dx, dt));
+             DNI_TENSORS(s->x, b->x[1], s->weight, s->norm, s->aux, dy), DNI_TENSORS(dx, dt));
 }

@@ -9,13 +9,15 @@
 /* State of a loss layer; args are filled by its shape function, the tensors while lowering. */
 typedef struct dni_loss {
     dn_args_loss args;
+    double fixed; /* PRE_FIXED: what the sum is divided by; else 1 */
     dni_tensor x, weight, norm, aux;
 } dni_loss;
 
 /* loss_param's normalization, or what the older `normalize` means; otherwise `otherwise`. */
 int32_t dni_loss_normalization(const Cnn__LossParameter *p, int32_t otherwise);
-/* Puts ignore_label and normalization into args. p may be NULL. */
-void dni_loss_read(dn_args_loss *args, const Cnn__LossParameter *p, int32_t otherwise);
+/* Reads ignore_label and normalization, of the forks PRE_FIXED: pre_fixed_normalizer (1)
+ * divides the sum. p may be NULL. */
+dn_status dni_loss_read(dni_loss *s, const Cnn__LossParameter *p, int32_t otherwise);
 /* Bottoms 0 and 1 have items, and the same number of them. */
 dn_status dni_loss_check_items(const dni_layer *layer);
 /* Top 0 is one number; args gets items x values (outer, dim, 1); labels: bottom 1 has one
@@ -24,6 +26,10 @@ dn_status dni_loss_per_item(dni_layer *layer, int32_t loss, bool labels);
 /* LOSS of x with bottom 1 as labels or targets; aux_count 0: no aux. */
 void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,
                       int64_t aux_count);
+/* SoftmaxWithLoss, which others are by another name. */
+dn_status dni_softmax_loss_shape(dni_layer *layer);
+void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b);
+void dni_softmax_loss_backward(dni_layer *layer, dni_builder *b);
 /* LOSS_BWD into dx and dt (DNI_NONE: none). */
 void dni_loss_backward(const dni_loss *s, dni_builder *b, dni_tensor dx, dni_tensor dt);
 

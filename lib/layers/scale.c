@@ -77,7 +77,8 @@ static void forward(dni_layer *layer, dni_builder *b)
 }
 
 /* Caffe multiplies dy by x in the diff of a bottom that wants no gradient and leaves it there,
- * so the results recorded from it have it: a place of its own, never read here. */
+ * so the results recorded from it have it: a place of its own, never read here. A scale as
+ * large as x needs no such place. */
 static void leave_product(dni_builder *b)
 {
     const dni_program *p = b->program;
@@ -104,7 +105,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_emit_reduce_mid(b, v->outer, v->dim, v->inner, 1, b->dy[0], DNI_NONE, b->dw[bias]);
     dni_emit_bcast(b, DN_BCAST_MUL, v->outer, v->dim, v->inner, b->dy[0],
                    learned ? b->w[0] : b->x[1], b->dx[0]);
-    if (layer->scratch_diff && learned && b->dw[0] != DNI_NONE)
+    if (layer->scratch_diff && learned && b->dw[0] != DNI_NONE && v->outer * v->inner > 1)
         leave_product(b);
 }
 

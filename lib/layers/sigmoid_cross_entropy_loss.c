@@ -10,8 +10,10 @@
 static dn_status shape(dni_layer *layer)
 {
     dni_loss *s = layer->state;
-    dni_loss_read(&s->args, layer->param->loss_param,
-                  CNN__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE);
+    dn_status st = dni_loss_read(s, layer->param->loss_param,
+                                 CNN__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE);
+    if (st)
+        return st;
     int64_t x = dni_shape_count(&layer->bottom[0]), t = dni_shape_count(&layer->bottom[1]);
     DNI_REQUIRE(x == t, DN_E_SHAPE, "bottom 0 has %lld values, the targets %lld", (long long)x,
                 (long long)t);

@@ -38,12 +38,6 @@ static double per_item(const dni_layer *layer)
     return 1.0 / (layer->bottom[0].axes ? (double)layer->bottom[0].dim[0] : 1.0);
 }
 
-static void emit_product(dni_builder *b, dni_tensor x, dni_tensor w, dni_tensor y)
-{
-    dn_args_eltwise a = {.op = DN_ELTWISE_PROD};
-    dni_emit(b, DN_OP_ELTWISE, &a, DNI_TENSORS(x, w), DNI_TENSORS(y));
-}
-
 static void forward(dni_layer *layer, dni_builder *b)
 {
     smooth_state *s = layer->state;
@@ -51,10 +45,10 @@ static void forward(dni_layer *layer, dni_builder *b)
     s->d = dni_temp_like(b, b->x[0]);
     dni_emit_sum2(b, 1, b->x[0], -1, b->x[1], s->d);
     if (b->num_x > 2)
-        emit_product(b, s->d, b->x[2], s->d);
+        dni_emit_product(b, s->d, b->x[2], s->d);
     dni_emit_unary(b, DN_FN_SMOOTH_L1, s->sigma, 0, 0, s->d, f);
     if (b->num_x > 3)
-        emit_product(b, f, b->x[3], f);
+        dni_emit_product(b, f, b->x[3], f);
     dni_emit_reduce_mid(b, s->count, 1, 1, per_item(layer), f, DNI_NONE, b->y[0]);
 }
 
@@ -66,7 +60,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     dni_emit_bcast(b, DN_BCAST_MUL, s->count, 1, 1, g, b->dy[0], g);
     dni_emit_unary_bwd(b, DN_FN_SMOOTH_L1, s->sigma, 0, 0, s->d, DNI_NONE, g, g);
     for (int32_t i = 2; i < b->num_x; i++)
-        emit_product(b, g, b->x[i], g);
+        dni_emit_product(b, g, b->x[i], g);
     dni_emit_copy(b, g, b->dx[0]);
     dni_emit_unary(b, DN_FN_AFFINE, -1, 0, 0, g, b->dx[1]);
 }

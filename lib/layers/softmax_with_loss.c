@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * SoftmaxWithLoss: L = -1/norm * sum over positions of log p[label], p = softmax(x).
  * softmax_param: axis (1). loss_param: ignore_label (none), normalization (VALID: positions not
- * ignored; FULL, BATCH_SIZE, NONE), normalize (old: true VALID, false BATCH_SIZE).
+ * ignored; FULL, BATCH_SIZE, NONE; of the forks PRE_FIXED: pre_fixed_normalizer (1)), normalize
+ * (old: true VALID, false BATCH_SIZE).
  * bottoms: x (any shape), labels (x's shape without the axis, or any of that count); of the
  * forks: a weight for each class. tops: one number; the probabilities (x's shape).
  * Gradient: dx = (p - 1[label]) / norm, 0 where ignored; none to the labels. */
 #include "layers/loss.h"
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_softmax_loss_shape(dni_layer *layer)
 {
     const Cnn__SoftmaxParameter *p = layer->param->softmax_param;
     const dni_shape *x = &layer->bottom[0];
@@ -17,9 +18,10 @@ static dn_status shape(dni_layer *layer)
     dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "axis", &axis);
     if (st)
         return st;
-    dni_loss_read(a, layer->param->loss_param, CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
-    DNI_REQUIRE(a->normalization <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE,
-                DN_E_UNSUPPORTED, "this normalization is not supported");
+    st = dni_loss_read(s, layer->param->loss_param,
+                       CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    if (st)
+        return st;
     a->loss = DN_LOSS_SOFTMAX;
     a->outer = dni_shape_range(x, 0, axis);
     a->dim = x->dim[axis];
@@ -38,7 +40,7 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b)
 {
     dni_loss *s = layer->state;
     dn_args_axis a = {.outer = s->args.outer, .dim = s->args.dim, .inner = s->args.inner};
@@ -47,7 +49,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_loss_forward(s, b, prob, b->num_x > 2 ? b->x[2] : DNI_NONE, 0);
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_softmax_loss_backward(dni_layer *layer, dni_builder *b)
 {
     dni_loss_backward(layer->state, b, b->dx[0], DNI_NONE);
 }
@@ -59,7 +61,7 @@ const dni_layer_class dni_layer_softmax_with_loss = {
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1 | 1u << 2,
     .state_size = sizeof(dni_loss),
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    .shape = dni_softmax_loss_shape,
+    .forward = dni_softmax_loss_forward,
+    .backward = dni_softmax_loss_backward,
 };

@@ -199,6 +199,12 @@ void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tenso
     dni_emit(b, DN_OP_ELTWISE, &sum, DNI_TENSORS(a, c), DNI_TENSORS(y));
 }
 
+void dni_emit_product(dni_builder *b, dni_tensor a, dni_tensor c, dni_tensor y)
+{
+    dn_args_eltwise product = {.op = DN_ELTWISE_PROD};
+    dni_emit(b, DN_OP_ELTWISE, &product, DNI_TENSORS(a, c), DNI_TENSORS(y));
+}
+
 void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
                     dni_tensor x, dni_tensor s, dni_tensor y)
 {

@@ -133,6 +133,7 @@ void dni_emit_unary_bwd(dni_builder *b, int32_t fn, double p, double q, double r
                         dni_tensor y, dni_tensor dy, dni_tensor dx);
 void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tensor c,
                    dni_tensor y); /* y = ca a + cc c */
+void dni_emit_product(dni_builder *b, dni_tensor a, dni_tensor c, dni_tensor y); /* y = a c */
 void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
                     dni_tensor x, dni_tensor s, dni_tensor y);
 /* y[dim] = alpha * sum over outer and inner of x (or x * x2). x2 may be DNI_NONE. */

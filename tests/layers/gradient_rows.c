@@ -259,6 +259,8 @@ const gradient_row gradient_rows[] = {
                    "upsample_h: 4 upsample_w: 5 }"), 0},
     {"Axpy", IN("xs", "dim: 2 dim: 3") X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
              L("Axpy", "bottom: 'xs' bottom: 'x' bottom: 'xx' top: 'y'"), 0},
+    {"ChannelScale", X4 IN("xs", "dim: 2 dim: 1 dim: 4 dim: 5")
+                     L("ChannelScale", "bottom: 'x' bottom: 'xs' top: 'y'"), 0},
     {"Flip", X4 L("Flip", XY), 0},
     {"Flip", X4 L("Flip", XY "flip_param { flip_width: false flip_height: true }"), 0},
     {"Reorg", IN("x", "dim: 2 dim: 4 dim: 4 dim: 6")
@@ -378,6 +380,35 @@ const gradient_row gradient_rows[] = {
      MULTIBOX("1", "mining_type: HARD_EXAMPLE sample_size: 3 loc_loss_type: L2"), 0},
     {"MultiBoxLoss", MULTIBOX("3", "mining_type: NONE share_location: false "
                                    "conf_loss_type: LOGISTIC loc_weight: 2"), 0},
+    {"SoftmaxWithLossOHEM",
+     X4 IN("t3", "dim: 2 dim: 4 dim: 5")
+     L("SoftmaxWithLossOHEM", "bottom: 'x' bottom: 't3' top: 'y' top: 'p' top: 'e' "
+                              "loss_weight: 2 loss_weight: 0 loss_weight: 0 loss_param { "
+                              "normalization: PRE_FIXED pre_fixed_normalizer: 7 }")
+     "layer { name: 's' type: 'Silence' bottom: 'p' bottom: 'e' } ", 0},
+    {"SmoothL1LossOHEM",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5") IN("t3", "dim: 2 dim: 3 dim: 4 dim: 5")
+     L("SmoothL1LossOHEM", "bottom: 'x' bottom: 'xx' bottom: 't3' top: 'y'"), 0},
+    {"SmoothL1LossOHEM",
+     X2 IN("xx", "dim: 3 dim: 4")
+     L("SmoothL1LossOHEM", "bottom: 'x' bottom: 'xx' top: 'y' loss_param { normalization: "
+                           "PRE_FIXED pre_fixed_normalizer: 5 } loss_weight: 2"), 0},
+    {"CenterLoss",
+     X4 IN("t5", "dim: 2")
+     L("CenterLoss", "bottom: 'x' bottom: 't5' top: 'y' center_loss_param { num_output: 5 }"),
+     ROW_INPUTS},
+    {"CenterLoss",
+     X2 IN("t5", "dim: 3")
+     L("CenterLoss", "bottom: 'x' bottom: 't5' top: 'y' center_loss_param { num_output: 5 "
+                     "distance_type: 'L1' }"), ROW_INPUTS},
+    {"Yolov3",
+     IN("x", "dim: 2 dim: 14 dim: 3 dim: 4") IN("p", "dim: 2 dim: 2 dim: 5")
+     L("Yolov3", "bottom: 'x' bottom: 'p' top: 'y' yolov3_param { num: 2 num_class: 2 "
+                 "biases: 10 biases: 20 biases: 40 biases: 30 }"), ROW_RULE},
+    {"RegionLoss",
+     IN("x", "dim: 2 dim: 14 dim: 3 dim: 4") IN("p", "dim: 2 dim: 2 dim: 5")
+     L("RegionLoss", "bottom: 'x' bottom: 'p' top: 'y' region_loss_param { num: 2 num_class: 2 "
+                     "biases: 1 biases: 2 biases: 2 biases: 1 }"), ROW_RULE},
     /* recurrent */
     {"LSTM",
      IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2")
@@ -461,8 +492,8 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
-    "Accuracy", "AnnotatedData", "ArgMax", "Data", "DetectionEvaluate", "DetectionOutput",
-    "DummyData", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryData", "PriorBox",
-    "Proposal", "Python", "RegionLoss", "WindowData", "YoloDetectionOutput", "Yolov3",
-    "Yolov3DetectionOutput", NULL,
+    "Accuracy", "AnnotatedData", "ArgMax", "BoxAnnotatorOHEM", "Data", "DetectionEvaluate",
+    "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data", "HDF5Output", "ImageData",
+    "Input", "MemoryData", "PriorBox", "Proposal", "Python", "WindowData",
+    "YoloDetectionOutput", "Yolov3DetectionOutput", NULL,
 };

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * ChannelScale: y[n, c, s] = x[n, c, s] f[n, s]: each position times one factor for all
+ * channels.
+ * channel_scale_param: do_forward (true; false: y = x), do_backward_feature (true; false: dx =
+ * dy), do_backward_scale (true; false: df = 0); global_scale is not supported.
+ * bottoms: x (N, C, positions...), f (one for each item and position); top: x's shape.
+ * Gradient: dx = f dy; df = sum over the channels of x dy; with do_forward false the same. */
+#include "layers/layer.h"
+
+typedef struct scale_state {
+    int64_t N, C, S;
+    bool scales, to_x, to_f;
+    dni_tensor f; /* stretched to x's shape: while lowering */
+} scale_state;
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__ChannelScaleParameter *p = layer->param->channel_scale_param;
+    scale_state *s = layer->state;
+    DNI_REQUIRE(!p || !p->global_scale, DN_E_UNSUPPORTED, "global_scale is not supported");
+    s->scales = !p || p->do_forward;
+    s->to_x = !p || p->do_backward_feature;
+    s->to_f = !p || p->do_backward_scale;
+    return DN_OK;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    scale_state *s = layer->state;
+    const dni_shape *x = &layer->bottom[0], *f = &layer->bottom[1];
+    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom 0 has %d axes, not (N, C, ...)", x->axes);
+    s->N = x->dim[0];
+    s->C = x->dim[1];
+    s->S = dni_shape_range(x, 2, x->axes);
+    DNI_REQUIRE(f->axes >= 1 && f->dim[0] == s->N && dni_shape_count(f) == s->N * s->S,
+                DN_E_SHAPE, "bottom 1 has %lld values, %lld items of %lld positions need one "
+                "each", (long long)dni_shape_count(f), (long long)s->N, (long long)s->S);
+    return dni_shape_like_bottom(layer);
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    scale_state *s = layer->state;
+    dn_args_copy stretch = {.axes = 3, .dim = {s->N, s->C, s->S}, .x_stride = {s->S, 0, 1},
+                            .y_stride = {s->C * s->S, s->S, 1}, .alpha = 1};
+    s->f = dni_temp_like(b, b->x[0]);
+    dni_emit(b, DN_OP_COPY, &stretch, DNI_TENSORS(b->x[1]), DNI_TENSORS(s->f));
+    if (s->scales)
+        dni_emit_product(b, b->x[0], s->f, b->y[0]);
+    else
+        dni_emit_copy(b, b->x[0], b->y[0]);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const scale_state *s = layer->state;
+    dn_args_reduce over_C = {.op = DN_REDUCE_DOT, .axes = 3, .dim = {s->N, s->C, s->S},
+                             .x_stride = {s->C * s->S, s->S, 1},
+                             .x2_stride = {s->C * s->S, s->S, 1}, .y_stride = {s->S, 0, 1},
+                             .alpha = 1};
+    if (s->to_x)
+        dni_emit_product(b, b->dy[0], s->f, b->dx[0]);
+    else
+        dni_emit_copy(b, b->dy[0], b->dx[0]);
+    if (s->to_f)
+        dni_emit(b, DN_OP_REDUCE, &over_C, DNI_TENSORS(b->x[0], b->dy[0]),
+                 DNI_TENSORS(b->dx[1]));
+    else
+        dni_emit_fill(b, b->dx[1], 0);
+}
+
+const dni_layer_class dni_layer_channel_scale = {
+    .type = "ChannelScale",
+    .bottoms_min = 2, .bottoms_max = 2,
+    .tops_min = 1, .tops_max = 1,
+    .state_size = sizeof(scale_state),
+    .setup = setup,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

@@ -24,8 +24,6 @@ dn_status dni_loss_read(dni_loss *s, const Cnn__LossParameter *p, int32_t otherw
     }
     DNI_REQUIRE(by <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE, DN_E_UNSUPPORTED,
                 "normalization %d is not supported", by);
-    DNI_REQUIRE(!p || p->label_smoothing == 0, DN_E_UNSUPPORTED,
-                "label_smoothing is not supported");
     s->args.normalization = by;
     s->args.has_ignore = p && p->has_ignore_label;
     s->args.ignore_label = s->args.has_ignore ? p->ignore_label : 0;

@@ -59,7 +59,7 @@ static const struct meaning {
      "bgr2rgb pad contrast_brightness_adjustment allow_upscale smooth_filtering min_contrast "
      "max_contrast max_brightness_shift max_smooth max_color_shift min_side_min min_side_max "
      "min_side apply_probability cvt_bgr2rgb"},
-    {"LossParameter", NULL, NULL, NULL, "pre_fixed_normalizer label_smoothing"},
+    {"LossParameter", "pre_fixed_normalizer", NULL, NULL, "label_smoothing"},
     {"AccuracyParameter", NULL, NULL, "min_is_better", "denominator"},
     {"BatchNormParameter",
      "disable_mean disable_variance scale_filler use_weight_bias bias_term bias_filler "

@@ -99,6 +99,8 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     }
     info->scratch = op->scratch;
     bool blas = desc->kind == DN_OP_GEMM && cuda_has_blas(backend);
+    op->compute = blas ? desc->compute : DN_COMPUTE_F32;
+    info->compute = op->compute;
     snprintf(info->implementation, sizeof(info->implementation), "cuda:%s",
              blas ? "cublas" : "kernel");
     *out = op;

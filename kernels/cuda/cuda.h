@@ -75,7 +75,8 @@ struct dn_op {
     cuda_args args;
     size_t scratch; /* bytes, set by prepare */
     int32_t num_inputs, num_outputs;
-    int32_t choice; /* the kind's own: which of its kernels */
+    int32_t choice;  /* the kind's own: which of its kernels */
+    int32_t compute; /* DN_COMPUTE_* that its products are done in */
     cuda_operand *in, *out;
 };
 
@@ -184,8 +185,8 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const float *x, int64_t ou
 /* blas.c: C = alpha op(A) op(B) (+ C with add) through cuBLAS; row-major as dn_args_gemm says,
  * pointers with offsets applied. False: there is no cuBLAS. */
 bool cuda_has_blas(const dn_backend *backend);
-dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, const float *A,
-                         const float *B, float *C, bool add);
+dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
+                         const float *A, const float *B, float *C, bool add);
 
 #ifdef __cplusplus
 }

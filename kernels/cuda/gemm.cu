@@ -90,7 +90,8 @@ static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
         gemm_tile(op, &a, tile_blocks(&a.tile, g->batch));
         return DN_OK;
     }
-    dn_status status = cuda_blas_gemm(op->backend, g, a.A, a.B, a.C, a.add != 0);
+    dn_status status =
+        cuda_blas_gemm(op->backend, g, op->compute, a.A, a.B, a.C, a.add != 0);
     if (status == DN_OK && (a.bias_mode || a.f.fn))
         gemm_epilogue(op, &a, g->batch * g->m * g->n);
     return status;

@@ -13,8 +13,8 @@ bool cuda_has_blas(const dn_backend *backend)
     return false;
 }
 
-dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, const float *A,
-                         const float *B, float *C, bool add)
+dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
+                         const float *A, const float *B, float *C, bool add)
 {
     return backend->host.fail(DN_E_INTERNAL, "there is no cuBLAS on the host");
 }

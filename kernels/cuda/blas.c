@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * blas.c: cuBLAS, opened at run time: the module loads and multiplies without it. One
+ * workspace, the library's own size, so that captured steps may be replayed and results do not
+ * change from run to run. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cublas_v2.h>
+
+#include "device.h"
+
+#define WORKSPACE ((size_t)32 << 20) /* what cuBLAS wants on Hopper; elsewhere less would do   \
+                                      */
+
+struct cuda_blas {
+    void *library, *workspace;
+    cublasHandle_t handle;
+    int version;
+    cublasStatus_t (*create)(cublasHandle_t *);
+    cublasStatus_t (*destroy)(cublasHandle_t);
+    cublasStatus_t (*set_stream)(cublasHandle_t, cudaStream_t);
+    cublasStatus_t (*set_workspace)(cublasHandle_t, void *, size_t);
+    cublasStatus_t (*get_version)(cublasHandle_t, int *);
+    const char *(*status_text)(cublasStatus_t);
+    cublasStatus_t (*gemm)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
+                           const void *, const void *, cudaDataType, int, long long,
+                           const void *, cudaDataType, int, long long, const void *, void *,
+                           cudaDataType, int, long long, int, cublasComputeType_t,
+                           cublasGemmAlgo_t);
+};
+
+#define TEXT_OF(number)  #number
+#define SONAME_OF(major) "libcublas.so." TEXT_OF(major)
+
+static bool find_functions(cuda_blas *b)
+{
+    const struct {
+        const char *name;
+        void *to;
+    } wanted[] = {
+        {"cublasCreate_v2", &b->create},          {"cublasDestroy_v2", &b->destroy},
+        {"cublasSetStream_v2", &b->set_stream},   {"cublasSetWorkspace_v2", &b->set_workspace},
+        {"cublasGetVersion_v2", &b->get_version}, {"cublasGetStatusString", &b->status_text},
+        {"cublasGemmStridedBatchedEx", &b->gemm}};
+    b->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; b->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        void *symbol = dlsym(b->library, wanted[i].name);
+        if (!symbol)
+            return false;
+        memcpy(wanted[i].to, &symbol, sizeof(symbol));
+    }
+    return b->library != NULL;
+}
+
+static dn_status blas_check(dn_backend *backend, cublasStatus_t status, const char *what)
+{
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return DN_OK;
+    return backend->host.fail(status == CUBLAS_STATUS_ALLOC_FAILED ? DN_E_NOMEM : DN_E_DEVICE,
+                              "cuBLAS: %s: %s", what,
+                              backend->device->blas->status_text(status));
+}
+
+static dn_status set_up(dn_backend *backend, cuda_blas *b)
+{
+    dn_status status = blas_check(backend, b->create(&b->handle), "opening");
+    if (status == DN_OK)
+        status = blas_check(backend, b->set_stream(b->handle, backend->stream), "its stream");
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaMalloc(&b->workspace, WORKSPACE),
+                            "allocating the workspace of cuBLAS");
+    if (status == DN_OK)
+        status = blas_check(backend, b->set_workspace(b->handle, b->workspace, WORKSPACE),
+                            "its workspace");
+    if (status == DN_OK)
+        status = blas_check(backend, b->get_version(b->handle, &b->version), "its version");
+    return status;
+}
+
+dn_status cuda_blas_open(dn_backend *backend)
+{
+    const dn_backend_host *host = &backend->host;
+    cuda_blas *b = host->alloc(host->user, sizeof(*b));
+    if (!b)
+        return host->fail(DN_E_NOMEM, "no memory for cuBLAS");
+    memset(b, 0, sizeof(*b));
+    backend->device->blas = b;
+    if (find_functions(b))
+        return set_up(backend, b);
+    cuda_blas_close(backend);
+    return DN_OK;
+}
+
+void cuda_blas_close(dn_backend *backend)
+{
+    cuda_blas *b = backend->device->blas;
+    if (!b)
+        return;
+    if (b->handle)
+        b->destroy(b->handle);
+    cudaFree(b->workspace);
+    if (b->library)
+        dlclose(b->library);
+    backend->host.free(backend->host.user, b);
+    backend->device->blas = NULL;
+}
+
+void cuda_blas_describe(const dn_backend *backend, char *buffer, size_t size)
+{
+    const cuda_blas *b = backend->device->blas;
+    if (b)
+        snprintf(buffer, size, "cuBLAS %d.%d", b->version / 10000, b->version / 100 % 100);
+    else
+        snprintf(buffer, size, "no cuBLAS");
+}
+
+bool cuda_has_blas(const dn_backend *backend)
+{
+    return backend->device->blas != NULL;
+}
+
+static cublasComputeType_t compute_of(int32_t compute)
+{
+    return compute == DN_COMPUTE_BF16   ? CUBLAS_COMPUTE_32F_FAST_16BF
+           : compute == DN_COMPUTE_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                        : CUBLAS_COMPUTE_32F;
+}
+
+/* Row-major C = A B is column-major C' = B' A'. */
+dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
+                         const float *A, const float *B, float *C, bool add)
+{
+    const cuda_blas *b = backend->device->blas;
+    float alpha = (float)a->alpha, beta = add ? 1 : 0;
+    cublasOperation_t op_a = a->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t op_b = a->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    if (a->m == 0 || a->n == 0 || a->batch == 0)
+        return DN_OK;
+    return blas_check(backend,
+                      b->gemm(b->handle, op_b, op_a, (int)a->n, (int)a->m, (int)a->k, &alpha, B,
+                              CUDA_R_32F, (int)a->ldb, a->stride_b, A, CUDA_R_32F, (int)a->lda,
+                              a->stride_a, &beta, C, CUDA_R_32F, (int)a->ldc, a->stride_c,
+                              (int)a->batch, compute_of(compute), CUBLAS_GEMM_DEFAULT),
+                      "a matrix product");
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * device.c: opening and closing a device, and CUDA's errors in words. */
+#include "device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OLDEST_MAJOR 7 /* compute capability that the module has code for */
+#define OLDEST_MINOR 5
+
+dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what)
+{
+    if (error == cudaSuccess)
+        return DN_OK;
+    cudaGetLastError(); /* an error that is not the device's end is forgotten */
+    dn_status status = error == cudaErrorMemoryAllocation ? DN_E_NOMEM : DN_E_DEVICE;
+    return backend->host.fail(status, "%s: %s (%s)", what, cudaGetErrorString(error),
+                              cudaGetErrorName(error));
+}
+
+dn_status cuda_enter(dn_backend *backend, cuda_visit *visit)
+{
+    visit->before = -1;
+    int current = 0;
+    cudaError_t error = cudaGetDevice(&current);
+    if (error == cudaSuccess && current != backend->device->ordinal) {
+        error = cudaSetDevice(backend->device->ordinal);
+        visit->before = error == cudaSuccess ? current : -1;
+    }
+    return cuda_check(backend, error, "making the device current");
+}
+
+void cuda_leave(const cuda_visit *visit)
+{
+    if (visit->before >= 0)
+        cudaSetDevice(visit->before);
+}
+
+/* Why there is no device: a driver that is too old says so with versions. */
+static dn_status no_device(dn_backend *backend, cudaError_t error)
+{
+    int driver = 0, runtime = CUDART_VERSION;
+    if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
+        driver > 0)
+        return backend->host.fail(DN_E_DEVICE,
+                                  "the driver knows CUDA %d.%d, this module needs %d.%d: %s",
+                                  driver / 1000, driver % 1000 / 10, runtime / 1000,
+                                  runtime % 1000 / 10, cudaGetErrorString(error));
+    return cuda_check(backend, error, "no device");
+}
+
+static dn_status choose(dn_backend *backend)
+{
+    cuda_device *d = backend->device;
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+        return no_device(backend, error);
+    if (d->ordinal < 0 || d->ordinal >= count)
+        return backend->host.fail(DN_E_DEVICE, "device %d was asked for; there are %d",
+                                  (int)d->ordinal + 1, count);
+    dn_status status = cuda_check(backend, cudaGetDeviceProperties(&d->properties, d->ordinal),
+                                  "asking for the device's properties");
+    if (status != DN_OK)
+        return status;
+    int major = d->properties.major, minor = d->properties.minor;
+    if (major < OLDEST_MAJOR || (major == OLDEST_MAJOR && minor < OLDEST_MINOR))
+        return backend->host.fail(DN_E_DEVICE,
+                                  "%.64s has compute capability %d.%d; %d.%d is the oldest",
+                                  d->properties.name, major, minor, OLDEST_MAJOR, OLDEST_MINOR);
+    backend->processors = d->properties.multiProcessorCount;
+    return DN_OK;
+}
+
+/* On the device, which is current. */
+static dn_status set_up(dn_backend *backend)
+{
+    cudaStream_t stream = NULL;
+    void *fault = NULL;
+    dn_status status = cuda_check(
+        backend, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+    backend->stream = stream;
+    if (status == DN_OK)
+        status =
+            cuda_check(backend, cudaHostAlloc(&fault, sizeof(cuda_fault), cudaHostAllocMapped),
+                       "allocating pinned memory");
+    backend->fault = fault;
+    if (status != DN_OK)
+        return status;
+    memset(fault, 0, sizeof(cuda_fault));
+    return cuda_blas_open(backend);
+}
+
+dn_status cuda_device_open(dn_backend *backend)
+{
+    const dn_backend_host *host = &backend->host;
+    cuda_visit visit;
+    backend->device = host->alloc(host->user, sizeof(cuda_device));
+    if (!backend->device)
+        return host->fail(DN_E_NOMEM, "no memory for the device");
+    memset(backend->device, 0, sizeof(cuda_device));
+    backend->device->ordinal = host->device;
+    dn_status status = choose(backend);
+    if (status != DN_OK)
+        return status;
+    status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = set_up(backend);
+    cuda_leave(&visit);
+    return status;
+}
+
+/* A lost device answers with errors: all that is left is to let go. */
+void cuda_device_close(dn_backend *backend)
+{
+    cuda_device *d = backend->device;
+    cuda_visit visit = {.before = -1};
+    if (!d)
+        return;
+    if (backend->processors && cudaGetDevice(&visit.before) == cudaSuccess)
+        cudaSetDevice(d->ordinal);
+    cuda_blas_close(backend);
+    for (int32_t i = 0; i < CUDA_STAGES; i++) {
+        if (d->copied[i])
+            cudaEventDestroy(d->copied[i]);
+        cudaFreeHost(d->stage[i]);
+    }
+    cudaFreeHost(backend->fault);
+    if (backend->stream)
+        cudaStreamDestroy(backend->stream);
+    cuda_leave(&visit);
+    cudaGetLastError();
+    backend->host.free(backend->host.user, d);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * device.h: one device as the backend uses it: a stream of its own, pinned staging, cuBLAS. The
+ * host's current device is put back after every call. */
+#ifndef DN_KERNELS_CUDA_DEVICE_H
+#define DN_KERNELS_CUDA_DEVICE_H
+
+#include <cuda_runtime_api.h>
+
+#include "cuda.h"
+
+#define CUDA_STAGES      2
+#define CUDA_STAGE_BYTES ((size_t)4 << 20)
+
+typedef struct cuda_blas cuda_blas; /* blas.c */
+
+struct cuda_device {
+    int32_t ordinal;
+    struct cudaDeviceProp properties;
+    void *stage[CUDA_STAGES]; /* pinned; made by the first copy */
+    cudaEvent_t copied[CUDA_STAGES];
+    int32_t next_stage;
+    cuda_blas *blas; /* NULL: not found */
+};
+
+/* Makes the backend's device current; cuda_leave puts the host's back. */
+typedef struct cuda_visit {
+    int before;
+} cuda_visit;
+dn_status cuda_enter(dn_backend *backend, cuda_visit *visit);
+void cuda_leave(const cuda_visit *visit);
+
+/* DN_OK, or a failure that says what was asked and CUDA's own words. */
+dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what);
+
+/* Opens the device host->device; backend->device is set, also where this fails half-way. */
+dn_status cuda_device_open(dn_backend *backend);
+void cuda_device_close(dn_backend *backend);
+
+/* Looks for cuBLAS: leaves device->blas NULL where there is none. */
+dn_status cuda_blas_open(dn_backend *backend);
+void cuda_blas_close(dn_backend *backend);
+/* "cuBLAS 13.1", or what stands in for it. */
+void cuda_blas_describe(const dn_backend *backend, char *buffer, size_t size);
+
+#endif

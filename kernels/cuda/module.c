@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * module.c: the table of the CUDA module, and its one symbol. Everything runs in one stream in
+ * the order it was asked for; only copy_out and synchronise wait. */
+#include <stdio.h>
+#include <string.h>
+
+#include "device.h"
+
+extern const dn_backend_ops dn_ref_backend;
+const dn_backend_ops *dn_backend_entry(void);
+
+static void module_close(dn_backend *backend)
+{
+    if (!backend)
+        return;
+    dn_backend_host host = backend->host;
+    cuda_device_close(backend);
+    if (backend->ref)
+        dn_ref_backend.close(backend->ref);
+    host.free(host.user, backend);
+}
+
+static dn_status module_open(dn_backend **out, const dn_backend_host *host)
+{
+    dn_backend *backend = host->alloc(host->user, sizeof(*backend));
+    if (!backend)
+        return host->fail(DN_E_NOMEM, "no memory for the backend");
+    memset(backend, 0, sizeof(*backend));
+    memcpy(&backend->host, host,
+           host->struct_size < sizeof(*host) ? host->struct_size : sizeof(*host));
+    dn_status status = cuda_device_open(backend);
+    if (status == DN_OK)
+        status = dn_ref_backend.open(&backend->ref, &backend->host);
+    if (status != DN_OK) {
+        module_close(backend);
+        return status;
+    }
+    *out = backend;
+    return DN_OK;
+}
+
+static dn_status module_run(dn_op *op, const dn_op_io *io)
+{
+    dn_backend *backend = op->backend;
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = op->kind->run(op, io);
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaGetLastError(), op->kind->name);
+    cuda_leave(&visit);
+    return status;
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static dn_status no_memory(dn_backend *backend, size_t bytes)
+{
+    size_t left = 0, total = 0;
+    cudaGetLastError();
+    cudaMemGetInfo(&left, &total);
+    return backend->host.fail(DN_E_NOMEM,
+                              "%zu bytes of device memory were asked for, %zu of %zu are free",
+                              bytes, left, total);
+}
+
+static dn_status module_alloc(dn_backend *backend, size_t bytes, void **out)
+{
+    cuda_visit visit;
+    void *ptr = NULL;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK) {
+        cudaError_t error = cudaMalloc(&ptr, bytes ? bytes : 1);
+        status = error == cudaErrorMemoryAllocation
+                     ? no_memory(backend, bytes)
+                     : cuda_check(backend, error, "allocating device memory");
+    }
+    cuda_leave(&visit);
+    if (status == DN_OK)
+        *out = ptr;
+    return status;
+}
+
+static void module_free(dn_backend *backend, void *ptr)
+{
+    cuda_visit visit;
+    if (!ptr || cuda_enter(backend, &visit) != DN_OK)
+        return;
+    cudaFree(ptr);
+    cuda_leave(&visit);
+}
+
+static dn_status make_stage(dn_backend *backend, int32_t i)
+{
+    cuda_device *d = backend->device;
+    dn_status status = DN_OK;
+    if (!d->copied[i])
+        status =
+            cuda_check(backend, cudaEventCreateWithFlags(&d->copied[i], cudaEventDisableTiming),
+                       "making an event");
+    if (status == DN_OK && !d->stage[i])
+        status = cuda_check(backend,
+                            cudaHostAlloc(&d->stage[i], CUDA_STAGE_BYTES, cudaHostAllocDefault),
+                            "allocating pinned memory");
+    return status;
+}
+
+/* A piece through the next pinned buffer: the caller may reuse `host` at once, and the copy
+ * runs while the piece after it is staged. */
+static dn_status copy_piece(dn_backend *backend, char *device, const char *host, size_t bytes)
+{
+    cuda_device *d = backend->device;
+    int32_t i = d->next_stage;
+    d->next_stage = (i + 1) % CUDA_STAGES;
+    dn_status status = make_stage(backend, i);
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaEventSynchronize(d->copied[i]), "waiting for a copy");
+    if (status != DN_OK)
+        return status;
+    memcpy(d->stage[i], host, bytes);
+    status = cuda_check(
+        backend,
+        cudaMemcpyAsync(device, d->stage[i], bytes, cudaMemcpyHostToDevice, backend->stream),
+        "copying to the device");
+    return status ? status
+                  : cuda_check(backend, cudaEventRecord(d->copied[i], backend->stream),
+                               "recording an event");
+}
+
+static dn_status module_copy_in(dn_backend *backend, void *device, const void *host,
+                                size_t bytes)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    for (size_t at = 0; status == DN_OK && at < bytes; at += CUDA_STAGE_BYTES) {
+        size_t piece = bytes - at < CUDA_STAGE_BYTES ? bytes - at : CUDA_STAGE_BYTES;
+        status = copy_piece(backend, (char *)device + at, (const char *)host + at, piece);
+    }
+    cuda_leave(&visit);
+    return status;
+}
+
+/* With the device current; what kernels found wrong with the data comes out here. */
+static dn_status wait(dn_backend *backend)
+{
+    dn_status status =
+        cuda_check(backend, cudaStreamSynchronize(backend->stream), "waiting for the device");
+    return status ? status : cuda_take_fault(backend);
+}
+
+static dn_status module_copy_out(dn_backend *backend, void *host, const void *device,
+                                 size_t bytes)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK && bytes)
+        status = cuda_check(
+            backend,
+            cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend->stream),
+            "copying from the device");
+    if (status == DN_OK)
+        status = wait(backend);
+    cuda_leave(&visit);
+    return status;
+}
+
+static dn_status module_synchronise(dn_backend *backend)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = wait(backend);
+    cuda_leave(&visit);
+    return status;
+}
+
+/* ---- recordings ---------------------------------------------------------------------------
+ */
+
+static dn_status module_capture_begin(dn_backend *backend)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = cuda_check(
+            backend, cudaStreamBeginCapture(backend->stream, cudaStreamCaptureModeThreadLocal),
+            "recording");
+    cuda_leave(&visit);
+    return status;
+}
+
+static dn_status module_capture_end(dn_backend *backend, void **recording)
+{
+    cuda_visit visit;
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaStreamEndCapture(backend->stream, &graph),
+                            "ending a recording");
+    if (status == DN_OK)
+        status =
+            cuda_check(backend, cudaGraphInstantiate(&exec, graph, 0), "preparing a recording");
+    if (graph)
+        cudaGraphDestroy(graph);
+    cuda_leave(&visit);
+    if (status == DN_OK)
+        *recording = exec;
+    return status;
+}
+
+static dn_status module_replay(dn_backend *backend, void *recording)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaGraphLaunch(recording, backend->stream),
+                            "replaying a recording");
+    cuda_leave(&visit);
+    return status;
+}
+
+static void module_recording_free(dn_backend *backend, void *recording)
+{
+    cuda_visit visit;
+    if (!recording || cuda_enter(backend, &visit) != DN_OK)
+        return;
+    cudaGraphExecDestroy(recording);
+    cuda_leave(&visit);
+}
+
+static void module_describe(dn_backend *backend, char *buffer, size_t size)
+{
+    const struct cudaDeviceProp *p = &backend->device->properties;
+    char blas[32];
+    cuda_blas_describe(backend, blas, sizeof(blas));
+    snprintf(buffer, size, "%.48s, %zu MiB, compute capability %d.%d, CUDA %d.%d, %s", p->name,
+             p->totalGlobalMem >> 20, p->major, p->minor, CUDART_VERSION / 1000,
+             CUDART_VERSION % 1000 / 10, blas);
+}
+
+static const dn_backend_ops table = {
+    .struct_size = sizeof(dn_backend_ops),
+    .name = "cuda",
+    .space = DN_SPACE_DEVICE,
+    .open = module_open,
+    .close = module_close,
+    .op_create = cuda_op_create,
+    .op_run = module_run,
+    .op_destroy = cuda_op_destroy,
+    .mem_alloc = module_alloc,
+    .mem_free = module_free,
+    .copy_in = module_copy_in,
+    .copy_out = module_copy_out,
+    .synchronise = module_synchronise,
+    .capture_begin = module_capture_begin,
+    .capture_end = module_capture_end,
+    .replay = module_replay,
+    .recording_free = module_recording_free,
+    .describe = module_describe,
+};
+
+__attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)
+{
+    return &table;
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * nets.c: time of a training step (X_train.prototxt) or a pass (X_deploy.prototxt), whole and by
- * layer. The whole is not the sum: the plan may run it faster. */
+ * layer. The whole is not the sum: the plan may run it faster, and a layer alone finds its data
+ * in the caches. floor.py reads what this prints. */
 #include <stdio.h>
 
 #include "bench.h"
@@ -28,6 +29,35 @@ static double part_ms(const bench_options *o, bench_net *n, int32_t layer, int b
     return ms;
 }
 
+static void update(void *arg)
+{
+    bench_check(dn_solver_apply_update(arg), "update");
+}
+
+static void clear(void *arg)
+{
+    bench_check(dn_net_clear_gradients(arg), "gradients");
+}
+
+static long long blob_bytes(dn_blob *blob)
+{
+    return blob ? 4 * (long long)dn_blob_count(blob) : 0;
+}
+
+/* Bytes of a layer's bottoms, tops and weights; what it reads and writes at least. */
+static void print_bytes(dn_net *net, int32_t l)
+{
+    long long bottoms = 0, tops = 0, params = 0;
+    for (int32_t i = 0; i < dn_net_layer_num_bottoms(net, l); i++)
+        bottoms += blob_bytes(dn_net_layer_bottom(net, l, i));
+    for (int32_t i = 0; i < dn_net_layer_num_tops(net, l); i++)
+        tops += blob_bytes(dn_net_layer_top(net, l, i));
+    for (int32_t i = 0; i < dn_net_layer_num_params(net, l); i++)
+        params += blob_bytes(dn_net_layer_param(net, l, i));
+    printf(", \"bottom_bytes\": %lld, \"top_bytes\": %lld, \"param_bytes\": %lld", bottoms, tops,
+           params);
+}
+
 static void print_layers(const bench_options *o, bench_net *n)
 {
     int32_t layers = dn_net_num_layers(n->net);
@@ -35,6 +65,7 @@ static void print_layers(const bench_options *o, bench_net *n)
         printf("%s{\"layer\": \"%s\", \"type\": \"%s\", \"flops\": %lld, \"forward_ms\": %.4f",
                l ? ", " : "", dn_net_layer_name(n->net, l), dn_net_layer_type(n->net, l),
                (long long)dn_net_layer_flops(n->net, l), part_ms(o, n, l, 0));
+        print_bytes(n->net, l);
         if (n->train)
             printf(", \"backward_ms\": %.4f", part_ms(o, n, l, 1));
         printf("}");
@@ -49,9 +80,14 @@ static void measure(const bench_options *o, const char *path)
     bench_step(&n);
     bench_times t = bench_repeat(o, o->seconds, bench_step, &n);
     printf("{\"net\": \"%s\", \"job\": \"%s\", \"batch\": %lld, \"threads\": %d, \"ms\": %.4f, "
-           "\"best_ms\": %.4f, \"runs\": %d, \"layers\": [", name, n.train ? "train" : "infer",
+           "\"best_ms\": %.4f, \"runs\": %d, ", name, n.train ? "train" : "infer",
            (long long)dn_blob_dim(dn_net_input(n.net, 0), 0), o->threads, 1e3 * t.median,
            1e3 * t.best, t.runs);
+    if (n.train)
+        printf("\"update_ms\": %.4f, \"clear_ms\": %.4f, ",
+               1e3 * bench_repeat(o, o->seconds / 10, update, n.solver).median,
+               1e3 * bench_repeat(o, o->seconds / 10, clear, n.net).median);
+    printf("\"layers\": [");
     print_layers(o, &n);
     printf("]}\n");
     fflush(stdout);

@@ -102,7 +102,7 @@ class Source:
             self.bottoms(layer)[0], p['local_size'], round(p['alpha'], 9), p['beta']))
 
     def do_Dropout(self, layer, p):
-        self.emit(layer, 'F.dropout(%s, %.4g, self.training, True)' % (
+        self.emit(layer, 'F.dropout(%s, %.4g, self.training)' % (
             self.bottoms(layer)[0], p['dropout_ratio']))
 
     def do_Eltwise(self, layer, p):

@@ -1,0 +1,488 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""check_forks.py [NAME]...: layers of the forks against numpy written from their definitions:
+what they compute, and where the gradient is a rule of their own, that rule."""
+import sys
+
+import numpy as np
+
+import deepnet
+
+RELATIVE, ABSOLUTE = 2e-4, 2e-5
+CASES = {}
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+def net(layers, inputs, phase=deepnet.TRAIN, force=True):
+    """A net of `layers` behind inputs of these values, forward."""
+    text = 'force_backward: true ' if force else ''
+    for name, value in inputs.items():
+        text += "layer { name: '%s' type: 'Input' top: '%s' input_param { shape { %s } } } " % (
+            name, name, ' '.join('dim: %d' % d for d in np.shape(value)))
+    made = deepnet.Net(None, phase, text=text + layers)
+    for name, value in inputs.items():
+        made.blobs[name].data[...] = value
+    return made
+
+
+def close(what, got, want):
+    got, want = np.asarray(got, 'f8'), np.asarray(want, 'f8')
+    assert got.shape == want.shape, '%s is %s, not %s' % (what, got.shape, want.shape)
+    largest = max(1.0, np.abs(want).max(initial=0))
+    worst = np.abs(got - want).max(initial=0)
+    assert np.all(np.abs(got - want) <= ABSOLUTE * largest + RELATIVE * np.abs(want)), \
+        '%s differs by %.3g (largest %.3g)' % (what, worst, largest)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def overlap(a, b, one=0):
+    """Of corners x0, y0, x1, y1."""
+    w = min(a[2], b[2]) - max(a[0], b[0]) + one
+    h = min(a[3], b[3]) - max(a[1], b[1]) + one
+    if w <= 0 or h <= 0:
+        return 0
+    areas = [(v[2] - v[0] + one) * (v[3] - v[1] + one) for v in (a, b)]
+    return w * h / (sum(areas) - w * h)
+
+
+def corners(x, y, w, h):
+    return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+
+
+def suppress(rows, threshold):
+    """Rows of score, corners, anything; best first."""
+    kept = []
+    for row in sorted(rows, key=lambda r: -r[0]):
+        if all(overlap(row[1], other[1]) <= threshold for other in kept):
+            kept.append(row)
+    return kept
+
+
+# ---- YOLO --------------------------------------------------------------------------------------
+
+def cells(x, anchors, classes):
+    """(anchor, row, column, values) of one image."""
+    A = len(anchors)
+    v = x.reshape(A, 5 + classes, *x.shape[1:])
+    for a in range(A):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                yield a, i, j, v[a, :, i, j]
+
+
+def decode(x, anchors, classes, pixels, soft):
+    """[score, corners, label] of one image's map; anchors in cells, or pixels a cell."""
+    H, W = x.shape[1:]
+    for a, i, j, v in cells(x, anchors, classes):
+        p = softmax(v[5:], 0) if soft else sigmoid(v[5:])
+        w, h = np.exp(v[2:4]) * anchors[a] / [W * pixels, H * pixels]
+        yield [sigmoid(v[4]) * p.max(), corners((j + sigmoid(v[0])) / W, (i + sigmoid(v[1])) / H,
+                                                w, h), p.argmax()]
+
+
+def check_detections(made, rows, nms):
+    made.forward()
+    want = np.array([[0, label + 1, score, *box] for score, box, label in suppress(rows, nms)])
+    close('detections', made.blobs['y'].data.reshape(-1, 7), want)
+
+
+@case
+def yolo_detection_output(rng):
+    anchors = np.array([[1, 2], [3, 1.5]])
+    maps = {'a': rng.normal(0, 1, (1, 16, 4, 5)), 'b': rng.normal(0, 1, (1, 16, 2, 3))}
+    made = net("layer { name: 'l' type: 'YoloDetectionOutput' bottom: 'a' bottom: 'b' top: 'y' "
+               "yolo_detection_output_param { num_classes: 3 num_box: 2 biases: 1 biases: 2 "
+               "biases: 3 biases: 1.5 confidence_threshold: 0.3 nms_threshold: 0.4 } }", maps,
+               deepnet.TEST)
+    rows = [r for x in maps.values() for r in decode(x[0], anchors, 3, 1, True) if r[0] > 0.3]
+    check_detections(made, rows, 0.4)
+
+
+@case
+def yolov3_detection_output(rng):
+    anchors = np.array([[20, 40], [60, 30], [10, 12], [14, 9]])
+    maps = {'a': rng.normal(0, 1, (1, 16, 3, 2)), 'b': rng.normal(0, 1, (1, 16, 6, 4))}
+    made = net("layer { name: 'l' type: 'Yolov3DetectionOutput' bottom: 'a' bottom: 'b' top: 'y' "
+               "yolov3_detection_output_param { num_classes: 3 biases: 20 biases: 40 biases: 60 "
+               "biases: 30 biases: 10 biases: 12 biases: 14 biases: 9 mask: 0 mask: 1 mask: 2 "
+               "mask: 3 mask_group_num: 2 anchors_scale: 32 anchors_scale: 16 "
+               "confidence_threshold: 0.4 nms_threshold: 0.5 } }", maps, deepnet.TEST)
+    rows = [r for x, group, scale in ((maps['a'], anchors[:2], 32), (maps['b'], anchors[2:], 16))
+            for r in decode(x[0], group, 3, scale, False) if r[0] > 0.4]
+    check_detections(made, rows, 0.5)
+
+
+def truths_of(rng, N, T, classes):
+    t = np.zeros((N, 1, T, 5))
+    for n in range(N):
+        for i in range(T - 1 - n):  # the rest are 0: no more boxes
+            t[n, 0, i] = [rng.randint(classes), *rng.uniform(0.1, 0.9, 2),
+                          *rng.uniform(0.1, 0.6, 2)]
+    return t
+
+
+def best_anchor(shapes, w, h):
+    return max(range(len(shapes)),
+               key=lambda k: overlap(corners(0, 0, *shapes[k]), corners(0, 0, w, h)))
+
+
+def check_loss(made, want, g, weight):
+    made.forward()
+    close('loss', made.blobs['y'].data, want)
+    made.backward()
+    close('gradient', made.blobs['x'].diff, weight * g)
+
+
+@case
+def yolov3(rng, logic=False, focal=False):
+    N, C, H, W, pixels = 2, 3, 4, 5, 16
+    anchors = np.array([[10, 20], [40, 30], [25, 25], [60, 50]])
+    mask = [1, 3]
+    x, t = rng.normal(0, 0.7, (N, 2 * (5 + C), H, W)), truths_of(rng, N, 5, C)
+    t[0, 0, 1, 1:] = t[0, 0, 0, 1:]  # two classes of one box
+    t[0, 0, 1, 0] = (t[0, 0, 0, 0] + 1) % C
+    shapes = anchors / [W * pixels, H * pixels]
+    g = np.zeros((N, 2, 5 + C, H, W))
+    v = x.reshape(g.shape).copy()
+    v[:, :, [0, 1, 4, 5, 6, 7]] = sigmoid(v[:, :, [0, 1, 4, 5, 6, 7]])
+    eps = 0 if focal else 0.1
+    for n in range(N):
+        boxes = [b for b in t[n, 0] if b[3]]
+        for a, i, j, _ in cells(x[n], mask, C):
+            u = v[n, a, :, i, j]
+            box = corners((j + u[0]) / W, (i + u[1]) / H, *np.exp(u[2:4]) * shapes[mask[a]])
+            if max(overlap(box, corners(*b[1:])) for b in boxes) <= 0.3:
+                g[n, a, 4, i, j] = 0.7 * u[4]
+        for label, bx, by, bw, bh in boxes:
+            k = best_anchor(shapes, bw, bh)
+            if k not in mask:
+                continue
+            a, i, j = mask.index(k), int(by * H), int(bx * W)
+            u, d, label = v[n, a, :, i, j], g[n, a, :, i, j], int(label)
+            target = [bx * W - j, by * H - i, *np.log([bw, bh] / shapes[k])]
+            d[:4] += 2 * (2 - bw * bh) * (u[:4] - target)
+            d[4] = (3 if logic else 1) * (u[4] - 1)
+            if d[5 + label]:
+                d[5 + label] = 1.5 * (u[5 + label] - 1 + 0.05)
+                continue
+            scale, p = 1.5, u[5 + label]
+            if focal:
+                scale *= -0.5 * (1 - p) * (2 * p * np.log(p) + p - 1)
+            d[5:] = scale * (u[5:] - ((np.arange(C) == label) * (1 - eps) + eps / 2))
+    loss = (g ** 2).sum() / N
+    if logic:
+        g[:, :, [0, 1, 4, 5, 6, 7]] *= (v * (1 - v))[:, :, [0, 1, 4, 5, 6, 7]]
+    biases = ' '.join('biases: %g' % b for b in anchors.ravel())
+    made = net("layer { name: 'l' type: 'Yolov3' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2 "
+               "yolov3_param { num_class: 3 num: 2 %s mask: 1 mask: 3 anchors_scale: 16 thresh: "
+               "0.3 noobject_scale: 0.7 coord_scale: 2 class_scale: 1.5 object_scale: 3 "
+               "use_logic_gradient: %s use_focal_loss: %s } }"
+               % (biases, str(logic).lower(), str(focal).lower()), {'x': x, 't': t})
+    check_loss(made, loss, g.reshape(x.shape) / N, 2)
+
+
+@case
+def yolov3_logic(rng):
+    yolov3(rng, logic=True)
+
+
+@case
+def yolov3_focal(rng):
+    yolov3(rng, focal=True)
+
+
+@case
+def region_loss(rng, rescore=1, match=1):
+    N, C, H, W = 2, 3, 5, 5
+    anchors = np.array([[1, 2], [3, 1.5], [2.5, 4]])
+    x, t = rng.normal(0, 0.7, (N, 3 * (5 + C), H, W)), truths_of(rng, N, 4, C)
+    shapes = anchors / [W, H]
+    v = x.reshape(N, 3, 5 + C, H, W).copy()
+    v[:, :, [0, 1, 4]] = sigmoid(v[:, :, [0, 1, 4]])
+    v[:, :, 5:] = softmax(v[:, :, 5:], 2)
+    slope = np.ones_like(v)
+    slope[:, :, [0, 1, 4]] = (v * (1 - v))[:, :, [0, 1, 4]]
+    g = np.zeros_like(v)
+    for n in range(N):
+        boxes = [b for b in t[n, 0] if b[3]]
+        for a, i, j, _ in cells(x[n], anchors, C):
+            u, d, s = v[n, a, :, i, j], g[n, a, :, i, j], slope[n, a, :, i, j]
+            box = corners((j + u[0]) / W, (i + u[1]) / H, *np.exp(u[2:4]) * shapes[a])
+            if max(overlap(box, corners(*b[1:])) for b in boxes) <= 0.2:
+                d[4] = 0.5 * u[4] * s[4]
+            d[:4] = 0.01 * (u[:4] - [0.5, 0.5, 0, 0]) * s[:4]
+        for label, bx, by, bw, bh in boxes:
+            i, j = int(by * H), int(bx * W)
+            k = best_anchor(shapes if match else
+                            [np.exp(v[n, a, 2:4, i, j]) * shapes[a] for a in range(3)], bw, bh)
+            u, d, s = v[n, k, :, i, j], g[n, k, :, i, j], slope[n, k, :, i, j]
+            box = corners((j + u[0]) / W, (i + u[1]) / H, *np.exp(u[2:4]) * shapes[k])
+            target = [bx * W - j, by * H - i, *np.log([bw, bh] / shapes[k])]
+            d[:4] = (5 if rescore else 5 * (2 - bw * bh)) * (u[:4] - target) * s[:4]
+            d[4] = 4 * (u[4] - (overlap(box, corners(bx, by, bw, bh)) if rescore else 1)) * s[4]
+            d[5:] = u[5:] - (np.arange(C) == int(label))
+    made = net("layer { name: 'l' type: 'RegionLoss' bottom: 'x' bottom: 't' top: 'y' "
+               "region_loss_param { num_class: 3 num: 3 biases: 1 biases: 2 biases: 3 biases: 1.5 "
+               "biases: 2.5 biases: 4 object_scale: 4 rescore: %d bias_match: %d } }"
+               % (rescore, match), {'x': x, 't': t})
+    check_loss(made, (g ** 2).sum() / N, g.reshape(x.shape) / N, 1)
+
+
+@case
+def region_loss_plain(rng):
+    region_loss(rng, rescore=0, match=0)
+
+
+@case
+def eval_detection(rng):
+    N, side, C, B = 2, 3, 4, 2
+    S = side * side
+    x = rng.uniform(0, 1, (N, S * (C + 5 * B)))
+    t = np.zeros((N, 7 * S))
+    want = np.zeros((N, C + 4 * S * B))
+    for n in range(N):
+        v, truth = x[n].reshape(-1, S), t[n]
+        truth[:S] = rng.uniform(size=S) < 0.2
+        truth[S:2 * S] = rng.uniform(size=S) < 0.8
+        truth[2 * S:3 * S] = rng.randint(0, C, S)
+        truth[3 * S:] = rng.uniform(0.1, 0.8, 4 * S)
+        boxes = []
+        for c in range(S):
+            label = v[:C, c].argmax()
+            for b in range(B):
+                bx, by, bw, bh = v[C + B + 4 * b:C + B + 4 * b + 4, c]
+                boxes.append([v[label, c] * v[C + b, c],
+                              corners((c % side + bx) / side, (c // side + by) / side,
+                                      bw ** 2, bh ** 2), label])
+        present = [c for c in range(S) if truth[S + c]]
+        for c in present:
+            want[n, int(truth[2 * S + c])] += truth[c] != 1
+        at, found = C, set()
+        for score, box, label in sorted(suppress(boxes, 0.6), key=lambda r: (r[2], -r[0])):
+            mine = [(overlap(box, corners(*truth[3 * S + 4 * c:3 * S + 4 * c + 4])), c)
+                    for c in present if truth[2 * S + c] == label]
+            most, c = max(mine, key=lambda m: m[0]) if mine else (-1, -1)
+            right = most >= 0.3 and truth[c] != 1 and c not in found
+            wrong = not right and not (most >= 0.3 and truth[c] == 1)
+            want[n, at:at + 4] = label, score, right, wrong
+            at += 4
+            if right:
+                found.add(c)
+    made = net("layer { name: 'l' type: 'EvalDetection' bottom: 'x' bottom: 't' top: 'y' "
+               "eval_detection_param { side: 3 num_class: 4 num_object: 2 threshold: 0.3 nms: 0.6 "
+               "} }", {'x': x, 't': t}, deepnet.TEST, force=False)
+    made.forward()
+    close('verdicts', made.blobs['y'].data, want)
+
+
+# ---- R-FCN and face nets -----------------------------------------------------------------------
+
+@case
+def softmax_with_loss_ohem(rng):
+    x, t = rng.normal(0, 1, (6, 4, 2, 3)), rng.randint(0, 4, (6, 1, 2, 3))
+    t[rng.uniform(size=t.shape) < 0.2] = -1
+    made = net("layer { name: 'l' type: 'SoftmaxWithLossOHEM' bottom: 'x' bottom: 't' top: 'y' "
+               "top: 'p' top: 'e' loss_weight: 1 loss_weight: 0 loss_weight: 0 loss_param { "
+               "ignore_label: -1 normalization: PRE_FIXED pre_fixed_normalizer: 9 } }",
+               {'x': x, 't': t})
+    made.forward()
+    p = softmax(x, 1)
+    e = -np.log(np.take_along_axis(p, np.maximum(t, 0), 1)) * (t >= 0)
+    close('probabilities', made.blobs['p'].data, p)
+    close('losses', made.blobs['e'].data, e)
+    close('loss', made.blobs['y'].data, e.sum() / 9)
+
+
+@case
+def smooth_l1_loss_ohem(rng):
+    a, b, w = rng.normal(0, 1, (3, 5, 4, 2, 3))
+    made = net("layer { name: 'l' type: 'SmoothL1LossOHEM' bottom: 'a' bottom: 'b' bottom: 'w' "
+               "top: 'y' top: 'e' loss_weight: 1 loss_weight: 0 }", {'a': a, 'b': b, 'w': w})
+    made.forward()
+    d = np.abs(w * (a - b))
+    f = np.where(d < 1, d ** 2 / 2, d - 0.5)
+    close('losses', made.blobs['e'].data, f.sum(1, keepdims=True))
+    close('loss', made.blobs['y'].data, f.sum() / 30)
+
+
+@case
+def box_annotator_ohem(rng):
+    R = 20
+    regions = np.hstack([rng.randint(0, 2, (R, 1)), rng.uniform(0, 9, (R, 4))])
+    loss, labels = rng.uniform(size=(R, 1)), rng.randint(0, 5, (R, 1))
+    weights = rng.uniform(size=(R, 8))
+    made = net("layer { name: 'l' type: 'BoxAnnotatorOHEM' bottom: 'r' bottom: 'e' bottom: 't' "
+               "bottom: 'w' top: 'y' top: 'v' box_annotator_ohem_param { roi_per_img: 4 } }",
+               {'r': regions, 'e': loss, 't': labels, 'w': weights}, force=False)
+    made.forward()
+    hard = np.zeros((R, 1), bool)
+    for item in (0, 1):
+        mine = np.flatnonzero(regions[:, 0] == item)
+        hard[mine[np.argsort(-loss[mine, 0])[:4]]] = True
+    close('labels', made.blobs['y'].data, np.where(hard, labels, -1))
+    close('weights', made.blobs['v'].data, np.where(hard, weights, 0))
+
+
+@case
+def center_loss(rng, l1=False):
+    x, t, c = rng.normal(0, 1, (6, 3, 2)), rng.randint(0, 4, 6), rng.normal(0, 1, (4, 6))
+    made = net("layer { name: 'l' type: 'CenterLoss' bottom: 'x' bottom: 't' top: 'y' "
+               "loss_weight: 0.5 center_loss_param { num_output: 4 distance_type: '%s' } }"
+               % ('L1' if l1 else 'L2'), {'x': x, 't': t})
+    made.params['l'][0].data[...] = c
+    made.forward()
+    d = x.reshape(6, 6) - c[t]
+    close('loss', made.blobs['y'].data, np.abs(d).sum() / 6 if l1 else (d ** 2).sum() / 12)
+    made.backward()
+    d = np.sign(d) if l1 else d
+    close('gradient of x', made.blobs['x'].diff, 0.5 * d.reshape(x.shape) / 6)
+    want = np.array([-d[t == k].sum(0) / (1 + (t == k).sum()) for k in range(4)])
+    close('gradient of the centres', made.params['l'][0].diff, want)
+
+
+@case
+def center_loss_l1(rng):
+    center_loss(rng, l1=True)
+
+
+@case
+def channel_scale(rng):
+    x, f = rng.normal(0, 1, (2, 3, 4, 5)), rng.normal(0, 1, (2, 1, 4, 5))
+    made = net("layer { name: 'l' type: 'ChannelScale' bottom: 'x' bottom: 'f' top: 'y' "
+               "channel_scale_param { do_backward_feature: false } }", {'x': x, 'f': f})
+    made.forward()
+    close('top', made.blobs['y'].data, x * f)
+    dy = rng.normal(0, 1, x.shape)
+    made.backward(y=dy)
+    close('gradient of x', made.blobs['x'].diff, dy)
+    close('gradient of f', made.blobs['f'].diff, (x * dy).sum(1, keepdims=True))
+
+
+# ---- regions and images ------------------------------------------------------------------------
+
+def regions_of(rng, R, items, H, W, stride):
+    a, size = rng.uniform(0, 0.6, (R, 2)), rng.uniform(0.1, 0.4, (R, 2))
+    return np.hstack([rng.randint(0, items, (R, 1)),
+                      np.hstack([a, a + size]) * ([W * stride, H * stride] * 2)]).round(2)
+
+
+@case
+def roi_pooling(rng):
+    x, regions = rng.normal(0, 1, (2, 3, 9, 11)), regions_of(rng, 7, 2, 9, 11, 8)
+    made = net("layer { name: 'l' type: 'ROIPooling' bottom: 'x' bottom: 'r' top: 'y' "
+               "roi_pooling_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.125 } }",
+               {'x': x, 'r': regions}, force=False)
+    made.forward()
+    want = np.zeros((7, 3, 3, 4))
+    for r, (n, x0, y0, x1, y1) in enumerate(regions.astype('f4')):
+        x0, y0, x1, y1 = np.floor(np.array([x0, y0, x1, y1]) * 0.125 + 0.5).astype(int)
+        h, w = max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1)
+        for i in range(3):
+            for j in range(4):
+                rows = slice(max(y0 + i * h // 3, 0), max(y0 - (-(i + 1) * h // 3), 0))
+                columns = slice(max(x0 + j * w // 4, 0), max(x0 - (-(j + 1) * w // 4), 0))
+                window = x[int(n), :, rows, columns]
+                want[r, :, i, j] = window.max((1, 2)) if window.size else 0
+    close('top', made.blobs['y'].data, want)
+
+
+@case
+def psroi_pooling(rng):
+    D, G = 2, 3
+    x, regions = rng.normal(0, 1, (2, D * G * G, 9, 11)), regions_of(rng, 7, 2, 9, 11, 16)
+    made = net("layer { name: 'l' type: 'PSROIPooling' bottom: 'x' bottom: 'r' top: 'y' "
+               "psroi_pooling_param { output_dim: 2 group_size: 3 spatial_scale: 0.0625 } }",
+               {'x': x, 'r': regions}, force=False)
+    made.forward()
+    want = np.zeros((7, D, G, G))
+    for r, (n, *box) in enumerate(regions.astype('f4')):
+        x0, y0, x1, y1 = (np.floor(np.array(box) + 0.5) + [0, 0, 1, 1]) / 16
+        w, h = max(x1 - x0, 0.1), max(y1 - y0, 0.1)
+        for i in range(G):
+            for j in range(G):
+                rows = slice(*np.clip([np.floor(y0 + i * h / G), np.ceil(y0 + (i + 1) * h / G)],
+                                      0, 9).astype(int))
+                columns = slice(*np.clip([np.floor(x0 + j * w / G),
+                                          np.ceil(x0 + (j + 1) * w / G)], 0, 11).astype(int))
+                for d in range(D):
+                    window = x[int(n), (d * G + i) * G + j, rows, columns]
+                    want[r, d, i, j] = window.mean() if window.size else 0
+    close('top', made.blobs['y'].data, want)
+
+
+@case
+def upsample(rng):
+    x = rng.normal(0, 1, (2, 3, 4, 5))
+    made = net("layer { name: 'l' type: 'Upsample' bottom: 'x' top: 'y' upsample_param { scale: 3 "
+               "} }", {'x': x})
+    made.forward()
+    close('top', made.blobs['y'].data, x.repeat(3, 2).repeat(3, 3))
+    dy = rng.normal(0, 1, (2, 3, 12, 15))
+    made.backward(y=dy)
+    close('gradient', made.blobs['x'].diff, dy.reshape(2, 3, 4, 3, 5, 3).sum((3, 5)))
+
+
+@case
+def unpooling(rng):
+    """SegNet: values go back to where the maximum was."""
+    x = rng.normal(0, 1, (2, 3, 5, 6))
+    made = net("layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'q' top: 'm' pooling_param { "
+               "kernel_size: 2 stride: 2 } } layer { name: 'l' type: 'Upsample' bottom: 'q' "
+               "bottom: 'm' top: 'y' upsample_param { scale: 2 upsample_h: 5 upsample_w: 6 } }",
+               {'x': x}, force=False)
+    made.forward()
+    want = np.zeros_like(x)
+    for i in range(0, 5, 2):
+        for j in range(0, 6, 2):
+            window = x[:, :, i:i + 2, j:j + 2]
+            want[:, :, i:i + 2, j:j + 2] = np.where(window == window.max((2, 3), keepdims=True),
+                                                    window, 0)
+    close('top', made.blobs['y'].data, want)
+
+
+@case
+def reorg(rng):
+    """darknet's order, which mixes channels and positions."""
+    x = rng.normal(0, 1, (2, 8, 4, 6))
+    made = net("layer { name: 'l' type: 'Reorg' bottom: 'x' top: 'y' reorg_param { stride: 2 } }",
+               {'x': x}, force=False)
+    made.forward()
+    got = made.blobs['y'].data
+    for n in range(2):
+        flat = x[n].ravel()
+        want = np.zeros(flat.size)
+        for c in range(8):
+            for h in range(4):
+                for w in range(6):
+                    c2, offset = c % 2, c // 2
+                    at = (w * 2 + offset % 2) + 12 * ((h * 2 + offset // 2) + 8 * c2)
+                    want[c * 24 + h * 6 + w] = flat[at]
+        close('item %d' % n, got[n].ravel(), want)
+
+
+def main(*names):
+    failed = 0
+    for name in names or CASES:
+        try:
+            CASES[name](np.random.RandomState(11))
+        except (AssertionError, deepnet.Error) as error:
+            failed += 1
+            print('FAILED %s: %s' % (name, error))
+    print('%d passed, %d failed' % (len(names or CASES) - failed, failed))
+    return int(failed > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main(*sys.argv[1:]))

@@ -73,6 +73,13 @@ typedef struct cli_host {
 /* A context whose log goes to stderr; CLI_GO, or the exit code after the line was printed. */
 int cli_context_create(dn_context **out, const cli_command *command, const cli_host *host);
 
+/* --compute, of the commands that run nets. CLI_GO, or CLI_USAGE for a name that is none. */
+#define CLI_COMPUTE_OPTION(name)                                                               \
+    {                                                                                          \
+        "compute", "TYPE", CLI_TEXT, &(name), "multiply matrices in f32, tf32 or bf16"         \
+    }
+int cli_compute_of(const cli_command *command, const char *name, int32_t *out);
+
 /* Which layers of a net take part: --phase, --level, --stage. */
 typedef struct cli_state {
     const char *phase;

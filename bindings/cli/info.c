@@ -124,7 +124,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1};
     cli_state state = {0};
     cli_words words;
-    const char *model = NULL;
+    const char *model = NULL, *compute = NULL;
     bool wire = false, guessed = false;
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
@@ -137,6 +137,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
         {"plan", NULL, CLI_FLAG, &p.plan, "--ops and --memory"},
         {"prototxt", NULL, CLI_FLAG, &p.prototxt, "the net as today's prototxt instead"},
         {"wire", NULL, CLI_FLAG, &wire, "wire only: open no data, allocate nothing"},
+        CLI_COMPUTE_OPTION(compute),
         CLI_STATE_OPTIONS(state),
         CLI_HOST_OPTIONS(host),
     };
@@ -147,6 +148,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "it takes one prototxt");
     model = model ? model : words.word[0];
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
+    if (code == CLI_GO)
+        code = cli_compute_of(self, compute, &net_options.compute);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
     net_options.wire_only = wire || p.prototxt; /* no data is needed for its text */

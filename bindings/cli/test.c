@@ -270,6 +270,7 @@ int cli_test(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
+    const char *compute = NULL;
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &j.model, "the net's prototxt"},
         {"weights", "LIST", CLI_TEXT, &j.weights, "caffemodels, comma-separated"},
@@ -278,6 +279,7 @@ int cli_test(const cli_command *self, int argc, char **argv)
         {"labels", "FILE", CLI_TEXT, &j.labels, "names of the classes, one per line"},
         {"log", "FILE", CLI_TEXT, &j.log_path, "write the averages as a JSON object"},
         {"quiet", NULL, CLI_FLAG, &j.quiet, "print results only"},
+        CLI_COMPUTE_OPTION(compute),
         CLI_STATE_OPTIONS(state),
         CLI_HOST_OPTIONS(host),
     };
@@ -289,6 +291,8 @@ int cli_test(const cli_command *self, int argc, char **argv)
     if (j.iterations < 1)
         return cli_usage(self, "--iterations is at least 1");
     code = cli_state_apply(self, &state, DN_PHASE_TEST, &net_options);
+    if (code == CLI_GO)
+        code = cli_compute_of(self, compute, &net_options.compute);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
     if (code == CLI_GO)

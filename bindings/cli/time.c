@@ -183,12 +183,14 @@ int cli_time(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
+    const char *compute = NULL;
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &j.model, "the net's prototxt"},
         {"weights", "LIST", CLI_TEXT, &j.weights, "caffemodels, comma-separated"},
         {"iterations", "N", CLI_INT, &j.iterations, "times to run it (default: 50)"},
         {"forward_only", NULL, CLI_FLAG, &j.forward_only, "leave backward out"},
         {"json", NULL, CLI_FLAG, &j.json, "one JSON object a layer"},
+        CLI_COMPUTE_OPTION(compute),
         CLI_STATE_OPTIONS(state),
         CLI_HOST_OPTIONS(host),
     };
@@ -200,6 +202,8 @@ int cli_time(const cli_command *self, int argc, char **argv)
     if (j.iterations < 1 || j.iterations > 1000000)
         return cli_usage(self, "--iterations is 1 to 1000000");
     code = cli_state_apply(self, &state, DN_PHASE_TRAIN, &net_options);
+    if (code == CLI_GO)
+        code = cli_compute_of(self, compute, &net_options.compute);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
     if (code == CLI_GO)

@@ -11,6 +11,7 @@
 
 typedef struct job {
     FILE *log;
+    int32_t compute; /* DN_COMPUTE_* */
     bool quiet;
     bool snapshot_seen; /* the last snapshot told its path by an event */
     double start;
@@ -240,6 +241,7 @@ static int create(dn_solver **out, dn_context *context, job *j, const cli_host *
     dn_solver_options options = {.struct_size = sizeof options, .on_event = on_event};
     options.on_event_user = j;
     options.max_iter = iterations;
+    options.compute = j->compute;
     options.seed_given = host->seed >= 0;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
     return dn_solver_create_from_prototxt(out, context, j->path, &options) ? cli_fail_last()
@@ -250,7 +252,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
 {
     job j = {.start = cli_now()};
     cli_host host = {.seed = -1};
-    const char *weights = NULL, *snapshot = NULL, *log = NULL;
+    const char *weights = NULL, *snapshot = NULL, *log = NULL, *compute = NULL;
     int64_t iterations = 0;
     dn_context *context = NULL;
     dn_solver *solver = NULL;
@@ -261,6 +263,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"iterations", "N", CLI_INT, &iterations, "stop at iteration N rather than max_iter"},
         {"log", "FILE", CLI_TEXT, &log, "write one JSON object per event"},
         {"quiet", NULL, CLI_FLAG, &j.quiet, "say nothing but errors and warnings"},
+        CLI_COMPUTE_OPTION(compute),
         CLI_HOST_OPTIONS(host),
     };
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, NULL);
@@ -270,6 +273,9 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--solver=FILE is missing");
     if (weights && snapshot)
         return cli_usage(self, "--weights and --snapshot exclude each other: one starts anew");
+    code = cli_compute_of(self, compute, &j.compute);
+    if (code != CLI_GO)
+        return code;
     if (log && !(j.log = fopen(log, "w")))
         return cli_fail("%s: %s", log, strerror(errno));
     code = cli_context_create(&context, self, &host);

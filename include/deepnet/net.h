@@ -32,6 +32,12 @@ typedef struct dn_net_options {
     int32_t wire_only;   /* 1: check, wire and infer shapes; open no data, allocate no blobs */
     int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */
     const dn_shape *input_shapes;
+    /* DN_COMPUTE_*: what the operands of matrix products (convolutions, inner products) may be
+     * rounded to before they are multiplied, where that is faster. Weights, their gradients and
+     * updates, sums and all else stay f32. DN_E_UNSUPPORTED if no backend of the context offers
+     * it for any layer of the net; with compute_fallback 1 the net then computes in f32. */
+    int32_t compute;
+    int32_t compute_fallback;
 } dn_net_options;
 
 /* Creates a net from a prototxt file of any generation, or from the same text in memory.

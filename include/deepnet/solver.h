@@ -49,6 +49,7 @@ typedef struct dn_solver_options {
     dn_status (*all_reduce)(void *user, float *data, int64_t count);
     void *all_reduce_user;
     int64_t max_iter; /* overrides max_iter when > 0 */
+    int32_t compute, compute_fallback; /* of the nets, as in dn_net_options */
 } dn_solver_options;
 
 /* Creates a solver with its train net and test nets. A relative net path means the working

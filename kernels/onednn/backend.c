@@ -8,7 +8,7 @@
 
 dn_status one_decline(dn_op_info *info, const char *reason)
 {
-    snprintf(info->reason, sizeof info->reason, "onednn: %s", reason);
+    snprintf(info->reason, sizeof info->reason, "%s", reason);
     return DN_DECLINED;
 }
 

@@ -34,6 +34,11 @@ static dn_status copy_options(dn_net_options *to, const dn_net_options *from)
     if ((to->num_stages && !to->stages) || (to->num_keep && !to->keep) ||
         (to->input_shapes_count && !to->input_shapes) || to->input_shapes_count < 0)
         return dni_fail(DN_E_INVALID, "an array in dn_net_options is NULL but has a count");
+    if (to->compute < DN_COMPUTE_F32 || to->compute > DN_COMPUTE_BF16)
+        return dni_fail(DN_E_INVALID, "compute is %d; it is a DN_COMPUTE_*, 0 to 2",
+                        to->compute);
+    if (to->compute && to->dtype == DN_F64)
+        return dni_fail(DN_E_INVALID, "a net in DN_F64 computes in no lesser type");
     return DN_OK;
 }
 
@@ -147,7 +152,8 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
         return DN_E_NOMEM;
     *net = (dn_net){.context = context, .heap = heap, .file = file, .origin = origin,
                     .dtype = o->dtype, .memory_mode = o->memory, .memory_limit = o->memory_limit,
-                    .wire_only = o->wire_only != 0, .num_keep = o->num_keep, .seed = seed};
+                    .wire_only = o->wire_only != 0, .compute = o->compute,
+                    .must_compute = !o->compute_fallback, .num_keep = o->num_keep, .seed = seed};
     net->state = *state;
     net->state.stages = NULL;
     char **stages = NULL;

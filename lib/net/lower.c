@@ -337,9 +337,12 @@ dn_status dni_net_lower(dn_net *net)
     dni_plan_options options = {.compact = net->memory_mode == DN_MEMORY_COMPACT,
                                 .plain = net->context->plain || net->dynamic,
                                 .forward_only = net->state.phase == DN_PHASE_TEST};
+    options.must_compute = net->must_compute;
     size_t weights = weight_bytes(net);
     if (net->memory_limit)
         options.limit = net->memory_limit > weights ? net->memory_limit - weights : 1;
+    if (w.program)
+        w.program->compute = net->compute;
     if (!st)
         st = dni_plan_compile(&plan, net->context, w.program, &options);
     if (!st && net->dynamic_changed && net->plan)

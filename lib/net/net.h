@@ -69,7 +69,8 @@ struct dn_net {
     dni_net_file *file; /* NULL when shared from another net */
     dn_net *origin;     /* the net whose prototxt this one shares */
     dni_net_state state;
-    int32_t dtype, memory_mode;
+    int32_t dtype, memory_mode, compute;
+    bool must_compute; /* fails where no backend offers `compute` */
     size_t memory_limit;
     bool wire_only;
     bool shapes_changed;  /* an input was given another shape: plan again */

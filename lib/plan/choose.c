@@ -34,6 +34,7 @@ static void take(dni_choice *c, const dni_backend_slot *slot, int32_t rank, dn_o
     c->rank = rank;
     c->scratch = info->scratch;
     c->keep = info->keep;
+    c->compute = info->compute;
     c->cost = info->cost;
     snprintf(c->implementation, sizeof c->implementation, "%s",
              info->implementation[0] ? info->implementation : slot->ops->name);
@@ -96,7 +97,7 @@ dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op 
                        .inputs = in,
                        .outputs = out,
                        .args = op->args,
-                       .constant = choice->constant};
+                       .constant = choice->constant, .compute = p->compute};
     return dni_in(ask_chain(context, &desc, choice), "op %s", dni_op_kind_of(op->kind)->name);
 }
 

@@ -87,6 +87,34 @@ static dn_status check_limit(const dni_plan *plan)
     return DN_OK;
 }
 
+static bool is_product(int32_t kind)
+{
+    return kind == DN_OP_GEMM || kind == DN_OP_CONV || kind == DN_OP_CONV_BWD_DATA ||
+           kind == DN_OP_CONV_BWD_WEIGHTS;
+}
+
+/* Whoever asks for products in bf16 or TF32 must get one, unless f32 will do as well. */
+static dn_status check_compute(const dni_plan *plan)
+{
+    static const char *const names[] = {"f32", "tf32", "bf16"};
+    const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
+    int32_t wanted = plan->program->compute;
+    bool any = false;
+    if (!plan->options.must_compute || wanted == DN_COMPUTE_F32)
+        return DN_OK;
+    for (size_t i = 0; i < s->program->num_ops; i++) {
+        if (!is_product(s->program->ops[i].kind))
+            continue;
+        any = true;
+        if (s->choices[i].compute == wanted)
+            return DN_OK;
+    }
+    return any ? dni_fail(DN_E_UNSUPPORTED,
+                          "no backend of this context computes this net in %s; "
+                          "compute_fallback accepts f32", names[wanted])
+               : DN_OK;
+}
+
 dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *program,
                            const dni_plan_options *options)
 {
@@ -105,6 +133,8 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
         st = plan->options.plain ? compile_plain(plan) : compile_fused(plan);
     if (!st)
         st = check_limit(plan);
+    if (!st)
+        st = check_compute(plan);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);

@@ -14,6 +14,7 @@ typedef struct dni_plan_options {
     bool compact;      /* tensors without `keep` share memory by liveness */
     bool plain;        /* nothing is fused */
     bool forward_only; /* whole runs are of the forward section alone */
+    bool must_compute; /* some product must be done in what the program asks for */
     size_t limit;      /* bytes of arenas and scratch together; 0: none */
 } dni_plan_options;
 

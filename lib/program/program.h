@@ -60,6 +60,7 @@ typedef struct dni_program {
     size_t num_tensors, cap_tensors;
     dni_op *ops; /* forward ops, then backward, then update, prepare, show */
     size_t num_ops, cap_ops;
+    int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
 } dni_program;
 
 /* What is known of each kind: its name, the size of its arguments, least operand counts. */

@@ -104,7 +104,9 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
     if (!st) {
         dni_net_state state = {.phase = phase};
         dn_net_options options = {.struct_size = sizeof options,
-                                  .wire_only = s->options.wire_only};
+                                  .wire_only = s->options.wire_only,
+                                  .compute = s->options.compute,
+                                  .compute_fallback = s->options.compute_fallback};
         uint64_t seed = s->context->seed;
         if (s->options.seed_given)
             seed = s->options.seed;

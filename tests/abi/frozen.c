@@ -46,7 +46,9 @@ OFFSET(dn_net_options, memory_limit, 56);
 OFFSET(dn_net_options, wire_only, 64);
 OFFSET(dn_net_options, input_shapes_count, 68);
 OFFSET(dn_net_options, input_shapes, 72);
-SIZE(dn_net_options, 80);
+OFFSET(dn_net_options, compute, 80);
+OFFSET(dn_net_options, compute_fallback, 84);
+SIZE(dn_net_options, 88);
 
 OFFSET(dn_weights_report, struct_size, 0);
 OFFSET(dn_weights_report, loaded, 8);
@@ -98,7 +100,9 @@ OFFSET(dn_solver_options, seed, 40);
 OFFSET(dn_solver_options, all_reduce, 48);
 OFFSET(dn_solver_options, all_reduce_user, 56);
 OFFSET(dn_solver_options, max_iter, 64);
-SIZE(dn_solver_options, 72);
+OFFSET(dn_solver_options, compute, 72);
+OFFSET(dn_solver_options, compute_fallback, 76);
+SIZE(dn_solver_options, 80);
 
 VALUE(DN_EVENT_STEP_BEGIN, 1);
 VALUE(DN_EVENT_GRADIENTS, 2);

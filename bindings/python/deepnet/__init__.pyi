@@ -105,7 +105,8 @@ class Net:
                  context: Optional[Context] = None, dtype: Any = 'float32',
                  memory: str = 'readable', keep: Sequence[str] = (), memory_limit: int = 0,
                  input_shapes: Optional[Sequence[Sequence[int]]] = None,
-                 wire_only: bool = False) -> None: ...
+                 wire_only: bool = False, compute: str = 'f32',
+                 compute_fallback: bool = False) -> None: ...
     @property
     def name(self) -> str: ...
     @property
@@ -175,7 +176,8 @@ class Solver:
                  text: Union[str, bytes, None] = None, net_text: Union[str, bytes, None] = None,
                  context: Optional[Context] = None, seed: Optional[int] = None,
                  max_iter: int = 0, manual_tests: bool = False, manual_snapshots: bool = False,
-                 all_reduce: Optional[Callable[[Array], Any]] = None) -> None: ...
+                 all_reduce: Optional[Callable[[Array], Any]] = None, compute: str = 'f32',
+                 compute_fallback: bool = False) -> None: ...
     @property
     def iter(self) -> int: ...
     @property

@@ -22,6 +22,7 @@ LOG_NOTICE, LOG_WARNING = 0, 1
 F32, F64 = 0, 1
 PHASE_DEFAULT, PHASE_TRAIN, PHASE_TEST = 0, 1, 2
 MEMORY_READABLE, MEMORY_COMPACT = 0, 1
+COMPUTE_F32, COMPUTE_TF32, COMPUTE_BF16 = 0, 1, 2
 WEIGHTS_STRICT, WEIGHTS_SKIP, WEIGHTS_RESHAPE = 0, 1, 2
 DESCRIBE_LAYERS, DESCRIBE_OPS, DESCRIBE_MEMORY = 1, 2, 4
 (EVENT_STEP_BEGIN, EVENT_GRADIENTS, EVENT_STEP_END, EVENT_TEST_BEGIN, EVENT_TEST_END,
@@ -60,7 +61,8 @@ class dn_net_options(Sized):
                 ('stages', POINTER(c_char_p)), ('num_stages', c_size_t), ('dtype', c_int32),
                 ('memory', c_int32), ('keep', POINTER(c_char_p)), ('num_keep', c_size_t),
                 ('memory_limit', c_size_t), ('wire_only', c_int32),
-                ('input_shapes_count', c_int32), ('input_shapes', POINTER(dn_shape))]
+                ('input_shapes_count', c_int32), ('input_shapes', POINTER(dn_shape)),
+                ('compute', c_int32), ('compute_fallback', c_int32)]
 
 
 class dn_weights_report(Sized):
@@ -89,7 +91,7 @@ class dn_solver_options(Sized):
                 ('manual_tests', c_int32), ('manual_snapshots', c_int32),
                 ('seed_given', c_int32), ('wire_only', c_int32), ('seed', c_uint64),
                 ('all_reduce', all_reduce_fn), ('all_reduce_user', c_void_p),
-                ('max_iter', c_int64)]
+                ('max_iter', c_int64), ('compute', c_int32), ('compute_fallback', c_int32)]
 
 
 class dn_convert_options(Sized):

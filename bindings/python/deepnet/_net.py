@@ -20,6 +20,7 @@ TRAIN, TEST = 0, 1  # as pycaffe has them; the C API counts from 1
 
 _PHASES = {None: _api.PHASE_DEFAULT, TRAIN: _api.PHASE_TRAIN, TEST: _api.PHASE_TEST}
 _DTYPES = {'float32': _api.F32, 'float64': _api.F64}
+COMPUTE = {'f32': _api.COMPUTE_F32, 'tf32': _api.COMPUTE_TF32, 'bf16': _api.COMPUTE_BF16}
 _MEMORY = {'readable': _api.MEMORY_READABLE, 'compact': _api.MEMORY_COMPACT}
 _POLICIES = {'strict': _api.WEIGHTS_STRICT, 'skip': _api.WEIGHTS_SKIP,
              'reshape': _api.WEIGHTS_RESHAPE}
@@ -83,6 +84,8 @@ class Net:
     memory_limit  bytes for blobs, weights and scratch; LimitError beyond. 0: none.
     input_shapes  shapes for the inputs, by their order, in place of the prototxt's.
     wire_only     True: check, wire and infer shapes; open no data, allocate no blobs.
+    compute       'f32'; 'tf32' or 'bf16': operands of matrix products may be rounded to it.
+                  UnsupportedError where no backend offers it, or f32 with compute_fallback.
 
     Raises FileMissingError, ParseError (with line and column), NetError, ShapeError, DataError,
     UnsupportedError, LimitError, NoMemoryError: all of them deepnet.Error.
@@ -93,7 +96,8 @@ class Net:
 
     def __init__(self, network_file=None, phase=None, *args, weights=None, level=0, stages=None,
                  text=None, context=None, dtype='float32', memory='readable', keep=(),
-                 memory_limit=0, input_shapes=None, wire_only=False):
+                 memory_limit=0, input_shapes=None, wire_only=False, compute='f32',
+                 compute_fallback=False):
         if (network_file is None) == (text is None):
             raise TypeError('Net takes network_file or text')
         phase, weights, level, stages = _arguments(phase, args, weights, level, stages)
@@ -102,7 +106,8 @@ class Net:
             phase=choose(_PHASES, phase, 'phase'), level=level or 0,
             dtype=choose(_DTYPES, np.dtype(dtype).name, 'dtype'),
             memory=choose(_MEMORY, memory, 'memory'), memory_limit=memory_limit,
-            wire_only=int(wire_only))
+            wire_only=int(wire_only), compute=choose(COMPUTE, compute, 'compute'),
+            compute_fallback=int(compute_fallback))
         options.stages, options.num_stages = names_array(stages)
         options.keep, options.num_keep = names_array(keep)
         if input_shapes:

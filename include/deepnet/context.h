@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "deepnet/status.h"
 #include "deepnet/sys/backend.h"
+#include "deepnet/sys/layer.h"
 
 DN_BEGIN_DECLS
 
@@ -57,6 +58,9 @@ typedef struct dn_context_options {
      * op that can work on channels-last images does, faster or not: for tests and measurements. */
     int32_t plan;
     int32_t reserved;
+    /* Layer types of the host's own (sys/layer.h), num_layers of them. */
+    const dn_layer_class *const *layers;
+    size_t num_layers;
 } dn_context_options;
 
 /* Creates a context.

@@ -132,6 +132,36 @@ static dn_status add_chain(dn_context *c, const char *names, const char *folder)
     return has_ref ? DN_OK : add_named(c, "ref", 3, folder);
 }
 
+/* ---- layer types of the host's ------------------------------------------------------------ */
+
+/* By value: tables of other releases are shorter or longer. */
+static dn_status take_layer(dn_layer_class *to, const dn_layer_class *from)
+{
+    if (!from || from->struct_size < offsetof(dn_layer_class, backward))
+        return dni_fail(DN_E_INVALID, "a dn_layer_class is NULL, or its struct_size is not set");
+    const unsigned char *bytes = (const unsigned char *)from;
+    for (size_t i = sizeof *to; i < from->struct_size; i++)
+        if (bytes[i])
+            return dni_fail(DN_E_UNSUPPORTED,
+                            "a dn_layer_class has an entry this release does not know");
+    memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    if (!to->type || !to->shape || !to->forward)
+        return dni_fail(DN_E_INVALID, "a dn_layer_class lacks its type, shape or forward");
+    return DN_OK;
+}
+
+static dn_status take_layers(dn_context *c, const dn_context_options *o)
+{
+    if (o->num_layers && !o->layers)
+        return dni_fail(DN_E_INVALID, "dn_context_options.layers is NULL, num_layers is %zu",
+                        o->num_layers);
+    c->layers = dni_alloc(&c->heap, o->num_layers, sizeof *c->layers);
+    dn_status st = c->layers ? DN_OK : DN_E_NOMEM;
+    for (size_t i = 0; !st && i < o->num_layers; i++)
+        st = take_layer(&c->layers[c->num_layers++], o->layers[i]);
+    return st;
+}
+
 /* ---- create and free --------------------------------------------------------------------- */
 
 static dn_status check_options(const dn_context_options *o)
@@ -178,7 +208,9 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
     if (o->device > 0)
         return dni_fail(DN_E_UNSUPPORTED, "device %d was asked for; no device backend was found",
                         o->device);
-    dn_status st = o->backend ? add_backend(c, o->backend) : DN_OK;
+    dn_status st = take_layers(c, o);
+    if (!st && o->backend)
+        st = add_backend(c, o->backend);
     return st ? st : add_chain(c, o->backends, o->module_folder);
 }
 
@@ -221,6 +253,7 @@ void dn_context_free(dn_context *context)
         if (context->backends[i].ops->close)
             context->backends[i].ops->close(context->backends[i].backend);
     dni_pool_free(context->pool);
+    dni_free(&context->heap, context->layers);
     dni_heap heap = context->heap;
     dni_free(&heap, context);
 }

@@ -22,6 +22,8 @@ struct dn_context {
     void *parallel_user;
     dni_pool *pool; /* NULL when the host brought its own parallel_for */
     int32_t num_threads;
+    dn_layer_class *layers; /* types of the host's, num_layers of them */
+    size_t num_layers;
     uint64_t seed;
     bool has_device;
     bool plain; /* ops run as layers wrote them */

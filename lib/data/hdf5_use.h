@@ -24,8 +24,8 @@ void dni_hdf5_leave(const dni_hdf5_use *use);
 /* A file read into memory; a new one in memory, to become `path`. Negative: it cannot be. */
 hid_t dni_hdf5_load(const char *path);
 hid_t dni_hdf5_create(const char *path);
-/* Closes a new file, and if `ok` writes it to path as dni_file_write does: an older file survives
- * every failure. DN_E_IO when not ok. */
+/* Closes a new file, and if `ok` writes it to path as dni_file_write does: an older file
+ * survives every failure. DN_E_IO when not ok. */
 dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *path);
 
 #endif

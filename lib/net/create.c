@@ -277,6 +277,7 @@ static void free_layers(dn_net *net)
         if (l->layer.state && l->layer.cls->teardown)
             l->layer.cls->teardown(&l->layer);
         dni_free(heap, l->layer.state);
+        dni_free(heap, l->host_class);
         dni_free(heap, l->layer.bottom_names);
         dni_free(heap, l->layer.propagate);
         dni_free(heap, l->shapes);

@@ -6,7 +6,7 @@
 
 #include "deepnet/net.h"
 #include "graph/graph.h"
-#include "layers/layer.h"
+#include "layers/host.h"
 #include "plan/plan.h"
 
 /* Memory of one weight; nets that share it count it. */
@@ -58,6 +58,7 @@ typedef struct dni_net_layer {
     dni_range forward, backward;
     bool ran_plain; /* its last forward was a plain run, whose values its backward reads */
     dn_net *net;
+    dni_host_class *host_class; /* of a type of the host's; else NULL */
     bool *shape_given; /* per top: INPUT layers, the host chose this shape; dynamic ones, the
                           last run found it */
     dni_shape *shapes; /* backing of layer.bottom and layer.top */

@@ -20,11 +20,21 @@ static int32_t tops_needed(const Cnn__LayerParameter *param)
     return cls && cls->flags & DNI_LAYER_LOSS ? cls->tops_min : 0;
 }
 
-static dn_status find_class(const char *type, const dni_layer_class **out)
+static dn_status find_class(const dn_net *net, dni_net_layer *l, const char *type,
+                            const dni_layer_class **out)
 {
     const char *near = NULL;
     if (!type || !*type)
         return dni_fail(DN_E_NET, "the layer has no type");
+    const dn_layer_class *given = dni_host_class_find(net->context, type);
+    if (given) {
+        l->host_class = dni_alloc(net->heap, 1, sizeof *l->host_class);
+        if (!l->host_class)
+            return DN_E_NOMEM;
+        dni_host_class_make(l->host_class, given);
+        *out = &l->host_class->cls;
+        return DN_OK;
+    }
     *out = dni_layer_class_find(type, &near);
     if (*out)
         return DN_OK;
@@ -128,7 +138,7 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
                            .wire_only = net->wire_only, .num_bottoms = node->num_bottoms,
                            .num_tops = node->num_tops, .seed = net->seed};
     l->layer.stream = stream_of(l->layer.name);
-    dn_status st = find_class(param->type, &cls);
+    dn_status st = find_class(net, l, param->type, &cls);
     if (st)
         return st;
     l->layer.cls = cls;

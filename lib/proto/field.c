@@ -14,7 +14,7 @@ static bool by_pointer(const ProtobufCFieldDescriptor *f)
     return f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE;
 }
 
-static size_t size_of(const ProtobufCFieldDescriptor *f)
+size_t dni_field_value_size(const ProtobufCFieldDescriptor *f)
 {
     switch (f->type) {
     case PROTOBUF_C_TYPE_INT64:
@@ -60,9 +60,9 @@ static void forget(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
     } else if (f->label != PROTOBUF_C_LABEL_REQUIRED) {
         *(protobuf_c_boolean *)(at + f->quantifier_offset) = 0;
         if (f->default_value) /* whoever reads it without asking finds the default */
-            memcpy(at + f->offset, f->default_value, size_of(f));
+            memcpy(at + f->offset, f->default_value, dni_field_value_size(f));
         else
-            memset(at + f->offset, 0, size_of(f));
+            memset(at + f->offset, 0, dni_field_value_size(f));
     }
 }
 
@@ -104,7 +104,7 @@ static void clear(const dni_heap *heap, ProtobufCMessage *m, const ProtobufCFiel
 static dn_status append(const dni_heap *heap, ProtobufCMessage *to,
                         const ProtobufCFieldDescriptor *f, const void *value)
 {
-    size_t *count = (size_t *)((char *)to + f->quantifier_offset), size = size_of(f);
+    size_t *count = (size_t *)((char *)to + f->quantifier_offset), size = dni_field_value_size(f);
     void **array = (void **)((char *)to + f->offset);
     void *more = dni_realloc(heap, *count ? *array : NULL, *count + 1, size);
     if (!more)
@@ -134,7 +134,7 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
             return st;
     } else {
         clear(heap, to, t);
-        memcpy((char *)to + t->offset, value, single ? size_of(f) : sizeof(void *));
+        memcpy((char *)to + t->offset, value, single ? dni_field_value_size(f) : sizeof(void *));
         if (!single)
             *(size_t *)((char *)to + t->quantifier_offset) =
                 *(const size_t *)((const char *)from + f->quantifier_offset);

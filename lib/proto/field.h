@@ -18,4 +18,14 @@ ProtobufCMessage *dni_field_sub(const dni_heap *heap, ProtobufCMessage *message,
 /* A new message of a type. NULL: no memory. */
 void *dni_message_new(const dni_heap *heap, const ProtobufCMessageDescriptor *type);
 
+/* Bytes of one value of a field in its struct. */
+size_t dni_field_value_size(const ProtobufCFieldDescriptor *field);
+
+/* path.c: the value at a path of names, "power_param.scale", or its default. index: which of a
+ * repeated field, else 0. DN_E_NOTFOUND: no such field, not that many, or of another type. */
+dn_status dni_field_number(const ProtobufCMessage *message, const char *path, int32_t index,
+                           double *out);
+dn_status dni_field_text(const ProtobufCMessage *message, const char *path, int32_t index,
+                         const char **out);
+
 #endif

@@ -26,13 +26,51 @@ OFFSET(dn_context_options, backend, 72);
 OFFSET(dn_context_options, seed, 80);
 OFFSET(dn_context_options, module_folder, 88);
 OFFSET(dn_context_options, plan, 96);
-SIZE(dn_context_options, 104);
+OFFSET(dn_context_options, layers, 104);
+OFFSET(dn_context_options, num_layers, 112);
+SIZE(dn_context_options, 120);
 
 VALUE(DN_LOG_NOTICE, 0);
 VALUE(DN_PLAN_FUSED, 0);
 VALUE(DN_PLAN_PLAIN, 1);
 VALUE(DN_PLAN_NHWC, 2);
 VALUE(DN_LOG_WARNING, 1);
+
+OFFSET(dn_layer_class, struct_size, 0);
+OFFSET(dn_layer_class, type, 8);
+OFFSET(dn_layer_class, bottoms_min, 16);
+OFFSET(dn_layer_class, bottoms_max, 20);
+OFFSET(dn_layer_class, tops_min, 24);
+OFFSET(dn_layer_class, tops_max, 28);
+OFFSET(dn_layer_class, flags, 32);
+OFFSET(dn_layer_class, no_gradient, 36);
+OFFSET(dn_layer_class, user, 40);
+OFFSET(dn_layer_class, create, 48);
+OFFSET(dn_layer_class, destroy, 56);
+OFFSET(dn_layer_class, shape, 64);
+OFFSET(dn_layer_class, forward, 72);
+OFFSET(dn_layer_class, backward, 80);
+SIZE(dn_layer_class, 88);
+
+OFFSET(dn_layer_io, struct_size, 0);
+OFFSET(dn_layer_io, layer, 8);
+OFFSET(dn_layer_io, dtype, 16);
+OFFSET(dn_layer_io, num_bottoms, 20);
+OFFSET(dn_layer_io, num_tops, 24);
+OFFSET(dn_layer_io, num_weights, 28);
+OFFSET(dn_layer_io, bottom_shapes, 32);
+OFFSET(dn_layer_io, top_shapes, 40);
+OFFSET(dn_layer_io, bottoms, 48);
+OFFSET(dn_layer_io, tops, 56);
+OFFSET(dn_layer_io, weights, 64);
+OFFSET(dn_layer_io, top_diffs, 72);
+OFFSET(dn_layer_io, bottom_diffs, 80);
+OFFSET(dn_layer_io, weight_diffs, 88);
+SIZE(dn_layer_io, 96);
+
+VALUE(DN_LAYER_LOSS, 1);
+VALUE(DN_LAYER_SOURCE, 2);
+
 OFFSET(dn_net_options, struct_size, 0);
 OFFSET(dn_net_options, phase, 8);
 OFFSET(dn_net_options, level, 12);

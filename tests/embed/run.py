@@ -84,6 +84,29 @@ def embed_c_trains_from_its_own_arrays():
 
 
 @test
+def custom_layer_learns_its_gates():
+    source = read(SOURCE, 'examples', 'custom_layer', 'custom_layer.c')
+    out = run(build('custom_layer', source, '-std=c11', *WARN, '-lm'))
+    gates = [float(g) for g in re.findall(r'^gate \d: ([\d.]+)$', out, re.M)]
+    expect(len(gates) == 3, out)
+    for gate, wanted in zip(gates, (0.9, 0, 0.5)):
+        expect(abs(gate - wanted) < 0.02, out)
+
+
+@test
+def custom_backend_is_a_shared_object_of_its_own():
+    where = os.path.join(SOURCE, 'examples', 'custom_backend')
+    module = os.path.join(folder.name, 'square.so')
+    run('cc', '-shared', '-fPIC', '-std=c11', *WARN, os.path.join(where, 'square.c'),
+        *pkg_config('--cflags'), '-o', module)
+    program = build('squares', read(where, 'squares.c'), '-std=c11', *WARN)
+    expect(run(program, module) == '3^2 = 9, by square\n', 'squares')
+    out = subprocess.run([program, './absent.so'], env=env, text=True, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, cwd=folder.name)
+    expect(out.returncode == 1 and "no backend at './absent.so'" in out.stderr, out.stderr)
+
+
+@test
 def tour_in_deepnet_h_prints_9():
     comment = read(installed('deepnet.h')).split('*/')[0]
     code = [line[7:] for line in comment.split('\n')

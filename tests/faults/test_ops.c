@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_ops.c: each op fails once, when it is made and when it runs: a backend of the host's, first
- * in the chain, does what `ref` does until it is told that its device is gone. */
+ * test_ops.c: each op fails once, when it is made and when it runs: a backend of the host's,
+ * first in the chain, does what `ref` does until it is told that its device is gone. */
 #include <deepnet/deepnet.h>
 
 #include <stdbool.h>
@@ -27,7 +27,8 @@ static const char solver_text[] =
     "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 weight_decay: 0.001 max_iter: 9\n"
     "test_iter: 1 test_interval: 50 test_initialization: false clip_gradients: 10\n";
 
-/* ---- the backend -------------------------------------------------------------------------- */
+/* ---- the backend --------------------------------------------------------------------------
+ */
 
 extern const dn_backend_ops dn_ref_backend; /* what kernels/ref offers the engine */
 
@@ -72,13 +73,17 @@ static dn_backend_ops device_backend(void)
     return ops;
 }
 
-/* ---- the tests ---------------------------------------------------------------------------- */
+/* ---- the tests ----------------------------------------------------------------------------
+ */
 
 static dn_context *make_context(check_heap *heap, const dn_backend_ops *ops)
 {
     dn_context *context = NULL;
-    dn_context_options options = {.struct_size = sizeof options, .alloc = check_alloc,
-                                  .alloc_user = heap, .num_threads = 1, .backend = ops};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = heap,
+                                  .num_threads = 1,
+                                  .backend = ops};
     memset(&device, 0, sizeof device);
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     return context;
@@ -105,7 +110,8 @@ static void each_op_fails_when_made(void)
                  dn_status_name(st));
         if (failed) {
             CHECK_INT(st, DN_E_DEVICE);
-            CHECK_AT(strstr(dn_last_error(), "the device is gone") != NULL, "%s", dn_last_error());
+            CHECK_AT(strstr(dn_last_error(), "the device is gone") != NULL, "%s",
+                     dn_last_error());
             CHECK_STATUS(make_solver(&solver, context), DN_OK);
         }
         CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
@@ -137,7 +143,8 @@ static bool run_fails(long i)
     if (failed) {
         const char *line = dn_last_error();
         CHECK_INT(st, DN_E_DEVICE);
-        CHECK_AT(line && strstr(line, "the device is gone") != NULL, "%s", line ? line : "(no line)");
+        CHECK_AT(line && strstr(line, "the device is gone") != NULL, "%s",
+                 line ? line : "(no line)");
     }
     device.fail_run = 0;
     CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);

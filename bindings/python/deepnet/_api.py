@@ -4,11 +4,11 @@
 This table is the only place that knows the C signatures; tests/bindings/test_abi.py holds it
 against the headers and lib/deepnet.syms, row by row and offset by offset.
 """
-from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_float, c_int32, c_int64,
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64,
                     c_size_t, c_uint32, c_uint64, c_void_p, sizeof)
 
 # Opaque handles: plain addresses. Who frees them is the business of _owner.py.
-context = net = solver = blob = c_void_p
+context = net = solver = blob = layer = c_void_p
 out = POINTER(c_void_p)  # T **out
 text = c_char_p          # const char *, borrowed
 status = c_int32         # dn_status
@@ -20,6 +20,7 @@ OK = 0
 
 LOG_NOTICE, LOG_WARNING = 0, 1
 F32, F64 = 0, 1
+LAYER_LOSS, LAYER_SOURCE = 1, 2
 PHASE_DEFAULT, PHASE_TRAIN, PHASE_TEST = 0, 1, 2
 MEMORY_READABLE, MEMORY_COMPACT = 0, 1
 COMPUTE_F32, COMPUTE_TF32, COMPUTE_BF16 = 0, 1, 2
@@ -48,12 +49,37 @@ class dn_shape(Structure):
     _fields_ = [('axes', c_int32), ('reserved', c_int32), ('dim', c_int64 * MAX_AXES)]
 
 
+class dn_layer_io(Sized):
+    _fields_ = [('struct_size', c_size_t), ('layer', c_void_p), ('dtype', c_int32),
+                ('num_bottoms', c_int32), ('num_tops', c_int32), ('num_weights', c_int32),
+                ('bottom_shapes', POINTER(dn_shape)), ('top_shapes', POINTER(dn_shape)),
+                ('bottoms', POINTER(c_void_p)), ('tops', POINTER(c_void_p)),
+                ('weights', POINTER(c_void_p)), ('top_diffs', POINTER(c_void_p)),
+                ('bottom_diffs', POINTER(c_void_p)), ('weight_diffs', POINTER(c_void_p))]
+
+
+layer_create_fn = CFUNCTYPE(status, POINTER(c_void_p), c_void_p, c_void_p)
+layer_destroy_fn = CFUNCTYPE(None, c_void_p)
+layer_shape_fn = CFUNCTYPE(status, c_void_p, c_void_p)
+layer_run_fn = CFUNCTYPE(status, c_void_p, POINTER(dn_layer_io))
+
+
+class dn_layer_class(Sized):
+    _fields_ = [('struct_size', c_size_t), ('type', c_char_p), ('bottoms_min', c_int32),
+                ('bottoms_max', c_int32), ('tops_min', c_int32), ('tops_max', c_int32),
+                ('flags', c_uint32), ('no_gradient', c_uint32), ('user', c_void_p),
+                ('create', layer_create_fn), ('destroy', layer_destroy_fn),
+                ('shape', layer_shape_fn), ('forward', layer_run_fn),
+                ('backward', layer_run_fn)]
+
+
 class dn_context_options(Sized):
     _fields_ = [('struct_size', c_size_t), ('alloc', alloc_fn), ('alloc_user', c_void_p),
                 ('log', log_fn), ('log_user', c_void_p), ('parallel_for', parallel_fn),
                 ('parallel_user', c_void_p), ('num_threads', c_int32), ('device', c_int32),
                 ('backends', c_char_p), ('backend', c_void_p), ('seed', c_uint64),
-                ('module_folder', c_char_p), ('plan', c_int32), ('reserved', c_int32)]
+                ('module_folder', c_char_p), ('plan', c_int32), ('reserved', c_int32),
+                ('layers', POINTER(POINTER(dn_layer_class))), ('num_layers', c_size_t)]
 
 
 class dn_net_options(Sized):
@@ -98,8 +124,8 @@ class dn_convert_options(Sized):
     _fields_ = [('struct_size', c_size_t), ('overwrite', c_int32), ('reserved', c_int32)]
 
 
-STRUCTS = (dn_shape, dn_context_options, dn_net_options, dn_weights_report, dn_net_memory,
-           dn_event, dn_solver_options, dn_convert_options)
+STRUCTS = (dn_shape, dn_layer_io, dn_layer_class, dn_context_options, dn_net_options,
+           dn_weights_report, dn_net_memory, dn_event, dn_solver_options, dn_convert_options)
 
 floats, dims = POINTER(c_float), POINTER(c_int64)
 report = POINTER(dn_weights_report)
@@ -204,6 +230,17 @@ FUNCTIONS = {
     'dn_solver_test_output': (c_float, (solver, c_int32, c_int32)),
     'dn_solver_snapshot': (status, (solver, text)),
     'dn_solver_restore': (status, (solver, text)),
+    # sys/layer.h, for layers written in Python
+    'dn_layer_name': (text, (layer,)),
+    'dn_layer_phase': (c_int32, (layer,)),
+    'dn_layer_num_bottoms': (c_int32, (layer,)),
+    'dn_layer_num_tops': (c_int32, (layer,)),
+    'dn_layer_bottom_shape': (POINTER(dn_shape), (layer, c_int32)),
+    'dn_layer_set_top_shape': (status, (layer, c_int32, POINTER(dn_shape))),
+    'dn_layer_add_weight': (status, (layer, POINTER(dn_shape), text)),
+    'dn_layer_number': (status, (layer, text, c_int32, POINTER(c_double))),
+    'dn_layer_text': (text, (layer, text, c_int32)),
+    'dn_layer_fail': (status, (layer, status, text)),
     # data.h
     'dn_convert_mnist': (status, (context, text, text, text, POINTER(dn_convert_options))),
 }

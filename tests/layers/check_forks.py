@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""check_forks.py [NAME]...: layers of the forks against numpy written from their definitions:
-what they compute, and where the gradient is a rule of their own, that rule."""
+"""check_forks.py [SOURCE [NAME]...]: layers of the forks against numpy written from their
+definitions: what they compute, and where the gradient is a rule of their own, that rule."""
 import sys
 
 import numpy as np
@@ -453,6 +453,63 @@ def unpooling(rng):
 
 
 @case
+def interp(rng):
+    """Corners fall on corners."""
+    x = rng.normal(0, 1, (2, 3, 5, 7))
+    made = net("layer { name: 'l' type: 'Interp' bottom: 'x' top: 'y' interp_param { height: 9 "
+               "width: 4 pad_beg: -1 } }", {'x': x}, force=False)
+    made.forward()
+    cut, want = x[:, :, 1:, 1:], np.zeros((2, 3, 9, 4))
+    for i in range(9):
+        for j in range(4):
+            v, u = i * 3 / 8, j * 5 / 3
+            a, b = min(int(v), 2), min(int(u), 4)
+            p, q = v - a, u - b
+            want[:, :, i, j] = ((1 - p) * ((1 - q) * cut[:, :, a, b] + q * cut[:, :, a, b + 1]) +
+                                p * ((1 - q) * cut[:, :, a + 1, b] + q * cut[:, :, a + 1, b + 1]))
+    close('top', made.blobs['y'].data, want)
+
+
+@case
+def bn(rng):
+    """PSPNet's: scale, shift, mean, variance; the stored statistics age by 0.9."""
+    x, w = rng.normal(1, 2, (4, 3, 5, 6)), rng.uniform(0.5, 1.5, (4, 3))
+    made = net("layer { name: 'l' type: 'BN' bottom: 'x' top: 'y' bn_param { momentum: 0.9 } }",
+               {'x': x})
+    for blob, value in zip(made.params['l'], w):
+        blob.data[...] = value.reshape(blob.data.shape)
+    made.forward()
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    lift = (slice(None), None, None)
+    close('top', made.blobs['y'].data, w[0][lift] * (x - mean[lift]) /
+          np.sqrt(var + 1e-5)[lift] + w[1][lift])
+    close('mean', made.params['l'][2].data.ravel(), 0.9 * w[2] + 0.1 * mean)
+    close('variance', made.params['l'][3].data.ravel(), 0.9 * w[3] + 0.1 * var)
+
+
+@case
+def bn_frozen(rng):
+    x, w = rng.normal(1, 2, (4, 3, 5, 6)), rng.uniform(0.5, 1.5, (4, 3))
+    made = net("layer { name: 'l' type: 'BN' bottom: 'x' top: 'y' }", {'x': x}, deepnet.TEST)
+    for blob, value in zip(made.params['l'], w):
+        blob.data[...] = value.reshape(blob.data.shape)
+    made.forward()
+    lift = (slice(None), None, None)
+    close('top', made.blobs['y'].data, w[0][lift] * (x - w[2][lift]) /
+          np.sqrt(w[3] + 1e-5)[lift] + w[1][lift])
+
+
+@case
+def shuffle_channel(rng):
+    x = rng.normal(0, 1, (2, 6, 3, 4))
+    made = net("layer { name: 'l' type: 'ShuffleChannel' bottom: 'x' top: 'y' "
+               "shuffle_channel_param { group: 2 } }", {'x': x}, force=False)
+    made.forward()
+    close('top', made.blobs['y'].data,
+          x.reshape(2, 2, 3, 3, 4).swapaxes(1, 2).reshape(x.shape))
+
+
+@case
 def reorg(rng):
     """darknet's order, which mixes channels and positions."""
     x = rng.normal(0, 1, (2, 8, 4, 6))
@@ -472,7 +529,7 @@ def reorg(rng):
         close('item %d' % n, got[n].ravel(), want)
 
 
-def main(*names):
+def main(source=None, *names):
     failed = 0
     for name in names or CASES:
         try:

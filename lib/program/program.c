@@ -67,6 +67,9 @@ void dni_program_free(dni_program *program)
 {
     for (size_t i = 0; i < program->num_ops; i++)
         dni_free(program->heap, program->ops[i].args);
+    for (size_t i = 0; i < program->num_owned; i++)
+        dni_free(program->heap, program->owned[i]);
+    dni_free(program->heap, program->owned);
     dni_free(program->heap, program->ops);
     dni_free(program->heap, program->tensors);
     dni_program_init(program, program->heap);
@@ -108,6 +111,17 @@ dn_status dni_program_copy(dni_program *copy, const dni_program *from)
         to->args = args;
     }
     return DN_OK;
+}
+
+void *dni_program_own(dni_program *program, const void *bytes, size_t size)
+{
+    if (dni_grow(program->heap, &program->owned, &program->cap_owned, program->num_owned + 1,
+                 sizeof *program->owned))
+        return NULL;
+    void *copy = dni_alloc(program->heap, 1, size);
+    if (copy)
+        program->owned[program->num_owned++] = memcpy(copy, bytes, size);
+    return copy;
 }
 
 void dni_program_sweep(dni_program *program)

@@ -61,6 +61,8 @@ typedef struct dni_program {
     dni_op *ops; /* forward ops, then backward, then update, prepare, show */
     size_t num_ops, cap_ops;
     int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
+    void **owned; /* freed with it */
+    size_t num_owned, cap_owned;
 } dni_program;
 
 /* What is known of each kind: its name, the size of its arguments, least operand counts. */
@@ -77,6 +79,8 @@ void dni_program_free(dni_program *program);
 dn_status dni_program_copy(dni_program *copy, const dni_program *program);
 /* Appends an op with room for its arguments (struct_size set), or returns NULL. */
 dni_op *dni_program_op(dni_program *program, int32_t kind, dni_section section, int32_t layer);
+/* A copy of the bytes that lives as long as the program; NULL: no memory. */
+void *dni_program_own(dni_program *program, const void *bytes, size_t size);
 /* Removes the ops whose kind was set to 0, in place. */
 void dni_program_sweep(dni_program *program);
 dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info); /* or DNI_NONE */

@@ -107,6 +107,11 @@ dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op
     return dni_choose_as(context, p, op, 0, 0, choice);
 }
 
+bool dni_is_last_resort(const dn_context *context, const dni_choice *choice)
+{
+    return choice->ops && choice->rank == context->num_backends - 1;
+}
+
 static dn_status try_op(const dni_rewrite *r, const dni_op *op, dni_choice *choice)
 {
     dn_status st = dni_choose(r->context, r->program, op, choice);
@@ -125,7 +130,8 @@ dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *cons
     *accepted = true;
     for (int32_t i = 0; !st && i < num && *accepted; i++) {
         st = try_op(r, replaced[i], &plain);
-        *accepted = !st && fused.rank <= plain.rank;
+        *accepted = !st && (!dni_is_last_resort(r->context, &fused) ||
+                            dni_is_last_resort(r->context, &plain));
         known &= plain.cost > 0;
         cost += plain.cost;
     }

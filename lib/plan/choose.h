@@ -19,6 +19,8 @@ typedef struct dni_choice {
 
 /* Bit i: nothing changes input i of the op between a run and a preparation. */
 uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op);
+/* Did it come to the last resort of the chain, which takes everything and is slow? */
+bool dni_is_last_resort(const dn_context *context, const dni_choice *choice);
 /* The same with the operands whose bit is set as NHWC, whatever the program says. */
 dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op *op,
                         uint32_t in, uint32_t out, dni_choice *choice);

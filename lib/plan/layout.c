@@ -92,8 +92,10 @@ static dn_status weigh(search *s, size_t i)
     n->cost[0] =
         plain.cost > 0 && turned.cost > 0 ? plain.cost : bytes_of(s->p, op) / BYTES_PER_NS;
     n->cost[1] = plain.cost > 0 && turned.cost > 0 ? turned.cost : n->cost[0];
-    n->can = forced || (turned.rank <= plain.rank &&
-                        (!is_convolution(op->kind) || (plain.cost > 0 && turned.cost > 0)));
+    bool worse = dni_is_last_resort(s->r->context, &turned) &&
+                 !dni_is_last_resort(s->r->context, &plain);
+    n->can = forced ||
+             (!worse && (!is_convolution(op->kind) || (plain.cost > 0 && turned.cost > 0)));
     return DN_OK;
 }
 

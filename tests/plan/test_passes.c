@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_passes.c: a net in, the ops that are left out; and all that can be read after a run, blobs,
+ * gradients and weights, is what it is without any pass. */
+#include "nets.h"
+
+typedef struct row {
+    const char *name, *net, *forward, *backward;
+    int32_t phase, memory;
+} row;
+
+#define ROW(name, phase, memory, net, forward, backward)                                       \
+    {                                                                                          \
+        name, net, forward, backward, DN_PHASE_##phase, DN_MEMORY_##memory                     \
+    }
+
+static const row rows[] = {
+    ROW("convolution and ReLU", TEST, READABLE, X CONV("a", "x", "") RELU("a"), "CONV", ""),
+    ROW("readable between them", TEST, READABLE,
+        X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", ""), "CONV UNARY", ""),
+    ROW("not readable between them", TEST, COMPACT,
+        X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", ""), "CONV", ""),
+    ROW("inner product and sigmoid", TEST, READABLE,
+        X LAYER("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 4 }")
+            ON("a", "s", "Sigmoid", ""), "GEMM", ""),
+    ROW("pooling and ReLU", TEST, READABLE,
+        X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }") RELU("a"),
+        "POOL", ""),
+    ROW("a slope that pooling cannot carry", TEST, READABLE,
+        X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }")
+            ON("a", "r", "ReLU", "relu_param { negative_slope: 0.1 }"), "POOL UNARY", ""),
+    ROW("two readers", TEST, COMPACT,
+        X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", "") SUM("a", "b", "c"),
+        "CONV UNARY ELTWISE", ""),
+    ROW("dropout in TEST", TEST, COMPACT,
+        X CONV("a", "x", "") ON("a", "d", "Dropout", "") LAYER("f", "Flatten", "a", "b", ""),
+        "CONV", ""),
+    ROW("norm folded", TEST, READABLE, X CONV("a", "x", "") NORM("a") RELU("a"), "CONV", ""),
+    ROW("norm without scale folded", TEST, READABLE,
+        X CONV("a", "x", "bias_term: false") ON("a", "n", "BatchNorm", ""), "CONV", ""),
+    ROW("norm that is not in the way of a reader", TEST, READABLE,
+        X CONV("a", "x", "") LAYER("n", "BatchNorm", "a", "b", ""), "CONV BATCH_NORM", ""),
+    ROW("residual block in TEST", TEST, COMPACT, RESIDUAL, "CONV CONV CONV GEMM SOFTMAX LOSS", ""),
+    ROW("residual block in TEST, readable", TEST, READABLE, RESIDUAL,
+        "CONV CONV CONV ELTWISE UNARY GEMM SOFTMAX LOSS", ""),
+    ROW("norm in TRAIN", TRAIN, READABLE, X CONV("a", "x", "") NORM("a") RELU("a") LOSS("a"),
+        "CONV NORM_SCALE GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM NORM_SCALE_BWD CONV_BWD_WEIGHTS"),
+    ROW("residual block in TRAIN", TRAIN, COMPACT, RESIDUAL,
+        "CONV NORM_SCALE CONV NORM_SCALE CONV NORM_SCALE GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM UNARY_BWD NORM_SCALE_BWD CONV_BWD_WEIGHTS "
+        "NORM_SCALE_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA NORM_SCALE_BWD CONV_BWD_WEIGHTS"),
+    ROW("residual block in TRAIN, readable", TRAIN, READABLE, RESIDUAL,
+        "CONV NORM_SCALE CONV NORM_SCALE CONV NORM_SCALE ELTWISE UNARY GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM UNARY_BWD NORM_SCALE_BWD CONV_BWD_WEIGHTS "
+        "NORM_SCALE_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA NORM_SCALE_BWD CONV_BWD_WEIGHTS"),
+};
+
+static void list_ops(const dn_net *net, dni_section section, char *text, size_t size)
+{
+    const dni_program *p = dni_plan_program(net->plan);
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < p->num_ops && used < size; i++)
+        if (p->ops[i].section == section)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "",
+                                     dni_op_kind_of(p->ops[i].kind)->name);
+}
+
+static void run(dn_net *net, bool backward)
+{
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    if (backward)
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+}
+
+static void check_row(dn_context *fused, dn_context *plain, const row *r)
+{
+    char forward[512], backward[512];
+    bool train = r->phase == DN_PHASE_TRAIN;
+    dn_net *net = net_of(fused, r->net, r->phase, r->memory);
+    dn_net *truth = net_of(plain, r->net, r->phase, DN_MEMORY_READABLE);
+    for (int times = 0; net && truth && times < 2; times++) {
+        run(net, train);
+        run(truth, train);
+        compare_nets(net, truth, train);
+    }
+    list_ops(net, DNI_FORWARD, forward, sizeof forward);
+    list_ops(net, DNI_BACKWARD, backward, sizeof backward);
+    if (!net->context->nhwc) {
+        CHECK_AT(!strcmp(forward, r->forward), "%s: forward is %s", r->name, forward);
+        CHECK_AT(!strcmp(backward, r->backward), "%s: backward is %s", r->name, backward);
+    }
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
+/* In NHWC the convolutions' images lie so, and the rest follows; the input is turned once. */
+static void check_layout(dn_context *nhwc)
+{
+    SECTION("layout");
+    dn_net *net = net_of(nhwc, RESIDUAL, DN_PHASE_TEST, DN_MEMORY_COMPACT);
+    const dni_program *p = dni_plan_program(net->plan);
+    int32_t copies = 0;
+    for (size_t i = 0; i < p->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        copies += op->kind == DN_OP_COPY;
+        if (op->kind == DN_OP_CONV)
+            CHECK(p->tensors[op->inputs[0]].layout == DN_LAYOUT_NHWC &&
+                  p->tensors[op->outputs[0]].layout == DN_LAYOUT_NHWC);
+    }
+    CHECK_INT(copies, 2); /* x, and y for the inner product */
+    dn_net_free(net);
+}
+
+int main(void)
+{
+    dn_context *fused = context_of(DN_PLAN_FUSED), *nhwc = context_of(DN_PLAN_NHWC);
+    dn_context *plain = context_of(DN_PLAN_PLAIN);
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        SECTION(rows[i].name);
+        check_row(fused, plain, &rows[i]);
+        check_row(nhwc, plain, &rows[i]);
+    }
+    check_layout(nhwc);
+    dn_context_free(fused);
+    dn_context_free(nhwc);
+    dn_context_free(plain);
+    return check_summary();
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_runs.c: whole runs and ranges in any order give what plain ones give; constants follow the
+ * weights they were made from, and are made no more often than that. */
+#include "nets.h"
+
+extern const dn_backend_ops dn_ref_backend;
+
+/* ---- ranges ------------------------------------------------------------------------------- */
+
+static void layers(dn_net *net, int32_t from, int32_t to)
+{
+    CHECK_STATUS(dn_net_forward_range(net, from, to, NULL), DN_OK);
+}
+
+static void layers_back(dn_net *net, int32_t from, int32_t to)
+{
+    CHECK_STATUS(dn_net_backward_range(net, from, to), DN_OK);
+}
+
+/* One after the other on the same net: each way to use it, and what comes after. */
+static void use(dn_net *net, int way)
+{
+    int32_t last = dn_net_num_layers(net) - 1;
+    CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+    switch (way) {
+    case 0:
+        for (int32_t i = 0; i <= last; i++)
+            layers(net, i, i);
+        for (int32_t i = last; i >= 0; i--)
+            layers_back(net, i, i);
+        break;
+    case 1: /* whole, then back in parts that cut a fused group */
+        layers(net, 0, last);
+        layers_back(net, last, 4);
+        layers_back(net, 3, 0);
+        break;
+    case 2: /* the tail once more, then all the way back */
+        layers(net, 0, last);
+        layers(net, last - 2, last);
+        layers_back(net, last, 0);
+        break;
+    case 3: /* in two parts, then back whole */
+        layers(net, 0, 3);
+        layers(net, 4, last);
+        layers_back(net, last, 0);
+        break;
+    default:
+        layers(net, 0, last);
+        layers_back(net, last, 0);
+    }
+}
+
+static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory)
+{
+    for (int first = 0; first < 5; first++)
+        for (int then = 0; then < 5; then++) {
+            char section[64];
+            snprintf(section, sizeof section, "way %d, then %d, memory %d", first, then, memory);
+            SECTION(section);
+            dn_net *net = net_of(fused, RESIDUAL, DN_PHASE_TRAIN, memory);
+            dn_net *truth = net_of(plain, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+            use(net, first);
+            use(truth, first);
+            compare_nets(net, truth, true);
+            use(net, then);
+            use(truth, then);
+            compare_nets(net, truth, true);
+            dn_net_free(net);
+            dn_net_free(truth);
+        }
+}
+
+/* The host's pointers hold, whichever way ran. */
+static void check_views(dn_context *fused, dn_context *plain)
+{
+    SECTION("views");
+    dn_net *net = net_of(fused, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_blob *a = dn_net_blob(net, "a"), *want = dn_net_blob(truth, "a");
+    const float *data = dn_blob_data(a), *diff = dn_blob_diff(a);
+    for (int way = 4; way >= 0; way--) {
+        use(net, way);
+        use(truth, way);
+        compare("view", "a", data, dn_blob_data(want), dn_blob_count(a));
+        compare("view of gradient", "a", diff, dn_blob_diff(want), dn_blob_count(a));
+        CHECK(data == dn_blob_data(a) && diff == dn_blob_diff(a));
+    }
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
+/* ---- constants ---------------------------------------------------------------------------- */
+
+/* ref, with convolutions that keep a copy of their constant weights and count how often. */
+static struct counts {
+    int created, prepared;
+} counts;
+
+struct dn_op {
+    dn_op *inner;
+    size_t bytes; /* of w, kept; 0: not constant */
+};
+
+static dn_status count_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                              dn_op_info *info)
+{
+    if (desc->kind != DN_OP_CONV)
+        return DN_DECLINED;
+    dn_op *op = calloc(1, sizeof *op);
+    dn_status st = dn_ref_backend.op_create(backend, desc, &op->inner, info);
+    op->bytes = desc->constant >> 1 & 1
+                    ? (size_t)dni_shape_count(&desc->inputs[1].shape) * sizeof(float) : 0;
+    info->keep = op->bytes;
+    counts.created++;
+    if (st)
+        free(op);
+    else
+        *out = op;
+    return st;
+}
+
+static dn_status count_prepare(dn_op *op, const dn_op_io *io)
+{
+    memcpy(io->keep, io->in[1], op->bytes);
+    counts.prepared++;
+    return DN_OK;
+}
+
+static dn_status count_run(dn_op *op, const dn_op_io *io)
+{
+    void *in[] = {io->in[0], op->bytes ? io->keep : io->in[1], io->in[2]};
+    dn_op_io inner = *io;
+    inner.in = in;
+    return dn_ref_backend.op_run(op->inner, &inner);
+}
+
+static void count_destroy(dn_op *op)
+{
+    dn_ref_backend.op_destroy(op->inner);
+    free(op);
+}
+
+static dn_backend_ops counting;
+
+static void expect_like(dn_net *net, dn_net *truth, int prepared)
+{
+    counts.prepared = 0;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_INT(counts.prepared, prepared);
+    CHECK_STATUS(dn_net_forward(truth, NULL), DN_OK);
+    compare_nets(net, truth, false);
+}
+
+static void check_constants(dn_context *plain, const char *text, int32_t phase, int ops)
+{
+    dn_context *context = NULL;
+    counting = dn_ref_backend;
+    counting.name = "counting";
+    counting.op_create = count_create;
+    counting.op_run = count_run;
+    counting.op_destroy = count_destroy;
+    counting.op_prepare = count_prepare;
+    dn_context_options o = {.struct_size = sizeof o, .backend = &counting, .backends = "ref",
+                            .seed = 7};
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    dn_net *net = net_of(context, text, phase, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, text, phase, DN_MEMORY_READABLE);
+    dn_blob *w[] = {dn_net_layer_param(net, dn_net_find_layer(net, "a"), 0),
+                    dn_net_layer_param(truth, dn_net_find_layer(truth, "a"), 0)};
+    float values[81];
+    for (int i = 0; i < 81; i++)
+        values[i] = (float)(i % 5) * 0.1f - 0.2f;
+    expect_like(net, truth, ops);
+    expect_like(net, truth, 0);
+    for (int i = 0; i < 2; i++) /* written: once more */
+        CHECK_STATUS(dn_blob_write(w[i], values, 81), DN_OK);
+    expect_like(net, truth, ops);
+    expect_like(net, truth, 0);
+    float *open[] = {dn_blob_mutable_data(w[0]), dn_blob_mutable_data(w[1])};
+    for (int times = 0; times < 2; times++) { /* a pointer is out: it may change at any time */
+        open[0][5] = open[1][5] = (float)times + 1;
+        expect_like(net, truth, ops);
+    }
+    dn_net_free(net);
+    dn_net_free(truth);
+    dn_context_free(context);
+}
+
+int main(void)
+{
+    dn_context *plain = context_of(DN_PLAN_PLAIN);
+    for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
+        dn_context *context = context_of(plan);
+        check_ranges(context, plain, DN_MEMORY_READABLE);
+        check_ranges(context, plain, DN_MEMORY_COMPACT);
+        check_views(context, plain);
+        dn_context_free(context);
+    }
+    SECTION("constant weights");
+    check_constants(plain, X CONV("a", "x", "") RELU("a"), DN_PHASE_TEST, 1);
+    SECTION("folded weights");
+    check_constants(plain, X CONV("a", "x", "") NORM("a") RELU("a"), DN_PHASE_TEST, 1);
+    SECTION("weights that a solver changes");
+    check_constants(plain, X CONV("a", "x", "") RELU("a"), DN_PHASE_TRAIN, 0);
+    CHECK(counts.created > 0);
+    dn_context_free(plain);
+    return check_summary();
+}

@@ -64,7 +64,7 @@ void dni_proposal_teardown(dni_proposal *s)
 
 /* Around the centre of the base square: its area with each ratio, in whole pixels, then scaled.
  */
-static void make_anchors(dni_proposal *s)
+void dni_proposal_anchors(dni_proposal *s)
 {
     double centre = (s->base - 1) / 2;
     for (int32_t r = 0; r < s->num_ratios; r++) {
@@ -101,7 +101,7 @@ dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
     if (layer->wire_only || (s->boxes && count == all))
         return DN_OK;
     dni_proposal_teardown(s);
-    make_anchors(s);
+    dni_proposal_anchors(s);
     s->boxes = dni_alloc(layer->heap, (size_t)all, sizeof *s->boxes);
     s->list = dni_alloc(layer->heap, (size_t)all, sizeof *s->list);
     return s->boxes && s->list ? DN_OK : DN_E_NOMEM;

@@ -23,6 +23,7 @@ typedef struct dni_proposal {
 /* What all but stride and lists are without parameters; then the caller changes what it reads.
  */
 void dni_proposal_defaults(dni_layer *layer, dni_proposal *s);
+void dni_proposal_anchors(dni_proposal *s); /* of a cell, from base, ratios and scales */
 dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s);
 void dni_proposal_forward(dni_proposal *s, dni_builder *b);
 void dni_proposal_teardown(dni_proposal *s);

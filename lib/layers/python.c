@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Python: a layer whose code is a Python class of the host. Those of the Faster R-CNN family
- * are known: ProposalLayer runs as Proposal; RoIDataLayer, AnchorTargetLayer and
- * ProposalTargetLayer wire. Any other needs the host's own class of that name, and is refused
- * without it; a net that is only wired takes its tops for images and class maps by their names
- * if it has no bottoms, for a loss if it has a loss_weight, else for maps like bottom 0.
+ * are known: ProposalLayer runs as Proposal; AnchorTargetLayer and ProposalTargetLayer draw
+ * what its nets learn from (rpn_targets.h); RoIDataLayer wires. Any other needs the host's own
+ * class of that name, and is refused without it; a net that is only wired takes its tops for
+ * images and class maps by their names if it has no bottoms, for a loss if it has a
+ * loss_weight, else for maps like bottom 0.
  * python_param: module, layer (both required), param_str (of the known: feat_stride, scales,
- * num_classes), share_in_parallel (ignored). bottoms, tops, gradient: as the class has them. */
+ * allowed_border, num_classes), share_in_parallel (ignored). bottoms, tops, gradient: as the
+ * class has them. */
 #include <string.h>
 
 #include "deepnet/net.h"
 #include "layers/guess.h"
-#include "layers/proposal.h"
+#include "layers/rpn_targets.h"
 
 enum { ROI_DATA, ANCHOR_TARGET, PROPOSAL_TARGET, PROPOSAL, OTHER };
 
 typedef struct python_state {
-    dni_proposal proposal; /* first, of PROPOSAL */
     int32_t kind;
     int64_t classes;
+    dni_proposal proposal;   /* of PROPOSAL */
+    dni_rpn_targets targets; /* of the TARGETs */
 } python_state;
 
 static const char *const names[] = {"RoIDataLayer", "AnchorTargetLayer", "ProposalTargetLayer",
@@ -48,9 +51,8 @@ static int32_t numbers(const Cnn__PythonParameter *p, const char *key, double *o
     return n;
 }
 
-static dn_status setup_proposal(dni_layer *layer, const Cnn__PythonParameter *p)
+static dn_status read_anchors(dni_layer *layer, const Cnn__PythonParameter *p, dni_proposal *s)
 {
-    dni_proposal *s = &((python_state *)layer->state)->proposal;
     double stride = 0, scale[DNI_PROPOSAL_LIST];
     dni_proposal_defaults(layer, s);
     if (layer->phase == DN_PHASE_TRAIN) /* the family's own defaults */
@@ -76,11 +78,15 @@ static dn_status setup(dni_layer *layer)
     while (s->kind < OTHER && strcmp(names[s->kind], p->layer))
         s->kind++;
     if (s->kind == PROPOSAL)
-        return setup_proposal(layer, p);
+        return read_anchors(layer, p, &s->proposal);
     numbers(p, "num_classes", &classes, 1);
     DNI_REQUIRE(classes >= 1 && classes < 1 << 20, DN_E_NET, "num_classes is out of range");
     s->classes = (int64_t)classes;
-    if (layer->wire_only)
+    s->targets = (dni_rpn_targets){.layer = layer, .classes = s->classes};
+    numbers(p, "allowed_border", &s->targets.border, 1);
+    if (s->kind == ANCHOR_TARGET)
+        return read_anchors(layer, p, &s->targets.anchor);
+    if (layer->wire_only || s->kind == PROPOSAL_TARGET)
         return DN_OK;
     return dni_fail(DN_E_UNSUPPORTED,
                     "the layer is Python code ('%s' of module '%s') that only a host with an "
@@ -116,21 +122,16 @@ static dni_shape host_top(const dni_layer *layer, int32_t i)
 static dn_status shape(dni_layer *layer)
 {
     python_state *s = layer->state;
-    const dni_shape *x = layer->bottom;
     if (s->kind == PROPOSAL)
         return dni_proposal_shape(layer, &s->proposal);
-    DNI_REQUIRE(s->kind != ANCHOR_TARGET || (layer->num_bottoms > 0 && x[0].axes == 4),
-                DN_E_SHAPE, "bottom 0 must be a map of scores");
+    if (s->kind == ANCHOR_TARGET)
+        return dni_anchor_target_shape(layer, &s->targets);
+    if (s->kind == PROPOSAL_TARGET)
+        return dni_proposal_target_shape(layer, &s->targets);
     for (int32_t i = 0; i < layer->num_tops; i++) {
         dni_shape *y = &layer->top[i];
         if (s->kind == OTHER)
             *y = host_top(layer, i);
-        else if (s->kind == PROPOSAL_TARGET)
-            *y = drawn(s, i);
-        else if (s->kind == ANCHOR_TARGET && i == 0)
-            *y = dni_shape_of(4, (int64_t[]){1, 1, x[0].dim[1] / 2 * x[0].dim[2], x[0].dim[3]});
-        else if (s->kind == ANCHOR_TARGET)
-            *y = dni_shape_of(4, (int64_t[]){1, 2 * x[0].dim[1], x[0].dim[2], x[0].dim[3]});
         else if (i == 0)
             *y = dni_shape_of(4, (int64_t[]){1, 3, 600, 1000});
         else if (!strcmp(layer->top_names[1], "im_info")) /* then the true boxes */
@@ -146,11 +147,17 @@ static void forward(dni_layer *layer, dni_builder *b)
     python_state *s = layer->state;
     if (s->kind == PROPOSAL)
         dni_proposal_forward(&s->proposal, b);
+    else if (s->kind == ANCHOR_TARGET)
+        dni_anchor_target_forward(&s->targets, b);
+    else if (s->kind == PROPOSAL_TARGET)
+        dni_proposal_target_forward(&s->targets, b);
 }
 
 static void teardown(dni_layer *layer)
 {
-    dni_proposal_teardown(&((python_state *)layer->state)->proposal);
+    python_state *s = layer->state;
+    dni_proposal_teardown(&s->proposal);
+    dni_rpn_targets_teardown(&s->targets);
 }
 
 const dni_layer_class dni_layer_python = {

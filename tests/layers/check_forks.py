@@ -422,6 +422,98 @@ def psroi_pooling(rng):
     close('top', made.blobs['y'].data, want)
 
 
+def anchors_of(stride, scales, H, W):
+    """(A, H, W, 4), as Faster R-CNN makes them."""
+    made = []
+    for ratio in (0.5, 1, 2):
+        w = np.round(np.sqrt(256 / ratio))
+        h = np.round(w * ratio)
+        for scale in scales:
+            size = np.array([w, h]) * scale
+            made.append(np.hstack([7.5 - (size - 1) / 2, 7.5 + (size - 1) / 2]))
+    shift = np.stack(np.broadcast_arrays(*np.ogrid[:H, :W])[::-1], -1) * stride
+    return np.array(made)[:, None, None] + np.tile(shift, 2)
+
+
+def offsets(box, truth):
+    size, other = box[2:] - box[:2] + 1, truth[2:] - truth[:2] + 1
+    return np.hstack([(truth[:2] + other / 2 - box[:2] - size / 2) / size, np.log(other / size)])
+
+
+def truths_in(rng, G, H, W):
+    corner, size = rng.uniform(0, 0.5, (G, 2)), rng.uniform(0.2, 0.5, (G, 2))
+    return np.hstack([np.hstack([corner, corner + size]) * [W, H, W, H],
+                      rng.randint(1, 4, (G, 1))])
+
+
+@case
+def anchor_target(rng):
+    A, H, W, image = 9, 12, 14, (192, 224)
+    truth = truths_in(rng, 3, *image).astype('f4')
+    made = net("layer { name: 'l' type: 'Python' bottom: 'x' bottom: 't' bottom: 'i' top: 'y' top: "
+               "'d' top: 'u' top: 'v' python_param { module: 'rpn.anchor_target_layer' layer: "
+               "'AnchorTargetLayer' param_str: \"'feat_stride': 16\\n'scales': !!python/tuple "
+               "[2, 4, 8]\" } }",
+               {'x': np.zeros((1, 2 * A, H, W)), 't': truth, 'i': [[*image, 1]]}, force=False)
+    made.forward()
+    anchors = anchors_of(16, (2, 4, 8), H, W).reshape(-1, 4)
+    inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2:] < [image[1], image[0]]).all(1)
+    iou = np.array([[overlap(a, t, 1) for t in truth] for a in anchors]) * inside[:, None]
+    most = iou.max(1)
+    holds = inside & ((most >= 0.7) | (np.abs(iou - iou.max(0)) < 1e-9).any(1))
+    empty = inside & (most < 0.3) & ~holds
+    label = made.blobs['y'].data.ravel()
+    close('those that hold something', label == 1, holds)  # fewer than half of 256 do
+    assert holds.sum() < 128 and (label == 0).sum() == min(256 - holds.sum(), empty.sum())
+    assert not ((label == 0) & ~empty).any(), 'a box that holds something is called empty'
+    want = np.array([offsets(a, truth[i][:4]) for a, i in zip(anchors, iou.argmax(1))])
+    want = (want * inside[:, None]).reshape(A, H * W, 4).swapaxes(1, 2).reshape(1, 4 * A, H, W)
+    close('targets', made.blobs['d'].data, want)
+    four = label.reshape(A, 1, H, W).repeat(4, 1).reshape(1, 4 * A, H, W)
+    close('inside weights', made.blobs['u'].data, four == 1)
+    close('outside weights', made.blobs['v'].data, (four >= 0) / (label >= 0).sum())
+    first = np.array(label)
+    made.forward()
+    assert (first != made.blobs['y'].data.ravel()).any(), 'the same are drawn again'
+
+
+@case
+def proposal_target(rng, R=300):
+    truth = truths_in(rng, 3, 192, 224).astype('f4')
+    near = truth[rng.randint(0, 3, R // 2), :4] + rng.normal(0, 12, (R // 2, 4))
+    far = truths_in(rng, R - R // 2, 192, 224)[:, :4]
+    regions = np.hstack([np.zeros((R, 1)), np.vstack([near, far])]).astype('f4')
+    made = net("layer { name: 'l' type: 'Python' bottom: 'r' bottom: 't' top: 'y' top: 'c' top: "
+               "'d' top: 'u' top: 'v' python_param { module: 'rpn.proposal_target_layer' layer: "
+               "'ProposalTargetLayer' param_str: \"'num_classes': 4\" } }",
+               {'r': regions, 't': truth}, force=False)
+    made.forward()
+    boxes = np.vstack([regions[:, 1:], truth[:, :4]])
+    iou = np.array([[overlap(b, t, 1) for t in truth] for b in boxes])
+    holds = iou.max(1) >= 0.5
+    some = min(32, holds.sum())
+    got, labels = made.blobs['y'].data, made.blobs['c'].data
+    assert len(got) == some + min(128 - some, (~holds).sum()), 'regions: %d' % len(got)
+    rows = [np.flatnonzero((boxes == g[1:]).all(1))[0] for g in got]
+    assert len(set(rows)) == len(rows), 'one is drawn twice'
+    best = truth[iou.argmax(1)]
+    close('labels', labels, np.where(np.arange(len(got)) < some, best[rows, 4], 0))
+    assert holds[rows[:some]].all() and not holds[rows[some:]].any()
+    want, weights = np.zeros((2, len(got), 16))
+    for k in range(some):
+        at = slice(4 * int(labels[k]), 4 * int(labels[k]) + 4)
+        want[k, at] = offsets(boxes[rows[k]], best[rows[k], :4]) / [0.1, 0.1, 0.2, 0.2]
+        weights[k, at] = 1
+    close('targets', made.blobs['d'].data, want)
+    close('inside weights', made.blobs['u'].data, weights)
+    close('outside weights', made.blobs['v'].data, weights)
+
+
+@case
+def proposal_target_few(rng):
+    proposal_target(rng, R=10)
+
+
 @case
 def upsample(rng):
     x = rng.normal(0, 1, (2, 3, 4, 5))

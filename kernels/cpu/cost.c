@@ -62,7 +62,7 @@ static bool small_planes(const dn_op_desc *d)
                         : d->kind == DN_OP_CONV_BWD_DATA
                             ? &d->inputs[0].shape
                             : &d->inputs[1].shape;
-    return y->axes == 4 && y->dim[2] * y->dim[3] <= 64;
+    return y->axes == 4 && y->dim[2] * y->dim[3] < 64;
 }
 
 double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *implementation)

@@ -108,7 +108,10 @@ static bool starts_written(const dni_program *p, dni_tensor root)
     for (int32_t k = 0; k < op->num_inputs; k++)
         if (dni_root(p, op->inputs[k]) == root)
             return false;
-    return op->args->accumulate == 0;
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        if (dni_root(p, op->outputs[k]) == root && op->args->accumulate >> k & 1)
+            return false;
+    return true;
 }
 
 static void find_pictures(search *s)

@@ -15,6 +15,7 @@ DN_BEGIN_DECLS
 typedef struct dn_context dn_context;
 
 enum { DN_LOG_NOTICE = 0, DN_LOG_WARNING = 1 };
+enum { DN_SPIN_NONE = -1 };
 enum { DN_PLAN_FUSED = 0, DN_PLAN_PLAIN = 1, DN_PLAN_NHWC = 2 };
 
 /* Zero is the default of every field; set struct_size = sizeof(dn_context_options). An option
@@ -57,7 +58,10 @@ typedef struct dn_context_options {
      * rounding alone. Runs of single layers are always plain. DN_PLAN_NHWC: as FUSED, and every
      * op that can work on channels-last images does, faster or not: for tests and measurements. */
     int32_t plan;
-    int32_t reserved;
+    /* Microseconds for which a worker of the context's own looks for more work before it sleeps,
+     * busily; waking one costs some 50. 0: 100, which spans what one thread does alone within a
+     * run. DN_SPIN_NONE: sleep at once. At most 1000000. */
+    int32_t spin_us;
     /* Layer types of the host's own (sys/layer.h), num_layers of them. */
     const dn_layer_class *const *layers;
     size_t num_layers;

@@ -182,6 +182,8 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
         return dni_fail(DN_E_INVALID, "num_threads is %d; it must be 0 to 4096", o->num_threads);
     if (o->plan < DN_PLAN_FUSED || o->plan > DN_PLAN_NHWC)
         return dni_fail(DN_E_INVALID, "plan %d is none of DN_PLAN_*", o->plan);
+    if (o->spin_us < DN_SPIN_NONE || o->spin_us > 1000000)
+        return dni_fail(DN_E_INVALID, "spin_us is %d; it must be -1 to 1000000", o->spin_us);
     c->log = o->log;
     c->log_user = o->log_user;
     c->seed = o->seed;
@@ -195,6 +197,8 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
         dn_status st = dni_pool_create(&c->pool, &c->heap, c->num_threads);
         if (st)
             return st;
+        if (o->spin_us)
+            dni_pool_set_spin(c->pool, o->spin_us > 0 ? o->spin_us : 0);
         c->parallel_for = pool_run;
         c->parallel_user = c->pool;
     }

@@ -139,6 +139,8 @@ int32_t dni_default_threads(void);
 dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads);
 void dni_pool_free(dni_pool *pool);
 int32_t dni_pool_threads(const dni_pool *pool);
+/* Microseconds to look for work before sleeping; before the first run. */
+void dni_pool_set_spin(dni_pool *pool, int32_t microseconds);
 /* Runs body(arg, task, worker) for task in [0, tasks), worker in [0, threads), no two at once
  * with the same worker; returns when all are done. The caller takes part as worker 0. Calls
  * from several threads take turns; a call from inside a task runs in place. */

@@ -17,7 +17,7 @@
 
 #include "core/core.h"
 
-#define SPIN_NS 20000 /* about what waking a sleeper costs: worth spinning for, and no more */
+#define SPIN_US 100 /* spans most of what one thread does alone between two jobs of a run */
 
 /* ---- how many threads -------------------------------------------------------------------- */
 
@@ -143,6 +143,7 @@ typedef struct worker {
 struct dni_pool {
     dni_heap heap;
     int32_t threads, started; /* started: workers that exist, of threads - 1 */
+    int64_t spin_ns;          /* of looking for a job before sleeping */
     pid_t owner;              /* the process they are threads of; 0: not yet started */
     worker *workers;
     pthread_mutex_t turn; /* held by the caller whose job it is */
@@ -224,7 +225,7 @@ static void join_job(dni_pool *pool, int32_t index)
 
 static bool spin_for_job(dni_pool *pool, unsigned seen)
 {
-    int64_t until = now_ns() + SPIN_NS;
+    int64_t until = now_ns() + pool->spin_ns;
     do {
         for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen)
@@ -314,7 +315,7 @@ static void finish(dni_pool *pool)
         if (i % 32)
             continue;
         if (until == 0)
-            until = now_ns() + SPIN_NS;
+            until = now_ns() + pool->spin_ns;
         else if (now_ns() >= until)
             break;
     }
@@ -366,6 +367,7 @@ dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads)
     memset(pool, 0, sizeof(*pool));
     pool->heap = *heap;
     pool->threads = threads;
+    pool->spin_ns = 1000 * (int64_t)SPIN_US;
     pool->workers = dni_alloc(heap, (size_t)threads, sizeof(worker));
     if (!pool->workers) {
         dni_free_aligned(heap, pool);
@@ -401,4 +403,9 @@ void dni_pool_free(dni_pool *pool)
 int32_t dni_pool_threads(const dni_pool *pool)
 {
     return pool->threads;
+}
+
+void dni_pool_set_spin(dni_pool *pool, int32_t microseconds)
+{
+    pool->spin_ns = 1000 * (int64_t)microseconds;
 }

@@ -26,11 +26,13 @@ OFFSET(dn_context_options, backend, 72);
 OFFSET(dn_context_options, seed, 80);
 OFFSET(dn_context_options, module_folder, 88);
 OFFSET(dn_context_options, plan, 96);
+OFFSET(dn_context_options, spin_us, 100);
 OFFSET(dn_context_options, layers, 104);
 OFFSET(dn_context_options, num_layers, 112);
 SIZE(dn_context_options, 120);
 
 VALUE(DN_LOG_NOTICE, 0);
+VALUE(DN_SPIN_NONE, -1);
 VALUE(DN_PLAN_FUSED, 0);
 VALUE(DN_PLAN_PLAIN, 1);
 VALUE(DN_PLAN_NHWC, 2);

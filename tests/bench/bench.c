@@ -22,6 +22,8 @@ bench_options bench_parse(int argc, char **argv, const char *usage)
             o.backends = value + 1;
         else if (value && strncmp(argv[i], "--seconds=", 10) == 0)
             o.seconds = strtod(value + 1, NULL);
+        else if (value && strncmp(argv[i], "--spin-us=", 10) == 0)
+            o.spin_us = atoi(value + 1);
         else if (strcmp(argv[i], "--cpu-time") == 0)
             o.cpu_time = 1;
         else {
@@ -87,7 +89,7 @@ dn_context *bench_context(const bench_options *o)
     dn_context *context;
     dn_context_options options = {.struct_size = sizeof options, .num_threads = o->threads,
                                   .backends = o->backends, .backend = o->backend,
-                                  .seed = 1};
+                                  .spin_us = o->spin_us, .seed = 1};
     bench_check(dn_context_create(&context, &options), "context");
     return context;
 }

@@ -11,7 +11,7 @@
 typedef struct bench_options {
     const char *backends;
     const dn_backend_ops *backend; /* of the program itself, first in the chain */
-    int32_t threads;
+    int32_t threads, spin_us;
     double seconds; /* of repetitions for one figure */
     int cpu_time;   /* the process's time: at one thread, others do not disturb it */
     int num_files;

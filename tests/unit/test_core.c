@@ -628,6 +628,8 @@ static void test_pool(void)
     for (int threads = 1; threads <= 5; threads += 2) {
         CHECK_STATUS(dni_pool_create(&pool, &heap, threads), DN_OK);
         CHECK_INT(dni_pool_threads(pool), threads);
+        if (threads == 5)
+            dni_pool_set_spin(pool, 0);
         for (int tasks = 0; tasks <= TASKS; tasks = tasks * 3 + 1)
             run_job(pool, tasks, tasks % 2 == 0);
         for (int i = 0; i < 50; i++) {

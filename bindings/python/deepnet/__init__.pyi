@@ -51,7 +51,8 @@ class Context:
     def __init__(self, num_threads: int = 0, seed: int = 0,
                  backends: Union[str, Sequence[str], None] = None, device: int = 0,
                  module_folder: Optional[Path] = None,
-                 threads: Optional[int] = None, fuse: Union[bool, str] = True) -> None: ...
+                 threads: Optional[int] = None, fuse: Union[bool, str] = True,
+                 spin_us: int = 0) -> None: ...
     @property
     def num_threads(self) -> int: ...
     @property

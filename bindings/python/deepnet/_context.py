@@ -37,6 +37,8 @@ class Context:
     module_folder  where backend modules lie; None: where they were installed.
     fuse         False: every op runs as its layer wrote it; slower, equal but for rounding.
                  'nhwc': every op that can work on channels-last images does.
+    spin_us      microseconds an idle worker looks for work before it sleeps; 0: the default,
+                 -1: none.
 
     `with Context(...):` makes it the context of nets and solvers made inside the block by this
     thread. The context lives as long as anything made in it. Lines that the library logs go to
@@ -44,7 +46,7 @@ class Context:
     """
 
     def __init__(self, num_threads=0, seed=0, backends=None, device=0, module_folder=None,
-                 threads=None, fuse=True):
+                 threads=None, fuse=True, spin_us=0):
         if backends is not None and not isinstance(backends, str):
             backends = ','.join(backends)
         options = _api.dn_context_options(
@@ -52,7 +54,7 @@ class Context:
             device=device, backends=backends.encode() if backends else None,
             seed=seed & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=2 if fuse == 'nhwc' else 0 if fuse else 1)
+            plan=2 if fuse == 'nhwc' else 0 if fuse else 1, spin_us=spin_us)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)

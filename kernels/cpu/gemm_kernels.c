@@ -26,10 +26,25 @@ INLINE vf finish(vf acc, const float *c, float bias_m, const float *bias_n, cons
     return acc;
 }
 
+/* Not in the tiles themselves: it would be most of their code. */
+static __attribute__((noinline)) void finish_tile(int mr, int nv, const float *sums, float *c,
+                                                  int64_t ldc, const cpu_end *e)
+{
+    for (int i = 0; i < mr; i++) {
+        float bm = e->bias_m ? e->bias_m[i] : 0.0f;
+        for (int v = 0; v < nv; v++) {
+            float *ci = c + i * ldc + v * VL;
+            v_store(ci, finish(v_load(sums + i * NR + v * VL), ci, bm,
+                               e->bias_n + (e->bias_n ? v * VL : 0), e));
+        }
+    }
+}
+
 INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, const float *b,
-                      int64_t ldb, float *c, int64_t ldc, const cpu_end *e)
+                      int64_t ldb, float *c, int64_t c_ld, const cpu_end *e)
 {
     vf acc[MR][2];
+    int64_t ldc = c_ld;
     UNROLL
     for (int i = 0; i < mr; i++) {
         UNROLL
@@ -51,15 +66,27 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
         a += mr;
         b += ldb;
     }
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        float bm = e->bias_m ? e->bias_m[i] : 0.0f;
+    float sums[MR * NR], *to = c;
+    bool plain = !e->bias_n && !e->add && !e->relu;
+    if (plain && e->bias_m) {
         UNROLL
-        for (int v = 0; v < nv; v++) {
-            float *ci = c + i * ldc + v * VL;
-            v_store(ci, finish(acc[i][v], ci, bm, e->bias_n + (e->bias_n ? v * VL : 0), e));
+        for (int i = 0; i < mr; i++) {
+            vf bias = v_set1(e->bias_m[i]);
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = v_add(acc[i][v], bias);
         }
     }
+    if (!plain)
+        to = sums, ldc = NR;
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            v_store(to + i * ldc + v * VL, acc[i][v]);
+    }
+    if (!plain)
+        finish_tile(mr, nv, sums, c, c_ld, e);
 }
 
 typedef void tile_fn(int64_t k, const float *a, const float *b, int64_t ldb, float *c,
@@ -399,22 +426,21 @@ static dot_fn *const dots[DOT_M][DOT_N] = {
 };
 /* clang-format on */
 
-void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
-                  int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
-                  int64_t ldc, const cpu_end *e)
+static __attribute__((noinline)) void sum_rows(float *out, const float *rows)
 {
-    float sums[(DOT_M * DOT_N + VL) * VL], flat[DOT_M * DOT_N + VL];
-    dots[m - 1][n - 1](outer, len, a, lda, a_outer, b, ldb, b_outer, sums);
-    for (int32_t i = 0; i < m * n; i += VL) { /* VL sums at a time: rows become columns */
-        vf t[VL];
-        UNROLL
-        for (int j = 0; j < VL; j++)
-            t[j] = i + j < m * n ? v_load(sums + (i + j) * VL) : v_zero();
-        v_store(flat + i, v_sums(t));
-    }
+    vf t[VL];
+    UNROLL
+    for (int j = 0; j < VL; j++)
+        t[j] = v_load(rows + j * VL);
+    v_store(out, v_sums(t));
+}
+
+static void finish_dots(int32_t m, int32_t n, const float *sums, float *c, int64_t ldc,
+                        const cpu_end *e)
+{
     for (int32_t i = 0; i < m; i++) {
         for (int32_t j = 0; j < n; j++) {
-            float y = e->alpha * flat[i * n + j];
+            float y = e->alpha * sums[i * n + j];
             if (e->bias_m)
                 y += e->bias_m[i];
             if (e->bias_n)
@@ -426,4 +452,27 @@ void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float 
             c[i * ldc + j] = y;
         }
     }
+}
+
+void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
+                  int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
+                  int64_t ldc, const cpu_end *e)
+{
+    float sums[(DOT_M * DOT_N + VL) * VL], flat[DOT_M * DOT_N + VL];
+    dots[m - 1][n - 1](outer, len, a, lda, a_outer, b, ldb, b_outer, sums);
+    for (int32_t i = m * n; i % VL; i++)
+        v_store(sums + i * VL, v_zero());
+    for (int32_t i = 0; i < m * n; i += VL) /* VL sums at a time: rows become columns */
+        sum_rows(flat + i, sums + i * VL);
+    /* one float at a time: a vector of them would wait for two stores */
+    if (e->bias_m || e->bias_n || e->relu)
+        finish_dots(m, n, flat, c, ldc, e);
+    else if (e->add)
+        for (int32_t i = 0; i < m; i++)
+            for (int32_t j = 0; j < n; j++)
+                c[i * ldc + j] += e->alpha * flat[i * n + j];
+    else
+        for (int32_t i = 0; i < m; i++)
+            for (int32_t j = 0; j < n; j++)
+                c[i * ldc + j] = e->alpha * flat[i * n + j];
 }

@@ -57,6 +57,7 @@ typedef struct cli_host {
     int64_t threads; /* 0: all */
     int64_t seed;    /* -1: not given */
     const char *backends;
+    bool quiet;                                               /* warnings only */
     void (*log)(void *user, int32_t level, const char *line); /* NULL: to stderr */
     void *log_user;
 } cli_host;
@@ -139,6 +140,7 @@ int cli_time(const cli_command *self, int argc, char **argv);
 int cli_convert(const cli_command *self, int argc, char **argv);
 int cli_info(const cli_command *self, int argc, char **argv);
 int cli_check(const cli_command *self, int argc, char **argv);
+int cli_upgrade(const cli_command *self, int argc, char **argv);
 int cli_draw(const cli_command *self, int argc, char **argv);
 int cli_devices(const cli_command *self, int argc, char **argv);
 

@@ -8,8 +8,8 @@
 /* The library's notices go to stderr, so that stdout holds results only. */
 static void log_line(void *user, int32_t level, const char *line)
 {
-    const bool *quiet = user;
-    if (quiet && *quiet && level < DN_LOG_WARNING)
+    const cli_host *host = user;
+    if (host->quiet && level < DN_LOG_WARNING)
         return;
     cli_bar_clear();
     fprintf(stderr, "%s%s\n", level >= DN_LOG_WARNING ? "warning: " : "", line);
@@ -17,7 +17,8 @@ static void log_line(void *user, int32_t level, const char *line)
 
 int cli_context_create(dn_context **out, const cli_command *command, const cli_host *host)
 {
-    dn_context_options options = {.struct_size = sizeof options, .log = log_line};
+    dn_context_options options = {.struct_size = sizeof options, .log = log_line,
+                                  .log_user = (void *)(uintptr_t)host};
     char *end;
     if (host->threads > 4096)
         return cli_usage(command, "--threads takes at most 4096");

@@ -15,6 +15,8 @@ static const cli_command commands[] = {
      "say what a net is: layers, shapes, parameters, flops, memory, implementations", cli_info},
     {"check", "FILE... [options]", "parse and wire nets and solvers without opening data",
      cli_check},
+    {"upgrade", "OLD NEW [options]",
+     "write a net, weights or a solver of any generation as today's", cli_upgrade},
     {"draw", "NET [OUT.dot | OUT.svg]", "draw a net as a graph", cli_draw},
     {"convert", "mnist IMAGES LABELS OUT [options]",
      "make an LMDB of an IDX data set (MNIST's format)", cli_convert},

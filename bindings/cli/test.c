@@ -293,6 +293,7 @@ int cli_test(const cli_command *self, int argc, char **argv)
     code = cli_state_apply(self, &state, DN_PHASE_TEST, &net_options);
     if (code == CLI_GO)
         code = cli_compute_of(self, compute, &net_options.compute);
+    host.quiet = j.quiet;
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
     if (code == CLI_GO)

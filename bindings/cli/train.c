@@ -278,6 +278,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return code;
     if (log && !(j.log = fopen(log, "w")))
         return cli_fail("%s: %s", log, strerror(errno));
+    host.quiet = j.quiet;
     code = cli_context_create(&context, self, &host);
     if (code == CLI_GO)
         code = create(&solver, context, &j, &host, iterations);

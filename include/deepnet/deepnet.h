@@ -47,6 +47,7 @@
 #include "deepnet/net.h"
 #include "deepnet/solver.h"
 #include "deepnet/status.h"
+#include "deepnet/upgrade.h"
 #include "deepnet/version.h"
 
 #endif

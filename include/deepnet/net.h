@@ -38,6 +38,8 @@ typedef struct dn_net_options {
      * it for any layer of the net; with compute_fallback 1 the net then computes in f32. */
     int32_t compute;
     int32_t compute_fallback;
+    const char *dialect; /* whose field numbers a binary net has: "caffe", "ssd", "nvidia",
+                            "intel", "yolo", ...; NULL: found from the tags */
 } dn_net_options;
 
 /* Creates a net from a prototxt file of any generation, or from the same text in memory.

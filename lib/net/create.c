@@ -177,12 +177,6 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     return DN_OK;
 }
 
-void dni_log_notes(const dn_context *context, const dni_locations *locations)
-{
-    for (size_t i = 0; i < dni_locations_num_notes(locations); i++)
-        dni_log(context, DN_LOG_NOTICE, "%s", dni_locations_get_note(locations, i));
-}
-
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
                          const dni_net_state *state, const dn_net_options *options, uint64_t seed)
 {
@@ -220,7 +214,7 @@ dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context, const c
         return dni_fail(DN_E_INVALID, "dn_net_create_from_prototxt: an argument is NULL");
     dn_status st = copy_options(&o, options);
     if (!st)
-        st = dni_net_read(&file, &context->heap, path);
+        st = dni_net_read(&file, &context->heap, path, o.dialect);
     return st ? st : from_file(out, context, file, &o);
 }
 
@@ -234,7 +228,7 @@ dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char 
         return dni_fail(DN_E_INVALID, "dn_net_create_from_text: an argument is NULL");
     dn_status st = copy_options(&o, options);
     if (!st)
-        st = dni_net_read_text(&file, &context->heap, text, size, "net");
+        st = dni_net_read_text(&file, &context->heap, text, size, "net", o.dialect);
     return st ? st : from_file(out, context, file, &o);
 }
 

@@ -107,8 +107,6 @@ struct dn_net {
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
                          const dni_net_state *state, const dn_net_options *options,
                          uint64_t seed);
-/* Notes of a text to the host's log. */
-void dni_log_notes(const dn_context *context, const dni_locations *locations);
 /* Does a solver change it? (Caffe keeps a history for those it does not, too.) */
 bool dni_param_trained(const dni_param *param);
 /* The version that ops of this net may rely on; NULL: its weights change all the time. */

@@ -4,8 +4,6 @@
 #include "proto/proto.h"
 #include "proto/wire.h"
 
-#define MAX_DEPTH 64
-
 /* Every sub-message that the type knows is whole and not nested too deep. */
 static bool nesting_fits(const ProtobufCMessageDescriptor *type, const uint8_t *at, size_t size,
                          int depth)
@@ -13,7 +11,7 @@ static bool nesting_fits(const ProtobufCMessageDescriptor *type, const uint8_t *
     dni_wire wire = {at, at + size};
     dni_wire_field field;
     int more;
-    if (depth > MAX_DEPTH)
+    if (depth > DNI_MESSAGE_DEPTH)
         return false;
     while ((more = dni_wire_next(&wire, &field)) > 0) {
         const ProtobufCFieldDescriptor *f =

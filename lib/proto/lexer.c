@@ -35,6 +35,10 @@ static void keep_comment(const dni_lexer *l, const char *from, dni_text *to)
         dni_text_append(to, "#", 1);
         from += 2;
     }
+    for (const char *zero; (zero = memchr(from, 0, (size_t)(end - from))); from = zero + 1) {
+        dni_text_append(to, from, (size_t)(zero - from));
+        dni_text_append(to, " ", 1); /* printed text is a C string */
+    }
     dni_text_append(to, from, (size_t)(end - from));
     dni_text_append(to, "\n", 1);
 }
@@ -48,7 +52,9 @@ static void skip_space(dni_lexer *l)
             const char *from = l->at;
             while (l->at < l->end && *l->at != '\n')
                 l->at++;
-            if (l->above && newlines > 1 && l->above->size)
+            bool first = l->above && !l->above->size;
+            bool opened = !l->last_end || strchr("{<", l->last_end[-1]);
+            if (l->above && newlines > 1 && !(first && opened))
                 dni_text_append(l->above, "\n", 1);
             if (l->above)
                 keep_comment(l, from, newlines ? l->above : l->beside);
@@ -126,6 +132,14 @@ dn_status dni_lexer_next(dni_lexer *l)
     }
     l->length = (size_t)(l->at - l->token);
     return st;
+}
+
+void dni_lexer_comments_again(const dni_lexer *l)
+{
+    dni_lexer gap = *l;
+    gap.at = l->last_end;
+    gap.end = l->token;
+    skip_space(&gap);
 }
 
 dn_status dni_lexer_init(dni_lexer *l, const char *text, size_t size, const char *file)

@@ -29,6 +29,8 @@ typedef struct dni_lexer {
 
 dn_status dni_lexer_init(dni_lexer *lexer, const char *text, size_t size, const char *file);
 dn_status dni_lexer_next(dni_lexer *lexer);
+/* Passes the comments before the present token once more. */
+void dni_lexer_comments_again(const dni_lexer *lexer);
 bool dni_lexer_is(const dni_lexer *lexer, char symbol);
 /* Fails with "file:line:col: " of the present token in front. */
 dn_status dni_lexer_fail(const dni_lexer *lexer, const char *format, ...) DNI_PRINTF(2, 3);

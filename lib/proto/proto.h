@@ -6,6 +6,7 @@
 
 #include "cnn.pb-c.h"
 #include "core/core.h"
+#include "deepnet/context.h"
 #include "proto/remarks.h"
 
 /* protobuf-c's allocator over a heap, which must outlive the messages. */
@@ -59,6 +60,17 @@ dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
 dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessage *message,
                          dni_remarks *remarks);
 
+/* ---- dialect.c: which fork's numbers a binary file has ----------------------------------- */
+
+#define DNI_MESSAGE_DEPTH 64 /* messages in messages, in any form */
+
+/* dni_binary_parse of a file by some fork. dialect: its name; NULL: found from the tags. Another
+ * dialect than Caffe's is noted. */
+dn_status dni_dialect_parse(ProtobufCMessage **out, const dni_heap *heap,
+                            const ProtobufCMessageDescriptor *type, const void *bytes,
+                            size_t size, const char *file_name, const char *dialect,
+                            dni_locations *locations);
+
 /* ---- binary.c ---------------------------------------------------------------------------- */
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
@@ -109,7 +121,8 @@ dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t
 /* Turns a net of any generation into today's, in place. locations may be NULL. */
 dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
                           dni_locations *locations);
-dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap);
+dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap,
+                             dni_remarks *remarks);
 /* Did it need that? */
 bool dni_net_is_old(const Cnn__NetParameter *net);
 
@@ -130,6 +143,11 @@ dni_meaning dni_field_meaning(const char *message, const char *field);
 dn_status dni_fields_judge(const ProtobufCMessage *message, const dni_heap *heap,
                            dni_locations *locations, bool lenient);
 
+/* ---- rewrite.c --------------------------------------------------------------------------- */
+
+/* Notes of a file to the host's log. */
+void dni_log_notes(const dn_context *context, const dni_locations *locations);
+
 /* ---- read.c: files ----------------------------------------------------------------------- */
 
 typedef struct dni_net_file {
@@ -144,10 +162,11 @@ typedef struct dni_solver_file {
     char *folder;
 } dni_solver_file;
 
-/* Text or binary, told apart by looking. */
-dn_status dni_net_read(dni_net_file **out, const dni_heap *heap, const char *path);
+/* Text or binary, told apart by looking. dialect: of a binary file; NULL: found. */
+dn_status dni_net_read(dni_net_file **out, const dni_heap *heap, const char *path,
+                       const char *dialect);
 dn_status dni_net_read_text(dni_net_file **out, const dni_heap *heap, const char *text,
-                            size_t size, const char *name);
+                            size_t size, const char *name, const char *dialect);
 /* Takes over a message that came from elsewhere (net_param of a solver); upgrades it. */
 dn_status dni_net_file_wrap(dni_net_file **out, const dni_heap *heap, Cnn__NetParameter *net,
                             const char *folder, const char *name);

@@ -20,11 +20,12 @@ static void drop(parsed *p, const dni_heap *heap)
 }
 
 static dn_status parse(parsed *p, const dni_heap *heap, const ProtobufCMessageDescriptor *type,
-                       const char *bytes, size_t size, const char *name)
+                       const char *bytes, size_t size, const char *name, const char *dialect)
 {
     dn_status st = dni_locations_create(&p->locations, heap, name);
     if (!st && dni_looks_binary(bytes, size))
-        st = dni_binary_parse(&p->message, heap, type, bytes, size, name);
+        st = dni_dialect_parse(&p->message, heap, type, bytes, size, name, dialect,
+                               p->locations);
     else if (!st)
         st = dni_text_parse(&p->message, heap, type, bytes, size, name, p->locations);
     return st;
@@ -46,7 +47,7 @@ static dn_status finish_net(dni_net_file **out, const dni_heap *heap, parsed *p,
 static dn_status finish_solver(dni_solver_file **out, const dni_heap *heap, parsed *p,
                                char *folder)
 {
-    dn_status st = dni_solver_upgrade((Cnn__SolverParameter *)p->message, heap);
+    dn_status st = dni_solver_upgrade((Cnn__SolverParameter *)p->message, heap, NULL);
     if (st)
         return dni_in(st, "%s", dni_locations_file(p->locations));
     dni_solver_file *file = dni_alloc(heap, 1, sizeof *file);
@@ -59,11 +60,13 @@ static dn_status finish_solver(dni_solver_file **out, const dni_heap *heap, pars
 
 /* net or solver is NULL. folder is taken over. */
 static dn_status read_bytes(dni_net_file **net, dni_solver_file **solver, const dni_heap *heap,
-                            const char *bytes, size_t size, const char *name, char *folder)
+                            const char *bytes, size_t size, const char *name, char *folder,
+                            const char *dialect)
 {
     parsed p = {0};
     dn_status st = parse(&p, heap, net ? &cnn__net_parameter__descriptor
-                                       : &cnn__solver_parameter__descriptor, bytes, size, name);
+                                       : &cnn__solver_parameter__descriptor, bytes, size, name,
+                         dialect);
     if (!st)
         st = net ? finish_net(net, heap, &p, folder) : finish_solver(solver, heap, &p, folder);
     if (st) {
@@ -74,7 +77,7 @@ static dn_status read_bytes(dni_net_file **net, dni_solver_file **solver, const 
 }
 
 static dn_status read_path(dni_net_file **net, dni_solver_file **solver, const dni_heap *heap,
-                           const char *path)
+                           const char *path, const char *dialect)
 {
     char *bytes;
     size_t size;
@@ -82,20 +85,22 @@ static dn_status read_path(dni_net_file **net, dni_solver_file **solver, const d
     if (st)
         return st;
     char *folder = dni_path_folder(heap, path);
-    st = folder ? read_bytes(net, solver, heap, bytes, size, path, folder) : DN_E_NOMEM;
+    st = folder ? read_bytes(net, solver, heap, bytes, size, path, folder, dialect)
+                : DN_E_NOMEM;
     dni_free(heap, bytes);
     return st;
 }
 
-dn_status dni_net_read(dni_net_file **out, const dni_heap *heap, const char *path)
+dn_status dni_net_read(dni_net_file **out, const dni_heap *heap, const char *path,
+                       const char *dialect)
 {
-    return read_path(out, NULL, heap, path);
+    return read_path(out, NULL, heap, path, dialect);
 }
 
 dn_status dni_net_read_text(dni_net_file **out, const dni_heap *heap, const char *text,
-                            size_t size, const char *name)
+                            size_t size, const char *name, const char *dialect)
 {
-    return read_bytes(out, NULL, heap, text, size, name, NULL);
+    return read_bytes(out, NULL, heap, text, size, name, NULL, dialect);
 }
 
 dn_status dni_net_file_wrap(dni_net_file **out, const dni_heap *heap, Cnn__NetParameter *net,
@@ -126,13 +131,13 @@ void dni_net_file_free(dni_net_file *file, const dni_heap *heap)
 
 dn_status dni_solver_read(dni_solver_file **out, const dni_heap *heap, const char *path)
 {
-    return read_path(NULL, out, heap, path);
+    return read_path(NULL, out, heap, path, NULL);
 }
 
 dn_status dni_solver_read_text(dni_solver_file **out, const dni_heap *heap, const char *text,
                                size_t size, const char *name)
 {
-    return read_bytes(NULL, out, heap, text, size, name, NULL);
+    return read_bytes(NULL, out, heap, text, size, name, NULL, NULL);
 }
 
 void dni_solver_file_free(dni_solver_file *file, const dni_heap *heap)

@@ -6,8 +6,6 @@
 #include "proto/lexer.h"
 #include "proto/proto.h"
 
-#define DNI_MAX_DEPTH 64
-
 typedef struct dni_reader {
     dni_lexer lexer;
     const dni_heap *heap;

@@ -22,11 +22,15 @@ void dni_remarks_free(dni_remarks *remarks, const dni_heap *heap);
 dn_status dni_remarks_add(dni_remarks *remarks, const dni_heap *heap, dni_remark_kind kind,
                           const void *message, const char *field, size_t index,
                           const char *text, size_t size);
-/* What hung on from's field hangs on to's: of one value, or of all, whose indices grow by
- * to_index. field NULL: all that hung on `from`, under the names it had. */
-void dni_remarks_move(dni_remarks *remarks, const void *from, const char *field, size_t index,
-                      const void *to, const char *to_field, size_t to_index);
-/* Appends those of a kind; ABOVE and UNKNOWN as lines, BESIDE to the last line. */
+/* What hung on from's field will hang on to's: of one value, or of any (DNI_ANY_INDEX), whose
+ * indices grow by to_index. field NULL, index DNI_ANY_INDEX: all else that hung on `from`, under
+ * the names it has. Takes effect when settled; each remark moves once. */
+dn_status dni_remarks_move(dni_remarks *remarks, const dni_heap *heap, const void *from,
+                           const char *field, size_t index, const void *to,
+                           const char *to_field, size_t to_index);
+void dni_remarks_settle(dni_remarks *remarks);
+/* Appends those of a kind that were not printed yet; ABOVE and UNKNOWN as lines, BESIDE to the
+ * last line. */
 void dni_remarks_print(dni_remarks *remarks, dni_text *out, dni_remark_kind kind,
                        const void *message, const char *field, size_t index, int32_t indent);
 /* All of a message that were not printed yet. */

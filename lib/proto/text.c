@@ -74,9 +74,12 @@ static dn_status unknown_field(dni_reader *r, ProtobufCMessage *message, const c
         st = dni_lexer_next(&r->lexer);
     if (!st)
         st = dni_skip_value(r, name);
+    size_t size = st ? 0 : (size_t)(r->lexer.last_end - from);
+    if (!st && memchr(from, 0, size))
+        st = dni_reader_fail(r, "'%s': a zero byte in a string", name);
     return st ? st
               : dni_remarks_add(r->remarks, r->heap, DNI_REMARK_UNKNOWN, message, NULL, 0, from,
-                                (size_t)(r->lexer.last_end - from));
+                                size);
 }
 
 /* *out NULL: the schema has no such field. */
@@ -190,8 +193,8 @@ static dn_status read_message(dni_reader *r, const ProtobufCFieldDescriptor *fie
     char close = dni_lexer_is(&r->lexer, '{') ? '}' : dni_lexer_is(&r->lexer, '<') ? '>' : 0;
     if (!close)
         return dni_wrong_value(r, field, "a message in { }");
-    if (++r->depth > DNI_MAX_DEPTH)
-        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MAX_DEPTH);
+    if (++r->depth > DNI_MESSAGE_DEPTH)
+        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MESSAGE_DEPTH);
     dn_status st = dni_lexer_next(&r->lexer);
     const ProtobufCMessageDescriptor *type = field->descriptor;
     ProtobufCMessage *value = *(ProtobufCMessage **)slot;
@@ -345,6 +348,22 @@ static dn_status read_known(dni_reader *r, ProtobufCMessage *message,
     return st;
 }
 
+/* A field that the schema lacks, or knows by no name. */
+static dn_status read_foreign(dni_reader *r, ProtobufCMessage *message, const char *name,
+                              last_value *last)
+{
+    dn_status st = hang_comments(r, message, last, NULL, 0);
+    last->field = NULL;
+    if (st || !name)
+        return st ? st : dni_read_numbered(r, message);
+    st = unknown_field(r, message, name);
+    if (!st && r->remarks) { /* the comments inside went with it, those behind it did not */
+        r->lexer.beside->size = r->lexer.above->size = 0;
+        dni_lexer_comments_again(&r->lexer);
+    }
+    return st;
+}
+
 static dn_status read_field(dni_reader *r, ProtobufCMessage *message, given *seen,
                             last_value *last)
 {
@@ -352,12 +371,12 @@ static dn_status read_field(dni_reader *r, ProtobufCMessage *message, given *see
     const ProtobufCFieldDescriptor *field = NULL;
     dn_status st;
     if (r->lexer.kind == DNI_TOKEN_NUMBER) {
-        st = dni_read_numbered(r, message);
+        st = read_foreign(r, message, NULL, last);
     } else {
         st = find_field(r, message->descriptor, &field, name);
         if (!st)
             st = field ? read_known(r, message, field, seen, last)
-                       : unknown_field(r, message, name);
+                       : read_foreign(r, message, name, last);
     }
     if (!st && (dni_lexer_is(&r->lexer, ',') || dni_lexer_is(&r->lexer, ';')))
         st = dni_lexer_next(&r->lexer);

@@ -52,8 +52,8 @@ static bool opens(const dni_lexer *l)
 static dn_status skip_message(dni_reader *r)
 {
     char name[64], close = dni_lexer_is(&r->lexer, '{') ? '}' : '>';
-    if (++r->depth > DNI_MAX_DEPTH)
-        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MAX_DEPTH);
+    if (++r->depth > DNI_MESSAGE_DEPTH)
+        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MESSAGE_DEPTH);
     dn_status st = dni_lexer_next(&r->lexer);
     while (!st && !dni_lexer_is(&r->lexer, close)) {
         const dni_lexer *l = &r->lexer;
@@ -135,8 +135,8 @@ static dn_status encode_message(dni_reader *r, dni_text *out)
     uint32_t number;
     int type;
     char close = dni_lexer_is(&r->lexer, '{') ? '}' : '>';
-    if (++r->depth > DNI_MAX_DEPTH)
-        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MAX_DEPTH);
+    if (++r->depth > DNI_MESSAGE_DEPTH)
+        return dni_reader_fail(r, "messages are nested more than %d deep", DNI_MESSAGE_DEPTH);
     dni_text_init(&inside, r->heap);
     dn_status st = dni_lexer_next(&r->lexer);
     while (!st && !dni_lexer_is(&r->lexer, close)) {

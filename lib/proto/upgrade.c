@@ -19,7 +19,7 @@ static bool is_batch_norm_old(const Cnn__LayerParameter *l)
 
 bool dni_net_is_old(const Cnn__NetParameter *net)
 {
-    bool old = net->n_layers || net->n_input || net->n_bottom;
+    bool old = net->n_layers || dni_net_has_inputs(net);
     for (size_t i = 0; !old && i < net->n_layer; i++)
         old = is_batch_norm_old(net->layer[i]);
     return old;
@@ -28,11 +28,16 @@ bool dni_net_is_old(const Cnn__NetParameter *net)
 /* ---- layers ------------------------------------------------------------------------------ */
 
 static dn_status upgrade_layer(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
-                               const dni_heap *heap)
+                               const dni_heap *heap, dni_locations *locations)
 {
-    dn_status st =
-        old->layer ? dni_upgrade_v0(layer, old, heap) : dni_upgrade_v1(layer, old, heap);
-    return st ? st : dni_upgrade_transform(layer, heap);
+    dni_remarks *remarks = dni_locations_remarks(locations);
+    dn_status st = dni_locations_move(locations, heap, old, layer);
+    if (!st)
+        st = dni_remarks_move(remarks, heap, old, NULL, DNI_ANY_INDEX, layer, NULL, 0);
+    if (!st)
+        st = old->layer ? dni_upgrade_v0(layer, old, heap, locations)
+                        : dni_upgrade_v1(layer, old, heap, remarks);
+    return st ? st : dni_upgrade_transform(layer, heap, remarks);
 }
 
 static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
@@ -41,7 +46,9 @@ static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
     bool v0 = false;
     for (size_t i = 0; i < net->n_layers; i++)
         v0 |= net->layers[i]->layer != NULL;
-    dn_status st = v0 ? dni_upgrade_v0_padding(net, heap, locations) : DN_OK;
+    dn_status st = v0 ? dni_upgrade_v0_padding(net, heap, locations)
+                      : dni_remarks_move(dni_locations_remarks(locations), heap, net, "layers",
+                                         DNI_ANY_INDEX, net, "layer", dni_net_has_inputs(net));
     if (st)
         return st;
     net->layer = dni_alloc(heap, net->n_layers, sizeof *net->layer);
@@ -52,9 +59,7 @@ static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
         if (!net->layer[i])
             return DN_E_NOMEM;
         net->n_layer++;
-        st = dni_locations_move(locations, heap, net->layers[i], net->layer[i]);
-        if (!st)
-            st = upgrade_layer(net->layer[i], net->layers[i], heap);
+        st = upgrade_layer(net->layer[i], net->layers[i], heap, locations);
         if (st)
             return dni_in_location(st, locations, net->layer[i]);
     }
@@ -70,7 +75,7 @@ static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
 
 /* A parameter that has its own transform_param, or the four fields as of V1. */
 static dn_status move_transform(Cnn__LayerParameter *layer, ProtobufCMessage *from,
-                                bool loose_fields, const dni_heap *heap)
+                                bool loose_fields, const dni_heap *heap, dni_remarks *remarks)
 {
     static const char *const fields[] = {"scale", "mean_file", "crop_size", "mirror"};
     dn_status st = DN_OK;
@@ -84,11 +89,14 @@ static dn_status move_transform(Cnn__LayerParameter *layer, ProtobufCMessage *fr
             continue;
         ProtobufCMessage *to = dni_field_sub(heap, &layer->base, "transform_param");
         st = to ? dni_field_move(heap, from, fields[i], to, fields[i], NULL) : DN_E_NOMEM;
+        if (!st)
+            st = dni_remarks_move(remarks, heap, from, fields[i], 0, to, fields[i], 0);
     }
     return st;
 }
 
-dn_status dni_upgrade_transform(Cnn__LayerParameter *layer, const dni_heap *heap)
+dn_status dni_upgrade_transform(Cnn__LayerParameter *layer, const dni_heap *heap,
+                                dni_remarks *remarks)
 {
     const struct {
         const char *type;
@@ -102,7 +110,8 @@ dn_status dni_upgrade_transform(Cnn__LayerParameter *layer, const dni_heap *heap
     };
     for (size_t i = 0; layer->type && i < DNI_COUNT(sources); i++)
         if (!strcmp(sources[i].type, layer->type))
-            return move_transform(layer, sources[i].param, sources[i].loose_fields, heap);
+            return move_transform(layer, sources[i].param, sources[i].loose_fields, heap,
+                                  remarks);
     return DN_OK;
 }
 
@@ -134,13 +143,19 @@ static dn_status note_transforms(const Cnn__NetParameter *net, const dni_heap *h
 
 /* ---- inputs ------------------------------------------------------------------------------ */
 
-static dn_status give_dims(Cnn__InputParameter *input, Cnn__NetParameter *net,
-                           const dni_heap *heap)
+bool dni_net_has_inputs(const Cnn__NetParameter *net)
 {
+    return net->n_input || net->n_bottom;
+}
+
+static dn_status give_dims(Cnn__InputParameter *input, Cnn__NetParameter *net,
+                           const dni_heap *heap, dni_remarks *remarks)
+{
+    dn_status st = DN_OK;
     input->shape = dni_alloc(heap, net->n_input, sizeof *input->shape);
     if (!input->shape)
         return DN_E_NOMEM;
-    for (size_t i = 0; i < net->n_input; i++) {
+    for (size_t i = 0; !st && i < net->n_input; i++) {
         Cnn__BlobShape *shape = dni_message_new(heap, &cnn__blob_shape__descriptor);
         if (!shape)
             return DN_E_NOMEM;
@@ -148,10 +163,14 @@ static dn_status give_dims(Cnn__InputParameter *input, Cnn__NetParameter *net,
         shape->dim = dni_alloc(heap, 4, sizeof *shape->dim);
         if (!shape->dim)
             return DN_E_NOMEM;
-        for (shape->n_dim = 0; shape->n_dim < 4; shape->n_dim++)
-            shape->dim[shape->n_dim] = net->input_dim[4 * i + shape->n_dim];
+        for (shape->n_dim = 0; !st && shape->n_dim < 4; shape->n_dim++) {
+            size_t at = 4 * i + shape->n_dim;
+            shape->dim[shape->n_dim] = net->input_dim[at];
+            st = dni_remarks_move(remarks, heap, net, "input_dim", at, shape, "dim",
+                                  shape->n_dim);
+        }
     }
-    return DN_OK;
+    return st;
 }
 
 static dn_status prepend(Cnn__NetParameter *net, Cnn__LayerParameter *layer,
@@ -167,7 +186,23 @@ static dn_status prepend(Cnn__NetParameter *net, Cnn__LayerParameter *layer,
     return DN_OK;
 }
 
-static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap)
+/* Remarks on input fields go to the layer; those on layers are one further. */
+static dn_status move_input_remarks(const Cnn__NetParameter *net,
+                                    const Cnn__LayerParameter *layer, const dni_heap *heap,
+                                    dni_remarks *remarks)
+{
+    static const char *const names[] = {"bottom", "input"};
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < DNI_COUNT(names); i++)
+        st = dni_remarks_move(remarks, heap, net, names[i], DNI_ANY_INDEX, layer, "top", 0);
+    if (!st)
+        st = dni_remarks_move(remarks, heap, net, "input_shape", DNI_ANY_INDEX,
+                              layer->input_param, "shape", 0);
+    return st ? st : dni_remarks_move(remarks, heap, net, "layer", DNI_ANY_INDEX, net, "layer", 1);
+}
+
+static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap,
+                                dni_remarks *remarks)
 {
     if (net->n_bottom && net->n_input)
         return dni_fail(DN_E_NET, "the net has both `input` and `bottom`");
@@ -194,7 +229,9 @@ static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap)
     if (!layer->name || !layer->type || !input)
         return DN_E_NOMEM;
     if (net->n_input_dim && !net->n_input_shape)
-        st = give_dims(layer->input_param, net, heap);
+        st = give_dims(layer->input_param, net, heap, remarks);
+    if (!st)
+        st = move_input_remarks(net, layer, heap, remarks);
     if (!st)
         st = dni_field_move(heap, &net->base, "input_shape", input, "shape", NULL);
     if (!st)
@@ -233,14 +270,17 @@ dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
         return dni_in_location(st, locations, NULL);
     if (net->n_layers)
         st = upgrade_layers(net, heap, locations);
-    if (!st && (net->n_input || net->n_bottom))
-        st = dni_in_location(upgrade_inputs(net, heap), locations, NULL);
+    dni_remarks *remarks = dni_locations_remarks(locations);
+    if (!st && dni_net_has_inputs(net))
+        st = dni_in_location(upgrade_inputs(net, heap, remarks), locations, NULL);
     if (!st)
         upgrade_batch_norm(net);
+    dni_remarks_settle(remarks);
     return st;
 }
 
-dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap)
+dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap,
+                             dni_remarks *remarks)
 {
     static const char *const types[] = {"SGD",     "Nesterov", "AdaGrad",
                                         "RMSProp", "AdaDelta", "Adam"};
@@ -257,5 +297,8 @@ dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap)
     solver->type = type;
     solver->has_solver_type = 0;
     solver->solver_type = CNN__SOLVER_PARAMETER__SOLVER_TYPE__SGD;
-    return DN_OK;
+    dn_status st =
+        dni_remarks_move(remarks, heap, solver, "solver_type", 0, solver, "type", 0);
+    dni_remarks_settle(remarks);
+    return st;
 }

@@ -74,7 +74,7 @@ static const struct v0_field {
 };
 
 static dn_status move_fields(Cnn__LayerParameter *layer, Cnn__V0LayerParameter *old,
-                             const dni_heap *heap)
+                             const dni_heap *heap, dni_remarks *remarks)
 {
     for (size_t i = 0; i < DNI_COUNT(fields); i++) {
         const struct v0_field *f = &fields[i];
@@ -86,16 +86,41 @@ static dn_status move_fields(Cnn__LayerParameter *layer, Cnn__V0LayerParameter *
         if (!to)
             return DN_E_NOMEM;
         dn_status st = dni_field_move(heap, &old->base, f->old, to, f->now, NULL);
+        if (!st)
+            st = dni_remarks_move(remarks, heap, old, f->old, 0, to, f->now, 0);
         if (st)
             return st;
     }
     return DN_OK;
 }
 
+/* One message for all layers let people set fields that their layer never had. */
+static dn_status note_rest(const Cnn__LayerParameter *layer, const Cnn__V0LayerParameter *old,
+                           const dni_heap *heap, dni_locations *locations)
+{
+    static const char *const apart[] = {"name", "type", "blobs_lr", "weight_decay",
+                                        "can_clobber"};
+    const ProtobufCMessageDescriptor *type = old->base.descriptor;
+    dn_status st = DN_OK;
+    for (unsigned i = 0; !st && i < type->n_fields; i++) {
+        bool moved = !dni_field_set(&old->base, type->fields[i].name);
+        for (size_t k = 0; k < DNI_COUNT(apart); k++)
+            moved |= !strcmp(apart[k], type->fields[i].name);
+        if (!moved)
+            st = dni_locations_note(locations, heap, layer, "'%s' has no effect in a V0 '%s' "
+                                                            "layer and is dropped",
+                                    type->fields[i].name, old->type ? old->type : "");
+    }
+    return st;
+}
+
 dn_status dni_upgrade_v0(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *outer,
-                         const dni_heap *heap)
+                         const dni_heap *heap, dni_locations *locations)
 {
     Cnn__V0LayerParameter *old = outer->layer;
+    dni_remarks *remarks = dni_locations_remarks(locations);
+    const dni_multipliers multipliers = {old, old->blobs_lr, old->weight_decay, old->n_blobs_lr,
+                                         old->n_weight_decay};
     const char *now = NULL;
     for (size_t i = 0; old->type && i < DNI_COUNT(types); i++)
         if (!strcmp(types[i].old, old->type))
@@ -113,9 +138,14 @@ dn_status dni_upgrade_v0(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *oute
     if (!st)
         st = dni_field_move(heap, &old->base, "blobs", &layer->base, "blobs", NULL);
     if (!st)
-        st = dni_upgrade_multipliers(layer, old->blobs_lr, old->n_blobs_lr, old->weight_decay,
-                                     old->n_weight_decay, heap);
-    return st ? st : move_fields(layer, old, heap);
+        st = dni_upgrade_multipliers(layer, &multipliers, heap, remarks);
+    if (!st)
+        st = dni_remarks_move(remarks, heap, outer, "layer", DNI_ANY_INDEX, layer, "name", 0);
+    if (!st)
+        st = dni_remarks_move(remarks, heap, old, NULL, DNI_ANY_INDEX, layer, NULL, 0);
+    if (!st)
+        st = move_fields(layer, old, heap, remarks);
+    return st ? st : note_rest(layer, old, heap, locations);
 }
 
 /* ---- padding layers ---------------------------------------------------------------------- */
@@ -153,25 +183,36 @@ static dn_status fold(Cnn__V1LayerParameter *layer, size_t bottom,
 }
 
 dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap,
-                                 const dni_locations *locations)
+                                 dni_locations *locations)
 {
+    dni_remarks *remarks = dni_locations_remarks(locations);
+    size_t shift = dni_net_has_inputs(net);
+    dn_status st = DN_OK;
     for (size_t i = 0; i < net->n_layers; i++)
         for (size_t b = 0; !is_type(net->layers[i], "padding") && b < net->layers[i]->n_bottom;
              b++) {
             Cnn__V1LayerParameter *maker = maker_of(net, i, net->layers[i]->bottom[b]);
             if (!maker || !is_type(maker, "padding"))
                 continue;
-            dn_status st = fold(net->layers[i], b, maker, heap);
+            st = fold(net->layers[i], b, maker, heap);
             if (st)
                 return dni_in_location(st, locations, net->layers[i]);
         }
     size_t kept = 0;
     for (size_t i = 0; i < net->n_layers; i++) {
-        if (is_type(net->layers[i], "padding"))
-            dni_message_free(heap, net->layers[i]);
+        Cnn__V1LayerParameter *l = net->layers[i];
+        bool drop = is_type(l, "padding");
+        if (drop && !st) /* what hung inside comes after the net */
+            st = dni_remarks_move(remarks, heap, l, NULL, DNI_ANY_INDEX, net, NULL, 0);
+        if (drop && !st)
+            st = dni_remarks_move(remarks, heap, l->layer, NULL, DNI_ANY_INDEX, net, NULL, 0);
+        if (!st)
+            st = dni_remarks_move(remarks, heap, net, "layers", i, net, "layer", kept + shift);
+        if (drop)
+            dni_message_free(heap, l);
         else
-            net->layers[kept++] = net->layers[i];
+            net->layers[kept++] = l;
     }
     net->n_layers = kept;
-    return DN_OK;
+    return st;
 }

@@ -55,36 +55,42 @@ Cnn__ParamSpec *dni_upgrade_param(Cnn__LayerParameter *layer, size_t i, const dn
     return layer->param[i];
 }
 
-dn_status dni_upgrade_multipliers(Cnn__LayerParameter *layer, const float *lr, size_t num_lr,
-                                  const float *decay, size_t num_decay, const dni_heap *heap)
+dn_status dni_upgrade_multipliers(Cnn__LayerParameter *layer, const dni_multipliers *from,
+                                  const dni_heap *heap, dni_remarks *remarks)
 {
-    for (size_t i = 0; i < num_lr || i < num_decay; i++) {
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && (i < from->num_lr || i < from->num_decay); i++) {
         Cnn__ParamSpec *spec = dni_upgrade_param(layer, i, heap);
         if (!spec)
             return DN_E_NOMEM;
-        if (i < num_lr) {
+        if (i < from->num_lr) {
             spec->has_lr_mult = 1;
-            spec->lr_mult = lr[i];
+            spec->lr_mult = from->lr[i];
+            st = dni_remarks_move(remarks, heap, from->old, "blobs_lr", i, spec, "lr_mult", 0);
         }
-        if (i < num_decay) {
+        if (!st && i < from->num_decay) {
             spec->has_decay_mult = 1;
-            spec->decay_mult = decay[i];
+            spec->decay_mult = from->decay[i];
+            st = dni_remarks_move(remarks, heap, from->old, "weight_decay", i, spec,
+                                  "decay_mult", 0);
         }
     }
-    return DN_OK;
+    return st;
 }
 
 static dn_status move_names(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
-                            const dni_heap *heap)
+                            const dni_heap *heap, dni_remarks *remarks)
 {
-    for (size_t i = 0; i < old->n_param; i++) {
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < old->n_param; i++) {
         Cnn__ParamSpec *spec = dni_upgrade_param(layer, i, heap);
         if (!spec)
             return DN_E_NOMEM;
         spec->name = old->param[i];
         old->param[i] = NULL;
+        st = dni_remarks_move(remarks, heap, old, "param", i, spec, "name", 0);
     }
-    for (size_t i = 0; i < old->n_blob_share_mode; i++) {
+    for (size_t i = 0; !st && i < old->n_blob_share_mode; i++) {
         Cnn__ParamSpec *spec = dni_upgrade_param(layer, i, heap);
         if (!spec)
             return DN_E_NOMEM;
@@ -93,8 +99,9 @@ static dn_status move_names(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *o
             old->blob_share_mode[i] == CNN__V1_LAYER_PARAMETER__DIM_CHECK_MODE__PERMISSIVE
                 ? CNN__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE
                 : CNN__PARAM_SPEC__DIM_CHECK_MODE__STRICT;
+        st = dni_remarks_move(remarks, heap, old, "blob_share_mode", i, spec, "share_mode", 0);
     }
-    return DN_OK;
+    return st;
 }
 
 static bool handled_apart(const char *field)
@@ -124,8 +131,10 @@ static dn_status upgrade_lrn_map(Cnn__LayerParameter *layer, Cnn__V1LayerParamet
 }
 
 dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
-                         const dni_heap *heap)
+                         const dni_heap *heap, dni_remarks *remarks)
 {
+    const dni_multipliers multipliers = {old, old->blobs_lr, old->weight_decay, old->n_blobs_lr,
+                                         old->n_weight_decay};
     const ProtobufCMessageDescriptor *type = &cnn__v1_layer_parameter__descriptor;
     dn_status st = DN_OK;
     for (unsigned i = 0; !st && i < type->n_fields; i++) {
@@ -140,7 +149,6 @@ dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
         st = layer->type ? DN_OK : DN_E_NOMEM;
     }
     if (!st)
-        st = dni_upgrade_multipliers(layer, old->blobs_lr, old->n_blobs_lr, old->weight_decay,
-                                     old->n_weight_decay, heap);
-    return st ? st : move_names(layer, old, heap);
+        st = dni_upgrade_multipliers(layer, &multipliers, heap, remarks);
+    return st ? st : move_names(layer, old, heap, remarks);
 }

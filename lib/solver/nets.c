@@ -60,7 +60,7 @@ static dn_status read_path(dni_net_file **out, const dn_solver *s, const char *p
     if (!st && s->options.wire_only && path[0] != '/')
         st = search_above(s, path, &resolved);
     if (!st)
-        st = dni_net_read(out, s->heap, resolved);
+        st = dni_net_read(out, s->heap, resolved, NULL);
     dni_free(s->heap, resolved);
     return st;
 }
@@ -71,7 +71,7 @@ static dn_status read_source(dni_net_file **out, const dn_solver *s, const sourc
         return wrap_message(out, s, from->message);
     if (from->path)
         return read_path(out, s, from->path);
-    return dni_net_read_text(out, s->heap, from->text, from->size, "net");
+    return dni_net_read_text(out, s->heap, from->text, from->size, "net", NULL);
 }
 
 /* ---- states ----------------------------------------------------------------------------- */

@@ -88,7 +88,8 @@ OFFSET(dn_net_options, input_shapes_count, 68);
 OFFSET(dn_net_options, input_shapes, 72);
 OFFSET(dn_net_options, compute, 80);
 OFFSET(dn_net_options, compute_fallback, 84);
-SIZE(dn_net_options, 88);
+OFFSET(dn_net_options, dialect, 88);
+SIZE(dn_net_options, 96);
 
 OFFSET(dn_weights_report, struct_size, 0);
 OFFSET(dn_weights_report, loaded, 8);
@@ -109,6 +110,18 @@ OFFSET(dn_net_memory, scratch, 40);
 OFFSET(dn_net_memory, total, 48);
 SIZE(dn_net_memory, 56);
 
+OFFSET(dn_upgrade_options, struct_size, 0);
+OFFSET(dn_upgrade_options, kind, 8);
+OFFSET(dn_upgrade_options, form, 12);
+OFFSET(dn_upgrade_options, dialect, 16);
+SIZE(dn_upgrade_options, 24);
+
+VALUE(DN_FILE_AUTO, 0);
+VALUE(DN_FILE_NET, 1);
+VALUE(DN_FILE_SOLVER, 2);
+VALUE(DN_FORM_AUTO, 0);
+VALUE(DN_FORM_TEXT, 1);
+VALUE(DN_FORM_BINARY, 2);
 VALUE(DN_PHASE_DEFAULT, 0);
 VALUE(DN_PHASE_TRAIN, 1);
 VALUE(DN_PHASE_TEST, 2);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * fuzz_binary.c: any bytes as weights, as a mean file, as a binary message. */
+ * fuzz_binary.c: any bytes as weights, as a mean file, as a binary message, of each dialect. */
 #include "fuzz.h"
+
+#include "proto/dialect.h"
 
 static void take_values(const dni_weights_blob *blob)
 {
@@ -30,6 +32,24 @@ static void read_message(const ProtobufCMessageDescriptor *type, const uint8_t *
     dni_message_free(&dni_default_heap, message);
 }
 
+/* The guess, and each dialect's numbers. */
+static void read_dialects(const uint8_t *data, size_t size)
+{
+    const dni_heap *heap = &dni_default_heap;
+    const ProtobufCMessageDescriptor *type = &cnn__net_parameter__descriptor;
+    int32_t guess = dni_dialect_guess(type, data, size);
+    must(guess >= 0 && guess < DNI_DIALECTS);
+    for (int32_t d = 0; d < DNI_DIALECTS; d++) {
+        uint8_t *ours = NULL;
+        size_t ours_size;
+        dni_clear_error();
+        if (checked(dni_dialect_translate(&ours, &ours_size, heap, type, data, size, d)))
+            continue;
+        read_message(type, ours, ours_size);
+        dni_free(heap, ours);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     dni_weights weights;
@@ -45,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!checked(dni_weights_blob_read(&blob, data, size, "f")))
         take_values(&blob);
     read_message(&cnn__net_parameter__descriptor, data, size);
+    read_dialects(data, size);
     read_message(&cnn__solver_state__descriptor, data, size);
     read_message(&cnn__datum__descriptor, data, size);
     return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * fuzz_text.c: any bytes as prototxt. What is read must print, read again, and say the same. */
+ * fuzz_text.c: any bytes as prototxt. What is read must print, read again, and say the same; with
+ * its remarks too. */
 #include "fuzz.h"
 
 static void round_trip(const ProtobufCMessage *message)
@@ -18,6 +19,35 @@ static void round_trip(const ProtobufCMessage *message)
     dni_free(heap, text_again);
 }
 
+static char *print_kept(const ProtobufCMessageDescriptor *type, const char *text, size_t size)
+{
+    const dni_heap *heap = &dni_default_heap;
+    dni_locations *locations = NULL;
+    ProtobufCMessage *message = NULL;
+    char *printed = NULL;
+    dni_clear_error();
+    must(dni_locations_create(&locations, heap, "f") == DN_OK);
+    must(dni_locations_keep_remarks(locations, heap) == DN_OK);
+    if (!checked(dni_text_parse(&message, heap, type, text, size, "f", locations)))
+        must(checked(dni_text_print(&printed, heap, message,
+                                    dni_locations_remarks(locations))) == DN_OK);
+    dni_message_free(heap, message);
+    dni_locations_free(locations, heap);
+    return printed;
+}
+
+/* Printed once, remarks keep their form. */
+static void round_trip_kept(const ProtobufCMessageDescriptor *type, const char *text, size_t size)
+{
+    char *once = print_kept(type, text, size);
+    char *twice = once ? print_kept(type, once, strlen(once)) : NULL;
+    char *thrice = twice ? print_kept(type, twice, strlen(twice)) : NULL;
+    must(!once || (twice && thrice && !strcmp(twice, thrice)));
+    dni_free(&dni_default_heap, once);
+    dni_free(&dni_default_heap, twice);
+    dni_free(&dni_default_heap, thrice);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const ProtobufCMessageDescriptor *const types[] = {
@@ -29,6 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     size, "f", NULL)))
             round_trip(message);
         dni_message_free(&dni_default_heap, message);
+        round_trip_kept(types[i], (const char *)data, size);
     }
     return 0;
 }

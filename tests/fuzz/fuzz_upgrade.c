@@ -33,6 +33,28 @@ static void upgrade_again(dni_net_file *file, const dni_heap *heap)
     dni_free(heap, after);
 }
 
+/* As `deepnet upgrade` does it: remarks move with their fields. */
+static void upgrade_kept(const char *text, size_t size, const dni_heap *heap)
+{
+    dni_locations *locations = NULL;
+    ProtobufCMessage *message = NULL;
+    char *printed = NULL;
+    dni_clear_error();
+    dn_status st = checked(dni_locations_create(&locations, heap, "f"));
+    if (!st)
+        st = checked(dni_locations_keep_remarks(locations, heap));
+    if (!st)
+        st = checked(dni_text_parse(&message, heap, &cnn__net_parameter__descriptor, text, size,
+                                    "f", locations));
+    if (!st)
+        st = checked(dni_net_upgrade((Cnn__NetParameter *)message, heap, locations));
+    if (!st)
+        checked(dni_text_print(&printed, heap, message, dni_locations_remarks(locations)));
+    dni_free(heap, printed);
+    dni_message_free(heap, message);
+    dni_locations_free(locations, heap);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size)
@@ -41,9 +63,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dni_heap heap = {scarce_alloc, &memory};
     const char *text = (const char *)data + 1;
     dni_net_file *net = NULL;
+    upgrade_kept(text, size - 1, &heap);
     dni_solver_file *solver = NULL;
     dni_clear_error();
-    if (!checked(dni_net_read_text(&net, &heap, text, size - 1, "f")) && memory.left < 0)
+    if (!checked(dni_net_read_text(&net, &heap, text, size - 1, "f", NULL)) && memory.left < 0)
         upgrade_again(net, &heap);
     dni_net_file_free(net, &heap);
     dni_clear_error();

@@ -42,7 +42,7 @@ static dn_status read_one(const char *kind, const char *path)
     dni_solver_file *solver = NULL;
     bool is_net = !strcmp(kind, "net");
     dn_status st =
-        is_net ? dni_net_read(&net, heap, path) : dni_solver_read(&solver, heap, path);
+        is_net ? dni_net_read(&net, heap, path, NULL) : dni_solver_read(&solver, heap, path);
     if (!st)
         st = round_trip(is_net ? &net->net->base : &solver->solver->base);
     if (!st && is_net && (net->net->n_layers || net->net->n_input || dni_net_is_old(net->net)))

@@ -94,7 +94,7 @@ static void test_lenient(void)
         "layer { inner_product_param { engine: MKL2017 } engine: 'MKLDNN:CPU' }\n"
         "layer { name: 'd' data_param { scale: 2 } }";
     SECTION("lenient");
-    CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "n"), DN_OK);
+    CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "n", NULL), DN_OK);
     if (!file)
         return;
     CHECK_INT(file->net->layer[0]->convolution_param->kernel_size[0], 5);
@@ -285,7 +285,7 @@ static void test_judged(void)
     SECTION("judged");
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {
         dni_net_file *file = NULL;
-        CHECK_STATUS(dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n"),
+        CHECK_STATUS(dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n", NULL),
                      DN_OK);
         for (size_t k = 0; file && k < file->net->n_layer; k++) {
             const ProtobufCMessage *layer = &file->net->layer[k]->base;
@@ -322,7 +322,7 @@ static void test_upgrades(void)
         char *old = read_text(old_name, &old_size), *now = read_text(new_name, &new_size);
         dni_net_file *file = NULL;
         Cnn__NetParameter *wanted = NULL;
-        CHECK_STATUS(dni_net_read_text(&file, heap, old, old_size, old_name), DN_OK);
+        CHECK_STATUS(dni_net_read_text(&file, heap, old, old_size, old_name, NULL), DN_OK);
         CHECK_STATUS(parse_net(now, &wanted), DN_OK);
         if (file && wanted) {
             CHECK_STATUS(dni_binary_print(&a, &n, heap, &file->net->base), DN_OK);
@@ -379,7 +379,7 @@ static void test_old_nets(void)
         dni_net_file *file = NULL;
         char *printed = NULL;
         dni_clear_error();
-        dn_status st = dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n");
+        dn_status st = dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n", NULL);
         if (!rows[i].now) {
             const char *why = dn_last_error();
             CHECK_AT(st && why && strstr(why, rows[i].message), "%s: %s", rows[i].text,
@@ -427,7 +427,7 @@ static void test_tutorial(void)
     dni_net_file *net = NULL;
     dni_solver_file *solver = NULL;
     SECTION("tutorial");
-    CHECK_STATUS(dni_net_read_text(&net, heap, text, size, "tutorial"), DN_OK);
+    CHECK_STATUS(dni_net_read_text(&net, heap, text, size, "tutorial", NULL), DN_OK);
     if (net) {
         const Cnn__LayerParameter *data = net->net->layer[0], *conv = net->net->layer[1];
         CHECK_TEXT(net->net->name, "LeNet");
@@ -599,7 +599,7 @@ static bool run_with_failure(const char *text, size_t size, long at)
     ProtobufCMessage *copy = NULL;
     dni_weights w = {0};
     dni_clear_error();
-    dn_status st = dni_net_read_text(&file, &failing, text, size, "n");
+    dn_status st = dni_net_read_text(&file, &failing, text, size, "n", NULL);
     if (!st)
         st = dni_text_print(&printed, &failing, &file->net->base, NULL);
     if (!st)

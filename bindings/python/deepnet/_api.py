@@ -88,7 +88,7 @@ class dn_net_options(Sized):
                 ('memory', c_int32), ('keep', POINTER(c_char_p)), ('num_keep', c_size_t),
                 ('memory_limit', c_size_t), ('wire_only', c_int32),
                 ('input_shapes_count', c_int32), ('input_shapes', POINTER(dn_shape)),
-                ('compute', c_int32), ('compute_fallback', c_int32)]
+                ('compute', c_int32), ('compute_fallback', c_int32), ('dialect', c_char_p)]
 
 
 class dn_weights_report(Sized):
@@ -124,8 +124,14 @@ class dn_convert_options(Sized):
     _fields_ = [('struct_size', c_size_t), ('overwrite', c_int32), ('reserved', c_int32)]
 
 
+class dn_upgrade_options(Sized):
+    _fields_ = [('struct_size', c_size_t), ('kind', c_int32), ('form', c_int32),
+                ('dialect', c_char_p)]
+
+
 STRUCTS = (dn_shape, dn_layer_io, dn_layer_class, dn_context_options, dn_net_options,
-           dn_weights_report, dn_net_memory, dn_event, dn_solver_options, dn_convert_options)
+           dn_weights_report, dn_net_memory, dn_event, dn_solver_options, dn_convert_options,
+           dn_upgrade_options)
 
 floats, dims = POINTER(c_float), POINTER(c_int64)
 report = POINTER(dn_weights_report)
@@ -243,4 +249,6 @@ FUNCTIONS = {
     'dn_layer_fail': (status, (layer, status, text)),
     # data.h
     'dn_convert_mnist': (status, (context, text, text, text, POINTER(dn_convert_options))),
+    # upgrade.h
+    'dn_upgrade_file': (status, (context, text, text, POINTER(dn_upgrade_options))),
 }

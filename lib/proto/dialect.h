@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * dialect.h: binary files of forks that gave the same number to different fields. */
+#ifndef DNI_DIALECT_H
+#define DNI_DIALECT_H
+
+#include "proto/proto.h"
+
+#define DNI_DIALECTS 13 /* bits of dni_renumbered.dialects; 0 is Caffe's own, and ours */
+
+typedef struct dni_renumbered {
+    uint32_t from; /* a field's number, or an enum's value */
+    uint16_t to, dialects;
+} dni_renumbered;
+
+typedef struct dni_dialect_scope {
+    const char *name; /* of the message or enum, without the package */
+    const dni_renumbered *rows;
+    size_t count;
+} dni_dialect_scope;
+
+extern const char *const dni_dialect_names[DNI_DIALECTS];
+extern const dni_dialect_scope dni_dialect_scopes[];
+extern const size_t dni_dialect_num_scopes;
+
+/* By name; DN_E_NOTFOUND lists those there are. */
+dn_status dni_dialect_find(int32_t *out, const char *name);
+/* The dialect that explains most of what a message's tags leave open; the first of equals. */
+int32_t dni_dialect_guess(const ProtobufCMessageDescriptor *type, const void *bytes,
+                          size_t size);
+/* The message with our numbers. What the schema lacks comes back as an unknown field: under its
+ * number, or 50000 above it where that number is taken. */
+dn_status dni_dialect_translate(uint8_t **out, size_t *out_size, const dni_heap *heap,
+                                const ProtobufCMessageDescriptor *type, const void *bytes,
+                                size_t size, int32_t dialect);
+
+#endif

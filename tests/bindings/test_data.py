@@ -52,5 +52,19 @@ class Convert(InFolder):
             deepnet.convert_mnist('labels', 'images', 'other')
 
 
+class Upgrade(InFolder):
+    def test_text(self):
+        with open('old.prototxt', 'w', encoding='utf-8') as file:
+            file.write('layers { name: "r" type: RELU } # kept')
+        deepnet.upgrade('old.prototxt', 'new.prototxt')
+        with open('new.prototxt', encoding='utf-8') as file:
+            self.assertEqual(file.read(), 'layer {\n  name: "r"\n  type: "ReLU"\n}  # kept\n')
+        with self.assertRaises(FileNotFoundError):
+            deepnet.upgrade('nothing', 'new.prototxt')
+        with self.assertRaises(KeyError):
+            deepnet.upgrade('new.prototxt', 'new.caffemodel')
+            deepnet.upgrade('new.caffemodel', 'new.prototxt', dialect='mxnet')
+
+
 if __name__ == '__main__':
     unittest.main()

@@ -86,7 +86,8 @@ def exists(name):
 def usage_errors_are_2_and_help_is_0():
     deepnet(code=2)
     deepnet('trane', code=2)
-    for command in ('train', 'test', 'time', 'info', 'check', 'convert', 'draw'):
+    for command in ('train', 'test', 'time', 'info', 'check', 'convert', 'draw',
+                    'upgrade'):
         expect('usage' in deepnet(command, code=2).stderr, command)
         expect('--' in deepnet(command, '--help').stdout + '--', command)
         expect('option' in deepnet(command, '--nonsense', code=2).stderr, command)
@@ -224,6 +225,24 @@ def check_is_one_line_a_file():
     out = deepnet('check', '--json', 'net.prototxt', 'typo.prototxt', code=1).stdout
     whole = json.loads(out)
     expect([f['fine'] for f in whole['files']] == [True, False], str(whole))
+
+
+@test
+def upgrade_writes_today_s_language():
+    write('old.prototxt', 'name: "o" # kept\nlayers { name: "r" type: RELU bottom: "a" top: "b" }')
+    out = deepnet('upgrade', 'old.prototxt', '-').stdout
+    expect(out.startswith('name: "o"  # kept\nlayer {') and 'type: "ReLU"' in out, out)
+    deepnet('upgrade', 'old.prototxt', 'new.caffemodel')
+    out = deepnet('upgrade', 'new.caffemodel', '-', '--text', '--dialect=caffe').stdout
+    expect('type: "ReLU"' in out and '#' not in out, out)
+    expect('no dialect' in deepnet('upgrade', 'new.caffemodel', 'x', '--dialect=x', code=1).stderr,
+           'a dialect that is none')
+    deepnet('upgrade', 'old.prototxt', code=2)
+    deepnet('upgrade', 'old.prototxt', 'x', '--text', '--binary', code=2)
+    write('odd.prototxt', 'strange_thing: 5')
+    done = deepnet('upgrade', 'odd.prototxt', '-')
+    expect(done.stdout == 'strange_thing: 5\n' and 'kept as it is' in done.stderr, done.stderr)
+    expect(not deepnet('upgrade', 'odd.prototxt', 'y.txt', '--quiet').stderr, 'quiet')
 
 
 @test

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * draw.c: `deepnet draw`: a net as a graph in Graphviz's language, or as SVG through its `dot`
- * command. Layers are boxes, blobs are the arrows between them; a layer that works in place
- * stands between its blob's maker and those who read it, as it runs. */
+ * command. Layers are boxes, blobs are the arrows between them, with their shapes; a layer that
+ * works in place stands in the box of the layer whose blob it changes. */
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -14,6 +14,8 @@
 
 extern char **environ;
 
+/* ---- the graph ------------------------------- */
+
 static void quoted(FILE *out, const char *text)
 {
     for (; *text; text++) {
@@ -23,35 +25,40 @@ static void quoted(FILE *out, const char *text)
     }
 }
 
-static const char *colour(const char *type)
+/* For Graphviz's HTML-like labels. */
+static void escaped(FILE *out, const char *text)
 {
-    static const struct {
-        const char *part, *colour;
-    } rows[] = {{"Loss", "#f4b6b6"},    {"Accuracy", "#f4b6b6"},   {"Data", "#d9d9d9"},
-                {"Input", "#d9d9d9"},   {"onvolution", "#aec7e8"}, {"InnerProduct", "#aec7e8"},
-                {"Pooling", "#ffd9a0"}, {"LU", "#c9e7c1"},         {"TanH", "#c9e7c1"},
-                {"Sigmoid", "#c9e7c1"}};
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        if (strstr(type, rows[i].part))
-            return rows[i].colour;
-    return "#f3f3f3";
+    for (; *text; text++) {
+        const char *entity = *text == '&'   ? "&amp;"
+                             : *text == '<' ? "&lt;"
+                             : *text == '>' ? "&gt;"
+                             : *text == '"' ? "&quot;"
+                                            : NULL;
+        if (entity)
+            fputs(entity, out);
+        else
+            fputc(*text, out);
+    }
 }
 
-static void print_layer(FILE *out, dn_net *net, int32_t layer)
+/* Filling and edge, by what a layer is for; the last is for any other. */
+static void colours(const char *type, const char **fill, const char **edge)
 {
-    const char *type = dn_net_layer_type(net, layer);
-    char count[24], shape[128];
-    int64_t parameters = 0;
-    for (int32_t i = 0; i < dn_net_layer_num_params(net, layer); i++)
-        parameters += dn_blob_count(dn_net_layer_param(net, layer, i));
-    fprintf(out, "  l%d [fillcolor=\"%s\" label=\"", (int)layer, colour(type));
-    quoted(out, dn_net_layer_name(net, layer));
-    fprintf(out, "\\n%s", type);
-    if (parameters)
-        fprintf(out, ", %s parameters", cli_count(count, (double)parameters));
-    for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++)
-        fprintf(out, "\\n%s", cli_shape(shape, sizeof shape, dn_net_layer_top(net, layer, i)));
-    fputs("\"];\n", out);
+    static const struct {
+        const char *part, *fill, *edge;
+    } rows[] = {{"Loss", "#f8d3d0", "#c2605a"},    {"Accuracy", "#f8d3d0", "#c2605a"},
+                {"Evaluat", "#f8d3d0", "#c2605a"}, {"Data", "#e4e4e4", "#8a8a8a"},
+                {"Input", "#e4e4e4", "#8a8a8a"},   {"onvolution", "#d3e2f4", "#5a86b8"},
+                {"InnerProduct", "#d3e2f4", "#5a86b8"}, {"Embed", "#d3e2f4", "#5a86b8"},
+                {"LSTM", "#d3e2f4", "#5a86b8"},    {"Pooling", "#fde6c4", "#c8923c"},
+                {"LU", "#dcefd6", "#6a9e5c"},      {"TanH", "#dcefd6", "#6a9e5c"},
+                {"Sigmoid", "#dcefd6", "#6a9e5c"}, {"Softmax", "#dcefd6", "#6a9e5c"},
+                {"", "#f4f2ee", "#98928a"}};
+    size_t i = 0;
+    while (!strstr(type, rows[i].part))
+        i++;
+    *fill = rows[i].fill;
+    *edge = rows[i].edge;
 }
 
 /* The last layer before `layer` that wrote the blob; -1 if none. */
@@ -64,28 +71,112 @@ static int32_t maker(dn_net *net, int32_t layer, const dn_blob *blob)
     return -1;
 }
 
-static void print_dot(FILE *out, dn_net *net)
+/* Does it work in place, on what a layer before it made? Then it shares that layer's box. */
+static bool in_place(dn_net *net, int32_t layer)
 {
+    return dn_net_layer_num_tops(net, layer) == 1 && dn_net_layer_num_bottoms(net, layer) == 1 &&
+           dn_net_layer_top(net, layer, 0) == dn_net_layer_bottom(net, layer, 0) &&
+           maker(net, layer, dn_net_layer_bottom(net, layer, 0)) >= 0;
+}
+
+/* The layer whose box a layer is drawn in. */
+static int32_t box_of(dn_net *net, int32_t layer)
+{
+    while (in_place(net, layer))
+        layer = maker(net, layer, dn_net_layer_bottom(net, layer, 0));
+    return layer;
+}
+
+static int64_t parameters_of(dn_net *net, int32_t layer)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < dn_net_layer_num_params(net, layer); i++)
+        count += dn_blob_count(dn_net_layer_param(net, layer, i));
+    return count;
+}
+
+static void print_lines(FILE *out, dn_net *net, int32_t layer)
+{
+    char count[24];
+    int64_t parameters = parameters_of(net, layer);
+    fputs("<b>", out);
+    escaped(out, dn_net_layer_name(net, layer));
+    fputs("</b><br/><font point-size=\"11\" color=\"#505050\">", out);
+    escaped(out, dn_net_layer_type(net, layer));
+    if (parameters)
+        fprintf(out, ", %s parameters", cli_count(count, (double)parameters));
+    fputs("</font>", out);
+}
+
+static void print_box(FILE *out, dn_net *net, int32_t layer)
+{
+    const char *fill, *edge;
+    colours(dn_net_layer_type(net, layer), &fill, &edge);
+    fprintf(out, "  l%d [fillcolor=\"%s\" color=\"%s\" label=<", (int)layer, fill, edge);
+    print_lines(out, net, layer);
+    for (int32_t l = layer + 1; l < dn_net_num_layers(net); l++) {
+        if (!in_place(net, l) || box_of(net, l) != layer)
+            continue;
+        fputs("<br/><font point-size=\"4\"> </font><br/>", out);
+        print_lines(out, net, l);
+    }
+    fputs(">];\n", out);
+}
+
+/* The shape, and the blob's name where that is not its maker's. */
+static void print_arrow(FILE *out, dn_net *net, int32_t from, int32_t to, const dn_blob *blob)
+{
+    char shape[128];
+    const char *name = dn_blob_name(blob);
+    fprintf(out, "  l%d -> l%d [label=\"", (int)from, (int)to);
+    if (strcmp(name, dn_net_layer_name(net, from)) != 0) {
+        fputc(' ', out);
+        quoted(out, name);
+        fputs("\\l", out);
+    }
+    fprintf(out, " %s\\l\"];\n", cli_shape(shape, sizeof shape, blob));
+}
+
+static void print_head(FILE *out, dn_net *net)
+{
+    char count[24];
+    int64_t parameters = 0;
+    for (int32_t l = 0; l < dn_net_num_layers(net); l++)
+        parameters += parameters_of(net, l);
     fputs("digraph \"", out);
     quoted(out, dn_net_name(net));
-    fputs("\" {\n  node [shape=box style=\"filled,rounded\" fontname=\"sans-serif\"];\n"
-          "  edge [fontname=\"sans-serif\" fontsize=10];\n",
+    fputs("\" {\n  graph [fontname=\"Helvetica,sans-serif\" fontsize=16 labelloc=t nodesep=0.35 "
+          "ranksep=0.45\n    label=<<b>",
           out);
+    escaped(out, *dn_net_name(net) ? dn_net_name(net) : "net");
+    fprintf(out, "</b><br/><font point-size=\"11\">%s, %d layers, %s parameters</font>>];\n",
+            dn_net_phase(net) == DN_PHASE_TRAIN ? "TRAIN" : "TEST",
+            (int)dn_net_num_layers(net), cli_count(count, (double)parameters));
+    fputs("  node [shape=box style=\"filled,rounded\" fontname=\"Helvetica,sans-serif\" "
+          "fontsize=13 margin=\"0.16,0.07\" height=0.3];\n"
+          "  edge [fontname=\"Helvetica,sans-serif\" fontsize=10 fontcolor=\"#505050\" "
+          "color=\"#707070\" arrowsize=0.6];\n",
+          out);
+}
+
+static void print_dot(FILE *out, dn_net *net)
+{
+    print_head(out, net);
     for (int32_t l = 0; l < dn_net_num_layers(net); l++)
-        print_layer(out, net, l);
+        if (!in_place(net, l))
+            print_box(out, net, l);
     for (int32_t l = 0; l < dn_net_num_layers(net); l++) {
-        for (int32_t i = 0; i < dn_net_layer_num_bottoms(net, l); i++) {
+        for (int32_t i = 0; !in_place(net, l) && i < dn_net_layer_num_bottoms(net, l); i++) {
             const dn_blob *blob = dn_net_layer_bottom(net, l, i);
             int32_t from = maker(net, l, blob);
-            if (from < 0)
-                continue;
-            fprintf(out, "  l%d -> l%d [label=\"", (int)from, (int)l);
-            quoted(out, dn_blob_name(blob));
-            fputs("\"];\n", out);
+            if (from >= 0)
+                print_arrow(out, net, box_of(net, from), l, blob);
         }
     }
     fputs("}\n", out);
 }
+
+/* ---- files ------------------------------- */
 
 /* Runs `dot -Tsvg -o path` and feeds it the graph. */
 static int write_svg(dn_net *net, const char *path)

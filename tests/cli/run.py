@@ -305,10 +305,17 @@ def failures_are_one_line():
 @test
 def draw_writes_dot_and_svg():
     out = deepnet('draw', 'net.prototxt').stdout
-    expect(out.startswith('digraph "bars"') and '[label="data"]' in out, out)
+    expect(out.startswith('digraph "bars"') and r'[label=" data\l ' in out, out)
+    write('names.prototxt', 'name: "a\\"<&>" layer { name: "x<1>&\\"" type: "Input" top: "x" '
+          'input_param { shape { dim: 1 dim: 2 } } } layer { name: "r" type: "ReLU" bottom: "x" '
+          'top: "x" } layer { name: "s" type: "Softmax" bottom: "x" top: "s" }')
+    out = deepnet('draw', 'names.prototxt').stdout
+    expect('<b>x&lt;1&gt;&amp;&quot;</b>' in out and '<b>r</b>' in out and 'l1 [' not in out and
+           'l0 -> l2' in out, out)  # r works in place: it shares a box
     deepnet('draw', 'net.prototxt', 'net.dot')
     if shutil.which('dot'):
         deepnet('draw', 'net.prototxt', 'net.svg')
+        deepnet('draw', 'names.prototxt', 'names.svg')
         expect(exists('net.svg'), 'net.svg')
     else:
         deepnet('draw', 'net.prototxt', 'net.svg', code=1)

@@ -44,7 +44,9 @@ typedef struct dn_context_options {
      * it does not answer, DN_E_UNSUPPORTED if no module for one was found. */
     int32_t device;
     /* Names of the backends in the chain, best first, separated by commas: "cpu,ref", "ref".
-     * NULL: every one that is built in. `ref` is always last. */
+     * A name is a built-in backend's or a module's in module_folder; one with a '/' is a module's
+     * path. NULL: the modules for the host that lie in module_folder, then every built-in one.
+     * `ref` is always last. */
     const char *backends;
     /* A backend of the host itself, first in the chain. NULL: none. */
     const dn_backend_ops *backend;

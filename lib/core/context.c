@@ -8,7 +8,9 @@
 
 #include "core/module.h"
 
-extern const dn_backend_ops *const dni_builtin_backends[]; /* kernels/meson.build, best first */
+/* kernels/meson.build, best first */
+extern const dn_backend_ops *const dni_builtin_backends[];
+extern const char *const dni_host_modules[];
 
 const dni_heap *dni_context_heap(const dn_context *context)
 {
@@ -109,10 +111,33 @@ static dn_status add_named(dn_context *c, const char *name, size_t length, const
     return add_backend(c, ops);
 }
 
-/* names: "cpu,ref"; NULL: the whole built-in list. */
+/* The modules that are installed; one that does not work is worth a warning, no more. */
+static dn_status add_modules(dn_context *c, const char *folder)
+{
+    for (const char *const *m = dni_host_modules; *m; m++) {
+        bool there = false;
+        dn_status st = dni_module_exists(&c->heap, folder, *m, &there);
+        if (!st && there) {
+            st = add_named(c, *m, strlen(*m), folder);
+            if (st && st != DN_E_NOMEM) {
+                dni_log(c, DN_LOG_WARNING, "left out: %s", dn_last_error());
+                dni_clear_error();
+                st = DN_OK;
+            }
+        }
+        if (st)
+            return st;
+    }
+    return DN_OK;
+}
+
+/* names: "cpu,ref"; NULL: the modules that are there, and the whole built-in list. */
 static dn_status add_chain(dn_context *c, const char *names, const char *folder)
 {
     if (!names) {
+        dn_status modules = add_modules(c, folder);
+        if (modules)
+            return modules;
         for (const dn_backend_ops *const *b = dni_builtin_backends; *b; b++) {
             dn_status st = add_backend(c, *b);
             if (st)

@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef DN_MODULE_FOLDER
 #define DN_MODULE_FOLDER "/usr/local/lib/deepnet"
@@ -29,14 +30,29 @@ static dn_status open_module(const char *path, const dn_backend_ops **out)
     return DN_OK;
 }
 
+static char *path_of(const dni_heap *heap, const char *folder, const char *name, int length)
+{
+    return dni_format(heap, "%s/deepnet-%.*s.so", folder ? folder : DN_MODULE_FOLDER, length,
+                      name);
+}
+
+dn_status dni_module_exists(const dni_heap *heap, const char *folder, const char *name,
+                            bool *exists)
+{
+    char *path = path_of(heap, folder, name, (int)strlen(name));
+    if (!path)
+        return DN_E_NOMEM;
+    *exists = access(path, F_OK) == 0;
+    dni_free(heap, path);
+    return DN_OK;
+}
+
 dn_status dni_module_load(const dni_heap *heap, const char *folder, const char *name,
                           size_t length, const dn_backend_ops **out)
 {
     int n = length > 4096 ? 4096 : (int)length;
-    char *path = memchr(name, '/', length)
-                     ? dni_strndup(heap, name, length)
-                     : dni_format(heap, "%s/deepnet-%.*s.so", folder ? folder : DN_MODULE_FOLDER,
-                                  n, name);
+    char *path = memchr(name, '/', length) ? dni_strndup(heap, name, length)
+                                           : path_of(heap, folder, name, n);
     if (!path)
         return DN_E_NOMEM;
     dn_status st = open_module(path, out);

@@ -11,4 +11,8 @@
 dn_status dni_module_load(const dni_heap *heap, const char *folder, const char *name,
                           size_t length, const dn_backend_ops **out);
 
+/* *exists: is there a file where the module `name` would be? DN_E_NOMEM. */
+dn_status dni_module_exists(const dni_heap *heap, const char *folder, const char *name,
+                            bool *exists);
+
 #endif

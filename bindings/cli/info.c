@@ -105,7 +105,9 @@ static int print_net(dn_net *net, const parts *p, bool wired, bool guessed)
     char *text = NULL;
     if (all || p->layers)
         what |= DN_DESCRIBE_LAYERS;
-    if ((all || p->ops || p->plan) && !wired)
+    if (p->plan && !wired)
+        what |= DN_DESCRIBE_PLAN;
+    if ((all || p->ops) && !wired)
         what |= DN_DESCRIBE_OPS;
     if ((all || p->memory || p->plan) && !wired)
         what |= DN_DESCRIBE_MEMORY;
@@ -134,7 +136,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
         {"layers", NULL, CLI_FLAG, &p.layers, "only layers, shapes, parameters and flops"},
         {"ops", NULL, CLI_FLAG, &p.ops, "only the ops and the implementation of each"},
         {"memory", NULL, CLI_FLAG, &p.memory, "only the memory by kind"},
-        {"plan", NULL, CLI_FLAG, &p.plan, "--ops and --memory"},
+        {"plan", NULL, CLI_FLAG, &p.plan, "what runs, step by step: bytes, flops, limits; memory"},
         {"prototxt", NULL, CLI_FLAG, &p.prototxt, "the net as today's prototxt instead"},
         {"wire", NULL, CLI_FLAG, &wire, "wire only: open no data, allocate nothing"},
         CLI_COMPUTE_OPTION(compute),

@@ -163,11 +163,21 @@ typedef struct dn_net_memory {
     size_t weights, weight_gradients, blobs, blob_gradients, scratch, total;
 } dn_net_memory;
 DN_API dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out);
+/* What a net would need, before any of it is allocated: wires and plans the prototxt, opens no data
+ * (shapes that are only in the data are a DN_E_NET, DN_E_SHAPE or DN_E_IO). Statuses otherwise as
+ * dn_net_create_from_prototxt; options.memory_limit counts. Since 0.1. */
+DN_API dn_status dn_net_plan_memory(dn_context *context, const char *path,
+                                    const dn_net_options *options, dn_net_memory *out);
 
 /* A readable description: layers, shapes, parameters, flops, memory, and for every op its
  * implementation and why others declined. *out is yours: free it with dn_net_text_free.
- * what: DN_DESCRIBE_*. Since 0.1. */
-enum { DN_DESCRIBE_LAYERS = 1, DN_DESCRIBE_OPS = 2, DN_DESCRIBE_MEMORY = 4 };
+ * what: DN_DESCRIBE_*; PLAN: the steps of whole runs, with bytes, flops, limits. Since 0.1. */
+enum {
+    DN_DESCRIBE_LAYERS = 1,
+    DN_DESCRIBE_OPS = 2,
+    DN_DESCRIBE_MEMORY = 4,
+    DN_DESCRIBE_PLAN = 8
+};
 DN_API dn_status dn_net_describe(dn_net *net, uint32_t what, char **out);
 /* The net as today's prototxt (upgraded, this phase's layers). Free with dn_net_text_free. */
 DN_API dn_status dn_net_prototxt(dn_net *net, char **out);

@@ -50,6 +50,8 @@ typedef struct dn_solver_options {
     void *all_reduce_user;
     int64_t max_iter; /* overrides max_iter when > 0 */
     int32_t compute, compute_fallback; /* of the nets, as in dn_net_options */
+    int32_t memory; /* of the nets: DN_MEMORY_COMPACT trains in less, inner blobs unreadable */
+    int32_t reserved;
 } dn_solver_options;
 
 /* Creates a solver with its train net and test nets. A relative net path means the working

@@ -261,6 +261,29 @@ dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *
     return DN_OK;
 }
 
+dn_status dn_net_plan_memory(dn_context *context, const char *path, const dn_net_options *options,
+                             dn_net_memory *out)
+{
+    dn_net_options o;
+    dn_net *net = NULL;
+    dni_saved_error saved;
+    dni_clear_error();
+    if (!out || !out->struct_size)
+        return dni_fail(DN_E_INVALID, "dn_net_plan_memory: out is NULL, or struct_size 0");
+    dn_status st = copy_options(&o, options);
+    o.wire_only = 1;
+    if (!st)
+        st = dn_net_create_from_prototxt(&net, context, path, &o);
+    if (!st)
+        st = dni_net_lower(net);
+    if (!st)
+        st = dn_net_memory_report(net, out);
+    dni_save_error(&saved);
+    dn_net_free(net);
+    dni_restore_error(&saved);
+    return st;
+}
+
 /* ---- freeing --------------------------------------------------------------------------------- */
 
 static void free_layers(dn_net *net)

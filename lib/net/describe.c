@@ -59,6 +59,11 @@ static void describe_ops(const dn_net *net, dni_text *text)
     }
 }
 
+static const char *layer_name(void *net, int32_t layer)
+{
+    return layer < 0 ? "" : ((const dn_net *)net)->layers[layer].layer.name;
+}
+
 dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out)
 {
     dni_clear_error();
@@ -112,6 +117,8 @@ dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
         describe_layers(net, &text);
     if (what & DN_DESCRIBE_OPS && net->plan)
         describe_ops(net, &text);
+    if (what & DN_DESCRIBE_PLAN && net->plan)
+        dni_plan_print(net->plan, layer_name, net, &text);
     if (what & DN_DESCRIBE_MEMORY)
         describe_memory(net, &text);
     return dni_text_finish(&text, out);

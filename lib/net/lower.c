@@ -47,7 +47,7 @@ static void add_value(lowering *w, size_t v)
     dni_tensor_info info = {.role = DNI_DATA, .dtype = net->dtype, .shape = net->value_shapes[v],
                             .storage = w->root_data[value->blob], .blob = value->blob,
                             .keep = stays_readable(net, value->blob)};
-    if (blob->own) {
+    if (blob->own || blob->input) { /* without memory: only to be planned */
         info.role = DNI_STATE;
         info.memory = blob->own;
     }
@@ -66,22 +66,27 @@ static void add_value(lowering *w, size_t v)
 
 const uint64_t *dni_net_version(const dn_net *net, const dni_store *store)
 {
-    return net->state.phase == DN_PHASE_TEST ? &store->version : NULL;
+    static const uint64_t unmade = 0;
+    if (net->state.phase != DN_PHASE_TEST)
+        return NULL;
+    return store ? &store->version : &unmade;
 }
 
 static void add_param(lowering *w, size_t i)
 {
     dni_param *p = w->net->params[i];
     dni_tensor_info info = {.role = DNI_WEIGHT, .dtype = w->net->dtype, .shape = p->blob.shape,
-                            .storage = DNI_NONE, .memory = p->blob.store->data, .blob = -1,
-                            .version = dni_net_version(w->net, p->blob.store)};
+                            .storage = DNI_NONE, .blob = -1};
+    const dni_store *store = p->blob.store; /* NULL: only to be planned */
+    info.memory = store ? store->data : NULL;
+    info.version = dni_net_version(w->net, store);
     w->w[i] = add(w, &info);
     w->dw[i] = DNI_NONE;
     if (!p->wanted)
         return;
     info.version = NULL;
     info.role = DNI_WEIGHT_DIFF;
-    info.memory = p->blob.store->diff;
+    info.memory = store ? store->diff : NULL;
     w->dw[i] = add(w, &info);
 }
 
@@ -323,7 +328,8 @@ static size_t weight_bytes(const dn_net *net)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < net->num_params; i++)
-        bytes += (size_t)net->params[i]->blob.store->count * dni_dtype_size(net->dtype);
+        bytes += (size_t)dni_shape_count(&net->params[i]->blob.shape) *
+                 dni_dtype_size(net->dtype);
     return bytes;
 }
 

@@ -361,3 +361,8 @@ const char *dni_plan_declined(const dni_plan *plan, size_t op)
 {
     return choice_of(plan, op)->declined;
 }
+
+double dni_plan_cost(const dni_plan *plan, size_t op)
+{
+    return choice_of(plan, op)->cost;
+}

@@ -58,6 +58,10 @@ dni_plan_sizes dni_plan_size(const dni_plan *plan);
 /* What whole runs run, and how. */
 const dni_program *dni_plan_program(const dni_plan *plan);
 const char *dni_plan_implementation(const dni_plan *plan, size_t op); /* "cpu:sgemm" */
+double dni_plan_cost(const dni_plan *plan, size_t op); /* ns, one thread; 0: unknown */
+/* print.c: the steps of whole runs as a table. */
+void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
+                    void *user, dni_text *text);
 const char *dni_plan_declined(const dni_plan *plan, size_t op);       /* "cpu: why"; "" */
 
 #endif

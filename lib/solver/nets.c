@@ -105,6 +105,7 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
         dni_net_state state = {.phase = phase};
         dn_net_options options = {.struct_size = sizeof options,
                                   .wire_only = s->options.wire_only,
+                                  .memory = s->options.memory,
                                   .compute = s->options.compute,
                                   .compute_fallback = s->options.compute_fallback};
         uint64_t seed = s->context->seed;

@@ -133,6 +133,7 @@ VALUE(DN_WEIGHTS_RESHAPE, 2);
 VALUE(DN_DESCRIBE_LAYERS, 1);
 VALUE(DN_DESCRIBE_OPS, 2);
 VALUE(DN_DESCRIBE_MEMORY, 4);
+VALUE(DN_DESCRIBE_PLAN, 8);
 OFFSET(dn_event, struct_size, 0);
 OFFSET(dn_event, kind, 8);
 OFFSET(dn_event, test_net, 12);
@@ -155,7 +156,8 @@ OFFSET(dn_solver_options, all_reduce_user, 56);
 OFFSET(dn_solver_options, max_iter, 64);
 OFFSET(dn_solver_options, compute, 72);
 OFFSET(dn_solver_options, compute_fallback, 76);
-SIZE(dn_solver_options, 80);
+OFFSET(dn_solver_options, memory, 80);
+SIZE(dn_solver_options, 88);
 
 VALUE(DN_EVENT_STEP_BEGIN, 1);
 VALUE(DN_EVENT_GRADIENTS, 2);

@@ -181,6 +181,9 @@ def info_says_what_a_net_is():
     for word in ('InnerProduct', '20x1x8x8', '130'):
         expect(word in out, out)
     expect(re.search(r'\b(cpu|ref)\b', deepnet('info', 'net.prototxt', '--ops').stdout), 'ops')
+    plan = deepnet('info', 'net.prototxt', '--plan').stdout
+    expect(re.search(r'^ +1 fwd +ip +\S+ +plain +\d+ +5120 +[\d.]+ +[\d.]+% .*GEMM', plan, re.M), plan)
+    expect('memory in bytes' in plan, plan)
     expect('layer' in deepnet('info', 'net.prototxt', '--prototxt').stdout, 'prototxt')
     write('apart/net.prototxt', NET.replace('_lmdb', '_nowhere'))
     out = deepnet('info', 'apart/net.prototxt', '--phase=TRAIN').stdout

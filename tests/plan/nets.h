@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * nets.h: nets as text, made and run; their readable blobs and gradients against another net's. */
+ * nets.h: nets as text, made and run; their readable blobs and gradients against another net's.
+ */
 #ifndef TESTS_PLAN_NETS_H
 #define TESTS_PLAN_NETS_H
 
@@ -13,7 +14,8 @@
     "input_param { shape { " dims " } } } "
 #define X IN("x", "dim: 2 dim: 3 dim: 6 dim: 5")
 #define LAYER(name, type, bottom, top, rest)                                                   \
-    "layer { name: '" name "' type: '" type "' bottom: '" bottom "' top: '" top "' " rest " } "
+    "layer { name: '" name "' type: '" type "' bottom: '" bottom "' top: '" top "' " rest " }" \
+    " "
 #define CONV(name, bottom, more)                                                               \
     LAYER(name, "Convolution", bottom, name,                                                   \
           "convolution_param { num_output: 3 kernel_size: 3 pad: 1 "                           \
@@ -27,7 +29,8 @@
        "bias_filler { type: 'gaussian' } } ")
 #define RELU(blob) ON(blob, blob "_r", "ReLU", "")
 #define SUM(p, q, top)                                                                         \
-    "layer { name: '" top "' type: 'Eltwise' bottom: '" p "' bottom: '" q "' top: '" top "' } "
+    "layer { name: '" top "' type: 'Eltwise' bottom: '" p "' bottom: '" q "' top: '" top "' "  \
+    "} "
 #define LOSS(bottom)                                                                           \
     IN("t", "dim: 2")                                                                          \
     LAYER("ip", "InnerProduct", bottom, "ip",                                                  \
@@ -37,19 +40,21 @@
 
 /* A residual block with everything in place, as ResNet's prototxt has it. */
 #define RESIDUAL                                                                               \
-    X CONV("a", "x", "bias_term: false") NORM("a") RELU("a") CONV("b", "a", "bias_term: false") \
-        NORM("b") CONV("c", "x", "bias_term: false") NORM("c") SUM("b", "c", "y") RELU("y")    \
-            LOSS("y")
+    X CONV("a", "x", "bias_term: false") NORM("a") RELU("a")                                   \
+        CONV("b", "a", "bias_term: false") NORM("b") CONV("c", "x", "bias_term: false")        \
+            NORM("c") SUM("b", "c", "y") RELU("y") LOSS("y")
 
 CHECK_UNUSED dn_context *context_of(int32_t plan)
 {
     dn_context *context = NULL;
-    dn_context_options o = {.struct_size = sizeof o, .plan = plan, .backends = "ref", .seed = 7};
+    dn_context_options o = {
+        .struct_size = sizeof o, .plan = plan, .backends = "ref", .seed = 7};
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
     return context;
 }
 
-/* Inputs with numbers in them: labels for t, gaussian for the rest; statistics not of nothing. */
+/* Inputs with numbers in them: labels for t, gaussian for the rest; statistics not of nothing.
+ */
 CHECK_UNUSED void fill_net(dn_net *net)
 {
     for (int32_t i = 0; i < dn_net_num_inputs(net); i++) {
@@ -69,7 +74,8 @@ CHECK_UNUSED void fill_net(dn_net *net)
     }
 }
 
-CHECK_UNUSED dn_net *net_of(dn_context *context, const char *text, int32_t phase, int32_t memory)
+CHECK_UNUSED dn_net *net_of(dn_context *context, const char *text, int32_t phase,
+                            int32_t memory)
 {
     dn_net *net = NULL;
     dn_net_options o = {.struct_size = sizeof o, .phase = phase, .memory = memory};
@@ -87,8 +93,8 @@ CHECK_UNUSED void compare(const char *what, const char *name, const float *got,
         worst = fmax(worst, fabs((double)got[i] - want[i]));
         largest = fmax(largest, fabs((double)want[i]));
     }
-    CHECK_AT(got && want && worst <= 2e-5 * largest, "%s of %s differs by %g (largest %g)", what,
-             name, worst, largest);
+    CHECK_AT(got && want && worst <= 2e-5 * largest, "%s of %s differs by %g (largest %g)",
+             what, name, worst, largest);
 }
 
 /* What of net can be read is what it is in `plain`. */
@@ -98,8 +104,10 @@ CHECK_UNUSED void compare_nets(dn_net *net, dn_net *plain, bool gradients)
         dn_blob *p = net->blobs[i], *q = plain->blobs[i];
         bool readable = p->own || dni_plan_readable(net->plan, p->data);
         if (readable)
-            compare("data", dn_blob_name(p), dn_blob_data(p), dn_blob_data(q), dn_blob_count(p));
-        if (readable && gradients && p->diff != DNI_NONE && dni_plan_readable(net->plan, p->diff))
+            compare("data", dn_blob_name(p), dn_blob_data(p), dn_blob_data(q),
+                    dn_blob_count(p));
+        if (readable && gradients && p->diff != DNI_NONE &&
+            dni_plan_readable(net->plan, p->diff))
             compare("gradient", dn_blob_name(p), dn_blob_diff(p), dn_blob_diff(q),
                     dn_blob_count(p));
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_passes.c: a net in, the ops that are left out; and all that can be read after a run, blobs,
- * gradients and weights, is what it is without any pass. */
+ * test_passes.c: a net in, the ops that are left out; and all that can be read after a run,
+ * blobs, gradients and weights, is what it is without any pass. */
 #include "nets.h"
 
 typedef struct row {
@@ -21,13 +21,16 @@ static const row rows[] = {
         X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", ""), "CONV", ""),
     ROW("inner product and sigmoid", TEST, READABLE,
         X LAYER("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 4 }")
-            ON("a", "s", "Sigmoid", ""), "GEMM", ""),
+            ON("a", "s", "Sigmoid", ""),
+        "GEMM", ""),
     ROW("pooling and ReLU", TEST, READABLE,
-        X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }") RELU("a"),
+        X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }")
+            RELU("a"),
         "POOL", ""),
     ROW("a slope that pooling cannot carry", TEST, READABLE,
         X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }")
-            ON("a", "r", "ReLU", "relu_param { negative_slope: 0.1 }"), "POOL UNARY", ""),
+            ON("a", "r", "ReLU", "relu_param { negative_slope: 0.1 }"),
+        "POOL UNARY", ""),
     ROW("two readers", TEST, COMPACT,
         X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", "") SUM("a", "b", "c"),
         "CONV UNARY ELTWISE", ""),
@@ -39,7 +42,8 @@ static const row rows[] = {
         X CONV("a", "x", "bias_term: false") ON("a", "n", "BatchNorm", ""), "CONV", ""),
     ROW("norm that is not in the way of a reader", TEST, READABLE,
         X CONV("a", "x", "") LAYER("n", "BatchNorm", "a", "b", ""), "CONV BATCH_NORM", ""),
-    ROW("residual block in TEST", TEST, COMPACT, RESIDUAL, "CONV CONV CONV GEMM SOFTMAX LOSS", ""),
+    ROW("residual block in TEST", TEST, COMPACT, RESIDUAL, "CONV CONV CONV GEMM SOFTMAX LOSS",
+        ""),
     ROW("residual block in TEST, readable", TEST, READABLE, RESIDUAL,
         "CONV CONV CONV ELTWISE UNARY GEMM SOFTMAX LOSS", ""),
     ROW("norm in TRAIN", TRAIN, READABLE, X CONV("a", "x", "") NORM("a") RELU("a") LOSS("a"),

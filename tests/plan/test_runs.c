@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_runs.c: whole runs and ranges in any order give what plain ones give; constants follow the
- * weights they were made from, and are made no more often than that. */
+ * test_runs.c: whole runs and ranges in any order give what plain ones give; constants follow
+ * the weights they were made from, and are made no more often than that. */
 #include "nets.h"
 
 extern const dn_backend_ops dn_ref_backend;
 
-/* ---- ranges ------------------------------------------------------------------------------- */
+/* ---- ranges -------------------------------------------------------------------------------
+ */
 
 static void layers(dn_net *net, int32_t from, int32_t to)
 {
@@ -55,7 +56,8 @@ static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory)
     for (int first = 0; first < 5; first++)
         for (int then = 0; then < 5; then++) {
             char section[64];
-            snprintf(section, sizeof section, "way %d, then %d, memory %d", first, then, memory);
+            snprintf(section, sizeof section, "way %d, then %d, memory %d", first, then,
+                     memory);
             SECTION(section);
             dn_net *net = net_of(fused, RESIDUAL, DN_PHASE_TRAIN, memory);
             dn_net *truth = net_of(plain, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
@@ -89,7 +91,8 @@ static void check_views(dn_context *fused, dn_context *plain)
     dn_net_free(truth);
 }
 
-/* ---- constants ---------------------------------------------------------------------------- */
+/* ---- constants ----------------------------------------------------------------------------
+ */
 
 /* ref, with convolutions that keep a copy of their constant weights and count how often. */
 static struct counts {
@@ -109,7 +112,8 @@ static dn_status count_create(dn_backend *backend, const dn_op_desc *desc, dn_op
     dn_op *op = calloc(1, sizeof *op);
     dn_status st = dn_ref_backend.op_create(backend, desc, &op->inner, info);
     op->bytes = desc->constant >> 1 & 1
-                    ? (size_t)dni_shape_count(&desc->inputs[1].shape) * sizeof(float) : 0;
+                    ? (size_t)dni_shape_count(&desc->inputs[1].shape) * sizeof(float)
+                    : 0;
     info->keep = op->bytes;
     counts.created++;
     if (st)
@@ -160,8 +164,8 @@ static void check_constants(dn_context *plain, const char *text, int32_t phase, 
     counting.op_run = count_run;
     counting.op_destroy = count_destroy;
     counting.op_prepare = count_prepare;
-    dn_context_options o = {.struct_size = sizeof o, .backend = &counting, .backends = "ref",
-                            .seed = 7};
+    dn_context_options o = {
+        .struct_size = sizeof o, .backend = &counting, .backends = "ref", .seed = 7};
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
     dn_net *net = net_of(context, text, phase, DN_MEMORY_READABLE);
     dn_net *truth = net_of(plain, text, phase, DN_MEMORY_READABLE);

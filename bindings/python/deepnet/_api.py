@@ -19,13 +19,14 @@ OK = 0
  E_CANCELLED, E_STATE, E_LIMIT, E_HOST, E_INTERNAL) = range(-1, -16, -1)
 
 LOG_NOTICE, LOG_WARNING = 0, 1
+PLAN_FUSED, PLAN_PLAIN, PLAN_NHWC = 0, 1, 2
 F32, F64 = 0, 1
 LAYER_LOSS, LAYER_SOURCE = 1, 2
 PHASE_DEFAULT, PHASE_TRAIN, PHASE_TEST = 0, 1, 2
 MEMORY_READABLE, MEMORY_COMPACT = 0, 1
 COMPUTE_F32, COMPUTE_TF32, COMPUTE_BF16 = 0, 1, 2
 WEIGHTS_STRICT, WEIGHTS_SKIP, WEIGHTS_RESHAPE = 0, 1, 2
-DESCRIBE_LAYERS, DESCRIBE_OPS, DESCRIBE_MEMORY = 1, 2, 4
+DESCRIBE_LAYERS, DESCRIBE_OPS, DESCRIBE_MEMORY, DESCRIBE_PLAN = 1, 2, 4, 8
 (EVENT_STEP_BEGIN, EVENT_GRADIENTS, EVENT_STEP_END, EVENT_TEST_BEGIN, EVENT_TEST_END,
  EVENT_DISPLAY, EVENT_SNAPSHOT) = range(1, 8)
 MAX_AXES = 32
@@ -117,7 +118,8 @@ class dn_solver_options(Sized):
                 ('manual_tests', c_int32), ('manual_snapshots', c_int32),
                 ('seed_given', c_int32), ('wire_only', c_int32), ('seed', c_uint64),
                 ('all_reduce', all_reduce_fn), ('all_reduce_user', c_void_p),
-                ('max_iter', c_int64), ('compute', c_int32), ('compute_fallback', c_int32)]
+                ('max_iter', c_int64), ('compute', c_int32), ('compute_fallback', c_int32),
+                ('memory', c_int32), ('reserved', c_int32)]
 
 
 class dn_convert_options(Sized):
@@ -204,6 +206,8 @@ FUNCTIONS = {
     'dn_net_save_weights': (status, (net, text)),
     'dn_net_share_weights': (status, (net, net)),
     'dn_net_memory_report': (status, (net, POINTER(dn_net_memory))),
+    'dn_net_plan_memory': (status, (context, c_char_p, POINTER(dn_net_options),
+                                    POINTER(dn_net_memory))),
     'dn_net_describe': (status, (net, c_uint32, out)),
     'dn_net_prototxt': (status, (net, out)),
     'dn_net_text_free': (None, (net, c_void_p)),

@@ -25,6 +25,9 @@ def _log(_user, level, line):
     _logger.log(severity, '%s', (line or b'').decode('utf-8', 'replace'))
 
 
+_PLANS = {True: _api.PLAN_FUSED, False: _api.PLAN_PLAIN, 'nhwc': _api.PLAN_NHWC}
+
+
 class Context:
     """Threads, backends and a seed for the nets made in it.
 
@@ -54,7 +57,7 @@ class Context:
             device=device, backends=backends.encode() if backends else None,
             seed=seed & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=2 if fuse == 'nhwc' else 0 if fuse else 1, spin_us=spin_us)
+            plan=_PLANS[fuse], spin_us=spin_us)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)

@@ -25,7 +25,7 @@ _MEMORY = {'readable': _api.MEMORY_READABLE, 'compact': _api.MEMORY_COMPACT}
 _POLICIES = {'strict': _api.WEIGHTS_STRICT, 'skip': _api.WEIGHTS_SKIP,
              'reshape': _api.WEIGHTS_RESHAPE}
 _DESCRIBE = {'layers': _api.DESCRIBE_LAYERS, 'ops': _api.DESCRIBE_OPS,
-             'memory': _api.DESCRIBE_MEMORY}
+             'memory': _api.DESCRIBE_MEMORY, 'plan': _api.DESCRIBE_PLAN}
 
 WeightsReport = collections.namedtuple('WeightsReport', 'loaded missing unused mismatched')
 WeightsReport.__doc__ = """What loading weights found: `loaded` counts layers; `missing` (layers

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * print.c: the steps of whole runs as a table: what each moves and computes, what it cannot
+ * take less than on one core, and its share of the sum of that. */
+#include "plan/facts.h"
+#include "plan/plan.h"
+
+/* One AVX-512 core as measured: what the limit of a step is told by. Shares depend on the ratio
+ * alone. */
+#define FLOPS_PER_NS 240.0
+#define BYTES_PER_NS 16.0
+
+static const char *const section_names[DNI_SECTIONS] = {"fwd", "bwd", "update", "prepare",
+                                                        "show"};
+
+static double bytes_of(const dni_program *p, const dni_op *op)
+{
+    double bytes = 0;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (op->inputs[k] != DNI_NONE)
+            bytes += (double)dni_tensor_bytes(&p->tensors[op->inputs[k]]);
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        if (op->outputs[k] != DNI_NONE) {
+            double written = (double)dni_tensor_bytes(&p->tensors[op->outputs[k]]);
+            bytes += dni_overwrites(p, op, k) ? written : 2 * written;
+        }
+    return bytes;
+}
+
+/* Nanoseconds that the op needs at the least. */
+static double limit_of(const dni_program *p, const dni_op *op)
+{
+    double compute = (double)dni_op_flops(p, op) / FLOPS_PER_NS;
+    double move = bytes_of(p, op) / BYTES_PER_NS;
+    return compute > move ? compute : move;
+}
+
+static bool in_runs(const dni_op *op)
+{
+    return op->section <= DNI_UPDATE;
+}
+
+static const char *layout_of(const dni_program *p, const dni_op *op)
+{
+    bool nhwc = false;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        nhwc |= op->inputs[k] != DNI_NONE && p->tensors[op->inputs[k]].layout == DN_LAYOUT_NHWC;
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        nhwc |=
+            op->outputs[k] != DNI_NONE && p->tensors[op->outputs[k]].layout == DN_LAYOUT_NHWC;
+    return nhwc ? "nhwc" : "plain";
+}
+
+/* No floating-point conversions: they depend on the locale. */
+static void print_tenths(dni_text *text, int width, double value)
+{
+    long long tenths = (long long)(value * 10 + 0.5);
+    dni_text_printf(text, " %*lld.%lld", width, tenths / 10, tenths % 10);
+}
+
+void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
+                    void *user, dni_text *text)
+{
+    const dni_program *p = dni_plan_program(plan);
+    double total = 0;
+    for (size_t i = 0; i < p->num_ops; i++)
+        total += in_runs(&p->ops[i]) ? limit_of(p, &p->ops[i]) : 0;
+    dni_text_printf(text, "%4s %-7s %-20s %-32s %-6s %10s %14s %10s %7s %10s  %s\n", "step",
+                    "part", "layer", "implementation", "layout", "bytes", "flops", "limit us",
+                    "share", "cost us", "op");
+    for (size_t i = 0; i < p->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        double limit = limit_of(p, op);
+        dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", i,
+                        section_names[op->section], layer_name(user, op->layer),
+                        dni_plan_implementation(plan, i), layout_of(p, op),
+                        (long long)bytes_of(p, op), (long long)dni_op_flops(p, op));
+        print_tenths(text, 8, limit / 1e3);
+        print_tenths(text, 4, in_runs(op) && total > 0 ? 100 * limit / total : 0);
+        dni_text_printf(text, "%%");
+        if (dni_plan_cost(plan, i) > 0)
+            print_tenths(text, 8, dni_plan_cost(plan, i) / 1e3);
+        else
+            dni_text_printf(text, " %10s", "-");
+        dni_text_printf(text, "  ");
+        dni_op_print(p, op, text);
+        dni_text_printf(text, "\n");
+    }
+    dni_text_printf(text, "%zu steps; at the least", p->num_ops);
+    print_tenths(text, 1, total / 1e6);
+    dni_text_printf(text, " ms on one core that does 240 GFLOP/s and moves 16 GB/s\n");
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_memory.c: what a net needs is known before it is made, and is no more than it should be.
+ */
+#include "nets.h"
+
+/* Three convolutions, their norms and ReLUs in place, one blob each. */
+#define CHAIN                                                                                  \
+    X CONV("a", "x", "") NORM("a") RELU("a") CONV("b", "a", "") NORM("b") RELU("b")            \
+        CONV("c", "b", "") NORM("c") RELU("c") LOSS("c")
+
+static size_t report(dn_net *net)
+{
+    dn_net_memory m = {.struct_size = sizeof m};
+    CHECK_STATUS(dn_net_memory_report(net, &m), DN_OK);
+    CHECK_INT(m.total, m.weights + m.weight_gradients + m.blobs + m.blob_gradients + m.scratch);
+    return m.total;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    CHECK(file && fputs(text, file) >= 0);
+    if (file)
+        fclose(file);
+}
+
+static void check_planned(dn_context *context, const char *text)
+{
+    const char *path = check_path("net.prototxt");
+    write_text(path, text);
+    for (int32_t phase = DN_PHASE_TRAIN; phase <= DN_PHASE_TEST; phase++)
+        for (int32_t memory = DN_MEMORY_READABLE; memory <= DN_MEMORY_COMPACT; memory++) {
+            dn_net_options o = {.struct_size = sizeof o, .phase = phase, .memory = memory};
+            dn_net_memory planned = {.struct_size = sizeof planned};
+            CHECK_STATUS(dn_net_plan_memory(context, path, &o, &planned), DN_OK);
+            dn_net *net = net_of(context, text, phase, memory);
+            CHECK_INT(planned.total, report(net));
+            dn_net_free(net);
+        }
+    dn_net_memory m = {.struct_size = sizeof m};
+    dn_net_options small = {.struct_size = sizeof small, .memory_limit = 1000};
+    CHECK_STATUS(dn_net_plan_memory(context, path, &small, &m), DN_E_LIMIT);
+    CHECK_STATUS(dn_net_plan_memory(context, "nowhere.prototxt", NULL, &m), DN_E_IO);
+    CHECK_STATUS(dn_net_plan_memory(context, path, NULL, NULL), DN_E_INVALID);
+}
+
+/* Bytes that the plan places: everything but weights and inputs. */
+static size_t placed(dn_context *context, const char *text, int32_t phase, int32_t memory)
+{
+    dn_net *net = net_of(context, text, phase, memory);
+    dni_plan_sizes s = dni_plan_size(net->plan);
+    dn_net_free(net);
+    return s.data + s.diff + s.temp;
+}
+
+static void check_bounds(dn_context *fused, dn_context *plain)
+{
+    const size_t image = 2 * 3 * 6 * 5 * sizeof(float), small = 8 * 1024;
+    SECTION("inference keeps two images");
+    CHECK(placed(fused, CHAIN, DN_PHASE_TEST, DN_MEMORY_COMPACT) < 2 * image + small);
+    SECTION("training keeps what the backward reads: x of each norm, its y, two gradients");
+    CHECK(placed(fused, CHAIN, DN_PHASE_TRAIN, DN_MEMORY_COMPACT) <
+          (3 * 2 + 2) * image + small);
+    SECTION("less than plain");
+    for (int32_t memory = DN_MEMORY_READABLE; memory <= DN_MEMORY_COMPACT; memory++)
+        CHECK(placed(fused, CHAIN, DN_PHASE_TRAIN, memory) <
+              placed(plain, CHAIN, DN_PHASE_TRAIN, memory));
+}
+
+int main(void)
+{
+    dn_context *fused = context_of(DN_PLAN_FUSED), *plain = context_of(DN_PLAN_PLAIN);
+    SECTION("planned before");
+    check_planned(fused, CHAIN);
+    check_planned(plain, RESIDUAL);
+    check_bounds(fused, plain);
+    dn_context_free(fused);
+    dn_context_free(plain);
+    return check_summary();
+}

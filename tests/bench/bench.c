@@ -20,6 +20,8 @@ bench_options bench_parse(int argc, char **argv, const char *usage)
             o.threads = atoi(value + 1);
         else if (value && strncmp(argv[i], "--backends=", 11) == 0)
             o.backends = value + 1;
+        else if (value && strncmp(argv[i], "--modules=", 10) == 0)
+            o.modules = value + 1;
         else if (value && strncmp(argv[i], "--seconds=", 10) == 0)
             o.seconds = strtod(value + 1, NULL);
         else if (value && strncmp(argv[i], "--spin-us=", 10) == 0)
@@ -88,7 +90,8 @@ dn_context *bench_context(const bench_options *o)
 {
     dn_context *context;
     dn_context_options options = {.struct_size = sizeof options, .num_threads = o->threads,
-                                  .backends = o->backends, .backend = o->backend,
+                                  .backends = o->backends, .module_folder = o->modules,
+                                  .backend = o->backend,
                                   .spin_us = o->spin_us, .seed = 1};
     bench_check(dn_context_create(&context, &options), "context");
     return context;

@@ -9,7 +9,7 @@
 #include "deepnet/deepnet.h"
 
 typedef struct bench_options {
-    const char *backends;
+    const char *backends, *modules; /* names, and the folder of those that are modules */
     const dn_backend_ops *backend; /* of the program itself, first in the chain */
     int32_t threads, spin_us;
     double seconds; /* of repetitions for one figure */

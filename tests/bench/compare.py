@@ -189,7 +189,7 @@ def check_net(args, name, train, modes):
     case = Case(args.folder, name, train, 2, dropout=False)
     case.job['rate'] = 1e-5  # more, and sums of another order grow into other losses
     model = os.path.join(args.folder, name + '.caffemodel')
-    deepnet = Worker(args, case, 'deepnet', '', args.deepnet_modes[0][2], 1, caffemodel=model)
+    deepnet = Worker(args, case, *deepnet_modes(args, train)[0], 1, caffemodel=model)
     deepnet.read()
     mine = deepnet.ask(do='check')
     if mine is None:
@@ -242,7 +242,7 @@ def measure(args, name, job, threads, modes):
     train = job == 'train'
     case = Case(args.folder, name, train, 1 if job == 'infer1' else None)
     model = os.path.join(args.folder, name + '.caffemodel')
-    workers = start_all(args, case, args.deepnet_modes + modes, threads, caffemodel=model)
+    workers = start_all(args, case, deepnet_modes(args, train) + modes, threads, caffemodel=model)
     for worker in workers:
         worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
     for _ in range(args.rounds):
@@ -266,50 +266,61 @@ def measure(args, name, job, threads, modes):
     return row
 
 
-def add_ratios(args, row):
+def fastest(row, chosen):
+    """The label with the least median among those that `chosen` takes; None if there is none."""
+    labels = [k for k, e in row['engines'].items() if 'error' not in e and chosen(k)]
+    return min(labels, key=lambda k: row['engines'][k]['median'], default=None)
+
+
+def ratio(args, row, label, base):
+    """[median, least, most] of label's time over base's in the same round."""
     clock = 'cpu_ms' if args.clock == 'cpu' else 'ms'
-    base = row['engines'][args.deepnet_label].get(clock)
-    best = None
+    ratios = sorted(t / d for t, d in zip(row['engines'][label][clock], row['engines'][base][clock]))
+    return [statistics.median(ratios), ratios[0], ratios[-1]]
+
+
+def add_ratios(args, row):
+    for e in row['engines'].values():
+        if 'error' not in e:
+            e['median'] = statistics.median(e['cpu_ms' if args.clock == 'cpu' else 'ms'])
+    row['best_torch'] = fastest(row, lambda k: k.startswith('torch') and 'bf16' not in k)
+    row['best_bf16'] = fastest(row, lambda k: k.startswith('torch') and 'bf16' in k)
+    base = fastest(row, lambda k: k.startswith('deepnet') and 'bf16' not in k)
     for label, e in row['engines'].items():
-        if 'error' in e:
-            continue
-        e['median'] = statistics.median(e[clock])
-        ratios = sorted(t / d for t, d in zip(e[clock], base)) if base else []
-        if ratios:
-            e['ratio'] = [statistics.median(ratios), ratios[0], ratios[-1]]
-        rival = label.startswith('torch') and 'bf16' not in label
-        if rival and (best is None or e['median'] < row['engines'][best]['median']):
-            best = label
-    row['best_torch'] = best
+        if base and 'error' not in e:
+            e['ratio'] = ratio(args, row, label, base)
 
 
 def print_row(row):
-    print('%s %s, batch %d, %d thread%s (%s)' % (row['net'], row['job'].rstrip('1'), row['batch'],
-                                                 row['threads'], 's'[:row['threads'] - 1],
-                                                 row['busy']))
+    print('%s %s, batch %d, %d thread%s (%s)' % (
+        row['net'], row['job'].rstrip('1'), row['batch'], row['threads'],
+        's'[:row['threads'] - 1], row['busy']))
     for label, e in row['engines'].items():
         if 'error' in e:
             print('   %-24s %s' % (label, e['error']))
             continue
-        ratio = '%6.2f (%.2f to %.2f)' % tuple(e['ratio']) if 'ratio' in e else ''
+        best = label in (row['best_torch'], row['best_bf16'])
+        spread = '%6.2f (%.2f to %.2f)' % tuple(e['ratio']) if 'ratio' in e else ''
         print('   %-24s %10.3f ms  %-24s cpu %10.3f ms  peak %5.0f MB (%.0f)%s' % (
-            label, e['median'], ratio, statistics.median(e['cpu_ms']), e['peak'] / 1e6,
-            (e['peak'] - e['loaded']) / 1e6, '  <- best' if label == row['best_torch'] else ''))
+            label, e['median'], spread, statistics.median(e['cpu_ms']), e['peak'] / 1e6,
+            (e['peak'] - e['loaded']) / 1e6, '  <- best' if best else ''))
     sys.stdout.flush()
 
 
 def print_summary(args, rows):
-    print('\ntimes as fast as PyTorch\'s best mode (lowest and highest round); peak memory, ours '
-          'over the least of PyTorch\'s')
+    print("\ntimes as fast as PyTorch's best mode of the same precision (least and most of the "
+          "rounds); peak memory over\nthe least of PyTorch's")
     for row in rows:
-        best, mine = row['best_torch'], row['engines'][args.deepnet_label]
-        if not best or 'error' in mine:
-            continue
-        e = row['engines'][best]
-        peaks = [v['peak'] for k, v in row['engines'].items() if k.startswith('torch') and 'peak' in v]
-        print('%-14s %-7s %3d  %d thread  %5.2f (%.2f to %.2f)  %-20s %9.2f ms  memory %.2f' % (
-            row['net'], row['job'], row['batch'], row['threads'], *e['ratio'], best,
-            mine['median'], mine['peak'] / min(peaks)))
+        for label, e in row['engines'].items():
+            rival = row['best_bf16' if 'bf16' in label else 'best_torch']
+            if not label.startswith('deepnet') or not rival or 'error' in e:
+                continue
+            least = min(v['peak'] for k, v in row['engines'].items()
+                        if k.startswith('torch') and 'peak' in v)
+            print('%-12s %-6s %3d  %d thread  %-18s %9.2f ms  %5.2f (%.2f to %.2f)  %-19s '
+                  'memory %.2f' % (
+                      row['net'], row['job'], row['batch'], row['threads'], label, e['median'],
+                      *ratio(args, row, rival, label), rival, e['peak'] / least))
 
 
 # ---- the run ----------------------------------------------------------------------------------
@@ -323,8 +334,8 @@ def arguments():
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--seconds', type=float, default=0.5, help='of steps in a round')
     parser.add_argument('--clock', choices=('wall', 'cpu'), default='wall')
-    parser.add_argument('--backends', default='', help='deepnet\'s chains to compare, such as '
-                        '"cpu,ref"; several with "|"; the first is the base of the ratios')
+    parser.add_argument('--backends', help='deepnet\'s chains, separated by "/"; default: cpu, '
+                        'and onednn,cpu where the build has that module')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')
     parser.add_argument('--only', default='', help='other engines to run: torch,opencv,caffe')
@@ -334,10 +345,20 @@ def arguments():
     parser.add_argument('--json', help='file for all figures')
     parser.add_argument('--verbose', action='store_true')
     args = parser.parse_args()
-    chains = args.backends.split('|') if args.backends else ['']
-    args.deepnet_modes = [('deepnet', c, {'backends': c} if c else {}) for c in chains]
-    args.deepnet_label = ('deepnet ' + chains[0]).strip()
+    args.modules = os.path.abspath(os.path.join(args.build, 'kernels', 'onednn'))
+    has_onednn = os.path.exists(os.path.join(args.modules, 'deepnet-onednn.so'))
+    args.chains = (args.backends or ('onednn,cpu/cpu' if has_onednn else 'cpu')).split('/')
     return args
+
+
+def deepnet_modes(args, train):
+    """Every chain in f32, and the first in bf16."""
+    options = {} if train else {'memory': 'compact'}
+    modes = [('deepnet', chain, {'backends': chain, 'modules': args.modules, 'options': options})
+             for chain in args.chains]
+    if args.bf16:
+        modes.append(('deepnet', 'bf16', dict(modes[0][2], options=dict(options, compute='bf16'))))
+    return modes
 
 
 def modes_of(args, train):

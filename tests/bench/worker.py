@@ -63,7 +63,8 @@ class Deepnet(Pycaffe):
         import deepnet
         self.base = resident()
         context = deepnet.Context(num_threads=job['threads'], seed=1,
-                                  backends=job['mode'].get('backends'))
+                                  backends=job['mode'].get('backends'),
+                                  module_folder=job['mode'].get('modules'))
         options = job['mode'].get('options', {})
         if job['train']:
             self.solver = deepnet.Solver(text=solver_text(job), net_text=job['prototxt'],

@@ -10,7 +10,7 @@
 
 struct dn_layer {
     dni_layer *layer;
-    bool creating;
+    enum { IDLE, CREATING, SHAPING, RUNNING } now;
 };
 
 typedef struct host_state {
@@ -20,11 +20,15 @@ typedef struct host_state {
     ProtobufCMessage *filler[DNI_MAX_WEIGHTS];
 } host_state;
 
-const dn_layer_class *dni_host_class_find(const dn_context *context, const char *type)
+const dn_layer_class *dni_host_class_find(dni_layer *layer, const char *type)
 {
-    for (size_t i = 0; i < context->num_layers; i++)
-        if (!strcmp(context->layers[i].type, type))
-            return &context->layers[i];
+    const dn_context *context = layer->context;
+    const dn_layer handle = {.layer = layer};
+    for (size_t i = 0; i < context->num_layers; i++) {
+        const dn_layer_class *given = &context->layers[i];
+        if (!strcmp(given->type, type) && (!given->takes || given->takes(&handle, given->user)))
+            return given;
+    }
     return NULL;
 }
 
@@ -46,11 +50,11 @@ static dn_status setup(dni_layer *layer)
 {
     host_state *s = layer->state;
     s->given = ((const dni_host_class *)layer->cls)->given;
-    s->handle = (dn_layer){.layer = layer, .creating = true};
+    s->handle = (dn_layer){.layer = layer, .now = CREATING};
     dn_status st = DN_OK;
     if (s->given->create)
         st = host_status(s->given->create(&s->state, &s->handle, s->given->user), "create");
-    s->handle.creating = false;
+    s->handle.now = IDLE;
     int32_t inputs = layer->num_bottoms + layer->num_weights;
     if (!st && s->given->backward && !(s->given->flags & DN_LAYER_SOURCE))
         inputs += 2 * layer->num_tops;
@@ -68,7 +72,9 @@ static dn_status shape(dni_layer *layer)
     host_state *s = layer->state;
     for (int32_t i = 0; i < layer->num_tops; i++)
         layer->top[i] = (dni_shape){.axes = -1};
+    s->handle.now = SHAPING;
     dn_status st = host_status(s->given->shape(s->state, &s->handle), "shape");
+    s->handle.now = IDLE;
     for (int32_t i = 0; !st && i < layer->num_tops; i++)
         if (layer->top[i].axes < 0)
             st = dni_fail(DN_E_HOST, "its shape set none for top %d", i);
@@ -104,7 +110,10 @@ static dn_status run_forward(void *user, void *const *in, void *const *out)
     io.bottoms = (const void *const *)in;
     io.weights = io.bottoms + io.num_bottoms;
     io.tops = out;
-    return host_status(s->given->forward(s->state, &io), "forward");
+    s->handle.now = RUNNING;
+    dn_status st = host_status(s->given->forward(s->state, &io), "forward");
+    s->handle.now = IDLE;
+    return st;
 }
 
 static dn_status run_backward(void *user, void *const *in, void *const *out)
@@ -150,8 +159,9 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 void dni_host_class_make(dni_host_class *out, const dn_layer_class *given)
 {
-    uint32_t flags = given->flags & DN_LAYER_LOSS ? DNI_LAYER_LOSS : 0;
     bool source = given->flags & DN_LAYER_SOURCE;
+    uint32_t flags = (given->flags & DN_LAYER_LOSS ? DNI_LAYER_LOSS : 0) |
+                     (given->flags & DN_LAYER_DYNAMIC ? DNI_LAYER_DYNAMIC : 0);
     out->given = given;
     out->cls = (dni_layer_class){.type = given->type,
                                  .bottoms_min = given->bottoms_min,
@@ -207,6 +217,10 @@ dn_status dn_layer_set_top_shape(dn_layer *layer, int32_t index, const dn_shape 
     if (!shape || index < 0 || index >= layer->layer->num_tops || shape->axes < 0 ||
         shape->axes > DN_MAX_AXES)
         return dni_fail(DN_E_INVALID, "there is no top %d, or no shape", index);
+    if (layer->now == RUNNING && layer->layer->cls->flags & DNI_LAYER_DYNAMIC)
+        return dni_dynamic_shape(layer->layer, index, shape);
+    if (layer->now != SHAPING)
+        return dni_fail(DN_E_STATE, "the shape of top %d is set in shape", index);
     layer->layer->top[index] = *shape;
     return DN_OK;
 }
@@ -216,7 +230,7 @@ dn_status dn_layer_add_weight(dn_layer *layer, const dn_shape *shape, const char
     dni_layer *l = layer->layer;
     host_state *s = l->state;
     dni_clear_error();
-    if (!layer->creating || !shape)
+    if (layer->now != CREATING || !shape)
         return dni_fail(DN_E_STATE, "weights are added in create");
     if (l->num_weights == DNI_MAX_WEIGHTS)
         return dni_fail(DN_E_UNSUPPORTED, "a layer has at most %d weights", DNI_MAX_WEIGHTS);

@@ -11,8 +11,8 @@ typedef struct dni_host_class {
     const dn_layer_class *given;
 } dni_host_class;
 
-/* The context's table of that type; NULL: it has none. */
-const dn_layer_class *dni_host_class_find(const dn_context *context, const char *type);
+/* The context's table for that layer; NULL: it has none. */
+const dn_layer_class *dni_host_class_find(dni_layer *layer, const char *type);
 void dni_host_class_make(dni_host_class *out, const dn_layer_class *given);
 
 #endif

@@ -26,7 +26,7 @@ static dn_status find_class(const dn_net *net, dni_net_layer *l, const char *typ
     const char *near = NULL;
     if (!type || !*type)
         return dni_fail(DN_E_NET, "the layer has no type");
-    const dn_layer_class *given = dni_host_class_find(net->context, type);
+    const dn_layer_class *given = dni_host_class_find(&l->layer, type);
     if (given) {
         l->host_class = dni_alloc(net->heap, 1, sizeof *l->host_class);
         if (!l->host_class)

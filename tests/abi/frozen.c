@@ -52,7 +52,8 @@ OFFSET(dn_layer_class, destroy, 56);
 OFFSET(dn_layer_class, shape, 64);
 OFFSET(dn_layer_class, forward, 72);
 OFFSET(dn_layer_class, backward, 80);
-SIZE(dn_layer_class, 88);
+OFFSET(dn_layer_class, takes, 88);
+SIZE(dn_layer_class, 96);
 
 OFFSET(dn_layer_io, struct_size, 0);
 OFFSET(dn_layer_io, layer, 8);
@@ -72,6 +73,7 @@ SIZE(dn_layer_io, 96);
 
 VALUE(DN_LAYER_LOSS, 1);
 VALUE(DN_LAYER_SOURCE, 2);
+VALUE(DN_LAYER_DYNAMIC, 4);
 
 OFFSET(dn_net_options, struct_size, 0);
 OFFSET(dn_net_options, phase, 8);

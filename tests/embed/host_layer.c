@@ -233,6 +233,69 @@ static void check_source(void)
     dn_context_free(context);
 }
 
+/* ---- shapes found when it runs ------------------------------------------------------------- */
+
+/* Tops of 1, 2, 3, 1, ... rows. */
+static dn_status dynamic_forward(void *state, const dn_layer_io *io)
+{
+    static int calls, runs;
+    const dn_shape rows = {.axes = 2, .dim = {1 + runs % 3, 2}};
+    (void)state;
+    calls++;
+    if (io->top_shapes[0].dim[0] != rows.dim[0])
+        return dn_layer_set_top_shape(io->layer, 0, &rows);
+    for (int i = 0; i < 2 * rows.dim[0]; i++)
+        ((float *)io->tops[0])[i] = (float)calls;
+    runs++;
+    return DN_OK;
+}
+
+static void check_dynamic(void)
+{
+    const dn_layer_class cls = {.struct_size = sizeof cls, .type = "Rows", .tops_min = 1,
+                                .tops_max = 1, .flags = DN_LAYER_SOURCE | DN_LAYER_DYNAMIC,
+                                .shape = source_shape, .forward = dynamic_forward};
+    dn_context *context = make_context(&cls);
+    dn_net *net = NULL;
+    SECTION("shapes found when it runs");
+    CHECK_STATUS(make_net(&net, context, "layer { name: 'd' type: 'Rows' top: 'd' } "
+                          "layer { name: 'r' type: 'Power' bottom: 'd' top: 'r' }", NULL), DN_OK);
+    for (int i = 0; i < 7; i++) {
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_INT(dn_blob_dim(dn_net_blob(net, "r"), 0), 1 + i % 3);
+        CHECK(dn_blob_data(dn_net_blob(net, "r"))[0] >= (float)i);
+    }
+    dn_net_free(net);
+    dn_context_free(context);
+}
+
+static int32_t takes_scaled(const dn_layer *layer, void *user)
+{
+    double scale = 0;
+    (void)user;
+    return !dn_layer_number(layer, "power_param.scale", 0, &scale) && scale == 3;
+}
+
+/* A built-in type's name: some of its layers are the host's. */
+static void check_takes(probe *p)
+{
+    dn_layer_class cls = probe_class(p);
+    dn_net *net = NULL;
+    cls.type = "Power";
+    cls.takes = takes_scaled;
+    dn_context *context = make_context(&cls);
+    SECTION("takes some");
+    CHECK_STATUS(make_net(&net, context, X "layer { name: 'a' type: 'Power' bottom: 'x' top: 'a' "
+                          "power_param { scale: 3 } } layer { name: 'b' type: 'Power' bottom: "
+                          "'a' top: 'b' power_param { scale: 2 } }", NULL), DN_OK);
+    CHECK_INT(dn_net_layer_num_params(net, 1), 1);
+    CHECK_INT(dn_net_layer_num_params(net, 2), 0);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK(dn_blob_data(dn_net_blob(net, "b"))[0] == 1);
+    dn_net_free(net);
+    dn_context_free(context);
+}
+
 /* ---- parameters ----------------------------------------------------------------------------
  */
 
@@ -389,6 +452,8 @@ int main(void)
     check_failures(context, &p);
     dn_context_free(context);
     check_source();
+    check_dynamic();
+    check_takes(&p);
     check_parameters();
     check_refusals(&p);
     SECTION("every layer is gone");

@@ -26,8 +26,9 @@ from ._errors import (CancelledError, DataError, DeviceError, Error, FileError,
                       FileMissingError, HostError, InternalError, InvalidError, LibraryError,
                       LimitError, NameNotFoundError, NetError, NoMemoryError, ParseError,
                       ShapeError, StateError, UnsupportedError)
+from ._layer import Layer
 from ._lib import version
-from ._net import TEST, TRAIN, Layer, Net, WeightsReport
+from ._net import TEST, TRAIN, Net, NetLayer, WeightsReport
 from ._solver import (AdaDeltaSolver, AdaGradSolver, AdamSolver, Event, NesterovSolver,
                       RMSPropSolver, SGDSolver, Solver, get_solver)
 from .layer_types import layer_type_list
@@ -36,7 +37,7 @@ __version__ = '0.1.0'
 
 # Loaded when first used, so that `import deepnet` stays quick.
 _LAZY = {'io': 'io', 'net_spec': 'net_spec', 'proto': 'proto',
-         'coord_map': 'coord_map', 'classifier': 'classifier', 'detector': 'detector',
+         'coord_map': 'coord_map', 'draw': 'draw', 'plot': 'plot', 'classifier': 'classifier', 'detector': 'detector',
          'Classifier': 'classifier', 'Detector': 'detector', 'NetSpec': 'net_spec',
          'layers': 'net_spec', 'params': 'net_spec', 'to_proto': 'net_spec'}
 
@@ -59,6 +60,6 @@ def install_as_caffe():
     scripts that cannot be changed. Call it before they are imported."""
     package = sys.modules[__name__]
     sys.modules['caffe'] = package
-    for name in ('io', 'net_spec', 'coord_map', 'classifier', 'detector', 'proto',
+    for name in ('io', 'net_spec', 'coord_map', 'draw', 'classifier', 'detector', 'proto',
                  'proto.caffe_pb2'):
         sys.modules['caffe.' + name] = importlib.import_module('.' + name, __name__)

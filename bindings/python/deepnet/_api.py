@@ -21,7 +21,7 @@ OK = 0
 LOG_NOTICE, LOG_WARNING = 0, 1
 PLAN_FUSED, PLAN_PLAIN, PLAN_NHWC = 0, 1, 2
 F32, F64 = 0, 1
-LAYER_LOSS, LAYER_SOURCE = 1, 2
+LAYER_LOSS, LAYER_SOURCE, LAYER_DYNAMIC = 1, 2, 4
 PHASE_DEFAULT, PHASE_TRAIN, PHASE_TEST = 0, 1, 2
 MEMORY_READABLE, MEMORY_COMPACT = 0, 1
 COMPUTE_F32, COMPUTE_TF32, COMPUTE_BF16 = 0, 1, 2
@@ -62,6 +62,7 @@ class dn_layer_io(Sized):
 layer_create_fn = CFUNCTYPE(status, POINTER(c_void_p), c_void_p, c_void_p)
 layer_destroy_fn = CFUNCTYPE(None, c_void_p)
 layer_shape_fn = CFUNCTYPE(status, c_void_p, c_void_p)
+layer_takes_fn = CFUNCTYPE(c_int32, c_void_p, c_void_p)
 layer_run_fn = CFUNCTYPE(status, c_void_p, POINTER(dn_layer_io))
 
 
@@ -71,7 +72,7 @@ class dn_layer_class(Sized):
                 ('flags', c_uint32), ('no_gradient', c_uint32), ('user', c_void_p),
                 ('create', layer_create_fn), ('destroy', layer_destroy_fn),
                 ('shape', layer_shape_fn), ('forward', layer_run_fn),
-                ('backward', layer_run_fn)]
+                ('backward', layer_run_fn), ('takes', layer_takes_fn)]
 
 
 class dn_context_options(Sized):

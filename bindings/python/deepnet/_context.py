@@ -12,6 +12,7 @@ import threading
 
 from . import _api
 from ._errors import check
+from ._layer import CLASSES
 from ._lib import lib
 from ._owner import Owner
 
@@ -57,7 +58,7 @@ class Context:
             device=device, backends=backends.encode() if backends else None,
             seed=seed & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=_PLANS[fuse], spin_us=spin_us)
+            plan=_PLANS[fuse], spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES))
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)

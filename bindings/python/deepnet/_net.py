@@ -42,7 +42,7 @@ def choose(table, value, what):
             from None
 
 
-class Layer:
+class NetLayer:
     """A layer of a net: .name, .type, and .blobs, its weights."""
 
     __slots__ = ('name', 'type', 'blobs')
@@ -51,7 +51,7 @@ class Layer:
         self.name, self.type, self.blobs = name, kind, blobs
 
     def __repr__(self):
-        return "<deepnet.Layer '%s' %s>" % (self.name, self.type)
+        return "<deepnet.NetLayer '%s' %s>" % (self.name, self.type)
 
 
 def _arguments(phase, args, weights, level, stages):
@@ -154,7 +154,7 @@ class Net:
         self._outputs = [blob(api.net_output(handle, i)).name
                          for i in range(api.net_num_outputs(handle))]
         self._layers = [
-            Layer(name, api.net_layer_type(handle, i).decode(),
+            NetLayer(name, api.net_layer_type(handle, i).decode(),
                   [blob(api.net_layer_param(handle, i, k))
                    for k in range(api.net_layer_num_params(handle, i))])
             for i, name in enumerate(self._layer_names)]

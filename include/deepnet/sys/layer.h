@@ -18,7 +18,9 @@ DN_BEGIN_DECLS
 typedef struct dn_layer dn_layer;
 
 enum { DN_LAYER_LOSS = 1,    /* top 0 has loss weight 1 unless the prototxt says otherwise */
-       DN_LAYER_SOURCE = 2 }; /* it makes data: no gradient goes through it */
+       DN_LAYER_SOURCE = 2,  /* it makes data: no gradient goes through it */
+       DN_LAYER_DYNAMIC = 4 }; /* the shapes of its tops are known only when it runs: forward may
+                                  set others and return, and is called again with room for them */
 
 /* What forward and backward work on; borrowed for the call. Values are float, or double where
  * dtype is DN_F64, row-major and without gaps. */
@@ -56,6 +58,9 @@ typedef struct dn_layer_class {
     dn_status (*shape)(void *state, dn_layer *layer);
     dn_status (*forward)(void *state, const dn_layer_io *io);
     dn_status (*backward)(void *state, const dn_layer_io *io); /* NULL: no gradient passes */
+    /* Does this class take that layer, by its parameters? 0: it is left to the built-in type of
+     * the same name. NULL: it takes all. */
+    int32_t (*takes)(const dn_layer *layer, void *user);
 } dn_layer_class;
 
 /* Name, phase (DN_PHASE_TRAIN or DN_PHASE_TEST), number of bottoms and tops. Since 0.1. */
@@ -65,7 +70,8 @@ DN_API int32_t dn_layer_num_bottoms(const dn_layer *layer);
 DN_API int32_t dn_layer_num_tops(const dn_layer *layer);
 
 /* The shape of a bottom, borrowed until the next change of shape; NULL: no such bottom. Sets
- * that of a top: DN_E_INVALID (no such top). Since 0.1. */
+ * that of a top, in shape, or in forward of a DN_LAYER_DYNAMIC: DN_E_INVALID (no such top),
+ * DN_E_STATE (not now). Since 0.1. */
 DN_API const dn_shape *dn_layer_bottom_shape(const dn_layer *layer, int32_t index);
 DN_API dn_status dn_layer_set_top_shape(dn_layer *layer, int32_t index, const dn_shape *shape);
 

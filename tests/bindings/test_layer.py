@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Layers written in Python, in pycaffe's shape; drawing; plots of a log."""
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import unittest
+
+import numpy as np
+
+import deepnet as caffe
+from nets import TRAINED, InFolder
+
+LAYERS = '''
+import numpy as np
+import deepnet as caffe
+
+
+class EuclideanLossLayer(caffe.Layer):
+    """As pycaffe's example has it."""
+    def setup(self, bottom, top):
+        if len(bottom) != 2:
+            raise Exception("Need two inputs to compute distance.")
+
+    def reshape(self, bottom, top):
+        if bottom[0].count != bottom[1].count:
+            raise Exception("Inputs must have the same dimension.")
+        self.diff = np.zeros_like(bottom[0].data, dtype=np.float32)
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        self.diff[...] = bottom[0].data - bottom[1].data
+        top[0].data[...] = np.sum(self.diff**2) / bottom[0].num / 2.
+
+    def backward(self, top, propagate_down, bottom):
+        for i in range(2):
+            if not propagate_down[i]:
+                continue
+            sign = 1 if i == 0 else -1
+            bottom[i].diff[...] = sign * self.diff / bottom[i].num
+
+
+class Scaled(caffe.Layer):
+    def setup(self, bottom, top):
+        self.blobs.add_blob(3)
+        self.blobs[0].data[...] = float(self.param_str or 1)
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data * self.blobs[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        self.blobs[0].diff[...] += (top[0].diff * bottom[0].data).sum(0)
+        if propagate_down[0]:
+            bottom[0].diff[...] = top[0].diff * self.blobs[0].data
+
+
+class Growing(caffe.Layer):
+    """A source whose batches are larger each time."""
+    def setup(self, bottom, top):
+        self.n = 0
+
+    def reshape(self, bottom, top):
+        self.n += 1
+        top[0].reshape(self.n, 2)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.n
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
+class Failing(caffe.Layer):
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        raise KeyError("nothing\\nhere")
+
+
+class Phase(caffe.Layer):
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[0] = self.phase
+'''
+
+
+def python(name, layer, bottoms=(), rest=''):
+    return ('layer { name: "%s" type: "Python" top: "%s" %s python_param { module: "my_layers" '
+            'layer: "%s" %s } }\n' % (name, name, ' '.join('bottom: "%s"' % b for b in bottoms),
+                                      layer, rest))
+
+
+X = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } } }\n'
+
+
+class Layers(InFolder):
+    def setUp(self):
+        super().setUp()
+        self.write('my_layers.py', LAYERS)
+        sys.path.insert(0, self.folder)
+        sys.modules.pop('my_layers', None)
+        importlib.invalidate_caches()
+
+    def tearDown(self):
+        sys.path.remove(self.folder)
+        super().tearDown()
+
+    def test_loss_gives_what_the_built_in_gives(self):
+        losses = []
+        own = TRAINED[:TRAINED.index('layer { name: "loss"')] + python(
+            'loss', 'EuclideanLossLayer', ('ip2', 't')).replace('python_param',
+                                                                'loss_weight: 1 python_param')
+        for text in (TRAINED, own):
+            solver = caffe.SGDSolver(text='base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 '
+                                          'random_seed: 7', net_text=text)
+            random = np.random.RandomState(1)
+            for _ in range(10):
+                solver.net.blobs['x'].data[...] = random.randn(8, 5)
+                solver.net.blobs['t'].data[...] = random.randn(8, 2)
+                solver.step(1)
+                losses.append(float(solver.net.blobs['loss'].data.flat[0]))
+        np.testing.assert_allclose(losses[:10], losses[10:], rtol=1e-5)
+
+    def test_weights(self):
+        text = 'force_backward: true\n' + X + python('y', 'Scaled', ('x',), 'param_str: "3"')
+        net = caffe.Net(text=text, phase=caffe.TRAIN)
+        x = np.arange(12, dtype='f4').reshape(4, 3)
+        np.testing.assert_array_equal(net.forward(x=x)['y'], 3 * x)
+        net.params['y'][0].data[...] = [1, 2, 4]
+        np.testing.assert_array_equal(net.forward(x=x)['y'], x * [1, 2, 4])
+        net.blobs['y'].diff[...] = 1
+        net.backward()
+        np.testing.assert_array_equal(net.params['y'][0].diff, x.sum(0))
+        np.testing.assert_array_equal(net.blobs['x'].diff, np.tile([1, 2, 4], (4, 1)))
+        net.save('y.caffemodel')
+        other = caffe.Net(text=text, phase=caffe.TRAIN)
+        other.copy_from('y.caffemodel')
+        np.testing.assert_array_equal(other.params['y'][0].data, [1, 2, 4])
+        other.blobs['x'].reshape(2, 3)
+        self.assertEqual(other.forward()['y'].shape, (2, 3))
+
+    def test_shapes_that_change(self):
+        net = caffe.Net(text=python('d', 'Growing') +
+                        'layer { name: "p" type: "Power" bottom: "d" top: "p" }',
+                        phase=caffe.TEST)
+        first = net.forward()['p'].shape[0]
+        for n in range(first + 1, first + 4):
+            out = net.forward()['p']
+            self.assertEqual((out.shape, out.min(), out.max()), ((n, 2), n, n))
+
+    def test_failures_are_exceptions(self):
+        net = caffe.Net(text=python('f', 'Failing'), phase=caffe.TEST)
+        with self.assertRaisesRegex(caffe.HostError, r"layer 'f': KeyError: .*nothing"):
+            net.forward()
+        with self.assertRaisesRegex(caffe.HostError, 'Need two inputs'):
+            caffe.Net(text=X + python('e', 'EuclideanLossLayer', ('x',)), phase=caffe.TEST)
+        with self.assertRaisesRegex(caffe.HostError, "AttributeError: .*'Absent'"):
+            caffe.Net(text=python('a', 'Absent'), phase=caffe.TEST)
+        with self.assertRaisesRegex(caffe.UnsupportedError, "'Twice' of module 'nowhere'"):
+            caffe.Net(text=python('a', 'Twice').replace('my_layers', 'nowhere'),
+                      phase=caffe.TEST)
+
+    def test_phase(self):
+        for phase in (caffe.TRAIN, caffe.TEST):
+            net = caffe.Net(text=python('p', 'Phase'), phase=phase)
+            self.assertEqual(net.forward()['p'][0], phase)
+
+    def test_layers_are_freed_with_their_net(self):
+        from deepnet import _layer
+        before = len(_layer._running)
+        net = caffe.Net(text=python('p', 'Phase'), phase=caffe.TEST)
+        self.assertEqual(len(_layer._running), before + 1)
+        del net
+        self.assertEqual(len(_layer._running), before)
+
+
+class Drawing(InFolder):
+    net_text = TRAINED
+
+    def test_dot(self):
+        from deepnet import draw
+        net = draw.read_net('net.prototxt')
+        draw.draw_net_to_file(net, 'net.dot', 'TB')
+        with open('net.dot', encoding='utf-8') as file:
+            text = file.read()
+        self.assertTrue(text.startswith('digraph "trained" {'), text)
+        for part in ('"x" -> layer2', 'layer5 -> "loss"', 'ip1 (InnerProduct)', 'rankdir=TB'):
+            self.assertIn(part, text)
+        if shutil.which('dot'):
+            draw.draw_net_to_file(net, 'net.svg')
+            self.assertTrue(os.path.getsize('net.svg'))
+        else:
+            with self.assertRaisesRegex(FileNotFoundError, 'graphviz'):
+                draw.draw_net_to_file(net, 'net.svg')
+
+    def test_phase(self):
+        from deepnet import draw
+        self.write('two.prototxt', 'layer { name: "a" type: "Data" top: "d" include { phase: '
+                                   'TRAIN } } layer { name: "b" type: "Data" top: "d" include { '
+                                   'phase: TEST } }')
+        net = draw.read_net('two.prototxt')
+        self.assertIn('b\\n(Data)', draw.dot(net, phase=caffe.TEST))
+        self.assertNotIn('a\\n(Data)', draw.dot(net, phase=caffe.TEST))
+        self.assertIn('a\\n(Data)', draw.dot(net))
+
+
+class Plots(InFolder):
+    LOG = [{'event': 'start', 'iteration': 0},
+           {'event': 'display', 'iteration': 0, 'loss': 2.5, 'rate': 0.1},
+           {'event': 'test', 'iteration': 0, 'outputs': {'accuracy': 0.1, 'loss': 2.4}},
+           {'event': 'display', 'iteration': 10, 'loss': None, 'rate': 0.1}]
+
+    def setUp(self):
+        super().setUp()
+        self.write('log.jsonl', ''.join(json.dumps(r) + '\n' for r in self.LOG))
+
+    def test_curves(self):
+        from deepnet.plot import read_log
+        self.assertEqual(read_log('log.jsonl'), {
+            'loss': [(0, 2.5)], 'rate': [(0, 0.1), (10, 0.1)], 'test accuracy': [(0, 0.1)],
+            'test loss': [(0, 2.4)]})
+
+    @unittest.skipUnless(importlib.util.find_spec('matplotlib'), 'no matplotlib')
+    def test_picture(self):
+        from deepnet.plot import plot
+        plot('log.jsonl', 'log.png')
+        self.assertTrue(os.path.getsize('log.png'))
+
+
+if __name__ == '__main__':
+    unittest.main()

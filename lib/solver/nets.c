@@ -196,6 +196,13 @@ static dn_status make_test_net(dn_solver *s, size_t i, const source *given)
     return dni_in(st, "test net %zu", i);
 }
 
+dn_net *dni_solver_net(const dn_solver *s, uint32_t index)
+{
+    if (index == 0)
+        return s->net;
+    return index <= (uint32_t)s->num_tests ? s->tests[index - 1].net : NULL;
+}
+
 dn_status dni_solver_make_nets(dn_solver *s, const char *net_text, size_t net_size)
 {
     const Cnn__SolverParameter *p = s->param;

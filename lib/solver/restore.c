@@ -80,11 +80,12 @@ static dn_status load_weights(dn_solver *s, const char *state_path, const char *
 
 /* ---- data cursors ----------------------------------------------------------------------- */
 
-static dni_layer *source_named(const dn_solver *s, const char *name)
+static dni_layer *source_of(const dn_solver *s, const Cnn__DeepnetState__Cursor *c)
 {
-    for (size_t i = 0; name && i < s->net->num_layers; i++) {
-        dni_layer *layer = &s->net->layers[i].layer;
-        if (layer->cls->seek && !strcmp(layer->name, name))
+    const dn_net *net = dni_solver_net(s, c->net);
+    for (size_t i = 0; net && c->layer && i < net->num_layers; i++) {
+        dni_layer *layer = &net->layers[i].layer;
+        if (layer->cls->seek && !strcmp(layer->name, c->layer))
             return layer;
     }
     return NULL;
@@ -96,7 +97,7 @@ static dn_status seek_sources(dn_solver *s, const Cnn__DeepnetState *ours, int64
 {
     for (*done = 0; ours && *done < ours->n_cursor; ++*done) {
         const Cnn__DeepnetState__Cursor *c = ours->cursor[*done];
-        dni_layer *layer = source_named(s, c->layer);
+        dni_layer *layer = source_of(s, c);
         positions[*done] = layer ? layer->cls->tell(layer) : -1;
         if (!layer)
             continue;
@@ -115,7 +116,7 @@ static void seek_back(dn_solver *s, const Cnn__DeepnetState *ours, const int64_t
     dni_saved_error saved;
     dni_save_error(&saved);
     for (size_t i = 0; i < count; i++) {
-        dni_layer *layer = source_named(s, ours->cursor[i]->layer);
+        dni_layer *layer = source_of(s, ours->cursor[i]);
         if (layer && positions[i] >= 0)
             (void)!layer->cls->seek(layer, positions[i]);
     }
@@ -161,6 +162,8 @@ static void take_up(dn_solver *s, const Cnn__SolverState *state)
         s->net->step = ours->random_step;
     if (ours && ours->has_seed)
         s->net->seed = ours->seed;
+    for (size_t i = 0; ours && i < ours->n_test_random_step && i < (size_t)s->num_tests; i++)
+        s->tests[i].net->step = ours->test_random_step[i];
     s->num_losses = s->next_loss = 0;
     size_t keep = (size_t)s->param->average_loss, first = 0;
     if (ours && ours->n_losses > keep)

@@ -18,6 +18,7 @@ typedef struct state_message {
     Cnn__BlobShape *shapes; /* per param */
     Cnn__DeepnetState__Cursor *cursors;
     Cnn__DeepnetState__Cursor **cursor_list;
+    int64_t *steps; /* of the test nets */
     float *losses;
     void *zeros; /* history of params that are not trained */
 } state_message;
@@ -35,12 +36,16 @@ static dn_status allocate(state_message *m, const dn_solver *s)
     m->blobs = dni_alloc(heap, blobs, sizeof *m->blobs);
     m->blob_list = dni_alloc(heap, blobs, sizeof *m->blob_list);
     m->shapes = dni_alloc(heap, params, sizeof *m->shapes);
-    m->cursors = dni_alloc(heap, s->net->num_layers, sizeof *m->cursors);
-    m->cursor_list = dni_alloc(heap, s->net->num_layers, sizeof *m->cursor_list);
+    size_t layers = 0;
+    for (uint32_t n = 0; n <= (uint32_t)s->num_tests; n++)
+        layers += dni_solver_net(s, n)->num_layers;
+    m->cursors = dni_alloc(heap, layers, sizeof *m->cursors);
+    m->cursor_list = dni_alloc(heap, layers, sizeof *m->cursor_list);
+    m->steps = dni_alloc(heap, (size_t)s->num_tests, sizeof *m->steps);
     m->losses = dni_alloc(heap, (size_t)s->num_losses, sizeof *m->losses);
     m->zeros = dni_alloc(heap, (size_t)largest, sizeof(double));
-    return m->blobs && m->blob_list && m->shapes && m->cursors && m->cursor_list && m->losses &&
-                   m->zeros
+    return m->blobs && m->blob_list && m->shapes && m->cursors && m->cursor_list && m->steps &&
+                   m->losses && m->zeros
                ? DN_OK
                : DN_E_NOMEM;
 }
@@ -52,6 +57,7 @@ static void release(state_message *m, const dni_heap *heap)
     dni_free(heap, m->shapes);
     dni_free(heap, m->cursors);
     dni_free(heap, m->cursor_list);
+    dni_free(heap, m->steps);
     dni_free(heap, m->losses);
     dni_free(heap, m->zeros);
 }
@@ -87,10 +93,10 @@ static void add_history(state_message *m, const dn_solver *s, size_t i, int32_t 
     m->blob_list[at] = blob;
 }
 
-static void add_cursors(state_message *m, const dn_solver *s)
+static void add_cursors(state_message *m, const dn_net *net, uint32_t index)
 {
-    for (size_t i = 0; i < s->net->num_layers; i++) {
-        dni_layer *layer = &s->net->layers[i].layer;
+    for (size_t i = 0; i < net->num_layers; i++) {
+        dni_layer *layer = &net->layers[i].layer;
         if (!layer->cls->tell)
             continue;
         Cnn__DeepnetState__Cursor *c = &m->cursors[m->ours.n_cursor];
@@ -98,6 +104,8 @@ static void add_cursors(state_message *m, const dn_solver *s)
         c->layer = (char *)layer->name;
         c->has_records = 1;
         c->records = (uint64_t)layer->cls->tell(layer);
+        c->has_net = index > 0;
+        c->net = index;
         m->cursor_list[m->ours.n_cursor++] = c;
     }
     m->ours.cursor = m->cursor_list;
@@ -115,7 +123,12 @@ static void fill_ours(state_message *m, const dn_solver *s)
     for (int64_t i = 0; i < s->num_losses; i++)
         m->losses[i] = s->losses[(s->next_loss - s->num_losses + i + s->param->average_loss) %
                                  s->param->average_loss];
-    add_cursors(m, s);
+    m->ours.n_test_random_step = (size_t)s->num_tests;
+    m->ours.test_random_step = m->steps;
+    for (int32_t i = 0; i < s->num_tests; i++)
+        m->steps[i] = s->tests[i].net->step;
+    for (uint32_t n = 0; n <= (uint32_t)s->num_tests; n++)
+        add_cursors(m, dni_solver_net(s, n), n);
     m->state.deepnet = &m->ours;
 }
 

@@ -46,6 +46,8 @@ struct dn_solver {
     bool running;
 };
 
+/* nets.c: net 0 is the one that learns, net i tests[i - 1]'s; NULL: no such net. */
+dn_net *dni_solver_net(const dn_solver *solver, uint32_t index);
 /* nets.c: makes net and tests by the rules of precedence; net_text may be NULL. */
 dn_status dni_solver_make_nets(dn_solver *solver, const char *net_text, size_t net_size);
 /* step.c */

@@ -201,6 +201,31 @@ class Snapshots(Case):
         for a, b in zip(self.weights(one), self.weights(two)):
             np.testing.assert_array_equal(a, b)
 
+    def test_tests_go_on(self):
+        """A test net reads on, and draws on, where it was."""
+        images = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data',
+                              'reference', 'fashion300_lmdb')
+        self.write('net.prototxt', TRAINED + '''
+            layer { name: "d" type: "Data" top: "d" include { phase: TEST }
+              data_param { source: "%s" backend: LMDB batch_size: 7 } }
+            layer { name: "r" type: "DummyData" top: "r" include { phase: TEST }
+              dummy_data_param { shape { dim: 2 } data_filler { type: "uniform" max: 1 } } }
+            ''' % images)
+
+        def tested(solver):
+            solver.test()
+            return [solver.test_nets[0].blobs[name].data.copy() for name in 'dr']
+        one = self.solver()
+        tested(one)
+        one.step(3)
+        one.snapshot()
+        two = self.solver()
+        two.restore('snap_iter_3.solverstate')
+        three = self.solver()
+        for a, b, c in zip(tested(one), tested(two), tested(three)):
+            np.testing.assert_array_equal(a, b)
+            self.assertTrue((a != c).any())
+
     def test_named(self):
         solver = self.solver()
         solver.snapshot('here')

@@ -143,6 +143,7 @@ static void *look(dn_blob *blob, bool diff, int32_t dtype)
         return blob->value < 0 ? NULL : activation(blob, diff);
     if (diff && dni_store_diff(blob->store))
         return NULL;
+    blob->store->diff_open |= diff;
     return diff ? blob->store->diff : blob->store->data;
 }
 

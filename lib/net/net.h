@@ -17,6 +17,8 @@ typedef struct dni_store {
     int32_t dtype;
     void *data; /* count values */
     void *diff; /* made when first asked for, zero */
+    bool cleared;     /* diff is zero, though its memory may not say so yet */
+    bool diff_open;   /* the host has a pointer to diff */
     uint64_t version; /* of data; DNI_VOLATILE: the host has a pointer to write through */
 } dni_store;
 
@@ -113,8 +115,11 @@ bool dni_param_trained(const dni_param *param);
 const uint64_t *dni_net_version(const dn_net *net, const dni_store *store);
 /* After a change of a weight's data. */
 void dni_store_touch(dni_store *store);
-/* Makes the gradient memory of a weight, zero. */
+/* Makes the gradient memory of a weight, zero; what is cleared is zero in memory then. */
 dn_status dni_store_diff(dni_store *store);
+/* The same, but leaves it to a backward to overwrite what is cleared. */
+dn_status dni_store_make_diff(dni_store *store);
+void dni_store_clear(dni_store *store);
 /* Allocates and binds gradients; done by the first backward or look at a diff. */
 dn_status dni_net_bind_backward(dn_net *net);
 /* The net with its weights as a message: heap-owned bytes of a .caffemodel. */

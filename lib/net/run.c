@@ -34,12 +34,12 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
 }
 
 /* A section at once, fused. */
-static dn_status run_whole(dn_net *net, dni_section section)
+static dn_status run_whole(dn_net *net, dni_section section, bool fresh)
 {
     int32_t layer = -1;
     dn_status st = dni_plan_bind(net->plan, section);
     if (!st)
-        st = dni_plan_run(net->plan, section, &layer);
+        st = dni_plan_run(net->plan, section, fresh, &layer);
     return st && layer >= 0 ? dni_in_layer(net, &net->layers[layer], st) : st;
 }
 
@@ -96,7 +96,7 @@ static dn_status forward_whole(dn_net *net)
     for (size_t i = 0; i < net->num_layers; i++)
         net->layers[i].ran_plain = false;
     net->fused_state = true;
-    return run_whole(net, DNI_FORWARD);
+    return run_whole(net, DNI_FORWARD, false);
 }
 
 /* Without readable blobs, what the range starts from is to be made first. */
@@ -134,13 +134,15 @@ dn_status dn_net_forward(dn_net *net, float *loss)
     return dn_net_forward_range(net, 0, net ? (int32_t)net->num_layers - 1 : 0, loss);
 }
 
-static dn_status bind_gradients(dn_net *net)
+/* for_plain: a plain run adds to what is there. */
+static dn_status bind_gradients(dn_net *net, bool for_plain)
 {
     for (size_t i = 0; i < net->num_params; i++) {
         dni_param *p = net->params[i];
         if (p->diff == DNI_NONE)
             continue;
-        dn_status st = dni_store_diff(p->blob.store);
+        dn_status st = for_plain ? dni_store_diff(p->blob.store)
+                                 : dni_store_make_diff(p->blob.store);
         if (st)
             return st;
         net->program->tensors[p->diff].memory = p->blob.store->diff;
@@ -150,13 +152,47 @@ static dn_status bind_gradients(dn_net *net)
 
 dn_status dni_net_bind_backward(dn_net *net)
 {
-    dn_status st = bind_gradients(net);
+    dn_status st = bind_gradients(net, true);
     return st ? st : dni_plan_bind(net->plan, DNI_BACKWARD);
+}
+
+/* Where all gradients are cleared, the first op that adds to one overwrites it instead; those that
+ * have no such op are written zero. */
+static dn_status settle_gradients(dn_net *net, bool *fresh)
+{
+    *fresh = true;
+    for (size_t i = 0; i < net->num_params; i++)
+        *fresh &= net->params[i]->diff == DNI_NONE || net->params[i]->blob.store->cleared;
+    for (size_t i = 0; i < net->num_params; i++) {
+        dni_param *p = net->params[i];
+        if (p->diff == DNI_NONE || (*fresh && dni_plan_overwrites(net->plan, p->diff)))
+            continue;
+        dn_status st = dni_store_diff(p->blob.store);
+        if (st)
+            return st;
+    }
+    return DN_OK;
+}
+
+static dn_status backward_whole(dn_net *net)
+{
+    bool fresh = false;
+    dn_status st = bind_gradients(net, false);
+    if (!st)
+        st = settle_gradients(net, &fresh);
+    if (!st)
+        st = run_whole(net, DNI_BACKWARD, fresh);
+    for (size_t i = 0; i < net->num_params && !st; i++)
+        if (net->params[i]->diff != DNI_NONE)
+            net->params[i]->blob.store->cleared = false;
+    return st;
 }
 
 static dn_status backward_layers(dn_net *net, int32_t from, int32_t to)
 {
-    dn_status st = dni_plan_bind_plain(net->plan, DNI_BACKWARD);
+    dn_status st = bind_gradients(net, true);
+    if (!st)
+        st = dni_plan_bind_plain(net->plan, DNI_BACKWARD);
     if (!st)
         st = dni_net_replay(net, (int32_t)net->num_layers);
     return st ? st : run_layers(net, from, to, true);
@@ -170,11 +206,8 @@ dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
         return st;
     if (!net->ran_forward || net->shapes_changed)
         return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it");
-    st = bind_gradients(net);
-    if (st)
-        return st;
     if (net->fused_state && is_whole(net, to, from, DNI_BACKWARD))
-        return run_whole(net, DNI_BACKWARD);
+        return backward_whole(net);
     return backward_layers(net, from, to);
 }
 
@@ -188,11 +221,8 @@ dn_status dn_net_clear_gradients(dn_net *net)
     dni_clear_error();
     if (!net)
         return dni_fail(DN_E_INVALID, "the net is NULL");
-    for (size_t i = 0; i < net->num_params; i++) {
-        const dni_store *s = net->params[i]->blob.store;
-        if (s && s->diff)
-            memset(s->diff, 0, (size_t)s->count * dni_dtype_size(s->dtype));
-    }
+    for (size_t i = 0; i < net->num_params; i++)
+        dni_store_clear(net->params[i]->blob.store);
     return DN_OK;
 }
 

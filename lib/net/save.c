@@ -11,6 +11,8 @@ enum { NET_NAME = 1, NET_LAYER = 100, LAYER_BLOBS = 7 };
 static dni_pack_blob blob_of(const dn_net *net, const dni_net_layer *l, int32_t i, bool with_diff)
 {
     const dn_blob *blob = &net->params[l->params[i]]->blob;
+    if (with_diff && blob->store->diff)
+        dni_store_diff(blob->store); /* cannot fail: it is there */
     return (dni_pack_blob){blob->shape, blob->dtype, blob->store->data,
                            with_diff ? blob->store->diff : NULL};
 }

@@ -34,7 +34,7 @@ void dni_store_touch(dni_store *store)
         store->version++;
 }
 
-dn_status dni_store_diff(dni_store *store)
+dn_status dni_store_make_diff(dni_store *store)
 {
     if (store->diff)
         return DN_OK;
@@ -44,6 +44,25 @@ dn_status dni_store_diff(dni_store *store)
         return DN_E_NOMEM;
     store->diff = memset(diff, 0, bytes);
     return DN_OK;
+}
+
+dn_status dni_store_diff(dni_store *store)
+{
+    dn_status st = dni_store_make_diff(store);
+    if (!st && store->cleared)
+        memset(store->diff, 0, (size_t)store->count * dni_dtype_size(store->dtype));
+    store->cleared &= st != DN_OK;
+    return st;
+}
+
+/* Writing zeros that the next backward overwrites would cost a pass over all weights. */
+void dni_store_clear(dni_store *store)
+{
+    if (!store || !store->diff)
+        return;
+    store->cleared = true;
+    if (store->diff_open)
+        dni_store_diff(store);
 }
 
 void dni_store_release(dni_store *store)

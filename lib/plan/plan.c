@@ -59,7 +59,7 @@ static dn_status compile_fused(dni_plan *plan)
     if (!st)
         st = dni_base_place(&plan->base, plan->program);
     if (!st)
-        st = dni_steps_compile(&plan->fused, plan->context, p, &plan->base);
+        st = dni_steps_compile(&plan->fused, plan->context, p, &plan->base, true);
     plan->watched = st ? NULL : dni_alloc(p->heap, p->num_ops, sizeof *plan->watched);
     return st || plan->watched ? st : DN_E_NOMEM;
 }
@@ -68,7 +68,8 @@ static dn_status compile_plain(dni_plan *plan)
 {
     if (plan->plain.program)
         return DN_OK;
-    dn_status st = dni_steps_compile(&plan->plain, plan->context, plan->program, &plan->base);
+    dn_status st = dni_steps_compile(&plan->plain, plan->context, plan->program, &plan->base,
+                                     false);
     if (st)
         dni_steps_free(&plan->plain);
     return st;
@@ -278,19 +279,25 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
 /* ---- running --------------------------------------------------------------------------------
  */
 
-dn_status dni_plan_run(dni_plan *plan, dni_section section, int32_t *layer)
+dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer)
 {
     dni_steps *s = whole(plan, section);
     size_t failed = 0;
     dn_status st = dni_steps_prepare(s);
     if (!st)
-        st = dni_steps_run(s, s->first[section], s->end[section], &failed);
+        st = (fresh ? dni_steps_run_fresh : dni_steps_run)(s, s->first[section], s->end[section],
+                                                           &failed);
     if (st && layer)
         *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
     if (st || section > DNI_BACKWARD || s == &plan->plain)
         return st;
     plan->fused_ran[section] = true;
     return show_all(plan, section == DNI_BACKWARD, true);
+}
+
+bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff)
+{
+    return plan->fused.program && plan->fused.overwritten[weight_diff];
 }
 
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end)

@@ -36,8 +36,10 @@ dn_status dni_plan_bind(dni_plan *plan, dni_section section);
 dn_status dni_plan_bind_plain(dni_plan *plan, dni_section section);
 /* Takes up changed `memory` and `version` of WEIGHT, WEIGHT_DIFF and STATE tensors. */
 dn_status dni_plan_rebind(dni_plan *plan);
-/* Runs a bound section. *layer: of the op that failed; may be NULL. */
-dn_status dni_plan_run(dni_plan *plan, dni_section section, int32_t *layer);
+/* Runs a bound section. fresh: the first op that adds to a WEIGHT_DIFF overwrites it, where
+ * dni_plan_overwrites says that there is such an op. *layer: of the op that failed; may be NULL. */
+dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer);
+bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff);
 /* Runs ops [first, end) of the layers' program; their sections must be bound plain. */
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
 /* Where a tensor of the layers' program lives when it runs plain; for one that stays readable,

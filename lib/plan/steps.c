@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "plan/facts.h"
+#include "plan/passes.h"
 
 /* ---- compile and free -----------------------------------------------------------------------
  */
@@ -20,12 +20,14 @@ static dn_status set_up(dni_steps *s)
     s->steps = dni_alloc(heap, p->num_ops, sizeof *s->steps);
     s->choices = dni_alloc(heap, p->num_ops, sizeof *s->choices);
     s->keep_at = dni_alloc(heap, p->num_ops, sizeof *s->keep_at);
+    s->fresh = dni_alloc(heap, p->num_ops, sizeof *s->fresh);
+    s->overwritten = dni_alloc(heap, p->num_tensors, sizeof *s->overwritten);
     s->pointers = dni_alloc(heap, operands, sizeof *s->pointers);
     s->lies_in = dni_alloc(heap, p->num_tensors, sizeof *s->lies_in);
     s->home = dni_alloc(heap, p->num_tensors, sizeof *s->home);
     s->offset = dni_alloc(heap, p->num_tensors, sizeof *s->offset);
-    if (!s->steps || !s->choices || !s->keep_at || !s->pointers || !s->lies_in || !s->home ||
-        !s->offset)
+    if (!s->fresh || !s->overwritten || !s->steps || !s->choices || !s->keep_at ||
+        !s->pointers || !s->lies_in || !s->home || !s->offset)
         return DN_E_NOMEM;
     void **at = s->pointers;
     for (size_t i = 0; i < p->num_ops; i++) {
@@ -60,6 +62,57 @@ static dn_status create_ops(dni_steps *s)
     return DN_OK;
 }
 
+/* Outputs of op i that add to a weight's gradient which nobody touched before. */
+static uint32_t first_additions(const dni_program *p, size_t i, const dni_trial *overwriting)
+{
+    const dni_op *op = &p->ops[i];
+    uint32_t first = 0;
+    for (int32_t k = 0; k < op->num_outputs; k++) {
+        dni_tensor t = op->outputs[k];
+        if (t != DNI_NONE && p->tensors[t].role == DNI_WEIGHT_DIFF &&
+            op->args->accumulate >> k & 1 && dni_untouched(p, dni_root(p, t), 0, i) &&
+            dni_overwrites(p, &overwriting->op, k))
+            first |= 1u << k;
+    }
+    return first;
+}
+
+static dn_status create_fresh_op(dni_steps *s, size_t i)
+{
+    const dni_program *p = s->program;
+    dni_trial trial;
+    dni_choice choice;
+    dni_trial_of(&trial, &p->ops[i]);
+    trial.args.base.accumulate = 0;
+    uint32_t first = first_additions(p, i, &trial);
+    if (!first)
+        return DN_OK;
+    trial.args.base.accumulate = p->ops[i].args->accumulate & ~first;
+    dn_status st = dni_choose(s->context, p, &trial.op, &choice);
+    if (st)
+        return st;
+    if (choice.ops != s->choices[i].ops || choice.keep) { /* not to be run as the same step */
+        choice.ops->op_destroy(choice.op);
+        return DN_OK;
+    }
+    s->fresh[i] = choice.op;
+    if (choice.scratch > s->scratch_size)
+        s->scratch_size = choice.scratch;
+    for (int32_t k = 0; k < p->ops[i].num_outputs; k++)
+        if (first >> k & 1)
+            s->overwritten[p->ops[i].outputs[k]] = true;
+    return DN_OK;
+}
+
+static dn_status create_fresh_ops(dni_steps *s)
+{
+    dn_status st = DN_OK;
+    for (size_t i = s->first[DNI_BACKWARD]; !st && i < s->end[DNI_BACKWARD]; i++)
+        if (s->program->ops[i].kind != DN_OP_HOST_CALL)
+            st = create_fresh_op(s, i);
+    return st;
+}
+
 /* The weights that some op takes as constant. */
 static dn_status make_watches(dni_steps *s)
 {
@@ -77,7 +130,7 @@ static dn_status make_watches(dni_steps *s)
 }
 
 dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *program,
-                            dni_base *base)
+                            dni_base *base, bool fresh)
 {
     *s = (dni_steps){.context = context, .program = program, .base = base};
     dn_status st = set_up(s);
@@ -85,6 +138,8 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
         st = dni_steps_place(s);
     if (!st)
         st = create_ops(s);
+    if (!st && fresh)
+        st = create_fresh_ops(s);
     return st ? st : make_watches(s);
 }
 
@@ -96,6 +151,9 @@ void dni_steps_free(dni_steps *s)
     for (size_t i = 0; s->choices && i < s->program->num_ops; i++)
         if (s->choices[i].op)
             s->choices[i].ops->op_destroy(s->choices[i].op);
+    for (size_t i = 0; s->fresh && i < s->program->num_ops; i++)
+        if (s->fresh[i])
+            s->choices[i].ops->op_destroy(s->fresh[i]);
     for (int i = 0; i < DNI_SECTIONS; i++)
         dni_free_aligned(heap, s->arena[i]);
     dni_free_aligned(heap, s->scratch);
@@ -103,6 +161,8 @@ void dni_steps_free(dni_steps *s)
     dni_free(heap, s->steps);
     dni_free(heap, s->choices);
     dni_free(heap, s->keep_at);
+    dni_free(heap, s->fresh);
+    dni_free(heap, s->overwritten);
     dni_free(heap, s->pointers);
     dni_free(heap, s->lies_in);
     dni_free(heap, s->home);
@@ -232,6 +292,21 @@ dn_status dni_steps_prepare(dni_steps *s)
             st = c->ops->op_prepare(c->op, &s->steps[i].io);
     }
     s->prepared = !st;
+    return st;
+}
+
+dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size_t *failed)
+{
+    dn_status st = DN_OK;
+    for (size_t i = first; !st && i < end; i++) {
+        if (!s->fresh[i]) {
+            st = dni_steps_run(s, i, i + 1, failed);
+            continue;
+        }
+        st = s->steps[i].run(s->fresh[i], &s->steps[i].io);
+        if (st && failed)
+            *failed = i;
+    }
     return st;
 }
 

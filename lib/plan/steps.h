@@ -26,6 +26,8 @@ typedef struct dni_steps {
     dni_choice *choices;  /* one per op */
     size_t *keep_at;      /* per op, where in `keep` */
     size_t first[DNI_SECTIONS], end[DNI_SECTIONS];
+    dn_op **fresh;       /* per op: the same, overwriting weights' gradients; NULL: none */
+    bool *overwritten;   /* per tensor: such an op is the first to write it */
     void **pointers;     /* operands of all ops, one after the other */
     dni_tensor *lies_in; /* per storage: the one whose place it has */
     dni_section *home;   /* per storage: the section whose arena it lies in */
@@ -41,9 +43,10 @@ typedef struct dni_steps {
     bool prepared;
 } dni_steps;
 
-/* `s` is freed by the caller also after a failure. */
+/* fresh: also make ops that overwrite the gradients of weights. `s` is freed by the caller also
+ * after a failure. */
 dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *program,
-                            dni_base *base);
+                            dni_base *base, bool fresh);
 void dni_steps_free(dni_steps *s);
 /* Bytes beside the base: arenas, scratch, what ops keep. */
 size_t dni_steps_bytes(const dni_steps *s);
@@ -58,6 +61,8 @@ dn_status dni_steps_prepare(dni_steps *s);
 dn_status dni_steps_resolve(dni_steps *s, size_t step);
 /* Runs steps [first, end). *failed: where it stopped; may be NULL. */
 dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed);
+/* The same with `fresh` ops where there are any. */
+dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size_t *failed);
 
 /* arena.c: gives every tensor of the list a place: lies_in, home, offset, arena_size. */
 dn_status dni_steps_place(dni_steps *s);

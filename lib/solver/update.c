@@ -175,7 +175,7 @@ static dn_status follow_memory(dni_update *u)
     for (size_t i = 0; i < u->num_weights; i++) {
         dni_updated *w = &u->weights[i];
         dni_store *store = w->param->blob.store;
-        dn_status st = store->diff ? DN_OK : dni_store_diff(store);
+        dn_status st = dni_store_diff(store);
         if (st)
             return st;
         dni_tensor_info *data = &u->program.tensors[w->data];
@@ -197,7 +197,7 @@ dn_status dni_update_run(dni_update *u, double rate, double correction, double s
             u->hyper.f32[i] = (float)hyper[i];
     dn_status st = follow_memory(u);
     if (!st)
-        st = dni_plan_run(u->plan, DNI_UPDATE, NULL);
+        st = dni_plan_run(u->plan, DNI_UPDATE, false, NULL);
     for (size_t i = 0; i < u->num_weights; i++)
         dni_store_touch(u->weights[i].param->blob.store);
     return st;

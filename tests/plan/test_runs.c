@@ -91,6 +91,53 @@ static void check_views(dn_context *fused, dn_context *plain)
     dn_net_free(truth);
 }
 
+/* ---- cleared gradients --------------------------------------------------------------------
+ */
+
+static void step(dn_net *net, bool clear)
+{
+    if (clear)
+        CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+}
+
+static float largest(const float *values, int64_t count)
+{
+    float most = 0;
+    for (int64_t i = 0; values && i < count; i++)
+        most = fmaxf(most, fabsf(values[i]));
+    return most;
+}
+
+/* A cleared gradient is overwritten, one that is not is added to, and the host sees zeros. */
+static void check_cleared(dn_context *fused, dn_context *plain)
+{
+    SECTION("cleared gradients");
+    static const bool clear[] = {true, true, false, true, false};
+    dn_net *net = net_of(fused, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_blob *w = dn_net_layer_param(net, dn_net_find_layer(net, "c"), 0);
+    int64_t count = dn_blob_count(w);
+    for (size_t i = 0; i < DNI_COUNT(clear); i++) {
+        step(net, clear[i]);
+        step(truth, clear[i]);
+    }
+    compare_nets(net, truth, true);
+    CHECK(largest(dn_blob_diff(w), count) > 0);
+    const float *view = dn_blob_diff(w); /* from now on it is looked at */
+    CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+    CHECK(largest(view, count) == 0);
+    dn_net_free(net);
+    net = net_of(fused, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    w = dn_net_layer_param(net, dn_net_find_layer(net, "c"), 0);
+    step(net, true);
+    CHECK_STATUS(dn_net_clear_gradients(net), DN_OK); /* not looked at before */
+    CHECK(largest(dn_blob_diff(w), count) == 0);
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
 /* ---- constants ----------------------------------------------------------------------------
  */
 
@@ -198,6 +245,7 @@ int main(void)
         check_ranges(context, plain, DN_MEMORY_READABLE);
         check_ranges(context, plain, DN_MEMORY_COMPACT);
         check_views(context, plain);
+        check_cleared(context, plain);
         dn_context_free(context);
     }
     SECTION("constant weights");

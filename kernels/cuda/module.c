@@ -174,6 +174,17 @@ static dn_status module_synchronise(dn_backend *backend)
     return status;
 }
 
+static dn_status module_zero(dn_backend *backend, void *device, size_t bytes)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaMemsetAsync(device, 0, bytes, backend->stream),
+                            "clearing device memory");
+    cuda_leave(&visit);
+    return status;
+}
+
 /* ---- recordings ---------------------------------------------------------------------------
  */
 
@@ -258,6 +269,7 @@ static const dn_backend_ops table = {
     .replay = module_replay,
     .recording_free = module_recording_free,
     .describe = module_describe,
+    .mem_zero = module_zero,
 };
 
 __attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)

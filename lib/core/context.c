@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/mirror.h"
 #include "core/module.h"
 
 /* kernels/meson.build, best first */
 extern const dn_backend_ops *const dni_builtin_backends[];
 extern const char *const dni_host_modules[];
+extern const char *const dni_device_modules[];
 
 const dni_heap *dni_context_heap(const dn_context *context)
 {
@@ -71,8 +73,29 @@ static dn_status backend_fail(dn_status status, const char *format, ...)
 
 /* ---- the chain --------------------------------------------------------------------------- */
 
+/* The one backend of a context whose memory is not the host's. */
+static dn_status add_device(dn_context *c, const dni_backend_slot *slot)
+{
+    if (c->mirror)
+        return dni_fail(DN_E_INVALID, "backend '%s': the context has a device already",
+                        slot->ops->name);
+    dn_status st = dni_mirror_create(&c->mirror, c, slot);
+    c->has_device = !st;
+    return st;
+}
+
+static bool is_in_chain(const dn_context *c, const dn_backend_ops *ops)
+{
+    for (int32_t i = 0; i < c->num_backends; i++)
+        if (c->backends[i].ops == ops)
+            return true;
+    return false;
+}
+
 static dn_status add_backend(dn_context *c, const dn_backend_ops *ops)
 {
+    if (is_in_chain(c, ops))
+        return DN_OK;
     if (c->num_backends == DNI_MAX_BACKENDS)
         return dni_fail(DN_E_INVALID, "more than %d backends in one context", DNI_MAX_BACKENDS);
     if (!ops->name || !ops->open || !ops->op_create || !ops->op_run || !ops->op_destroy)
@@ -89,7 +112,7 @@ static dn_status add_backend(dn_context *c, const dn_backend_ops *ops)
     snprintf(slot->description, sizeof slot->description, "%s%s%s", ops->name,
              text[0] ? ": " : "", text);
     c->num_backends++;
-    return DN_OK;
+    return ops->space == DN_SPACE_DEVICE ? add_device(c, slot) : DN_OK;
 }
 
 static const dn_backend_ops *find_builtin(const char *name, size_t length)
@@ -129,6 +152,19 @@ static dn_status add_modules(dn_context *c, const char *folder)
             return st;
     }
     return DN_OK;
+}
+
+/* The first module for a device that is there. */
+static dn_status open_device(dn_context *c, int32_t device, const char *folder)
+{
+    const dn_backend_ops *ops = NULL;
+    for (const char *const *name = dni_device_modules; *name; name++)
+        if (!dni_module_load(&c->heap, folder, *name, strlen(*name), &ops))
+            return add_backend(c, ops);
+    dni_saved_error why;
+    dni_save_error(&why);
+    return dni_fail(DN_E_UNSUPPORTED, "device %d was asked for; no device backend was found: %s",
+                    device, why.text);
 }
 
 /* names: "cpu,ref"; NULL: the modules that are there, and the whole built-in list. */
@@ -234,12 +270,11 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
     if (o->device < 0)
         return dni_fail(DN_E_INVALID, "device is %d; 0 is the host, 1 the first device",
                         o->device);
-    if (o->device > 0)
-        return dni_fail(DN_E_UNSUPPORTED, "device %d was asked for; no device backend was found",
-                        o->device);
     dn_status st = take_layers(c, o);
     if (!st && o->backend)
         st = add_backend(c, o->backend);
+    if (!st && o->device > 0 && !c->mirror)
+        st = open_device(c, o->device, o->module_folder);
     return st ? st : add_chain(c, o->backends, o->module_folder);
 }
 
@@ -278,6 +313,7 @@ void dn_context_free(dn_context *context)
 {
     if (!context)
         return;
+    dni_mirror_free(context->mirror);
     for (int32_t i = context->num_backends; i-- > 0;)
         if (context->backends[i].ops->close)
             context->backends[i].ops->close(context->backends[i].backend);

@@ -14,6 +14,8 @@ typedef struct dni_backend_slot {
     char description[160];
 } dni_backend_slot;
 
+typedef struct dni_mirror dni_mirror; /* mirror.h */
+
 struct dn_context {
     dni_heap heap;
     void (*log)(void *user, int32_t level, const char *line);
@@ -26,6 +28,7 @@ struct dn_context {
     size_t num_layers;
     uint64_t seed;
     bool has_device;
+    dni_mirror *mirror; /* NULL: everything is computed on the host */
     bool plain; /* ops run as layers wrote them */
     bool nhwc;  /* every op that can run in NHWC does */
     dn_backend_host host; /* what the backends were given */

@@ -30,6 +30,7 @@ static dn_status own_memory(dn_blob *blob, const dni_shape *shape)
     if (!own)
         return DN_E_NOMEM;
     memset(own, 0, bytes);
+    dni_mirror_forget(blob->net->context, blob->own);
     dni_free_aligned(heap, blob->own);
     blob->own = own;
     blob->shape = *shape;
@@ -144,7 +145,8 @@ static void *look(dn_blob *blob, bool diff, int32_t dtype)
     if (diff && dni_store_diff(blob->store))
         return NULL;
     blob->store->diff_open |= diff;
-    return diff ? blob->store->diff : blob->store->data;
+    void *memory = diff ? blob->store->diff : blob->store->data;
+    return dni_mirror_fetch(blob->net->context, memory) ? NULL : memory;
 }
 
 const float *dn_blob_data(dn_blob *blob)
@@ -153,17 +155,20 @@ const float *dn_blob_data(dn_blob *blob)
 }
 
 /* Nobody tells when the host writes through the pointer: from now on it may have. */
-static void *look_to_write(dn_blob *blob, int32_t dtype)
+static void *look_to_write(dn_blob *blob, bool diff, int32_t dtype)
 {
-    void *data = look(blob, false, dtype);
-    if (data && blob->store)
+    void *memory = look(blob, diff, dtype);
+    if (memory && blob->store && !diff)
         blob->store->version = DNI_VOLATILE;
-    return data;
+    blob->lent |= memory && memory == blob->own;
+    if (memory)
+        dni_mirror_wrote(blob->net->context, memory);
+    return memory;
 }
 
 float *dn_blob_mutable_data(dn_blob *blob)
 {
-    return look_to_write(blob, DN_F32);
+    return look_to_write(blob, false, DN_F32);
 }
 
 const float *dn_blob_diff(dn_blob *blob)
@@ -173,7 +178,7 @@ const float *dn_blob_diff(dn_blob *blob)
 
 float *dn_blob_mutable_diff(dn_blob *blob)
 {
-    return look(blob, true, DN_F32);
+    return look_to_write(blob, true, DN_F32);
 }
 
 const double *dn_blob_data_f64(dn_blob *blob)
@@ -183,7 +188,7 @@ const double *dn_blob_data_f64(dn_blob *blob)
 
 double *dn_blob_mutable_data_f64(dn_blob *blob)
 {
-    return look_to_write(blob, DN_F64);
+    return look_to_write(blob, false, DN_F64);
 }
 
 const double *dn_blob_diff_f64(dn_blob *blob)
@@ -193,7 +198,7 @@ const double *dn_blob_diff_f64(dn_blob *blob)
 
 double *dn_blob_mutable_diff_f64(dn_blob *blob)
 {
-    return look(blob, true, DN_F64);
+    return look_to_write(blob, true, DN_F64);
 }
 
 static dn_status check_count(const dn_blob *blob, const void *values, int64_t count)
@@ -222,6 +227,8 @@ dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
         st = looked(data);
     if (!st)
         memcpy(data, values, (size_t)count * sizeof *data);
+    if (!st)
+        dni_mirror_wrote(blob->net->context, data);
     if (!st && blob->store)
         dni_store_touch(blob->store);
     return st;

@@ -205,6 +205,9 @@ static bool write_layers(dn_net *net, hid_t file)
 dn_status dni_hdf5_save(dn_net *net, const char *path)
 {
     dni_hdf5_use use;
+    dn_status fetched = dni_net_fetch_weights(net, false);
+    if (fetched)
+        return fetched;
     dni_hdf5_enter(&use);
     hid_t file = dni_hdf5_create(path);
     bool ok = file >= 0 && write_layers(net, file);

@@ -123,6 +123,7 @@ static dn_status copy_layers(const load *l)
             dn_status st = dni_weights_values(&l->weights->layers[l->source[i]].blobs[k],
                                               store->dtype, store->data, store->count);
             dni_store_touch(store);
+            dni_mirror_wrote(l->net->context, store->data);
             if (st)
                 return dni_in(st, "%s: layer '%s'", l->file, to->layer.name);
         }

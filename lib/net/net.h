@@ -4,6 +4,7 @@
 #ifndef DNI_NET_H
 #define DNI_NET_H
 
+#include "core/mirror.h"
 #include "deepnet/net.h"
 #include "graph/graph.h"
 #include "layers/host.h"
@@ -11,7 +12,7 @@
 
 /* Memory of one weight; nets that share it count it. */
 typedef struct dni_store {
-    const dni_heap *heap;
+    const dn_context *context;
     size_t references;
     int64_t count;
     int32_t dtype;
@@ -29,6 +30,7 @@ struct dn_blob {
     dn_net *net;
     bool input;        /* may be reshaped by the host */
     void *own;         /* an input's values, memory of its own; NULL: in the plan's arena */
+    bool lent;         /* the host has a pointer to write to `own` through */
     void *zero;        /* diff of a blob without gradient, made when looked at */
     size_t zero_bytes;
     dni_store *store;  /* a weight's; NULL: an activation */
@@ -115,17 +117,20 @@ bool dni_param_trained(const dni_param *param);
 const uint64_t *dni_net_version(const dn_net *net, const dni_store *store);
 /* After a change of a weight's data. */
 void dni_store_touch(dni_store *store);
+/* Brings all weights, and their gradients if wanted, to the host. */
+dn_status dni_net_fetch_weights(const dn_net *net, bool with_diff);
 /* Makes the gradient memory of a weight, zero; what is cleared is zero in memory then. */
 dn_status dni_store_diff(dni_store *store);
 /* The same, but leaves it to a backward to overwrite what is cleared. */
 dn_status dni_store_make_diff(dni_store *store);
-void dni_store_clear(dni_store *store);
+dn_status dni_store_clear(dni_store *store);
 /* Allocates and binds gradients; done by the first backward or look at a diff. */
 dn_status dni_net_bind_backward(dn_net *net);
 /* The net with its weights as a message: heap-owned bytes of a .caffemodel. */
 dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *size);
 
-dn_status dni_store_create(dni_store **out, const dni_heap *heap, int64_t count, int32_t dtype);
+dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t count,
+                           int32_t dtype);
 void dni_store_release(dni_store *store);
 size_t dni_dtype_size(int32_t dtype);
 

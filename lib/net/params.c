@@ -61,8 +61,8 @@ static dn_status share_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn
 static dn_status fill_param(dn_net *net, const dni_net_layer *l, int32_t i, dni_param *p)
 {
     const dni_weight *w = &l->layer.weight[i];
-    dn_status st = dni_store_create(&p->blob.store, net->heap, dni_shape_count(&w->shape),
-                                    net->dtype);
+    dn_status st = dni_store_create(&p->blob.store, net->context,
+                                    dni_shape_count(&w->shape), net->dtype);
     if (st)
         return st;
     Cnn__FillerParameter constant = CNN__FILLER_PARAMETER__INIT;

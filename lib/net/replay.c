@@ -17,16 +17,21 @@ static size_t statistics_bytes(const dn_net *net)
     return bytes;
 }
 
-static void copy_statistics(const dn_net *net, char *saved, bool back)
+static dn_status copy_statistics(const dn_net *net, char *saved, bool back)
 {
-    for (size_t i = 0; i < net->num_params; i++) {
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < net->num_params; i++) {
         const dni_store *store = net->params[i]->blob.store;
         size_t bytes = (size_t)store->count * dni_dtype_size(net->dtype);
         if (!net->params[i]->statistic)
             continue;
+        st = dni_mirror_fetch(net->context, store->data);
         memcpy(back ? store->data : saved, back ? saved : store->data, bytes);
+        if (back)
+            dni_mirror_wrote(net->context, store->data);
         saved += bytes;
     }
+    return st;
 }
 
 static dn_status run_again(dn_net *net, int32_t end)
@@ -61,11 +66,16 @@ dn_status dni_net_replay(dn_net *net, int32_t end)
     char *saved = dni_alloc(net->heap, 1, bytes + statistics_bytes(net));
     if (!saved)
         return DN_E_NOMEM;
-    dni_plan_copy_data(net->plan, saved, false);
-    copy_statistics(net, saved + bytes, false);
-    st = run_again(net, end);
-    copy_statistics(net, saved + bytes, true);
-    dni_plan_copy_data(net->plan, saved, true);
+    st = dni_plan_copy_data(net->plan, saved, false);
+    if (!st)
+        st = copy_statistics(net, saved + bytes, false);
+    if (!st) {
+        st = run_again(net, end);
+        dn_status back = copy_statistics(net, saved + bytes, true);
+        st = st ? st : back;
+        back = dni_plan_copy_data(net->plan, saved, true);
+        st = st ? st : back;
+    }
     dni_free(net->heap, saved);
     net->fused_state = false;
     return st;

@@ -57,7 +57,7 @@ static double sum_of(const void *values, int64_t count, int32_t dtype)
     return sum;
 }
 
-static float total_loss(const dn_net *net, int32_t from, int32_t to)
+static dn_status total_loss(const dn_net *net, int32_t from, int32_t to, float *out)
 {
     float loss = 0;
     for (int32_t i = from; i <= to; i++) {
@@ -67,11 +67,15 @@ static float total_loss(const dn_net *net, int32_t from, int32_t to)
                 continue;
             int32_t value = net->graph.nodes[i].tops[k];
             const void *values = dni_plan_memory(net->plan, net->data[value]);
+            dn_status st = dni_mirror_fetch(net->context, values);
+            if (st)
+                return st;
             loss += l->loss_weight[k] *
                     (float)sum_of(values, dni_shape_count(&net->value_shapes[value]), net->dtype);
         }
     }
-    return loss;
+    *out = loss;
+    return DN_OK;
 }
 
 static dn_status check_range(const dn_net *net, int32_t low, int32_t high)
@@ -108,6 +112,15 @@ static dn_status forward_layers(dn_net *net, int32_t from, int32_t to)
     return st ? st : run_layers(net, from, to, false);
 }
 
+/* What the host may have changed since the last run, for a device to take up. */
+static void announce(dn_net *net)
+{
+    dni_mirror_wrote(net->context, net->random_state);
+    for (int32_t i = 0; i < net->num_inputs; i++)
+        if (net->blobs[net->inputs[i]]->lent)
+            dni_mirror_wrote(net->context, net->blobs[net->inputs[i]]->own);
+}
+
 dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss)
 {
     dni_clear_error();
@@ -120,13 +133,12 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         net->random_state[0] = (int64_t)net->seed;
         net->random_state[1] = net->step++;
     }
+    announce(net);
     st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net) : forward_layers(net, from, to);
     if (st)
         return st;
     net->ran_forward = true;
-    if (loss)
-        *loss = total_loss(net, from, to);
-    return DN_OK;
+    return loss ? total_loss(net, from, to, loss) : DN_OK;
 }
 
 dn_status dn_net_forward(dn_net *net, float *loss)
@@ -221,9 +233,10 @@ dn_status dn_net_clear_gradients(dn_net *net)
     dni_clear_error();
     if (!net)
         return dni_fail(DN_E_INVALID, "the net is NULL");
-    for (size_t i = 0; i < net->num_params; i++)
-        dni_store_clear(net->params[i]->blob.store);
-    return DN_OK;
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < net->num_params; i++)
+        st = dni_store_clear(net->params[i]->blob.store);
+    return st;
 }
 
 dn_status dn_net_reshape(dn_net *net)

@@ -52,6 +52,9 @@ static uint8_t *write_layer(uint8_t *at, const dn_net *net, const dni_net_layer 
 dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *size)
 {
     const char *name = dn_net_name(net);
+    dn_status st = dni_net_fetch_weights(net, with_diff);
+    if (st)
+        return st;
     size_t bytes = dni_pack_field_size(NET_NAME, strlen(name));
     for (size_t i = 0; i < net->num_layers; i++)
         bytes += dni_pack_field_size(NET_LAYER, layer_size(net, &net->layers[i], with_diff));

@@ -9,15 +9,17 @@ size_t dni_dtype_size(int32_t dtype)
     return dtype == DN_F64 ? sizeof(double) : sizeof(float);
 }
 
-dn_status dni_store_create(dni_store **out, const dni_heap *heap, int64_t count, int32_t dtype)
+dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t count,
+                           int32_t dtype)
 {
+    const dni_heap *heap = &context->heap;
     size_t bytes;
     if (!dni_mul((size_t)count, dni_dtype_size(dtype), &bytes))
         return dni_fail(DN_E_SHAPE, "a weight is too large for this machine");
     dni_store *store = dni_alloc(heap, 1, sizeof *store);
     if (!store)
         return DN_E_NOMEM;
-    *store = (dni_store){.heap = heap, .references = 1, .count = count, .dtype = dtype};
+    *store = (dni_store){.context = context, .references = 1, .count = count, .dtype = dtype};
     store->data = dni_alloc_aligned(heap, bytes);
     if (!store->data) {
         dni_free(heap, store);
@@ -39,7 +41,7 @@ dn_status dni_store_make_diff(dni_store *store)
     if (store->diff)
         return DN_OK;
     size_t bytes = (size_t)store->count * dni_dtype_size(store->dtype);
-    void *diff = dni_alloc_aligned(store->heap, bytes);
+    void *diff = dni_alloc_aligned(&store->context->heap, bytes);
     if (!diff)
         return DN_E_NOMEM;
     store->diff = memset(diff, 0, bytes);
@@ -50,26 +52,45 @@ dn_status dni_store_diff(dni_store *store)
 {
     dn_status st = dni_store_make_diff(store);
     if (!st && store->cleared)
-        memset(store->diff, 0, (size_t)store->count * dni_dtype_size(store->dtype));
+        st = dni_mirror_zero(store->context, store->diff,
+                             (size_t)store->count * dni_dtype_size(store->dtype));
     store->cleared &= st != DN_OK;
     return st;
 }
 
 /* Writing zeros that the next backward overwrites would cost a pass over all weights. */
-void dni_store_clear(dni_store *store)
+dn_status dni_store_clear(dni_store *store)
 {
     if (!store || !store->diff)
-        return;
+        return DN_OK;
     store->cleared = true;
-    if (store->diff_open)
-        dni_store_diff(store);
+    return store->diff_open ? dni_store_diff(store) : DN_OK;
 }
 
 void dni_store_release(dni_store *store)
 {
     if (!store || --store->references)
         return;
-    dni_free_aligned(store->heap, store->data);
-    dni_free_aligned(store->heap, store->diff);
-    dni_free(store->heap, store);
+    const dni_heap *heap = &store->context->heap;
+    dni_mirror_forget(store->context, store->data);
+    dni_mirror_forget(store->context, store->diff);
+    dni_free_aligned(heap, store->data);
+    dni_free_aligned(heap, store->diff);
+    dni_free(heap, store);
+}
+
+dn_status dni_net_fetch_weights(const dn_net *net, bool with_diff)
+{
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < net->num_params; i++) {
+        dni_store *store = net->params[i]->blob.store;
+        if (!store)
+            continue;
+        st = dni_mirror_fetch(net->context, store->data);
+        if (!st && with_diff && store->diff)
+            st = dni_store_diff(store);
+        if (!st && with_diff)
+            st = dni_mirror_fetch(net->context, store->diff);
+    }
+    return st;
 }

@@ -46,8 +46,6 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
 {
     for (int32_t i = 0; i < context->num_backends; i++) {
         const dni_backend_slot *slot = &context->backends[i];
-        if (slot->ops->space != DN_SPACE_HOST)
-            continue;
         if (c->op && (c->cost == 0 || i == context->num_backends - 1))
             break;
         dn_op_info info = {.struct_size = sizeof info};

@@ -3,6 +3,7 @@
  * the fused one. Without fusion they are the same list. */
 #include "plan/plan.h"
 
+#include "core/mirror.h"
 #include "plan/facts.h"
 #include "plan/passes.h"
 #include "plan/steps.h"
@@ -147,11 +148,21 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
     return DN_OK;
 }
 
+/* What a device has of it need not come home. */
+static void forget_base(dni_plan *plan)
+{
+    for (size_t t = 0; plan->context->mirror && t < plan->base.count; t++)
+        if (dni_base_has(&plan->base, (dni_tensor)t))
+            dni_mirror_forget(plan->context,
+                              dni_base_memory(&plan->base, plan->program, (dni_tensor)t));
+}
+
 void dni_plan_free(dni_plan *plan)
 {
     if (!plan)
         return;
     const dni_heap *heap = &plan->context->heap;
+    forget_base(plan);
     dni_steps_free(&plan->fused);
     dni_steps_free(&plan->plain);
     dni_program_free(&plan->fused_program);
@@ -272,6 +283,8 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
                 st = dni_base_bind_shown(&plan->base, plan->program, root);
         }
     if (!st)
+        st = dni_mirror_fetch(plan->context, dni_plan_memory(plan, tensor));
+    if (!st)
         *out = dni_plan_memory(plan, tensor);
     return st;
 }
@@ -328,9 +341,20 @@ size_t dni_plan_data_bytes(const dni_plan *plan)
     return dni_base_data_bytes(&plan->base, plan->program);
 }
 
-void dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back)
+dn_status dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back)
 {
-    dni_base_copy(&plan->base, plan->program, buffer, back);
+    dn_status st = DN_OK;
+    for (size_t t = 0; !st && plan->context->mirror && t < plan->base.count; t++) {
+        if (!dni_base_has(&plan->base, (dni_tensor)t))
+            continue;
+        const void *memory = dni_base_memory(&plan->base, plan->program, (dni_tensor)t);
+        st = dni_mirror_fetch(plan->context, memory);
+        if (!st && back)
+            dni_mirror_wrote(plan->context, memory);
+    }
+    if (!st)
+        dni_base_copy(&plan->base, plan->program, buffer, back);
+    return st;
 }
 
 bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor)

@@ -53,7 +53,7 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out);
 dn_status dni_plan_settle(dni_plan *plan);
 /* Copies all values that stay readable and have memory to `buffer`, or back. */
 size_t dni_plan_data_bytes(const dni_plan *plan);
-void dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back);
+dn_status dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back);
 /* false: under `compact` the tensor's memory is used by others as well. */
 bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor);
 dni_plan_sizes dni_plan_size(const dni_plan *plan);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "plan/device.h"
 #include "plan/passes.h"
 
 /* ---- compile and free -----------------------------------------------------------------------
@@ -51,6 +52,7 @@ static dn_status create_ops(dni_steps *s)
             return st;
         s->steps[i].op = c->op;
         s->steps[i].run = c->ops ? c->ops->op_run : NULL;
+        s->steps[i].on_device = c->ops && c->ops->space == DN_SPACE_DEVICE;
         if (c->scratch > s->scratch_size)
             s->scratch_size = c->scratch;
         s->keep_at[i] = s->keep_size;
@@ -140,6 +142,8 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
         st = create_ops(s);
     if (!st && fresh)
         st = create_fresh_ops(s);
+    if (!st && context->mirror)
+        st = dni_sides_create(s);
     return st ? st : make_watches(s);
 }
 
@@ -148,6 +152,7 @@ void dni_steps_free(dni_steps *s)
     if (!s->program)
         return;
     const dni_heap *heap = s->program->heap;
+    dni_sides_free(s);
     for (size_t i = 0; s->choices && i < s->program->num_ops; i++)
         if (s->choices[i].op)
             s->choices[i].ops->op_destroy(s->choices[i].op);
@@ -211,7 +216,7 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
     }
     step->io.scratch = s->scratch;
     step->io.keep = s->choices[i].keep ? s->keep + s->keep_at[i] : NULL;
-    return DN_OK;
+    return s->sides ? dni_sides_resolve(s, i) : DN_OK;
 }
 
 static dn_status resolve(dni_steps *s, dni_section section)
@@ -245,6 +250,8 @@ dn_status dni_steps_bind(dni_steps *s, dni_section section)
         st = allocate(heap, &s->keep, s->keep_size, false);
     if (!st)
         st = allocate(heap, &s->arena[section], s->arena_size[section], true);
+    if (!st && s->sides)
+        st = dni_sides_bind(s, section);
     if (!st)
         st = resolve(s, section);
     s->prepared = false;
@@ -288,8 +295,11 @@ dn_status dni_steps_prepare(dni_steps *s)
         const dni_choice *c = &s->choices[i];
         if (c->ops && c->ops->struct_size > offsetof(dn_backend_ops, op_prepare) &&
             c->ops->op_prepare && (c->constant || c->keep) &&
-            s->bound[s->program->ops[i].section])
-            st = c->ops->op_prepare(c->op, &s->steps[i].io);
+            s->bound[s->program->ops[i].section]) {
+            st = s->sides ? dni_sides_bring(s, i) : DN_OK;
+            if (!st)
+                st = c->ops->op_prepare(c->op, &s->steps[i].io);
+        }
     }
     s->prepared = !st;
     return st;
@@ -298,6 +308,8 @@ dn_status dni_steps_prepare(dni_steps *s)
 dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size_t *failed)
 {
     dn_status st = DN_OK;
+    if (s->sides)
+        return dni_sides_run(s, first, end, true, failed);
     for (size_t i = first; !st && i < end; i++) {
         if (!s->fresh[i]) {
             st = dni_steps_run(s, i, i + 1, failed);
@@ -312,6 +324,8 @@ dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size
 
 dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed)
 {
+    if (s->sides)
+        return dni_sides_run(s, first, end, false, failed);
     for (size_t i = first; i < end; i++) {
         const dni_step *step = &s->steps[i];
         dn_status st;

@@ -11,7 +11,10 @@ typedef struct dni_step {                            /* all that a run reads */
     dn_status (*run)(dn_op *op, const dn_op_io *io); /* NULL: a host call */
     dn_op *op;
     dn_op_io io;
+    bool on_device;
 } dni_step;
+
+typedef struct dni_sides dni_sides; /* device.h */
 
 typedef struct dni_watch { /* a weight that constants were made from */
     dni_tensor tensor;
@@ -41,6 +44,7 @@ typedef struct dni_steps {
     dni_watch *watches;
     size_t num_watches;
     bool prepared;
+    dni_sides *sides; /* NULL: the context has no device */
 } dni_steps;
 
 /* fresh: also make ops that overwrite the gradients of weights. `s` is freed by the caller also

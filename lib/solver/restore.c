@@ -151,9 +151,11 @@ static void take_up(dn_solver *s, const Cnn__SolverState *state)
     for (size_t i = 0; i < s->update->num_weights; i++) {
         dni_updated *w = &s->update->weights[i];
         size_t at = index_of(s->net, w->param);
-        for (int32_t k = 0; k < s->rule->histories; k++)
+        for (int32_t k = 0; k < s->rule->histories; k++) {
             copy_history(w->history[k], s->update->dtype,
                          state->history[(size_t)k * params + at], w->param->blob.store->count);
+            dni_mirror_wrote(s->net->context, w->history[k]);
+        }
     }
     s->iteration = state->iter;
     s->step = state->current_step;

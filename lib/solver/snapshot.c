@@ -132,10 +132,21 @@ static void fill_ours(state_message *m, const dn_solver *s)
     m->state.deepnet = &m->ours;
 }
 
+static dn_status fetch_histories(const dn_solver *s)
+{
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < s->update->num_weights; i++)
+        for (int32_t k = 0; !st && k < s->rule->histories; k++)
+            st = dni_mirror_fetch(s->net->context, s->update->weights[i].history[k]);
+    return st;
+}
+
 /* model: the path the weights will have. release() also after a failure. */
 static dn_status build_state(state_message *m, const dn_solver *s, const char *model)
 {
     dn_status st = allocate(m, s);
+    if (!st)
+        st = fetch_histories(s);
     if (!st && s->iteration > INT32_MAX)
         st = dni_fail(DN_E_LIMIT, "iteration %lld does not fit a .solverstate",
                       (long long)s->iteration);

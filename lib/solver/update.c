@@ -195,6 +195,7 @@ dn_status dni_update_run(dni_update *u, double rate, double correction, double s
             u->hyper.f64[i] = hyper[i];
         else
             u->hyper.f32[i] = (float)hyper[i];
+    dni_mirror_wrote(u->context, &u->hyper);
     dn_status st = follow_memory(u);
     if (!st)
         st = dni_plan_run(u->plan, DNI_UPDATE, false, NULL);

@@ -540,6 +540,8 @@ typedef struct dn_backend_ops {
      * wanted in another form goes into io->keep. Scratch may be used. NULL: nothing to prepare,
      * and no op asks for keep. */
     dn_status (*op_prepare)(dn_op *op, const dn_op_io *io);
+    /* Zeros in memory of the backend's space. NULL: zeros are copied in. */
+    dn_status (*mem_zero)(dn_backend *backend, void *device, size_t bytes);
 } dn_backend_ops;
 
 /* The one symbol a backend module exports. */

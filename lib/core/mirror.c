@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * mirror.c: see mirror.h. A table of spans by host address; the lock is recursive, so that what
+ * takes it may be built from what takes it. */
+#include "core/mirror.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define BUCKETS 256
+
+struct dni_mirror {
+    dn_context *context;
+    const dni_backend_slot *slot;
+    pthread_mutex_t lock;
+    dni_span *buckets[BUCKETS];
+};
+
+static dni_span **bucket_of(dni_mirror *m, const void *host)
+{
+    return &m->buckets[((uintptr_t)host >> 6) * 2654435761u % BUCKETS];
+}
+
+static dni_span **find(dni_mirror *m, const void *host)
+{
+    dni_span **at = bucket_of(m, host);
+    while (*at && (*at)->host != host)
+        at = &(*at)->next;
+    return at;
+}
+
+dn_status dni_mirror_create(dni_mirror **out, dn_context *context,
+                            const dni_backend_slot *slot)
+{
+    const dn_backend_ops *ops = slot->ops;
+    if (!ops->mem_alloc || !ops->mem_free || !ops->copy_in || !ops->copy_out)
+        return dni_fail(DN_E_INVALID, "backend '%s' computes on a device, and lacks mem_alloc, "
+                                      "mem_free, copy_in or copy_out", ops->name);
+    dni_mirror *m = dni_alloc(&context->heap, 1, sizeof *m);
+    if (!m)
+        return DN_E_NOMEM;
+    pthread_mutexattr_t recursive;
+    bool made = !pthread_mutexattr_init(&recursive);
+    if (made) {
+        pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+        made = !pthread_mutex_init(&m->lock, &recursive);
+        pthread_mutexattr_destroy(&recursive);
+    }
+    if (!made) {
+        dni_free(&context->heap, m);
+        return dni_fail(DN_E_NOMEM, "no memory for a lock");
+    }
+    m->context = context;
+    m->slot = slot;
+    *out = m;
+    return DN_OK;
+}
+
+void dni_mirror_free(dni_mirror *m)
+{
+    if (!m)
+        return;
+    pthread_mutex_destroy(&m->lock);
+    dni_free(&m->context->heap, m);
+}
+
+const dni_backend_slot *dni_mirror_slot(const dn_context *context)
+{
+    return context->mirror ? context->mirror->slot : NULL;
+}
+
+void dni_mirror_lock(const dn_context *context)
+{
+    pthread_mutex_lock(&context->mirror->lock);
+}
+
+void dni_mirror_unlock(const dn_context *context)
+{
+    pthread_mutex_unlock(&context->mirror->lock);
+}
+
+/* ---- device memory ----------------------------------------------------------------------- */
+
+static dn_status zero_device(const dni_backend_slot *slot, void *device, size_t bytes)
+{
+    static const char zeros[4096];
+    const dn_backend_ops *ops = slot->ops;
+    dn_status st = DN_OK;
+    if (ops->struct_size > offsetof(dn_backend_ops, mem_zero) && ops->mem_zero)
+        return ops->mem_zero(slot->backend, device, bytes);
+    for (size_t at = 0; !st && at < bytes; at += sizeof zeros)
+        st = ops->copy_in(slot->backend, (char *)device + at, zeros,
+                          bytes - at < sizeof zeros ? bytes - at : sizeof zeros);
+    return st;
+}
+
+dn_status dni_mirror_alloc(const dn_context *context, size_t bytes, void *out)
+{
+    const dni_backend_slot *slot = context->mirror->slot;
+    void *device = NULL;
+    dni_mirror_lock(context);
+    dn_status st = slot->ops->mem_alloc(slot->backend, bytes, &device);
+    if (!st)
+        st = zero_device(slot, device, bytes);
+    if (st && device)
+        slot->ops->mem_free(slot->backend, device);
+    dni_mirror_unlock(context);
+    if (!st)
+        *(void **)out = device;
+    return st;
+}
+
+void dni_mirror_dealloc(const dn_context *context, void *device)
+{
+    if (!device)
+        return;
+    const dni_backend_slot *slot = context->mirror->slot;
+    dni_mirror_lock(context);
+    slot->ops->mem_free(slot->backend, device);
+    dni_mirror_unlock(context);
+}
+
+dn_status dni_span_to_host(const dn_context *context, dni_span *span)
+{
+    const dni_backend_slot *slot = context->mirror->slot;
+    if (span->on_host)
+        return DN_OK;
+    dni_mirror_lock(context);
+    dn_status st = slot->ops->copy_out(slot->backend, span->host, span->device, span->bytes);
+    dni_mirror_unlock(context);
+    span->on_host = !st;
+    return st;
+}
+
+dn_status dni_span_to_device(const dn_context *context, dni_span *span)
+{
+    const dni_backend_slot *slot = context->mirror->slot;
+    if (span->on_device)
+        return DN_OK;
+    dni_mirror_lock(context);
+    dn_status st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
+    dni_mirror_unlock(context);
+    span->on_device = !st;
+    return st;
+}
+
+/* ---- spans ------------------------------------------------------------------------------- */
+
+static void drop(dn_context *context, dni_span *span)
+{
+    dni_mirror_dealloc(context, span->device);
+    dni_free(&context->heap, span);
+}
+
+static dn_status make(dn_context *context, void *host, size_t bytes, dni_span **out)
+{
+    dni_span *span = dni_alloc(&context->heap, 1, sizeof *span);
+    if (!span)
+        return DN_E_NOMEM;
+    *span = (dni_span){.host = host, .bytes = bytes, .on_host = true};
+    dn_status st = dni_mirror_alloc(context, bytes, &span->device);
+    if (st) {
+        dni_free(&context->heap, span);
+        return st;
+    }
+    dni_span **bucket = bucket_of(context->mirror, host);
+    span->next = *bucket;
+    *bucket = span;
+    *out = span;
+    return DN_OK;
+}
+
+dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_span **out)
+{
+    dni_mirror_lock(context);
+    dni_span *span = *find(context->mirror, host);
+    dn_status st = span ? DN_OK : make(context, host, bytes, &span);
+    if (!st && span->bytes != bytes)
+        st = dni_fail(DN_E_INTERNAL, "memory of %zu bytes is mirrored as %zu", bytes,
+                      span->bytes);
+    if (!st) {
+        span->holds++;
+        *out = span;
+    }
+    dni_mirror_unlock(context);
+    return st;
+}
+
+void dni_mirror_release(dn_context *context, dni_span *span)
+{
+    if (!span)
+        return;
+    dni_mirror_lock(context);
+    if (--span->holds == 0) {
+        if (!span->forgotten) {
+            (void)dni_span_to_host(context, span); /* a lost device keeps what it had */
+            *find(context->mirror, span->host) = span->next;
+        }
+        drop(context, span);
+    }
+    dni_mirror_unlock(context);
+}
+
+void dni_mirror_forget(const dn_context *context, const void *host)
+{
+    if (!context->mirror || !host)
+        return;
+    dni_mirror_lock(context);
+    dni_span **at = find(context->mirror, host), *span = *at;
+    if (span) {
+        *at = span->next;
+        span->forgotten = true;
+    }
+    dni_mirror_unlock(context);
+}
+
+dn_status dni_mirror_fetch(const dn_context *context, const void *host)
+{
+    if (!context->mirror || !host)
+        return DN_OK;
+    dni_mirror_lock(context);
+    dni_span *span = *find(context->mirror, host);
+    dn_status st = span ? dni_span_to_host(context, span) : DN_OK;
+    dni_mirror_unlock(context);
+    return st;
+}
+
+void dni_mirror_wrote(const dn_context *context, const void *host)
+{
+    if (!context->mirror || !host)
+        return;
+    dni_mirror_lock(context);
+    dni_span *span = *find(context->mirror, host);
+    if (span) {
+        span->on_host = true;
+        span->on_device = false;
+    }
+    dni_mirror_unlock(context);
+}
+
+dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes)
+{
+    dni_span *span = NULL;
+    dn_status st = DN_OK;
+    if (context->mirror) {
+        dni_mirror_lock(context);
+        span = *find(context->mirror, host);
+        if (span)
+            st = zero_device(context->mirror->slot, span->device, span->bytes);
+        dni_mirror_unlock(context);
+    }
+    if (!span)
+        memset(host, 0, bytes);
+    else
+        span->on_host = st != DN_OK;
+    if (span)
+        span->on_device = !st;
+    return st;
+}

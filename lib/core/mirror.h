@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * mirror.h: memory with a host side and a device side, in a context that computes on a device.
+ * A piece of memory goes by its host address; what the device has of it is made when a plan
+ * asks, and values travel only when the side that wants them is behind. In a context without a
+ * device everything here does nothing. */
+#ifndef DNI_MIRROR_H
+#define DNI_MIRROR_H
+
+#include "core/context.h"
+
+typedef struct dni_span {
+    char *host, *device;
+    size_t bytes;
+    bool on_host, on_device; /* the values there are the present ones */
+    bool forgotten;          /* its host memory is no more */
+    int32_t holds;
+    struct dni_span *next; /* in the mirror's table */
+} dni_span;
+
+/* slot: the context's device backend. */
+dn_status dni_mirror_create(dni_mirror **out, dn_context *context,
+                            const dni_backend_slot *slot);
+void dni_mirror_free(dni_mirror *mirror);
+const dni_backend_slot *dni_mirror_slot(const dn_context *context);
+
+/* ---- for whoever owns host memory that ops use ------------------------------------------ */
+
+/* Before the host reads; only what a device wrote since is copied. */
+dn_status dni_mirror_fetch(const dn_context *context, const void *host);
+/* After (or just before) the host writes: what the device has is old. */
+void dni_mirror_wrote(const dn_context *context, const void *host);
+/* Zeros on whichever side has it. */
+dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes);
+/* Before the memory is freed. */
+void dni_mirror_forget(const dn_context *context, const void *host);
+
+/* ---- for plans --------------------------------------------------------------------------- */
+
+/* The span of `bytes` at `host`; released as often as held. The last release brings home what
+ * only the device has. */
+dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_span **out);
+void dni_mirror_release(dn_context *context, dni_span *span);
+dn_status dni_span_to_host(const dn_context *context, dni_span *span);
+dn_status dni_span_to_device(const dn_context *context, dni_span *span);
+/* Device memory, zero. */
+dn_status dni_mirror_alloc(const dn_context *context, size_t bytes, void *out);
+void dni_mirror_dealloc(const dn_context *context, void *device);
+/* One thread at a time uses the device. */
+void dni_mirror_lock(const dn_context *context);
+void dni_mirror_unlock(const dn_context *context);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * device.c: see device.h. Which side is behind is known per tensor and looked at per operand;
+ * where everything stays on the device that is all a step costs, and a replay not even that. */
+#include "plan/device.h"
+
+#include "plan/facts.h"
+
+static bool has_mem(const dni_steps *s, dni_tensor root)
+{
+    return dni_is_placed(&s->program->tensors[root]) && !dni_base_has(s->base, s->lies_in[root]);
+}
+
+static dni_tensor operand(const dni_op *op, int32_t k)
+{
+    return k < op->num_inputs ? op->inputs[k] : op->outputs[k - op->num_inputs];
+}
+
+static int32_t num_operands(const dni_op *op)
+{
+    return op->num_inputs + op->num_outputs;
+}
+
+/* Where the operands of step i begin in `pointers` and in `spans`. */
+static size_t first_operand(const dni_steps *s, size_t i)
+{
+    return (size_t)((void **)s->steps[i].io.in - s->pointers);
+}
+
+/* ---- create, bind, free ------------------------------------------------------------------- */
+
+dn_status dni_sides_create(dni_steps *s)
+{
+    const dni_program *p = s->program;
+    s->sides = dni_alloc(p->heap, 1, sizeof *s->sides);
+    if (!s->sides)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i < p->num_ops; i++)
+        s->sides->num_spans += (size_t)num_operands(&p->ops[i]);
+    s->sides->spans = dni_alloc(p->heap, s->sides->num_spans, sizeof *s->sides->spans);
+    s->sides->places = dni_alloc(p->heap, p->num_tensors, sizeof *s->sides->places);
+    return s->sides->spans && s->sides->places ? DN_OK : DN_E_NOMEM;
+}
+
+static void drop_recordings(dni_steps *s)
+{
+    const dni_backend_slot *slot = dni_mirror_slot(s->context);
+    dni_sides *d = s->sides;
+    for (size_t i = 0; i < d->num_recordings; i++)
+        if (d->recordings[i].recording)
+            slot->ops->recording_free(slot->backend, d->recordings[i].recording);
+    d->num_recordings = 0;
+}
+
+static bool is_place(const dni_sides *d, const dni_span *span, size_t tensors)
+{
+    return span >= d->places && span < d->places + tensors;
+}
+
+static void let_go(dni_steps *s, dni_span **at)
+{
+    if (*at && !is_place(s->sides, *at, s->program->num_tensors))
+        dni_mirror_release(s->context, *at);
+    *at = NULL;
+}
+
+void dni_sides_free(dni_steps *s)
+{
+    dni_sides *d = s->sides;
+    const dni_heap *heap = s->program->heap;
+    if (!d)
+        return;
+    drop_recordings(s);
+    for (size_t i = 0; d->spans && d->places && i < d->num_spans; i++)
+        let_go(s, &d->spans[i]);
+    for (int i = 0; i < DNI_SECTIONS; i++)
+        dni_mirror_dealloc(s->context, d->arena[i]);
+    dni_mirror_dealloc(s->context, d->scratch);
+    dni_mirror_dealloc(s->context, d->keep);
+    dni_free(heap, d->recordings);
+    dni_free(heap, d->spans);
+    dni_free(heap, d->places);
+    dni_free(heap, d);
+    s->sides = NULL;
+}
+
+static dn_status need(const dni_steps *s, void *out, size_t bytes)
+{
+    return *(void **)out || !bytes ? DN_OK : dni_mirror_alloc(s->context, bytes, out);
+}
+
+dn_status dni_sides_bind(dni_steps *s, dni_section section)
+{
+    dni_sides *d = s->sides;
+    dn_status st = need(s, &d->scratch, s->scratch_size);
+    if (!st)
+        st = need(s, &d->keep, s->keep_size);
+    if (!st)
+        st = need(s, &d->arena[section], s->arena_size[section]);
+    for (size_t t = 0; !st && t < s->program->num_tensors; t++) {
+        const dni_tensor_info *info = &s->program->tensors[t];
+        dni_tensor place = s->lies_in[t];
+        if (info->storage != (dni_tensor)t || !has_mem(s, (dni_tensor)t) ||
+            s->home[place] != section || !s->arena[section])
+            continue;
+        d->places[t] = (dni_span){.host = s->arena[section] + s->offset[place],
+                                  .device = d->arena[section] + s->offset[place],
+                                  .bytes = dni_tensor_bytes(info),
+                                  .on_host = true, .on_device = true};
+    }
+    return st;
+}
+
+/* ---- pointers ------------------------------------------------------------------------------ */
+
+/* A constant that its layer may have written anew since the last plan. */
+static bool is_host_state(const dni_steps *s, dni_tensor root)
+{
+    const dni_program *p = s->program;
+    return p->tensors[root].role == DNI_STATE &&
+           dni_next_write(p, root, 0, p->num_ops) == p->num_ops;
+}
+
+static dn_status span_of(dni_steps *s, dni_tensor tensor, void *host, dni_span **at)
+{
+    const dni_program *p = s->program;
+    dni_tensor root = dni_root(p, tensor);
+    if (has_mem(s, root)) {
+        let_go(s, at);
+        *at = &s->sides->places[root];
+        return DN_OK;
+    }
+    if (*at && (*at)->host == host && !(*at)->forgotten)
+        return DN_OK;
+    let_go(s, at);
+    dn_status st = dni_mirror_hold(s->context, host, dni_tensor_bytes(&p->tensors[root]), at);
+    if (!st && is_host_state(s, root))
+        dni_mirror_wrote(s->context, host);
+    return st;
+}
+
+dn_status dni_sides_resolve(dni_steps *s, size_t i)
+{
+    const dni_op *op = &s->program->ops[i];
+    dni_step *step = &s->steps[i];
+    void **pointer = (void **)step->io.in;
+    dni_span **span = s->sides->spans + first_operand(s, i);
+    dn_status st = DN_OK;
+    drop_recordings(s);
+    for (int32_t k = 0; !st && k < num_operands(op); k++) {
+        if (operand(op, k) == DNI_NONE || !pointer[k])
+            continue;
+        st = span_of(s, operand(op, k), pointer[k], &span[k]);
+        if (!st)
+            pointer[k] = step->on_device ? span[k]->device : span[k]->host;
+    }
+    if (step->on_device) {
+        step->io.scratch = s->sides->scratch;
+        step->io.keep = step->io.keep ? s->sides->keep + s->keep_at[i] : NULL;
+    }
+    return st;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+static dn_status bring(const dni_steps *s, dni_span *span, bool on_device)
+{
+    return on_device ? dni_span_to_device(s->context, span) : dni_span_to_host(s->context, span);
+}
+
+dn_status dni_sides_bring(const dni_steps *s, size_t i)
+{
+    const dni_op *op = &s->program->ops[i];
+    dni_span **span = s->sides->spans + first_operand(s, i);
+    bool on_device = s->steps[i].on_device;
+    dn_status st = DN_OK;
+    for (int32_t k = 0; !st && k < num_operands(op); k++)
+        if (span[k] && (k < op->num_inputs || !dni_overwrites(s->program, op, k - op->num_inputs)))
+            st = bring(s, span[k], on_device);
+    return st;
+}
+
+static void mark_written(const dni_steps *s, size_t i)
+{
+    const dni_op *op = &s->program->ops[i];
+    dni_span **span = s->sides->spans + first_operand(s, i) + op->num_inputs;
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        if (span[k]) {
+            span[k]->on_device = s->steps[i].on_device;
+            span[k]->on_host = !s->steps[i].on_device;
+        }
+}
+
+/* fresh: ops that overwrite the gradients of weights where there are any. */
+static dn_op *op_of(const dni_steps *s, size_t i, bool fresh)
+{
+    return fresh && s->fresh[i] ? s->fresh[i] : s->steps[i].op;
+}
+
+static dn_status run_step(const dni_steps *s, size_t i, bool fresh)
+{
+    const dni_step *step = &s->steps[i];
+    dn_status st = dni_sides_bring(s, i);
+    if (st)
+        return st;
+    mark_written(s, i);
+    if (step->run)
+        return step->run(op_of(s, i, fresh), &step->io);
+    const dn_args_host_call *a = (const dn_args_host_call *)s->program->ops[i].args;
+    return a->fn(a->user, step->io.in, step->io.out);
+}
+
+static dn_status run_each(const dni_steps *s, size_t first, size_t end, bool fresh,
+                          size_t *failed)
+{
+    dn_status st = DN_OK;
+    for (size_t i = first; !st && i < end; i++) {
+        *failed = i;
+        st = run_step(s, i, fresh);
+    }
+    return st;
+}
+
+/* The entry of steps [first, end), made at their first run; NULL: none, and no recording. */
+static dni_recording *recording_of(const dni_steps *s, size_t first, size_t end, bool fresh)
+{
+    const dn_backend_ops *ops = dni_mirror_slot(s->context)->ops;
+    dni_sides *d = s->sides;
+    if (!ops->capture_begin || !ops->capture_end || !ops->replay || !ops->recording_free)
+        return NULL;
+    for (size_t i = 0; i < d->num_recordings; i++) {
+        dni_recording *r = &d->recordings[i];
+        if (r->first == first && r->end == end && r->fresh == fresh)
+            return r;
+    }
+    if (dni_grow(s->program->heap, &d->recordings, &d->cap_recordings, d->num_recordings + 1,
+                 sizeof *d->recordings)) {
+        dni_clear_error();
+        return NULL;
+    }
+    d->recordings[d->num_recordings] = (dni_recording){.first = first, .end = end,
+                                                         .fresh = fresh};
+    return &d->recordings[d->num_recordings++];
+}
+
+/* Everything is on the device already: only launches are recorded. */
+static dn_status record(const dni_steps *s, dni_recording *r, size_t *failed)
+{
+    const dni_backend_slot *slot = dni_mirror_slot(s->context);
+    dn_status st = slot->ops->capture_begin(slot->backend);
+    if (st)
+        return st;
+    for (size_t i = r->first; !st && i < r->end; i++) {
+        *failed = i;
+        st = s->steps[i].run(op_of(s, i, r->fresh), &s->steps[i].io);
+    }
+    void *recording = NULL;
+    dn_status ended = slot->ops->capture_end(slot->backend, &recording);
+    if (st && recording)
+        slot->ops->recording_free(slot->backend, recording);
+    else if (!ended)
+        r->recording = recording;
+    return st ? st : ended;
+}
+
+/* Nothing between two steps of a recording moves memory, so all operands are brought before.
+ * They stay where they are until then: memory is shared only by tensors that do not live at the
+ * same time. */
+static dn_status bring_all(const dni_steps *s, size_t first, size_t end, size_t *failed)
+{
+    dn_status st = DN_OK;
+    for (size_t i = first; !st && i < end; i++) {
+        *failed = i;
+        st = dni_sides_bring(s, i);
+        if (!st)
+            mark_written(s, i);
+    }
+    return st;
+}
+
+static dn_status run_device(const dni_steps *s, size_t first, size_t end, bool fresh,
+                            size_t *failed)
+{
+    const dni_backend_slot *slot = dni_mirror_slot(s->context);
+    dni_recording *r = end - first > 1 ? recording_of(s, first, end, fresh) : NULL;
+    if (!r || r->refused || r->runs++ == 0)
+        return run_each(s, first, end, fresh, failed);
+    dn_status st = bring_all(s, first, end, failed);
+    if (!st && !r->recording && record(s, r, failed)) {
+        r->refused = true;
+        dni_clear_error();
+        return run_each(s, first, end, fresh, failed);
+    }
+    return st ? st : slot->ops->replay(slot->backend, r->recording);
+}
+
+dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh,
+                        size_t *failed)
+{
+    size_t at = first;
+    dn_status st = DN_OK;
+    for (size_t i = first; !st && i < end;) {
+        size_t next = i;
+        while (next < end && s->steps[next].on_device)
+            next++;
+        if (next == i) {
+            at = i;
+            st = run_step(s, i++, fresh);
+            continue;
+        }
+        dni_mirror_lock(s->context);
+        st = run_device(s, i, next, fresh, &at);
+        dni_mirror_unlock(s->context);
+        i = next;
+    }
+    if (failed)
+        *failed = at;
+    return st;
+}

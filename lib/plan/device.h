@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * device.h: a list of steps in a context with a device. A step runs where its backend is; its
+ * operands are brought there if the other side wrote them last. Runs of device steps are
+ * recorded the second time they run, and replayed from then on, if the backend can. */
+#ifndef DNI_PLAN_DEVICE_H
+#define DNI_PLAN_DEVICE_H
+
+#include "core/mirror.h"
+#include "plan/steps.h"
+
+typedef struct dni_recording {
+    size_t first, end;
+    bool fresh;
+    int64_t runs;
+    void *recording; /* the backend's; NULL: none yet */
+    bool refused;    /* these steps cannot be recorded */
+} dni_recording;
+
+struct dni_sides {
+    dni_span *places;  /* per tensor: the two sides of one that lies in an arena */
+    dni_span **spans;  /* operands of all ops, as dni_steps.pointers */
+    size_t num_spans;
+    char *arena[DNI_SECTIONS];
+    void *scratch;
+    char *keep;
+    dni_recording *recordings;
+    size_t num_recordings, cap_recordings;
+};
+
+/* All of them: `s` belongs to a context with a device. */
+dn_status dni_sides_create(dni_steps *s);
+void dni_sides_free(dni_steps *s);
+/* Device memory of a section's arena; scratch and keep are asked for with it. */
+dn_status dni_sides_bind(dni_steps *s, dni_section section);
+/* After the pointers of step i were resolved to host memory: to what the step really uses. */
+dn_status dni_sides_resolve(dni_steps *s, size_t i);
+/* Brings the operands of step i to its side; what it overwrites need not come. */
+dn_status dni_sides_bring(const dni_steps *s, size_t i);
+/* fresh: as dni_steps_run_fresh. */
+dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh,
+                        size_t *failed);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_device.c: training and running on a fake device: the same bits as on ref, ops that the
+ * device declines run on the host, nothing is copied that need not be, steps are recorded,
+ * memory that runs out and a device that is lost are a status. */
+#include "fake.h"
+#include "solver_text.h"
+
+static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
+
+static const char digits_solver[] =
+    "base_lr: 0.02 lr_policy: 'inv' gamma: 0.0001 power: 0.75 momentum: 0.9 "
+    "weight_decay: 0.0005 average_loss: 5 random_seed: 11 clip_gradients: 3 iter_size: 2";
+
+static dn_context *make_context(const dn_backend_ops *device)
+{
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options, .num_threads = 2, .seed = 3,
+                                  .backends = "ref", .backend = device};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    return context;
+}
+
+static dn_solver *make_digit_solver(dn_context *context)
+{
+    dn_solver *solver = make_solver(context, digits_solver, DIGITS_NET, NULL);
+    CHECK_STATUS(dn_net_set_memory_data(dn_solver_net(solver), NULL, images, labels, DIGITS),
+                 DN_OK);
+    return solver;
+}
+
+/* The hash of the weights after some steps, in two halves with a look at everything between. */
+static uint64_t train(const dn_backend_ops *device, float *loss)
+{
+    dn_context *context = make_context(device);
+    dn_solver *solver = make_digit_solver(context);
+    dn_net *net = dn_solver_net(solver);
+    CHECK_STATUS(dn_solver_step(solver, 10), DN_OK);
+    for (int32_t i = 0; i < dn_net_num_blobs(net); i++) {
+        dn_blob *blob = dn_net_blob_at(net, i);
+        CHECK(dn_blob_data(blob) != NULL && dn_blob_diff(blob) != NULL);
+    }
+    CHECK_STATUS(dn_solver_step(solver, 10), DN_OK);
+    *loss = dn_solver_loss(solver);
+    uint64_t hash = hash_weights(net);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+static void check_same_bits(void)
+{
+    SECTION("same bits");
+    float loss, expected_loss;
+    uint64_t expected = train(NULL, &expected_loss);
+    const uint64_t declines[] = {0, 0x5555555555555555, 0xAAAAAAAAAAAAAAAA,
+                                 (uint64_t)1 << DN_OP_UPDATE | (uint64_t)1 << DN_OP_POOL,
+                                 ~(uint64_t)0};
+    for (size_t i = 0; i < sizeof declines / sizeof declines[0]; i++) {
+        fake = (fake_control){.declines = declines[i]};
+        uint64_t hash = train(&fake_backend, &loss);
+        CHECK_AT(hash == expected && loss == expected_loss,
+                 "with %llx declined: other bits than on ref", (long long)declines[i]);
+        CHECK_INT(fake.allocated, 0);
+    }
+}
+
+/* A step in which everything stays where it is: data in, a few numbers in, the loss out. */
+static void check_copies(void)
+{
+    SECTION("copies");
+    enum { STEPS = 10, BATCH = 16 };
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_solver *solver = make_digit_solver(context);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    fake_control before = fake;
+    CHECK_STATUS(dn_solver_step(solver, STEPS), DN_OK);
+    size_t batch = (BATCH * DIGIT_SIZE + BATCH) * sizeof(float);
+    size_t states = 2 * sizeof(int64_t) + 4 * sizeof(float);
+    CHECK_AT(fake.bytes_in - before.bytes_in <= 2 * STEPS * (batch + states),
+             "%zu bytes went in, %zu are the data", fake.bytes_in - before.bytes_in,
+             2 * STEPS * batch);
+    CHECK_INT(fake.copies_out - before.copies_out, 2 * STEPS); /* the loss, per pass */
+    CHECK_INT(fake.bytes_out - before.bytes_out, 2 * STEPS * sizeof(float));
+    CHECK(fake.replays - before.replays >= 3 * STEPS);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+#define BATCH_NET                                                                             \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 64 } } } "     \
+    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' inner_product_param { "       \
+    "  num_output: 256 weight_filler { type: 'xavier' } } } "                                  \
+    "layer { name: 'b' type: 'ReLU' bottom: 'a' top: 'b' } "
+
+static dn_net *make_net(dn_context *context)
+{
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, BATCH_NET, strlen(BATCH_NET), NULL),
+                 DN_OK);
+    return net;
+}
+
+/* What the host writes is seen by the device, and the other way round. */
+static void check_looks(void)
+{
+    SECTION("looks");
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_net *net = make_net(context);
+    float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+    float *w = dn_blob_mutable_data(dn_net_layer_param(net, 1, 0));
+    for (int i = 0; i < 4 * 64; i++)
+        x[i] = 1;
+    for (int i = 0; i < 256 * 64; i++)
+        w[i] = 0.5f;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 32, 0);
+    int64_t out = fake.copies_out;
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 32, 0);
+    CHECK_INT(fake.copies_out, out); /* nothing ran: nothing to bring */
+    w = dn_blob_mutable_data(dn_net_layer_param(net, 1, 0));
+    CHECK_NEAR(w[5], 0.5, 0);
+    for (int i = 0; i < 256 * 64; i++)
+        w[i] = 0.25f;
+    x[0] = 5; /* through the pointer from before the run */
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 17, 0);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+static void check_out_of_memory(void)
+{
+    SECTION("out of memory");
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_net *net = make_net(context);
+    dn_blob *x = dn_net_blob(net, "x");
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    fake.limit = 4 << 20;
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){4096, 64}, 2), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_E_NOMEM);
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){8, 64}, 2), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_INT(dn_blob_count(dn_net_blob(net, "b")), 8 * 256);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+/* Every run of an op fails once, and all after it: a status each time, nothing left behind. */
+static void check_lost(void)
+{
+    SECTION("lost device");
+    for (int64_t at = 1; at < 120; at += 7) {
+        fake = (fake_control){.fail_run = at};
+        dn_context *context = make_context(&fake_backend);
+        dn_solver *solver = make_digit_solver(context);
+        dn_status status = dn_solver_step(solver, 10);
+        CHECK_INT(status, DN_E_DEVICE);
+        CHECK(dn_last_error() && strstr(dn_last_error(), "the device is lost"));
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(fake.allocated, 0);
+    }
+}
+
+static void check_refusals(void)
+{
+    SECTION("refusals");
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options, .device = 1,
+                                  .module_folder = "/nowhere"};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_E_UNSUPPORTED);
+    dn_backend_ops lacks = fake_backend;
+    lacks.copy_out = NULL;
+    options = (dn_context_options){.struct_size = sizeof options, .backend = &lacks};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_E_INVALID);
+}
+
+int main(void)
+{
+    make_digits(images, labels);
+    check_same_bits();
+    check_copies();
+    check_looks();
+    check_out_of_memory();
+    check_lost();
+    check_refusals();
+    return check_summary();
+}

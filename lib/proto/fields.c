@@ -43,7 +43,8 @@ static const struct meaning {
      "flip_param normalize_param proposal_param smoothl1_param resize_param focal_loss_param "
      "channel_scale_param eval_detection_param yolo_detection_output_param "
      "yolov3_detection_output_param yolov3_param yolo_seg_param segmentation_evaluate_param "
-     "detectnet_groundtruth_param detectnet_augmentation_param shuffle_channel_param",
+     "detectnet_groundtruth_param detectnet_augmentation_param shuffle_channel_param "
+     "dense_image_data_param",
      "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
      "backward_math debug engine cudnn_math_override quantization_param",
      NULL, "noise_param"},
@@ -59,7 +60,8 @@ static const struct meaning {
      "bgr2rgb pad contrast_brightness_adjustment allow_upscale smooth_filtering min_contrast "
      "max_contrast max_brightness_shift max_smooth max_color_shift min_side_min min_side_max "
      "min_side apply_probability cvt_bgr2rgb"},
-    {"LossParameter", "pre_fixed_normalizer", NULL, NULL, "label_smoothing"},
+    {"LossParameter", "pre_fixed_normalizer", NULL, NULL,
+     "label_smoothing weight_by_label_freqs class_weighting"},
     {"AccuracyParameter", NULL, NULL, "min_is_better", "denominator"},
     {"BatchNormParameter",
      "disable_mean disable_variance scale_filler use_weight_bias bias_term bias_filler "
@@ -70,19 +72,21 @@ static const struct meaning {
     {"ConcatParameter", NULL, "engine per_fla_fuse", NULL, NULL},
     {"ConvolutionParameter", NULL,
      "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm", NULL,
-     "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param"},
+     "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param "
+     "kernel_depth temporal_stride temporal_pad"},
     {"DataParameter", "transform_param", "threads parser_threads cache precache", NULL,
      "shuffle side"},
-    {"DropoutParameter", "scale_train sqrt_scale", "engine random_seed", NULL, NULL},
+    {"DropoutParameter", "scale_train sqrt_scale", "engine random_seed", NULL,
+     "sample_weights_test"},
     {"EltwiseParameter", "coeff_blob", "engine", NULL, NULL},
     {"ELUParameter", NULL, NULL, NULL, "lambda"},
     {"HDF5DataParameter", "transform_param", NULL, NULL, NULL},
-    {"ImageDataParameter", "transform_param", "threads cache precache dataset_share_per_node",
+    {"ImageDataParameter", "transform_param", "threads cache precache dataset_share_per_node show_data",
      NULL,
      "short_side face_transform min_height min_width max_shear_ratio max_aspect_ratio "
      "ignore_label label_type max_rotate_angle min_random_scale max_random_scale "
      "max_random_shift face_mirror face_point_num balance_class balance_by label_cut_start "
-     "label_cut_end"},
+     "label_cut_end new_length use_image use_temporal_jitter"},
     {"InnerProductParameter", NULL, "engine", NULL, "normalize relu negative_slope"},
     {"LRNParameter", NULL, "unit_test_mode unit_test_fuse_kernel", NULL,
      "fuse_type pooling_param"},
@@ -90,7 +94,7 @@ static const struct meaning {
     {"ParameterParameter", NULL, NULL, NULL, "blob_filler"},
     {"PoolingParameter",
      "dilation avg_include_pad axis pad_3d kernel_size_3d stride_3d torch_pooling ceil_mode",
-     NULL, NULL, "blobs_lr blobs_a_min"},
+     NULL, NULL, "blobs_lr blobs_a_min kernel_depth temporal_stride temporal_pad"},
     {"ReLUParameter", NULL, "fuse", NULL, NULL},
     {"ReshapeParameter", NULL, NULL, NULL, "pixelshuffler"},
     {"ScaleParameter", "min_value max_value", NULL, NULL, NULL},

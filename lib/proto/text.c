@@ -12,6 +12,7 @@ static const struct alias {
 } aliases[] = {
     {"ConvolutionParameter", "kernelsize", "kernel_size"},
     {"ConvolutionParameter", "biasterm", "bias_term"},
+    {"ConvolutionParameter", "hole", "dilation"}, /* DeepLab, before Caffe had it */
     {"PoolingParameter", "kernelsize", "kernel_size"},
     {"InnerProductParameter", "biasterm", "bias_term"},
     {"V0LayerParameter", "context_pad", "det_context_pad"},
@@ -58,6 +59,19 @@ dn_status dni_reader_fail(const dni_reader *r, const char *format, ...)
                 : dni_lexer_fail(&r->lexer, "%s", fixed);
 }
 
+/* Of "foo_param" only foo is a name. */
+static bool same_stem(const char *a, const char *b)
+{
+    static const char end[] = "_param";
+    char stems[2][FIELD_NAME];
+    size_t n = strlen(a), m = strlen(b), e = sizeof end - 1;
+    if (n <= e || m <= e || strcmp(a + n - e, end) || strcmp(b + m - e, end))
+        return true;
+    snprintf(stems[0], FIELD_NAME, "%.*s", (int)(n - e), a);
+    snprintf(stems[1], FIELD_NAME, "%.*s", (int)(m - e), b);
+    return dni_nearest(stems[0], (const char *const[]){stems[1]}, 1);
+}
+
 /* Past a field that the schema lacks. */
 static dn_status unknown_field(dni_reader *r, ProtobufCMessage *message, const char *name)
 {
@@ -67,6 +81,8 @@ static dn_status unknown_field(dni_reader *r, ProtobufCMessage *message, const c
     for (unsigned i = 0; i < type->n_fields && count < DNI_COUNT(names); i++)
         names[count++] = type->fields[i].name;
     const char *near = dni_nearest(name, names, count);
+    if (near && !same_stem(name, near))
+        near = NULL;
     dn_status st = dni_reader_unknown(r, near != NULL, "unknown field '%s' in %s%s%s%s", name,
                                       type->short_name, near ? "; did you mean '" : "",
                                       near ? near : "", near ? "'?" : "");
@@ -138,7 +154,7 @@ static dn_status next_slot(dni_reader *r, ProtobufCMessage *message,
     size_t size = value_size(field);
     if ((*count & (*count - 1)) == 0) {
         size_t capacity = *count ? *count * 2 : 1;
-        void *more = dni_realloc(r->heap, *count ? *array : NULL, capacity, size);
+        void *more = dni_realloc(r->heap, *array, capacity, size);
         if (!more)
             return DN_E_NOMEM;
         memset((char *)more + *count * size, 0, (capacity - *count) * size);

@@ -27,6 +27,7 @@ static const struct type_name {
     {"RELU6", "ReLU6"}, {"ROIPOOLING", "ROIPooling"}, {"PRELU", "PReLU"},
     {"LOCAL", "Local"}, {"INSANITY", "Insanity"}, {"TRIPLET_LOSS", "TripletLoss"},
     {"ELTWISE_AFFINE", "EltwiseAffine"}, {"BN", "BN"}, {"LRN_MAP", "LRN"},
+    {"VIDEO_DATA", "VideoData"}, {"CONVOLUTION3D", "Convolution3D"}, {"POOLING3D", "Pooling3D"},
 };
 
 static const char *type_name(int value)

@@ -492,8 +492,9 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
-    "Accuracy", "AnnotatedData", "ArgMax", "BoxAnnotatorOHEM", "Data", "DetectionEvaluate",
-    "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data", "HDF5Output", "ImageData",
-    "Input", "MemoryData", "PriorBox", "Proposal", "Python", "WindowData",
-    "YoloDetectionOutput", "Yolov3DetectionOutput", NULL,
+    "Accuracy", "AnnotatedData", "ArgMax", "BoxAnnotatorOHEM", "Data", "DenseImageData",
+    "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
+    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryData",
+    "PriorBox", "Proposal", "Python", "WindowData", "YoloDetectionOutput",
+    "Yolov3DetectionOutput", NULL,
 };

@@ -50,6 +50,15 @@ else
     add 0 1
 fi
 
+# What needs a GPU, where there is one.
+say "the GPU"
+"$root/tests/gpu/run.sh" "$build/gpu.md" </dev/null
+case $? in
+0) add 1 0 ;;
+77) ;;
+*) add 0 1 ;;
+esac
+
 # The tutorial, shortened: everything from the digits to the plot.
 say "the MNIST example, 100 iterations"
 out=$build/mnist-example.log

@@ -16,6 +16,7 @@
 
 typedef struct block {
     unsigned char *memory, *data; /* data = memory + GUARD */
+    unsigned char *device; /* what a device has of it, guards included; NULL: nothing */
     size_t bytes;
 } block;
 
@@ -289,10 +290,59 @@ static void execution_free(execution *e)
     free(e->keep.memory);
 }
 
+/* ---- memory of a device: a copy of each block, guards and all --------------------------- */
+
+typedef dn_status (*block_fn)(const dn_backend_ops *ops, dn_backend *backend, block *b);
+
+static void *pointer_to(const block *b)
+{
+    return b->device ? b->device + GUARD : b->data;
+}
+
+static dn_status send(const dn_backend_ops *ops, dn_backend *backend, block *b)
+{
+    return b->device ? ops->copy_in(backend, b->device, b->memory, b->bytes + 2 * GUARD) : DN_OK;
+}
+
+static dn_status lend(const dn_backend_ops *ops, dn_backend *backend, block *b)
+{
+    if (ops->space != DN_SPACE_DEVICE || !b->memory)
+        return DN_OK;
+    void *device = NULL;
+    dn_status status = ops->mem_alloc(backend, b->bytes + 2 * GUARD, &device);
+    b->device = device;
+    return status ? status : send(ops, backend, b);
+}
+
+static dn_status take_back(const dn_backend_ops *ops, dn_backend *backend, block *b)
+{
+    if (!b->device)
+        return DN_OK;
+    dn_status status = ops->copy_out(backend, b->memory, b->device, b->bytes + 2 * GUARD);
+    ops->mem_free(backend, b->device);
+    b->device = NULL;
+    return status;
+}
+
+static dn_status each_block(execution *e, const dn_backend_ops *ops, dn_backend *backend,
+                            block_fn fn)
+{
+    dn_status first = DN_OK;
+    for (int32_t k = 0; k < 2 * DN_MAX_OPERANDS + 2; k++) {
+        block *b = k < DN_MAX_OPERANDS       ? &e->in[k]
+                   : k < 2 * DN_MAX_OPERANDS ? &e->out[k - DN_MAX_OPERANDS]
+                   : k == 2 * DN_MAX_OPERANDS ? &e->scratch
+                                              : &e->keep;
+        dn_status status = fn(ops, backend, b);
+        first = first ? first : status;
+    }
+    return first;
+}
+
 /* op_prepare with other numbers in the constant inputs, then with the right ones. What it
  * leaves in the scratch is gone before the run. */
 static dn_status prepare(execution *e, const kernel_case *c, const dn_backend_ops *ops,
-                         dn_op *op, const dn_op_io *io)
+                         dn_backend *backend, dn_op *op, const dn_op_io *io)
 {
     if (!ops->op_prepare)
         return DN_OK;
@@ -301,12 +351,71 @@ static dn_status prepare(execution *e, const kernel_case *c, const dn_backend_op
             for (size_t i = 0; (c->constant >> k & 1) && i < e->in[k].bytes / sizeof(float);
                  i++)
                 ((float *)e->in[k].data)[i] = -((float *)e->in[k].data)[i];
-        dn_status status = ops->op_prepare(op, io);
+        dn_status status = each_block(e, ops, backend, send);
+        if (status == DN_OK)
+            status = ops->op_prepare(op, io);
         if (status != DN_OK)
             return status;
     }
     memset(e->scratch.data, 0xFF, e->scratch.bytes);
+    return send(ops, backend, &e->scratch);
+}
+
+/* Runs the op over operands that have their memory, on the host and on the device if any. */
+static dn_status run_op(execution *e, const kernel_case *c, const dn_backend_ops *ops,
+                        dn_backend *backend, dn_op *op)
+{
+    void *in[DN_MAX_OPERANDS] = {NULL}, *out[DN_MAX_OPERANDS] = {NULL};
+    dn_status status = each_block(e, ops, backend, lend);
+    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+        in[k] = pointer_to(&e->in[k]);
+        out[k] = pointer_to(&e->out[k]);
+    }
+    if (c->alias >= 0)
+        in[c->alias] = out[0];
+    dn_op_io io = {.struct_size = sizeof(io),
+                   .in = in,
+                   .out = out,
+                   .scratch = pointer_to(&e->scratch),
+                   .keep = e->keep.bytes ? pointer_to(&e->keep) : NULL};
+    if (status == DN_OK)
+        status = prepare(e, c, ops, backend, op, &io);
+    if (status == DN_OK)
+        status = ops->op_run(op, &io);
+    dn_status back = each_block(e, ops, backend, take_back);
+    return status ? status : back;
+}
+
+/* A device is opened once: that takes longer than any case. */
+static struct {
+    const dn_backend_ops *ops;
+    dn_backend *backend;
+    dn_backend_host host;
+} opened;
+
+static dn_status open_backend(const dn_backend_ops *ops, int32_t num_threads,
+                              dn_backend_host *host, dn_backend **backend)
+{
+    host_init(host, num_threads);
+    if (ops->space != DN_SPACE_DEVICE)
+        return ops->open(backend, host);
+    if (opened.ops != ops) {
+        check_close();
+        host_init(&opened.host, num_threads);
+        dn_status status = ops->open(&opened.backend, &opened.host);
+        if (status != DN_OK)
+            return status;
+        opened.ops = ops;
+    }
+    *backend = opened.backend;
     return DN_OK;
+}
+
+void check_close(void)
+{
+    if (opened.ops)
+        opened.ops->close(opened.backend);
+    opened.ops = NULL;
 }
 
 /* DN_OK, DN_DECLINED or a failure, with the host's message. */
@@ -326,32 +435,18 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
                        .args = &c->args,
                        .constant = c->constant,
                        .compute = c->compute};
-    host_init(&host, num_threads);
-    dn_status status = ops->open(&backend, &host);
+    dn_status status = open_backend(ops, num_threads, &host, &backend);
     if (status != DN_OK)
         return status;
     status = ops->op_create(backend, &desc, &op, &info);
     if (status == DN_OK) {
-        void *in[DN_MAX_OPERANDS] = {NULL}, *out[DN_MAX_OPERANDS] = {NULL};
-        for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
-            in[k] = e->in[k].data;
-            out[k] = e->out[k].data;
-        }
-        if (c->alias >= 0)
-            in[c->alias] = out[0];
         e->scratch = block_new(info.scratch, 0xFF);
         e->keep = block_new(info.keep, 0xFF);
-        dn_op_io io = {.struct_size = sizeof(io),
-                       .in = in,
-                       .out = out,
-                       .scratch = e->scratch.data,
-                       .keep = info.keep ? e->keep.data : NULL};
-        status = prepare(e, c, ops, op, &io);
-        if (status == DN_OK)
-            status = ops->op_run(op, &io);
+        status = run_op(e, c, ops, backend, op);
         ops->op_destroy(op);
     }
-    ops->close(backend);
+    if (ops->space != DN_SPACE_DEVICE)
+        ops->close(backend);
     return status;
 }
 

@@ -78,6 +78,8 @@ void cases_network(case_fn fn, void *user);
 enum { CASE_PASSED, CASE_DECLINED, CASE_FAILED };
 int check_case(const kernel_case *c, const dn_backend_ops *ref, const dn_backend_ops *candidate,
                uint64_t seed, char *reason, size_t size);
+/* Closes the device that check_case keeps open. */
+void check_close(void);
 const char *kind_name(int32_t kind);
 int64_t operand_count(const dn_operand *operand);
 size_t operand_bytes(const dn_operand *operand);

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""LeNet, batch 64, on the host and on a device: 200 losses side by side, twice on the device for
+the same bits, and training steps a second of both. The data are blobs of light made here.
+
+usage: lenet.py CHAIN [ITERATIONS]     CHAIN: backends, best first: /path/deepnet-cuda.so,cpu,ref
+"""
+import hashlib
+import sys
+import time
+
+import numpy as np
+
+import deepnet
+
+BATCH = 64
+
+
+def layer(name, kind, bottom, top, parameters=''):
+    bottoms = ' '.join('bottom: "%s"' % b for b in bottom.split())
+    return 'layer { name: "%s" type: "%s" %s top: "%s" %s }' % (name, kind, bottoms, top,
+                                                              parameters)
+
+
+def learned(kind, outputs, more=''):
+    return ('param { lr_mult: 1 } param { lr_mult: 2 } %s { num_output: %d %s '
+            'weight_filler { type: "xavier" } }' % (kind, outputs, more))
+
+
+POOL = 'pooling_param { pool: MAX kernel_size: 2 stride: 2 }'
+NET = '\n'.join([
+    '''layer { name: "data" type: "Input" top: "data" top: "label"
+      input_param { shape { dim: 64 dim: 1 dim: 28 dim: 28 } shape { dim: 64 } } }''',
+    layer('conv1', 'Convolution', 'data', 'conv1',
+          learned('convolution_param', 20, 'kernel_size: 5')),
+    layer('pool1', 'Pooling', 'conv1', 'pool1', POOL),
+    layer('conv2', 'Convolution', 'pool1', 'conv2',
+          learned('convolution_param', 50, 'kernel_size: 5')),
+    layer('pool2', 'Pooling', 'conv2', 'pool2', POOL),
+    layer('ip1', 'InnerProduct', 'pool2', 'ip1', learned('inner_product_param', 500)),
+    layer('relu1', 'ReLU', 'ip1', 'ip1'),
+    layer('ip2', 'InnerProduct', 'ip1', 'ip2', learned('inner_product_param', 10)),
+    layer('loss', 'SoftmaxWithLoss', 'ip2 label', 'loss')])
+SOLVER = '''base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75
+  max_iter: 10000 random_seed: 5'''
+
+
+def batches(count):
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[0:28, 0:28]
+    for _ in range(count):
+        labels = rng.integers(0, 10, BATCH)
+        cy, cx = 6 + labels // 4 * 7, 6 + labels % 4 * 5
+        light = 1 / (1 + (y - cy[:, None, None])**2 + (x - cx[:, None, None])**2)
+        noise = rng.random((BATCH, 28, 28)) * 0.3
+        yield (light + noise).astype('f4')[:, None], labels.astype('f4')
+
+
+def train(context, iterations):
+    """Losses, and a hash of the weights at the end."""
+    with context:
+        solver = deepnet.Solver(text=SOLVER, net_text=NET)
+    losses = []
+    for images, labels in batches(iterations):
+        solver.net.blobs['data'].data[...] = images
+        solver.net.blobs['label'].data[...] = labels
+        solver.step(1)
+        losses.append(float(solver.net.blobs['loss'].data))
+    weights = b''.join(b.data.tobytes() for p in solver.net.params.values() for b in p)
+    return np.array(losses), hashlib.sha256(weights).hexdigest()
+
+
+def speed(context, steps=500):
+    with context:
+        solver = deepnet.Solver(text=SOLVER, net_text=NET)
+    solver.step(20)
+    began = time.perf_counter()
+    solver.step(steps)
+    return steps / (time.perf_counter() - began)
+
+
+def main(chain, iterations='200'):
+    host, device = deepnet.Context(backends='cpu,ref'), deepnet.Context(backends=chain)
+    print('\n'.join(device.backends))
+    on_host, _ = train(host, int(iterations))
+    on_device, first = train(device, int(iterations))
+    again, second = train(device, int(iterations))
+    gap = np.abs(on_host - on_device)
+    early = gap[:20].max()
+    checks = [('the first 20 losses within 1e-4 of the host', early <= 1e-4),
+              ('all within 0.1', gap.max() <= 0.1),
+              ('the loss falls to a tenth', on_device[-1] < on_device[0] / 10),
+              ('the same bits again', first == second and np.array_equal(on_device, again))]
+    for what, good in checks:
+        print('ok' if good else 'FAILED', what)
+    print('largest difference: %.3g in 20, %.3g in %s iterations' % (early, gap.max(),
+                                                                    iterations))
+    print('training steps a second: %.0f on the device, %.0f on the host' % (speed(device),
+                                                                             speed(host)))
+    failed = sum(not good for _, good in checks)
+    print('%d passed, %d failed' % (len(checks) - failed, failed))
+    return failed > 0
+
+
+if __name__ == '__main__':
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))

@@ -158,12 +158,23 @@ const float *dn_blob_data(dn_blob *blob)
 static void *look_to_write(dn_blob *blob, bool diff, int32_t dtype)
 {
     void *memory = look(blob, diff, dtype);
-    if (memory && blob->store && !diff)
+    if (memory && blob->store && !diff) {
         blob->store->version = DNI_VOLATILE;
+        blob->store->writers++;
+    }
     blob->lent |= memory && memory == blob->own;
     if (memory)
         dni_mirror_wrote(blob->net->context, memory);
     return memory;
+}
+
+void dn_blob_end_write(dn_blob *blob, const void *data)
+{
+    dni_store *store = blob ? blob->store : NULL;
+    if (!store || store->data != data || !store->writers)
+        return;
+    store->writers--;
+    dni_store_touch(store);
 }
 
 float *dn_blob_mutable_data(dn_blob *blob)

@@ -20,6 +20,8 @@ typedef struct dni_store {
     void *diff; /* made when first asked for, zero */
     bool cleared;     /* diff is zero, though its memory may not say so yet */
     bool diff_open;   /* the host has a pointer to diff */
+    uint64_t changes; /* of data, so far */
+    int64_t writers;  /* pointers to data that the host may write through */
     uint64_t version; /* of data; DNI_VOLATILE: the host has a pointer to write through */
 } dni_store;
 

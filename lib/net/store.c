@@ -32,8 +32,9 @@ dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t c
 
 void dni_store_touch(dni_store *store)
 {
-    if (store->version != DNI_VOLATILE)
-        store->version++;
+    store->changes++;
+    if (!store->writers)
+        store->version = store->changes;
 }
 
 dn_status dni_store_make_diff(dni_store *store)

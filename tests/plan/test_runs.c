@@ -232,6 +232,9 @@ static void check_constants(dn_context *plain, const char *text, int32_t phase, 
         open[0][5] = open[1][5] = (float)times + 1;
         expect_like(net, truth, ops);
     }
+    dn_blob_end_write(w[0], open[0]);
+    expect_like(net, truth, ops); /* it was written to until now */
+    expect_like(net, truth, 0);
     dn_net_free(net);
     dn_net_free(truth);
     dn_context_free(context);

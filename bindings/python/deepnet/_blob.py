@@ -24,6 +24,23 @@ class _Memory:
         self._owner = owner
 
 
+class _WritableMemory(_Memory):
+    """The same, which tells the library when the last view that could write is gone."""
+
+    __slots__ = ('_handle',)
+
+    def __init__(self, address, shape, typestr, owner, handle):
+        super().__init__(address, shape, typestr, owner)
+        self._handle = handle
+
+    def __del__(self):
+        try:
+            if self._owner.handle:  # a cycle may have taken the net down before
+                lib().blob_end_write(self._handle, self.__array_interface__['data'][0])
+        except Exception:  # the interpreter is going down
+            pass
+
+
 class Blob:
     """An activation or a parameter: N x C x H x W, row-major, the last axis fastest.
 
@@ -70,7 +87,7 @@ class Blob:
     height = property(lambda self: self._legacy(2), doc='The length of axis 2; 1 if absent.')
     width = property(lambda self: self._legacy(3), doc='The length of axis 3; 1 if absent.')
 
-    def _view(self, single, double):
+    def _view(self, single, double, memory=_Memory, *more):
         kind = lib().blob_dtype(self._handle)
         address = (double if kind == _api.F64 else single)(self._handle)
         if not address:
@@ -78,13 +95,14 @@ class Blob:
             if reason is None and self.count == 0:
                 return np.empty(self.shape, _TYPES[kind])
             raise UnsupportedError(reason or "blob '%s' has no such memory" % self.name)
-        return np.asarray(_Memory(address, self.shape, _TYPES[kind], self._owner))
+        return np.asarray(memory(address, self.shape, _TYPES[kind], self._owner, *more))
 
     @property
     def data(self):
         """The values as a writable view, up to date: `blob.data[...] = x`. Valid until the net
         is reshaped; copy what must outlive the next forward."""
-        return self._view(lib().blob_mutable_data, lib().blob_mutable_data_f64)
+        return self._view(lib().blob_mutable_data, lib().blob_mutable_data_f64,
+                          _WritableMemory, self._handle)
 
     @property
     def diff(self):

@@ -57,6 +57,7 @@ typedef struct cli_host {
     int64_t threads; /* 0: all */
     int64_t seed;    /* -1: not given */
     const char *backends;
+    bool tune;
     bool quiet;                                               /* warnings only */
     void (*log)(void *user, int32_t level, const char *line); /* NULL: to stderr */
     void *log_user;
@@ -67,6 +68,7 @@ typedef struct cli_host {
     {"gpu", "N", CLI_TEXT, &(host).gpu, "compute on GPU number N rather than the CPU"},        \
         {"threads", "N", CLI_INT, &(host).threads, "threads to compute with (default: all)"},  \
         {"seed", "N", CLI_INT, &(host).seed, "seed of every random number"},                   \
+        {"tune", NULL, CLI_FLAG, &(host).tune, "time the backends' convolutions first"},       \
     {                                                                                          \
         "backends", "LIST", CLI_TEXT, &(host).backends, "backends, best first (\"cpu,ref\")"   \
     }

@@ -28,6 +28,7 @@ int cli_context_create(dn_context **out, const cli_command *command, const cli_h
     }
     options.num_threads = (int32_t)host->threads;
     options.backends = host->backends;
+    options.tune = host->tune;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
     if (host->gpu) {
         long device = strtol(host->gpu, &end, 10);

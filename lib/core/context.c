@@ -245,6 +245,9 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
         return dni_fail(DN_E_INVALID, "plan %d is none of DN_PLAN_*", o->plan);
     if (o->spin_us < DN_SPIN_NONE || o->spin_us > 1000000)
         return dni_fail(DN_E_INVALID, "spin_us is %d; it must be -1 to 1000000", o->spin_us);
+    if (o->tune < 0 || o->tune > 1)
+        return dni_fail(DN_E_INVALID, "tune is %d; it must be 0 or 1", o->tune);
+    c->tune = o->tune;
     c->log = o->log;
     c->log_user = o->log_user;
     c->seed = o->seed;
@@ -297,6 +300,7 @@ dn_status dn_context_create(dn_context **out, const dn_context_options *options)
     if (!c)
         return DN_E_NOMEM;
     c->heap = heap;
+    pthread_mutex_init(&c->tuned_lock, NULL);
     dn_status st = set_up(c, &o);
     if (st) {
         dni_saved_error saved;
@@ -318,6 +322,8 @@ void dn_context_free(dn_context *context)
         if (context->backends[i].ops->close)
             context->backends[i].ops->close(context->backends[i].backend);
     dni_pool_free(context->pool);
+    dni_free(&context->heap, context->tuned);
+    pthread_mutex_destroy(&context->tuned_lock);
     dni_free(&context->heap, context->layers);
     dni_heap heap = context->heap;
     dni_free(&heap, context);

@@ -3,6 +3,8 @@
 #ifndef DNI_CONTEXT_H
 #define DNI_CONTEXT_H
 
+#include <pthread.h>
+
 #include "core/core.h"
 #include "deepnet/context.h"
 
@@ -15,6 +17,11 @@ typedef struct dni_backend_slot {
 } dni_backend_slot;
 
 typedef struct dni_mirror dni_mirror; /* mirror.h */
+
+typedef struct dni_tuned { /* a measured cost (plan/tune.c) */
+    uint64_t key;
+    double cost;
+} dni_tuned;
 
 struct dn_context {
     dni_heap heap;
@@ -34,6 +41,10 @@ struct dn_context {
     dn_backend_host host; /* what the backends were given */
     dni_backend_slot backends[DNI_MAX_BACKENDS];
     int32_t num_backends;
+    bool tune; /* matrix products go to whoever is measured to be fastest */
+    pthread_mutex_t tuned_lock;
+    dni_tuned *tuned;
+    size_t num_tuned, cap_tuned;
 };
 
 const dni_heap *dni_context_heap(const dn_context *context);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "plan/relayout.h"
+#include "plan/tune.h"
 
 static dn_operand operand_of(const dni_program *p, dni_tensor t, bool knows, bool nhwc)
 {
@@ -40,6 +41,14 @@ static void take(dni_choice *c, const dni_backend_slot *slot, int32_t rank, dn_o
              info->implementation[0] ? info->implementation : slot->ops->name);
 }
 
+static dn_status forget(dni_choice *c, dn_status st)
+{
+    if (c->op)
+        c->ops->op_destroy(c->op);
+    c->op = NULL;
+    return st;
+}
+
 /* The first of the chain that takes the op, or a later one that knows to be faster. The last is
  * asked only if all others decline. */
 static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choice *c)
@@ -57,11 +66,14 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
                          info.reason);
             continue;
         }
+        if (st)
+            return forget(c, st);
+        if (context->tune && slot->ops->space == DN_SPACE_HOST &&
+            i != context->num_backends - 1 && dni_is_product(desc->kind))
+            st = dni_tune(context, slot, desc, dni_op_kind_of(desc->kind)->args_size, op, &info);
         if (st) {
-            if (c->op)
-                c->ops->op_destroy(c->op);
-            c->op = NULL;
-            return st;
+            slot->ops->op_destroy(op);
+            return forget(c, st);
         }
         if (!c->op || (info.cost > 0 && info.cost < c->cost))
             take(c, slot, i, op, &info);

@@ -7,6 +7,7 @@
 #include "plan/facts.h"
 #include "plan/passes.h"
 #include "plan/steps.h"
+#include "plan/tune.h"
 
 struct dni_plan {
     dn_context *context;
@@ -89,12 +90,6 @@ static dn_status check_limit(const dni_plan *plan)
     return DN_OK;
 }
 
-static bool is_product(int32_t kind)
-{
-    return kind == DN_OP_GEMM || kind == DN_OP_CONV || kind == DN_OP_CONV_BWD_DATA ||
-           kind == DN_OP_CONV_BWD_WEIGHTS;
-}
-
 /* Whoever asks for products in bf16 or TF32 must get one, unless f32 will do as well. */
 static dn_status check_compute(const dni_plan *plan)
 {
@@ -105,7 +100,7 @@ static dn_status check_compute(const dni_plan *plan)
     if (!plan->options.must_compute || wanted == DN_COMPUTE_F32)
         return DN_OK;
     for (size_t i = 0; i < s->program->num_ops; i++) {
-        if (!is_product(s->program->ops[i].kind))
+        if (!dni_is_product(s->program->ops[i].kind))
             continue;
         any = true;
         if (s->choices[i].compute == wanted)

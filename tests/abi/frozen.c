@@ -29,7 +29,9 @@ OFFSET(dn_context_options, plan, 96);
 OFFSET(dn_context_options, spin_us, 100);
 OFFSET(dn_context_options, layers, 104);
 OFFSET(dn_context_options, num_layers, 112);
-SIZE(dn_context_options, 120);
+OFFSET(dn_context_options, tune, 120);
+OFFSET(dn_context_options, reserved, 124);
+SIZE(dn_context_options, 128);
 
 VALUE(DN_LOG_NOTICE, 0);
 VALUE(DN_SPIN_NONE, -1);

@@ -123,6 +123,35 @@ static void test_team(const char *folder, const char *name)
         dlclose(openmp);
 }
 
+/* What is measured for one net holds for the next of its shapes: the same bits. */
+static void test_tune(const char *folder, const char *name)
+{
+    dn_context *context = NULL;
+    dn_net *net[2] = {NULL, NULL};
+    static float y[2][8 * 64 * 20 * 20];
+    SECTION("tune");
+    char chain[300];
+    snprintf(chain, sizeof chain, "%s,cpu,ref", name);
+    dn_context_options o = {.struct_size = sizeof o, .num_threads = 2, .tune = 2,
+                            .module_folder = folder, .backends = chain};
+    CHECK_MESSAGE(dn_context_create(&context, &o), DN_E_INVALID, "tune");
+    o.tune = 1;
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(dn_net_create_from_text(&net[i], context, net_text, sizeof net_text - 1,
+                                             NULL), DN_OK);
+        float *x = dn_blob_mutable_data(dn_net_blob(net[i], "x"));
+        for (int k = 0; k < 8 * 32 * 20 * 20; k++)
+            x[k] = (float)(k % 13) / 13;
+        CHECK_STATUS(dn_net_forward(net[i], NULL), DN_OK);
+        CHECK_STATUS(dn_blob_read(dn_net_blob(net[i], "c"), y[i], 8 * 64 * 20 * 20), DN_OK);
+    }
+    CHECK(!memcmp(y[0], y[1], sizeof y[0]));
+    dn_net_free(net[0]);
+    dn_net_free(net[1]);
+    dn_context_free(context);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -131,5 +160,6 @@ int main(int argc, char **argv)
     test_absent(argv[2]);
     test_broken(argv[2]);
     test_team(argv[1], argv[2]);
+    test_tune(argv[1], argv[2]);
     return check_summary();
 }

@@ -81,7 +81,8 @@ class dn_context_options(Sized):
                 ('parallel_user', c_void_p), ('num_threads', c_int32), ('device', c_int32),
                 ('backends', c_char_p), ('backend', c_void_p), ('seed', c_uint64),
                 ('module_folder', c_char_p), ('plan', c_int32), ('spin_us', c_int32),
-                ('layers', POINTER(POINTER(dn_layer_class))), ('num_layers', c_size_t)]
+                ('layers', POINTER(POINTER(dn_layer_class))), ('num_layers', c_size_t),
+                ('tune', c_int32), ('reserved', c_int32)]
 
 
 class dn_net_options(Sized):

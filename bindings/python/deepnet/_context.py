@@ -43,6 +43,8 @@ class Context:
                  'nhwc': every op that can work on channels-last images does.
     spin_us      microseconds an idle worker looks for work before it sleeps; 0: the default,
                  -1: none.
+    tune         True: convolutions and matrix products go to the backend that is measured to be
+                 fastest when a net is planned; rounding may differ between processes.
 
     `with Context(...):` makes it the context of nets and solvers made inside the block by this
     thread. The context lives as long as anything made in it. Lines that the library logs go to
@@ -50,7 +52,7 @@ class Context:
     """
 
     def __init__(self, num_threads=0, seed=0, backends=None, device=0, module_folder=None,
-                 threads=None, fuse=True, spin_us=0):
+                 threads=None, fuse=True, spin_us=0, tune=False):
         if backends is not None and not isinstance(backends, str):
             backends = ','.join(backends)
         options = _api.dn_context_options(
@@ -58,7 +60,8 @@ class Context:
             device=device, backends=backends.encode() if backends else None,
             seed=seed & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=_PLANS[fuse], spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES))
+            plan=_PLANS[fuse], spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES),
+            tune=int(tune))
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)

@@ -74,7 +74,8 @@ static int32_t maker(dn_net *net, int32_t layer, const dn_blob *blob)
 /* Does it work in place, on what a layer before it made? Then it shares that layer's box. */
 static bool in_place(dn_net *net, int32_t layer)
 {
-    return dn_net_layer_num_tops(net, layer) == 1 && dn_net_layer_num_bottoms(net, layer) == 1 &&
+    bool one = dn_net_layer_num_tops(net, layer) == 1 && dn_net_layer_num_bottoms(net, layer) == 1;
+    return one &&
            dn_net_layer_top(net, layer, 0) == dn_net_layer_bottom(net, layer, 0) &&
            maker(net, layer, dn_net_layer_bottom(net, layer, 0)) >= 0;
 }
@@ -130,11 +131,11 @@ static void print_arrow(FILE *out, dn_net *net, int32_t from, int32_t to, const 
     const char *name = dn_blob_name(blob);
     fprintf(out, "  l%d -> l%d [label=\"", (int)from, (int)to);
     if (strcmp(name, dn_net_layer_name(net, from)) != 0) {
-        fputc(' ', out);
+        fputs("&nbsp;", out);
         quoted(out, name);
         fputs("\\l", out);
     }
-    fprintf(out, " %s\\l\"];\n", cli_shape(shape, sizeof shape, blob));
+    fprintf(out, "&nbsp;%s\\l\"];\n", cli_shape(shape, sizeof shape, blob));
 }
 
 static void print_head(FILE *out, dn_net *net)
@@ -145,8 +146,8 @@ static void print_head(FILE *out, dn_net *net)
         parameters += parameters_of(net, l);
     fputs("digraph \"", out);
     quoted(out, dn_net_name(net));
-    fputs("\" {\n  graph [fontname=\"Helvetica,sans-serif\" fontsize=16 labelloc=t nodesep=0.35 "
-          "ranksep=0.45\n    label=<<b>",
+    fputs("\" {\n  graph [fontname=\"Helvetica,sans-serif\" fontsize=16 labelloc=t "
+          "nodesep=0.35 ranksep=0.45\n    label=<<b>",
           out);
     escaped(out, *dn_net_name(net) ? dn_net_name(net) : "net");
     fprintf(out, "</b><br/><font point-size=\"11\">%s, %d layers, %s parameters</font>>];\n",

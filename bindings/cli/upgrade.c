@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * upgrade.c: `deepnet upgrade`: a net, weights or a solver of any generation and dialect, written
- * as today's. */
+ * upgrade.c: `deepnet upgrade`: a net, weights or a solver of any generation and dialect,
+ * written as today's. */
 #include <string.h>
 
 #include "cli.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * DenseImageData (SegNet): batches of images and of class maps of their size, named in a list of
- * files. It wires, with a guess where the size is in the files alone; reading them is not in
+ * DenseImageData (SegNet): batches of images and of class maps of their size, named in a list
+ * of files. It wires, with a guess where the size is in the files alone; reading them is not in
  * this build, and it says so.
  * dense_image_data_param: source (required), batch_size (1), new_height and new_width (0: the
- * file's), crop_height and crop_width, is_color (true), root_folder, shuffle, rand_skip, mirror,
- * label_divide_factor. tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)]. No gradient. */
+ * file's), crop_height and crop_width, is_color (true), root_folder, shuffle, rand_skip,
+ * mirror, label_divide_factor. tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)]. No
+ * gradient. */
 #include "layers/layer.h"
 
 #define HEIGHT 360 /* CamVid's, which SegNet's own nets read */

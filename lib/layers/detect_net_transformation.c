@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * DetectNetTransformation (NVIDIA): images and their boxes, cut, turned and recoloured at random,
- * into pictures of one size and grids that say which cell lies in which box. It wires; the
- * drawing is not in this build, and it says so.
- * detectnet_groundtruth_param: stride (4), image_size_x (1248), image_size_y (384), object_class
- * { src dst } (one class for each dst; none: one class), scale_cvg, gridbox_type, coverage_type,
- * min_cvg_len, max_cvg_len, obj_norm, crop_bboxes; detectnet_augmentation_param.
+ * DetectNetTransformation (NVIDIA): images and their boxes, cut, turned and recoloured at
+ * random, into pictures of one size and grids that say which cell lies in which box. It wires;
+ * the drawing is not in this build, and it says so.
+ * detectnet_groundtruth_param: stride (4), image_size_x (1248), image_size_y (384),
+ * object_class { src dst } (one class for each dst; none: one class), scale_cvg, gridbox_type,
+ * coverage_type, min_cvg_len, max_cvg_len, obj_norm, crop_bboxes; detectnet_augmentation_param.
  * bottoms: images (N, C, H, W), boxes; tops: (N, C, image_size_y, image_size_x), grids
- * (N, 8 + classes, rows, columns): foreground, 4 of the box, 2 of its size, its weight, classes.
- * No gradient. */
+ * (N, 8 + classes, rows, columns): foreground, 4 of the box, 2 of its size, its weight, and the
+ * classes. No gradient. */
 #include "layers/layer.h"
 
 #define GRIDS 8 /* before those of the classes */

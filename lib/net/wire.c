@@ -21,30 +21,33 @@ static int32_t tops_needed(const Cnn__LayerParameter *param)
     return cls && cls->flags & DNI_LAYER_LOSS ? cls->tops_min : 0;
 }
 
-static bool is_known(const dn_net *net, const char *type)
+static bool is_known(const dni_layer *asking, const char *type)
 {
-    return dni_layer_class_find(type, NULL) || dni_host_class_find(net->context, type);
+    dni_layer layer = *asking; /* finding a host's class takes notes in it */
+    return dni_layer_class_find(type, NULL) || dni_host_class_find(&layer, type);
 }
 
-/* The other types after layer `index` that are unknown, once each, and where: one look at a net
+/* The other types after a layer that are unknown, once each, and where: one look at a net
  * says all that it lacks. */
-static void list_others(const dn_net *net, int32_t index, char *text, size_t size)
+static void list_others(const dn_net *net, const dni_layer *layer, char *text, size_t size)
 {
+    size_t index = (size_t)layer->index;
     const dni_locations *locations = (net->origin ? net->origin : net)->file->locations;
     size_t used = 0;
     text[0] = 0;
-    for (size_t i = (size_t)index + 1; i < net->graph.num_nodes && used + 80 < size; i++) {
+    for (size_t i = index + 1; i < net->graph.num_nodes && used + 80 < size; i++) {
         const Cnn__LayerParameter *param = net->graph.nodes[i].param;
         int32_t line, column;
-        bool seen = !param->type || is_known(net, param->type);
-        for (size_t k = (size_t)index; !seen && k < i; k++) {
+        bool seen = !param->type || is_known(layer, param->type);
+        for (size_t k = index; !seen && k < i; k++) {
             const char *other = net->graph.nodes[k].param->type;
             seen = other && !strcmp(other, param->type);
         }
         if (seen || !dni_locations_find(locations, param, &line, &column))
             continue;
-        used += (size_t)snprintf(text + used, size - used, "%s'%.40s' (%d:%d)",
-                                 used ? ", " : "; so are ", param->type, (int)line, (int)column);
+        const char *before = used ? ", " : "; so are ";
+        used += (size_t)snprintf(text + used, size - used, "%s'%.40s' (%d:%d)", before,
+                                 param->type, (int)line, (int)column);
     }
 }
 
@@ -67,7 +70,7 @@ static dn_status find_class(const dn_net *net, dni_net_layer *l, const char *typ
     *out = dni_layer_class_find(type, &near);
     if (*out)
         return DN_OK;
-    list_others(net, l->layer.index, others, sizeof others);
+    list_others(net, &l->layer, others, sizeof others);
     if (near)
         return dni_fail(DN_E_UNSUPPORTED, "unknown layer type '%s'; did you mean '%s'?%s", type,
                         near, others);

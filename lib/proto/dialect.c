@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * dialect.c: which fork wrote a binary file, and what its numbers are here. Text goes by name and
- * needs none of this. A guess weighs each dialect: tags it cannot explain, required fields that
+ * dialect.c: which fork wrote a binary file, and what its numbers are here. Text goes by name
+ * and needs none of this. A guess weighs each dialect: tags it cannot explain, required fields that
  * would be missing, and layers whose type names the parameter that the dialect sees. */
 #include "proto/dialect.h"
 

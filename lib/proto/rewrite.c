@@ -101,8 +101,8 @@ static dn_status upgrade_solver(rewriting *w)
 {
     Cnn__SolverParameter *s = (Cnn__SolverParameter *)w->message;
     Cnn__NetParameter *nets[] = {s->net_param, s->train_net_param};
-    dn_status st =
-        dni_in(dni_solver_upgrade(s, w->heap, dni_locations_remarks(w->locations)), "%s", w->from);
+    dn_status st = dni_solver_upgrade(s, w->heap, dni_locations_remarks(w->locations));
+    st = dni_in(st, "%s", w->from);
     for (size_t i = 0; !st && i < DNI_COUNT(nets); i++)
         st = nets[i] ? dni_net_upgrade(nets[i], w->heap, w->locations) : DN_OK;
     for (size_t i = 0; !st && i < s->n_test_net_param; i++)

@@ -198,7 +198,8 @@ static dn_status move_input_remarks(const Cnn__NetParameter *net,
     if (!st)
         st = dni_remarks_move(remarks, heap, net, "input_shape", DNI_ANY_INDEX,
                               layer->input_param, "shape", 0);
-    return st ? st : dni_remarks_move(remarks, heap, net, "layer", DNI_ANY_INDEX, net, "layer", 1);
+    return st ? st
+              : dni_remarks_move(remarks, heap, net, "layer", DNI_ANY_INDEX, net, "layer", 1);
 }
 
 static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""check_nets.py DEEPNET: `deepnet check` over the small nets of nets/, each in the dialect of a
-family of public nets. Their first lines say what they must get: "# expect: fine" or a part of the
-sentence, then "# note: " and a part of each note to look for."""
+"""check_nets.py DEEPNET: `deepnet check` over the small nets of nets/, each in the dialect of
+a family of public nets. Their first lines say what they must get: "# expect: fine" or a part of
+the sentence, then "# note: " and a part of each note to look for."""
 import glob
 import json
 import os

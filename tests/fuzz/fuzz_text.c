@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * fuzz_text.c: any bytes as prototxt. What is read must print, read again, and say the same; with
- * its remarks too. */
+ * fuzz_text.c: any bytes as prototxt. What is read must print, read again, and say the same;
+ * with its remarks too. */
 #include "fuzz.h"
 
 static void round_trip(const ProtobufCMessage *message)
@@ -37,7 +37,8 @@ static char *print_kept(const ProtobufCMessageDescriptor *type, const char *text
 }
 
 /* Printed once, remarks keep their form. */
-static void round_trip_kept(const ProtobufCMessageDescriptor *type, const char *text, size_t size)
+static void round_trip_kept(const ProtobufCMessageDescriptor *type, const char *text,
+                            size_t size)
 {
     char *once = print_kept(type, text, size);
     char *twice = once ? print_kept(type, once, strlen(once)) : NULL;

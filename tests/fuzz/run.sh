@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs each for so long, from
-# the files of tests/proto and, if given, a folder of prototxts and caffemodels: those up to
+# the files of tests/ and of a folder of prototxts and caffemodels ($DEEPNET_CORPUS, or
+# shared/corpus beside the tree, where there is one): those up to
 # 4 KB, since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by
 # default a folder of its own under $TMPDIR; what it finds stays there.
 set -eu
 seconds=${1:?usage: run.sh SECONDS [CORPUS]}
-corpus=${2:-}
+corpus=${2:-${DEEPNET_CORPUS:-}}
 root=$(cd "$(dirname "$0")/../.." && pwd)
+[ "$corpus" ] || [ ! -d "$root/../shared/corpus" ] || corpus=$root/../shared/corpus
 work=${FUZZ_DIR:-$(mktemp -d "${TMPDIR:-/tmp}/deepnet-fuzz-XXXXXX")}
 command -v clang > /dev/null || { echo "no clang here: fuzzing is skipped"; exit 0; }
 mkdir -p "$work/pb"
@@ -21,7 +23,7 @@ grep -oE '[A-Za-z_][A-Za-z_0-9]+ = [0-9]+' proto/cnn.proto | sed 's/ = .*//' | s
 for target in text binary upgrade; do
     seeds=$work/seeds-$target
     mkdir -p "$seeds"
-    find tests/proto ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o \
+    find tests/proto tests/corpus ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o \
         -name '*.caffemodel' -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -9 | while read -r file; do
         name=$seeds/$(printf %s "$file" | cksum | cut -d' ' -f1)
         case $target in # an upgrade's input begins with the byte that lets all memory succeed

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_dialect.c: binary files with the forks' numbers, made by hand: which dialect is found, and
- * what is read. Files rewritten whole: comments, unknown fields, forms, refusals.
+ * test_dialect.c: binary files with the forks' numbers, made by hand: which dialect is found,
+ * and what is read. Files rewritten whole: comments, unknown fields, forms, refusals.
  * argv[1]: this folder. */
 #include <unistd.h>
 
 #include "core/context.h"
+#include "deepnet/net.h"
 #include "deepnet/upgrade.h"
 #include "proto/dialect.h"
 
@@ -31,7 +32,8 @@ static Cnn__LayerParameter *read_layer(const char *numbered, const char *dialect
     CHECK_STATUS(dni_locations_create(&locations, heap, "w"), DN_OK);
     CHECK_STATUS(dni_dialect_parse(&message, heap, &cnn__net_parameter__descriptor, bytes, size,
                                    "w", dialect, locations), DN_OK);
-    CHECK_INT(dni_locations_num_notes(locations), strcmp(dialect ? dialect : found, "caffe") != 0);
+    bool other = strcmp(dialect ? dialect : found, "caffe") != 0;
+    CHECK_INT(dni_locations_num_notes(locations), other);
     dni_locations_free(locations, heap);
     dni_message_free(heap, wire);
     dni_free(heap, bytes);
@@ -48,8 +50,9 @@ static void test_148(void)
         "100 { 1: 'c' 2: 'Clip' 148 { 1: 0x3f800000 2: 0x40000000 } }", NULL, &net, "caffe");
     CHECK(l && l->clip_param && l->clip_param->max == 2);
     dni_message_free(heap, net);
-    l = read_layer("100 { 1: 's' 2: 'SmoothL1Loss' 148 { 1: 0x40400000 } }", NULL, &net, "intel");
-    CHECK(l && !l->clip_param && l->smooth_l1_loss_param && l->smooth_l1_loss_param->sigma == 3);
+    l = read_layer("100 { 2: 'SmoothL1Loss' 148 { 1: 0x40400000 } }", NULL, &net, "intel");
+    CHECK(l && !l->clip_param && l->smooth_l1_loss_param);
+    CHECK(l && l->smooth_l1_loss_param && l->smooth_l1_loss_param->sigma == 3);
     dni_message_free(heap, net);
     l = read_layer("100 { 1: 'r' 2: 'ReLU' 145: 1 148: 2 }", NULL, &net, "nvidia");
     CHECK(l && !l->clip_param && l->has_backward_math && l->has_forward_type);
@@ -91,15 +94,16 @@ static void test_given(void)
     Cnn__NetParameter *net;
     ProtobufCMessage *m = NULL;
     SECTION("given");
-    Cnn__LayerParameter *l = read_layer("100 { 2: 'Reorg' 149 { 1: 2 } }", "yolo", &net, "yolo");
+    Cnn__LayerParameter *l =
+        read_layer("100 { 2: 'Reorg' 149 { 1: 2 } }", "yolo", &net, "yolo");
     CHECK(l && l->reorg_param);
     dni_message_free(heap, net);
     l = read_layer("100 { 2: 'DenseCRF' 146 { 1: 10 } }", "pspnet", &net, "caffe");
     CHECK(l && !l->recurrent_param && l->base.n_unknown_fields == 1 &&
           l->base.unknown_fields[0].tag == 50146);
     dni_message_free(heap, net);
-    CHECK_MESSAGE(dni_dialect_parse(&m, heap, &cnn__net_parameter__descriptor, "", 0, "w", "mxnet",
-                                    NULL), DN_E_NOTFOUND,
+    CHECK_MESSAGE(dni_dialect_parse(&m, heap, &cnn__net_parameter__descriptor, "", 0, "w",
+                                    "mxnet", NULL), DN_E_NOTFOUND,
                   "there is no dialect 'mxnet'; there are caffe, ssd, nvidia");
 }
 
@@ -155,6 +159,39 @@ static void test_forms(dn_context *context)
     CHECK_STATUS(dn_upgrade_file(context, path_new, path_old, &o), DN_OK);
     bytes = read_text(path_old, &size);
     CHECK_TEXT(bytes, text);
+    dni_free(heap, bytes);
+}
+
+/* A net from binary text in memory, in the numbers of a fork. */
+static void test_net(dn_context *context)
+{
+    static const char text[] =
+        "100 { 1: 'x' 2: 'Input' 4: 'x' 143 { 1 { 1: 2 1: 3 1: 4 } } } "
+        "100 { 1: 'p' 2: 'Permute' 3: 'x' 4: 'y' 202 { 1: 2 1: 0 1: 1 } }";
+    dn_net_options o = {.struct_size = sizeof o, .dialect = "ssd"};
+    ProtobufCMessage *wire = NULL;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    dn_net *net = NULL;
+    SECTION("net");
+    CHECK_STATUS(dni_text_parse(&wire, heap, &cnn__shuffle_channel_parameter__descriptor, text,
+                                strlen(text), "w", NULL), DN_OK);
+    CHECK_STATUS(dni_binary_print(&bytes, &size, heap, wire), DN_OK);
+    for (int given = 0; given < 2; given++) {
+        CHECK_STATUS(dn_net_create_from_text(&net, context, (const char *)bytes, size,
+                                             given ? &o : NULL), DN_OK);
+        const dn_blob *y = net ? dn_net_blob(net, "y") : NULL;
+        CHECK(y && dn_blob_dim(y, 0) == 4 && dn_blob_dim(y, 2) == 3);
+        dn_net_free(net);
+        net = NULL;
+    }
+    o.dialect = "caffe"; /* whose 202 is unknown: an error, never silence */
+    CHECK_MESSAGE(dn_net_create_from_text(&net, context, (const char *)bytes, size, &o),
+                  DN_E_UNSUPPORTED, "field 202 of LayerParameter is of no dialect known here");
+    o.dialect = "mxnet";
+    CHECK_STATUS(dn_net_create_from_text(&net, context, (const char *)bytes, size, &o),
+                 DN_E_NOTFOUND);
+    dni_message_free(heap, wire);
     dni_free(heap, bytes);
 }
 
@@ -230,6 +267,7 @@ int main(int argc, char **argv)
     test_given();
     test_comments(context);
     test_forms(context);
+    test_net(context);
     test_solver(context);
     test_refusals(context);
     test_failures();

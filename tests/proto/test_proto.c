@@ -277,7 +277,7 @@ static void test_judged(void)
          NULL},
         {"layer { param { fix_lr: true } }", "'fix_lr' of ParamSpec changes the result", NULL},
         {"layer { accuracy_param { min_is_better: true } }", NULL, "'min_is_better' of Accura"},
-        {"layer { transform_param { distort_param { hue_prob: 1 } } }", "'distort_param'", NULL},
+        {"layer { transform_param { distort_param { } } }", "'distort_param'", NULL},
         {"layer { 777 { 1: 2 } }", "field 777 of LayerParameter is of no dialect known", NULL},
         {"layer { engine: 'MKLDNN' }", NULL, "'engine' of LayerParameter steers"},
         {"layer { pooling_param { ceil_mode: false } }", NULL, NULL},
@@ -285,8 +285,8 @@ static void test_judged(void)
     SECTION("judged");
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {
         dni_net_file *file = NULL;
-        CHECK_STATUS(dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n", NULL),
-                     DN_OK);
+        const char *text = rows[i].text;
+        CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "n", NULL), DN_OK);
         for (size_t k = 0; file && k < file->net->n_layer; k++) {
             const ProtobufCMessage *layer = &file->net->layer[k]->base;
             dni_clear_error();
@@ -379,7 +379,8 @@ static void test_old_nets(void)
         dni_net_file *file = NULL;
         char *printed = NULL;
         dni_clear_error();
-        dn_status st = dni_net_read_text(&file, heap, rows[i].text, strlen(rows[i].text), "n", NULL);
+        const char *text = rows[i].text;
+        dn_status st = dni_net_read_text(&file, heap, text, strlen(text), "n", NULL);
         if (!rows[i].now) {
             const char *why = dn_last_error();
             CHECK_AT(st && why && strstr(why, rows[i].message), "%s: %s", rows[i].text,

@@ -36,18 +36,18 @@ TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '-1', 'MALLOC_TOP_PA
          'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 LAST = {'channels_last': True, 'env': TUNED, 'sgd': {'fused': True}}
 
-# engine, mode's name, mode; `quick` leaves out the ones marked slow.
+# engine, mode's name, mode; slow ones compile for a minute and run with --full alone.
 TRAIN = [('torch', 'default', {'sgd': {'foreach': True}}), ('torch', 'channels-last', LAST),
          ('torch', 'compile', dict(LAST, compile=True, slow=True)), ('caffe', '', {})]
 INFER = [('torch', 'default', {}), ('torch', 'channels-last', LAST),
          ('torch', 'frozen', dict(LAST, freeze=True)),
          ('torch', 'optimized', dict(freeze=True, optimize=True, env=TUNED)),
-         ('torch', 'compile', dict(LAST, compile=True, slow=True)),
+         ('torch', 'compile', dict(LAST, compile=True)),
          ('opencv', '', {}), ('caffe', '', {})]
 TRAIN_BF16 = [('torch', 'bf16', dict(LAST, bf16=True)),
               ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True, slow=True))]
 INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
-              ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True, slow=True))]
+              ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True))]
 
 
 # ---- what a job is ----------------------------------------------------------------------------
@@ -338,6 +338,7 @@ def arguments():
                         'and onednn,cpu where the build has that module')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')
+    parser.add_argument('--full', action='store_true', help='with torch.compile in training too')
     parser.add_argument('--only', default='', help='other engines to run: torch,opencv,caffe')
     parser.add_argument('--build', default=os.path.join(HERE, '..', '..', 'build'))
     for engine in ('torch', 'opencv', 'caffe'):
@@ -366,7 +367,9 @@ def modes_of(args, train):
     if args.bf16:
         modes += TRAIN_BF16 if train else INFER_BF16
     only = args.only.split(',') if args.only else ['torch', 'opencv', 'caffe']
-    return [m for m in modes if m[0] in only and not (args.quick and m[2].get('slow'))]
+    return [m for m in modes if m[0] in only
+            and not (args.quick and m[2].get('compile'))
+            and not (m[2].get('slow') and not args.full)]
 
 
 def run(args):

@@ -38,13 +38,15 @@ class Pycaffe:
         import numpy
         weights = numpy.fromfile(job['weights'], '<f4')
         for name, index, shape, offset in job['params']:
-            blob = self.net.params[name][index]
-            count = blob.data.size
-            blob.data[...] = weights[offset:offset + count].reshape(blob.data.shape)
+            count = int(numpy.prod(shape))
+            self.write(self.net.params[name][index], weights[offset:offset + count])
         data = self.net.blobs['data'].data
         data[...] = numpy.fromfile(job['input'], '<f4')[:data.size].reshape(data.shape)
         if job['train']:
             self.net.blobs['label'].data[...] = job['labels'][:job['batch']]
+
+    def write(self, blob, values):
+        blob.data[...] = values.reshape(blob.data.shape)
 
     def check(self, job):
         if not job['train']:
@@ -86,6 +88,13 @@ class Deepnet(Pycaffe):
                     if forward(handle, None):
                         raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
             self.run = run
+
+    def write(self, blob, values):
+        """As loading weights does it; a view would stay open to be written through."""
+        import deepnet
+        data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        if deepnet._lib.lib().blob_write(blob._handle, data, values.size):
+            raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
 
 
 class Caffe(Pycaffe):
@@ -188,7 +197,7 @@ def serve(engine, job, pipe):
                 n = max(1, min(10000, int((ask['seconds'] - wall) / step)))
                 more = timed(engine, n)
                 step, wall, cpu = more[0] / n, wall + more[0], cpu + more[1]
-            answer = {'first': first, 'step': step}
+            answer = {'first': first, 'step': step, 'cpu': time.process_time()}
         elif ask['do'] == 'run':
             n = max(1, round(ask['seconds'] / step))
             wall, cpu = timed(engine, n)

@@ -21,10 +21,12 @@ static int32_t tops_needed(const Cnn__LayerParameter *param)
     return cls && cls->flags & DNI_LAYER_LOSS ? cls->tops_min : 0;
 }
 
-static bool is_known(const dni_layer *asking, const char *type)
+static bool is_known(const dni_layer *like, const Cnn__LayerParameter *param)
 {
-    dni_layer layer = *asking; /* finding a host's class takes notes in it */
-    return dni_layer_class_find(type, NULL) || dni_host_class_find(&layer, type);
+    dni_layer layer = *like; /* what a host's class may look at before it takes a layer */
+    layer.param = param;
+    layer.name = param->name ? param->name : "";
+    return dni_layer_class_find(param->type, NULL) || dni_host_class_find(&layer, param->type);
 }
 
 /* The other types after a layer that are unknown, once each, and where: one look at a net
@@ -38,7 +40,7 @@ static void list_others(const dn_net *net, const dni_layer *layer, char *text, s
     for (size_t i = index + 1; i < net->graph.num_nodes && used + 80 < size; i++) {
         const Cnn__LayerParameter *param = net->graph.nodes[i].param;
         int32_t line, column;
-        bool seen = !param->type || is_known(layer, param->type);
+        bool seen = !param->type || is_known(layer, param);
         for (size_t k = index; !seen && k < i; k++) {
             const char *other = net->graph.nodes[k].param->type;
             seen = other && !strcmp(other, param->type);

@@ -44,6 +44,12 @@ DN_API void dn_blob_end_write(dn_blob *blob, const void *data);
 DN_API const float *dn_blob_diff(dn_blob *blob);
 DN_API float *dn_blob_mutable_diff(dn_blob *blob);
 
+/* The values where the context's device has them, brought up to date there: a pointer for the
+ * device, in the stream of its backend. For reading; valid as dn_blob_data's. NULL:
+ * dn_last_error() says why (the context has no device, or no op there uses the blob).
+ * Since 0.1. */
+DN_API const void *dn_blob_device_data(dn_blob *blob);
+
 /* The same four for DN_F64 nets. NULL for other nets. Since 0.1. */
 DN_API const double *dn_blob_data_f64(dn_blob *blob);
 DN_API double *dn_blob_mutable_data_f64(dn_blob *blob);

@@ -224,6 +224,20 @@ dn_status dni_mirror_fetch(const dn_context *context, const void *host)
     return st;
 }
 
+dn_status dni_mirror_look(const dn_context *context, const void *host, const void **out)
+{
+    *out = NULL;
+    if (!context->mirror || !host)
+        return DN_OK;
+    dni_mirror_lock(context);
+    dni_span *span = *find(context->mirror, host);
+    dn_status st = span ? dni_span_to_device(context, span) : DN_OK;
+    if (span && !st)
+        *out = span->device;
+    dni_mirror_unlock(context);
+    return st;
+}
+
 void dni_mirror_wrote(const dn_context *context, const void *host)
 {
     if (!context->mirror || !host)

@@ -29,6 +29,8 @@ const dni_backend_slot *dni_mirror_slot(const dn_context *context);
 dn_status dni_mirror_fetch(const dn_context *context, const void *host);
 /* After (or just before) the host writes: what the device has is old. */
 void dni_mirror_wrote(const dn_context *context, const void *host);
+/* Where a device has it, brought up to date; *out NULL: nowhere. */
+dn_status dni_mirror_look(const dn_context *context, const void *host, const void **out);
 /* Zeros on whichever side has it. */
 dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes);
 /* Before the memory is freed. */

@@ -154,6 +154,16 @@ const float *dn_blob_data(dn_blob *blob)
     return look(blob, false, DN_F32);
 }
 
+const void *dn_blob_device_data(dn_blob *blob)
+{
+    const void *device = NULL, *memory = look(blob, false, blob ? blob->dtype : DN_F32);
+    if (!memory || dni_mirror_look(blob->net->context, memory, &device))
+        return NULL;
+    if (!device)
+        dni_fail(DN_E_STATE, "no device has blob '%s'", blob->name);
+    return device;
+}
+
 /* Nobody tells when the host writes through the pointer: from now on it may have. */
 static void *look_to_write(dn_blob *blob, bool diff, int32_t dtype)
 {

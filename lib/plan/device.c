@@ -145,14 +145,18 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
     void **pointer = (void **)step->io.in;
     dni_span **span = s->sides->spans + first_operand(s, i);
     dn_status st = DN_OK;
-    drop_recordings(s);
+    bool moved = false;
     for (int32_t k = 0; !st && k < num_operands(op); k++) {
+        const char *before = span[k] ? span[k]->device : NULL;
         if (operand(op, k) == DNI_NONE || !pointer[k])
             continue;
         st = span_of(s, operand(op, k), pointer[k], &span[k]);
         if (!st)
             pointer[k] = step->on_device ? span[k]->device : span[k]->host;
+        moved |= !span[k] || span[k]->device != before;
     }
+    if (moved)
+        drop_recordings(s);
     if (step->on_device) {
         step->io.scratch = s->sides->scratch;
         step->io.keep = step->io.keep ? s->sides->keep + s->keep_at[i] : NULL;

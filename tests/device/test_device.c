@@ -117,6 +117,8 @@ static void check_looks(void)
         w[i] = 0.5f;
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
     CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 32, 0);
+    CHECK(dn_blob_device_data(dn_net_blob(net, "b")) != NULL);
+    CHECK(dn_blob_device_data(dn_net_layer_param(net, 1, 0)) != NULL);
     int64_t out = fake.copies_out;
     CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 32, 0);
     CHECK_INT(fake.copies_out, out); /* nothing ran: nothing to bring */
@@ -179,6 +181,13 @@ static void check_refusals(void)
     lacks.copy_out = NULL;
     options = (dn_context_options){.struct_size = sizeof options, .backend = &lacks};
     CHECK_STATUS(dn_context_create(&context, &options), DN_E_INVALID);
+    context = make_context(NULL);
+    dn_net *net = make_net(context);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK(dn_blob_device_data(dn_net_blob(net, "b")) == NULL && dn_last_error());
+    CHECK(dn_blob_device_data(NULL) == NULL && dn_last_error());
+    dn_net_free(net);
+    dn_context_free(context);
 }
 
 int main(void)

@@ -160,6 +160,7 @@ FUNCTIONS = {
     'dn_blob_dtype': (c_int32, (blob,)),
     'dn_blob_data': (address, (blob,)),
     'dn_blob_mutable_data': (address, (blob,)),
+    'dn_blob_device_data': (address, (blob,)),
     'dn_blob_diff': (address, (blob,)),
     'dn_blob_mutable_diff': (address, (blob,)),
     'dn_blob_data_f64': (address, (blob,)),

@@ -125,7 +125,7 @@ dn_status cuda_take_fault(dn_backend *backend)
     if (fault.what == CUDA_FAULT_INDEX)
         return host->fail(DN_E_DATA, "index %lld of item %lld is outside the %lld rows", value,
                           (long long)fault.item, (long long)fault.limit);
-    if (!sane || (float)value != fault.value)
+    if (!(fault.value > -2147483649.0f && fault.value < 2147483648.0f))
         return host->fail(DN_E_DATA, "the label of item %lld is not a class number",
                           (long long)fault.item);
     return host->fail(DN_E_DATA,

@@ -112,9 +112,11 @@ dn_status dni_lexer_next(dni_lexer *l)
         return DN_OK;
     }
     char c = *l->at;
-    if (is_word_start(c)) {
+    bool template = c == '$' && l->at + 1 < l->end && is_word_start(l->at[1]); /* $WIDTH$ */
+    if (is_word_start(c) || template) {
         l->kind = DNI_TOKEN_WORD;
-        while (l->at < l->end && (is_word_start(*l->at) || is_digit(*l->at)))
+        while (l->at < l->end && (is_word_start(*l->at) || is_digit(*l->at) ||
+                                  (template && *l->at == '$')))
             l->at++;
     } else if (is_digit(c) || c == '.') {
         l->kind = DNI_TOKEN_NUMBER;

@@ -7,7 +7,7 @@
 
 typedef enum dni_token_kind {
     DNI_TOKEN_END,
-    DNI_TOKEN_WORD,   /* identifier: field, enum value, true, inf */
+    DNI_TOKEN_WORD,   /* identifier: field, enum value, true, inf; $NAME$ of a template */
     DNI_TOKEN_NUMBER, /* starts with a digit or '.'; the sign is a symbol of its own */
     DNI_TOKEN_STRING, /* with its quotes */
     DNI_TOKEN_SYMBOL, /* one of { } < > [ ] : , ; - */

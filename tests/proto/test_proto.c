@@ -187,6 +187,8 @@ static void test_unknown(void)
         {DN_E_UNSUPPORTED,
          "zzzzzz { a: 1, b: [1, -2, 'x' 'y'] c < d: WORD; > 7: 5 }\nqqqqq: -1\nwwwww: 'a' 'b'",
          "1:1: unknown field 'zzzzzz' in NetParameter; 2 more like it, at 2:1, 3:1"},
+        {DN_E_UNSUPPORTED, "input_dim: $TARGET_WIDTH$ input_dim: 3",
+         "'input_dim' needs a whole number, not $TARGET_WIDTH$ (is this a template"},
         {DN_E_PARSE, "zzzzzz { a 1 }", "1:1: unknown field 'zzzzzz'"},
         {DN_E_PARSE, "zzzzzz: { a: 1", "1:1: unknown field 'zzzzzz'"},
         {DN_E_PARSE, "zzzzzz: [1 2]", "1:1: unknown field 'zzzzzz'"},

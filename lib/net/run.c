@@ -254,6 +254,6 @@ dn_status dn_net_reshape(dn_net *net)
     if (!st && !net->wire_only)
         st = dni_net_lower(net);
     net->shapes_changed = st != DN_OK;
-    net->ran_forward = false;
+    net->ran_forward = net->fused_state = false;
     return st;
 }

@@ -66,28 +66,31 @@ static dn_status compile_fused(dni_plan *plan)
     return st || plan->watched ? st : DN_E_NOMEM;
 }
 
+/* Of both ways to run, as far as they are compiled. */
+static dn_status check_limit(const dni_plan *plan)
+{
+    size_t total = plan->base.data + plan->base.diff + dni_steps_bytes(&plan->fused) +
+                   dni_steps_bytes(&plan->plain);
+    size_t limit = plan->options.limit;
+    if (limit && total > limit)
+        return dni_fail(DN_E_LIMIT,
+                        "the net needs %zu bytes for blobs and scratch, the limit "
+                        "leaves %zu",
+                        total, limit);
+    return DN_OK;
+}
+
 static dn_status compile_plain(dni_plan *plan)
 {
     if (plan->plain.program)
         return DN_OK;
     dn_status st = dni_steps_compile(&plan->plain, plan->context, plan->program, &plan->base,
                                      false);
+    if (!st)
+        st = check_limit(plan);
     if (st)
         dni_steps_free(&plan->plain);
     return st;
-}
-
-static dn_status check_limit(const dni_plan *plan)
-{
-    size_t total = plan->base.data + plan->base.diff;
-    const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
-    size_t limit = plan->options.limit;
-    if (limit && total + dni_steps_bytes(s) > limit)
-        return dni_fail(DN_E_LIMIT,
-                        "the net needs %zu bytes for blobs and scratch, the limit "
-                        "leaves %zu",
-                        total + dni_steps_bytes(s), limit);
-    return DN_OK;
 }
 
 /* Whoever asks for products in bf16 or TF32 must get one, unless f32 will do as well. */

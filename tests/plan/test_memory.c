@@ -67,6 +67,27 @@ static void check_bounds(dn_context *fused, dn_context *plain)
               placed(plain, CHAIN, DN_PHASE_TRAIN, memory));
 }
 
+/* A limit that a whole run keeps to and a run of ranges, which needs more, does not. */
+static void check_limited_ranges(dn_context *fused)
+{
+    static const char text[] = CHAIN;
+    SECTION("ranges under a limit");
+    dn_net *net = NULL;
+    dn_net *free_net = net_of(fused, text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    dn_net_options o = {.struct_size = sizeof o,
+                        .phase = DN_PHASE_TRAIN,
+                        .memory = DN_MEMORY_COMPACT,
+                        .memory_limit = report(free_net)};
+    CHECK_STATUS(dn_net_create_from_text(&net, fused, text, sizeof text - 1, &o), DN_OK);
+    fill_net(net);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_forward_range(net, 1, 2, NULL), DN_E_LIMIT);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    dn_net_free(net);
+    dn_net_free(free_net);
+}
+
 int main(void)
 {
     dn_context *fused = context_of(DN_PLAN_FUSED), *plain = context_of(DN_PLAN_PLAIN);
@@ -74,6 +95,7 @@ int main(void)
     check_planned(fused, CHAIN);
     check_planned(plain, RESIDUAL);
     check_bounds(fused, plain);
+    check_limited_ranges(fused);
     dn_context_free(fused);
     dn_context_free(plain);
     return check_summary();

@@ -74,8 +74,8 @@ bench_times bench_repeat(const bench_options *o, double seconds, void (*body)(vo
         times[n++] = read_clock(clock) - start;
     }
     qsort(times, (size_t)n, sizeof *times, by_value);
-    return (bench_times){.median = 0.5 * (times[(n - 1) / 2] + times[n / 2]), .best = times[0],
-                         .runs = n};
+    return (bench_times){
+        .median = 0.5 * (times[(n - 1) / 2] + times[n / 2]), .best = times[0], .runs = n};
 }
 
 void bench_check(dn_status status, const char *what)
@@ -89,10 +89,13 @@ void bench_check(dn_status status, const char *what)
 dn_context *bench_context(const bench_options *o)
 {
     dn_context *context;
-    dn_context_options options = {.struct_size = sizeof options, .num_threads = o->threads,
-                                  .backends = o->backends, .module_folder = o->modules,
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = o->threads,
+                                  .backends = o->backends,
+                                  .module_folder = o->modules,
                                   .backend = o->backend,
-                                  .spin_us = o->spin_us, .seed = 1};
+                                  .spin_us = o->spin_us,
+                                  .seed = 1};
     bench_check(dn_context_create(&context, &options), "context");
     return context;
 }
@@ -137,15 +140,17 @@ bench_net bench_open(const bench_options *o, const char *path)
     static const char rule[] = "base_lr: 0.0001 momentum: 0.9 weight_decay: 0.0005 "
                                "lr_policy: 'fixed' max_iter: 1000000000 net: '%s'";
     char name[64], solver[4096];
-    bench_net n = {.context = bench_context(o), .train = bench_net_name(path, name, sizeof name)};
+    bench_net n = {.context = bench_context(o),
+                   .train = bench_net_name(path, name, sizeof name)};
     if (n.train) {
         int size = snprintf(solver, sizeof solver, rule, path);
-        bench_check(dn_solver_create_from_text(&n.solver, n.context, solver, (size_t)size, NULL, 0,
-                                               NULL), path);
+        bench_check(dn_solver_create_from_text(&n.solver, n.context, solver, (size_t)size, NULL,
+                                               0, NULL),
+                    path);
         n.net = dn_solver_net(n.solver);
     } else {
-        dn_net_options options = {.struct_size = sizeof options, .phase = DN_PHASE_TEST,
-                                  .memory = DN_MEMORY_COMPACT};
+        dn_net_options options = {
+            .struct_size = sizeof options, .phase = DN_PHASE_TEST, .memory = DN_MEMORY_COMPACT};
         bench_check(dn_net_create_from_prototxt(&n.net, n.context, path, &options), path);
     }
     bench_fill_inputs(n.net);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * bench.h: what the measuring programs share: a clock, options, medians, JSON lines. They use the
- * public API alone, so they measure what a host would see. */
+ * bench.h: what the measuring programs share: a clock, options, medians, JSON lines. They use
+ * the public API alone, so they measure what a host would see. */
 #ifndef DEEPNET_BENCH_H
 #define DEEPNET_BENCH_H
 
@@ -10,7 +10,7 @@
 
 typedef struct bench_options {
     const char *backends, *modules; /* names, and the folder of those that are modules */
-    const dn_backend_ops *backend; /* of the program itself, first in the chain */
+    const dn_backend_ops *backend;  /* of the program itself, first in the chain */
     int32_t threads, spin_us;
     double seconds; /* of repetitions for one figure */
     int cpu_time;   /* the process's time: at one thread, others do not disturb it */
@@ -18,7 +18,8 @@ typedef struct bench_options {
     char **files;
 } bench_options;
 
-/* --threads=N --backends=LIST --seconds=S --cpu-time FILE...; ends the process on anything else. */
+/* --threads=N --backends=LIST --seconds=S --cpu-time FILE...; ends the process on anything
+ * else. */
 bench_options bench_parse(int argc, char **argv, const char *usage);
 
 double bench_now(void);        /* seconds of a clock on the wall */
@@ -29,7 +30,8 @@ typedef struct bench_times {
     double median, best;
     int runs;
 } bench_times;
-bench_times bench_repeat(const bench_options *o, double seconds, void (*body)(void *arg), void *arg);
+bench_times bench_repeat(const bench_options *o, double seconds, void (*body)(void *arg),
+                         void *arg);
 
 /* Ends the process, saying dn_last_error, if status is not DN_OK. */
 void bench_check(dn_status status, const char *what);
@@ -37,7 +39,8 @@ dn_context *bench_context(const bench_options *o);
 
 /* Bytes of memory that were resident at most so far; 0 where the system does not say. */
 int64_t bench_peak_memory(void);
-/* "resnet50" of "some/where/resnet50_train.prototxt" into out, and whether it is a train form. */
+/* "resnet50" of "some/where/resnet50_train.prototxt" into out, and whether it is a train form.
+ */
 int bench_net_name(const char *path, char *out, int size);
 /* Fills the inputs with numbers in [-1, 1), labels with whole ones below ten. */
 void bench_fill_inputs(dn_net *net);

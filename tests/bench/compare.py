@@ -5,16 +5,17 @@
 usage: compare.py --all                     the tables: five nets, both jobs, 1 and 2 threads
        compare.py --nets lenet,resnet50 --jobs train,infer,infer1 --threads 1 --rounds 5
 
-Every engine and mode runs in a process of its own (worker.py), one asked at a time; a round asks
-each for --seconds of steps. Printed are medians over the rounds in milliseconds a step, the ratio
-of each to deepnet's in the same round with its spread, and the peak of resident memory (and what
-of it came after the engine was loaded). Before it is timed every engine must give deepnet's
-losses over three steps, or its probabilities, from the same weights and input.
+Every engine and mode runs in a process of its own (worker.py), one asked at a time; a round
+asks each for --seconds of steps. Printed are medians over the rounds in milliseconds a step,
+the ratio of each to deepnet's best in the same round with its spread, and the peak of resident
+memory (and what of it came after the engine was loaded). Before it is timed every engine must
+give deepnet's losses over three steps, or its probabilities, from the same weights and input.
 
-jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). With --clock cpu the
-ratios are of processor time, which at one thread a busy machine does not disturb. --torch,
---opencv, --caffe name the Python that has each; one that cannot be imported is left out, and said
-so. PyTorch runs with the allocator's thresholds raised and huge pages, but for the mode `default`.
+jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). With --clock cpu
+the ratios are of processor time, which at one thread a busy machine hardly disturbs. --torch,
+--opencv, --caffe name the Python that has each; one that cannot be imported is left out, and
+said so. PyTorch runs with the allocator's thresholds raised and huge pages, but for the mode
+`default`.
 """
 import argparse
 import json
@@ -50,7 +51,7 @@ INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
               ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True))]
 
 
-# ---- what a job is ----------------------------------------------------------------------------
+# ---- what a job is --------------------------------------------------------------------------
 
 def as_dict(message):
     """A prototxt message as plain data, set fields only."""
@@ -84,7 +85,8 @@ class Case:
             'train': train, 'batch': shape[0], 'shape': shape, 'prototxt': str(net),
             'layers': [as_dict(l) for l in net.layer], 'losses': losses, 'folder': folder,
             'shapes': {b: list(blob.shape) for b, blob in wired.blobs.items()},
-            'rate': 1e-3, 'momentum': 0.9, 'decay': 5e-4, 'flops': int(sum(wired.flops().values())),
+            'rate': 1e-3, 'momentum': 0.9, 'decay': 5e-4,
+            'flops': int(sum(wired.flops().values())),
             'labels': rng.randint(0, 10, shape[0]).tolist()}
         self.job.update(self.weights(folder, wired, net, rng))
         self.job['input'] = os.path.join(folder, '%s_%d_input' % (name, shape[0]))
@@ -116,7 +118,7 @@ def initial(kind, index, shape, rng):
     return rng.standard_normal(shape).astype('f4') * np.sqrt(2 / fan_in)
 
 
-# ---- an engine in its process -----------------------------------------------------------------
+# ---- an engine in its process ---------------------------------------------------------------
 
 class Worker:
     def __init__(self, args, case, engine, mode_name, mode, threads, **more):
@@ -171,7 +173,7 @@ def start_all(args, case, modes, threads, **more):
     return workers
 
 
-# ---- checking that all compute the same -------------------------------------------------------
+# ---- checking that all compute the same -----------------------------------------------------
 
 def difference(mine, theirs, train):
     mine, theirs = np.array(mine), np.array(theirs)
@@ -225,7 +227,7 @@ def checked(args, name, train, modes):
     return kept, found
 
 
-# ---- one row of the table ---------------------------------------------------------------------
+# ---- one row of the table -------------------------------------------------------------------
 
 def busy():
     """Load average, and the share of the last 10 s in which something waited for a core."""
@@ -242,7 +244,8 @@ def measure(args, name, job, threads, modes):
     train = job == 'train'
     case = Case(args.folder, name, train, 1 if job == 'infer1' else None)
     model = os.path.join(args.folder, name + '.caffemodel')
-    workers = start_all(args, case, deepnet_modes(args, train) + modes, threads, caffemodel=model)
+    workers = start_all(args, case, deepnet_modes(args, train) + modes, threads,
+                        caffemodel=model)
     for worker in workers:
         worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
     for _ in range(args.rounds):
@@ -267,7 +270,7 @@ def measure(args, name, job, threads, modes):
 
 
 def fastest(row, chosen):
-    """The label with the least median among those that `chosen` takes; None if there is none."""
+    """The label with the least median of those that `chosen` takes; None if there is none."""
     labels = [k for k, e in row['engines'].items() if 'error' not in e and chosen(k)]
     return min(labels, key=lambda k: row['engines'][k]['median'], default=None)
 
@@ -275,7 +278,8 @@ def fastest(row, chosen):
 def ratio(args, row, label, base):
     """[median, least, most] of label's time over base's in the same round."""
     clock = 'cpu_ms' if args.clock == 'cpu' else 'ms'
-    ratios = sorted(t / d for t, d in zip(row['engines'][label][clock], row['engines'][base][clock]))
+    times, others = row['engines'][label][clock], row['engines'][base][clock]
+    ratios = sorted(t / d for t, d in zip(times, others))
     return [statistics.median(ratios), ratios[0], ratios[-1]]
 
 
@@ -323,7 +327,7 @@ def print_summary(args, rows):
                       *ratio(args, row, rival, label), rival, e['peak'] / least))
 
 
-# ---- the run ----------------------------------------------------------------------------------
+# ---- the run --------------------------------------------------------------------------------
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -338,8 +342,10 @@ def arguments():
                         'and onednn,cpu where the build has that module')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')
-    parser.add_argument('--full', action='store_true', help='with torch.compile in training too')
-    parser.add_argument('--only', default='', help='other engines to run: torch,opencv,caffe')
+    parser.add_argument('--full', action='store_true',
+                        help='with torch.compile in training too')
+    parser.add_argument('--only', default='', help='other engines or modes to run: '
+                        '"torch,opencv", "torch channels-last"')
     parser.add_argument('--build', default=os.path.join(HERE, '..', '..', 'build'))
     for engine in ('torch', 'opencv', 'caffe'):
         parser.add_argument('--' + engine, help='the Python that has it, if not this one')
@@ -355,10 +361,11 @@ def arguments():
 def deepnet_modes(args, train):
     """Every chain in f32, and the first in bf16."""
     options = {} if train else {'memory': 'compact'}
-    modes = [('deepnet', chain, {'backends': chain, 'modules': args.modules, 'options': options})
-             for chain in args.chains]
+    common = {'modules': args.modules, 'options': options}
+    modes = [('deepnet', chain, dict(common, backends=chain)) for chain in args.chains]
     if args.bf16:
-        modes.append(('deepnet', 'bf16', dict(modes[0][2], options=dict(options, compute='bf16'))))
+        bf16 = dict(options, compute='bf16')
+        modes.append(('deepnet', 'bf16', dict(modes[0][2], options=bf16)))
     return modes
 
 
@@ -366,8 +373,8 @@ def modes_of(args, train):
     modes = list(TRAIN if train else INFER)
     if args.bf16:
         modes += TRAIN_BF16 if train else INFER_BF16
-    only = args.only.split(',') if args.only else ['torch', 'opencv', 'caffe']
-    return [m for m in modes if m[0] in only
+    only = args.only.split(',') if args.only else ['']
+    return [m for m in modes if any((m[0] + ' ' + m[1]).startswith(o) for o in only)
             and not (args.quick and m[2].get('compile'))
             and not (m[2].get('slow') and not args.full)]
 
@@ -402,7 +409,8 @@ def main():
     if args.json:
         with open(args.json, 'w') as f:
             json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(began)),
-                       'machine': platform.processor() or platform.machine(), 'clock': args.clock,
+                       'machine': platform.processor() or platform.machine(),
+                       'clock': args.clock,
                        'rounds': args.rounds, 'seconds': args.seconds, 'checks': checks,
                        'rows': rows}, f, indent=1)
 

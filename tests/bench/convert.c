@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * convert.c: 60,000 images of 28 x 28 from IDX files to an LMDB, as `deepnet convert mnist` does
- * it, in a folder that is removed afterwards. */
+ * convert.c: 60,000 images of 28 x 28 from IDX files to an LMDB, as `deepnet convert mnist`
+ * does it, in a folder that is removed afterwards. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,7 +15,8 @@ static void put32(FILE *f, uint32_t v)
         fputc((int)(v >> shift & 255), f);
 }
 
-/* dims: the header's, the first one the number of items; items of `bytes` random bytes below. */
+/* dims: the header's, the first one the number of items; items of `bytes` random bytes below.
+ */
 static void write_idx(const char *path, int axes, const uint32_t *dims, size_t bytes, int below)
 {
     FILE *f = fopen(path, "wb");
@@ -43,7 +44,8 @@ static void convert(void *arg)
 {
     conversion *c = arg;
     dn_convert_options options = {.struct_size = sizeof options, .overwrite = 1};
-    bench_check(dn_convert_mnist(c->context, c->images, c->labels, c->out, &options), "convert");
+    bench_check(dn_convert_mnist(c->context, c->images, c->labels, c->out, &options),
+                "convert");
 }
 
 int main(int argc, char **argv)
@@ -64,7 +66,8 @@ int main(int argc, char **argv)
     write_idx(c.labels, 1, (uint32_t[]){COUNT}, 1, 10);
     bench_times t = bench_repeat(&o, o.seconds, convert, &c);
     printf("{\"convert\": \"mnist\", \"images\": %d, \"ms\": %.1f, \"best_ms\": %.1f, "
-           "\"runs\": %d}\n", COUNT, 1e3 * t.median, 1e3 * t.best, t.runs);
+           "\"runs\": %d}\n",
+           COUNT, 1e3 * t.median, 1e3 * t.best, t.runs);
     dn_context_free(c.context);
     static const char *const made[] = {"images", "labels", "lmdb/data.mdb", "lmdb/lock.mdb"};
     for (int i = 0; i < 4; i++) {

@@ -8,8 +8,8 @@ usage: bench_peak >peak.json; bench_nets --cpu-time FILE... >nets.json
 A layer's floor is the larger of its flops over the peak and its bytes over the bandwidth, each
 way; bytes count every blob once (forward: bottoms, weights, tops; backward: those, and as much
 again of gradients). Fusing layers goes below the sum of such floors, never below the flops.
-Layers are ranked by what they cost above their floor; the rest of a step is the update, clearing
-gradients, and data that a layer alone finds in the caches but not within a step.
+Layers are ranked by what they cost above their floor; the rest of a step is the update,
+clearing gradients, and data that a layer alone finds in the caches but not within a step.
 """
 import argparse
 import json
@@ -29,8 +29,9 @@ def rows_of(net, peak, bandwidth):
         for way, floor in zip(('forward', 'backward'), both):
             ms = layer.get(way + '_ms')
             if ms is not None and ms > 0.001:
+                flops = layer['flops'] * (2 if way == 'backward' else 1)
                 yield {'name': layer['layer'], 'type': layer['type'], 'way': way, 'ms': ms,
-                       'floor': 1e3 * floor, 'rate': layer['flops'] * (1 + (way != 'forward')) / ms / 1e6}
+                       'floor': 1e3 * floor, 'rate': flops / ms / 1e6}
 
 
 def report(net, peak, bandwidth, top):
@@ -44,10 +45,12 @@ def report(net, peak, bandwidth, top):
         kind = kinds.setdefault((row['type'], row['way']), [0, 0])
         kind[0] += row['ms']
         kind[1] += row['floor']
-    for (kind, way), (ms, floor) in sorted(kinds.items(), key=lambda k: k[1][1] - k[1][0])[:top]:
-        print('   %-18s %-9s %9.2f ms  floor %8.2f  above it %8.2f' % (kind, way, ms, floor, ms - floor))
+    ranked = sorted(kinds.items(), key=lambda k: k[1][1] - k[1][0])
+    for (kind, way), (ms, floor) in ranked[:top]:
+        print('   %-18s %-9s %9.2f ms  floor %8.2f  above it %8.2f' % (
+            kind, way, ms, floor, ms - floor))
     if 'update_ms' in net:
-        print('   update %.2f ms, clearing gradients %.2f ms, not in any layer alone %.2f ms' % (
+        print('   update %.2f ms, clearing gradients %.2f, not in any layer alone %.2f' % (
             net['update_ms'], net['clear_ms'], net['ms'] - sum(r['ms'] for r in rows)
             - net['update_ms'] - net['clear_ms']))
     for row in sorted(rows, key=lambda r: r['floor'] - r['ms'])[:top]:
@@ -66,7 +69,8 @@ def main():
     for path in args.nets:
         with open(path) as f:
             for line in f:
-                report(json.loads(line), 1e9 * machine['gflops'], 1e9 * machine['gbytes'], args.top)
+                report(json.loads(line), 1e9 * machine['gflops'], 1e9 * machine['gbytes'],
+                       args.top)
 
 
 if __name__ == '__main__':

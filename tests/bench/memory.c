@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * memory.c: what a net takes: the most memory that was resident after two steps, in a process of
- * its own for each net, and what dn_net_memory_report says. */
+ * memory.c: what a net takes: the most memory that was resident after two steps, in a process
+ * of its own for each net, and what dn_net_memory_report says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -18,19 +18,21 @@ static void measure(const bench_options *o, const char *path)
     bench_step(&n);
     bench_step(&n);
     bench_check(dn_net_memory_report(n.net, &m), "memory");
-    printf("{\"net\": \"%s\", \"job\": \"%s\", \"peak_bytes\": %lld, \"before_bytes\": %lld, "
-           "\"weights\": %zu, \"weight_gradients\": %zu, \"blobs\": %zu, \"blob_gradients\": %zu, "
-           "\"scratch\": %zu}\n", name, n.train ? "train" : "infer",
-           (long long)bench_peak_memory(), (long long)before, m.weights, m.weight_gradients,
-           m.blobs, m.blob_gradients, m.scratch);
+    printf(
+        "{\"net\": \"%s\", \"job\": \"%s\", \"peak_bytes\": %lld, \"before_bytes\": %lld, "
+        "\"weights\": %zu, \"weight_gradients\": %zu, \"blobs\": %zu, \"blob_gradients\": %zu, "
+        "\"scratch\": %zu}\n",
+        name, n.train ? "train" : "infer", (long long)bench_peak_memory(), (long long)before,
+        m.weights, m.weight_gradients, m.blobs, m.blob_gradients, m.scratch);
     fflush(stdout);
     bench_close(&n);
 }
 
 int main(int argc, char **argv)
 {
-    bench_options o = bench_parse(argc, argv, "memory [--threads=N] [--backends=LIST] "
-                                              "X_train.prototxt X_deploy.prototxt ...");
+    bench_options o = bench_parse(argc, argv,
+                                  "memory [--threads=N] [--backends=LIST] "
+                                  "X_train.prototxt X_deploy.prototxt ...");
     int failed = 0;
     for (int i = 0; i < o.num_files; i++) {
         pid_t child = fork();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * nets.c: time of a training step (X_train.prototxt) or a pass (X_deploy.prototxt), whole and by
- * layer. The whole is not the sum: the plan may run it faster, and a layer alone finds its data
- * in the caches. floor.py reads what this prints. */
+ * nets.c: time of a training step (X_train.prototxt) or a pass (X_deploy.prototxt), whole and
+ * by layer. The whole is not the sum: the plan may run it faster, and a layer alone finds its
+ * data in the caches. floor.py reads what this prints. */
 #include <stdio.h>
 
 #include "bench.h"
@@ -16,7 +16,8 @@ static void run_part(void *arg)
 {
     part *p = arg;
     bench_check(p->backward ? dn_net_backward_range(p->net, p->layer, p->layer)
-                            : dn_net_forward_range(p->net, p->layer, p->layer, NULL), "layer");
+                            : dn_net_forward_range(p->net, p->layer, p->layer, NULL),
+                "layer");
 }
 
 /* A training net's gradients grow with every backward pass: they are cleared between layers. */
@@ -54,8 +55,8 @@ static void print_bytes(dn_net *net, int32_t l)
         tops += blob_bytes(dn_net_layer_top(net, l, i));
     for (int32_t i = 0; i < dn_net_layer_num_params(net, l); i++)
         params += blob_bytes(dn_net_layer_param(net, l, i));
-    printf(", \"bottom_bytes\": %lld, \"top_bytes\": %lld, \"param_bytes\": %lld", bottoms, tops,
-           params);
+    printf(", \"bottom_bytes\": %lld, \"top_bytes\": %lld, \"param_bytes\": %lld", bottoms,
+           tops, params);
 }
 
 static void print_layers(const bench_options *o, bench_net *n)
@@ -80,9 +81,9 @@ static void measure(const bench_options *o, const char *path)
     bench_step(&n);
     bench_times t = bench_repeat(o, o->seconds, bench_step, &n);
     printf("{\"net\": \"%s\", \"job\": \"%s\", \"batch\": %lld, \"threads\": %d, \"ms\": %.4f, "
-           "\"best_ms\": %.4f, \"runs\": %d, ", name, n.train ? "train" : "infer",
-           (long long)dn_blob_dim(dn_net_input(n.net, 0), 0), o->threads, 1e3 * t.median,
-           1e3 * t.best, t.runs);
+           "\"best_ms\": %.4f, \"runs\": %d, ",
+           name, n.train ? "train" : "infer", (long long)dn_blob_dim(dn_net_input(n.net, 0), 0),
+           o->threads, 1e3 * t.median, 1e3 * t.best, t.runs);
     if (n.train)
         printf("\"update_ms\": %.4f, \"clear_ms\": %.4f, ",
                1e3 * bench_repeat(o, o->seconds / 10, update, n.solver).median,
@@ -96,9 +97,10 @@ static void measure(const bench_options *o, const char *path)
 
 int main(int argc, char **argv)
 {
-    bench_options o = bench_parse(argc, argv, "nets [--threads=N] [--backends=LIST] [--seconds=S] "
-                                              "[--cpu-time] "
-                                              "X_train.prototxt X_deploy.prototxt ...");
+    bench_options o = bench_parse(argc, argv,
+                                  "nets [--threads=N] [--backends=LIST] [--seconds=S] "
+                                  "[--cpu-time] "
+                                  "X_train.prototxt X_deploy.prototxt ...");
     for (int i = 0; i < o.num_files; i++)
         measure(&o, o.files[i]);
     return 0;

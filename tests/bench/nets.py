@@ -10,14 +10,15 @@ loss, the deploy form in the probabilities; the layers they share have the same 
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), *'../../bindings/python'.split('/')))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', '..', 'bindings', 'python'))
 from deepnet import NetSpec, layers as L, params as P  # noqa: E402
 
 MSRA, XAVIER = dict(type='msra'), dict(type='xavier')
 
 
 class Writer:
-    """A NetSpec under construction: every method adds a layer on `bottom` and returns its top."""
+    """A NetSpec under construction: a method adds a layer on `bottom` and returns its top."""
 
     def __init__(self, data, classes, train, dropout):
         self.n = NetSpec()
@@ -33,7 +34,8 @@ class Writer:
     def relu(self, name, bottom, relu6=False):
         return self.add(name, (L.ReLU6 if relu6 else L.ReLU)(bottom, in_place=True))
 
-    def conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True, bias=True):
+    def conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
+             bias=True):
         more = dict(group=group) if group > 1 else {}
         if not bias:
             more['bias_term'] = False
@@ -45,14 +47,16 @@ class Writer:
     def norm_conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
                   relu6=False):
         """Convolution, batch norm, scale and ReLU, as nets without biases have them."""
-        top = self.conv(name, bottom, outputs, kernel, stride, pad, group, relu=False, bias=False)
-        top = self.add('bn_' + name, L.BatchNorm(top, in_place=True, param=[dict(lr_mult=0)] * 3))
+        top = self.conv(name, bottom, outputs, kernel, stride, pad, group, False, bias=False)
+        fixed = [dict(lr_mult=0)] * 3
+        top = self.add('bn_' + name, L.BatchNorm(top, in_place=True, param=fixed))
         top = self.add('scale_' + name, L.Scale(top, in_place=True, bias_term=True))
         return self.relu('relu_' + name, top, relu6) if relu else top
 
     def pool(self, name, bottom, kernel, stride, pad=0, average=False):
-        return self.add(name, L.Pooling(bottom, pool=P.Pooling.AVE if average else P.Pooling.MAX,
-                                        kernel_size=kernel, stride=stride, pad=pad))
+        how = P.Pooling.AVE if average else P.Pooling.MAX
+        return self.add(name, L.Pooling(bottom, pool=how, kernel_size=kernel, stride=stride,
+                                        pad=pad))
 
     def global_pool(self, name, bottom):
         return self.add(name, L.Pooling(bottom, pool=P.Pooling.AVE, global_pooling=True))
@@ -109,7 +113,8 @@ def alexnet(w):
 def vgg16(w):
     """Simonyan and Zisserman 2014, configuration D."""
     x = w.data
-    for stage, (outputs, convs) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
+    plan = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+    for stage, (outputs, convs) in enumerate(plan, 1):
         for i in range(1, convs + 1):
             x = w.conv('conv%d_%d' % (stage, i), x, outputs, 3, pad=1)
         x = w.pool('pool%d' % stage, x, 2, 2)
@@ -206,13 +211,14 @@ def mobilenet_v2(w):
 # name: (function, channels, height = width, classes, batch of the tables)
 NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10, 100),
         'alexnet': (alexnet, 3, 227, 1000, 16), 'googlenet': (googlenet, 3, 224, 1000, 8),
-        'resnet50': (resnet50, 3, 224, 1000, 4), 'mobilenet_v1': (mobilenet_v1, 3, 224, 1000, 8),
+        'resnet50': (resnet50, 3, 224, 1000, 4),
+        'mobilenet_v1': (mobilenet_v1, 3, 224, 1000, 8),
         'mobilenet_v2': (mobilenet_v2, 3, 224, 1000, 8), 'vgg16': (vgg16, 3, 224, 1000, 4)}
 
 
 def build(name, train, batch=None, dropout=True):
-    """The net as a NetParameter; str() of it is prototxt. Dropout can be left out, for runs that
-    compare numbers."""
+    """The net as a NetParameter; str() of it is prototxt. Dropout can be left out, for runs
+    that compare numbers."""
     function, channels, size, classes, usual = NETS[name]
     w = Writer([batch or usual, channels, size, size], classes, train, dropout)
     function(w)

@@ -41,8 +41,9 @@ static void first_step(const bench_options *o, const char *path)
 
 int main(int argc, char **argv)
 {
-    bench_options o = bench_parse(argc, argv, "startup [--threads=N] [--seconds=S] "
-                                              "X_train.prototxt X_deploy.prototxt ...");
+    bench_options o = bench_parse(argc, argv,
+                                  "startup [--threads=N] [--seconds=S] "
+                                  "X_train.prototxt X_deploy.prototxt ...");
     if (o.num_files == 2 && strcmp(o.files[0], "child") == 0)
         first_step(&o, o.files[1]);
     for (int i = 0; i < o.num_files; i++) {
@@ -51,8 +52,9 @@ int main(int argc, char **argv)
         int train = bench_net_name(o.files[i], name, sizeof name);
         bench_times t = bench_repeat(&o, o.seconds, run_child, &s);
         printf("{\"net\": \"%s\", \"job\": \"%s\", \"threads\": %d, \"start_ms\": %.3f, "
-               "\"best_ms\": %.3f, \"runs\": %d}\n", name, train ? "train" : "infer", o.threads,
-               1e3 * t.median, 1e3 * t.best, t.runs);
+               "\"best_ms\": %.3f, \"runs\": %d}\n",
+               name, train ? "train" : "infer", o.threads, 1e3 * t.median, 1e3 * t.best,
+               t.runs);
     }
     return 0;
 }

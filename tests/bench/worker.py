@@ -29,7 +29,7 @@ def solver_text(job):
             % (job['rate'], job['momentum'], job['decay']))
 
 
-# ---- Caffe, and deepnet, which has its Python shape -------------------------------------------
+# ---- Caffe, and deepnet, which has its Python shape -----------------------------------------
 
 class Pycaffe:
     """`self.net` and `self.solver` in pycaffe's shape, with the job's weights and input."""
@@ -126,7 +126,7 @@ class Caffe(Pycaffe):
         self.fill(job)
 
 
-# ---- OpenCV -----------------------------------------------------------------------------------
+# ---- OpenCV ---------------------------------------------------------------------------------
 
 class Opencv:
     def __init__(self, job):
@@ -152,7 +152,7 @@ class Opencv:
         return self.out.ravel().tolist()
 
 
-# ---- the process ------------------------------------------------------------------------------
+# ---- the process ----------------------------------------------------------------------------
 
 def resident(peak=False):
     """Bytes of memory this process has, or has had at most."""

@@ -268,26 +268,29 @@ void ISA(cpu_pack_trans)(float *out, int64_t k, const float *b, int64_t ldb, int
 }
 
 #if VL > 4
-/* mr rows of contiguous floats, read forwards or backwards. Stores of whole vectors run over
- * the next row of the panel, which is written after; at the panel's end they are cut. */
-static void pack_rows(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
-                      int64_t col, float alpha)
+/* mr rows of contiguous floats, read forwards, or backwards from where they begin. Stores of
+ * whole vectors run over the next row of the panel, which is written after; at the panel's end
+ * they are cut. */
+static void pack_rows(float *out, int32_t mr, int64_t k, const float *const *rows, bool forward,
+                      float alpha)
 {
     vf scale = v_set1(alpha);
     for (int64_t p = 0; p < k; p += VL) {
-        int64_t n = k - p < VL ? k - p : VL;
-        const float *from = a + (col == 1 ? p : 1 - p - n);
+        int64_t n = k - p < VL ? k - p : VL, from = forward ? p : 1 - p - n;
         vf t[VL];
         UNROLL
         for (int i = 0; i < VL; i++)
-            t[i] = v_mul(scale, v_loadp(from + (i < mr ? i : mr - 1) * row, n));
+            t[i] = v_mul(scale, v_loadp(rows[i < mr ? i : mr - 1] + from, n));
         v_transpose(t);
-        UNROLL
-        for (int i = 0; i < VL; i++) {
-            int64_t at = col == 1 ? p + i : p + n - VL + i;
-            vf column = col == 1 ? t[i] : t[VL - 1 - i];
-            if (i >= (col == 1 ? n : VL) || at < p)
-                continue;
+        if (forward && (k - p - VL) * mr >= VL) {
+            UNROLL
+            for (int i = 0; i < VL; i++)
+                v_store(out + (p + i) * mr, t[i]);
+            continue;
+        }
+        for (int i = 0; i < n; i++) {
+            int64_t at = p + i;
+            vf column = t[forward ? i : n - 1 - i];
             if ((k - at) * mr >= VL)
                 v_store(out + at * mr, column);
             else
@@ -296,6 +299,33 @@ static void pack_rows(float *out, int32_t mr, int64_t k, const float *a, int64_t
     }
 }
 #endif
+
+void ISA(cpu_pack_pointers)(float *out, int32_t mr, int64_t k, const float *const *rows)
+{
+#if VL > 4
+    pack_rows(out, mr, k, rows, true, 1.0f);
+#else
+    for (int32_t i = 0; i < mr; i++)
+        for (int64_t p = 0; p < k; p++)
+            out[p * mr + i] = rows[i][p];
+#endif
+}
+
+void ISA(cpu_pack_weights)(float *out, int64_t cols, int64_t n, const float *w, int64_t ld,
+                           const int64_t *at, const int64_t *next, int64_t panel)
+{
+    for (int64_t j = 0; j < cols; j += VL)
+        for (int64_t i = 0; i < n; i += VL) {
+            vf t[VL];
+            int64_t left = n - i;
+            UNROLL
+            for (int v = 0; v < VL; v++)
+                t[v] = v_loadp(w + (j + v < cols ? j + v : cols - 1) * ld + i, left);
+            v_transpose(t);
+            for (int v = 0; v < VL && v < left; v++)
+                v_store(out + at[i + v] + panel * next[i + v] + j, t[v]);
+        }
+}
 
 void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
                      int64_t col, float alpha)
@@ -310,7 +340,10 @@ void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t 
     }
 #if VL > 4
     if (col == 1 || col == -1) {
-        pack_rows(out, mr, k, a, row, col, alpha);
+        const float *rows[MR];
+        for (int32_t i = 0; i < mr; i++)
+            rows[i] = a + i * row;
+        pack_rows(out, mr, k, rows, col == 1, alpha);
         return;
     }
 #endif

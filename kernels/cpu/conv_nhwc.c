@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv_nhwc.c: convolution in NHWC, forward and backward to the data, as rows of pixels times
+ * packed weights. Rows are packed where they are used, straight from the image; what lies
+ * outside it is zeros. Backward with a stride is one such product for each phase of the stride,
+ * with the taps that reach it. */
+#include "conv_nhwc.h"
+
+#include <string.h>
+
+enum { ROWS = 16 }; /* tiles of rows packed at a time: they stay in the second cache */
+
+typedef struct piece { /* of the reduction: runs [run0, run1), of each [from, to) */
+    int64_t run0, run1, from, to, before;
+} piece;
+
+typedef struct conv_op {
+    dn_op base;
+    cpu_geo geo;
+    cpu_phase *phase;
+    piece *pieces;      /* phase by phase */
+    int64_t *at, *next; /* where (channel, tap) goes in packed weights; from panel to panel */
+    int64_t phases;
+    int64_t Kx, Cx, Kg, Cg, H, W, P, Q; /* this product's output and input */
+    int64_t panels, group_floats, packed_floats, worker_floats;
+    bool back, keep;
+    cpu_end end;
+} conv_op;
+
+typedef struct conv_call {
+    const conv_op *op;
+    const cpu_phase *phase;
+    const float *x, *w, *bias;
+    float *y, *packed, *work;
+} conv_call;
+
+/* ---- runs -------------------------------------------------------------------------------- */
+
+bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int64_t h0,
+                    int64_t w0, int64_t channels, int64_t most)
+{
+    int64_t sh = geo->sh, sw = geo->sw, s_count = 0, s_first = 0;
+    int64_t H = back ? geo->H : geo->P, W = back ? geo->W : geo->Q;
+    f->h0 = h0, f->w0 = w0;
+    f->step_h = back ? sh : 1, f->step_w = back ? sw : 1;
+    f->move_h = back ? 1 : sh, f->move_w = back ? 1 : sw;
+    f->rows = cpu_max(0, cpu_ceil(H - h0, f->step_h));
+    f->cols = cpu_max(0, cpu_ceil(W - w0, f->step_w));
+    f->count = geo->N * f->rows * f->cols;
+    f->ds = back ? -sw : 1;
+    f->run = cpu_op_table(op, (size_t)(geo->R * geo->S), sizeof *f->run);
+    if (!f->run)
+        return false;
+    for (int64_t s = 0; s < geo->S; s++) /* back: the last tap is the first in the image */
+        if (!back || (w0 + geo->pw - s * geo->dw) % sw == 0) {
+            s_first = s_count == 0 || back ? s : s_first;
+            s_count++;
+        }
+    bool join =
+        geo->dw == 1 && geo->group == 1 && s_count > 1 && s_count * channels <= most;
+    f->taps = join ? s_count : 1;
+    f->floats = f->taps * channels;
+    for (int64_t r = 0; r < geo->R; r++) {
+        int64_t h = h0 + geo->ph - r * geo->dh;
+        for (int64_t s = 0; s < geo->S && (!back || h % sh == 0); s++) {
+            int64_t w = w0 + geo->pw - s * geo->dw;
+            if ((back && w % sw != 0) || (join && s != s_first))
+                continue;
+            f->run[f->runs++] = back ? (cpu_taps_run){r, s, h / sh, w / sw}
+                                     : (cpu_taps_run){r, s, r * geo->dh - geo->ph,
+                                                      s * geo->dw - geo->pw};
+        }
+    }
+    return true;
+}
+
+void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *f)
+{
+    cpu_pixel at = {from / (f->rows * f->cols), from / f->cols % f->rows, from % f->cols};
+    for (int64_t i = 0; i < count; i++) {
+        pixel[i] = at;
+        if (++at.w == f->cols) {
+            at.w = 0;
+            if (++at.h == f->rows) {
+                at.h = 0;
+                at.n++;
+            }
+        }
+    }
+}
+
+const float *cpu_run_at(const cpu_image *image, const cpu_phase *f, const cpu_taps_run *run,
+                        const cpu_pixel *pixel, float *edge, const float *zeros)
+{
+    int64_t h = pixel->h * f->move_h + run->h, w = pixel->w * f->move_w + run->w;
+    if (h < 0 || h >= image->H)
+        return zeros;
+    const float *row = image->x + (pixel->n * image->H + h) * image->W * image->C;
+    if (w >= 0 && w + f->taps <= image->W)
+        return row + w * image->C;
+    if (f->taps == 1)
+        return zeros;
+    int64_t channels = f->floats / f->taps; /* joined taps: all of the image's */
+    int64_t from = cpu_min(f->taps, cpu_max(0, -w));
+    int64_t to = cpu_max(from, cpu_min(f->taps, image->W - w));
+    memset(edge, 0, (size_t)f->floats * sizeof(float));
+    memcpy(edge + from * channels, row + (w + from) * image->C,
+           (size_t)((to - from) * channels) * sizeof(float));
+    return edge;
+}
+
+/* ---- weights ----------------------------------------------------------------------------- */
+
+static void pack_task(void *arg, int64_t task, int32_t worker)
+{
+    const conv_call *call = arg;
+    const conv_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t g = task / op->panels, j = task % op->panels, taps = op->geo.R * op->geo.S;
+    int64_t cols = cpu_min(ker->nr, op->Kg - j * ker->nr);
+    float *out = call->packed + g * op->group_floats;
+    (void)worker;
+    if (!op->back) {
+        const float *w = call->w + (g * op->Kg + j * ker->nr) * op->Cg * taps;
+        ker->pack_weights(out, cols, op->Cg * taps, w, op->Cg * taps, op->at, op->next, j);
+        return;
+    }
+    for (int64_t k = 0; k < op->Cg; k++) { /* w: (channels of dy, of dx, taps) */
+        const float *w = call->w + ((g * op->Cg + k) * op->Kg + j * ker->nr) * taps;
+        if (taps == 1)
+            memcpy(out + op->at[k] + j * op->next[k], w, (size_t)cols * sizeof(float));
+        else
+            ker->pack_weights(out, cols, taps, w, taps, op->at + k * taps, op->next + k * taps,
+                              j);
+    }
+}
+
+/* ---- a block of rows --------------------------------------------------------------------- */
+
+typedef struct block { /* what a worker has in hand */
+    float *edges, *zeros, *tile, *packed;
+    int64_t c_row[ROWS][CPU_MAX_MR]; /* where the rows' outputs are */
+} block;
+
+static block block_of(const conv_call *call, int32_t worker)
+{
+    const conv_op *op = call->op;
+    block b = {.edges = call->work + worker * op->worker_floats};
+    int64_t zeros = (cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15;
+    b.zeros = b.edges + CPU_MAX_MR * CPU_K_PIECE;
+    b.tile = b.zeros + zeros;
+    b.packed = b.tile + CPU_MAX_MR * op->base.backend->kernels->nr;
+    memset(b.zeros, 0, (size_t)zeros * sizeof(float));
+    return b;
+}
+
+static int64_t worker_floats(const conv_op *op)
+{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    return CPU_MAX_MR * (CPU_K_PIECE + ker->nr) +
+           ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) +
+           ROWS * ker->mr * CPU_K_PIECE + 64;
+}
+
+static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *c_row)
+{
+    const conv_op *op = call->op;
+    const cpu_phase *f = call->phase;
+    cpu_pixel pixel[CPU_MAX_MR];
+    cpu_pixels(pixel, from, count, f);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t h = f->h0 + pixel[i].h * f->step_h, w = f->w0 + pixel[i].w * f->step_w;
+        c_row[i] = ((pixel[i].n * op->P + h) * op->Q + w) * op->Kx;
+    }
+}
+
+/* Rows [from, from + count) for one piece of the reduction, run after run. */
+static void pack_tile(const conv_call *call, int64_t g, int64_t from, int64_t count,
+                      const piece *p, const block *b, float *out)
+{
+    const conv_op *op = call->op;
+    const cpu_phase *f = call->phase;
+    const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
+    const float *rows[CPU_MAX_MR];
+    cpu_pixel pixel[CPU_MAX_MR];
+    cpu_pixels(pixel, from, count, f);
+    for (int64_t r = p->run0; r < p->run1; r++) {
+        for (int64_t i = 0; i < count; i++)
+            rows[i] = p->from + cpu_run_at(&image, f, &f->run[r], &pixel[i],
+                                           b->edges + i * CPU_K_PIECE, b->zeros);
+        op->base.backend->kernels->pack_pointers(out, (int32_t)count, p->to - p->from, rows);
+        out += (p->to - p->from) * count;
+    }
+}
+
+static void multiply(const conv_call *call, int64_t g, int64_t j, int64_t count, const piece *p,
+                     const float *a, const int64_t *c_row, float *tile)
+{
+    const conv_op *op = call->op;
+    const cpu_phase *f = call->phase;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const piece *first = op->pieces + f->first_piece;
+    int64_t len = (p->run1 - p->run0) * (p->to - p->from), col = g * op->Kg + j * ker->nr;
+    int32_t width = (int32_t)cpu_min(ker->nr, op->Kg - j * ker->nr);
+    int32_t vectors = width <= ker->vl ? 1 : 2;
+    const float *w = call->packed + g * op->group_floats + f->packed_at +
+                     (p->before * op->panels + j * len) * ker->nr;
+    cpu_end end = op->end;
+    end.bias_n = call->bias && p == first ? call->bias + col : NULL;
+    end.add = op->end.add || p > first;
+    end.relu = op->end.relu && p + 1 == first + f->pieces;
+    if (width == vectors * ker->vl && f->step_h == 1 && f->step_w == 1) {
+        ker->tile((int32_t)count, vectors, len, a, w, ker->nr, call->y + col + c_row[0], op->Kx,
+                  &end);
+        return;
+    }
+    static const cpu_end nothing = {0};
+    const cpu_run run = {0, width, 0, 0};
+    ker->tile((int32_t)count, vectors, len, a, w, ker->nr, tile, ker->nr, &nothing);
+    ker->merge((int32_t)count, tile, &run, 1, call->y + col, c_row, 0, &end);
+}
+
+/* Outputs that no tap reaches: bias and activation. */
+static void fill_rows(const conv_call *call, int64_t from, int64_t to)
+{
+    const conv_op *op = call->op;
+    const cpu_unary relu = {DN_FN_RELU, op->end.slope, 0, 0};
+    const cpu_kernels *ker = op->base.backend->kernels;
+    for (int64_t i = from, row; i < to; i++) {
+        locate(call, i, 1, &row);
+        float *y = call->y + row;
+        if (!op->end.add)
+            memset(y, 0, (size_t)op->Kx * sizeof(float));
+        if (call->bias)
+            ker->axpby(y, call->bias, 1, true, op->Kx);
+        if (op->end.relu)
+            ker->unary(&relu, y, y, op->Kx);
+    }
+}
+
+static void rows_task(void *arg, int64_t task, int32_t worker)
+{
+    const conv_call *call = arg;
+    const conv_op *op = call->op;
+    const cpu_phase *f = call->phase;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t per = f->tasks_m * f->tasks_n, g = task / per, tiles = cpu_ceil(f->count, ker->mr);
+    int64_t t0, t1, j0, j1, from, to;
+    block b = block_of(call, worker);
+    cpu_split(tiles, f->tasks_m, task % f->tasks_m, &t0, &t1);
+    cpu_split(op->panels, f->tasks_n, task % per / f->tasks_m, &j0, &j1);
+    for (int64_t t = t0; t < t1; t += ROWS) {
+        int64_t n = cpu_min(ROWS, t1 - t), size[ROWS];
+        for (int64_t u = 0; u < n; u++) {
+            cpu_split(f->count, tiles, t + u, &from, &to);
+            size[u] = to - from;
+            locate(call, from, to - from, b.c_row[u]);
+        }
+        for (const piece *p = op->pieces + f->first_piece,
+                         *last = p + f->pieces;
+             p < last; p++) {
+            int64_t tile = (p->run1 - p->run0) * (p->to - p->from) * ker->mr;
+            for (int64_t u = 0; u < n; u++) {
+                cpu_split(f->count, tiles, t + u, &from, &to);
+                pack_tile(call, g, from, size[u], p, &b, b.packed + u * tile);
+            }
+            for (int64_t j = j0; j < j1; j++)
+                for (int64_t u = 0; u < n; u++)
+                    multiply(call, g, j, size[u], p, b.packed + u * tile, b.c_row[u], b.tile);
+        }
+    }
+}
+
+/* ---- run --------------------------------------------------------------------------------- */
+
+static dn_status conv_prepare(dn_op *base, const dn_op_io *io)
+{
+    conv_op *op = (conv_op *)base;
+    conv_call call = {.op = op, .w = io->in[1], .packed = io->keep};
+    cpu_for(base->backend, op->geo.group * op->panels, pack_task, &call);
+    return DN_OK;
+}
+
+static dn_status conv_run(dn_op *base, const dn_op_io *io)
+{
+    conv_op *op = (conv_op *)base;
+    conv_call call = {.op = op,
+                      .x = io->in[0],
+                      .w = io->in[1],
+                      .bias = cpu_in(base, io, 2),
+                      .y = io->out[0],
+                      .packed = op->keep ? io->keep : io->scratch};
+    call.work = (float *)io->scratch + (op->keep ? 0 : op->packed_floats);
+    if (!op->keep)
+        cpu_for(base->backend, op->geo.group * op->panels, pack_task, &call);
+    for (int64_t i = 0; i < op->phases; i++) {
+        call.phase = &op->phase[i];
+        if (call.phase->count && !call.phase->pieces)
+            fill_rows(&call, 0, call.phase->count);
+        else if (call.phase->count)
+            cpu_for(base->backend,
+                    op->geo.group * call.phase->tasks_m * call.phase->tasks_n, rows_task, &call);
+    }
+    return DN_OK;
+}
+
+/* ---- create ------------------------------------------------------------------------------ */
+
+/* Pieces of a phase, at `out`, and where its weights go. */
+static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
+{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t taps = op->geo.R * op->geo.S, before = 0;
+    int64_t cuts = cpu_ceil(f->floats, CPU_K_PIECE); /* of a run */
+    int64_t groups = cuts > 1 ? f->runs
+                              : cpu_ceil(f->runs, cpu_max(1, CPU_K_PIECE / f->floats));
+    for (int64_t i = 0; i < groups * cuts; i++) {
+        piece *p = &out[f->pieces++];
+        cpu_split(f->runs, groups, i / cuts, &p->run0, &p->run1);
+        cpu_split(f->floats, cuts, i % cuts, &p->from, &p->to);
+        int64_t len = (p->run1 - p->run0) * (p->to - p->from);
+        p->before = before;
+        for (int64_t k = 0; k < len; k++) {
+            const cpu_taps_run *run = &f->run[p->run0 + k / (p->to - p->from)];
+            int64_t in_run = p->from + k % (p->to - p->from);
+            int64_t tap = run->r * op->geo.S + run->s + in_run / op->Cg * f->ds;
+            op->at[in_run % op->Cg * taps + tap] =
+                f->packed_at + (before * op->panels + k) * ker->nr;
+            op->next[in_run % op->Cg * taps + tap] = len * ker->nr;
+        }
+        before += len;
+    }
+    int64_t tiles = cpu_ceil(f->count, ker->mr);
+    int64_t tasks = cpu_max(1, cpu_min(32, (f->count * op->Kg * before) >> 20));
+    f->tasks_m = cpu_max(1, cpu_min(tasks, tiles / ROWS));
+    f->tasks_n = cpu_max(1, cpu_min(op->panels / 4, tasks / f->tasks_m));
+    if (f->tasks_m * f->tasks_n < cpu_min(4, tasks))
+        f->tasks_m = cpu_max(1, cpu_min(tiles, 4 / f->tasks_n));
+}
+
+static bool plan(conv_op *op, dn_op_info *info)
+{
+    const cpu_geo *geo = &op->geo;
+    int64_t taps = geo->R * geo->S, nr = op->base.backend->kernels->nr;
+    int64_t sh = op->back ? geo->sh : 1, sw = op->back ? geo->sw : 1, packed = 0, pieces = 0;
+    op->panels = cpu_ceil(op->Kg, nr);
+    op->phases = sh * sw;
+    op->phase = cpu_op_table(&op->base, (size_t)op->phases, sizeof *op->phase);
+    op->at = cpu_op_table(&op->base, (size_t)(taps * op->Cg), sizeof *op->at);
+    op->next = cpu_op_table(&op->base, (size_t)(taps * op->Cg), sizeof *op->next);
+    op->pieces = cpu_op_table(&op->base, (size_t)(taps * cpu_ceil(op->Cg, CPU_K_PIECE)),
+                              sizeof *op->pieces);
+    if (!op->phase || !op->at || !op->next || !op->pieces)
+        return false;
+    for (int64_t i = 0; i < op->phases; i++) {
+        cpu_phase *f = &op->phase[i];
+        int64_t most = op->Cg < 32 ? CPU_K_PIECE : 0;
+        if (!cpu_phase_plan(f, &op->base, geo, op->back, i / sw, i % sw, op->Cg, most))
+            return false;
+        f->first_piece = pieces;
+        f->packed_at = packed;
+        plan_pieces(op, f, op->pieces + pieces);
+        pieces += f->pieces;
+        packed += f->runs * f->floats * op->panels * nr;
+    }
+    op->group_floats = packed;
+    op->packed_floats = (geo->group * packed + 15) & ~(int64_t)15;
+    op->worker_floats = worker_floats(op);
+    int64_t work = op->base.backend->host.num_threads * op->worker_floats;
+    info->keep = op->keep ? (size_t)op->packed_floats * 4 : 0;
+    info->scratch = (size_t)((op->keep ? 0 : op->packed_floats) + work) * 4;
+    return true;
+}
+
+dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                               dn_op_info *info)
+{
+    const dn_args_conv *args = desc->args;
+    cpu_geo geo;
+    if (!cpu_conv_nhwc_geo(&geo, desc, info))
+        return DN_DECLINED;
+    bool back = desc->kind == DN_OP_CONV_BWD_DATA;
+    if (back && geo.sh * geo.sw > 4)
+        return cpu_decline(info, "stride above 2");
+    conv_op *op = cpu_op_new(backend, sizeof *op, conv_run, info,
+                             geo.ready ? "cpu:rows 1x1" : "cpu:rows");
+    if (!op)
+        return DN_E_NOMEM;
+    op->geo = geo;
+    op->back = back;
+    op->Kx = back ? geo.C : geo.K, op->Kg = back ? geo.Cg : geo.Kg;
+    op->Cx = back ? geo.K : geo.C, op->Cg = back ? geo.Kg : geo.Cg;
+    op->H = back ? geo.P : geo.H, op->W = back ? geo.Q : geo.W;
+    op->P = back ? geo.H : geo.P, op->Q = back ? geo.W : geo.Q;
+    op->keep = desc->constant & 2;
+    if (op->keep)
+        op->base.prepare = conv_prepare;
+    op->end = (cpu_end){.alpha = 1,
+                        .slope = (float)args->activation_a,
+                        .add = args->base.accumulate & 1,
+                        .relu = args->activation == DN_FN_RELU};
+    if (!plan(op, info)) {
+        cpu_op_free(&op->base);
+        return DN_E_NOMEM;
+    }
+    *out = &op->base;
+    return DN_OK;
+}

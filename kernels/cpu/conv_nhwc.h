@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv_nhwc.h: a convolution in NHWC as rows of pixels. A run is one tap's channels, or with few
+ * channels those of neighbouring taps, which lie side by side in the image. */
+#ifndef CPU_CONV_NHWC_H
+#define CPU_CONV_NHWC_H
+
+#include "conv.h"
+
+enum { CPU_MAX_MR = 16, CPU_K_PIECE = 320 };
+
+typedef struct cpu_taps_run { /* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s) */
+    int64_t r, s, h, w;
+} cpu_taps_run;
+
+/* Outputs that see the same taps: all of them forward, one phase of the stride backward. */
+typedef struct cpu_phase {
+    int64_t h0, w0, step_h, step_w; /* the outputs */
+    int64_t move_h, move_w;         /* inputs from output to output */
+    int64_t rows, cols, count;      /* of outputs: in an image, and in all */
+    cpu_taps_run *run;
+    int64_t runs, taps, ds, floats; /* of a run: its taps, and floats */
+    int64_t first_piece, pieces, packed_at, tasks_m, tasks_n;
+} cpu_phase;
+
+typedef struct cpu_image { /* what runs are read from; C: floats from pixel to pixel */
+    const float *x;
+    int64_t H, W, C;
+} cpu_image;
+
+typedef struct cpu_pixel {
+    int64_t n, h, w;
+} cpu_pixel;
+
+/* The phase's runs and moves from its taps; taps of a row joined where a run then has up to
+ * `most` floats. False with the message set. */
+bool cpu_phase_plan(cpu_phase *phase, dn_op *op, const cpu_geo *geo, bool back, int64_t h0,
+                    int64_t w0, int64_t channels, int64_t most);
+/* Outputs [from, from + count) of a phase. */
+void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *phase);
+/* A run's floats for an output: in the image, or `zeros`, or put together in `edge`. */
+const float *cpu_run_at(const cpu_image *image, const cpu_phase *phase,
+                        const cpu_taps_run *run, const cpu_pixel *pixel, float *edge,
+                        const float *zeros);
+
+#endif

@@ -139,6 +139,7 @@ static const struct row {
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_full_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_nhwc_create},
+    {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_nhwc_weights_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_bwd_weights_create},
     {DN_OP_POOL, CPU_PLAIN, cpu_pool_nhwc_create},

@@ -47,8 +47,9 @@ static double rate_of(const char *implementation)
     static const struct {
         const char *prefix;
         double rate;
-    } rates[] = {{"cpu:depthwise nhwc", 50}, {"cpu:depthwise", 20}, {"cpu:gemm+col2im", 70},
-                 {"cpu:dot", 86},            {"cpu:1x1", 93},       {"cpu:implicit gemm", 95}};
+    } rates[] = {{"cpu:depthwise nhwc", 45}, {"cpu:depthwise", 20}, {"cpu:gemm+col2im", 70},
+                 {"cpu:dot", 88},            {"cpu:1x1", 94},       {"cpu:implicit gemm", 95},
+                 {"cpu:rows", 90}};
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
         if (!strncmp(implementation, rates[i].prefix, strlen(rates[i].prefix)))
             return rates[i].rate;
@@ -65,6 +66,23 @@ static bool small_planes(const dn_op_desc *d)
     return y->axes == 4 && y->dim[2] * y->dim[3] < 64;
 }
 
+/* What a convolution's shape adds: in planes, short runs of columns where those of y are small,
+ * and a stride in depthwise; in NHWC, few channels. */
+static double hindrance(const dn_op_desc *d, const char *implementation)
+{
+    const dn_args_conv *a = d->args;
+    bool rows = strncmp(implementation, "cpu:rows", 8) == 0;
+    bool depthwise = strncmp(implementation, "cpu:depthwise", 13) == 0;
+    const dn_shape *x = &d->inputs[0].shape, *w = &d->inputs[1].shape;
+    if (d->kind == DN_OP_CONV_BWD_WEIGHTS)
+        w = &d->outputs[0].shape;
+    if (depthwise && !strstr(implementation, "nhwc"))
+        return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
+    if (rows && w->axes > 1)
+        return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV ? 1.2 : 1.8;
+    return x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
+}
+
 double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *implementation)
 {
     double move = (bytes_of(desc->inputs, desc->num_inputs) +
@@ -74,7 +92,7 @@ double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *i
                                             : backend->isa == CPU_AVX2 ? 2
                                                                        : 10;
     double work = flops / rate_of(implementation) * slower;
-    if (desc->kind != DN_OP_GEMM && flops > 0 && small_planes(desc))
-        work *= 1.4;
+    if (desc->kind != DN_OP_GEMM && flops > 0)
+        work *= hindrance(desc, implementation);
     return work > move ? work : move;
 }

@@ -91,6 +91,10 @@ typedef struct cpu_kernels {
     /* Column j of a panel: n floats from w + j * ld, float i of it to at[i] + panel * next[i]. */
     void (*pack_weights)(float *out, int64_t cols, int64_t n, const float *w, int64_t ld,
                          const int64_t *at, const int64_t *next, int64_t panel);
+    /* Panel of B: n floats at each of k pointers, from `col` on. */
+    void (*copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n);
+    /* dw (C, taps) (+)= sums (taps, C). */
+    void (*turn_weights)(float *dw, const float *sums, int64_t taps, int64_t C, bool add);
     /* C (m x n) = sum over `outer` pieces of `len`: A rows (lda apart) times B rows. */
     void (*dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
                 int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
@@ -267,7 +271,7 @@ int64_t cpu_tasks_for(int64_t n);
 cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
     cpu_conv_bwd_weights_create;
-cpu_create_fn cpu_conv_nhwc_create;
+cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,

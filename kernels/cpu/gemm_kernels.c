@@ -327,6 +327,38 @@ void ISA(cpu_pack_weights)(float *out, int64_t cols, int64_t n, const float *w, 
         }
 }
 
+void ISA(cpu_copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n)
+{
+    for (int64_t p = 0; p < k; p++, out += NR) {
+        const float *from = rows[p] + col;
+        if (n == NR) {
+            v_store(out, v_load(from));
+            v_store(out + VL, v_load(from + VL));
+        } else {
+            v_store(out, v_loadp(from, n));
+            if (n > VL)
+                v_store(out + VL, v_loadp(from + VL, n - VL));
+        }
+    }
+}
+
+void ISA(cpu_turn_weights)(float *dw, const float *sums, int64_t taps, int64_t C, bool add)
+{
+    for (int64_t t0 = 0; t0 < taps; t0 += VL)
+        for (int64_t c = 0; c < C; c += VL) {
+            int64_t n = taps - t0, left = C - c;
+            vf t[VL];
+            UNROLL
+            for (int i = 0; i < VL; i++)
+                t[i] = v_loadp(sums + (t0 + (i < n ? i : n - 1)) * C + c, left);
+            v_transpose(t);
+            for (int i = 0; i < VL && i < left; i++) {
+                float *to = dw + (c + i) * taps + t0;
+                v_storep(to, add ? v_add(t[i], v_loadp(to, n)) : t[i], n);
+            }
+        }
+}
+
 void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
                      int64_t col, float alpha)
 {

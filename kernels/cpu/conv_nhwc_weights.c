@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv_nhwc_weights.c: dw of a convolution in NHWC: for a piece of the output's pixels, dy's
+ * channels times those of the image under each tap, both packed as they are needed. A task is a
+ * block of taps' columns and, where those are few, a part of the pixels: parts leave sums of
+ * their own, which are added in order. */
+#include "conv_nhwc.h"
+
+#include <string.h>
+
+enum { PIXELS = 256, ROW_PANELS = 18, TASKS_WANTED = 16, JOINED = 64 };
+
+typedef struct weights_op {
+    dn_op base;
+    cpu_geo geo;
+    cpu_phase phase;
+    int64_t run_panels, panels; /* of columns: of a run, of all */
+    int64_t blocks, parts, pieces, columns;
+    int64_t part_floats, worker_floats, db_at;
+    bool direct; /* sums are dw itself */
+    bool bias, add, add_bias;
+} weights_op;
+
+typedef struct weights_call {
+    const weights_op *op;
+    const float *x, *dy;
+    float *dw, *db, *parts, *work;
+} weights_call;
+
+typedef struct space { /* a worker's */
+    const float **rows;
+    cpu_pixel *pixel;
+    float *zeros, *edges, *a, *b, *tile;
+} space;
+
+static space space_of(const weights_call *call, int32_t worker)
+{
+    const weights_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    float *at = call->work + worker * op->worker_floats;
+    int64_t zeros = (cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15;
+    space s = {.rows = (const float **)at, .pixel = (cpu_pixel *)(at + PIXELS * 2)};
+    s.zeros = at + PIXELS * 8;
+    s.edges = s.zeros + zeros;
+    s.a = s.edges + PIXELS * JOINED;
+    s.b = s.a + ROW_PANELS * CPU_MAX_MR * PIXELS + 64;
+    s.tile = s.b + PIXELS * ker->nr + 64;
+    memset(s.zeros, 0, (size_t)zeros * sizeof(float));
+    return s;
+}
+
+static int64_t worker_floats(const weights_op *op)
+{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    return PIXELS * (8 + JOINED + ROW_PANELS * CPU_MAX_MR + ker->nr) + 128 +
+           ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) +
+           CPU_MAX_MR * ker->nr;
+}
+
+/* Row panels [i0, i1) of dy's channels (group g) times panel j, added to sums from piece 1 on. */
+static void multiply(const weights_call *call, const space *s, int64_t i0, int64_t i1,
+                     int64_t j, int64_t len, float *sums, bool add)
+{
+    const weights_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t tall = cpu_ceil(op->geo.Kg, ker->mr), col = j % op->run_panels * ker->nr;
+    int32_t width = (int32_t)cpu_min(ker->nr, op->phase.floats - col);
+    int32_t vectors = width <= ker->vl ? 1 : 2;
+    const cpu_end end = {.alpha = 1, .add = add}, nothing = {0};
+    const cpu_run run = {0, width, 0, 0};
+    float *c = sums + j / op->run_panels * op->phase.floats + col;
+    const float *a = s->a;
+    for (int64_t i = i0, r0, r1; i < i1; i++, a += (r1 - r0) * len) {
+        cpu_split(op->geo.Kg, tall, i, &r0, &r1);
+        float *to = c + r0 * op->columns;
+        if (width == vectors * ker->vl) {
+            ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, to, op->columns, &end);
+            continue;
+        }
+        ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, s->tile, ker->nr,
+                  &nothing);
+        ker->merge((int32_t)(r1 - r0), s->tile, &run, 1, to, NULL, op->columns, &end);
+    }
+}
+
+/* One piece of pixels: panels [b0, b1) of group g. */
+static void piece_sums(const weights_call *call, const space *s, int64_t g, int64_t from,
+                       int64_t len, int64_t b0, int64_t b1, float *sums, bool add)
+{
+    const weights_op *op = call->op;
+    const cpu_geo *geo = &op->geo;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
+    int64_t tall = cpu_ceil(geo->Kg, ker->mr), blocks = cpu_ceil(tall, ROW_PANELS);
+    cpu_pixels(s->pixel, from, len, &op->phase);
+    for (int64_t block = 0; block < blocks; block++) {
+        int64_t i0, i1, last = -1;
+        float *a = s->a;
+        cpu_split(tall, blocks, block, &i0, &i1);
+        for (int64_t i = i0, r0, r1; i < i1; i++, a += (r1 - r0) * len) {
+            cpu_split(geo->Kg, tall, i, &r0, &r1);
+            ker->pack_a(a, (int32_t)(r1 - r0), len, call->dy + from * geo->K + g * geo->Kg + r0,
+                        1, geo->K, 1.0f);
+        }
+        for (int64_t j = b0; j < b1; j++) {
+            int64_t run = j / op->run_panels, col = j % op->run_panels * ker->nr;
+            for (int64_t i = 0; run != last && i < len; i++)
+                s->rows[i] = cpu_run_at(&image, &op->phase, &op->phase.run[run], &s->pixel[i],
+                                        s->edges + i * JOINED, s->zeros);
+            last = run;
+            ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->phase.floats - col));
+            multiply(call, s, i0, i1, j, len, sums, add);
+        }
+    }
+}
+
+static void weights_task(void *arg, int64_t task, int32_t worker)
+{
+    const weights_call *call = arg;
+    const weights_op *op = call->op;
+    const cpu_geo *geo = &op->geo;
+    int64_t per = geo->group * op->blocks, part = task / per, g = task % per / op->blocks;
+    int64_t b0, b1, p0, p1, from, to;
+    float *part_at = call->parts + part * op->part_floats;
+    float *sums = (op->direct ? call->dw : part_at) + g * geo->Kg * op->columns;
+    float *db = part_at + op->db_at;
+    space s = space_of(call, worker);
+    const cpu_norm plain = {.mean = s.zeros, .rows = true};
+    bool bias = op->bias && task % per == 0;
+    cpu_split(op->panels, op->blocks, task % op->blocks, &b0, &b1);
+    cpu_split(op->pieces, op->parts, part, &p0, &p1);
+    if (bias)
+        memset(db, 0, (size_t)(2 * geo->K) * sizeof(float));
+    for (int64_t p = p0; p < p1; p++) {
+        cpu_split(op->phase.count, op->pieces, p, &from, &to);
+        piece_sums(call, &s, g, from, to - from, b0, b1, sums,
+                   p > p0 || (op->direct && op->add));
+        if (bias) /* the other sum, of squares, is not wanted */
+            op->base.backend->kernels->norm_sums(&plain, NULL, call->dy + from * geo->K, NULL,
+                                                 to - from, geo->K, db, db + geo->K);
+    }
+}
+
+/* Sums are (K, taps, channels), dw is (K, channels, taps). */
+static void turn_task(void *arg, int64_t k, int32_t worker)
+{
+    const weights_call *call = arg;
+    const weights_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    float *sums = call->parts + k * op->columns;
+    (void)worker;
+    for (int64_t i = 1; i < op->parts; i++)
+        ker->axpby(sums, sums + i * op->part_floats, 1, true, op->columns);
+    ker->turn_weights(call->dw + k * op->columns, sums, op->geo.R * op->geo.S, op->geo.Cg,
+                      op->add);
+}
+
+static dn_status weights_run(dn_op *base, const dn_op_io *io)
+{
+    weights_op *op = (weights_op *)base;
+    weights_call call = {.op = op,
+                         .x = io->in[0],
+                         .dy = io->in[1],
+                         .dw = io->out[0],
+                         .db = op->bias ? io->out[1] : NULL,
+                         .parts = io->scratch};
+    call.work = call.parts + op->parts * op->part_floats;
+    cpu_for(base->backend, op->parts * op->geo.group * op->blocks, weights_task, &call);
+    if (!op->direct)
+        cpu_for(base->backend, op->geo.K, turn_task, &call);
+    for (int64_t i = 0; op->bias && i < op->parts; i++)
+        base->backend->kernels->axpby(call.db, call.parts + i * op->part_floats + op->db_at, 1,
+                                      op->add_bias || i > 0, op->geo.K);
+    return DN_OK;
+}
+
+static void plan(weights_op *op, dn_op_info *info)
+{
+    const cpu_geo *geo = &op->geo;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t taps = geo->R * geo->S;
+    op->columns = taps * geo->Cg;
+    op->run_panels = cpu_ceil(op->phase.floats, ker->nr);
+    op->panels = op->phase.runs * op->run_panels;
+    op->pieces = cpu_ceil(op->phase.count, PIXELS);
+    int64_t work = op->phase.count * geo->K * op->columns;
+    int64_t tasks = cpu_max(1, cpu_min(TASKS_WANTED, work >> 20));
+    op->blocks = cpu_max(1, cpu_min(cpu_ceil(op->panels, 2), tasks / geo->group));
+    op->parts = cpu_max(1, cpu_min(op->pieces, tasks / (geo->group * op->blocks)));
+    op->direct = taps == 1 && op->parts == 1;
+    op->db_at = op->direct ? 0 : (geo->K * op->columns + 15) & ~(int64_t)15;
+    op->part_floats = op->db_at + ((2 * geo->K + 15) & ~(int64_t)15);
+    op->worker_floats = (worker_floats(op) + 15) & ~(int64_t)15;
+    info->scratch = (size_t)(op->parts * op->part_floats +
+                             op->base.backend->host.num_threads * op->worker_floats) *
+                    4;
+}
+
+dn_status cpu_conv_nhwc_weights_create(dn_backend *backend, const dn_op_desc *desc,
+                                       dn_op **out, dn_op_info *info)
+{
+    const dn_args_conv *args = desc->args;
+    cpu_geo geo;
+    if (!cpu_conv_nhwc_geo(&geo, desc, info))
+        return DN_DECLINED;
+    weights_op *op = cpu_op_new(backend, sizeof *op, weights_run, info,
+                                geo.ready ? "cpu:rows 1x1" : "cpu:rows");
+    if (!op)
+        return DN_E_NOMEM;
+    op->geo = geo;
+    op->bias = cpu_present(desc->outputs, desc->num_outputs, 1);
+    op->add = args->base.accumulate & 1;
+    op->add_bias = args->base.accumulate & 2;
+    if (!cpu_phase_plan(&op->phase, &op->base, &geo, false, 0, 0, geo.Cg, JOINED)) {
+        cpu_op_free(&op->base);
+        return DN_E_NOMEM;
+    }
+    plan(op, info);
+    *out = &op->base;
+    return DN_OK;
+}

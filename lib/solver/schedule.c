@@ -46,7 +46,16 @@ static double sigmoid(const Cnn__SolverParameter *p, const moment *m)
     return p->base_lr / (1 + exp(-p->gamma * (float)(m->iteration - p->stepsize)));
 }
 
-enum { NEEDS_STEPSIZE = 1, NEEDS_MAX_ITER = 2, NEEDS_GAMMA = 4 };
+/* YOLO's forks: stagelr[i] up to and with iteration stageiter[i]; the last for ever. */
+static double multifixed(const Cnn__SolverParameter *p, const moment *m)
+{
+    size_t stage = 0;
+    while (stage + 1 < p->n_stagelr && m->iteration > p->stageiter[stage])
+        stage++;
+    return p->stagelr[stage];
+}
+
+enum { NEEDS_STEPSIZE = 1, NEEDS_MAX_ITER = 2, NEEDS_GAMMA = 4, NEEDS_STAGES = 8 };
 
 static const struct policy {
     const char *name;
@@ -60,6 +69,7 @@ static const struct policy {
     {"multistep", by_step, NEEDS_GAMMA},
     {"poly", poly, NEEDS_MAX_ITER},
     {"sigmoid", sigmoid, NEEDS_GAMMA},
+    {"multifixed", multifixed, NEEDS_STAGES},
 };
 
 static const struct policy *find(const char *name)
@@ -79,7 +89,7 @@ static dn_status unknown_policy(const char *name)
     if (nearest)
         return dni_fail(DN_E_NET, "unknown lr_policy '%s'; did you mean '%s'?", name, nearest);
     return dni_fail(DN_E_NET, "unknown lr_policy '%s'; there are fixed, step, exp, inv, "
-                              "multistep, poly and sigmoid", name);
+                              "multistep, poly, sigmoid and multifixed", name);
 }
 
 dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
@@ -94,6 +104,9 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
         return dni_fail(DN_E_NET, "lr_policy 'step' needs a stepsize > 0");
     if (policy->needs & NEEDS_MAX_ITER && max_iter <= 0)
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a max_iter > 0", policy->name);
+    if (policy->needs & NEEDS_STAGES && (!p->n_stagelr || p->n_stagelr != p->n_stageiter))
+        return dni_fail(DN_E_NET, "lr_policy '%s' needs stagelr and stageiter, as many of one as "
+                                  "of the other", policy->name);
     if (policy->needs & NEEDS_GAMMA && !(p->gamma >= 0))
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
     return DN_OK;

@@ -29,6 +29,8 @@ static const policy_row policies[] = {
      {{0, 0.2}, {1, 0.18518909}, {10, 0.07071068}, {19, 0.00223607}, {20, 0}}},
     {"lr_policy: 'sigmoid' gamma: 0.3 stepsize: 5",
      {{0, 0.03648505}, {1, 0.04629507}, {5, 0.1}, {10, 0.16351495}, {19, 0.19704526}}},
+    {"lr_policy: 'multifixed' stagelr: 0.5 stagelr: 0.25 stageiter: 3 stageiter: 7",
+     {{0, 0.5}, {3, 0.5}, {4, 0.25}, {8, 0.25}, {19, 0.25}}},
 };
 
 static void check_policy(dn_context *context, const policy_row *row)
@@ -79,6 +81,7 @@ static const struct refusal {
     {NET "base_lr: 1 lr_policy: 'step' gamma: 0.1", DN_E_NET, "stepsize > 0"},
     {NET "base_lr: 1 lr_policy: 'poly' power: 2", DN_E_NET, "max_iter > 0"},
     {NET "base_lr: 1 lr_policy: 'exp' gamma: -1", DN_E_NET, "gamma >= 0"},
+    {NET "base_lr: 1 lr_policy: 'multifixed' stagelr: 1", DN_E_NET, "as many of one as of the"},
     {NET FIXED "type: 'AdaGard'", DN_E_NET, "did you mean 'AdaGrad'"},
     {NET FIXED "type: 'AdaGrad' momentum: 0.9", DN_E_NET, "no momentum"},
     {NET FIXED "type: 'RMSProp' momentum: 0.9", DN_E_NET, "no momentum"},

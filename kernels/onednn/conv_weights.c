@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * conv_weights.c: CONV_BWD_WEIGHTS. Every piece of the batch makes a gradient of its own, in the
- * form oneDNN likes; they are added in the order of the batch, then brought into plain form. */
+ * conv_weights.c: CONV_BWD_WEIGHTS. Every piece of the batch makes a gradient of its own, in
+ * the form oneDNN likes; they are added in the order of the batch, then made plain. */
 #include "onednn.h"
 
 #include <stdio.h>
@@ -119,9 +119,9 @@ static dn_status make_unpack(weights_op *op, bool add, dn_op_info *info)
     dn_status st = one_result(op->base.backend, status, info);
     if (st)
         return st;
-    st = one_pack_init(&op->unpack, op->base.backend,
-                       one_stage_weights(&op->stage[0], DN_OP_CONV_BWD_WEIGHTS), one_view(&plain),
-                       axes, dims, add, info);
+    one_md from = one_stage_weights(&op->stage[0], DN_OP_CONV_BWD_WEIGHTS);
+    st = one_pack_init(&op->unpack, op->base.backend, from, one_view(&plain), axes, dims, add,
+                       info);
     one_desc_free(&plain);
     return st;
 }

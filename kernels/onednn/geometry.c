@@ -67,8 +67,8 @@ static double filled(int64_t c)
     return (double)c / (double)((c + 15) / 16 * 16);
 }
 
-/* Measured on one core of a Zen 4 whose f32 peak is 150 GFLOP/s: NHWC convolutions run at 105 to
- * 125 where channels fill vectors, depthwise ones at 50; bf16 twice that (AVX512_BF16), some
+/* Measured on one core of a Zen 4 whose f32 peak is 150 GFLOP/s: NHWC convolutions run at 105
+ * to 125 where channels fill vectors, depthwise ones at 50; bf16 twice that (AVX512_BF16), some
  * eight times with AMX. Operands in another form are moved at 11 GB/s. */
 double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * onednn.h: what the files of this module share. oneDNN runs single-threaded, on our workers: an
- * op is cut into pieces by its shapes alone, each a primitive of its own, so no result depends
- * on the number of threads, and no second team of threads is ever started. */
+ * onednn.h: what the files of this module share. oneDNN runs single-threaded, on our workers:
+ * an op is cut into pieces by its shapes alone, each a primitive of its own, so no result
+ * depends on the number of threads, and no second team of threads is ever started. */
 #ifndef ONEDNN_ONEDNN_H
 #define ONEDNN_ONEDNN_H
 
@@ -29,7 +29,7 @@ struct dn_op {
 
 typedef dn_status one_create_fn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                                 dn_op_info *info);
-one_create_fn one_conv_op, one_conv_weights_op;
+one_create_fn one_conv_op, one_conv_weights_op, one_gemm_op;
 
 /* ---- backend.c --------------------------------------------------------------------------- */
 
@@ -50,8 +50,8 @@ int one_enter(void);
 void one_leave(int before);
 bool one_threads_fit(void); /* is this oneDNN's threading one that we can do that with? */
 
-/* body(arg, task, worker) for every task, each between one_enter and one_leave; the first status
- * that is none of success is the answer. */
+/* body(arg, task, worker) for every task, each between one_enter and one_leave; the first
+ * status that is not success is the answer. */
 typedef dnnl_status_t one_task_fn(void *arg, int64_t task, int32_t worker);
 dn_status one_for(const dn_backend *backend, int64_t tasks, one_task_fn *body, void *arg);
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * stage.c: the primitives of one cut of a convolution. oneDNN computes in NHWC, and in bf16 from
- * operands that are bf16: what lies otherwise is reordered, or rounded, piece by piece. Results
- * that oneDNN cannot add to what is there (gradients) are made aside and added by the reorder. */
+ * stage.c: the primitives of one cut of a convolution. oneDNN computes in NHWC, and in bf16
+ * from operands that are bf16: what lies otherwise is reordered, or rounded, piece by piece.
+ * Results that oneDNN cannot add to what is there (gradients) are made aside and added by the
+ * reorder. */
 #include <string.h>
 
 #include "onednn.h"
 
-/* Which image, if any, is at a place: CONV: x, w, y; BWD_DATA: dy, w, dx; BWD_WEIGHTS: x, dy. */
+/* Which image, if any, is at a place: CONV: x, w, y; BWD_DATA: dy, w, dx; BWD_WEIGHTS: x,
+ * dy. */
 static const one_image *image_at(const one_geo *g, int32_t kind, int place)
 {
     if (place == 0)

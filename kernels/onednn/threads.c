@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * threads.c: keeps oneDNN single-threaded. Built on OpenMP it takes the team that the calling
- * thread may have; that number is the thread's own (an OpenMP internal control variable), is set
- * to 1 around every call, and put back: the host's OpenMP is not disturbed. The functions are
- * looked up where oneDNN's own calls go, whichever OpenMP that is; a sequential build has none. */
+ * thread may have; that number is the thread's own (an internal control variable), is set to 1
+ * around every call, and put back: the host's OpenMP is not disturbed. The functions are those
+ * that oneDNN's own calls find, whichever OpenMP that is; a sequential build has none. */
 #include <stdatomic.h>
 
 #include "onednn.h"

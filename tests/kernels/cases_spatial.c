@@ -39,6 +39,10 @@ static void gemm_case(builder *b, gemm_row g, int variant)
         in(b, NORMAL, SHAPE(a->bias_mode == 1 ? g.n : g.m));
     out_as(b, DN_F32, NORMAL, SHAPE(a->stride_c * g.batch + a->offset_c));
     emit_added(b, 1);
+    b->c.compute = DN_COMPUTE_BF16;
+    emit_added(b, 1);
+    emit_constant(b, 1u << 1);
+    b->c.compute = DN_COMPUTE_F32;
     a->activation = variant % 2 ? DN_FN_RELU : DN_FN_TANH;
     a->activation_a = 0.25;
     emit_added(b, 1);

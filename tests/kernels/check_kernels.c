@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * check_kernels.c: every op of every built-in backend, or of the modules named as arguments,
- * against ref, and the check itself against liars: a lie of any kind about any op must come out.
+ * against ref, and the check itself against liars: a lie of any kind about any op must come
+ * out.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many. */
 #include <stdio.h>
 #include <stdlib.h>

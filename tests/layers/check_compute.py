@@ -18,7 +18,8 @@ layer { name: 'conv' type: 'Convolution' bottom: 'x' top: 'conv'
   convolution_param { num_output: 32 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } } }
 layer { name: 'tanh' type: 'TanH' bottom: 'conv' top: 'conv' }
 layer { name: 'deep' type: 'Convolution' bottom: 'conv' top: 'deep'
-  convolution_param { num_output: 48 kernel_size: 3 stride: 2 weight_filler { type: 'xavier' } } }
+  convolution_param { num_output: 48 kernel_size: 3 stride: 2
+    weight_filler { type: 'xavier' } } }
 layer { name: 'ip' type: 'InnerProduct' bottom: 'deep' top: 'ip'
   inner_product_param { num_output: 10 weight_filler { type: 'xavier' } } }
 layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 't' top: 'loss' }

@@ -26,10 +26,10 @@ typedef struct verdict {
     const char *kind; /* "net", "solver" */
     int state;        /* ABSENT: a sound solver whose net is not there */
     int layers;
-    int64_t parameters;    /* of the last phase that wired */
-    char data[128];        /* the shape that was taken for data it did not open; "" if none */
-    char stage[STAGE];     /* the last that was needed; "" if none */
-    char *notes;           /* what the library noted, a line each; NULL: nothing */
+    int64_t parameters; /* of the last phase that wired */
+    char data[128];     /* the shape that was taken for data it did not open; "" if none */
+    char stage[STAGE];  /* the last that was needed; "" if none */
+    char *notes;        /* what the library noted, a line each; NULL: nothing */
     int num_notes;
     char message[MESSAGE]; /* why not; "" if fine */
 } verdict;
@@ -215,8 +215,8 @@ static void check_net(verdict *v, dn_context *context, const char *path, const l
     if (options->phase || l->train == l->test)
         if (!wire(v, context, path, "", *options, options->phase, l) || options->phase)
             return;
-    if (l->test && !wire(v, context, path, l->train ? "phase TEST: " : "", *options,
-                         DN_PHASE_TEST, l))
+    if (l->test &&
+        !wire(v, context, path, l->train ? "phase TEST: " : "", *options, DN_PHASE_TEST, l))
         return;
     if (l->train)
         wire(v, context, path, l->test ? "phase TRAIN: " : "", *options, DN_PHASE_TRAIN, l);

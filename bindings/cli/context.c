@@ -17,8 +17,8 @@ static void log_line(void *user, int32_t level, const char *line)
 
 int cli_context_create(dn_context **out, const cli_command *command, const cli_host *host)
 {
-    dn_context_options options = {.struct_size = sizeof options, .log = log_line,
-                                  .log_user = (void *)(uintptr_t)host};
+    dn_context_options options = {
+        .struct_size = sizeof options, .log = log_line, .log_user = (void *)(uintptr_t)host};
     char *end;
     if (host->threads > 4096)
         return cli_usage(command, "--threads takes at most 4096");

@@ -6,8 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* ---- the layer: x, y: (N, C, ...), w: (C) --------------------------------------------------
- */
+/* ---- the layer: x, y: (N, C, ...), w: (C) ------------------------------------------------ */
 
 static dn_status gate_create(void **state, dn_layer *layer, void *user)
 {
@@ -88,8 +87,7 @@ static const dn_layer_class gate = {.struct_size = sizeof gate,
                                     .forward = gate_forward,
                                     .backward = gate_backward};
 
-/* ---- a net with it: three features of which the middle one is noise ------------------------
- */
+/* ---- a net with it: three features of which the middle one is noise ---------------------- */
 
 static const char net_text[] =
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 64 dim: 3 } } }"

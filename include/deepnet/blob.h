@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet/blob.h: named arrays of a net: activations, parameters and their gradients. A blob is
- * N x C x H x W (row-major, last axis fastest) to everyone who looks at it, wherever it lives. */
+ * N x C x H x W (row-major, last axis fastest) to everyone who looks at it, wherever it is. */
 #ifndef DEEPNET_BLOB_H
 #define DEEPNET_BLOB_H
 

@@ -27,8 +27,9 @@ typedef struct dn_context_options {
      * from any thread that uses the context. NULL: realloc and free of the C library. */
     void *(*alloc)(void *user, void *ptr, size_t old_size, size_t new_size);
     void *alloc_user;
-    /* One line of text, without a newline; level is DN_LOG_NOTICE or DN_LOG_WARNING. NULL: lines
-     * are dropped, the library itself never prints. Called on the thread that made the call. */
+    /* One line of text, without a newline; level is DN_LOG_NOTICE or DN_LOG_WARNING. NULL:
+     * lines are dropped, the library itself never prints. Called on the thread that made the
+     * call. */
     void (*log)(void *user, int32_t level, const char *line);
     void *log_user;
     /* The host's own workers: must call body(arg, task, worker) once for every task in
@@ -44,9 +45,9 @@ typedef struct dn_context_options {
      * it does not answer, DN_E_UNSUPPORTED if no module for one was found. */
     int32_t device;
     /* Names of the backends in the chain, best first, separated by commas: "cpu,ref", "ref".
-     * A name is a built-in backend's or a module's in module_folder; one with a '/' is a module's
-     * path. NULL: the modules for the host that lie in module_folder, then every built-in one.
-     * `ref` is always last. */
+     * A name is a built-in backend's or a module's in module_folder; one with a '/' is a
+     * module's path. NULL: the modules for the host that lie in module_folder, then every
+     * built-in one. `ref` is always last. */
     const char *backends;
     /* A backend of the host itself, first in the chain. NULL: none. */
     const dn_backend_ops *backend;
@@ -58,11 +59,12 @@ typedef struct dn_context_options {
     /* DN_PLAN_FUSED: whole runs of a net fuse ops and share memory where results allow it.
      * DN_PLAN_PLAIN: every op runs as its layer wrote it, which is slower; results differ by
      * rounding alone. Runs of single layers are always plain. DN_PLAN_NHWC: as FUSED, and every
-     * op that can work on channels-last images does, faster or not: for tests and measurements. */
+     * op that can work on channels-last images does, faster or not: for tests and measurements.
+     */
     int32_t plan;
-    /* Microseconds for which a worker of the context's own looks for more work before it sleeps,
-     * busily; waking one costs some 50. 0: 100, which spans what one thread does alone within a
-     * run. DN_SPIN_NONE: sleep at once. At most 1000000. */
+    /* Microseconds for which a worker of the context's own looks for more work before it
+     * sleeps, busily; waking one costs some 50. 0: 100, which spans what one thread does alone
+     * within a run. DN_SPIN_NONE: sleep at once. At most 1000000. */
     int32_t spin_us;
     /* Layer types of the host's own (sys/layer.h), num_layers of them. */
     const dn_layer_class *const *layers;

@@ -2,10 +2,10 @@
  * deepnet/deepnet.h: the whole public interface, and a guided tour.
  *
  * A context is what the host lends (memory, threads, log). A net is made from a prototxt, a
- * solver from a solver prototxt; the host owns the loop. Fallible calls return a dn_status: 0, or
- * a negative number with one line in dn_last_error(). What comes out through `T **out` is yours
- * to free; what is returned is borrowed. Callbacks return: an exception or longjmp through the
- * library ends the host.
+ * solver from a solver prototxt; the host owns the loop. Fallible calls return a dn_status: 0,
+ * or a negative number with one line in dn_last_error(). What comes out through `T **out` is
+ * yours to free; what is returned is borrowed. Callbacks return: an exception or longjmp
+ * through the library ends the host.
  *
  * The program below is compiled and run by a test as it stands here.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * deepnet/net.h: a net: created from a prototxt, run forward and backward by the host, its blobs
- * and weights in reach. Use one net from one thread at a time; different nets of one context run
- * concurrently. Every text returned is borrowed and lives as long as the net. */
+ * deepnet/net.h: a net: created from a prototxt, run forward and backward by the host, its
+ * blobs and weights in reach. Use one net from one thread at a time; different nets of one
+ * context run concurrently. Every text returned is borrowed and lives as long as the net. */
 #ifndef DEEPNET_NET_H
 #define DEEPNET_NET_H
 
@@ -50,13 +50,13 @@ typedef struct dn_net_options {
  * options  borrowed for the call; NULL: all defaults.
  * Returns DN_OK, DN_E_IO, DN_E_PARSE, DN_E_NET, DN_E_SHAPE, DN_E_UNSUPPORTED, DN_E_DATA,
  * DN_E_NOMEM, DN_E_LIMIT, DN_E_INVALID. Since 0.1. */
-DN_API dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context, const char *path,
-                                             const dn_net_options *options);
+DN_API dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context,
+                                             const char *path, const dn_net_options *options);
 DN_API dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char *text,
                                          size_t size, const dn_net_options *options);
 
-/* A second net of the same shape on the same weights, with blobs of its own, for another thread.
- * The weights are shared, not copied: loading into one is seen by both. Since 0.1. */
+/* A second net of the same shape on the same weights, with blobs of its own, for another
+ * thread. The weights are shared, not copied: loading into one is seen by both. Since 0.1. */
 DN_API dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *options);
 
 /* Frees a net. NULL is fine. Since 0.1. */
@@ -69,7 +69,8 @@ DN_API dn_status dn_net_forward(dn_net *net, float *loss);
 
 /* Runs the net backward: gradients of the losses go to the inputs that want one, and are added
  * to the gradients of the weights (dn_net_clear_gradients sets them to zero). Gradients of
- * outputs that are no losses are taken from their diff. DN_E_STATE before a forward. Since 0.1. */
+ * outputs that are no losses are taken from their diff. DN_E_STATE before a forward. Since 0.1.
+ */
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to
@@ -125,10 +126,10 @@ DN_API const char *dn_layer_type(int32_t index);
  * its next load. */
 typedef struct dn_weights_report {
     size_t struct_size;
-    int32_t loaded;      /* layers whose weights were loaded */
-    int32_t missing;     /* layers with weights that the file does not have */
-    int32_t unused;      /* layers with weights in the file that the net does not have */
-    int32_t mismatched;  /* layers left alone because a shape differs (policy SKIP) */
+    int32_t loaded;     /* layers whose weights were loaded */
+    int32_t missing;    /* layers with weights that the file does not have */
+    int32_t unused;     /* layers with weights in the file that the net does not have */
+    int32_t mismatched; /* layers left alone because a shape differs (policy SKIP) */
     const char *missing_names;
     const char *unused_names;
     const char *mismatched_names;
@@ -149,12 +150,12 @@ DN_API dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size
                                             int32_t policy, dn_weights_report *report);
 
 /* Saves the net with its weights as a .caffemodel (or .caffemodel.h5 for a path that ends in
- * .h5). Written beside, synced, renamed: an older file survives a failure. Returns DN_OK, DN_E_IO,
- * DN_E_NOMEM, DN_E_UNSUPPORTED (HDF5 left out). Since 0.1. */
+ * .h5). Written beside, synced, renamed: an older file survives a failure. Returns DN_OK,
+ * DN_E_IO, DN_E_NOMEM, DN_E_UNSUPPORTED (HDF5 left out). Since 0.1. */
 DN_API dn_status dn_net_save_weights(dn_net *net, const char *path);
 
-/* Makes `net` use the weights of `source` for every layer of the same name and shapes, without a
- * copy. source must outlive net. Since 0.1. */
+/* Makes `net` use the weights of `source` for every layer of the same name and shapes, without
+ * a copy. source must outlive net. Since 0.1. */
 DN_API dn_status dn_net_share_weights(dn_net *net, dn_net *source);
 
 /* Bytes by kind; struct_size first. */
@@ -163,9 +164,9 @@ typedef struct dn_net_memory {
     size_t weights, weight_gradients, blobs, blob_gradients, scratch, total;
 } dn_net_memory;
 DN_API dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out);
-/* What a net would need, before any of it is allocated: wires and plans the prototxt, opens no data
- * (shapes that are only in the data are a DN_E_NET, DN_E_SHAPE or DN_E_IO). Statuses otherwise as
- * dn_net_create_from_prototxt; options.memory_limit counts. Since 0.1. */
+/* What a net would need, before any of it is allocated: wires and plans the prototxt, opens no
+ * data (shapes that are only in the data are a DN_E_NET, DN_E_SHAPE or DN_E_IO). Statuses
+ * otherwise as dn_net_create_from_prototxt; options.memory_limit counts. Since 0.1. */
 DN_API dn_status dn_net_plan_memory(dn_context *context, const char *path,
                                     const dn_net_options *options, dn_net_memory *out);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * deepnet/solver.h: training: a solver prototxt's nets, schedule and update rule, stepped by the
- * host's loop. Use one solver from one thread at a time (dn_solver_cancel from any). */
+ * deepnet/solver.h: training: a solver prototxt's nets, schedule and update rule, stepped by
+ * the host's loop. Use one solver from one thread at a time (dn_solver_cancel from any). */
 #ifndef DEEPNET_SOLVER_H
 #define DEEPNET_SOLVER_H
 
@@ -12,22 +12,24 @@ DN_BEGIN_DECLS
 
 typedef struct dn_solver dn_solver;
 
-enum { DN_EVENT_STEP_BEGIN = 1, /* before forward of an iteration */
-       DN_EVENT_GRADIENTS = 2,  /* gradients are ready, the update is next */
-       DN_EVENT_STEP_END = 3,   /* after the update; iteration was advanced */
-       DN_EVENT_TEST_BEGIN = 4,
-       DN_EVENT_TEST_END = 5,   /* dn_solver_test_output has the averages */
-       DN_EVENT_DISPLAY = 6,    /* every `display` iterations */
-       DN_EVENT_SNAPSHOT = 7 }; /* written; path is set */
+enum {
+    DN_EVENT_STEP_BEGIN = 1, /* before forward of an iteration */
+    DN_EVENT_GRADIENTS = 2,  /* gradients are ready, the update is next */
+    DN_EVENT_STEP_END = 3,   /* after the update; iteration was advanced */
+    DN_EVENT_TEST_BEGIN = 4,
+    DN_EVENT_TEST_END = 5, /* dn_solver_test_output has the averages */
+    DN_EVENT_DISPLAY = 6,  /* every `display` iterations */
+    DN_EVENT_SNAPSHOT = 7 /* written; path is set */
+};
 
 typedef struct dn_event {
     size_t struct_size;
     int32_t kind;
-    int32_t test_net;   /* TEST_BEGIN, TEST_END */
+    int32_t test_net; /* TEST_BEGIN, TEST_END */
     int64_t iteration;
-    float loss;         /* smoothed over average_loss; tests: the test loss, or 0 */
-    float rate;         /* learning rate of this iteration */
-    const char *path;   /* SNAPSHOT: the .solverstate */
+    float loss;       /* smoothed over average_loss; tests: the test loss, or 0 */
+    float rate;       /* learning rate of this iteration */
+    const char *path; /* SNAPSHOT: the .solverstate */
 } dn_event;
 
 /* Returns DN_OK to go on; anything else ends dn_solver_step with that status, or DN_E_HOST for
@@ -48,7 +50,7 @@ typedef struct dn_solver_options {
      * place. NULL: none. */
     dn_status (*all_reduce)(void *user, float *data, int64_t count);
     void *all_reduce_user;
-    int64_t max_iter; /* overrides max_iter when > 0 */
+    int64_t max_iter;                  /* overrides max_iter when > 0 */
     int32_t compute, compute_fallback; /* of the nets, as in dn_net_options */
     int32_t memory; /* of the nets: DN_MEMORY_COMPACT trains in less, inner blobs unreadable */
     int32_t reserved;
@@ -69,8 +71,8 @@ DN_API dn_status dn_solver_create_from_text(dn_solver **out, dn_context *context
 DN_API void dn_solver_free(dn_solver *solver);
 
 /* Runs that many iterations: forward and backward iter_size times, clip, regularise, update;
- * tests, displays and snapshots when the solver says. Returns DN_OK, DN_E_CANCELLED (the state is
- * that after the last whole iteration), or what failed. Since 0.1. */
+ * tests, displays and snapshots when the solver says. Returns DN_OK, DN_E_CANCELLED (the state
+ * is that after the last whole iteration), or what failed. Since 0.1. */
 DN_API dn_status dn_solver_step(dn_solver *solver, int64_t iterations);
 /* Steps to max_iter, with the last test, display and snapshot as Caffe has them. Since 0.1. */
 DN_API dn_status dn_solver_solve(dn_solver *solver);
@@ -80,8 +82,8 @@ DN_API dn_status dn_solver_solve(dn_solver *solver);
  * (dn_net_clear_gradients is the host's.) Since 0.1. */
 DN_API dn_status dn_solver_apply_update(dn_solver *solver);
 
-/* Asks a running dn_solver_step (or test) to stop after the present iteration; if none runs, the
- * next one stops at once. Any thread, also from a signal handler. Since 0.1. */
+/* Asks a running dn_solver_step (or test) to stop after the present iteration; if none runs,
+ * the next one stops at once. Any thread, also from a signal handler. Since 0.1. */
 DN_API void dn_solver_cancel(dn_solver *solver);
 
 DN_API dn_net *dn_solver_net(dn_solver *solver); /* borrowed */
@@ -90,7 +92,7 @@ DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index); /* borrowed
 
 DN_API int64_t dn_solver_iteration(const dn_solver *solver);
 DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
-DN_API float dn_solver_loss(const dn_solver *solver); /* smoothed over average_loss */
+DN_API float dn_solver_loss(const dn_solver *solver);       /* smoothed over average_loss */
 DN_API const char *dn_solver_type(const dn_solver *solver); /* "SGD", "Adam", ... */
 /* Iterations between tests and displays (0: none), and passes of one test, as the prototxt has
  * them. Since 0.1. */

@@ -25,8 +25,8 @@ typedef struct dn_upgrade_options {
 /* Writes a net (weights too) or a solver as today's: old generations of layers, inputs and
  * solver types in today's words, forks' field numbers as this library's. From text to text,
  * comments stay with what they stood beside, and fields of dialects unknown here stay as they
- * were written; unknown fields of a binary file stay as bytes. The new file appears whole or not
- * at all. The log names what was unknown and what was dropped for having no meaning.
+ * were written; unknown fields of a binary file stay as bytes. The new file appears whole or
+ * not at all. The log names what was unknown and what was dropped for having no meaning.
  * context  lends its memory and its log; may be used by nets meanwhile.
  * from, to paths; they may be the same.
  * options  borrowed for the call; NULL: all defaults.

@@ -4,9 +4,9 @@
 #ifndef DEEPNET_VERSION_H
 #define DEEPNET_VERSION_H
 
-#define DN_VERSION_MAJOR 0
-#define DN_VERSION_MINOR 1
-#define DN_VERSION_PATCH 0
+#define DN_VERSION_MAJOR  0
+#define DN_VERSION_MINOR  1
+#define DN_VERSION_PATCH  0
 #define DN_VERSION_STRING "0.1.0"
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -17,7 +17,7 @@
 
 #ifdef __cplusplus
 #define DN_BEGIN_DECLS extern "C" {
-#define DN_END_DECLS }
+#define DN_END_DECLS   }
 #else
 #define DN_BEGIN_DECLS
 #define DN_END_DECLS

@@ -9,8 +9,8 @@
 
 #include "core/core.h"
 
-#define HEADER ((size_t)16)
-#define ALIGN  ((size_t)64)
+#define HEADER    ((size_t)16)
+#define ALIGN     ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 static void *default_fn(void *user, void *ptr, size_t old_size, size_t new_size)
@@ -79,9 +79,9 @@ typedef struct aligned_header {
     size_t total;
 } aligned_header;
 
-/* Arenas are walked end to end in every step: huge pages spare the misses of address translation
- * and most page faults. Only within what the C library gave us; the host's memory is the host's
- * to advise, and so is the system's answer to keep or ignore. */
+/* Arenas are walked end to end in every step: huge pages spare the misses of address
+ * translation and most page faults. Only within what the C library gave us; the host's memory
+ * is the host's to advise, and so is the system's answer to keep or ignore. */
 static void advise_huge(const dni_heap *heap, void *block, size_t size)
 {
 #ifdef MADV_HUGEPAGE

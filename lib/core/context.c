@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * context.c: puts together what the host lent. Backends are tables from the build's own list, from
- * the host, or from modules; nothing here knows one by name but `ref`, which ends every chain. */
+ * context.c: puts together what the host lent. Backends are tables from the build's own list,
+ * from the host, or from modules; nothing here knows one by name but `ref`, which ends every
+ * chain. */
 #include "core/context.h"
 
 #include <stdio.h>
@@ -163,8 +164,9 @@ static dn_status open_device(dn_context *c, int32_t device, const char *folder)
             return add_backend(c, ops);
     dni_saved_error why;
     dni_save_error(&why);
-    return dni_fail(DN_E_UNSUPPORTED, "device %d was asked for; no device backend was found: %s",
-                    device, why.text);
+    return dni_fail(DN_E_UNSUPPORTED,
+                    "device %d was asked for; no device backend was found: %s", device,
+                    why.text);
 }
 
 /* names: "cpu,ref"; NULL: the modules that are there, and the whole built-in list. */
@@ -193,13 +195,14 @@ static dn_status add_chain(dn_context *c, const char *names, const char *folder)
     return has_ref ? DN_OK : add_named(c, "ref", 3, folder);
 }
 
-/* ---- layer types of the host's ------------------------------------------------------------ */
+/* ---- layer types of the host's ----------------------------------------------------------- */
 
 /* By value: tables of other releases are shorter or longer. */
 static dn_status take_layer(dn_layer_class *to, const dn_layer_class *from)
 {
     if (!from || from->struct_size < offsetof(dn_layer_class, backward))
-        return dni_fail(DN_E_INVALID, "a dn_layer_class is NULL, or its struct_size is not set");
+        return dni_fail(DN_E_INVALID,
+                        "a dn_layer_class is NULL, or its struct_size is not set");
     const unsigned char *bytes = (const unsigned char *)from;
     for (size_t i = sizeof *to; i < from->struct_size; i++)
         if (bytes[i])
@@ -240,7 +243,8 @@ static dn_status check_options(const dn_context_options *o)
 static dn_status set_up(dn_context *c, const dn_context_options *o)
 {
     if (o->num_threads < 0 || o->num_threads > 4096)
-        return dni_fail(DN_E_INVALID, "num_threads is %d; it must be 0 to 4096", o->num_threads);
+        return dni_fail(DN_E_INVALID, "num_threads is %d; it must be 0 to 4096",
+                        o->num_threads);
     if (o->plan < DN_PLAN_FUSED || o->plan > DN_PLAN_NHWC)
         return dni_fail(DN_E_INVALID, "plan %d is none of DN_PLAN_*", o->plan);
     if (o->spin_us < DN_SPIN_NONE || o->spin_us > 1000000)
@@ -266,10 +270,14 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
         c->parallel_for = pool_run;
         c->parallel_user = c->pool;
     }
-    c->host = (dn_backend_host){.struct_size = sizeof c->host, .alloc = backend_alloc,
-                                .free = backend_free, .parallel_for = backend_parallel,
-                                .fail = backend_fail, .num_threads = c->num_threads,
-                                .device = o->device > 0 ? o->device - 1 : 0, .user = c};
+    c->host = (dn_backend_host){.struct_size = sizeof c->host,
+                                .alloc = backend_alloc,
+                                .free = backend_free,
+                                .parallel_for = backend_parallel,
+                                .fail = backend_fail,
+                                .num_threads = c->num_threads,
+                                .device = o->device > 0 ? o->device - 1 : 0,
+                                .user = c};
     if (o->device < 0)
         return dni_fail(DN_E_INVALID, "device is %d; 0 is the host, 1 the first device",
                         o->device);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * context.h: what the host lent, as the engine sees it: heap, log, workers, chain of backends. */
+ * context.h: what the host lent, as the engine sees it: heap, log, workers, chain of backends.
+ */
 #ifndef DNI_CONTEXT_H
 #define DNI_CONTEXT_H
 
@@ -35,9 +36,9 @@ struct dn_context {
     size_t num_layers;
     uint64_t seed;
     bool has_device;
-    dni_mirror *mirror; /* NULL: everything is computed on the host */
-    bool plain; /* ops run as layers wrote them */
-    bool nhwc;  /* every op that can run in NHWC does */
+    dni_mirror *mirror;   /* NULL: everything is computed on the host */
+    bool plain;           /* ops run as layers wrote them */
+    bool nhwc;            /* every op that can run in NHWC does */
     dn_backend_host host; /* what the backends were given */
     dni_backend_slot backends[DNI_MAX_BACKENDS];
     int32_t num_backends;
@@ -49,7 +50,8 @@ struct dn_context {
 
 const dni_heap *dni_context_heap(const dn_context *context);
 /* One line to the host's log, if it has one. No floating-point conversions. */
-void dni_log(const dn_context *context, int32_t level, const char *format, ...) DNI_PRINTF(3, 4);
+void dni_log(const dn_context *context, int32_t level, const char *format, ...)
+    DNI_PRINTF(3, 4);
 /* The context's workers or the host's. */
 void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, void *arg);
 

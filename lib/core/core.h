@@ -39,7 +39,8 @@ const char *dni_errno_text(int error, char *buffer, size_t size);
 /* value as the shortest decimal that reads back as the same float (digits = 9) or double
  * (digits = 17), with '.' whatever the locale. Returns buffer. size >= 32. */
 const char *dni_number(char *buffer, size_t size, double value, int digits);
-/* strtod without the locale: parses [begin, end), stores the value, returns where it stopped. */
+/* strtod without the locale: parses [begin, end), stores the value, returns where it stopped.
+ */
 const char *dni_parse_number(const char *begin, const char *end, double *value);
 
 /* ---- alloc.c: all memory comes from the host -------------------------------------------- */
@@ -71,7 +72,7 @@ char *dni_format(const dni_heap *heap, const char *format, ...) DNI_PRINTF(2, 3)
 dn_status dni_grow(const dni_heap *heap, void *array, size_t *capacity, size_t need,
                    size_t element_size);
 
-/* ---- text.c: a string that grows ---------------------------------------------------------- */
+/* ---- text.c: a string that grows --------------------------------------------------------- */
 
 /* Appends never fail one by one: the first failure sticks and dni_text_finish reports it. */
 typedef struct dni_text {
@@ -90,14 +91,15 @@ void dni_text_free(dni_text *text);
 /* The nearest of `count` names (at most a third of its letters changed), or NULL. */
 const char *dni_nearest(const char *word, const char *const *names, size_t count);
 
-/* ---- shape.c ------------------------------------------------------------------------------ */
+/* ---- shape.c ----------------------------------------------------------------------------- */
 
 /* A blob's shape: axes 0 is a scalar with count 1, as in Caffe. */
 typedef dn_shape dni_shape;
 
 dni_shape dni_shape_of(int32_t axes, const int64_t *dims);
 bool dni_shape_equal(const dni_shape *a, const dni_shape *b);
-/* Product of all dims, of dims [from, to). Shapes that passed dni_shape_check cannot overflow. */
+/* Product of all dims, of dims [from, to). Shapes that passed dni_shape_check cannot overflow.
+ */
 int64_t dni_shape_count(const dni_shape *shape);
 int64_t dni_shape_range(const dni_shape *shape, int32_t from, int32_t to);
 /* Negative dims and counts over 2^46 elements are refused with DN_E_SHAPE. */
@@ -111,7 +113,7 @@ bool dni_mul(size_t a, size_t b, size_t *out);
 bool dni_add(size_t a, size_t b, size_t *out);
 bool dni_mul64(int64_t a, int64_t b, int64_t *out);
 
-/* ---- file.c ------------------------------------------------------------------------------- */
+/* ---- file.c ------------------------------------------------------------------------------ */
 
 /* Reads a whole file; adds a terminating zero not counted in *size. Free with dni_free. */
 dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size);

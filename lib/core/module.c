@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * module.c: dlopen behind one function. A backend module exports one symbol, dn_backend_entry. */
+ * module.c: dlopen behind one function. A backend module exports one symbol, dn_backend_entry.
+ */
 #include "core/module.h"
 
 #include <dlfcn.h>
@@ -15,7 +16,8 @@ static dn_status open_module(const char *path, const dn_backend_ops **out)
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         const char *why = dlerror();
-        return dni_fail(DN_E_NOTFOUND, "no backend at '%s': %s", path, why ? why : "dlopen failed");
+        return dni_fail(DN_E_NOTFOUND, "no backend at '%s': %s", path,
+                        why ? why : "dlopen failed");
     }
     void *symbol = dlsym(handle, DN_BACKEND_ENTRY);
     dn_backend_entry_fn entry;
@@ -23,8 +25,9 @@ static dn_status open_module(const char *path, const dn_backend_ops **out)
     const dn_backend_ops *ops = symbol ? entry() : NULL;
     if (!ops || ops->struct_size < offsetof(dn_backend_ops, mem_alloc)) {
         dlclose(handle);
-        return dni_fail(DN_E_INVALID, "'%s' is not a deepnet backend (it has no usable "
-                                      DN_BACKEND_ENTRY ")", path);
+        return dni_fail(DN_E_INVALID,
+                        "'%s' is not a deepnet backend (it has no usable " DN_BACKEND_ENTRY ")",
+                        path);
     }
     *out = ops;
     return DN_OK;

@@ -5,9 +5,9 @@
 
 #include "core/core.h"
 
-/* The table of the backend `name` (length bytes): a path if it has a '/', else deepnet-NAME.so in
- * folder (NULL: where modules are installed). A module stays loaded for the life of the process:
- * its code may have threads of its own. DN_E_NOTFOUND, DN_E_INVALID. */
+/* The table of the backend `name` (length bytes): a path if it has a '/', else deepnet-NAME.so
+ * in folder (NULL: where modules are installed). A module stays loaded for the life of the
+ * process: its code may have threads of its own. DN_E_NOTFOUND, DN_E_INVALID. */
 dn_status dni_module_load(const dni_heap *heap, const char *folder, const char *name,
                           size_t length, const dn_backend_ops **out);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * hdf5_append.c: see hdf5_append.h. Datasets are chunked, a chunk a batch, so that they can
- * grow. The file is too large to be made in memory, so the disk is asked for the room before HDF5
- * may find that there is none: see hdf5_use.h. */
+ * grow. The file is too large to be made in memory, so the disk is asked for the room before
+ * HDF5 may find that there is none: see hdf5_use.h. */
 #include "data/hdf5_append.h"
 
 #include <errno.h>
@@ -93,7 +93,8 @@ static off_t bytes_of(const dni_hdf5_batch *batches, int32_t count)
 {
     off_t bytes = OVERHEAD;
     for (int32_t i = 0; i < count; i++)
-        bytes += (off_t)dni_shape_count(batches[i].shape) * (batches[i].dtype == DN_F64 ? 8 : 4);
+        bytes +=
+            (off_t)dni_shape_count(batches[i].shape) * (batches[i].dtype == DN_F64 ? 8 : 4);
     return bytes;
 }
 

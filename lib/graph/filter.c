@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * filter.c: which layers take part, by the include and exclude rules of NetStateRule: a rule is met
- * if everything it names fits the net's state. Included if there is no rule, or one include rule
- * is met, or no exclude rule is. */
+ * filter.c: which layers take part, by the include and exclude rules of NetStateRule: a rule is
+ * met if everything it names fits the net's state. Included if there is no rule, or one include
+ * rule is met, or no exclude rule is. */
 #include <string.h>
 
 #include "deepnet/net.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * graph.h: which layers take part in a phase, and which names mean which blob. An in-place layer
- * makes a new value of the same blob: values are what gradients belong to, blobs are memory. */
+ * graph.h: which layers take part in a phase, and which names mean which blob. An in-place
+ * layer makes a new value of the same blob: values are what gradients belong to, blobs are
+ * memory. */
 #ifndef DNI_GRAPH_H
 #define DNI_GRAPH_H
 
@@ -43,8 +44,8 @@ dn_status dni_layer_rules_check(const Cnn__LayerParameter *layer);
 /* Does the layer take part (include and exclude rules)? */
 bool dni_layer_included(const Cnn__LayerParameter *layer, const dni_net_state *state);
 
-/* Filters and wires net (already upgraded). tops_needed says how many tops a layer must at least
- * have: missing ones are made, without a name in the prototxt ("loss" for layer 'loss').
+/* Filters and wires net (already upgraded). tops_needed says how many tops a layer must at
+ * least have: missing ones are made, without a name in the prototxt ("loss" for layer 'loss').
  * Errors: a bottom that nothing makes, or only a later layer; a top made twice. */
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * wire.c: names to blobs. Layers are wired in the order of the file, as Caffe does: a bottom is
- * the last value of that name made before. A layer whose top names its bottom works in place when
- * nobody else reads that value; when somebody does, the name gets a blob of its own from there. */
+ * the last value of that name made before. A layer whose top names its bottom works in place
+ * when nobody else reads that value; when somebody does, the name gets a blob of its own from
+ * there. */
 #include <string.h>
 
 #include "graph/graph.h"
@@ -28,7 +29,8 @@ static int32_t find_value(const dni_graph *g, const char *name)
     return -1;
 }
 
-static const char *made_later(const wiring *w, const char *name, const Cnn__LayerParameter *from)
+static const char *made_later(const wiring *w, const char *name,
+                              const Cnn__LayerParameter *from)
 {
     bool after = false;
     for (size_t i = 0; i < w->net->n_layer; i++) {
@@ -49,11 +51,13 @@ static dn_status unknown_bottom(const wiring *w, const Cnn__LayerParameter *laye
     const dni_graph *g = w->graph;
     const char *later = made_later(w, name, layer);
     if (later && layer->name && !strcmp(later, layer->name))
-        return dni_fail(DN_E_NET, "bottom '%s' is the layer's own top, and nothing makes it before",
-                        name);
+        return dni_fail(
+            DN_E_NET, "bottom '%s' is the layer's own top, and nothing makes it before", name);
     if (later)
-        return dni_fail(DN_E_NET, "bottom '%s' is made only later, by layer '%s' (a cycle, or "
-                                  "layers out of order)", name, later);
+        return dni_fail(DN_E_NET,
+                        "bottom '%s' is made only later, by layer '%s' (a cycle, or "
+                        "layers out of order)",
+                        name, later);
     const char *near = dni_nearest(name, (const char *const *)g->blobs, g->num_blobs);
     if (near)
         return dni_fail(DN_E_NET, "bottom '%s' is made by no layer; did you mean '%s'?", name,
@@ -63,7 +67,8 @@ static dn_status unknown_bottom(const wiring *w, const Cnn__LayerParameter *laye
 
 static dn_status add_blob(dni_graph *g, const char *name, int32_t *out)
 {
-    dn_status st = dni_grow(g->heap, &g->blobs, &g->cap_blobs, g->num_blobs + 1, sizeof *g->blobs);
+    dn_status st =
+        dni_grow(g->heap, &g->blobs, &g->cap_blobs, g->num_blobs + 1, sizeof *g->blobs);
     if (st)
         return st;
     char *copy = dni_strdup(g->heap, name);
@@ -76,8 +81,8 @@ static dn_status add_blob(dni_graph *g, const char *name, int32_t *out)
 
 static dn_status add_value(dni_graph *g, int32_t blob, int32_t top, int32_t *out)
 {
-    dn_status st = dni_grow(g->heap, &g->values, &g->cap_values, g->num_values + 1,
-                            sizeof *g->values);
+    dn_status st =
+        dni_grow(g->heap, &g->values, &g->cap_values, g->num_values + 1, sizeof *g->values);
     if (st)
         return st;
     *out = (int32_t)g->num_values;
@@ -107,8 +112,8 @@ static dn_status wire_top(wiring *w, dni_node *node, size_t i)
     bool in_place = i < layer->n_bottom && !strcmp(layer->bottom[i], name);
     if (before >= 0 && !in_place) {
         const dni_value *v = &g->values[before];
-        const char *maker = v->layer < (int32_t)g->num_nodes ? g->nodes[v->layer].param->name
-                                                             : layer->name;
+        const char *maker =
+            v->layer < (int32_t)g->num_nodes ? g->nodes[v->layer].param->name : layer->name;
         return dni_fail(DN_E_NET, "top '%s' is made twice; layer '%s' makes it too", name,
                         maker ? maker : "");
     }
@@ -125,15 +130,19 @@ static dn_status wire_top(wiring *w, dni_node *node, size_t i)
 static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
 {
     dni_graph *g = w->graph;
-    dn_status st = dni_grow(g->heap, &g->nodes, &g->cap_nodes, g->num_nodes + 1, sizeof *g->nodes);
+    dn_status st =
+        dni_grow(g->heap, &g->nodes, &g->cap_nodes, g->num_nodes + 1, sizeof *g->nodes);
     if (st)
         return st;
     int32_t bottoms = (int32_t)layer->n_bottom;
     int32_t *operands = dni_alloc(g->heap, (size_t)bottoms + (size_t)tops, sizeof *operands);
     if (!operands)
         return DN_E_NOMEM;
-    dni_node node = {.param = layer, .num_bottoms = bottoms, .num_tops = tops,
-                     .bottoms = operands, .tops = operands + bottoms};
+    dni_node node = {.param = layer,
+                     .num_bottoms = bottoms,
+                     .num_tops = tops,
+                     .bottoms = operands,
+                     .tops = operands + bottoms};
     for (int32_t i = 0; !st && i < bottoms; i++) {
         node.bottoms[i] = find_value(g, layer->bottom[i]);
         if (node.bottoms[i] < 0)
@@ -159,8 +168,9 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
     return DN_OK;
 }
 
-/* An in-place layer must know of readers that come after it in the file but mean the value before
- * it: there are none, since names are resolved in order. Readers before it are counted. */
+/* An in-place layer must know of readers that come after it in the file but mean the value
+ * before it: there are none, since names are resolved in order. Readers before it are counted.
+ */
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,
                           int32_t (*tops_needed)(const Cnn__LayerParameter *))

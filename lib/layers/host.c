@@ -43,8 +43,7 @@ static dn_status host_status(dn_status st, const char *function)
     return DN_OK;
 }
 
-/* ---- the class ----------------------------------------------------------------------------
- */
+/* ---- the class --------------------------------------------------------------------------- */
 
 static dn_status setup(dni_layer *layer)
 {
@@ -178,8 +177,7 @@ void dni_host_class_make(dni_host_class *out, const dn_layer_class *given)
                                  .teardown = teardown};
 }
 
-/* ---- what the class's functions may call --------------------------------------------------
- */
+/* ---- what the class's functions may call ------------------------------------------------- */
 
 const char *dn_layer_name(const dn_layer *layer)
 {

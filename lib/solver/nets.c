@@ -48,8 +48,10 @@ static dn_status search_above(const dn_solver *s, const char *path, char **resol
     }
     dni_free(s->heap, folder);
     if (!st && !dni_file_exists(*resolved))
-        st = dni_fail(DN_E_IO, "'%s' is not there: looked in the working directory, in the "
-                               "solver's folder and in those above it", path);
+        st = dni_fail(DN_E_IO,
+                      "'%s' is not there: looked in the working directory, in the "
+                      "solver's folder and in those above it",
+                      path);
     return st;
 }
 

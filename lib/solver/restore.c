@@ -17,8 +17,9 @@ static dn_status check_history(const dn_solver *s, const Cnn__SolverState *state
 {
     size_t params = s->net->num_params, need = params * (size_t)s->rule->histories;
     if (state->n_history != need)
-        return dni_fail(DN_E_DATA, "it holds %zu histories, %s with %zu weights has %zu; was "
-                                   "it made by another type of solver or for another net?",
+        return dni_fail(DN_E_DATA,
+                        "it holds %zu histories, %s with %zu weights has %zu; was "
+                        "it made by another type of solver or for another net?",
                         state->n_history, s->rule->type, params, need);
     for (size_t i = 0; i < need; i++) {
         const dn_blob *blob = &s->net->params[i % params]->blob;
@@ -208,8 +209,8 @@ static dn_status read_state(const dni_heap *heap, const char *path, Cnn__SolverS
     if (dni_is_hdf5(bytes, size)) {
         st = dni_state_read_hdf5(heap, path, out);
     } else {
-        st = dni_binary_parse(&message, heap, &cnn__solver_state__descriptor, bytes, size,
-                              path);
+        st =
+            dni_binary_parse(&message, heap, &cnn__solver_state__descriptor, bytes, size, path);
         if (!st)
             *out = (Cnn__SolverState *)message;
     }

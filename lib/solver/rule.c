@@ -31,8 +31,10 @@ static dn_status by_type(const dni_update_rule **out, const char *type)
     if (nearest)
         return dni_fail(DN_E_NET, "unknown solver type '%s'; did you mean '%s'?", type,
                         nearest);
-    return dni_fail(DN_E_NET, "unknown solver type '%s'; there are SGD, Nesterov, AdaGrad, "
-                              "RMSProp, AdaDelta and Adam", type);
+    return dni_fail(DN_E_NET,
+                    "unknown solver type '%s'; there are SGD, Nesterov, AdaGrad, "
+                    "RMSProp, AdaDelta and Adam",
+                    type);
 }
 
 dn_status dni_rule_find(const dni_update_rule **out, const Cnn__SolverParameter *p)
@@ -45,8 +47,10 @@ dn_status dni_rule_find(const dni_update_rule **out, const Cnn__SolverParameter 
     if (st)
         return st;
     if (p->has_solver_type && named != rule)
-        return dni_fail(DN_E_NET, "type '%s' and solver_type %s contradict each other; drop "
-                                  "the old solver_type", named->type, rule ? rule->type : "?");
+        return dni_fail(DN_E_NET,
+                        "type '%s' and solver_type %s contradict each other; drop "
+                        "the old solver_type",
+                        named->type, rule ? rule->type : "?");
     if (named->check)
         st = named->check(p);
     if (!st)

@@ -17,7 +17,7 @@ typedef struct dni_test_output {
 
 typedef struct dni_test_net {
     dn_net *net;
-    int64_t iterations; /* passes of one test */
+    int64_t iterations;       /* passes of one test */
     dni_test_output *outputs; /* every element of every output blob */
     size_t num_outputs, cap_outputs;
 } dni_test_net;

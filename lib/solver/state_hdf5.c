@@ -203,8 +203,8 @@ static dn_status read_ours(const dni_heap *heap, hid_t file, const char *path,
     uint8_t *bytes = read_set(heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
     if (!bytes)
         return DN_OK; /* Caffe's own */
-    dn_status st = dni_binary_parse(&message, heap, &cnn__deepnet_state__descriptor, bytes,
-                                    size, path);
+    dn_status st =
+        dni_binary_parse(&message, heap, &cnn__deepnet_state__descriptor, bytes, size, path);
     if (!st)
         state->deepnet = (Cnn__DeepnetState *)message;
     dni_free(heap, bytes);

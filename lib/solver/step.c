@@ -9,8 +9,13 @@ dn_status dni_solver_emit(dn_solver *s, int32_t kind, int32_t test_net, float lo
 {
     if (!s->options.on_event)
         return DN_OK;
-    dn_event event = {.struct_size = sizeof event, .kind = kind, .test_net = test_net,
-                      .iteration = s->iteration, .loss = loss, .rate = s->rate, .path = path};
+    dn_event event = {.struct_size = sizeof event,
+                      .kind = kind,
+                      .test_net = test_net,
+                      .iteration = s->iteration,
+                      .loss = loss,
+                      .rate = s->rate,
+                      .path = path};
     dni_clear_error();
     dn_status st = s->options.on_event(s->options.on_event_user, s, &event);
     if (!st) {
@@ -75,8 +80,8 @@ dn_status dn_solver_set_learning_rate(dn_solver *s, float rate)
 {
     dni_clear_error();
     if (!s || rate != rate)
-        return dni_fail(DN_E_INVALID, "%s", s ? "the learning rate is not a number"
-                                               : "the solver is NULL");
+        return dni_fail(DN_E_INVALID, "%s",
+                        s ? "the learning rate is not a number" : "the solver is NULL");
     s->rate_is_given = rate >= 0;
     s->given_rate = rate;
     return DN_OK;

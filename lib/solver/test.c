@@ -7,16 +7,15 @@ static dn_status list_outputs(dn_solver *s, dni_test_net *test)
     size_t count = 0;
     for (int32_t k = 0; k < dn_net_num_outputs(test->net); k++)
         count += (size_t)dn_blob_count(dn_net_output(test->net, k));
-    dn_status st = dni_grow(s->heap, &test->outputs, &test->cap_outputs, count,
-                            sizeof *test->outputs);
+    dn_status st =
+        dni_grow(s->heap, &test->outputs, &test->cap_outputs, count, sizeof *test->outputs);
     if (st)
         return st;
     test->num_outputs = 0;
     for (int32_t k = 0; k < dn_net_num_outputs(test->net); k++) {
         dn_blob *blob = dn_net_output(test->net, k);
         for (int64_t i = 0; i < dn_blob_count(blob); i++)
-            test->outputs[test->num_outputs++] =
-                (dni_test_output){.name = dn_blob_name(blob)};
+            test->outputs[test->num_outputs++] = (dni_test_output){.name = dn_blob_name(blob)};
     }
     return DN_OK;
 }

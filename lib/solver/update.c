@@ -23,8 +23,12 @@ size_t dni_updated_bytes(const dni_updated *weight)
 static dni_tensor memory_tensor(dni_builder *b, dni_role role, const dni_shape *shape,
                                 void *memory)
 {
-    dni_tensor_info info = {.role = role, .dtype = b->dtype, .shape = *shape,
-                            .storage = DNI_NONE, .memory = memory, .blob = -1};
+    dni_tensor_info info = {.role = role,
+                            .dtype = b->dtype,
+                            .shape = *shape,
+                            .storage = DNI_NONE,
+                            .memory = memory,
+                            .blob = -1};
     if (b->status)
         return DNI_NONE;
     dni_tensor t = dni_program_tensor(b->program, &info);
@@ -88,8 +92,11 @@ static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParamet
 
 static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
 {
-    dni_builder b = {.program = &u->program, .section = DNI_UPDATE, .layer = -1,
-                     .dtype = u->dtype, .random = DNI_NONE};
+    dni_builder b = {.program = &u->program,
+                     .section = DNI_UPDATE,
+                     .layer = -1,
+                     .dtype = u->dtype,
+                     .random = DNI_NONE};
     for (size_t i = 0; i < u->num_weights && !b.status; i++) {
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;

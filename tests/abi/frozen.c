@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * The ABI as released: offsets of every public struct and values of every public constant. A line
- * here never changes; new members and values get new lines. */
+ * The ABI as released: offsets of every public struct and values of every public constant. A
+ * line here never changes; new members and values get new lines. */
 #include <deepnet/deepnet.h>
 #include <deepnet/sys/backend.h>
 #include <stddef.h>
 
-#define OFFSET(type, member, value) \
+#define OFFSET(type, member, value)                                                            \
     _Static_assert(offsetof(type, member) == (value), #type "." #member " moved")
 #define VALUE(name, value) _Static_assert((name) == (value), #name " changed")
-#define SIZE(type, value) _Static_assert(sizeof(type) >= (value), #type " shrank")
+#define SIZE(type, value)  _Static_assert(sizeof(type) >= (value), #type " shrank")
 
 _Static_assert(sizeof(void *) == 8, "offsets are for 64-bit machines");
 

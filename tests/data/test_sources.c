@@ -44,8 +44,7 @@ static dn_status read_all(int32_t backend, const char *path, int64_t *records)
         CHECK_MESSAGE(read_all(backend, path, &check_n), status, part);                        \
     } while (0)
 
-/* ---- LMDB -----------------------------------------------------------------------------------
- */
+/* ---- LMDB -------------------------------------------------------------------------------- */
 
 /* Small records share leaf pages, large ones have pages of their own; many make branches. */
 static void test_lmdb_sizes(void)
@@ -232,8 +231,7 @@ static void test_lmdb_named(void)
 }
 #endif
 
-/* ---- writing --------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static void test_writer(void)
 {
@@ -270,8 +268,7 @@ static void test_writer(void)
     dni_db_writer_abandon(NULL);
 }
 
-/* ---- LevelDB --------------------------------------------------------------------------------
- */
+/* ---- LevelDB ----------------------------------------------------------------------------- */
 
 static void test_leveldb(void)
 {

@@ -5,8 +5,7 @@
 
 #include "check.h"
 
-/* ---- a layer that can do all of it: y = x * scale + w[0], in float or double ---------------
- */
+/* ---- a layer that can do all of it: y = x * scale + w[0], in float or double ------------- */
 
 typedef struct probe {
     double scale;
@@ -121,8 +120,7 @@ static dn_status make_net(dn_net **net, dn_context *context, const char *text,
     return dn_net_create_from_text(net, context, text, strlen(text), options);
 }
 
-/* ---- it computes ---------------------------------------------------------------------------
- */
+/* ---- it computes ------------------------------------------------------------------------- */
 
 static void check_run(dn_context *context, probe *p)
 {
@@ -188,8 +186,7 @@ static void check_gradient(dn_context *context)
     dn_net_free(net);
 }
 
-/* ---- a source: the host's data, pulled batch by batch --------------------------------------
- */
+/* ---- a source: the host's data, pulled batch by batch ------------------------------------ */
 
 static dn_status source_shape(void *state, dn_layer *layer)
 {
@@ -233,7 +230,7 @@ static void check_source(void)
     dn_context_free(context);
 }
 
-/* ---- shapes found when it runs ------------------------------------------------------------- */
+/* ---- shapes found when it runs ----------------------------------------------------------- */
 
 /* Tops of 1, 2, 3, 1, ... rows. */
 static dn_status dynamic_forward(void *state, const dn_layer_io *io)
@@ -252,14 +249,21 @@ static dn_status dynamic_forward(void *state, const dn_layer_io *io)
 
 static void check_dynamic(void)
 {
-    const dn_layer_class cls = {.struct_size = sizeof cls, .type = "Rows", .tops_min = 1,
-                                .tops_max = 1, .flags = DN_LAYER_SOURCE | DN_LAYER_DYNAMIC,
-                                .shape = source_shape, .forward = dynamic_forward};
+    const dn_layer_class cls = {.struct_size = sizeof cls,
+                                .type = "Rows",
+                                .tops_min = 1,
+                                .tops_max = 1,
+                                .flags = DN_LAYER_SOURCE | DN_LAYER_DYNAMIC,
+                                .shape = source_shape,
+                                .forward = dynamic_forward};
     dn_context *context = make_context(&cls);
     dn_net *net = NULL;
     SECTION("shapes found when it runs");
-    CHECK_STATUS(make_net(&net, context, "layer { name: 'd' type: 'Rows' top: 'd' } "
-                          "layer { name: 'r' type: 'Power' bottom: 'd' top: 'r' }", NULL), DN_OK);
+    CHECK_STATUS(make_net(&net, context,
+                          "layer { name: 'd' type: 'Rows' top: 'd' } "
+                          "layer { name: 'r' type: 'Power' bottom: 'd' top: 'r' }",
+                          NULL),
+                 DN_OK);
     for (int i = 0; i < 7; i++) {
         CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
         CHECK_INT(dn_blob_dim(dn_net_blob(net, "r"), 0), 1 + i % 3);
@@ -285,9 +289,13 @@ static void check_takes(probe *p)
     cls.takes = takes_scaled;
     dn_context *context = make_context(&cls);
     SECTION("takes some");
-    CHECK_STATUS(make_net(&net, context, X "layer { name: 'a' type: 'Power' bottom: 'x' top: 'a' "
+    CHECK_STATUS(make_net(&net, context,
+                          X
+                          "layer { name: 'a' type: 'Power' bottom: 'x' top: 'a' "
                           "power_param { scale: 3 } } layer { name: 'b' type: 'Power' bottom: "
-                          "'a' top: 'b' power_param { scale: 2 } }", NULL), DN_OK);
+                          "'a' top: 'b' power_param { scale: 2 } }",
+                          NULL),
+                 DN_OK);
     CHECK_INT(dn_net_layer_num_params(net, 1), 1);
     CHECK_INT(dn_net_layer_num_params(net, 2), 0);
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
@@ -296,8 +304,7 @@ static void check_takes(probe *p)
     dn_context_free(context);
 }
 
-/* ---- parameters ----------------------------------------------------------------------------
- */
+/* ---- parameters -------------------------------------------------------------------------- */
 
 static dn_status read_parameters(void **state, dn_layer *layer, void *user)
 {
@@ -353,8 +360,7 @@ static void check_parameters(void)
     dn_context_free(context);
 }
 
-/* ---- failures ------------------------------------------------------------------------------
- */
+/* ---- failures ---------------------------------------------------------------------------- */
 
 static void check_failures(dn_context *context, probe *p)
 {

@@ -26,8 +26,11 @@ static void keep_line(void *user, int32_t level, const char *line)
 static dn_context *open_chain(const char *folder, const char *names)
 {
     dn_context *context = NULL;
-    dn_context_options o = {.struct_size = sizeof o, .num_threads = 2, .log = keep_line,
-                            .module_folder = folder, .backends = names};
+    dn_context_options o = {.struct_size = sizeof o,
+                            .num_threads = 2,
+                            .log = keep_line,
+                            .module_folder = folder,
+                            .backends = names};
     warning[0] = 0;
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
     return context;
@@ -51,8 +54,8 @@ static void test_found(const char *folder, const char *name)
 static void test_absent(const char *name)
 {
     dn_context *context = NULL;
-    dn_context_options o = {.struct_size = sizeof o, .module_folder = "/nowhere",
-                            .backends = name};
+    dn_context_options o = {
+        .struct_size = sizeof o, .module_folder = "/nowhere", .backends = name};
     SECTION("absent");
     CHECK_MESSAGE(dn_context_create(&context, &o), DN_E_NOTFOUND, name);
     context = open_chain("/nowhere", NULL);
@@ -66,8 +69,7 @@ static void test_broken(const char *name)
     char file[512];
     const char *folder = check_path("modules");
     dn_context *context = NULL;
-    dn_context_options o = {.struct_size = sizeof o, .module_folder = folder,
-                            .backends = name};
+    dn_context_options o = {.struct_size = sizeof o, .module_folder = folder, .backends = name};
     SECTION("broken");
     CHECK_INT(mkdir(folder, 0700), 0);
     snprintf(file, sizeof file, "%s/deepnet-%s.so", folder, name);

@@ -25,7 +25,8 @@ static const char net_text[] =
     "  inner_product_param { num_output: 10 weight_filler { type: 'xavier' } } }\n"
     "layer { name: 'accuracy' type: 'Accuracy' bottom: 'ip2' bottom: 'label' top: 'accuracy'\n"
     "  include { phase: TEST } }\n"
-    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' }\n";
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' "
+    "}\n";
 
 static const char solver_text[] =
     "base_lr: 0.01 lr_policy: 'inv' gamma: 0.0001 power: 0.75 momentum: 0.9\n"
@@ -78,8 +79,10 @@ static dn_status whole_life(const dn_context_options *options)
 static void fail_each(int persist)
 {
     check_heap heap = {0};
-    dn_context_options options = {.struct_size = sizeof options, .alloc = check_alloc,
-                                  .alloc_user = &heap, .num_threads = 2};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = &heap,
+                                  .num_threads = 2};
     CHECK_STATUS(whole_life(&options), DN_OK);
     CHECK_HEAP_CLEAN(&heap);
     long requests = heap.requests;
@@ -89,8 +92,8 @@ static void fail_each(int persist)
         check_heap one = {.fail_at = i, .persist = persist};
         options.alloc_user = &one;
         dn_status st = whole_life(&options);
-        CHECK_AT(st == DN_E_NOMEM || !st, "request %ld of %ld: %s, %s", i,
-                 requests, dn_status_name(st), dn_last_error() ? dn_last_error() : "");
+        CHECK_AT(st == DN_E_NOMEM || !st, "request %ld of %ld: %s, %s", i, requests,
+                 dn_status_name(st), dn_last_error() ? dn_last_error() : "");
         survived += !st;
         CHECK_AT(one.live_blocks == 0 && one.live_bytes == 0,
                  "request %ld of %ld: %ld blocks leaked", i, requests, (long)one.live_blocks);
@@ -103,8 +106,10 @@ static void fail_each(int persist)
 static void works_again(void)
 {
     check_heap heap = {0};
-    dn_context_options options = {.struct_size = sizeof options, .alloc = check_alloc,
-                                  .alloc_user = &heap, .num_threads = 1};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = &heap,
+                                  .num_threads = 1};
     dn_context *context = NULL;
     dn_net *net = NULL;
     dn_net_options train = {.struct_size = sizeof train, .phase = DN_PHASE_TRAIN};

@@ -11,7 +11,7 @@
 
 #include "check.h"
 
-/* ---- operations that fail ----------------------------------------------------------------- */
+/* ---- operations that fail ---------------------------------------------------------------- */
 
 static atomic_long operations, fail_at; /* 0: none */
 
@@ -122,7 +122,7 @@ int close(int fd) /* the descriptor is gone all the same, as POSIX allows */
 }
 /* clang-format on */
 
-/* ---- a life with files -------------------------------------------------------------------- */
+/* ---- a life with files ------------------------------------------------------------------- */
 
 static const char net_text[] =
     "layer { name: 'd' type: 'Data' top: 'data' top: 'label'\n"
@@ -144,7 +144,8 @@ static void write_solver(const char *more)
 #define IMAGES 10
 static void make_inputs(void)
 {
-    unsigned char images[16 + IMAGES * 9] = {0, 0, 8, 3, 0, 0, 0, IMAGES, 0, 0, 0, 3, 0, 0, 0, 3};
+    unsigned char images[16 + IMAGES * 9] = {0, 0, 8, 3, 0, 0, 0, IMAGES,
+                                             0, 0, 0, 3, 0, 0, 0, 3};
     unsigned char labels[8 + IMAGES] = {0, 0, 8, 1, 0, 0, 0, IMAGES};
     for (size_t i = 16; i < sizeof images; i++)
         images[i] = (unsigned char)(i * 37);
@@ -195,15 +196,16 @@ static dn_status live(life *l, const char *form)
     if (!st)
         st = dn_net_load_weights(l->net, check_path(weights), DN_WEIGHTS_STRICT, &report);
     if (!st)
-        st = dn_net_save_weights(l->net, check_path(*form ? "w.caffemodel.h5" : "w.caffemodel"));
+        st =
+            dn_net_save_weights(l->net, check_path(*form ? "w.caffemodel.h5" : "w.caffemodel"));
     return st ? st : dn_solver_snapshot(l->solver, check_path("s"));
 }
 
 static void check_restores(dn_context *context, const char *state, long i)
 {
     dn_solver *solver = NULL;
-    dn_status st = dn_solver_create_from_prototxt(&solver, context,
-                                                  check_path("solver.prototxt"), NULL);
+    dn_status st =
+        dn_solver_create_from_prototxt(&solver, context, check_path("solver.prototxt"), NULL);
     if (!st)
         st = dn_solver_restore(solver, check_path(state));
     int64_t iteration = solver ? dn_solver_iteration(solver) : -1;
@@ -216,14 +218,17 @@ static void check_restores(dn_context *context, const char *state, long i)
 static int one_fails(long i, const char *form)
 {
     check_heap heap = {0};
-    dn_context_options options = {.struct_size = sizeof options, .alloc = check_alloc,
-                                  .alloc_user = &heap, .num_threads = 1};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = &heap,
+                                  .num_threads = 1};
     life l = {0};
     char state[32];
     snprintf(state, sizeof state, "s.solverstate%s", form);
     CHECK_STATUS(dn_context_create(&l.context, &options), DN_OK);
     CHECK_STATUS(dn_solver_create_from_prototxt(&l.solver, l.context,
-                                                check_path("solver.prototxt"), NULL), DN_OK);
+                                                check_path("solver.prototxt"), NULL),
+                 DN_OK);
     CHECK_STATUS(dn_solver_step(l.solver, 1), DN_OK);
     CHECK_STATUS(dn_solver_snapshot(l.solver, check_path("s")), DN_OK);
     dn_solver_free(l.solver);

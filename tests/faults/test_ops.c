@@ -27,8 +27,7 @@ static const char solver_text[] =
     "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 weight_decay: 0.001 max_iter: 9\n"
     "test_iter: 1 test_interval: 50 test_initialization: false clip_gradients: 10\n";
 
-/* ---- the backend --------------------------------------------------------------------------
- */
+/* ---- the backend ------------------------------------------------------------------------- */
 
 extern const dn_backend_ops dn_ref_backend; /* what kernels/ref offers the engine */
 
@@ -73,8 +72,7 @@ static dn_backend_ops device_backend(void)
     return ops;
 }
 
-/* ---- the tests ----------------------------------------------------------------------------
- */
+/* ---- the tests --------------------------------------------------------------------------- */
 
 static dn_context *make_context(check_heap *heap, const dn_backend_ops *ops)
 {

@@ -7,35 +7,35 @@
 #include "deepnet/deepnet.h"
 
 /* Two layers on 8 items of 6 values; the host writes x and t. */
-#define SMALL_NET                                                                             \
-    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 6 } } } "     \
-    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "            \
-    "layer { name: 'ip1' type: 'InnerProduct' bottom: 'x' top: 'ip1' param { lr_mult: 1 } "   \
-    "  param { lr_mult: 2 decay_mult: 0 } inner_product_param { num_output: 5 "               \
-    "  weight_filler { type: 'xavier' } } } "                                                 \
-    "layer { name: 'tanh' type: 'TanH' bottom: 'ip1' top: 'ip1' } "                           \
-    "layer { name: 'ip2' type: 'InnerProduct' bottom: 'ip1' top: 'ip2' "                      \
-    "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } } "             \
+#define SMALL_NET                                                                              \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 6 } } } "      \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "             \
+    "layer { name: 'ip1' type: 'InnerProduct' bottom: 'x' top: 'ip1' param { lr_mult: 1 } "    \
+    "  param { lr_mult: 2 decay_mult: 0 } inner_product_param { num_output: 5 "                \
+    "  weight_filler { type: 'xavier' } } } "                                                  \
+    "layer { name: 'tanh' type: 'TanH' bottom: 'ip1' top: 'ip1' } "                            \
+    "layer { name: 'ip2' type: 'InnerProduct' bottom: 'ip1' top: 'ip2' "                       \
+    "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } } "              \
     "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 't' top: 'loss' } "
 
 /* LeNet at half its size, with Dropout, on images of 16 x 16 from memory. */
-#define DIGITS_NET                                                                            \
-    "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "             \
-    "  batch_size: 16 channels: 1 height: 16 width: 16 } } "                                  \
-    "layer { name: 'c1' type: 'Convolution' bottom: 'd' top: 'c1' convolution_param { "       \
-    "  num_output: 8 kernel_size: 5 weight_filler { type: 'xavier' } } } "                    \
-    "layer { name: 'p1' type: 'Pooling' bottom: 'c1' top: 'p1' pooling_param { "              \
-    "  kernel_size: 2 stride: 2 } } "                                                         \
-    "layer { name: 'c2' type: 'Convolution' bottom: 'p1' top: 'c2' convolution_param { "      \
-    "  num_output: 12 kernel_size: 3 weight_filler { type: 'xavier' } } } "                   \
-    "layer { name: 'p2' type: 'Pooling' bottom: 'c2' top: 'p2' pooling_param { "              \
-    "  kernel_size: 2 stride: 2 } } "                                                         \
-    "layer { name: 'i1' type: 'InnerProduct' bottom: 'p2' top: 'i1' inner_product_param { "   \
-    "  num_output: 40 weight_filler { type: 'xavier' } } } "                                  \
-    "layer { name: 'r1' type: 'ReLU' bottom: 'i1' top: 'i1' } "                               \
-    "layer { name: 'o1' type: 'Dropout' bottom: 'i1' top: 'i1' } "                            \
-    "layer { name: 'i2' type: 'InnerProduct' bottom: 'i1' top: 'i2' inner_product_param { "   \
-    "  num_output: 10 weight_filler { type: 'xavier' } } } "                                  \
+#define DIGITS_NET                                                                             \
+    "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "              \
+    "  batch_size: 16 channels: 1 height: 16 width: 16 } } "                                   \
+    "layer { name: 'c1' type: 'Convolution' bottom: 'd' top: 'c1' convolution_param { "        \
+    "  num_output: 8 kernel_size: 5 weight_filler { type: 'xavier' } } } "                     \
+    "layer { name: 'p1' type: 'Pooling' bottom: 'c1' top: 'p1' pooling_param { "               \
+    "  kernel_size: 2 stride: 2 } } "                                                          \
+    "layer { name: 'c2' type: 'Convolution' bottom: 'p1' top: 'c2' convolution_param { "       \
+    "  num_output: 12 kernel_size: 3 weight_filler { type: 'xavier' } } } "                    \
+    "layer { name: 'p2' type: 'Pooling' bottom: 'c2' top: 'p2' pooling_param { "               \
+    "  kernel_size: 2 stride: 2 } } "                                                          \
+    "layer { name: 'i1' type: 'InnerProduct' bottom: 'p2' top: 'i1' inner_product_param { "    \
+    "  num_output: 40 weight_filler { type: 'xavier' } } } "                                   \
+    "layer { name: 'r1' type: 'ReLU' bottom: 'i1' top: 'i1' } "                                \
+    "layer { name: 'o1' type: 'Dropout' bottom: 'i1' top: 'i1' } "                             \
+    "layer { name: 'i2' type: 'InnerProduct' bottom: 'i1' top: 'i2' inner_product_param { "    \
+    "  num_output: 10 weight_filler { type: 'xavier' } } } "                                   \
     "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'i2' bottom: 't' top: 'loss' } "
 
 enum { DIGITS = 64, DIGIT_SIZE = 16 * 16 };
@@ -79,7 +79,8 @@ CHECK_UNUSED dn_solver *make_solver(dn_context *context, const char *text, const
 {
     dn_solver *solver = NULL;
     CHECK_STATUS(dn_solver_create_from_text(&solver, context, text, strlen(text), net,
-                                            net ? strlen(net) : 0, options), DN_OK);
+                                            net ? strlen(net) : 0, options),
+                 DN_OK);
     if (!solver)
         exit(check_summary());
     return solver;

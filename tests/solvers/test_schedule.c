@@ -65,8 +65,8 @@ static void check_given_rate(dn_context *context)
 /* ---- refusals --------------------------------------------------------------------------- */
 
 #define FIXED "base_lr: 0.1 lr_policy: 'fixed' "
-#define NET "net_param { " SMALL_NET " } "
-#define TEST "test_interval: 1 "
+#define NET   "net_param { " SMALL_NET " } "
+#define TEST  "test_interval: 1 "
 
 static const struct refusal {
     const char *text;

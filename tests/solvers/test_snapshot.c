@@ -200,8 +200,8 @@ static dn_status whole_life(dn_context *context)
     static const char text[] = ADAM "clip_gradients: 1 test_interval: 1 test_iter: 1 "
                                     "average_loss: 2 net_param { " SMALL_NET " }";
     dn_solver *solver = NULL;
-    dn_status st = dn_solver_create_from_text(&solver, context, text, sizeof text - 1, NULL, 0,
-                                              NULL);
+    dn_status st =
+        dn_solver_create_from_text(&solver, context, text, sizeof text - 1, NULL, 0, NULL);
     if (!st)
         st = dn_solver_step(solver, 2);
     if (!st)
@@ -217,8 +217,10 @@ static dn_status whole_life(dn_context *context)
 static void check_allocations(void)
 {
     check_heap heap = {0};
-    dn_context_options options = {.struct_size = sizeof options, .alloc = check_alloc,
-                                  .alloc_user = &heap, .num_threads = 1};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = &heap,
+                                  .num_threads = 1};
     dn_context *context = NULL;
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     long before = heap.requests;

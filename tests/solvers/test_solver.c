@@ -10,8 +10,8 @@
 static dn_context *make_context(int32_t threads)
 {
     dn_context *context = NULL;
-    dn_context_options options = {.struct_size = sizeof options, .num_threads = threads,
-                                  .seed = 3};
+    dn_context_options options = {
+        .struct_size = sizeof options, .num_threads = threads, .seed = 3};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     return context;
 }
@@ -104,18 +104,18 @@ static dn_status write_diary(void *user, dn_solver *solver, const dn_event *even
     return ++d->count == d->fail_at ? d->status : DN_OK;
 }
 
-#define TESTED                                                                                \
-    FIXED "max_iter: 4 display: 3 test_interval: 2 test_iter: 2 test_iter: 1 snapshot: 3 "    \
-    "test_compute_loss: true test_state { stage: 'a' } test_state { stage: 'b' } "
-#define TESTED_NET                                                                            \
-    SMALL_NET "layer { name: 'acc' type: 'Accuracy' bottom: 'ip2' bottom: 't' top: 'acc' "    \
+#define TESTED                                                                                 \
+    FIXED "max_iter: 4 display: 3 test_interval: 2 test_iter: 2 test_iter: 1 snapshot: 3 "     \
+          "test_compute_loss: true test_state { stage: 'a' } test_state { stage: 'b' } "
+#define TESTED_NET                                                                             \
+    SMALL_NET "layer { name: 'acc' type: 'Accuracy' bottom: 'ip2' bottom: 't' top: 'acc' "     \
               "  include { phase: TEST stage: 'b' } } "
 
 static dn_solver *make_tested(dn_context *context, diary *d)
 {
     char text[1024];
-    dn_solver_options options = {.struct_size = sizeof options, .on_event = write_diary,
-                                 .on_event_user = d};
+    dn_solver_options options = {
+        .struct_size = sizeof options, .on_event = write_diary, .on_event_user = d};
     snprintf(text, sizeof text, TESTED "snapshot_prefix: '%s/p'", check_folder());
     dn_solver *solver = make_solver(context, text, TESTED_NET, &options);
     fill_small(solver);
@@ -128,7 +128,13 @@ static void check_events(dn_context *context)
     dn_solver *solver = make_tested(context, &d);
     CHECK_STATUS(dn_solver_solve(solver), DN_OK);
     /* tests at 0, 2 and after; display at 0 and 3; snapshots at 3 and after train */
-    CHECK_TEXT(d.text, "tTtTbdge" "bge" "tTtTbge" "s" "bdge" "s" "tTtT");
+    CHECK_TEXT(d.text, "tTtTbdge"
+                       "bge"
+                       "tTtTbge"
+                       "s"
+                       "bdge"
+                       "s"
+                       "tTtT");
     CHECK(!access(check_path("p_iter_3.solverstate"), R_OK));
     CHECK(!access(check_path("p_iter_4.caffemodel"), R_OK));
     CHECK_INT(dn_solver_num_test_nets(solver), 2);
@@ -209,8 +215,8 @@ static dn_status refuse(void *user, float *data, int64_t count)
 static void check_parts(dn_context *context)
 {
     int64_t reduced = 0;
-    dn_solver_options options = {.struct_size = sizeof options, .all_reduce = add_twice,
-                                 .all_reduce_user = &reduced};
+    dn_solver_options options = {
+        .struct_size = sizeof options, .all_reduce = add_twice, .all_reduce_user = &reduced};
     dn_solver *whole = make_solver(context, FIXED "random_seed: 1", SMALL_NET, NULL);
     dn_solver *parts = make_solver(context, FIXED "random_seed: 1", SMALL_NET, NULL);
     dn_solver *twice = make_solver(context, "base_lr: 0.05 lr_policy: 'fixed' random_seed: 1",

@@ -13,18 +13,18 @@
 
 DN_BEGIN_DECLS
 
-#define DN_MAX_AXES 32    /* axes of a blob, as in Caffe */
+#define DN_MAX_AXES     32 /* axes of a blob, as in Caffe */
 #define DN_MAX_OPERANDS 16 /* inputs, and outputs, of one op */
-#define DN_MAX_SPATIAL 6  /* spatial axes of a convolution or pooling */
-#define DN_MAX_STRIDED 8  /* axes of a strided copy or reduction */
-#define DN_MAX_COEFF 8    /* inputs of one eltwise op */
+#define DN_MAX_SPATIAL  6  /* spatial axes of a convolution or pooling */
+#define DN_MAX_STRIDED  8  /* axes of a strided copy or reduction */
+#define DN_MAX_COEFF    8  /* inputs of one eltwise op */
 
 /* Element types. F32 unless the net says otherwise; F64 nets run on `ref` alone. */
 enum { DN_F32 = 0, DN_F64 = 1, DN_BF16 = 2, DN_I32 = 3, DN_I64 = 4, DN_U8 = 5 };
 
-/* What the operands of matrix products (GEMM, CONV, CONV_BWD_*) may be rounded to before they are
- * multiplied; sums are f32 in any case, and so is everything else. A permission: a backend that
- * gains nothing from it computes in f32. */
+/* What the operands of matrix products (GEMM, CONV, CONV_BWD_*) may be rounded to before they
+ * are multiplied; sums are f32 in any case, and so is everything else. A permission: a backend
+ * that gains nothing from it computes in f32. */
 enum { DN_COMPUTE_F32 = 0, DN_COMPUTE_TF32 = 1, DN_COMPUTE_BF16 = 2 };
 
 /* Row-major, last axis fastest. axes 0: one element. */
@@ -34,11 +34,11 @@ typedef struct dn_shape {
     int64_t dim[DN_MAX_AXES];
 } dn_shape;
 
-/* Where element (n, c, h, w) of a 4-D operand lies. The shape is N, C, H, W in both; NHWC memory
- * runs over n, h, w, c, the last fastest. Only the activations and their gradients of CONV,
- * CONV_BWD_*, POOL, POOL_BWD (masks too: their elements lie as y's do and still hold h * W + w),
- * LRN and LRN_BWD come as NHWC; of other kinds the engine rewrites the views and strides, and
- * the operands stay plain. Weights are always plain. */
+/* Where element (n, c, h, w) of a 4-D operand lies. The shape is N, C, H, W in both; NHWC
+ * memory runs over n, h, w, c, the last fastest. Only the activations and their gradients of
+ * CONV, CONV_BWD_*, POOL, POOL_BWD (masks too: their elements lie as y's do and still hold h *
+ * W + w), LRN and LRN_BWD come as NHWC; of other kinds the engine rewrites the views and
+ * strides, and the operands stay plain. Weights are always plain. */
 enum { DN_LAYOUT_PLAIN = 0, DN_LAYOUT_NHWC = 1 };
 
 /* What op_create knows of an operand. dtype -1: the operand is absent (an optional one). */
@@ -105,8 +105,8 @@ enum {
 /* Every arguments struct begins with this. accumulate: bit i set means output i is added to
  * (y += result) instead of overwritten; only outputs of type T. `activation` where an op has it
  * is a DN_FN_* applied to the result (DN_FN_NONE: nothing), with parameters activation_a, 0, 0;
- * together with accumulate it is applied to the sum: y = f(y + result). Operands overlap only if
- * the op says. */
+ * together with accumulate it is applied to the sum: y = f(y + result). Operands overlap only
+ * if the op says. */
 typedef struct dn_args {
     size_t struct_size;
     uint32_t accumulate;
@@ -147,9 +147,9 @@ typedef struct dn_args_copy {
 
 /* y = f(x). In place (y == x) is allowed for every fn. */
 enum {
-    DN_FN_NONE = 0,       /* x */
-    DN_FN_RELU = 1,       /* x > 0 ? x : a x */
-    DN_FN_SIGMOID = 2,    /* 1 / (1 + exp(-x)) */
+    DN_FN_NONE = 0,    /* x */
+    DN_FN_RELU = 1,    /* x > 0 ? x : a x */
+    DN_FN_SIGMOID = 2, /* 1 / (1 + exp(-x)) */
     DN_FN_TANH = 3,
     DN_FN_ABS = 4,
     DN_FN_EXP = 5,        /* exp(a x + b) */
@@ -176,9 +176,9 @@ typedef struct dn_args_unary {
 /* UNARY_BWD takes the same arguments: dx = dy f'. Needs x, or y alone for those in
  * DN_FN_FROM_Y (RELU, ELU and SELU then need a >= 0); when x is absent y is used. dx may be dy.
  * At the kinks: f' of ABS at 0 is 0, of RELU, ELU and SELU the left one, of CLIP 1. */
-#define DN_FN_FROM_Y                                                                        \
-    ((1u << DN_FN_NONE) | (1u << DN_FN_RELU) | (1u << DN_FN_SIGMOID) | (1u << DN_FN_TANH) | \
-     (1u << DN_FN_EXP) | (1u << DN_FN_ELU) | (1u << DN_FN_AFFINE) | (1u << DN_FN_THRESHOLD) | \
+#define DN_FN_FROM_Y                                                                           \
+    ((1u << DN_FN_NONE) | (1u << DN_FN_RELU) | (1u << DN_FN_SIGMOID) | (1u << DN_FN_TANH) |    \
+     (1u << DN_FN_EXP) | (1u << DN_FN_ELU) | (1u << DN_FN_AFFINE) | (1u << DN_FN_THRESHOLD) |  \
      (1u << DN_FN_SELU) | (1u << DN_FN_SQRT) | (1u << DN_FN_SIGN))
 
 /* SUM: y = sum coeff[i] x_i; PROD: product; MAX: largest, mask = its index: a tie of x0 and x1
@@ -480,16 +480,16 @@ typedef struct dn_op_desc {
     int32_t num_inputs, num_outputs;
     int32_t reserved;
     const dn_operand *inputs, *outputs;
-    const void *args; /* the struct of the kind; copy what is needed after op_create */
+    const void *args;  /* the struct of the kind; copy what is needed after op_create */
     uint32_t constant; /* bit i: input i changes only between a run and an op_prepare */
     int32_t compute;   /* DN_COMPUTE_*, for matrix products */
 } dn_op_desc;
 
 typedef struct dn_op_info {
     size_t struct_size;
-    size_t scratch;             /* bytes op_run needs, shared with other ops */
-    char implementation[48];    /* "cpu:im2col+sgemm" */
-    char reason[80];            /* why it was declined */
+    size_t scratch;          /* bytes op_run needs, shared with other ops */
+    char implementation[48]; /* "cpu:im2col+sgemm" */
+    char reason[80];         /* why it was declined */
     size_t keep; /* bytes that stay the op's own from op_prepare on: packed constant inputs */
     double cost; /* nanoseconds of one run on one thread, as far as is known; 0: unknown. Plans
                     that differ in layout or fusion are compared by it */
@@ -507,7 +507,8 @@ typedef struct dn_op_io {
 } dn_op_io;
 
 enum { DN_SPACE_HOST = 0, DN_SPACE_DEVICE = 1 };
-#define DN_DECLINED 1 /* op_create's answer when the next backend of the chain should have it */
+/* op_create's answer when the next backend of the chain should have the op. */
+#define DN_DECLINED 1
 
 /* struct_size first, append only; a NULL entry means "not offered". */
 typedef struct dn_backend_ops {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * deepnet/sys/layer.h: layers of the host's own. A layer type is one table of functions, given to
- * a context in dn_context_options.layers; prototxts name it by its `type`. It computes on the
- * host, in the net's element type, whatever its neighbours compute on. C99 and C++11 clean. */
+ * deepnet/sys/layer.h: layers of the host's own. A layer type is one table of functions, given
+ * to a context in dn_context_options.layers; prototxts name it by its `type`. It computes on
+ * the host, in the net's element type, whatever its neighbours compute on. */
 #ifndef DEEPNET_SYS_LAYER_H
 #define DEEPNET_SYS_LAYER_H
 
@@ -17,10 +17,13 @@ DN_BEGIN_DECLS
  * below only within the class's functions. */
 typedef struct dn_layer dn_layer;
 
-enum { DN_LAYER_LOSS = 1,    /* top 0 has loss weight 1 unless the prototxt says otherwise */
-       DN_LAYER_SOURCE = 2,  /* it makes data: no gradient goes through it */
-       DN_LAYER_DYNAMIC = 4 }; /* the shapes of its tops are known only when it runs: forward may
-                                  set others and return, and is called again with room for them */
+enum {
+    DN_LAYER_LOSS = 1,   /* top 0 has loss weight 1 unless the prototxt says otherwise */
+    DN_LAYER_SOURCE = 2, /* it makes data: no gradient goes through it */
+    /* The shapes of its tops are known only when it runs: forward may set others and return,
+     * and is called again with room for them. */
+    DN_LAYER_DYNAMIC = 4
+};
 
 /* What forward and backward work on; borrowed for the call. Values are float, or double where
  * dtype is DN_F64, row-major and without gaps. */
@@ -42,10 +45,11 @@ typedef struct dn_layer_io {
 /* struct_size first, append only, zero is the default; use designated initialisers. The table
  * and its texts must outlive the contexts they are given to. A function that fails returns a
  * negative status, its reason told by dn_layer_fail; a positive number is DN_E_HOST. The
- * functions of one layer are called by one thread at a time, those of different nets at once. */
+ * functions of one layer are called by one thread at a time, those of different nets at once.
+ */
 typedef struct dn_layer_class {
     size_t struct_size;
-    const char *type; /* "MyLayer"; comes before a built-in type of that name */
+    const char *type;                 /* "MyLayer"; comes before a built-in type of that name */
     int32_t bottoms_min, bottoms_max; /* how many it takes; max -1: any number */
     int32_t tops_min, tops_max;
     uint32_t flags;       /* DN_LAYER_* */
@@ -75,16 +79,16 @@ DN_API int32_t dn_layer_num_tops(const dn_layer *layer);
 DN_API const dn_shape *dn_layer_bottom_shape(const dn_layer *layer, int32_t index);
 DN_API dn_status dn_layer_set_top_shape(dn_layer *layer, int32_t index, const dn_shape *shape);
 
-/* Adds a weight, in create only: trained as `param { lr_mult decay_mult }` says, saved and loaded
- * with the net. filler: a FillerParameter as text, "type: 'xavier'"; NULL: zeros.
- * Returns DN_OK, DN_E_SHAPE, DN_E_PARSE (the filler), DN_E_UNSUPPORTED (more than 8), DN_E_NOMEM.
- * Since 0.1. */
+/* Adds a weight, in create only: trained as `param { lr_mult decay_mult }` says, saved and
+ * loaded with the net. filler: a FillerParameter as text, "type: 'xavier'"; NULL: zeros.
+ * Returns DN_OK, DN_E_SHAPE, DN_E_PARSE (the filler), DN_E_UNSUPPORTED (more than 8),
+ * DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_layer_add_weight(dn_layer *layer, const dn_shape *shape,
                                      const char *filler);
 
 /* A parameter of the layer by its path in LayerParameter, "power_param.scale": the prototxt's
- * value, else the schema's default. index: which of a repeated field, else 0. Numbers, bools and
- * enums are numbers. param_str of python_param is free text for what no field fits.
+ * value, else the schema's default. index: which of a repeated field, else 0. Numbers, bools
+ * and enums are numbers. param_str of python_param is free text for what no field fits.
  * DN_E_NOTFOUND: no such field, or not that many; the text is NULL then. Since 0.1. */
 DN_API dn_status dn_layer_number(const dn_layer *layer, const char *field, int32_t index,
                                  double *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet/sys/random.h: the random numbers of every backend: Philox4x32-10 (Salmon et al.,
- * "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Counter-based, so element i of stream
- * s at step t is the same number on any device with any number of threads. */
+ * "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Counter-based, so element i of
+ * stream s at step t is the same number on any device with any number of threads. */
 #ifndef DEEPNET_SYS_RANDOM_H
 #define DEEPNET_SYS_RANDOM_H
 
@@ -31,8 +31,8 @@ DN_RANDOM_FN void dn_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 
 /* Four 32-bit words: block `block` of `stream` at `step`, under `seed`. The step goes into the
  * key so that a stream (one use: a layer, a filler, a shuffle) has 2^64 blocks at each step. */
-DN_RANDOM_FN void dn_random_block(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t step,
-                                  uint64_t block)
+DN_RANDOM_FN void dn_random_block(uint32_t out[4], uint64_t seed, uint64_t stream,
+                                  uint64_t step, uint64_t block)
 {
     uint64_t key = seed + 0x9E3779B97F4A7C15u * (step + 1);
     out[0] = (uint32_t)block;

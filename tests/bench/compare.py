@@ -213,7 +213,8 @@ def check_net(args, name, train, modes):
 def checked(args, name, train, modes):
     """The modes that can be compared; says which cannot."""
     limit, kept = 1e-3, []
-    plain = [m for m in modes if not m[2].get('compile') and not m[2].get('bf16')]
+    plain = [m for m in deepnet_modes(args, train)[1:] + modes
+             if not m[2].get('compile') and 'bf16' not in m[1]]
     found = check_net(args, name, train, plain)
     for label, value in found.items():
         ok = isinstance(value, float) and value <= limit

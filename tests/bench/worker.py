@@ -5,22 +5,12 @@ memory is one engine's, and while one is asked the others wait in read().
 
 An engine has run(n), n steps or passes, and check(): what it computed, to be compared.
 """
-import array
-import ctypes
 import json
 import os
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def floats(path):
-    """A file of floats as an array."""
-    values = array.array('f')
-    with open(path, 'rb') as f:
-        values.frombytes(f.read())
-    return values
 
 
 def solver_text(job):
@@ -39,14 +29,12 @@ class Pycaffe:
         weights = numpy.fromfile(job['weights'], '<f4')
         for name, index, shape, offset in job['params']:
             count = int(numpy.prod(shape))
-            self.write(self.net.params[name][index], weights[offset:offset + count])
+            blob = self.net.params[name][index]
+            blob.data[...] = weights[offset:offset + count].reshape(blob.data.shape)
         data = self.net.blobs['data'].data
         data[...] = numpy.fromfile(job['input'], '<f4')[:data.size].reshape(data.shape)
         if job['train']:
             self.net.blobs['label'].data[...] = job['labels'][:job['batch']]
-
-    def write(self, blob, values):
-        blob.data[...] = values.reshape(blob.data.shape)
 
     def check(self, job):
         if not job['train']:
@@ -88,13 +76,6 @@ class Deepnet(Pycaffe):
                     if forward(handle, None):
                         raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
             self.run = run
-
-    def write(self, blob, values):
-        """As loading weights does it; a view would stay open to be written through."""
-        import deepnet
-        data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        if deepnet._lib.lib().blob_write(blob._handle, data, values.size):
-            raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
 
 
 class Caffe(Pycaffe):

@@ -10,8 +10,8 @@ it lacks a layer in the middle. Nets marked `quick` run by default. --write reco
 found.
 
 Weights are drawn, then scaled layer by layer so that values neither vanish nor grow. For OpenCV
-some layers are written in words it knows: BN as BatchNorm and Scale, a depthwise convolution as a
-grouped one, an upsampling as a deconvolution of ones."""
+some layers are written in words it knows: BN as BatchNorm and Scale, LRN's k as a factor, a
+depthwise convolution as a grouped one, an upsampling as a deconvolution of ones."""
 import csv
 import os
 import re
@@ -112,6 +112,19 @@ def as_deconvolution(layer, channels):
     p.bias_term = False
 
 
+def split_lrn(layer):
+    """LRN with k, which OpenCV reads over: (k + z)^-beta = k^-beta (1 + z / k)^-beta."""
+    p = layer.lrn_param
+    power = caffe_pb2.LayerParameter()
+    power.name, power.type = layer.name + '/k', 'Power'
+    power.bottom.extend(layer.top)
+    power.top.extend(layer.top)
+    power.power_param.scale = p.k ** -p.beta
+    p.alpha /= p.k
+    p.ClearField('k')
+    return [layer, power]
+
+
 def translate(message, net):
     """The net's message for OpenCV; detection layers it lacks are cut off."""
     layers = []
@@ -119,6 +132,9 @@ def translate(message, net):
         layer.ClearField('quantization_param')
         if layer.type == 'BN':
             layers += split_bn(layer)
+            continue
+        if layer.type == 'LRN' and layer.lrn_param.k != 1:
+            layers += split_lrn(layer)
             continue
         if layer.type in DETECTIONS:
             continue

@@ -65,22 +65,22 @@ static const struct rule {
     /* of the forks: what no gradient is checked of runs here */
     {IN("x", "dim: 6 dim: 5") IN("e", "dim: 6 dim: 1") IN("t", "dim: 6 dim: 1")
      IN("w", "dim: 6 dim: 8")
-     "layer { name: 'l' type: 'BoxAnnotatorOHEM' bottom: 'x' bottom: 'e' bottom: 't' bottom: 'w' "
-     "top: 'u' top: 'y' box_annotator_ohem_param { roi_per_img: 4 } } ", "6 8", NULL},
+     "layer { name: 'l' type: 'BoxAnnotatorOHEM' bottom: 'x' bottom: 'e' bottom: 't' bottom: "
+     "'w' top: 'u' top: 'y' box_annotator_ohem_param { roi_per_img: 4 } } ", "6 8", NULL},
     {IN("x", "dim: 2 dim: 126") IN("t", "dim: 2 dim: 63")
      "layer { name: 'l' type: 'EvalDetection' bottom: 'x' bottom: 't' top: 'y' "
      "eval_detection_param { side: 3 num_class: 4 } } ", "2 76", NULL},
     {IN("x", "dim: 1 dim: 18 dim: 4 dim: 5") IN("t", "dim: 2 dim: 5") IN("i", "dim: 1 dim: 3")
-     "layer { name: 'l' type: 'Python' bottom: 'x' bottom: 't' bottom: 'i' top: 'u' top: 'y' top: "
-     "'v' top: 'w' python_param { module: 'rpn.anchor_target_layer' layer: 'AnchorTargetLayer' "
-     "param_str: \"'feat_stride': 16\" } } ", "1 36 4 5", NULL},
+     "layer { name: 'l' type: 'Python' bottom: 'x' bottom: 't' bottom: 'i' top: 'u' top: 'y' "
+     "top: 'v' top: 'w' python_param { module: 'rpn.anchor_target_layer' layer: "
+     "'AnchorTargetLayer' param_str: \"'feat_stride': 16\" } } ", "1 36 4 5", NULL},
     {IN("x", "dim: 9 dim: 5") IN("t", "dim: 2 dim: 5")
-     "layer { name: 'l' type: 'Python' bottom: 'x' bottom: 't' top: 'u' top: 'v' top: 'y' top: 'w' "
-     "top: 'z' python_param { module: 'rpn.proposal_target_layer' layer: 'ProposalTargetLayer' "
-     "param_str: \"'num_classes': 3\" } } ", "128 12", NULL},
+     "layer { name: 'l' type: 'Python' bottom: 'x' bottom: 't' top: 'u' top: 'v' top: 'y' "
+     "top: 'w' top: 'z' python_param { module: 'rpn.proposal_target_layer' layer: "
+     "'ProposalTargetLayer' param_str: \"'num_classes': 3\" } } ", "128 12", NULL},
     {IN("x", "dim: 2 dim: 5 dim: 4 dim: 3") IN("t", "dim: 2 dim: 1 dim: 4 dim: 3")
-     "layer { name: 'l' type: 'SoftmaxWithLossOHEM' bottom: 'x' bottom: 't' top: 'u' top: 'v' top: "
-     "'y' } ", "2 1 4 3", NULL},
+     "layer { name: 'l' type: 'SoftmaxWithLossOHEM' bottom: 'x' bottom: 't' top: 'u' top: 'v' "
+     "top: 'y' } ", "2 1 4 3", NULL},
     {IN("x", "dim: 2 dim: 4 dim: 4 dim: 3") IN("t", "dim: 2 dim: 4 dim: 4 dim: 3")
      "layer { name: 'l' type: 'SmoothL1LossOHEM' bottom: 'x' bottom: 't' top: 'u' top: 'y' } ",
      "2 1 4 3", NULL},

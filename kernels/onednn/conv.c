@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define HEAVY_STRIPS 4
+
 typedef struct conv_op {
     dn_op base;
     one_geo geo;
@@ -131,14 +133,16 @@ static void describe(const conv_op *op, dn_op_info *info)
 static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)
 {
     const one_geo *g = &op->geo;
-    /* Strips of rows read all weights again: only where those are small beside the images. */
-    bool rows = op->kind == DN_OP_CONV &&
-                one_geo_weight_count(g) < 4 * g->x.C * g->x.H * g->x.W;
-    int64_t most = one_geo_pieces(g);
-    dn_status st = make_stages(op, most, rows, *wish, info);
-    if (st == DN_DECLINED && op->cuts.pieces > g->x.N) { /* a strip wants other weights */
+    int64_t pieces = one_geo_pieces(g), strips = pieces;
+    /* Every strip of rows reads all weights again: few where those outweigh the image. */
+    if (one_geo_weight_count(g) >= 4 * g->x.C * g->x.H * g->x.W)
+        strips = one_min(pieces, HEAVY_STRIPS);
+    dn_status st = DN_DECLINED;
+    if (op->kind == DN_OP_CONV && strips >= 2 * g->x.N)
+        st = make_stages(op, strips, true, *wish, info);
+    if (st == DN_DECLINED) { /* or a strip wants other weights */
         conv_release(&op->base);
-        st = make_stages(op, most, false, *wish, info);
+        st = make_stages(op, pieces, false, *wish, info);
     }
     return st ? st : make_pack(op, info);
 }

@@ -168,8 +168,8 @@ static dn_status run_unary_bwd(const dn_op *op, const dn_op_io *io)
     const real *x = ref_in(op, io, 0), *y = ref_in(op, io, 1), *dy = io->in[2];
     real *dx = io->out[0], a = (real)args->a, b = (real)args->b, c = (real)args->c;
     for (int64_t i = 0; i < op->out[0].count; i++) {
-        real slope =
-            x ? slope_from_x(args->fn, x[i], a, b, c) : REF(ref_slope_from_y)(args->fn, y[i], a, b);
+        real slope = x ? slope_from_x(args->fn, x[i], a, b, c)
+                       : REF(ref_slope_from_y)(args->fn, y[i], a, b);
         put(&dx[i], ref_adds(op, 0), dy[i] * slope);
     }
     return DN_OK;

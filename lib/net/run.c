@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * run.c: forward and backward are loops over prepared ops. Nothing here allocates once the shapes
- * stand still. */
+ * run.c: forward and backward are loops over prepared ops. Nothing here allocates once the
+ * shapes stand still. */
 #include <string.h>
 
 #include "net/net.h"
@@ -70,8 +70,9 @@ static dn_status total_loss(const dn_net *net, int32_t from, int32_t to, float *
             dn_status st = dni_mirror_fetch(net->context, values);
             if (st)
                 return st;
-            loss += l->loss_weight[k] *
-                    (float)sum_of(values, dni_shape_count(&net->value_shapes[value]), net->dtype);
+            loss +=
+                l->loss_weight[k] *
+                (float)sum_of(values, dni_shape_count(&net->value_shapes[value]), net->dtype);
         }
     }
     *out = loss;
@@ -134,7 +135,8 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         net->random_state[1] = net->step++;
     }
     announce(net);
-    st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net) : forward_layers(net, from, to);
+    st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net)
+                                              : forward_layers(net, from, to);
     if (st)
         return st;
     net->ran_forward = true;
@@ -153,8 +155,8 @@ static dn_status bind_gradients(dn_net *net, bool for_plain)
         dni_param *p = net->params[i];
         if (p->diff == DNI_NONE)
             continue;
-        dn_status st = for_plain ? dni_store_diff(p->blob.store)
-                                 : dni_store_make_diff(p->blob.store);
+        dn_status st =
+            for_plain ? dni_store_diff(p->blob.store) : dni_store_make_diff(p->blob.store);
         if (st)
             return st;
         net->program->tensors[p->diff].memory = p->blob.store->diff;
@@ -168,8 +170,8 @@ dn_status dni_net_bind_backward(dn_net *net)
     return st ? st : dni_plan_bind(net->plan, DNI_BACKWARD);
 }
 
-/* Where all gradients are cleared, the first op that adds to one overwrites it instead; those that
- * have no such op are written zero. */
+/* Where all gradients are cleared, the first op that adds to one overwrites it instead; those
+ * that have no such op are written zero. */
 static dn_status settle_gradients(dn_net *net, bool *fresh)
 {
     *fresh = true;

@@ -70,7 +70,8 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
             return forget(c, st);
         if (context->tune && slot->ops->space == DN_SPACE_HOST &&
             i != context->num_backends - 1 && dni_is_product(desc->kind))
-            st = dni_tune(context, slot, desc, dni_op_kind_of(desc->kind)->args_size, op, &info);
+            st =
+                dni_tune(context, slot, desc, dni_op_kind_of(desc->kind)->args_size, op, &info);
         if (st) {
             slot->ops->op_destroy(op);
             return forget(c, st);
@@ -107,7 +108,8 @@ dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op 
                        .inputs = in,
                        .outputs = out,
                        .args = op->args,
-                       .constant = choice->constant, .compute = p->compute};
+                       .constant = choice->constant,
+                       .compute = p->compute};
     return dni_in(ask_chain(context, &desc, choice), "op %s", dni_op_kind_of(op->kind)->name);
 }
 

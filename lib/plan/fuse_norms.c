@@ -38,7 +38,8 @@ static bool is_channel_sum(const dni_op *op, int32_t kind, const dn_args_batch_n
     return same_view(a, s->dim[0], s->dim[1], s->dim[2]);
 }
 
-/* The one op after `from` that reads root and does what `take` says: by position in `m`. */
+/* Op i reads the normalised values: notes what it is in `m`; false: nothing that can be fused.
+ */
 static bool take_reader(const dni_program *p, size_t i, const dn_args_batch_norm *a, norm *m)
 {
     const dni_op *op = &p->ops[i];

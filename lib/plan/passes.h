@@ -44,8 +44,8 @@ void dni_trial_adopt(const dni_trial *trial, dni_op *op);
 /* Takes the op out of the program; swept after the pass. */
 void dni_kill(dni_op *op);
 
-/* Would the chain take `op` as well as it takes ops [0, num) of `replaced`: not by its last resort
- * alone, and not at a higher cost? *accepted is the answer. */
+/* Would the chain take `op` as well as it takes ops [0, num) of `replaced`: not by its last
+ * resort alone, and not at a higher cost? *accepted is the answer. */
 dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *const *replaced,
                       int32_t num, bool *accepted);
 

@@ -84,8 +84,8 @@ static dn_status compile_plain(dni_plan *plan)
 {
     if (plan->plain.program)
         return DN_OK;
-    dn_status st = dni_steps_compile(&plan->plain, plan->context, plan->program, &plan->base,
-                                     false);
+    dn_status st =
+        dni_steps_compile(&plan->plain, plan->context, plan->program, &plan->base, false);
     if (!st)
         st = check_limit(plan);
     if (st)
@@ -111,7 +111,8 @@ static dn_status check_compute(const dni_plan *plan)
     }
     return any ? dni_fail(DN_E_UNSUPPORTED,
                           "no backend of this context computes this net in %s; "
-                          "compute_fallback accepts f32", names[wanted])
+                          "compute_fallback accepts f32",
+                          names[wanted])
                : DN_OK;
 }
 
@@ -296,8 +297,8 @@ dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t 
     size_t failed = 0;
     dn_status st = dni_steps_prepare(s);
     if (!st)
-        st = (fresh ? dni_steps_run_fresh : dni_steps_run)(s, s->first[section], s->end[section],
-                                                           &failed);
+        st = (fresh ? dni_steps_run_fresh : dni_steps_run)(s, s->first[section],
+                                                           s->end[section], &failed);
     if (st && layer)
         *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
     if (st || section > DNI_BACKWARD || s == &plan->plain)

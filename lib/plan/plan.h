@@ -37,7 +37,8 @@ dn_status dni_plan_bind_plain(dni_plan *plan, dni_section section);
 /* Takes up changed `memory` and `version` of WEIGHT, WEIGHT_DIFF and STATE tensors. */
 dn_status dni_plan_rebind(dni_plan *plan);
 /* Runs a bound section. fresh: the first op that adds to a WEIGHT_DIFF overwrites it, where
- * dni_plan_overwrites says that there is such an op. *layer: of the op that failed; may be NULL. */
+ * dni_plan_overwrites says that there is such an op. *layer: of the op that failed; may be
+ * NULL. */
 dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer);
 bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff);
 /* Runs ops [first, end) of the layers' program; their sections must be bound plain. */
@@ -64,6 +65,6 @@ double dni_plan_cost(const dni_plan *plan, size_t op); /* ns, one thread; 0: unk
 /* print.c: the steps of whole runs as a table. */
 void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
                     void *user, dni_text *text);
-const char *dni_plan_declined(const dni_plan *plan, size_t op);       /* "cpu: why"; "" */
+const char *dni_plan_declined(const dni_plan *plan, size_t op); /* "cpu: why"; "" */
 
 #endif

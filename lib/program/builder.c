@@ -37,8 +37,11 @@ static dni_tensor add_tensor(dni_builder *b, const dni_tensor_info *info)
 
 dni_tensor dni_temp(dni_builder *b, int32_t dtype, int32_t axes, const int64_t *dims)
 {
-    dni_tensor_info info = {.role = DNI_TEMP, .dtype = dtype, .shape = dni_shape_of(axes, dims),
-                            .storage = DNI_NONE, .blob = -1};
+    dni_tensor_info info = {.role = DNI_TEMP,
+                            .dtype = dtype,
+                            .shape = dni_shape_of(axes, dims),
+                            .storage = DNI_NONE,
+                            .blob = -1};
     if (!b->status)
         b->status = dni_shape_check(&info.shape);
     return add_tensor(b, &info);
@@ -54,8 +57,12 @@ dni_tensor dni_temp_like(dni_builder *b, dni_tensor like)
 
 dni_tensor dni_constant(dni_builder *b, int32_t dtype, int64_t count, void *memory)
 {
-    dni_tensor_info info = {.role = DNI_STATE, .dtype = dtype, .shape = dni_shape_of(1, &count),
-                            .storage = DNI_NONE, .memory = memory, .blob = -1};
+    dni_tensor_info info = {.role = DNI_STATE,
+                            .dtype = dtype,
+                            .shape = dni_shape_of(1, &count),
+                            .storage = DNI_NONE,
+                            .memory = memory,
+                            .blob = -1};
     return add_tensor(b, &info);
 }
 
@@ -174,8 +181,11 @@ void dni_emit_copy(dni_builder *b, dni_tensor x, dni_tensor y)
 {
     if (b->status || y == DNI_NONE || dni_same(b, x, y))
         return;
-    dn_args_copy a = {.axes = 1, .dim = {dni_tensor_count(b, x)}, .x_stride = {1},
-                      .y_stride = {1}, .alpha = 1};
+    dn_args_copy a = {.axes = 1,
+                      .dim = {dni_tensor_count(b, x)},
+                      .x_stride = {1},
+                      .y_stride = {1},
+                      .alpha = 1};
     dni_emit(b, DN_OP_COPY, &a, 1, &x, 1, &y);
 }
 
@@ -193,7 +203,8 @@ void dni_emit_unary_bwd(dni_builder *b, int32_t fn, double p, double q, double r
     dni_emit(b, DN_OP_UNARY_BWD, &a, DNI_TENSORS(x, y, dy), DNI_TENSORS(dx));
 }
 
-void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tensor c, dni_tensor y)
+void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tensor c,
+                   dni_tensor y)
 {
     dn_args_eltwise sum = {.op = DN_ELTWISE_SUM, .coeff = {ca, cc}};
     dni_emit(b, DN_OP_ELTWISE, &sum, DNI_TENSORS(a, c), DNI_TENSORS(y));
@@ -212,12 +223,15 @@ void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int6
     dni_emit(b, DN_OP_BCAST, &a, DNI_TENSORS(x, s, DNI_NONE), DNI_TENSORS(y));
 }
 
-void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
-                         dni_tensor x, dni_tensor x2, dni_tensor y)
+void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner,
+                         double alpha, dni_tensor x, dni_tensor x2, dni_tensor y)
 {
-    dn_args_reduce a = {.op = x2 == DNI_NONE ? DN_REDUCE_SUM : DN_REDUCE_DOT, .axes = 3,
-                        .dim = {outer, dim, inner}, .x_stride = {dim * inner, inner, 1},
-                        .x2_stride = {dim * inner, inner, 1}, .y_stride = {0, 1, 0},
+    dn_args_reduce a = {.op = x2 == DNI_NONE ? DN_REDUCE_SUM : DN_REDUCE_DOT,
+                        .axes = 3,
+                        .dim = {outer, dim, inner},
+                        .x_stride = {dim * inner, inner, 1},
+                        .x2_stride = {dim * inner, inner, 1},
+                        .y_stride = {0, 1, 0},
                         .alpha = alpha};
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
 }
@@ -225,8 +239,15 @@ void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inn
 void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                    double alpha, dni_tensor a, dni_tensor bb, dni_tensor c)
 {
-    dn_args_gemm g = {.trans_a = trans_a, .trans_b = trans_b, .m = m, .n = n, .k = k,
-                      .lda = trans_a ? m : k, .ldb = trans_b ? k : n, .ldc = n, .batch = 1,
+    dn_args_gemm g = {.trans_a = trans_a,
+                      .trans_b = trans_b,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .lda = trans_a ? m : k,
+                      .ldb = trans_b ? k : n,
+                      .ldc = n,
+                      .batch = 1,
                       .alpha = alpha};
     dni_emit(b, DN_OP_GEMM, &g, DNI_TENSORS(a, bb, DNI_NONE), DNI_TENSORS(c));
 }

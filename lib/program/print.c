@@ -32,8 +32,8 @@ int64_t dni_op_flops(const dni_program *p, const dni_op *op)
         int64_t window = 1;
         for (int32_t i = 0; i < a->spatial; i++)
             window *= a->kernel[i];
-        return window * (op->kind == DN_OP_POOL ? count(p, op->outputs[0])
-                                                : count(p, op->inputs[0]));
+        return window *
+               (op->kind == DN_OP_POOL ? count(p, op->outputs[0]) : count(p, op->inputs[0]));
     }
     case DN_OP_LRN:
     case DN_OP_LRN_BWD:

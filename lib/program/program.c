@@ -93,8 +93,8 @@ dni_op *dni_program_op(dni_program *program, int32_t kind, dni_section section, 
 dn_status dni_program_copy(dni_program *copy, const dni_program *from)
 {
     dni_program_init(copy, from->heap);
-    dn_status st = dni_grow(from->heap, &copy->tensors, &copy->cap_tensors, from->num_tensors + 1,
-                            sizeof *copy->tensors);
+    dn_status st = dni_grow(from->heap, &copy->tensors, &copy->cap_tensors,
+                            from->num_tensors + 1, sizeof *copy->tensors);
     if (st)
         return st;
     memcpy(copy->tensors, from->tensors, from->num_tensors * sizeof *copy->tensors);

@@ -17,7 +17,7 @@ typedef enum dni_role {
     DNI_WEIGHT,      /* a parameter: memory of the net's weights */
     DNI_WEIGHT_DIFF, /* its gradient: always added to */
     DNI_TEMP,        /* between ops, from forward to backward if need be */
-    DNI_STATE,       /* lives with the net, has a pointer of its own (random state, constants) */
+    DNI_STATE, /* lives with the net, has a pointer of its own (random state, constants) */
 } dni_role;
 
 typedef struct dni_tensor_info {
@@ -61,7 +61,7 @@ typedef struct dni_program {
     dni_op *ops; /* forward ops, then backward, then update, prepare, show */
     size_t num_ops, cap_ops;
     int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
-    void **owned; /* freed with it */
+    void **owned;    /* freed with it */
     size_t num_owned, cap_owned;
 } dni_program;
 
@@ -83,7 +83,8 @@ dni_op *dni_program_op(dni_program *program, int32_t kind, dni_section section, 
 void *dni_program_own(dni_program *program, const void *bytes, size_t size);
 /* Removes the ops whose kind was set to 0, in place. */
 void dni_program_sweep(dni_program *program);
-dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info); /* or DNI_NONE */
+dni_tensor dni_program_tensor(dni_program *program,
+                              const dni_tensor_info *info); /* or DNI_NONE */
 /* Floating-point operations of an op: a multiply-add counts 2. */
 int64_t dni_op_flops(const dni_program *program, const dni_op *op);
 /* "CONV x:64 1 28 28 w:20 1 5 5 -> y:64 20 24 24" into text. */
@@ -96,8 +97,8 @@ typedef struct dni_builder {
     dn_status status;
     dni_section section;
     int32_t layer;
-    int32_t dtype;         /* T: DN_F32 or DN_F64 */
-    dni_tensor random;     /* I64[2] {seed, step} of the net */
+    int32_t dtype;     /* T: DN_F32 or DN_F64 */
+    dni_tensor random; /* I64[2] {seed, step} of the net */
     /* Operands of the layer being lowered; set by the net. */
     const dni_tensor *x, *y, *dx, *dy, *w, *dw;
     bool *dx_fresh; /* dx[i] had no contribution when this layer's backward began */
@@ -105,14 +106,16 @@ typedef struct dni_builder {
 } dni_builder;
 
 /* Number of operands and their array, for dni_emit. */
-#define DNI_TENSORS(...)                                                                      \
-    (int32_t)(sizeof((dni_tensor[]){__VA_ARGS__}) / sizeof(dni_tensor)),                        \
-        (dni_tensor[]) { __VA_ARGS__ }
+#define DNI_TENSORS(...)                                                                       \
+    (int32_t)(sizeof((dni_tensor[]){__VA_ARGS__}) / sizeof(dni_tensor)), (dni_tensor[])        \
+    {                                                                                          \
+        __VA_ARGS__                                                                            \
+    }
 
 /* Appends an op. args: the kind's struct (struct_size is filled in), NULL for none.
  * An op whose outputs are all DNI_NONE is dropped.
- * Gradients: write dx and dw as if they were yours alone: overwrite all of it, or FILL with 0 and
- * accumulate. Where another layer already contributed (and always for dw) the builder turns
+ * Gradients: write dx and dw as if they were yours alone: overwrite all of it, or FILL with 0
+ * and accumulate. Where another layer already contributed (and always for dw) the builder turns
  * overwriting into adding and drops the FILL. So never read dx or dw back. In place, dx shares
  * memory with dy: emit what reads dy first. */
 void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
@@ -142,8 +145,8 @@ void dni_emit_product(dni_builder *b, dni_tensor a, dni_tensor c, dni_tensor y);
 void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
                     dni_tensor x, dni_tensor s, dni_tensor y);
 /* y[dim] = alpha * sum over outer and inner of x (or x * x2). x2 may be DNI_NONE. */
-void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
-                         dni_tensor x, dni_tensor x2, dni_tensor y);
+void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner,
+                         double alpha, dni_tensor x, dni_tensor x2, dni_tensor y);
 /* C = alpha op(A) op(B), plain row-major without gaps; C: (m, n). */
 void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                    double alpha, dni_tensor a, dni_tensor bb, dni_tensor c);

@@ -38,6 +38,8 @@ static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m
     *tasks_m = cpu_max(1, cpu_min(rows, tasks / *tasks_n));
 }
 
+enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8 }; /* packing B costs more than it spares */
+
 /* ---- packed ------------------------------------------------------------------------------ */
 
 static void pack_task(void *arg, int64_t task, int32_t worker)
@@ -96,10 +98,13 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
                         .ldb = g->ldb,
                         .b_trans = g->trans_b,
                         .exact = true,
+                        .in_place = !g->trans_b && g->m <= THIN_ROWS && g->k >= THIN_DEPTH,
                         .ldc = g->ldc};
     cpu_mul_plan(&op->mul);
     share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
               &op->tasks_n);
+    if (op->mul.in_place) /* long rows of B */
+        op->tasks_n = cpu_min(op->tasks_n, THIN_TASKS);
     op->a_floats = (int64_t)cpu_round64((size_t)cpu_mul_a_size(&op->mul) * 4) / 4;
     op->work_floats = (int64_t)cpu_round64((size_t)cpu_mul_work_size(&op->mul) * 4) / 4;
     info->scratch = (size_t)(g->batch * op->a_floats +

@@ -6,20 +6,21 @@
 
 #include <string.h>
 
+enum { IN_PLACE_PIECE = 32 }; /* rows of B read side by side: each is another page */
 enum { K_PIECE = 320 }; /* 320 x 32 floats: most of a 48 KiB first cache */
 
 void cpu_mul_plan(cpu_mul *mul)
 {
     const cpu_kernels *ker = mul->ker;
-    mul->k_blocks = cpu_max(1, cpu_ceil(mul->k, K_PIECE));
+    mul->k_blocks = cpu_max(1, cpu_ceil(mul->k, mul->in_place ? IN_PLACE_PIECE : K_PIECE));
     mul->row_panels = cpu_ceil(mul->m, ker->mr);
     mul->col_panels = cpu_ceil(mul->n, ker->nr);
     mul->row_size = mul->m / mul->row_panels;
     mul->row_rest = mul->m % mul->row_panels;
-    mul->row_outer = !mul->panel && mul->k <= 96 && mul->row_panels > 1;
+    mul->row_outer = !mul->panel && !mul->in_place && mul->k <= 96 && mul->row_panels > 1;
     if (!mul->block) {
         int64_t piece = cpu_ceil(cpu_max(1, mul->k), mul->k_blocks);
-        mul->block = mul->panel ? 1 : mul->row_outer ? 65536 / (piece * ker->nr) : 8;
+        mul->block = mul->panel || mul->in_place ? 1 : mul->row_outer ? 65536 / (piece * ker->nr) : 8;
     }
     mul->block = cpu_max(1, cpu_min(mul->block, mul->col_panels));
 }
@@ -129,7 +130,7 @@ typedef struct place { /* one piece of k, and what it needs for every tile */
 } place;
 
 static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
-                     const column *col, const float *b)
+                     const column *col, const float *b, int64_t ldb)
 {
     const cpu_kernels *ker = mul->ker;
     int64_t r0 = mul->row_size * i + cpu_min(i, mul->row_rest), k = at->k1 - at->k0;
@@ -142,11 +143,11 @@ static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
         end.bias_n += j * ker->nr;
     if (col->direct) {
         float *c = at->c + r0 * mul->ldc + col->first;
-        ker->tile(mr, col->vectors, k, a, b, ker->nr, c, mul->ldc, &end);
+        ker->tile(mr, col->vectors, k, a, b, ldb, c, mul->ldc, &end);
         return;
     }
     static const cpu_end nothing = {0};
-    ker->tile(mr, col->vectors, k, a, b, ker->nr, at->tile, ker->nr, &nothing);
+    ker->tile(mr, col->vectors, k, a, b, ldb, at->tile, ker->nr, &nothing);
     ker->merge(mr, at->tile, col->runs, col->count, at->c + (mul->c_row ? 0 : r0 * mul->ldc),
                mul->c_row ? mul->c_row + r0 : NULL, mul->ldc, &end);
 }
@@ -167,16 +168,23 @@ void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, floa
         at.end.relu = end->relu && kb + 1 == mul->k_blocks;
         for (int64_t j0 = cols[0]; j0 < cols[1]; j0 += mul->block) {
             int64_t j1 = cpu_min(cols[1], j0 + mul->block);
+            if (mul->in_place && (j0 + 1) * ker->nr <= mul->n) {
+                look_at(mul, j0, &col);
+                for (int64_t i = rows[0]; i < rows[1]; i++)
+                    run_tile(mul, &at, i, j0, &col, b + at.k0 * mul->ldb + j0 * ker->nr,
+                             mul->ldb);
+                continue;
+            }
             pack_panels(mul, packed_b, b, at.k0, at.k1, j0, j1);
             for (int64_t i = rows[0]; mul->row_outer && i < rows[1]; i++)
                 for (int64_t j = j0; j < j1; j++) {
                     look_at(mul, j, &col);
-                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel);
+                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel, ker->nr);
                 }
             for (int64_t j = j0; !mul->row_outer && j < j1; j++) {
                 look_at(mul, j, &col);
                 for (int64_t i = rows[0]; i < rows[1]; i++)
-                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel);
+                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel, ker->nr);
             }
         }
     }

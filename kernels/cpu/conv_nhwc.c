@@ -55,8 +55,7 @@ bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int6
             s_first = s_count == 0 || back ? s : s_first;
             s_count++;
         }
-    bool join =
-        geo->dw == 1 && geo->group == 1 && s_count > 1 && s_count * channels <= most;
+    bool join = geo->dw == 1 && geo->group == 1 && s_count > 1 && s_count * channels <= most;
     f->taps = join ? s_count : 1;
     f->floats = f->taps * channels;
     for (int64_t r = 0; r < geo->R; r++) {
@@ -65,9 +64,9 @@ bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int6
             int64_t w = w0 + geo->pw - s * geo->dw;
             if ((back && w % sw != 0) || (join && s != s_first))
                 continue;
-            f->run[f->runs++] = back ? (cpu_taps_run){r, s, h / sh, w / sw}
-                                     : (cpu_taps_run){r, s, r * geo->dh - geo->ph,
-                                                      s * geo->dw - geo->pw};
+            f->run[f->runs++] =
+                back ? (cpu_taps_run){r, s, h / sh, w / sw}
+                     : (cpu_taps_run){r, s, r * geo->dh - geo->ph, s * geo->dw - geo->pw};
         }
     }
     return true;
@@ -157,8 +156,8 @@ static int64_t worker_floats(const conv_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     return CPU_MAX_MR * (CPU_K_PIECE + ker->nr) +
-           ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) +
-           ROWS * ker->mr * CPU_K_PIECE + 64;
+           ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) + ROWS * ker->mr * CPU_K_PIECE +
+           64;
 }
 
 static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *c_row)
@@ -255,9 +254,8 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
             size[u] = to - from;
             locate(call, from, to - from, b.c_row[u]);
         }
-        for (const piece *p = op->pieces + f->first_piece,
-                         *last = p + f->pieces;
-             p < last; p++) {
+        for (const piece *p = op->pieces + f->first_piece, *last = p + f->pieces; p < last;
+             p++) {
             int64_t tile = (p->run1 - p->run0) * (p->to - p->from) * ker->mr;
             for (int64_t u = 0; u < n; u++) {
                 cpu_split(f->count, tiles, t + u, &from, &to);
@@ -297,8 +295,8 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
         if (call.phase->count && !call.phase->pieces)
             fill_rows(&call, 0, call.phase->count);
         else if (call.phase->count)
-            cpu_for(base->backend,
-                    op->geo.group * call.phase->tasks_m * call.phase->tasks_n, rows_task, &call);
+            cpu_for(base->backend, op->geo.group * call.phase->tasks_m * call.phase->tasks_n,
+                    rows_task, &call);
     }
     return DN_OK;
 }
@@ -311,8 +309,8 @@ static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t taps = op->geo.R * op->geo.S, before = 0;
     int64_t cuts = cpu_ceil(f->floats, CPU_K_PIECE); /* of a run */
-    int64_t groups = cuts > 1 ? f->runs
-                              : cpu_ceil(f->runs, cpu_max(1, CPU_K_PIECE / f->floats));
+    int64_t groups =
+        cuts > 1 ? f->runs : cpu_ceil(f->runs, cpu_max(1, CPU_K_PIECE / f->floats));
     for (int64_t i = 0; i < groups * cuts; i++) {
         piece *p = &out[f->pieces++];
         cpu_split(f->runs, groups, i / cuts, &p->run0, &p->run1);

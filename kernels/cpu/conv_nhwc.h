@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * conv_nhwc.h: a convolution in NHWC as rows of pixels. A run is one tap's channels, or with few
- * channels those of neighbouring taps, which lie side by side in the image. */
+ * conv_nhwc.h: a convolution in NHWC as rows of pixels. A run is one tap's channels, or with
+ * few channels those of neighbouring taps, which lie side by side in the image. */
 #ifndef CPU_CONV_NHWC_H
 #define CPU_CONV_NHWC_H
 
@@ -8,7 +8,8 @@
 
 enum { CPU_MAX_MR = 16, CPU_K_PIECE = 320 };
 
-typedef struct cpu_taps_run { /* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s) */
+typedef struct cpu_taps_run { /* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s)
+                               */
     int64_t r, s, h, w;
 } cpu_taps_run;
 
@@ -38,8 +39,7 @@ bool cpu_phase_plan(cpu_phase *phase, dn_op *op, const cpu_geo *geo, bool back, 
 /* Outputs [from, from + count) of a phase. */
 void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *phase);
 /* A run's floats for an output: in the image, or `zeros`, or put together in `edge`. */
-const float *cpu_run_at(const cpu_image *image, const cpu_phase *phase,
-                        const cpu_taps_run *run, const cpu_pixel *pixel, float *edge,
-                        const float *zeros);
+const float *cpu_run_at(const cpu_image *image, const cpu_phase *phase, const cpu_taps_run *run,
+                        const cpu_pixel *pixel, float *edge, const float *zeros);
 
 #endif

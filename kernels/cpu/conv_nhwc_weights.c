@@ -52,11 +52,11 @@ static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     return PIXELS * (8 + JOINED + ROW_PANELS * CPU_MAX_MR + ker->nr) + 128 +
-           ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) +
-           CPU_MAX_MR * ker->nr;
+           ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
-/* Row panels [i0, i1) of dy's channels (group g) times panel j, added to sums from piece 1 on. */
+/* Row panels [i0, i1) of dy's channels (group g) times panel j, added to sums from piece 1 on.
+ */
 static void multiply(const weights_call *call, const space *s, int64_t i0, int64_t i1,
                      int64_t j, int64_t len, float *sums, bool add)
 {
@@ -73,7 +73,8 @@ static void multiply(const weights_call *call, const space *s, int64_t i0, int64
         cpu_split(op->geo.Kg, tall, i, &r0, &r1);
         float *to = c + r0 * op->columns;
         if (width == vectors * ker->vl) {
-            ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, to, op->columns, &end);
+            ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, to, op->columns,
+                      &end);
             continue;
         }
         ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, s->tile, ker->nr,
@@ -195,8 +196,8 @@ static void plan(weights_op *op, dn_op_info *info)
                     4;
 }
 
-dn_status cpu_conv_nhwc_weights_create(dn_backend *backend, const dn_op_desc *desc,
-                                       dn_op **out, dn_op_info *info)
+dn_status cpu_conv_nhwc_weights_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                       dn_op_info *info)
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;

@@ -47,8 +47,8 @@ typedef struct cpu_norm {
 } cpu_norm;
 
 /* Elements of a pooling in NHWC: `count` of them `step` floats apart; tap t of the first is at
- * at[t], of each further one `move` on. `weight`: of MAX the first one's index in the plane as a
- * float (index_step more for each further one), of AVE the share. `index`: backward, dx's. */
+ * at[t], of each further one `move` on. `weight`: of MAX the first one's index in the plane as
+ * a float (index_step more for each further one), of AVE the share. `index`: backward, dx's. */
 typedef struct cpu_window {
     const int64_t *at;
     const float *weight;
@@ -88,7 +88,8 @@ typedef struct cpu_kernels {
                    float alpha);
     /* The same from mr pointers to k floats. */
     void (*pack_pointers)(float *out, int32_t mr, int64_t k, const float *const *rows);
-    /* Column j of a panel: n floats from w + j * ld, float i of it to at[i] + panel * next[i]. */
+    /* Column j of a panel: n floats from w + j * ld, float i of it to at[i] + panel * next[i].
+     */
     void (*pack_weights)(float *out, int64_t cols, int64_t n, const float *w, int64_t ld,
                          const int64_t *at, const int64_t *next, int64_t panel);
     /* Panel of B: n floats at each of k pointers, from `col` on. */
@@ -138,7 +139,8 @@ typedef struct cpu_kernels {
     void (*scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
                        int64_t n);
     /* norm_kernels.c: y = f((+ y) (x - mean) a + b), and dx (+)= a dz + b (x - mean) + c with
-     * dz = dy f'(y); x NULL: without b. A plane of n, or with k->rows `rows` rows of n channels.
+     * dz = dy f'(y); x NULL: without b. A plane of n, or with k->rows `rows` rows of n
+     * channels.
      */
     void (*norm)(const cpu_norm *k, float *y, const float *x, int64_t rows, int64_t n);
     void (*norm_bwd)(const cpu_norm *k, float *dx, const float *dy, const float *x,

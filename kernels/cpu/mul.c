@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { IN_PLACE_PIECE = 32 }; /* rows of B read side by side: each is another page */
-enum { K_PIECE = 320 }; /* 320 x 32 floats: most of a 48 KiB first cache */
+enum { K_PIECE = 320 };       /* 320 x 32 floats: most of a 48 KiB first cache */
 
 void cpu_mul_plan(cpu_mul *mul)
 {
@@ -20,7 +20,9 @@ void cpu_mul_plan(cpu_mul *mul)
     mul->row_outer = !mul->panel && !mul->in_place && mul->k <= 96 && mul->row_panels > 1;
     if (!mul->block) {
         int64_t piece = cpu_ceil(cpu_max(1, mul->k), mul->k_blocks);
-        mul->block = mul->panel || mul->in_place ? 1 : mul->row_outer ? 65536 / (piece * ker->nr) : 8;
+        mul->block = mul->panel || mul->in_place ? 1
+                     : mul->row_outer            ? 65536 / (piece * ker->nr)
+                                                 : 8;
     }
     mul->block = cpu_max(1, cpu_min(mul->block, mul->col_panels));
 }

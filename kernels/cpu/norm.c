@@ -19,12 +19,12 @@ typedef struct norm_op {
 
 typedef struct norm_call {
     const norm_op *op;
-    const float *x, *y_in, *dy;           /* y_in: what the activation's gradient is known from */
+    const float *x, *y_in, *dy; /* y_in: what the activation's gradient is known from */
     const float *gamma, *beta, *mean_in, *inv_in; /* beta: forward alone */
-    float *y;                             /* dx */
+    float *y;                                     /* dx */
     float *mean, *inv_std, *run_mean, *run_var, *dgamma, *dbeta;
-    double share;                         /* of running values: 1 / factor */
-    float *constants, *sums;              /* rows: 4 of each channel; 2 of each, of each band */
+    double share;            /* of running values: 1 / factor */
+    float *constants, *sums; /* rows: 4 of each channel; 2 of each, of each band */
 } norm_call;
 
 typedef struct channel { /* what apply needs */
@@ -123,13 +123,11 @@ static void plane_task(void *arg, int64_t task, int32_t worker)
     cpu_split(op->dim, op->tasks, task, &from, &to);
     for (int64_t d = from; d < to; d++) {
         channel c = plane_channel(call, d);
-        const cpu_norm k = {&c.mean, &c.a,    &c.b,     &c.c,
-                            op->slope, false, op->relu, op->add};
+        const cpu_norm k = {&c.mean, &c.a, &c.b, &c.c, op->slope, false, op->relu, op->add};
         for (int64_t o = 0; o < op->outer; o++) {
             int64_t at = (o * op->dim + d) * op->inner;
             if (call->dy)
-                ker->norm_bwd(&k, call->y + at, call->dy + at,
-                              op->global ? NULL : call->x + at,
+                ker->norm_bwd(&k, call->y + at, call->dy + at, op->global ? NULL : call->x + at,
                               call->y_in ? call->y_in + at : NULL, 1, op->inner);
             else
                 ker->norm(&k, call->y + at, call->x + at, 1, op->inner);
@@ -143,8 +141,8 @@ static cpu_norm row_constants(const norm_call *call)
 {
     const norm_op *op = call->op;
     const float *k = call->constants;
-    return (cpu_norm){k,    k + op->dim, k + 2 * op->dim, k + 3 * op->dim, op->slope,
-                      true, op->relu,    op->add};
+    return (cpu_norm){k,         k + op->dim, k + 2 * op->dim, k + 3 * op->dim,
+                      op->slope, true,        op->relu,        op->add};
 }
 
 static void sum_task(void *arg, int64_t task, int32_t worker)
@@ -158,9 +156,9 @@ static void sum_task(void *arg, int64_t task, int32_t worker)
     cpu_split(op->outer, op->bands, task, &from, &to);
     at = from * op->dim;
     memset(sum, 0, (size_t)(2 * op->dim) * sizeof(float));
-    op->base.backend->kernels->norm_sums(
-        &k, call->dy ? call->dy + at : NULL, call->x + at, call->y_in ? call->y_in + at : NULL,
-        to - from, op->dim, sum, sum + op->dim);
+    op->base.backend->kernels->norm_sums(&k, call->dy ? call->dy + at : NULL, call->x + at,
+                                         call->y_in ? call->y_in + at : NULL, to - from,
+                                         op->dim, sum, sum + op->dim);
 }
 
 static void apply_task(void *arg, int64_t task, int32_t worker)

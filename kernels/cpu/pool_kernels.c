@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * pool_kernels.c: one row of pooled outputs whose windows are whole, for strides 1 and 2, and
- * pixels of NHWC. The mask is counted in floats (exact below 2^24) so that it is chosen with the
- * same select. */
+ * pixels of NHWC. The mask is counted in floats (exact below 2^24) so that it is chosen with
+ * the same select. */
 #include <float.h>
 
 #include "isa.h"
@@ -244,7 +244,8 @@ int32_t ISA(cpu_pool_mask_strays)(const int32_t *mask, int64_t C, int64_t first,
     enum { BLOCK = 64 };
     uint32_t strays = 0;
     for (int64_t c = 0; c < C; c += BLOCK) {
-        uint32_t m[BLOCK], out[BLOCK]; /* masks from the window's start; those in no row of it */
+        uint32_t m[BLOCK],
+            out[BLOCK]; /* masks from the window's start; those in no row of it */
         int64_t n = C - c < BLOCK ? C - c : BLOCK;
         for (int64_t j = 0; j < n; j++) {
             out[j] = (uint32_t)mask[c + j] < (uint32_t)plane;

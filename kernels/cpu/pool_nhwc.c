@@ -129,9 +129,8 @@ static void backward_span(const pool_call *call, int64_t i, const cpu_span *span
             at[win.taps] = (row[r] * op->Q + span->in[s]) * op->C;
             weight[win.taps++] = op->max ? 1 : share_of(op, row[r], span->in[s]);
         }
-    op->base.backend->kernels->pool_cols_bwd(
-        &win, call->y + (i * op->W + span->first) * op->C, call->x + y,
-        op->max ? call->from_mask + y : NULL);
+    op->base.backend->kernels->pool_cols_bwd(&win, call->y + (i * op->W + span->first) * op->C,
+                                             call->x + y, op->max ? call->from_mask + y : NULL);
 }
 
 static void backward_task(void *arg, int64_t task, int32_t worker)
@@ -245,8 +244,10 @@ dn_status cpu_pool_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     op->tasks = cpu_min(op->N * cpu_min(op->P, op->H), cpu_tasks_for(cpu_count(x) * 2));
     op->list = (op->R * op->S + 15) & ~(int64_t)15;
     info->scratch = (size_t)(op->list * backend->host.num_threads) * 12 + (size_t)op->tasks * 4;
-    if (!cpu_axis_plan(&op->rows, &op->base, op->H, op->P, op->R, op->sh, op->ph, 1, !forward) ||
-        !cpu_axis_plan(&op->cols, &op->base, op->W, op->Q, op->S, op->sw, op->pw, 1, !forward)) {
+    if (!cpu_axis_plan(&op->rows, &op->base, op->H, op->P, op->R, op->sh, op->ph, 1,
+                       !forward) ||
+        !cpu_axis_plan(&op->cols, &op->base, op->W, op->Q, op->S, op->sw, op->pw, 1,
+                       !forward)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

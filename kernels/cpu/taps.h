@@ -21,8 +21,8 @@ typedef struct cpu_axis {
     int64_t spans;
 } cpu_axis;
 
-/* Tables of an axis of `ins` inputs and `outs` outputs of a window, or with `back` the other way
- * round: each of the `ins` as an output that sees `outs`. False with the message set. */
+/* Tables of an axis of `ins` inputs and `outs` outputs of a window, or with `back` the other
+ * way round: each of the `ins` as an output that sees `outs`. False with the message set. */
 bool cpu_axis_plan(cpu_axis *axis, dn_op *op, int64_t ins, int64_t outs, int64_t taps,
                    int64_t stride, int64_t pad, int64_t dilation, bool back);
 

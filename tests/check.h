@@ -32,11 +32,11 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
     return ok;
 }
 
-#define CHECK_AT(ok, ...)                                                                  \
-    do {                                                                                   \
-        char check_text[1400];                                                             \
-        snprintf(check_text, sizeof(check_text), __VA_ARGS__);                             \
-        check_report(ok, __FILE__, __LINE__, check_text);                                  \
+#define CHECK_AT(ok, ...)                                                                      \
+    do {                                                                                       \
+        char check_text[1400];                                                                 \
+        snprintf(check_text, sizeof(check_text), __VA_ARGS__);                                 \
+        check_report(ok, __FILE__, __LINE__, check_text);                                      \
     } while (0)
 
 /* ---- the checks -------------------------------------------------------------------------- */
@@ -47,27 +47,26 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 #define CHECK(condition) check_report(!!(condition), __FILE__, __LINE__, #condition)
 
 /* Whole numbers of any type; both sides are shown. */
-#define CHECK_INT(actual, expected)                                                        \
-    do {                                                                                   \
-        long long check_a = (long long)(actual), check_e = (long long)(expected);          \
-        CHECK_AT(check_a == check_e, "%s is %lld, expected %lld", #actual, check_a,        \
-                 check_e);                                                                 \
+#define CHECK_INT(actual, expected)                                                            \
+    do {                                                                                       \
+        long long check_a = (long long)(actual), check_e = (long long)(expected);              \
+        CHECK_AT(check_a == check_e, "%s is %lld, expected %lld", #actual, check_a, check_e);  \
     } while (0)
 
-#define CHECK_NEAR(actual, expected, tolerance)                                            \
-    do {                                                                                   \
-        double check_a = (actual), check_e = (expected);                                   \
-        CHECK_AT(fabs(check_a - check_e) <= (tolerance), "%s is %.17g, expected %.17g",    \
-                 #actual, check_a, check_e);                                               \
+#define CHECK_NEAR(actual, expected, tolerance)                                                \
+    do {                                                                                       \
+        double check_a = (actual), check_e = (expected);                                       \
+        CHECK_AT(fabs(check_a - check_e) <= (tolerance), "%s is %.17g, expected %.17g",        \
+                 #actual, check_a, check_e);                                                   \
     } while (0)
 
 /* Texts; NULL equals NULL only. */
-#define CHECK_TEXT(actual, expected)                                                       \
-    do {                                                                                   \
-        const char *check_a = (actual), *check_e = (expected);                             \
-        CHECK_AT(check_a && check_e ? strcmp(check_a, check_e) == 0 : check_a == check_e,  \
-                 "%s is \"%s\", expected \"%s\"", #actual, check_a ? check_a : "(null)",   \
-                 check_e ? check_e : "(null)");                                            \
+#define CHECK_TEXT(actual, expected)                                                           \
+    do {                                                                                       \
+        const char *check_a = (actual), *check_e = (expected);                                 \
+        CHECK_AT(check_a &&check_e ? strcmp(check_a, check_e) == 0 : check_a == check_e,       \
+                 "%s is \"%s\", expected \"%s\"", #actual, check_a ? check_a : "(null)",       \
+                 check_e ? check_e : "(null)");                                                \
     } while (0)
 
 /* Only functions of the public API clear the message themselves; a test of internal ones, which
@@ -82,16 +81,16 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
 #define CHECK_STATUS(call, expected) CHECK_MESSAGE(call, expected, "")
 
 /* Likewise, and the message must contain `part`. */
-#define CHECK_MESSAGE(call, expected, part)                                                \
-    do {                                                                                   \
-        CHECK_CLEAR();                                                                     \
-        dn_status check_s = (call), check_want = (expected);                               \
-        const char *check_m = dn_last_error();                                             \
-        CHECK_AT(check_s == check_want && !check_s == !check_m &&                          \
-                     (!check_m || (check_m[0] && strstr(check_m, part))),                  \
-                 "%s is %s%s%s%s, expected %s%s%s", #call, dn_status_name(check_s),        \
-                 check_m ? " \"" : "", check_m ? check_m : "", check_m ? "\"" : "",        \
-                 dn_status_name(check_want), (part)[0] ? " with " : "", part);             \
+#define CHECK_MESSAGE(call, expected, part)                                                    \
+    do {                                                                                       \
+        CHECK_CLEAR();                                                                         \
+        dn_status check_s = (call), check_want = (expected);                                   \
+        const char *check_m = dn_last_error();                                                 \
+        CHECK_AT(check_s == check_want && !check_s == !check_m &&                              \
+                     (!check_m || (check_m[0] && strstr(check_m, part))),                      \
+                 "%s is %s%s%s%s, expected %s%s%s", #call, dn_status_name(check_s),            \
+                 check_m ? " \"" : "", check_m ? check_m : "", check_m ? "\"" : "",            \
+                 dn_status_name(check_want), (part)[0] ? " with " : "", part);                 \
     } while (0)
 
 /* ---- a heap that counts, checks the sizes it is told, and fails when asked --------------- */
@@ -141,9 +140,9 @@ CHECK_UNUSED void *check_alloc(void *user, void *ptr, size_t old_size, size_t ne
 }
 
 /* Everything that was taken is back, and every size was told right. */
-#define CHECK_HEAP_CLEAN(heap)                                                             \
-    CHECK_AT((heap)->live_blocks == 0 && (heap)->live_bytes == 0 && (heap)->mistakes == 0, \
-             "%ld blocks, %lld bytes still held; %d wrong sizes", (long)(heap)->live_blocks, \
+#define CHECK_HEAP_CLEAN(heap)                                                                 \
+    CHECK_AT((heap)->live_blocks == 0 && (heap)->live_bytes == 0 && (heap)->mistakes == 0,     \
+             "%ld blocks, %lld bytes still held; %d wrong sizes", (long)(heap)->live_blocks,   \
              (long long)(heap)->live_bytes, (int)(heap)->mistakes)
 
 /* ---- files ------------------------------------------------------------------------------- */

@@ -46,13 +46,20 @@ static void colours(const char *type, const char **fill, const char **edge)
 {
     static const struct {
         const char *part, *fill, *edge;
-    } rows[] = {{"Loss", "#f8d3d0", "#c2605a"},    {"Accuracy", "#f8d3d0", "#c2605a"},
-                {"Evaluat", "#f8d3d0", "#c2605a"}, {"Data", "#e4e4e4", "#8a8a8a"},
-                {"Input", "#e4e4e4", "#8a8a8a"},   {"onvolution", "#d3e2f4", "#5a86b8"},
-                {"InnerProduct", "#d3e2f4", "#5a86b8"}, {"Embed", "#d3e2f4", "#5a86b8"},
-                {"LSTM", "#d3e2f4", "#5a86b8"},    {"Pooling", "#fde6c4", "#c8923c"},
-                {"LU", "#dcefd6", "#6a9e5c"},      {"TanH", "#dcefd6", "#6a9e5c"},
-                {"Sigmoid", "#dcefd6", "#6a9e5c"}, {"Softmax", "#dcefd6", "#6a9e5c"},
+    } rows[] = {{"Loss", "#f8d3d0", "#c2605a"},
+                {"Accuracy", "#f8d3d0", "#c2605a"},
+                {"Evaluat", "#f8d3d0", "#c2605a"},
+                {"Data", "#e4e4e4", "#8a8a8a"},
+                {"Input", "#e4e4e4", "#8a8a8a"},
+                {"onvolution", "#d3e2f4", "#5a86b8"},
+                {"InnerProduct", "#d3e2f4", "#5a86b8"},
+                {"Embed", "#d3e2f4", "#5a86b8"},
+                {"LSTM", "#d3e2f4", "#5a86b8"},
+                {"Pooling", "#fde6c4", "#c8923c"},
+                {"LU", "#dcefd6", "#6a9e5c"},
+                {"TanH", "#dcefd6", "#6a9e5c"},
+                {"Sigmoid", "#dcefd6", "#6a9e5c"},
+                {"Softmax", "#dcefd6", "#6a9e5c"},
                 {"", "#f4f2ee", "#98928a"}};
     size_t i = 0;
     while (!strstr(type, rows[i].part))
@@ -74,9 +81,9 @@ static int32_t maker(dn_net *net, int32_t layer, const dn_blob *blob)
 /* Does it work in place, on what a layer before it made? Then it shares that layer's box. */
 static bool in_place(dn_net *net, int32_t layer)
 {
-    bool one = dn_net_layer_num_tops(net, layer) == 1 && dn_net_layer_num_bottoms(net, layer) == 1;
-    return one &&
-           dn_net_layer_top(net, layer, 0) == dn_net_layer_bottom(net, layer, 0) &&
+    bool one =
+        dn_net_layer_num_tops(net, layer) == 1 && dn_net_layer_num_bottoms(net, layer) == 1;
+    return one && dn_net_layer_top(net, layer, 0) == dn_net_layer_bottom(net, layer, 0) &&
            maker(net, layer, dn_net_layer_bottom(net, layer, 0)) >= 0;
 }
 
@@ -151,8 +158,8 @@ static void print_head(FILE *out, dn_net *net)
           out);
     escaped(out, *dn_net_name(net) ? dn_net_name(net) : "net");
     fprintf(out, "</b><br/><font point-size=\"11\">%s, %d layers, %s parameters</font>>];\n",
-            dn_net_phase(net) == DN_PHASE_TRAIN ? "TRAIN" : "TEST",
-            (int)dn_net_num_layers(net), cli_count(count, (double)parameters));
+            dn_net_phase(net) == DN_PHASE_TRAIN ? "TRAIN" : "TEST", (int)dn_net_num_layers(net),
+            cli_count(count, (double)parameters));
     fputs("  node [shape=box style=\"filled,rounded\" fontname=\"Helvetica,sans-serif\" "
           "fontsize=13 margin=\"0.16,0.07\" height=0.3];\n"
           "  edge [fontname=\"Helvetica,sans-serif\" fontsize=10 fontcolor=\"#505050\" "

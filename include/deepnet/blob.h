@@ -31,9 +31,9 @@ DN_API int32_t dn_blob_dtype(const dn_blob *blob);
  * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, or a blob whose memory was
  * reused under DN_MEMORY_COMPACT). Since 0.1. */
 DN_API const float *dn_blob_data(dn_blob *blob);
-/* Likewise, for writing; a copy on a device is stale afterwards. As long as a pointer to a weight is
- * out, what a net derives from it (packed or folded weights) is derived anew in every run:
- * dn_blob_end_write, or dn_blob_write from the start, spares that. Since 0.1. */
+/* Likewise, for writing; a copy on a device is stale afterwards. As long as a pointer to a
+ * weight is out, what a net derives from it (packed or folded weights) is derived anew in every
+ * run: dn_blob_end_write, or dn_blob_write from the start, spares that. Since 0.1. */
 DN_API float *dn_blob_mutable_data(dn_blob *blob);
 /* Nothing will be written any more through `data`, which one dn_blob_mutable_data of this blob
  * returned. Blobs that are no weights, and pointers from before their weights were shared, are

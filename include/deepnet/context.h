@@ -69,10 +69,10 @@ typedef struct dn_context_options {
     /* Layer types of the host's own (sys/layer.h), num_layers of them. */
     const dn_layer_class *const *layers;
     size_t num_layers;
-    /* 1: where several backends of the chain offer a convolution or a matrix product, it is timed
-     * on each when a net is planned, and the context remembers what it found by shape. Planning
-     * takes longer; which backend wins, and so the rounding of results, may differ from one
-     * process to the next. 0: backends say what they expect to take. */
+    /* 1: where several backends of the chain offer a convolution or a matrix product, it is
+     * timed on each when a net is planned, and the context remembers what it found by shape.
+     * Planning takes longer; which backend wins, and so the rounding of results, may differ
+     * from one process to the next. 0: backends say what they expect to take. */
     int32_t tune;
     int32_t reserved;
 } dn_context_options;

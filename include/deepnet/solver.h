@@ -19,7 +19,7 @@ enum {
     DN_EVENT_TEST_BEGIN = 4,
     DN_EVENT_TEST_END = 5, /* dn_solver_test_output has the averages */
     DN_EVENT_DISPLAY = 6,  /* every `display` iterations */
-    DN_EVENT_SNAPSHOT = 7 /* written; path is set */
+    DN_EVENT_SNAPSHOT = 7  /* written; path is set */
 };
 
 typedef struct dn_event {

@@ -10,8 +10,8 @@
 
 static double bytes_of(const dn_operand *operands, int32_t count)
 {
-    static const double size[] = {[DN_F32] = 4, [DN_F64] = 8, [DN_BF16] = 2,
-                                  [DN_I32] = 4, [DN_I64] = 8, [DN_U8] = 1};
+    static const double size[] = {
+        [DN_F32] = 4, [DN_F64] = 8, [DN_BF16] = 2, [DN_I32] = 4, [DN_I64] = 8, [DN_U8] = 1};
     double bytes = 0;
     for (int32_t i = 0; i < count; i++)
         if (operands[i].dtype >= 0)
@@ -47,8 +47,12 @@ static double rate_of(const char *implementation)
     static const struct {
         const char *prefix;
         double rate;
-    } rates[] = {{"cpu:depthwise nhwc", 45}, {"cpu:depthwise", 20}, {"cpu:gemm+col2im", 70},
-                 {"cpu:dot", 88},            {"cpu:1x1", 94},       {"cpu:implicit gemm", 95},
+    } rates[] = {{"cpu:depthwise nhwc", 45},
+                 {"cpu:depthwise", 20},
+                 {"cpu:gemm+col2im", 70},
+                 {"cpu:dot", 88},
+                 {"cpu:1x1", 94},
+                 {"cpu:implicit gemm", 95},
                  {"cpu:rows", 90}};
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
         if (!strncmp(implementation, rates[i].prefix, strlen(rates[i].prefix)))
@@ -59,10 +63,9 @@ static double rate_of(const char *implementation)
 /* Planes of y so small that they make short runs of columns. */
 static bool small_planes(const dn_op_desc *d)
 {
-    const dn_shape *y = d->kind == DN_OP_CONV ? &d->outputs[0].shape
-                        : d->kind == DN_OP_CONV_BWD_DATA
-                            ? &d->inputs[0].shape
-                            : &d->inputs[1].shape;
+    const dn_shape *y = d->kind == DN_OP_CONV            ? &d->outputs[0].shape
+                        : d->kind == DN_OP_CONV_BWD_DATA ? &d->inputs[0].shape
+                                                         : &d->inputs[1].shape;
     return y->axes == 4 && y->dim[2] * y->dim[3] < 64;
 }
 

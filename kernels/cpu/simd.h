@@ -230,8 +230,8 @@ INLINE void v_storen(float *p, vf a, int64_t n)
 }
 INLINE vm v_match(const int32_t *p, int32_t value, int64_t n)
 {
-    __m256i v = n >= VL ? _mm256_loadu_si256((const __m256i *)p)
-                        : _mm256_maskload_epi32(p, v_first(n));
+    __m256i v =
+        n >= VL ? _mm256_loadu_si256((const __m256i *)p) : _mm256_maskload_epi32(p, v_first(n));
     return _mm256_castsi256_ps(_mm256_cmpeq_epi32(v, _mm256_set1_epi32(value)));
 }
 INLINE float v_sum(vf a)

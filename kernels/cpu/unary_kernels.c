@@ -80,7 +80,8 @@ void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, int64_t n)
     MAP(DN_FN_SQRT)
 /* clang-format on */
 #undef MAP
-    default: memmove(y, x, (size_t)n * sizeof(float)); break;
+                    default : memmove(y, x, (size_t)n * sizeof(float));
+        break;
     }
 }
 
@@ -111,7 +112,8 @@ void ISA(cpu_unary_bwd)(const cpu_unary *u, float *dx, const float *dy, const fl
     MAP(DN_FN_THRESHOLD) MAP(DN_FN_AFFINE)
 /* clang-format on */
 #undef MAP
-    default: map_bwd(DN_FN_NONE, u, dx, dy, z, true, add, n); break;
+                default : map_bwd(DN_FN_NONE, u, dx, dy, z, true, add, n);
+        break;
     }
 }
 

@@ -10,8 +10,9 @@
 
 #include "device.h"
 
-#define WORKSPACE ((size_t)32 << 20) /* what cuBLAS wants on Hopper; elsewhere less would do   \
-                                      */
+#define WORKSPACE                                                                              \
+    ((size_t)32 << 20) /* what cuBLAS wants on Hopper; elsewhere less would do                 \
+                        */
 
 struct cuda_blas {
     void *library, *workspace;

@@ -185,8 +185,7 @@ static dn_status module_zero(dn_backend *backend, void *device, size_t bytes)
     return status;
 }
 
-/* ---- recordings ---------------------------------------------------------------------------
- */
+/* ---- recordings -------------------------------------------------------------------------- */
 
 static dn_status module_capture_begin(dn_backend *backend)
 {

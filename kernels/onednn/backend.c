@@ -122,8 +122,8 @@ static dn_status start(dn_backend *backend)
     backend->bf16 = has_isa(dnnl_cpu_isa_avx512_core_bf16);
     backend->amx = has_isa(dnnl_cpu_isa_avx512_core_amx);
     backend->num_streams = backend->host.num_threads > 0 ? backend->host.num_threads : 1;
-    backend->streams = one_alloc(backend, (size_t)backend->num_streams,
-                                 sizeof *backend->streams);
+    backend->streams =
+        one_alloc(backend, (size_t)backend->num_streams, sizeof *backend->streams);
     if (!backend->streams)
         return DN_E_NOMEM;
     dnnl_status_t st = dnnl_engine_create(&backend->engine, dnnl_cpu, 0);
@@ -136,7 +136,8 @@ static dn_status start(dn_backend *backend)
 static dn_status open_backend(dn_backend **out, const dn_backend_host *host)
 {
     if (dnnl_version()->major != DNNL_VERSION_MAJOR || !one_threads_fit())
-        return host->fail(DN_E_UNSUPPORTED, "this oneDNN (%d.%d, runtime %u) is neither "
+        return host->fail(DN_E_UNSUPPORTED,
+                          "this oneDNN (%d.%d, runtime %u) is neither "
                           "sequential nor built on OpenMP, or not version %d",
                           dnnl_version()->major, dnnl_version()->minor,
                           dnnl_version()->cpu_runtime, DNNL_VERSION_MAJOR);

@@ -124,8 +124,8 @@ static void describe(const conv_op *op, dn_op_info *info)
 {
     snprintf(info->implementation, sizeof info->implementation, "onednn:%s",
              one_desc_name(op->stage[0].conv.desc));
-    info->cost = one_geo_cost(op->base.backend, &op->geo, op->kind) +
-                 1e3 * (double)op->cuts.pieces;
+    info->cost =
+        one_geo_cost(op->base.backend, &op->geo, op->kind) + 1e3 * (double)op->cuts.pieces;
     if (!op->constant)
         info->cost += (double)op->packed_bytes / 7;
 }
@@ -163,8 +163,10 @@ dn_status one_conv_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
     one_geo geo;
     if (!one_geo_init(&geo, backend, desc, info))
         return DN_DECLINED;
-    one_wish wish = {.kind = desc->kind, .activation = args->activation,
-                     .activation_a = args->activation_a, .add = args->base.accumulate & 1,
+    one_wish wish = {.kind = desc->kind,
+                     .activation = args->activation,
+                     .activation_a = args->activation_a,
+                     .add = args->base.accumulate & 1,
                      .bias = desc->num_inputs > 2 && desc->inputs[2].dtype >= 0};
     if (asks_too_much(&geo, &wish))
         return one_decline(info, "bias, activation or sum that oneDNN does not offer");

@@ -15,7 +15,7 @@ typedef struct weights_op {
     one_pack unpack;
     int32_t made;
     bool bias, add_bias;
-    int64_t dw_floats;                    /* of a gradient in oneDNN's form */
+    int64_t dw_floats;                     /* of a gradient in oneDNN's form */
     size_t dw_bytes, db_bytes, lane_bytes; /* of one piece's gradients, of one worker */
 } weights_op;
 

@@ -58,8 +58,10 @@ static dnnl_status_t mul_task(void *arg, int64_t task, int32_t worker)
 static gemm_call call_of(gemm_op *op, const dn_op_io *io)
 {
     char *scratch = io->scratch;
-    gemm_call call = {.op = op, .b = (const float *)io->in[1] + op->args.offset_b,
-                      .bias = io->in[2], .a = scratch,
+    gemm_call call = {.op = op,
+                      .b = (const float *)io->in[1] + op->args.offset_b,
+                      .bias = io->in[2],
+                      .a = scratch,
                       .packed = op->constant ? io->keep : scratch + op->a_bytes};
     call.lanes = scratch + op->a_bytes + (op->constant ? 0 : (size_t)op->pieces * op->b_bytes);
     return call;
@@ -150,8 +152,8 @@ static dn_status make_width(gemm_op *op, int i, int64_t n, const_dnnl_primitive_
         st = one_prim_init(&op->mul[i], backend, desc, args, op->bias ? 4 : 3, info);
     if (st)
         return st;
-    dnnl_status_t status = matrix(&from, dnnl_f32, g->k, n, g->trans_b ? 1 : g->ldb,
-                                  g->trans_b ? g->ldb : 1);
+    dnnl_status_t status =
+        matrix(&from, dnnl_f32, g->k, n, g->trans_b ? 1 : g->ldb, g->trans_b ? g->ldb : 1);
     if (!status) {
         status = one_reorder_create(&desc, backend, one_view(&from),
                                     one_prim_md(&op->mul[i], DNNL_ARG_WEIGHTS), false);
@@ -166,8 +168,8 @@ static dn_status make_a(gemm_op *op, dn_op_info *info)
     const dn_args_gemm *g = &op->args;
     const dnnl_dim_t dims[2] = {g->m, g->k};
     one_desc from, to;
-    dnnl_status_t status = matrix(&from, dnnl_f32, g->m, g->k, g->trans_a ? 1 : g->lda,
-                                  g->trans_a ? g->lda : 1);
+    dnnl_status_t status =
+        matrix(&from, dnnl_f32, g->m, g->k, g->trans_a ? 1 : g->lda, g->trans_a ? g->lda : 1);
     dn_status st = one_result(op->base.backend, status, info);
     if (st)
         return st;

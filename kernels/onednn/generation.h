@@ -29,7 +29,7 @@ void one_desc_free(one_desc *desc);
 
 /* x, w and y of the forward convolution, or their gradients. */
 typedef struct one_conv_desc {
-    int32_t kind; /* DN_OP_CONV, DN_OP_CONV_BWD_DATA, DN_OP_CONV_BWD_WEIGHTS */
+    int32_t kind;      /* DN_OP_CONV, DN_OP_CONV_BWD_DATA, DN_OP_CONV_BWD_WEIGHTS */
     one_md x, w, b, y; /* b NULL: none */
     dnnl_dims_t stride, dilation, pad_before, pad_after;
 } one_conv_desc;

@@ -11,7 +11,10 @@ static bool read_image(one_image *image, const dn_operand *o)
     if ((o->dtype != DN_F32 && o->dtype != DN_BF16) || o->shape.axes != 4)
         return false;
     const int64_t *dim = o->shape.dim;
-    *image = (one_image){.N = dim[0], .C = dim[1], .H = dim[2], .W = dim[3],
+    *image = (one_image){.N = dim[0],
+                         .C = dim[1],
+                         .H = dim[2],
+                         .W = dim[3],
                          .layout = o->layout,
                          .type = o->dtype == DN_BF16 ? dnnl_bf16 : dnnl_f32};
     return dim[0] > 0 && dim[1] > 0 && dim[2] > 0 && dim[3] > 0;
@@ -33,12 +36,19 @@ bool one_geo_init(one_geo *g, const dn_backend *backend, const dn_op_desc *desc,
     const dn_args_conv *a = desc->args;
     const dn_operand *x, *w, *y;
     operands_of(desc, &x, &w, &y);
-    *g = (one_geo){.R = a->kernel[0], .S = a->kernel[1], .sh = a->stride[0],
-                   .sw = a->stride[1], .ph = a->pad[0], .pw = a->pad[1], .dh = a->dilation[0],
-                   .dw = a->dilation[1], .group = a->group, .type = dnnl_f32};
+    *g = (one_geo){.R = a->kernel[0],
+                   .S = a->kernel[1],
+                   .sh = a->stride[0],
+                   .sw = a->stride[1],
+                   .ph = a->pad[0],
+                   .pw = a->pad[1],
+                   .dh = a->dilation[0],
+                   .dw = a->dilation[1],
+                   .group = a->group,
+                   .type = dnnl_f32};
     const char *why = NULL;
-    if (a->spatial != 2 || w->dtype != DN_F32 || w->shape.axes != 4 ||
-        !read_image(&g->x, x) || !read_image(&g->y, y))
+    if (a->spatial != 2 || w->dtype != DN_F32 || w->shape.axes != 4 || !read_image(&g->x, x) ||
+        !read_image(&g->y, y))
         why = "not a 2-D convolution in f32 or bf16 with f32 weights";
     else if (g->group < 1 || g->x.C % g->group || g->y.C % g->group || g->R < 1 || g->S < 1)
         why = "empty or uneven convolution";
@@ -87,8 +97,9 @@ double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
         moved += 8.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W);
     if (g->y.layout != DN_LAYOUT_NHWC)
         moved += 8.0 * (double)(g->y.N * g->y.C * g->y.H * g->y.W);
-    double touched = 4.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W +
-                                    g->y.N * g->y.C * g->y.H * g->y.W) / 10;
+    double touched =
+        4.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W + g->y.N * g->y.C * g->y.H * g->y.W) /
+        10;
     double work = g->flops / rate;
     return (work > touched ? work : touched) + moved / 11;
 }
@@ -118,8 +129,11 @@ static void cut_images(one_cuts *cuts, const one_geo *g, int64_t most)
     int64_t each = (g->x.N + most - 1) / most, extent = (g->R - 1) * g->dh + 1;
     int64_t after = (g->y.H - 1) * g->sh + extent - g->x.H - g->ph;
     for (int64_t n = 0; n < g->x.N; n += each) {
-        one_cut cut = {.images = one_min(each, g->x.N - n), .h = g->x.H, .p = g->y.H,
-                       .before = g->ph, .after = after};
+        one_cut cut = {.images = one_min(each, g->x.N - n),
+                       .h = g->x.H,
+                       .p = g->y.H,
+                       .before = g->ph,
+                       .after = after};
         cuts->piece[cuts->pieces++] = (one_piece){.image = n, .cut = find_cut(cuts, &cut)};
     }
 }
@@ -132,8 +146,8 @@ static bool cut_rows(one_cuts *cuts, const one_geo *g, int64_t strips)
             int64_t rows = one_min(each, g->y.H - p);
             int64_t from = p * g->sh - g->ph, to = from + (rows - 1) * g->sh + extent;
             int64_t h0 = one_max(0, from), h1 = one_min(g->x.H, to);
-            one_cut cut = {.images = 1, .h = h1 - h0, .p = rows, .before = h0 - from,
-                           .after = to - h1};
+            one_cut cut = {
+                .images = 1, .h = h1 - h0, .p = rows, .before = h0 - from, .after = to - h1};
             int32_t index = h1 > h0 ? find_cut(cuts, &cut) : -1;
             if (index < 0)
                 return false;

@@ -134,7 +134,7 @@ int64_t one_geo_pieces(const one_geo *geo);
 
 /* A part of the batch, or of the rows of one image. */
 typedef struct one_cut {
-    int64_t images, h, p; /* rows of x, rows of y */
+    int64_t images, h, p;  /* rows of x, rows of y */
     int64_t before, after; /* rows of padding */
 } one_cut;
 typedef struct one_piece {

@@ -139,8 +139,7 @@ static dnnl_status_t add_post_ops(dnnl_primitive_attr_t attr, bool sum, int32_t 
     return st;
 }
 
-dnnl_status_t one_attributes(dnnl_primitive_attr_t *out, bool sum, int32_t activation,
-                             double a)
+dnnl_status_t one_attributes(dnnl_primitive_attr_t *out, bool sum, int32_t activation, double a)
 {
     dnnl_primitive_attr_t attr;
     dnnl_status_t st = dnnl_primitive_attr_create(&attr);

@@ -121,7 +121,9 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, const dn_backend *bac
     int made = 0;
     dnnl_status_t st = conv_descs(d, &made, g, cut, wish->kind);
     if (!st) {
-        one_conv_desc conv = {.kind = wish->kind, .x = one_view(&d[X]), .y = one_view(&d[Y]),
+        one_conv_desc conv = {.kind = wish->kind,
+                              .x = one_view(&d[X]),
+                              .y = one_view(&d[Y]),
                               .w = wish->w ? wish->w : one_view(&d[W]),
                               .b = wish->bias ? one_view(&d[B]) : NULL};
         window_of(&conv, g, cut);
@@ -163,8 +165,7 @@ static dn_status init_conv(one_stage *stage, const dn_backend *backend, const on
     status = conv_desc(&desc, backend, g, cut, wish, attr);
     dnnl_primitive_attr_destroy(attr);
     st = one_result(backend, status, info);
-    return st ? st
-              : one_prim_init(&stage->conv, backend, desc, args, wish->bias ? 4 : 3, info);
+    return st ? st : one_prim_init(&stage->conv, backend, desc, args, wish->bias ? 4 : 3, info);
 }
 
 /* The reorder of one place, if it needs one. */
@@ -175,8 +176,8 @@ static dn_status init_move(one_stage *stage, int place, const dn_backend *backen
     static const int args[] = {DNNL_ARG_FROM, DNNL_ARG_TO};
     const one_image *image = image_at(g, wish->kind, place);
     bool add = is_result(place) && adds_aside(g, wish);
-    if (!image || (image->layout == DN_LAYOUT_NHWC && image->type == type_of(g, image, place) &&
-                   !add))
+    if (!image ||
+        (image->layout == DN_LAYOUT_NHWC && image->type == type_of(g, image, place) && !add))
         return DN_OK;
     one_desc operand, dense;
     dnnl_primitive_desc_t desc;
@@ -198,9 +199,8 @@ static dn_status init_move(one_stage *stage, int place, const dn_backend *backen
         return st;
     stage->moves[place] = true;
     stage->at[place] = stage->scratch;
-    stage->scratch +=
-        one_round(one_prim_bytes(&stage->move[place],
-                                 is_result(place) ? DNNL_ARG_FROM : DNNL_ARG_TO));
+    stage->scratch += one_round(
+        one_prim_bytes(&stage->move[place], is_result(place) ? DNNL_ARG_FROM : DNNL_ARG_TO));
     return DN_OK;
 }
 

@@ -6,7 +6,7 @@
 #include "label.h"
 
 #define REF_LOG_FLOOR       1e-20 /* of probabilities in MULTINOMIAL and INFOGAIN, Caffe's */
-#define REF_CONTRASTIVE_EPS 1e-4 /* keeps the gradient finite where a and b are equal */
+#define REF_CONTRASTIVE_EPS 1e-4  /* keeps the gradient finite where a and b are equal */
 
 static inline int64_t ref_loss_at(const dn_args_loss *a, int64_t o, int64_t d, int64_t i)
 {

@@ -85,8 +85,9 @@ typedef struct ref_kind {
 #define REF_KINDS(X)                                                                           \
     X(FILL, fill)                                                                              \
     X(RANDOM, random)                                                                          \
-    X(COPY, copy) X(UNARY, unary) X(UNARY_BWD, unary_bwd) X(ELTWISE, eltwise)                  \
-        X(SELECT, select) X(BCAST, bcast) X(REDUCE, reduce) X(GEMM, gemm) X(CONV, conv)        \
+    X(COPY, copy)                                                                              \
+    X(UNARY, unary) X(UNARY_BWD, unary_bwd) X(ELTWISE, eltwise) X(SELECT, select)              \
+        X(BCAST, bcast) X(REDUCE, reduce) X(GEMM, gemm) X(CONV, conv)                          \
             X(CONV_BWD_DATA, conv_bwd_data) X(CONV_BWD_WEIGHTS, conv_bwd_weights)              \
                 X(IM2COL, im2col) X(COL2IM, col2im) X(POOL, pool) X(POOL_BWD, pool_bwd)        \
                     X(LRN, lrn) X(LRN_BWD, lrn_bwd) X(BATCH_NORM, batch_norm)                  \
@@ -109,8 +110,7 @@ REF_KINDS(REF_DECLARE)
 extern const ref_kind *const ref_table_f32[DN_OP_KIND_END];
 extern const ref_kind *const ref_table_f64[DN_OP_KIND_END];
 
-/* ---- check.c: compiled once ----------------------------------------------------------------
- */
+/* ---- check.c: compiled once -------------------------------------------------------------- */
 
 /* A failure that names the op: ref_fail(op, DN_E_SHAPE, "k is %d", k). */
 #define ref_fail(op, status, format, ...)                                                      \
@@ -134,8 +134,7 @@ dn_status ref_need_strided(const dn_op *op, const char *what, int32_t axes, cons
             return try_status;                                                                 \
     } while (0)
 
-/* ---- for the loops -------------------------------------------------------------------------
- */
+/* ---- for the loops ----------------------------------------------------------------------- */
 
 /* An optional operand's pointer, NULL where absent. */
 static inline void *ref_in(const dn_op *op, const dn_op_io *io, int32_t i)

@@ -28,13 +28,14 @@ static dni_span **find(dni_mirror *m, const void *host)
     return at;
 }
 
-dn_status dni_mirror_create(dni_mirror **out, dn_context *context,
-                            const dni_backend_slot *slot)
+dn_status dni_mirror_create(dni_mirror **out, dn_context *context, const dni_backend_slot *slot)
 {
     const dn_backend_ops *ops = slot->ops;
     if (!ops->mem_alloc || !ops->mem_free || !ops->copy_in || !ops->copy_out)
-        return dni_fail(DN_E_INVALID, "backend '%s' computes on a device, and lacks mem_alloc, "
-                                      "mem_free, copy_in or copy_out", ops->name);
+        return dni_fail(DN_E_INVALID,
+                        "backend '%s' computes on a device, and lacks mem_alloc, "
+                        "mem_free, copy_in or copy_out",
+                        ops->name);
     dni_mirror *m = dni_alloc(&context->heap, 1, sizeof *m);
     if (!m)
         return DN_E_NOMEM;

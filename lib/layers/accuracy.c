@@ -16,9 +16,11 @@ static dn_status shape(dni_layer *layer)
     dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &axis);
     if (st)
         return st;
-    *a = (dn_args_accuracy){.top_k = (int32_t)p->top_k, .has_ignore = p->has_ignore_label,
+    *a = (dn_args_accuracy){.top_k = (int32_t)p->top_k,
+                            .has_ignore = p->has_ignore_label,
                             .ignore_label = p->ignore_label,
-                            .outer = dni_shape_range(x, 0, axis), .dim = x->dim[axis],
+                            .outer = dni_shape_range(x, 0, axis),
+                            .dim = x->dim[axis],
                             .inner = dni_shape_range(x, axis + 1, x->axes)};
     DNI_REQUIRE(p->top_k >= 1 && p->top_k <= a->dim, DN_E_NET,
                 "top_k is %u, the classes are %lld", p->top_k, (long long)a->dim);
@@ -41,8 +43,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_accuracy = {
     .type = "Accuracy",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 2,
     .no_gradient = 3,
     .state_size = sizeof(dn_args_accuracy),
     .shape = shape,

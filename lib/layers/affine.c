@@ -36,7 +36,8 @@ dn_status dni_affine_view(const dni_layer *layer, int64_t axis, const dni_shape 
         DNI_REQUIRE(blob->dim[i] == x->dim[from + i], DN_E_SHAPE,
                     "axis %d of the bottom is %lld where the blob has %lld", from + i,
                     (long long)x->dim[from + i], (long long)blob->dim[i]);
-    *out = (dni_affine){.outer = dni_shape_range(x, 0, from), .dim = dni_shape_count(blob),
+    *out = (dni_affine){.outer = dni_shape_range(x, 0, from),
+                        .dim = dni_shape_count(blob),
                         .inner = dni_shape_range(x, from + blob->axes, x->axes)};
     return DN_OK;
 }

@@ -10,7 +10,7 @@
  * difficult]. No gradient. */
 #include "layers/layer.h"
 
-#define GUESS 300
+#define GUESS      300
 #define YOLO_BOXES 300 /* of each image, whatever it has */
 
 static dn_status setup(dni_layer *layer)
@@ -36,8 +36,7 @@ static dn_status shape(dni_layer *layer)
         H = W = t->crop_size;
     else if (r && r->height && r->width)
         H = r->height, W = r->width;
-    layer->top[0] =
-        dni_shape_of(4, (int64_t[]){layer->param->data_param->batch_size, 3, H, W});
+    layer->top[0] = dni_shape_of(4, (int64_t[]){layer->param->data_param->batch_size, 3, H, W});
     const Cnn__AnnotatedDataParameter *a = layer->param->annotated_data_param;
     int64_t boxes[4] = {1, 1, 1, 8}, yolo[4] = {layer->top[0].dim[0], 1, YOLO_BOXES, 5};
     for (int32_t i = 1; i < layer->num_tops; i++)
@@ -47,8 +46,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_annotated_data = {
     .type = "AnnotatedData",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = 4,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = 4,
     .flags = DNI_LAYER_SOURCE,
     .setup = setup,
     .shape = shape,

@@ -58,8 +58,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_arg_max = {
     .type = "ArgMax",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1,
     .state_size = sizeof(dn_args_argmax),
     .shape = shape,

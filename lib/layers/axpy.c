@@ -35,8 +35,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_axpy = {
     .type = "Axpy",
-    .bottoms_min = 3, .bottoms_max = 3,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 3,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 1,
     .shape = shape,
     .forward = forward,
     .backward = backward,

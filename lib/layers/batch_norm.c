@@ -69,8 +69,10 @@ static dn_status shape(dni_layer *layer)
     const dni_shape *x = &layer->bottom[0];
     norm_state *s = layer->state;
     DNI_REQUIRE(x->axes >= 1, DN_E_SHAPE, "bottom has no axes");
-    s->args = (dn_args_batch_norm){.outer = x->dim[0], .dim = x->axes > 1 ? x->dim[1] : 1,
-                                   .inner = dni_shape_range(x, 2, x->axes), .eps = p->eps,
+    s->args = (dn_args_batch_norm){.outer = x->dim[0],
+                                   .dim = x->axes > 1 ? x->dim[1] : 1,
+                                   .inner = dni_shape_range(x, 2, x->axes),
+                                   .eps = p->eps,
                                    .fraction = p->moving_average_fraction};
     s->args.use_global =
         p->has_use_global_stats ? p->use_global_stats : layer->phase == DN_PHASE_TEST;
@@ -102,7 +104,9 @@ static bool needs_own_place(const dni_layer *layer, const dni_builder *b)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     norm_state *s = layer->state;
-    dn_args_bcast scale = {.op = DN_BCAST_MULADD, .outer = s->args.outer, .dim = s->args.dim,
+    dn_args_bcast scale = {.op = DN_BCAST_MULADD,
+                           .outer = s->args.outer,
+                           .dim = s->args.dim,
                            .inner = s->args.inner};
     dni_tensor mean = dni_temp(b, b->dtype, 1, &s->args.dim);
     s->inv_std = dni_temp(b, b->dtype, 1, &s->args.dim);
@@ -135,8 +139,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_batch_norm = {
     .type = "BatchNorm",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_INPLACE,
     .state_size = sizeof(norm_state),
     .setup = setup,

@@ -20,7 +20,8 @@ static dn_args_gather rows(const dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0];
     return (dn_args_gather){.count = layer->bottom[1].dim[0],
-                            .cols = dni_shape_range(x, 1, x->axes), .limit = x->dim[0]};
+                            .cols = dni_shape_range(x, 1, x->axes),
+                            .limit = x->dim[0]};
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
@@ -38,8 +39,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_batch_reindex = {
     .type = "BatchReindex",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 1,
     .shape = shape,
     .forward = forward,

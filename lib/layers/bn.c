@@ -36,8 +36,7 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed", x->axes);
     DNI_REQUIRE(!p->moving_average, DN_E_UNSUPPORTED, "moving_average is not supported");
     dni_shape w = dni_shape_of(4, (int64_t[]){1, x->dim[1], 1, 1});
-    dn_status st =
-        dni_declare_weight(layer, &w, s->segnet ? p->scale_filler : p->slope_filler);
+    dn_status st = dni_declare_weight(layer, &w, s->segnet ? p->scale_filler : p->slope_filler);
     if (!st)
         st = dni_declare_weight(layer, &w, s->segnet ? p->shift_filler : p->bias_filler);
     for (int32_t i = 2; !st && !s->segnet && i < 4; i++) {
@@ -56,7 +55,9 @@ static dn_status shape(dni_layer *layer)
     bn_state *s = layer->state;
     DNI_REQUIRE(x->axes >= 2 && x->dim[1] == layer->weight[0].shape.dim[1], DN_E_SHAPE,
                 "bottom needs %lld channels", (long long)layer->weight[0].shape.dim[1]);
-    s->args = (dn_args_batch_norm){.use_global = s->fixed, .outer = x->dim[0], .dim = x->dim[1],
+    s->args = (dn_args_batch_norm){.use_global = s->fixed,
+                                   .outer = x->dim[0],
+                                   .dim = x->dim[1],
                                    .inner = dni_shape_range(x, 2, x->axes),
                                    .eps = s->segnet ? p->var_eps : p->eps};
     return dni_shape_like_bottom(layer);
@@ -97,12 +98,15 @@ static void forward(dni_layer *layer, dni_builder *b)
     bn_state *s = layer->state;
     bool keep = layer->weight_wanted[0] || (layer->propagate[0] && !s->fixed && !s->affine);
     s->u = s->affine && !(keep && dni_same(b, b->x[0], b->y[0])) ? b->x[0]
-           : keep ? dni_temp_like(b, b->x[0]) : b->y[0];
+           : keep                                                ? dni_temp_like(b, b->x[0])
+                                                                 : b->y[0];
     if (!s->affine)
         normalise(layer, b);
     else if (s->u != b->x[0])
         dni_emit_copy(b, b->x[0], s->u);
-    dn_args_bcast a = {.op = DN_BCAST_MULADD, .outer = s->args.outer, .dim = s->args.dim,
+    dn_args_bcast a = {.op = DN_BCAST_MULADD,
+                       .outer = s->args.outer,
+                       .dim = s->args.dim,
                        .inner = s->args.inner};
     dni_emit(b, DN_OP_BCAST, &a, DNI_TENSORS(s->u, b->w[0], b->w[1]), DNI_TENSORS(b->y[0]));
 }
@@ -124,8 +128,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_bn = {
     .type = "BN",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_INPLACE,
     .state_size = sizeof(bn_state),
     .setup = setup,

@@ -106,8 +106,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_box_annotator_ohem = {
     .type = "BoxAnnotatorOHEM",
-    .bottoms_min = 4, .bottoms_max = 4,
-    .tops_min = 2, .tops_max = 2,
+    .bottoms_min = 4,
+    .bottoms_max = 4,
+    .tops_min = 2,
+    .tops_max = 2,
     .no_gradient = 15,
     .state_size = sizeof(ohem_state),
     .setup = setup,

@@ -40,14 +40,13 @@ bool dni_box_crosses(const dni_box *b)
 }
 
 enum { /* PriorBoxParameter.CodeType */
-    CENTER_SIZE = CNN__PRIOR_BOX_PARAMETER__CODE_TYPE__CENTER_SIZE,
-    CORNER_SIZE = CNN__PRIOR_BOX_PARAMETER__CODE_TYPE__CORNER_SIZE
+       CENTER_SIZE = CNN__PRIOR_BOX_PARAMETER__CODE_TYPE__CENTER_SIZE,
+       CORNER_SIZE = CNN__PRIOR_BOX_PARAMETER__CODE_TYPE__CORNER_SIZE
 };
 
 static const double ones[4] = {1, 1, 1, 1};
 
-dni_box dni_box_decode(int32_t code, const dni_box *p, const double *variance,
-                       const dni_box *b)
+dni_box dni_box_decode(int32_t code, const dni_box *p, const double *variance, const dni_box *b)
 {
     const double *v = variance ? variance : ones;
     double w = p->x1 - p->x0, h = p->y1 - p->y0;
@@ -63,8 +62,7 @@ dni_box dni_box_decode(int32_t code, const dni_box *p, const double *variance,
                      p->x1 + v[2] * b->x1 * w, p->y1 + v[3] * b->y1 * h};
 }
 
-dni_box dni_box_encode(int32_t code, const dni_box *p, const double *variance,
-                       const dni_box *b)
+dni_box dni_box_encode(int32_t code, const dni_box *p, const double *variance, const dni_box *b)
 {
     const double *v = variance ? variance : ones;
     double w = p->x1 - p->x0, h = p->y1 - p->y0;

@@ -19,8 +19,8 @@ typedef struct center_state {
 static dn_status values_of(const dni_layer *layer, int64_t *out)
 {
     int32_t axis;
-    dn_status st = dni_layer_axis(layer, 0, layer->param->center_loss_param->axis, "axis",
-                                  &axis);
+    dn_status st =
+        dni_layer_axis(layer, 0, layer->param->center_loss_param->axis, "axis", &axis);
     if (!st)
         *out = dni_shape_range(&layer->bottom[0], axis, layer->bottom[0].axes);
     return st;
@@ -64,8 +64,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     center_state *s = layer->state;
     int64_t count = s->rows.count * s->rows.cols;
-    dn_args_reduce sum = {.op = s->l1 ? DN_REDUCE_ASUM : DN_REDUCE_SUMSQ, .axes = 1,
-                          .dim = {count}, .x_stride = {1},
+    dn_args_reduce sum = {.op = s->l1 ? DN_REDUCE_ASUM : DN_REDUCE_SUMSQ,
+                          .axes = 1,
+                          .dim = {count},
+                          .x_stride = {1},
                           .alpha = (s->l1 ? 1 : 0.5) / (double)s->rows.count};
     s->d = dni_temp_like(b, b->x[0]);
     dni_emit(b, DN_OP_GATHER, &s->rows, DNI_TENSORS(b->w[0], b->x[1]), DNI_TENSORS(s->d));
@@ -103,8 +105,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_center_loss = {
     .type = "CenterLoss",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1,
     .state_size = sizeof(center_state),

@@ -33,16 +33,21 @@ static dn_status shape(dni_layer *layer)
     s->C = x->dim[1];
     s->S = dni_shape_range(x, 2, x->axes);
     DNI_REQUIRE(f->axes >= 1 && f->dim[0] == s->N && dni_shape_count(f) == s->N * s->S,
-                DN_E_SHAPE, "bottom 1 has %lld values, %lld items of %lld positions need one "
-                "each", (long long)dni_shape_count(f), (long long)s->N, (long long)s->S);
+                DN_E_SHAPE,
+                "bottom 1 has %lld values, %lld items of %lld positions need one "
+                "each",
+                (long long)dni_shape_count(f), (long long)s->N, (long long)s->S);
     return dni_shape_like_bottom(layer);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
     scale_state *s = layer->state;
-    dn_args_copy stretch = {.axes = 3, .dim = {s->N, s->C, s->S}, .x_stride = {s->S, 0, 1},
-                            .y_stride = {s->C * s->S, s->S, 1}, .alpha = 1};
+    dn_args_copy stretch = {.axes = 3,
+                            .dim = {s->N, s->C, s->S},
+                            .x_stride = {s->S, 0, 1},
+                            .y_stride = {s->C * s->S, s->S, 1},
+                            .alpha = 1};
     s->f = dni_temp_like(b, b->x[0]);
     dni_emit(b, DN_OP_COPY, &stretch, DNI_TENSORS(b->x[1]), DNI_TENSORS(s->f));
     if (s->scales)
@@ -54,9 +59,12 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const scale_state *s = layer->state;
-    dn_args_reduce over_C = {.op = DN_REDUCE_DOT, .axes = 3, .dim = {s->N, s->C, s->S},
+    dn_args_reduce over_C = {.op = DN_REDUCE_DOT,
+                             .axes = 3,
+                             .dim = {s->N, s->C, s->S},
                              .x_stride = {s->C * s->S, s->S, 1},
-                             .x2_stride = {s->C * s->S, s->S, 1}, .y_stride = {s->S, 0, 1},
+                             .x2_stride = {s->C * s->S, s->S, 1},
+                             .y_stride = {s->S, 0, 1},
                              .alpha = 1};
     if (s->to_x)
         dni_emit_product(b, b->dy[0], s->f, b->dx[0]);
@@ -71,8 +79,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_channel_scale = {
     .type = "ChannelScale",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(scale_state),
     .setup = setup,
     .shape = shape,

@@ -49,8 +49,11 @@ static void part(const dni_layer *layer, dni_builder *b, int32_t i, int64_t at, 
     const concat_state *s = layer->state;
     int64_t here = layer->bottom[i].dim[s->axis] * s->inner;
     int64_t row = layer->top[0].dim[s->axis] * s->inner;
-    dn_args_copy a = {.axes = 2, .dim = {s->outer, here}, .x_stride = {here, 1},
-                      .y_stride = {here, 1}, .alpha = 1};
+    dn_args_copy a = {.axes = 2,
+                      .dim = {s->outer, here},
+                      .x_stride = {here, 1},
+                      .y_stride = {here, 1},
+                      .alpha = 1};
     if (to == b->y[0]) {
         a.y_stride[0] = row;
         a.y_offset = at;
@@ -83,8 +86,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_concat = {
     .type = "Concat",
-    .bottoms_min = 1, .bottoms_max = -1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = -1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(concat_state),
     .shape = shape,
     .forward = forward,

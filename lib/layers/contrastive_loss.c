@@ -45,8 +45,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_contrastive_loss = {
     .type = "ContrastiveLoss",
-    .bottoms_min = 3, .bottoms_max = 3,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 3,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 2,
     .state_size = sizeof(dni_loss),

@@ -90,8 +90,8 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const dn_args_copy *w = &((const crop_state *)layer->state)->window;
-    dn_args_copy back = {.base.accumulate = 1, .axes = w->axes, .y_offset = w->x_offset,
-                         .alpha = 1};
+    dn_args_copy back = {
+        .base.accumulate = 1, .axes = w->axes, .y_offset = w->x_offset, .alpha = 1};
     for (int32_t i = 0; i < w->axes; i++) {
         back.dim[i] = w->dim[i];
         back.x_stride[i] = w->y_stride[i];
@@ -103,8 +103,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_crop = {
     .type = "Crop",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 1,
     .state_size = sizeof(crop_state),
     .shape = shape,

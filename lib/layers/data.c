@@ -26,10 +26,13 @@ static dn_status setup(dni_layer *layer)
                 "data_param needs a batch_size of at least 1");
     if (layer->wire_only)
         return DN_OK;
-    dni_loader_options o = {.heap = layer->heap, .param = p,
+    dni_loader_options o = {.heap = layer->heap,
+                            .param = p,
                             .transform = layer->param->transform_param,
-                            .train = layer->phase == DN_PHASE_TRAIN, .folder = layer->folder,
-                            .seed = layer->seed, .stream = layer->stream};
+                            .train = layer->phase == DN_PHASE_TRAIN,
+                            .folder = layer->folder,
+                            .seed = layer->seed,
+                            .stream = layer->stream};
     return dni_loader_open(&s->loader, &o);
 }
 
@@ -102,8 +105,10 @@ static dn_status seek(dni_layer *layer, int64_t place)
 
 const dni_layer_class dni_layer_data = {
     .type = "Data",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_SOURCE,
     .state_size = sizeof(data_state),
     .setup = setup,

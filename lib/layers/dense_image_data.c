@@ -18,7 +18,8 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(p->batch_size > 0, DN_E_NET, "batch_size must be positive");
     DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
                 "DenseImageData would read the images of '%s', which this build cannot; hand "
-                "them over through Input layers", p->source);
+                "them over through Input layers",
+                p->source);
     return DN_OK;
 }
 
@@ -35,8 +36,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_dense_image_data = {
     .type = "DenseImageData",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_SOURCE,
     .setup = setup,
     .shape = shape,

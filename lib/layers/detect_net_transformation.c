@@ -40,16 +40,18 @@ static dn_status shape(dni_layer *layer)
     DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom 0 has %d axes, images have 4", x->axes);
     layer->top[0] =
         dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], p->image_size_y, p->image_size_x});
-    layer->top[1] = dni_shape_of(4, (int64_t[]){x->dim[0], GRIDS + classes(p),
-                                                p->image_size_y / p->stride,
-                                                p->image_size_x / p->stride});
+    layer->top[1] =
+        dni_shape_of(4, (int64_t[]){x->dim[0], GRIDS + classes(p), p->image_size_y / p->stride,
+                                    p->image_size_x / p->stride});
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_detect_net_transformation = {
     .type = "DetectNetTransformation",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 2, .tops_max = 2,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 2,
+    .tops_max = 2,
     .setup = setup,
     .shape = shape,
 };

@@ -34,7 +34,8 @@ static dn_status setup(dni_layer *layer)
                 "detection_evaluate_param needs num_classes");
     DNI_REQUIRE(layer->wire_only || !p->name_size_file, DN_E_UNSUPPORTED,
                 "name_size_file is not supported; without it boxes are compared as parts of 1");
-    *s = (evaluate_state){.layer = layer, .classes = (int32_t)p->num_classes,
+    *s = (evaluate_state){.layer = layer,
+                          .classes = (int32_t)p->num_classes,
                           .background = (int32_t)p->background_label_id};
     return DN_OK;
 }
@@ -187,8 +188,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_detection_evaluate = {
     .type = "DetectionEvaluate",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(evaluate_state),
     .setup = setup,

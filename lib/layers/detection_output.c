@@ -116,8 +116,8 @@ static dn_status shape(dni_layer *layer)
     dn_status st = check_bottoms(layer, s);
     if (st)
         return st;
-    s->per_class = at_most(p->nms_param && p->nms_param->has_top_k ? p->nms_param->top_k : -1,
-                           s->P);
+    s->per_class =
+        at_most(p->nms_param && p->nms_param->has_top_k ? p->nms_param->top_k : -1, s->P);
     s->per_image = at_most(p->keep_top_k, s->per_class * s->classes);
     if (s->per_image < 1)
         s->per_image = 1;
@@ -158,8 +158,7 @@ static void detect_class(output_state *s, const void *conf, int64_t n, int32_t l
     dni_sort_scored(s->list, count);
     count = dni_suppress(s->list, at_most(s->per_class, count), boxes, s->nms, s->eta, 0);
     for (int64_t i = 0; i < count; i++)
-        s->image[s->num_image++] =
-            (found){s->list[i].score, n, label, boxes[s->list[i].index]};
+        s->image[s->num_image++] = (found){s->list[i].score, n, label, boxes[s->list[i].index]};
 }
 
 /* The best of the image go to the rows, class by class and best first within a class. */
@@ -223,8 +222,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_detection_output = {
     .type = "DetectionOutput",
-    .bottoms_min = 3, .bottoms_max = 4,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 3,
+    .bottoms_max = 4,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(output_state),
     .setup = setup,

@@ -8,7 +8,7 @@
 
 typedef struct dropout_state {
     dn_args_dropout args;
-    double test; /* y = test * x in TEST */
+    double test;     /* y = test * x in TEST */
     dni_tensor mask; /* while lowering */
 } dropout_state;
 
@@ -22,8 +22,8 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(ratio >= 0 && ratio < 1, DN_E_NET, "dropout_ratio is %s, not in [0, 1)",
                 dni_number(text, sizeof text, ratio, 9));
     DNI_REQUIRE(!p || !p->sqrt_scale, DN_E_UNSUPPORTED, "sqrt_scale is not supported");
-    s->args = (dn_args_dropout){.ratio = ratio, .scale = scale_train ? 1 / (1 - ratio) : 1,
-                                .stream = layer->stream};
+    s->args = (dn_args_dropout){
+        .ratio = ratio, .scale = scale_train ? 1 / (1 - ratio) : 1, .stream = layer->stream};
     s->test = scale_train ? 1 : 1 - ratio;
     return DN_OK;
 }
@@ -55,8 +55,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_dropout = {
     .type = "Dropout",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_INPLACE,
     .state_size = sizeof(dropout_state),
     .setup = setup,

@@ -105,7 +105,9 @@ static void forward(dni_layer *layer, dni_builder *b)
             dni_emit_fill(b, b->y[i], f ? f->value : 0);
             continue;
         }
-        s->top[i] = (dummy_top){.layer = layer, .filler = f, .shape = layer->top[i],
+        s->top[i] = (dummy_top){.layer = layer,
+                                .filler = f,
+                                .shape = layer->top[i],
                                 .stream = layer->stream + (uint64_t)(i % 8)};
         dn_args_host_call a = {.fn = fill_top, .user = &s->top[i]};
         dni_emit(b, DN_OP_HOST_CALL, &a, DNI_TENSORS(b->random), DNI_TENSORS(b->y[i]));
@@ -114,8 +116,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_dummy_data = {
     .type = "DummyData",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = -1,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = -1,
     .flags = DNI_LAYER_SOURCE,
     .state_size = sizeof(dummy_state),
     .setup = setup,

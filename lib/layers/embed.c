@@ -59,8 +59,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_embed = {
     .type = "Embed",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 0,
     .state_size = sizeof(embed_state),
     .setup = setup,

@@ -24,8 +24,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_euclidean_loss = {
     .type = "EuclideanLoss",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .state_size = sizeof(dni_loss),
     .shape = shape,

@@ -19,11 +19,11 @@ typedef struct eval_state {
     dni_layer *layer;
     const Cnn__EvalDetectionParameter *p;
     int64_t N, cells, classes, objects;
-    dni_box *boxes;   /* (cells objects) of one image, and their labels */
+    dni_box *boxes; /* (cells objects) of one image, and their labels */
     int32_t *labels;
     dni_scored *list;
-    dni_box *truths;  /* (cells) */
-    bool *found;      /* (cells) the true box of a cell */
+    dni_box *truths; /* (cells) */
+    bool *found;     /* (cells) the true box of a cell */
 } eval_state;
 
 static dn_status setup(dni_layer *layer)
@@ -34,8 +34,8 @@ static dn_status setup(dni_layer *layer)
     s->p = layer->param->eval_detection_param ? layer->param->eval_detection_param : &defaults;
     DNI_REQUIRE(s->p->side > 0 && s->p->side < 4096 && s->p->num_class > 0 &&
                     s->p->num_class < 1u << 20 && s->p->num_object > 0 &&
-                    s->p->num_object < 4096, DN_E_NET,
-                "side, num_class or num_object is out of range");
+                    s->p->num_object < 4096,
+                DN_E_NET, "side, num_class or num_object is out of range");
     s->cells = (int64_t)s->p->side * s->p->side;
     s->classes = s->p->num_class;
     s->objects = s->p->num_object;
@@ -63,12 +63,11 @@ static dn_status shape(dni_layer *layer)
     int64_t need = s->cells * (s->classes + 5 * s->objects);
     DNI_REQUIRE(x->axes >= 1 && t->axes >= 1 && x->dim[0] == t->dim[0] &&
                     dni_shape_range(x, 1, x->axes) == need &&
-                    dni_shape_range(t, 1, t->axes) == 7 * s->cells, DN_E_SHAPE,
-                "items of %lld values and of %lld of truth are needed", (long long)need,
-                (long long)(7 * s->cells));
+                    dni_shape_range(t, 1, t->axes) == 7 * s->cells,
+                DN_E_SHAPE, "items of %lld values and of %lld of truth are needed",
+                (long long)need, (long long)(7 * s->cells));
     s->N = x->dim[0];
-    layer->top[0] =
-        dni_shape_of(2, (int64_t[]){s->N, s->classes + 4 * s->cells * s->objects});
+    layer->top[0] = dni_shape_of(2, (int64_t[]){s->N, s->classes + 4 * s->cells * s->objects});
     if (layer->wire_only || s->boxes)
         return DN_OK;
     size_t all = (size_t)(s->cells * s->objects), cells = (size_t)s->cells;
@@ -231,8 +230,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_eval_detection = {
     .type = "EvalDetection",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 3,
     .state_size = sizeof(eval_state),
     .setup = setup,

@@ -178,8 +178,12 @@ dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, i
                    void *values, uint64_t seed, uint64_t stream)
 {
     static const Cnn__FillerParameter constant = CNN__FILLER_PARAMETER__INIT;
-    fill f = {.param = filler ? filler : &constant, .shape = shape, .dtype = dtype,
-              .count = dni_shape_count(shape), .values = values, .seed = seed,
+    fill f = {.param = filler ? filler : &constant,
+              .shape = shape,
+              .dtype = dtype,
+              .count = dni_shape_count(shape),
+              .values = values,
+              .seed = seed,
               .stream = stream};
     if (f.count == 0)
         return DN_OK;

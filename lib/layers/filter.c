@@ -38,9 +38,8 @@ static void teardown(dni_layer *layer)
 static dn_status shape(dni_layer *layer)
 {
     const dni_shape *selector = &layer->bottom[layer->num_tops];
-    DNI_REQUIRE(selector->axes >= 1 &&
-                    dni_shape_count(selector) == selector->dim[0], DN_E_SHAPE,
-                "the selector needs one number per item");
+    DNI_REQUIRE(selector->axes >= 1 && dni_shape_count(selector) == selector->dim[0],
+                DN_E_SHAPE, "the selector needs one number per item");
     for (int32_t i = 0; i < layer->num_tops; i++) {
         const dni_shape *x = &layer->bottom[i];
         DNI_REQUIRE(x->axes >= 1 && x->dim[0] == selector->dim[0], DN_E_SHAPE,
@@ -98,7 +97,9 @@ static void forward(dni_layer *layer, dni_builder *b)
     for (int32_t i = 0; i < layer->num_tops; i++) {
         const dni_shape *x = &layer->bottom[i];
         pair *p = &s->pairs[i];
-        *p = (pair){.layer = layer, .index = i, .items = x->dim[0],
+        *p = (pair){.layer = layer,
+                    .index = i,
+                    .items = x->dim[0],
                     .item_size = (size_t)dni_shape_range(x, 1, x->axes) * element,
                     .y = *dni_tensor_shape(b, b->y[i])};
         dn_args_host_call call = {.fn = run_forward, .user = p};
@@ -120,8 +121,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_filter = {
     .type = "Filter",
-    .bottoms_min = 2, .bottoms_max = -1,
-    .tops_min = 1, .tops_max = -1,
+    .bottoms_min = 2,
+    .bottoms_max = -1,
+    .tops_min = 1,
+    .tops_max = -1,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(filter_state),
     .setup = setup,

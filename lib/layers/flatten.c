@@ -35,8 +35,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_flatten = {
     .type = "Flatten",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_SHARED_DIFF,
     .shape = shape,
     .forward = forward,

@@ -15,8 +15,11 @@ static void flip(const dni_layer *layer, dni_builder *b, dni_tensor x, dni_tenso
     const Cnn__FlipParameter *p = layer->param->flip_param;
     bool width = !p || p->flip_width, height = p && p->flip_height;
     const int64_t *dim = layer->bottom[0].dim, H = dim[2], W = dim[3];
-    dn_args_copy a = {.axes = 3, .dim = {dim[0] * dim[1], H, W}, .x_stride = {H * W, W, 1},
-                      .y_stride = {H * W, height ? -W : W, width ? -1 : 1}, .alpha = 1};
+    dn_args_copy a = {.axes = 3,
+                      .dim = {dim[0] * dim[1], H, W},
+                      .x_stride = {H * W, W, 1},
+                      .y_stride = {H * W, height ? -W : W, width ? -1 : 1},
+                      .alpha = 1};
     a.y_offset = (height ? (H - 1) * W : 0) + (width ? W - 1 : 0);
     dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
 }
@@ -33,8 +36,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_flip = {
     .type = "Flip",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .shape = shape,
     .forward = forward,
     .backward = backward,

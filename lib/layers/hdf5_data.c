@@ -2,7 +2,7 @@
  * HDF5Data: rows of the datasets that the tops are named after, from a list of HDF5 files.
  * hdf5_data_param: source (the list), batch_size (both required), shuffle (false).
  * No bottoms; tops: (batch_size, row's shape). No gradient.
- * The shapes are in the files alone: where none may be opened, they are guessed by the names. */
+ * The shapes are in the files alone: where none may be opened, they are guessed by name. */
 #include "data/data.h"
 
 #include "layers/guess.h"
@@ -25,9 +25,13 @@ static dn_status setup(dni_layer *layer)
                 "HDF5Data does not transform its data; transform_param has no place here");
     if (layer->wire_only)
         return DN_OK;
-    dni_hdf5_options o = {.heap = layer->heap, .source = p->source, .folder = layer->folder,
-                          .datasets = layer->top_names, .num_datasets = layer->num_tops,
-                          .shuffle = p->shuffle, .seed = layer->seed,
+    dni_hdf5_options o = {.heap = layer->heap,
+                          .source = p->source,
+                          .folder = layer->folder,
+                          .datasets = layer->top_names,
+                          .num_datasets = layer->num_tops,
+                          .shuffle = p->shuffle,
+                          .seed = layer->seed,
                           .stream = layer->stream};
     return dni_hdf5_open(&s->hdf5, &o);
 }
@@ -120,8 +124,10 @@ static dn_status seek(dni_layer *layer, int64_t place)
 
 const dni_layer_class dni_layer_hdf5_data = {
     .type = "HDF5Data",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = DN_MAX_OPERANDS,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = DN_MAX_OPERANDS,
     .flags = DNI_LAYER_SOURCE,
     .state_size = sizeof(hdf5_state),
     .setup = setup,

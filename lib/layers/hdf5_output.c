@@ -45,8 +45,10 @@ static dn_status write_batch(void *user, void *const *in, void *const *out)
     dni_hdf5_batch batches[2];
     (void)out;
     for (int i = 0; i < 2; i++)
-        batches[i] = (dni_hdf5_batch){.dataset = names[i], .shape = &s->layer->bottom[i],
-                                      .dtype = s->layer->dtype, .values = in[i]};
+        batches[i] = (dni_hdf5_batch){.dataset = names[i],
+                                      .shape = &s->layer->bottom[i],
+                                      .dtype = s->layer->dtype,
+                                      .values = in[i]};
     dn_status st = dni_hdf5_append(s->path, !s->created, batches, 2);
     s->created |= !st;
     return st;
@@ -60,8 +62,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_hdf5_output = {
     .type = "HDF5Output",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 0, .tops_max = 0,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 0,
+    .tops_max = 0,
     .no_gradient = 3,
     .state_size = sizeof(output_state),
     .setup = setup,

@@ -39,8 +39,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_image_data = {
     .type = "ImageData",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_SOURCE,
     .setup = setup,
     .shape = shape,

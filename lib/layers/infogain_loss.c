@@ -84,9 +84,8 @@ static dn_status shape(dni_layer *layer)
     if (layer->num_bottoms == 3)
         H = dni_shape_count(&layer->bottom[2]);
     DNI_REQUIRE((layer->wire_only && layer->num_bottoms < 3) || H == a->dim * a->dim,
-                DN_E_SHAPE,
-                "the infogain matrix has %lld values, %lld classes need %lld", (long long)H,
-                (long long)a->dim, (long long)(a->dim * a->dim));
+                DN_E_SHAPE, "the infogain matrix has %lld values, %lld classes need %lld",
+                (long long)H, (long long)a->dim, (long long)(a->dim * a->dim));
     layer->top[0] = dni_shape_of(0, NULL);
     if (layer->num_tops > 1)
         layer->top[1] = *x;
@@ -99,8 +98,8 @@ static void forward(dni_layer *layer, dni_builder *b)
     const dn_args_loss *a = &s->loss.args;
     dn_args_axis softmax = {.outer = a->outer, .dim = a->dim, .inner = a->inner};
     dni_tensor p = layer->num_tops > 1 ? b->y[1] : dni_temp_like(b, b->x[0]);
-    dni_tensor H = layer->num_bottoms == 3 ? b->x[2]
-                                           : dni_constant(b, b->dtype, a->dim * a->dim, s->H);
+    dni_tensor H =
+        layer->num_bottoms == 3 ? b->x[2] : dni_constant(b, b->dtype, a->dim * a->dim, s->H);
     dni_emit(b, DN_OP_SOFTMAX, &softmax, DNI_TENSORS(b->x[0]), DNI_TENSORS(p));
     dni_loss_forward(&s->loss, b, p, H, a->dim);
 }
@@ -113,8 +112,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_infogain_loss = {
     .type = "InfogainLoss",
-    .bottoms_min = 2, .bottoms_max = 3,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 2,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1 | 1u << 2,
     .state_size = sizeof(infogain_state),

@@ -57,8 +57,15 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     const ip_state *s = layer->state;
-    dn_args_gemm g = {.trans_b = !s->transpose, .m = s->M, .n = s->N, .k = s->K, .lda = s->K,
-                      .ldb = s->transpose ? s->N : s->K, .ldc = s->N, .batch = 1, .alpha = 1,
+    dn_args_gemm g = {.trans_b = !s->transpose,
+                      .m = s->M,
+                      .n = s->N,
+                      .k = s->K,
+                      .lda = s->K,
+                      .ldb = s->transpose ? s->N : s->K,
+                      .ldc = s->N,
+                      .batch = 1,
+                      .alpha = 1,
                       .bias_mode = s->bias};
     dni_emit(b, DN_OP_GEMM, &g, DNI_TENSORS(b->x[0], b->w[0], s->bias ? b->w[1] : DNI_NONE),
              DNI_TENSORS(b->y[0]));
@@ -78,8 +85,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_inner_product = {
     .type = "InnerProduct",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(ip_state),
     .setup = setup,
     .shape = shape,

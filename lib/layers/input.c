@@ -7,12 +7,16 @@
 
 static dn_status shape_from(const Cnn__BlobShape *from, const char *name, dni_shape *out)
 {
-    DNI_REQUIRE(from->n_dim <= DN_MAX_AXES, DN_E_SHAPE, "input '%s' has %zu axes, at most %d "
-                "are possible", name, from->n_dim, DN_MAX_AXES);
+    DNI_REQUIRE(from->n_dim <= DN_MAX_AXES, DN_E_SHAPE,
+                "input '%s' has %zu axes, at most %d "
+                "are possible",
+                name, from->n_dim, DN_MAX_AXES);
     *out = dni_shape_of((int32_t)from->n_dim, from->dim);
     for (int32_t i = 0; i < out->axes; i++)
-        DNI_REQUIRE(out->dim[i] >= 1, DN_E_SHAPE, "input '%s': axis %d has length %lld, at "
-                    "least 1 is needed", name, i, (long long)out->dim[i]);
+        DNI_REQUIRE(out->dim[i] >= 1, DN_E_SHAPE,
+                    "input '%s': axis %d has length %lld, at "
+                    "least 1 is needed",
+                    name, i, (long long)out->dim[i]);
     return DN_OK;
 }
 
@@ -41,8 +45,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_input = {
     .type = "Input",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = -1,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = -1,
     .flags = DNI_LAYER_INPUT,
     .shape = shape,
 };

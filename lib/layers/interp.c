@@ -65,8 +65,8 @@ static dn_status shape(dni_layer *layer)
     int64_t cut = -((int64_t)p->pad_beg + p->pad_end);
     int64_t H = x->dim[2] - cut, W = x->dim[3] - cut;
     DNI_REQUIRE(H > 0 && W > 0, DN_E_SHAPE, "nothing is left of the bottom");
-    *s = (interp_state){x->dim[0] * x->dim[1], x->dim[2], x->dim[3], length(p, H), length(p, W),
-                        s->R, s->C};
+    *s = (interp_state){x->dim[0] * x->dim[1], x->dim[2], x->dim[3], length(p, H),
+                        length(p, W),          s->R,      s->C};
     if (layer->num_bottoms > 1) {
         DNI_REQUIRE(layer->bottom[1].axes == 4, DN_E_SHAPE, "bottom 1 has %d axes, not 4",
                     layer->bottom[1].axes);
@@ -94,9 +94,17 @@ static void teardown(dni_layer *layer)
 static void emit_rows(const interp_state *s, dni_builder *b, bool transposed, int64_t m,
                       int64_t k, int64_t n, dni_tensor x, dni_tensor y)
 {
-    dn_args_gemm a = {.trans_a = transposed, .m = m, .n = n, .k = k,
-                      .lda = transposed ? m : k, .ldb = n, .ldc = n, .batch = s->planes,
-                      .stride_b = k * n, .stride_c = m * n, .alpha = 1};
+    dn_args_gemm a = {.trans_a = transposed,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .lda = transposed ? m : k,
+                      .ldb = n,
+                      .ldc = n,
+                      .batch = s->planes,
+                      .stride_b = k * n,
+                      .stride_c = m * n,
+                      .alpha = 1};
     dni_tensor M = dni_constant(b, b->dtype, s->P * s->H, s->R);
     dni_emit(b, DN_OP_GEMM, &a, DNI_TENSORS(M, x, DNI_NONE), DNI_TENSORS(y));
 }
@@ -121,8 +129,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_interp = {
     .type = "Interp",
-    .bottoms_min = 1, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 1,
     .state_size = sizeof(interp_state),
     .setup = setup,

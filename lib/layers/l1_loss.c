@@ -21,8 +21,11 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     l1_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    dn_args_reduce a = {.op = DN_REDUCE_ASUM, .axes = 1, .dim = {dni_shape_count(x)},
-                        .x_stride = {1}, .alpha = 1.0 / (double)x->dim[0]};
+    dn_args_reduce a = {.op = DN_REDUCE_ASUM,
+                        .axes = 1,
+                        .dim = {dni_shape_count(x)},
+                        .x_stride = {1},
+                        .alpha = 1.0 / (double)x->dim[0]};
     s->d = dni_temp_like(b, b->x[0]);
     dni_emit_sum2(b, 1, b->x[0], -1, b->x[1], s->d);
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(s->d, DNI_NONE), DNI_TENSORS(b->y[0]));
@@ -41,8 +44,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_l1_loss = {
     .type = "L1Loss",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .state_size = sizeof(l1_state),
     .shape = shape,

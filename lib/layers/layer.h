@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * layer.h: what a layer file writes against. A layer is a small compiler front end: it reads its
- * LayerParameter, declares its weights, says the shapes of its tops and lowers to ops. It never
- * computes. One file per layer; its class is listed by name in this folder's meson.build. */
+ * layer.h: what a layer file writes against. A layer is a small compiler front end: it reads
+ * its LayerParameter, declares its weights, says the shapes of its tops and lowers to ops. It
+ * never computes. One file per layer; its class is listed by name in this folder's meson.build.
+ */
 #ifndef DNI_LAYER_H
 #define DNI_LAYER_H
 
@@ -12,19 +13,20 @@
 typedef struct dni_layer dni_layer;
 
 enum {
-    DNI_LAYER_INPLACE = 1,  /* top 0 may be bottom 0 */
-    DNI_LAYER_LOSS = 2,     /* top 0 has loss weight 1 unless the prototxt says otherwise; made
-                               by the engine if the prototxt names none */
-    DNI_LAYER_SOURCE = 4,   /* makes data: no gradient through it */
-    DNI_LAYER_INPUT = 8,    /* its tops are inputs of the net, written by the host */
-    DNI_LAYER_DYNAMIC = 16, /* shapes of its tops are known only after it ran (see dni_dynamic) */
+    DNI_LAYER_INPLACE = 1, /* top 0 may be bottom 0 */
+    DNI_LAYER_LOSS = 2,    /* top 0 has loss weight 1 unless the prototxt says otherwise; made
+                              by the engine if the prototxt names none */
+    DNI_LAYER_SOURCE = 4,  /* makes data: no gradient through it */
+    DNI_LAYER_INPUT = 8,   /* its tops are inputs of the net, written by the host */
+    DNI_LAYER_DYNAMIC =
+        16, /* shapes of its tops are known only after it ran (see dni_dynamic) */
     DNI_LAYER_SCRATCH_DIFF = 32, /* see dni_layer.scratch_diff */
-    DNI_LAYER_SHARED_DIFF = 64, /* in Caffe bottom 0's diff is top 0's: what is left in one
-                                   shows in the other */
+    DNI_LAYER_SHARED_DIFF = 64,  /* in Caffe bottom 0's diff is top 0's: what is left in one
+                                    shows in the other */
 };
 
 typedef struct dni_layer_class {
-    const char *type; /* as prototxt spells it */
+    const char *type;                 /* as prototxt spells it */
     int32_t bottoms_min, bottoms_max; /* max -1: any number */
     int32_t tops_min, tops_max;
     uint32_t flags;
@@ -63,7 +65,7 @@ struct dni_layer {
     const dni_heap *heap;
     const char *folder; /* of the prototxt, for relative paths; NULL: none */
     int32_t index, phase /* DN_PHASE_TRAIN or DN_PHASE_TEST */, dtype;
-    bool wire_only;     /* shapes only: open no data */
+    bool wire_only; /* shapes only: open no data */
     int32_t num_bottoms, num_tops, num_weights;
     dni_shape *bottom; /* shapes of the bottoms: read */
     dni_shape *top;    /* shapes of the tops: written by cls->shape */
@@ -82,14 +84,14 @@ struct dni_layer {
 dn_status dni_declare_weight(dni_layer *layer, const dni_shape *shape,
                              const Cnn__FillerParameter *filler);
 /* Fails as "layer 'conv1': <text>" will read; the engine adds the breadcrumb. */
-#define DNI_REQUIRE(condition, status, ...)                                                   \
-    do {                                                                                      \
-        if (!(condition))                                                                     \
-            return dni_fail(status, __VA_ARGS__);                                             \
+#define DNI_REQUIRE(condition, status, ...)                                                    \
+    do {                                                                                       \
+        if (!(condition))                                                                      \
+            return dni_fail(status, __VA_ARGS__);                                              \
     } while (0)
 /* Canonical axis of bottom i; fails naming the field. */
-dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis, const char *field,
-                         int32_t *out);
+dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis,
+                         const char *field, int32_t *out);
 /* Most elementwise layers: every top has the shape of bottom 0. */
 dn_status dni_shape_like_bottom(dni_layer *layer);
 /* A layer whose top shapes were found by its host call tells them here, from inside the call:
@@ -100,8 +102,8 @@ dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shap
 const dni_layer_class *dni_layer_class_find(const char *type, const char **nearest);
 extern const dni_layer_class *const dni_layer_classes[]; /* ends with NULL; generated */
 
-/* Fills count values of dtype as filler says (NULL: constant 0), shape being the weight's: fan-in
- * is count / dim 0, fan-out count / dim 1. Random numbers from (seed, stream). */
+/* Fills count values of dtype as filler says (NULL: constant 0), shape being the weight's:
+ * fan-in is count / dim 0, fan-out count / dim 1. Random numbers from (seed, stream). */
 dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, int32_t dtype,
                    void *values, uint64_t seed, uint64_t stream);
 

@@ -26,7 +26,9 @@ static dn_status shape(dni_layer *layer)
     DNI_REQUIRE(within ? axes == 4 : axes >= 2, DN_E_SHAPE,
                 "bottom has %d axes, LRN needs (N, C, H, W)", axes);
     s->args = (dn_args_lrn){.region = within ? DN_LRN_WITHIN : DN_LRN_ACROSS,
-                            .size = (int32_t)p->local_size, .alpha = p->alpha, .beta = p->beta,
+                            .size = (int32_t)p->local_size,
+                            .alpha = p->alpha,
+                            .beta = p->beta,
                             .k = p->k};
     return dni_shape_like_bottom(layer);
 }
@@ -47,8 +49,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_lrn = {
     .type = "LRN",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(lrn_state),
     .shape = shape,
     .forward = forward,

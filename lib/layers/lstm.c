@@ -79,8 +79,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_lstm = {
     .type = "LSTM",
-    .bottoms_min = 2, .bottoms_max = 5,
-    .tops_min = 1, .tops_max = 3,
+    .bottoms_min = 2,
+    .bottoms_max = 5,
+    .tops_min = 1,
+    .tops_max = 3,
     .no_gradient = 1u << 1,
     .state_size = sizeof(dni_recurrent),
     .setup = setup,

@@ -55,8 +55,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_lstm_unit = {
     .type = "LSTMUnit",
-    .bottoms_min = 3, .bottoms_max = 3,
-    .tops_min = 2, .tops_max = 2,
+    .bottoms_min = 3,
+    .bottoms_max = 3,
+    .tops_min = 2,
+    .tops_max = 2,
     .no_gradient = 1u << 2,
     .state_size = sizeof(unit_state),
     .shape = shape,

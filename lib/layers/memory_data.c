@@ -91,8 +91,10 @@ static dn_status seek(dni_layer *layer, int64_t place)
 
 const dni_layer_class dni_layer_memory_data = {
     .type = "MemoryData",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 2, .tops_max = 2,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 2,
+    .tops_max = 2,
     .flags = DNI_LAYER_SOURCE,
     .state_size = sizeof(memory_state),
     .shape = shape,

@@ -38,13 +38,13 @@ typedef struct multi_state {
     double loc_loss, conf_loss;
     truth *truths; /* (G) of one image, with their number */
     int64_t num_truths;
-    dni_box *boxes;     /* (P) what is matched, or suppressed */
-    double *iou;        /* (P, G) */
-    double *overlap;    /* (places, P) with the best truth */
-    int32_t *match;     /* (places, P) truth, UNMATCHED or IGNORED */
-    bool *taken;        /* (max of P, G) */
-    dni_scored *list;   /* (P) */
-    dni_tensor g[2];    /* dL/dloc, dL/dconf for dy = 1, while lowering */
+    dni_box *boxes;   /* (P) what is matched, or suppressed */
+    double *iou;      /* (P, G) */
+    double *overlap;  /* (places, P) with the best truth */
+    int32_t *match;   /* (places, P) truth, UNMATCHED or IGNORED */
+    bool *taken;      /* (max of P, G) */
+    dni_scored *list; /* (P) */
+    dni_tensor g[2];  /* dL/dloc, dL/dconf for dy = 1, while lowering */
 } multi_state;
 
 /* ---- wiring ------------------------------------------------------------------------------ */
@@ -68,12 +68,12 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(!p->map_object_to_agnostic || p->background_label_id + 1 < p->num_classes,
                 DN_E_NET, "map_object_to_agnostic needs a class beside the background");
     DNI_REQUIRE(p->conf_loss_type == CNN__MULTI_BOX_LOSS_PARAMETER__CONF_LOSS_TYPE__LOGISTIC ||
-                    p->background_label_id < p->num_classes, DN_E_NET,
-                "background_label_id is not one of the classes");
+                    p->background_label_id < p->num_classes,
+                DN_E_NET, "background_label_id is not one of the classes");
     DNI_REQUIRE(!p->ignore_difficult_gt, DN_E_UNSUPPORTED,
                 "ignore_difficult_gt is not supported");
-    s->normalization = dni_loss_normalization(
-        layer->param->loss_param, CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    s->normalization = dni_loss_normalization(layer->param->loss_param,
+                                              CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
     DNI_REQUIRE(s->normalization <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE,
                 DN_E_UNSUPPORTED, "this normalization is not supported");
     return DN_OK;
@@ -108,7 +108,8 @@ static dn_status make_room(dni_layer *layer)
     s->taken = dni_alloc(layer->heap, P > G ? P : G, sizeof *s->taken);
     s->list = dni_alloc(layer->heap, P, sizeof *s->list);
     return s->truths && s->boxes && s->iou && s->overlap && s->match && s->taken && s->list
-               ? DN_OK : DN_E_NOMEM;
+               ? DN_OK
+               : DN_E_NOMEM;
 }
 
 static dn_status shape(dni_layer *layer)
@@ -339,7 +340,8 @@ static double conf_term(const multi_state *s, int64_t n, int64_t i, int32_t labe
 {
     int64_t at = (n * s->P + i) * s->classes;
     return s->p->conf_loss_type == CNN__MULTI_BOX_LOSS_PARAMETER__CONF_LOSS_TYPE__LOGISTIC
-               ? logistic_term(s, at, label, dconf) : softmax_term(s, at, label, dconf);
+               ? logistic_term(s, at, label, dconf)
+               : softmax_term(s, at, label, dconf);
 }
 
 static int32_t label_of(const multi_state *s, int32_t match)
@@ -508,8 +510,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_multi_box_loss = {
     .type = "MultiBoxLoss",
-    .bottoms_min = 4, .bottoms_max = 4,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 4,
+    .bottoms_max = 4,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 2 | 1u << 3,
     .state_size = sizeof(multi_state),

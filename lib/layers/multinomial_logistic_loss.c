@@ -21,8 +21,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_multinomial_logistic_loss = {
     .type = "MultinomialLogisticLoss",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1,
     .state_size = sizeof(dni_loss),

@@ -55,7 +55,9 @@ static dn_status shape(dni_layer *layer)
 static void emit_sums(const normalize_state *s, dni_builder *b, int32_t op, dni_tensor x,
                       dni_tensor x2, dni_tensor y)
 {
-    dn_args_reduce a = {.op = op, .axes = 3, .dim = {s->N, s->C, s->inner},
+    dn_args_reduce a = {.op = op,
+                        .axes = 3,
+                        .dim = {s->N, s->C, s->inner},
                         .x_stride = {s->C * s->inner, s->inner, 1},
                         .x2_stride = {s->C * s->inner, s->inner, 1},
                         .y_stride = {s->across ? 1 : s->inner, 0, s->across ? 0 : 1},
@@ -72,8 +74,11 @@ static void emit_stretched(const normalize_state *s, dni_builder *b, int32_t op,
         return;
     }
     dni_tensor wide = dni_temp_like(b, x);
-    dn_args_copy a = {.axes = 3, .dim = {s->N, s->C, s->inner}, .x_stride = {s->inner, 0, 1},
-                      .y_stride = {s->C * s->inner, s->inner, 1}, .alpha = 1};
+    dn_args_copy a = {.axes = 3,
+                      .dim = {s->N, s->C, s->inner},
+                      .x_stride = {s->inner, 0, 1},
+                      .y_stride = {s->C * s->inner, s->inner, 1},
+                      .alpha = 1};
     dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(v), DNI_TENSORS(wide));
     dni_emit_bcast(b, op, 1, s->N * s->C * s->inner, 1, x, wide, y);
 }
@@ -117,8 +122,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_normalize = {
     .type = "Normalize",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(normalize_state),
     .setup = setup,
     .shape = shape,

@@ -33,8 +33,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_parameter = {
     .type = "Parameter",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 1,
+    .tops_max = 1,
     .setup = setup,
     .shape = shape,
     .forward = forward,

@@ -34,8 +34,8 @@ static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter
         *out = DN_POOL_AVE;
         return DN_OK;
     case CNN__POOLING_PARAMETER__POOL_METHOD__STOCHASTIC:
-        *out = layer->phase == DN_PHASE_TRAIN ? DN_POOL_STOCHASTIC_TRAIN
-                                              : DN_POOL_STOCHASTIC_TEST;
+        *out =
+            layer->phase == DN_PHASE_TRAIN ? DN_POOL_STOCHASTIC_TRAIN : DN_POOL_STOCHASTIC_TEST;
         return DN_OK;
     default:
         return dni_fail(DN_E_UNSUPPORTED, "this method of pooling is not supported");
@@ -190,8 +190,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_pooling = {
     .type = "Pooling",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 2,
     .state_size = sizeof(pool_state),
     .shape = shape,
     .forward = forward,

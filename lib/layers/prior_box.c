@@ -21,7 +21,7 @@ typedef struct prior_state {
     int64_t H, W, image_h, image_w;
     double step_h, step_w;
     double variance[4];
-    void *priors; /* the top, of the net's type */
+    void *priors;  /* the top, of the net's type */
     int64_t count; /* of its coordinates, for which there is room */
 } prior_state;
 
@@ -191,8 +191,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_prior_box = {
     .type = "PriorBox",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 3,
     .state_size = sizeof(prior_state),
     .setup = setup,

@@ -14,9 +14,17 @@
 
 void dni_proposal_defaults(dni_layer *layer, dni_proposal *s)
 {
-    *s = (dni_proposal){.layer = layer, .stride = 16, .base = 16, .min_size = 16, .nms = 0.7,
-                        .ratio = {0.5, 1, 2}, .scale = {8, 16, 32}, .num_ratios = 3,
-                        .num_scales = 3, .before = 6000, .after = 300};
+    *s = (dni_proposal){.layer = layer,
+                        .stride = 16,
+                        .base = 16,
+                        .min_size = 16,
+                        .nms = 0.7,
+                        .ratio = {0.5, 1, 2},
+                        .scale = {8, 16, 32},
+                        .num_ratios = 3,
+                        .num_scales = 3,
+                        .before = 6000,
+                        .after = 300};
 }
 
 static dn_status read_list(const char *field, size_t count, const float *values, double *out,
@@ -89,9 +97,9 @@ dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
     s->H = x[0].dim[2];
     s->W = x[0].dim[3];
     DNI_REQUIRE(x[0].dim[1] == 2 * s->A && x[1].dim[1] == 4 * s->A && x[1].dim[2] == s->H &&
-                    x[1].dim[3] == s->W, DN_E_SHAPE,
-                "%lld anchors need %lld scores and %lld offsets for each cell", (long long)s->A,
-                (long long)(2 * s->A), (long long)(4 * s->A));
+                    x[1].dim[3] == s->W,
+                DN_E_SHAPE, "%lld anchors need %lld scores and %lld offsets for each cell",
+                (long long)s->A, (long long)(2 * s->A), (long long)(4 * s->A));
     DNI_REQUIRE(dni_shape_count(&x[2]) >= 3, DN_E_SHAPE,
                 "bottom 2 must be height, width, scale");
     int64_t all = s->A * s->H * s->W, rows = s->after < all ? s->after : all;
@@ -138,8 +146,7 @@ static int64_t find(dni_proposal *s, void *const *in)
         int64_t a = i % s->A, cell = i / s->A;
         dni_box box = s->boxes[i] = propose(s, in[1], in[2], a, cell);
         if (box.x1 - box.x0 + 1 >= least && box.y1 - box.y0 + 1 >= least)
-            s->list[count++] =
-                (dni_scored){dni_get(in[0], t, (s->A + a) * plane + cell), i};
+            s->list[count++] = (dni_scored){dni_get(in[0], t, (s->A + a) * plane + cell), i};
     }
     dni_sort_scored(s->list, count);
     if (s->before > 0 && s->before < count)
@@ -197,8 +204,10 @@ static void teardown(dni_layer *layer)
 
 const dni_layer_class dni_layer_proposal = {
     .type = "Proposal",
-    .bottoms_min = 3, .bottoms_max = 3,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 3,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_proposal),
     .setup = setup,

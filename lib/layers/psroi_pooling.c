@@ -33,8 +33,7 @@ static dn_status shape(dni_layer *layer)
     DNI_REQUIRE(dni_mul64(s->D * s->G, s->G, &need) && layer->bottom[0].dim[1] == need,
                 DN_E_SHAPE, "bottom 0 has %lld channels, output_dim x group_size^2 are needed",
                 (long long)layer->bottom[0].dim[1]);
-    layer->top[0] =
-        dni_shape_of(4, (int64_t[]){layer->bottom[1].dim[0], s->D, s->G, s->G});
+    layer->top[0] = dni_shape_of(4, (int64_t[]){layer->bottom[1].dim[0], s->D, s->G, s->G});
     return DN_OK;
 }
 
@@ -116,8 +115,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_psroi_pooling = {
     .type = "PSROIPooling",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 1,
     .state_size = sizeof(pool_state),
     .setup = setup,

@@ -90,7 +90,8 @@ static dn_status setup(dni_layer *layer)
         return DN_OK;
     return dni_fail(DN_E_UNSUPPORTED,
                     "the layer is Python code ('%s' of module '%s') that only a host with an "
-                    "implementation of it can run", p->layer, p->module);
+                    "implementation of it can run",
+                    p->layer, p->module);
 }
 
 #define REGIONS 128 /* drawn from a batch */
@@ -162,8 +163,10 @@ static void teardown(dni_layer *layer)
 
 const dni_layer_class dni_layer_python = {
     .type = "Python",
-    .bottoms_min = 0, .bottoms_max = -1,
-    .tops_min = 0, .tops_max = -1,
+    .bottoms_min = 0,
+    .bottoms_max = -1,
+    .tops_min = 0,
+    .tops_max = -1,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(python_state),
     .setup = setup,

@@ -155,8 +155,16 @@ dni_tensor dni_recurrent_project(dni_layer *layer, dni_builder *b)
 {
     const dni_recurrent *r = layer->state;
     dni_tensor proj = dni_all_temp(r, b, r->width);
-    dn_args_gemm args = {.trans_b = 1, .m = r->T * r->N, .n = r->width, .k = r->I, .lda = r->I,
-                         .ldb = r->I, .ldc = r->width, .batch = 1, .alpha = 1, .bias_mode = 1};
+    dn_args_gemm args = {.trans_b = 1,
+                         .m = r->T * r->N,
+                         .n = r->width,
+                         .k = r->I,
+                         .lda = r->I,
+                         .ldb = r->I,
+                         .ldc = r->width,
+                         .batch = 1,
+                         .alpha = 1,
+                         .bias_mode = 1};
     dni_emit(b, DN_OP_GEMM, &args, DNI_TENSORS(b->x[0], b->w[0], b->w[1]), DNI_TENSORS(proj));
     if (r->has_static) {
         dni_tensor fixed = dni_step_temp(r, b, r->width);
@@ -202,8 +210,9 @@ dni_tensor dni_recurrent_begin(dni_layer *layer, dni_builder *b, int32_t k)
 void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor value)
 {
     const dni_recurrent *r = layer->state;
-    dni_emit_copy(b, value, r->expose ? b->y[1 + k]
-                                      : dni_constant(b, b->dtype, r->N * r->D, r->carry[k]));
+    dni_emit_copy(b, value,
+                  r->expose ? b->y[1 + k]
+                            : dni_constant(b, b->dtype, r->N * r->D, r->carry[k]));
 }
 
 dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k)
@@ -226,8 +235,12 @@ dni_tensor dni_step_take(const dni_recurrent *r, dni_builder *b, dni_tensor all,
 {
     int64_t count = r->N * cols;
     dni_tensor step = dni_step_temp(r, b, cols);
-    dn_args_copy args = {.axes = 1, .dim = {count}, .x_stride = {1}, .y_stride = {1},
-                         .x_offset = t * count, .alpha = 1};
+    dn_args_copy args = {.axes = 1,
+                         .dim = {count},
+                         .x_stride = {1},
+                         .y_stride = {1},
+                         .x_offset = t * count,
+                         .alpha = 1};
     dni_emit(b, DN_OP_COPY, &args, DNI_TENSORS(all), DNI_TENSORS(step));
     return step;
 }
@@ -236,16 +249,27 @@ void dni_step_put(const dni_recurrent *r, dni_builder *b, dni_tensor step, dni_t
                   int64_t t, int64_t cols)
 {
     int64_t count = r->N * cols;
-    dn_args_copy args = {.axes = 1, .dim = {count}, .x_stride = {1}, .y_stride = {1},
-                         .y_offset = t * count, .alpha = 1};
+    dn_args_copy args = {.axes = 1,
+                         .dim = {count},
+                         .x_stride = {1},
+                         .y_stride = {1},
+                         .y_offset = t * count,
+                         .alpha = 1};
     dni_emit(b, DN_OP_COPY, &args, DNI_TENSORS(step), DNI_TENSORS(all));
 }
 
 static dn_args_gemm step_product(const dni_recurrent *r, bool forward)
 {
     int64_t n = forward ? r->width : r->D, k = forward ? r->D : r->width;
-    return (dn_args_gemm){.trans_b = forward, .m = r->N, .n = n, .k = k, .lda = k, .ldb = r->D,
-                          .ldc = n, .batch = 1, .alpha = 1};
+    return (dn_args_gemm){.trans_b = forward,
+                          .m = r->N,
+                          .n = n,
+                          .k = k,
+                          .lda = k,
+                          .ldb = r->D,
+                          .ldc = n,
+                          .batch = 1,
+                          .alpha = 1};
 }
 
 dni_tensor dni_step_input(dni_recurrent *r, dni_builder *b, int64_t t, dni_tensor proj,

@@ -47,8 +47,12 @@ static int32_t reduce_op(int32_t op)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     const reduction_state *s = layer->state;
-    dn_args_reduce args = {.op = reduce_op(s->op), .axes = 2, .dim = {s->num, s->dim},
-                           .x_stride = {s->dim, 1}, .y_stride = {1, 0}, .alpha = s->coeff};
+    dn_args_reduce args = {.op = reduce_op(s->op),
+                           .axes = 2,
+                           .dim = {s->num, s->dim},
+                           .x_stride = {s->dim, 1},
+                           .y_stride = {1, 0},
+                           .alpha = s->coeff};
     dni_emit(b, DN_OP_REDUCE, &args, DNI_TENSORS(b->x[0], DNI_NONE), DNI_TENSORS(b->y[0]));
 }
 
@@ -57,8 +61,11 @@ static void backward(dni_layer *layer, dni_builder *b)
     const reduction_state *s = layer->state;
     int32_t op = reduce_op(s->op);
     if (op == DN_REDUCE_SUM) {
-        dn_args_copy spread = {.axes = 2, .dim = {s->num, s->dim}, .x_stride = {1, 0},
-                               .y_stride = {s->dim, 1}, .alpha = s->coeff};
+        dn_args_copy spread = {.axes = 2,
+                               .dim = {s->num, s->dim},
+                               .x_stride = {1, 0},
+                               .y_stride = {s->dim, 1},
+                               .alpha = s->coeff};
         dni_emit(b, DN_OP_COPY, &spread, DNI_TENSORS(b->dy[0]), DNI_TENSORS(b->dx[0]));
         return;
     }
@@ -74,8 +81,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_reduction = {
     .type = "Reduction",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(reduction_state),
     .shape = shape,
     .forward = forward,

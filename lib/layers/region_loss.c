@@ -44,12 +44,20 @@ static dn_status setup(dni_layer *layer)
     dn_status st = check(p);
     if (st)
         return st;
-    *s = (dni_yolo_loss){.layer = layer, .classes = (int32_t)p->num_class,
-                         .anchors = (int32_t)p->num, .all = (int32_t)p->num,
-                         .thresh = p->thresh, .noobject = p->noobject_scale,
-                         .object = p->object_scale, .class_scale = p->class_scale,
-                         .coord = p->coord_scale, .softmax = true, .by_shape = p->bias_match,
-                         .by_size = !p->rescore, .rescore = p->rescore, .slope = true,
+    *s = (dni_yolo_loss){.layer = layer,
+                         .classes = (int32_t)p->num_class,
+                         .anchors = (int32_t)p->num,
+                         .all = (int32_t)p->num,
+                         .thresh = p->thresh,
+                         .noobject = p->noobject_scale,
+                         .object = p->object_scale,
+                         .class_scale = p->class_scale,
+                         .coord = p->coord_scale,
+                         .softmax = true,
+                         .by_shape = p->bias_match,
+                         .by_size = !p->rescore,
+                         .rescore = p->rescore,
+                         .slope = true,
                          .warm = WARM};
     for (int32_t k = 0; k < s->all; k++) {
         s->width[k] = p->biases[2 * k];
@@ -73,8 +81,10 @@ static dn_status seek(dni_layer *layer, int64_t position)
 
 const dni_layer_class dni_layer_region_loss = {
     .type = "RegionLoss",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1,
     .state_size = sizeof(dni_yolo_loss),

@@ -41,9 +41,11 @@ static void reorg(const dni_layer *layer, dni_builder *b, bool to_phases, dni_te
     int64_t k = ((const reorg_state *)layer->state)->stride;
     int64_t W = s->dim[3], rows = s->dim[1] / (k * k) * s->dim[2];
     int64_t item = s->dim[1] * s->dim[2] * W;
-    dn_args_copy a = {.axes = 5, .dim = {s->dim[0], k, k, rows, W},
+    dn_args_copy a = {.axes = 5,
+                      .dim = {s->dim[0], k, k, rows, W},
                       .x_stride = {item, W * k, 1, W * k * k, k},
-                      .y_stride = {item, k * rows * W, rows * W, W, 1}, .alpha = 1};
+                      .y_stride = {item, k * rows * W, rows * W, W, 1},
+                      .alpha = 1};
     for (int32_t i = 0; !to_phases && i < a.axes; i++) {
         int64_t stride = a.x_stride[i];
         a.x_stride[i] = a.y_stride[i];
@@ -64,8 +66,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_reorg = {
     .type = "Reorg",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(reorg_state),
     .shape = shape,
     .forward = forward,

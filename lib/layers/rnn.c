@@ -41,8 +41,16 @@ static void forward(dni_layer *layer, dni_builder *b)
         dni_step_put(r, b, h, s->h, t, r->D);
         r->steps[t].h = h;
     }
-    dn_args_gemm out = {.trans_b = 1, .m = r->T * r->N, .n = r->D, .k = r->D, .lda = r->D,
-                        .ldb = r->D, .ldc = r->D, .batch = 1, .alpha = 1, .bias_mode = 1};
+    dn_args_gemm out = {.trans_b = 1,
+                        .m = r->T * r->N,
+                        .n = r->D,
+                        .k = r->D,
+                        .lda = r->D,
+                        .ldb = r->D,
+                        .ldc = r->D,
+                        .batch = 1,
+                        .alpha = 1,
+                        .bias_mode = 1};
     dni_emit(b, DN_OP_GEMM, &out, DNI_TENSORS(s->h, w[1], w[2]), DNI_TENSORS(s->y));
     dni_emit_unary(b, DN_FN_TANH, 0, 0, 0, s->y, s->y);
     dni_emit_copy(b, s->y, b->y[0]);
@@ -85,8 +93,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_rnn = {
     .type = "RNN",
-    .bottoms_min = 2, .bottoms_max = 4,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 2,
+    .bottoms_max = 4,
+    .tops_min = 1,
+    .tops_max = 2,
     .no_gradient = 1u << 1,
     .state_size = sizeof(rnn_state),
     .setup = setup,

@@ -34,8 +34,8 @@ static dn_status shape(dni_layer *layer)
     const pool_state *s = layer->state;
     dn_status st = dni_roi_check(layer);
     if (!st)
-        layer->top[0] = dni_shape_of(4, (int64_t[]){layer->bottom[1].dim[0],
-                                                    layer->bottom[0].dim[1], s->P, s->Q});
+        layer->top[0] = dni_shape_of(
+            4, (int64_t[]){layer->bottom[1].dim[0], layer->bottom[0].dim[1], s->P, s->Q});
     return st;
 }
 
@@ -49,8 +49,8 @@ static void bin_of(const pool_state *s, const bins *b, int64_t k, int64_t *from,
 {
     int32_t dtype = s->layer->dtype;
     *from = dni_roi_cut(floor(dni_roi_round(dtype, (double)k * b->size)) + b->start, b->limit);
-    *to = dni_roi_cut(ceil(dni_roi_round(dtype, (double)(k + 1) * b->size)) + b->start,
-                      b->limit);
+    *to =
+        dni_roi_cut(ceil(dni_roi_round(dtype, (double)(k + 1) * b->size)) + b->start, b->limit);
 }
 
 static bins bins_of(const pool_state *s, double from, double to, int64_t pooled, int64_t limit)
@@ -156,8 +156,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_roi_pooling = {
     .type = "ROIPooling",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 1,
     .state_size = sizeof(pool_state),
     .setup = setup,

@@ -7,7 +7,7 @@
 
 #include "deepnet/sys/random.h"
 
-enum { ANCHORS = 256, REGIONS = 128 }; /* drawn from an image */
+enum { ANCHORS = 256, REGIONS = 128 };                       /* drawn from an image */
 static const double ANCHOR_SHARE = 0.5, REGION_SHARE = 0.25; /* at most, with something in it */
 static const double POSITIVE = 0.7, NEGATIVE = 0.3, FOREGROUND = 0.5; /* overlaps */
 static const double deviation[4] = {0.1, 0.1, 0.2, 0.2}; /* of a region's targets */
@@ -17,8 +17,8 @@ void dni_rpn_targets_teardown(dni_rpn_targets *s)
     if (!s->layer)
         return;
     const dni_heap *heap = s->layer->heap;
-    void *held[] = {s->boxes, s->truths, s->best, s->overlap, s->truth, s->list[0], s->list[1],
-                    s->label};
+    void *held[] = {s->boxes, s->truths,  s->best,    s->overlap,
+                    s->truth, s->list[0], s->list[1], s->label};
     for (size_t i = 0; i < DNI_COUNT(held); i++)
         dni_free(heap, held[i]);
     s->boxes = s->truths = NULL;
@@ -42,7 +42,9 @@ static dn_status make_room(dni_rpn_targets *s, int64_t count)
     s->list[1] = dni_alloc(heap, n, sizeof *s->list[1]);
     s->label = dni_alloc(heap, n, sizeof *s->label);
     return s->boxes && s->truths && s->best && s->overlap && s->truth && s->list[0] &&
-                   s->list[1] && s->label ? DN_OK : DN_E_NOMEM;
+                   s->list[1] && s->label
+               ? DN_OK
+               : DN_E_NOMEM;
 }
 
 static dn_status check_truths(const dni_layer *layer, dni_rpn_targets *s)
@@ -225,8 +227,8 @@ dn_status dni_proposal_target_shape(dni_layer *layer, dni_rpn_targets *s)
         return st;
     s->R = x->dim[0];
     for (int32_t i = 0; i < 5; i++)
-        layer->top[i] = dni_shape_of(i == 1 ? 1 : 2,
-                                     (int64_t[]){REGIONS, i ? 4 * s->classes : 5});
+        layer->top[i] =
+            dni_shape_of(i == 1 ? 1 : 2, (int64_t[]){REGIONS, i ? 4 * s->classes : 5});
     return layer->wire_only ? DN_OK : make_room(s, s->R + s->G);
 }
 
@@ -275,8 +277,8 @@ static dn_status run_regions(void *user, void *const *in, void *const *out)
     dn_status st = DN_OK;
     read_truths(s, in[1]);
     for (int64_t i = 0; i < s->R + s->G; i++) { /* the true boxes are regions too */
-        s->boxes[i] = i < s->R ? dni_box_get(in[0], s->layer->dtype, 5 * i + 1)
-                               : s->truths[i - s->R];
+        s->boxes[i] =
+            i < s->R ? dni_box_get(in[0], s->layer->dtype, 5 * i + 1) : s->truths[i - s->R];
         compare(s, i);
         int which = !(s->overlap[i] >= FOREGROUND);
         s->list[which][count[which]++] = i;

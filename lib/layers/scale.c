@@ -69,8 +69,10 @@ static void forward(dni_layer *layer, dni_builder *b)
         s->x = dni_temp_like(b, b->x[0]);
         dni_emit_copy(b, b->x[0], s->x);
     }
-    dn_args_bcast a = {.op = bias >= 0 ? DN_BCAST_MULADD : DN_BCAST_MUL, .outer = v->outer,
-                       .dim = v->dim, .inner = v->inner};
+    dn_args_bcast a = {.op = bias >= 0 ? DN_BCAST_MULADD : DN_BCAST_MUL,
+                       .outer = v->outer,
+                       .dim = v->dim,
+                       .inner = v->inner};
     dni_tensor scale = learned ? b->w[0] : b->x[1];
     dni_tensor shift = bias >= 0 ? b->w[bias] : DNI_NONE;
     dni_emit(b, DN_OP_BCAST, &a, DNI_TENSORS(b->x[0], scale, shift), DNI_TENSORS(b->y[0]));
@@ -111,8 +113,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_scale = {
     .type = "Scale",
-    .bottoms_min = 1, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_INPLACE | DNI_LAYER_SCRATCH_DIFF,
     .state_size = sizeof(scale_state),
     .setup = setup,

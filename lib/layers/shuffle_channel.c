@@ -26,9 +26,11 @@ static void shuffle(const dni_layer *layer, dni_builder *b, int64_t rows, dni_te
 {
     const dni_shape *s = &layer->bottom[0];
     int64_t C = s->dim[1], inner = dni_shape_range(s, 2, s->axes), columns = C / rows;
-    dn_args_copy a = {.axes = 4, .dim = {s->dim[0], columns, rows, inner},
+    dn_args_copy a = {.axes = 4,
+                      .dim = {s->dim[0], columns, rows, inner},
                       .x_stride = {C * inner, inner, columns * inner, 1},
-                      .y_stride = {C * inner, rows * inner, inner, 1}, .alpha = 1};
+                      .y_stride = {C * inner, rows * inner, inner, 1},
+                      .alpha = 1};
     dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
 }
 
@@ -45,8 +47,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_shuffle_channel = {
     .type = "ShuffleChannel",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(shuffle_state),
     .shape = shape,
     .forward = forward,

@@ -17,8 +17,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_silence = {
     .type = "Silence",
-    .bottoms_min = 1, .bottoms_max = -1,
-    .tops_min = 0, .tops_max = 0,
+    .bottoms_min = 1,
+    .bottoms_max = -1,
+    .tops_min = 0,
+    .tops_max = 0,
     .shape = shape,
     .backward = backward,
 };

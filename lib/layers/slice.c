@@ -71,8 +71,12 @@ static void forward(dni_layer *layer, dni_builder *b)
     int64_t at = 0, row = layer->bottom[0].dim[s->axis] * s->inner;
     for (int32_t i = 0; i < b->num_y; i++) {
         int64_t here = layer->top[i].dim[s->axis] * s->inner;
-        dn_args_copy a = {.axes = 2, .dim = {s->outer, here}, .x_stride = {row, 1},
-                          .y_stride = {here, 1}, .x_offset = at, .alpha = 1};
+        dn_args_copy a = {.axes = 2,
+                          .dim = {s->outer, here},
+                          .x_stride = {row, 1},
+                          .y_stride = {here, 1},
+                          .x_offset = at,
+                          .alpha = 1};
         dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(b->y[i]));
         at += here;
     }
@@ -89,8 +93,12 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_emit_fill(b, b->dx[0], 0);
     for (int32_t i = 0; i < b->num_y; i++) {
         int64_t here = layer->top[i].dim[s->axis] * s->inner;
-        dn_args_copy a = {.base.accumulate = !all, .axes = 2, .dim = {s->outer, here},
-                          .x_stride = {here, 1}, .y_stride = {row, 1}, .y_offset = at,
+        dn_args_copy a = {.base.accumulate = !all,
+                          .axes = 2,
+                          .dim = {s->outer, here},
+                          .x_stride = {here, 1},
+                          .y_stride = {row, 1},
+                          .y_offset = at,
                           .alpha = 1};
         if (b->dy[i] != DNI_NONE)
             dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(b->dy[i]), DNI_TENSORS(b->dx[0]));
@@ -100,8 +108,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_slice = {
     .type = "Slice",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = -1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = -1,
     .state_size = sizeof(slice_state),
     .shape = shape,
     .forward = forward,

@@ -67,8 +67,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_smooth_l1_loss = {
     .type = "SmoothL1Loss",
-    .bottoms_min = 2, .bottoms_max = 4,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 4,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 2 | 1u << 3,
     .state_size = sizeof(smooth_state),

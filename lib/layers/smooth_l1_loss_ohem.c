@@ -10,8 +10,8 @@
 
 typedef struct smooth_state {
     int64_t N, C, S;
-    double scale;  /* 1 / Z */
-    dni_tensor d;  /* w (a - b), while lowering */
+    double scale; /* 1 / Z */
+    dni_tensor d; /* w (a - b), while lowering */
 } smooth_state;
 
 static dn_status shape(dni_layer *layer)
@@ -45,8 +45,11 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     smooth_state *s = layer->state;
-    dn_args_reduce over_C = {.op = DN_REDUCE_SUM, .axes = 3, .dim = {s->N, s->C, s->S},
-                             .x_stride = {s->C * s->S, s->S, 1}, .y_stride = {s->S, 0, 1},
+    dn_args_reduce over_C = {.op = DN_REDUCE_SUM,
+                             .axes = 3,
+                             .dim = {s->N, s->C, s->S},
+                             .x_stride = {s->C * s->S, s->S, 1},
+                             .y_stride = {s->S, 0, 1},
                              .alpha = 1};
     dni_tensor f = dni_temp_like(b, b->x[0]);
     s->d = dni_temp_like(b, b->x[0]);
@@ -74,8 +77,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_smooth_l1_loss_ohem = {
     .type = "SmoothL1LossOHEM",
-    .bottoms_min = 2, .bottoms_max = 3,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 2,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 2,
     .state_size = sizeof(smooth_state),

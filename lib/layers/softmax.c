@@ -13,7 +13,8 @@ static dn_status shape(dni_layer *layer)
     dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "axis", &axis);
     if (st)
         return st;
-    *a = (dn_args_axis){.outer = dni_shape_range(x, 0, axis), .dim = x->dim[axis],
+    *a = (dn_args_axis){.outer = dni_shape_range(x, 0, axis),
+                        .dim = x->dim[axis],
                         .inner = dni_shape_range(x, axis + 1, x->axes)};
     return dni_shape_like_bottom(layer);
 }
@@ -31,8 +32,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_softmax = {
     .type = "Softmax",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_INPLACE,
     .state_size = sizeof(dn_args_axis),
     .shape = shape,

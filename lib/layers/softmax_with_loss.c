@@ -56,8 +56,10 @@ void dni_softmax_loss_backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_softmax_with_loss = {
     .type = "SoftmaxWithLoss",
-    .bottoms_min = 2, .bottoms_max = 3,
-    .tops_min = 1, .tops_max = 2,
+    .bottoms_min = 2,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 2,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1 | 1u << 2,
     .state_size = sizeof(dni_loss),

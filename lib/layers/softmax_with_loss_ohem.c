@@ -37,8 +37,7 @@ static dn_status run(void *user, void *const *in, void *const *out)
         int64_t label = value >= 0 && value < (double)a->dim ? (int64_t)value : -1;
         bool ignored = a->has_ignore && (int64_t)value == a->ignore_label;
         if (label >= 0 && !ignored)
-            p = dni_get(in[0], t,
-                        (i / a->inner * a->dim + label) * a->inner + i % a->inner);
+            p = dni_get(in[0], t, (i / a->inner * a->dim + label) * a->inner + i % a->inner);
         dni_put(out[0], t, i, -log(fmax(p, FLT_MIN)));
     }
     return DN_OK;
@@ -56,8 +55,10 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_softmax_with_loss_ohem = {
     .type = "SoftmaxWithLossOHEM",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 3,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 3,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1,
     .state_size = sizeof(ohem_state),

@@ -12,8 +12,11 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
-    dn_args_copy a = {.axes = 1, .dim = {dni_shape_count(&layer->bottom[0])}, .x_stride = {1},
-                      .y_stride = {1}, .alpha = 1};
+    dn_args_copy a = {.axes = 1,
+                      .dim = {dni_shape_count(&layer->bottom[0])},
+                      .x_stride = {1},
+                      .y_stride = {1},
+                      .alpha = 1};
     for (int32_t i = 0; i < b->num_y; i++) {
         if (b->dy[i] == DNI_NONE)
             continue;
@@ -26,8 +29,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_split = {
     .type = "Split",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = -1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = -1,
     .shape = dni_shape_like_bottom,
     .forward = forward,
     .backward = backward,

@@ -63,8 +63,8 @@ static dn_status shape(dni_layer *layer)
     s->total = 0;
     for (int32_t i = 0; i < s->levels; i++) {
         struct level *l = &s->level[i];
-        l->pool = (dn_args_pool){.method = method_of(layer), .spatial = 2,
-                                 .stream = layer->stream};
+        l->pool =
+            (dn_args_pool){.method = method_of(layer), .spatial = 2, .stream = layer->stream};
         dn_status st = set_axis(l, 0, x->dim[2], (int64_t)1 << i);
         if (!st)
             st = set_axis(l, 1, x->dim[3], (int64_t)1 << i);
@@ -73,8 +73,8 @@ static dn_status shape(dni_layer *layer)
         s->total += x->dim[1] * l->bins[0] * l->bins[1];
     }
     if (s->levels == 1)
-        layer->top[0] = dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], s->level[0].bins[0],
-                                                    s->level[0].bins[1]});
+        layer->top[0] = dni_shape_of(
+            4, (int64_t[]){x->dim[0], x->dim[1], s->level[0].bins[0], s->level[0].bins[1]});
     else
         layer->top[0] = dni_shape_of(2, (int64_t[]){x->dim[0], s->total});
     return DN_OK;
@@ -83,8 +83,11 @@ static dn_status shape(dni_layer *layer)
 /* Between a level's tensor (N, count) and its place in rows of `total`. */
 static dn_args_copy place(const spp_state *s, int64_t N, int64_t count, int64_t at, bool out)
 {
-    dn_args_copy a = {.axes = 2, .dim = {N, count}, .x_stride = {count, 1},
-                      .y_stride = {count, 1}, .alpha = 1};
+    dn_args_copy a = {.axes = 2,
+                      .dim = {N, count},
+                      .x_stride = {count, 1},
+                      .y_stride = {count, 1},
+                      .alpha = 1};
     (out ? a.y_stride : a.x_stride)[0] = s->total;
     *(out ? &a.y_offset : &a.x_offset) = at;
     return a;
@@ -134,8 +137,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_spp = {
     .type = "SPP",
-    .bottoms_min = 1, .bottoms_max = 1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 1,
+    .tops_min = 1,
+    .tops_max = 1,
     .state_size = sizeof(spp_state),
     .shape = shape,
     .forward = forward,

@@ -59,9 +59,11 @@ static void forward_blocks(const dni_layer *layer, dni_builder *b)
 {
     const upsample_state *s = layer->state;
     const int64_t *d = layer->bottom[0].dim, W = d[3], wide = W * s->columns;
-    dn_args_copy a = {.axes = 4, .dim = {d[0] * d[1] * d[2], s->rows, W, s->columns},
+    dn_args_copy a = {.axes = 4,
+                      .dim = {d[0] * d[1] * d[2], s->rows, W, s->columns},
                       .x_stride = {W, 0, 1, 0},
-                      .y_stride = {s->rows * wide, wide, s->columns, 1}, .alpha = 1};
+                      .y_stride = {s->rows * wide, wide, s->columns, 1},
+                      .alpha = 1};
     dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(b->y[0]));
 }
 
@@ -69,10 +71,12 @@ static void backward_blocks(const dni_layer *layer, dni_builder *b)
 {
     const upsample_state *s = layer->state;
     const int64_t *d = layer->bottom[0].dim, W = d[3], wide = W * s->columns;
-    dn_args_reduce a = {.op = DN_REDUCE_SUM, .axes = 4,
+    dn_args_reduce a = {.op = DN_REDUCE_SUM,
+                        .axes = 4,
                         .dim = {d[0] * d[1] * d[2], s->rows, W, s->columns},
                         .x_stride = {s->rows * wide, wide, s->columns, 1},
-                        .y_stride = {W, 0, 1, 0}, .alpha = 1};
+                        .y_stride = {W, 0, 1, 0},
+                        .alpha = 1};
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(b->dy[0], DNI_NONE), DNI_TENSORS(b->dx[0]));
 }
 
@@ -134,8 +138,10 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_upsample = {
     .type = "Upsample",
-    .bottoms_min = 1, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .no_gradient = 1u << 1,
     .state_size = sizeof(upsample_state),
     .setup = setup,

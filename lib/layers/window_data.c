@@ -14,7 +14,8 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(p->batch_size > 0, DN_E_NET, "window_data_param needs batch_size > 0");
     DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
                 "WindowData would read the windows of '%s', which this build cannot; hand them "
-                "over through an Input layer", p->source);
+                "over through an Input layer",
+                p->source);
     return DN_OK;
 }
 
@@ -31,8 +32,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_window_data = {
     .type = "WindowData",
-    .bottoms_min = 0, .bottoms_max = 0,
-    .tops_min = 2, .tops_max = 2,
+    .bottoms_min = 0,
+    .bottoms_max = 0,
+    .tops_min = 2,
+    .tops_max = 2,
     .flags = DNI_LAYER_SOURCE,
     .setup = setup,
     .shape = shape,

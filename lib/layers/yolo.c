@@ -96,8 +96,8 @@ static int64_t read_cells(dni_yolo *s, const dni_yolo_map *m, const void *x, int
         if (!(score > s->threshold))
             continue;
         double cx = ((double)(cell % m->W) + sigmoid(dni_get(x, dtype, at))) / (double)m->W;
-        double cy = ((double)(cell / m->W) + sigmoid(dni_get(x, dtype, at + plane))) /
-                    (double)m->H;
+        double cy =
+            ((double)(cell / m->W) + sigmoid(dni_get(x, dtype, at + plane))) / (double)m->H;
         double rx = exp(dni_get(x, dtype, at + 2 * plane)) * m->width[a] / 2;
         double ry = exp(dni_get(x, dtype, at + 3 * plane)) * m->height[a] / 2;
         s->boxes[count] = (dni_box){cx - rx, cy - ry, cx + rx, cy + ry};

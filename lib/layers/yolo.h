@@ -6,7 +6,7 @@
 
 #include "layers/boxes.h"
 
-#define DNI_YOLO_MAPS 8
+#define DNI_YOLO_MAPS    8
 #define DNI_YOLO_ANCHORS 64
 
 typedef struct dni_yolo_map {

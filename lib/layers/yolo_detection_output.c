@@ -18,8 +18,11 @@ static dn_status setup(dni_layer *layer)
                 p->coords);
     DNI_REQUIRE(p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET, "num_classes is %u",
                 p->num_classes);
-    *s = (dni_yolo){.layer = layer, .classes = (int32_t)p->num_classes,
-                    .num_maps = layer->num_bottoms, .softmax = true, .threshold = p->confidence_threshold,
+    *s = (dni_yolo){.layer = layer,
+                    .classes = (int32_t)p->num_classes,
+                    .num_maps = layer->num_bottoms,
+                    .softmax = true,
+                    .threshold = p->confidence_threshold,
                     .nms = p->nms_threshold};
     return DN_OK;
 }
@@ -43,8 +46,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_yolo_detection_output = {
     .type = "YoloDetectionOutput",
-    .bottoms_min = 1, .bottoms_max = DNI_YOLO_MAPS,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = DNI_YOLO_MAPS,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_yolo),
     .setup = setup,

@@ -92,10 +92,9 @@ static dni_yolo_truth predicted(const dni_yolo_loss *s, int32_t a, int64_t cell)
     int64_t plane = s->H * s->W;
     double W = (double)s->W, H = (double)s->H;
     int32_t k = s->mask[a];
-    return (dni_yolo_truth){0, ((double)(cell % s->W) + v[0]) / W,
-                            ((double)(cell / s->W) + v[plane]) / H,
-                            exp(v[2 * plane]) * s->width[k] / W,
-                            exp(v[3 * plane]) * s->height[k] / H};
+    return (dni_yolo_truth){
+        0, ((double)(cell % s->W) + v[0]) / W, ((double)(cell / s->W) + v[plane]) / H,
+        exp(v[2 * plane]) * s->width[k] / W, exp(v[3 * plane]) * s->height[k] / H};
 }
 
 /* ---- what is asked for ------------------------------------------------------------------- */

@@ -14,8 +14,8 @@ typedef struct dni_yolo_truth { /* centre and size, the image is 1 */
 typedef struct dni_yolo_loss {
     dni_layer *layer;
     int32_t classes;
-    int32_t anchors, mask[DNI_YOLO_ANCHORS]; /* of this map: which of all */
-    int32_t all;                             /* that truths are matched with */
+    int32_t anchors, mask[DNI_YOLO_ANCHORS];                  /* of this map: which of all */
+    int32_t all;                                              /* that truths are matched with */
     double width[DNI_YOLO_ANCHORS], height[DNI_YOLO_ANCHORS]; /* of all, in cells */
     double thresh, object, noobject, class_scale, coord;
     double smooth;      /* of the class targets, towards 1/2 */
@@ -29,7 +29,7 @@ typedef struct dni_yolo_loss {
     bool logic;         /* the gradient alone, and the classes', times that slope */
     int64_t warm, seen; /* images for which the anchors pull all boxes; images so far */
     int64_t N, H, W, T;
-    double *v, *g;      /* one image: activated, and what the loss asks for */
+    double *v, *g; /* one image: activated, and what the loss asks for */
     dni_yolo_truth *truths;
     int64_t num_truths;
     dni_tensor gradient; /* while lowering: for a dy of 1 */

@@ -48,13 +48,20 @@ static dn_status setup(dni_layer *layer)
     dn_status st = check(p);
     if (st)
         return st;
-    *s = (dni_yolo_loss){.layer = layer, .classes = (int32_t)p->num_class,
-                         .anchors = (int32_t)p->num, .all = (int32_t)(p->n_biases / 2),
-                         .thresh = p->thresh, .noobject = p->noobject_scale,
+    *s = (dni_yolo_loss){.layer = layer,
+                         .classes = (int32_t)p->num_class,
+                         .anchors = (int32_t)p->num,
+                         .all = (int32_t)(p->n_biases / 2),
+                         .thresh = p->thresh,
+                         .noobject = p->noobject_scale,
                          .object = p->use_logic_gradient ? p->object_scale : 1,
-                         .class_scale = p->class_scale, .coord = p->coord_scale,
-                         .smooth = p->label_smooth_eps, .by_shape = true, .by_size = true,
-                         .add = p->accumulate, .focal = p->use_focal_loss,
+                         .class_scale = p->class_scale,
+                         .coord = p->coord_scale,
+                         .smooth = p->label_smooth_eps,
+                         .by_shape = true,
+                         .by_size = true,
+                         .add = p->accumulate,
+                         .focal = p->use_focal_loss,
                          .logic = p->use_logic_gradient};
     for (int32_t k = 0; k < s->all; k++) {
         s->width[k] = p->biases[2 * k] / (double)p->anchors_scale;
@@ -67,8 +74,10 @@ static dn_status setup(dni_layer *layer)
 
 const dni_layer_class dni_layer_yolov3 = {
     .type = "Yolov3",
-    .bottoms_min = 2, .bottoms_max = 2,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_LOSS,
     .no_gradient = 1u << 1,
     .state_size = sizeof(dni_yolo_loss),

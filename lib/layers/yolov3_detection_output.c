@@ -30,8 +30,10 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(!p->gaussian_box, DN_E_UNSUPPORTED, "gaussian_box is not supported");
     DNI_REQUIRE(p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET, "num_classes is %u",
                 p->num_classes);
-    *s = (dni_yolo){.layer = layer, .classes = (int32_t)p->num_classes,
-                    .num_maps = layer->num_bottoms, .threshold = p->confidence_threshold,
+    *s = (dni_yolo){.layer = layer,
+                    .classes = (int32_t)p->num_classes,
+                    .num_maps = layer->num_bottoms,
+                    .threshold = p->confidence_threshold,
                     .nms = p->nms_threshold};
     return DN_OK;
 }
@@ -58,8 +60,10 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_yolov3_detection_output = {
     .type = "Yolov3DetectionOutput",
-    .bottoms_min = 1, .bottoms_max = -1,
-    .tops_min = 1, .tops_max = 1,
+    .bottoms_min = 1,
+    .bottoms_max = -1,
+    .tops_min = 1,
+    .tops_max = 1,
     .flags = DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_yolo),
     .setup = setup,

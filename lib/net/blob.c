@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * blob.c: windows on a net's memory. Inputs and weights have memory of their own; everything else
- * lives in the plan's arenas and is found when asked for. */
+ * blob.c: windows on a net's memory. Inputs and weights have memory of their own; everything
+ * else lives in the plan's arenas and is found when asked for. */
 #include <string.h>
 
 #include "net/net.h"
@@ -85,7 +85,7 @@ dn_status dni_net_make_blobs(dn_net *net)
     return mark_inputs(net);
 }
 
-/* ---- looking ------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------- */
 
 /* A blob that no gradient flows to has one all the same, zero, as in Caffe. */
 static void *zero_diff(dn_blob *blob)
@@ -118,8 +118,10 @@ static void *activation(dn_blob *blob, bool diff)
     if (t == DNI_NONE)
         return zero_diff(blob);
     if (!dni_plan_readable(net->plan, t)) {
-        dni_fail(DN_E_STATE, "the memory of blob '%s' is used by others as well; name it in "
-                             "dn_net_options.keep, or use DN_MEMORY_READABLE", blob->name);
+        dni_fail(DN_E_STATE,
+                 "the memory of blob '%s' is used by others as well; name it in "
+                 "dn_net_options.keep, or use DN_MEMORY_READABLE",
+                 blob->name);
         return NULL;
     }
     if (diff ? dni_net_bind_backward(net) : dni_plan_bind(net->plan, DNI_FORWARD))
@@ -267,7 +269,7 @@ dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count)
     return st;
 }
 
-/* ---- names and shapes ---------------------------------------------------------------------- */
+/* ---- names and shapes -------------------------------------------------------------------- */
 
 const char *dn_blob_name(const dn_blob *blob)
 {
@@ -319,14 +321,16 @@ dn_status dn_blob_reshape(dn_blob *blob, const int64_t *dims, int32_t axes)
     if (!blob || (axes && !dims))
         return dni_fail(DN_E_INVALID, "the blob or its dims are NULL");
     if (!blob->input)
-        return dni_fail(DN_E_INVALID, "blob '%s' is not an input of its net; its shape follows "
-                                      "from theirs", blob->name);
+        return dni_fail(DN_E_INVALID,
+                        "blob '%s' is not an input of its net; its shape follows "
+                        "from theirs",
+                        blob->name);
     if (axes < 0 || axes > DN_MAX_AXES)
         return dni_fail(DN_E_SHAPE, "%d axes; a blob has at most %d", axes, DN_MAX_AXES);
     for (int32_t i = 0; i < axes; i++)
         if (dims[i] < 1)
-            return dni_fail(DN_E_SHAPE, "blob '%s': axis %d would have length %lld", blob->name, i,
-                            (long long)dims[i]);
+            return dni_fail(DN_E_SHAPE, "blob '%s': axis %d would have length %lld", blob->name,
+                            i, (long long)dims[i]);
     dni_shape shape = dni_shape_of(axes, dims);
     if (dni_shape_equal(&shape, &blob->shape))
         return DN_OK;

@@ -45,8 +45,10 @@ static dn_status copy_options(dn_net_options *to, const dn_net_options *from)
 /* What the options leave open is the prototxt's own `state`, and TEST. */
 static dni_net_state state_of(const Cnn__NetParameter *net, const dn_net_options *o)
 {
-    dni_net_state state = {.phase = o->phase ? o->phase : DN_PHASE_TEST, .level = o->level,
-                           .stages = o->stages, .num_stages = o->num_stages};
+    dni_net_state state = {.phase = o->phase ? o->phase : DN_PHASE_TEST,
+                           .level = o->level,
+                           .stages = o->stages,
+                           .num_stages = o->num_stages};
     const Cnn__NetState *own = net->state;
     if (!own)
         return state;
@@ -150,10 +152,18 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     dn_net *net = dni_alloc(heap, 1, sizeof *net);
     if (!net)
         return DN_E_NOMEM;
-    *net = (dn_net){.context = context, .heap = heap, .file = file, .origin = origin,
-                    .dtype = o->dtype, .memory_mode = o->memory, .memory_limit = o->memory_limit,
-                    .wire_only = o->wire_only != 0, .compute = o->compute,
-                    .must_compute = !o->compute_fallback, .num_keep = o->num_keep, .seed = seed};
+    *net = (dn_net){.context = context,
+                    .heap = heap,
+                    .file = file,
+                    .origin = origin,
+                    .dtype = o->dtype,
+                    .memory_mode = o->memory,
+                    .memory_limit = o->memory_limit,
+                    .wire_only = o->wire_only != 0,
+                    .compute = o->compute,
+                    .must_compute = !o->compute_fallback,
+                    .num_keep = o->num_keep,
+                    .seed = seed};
     net->state = *state;
     net->state.stages = NULL;
     char **stages = NULL;
@@ -178,7 +188,8 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
 }
 
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
-                         const dni_net_state *state, const dn_net_options *options, uint64_t seed)
+                         const dni_net_state *state, const dn_net_options *options,
+                         uint64_t seed)
 {
     dn_net_options o;
     dn_status st = copy_options(&o, options);
@@ -261,8 +272,8 @@ dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *
     return DN_OK;
 }
 
-dn_status dn_net_plan_memory(dn_context *context, const char *path, const dn_net_options *options,
-                             dn_net_memory *out)
+dn_status dn_net_plan_memory(dn_context *context, const char *path,
+                             const dn_net_options *options, dn_net_memory *out)
 {
     dn_net_options o;
     dn_net *net = NULL;
@@ -284,7 +295,7 @@ dn_status dn_net_plan_memory(dn_context *context, const char *path, const dn_net
     return st;
 }
 
-/* ---- freeing --------------------------------------------------------------------------------- */
+/* ---- freeing ----------------------------------------------------------------------------- */
 
 static void free_layers(dn_net *net)
 {

@@ -68,7 +68,8 @@ dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out)
 {
     dni_clear_error();
     if (!net || !out || !out->struct_size)
-        return dni_fail(DN_E_INVALID, "dn_net_memory_report: an argument is NULL, or struct_size 0");
+        return dni_fail(DN_E_INVALID,
+                        "dn_net_memory_report: an argument is NULL, or struct_size 0");
     dn_net_memory m = {.struct_size = out->struct_size};
     for (size_t i = 0; i < net->num_params; i++) {
         const dni_param *p = net->params[i];
@@ -95,9 +96,11 @@ static void describe_memory(const dn_net *net, dni_text *text)
     dn_net_memory m = {.struct_size = sizeof m};
     if (dn_net_memory_report(net, &m))
         return;
-    dni_text_printf(text, "memory in bytes: weights %zu, their gradients %zu, blobs %zu, their "
-                          "gradients %zu, scratch %zu, in all %zu\n",
-                    m.weights, m.weight_gradients, m.blobs, m.blob_gradients, m.scratch, m.total);
+    dni_text_printf(text,
+                    "memory in bytes: weights %zu, their gradients %zu, blobs %zu, their "
+                    "gradients %zu, scratch %zu, in all %zu\n",
+                    m.weights, m.weight_gradients, m.blobs, m.blob_gradients, m.scratch,
+                    m.total);
 }
 
 dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)

@@ -40,7 +40,7 @@ static void spread_forward(dn_net *net)
     }
 }
 
-/* value_under[v]: some loss depends on value v; value_stop[v]: nobody passes a gradient to it. */
+/* value_under[v]: some loss depends on value v; value_stop[v]: nobody passes it a gradient. */
 static void keep_under_loss(dn_net *net, bool *value_under, bool *value_wanted)
 {
     for (size_t i = net->num_layers; i-- > 0;) {

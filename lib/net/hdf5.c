@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * hdf5.c: weights in HDF5. Read by way of the bytes of a .caffemodel, so that matching names and
- * shapes is written once. */
+ * hdf5.c: weights in HDF5. Read by way of the bytes of a .caffemodel, so that matching names
+ * and shapes is written once. */
 #include "net/hdf5.h"
 
 #include <string.h>
@@ -22,8 +22,10 @@ dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, s
 dn_status dni_hdf5_save(dn_net *net, const char *path)
 {
     (void)net;
-    return dni_fail(DN_E_UNSUPPORTED, "cannot write '%s': this build of deepnet was made without "
-                                      "HDF5", path);
+    return dni_fail(DN_E_UNSUPPORTED,
+                    "cannot write '%s': this build of deepnet was made without "
+                    "HDF5",
+                    path);
 }
 
 #else
@@ -33,7 +35,7 @@ dn_status dni_hdf5_save(dn_net *net, const char *path)
 #include "data/hdf5_use.h"
 #include "net/pack.h"
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 typedef struct reading {
     const dni_heap *heap;
@@ -72,7 +74,8 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     if (set < 0)
         return bad(r, "a weight", layer);
     dn_status st = read_shape(r, set, layer, &blob.shape);
-    float *values = st ? NULL : dni_alloc(r->heap, (size_t)dni_shape_count(&blob.shape), sizeof *values);
+    float *values =
+        st ? NULL : dni_alloc(r->heap, (size_t)dni_shape_count(&blob.shape), sizeof *values);
     if (!st && !values)
         st = DN_E_NOMEM;
     if (!st && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
@@ -163,7 +166,7 @@ dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, s
     return st;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static bool write_blob(hid_t group, const dn_blob *blob, int32_t index)
 {
@@ -176,8 +179,8 @@ static bool write_blob(hid_t group, const dn_blob *blob, int32_t index)
     hid_t space = blob->shape.axes ? H5Screate_simple(blob->shape.axes, dims, NULL)
                                    : H5Screate(H5S_SCALAR);
     hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    bool ok = set >= 0 &&
-              H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, blob->store->data) >= 0;
+    bool ok =
+        set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, blob->store->data) >= 0;
     if (set >= 0)
         ok &= H5Dclose(set) >= 0;
     H5Sclose(space);

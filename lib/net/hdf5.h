@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * hdf5.h: weights in HDF5: group "data", a group for each layer, a dataset "0", "1", ... for each
- * weight. Without HDF5 in the build both directions say so. */
+ * hdf5.h: weights in HDF5: group "data", a group for each layer, a dataset "0", "1", ... for
+ * each weight. Without HDF5 in the build both directions say so. */
 #ifndef DNI_NET_HDF5_H
 #define DNI_NET_HDF5_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * load.c: weights into a net, by layer name. Two passes: the first finds all that could go wrong,
- * the second copies, so that a failure changes nothing. */
+ * load.c: weights into a net, by layer name. Two passes: the first finds all that could go
+ * wrong, the second copies, so that a failure changes nothing. */
 #include <string.h>
 
 #include "net/hdf5.h"
@@ -16,8 +16,9 @@ typedef struct load {
     const dni_weights *weights;
     const char *file;
     int32_t policy;
-    bool *used;      /* per layer of the file */
-    int32_t *source; /* per layer of the net: its layer in the file; -1 missing, -2 left alone */
+    bool *used; /* per layer of the file */
+    int32_t
+        *source; /* per layer of the net: its layer in the file; -1 missing, -2 left alone */
     int32_t loaded;
     names missing, unused, mismatched;
 } load;
@@ -63,11 +64,14 @@ static dn_status check_layer(load *l, const dni_net_layer *to, const dni_weights
             return DN_OK;
         dni_shape_text(&blob->shape, have, sizeof have);
         if (!fits)
-            return dni_fail(DN_E_DATA, "%s: weight %zu of layer '%s' is %s in the file, %s in the "
-                                       "net", l->file, i, from->name, have,
+            return dni_fail(DN_E_DATA,
+                            "%s: weight %zu of layer '%s' is %s in the file, %s in the "
+                            "net",
+                            l->file, i, from->name, have,
                             dni_shape_text(shape, want, sizeof want));
         if (blob->count != count)
-            return dni_fail(DN_E_DATA, "%s: weight %zu of layer '%s' says %s but holds %lld values",
+            return dni_fail(DN_E_DATA,
+                            "%s: weight %zu of layer '%s' says %s but holds %lld values",
                             l->file, i, from->name, have, (long long)blob->count);
     }
     *take = true;
@@ -109,8 +113,8 @@ static dn_status match_layers(load *l)
         if (!l->used[i])
             add_name(&l->unused, l->weights->layers[i].name);
     if (!l->loaded && !l->mismatched.count && l->missing.count)
-        return dni_fail(DN_E_DATA, "%s: no layer of the net is in the file (it has %s)", l->file,
-                        l->weights->num_layers ? l->weights->layers[0].name : "none");
+        return dni_fail(DN_E_DATA, "%s: no layer of the net is in the file (it has %s)",
+                        l->file, l->weights->num_layers ? l->weights->layers[0].name : "none");
     return DN_OK;
 }
 
@@ -148,10 +152,14 @@ static dn_status keep_report(load *l, dn_weights_report *report)
     }
     if (st || !report)
         return st;
-    dn_weights_report r = {.struct_size = report->struct_size, .loaded = l->loaded,
-                           .missing = l->missing.count, .unused = l->unused.count,
-                           .mismatched = l->mismatched.count, .missing_names = texts[0],
-                           .unused_names = texts[1], .mismatched_names = texts[2]};
+    dn_weights_report r = {.struct_size = report->struct_size,
+                           .loaded = l->loaded,
+                           .missing = l->missing.count,
+                           .unused = l->unused.count,
+                           .mismatched = l->mismatched.count,
+                           .missing_names = texts[0],
+                           .unused_names = texts[1],
+                           .mismatched_names = texts[2]};
     memcpy(report, &r, report->struct_size < sizeof r ? report->struct_size : sizeof r);
     return DN_OK;
 }
@@ -204,8 +212,8 @@ static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, const c
     return st;
 }
 
-dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size_t size, int32_t policy,
-                                     dn_weights_report *report)
+dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size_t size,
+                                     int32_t policy, dn_weights_report *report)
 {
     dni_clear_error();
     dn_status st = check_arguments(net, bytes, policy, report);
@@ -237,7 +245,7 @@ dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
     return st;
 }
 
-/* ---- sharing ---------------------------------------------------------------------------------- */
+/* ---- sharing ----------------------------------------------------------------------------- */
 
 static dn_status share_layer(dn_net *net, const dni_net_layer *to, const dn_net *source,
                              const dni_net_layer *from)

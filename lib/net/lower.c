@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * lower.c: from layers to program to plan. Done once, and again when a shape changed: then values
- * whose tensors kept their shape are carried over, so that a run can go on in the middle. */
+ * lower.c: from layers to program to plan. Done once, and again when a shape changed: then
+ * values whose tensors kept their shape are carried over, so that a run can go on in the
+ * middle. */
 #include <string.h>
 
 #include "net/net.h"
@@ -9,14 +10,14 @@ typedef struct lowering {
     dn_net *net;
     dni_program *program;
     dni_builder b;
-    dni_tensor *data, *diff; /* per value */
+    dni_tensor *data, *diff;           /* per value */
     dni_tensor *root_data, *root_diff; /* per blob */
-    dni_tensor *operands;    /* room for one layer's x, y, dx, dy, w, dw */
+    dni_tensor *operands;              /* room for one layer's x, y, dx, dy, w, dw */
     bool *fresh;
-    dni_tensor *w, *dw;      /* per param */
+    dni_tensor *w, *dw; /* per param */
 } lowering;
 
-/* ---- tensors -------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 static bool stays_readable(const dn_net *net, int32_t blob)
 {
@@ -44,8 +45,11 @@ static void add_value(lowering *w, size_t v)
     const dn_net *net = w->net;
     const dni_value *value = &net->graph.values[v];
     const dn_blob *blob = net->blobs[value->blob];
-    dni_tensor_info info = {.role = DNI_DATA, .dtype = net->dtype, .shape = net->value_shapes[v],
-                            .storage = w->root_data[value->blob], .blob = value->blob,
+    dni_tensor_info info = {.role = DNI_DATA,
+                            .dtype = net->dtype,
+                            .shape = net->value_shapes[v],
+                            .storage = w->root_data[value->blob],
+                            .blob = value->blob,
                             .keep = stays_readable(net, value->blob)};
     if (blob->own || blob->input) { /* without memory: only to be planned */
         info.role = DNI_STATE;
@@ -75,8 +79,11 @@ const uint64_t *dni_net_version(const dn_net *net, const dni_store *store)
 static void add_param(lowering *w, size_t i)
 {
     dni_param *p = w->net->params[i];
-    dni_tensor_info info = {.role = DNI_WEIGHT, .dtype = w->net->dtype, .shape = p->blob.shape,
-                            .storage = DNI_NONE, .blob = -1};
+    dni_tensor_info info = {.role = DNI_WEIGHT,
+                            .dtype = w->net->dtype,
+                            .shape = p->blob.shape,
+                            .storage = DNI_NONE,
+                            .blob = -1};
     const dni_store *store = p->blob.store; /* NULL: only to be planned */
     info.memory = store ? store->data : NULL;
     info.version = dni_net_version(w->net, store);
@@ -102,12 +109,16 @@ static void add_tensors(lowering *w)
     for (size_t i = 0; i < net->num_params; i++)
         add_param(w, i);
     int64_t two = 2;
-    dni_tensor_info random = {.role = DNI_STATE, .dtype = DN_I64, .shape = dni_shape_of(1, &two),
-                              .storage = DNI_NONE, .memory = net->random_state, .blob = -1};
+    dni_tensor_info random = {.role = DNI_STATE,
+                              .dtype = DN_I64,
+                              .shape = dni_shape_of(1, &two),
+                              .storage = DNI_NONE,
+                              .memory = net->random_state,
+                              .blob = -1};
     w->b.random = add(w, &random);
 }
 
-/* ---- one layer ------------------------------------------------------------------------------ */
+/* ---- one layer --------------------------------------------------------------------------- */
 
 static dni_tensor *operand_room(lowering *w, size_t layer, dni_tensor **y, dni_tensor **dx,
                                 dni_tensor **dy, dni_tensor **ww, dni_tensor **dw)
@@ -214,7 +225,7 @@ static void lower_backward(lowering *w, size_t layer)
     l->backward.end = w->program->num_ops;
 }
 
-/* ---- the whole net -------------------------------------------------------------------------- */
+/* ---- the whole net ----------------------------------------------------------------------- */
 
 static bool wants_backward(const dn_net *net)
 {
@@ -331,8 +342,8 @@ static size_t weight_bytes(const dn_net *net)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < net->num_params; i++)
-        bytes += (size_t)dni_shape_count(&net->params[i]->blob.shape) *
-                 dni_dtype_size(net->dtype);
+        bytes +=
+            (size_t)dni_shape_count(&net->params[i]->blob.shape) * dni_dtype_size(net->dtype);
     return bytes;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * net.h: the net a user holds: layers of the graph with their weights, the program they lower to,
- * its plan, and the blobs that show its memory. Building is in build.c, running in run.c. */
+ * net.h: the net a user holds: layers of the graph with their weights, the program they lower
+ * to, its plan, and the blobs that show its memory. Building is in build.c, running in run.c.
+ */
 #ifndef DNI_NET_H
 #define DNI_NET_H
 
@@ -16,8 +17,8 @@ typedef struct dni_store {
     size_t references;
     int64_t count;
     int32_t dtype;
-    void *data; /* count values */
-    void *diff; /* made when first asked for, zero */
+    void *data;       /* count values */
+    void *diff;       /* made when first asked for, zero */
     bool cleared;     /* diff is zero, though its memory may not say so yet */
     bool diff_open;   /* the host has a pointer to diff */
     uint64_t changes; /* of data, so far */
@@ -30,14 +31,14 @@ struct dn_blob {
     dni_shape shape;
     int32_t dtype;
     dn_net *net;
-    bool input;        /* may be reshaped by the host */
-    void *own;         /* an input's values, memory of its own; NULL: in the plan's arena */
-    bool lent;         /* the host has a pointer to write to `own` through */
-    void *zero;        /* diff of a blob without gradient, made when looked at */
+    bool input; /* may be reshaped by the host */
+    void *own;  /* an input's values, memory of its own; NULL: in the plan's arena */
+    bool lent;  /* the host has a pointer to write to `own` through */
+    void *zero; /* diff of a blob without gradient, made when looked at */
     size_t zero_bytes;
-    dni_store *store;  /* a weight's; NULL: an activation */
+    dni_store *store;      /* a weight's; NULL: an activation */
     dni_tensor data, diff; /* an activation's tensors; diff DNI_NONE: no gradient */
-    int32_t value;     /* the last value of an activation in the graph */
+    int32_t value;         /* the last value of an activation in the graph */
 };
 
 /* A learnable or statistical parameter; layers that share it by name refer to the same one. */
@@ -45,8 +46,8 @@ typedef struct dni_param {
     dn_blob blob;
     float lr_mult, decay_mult;
     bool has_lr, has_decay;
-    bool statistic; /* never updated by a solver */
-    bool wanted;    /* some layer computes its gradient */
+    bool statistic;          /* never updated by a solver */
+    bool wanted;             /* some layer computes its gradient */
     const char *shared_name; /* NULL: not shared */
     dni_tensor data, diff;   /* in the present program */
 } dni_param;
@@ -97,9 +98,9 @@ struct dn_net {
     size_t num_params, cap_params;
 
     dni_program *program;
-    dni_plan *plan; /* NULL: wire_only, or the last planning failed */
-    dni_tensor *data, *diff; /* per value */
-    dn_blob **blobs;         /* per graph blob */
+    dni_plan *plan;            /* NULL: wire_only, or the last planning failed */
+    dni_tensor *data, *diff;   /* per value */
+    dn_blob **blobs;           /* per graph blob */
     int32_t *inputs, *outputs; /* graph blobs */
     int32_t num_inputs, num_outputs;
 
@@ -142,8 +143,8 @@ dn_status dni_net_set_up_layers(dn_net *net);   /* shapes.c: set-up, weights, fi
 dn_status dni_net_infer_shapes(dn_net *net);    /* shapes.c: shapes again */
 dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
-dn_status dni_net_make_blobs(dn_net *net);      /* blob.c */
-dn_status dni_net_lower(dn_net *net);           /* lower.c: program and plan; keeps what fits */
+dn_status dni_net_make_blobs(dn_net *net);                           /* blob.c */
+dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what fits */
 /* replay.c: what plain runs of layers before `end` would have left for others, for layers that
  * last ran fused. */
 dn_status dni_net_replay(dn_net *net, int32_t end);

@@ -28,15 +28,16 @@ static dn_status merge_multiplier(const char *what, const char *name, bool given
     if (!given)
         return DN_OK;
     if (*has && *kept != value)
-        return dni_fail(DN_E_NET, "shared weight '%s' has another %s here than where it is made",
-                        name, what);
+        return dni_fail(DN_E_NET,
+                        "shared weight '%s' has another %s here than where it is made", name,
+                        what);
     *has = true;
     *kept = value;
     return DN_OK;
 }
 
-static dn_status share_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__ParamSpec *spec,
-                             int32_t owner)
+static dn_status share_param(dn_net *net, dni_net_layer *l, int32_t i,
+                             const Cnn__ParamSpec *spec, int32_t owner)
 {
     dni_param *p = net->params[owner];
     const dni_shape *shape = &l->layer.weight[i].shape;
@@ -45,24 +46,28 @@ static dn_status share_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn
     dni_shape_text(shape, here, sizeof here);
     dni_shape_text(&p->blob.shape, there, sizeof there);
     if (permissive && dni_shape_count(shape) != dni_shape_count(&p->blob.shape))
-        return dni_fail(DN_E_SHAPE, "shared weight '%s' is %s here and %s where it is made; the "
-                                    "counts differ", spec->name, here, there);
+        return dni_fail(DN_E_SHAPE,
+                        "shared weight '%s' is %s here and %s where it is made; the "
+                        "counts differ",
+                        spec->name, here, there);
     if (!permissive && !dni_shape_equal(shape, &p->blob.shape))
-        return dni_fail(DN_E_SHAPE, "shared weight '%s' is %s here and %s where it is made "
-                                    "(share_mode: PERMISSIVE would allow equal counts)",
+        return dni_fail(DN_E_SHAPE,
+                        "shared weight '%s' is %s here and %s where it is made "
+                        "(share_mode: PERMISSIVE would allow equal counts)",
                         spec->name, here, there);
     l->params[i] = owner;
     dn_status st = merge_multiplier("lr_mult", spec->name, spec->has_lr_mult, spec->lr_mult,
                                     &p->has_lr, &p->lr_mult);
-    return st ? st : merge_multiplier("decay_mult", spec->name, spec->has_decay_mult,
-                                      spec->decay_mult, &p->has_decay, &p->decay_mult);
+    return st ? st
+              : merge_multiplier("decay_mult", spec->name, spec->has_decay_mult,
+                                 spec->decay_mult, &p->has_decay, &p->decay_mult);
 }
 
 static dn_status fill_param(dn_net *net, const dni_net_layer *l, int32_t i, dni_param *p)
 {
     const dni_weight *w = &l->layer.weight[i];
-    dn_status st = dni_store_create(&p->blob.store, net->context,
-                                    dni_shape_count(&w->shape), net->dtype);
+    dn_status st =
+        dni_store_create(&p->blob.store, net->context, dni_shape_count(&w->shape), net->dtype);
     if (st)
         return st;
     Cnn__FillerParameter constant = CNN__FILLER_PARAMETER__INIT;
@@ -86,11 +91,19 @@ static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__
         return DN_E_NOMEM;
     l->params[i] = (int32_t)net->num_params;
     net->params[net->num_params++] = p;
-    *p = (dni_param){.blob = {.shape = w->shape, .dtype = net->dtype, .net = net,
-                              .data = DNI_NONE, .diff = DNI_NONE, .value = -1},
-                     .lr_mult = spec ? spec->lr_mult : 1, .decay_mult = spec ? spec->decay_mult : 1,
-                     .has_lr = spec && spec->has_lr_mult, .has_decay = spec && spec->has_decay_mult,
-                     .statistic = w->statistic, .data = DNI_NONE, .diff = DNI_NONE};
+    *p = (dni_param){.blob = {.shape = w->shape,
+                              .dtype = net->dtype,
+                              .net = net,
+                              .data = DNI_NONE,
+                              .diff = DNI_NONE,
+                              .value = -1},
+                     .lr_mult = spec ? spec->lr_mult : 1,
+                     .decay_mult = spec ? spec->decay_mult : 1,
+                     .has_lr = spec && spec->has_lr_mult,
+                     .has_decay = spec && spec->has_decay_mult,
+                     .statistic = w->statistic,
+                     .data = DNI_NONE,
+                     .diff = DNI_NONE};
     if (spec && spec->name && *spec->name)
         p->shared_name = spec->name;
     p->blob.name = dni_format(net->heap, "%s/%d", l->layer.name, i);
@@ -102,13 +115,15 @@ static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *l)
 {
     if (l->layer.param->n_param > (size_t)l->layer.num_weights && l->layer.num_weights)
-        dni_log(net->context, DN_LOG_NOTICE, "layer '%s': %zu param entries for %d weights; the "
-                "last are not used", l->layer.name, l->layer.param->n_param, l->layer.num_weights);
+        dni_log(net->context, DN_LOG_NOTICE,
+                "layer '%s': %zu param entries for %d weights; the "
+                "last are not used",
+                l->layer.name, l->layer.param->n_param, l->layer.num_weights);
     for (int32_t i = 0; i < l->layer.num_weights; i++) {
         const Cnn__ParamSpec *spec = spec_of(&l->layer, i);
         int32_t owner = spec && spec->name && *spec->name ? find_shared(net, spec->name) : -1;
-        dn_status st = owner >= 0 ? share_param(net, l, i, spec, owner)
-                                  : add_param(net, l, i, spec);
+        dn_status st =
+            owner >= 0 ? share_param(net, l, i, spec, owner) : add_param(net, l, i, spec);
         if (st)
             return dni_in(st, "weight %d", i);
     }

@@ -79,7 +79,7 @@ dn_blob *dn_net_output(dn_net *net, int32_t index)
     return NULL;
 }
 
-/* ---- layers ---------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------------ */
 
 static const dni_net_layer *layer_at(const dn_net *net, int32_t layer)
 {
@@ -165,8 +165,8 @@ int64_t dn_net_layer_flops(const dn_net *net, int32_t layer)
 {
     const dni_net_layer *l = layer_at(net, layer);
     int64_t flops = 0;
-    for (size_t i = l && net->program ? l->forward.first : 0; l && net->program &&
-         i < l->forward.end; i++)
+    for (size_t i = l && net->program ? l->forward.first : 0;
+         l && net->program && i < l->forward.end; i++)
         flops += dni_op_flops(net->program, &net->program->ops[i]);
     return flops;
 }
@@ -177,7 +177,7 @@ float dn_net_layer_loss_weight(const dn_net *net, int32_t layer, int32_t top)
     return l && top >= 0 && top < l->layer.num_tops ? l->loss_weight[top] : 0;
 }
 
-/* ---- data of the host -------------------------------------------------------------------------- */
+/* ---- data of the host -------------------------------------------------------------------- */
 
 dn_status dn_net_set_memory_data(dn_net *net, const char *layer, const float *data,
                                  const float *labels, int64_t n)

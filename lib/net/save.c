@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * save.c: a net as text and as a .caffemodel: NetParameter { name 1, layer 100 { ..., blobs 7 } }. */
+ * save.c: a net as text and as a .caffemodel: NetParameter { name 1, layer 100 { ..., blobs 7 }
+ * }. */
 #include <string.h>
 
 #include "net/hdf5.h"
@@ -8,7 +9,8 @@
 
 enum { NET_NAME = 1, NET_LAYER = 100, LAYER_BLOBS = 7 };
 
-static dni_pack_blob blob_of(const dn_net *net, const dni_net_layer *l, int32_t i, bool with_diff)
+static dni_pack_blob blob_of(const dn_net *net, const dni_net_layer *l, int32_t i,
+                             bool with_diff)
 {
     const dn_blob *blob = &net->params[l->params[i]]->blob;
     if (with_diff && blob->store->diff)
@@ -36,7 +38,8 @@ static size_t layer_size(const dn_net *net, const dni_net_layer *l, bool with_di
     return size;
 }
 
-static uint8_t *write_layer(uint8_t *at, const dn_net *net, const dni_net_layer *l, bool with_diff)
+static uint8_t *write_layer(uint8_t *at, const dn_net *net, const dni_net_layer *l,
+                            bool with_diff)
 {
     Cnn__LayerParameter param = bare(l);
     at = dni_pack_field(at, NET_LAYER, layer_size(net, l, with_diff));

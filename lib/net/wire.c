@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * wire.c: from the graph of names to layers of known classes, with the counts of bottoms and tops
- * that each class asks for. */
+ * wire.c: from the graph of names to layers of known classes, with the counts of bottoms and
+ * tops that each class asks for. */
 #include <stdio.h>
 #include <string.h>
 
@@ -84,8 +84,8 @@ static dn_status check_count(const char *type, const char *what, int32_t have, i
 {
     if (have < min || (max >= 0 && have > max)) {
         if (min == max)
-            return dni_fail(DN_E_NET, "%s takes %d %s%s, the prototxt gives %d", type, min, what,
-                            min == 1 ? "" : "s", have);
+            return dni_fail(DN_E_NET, "%s takes %d %s%s, the prototxt gives %d", type, min,
+                            what, min == 1 ? "" : "s", have);
         if (have < min)
             return dni_fail(DN_E_NET, "%s takes at least %d %s%s, the prototxt gives %d", type,
                             min, what, min == 1 ? "" : "s", have);
@@ -103,9 +103,10 @@ static dn_status check_in_place(const dn_net *net, const dni_net_layer *l, const
                         net->graph.values[node->bottoms[i]].blob;
             bool allowed = l->layer.cls->flags & DNI_LAYER_INPLACE && t == 0 && i == 0;
             if (same && !allowed)
-                return dni_fail(DN_E_NET, "%s cannot work in place: top '%s' is also its bottom; "
-                                          "give the top a name of its own", l->layer.cls->type,
-                                l->layer.top_names[t]);
+                return dni_fail(DN_E_NET,
+                                "%s cannot work in place: top '%s' is also its bottom; "
+                                "give the top a name of its own",
+                                l->layer.cls->type, l->layer.top_names[t]);
         }
     return DN_OK;
 }
@@ -167,19 +168,26 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
     const dni_layer_class *cls;
     const Cnn__LayerParameter *param = node->param;
     l->net = net;
-    l->layer = (dni_layer){.param = param, .name = param->name ? param->name : "",
-                           .context = net->context, .heap = net->heap,
+    l->layer = (dni_layer){.param = param,
+                           .name = param->name ? param->name : "",
+                           .context = net->context,
+                           .heap = net->heap,
                            .folder = (net->origin ? net->origin : net)->file->folder,
-                           .index = index, .phase = net->state.phase, .dtype = net->dtype,
-                           .wire_only = net->wire_only, .num_bottoms = node->num_bottoms,
-                           .num_tops = node->num_tops, .seed = net->seed};
+                           .index = index,
+                           .phase = net->state.phase,
+                           .dtype = net->dtype,
+                           .wire_only = net->wire_only,
+                           .num_bottoms = node->num_bottoms,
+                           .num_tops = node->num_tops,
+                           .seed = net->seed};
     l->layer.stream = stream_of(l->layer.name);
     dn_status st = find_class(net, l, param->type, &cls);
     if (st)
         return st;
     l->layer.cls = cls;
     net->dynamic |= (cls->flags & DNI_LAYER_DYNAMIC) != 0;
-    st = check_count(cls->type, "bottom", node->num_bottoms, cls->bottoms_min, cls->bottoms_max);
+    st =
+        check_count(cls->type, "bottom", node->num_bottoms, cls->bottoms_min, cls->bottoms_max);
     if (!st)
         st = check_count(cls->type, "top", node->num_tops, cls->tops_min, cls->tops_max);
     if (!st)

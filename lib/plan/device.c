@@ -7,7 +7,8 @@
 
 static bool has_mem(const dni_steps *s, dni_tensor root)
 {
-    return dni_is_placed(&s->program->tensors[root]) && !dni_base_has(s->base, s->lies_in[root]);
+    return dni_is_placed(&s->program->tensors[root]) &&
+           !dni_base_has(s->base, s->lies_in[root]);
 }
 
 static dni_tensor operand(const dni_op *op, int32_t k)
@@ -26,7 +27,7 @@ static size_t first_operand(const dni_steps *s, size_t i)
     return (size_t)((void **)s->steps[i].io.in - s->pointers);
 }
 
-/* ---- create, bind, free ------------------------------------------------------------------- */
+/* ---- create, bind, free ------------------------------------------------------------------ */
 
 dn_status dni_sides_create(dni_steps *s)
 {
@@ -105,12 +106,13 @@ dn_status dni_sides_bind(dni_steps *s, dni_section section)
         d->places[t] = (dni_span){.host = s->arena[section] + s->offset[place],
                                   .device = d->arena[section] + s->offset[place],
                                   .bytes = dni_tensor_bytes(info),
-                                  .on_host = true, .on_device = true};
+                                  .on_host = true,
+                                  .on_device = true};
     }
     return st;
 }
 
-/* ---- pointers ------------------------------------------------------------------------------ */
+/* ---- pointers ---------------------------------------------------------------------------- */
 
 /* A constant that its layer may have written anew since the last plan. */
 static bool is_host_state(const dni_steps *s, dni_tensor root)
@@ -164,11 +166,12 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
     return st;
 }
 
-/* ---- running ------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 static dn_status bring(const dni_steps *s, dni_span *span, bool on_device)
 {
-    return on_device ? dni_span_to_device(s->context, span) : dni_span_to_host(s->context, span);
+    return on_device ? dni_span_to_device(s->context, span)
+                     : dni_span_to_host(s->context, span);
 }
 
 dn_status dni_sides_bring(const dni_steps *s, size_t i)
@@ -178,7 +181,8 @@ dn_status dni_sides_bring(const dni_steps *s, size_t i)
     bool on_device = s->steps[i].on_device;
     dn_status st = DN_OK;
     for (int32_t k = 0; !st && k < num_operands(op); k++)
-        if (span[k] && (k < op->num_inputs || !dni_overwrites(s->program, op, k - op->num_inputs)))
+        if (span[k] &&
+            (k < op->num_inputs || !dni_overwrites(s->program, op, k - op->num_inputs)))
             st = bring(s, span[k], on_device);
     return st;
 }
@@ -241,8 +245,8 @@ static dni_recording *recording_of(const dni_steps *s, size_t first, size_t end,
         dni_clear_error();
         return NULL;
     }
-    d->recordings[d->num_recordings] = (dni_recording){.first = first, .end = end,
-                                                         .fresh = fresh};
+    d->recordings[d->num_recordings] =
+        (dni_recording){.first = first, .end = end, .fresh = fresh};
     return &d->recordings[d->num_recordings++];
 }
 

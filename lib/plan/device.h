@@ -17,8 +17,8 @@ typedef struct dni_recording {
 } dni_recording;
 
 struct dni_sides {
-    dni_span *places;  /* per tensor: the two sides of one that lies in an arena */
-    dni_span **spans;  /* operands of all ops, as dni_steps.pointers */
+    dni_span *places; /* per tensor: the two sides of one that lies in an arena */
+    dni_span **spans; /* operands of all ops, as dni_steps.pointers */
     size_t num_spans;
     char *arena[DNI_SECTIONS];
     void *scratch;

@@ -46,8 +46,7 @@ bool dni_op_reads(const dni_program *p, const dni_op *op, dni_tensor root)
     return false;
 }
 
-/* ---- by kind --------------------------------------------------------------------------------
- */
+/* ---- by kind ----------------------------------------------------------------------------- */
 
 static int64_t count_of(const dni_program *p, dni_tensor t)
 {
@@ -165,8 +164,7 @@ bool dni_is_copy(const dni_program *p, const dni_op *op)
     }
 }
 
-/* ---- by place -------------------------------------------------------------------------------
- */
+/* ---- by place ---------------------------------------------------------------------------- */
 
 size_t dni_next_read(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {

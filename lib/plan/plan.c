@@ -33,8 +33,7 @@ bool dni_plan_fuses(const dni_plan *plan, dni_section section)
     return section == DNI_FORWARD || !plan->options.forward_only;
 }
 
-/* ---- compile and free -----------------------------------------------------------------------
- */
+/* ---- compile and free -------------------------------------------------------------------- */
 
 static void drop_backward(dni_program *p)
 {
@@ -170,8 +169,7 @@ void dni_plan_free(dni_plan *plan)
     dni_free(heap, plan);
 }
 
-/* ---- binding --------------------------------------------------------------------------------
- */
+/* ---- binding ----------------------------------------------------------------------------- */
 
 /* What the layers' program says of memory that is not the plan's goes for the copy, too. */
 static void follow(dni_plan *plan)
@@ -225,8 +223,7 @@ dn_status dni_plan_rebind(dni_plan *plan)
     return st || !plan->plain.program ? st : dni_steps_rebind(&plan->plain);
 }
 
-/* ---- showing --------------------------------------------------------------------------------
- */
+/* ---- showing ----------------------------------------------------------------------------- */
 
 static bool is_gradient(const dni_plan *plan, dni_tensor root)
 {
@@ -288,8 +285,7 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
     return st;
 }
 
-/* ---- running --------------------------------------------------------------------------------
- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer)
 {
@@ -320,8 +316,7 @@ dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end)
     return st ? st : dni_steps_run(&plan->plain, first, end, NULL);
 }
 
-/* ---- looking --------------------------------------------------------------------------------
- */
+/* ---- looking ----------------------------------------------------------------------------- */
 
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor)
 {

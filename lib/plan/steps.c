@@ -8,8 +8,7 @@
 #include "plan/device.h"
 #include "plan/passes.h"
 
-/* ---- compile and free -----------------------------------------------------------------------
- */
+/* ---- compile and free -------------------------------------------------------------------- */
 
 static dn_status set_up(dni_steps *s)
 {
@@ -184,8 +183,7 @@ size_t dni_steps_bytes(const dni_steps *s)
     return bytes;
 }
 
-/* ---- binding --------------------------------------------------------------------------------
- */
+/* ---- binding ----------------------------------------------------------------------------- */
 
 void *dni_steps_memory(const dni_steps *s, dni_tensor tensor)
 {
@@ -269,8 +267,7 @@ dn_status dni_steps_rebind(dni_steps *s)
     return st;
 }
 
-/* ---- running --------------------------------------------------------------------------------
- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 static bool weights_changed(const dni_steps *s)
 {

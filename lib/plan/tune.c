@@ -67,8 +67,8 @@ static bool recall(dn_context *c, uint64_t key, double *cost)
 static dn_status remember(dn_context *c, uint64_t key, double cost)
 {
     pthread_mutex_lock(&c->tuned_lock);
-    dn_status st = dni_grow(&c->heap, &c->tuned, &c->cap_tuned, c->num_tuned + 1,
-                            sizeof *c->tuned);
+    dn_status st =
+        dni_grow(&c->heap, &c->tuned, &c->cap_tuned, c->num_tuned + 1, sizeof *c->tuned);
     if (!st)
         c->tuned[c->num_tuned++] = (dni_tuned){key, cost};
     pthread_mutex_unlock(&c->tuned_lock);
@@ -111,8 +111,11 @@ static dn_status borrow(trial *t, const dn_op_desc *d, const dn_op_info *info)
                  lend_all(t->heap, d->outputs, d->num_outputs, t->out);
     t->scratch = dni_alloc_aligned(t->heap, info->scratch + 64);
     t->keep = dni_alloc_aligned(t->heap, info->keep + 64);
-    t->io = (dn_op_io){.struct_size = sizeof t->io, .in = t->in, .out = t->out,
-                       .scratch = t->scratch, .keep = info->keep ? t->keep : NULL};
+    t->io = (dn_op_io){.struct_size = sizeof t->io,
+                       .in = t->in,
+                       .out = t->out,
+                       .scratch = t->scratch,
+                       .keep = info->keep ? t->keep : NULL};
     return there && t->scratch && t->keep ? DN_OK : DN_E_NOMEM;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * dialect.c: which fork wrote a binary file, and what its numbers are here. Text goes by name
- * and needs none of this. A guess weighs each dialect: tags it cannot explain, required fields that
- * would be missing, and layers whose type names the parameter that the dialect sees. */
+ * and needs none of this. A guess weighs each dialect: tags it cannot explain, required fields
+ * that would be missing, and layers whose type names the parameter that the dialect sees. */
 #include "proto/dialect.h"
 
 #include <stdio.h>
@@ -186,9 +186,9 @@ static void put_field(dni_text *out, uint32_t number, const ProtobufCFieldDescri
     } else if (field->type == 0) {
         bool is_enum = f && f->type == PROTOBUF_C_TYPE_ENUM && field->value <= UINT32_MAX;
         const ProtobufCEnumDescriptor *type = is_enum ? f->descriptor : NULL;
-        put_varint(out, is_enum ? renumber(find_scope(type->name), (uint32_t)field->value,
-                                           dialect)
-                                : field->value);
+        put_varint(out, is_enum
+                            ? renumber(find_scope(type->name), (uint32_t)field->value, dialect)
+                            : field->value);
     } else if (field->type != 2) {
         dni_text_append(out, (const char *)field->data, field->size);
     } else if (f && f->type == PROTOBUF_C_TYPE_MESSAGE && depth < DNI_MESSAGE_DEPTH) {
@@ -251,8 +251,10 @@ dn_status dni_dialect_parse(ProtobufCMessage **out, const dni_heap *heap,
         known = dni_dialect_guess(type, bytes, size);
     if (st || !known)
         return st ? st : dni_binary_parse(out, heap, type, bytes, size, file_name);
-    st = dni_locations_note(locations, heap, NULL, "its field numbers are taken for those of "
-                                                   "dialect '%s'", dni_dialect_names[known]);
+    st = dni_locations_note(locations, heap, NULL,
+                            "its field numbers are taken for those of "
+                            "dialect '%s'",
+                            dni_dialect_names[known]);
     if (!st)
         st = dni_dialect_translate(&ours, &ours_size, heap, type, bytes, size, known);
     if (!st)

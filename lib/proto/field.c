@@ -104,7 +104,8 @@ static void clear(const dni_heap *heap, ProtobufCMessage *m, const ProtobufCFiel
 static dn_status append(const dni_heap *heap, ProtobufCMessage *to,
                         const ProtobufCFieldDescriptor *f, const void *value)
 {
-    size_t *count = (size_t *)((char *)to + f->quantifier_offset), size = dni_field_value_size(f);
+    size_t *count = (size_t *)((char *)to + f->quantifier_offset),
+           size = dni_field_value_size(f);
     void **array = (void **)((char *)to + f->offset);
     void *more = dni_realloc(heap, *count ? *array : NULL, *count + 1, size);
     if (!more)
@@ -134,7 +135,8 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
             return st;
     } else {
         clear(heap, to, t);
-        memcpy((char *)to + t->offset, value, single ? dni_field_value_size(f) : sizeof(void *));
+        memcpy((char *)to + t->offset, value,
+               single ? dni_field_value_size(f) : sizeof(void *));
         if (!single)
             *(size_t *)((char *)to + t->quantifier_offset) =
                 *(const size_t *)((const char *)from + f->quantifier_offset);

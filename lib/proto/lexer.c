@@ -115,8 +115,8 @@ dn_status dni_lexer_next(dni_lexer *l)
     bool template = c == '$' && l->at + 1 < l->end && is_word_start(l->at[1]); /* $WIDTH$ */
     if (is_word_start(c) || template) {
         l->kind = DNI_TOKEN_WORD;
-        while (l->at < l->end && (is_word_start(*l->at) || is_digit(*l->at) ||
-                                  (template && *l->at == '$')))
+        while (l->at < l->end &&
+               (is_word_start(*l->at) || is_digit(*l->at) || (template && *l->at == '$')))
             l->at++;
     } else if (is_digit(c) || c == '.') {
         l->kind = DNI_TOKEN_NUMBER;
@@ -150,9 +150,13 @@ dn_status dni_lexer_init(dni_lexer *l, const char *text, size_t size, const char
         text += 3;
         size -= 3;
     }
-    *l = (dni_lexer){
-        .file = file, .at = text, .end = text + size, .line_start = text, .line = 1,
-        .beside = l->beside, .above = l->above};
+    *l = (dni_lexer){.file = file,
+                     .at = text,
+                     .end = text + size,
+                     .line_start = text,
+                     .line = 1,
+                     .beside = l->beside,
+                     .above = l->above};
     return dni_lexer_next(l);
 }
 

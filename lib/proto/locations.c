@@ -100,9 +100,9 @@ static dn_status add_note(dni_locations *l, const dni_heap *heap, int32_t line, 
     }
     char *note = line ? dni_format(heap, "%s:%d:%d: %s", l->file, (int)line, (int)column, text)
                       : dni_format(heap, "%s: %s", l->file, text);
-    dn_status st = note ? dni_grow(heap, &l->notes, &l->cap_notes, l->num_notes + 1,
-                                   sizeof *l->notes)
-                        : DN_E_NOMEM;
+    dn_status st =
+        note ? dni_grow(heap, &l->notes, &l->cap_notes, l->num_notes + 1, sizeof *l->notes)
+             : DN_E_NOMEM;
     if (st)
         dni_free(heap, note);
     else

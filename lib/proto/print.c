@@ -146,9 +146,11 @@ static void print_unknown(dni_text *text, const ProtobufCMessageUnknownField *u,
     if (u->wire_type == 2)
         print_bytes(text, at, (size_t)(end - at));
     else
-        dni_text_printf(text, u->wire_type == 0   ? "%llu"
-                              : u->wire_type == 1 ? "0x%016llx"
-                                                  : "0x%08llx", (unsigned long long)value);
+        dni_text_printf(text,
+                        u->wire_type == 0   ? "%llu"
+                        : u->wire_type == 1 ? "0x%016llx"
+                                            : "0x%08llx",
+                        (unsigned long long)value);
     dni_text_append(text, "\n", 1);
 }
 

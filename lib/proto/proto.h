@@ -64,8 +64,8 @@ dn_status dni_text_print(char **out, const dni_heap *heap, const ProtobufCMessag
 
 #define DNI_MESSAGE_DEPTH 64 /* messages in messages, in any form */
 
-/* dni_binary_parse of a file by some fork. dialect: its name; NULL: found from the tags. Another
- * dialect than Caffe's is noted. */
+/* dni_binary_parse of a file by some fork. dialect: its name; NULL: found from the tags.
+ * Another dialect than Caffe's is noted. */
 dn_status dni_dialect_parse(ProtobufCMessage **out, const dni_heap *heap,
                             const ProtobufCMessageDescriptor *type, const void *bytes,
                             size_t size, const char *file_name, const char *dialect,
@@ -85,7 +85,7 @@ bool dni_looks_binary(const void *bytes, size_t size);
 
 /* One array. Values are copied out by dni_weights_values, whatever their form in the file. */
 typedef struct dni_weights_blob {
-    dni_shape shape;   /* of legacy blobs: num, channels, height, width */
+    dni_shape shape; /* of legacy blobs: num, channels, height, width */
     bool legacy;
     int64_t count;     /* values in the file: floats, doubles, or NVIDIA's raw fp16 and so on */
     int32_t raw_type;  /* of raw data, as enum Type numbers them; -1: none */

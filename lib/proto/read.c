@@ -64,9 +64,9 @@ static dn_status read_bytes(dni_net_file **net, dni_solver_file **solver, const 
                             const char *dialect)
 {
     parsed p = {0};
-    dn_status st = parse(&p, heap, net ? &cnn__net_parameter__descriptor
-                                       : &cnn__solver_parameter__descriptor, bytes, size, name,
-                         dialect);
+    dn_status st = parse(
+        &p, heap, net ? &cnn__net_parameter__descriptor : &cnn__solver_parameter__descriptor,
+        bytes, size, name, dialect);
     if (!st)
         st = net ? finish_net(net, heap, &p, folder) : finish_solver(solver, heap, &p, folder);
     if (st) {
@@ -85,8 +85,8 @@ static dn_status read_path(dni_net_file **net, dni_solver_file **solver, const d
     if (st)
         return st;
     char *folder = dni_path_folder(heap, path);
-    st = folder ? read_bytes(net, solver, heap, bytes, size, path, folder, dialect)
-                : DN_E_NOMEM;
+    st =
+        folder ? read_bytes(net, solver, heap, bytes, size, path, folder, dialect) : DN_E_NOMEM;
     dni_free(heap, bytes);
     return st;
 }

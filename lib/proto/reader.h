@@ -16,9 +16,9 @@ typedef struct dni_reader {
     bool no_value; /* what was read last has no place in the message */
     /* What is unknown does not end the reading, but fails it in the end. */
     size_t num_unknown;
-    bool typo;          /* one of these is probably a slip of the pen */
-    char unknown[768];  /* the first, whole */
-    char further[160];  /* where the others are */
+    bool typo;         /* one of these is probably a slip of the pen */
+    char unknown[768]; /* the first, whole */
+    char further[160]; /* where the others are */
 } dni_reader;
 
 /* Fails at the present token, naming the layer if it is known. */

@@ -74,8 +74,7 @@ dn_status dni_remarks_move(dni_remarks *r, const dni_heap *heap, const void *fro
 {
     if (!r)
         return DN_OK;
-    dn_status st =
-        dni_grow(heap, &r->moves, &r->cap_moves, r->num_moves + 1, sizeof *r->moves);
+    dn_status st = dni_grow(heap, &r->moves, &r->cap_moves, r->num_moves + 1, sizeof *r->moves);
     if (!st)
         r->moves[r->num_moves++] = (move){from, field, index, to, to_field, to_index};
     return st;

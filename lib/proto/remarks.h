@@ -23,8 +23,8 @@ dn_status dni_remarks_add(dni_remarks *remarks, const dni_heap *heap, dni_remark
                           const void *message, const char *field, size_t index,
                           const char *text, size_t size);
 /* What hung on from's field will hang on to's: of one value, or of any (DNI_ANY_INDEX), whose
- * indices grow by to_index. field NULL, index DNI_ANY_INDEX: all else that hung on `from`, under
- * the names it has. Takes effect when settled; each remark moves once. */
+ * indices grow by to_index. field NULL, index DNI_ANY_INDEX: all else that hung on `from`,
+ * under the names it has. Takes effect when settled; each remark moves once. */
 dn_status dni_remarks_move(dni_remarks *remarks, const dni_heap *heap, const void *from,
                            const char *field, size_t index, const void *to,
                            const char *to_field, size_t to_index);

@@ -79,8 +79,8 @@ static dn_status read_old(rewriting *w)
         return st;
     w->old_is_text = !dni_looks_binary(bytes, size);
     if (!w->options.kind)
-        w->options.kind = w->old_is_text && text_is_solver(bytes, size) ? DN_FILE_SOLVER
-                                                                        : DN_FILE_NET;
+        w->options.kind =
+            w->old_is_text && text_is_solver(bytes, size) ? DN_FILE_SOLVER : DN_FILE_NET;
     const ProtobufCMessageDescriptor *type = w->options.kind == DN_FILE_SOLVER
                                                  ? &cnn__solver_parameter__descriptor
                                                  : &cnn__net_parameter__descriptor;
@@ -120,8 +120,9 @@ static dn_status write_new(rewriting *w)
         st = dni_text_print((char **)&bytes, w->heap, w->message, remarks);
         size = st ? 0 : strlen((char *)bytes);
     } else if (dni_remarks_unknown(remarks)) {
-        st = dni_fail(DN_E_UNSUPPORTED, "%s: %zu fields are unknown here and have no number to "
-                                        "be binary by; the first: %s",
+        st = dni_fail(DN_E_UNSUPPORTED,
+                      "%s: %zu fields are unknown here and have no number to "
+                      "be binary by; the first: %s",
                       w->from, dni_remarks_unknown(remarks),
                       dni_locations_get_note(w->locations, 0));
     } else {

@@ -298,8 +298,7 @@ dn_status dni_solver_upgrade(Cnn__SolverParameter *solver, const dni_heap *heap,
     solver->type = type;
     solver->has_solver_type = 0;
     solver->solver_type = CNN__SOLVER_PARAMETER__SOLVER_TYPE__SGD;
-    dn_status st =
-        dni_remarks_move(remarks, heap, solver, "solver_type", 0, solver, "type", 0);
+    dn_status st = dni_remarks_move(remarks, heap, solver, "solver_type", 0, solver, "type", 0);
     dni_remarks_settle(remarks);
     return st;
 }

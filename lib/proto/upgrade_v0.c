@@ -8,15 +8,32 @@
 static const struct v0_type {
     const char *old, *now;
 } types[] = {
-    {"accuracy", "Accuracy"}, {"bnll", "BNLL"}, {"concat", "Concat"}, {"conv", "Convolution"},
-    {"data", "Data"}, {"dropout", "Dropout"}, {"euclidean_loss", "EuclideanLoss"},
-    {"flatten", "Flatten"}, {"hdf5_data", "HDF5Data"}, {"hdf5_output", "HDF5Output"},
-    {"im2col", "Im2col"}, {"images", "ImageData"}, {"infogain_loss", "InfogainLoss"},
-    {"innerproduct", "InnerProduct"}, {"lrn", "LRN"},
-    {"multinomial_logistic_loss", "MultinomialLogisticLoss"}, {"pool", "Pooling"},
-    {"relu", "ReLU"}, {"sigmoid", "Sigmoid"}, {"softmax", "Softmax"},
-    {"softmax_loss", "SoftmaxWithLoss"}, {"split", "Split"}, {"tanh", "TanH"},
-    {"window_data", "WindowData"}, {"power", "Power"}, {"argmax", "ArgMax"},
+    {"accuracy", "Accuracy"},
+    {"bnll", "BNLL"},
+    {"concat", "Concat"},
+    {"conv", "Convolution"},
+    {"data", "Data"},
+    {"dropout", "Dropout"},
+    {"euclidean_loss", "EuclideanLoss"},
+    {"flatten", "Flatten"},
+    {"hdf5_data", "HDF5Data"},
+    {"hdf5_output", "HDF5Output"},
+    {"im2col", "Im2col"},
+    {"images", "ImageData"},
+    {"infogain_loss", "InfogainLoss"},
+    {"innerproduct", "InnerProduct"},
+    {"lrn", "LRN"},
+    {"multinomial_logistic_loss", "MultinomialLogisticLoss"},
+    {"pool", "Pooling"},
+    {"relu", "ReLU"},
+    {"sigmoid", "Sigmoid"},
+    {"softmax", "Softmax"},
+    {"softmax_loss", "SoftmaxWithLoss"},
+    {"split", "Split"},
+    {"tanh", "TanH"},
+    {"window_data", "WindowData"},
+    {"power", "Power"},
+    {"argmax", "ArgMax"},
     {"softmaxloss", "SoftmaxWithLoss"}, /* of the first months */
 };
 
@@ -107,8 +124,9 @@ static dn_status note_rest(const Cnn__LayerParameter *layer, const Cnn__V0LayerP
         for (size_t k = 0; k < DNI_COUNT(apart); k++)
             moved |= !strcmp(apart[k], type->fields[i].name);
         if (!moved)
-            st = dni_locations_note(locations, heap, layer, "'%s' has no effect in a V0 '%s' "
-                                                            "layer and is dropped",
+            st = dni_locations_note(locations, heap, layer,
+                                    "'%s' has no effect in a V0 '%s' "
+                                    "layer and is dropped",
                                     type->fields[i].name, old->type ? old->type : "");
     }
     return st;

@@ -62,8 +62,10 @@ static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size)
 /* Bytes of one element of raw data; 0: a type that holds no weights. */
 static size_t raw_size(int32_t type)
 {
-    return type == CNN__TYPE__DOUBLE ? 8 : type == CNN__TYPE__FLOAT ? 4
-         : type == CNN__TYPE__FLOAT16 ? 2 : 0;
+    return type == CNN__TYPE__DOUBLE    ? 8
+           : type == CNN__TYPE__FLOAT   ? 4
+           : type == CNN__TYPE__FLOAT16 ? 2
+                                        : 0;
 }
 
 /* Bytes of one value in a field that holds values, packed or not; 0: the field holds none. */
@@ -208,8 +210,8 @@ dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *
 static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_field *field)
 {
     size_t capacity = layer->num_blobs;
-    dn_status st = dni_grow(w->heap, &layer->blobs, &capacity, layer->num_blobs + 1,
-                            sizeof *layer->blobs);
+    dn_status st =
+        dni_grow(w->heap, &layer->blobs, &capacity, layer->num_blobs + 1, sizeof *layer->blobs);
     if (st)
         return st;
     st = dni_weights_blob_read(&layer->blobs[layer->num_blobs], field->data, field->size,

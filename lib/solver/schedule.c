@@ -88,8 +88,10 @@ static dn_status unknown_policy(const char *name)
     const char *nearest = dni_nearest(name, names, DNI_COUNT(names));
     if (nearest)
         return dni_fail(DN_E_NET, "unknown lr_policy '%s'; did you mean '%s'?", name, nearest);
-    return dni_fail(DN_E_NET, "unknown lr_policy '%s'; there are fixed, step, exp, inv, "
-                              "multistep, poly, sigmoid and multifixed", name);
+    return dni_fail(DN_E_NET,
+                    "unknown lr_policy '%s'; there are fixed, step, exp, inv, "
+                    "multistep, poly, sigmoid and multifixed",
+                    name);
 }
 
 dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
@@ -105,8 +107,10 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
     if (policy->needs & NEEDS_MAX_ITER && max_iter <= 0)
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a max_iter > 0", policy->name);
     if (policy->needs & NEEDS_STAGES && (!p->n_stagelr || p->n_stagelr != p->n_stageiter))
-        return dni_fail(DN_E_NET, "lr_policy '%s' needs stagelr and stageiter, as many of one as "
-                                  "of the other", policy->name);
+        return dni_fail(DN_E_NET,
+                        "lr_policy '%s' needs stagelr and stageiter, as many of one as "
+                        "of the other",
+                        policy->name);
     if (policy->needs & NEEDS_GAMMA && !(p->gamma >= 0))
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
     return DN_OK;

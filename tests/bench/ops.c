@@ -84,8 +84,7 @@ static double now(const bench *b)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- one op ---------------------------------------------------------------------------------
- */
+/* ---- one op ------------------------------------------------------------------------------ */
 
 static size_t bytes_of(const dn_operand *o)
 {

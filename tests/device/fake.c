@@ -72,7 +72,8 @@ static region *region_of(dn_backend *b, const void *ptr)
 {
     for (int i = 0; i < MAX_REGIONS; i++) {
         region *r = &b->regions[i];
-        if (r->start && (const char *)ptr >= r->start && (const char *)ptr < r->start + r->bytes)
+        if (r->start && (const char *)ptr >= r->start &&
+            (const char *)ptr < r->start + r->bytes)
             return r;
     }
     return NULL;
@@ -155,7 +156,7 @@ static dn_status fake_zero(dn_backend *b, void *device, size_t bytes)
     return DN_OK;
 }
 
-/* ---- ops ---------------------------------------------------------------------------------- */
+/* ---- ops --------------------------------------------------------------------------------- */
 
 static dn_status fake_create(dn_backend *b, const dn_op_desc *desc, dn_op **out,
                              dn_op_info *info)
@@ -167,8 +168,8 @@ static dn_status fake_create(dn_backend *b, const dn_op_desc *desc, dn_op **out,
     dn_op *op = calloc(1, sizeof *op);
     if (!op)
         return b->host.fail(DN_E_NOMEM, "fake: no memory for an op");
-    *op = (dn_op){.backend = b, .num_inputs = desc->num_inputs,
-                  .num_outputs = desc->num_outputs};
+    *op =
+        (dn_op){.backend = b, .num_inputs = desc->num_inputs, .num_outputs = desc->num_outputs};
     dn_status status = dn_ref_backend.op_create(b->ref, desc, &op->ref, info);
     strcpy(info->implementation, "fake");
     if (status != DN_OK)
@@ -190,7 +191,8 @@ static dn_status open_operands(dn_backend *b, void *const *ptr, int32_t count, i
     for (int32_t i = 0; i < count; i++) {
         region *r = ptr[i] ? region_of(b, ptr[i]) : NULL;
         if (ptr[i] && !r)
-            return b->host.fail(DN_E_INTERNAL, "fake: operand %d is memory of the host", (int)i);
+            return b->host.fail(DN_E_INTERNAL, "fake: operand %d is memory of the host",
+                                (int)i);
         if (r)
             protect(r, how);
     }
@@ -235,7 +237,7 @@ static dn_status fake_run(dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-/* ---- recordings ---------------------------------------------------------------------------- */
+/* ---- recordings -------------------------------------------------------------------------- */
 
 static dn_status fake_capture_begin(dn_backend *b)
 {

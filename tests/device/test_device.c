@@ -14,8 +14,11 @@ static const char digits_solver[] =
 static dn_context *make_context(const dn_backend_ops *device)
 {
     dn_context *context = NULL;
-    dn_context_options options = {.struct_size = sizeof options, .num_threads = 2, .seed = 3,
-                                  .backends = "ref", .backend = device};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = 2,
+                                  .seed = 3,
+                                  .backends = "ref",
+                                  .backend = device};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     return context;
 }
@@ -88,7 +91,7 @@ static void check_copies(void)
     CHECK_INT(fake.allocated, 0);
 }
 
-#define BATCH_NET                                                                             \
+#define BATCH_NET                                                                              \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 64 } } } "     \
     "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' inner_product_param { "       \
     "  num_output: 256 weight_filler { type: 'xavier' } } } "                                  \
@@ -174,8 +177,8 @@ static void check_refusals(void)
 {
     SECTION("refusals");
     dn_context *context = NULL;
-    dn_context_options options = {.struct_size = sizeof options, .device = 1,
-                                  .module_folder = "/nowhere"};
+    dn_context_options options = {
+        .struct_size = sizeof options, .device = 1, .module_folder = "/nowhere"};
     CHECK_STATUS(dn_context_create(&context, &options), DN_E_UNSUPPORTED);
     dn_backend_ops lacks = fake_backend;
     lacks.copy_out = NULL;

@@ -134,14 +134,18 @@ static void test_tune(const char *folder, const char *name)
     SECTION("tune");
     char chain[300];
     snprintf(chain, sizeof chain, "%s,cpu,ref", name);
-    dn_context_options o = {.struct_size = sizeof o, .num_threads = 2, .tune = 2,
-                            .module_folder = folder, .backends = chain};
+    dn_context_options o = {.struct_size = sizeof o,
+                            .num_threads = 2,
+                            .tune = 2,
+                            .module_folder = folder,
+                            .backends = chain};
     CHECK_MESSAGE(dn_context_create(&context, &o), DN_E_INVALID, "tune");
     o.tune = 1;
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
     for (int i = 0; i < 2; i++) {
-        CHECK_STATUS(dn_net_create_from_text(&net[i], context, net_text, sizeof net_text - 1,
-                                             NULL), DN_OK);
+        CHECK_STATUS(
+            dn_net_create_from_text(&net[i], context, net_text, sizeof net_text - 1, NULL),
+            DN_OK);
         float *x = dn_blob_mutable_data(dn_net_blob(net[i], "x"));
         for (int k = 0; k < 8 * 32 * 20 * 20; k++)
             x[k] = (float)(k % 13) / 13;

@@ -55,7 +55,10 @@ static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candid
                          uint64_t seed)
 {
     const char *every = getenv("DN_TEST_EVERY");
-    tally t = {.ref = ref, .candidate = candidate, .seed = seed, .lie = -1,
+    tally t = {.ref = ref,
+               .candidate = candidate,
+               .seed = seed,
+               .lie = -1,
                .every = every ? atoi(every) : 1};
     int passed = 0, declined = 0, failures = 0;
     all_cases(&t);
@@ -63,7 +66,8 @@ static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candid
         passed += t.passed[kind];
         declined += t.declined[kind];
         failures += t.failed[kind];
-        if (t.every > 1 || !kind_name(kind) || t.passed[kind] + t.failed[kind] + t.declined[kind] > 0)
+        if (t.every > 1 || !kind_name(kind) ||
+            t.passed[kind] + t.failed[kind] + t.declined[kind] > 0)
             continue;
         printf("%s has no case\n", kind_name(kind));
         failures++;

@@ -343,8 +343,7 @@ static void test_pooling(void)
     EXPECT(all_near(dx, (double[]){1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 16, 1e-15));
 }
 
-/* ---- losses, measures, updates ------------------------------------------------------------
- */
+/* ---- losses, measures, updates ----------------------------------------------------------- */
 
 static void test_softmax(void)
 {
@@ -468,8 +467,7 @@ static void test_updates(void)
     }
 }
 
-/* ---- what is refused ----------------------------------------------------------------------
- */
+/* ---- what is refused --------------------------------------------------------------------- */
 
 static void test_refusals(void)
 {

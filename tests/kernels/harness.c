@@ -16,7 +16,7 @@
 
 typedef struct block {
     unsigned char *memory, *data; /* data = memory + GUARD */
-    unsigned char *device; /* what a device has of it, guards included; NULL: nothing */
+    unsigned char *device;        /* what a device has of it, guards included; NULL: nothing */
     size_t bytes;
 } block;
 
@@ -242,8 +242,8 @@ static int32_t pixel_of_window(const kernel_case *c, int32_t k, int64_t i,
 static void fill_masks(const execution *e, const kernel_case *c, uint64_t seed, uint64_t stream)
 {
     for (int32_t k = 0; k < c->in.count; k++)
-        for (int64_t i = 0; c->in.fill[k] == WINDOW_MASK && i < operand_count(&c->in.operand[k]);
-             i++) {
+        for (int64_t i = 0;
+             c->in.fill[k] == WINDOW_MASK && i < operand_count(&c->in.operand[k]); i++) {
             uint32_t word[4];
             dn_random_block(word, seed, stream + (uint64_t)k, 0, (uint64_t)i);
             ((int32_t *)e->in[k].data)[i] = pixel_of_window(c, k, i, word);
@@ -301,7 +301,8 @@ static void *pointer_to(const block *b)
 
 static dn_status send(const dn_backend_ops *ops, dn_backend *backend, block *b)
 {
-    return b->device ? ops->copy_in(backend, b->device, b->memory, b->bytes + 2 * GUARD) : DN_OK;
+    return b->device ? ops->copy_in(backend, b->device, b->memory, b->bytes + 2 * GUARD)
+                     : DN_OK;
 }
 
 static dn_status lend(const dn_backend_ops *ops, dn_backend *backend, block *b)
@@ -329,8 +330,8 @@ static dn_status each_block(execution *e, const dn_backend_ops *ops, dn_backend 
 {
     dn_status first = DN_OK;
     for (int32_t k = 0; k < 2 * DN_MAX_OPERANDS + 2; k++) {
-        block *b = k < DN_MAX_OPERANDS       ? &e->in[k]
-                   : k < 2 * DN_MAX_OPERANDS ? &e->out[k - DN_MAX_OPERANDS]
+        block *b = k < DN_MAX_OPERANDS        ? &e->in[k]
+                   : k < 2 * DN_MAX_OPERANDS  ? &e->out[k - DN_MAX_OPERANDS]
                    : k == 2 * DN_MAX_OPERANDS ? &e->scratch
                                               : &e->keep;
         dn_status status = fn(ops, backend, b);

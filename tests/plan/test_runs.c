@@ -5,8 +5,7 @@
 
 extern const dn_backend_ops dn_ref_backend;
 
-/* ---- ranges -------------------------------------------------------------------------------
- */
+/* ---- ranges ------------------------------------------------------------------------------ */
 
 static void layers(dn_net *net, int32_t from, int32_t to)
 {
@@ -91,8 +90,7 @@ static void check_views(dn_context *fused, dn_context *plain)
     dn_net_free(truth);
 }
 
-/* ---- cleared gradients --------------------------------------------------------------------
- */
+/* ---- cleared gradients ------------------------------------------------------------------- */
 
 static void step(dn_net *net, bool clear)
 {
@@ -138,8 +136,7 @@ static void check_cleared(dn_context *fused, dn_context *plain)
     dn_net_free(truth);
 }
 
-/* ---- constants ----------------------------------------------------------------------------
- */
+/* ---- constants --------------------------------------------------------------------------- */
 
 /* ref, with convolutions that keep a copy of their constant weights and count how often. */
 static struct counts {

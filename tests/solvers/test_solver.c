@@ -7,13 +7,32 @@
 
 #define FIXED "base_lr: 0.1 lr_policy: 'fixed' "
 
-static dn_context *make_context(int32_t threads)
+/* A host's workers: none, but the caller plays three, and takes the tasks from the last. */
+static void backwards(void *user, int64_t tasks,
+                      void (*body)(void *arg, int64_t task, int32_t worker), void *arg)
+{
+    int64_t *calls = user;
+    ++*calls;
+    for (int64_t task = tasks; task-- > 0;)
+        body(arg, task, (int32_t)(task % 3));
+}
+
+/* calls: counts those to the host's workers; NULL: the context has its own. */
+static dn_context *make_context_with(int32_t threads, int64_t *calls)
 {
     dn_context *context = NULL;
-    dn_context_options options = {
-        .struct_size = sizeof options, .num_threads = threads, .seed = 3};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .parallel_for = calls ? backwards : NULL,
+                                  .parallel_user = calls,
+                                  .num_threads = threads,
+                                  .seed = 3};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     return context;
+}
+
+static dn_context *make_context(int32_t threads)
+{
+    return make_context_with(threads, NULL);
 }
 
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
@@ -34,10 +53,12 @@ static const char digits_solver[] =
 
 static void check_threads(void)
 {
-    uint64_t hashes[4];
-    float loss[4];
-    for (int32_t threads = 1; threads <= 3; threads++) {
-        dn_context *context = make_context(threads);
+    uint64_t hashes[5];
+    float loss[5];
+    int64_t calls = 0;
+    for (int32_t threads = 1; threads <= 4; threads++) { /* 4: the host's, as if three */
+        bool hosts = threads == 4;
+        dn_context *context = make_context_with(hosts ? 3 : threads, hosts ? &calls : NULL);
         dn_solver *solver = make_digit_solver(context, digits_solver);
         CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
         loss[0] = dn_solver_loss(solver);
@@ -49,6 +70,7 @@ static void check_threads(void)
         dn_solver_free(solver);
         dn_context_free(context);
     }
+    CHECK(calls > 0);
     CHECK_AT(loss[1] < loss[0] / 2, "the loss went from %g to %g", loss[0], loss[1]);
 }
 

@@ -131,6 +131,12 @@ static void works_again(void)
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
     CHECK_STATUS(dn_net_backward(net), DN_OK);
     CHECK_INT(dn_blob_dim(dn_net_blob(net, "ip2"), 0), 5);
+    long before = heap.requests; /* and while the shapes stand, nothing is asked for */
+    for (int i = 0; i < 10; i++) {
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+    }
+    CHECK_AT(heap.requests == before, "%ld allocations in ten steps", heap.requests - before);
     dn_net_free(net);
     dn_context_free(context);
     CHECK_HEAP_CLEAN(&heap);

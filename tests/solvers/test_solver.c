@@ -2,6 +2,7 @@
  * test_solver.c: the loop: same bits for any number of threads and after a resumption,
  * events in their order, cancelling, tests, the host's own loop. */
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "solver_text.h"
 

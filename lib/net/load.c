@@ -247,21 +247,40 @@ dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
 
 /* ---- sharing ----------------------------------------------------------------------------- */
 
-static dn_status share_layer(dn_net *net, const dni_net_layer *to, const dn_net *source,
+static const dni_net_layer *find_source(const dn_net *source, const dni_net_layer *to)
+{
+    int32_t at = to->layer.num_weights ? dn_net_find_layer(source, to->layer.name) : -1;
+    return at < 0 ? NULL : &source->layers[at];
+}
+
+/* All that can fail; of the source, gradients are made that net will want. */
+static dn_status check_share(const dn_net *net, const dni_net_layer *to, const dn_net *source,
                              const dni_net_layer *from)
 {
     char have[96], want[96];
+    dn_status st = DN_OK;
     if (to->layer.num_weights != from->layer.num_weights)
         return dni_fail(DN_E_SHAPE, "layer '%s' has %d weights here, %d there", to->layer.name,
                         to->layer.num_weights, from->layer.num_weights);
+    for (int32_t i = 0; !st && i < to->layer.num_weights; i++) {
+        const dni_param *p = net->params[to->params[i]];
+        const dn_blob *other = &source->params[from->params[i]]->blob;
+        if (!dni_shape_equal(&p->blob.shape, &other->shape))
+            return dni_fail(DN_E_SHAPE, "weight %d of layer '%s' is %s here, %s there", i,
+                            to->layer.name, dni_shape_text(&p->blob.shape, have, sizeof have),
+                            dni_shape_text(&other->shape, want, sizeof want));
+        if (p->diff != DNI_NONE)
+            st = dni_store_diff(other->store);
+    }
+    return st;
+}
+
+static void share_layer(dn_net *net, const dni_net_layer *to, const dn_net *source,
+                        const dni_net_layer *from)
+{
     for (int32_t i = 0; i < to->layer.num_weights; i++) {
         dni_param *p = net->params[to->params[i]];
         dni_store *store = source->params[from->params[i]]->blob.store;
-        if (!dni_shape_equal(&p->blob.shape, &source->params[from->params[i]]->blob.shape))
-            return dni_fail(DN_E_SHAPE, "weight %d of layer '%s' is %s here, %s there", i,
-                            to->layer.name, dni_shape_text(&p->blob.shape, have, sizeof have),
-                            dni_shape_text(&source->params[from->params[i]]->blob.shape, want,
-                                           sizeof want));
         if (p->blob.store == store)
             continue;
         store->references++;
@@ -269,12 +288,9 @@ static dn_status share_layer(dn_net *net, const dni_net_layer *to, const dn_net 
         p->blob.store = store;
         net->program->tensors[p->data].memory = store->data;
         net->program->tensors[p->data].version = dni_net_version(net, store);
-        if (p->diff != DNI_NONE && dni_store_diff(store))
-            return DN_E_NOMEM;
         if (p->diff != DNI_NONE)
             net->program->tensors[p->diff].memory = store->diff;
     }
-    return DN_OK;
 }
 
 dn_status dn_net_share_weights(dn_net *net, dn_net *source)
@@ -282,15 +298,20 @@ dn_status dn_net_share_weights(dn_net *net, dn_net *source)
     dni_clear_error();
     if (!net || !source || !net->program || !source->program)
         return dni_fail(DN_E_INVALID, "dn_net_share_weights: a net is NULL or wire_only");
+    if (net->context != source->context)
+        return dni_fail(DN_E_INVALID, "the nets are of two contexts");
     if (net->dtype != source->dtype)
         return dni_fail(DN_E_INVALID, "the nets have different element types");
     for (size_t i = 0; i < net->num_layers; i++) {
-        int32_t at = dn_net_find_layer(source, net->layers[i].layer.name);
-        if (at < 0 || !net->layers[i].layer.num_weights)
-            continue;
-        dn_status st = share_layer(net, &net->layers[i], source, &source->layers[at]);
+        const dni_net_layer *from = find_source(source, &net->layers[i]);
+        dn_status st = from ? check_share(net, &net->layers[i], source, from) : DN_OK;
         if (st)
             return st;
+    }
+    for (size_t i = 0; i < net->num_layers; i++) {
+        const dni_net_layer *from = find_source(source, &net->layers[i]);
+        if (from)
+            share_layer(net, &net->layers[i], source, from);
     }
     return dni_plan_rebind(net->plan);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_runs.c: whole runs and ranges in any order give what plain ones give; constants follow
- * the weights they were made from, and are made no more often than that. */
+ * test_runs.c: whole runs and ranges in any order give what plain ones give; weights are shared
+ * whole or not at all; constants follow the weights they were made from, and are made no more
+ * often than that. */
 #include "nets.h"
 
 extern const dn_backend_ops dn_ref_backend;
@@ -136,6 +137,40 @@ static void check_cleared(dn_context *fused, dn_context *plain)
     dn_net_free(truth);
 }
 
+/* ---- shared weights ---------------------------------------------------------------------- */
+
+/* What cannot be shared whole is not shared at all, and both nets go on as they were. */
+static void check_sharing(dn_context *context, dn_context *plain)
+{
+    SECTION("sharing that fails");
+    static const char other[] = X CONV("a", "x", "bias_term: false") LOSS("a");
+    dn_net *net = net_of(context, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *source =
+        net_of(context, X CONV("a", "x", "bias_term: false") CONV("b", "a", "") LOSS("b"),
+               DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    step(net, true);
+    step(truth, true);
+    const dni_store *before = net->params[0]->blob.store;
+    CHECK_MESSAGE(dn_net_share_weights(net, source), DN_E_SHAPE, "layer 'b'");
+    CHECK(net->params[0]->blob.store == before);
+    dn_net_free(source);
+    step(net, true);
+    step(truth, true);
+    compare_nets(net, truth, true);
+    source = net_of(plain, other, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    CHECK_MESSAGE(dn_net_share_weights(net, source), DN_E_INVALID, "two contexts");
+    dn_net_free(source);
+    SECTION("sharing");
+    source = net_of(context, other, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    CHECK_STATUS(dn_net_share_weights(net, source), DN_OK);
+    CHECK(net->params[0]->blob.store == source->params[0]->blob.store);
+    dn_net_free(source); /* the weights stay */
+    step(net, true);
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
 /* ---- constants --------------------------------------------------------------------------- */
 
 /* ref, with convolutions that keep a copy of their constant weights and count how often. */
@@ -246,6 +281,7 @@ int main(void)
         check_ranges(context, plain, DN_MEMORY_COMPACT);
         check_views(context, plain);
         check_cleared(context, plain);
+        check_sharing(context, plain);
         dn_context_free(context);
     }
     SECTION("constant weights");

@@ -347,6 +347,23 @@ static size_t weight_bytes(const dn_net *net)
     return bytes;
 }
 
+/* Does a layer work in place on what a source or the host wrote? Such a forward cannot be done
+ * again (replay.c). */
+static bool changes_its_sources(const dn_net *net)
+{
+    bool from_source = false;
+    for (size_t v = 0; v < net->graph.num_values; v++) {
+        const dni_value *value = &net->graph.values[v];
+        if (net->layers[value->layer].layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT))
+            continue;
+        for (size_t u = 0; u < v && !from_source; u++)
+            from_source = net->graph.values[u].blob == value->blob &&
+                          net->layers[net->graph.values[u].layer].layer.cls->flags &
+                              (DNI_LAYER_SOURCE | DNI_LAYER_INPUT);
+    }
+    return from_source;
+}
+
 dn_status dni_net_lower(dn_net *net)
 {
     lowering w = {.net = net};
@@ -354,9 +371,12 @@ dn_status dni_net_lower(dn_net *net)
     dn_status st = allocate(&w);
     if (!st)
         st = lower_layers(&w);
-    dni_plan_options options = {.compact = net->memory_mode == DN_MEMORY_COMPACT,
-                                .plain = net->context->plain || net->dynamic,
-                                .forward_only = net->state.phase == DN_PHASE_TEST};
+    /* Between the segments of a dynamic net values go from plan to plan, so each has a place.
+     */
+    dni_plan_options options = {
+        .compact = net->memory_mode == DN_MEMORY_COMPACT && !net->dynamic,
+        .plain = net->context->plain || net->dynamic || changes_its_sources(net),
+        .forward_only = net->state.phase == DN_PHASE_TEST};
     options.must_compute = net->must_compute;
     size_t weights = weight_bytes(net);
     if (net->memory_limit)

@@ -63,7 +63,8 @@ typedef struct dni_net_layer {
     bool needs_backward;
     float *loss_weight; /* per top */
     dni_range forward, backward;
-    bool ran_plain; /* its last forward was a plain run, whose values its backward reads */
+    bool ran_fused; /* its last forward was part of a fused run: what its own backward reads is
+                       not all there */
     dn_net *net;
     dni_host_class *host_class; /* of a type of the host's; else NULL */
     bool *shape_given; /* per top: INPUT layers, the host chose this shape; dynamic ones, the

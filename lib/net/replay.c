@@ -34,19 +34,24 @@ static dn_status copy_statistics(const dn_net *net, char *saved, bool back)
     return st;
 }
 
+/* From the first layer that ran fused on: what later ones left may lie where this one writes.
+ */
 static dn_status run_again(dn_net *net, int32_t end)
 {
+    bool again = false;
     for (int32_t i = 0; i < end; i++) {
         dni_net_layer *l = &net->layers[i];
         bool source = l->layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT);
-        if (l->ran_plain)
+        bool sink = l->layer.num_tops == 0; /* what it does, it does outside of the net: once */
+        again |= l->ran_fused;
+        if (!again)
             continue;
         dn_status st = DN_OK;
-        if (!source)
+        if (!source && !sink)
             st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
         if (st)
             return dni_in_layer(net, l, st);
-        l->ran_plain = true;
+        l->ran_fused = false;
     }
     return DN_OK;
 }
@@ -55,7 +60,7 @@ dn_status dni_net_replay(dn_net *net, int32_t end)
 {
     bool needed = false;
     for (int32_t i = 0; i < end; i++)
-        needed |= !net->layers[i].ran_plain;
+        needed |= net->layers[i].ran_fused;
     if (!needed)
         return DN_OK;
     net->stay_plain = true;

@@ -17,7 +17,7 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
         dn_status st = dni_plan_run_plain(net->plan, r->first, r->end);
         if (st)
             return dni_in_layer(net, l, st);
-        l->ran_plain |= !backward;
+        l->ran_fused &= backward;
         if (!net->dynamic_changed)
             continue;
         st = dni_net_infer_shapes(net);
@@ -66,8 +66,10 @@ static dn_status total_loss(const dn_net *net, int32_t from, int32_t to, float *
             if (l->loss_weight[k] == 0)
                 continue;
             int32_t value = net->graph.nodes[i].tops[k];
-            const void *values = dni_plan_memory(net->plan, net->data[value]);
-            dn_status st = dni_mirror_fetch(net->context, values);
+            void *values = NULL;
+            dn_status st = dni_plan_look(net->plan, net->data[value], &values);
+            if (!st)
+                st = dni_mirror_fetch(net->context, values);
             if (st)
                 return st;
             loss +=
@@ -99,7 +101,7 @@ static dn_status make_ready(dn_net *net)
 static dn_status forward_whole(dn_net *net)
 {
     for (size_t i = 0; i < net->num_layers; i++)
-        net->layers[i].ran_plain = false;
+        net->layers[i].ran_fused = true;
     net->fused_state = true;
     return run_whole(net, DNI_FORWARD, false);
 }
@@ -111,6 +113,15 @@ static dn_status forward_layers(dn_net *net, int32_t from, int32_t to)
     if (!st && from > 0 && net->fused_state && net->memory_mode == DN_MEMORY_COMPACT)
         st = dni_net_replay(net, from);
     return st ? st : run_layers(net, from, to, false);
+}
+
+/* A forward in TRAIN moves running statistics: nets on the same weights, which may have folded
+ * them into others, see it by the version. */
+static void touch_statistics(const dn_net *net)
+{
+    for (size_t i = 0; i < net->num_params; i++)
+        if (net->params[i]->statistic)
+            dni_store_touch(net->params[i]->blob.store);
 }
 
 /* What the host may have changed since the last run, for a device to take up. */
@@ -131,12 +142,15 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
     if (st)
         return st;
     if (from == 0) {
+        net->ran_forward = false;
         net->random_state[0] = (int64_t)net->seed;
         net->random_state[1] = net->step++;
     }
     announce(net);
     st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net)
                                               : forward_layers(net, from, to);
+    if (net->state.phase == DN_PHASE_TRAIN)
+        touch_statistics(net);
     if (st)
         return st;
     net->ran_forward = true;
@@ -220,9 +234,11 @@ dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
         return st;
     if (!net->ran_forward || net->shapes_changed)
         return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it");
-    if (net->fused_state && is_whole(net, to, from, DNI_BACKWARD))
-        return backward_whole(net);
-    return backward_layers(net, from, to);
+    bool fused = net->fused_state && is_whole(net, to, from, DNI_BACKWARD);
+    st = fused ? backward_whole(net) : backward_layers(net, from, to);
+    if (to == 0 && net->memory_mode == DN_MEMORY_COMPACT)
+        net->ran_forward = false; /* its values gave their places to gradients */
+    return st;
 }
 
 dn_status dn_net_backward(dn_net *net)

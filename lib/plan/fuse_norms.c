@@ -93,6 +93,17 @@ static bool find_gradients(const dni_program *p, norm *m)
            dni_next_write(p, dz, first, m->bwd) == m->bwd;
 }
 
+/* The scale's factors are read where the normalisation is, and their gradients are written
+ * where its gradient is: only weights are there before, and looked at after, both. */
+static bool scale_is_learnt(const dni_program *p, const norm *m)
+{
+    const dni_op *scale = &p->ops[m->scale];
+    for (int32_t k = 1; k < 3; k++)
+        if (scale->inputs[k] != DNI_NONE && p->tensors[scale->inputs[k]].role != DNI_WEIGHT)
+            return false;
+    return true;
+}
+
 /* What x holds must still be there when the new ops read it. */
 static bool x_stays(const dni_program *p, const norm *m)
 {
@@ -211,7 +222,8 @@ dn_status dni_fuse_norms(dni_rewrite *r)
         if (p->ops[i].kind != DN_OP_BATCH_NORM)
             continue;
         norm m = {i, NO_OP, NO_OP, NO_OP, NO_OP, NO_OP, dni_root(p, p->ops[i].outputs[0])};
-        if (find_readers(p, &m) && find_gradients(p, &m) && x_stays(p, &m))
+        if (find_readers(p, &m) && find_gradients(p, &m) && x_stays(p, &m) &&
+            scale_is_learnt(p, &m))
             st = fuse(r, &m);
     }
     return st;

@@ -51,7 +51,24 @@ static void use(dn_net *net, int way)
     }
 }
 
-static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory)
+/* Nets that a fused run must take care with: a layer in place on what the host wrote; a scale
+ * whose factors are made after the normalisation; several values as a loss. */
+#define ON_INPUT                                                                               \
+    X ON("x", "half", "Power", "power_param { scale: 0.5 }") CONV("a", "x", "") RELU("a")      \
+        LOSS("a")
+#define LATE_SCALE                                                                             \
+    "force_backward: true " X IN("z", "dim: 3") LAYER("n", "BatchNorm", "x", "n", "")          \
+        LAYER("s", "Power", "z", "s",                                                          \
+              "power_param { scale: 3 }") "layer { name: 'y' type: 'Scale' bottom: 'n' "       \
+                                          "bottom: 's' top: 'y' scale_param { "                \
+                                          "axis: 1 bias_term: true bias_filler { type: "       \
+                                          "'gaussian' } } } " LOSS("y")
+#define DREAM                                                                                  \
+    X CONV("a", "x", "") LAYER("b", "Convolution", "a", "b",                                   \
+                               "loss_weight: 2 convolution_param { num_output: 2 "             \
+                               "kernel_size: 3 weight_filler { type: 'xavier' } } ")
+
+static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory, const char *text)
 {
     for (int first = 0; first < 5; first++)
         for (int then = 0; then < 5; then++) {
@@ -59,8 +76,8 @@ static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory)
             snprintf(section, sizeof section, "way %d, then %d, memory %d", first, then,
                      memory);
             SECTION(section);
-            dn_net *net = net_of(fused, RESIDUAL, DN_PHASE_TRAIN, memory);
-            dn_net *truth = net_of(plain, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+            dn_net *net = net_of(fused, text, DN_PHASE_TRAIN, memory);
+            dn_net *truth = net_of(plain, text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
             use(net, first);
             use(truth, first);
             compare_nets(net, truth, true);
@@ -70,6 +87,21 @@ static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory)
             dn_net_free(net);
             dn_net_free(truth);
         }
+}
+
+static void check_loss(dn_context *fused, dn_context *plain)
+{
+    SECTION("a loss of several values");
+    dn_net *net = net_of(fused, DREAM, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, DREAM, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    for (int i = 0; i < 2; i++) {
+        float got = -1, want = -2;
+        CHECK_STATUS(dn_net_forward(net, &got), DN_OK);
+        CHECK_STATUS(dn_net_forward(truth, &want), DN_OK);
+        compare("loss", "b", &got, &want, 1);
+    }
+    dn_net_free(net);
+    dn_net_free(truth);
 }
 
 /* The host's pointers hold, whichever way ran. */
@@ -272,13 +304,41 @@ static void check_constants(dn_context *plain, const char *text, int32_t phase, 
     dn_context_free(context);
 }
 
+/* Statistics that a net in TRAIN moves are not stale where another has folded them. */
+static void check_statistics(dn_context *fused, dn_context *plain)
+{
+    SECTION("folded statistics");
+    dn_context *contexts[] = {fused, plain};
+    dn_net *train[2], *test[2] = {NULL, NULL};
+    dn_net_options o = {.struct_size = sizeof o, .phase = DN_PHASE_TEST};
+    for (int i = 0; i < 2; i++) {
+        train[i] = net_of(contexts[i], X CONV("a", "x", "") NORM("a"), DN_PHASE_TRAIN,
+                          DN_MEMORY_READABLE);
+        CHECK_STATUS(dn_net_create_shared(&test[i], train[i], &o), DN_OK);
+        fill_net(test[i]);
+        CHECK_STATUS(dn_net_forward(test[i], NULL), DN_OK);
+        CHECK_STATUS(dn_net_forward(train[i], NULL), DN_OK);
+        CHECK_STATUS(dn_net_forward(test[i], NULL), DN_OK);
+    }
+    compare_nets(test[0], test[1], false);
+    for (int i = 0; i < 2; i++) {
+        dn_net_free(test[i]);
+        dn_net_free(train[i]);
+    }
+}
+
 int main(void)
 {
+    static const char *const nets[] = {RESIDUAL, ON_INPUT, LATE_SCALE};
     dn_context *plain = context_of(DN_PLAN_PLAIN);
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
         dn_context *context = context_of(plan);
-        check_ranges(context, plain, DN_MEMORY_READABLE);
-        check_ranges(context, plain, DN_MEMORY_COMPACT);
+        for (size_t i = 0; i < DNI_COUNT(nets); i++) {
+            check_ranges(context, plain, DN_MEMORY_READABLE, nets[i]);
+            check_ranges(context, plain, DN_MEMORY_COMPACT, nets[i]);
+        }
+        check_loss(context, plain);
+        check_statistics(context, plain);
         check_views(context, plain);
         check_cleared(context, plain);
         check_sharing(context, plain);

@@ -283,7 +283,7 @@ static void share_layer(dn_net *net, const dni_net_layer *to, const dn_net *sour
         dni_store *store = source->params[from->params[i]]->blob.store;
         if (p->blob.store == store)
             continue;
-        store->references++;
+        atomic_fetch_add(&store->references, 1);
         dni_store_release(p->blob.store);
         p->blob.store = store;
         net->program->tensors[p->data].memory = store->data;

@@ -5,6 +5,8 @@
 #ifndef DNI_NET_H
 #define DNI_NET_H
 
+#include <stdatomic.h>
+
 #include "core/mirror.h"
 #include "deepnet/net.h"
 #include "graph/graph.h"
@@ -14,7 +16,7 @@
 /* Memory of one weight; nets that share it count it. */
 typedef struct dni_store {
     const dn_context *context;
-    size_t references;
+    atomic_size_t references; /* nets that share it may be freed in any thread */
     int64_t count;
     int32_t dtype;
     void *data;       /* count values */

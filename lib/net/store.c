@@ -19,7 +19,8 @@ dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t c
     dni_store *store = dni_alloc(heap, 1, sizeof *store);
     if (!store)
         return DN_E_NOMEM;
-    *store = (dni_store){.context = context, .references = 1, .count = count, .dtype = dtype};
+    *store = (dni_store){.context = context, .count = count, .dtype = dtype};
+    atomic_init(&store->references, 1);
     store->data = dni_alloc_aligned(heap, bytes);
     if (!store->data) {
         dni_free(heap, store);
@@ -70,7 +71,7 @@ dn_status dni_store_clear(dni_store *store)
 
 void dni_store_release(dni_store *store)
 {
-    if (!store || --store->references)
+    if (!store || atomic_fetch_sub(&store->references, 1) > 1)
         return;
     const dni_heap *heap = &store->context->heap;
     dni_mirror_forget(store->context, store->data);

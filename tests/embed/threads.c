@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * threads.c: two contexts in two threads know nothing of each other: each trains the same small
- * net, at the same time, with workers of its own, to the same bits as one alone. Built with
- * ThreadSanitizer in CI. */
+ * net, at the same time, with workers of its own, to the same bits as one alone. Nets of one
+ * context that share weights run and go in threads of their own. Built with ThreadSanitizer in
+ * CI. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,8 +73,58 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* ---- shared weights ---------------------------------------------------------------------- */
+
+typedef struct lodger {
+    dn_net *net;
+    dn_status status;
+} lodger;
+
+static void *run_and_free(void *argument)
+{
+    lodger *l = argument;
+    l->status = dn_net_forward(l->net, NULL);
+    dn_net_free(l->net);
+    return NULL;
+}
+
+/* Returns whether all went well. */
+static int share(void)
+{
+    dn_context_options options = {.struct_size = sizeof options, .num_threads = 1};
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    lodger lodgers[2] = {{NULL, DN_OK}, {NULL, DN_OK}};
+    pthread_t thread[2];
+    dn_status st = dn_context_create(&context, &options);
+    if (!st)
+        st = dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, NULL);
+    for (int i = 0; !st && i < 2; i++)
+        st = dn_net_create_shared(&lodgers[i].net, net, NULL);
+    if (st) {
+        printf("failed: %s\n", dn_last_error());
+        return 0;
+    }
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&thread[i], NULL, run_and_free, &lodgers[i]))
+            return 0;
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    st = dn_net_forward(net, NULL);
+    dn_net_free(net);
+    dn_context_free(context);
+    if (st || lodgers[0].status || lodgers[1].status) {
+        puts("a net that shares its weights failed");
+        return 0;
+    }
+    return 1;
+}
+
 int main(void)
 {
+    if (!share())
+        return 1;
+
     static job alone = {.threads = 1}, both[2] = {{.threads = 2}, {.threads = 3}};
     pthread_t thread[2];
     run(&alone);

@@ -56,7 +56,8 @@ DN_API dn_status dn_net_create_from_text(dn_net **out, dn_context *context, cons
                                          size_t size, const dn_net_options *options);
 
 /* A second net of the same shape on the same weights, with blobs of its own, for another
- * thread. The weights are shared, not copied: loading into one is seen by both. Since 0.1. */
+ * thread. The weights are shared, not copied: loading into one is seen by both. Either may be
+ * freed first. Since 0.1. */
 DN_API dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *options);
 
 /* Frees a net. NULL is fine. Since 0.1. */
@@ -155,7 +156,9 @@ DN_API dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size
 DN_API dn_status dn_net_save_weights(dn_net *net, const char *path);
 
 /* Makes `net` use the weights of `source` for every layer of the same name and shapes, without
- * a copy. source must outlive net. Since 0.1. */
+ * a copy. Both are of one context and one element type; either may be freed first. Returns
+ * DN_OK, DN_E_INVALID, DN_E_SHAPE (a layer of that name has other weights), DN_E_NOMEM, and
+ * changes nothing then. Since 0.1. */
 DN_API dn_status dn_net_share_weights(dn_net *net, dn_net *source);
 
 /* Bytes by kind; struct_size first. */

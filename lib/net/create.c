@@ -164,6 +164,9 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
                     .must_compute = !o->compute_fallback,
                     .num_keep = o->num_keep,
                     .seed = seed};
+    atomic_init(&net->references, 1);
+    if (origin)
+        atomic_fetch_add(&origin->references, 1);
     net->state = *state;
     net->state.stages = NULL;
     char **stages = NULL;
@@ -338,6 +341,15 @@ static void free_blobs(dn_net *net)
     dni_free(heap, net->outputs);
 }
 
+/* The last of the nets that share a prototxt takes it along, with the net that read it. */
+static void let_go(dn_net *net)
+{
+    if (!net || atomic_fetch_sub(&net->references, 1) > 1)
+        return;
+    dni_net_file_free(net->file, net->heap);
+    dni_free(net->heap, net);
+}
+
 void dn_net_free(dn_net *net)
 {
     if (!net)
@@ -356,7 +368,6 @@ void dn_net_free(dn_net *net)
     free_strings(heap, net->keep, net->num_keep);
     for (size_t i = 0; i < DNI_COUNT(net->report_text); i++)
         dni_free(heap, net->report_text[i]);
-    if (net->file)
-        dni_net_file_free(net->file, heap);
-    dni_free(heap, net);
+    let_go(net->origin);
+    let_go(net);
 }

@@ -78,7 +78,8 @@ struct dn_net {
     dn_context *context;
     const dni_heap *heap;
     dni_net_file *file; /* NULL when shared from another net */
-    dn_net *origin;     /* the net whose prototxt this one shares */
+    dn_net *origin;     /* the net whose prototxt this one shares; one of its references */
+    atomic_size_t references; /* itself and the nets that share its prototxt */
     dni_net_state state;
     int32_t dtype, memory_mode, compute;
     bool must_compute; /* fails where no backend offers `compute` */

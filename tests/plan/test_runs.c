@@ -203,6 +203,30 @@ static void check_sharing(dn_context *context, dn_context *plain)
     dn_net_free(truth);
 }
 
+/* A net on another's weights and prototxt needs neither of its nets to stay. */
+static void check_survivors(dn_context *context)
+{
+    SECTION("the first net goes first");
+    dn_net *first = net_of(context, RESIDUAL, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *second = NULL, *third = NULL;
+    char *before = NULL, *after = NULL;
+    CHECK_STATUS(dn_net_create_shared(&second, first, NULL), DN_OK);
+    CHECK_STATUS(dn_net_prototxt(first, &before), DN_OK);
+    dn_net_free(first);
+    CHECK_STATUS(dn_net_create_shared(&third, second, NULL), DN_OK);
+    dn_net_free(second);
+    CHECK_STATUS(dn_net_prototxt(third, &after), DN_OK);
+    CHECK_TEXT(after, before);
+    fill_net(third);
+    const int64_t dims[] = {3, 3, 6, 5}, labels = 3;
+    CHECK_STATUS(dn_blob_reshape(dn_net_input(third, 0), dims, 4), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(dn_net_input(third, 1), &labels, 1), DN_OK);
+    step(third, true); /* plans again: every layer looks at its parameters */
+    dn_net_text_free(third, before);
+    dn_net_text_free(third, after);
+    dn_net_free(third);
+}
+
 /* ---- constants --------------------------------------------------------------------------- */
 
 /* ref, with convolutions that keep a copy of their constant weights and count how often. */
@@ -342,6 +366,7 @@ int main(void)
         check_views(context, plain);
         check_cleared(context, plain);
         check_sharing(context, plain);
+        check_survivors(context);
         dn_context_free(context);
     }
     SECTION("constant weights");

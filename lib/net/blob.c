@@ -142,8 +142,13 @@ static void *look(dn_blob *blob, bool diff, int32_t dtype)
                  blob->dtype == DN_F64 ? "doubles (DN_F64)" : "floats (DN_F32)");
         return NULL;
     }
-    if (!blob->store)
-        return blob->value < 0 ? NULL : activation(blob, diff);
+    if (!blob->store && blob->value >= 0)
+        return activation(blob, diff);
+    if (!blob->store) {
+        dni_fail(DN_E_STATE, "weight '%s' has no memory: the net was created with wire_only",
+                 blob->name);
+        return NULL;
+    }
     if (diff && dni_store_diff(blob->store))
         return NULL;
     blob->store->diff_open |= diff;

@@ -173,6 +173,33 @@ static void check_runs(dn_context *context)
     dn_net_free(net);
 }
 
+/* A net that is only wired has blobs without values, and each accessor says so. */
+static void check_wire_only(dn_context *context)
+{
+    static const char text[] =
+        IN("dim: 2 dim: 3") "layer { name: 'y' type: 'InnerProduct' bottom: 'x' top: 'y' "
+                            "inner_product_param { num_output: 1 } }";
+    static const float three[3] = {1, 2, 3};
+    dn_net_options options = {.struct_size = sizeof options, .wire_only = 1};
+    dn_net *net = NULL;
+    float values[3];
+    SECTION("wire_only");
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, sizeof text - 1, &options),
+                 DN_OK);
+    if (!net)
+        return;
+    dn_blob *blobs[] = {dn_net_blob(net, "y"), dn_net_layer_param(net, 1, 0)};
+    CHECK_MESSAGE(dn_blob_write(blobs[1], three, 3), DN_E_STATE, "weight 'y/0' has no memory");
+    CHECK_MESSAGE(dn_blob_read(blobs[1], values, 3), DN_E_STATE, "wire_only");
+    for (int i = 0; i < 2; i++) {
+        CHECK(!dn_blob_data(blobs[i]));
+        CHECK(dn_last_error() && strstr(dn_last_error(), "wire_only"));
+        CHECK(!dn_blob_mutable_diff(blobs[i]));
+        CHECK(dn_last_error() && strstr(dn_last_error(), "wire_only"));
+    }
+    dn_net_free(net);
+}
+
 int main(void)
 {
     dn_context *context = NULL;
@@ -180,6 +207,7 @@ int main(void)
     if (context) {
         check_refusals(context);
         check_runs(context);
+        check_wire_only(context);
     }
     dn_context_free(context);
     return check_summary();

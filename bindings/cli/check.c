@@ -309,7 +309,7 @@ static void print_verdict(const verdict *v, const char *path, bool notes)
 static void print_json_notes(const char *notes)
 {
     fputs(", \"notes\": [", stdout);
-    for (const char *line = notes; *line; line += strcspn(line, "\n") + 1) {
+    for (const char *line = notes ? notes : ""; *line; line += strcspn(line, "\n") + 1) {
         char text[MESSAGE];
         snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
         if (line != notes)

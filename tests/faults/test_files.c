@@ -240,7 +240,8 @@ static int one_fails(long i, const char *form)
     const char *line = dn_last_error();
     CHECK_AT(!st == !line && (!st || st == DN_E_IO || st == DN_E_PARSE || st == DN_E_DATA),
              "operation %ld: %s, %s", i, dn_status_name(st), line ? line : "no line");
-    CHECK_AT(!line || (line[0] && !strchr(line, '\n')), "operation %ld: %s", i, line);
+    CHECK_AT(!line || (line[0] && !strchr(line, '\n')), "operation %ld: %s", i,
+             line ? line : "no line");
     dn_net_free(l.net);
     dn_solver_free(l.solver);
     int counted = atomic_load(&operations) >= i;

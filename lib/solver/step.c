@@ -98,8 +98,9 @@ static dn_status all_reduce(dn_solver *s)
         dn_status st = dni_store_diff(store);
         if (!st)
             st = dni_mirror_fetch(s->net->context, store->diff);
-        if (!st)
-            st = s->options.all_reduce(s->options.all_reduce_user, store->diff, store->count);
+        if (st)
+            return st;
+        st = s->options.all_reduce(s->options.all_reduce_user, store->diff, store->count);
         dni_mirror_wrote(s->net->context, store->diff);
         if (st)
             return dni_fail(st < 0 ? st : DN_E_HOST, "all_reduce returned %d for weight '%s'",

@@ -142,6 +142,8 @@ static dn_status fake_copy_out(dn_backend *b, void *host, const void *device, si
 {
     fake.copies_out++;
     fake.bytes_out += bytes;
+    if (fake.fail_out)
+        return b->host.fail(DN_E_DEVICE, "fake: the device is lost");
     return copy(b, host, device, device, bytes);
 }
 

@@ -173,6 +173,40 @@ static void check_lost(void)
     }
 }
 
+static dn_status count_calls(void *user, float *data, int64_t count)
+{
+    int64_t *calls = user;
+    (void)data, (void)count;
+    ++*calls;
+    return DN_OK;
+}
+
+/* Gradients that do not reach the host are not the fault of its all_reduce. */
+static void check_lost_gradients(void)
+{
+    SECTION("lost gradients");
+    int64_t calls = 0;
+    dn_solver_options options = {
+        .struct_size = sizeof options, .all_reduce = count_calls, .all_reduce_user = &calls};
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_solver *solver = make_solver(context, digits_solver, DIGITS_NET, &options);
+    dn_net *net = dn_solver_net(solver);
+    CHECK_STATUS(dn_net_set_memory_data(net, NULL, images, labels, DIGITS), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    fake.fail_out = true;
+    CHECK_MESSAGE(dn_solver_apply_update(solver), DN_E_DEVICE, "the device is lost");
+    CHECK(!strstr(dn_last_error(), "all_reduce"));
+    CHECK_INT(calls, 0);
+    fake.fail_out = false;
+    CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    CHECK(calls > 0);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
 static void check_refusals(void)
 {
     SECTION("refusals");
@@ -201,6 +235,7 @@ int main(void)
     check_looks();
     check_out_of_memory();
     check_lost();
+    check_lost_gradients();
     check_refusals();
     return check_summary();
 }

@@ -309,9 +309,13 @@ static void print_verdict(const verdict *v, const char *path, bool notes)
 static void print_json_notes(const char *notes)
 {
     fputs(", \"notes\": [", stdout);
-    for (const char *line = notes ? notes : ""; *line; line += strcspn(line, "\n") + 1) {
+    for (const char *line = notes ? notes : "", *end; *line; line = *end ? end + 1 : end) {
         char text[MESSAGE];
-        snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
+        end = line + strcspn(line, "\n");
+        size_t length =
+            (size_t)(end - line) < sizeof text ? (size_t)(end - line) : sizeof text - 1;
+        memcpy(text, line, length);
+        text[length] = 0;
         if (line != notes)
             fputs(", ", stdout);
         cli_json_string(stdout, text);

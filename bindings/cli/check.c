@@ -373,6 +373,8 @@ int cli_check(const cli_command *self, int argc, char **argv)
     const cli_option options[] = {
         {"json", NULL, CLI_FLAG, &json, "one JSON object"},
         {"notes", NULL, CLI_FLAG, &notes, "below a file: what it says that means nothing here"},
+        {"dialect", "NAME", CLI_TEXT, &net_options.dialect,
+         "whose field numbers binary nets have (default: found from them)"},
         CLI_STATE_OPTIONS(state),
     };
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, &words);

@@ -231,6 +231,30 @@ def check_is_one_line_a_file():
 
 
 @test
+def check_reads_a_binary_net_by_its_dialect():
+    def field(number, content):  # of bytes, or a small number
+        if isinstance(content, int):
+            return bytes([number << 3, content])
+        tag = number << 3 | 2
+        tag = bytes([tag]) if tag < 128 else bytes([tag & 127 | 128, tag >> 7])
+        return tag + bytes([len(content)]) + content
+
+    shape = b''.join(field(1, n) for n in (2, 3, 4))
+    data = field(1, b'x') + field(2, b'Input') + field(4, b'x') + field(143, field(1, shape))
+    turn = (field(1, b'p') + field(2, b'Permute') + field(3, b'x') + field(4, b'y') +
+            field(202, b''.join(field(1, n) for n in (2, 0, 1))))  # 202: SSD's permute_param
+    with open(os.path.join(folder.name, 'ssd.bin'), 'wb') as out:
+        out.write(field(100, data) + field(100, turn))
+    for words in ([], ['--dialect=ssd']):
+        out = deepnet('check', 'ssd.bin', *words, '--notes').stdout
+        expect('fine: net of 2 layers' in out and 'field 202' not in out, out)
+    out = deepnet('check', 'ssd.bin', '--dialect=caffe', '--notes').stdout
+    expect('field 202 of LayerParameter is of no dialect known here' in out, out)
+    out = deepnet('check', 'ssd.bin', '--dialect=mxnet', code=1).stdout
+    expect("there is no dialect 'mxnet'" in out, out)
+
+
+@test
 def upgrade_writes_today_s_language():
     write('old.prototxt',
           'name: "o" # kept\nlayers { name: "r" type: RELU bottom: "a" top: "b" }')

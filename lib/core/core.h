@@ -137,6 +137,9 @@ typedef void (*dni_parallel_fn)(void *user, int64_t tasks, dni_task_fn body, voi
 /* The threads this process may use: DEEPNET_NUM_THREADS, else its CPU affinity cut by the
  * container's quota (cgroup v1 and v2), at least 1. */
 int32_t dni_default_threads(void);
+/* The threads that the CPU quotas of this process's control groups amount to, rounded up; 0:
+ * none. root: "", or a folder that stands for the root of the file system. */
+int64_t dni_quota_threads(const char *root);
 /* threads >= 1 counts the caller: threads - 1 workers are started on first use. */
 dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads);
 void dni_pool_free(dni_pool *pool);

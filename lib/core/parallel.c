@@ -17,6 +17,7 @@
 
 #include "core/core.h"
 
+enum { PATH_SIZE = 1280, LONGEST_GROUP = 900 };
 #define SPIN_US 100 /* spans most of what one thread does alone between two jobs of a run */
 
 /* ---- how many threads -------------------------------------------------------------------- */
@@ -41,34 +42,35 @@ static long quota_threads(long long quota, long long period)
     return (long)((quota - 1) / period + 1);
 }
 
-static long quota_v2(const char *group)
+static long quota_v2(const char *root, const char *group)
 {
-    char path[1024], text[128];
+    char path[PATH_SIZE], text[128];
     long long quota, period;
-    snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group);
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup%s/cpu.max", root, group);
     if (!read_small(path, text, sizeof(text)) ||
         sscanf(text, "%lld %lld", &quota, &period) != 2) /* "max 100000" has no first number */
         return 0;
     return quota_threads(quota, period);
 }
 
-static long quota_v1(const char *group)
+static long quota_v1(const char *root, const char *group)
 {
-    char path[1024], quota[64], period[64];
-    snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", group);
+    char path[PATH_SIZE], quota[64], period[64];
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", root, group);
     if (!read_small(path, quota, sizeof(quota)))
         return 0;
-    snprintf(path, sizeof(path), "/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", group);
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", root, group);
     if (!read_small(path, period, sizeof(period)))
         return 0;
     return quota_threads(atoll(quota), atoll(period));
 }
 
 /* The smallest quota of a group and all above it; the path is cut on the way up. */
-static long smallest_quota(char *group, long (*quota_of)(const char *), long smallest)
+static long smallest_quota(const char *root, char *group,
+                           long (*quota_of)(const char *, const char *), long smallest)
 {
     for (;;) {
-        long quota = quota_of(group);
+        long quota = quota_of(root, group);
         if (quota && (!smallest || quota < smallest))
             smallest = quota;
         char *slash = strrchr(group, '/');
@@ -91,20 +93,21 @@ static bool has_cpu(const char *list, const char *end)
 }
 
 /* /proc/self/cgroup has lines "number:controllers:path"; v2 is number 0 without controllers. */
-static long container_threads(void)
+int64_t dni_quota_threads(const char *root)
 {
-    char text[4096], *line, *rest;
+    char path[PATH_SIZE], text[4096], *line, *rest;
     long smallest = 0;
-    if (!read_small("/proc/self/cgroup", text, sizeof(text)))
+    snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
+    if (!read_small(path, text, sizeof(text)))
         return 0;
     for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         char *list = strchr(line, ':'), *group = list ? strchr(list + 1, ':') : NULL;
-        if (!group || strlen(group) > 900)
+        if (!group || strlen(group) > LONGEST_GROUP)
             continue;
         if (group == list + 1)
-            smallest = smallest_quota(group + 1, quota_v2, smallest);
+            smallest = smallest_quota(root, group + 1, quota_v2, smallest);
         else if (has_cpu(list + 1, group))
-            smallest = smallest_quota(group + 1, quota_v1, smallest);
+            smallest = smallest_quota(root, group + 1, quota_v1, smallest);
     }
     return smallest;
 }
@@ -124,10 +127,10 @@ int32_t dni_default_threads(void)
     const char *asked = getenv("DEEPNET_NUM_THREADS");
     long threads = asked ? strtol(asked, NULL, 10) : 0;
     if (threads < 1) {
-        long quota = container_threads();
+        int64_t quota = dni_quota_threads("");
         threads = affinity_threads();
         if (quota && quota < threads)
-            threads = quota;
+            threads = (long)quota;
     }
     return threads < 1 ? 1 : threads > 1024 ? 1024 : (int32_t)threads;
 }

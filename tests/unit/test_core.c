@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_core.c: status, heap, text, shapes, files and workers: what core.h promises of each. */
+#define _GNU_SOURCE /* sched_setaffinity */
 #include <errno.h>
 #include <float.h>
 #include <locale.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -696,6 +698,109 @@ static void test_default_threads(void)
     CHECK(several >= 1 && several <= 1024);
 }
 
+/* ---- quotas: a file system of our own ----------------------------------------------------- */
+
+static void put_text(const char *root, const char *name, const char *text)
+{
+    char path[1500];
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    for (char *at = path + strlen(root); (at = strchr(at + 1, '/'));) {
+        *at = 0;
+        mkdir(path, 0777);
+        *at = '/';
+    }
+    check_write(path, text, strlen(text));
+}
+
+/* What /proc/self/cgroup says, then up to three files below /sys/fs/cgroup and their text. */
+typedef struct quota_row {
+    const char *groups;
+    const char *files[3][2];
+    int64_t threads;
+} quota_row;
+
+static void check_quota(const quota_row *row, size_t number)
+{
+    char name[40], root[512];
+    snprintf(name, sizeof(name), "quota%zu", number);
+    snprintf(root, sizeof(root), "%s", check_path(name));
+    mkdir(root, 0777);
+    put_text(root, "proc/self/cgroup", row->groups);
+    for (int i = 0; i < 3 && row->files[i][0]; i++) {
+        char path[256];
+        snprintf(path, sizeof(path), "sys/fs/cgroup/%s", row->files[i][0]);
+        put_text(root, path, row->files[i][1]);
+    }
+    int64_t threads = dni_quota_threads(root);
+    CHECK_AT(threads == row->threads, "row %zu: %lld threads, expected %lld", number,
+             (long long)threads, (long long)row->threads);
+}
+
+static void test_quotas(void)
+{
+    static const quota_row rows[] = {
+        /* v2: a container sees its own group as the root */
+        {"0::/\n", {{"cpu.max", "max 100000\n"}}, 0},
+        {"0::/\n", {{"cpu.max", "200000 100000\n"}}, 2},
+        {"0::/\n", {{"cpu.max", "150000 100000\n"}}, 2}, /* 1.5 cores */
+        {"0::/\n", {{"cpu.max", "5000 100000\n"}}, 1},
+        {"0::/\n", {{"cpu.max", "300000 50000\n"}}, 6},
+        /* the least of the group and those above it, whichever has it */
+        {"0::/a/b\n", {{"a/b/cpu.max", "400000 100000"}, {"a/cpu.max", "300000 100000"}}, 3},
+        {"0::/a/b\n", {{"a/b/cpu.max", "100000 100000"}, {"a/cpu.max", "300000 100000"}}, 1},
+        {"0::/a/b\n", {{"a/b/cpu.max", "max 100000"}, {"a/cpu.max", "700000 100000"}}, 7},
+        {"0::/a/b\n", {{"a/c/cpu.max", "100000 100000"}}, 0}, /* of another group */
+        /* v1, beside controllers of other kinds; the group may be the host's name for it */
+        {"9:cpuset:/x\n4:cpu,cpuacct:/x\n0::/\n",
+         {{"cpu/x/cpu.cfs_quota_us", "250000\n"}, {"cpu/x/cpu.cfs_period_us", "100000\n"}},
+         3},
+        {"4:cpuacct,cpu:/docker/1f\n",
+         {{"cpu/cpu.cfs_quota_us", "400000\n"}, {"cpu/cpu.cfs_period_us", "100000\n"}},
+         4},
+        {"4:cpu:/\n",
+         {{"cpu/cpu.cfs_quota_us", "-1\n"}, {"cpu/cpu.cfs_period_us", "100000\n"}},
+         0},
+        {"4:cpuset:/\n5:cpuacct:/\n",
+         {{"cpu/cpu.cfs_quota_us", "100000\n"}, {"cpu/cpu.cfs_period_us", "100000\n"}},
+         0},
+        /* both: a hybrid machine */
+        {"4:cpu:/\n0::/u\n",
+         {{"cpu/cpu.cfs_quota_us", "400000\n"},
+          {"cpu/cpu.cfs_period_us", "100000\n"},
+          {"u/cpu.max", "200000 100000\n"}},
+         2},
+        /* what no kernel writes */
+        {"", {{0}}, 0},
+        {"nonsense\n0:\n:\n", {{"cpu.max", "200000 100000"}}, 0},
+        {"0::/\n", {{"cpu.max", "200000"}}, 0},
+        {"0::/\n", {{"cpu.max", "200000 0"}}, 0},
+        {"0::/\n", {{"cpu.max", "-200000 -100000"}}, 0},
+        {"0::/\n", {{"cpu.max", "9223372036854775807 1"}}, INT64_MAX},
+        {"0::/\n", {{"cpu.max", ""}}, 0}};
+    SECTION("quotas of control groups");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++)
+        check_quota(&rows[i], i);
+    CHECK_INT(dni_quota_threads(check_path("absent")), 0);
+}
+
+/* Fewer cores than the machine has, as taskset gives them. */
+static void test_affinity(void)
+{
+    cpu_set_t all, one;
+    SECTION("default threads: affinity");
+    CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &all))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+    CHECK_INT(dni_default_threads(), 1);
+    CHECK(sched_setaffinity(0, sizeof(all), &all) == 0);
+    int64_t quota = dni_quota_threads(""), cores = CPU_COUNT(&all);
+    CHECK_INT(dni_default_threads(), quota && quota < cores ? quota : cores);
+}
+
 int main(void)
 {
     test_status();
@@ -711,5 +816,7 @@ int main(void)
     test_paths();
     test_pool();
     test_default_threads();
+    test_quotas();
+    test_affinity();
     return check_summary();
 }

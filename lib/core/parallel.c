@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * parallel.c: the workers of a context. A job is a counter from which everyone takes task
- * indexes; a worker that comes too late for it finds it closed and is not waited for, so the
- * cost of a small job is the caller's alone. */
+ * parallel.c: the workers of a context. Every worker has a lane of a job's tasks, the same part
+ * of every job, so that what it wrote it finds again in its own cache; who is done takes from
+ * the far end of the others' lanes. A worker that comes too late for a job finds it closed and
+ * is not waited for, so the cost of a small job is the caller's alone. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 #include "core/core.h"
 
 enum { PATH_SIZE = 1280, LONGEST_GROUP = 900 };
+#define MOST_TASKS (INT64_C(1) << 31) /* of one job: a lane is two halves of 64 bits */
+
 #define SPIN_US 100 /* spans most of what one thread does alone between two jobs of a run */
 
 /* ---- how many threads -------------------------------------------------------------------- */
@@ -137,6 +140,10 @@ int32_t dni_default_threads(void)
 
 /* ---- the pool ---------------------------------------------------------------------------- */
 
+typedef struct lane { /* tasks [low half, high half), each with a cache line of its own */
+    _Alignas(64) _Atomic uint64_t range;
+} lane;
+
 typedef struct worker {
     dni_pool *pool;
     pthread_t thread;
@@ -154,7 +161,9 @@ struct dni_pool {
     pthread_cond_t wake, done;
 
     /* The job: written while it is closed and nobody is inside. */
-    int64_t tasks;
+    int64_t base; /* the task that lanes count from */
+    int32_t num_lanes;
+    lane *lanes; /* one per thread */
     dni_task_fn body;
     void *arg;
 
@@ -163,7 +172,6 @@ struct dni_pool {
     atomic_int sleepers;
     _Alignas(64) atomic_int inside; /* workers that may touch the job */
     atomic_bool waiting;            /* the caller sleeps until nobody is inside */
-    _Alignas(64) _Atomic int64_t next;
 };
 
 /* What this thread is in the middle of; nested calls find themselves in it. */
@@ -199,15 +207,36 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static uint64_t range_of(uint64_t from, uint64_t to)
+{
+    return from | to << 32;
+}
+
+/* The next task of one's own lane, or the last of another's; false: none is left in it. */
+static bool take(lane *l, bool own, int64_t *task)
+{
+    uint64_t range = atomic_load_explicit(&l->range, memory_order_relaxed);
+    for (;;) {
+        uint64_t from = range & UINT32_MAX, to = range >> 32;
+        if (from >= to)
+            return false;
+        uint64_t left = own ? range_of(from + 1, to) : range_of(from, to - 1);
+        *task = (int64_t)(own ? from : to - 1);
+        if (atomic_compare_exchange_weak_explicit(&l->range, &range, left, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    }
+}
+
 static void take_tasks(dni_pool *pool, int32_t index)
 {
     frame here = {pool, index, current};
     current = &here;
-    for (;;) {
-        int64_t task = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (task >= pool->tasks)
-            break;
-        pool->body(pool->arg, task, index);
+    for (int32_t i = 0; i < pool->num_lanes; i++) {
+        int32_t at = (index + i) % pool->num_lanes;
+        int64_t task;
+        while (take(&pool->lanes[at], at == index, &task))
+            pool->body(pool->arg, pool->base + task, index);
     }
     current = here.outer;
 }
@@ -332,6 +361,33 @@ static void finish(dni_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* Lane w of T gets tasks [n w / T, n (w + 1) / T). */
+static void fill_lanes(dni_pool *pool, int64_t tasks)
+{
+    uint64_t n = (uint64_t)tasks, from = 0;
+    pool->num_lanes = pool->threads < tasks ? pool->threads : (int32_t)tasks;
+    for (int32_t w = 0; w < pool->num_lanes; w++) {
+        uint64_t to = n * (uint64_t)(w + 1) / (uint64_t)pool->num_lanes;
+        atomic_store_explicit(&pool->lanes[w].range, range_of(from, to), memory_order_relaxed);
+        from = to;
+    }
+}
+
+static void run_job(dni_pool *pool, int64_t tasks)
+{
+    bool helped = tasks > 1 && pool->threads > 1;
+    if (helped && pool->owner != getpid())
+        start_workers(pool);
+    fill_lanes(pool, tasks);
+    if (helped) {
+        atomic_store(&pool->open, true);
+        announce(pool);
+    }
+    take_tasks(pool, 0);
+    if (helped)
+        finish(pool);
+}
+
 void dni_pool_run(dni_pool *pool, int64_t tasks, dni_task_fn body, void *arg)
 {
     const frame *nested = find_frame(pool);
@@ -343,18 +399,11 @@ void dni_pool_run(dni_pool *pool, int64_t tasks, dni_task_fn body, void *arg)
     if (tasks <= 0)
         return;
     pthread_mutex_lock(&pool->turn);
-    bool helped = tasks > 1 && pool->threads > 1;
-    if (helped && pool->owner != getpid())
-        start_workers(pool);
-    pool->tasks = tasks, pool->body = body, pool->arg = arg;
-    atomic_store(&pool->next, 0);
-    if (helped) {
-        atomic_store(&pool->open, true);
-        announce(pool);
+    pool->body = body, pool->arg = arg;
+    for (pool->base = 0; pool->base < tasks; pool->base += MOST_TASKS) {
+        int64_t rest = tasks - pool->base;
+        run_job(pool, rest < MOST_TASKS ? rest : MOST_TASKS);
     }
-    take_tasks(pool, 0);
-    if (helped)
-        finish(pool);
     pthread_mutex_unlock(&pool->turn);
 }
 
@@ -372,7 +421,10 @@ dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads)
     pool->threads = threads;
     pool->spin_ns = 1000 * (int64_t)SPIN_US;
     pool->workers = dni_alloc(heap, (size_t)threads, sizeof(worker));
-    if (!pool->workers) {
+    pool->lanes = dni_alloc_aligned(heap, (size_t)threads * sizeof(lane));
+    if (!pool->workers || !pool->lanes) {
+        dni_free_aligned(heap, pool->lanes);
+        dni_free(heap, pool->workers);
         dni_free_aligned(heap, pool);
         return DN_E_NOMEM;
     }
@@ -399,6 +451,7 @@ void dni_pool_free(dni_pool *pool)
         pthread_mutex_destroy(&pool->lock);
         pthread_mutex_destroy(&pool->turn);
     }
+    dni_free_aligned(&heap, pool->lanes);
     dni_free(&heap, pool->workers);
     dni_free_aligned(&heap, pool);
 }

@@ -26,8 +26,14 @@ bench_options bench_parse(int argc, char **argv, const char *usage)
             o.seconds = strtod(value + 1, NULL);
         else if (value && strncmp(argv[i], "--spin-us=", 10) == 0)
             o.spin_us = atoi(value + 1);
+        else if (value && strncmp(argv[i], "--plan=", 7) == 0)
+            o.plan = strcmp(value + 1, "nhwc") == 0    ? DN_PLAN_NHWC
+                     : strcmp(value + 1, "plain") == 0 ? DN_PLAN_PLAIN
+                                                       : DN_PLAN_FUSED;
         else if (strcmp(argv[i], "--cpu-time") == 0)
             o.cpu_time = 1;
+        else if (strcmp(argv[i], "--each") == 0)
+            o.each = 1;
         else {
             fprintf(stderr, "usage: %s\n", usage);
             exit(2);
@@ -95,6 +101,7 @@ dn_context *bench_context(const bench_options *o)
                                   .module_folder = o->modules,
                                   .backend = o->backend,
                                   .spin_us = o->spin_us,
+                                  .plan = o->plan,
                                   .seed = 1};
     bench_check(dn_context_create(&context, &options), "context");
     return context;

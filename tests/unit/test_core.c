@@ -629,6 +629,36 @@ static void test_callers(dni_pool *pool)
     CHECK_INT(busy[MAX_THREADS + 1], expected);
 }
 
+typedef struct meeting {
+    atomic_int inside, strayed, missed;
+    int threads;
+} meeting;
+
+/* Everybody's first task is the first of his own part: nobody goes on before all are there. */
+static void meet(void *arg, int64_t task, int32_t worker)
+{
+    meeting *m = arg;
+    const struct timespec nap = {.tv_nsec = 100000};
+    if (atomic_fetch_add(&m->inside, 1) >= m->threads)
+        return;
+    if (task != 2 * worker)
+        atomic_fetch_add(&m->strayed, 1);
+    for (int i = 0; atomic_load(&m->inside) < m->threads; i++) {
+        if (i == 20000) { /* a thread could not be started */
+            atomic_fetch_add(&m->missed, 1);
+            return;
+        }
+        nanosleep(&nap, NULL);
+    }
+}
+
+static void test_lanes(dni_pool *pool)
+{
+    meeting m = {.threads = dni_pool_threads(pool)};
+    dni_pool_run(pool, 2 * m.threads, meet, &m);
+    CHECK_AT(m.strayed == 0 || m.missed, "%d of %d strayed", (int)m.strayed, m.threads);
+}
+
 /* A child has none of its parent's workers and must not wait for them. */
 static inline void test_fork(dni_pool *pool)
 {
@@ -665,13 +695,14 @@ static void test_pool(void)
             run_job(pool, i, i % 3 == 0);
         }
         test_callers(pool);
+        test_lanes(pool);
 #ifndef __SANITIZE_THREAD__ /* which does not allow a forked child threads */
         test_fork(pool);
 #endif
         dni_pool_free(pool);
     }
     pool = NULL;
-    for (int i = 1; i <= 2; i++) {
+    for (int i = 1; i <= 3; i++) {
         counts.requests = 0;
         counts.fail_at = i;
         CHECK_STATUS(dni_pool_create(&pool, &heap, 4), DN_E_NOMEM);
@@ -698,7 +729,8 @@ static void test_default_threads(void)
     CHECK(several >= 1 && several <= 1024);
 }
 
-/* ---- quotas: a file system of our own ----------------------------------------------------- */
+/* ---- quotas: a file system of our own -----------------------------------------------------
+ */
 
 static void put_text(const char *root, const char *name, const char *text)
 {

@@ -138,12 +138,14 @@ static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)
     if (one_geo_weight_count(g) >= 4 * g->x.C * g->x.H * g->x.W)
         strips = one_min(pieces, HEAVY_STRIPS);
     dn_status st = DN_DECLINED;
-    if (op->kind == DN_OP_CONV && strips >= 2 * g->x.N)
+    while (op->kind == DN_OP_CONV && st == DN_DECLINED && strips >= 2 * g->x.N) {
         st = make_stages(op, strips, true, *wish, info);
-    if (st == DN_DECLINED) { /* or a strip wants other weights */
-        conv_release(&op->base);
-        st = make_stages(op, pieces, false, *wish, info);
+        if (st == DN_DECLINED) /* a strip wants other weights; broader ones may agree */
+            conv_release(&op->base);
+        strips /= 2;
     }
+    if (st == DN_DECLINED)
+        st = make_stages(op, pieces, false, *wish, info);
     return st ? st : make_pack(op, info);
 }
 

@@ -70,9 +70,11 @@ static void draw(int64_t done, const char *note, double now)
         cells[i] = i < full ? '=' : i == full ? '>' : ' ';
     cells[width] = 0;
     clock_text(left, sizeof left, rate > 0 ? (double)(bar.last - done) / rate : 0);
-    length = snprintf(line, sizeof line, "%s [%s] %lld/%lld  %.4g/s  %s left%s%s", bar.what,
-                      cells, (long long)done, (long long)bar.last, rate, rate > 0 ? left : "?",
-                      note && *note ? "  " : "", note ? note : "");
+    length = snprintf(line, sizeof line,
+                      rate < 100 ? "%s [%s] %lld/%lld  %.3g/s  %s left%s%s"
+                                 : "%s [%s] %lld/%lld  %.0f/s  %s left%s%s",
+                      bar.what, cells, (long long)done, (long long)bar.last, rate,
+                      rate > 0 ? left : "?", note && *note ? "  " : "", note ? note : "");
     if (length > limit)
         line[limit] = 0;
     fprintf(stderr, "\r%s\033[K", line);

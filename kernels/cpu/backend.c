@@ -8,7 +8,7 @@
 
 dn_status cpu_decline(dn_op_info *info, const char *reason)
 {
-    snprintf(info->reason, sizeof info->reason, "cpu: %s", reason);
+    snprintf(info->reason, sizeof info->reason, "%s", reason);
     return DN_DECLINED;
 }
 
@@ -163,7 +163,7 @@ static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
                            dn_op_info *info)
 {
     dn_status status = DN_DECLINED;
-    snprintf(info->reason, sizeof info->reason, "cpu: no kernel for this kind");
+    snprintf(info->reason, sizeof info->reason, "no kernel for this kind");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && status == DN_DECLINED; i++)
         if (rows[i].kind == desc->kind && rows[i].isa <= backend->isa)
             status = rows[i].create(backend, desc, out, info);

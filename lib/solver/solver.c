@@ -89,6 +89,11 @@ static dn_status check_prefix(const dn_solver *s)
     if (!s->prefix)
         return dni_fail(DN_E_NET, "snapshots every %d iterations need a snapshot_prefix",
                         (int)s->param->snapshot);
+    return dni_solver_check_folder(s);
+}
+
+dn_status dni_solver_check_folder(const dn_solver *s)
+{
     char *folder = dni_path_folder(s->heap, s->prefix);
     if (!folder)
         return DN_E_NOMEM;

@@ -230,13 +230,17 @@ dn_status dn_solver_step(dn_solver *s, int64_t iterations)
     return run_to(s, s->iteration + iterations);
 }
 
+static bool ends_with_snapshot(const dn_solver *s)
+{
+    return s->param->snapshot_after_train && !s->options.manual_snapshots && s->prefix;
+}
+
 /* What Caffe does once max_iter is reached: the loss and the tests of the final weights. */
 static dn_status finish(dn_solver *s)
 {
     const Cnn__SolverParameter *p = s->param;
     dn_status st = DN_OK;
-    if (p->snapshot_after_train && !s->options.manual_snapshots && s->prefix &&
-        !due(s->iteration, p->snapshot))
+    if (ends_with_snapshot(s) && !due(s->iteration, p->snapshot))
         st = dni_solver_snapshot_to(s, NULL);
     if (!st && due(s->iteration, p->display)) {
         float loss = 0;
@@ -255,6 +259,8 @@ dn_status dn_solver_solve(dn_solver *s)
 {
     dni_clear_error();
     dn_status st = check_idle(s);
+    if (!st && ends_with_snapshot(s)) /* a folder that is not there is found out before */
+        st = dni_solver_check_folder(s);
     if (!st)
         st = run_to(s, s->max_iter);
     return st ? st : finish(s);

@@ -4,8 +4,10 @@
 
 run.py SOURCE DEEPNET: works in a temporary folder on 400 small images of its own.
 """
+import fcntl
 import json
 import os
+import pty
 import random
 import re
 import shutil
@@ -14,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 SOURCE, DEEPNET = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -180,7 +183,24 @@ def info_says_what_a_net_is():
     out = deepnet('info', 'net.prototxt').stdout
     for word in ('InnerProduct', '20x1x8x8', '130'):
         expect(word in out, out)
-    expect(re.search(r'\b(cpu|ref)\b', deepnet('info', 'net.prototxt', '--ops').stdout), 'ops')
+    row = r'^(\S+) +(\w+) +(\d+) +(\d+)  (\S.*)$'
+    layers = {r[0]: r[1:] for r in re.findall(row, out, re.M)}
+    expect(list(layers) == ['d', 'ip', 'accuracy', 'loss'], out)
+    expect(layers['ip'] == ('InnerProduct', '130', '5120', 'ip 20x2'), out)  # 2 * 20 * 64 * 2
+    expect(layers['d'] == ('Data', '0', '0', 'data 20x1x8x8 label 20'), out)
+    total = re.search(r'^4 layers, \d+ blobs, 130 parameters, (\d+) flops forward$', out, re.M)
+    expect(int(total[1]) == sum(int(l[2]) for l in layers.values()), out)
+    kinds = re.search(r'^memory in bytes: (.*), in all (\d+)$', out, re.M)
+    parts = [(name, int(size)) for name, size in re.findall(r'([a-z][a-z ]*) (\d+)', kinds[1])]
+    expect(('weights', 520) in parts and dict(parts)['blobs'] >= 4 * 20 * 64, out)
+    expect(sum(size for _, size in parts) == int(kinds[2]), out)
+    ops = deepnet('info', 'net.prototxt', '--ops').stdout
+    expect(re.search(r'^ +\d+ fwd ip +GEMM .*-> 20x2  \[cpu:\S+', ops, re.M), ops)
+    for line in ops.splitlines():  # each op its implementation; if not the first, why
+        expect(re.search(r'  \[[a-z]+[:\]]', line), line)
+        expect('[ref' not in line or re.search(r'\(declined: [a-z]+: [^:]+\)$', line), line)
+    only_ref = deepnet('info', 'net.prototxt', '--ops', '--backends=ref').stdout
+    expect('[cpu' not in only_ref and '[ref' in only_ref, only_ref)
     plan = deepnet('info', 'net.prototxt', '--plan').stdout
     expect(re.search(r'^ +1 fwd +ip +\S+ +plain +\d+ +5120 +[\d.]+ +[\d.]+% .*GEMM', plan, re.M), plan)
     expect('memory in bytes' in plan, plan)
@@ -273,12 +293,54 @@ def upgrade_writes_today_s_language():
     expect(not deepnet('upgrade', 'odd.prototxt', 'y.txt', '--quiet').stderr, 'quiet')
 
 
+def mean_file():
+    """A BlobProto of 1 x 1 x 8 x 8 halves."""
+    values = struct.pack('<64f', *[0.5] * 64)
+    return bytes([8, 1, 16, 1, 24, 8, 32, 8, 42, 128, 2]) + values
+
+
 @test
 def paths_mean_the_working_directory_then_the_prototxt_s_own():
-    elsewhere = os.path.join(folder.name, 'elsewhere')
-    os.makedirs(elsewhere, exist_ok=True)
-    solver = os.path.join(folder.name, 'solver.prototxt')
-    deepnet('train', '--solver=' + solver, '--iterations=1', '--quiet', cwd=elsewhere)
+    """net, source, mean_file and snapshot_prefix: what is in the working directory counts, also
+    where it is no good; what is not there is taken from beside the prototxt."""
+    here, own = (os.path.join(folder.name, name) for name in ('here', 'own'))
+    os.makedirs(here)
+    net = NET.replace('scale: 0.00390625', 'scale: 0.00390625 mean_file: "in/mean"')
+    for name in ('train', 'test'):
+        net = net.replace(name + '_lmdb', f'in/{name}_lmdb')
+        shutil.copytree(os.path.join(folder.name, name + '_lmdb'), f'{own}/in/{name}_lmdb')
+    write('own/in/mean', mean_file())
+    write('own/net', net)
+    solver = write('own/solver.prototxt', SOLVER.replace('net.prototxt', 'net')
+                   .replace('"snap"', '"out/snap"'))
+    train = ('train', '--solver=' + solver, '--iterations=2', '--quiet')
+    done = deepnet(*train, cwd=here, code=1)
+    expect(done.stderr == f"deepnet: {solver}: snapshot_prefix 'out/snap': there is no folder "
+           "'out'\n", done.stderr)
+    os.makedirs(own + '/out')
+    deepnet(*train, cwd=here)
+    expect(exists('own/out/snap_iter_2.caffemodel') and not os.listdir(here), 'beside')
+    os.makedirs(here + '/out')
+    deepnet(*train, cwd=here)
+    expect(exists('here/out/snap_iter_2.caffemodel'), 'the working directory')
+    for name, error in (('in/mean', 'in/mean'), ('in/train_lmdb/data.mdb', 'in/train_lmdb'),
+                        ('in/test_lmdb/data.mdb', 'in/test_lmdb'), ('net', 'gibberish')):
+        write('here/' + name, 'gibberish')  # is taken, and refused, before the good one
+        done = deepnet(*train, cwd=here, code=1)
+        expect(error in done.stderr and 'own/in' not in done.stderr, done.stderr)
+        good, bad = os.path.join(own, name), os.path.join(here, name)
+        shutil.copy(good, bad)
+        os.rename(good, good + '.away')
+        deepnet(*train, cwd=here)  # now nothing good is beside the prototxt
+        os.rename(good + '.away', good)
+
+
+@test
+def a_last_snapshot_without_a_folder_is_refused_at_once():
+    write('nowhere.prototxt', SOLVER.replace('snapshot: 40', '').replace('"snap"', '"gone/snap"'))
+    done = deepnet('train', '--solver=nowhere.prototxt', code=1)
+    expect(done.stderr == "deepnet: snapshot_prefix 'gone/snap': there is no folder 'gone'\n" and
+           not done.stdout, done.stdout + done.stderr)
 
 
 @test
@@ -291,15 +353,113 @@ def solver_mode_gpu_without_one_is_a_notice():
         expect(done.stderr.strip(), 'a GPU that was asked for must be there')
 
 
-def interrupted(number):
+# ---- the progress bar: on a terminal, and nowhere else --------------------------------------
+
+BAR = re.compile(r'training \[(=*)(>?) *\] (\d+)/(\d+)  ([\d.]+)/s  ((?:\d+:)?\d+:\d\d|\?) left'
+                 r'  (?:loss [\d.e+-]+|testing)')
+
+
+def on_terminal(*arguments, columns=120, bars=None, code=0, **env):
+    """What the command writes to a terminal of so many columns, as text; SIGINT after so many
+    bars."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('4H', 24, columns, 0, 0))
+    process = subprocess.Popen([DEEPNET, *arguments], cwd=folder.name, stdin=subprocess.DEVNULL,
+                               stdout=slave, stderr=slave, env={**os.environ, **env})
+    os.close(slave)
+    out, stopped = b'', False
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # the terminal's other side is closed
+            break
+        if not piece:
+            break
+        out += piece
+        if bars and not stopped and out.count(b' left') >= bars:
+            process.send_signal(signal.SIGINT)
+            stopped = True
+    os.close(master)
+    expect(process.wait(60) == code, f'exit code {process.returncode}\n{out}')
+    return out.decode()
+
+
+def long_solver():
     write('long.prototxt', SOLVER.replace('max_iter: 60', 'max_iter: 100000000')
-          .replace('"snap"', '"stopped"').replace('snapshot: 40', ''))
+          .replace('"snap"', '"stopped"').replace('snapshot: 40', '')
+          .replace('display: 10', 'display: 1000').replace('interval: 20', 'interval: 100000'))
+
+
+def seconds(clock):
+    total = 0
+    for part in clock.split(':'):
+        total = 60 * total + int(part)
+    return total
+
+
+@test
+def a_terminal_shows_a_bar_with_rate_and_time_left():
+    long_solver()
+    out = on_terminal('train', '--solver=long.prototxt', bars=6, code=130, TERM='xterm')
+    drawn = re.findall('\r(training [^\r\033]*)\033\\[K', out)
+    expect(len(drawn) >= 6, out)
+    before = -1
+    for text in drawn:
+        bar = BAR.fullmatch(text)
+        expect(bar, text)
+        done, last, rate = int(bar[3]), int(bar[4]), float(bar[5])
+        expect(before <= done and last == 100000000, text)
+        expect((bar[6] == '?') == (done == 0), text)
+        if done:
+            expect(abs(seconds(bar[6]) - min((last - done) / rate, 359999)) <=
+                   1 + 0.01 * (last - done) / rate, text)
+        before = done
+    expect(before > 0, 'it moves')
+    lines = [line.split('\r')[-1].split('\033[K')[-1] for line in out.split('\r\n')]
+    expect(any(re.fullmatch(r'iteration \d+  loss \S+  rate 0.1  \S+ s', line)
+               for line in lines), f'lines stand above the bar:\n{out}')
+    expect('left' not in lines[-1] and 'left' not in lines[-2], 'the bar is gone at the end')
+
+
+@test
+def the_bar_fills_and_fits_the_terminal():
+    write('short.prototxt', SOLVER.replace('max_iter: 60', 'max_iter: 3000')
+          .replace('test_interval: 20', 'test_interval: 10000'))
+    out = on_terminal('train', '--solver=short.prototxt', columns=200, TERM='xterm')
+    done = [(int(b[2]), len(b[0])) for b in
+            re.findall(r'\[(=*)(>?) *\] (\d+)/3000', out)]
+    expect(done[-1] == (3000, 24), f'full at the end: {done[-5:]}')
+    expect(done == sorted(done), f'{done}')
+    out = on_terminal('train', '--solver=short.prototxt', columns=44, TERM='xterm')
+    widths = [len(text) for text in re.findall('\r(training [^\r\033]*)\033', out)]
+    expect(widths and max(widths) == 43, f'{widths}')
+    out = on_terminal('test', '--model=net.prototxt', '--weights=snap_iter_60.caffemodel',
+                      TERM='xterm')
+    expect(re.search(r'\rtesting \[=+>? *\] \d+/50 ', out), out)
+
+
+@test
+def no_bar_where_it_would_be_in_the_way():
+    for options, env in ((('--quiet',), {}), ((), {'TERM': 'dumb'})):
+        out = on_terminal('train', '--solver=solver.prototxt', *options, **env)
+        expect('\033' not in out and ' left' not in out, out)
+    out = deepnet('train', '--solver=solver.prototxt')
+    expect(not out.stderr, out.stderr)
+    lines = out.stdout.splitlines()
+    expect(len(lines) == 4 + 7 + 2 + 1, out.stdout)  # tests, displays, snapshots, the end
+    for line in lines[:-1]:
+        expect(re.fullmatch(r'iteration \d+  (test:(  \w+ \S+)+|loss \S+  rate 0.1  \S+ s|'
+                            r'snapshot snap_iter_\d+\.solverstate)', line), line)
+
+
+def interrupted(number):
+    long_solver()
     process = subprocess.Popen([DEEPNET, 'train', '--solver=long.prototxt', '--log=stop.jsonl'],
                                cwd=folder.name, text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     deadline = time.time() + 60
-    while time.time() < deadline:
-        if 'display' in process.stdout.readline() or exists('stop.jsonl'):
+    while time.time() < deadline and process.stdout.readline():
+        if exists('stop.jsonl'):
             if any(r['event'] == 'display' for r in records('stop.jsonl')):
                 break
     process.send_signal(number)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Filter: y_i = the items of x_i whose selector is not 0; how many there are is known only once
  * it ran. A run that finds another number than it was lowered for says so and is run again.
+ * Where none is selected the tops are empty, and what follows goes on with nothing: sums are 0.
  * No parameters. bottoms: x_0 (N, ...), ..., selector (N) or (N, 1, ...); tops: y_i (M, ...).
  * Gradient: dx_i = dy_i at the selected items, 0 at the others; none to the selector. */
 #include <string.h>

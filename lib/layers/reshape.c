@@ -40,10 +40,19 @@ static dn_status take_dims(const Cnn__BlobShape *dims, const dni_shape *x, int32
             *inferred = top->axes;
             dim = 1;
         }
-        DNI_REQUIRE(dim > 0, DN_E_SHAPE, "dim %lld", (long long)dim);
+        DNI_REQUIRE(dim >= 0, DN_E_SHAPE, "dim %lld", (long long)dim);
         top->dim[top->axes++] = dim;
     }
     return DN_OK;
+}
+
+/* Of an empty bottom the axes that are not: -1 means the same for an empty batch. */
+static int64_t count_of(const dni_shape *shape)
+{
+    int64_t count = 1;
+    for (int32_t i = 0; i < shape->axes; i++)
+        count *= shape->dim[i] ? shape->dim[i] : 1;
+    return count;
 }
 
 static dn_status shape(dni_layer *layer)
@@ -68,7 +77,7 @@ static dn_status shape(dni_layer *layer)
         st = dni_shape_check(&top);
     if (st)
         return st;
-    int64_t have = dni_shape_count(x), want = dni_shape_count(&top);
+    int64_t have = count_of(x), want = count_of(&top);
     if (inferred >= 0) {
         DNI_REQUIRE(have % want == 0, DN_E_SHAPE,
                     "%lld values do not divide by the other axes, %lld", (long long)have,

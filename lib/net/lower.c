@@ -240,12 +240,16 @@ static dn_status lower_layers(lowering *w)
     add_tensors(w);
     w->b.section = DNI_FORWARD;
     for (size_t i = 0; i < net->num_layers && !w->b.status; i++) {
+        net->layers[i].forward = net->layers[i].backward = (dni_range){0};
+        if (i >= net->sound)
+            continue;
         lower_forward(w, i);
         if (w->b.status)
             return dni_in_layer(net, &net->layers[i], w->b.status);
     }
     w->b.section = DNI_BACKWARD;
-    for (size_t i = net->num_layers; i-- > 0 && !w->b.status && wants_backward(net);) {
+    bool whole = net->sound == net->num_layers && wants_backward(net);
+    for (size_t i = net->num_layers; i-- > 0 && !w->b.status && whole;) {
         lower_backward(w, i);
         if (w->b.status)
             return dni_in_layer(net, &net->layers[i], w->b.status);

@@ -88,6 +88,7 @@ struct dn_net {
     bool shapes_changed;  /* an input was given another shape: plan again */
     bool dynamic;         /* has layers whose shapes are known only after they ran */
     bool dynamic_changed; /* such a layer just found another shape */
+    size_t sound;         /* layers whose shapes fit each other: those that are lowered */
     bool ran_forward;
     bool fused_state; /* the last forward was whole, and fused */
     bool stay_plain;  /* the host mixes ranges with whole runs: fuse no more */
@@ -144,7 +145,10 @@ size_t dni_dtype_size(int32_t dtype);
 /* Steps of (re)building, in order; each in its own file. */
 dn_status dni_net_wire(dn_net *net);            /* wire.c: graph, classes, counts of operands */
 dn_status dni_net_set_up_layers(dn_net *net);   /* shapes.c: set-up, weights, first shapes */
-dn_status dni_net_infer_shapes(dn_net *net);    /* shapes.c: shapes again */
+/* shapes.c: shapes again, after layer `ran` of a run found those of its tops (num_layers: before
+ * a run). Where they do not fit further on, but a layer in between will find its own, `sound`
+ * says up to where they do. */
+dn_status dni_net_infer_shapes(dn_net *net, size_t ran);
 dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
 dn_status dni_net_make_blobs(dn_net *net);                           /* blob.c */

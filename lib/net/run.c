@@ -18,9 +18,11 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
         if (st)
             return dni_in_layer(net, l, st);
         l->ran_fused &= backward;
-        if (!net->dynamic_changed)
+        bool again = net->dynamic_changed;
+        if (!again && (net->sound == net->num_layers || (size_t)i + 1 != net->sound))
             continue;
-        st = dni_net_infer_shapes(net);
+        net->dynamic_changed = true; /* values go along to the new plan */
+        st = dni_net_infer_shapes(net, (size_t)i);
         if (!st)
             st = dni_net_lower(net);
         net->dynamic_changed = false;
@@ -28,7 +30,8 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
             net->shapes_changed = true;
             return st;
         }
-        i -= step; /* the layer again: its tops now have room of the right size */
+        if (again)
+            i -= step; /* its tops now have room of the right size */
     }
     return DN_OK;
 }
@@ -268,7 +271,7 @@ dn_status dn_net_reshape(dn_net *net)
         if (net->layers[i].layer.cls->flags & DNI_LAYER_DYNAMIC)
             memset(net->layers[i].shape_given, 0,
                    (size_t)net->layers[i].layer.num_tops * sizeof(bool));
-    dn_status st = dni_net_infer_shapes(net);
+    dn_status st = dni_net_infer_shapes(net, net->num_layers);
     if (!st && !net->wire_only)
         st = dni_net_lower(net);
     net->shapes_changed = st != DN_OK;

@@ -11,12 +11,21 @@ static void take_bottoms(dn_net *net, dni_net_layer *l, const dni_node *node)
         l->layer.bottom[i] = net->value_shapes[node->bottoms[i]];
 }
 
+/* Tops may be empty where a layer finds their shape, or a bottom is. */
+static bool may_be_empty(const dni_layer *layer)
+{
+    bool empty = layer->cls->flags & DNI_LAYER_DYNAMIC;
+    for (int32_t i = 0; i < layer->num_bottoms; i++)
+        empty |= dni_shape_count(&layer->bottom[i]) == 0;
+    return empty;
+}
+
 static dn_status check_top(const dni_layer *layer, int32_t i)
 {
     char text[128];
     dn_status st = dni_shape_check(&layer->top[i]);
     for (int32_t a = 0; !st && a < layer->top[i].axes; a++)
-        if (layer->top[i].dim[a] < 1 && !(layer->cls->flags & DNI_LAYER_DYNAMIC))
+        if (layer->top[i].dim[a] < 1 && !may_be_empty(layer))
             st = dni_fail(DN_E_SHAPE, "axis %d would have length %lld (%s)", a,
                           (long long)layer->top[i].dim[a],
                           dni_shape_text(&layer->top[i], text, sizeof text));
@@ -46,12 +55,28 @@ static dn_status shape_layer(dn_net *net, dni_net_layer *l, const dni_node *node
     return st;
 }
 
-dn_status dni_net_infer_shapes(dn_net *net)
+/* The next layer after `from`, before `to`, whose shapes are known only after it ran. */
+static size_t next_dynamic(const dn_net *net, size_t from, size_t to)
 {
+    for (size_t i = from + 1; i < to; i++)
+        if (net->layers[i].layer.cls->flags & DNI_LAYER_DYNAMIC)
+            return i;
+    return to;
+}
+
+dn_status dni_net_infer_shapes(dn_net *net, size_t ran)
+{
+    net->sound = net->num_layers;
     for (size_t i = 0; i < net->num_layers; i++) {
         dni_net_layer *l = &net->layers[i];
         take_bottoms(net, l, &net->graph.nodes[i]);
         dn_status st = shape_layer(net, l, &net->graph.nodes[i]);
+        size_t next = next_dynamic(net, ran, i);
+        if (st && next < i) { /* it may yet change what does not fit */
+            dni_clear_error();
+            net->sound = next + 1;
+            return DN_OK;
+        }
         if (st)
             return dni_in_layer(net, l, st);
     }
@@ -60,6 +85,7 @@ dn_status dni_net_infer_shapes(dn_net *net)
 
 dn_status dni_net_set_up_layers(dn_net *net)
 {
+    net->sound = net->num_layers;
     for (size_t i = 0; i < net->num_layers; i++) {
         dni_net_layer *l = &net->layers[i];
         take_bottoms(net, l, &net->graph.nodes[i]);

@@ -209,7 +209,8 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
         *at++ = dni_steps_memory(s, op->inputs[k]);
     for (int32_t k = 0; k < op->num_outputs; k++, at++) {
         *at = dni_steps_memory(s, op->outputs[k]);
-        if (op->outputs[k] != DNI_NONE && !*at)
+        if (op->outputs[k] != DNI_NONE && !*at &&
+            dni_shape_count(&s->program->tensors[op->outputs[k]].shape))
             return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
     }
     step->io.scratch = s->scratch;

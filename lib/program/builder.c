@@ -146,6 +146,32 @@ static void emit_outputs(dni_builder *b, size_t index, const dni_op_kind *kind, 
     }
 }
 
+/* An operand without elements, as a Filter that selects nothing leaves one. */
+static bool any_empty(const dni_builder *b, int32_t count, const dni_tensor *tensors)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (tensors[i] != DNI_NONE && dni_tensor_count(b, tensors[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What an op makes of nothing: 0 where it would overwrite, as a sum of nothing; parts of a copy
+ * and statistics stay. */
+static void emit_nothing(dni_builder *b, int32_t kind, const dn_args *args, int32_t count,
+                         const dni_tensor *outputs)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (outputs[i] == DNI_NONE)
+            continue;
+        int32_t role = info_of(b, outputs[i])->role;
+        bool kept = kind == DN_OP_COPY || role == DNI_WEIGHT || role == DNI_STATE ||
+                    (args && args->accumulate >> i & 1);
+        if (!kept && dni_tensor_count(b, outputs[i]))
+            dni_emit_fill(b, outputs[i], 0);
+        info_of(b, outputs[i])->written = true;
+    }
+}
+
 void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
               const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs)
 {
@@ -159,6 +185,11 @@ void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs
     }
     if (kind == DN_OP_FILL && has_contribution(b, outputs[0]))
         return;
+    if (kind != DN_OP_HOST_CALL &&
+        (any_empty(b, num_inputs, inputs) || any_empty(b, num_outputs, outputs))) {
+        emit_nothing(b, kind, args, num_outputs, outputs);
+        return;
+    }
     dni_op *op = append(b, kind, args);
     if (!op)
         return;

@@ -2,11 +2,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """check_dynamic.py: nets whose shapes change between runs, by the host's wish or by what a layer
 finds: results as those of a net made for the shape, memory given back, states carried on."""
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 
 import deepnet
+from deepnet.proto import caffe_pb2, text_format
+
+REFERENCE = Path(__file__).resolve().parent / 'reference'
+# Layers with a bottom that is no batch, or with time in axis 0.
+NO_BATCH = {'bias_two_bottoms', 'scale_two_bottoms', 'infogain', 'parameter', 'lstm', 'rnn',
+            'lstm_static', 'lstm_unit', 'fork_multibox_smooth', 'net_siamese_shared'}
+DRAWN = re.compile('dropout|dummy|bn')  # another outcome, or other statistics, at each run
 
 
 def made(layers, **inputs):
@@ -76,17 +85,93 @@ def filter_tops():
     for chosen in ([1, 1, 0, 1, 0], [0, 0, 0, 0, 1], [1] * 5, [0] * 5, [1, 0, 0, 0, 1]):
         net.blobs['x'].data[...], net.blobs['s'].data[...] = x, chosen
         chosen = np.array(chosen) > 0
-        if not chosen.any():  # what follows cannot take nothing: refused, and no harm done
-            try:
-                net.forward()
-                raise AssertionError('an empty batch went through')
-            except deepnet.ShapeError:
-                continue
         net.forward()
+        assert net.blobs['z'].data.shape == (chosen.sum(), 2)
         np.testing.assert_allclose(net.blobs['z'].data, x[chosen] @ w.T, 1e-4, 1e-5)
         net.backward(z=np.ones((chosen.sum(), 2)))
         want = np.outer(chosen, w.sum(0))
         np.testing.assert_allclose(net.blobs['x'].diff, want, 1e-4, 1e-5)
+
+
+def filters_apart():
+    """Data and labels go through a filter each: they fit only once both ran."""
+    rng = np.random.RandomState(5)
+    loss = ("layer { name: 'f' type: 'Filter' bottom: 'x' bottom: 's' top: 'y' } "
+            "layer { name: 'i' type: 'InnerProduct' bottom: 'y' top: 'z' inner_product_param { "
+            "num_output: 3 } } "
+            "layer { name: 'g' type: 'Filter' bottom: 't' bottom: 's' top: 'u' } "
+            "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'z' bottom: 'u' top: 'l' } ")
+    net = made(loss, x=(6, 4), s=(6,), t=(6,))
+    give_weights(net, rng)
+    (w, b), x = (blob.data for blob in net.params['i']), rng.normal(0, 1, (6, 4))
+    labels = rng.randint(0, 3, 6)
+    for chosen in ([1, 0, 1, 1, 0, 0], [1] * 6, [0] * 6, [0, 0, 0, 0, 0, 1]):
+        net.blobs['x'].data[...], net.blobs['t'].data[...] = x, labels
+        net.blobs['s'].data[...] = chosen
+        net.clear_param_diffs()
+        net.forward()
+        net.backward()
+        chosen = np.array(chosen) > 0
+        scores = x[chosen] @ w.T + b
+        p = np.exp(scores - scores.max(1, keepdims=True, initial=0))
+        p /= p.sum(1, keepdims=True)
+        want = -np.log(p[np.arange(len(p)), labels[chosen]]).sum() / max(1, len(p))
+        np.testing.assert_allclose(net.blobs['l'].data, want, 1e-4, 1e-6)
+        dz = (p - np.eye(3)[labels[chosen]]) / max(1, len(p))
+        np.testing.assert_allclose(net.params['i'][0].diff, dz.T @ x[chosen], 1e-3, 1e-5)
+    net.blobs['t'].reshape(5)  # of another length than the selector: an error, and no harm done
+    try:
+        net.reshape()
+        raise AssertionError('5 labels went through a selector of 6')
+    except deepnet.ShapeError:
+        pass
+
+
+def filtered(path):
+    """A recorded net whose inputs pass a filter each."""
+    recorded, net = caffe_pb2.NetParameter(), caffe_pb2.NetParameter()
+    text_format.Merge(path.read_text(), recorded)
+    tops = []
+    for layer in recorded.layer:
+        if layer.type != 'Input':
+            net.layer.append(layer)
+            continue
+        for top, shape in zip(layer.top, layer.input_param.shape):
+            tops.append(top)
+            text_format.Merge(
+                "layer { name: '%s_in' type: 'Input' top: '%s_in' top: '%s_sel' input_param { "
+                "shape { %s } shape { dim: %d } } } layer { name: '%s_f' type: 'Filter' bottom: "
+                "'%s_in' bottom: '%s_sel' top: '%s' }" % (
+                    top, top, top, ' '.join('dim: %d' % d for d in shape.dim), shape.dim[0],
+                    top, top, top, top), net)
+    net.force_backward = True
+    return deepnet.Net(None, deepnet.TRAIN, text=text_format.MessageToString(net)), tops
+
+
+def empty_batches():
+    """Every recorded layer takes an empty batch, and the next one as if nothing had been."""
+    count = 0
+    for folder in sorted(REFERENCE.iterdir()):
+        if folder.name in NO_BATCH or not (folder / 'blobs.npz').exists():
+            continue
+        arrays = np.load(folder / 'blobs.npz')
+        net, tops = filtered(folder / 'net.prototxt')
+        results, count = [], count + 1
+        for chosen in (1, 0, 1):
+            for top in tops:
+                net.blobs[top + '_in'].data[...] = arrays['in/' + top]
+                net.blobs[top + '_sel'].data[...] = chosen
+            net.clear_param_diffs()
+            net.forward()
+            net.backward()
+            diffs = [np.array(blob.diff) for blobs in net.params.values() for blob in blobs]
+            results.append([np.array(net.blobs[name].data) for name in net.outputs] + diffs)
+            assert all(np.isfinite(a).all() for a in results[-1]), folder.name
+            assert chosen or not any(diff.any() for diff in diffs), folder.name
+        if not DRAWN.search(folder.name):
+            for before, after in zip(results[0], results[2]):
+                np.testing.assert_array_equal(before, after, folder.name)
+    assert count > 90, count
 
 
 def steps_of_time():
@@ -137,13 +222,14 @@ def detections():
 
 def main():
     failed = 0
-    for check in (image_sizes, filter_tops, steps_of_time, detections):
+    checks = (image_sizes, filter_tops, filters_apart, empty_batches, steps_of_time, detections)
+    for check in checks:
         try:
             check()
         except (AssertionError, deepnet.Error) as error:
             failed += 1
             print('FAILED %s: %s' % (check.__name__, error))
-    print('4 checks, %d failed' % failed)
+    print('%d checks, %d failed' % (len(checks), failed))
     return int(failed > 0)
 
 

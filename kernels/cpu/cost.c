@@ -19,6 +19,52 @@ static double bytes_of(const dn_operand *operands, int32_t count)
     return bytes;
 }
 
+/* What a copy or a sum walks over may be a part of its operands: concat. */
+static double walked_bytes(int32_t axes, const int64_t *dim, double each)
+{
+    for (int32_t i = 0; i < axes; i++)
+        each *= (double)dim[i];
+    return each;
+}
+
+/* LRN in planes multiplies and takes powers at less than the memory's speed; in NHWC its window
+ * lies in a row. */
+static double lrn_hindrance(const dn_op_desc *d)
+{
+    bool nhwc = d->inputs[0].layout == DN_LAYOUT_NHWC;
+    if (d->kind == DN_OP_LRN)
+        return nhwc ? 0.55 : 1.7;
+    return nhwc ? 0.4 : 1.4;
+}
+
+/* Pooling in planes takes 12 ns for every row of x that a row of y is made from. */
+static double pool_rows(const dn_op_desc *d)
+{
+    const dn_args_pool *a = d->args;
+    const dn_shape *y = &d->outputs[0].shape;
+    bool planes = d->inputs[0].layout == DN_LAYOUT_PLAIN;
+    if (!planes || a->spatial != 2 || y->axes != 4)
+        return 0;
+    return 12.0 * (double)(a->kernel[0] * y->dim[0] * y->dim[1] * y->dim[2]);
+}
+
+static double move_of(const dn_op_desc *d)
+{
+    const dn_args_copy *copy = d->args;
+    double bytes = bytes_of(d->inputs, d->num_inputs) + bytes_of(d->outputs, d->num_outputs);
+    switch (d->kind) {
+    case DN_OP_COPY:
+        return walked_bytes(copy->axes, copy->dim, 8) / BYTES_PER_NS;
+    case DN_OP_LRN:
+    case DN_OP_LRN_BWD:
+        return lrn_hindrance(d) * bytes / BYTES_PER_NS;
+    case DN_OP_POOL:
+        return pool_rows(d) > bytes / BYTES_PER_NS ? pool_rows(d) : bytes / BYTES_PER_NS;
+    default:
+        return bytes / BYTES_PER_NS;
+    }
+}
+
 /* 0: no product of matrices. */
 static double flops_of(const dn_op_desc *d)
 {
@@ -69,6 +115,16 @@ static bool small_planes(const dn_op_desc *d)
     return y->axes == 4 && y->dim[2] * y->dim[3] < 64;
 }
 
+/* A forward convolution packs its weights in every run, but in NHWC once if they are constant.
+ */
+static double packing(const dn_op_desc *d, const char *implementation)
+{
+    bool once = strncmp(implementation, "cpu:rows", 8) == 0 && d->constant >> 1 & 1;
+    if (d->kind != DN_OP_CONV || once || strncmp(implementation, "cpu:depthwise", 13) == 0)
+        return 0;
+    return bytes_of(&d->inputs[1], 1) / 5;
+}
+
 /* What a convolution's shape adds: in planes, short runs of columns where those of y are small,
  * and a stride in depthwise; in NHWC, few channels. */
 static double hindrance(const dn_op_desc *d, const char *implementation)
@@ -83,19 +139,17 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
     if (rows && w->axes > 1)
         return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV ? 1.2 : 1.8;
-    return x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
+    return d->kind != DN_OP_CONV && x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
 }
 
 double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *implementation)
 {
-    double move = (bytes_of(desc->inputs, desc->num_inputs) +
-                   bytes_of(desc->outputs, desc->num_outputs)) /
-                  BYTES_PER_NS;
+    double move = move_of(desc);
     double flops = flops_of(desc), slower = backend->isa == CPU_AVX512 ? 1
                                             : backend->isa == CPU_AVX2 ? 2
                                                                        : 10;
     double work = flops / rate_of(implementation) * slower;
     if (desc->kind != DN_OP_GEMM && flops > 0)
-        work *= hindrance(desc, implementation);
+        work = work * hindrance(desc, implementation) + packing(desc, implementation);
     return work > move ? work : move;
 }

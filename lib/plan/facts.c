@@ -164,6 +164,32 @@ bool dni_is_copy(const dni_program *p, const dni_op *op)
     }
 }
 
+/* A copy may walk over a part of its operands. */
+static double walked(const dni_program *p, const dni_op *op, dni_tensor t)
+{
+    const dn_args_copy *a = (const dn_args_copy *)op->args;
+    double bytes = (double)dni_element_size(p->tensors[t].dtype);
+    if (op->kind != DN_OP_COPY)
+        return (double)dni_tensor_bytes(&p->tensors[t]);
+    for (int32_t i = 0; i < a->axes; i++)
+        bytes *= (double)a->dim[i];
+    return bytes;
+}
+
+double dni_op_bytes(const dni_program *p, const dni_op *op)
+{
+    double bytes = 0;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (op->inputs[k] != DNI_NONE)
+            bytes += walked(p, op, op->inputs[k]);
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        if (op->outputs[k] != DNI_NONE) {
+            bool added = op->args->accumulate >> k & 1;
+            bytes += (added ? 2 : 1) * walked(p, op, op->outputs[k]);
+        }
+    return bytes;
+}
+
 /* ---- by place ---------------------------------------------------------------------------- */
 
 size_t dni_next_read(const dni_program *p, dni_tensor root, size_t from, size_t end)

@@ -9,7 +9,7 @@
 #include "plan/choose.h"
 #include "plan/relayout.h"
 
-#define MARGIN       0.95
+#define MARGIN       0.97
 #define BYTES_PER_NS 8.0 /* one core, reading and writing: what a conversion runs at */
 #define ROUNDS       3
 
@@ -39,20 +39,6 @@ typedef struct search {
 
 /* ---- what each op can, and costs
  * ------------------------------------------------------------- */
-
-static double bytes_of(const dni_program *p, const dni_op *op)
-{
-    double bytes = 0;
-    for (int32_t k = 0; k < op->num_inputs; k++)
-        bytes += op->inputs[k] == DNI_NONE
-                     ? 0
-                     : (double)dni_tensor_bytes(&p->tensors[op->inputs[k]]);
-    for (int32_t k = 0; k < op->num_outputs; k++)
-        bytes += op->outputs[k] == DNI_NONE
-                     ? 0
-                     : (double)dni_tensor_bytes(&p->tensors[op->outputs[k]]);
-    return bytes;
-}
 
 static bool is_convolution(int32_t kind)
 {
@@ -90,7 +76,7 @@ static dn_status weigh(search *s, size_t i)
     if (st)
         return st;
     n->cost[0] =
-        plain.cost > 0 && turned.cost > 0 ? plain.cost : bytes_of(s->p, op) / BYTES_PER_NS;
+        plain.cost > 0 && turned.cost > 0 ? plain.cost : dni_op_bytes(s->p, op) / BYTES_PER_NS;
     n->cost[1] = plain.cost > 0 && turned.cost > 0 ? turned.cost : n->cost[0];
     bool worse = dni_is_last_resort(s->r->context, &turned) &&
                  !dni_is_last_resort(s->r->context, &plain);

@@ -12,25 +12,11 @@
 static const char *const section_names[DNI_SECTIONS] = {"fwd", "bwd", "update", "prepare",
                                                         "show"};
 
-static double bytes_of(const dni_program *p, const dni_op *op)
-{
-    double bytes = 0;
-    for (int32_t k = 0; k < op->num_inputs; k++)
-        if (op->inputs[k] != DNI_NONE)
-            bytes += (double)dni_tensor_bytes(&p->tensors[op->inputs[k]]);
-    for (int32_t k = 0; k < op->num_outputs; k++)
-        if (op->outputs[k] != DNI_NONE) {
-            double written = (double)dni_tensor_bytes(&p->tensors[op->outputs[k]]);
-            bytes += dni_overwrites(p, op, k) ? written : 2 * written;
-        }
-    return bytes;
-}
-
 /* Nanoseconds that the op needs at the least. */
 static double limit_of(const dni_program *p, const dni_op *op)
 {
     double compute = (double)dni_op_flops(p, op) / FLOPS_PER_NS;
-    double move = bytes_of(p, op) / BYTES_PER_NS;
+    double move = dni_op_bytes(p, op) / BYTES_PER_NS;
     return compute > move ? compute : move;
 }
 
@@ -73,7 +59,7 @@ void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, 
         dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", i,
                         section_names[op->section], layer_name(user, op->layer),
                         dni_plan_implementation(plan, i), layout_of(p, op),
-                        (long long)bytes_of(p, op), (long long)dni_op_flops(p, op));
+                        (long long)dni_op_bytes(p, op), (long long)dni_op_flops(p, op));
         print_tenths(text, 8, limit / 1e3);
         print_tenths(text, 4, in_runs(op) && total > 0 ? 100 * limit / total : 0);
         dni_text_printf(text, "%%");

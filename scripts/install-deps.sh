@@ -3,10 +3,10 @@
 # Installs what deepnet is built and tested with, on Debian and its kin. Says what is missing;
 # when nothing is, it needs neither the network nor root.
 #
-#   scripts/install-deps.sh [--tests] [--ci] [--data]
+#   scripts/install-deps.sh [--tests] [--ci] [--data] [--no-install]
 #
 # --tests adds what the tests use, --ci the other compilers, BLAS and oneDNN, --data the
-# stand-in for MNIST.
+# stand-in for MNIST; --no-install says what is missing and does nothing about it.
 set -eu
 
 # a|b: either will do, a is what gets installed
@@ -14,16 +14,19 @@ packages="meson ninja-build gcc libc6-dev pkg-config|pkgconf python3 protobuf-c-
     libprotobuf-c-dev libprotobuf-dev liblmdb-dev
     libopenblas-serial-dev|libopenblas-pthread-dev|libopenblas-openmp-dev
     zlib1g-dev libhdf5-dev libleveldb-dev libjpeg62-turbo-dev|libjpeg-dev libpng-dev"
+install=yes
 for option; do
     case $option in
+    --no-install) install=no ;;
     --tests) packages="$packages g++ python3-numpy python3-h5py dataset-fashion-mnist" ;;
     --ci) packages="$packages clang libclang-rt-14-dev libatlas-base-dev libdnnl-dev" ;;
     --data) packages="$packages curl ca-certificates dataset-fashion-mnist" ;;
-    *) echo "usage: $0 [--tests] [--ci] [--data]" >&2; exit 2 ;;
+    *) echo "usage: $0 [--tests] [--ci] [--data] [--no-install]" >&2; exit 2 ;;
     esac
 done
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
+    [ $install = yes ] || exit 0
     echo "install-deps: this is no Debian; these must be there already:" $packages
     exit 0
 fi
@@ -45,6 +48,10 @@ if [ -z "$missing" ]; then
     exit 0
 fi
 
+if [ $install = no ]; then
+    echo "install-deps: not installed, at least not as packages:$missing"
+    exit 0
+fi
 echo "install-deps: installing$missing"
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -54,7 +61,7 @@ if [ "$(id -u)" != 0 ]; then
     fi
     as_root=sudo
 fi
-install() {
+apt_install() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         -o Dpkg::Use-Pty=0 $missing </dev/null
 }
@@ -62,8 +69,8 @@ install() {
 # unless that is what was wrong.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! install >"$log" 2>&1; then
+if ! apt_install >"$log" 2>&1; then
     $as_root apt-get update -q >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-    install >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+    apt_install >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 fi
 echo "install-deps: done"

@@ -31,6 +31,8 @@ finish() {
 if [ $install = yes ]; then
     say "installing what is missing"
     "$root/scripts/install-deps.sh" --tests --data || { add 0 1; finish; }
+else
+    "$root/scripts/install-deps.sh" --tests --data --no-install
 fi
 
 say "building in $build"

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Draws a training log of `deepnet train --log=FILE.jsonl`: plot.py LOG.jsonl OUT.svg
+"""Draws a training log of `deepnet train --log=FILE.jsonl`: plot.py LOG.jsonl OUT.svg [TEST.json]
 
-Writes an SVG and prints a small plot in text. Nothing but the standard library is needed.
+Writes an SVG and prints a small plot in text. TEST.json is a log of `deepnet test --log` with the
+weights that training ended with: the last point of the accuracy. Nothing but the standard library
+is needed.
 """
 import json
 import math
@@ -32,6 +34,16 @@ def read(path):
                         test_loss.append((at, value))
     keep = lambda points: [p for p in points if p[1] is not None and math.isfinite(p[1])]
     return keep(loss), keep(test_loss), keep(accuracy)
+
+
+def add_test(path, last, test_loss, accuracy):
+    """The averages of `deepnet test`, as of iteration `last`."""
+    with open(path, encoding='utf-8') as lines:
+        record = json.loads(lines.readline())
+    for name, value in record.items():
+        points = accuracy if 'accuracy' in name else test_loss if name == 'mean_loss' else None
+        if points is not None and value is not None and last not in dict(points):
+            points.append((last, value))
 
 
 def round_up(value):
@@ -109,9 +121,12 @@ def text_plot(name, points, low, high, width=64, height=8):
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit('usage: plot.py LOG.jsonl OUT.svg')
+    if len(sys.argv) not in (3, 4):
+        sys.exit('usage: plot.py LOG.jsonl OUT.svg [TEST.json]')
     loss, test_loss, accuracy = read(sys.argv[1])
+    if len(sys.argv) == 4:
+        last = max((i for i, _ in loss + test_loss + accuracy), default=0)
+        add_test(sys.argv[3], last, test_loss, accuracy)
     beside = sys.argv[2] + '.part'
     with open(beside, 'w', encoding='utf-8') as out:
         out.write(svg(loss, test_loss, accuracy))

@@ -41,6 +41,8 @@ say() { printf '\n== %s\n' "$*"; }
 if [ $install = yes ]; then
     say "installing what is missing"
     "$root/scripts/install-deps.sh" --data
+else
+    "$root/scripts/install-deps.sh" --data --no-install
 fi
 
 say "building deepnet in $build"
@@ -56,16 +58,8 @@ files="t10k-labels-idx1-ubyte t10k-images-idx3-ubyte
 mirrors="${DEEPNET_MNIST_MIRRORS-https://ossci-datasets.s3.amazonaws.com/mnist
     https://storage.googleapis.com/cvdf-datasets/mnist}"
 
-sum_of() {
-    case $1 in
-    train-images*) echo 440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609 ;;
-    train-labels*) echo 3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c ;;
-    t10k-images*) echo 8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6 ;;
-    t10k-labels*) echo f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6 ;;
-    esac
-}
-is_right() { # file, name
-    [ -f "$1" ] && echo "$(sum_of "$2")  $1" | sha256sum -c --status 2>/dev/null
+is_right() { # file, name: its SHA-256 is MNIST's
+    [ -f "$1" ] && sum=$(sha256sum <"$1") && grep -q "^${sum%% *}  $2\.gz\$" "$here/mnist.sha256"
 }
 # Fetches one file; the smallest comes first, so that no network is found out in seconds.
 fetch() {
@@ -73,10 +67,12 @@ fetch() {
     is_right "$target" "$1" && return 0
     for mirror in $mirrors; do
         echo "trying $mirror/$1.gz"
-        if curl -fsSL --connect-timeout 5 --max-time 120 -o "$target.part" "$mirror/$1.gz" &&
-            is_right "$target.part" "$1"; then
-            mv "$target.part" "$target"
-            return 0
+        if curl -fsSL --connect-timeout 5 --max-time 120 -o "$target.part" "$mirror/$1.gz"; then
+            if is_right "$target.part" "$1"; then
+                mv "$target.part" "$target"
+                return 0
+            fi
+            echo "what it gave is not MNIST's $1.gz: its SHA-256 is another"
         fi
         rm -f "$target.part"
     done
@@ -144,11 +140,11 @@ say "training LeNet for $iterations iterations"
 weights=mnist/lenet_iter_$iterations.caffemodel
 say "testing $weights on the 10,000 test images ($labels)"
 "$deepnet" test --model=mnist/lenet_train_test.prototxt --weights="$weights" --iterations=100 \
-    --confusion --labels="$here/$labels.txt" --quiet >mnist/test.txt
+    --confusion --labels="$here/$labels.txt" --log=mnist/test.json --quiet >mnist/test.txt
 cat mnist/test.txt
 
 say "loss and accuracy"
-python3 "$here/plot.py" mnist/train.jsonl mnist/plot.svg
+python3 "$here/plot.py" mnist/train.jsonl mnist/plot.svg mnist/test.json
 accuracy=$(sed -n 's/^accuracy = \([0-9.]*\).*/\1/p' mnist/test.txt)
 say "done: accuracy $accuracy ($labels)"
 echo "weights:  $build/$weights"

@@ -6,17 +6,21 @@ run.py SOURCE BUILD DEEPNET: on the 10,000 digits of tests/weights, in temporary
 """
 import glob
 import gzip
+import hashlib
+import http.server
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import xml.etree.ElementTree
 
 SOURCE, BUILD, DEEPNET = map(os.path.abspath, sys.argv[1:4])
 WEIGHTS = os.path.join(SOURCE, 'tests', 'weights')
 sys.path.insert(0, os.path.join(SOURCE, 'tests'))
-from tap import expect, main, test  # noqa: E402
+from tap import Skip, expect, main, test  # noqa: E402
 
 folder = tempfile.TemporaryDirectory()
 IDX = ('train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte',
@@ -156,29 +160,144 @@ def train_sh_takes_digits_from_a_folder_and_runs_twice():
                      'training LeNet for 30 iterations', 'true  ', 'loss and accuracy'):
             expect(word in out, f'{word} in\n{out}')
     expect(files_of(root) == before, 'it wrote outside build/')
-    plot = read(root, 'build', 'mnist', 'plot.svg')
-    expect('<svg' in plot and 'accuracy' in plot, plot[:200])
+
+
+def curve(svg, colour):
+    """The points of the one polyline of that colour."""
+    lines = [line for line in svg.iter('{http://www.w3.org/2000/svg}polyline')
+             if line.get('stroke') == colour]
+    expect(len(lines) == 1, f'{len(lines)} curves of {colour}')
+    return [tuple(map(float, point.split(','))) for point in lines[0].get('points').split()]
 
 
 @test
-def train_sh_without_a_network_takes_the_package():
-    root = tree('offline')
-    there = has_package()
-    out = train(root, '--iterations=5', '--seed=3', code=0 if there else 1,
-                DEEPNET_MNIST_MIRRORS='file:///nowhere http://127.0.0.1:1', DEEPNET_MNIST_DIR='')
-    expect('trying file:///nowhere/t10k-labels-idx1-ubyte.gz' in out, out)
-    expect('GARMENTS, NOT DIGITS' in out and '(garments)' in out if there
-           else 'set DEEPNET_MNIST_DIR' in out, out)
+def train_sh_ends_with_accuracy_confusion_matrix_and_plot():
+    """600 iterations: tests at 0 and 500, a loss every 100, and the final test."""
+    root = tree('whole')
+    out = train(root, '--iterations=600', '--seed=1', DEEPNET_MNIST_DIR=digits(make('idx.gz')))
+    rows = re.findall(r'^(\d)\S* ((?: +\d+){10}) +([\d.]+)%$', out, re.M)
+    matrix = [list(map(int, row.split())) for _, row, _ in rows]
+    expect([int(label) for label, _, _ in rows] == list(range(10)), out)
+    expect(sum(map(sum, matrix)) == 10000, f'{sum(map(sum, matrix))} images')
+    with gzip.open(os.path.join(WEIGHTS, IDX[3] + '.gz')) as file:
+        labels = file.read()[8:]
+    expect([sum(row) for row in matrix] == [labels.count(k) for k in range(10)],
+           'a row has the images of its digit')
+    accuracy = float(re.search(r'^== done: accuracy ([\d.]+) \(digits\)$', out, re.M)[1])
+    expect(accuracy > 0.9, out)
+    expect(abs(sum(matrix[k][k] for k in range(10)) / 10000 - accuracy) < 1e-6,
+           'the accuracy is the trace')
+    for k, (_, _, right) in enumerate(rows):
+        expect(abs(100 * matrix[k][k] / sum(matrix[k]) - float(right)) < 0.006, rows[k])
+    svg = xml.etree.ElementTree.parse(os.path.join(root, 'build', 'mnist', 'plot.svg')).getroot()
+    width, height = float(svg.get('width')), float(svg.get('height'))
+    loss, right = curve(svg, '#1f77b4'), curve(svg, '#d62728')
+    expect(len(loss) == 7 and len(right) == 3, f'{loss} {right}')
+    for x, y in loss + right:
+        expect(0 < x < width and 0 < y < height, f'{x}, {y} is outside the picture')
+    for points in (loss, right):
+        expect(points == sorted(points), 'from left to right')
+    expect(loss[-1][1] > loss[0][1] and right[-1][1] < right[0][1],
+           'the loss falls, the accuracy climbs')  # y grows downwards
+    expect(loss[-1][0] == right[-1][0], 'both end with the training')
+
+
+# ---- the mirrors --------------------------------------------------------------------------
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """/name: a file of its folder; /cut: half of it; /gone: 404; /other: other bytes."""
+    folder, asked = None, []
+
+    def do_GET(self):
+        kind, name = self.path[1:].split('/')
+        self.asked.append(self.path)
+        path = os.path.join(self.folder, name)
+        if kind == 'gone' or not os.path.exists(path):
+            self.send_error(404)
+            return
+        with open(path, 'rb') as file:
+            data = file.read()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:len(data) // 2] if kind == 'cut' else
+                         data[:-1] + b'?' if kind == 'other' else data)
+
+    def log_message(self, *_):
+        pass
+
+
+def mirrored(name):
+    """A tree whose list of digests has, for MNIST's training files, those that the mirror serves
+    in their place; the test files are the true ones, under the digests that users get."""
+    root, Mirror.folder = tree(name), digits(make(name + '-served'))
+    path = os.path.join(root, 'examples', 'mnist', 'mnist.sha256')
+    sums = dict(reversed(line.split()) for line in read(path).splitlines())
+    expect(sorted(sums) == sorted(one + '.gz' for one in IDX), sums)
+    for one in sums:
+        with open(os.path.join(Mirror.folder, one), 'rb') as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        expect(one.startswith('train') or sums[one] == digest, f'{one} is {digest}')
+        sums[one] = digest
+    write(''.join(f'{digest}  {one}\n' for one, digest in sums.items()), path)
+    Mirror.asked.clear()
+    return root
+
+
+def from_mirrors(root, *kinds, code=0):
+    if not shutil.which('curl'):
+        raise Skip('there is no curl')
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Mirror)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    at = f'http://127.0.0.1:{server.server_address[1]}'
+    mirrors = ' '.join(kind if ':' in kind else f'{at}/{kind}' for kind in kinds)
+    try:
+        return train(root, '--iterations=5', code=code, DEEPNET_MNIST_DIR='', no_proxy='*',
+                     DEEPNET_MNIST_MIRRORS=mirrors).replace(at, '')
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def kept(root):
+    where = os.path.join(root, 'build', 'mnist', 'idx')
+    return {name: os.stat(os.path.join(where, name)).st_mtime_ns for name in os.listdir(where)}
 
 
 @test
-def train_sh_refuses_files_that_are_not_mnist():
-    """A mirror that gives other bytes is no mirror: the check is by SHA-256."""
-    root, mirror = tree('other'), digits(make('mirror'))
-    shutil.copy(os.path.join(mirror, IDX[0] + '.gz'), os.path.join(mirror, IDX[3] + '.gz'))
-    train(root, '--iterations=5', code=0 if has_package() else 1,
-          DEEPNET_MNIST_MIRRORS='file://' + mirror, DEEPNET_MNIST_DIR='')
-    expect(not os.listdir(os.path.join(root, 'build', 'mnist', 'idx')), 'nothing was kept')
+def train_sh_downloads_mnist_from_the_first_mirror_that_has_it():
+    root = mirrored('download')
+    out = from_mirrors(root, 'http://127.0.0.1:1', 'gone', 'cut', 'other', 'right', 'unasked')
+    expect('(digits)' in out and 'GARMENTS' not in out, out)
+    for name in IDX:
+        tried = re.findall(r'^trying (\S+)/%s.gz$' % name, out, re.M)
+        expect(tried == ['http://127.0.0.1:1', '/gone', '/cut', '/other', '/right'], tried)
+        expect(f"what it gave is not MNIST's {name}.gz: its SHA-256 is another" in out, out)
+    first = kept(root)
+    expect(sorted(first) == sorted(name + '.gz' for name in IDX), first)
+    Mirror.asked.clear()
+    out = from_mirrors(root, 'right')
+    expect('(digits)' in out and not Mirror.asked and kept(root) == first,
+           f'the second time nothing is fetched: {Mirror.asked}')
+    with open(os.path.join(root, 'build', 'mnist', 'idx', IDX[2] + '.gz'), 'r+b') as file:
+        file.seek(1000)
+        file.write(b'damaged')
+    out = from_mirrors(root, 'right')
+    expect('(digits)' in out and Mirror.asked == [f'/right/{IDX[2]}.gz'], Mirror.asked)
+
+
+@test
+def train_sh_takes_the_package_where_no_mirror_is_right():
+    """Unreachable, cut or of other bytes: nothing of it is kept or converted."""
+    for kind in ('http://127.0.0.1:1', 'file:///nowhere', 'gone', 'cut', 'other'):
+        root = mirrored('without-' + kind.split(':')[0])
+        there = has_package()
+        out = from_mirrors(root, kind, code=0 if there else 1)
+        expect('GARMENTS, NOT DIGITS' in out and '(garments)' in out if there
+               else 'set DEEPNET_MNIST_DIR' in out, out)
+        expect(len(re.findall('^trying ', out, re.M)) == 1, f'the first file tells:\n{out}')
+        expect(kept(root) == {}, 'nothing was kept')
+        shutil.rmtree(root)
 
 
 @test

@@ -4,6 +4,7 @@
 
 run.py SOURCE BUILD: installs BUILD into a temporary folder and builds programs against that.
 """
+import gzip
 import os
 import re
 import shutil
@@ -73,14 +74,67 @@ def installs_into_a_folder():
     expect(not re.search('openblas|lmdb|hdf5|proto', flags), f'private libraries leak: {flags}')
 
 
+def embed_c(name, source):
+    """The example, built as its users build it, beside its header."""
+    shutil.copy(os.path.join(SOURCE, 'examples', 'embed_c', 'lenet.h'), folder.name)
+    return build(name, source, '-std=c99', *WARN)
+
+
+def digits():
+    """The 10,000 digits of tests/weights, unpacked."""
+    for name in ('t10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte'):
+        path = os.path.join(folder.name, name)
+        if not os.path.exists(path):
+            with gzip.open(os.path.join(SOURCE, 'tests', 'weights', name + '.gz')) as packed, \
+                    open(path, 'wb') as plain:
+                shutil.copyfileobj(packed, plain)
+        yield path
+
+
 @test
-def embed_c_trains_from_its_own_arrays():
-    source = read(SOURCE, 'examples', 'embed_c', 'train.c')
-    out = run(build('embed_c', source, '-std=c99', *WARN))
-    rows = re.findall(r'^(\d) xor (\d) = (-?[\d.]+)$', out, re.M)
-    expect(len(rows) == 4, out)
-    for a, b, y in rows:
-        expect(abs(float(y) - (int(a) ^ int(b))) < 0.1, out)
+def embed_c_trains_lenet_from_its_own_arrays():
+    """From a string, without any file of ours; then the same net and solver from files."""
+    program = embed_c('embed_c', read(SOURCE, 'examples', 'embed_c', 'train.c'))
+    out = run(program, *digits())
+    losses = [float(loss) for loss in re.findall(r'^iteration \d+, loss ([\d.]+)$', out, re.M)]
+    expect(len(losses) == 6 and out.count('\n') == 6, out)
+    expect(losses[0] < 2 and losses[-1] < 0.5 and losses[-1] < losses[0], out)
+    solver = os.path.join(SOURCE, 'examples', 'embed_c', 'lenet_solver.prototxt')
+    expect(run(program, *digits(), solver) == out, 'a file trains as the string does')
+    other = os.path.join(folder.name, 'other.prototxt')
+    with open(other, 'w', encoding='utf-8') as file:
+        file.write(read(solver).replace('random_seed: 1', 'random_seed: 2').replace(
+            'lenet.prototxt', os.path.join(os.path.dirname(solver), 'lenet.prototxt')))
+    expect(run(program, *digits(), other) != out, 'the file is what counts')
+
+
+@test
+def embed_c_says_what_is_wrong():
+    program = os.path.join(folder.name, 'embed_c')
+    for arguments, code, line in (((), 2, 'usage: train IMAGES LABELS [SOLVER.prototxt]'),
+                                  (('none', 'none'), 2, 'usage: train IMAGES LABELS [SOLVER.proto'
+                                   'txt]'),
+                                  ((*digits(), 'none'), 1,
+                                   "cannot read 'none': No such file or directory")):
+        done = subprocess.run([program, *arguments], env=env, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, cwd=folder.name, timeout=60)
+        expect((done.returncode, done.stderr) == (code, line + '\n'), f'{done}')
+
+
+@test
+def embed_c_s_net_is_the_tutorial_s():
+    """But for where its data come from and what it is measured by."""
+    def layers(path):
+        text = run(installed('deepnet'), 'info', '--prototxt', '--phase=TRAIN', path)
+        found = re.findall(r'^layer \{\n.*?^\}\n', text, re.M | re.S)
+        expect(len(found) == 9, text)
+        fillers = re.sub(r' *(bias_filler \{[^}]*\}|top: "loss"|pool: MAX|stride: 1\b)', '',
+                         ''.join(found[1:]))
+        return fillers.split()
+    examples = os.path.join(SOURCE, 'examples')
+    ours = layers(os.path.join(examples, 'embed_c', 'lenet.prototxt'))
+    theirs = layers(os.path.join(examples, 'mnist', 'lenet_train_test.prototxt'))
+    expect(ours == theirs, f'{ours}\n{theirs}')
 
 
 @test
@@ -122,7 +176,7 @@ def program_in_the_readme_is_embed_c():
     expect(len(blocks) == 1, 'README.md has one block of C')
     example = read(SOURCE, 'examples', 'embed_c', 'train.c')
     expect(example.endswith(blocks[0]), 'the README shows another program than embed_c/train.c')
-    expect(run(build('readme', blocks[0], '-std=c99')).count('xor') == 4, 'it runs')
+    expect(run(embed_c('readme', blocks[0]), *digits()).count('loss') == 6, 'it runs')
 
 
 @test

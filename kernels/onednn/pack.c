@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * pack.c: reorders. Parts are cut at multiples of 64 along the first axis, which every blocking
- * of weights divides; where a form cannot be cut, it is one part. */
+ * pack.c: reorders. Parts are cut at multiples of 64 along the first axis, which most blockings
+ * of weights divide, or of 192, for those by 48; where a form cannot be cut, it is one part. */
 #include "onednn.h"
 
 #define PART_BYTES (128 * 1024) /* worth waking a worker for */
@@ -37,11 +37,11 @@ static dnnl_status_t part_desc(dnnl_primitive_desc_t *out, const dn_backend *bac
 
 static dn_status init_parts(one_pack *pack, const dn_backend *backend, one_md from, one_md to,
                             int axes, const dnnl_dim_t *dims, bool add, int64_t parts,
-                            dn_op_info *info)
+                            int64_t unit, dn_op_info *info)
 {
     static const int args[] = {DNNL_ARG_FROM, DNNL_ARG_TO};
     dnnl_dim_t size[DNNL_MAX_NDIMS] = {0}, offset[DNNL_MAX_NDIMS] = {0};
-    int64_t step = ((dims[0] + parts - 1) / parts + 63) / 64 * 64;
+    int64_t step = ((dims[0] + parts - 1) / parts + unit - 1) / unit * unit;
     for (int i = 0; i < axes; i++)
         size[i] = dims[i];
     for (int64_t at = 0; at < dims[0]; at += step) {
@@ -69,12 +69,14 @@ dn_status one_pack_init(one_pack *pack, const dn_backend *backend, one_md from, 
 {
     *pack = (one_pack){.from_bytes = dnnl_memory_desc_get_size(from),
                        .to_bytes = dnnl_memory_desc_get_size(to)};
-    int64_t parts = one_min(ONE_PARTS, (int64_t)(pack->to_bytes / PART_BYTES));
-    parts = one_max(1, one_min(parts, dims[0] / 64));
-    dn_status st = init_parts(pack, backend, from, to, axes, dims, add, parts, info);
-    if (st == DN_DECLINED && parts > 1) {
-        one_pack_free(pack);
-        st = init_parts(pack, backend, from, to, axes, dims, add, 1, info);
+    static const int64_t units[] = {64, 192, INT64_MAX / 2};
+    dn_status st = DN_DECLINED;
+    for (size_t i = 0; st == DN_DECLINED && i < sizeof units / sizeof *units; i++) {
+        int64_t parts = one_min(ONE_PARTS, (int64_t)(pack->to_bytes / PART_BYTES));
+        parts = one_max(1, one_min(parts, dims[0] / units[i]));
+        if (i)
+            one_pack_free(pack);
+        st = init_parts(pack, backend, from, to, axes, dims, add, parts, units[i], info);
     }
     if (st)
         one_pack_free(pack);

@@ -5,6 +5,7 @@
 run.py SOURCE DEEPNET: works in a temporary folder on 400 small images of its own.
 """
 import fcntl
+import glob
 import json
 import os
 import pty
@@ -43,6 +44,9 @@ SOLVER = '''net: "net.prototxt" test_iter: 4 test_interval: 20 base_lr: 0.1 mome
 lr_policy: "fixed" display: 10 max_iter: 60 snapshot: 40 snapshot_prefix: "snap" random_seed: 3
 solver_mode: CPU
 '''
+
+
+COMMANDS = ('train', 'test', 'time', 'info', 'check', 'upgrade', 'draw', 'convert', 'devices')
 
 
 def deepnet(*arguments, code=0, cwd=None):
@@ -89,16 +93,43 @@ def exists(name):
 def usage_errors_are_2_and_help_is_0():
     deepnet(code=2)
     deepnet('trane', code=2)
-    for command in ('train', 'test', 'time', 'info', 'check', 'convert', 'draw',
-                    'upgrade'):
-        expect('usage' in deepnet(command, code=2).stderr, command)
-        expect('--' in deepnet(command, '--help').stdout + '--', command)
+    for command in COMMANDS:
+        if command != 'devices':  # which needs nothing
+            expect('usage' in deepnet(command, code=2).stderr, command)
         expect('option' in deepnet(command, '--nonsense', code=2).stderr, command)
     deepnet('train', '--solver=x', '--iterations=many', code=2)
     deepnet('train', '--solver', code=2)
+    done = deepnet('train', '--solver=x', '--weights=x', '--snapshot=x', code=2)
+    expect('--weights and --snapshot exclude each other' in done.stderr, done.stderr)
     text = deepnet('--help').stdout
-    expect('130' in text and 'convert' in text, text)
+    expect(re.findall(r'^  (\w+) +\S', text, re.M) == list(COMMANDS), text)
+    expect(re.search('0 done; 1 .*; 2 .* 130 interrupted', text.replace('\n', ' ')), text)
     expect(re.match(r'deepnet \d+\.\d+\.\d+\n$', deepnet('--version').stdout), 'version')
+
+
+@test
+def help_and_the_man_page_name_every_option():
+    with open(os.path.join(SOURCE, 'bindings', 'cli', 'deepnet.1'), encoding='utf-8') as file:
+        page = file.read().replace('\\-', '-')
+    said = set(re.findall(r'--([a-z_]+)', page)) - {'name'}  # "--name=value"
+    known = {'help', 'version'}
+    for command in COMMANDS:
+        text = deepnet(command, '--help').stdout
+        expect(text.startswith(f'deepnet {command}: ') and f'\nusage: deepnet {command} ' in text,
+               text)
+        options = re.findall(r'^  --([a-z_]+)(?:=\S+)? +\S', text, re.M)
+        expect(options, text)
+        expect(deepnet('help', command).stdout == text, f'help {command}')
+        expect(set(options) <= said, f'{command}: the man page lacks {set(options) - said}')
+        expect(re.search(r'^\.B %s\b' % command, page, re.M), f'the man page lacks {command}')
+        known |= set(options)
+    expect(said <= known, f'the man page has {said - known}, which no command takes')
+    for code in (0, 1, 2, 130):
+        expect(re.search(r'^\.TP\n\.B %d$' % code, page, re.M), f'exit status {code}')
+    if shutil.which('groff'):
+        done = subprocess.run(['groff', '-man', '-ww', '-z', '-Tutf8', os.path.join(
+            SOURCE, 'bindings', 'cli', 'deepnet.1')], stderr=subprocess.PIPE, text=True)
+        expect(not done.stderr, done.stderr)
 
 
 @test
@@ -478,6 +509,28 @@ def interrupt_takes_a_snapshot():
 @test
 def termination_takes_a_snapshot():
     interrupted(signal.SIGTERM)
+
+
+@test
+def a_second_interrupt_ends_it_at_once():
+    """An iteration that would take hours: the first interrupt waits for its end."""
+    write('slow.prototxt', SOLVER.replace('max_iter: 60', 'max_iter: 60 iter_size: 100000000')
+          .replace('test_iter: 4 test_interval: 20', '').replace('"snap"', '"slow"'))
+    process = subprocess.Popen([DEEPNET, 'train', '--solver=slow.prototxt', '--log=slow.jsonl'],
+                               cwd=folder.name, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    deadline = time.time() + 60
+    while not (exists('slow.jsonl') and records('slow.jsonl')) and time.time() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(1)
+        expect(False, f'it ended within its iteration: {process.communicate()}')
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    expect(process.wait(30) == 130, f'exit code {process.returncode}')
+    expect(not glob.glob(os.path.join(folder.name, 'slow_iter*')), 'no snapshot was taken')
 
 
 @test

@@ -33,9 +33,12 @@ typedef struct dn_net_options {
     int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */
     const dn_shape *input_shapes;
     /* DN_COMPUTE_*: what the operands of matrix products (convolutions, inner products) may be
-     * rounded to before they are multiplied, where that is faster. Weights, their gradients and
-     * updates, sums and all else stay f32. DN_E_UNSUPPORTED if no backend of the context offers
-     * it for any layer of the net; with compute_fallback 1 the net then computes in f32. */
+     * rounded to before they are multiplied, where that is faster. With BF16 so are the values
+     * and gradients that pass from one layer to the next, where the backends take that, which
+     * halves their memory; a blob is f32 to whoever looks at it. Weights, their gradients and
+     * updates, statistics, sums and losses stay f32. DN_E_UNSUPPORTED if no backend of the
+     * context offers it for any layer of the net; with compute_fallback 1 the net then computes
+     * in f32. */
     int32_t compute;
     int32_t compute_fallback;
     const char *dialect; /* whose field numbers a binary net has: "caffe", "ssd", "nvidia",

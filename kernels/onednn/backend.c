@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * backend.c: the module's table. What oneDNN has no fast primitive for, or another backend does
  * better, is declined and goes to the next of the chain. */
-#include "onednn.h"
+#include "narrow.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +71,19 @@ static const struct row {
     {DN_OP_CONV, one_conv_op},
     {DN_OP_CONV_BWD_DATA, one_conv_op},
     {DN_OP_CONV_BWD_WEIGHTS, one_conv_weights_op},
+#ifdef ONE_HAVE_NARROW
+    {DN_OP_CAST, one_narrow_cast},
+    {DN_OP_COPY, one_narrow_copy},
+    {DN_OP_UNARY, one_narrow_unary},
+    {DN_OP_UNARY_BWD, one_narrow_relu_bwd},
+    {DN_OP_ELTWISE, one_narrow_sum},
+    {DN_OP_POOL, one_narrow_pool},
+    {DN_OP_POOL_BWD, one_narrow_pool},
+    {DN_OP_LRN, one_narrow_lrn},
+    {DN_OP_LRN_BWD, one_narrow_lrn},
+    {DN_OP_NORM_SCALE, one_narrow_norm},
+    {DN_OP_NORM_SCALE_BWD, one_narrow_norm_bwd},
+#endif
 };
 
 static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,

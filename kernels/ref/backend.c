@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * backend.c: the reference backend: one plain loop per kind of op, in float and double. It
- * takes every op, and is what the other backends are checked against. */
+ * takes every op, and is what the other backends are checked against. Operands in bf16 are
+ * float to the loops (narrow.c). */
 #include <string.h>
 
 #include "ref.h"
@@ -36,6 +37,11 @@ static char operand_letter(const char *letters, int32_t index)
         if (i == index || letters[i + 1] == '+')
             return letters[i];
     return 0;
+}
+
+static bool is_real(char letter)
+{
+    return letter && strchr("TtXx", letter);
 }
 
 static bool dtype_fits(char letter, int32_t dtype, int32_t real_type)
@@ -89,14 +95,18 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
         bool present = i < num && given[i].dtype >= 0, optional = letter >= 'a';
         if (i < num)
             taken[i].info = given[i];
+        if (present && given[i].dtype == DN_BF16 && real_type == DN_F32 && is_real(letter)) {
+            taken[i].info.dtype = DN_F32;
+            op->narrow |= 1u << (&taken[i] - op->operand);
+        }
         if (!present && optional)
             continue;
         if (!present)
             return ref_fail(op, DN_E_INVALID, "%s %d is missing", side, (int)i);
         if (!letter)
             return ref_fail(op, DN_E_INVALID, "%s %d is one too many", side, (int)i);
-        if (!dtype_fits(optional ? (char)(letter - 'a' + 'A') : letter, given[i].dtype,
-                        real_type))
+        if (!dtype_fits(optional ? (char)(letter - 'a' + 'A') : letter,
+                        taken[i].info.dtype, real_type))
             return ref_fail(op, DN_E_INVALID, "%s %d has the wrong element type %d", side,
                             (int)i, (int)given[i].dtype);
         if (!layout_fits(letter, &given[i]))
@@ -124,11 +134,6 @@ static dn_status take_args(dn_op *op, const dn_op_desc *desc)
         return ref_fail(op, DN_E_INVALID, "these outputs cannot be added to: bits %x",
                         (unsigned)args->accumulate);
     return DN_OK;
-}
-
-static bool is_real(char letter)
-{
-    return letter && strchr("TtXx", letter);
 }
 
 /* The first operand of the net's type says which of the two builds is meant. */
@@ -173,8 +178,6 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
                           (int)desc->kind, (int)desc->num_inputs, (int)desc->num_outputs,
                           DN_MAX_OPERANDS);
     int32_t type = real_type_of(ref_table_f32[desc->kind], desc);
-    if (type == DN_BF16)
-        return decline(info, "float and double only");
 
     size_t operands = (size_t)(desc->num_inputs + desc->num_outputs);
     size_t bytes = sizeof(dn_op) + operands * sizeof(ref_operand);
@@ -193,8 +196,11 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         host->free(host->user, op);
         return status;
     }
-    info->scratch = op->scratch;
-    strncpy(info->implementation, type == DN_F64 ? "ref:double" : "ref",
+    info->scratch = op->narrow ? ref_narrow_scratch(op) : op->scratch;
+    strncpy(info->implementation,
+            type == DN_F64 ? "ref:double"
+            : op->narrow   ? "ref:bf16"
+                           : "ref",
             sizeof(info->implementation) - 1);
     *out = op;
     return DN_OK;
@@ -202,7 +208,7 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
 
 static dn_status ref_op_run(dn_op *op, const dn_op_io *io)
 {
-    return op->kind->run(op, io);
+    return op->narrow ? ref_narrow_run(op, io) : op->kind->run(op, io);
 }
 
 static void ref_op_destroy(dn_op *op)

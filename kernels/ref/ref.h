@@ -66,6 +66,7 @@ struct dn_op {
     ref_window window; /* convolutions and poolings */
     size_t scratch;    /* bytes, set by check */
     int32_t num_inputs, num_outputs;
+    uint32_t narrow; /* bit i: operand i is bf16, and float to the loops */
     ref_operand *in, *out;
     ref_operand operand[]; /* inputs, then outputs */
 };
@@ -109,6 +110,11 @@ REF_KINDS(REF_DECLARE)
 
 extern const ref_kind *const ref_table_f32[DN_OP_KIND_END];
 extern const ref_kind *const ref_table_f64[DN_OP_KIND_END];
+
+/* ---- narrow.c: compiled once ------------------------------------------------------------- */
+
+size_t ref_narrow_scratch(const dn_op *op); /* all that the op needs */
+dn_status ref_narrow_run(dn_op *op, const dn_op_io *io);
 
 /* ---- check.c: compiled once -------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * passes.c: which passes there are, and their order: values first, since the others ask who
- * reads what; sums before activations, which apply to the sum; layouts of the ops that are
- * left. */
+ * reads what; sums before activations, which apply to the sum; layouts, then types, of the
+ * ops that are left. */
 #include "plan/passes.h"
 
 #include <string.h>
@@ -9,6 +9,7 @@
 static dn_status (*const passes[])(dni_rewrite *r) = {
     dni_split_values, dni_drop_copies,      dni_fuse_norms,     dni_fold_norms,
     dni_fuse_sums,    dni_fuse_activations, dni_choose_layouts,
+    dni_choose_types,
 };
 
 dn_status dni_rewrite_program(dni_rewrite *r)

@@ -23,6 +23,7 @@ dn_status
 dni_fuse_activations(dni_rewrite *r); /* fuse_activations.c: y = f(x) into x's maker */
 
 dn_status dni_choose_layouts(dni_rewrite *r); /* layout.c: NHWC where that is faster */
+dn_status dni_choose_types(dni_rewrite *r);   /* types.c: bf16 where compute says so */
 
 /* An op on trial: a copy whose arguments can be changed without touching the program's. */
 typedef struct dni_trial {

@@ -137,6 +137,38 @@ static inline void emit_in_place(builder *b, uint32_t accumulate, int32_t i)
     b->c.alias = -1;
 }
 
+/* Operands whose bit is set (absent ones apart) as bf16. */
+static inline void narrow_side(side *s, uint32_t which)
+{
+    for (int32_t k = 0; k < s->count; k++)
+        if (which >> k & 1 && s->operand[k].dtype >= 0)
+            s->operand[k].dtype = DN_BF16;
+}
+
+/* The case in bf16: in place of input i (-1: not), or in both layouts. */
+static inline void emit_narrow_in_place(builder *b, uint32_t accumulate, int32_t i, uint32_t in,
+                                        uint32_t out)
+{
+    kernel_case wide = b->c;
+    narrow_side(&b->c.in, in);
+    narrow_side(&b->c.out, out);
+    if (i < 0)
+        emit_added(b, accumulate);
+    else
+        emit_in_place(b, accumulate, i);
+    b->c = wide;
+}
+
+static inline void emit_narrow_layouts(builder *b, uint32_t accumulate, uint32_t in_images,
+                                       uint32_t out_images, uint32_t in, uint32_t out)
+{
+    kernel_case wide = b->c;
+    narrow_side(&b->c.in, in);
+    narrow_side(&b->c.out, out);
+    emit_layouts(b, accumulate, in_images, out_images);
+    b->c = wide;
+}
+
 #define BEGIN(b, kind, type) (begin(b, kind, sizeof(type)))
 
 #endif

@@ -71,6 +71,9 @@ static void copy_cases(builder *b)
         in(b, NORMAL, SHAPE(row->x_count));
         out_as(b, DN_F32, NORMAL, SHAPE(row->y_count));
         emit_added(b, 1);
+        emit_narrow_in_place(b, 1, -1, 1, 1);
+        emit_narrow_in_place(b, 1, -1, 1, 0);
+        emit_narrow_in_place(b, 1, -1, 0, 1);
     }
 }
 
@@ -112,6 +115,7 @@ static void unary_cases(builder *b)
             in(b, functions[f].fill, SHAPE(builder_lengths[n]));
             out(b, SHAPE(builder_lengths[n]));
             emit_in_place(b, 1, 0);
+            emit_narrow_in_place(b, 1, 0, 1, 1);
         }
 }
 
@@ -131,6 +135,7 @@ static void unary_bwd_case(builder *b, const function_row *f, int64_t n, int wha
     in(b, NORMAL, SHAPE(n));
     out(b, SHAPE(n));
     emit_in_place(b, 1, 2);
+    emit_narrow_in_place(b, 1, 2, 7, 1);
 }
 
 static void unary_bwd_cases(builder *b)
@@ -159,6 +164,7 @@ static void eltwise_cases(builder *b)
                 }
                 out(b, shape);
                 emit_in_place(b, 1, inputs - 1);
+                emit_narrow_in_place(b, 1, inputs - 1, 15, 1);
                 if (op == DN_ELTWISE_MAX) {
                     out_as(b, DN_I32, POISON, shape);
                     emit_in_place(b, 1, 0);

@@ -60,6 +60,7 @@ static void norm_scale_cases(builder *b)
                 out_as(b, DN_F32, POSITIVE, SHAPE(w.dim));
             out_as(b, DN_F32, POSITIVE, SHAPE(1));
             emit_added(b, 1);
+            emit_narrow_in_place(b, 1, -1, 1, 1);
             b->c.kind = DN_OP_NORM_SCALE_BWD;
             b->c.in.count = b->c.out.count = 0;
             in(b, NORMAL, shape);
@@ -76,6 +77,7 @@ static void norm_scale_cases(builder *b)
             out(b, SHAPE(w.dim));
             out(b, SHAPE(w.dim));
             emit_in_place(b, 7, 5);
+            emit_narrow_in_place(b, 7, 5, 1 | 2 | 32, 1);
         }
 }
 

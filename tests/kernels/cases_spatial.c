@@ -125,13 +125,6 @@ static void conv_begin(builder *b, int32_t kind, const conv_row *r)
     b->c.tolerance = 3e-5;
 }
 
-static void images_as(side *s, int32_t dtype, uint32_t which)
-{
-    for (int32_t k = 0; k < s->count; k++)
-        if (which >> k & 1)
-            s->operand[k].dtype = dtype;
-}
-
 /* In bf16: f32 operands that may be rounded to it, and images that are bf16 themselves. */
 static void emit_narrow(builder *b, uint32_t accumulate, uint32_t in_images,
                         uint32_t out_images)
@@ -140,8 +133,8 @@ static void emit_narrow(builder *b, uint32_t accumulate, uint32_t in_images,
     b->c.compute = DN_COMPUTE_BF16;
     emit_layouts(b, accumulate, in_images, out_images);
     b->c.compute = DN_COMPUTE_F32;
-    images_as(&b->c.in, DN_BF16, in_images);
-    images_as(&b->c.out, DN_BF16, out_images);
+    narrow_side(&b->c.in, in_images);
+    narrow_side(&b->c.out, out_images);
     emit_layouts(b, accumulate, in_images, out_images);
     b->c = wide;
 }
@@ -252,6 +245,7 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
         out_as(b, DN_I32, POISON, y);
         emit_layouts(b, 1, 1, 3);
     }
+    emit_narrow_layouts(b, 1, 1, 3, 1, 1);
     if (method == DN_POOL_STOCHASTIC_TEST)
         return;
     pool_begin(b, DN_OP_POOL_BWD, r, method, exclude);
@@ -260,6 +254,7 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
         add_operand(&b->c.in, DN_I32, WINDOW_MASK, 0, y);
     out(b, x);
     emit_layouts(b, 1, 3, 1);
+    emit_narrow_layouts(b, 1, 3, 1, 1, 1);
 }
 
 static void pool_cases(builder *b)
@@ -286,12 +281,14 @@ static void lrn_cases(builder *b)
                 out(b, shape);
                 out(b, shape);
                 emit_layouts(b, 1, 1, 3);
+                emit_narrow_layouts(b, 1, 1, 3, 1, 3);
                 b->c.kind = DN_OP_LRN_BWD;
                 in(b, NORMAL, shape);
                 in(b, POSITIVE, shape);
                 in(b, NORMAL, shape);
                 b->c.out.count = 1;
                 emit_layouts(b, 1, 15, 1);
+                emit_narrow_layouts(b, 1, 15, 1, 15, 1);
             }
 }
 

@@ -116,9 +116,15 @@ static void add_one(int32_t dtype, void *y, int64_t i)
     case DN_I64:
         ((int64_t *)y)[i] += 1;
         break;
-    case DN_BF16:
-        ((uint16_t *)y)[i] ^= 1;
+    case DN_BF16: {
+        uint32_t word = (uint32_t)((uint16_t *)y)[i] << 16;
+        float value;
+        memcpy(&value, &word, sizeof(value));
+        value += value < 0 ? -64 : 64; /* bounds are of the largest element */
+        memcpy(&word, &value, sizeof(word));
+        ((uint16_t *)y)[i] = (uint16_t)(word >> 16);
         break;
+    }
     default:
         ((uint8_t *)y)[i] ^= 1;
     }
@@ -129,6 +135,8 @@ static void negate(const dn_operand *operand, void *y)
     for (int64_t i = 0; i < operand_count(operand); i++)
         if (operand->dtype == DN_F32)
             ((float *)y)[i] = -((float *)y)[i];
+        else if (operand->dtype == DN_BF16)
+            ((uint16_t *)y)[i] ^= 0x8000;
         else
             add_one(operand->dtype, y, i);
 }

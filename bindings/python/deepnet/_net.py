@@ -84,7 +84,8 @@ class Net:
     memory_limit  bytes for blobs, weights and scratch; LimitError beyond. 0: none.
     input_shapes  shapes for the inputs, by their order, in place of the prototxt's.
     wire_only     True: check, wire and infer shapes; open no data, allocate no blobs.
-    compute       'f32'; 'tf32' or 'bf16': operands of matrix products may be rounded to it.
+    compute       'f32'; 'tf32' or 'bf16': operands of matrix products may be rounded to it, and
+                  with bf16 what passes between layers; weights stay f32.
                   UnsupportedError where no backend offers it, or f32 with compute_fallback.
 
     Raises FileMissingError, ParseError (with line and column), NetError, ShapeError, DataError,

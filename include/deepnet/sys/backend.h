@@ -22,6 +22,12 @@ DN_BEGIN_DECLS
 /* Element types. F32 unless the net says otherwise; F64 nets run on `ref` alone. */
 enum { DN_F32 = 0, DN_F64 = 1, DN_BF16 = 2, DN_I32 = 3, DN_I64 = 4, DN_U8 = 5 };
 
+/* With BF16 the engine asks backends whether they take activations and their gradients as BF16:
+ * those that are images of CONV, CONV_BWD_*, POOL, LRN and their like, x, y, dy and dx of UNARY,
+ * ELTWISE, COPY and NORM_SCALE. All of an op have one type, but for CONV, CONV_BWD_* and COPY:
+ * who takes all of theirs as BF16 takes each as F32 as well. Such an operand is read as it is,
+ * the op computes in F32, and a result is rounded to nearest even. */
+
 /* What the operands of matrix products (GEMM, CONV, CONV_BWD_*) may be rounded to before they
  * are multiplied; sums are f32 in any case, and so is everything else. A permission: a backend
  * that gains nothing from it computes in f32. */

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * narrow.h: ops on bf16 activations that oneDNN has no primitive for, or not with Caffe's
+ * meaning: read as bf16, computed in f32, rounded to nearest even. Images are NHWC: channels
+ * are the vectors. narrow_kernels.c alone is compiled for AVX512_BF16; where the compiler lacks
+ * it none of this is built, where the machine does all of it is declined. */
+#ifndef ONEDNN_NARROW_H
+#define ONEDNN_NARROW_H
+
+#include "onednn.h"
+
+typedef uint16_t one_bf16;
+
+one_create_fn one_narrow_cast, one_narrow_copy, one_narrow_unary, one_narrow_relu_bwd,
+    one_narrow_sum, one_narrow_pool, one_narrow_norm, one_narrow_norm_bwd, one_narrow_lrn;
+
+/* ---- narrow.c: what the ops share -------------------------------------------------------- */
+
+/* Is some operand bf16, on a machine that has bf16? */
+bool one_is_narrow(const dn_backend *backend, const dn_op_desc *desc);
+/* Bits as in relayout: inputs in the low half, outputs in the high half. Those whose bit is set
+ * are bf16 of this layout or absent, the others plain and not bf16. */
+bool one_narrow_fits(const dn_op_desc *desc, uint32_t bits, int32_t layout);
+bool one_present(const dn_operand *operands, int32_t count, int32_t i);
+int64_t one_count(const dn_operand *operand);
+/* Says name and cost of an op that moves its operands once. */
+void one_narrow_info(const dn_op_desc *desc, dn_op_info *info, const char *name);
+int64_t one_tasks(int64_t elements); /* worth waking workers for */
+/* Task `task` of `tasks` has [from, to) of n. */
+static inline void one_split(int64_t n, int64_t tasks, int64_t task, int64_t *from, int64_t *to)
+{
+    *from = n * task / tasks;
+    *to = n * (task + 1) / tasks;
+}
+
+/* ---- narrow_kernels.c -------------------------------------------------------------------- */
+
+void nk_widen(float *y, const one_bf16 *x, int64_t n);
+void nk_narrow(one_bf16 *y, const float *x, int64_t n);
+/* x > 0 ? x : slope x; and dy or slope dy by the sign of y. */
+void nk_relu(one_bf16 *y, const one_bf16 *x, float slope, bool add, int64_t n);
+void nk_affine(one_bf16 *y, const one_bf16 *x, float a, float b, bool add, int64_t n);
+void nk_relu_bwd(one_bf16 *dx, const one_bf16 *dy, const one_bf16 *y, float slope, bool add,
+                 int64_t n);
+void nk_sum(one_bf16 *y, const one_bf16 *const *x, const float *coeff, int32_t inputs, bool add,
+            int64_t n);
+
+/* A pixel's window: where its taps begin, and the index or the share of each. */
+typedef struct nk_window {
+    const int64_t *at;
+    const int32_t *index;
+    const float *share;
+    int64_t taps, C;
+} nk_window;
+
+/* mask may be NULL. relu: after the largest. */
+void nk_pool_max(const nk_window *w, one_bf16 *y, int32_t *mask, const one_bf16 *x, bool relu);
+void nk_pool_sum(const nk_window *w, one_bf16 *y, const one_bf16 *x, bool relu, bool add);
+/* Of a pixel: the sum of dy where the mask of a window that holds it names it. */
+void nk_pool_max_bwd(const nk_window *w, one_bf16 *dx, const one_bf16 *dy, const int32_t *mask,
+                     int32_t pixel, bool add);
+
+/* Batch normalisation of rows of n channels: y = f(a (x - mean) + b), dx = a dz + b (x - mean)
+ * + c, with dz = dy f'(y). */
+typedef struct nk_norm {
+    const float *mean, *a, *b, *c;
+    float slope;
+    bool relu, add;
+} nk_norm;
+
+void nk_norm_apply(const nk_norm *k, one_bf16 *y, const one_bf16 *x, int64_t rows, int64_t n);
+/* x NULL: the term is left out. */
+void nk_norm_bwd(const nk_norm *k, one_bf16 *dx, const one_bf16 *dy, const one_bf16 *x,
+                 const one_bf16 *y, int64_t rows, int64_t n);
+/* Adds to sum and square: x - mean and its square, or dz and dz (x - mean) if dy is there. */
+void nk_norm_sums(const nk_norm *k, float *sum, float *square, const one_bf16 *dy,
+                  const one_bf16 *x, const one_bf16 *y, int64_t rows, int64_t n);
+
+/* LRN of one pixel's channels with beta 0.75; `line`: C + 32 floats, zero at both ends. */
+void nk_lrn(one_bf16 *y, one_bf16 *scale, const one_bf16 *x, int64_t C, int64_t size,
+            float alpha, float k, float *line);
+void nk_lrn_bwd(one_bf16 *dx, const one_bf16 *x, const one_bf16 *y, const one_bf16 *scale,
+                const one_bf16 *dy, int64_t C, int64_t size, float alpha, bool add,
+                float *line);
+
+#endif

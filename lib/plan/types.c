@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * types.c: which values lie as bf16 between ops, where the net computes in it. Weights, their
+ * gradients, statistics and what the host sees stay f32. From "all that the chain takes" values
+ * go back to f32 where conversions at the edges move more bytes than are saved. Products and
+ * copies take operands of either type; other ops take all their activations in one. A readable
+ * blob that lies as bf16 is shown by a conversion when the host looks. */
+#include <string.h>
+
+#include "plan/choose.h"
+#include "plan/passes.h"
+#include "plan/tune.h"
+
+#define LEAST_COUNT 1024 /* elements of a value that is worth it */
+#define CAST_BYTES  6.0  /* read and written for an element that is converted */
+
+typedef struct node { /* an op */
+    uint32_t in, out; /* activations */
+    bool mixed;       /* each may be of another type */
+    bool can;         /* the chain takes them in bf16 */
+    bool narrow;      /* it has them in bf16; mixed: as they lie */
+} node;
+
+typedef struct search {
+    dni_rewrite *r;
+    dni_program *p;
+    size_t num_ops, num_tensors; /* at first */
+    node *nodes;
+    bool *can, *narrow; /* per storage: its value may lie as bf16, lies so now */
+    bool *cast;         /* per storage, while counting: somebody reads it in the other type */
+} search;
+
+/* ---- what each op can
+ * -------------------------------------------------------------------------- */
+
+/* Activations by kind: inputs in the low half, outputs in the high half. */
+static uint32_t activations_of(const dni_op *op)
+{
+#define IO(in, out) ((uint32_t)(in) | (uint32_t)(out) << 16)
+    switch (op->kind) {
+    case DN_OP_CONV:
+    case DN_OP_CONV_BWD_DATA:
+    case DN_OP_COPY:
+    case DN_OP_UNARY:
+    case DN_OP_POOL:
+    case DN_OP_POOL_BWD:
+    case DN_OP_NORM_SCALE:
+        return IO(1, 1);
+    case DN_OP_CONV_BWD_WEIGHTS:
+        return IO(3, 0);
+    case DN_OP_LRN:
+        return IO(1, 3);
+    case DN_OP_LRN_BWD:
+        return IO(15, 1);
+    case DN_OP_UNARY_BWD:
+        return IO(7, 1);
+    case DN_OP_NORM_SCALE_BWD:
+        return IO(35, 1);
+    case DN_OP_ELTWISE:
+        return IO((1u << op->num_inputs) - 1, 1);
+    default:
+        return 0;
+    }
+#undef IO
+}
+
+static bool is_mixed(int32_t kind)
+{
+    return kind == DN_OP_COPY || (kind >= DN_OP_CONV && kind <= DN_OP_CONV_BWD_WEIGHTS);
+}
+
+static bool is_f32(const search *s, dni_tensor t)
+{
+    return t != DNI_NONE && s->p->tensors[t].dtype == DN_F32;
+}
+
+static uint32_t present(const search *s, const dni_tensor *operands, int32_t num, uint32_t bits)
+{
+    uint32_t left = 0;
+    for (int32_t k = 0; k < num; k++)
+        left |= is_f32(s, operands[k]) ? bits & 1u << k : 0;
+    return left;
+}
+
+static void retype(const search *s, const dni_tensor *operands, int32_t num, uint32_t bits,
+                   int32_t dtype)
+{
+    for (int32_t k = 0; k < num; k++)
+        if (bits >> k & 1)
+            s->p->tensors[operands[k]].dtype = dtype;
+}
+
+static dn_status ask(search *s, size_t i)
+{
+    const dni_op *op = &s->p->ops[i];
+    node *n = &s->nodes[i];
+    uint32_t bits = activations_of(op);
+    dni_choice choice;
+    n->in = present(s, op->inputs, op->num_inputs, bits & 0xFFFF);
+    n->out = present(s, op->outputs, op->num_outputs, bits >> 16);
+    n->mixed = is_mixed(op->kind);
+    if (!n->in && !n->out)
+        return DN_OK;
+    retype(s, op->inputs, op->num_inputs, n->in, DN_BF16);
+    retype(s, op->outputs, op->num_outputs, n->out, DN_BF16);
+    dn_status st = dni_choose(s->r->context, s->p, op, &choice);
+    retype(s, op->inputs, op->num_inputs, n->in, DN_F32);
+    retype(s, op->outputs, op->num_outputs, n->out, DN_F32);
+    if (st)
+        return st;
+    n->can = !dni_is_last_resort(s->r->context, &choice);
+    if (choice.op)
+        choice.ops->op_destroy(choice.op);
+    return DN_OK;
+}
+
+/* ---- which values can
+ * -------------------------------------------------------------------------- */
+
+/* The first op that touches it writes it, by itself. */
+static bool starts_written(const dni_program *p, dni_tensor root)
+{
+    size_t write = dni_next_write(p, root, 0, p->num_ops);
+    if (write == p->num_ops || dni_next_read(p, root, 0, write) < write)
+        return false;
+    const dni_op *op = &p->ops[write];
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (dni_root(p, op->inputs[k]) == root)
+            return false;
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        if (dni_root(p, op->outputs[k]) == root && op->args->accumulate >> k & 1)
+            return false;
+    return true;
+}
+
+static bool is_ours(const dni_op *op)
+{
+    return op->section == DNI_FORWARD || op->section == DNI_BACKWARD;
+}
+
+/* Values that come from a product, through whatever: they are rounded already, or would be in
+ * the next one. Labels and what else only passes through stays exact. */
+static void follow_products(search *s, bool *rounded)
+{
+    const dni_program *p = s->p;
+    for (size_t i = 0; i < s->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        const node *n = &s->nodes[i];
+        bool any = dni_is_product(op->kind);
+        for (int32_t k = 0; k < op->num_inputs; k++)
+            any |= n->in >> k & 1 && rounded[dni_root(p, op->inputs[k])];
+        for (int32_t k = 0; k < op->num_outputs; k++)
+            if (any && op->outputs[k] != DNI_NONE)
+                rounded[dni_root(p, op->outputs[k])] = true;
+    }
+}
+
+static bool only_products_read(const search *s, dni_tensor root)
+{
+    const dni_program *p = s->p;
+    for (size_t i = 0; i < s->num_ops; i++)
+        if (!dni_is_product(p->ops[i].kind) && dni_op_reads(p, &p->ops[i], root))
+            return false;
+    return !p->tensors[root].keep;
+}
+
+static void find_values(search *s)
+{
+    const dni_program *p = s->p;
+    bool *rounded = s->narrow; /* not in use yet */
+    follow_products(s, rounded);
+    for (size_t t = 0; t < s->num_tensors; t++) {
+        const dni_tensor_info *info = &p->tensors[t];
+        s->can[t] = info->storage == (dni_tensor)t && dni_is_placed(info) &&
+                    info->dtype == DN_F32 && dni_shape_count(&info->shape) >= LEAST_COUNT &&
+                    starts_written(p, (dni_tensor)t) &&
+                    (rounded[t] || only_products_read(s, (dni_tensor)t));
+    }
+    for (size_t i = 0; i < s->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        const node *n = &s->nodes[i];
+        for (int32_t k = 0; k < op->num_outputs; k++)
+            if (op->outputs[k] != DNI_NONE && (!n->can || !(n->out >> k & 1) || !is_ours(op)))
+                s->can[dni_root(p, op->outputs[k])] = false;
+        for (int32_t k = 0; k < op->num_inputs; k++) /* what is shown is not converted first */
+            if (op->inputs[k] != DNI_NONE && (!n->can || !n->mixed) && !is_ours(op))
+                s->can[dni_root(p, op->inputs[k])] = false;
+    }
+}
+
+/* ---- the search
+ * -------------------------------------------------------------------------------- */
+
+/* An op has all its results in one type, and a value is what all that write it make. */
+static void settle(search *s)
+{
+    const dni_program *p = s->p;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (size_t i = 0; i < s->num_ops; i++) {
+            const dni_op *op = &p->ops[i];
+            node *n = &s->nodes[i];
+            if (n->mixed)
+                continue;
+            for (int32_t k = 0; k < op->num_outputs && n->narrow; k++)
+                if (n->out >> k & 1 && !s->narrow[dni_root(p, op->outputs[k])])
+                    n->narrow = false;
+            for (int32_t k = 0; k < op->num_outputs && !n->narrow; k++)
+                if (n->out >> k & 1 && s->narrow[dni_root(p, op->outputs[k])]) {
+                    s->narrow[dni_root(p, op->outputs[k])] = false;
+                    changed = true;
+                }
+        }
+    }
+}
+
+/* Does op i take operand `bit` of a value that lies as bf16, or not, as it is? */
+static bool takes(const node *n, uint32_t bits, int32_t k, bool narrow)
+{
+    if (!(bits >> k & 1) || !n->can)
+        return !narrow;
+    return n->mixed || n->narrow == narrow;
+}
+
+static double count_of(const search *s, dni_tensor t)
+{
+    return (double)dni_shape_count(&s->p->tensors[t].shape);
+}
+
+/* Bytes moved by activations. */
+static double total_cost(search *s)
+{
+    const dni_program *p = s->p;
+    double bytes = 0;
+    memset(s->cast, 0, s->num_tensors * sizeof *s->cast);
+    for (size_t i = 0; i < s->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        const node *n = &s->nodes[i];
+        for (int32_t k = 0; k < op->num_inputs && is_ours(op); k++) {
+            dni_tensor root = dni_root(p, op->inputs[k]);
+            if (root == DNI_NONE)
+                continue;
+            bool as_is = takes(n, n->in, k, s->narrow[root]);
+            s->cast[root] |= !as_is;
+            bytes += (s->narrow[root] == as_is ? 2 : 4) * count_of(s, op->inputs[k]);
+        }
+        for (int32_t k = 0; k < op->num_outputs && is_ours(op); k++)
+            if (op->outputs[k] != DNI_NONE)
+                bytes += (s->narrow[dni_root(p, op->outputs[k])] ? 2 : 4) *
+                         count_of(s, op->outputs[k]);
+    }
+    for (size_t t = 0; t < s->num_tensors; t++)
+        bytes += s->cast[t] ? CAST_BYTES * count_of(s, (dni_tensor)t) : 0;
+    return bytes;
+}
+
+/* Is it converted itself, or made from what is? Others cannot gain from going back. */
+static bool is_near_edge(const search *s, dni_tensor root)
+{
+    const dni_program *p = s->p;
+    if (s->cast[root])
+        return true;
+    for (size_t i = 0; i < s->num_ops; i++)
+        if (dni_op_writes(p, &p->ops[i], root))
+            for (int32_t k = 0; k < p->ops[i].num_inputs; k++)
+                if (p->ops[i].inputs[k] != DNI_NONE && s->cast[dni_root(p, p->ops[i].inputs[k])])
+                    return true;
+    return false;
+}
+
+static void restore(search *s, const bool *narrow)
+{
+    memcpy(s->narrow, narrow, s->num_tensors * sizeof *narrow);
+    for (size_t i = 0; i < s->num_ops; i++)
+        s->nodes[i].narrow = s->nodes[i].can;
+    settle(s);
+}
+
+/* From all that can, one value after the other goes back to f32 where that saves. */
+static dn_status choose(search *s)
+{
+    bool *best = dni_alloc(s->p->heap, s->num_tensors, sizeof *best);
+    if (!best)
+        return DN_E_NOMEM;
+    restore(s, s->can);
+    double cost = total_cost(s);
+    for (bool better = true; better;) {
+        better = false;
+        for (size_t t = 0; t < s->num_tensors; t++) {
+            if (!s->narrow[t] || !is_near_edge(s, (dni_tensor)t))
+                continue;
+            memcpy(best, s->narrow, s->num_tensors * sizeof *best);
+            s->narrow[t] = false;
+            settle(s);
+            double other = total_cost(s);
+            if (other < cost) {
+                cost = other;
+                better = true;
+            } else {
+                restore(s, best);
+                total_cost(s);
+            }
+        }
+    }
+    dni_free(s->p->heap, best);
+    return DN_OK;
+}
+
+/* ---- applying
+ * ----------------------------------------------------------------------------------- */
+
+typedef struct edit {
+    search *s;
+    dni_tensor *other; /* per storage: its copy in the other type, while that is good */
+    dni_tensor *moved; /* per storage: where a readable one lies as bf16 */
+    size_t *before;    /* per added op: the op it goes before */
+    size_t cap_before;
+} edit;
+
+static dni_tensor add_value(edit *e, dni_tensor like, int32_t dtype)
+{
+    dni_tensor_info info = e->s->p->tensors[like];
+    info.role = DNI_TEMP;
+    info.storage = DNI_NONE;
+    info.keep = false;
+    info.dtype = dtype;
+    return dni_program_tensor(e->s->p, &info);
+}
+
+static dn_status move_values(edit *e)
+{
+    search *s = e->s;
+    for (size_t t = 0; t < s->num_tensors; t++) {
+        dni_tensor root = s->p->tensors[t].storage;
+        if (!s->narrow[root])
+            continue;
+        if (!s->p->tensors[root].keep) {
+            s->p->tensors[t].dtype = DN_BF16;
+        } else if (root == (dni_tensor)t) {
+            e->moved[t] = add_value(e, root, DN_BF16);
+            if (e->moved[t] == DNI_NONE)
+                return DN_E_NOMEM;
+        }
+    }
+    return DN_OK;
+}
+
+/* Storage `value` seen as operand t is. */
+static dn_status view(edit *e, dni_tensor t, dni_tensor value, dni_tensor *out)
+{
+    dni_program *p = e->s->p;
+    const dni_tensor_info *info = &p->tensors[value];
+    *out = value;
+    if (dni_shape_equal(&info->shape, &p->tensors[t].shape) &&
+        info->layout == p->tensors[t].layout)
+        return DN_OK;
+    dni_tensor_info seen = p->tensors[t];
+    seen.role = DNI_TEMP;
+    seen.storage = value;
+    seen.keep = false;
+    seen.dtype = info->dtype;
+    *out = dni_program_tensor(p, &seen);
+    return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
+}
+
+static dn_status add_cast(edit *e, size_t at, dni_tensor from, dni_tensor to,
+                          dni_section section)
+{
+    dni_program *p = e->s->p;
+    size_t added = p->num_ops - e->s->num_ops;
+    dni_op *op =
+        dni_program_op(p, DN_OP_CAST, section, at < e->s->num_ops ? p->ops[at].layer : -1);
+    if (!op || dni_grow(p->heap, &e->before, &e->cap_before, added + 1, sizeof *e->before))
+        return DN_E_NOMEM;
+    e->before[added] = at;
+    op->num_inputs = op->num_outputs = 1;
+    op->inputs[0] = from;
+    op->outputs[0] = to;
+    return DN_OK;
+}
+
+/* Where storage `root` really lies. */
+static dni_tensor place_of(const edit *e, dni_tensor root)
+{
+    return e->moved[root] == DNI_NONE ? root : e->moved[root];
+}
+
+/* What op `at` reads, or writes, in place of t. */
+static dn_status operand(edit *e, size_t at, dni_tensor t, bool as_is, dni_tensor *out)
+{
+    search *s = e->s;
+    dni_tensor root = dni_root(s->p, t), value = place_of(e, root);
+    *out = t;
+    if (as_is)
+        return value == root ? DN_OK : view(e, t, value, out);
+    if (e->other[root] == DNI_NONE) {
+        e->other[root] = add_value(e, value, s->narrow[root] ? DN_F32 : DN_BF16);
+        if (e->other[root] == DNI_NONE)
+            return DN_E_NOMEM;
+        dn_status st = add_cast(e, at, value, e->other[root], s->p->ops[at].section);
+        if (st)
+            return st;
+    }
+    return view(e, t, e->other[root], out);
+}
+
+static dn_status retype_op(edit *e, size_t at)
+{
+    search *s = e->s;
+    const node *n = &s->nodes[at];
+    dni_op op = s->p->ops[at]; /* the array may move */
+    dn_status st = DN_OK;
+    if (at && s->p->ops[at - 1].section != op.section) /* no copy lives into the next one */
+        for (size_t t = 0; t < s->num_tensors; t++)
+            e->other[t] = DNI_NONE;
+    for (int32_t k = 0; !st && k < op.num_inputs; k++)
+        if (op.inputs[k] != DNI_NONE && (size_t)op.inputs[k] < s->num_tensors)
+            st = operand(e, at, op.inputs[k],
+                         takes(n, n->in, k, s->narrow[dni_root(s->p, op.inputs[k])]) ||
+                             op.section > DNI_BACKWARD,
+                         &op.inputs[k]);
+    for (int32_t k = 0; !st && k < op.num_outputs; k++) {
+        if (op.outputs[k] == DNI_NONE)
+            continue;
+        e->other[dni_root(s->p, op.outputs[k])] = DNI_NONE; /* its copy is old now */
+        st = operand(e, at, op.outputs[k], true, &op.outputs[k]);
+    }
+    s->p->ops[at] = op;
+    return st;
+}
+
+/* Added ops stand at the end: each goes before the op it was added for. */
+static dn_status put_in_order(edit *e)
+{
+    dni_program *p = e->s->p;
+    size_t n = e->s->num_ops, added = p->num_ops - n, next = 0, count = 0;
+    dni_op *ordered = dni_alloc(p->heap, p->num_ops, sizeof *ordered);
+    if (!ordered)
+        return DN_E_NOMEM;
+    for (size_t i = 0; i <= n; i++) {
+        while (next < added && e->before[next] == i)
+            ordered[count++] = p->ops[n + next++];
+        if (i < n)
+            ordered[count++] = p->ops[i];
+    }
+    memcpy(p->ops, ordered, count * sizeof *ordered);
+    dni_free(p->heap, ordered);
+    return DN_OK;
+}
+
+static dn_status apply(search *s)
+{
+    edit e = {.s = s};
+    const dni_heap *heap = s->p->heap;
+    e.other = dni_alloc(heap, 2 * s->num_tensors, sizeof *e.other);
+    if (!e.other)
+        return DN_E_NOMEM;
+    e.moved = e.other + s->num_tensors;
+    for (size_t t = 0; t < 2 * s->num_tensors; t++)
+        e.other[t] = DNI_NONE;
+    dn_status st = move_values(&e);
+    for (size_t i = 0; !st && i < s->num_ops; i++)
+        st = retype_op(&e, i);
+    for (size_t t = 0; !st && t < s->num_tensors; t++)
+        if (e.moved[t] != DNI_NONE)
+            st = add_cast(&e, s->num_ops, e.moved[t], (dni_tensor)t, DNI_SHOW);
+    if (!st)
+        st = put_in_order(&e);
+    dni_free(heap, e.other);
+    dni_free(heap, e.before);
+    return st;
+}
+
+dn_status dni_choose_types(dni_rewrite *r)
+{
+    search s = {.r = r,
+                .p = r->program,
+                .num_ops = r->program->num_ops,
+                .num_tensors = r->program->num_tensors};
+    const dni_heap *heap = s.p->heap;
+    if (s.p->compute != DN_COMPUTE_BF16)
+        return DN_OK;
+    s.nodes = dni_alloc(heap, s.num_ops, sizeof *s.nodes);
+    s.can = dni_alloc(heap, 3 * s.num_tensors, sizeof *s.can);
+    dn_status st = s.nodes && s.can ? DN_OK : DN_E_NOMEM;
+    bool any = false;
+    for (size_t i = 0; !st && i < s.num_ops; i++) {
+        st = ask(&s, i);
+        any |= s.nodes[i].can;
+    }
+    if (!st && any) {
+        s.narrow = s.can + s.num_tensors;
+        s.cast = s.narrow + s.num_tensors;
+        find_values(&s);
+        st = choose(&s);
+        if (!st)
+            st = apply(&s);
+    }
+    dni_free(heap, s.nodes);
+    dni_free(heap, s.can);
+    return st;
+}

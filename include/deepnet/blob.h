@@ -44,11 +44,25 @@ DN_API void dn_blob_end_write(dn_blob *blob, const void *data);
 DN_API const float *dn_blob_diff(dn_blob *blob);
 DN_API float *dn_blob_mutable_diff(dn_blob *blob);
 
-/* The values where the context's device has them, brought up to date there: a pointer for the
- * device, in the stream of its backend. For reading; valid as dn_blob_data's. NULL:
- * dn_last_error() says why (the context has no device, or no op there uses the blob).
- * Since 0.1. */
+/* The values where the context's device has them, brought up to date there: a device pointer,
+ * 64-byte aligned, good until the net is reshaped or freed. The work that makes the values may
+ * not be done yet: use it in the context's device_stream, or after dn_context_synchronise.
+ * For reading. NULL: dn_last_error() says why (the context has no device, or no op there uses
+ * the blob). Since 0.1. */
 DN_API const void *dn_blob_device_data(dn_blob *blob);
+/* Likewise, for writing: what the host has is stale from then on, until something brings it up
+ * to date. Whoever writes there again after a run asks again, except for an input, of which
+ * every later run takes what lies there. Since 0.1. */
+DN_API void *dn_blob_mutable_device_data(dn_blob *blob);
+/* Makes an input of its net read `device`, the host's own memory on the context's device, in
+ * place of the copy there: dn_blob_count floats (doubles), aligned as the device's allocator
+ * does (at least 16 bytes). Nothing is copied. Every run reads what lies there when it comes
+ * to it in the device_stream, so what a run is to read must stay until it is done; nothing is
+ * written there. It remains the host's and must live until it is replaced, taken back (NULL),
+ * or the blob is reshaped or freed. A pointer that changes from run to run costs the replay of
+ * recorded steps: better fill one place in turn. Returns DN_OK, DN_E_INVALID (no input of its
+ * net), DN_E_UNSUPPORTED (the context has no device), DN_E_NOMEM. Since 0.1. */
+DN_API dn_status dn_blob_view_device(dn_blob *blob, const void *device);
 
 /* The same four for DN_F64 nets. NULL for other nets. Since 0.1. */
 DN_API const double *dn_blob_data_f64(dn_blob *blob);

@@ -74,7 +74,18 @@ typedef struct dn_context_options {
      * Planning takes longer; which backend wins, and so the rounding of results, may differ
      * from one process to the next. 0: backends say what they expect to take. */
     int32_t tune;
-    int32_t reserved;
+    /* 0: the same bits from run to run on one device. 1: its backend may sum in an order that
+     * changes, where that is faster: split products, and cuDNN's algorithms that add as they
+     * come. The backends for the host have nothing to gain from it. */
+    int32_t allow_nondeterministic;
+    /* With a device: where its work is queued, a stream or queue as its backend has them
+     * (CUDA: a cudaStream_t of that device; cudaStreamLegacy too). The context adds to it and
+     * waits for it, and never destroys it: it must outlive the context. What the host queued
+     * there before a call is done before that call's work, and the other way round; calls
+     * return before the work is done unless they bring values to the host. While a call runs
+     * nobody else may add to it. NULL: one of the backend's own, which nothing of the host's
+     * is ordered with; see dn_context_synchronise. */
+    void *device_stream;
 } dn_context_options;
 
 /* Creates a context.
@@ -90,6 +101,10 @@ DN_API void dn_context_free(dn_context *context);
 
 /* Threads the context computes with, at least 1. Since 0.1. */
 DN_API int32_t dn_context_num_threads(const dn_context *context);
+
+/* Waits until everything that was asked for in this context is done on its device; at once
+ * where there is none. Returns DN_OK, or what the work failed with. Since 0.1. */
+DN_API dn_status dn_context_synchronise(dn_context *context);
 
 /* How many backends the context has; description of the i-th, "cpu: OpenBLAS, AVX-512". The
  * text is borrowed and lives as long as the context; NULL: no such index. Since 0.1. */

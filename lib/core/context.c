@@ -251,6 +251,9 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
         return dni_fail(DN_E_INVALID, "spin_us is %d; it must be -1 to 1000000", o->spin_us);
     if (o->tune < 0 || o->tune > 1)
         return dni_fail(DN_E_INVALID, "tune is %d; it must be 0 or 1", o->tune);
+    if (o->allow_nondeterministic < 0 || o->allow_nondeterministic > 1)
+        return dni_fail(DN_E_INVALID, "allow_nondeterministic is %d; it must be 0 or 1",
+                        o->allow_nondeterministic);
     c->tune = o->tune;
     c->log = o->log;
     c->log_user = o->log_user;
@@ -277,7 +280,10 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
                                 .fail = backend_fail,
                                 .num_threads = c->num_threads,
                                 .device = o->device > 0 ? o->device - 1 : 0,
-                                .user = c};
+                                .user = c,
+                                .stream = o->device_stream,
+                                .tune = o->tune,
+                                .allow_nondeterministic = o->allow_nondeterministic};
     if (o->device < 0)
         return dni_fail(DN_E_INVALID, "device is %d; 0 is the host, 1 the first device",
                         o->device);
@@ -340,6 +346,14 @@ void dn_context_free(dn_context *context)
 int32_t dn_context_num_threads(const dn_context *context)
 {
     return context ? context->num_threads : 0;
+}
+
+dn_status dn_context_synchronise(dn_context *context)
+{
+    dni_clear_error();
+    if (!context)
+        return dni_fail(DN_E_INVALID, "the context is NULL");
+    return dni_mirror_wait(context);
 }
 
 int32_t dn_context_num_backends(const dn_context *context)

@@ -148,17 +148,20 @@ dn_status dni_span_to_device(const dn_context *context, dni_span *span)
 
 static void drop(dn_context *context, dni_span *span)
 {
-    dni_mirror_dealloc(context, span->device);
+    if (!span->viewed)
+        dni_mirror_dealloc(context, span->device);
     dni_free(&context->heap, span);
 }
 
-static dn_status make(dn_context *context, void *host, size_t bytes, dni_span **out)
+/* view: what its device side is; NULL: memory of our own. */
+static dn_status make(dn_context *context, void *host, size_t bytes, void *view, dni_span **out)
 {
     dni_span *span = dni_alloc(&context->heap, 1, sizeof *span);
     if (!span)
         return DN_E_NOMEM;
-    *span = (dni_span){.host = host, .bytes = bytes, .on_host = true};
-    dn_status st = dni_mirror_alloc(context, bytes, &span->device);
+    *span = (dni_span){
+        .host = host, .device = view, .bytes = bytes, .on_host = true, .viewed = view != NULL};
+    dn_status st = view ? DN_OK : dni_mirror_alloc(context, bytes, &span->device);
     if (st) {
         dni_free(&context->heap, span);
         return st;
@@ -174,7 +177,7 @@ dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_spa
 {
     dni_mirror_lock(context);
     dni_span *span = *find(context->mirror, host);
-    dn_status st = span ? DN_OK : make(context, host, bytes, &span);
+    dn_status st = span ? DN_OK : make(context, host, bytes, NULL, &span);
     if (!st && span->bytes != bytes)
         st = dni_fail(DN_E_INTERNAL, "memory of %zu bytes is mirrored as %zu", bytes,
                       span->bytes);
@@ -193,7 +196,8 @@ void dni_mirror_release(dn_context *context, dni_span *span)
     dni_mirror_lock(context);
     if (--span->holds == 0) {
         if (!span->forgotten) {
-            (void)dni_span_to_host(context, span); /* a lost device keeps what it had */
+            if (!span->viewed)
+                (void)dni_span_to_host(context, span); /* a lost device keeps what it had */
             *find(context->mirror, span->host) = span->next;
         }
         drop(context, span);
@@ -250,6 +254,64 @@ void dni_mirror_wrote(const dn_context *context, const void *host)
         span->on_device = false;
     }
     dni_mirror_unlock(context);
+}
+
+void dni_mirror_wrote_device(const dn_context *context, const void *host)
+{
+    dni_mirror_lock(context);
+    dni_span *span = *find(context->mirror, host);
+    if (span) {
+        span->on_host = false;
+        span->on_device = true;
+    }
+    dni_mirror_unlock(context);
+}
+
+static dn_status take_back(dn_context *context, dni_span **view)
+{
+    dni_span *span = *view;
+    void *own = NULL;
+    dn_status st = span ? dni_mirror_alloc(context, span->bytes, &own) : DN_OK;
+    if (!span || st)
+        return st;
+    span->device = own;
+    span->viewed = span->on_device = false;
+    span->on_host = true;
+    *view = NULL;
+    dni_mirror_release(context, span);
+    return DN_OK;
+}
+
+dn_status dni_mirror_view(dn_context *context, void *host, size_t bytes, void *device,
+                          dni_span **view)
+{
+    if (!device)
+        return take_back(context, view);
+    dni_mirror_lock(context);
+    dni_span *span = *view ? *view : *find(context->mirror, host);
+    dn_status st = span ? DN_OK : make(context, host, bytes, device, &span);
+    if (!st) {
+        if (!span->viewed)
+            dni_mirror_dealloc(context, span->device);
+        span->device = device;
+        span->viewed = span->on_device = true;
+        span->on_host = false;
+        span->holds += !*view;
+        *view = span;
+    }
+    dni_mirror_unlock(context);
+    return st;
+}
+
+dn_status dni_mirror_wait(const dn_context *context)
+{
+    const dni_backend_slot *slot = dni_mirror_slot(context);
+    if (!slot || !slot->ops->synchronise)
+        return DN_OK;
+    dni_mirror_lock(context);
+    dn_status st = slot->ops->synchronise(slot->backend);
+    dni_mirror_unlock(context);
+    return st;
 }
 
 dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes)

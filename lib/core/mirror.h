@@ -13,6 +13,7 @@ typedef struct dni_span {
     size_t bytes;
     bool on_host, on_device; /* the values there are the present ones */
     bool forgotten;          /* its host memory is no more */
+    bool viewed;             /* `device` is the host application's own memory */
     int32_t holds;
     struct dni_span *next; /* in the mirror's table */
 } dni_span;
@@ -31,6 +32,14 @@ dn_status dni_mirror_fetch(const dn_context *context, const void *host);
 void dni_mirror_wrote(const dn_context *context, const void *host);
 /* Where a device has it, brought up to date; *out NULL: nowhere. */
 dn_status dni_mirror_look(const dn_context *context, const void *host, const void **out);
+/* After something outside the library wrote the device's side: the host's is old. */
+void dni_mirror_wrote_device(const dn_context *context, const void *host);
+/* The device's side of `host` is `device` from now on, which is not ours; *view keeps the span,
+ * NULL before the first call. device NULL: a side of our own again, with the host's values. */
+dn_status dni_mirror_view(dn_context *context, void *host, size_t bytes, void *device,
+                          dni_span **view);
+/* Until everything asked for is done. */
+dn_status dni_mirror_wait(const dn_context *context);
 /* Zeros on whichever side has it. */
 dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes);
 /* Before the memory is freed. */

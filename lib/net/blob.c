@@ -16,6 +16,17 @@ static dn_blob *make_blob(dn_net *net, size_t index)
     return blob->name ? blob : NULL;
 }
 
+void dni_blob_release_own(dn_blob *blob)
+{
+    dn_context *context = blob->net->context;
+    dni_mirror_forget(context, blob->own);
+    dni_mirror_release(context, blob->view);
+    dni_free_aligned(&context->heap, blob->own);
+    blob->own = NULL;
+    blob->view = NULL;
+    blob->lent_on_device = false;
+}
+
 /* (Re)allocates an input's own memory for its shape. */
 static dn_status own_memory(dn_blob *blob, const dni_shape *shape)
 {
@@ -30,8 +41,7 @@ static dn_status own_memory(dn_blob *blob, const dni_shape *shape)
     if (!own)
         return DN_E_NOMEM;
     memset(own, 0, bytes);
-    dni_mirror_forget(blob->net->context, blob->own);
-    dni_free_aligned(heap, blob->own);
+    dni_blob_release_own(blob);
     blob->own = own;
     blob->shape = *shape;
     return DN_OK;
@@ -130,7 +140,8 @@ static void *activation(dn_blob *blob, bool diff)
     return dni_plan_look(net->plan, t, &memory) ? NULL : memory;
 }
 
-static void *look(dn_blob *blob, bool diff, int32_t dtype)
+/* Where its values lie, on whichever side they are. */
+static void *find(dn_blob *blob, bool diff, int32_t dtype)
 {
     dni_clear_error();
     if (!blob) {
@@ -152,8 +163,13 @@ static void *look(dn_blob *blob, bool diff, int32_t dtype)
     if (diff && dni_store_diff(blob->store))
         return NULL;
     blob->store->diff_open |= diff;
-    void *memory = diff ? blob->store->diff : blob->store->data;
-    return dni_mirror_fetch(blob->net->context, memory) ? NULL : memory;
+    return diff ? blob->store->diff : blob->store->data;
+}
+
+static void *look(dn_blob *blob, bool diff, int32_t dtype)
+{
+    void *memory = find(blob, diff, dtype);
+    return memory && !dni_mirror_fetch(blob->net->context, memory) ? memory : NULL;
 }
 
 const float *dn_blob_data(dn_blob *blob)
@@ -163,7 +179,7 @@ const float *dn_blob_data(dn_blob *blob)
 
 const void *dn_blob_device_data(dn_blob *blob)
 {
-    const void *device = NULL, *memory = look(blob, false, blob ? blob->dtype : DN_F32);
+    const void *device = NULL, *memory = find(blob, false, blob ? blob->dtype : DN_F32);
     if (!memory || dni_mirror_look(blob->net->context, memory, &device))
         return NULL;
     if (!device)
@@ -171,10 +187,57 @@ const void *dn_blob_device_data(dn_blob *blob)
     return device;
 }
 
+static bool is_viewed(const dn_blob *blob)
+{
+    if (!blob || !blob->view)
+        return false;
+    dni_fail(DN_E_STATE,
+             "blob '%s' reads memory of the host's on the device: write there, or take the "
+             "view back with dn_blob_view_device(blob, NULL)",
+             blob->name);
+    return true;
+}
+
+void *dn_blob_mutable_device_data(dn_blob *blob)
+{
+    void *device = (void *)(uintptr_t)dn_blob_device_data(blob);
+    if (!device)
+        return NULL;
+    const void *memory = find(blob, false, blob->dtype);
+    blob->lent_on_device |= memory == blob->own;
+    dni_mirror_wrote_device(blob->net->context, memory);
+    if (blob->store)
+        dni_store_touch(blob->store);
+    return device;
+}
+
+dn_status dn_blob_view_device(dn_blob *blob, const void *device)
+{
+    dni_clear_error();
+    if (!blob || !blob->own)
+        return dni_fail(DN_E_INVALID, "%s",
+                        blob ? "the blob is no input of its net" : "the blob is NULL");
+    dn_net *net = blob->net;
+    if (!net->context->mirror)
+        return dni_fail(DN_E_UNSUPPORTED, "the context has no device to view memory of");
+    size_t bytes = (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
+    bool same = blob->view ? device == blob->view->device : !device;
+    dn_status st =
+        dni_mirror_view(net->context, blob->own, bytes, (void *)(uintptr_t)device, &blob->view);
+    if (!st)
+        blob->lent_on_device = device != NULL;
+    return st || same || !net->plan ? st : dni_plan_rebind(net->plan);
+}
+
 /* Nobody tells when the host writes through the pointer: from now on it may have. */
 static void *look_to_write(dn_blob *blob, bool diff, int32_t dtype)
 {
+    dni_clear_error();
+    if (!diff && is_viewed(blob))
+        return NULL;
     void *memory = look(blob, diff, dtype);
+    if (blob && memory == blob->own)
+        blob->lent_on_device = false;
     if (memory && blob->store && !diff) {
         blob->store->version = DNI_VOLATILE;
         blob->store->writers++;
@@ -250,6 +313,8 @@ dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
 {
     dni_clear_error();
     dn_status st = check_count(blob, values, count);
+    if (!st && is_viewed(blob))
+        return DN_E_STATE;
     float *data = st ? NULL : look(blob, false, DN_F32);
     if (!st)
         st = looked(data);
@@ -257,6 +322,8 @@ dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
         memcpy(data, values, (size_t)count * sizeof *data);
     if (!st)
         dni_mirror_wrote(blob->net->context, data);
+    if (!st && data == blob->own)
+        blob->lent_on_device = false;
     if (!st && blob->store)
         dni_store_touch(blob->store);
     return st;

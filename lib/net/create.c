@@ -324,8 +324,7 @@ static void free_blobs(dn_net *net)
     for (size_t i = 0; net->blobs && i < net->graph.num_blobs; i++) {
         if (!net->blobs[i])
             continue;
-        dni_mirror_forget(net->context, net->blobs[i]->own);
-        dni_free_aligned(heap, net->blobs[i]->own);
+        dni_blob_release_own(net->blobs[i]);
         dni_free_aligned(heap, net->blobs[i]->zero);
         dni_free(heap, net->blobs[i]->name);
         dni_free(heap, net->blobs[i]);

@@ -36,6 +36,8 @@ struct dn_blob {
     bool input; /* may be reshaped by the host */
     void *own;  /* an input's values, memory of its own; NULL: in the plan's arena */
     bool lent;  /* the host has a pointer to write to `own` through */
+    bool lent_on_device; /* or one to the device's side of it */
+    dni_span *view;      /* the device's side of `own` is the host's memory; NULL: it is ours */
     void *zero; /* diff of a blob without gradient, made when looked at */
     size_t zero_bytes;
     dni_store *store;      /* a weight's; NULL: an activation */
@@ -152,6 +154,7 @@ dn_status dni_net_infer_shapes(dn_net *net, size_t ran);
 dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
 dn_status dni_net_make_blobs(dn_net *net);                           /* blob.c */
+void dni_blob_release_own(dn_blob *blob);
 dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what fits */
 /* replay.c: what plain runs of layers before `end` would have left for others, for layers that
  * last ran fused. */

@@ -131,9 +131,13 @@ static void touch_statistics(const dn_net *net)
 static void announce(dn_net *net)
 {
     dni_mirror_wrote(net->context, net->random_state);
-    for (int32_t i = 0; i < net->num_inputs; i++)
-        if (net->blobs[net->inputs[i]]->lent)
-            dni_mirror_wrote(net->context, net->blobs[net->inputs[i]]->own);
+    for (int32_t i = 0; i < net->num_inputs; i++) {
+        const dn_blob *blob = net->blobs[net->inputs[i]];
+        if (blob->lent_on_device)
+            dni_mirror_wrote_device(net->context, blob->own);
+        else if (blob->lent)
+            dni_mirror_wrote(net->context, blob->own);
+    }
 }
 
 dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss)

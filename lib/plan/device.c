@@ -52,6 +52,11 @@ static void drop_recordings(dni_steps *s)
     d->num_recordings = 0;
 }
 
+void dni_sides_moved(dni_steps *s)
+{
+    drop_recordings(s);
+}
+
 static bool is_place(const dni_sides *d, const dni_span *span, size_t tensors)
 {
     return span >= d->places && span < d->places + tensors;
@@ -114,11 +119,12 @@ dn_status dni_sides_bind(dni_steps *s, dni_section section)
 
 /* ---- pointers ---------------------------------------------------------------------------- */
 
-/* A constant that its layer may have written anew since the last plan. */
+/* A constant that its layer may have written anew since the last plan; inputs, which are blobs,
+ * say so themselves. */
 static bool is_host_state(const dni_steps *s, dni_tensor root)
 {
     const dni_program *p = s->program;
-    return p->tensors[root].role == DNI_STATE &&
+    return p->tensors[root].role == DNI_STATE && p->tensors[root].blob < 0 &&
            dni_next_write(p, root, 0, p->num_ops) == p->num_ops;
 }
 

@@ -36,6 +36,8 @@ dn_status dni_sides_bind(dni_steps *s, dni_section section);
 dn_status dni_sides_resolve(dni_steps *s, size_t i);
 /* Brings the operands of step i to its side; what it overwrites need not come. */
 dn_status dni_sides_bring(const dni_steps *s, size_t i);
+/* After the device's side of an operand moved while its span stayed. */
+void dni_sides_moved(dni_steps *s);
 /* fresh: as dni_steps_run_fresh. */
 dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh,
                         size_t *failed);

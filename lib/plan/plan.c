@@ -279,8 +279,6 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
                 st = dni_base_bind_shown(&plan->base, plan->program, root);
         }
     if (!st)
-        st = dni_mirror_fetch(plan->context, dni_plan_memory(plan, tensor));
-    if (!st)
         *out = dni_plan_memory(plan, tensor);
     return st;
 }

@@ -262,6 +262,8 @@ dn_status dni_steps_rebind(dni_steps *s)
 {
     dn_status st = DN_OK;
     s->prepared = false;
+    if (s->sides)
+        dni_sides_moved(s);
     for (int i = 0; !st && i < DNI_SECTIONS; i++)
         if (s->bound[i])
             st = resolve(s, (dni_section)i);

@@ -30,8 +30,9 @@ OFFSET(dn_context_options, spin_us, 100);
 OFFSET(dn_context_options, layers, 104);
 OFFSET(dn_context_options, num_layers, 112);
 OFFSET(dn_context_options, tune, 120);
-OFFSET(dn_context_options, reserved, 124);
-SIZE(dn_context_options, 128);
+OFFSET(dn_context_options, allow_nondeterministic, 124);
+OFFSET(dn_context_options, device_stream, 128);
+SIZE(dn_context_options, 136);
 
 VALUE(DN_LOG_NOTICE, 0);
 VALUE(DN_SPIN_NONE, -1);

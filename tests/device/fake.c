@@ -44,6 +44,8 @@ struct dn_op {
     int32_t num_inputs, num_outputs;
 };
 
+static dn_backend *last;
+
 static dn_status fake_open(dn_backend **out, const dn_backend_host *host)
 {
     dn_backend *b = calloc(1, sizeof *b);
@@ -54,7 +56,7 @@ static dn_status fake_open(dn_backend **out, const dn_backend_host *host)
     if (status != DN_OK)
         free(b);
     else
-        *out = b;
+        *out = last = b;
     return status;
 }
 
@@ -156,6 +158,39 @@ static dn_status fake_zero(dn_backend *b, void *device, size_t bytes)
     memset(device, 0, bytes);
     protect(r, PROT_NONE);
     return DN_OK;
+}
+
+static dn_status fake_wait(dn_backend *b)
+{
+    (void)b;
+    fake.waits++;
+    return DN_OK;
+}
+
+const dn_backend_host *fake_host(void)
+{
+    return &last->host;
+}
+
+void *fake_make(size_t bytes)
+{
+    void *device = NULL;
+    return fake_alloc(last, bytes, &device) ? NULL : device;
+}
+
+void fake_drop(void *device)
+{
+    fake_free(last, device);
+}
+
+void fake_poke(void *device, const void *from, size_t bytes)
+{
+    copy(last, device, from, device, bytes);
+}
+
+void fake_peek(void *to, const void *device, size_t bytes)
+{
+    copy(last, to, device, device, bytes);
 }
 
 /* ---- ops --------------------------------------------------------------------------------- */
@@ -292,6 +327,7 @@ const dn_backend_ops fake_backend = {
     .mem_free = fake_free,
     .copy_in = fake_copy_in,
     .copy_out = fake_copy_out,
+    .synchronise = fake_wait,
     .capture_begin = fake_capture_begin,
     .capture_end = fake_capture_end,
     .replay = fake_replay,

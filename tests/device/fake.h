@@ -16,9 +16,17 @@ typedef struct fake_control {
     bool fail_out;     /* nothing can be copied from the device */
     int64_t runs, replays, copies_in, copies_out; /* counted */
     size_t bytes_in, bytes_out, allocated, most;
+    int64_t waits;
 } fake_control;
 
 extern fake_control fake;
+/* What a host does with device memory, its own or what it was given, in the context made last:
+ * makes it, writes and reads it, frees it. */
+void *fake_make(size_t bytes);
+void fake_poke(void *device, const void *from, size_t bytes);
+void fake_peek(void *to, const void *device, size_t bytes);
+void fake_drop(void *device);
+const dn_backend_host *fake_host(void); /* what its backend was given */
 extern const dn_backend_ops fake_backend;
 
 #endif

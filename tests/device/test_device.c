@@ -137,6 +137,95 @@ static void check_looks(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+/* A host that has its data on the device already, and wants the results there. */
+static void check_views(void)
+{
+    SECTION("device views");
+    enum { X = 4 * 64, W = 64 * 256 };
+    static float ones[X], twos[X], w[W], b[4 * 256];
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_net *net = make_net(context);
+    dn_blob *x = dn_net_blob(net, "x");
+    for (int i = 0; i < X; i++)
+        ones[i] = 1, twos[i] = 2;
+    for (int i = 0; i < W; i++)
+        w[i] = 0.5f;
+    CHECK_STATUS(dn_blob_write(dn_net_layer_param(net, 1, 0), w, W), DN_OK);
+    char *there = fake_make(2 * sizeof ones);
+    fake_poke(there, ones, sizeof ones);
+    CHECK_STATUS(dn_blob_view_device(x, there), DN_OK);
+    int64_t in = 0;
+    for (int run = 0; run < 4; run++) { /* plain, recorded, replayed */
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        fake_peek(b, dn_blob_device_data(dn_net_blob(net, "b")), sizeof b);
+        CHECK_AT(b[0] == (run % 2 ? 64 : 32), "run %d: %g", run, (double)b[0]);
+        if (run == 1)
+            in = fake.copies_in;
+        fake_poke(there, run % 2 ? ones : twos, sizeof ones);
+    }
+    CHECK_INT(fake.copies_out, 0);
+    CHECK(fake.copies_in - in <= 2); /* the random state; never x */
+    CHECK_NEAR(dn_blob_data(x)[5], 1, 0);
+    CHECK(!dn_blob_mutable_data(x) && dn_last_error());
+    CHECK_STATUS(dn_blob_write(x, ones, X), DN_E_STATE);
+    fake_poke(there + sizeof ones, twos, sizeof twos);
+    CHECK_STATUS(dn_blob_view_device(x, there + 1024), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 64, 0);
+    CHECK_STATUS(dn_blob_view_device(x, NULL), DN_OK);
+    fake_drop(there); /* whoever still reads it faults */
+    CHECK_STATUS(dn_blob_write(x, ones, X), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 32, 0);
+    void *mine = dn_blob_mutable_device_data(x), *weight;
+    fake_poke(mine, twos, sizeof twos);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 64, 0);
+    fake_poke(mine, ones, sizeof ones); /* an input's pointer stays good */
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 32, 0);
+    weight = dn_blob_mutable_device_data(dn_net_layer_param(net, 1, 0));
+    for (int i = 0; i < W; i++)
+        w[i] = 0.25f;
+    fake_poke(weight, w, sizeof w);
+    CHECK_NEAR(dn_blob_data(dn_net_layer_param(net, 1, 0))[W - 1], 0.25, 0);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 16, 0);
+    CHECK_STATUS(dn_blob_view_device(dn_net_blob(net, "b"), mine), DN_E_INVALID);
+    CHECK_STATUS(dn_blob_view_device(NULL, mine), DN_E_INVALID);
+    there = fake_make(sizeof ones);
+    CHECK_STATUS(dn_blob_view_device(x, there), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){2, 64}, 2), DN_OK); /* takes it back */
+    fake_drop(there);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    int64_t waits = fake.waits;
+    CHECK_STATUS(dn_context_synchronise(context), DN_OK);
+    CHECK_INT(fake.waits, waits + 1);
+    CHECK_STATUS(dn_context_synchronise(NULL), DN_E_INVALID);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+static void check_stream(void)
+{
+    SECTION("stream");
+    int queue;
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .backend = &fake_backend,
+                                  .device_stream = &queue,
+                                  .tune = 1,
+                                  .allow_nondeterministic = 1};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    CHECK(fake_host()->stream == &queue && fake_host()->tune == 1);
+    CHECK_INT(fake_host()->allow_nondeterministic, 1);
+    dn_context_free(context);
+    options.allow_nondeterministic = 2;
+    CHECK_STATUS(dn_context_create(&context, &options), DN_E_INVALID);
+}
+
 static void check_out_of_memory(void)
 {
     SECTION("out of memory");
@@ -233,6 +322,8 @@ int main(void)
     check_same_bits();
     check_copies();
     check_looks();
+    check_views();
+    check_stream();
     check_out_of_memory();
     check_lost();
     check_lost_gradients();

@@ -82,7 +82,8 @@ class dn_context_options(Sized):
                 ('backends', c_char_p), ('backend', c_void_p), ('seed', c_uint64),
                 ('module_folder', c_char_p), ('plan', c_int32), ('spin_us', c_int32),
                 ('layers', POINTER(POINTER(dn_layer_class))), ('num_layers', c_size_t),
-                ('tune', c_int32), ('reserved', c_int32)]
+                ('tune', c_int32), ('allow_nondeterministic', c_int32),
+                ('device_stream', address)]
 
 
 class dn_net_options(Sized):
@@ -151,6 +152,7 @@ FUNCTIONS = {
     'dn_context_free': (None, (context,)),
     'dn_context_num_threads': (c_int32, (context,)),
     'dn_context_num_backends': (c_int32, (context,)),
+    'dn_context_synchronise': (status, (context,)),
     'dn_context_backend': (text, (context, c_int32)),
     # blob.h
     'dn_blob_name': (text, (blob,)),
@@ -161,6 +163,8 @@ FUNCTIONS = {
     'dn_blob_data': (address, (blob,)),
     'dn_blob_mutable_data': (address, (blob,)),
     'dn_blob_device_data': (address, (blob,)),
+    'dn_blob_mutable_device_data': (address, (blob,)),
+    'dn_blob_view_device': (status, (blob, address)),
     'dn_blob_diff': (address, (blob,)),
     'dn_blob_mutable_diff': (address, (blob,)),
     'dn_blob_data_f64': (address, (blob,)),

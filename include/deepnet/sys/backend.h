@@ -478,6 +478,8 @@ typedef struct dn_backend_host {
     int32_t num_threads;
     int32_t device; /* ordinal, for backends that have several */
     void *user;
+    void *stream; /* dn_context_options.device_stream */
+    int32_t tune, allow_nondeterministic; /* as there */
 } dn_backend_host;
 
 typedef struct dn_op_desc {

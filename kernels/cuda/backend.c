@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cuda.h"
+#include "dnn.h"
 
 #define ROW(number, name) [DN_OP_##number] = &cuda_##name,
 static const cuda_kind *const kinds[DN_OP_KIND_END] = {CUDA_KINDS(ROW)};
@@ -92,6 +92,7 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     memset(op, 0, bytes);
     op->backend = backend;
     op->kind = kinds[desc->kind];
+    op->compute = desc->compute;
     status = take(op, desc, info);
     if (status != DN_OK) {
         cuda_op_destroy(op);
@@ -99,18 +100,23 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     }
     info->scratch = op->scratch;
     bool blas = desc->kind == DN_OP_GEMM && cuda_has_blas(backend);
-    op->compute = blas ? desc->compute : DN_COMPUTE_F32;
+    if (!blas && !op->dnn)
+        op->compute = DN_COMPUTE_F32;
     info->compute = op->compute;
     snprintf(info->implementation, sizeof(info->implementation), "cuda:%s",
-             blas ? "cublas" : "kernel");
+             blas      ? "cublas"
+             : op->dnn ? "cudnn"
+                       : "kernel");
     *out = op;
     return DN_OK;
 }
 
 void cuda_op_destroy(dn_op *op)
 {
-    if (op)
-        op->backend->host.free(op->backend->host.user, op);
+    if (!op)
+        return;
+    cuda_dnn_drop(op);
+    op->backend->host.free(op->backend->host.user, op);
 }
 
 dn_status cuda_take_fault(dn_backend *backend)

@@ -10,9 +10,7 @@
 
 #include "device.h"
 
-#define WORKSPACE                                                                              \
-    ((size_t)32 << 20) /* what cuBLAS wants on Hopper; elsewhere less would do                 \
-                        */
+#define WORKSPACE ((size_t)32 << 20) /* what cuBLAS wants on Hopper; less elsewhere */
 
 struct cuda_blas {
     void *library, *workspace;
@@ -63,17 +61,27 @@ static dn_status blas_check(dn_backend *backend, cublasStatus_t status, const ch
                               backend->device->blas->status_text(status));
 }
 
+/* Another stream takes the workspace away. */
+dn_status cuda_blas_follow(dn_backend *backend)
+{
+    const cuda_blas *b = backend->device->blas;
+    if (!b)
+        return DN_OK;
+    dn_status status =
+        blas_check(backend, b->set_stream(b->handle, backend->stream), "its stream");
+    return status ? status
+                  : blas_check(backend, b->set_workspace(b->handle, b->workspace, WORKSPACE),
+                               "its workspace");
+}
+
 static dn_status set_up(dn_backend *backend, cuda_blas *b)
 {
     dn_status status = blas_check(backend, b->create(&b->handle), "opening");
     if (status == DN_OK)
-        status = blas_check(backend, b->set_stream(b->handle, backend->stream), "its stream");
-    if (status == DN_OK)
         status = cuda_check(backend, cudaMalloc(&b->workspace, WORKSPACE),
                             "allocating the workspace of cuBLAS");
     if (status == DN_OK)
-        status = blas_check(backend, b->set_workspace(b->handle, b->workspace, WORKSPACE),
-                            "its workspace");
+        status = cuda_blas_follow(backend);
     if (status == DN_OK)
         status = blas_check(backend, b->get_version(b->handle, &b->version), "its version");
     return status;

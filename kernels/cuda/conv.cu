@@ -2,7 +2,8 @@
  * conv.cu: CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS as implicit matrix products: the columns are
  * never stored. Where a group has few channels (depthwise) a tile would be mostly empty: a
  * thread then sums a result by itself. Images are taken so many at a time that 32 bits count
- * their pixels. IM2COL and COL2IM. */
+ * their pixels. What cuDNN takes goes there. IM2COL and COL2IM. */
+#include "dnn.h"
 #include "functions.cuh"
 #include "tile_shape.cuh"
 #include "window.cuh"
@@ -178,6 +179,77 @@ MAP(add_pieces, pieces_args)
     put_wide(&a->dw[i], a->add, sum);
 }
 
+/* ---- around cuDNN ------------------------------------------------------------------------ */
+
+typedef struct finish_args {
+    const float *bias;
+    float *y;
+    int64_t C, pixels;
+    function f;
+    int32_t last;
+} finish_args;
+
+MAP(conv_finish, finish_args)
+{
+    int64_t c = middle_of(i, a->C, a->last ? 1 : a->pixels);
+    a->y[i] = apply(&a->f, a->bias ? a->y[i] + a->bias[c] : a->y[i]);
+}
+
+typedef struct repack_args {
+    const float *from;
+    float *to;
+    int64_t C, R; /* channels of a group, taps */
+    int32_t add;
+} repack_args;
+
+/* i: (k, r, c), from (k, c, r) */
+MAP(repack, repack_args)
+{
+    int64_t row = quotient(i, a->C), k = quotient(row, a->R), r = row - k * a->R;
+    a->to[i] = a->from[(k * a->C + (i - row * a->C)) * a->R + r];
+}
+
+/* i: (k, c, r), from (k, r, c) */
+MAP(unpack, repack_args)
+{
+    int64_t row = quotient(i, a->R), k = quotient(row, a->C), c = row - k * a->C;
+    put(&a->to[i], a->add, a->from[(k * a->R + (i - row * a->R)) * a->C + c]);
+}
+
+/* CONV and CONV_BWD_DATA: from, weights -> to. */
+static dn_status dnn_to_image(const dn_op *op, const dn_op_io *io, const conv_args *a)
+{
+    bool finished;
+    const float *w = cuda_in(op, io, 1), *bias = cuda_in(op, io, 2);
+    if (cuda_dnn_repacks(op)) {
+        repack_args r = {w, (float *)io->scratch, a->Cg, a->w.R, 0};
+        repack(op, &r, a->K * a->Cg * a->w.R);
+        w = r.to;
+    }
+    dn_status status = cuda_dnn_run(op, io->in[0], w, io->out[0], a->add != 0, bias,
+                                    io->scratch, &finished);
+    if (status != DN_OK || finished || (!bias && !a->f.fn))
+        return status;
+    const dn_operand *y = &op->out[0].info;
+    finish_args f = {bias, cuda_out(op, io, 0), y->shape.dim[1], 1, a->f,
+                     y->layout == DN_LAYOUT_NHWC};
+    for (int32_t d = 2; d < y->shape.axes; d++)
+        f.pixels *= y->shape.dim[d];
+    conv_finish(op, &f, op->out[0].count);
+    return DN_OK;
+}
+
+static dn_status dnn_to_weights(const dn_op *op, const dn_op_io *io, const conv_args *a)
+{
+    bool finished, repacks = cuda_dnn_repacks(op);
+    repack_args r = {(const float *)io->scratch, cuda_out(op, io, 0), a->Cg, a->w.R, a->add};
+    dn_status status = cuda_dnn_run(op, io->in[0], io->in[1], repacks ? io->scratch : io->out[0],
+                                    !repacks && a->add, NULL, io->scratch, &finished);
+    if (status == DN_OK && repacks)
+        unpack(op, &r, a->K * a->Cg * a->w.R);
+    return status;
+}
+
 /* ---- preparing and running --------------------------------------------------------------- */
 
 static bool conv_window(const dn_op *op, const cuda_operand *x, window *w)
@@ -208,6 +280,12 @@ static bool conv_init(conv_args *a, const dn_op *op, const cuda_operand *x,
     return a->Cg * a->w.R <= limit && a->Kg * a->w.R <= limit && a->K < limit;
 }
 
+/* Depthwise: few channels in a group, and many groups. */
+static bool is_thin(const conv_args *a)
+{
+    return a->Cg < FEW && a->Kg < FEW && a->C > a->Cg;
+}
+
 /* Images whose pixels 32 bits can count. */
 static int64_t images_at_a_time(int64_t N, int64_t pixels)
 {
@@ -221,6 +299,8 @@ static dn_status prepare_conv(dn_op *op, dn_op_info *info)
     if (!conv_init(&a, op, &op->in[0], &op->out[0]))
         return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
     op->choice = a.Kg < FEW || a.Cg * a.w.R < FEW;
+    if (!is_thin(&a))
+        cuda_dnn_take(op, CUDA_DNN_FORWARD, &op->in[0], &op->out[0]);
     return DN_OK;
 }
 
@@ -228,6 +308,8 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
 {
     conv_args a;
     conv_init(&a, op, &op->in[0], &op->out[0]);
+    if (op->dnn)
+        return dnn_to_image(op, io, &a);
     int64_t step = images_at_a_time(a.N, a.w.Q);
     a.weights = cuda_in(op, io, 1);
     a.bias = cuda_in(op, io, 2);
@@ -252,6 +334,8 @@ static dn_status prepare_conv_bwd_data(dn_op *op, dn_op_info *info)
     if (!conv_init(&a, op, &op->out[0], &op->in[0]))
         return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
     op->choice = a.Cg < FEW || a.Kg * a.w.R < FEW;
+    if (!is_thin(&a))
+        cuda_dnn_take(op, CUDA_DNN_DATA, &op->out[0], &op->in[0]);
     return DN_OK;
 }
 
@@ -259,6 +343,8 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
 {
     conv_args a;
     conv_init(&a, op, &op->out[0], &op->in[0]);
+    if (op->dnn)
+        return dnn_to_image(op, io, &a);
     int64_t step = images_at_a_time(a.N, a.w.I);
     a.weights = cuda_in(op, io, 1);
     a.bias = cuda_in(op, io, 2);
@@ -311,6 +397,8 @@ static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
     op->choice = a.Kg < FEW && a.Cg < FEW;
     op->scratch =
         (size_t)((op->choice ? 1 : a.tile.pieces) * a.K * a.Cg * a.w.R) * sizeof(float);
+    if (!is_thin(&a))
+        cuda_dnn_take(op, CUDA_DNN_WEIGHTS, &op->in[0], &op->in[1]);
     size_t sums = cuda_channel_scratch(a.N, a.K, a.w.Q);
     if (cuda_has_out(op, 1) && sums > op->scratch)
         op->scratch = sums;
@@ -337,11 +425,17 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     a.out = (float *)io->scratch;
     pieces_args p = {a.out, cuda_out(op, io, 0), a.K * a.Cg * a.w.R,
                      op->choice ? 1 : a.tile.pieces, a.add};
-    if (op->choice)
-        weights_direct(op, &a, p.count);
-    else
-        weights_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
-    add_pieces(op, &p, p.count);
+    if (op->dnn) {
+        dn_status status = dnn_to_weights(op, io, &a);
+        if (status != DN_OK)
+            return status;
+    } else {
+        if (op->choice)
+            weights_direct(op, &a, p.count);
+        else
+            weights_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
+        add_pieces(op, &p, p.count);
+    }
     if (cuda_has_out(op, 1))
         bias_gradient(op, io, &a);
     return DN_OK;

@@ -22,7 +22,8 @@ typedef struct cuda_fault {
     int64_t item, limit;
 } cuda_fault;
 
-typedef struct cuda_device cuda_device; /* device.h */
+typedef struct cuda_device cuda_device;     /* device.h */
+typedef struct cuda_dnn_conv cuda_dnn_conv; /* dnn.c */
 
 struct dn_backend {
     dn_backend_host host;
@@ -75,8 +76,9 @@ struct dn_op {
     cuda_args args;
     size_t scratch; /* bytes, set by prepare */
     int32_t num_inputs, num_outputs;
-    int32_t choice;  /* the kind's own: which of its kernels */
-    int32_t compute; /* DN_COMPUTE_* that its products are done in */
+    int32_t choice;     /* the kind's own: which of its kernels */
+    int32_t compute;    /* DN_COMPUTE_* that its products are done in */
+    cuda_dnn_conv *dnn; /* cuDNN does it; NULL: a kernel of ours */
     cuda_operand *in, *out;
 };
 

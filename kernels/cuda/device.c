@@ -75,11 +75,11 @@ static dn_status choose(dn_backend *backend)
 /* On the device, which is current. */
 static dn_status set_up(dn_backend *backend)
 {
-    cudaStream_t stream = NULL;
+    cuda_device *d = backend->device;
     void *fault = NULL;
     dn_status status = cuda_check(
-        backend, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
-    backend->stream = stream;
+        backend, cudaStreamCreateWithFlags(&d->own, cudaStreamNonBlocking), "making a stream");
+    backend->stream = backend->host.stream ? backend->host.stream : d->own;
     if (status == DN_OK)
         status =
             cuda_check(backend, cudaHostAlloc(&fault, sizeof(cuda_fault), cudaHostAllocMapped),
@@ -88,7 +88,17 @@ static dn_status set_up(dn_backend *backend)
     if (status != DN_OK)
         return status;
     memset(fault, 0, sizeof(cuda_fault));
-    return cuda_blas_open(backend);
+    status = cuda_blas_open(backend);
+    return status ? status : cuda_dnn_open(backend);
+}
+
+dn_status cuda_use_stream(dn_backend *backend, cudaStream_t stream)
+{
+    if (backend->stream == stream)
+        return DN_OK;
+    backend->stream = stream;
+    dn_status status = cuda_blas_follow(backend);
+    return status ? status : cuda_dnn_follow(backend);
 }
 
 dn_status cuda_device_open(dn_backend *backend)
@@ -119,6 +129,9 @@ void cuda_device_close(dn_backend *backend)
         return;
     if (backend->processors && cudaGetDevice(&visit.before) == cudaSuccess)
         cudaSetDevice(d->ordinal);
+    if (backend->stream) /* the host's may outlive us with our work in it */
+        cudaStreamSynchronize(backend->stream);
+    cuda_dnn_close(backend);
     cuda_blas_close(backend);
     for (int32_t i = 0; i < CUDA_STAGES; i++) {
         if (d->copied[i])
@@ -126,8 +139,8 @@ void cuda_device_close(dn_backend *backend)
         cudaFreeHost(d->stage[i]);
     }
     cudaFreeHost(backend->fault);
-    if (backend->stream)
-        cudaStreamDestroy(backend->stream);
+    if (d->own)
+        cudaStreamDestroy(d->own);
     cuda_leave(&visit);
     cudaGetLastError();
     backend->host.free(backend->host.user, d);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * device.h: one device as the backend uses it: a stream of its own, pinned staging, cuBLAS. The
- * host's current device is put back after every call. */
+ * device.h: one device as the backend uses it: a stream, the host's or its own, pinned staging,
+ * cuBLAS, cuDNN. The host's current device is put back after every call. */
 #ifndef DN_KERNELS_CUDA_DEVICE_H
 #define DN_KERNELS_CUDA_DEVICE_H
 
@@ -12,6 +12,7 @@
 #define CUDA_STAGE_BYTES ((size_t)4 << 20)
 
 typedef struct cuda_blas cuda_blas; /* blas.c */
+typedef struct cuda_dnn cuda_dnn;   /* dnn.c */
 
 struct cuda_device {
     int32_t ordinal;
@@ -20,6 +21,9 @@ struct cuda_device {
     cudaEvent_t copied[CUDA_STAGES];
     int32_t next_stage;
     cuda_blas *blas; /* NULL: not found */
+    cuda_dnn *dnn;   /* likewise */
+    cudaStream_t
+        own; /* recordings are made in it, and without a stream of the host's all else */
 };
 
 /* Makes the backend's device current; cuda_leave puts the host's back. */
@@ -41,5 +45,15 @@ dn_status cuda_blas_open(dn_backend *backend);
 void cuda_blas_close(dn_backend *backend);
 /* "cuBLAS 13.1", or what stands in for it. */
 void cuda_blas_describe(const dn_backend *backend, char *buffer, size_t size);
+/* The same of cuDNN. */
+dn_status cuda_dnn_open(dn_backend *backend);
+void cuda_dnn_close(dn_backend *backend);
+void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size);
+
+/* All work goes to `stream` from now on. */
+dn_status cuda_use_stream(dn_backend *backend, cudaStream_t stream);
+/* blas.c, dnn.c: takes up backend->stream. */
+dn_status cuda_blas_follow(dn_backend *backend);
+dn_status cuda_dnn_follow(dn_backend *backend);
 
 #endif

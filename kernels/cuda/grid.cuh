@@ -69,15 +69,25 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 
 #define DEVICE static inline
 #define SHARED
-#define THREADS(t) for (int t = 0; t < BLOCK; t++)
+#define THREADS(t) for (int lane = 0, t = lane_of(0); lane < BLOCK; t = lane_of(++lane))
 #define BARRIER() ((void)0)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]
 #define LANE(t) (t)
 
-/* Indices and blocks may come in any order, so the checker has them come in two. */
+/* Indices and blocks may come in any order, and so may the threads of a region between two
+ * barriers: the checker has them all come in two. What one thread of a region writes and
+ * another reads (a barrier is missing there) then gives other bits. */
+static _Thread_local int backwards;
+
 static inline int64_t in_some_order(const dn_op *op, int64_t i, int64_t n)
 {
-    return op->backend->host.num_threads == 2 ? n - 1 - i : i;
+    backwards = op->backend->host.num_threads == 2;
+    return backwards ? n - 1 - i : i;
+}
+
+static inline int lane_of(int lane)
+{
+    return backwards ? BLOCK - 1 - lane : lane;
 }
 
 #define MAP(name, args_type)                                                                   \

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cuda.h"
+#include "dnn.h"
 
 extern const dn_backend_ops dn_ref_backend, dn_cuda_host_backend;
 
@@ -17,6 +17,26 @@ dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t com
                          const float *A, const float *B, float *C, bool add)
 {
     return backend->host.fail(DN_E_INTERNAL, "there is no cuBLAS on the host");
+}
+
+bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+{
+    return false;
+}
+
+void cuda_dnn_drop(dn_op *op)
+{
+}
+
+bool cuda_dnn_repacks(const dn_op *op)
+{
+    return false;
+}
+
+dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
+                       const float *bias, void *scratch, bool *finished)
+{
+    return op->backend->host.fail(DN_E_INTERNAL, "there is no cuDNN on the host");
 }
 
 static void host_close(dn_backend *backend)

@@ -185,16 +185,26 @@ static dn_status module_zero(dn_backend *backend, void *device, size_t bytes)
     return status;
 }
 
-/* ---- recordings -------------------------------------------------------------------------- */
+/* ---- recordings --------------------------------------------------------------------------
+ * Made in a stream of our own, whatever the host's is (the legacy one cannot be recorded). */
+
+static dn_status use_given_stream(dn_backend *backend)
+{
+    return backend->host.stream ? cuda_use_stream(backend, backend->host.stream) : DN_OK;
+}
 
 static dn_status module_capture_begin(dn_backend *backend)
 {
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
+        status = cuda_use_stream(backend, backend->device->own);
+    if (status == DN_OK)
         status = cuda_check(
             backend, cudaStreamBeginCapture(backend->stream, cudaStreamCaptureModeThreadLocal),
             "recording");
+    if (status != DN_OK)
+        use_given_stream(backend);
     cuda_leave(&visit);
     return status;
 }
@@ -208,6 +218,8 @@ static dn_status module_capture_end(dn_backend *backend, void **recording)
     if (status == DN_OK)
         status = cuda_check(backend, cudaStreamEndCapture(backend->stream, &graph),
                             "ending a recording");
+    dn_status back = use_given_stream(backend);
+    status = status ? status : back;
     if (status == DN_OK)
         status =
             cuda_check(backend, cudaGraphInstantiate(&exec, graph, 0), "preparing a recording");
@@ -242,11 +254,12 @@ static void module_recording_free(dn_backend *backend, void *recording)
 static void module_describe(dn_backend *backend, char *buffer, size_t size)
 {
     const struct cudaDeviceProp *p = &backend->device->properties;
-    char blas[32];
+    char blas[32], dnn[32];
     cuda_blas_describe(backend, blas, sizeof(blas));
-    snprintf(buffer, size, "%.48s, %zu MiB, compute capability %d.%d, CUDA %d.%d, %s", p->name,
-             p->totalGlobalMem >> 20, p->major, p->minor, CUDART_VERSION / 1000,
-             CUDART_VERSION % 1000 / 10, blas);
+    cuda_dnn_describe(backend, dnn, sizeof(dnn));
+    snprintf(buffer, size, "%.48s, %zu MiB, compute capability %d.%d, CUDA %d.%d, %s, %s",
+             p->name, p->totalGlobalMem >> 20, p->major, p->minor, CUDART_VERSION / 1000,
+             CUDART_VERSION % 1000 / 10, blas, dnn);
 }
 
 static const dn_backend_ops table = {

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * dnn.c: see dnn.h. The legacy convolution functions of cuDNN 9: an algorithm by its
+ * heuristics, or by trial with `tune`; only those that give the same bits every time, unless
+ * the context allows others. The workspace is the op's scratch, so a captured step may be
+ * replayed. */
+#include "dnn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "device.h"
+
+#ifdef CUDA_HAS_DNN
+#include <dlfcn.h>
+
+#include <cudnn.h>
+
+#define MOST_WORKSPACE ((size_t)256 << 20)
+#define MOST_TUNED     ((size_t)1 << 30)
+#define CANDIDATES     8
+
+#define TEXT_OF(number)  #number
+#define SONAME_OF(major) "libcudnn.so." TEXT_OF(major)
+
+#define FUNCTIONS(X)                                                                           \
+    X(cudnnCreate)                                                                             \
+    X(cudnnDestroy)                                                                            \
+    X(cudnnSetStream)                                                                          \
+    X(cudnnGetVersion)                                                                         \
+    X(cudnnGetErrorString)                                                                     \
+    X(cudnnCreateTensorDescriptor)                                                             \
+    X(cudnnDestroyTensorDescriptor)                                                            \
+    X(cudnnSetTensorNdDescriptor)                                                              \
+    X(cudnnCreateFilterDescriptor)                                                             \
+    X(cudnnDestroyFilterDescriptor)                                                            \
+    X(cudnnSetFilterNdDescriptor)                                                              \
+    X(cudnnCreateConvolutionDescriptor)                                                        \
+    X(cudnnDestroyConvolutionDescriptor)                                                       \
+    X(cudnnSetConvolutionNdDescriptor)                                                         \
+    X(cudnnSetConvolutionGroupCount)                                                           \
+    X(cudnnSetConvolutionMathType)                                                             \
+    X(cudnnCreateActivationDescriptor)                                                         \
+    X(cudnnDestroyActivationDescriptor)                                                        \
+    X(cudnnSetActivationDescriptor)                                                            \
+    X(cudnnGetConvolutionForwardAlgorithm_v7)                                                  \
+    X(cudnnGetConvolutionBackwardDataAlgorithm_v7)                                             \
+    X(cudnnGetConvolutionBackwardFilterAlgorithm_v7)                                           \
+    X(cudnnFindConvolutionForwardAlgorithmEx)                                                  \
+    X(cudnnFindConvolutionBackwardDataAlgorithmEx)                                             \
+    X(cudnnFindConvolutionBackwardFilterAlgorithmEx)                                           \
+    X(cudnnGetConvolutionForwardWorkspaceSize)                                                 \
+    X(cudnnGetConvolutionBackwardDataWorkspaceSize)                                            \
+    X(cudnnGetConvolutionBackwardFilterWorkspaceSize)                                          \
+    X(cudnnConvolutionForward)                                                                 \
+    X(cudnnConvolutionBiasActivationForward)                                                   \
+    X(cudnnConvolutionBackwardData)                                                            \
+    X(cudnnConvolutionBackwardFilter)
+
+struct cuda_dnn {
+    void *library;
+    cudnnHandle_t handle; /* made for the first convolution */
+    bool refused;         /* it could not be made */
+#define FIELD(name) __typeof__(name) *name;
+    FUNCTIONS(FIELD)
+#undef FIELD
+};
+
+struct cuda_dnn_conv {
+    int32_t which, algorithm;
+    cudnnTensorDescriptor_t x, y, bias;
+    cudnnFilterDescriptor_t w;
+    cudnnConvolutionDescriptor_t conv;
+    cudnnActivationDescriptor_t activation;
+    size_t packed, workspace; /* bytes */
+    bool fuses;               /* bias and ReLU as part of it */
+};
+
+/* One of the three structs of results, which are alike. */
+typedef cudnnConvolutionFwdAlgoPerf_t result;
+_Static_assert(sizeof(result) == sizeof(cudnnConvolutionBwdDataAlgoPerf_t) &&
+                   sizeof(result) == sizeof(cudnnConvolutionBwdFilterAlgoPerf_t),
+               "results differ");
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static bool find_functions(cuda_dnn *d)
+{
+#define ROW(name) {#name, &d->name},
+    const struct {
+        const char *name;
+        void *to;
+    } wanted[] = {FUNCTIONS(ROW)};
+#undef ROW
+    d->library = dlopen(SONAME_OF(CUDNN_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; d->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        void *symbol = dlsym(d->library, wanted[i].name);
+        if (!symbol)
+            return false;
+        memcpy(wanted[i].to, &symbol, sizeof(symbol));
+    }
+    return d->library != NULL;
+}
+
+dn_status cuda_dnn_open(dn_backend *backend)
+{
+    const dn_backend_host *host = &backend->host;
+    cuda_dnn *d = host->alloc(host->user, sizeof(*d));
+    if (!d)
+        return host->fail(DN_E_NOMEM, "no memory for cuDNN");
+    memset(d, 0, sizeof(*d));
+    backend->device->dnn = d;
+    if (!find_functions(d))
+        cuda_dnn_close(backend);
+    return DN_OK;
+}
+
+void cuda_dnn_close(dn_backend *backend)
+{
+    cuda_dnn *d = backend->device->dnn;
+    if (!d)
+        return;
+    if (d->handle)
+        d->cudnnDestroy(d->handle);
+    if (d->library)
+        dlclose(d->library);
+    backend->host.free(backend->host.user, d);
+    backend->device->dnn = NULL;
+}
+
+void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
+{
+    const cuda_dnn *d = backend->device->dnn;
+    size_t version = d ? d->cudnnGetVersion() : 0;
+    if (d)
+        snprintf(buffer, size, "cuDNN %zu.%zu", version / 10000, version / 100 % 100);
+    else
+        snprintf(buffer, size, "no cuDNN");
+}
+
+static dn_status dnn_check(dn_backend *backend, cudnnStatus_t status, const char *what)
+{
+    if (status == CUDNN_STATUS_SUCCESS)
+        return DN_OK;
+    return backend->host.fail(status == CUDNN_STATUS_ALLOC_FAILED ? DN_E_NOMEM : DN_E_DEVICE,
+                              "cuDNN: %s: %s", what,
+                              backend->device->dnn->cudnnGetErrorString(status));
+}
+
+dn_status cuda_dnn_follow(dn_backend *backend)
+{
+    const cuda_dnn *d = backend->device->dnn;
+    if (!d || !d->handle)
+        return DN_OK;
+    return dnn_check(backend, d->cudnnSetStream(d->handle, backend->stream), "its stream");
+}
+
+static bool has_handle(dn_backend *backend)
+{
+    cuda_dnn *d = backend->device->dnn;
+    if (!d || d->refused)
+        return false;
+    if (!d->handle)
+        d->refused = d->cudnnCreate(&d->handle) != CUDNN_STATUS_SUCCESS ||
+                     d->cudnnSetStream(d->handle, backend->stream) != CUDNN_STATUS_SUCCESS;
+    return !d->refused;
+}
+
+/* ---- descriptors ------------------------------------------------------------------------- */
+
+/* Two spatial axes at least: an image of one is a row. */
+static int axes_of(const dn_args_conv *c)
+{
+    return c->spatial < 2 ? 2 : c->spatial;
+}
+
+static bool set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to, const cuda_operand *x,
+                      const dn_args_conv *c)
+{
+    int axes = axes_of(c), dims[2 + DN_MAX_SPATIAL], strides[2 + DN_MAX_SPATIAL];
+    bool last = x->info.layout == DN_LAYOUT_NHWC;
+    int64_t channels = x->info.shape.dim[1], at = last ? channels : 1;
+    dims[0] = (int)x->info.shape.dim[0];
+    dims[1] = (int)channels;
+    for (int i = axes - 1; i >= 0; i--) {
+        int from = i - (axes - c->spatial);
+        dims[2 + i] = from >= 0 ? (int)x->info.shape.dim[2 + from] : 1;
+        strides[2 + i] = (int)at;
+        at *= dims[2 + i];
+    }
+    strides[1] = last ? 1 : (int)at;
+    strides[0] = (int)(last ? at : at * channels);
+    return d->cudnnSetTensorNdDescriptor(to, CUDNN_DATA_FLOAT, 2 + axes, dims, strides) ==
+           CUDNN_STATUS_SUCCESS;
+}
+
+static bool set_weights(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *c, int64_t K,
+                        int64_t Cg, bool last)
+{
+    int axes = axes_of(c), dims[2 + DN_MAX_SPATIAL] = {(int)K, (int)Cg};
+    int64_t taps = 1;
+    for (int i = 0; i < axes; i++) {
+        int from = i - (axes - c->spatial);
+        dims[2 + i] = from >= 0 ? (int)c->kernel[from] : 1;
+        taps *= dims[2 + i];
+    }
+    v->packed = last && taps > 1 ? (size_t)(K * Cg * taps) * sizeof(float) : 0;
+    return d->cudnnSetFilterNdDescriptor(v->w, CUDNN_DATA_FLOAT,
+                                         last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, 2 + axes,
+                                         dims) == CUDNN_STATUS_SUCCESS;
+}
+
+static bool set_window(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *c)
+{
+    int axes = axes_of(c), pad[DN_MAX_SPATIAL], stride[DN_MAX_SPATIAL], apart[DN_MAX_SPATIAL];
+    for (int i = 0; i < axes; i++) {
+        int from = i - (axes - c->spatial);
+        pad[i] = from >= 0 ? (int)c->pad[from] : 0;
+        stride[i] = from >= 0 ? (int)c->stride[from] : 1;
+        apart[i] = from >= 0 ? (int)c->dilation[from] : 1;
+    }
+    return d->cudnnSetConvolutionNdDescriptor(v->conv, axes, pad, stride, apart,
+                                              CUDNN_CROSS_CORRELATION,
+                                              CUDNN_DATA_FLOAT) == CUDNN_STATUS_SUCCESS &&
+           d->cudnnSetConvolutionGroupCount(v->conv, (int)c->group) == CUDNN_STATUS_SUCCESS;
+}
+
+/* Bias and ReLU are what cuDNN can add by itself. */
+static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, int64_t K)
+{
+    const dn_args_conv *c = &op->args.conv;
+    int dims[2 + DN_MAX_SPATIAL] = {1, (int)K}, strides[2 + DN_MAX_SPATIAL] = {(int)K, 1};
+    int axes = axes_of(c);
+    v->fuses = v->which == CUDA_DNN_FORWARD && c->activation == DN_FN_RELU &&
+               c->activation_a == 0 && cuda_has_in(op, 2);
+    for (int i = 0; i < axes; i++)
+        dims[2 + i] = strides[2 + i] = 1;
+    return !v->fuses ||
+           (d->cudnnCreateTensorDescriptor(&v->bias) == CUDNN_STATUS_SUCCESS &&
+            d->cudnnCreateActivationDescriptor(&v->activation) == CUDNN_STATUS_SUCCESS &&
+            d->cudnnSetTensorNdDescriptor(v->bias, CUDNN_DATA_FLOAT, 2 + axes, dims, strides) ==
+                CUDNN_STATUS_SUCCESS &&
+            d->cudnnSetActivationDescriptor(v->activation, CUDNN_ACTIVATION_RELU,
+                                            CUDNN_NOT_PROPAGATE_NAN,
+                                            0) == CUDNN_STATUS_SUCCESS);
+}
+
+static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
+                     const cuda_operand *x, const cuda_operand *y)
+{
+    const dn_args_conv *c = &op->args.conv;
+    int64_t C = x->info.shape.dim[1], K = y->info.shape.dim[1];
+    return d->cudnnCreateTensorDescriptor(&v->x) == CUDNN_STATUS_SUCCESS &&
+           d->cudnnCreateTensorDescriptor(&v->y) == CUDNN_STATUS_SUCCESS &&
+           d->cudnnCreateFilterDescriptor(&v->w) == CUDNN_STATUS_SUCCESS &&
+           d->cudnnCreateConvolutionDescriptor(&v->conv) == CUDNN_STATUS_SUCCESS &&
+           set_image(d, v->x, x, c) && set_image(d, v->y, y, c) &&
+           set_weights(d, v, c, K, C / c->group, x->info.layout == DN_LAYOUT_NHWC) &&
+           set_window(d, v, c) && set_epilogue(d, op, v, K);
+}
+
+/* ---- which algorithm --------------------------------------------------------------------- */
+
+static cudnnStatus_t by_heuristics(const cuda_dnn *d, const cuda_dnn_conv *v, result *r, int *n)
+{
+    if (v->which == CUDA_DNN_FORWARD)
+        return d->cudnnGetConvolutionForwardAlgorithm_v7(d->handle, v->x, v->w, v->conv, v->y,
+                                                         CANDIDATES, n, r);
+    if (v->which == CUDA_DNN_DATA)
+        return d->cudnnGetConvolutionBackwardDataAlgorithm_v7(
+            d->handle, v->w, v->y, v->conv, v->x, CANDIDATES, n,
+            (cudnnConvolutionBwdDataAlgoPerf_t *)r);
+    return d->cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+        d->handle, v->x, v->y, v->conv, v->w, CANDIDATES, n,
+        (cudnnConvolutionBwdFilterAlgoPerf_t *)r);
+}
+
+static cudnnStatus_t by_trial(const cuda_dnn *d, const cuda_dnn_conv *v, char *x, char *y,
+                              char *w, char *space, size_t bytes, result *r, int *n)
+{
+    if (v->which == CUDA_DNN_FORWARD)
+        return d->cudnnFindConvolutionForwardAlgorithmEx(
+            d->handle, v->x, x, v->w, w, v->conv, v->y, y, CANDIDATES, n, r, space, bytes);
+    if (v->which == CUDA_DNN_DATA)
+        return d->cudnnFindConvolutionBackwardDataAlgorithmEx(
+            d->handle, v->w, w, v->y, y, v->conv, v->x, x, CANDIDATES, n,
+            (cudnnConvolutionBwdDataAlgoPerf_t *)r, space, bytes);
+    return d->cudnnFindConvolutionBackwardFilterAlgorithmEx(
+        d->handle, v->x, x, v->y, y, v->conv, v->w, w, CANDIDATES, n,
+        (cudnnConvolutionBwdFilterAlgoPerf_t *)r, space, bytes);
+}
+
+static size_t rounded(int64_t floats)
+{
+    return ((size_t)floats * sizeof(float) + 255) & ~(size_t)255;
+}
+
+/* With memory for the operands, and for the largest workspace that fits beside them. */
+static bool try_all(dn_backend *backend, const cuda_dnn_conv *v, const int64_t count[3],
+                    result *r, int *n)
+{
+    size_t x = rounded(count[0]), y = rounded(count[1]), w = rounded(count[2]);
+    size_t space = MOST_TUNED;
+    char *memory = NULL;
+    while (cudaMalloc((void **)&memory, x + y + w + space) != cudaSuccess) {
+        cudaGetLastError();
+        if (space < MOST_WORKSPACE)
+            return false;
+        space /= 2;
+    }
+    bool done = cudaMemsetAsync(memory, 0, x + y + w, backend->stream) == cudaSuccess &&
+                by_trial(backend->device->dnn, v, memory, memory + x, memory + x + y,
+                         memory + x + y + w, space, r, n) == CUDNN_STATUS_SUCCESS;
+    cudaStreamSynchronize(backend->stream);
+    cudaFree(memory);
+    cudaGetLastError();
+    return done && *n > 0;
+}
+
+static bool workspace_of(const cuda_dnn *d, cuda_dnn_conv *v)
+{
+    if (v->which == CUDA_DNN_FORWARD)
+        return d->cudnnGetConvolutionForwardWorkspaceSize(
+                   d->handle, v->x, v->w, v->conv, v->y,
+                   (cudnnConvolutionFwdAlgo_t)v->algorithm,
+                   &v->workspace) == CUDNN_STATUS_SUCCESS;
+    if (v->which == CUDA_DNN_DATA)
+        return d->cudnnGetConvolutionBackwardDataWorkspaceSize(
+                   d->handle, v->w, v->y, v->conv, v->x,
+                   (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
+                   &v->workspace) == CUDNN_STATUS_SUCCESS;
+    return d->cudnnGetConvolutionBackwardFilterWorkspaceSize(
+               d->handle, v->x, v->y, v->conv, v->w,
+               (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
+               &v->workspace) == CUDNN_STATUS_SUCCESS;
+}
+
+/* f32 means f32; whatever rounds operands to less than TF32 is out in any case. */
+static bool math_fits(cudnnMathType_t math, int32_t compute)
+{
+    return compute == DN_COMPUTE_F32 ? math == CUDNN_FMA_MATH
+                                     : math != CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
+}
+
+/* The best of the results, which come best first. */
+static bool pick(const cuda_dnn *d, const dn_backend_host *host, int32_t compute,
+                 cuda_dnn_conv *v, const result *r, int n, size_t most)
+{
+    for (int i = 0; i < n; i++) {
+        if (r[i].status != CUDNN_STATUS_SUCCESS || !math_fits(r[i].mathType, compute) ||
+            (r[i].determinism != CUDNN_DETERMINISTIC && !host->allow_nondeterministic))
+            continue;
+        v->algorithm = (int32_t)r[i].algo;
+        if (d->cudnnSetConvolutionMathType(v->conv, r[i].mathType) == CUDNN_STATUS_SUCCESS &&
+            workspace_of(d, v) && v->workspace <= most)
+            return true;
+    }
+    return false;
+}
+
+static bool choose(dn_backend *backend, int32_t compute, cuda_dnn_conv *v,
+                   const int64_t count[3])
+{
+    const cuda_dnn *d = backend->device->dnn;
+    result r[CANDIDATES];
+    int n = 0;
+    if (d->cudnnSetConvolutionMathType(
+            v->conv, compute == DN_COMPUTE_F32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH) !=
+        CUDNN_STATUS_SUCCESS)
+        return false;
+    if (backend->host.tune && try_all(backend, v, count, r, &n) &&
+        pick(d, &backend->host, compute, v, r, n, MOST_TUNED))
+        return true;
+    return by_heuristics(d, v, r, &n) == CUDNN_STATUS_SUCCESS &&
+           pick(d, &backend->host, compute, v, r, n, MOST_WORKSPACE);
+}
+
+/* ---- taking and running ------------------------------------------------------------------ */
+
+static bool fits(const cuda_operand *x)
+{
+    return x->count > 0 && x->count <= INT32_MAX;
+}
+
+static bool take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+{
+    dn_backend *backend = op->backend;
+    const dn_args_conv *c = &op->args.conv;
+    int64_t taps = 1, count[3] = {x->count, y->count, 0};
+    for (int32_t i = 0; i < c->spatial; i++)
+        taps *= c->kernel[i];
+    count[2] = x->info.shape.dim[1] / c->group * y->info.shape.dim[1] * taps;
+    if (c->spatial > 3 || !fits(x) || !fits(y) || count[2] > INT32_MAX ||
+        x->info.layout != y->info.layout || !has_handle(backend))
+        return false;
+    cuda_dnn_conv *v = backend->host.alloc(backend->host.user, sizeof(*v));
+    if (!v)
+        return false;
+    memset(v, 0, sizeof(*v));
+    v->which = which;
+    op->dnn = v;
+    op->compute = op->compute == DN_COMPUTE_F32 ? DN_COMPUTE_F32 : DN_COMPUTE_TF32;
+    if (!describe(backend->device->dnn, op, v, x, y) ||
+        !choose(backend, op->compute, v, count)) {
+        cuda_dnn_drop(op);
+        op->compute = DN_COMPUTE_F32;
+        return false;
+    }
+    op->scratch = ((v->packed + 255) & ~(size_t)255) + v->workspace;
+    return true;
+}
+
+bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+{
+    cuda_visit visit;
+    if (!op->backend->device->dnn || cuda_enter(op->backend, &visit) != DN_OK)
+        return false;
+    bool taken = take(op, which, x, y);
+    cuda_leave(&visit);
+    return taken;
+}
+
+void cuda_dnn_drop(dn_op *op)
+{
+    const dn_backend_host *host = &op->backend->host;
+    cuda_dnn_conv *v = op->dnn;
+    const cuda_dnn *d = v ? op->backend->device->dnn : NULL;
+    if (!v)
+        return;
+    if (v->x)
+        d->cudnnDestroyTensorDescriptor(v->x);
+    if (v->y)
+        d->cudnnDestroyTensorDescriptor(v->y);
+    if (v->bias)
+        d->cudnnDestroyTensorDescriptor(v->bias);
+    if (v->w)
+        d->cudnnDestroyFilterDescriptor(v->w);
+    if (v->conv)
+        d->cudnnDestroyConvolutionDescriptor(v->conv);
+    if (v->activation)
+        d->cudnnDestroyActivationDescriptor(v->activation);
+    host->free(host->user, v);
+    op->dnn = NULL;
+}
+
+bool cuda_dnn_repacks(const dn_op *op)
+{
+    return op->dnn->packed != 0;
+}
+
+static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void *x,
+                                 const void *w, void *y, const float *beta, const float *bias,
+                                 void *space, bool *finished)
+{
+    const float one = 1;
+    cudnnConvolutionFwdAlgo_t algorithm = (cudnnConvolutionFwdAlgo_t)v->algorithm;
+    if (v->fuses) {
+        cudnnStatus_t status = d->cudnnConvolutionBiasActivationForward(
+            d->handle, &one, v->x, x, v->w, w, v->conv, algorithm, space, v->workspace, beta,
+            v->y, y, v->bias, bias, v->activation, v->y, y);
+        *finished = status == CUDNN_STATUS_SUCCESS;
+        v->fuses = *finished; /* refused before anything ran: never asked again */
+        if (*finished)
+            return status;
+    }
+    return d->cudnnConvolutionForward(d->handle, &one, v->x, x, v->w, w, v->conv, algorithm,
+                                      space, v->workspace, beta, v->y, y);
+}
+
+dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
+                       const float *bias, void *scratch, bool *finished)
+{
+    const cuda_dnn *d = op->backend->device->dnn;
+    cuda_dnn_conv *v = op->dnn;
+    const float one = 1, beta = add ? 1 : 0;
+    char *space = (char *)scratch + ((v->packed + 255) & ~(size_t)255);
+    cudnnStatus_t status;
+    *finished = false;
+    if (v->which == CUDA_DNN_FORWARD)
+        status = run_forward(d, v, a, b, out, &beta, bias, space, finished);
+    else if (v->which == CUDA_DNN_DATA)
+        status = d->cudnnConvolutionBackwardData(d->handle, &one, v->w, b, v->y, a, v->conv,
+                                                 (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
+                                                 space, v->workspace, &beta, v->x, out);
+    else
+        status =
+            d->cudnnConvolutionBackwardFilter(d->handle, &one, v->x, a, v->y, b, v->conv,
+                                              (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
+                                              space, v->workspace, &beta, v->w, out);
+    return dnn_check(op->backend, status, "a convolution");
+}
+
+#else /* built without its headers */
+
+dn_status cuda_dnn_open(dn_backend *backend)
+{
+    (void)backend;
+    return DN_OK;
+}
+
+void cuda_dnn_close(dn_backend *backend)
+{
+    (void)backend;
+}
+
+dn_status cuda_dnn_follow(dn_backend *backend)
+{
+    (void)backend;
+    return DN_OK;
+}
+
+void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
+{
+    (void)backend;
+    snprintf(buffer, size, "built without cuDNN");
+}
+
+bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+{
+    (void)op, (void)which, (void)x, (void)y;
+    return false;
+}
+
+void cuda_dnn_drop(dn_op *op)
+{
+    (void)op;
+}
+
+bool cuda_dnn_repacks(const dn_op *op)
+{
+    (void)op;
+    return false;
+}
+
+dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
+                       const float *bias, void *scratch, bool *finished)
+{
+    (void)a, (void)b, (void)out, (void)add, (void)bias, (void)scratch, (void)finished;
+    return op->backend->host.fail(DN_E_INTERNAL, "there is no cuDNN");
+}
+
+#endif

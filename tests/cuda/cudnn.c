@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * cudnn.c: what the CUDA module calls of cuDNN, as loops over what its descriptors say, so that
+ * a wrong stride, size or order shows in the result. It offers algorithms that the module must
+ * not take (not deterministic, half precision, too large a workspace) before the one it
+ * should. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cudnn.h>
+
+enum { AXES = 5, GOOD = 1, SPACE = 4096 };
+
+struct cudnnContext {
+    cudaStream_t stream;
+};
+struct cudnnTensorStruct {
+    int axes, dim[AXES], stride[AXES];
+};
+struct cudnnFilterStruct {
+    int axes, dim[AXES];
+    bool last;
+};
+struct cudnnConvolutionStruct {
+    int axes, pad[AXES], stride[AXES], dilation[AXES], group;
+    cudnnMathType_t math;
+};
+struct cudnnActivationStruct {
+    cudnnActivationMode_t mode;
+};
+
+/* The test's: cuDNN declines bias and ReLU; how often each function ran. */
+__attribute__((visibility("default"))) long fake_dnn_runs[4], fake_dnn_trials;
+
+#define MAKE(name, type)                                                                       \
+    cudnnStatus_t cudnnCreate##name(type *out)                                                 \
+    {                                                                                          \
+        *out = calloc(1, sizeof **out);                                                        \
+        return CUDNN_STATUS_SUCCESS;                                                           \
+    }                                                                                          \
+    cudnnStatus_t cudnnDestroy##name(type it)                                                  \
+    {                                                                                          \
+        free(it);                                                                              \
+        return CUDNN_STATUS_SUCCESS;                                                           \
+    }
+MAKE(, cudnnHandle_t)
+MAKE(TensorDescriptor, cudnnTensorDescriptor_t)
+MAKE(FilterDescriptor, cudnnFilterDescriptor_t)
+MAKE(ConvolutionDescriptor, cudnnConvolutionDescriptor_t)
+MAKE(ActivationDescriptor, cudnnActivationDescriptor_t)
+
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
+{
+    handle->stream = stream;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+size_t cudnnGetVersion(void)
+{
+    return 91300;
+}
+
+const char *cudnnGetErrorString(cudnnStatus_t status)
+{
+    return status == CUDNN_STATUS_SUCCESS ? "success" : "a fake refusal";
+}
+
+/* ---- descriptors ------------------------------------------------------------------------- */
+
+cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataType_t type,
+                                         int axes, const int dim[], const int stride[])
+{
+    if (type != CUDNN_DATA_FLOAT || axes < 4 || axes > AXES)
+        return CUDNN_STATUS_NOT_SUPPORTED;
+    t->axes = axes;
+    memcpy(t->dim, dim, (size_t)axes * sizeof *dim);
+    memcpy(t->stride, stride, (size_t)axes * sizeof *stride);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t f, cudnnDataType_t type,
+                                         cudnnTensorFormat_t format, int axes, const int dim[])
+{
+    if (type != CUDNN_DATA_FLOAT || axes < 4 || axes > AXES)
+        return CUDNN_STATUS_NOT_SUPPORTED;
+    f->axes = axes;
+    f->last = format == CUDNN_TENSOR_NHWC;
+    memcpy(f->dim, dim, (size_t)axes * sizeof *dim);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t c, int axes,
+                                              const int pad[], const int stride[],
+                                              const int dilation[], cudnnConvolutionMode_t mode,
+                                              cudnnDataType_t type)
+{
+    if (mode != CUDNN_CROSS_CORRELATION || type != CUDNN_DATA_FLOAT)
+        return CUDNN_STATUS_NOT_SUPPORTED;
+    c->axes = axes;
+    memcpy(c->pad, pad, (size_t)axes * sizeof *pad);
+    memcpy(c->stride, stride, (size_t)axes * sizeof *stride);
+    memcpy(c->dilation, dilation, (size_t)axes * sizeof *dilation);
+    c->group = 1;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t c, int group)
+{
+    c->group = group;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t c, cudnnMathType_t math)
+{
+    c->math = math;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t a,
+                                           cudnnActivationMode_t mode,
+                                           cudnnNanPropagation_t nan, double coefficient)
+{
+    (void)nan, (void)coefficient;
+    a->mode = mode;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+/* ---- algorithms -------------------------------------------------------------------------- */
+
+typedef struct {
+    int algo;
+    cudnnStatus_t status;
+    float time;
+    size_t memory;
+    cudnnDeterminism_t determinism;
+    cudnnMathType_t mathType;
+    int reserved[3];
+} result;
+
+static cudnnStatus_t offer(cudnnConvolutionDescriptor_t conv, int wanted, int *given, void *out)
+{
+    cudnnMathType_t math = conv->math == CUDNN_FMA_MATH ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
+    const result all[] = {
+        {2, CUDNN_STATUS_SUCCESS, 1, 0, CUDNN_NON_DETERMINISTIC, math, {0}},
+        {3,
+         CUDNN_STATUS_SUCCESS,
+         2,
+         0,
+         CUDNN_DETERMINISTIC,
+         CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION,
+         {0}},
+        {4, CUDNN_STATUS_SUCCESS, 3, (size_t)1 << 40, CUDNN_DETERMINISTIC, math, {0}},
+        {5, CUDNN_STATUS_NOT_SUPPORTED, 3, 0, CUDNN_DETERMINISTIC, math, {0}},
+        {GOOD, CUDNN_STATUS_SUCCESS, 4, SPACE, CUDNN_DETERMINISTIC, math, {0}}};
+    int count = (int)(sizeof all / sizeof all[0]);
+    *given = wanted < count ? wanted : count;
+    memcpy(out, all, (size_t)*given * sizeof all[0]);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+static size_t space_of(int algorithm)
+{
+    return algorithm == 4 ? (size_t)1 << 40 : SPACE;
+}
+
+cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t x, const cudnnFilterDescriptor_t w,
+    const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t y, const int wanted,
+    int *given, cudnnConvolutionFwdAlgoPerf_t *out)
+{
+    (void)h, (void)x, (void)w, (void)y;
+    return offer(c, wanted, given, out);
+}
+
+cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
+    cudnnHandle_t h, const cudnnFilterDescriptor_t w, const cudnnTensorDescriptor_t dy,
+    const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t dx, const int wanted,
+    int *given, cudnnConvolutionBwdDataAlgoPerf_t *out)
+{
+    (void)h, (void)dx, (void)w, (void)dy;
+    return offer(c, wanted, given, out);
+}
+
+cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t x, const cudnnTensorDescriptor_t dy,
+    const cudnnConvolutionDescriptor_t c, const cudnnFilterDescriptor_t dw, const int wanted,
+    int *given, cudnnConvolutionBwdFilterAlgoPerf_t *out)
+{
+    (void)h, (void)x, (void)dw, (void)dy;
+    return offer(c, wanted, given, out);
+}
+
+static cudnnStatus_t trial(cudnnHandle_t h, cudnnConvolutionDescriptor_t c, int wanted,
+                           int *given, void *out, char *space, size_t bytes)
+{
+    memset(space, 0x7E, bytes < 65536 ? bytes : 65536);
+    __atomic_fetch_add(&fake_dnn_trials, 1, __ATOMIC_RELAXED);
+    return h->stream ? offer(c, wanted, given, out) : CUDNN_STATUS_BAD_PARAM;
+}
+
+cudnnStatus_t cudnnFindConvolutionForwardAlgorithmEx(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t xd, const void *x,
+    const cudnnFilterDescriptor_t wd, const void *w, const cudnnConvolutionDescriptor_t c,
+    const cudnnTensorDescriptor_t yd, void *y, const int wanted, int *given,
+    cudnnConvolutionFwdAlgoPerf_t *out, void *space, size_t bytes)
+{
+    (void)xd, (void)x, (void)wd, (void)w, (void)yd;
+    memset(y, 0x7E, 4);
+    return trial(h, c, wanted, given, out, space, bytes);
+}
+
+cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(
+    cudnnHandle_t h, const cudnnFilterDescriptor_t wd, const void *w,
+    const cudnnTensorDescriptor_t dyd, const void *dy, const cudnnConvolutionDescriptor_t c,
+    const cudnnTensorDescriptor_t dxd, void *dx, const int wanted, int *given,
+    cudnnConvolutionBwdDataAlgoPerf_t *out, void *space, size_t bytes)
+{
+    (void)wd, (void)w, (void)dyd, (void)dy, (void)dxd;
+    memset(dx, 0x7E, 4);
+    return trial(h, c, wanted, given, out, space, bytes);
+}
+
+cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t xd, const void *x,
+    const cudnnTensorDescriptor_t dyd, const void *dy, const cudnnConvolutionDescriptor_t c,
+    const cudnnFilterDescriptor_t dwd, void *dw, const int wanted, int *given,
+    cudnnConvolutionBwdFilterAlgoPerf_t *out, void *space, size_t bytes)
+{
+    (void)xd, (void)x, (void)dyd, (void)dy, (void)dwd;
+    memset(dw, 0x7E, 4);
+    return trial(h, c, wanted, given, out, space, bytes);
+}
+
+cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t x, const cudnnFilterDescriptor_t w,
+    const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t y,
+    cudnnConvolutionFwdAlgo_t algorithm, size_t *bytes)
+{
+    (void)h, (void)x, (void)w, (void)c, (void)y;
+    *bytes = space_of((int)algorithm);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
+    cudnnHandle_t h, const cudnnFilterDescriptor_t w, const cudnnTensorDescriptor_t dy,
+    const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t dx,
+    cudnnConvolutionBwdDataAlgo_t algorithm, size_t *bytes)
+{
+    (void)h, (void)dx, (void)w, (void)c, (void)dy;
+    *bytes = space_of((int)algorithm);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
+    cudnnHandle_t h, const cudnnTensorDescriptor_t x, const cudnnTensorDescriptor_t dy,
+    const cudnnConvolutionDescriptor_t c, const cudnnFilterDescriptor_t dw,
+    cudnnConvolutionBwdFilterAlgo_t algorithm, size_t *bytes)
+{
+    (void)h, (void)x, (void)dw, (void)c, (void)dy;
+    *bytes = space_of((int)algorithm);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+/* ---- convolutions ------------------------------------------------------------------------ */
+
+typedef struct sizes {
+    int space, N, C, K, in[3], out[3], kernel[3];
+} sizes;
+
+/* What the three descriptors have in common, if they agree. */
+static bool sizes_of(sizes *s, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                     cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y)
+{
+    *s = (sizes){.space = c->axes, .N = x->dim[0], .C = x->dim[1], .K = y->dim[1]};
+    bool fit = x->axes == c->axes + 2 && y->axes == x->axes && w->axes == x->axes &&
+               y->dim[0] == s->N && w->dim[0] == s->K && w->dim[1] == s->C / c->group;
+    for (int d = 0; d < 3; d++) {
+        int a = d - (3 - c->axes);
+        s->in[d] = a < 0 ? 1 : x->dim[2 + a];
+        s->out[d] = a < 0 ? 1 : y->dim[2 + a];
+        s->kernel[d] = a < 0 ? 1 : w->dim[2 + a];
+        if (a >= 0)
+            fit = fit && s->out[d] == (s->in[d] + 2 * c->pad[a] -
+                                       (c->dilation[a] * (s->kernel[d] - 1) + 1)) /
+                                              c->stride[a] +
+                                          1;
+    }
+    return fit;
+}
+
+static int64_t at(cudnnTensorDescriptor_t t, int n, int c, const int p[3])
+{
+    int64_t i = (int64_t)n * t->stride[0] + (int64_t)c * t->stride[1];
+    for (int a = 2; a < t->axes; a++)
+        i += (int64_t)p[a - 2 + 5 - t->axes] * t->stride[a];
+    return i;
+}
+
+static int64_t weight_at(cudnnFilterDescriptor_t w, const sizes *s, int k, int c, int r)
+{
+    int64_t R = s->kernel[0] * s->kernel[1] * s->kernel[2], Cg = w->dim[1];
+    return w->last ? (k * R + r) * Cg + c : (k * Cg + c) * R + r;
+}
+
+typedef void (*term_fn)(void *user, int64_t x, int64_t w, int64_t y);
+
+static void count3(int i, const int dim[3], int at[3])
+{
+    at[2] = i % dim[2];
+    at[1] = i / dim[2] % dim[1];
+    at[0] = i / dim[2] / dim[1];
+}
+
+/* Every product of the convolution: elements of x, w, y. */
+static bool every_term(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                       cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y, term_fn term,
+                       void *user)
+{
+    sizes s;
+    if (!sizes_of(&s, x, w, c, y))
+        return false;
+    int Q = s.out[0] * s.out[1] * s.out[2], R = s.kernel[0] * s.kernel[1] * s.kernel[2];
+    int Cg = s.C / c->group, Kg = s.K / c->group;
+    for (int n = 0; n < s.N; n++)
+        for (int k = 0; k < s.K; k++)
+            for (int q = 0; q < Q; q++)
+                for (int r = 0; r < R; r++) {
+                    int o[3], tap[3], p[3];
+                    bool inside = true;
+                    count3(q, s.out, o);
+                    count3(r, s.kernel, tap);
+                    for (int d = 0; d < 3; d++) {
+                        int a = d - (3 - c->axes);
+                        p[d] = a < 0
+                                   ? 0
+                                   : o[d] * c->stride[a] - c->pad[a] + tap[d] * c->dilation[a];
+                        inside = inside && p[d] >= 0 && p[d] < s.in[d];
+                    }
+                    for (int i = 0; inside && i < Cg; i++)
+                        term(user, at(x, n, k / Kg * Cg + i, p), weight_at(w, &s, k, i, r),
+                             at(y, n, k, o));
+                }
+    return true;
+}
+
+typedef struct product {
+    const float *a, *b;
+    double *sum;
+} product;
+
+static void to_y(void *user, int64_t x, int64_t w, int64_t y)
+{
+    product *p = user;
+    p->sum[y] += (double)p->a[x] * p->b[w];
+}
+
+static void to_x(void *user, int64_t x, int64_t w, int64_t y)
+{
+    product *p = user;
+    p->sum[x] += (double)p->a[y] * p->b[w];
+}
+
+static void to_w(void *user, int64_t x, int64_t w, int64_t y)
+{
+    product *p = user;
+    p->sum[w] += (double)p->a[x] * p->b[y];
+}
+
+static int64_t elements(int axes, const int *dim)
+{
+    int64_t count = 1;
+    for (int a = 0; a < axes; a++)
+        count *= dim[a];
+    return count;
+}
+
+typedef struct call {
+    cudnnHandle_t handle;
+    cudnnTensorDescriptor_t x, y;
+    cudnnFilterDescriptor_t w;
+    cudnnConvolutionDescriptor_t conv;
+    int algorithm;
+    void *space;
+    size_t bytes;
+} call;
+
+static cudnnStatus_t convolve(const call *c, int which, term_fn term, int64_t count,
+                              const void *a, const void *b, float alpha, float beta, float *out)
+{
+    if (!c->handle->stream || c->algorithm != GOOD || c->bytes < SPACE || !c->space)
+        return CUDNN_STATUS_BAD_PARAM;
+    memset(c->space, 0x7E, SPACE);
+    product p = {a, b, calloc((size_t)count, sizeof(double))};
+    bool fit = every_term(c->x, c->w, c->conv, c->y, term, &p);
+    for (int64_t i = 0; fit && i < count; i++)
+        out[i] = (float)(alpha * p.sum[i] + (beta != 0 ? beta * out[i] : 0));
+    free(p.sum);
+    __atomic_fetch_add(&fake_dnn_runs[which], 1, __ATOMIC_RELAXED);
+    return fit ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+}
+
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t h, const void *alpha,
+                                      const cudnnTensorDescriptor_t xd, const void *x,
+                                      const cudnnFilterDescriptor_t wd, const void *w,
+                                      const cudnnConvolutionDescriptor_t c,
+                                      cudnnConvolutionFwdAlgo_t algorithm, void *space,
+                                      size_t bytes, const void *beta,
+                                      const cudnnTensorDescriptor_t yd, void *y)
+{
+    call one = {h, xd, yd, wd, c, (int)algorithm, space, bytes};
+    return convolve(&one, 0, to_y, elements(yd->axes, yd->dim), x, w, *(const float *)alpha,
+                    *(const float *)beta, y);
+}
+
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t h, const void *alpha,
+                                           const cudnnFilterDescriptor_t wd, const void *w,
+                                           const cudnnTensorDescriptor_t dyd, const void *dy,
+                                           const cudnnConvolutionDescriptor_t c,
+                                           cudnnConvolutionBwdDataAlgo_t algorithm, void *space,
+                                           size_t bytes, const void *beta,
+                                           const cudnnTensorDescriptor_t dxd, void *dx)
+{
+    call one = {h, dxd, dyd, wd, c, (int)algorithm, space, bytes};
+    return convolve(&one, 1, to_x, elements(dxd->axes, dxd->dim), dy, w, *(const float *)alpha,
+                    *(const float *)beta, dx);
+}
+
+cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t h, const void *alpha,
+                                             const cudnnTensorDescriptor_t xd, const void *x,
+                                             const cudnnTensorDescriptor_t dyd, const void *dy,
+                                             const cudnnConvolutionDescriptor_t c,
+                                             cudnnConvolutionBwdFilterAlgo_t algorithm,
+                                             void *space, size_t bytes, const void *beta,
+                                             const cudnnFilterDescriptor_t dwd, void *dw)
+{
+    call one = {h, xd, dyd, dwd, c, (int)algorithm, space, bytes};
+    return convolve(&one, 2, to_w, elements(dwd->axes, dwd->dim), x, dy, *(const float *)alpha,
+                    *(const float *)beta, dw);
+}
+
+cudnnStatus_t cudnnConvolutionBiasActivationForward(
+    cudnnHandle_t h, const void *alpha1, const cudnnTensorDescriptor_t xd, const void *x,
+    const cudnnFilterDescriptor_t wd, const void *w, const cudnnConvolutionDescriptor_t c,
+    cudnnConvolutionFwdAlgo_t algorithm, void *space, size_t bytes, const void *alpha2,
+    const cudnnTensorDescriptor_t zd, const void *z, const cudnnTensorDescriptor_t bd,
+    const void *bias, const cudnnActivationDescriptor_t activation,
+    const cudnnTensorDescriptor_t yd, void *y)
+{
+    call one = {h, xd, yd, wd, c, (int)algorithm, space, bytes};
+    if (activation->mode != CUDNN_ACTIVATION_RELU || z != y || zd != yd ||
+        bd->dim[1] != yd->dim[1] || getenv("FAKE_DNN_UNFUSED"))
+        return CUDNN_STATUS_NOT_SUPPORTED;
+    cudnnStatus_t status = convolve(&one, 3, to_y, elements(yd->axes, yd->dim), x, w,
+                                    *(const float *)alpha1, *(const float *)alpha2, y);
+    for (int64_t i = 0; !status && i < elements(yd->axes, yd->dim); i++) {
+        float v = ((float *)y)[i] + ((const float *)bias)[i / yd->stride[1] % yd->dim[1]];
+        ((float *)y)[i] = v > 0 ? v : 0;
+    }
+    return status;
+}

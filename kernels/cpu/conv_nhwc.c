@@ -364,6 +364,7 @@ static bool plan(conv_op *op, dn_op_info *info)
     op->packed_floats = (geo->group * packed + 15) & ~(int64_t)15;
     op->worker_floats = worker_floats(op);
     int64_t work = op->base.backend->host.num_threads * op->worker_floats;
+    info->unread = op->keep ? 2 : 0;
     info->keep = op->keep ? (size_t)op->packed_floats * 4 : 0;
     info->scratch = (size_t)((op->keep ? 0 : op->packed_floats) + work) * 4;
     return true;

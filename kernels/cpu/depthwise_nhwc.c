@@ -169,7 +169,7 @@ static bool plan(dwc_op *op, const cpu_geo *geo, bool back, dn_op_info *info)
     int64_t lists = op->base.backend->host.num_threads * op->worker_floats * 8;
     int64_t parts = op->weights ? op->tasks : 1;
     if (op->keep)
-        info->keep = (size_t)(op->taps * op->C) * 4;
+        info->keep = (size_t)(op->taps * op->C) * 4, info->unread = 2;
     info->scratch = (size_t)(parts * op->part_floats * 4 + lists);
     return true;
 }

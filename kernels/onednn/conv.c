@@ -114,6 +114,7 @@ static void plan_memory(conv_op *op, dn_op_info *info)
     }
     op->packed_bytes = one_round(op->pack.to_bytes);
     info->scratch = op->lane_bytes * (size_t)op->base.backend->num_streams;
+    info->unread = op->constant ? 2 : 0;
     if (op->constant)
         info->keep = op->packed_bytes;
     else

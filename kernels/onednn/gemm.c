@@ -216,6 +216,7 @@ static void plan_memory(gemm_op *op, dn_op_info *info)
     op->a_bytes = one_round(op->a.to_bytes);
     op->b_bytes = one_round(b);
     info->scratch = op->a_bytes + op->lane_bytes * (size_t)op->base.backend->num_streams;
+    info->unread = op->constant ? 2 : 0;
     *(op->constant ? &info->keep : &info->scratch) += (size_t)op->pieces * op->b_bytes;
 }
 

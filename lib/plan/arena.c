@@ -31,6 +31,18 @@ static void find_lives(const dni_program *p, life *lives)
     }
 }
 
+/* What is fleeting lives in the step that makes it, and nobody else touches it. */
+static void shorten_fleeting(const dni_steps *s, life *lives)
+{
+    const dni_program *p = s->program;
+    for (size_t i = s->first[DNI_PREPARE]; i < s->end[DNI_PREPARE]; i++)
+        for (int32_t k = 0; k < p->ops[i].num_outputs; k++) {
+            dni_tensor t = p->ops[i].outputs[k];
+            if (t != DNI_NONE && s->fleeting[t])
+                lives[t] = (life){i, i, DNI_PREPARE, true};
+        }
+}
+
 static bool is_shared(const dni_steps *s, dni_tensor root)
 {
     const dni_tensor_info *info = &s->program->tensors[root];
@@ -100,6 +112,7 @@ static dn_status place_section(dni_steps *s, dni_section section, const life *li
     size_t count = 0;
     for (size_t t = 0; t < p->num_tensors; t++) {
         const dni_tensor_info *info = &p->tensors[t];
+        bool stays = info->keep && !s->fleeting[t];
         size_t bytes;
         if (!needs_place(s, lives, t, section))
             continue;
@@ -107,8 +120,8 @@ static dn_status place_section(dni_steps *s, dni_section section, const life *li
                      &bytes))
             return dni_fail(DN_E_SHAPE, "a tensor is too large for this machine");
         items[count++] = (dni_place_item){.bytes = bytes,
-                                          .first = info->keep ? 0 : lives[t].first,
-                                          .last = info->keep ? SIZE_MAX : lives[t].last};
+                                          .first = stays ? 0 : lives[t].first,
+                                          .last = stays ? SIZE_MAX : lives[t].last};
     }
     dn_status st = dni_place(p->heap, items, count, &s->arena_size[section]);
     for (size_t t = 0, i = 0; !st && t < p->num_tensors; t++)
@@ -129,6 +142,7 @@ dn_status dni_steps_place(dni_steps *s)
         s->lies_in[t] = p->tensors[t].storage;
     if (!st) {
         find_lives(p, lives);
+        shorten_fleeting(s, lives);
         join_in_place(s, lives);
         join_lives(s, lives);
     }

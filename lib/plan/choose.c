@@ -35,6 +35,7 @@ static void take(dni_choice *c, const dni_backend_slot *slot, int32_t rank, dn_o
     c->rank = rank;
     c->scratch = info->scratch;
     c->keep = info->keep;
+    c->unread = info->unread & c->constant;
     c->compute = info->compute;
     c->cost = info->cost;
     snprintf(c->implementation, sizeof c->implementation, "%s",

@@ -9,7 +9,7 @@ typedef struct dni_choice {
     const dn_backend_ops *ops; /* NULL: a host call, run by the plan itself */
     dn_op *op;                 /* whoever asked destroys it */
     int32_t rank;              /* place in the chain */
-    uint32_t constant;
+    uint32_t constant, unread;
     size_t scratch, keep;
     int32_t compute; /* what a matrix product is done in */
     double cost;

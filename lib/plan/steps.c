@@ -21,13 +21,15 @@ static dn_status set_up(dni_steps *s)
     s->choices = dni_alloc(heap, p->num_ops, sizeof *s->choices);
     s->keep_at = dni_alloc(heap, p->num_ops, sizeof *s->keep_at);
     s->fresh = dni_alloc(heap, p->num_ops, sizeof *s->fresh);
+    s->taken_by = dni_alloc(heap, p->num_ops, sizeof *s->taken_by);
+    s->fleeting = dni_alloc(heap, p->num_tensors, sizeof *s->fleeting);
     s->overwritten = dni_alloc(heap, p->num_tensors, sizeof *s->overwritten);
     s->pointers = dni_alloc(heap, operands, sizeof *s->pointers);
     s->lies_in = dni_alloc(heap, p->num_tensors, sizeof *s->lies_in);
     s->home = dni_alloc(heap, p->num_tensors, sizeof *s->home);
     s->offset = dni_alloc(heap, p->num_tensors, sizeof *s->offset);
     if (!s->fresh || !s->overwritten || !s->steps || !s->choices || !s->keep_at ||
-        !s->pointers || !s->lies_in || !s->home || !s->offset)
+        !s->pointers || !s->lies_in || !s->home || !s->offset || !s->taken_by || !s->fleeting)
         return DN_E_NOMEM;
     void **at = s->pointers;
     for (size_t i = 0; i < p->num_ops; i++) {
@@ -136,9 +138,11 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
     *s = (dni_steps){.context = context, .program = program, .base = base};
     dn_status st = set_up(s);
     if (!st)
-        st = dni_steps_place(s);
-    if (!st)
         st = create_ops(s);
+    if (!st) {
+        dni_steps_find_fleeting(s);
+        st = dni_steps_place(s);
+    }
     if (!st && fresh)
         st = create_fresh_ops(s);
     if (!st && context->mirror)
@@ -166,6 +170,8 @@ void dni_steps_free(dni_steps *s)
     dni_free(heap, s->choices);
     dni_free(heap, s->keep_at);
     dni_free(heap, s->fresh);
+    dni_free(heap, s->taken_by);
+    dni_free(heap, s->fleeting);
     dni_free(heap, s->overwritten);
     dni_free(heap, s->pointers);
     dni_free(heap, s->lies_in);
@@ -251,6 +257,8 @@ dn_status dni_steps_bind(dni_steps *s, dni_section section)
         st = allocate(heap, &s->arena[section], s->arena_size[section], true);
     if (!st && s->sides)
         st = dni_sides_bind(s, section);
+    if (!st && section == DNI_FORWARD) /* it names what is only there while preparing */
+        st = dni_steps_bind(s, DNI_PREPARE);
     if (!st)
         st = resolve(s, section);
     s->prepared = false;
@@ -282,6 +290,26 @@ static bool weights_changed(const dni_steps *s)
     return changed;
 }
 
+static dn_status prepare_op(dni_steps *s, size_t i)
+{
+    const dni_choice *c = &s->choices[i];
+    if (!c->ops || c->ops->struct_size <= offsetof(dn_backend_ops, op_prepare) ||
+        !c->ops->op_prepare || !(c->constant || c->keep) ||
+        !s->bound[s->program->ops[i].section])
+        return DN_OK;
+    dn_status st = s->sides ? dni_sides_bring(s, i) : DN_OK;
+    return st ? st : c->ops->op_prepare(c->op, &s->steps[i].io);
+}
+
+static bool takes_fleeting(const dni_steps *s, size_t i)
+{
+    const dni_op *op = &s->program->ops[i];
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (op->inputs[k] != DNI_NONE && s->fleeting[op->inputs[k]])
+            return true;
+    return false;
+}
+
 dn_status dni_steps_prepare(dni_steps *s)
 {
     if (!weights_changed(s))
@@ -289,18 +317,14 @@ dn_status dni_steps_prepare(dni_steps *s)
     for (size_t i = 0; i < s->num_watches; i++)
         s->watches[i].seen = *s->program->tensors[s->watches[i].tensor].version;
     dn_status st = dni_steps_bind(s, DNI_PREPARE);
-    if (!st)
-        st = dni_steps_run(s, s->first[DNI_PREPARE], s->end[DNI_PREPARE], NULL);
-    for (size_t i = 0; !st && i < s->program->num_ops; i++) {
-        const dni_choice *c = &s->choices[i];
-        if (c->ops && c->ops->struct_size > offsetof(dn_backend_ops, op_prepare) &&
-            c->ops->op_prepare && (c->constant || c->keep) &&
-            s->bound[s->program->ops[i].section]) {
-            st = s->sides ? dni_sides_bring(s, i) : DN_OK;
-            if (!st)
-                st = c->ops->op_prepare(c->op, &s->steps[i].io);
-        }
+    for (size_t i = s->first[DNI_PREPARE]; !st && i < s->end[DNI_PREPARE]; i++) {
+        st = dni_steps_run(s, i, i + 1, NULL);
+        if (!st && s->taken_by[i] != SIZE_MAX)
+            st = prepare_op(s, s->taken_by[i]);
     }
+    for (size_t i = 0; !st && i < s->program->num_ops; i++)
+        if (!takes_fleeting(s, i))
+            st = prepare_op(s, i);
     s->prepared = !st;
     return st;
 }

@@ -28,6 +28,8 @@ typedef struct dni_steps {
     dni_step *steps;      /* one per op */
     dni_choice *choices;  /* one per op */
     size_t *keep_at;      /* per op, where in `keep` */
+    size_t *taken_by;     /* per op: the one that takes up at once what it makes; SIZE_MAX */
+    bool *fleeting;       /* per tensor: it is there while that happens */
     size_t first[DNI_SECTIONS], end[DNI_SECTIONS];
     dn_op **fresh;       /* per op: the same, overwriting weights' gradients; NULL: none */
     bool *overwritten;   /* per tensor: such an op is the first to write it */
@@ -68,6 +70,8 @@ dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *fa
 /* The same with `fresh` ops where there are any. */
 dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size_t *failed);
 
+/* fleeting.c: finds what is fleeting. */
+void dni_steps_find_fleeting(dni_steps *s);
 /* arena.c: gives every tensor of the list a place: lies_in, home, offset, arena_size. */
 dn_status dni_steps_place(dni_steps *s);
 

@@ -460,7 +460,7 @@ OFFSET(dn_op_info, reason, 64);
 OFFSET(dn_op_info, keep, 144);
 OFFSET(dn_op_info, cost, 152);
 OFFSET(dn_op_info, compute, 160);
-OFFSET(dn_op_info, reserved, 164);
+OFFSET(dn_op_info, unread, 164);
 SIZE(dn_op_info, 168);
 
 OFFSET(dn_op_io, struct_size, 0);

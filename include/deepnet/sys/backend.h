@@ -502,7 +502,9 @@ typedef struct dn_op_info {
     double cost; /* nanoseconds of one run on one thread, as far as is known; 0: unknown. Plans
                     that differ in layout or fusion are compared by it */
     int32_t compute; /* DN_COMPUTE_* that a matrix product is really done in */
-    int32_t reserved;
+    uint32_t unread; /* bit i: op_run never reads input i, which is constant: op_prepare put what
+                        is wanted of it into keep. What the plan made for it needs no memory
+                        afterwards */
 } dn_op_info;
 
 /* Operands in the order of the op's kind; NULL where absent. */

@@ -23,6 +23,8 @@ typedef struct dni_source_class {
     dn_status (*open)(dni_source **out, const dni_heap *heap, const char *path);
     dn_status (*next)(dni_source *source, dni_record *record);
     dn_status (*rewind)(dni_source *source);
+    /* The next is the first whose key is not less. */
+    dn_status (*seek)(dni_source *source, const uint8_t *key, size_t size);
     void (*close)(dni_source *source);
 } dni_source_class;
 
@@ -31,6 +33,7 @@ struct dni_source {
     const dni_source_class *cls;
     const dni_heap *heap;
     char *path;
+    bool keys_only; /* the data of records may be wrong */
 };
 
 extern const dni_source_class dni_lmdb_class, dni_leveldb_class;
@@ -42,9 +45,29 @@ dn_status dni_source_open(dni_source **out, const dni_heap *heap, int32_t backen
 /* Failures of these have the database's name in front. */
 dn_status dni_source_next(dni_source *source, dni_record *record);
 dn_status dni_source_rewind(dni_source *source);
+dn_status dni_source_seek(dni_source *source, const uint8_t *key, size_t size);
 void dni_source_close(dni_source *source); /* NULL is fine */
 /* Puts "LMDB 'path': " in front of the message of a failure. */
 dn_status dni_in_source(dn_status status, const dni_source *source);
+
+/* ---- order.c: records shuffled ----------------------------------------------------------- */
+
+/* Zeroed but for the first three; freed with dni_order_free. */
+typedef struct dni_order {
+    const dni_heap *heap;
+    uint64_t seed, stream;
+    int64_t count; /* records */
+    uint8_t *keys;
+    size_t *ends; /* of the keys */
+    size_t keys_capacity, ends_capacity;
+    int64_t *at; /* which record comes when in this pass; NULL: no keys yet */
+    int64_t pass;
+} dni_order;
+
+/* The record that comes at `number` of the run; the first call reads all keys. */
+dn_status dni_order_record(dni_order *order, dni_source *source, int64_t number,
+                           dni_record *record);
+void dni_order_free(dni_order *order);
 
 /* ---- datum.c, jpeg.c, png.c: what is in a record ----------------------------------------- */
 
@@ -84,6 +107,23 @@ dn_status dni_png_decode(dni_decoder *decoder, const uint8_t *bytes, size_t size
 dn_status dni_decoder_room(dni_decoder *decoder, int64_t height, int64_t width,
                            int64_t channels, dni_image *image);
 
+/* ---- annotated.c: boxes in images; resample.c -------------------------------------------- */
+
+typedef struct dni_annotation {
+    int32_t item, label, instance; /* item: which image of the batch */
+    float box[4];                  /* x0, y0, x1, y1 in units of the image */
+    bool difficult;
+} dni_annotation;
+
+typedef struct dni_boxes {
+    dni_annotation *at;
+    size_t count, capacity;
+} dni_boxes;
+
+/* An image of 8 bits as height x width pixels of its channels. mode: of ResizeParameter. */
+dn_status dni_resample(const dni_heap *heap, const dni_image *in, int64_t height, int64_t width,
+                       int32_t mode, uint8_t *out);
+
 /* ---- transform.c: pixels to floats ------------------------------------------------------- */
 
 typedef struct dni_transform {
@@ -106,9 +146,16 @@ void dni_transform_free(dni_transform *transform);
 /* (C, H, W) that comes out of such an image; fails where the mean or the crop does not fit. */
 dn_status dni_transform_shape(const dni_transform *transform, const dni_image *image,
                               dni_shape *out);
-/* out: as many floats as dni_transform_shape says. index: the record's number in the run. */
-void dni_transform_run(const dni_transform *transform, const dni_image *image, uint64_t index,
-                       float *out);
+/* Where a crop begins, and whether it is mirrored. */
+typedef struct dni_placement {
+    int64_t top, left, height, width;
+    bool mirror;
+} dni_placement;
+
+/* out: as many floats as dni_transform_shape says. index: the record's number in the run.
+ * Returns what was drawn. */
+dni_placement dni_transform_run(const dni_transform *transform, const dni_image *image,
+                                uint64_t index, float *out);
 
 /* ---- loader.c: batches read ahead by a thread of their own ------------------------------- */
 
@@ -119,22 +166,33 @@ typedef struct dni_loader_options {
     const Cnn__DataParameter *param; /* source, backend, batch_size, prefetch, rand_skip */
     const Cnn__TransformationParameter *transform; /* NULL: none */
     bool train;
+    /* Records are AnnotatedDatum; what is done to them, NULL: nothing. This and the transform
+     * outlive the loader. */
+    bool annotated;
+    const Cnn__AnnotatedDataParameter *annotated_param;
     const char *folder;    /* of the prototxt, for relative paths; NULL: none */
-    uint64_t seed, stream; /* stream and stream + 1 are used */
+    uint64_t seed, stream; /* stream to stream + 4 are used */
 } dni_loader_options;
 
 typedef struct dni_batch {
     dni_shape shape; /* (batch, C, H, W) */
     const float *data;
     const float *labels; /* batch of them */
+    dni_boxes boxes;     /* of all its images; borrowed */
+    bool has_boxes;      /* annotated records with boxes, not labels */
 } dni_batch;
 
+/* Are the batches of such a loader all of one shape, boxes aside? */
+bool dni_loader_is_fixed(const dni_loader_options *options);
 /* Opens the database and looks at its first datum; the thread starts with the first
  * dni_loader_next. options is borrowed for the call. */
 dn_status dni_loader_open(dni_loader **out, const dni_loader_options *options);
 void dni_loader_close(dni_loader *loader); /* NULL is fine */
-/* Of every batch. */
+/* Of the first batch, and of all others unless records of a batch of 1 differ in size, or there
+ * are several resize_param. */
 const dni_shape *dni_loader_shape(const dni_loader *loader);
+/* Do its records have boxes, not labels? */
+bool dni_loader_has_boxes(const dni_loader *loader);
 /* The next batch, valid until the next call on this loader; waits for it if need be. A record
  * that cannot be used fails the batch it would have been in, and all after it. */
 dn_status dni_loader_next(dni_loader *loader, dni_batch *batch);

@@ -156,6 +156,14 @@ static dn_status level_rewind(dni_source *source)
     return DN_OK;
 }
 
+static dn_status level_seek(dni_source *source, const uint8_t *key, size_t size)
+{
+    level_source *s = (level_source *)source;
+    s->started = false;
+    leveldb_iter_seek(s->iterator, (const char *)key, size);
+    return DN_OK;
+}
+
 /* Moving on frees the record before, so the iterator moves when the next one is asked for. */
 static dn_status level_next(dni_source *source, dni_record *record)
 {
@@ -237,6 +245,7 @@ static dn_status level_open(dni_source **out, const dni_heap *heap, const char *
 
 #define level_next   NULL
 #define level_rewind NULL
+#define level_seek   NULL
 #define level_close  NULL
 
 #endif
@@ -246,5 +255,6 @@ const dni_source_class dni_leveldb_class = {
     .open = level_open,
     .next = level_next,
     .rewind = level_rewind,
+    .seek = level_seek,
     .close = level_close,
 };

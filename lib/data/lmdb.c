@@ -178,7 +178,9 @@ static dn_status leaf_record(lmdb *db, level *l, dni_record *record)
     record->data = node + NODE_HEADER + key_size;
     record->size = size;
     l->index++;
-    return big ? read_overflow(db, get(record->data, 8), size, &record->data) : DN_OK;
+    return big && !db->base.keys_only
+               ? read_overflow(db, get(record->data, 8), size, &record->data)
+               : DN_OK;
 }
 
 /* One step down from a branch page. */
@@ -276,6 +278,54 @@ static dn_status lmdb_rewind(dni_source *source)
     return st;
 }
 
+/* Below 0, 0, above 0: the key of the node that l->index names beside this one. */
+static dn_status compare(lmdb *db, level *l, const uint8_t *key, size_t size, int *order)
+{
+    size_t have;
+    const uint8_t *node = find_node(db, l, 0, &have);
+    if (!node)
+        return damaged(db, get(l->page, 8), "a node lies outside it");
+    *order = memcmp(node + NODE_HEADER, key, have < size ? have : size);
+    if (*order == 0)
+        *order = have < size ? -1 : have > size;
+    return DN_OK;
+}
+
+/* The node of a page to go on with: of a leaf the first not less, of a branch the last not
+ * greater (the first has no key). */
+static dn_status search(lmdb *db, level *l, const uint8_t *key, size_t size)
+{
+    bool leaf = is_leaf(l);
+    size_t low = leaf ? 0 : 1, high = l->count;
+    while (low < high) {
+        int order = 0;
+        l->index = low + (high - low) / 2;
+        dn_status st = compare(db, l, key, size, &order);
+        if (st)
+            return st;
+        if (leaf ? order < 0 : order <= 0)
+            low = l->index + 1;
+        else
+            high = l->index;
+    }
+    l->index = leaf ? low : low - 1;
+    return DN_OK;
+}
+
+static dn_status lmdb_seek(dni_source *source, const uint8_t *key, size_t size)
+{
+    lmdb *db = (lmdb *)source;
+    dn_status st = lmdb_rewind(source);
+    while (!st && db->depth > 0) {
+        level *l = &db->levels[db->depth - 1];
+        st = search(db, l, key, size);
+        if (st || is_leaf(l))
+            break;
+        st = descend(db, l);
+    }
+    return st;
+}
+
 static void lmdb_close(dni_source *source)
 {
     lmdb *db = (lmdb *)source;
@@ -333,5 +383,6 @@ const dni_source_class dni_lmdb_class = {
     .open = lmdb_open,
     .next = lmdb_next,
     .rewind = lmdb_rewind,
+    .seek = lmdb_seek,
     .close = lmdb_close,
 };

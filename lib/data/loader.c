@@ -6,11 +6,14 @@
 #include <signal.h>
 #include <string.h>
 
-#include "data/data.h"
+#include "data/annotated.h"
 #include "deepnet/sys/random.h"
 
 typedef struct slot {
     float *data, *labels;
+    size_t capacity; /* floats */
+    dni_shape item;  /* (C, H, W) */
+    dni_boxes boxes;
 } slot;
 
 struct dni_loader {
@@ -18,10 +21,15 @@ struct dni_loader {
     dni_source *source;
     dni_transform *transform;
     dni_decoder decoder;
-    dni_shape shape, item; /* (N, C, H, W) and (C, H, W) */
-    int64_t batch, item_count;
+    dni_annotator annotator;
+    dni_boxes boxes; /* of a record */
+    dni_shape shape; /* of the first batch: (N, C, H, W) */
+    int32_t type;    /* of the first record's annotation */
+    int64_t batch;
     int64_t skip;    /* rand_skip: records left out at the start */
     int64_t records; /* in the database; 0: not yet known */
+    bool shuffle;
+    dni_order order;
 
     /* The thread's own while it runs. */
     int64_t cursor; /* records taken since the source's start, this pass */
@@ -48,6 +56,8 @@ struct dni_loader {
 /* The next record, from the first again after the last. */
 static dn_status next_record(dni_loader *l, dni_record *record)
 {
+    if (l->shuffle)
+        return dni_order_record(&l->order, l->source, l->skip + l->filled, record);
     dn_status st = dni_source_next(l->source, record);
     if (!st && !record->data) {
         l->records = l->cursor;
@@ -89,35 +99,85 @@ static dn_status in_record(dn_status st, const dni_loader *l, const dni_record *
     return dni_in_source(st, l->source);
 }
 
-static dn_status fill_one(dni_loader *l, int64_t number, float *data, float *label)
+/* Room for a batch of such images. */
+static dn_status fit(dni_loader *l, slot *s)
+{
+    size_t need = (size_t)(dni_shape_count(&s->item) * l->batch);
+    if (need <= s->capacity)
+        return DN_OK;
+    dni_free_aligned(&l->heap, s->data);
+    s->capacity = 0;
+    s->data = dni_alloc_aligned(&l->heap, need * sizeof(float));
+    if (!s->data)
+        return DN_E_NOMEM;
+    s->capacity = need;
+    return DN_OK;
+}
+
+/* The first image of a batch says the size, where it is free; all others have it. */
+static dn_status check_size(dni_loader *l, slot *s, int64_t i, const dni_image *image)
+{
+    dni_shape shape, first = dni_shape_of(3, l->shape.dim + 1);
+    const dni_shape *want = i ? &s->item : &first;
+    bool free_size = i == 0 && (l->batch == 1 || l->annotator.transform->n_resize_param > 1);
+    char text[2][96];
+    dn_status st = dni_transform_shape(l->transform, image, &shape);
+    if (!st && !free_size && !dni_shape_equal(&shape, want))
+        st = dni_fail(DN_E_DATA, "its size is %s, the first record's %s",
+                      dni_shape_text(&shape, text[0], sizeof text[0]),
+                      dni_shape_text(want, text[1], sizeof text[1]));
+    if (st || i)
+        return st;
+    dni_shape all =
+        dni_shape_of(4, (int64_t[]){l->batch, shape.dim[0], shape.dim[1], shape.dim[2]});
+    st = dni_shape_check(&all);
+    s->item = shape;
+    return st ? st : fit(l, s);
+}
+
+static dn_status keep_boxes(dni_loader *l, slot *s, int64_t i)
+{
+    size_t have = s->boxes.count, more = l->boxes.count;
+    dn_status st =
+        dni_grow(&l->heap, &s->boxes.at, &s->boxes.capacity, have + more, sizeof *s->boxes.at);
+    for (size_t k = 0; !st && k < more; k++) {
+        s->boxes.at[have + k] = l->boxes.at[k];
+        s->boxes.at[have + k].item = (int32_t)i;
+    }
+    s->boxes.count += st ? 0 : more;
+    return st;
+}
+
+/* Item i of a batch. */
+static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
 {
     dni_record record;
     dni_image image;
-    dni_shape shape;
     int32_t value;
+    uint64_t number = (uint64_t)l->filled;
     dn_status st = next_record(l, &record);
     if (st)
         return st;
-    st = dni_datum_decode(&l->decoder, record.data, record.size, &image, &value);
+    st = dni_annotator_run(&l->annotator, &l->decoder, &record, number, number - (uint64_t)i,
+                           &image, &value, &l->boxes);
+    if (!st && l->annotator.type != l->type)
+        st = dni_fail(DN_E_DATA, "its annotation is of another type than the first record's");
     if (!st)
-        st = dni_transform_shape(l->transform, &image, &shape);
-    if (!st && !dni_shape_equal(&shape, &l->item)) {
-        char here[96], first[96];
-        st = dni_fail(DN_E_DATA, "its size is %s, the first record's %s",
-                      dni_shape_text(&shape, here, sizeof(here)),
-                      dni_shape_text(&l->item, first, sizeof(first)));
-    }
+        st = check_size(l, s, i, &image);
     if (st)
         return in_record(st, l, &record);
-    dni_transform_run(l->transform, &image, (uint64_t)number, data);
-    *label = (float)value;
-    return DN_OK;
+    dni_placement placed = dni_transform_run(l->transform, &image, number,
+                                             s->data + i * dni_shape_count(&s->item));
+    s->labels[i] = (float)value;
+    dni_annotator_place(&l->annotator, &image, placed, &l->boxes);
+    return keep_boxes(l, s, i);
 }
 
 static dn_status fill(dni_loader *l, slot *s)
 {
+    s->boxes.count = 0;
     for (int64_t i = 0; i < l->batch; i++, l->filled++) {
-        dn_status st = fill_one(l, l->filled, s->data + i * l->item_count, s->labels + i);
+        dn_status st = fill_one(l, s, i);
         if (st)
             return st;
     }
@@ -130,7 +190,7 @@ static void *load(void *arg)
 {
     dni_loader *l = arg;
     dn_status st = DN_OK;
-    if (l->seek_needed)
+    if (l->seek_needed && !l->shuffle)
         st = seek_source(l, l->filled);
     pthread_mutex_lock(&l->lock);
     while (!st && !l->stop) {
@@ -200,7 +260,12 @@ dn_status dni_loader_next(dni_loader *l, dni_batch *batch)
         pthread_cond_wait(&l->full, &l->lock);
     if (l->made > l->taken) {
         slot *s = &l->slots[l->taken % l->num_slots];
-        *batch = (dni_batch){.shape = l->shape, .data = s->data, .labels = s->labels};
+        const int64_t *d = s->item.dim;
+        *batch = (dni_batch){.shape = dni_shape_of(4, (int64_t[]){l->batch, d[0], d[1], d[2]}),
+                             .data = s->data,
+                             .labels = s->labels,
+                             .boxes = s->boxes,
+                             .has_boxes = l->type == 0};
         l->holding = true;
         l->delivered += l->batch;
     } else {
@@ -231,25 +296,31 @@ const dni_shape *dni_loader_shape(const dni_loader *loader)
     return &loader->shape;
 }
 
+bool dni_loader_has_boxes(const dni_loader *loader)
+{
+    return loader->type == 0;
+}
+
 /* ---- life -------------------------------------------------------------------------------- */
 
-/* The shape of all batches is that of the first record. */
+/* The shape of batches is that of the first record. */
 static dn_status infer_shape(dni_loader *l)
 {
     dni_record record;
     dni_image image;
+    dni_shape item;
     int32_t label;
     dn_status st = dni_source_next(l->source, &record);
     if (st)
         return st;
-    st = dni_datum_decode(&l->decoder, record.data, record.size, &image, &label);
+    st =
+        dni_annotator_run(&l->annotator, &l->decoder, &record, 0, 0, &image, &label, &l->boxes);
     if (!st)
-        st = dni_transform_shape(l->transform, &image, &l->item);
+        st = dni_transform_shape(l->transform, &image, &item);
     if (st)
         return in_record(st, l, &record);
-    l->item_count = dni_shape_count(&l->item);
-    l->shape =
-        dni_shape_of(4, (int64_t[]){l->batch, l->item.dim[0], l->item.dim[1], l->item.dim[2]});
+    l->type = l->annotator.type;
+    l->shape = dni_shape_of(4, (int64_t[]){l->batch, item.dim[0], item.dim[1], item.dim[2]});
     st = dni_shape_check(&l->shape);
     return st ? dni_in(st, "a batch of %lld", (long long)l->batch)
               : dni_source_rewind(l->source);
@@ -257,19 +328,18 @@ static dn_status infer_shape(dni_loader *l)
 
 static dn_status make_slots(dni_loader *l, uint32_t prefetch)
 {
+    dn_status st = DN_OK;
     l->num_slots = prefetch < 2 ? 2 : prefetch > 1024 ? 1024 : (int32_t)prefetch;
     l->slots = dni_alloc(&l->heap, (size_t)l->num_slots, sizeof(slot));
     if (!l->slots)
         return DN_E_NOMEM;
-    for (int32_t i = 0; i < l->num_slots; i++) {
+    for (int32_t i = 0; !st && i < l->num_slots; i++) {
         slot *s = &l->slots[i];
-        s->data =
-            dni_alloc_aligned(&l->heap, (size_t)(l->batch * l->item_count) * sizeof(float));
+        s->item = dni_shape_of(3, l->shape.dim + 1);
         s->labels = dni_alloc_aligned(&l->heap, (size_t)l->batch * sizeof(float));
-        if (!s->data || !s->labels)
-            return DN_E_NOMEM;
+        st = s->labels ? fit(l, s) : DN_E_NOMEM;
     }
-    return DN_OK;
+    return st;
 }
 
 static void draw_skip(dni_loader *l, const dni_loader_options *o)
@@ -285,10 +355,19 @@ static void draw_skip(dni_loader *l, const dni_loader_options *o)
 static dn_status set_up(dni_loader *l, const dni_loader_options *o)
 {
     const Cnn__DataParameter *p = o->param;
-    dn_status st = dni_transform_create(&l->transform, &l->heap, o->transform, o->train,
-                                        o->folder, o->seed, o->stream);
+    dn_status st = dni_annotator_check(o->annotated_param, o->transform, p->batch_size);
+    if (!st)
+        st = dni_transform_create(&l->transform, &l->heap, o->transform, o->train, o->folder,
+                                  o->seed, o->stream);
     if (st)
         return st;
+    static const Cnn__TransformationParameter as_it_is = CNN__TRANSFORMATION_PARAMETER__INIT;
+    l->annotator = (dni_annotator){.heap = &l->heap,
+                                   .param = o->annotated_param,
+                                   .transform = o->transform ? o->transform : &as_it_is,
+                                   .seed = o->seed,
+                                   .stream = o->stream + 2,
+                                   .annotated = o->annotated};
     l->decoder.heap = &l->heap;
     l->decoder.force_gray = l->transform->force_gray;
     l->decoder.force_color =
@@ -298,8 +377,20 @@ static dn_status set_up(dni_loader *l, const dni_loader_options *o)
     if (st)
         return st;
     draw_skip(l, o);
+    l->shuffle = p->shuffle;
+    l->order = (dni_order){.heap = &l->heap, .seed = o->seed, .stream = o->stream + 4};
     st = infer_shape(l);
     return st ? st : make_slots(l, p->prefetch);
+}
+
+bool dni_loader_is_fixed(const dni_loader_options *o)
+{
+    const Cnn__TransformationParameter *t = o->transform;
+    size_t sizes = t ? t->n_resize_param : 0;
+    bool own_size = sizes == 0 ? !t || !t->crop_size
+                               : t->resize_param[0]->resize_mode ==
+                                     CNN__RESIZE_PARAMETER__RESIZE_MODE__FIT_SMALL_SIZE;
+    return sizes < 2 && !(own_size && o->param->batch_size == 1);
 }
 
 dn_status dni_loader_open(dni_loader **out, const dni_loader_options *options)
@@ -337,11 +428,15 @@ void dni_loader_close(dni_loader *loader)
     for (int32_t i = 0; loader->slots && i < loader->num_slots; i++) {
         dni_free_aligned(&heap, loader->slots[i].data);
         dni_free_aligned(&heap, loader->slots[i].labels);
+        dni_free(&heap, loader->slots[i].boxes.at);
     }
     dni_free(&heap, loader->slots);
     dni_source_close(loader->source);
+    dni_order_free(&loader->order);
     dni_transform_free(loader->transform);
     dni_decoder_free(&loader->decoder);
+    dni_annotator_free(&loader->annotator);
+    dni_free(&heap, loader->boxes.at);
     pthread_cond_destroy(&loader->free);
     pthread_cond_destroy(&loader->full);
     pthread_mutex_destroy(&loader->lock);

@@ -25,6 +25,11 @@ dn_status dni_source_rewind(dni_source *source)
     return dni_in_source(source->cls->rewind(source), source);
 }
 
+dn_status dni_source_seek(dni_source *source, const uint8_t *key, size_t size)
+{
+    return dni_in_source(source->cls->seek(source, key, size), source);
+}
+
 void dni_source_close(dni_source *source)
 {
     if (!source)

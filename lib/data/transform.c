@@ -126,17 +126,11 @@ dn_status dni_transform_shape(const dni_transform *t, const dni_image *image, dn
     return DN_OK;
 }
 
-/* Where a crop begins, and whether it is mirrored. */
-typedef struct placement {
-    int64_t top, left, height, width;
-    bool mirror;
-} placement;
-
-static placement place(const dni_transform *t, const dni_image *image, uint64_t index)
+static dni_placement place(const dni_transform *t, const dni_image *image, uint64_t index)
 {
     uint32_t word[4] = {0};
-    placement p = {.height = t->crop ? t->crop : image->height,
-                   .width = t->crop ? t->crop : image->width};
+    dni_placement p = {.height = t->crop ? t->crop : image->height,
+                       .width = t->crop ? t->crop : image->width};
     int64_t tops = image->height - p.height + 1, lefts = image->width - p.width + 1;
     if (t->mirror || (t->crop && t->train))
         dn_random_block(word, t->seed, t->stream, index, 0);
@@ -179,10 +173,10 @@ static void mirror_row(float *y, int64_t width)
     }
 }
 
-void dni_transform_run(const dni_transform *t, const dni_image *image, uint64_t index,
-                       float *out)
+dni_placement dni_transform_run(const dni_transform *t, const dni_image *image, uint64_t index,
+                                float *out)
 {
-    placement p = place(t, image, index);
+    dni_placement p = place(t, image, index);
     for (int64_t c = 0; c < image->channels; c++) {
         float value = !t->num_mean_values ? 0 : t->mean_value[t->num_mean_values > 1 ? c : 0];
         for (int64_t h = 0; h < p.height; h++, out += p.width) {
@@ -201,4 +195,5 @@ void dni_transform_run(const dni_transform *t, const dni_image *image, uint64_t 
                 mirror_row(out, p.width);
         }
     }
+    return p;
 }

@@ -1,46 +1,117 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * AnnotatedData (SSD): batches of images with their true boxes from a database. It wires where
- * the size of an image can be told from the prototxt, with one true box standing for those of
- * a batch; reading AnnotatedDatum records is not in this build, and it says so.
- * data_param: source, batch_size (both required), backend; annotated_data_param:
- * batch_sampler, label_map_file, anno_type, yolo_data_type (0; 1: boxes for YOLO);
- * transform_param: resize_param { height width }, crop_size, scale, mirror, mean_value,
- * distort_param, expand_param, emit_constraint.
- * tops: images (N, 3, H, W), [boxes (1, 1, G, 8): image, label, instance, x0, y0, x1, y1,
- * difficult]. No gradient. */
-#include "layers/layer.h"
+ * AnnotatedData (SSD): batches of images with their true boxes, from an LMDB or LevelDB of
+ * AnnotatedDatum records. To each image and its boxes, in this order: distort_param, colours;
+ * expand_param, a canvas of mean_value around it; batch_sampler, a piece of it; resize_param,
+ * of several one a batch; then crop and mirror as in Data. emit_constraint: a box goes with a
+ * piece if its centre (CENTER, the default) or a share of it (MIN_OVERLAP, emit_overlap) lies
+ * in it. data_param as in Data; annotated_data_param: batch_sampler, anno_type (the records';
+ * BBOX alone), yolo_data_type (0), and with yolo_data_type 1 a piece by yolo_data_jitter (0.3)
+ * in place of batch_sampler. label_map_file names classes and means nothing here. No bottoms;
+ * tops: images (N, C, H, W), boxes (1, 1, G, 8), G those of the batch: item, label, instance,
+ * x0, y0, x1, y1, difficult; -1 all in one row if there are none. With yolo_data_type 1 (N, 1,
+ * 300, 5): label - 1, centre x, centre y, width, height, difficult ones left out; zeros follow.
+ * Labels (N, 1, 1, 1) where records have no annotation. No gradient. */
+#include "layers/database.h"
 
-#define GUESS      300
+#include <string.h>
+
 #define YOLO_BOXES 300 /* of each image, whatever it has */
+
+static bool is_yolo(const dni_layer *layer)
+{
+    const Cnn__AnnotatedDataParameter *p = layer->param->annotated_data_param;
+    return p && p->yolo_data_type == 1;
+}
+
+static dni_shape shape_of_boxes(const dni_layer *layer, int64_t N, int64_t boxes, bool labels)
+{
+    return labels           ? dni_shape_of(4, (int64_t[]){N, 1, 1, 1})
+           : is_yolo(layer) ? dni_shape_of(4, (int64_t[]){N, 1, YOLO_BOXES, 5})
+                            : dni_shape_of(4, (int64_t[]){1, 1, boxes < 1 ? 1 : boxes, 8});
+}
+
+static dni_shape label_shape(const dni_layer *layer, const dni_batch *batch)
+{
+    return shape_of_boxes(layer, batch->shape.dim[0], (int64_t)batch->boxes.count,
+                          !batch->has_boxes);
+}
+
+static void put_yolo(const dni_layer *layer, const dni_batch *batch, void *to)
+{
+    int64_t size = YOLO_BOXES * 5, at = 0, end = batch->shape.dim[0] * size;
+    for (int64_t i = 0; i < end; i++)
+        dni_database_put(layer->dtype, to, i, 0);
+    for (size_t k = 0; k < batch->boxes.count; k++) {
+        const dni_annotation *a = &batch->boxes.at[k];
+        const float *b = a->box;
+        if (k == 0 || a->item != a[-1].item)
+            at = a->item * size;
+        if (a->difficult || at == (a->item + 1) * size)
+            continue;
+        const float row[5] = {(float)(a->label - 1), (b[0] + b[2]) / 2, (b[1] + b[3]) / 2,
+                              b[2] - b[0], b[3] - b[1]};
+        for (int i = 0; i < 5; i++)
+            dni_database_put(layer->dtype, to, at++, row[i]);
+    }
+}
+
+static void put_boxes(const dni_layer *layer, const dni_batch *batch, void *to)
+{
+    int64_t at = 0;
+    for (size_t k = 0; k < batch->boxes.count; k++) {
+        const dni_annotation *a = &batch->boxes.at[k];
+        const double row[8] = {a->item,   a->label,  a->instance, a->box[0],
+                               a->box[1], a->box[2], a->box[3],   a->difficult};
+        for (int i = 0; i < 8; i++)
+            dni_database_put(layer->dtype, to, at++, row[i]);
+    }
+    for (; at < 8 && batch->boxes.count == 0; at++)
+        dni_database_put(layer->dtype, to, at, -1);
+}
+
+static void labels(const dni_layer *layer, const dni_batch *batch, void *to)
+{
+    if (batch->has_boxes && is_yolo(layer))
+        put_yolo(layer, batch, to);
+    else if (batch->has_boxes)
+        put_boxes(layer, batch, to);
+    for (int64_t i = 0; !batch->has_boxes && i < batch->shape.dim[0]; i++)
+        dni_database_put(layer->dtype, to, i, batch->labels[i]);
+}
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__DataParameter *p = layer->param->data_param;
-    DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "data_param needs a source");
-    DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
-                "data_param needs a batch_size of at least 1");
-    DNI_REQUIRE(
-        layer->wire_only, DN_E_UNSUPPORTED,
-        "AnnotatedData would read the images and boxes of '%s', which this build cannot; "
-        "hand them over through Input layers",
-        p->source);
-    return DN_OK;
+    static const Cnn__AnnotatedDataParameter none = CNN__ANNOTATED_DATA_PARAMETER__INIT;
+    const Cnn__AnnotatedDataParameter *p = layer->param->annotated_data_param;
+    dni_database *d = layer->state;
+    d->label_shape = label_shape;
+    d->labels = labels;
+    p = p ? p : &none;
+    if (!layer->wire_only) {
+        DNI_REQUIRE(p->yolo_data_type == 0 || p->yolo_data_type == 1, DN_E_UNSUPPORTED,
+                    "yolo_data_type %d is not supported, 0 and 1 are", p->yolo_data_type);
+        DNI_REQUIRE(p->train_diffcult && !p->difficult_label_warmup, DN_E_UNSUPPORTED,
+                    "train_diffcult: false and difficult_label_warmup are not supported");
+        DNI_REQUIRE(!p->has_anno_type || p->anno_type == 0, DN_E_UNSUPPORTED,
+                    "an anno_type other than BBOX is not supported");
+        DNI_REQUIRE(layer->num_tops <= 2, DN_E_UNSUPPORTED,
+                    "tops beyond the images and boxes (class maps) are not supported");
+    }
+    dn_status st = dni_database_setup(layer, true);
+    layer->fixed &= layer->wire_only || layer->num_tops == 1 || is_yolo(layer);
+    return st;
 }
 
 static dn_status shape(dni_layer *layer)
 {
+    const dni_database *d = layer->state;
     const Cnn__TransformationParameter *t = layer->param->transform_param;
-    const Cnn__ResizeParameter *r = t && t->n_resize_param ? t->resize_param[0] : NULL;
-    int64_t H = GUESS, W = GUESS;
-    if (t && t->crop_size)
-        H = W = t->crop_size;
-    else if (r && r->height && r->width)
-        H = r->height, W = r->width;
-    layer->top[0] = dni_shape_of(4, (int64_t[]){layer->param->data_param->batch_size, 3, H, W});
-    const Cnn__AnnotatedDataParameter *a = layer->param->annotated_data_param;
-    int64_t boxes[4] = {1, 1, 1, 8}, yolo[4] = {layer->top[0].dim[0], 1, YOLO_BOXES, 5};
+    layer->top[0] = d->loader ? *dni_loader_shape(d->loader) : dni_database_guess(layer);
+    if (!d->loader && !(t && (t->crop_size || t->n_resize_param)))
+        layer->top[0].dim[2] = layer->top[0].dim[3] = 300;
+    bool labelled = d->loader && !dni_loader_has_boxes(d->loader);
     for (int32_t i = 1; i < layer->num_tops; i++)
-        layer->top[i] = dni_shape_of(4, a && a->yolo_data_type == 1 ? yolo : boxes);
+        layer->top[i] = shape_of_boxes(layer, layer->top[0].dim[0], 1, labelled);
     return DN_OK;
 }
 
@@ -50,7 +121,12 @@ const dni_layer_class dni_layer_annotated_data = {
     .bottoms_max = 0,
     .tops_min = 1,
     .tops_max = 4,
-    .flags = DNI_LAYER_SOURCE,
+    .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
+    .state_size = sizeof(dni_database),
     .setup = setup,
     .shape = shape,
+    .forward = dni_database_forward,
+    .teardown = dni_database_teardown,
+    .tell = dni_database_tell,
+    .seek = dni_database_seek,
 };

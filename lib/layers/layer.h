@@ -66,6 +66,7 @@ struct dni_layer {
     const char *folder; /* of the prototxt, for relative paths; NULL: none */
     int32_t index, phase /* DN_PHASE_TRAIN or DN_PHASE_TEST */, dtype;
     bool wire_only; /* shapes only: open no data */
+    bool fixed;     /* of a DYNAMIC class, set by its setup: this one's shapes stand */
     int32_t num_bottoms, num_tops, num_weights;
     dni_shape *bottom; /* shapes of the bottoms: read */
     dni_shape *top;    /* shapes of the tops: written by cls->shape */
@@ -97,6 +98,11 @@ dn_status dni_shape_like_bottom(dni_layer *layer);
 /* A layer whose top shapes were found by its host call tells them here, from inside the call:
  * shapes may only shrink below what cls->shape said (the upper bound). */
 dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shape);
+
+static inline bool dni_layer_is_dynamic(const dni_layer *layer)
+{
+    return layer->cls->flags & DNI_LAYER_DYNAMIC && !layer->fixed;
+}
 
 /* The class of a type, or NULL with *nearest set to the nearest known type (or NULL). */
 const dni_layer_class *dni_layer_class_find(const char *type, const char **nearest);

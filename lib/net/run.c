@@ -272,7 +272,7 @@ dn_status dn_net_reshape(dn_net *net)
     if (!net->shapes_changed)
         return DN_OK;
     for (size_t i = 0; i < net->num_layers; i++) /* what an earlier run found counts no more */
-        if (net->layers[i].layer.cls->flags & DNI_LAYER_DYNAMIC)
+        if (dni_layer_is_dynamic(&net->layers[i].layer))
             memset(net->layers[i].shape_given, 0,
                    (size_t)net->layers[i].layer.num_tops * sizeof(bool));
     dn_status st = dni_net_infer_shapes(net, net->num_layers);

@@ -14,7 +14,7 @@ static void take_bottoms(dn_net *net, dni_net_layer *l, const dni_node *node)
 /* Tops may be empty where a layer finds their shape, or a bottom is. */
 static bool may_be_empty(const dni_layer *layer)
 {
-    bool empty = layer->cls->flags & DNI_LAYER_DYNAMIC;
+    bool empty = dni_layer_is_dynamic(layer);
     for (int32_t i = 0; i < layer->num_bottoms; i++)
         empty |= dni_shape_count(&layer->bottom[i]) == 0;
     return empty;
@@ -59,7 +59,7 @@ static dn_status shape_layer(dn_net *net, dni_net_layer *l, const dni_node *node
 static size_t next_dynamic(const dn_net *net, size_t from, size_t to)
 {
     for (size_t i = from + 1; i < to; i++)
-        if (net->layers[i].layer.cls->flags & DNI_LAYER_DYNAMIC)
+        if (dni_layer_is_dynamic(&net->layers[i].layer))
             return i;
     return to;
 }
@@ -90,6 +90,7 @@ dn_status dni_net_set_up_layers(dn_net *net)
         dni_net_layer *l = &net->layers[i];
         take_bottoms(net, l, &net->graph.nodes[i]);
         dn_status st = l->layer.cls->setup ? l->layer.cls->setup(&l->layer) : DN_OK;
+        net->dynamic |= dni_layer_is_dynamic(&l->layer);
         if (!st)
             st = dni_net_declare_params(net, l);
         if (!st)

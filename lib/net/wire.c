@@ -185,7 +185,6 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
     if (st)
         return st;
     l->layer.cls = cls;
-    net->dynamic |= (cls->flags & DNI_LAYER_DYNAMIC) != 0;
     st =
         check_count(cls->type, "bottom", node->num_bottoms, cls->bottoms_min, cls->bottoms_max);
     if (!st)

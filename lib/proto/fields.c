@@ -48,12 +48,12 @@ static const struct meaning {
      "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
      "backward_math debug engine cudnn_math_override quantization_param",
      NULL, "noise_param"},
-    {"TransformationParameter", "resize_param",
+    {"TransformationParameter", "resize_param emit_constraint distort_param expand_param",
      "use_gpu_transform random_seed display debug_params num_labels", NULL,
      "flow crop_h crop_w crop_height crop_width scale_factors noise_param "
-     "img_rand_resize_lower img_rand_resize_upper center_crop emit_constraint erase_ratio "
+     "img_rand_resize_lower img_rand_resize_upper center_crop erase_ratio "
      "scale_min scale_max aspect_min aspect_max rand_resize_ratio_lower "
-     "rand_resize_ratio_upper distort_param expand_param vertical_stretch_lower "
+     "rand_resize_ratio_upper vertical_stretch_lower "
      "vertical_stretch_upper horizontal_stretch_lower horizontal_stretch_upper "
      "random_resize_param enable_classf_aug random_aspect_ratio_param min_scaling_factor "
      "max_scaling_factor max_rotation_angle interpolation_algo_down interpolation_algo_up "
@@ -74,8 +74,8 @@ static const struct meaning {
      "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm", NULL,
      "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param "
      "kernel_depth temporal_stride temporal_pad"},
-    {"DataParameter", "transform_param", "threads parser_threads cache precache", NULL,
-     "shuffle side"},
+    {"DataParameter", "transform_param shuffle", "threads parser_threads cache precache", NULL,
+     "side"},
     {"DropoutParameter", "scale_train sqrt_scale", "engine random_seed", NULL,
      "sample_weights_test"},
     {"EltwiseParameter", "coeff_blob", "engine", NULL, NULL},

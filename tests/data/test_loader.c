@@ -104,6 +104,95 @@ static void test_rand_skip(const char *path)
     CHECK_INT(kinds, 5);
 }
 
+/* Which records, by their first pixel, `count` of them. */
+static void take(dni_loader *l, int64_t batch, int64_t *records, int64_t count)
+{
+    for (int64_t i = 0; i < count; i += batch) {
+        dni_batch b = {0};
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        for (int64_t k = 0; b.data && k < batch; k++)
+            for (records[i + k] = 0; records[i + k] < 1000; records[i + k]++)
+                if (pixel_of(records[i + k], 0) ==
+                    (uint8_t)b.data[k * dni_shape_count(&b.shape) / batch])
+                    break;
+    }
+}
+
+/* Each pass has all records, each in another order; where it was stopped it goes on. */
+static void test_shuffle(const char *path, size_of_record s)
+{
+    enum { N = 30, PASSES = 4 };
+    int64_t first[N * PASSES], again[N * PASSES], moved = 0, equal = 0;
+    dni_db_writer *w = new_writer(path, N * s.channels * s.height * s.width);
+    for (int64_t n = 0; n < N; n++)
+        put_record(w, n, s);
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    Cnn__DataParameter p = data_param(path, 6);
+    dni_loader_options o = {.heap = heap, .param = &p, .seed = 9};
+    SECTION("shuffle");
+    p.shuffle = 1;
+    dni_loader *l = open_loader(&o);
+    take(l, 6, first, N * PASSES);
+    for (int pass = 0; pass < PASSES; pass++) {
+        bool seen[N] = {false};
+        for (int64_t i = 0; i < N; i++) {
+            int64_t n = first[pass * N + i];
+            CHECK(n < N && !seen[n]);
+            seen[n % N] = true;
+            moved += n != i;
+            equal += pass && n == first[i];
+        }
+    }
+    CHECK(moved > 3 * N && equal < N);
+    CHECK_STATUS(dni_loader_seek(l, 42), DN_OK);
+    take(l, 6, again, 48);
+    CHECK(memcmp(again, first + 42, 48 * sizeof *again) == 0);
+    dni_loader_close(l);
+    o.seed = 10;
+    l = open_loader(&o);
+    take(l, 6, again, N);
+    CHECK(memcmp(again, first, N * sizeof *again) != 0);
+    dni_loader_close(l);
+}
+
+static void test_shuffle_leveldb(const char *folder)
+{
+    bool seen[300] = {false};
+    float sums[300];
+    int64_t found = 0;
+    char path[4096];
+    SECTION("shuffle, LevelDB");
+    snprintf(path, sizeof path, "%s/fashion300_leveldb", folder);
+    Cnn__DataParameter p = data_param(path, 10);
+    dni_loader_options o = {.heap = heap, .param = &p};
+    dni_loader *l = NULL;
+    dni_batch b;
+    p.backend = CNN__DATA_PARAMETER__DB__LEVELDB;
+    for (int shuffled = 0; shuffled < 2; shuffled++) {
+        p.shuffle = shuffled;
+        if (dni_loader_open(&l, &o) == DN_E_UNSUPPORTED)
+            return;
+        for (int i = 0; i < 30; i++) {
+            CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+            for (int k = 0; k < 10; k++) {
+                float sum = 0;
+                for (int q = 0; q < 784; q++)
+                    sum += b.data[k * 784 + q] * (float)(q % 61);
+                if (!shuffled)
+                    sums[i * 10 + k] = sum;
+                for (int n = 0; shuffled && n < 300; n++)
+                    if (!seen[n] && sums[n] == sum) {
+                        found++;
+                        seen[n] = true;
+                        break;
+                    }
+            }
+        }
+        dni_loader_close(l);
+    }
+    CHECK_INT(found, 300);
+}
+
 static void test_sizes(void)
 {
     const char *path = check_path("mixed");
@@ -163,7 +252,7 @@ static void test_refused(const char *path)
     dni_loader_close(NULL);
 }
 
-static dn_status use(const dni_heap *h, const char *path)
+static dn_status use(const dni_heap *h, const char *path, bool shuffle)
 {
     Cnn__DataParameter p = data_param(path, 5);
     Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
@@ -172,6 +261,7 @@ static dn_status use(const dni_heap *h, const char *path)
     dni_loader *l;
     dni_batch b;
     t.mean_value = &mean, t.n_mean_value = 1;
+    p.shuffle = shuffle;
     dn_status st = dni_loader_open(&l, &o);
     if (st)
         return st;
@@ -184,24 +274,26 @@ static dn_status use(const dni_heap *h, const char *path)
     return st;
 }
 
-static void test_memory(const char *path)
+static void test_memory(const char *path, bool shuffle)
 {
     check_heap counts = {0};
     dni_heap h = {check_alloc, &counts};
     SECTION("each allocation fails once");
-    CHECK_STATUS(use(&h, path), DN_OK);
+    CHECK_STATUS(use(&h, path, shuffle), DN_OK);
     long requests = counts.requests;
     CHECK(requests > 10);
     for (long i = 1; i <= requests; i++) {
         counts.requests = 0;
         counts.fail_at = i;
-        CHECK_STATUS(use(&h, path), DN_E_NOMEM);
+        CHECK_STATUS(use(&h, path, shuffle), DN_E_NOMEM);
         CHECK_HEAP_CLEAN(&counts);
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc != 2)
+        return 2;
     const char *path = check_path("order");
     char kept[512];
     snprintf(kept, sizeof(kept), "%s", path);
@@ -209,8 +301,13 @@ int main(void)
     test_order(kept);
     test_resume(kept);
     test_rand_skip(kept);
+    test_shuffle(check_path("shuffled"), small);
+    test_shuffle(check_path("large"), (size_of_record){3, 60, 70}); /* on overflow pages */
+    test_shuffle(check_path("deep"), (size_of_record){1, 30, 50});  /* two to a leaf */
+    test_shuffle_leveldb(argv[1]);
     test_sizes();
     test_refused(kept);
-    test_memory(kept);
+    test_memory(kept, false);
+    test_memory(kept, true);
     return check_summary();
 }

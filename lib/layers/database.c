@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * database.c: see database.h. A batch of another shape than the tops were lowered for says so
+ * and stays until the layer runs again. */
+#include "layers/database.h"
+
+#include <string.h>
+
+#include "deepnet/net.h"
+#include "layers/guess.h"
+
+dn_status dni_database_setup(dni_layer *layer, bool boxes)
+{
+    const Cnn__DataParameter *p = layer->param->data_param;
+    dni_database *d = layer->state;
+    d->layer = layer;
+    DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "data_param needs a source");
+    DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
+                "data_param needs a batch_size of at least 1");
+    dni_loader_options o = {.heap = layer->heap,
+                            .param = p,
+                            .transform = layer->param->transform_param,
+                            .train = layer->phase == DN_PHASE_TRAIN,
+                            .annotated = boxes,
+                            .annotated_param = layer->param->annotated_data_param,
+                            .folder = layer->folder,
+                            .seed = layer->seed,
+                            .stream = layer->stream};
+    layer->fixed = layer->wire_only || dni_loader_is_fixed(&o);
+    return layer->wire_only ? DN_OK : dni_loader_open(&d->loader, &o);
+}
+
+dni_shape dni_database_guess(const dni_layer *layer)
+{
+    const Cnn__TransformationParameter *t = layer->param->transform_param;
+    const Cnn__DataParameter *p = layer->param->data_param;
+    const Cnn__ResizeParameter *r = t && t->n_resize_param ? t->resize_param[0] : NULL;
+    dni_shape images = dni_guess_images(p->batch_size, p->source);
+    if (t && t->crop_size)
+        images.dim[2] = images.dim[3] = t->crop_size;
+    else if (r && r->height && r->width)
+        images.dim[2] = r->height, images.dim[3] = r->width;
+    if (t && t->force_gray)
+        images.dim[1] = 1;
+    return images;
+}
+
+void dni_database_put(int32_t dtype, void *to, int64_t at, double value)
+{
+    if (dtype == DN_F64)
+        ((double *)to)[at] = value;
+    else
+        ((float *)to)[at] = (float)value;
+}
+
+static void copy(int32_t dtype, const float *from, void *to, int64_t count)
+{
+    if (dtype == DN_F32)
+        memcpy(to, from, (size_t)count * sizeof *from);
+    for (int64_t i = 0; dtype == DN_F64 && i < count; i++)
+        ((double *)to)[i] = from[i];
+}
+
+/* Another shape than top i was lowered for? */
+static dn_status tell_shape(const dni_database *d, int32_t i, dni_shape shape, bool *changed)
+{
+    if (d->layer->fixed || dni_shape_equal(&shape, &d->layer->top[i]))
+        return DN_OK;
+    *changed = true;
+    return dni_dynamic_shape(d->layer, i, &shape);
+}
+
+static dn_status next_batch(void *user, void *const *in, void *const *out)
+{
+    dni_database *d = user;
+    const dni_layer *layer = d->layer;
+    bool changed = false;
+    (void)in;
+    dn_status st = d->fetched ? DN_OK : dni_loader_next(d->loader, &d->batch);
+    d->fetched = st == DN_OK;
+    if (!st)
+        st = tell_shape(d, 0, d->batch.shape, &changed);
+    if (!st && layer->num_tops > 1)
+        st = tell_shape(d, 1, d->label_shape(layer, &d->batch), &changed);
+    if (st || changed)
+        return st;
+    copy(layer->dtype, d->batch.data, out[0], dni_shape_count(&d->batch.shape));
+    if (layer->num_tops > 1)
+        d->labels(layer, &d->batch, out[1]);
+    d->fetched = false;
+    return DN_OK;
+}
+
+void dni_database_forward(dni_layer *layer, dni_builder *b)
+{
+    dni_database *d = layer->state;
+    dn_args_host_call call = {.fn = next_batch, .user = d};
+    dni_emit(b, DN_OP_HOST_CALL, &call, 0, b->y, b->num_y, b->y);
+}
+
+void dni_database_teardown(dni_layer *layer)
+{
+    dni_loader_close(((dni_database *)layer->state)->loader);
+}
+
+/* A batch that waits is not delivered. */
+int64_t dni_database_tell(const dni_layer *layer)
+{
+    const dni_database *d = layer->state;
+    return d->loader ? dni_loader_position(d->loader) - (d->fetched ? d->batch.shape.dim[0] : 0)
+                     : 0;
+}
+
+dn_status dni_database_seek(dni_layer *layer, int64_t position)
+{
+    dni_database *d = layer->state;
+    d->fetched = false;
+    return d->loader ? dni_loader_seek(d->loader, position) : DN_OK;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * database.h: what Data and AnnotatedData share: batches that a loader reads ahead. */
+#ifndef DNI_DATABASE_H
+#define DNI_DATABASE_H
+
+#include "data/data.h"
+#include "layers/layer.h"
+
+typedef struct dni_database {
+    dni_layer *layer;
+    dni_loader *loader; /* NULL: no data may be opened */
+    dni_batch batch;    /* fetched, its shape told, not yet delivered */
+    bool fetched;
+    /* Shape of top 1 for such a batch, and its values. */
+    dni_shape (*label_shape)(const dni_layer *layer, const dni_batch *batch);
+    void (*labels)(const dni_layer *layer, const dni_batch *batch, void *to);
+} dni_database;
+
+/* The class's state is a dni_database with the two functions set; boxes: records are
+ * AnnotatedDatum. */
+dn_status dni_database_setup(dni_layer *layer, bool boxes);
+/* Of top 0 where no data was opened: crop_size's, resize_param's, or a guess by the name. */
+dni_shape dni_database_guess(const dni_layer *layer);
+void dni_database_forward(dni_layer *layer, dni_builder *b);
+void dni_database_teardown(dni_layer *layer);
+int64_t dni_database_tell(const dni_layer *layer);
+dn_status dni_database_seek(dni_layer *layer, int64_t position);
+/* One of dtype. */
+void dni_database_put(int32_t dtype, void *to, int64_t at, double value);
+
+#endif

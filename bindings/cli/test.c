@@ -273,7 +273,7 @@ int cli_test(const cli_command *self, int argc, char **argv)
     const char *compute = NULL;
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &j.model, "the net's prototxt"},
-        {"weights", "LIST", CLI_TEXT, &j.weights, "caffemodels, comma-separated"},
+        {"weights", "LIST", CLI_TEXT, &j.weights, "files of weights, comma-separated"},
         {"iterations", "N", CLI_INT, &j.iterations, "batches to run (default: 50)"},
         {"confusion", NULL, CLI_FLAG, &j.confusion, "print the confusion matrix"},
         {"labels", "FILE", CLI_TEXT, &j.labels, "names of the classes, one per line"},

@@ -186,7 +186,7 @@ int cli_time(const cli_command *self, int argc, char **argv)
     const char *compute = NULL;
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &j.model, "the net's prototxt"},
-        {"weights", "LIST", CLI_TEXT, &j.weights, "caffemodels, comma-separated"},
+        {"weights", "LIST", CLI_TEXT, &j.weights, "files of weights, comma-separated"},
         {"iterations", "N", CLI_INT, &j.iterations, "times to run it (default: 50)"},
         {"forward_only", NULL, CLI_FLAG, &j.forward_only, "leave backward out"},
         {"json", NULL, CLI_FLAG, &j.json, "one JSON object a layer"},

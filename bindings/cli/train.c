@@ -258,7 +258,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
     dn_solver *solver = NULL;
     const cli_option options[] = {
         {"solver", "FILE", CLI_TEXT, &j.path, "the solver prototxt"},
-        {"weights", "LIST", CLI_TEXT, &weights, "caffemodels to start from, comma-separated"},
+        {"weights", "LIST", CLI_TEXT, &weights, "weights to start from, comma-separated"},
         {"snapshot", "FILE", CLI_TEXT, &snapshot, "a .solverstate to go on from"},
         {"iterations", "N", CLI_INT, &iterations, "stop at iteration N rather than max_iter"},
         {"log", "FILE", CLI_TEXT, &log, "write one JSON object per event"},

@@ -143,18 +143,20 @@ typedef struct dn_weights_report {
  * leading ones differ), SKIP leaves it, RESHAPE takes it if the count agrees. */
 enum { DN_WEIGHTS_STRICT = 0, DN_WEIGHTS_SKIP = 1, DN_WEIGHTS_RESHAPE = 2 };
 
-/* Loads weights by layer name from a .caffemodel of any generation or a .caffemodel.h5. Layers
- * that the file lacks keep their values. On failure no weight was changed.
+/* Loads weights by layer name from a .caffemodel of any generation, a .caffemodel.h5 or a
+ * .safetensors (F32, F64, F16, BF16), told apart by what is in them. Layers that the file lacks
+ * keep their values. On failure no weight was changed. In .safetensors weight 0 and 1 of layer
+ * "a" are "a.weight" and "a.bias"; "a.0", "a.1", ... will do, and are what layers of more have.
  * report: may be NULL; set struct_size. Returns DN_OK, DN_E_IO, DN_E_PARSE (cut or damaged),
  * DN_E_DATA (a shape differs; no layer in common), DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
                                      dn_weights_report *report);
-/* The same from bytes of a .caffemodel in memory. Since 0.1. */
+/* The same from bytes of a .caffemodel or .safetensors in memory. Since 0.1. */
 DN_API dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size_t size,
                                             int32_t policy, dn_weights_report *report);
 
-/* Saves the net with its weights as a .caffemodel (or .caffemodel.h5 for a path that ends in
- * .h5). Written beside, synced, renamed: an older file survives a failure. Returns DN_OK,
+/* Saves the net with its weights as a .caffemodel, or, for a path that ends in .h5 or
+ * .safetensors, the weights as such a file. Written beside, synced, renamed: an older file survives a failure. Returns DN_OK,
  * DN_E_IO, DN_E_NOMEM, DN_E_UNSUPPORTED (HDF5 left out). Since 0.1. */
 DN_API dn_status dn_net_save_weights(dn_net *net, const char *path);
 

@@ -84,6 +84,11 @@ const char *dni_shape_text(const dni_shape *shape, char *buffer, size_t size)
     return buffer;
 }
 
+size_t dni_dtype_size(int32_t dtype)
+{
+    return dtype == DN_F64 ? sizeof(double) : sizeof(float);
+}
+
 bool dni_mul(size_t a, size_t b, size_t *out)
 {
     if (b && a > SIZE_MAX / b)

@@ -96,13 +96,6 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     return st;
 }
 
-static void append_field(dni_text *text, uint32_t number, const char *bytes, size_t size)
-{
-    uint8_t head[24], *end = dni_pack_field(head, number, size);
-    dni_text_append(text, (const char *)head, (size_t)(end - head));
-    dni_text_append(text, bytes, size);
-}
-
 static dn_status read_layer(reading *r, hid_t data, const char *name)
 {
     hid_t group = H5Gopen2(data, name, H5P_DEFAULT);
@@ -111,7 +104,7 @@ static dn_status read_layer(reading *r, hid_t data, const char *name)
     if (group < 0)
         return bad(r, "layer", name);
     dni_text_init(&layer, r->heap);
-    append_field(&layer, 1, name, strlen(name));
+    dni_pack_append(&layer, 1, name, strlen(name));
     dn_status st = H5Gget_info(group, &info) < 0 ? bad(r, "layer", name) : DN_OK;
     for (hsize_t i = 0; !st && i < info.nlinks; i++) {
         char index[24];
@@ -121,7 +114,7 @@ static dn_status read_layer(reading *r, hid_t data, const char *name)
     if (!st && layer.failed)
         st = DN_E_NOMEM;
     if (!st)
-        append_field(&r->out, 100, layer.data, layer.size);
+        dni_pack_append(&r->out, 100, layer.data, layer.size);
     dni_text_free(&layer);
     H5Gclose(group);
     return st;

@@ -5,6 +5,7 @@
 
 #include "net/hdf5.h"
 #include "net/net.h"
+#include "net/safetensors.h"
 
 typedef struct names {
     dni_text text;
@@ -200,15 +201,22 @@ static dn_status check_arguments(const dn_net *net, const void *source, int32_t 
     return DN_OK;
 }
 
+/* Other formats become a .caffemodel in memory first. */
 static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, const char *name,
                             int32_t policy, dn_weights_report *report)
 {
     dni_weights weights;
-    dn_status st = dni_weights_read(&weights, net->heap, bytes, size, name);
-    if (st)
-        return st;
-    st = load_weights(net, &weights, name, policy, report);
-    dni_weights_free(&weights, net->heap);
+    char *packed = NULL;
+    dn_status st = DN_OK;
+    if (dni_is_safetensors(bytes, size))
+        st = dni_safetensors_weights(net->heap, bytes, size, name, &packed, &size);
+    if (!st)
+        st = dni_weights_read(&weights, net->heap, packed ? packed : bytes, size, name);
+    if (!st) {
+        st = load_weights(net, &weights, name, policy, report);
+        dni_weights_free(&weights, net->heap);
+    }
+    dni_free(net->heap, packed);
     return st;
 }
 
@@ -231,7 +239,7 @@ dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
         st = dni_file_read(net->heap, path, &bytes, &size);
     if (st)
         return st;
-    char *packed = NULL; /* HDF5 weights become a .caffemodel in memory first */
+    char *packed = NULL;
     size_t packed_size = 0;
     if (dni_is_hdf5(bytes, size)) {
         st = dni_hdf5_weights(net->heap, path, &packed, &packed_size);

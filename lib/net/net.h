@@ -142,7 +142,6 @@ dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *
 dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t count,
                            int32_t dtype);
 void dni_store_release(dni_store *store);
-size_t dni_dtype_size(int32_t dtype);
 
 /* Steps of (re)building, in order; each in its own file. */
 dn_status dni_net_wire(dn_net *net);            /* wire.c: graph, classes, counts of operands */

@@ -31,6 +31,14 @@ uint8_t *dni_pack_field(uint8_t *at, uint32_t number, size_t size)
     return dni_pack_varint(dni_pack_varint(at, (uint64_t)number << 3 | 2), size);
 }
 
+void dni_pack_append(dni_text *text, uint32_t number, const void *bytes, size_t size)
+{
+    uint8_t head[24], *end = dni_pack_field(head, number, size);
+    dni_text_append(text, (const char *)head, (size_t)(end - head));
+    if (bytes)
+        dni_text_append(text, bytes, size);
+}
+
 static size_t dims_size(const dni_shape *shape)
 {
     size_t size = 0;

@@ -19,5 +19,7 @@ uint8_t *dni_pack_varint(uint8_t *at, uint64_t value);
 /* A length-delimited field's key and length; its bytes follow. */
 size_t dni_pack_field_size(uint32_t number, size_t size);
 uint8_t *dni_pack_field(uint8_t *at, uint32_t number, size_t size);
+/* The same at the end of a text, with its bytes unless they are NULL. */
+void dni_pack_append(dni_text *text, uint32_t number, const void *bytes, size_t size);
 
 #endif

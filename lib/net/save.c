@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * save.c: a net as text and as a .caffemodel: NetParameter { name 1, layer 100 { ..., blobs 7 }
- * }. */
+ * save.c: a net as text, as a .caffemodel: NetParameter { name 1, layer 100 { ..., blobs 7 } },
+ * and as .safetensors. */
 #include <string.h>
 
 #include "net/hdf5.h"
 #include "net/net.h"
 #include "net/pack.h"
+#include "net/safetensors.h"
 
 enum { NET_NAME = 1, NET_LAYER = 100, LAYER_BLOBS = 7 };
 
@@ -74,6 +75,80 @@ dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *
     return DN_OK;
 }
 
+/* ---- .safetensors ------------------------------------------------------------------------ */
+
+static void append_name(dni_text *text, const char *name, int32_t index, int32_t count)
+{
+    for (; *name; name++)
+        if (*name == '"' || *name == '\\' || (unsigned char)*name < ' ')
+            dni_text_printf(text, "\\u%04x", (unsigned char)*name);
+        else
+            dni_text_append(text, name, 1);
+    if (count > 2)
+        dni_text_printf(text, ".%d", index);
+    else
+        dni_text_printf(text, index ? ".bias" : ".weight");
+}
+
+/* The header, padded so that values lie at multiples of 8; the number of their bytes. */
+static size_t append_header(const dn_net *net, dni_text *text)
+{
+    size_t at = 0;
+    const char *comma = "{";
+    for (size_t i = 0; i < net->num_layers; i++) {
+        const dni_net_layer *l = &net->layers[i];
+        for (int32_t k = 0; k < l->layer.num_weights; k++, comma = ",") {
+            const dn_blob *blob = &net->params[l->params[k]]->blob;
+            dni_text_printf(text, "%s\"", comma);
+            append_name(text, l->layer.name, k, l->layer.num_weights);
+            dni_text_printf(text, "\":{\"dtype\":\"%s\",\"shape\":[",
+                            blob->dtype == DN_F64 ? "F64" : "F32");
+            for (int32_t a = 0; a < blob->shape.axes; a++)
+                dni_text_printf(text, a ? ",%lld" : "%lld", (long long)blob->shape.dim[a]);
+            size_t end =
+                at + (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
+            dni_text_printf(text, "],\"data_offsets\":[%zu,%zu]}", at, end);
+            at = end;
+        }
+    }
+    dni_text_printf(text, *comma == '{' ? "{}" : "}");
+    while (!text->failed && text->size % 8)
+        dni_text_append(text, " ", 1);
+    return at;
+}
+
+static dn_status save_safetensors(dn_net *net, const char *path)
+{
+    dni_text text;
+    dn_status st = dni_net_fetch_weights(net, false);
+    if (st)
+        return st;
+    dni_text_init(&text, net->heap);
+    size_t values = append_header(net, &text),
+           size = DNI_SAFETENSORS_LENGTH + text.size + values;
+    uint8_t *bytes = text.failed ? NULL : dni_alloc(net->heap, size, 1), *at = bytes;
+    st = bytes ? DN_OK : DN_E_NOMEM;
+    if (!st) {
+        for (int i = 0; i < DNI_SAFETENSORS_LENGTH; i++)
+            *at++ = (uint8_t)((uint64_t)text.size >> 8 * i);
+        memcpy(at, text.data, text.size);
+        at += text.size;
+        for (size_t i = 0; i < net->num_layers; i++)
+            for (int32_t k = 0; k < net->layers[i].layer.num_weights; k++) {
+                const dn_blob *blob = &net->params[net->layers[i].params[k]]->blob;
+                size_t n = (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
+                memcpy(at, blob->store->data, n);
+                at += n;
+            }
+        st = dni_file_write(net->heap, path, bytes, size);
+    }
+    dni_free(net->heap, bytes);
+    dni_text_free(&text);
+    return st;
+}
+
+/* ---- the interface ----------------------------------------------------------------------- */
+
 static bool ends_in(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
@@ -91,6 +166,8 @@ dn_status dn_net_save_weights(dn_net *net, const char *path)
         return dni_fail(DN_E_STATE, "the net was created with wire_only: it has no weights");
     if (ends_in(path, ".h5"))
         return dni_hdf5_save(net, path);
+    if (ends_in(path, ".safetensors"))
+        return save_safetensors(net, path);
     dn_status st = dni_net_serialise(net, false, &bytes, &size);
     if (st)
         return st;

@@ -4,11 +4,6 @@
 
 #include "net/net.h"
 
-size_t dni_dtype_size(int32_t dtype)
-{
-    return dtype == DN_F64 ? sizeof(double) : sizeof(float);
-}
-
 dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t count,
                            int32_t dtype)
 {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Nets: their parts by name, views that keep them alive, running, weights, errors."""
 import gc
+import json
 import os
 import threading
 import unittest
@@ -248,6 +249,20 @@ class Weights(InFolder):
         proto = deepnet.proto.caffe_pb2.NetParameter.FromString(data)
         saved = [layer for layer in proto.layer if layer.name == 'ip'][0]
         self.assertEqual(list(saved.blobs[0].data), list(range(6)))
+
+    def test_safetensors(self):
+        one, other = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)
+        one.save('w.safetensors')
+        with open('w.safetensors', 'rb') as file:
+            data = file.read()
+        header = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])
+        self.assertEqual(set(header), {'ip.weight', 'ip.bias'})
+        self.assertEqual(header['ip.weight']['shape'], [2, 3])
+        self.assertEqual(other.copy_from('w.safetensors').loaded, 1)
+        np.testing.assert_array_equal(other.params['ip'][0].data, one.params['ip'][0].data)
+        self.assertEqual(other.copy_from(data).loaded, 1)
+        with self.assertRaisesRegex(deepnet.ParseError, 'cut'):
+            other.copy_from(data[:-1])
 
     def test_hdf5(self):
         one, two = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)

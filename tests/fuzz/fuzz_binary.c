@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * fuzz_binary.c: any bytes as weights, as a mean file, as a binary message, of each dialect. */
+ * fuzz_binary.c: any bytes as weights (.caffemodel, .safetensors), as a mean file, as a binary
+ * message, of each dialect. */
 #include "fuzz.h"
 
+#include "net/safetensors.h"
 #include "proto/dialect.h"
 
 static void take_values(const dni_weights_blob *blob)
@@ -50,6 +52,24 @@ static void read_dialects(const uint8_t *data, size_t size)
     }
 }
 
+/* What becomes of one is a .caffemodel that can be read. */
+static void read_safetensors(const uint8_t *data, size_t size)
+{
+    dni_weights weights;
+    char *out = NULL;
+    size_t out_size;
+    dni_clear_error();
+    if (!dni_is_safetensors(data, size) ||
+        checked(dni_safetensors_weights(&dni_default_heap, data, size, "f", &out, &out_size)))
+        return;
+    must(checked(dni_weights_read(&weights, &dni_default_heap, out, out_size, "f")) == DN_OK);
+    for (size_t i = 0; i < weights.num_layers; i++)
+        for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
+            take_values(&weights.layers[i].blobs[k]);
+    dni_weights_free(&weights, &dni_default_heap);
+    dni_free(&dni_default_heap, out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     dni_weights weights;
@@ -61,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 take_values(&weights.layers[i].blobs[k]);
         dni_weights_free(&weights, &dni_default_heap);
     }
+    read_safetensors(data, size);
     dni_clear_error();
     if (!checked(dni_weights_blob_read(&blob, data, size, "f")))
         take_values(&blob);

@@ -32,10 +32,12 @@ for target in text binary upgrade; do
         esac
         chmod u+w "$name"
     done
+    printf '\066\0\0\0\0\0\0\0%s%s' '{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' \
+        abcdefgh > "$seeds/safetensors"
     clang -std=c11 -D_POSIX_C_SOURCE=200809L -g -O1 -fsanitize=fuzzer,address,undefined \
         -fno-sanitize-recover=all -Iinclude -Ilib -Itests/fuzz -I"$work/pb" \
         tests/fuzz/fuzz_$target.c $(ls lib/proto/*.c | grep -v rewrite.c) \
-        lib/core/alloc.c lib/core/file.c \
+        lib/net/safetensors.c lib/net/pack.c lib/core/alloc.c lib/core/file.c \
         lib/core/shape.c lib/core/status.c lib/core/text.c "$work/pb/cnn.pb-c.c" \
         $(pkg-config --libs libprotobuf-c) -lm -o "$work/fuzz_$target"
     echo "fuzz_$target: $seconds s"

@@ -75,7 +75,7 @@ class Net:
 
     network_file  path of the prototxt; or None, and its text as `text=`.
     phase         TRAIN or TEST: which layers take part; None: as the prototxt says, else TEST.
-    weights       a .caffemodel or .caffemodel.h5 to load.
+    weights       a .caffemodel, .caffemodel.h5 or .safetensors to load.
     level, stages for the rules of layers (min_level, stage, ...).
     context       a deepnet.Context; default: of the enclosing `with`, else the process's.
     dtype         'float32', or 'float64': everything in double, on the reference backend.
@@ -421,8 +421,9 @@ class Net:
     # ---- weights -----------------------------------------------------------------------------
 
     def copy_from(self, weights, policy='strict'):
-        """Loads weights by layer name from a .caffemodel or .caffemodel.h5, or the bytes of a
-        .caffemodel; layers that it lacks keep theirs. On failure no weight was changed.
+        """Loads weights by layer name from a .caffemodel, .caffemodel.h5 or .safetensors, or the
+        bytes of a .caffemodel or .safetensors; layers that it lacks keep theirs. On failure no
+        weight was changed.
 
         policy  for a weight of another shape: 'strict' raises DataError, 'skip' leaves it,
                 'reshape' takes it if the count agrees.
@@ -448,8 +449,9 @@ class Net:
         return self.copy_from(filename)
 
     def save(self, filename):
-        """Saves the net with its weights as a .caffemodel, or as .caffemodel.h5 for a name that
-        ends in .h5. An older file survives a failure. Raises FileError, UnsupportedError."""
+        """Saves the net with its weights as a .caffemodel, or the weights as HDF5 or safetensors
+        for a name that ends in .h5 or .safetensors. An older file survives a failure. Raises
+        FileError, UnsupportedError."""
         check(lib(), lib().net_save_weights(self._net, path_bytes(filename)))
 
     def save_hdf5(self, filename, write_diff=False):

@@ -110,8 +110,10 @@ static dn_status shape(dni_layer *layer)
     if (!d->loader && !(t && (t->crop_size || t->n_resize_param)))
         layer->top[0].dim[2] = layer->top[0].dim[3] = 300;
     bool labelled = d->loader && !dni_loader_has_boxes(d->loader);
-    for (int32_t i = 1; i < layer->num_tops; i++)
-        layer->top[i] = shape_of_boxes(layer, layer->top[0].dim[0], 1, labelled);
+    for (int32_t i = 2; i < layer->num_tops; i++)
+        layer->top[i] = dni_database_maps(layer, &layer->top[0], 3);
+    if (layer->num_tops > 1)
+        layer->top[1] = shape_of_boxes(layer, layer->top[0].dim[0], 1, labelled);
     return DN_OK;
 }
 

@@ -44,6 +44,18 @@ dni_shape dni_database_guess(const dni_layer *layer)
     return images;
 }
 
+dni_shape dni_database_maps(const dni_layer *layer, const dni_shape *images, int64_t C)
+{
+    static const Cnn__AnnotatedDataParameter none = CNN__ANNOTATED_DATA_PARAMETER__INIT;
+    const Cnn__AnnotatedDataParameter *p = layer->param->annotated_data_param;
+    p = p ? p : &none;
+    bool given = p->seg_resize_height > 0 && p->seg_resize_width > 0;
+    int64_t by = p->seg_scales > 0 ? p->seg_scales : 1;
+    return dni_shape_of(4, (int64_t[]){images->dim[0], C,
+                                       given ? p->seg_resize_height : images->dim[2] / by,
+                                       given ? p->seg_resize_width : images->dim[3] / by});
+}
+
 void dni_database_put(int32_t dtype, void *to, int64_t at, double value)
 {
     if (dtype == DN_F64)

@@ -21,6 +21,8 @@ typedef struct dni_database {
 dn_status dni_database_setup(dni_layer *layer, bool boxes);
 /* Of top 0 where no data was opened: crop_size's, resize_param's, or a guess by the name. */
 dni_shape dni_database_guess(const dni_layer *layer);
+/* Class maps (N, C, H, W) of images: smaller by seg_scales, or of seg_resize_*. */
+dni_shape dni_database_maps(const dni_layer *layer, const dni_shape *images, int64_t C);
 void dni_database_forward(dni_layer *layer, dni_builder *b);
 void dni_database_teardown(dni_layer *layer);
 int64_t dni_database_tell(const dni_layer *layer);

@@ -6,7 +6,7 @@
  * file's), crop_height and crop_width, is_color (true), root_folder, shuffle, rand_skip,
  * mirror, label_divide_factor. tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)]. No
  * gradient. */
-#include "layers/layer.h"
+#include "layers/guess.h"
 
 #define HEIGHT 360 /* CamVid's, which SegNet's own nets read */
 #define WIDTH  480
@@ -14,13 +14,8 @@
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__DenseImageDataParameter *p = layer->param->dense_image_data_param;
-    DNI_REQUIRE(p && p->source, DN_E_NET, "dense_image_data_param needs a source");
-    DNI_REQUIRE(p->batch_size > 0, DN_E_NET, "batch_size must be positive");
-    DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
-                "DenseImageData would read the images of '%s', which this build cannot; hand "
-                "them over through Input layers",
-                p->source);
-    return DN_OK;
+    return dni_guess_unread(layer, "the images of", "dense_image_data_param",
+                            p ? p->source : NULL, p ? p->batch_size : 0);
 }
 
 static dn_status shape(dni_layer *layer)

@@ -44,3 +44,16 @@ dni_shape dni_guess_top(int64_t N, const char *top, const char *source)
         return dni_shape_of(1, &N);
     return dni_guess_images(N, source);
 }
+
+dn_status dni_guess_unread(const dni_layer *layer, const char *what, const char *param,
+                           const char *source, int64_t batch)
+{
+    DNI_REQUIRE(source && *source, DN_E_NET, "%s needs a source", param);
+    DNI_REQUIRE(batch > 0, DN_E_NET, "%s needs a batch_size of at least 1", param);
+    DNI_REQUIRE(
+        layer->wire_only, DN_E_UNSUPPORTED,
+        "%s would read %s '%s', which this build cannot; put them into a database for a "
+        "Data layer, or hand them over through Input layers",
+        layer->cls->type, what, source);
+    return DN_OK;
+}

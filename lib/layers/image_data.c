@@ -10,15 +10,10 @@
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__ImageDataParameter *p = layer->param->image_data_param;
-    DNI_REQUIRE(p && p->source, DN_E_NET, "image_data_param needs a source");
-    DNI_REQUIRE(p->batch_size > 0, DN_E_NET, "image_data_param.batch_size must be positive");
-    DNI_REQUIRE((p->new_height > 0) == (p->new_width > 0), DN_E_NET,
+    DNI_REQUIRE(!p || (p->new_height > 0) == (p->new_width > 0), DN_E_NET,
                 "image_data_param needs both of new_height and new_width, or neither");
-    DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
-                "ImageData would read the images of '%s', which this build cannot; put them "
-                "into a database for a Data layer, or hand them over through an Input layer",
-                p->source);
-    return DN_OK;
+    return dni_guess_unread(layer, "the images of", "image_data_param", p ? p->source : NULL,
+                            p ? p->batch_size : 0);
 }
 
 static dn_status shape(dni_layer *layer)

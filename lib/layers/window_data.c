@@ -5,18 +5,13 @@
  * (0.5), fg_fraction (0.25), context_pad (0), crop_mode ("warp"), cache_images, root_folder;
  * transform_param: crop_size (required), mirror, scale, mean_file, mean_value.
  * tops: windows (N, 3, crop_size, crop_size), labels (N). No gradient. */
-#include "layers/layer.h"
+#include "layers/guess.h"
 
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__WindowDataParameter *p = layer->param->window_data_param;
-    DNI_REQUIRE(p && p->source, DN_E_NET, "window_data_param needs a source");
-    DNI_REQUIRE(p->batch_size > 0, DN_E_NET, "window_data_param needs batch_size > 0");
-    DNI_REQUIRE(layer->wire_only, DN_E_UNSUPPORTED,
-                "WindowData would read the windows of '%s', which this build cannot; hand them "
-                "over through an Input layer",
-                p->source);
-    return DN_OK;
+    return dni_guess_unread(layer, "the windows of", "window_data_param", p ? p->source : NULL,
+                            p ? p->batch_size : 0);
 }
 
 static dn_status shape(dni_layer *layer)

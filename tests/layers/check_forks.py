@@ -621,6 +621,85 @@ def reorg(rng):
         close('item %d' % n, got[n].ravel(), want)
 
 
+@case
+def yolo_seg(rng):
+    x, t = rng.normal(0, 2, (3, 2, 4, 5)), rng.randint(0, 2, (3, 2, 4, 5))
+    made = net("layer { name: 'l' type: 'YoloSeg' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2 "
+               "yolo_seg_param { object_scale: 0.7 } }", {'x': x, 't': t})
+    made.forward()
+    made.backward()
+    d = 0.7 * (sigmoid(x) - t)
+    close('loss', made.blobs['y'].data, (d ** 2).sum() / 3)
+    close('rule', made.blobs['x'].diff, 2 * d / 3)
+
+
+@case
+def segmentation_evaluate(rng):
+    x, t = rng.uniform(0, 1, (2, 3, 6, 8)), rng.randint(0, 2, (2, 3, 6, 8))
+    t[0, 2] = 0
+    made = net("layer { name: 'l' type: 'SegmentationEvaluate' bottom: 'x' bottom: 't' top: 'y' "
+               "segmentation_evaluate_param { num_classes: 3 threshold: 0.3 } }",
+               {'x': x, 't': t}, force=False)
+    made.forward()
+    both = ((x[0] > 0.3) & (t[0] > 0.3)).sum((1, 2))
+    either = ((x[0] > 0.3) | (t[0] > 0.3)).sum((1, 2))
+    close('top', made.blobs['y'].data, (both / either).reshape(1, 1, 1, 3))
+
+
+@case
+def segmentation_evaluate_resized(rng):
+    """Halves of a map, at twice and three times its size."""
+    x = np.zeros((1, 1, 8, 8))
+    x[0, 0, :, :4] = 1
+    for size, half in ((16, 8), (24, 12)):
+        t = np.zeros((1, 1, size, size))
+        t[0, 0, :, half // 2:half] = 1
+        made = net("layer { name: 'l' type: 'SegmentationEvaluate' bottom: 'x' bottom: 't' top: "
+                   "'y' }", {'x': x, 't': t}, force=False)
+        made.forward()
+        close('top', made.blobs['y'].data, np.full((1, 1, 1, 1), 0.5))
+
+
+@case
+def seg_accuracy(rng):
+    x, t = rng.normal(0, 1, (2, 4, 5, 6)), rng.choice([0, 1, 2, 255, 7], (2, 1, 5, 6))
+    made = net("layer { name: 'l' type: 'SegAccuracy' bottom: 'x' bottom: 't' top: 'y' "
+               "seg_accuracy_param { ignore_label: 255 ignore_label: 7 } }", {'x': x, 't': t},
+               force=False)
+    made.forward()
+    guess, truth = x.argmax(1), t[:, 0]
+    guess, truth = guess[truth < 4], truth[truth < 4]
+    table = np.array([[((truth == i) & (guess == j)).sum() for j in range(4)] for i in range(4)])
+    hits, rows, columns = np.diag(table), table.sum(1), table.sum(0)
+    want = [hits.sum() / table.sum(), (hits[:3] / rows[:3]).mean(),
+            (hits / (rows + columns - hits)).mean()]
+    close('top', made.blobs['y'].data.ravel(), want)
+    x = rng.uniform(0, 1, (1, 1, 3, 3))
+    made = net("layer { name: 'l' type: 'SegAccuracy' bottom: 'x' bottom: 't' top: 'y' }",
+               {'x': x, 't': x > 0.5}, force=False)
+    made.forward()
+    close('one map', made.blobs['y'].data.ravel(), [1, 1, 1])
+
+
+@case
+def spatial_dropout(rng):
+    x = rng.uniform(1, 2, (20, 30, 3, 4))
+    made = net("layer { name: 'l' type: 'SpatialDropout' bottom: 'x' top: 'y' dropout_param { "
+               "dropout_ratio: 0.25 } }", {'x': x})
+    made.forward()
+    made.backward(y=np.ones_like(x))
+    factor = made.blobs['y'].data / x
+    close('whole channels', factor, np.broadcast_to(factor[:, :, :1, :1], x.shape))
+    share = (factor[:, :, 0, 0] == 0).mean()
+    assert abs(share - 0.25) < 0.06, share
+    assert set(np.round(factor[:, :, 0, 0].ravel(), 3)) == {0, 1.333}
+    close('gradient', made.blobs['x'].diff, factor)
+    made = net("layer { name: 'l' type: 'SpatialDropout' bottom: 'x' top: 'y' }", {'x': x},
+               deepnet.TEST)
+    made.forward()
+    close('test', made.blobs['y'].data, x)
+
+
 def main(source=None, *names):
     failed = 0
     for name in names or CASES:

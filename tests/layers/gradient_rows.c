@@ -79,6 +79,11 @@ const gradient_row gradient_rows[] = {
     {"SeLu", X4 L("SeLu", XY), 0},
     {"PReLU", X4 L("PReLU", XY), 0},
     {"PReLU", IN_PLACE("PReLU", "prelu_param { channel_shared: true }"), 0},
+    {"SpatialDropout",
+     IN("x", "dim: 3 dim: 4 dim: 2 dim: 3")
+     L("SpatialDropout", "bottom: 'x' top: 'y' spatial_dropout_param { dropout_ratio: 0.3 }"), 0},
+    {"SpatialDropout", IN("x", "dim: 3 dim: 4") L("SpatialDropout", "bottom: 'x' top: 'y'"),
+     ROW_TEST},
     {"Dropout", X4 L("Dropout", XY "dropout_param { dropout_ratio: 0.3 }"), 0},
     {"Dropout", IN_PLACE("Dropout", ""), 0},
     {"Dropout", IN_PLACE("Dropout", ""), ROW_TEST},
@@ -405,6 +410,9 @@ const gradient_row gradient_rows[] = {
      IN("x", "dim: 2 dim: 14 dim: 3 dim: 4") IN("p", "dim: 2 dim: 2 dim: 5")
      L("Yolov3", "bottom: 'x' bottom: 'p' top: 'y' yolov3_param { num: 2 num_class: 2 "
                  "biases: 10 biases: 20 biases: 40 biases: 30 }"), ROW_RULE},
+    {"YoloSeg",
+     IN("x", "dim: 2 dim: 3 dim: 3 dim: 4") IN("s", "dim: 2 dim: 3 dim: 3 dim: 4")
+     L("YoloSeg", "bottom: 'x' bottom: 's' top: 'y'"), ROW_RULE},
     {"RegionLoss",
      IN("x", "dim: 2 dim: 14 dim: 3 dim: 4") IN("p", "dim: 2 dim: 2 dim: 5")
      L("RegionLoss", "bottom: 'x' bottom: 'p' top: 'y' region_loss_param { num: 2 num_class: 2 "
@@ -492,9 +500,10 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
-    "Accuracy", "AnnotatedData", "ArgMax", "BoxAnnotatorOHEM", "Data", "DenseImageData",
-    "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
-    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryData",
-    "PriorBox", "Proposal", "Python", "WindowData", "YoloDetectionOutput",
+    "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM", "Data",
+    "DenseImageData", "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
+    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "Input", "LaneData",
+    "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
+    "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * SegmentationEvaluate (MobileNet-YOLO): y_c = intersection over union of the places where map
+ * c of the first image, and its class map, are above threshold; 0 where nothing meets. Maps of
+ * another size than the truth are resized to it first, as images of 8 bits.
+ * segmentation_evaluate_param: threshold (0.5), num_classes (as many as there are maps).
+ * bottoms: x (N, C, H, W) in [0, 1], t (N, C, H2, W2); top: (1, 1, 1, C). No gradient. */
+#include "data/data.h"
+#include "layers/boxes.h"
+
+typedef struct evaluate_state {
+    const dni_layer *layer;
+    uint8_t *map, *resized; /* of one class; NULL: the sizes are the same */
+} evaluate_state;
+
+static void teardown(dni_layer *layer)
+{
+    evaluate_state *s = layer->state;
+    dni_free(layer->heap, s->map);
+    dni_free(layer->heap, s->resized);
+    s->map = s->resized = NULL;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    const dni_shape *x = &layer->bottom[0], *t = &layer->bottom[1];
+    evaluate_state *s = layer->state;
+    s->layer = layer;
+    DNI_REQUIRE(x->axes == 4 && t->axes == 4 && x->dim[1] == t->dim[1], DN_E_SHAPE,
+                "the bottoms need 4 axes and as many maps as each other");
+    layer->top[0] = dni_shape_of(4, (int64_t[]){1, 1, 1, t->dim[1]});
+    teardown(layer);
+    if (layer->wire_only || (x->dim[2] == t->dim[2] && x->dim[3] == t->dim[3]))
+        return DN_OK;
+    s->map = dni_alloc(layer->heap, (size_t)x->dim[2], (size_t)x->dim[3]);
+    s->resized = dni_alloc(layer->heap, (size_t)t->dim[2], (size_t)t->dim[3]);
+    return s->map && s->resized ? DN_OK : DN_E_NOMEM;
+}
+
+static dn_status resize(const evaluate_state *s, const void *x, int64_t c)
+{
+    const int64_t *from = s->layer->bottom[0].dim, *to = s->layer->bottom[1].dim;
+    int64_t plane = from[2] * from[3];
+    dni_image image = {.u8 = s->map,
+                       .channels = 1,
+                       .height = from[2],
+                       .width = from[3],
+                       .row_stride = from[3],
+                       .pixel_stride = 1};
+    for (int64_t i = 0; i < plane; i++) {
+        double v = dni_get(x, s->layer->dtype, c * plane + i) * 255;
+        s->map[i] = (uint8_t)(v >= 255 ? 255 : v > 0 ? v : 0);
+    }
+    return dni_resample(s->layer->heap, &image, to[2], to[3],
+                        CNN__RESIZE_PARAMETER__INTERP_MODE__LINEAR, s->resized);
+}
+
+static dn_status run(void *user, void *const *in, void *const *out)
+{
+    const evaluate_state *s = user;
+    const Cnn__SegmentationEvaluateParameter *p = s->layer->param->segmentation_evaluate_param;
+    const int64_t *t = s->layer->bottom[1].dim;
+    int64_t plane = t[2] * t[3];
+    double threshold = p ? p->threshold : 0.5;
+    int byte = (int)(threshold * 255);
+    for (int64_t c = 0; c < t[1]; c++) {
+        int64_t both = 0, either = 0;
+        dn_status st = s->resized ? resize(s, in[0], c) : DN_OK;
+        if (st)
+            return st;
+        for (int64_t i = 0; i < plane; i++) {
+            bool truth = dni_get(in[1], s->layer->dtype, c * plane + i) > threshold;
+            bool found = s->resized
+                             ? s->resized[i] > byte
+                             : dni_get(in[0], s->layer->dtype, c * plane + i) > threshold;
+            both += truth && found;
+            either += truth || found;
+        }
+        dni_put(out[0], s->layer->dtype, c, both ? (double)both / (double)either : 0);
+    }
+    return DN_OK;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    dn_args_host_call call = {.fn = run, .user = layer->state};
+    dni_emit(b, DN_OP_HOST_CALL, &call, 2, b->x, DNI_TENSORS(b->y[0]));
+}
+
+const dni_layer_class dni_layer_segmentation_evaluate = {
+    .type = "SegmentationEvaluate",
+    .bottoms_min = 2,
+    .bottoms_max = 2,
+    .tops_min = 1,
+    .tops_max = 1,
+    .state_size = sizeof(evaluate_state),
+    .shape = shape,
+    .forward = forward,
+    .teardown = teardown,
+};

@@ -157,6 +157,7 @@ static const struct row {
     {DN_OP_DROPOUT, CPU_PLAIN, cpu_dropout_create},
     {DN_OP_DROPOUT_BWD, CPU_PLAIN, cpu_dropout_bwd_create},
     {DN_OP_UPDATE, CPU_PLAIN, cpu_update_create},
+    {DN_OP_SUMSQ_ALL, CPU_PLAIN, cpu_sumsq_all_create},
 };
 
 static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,

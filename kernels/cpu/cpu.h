@@ -39,6 +39,11 @@ typedef struct cpu_sgd {
     bool l1;
 } cpu_sgd;
 
+typedef struct cpu_rule { /* of UPDATE, other than SGD; g = scale grad + l2 w + l1 sign(w) */
+    int32_t rule;
+    float rate, correction, scale, l1, l2, momentum, momentum2, delta, rms_decay;
+} cpu_rule;
+
 /* Constants of a batch norm: of one plane's channel, or with `rows` one for each channel. */
 typedef struct cpu_norm {
     const float *mean, *a, *b, *c;
@@ -136,6 +141,7 @@ typedef struct cpu_kernels {
                       bool add, int64_t n);
     float (*reduce)(int32_t op, const float *x, const float *x2, int64_t n);
     void (*sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n);
+    void (*rule)(const cpu_rule *u, float *w, float *grad, float *h1, float *h2, int64_t n);
     void (*scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
                        int64_t n);
     /* norm_kernels.c: y = f((+ y) (x - mean) a + b), and dx (+)= a dz + b (x - mean) + c with
@@ -279,7 +285,8 @@ cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,
     cpu_softmax_bwd_create;
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,
-    cpu_reduce_create, cpu_update_create, cpu_dropout_create, cpu_dropout_bwd_create;
+    cpu_reduce_create, cpu_dropout_create, cpu_dropout_bwd_create;
+cpu_create_fn cpu_update_create, cpu_sumsq_all_create;
 cpu_create_fn cpu_norm_create, cpu_norm_bwd_create, cpu_lrn_create, cpu_lrn_bwd_create;
 const char *cpu_cblas_name(void);
 

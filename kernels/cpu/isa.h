@@ -13,7 +13,7 @@
     X(pack_pointers) X(pack_weights) X(copy_rows) X(turn_weights)                              \
     X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad)                                             \
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd)                                            \
-    X(axpby) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(scale_mask)                   \
+    X(axpby) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(rule) X(scale_mask)           \
     X(norm) X(norm_bwd) X(norm_sums) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)               \
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
     X(pool_cols_bwd) X(pool_mask_strays)

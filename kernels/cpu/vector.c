@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * vector.c: ops that pass once over memory: FILL, ELTWISE, BCAST, DROPOUT, UPDATE. A task is a
+ * vector.c: ops that pass once over memory: FILL, ELTWISE, BCAST, DROPOUT. A task is a
  * piece of fixed size; small ops have one. */
 #include "cpu.h"
 
@@ -12,7 +12,6 @@ typedef struct vector_op {
         dn_args_eltwise eltwise;
         dn_args_bcast bcast;
         dn_args_dropout dropout;
-        dn_args_update update;
     } args;
     void (*body)(void *arg, int64_t task, int32_t worker);
     int64_t n, tasks;
@@ -236,40 +235,4 @@ dn_status cpu_dropout_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn
                                  dn_op_info *info)
 {
     return new_dropout(backend, desc, out, info, dropout_bwd_task);
-}
-
-/* ---- UPDATE ------------------------------------------------------------------------------ */
-
-static void update_task(void *arg, int64_t task, int32_t worker)
-{
-    const vector_call *call = arg;
-    const vector_op *op = call->op;
-    const dn_args_update *a = &op->args.update;
-    const float *hyper = call->io->in[0];
-    float *const *out = (float *const *)call->io->out;
-    const cpu_sgd sgd = {hyper[0] * (float)a->lr_mult, (float)a->decay, hyper[2] * hyper[3],
-                         (float)a->momentum, a->l1 != 0};
-    int64_t from, to;
-    (void)worker;
-    cpu_split(op->n, op->tasks, task, &from, &to);
-    op->base.backend->kernels->sgd(&sgd, out[0] + from, out[1] + from, out[2] + from,
-                                   to - from);
-}
-
-dn_status cpu_update_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                            dn_op_info *info)
-{
-    const dn_args_update *args = desc->args;
-    if (!cpu_all_f32(desc))
-        return cpu_decline(info, "operands are not plain f32");
-    if (args->rule != DN_UPDATE_SGD)
-        return cpu_decline(info, "rule other than SGD");
-    if (!cpu_present(desc->outputs, desc->num_outputs, 2))
-        return cpu_decline(info, "no history");
-    vector_op *op = new_vector(backend, desc, info, "cpu:sgd", update_task);
-    if (!op)
-        return DN_E_NOMEM;
-    op->args.update = *args;
-    *out = &op->base;
-    return DN_OK;
 }

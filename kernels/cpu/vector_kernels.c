@@ -133,6 +133,72 @@ void ISA(cpu_sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n)
         }
 }
 
+/* h = keep h + add g^2 */
+INLINE vf squares(float *h, float keep, float add, vf g, int64_t left)
+{
+    vf next = v_fma(v_set1(keep), v_loadp(h, left), v_mul(v_mul(v_set1(add), g), g));
+    v_storep(h, next, left);
+    return next;
+}
+
+INLINE vf momentum_of(float *h, float keep, float add, vf g, int64_t left)
+{
+    vf next = v_fma(v_set1(keep), v_loadp(h, left), v_mul(v_set1(add), g));
+    v_storep(h, next, left);
+    return next;
+}
+
+/* rate g / (sqrt(h) + delta) */
+INLINE vf over_root(float rate, vf g, vf h, vf delta)
+{
+    return v_div(v_mul(v_set1(rate), g), v_add(v_sqrt(h), delta));
+}
+
+INLINE vf adadelta(const cpu_rule *u, vf g, float *h1, float *h2, int64_t left)
+{
+    vf delta = v_set1(u->delta), was = v_loadp(h2, left);
+    vf h = squares(h1, u->momentum, 1 - u->momentum, g, left);
+    vf step = v_mul(g, v_sqrt(v_div(v_add(was, delta), v_add(h, delta))));
+    squares(h2, u->momentum, 1 - u->momentum, step, left);
+    return v_mul(v_set1(u->rate), step);
+}
+
+/* The memory is slower than the choice among the rules: one loop for all. */
+INLINE vf step_of(const cpu_rule *u, vf g, float *h1, float *h2, int64_t left)
+{
+    vf delta = v_set1(u->delta);
+    float m = u->momentum;
+    if (u->rule == DN_UPDATE_NESTEROV) {
+        vf was = v_loadp(h1, left), h = momentum_of(h1, m, u->rate, g, left);
+        return v_sub(v_mul(v_set1(1 + m), h), v_mul(v_set1(m), was));
+    }
+    if (u->rule == DN_UPDATE_ADADELTA)
+        return adadelta(u, g, h1, h2, left);
+    if (u->rule == DN_UPDATE_ADAM) {
+        vf h = momentum_of(h1, m, 1 - m, g, left);
+        vf square = squares(h2, u->momentum2, 1 - u->momentum2, g, left);
+        return over_root(u->rate * u->correction, h, square, delta);
+    }
+    bool all = u->rule == DN_UPDATE_ADAGRAD; /* else RMSPROP */
+    vf h = squares(h1, all ? 1 : u->rms_decay, all ? 1 : 1 - u->rms_decay, g, left);
+    return over_root(u->rate, g, h, delta);
+}
+
+void ISA(cpu_rule)(const cpu_rule *u, float *w, float *grad, float *h1, float *h2, int64_t n)
+{
+    vf scale = v_set1(u->scale), l1 = v_set1(u->l1), l2 = v_set1(u->l2), zero = v_zero();
+    for
+        EACH(i, n, left)
+        {
+            vf wv = v_loadp(w + i, left), g = v_mul(scale, v_loadp(grad + i, left));
+            vf sign = v_sel(v_eq(wv, zero), zero, v_sign(v_set1(1), wv));
+            g = v_fma(l1, sign, v_fma(l2, wv, g));
+            vf step = step_of(u, g, h1 + i, h2 ? h2 + i : NULL, left);
+            v_storep(grad + i, step, left);
+            v_storep(w + i, v_sub(wv, step), left);
+        }
+}
+
 void ISA(cpu_scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
                          int64_t n)
 {

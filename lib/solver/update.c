@@ -59,20 +59,22 @@ static void emit_norm2(dni_builder *b, const dni_update *u, dni_tensor norm2)
     }
 }
 
-static void emit_clip(dni_builder *b, dni_update *u, double clip)
+/* hyper[2] = min(1, clip / norm): gradients are scaled where the update reads them. */
+static void emit_clip(dni_builder *b, dni_update *u, double clip, dni_tensor hyper)
 {
     dni_shape one = dni_shape_of(0, NULL);
-    dni_tensor norm2 = memory_tensor(b, DNI_STATE, &one, &u->norm2);
+    dni_tensor norm2 = memory_tensor(b, DNI_STATE, &one, &u->norm2), factor = scalar(b);
     dn_args_scale_clip args = {.clip = clip};
+    dn_args_copy third = {.axes = 1, .dim = {1}, .y_offset = 2, .alpha = 1};
     emit_norm2(b, u, norm2);
-    for (size_t i = 0; i < u->num_weights && !b->status; i++)
-        dni_emit(b, DN_OP_SCALE_CLIP, &args, 1, &norm2, 1, &u->weights[i].diff);
+    dni_emit_fill(b, factor, 1);
+    dni_emit(b, DN_OP_SCALE_CLIP, &args, 1, &norm2, 1, &factor);
+    dni_emit(b, DN_OP_COPY, &third, 1, &factor, 1, &hyper);
 }
 
-static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p)
+static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p,
+                         dni_tensor hyper)
 {
-    dni_shape four = dni_shape_of(1, (int64_t[]){4});
-    dni_tensor hyper = memory_tensor(b, DNI_STATE, &four, &u->hyper);
     bool l1 = p->regularization_type && !strcmp(p->regularization_type, "L1");
     for (size_t i = 0; i < u->num_weights && !b->status; i++) {
         dni_updated *w = &u->weights[i];
@@ -103,9 +105,11 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
         w->data = memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
         w->diff = memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
     }
+    dni_shape four = dni_shape_of(1, (int64_t[]){4});
+    dni_tensor hyper = memory_tensor(&b, DNI_STATE, &four, &u->hyper);
     if (p->clip_gradients >= 0 && u->num_weights)
-        emit_clip(&b, u, p->clip_gradients);
-    emit_updates(&b, u, p);
+        emit_clip(&b, u, p->clip_gradients, hyper);
+    emit_updates(&b, u, p, hyper);
     return b.status;
 }
 

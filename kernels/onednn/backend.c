@@ -70,6 +70,7 @@ static const struct row {
     {DN_OP_GEMM, one_gemm_op},
     {DN_OP_CONV, one_conv_op},
     {DN_OP_CONV_BWD_DATA, one_conv_op},
+    {DN_OP_CONV_BWD_WEIGHTS, one_points_op},
     {DN_OP_CONV_BWD_WEIGHTS, one_conv_weights_op},
 #ifdef ONE_HAVE_NARROW
     {DN_OP_CAST, one_narrow_cast},

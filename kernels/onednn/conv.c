@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv.c: CONV and CONV_BWD_DATA. Weights are packed into the form the primitive asks for, once
- * where they are constant, else in every run. */
+ * where they are constant, else in every run. Where a piece is some channels of the result it
+ * packs what it needs of them by itself. */
 #include "onednn.h"
 
 #include <stdio.h>
@@ -14,14 +15,14 @@ typedef struct conv_op {
     one_stage stage[ONE_CUTS];
     one_pack pack;
     int32_t kind, made;
-    bool bias, constant;
+    bool bias, constant, channels;   /* channels: pieces are parts of those */
     size_t packed_bytes, lane_bytes; /* lane: the scratch of one worker */
 } conv_op;
 
 typedef struct conv_call {
     conv_op *op;
-    char *in, *out, *lanes;
-    void *weights, *bias;
+    char *in, *out, *lanes, *weights;
+    float *bias;
 } conv_call;
 
 /* ---- run --------------------------------------------------------------------------------- */
@@ -31,12 +32,22 @@ static dnnl_status_t conv_task(void *arg, int64_t task, int32_t worker)
     const conv_call *c = arg;
     conv_op *op = c->op;
     const one_piece *piece = &op->cuts.piece[task];
-    int64_t x = one_piece_offset(&op->geo.x, piece->image, piece->h);
-    int64_t y = one_piece_offset(&op->geo.y, piece->image, piece->p);
+    int64_t x = one_piece_x(&op->geo, piece), y = one_piece_y(&op->geo, piece);
     bool forward = op->kind == DN_OP_CONV;
-    void *data[] = {c->in + (forward ? x : y), c->weights, c->out + (forward ? y : x), c->bias};
+    char *weights = c->weights;
+    if (op->channels)
+        weights += op->constant ? task * (int64_t)op->packed_bytes
+                                : one_piece_w(&op->geo, piece) * (int64_t)sizeof(float);
+    void *data[] = {c->in + (forward ? x : y), weights, c->out + (forward ? y : x),
+                    c->bias ? c->bias + piece->k : NULL};
     return one_stage_run(&op->stage[piece->cut], worker, data,
                          c->lanes + (size_t)worker * op->lane_bytes);
+}
+
+/* All that is wanted of the weights is made here, and not by the pieces. */
+static bool packs_all(const conv_op *op)
+{
+    return !op->constant && !op->channels;
 }
 
 static dn_status conv_run(dn_op *base, const dn_op_io *io)
@@ -46,10 +57,12 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     conv_call call = {.op = op,
                       .in = io->in[0],
                       .out = io->out[0],
-                      .weights = op->constant ? io->keep : scratch,
+                      .weights = op->constant   ? io->keep
+                                 : op->channels ? io->in[1]
+                                                : scratch,
                       .bias = op->bias ? io->in[2] : NULL,
-                      .lanes = scratch + (op->constant ? 0 : op->packed_bytes)};
-    if (!op->constant) {
+                      .lanes = scratch + (packs_all(op) ? op->packed_bytes : 0)};
+    if (packs_all(op)) {
         dn_status st = one_pack_run(&op->pack, io->in[1], scratch, call.lanes);
         if (st)
             return st;
@@ -57,9 +70,23 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     return one_for(base->backend, op->cuts.pieces, conv_task, &call);
 }
 
+static dnnl_status_t prepare_task(void *arg, int64_t task, int32_t worker)
+{
+    const conv_call *c = arg;
+    conv_op *op = c->op;
+    const one_piece *piece = &op->cuts.piece[task];
+    return one_stage_pack(&op->stage[piece->cut], worker,
+                          c->in + one_piece_w(&op->geo, piece) * (int64_t)sizeof(float),
+                          c->out + (size_t)task * op->packed_bytes,
+                          c->lanes + (size_t)worker * op->lane_bytes);
+}
+
 static dn_status conv_prepare(dn_op *base, const dn_op_io *io)
 {
     conv_op *op = (conv_op *)base;
+    conv_call call = {.op = op, .in = io->in[1], .out = io->keep, .lanes = io->scratch};
+    if (op->channels)
+        return one_for(base->backend, op->cuts.pieces, prepare_task, &call);
     return one_pack_run(&op->pack, io->in[1], io->keep, io->scratch);
 }
 
@@ -80,9 +107,10 @@ static dn_status make_stages(conv_op *op, int64_t most, bool rows, one_wish wish
                              dn_op_info *info)
 {
     const dn_backend *backend = op->base.backend;
-    dn_status st = one_cuts_init(&op->cuts, backend, &op->geo, most, rows);
+    dn_status st = op->channels ? one_cuts_channels(&op->cuts, backend, &op->geo, op->kind)
+                                : one_cuts_init(&op->cuts, backend, &op->geo, most, rows);
     for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
-        if (i)
+        if (i && !op->channels)
             wish.w = one_stage_weights(&op->stage[0], op->kind);
         st = one_stage_init(&op->stage[i], backend, &op->geo, &op->cuts.cut[i], &wish, info);
         op->made += !st;
@@ -95,7 +123,7 @@ static dn_status make_pack(conv_op *op, dn_op_info *info)
     one_desc plain;
     int axes;
     dnnl_dim_t dims[5];
-    dnnl_status_t status = one_geo_weights(&plain, &op->geo, &axes, dims);
+    dnnl_status_t status = one_geo_weights(&plain, &op->geo, NULL, &axes, dims);
     dn_status st = one_result(op->base.backend, status, info);
     if (st)
         return st;
@@ -112,12 +140,13 @@ static void plan_memory(conv_op *op, dn_op_info *info)
         size_t scratch = one_stage_scratch(&op->stage[i]);
         op->lane_bytes = scratch > op->lane_bytes ? scratch : op->lane_bytes;
     }
-    op->packed_bytes = one_round(op->pack.to_bytes);
+    op->packed_bytes = op->channels ? one_stage_packed(&op->stage[0]) /* of a piece */
+                                    : one_round(op->pack.to_bytes);
     info->scratch = op->lane_bytes * (size_t)op->base.backend->num_streams;
     info->unread = op->constant ? 2 : 0;
     if (op->constant)
-        info->keep = op->packed_bytes;
-    else
+        info->keep = op->packed_bytes * (op->channels ? (size_t)op->cuts.pieces : 1);
+    else if (!op->channels)
         info->scratch += op->packed_bytes;
 }
 
@@ -128,7 +157,7 @@ static void describe(const conv_op *op, dn_op_info *info)
     info->cost =
         one_geo_cost(op->base.backend, &op->geo, op->kind) + 1e3 * (double)op->cuts.pieces;
     if (!op->constant)
-        info->cost += (double)op->packed_bytes / 7;
+        info->cost += (double)op->packed_bytes * (double)(op->channels ? op->cuts.pieces : 1) / 7;
 }
 
 static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)
@@ -139,6 +168,17 @@ static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)
     if (one_geo_weight_count(g) >= 4 * g->x.C * g->x.H * g->x.W)
         strips = one_min(pieces, HEAVY_STRIPS);
     dn_status st = DN_DECLINED;
+    /* Of several images each worker has one, and keeps the weights in its cache. */
+    op->channels = op->kind == DN_OP_CONV && g->x.N == 1 &&
+                   !(wish->add && wish->activation != DN_FN_NONE) &&
+                   one_geo_by_channels(g, op->kind, strips);
+    if (op->channels) {
+        st = make_stages(op, 0, false, *wish, info);
+        if (st != DN_DECLINED)
+            return st;
+        conv_release(&op->base);
+        op->channels = false;
+    }
     while (op->kind == DN_OP_CONV && st == DN_DECLINED && strips >= 2 * g->x.N) {
         st = make_stages(op, strips, true, *wish, info);
         if (st == DN_DECLINED) /* a strip wants other weights; broader ones may agree */
@@ -181,7 +221,7 @@ dn_status one_conv_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
     op->geo = geo;
     op->kind = desc->kind;
     op->bias = wish.bias;
-    op->constant = desc->constant >> 1 & 1;
+    op->constant = wish.constant = desc->constant >> 1 & 1;
     op->base.prepare = op->constant ? conv_prepare : NULL;
     dn_status st = make(op, &wish, info);
     if (st) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_weights.c: CONV_BWD_WEIGHTS. Every piece of the batch makes a gradient of its own, in
- * the form oneDNN likes; they are added in the order of the batch, then made plain. */
+ * the form oneDNN likes; they are added in the order of the batch, then made plain. Where those
+ * gradients outweigh the images a piece is some output channels instead, over the whole batch,
+ * and puts its part of the gradient in place by itself. */
 #include "onednn.h"
 
 #include <stdio.h>
@@ -14,7 +16,7 @@ typedef struct weights_op {
     one_stage stage[ONE_CUTS];
     one_pack unpack;
     int32_t made;
-    bool bias, add_bias;
+    bool bias, add_bias, channels;         /* channels: pieces are parts of those */
     int64_t dw_floats;                     /* of a gradient in oneDNN's form */
     size_t dw_bytes, db_bytes, lane_bytes; /* of one piece's gradients, of one worker */
 } weights_op;
@@ -31,9 +33,12 @@ static dnnl_status_t piece_task(void *arg, int64_t task, int32_t worker)
     const weights_call *c = arg;
     weights_op *op = c->op;
     const one_piece *piece = &op->cuts.piece[task];
-    void *data[] = {c->x + one_piece_offset(&op->geo.x, piece->image, 0),
-                    c->dy + one_piece_offset(&op->geo.y, piece->image, 0),
+    void *data[] = {c->x + one_piece_x(&op->geo, piece), c->dy + one_piece_y(&op->geo, piece),
                     c->dw + (size_t)task * op->dw_bytes, c->db + (size_t)task * op->db_bytes};
+    if (op->channels) {
+        data[2] = c->dw + one_piece_w(&op->geo, piece) * (int64_t)sizeof(float);
+        data[3] = c->db + piece->k * (int64_t)sizeof(float);
+    }
     return one_stage_run(&op->stage[piece->cut], worker, data,
                          c->lanes + (size_t)worker * op->lane_bytes);
 }
@@ -61,7 +66,7 @@ static dnnl_status_t sum_task(void *arg, int64_t task, int32_t worker)
 
 static void finish_bias(const weights_op *op, char *partial, float *db)
 {
-    sum_pieces(partial, op->db_bytes, op->cuts.pieces, 0, op->geo.y.C);
+    sum_pieces(partial, op->db_bytes, op->channels ? 1 : op->cuts.pieces, 0, op->geo.y.C);
     const float *sum = (const float *)partial;
     for (int64_t k = 0; k < op->geo.y.C; k++)
         db[k] = op->add_bias ? db[k] + sum[k] : sum[k];
@@ -71,14 +76,16 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
 {
     weights_op *op = (weights_op *)base;
     const dn_backend *backend = base->backend;
-    size_t pieces = (size_t)op->cuts.pieces;
+    size_t pieces = op->channels ? 1 : (size_t)op->cuts.pieces;
     weights_call call = {.op = op, .x = io->in[0], .dy = io->in[1], .dw = io->scratch};
     call.db = call.dw + pieces * op->dw_bytes;
     call.lanes = call.db + pieces * op->db_bytes;
+    if (op->channels)
+        call.dw = io->out[0];
     dn_status st = one_for(backend, op->cuts.pieces, piece_task, &call);
     if (!st && pieces > 1)
         st = one_for(backend, (op->dw_floats + SUM_FLOATS - 1) / SUM_FLOATS, sum_task, &call);
-    if (!st)
+    if (!st && !op->channels)
         st = one_pack_run(&op->unpack, call.dw, io->out[0], call.lanes);
     if (!st && op->bias)
         finish_bias(op, call.db, io->out[1]);
@@ -90,19 +97,22 @@ static void weights_release(dn_op *base)
     weights_op *op = (weights_op *)base;
     for (int32_t i = 0; i < op->made; i++)
         one_stage_free(&op->stage[i]);
+    op->made = 0;
     one_pack_free(&op->unpack);
     one_free(base->backend, op->cuts.piece);
+    op->cuts.piece = NULL;
 }
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-static dn_status make_stages(weights_op *op, int64_t most, dn_op_info *info)
+static dn_status make_stages(weights_op *op, int64_t most, bool add, dn_op_info *info)
 {
     const dn_backend *backend = op->base.backend;
-    one_wish wish = {.kind = DN_OP_CONV_BWD_WEIGHTS, .bias = op->bias};
-    dn_status st = one_cuts_init(&op->cuts, backend, &op->geo, most, false);
+    one_wish wish = {.kind = DN_OP_CONV_BWD_WEIGHTS, .bias = op->bias, .add = add};
+    dn_status st = op->channels ? one_cuts_channels(&op->cuts, backend, &op->geo, wish.kind)
+                                : one_cuts_init(&op->cuts, backend, &op->geo, most, false);
     for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
-        if (i)
+        if (i && !op->channels)
             wish.w = one_stage_weights(&op->stage[0], wish.kind);
         st = one_stage_init(&op->stage[i], backend, &op->geo, &op->cuts.cut[i], &wish, info);
         op->made += !st;
@@ -115,7 +125,7 @@ static dn_status make_unpack(weights_op *op, bool add, dn_op_info *info)
     one_desc plain;
     int axes;
     dnnl_dim_t dims[5];
-    dnnl_status_t status = one_geo_weights(&plain, &op->geo, &axes, dims);
+    dnnl_status_t status = one_geo_weights(&plain, &op->geo, NULL, &axes, dims);
     dn_status st = one_result(op->base.backend, status, info);
     if (st)
         return st;
@@ -128,12 +138,12 @@ static dn_status make_unpack(weights_op *op, bool add, dn_op_info *info)
 
 static void plan_memory(weights_op *op, dn_op_info *info)
 {
-    size_t most = op->unpack.scratch, pieces = (size_t)op->cuts.pieces;
+    size_t most = op->unpack.scratch, pieces = op->channels ? 1 : (size_t)op->cuts.pieces;
     for (int32_t i = 0; i < op->made; i++) {
         size_t scratch = one_stage_scratch(&op->stage[i]);
         most = scratch > most ? scratch : most;
     }
-    op->dw_floats = (int64_t)(op->unpack.from_bytes / sizeof(float));
+    op->dw_floats = (int64_t)(op->unpack.from_bytes / sizeof(float)); /* by channels: 0 */
     op->dw_bytes = one_round(op->unpack.from_bytes);
     op->db_bytes = op->bias ? one_round((size_t)op->geo.y.C * sizeof(float)) : 0;
     op->lane_bytes = one_round(most);
@@ -148,6 +158,22 @@ static int64_t pieces_of(const dn_backend *backend, const one_geo *g)
     double adding = 12.0 / 8 * (double)one_geo_weight_count(g);
     int64_t most = (int64_t)(work / (6 * adding)) + 1;
     return one_min(one_geo_pieces(g), one_max(2, one_min(most, 16)));
+}
+
+/* A gradient of a piece is written, added and made plain: five times its size and more. */
+static dn_status make(weights_op *op, bool add, dn_op_info *info)
+{
+    int64_t pieces = pieces_of(op->base.backend, &op->geo);
+    op->channels = one_geo_by_channels(&op->geo, DN_OP_CONV_BWD_WEIGHTS, 2 * pieces + 1);
+    if (op->channels) {
+        dn_status st = make_stages(op, 0, add, info);
+        if (st != DN_DECLINED)
+            return st;
+        weights_release(&op->base);
+        op->channels = false;
+    }
+    dn_status st = make_stages(op, pieces, add, info);
+    return st ? st : make_unpack(op, add, info);
 }
 
 dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -165,9 +191,7 @@ dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op
     op->geo = geo;
     op->bias = desc->num_outputs > 1 && desc->outputs[1].dtype >= 0;
     op->add_bias = args->base.accumulate & 2;
-    dn_status st = make_stages(op, pieces_of(backend, &geo), info);
-    if (!st)
-        st = make_unpack(op, args->base.accumulate & 1, info);
+    dn_status st = make(op, args->base.accumulate & 1, info);
     if (st) {
         one_op_free(&op->base);
         return st;
@@ -177,6 +201,8 @@ dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op
              one_desc_name(op->stage[0].conv.desc));
     info->cost = one_geo_cost(backend, &geo, desc->kind) +
                  (double)op->dw_bytes * (double)(2 * op->cuts.pieces + 1) / 16;
+    if (op->channels)
+        info->cost += 8 * (double)one_geo_weight_count(&geo) / 16;
     *out = &op->base;
     return DN_OK;
 }

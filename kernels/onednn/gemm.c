@@ -100,8 +100,8 @@ static void gemm_release(dn_op *base)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-static dnnl_status_t matrix(one_desc *out, dnnl_data_type_t type, int64_t rows, int64_t cols,
-                            int64_t row, int64_t col)
+dnnl_status_t one_matrix(one_desc *out, dnnl_data_type_t type, int64_t rows, int64_t cols,
+                         int64_t row, int64_t col)
 {
     const dnnl_dim_t dims[2] = {rows, cols}, strides[2] = {row, col};
     return one_desc_init(out, 2, dims, type, strides);
@@ -115,13 +115,13 @@ static dnnl_status_t mul_desc(dnnl_primitive_desc_t *out, const gemm_op *op, int
     enum { A, C, BIAS, B, DESCS };
     one_desc d[DESCS];
     int made = 0;
-    dnnl_status_t st = matrix(&d[A], dnnl_bf16, g->m, g->k, g->k, 1);
+    dnnl_status_t st = one_matrix(&d[A], dnnl_bf16, g->m, g->k, g->k, 1);
     made += !st;
     if (!st)
-        st = matrix(&d[C], dnnl_f32, g->m, n, g->ldc, 1);
+        st = one_matrix(&d[C], dnnl_f32, g->m, n, g->ldc, 1);
     made += !st;
     if (!st)
-        st = matrix(&d[BIAS], dnnl_f32, 1, n, n, 1);
+        st = one_matrix(&d[BIAS], dnnl_f32, 1, n, n, 1);
     made += !st;
     if (!st)
         st = one_desc_init(&d[B], 2, dims, dnnl_bf16, NULL);
@@ -153,7 +153,7 @@ static dn_status make_width(gemm_op *op, int i, int64_t n, const_dnnl_primitive_
     if (st)
         return st;
     dnnl_status_t status =
-        matrix(&from, dnnl_f32, g->k, n, g->trans_b ? 1 : g->ldb, g->trans_b ? g->ldb : 1);
+        one_matrix(&from, dnnl_f32, g->k, n, g->trans_b ? 1 : g->ldb, g->trans_b ? g->ldb : 1);
     if (!status) {
         status = one_reorder_create(&desc, backend, one_view(&from),
                                     one_prim_md(&op->mul[i], DNNL_ARG_WEIGHTS), false);
@@ -169,11 +169,11 @@ static dn_status make_a(gemm_op *op, dn_op_info *info)
     const dnnl_dim_t dims[2] = {g->m, g->k};
     one_desc from, to;
     dnnl_status_t status =
-        matrix(&from, dnnl_f32, g->m, g->k, g->trans_a ? 1 : g->lda, g->trans_a ? g->lda : 1);
+        one_matrix(&from, dnnl_f32, g->m, g->k, g->trans_a ? 1 : g->lda, g->trans_a ? g->lda : 1);
     dn_status st = one_result(op->base.backend, status, info);
     if (st)
         return st;
-    st = one_result(op->base.backend, matrix(&to, dnnl_bf16, g->m, g->k, g->k, 1), info);
+    st = one_result(op->base.backend, one_matrix(&to, dnnl_bf16, g->m, g->k, g->k, 1), info);
     if (!st) {
         st = one_pack_init(&op->a, op->base.backend, one_view(&from), one_view(&to), 2, dims,
                            false, info);

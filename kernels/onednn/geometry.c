@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * geometry.c: a convolution in oneDNN's words, and its cutting into pieces. A piece is a few
  * whole images; where images are few, forward convolutions are cut into strips of rows too,
- * each with the padding that is left to it. */
+ * each with the padding that is left to it. Where weights outweigh the images, it is some
+ * channels of the result, over all images: each weight is then read, or made, by one piece. */
 #include "onednn.h"
 
 #include <string.h>
@@ -61,6 +62,9 @@ bool one_geo_init(one_geo *g, const dn_backend *backend, const dn_op_desc *desc,
     }
     if (narrow || (desc->compute == DN_COMPUTE_BF16 && backend->bf16))
         g->type = dnnl_bf16;
+    /* oneDNN does that for every block of channels anew. */
+    g->thinned = g->R * g->S == 1 && g->sh * g->sw > 1 && g->ph + g->pw == 0 &&
+                 g->group == 1 && desc->kind != DN_OP_CONV_BWD_DATA;
     info->compute = g->type == dnnl_bf16 ? DN_COMPUTE_BF16 : DN_COMPUTE_F32;
     g->flops = 2.0 * (double)(g->y.N * g->y.H * g->y.W) * (double)one_geo_weight_count(g);
     return true;
@@ -133,7 +137,9 @@ static void cut_images(one_cuts *cuts, const one_geo *g, int64_t most)
                        .h = g->x.H,
                        .p = g->y.H,
                        .before = g->ph,
-                       .after = after};
+                       .after = after,
+                       .c = g->x.C,
+                       .k = g->y.C};
         cuts->piece[cuts->pieces++] = (one_piece){.image = n, .cut = find_cut(cuts, &cut)};
     }
 }
@@ -146,12 +152,18 @@ static bool cut_rows(one_cuts *cuts, const one_geo *g, int64_t strips)
             int64_t rows = one_min(each, g->y.H - p);
             int64_t from = p * g->sh - g->ph, to = from + (rows - 1) * g->sh + extent;
             int64_t h0 = one_max(0, from), h1 = one_min(g->x.H, to);
-            one_cut cut = {
-                .images = 1, .h = h1 - h0, .p = rows, .before = h0 - from, .after = to - h1};
+            one_cut cut = {.images = 1,
+                           .h = h1 - h0,
+                           .p = rows,
+                           .before = h0 - from,
+                           .after = to - h1,
+                           .c = g->x.C,
+                           .k = g->y.C};
             int32_t index = h1 > h0 ? find_cut(cuts, &cut) : -1;
             if (index < 0)
                 return false;
-            cuts->piece[cuts->pieces++] = (one_piece){n, h0, p, index};
+            cuts->piece[cuts->pieces++] =
+                (one_piece){.image = n, .h = h0, .p = p, .cut = index};
         }
     return true;
 }
@@ -172,22 +184,103 @@ dn_status one_cuts_init(one_cuts *cuts, const dn_backend *backend, const one_geo
     return DN_OK;
 }
 
-int64_t one_piece_offset(const one_image *i, int64_t n, int64_t row)
+/* ---- channels ---------------------------------------------------------------------------- */
+
+enum { WIDTH = 64, MAX_PARTS = 16 }; /* what oneDNN's blocks of channels divide */
+
+/* Of y, but where x is the result. */
+static int64_t result_channels(const one_geo *g, int32_t kind)
 {
-    int64_t rows = row * i->W * (i->layout == DN_LAYOUT_NHWC ? i->C : 1);
-    return (n * i->C * i->H * i->W + rows) * (i->type == dnnl_bf16 ? 2 : 4);
+    return kind == DN_OP_CONV_BWD_DATA ? g->x.C : g->y.C;
 }
 
-dnnl_status_t one_geo_weights(one_desc *out, const one_geo *g, int *axes, dnnl_dim_t *dims)
+static int64_t part_width(int64_t channels)
 {
-    const dnnl_dim_t size[5] = {g->group, g->y.C / g->group, g->x.C / g->group, g->R, g->S};
+    return ((channels + MAX_PARTS - 1) / MAX_PARTS + WIDTH - 1) / WIDTH * WIDTH;
+}
+
+bool one_geo_by_channels(const one_geo *g, int32_t kind, int64_t readers)
+{
+    const one_image *whole = kind == DN_OP_CONV_BWD_DATA ? &g->y : &g->x;
+    const one_image *part = kind == DN_OP_CONV_BWD_DATA ? &g->x : &g->y;
+    int64_t parts = result_channels(g, kind) / part_width(result_channels(g, kind));
+    bool lies = whole->layout == DN_LAYOUT_NHWC && whole->type == g->type &&
+                part->layout == DN_LAYOUT_NHWC;
+    double in = (double)(whole->N * whole->C * whole->H * whole->W);
+    if (g->thinned) /* by every piece */
+        in = 4 * (double)(g->x.N * g->x.C * g->y.H * g->y.W);
+    double out = (double)(part->N * part->C * part->H * part->W);
+    return lies && g->group == 1 && parts >= 4 &&
+           in * (double)parts + 2 * out < (double)one_geo_weight_count(g) * (double)readers;
+}
+
+dn_status one_cuts_channels(one_cuts *cuts, const dn_backend *backend, const one_geo *g,
+                            int32_t kind)
+{
+    int64_t all = result_channels(g, kind), each = part_width(all);
+    int64_t after = (g->y.H - 1) * g->sh + (g->R - 1) * g->dh + 1 - g->x.H - g->ph;
+    bool of_x = kind == DN_OP_CONV_BWD_DATA;
+    *cuts = (one_cuts){0};
+    cuts->piece = one_alloc(backend, (size_t)((all + each - 1) / each), sizeof *cuts->piece);
+    if (!cuts->piece)
+        return DN_E_NOMEM;
+    for (int64_t at = 0; at < all; at += each) {
+        int64_t width = one_min(each, all - at);
+        one_cut cut = {.images = g->x.N,
+                       .h = g->x.H,
+                       .p = g->y.H,
+                       .before = g->ph,
+                       .after = after,
+                       .c = of_x ? width : g->x.C,
+                       .k = of_x ? g->y.C : width};
+        cuts->piece[cuts->pieces++] = (one_piece){
+            .c = of_x ? at : 0, .k = of_x ? 0 : at, .cut = find_cut(cuts, &cut)};
+    }
+    return DN_OK;
+}
+
+bool one_is_part(const one_geo *g, const one_cut *cut)
+{
+    return cut->c != g->x.C || cut->k != g->y.C;
+}
+
+/* Channels are cut in NHWC alone. */
+static int64_t offset_in(const one_image *i, int64_t n, int64_t row, int64_t channel)
+{
+    int64_t rows = row * i->W * (i->layout == DN_LAYOUT_NHWC ? i->C : 1);
+    return (n * i->C * i->H * i->W + rows + channel) * (i->type == dnnl_bf16 ? 2 : 4);
+}
+
+int64_t one_piece_x(const one_geo *g, const one_piece *piece)
+{
+    return offset_in(&g->x, piece->image, piece->h, piece->c);
+}
+
+int64_t one_piece_y(const one_geo *g, const one_piece *piece)
+{
+    return offset_in(&g->y, piece->image, piece->p, piece->k);
+}
+
+int64_t one_piece_w(const one_geo *g, const one_piece *piece)
+{
+    return (piece->k * g->x.C + piece->c) * g->R * g->S;
+}
+
+dnnl_status_t one_geo_weights(one_desc *out, const one_geo *g, const one_cut *cut, int *axes,
+                              dnnl_dim_t *dims)
+{
+    const dnnl_dim_t full[5] = {g->group, g->y.C / g->group, g->x.C / g->group, g->R, g->S};
+    dnnl_dim_t size[5] = {full[0], full[1], full[2], full[3], full[4]}, strides[5], stride = 1;
     int skip = g->group == 1;
-    dnnl_dim_t strides[5], stride = 1;
+    if (cut && one_is_part(g, cut)) {
+        size[1] = cut->k;
+        size[2] = cut->c;
+    }
     *axes = 5 - skip;
     for (int i = *axes - 1; i >= 0; i--) {
         dims[i] = size[i + skip];
         strides[i] = stride;
-        stride *= dims[i];
+        stride *= full[i + skip];
     }
     return one_desc_init(out, *axes, dims, dnnl_f32, strides);
 }

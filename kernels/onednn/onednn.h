@@ -29,7 +29,7 @@ struct dn_op {
 
 typedef dn_status one_create_fn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                                 dn_op_info *info);
-one_create_fn one_conv_op, one_conv_weights_op, one_gemm_op;
+one_create_fn one_conv_op, one_conv_weights_op, one_gemm_op, one_points_op;
 
 /* ---- backend.c --------------------------------------------------------------------------- */
 
@@ -107,6 +107,12 @@ dn_status one_pack_run(one_pack *pack, const void *from, void *to, void *scratch
 size_t one_pack_scratch(const one_pack *pack); /* of all workers */
 void one_pack_free(one_pack *pack);
 
+/* ---- gemm.c ------------------------------------------------------------------------------ */
+
+/* `row` elements from one row to the next, `col` from one column to the next. */
+dnnl_status_t one_matrix(one_desc *out, dnnl_data_type_t type, int64_t rows, int64_t cols,
+                         int64_t row, int64_t col);
+
 /* ---- geometry.c -------------------------------------------------------------------------- */
 
 typedef struct one_image { /* x or y of a convolution, as the operand lies */
@@ -118,6 +124,7 @@ typedef struct one_image { /* x or y of a convolution, as the operand lies */
 typedef struct one_geo {
     one_image x, y;
     int64_t R, S, sh, sw, ph, pw, dh, dw, group;
+    bool thinned; /* pixels of x that a 1x1 window skips are left out first */
     dnnl_data_type_t type; /* what is multiplied */
     double flops;
 } one_geo;
@@ -126,19 +133,23 @@ typedef struct one_geo {
 bool one_geo_init(one_geo *geo, const dn_backend *backend, const dn_op_desc *desc,
                   dn_op_info *info);
 /* Plain weights, f32. */
-dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, int *axes, dnnl_dim_t *dims);
+struct one_cut;
+/* cut NULL: all of them; else those of its channels. */
+dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, const struct one_cut *cut,
+                              int *axes, dnnl_dim_t *dims);
 int64_t one_geo_weight_count(const one_geo *geo);
 /* Nanoseconds on one thread; how many pieces are worth their overhead. */
 double one_geo_cost(const dn_backend *backend, const one_geo *geo, int32_t kind);
 int64_t one_geo_pieces(const one_geo *geo);
 
-/* A part of the batch, or of the rows of one image. */
+/* A part of the batch, of the rows of one image, or of the channels of the result. */
 typedef struct one_cut {
     int64_t images, h, p;  /* rows of x, rows of y */
     int64_t before, after; /* rows of padding */
+    int64_t c, k;          /* channels of x, of y */
 } one_cut;
 typedef struct one_piece {
-    int64_t image, h, p; /* where it begins in x and in y */
+    int64_t image, h, p, c, k; /* where it begins in x and in y */
     int32_t cut;
 } one_piece;
 
@@ -153,13 +164,23 @@ typedef struct one_cuts {
 /* At most `most` pieces of whole images; with `rows`, rows too where images are fewer. */
 dn_status one_cuts_init(one_cuts *cuts, const dn_backend *backend, const one_geo *geo,
                         int64_t most, bool rows);
-/* Where a piece begins in the operand, in bytes. */
-int64_t one_piece_offset(const one_image *image, int64_t n, int64_t row);
+/* Pieces of the result's channels, each over all images. */
+dn_status one_cuts_channels(one_cuts *cuts, const dn_backend *backend, const one_geo *geo,
+                            int32_t kind);
+/* Is that worth more than `readers` pieces that read, or make, all weights? Such pieces read
+ * all of the other image, and their results are put in place by a copy. */
+bool one_geo_by_channels(const one_geo *geo, int32_t kind, int64_t readers);
+bool one_is_part(const one_geo *geo, const one_cut *cut); /* of the channels */
+/* Where a piece begins in x or y, in bytes, and in the weights, in elements. */
+int64_t one_piece_x(const one_geo *geo, const one_piece *piece);
+int64_t one_piece_y(const one_geo *geo, const one_piece *piece);
+int64_t one_piece_w(const one_geo *geo, const one_piece *piece);
 
 /* ---- stage.c ----------------------------------------------------------------------------- */
 
 /* What is done for a piece: operands that are not as oneDNN wants them (NHWC, the type that is
- * multiplied) pass through the worker's scratch, where they stay in its cache. */
+ * multiplied, weights in its own form where a piece has some of them) pass through the worker's
+ * scratch, where they stay in its cache. */
 enum { ONE_PLACES = 4 };
 typedef struct one_stage {
     one_prim conv, move[ONE_PLACES];
@@ -169,7 +190,7 @@ typedef struct one_stage {
 
 typedef struct one_wish {
     int32_t kind;
-    bool bias, add;
+    bool bias, add, constant; /* constant: of a part of the channels, w comes packed */
     int32_t activation;
     double activation_a;
     one_md w; /* packed weights, or their gradient; NULL: the form oneDNN likes best */
@@ -178,6 +199,10 @@ typedef struct one_wish {
 /* Places: CONV: x, w, y, b; CONV_BWD_DATA: dy, w, dx; CONV_BWD_WEIGHTS: x, dy, dw, db. */
 dn_status one_stage_init(one_stage *stage, const dn_backend *backend, const one_geo *geo,
                          const one_cut *cut, const one_wish *wish, dn_op_info *info);
+/* A part of the weights into the form that conv wants, ahead of the runs. */
+dnnl_status_t one_stage_pack(one_stage *stage, int32_t worker, const void *w, void *packed,
+                             char *scratch);
+size_t one_stage_packed(const one_stage *stage); /* its bytes */
 dnnl_status_t one_stage_run(one_stage *stage, int32_t worker, void *const *data, char *scratch);
 /* What w of other stages must be; scratch of one worker. */
 one_md one_stage_weights(const one_stage *stage, int32_t kind);

@@ -35,18 +35,34 @@ static dnnl_data_type_t type_of(const one_geo *g, const one_image *image, int pl
 
 /* ---- descriptions ------------------------------------------------------------------------ */
 
+static bool is_thinned(const one_geo *g, const one_image *image)
+{
+    return g->thinned && image == &g->x;
+}
+
 static int64_t rows_of(const one_geo *g, const one_image *image, const one_cut *cut)
 {
-    return image == &g->x ? cut->h : cut->p;
+    return image == &g->x && !g->thinned ? cut->h : cut->p;
+}
+
+static int64_t cols_of(const one_geo *g, const one_image *image)
+{
+    return is_thinned(g, image) ? g->y.W : image->W;
+}
+
+static int64_t channels_of(const one_geo *g, const one_image *image, const one_cut *cut)
+{
+    return image == &g->x ? cut->c : cut->k;
 }
 
 /* Where oneDNN has it: NHWC, without gaps. */
 static dnnl_status_t dense_desc(one_desc *out, const one_geo *g, const one_image *image,
                                 const one_cut *cut, dnnl_data_type_t type)
 {
-    int64_t h = rows_of(g, image, cut), row = image->W * image->C;
-    const dnnl_dim_t dims[4] = {cut->images, image->C, h, image->W};
-    const dnnl_dim_t strides[4] = {h * row, 1, row, image->C};
+    int64_t h = rows_of(g, image, cut), w = cols_of(g, image), C = channels_of(g, image, cut);
+    int64_t row = w * C;
+    const dnnl_dim_t dims[4] = {cut->images, C, h, w};
+    const dnnl_dim_t strides[4] = {h * row, 1, row, C};
     return one_desc_init(out, 4, dims, type, strides);
 }
 
@@ -55,16 +71,22 @@ static dnnl_status_t operand_desc(one_desc *out, const one_geo *g, const one_ima
                                   const one_cut *cut)
 {
     int64_t h = rows_of(g, image, cut), plane = image->H * image->W;
-    bool nhwc = image->layout == DN_LAYOUT_NHWC;
-    const dnnl_dim_t dims[4] = {cut->images, image->C, h, image->W};
+    bool nhwc = image->layout == DN_LAYOUT_NHWC, thin = is_thinned(g, image);
+    int64_t pixel = nhwc ? image->C : 1;
+    const dnnl_dim_t dims[4] = {cut->images, channels_of(g, image, cut), h, cols_of(g, image)};
     const dnnl_dim_t strides[4] = {plane * image->C, nhwc ? 1 : plane,
-                                   image->W * (nhwc ? image->C : 1), nhwc ? image->C : 1};
+                                   image->W * pixel * (thin ? g->sh : 1),
+                                   pixel * (thin ? g->sw : 1)};
     return one_desc_init(out, 4, dims, image->type, strides);
 }
 
 static void window_of(one_conv_desc *conv, const one_geo *g, const one_cut *cut)
 {
     int64_t wide = (g->y.W - 1) * g->sw + (g->S - 1) * g->dw + 1;
+    if (g->thinned) {
+        conv->stride[0] = conv->stride[1] = 1;
+        return;
+    }
     conv->stride[0] = g->sh;
     conv->stride[1] = g->sw;
     conv->dilation[0] = g->dh - 1;
@@ -81,11 +103,11 @@ static dnnl_status_t conv_descs(one_desc *d, int *made, const one_geo *g, const 
                                 int32_t kind)
 {
     int place_x = kind == DN_OP_CONV_BWD_DATA ? 2 : 0, place_y = kind == DN_OP_CONV ? 2 : 0;
-    const dnnl_dim_t k = g->y.C, one = 1;
+    const dnnl_dim_t k = cut->k, one = 1;
     dnnl_dim_t dims[5];
     int axes;
     one_desc plain;
-    dnnl_status_t st = one_geo_weights(&plain, g, &axes, dims);
+    dnnl_status_t st = one_geo_weights(&plain, g, cut, &axes, dims);
     if (st)
         return st;
     one_desc_free(&plain);
@@ -140,9 +162,10 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, const dn_backend *bac
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-static bool adds_aside(const one_geo *g, const one_wish *wish)
+static bool adds_aside(const one_geo *g, const one_cut *cut, const one_wish *wish)
 {
-    return wish->add && (wish->kind == DN_OP_CONV_BWD_DATA || g->y.layout != DN_LAYOUT_NHWC);
+    return wish->add && (wish->kind == DN_OP_CONV_BWD_DATA ||
+                         g->y.layout != DN_LAYOUT_NHWC || one_is_part(g, cut));
 }
 
 static dn_status init_conv(one_stage *stage, const dn_backend *backend, const one_geo *g,
@@ -155,7 +178,7 @@ static dn_status init_conv(one_stage *stage, const dn_backend *backend, const on
     const int *args = wish->kind == DN_OP_CONV            ? forward
                       : wish->kind == DN_OP_CONV_BWD_DATA ? data
                                                           : weights;
-    bool sum = wish->kind == DN_OP_CONV && wish->add && !adds_aside(g, wish);
+    bool sum = wish->kind == DN_OP_CONV && wish->add && !adds_aside(g, cut, wish);
     dnnl_primitive_attr_t attr;
     dnnl_primitive_desc_t desc;
     dnnl_status_t status = one_attributes(&attr, sum, wish->activation, wish->activation_a);
@@ -168,6 +191,59 @@ static dn_status init_conv(one_stage *stage, const dn_backend *backend, const on
     return st ? st : one_prim_init(&stage->conv, backend, desc, args, wish->bias ? 4 : 3, info);
 }
 
+/* Some of the weights, or of their gradient: plain to oneDNN's form, or back. */
+static dnnl_status_t weights_move(dnnl_primitive_desc_t *out, const one_stage *stage,
+                                  const dn_backend *backend, const one_geo *g,
+                                  const one_cut *cut, const one_wish *wish)
+{
+    one_desc plain;
+    int axes;
+    dnnl_dim_t dims[5];
+    bool back = wish->kind == DN_OP_CONV_BWD_WEIGHTS;
+    dnnl_status_t st = one_geo_weights(&plain, g, cut, &axes, dims);
+    if (st)
+        return st;
+    one_md a = one_view(&plain), b = one_stage_weights(stage, wish->kind);
+    st = one_reorder_create(out, backend, back ? b : a, back ? a : b, back && wish->add);
+    one_desc_free(&plain);
+    return st;
+}
+
+static dnnl_status_t image_move(dnnl_primitive_desc_t *out, int place,
+                                const dn_backend *backend, const one_geo *g, const one_cut *cut,
+                                const one_image *image, bool add)
+{
+    one_desc operand, dense;
+    dnnl_status_t st = operand_desc(&operand, g, image, cut);
+    if (st)
+        return st;
+    st = dense_desc(&dense, g, image, cut, type_of(g, image, place));
+    if (!st) {
+        one_md a = one_view(&operand), b = one_view(&dense);
+        st = one_reorder_create(out, backend, is_result(place) ? b : a,
+                                is_result(place) ? a : b, add);
+        one_desc_free(&dense);
+    }
+    one_desc_free(&operand);
+    return st;
+}
+
+static bool is_weights(int32_t kind, int place)
+{
+    return place == (kind == DN_OP_CONV_BWD_WEIGHTS ? 2 : 1);
+}
+
+/* Does oneDNN take the operand as it lies? */
+static bool fits_as_it_is(const one_geo *g, const one_cut *cut, int32_t kind, int place,
+                          bool add)
+{
+    const one_image *image = image_at(g, kind, place);
+    if (!image)
+        return !is_weights(kind, place) || !one_is_part(g, cut);
+    return image->layout == DN_LAYOUT_NHWC && image->type == type_of(g, image, place) &&
+           channels_of(g, image, cut) == image->C && !add && !is_thinned(g, image);
+}
+
 /* The reorder of one place, if it needs one. */
 static dn_status init_move(one_stage *stage, int place, const dn_backend *backend,
                            const one_geo *g, const one_cut *cut, const one_wish *wish,
@@ -175,28 +251,19 @@ static dn_status init_move(one_stage *stage, int place, const dn_backend *backen
 {
     static const int args[] = {DNNL_ARG_FROM, DNNL_ARG_TO};
     const one_image *image = image_at(g, wish->kind, place);
-    bool add = is_result(place) && adds_aside(g, wish);
-    if (!image ||
-        (image->layout == DN_LAYOUT_NHWC && image->type == type_of(g, image, place) && !add))
+    bool add = is_result(place) && adds_aside(g, cut, wish);
+    if (fits_as_it_is(g, cut, wish->kind, place, add))
         return DN_OK;
-    one_desc operand, dense;
     dnnl_primitive_desc_t desc;
-    dnnl_status_t status = operand_desc(&operand, g, image, cut);
-    if (!status) {
-        status = dense_desc(&dense, g, image, cut, type_of(g, image, place));
-        if (!status) {
-            one_md a = one_view(&operand), b = one_view(&dense);
-            status = one_reorder_create(&desc, backend, is_result(place) ? b : a,
-                                        is_result(place) ? a : b, add);
-            one_desc_free(&dense);
-        }
-        one_desc_free(&operand);
-    }
+    dnnl_status_t status = image ? image_move(&desc, place, backend, g, cut, image, add)
+                                 : weights_move(&desc, stage, backend, g, cut, wish);
     dn_status st = one_result(backend, status, info);
     if (!st)
         st = one_prim_init(&stage->move[place], backend, desc, args, 2, info);
     if (st)
         return st;
+    if (!image && wish->constant) /* one_stage_pack does it */
+        return DN_OK;
     stage->moves[place] = true;
     stage->at[place] = stage->scratch;
     stage->scratch += one_round(
@@ -237,7 +304,19 @@ size_t one_stage_scratch(const one_stage *stage)
     return stage->scratch + one_round(most);
 }
 
+size_t one_stage_packed(const one_stage *stage)
+{
+    return one_round(one_prim_bytes(&stage->move[1], DNNL_ARG_TO));
+}
+
 /* ---- run --------------------------------------------------------------------------------- */
+
+dnnl_status_t one_stage_pack(one_stage *stage, int32_t worker, const void *w, void *packed,
+                             char *scratch)
+{
+    return one_prim_run(&stage->move[1], worker, (void *[]){(void *)(uintptr_t)w, packed},
+                        scratch + stage->scratch);
+}
 
 dnnl_status_t one_stage_run(one_stage *stage, int32_t worker, void *const *data, char *scratch)
 {

@@ -113,6 +113,15 @@ static const struct refusal {
                                 "'t' top: 'y' }",
      DN_E_SHAPE, "18"},
     {X4 L("ArgMax", "argmax_param { top_k: 61 }"), DN_E_NET, "top_k"},
+    {SOURCE("Data", "data_param { source: 's' batch_size: 1 } transform_param { expand_param { "
+                    "max_expand_ratio: 2 } }"),
+     DN_E_UNSUPPORTED, "for AnnotatedData"},
+    {SOURCE("LaneData", "data_param { source: 's' batch_size: 1 }"), DN_E_UNSUPPORTED,
+     "LaneData would read the lanes of 's'"},
+    {SOURCE("DenseImageData", "dense_image_data_param { source: 's' batch_size: 1 }"),
+     DN_E_UNSUPPORTED, "DenseImageData would read the images of 's'"},
+    {SOURCE("WindowData", "window_data_param { batch_size: 1 }"), DN_E_NET,
+     "window_data_param needs a source"},
     {SOURCE("DummyData", ""), DN_E_NET, "shape"},
     {SOURCE("DummyData", "dummy_data_param { shape { dim: 2 } data_filler { type: 'x' } "
                          "data_filler { type: 'x' } data_filler { type: 'x' } }"),

@@ -279,7 +279,8 @@ static void test_judged(void)
          NULL},
         {"layer { param { fix_lr: true } }", "'fix_lr' of ParamSpec changes the result", NULL},
         {"layer { accuracy_param { min_is_better: true } }", NULL, "'min_is_better' of Accura"},
-        {"layer { transform_param { distort_param { } } }", "'distort_param'", NULL},
+        {"layer { transform_param { noise_param { } } }", "'noise_param'", NULL},
+        {"layer { transform_param { distort_param { } } }", NULL, NULL}, /* the layer's to judge */
         {"layer { 777 { 1: 2 } }", "field 777 of LayerParameter is of no dialect known", NULL},
         {"layer { engine: 'MKLDNN' }", NULL, "'engine' of LayerParameter steers"},
         {"layer { pooling_param { ceil_mode: false } }", NULL, NULL},

@@ -46,14 +46,27 @@ typedef struct dn_solver_options {
     int32_t seed_given;       /* 1: `seed` counts rather than the prototxt's random_seed */
     int32_t wire_only;        /* 1: parse, and wire the nets; open no data, train nothing */
     uint64_t seed;
-    /* Sums gradients over processes or devices before the update: data of count floats, in
-     * place. NULL: none. */
+    /* Training with others: sums the gradients of all of them, data of count floats, in place
+     * (or gives their mean: with clip_gradients it should), before the update. It is told of
+     * one weight after another, always in the same order; those of late layers while the
+     * backward of earlier ones still runs. Every rank must end up with the same bits. NULL:
+     * alone. */
     dn_status (*all_reduce)(void *user, float *data, int64_t count);
     void *all_reduce_user;
     int64_t max_iter;                  /* overrides max_iter when > 0 */
     int32_t compute, compute_fallback; /* of the nets, as in dn_net_options */
     int32_t memory; /* of the nets: DN_MEMORY_COMPACT trains in less, inner blobs unreadable */
-    int32_t reserved;
+    /* 1: all_reduce takes a pointer to the context's device, queues its work behind what the
+     * context queued in its device_stream so far, and returns; 0: to the host, brought there.
+     */
+    int32_t all_reduce_on_device;
+    /* Not NULL: all_reduce may return before it is done, and this returns when what it was told
+     * of so far is (on a device: when what is queued from now on comes after it). */
+    dn_status (*all_reduce_wait)(void *user);
+    /* num_ranks > 1: this solver is one of so many that train the same net, each on its own
+     * part of the data: Data layers take records rank, rank + num_ranks, ...; no two draw the
+     * same random numbers. Rank 0 alone has test nets and takes snapshots by itself. */
+    int32_t rank, num_ranks;
 } dn_solver_options;
 
 /* Creates a solver with its train net and test nets. A relative net path means the working
@@ -122,6 +135,30 @@ DN_API dn_status dn_solver_snapshot(dn_solver *solver, const char *path);
  * also hold the random state and the data cursors, so resumed is bit-identical. On failure the
  * solver is unchanged. DN_E_IO, DN_E_PARSE, DN_E_DATA. Since 0.1. */
 DN_API dn_status dn_solver_restore(dn_solver *solver, const char *path);
+
+/* Solvers that train one net together, on several devices or several contexts: each computes
+ * the gradients of its own batch, all of them take the mean, and so the same step; the batch
+ * is in effect num_ranks times as large. Gradients travel through the backend where it can (on
+ * CUDA devices through NCCL, if that is found), while earlier layers still compute; else
+ * through host memory, to the same bits on every rank whatever the timing. */
+typedef struct dn_parallel dn_parallel;
+
+/* Joins solvers[0 .. count), created with rank = their index and num_ranks = count from the
+ * same prototxt; weights, histories, iteration and places in the data are taken over from
+ * solvers[0]. They are borrowed, and must not be stepped otherwise, until dn_parallel_free.
+ * Returns DN_OK, DN_E_INVALID (what does not fit together), DN_E_UNSUPPORTED (DN_F64 nets),
+ * DN_E_NOMEM. Since 0.1. */
+DN_API dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers,
+                                    int32_t count);
+/* dn_solver_step and dn_solver_solve of all of them at once, each in a thread of its own,
+ * solvers[0] in the caller's. Where one fails, all stop, and its status and words are the
+ * result; the next call starts from what solvers[0] has. To cancel, cancel solvers[0].
+ * Since 0.1. */
+DN_API dn_status dn_parallel_step(dn_parallel *parallel, int64_t iterations);
+DN_API dn_status dn_parallel_solve(dn_parallel *parallel);
+/* How gradients travel: "cuda" (the backend's name) or "host". Borrowed. Since 0.1. */
+DN_API const char *dn_parallel_transport(const dn_parallel *parallel);
+DN_API void dn_parallel_free(dn_parallel *parallel);
 
 DN_END_DECLS
 #endif

@@ -172,6 +172,7 @@ typedef struct dni_loader_options {
     const Cnn__AnnotatedDataParameter *annotated_param;
     const char *folder;    /* of the prototxt, for relative paths; NULL: none */
     uint64_t seed, stream; /* stream to stream + 4 are used */
+    int32_t rank, ranks;   /* only records rank, rank + ranks, ... of the run; ranks 0: all */
 } dni_loader_options;
 
 typedef struct dni_batch {
@@ -196,8 +197,8 @@ bool dni_loader_has_boxes(const dni_loader *loader);
 /* The next batch, valid until the next call on this loader; waits for it if need be. A record
  * that cannot be used fails the batch it would have been in, and all after it. */
 dn_status dni_loader_next(dni_loader *loader, dni_batch *batch);
-/* Records delivered since the start. Seeking to it in a new loader of the same options gives
- * the batch that would have come next. */
+/* Records that all ranks together were delivered since the start. Seeking to it in a new loader
+ * of the same options gives the batch that would have come next. */
 int64_t dni_loader_position(const dni_loader *loader);
 dn_status dni_loader_seek(dni_loader *loader, int64_t position);
 

@@ -26,14 +26,15 @@ struct dni_loader {
     dni_shape shape; /* of the first batch: (N, C, H, W) */
     int32_t type;    /* of the first record's annotation */
     int64_t batch;
-    int64_t skip;    /* rand_skip: records left out at the start */
-    int64_t records; /* in the database; 0: not yet known */
+    int64_t skip;        /* rand_skip: records left out at the start */
+    int64_t rank, ranks; /* of every `ranks` records the one that is ours */
+    int64_t records;     /* in the database; 0: not yet known */
     bool shuffle;
     dni_order order;
 
     /* The thread's own while it runs. */
     int64_t cursor; /* records taken since the source's start, this pass */
-    int64_t filled; /* record number of the next to fill */
+    int64_t filled; /* number of the next to fill among ours */
 
     int64_t delivered; /* the host's: records of batches handed out */
     bool running, seek_needed;
@@ -53,11 +54,18 @@ struct dni_loader {
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
+/* Record number i of ours, among everybody's. */
+static uint64_t number_of(const dni_loader *l, int64_t i)
+{
+    return (uint64_t)(i * l->ranks + l->rank);
+}
+
 /* The next record, from the first again after the last. */
 static dn_status next_record(dni_loader *l, dni_record *record)
 {
     if (l->shuffle)
-        return dni_order_record(&l->order, l->source, l->skip + l->filled, record);
+        return dni_order_record(&l->order, l->source,
+                                l->skip + (int64_t)number_of(l, l->filled), record);
     dn_status st = dni_source_next(l->source, record);
     if (!st && !record->data) {
         l->records = l->cursor;
@@ -148,18 +156,30 @@ static dn_status keep_boxes(dni_loader *l, slot *s, int64_t i)
     return st;
 }
 
+/* Past `count` records that are others'. */
+static dn_status leave_out(dni_loader *l, int64_t count)
+{
+    dni_record record;
+    dn_status st = DN_OK;
+    while (!l->shuffle && !st && count-- > 0)
+        st = next_record(l, &record);
+    return st;
+}
+
 /* Item i of a batch. */
 static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
 {
     dni_record record;
     dni_image image;
     int32_t value;
-    uint64_t number = (uint64_t)l->filled;
-    dn_status st = next_record(l, &record);
+    uint64_t number = number_of(l, l->filled), first = number_of(l, l->filled - i);
+    dn_status st = leave_out(l, l->rank);
+    if (!st)
+        st = next_record(l, &record);
     if (st)
         return st;
-    st = dni_annotator_run(&l->annotator, &l->decoder, &record, number, number - (uint64_t)i,
-                           &image, &value, &l->boxes);
+    st = dni_annotator_run(&l->annotator, &l->decoder, &record, number, first, &image, &value,
+                           &l->boxes);
     if (!st && l->annotator.type != l->type)
         st = dni_fail(DN_E_DATA, "its annotation is of another type than the first record's");
     if (!st)
@@ -170,7 +190,8 @@ static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
                                              s->data + i * dni_shape_count(&s->item));
     s->labels[i] = (float)value;
     dni_annotator_place(&l->annotator, &image, placed, &l->boxes);
-    return keep_boxes(l, s, i);
+    st = keep_boxes(l, s, i);
+    return st ? st : leave_out(l, l->ranks - 1 - l->rank);
 }
 
 static dn_status fill(dni_loader *l, slot *s)
@@ -191,7 +212,7 @@ static void *load(void *arg)
     dni_loader *l = arg;
     dn_status st = DN_OK;
     if (l->seek_needed && !l->shuffle)
-        st = seek_source(l, l->filled);
+        st = seek_source(l, l->filled * l->ranks);
     pthread_mutex_lock(&l->lock);
     while (!st && !l->stop) {
         if (l->made - l->taken == l->num_slots) {
@@ -278,7 +299,7 @@ dn_status dni_loader_next(dni_loader *l, dni_batch *batch)
 
 int64_t dni_loader_position(const dni_loader *loader)
 {
-    return loader->delivered;
+    return loader->delivered * loader->ranks;
 }
 
 dn_status dni_loader_seek(dni_loader *loader, int64_t position)
@@ -286,7 +307,7 @@ dn_status dni_loader_seek(dni_loader *loader, int64_t position)
     if (position < 0)
         return dni_fail(DN_E_INVALID, "a data position cannot be %lld", (long long)position);
     stop(loader);
-    loader->delivered = position;
+    loader->delivered = position / loader->ranks;
     loader->seek_needed = true;
     return DN_OK;
 }
@@ -404,6 +425,8 @@ dn_status dni_loader_open(dni_loader **out, const dni_loader_options *options)
     if (!l)
         return DN_E_NOMEM;
     l->heap = *options->heap;
+    l->rank = options->rank;
+    l->ranks = options->ranks > 1 ? options->ranks : 1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->full, NULL);
     pthread_cond_init(&l->free, NULL);

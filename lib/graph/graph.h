@@ -37,6 +37,7 @@ typedef struct dni_net_state {
     int32_t level;
     const char *const *stages;
     size_t num_stages;
+    int32_t rank, ranks; /* of a solver that trains with others; ranks 0: alone */
 } dni_net_state;
 
 /* Caffe's refusal of a layer with rules of both kinds. */

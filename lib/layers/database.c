@@ -24,7 +24,9 @@ dn_status dni_database_setup(dni_layer *layer, bool boxes)
                             .annotated_param = layer->param->annotated_data_param,
                             .folder = layer->folder,
                             .seed = layer->seed,
-                            .stream = layer->stream};
+                            .stream = layer->stream,
+                            .rank = layer->rank,
+                            .ranks = layer->ranks};
     layer->fixed = layer->wire_only || dni_loader_is_fixed(&o);
     return layer->wire_only ? DN_OK : dni_loader_open(&d->loader, &o);
 }

@@ -25,6 +25,8 @@ static dn_status setup(dni_layer *layer)
                 "HDF5Data does not transform its data; transform_param has no place here");
     if (layer->wire_only)
         return DN_OK;
+    DNI_REQUIRE(layer->ranks == 1, DN_E_UNSUPPORTED,
+                "HDF5Data gives every device the same rows; train on one, or from a database");
     dni_hdf5_options o = {.heap = layer->heap,
                           .source = p->source,
                           .folder = layer->folder,

@@ -78,6 +78,7 @@ struct dni_layer {
     dni_weight weight[DNI_MAX_WEIGHTS];
     uint64_t stream; /* of its random numbers; use stream, stream + 1, ... up to + 15 */
     uint64_t seed;   /* of the net */
+    int32_t rank, ranks; /* records rank, rank + ranks, ... are this net's; ranks >= 1 */
     void *state;
 };
 

@@ -355,6 +355,7 @@ void dn_net_free(dn_net *net)
         return;
     const dni_heap *heap = net->heap;
     dni_plan_free(net->plan);
+    dni_net_free_groups(net);
     if (net->program)
         dni_program_free(net->program);
     dni_free(heap, net->program);

@@ -325,6 +325,7 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
     dni_free(net->heap, net->data);
     net->program = w->program;
     net->plan = plan;
+    net->groups.made = false;
     net->data = w->data;
     net->diff = w->diff;
     w->program = NULL;

@@ -76,6 +76,16 @@ typedef struct dni_net_layer {
     dni_shape *shapes; /* backing of layer.bottom and layer.top */
 } dni_net_layer;
 
+/* Gradients of weights in the order in which a backward is done with them, a few at a time. */
+typedef struct dni_groups {
+    size_t *params, *of; /* in that order: indices into dn_net.params, and their group */
+    size_t *ends;        /* per group: the backward's ops after which it is done */
+    size_t num_params, count;
+    bool made; /* for the present plan */
+    dn_status (*ready)(void *user, dni_param *param); /* NULL: nobody asks */
+    void *user;
+} dni_groups;
+
 struct dn_net {
     dn_context *context;
     const dni_heap *heap;
@@ -103,6 +113,8 @@ struct dn_net {
     size_t num_layers;
     dni_param **params; /* distinct ones, in order of declaration */
     size_t num_params, cap_params;
+
+    dni_groups groups;
 
     dni_program *program;
     dni_plan *plan;            /* NULL: wire_only, or the last planning failed */
@@ -158,6 +170,15 @@ dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what f
 /* replay.c: what plain runs of layers before `end` would have left for others, for layers that
  * last ran fused. */
 dn_status dni_net_replay(dn_net *net, int32_t end);
+/* groups.c: dn_net_backward; `ready` is told of each weight's gradient as soon as nothing will be
+ * added to it, while the rest is still to be computed (on a device: queued). Of plain runs not
+ * at all. */
+dn_status dni_net_backward_telling(dn_net *net,
+                                   dn_status (*ready)(void *user, dni_param *param),
+                                   void *user);
+/* For backward_whole: makes them for the plan; NULL: nobody asks. */
+dn_status dni_net_groups(dn_net *net, dni_pauses *pauses);
+void dni_net_free_groups(dn_net *net);
 dn_status dni_in_layer(const dn_net *net, const dni_net_layer *layer, dn_status st);
 
 #endif

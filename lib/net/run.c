@@ -40,9 +40,12 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
 static dn_status run_whole(dn_net *net, dni_section section, bool fresh)
 {
     int32_t layer = -1;
+    dni_pauses pauses = {0};
     dn_status st = dni_plan_bind(net->plan, section);
+    if (!st && section == DNI_BACKWARD)
+        st = dni_net_groups(net, &pauses);
     if (!st)
-        st = dni_plan_run(net->plan, section, fresh, &layer);
+        st = dni_plan_run_paused(net->plan, section, fresh, &pauses, &layer);
     return st && layer >= 0 ? dni_in_layer(net, &net->layers[layer], st) : st;
 }
 
@@ -152,6 +155,9 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         net->ran_forward = false;
         net->random_state[0] = (int64_t)net->seed;
         net->random_state[1] = net->step++;
+        if (net->state.ranks > 1) /* no two ranks draw the same numbers */
+            net->random_state[1] =
+                net->random_state[1] * net->state.ranks + net->state.rank;
     }
     announce(net);
     st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net)

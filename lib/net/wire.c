@@ -179,7 +179,9 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
                            .wire_only = net->wire_only,
                            .num_bottoms = node->num_bottoms,
                            .num_tops = node->num_tops,
-                           .seed = net->seed};
+                           .seed = net->seed,
+                           .rank = net->state.rank,
+                           .ranks = net->state.ranks > 1 ? net->state.ranks : 1};
     l->layer.stream = stream_of(l->layer.name);
     dn_status st = find_class(net, l, param->type, &cls);
     if (st)

@@ -285,20 +285,57 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer)
+static dn_status run_parts(dni_steps *s, dni_section section, bool fresh,
+                           const dni_pauses *pauses, size_t *failed)
+{
+    size_t at = s->first[section];
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i <= pauses->count; i++) {
+        size_t end = i < pauses->count ? pauses->ends[i] : s->end[section];
+        if (end > at)
+            st = (fresh ? dni_steps_run_fresh : dni_steps_run)(s, at, end, failed);
+        at = end > at ? end : at;
+        if (!st && i < pauses->count) {
+            st = pauses->fn(pauses->user, i);
+            *failed = st ? s->program->num_ops : *failed; /* no op's fault */
+        }
+    }
+    return st;
+}
+
+dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
+                              const dni_pauses *pauses, int32_t *layer)
 {
     dni_steps *s = whole(plan, section);
     size_t failed = 0;
     dn_status st = dni_steps_prepare(s);
     if (!st)
-        st = (fresh ? dni_steps_run_fresh : dni_steps_run)(s, s->first[section],
-                                                           s->end[section], &failed);
+        st = run_parts(s, section, fresh, pauses, &failed);
     if (st && layer)
         *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
     if (st || section > DNI_BACKWARD || s == &plan->plain)
         return st;
     plan->fused_ran[section] = true;
     return show_all(plan, section == DNI_BACKWARD, true);
+}
+
+dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer)
+{
+    return dni_plan_run_paused(plan, section, fresh, &(dni_pauses){0}, layer);
+}
+
+size_t dni_plan_last_write(const dni_plan *plan, dni_section section, dni_tensor tensor)
+{
+    const dni_steps *s = &plan->fused;
+    size_t end = s->program ? s->end[section] : 0;
+    for (; end > 0 && end > s->first[section]; end--) {
+        const dni_op *op = &s->program->ops[end - 1];
+        for (int32_t k = 0; k < op->num_outputs; k++)
+            if (op->outputs[k] != DNI_NONE &&
+                dni_root(s->program, op->outputs[k]) == dni_root(s->program, tensor))
+                return end;
+    }
+    return 0;
 }
 
 bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff)

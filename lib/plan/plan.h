@@ -40,6 +40,18 @@ dn_status dni_plan_rebind(dni_plan *plan);
  * dni_plan_overwrites says that there is such an op. *layer: of the op that failed; may be
  * NULL. */
 dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer);
+/* The same in parts: after op ends[i] (exclusive; ascending, none beyond the section's end) fn is
+ * told, and what it returns ends the run. Only where dni_plan_fuses. */
+typedef struct dni_pauses {
+    const size_t *ends;
+    size_t count;
+    dn_status (*fn)(void *user, size_t pause);
+    void *user;
+} dni_pauses;
+dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
+                              const dni_pauses *pauses, int32_t *layer);
+/* Behind the last op of the section's whole run that writes the tensor; 0: none does. */
+size_t dni_plan_last_write(const dni_plan *plan, dni_section section, dni_tensor tensor);
 bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff);
 /* Runs ops [first, end) of the layers' program; their sections must be bound plain. */
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);

@@ -105,6 +105,10 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
     st = names ? DN_OK : DN_E_NOMEM;
     if (!st) {
         dni_net_state state = {.phase = phase};
+        if (phase == DN_PHASE_TRAIN) {
+            state.rank = s->options.rank;
+            state.ranks = s->options.num_ranks;
+        }
         dn_net_options options = {.struct_size = sizeof options,
                                   .wire_only = s->options.wire_only,
                                   .memory = s->options.memory,
@@ -214,7 +218,7 @@ dn_status dni_solver_make_nets(dn_solver *s, const char *net_text, size_t net_si
     dn_status st = check_test_counts(s, named, common);
     if (!st)
         st = make_train_net(s, &given);
-    if (st)
+    if (st || s->options.rank > 0)
         return st;
     s->tests = dni_alloc(s->heap, p->n_test_iter, sizeof *s->tests);
     if (!s->tests)

@@ -18,6 +18,10 @@ static dn_status copy_options(dn_solver_options *to, const dn_solver_options *fr
             return dni_fail(DN_E_UNSUPPORTED,
                             "dn_solver_options has an option this release does not know");
     memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    if (to->rank < 0 || to->num_ranks < 0 || to->rank >= (to->num_ranks ? to->num_ranks : 1))
+        return dni_fail(DN_E_INVALID, "rank %d of num_ranks %d", to->rank, to->num_ranks);
+    if (to->rank > 0)
+        to->manual_tests = to->manual_snapshots = 1;
     if (to->max_iter < 0)
         return dni_fail(DN_E_INVALID, "max_iter %lld is negative", (long long)to->max_iter);
     return DN_OK;

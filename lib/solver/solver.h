@@ -44,6 +44,7 @@ struct dn_solver {
     int64_t num_losses, next_loss;
     atomic_bool cancel;
     bool running;
+    bool joined; /* by a dn_parallel: what its all_reduce says are our own words */
 };
 
 /* nets.c: net 0 is the one that learns, net i tests[i - 1]'s; NULL: no such net. */
@@ -57,6 +58,13 @@ dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, flo
 dn_status dni_solver_can_run(const dn_solver *solver);
 /* DN_E_CANCELLED if dn_solver_cancel was called, and takes the request back. */
 dn_status dni_solver_check_cancel(dn_solver *solver);
+/* dn_solver_step and dn_solver_solve, after the error was cleared. */
+dn_status dni_solver_step(dn_solver *solver, int64_t iterations);
+dn_status dni_solver_solve(dn_solver *solver);
+/* reduce.c: one pass back; with all_reduce and `last`, gradients go there as they come. */
+dn_status dni_solver_backward(dn_solver *solver, bool last);
+/* Those that did not go yet go now; returns when all are back. */
+dn_status dni_solver_reduce(dn_solver *solver);
 /* test.c */
 dn_status dni_solver_test_one(dn_solver *solver, int32_t index);
 dn_status dni_solver_test_all(dn_solver *solver);

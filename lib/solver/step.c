@@ -89,26 +89,6 @@ dn_status dn_solver_set_learning_rate(dn_solver *s, float rate)
 
 /* ---- one iteration ---------------------------------------------------------------------- */
 
-static dn_status all_reduce(dn_solver *s)
-{
-    if (!s->options.all_reduce)
-        return DN_OK;
-    for (size_t i = 0; i < s->update->num_weights; i++) {
-        dni_store *store = s->update->weights[i].param->blob.store;
-        dn_status st = dni_store_diff(store);
-        if (!st)
-            st = dni_mirror_fetch(s->net->context, store->diff);
-        if (st)
-            return st;
-        st = s->options.all_reduce(s->options.all_reduce_user, store->diff, store->count);
-        dni_mirror_wrote(s->net->context, store->diff);
-        if (st)
-            return dni_fail(st < 0 ? st : DN_E_HOST, "all_reduce returned %d for weight '%s'",
-                            (int)st, s->update->weights[i].param->blob.name);
-    }
-    return DN_OK;
-}
-
 static dn_status update(dn_solver *s)
 {
     double correction = 1;
@@ -137,7 +117,7 @@ dn_status dn_solver_apply_update(dn_solver *s)
     dni_clear_error();
     dn_status st = dni_solver_can_run(s);
     if (!st)
-        st = all_reduce(s);
+        st = dni_solver_reduce(s);
     return st ? st : update(s);
 }
 
@@ -150,11 +130,14 @@ static bool due(int64_t iteration, int64_t interval)
 static dn_status gradients(dn_solver *s, float *loss)
 {
     double sum = 0;
+    for (size_t i = 0; i < s->update->num_weights;
+         i++) /* a failed iteration may have left some */
+        s->update->weights[i].reduced = false;
     for (int32_t i = 0; i < s->param->iter_size; i++) {
         float one = 0;
         dn_status st = dn_net_forward(s->net, &one);
         if (!st)
-            st = dn_net_backward(s->net);
+            st = dni_solver_backward(s, i + 1 == s->param->iter_size);
         if (st)
             return st;
         sum += one;
@@ -186,7 +169,7 @@ static dn_status iterate(dn_solver *s)
     if (due(s->iteration, s->param->display))
         st = dni_solver_emit(s, DN_EVENT_DISPLAY, 0, dn_solver_loss(s), NULL);
     if (!st)
-        st = all_reduce(s);
+        st = dni_solver_reduce(s);
     if (!st)
         st = dni_solver_emit(s, DN_EVENT_GRADIENTS, 0, dn_solver_loss(s), NULL);
     if (!st)
@@ -219,9 +202,22 @@ static dn_status check_idle(const dn_solver *s)
     return st;
 }
 
+static dn_status check_alone(const dn_solver *s)
+{
+    if (s && s->joined)
+        return dni_fail(DN_E_STATE, "the solver trains with others: step them together");
+    return DN_OK;
+}
+
 dn_status dn_solver_step(dn_solver *s, int64_t iterations)
 {
     dni_clear_error();
+    dn_status st = check_alone(s);
+    return st ? st : dni_solver_step(s, iterations);
+}
+
+dn_status dni_solver_step(dn_solver *s, int64_t iterations)
+{
     dn_status st = check_idle(s);
     if (st)
         return st;
@@ -258,6 +254,12 @@ static dn_status finish(dn_solver *s)
 dn_status dn_solver_solve(dn_solver *s)
 {
     dni_clear_error();
+    dn_status st = check_alone(s);
+    return st ? st : dni_solver_solve(s);
+}
+
+dn_status dni_solver_solve(dn_solver *s)
+{
     dn_status st = check_idle(s);
     if (!st && ends_with_snapshot(s)) /* a folder that is not there is found out before */
         st = dni_solver_check_folder(s);

@@ -11,6 +11,7 @@ typedef struct dni_updated {
     dni_param *param;
     dni_tensor data, diff;
     void *history[2]; /* of the weight's shape; [1] where the rule has two */
+    bool reduced;     /* its gradient of this iteration went to all_reduce */
 } dni_updated;
 
 typedef struct dni_update {

@@ -162,7 +162,11 @@ OFFSET(dn_solver_options, max_iter, 64);
 OFFSET(dn_solver_options, compute, 72);
 OFFSET(dn_solver_options, compute_fallback, 76);
 OFFSET(dn_solver_options, memory, 80);
-SIZE(dn_solver_options, 88);
+OFFSET(dn_solver_options, all_reduce_on_device, 84);
+OFFSET(dn_solver_options, all_reduce_wait, 88);
+OFFSET(dn_solver_options, rank, 96);
+OFFSET(dn_solver_options, num_ranks, 100);
+SIZE(dn_solver_options, 104);
 
 VALUE(DN_EVENT_STEP_BEGIN, 1);
 VALUE(DN_EVENT_GRADIENTS, 2);
@@ -439,7 +443,10 @@ OFFSET(dn_backend_host, fail, 32);
 OFFSET(dn_backend_host, num_threads, 40);
 OFFSET(dn_backend_host, device, 44);
 OFFSET(dn_backend_host, user, 48);
-SIZE(dn_backend_host, 56);
+OFFSET(dn_backend_host, stream, 56);
+OFFSET(dn_backend_host, tune, 64);
+OFFSET(dn_backend_host, allow_nondeterministic, 68);
+SIZE(dn_backend_host, 72);
 
 OFFSET(dn_op_desc, struct_size, 0);
 OFFSET(dn_op_desc, kind, 8);
@@ -490,7 +497,12 @@ OFFSET(dn_backend_ops, replay, 120);
 OFFSET(dn_backend_ops, recording_free, 128);
 OFFSET(dn_backend_ops, describe, 136);
 OFFSET(dn_backend_ops, op_prepare, 144);
-SIZE(dn_backend_ops, 152);
+OFFSET(dn_backend_ops, mem_zero, 152);
+OFFSET(dn_backend_ops, comm_create, 160);
+OFFSET(dn_backend_ops, comm_mean, 168);
+OFFSET(dn_backend_ops, comm_wait, 176);
+OFFSET(dn_backend_ops, comm_free, 184);
+SIZE(dn_backend_ops, 192);
 
 VALUE(DN_F32, 0);
 VALUE(DN_F64, 1);

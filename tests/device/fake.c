@@ -100,8 +100,8 @@ static dn_status fake_alloc(dn_backend *b, size_t bytes, void **out)
         if (start == MAP_FAILED)
             return b->host.fail(DN_E_NOMEM, "fake: no mapping of %zu bytes", bytes);
         *r = (region){start, mapped};
-        fake.allocated += mapped;
-        fake.most = fake.allocated > fake.most ? fake.allocated : fake.most;
+        size_t now = __atomic_add_fetch(&fake.allocated, mapped, __ATOMIC_RELAXED);
+        fake.most = now > fake.most ? now : fake.most;
         *out = start;
         return DN_OK;
     }
@@ -114,7 +114,7 @@ static void fake_free(dn_backend *b, void *ptr)
     if (!r)
         return;
     munmap(r->start, r->bytes);
-    fake.allocated -= r->bytes;
+    __atomic_sub_fetch(&fake.allocated, r->bytes, __ATOMIC_RELAXED);
     *r = (region){NULL, 0};
 }
 

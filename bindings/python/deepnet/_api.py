@@ -36,6 +36,7 @@ log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 body_fn = CFUNCTYPE(None, c_void_p, c_int64, c_int32)
 parallel_fn = CFUNCTYPE(None, c_void_p, c_int64, body_fn, c_void_p)
 all_reduce_fn = CFUNCTYPE(status, c_void_p, POINTER(c_float), c_int64)
+all_reduce_wait_fn = CFUNCTYPE(status, c_void_p)
 
 
 class Sized(Structure):
@@ -122,7 +123,9 @@ class dn_solver_options(Sized):
                 ('seed_given', c_int32), ('wire_only', c_int32), ('seed', c_uint64),
                 ('all_reduce', all_reduce_fn), ('all_reduce_user', c_void_p),
                 ('max_iter', c_int64), ('compute', c_int32), ('compute_fallback', c_int32),
-                ('memory', c_int32), ('reserved', c_int32)]
+                ('memory', c_int32), ('all_reduce_on_device', c_int32),
+                ('all_reduce_wait', all_reduce_wait_fn), ('rank', c_int32),
+                ('num_ranks', c_int32)]
 
 
 class dn_convert_options(Sized):
@@ -248,6 +251,11 @@ FUNCTIONS = {
     'dn_solver_test_output': (c_float, (solver, c_int32, c_int32)),
     'dn_solver_snapshot': (status, (solver, text)),
     'dn_solver_restore': (status, (solver, text)),
+    'dn_parallel_create': (status, (out, POINTER(c_void_p), c_int32)),
+    'dn_parallel_step': (status, (address, c_int64)),
+    'dn_parallel_solve': (status, (address,)),
+    'dn_parallel_transport': (text, (address,)),
+    'dn_parallel_free': (None, (address,)),
     # sys/layer.h, for layers written in Python
     'dn_layer_name': (text, (layer,)),
     'dn_layer_phase': (c_int32, (layer,)),

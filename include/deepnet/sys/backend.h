@@ -553,6 +553,18 @@ typedef struct dn_backend_ops {
     dn_status (*op_prepare)(dn_op *op, const dn_op_io *io);
     /* Zeros in memory of the backend's space. NULL: zeros are copied in. */
     dn_status (*mem_zero)(dn_backend *backend, void *device, size_t bytes);
+    /* Training on several devices at once: one comm for each of `count` backends of this table.
+     * DN_DECLINED, or a failure with words, if they cannot reach each other. All or none of the
+     * four are offered. */
+    dn_status (*comm_create)(dn_backend *const *backends, int32_t count, void **comms);
+    /* The mean of device[0 .. count) over all ranks, in place: of what was queued so far, beside
+     * what is queued from now on. Every rank calls in the same order, in a thread of its own. */
+    dn_status (*comm_mean)(dn_backend *backend, void *comm, float *device, int64_t count);
+    /* What is queued from now on comes after all means so far. */
+    dn_status (*comm_wait)(dn_backend *backend, void *comm);
+    /* abort: from any thread, while others may wait for a rank that will never come: their
+     * waits end. */
+    void (*comm_free)(dn_backend *backend, void *comm, int32_t abort);
 } dn_backend_ops;
 
 /* The one symbol a backend module exports. */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * reduce.c: gradients to the host's all_reduce, or a dn_parallel's: from the last backward of
+ * an iteration as soon as each is done, what is left before the update. */
+#include "solver/solver.h"
+
+static dn_status where_it_lies(const dn_solver *s, dni_store *store, void **out)
+{
+    const dn_context *context = s->net->context;
+    const void *device = NULL;
+    *out = store->diff;
+    if (!s->options.all_reduce_on_device)
+        return dni_mirror_fetch(context, store->diff);
+    dn_status st = dni_mirror_look(context, store->diff, &device);
+    if (!st && !device)
+        st = dni_fail(DN_E_STATE, "all_reduce_on_device: no device has the gradient");
+    *out = (void *)(uintptr_t)device;
+    return st;
+}
+
+static dn_status reduce(dn_solver *s, dni_updated *w)
+{
+    dni_store *store = w->param->blob.store;
+    void *data = NULL;
+    dn_status st = dni_store_diff(store);
+    if (!st)
+        st = where_it_lies(s, store, &data);
+    if (st)
+        return st;
+    st = s->options.all_reduce(s->options.all_reduce_user, data, store->count);
+    if (s->options.all_reduce_on_device)
+        dni_mirror_wrote_device(s->net->context, store->diff);
+    else
+        dni_mirror_wrote(s->net->context, store->diff);
+    w->reduced = true;
+    if (!st || s->joined)
+        return st;
+    return dni_fail(st < 0 ? st : DN_E_HOST, "all_reduce returned %d for weight '%s'", (int)st,
+                    w->param->blob.name);
+}
+
+static dn_status ready(void *user, dni_param *param)
+{
+    dn_solver *s = user;
+    dn_status st = DN_OK;
+    for (size_t i = 0; i < s->update->num_weights && !st; i++)
+        if (s->update->weights[i].param == param)
+            st = reduce(s, &s->update->weights[i]);
+    return st;
+}
+
+dn_status dni_solver_backward(dn_solver *s, bool last)
+{
+    if (!s->options.all_reduce || !last)
+        return dn_net_backward(s->net);
+    return dni_net_backward_telling(s->net, ready, s);
+}
+
+dn_status dni_solver_reduce(dn_solver *s)
+{
+    dn_status st = DN_OK;
+    if (!s->options.all_reduce)
+        return DN_OK;
+    for (size_t i = 0; !st && i < s->update->num_weights; i++)
+        if (!s->update->weights[i].reduced)
+            st = reduce(s, &s->update->weights[i]);
+    for (size_t i = 0; i < s->update->num_weights; i++)
+        s->update->weights[i].reduced = false;
+    if (st || !s->options.all_reduce_wait)
+        return st;
+    st = s->options.all_reduce_wait(s->options.all_reduce_user);
+    if (!st || s->joined)
+        return st;
+    return dni_fail(st < 0 ? st : DN_E_HOST, "all_reduce_wait returned %d", (int)st);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_parallel.c: solvers that train together, each on a device of its own: as one with twice
+ * the batch, the same bits on every rank, resumed, cancelled, and stopped by whichever fails.
+ *   test_parallel LMDB [FOLDER]: the fake device, or devices 1 and 2 of FOLDER's module */
+#include <unistd.h>
+
+#include "fake.h"
+#include "solver_text.h"
+
+#define NET                                                                                    \
+    "layer { name: 'd' type: 'Data' top: 'd' top: 't' data_param { source: '%s' "              \
+    "  backend: LMDB batch_size: %d } transform_param { scale: 0.00390625 mirror: true } } "   \
+    "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'c' convolution_param { "          \
+    "  num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'xavier' } } } "           \
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "                                   \
+    "layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'i' inner_product_param { "       \
+    "  num_output: 300 weight_filler { type: 'xavier' } } } "                                  \
+    "layer { name: 's' type: 'ReLU' bottom: 'i' top: 'i' } "                                   \
+    "%s"                                                                                       \
+    "layer { name: 'j' type: 'InnerProduct' bottom: 'i' top: 'j' inner_product_param { "       \
+    "  num_output: 10 weight_filler { type: 'xavier' } } } "                                   \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'j' bottom: 't' top: 'loss' } "
+#define DROPOUT "layer { name: 'o' type: 'Dropout' bottom: 'i' top: 'i' } "
+#define SOLVER                                                                                 \
+    "base_lr: 0.02 lr_policy: 'inv' gamma: 0.0001 power: 0.75 momentum: 0.9 max_iter: 12 "     \
+    "weight_decay: 0.0005 random_seed: 11 "
+
+enum { RANKS = 2 };
+static const char *lmdb, *module_folder;
+
+static dn_context *make_context(int rank)
+{
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options, .num_threads = 1};
+    options.backends = "ref";
+    if (module_folder)
+        options.module_folder = module_folder, options.device = 1 + rank;
+    else
+        options.backend = &fake_backend;
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    if (!context)
+        exit(check_summary());
+    return context;
+}
+
+static dn_solver *make(dn_context *context, const char *more, const char *layers, int batch,
+                       dn_solver_options *options)
+{
+    char net[4096], text[1024];
+    options->struct_size = sizeof *options;
+    snprintf(net, sizeof net, NET, lmdb, batch, layers);
+    snprintf(text, sizeof text, SOLVER "%s", more);
+    return make_solver(context, text, net, options);
+}
+
+typedef struct team {
+    dn_context *context[RANKS];
+    dn_solver *solver[RANKS];
+    dn_parallel *parallel;
+} team;
+
+/* options: of each rank, rank and num_ranks apart; NULL: none */
+static void assemble(team *t, const char *more, const char *layers, int batch,
+                     const dn_solver_options *options)
+{
+    for (int r = 0; r < RANKS; r++) {
+        dn_solver_options o = options ? options[r] : (dn_solver_options){0};
+        o.rank = r;
+        o.num_ranks = RANKS;
+        t->context[r] = make_context(r);
+        t->solver[r] = make(t->context[r], more, layers, batch, &o);
+    }
+    t->parallel = NULL;
+}
+
+static void join(team *t)
+{
+    CHECK_STATUS(dn_parallel_create(&t->parallel, t->solver, RANKS), DN_OK);
+    CHECK(!strcmp(dn_parallel_transport(t->parallel), module_folder ? "cuda" : "host"));
+}
+
+static void dismiss(team *t)
+{
+    dn_parallel_free(t->parallel);
+    for (int r = 0; r < RANKS; r++) {
+        dn_solver_free(t->solver[r]);
+        dn_context_free(t->context[r]);
+    }
+    if (!module_folder)
+        CHECK_INT(fake.allocated, 0);
+}
+
+static void check_equal_bits(const team *t)
+{
+    CHECK(hash_weights(dn_solver_net(t->solver[0])) ==
+          hash_weights(dn_solver_net(t->solver[1])));
+    CHECK_INT(dn_solver_iteration(t->solver[0]), dn_solver_iteration(t->solver[1]));
+}
+
+static double largest_gap(dn_net *a, dn_net *b)
+{
+    double largest = 0;
+    for (int32_t l = 0; l < dn_net_num_layers(a); l++)
+        for (int32_t k = 0; k < dn_net_layer_num_params(a, l); k++) {
+            const float *x = dn_blob_data(dn_net_layer_param(a, l, k));
+            const float *y = dn_blob_data(dn_net_layer_param(b, l, k));
+            for (int64_t i = 0; i < dn_blob_count(dn_net_layer_param(a, l, k)); i++) {
+                double gap = x[i] > y[i] ? x[i] - y[i] : y[i] - x[i];
+                largest = gap > largest ? gap : largest;
+            }
+        }
+    return largest;
+}
+
+/* Two with batches of 10 are one with a batch of 20, to rounding. */
+static void check_as_one(const char *more)
+{
+    SECTION("as one");
+    team t;
+    assemble(&t, more, "", 10, NULL);
+    join(&t);
+    CHECK_STATUS(dn_parallel_step(t.parallel, 3), DN_OK);
+    CHECK_STATUS(dn_parallel_step(t.parallel, 5), DN_OK);
+    check_equal_bits(&t);
+    dn_context *context = make_context(0);
+    dn_solver_options alone = {0};
+    dn_solver *one = make(context, more, "", 20, &alone);
+    dn_net *net = dn_solver_net(one);
+    CHECK_STATUS(dn_solver_step(one, 8), DN_OK);
+    double gap = largest_gap(net, dn_solver_net(t.solver[0]));
+    CHECK_AT(gap > 0 && gap < 2e-6, "%s: weights differ by %g", more, gap);
+    dn_solver_free(one);
+    dn_context_free(context);
+    CHECK_STATUS(dn_solver_step(t.solver[1], 1), DN_E_STATE); /* not by themselves */
+    dismiss(&t);
+}
+
+/* A snapshot of rank 0 is enough for all to go on as if nothing had been. */
+static void check_resume(void)
+{
+    SECTION("resume");
+    char path[300];
+    team t;
+    snprintf(path, sizeof path, "%s/half", check_folder());
+    assemble(&t, "type: 'Adam' ", DROPOUT, 10, NULL);
+    join(&t);
+    CHECK_STATUS(dn_parallel_step(t.parallel, 4), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(t.solver[0], path), DN_OK);
+    CHECK_STATUS(dn_parallel_solve(t.parallel), DN_OK);
+    CHECK_INT(dn_solver_iteration(t.solver[1]), 12);
+    check_equal_bits(&t);
+    uint64_t whole = hash_weights(dn_solver_net(t.solver[0]));
+    dismiss(&t);
+    strcat(path, ".solverstate");
+    assemble(&t, "type: 'Adam' ", DROPOUT, 10, NULL);
+    CHECK_STATUS(dn_solver_restore(t.solver[0], path), DN_OK);
+    join(&t);
+    CHECK_STATUS(dn_parallel_solve(t.parallel), DN_OK);
+    check_equal_bits(&t);
+    CHECK(hash_weights(dn_solver_net(t.solver[0])) == whole);
+    dismiss(&t);
+}
+
+static dn_status stop_at_5(void *user, dn_solver *solver, const dn_event *event)
+{
+    if (event->kind != *(int *)user || event->iteration != 5)
+        return DN_OK;
+    if (event->kind == DN_EVENT_STEP_END)
+        dn_solver_cancel(solver);
+    return event->kind == DN_EVENT_STEP_END ? DN_OK : DN_E_DATA;
+}
+
+/* Whoever stops, wherever, takes the others along; then all go on from rank 0. */
+static void check_failures(void)
+{
+    SECTION("failures");
+    const int kinds[] = {DN_EVENT_STEP_BEGIN, DN_EVENT_GRADIENTS, DN_EVENT_STEP_END};
+    for (int rank = 0; rank < RANKS; rank++)
+        for (int k = 0; k < 3 - rank; k++) {
+            team t;
+            int kind = kinds[k];
+            dn_solver_options options[RANKS] = {{0}};
+            options[rank].on_event = stop_at_5;
+            options[rank].on_event_user = &kind;
+            assemble(&t, "", "", 10, options);
+            join(&t);
+            dn_status status = dn_parallel_step(t.parallel, 12);
+            CHECK_INT(status, k == 2 ? DN_E_CANCELLED : DN_E_DATA);
+            const char *words = dn_last_error();
+            CHECK_AT(words &&
+                         strstr(words, k == 2 ? "cancelled" : "the event callback returned"),
+                     "%.200s", words ? words : "no words");
+            CHECK(words && !strncmp(words, "rank 1: ", 8) == (rank == 1));
+            kind = 0;
+            CHECK_STATUS(dn_parallel_step(t.parallel, 3), DN_OK);
+            check_equal_bits(&t);
+            dismiss(&t);
+        }
+}
+
+static void check_refusals(void)
+{
+    SECTION("refusals");
+    team t;
+    dn_parallel *none = NULL;
+    dn_solver *same[RANKS];
+    assemble(&t, "", "", 10, NULL);
+    same[0] = same[1] = t.solver[0];
+    CHECK_STATUS(dn_parallel_create(&none, same, RANKS), DN_E_INVALID);
+    CHECK_STATUS(dn_parallel_create(&none, t.solver, 1), DN_E_INVALID);
+    CHECK_STATUS(dn_parallel_create(&none, t.solver, 0), DN_E_INVALID);
+    CHECK_STATUS(dn_parallel_create(NULL, t.solver, RANKS), DN_E_INVALID);
+    CHECK_STATUS(dn_parallel_step(NULL, 1), DN_E_INVALID);
+    CHECK_STATUS(dn_parallel_solve(NULL), DN_E_INVALID);
+    dn_parallel_free(NULL);
+    join(&t);
+    CHECK_STATUS(dn_parallel_create(&none, t.solver, RANKS), DN_E_INVALID);
+    CHECK_STATUS(dn_parallel_step(t.parallel, -1), DN_E_INVALID);
+    dismiss(&t);
+    dn_context *context = make_context(0);
+    dn_solver *solver = NULL;
+    const dn_solver_options bad = {.struct_size = sizeof bad, .rank = 2, .num_ranks = 2};
+    dn_status status = dn_solver_create_from_text(&solver, context, SOLVER, strlen(SOLVER),
+                                                  SMALL_NET, strlen(SMALL_NET), &bad);
+    CHECK_INT(status, DN_E_INVALID);
+    CHECK(dn_last_error() != NULL);
+    dn_context_free(context);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return 1;
+    lmdb = argv[1];
+    module_folder = argc > 2 ? argv[2] : NULL;
+    alarm(250); /* a rank that waits for ever is a failure, not a hang */
+    check_as_one("");
+    check_as_one("iter_size: 2 clip_gradients: 0.5 ");
+    check_resume();
+    check_failures();
+    check_refusals();
+    return check_summary();
+}

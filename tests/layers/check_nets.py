@@ -55,14 +55,16 @@ def draw(layer, rng):
 
 
 def draw_all(net, rng):
-    """Draws all weights; those of a layer that learns are scaled to make values of deviation 1.
-    """
+    """Draws all weights; those of a layer that learns are scaled to make values of deviation 1,
+    and the layers after it go on from there."""
+    start = None
     for layer in net.layers:
         if not layer.blobs:
             continue
         draw(layer, rng)
         if layer.type in LEARNED:
-            net.forward(end=layer.name)
+            net.forward(start=start, end=layer.name)
+            start = layer.name
             deviation = float(np.std(net.blobs[net.top_names[layer.name][0]].data))
             for blob in layer.blobs:
                 blob.data[...] /= deviation or 1

@@ -6,7 +6,9 @@
  * all classes), background_label_id (0; -1: none), nms_param { nms_threshold (0.3), top_k
  * (all), eta (1) }, code_type (CORNER), keep_top_k (-1: all), variance_encoded_in_target
  * (false), confidence_threshold (none). save_output_param and visualize write nothing here.
- * bottoms: offsets (N, 4 P classes or 4 P), scores (N, P classes), priors (1, 2, 4 P), [image].
+ * bottoms: offsets (N, 4 P classes or 4 P), scores (N, P classes), priors (1, 2, 4 P), [image];
+ * RefineDet: with five, 3: nothing or something (N, 2 P), 4: offsets (N, 4 P) that the priors
+ * move by first; priors that are something by less than objectness_score (0.01) have score 0.
  * top: (1, 1, K, 7): image, label, score, x0, y0, x1, y1; K is known after the run; with
  * nothing found, a row for each image of its number and -1. No gradient. */
 #include "layers/boxes.h"
@@ -104,6 +106,11 @@ static dn_status check_bottoms(const dni_layer *layer, output_state *s)
                 "bottom 1 has %lld values an image, %lld priors of %d classes need %lld",
                 (long long)dni_shape_range(&x[1], 1, x[1].axes), (long long)s->P, s->classes,
                 (long long)(s->P * s->classes));
+    for (int32_t i = 3; i < layer->num_bottoms && layer->num_bottoms == 5; i++)
+        DNI_REQUIRE(dni_shape_count(&x[i]) == s->N * s->P * (i == 3 ? 2 : 4), DN_E_SHAPE,
+                    "bottom %d has %lld values, %lld images of %lld priors need %lld", i,
+                    (long long)dni_shape_count(&x[i]), (long long)s->N, (long long)s->P,
+                    (long long)(s->N * s->P * (i == 3 ? 2 : 4)));
     return DN_OK;
 }
 
@@ -128,7 +135,9 @@ static dn_status shape(dni_layer *layer)
     return make_room(layer);
 }
 
-static void decode(output_state *s, const void *loc, const void *priors, int64_t n)
+/* moves: what the priors move by first; NULL: nothing. */
+static void decode(output_state *s, const void *loc, const void *priors, const void *moves,
+                   int64_t n)
 {
     const Cnn__DetectionOutputParameter *p = param_of(s->layer);
     int32_t dtype = s->layer->dtype;
@@ -137,21 +146,29 @@ static void decode(output_state *s, const void *loc, const void *priors, int64_t
         double variance[4];
         for (int32_t k = 0; k < 4; k++)
             variance[k] = dni_get(priors, dtype, (s->P + i) * 4 + k);
+        const double *v = p->variance_encoded_in_target ? NULL : variance;
+        if (moves) {
+            dni_box code = dni_box_get(moves, dtype, (n * s->P + i) * 4);
+            prior = dni_box_decode((int32_t)p->code_type, &prior, v, &code);
+        }
         for (int32_t c = 0; c < s->places; c++) {
             dni_box code = dni_box_get(loc, dtype, ((n * s->P + i) * s->places + c) * 4);
-            s->boxes[c * s->P + i] =
-                dni_box_decode((int32_t)p->code_type, &prior,
-                               p->variance_encoded_in_target ? NULL : variance, &code);
+            s->boxes[c * s->P + i] = dni_box_decode((int32_t)p->code_type, &prior, v, &code);
         }
     }
 }
 
-static void detect_class(output_state *s, const void *conf, int64_t n, int32_t label)
+/* object: (N, P, 2), how much each prior is something; NULL: all are. */
+static void detect_class(output_state *s, const void *conf, const void *object, int64_t n,
+                         int32_t label)
 {
+    double least = param_of(s->layer)->objectness_score;
     const dni_box *boxes = s->boxes + (s->places > 1 ? label * s->P : 0);
     int64_t count = 0;
     for (int64_t i = 0; i < s->P; i++) {
         double score = dni_get(conf, s->layer->dtype, (n * s->P + i) * s->classes + label);
+        if (object && dni_get(object, s->layer->dtype, (n * s->P + i) * 2 + 1) < least)
+            score = 0;
         if (score > s->threshold)
             s->list[count++] = (dni_scored){score, i};
     }
@@ -194,13 +211,14 @@ static dn_status run(void *user, void *const *in, void *const *out)
 {
     output_state *s = user;
     int32_t background = param_of(s->layer)->background_label_id;
+    bool refined = s->layer->num_bottoms == 5;
     s->num_rows = 0;
     for (int64_t n = 0; n < s->N; n++) {
         s->num_image = 0;
-        decode(s, in[0], in[2], n);
+        decode(s, in[0], in[2], refined ? in[4] : NULL, n);
         for (int32_t c = 0; c < s->classes; c++)
             if (c != background)
-                detect_class(s, in[1], n, c);
+                detect_class(s, in[1], refined ? in[3] : NULL, n, c);
         keep_best(s);
     }
     dni_shape y = s->y;
@@ -216,14 +234,14 @@ static void forward(dni_layer *layer, dni_builder *b)
     output_state *s = layer->state;
     dn_args_host_call call = {.fn = run, .user = s};
     s->y = *dni_tensor_shape(b, b->y[0]);
-    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[0], b->x[1], b->x[2]),
+    dni_emit(b, DN_OP_HOST_CALL, &call, layer->num_bottoms == 5 ? 5 : 3, b->x,
              DNI_TENSORS(b->y[0]));
 }
 
 const dni_layer_class dni_layer_detection_output = {
     .type = "DetectionOutput",
     .bottoms_min = 3,
-    .bottoms_max = 4,
+    .bottoms_max = 5,
     .tops_min = 1,
     .tops_max = 1,
     .flags = DNI_LAYER_DYNAMIC,

@@ -602,6 +602,14 @@ def shuffle_channel(rng):
 
 
 @case
+def reverse(rng):
+    x = rng.normal(0, 1, (5, 2, 3))
+    made = net("layer { name: 'l' type: 'Reverse' bottom: 'x' top: 'y' }", {'x': x})
+    made.forward()
+    close('top', made.blobs['y'].data, x[::-1])
+
+
+@case
 def reorg(rng):
     """darknet's order, which mixes channels and positions."""
     x = rng.normal(0, 1, (2, 8, 4, 6))
@@ -619,6 +627,41 @@ def reorg(rng):
                     at = (w * 2 + offset % 2) + 12 * ((h * 2 + offset // 2) + 8 * c2)
                     want[c * 24 + h * 6 + w] = flat[at]
         close('item %d' % n, got[n].ravel(), want)
+
+
+@case
+def refined_detections(rng):
+    """RefineDet's: as SSD's with priors that were moved, and some that are nothing."""
+    P, priors = 12, np.zeros((1, 2, 48))
+    corner = rng.uniform(0.1, 0.5, (P, 2))
+    priors[0, 0], priors[0, 1] = np.hstack([corner, corner + 0.2]).ravel(), 0.1
+    loc, move = rng.normal(0, 1, (2, 2, P * 4))
+    conf, thing = rng.dirichlet([1] * 3, (2, P)), rng.uniform(0, 1, (2, P))
+    inputs = {'loc': loc, 'conf': conf.reshape(2, -1), 'pri': priors,
+              'thing': np.stack([1 - thing, thing], 2).reshape(2, -1), 'move': move}
+    params = ("top: 'y' detection_output_param { num_classes: 3 nms_param { nms_threshold: 0.45 } "
+              "keep_top_k: 50 confidence_threshold: 0.1 code_type: CENTER_SIZE "
+              "objectness_score: 0.3 } }")
+    made = net("layer { name: 'l' type: 'DetectionOutput' bottom: 'loc' bottom: 'conf' bottom: "
+               "'pri' bottom: 'thing' bottom: 'move' " + params, inputs, force=False)
+    made.forward()
+    got = made.blobs['y'].data.reshape(-1, 7)
+    old = priors[0, 0].reshape(P, 4)
+    for n in range(2):
+        d = move[n].reshape(P, 4) * 0.1
+        size = old[:, 2:] - old[:, :2]
+        middle, size2 = (old[:, :2] + old[:, 2:]) / 2 + d[:, :2] * size, np.exp(d[:, 2:]) * size
+        moved = priors.copy()
+        moved[0, 0] = np.hstack([middle - size2 / 2, middle + size2 / 2]).ravel()
+        scores = conf[n] * (thing[n] >= 0.3)[:, None]
+        plain = net("layer { name: 'l' type: 'DetectionOutput' bottom: 'loc' bottom: 'conf' "
+                    "bottom: 'pri' " + params, {'loc': loc[n:n + 1], 'conf': scores.reshape(1, -1),
+                                                'pri': moved}, force=False)
+        plain.forward()
+        want = plain.blobs['y'].data.reshape(-1, 7)
+        mine = got[got[:, 0] == n]
+        close('image %d' % n, mine[:, 1:], want[:, 1:])
+        assert len(want) > 3
 
 
 @case

@@ -266,6 +266,7 @@ const gradient_row gradient_rows[] = {
              L("Axpy", "bottom: 'xs' bottom: 'x' bottom: 'xx' top: 'y'"), 0},
     {"ChannelScale", X4 IN("xs", "dim: 2 dim: 1 dim: 4 dim: 5")
                      L("ChannelScale", "bottom: 'x' bottom: 'xs' top: 'y'"), 0},
+    {"Reverse", IN("x", "dim: 4 dim: 3 dim: 2") L("Reverse", "bottom: 'x' top: 'y'"), 0},
     {"Flip", X4 L("Flip", XY), 0},
     {"Flip", X4 L("Flip", XY "flip_param { flip_width: false flip_height: true }"), 0},
     {"Reorg", IN("x", "dim: 2 dim: 4 dim: 4 dim: 6")
@@ -502,7 +503,7 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM", "Data",
     "DenseImageData", "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
-    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "Input", "LaneData",
+    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "ImageSegData", "Input", "LaneData",
     "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""compute='bf16': a line where no backend offers it, f32 where the user accepts that; with
-DEEPNET_TEST_MODULE, results that bf16 explains, and the same bits for any number of threads. No
-ReLU: what rounding moves across zero makes gradients jump.
+"""compute='bf16': a line where no backend offers it, f32 where the user accepts that, also with
+a module on a machine that lacks the instructions; with DEEPNET_TEST_MODULE, results that bf16
+explains, and the same bits for any number of threads. No ReLU: what rounding moves across zero
+makes gradients jump.
 """
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -46,8 +48,7 @@ def results(context, **options):
     return out
 
 
-def without_module():
-    context = deepnet.Context(backends='cpu,ref')
+def without_bf16(context):
     try:
         results(context, compute='bf16')
         complaints.append('a chain without bf16 accepted it')
@@ -61,6 +62,14 @@ def without_module():
         complaints.append("compute='f16' was accepted")
     except ValueError:
         pass
+
+
+def limited(path):
+    """The module on a machine that has no bf16: oneDNN is told so before it is loaded."""
+    run = subprocess.run([sys.executable, __file__], stdout=subprocess.PIPE, text=True,
+                         env=dict(os.environ, ONEDNN_MAX_CPU_ISA='AVX512_CORE',
+                                  DNNL_MAX_CPU_ISA='AVX512_CORE', DEEPNET_TEST_LIMITED='1'))
+    expect('without bf16 instructions: ' + run.stdout, run.returncode == 0)
 
 
 def with_module(path):
@@ -83,10 +92,13 @@ def with_module(path):
 
 
 module = os.environ.get('DEEPNET_TEST_MODULE')
-if module:
+if os.environ.get('DEEPNET_TEST_LIMITED'):
+    without_bf16(deepnet.Context(backends=module + ',cpu,ref'))
+elif module:
     with_module(module)
+    limited(module)
 else:
-    without_module()
+    without_bf16(deepnet.Context(backends='cpu,ref'))
 for complaint in complaints:
     print(complaint)
 sys.exit(bool(complaints))

@@ -157,7 +157,8 @@ static void describe(const conv_op *op, dn_op_info *info)
     info->cost =
         one_geo_cost(op->base.backend, &op->geo, op->kind) + 1e3 * (double)op->cuts.pieces;
     if (!op->constant)
-        info->cost += (double)op->packed_bytes * (double)(op->channels ? op->cuts.pieces : 1) / 7;
+        info->cost +=
+            (double)op->packed_bytes * (double)(op->channels ? op->cuts.pieces : 1) / 7;
 }
 
 static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)

@@ -168,8 +168,8 @@ static dn_status make_a(gemm_op *op, dn_op_info *info)
     const dn_args_gemm *g = &op->args;
     const dnnl_dim_t dims[2] = {g->m, g->k};
     one_desc from, to;
-    dnnl_status_t status =
-        one_matrix(&from, dnnl_f32, g->m, g->k, g->trans_a ? 1 : g->lda, g->trans_a ? g->lda : 1);
+    dnnl_status_t status = one_matrix(&from, dnnl_f32, g->m, g->k, g->trans_a ? 1 : g->lda,
+                                      g->trans_a ? g->lda : 1);
     dn_status st = one_result(op->base.backend, status, info);
     if (st)
         return st;

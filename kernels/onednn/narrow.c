@@ -207,8 +207,7 @@ dn_status one_narrow_sum(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     const dn_args_eltwise *args = desc->args;
     uint32_t all = (1u << desc->num_inputs) - 1;
     if (!one_is_narrow(backend, desc) || args->op != DN_ELTWISE_SUM || desc->num_inputs < 1 ||
-        desc->num_inputs > DN_MAX_COEFF ||
-        one_present(desc->outputs, desc->num_outputs, 1) ||
+        desc->num_inputs > DN_MAX_COEFF || one_present(desc->outputs, desc->num_outputs, 1) ||
         !one_narrow_fits(desc, all | 1u << 16, DN_LAYOUT_PLAIN))
         return one_decline(info, "not a sum in bf16");
     each_op *op = each_new(backend, desc, info, "sum");

@@ -8,7 +8,7 @@
 
 typedef struct copy_op {
     dn_op base;
-    int32_t axes; /* at least 1 */
+    int32_t axes;                                                      /* at least 1 */
     int64_t dim[DN_MAX_STRIDED], x[DN_MAX_STRIDED], y[DN_MAX_STRIDED]; /* strides */
     int64_t x_offset, y_offset, runs, tasks;
     bool from_narrow, to_narrow, add;
@@ -43,8 +43,8 @@ static inline void write(void *y, bool narrow, int64_t i, float value)
     ((one_bf16 *)y)[i] = (one_bf16)(word >> 16);
 }
 
-static inline __attribute__((always_inline)) void
-one_by_one(const copy_op *op, char *y, const char *x, bool from, bool to)
+static inline __attribute__((always_inline)) void one_by_one(const copy_op *op, char *y,
+                                                             const char *x, bool from, bool to)
 {
     int32_t last = op->axes - 1;
     for (int64_t i = 0; i < op->dim[last]; i++) {

@@ -8,7 +8,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 /* for (i over vectors of n) with `left` lanes still there */
-#define EACH(i, n, left) int64_t i = 0, left = (n); left > 0; i += 16, left -= 16
+#define EACH(i, n, left)                                                                       \
+    int64_t i = 0, left = (n);                                                                 \
+    left > 0;                                                                                  \
+    i += 16, left -= 16
 
 INLINE __mmask16 lanes(int64_t left)
 {
@@ -132,7 +135,8 @@ INLINE void pool_max(const nk_window *w, one_bf16 *y, int32_t *mask, const one_b
     }
 }
 
-void nk_pool_max(const nk_window *w, one_bf16 *y, int32_t *mask, const one_bf16 *x, bool through)
+void nk_pool_max(const nk_window *w, one_bf16 *y, int32_t *mask, const one_bf16 *x,
+                 bool through)
 {
     if (mask)
         pool_max(w, y, mask, x, through);
@@ -145,8 +149,8 @@ void nk_pool_sum(const nk_window *w, one_bf16 *y, const one_bf16 *x, bool throug
     for (EACH(c, w->C, left)) {
         __m512 sum = _mm512_setzero_ps();
         for (int64_t t = 0; t < w->taps; t++)
-            sum = _mm512_fmadd_ps(load(x + w->at[t] + c, left), _mm512_set1_ps(w->share[t]),
-                                  sum);
+            sum =
+                _mm512_fmadd_ps(load(x + w->at[t] + c, left), _mm512_set1_ps(w->share[t]), sum);
         if (through)
             sum = _mm512_max_ps(sum, _mm512_setzero_ps());
         put(y + c, sum, add, left);

@@ -124,7 +124,7 @@ typedef struct one_image { /* x or y of a convolution, as the operand lies */
 typedef struct one_geo {
     one_image x, y;
     int64_t R, S, sh, sw, ph, pw, dh, dw, group;
-    bool thinned; /* pixels of x that a 1x1 window skips are left out first */
+    bool thinned;          /* pixels of x that a 1x1 window skips are left out first */
     dnnl_data_type_t type; /* what is multiplied */
     double flops;
 } one_geo;

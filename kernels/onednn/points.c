@@ -165,7 +165,8 @@ static void points_release(dn_op *base)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-/* By what is moved: parts write, and read again, all of dw; ranges copy dy, and each reads x. */
+/* By what is moved: parts write, and read again, all of dw; ranges copy dy, and each reads x.
+ */
 static void cut(points_op *op)
 {
     const one_geo *g = &op->geo;
@@ -286,7 +287,8 @@ static double cost_of(const points_op *op)
     if (op->ranges > 1)
         touched += bytes / 22;
     return (work > touched ? work : touched) + 1e3 * (double)(op->ranges * op->parts) +
-           dw / 16 * (double)(op->parts > 1 ? 2 * op->parts : 1) + (g->thinned ? bytes / 11 : 0);
+           dw / 16 * (double)(op->parts > 1 ? 2 * op->parts : 1) +
+           (g->thinned ? bytes / 11 : 0);
 }
 
 dn_status one_points_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -296,9 +298,8 @@ dn_status one_points_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     one_geo g;
     if (!one_geo_init(&g, backend, desc, info))
         return DN_DECLINED;
-    if (g.R * g.S != 1 || g.group != 1 || g.ph + g.pw != 0 ||
-        g.x.layout != DN_LAYOUT_NHWC || g.y.layout != DN_LAYOUT_NHWC || g.x.type != g.type ||
-        g.y.type != g.type)
+    if (g.R * g.S != 1 || g.group != 1 || g.ph + g.pw != 0 || g.x.layout != DN_LAYOUT_NHWC ||
+        g.y.layout != DN_LAYOUT_NHWC || g.x.type != g.type || g.y.type != g.type)
         return one_decline(info, "not a 1x1 window in NHWC, in the type that is multiplied");
     if (one_min(g.x.C, g.y.C) < WIDTH)
         return one_decline(info, "few channels, which convolutions are better at");

@@ -164,8 +164,8 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, const dn_backend *bac
 
 static bool adds_aside(const one_geo *g, const one_cut *cut, const one_wish *wish)
 {
-    return wish->add && (wish->kind == DN_OP_CONV_BWD_DATA ||
-                         g->y.layout != DN_LAYOUT_NHWC || one_is_part(g, cut));
+    return wish->add && (wish->kind == DN_OP_CONV_BWD_DATA || g->y.layout != DN_LAYOUT_NHWC ||
+                         one_is_part(g, cut));
 }
 
 static dn_status init_conv(one_stage *stage, const dn_backend *backend, const one_geo *g,

@@ -262,7 +262,8 @@ static bool is_near_edge(const search *s, dni_tensor root)
     for (size_t i = 0; i < s->num_ops; i++)
         if (dni_op_writes(p, &p->ops[i], root))
             for (int32_t k = 0; k < p->ops[i].num_inputs; k++)
-                if (p->ops[i].inputs[k] != DNI_NONE && s->cast[dni_root(p, p->ops[i].inputs[k])])
+                if (p->ops[i].inputs[k] != DNI_NONE &&
+                    s->cast[dni_root(p, p->ops[i].inputs[k])])
                     return true;
     return false;
 }

@@ -100,7 +100,8 @@ def train(args, text, data, seed, compute):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--net', default='lenet', choices=sorted(SOLVER))
-    parser.add_argument('--nets', default=os.path.join(HERE, '..', '..', 'build', 'tests', 'bench'),
+    built = os.path.join(HERE, '..', '..', 'build', 'tests', 'bench')
+    parser.add_argument('--nets', default=built,
                         help='folder of NET_train.prototxt')
     parser.add_argument('--data', required=True, help='folder of IDX files, or `made`')
     parser.add_argument('--iterations', type=int, default=2000)
@@ -122,8 +123,8 @@ def main():
                 print('skipped: %s' % error)
                 return 77
             found[compute].append(share)
-            print('%s, seed %d, %-4s %6.2f %%, loss %.4f' % (args.net, seed, compute, share, loss),
-                  flush=True)
+            print('%s, seed %d, %-4s %6.2f %%, loss %.4f'
+                  % (args.net, seed, compute, share, loss), flush=True)
     mean = {compute: statistics.mean(values) for compute, values in found.items()}
     print('%s, %d iterations: f32 %.2f %%, bf16 %.2f %%' % (args.net, args.iterations,
                                                           mean['f32'], mean['bf16']))

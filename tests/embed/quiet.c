@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * quiet.c: while shapes stand nothing in this process allocates: malloc and its kin are counted,
+ * quiet.c: while shapes stand nothing in this process allocates: malloc and its kin count,
  * whoever calls them. What a module brings may keep its books (oneDNN lists the arguments of a
  * call in nodes of up to 152 bytes), but takes no scratch.
  * Usage: quiet CHAIN [FOLDER] */
@@ -72,28 +72,30 @@ int posix_memalign(void **out, size_t to, size_t size)
     "layer { name: '" name "' type: 'Convolution' bottom: '" bottom "' top: '" name "' "       \
     "convolution_param { weight_filler { type: 'xavier' } " more " } } "
 #define LAYER(name, type, bottom, top, rest)                                                   \
-    "layer { name: '" name "' type: '" type "' bottom: '" bottom "' top: '" top "' " rest      \
-    " } "
+    "layer { name: '" name "' type: '" type "' bottom: '" bottom "' top: '" top "' " rest " }" \
+                                                                                          " "
 
 /* Convolutions that are cut by images, rows and channels, wide and 1x1, and what is between. */
 static const char net_text[] =
     "layer { name: 'x' type: 'Input' top: 'x' top: 't' input_param { "
-    "shape { dim: 4 dim: 64 dim: 14 dim: 14 } shape { dim: 4 } } } "
-    CONV("a", "x", "num_output: 64 kernel_size: 3 pad: 1 bias_term: false")
-    LAYER("an", "BatchNorm", "a", "a", "") LAYER("as", "Scale", "a", "a",
-                                                 "scale_param { bias_term: true }")
-    LAYER("ar", "ReLU", "a", "a", "")
-    CONV("b", "a", "num_output: 128 kernel_size: 1")
-    CONV("c", "a", "num_output: 128 kernel_size: 3 pad: 1 group: 2")
-    LAYER("cr", "ReLU", "c", "c", "")
-    "layer { name: 'd' type: 'Eltwise' bottom: 'b' bottom: 'c' top: 'd' } "
-    LAYER("p", "Pooling", "d", "p", "pooling_param { kernel_size: 3 stride: 2 }")
-    LAYER("n", "LRN", "p", "n", "")
-    CONV("e", "n", "num_output: 320 kernel_size: 3 stride: 2 pad: 1")
-    CONV("f", "e", "num_output: 320 kernel_size: 1 stride: 2")
-    LAYER("ip", "InnerProduct", "f", "ip",
-          "inner_product_param { num_output: 10 weight_filler { type: 'xavier' } }")
-    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 't' top: 'loss' } ";
+    "shape { dim: 4 dim: 64 dim: 14 dim: 14 } shape { dim: 4 } } } " CONV(
+        "a", "x", "num_output: 64 kernel_size: 3 pad: 1 bias_term: false") LAYER("an",
+                                                                                 "BatchNorm",
+                                                                                 "a", "a", "")
+        LAYER("as", "Scale", "a", "a", "scale_param { bias_term: true }") LAYER(
+            "ar", "ReLU", "a", "a", "") CONV("b", "a", "num_output: 128 kernel_size: 1")
+            CONV("c", "a", "num_output: 128 kernel_size: 3 pad: 1 group: 2") LAYER(
+                "cr", "ReLU", "c", "c",
+                "") "layer { name: 'd' type: 'Eltwise' bottom: 'b' bottom: 'c' top: 'd' "
+                    "} " LAYER("p", "Pooling", "d", "p",
+                               "pooling_param { kernel_size: 3 stride: 2 }") LAYER("n", "LRN",
+                                                                                   "p", "n", "")
+                        CONV("e", "n", "num_output: 320 kernel_size: 3 stride: 2 pad: 1")
+                            CONV("f", "e", "num_output: 320 kernel_size: 1 stride: 2") LAYER(
+                                "ip", "InnerProduct", "f", "ip",
+                                "inner_product_param { num_output: 10 weight_filler { type: "
+                                "'xavier' } }") "layer { name: 'loss' type: 'SoftmaxWithLoss' "
+                                                "bottom: 'ip' bottom: 't' top: 'loss' } ";
 
 static void run(dn_net *net, bool train)
 {
@@ -106,10 +108,8 @@ static void run(dn_net *net, bool train)
 static void check_net(dn_context *context, int32_t phase, int32_t compute)
 {
     dn_net *net = NULL;
-    dn_net_options o = {.struct_size = sizeof o,
-                        .phase = phase,
-                        .compute = compute,
-                        .compute_fallback = 1};
+    dn_net_options o = {
+        .struct_size = sizeof o, .phase = phase, .compute = compute, .compute_fallback = 1};
     bool train = phase == DN_PHASE_TRAIN;
     CHECK_STATUS(dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, &o),
                  DN_OK);

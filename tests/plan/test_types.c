@@ -6,7 +6,7 @@
 
 extern const dn_backend_ops dn_ref_backend;
 
-#define BIG IN("x", "dim: 2 dim: 3 dim: 16 dim: 15")
+#define BIG        IN("x", "dim: 2 dim: 3 dim: 16 dim: 15")
 #define TANH(blob) ON(blob, blob "_h", "TanH", "")
 #define POOL(name, bottom, method)                                                             \
     LAYER(name, "Pooling", bottom, name,                                                       \
@@ -17,25 +17,29 @@ static const struct row {
     int least;  /* values that lie as bf16 */
     double off; /* how far gradients may be; rounding moves some across kinks */
 } rows[] = {
-    {"chain", BIG CONV("a", "x", "") TANH("a") CONV("b", "a", "") TANH("b") LOSS("b"), 4,
-     0.03},
+    {"chain", BIG CONV("a", "x", "") TANH("a") CONV("b", "a", "") TANH("b") LOSS("b"), 4, 0.03},
     {"branches",
      BIG CONV("a", "x", "") CONV("b", "a", "") SUM("a", "b", "y") POOL("p", "y", "AVE")
          LOSS("p"),
      4, 0.03},
-    {"norms", BIG CONV("a", "x", "bias_term: false") NORM("a") TANH("a")
-                  CONV("b", "a", "bias_term: false") NORM("b") SUM("a", "b", "y") LOSS("y"),
+    {"norms",
+     BIG CONV("a", "x", "bias_term: false") NORM("a") TANH("a")
+         CONV("b", "a", "bias_term: false") NORM("b") SUM("a", "b", "y") LOSS("y"),
      4, 0.03},
     {"residual block",
-     BIG CONV("a", "x", "bias_term: false") NORM("a") RELU("a") CONV("b", "a",
-                                                                     "bias_term: false")
-         NORM("b") CONV("c", "x", "bias_term: false") NORM("c") SUM("b", "c", "y") RELU("y")
-             LOSS("y"),
+     BIG CONV("a", "x", "bias_term: false") NORM("a") RELU("a")
+         CONV("b", "a", "bias_term: false") NORM("b") CONV("c", "x", "bias_term: false")
+             NORM("c") SUM("b", "c", "y") RELU("y") LOSS("y"),
      4, 0.3},
     {"concat, maxima and LRN",
-     BIG CONV("a", "x", "") CONV("b", "x", "")
-         "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' top: 'c' } "
-         LAYER("n", "LRN", "c", "n", "") POOL("p", "n", "MAX") LOSS("p"),
+     BIG CONV("a", "x", "") CONV(
+         "b", "x",
+         "") "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' top: 'c' } " LAYER("n",
+                                                                                          "LRN",
+                                                                                          "c",
+                                                                                          "n",
+                                                                                          "")
+         POOL("p", "n", "MAX") LOSS("p"),
      4, 0.3},
     {"an op that wants f32 in between",
      BIG CONV("a", "x", "bias_term: false") LAYER("m", "MVN", "a", "m", "") CONV("b", "m", "")
@@ -145,12 +149,13 @@ static void check_row(dn_context *narrow, dn_context *plain, const struct row *r
 static void check_labels(dn_context *context)
 {
     SECTION("labels");
-    dn_net *net = narrow_net(context,
-                             BIG IN("t", "dim: 2048") CONV("a", "x", "")
-                                 "layer { name: 'c' type: 'Concat' bottom: 't' bottom: 't' "
-                                 "top: 'c' concat_param { axis: 0 } } " LAYER(
-                                     "p", "Power", "c", "p", "power_param { shift: 1 } "),
-                             DN_PHASE_TEST, DN_MEMORY_READABLE);
+    dn_net *net = narrow_net(
+        context,
+        BIG IN("t", "dim: 2048")
+            CONV("a", "x", "") "layer { name: 'c' type: 'Concat' bottom: 't' bottom: 't' "
+                               "top: 'c' concat_param { axis: 0 } } " LAYER(
+                                   "p", "Power", "c", "p", "power_param { shift: 1 } "),
+        DN_PHASE_TEST, DN_MEMORY_READABLE);
     float *label = dn_blob_mutable_data(dn_net_blob(net, "t"));
     for (int i = 0; i < 2048; i++)
         label[i] = (float)i;

@@ -185,6 +185,37 @@ static void check_memory(dn_context *narrow, dn_context *plain)
     dn_net_free(wide);
 }
 
+/* Each allocation of a net fails once. */
+static void check_faults(void)
+{
+    static dn_backend_ops narrow;
+    SECTION("faults");
+    narrow = dn_ref_backend;
+    narrow.name = "narrow";
+    for (long i = 1, done = 0; !done && i < 5000; i++) {
+        check_heap heap = {.fail_at = i};
+        dn_context *context = NULL;
+        dn_net *net = NULL;
+        dn_context_options o = {.struct_size = sizeof o,
+                                .alloc = check_alloc,
+                                .alloc_user = &heap,
+                                .num_threads = 1,
+                                .backend = &narrow,
+                                .backends = "ref"};
+        dn_net_options n = {
+            .struct_size = sizeof n, .compute = DN_COMPUTE_BF16, .compute_fallback = 1};
+        const char *text = rows[5].net;
+        dn_status st = dn_context_create(&context, &o);
+        if (!st)
+            st = dn_net_create_from_text(&net, context, text, strlen(text), &n);
+        CHECK_AT(!st || st == DN_E_NOMEM, "request %ld: %s", i, dn_status_name(st));
+        done = heap.requests < i;
+        dn_net_free(net);
+        dn_context_free(context);
+        CHECK_AT(heap.live_blocks == 0, "request %ld: %ld blocks leaked", i, heap.live_blocks);
+    }
+}
+
 int main(void)
 {
     dn_context *fused = narrow_context(DN_PLAN_FUSED), *nhwc = narrow_context(DN_PLAN_NHWC);
@@ -201,6 +232,7 @@ int main(void)
             }
     check_labels(fused);
     check_memory(fused, wide);
+    check_faults();
     dn_context_free(fused);
     dn_context_free(nhwc);
     dn_context_free(plain);

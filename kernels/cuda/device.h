@@ -50,6 +50,12 @@ dn_status cuda_dnn_open(dn_backend *backend);
 void cuda_dnn_close(dn_backend *backend);
 void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size);
 
+/* nccl.c: the table's entries of these names. */
+dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **comms);
+dn_status cuda_comm_mean(dn_backend *backend, void *comm, float *device, int64_t count);
+dn_status cuda_comm_wait(dn_backend *backend, void *comm);
+void cuda_comm_free(dn_backend *backend, void *comm, int32_t abort);
+
 /* All work goes to `stream` from now on. */
 dn_status cuda_use_stream(dn_backend *backend, cudaStream_t stream);
 /* blas.c, dnn.c: takes up backend->stream. */

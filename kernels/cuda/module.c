@@ -282,6 +282,10 @@ static const dn_backend_ops table = {
     .recording_free = module_recording_free,
     .describe = module_describe,
     .mem_zero = module_zero,
+    .comm_create = cuda_comm_create,
+    .comm_mean = cuda_comm_mean,
+    .comm_wait = cuda_comm_wait,
+    .comm_free = cuda_comm_free,
 };
 
 __attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)

@@ -78,7 +78,6 @@ static void give_up(member *m, dn_status status)
     for (int32_t r = 0; first && p->ops && r < p->count; r++) {
         const dni_backend_slot *slot = dni_mirror_slot(p->members[r].solver->context);
         p->ops->comm_free(slot->backend, p->members[r].comm, 1);
-        p->members[r].comm = NULL;
     }
 }
 

@@ -563,7 +563,7 @@ typedef struct dn_backend_ops {
     /* What is queued from now on comes after all means so far. */
     dn_status (*comm_wait)(dn_backend *backend, void *comm);
     /* abort: from any thread, while others may wait for a rank that will never come: their
-     * waits end. */
+     * waits end, and all that is left to do with the comm is to free it with abort 0. */
     void (*comm_free)(dn_backend *backend, void *comm, int32_t abort);
 } dn_backend_ops;
 

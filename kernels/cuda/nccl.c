@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * nccl.c: means over devices through NCCL, opened at run time. They run in a stream beside the
+ * backend's, so that what is computed next does not wait for them. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "device.h"
+
+#ifdef CUDA_HAS_NCCL
+#include <dlfcn.h>
+
+#include <nccl.h>
+
+#define TEXT_OF(number)  #number
+#define SONAME_OF(major) "libnccl.so." TEXT_OF(major)
+#define PATIENCE_MS      200 /* for a rank that is just queueing work, before an abort */
+
+#define FUNCTIONS(X)                                                                           \
+    X(ncclCommInitAll)                                                                         \
+    X(ncclCommDestroy)                                                                         \
+    X(ncclCommAbort)                                                                           \
+    X(ncclAllReduce)                                                                           \
+    X(ncclGetErrorString)
+
+typedef struct nccl {
+    void *library;
+#define FIELD(name) __typeof__(name) *name;
+    FUNCTIONS(FIELD)
+#undef FIELD
+} nccl;
+
+typedef struct comm {
+    nccl lib; /* each has the library open for itself */
+    ncclComm_t comm;
+    cudaStream_t stream;
+    cudaEvent_t event;
+    pthread_mutex_t lock; /* held while work is queued */
+    atomic_bool aborted;
+} comm;
+
+static bool find_functions(nccl *n)
+{
+#define ROW(name) {#name, &n->name},
+    const struct {
+        const char *name;
+        void *to;
+    } wanted[] = {FUNCTIONS(ROW)};
+#undef ROW
+    n->library = dlopen(SONAME_OF(NCCL_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; n->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        void *symbol = dlsym(n->library, wanted[i].name);
+        if (!symbol)
+            return false;
+        memcpy(wanted[i].to, &symbol, sizeof(symbol));
+    }
+    return n->library != NULL;
+}
+
+static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t result,
+                            const char *what)
+{
+    if (result == ncclSuccess)
+        return DN_OK;
+    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s", what, n->ncclGetErrorString(result));
+}
+
+void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
+{
+    comm *c = made;
+    cuda_visit visit;
+    if (!c)
+        return;
+    if (abort) {
+        const struct timespec moment = {.tv_nsec = 1000000};
+        bool locked = false;
+        if (atomic_exchange(&c->aborted, true))
+            return;
+        for (int i = 0; i < PATIENCE_MS && !locked; i++) {
+            locked = pthread_mutex_trylock(&c->lock) == 0;
+            if (!locked)
+                nanosleep(&moment, NULL);
+        }
+        if (c->comm)
+            c->lib.ncclCommAbort(c->comm);
+        if (locked)
+            pthread_mutex_unlock(&c->lock);
+        return;
+    }
+    bool entered = cuda_enter(backend, &visit) == DN_OK;
+    if (c->comm && !atomic_load(&c->aborted))
+        c->lib.ncclCommDestroy(c->comm);
+    if (c->event)
+        cudaEventDestroy(c->event);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
+    if (entered)
+        cuda_leave(&visit);
+    if (c->lib.library)
+        dlclose(c->lib.library);
+    pthread_mutex_destroy(&c->lock);
+    backend->host.free(backend->host.user, c);
+}
+
+static dn_status make_one(dn_backend *backend, void **out)
+{
+    cuda_visit visit;
+    comm *c = backend->host.alloc(backend->host.user, sizeof(*c));
+    if (!c)
+        return backend->host.fail(DN_E_NOMEM, "no memory for NCCL");
+    memset(c, 0, sizeof(*c));
+    pthread_mutex_init(&c->lock, NULL);
+    *out = c;
+    if (!find_functions(&c->lib))
+        return backend->host.fail(DN_E_UNSUPPORTED, "%s was not found", SONAME_OF(NCCL_MAJOR));
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status =
+            cuda_check(backend, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
+                       "making a stream");
+    if (status == DN_OK)
+        status =
+            cuda_check(backend, cudaEventCreateWithFlags(&c->event, cudaEventDisableTiming),
+                       "making an event");
+    cuda_leave(&visit);
+    return status;
+}
+
+static dn_status join(dn_backend *const *backends, int32_t count, void **comms)
+{
+    const nccl *n = &((comm *)comms[0])->lib;
+    const dn_backend_host *host = &backends[0]->host;
+    int *ordinals = host->alloc(host->user, (size_t)count * sizeof(*ordinals));
+    ncclComm_t *made = host->alloc(host->user, (size_t)count * sizeof(*made));
+    dn_status status = ordinals && made
+                           ? DN_OK
+                           : host->fail(DN_E_NOMEM, "no memory to join %d devices", count);
+    for (int32_t i = 0; status == DN_OK && i < count; i++) {
+        ordinals[i] = backends[i]->device->ordinal;
+        for (int32_t k = 0; k < i; k++)
+            if (ordinals[k] == ordinals[i])
+                status = host->fail(DN_E_UNSUPPORTED, "two ranks are on device %d",
+                                    (int)ordinals[i] + 1);
+    }
+    if (status == DN_OK)
+        status = nccl_check(backends[0], n, n->ncclCommInitAll(made, count, ordinals),
+                            "joining the devices");
+    for (int32_t i = 0; status == DN_OK && i < count; i++)
+        ((comm *)comms[i])->comm = made[i];
+    host->free(host->user, ordinals);
+    host->free(host->user, made);
+    return status;
+}
+
+dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **comms)
+{
+    cuda_visit visit;
+    dn_status status = DN_OK;
+    for (int32_t i = 0; i < count; i++)
+        comms[i] = NULL;
+    for (int32_t i = 0; status == DN_OK && i < count; i++)
+        status = make_one(backends[i], &comms[i]);
+    if (status == DN_OK) {
+        status = cuda_enter(backends[0], &visit); /* whichever it leaves current */
+        int before = visit.before;
+        if (before < 0)
+            cudaGetDevice(&before);
+        if (status == DN_OK)
+            status = join(backends, count, comms);
+        cudaSetDevice(before);
+    }
+    for (int32_t i = 0; status != DN_OK && i < count; i++) {
+        cuda_comm_free(backends[i], comms[i], 0);
+        comms[i] = NULL;
+    }
+    return status;
+}
+
+/* Whatever is queued in `later` from now on waits for what `earlier` has so far. */
+static dn_status follow(dn_backend *backend, comm *c, cudaStream_t earlier, cudaStream_t later)
+{
+    dn_status status =
+        cuda_check(backend, cudaEventRecord(c->event, earlier), "recording an event");
+    return status ? status
+                  : cuda_check(backend, cudaStreamWaitEvent(later, c->event, 0),
+                               "waiting for an event");
+}
+
+dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t count)
+{
+    comm *c = made;
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = follow(backend, c, backend->stream, c->stream);
+    if (status == DN_OK) {
+        pthread_mutex_lock(&c->lock);
+        status = atomic_load(&c->aborted)
+                     ? backend->host.fail(DN_E_CANCELLED, "NCCL: another rank stopped")
+                     : nccl_check(backend, &c->lib,
+                                  c->lib.ncclAllReduce(device, device, (size_t)count, ncclFloat,
+                                                       ncclAvg, c->comm, c->stream),
+                                  "a mean");
+        pthread_mutex_unlock(&c->lock);
+    }
+    cuda_leave(&visit);
+    return status;
+}
+
+dn_status cuda_comm_wait(dn_backend *backend, void *made)
+{
+    comm *c = made;
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = follow(backend, c, c->stream, backend->stream);
+    cuda_leave(&visit);
+    return status;
+}
+
+#else /* built without its headers */
+
+void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
+{
+    (void)backend, (void)made, (void)abort;
+}
+
+dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **comms)
+{
+    (void)count, (void)comms;
+    return backends[0]->host.fail(DN_E_UNSUPPORTED, "the module was built without NCCL");
+}
+
+dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t count)
+{
+    (void)made, (void)device, (void)count;
+    return backend->host.fail(DN_E_INTERNAL, "there is no NCCL");
+}
+
+dn_status cuda_comm_wait(dn_backend *backend, void *made)
+{
+    (void)made;
+    return backend->host.fail(DN_E_INTERNAL, "there is no NCCL");
+}
+
+#endif

@@ -15,11 +15,36 @@ static void log_line(void *user, int32_t level, const char *line)
     fprintf(stderr, "%s%s\n", level >= DN_LOG_WARNING ? "warning: " : "", line);
 }
 
+int cli_gpus_of(const cli_command *command, const cli_host *host, int32_t *devices,
+                int32_t most, int32_t *count)
+{
+    const char *at = host->gpu;
+    *count = 0;
+    if (!at || strcmp(at, "none") == 0)
+        return CLI_GO;
+    for (;; at++) {
+        char *end;
+        long device = strtol(at, &end, 10);
+        bool fits = *at >= '0' && *at <= '9' && (*end == ',' || !*end) && device <= 1023;
+        for (int32_t i = 0; fits && i < *count; i++)
+            fits = devices[i] != (int32_t)device + 1;
+        if (!fits || *count == most)
+            return cli_usage(command,
+                             most > 1 ? "--gpu takes numbers of GPUs, \"0,1\", not '%s'"
+                                      : "--gpu takes the number of one GPU, not '%s'",
+                             host->gpu);
+        devices[(*count)++] = (int32_t)device + 1;
+        at = end;
+        if (!*at)
+            return CLI_GO;
+    }
+}
+
 int cli_context_create(dn_context **out, const cli_command *command, const cli_host *host)
 {
     dn_context_options options = {
         .struct_size = sizeof options, .log = log_line, .log_user = (void *)(uintptr_t)host};
-    char *end;
+    int32_t devices = 0;
     if (host->threads > 4096)
         return cli_usage(command, "--threads takes at most 4096");
     if (host->log) {
@@ -30,12 +55,10 @@ int cli_context_create(dn_context **out, const cli_command *command, const cli_h
     options.backends = host->backends;
     options.tune = host->tune;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
-    if (host->gpu) {
-        long device = strtol(host->gpu, &end, 10);
-        if (*end || end == host->gpu || device < 0 || device > 1023)
-            return cli_usage(command, "--gpu takes the number of one GPU, not '%s'", host->gpu);
-        options.device = (int32_t)device + 1;
-    }
+    options.device = host->device;
+    int code = cli_gpus_of(command, host, &options.device, 1, &devices);
+    if (code != CLI_GO)
+        return code;
     return dn_context_create(out, &options) ? cli_fail_last() : CLI_GO;
 }
 

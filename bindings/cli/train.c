@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * train.c: `deepnet train`: a solver run to its end. Everything said comes from the solver's
  * events; Ctrl-C is caught here, never in the library: the first one asks the solver to stop
- * after its iteration and takes a snapshot, the second leaves at once. */
+ * after its iteration and takes a snapshot, the second leaves at once. Several GPUs are as many
+ * contexts and solvers, of which the first speaks for all. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -9,7 +10,13 @@
 
 #include "cli.h"
 
+enum { MOST_GPUS = 64 };
+
 typedef struct job {
+    dn_context *context[MOST_GPUS];
+    dn_solver *solver[MOST_GPUS];
+    int32_t count;         /* of them */
+    dn_parallel *parallel; /* NULL: there is one */
     FILE *log;
     int32_t compute; /* DN_COMPUTE_* */
     bool quiet;
@@ -62,6 +69,10 @@ static void log_start(const job *j, const dn_solver *solver, const dn_context *c
     cli_json_int(out, "max_iteration", dn_solver_max_iteration(solver));
     cli_json_int(out, "threads", dn_context_num_threads(context));
     cli_json_text(out, "backend", dn_context_backend(context, 0));
+    if (j->parallel) {
+        cli_json_int(out, "devices", j->count);
+        cli_json_text(out, "gradients", dn_parallel_transport(j->parallel));
+    }
     cli_json_text(out, "version", dn_version());
     cli_json_close(out);
 }
@@ -217,7 +228,7 @@ static int run(job *j, dn_solver *solver)
     cli_bar_start("training", first, dn_solver_max_iteration(solver), j->quiet);
     catch_signals();
     running = solver;
-    status = dn_solver_solve(solver);
+    status = j->parallel ? dn_parallel_solve(j->parallel) : dn_solver_solve(solver);
     running = NULL;
     cli_bar_end();
     if (status == DN_E_CANCELLED && interrupts)
@@ -235,11 +246,56 @@ static int run(job *j, dn_solver *solver)
     return CLI_OK;
 }
 
-static int create(dn_solver **out, dn_context *context, job *j, const cli_host *host,
-                  int64_t iterations)
+/* solver_mode: GPU means the GPU if there is one that answers; the solver says it if not. */
+static void heed_mode(const job *j, cli_host *host)
 {
-    dn_solver_options options = {.struct_size = sizeof options, .on_event = on_event};
+    const dn_context_options plain = {
+        .struct_size = sizeof plain, .num_threads = 1, .backends = "ref"};
+    const dn_solver_options look = {.struct_size = sizeof look, .wire_only = 1};
+    dn_context *context = NULL;
+    dn_solver *solver = NULL;
+    if (host->gpu || host->backends || dn_context_create(&context, &plain))
+        return;
+    if (!dn_solver_create_from_prototxt(&solver, context, j->path, &look))
+        host->device = dn_solver_device(solver);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    if (!host->device)
+        return;
+    dn_context_options real = {
+        .struct_size = sizeof real, .num_threads = 1, .device = host->device};
+    if (dn_context_create(&context, &real))
+        host->device = 0;
+    else
+        dn_context_free(context);
+}
+
+static int create_contexts(job *j, const cli_command *self, cli_host *host)
+{
+    int32_t devices[MOST_GPUS];
+    int code = cli_gpus_of(self, host, devices, MOST_GPUS, &j->count);
+    heed_mode(j, host);
+    bool several = j->count > 1;
+    j->count = j->count ? j->count : 1;
+    for (int32_t i = 0; code == CLI_GO && i < j->count; i++) {
+        cli_host one = *host;
+        if (several) {
+            one.gpu = NULL;
+            one.device = devices[i];
+        }
+        code = cli_context_create(&j->context[i], self, &one);
+    }
+    return code;
+}
+
+static int create(dn_solver **out, dn_context *context, job *j, const cli_host *host,
+                  int64_t iterations, int32_t rank)
+{
+    dn_solver_options options = {.struct_size = sizeof options};
+    options.on_event = rank ? NULL : on_event;
     options.on_event_user = j;
+    options.rank = rank;
+    options.num_ranks = j->count > 1 ? j->count : 0;
     options.max_iter = iterations;
     options.compute = j->compute;
     options.seed_given = host->seed >= 0;
@@ -254,8 +310,6 @@ int cli_train(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1};
     const char *weights = NULL, *snapshot = NULL, *log = NULL, *compute = NULL;
     int64_t iterations = 0;
-    dn_context *context = NULL;
-    dn_solver *solver = NULL;
     const cli_option options[] = {
         {"solver", "FILE", CLI_TEXT, &j.path, "the solver prototxt"},
         {"weights", "LIST", CLI_TEXT, &weights, "weights to start from, comma-separated"},
@@ -279,17 +333,22 @@ int cli_train(const cli_command *self, int argc, char **argv)
     if (log && !(j.log = fopen(log, "w")))
         return cli_fail("%s: %s", log, strerror(errno));
     host.quiet = j.quiet;
-    code = cli_context_create(&context, self, &host);
+    code = create_contexts(&j, self, &host);
+    for (int32_t i = 0; code == CLI_GO && i < j.count; i++)
+        code = create(&j.solver[i], j.context[i], &j, &host, iterations, i);
     if (code == CLI_GO)
-        code = create(&solver, context, &j, &host, iterations);
-    if (code == CLI_GO)
-        code = prepare(solver, weights, snapshot, j.quiet);
+        code = prepare(j.solver[0], weights, snapshot, j.quiet);
+    if (code == CLI_GO && j.count > 1 && dn_parallel_create(&j.parallel, j.solver, j.count))
+        code = cli_fail_last();
     if (code == CLI_GO) {
-        log_start(&j, solver, context);
-        code = run(&j, solver);
+        log_start(&j, j.solver[0], j.context[0]);
+        code = run(&j, j.solver[0]);
     }
-    dn_solver_free(solver);
-    dn_context_free(context);
+    dn_parallel_free(j.parallel);
+    for (int32_t i = 0; i < j.count; i++) {
+        dn_solver_free(j.solver[i]);
+        dn_context_free(j.context[i]);
+    }
     if (j.log && fclose(j.log) != 0 && code == CLI_OK)
         code = cli_fail("%s: %s", log, strerror(errno));
     return code;

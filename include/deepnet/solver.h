@@ -70,8 +70,8 @@ typedef struct dn_solver_options {
 } dn_solver_options;
 
 /* Creates a solver with its train net and test nets. A relative net path means the working
- * directory; where nothing is there, the solver's own folder. solver_mode GPU where no device
- * backend is found: one notice to the context's log, then the CPU.
+ * directory; where nothing is there, the solver's own folder. solver_mode GPU in a context
+ * without a device: one notice to the context's log, then the CPU (see dn_solver_device).
  * out: yours, dn_solver_free; untouched on failure. Statuses as dn_net_create_from_prototxt.
  * Since 0.1. */
 DN_API dn_status dn_solver_create_from_prototxt(dn_solver **out, dn_context *context,
@@ -102,6 +102,11 @@ DN_API void dn_solver_cancel(dn_solver *solver);
 DN_API dn_net *dn_solver_net(dn_solver *solver); /* borrowed */
 DN_API int32_t dn_solver_num_test_nets(const dn_solver *solver);
 DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index); /* borrowed; NULL: none */
+
+/* What solver_mode and device_id of the prototxt ask for, as dn_context_options.device counts:
+ * 0 the host, 1 the first device. The context decides where the solver computes: it is the
+ * host application's to heed this (the command does). Since 0.1. */
+DN_API int32_t dn_solver_device(const dn_solver *solver);
 
 DN_API int64_t dn_solver_iteration(const dn_solver *solver);
 DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);

@@ -155,10 +155,20 @@ static dn_status add_modules(dn_context *c, const char *folder)
     return DN_OK;
 }
 
-/* The first module for a device that is there. */
-static dn_status open_device(dn_context *c, int32_t device, const char *folder)
+/* The first module for a device that is there; one that `names` has the path of comes first. */
+static dn_status open_device(dn_context *c, int32_t device, const char *names,
+                             const char *folder)
 {
     const dn_backend_ops *ops = NULL;
+    while (names && *names) {
+        size_t length = strcspn(names, ",");
+        if (memchr(names, '/', length)) {
+            dn_status st = dni_module_load(&c->heap, folder, names, length, &ops);
+            if (st || ops->space == DN_SPACE_DEVICE)
+                return st ? st : add_backend(c, ops);
+        }
+        names += length + (names[length] == ',');
+    }
     for (const char *const *name = dni_device_modules; *name; name++)
         if (!dni_module_load(&c->heap, folder, *name, strlen(*name), &ops))
             return add_backend(c, ops);
@@ -291,7 +301,7 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
     if (!st && o->backend)
         st = add_backend(c, o->backend);
     if (!st && o->device > 0 && !c->mirror)
-        st = open_device(c, o->device, o->module_folder);
+        st = open_device(c, o->device, o->backends, o->module_folder);
     return st ? st : add_chain(c, o->backends, o->module_folder);
 }
 

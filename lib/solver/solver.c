@@ -134,11 +134,17 @@ static dn_status load_weights(dn_solver *s)
     return DN_OK;
 }
 
+int32_t dn_solver_device(const dn_solver *s)
+{
+    const Cnn__SolverParameter *p = s ? s->param : NULL;
+    if (!p || !p->has_solver_mode || p->solver_mode != CNN__SOLVER_PARAMETER__SOLVER_MODE__GPU)
+        return 0;
+    return p->device_id >= 0 && p->device_id < INT32_MAX ? p->device_id + 1 : 1;
+}
+
 static void note_mode(const dn_solver *s)
 {
-    const Cnn__SolverParameter *p = s->param;
-    if (p->has_solver_mode && p->solver_mode == CNN__SOLVER_PARAMETER__SOLVER_MODE__GPU &&
-        !s->context->has_device)
+    if (dn_solver_device(s) && !s->context->has_device)
         dni_log(s->context, DN_LOG_NOTICE,
                 "solver_mode GPU: the context has no device, the CPU computes");
 }

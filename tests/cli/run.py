@@ -384,6 +384,26 @@ def solver_mode_gpu_without_one_is_a_notice():
         expect(done.stderr.strip(), 'a GPU that was asked for must be there')
 
 
+@test
+def several_gpus_train_together():
+    write('gpus.prototxt', SOLVER)
+    fake = os.environ.get('DEEPNET_FAKE_DEVICE')
+    if not fake:
+        return
+    done = deepnet('train', '--solver=gpus.prototxt', '--iterations=6', '--log=gpus.jsonl',
+                   '--gpu=0,1', f'--backends={fake},ref')
+    log = [json.loads(line) for line in open(os.path.join(folder.name, 'gpus.jsonl'))]
+    expect(log[0]['devices'] == 2 and log[0]['gradients'] == 'host' and
+           log[-1]['event'] == 'end' and log[-1]['how'] == 'done', log[0])
+    expect('done: 6 iterations' in done.stdout, done.stdout)
+    for wrong in '0,0', '0,', 'a', '0;1', '':
+        expect('--gpu takes' in deepnet('train', '--solver=gpus.prototxt', f'--gpu={wrong}',
+                                        code=2).stderr, wrong)
+    expect('one GPU' in deepnet('time', '--model=net.prototxt', '--gpu=0,1', code=2).stderr,
+           'time takes one')
+    deepnet('train', '--solver=gpus.prototxt', '--iterations=1', '--gpu=none')
+
+
 # ---- the progress bar: on a terminal, and nowhere else --------------------------------------
 
 BAR = re.compile(r'training \[(=*)(>?) *\] (\d+)/(\d+)  ([\d.]+)/s  ((?:\d+:)?\d+:\d\d|\?) left'

@@ -63,7 +63,7 @@ void cpu_for(const dn_backend *backend, int64_t tasks,
 
 int64_t cpu_tasks_for(int64_t n)
 {
-    return n < 65536 ? 1 : cpu_min(64, n / 32768);
+    return n < 16384 ? 1 : cpu_max(cpu_min(8, n / 8192), cpu_min(64, n / 32768));
 }
 
 int64_t cpu_count(const dn_shape *shape)

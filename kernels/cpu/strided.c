@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { STREAMS = 3 }; /* x, y, x2 */
+enum { PIECE = 1024 };
 
 typedef struct walk {
     int32_t axes;
@@ -66,6 +67,8 @@ typedef struct copy_op {
     dn_op base;
     walk w;
     int64_t x_offset, y_offset, rows, run, tasks;
+    int64_t
+        piece; /* rows are copied in pieces of so many elements, all rows' first ones first */
     float alpha;
     bool add;
 } copy_op;
@@ -97,19 +100,21 @@ static void copy_task(void *arg, int64_t task, int32_t worker)
 {
     const copy_call *call = arg;
     const copy_op *op = call->op;
-    int64_t from, to, at[STREAMS];
+    int64_t from, to, at[STREAMS], first = 0, end = op->rows;
+    int64_t sx = op->w.stride[0][op->w.axes - 1], sy = op->w.stride[1][op->w.axes - 1];
     (void)worker;
-    if (op->rows == 1) { /* one long run */
+    if (op->piece < op->run) {
         cpu_split(op->run, op->tasks, task, &from, &to);
-        copy_run_of(op, call->y + from * op->w.stride[1][0],
-                    call->x + from * op->w.stride[0][0], to - from);
-        return;
+    } else {
+        cpu_split(op->rows, op->tasks, task, &first, &end);
+        from = 0, to = op->run;
     }
-    cpu_split(op->rows, op->tasks, task, &from, &to);
-    for (int64_t r = from; r < to; r++) {
-        offsets(&op->w, op->w.axes - 1, r, at);
-        copy_run_of(op, call->y + at[1], call->x + at[0], op->run);
-    }
+    for (int64_t i = from; i < to; i += op->piece)
+        for (int64_t r = first; r < end; r++) {
+            offsets(&op->w, op->w.axes - 1, r, at);
+            copy_run_of(op, call->y + at[1] + i * sy, call->x + at[0] + i * sx,
+                        cpu_min(op->piece, to - i));
+        }
 }
 
 static dn_status copy_run(dn_op *base, const dn_op_io *io)
@@ -168,7 +173,12 @@ dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     op->rows = product(&w, w.axes - 1);
     op->run = w.dim[w.axes - 1];
     op->tasks = !separate(&w) ? 1 : cpu_tasks_for(op->rows * op->run);
-    op->tasks = cpu_max(1, cpu_min(op->tasks, op->rows == 1 ? op->run : op->rows));
+    /* Rows of one run, or that interleave in y, are cut along the run: a worker then has its
+     * lines of y for itself, and while they are in its cache. */
+    bool along = op->rows == 1 || (op->tasks > 1 && llabs(w.stride[1][w.axes - 1]) > 1);
+    op->piece = along && op->run >= 2 * PIECE ? PIECE : op->run;
+    op->tasks =
+        cpu_max(1, cpu_min(op->tasks, op->piece < op->run ? op->run / PIECE : op->rows));
     if (w.stride[1][w.axes - 1] == 0 && op->run > 1) { /* sums in index order: ref's loop */
         cpu_op_free(&op->base);
         return cpu_decline(info, "elements of a run share one of y");

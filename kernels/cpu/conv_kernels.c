@@ -82,58 +82,53 @@ INLINE vf at(const float *p, const bool whole, int64_t left)
     return whole ? v_load(p) : v_loadn(p, left);
 }
 
-/* n columns of nv vectors of channels; `left` channels if not whole vectors. */
-INLINE void dwc_block(const int n, const int nv, const bool whole, int64_t left,
-                      const cpu_dw *dw, float *y, const float *x, const float *w,
-                      const float *bias, const cpu_end *e)
+/* n columns of one vector of channels; `left` channels if not a whole vector. */
+INLINE void dwc_block(const int n, const bool whole, int64_t left, const cpu_dw *dw, float *y,
+                      const float *x, const float *w, const float *bias, const cpu_end *e)
 {
-    vf acc[COLS][2], zero = v_zero();
+    vf acc[COLS], zero = v_zero(), first = bias ? at(bias, whole, left) : zero;
     int64_t ldx = dw->ldx;
     UNROLL
-    for (int v = 0; v < nv; v++) {
-        vf first = bias ? at(bias + v * VL, whole, left) : zero;
-        UNROLL
-        for (int i = 0; i < n; i++)
-            acc[i][v] = first;
-    }
+    for (int i = 0; i < n; i++)
+        acc[i] = first;
     for (int64_t t = 0; t < dw->taps; t++) {
         const float *from = x + dw->x_at[t];
+        vf wt = at(w + dw->w_at[t], whole, left);
         UNROLL
-        for (int v = 0; v < nv; v++) {
-            vf wt = at(w + dw->w_at[t] + v * VL, whole, left);
-            UNROLL
-            for (int i = 0; i < n; i++)
-                acc[i][v] = v_fma(wt, at(from + i * ldx + v * VL, whole, left), acc[i][v]);
-        }
+        for (int i = 0; i < n; i++)
+            acc[i] = v_fma(wt, at(from + i * ldx, whole, left), acc[i]);
     }
     UNROLL
     for (int i = 0; i < n; i++) {
-        UNROLL
-        for (int v = 0; v < nv; v++) {
-            float *to = y + i * dw->ldy + v * VL;
-            vf r = acc[i][v];
-            if (e->add)
-                r = v_add(r, at(to, whole, left));
-            if (e->relu)
-                r = v_sel(v_gt(r, zero), r, v_mul(r, v_set1(e->slope)));
-            if (whole)
-                v_store(to, r);
-            else
-                v_storen(to, r, left);
-        }
+        float *to = y + i * dw->ldy;
+        vf r = acc[i];
+        if (e->add)
+            r = v_add(r, at(to, whole, left));
+        if (e->relu)
+            r = v_sel(v_gt(r, zero), r, v_mul(r, v_set1(e->slope)));
+        if (whole)
+            v_store(to, r);
+        else
+            v_storen(to, r, left);
     }
+}
+
+/* The channels beyond whole vectors: rare, so one column at a time. */
+static void dwc_rest(int n, int64_t c, const cpu_dw *dw, float *y, const float *x,
+                     const float *w, const float *bias, const cpu_end *e)
+{
+    for (int i = 0; i < n && c < dw->C; i++)
+        dwc_block(1, false, dw->C - c, dw, y + i * dw->ldy + c, x + i * dw->ldx + c, w + c,
+                  bias ? bias + c : NULL, e);
 }
 
 INLINE void dwc_columns(const int n, const cpu_dw *dw, float *y, const float *x, const float *w,
                         const float *bias, const cpu_end *e)
 {
     int64_t c = 0;
-    for (; c + 2 * VL <= dw->C; c += 2 * VL)
-        dwc_block(n, 2, true, 0, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
     for (; c + VL <= dw->C; c += VL)
-        dwc_block(n, 1, true, 0, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
-    if (c < dw->C)
-        dwc_block(n, 1, false, dw->C - c, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
+        dwc_block(n, true, 0, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
+    dwc_rest(n, c, dw, y, x, w, bias, e);
 }
 
 void ISA(cpu_dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w,
@@ -192,14 +187,21 @@ INLINE void dwc_grad(const int n, const bool whole, int64_t left, const cpu_dw *
     }
 }
 
+static void dwc_grad_rest(int n, int64_t c, const cpu_dw *dw, float *grad, float *db,
+                          const float *x, const float *dy)
+{
+    for (int i = 0; i < n && c < dw->C; i++)
+        dwc_grad(1, false, dw->C - c, dw, grad + c, db ? db + c : NULL, x + i * dw->ldx + c,
+                 dy + i * dw->ldy + c);
+}
+
 INLINE void dwc_grad_columns(const int n, const cpu_dw *dw, float *grad, float *db,
                              const float *x, const float *dy)
 {
     int64_t c = 0;
     for (; c + VL <= dw->C; c += VL)
         dwc_grad(n, true, 0, dw, grad + c, db ? db + c : NULL, x + c, dy + c);
-    if (c < dw->C)
-        dwc_grad(n, false, dw->C - c, dw, grad + c, db ? db + c : NULL, x + c, dy + c);
+    dwc_grad_rest(n, c, dw, grad, db, x, dy);
 }
 
 void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc.c: convolution in NHWC, forward and backward to the data, as rows of pixels times
  * packed weights. Rows are packed where they are used, straight from the image; what lies
- * outside it is zeros. Backward with a stride is one such product for each phase of the stride,
- * with the taps that reach it. */
+ * outside it is zeros. Those of 1x1 are read as they lie. Backward with a stride is one such
+ * product for each phase of the stride, with the taps that reach it. */
 #include "conv_nhwc.h"
 
 #include <string.h>
 
-enum { ROWS = 16 }; /* tiles of rows packed at a time: they stay in the second cache */
+enum {
+    ROWS = 16,           /* tiles of rows packed at a time: they stay in the second cache */
+    IN_PLACE_ROWS = 224, /* the same of rows that are read as they lie */
+};
 
 typedef struct piece { /* of the reduction: runs [run0, run1), of each [from, to) */
     int64_t run0, run1, from, to, before;
@@ -172,6 +175,37 @@ static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *
     }
 }
 
+/* 1x1 as it lies: rows [from, to) of pixels are not packed. */
+static void multiply_rows(const conv_call *call, int64_t g, int64_t j, int64_t from, int64_t to,
+                          const piece *p, float *tile)
+{
+    const conv_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const piece *first = op->pieces;
+    int64_t len = p->to - p->from, col = g * op->Kg + j * ker->nr;
+    int32_t width = (int32_t)cpu_min(ker->nr, op->Kg - j * ker->nr);
+    int32_t vectors = width <= ker->vl ? 1 : 2;
+    const float *w =
+        call->packed + g * op->group_floats + (p->before * op->panels + j * len) * ker->nr;
+    const float *x = call->x + from * op->Cx + g * op->Cg + p->from;
+    float *y = call->y + from * op->Kx + col;
+    cpu_end end = op->end;
+    end.bias_n = call->bias && p == first ? call->bias + col : NULL;
+    end.add = op->end.add || p > first;
+    end.relu = op->end.relu && p + 1 == first + call->phase->pieces;
+    if (width == vectors * ker->vl) {
+        ker->rows(vectors, to - from, len, x, op->Cx, 1, w, y, op->Kx, &end);
+        return;
+    }
+    static const cpu_end nothing = {0};
+    const cpu_run run = {0, width, 0, 0};
+    for (int64_t i = from, n; i < to; i += n, x += n * op->Cx, y += n * op->Kx) {
+        n = cpu_min(CPU_MAX_MR, to - i);
+        ker->rows(vectors, n, len, x, op->Cx, 1, w, tile, ker->nr, &nothing);
+        ker->merge((int32_t)n, tile, &run, 1, y, NULL, op->Kx, &end);
+    }
+}
+
 /* Rows [from, from + count) for one piece of the reduction, run after run. */
 static void pack_tile(const conv_call *call, int64_t g, int64_t from, int64_t count,
                       const piece *p, const block *b, float *out)
@@ -236,6 +270,18 @@ static void fill_rows(const conv_call *call, int64_t from, int64_t to)
     }
 }
 
+static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_t to,
+                          int64_t j0, int64_t j1, float *tile)
+{
+    const conv_op *op = call->op;
+    for (int64_t i = from, end; i < to; i = end) {
+        end = cpu_min(to, i + IN_PLACE_ROWS);
+        for (const piece *p = op->pieces, *last = p + call->phase->pieces; p < last; p++)
+            for (int64_t j = j0; j < j1; j++)
+                multiply_rows(call, g, j, i, end, p, tile);
+    }
+}
+
 static void rows_task(void *arg, int64_t task, int32_t worker)
 {
     const conv_call *call = arg;
@@ -247,6 +293,11 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
     block b = block_of(call, worker);
     cpu_split(tiles, f->tasks_m, task % f->tasks_m, &t0, &t1);
     cpu_split(op->panels, f->tasks_n, task % per / f->tasks_m, &j0, &j1);
+    if (op->geo.ready) {
+        cpu_split(f->count, f->tasks_m, task % f->tasks_m, &from, &to);
+        in_place_task(call, g, from, to, j0, j1, b.tile);
+        return;
+    }
     for (int64_t t = t0; t < t1; t += ROWS) {
         int64_t n = cpu_min(ROWS, t1 - t), size[ROWS];
         for (int64_t u = 0; u < n; u++) {

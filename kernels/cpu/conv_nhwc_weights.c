@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc_weights.c: dw of a convolution in NHWC: for a piece of the output's pixels, dy's
- * channels times those of the image under each tap, both packed as they are needed. A task is a
- * block of taps' columns and, where those are few, a part of the pixels: parts leave sums of
+ * channels as they lie times those of the image under each tap, copied side by side. A task is
+ * a block of taps' columns and, where those are few, a part of the pixels: parts leave sums of
  * their own, which are added in order. */
 #include "conv_nhwc.h"
 
 #include <string.h>
 
-enum { PIXELS = 256, ROW_PANELS = 18, TASKS_WANTED = 16, JOINED = 64 };
+enum { PIXELS = 256, TASKS_WANTED = 16, JOINED = 64 };
 
 typedef struct weights_op {
     dn_op base;
@@ -29,7 +29,7 @@ typedef struct weights_call {
 typedef struct space { /* a worker's */
     const float **rows;
     cpu_pixel *pixel;
-    float *zeros, *edges, *a, *b, *tile;
+    float *zeros, *edges, *b, *tile;
 } space;
 
 static space space_of(const weights_call *call, int32_t worker)
@@ -41,8 +41,7 @@ static space space_of(const weights_call *call, int32_t worker)
     space s = {.rows = (const float **)at, .pixel = (cpu_pixel *)(at + PIXELS * 2)};
     s.zeros = at + PIXELS * 8;
     s.edges = s.zeros + zeros;
-    s.a = s.edges + PIXELS * JOINED;
-    s.b = s.a + ROW_PANELS * CPU_MAX_MR * PIXELS + 64;
+    s.b = s.edges + PIXELS * JOINED;
     s.tile = s.b + PIXELS * ker->nr + 64;
     memset(s.zeros, 0, (size_t)zeros * sizeof(float));
     return s;
@@ -51,35 +50,30 @@ static space space_of(const weights_call *call, int32_t worker)
 static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
-    return PIXELS * (8 + JOINED + ROW_PANELS * CPU_MAX_MR + ker->nr) + 128 +
+    return PIXELS * (8 + JOINED + ker->nr) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
-/* Row panels [i0, i1) of dy's channels (group g) times panel j, added to sums from piece 1 on.
- */
-static void multiply(const weights_call *call, const space *s, int64_t i0, int64_t i1,
-                     int64_t j, int64_t len, float *sums, bool add)
+/* dy's channels of group g, as they lie, times panel j, added to sums from piece 1 on. */
+static void multiply(const weights_call *call, const space *s, const float *dy, int64_t j,
+                     int64_t len, float *sums, bool add)
 {
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t tall = cpu_ceil(op->geo.Kg, ker->mr), col = j % op->run_panels * ker->nr;
+    int64_t K = op->geo.K, Kg = op->geo.Kg, col = j % op->run_panels * ker->nr;
     int32_t width = (int32_t)cpu_min(ker->nr, op->phase.floats - col);
     int32_t vectors = width <= ker->vl ? 1 : 2;
     const cpu_end end = {.alpha = 1, .add = add}, nothing = {0};
     const cpu_run run = {0, width, 0, 0};
     float *c = sums + j / op->run_panels * op->phase.floats + col;
-    const float *a = s->a;
-    for (int64_t i = i0, r0, r1; i < i1; i++, a += (r1 - r0) * len) {
-        cpu_split(op->geo.Kg, tall, i, &r0, &r1);
-        float *to = c + r0 * op->columns;
-        if (width == vectors * ker->vl) {
-            ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, to, op->columns,
-                      &end);
-            continue;
-        }
-        ker->tile((int32_t)(r1 - r0), vectors, len, a, s->b, ker->nr, s->tile, ker->nr,
-                  &nothing);
-        ker->merge((int32_t)(r1 - r0), s->tile, &run, 1, to, NULL, op->columns, &end);
+    if (width == vectors * ker->vl) {
+        ker->rows(vectors, Kg, len, dy, 1, K, s->b, c, op->columns, &end);
+        return;
+    }
+    for (int64_t i = 0, n; i < Kg; i += n) {
+        n = cpu_min(CPU_MAX_MR, Kg - i);
+        ker->rows(vectors, n, len, dy + i, 1, K, s->b, s->tile, ker->nr, &nothing);
+        ker->merge((int32_t)n, s->tile, &run, 1, c + i * op->columns, NULL, op->columns, &end);
     }
 }
 
@@ -91,26 +85,16 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
     const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
-    int64_t tall = cpu_ceil(geo->Kg, ker->mr), blocks = cpu_ceil(tall, ROW_PANELS);
+    int64_t last = -1;
     cpu_pixels(s->pixel, from, len, &op->phase);
-    for (int64_t block = 0; block < blocks; block++) {
-        int64_t i0, i1, last = -1;
-        float *a = s->a;
-        cpu_split(tall, blocks, block, &i0, &i1);
-        for (int64_t i = i0, r0, r1; i < i1; i++, a += (r1 - r0) * len) {
-            cpu_split(geo->Kg, tall, i, &r0, &r1);
-            ker->pack_a(a, (int32_t)(r1 - r0), len, call->dy + from * geo->K + g * geo->Kg + r0,
-                        1, geo->K, 1.0f);
-        }
-        for (int64_t j = b0; j < b1; j++) {
-            int64_t run = j / op->run_panels, col = j % op->run_panels * ker->nr;
-            for (int64_t i = 0; run != last && i < len; i++)
-                s->rows[i] = cpu_run_at(&image, &op->phase, &op->phase.run[run], &s->pixel[i],
-                                        s->edges + i * JOINED, s->zeros);
-            last = run;
-            ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->phase.floats - col));
-            multiply(call, s, i0, i1, j, len, sums, add);
-        }
+    for (int64_t j = b0; j < b1; j++) {
+        int64_t run = j / op->run_panels, col = j % op->run_panels * ker->nr;
+        for (int64_t i = 0; run != last && i < len; i++)
+            s->rows[i] = cpu_run_at(&image, &op->phase, &op->phase.run[run], &s->pixel[i],
+                                    s->edges + i * JOINED, s->zeros);
+        last = run;
+        ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->phase.floats - col));
+        multiply(call, s, call->dy + from * geo->K + g * geo->Kg, j, len, sums, add);
     }
 }
 

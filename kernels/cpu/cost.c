@@ -99,6 +99,7 @@ static double rate_of(const char *implementation)
                  {"cpu:dot", 88},
                  {"cpu:1x1", 94},
                  {"cpu:implicit gemm", 95},
+                 {"cpu:rows 1x1", 104},
                  {"cpu:rows", 90}};
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
         if (!strncmp(implementation, rates[i].prefix, strlen(rates[i].prefix)))
@@ -126,7 +127,8 @@ static double packing(const dn_op_desc *d, const char *implementation)
 }
 
 /* What a convolution's shape adds: in planes, short runs of columns where those of y are small,
- * and a stride in depthwise; in NHWC, few channels. */
+ * and a stride in depthwise; in NHWC, few channels (which 1x1 reads as they lie). Winograd's
+ * convolutions say their own cost. */
 static double hindrance(const dn_op_desc *d, const char *implementation)
 {
     const dn_args_conv *a = d->args;
@@ -137,8 +139,10 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
         w = &d->outputs[0].shape;
     if (depthwise && !strstr(implementation, "nhwc"))
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
+    if (rows && strstr(implementation, "1x1"))
+        return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.15 : 1.6;
     if (rows && w->axes > 1)
-        return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV ? 1.2 : 1.8;
+        return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV ? 1.2 : 1.6;
     return d->kind != DN_OP_CONV && x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
 }
 

@@ -101,6 +101,10 @@ typedef struct cpu_kernels {
     void (*copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n);
     /* dw (C, taps) (+)= sums (taps, C). */
     void (*turn_weights)(float *dw, const float *sums, int64_t taps, int64_t C, bool add);
+    /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col]; B's rows
+     * are nr apart. No bias_m. */
+    void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
+                 int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
     /* C (m x n) = sum over `outer` pieces of `len`: A rows (lda apart) times B rows. */
     void (*dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
                 int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
@@ -121,6 +125,15 @@ typedef struct cpu_kernels {
                     const float *bias, const cpu_end *end);
     void (*dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
                          const float *dy);
+
+    /* wino_kernels.c: n channels from `col` on of pixels `at`; frequency f of 36 at f * step */
+    void (*wino_in)(float *v, int64_t step, const float *const *at, int64_t col, int64_t n);
+    /* of r x r weights, or elements of dy */
+    void (*wino_values)(int32_t r, float *v, int64_t step, const float *const *at, int64_t col,
+                        int64_t n);
+    /* size x size outputs */
+    void (*wino_out)(int32_t size, float *const *y, const float *m, int64_t step, int64_t n,
+                     const cpu_end *end);
 
     /* unary_kernels.c */
     void (*unary)(const cpu_unary *u, float *y, const float *x, int64_t n);
@@ -280,6 +293,7 @@ cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
     cpu_conv_bwd_weights_create;
 cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
+cpu_create_fn cpu_wino_create, cpu_wino_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,

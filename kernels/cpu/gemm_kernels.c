@@ -89,6 +89,72 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
         finish_tile(mr, nv, sums, c, c_ld, e);
 }
 
+/* ---- rows -------------------------------------------------------------------------------- */
+
+#define ROWS (VL == 16 ? 8 : 4) /* rows at a time: enough sums to hide what one takes */
+
+INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int64_t row,
+                      int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+{
+    vf acc[ROWS][2], bv[2];
+    UNROLL
+    for (int v = 0; v < nv; v++)
+        bv[v] = e->bias_n ? v_load(e->bias_n + v * VL) : v_zero();
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = e->add ? v_add(bv[v], v_load(c + i * ldc + v * VL)) : bv[v];
+    }
+    for (int64_t p = 0; p < k; p++, a += col, b += NR) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            bv[v] = v_load(b + v * VL);
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            vf ai = v_set1(a[i * row]);
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            v_store(c + i * ldc + v * VL, acc[i][v]);
+    }
+}
+
+INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t row,
+                    int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+{
+    for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * ldc)
+        rows_body(ROWS, nv, k, a, row, col, b, c, ldc, e);
+#if VL == 16
+    if (m >= 4) {
+        rows_body(4, nv, k, a, row, col, b, c, ldc, e);
+        m -= 4, a += 4 * row, c += 4 * ldc;
+    }
+#endif
+    for (; m > 0; m--, a += row, c += ldc)
+        rows_body(1, nv, k, a, row, col, b, c, ldc, e);
+}
+
+void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
+                   int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+{
+    if (vectors == 2)
+        rows_of(2, m, k, a, row, col, b, c, ldc, e);
+    else
+        rows_of(1, m, k, a, row, col, b, c, ldc, e);
+    const cpu_end relu = {.slope = e->slope, .relu = true};
+    for (int64_t i = 0; e->relu && i < m; i++)
+        finish_tile(1, vectors, c + i * ldc, c + i * ldc, ldc, &relu);
+}
+
+/* ---- tiles of every size ----------------------------------------------------------------- */
+
 typedef void tile_fn(int64_t k, const float *a, const float *b, int64_t ldb, float *c,
                      int64_t ldc, const cpu_end *e);
 /* clang-format off */

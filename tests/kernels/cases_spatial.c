@@ -93,7 +93,16 @@ static const conv_row convs[] = {
     /* weights that outweigh the images */
     {2, 3, 24, 272, 1, {3, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 260, 40, 1, {4, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
-    {2, 2, 256, 290, 1, {4, 5}, {1, 1}, {2, 2}, {0, 0}, {1, 1}}};
+    {2, 2, 256, 290, 1, {4, 5}, {1, 1}, {2, 2}, {0, 0}, {1, 1}},
+    /* channels enough for Winograd's tiles */
+    {2, 2, 32, 60, 1, {12, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 66, 122, 2, {10, 16}, {3, 3}, {1, 1}, {0, 2}, {1, 1}},
+    {2, 1, 37, 63, 1, {9, 8}, {5, 5}, {1, 1}, {2, 1}, {1, 1}}};
+
+/* More channels, and more tiles, than are held at a time. */
+static const conv_row large_convs[] = {
+    {2, 1, 232, 232, 1, {6, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 32, 32, 1, {66, 65}, {3, 3}, {1, 1}, {1, 1}, {1, 1}}};
 
 typedef struct conv_shapes {
     dn_shape x, y, w, columns;
@@ -163,6 +172,27 @@ static void conv_product(builder *b, int32_t kind, const conv_row *r)
         emit_layouts(b, 1, 1, 1);
         b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
         emit_layouts(b, 1, 1, 1);
+    }
+}
+
+static void large_conv_cases(builder *b)
+{
+    for (size_t i = 0; i < sizeof(large_convs) / sizeof(large_convs[0]); i++) {
+        const conv_row *r = &large_convs[i];
+        conv_shapes s = shapes_of(r);
+        for (int32_t kind = DN_OP_CONV; kind <= DN_OP_CONV_BWD_WEIGHTS; kind++) {
+            bool weights = kind == DN_OP_CONV_BWD_WEIGHTS;
+            conv_begin(b, kind, r);
+            in(b, NORMAL, kind == DN_OP_CONV_BWD_DATA ? s.y : s.x);
+            in(b, NORMAL, weights ? s.y : s.w);
+            out(b, weights ? s.w : kind == DN_OP_CONV ? s.y : s.x);
+            b->c.args.base.accumulate = i & 1;
+            nhwc(&b->c.in, weights ? 3 : 1);
+            nhwc(&b->c.out, weights ? 0 : 1);
+            if (i & 1)
+                b->c.out.fill[0] = NORMAL;
+            emit(b);
+        }
     }
 }
 
@@ -303,6 +333,7 @@ void cases_spatial(case_fn fn, void *user)
     builder b = {.fn = fn, .user = user, .number = &number};
     gemm_cases(&b);
     conv_cases(&b);
+    large_conv_cases(&b);
     pool_cases(&b);
     lrn_cases(&b);
 }

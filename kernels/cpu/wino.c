@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * wino.c: Winograd's convolution in NHWC, forward and backward to the data: 36 products of
+ * (tiles x C) and (C x K). Their error beside direct sums, of ResNet's 3x3 and AlexNet's 5x5
+ * shapes: 2.3 and 1.6 times as large (root mean square), 3e-7 to 8e-7 of the largest output.
+ * Weights are not kept transformed: four times as large, they take longer to read than to make.
+ * Few channels: all weights are transformed once, and a task does some tiles from input to
+ * output. Many: inputs are transformed first, and a task does some tiles of 32 outputs, with
+ * weights that never leave the second cache. */
+#include "wino.h"
+
+#include <string.h>
+
+enum {
+    TILES_MOST = 64,          /* of a task, that its products stay in the second cache */
+    LOCAL_FLOATS = 150000,    /* transformed inputs of a task */
+    WEIGHTS_FLOATS = 1 << 20, /* all transformed weights, to be made once */
+    WAVE_FLOATS = 2 << 20,    /* transformed inputs that tasks share */
+    DEPTH = 64,               /* channels of weights transformed at a time */
+    FETCH = 16                /* of which so many are read at a time */
+};
+
+typedef struct wino_op {
+    dn_op base;
+    cpu_wino wino;
+    bool flipped, local;
+    int64_t panels, blocks, block, wave; /* blocks of at most `block` tiles, `wave` at a time */
+    int64_t ld;                          /* transformed inputs: from tile to tile */
+    int64_t shared_floats, worker_floats;
+    int64_t *at, *next; /* of a tap in a panel of weights */
+    int64_t fetch;      /* channels whose weights are read together */
+    cpu_end end;
+} wino_op;
+
+typedef struct wino_call {
+    const wino_op *op;
+    const float *x, *w, *bias;
+    float *y, *shared, *work;
+    int64_t g, first; /* shared: group, and first block of this wave */
+} wino_call;
+
+typedef struct space { /* a worker's */
+    float *zeros, *trash, *taps, *sums, *input, *weights;
+} space;
+
+/* ---- geometry ---------------------------------------------------------------------------- */
+
+cpu_wino_corner cpu_wino_at(const cpu_wino *w, int64_t tile)
+{
+    return (cpu_wino_corner){tile / (w->rows * w->cols), tile / w->cols % w->rows * w->size,
+                             tile % w->cols * w->size};
+}
+
+void cpu_wino_patch(const float **at, int64_t n, const float *image, int64_t H, int64_t W,
+                    int64_t C, int64_t h, int64_t w, const float *outside)
+{
+    for (int64_t i = 0; i < n; i++, h++)
+        for (int64_t j = 0; j < n; j++) {
+            bool in = h >= 0 && h < H && w + j >= 0 && w + j < W;
+            *at++ = in ? image + (h * W + w + j) * C : outside;
+        }
+}
+
+/* Nanoseconds on one thread, fitted to ResNet-50's, AlexNet's and GoogLeNet's shapes on a Zen 4
+ * core (AVX-512): products at 100 GFLOP/s, and 16 channels of a tile in and out, of weights for
+ * every TILES_MOST tiles. To the weights: 92 GFLOP/s, and 16 channels of sums out. */
+static double cost_of(const cpu_wino *w, int32_t isa, bool weights)
+{
+    double C = (double)cpu_ceil(w->C, 16), K = (double)cpu_ceil(w->K, 16);
+    double C32 = (double)cpu_ceil(w->C, 32) * 2, K32 = (double)cpu_ceil(w->K, 32) * 2;
+    double tiles = (double)w->tiles, flops = tiles * CPU_WINO_FREQ * 16 * 2, ns;
+    if (weights)
+        ns = flops * C32 * (double)w->K / 92 + tiles * 150 * (C + K) + 250 * C * (double)w->K;
+    else
+        ns = flops * (double)w->C * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
+             125 * (double)w->C * K * (double)cpu_ceil(w->tiles, TILES_MOST);
+    return ns * (double)w->group * (isa == CPU_AVX512 ? 1 : isa == CPU_AVX2 ? 2 : 10);
+}
+
+bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *desc,
+                   dn_op_info *info)
+{
+    cpu_geo f;
+    bool back = desc->kind == DN_OP_CONV_BWD_DATA;
+    if (!cpu_conv_nhwc_geo(&f, desc, info))
+        return false;
+    if (f.R != f.S || (f.R != 3 && f.R != 5) || f.sh != 1 || f.sw != 1 || f.dh != 1 ||
+        f.dw != 1 || f.Cg < 32 || f.Kg < 32) {
+        cpu_decline(info, "Winograd takes 3x3 and 5x5 of 32 channels and more");
+        return false;
+    }
+    *wino = (cpu_wino){.N = f.N,
+                       .H = back ? f.P : f.H,
+                       .W = back ? f.Q : f.W,
+                       .P = back ? f.H : f.P,
+                       .Q = back ? f.W : f.Q,
+                       .Cx = back ? f.K : f.C,
+                       .Kx = back ? f.C : f.K,
+                       .C = back ? f.Kg : f.Cg,
+                       .K = back ? f.Cg : f.Kg,
+                       .group = f.group,
+                       .taps = f.R,
+                       .size = 7 - f.R,
+                       .pad_h = back ? f.R - 1 - f.ph : f.ph,
+                       .pad_w = back ? f.S - 1 - f.pw : f.pw};
+    wino->rows = cpu_ceil(wino->P, wino->size);
+    wino->cols = cpu_ceil(wino->Q, wino->size);
+    wino->tiles = wino->N * wino->rows * wino->cols;
+    info->cost = cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS);
+    if (info->cost > 0.85 * cpu_cost(backend, desc, "cpu:rows")) {
+        info->cost = 0;
+        cpu_decline(info, "Winograd's tiles are too few or too empty");
+        return false;
+    }
+    return true;
+}
+
+/* ---- pieces of work ---------------------------------------------------------------------- */
+
+static space space_of(const wino_call *call, int32_t worker)
+{
+    const wino_op *op = call->op;
+    int64_t nr = op->base.backend->kernels->nr, zeros = (op->wino.C + 15) & ~(int64_t)15;
+    float *at = call->work + worker * op->worker_floats;
+    space s = {.zeros = at, .trash = at + zeros};
+    s.taps = s.trash + nr;
+    s.sums = s.taps + op->fetch * op->wino.taps * op->wino.taps * nr;
+    s.input = s.weights = s.sums + CPU_WINO_FREQ * cpu_wino_step(op->block * nr);
+    memset(at, 0, (size_t)(s.sums - at) * sizeof(float));
+    return s;
+}
+
+void cpu_wino_fetch(const float *const *at, int64_t n, int64_t first, int64_t channels)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = first; j < n; j++)
+            for (int64_t c = 0; c < channels; c += 16)
+                __builtin_prefetch(at[i * n + j] + c);
+}
+
+/* Inputs of a tile. */
+static void look(const wino_call *call, int64_t g, int64_t tile, const float **at,
+                 const float *zeros)
+{
+    const cpu_wino *w = &call->op->wino;
+    cpu_wino_corner c = cpu_wino_at(w, tile);
+    cpu_wino_patch(at, 6, call->x + c.n * w->H * w->W * w->Cx + g * w->C, w->H, w->W, w->Cx,
+                   c.h - w->pad_h, c.w - w->pad_w, zeros);
+}
+
+/* Tiles [from, to) of group g, the first at v. */
+static void transform_input(const wino_call *call, int64_t g, int64_t from, int64_t to,
+                            float *v, int64_t step, const float *zeros)
+{
+    const cpu_wino *w = &call->op->wino;
+    const float *at[2][CPU_WINO_FREQ];
+    if (from < to)
+        look(call, g, from, at[0], zeros);
+    for (int64_t t = 0; t < to - from; t++, v += call->op->ld) {
+        if (from + t + 1 < to) {
+            look(call, g, from + t + 1, at[(t + 1) & 1], zeros);
+            cpu_wino_fetch(at[(t + 1) & 1], 6, 6 - w->size, w->C);
+        }
+        call->op->base.backend->kernels->wino_in(v, step, at[t & 1], 0, w->C);
+    }
+}
+
+/* Channels [c0, c1) of panel j of group g. */
+static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64_t c0,
+                              int64_t c1, float *out, int64_t step, float *taps)
+{
+    const wino_op *op = call->op;
+    const cpu_wino *w = &op->wino;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t area = w->taps * w->taps, cols = cpu_min(ker->nr, w->K - j * ker->nr);
+    int64_t ld = op->flipped ? area : w->C * area, move = op->flipped ? w->K * area : area;
+    const float *from = call->w + (g * w->C * w->K + j * ker->nr * (ld / area)) * area;
+    const float *at[25];
+    for (int64_t c = c0, n; c < c1; c += n) {
+        n = cpu_min(op->fetch, c1 - c);
+        ker->pack_weights(taps, cols, n * area, from + c * move, ld, op->at, op->next, 0);
+        for (int64_t i = 0; i < n; i++, out += ker->nr) {
+            for (int64_t t = 0; t < area; t++)
+                at[t] = taps + (i * area + t) * ker->nr;
+            ker->wino_values((int32_t)w->taps, out, step, at, 0, ker->nr);
+        }
+    }
+}
+
+/* `tiles` tiles of every frequency, of `len` channels, for panel j. */
+static void multiply(const wino_op *op, int64_t j, int64_t tiles, int64_t len, const float *v,
+                     int64_t v_step, const float *u, int64_t u_step, float *sums, bool add)
+{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_end end = {.alpha = 1, .add = add};
+    int32_t vectors = op->wino.K - j * ker->nr <= ker->vl ? 1 : 2;
+    for (int64_t f = 0; f < CPU_WINO_FREQ; f++)
+        ker->rows(vectors, tiles, len, v + f * v_step, op->ld, 1, u + f * u_step,
+                  sums + f * cpu_wino_step(tiles * ker->nr), ker->nr, &end);
+}
+
+static void transform_output(const wino_call *call, const space *s, int64_t g, int64_t j,
+                             int64_t from, int64_t to)
+{
+    const wino_op *op = call->op;
+    const cpu_wino *w = &op->wino;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t col = g * w->K + j * ker->nr, n = cpu_min(ker->nr, w->K - j * ker->nr);
+    const float *at[2][16];
+    cpu_end end = op->end;
+    end.bias_n = call->bias ? call->bias + col : NULL;
+    for (int64_t t = from; t <= to; t++) {
+        if (t < to) {
+            cpu_wino_corner c = cpu_wino_at(w, t);
+            cpu_wino_patch(at[t & 1], w->size, call->y + c.n * w->P * w->Q * w->Kx + col, w->P,
+                           w->Q, w->Kx, c.h, c.w, s->trash);
+            cpu_wino_fetch(at[t & 1], w->size, 0, n);
+        }
+        if (t > from)
+            ker->wino_out((int32_t)w->size, (float *const *)at[(t - 1) & 1],
+                          s->sums + (t - 1 - from) * ker->nr,
+                          cpu_wino_step((to - from) * ker->nr), n, &end);
+    }
+}
+
+/* ---- few channels ------------------------------------------------------------------------ */
+
+static void weights_task(void *arg, int64_t task, int32_t worker)
+{
+    const wino_call *call = arg;
+    const wino_op *op = call->op;
+    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C;
+    space s = space_of(call, worker);
+    transform_weights(call, task / op->panels, task % op->panels, 0, C,
+                      call->shared + task * CPU_WINO_FREQ * cpu_wino_step(C * nr),
+                      cpu_wino_step(C * nr), s.taps);
+}
+
+static void local_task(void *arg, int64_t task, int32_t worker)
+{
+    const wino_call *call = arg;
+    const wino_op *op = call->op;
+    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C, from, to;
+    int64_t g = task / op->blocks;
+    space s = space_of(call, worker);
+    cpu_split(op->wino.tiles, op->blocks, task % op->blocks, &from, &to);
+    int64_t step = cpu_wino_step((to - from) * op->ld), u_step = cpu_wino_step(C * nr);
+    transform_input(call, g, from, to, s.input, step, s.zeros);
+    for (int64_t j = 0; j < op->panels; j++) {
+        const float *u = call->shared + (g * op->panels + j) * CPU_WINO_FREQ * u_step;
+        multiply(op, j, to - from, C, s.input, step, u, u_step, s.sums, false);
+        transform_output(call, &s, g, j, from, to);
+    }
+}
+
+/* ---- many channels ----------------------------------------------------------------------- */
+
+enum { INPUT_PARTS = 4 }; /* of a block */
+
+static void input_task(void *arg, int64_t task, int32_t worker)
+{
+    const wino_call *call = arg;
+    const wino_op *op = call->op;
+    int64_t b = task / INPUT_PARTS, from, to, p0, p1;
+    space s = space_of(call, worker);
+    cpu_split(op->wino.tiles, op->blocks, call->first + b, &from, &to);
+    cpu_split(to - from, INPUT_PARTS, task % INPUT_PARTS, &p0, &p1);
+    float *v = call->shared + b * CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
+    transform_input(call, call->g, from + p0, from + p1, v + p0 * op->ld,
+                    cpu_wino_step(op->block * op->ld), s.zeros);
+}
+
+static void shared_task(void *arg, int64_t task, int32_t worker)
+{
+    const wino_call *call = arg;
+    const wino_op *op = call->op;
+    int64_t b = task / op->panels, j = task % op->panels, from, to;
+    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C, pieces = cpu_ceil(C, DEPTH);
+    space s = space_of(call, worker);
+    const float *v = call->shared + b * CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
+    cpu_split(op->wino.tiles, op->blocks, call->first + b, &from, &to);
+    for (int64_t p = 0, c0, c1; p < pieces; p++) {
+        cpu_split(C, pieces, p, &c0, &c1);
+        int64_t step = cpu_wino_step((c1 - c0) * nr);
+        transform_weights(call, call->g, j, c0, c1, s.weights, step, s.taps);
+        multiply(op, j, to - from, c1 - c0, v + c0, cpu_wino_step(op->block * op->ld),
+                 s.weights, step, s.sums, p > 0);
+    }
+    transform_output(call, &s, call->g, j, from, to);
+}
+
+static dn_status wino_run(dn_op *base, const dn_op_io *io)
+{
+    wino_op *op = (wino_op *)base;
+    const cpu_wino *w = &op->wino;
+    wino_call call = {.op = op,
+                      .x = io->in[0],
+                      .w = io->in[1],
+                      .bias = cpu_in(base, io, 2),
+                      .y = io->out[0],
+                      .shared = io->scratch};
+    call.work = call.shared + op->shared_floats;
+    if (op->local) {
+        cpu_for(base->backend, w->group * op->panels, weights_task, &call);
+        cpu_for(base->backend, w->group * op->blocks, local_task, &call);
+        return DN_OK;
+    }
+    for (call.g = 0; call.g < w->group; call.g++)
+        for (call.first = 0; call.first < op->blocks; call.first += op->wave) {
+            int64_t blocks = cpu_min(op->wave, op->blocks - call.first);
+            cpu_for(base->backend, blocks * INPUT_PARTS, input_task, &call);
+            cpu_for(base->backend, blocks * op->panels, shared_task, &call);
+        }
+    return DN_OK;
+}
+
+/* ---- create ------------------------------------------------------------------------------ */
+
+static bool plan(wino_op *op, dn_op_info *info)
+{
+    const cpu_wino *w = &op->wino;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t most = TILES_MOST, area = w->taps * w->taps;
+    op->panels = cpu_ceil(w->K, ker->nr);
+    /* whole vectors, and another set of the first cache for every tile */
+    op->ld = ((w->C + 15) & ~(int64_t)15) + 16;
+    int64_t weights = w->group * op->panels * CPU_WINO_FREQ * cpu_wino_step(w->C * ker->nr);
+    op->local = weights <= WEIGHTS_FLOATS || op->panels < 4;
+    if (op->local) {
+        most = cpu_max(16, cpu_min(most, LOCAL_FLOATS / (CPU_WINO_FREQ * op->ld)));
+        most = cpu_min(most, cpu_max(8, w->tiles * w->group / 8)); /* enough for some workers */
+    }
+    op->blocks = cpu_ceil(w->tiles, most);
+    op->block = cpu_ceil(w->tiles, op->blocks);
+    int64_t input = CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
+    op->wave = cpu_max(1, cpu_min(op->blocks, WAVE_FLOATS / input));
+    op->shared_floats = op->local ? weights : op->wave * input;
+    int64_t own = op->local ? input : CPU_WINO_FREQ * cpu_wino_step(DEPTH * ker->nr);
+    op->fetch = op->flipped ? 1 : FETCH;
+    op->worker_floats = ((w->C + 15) & ~(int64_t)15) + (1 + op->fetch * area) * ker->nr +
+                        CPU_WINO_FREQ * cpu_wino_step(op->block * ker->nr) + own;
+    op->worker_floats = (op->worker_floats + 15) & ~(int64_t)15;
+    op->at = cpu_op_table(&op->base, (size_t)(op->fetch * area), sizeof *op->at);
+    op->next = cpu_op_table(&op->base, (size_t)(op->fetch * area), sizeof *op->next);
+    if (!op->at || !op->next)
+        return false;
+    for (int64_t i = 0; i < op->fetch * area; i++)
+        op->at[i] = (op->flipped ? area - 1 - i : i) * ker->nr;
+    info->scratch =
+        (size_t)(op->shared_floats + op->base.backend->host.num_threads * op->worker_floats) *
+        4;
+    return true;
+}
+
+dn_status cpu_wino_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                          dn_op_info *info)
+{
+    const dn_args_conv *args = desc->args;
+    cpu_wino wino;
+    if (!cpu_wino_init(&wino, backend, desc, info))
+        return DN_DECLINED;
+    wino_op *op = cpu_op_new(backend, sizeof *op, wino_run, info, "cpu:winograd");
+    if (!op)
+        return DN_E_NOMEM;
+    op->wino = wino;
+    op->flipped = desc->kind == DN_OP_CONV_BWD_DATA;
+    op->end = (cpu_end){.alpha = 1,
+                        .slope = (float)args->activation_a,
+                        .add = args->base.accumulate & 1,
+                        .relu = args->activation == DN_FN_RELU};
+    if (!plan(op, info)) {
+        cpu_op_free(&op->base);
+        return DN_E_NOMEM;
+    }
+    *out = &op->base;
+    return DN_OK;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * wino.h: a convolution cut into tiles of size x size outputs, each seen through 6x6 inputs:
+ * 4x4 of a 3x3 kernel (36 products for 144), 2x2 of a 5x5 (36 for 100). */
+#ifndef CPU_WINO_H
+#define CPU_WINO_H
+
+#include "conv.h"
+
+enum { CPU_WINO_FREQ = 36 };
+
+typedef struct cpu_wino {
+    int64_t N, H, W, P, Q; /* images read and written */
+    int64_t Cx, Kx, C, K;  /* channels read and written: of a pixel, of a group */
+    int64_t group, taps, size;
+    int64_t pad_h, pad_w;
+    int64_t rows, cols, tiles; /* tiles of an image, and of all */
+} cpu_wino;
+
+/* Sets info->cost too. False with info->reason set, also where the direct convolution is
+ * expected to be faster. */
+bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *desc,
+                   dn_op_info *info);
+/* n x n pixels from (h, w) on of an H x W image; `outside` for those that are not there. */
+void cpu_wino_patch(const float **at, int64_t n, const float *image, int64_t H, int64_t W,
+                    int64_t C, int64_t h, int64_t w, const float *outside);
+/* What n x n pixels have in columns from `first` on is wanted soon. */
+void cpu_wino_fetch(const float *const *at, int64_t n, int64_t first, int64_t channels);
+typedef struct cpu_wino_corner {
+    int64_t n, h, w; /* of a tile's outputs */
+} cpu_wino_corner;
+cpu_wino_corner cpu_wino_at(const cpu_wino *wino, int64_t tile);
+
+/* Floats from frequency to frequency, so that each begins in another set of the first cache. */
+static inline int64_t cpu_wino_step(int64_t floats)
+{
+    return (((floats + 15) >> 4) | 1) << 4;
+}
+
+#endif

@@ -123,7 +123,8 @@ static double packing(const dn_op_desc *d, const char *implementation)
     bool once = strncmp(implementation, "cpu:rows", 8) == 0 && d->constant >> 1 & 1;
     if (d->kind != DN_OP_CONV || once || strncmp(implementation, "cpu:depthwise", 13) == 0)
         return 0;
-    return bytes_of(&d->inputs[1], 1) / 5;
+    double bytes = bytes_of(&d->inputs[1], 1);
+    return bytes / (bytes < 400e3 ? 12 : 5); /* within the second cache, or from beyond */
 }
 
 /* What a convolution's shape adds: in planes, short runs of columns where those of y are small,
@@ -141,9 +142,15 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
     if (rows && strstr(implementation, "1x1"))
         return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.15 : 1.6;
+    if (rows && w->axes > 1 && d->kind == DN_OP_CONV) {
+        double run = (double)(w->dim[1] * w->dim[w->axes - 1]); /* floats of a row of taps */
+        return (w->dim[1] >= 32 ? 1 : 1.2) * (run < 20 ? 20 / run : 1);
+    }
     if (rows && w->axes > 1)
-        return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV ? 1.2 : 1.6;
-    return d->kind != DN_OP_CONV && x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
+        return w->dim[1] >= 32 ? 1 : 1.6;
+    if (d->kind == DN_OP_CONV) /* columns gathered for few outputs */
+        return !depthwise && a->spatial == 2 && a->stride[1] > 1 && w->dim[0] < 64 ? 1.8 : 1;
+    return x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
 }
 
 double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *implementation)

@@ -31,7 +31,9 @@ DN_API int32_t dn_blob_dtype(const dn_blob *blob);
  * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, or a blob whose memory was
  * reused under DN_MEMORY_COMPACT). Since 0.1. */
 DN_API const float *dn_blob_data(dn_blob *blob);
-/* Likewise, for writing; a copy on a device is stale afterwards. As long as a pointer to a
+/* Likewise, for writing; a copy on a device is stale afterwards. In a context with a device a
+ * run leaves its results there: what a pointer from before it shows is old, and what is written
+ * through it is not seen (but an input's is); ask again. As long as a pointer to a
  * weight is out, what a net derives from it (packed or folded weights) is derived anew in every
  * run: dn_blob_end_write, or dn_blob_write from the start, spares that. Since 0.1. */
 DN_API float *dn_blob_mutable_data(dn_blob *blob);

@@ -78,8 +78,11 @@ void dni_sides_free(dni_steps *s)
     drop_recordings(s);
     for (size_t i = 0; d->spans && d->places && i < d->num_spans; i++)
         let_go(s, &d->spans[i]);
-    for (int i = 0; i < DNI_SECTIONS; i++)
+    for (int i = 0; i < DNI_SECTIONS; i++) {
+        if (s->arena[i] == d->arena[i])
+            s->arena[i] = NULL;
         dni_mirror_dealloc(s->context, d->arena[i]);
+    }
     dni_mirror_dealloc(s->context, d->scratch);
     dni_mirror_dealloc(s->context, d->keep);
     dni_free(heap, d->recordings);
@@ -94,6 +97,20 @@ static dn_status need(const dni_steps *s, void *out, size_t bytes)
     return *(void **)out || !bytes ? DN_OK : dni_mirror_alloc(s->context, bytes, out);
 }
 
+bool dni_sides_need_host(const dni_steps *s, dni_section section)
+{
+    for (size_t i = 0; i < s->program->num_ops; i++) {
+        const dni_op *op = &s->program->ops[i];
+        for (int32_t k = 0; !s->steps[i].on_device && k < num_operands(op); k++) {
+            dni_tensor root =
+                operand(op, k) == DNI_NONE ? DNI_NONE : dni_root(s->program, operand(op, k));
+            if (root != DNI_NONE && has_mem(s, root) && s->home[s->lies_in[root]] == section)
+                return true;
+        }
+    }
+    return false;
+}
+
 dn_status dni_sides_bind(dni_steps *s, dni_section section)
 {
     dni_sides *d = s->sides;
@@ -102,6 +119,8 @@ dn_status dni_sides_bind(dni_steps *s, dni_section section)
         st = need(s, &d->keep, s->keep_size);
     if (!st)
         st = need(s, &d->arena[section], s->arena_size[section]);
+    if (!st && !s->arena[section]) /* an address to go by, which nobody reads */
+        s->arena[section] = d->arena[section];
     for (size_t t = 0; !st && t < s->program->num_tensors; t++) {
         const dni_tensor_info *info = &s->program->tensors[t];
         dni_tensor place = s->lies_in[t];
@@ -167,7 +186,7 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
         drop_recordings(s);
     if (step->on_device) {
         step->io.scratch = s->sides->scratch;
-        step->io.keep = step->io.keep ? s->sides->keep + s->keep_at[i] : NULL;
+        step->io.keep = s->choices[i].keep ? s->sides->keep + s->keep_at[i] : NULL;
     }
     return st;
 }

@@ -30,6 +30,8 @@ struct dni_sides {
 /* All of them: `s` belongs to a context with a device. */
 dn_status dni_sides_create(dni_steps *s);
 void dni_sides_free(dni_steps *s);
+/* Does a step on the host use the section's arena? Else it has no memory there. */
+bool dni_sides_need_host(const dni_steps *s, dni_section section);
 /* Device memory of a section's arena; scratch and keep are asked for with it. */
 dn_status dni_sides_bind(dni_steps *s, dni_section section);
 /* After the pointers of step i were resolved to host memory: to what the step really uses. */

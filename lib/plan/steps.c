@@ -44,6 +44,14 @@ static dn_status set_up(dni_steps *s)
     return DN_OK;
 }
 
+static void need_scratch(dni_steps *s, size_t i, size_t bytes)
+{
+    if (bytes > s->scratch_size)
+        s->scratch_size = bytes;
+    if (bytes > s->host_scratch && !s->steps[i].on_device)
+        s->host_scratch = bytes;
+}
+
 static dn_status create_ops(dni_steps *s)
 {
     for (size_t i = 0; i < s->program->num_ops; i++) {
@@ -54,8 +62,8 @@ static dn_status create_ops(dni_steps *s)
         s->steps[i].op = c->op;
         s->steps[i].run = c->ops ? c->ops->op_run : NULL;
         s->steps[i].on_device = c->ops && c->ops->space == DN_SPACE_DEVICE;
-        if (c->scratch > s->scratch_size)
-            s->scratch_size = c->scratch;
+        need_scratch(s, i, c->scratch);
+        s->host_keeps |= c->keep && !s->steps[i].on_device;
         s->keep_at[i] = s->keep_size;
         if (!dni_add(s->keep_size, c->keep, &s->keep_size) ||
             !dni_add(s->keep_size, 63, &s->keep_size))
@@ -99,8 +107,7 @@ static dn_status create_fresh_op(dni_steps *s, size_t i)
         return DN_OK;
     }
     s->fresh[i] = choice.op;
-    if (choice.scratch > s->scratch_size)
-        s->scratch_size = choice.scratch;
+    need_scratch(s, i, choice.scratch);
     for (int32_t k = 0; k < p->ops[i].num_outputs; k++)
         if (first >> k & 1)
             s->overwritten[p->ops[i].outputs[k]] = true;
@@ -220,7 +227,7 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
             return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
     }
     step->io.scratch = s->scratch;
-    step->io.keep = s->choices[i].keep ? s->keep + s->keep_at[i] : NULL;
+    step->io.keep = s->choices[i].keep && s->keep ? s->keep + s->keep_at[i] : NULL;
     return s->sides ? dni_sides_resolve(s, i) : DN_OK;
 }
 
@@ -250,10 +257,10 @@ dn_status dni_steps_bind(dni_steps *s, dni_section section)
     const dni_heap *heap = s->program->heap;
     if (s->bound[section])
         return DN_OK;
-    dn_status st = allocate(heap, &s->scratch, s->scratch_size, false);
-    if (!st)
+    dn_status st = allocate(heap, &s->scratch, s->host_scratch, false);
+    if (!st && s->host_keeps)
         st = allocate(heap, &s->keep, s->keep_size, false);
-    if (!st)
+    if (!st && (!s->sides || dni_sides_need_host(s, section)))
         st = allocate(heap, &s->arena[section], s->arena_size[section], true);
     if (!st && s->sides)
         st = dni_sides_bind(s, section);

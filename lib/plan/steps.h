@@ -41,6 +41,8 @@ typedef struct dni_steps {
     char *arena[DNI_SECTIONS];
     bool bound[DNI_SECTIONS];
     size_t scratch_size, keep_size;
+    size_t host_scratch; /* of ops that run on the host */
+    bool host_keeps;     /* one of them keeps something */
     void *scratch;
     char *keep;
     dni_watch *watches;

@@ -296,6 +296,110 @@ static void check_lost_gradients(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+typedef struct reducer {
+    int64_t told, waits;
+    bool device;
+} reducer;
+
+static dn_status double_it(void *user, float *data, int64_t count)
+{
+    reducer *r = user;
+    float *copy = malloc((size_t)count * sizeof *copy);
+    r->told++;
+    if (r->device)
+        fake_peek(copy, data, (size_t)count * sizeof *copy);
+    else
+        memcpy(copy, data, (size_t)count * sizeof *copy);
+    for (int64_t i = 0; i < count; i++)
+        copy[i] *= 2;
+    if (r->device)
+        fake_poke(data, copy, (size_t)count * sizeof *copy);
+    else
+        memcpy(data, copy, (size_t)count * sizeof *copy);
+    free(copy);
+    return DN_OK;
+}
+
+static dn_status count_waits(void *user)
+{
+    ((reducer *)user)->waits++;
+    return DN_OK;
+}
+
+/* A host's all_reduce, on either side, with a wait of its own: told of every weight once. */
+static void check_reduce(void)
+{
+    SECTION("all_reduce");
+    uint64_t hash[2] = {0};
+    for (int device = 0; device < 2; device++) {
+        reducer r = {.device = device};
+        dn_solver_options options = {.struct_size = sizeof options,
+                                     .all_reduce = double_it,
+                                     .all_reduce_user = &r,
+                                     .all_reduce_wait = count_waits,
+                                     .all_reduce_on_device = device};
+        fake = (fake_control){0};
+        dn_context *context = make_context(&fake_backend);
+        dn_solver *solver = make_solver(context, digits_solver, DIGITS_NET, &options);
+        dn_net *net = dn_solver_net(solver);
+        CHECK_STATUS(dn_net_set_memory_data(net, NULL, images, labels, DIGITS), DN_OK);
+        CHECK_STATUS(dn_solver_step(solver, 6), DN_OK);
+        CHECK_INT(r.told, 6 * 8);
+        CHECK_INT(r.waits, 6);
+        hash[device] = hash_weights(net);
+        dn_solver_free(solver);
+        dn_context_free(context);
+    }
+    CHECK(hash[0] == hash[1]);
+}
+
+static size_t heap_now, heap_most;
+
+static void *counted(void *user, void *ptr, size_t old_size, size_t new_size)
+{
+    (void)user;
+    heap_now += new_size - (ptr ? old_size : 0);
+    heap_most = heap_now > heap_most ? heap_now : heap_most;
+    if (new_size)
+        return realloc(ptr, new_size);
+    free(ptr);
+    return NULL;
+}
+
+#define WIDE(name, from)                                                                       \
+    "layer { name: '" name "' type: 'Power' bottom: '" from "' top: '" name "' "               \
+    "power_param { power: 2 shift: 1 } } "
+
+/* What only the device uses has no memory on the host. */
+static void check_host_memory(void)
+{
+    SECTION("host memory");
+    enum { WIDTH = 1 << 20 };
+    const char *text =
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1048576 } } "
+        "} " WIDE("a", "x") WIDE("b", "a") WIDE("c", "b") "layer { name: 's' type: 'Reduction' "
+                                                          "bottom: 'c' top: 's' }";
+    fake = (fake_control){0};
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .backends = "ref",
+                                  .backend = &fake_backend,
+                                  .alloc = counted,
+                                  .plan = DN_PLAN_FUSED};
+    dn_net_options compact = {.struct_size = sizeof compact, .memory = DN_MEMORY_COMPACT};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), &compact), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "s"))[0], 25.0 * WIDTH, 0);
+    CHECK_AT(heap_most < 2 * WIDTH * sizeof(float), "%zu bytes on the host", heap_most);
+    CHECK(fake.most >= 2 * WIDTH * sizeof(float));
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(heap_now, 0);
+    CHECK_INT(fake.allocated, 0);
+}
+
 static void check_refusals(void)
 {
     SECTION("refusals");
@@ -327,6 +431,8 @@ int main(void)
     check_out_of_memory();
     check_lost();
     check_lost_gradients();
+    check_reduce();
+    check_host_memory();
     check_refusals();
     return check_summary();
 }

@@ -67,6 +67,8 @@ static void print_operand(const dni_program *p, dni_tensor t, dni_text *text)
         dni_text_printf(text, i ? "x%lld" : "%lld", (long long)info->shape.dim[i]);
     if (!info->shape.axes)
         dni_text_printf(text, "1");
+    if (info->dtype == DN_BF16)
+        dni_text_printf(text, "/bf16");
 }
 
 void dni_op_print(const dni_program *p, const dni_op *op, dni_text *text)

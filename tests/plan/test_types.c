@@ -185,6 +185,22 @@ static void check_memory(dn_context *narrow, dn_context *plain)
     dn_net_free(wide);
 }
 
+/* What is printed of a step says which operands are bf16. */
+static void check_printed(dn_context *narrow)
+{
+    SECTION("printed");
+    dn_net *net = narrow_net(narrow, rows[0].net, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    const dni_program *p = dni_plan_program(net->plan);
+    dni_text text;
+    char *line = NULL;
+    dni_text_init(&text, net->heap);
+    dni_op_print(p, &p->ops[0], &text);
+    CHECK_STATUS(dni_text_finish(&text, &line), DN_OK);
+    CHECK_TEXT(line, "CONV s:2x3x16x15 w:3x3x3x3 w:3 -> 2x3x16x15/bf16");
+    dni_free(net->heap, line);
+    dn_net_free(net);
+}
+
 /* Each allocation of a net fails once. */
 static void check_faults(void)
 {
@@ -232,6 +248,7 @@ int main(void)
             }
     check_labels(fused);
     check_memory(fused, wide);
+    check_printed(fused);
     check_faults();
     dn_context_free(fused);
     dn_context_free(nhwc);

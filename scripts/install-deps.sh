@@ -19,7 +19,8 @@ for option; do
     case $option in
     --no-install) install=no ;;
     --tests) packages="$packages g++ python3-numpy python3-h5py dataset-fashion-mnist" ;;
-    --ci) packages="$packages clang libclang-rt-14-dev libatlas-base-dev libdnnl-dev" ;;
+    --ci) packages="$packages clang libclang-rt-14-dev libatlas-base-dev libdnnl-dev
+        gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static" ;;
     --data) packages="$packages curl ca-certificates dataset-fashion-mnist" ;;
     *) echo "usage: $0 [--tests] [--ci] [--data] [--no-install]" >&2; exit 2 ;;
     esac

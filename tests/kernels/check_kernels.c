@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * check_kernels.c: every op of every built-in backend, or of the modules named as arguments,
+ * check_kernels.c: every op of every built-in backend, or of those named as arguments,
  * against ref, and the check itself against liars: a lie of any kind about any op must come
  * out.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many. */
@@ -130,6 +130,17 @@ static int check_builtin(const dn_backend_ops *ref, uint64_t seed)
     return failures;
 }
 
+/* The backend of that name, or NULL. */
+static const dn_backend_ops *built_in(const char *name)
+{
+    if (strcmp(name, "cuda-host") == 0)
+        return &dn_cuda_host_backend;
+    for (int i = 0; dni_builtin_backends[i]; i++)
+        if (strcmp(dni_builtin_backends[i]->name, name) == 0)
+            return dni_builtin_backends[i];
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *text = getenv("DN_TEST_SEED");
@@ -144,10 +155,10 @@ int main(int argc, char **argv)
         printf("there is no ref\n");
         return 1;
     }
-    for (int i = 1; i < argc; i++)
-        failures += strcmp(argv[i], "cuda-host") == 0
-                        ? check_backend(ref, &dn_cuda_host_backend, seed)
-                        : check_module(ref, argv[i], seed);
+    for (int i = 1; i < argc; i++) {
+        const dn_backend_ops *ops = built_in(argv[i]);
+        failures += ops ? check_backend(ref, ops, seed) : check_module(ref, argv[i], seed);
+    }
     if (argc == 1)
         failures += check_builtin(ref, seed);
     if (host_live_allocations() != 0) {

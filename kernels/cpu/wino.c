@@ -3,7 +3,7 @@
  * (tiles x C) and (C x K). Largest error on ResNet-50's, GoogLeNet's and AlexNet's shapes: 1e-6 to
  * 4e-6 of the largest output where direct sums have 3e-7 to 1e-6; root mean square, 64 channels
  * of 3x3 and 48 of 5x5: 2.3 and 1.4 times theirs.
- * Weights are not kept transformed: four times as large, they take longer to read than to make.
+ * Weights are not kept transformed: four times as large, they take as long to read as to make.
  * Few channels: all weights are transformed once, and a task does some tiles from input to
  * output. Many: inputs are transformed first, and a task does some tiles of 32 outputs, with
  * weights that never leave the second cache. */

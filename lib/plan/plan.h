@@ -60,7 +60,8 @@ dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor);
 /* The same for the host to look at: brought up to date now, and from then on after every run.
  * What the host writes there is seen by the next plain run, or by a fused one that does not
- * itself write the blob; not by the backward of a run in which the blob lies as NHWC. */
+ * itself write the blob; not by the backward of a run in which the blob lies as NHWC, or bf16.
+ */
 dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out);
 /* Brings everything readable up to date, once. Plain runs do it first. */
 dn_status dni_plan_settle(dni_plan *plan);

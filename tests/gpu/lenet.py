@@ -3,7 +3,9 @@
 """LeNet, batch 64, on the host and on a device: 200 losses side by side, twice on the device for
 the same bits, and training steps a second of both. The data are blobs of light made here.
 
-usage: lenet.py CHAIN [ITERATIONS]     CHAIN: backends, best first: /path/deepnet-cuda.so,cpu,ref
+usage: lenet.py CHAIN [ITERATIONS [STEPS]]
+CHAIN: backends, best first: /path/deepnet-cuda.so,cpu,ref. STEPS are timed. Where PyTorch sees the
+device too, its steps a second, eager and from a CUDA graph, are printed beside.
 """
 import hashlib
 import sys
@@ -79,7 +81,55 @@ def speed(context, steps=500):
     return steps / (time.perf_counter() - began)
 
 
-def main(chain, iterations='200'):
+def torch_speeds(steps):
+    """Steps a second of the same net in PyTorch, on data that lies on the device; {} without."""
+    try:
+        import torch
+        if not torch.cuda.is_available():
+            return {}
+    except ImportError:
+        return {}
+    torch.manual_seed(5)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    nn = torch.nn
+    net = nn.Sequential(nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5),
+                        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(800, 500), nn.ReLU(),
+                        nn.Linear(500, 10)).cuda()
+    update = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
+    loss_of = nn.CrossEntropyLoss()
+    x, y = torch.rand(BATCH, 1, 28, 28).cuda(), torch.randint(0, 10, (BATCH,)).cuda()
+
+    def step():
+        update.zero_grad(set_to_none=False)
+        loss_of(net(x), y).backward()
+        update.step()
+
+    def timed(run):
+        for _ in range(20):
+            run()
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(steps):
+            run()
+        torch.cuda.synchronize()
+        return steps / (time.perf_counter() - began)
+
+    speeds = {'PyTorch eager': timed(step)}
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    speeds['PyTorch, CUDA graph'] = timed(graph.replay)
+    return speeds
+
+
+def main(chain, iterations='200', steps='500'):
     host, device = deepnet.Context(backends='cpu,ref'), deepnet.Context(backends=chain)
     print('\n'.join(device.backends))
     on_host, _ = train(host, int(iterations))
@@ -95,14 +145,17 @@ def main(chain, iterations='200'):
         print('ok' if good else 'FAILED', what)
     print('largest difference: %.3g in 20, %.3g in %s iterations' % (early, gap.max(),
                                                                     iterations))
-    print('training steps a second: %.0f on the device, %.0f on the host' % (speed(device),
-                                                                             speed(host)))
+    ours = speed(device, int(steps))
+    print('training steps a second: %.0f on the device, %.0f on the host' %
+          (ours, speed(host, min(int(steps), 100))))
+    for name, theirs in torch_speeds(int(steps)).items():
+        print('%s: %.0f a second, deepnet %.2f times as many' % (name, theirs, ours / theirs))
     failed = sum(not good for _, good in checks)
     print('%d passed, %d failed' % (len(checks) - failed, failed))
     return failed > 0
 
 
 if __name__ == '__main__':
-    if not 2 <= len(sys.argv) <= 3:
+    if not 2 <= len(sys.argv) <= 4:
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

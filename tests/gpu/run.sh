@@ -5,6 +5,9 @@
 # be kept under tests/bench/results. Ends with N passed, N failed; 77 where there is no GPU.
 #
 #   tests/gpu/run.sh [OUT]     BUILD: the build folder (build), MODULE: the backend's path
+#
+# It takes some eight minutes: PART_LIMIT seconds end a part, and it fails. ITERATIONS, STEPS,
+# SECONDS_EACH and DN_TEST_EVERY make it shorter, for a try on a module that is not fast (tests/cuda).
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,7 +35,7 @@ part() {
     name=$1
     shift
     printf '\n## %s\n\n```\n' "$name"
-    "$@" 2>&1
+    timeout "${PART_LIMIT:-150}" "$@" 2>&1
     code=$?
     echo '```'
     case $code in
@@ -41,9 +44,6 @@ part() {
     *) failed=$((failed + 1)); echo "(FAILED: exit code $code)" ;;
     esac
 }
-sanitizer() { # tool: a sample of the kernel checker under it
-    compute-sanitizer --tool "$1" --error-exitcode 9 "$checker" "$module"
-}
 echo "# deepnet on a GPU, $(date -u +%Y-%m-%dT%H:%MZ), $(git -C "$root" rev-parse --short HEAD)"
 part "device" sh -c 'nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv || true'
 part "kernel checker, every op" "$checker" "$module"
@@ -51,21 +51,29 @@ part "recorded layers" env DEEPNET_TEST_MODULE="$module" "$python" \
     "$root/tests/layers/check_reference.py"
 part "recorded solvers" env DEEPNET_TEST_MODULE="$module" "$python" \
     "$root/tests/solvers/check_reference.py"
-part "LeNet, host and device" "$python" "$here/lenet.py" "$module,cpu,ref"
-if command -v compute-sanitizer >/dev/null 2>&1; then
-    export DN_TEST_EVERY=${SANITIZE_EVERY:-40}
-    part "compute-sanitizer memcheck" sanitizer memcheck
-    part "compute-sanitizer racecheck" sanitizer racecheck
-    unset DN_TEST_EVERY
-else
-    printf '\n(there is no compute-sanitizer here)\n'
+part "LeNet, host and device" "$python" "$here/lenet.py" "$module,cpu,ref" \
+    "${ITERATIONS:-200}" "${STEPS:-500}"
+if command -v nvidia-smi >/dev/null 2>&1 && [ "$(nvidia-smi -L | wc -l)" -gt 1 ]; then
+    part "two devices" "$build/tests/device/test_parallel" \
+        "$root/tests/data/reference/fashion300_lmdb" "$(dirname "$module")"
 fi
-if [ -x "$build/tests/bench/bench_nets" ] && ninja -C "$build" bench_nets >/dev/null 2>&1; then
+ninja -C "$build" tests/bench/lenet_train.prototxt >/dev/null 2>&1
+if [ -x "$build/tests/bench/bench_nets" ] && [ -f "$build/tests/bench/lenet_train.prototxt" ]; then
     for net in lenet alexnet googlenet resnet50 mobilenet_v1; do
-        part "benchmark: $net" "$build/tests/bench/bench_nets" --seconds=3 \
+        part "benchmark: $net" "$build/tests/bench/bench_nets" --seconds="${SECONDS_EACH:-3}" \
             --backends="$module,cpu,ref" "$build/tests/bench/${net}_train.prototxt" \
             "$build/tests/bench/${net}_deploy.prototxt"
     done
+fi
+if command -v compute-sanitizer >/dev/null 2>&1; then
+    export DN_TEST_EVERY=${SANITIZE_EVERY:-100}
+    part "compute-sanitizer memcheck" compute-sanitizer --tool memcheck --error-exitcode 9 \
+        "$checker" "$module"
+    part "compute-sanitizer racecheck" compute-sanitizer --tool racecheck --error-exitcode 9 \
+        "$checker" "$module"
+    unset DN_TEST_EVERY
+else
+    printf '\n(there is no compute-sanitizer here)\n'
 fi
 printf '\n%s passed, %s failed\n' "$passed" "$failed"
 } | tee "$out"

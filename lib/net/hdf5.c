@@ -37,9 +37,13 @@ dn_status dni_hdf5_save(dn_net *net, const char *path)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
+enum { MAX_GROUPS = 1 << 16 }; /* groups that hold themselves have no end */
+
 typedef struct reading {
     const dni_heap *heap;
     const char *path;
+    hid_t data;
+    int32_t groups;
     dni_text out; /* bytes of the NetParameter */
 } reading;
 
@@ -96,46 +100,88 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     return st;
 }
 
-static dn_status read_layer(reading *r, hid_t data, const char *name)
+/* Weights are named 0, 1, ...; one that Caffe left out, for the layer that shares it wrote it,
+ * is an empty blob. */
+static dn_status read_layer(reading *r, hid_t group, const char *name, int32_t sets)
 {
-    hid_t group = H5Gopen2(data, name, H5P_DEFAULT);
-    H5G_info_t info;
     dni_text layer;
-    if (group < 0)
-        return bad(r, "layer", name);
+    dn_status st = DN_OK;
     dni_text_init(&layer, r->heap);
     dni_pack_append(&layer, 1, name, strlen(name));
-    dn_status st = H5Gget_info(group, &info) < 0 ? bad(r, "layer", name) : DN_OK;
-    for (hsize_t i = 0; !st && i < info.nlinks; i++) {
+    for (int32_t i = 0; !st && sets; i++) {
         char index[24];
-        snprintf(index, sizeof index, "%llu", (unsigned long long)i);
-        st = read_blob(r, group, index, name, &layer);
+        snprintf(index, sizeof index, "%d", i);
+        bool there = i == DNI_MAX_WEIGHTS || H5Lexists(group, index, H5P_DEFAULT) > 0;
+        sets -= there;
+        if (there)
+            st = read_blob(r, group, index, name, &layer);
+        else
+            dni_pack_append(&layer, 7, "", 0);
     }
     if (!st && layer.failed)
         st = DN_E_NOMEM;
     if (!st)
         dni_pack_append(&r->out, 100, layer.data, layer.size);
     dni_text_free(&layer);
+    return st;
+}
+
+static H5I_type_t kind_of(hid_t group, const char *name)
+{
+    hid_t object = H5Oopen(group, name, H5P_DEFAULT);
+    H5I_type_t kind = object < 0 ? H5I_BADID : H5Iget_type(object);
+    if (object >= 0)
+        H5Oclose(object);
+    return kind;
+}
+
+static dn_status read_groups(reading *r, const char *name);
+
+/* What a group holds: layers are read, weights counted. */
+static dn_status read_links(reading *r, hid_t group, const char *name, int32_t *sets)
+{
+    H5G_info_t info;
+    dn_status st = H5Gget_info(group, &info) < 0 ? bad(r, "group", name) : DN_OK;
+    for (hsize_t i = 0; !st && i < info.nlinks; i++) {
+        char link[512], inner[512];
+        ssize_t size = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, link,
+                                          sizeof link, H5P_DEFAULT);
+        bool fits = size >= 0 && (size_t)size < sizeof link &&
+                    snprintf(inner, sizeof inner, "%s%s%s", name, *name ? "/" : "", link) <
+                        (int)sizeof inner;
+        H5I_type_t kind = fits ? kind_of(group, link) : H5I_BADID;
+        if (!fits)
+            st = bad(r, "a name", *name ? name : "data");
+        else if (kind == H5I_GROUP)
+            st = read_groups(r, inner);
+        *sets += kind == H5I_DATASET;
+    }
+    return st;
+}
+
+/* A layer's group, or, of a name with slashes, the groups that hold it. */
+static dn_status read_groups(reading *r, const char *name)
+{
+    int32_t sets = 0;
+    if (++r->groups > MAX_GROUPS)
+        return dni_fail(DN_E_PARSE, "%s: more than %d groups", r->path, MAX_GROUPS);
+    hid_t group = H5Gopen2(r->data, *name ? name : ".", H5P_DEFAULT);
+    if (group < 0)
+        return bad(r, "layer", name);
+    dn_status st = read_links(r, group, name, &sets);
+    if (!st && *name)
+        st = read_layer(r, group, name, sets);
     H5Gclose(group);
     return st;
 }
 
 static dn_status read_layers(reading *r, hid_t file)
 {
-    H5G_info_t info;
-    hid_t data = H5Gopen2(file, "data", H5P_DEFAULT);
-    if (data < 0)
+    r->data = H5Gopen2(file, "data", H5P_DEFAULT);
+    if (r->data < 0)
         return dni_fail(DN_E_PARSE, "%s: an HDF5 file, but it has no group 'data'", r->path);
-    dn_status st = H5Gget_info(data, &info) < 0 ? bad(r, "group", "data") : DN_OK;
-    for (hsize_t i = 0; !st && i < info.nlinks; i++) {
-        char name[512];
-        if (H5Lget_name_by_idx(data, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name,
-                               H5P_DEFAULT) < 0)
-            st = bad(r, "a name", "data");
-        else
-            st = read_layer(r, data, name);
-    }
-    H5Gclose(data);
+    dn_status st = read_groups(r, "");
+    H5Gclose(r->data);
     return st;
 }
 
@@ -180,13 +226,26 @@ static bool write_blob(hid_t group, const dn_blob *blob, int32_t index)
     return ok;
 }
 
+/* Of a name with slashes, the groups around it too; one of them may be a layer as well. */
+static hid_t layer_group(hid_t data, const char *name)
+{
+    hid_t links = H5Pcreate(H5P_LINK_CREATE), group = -1;
+    if (links >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0)
+        group = H5Lexists(data, name, H5P_DEFAULT) > 0
+                    ? H5Gopen2(data, name, H5P_DEFAULT)
+                    : H5Gcreate2(data, name, links, H5P_DEFAULT, H5P_DEFAULT);
+    if (links >= 0)
+        H5Pclose(links);
+    return group;
+}
+
 static bool write_layers(dn_net *net, hid_t file)
 {
     hid_t data = H5Gcreate2(file, "data", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool ok = data >= 0;
     for (size_t i = 0; ok && i < net->num_layers; i++) {
         const dni_net_layer *l = &net->layers[i];
-        hid_t group = H5Gcreate2(data, l->layer.name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        hid_t group = layer_group(data, l->layer.name);
         ok = group >= 0;
         for (int32_t k = 0; ok && k < l->layer.num_weights; k++)
             ok = write_blob(group, &net->params[l->params[k]]->blob, k);

@@ -44,18 +44,43 @@ static bool shapes_agree(const dni_weights_blob *have, const dni_shape *want)
     return true;
 }
 
+/* Is weight i absent from what the file has of a layer, if anything, and another layer's?
+ * Caffe's HDF5 files hold a shared weight once, with the layer that made it. */
+static bool left_out(const load *l, const dni_net_layer *to, const dni_weights_layer *from,
+                     int32_t i)
+{
+    if (from && (size_t)i < from->num_blobs && from->blobs[i].size)
+        return false;
+    for (const dni_net_layer *o = l->net->layers; o < to; o++)
+        for (int32_t k = 0; k < o->layer.num_weights; k++)
+            if (o->params[k] == to->params[i])
+                return true;
+    return false;
+}
+
+static bool counts_agree(const load *l, const dni_net_layer *to, const dni_weights_layer *from)
+{
+    int32_t have = from ? (int32_t)from->num_blobs : 0;
+    for (int32_t i = have; i < to->layer.num_weights; i++)
+        if (!left_out(l, to, from, i))
+            return false;
+    return have <= to->layer.num_weights;
+}
+
 static dn_status check_layer(load *l, const dni_net_layer *to, const dni_weights_layer *from,
                              bool *take)
 {
     char have[96], want[96];
     *take = false;
-    if (from->num_blobs != (size_t)to->layer.num_weights) {
+    if (!counts_agree(l, to, from)) {
         if (l->policy == DN_WEIGHTS_SKIP)
             return DN_OK;
         return dni_fail(DN_E_DATA, "%s: layer '%s' has %zu weights in the file, %d in the net",
                         l->file, from->name, from->num_blobs, to->layer.num_weights);
     }
     for (size_t i = 0; i < from->num_blobs; i++) {
+        if (left_out(l, to, from, (int32_t)i))
+            continue;
         const dni_shape *shape = &l->net->params[to->params[i]]->blob.shape;
         const dni_weights_blob *blob = &from->blobs[i];
         int64_t count = dni_shape_count(shape);
@@ -79,12 +104,16 @@ static dn_status check_layer(load *l, const dni_net_layer *to, const dni_weights
     return DN_OK;
 }
 
+/* The last of that name, as in Caffe, which copies one after the other. */
 static int32_t find_in_file(const load *l, const char *name)
 {
+    int32_t at = -1;
     for (size_t i = 0; i < l->weights->num_layers; i++)
-        if (!strcmp(l->weights->layers[i].name, name))
-            return (int32_t)i;
-    return -1;
+        if (!strcmp(l->weights->layers[i].name, name)) {
+            l->used[i] = true;
+            at = (int32_t)i;
+        }
+    return at;
 }
 
 static dn_status match_layers(load *l)
@@ -94,12 +123,11 @@ static dn_status match_layers(load *l)
         bool take;
         int32_t at = find_in_file(l, to->layer.name);
         l->source[i] = -1;
-        if (at >= 0)
-            l->used[at] = true;
         if (!to->layer.num_weights)
             continue;
         if (at < 0) {
-            add_name(&l->missing, to->layer.name);
+            if (!counts_agree(l, to, NULL))
+                add_name(&l->missing, to->layer.name);
             continue;
         }
         dn_status st = check_layer(l, to, &l->weights->layers[at], &take);
@@ -124,9 +152,12 @@ static dn_status copy_layers(const load *l)
     for (size_t i = 0; i < l->net->num_layers; i++) {
         const dni_net_layer *to = &l->net->layers[i];
         for (int32_t k = 0; l->source[i] >= 0 && k < to->layer.num_weights; k++) {
+            const dni_weights_layer *from = &l->weights->layers[l->source[i]];
+            if (left_out(l, to, from, k))
+                continue;
             dni_store *store = l->net->params[to->params[k]]->blob.store;
-            dn_status st = dni_weights_values(&l->weights->layers[l->source[i]].blobs[k],
-                                              store->dtype, store->data, store->count);
+            dn_status st =
+                dni_weights_values(&from->blobs[k], store->dtype, store->data, store->count);
             dni_store_touch(store);
             dni_mirror_wrote(l->net->context, store->data);
             if (st)

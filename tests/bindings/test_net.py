@@ -278,6 +278,67 @@ class Weights(InFolder):
         self.assertEqual(sorted(os.listdir('.')), ['net.prototxt', 'solver.prototxt', 'w.h5',
                                                    'weights.hdf'])
 
+    def test_hdf5_as_caffe_writes_it(self):
+        """A shared weight once, with the layer that made it; slashes in names are groups."""
+        layer = ("layer { name: '%s' type: 'InnerProduct' bottom: 'data' top: '%s' "
+                 "param { name: 'w' } inner_product_param { num_output: 2 bias_term: %s "
+                 "weight_filler { type: 'gaussian' } bias_filler { type: 'gaussian' } } } ")
+        text = ("layer { name: 'data' type: 'Input' top: 'data' "
+                'input_param { shape { dim: 4 dim: 3 } } } ' + layer % ('a/b/c', 'c', 'true') +
+                layer % ('a', 'a', 'false') + layer % ('a/b', 'b', 'true'))
+        one, two = Net(text=text, phase=TEST), Net(text=text, phase=TEST)
+
+        def agree():
+            for name in ('a/b/c', 'a', 'a/b'):
+                for here, there in zip(two.params[name], one.params[name]):
+                    np.testing.assert_array_equal(here.data, there.data)
+        try:
+            one.save_hdf5('w.h5')
+        except deepnet.UnsupportedError:
+            self.skipTest('HDF5 was left out of this build')
+        self.assertEqual(two.copy_from('w.h5').loaded, 3)
+        agree()
+        try:
+            import h5py
+        except ImportError:
+            self.skipTest('no h5py to write a file as Caffe does')
+        with h5py.File('w.h5', 'a') as file:
+            del file['data/a/0'], file['data/a/b/0']
+        for name in ('a/b/c', 'a', 'a/b'):
+            for blob in two.params[name]:
+                blob.data[...] = 0
+        report = two.copy_from('w.h5')
+        self.assertEqual((report.loaded, report.missing), (2, []))
+        agree()
+        for gone in ('data/a/b/1', 'data/a/b/c/0'):
+            with h5py.File('w.h5', 'a') as file:
+                kept = file[gone][...]
+                del file[gone]
+            if gone == 'data/a/b/1':  # then nothing of it is there
+                self.assertEqual(two.copy_from('w.h5').missing, ['a/b'])
+            else:
+                with self.assertRaises(deepnet.DataError):
+                    two.copy_from('w.h5')
+            with h5py.File('w.h5', 'a') as file:
+                file[gone] = kept
+        with h5py.File('w.h5', 'a') as file:
+            file['data/a/b/again'] = file['data']  # a group that holds itself
+        with self.assertRaises(deepnet.Error):
+            two.copy_from('w.h5')
+
+    def test_last_of_a_name(self):
+        """Caffe copies the layers of a file one after the other."""
+        one, two = Net('net.prototxt', TEST), Net('net.prototxt', TEST)
+        one.save('a.caffemodel')
+        one.params['ip'][0].data[...] = 7
+        one.save('b.caffemodel')
+        with open('w.caffemodel', 'wb') as file:  # messages in a row are one message
+            for name in ('a.caffemodel', 'b.caffemodel'):
+                with open(name, 'rb') as part:
+                    file.write(part.read())
+        self.assertEqual(two.copy_from('w.caffemodel').unused, [])
+        np.testing.assert_array_equal(two.params['ip'][0].data, one.params['ip'][0].data)
+
     def test_share(self):
         one, two = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)
         two.share_with(one)

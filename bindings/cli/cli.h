@@ -123,6 +123,9 @@ void cli_bar_end(void);
 /* One line on stdout, above the bar. */
 void cli_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* CLI_GO; CLI_FAILED, said, if anything that was written to the file is lost. */
+int cli_close(FILE *file, const char *path);
+
 /* Pieces of a JSON object: ,"key":value without the comma when first. NaN and inf are null. */
 void cli_json_open(FILE *out);
 void cli_json_text(FILE *out, const char *key, const char *value);

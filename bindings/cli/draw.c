@@ -226,8 +226,8 @@ static int write_dot(dn_net *net, const char *path)
     if (!out)
         return cli_fail("%s: %s", path, strerror(errno));
     print_dot(out, net);
-    if (path && fclose(out) != 0)
-        return cli_fail("%s: %s", path, strerror(errno));
+    if (path && cli_close(out, path) != CLI_GO)
+        return CLI_FAILED;
     return CLI_OK;
 }
 

@@ -79,7 +79,8 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     }
     int code = command->run(command, argc - 1, argv + 1);
-    if (fflush(stdout) != 0 && code == CLI_OK) /* a full disk behind stdout is a failure */
+    /* A full disk behind stdout is a failure; ferror: lines were flushed as they came. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_OK)
         return cli_fail("the output could not be written");
     return code;
 }

@@ -117,6 +117,14 @@ void cli_line(const char *format, ...)
     putchar('\n');
 }
 
+int cli_close(FILE *file, const char *path)
+{
+    bool lost = ferror(file) != 0; /* what a flush dropped, fclose no longer knows */
+    if (fclose(file) != 0 || lost)
+        return cli_fail("%s: it could not be written", path);
+    return CLI_GO;
+}
+
 /* ---- JSON ------------------------------- */
 
 void cli_json_string(FILE *out, const char *text)

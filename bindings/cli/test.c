@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -234,8 +235,8 @@ static int report(const job *j, dn_net *net, const sums *s, const confusion *c, 
     print_averages(s, net, j->iterations, loss, log);
     if (log) {
         cli_json_close(log);
-        if (fclose(log) != 0)
-            return cli_fail("%s: %s", j->log_path, strerror(errno));
+        if (cli_close(log, j->log_path) != CLI_GO)
+            return CLI_FAILED;
     }
     return j->confusion ? print_confusion(c, j->labels) : CLI_GO;
 }
@@ -251,6 +252,8 @@ static int job_run(const job *j, dn_context *context, const dn_net_options *opti
         return cli_fail_last();
     if (j->weights)
         code = cli_load_weights(net, j->weights, j->quiet);
+    if (code == CLI_GO && j->labels && access(j->labels, R_OK)) /* said before the long run */
+        code = cli_fail("%s: %s", j->labels, strerror(errno));
     if (code == CLI_GO && j->confusion)
         code = confusion_open(&c, net);
     if (code == CLI_GO)
@@ -290,6 +293,8 @@ int cli_test(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--%s is missing", j.model ? "weights=FILE" : "model=FILE");
     if (j.iterations < 1)
         return cli_usage(self, "--iterations is at least 1");
+    if (j.labels && !j.confusion)
+        return cli_usage(self, "--labels names the rows of --confusion, which is missing");
     code = cli_state_apply(self, &state, DN_PHASE_TEST, &net_options);
     if (code == CLI_GO)
         code = cli_compute_of(self, compute, &net_options.compute);

@@ -296,7 +296,7 @@ static int create(dn_solver **out, dn_context *context, job *j, const cli_host *
     options.on_event_user = j;
     options.rank = rank;
     options.num_ranks = j->count > 1 ? j->count : 0;
-    options.max_iter = iterations;
+    options.max_iter = iterations < 0 ? 0 : iterations;
     options.compute = j->compute;
     options.seed_given = host->seed >= 0;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
@@ -309,7 +309,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
     job j = {.start = cli_now()};
     cli_host host = {.seed = -1};
     const char *weights = NULL, *snapshot = NULL, *log = NULL, *compute = NULL;
-    int64_t iterations = 0;
+    int64_t iterations = -1; /* not given: max_iter */
     const cli_option options[] = {
         {"solver", "FILE", CLI_TEXT, &j.path, "the solver prototxt"},
         {"weights", "LIST", CLI_TEXT, &weights, "weights to start from, comma-separated"},
@@ -325,6 +325,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return code;
     if (!j.path)
         return cli_usage(self, "--solver=FILE is missing");
+    if (iterations == 0)
+        return cli_usage(self, "--iterations is at least 1");
     if (weights && snapshot)
         return cli_usage(self, "--weights and --snapshot exclude each other: one starts anew");
     code = cli_compute_of(self, compute, &j.compute);
@@ -349,7 +351,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         dn_solver_free(j.solver[i]);
         dn_context_free(j.context[i]);
     }
-    if (j.log && fclose(j.log) != 0 && code == CLI_OK)
-        code = cli_fail("%s: %s", log, strerror(errno));
+    if (j.log && cli_close(j.log, log) != CLI_GO && code == CLI_OK)
+        code = CLI_FAILED;
     return code;
 }

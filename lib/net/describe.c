@@ -20,6 +20,7 @@ static int64_t layer_params(const dn_net *net, const dni_net_layer *l)
     return count;
 }
 
+/* A net that is only wired has no ops whose flops could be counted: "-". */
 static void describe_layers(const dn_net *net, dni_text *text)
 {
     int64_t params = 0, flops = 0;
@@ -27,20 +28,27 @@ static void describe_layers(const dn_net *net, dni_text *text)
                     "tops");
     for (size_t i = 0; i < net->num_layers; i++) {
         const dni_net_layer *l = &net->layers[i];
-        dni_text_printf(text, "%-24s %-20s %12lld %14lld ", l->layer.name, l->layer.cls->type,
-                        (long long)layer_params(net, l),
-                        (long long)dn_net_layer_flops(net, (int32_t)i));
+        int64_t own = dn_net_layer_flops(net, (int32_t)i);
+        dni_text_printf(text, "%-24s %-20s %12lld ", l->layer.name, l->layer.cls->type,
+                        (long long)layer_params(net, l));
+        if (net->plan)
+            dni_text_printf(text, "%14lld ", (long long)own);
+        else
+            dni_text_printf(text, "%14s ", "-");
         for (int32_t k = 0; k < l->layer.num_tops; k++) {
             dni_text_printf(text, " %s ", l->layer.top_names[k]);
             print_shape(text, &net->value_shapes[net->graph.nodes[i].tops[k]]);
         }
         dni_text_printf(text, "\n");
-        flops += dn_net_layer_flops(net, (int32_t)i);
+        flops += own;
     }
     for (size_t i = 0; i < net->num_params; i++)
         params += dni_shape_count(&net->params[i]->blob.shape);
-    dni_text_printf(text, "%zu layers, %zu blobs, %lld parameters, %lld flops forward\n",
-                    net->num_layers, net->graph.num_blobs, (long long)params, (long long)flops);
+    dni_text_printf(text, "%zu layers, %zu blobs, %lld parameters", net->num_layers,
+                    net->graph.num_blobs, (long long)params);
+    if (net->plan)
+        dni_text_printf(text, ", %lld flops forward", (long long)flops);
+    dni_text_printf(text, "\n");
 }
 
 static void describe_ops(const dn_net *net, dni_text *text)

@@ -22,7 +22,7 @@ import time
 
 SOURCE, DEEPNET = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 sys.path.insert(0, os.path.join(SOURCE, 'tests'))
-from tap import expect, main, test  # noqa: E402
+from tap import Skip, expect, main, test  # noqa: E402
 
 folder = tempfile.TemporaryDirectory()
 TRAIN, TEST = 320, 80
@@ -98,6 +98,8 @@ def usage_errors_are_2_and_help_is_0():
             expect('usage' in deepnet(command, code=2).stderr, command)
         expect('option' in deepnet(command, '--nonsense', code=2).stderr, command)
     deepnet('train', '--solver=x', '--iterations=many', code=2)
+    deepnet('train', '--solver=x', '--iterations=0', code=2)
+    deepnet('test', '--model=x', '--weights=x', '--labels=x', code=2)
     deepnet('train', '--solver', code=2)
     done = deepnet('train', '--solver=x', '--weights=x', '--snapshot=x', code=2)
     expect('--weights and --snapshot exclude each other' in done.stderr, done.stderr)
@@ -198,6 +200,9 @@ def test_averages_and_confusion():
     expect(abs((rows[0][0] + rows[1][1]) / TEST - accuracy) < 1e-6, out)
     expect(abs(records('test.json')[0]['accuracy'] - accuracy) < 1e-6, 'the log agrees')
     deepnet('test', '--model=net.prototxt', '--weights=absent.caffemodel', code=1)
+    done = deepnet('test', '--model=net.prototxt', '--weights=snap_iter_60.caffemodel',
+                   '--iterations=4', '--confusion', '--labels=absent', code=1)
+    expect(done.stdout == '', f'before the run, not after it: {done.stdout}')
 
 
 @test
@@ -230,6 +235,9 @@ def info_says_what_a_net_is():
     for line in ops.splitlines():  # each op its implementation; if not the first, why
         expect(re.search(r'  \[[a-z]+[:\]]', line), line)
         expect('[ref' not in line or re.search(r'\(declined: [a-z]+: [^:]+\)$', line), line)
+    wired = deepnet('info', 'net.prototxt', '--wire').stdout
+    expect('flops forward' not in wired and re.search(r'^ip .* \d+ +-  ip 20x2$', wired, re.M),
+           f'what is only wired has no flops to count\n{wired}')
     only_ref = deepnet('info', 'net.prototxt', '--ops', '--backends=ref').stdout
     expect('[cpu' not in only_ref and '[ref' in only_ref, only_ref)
     plan = deepnet('info', 'net.prototxt', '--plan').stdout
@@ -561,6 +569,25 @@ def failures_are_one_line():
     expect('absent_lmdb' in done.stderr and done.stderr.count('\n') == 1, done.stderr)
     done = deepnet('train', '--solver=absent.prototxt', code=1)
     expect('absent.prototxt' in done.stderr and done.stderr.count('\n') == 1, done.stderr)
+
+
+@test
+def output_that_is_lost_is_a_failure():
+    """A full disk behind a log, a graph or standard output, also where lines went out singly."""
+    if not os.path.exists('/dev/full'):
+        raise Skip('there is no /dev/full')
+    for line in (['train', '--solver=solver.prototxt', '--iterations=2', '--log=/dev/full'],
+                 ['test', '--model=net.prototxt', '--weights=snap_iter_60.caffemodel',
+                  '--iterations=1', '--log=/dev/full'], ['draw', 'net.prototxt', '/dev/full']):
+        done = deepnet(*line, code=1)
+        expect(done.stderr.endswith('deepnet: /dev/full: it could not be written\n'), done.stderr)
+    for line in (['check', 'net.prototxt'], ['info', 'net.prototxt'],
+                 ['train', '--solver=solver.prototxt', '--iterations=2']):
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            done = subprocess.run([DEEPNET, *line], cwd=folder.name, stdout=full, text=True,
+                                  stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        expect(done.returncode == 1, f'{line}: exit code {done.returncode}')
+        expect(done.stderr.endswith('deepnet: the output could not be written\n'), done.stderr)
 
 
 @test

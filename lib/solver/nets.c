@@ -135,18 +135,24 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
 
 /* ---- the train net ---------------------------------------------------------------------- */
 
+static dn_status check_train_names(const dn_solver *s, bool given)
+{
+    const Cnn__SolverParameter *p = s->param;
+    int named = !!p->train_net_param + !!p->train_net + !!p->net_param + !!p->net;
+    if (!given && !named)
+        return dni_fail(DN_E_NET, "the solver names no net; it needs one of net, "
+                                  "net_param, train_net, train_net_param");
+    if (!given && named > 1)
+        return dni_fail(DN_E_NET, "the solver names its train net more than once; one of "
+                                  "net, net_param, train_net, train_net_param is enough");
+    return DN_OK;
+}
+
 static dn_status make_train_net(dn_solver *s, const source *given)
 {
     const Cnn__SolverParameter *p = s->param;
     source from = *given;
-    int named = !!p->train_net_param + !!p->train_net + !!p->net_param + !!p->net;
     if (!from.text) {
-        if (!named)
-            return dni_fail(DN_E_NET, "the solver names no net; it needs one of net, "
-                                      "net_param, train_net, train_net_param");
-        if (named > 1)
-            return dni_fail(DN_E_NET, "the solver names its train net more than once; one of "
-                                      "net, net_param, train_net, train_net_param is enough");
         from.message = p->train_net_param ? p->train_net_param : p->net_param;
         from.path = p->train_net ? p->train_net : p->net;
     }
@@ -215,9 +221,12 @@ dn_status dni_solver_make_nets(dn_solver *s, const char *net_text, size_t net_si
     source given = {.text = net_text, .size = net_size};
     bool common = net_text || p->net || p->net_param;
     size_t named = net_text ? 0 : p->n_test_net + p->n_test_net_param;
-    dn_status st = check_test_counts(s, named, common);
+    dn_status st = check_train_names(s, net_text != NULL);
     if (!st)
-        st = make_train_net(s, &given);
+        st = check_test_counts(s, named, common);
+    if (st)
+        return dni_in_location(st, s->file->locations, s->param);
+    st = make_train_net(s, &given);
     if (st || s->options.rank > 0)
         return st;
     s->tests = dni_alloc(s->heap, p->n_test_iter, sizeof *s->tests);

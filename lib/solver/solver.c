@@ -27,6 +27,8 @@ static dn_status copy_options(dn_solver_options *to, const dn_solver_options *fr
     return DN_OK;
 }
 
+enum { MOST_LOSSES = 1000000 }; /* that average_loss may want: all have memory at once */
+
 static dn_status check_numbers(const dn_solver *s)
 {
     const Cnn__SolverParameter *p = s->param;
@@ -40,6 +42,9 @@ static dn_status check_numbers(const dn_solver *s)
         if (fields[i].value < fields[i].least)
             return dni_fail(DN_E_NET, "%s is %lld; it must be at least %lld", fields[i].field,
                             (long long)fields[i].value, (long long)fields[i].least);
+    if (p->average_loss > MOST_LOSSES)
+        return dni_fail(DN_E_LIMIT, "average_loss is %d; it may be %d at the most",
+                        (int)p->average_loss, MOST_LOSSES);
     const char *kind = p->regularization_type;
     if (kind && strcmp(kind, "L1") && strcmp(kind, "L2"))
         return dni_fail(DN_E_NET, "unknown regularization_type '%s'; there are L1 and L2",

@@ -73,7 +73,7 @@ static const struct refusal {
     dn_status status;
     const char *part;
 } refusals[] = {
-    {FIXED, DN_E_NET, "names no net"},
+    {FIXED, DN_E_NET, "solver: the solver names no net"},
     {FIXED NET "train_net: 'x.prototxt'", DN_E_NET, "more than once"},
     {FIXED "net: 'no-such-file.prototxt'", DN_E_IO, "no-such-file.prototxt"},
     {NET "base_lr: 1", DN_E_NET, "no lr_policy"},
@@ -91,8 +91,9 @@ static const struct refusal {
     {NET FIXED "regularization_type: 'L3'", DN_E_NET, "'L3'"},
     {NET FIXED "iter_size: 0", DN_E_NET, "iter_size is 0"},
     {NET FIXED "average_loss: 0", DN_E_NET, "average_loss is 0"},
+    {NET FIXED "average_loss: 2000000000", DN_E_LIMIT, "1000000 at the most"},
     {NET FIXED "max_iter: -5", DN_E_NET, "max_iter is -5"},
-    {NET FIXED "test_iter: 3", DN_E_NET, "test_interval"},
+    {NET FIXED "test_iter: 3", DN_E_NET, "solver: there are test nets; test_interval"},
     {NET FIXED TEST "test_iter: 0", DN_E_NET, "test_iter must be positive"},
     {NET FIXED TEST "test_net_param { } test_net_param { } test_iter: 3", DN_E_NET,
      "1 test_iter for 2 test nets"},

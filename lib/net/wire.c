@@ -141,6 +141,15 @@ static dn_status make_arrays(dn_net *net, dni_net_layer *l, const dni_node *node
     return DN_OK;
 }
 
+static dn_status check_propagate_down(const dni_layer *layer)
+{
+    size_t given = layer->param->n_propagate_down;
+    if (!given || given == (size_t)layer->num_bottoms)
+        return DN_OK;
+    return dni_fail(DN_E_NET, "%zu propagate_down for %d bottoms; give one for each or none",
+                    given, layer->num_bottoms);
+}
+
 static dn_status set_loss_weights(dni_net_layer *l)
 {
     const Cnn__LayerParameter *p = l->layer.param;
@@ -195,6 +204,8 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
         st = make_arrays(net, l, node);
     if (!st)
         st = check_in_place(net, l, node);
+    if (!st)
+        st = check_propagate_down(&l->layer);
     return st ? st : set_loss_weights(l);
 }
 

@@ -29,6 +29,9 @@ static const struct refusal {
      "} "
      "shape { dim: 1 } } }",
      DN_E_NET, "2 shapes for 3 tops"},
+    {X4 L("ReLU", "loss_weight: 1 loss_weight: 0"), DN_E_NET, "2 loss_weight for 1 tops"},
+    {X4 L("ReLU", "propagate_down: true propagate_down: true"), DN_E_NET,
+     "2 propagate_down for 1 bottoms"},
     {CONV("kernel_size: 3"), DN_E_NET, "num_output"},
     {CONV("num_output: 4"), DN_E_NET, "kernel_size"},
     {CONV("num_output: 4 kernel_size: 0"), DN_E_NET, "kernel_size is 0"},

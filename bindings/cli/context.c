@@ -86,6 +86,8 @@ int cli_state_apply(const cli_command *command, cli_state *state, int32_t defaul
         options->phase = DN_PHASE_TEST;
     else if (state->phase)
         return cli_usage(command, "--phase is TRAIN or TEST, not '%s'", state->phase);
+    if (state->level > INT32_MAX)
+        return cli_usage(command, "--level is at most %ld", (long)INT32_MAX);
     options->level = (int32_t)state->level;
     options->stages = state->stages;
     for (char *next = state->stage; next && *next;) {

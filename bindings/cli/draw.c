@@ -231,6 +231,23 @@ static int write_dot(dn_net *net, const char *path)
     return CLI_OK;
 }
 
+static bool ends_in(const char *path, const char *extension)
+{
+    size_t length = strlen(path), end = strlen(extension);
+    return length > end && strcmp(path + length - end, extension) == 0;
+}
+
+/* Other pictures are Graphviz's to make, and a .png with DOT in it helps nobody. */
+static bool is_other_picture(const char *path)
+{
+    static const char *const others[] = {".png", ".pdf", ".jpg", ".jpeg",
+                                         ".gif", ".ps",  ".eps"};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (ends_in(path, others[i]))
+            return true;
+    return false;
+}
+
 int cli_draw(const cli_command *self, int argc, char **argv)
 {
     cli_host host = {.seed = -1, .threads = 1};
@@ -240,22 +257,22 @@ int cli_draw(const cli_command *self, int argc, char **argv)
     dn_context *context = NULL;
     dn_net *net = NULL;
     const char *path;
-    size_t length;
     const cli_option options[] = {CLI_STATE_OPTIONS(state)};
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, &words);
     if (code != CLI_GO)
         return code;
     if (words.count < 1 || words.count > 2)
         return cli_usage(self, "it takes a net and, if not stdout, a path to write");
+    path = words.count > 1 ? words.word[1] : NULL;
+    if (path && is_other_picture(path))
+        return cli_usage(self, "it writes .dot and .svg, not '%s'", path);
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
     net_options.wire_only = 1;
     if (code != CLI_GO || (code = cli_context_create(&context, self, &host)) != CLI_GO)
         return code;
-    path = words.count > 1 ? words.word[1] : NULL;
-    length = path ? strlen(path) : 0;
     if (dn_net_create_from_prototxt(&net, context, words.word[0], &net_options))
         code = cli_fail_last();
-    else if (length > 4 && strcmp(path + length - 4, ".svg") == 0)
+    else if (path && ends_in(path, ".svg"))
         code = write_svg(net, path);
     else
         code = write_dot(net, path);

@@ -100,6 +100,8 @@ def usage_errors_are_2_and_help_is_0():
     deepnet('train', '--solver=x', '--iterations=many', code=2)
     deepnet('train', '--solver=x', '--iterations=0', code=2)
     deepnet('test', '--model=x', '--weights=x', '--labels=x', code=2)
+    deepnet('check', 'x', '--level=4294967296', code=2)
+    deepnet('draw', 'net.prototxt', 'net.png', code=2)
     deepnet('train', '--solver', code=2)
     done = deepnet('train', '--solver=x', '--weights=x', '--snapshot=x', code=2)
     expect('--weights and --snapshot exclude each other' in done.stderr, done.stderr)

@@ -13,8 +13,9 @@ bool dni_guess_is_label(const char *top);
  * im_info (N, 3), rois (N, 5); anything else is images. */
 dni_shape dni_guess_top(int64_t N, const char *top, const char *source);
 
-/* For layers that wire but read nothing: fails for a source (NULL) or batch size (0) that `param`
- * lacks, and where something would be read: "TYPE would read WHAT 'SOURCE', which ...". */
+/* For layers that wire but read nothing: fails for a source (NULL) or batch size (0) that
+ * `param` lacks, and where something would be read: "TYPE would read WHAT 'SOURCE', which ...".
+ */
 dn_status dni_guess_unread(const dni_layer *layer, const char *what, const char *param,
                            const char *source, int64_t batch);
 

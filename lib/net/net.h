@@ -156,11 +156,11 @@ dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t c
 void dni_store_release(dni_store *store);
 
 /* Steps of (re)building, in order; each in its own file. */
-dn_status dni_net_wire(dn_net *net);            /* wire.c: graph, classes, counts of operands */
-dn_status dni_net_set_up_layers(dn_net *net);   /* shapes.c: set-up, weights, first shapes */
-/* shapes.c: shapes again, after layer `ran` of a run found those of its tops (num_layers: before
- * a run). Where they do not fit further on, but a layer in between will find its own, `sound`
- * says up to where they do. */
+dn_status dni_net_wire(dn_net *net);          /* wire.c: graph, classes, counts of operands */
+dn_status dni_net_set_up_layers(dn_net *net); /* shapes.c: set-up, weights, first shapes */
+/* shapes.c: shapes again, after layer `ran` of a run found those of its tops (num_layers:
+ * before a run). Where they do not fit further on, but a layer in between will find its own,
+ * `sound` says up to where they do. */
 dn_status dni_net_infer_shapes(dn_net *net, size_t ran);
 dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
@@ -170,9 +170,9 @@ dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what f
 /* replay.c: what plain runs of layers before `end` would have left for others, for layers that
  * last ran fused. */
 dn_status dni_net_replay(dn_net *net, int32_t end);
-/* groups.c: dn_net_backward; `ready` is told of each weight's gradient as soon as nothing will be
- * added to it, while the rest is still to be computed (on a device: queued). Of plain runs not
- * at all. */
+/* groups.c: dn_net_backward; `ready` is told of each weight's gradient as soon as nothing will
+ * be added to it, while the rest is still to be computed (on a device: queued). Of plain runs
+ * not at all. */
 dn_status dni_net_backward_telling(dn_net *net,
                                    dn_status (*ready)(void *user, dni_param *param),
                                    void *user);

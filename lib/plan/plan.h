@@ -40,8 +40,8 @@ dn_status dni_plan_rebind(dni_plan *plan);
  * dni_plan_overwrites says that there is such an op. *layer: of the op that failed; may be
  * NULL. */
 dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t *layer);
-/* The same in parts: after op ends[i] (exclusive; ascending, none beyond the section's end) fn is
- * told, and what it returns ends the run. Only where dni_plan_fuses. */
+/* The same in parts: after op ends[i] (exclusive; ascending, none beyond the section's end) fn
+ * is told, and what it returns ends the run. Only where dni_plan_fuses. */
 typedef struct dni_pauses {
     const size_t *ends;
     size_t count;

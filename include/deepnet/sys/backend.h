@@ -23,10 +23,10 @@ DN_BEGIN_DECLS
 enum { DN_F32 = 0, DN_F64 = 1, DN_BF16 = 2, DN_I32 = 3, DN_I64 = 4, DN_U8 = 5 };
 
 /* With BF16 the engine asks backends whether they take activations and their gradients as BF16:
- * those that are images of CONV, CONV_BWD_*, POOL, LRN and their like, x, y, dy and dx of UNARY,
- * ELTWISE, COPY and NORM_SCALE. All of an op have one type, but for CONV, CONV_BWD_* and COPY:
- * who takes all of theirs as BF16 takes each as F32 as well. Such an operand is read as it is,
- * the op computes in F32, and a result is rounded to nearest even. */
+ * those that are images of CONV, CONV_BWD_*, POOL, LRN and their like, x, y, dy and dx of
+ * UNARY, ELTWISE, COPY and NORM_SCALE. All of an op have one type, but for CONV, CONV_BWD_* and
+ * COPY: who takes all of theirs as BF16 takes each as F32 as well. Such an operand is read as
+ * it is, the op computes in F32, and a result is rounded to nearest even. */
 
 /* What the operands of matrix products (GEMM, CONV, CONV_BWD_*) may be rounded to before they
  * are multiplied; sums are f32 in any case, and so is everything else. A permission: a backend
@@ -502,9 +502,9 @@ typedef struct dn_op_info {
     double cost; /* nanoseconds of one run on one thread, as far as is known; 0: unknown. Plans
                     that differ in layout or fusion are compared by it */
     int32_t compute; /* DN_COMPUTE_* that a matrix product is really done in */
-    uint32_t unread; /* bit i: op_run never reads input i, which is constant: op_prepare put what
-                        is wanted of it into keep. What the plan made for it needs no memory
-                        afterwards */
+    uint32_t unread; /* bit i: op_run never reads input i, which is constant: op_prepare put
+                        what is wanted of it into keep. What the plan made for it needs no
+                        memory afterwards */
 } dn_op_info;
 
 /* Operands in the order of the op's kind; NULL where absent. */
@@ -557,8 +557,9 @@ typedef struct dn_backend_ops {
      * DN_DECLINED, or a failure with words, if they cannot reach each other. All or none of the
      * four are offered. */
     dn_status (*comm_create)(dn_backend *const *backends, int32_t count, void **comms);
-    /* The mean of device[0 .. count) over all ranks, in place: of what was queued so far, beside
-     * what is queued from now on. Every rank calls in the same order, in a thread of its own. */
+    /* The mean of device[0 .. count) over all ranks, in place: of what was queued so far,
+     * beside what is queued from now on. Every rank calls in the same order, in a thread of its
+     * own. */
     dn_status (*comm_mean)(dn_backend *backend, void *comm, float *device, int64_t count);
     /* What is queued from now on comes after all means so far. */
     dn_status (*comm_wait)(dn_backend *backend, void *comm);

@@ -2,7 +2,8 @@
  * check_kernels.c: every op of every built-in backend, or of those named as arguments,
  * against ref, and the check itself against liars: a lie of any kind about any op must come
  * out.
- * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many. */
+ * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many; with DN_TEST_TUNE
+ * backends may time what they choose. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

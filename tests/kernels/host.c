@@ -60,7 +60,8 @@ void host_init(dn_backend_host *host, int32_t num_threads)
                               .alloc = host_alloc,
                               .free = host_free,
                               .fail = host_fail,
-                              .num_threads = num_threads};
+                              .num_threads = num_threads,
+                              .tune = getenv("DN_TEST_TUNE") != NULL};
     host->parallel_for = num_threads == 1   ? forwards
                          : num_threads == 2 ? backwards
                                             : interleaved;

@@ -743,6 +743,79 @@ def spatial_dropout(rng):
     close('test', made.blobs['y'].data, x)
 
 
+# ---- SSD's loss --------------------------------------------------------------------------------
+
+def match(overlaps, least):
+    """Of priors x truths: each truth takes its best prior, best pair first; then each prior its
+    best truth from `least` on. -1: none."""
+    taken, left = -np.ones(len(overlaps), int), overlaps.copy()
+    while left.size and left.max() > 1e-6:
+        i, j = np.unravel_index(left.argmax(), left.shape)
+        taken[i], left[i], left[:, j] = j, 0, 0
+    best = overlaps.max(1, initial=0)
+    also = (taken < 0) & (best >= least)
+    taken[also] = overlaps[also].argmax(1)
+    return taken, best
+
+
+def encode(prior, truth, corner):
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = prior, truth
+    if corner:
+        return truth - prior
+    w, h = x1 - x0, y1 - y0
+    return np.array([(u0 + u1 - x0 - x1) / 2 / w, (v0 + v1 - y0 - y1) / 2 / h,
+                     np.log((u1 - u0) / w), np.log((v1 - v0) / h)])
+
+
+@case
+def multi_box_loss(rng):
+    N, P, C = 2, 12, 4
+    for code, in_target, norm, smooth, mined in (
+            ('CENTER_SIZE', False, 'VALID', True, True),
+            ('CORNER', False, 'BATCH_SIZE', False, True),
+            ('CENTER_SIZE', True, 'FULL', True, False), ('CORNER', True, 'NONE', False, False)):
+        low, variance = rng.uniform(0, 0.6, (P, 2)), np.tile([0.1, 0.1, 0.2, 0.2], (P, 1))
+        priors = np.hstack([low, low + rng.uniform(0.15, 0.4, (P, 2))])
+        truths = []
+        for n in (0, 0, 1):
+            low = rng.uniform(0, 0.5, 2)
+            truths.append([n, rng.randint(1, C), 0, *low, *low + rng.uniform(0.2, 0.4, 2), 0])
+        truths = np.array(truths)
+        loc, conf = rng.normal(0, 1, (N, P, 4)), rng.normal(0, 1, (N, P, C))
+        made = net("layer { name: 'l' type: 'MultiBoxLoss' bottom: 'x' bottom: 'c' bottom: 'p' "
+                   "bottom: 'g' top: 'y' propagate_down: true propagate_down: true propagate_down: "
+                   'false propagate_down: false loss_param { normalization: %s } '
+                   'multibox_loss_param { loc_loss_type: %s num_classes: 4 loc_weight: 1.5 overlap_threshold: 0.35 '
+                   'neg_pos_ratio: 2 neg_overlap: 0.4 code_type: %s encode_variance_in_target: %s '
+                   'mining_type: %s } }' % (norm, 'SMOOTH_L1' if smooth else 'L2', code,
+                                            str(in_target).lower(),
+                                            'MAX_NEGATIVE' if mined else 'NONE'),
+                   {'x': loc.reshape(N, -1), 'c': conf.reshape(N, -1),
+                    'p': np.stack([priors.ravel(), variance.ravel()])[None],
+                    'g': truths[None, None]}, force=False)
+        made.forward()
+        total = matches = 0
+        for n in range(N):
+            own = truths[truths[:, 0] == n]
+            taken, best = match(np.array([[overlap(p, t[3:7]) for t in own] for p in priors]), 0.35)
+            loss = -np.log(softmax(conf[n], 1))
+            hit = np.flatnonzero(taken >= 0)
+            off = np.flatnonzero(taken < 0)
+            if mined:  # the worst of those far from all
+                off = off[best[off] < 0.4]
+                off = off[np.argsort(-loss[off, 0])][:2 * len(hit)]
+            total += loss[off, 0].sum()
+            for i in hit:
+                truth = own[taken[i]]
+                d = encode(priors[i], truth[3:7], code == 'CORNER') / variance[i]
+                d = np.abs(d - loc[n, i] / (variance[i] if in_target else 1))
+                total += loss[i, int(truth[1])] + 1.5 * np.where(
+                    smooth & (d >= 1), d - 0.5, d * d / 2).sum()
+            matches += len(hit)
+        close('%s, %s' % (code, norm), made.blobs['y'].data, total / {
+            'VALID': matches, 'BATCH_SIZE': N, 'FULL': N * P, 'NONE': 1}[norm])
+
+
 def main(source=None, *names):
     failed = 0
     for name in names or CASES:

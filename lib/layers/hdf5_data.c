@@ -2,7 +2,8 @@
  * HDF5Data: rows of the datasets that the tops are named after, from a list of HDF5 files.
  * hdf5_data_param: source (the list), batch_size (both required), shuffle (false).
  * No bottoms; tops: (batch_size, row's shape). No gradient.
- * The shapes are in the files alone: where none may be opened, they are guessed by name. */
+ * The shapes are in the files alone: where none may be opened, they are guessed by name, and a
+ * truth's by what it is compared with. */
 #include "data/data.h"
 
 #include "layers/guess.h"
@@ -23,6 +24,7 @@ static dn_status setup(dni_layer *layer)
                 "hdf5_data_param needs a batch_size of at least 1");
     DNI_REQUIRE(!layer->param->transform_param, DN_E_UNSUPPORTED,
                 "HDF5Data does not transform its data; transform_param has no place here");
+    layer->guessed = layer->wire_only;
     if (layer->wire_only)
         return DN_OK;
     DNI_REQUIRE(layer->ranks == 1, DN_E_UNSUPPORTED,

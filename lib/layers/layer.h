@@ -66,6 +66,7 @@ struct dni_layer {
     const char *folder; /* of the prototxt, for relative paths; NULL: none */
     int32_t index, phase /* DN_PHASE_TRAIN or DN_PHASE_TEST */, dtype;
     bool wire_only; /* shapes only: open no data */
+    bool guessed;   /* wire_only: its tops' shapes stand nowhere, set where they are guessed */
     bool fixed;     /* of a DYNAMIC class, set by its setup: this one's shapes stand */
     int32_t num_bottoms, num_tops, num_weights;
     dni_shape *bottom; /* shapes of the bottoms: read */
@@ -76,8 +77,8 @@ struct dni_layer {
     bool scratch_diff;   /* nobody wants bottom 0's gradient; its diff is this layer's to leave
                             something in (set before lowering) */
     dni_weight weight[DNI_MAX_WEIGHTS];
-    uint64_t stream; /* of its random numbers; use stream, stream + 1, ... up to + 15 */
-    uint64_t seed;   /* of the net */
+    uint64_t stream;     /* of its random numbers; use stream, stream + 1, ... up to + 15 */
+    uint64_t seed;       /* of the net */
     int32_t rank, ranks; /* records rank, rank + ranks, ... are this net's; ranks >= 1 */
     void *state;
 };

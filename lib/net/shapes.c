@@ -55,6 +55,40 @@ static dn_status shape_layer(dn_net *net, dni_net_layer *l, const dni_node *node
     return st;
 }
 
+/* Is the shape of a value a guess of the layer that makes it? */
+static bool is_guessed(const dn_net *net, int32_t value)
+{
+    for (size_t i = 0; i < net->num_layers; i++)
+        for (int32_t t = 0; t < net->graph.nodes[i].num_tops; t++)
+            if (net->graph.nodes[i].tops[t] == value)
+                return net->layers[i].layer.guessed;
+    return false;
+}
+
+/* A truth whose shape is a guess that does not fit is taken to have that of bottom 0, which it
+ * is compared with, or one channel of it. */
+static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node)
+{
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    for (int32_t i = 1; i < node->num_bottoms; i++) {
+        dni_shape *bottom = &l->layer.bottom[i], guess = *bottom;
+        for (int one = 0; one < 2 && is_guessed(net, node->bottoms[i]); one++) {
+            *bottom = l->layer.bottom[0];
+            if (one && bottom->axes > 1)
+                bottom->dim[1] = 1;
+            dni_clear_error();
+            if (!shape_layer(net, l, node)) {
+                net->value_shapes[node->bottoms[i]] = *bottom;
+                return DN_OK;
+            }
+        }
+        *bottom = guess;
+    }
+    dni_restore_error(&saved);
+    return DN_E_SHAPE;
+}
+
 /* The next layer after `from`, before `to`, whose shapes are known only after it ran. */
 static size_t next_dynamic(const dn_net *net, size_t from, size_t to)
 {
@@ -95,6 +129,8 @@ dn_status dni_net_set_up_layers(dn_net *net)
             st = dni_net_declare_params(net, l);
         if (!st)
             st = shape_layer(net, l, &net->graph.nodes[i]);
+        if (st == DN_E_SHAPE && net->wire_only)
+            st = refit_guesses(net, l, &net->graph.nodes[i]);
         if (st)
             return dni_in_layer(net, l, st);
     }

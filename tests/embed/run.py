@@ -7,6 +7,7 @@ run.py SOURCE BUILD: installs BUILD into a temporary folder and builds programs 
 import gzip
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def run(*command, **kwargs):
 
 
 def pkg_config(*options):
-    return run('pkg-config', *options, 'deepnet').split()
+    return shlex.split(run('pkg-config', *options, 'deepnet'))  # a prefix may have spaces
 
 
 def build(name, source, *flags, compiler='cc', link=True):

@@ -36,6 +36,9 @@ static dn_status fail_lmdb(int error)
         return dni_fail(DN_E_INVALID, "keys must be in ascending order, each once");
     if (error == MDB_BAD_VALSIZE)
         return dni_fail(DN_E_INVALID, "a key must have 1 to 511 bytes");
+    if (error == EIO) /* liblmdb's word for a write that fell short, too */
+        return dni_fail(DN_E_IO, "%s, or no space left on device",
+                        dni_errno_text(error, text, sizeof(text)));
     if (error > 0)
         return dni_fail(error == ENOMEM ? DN_E_NOMEM : DN_E_IO, "%s",
                         dni_errno_text(error, text, sizeof(text)));

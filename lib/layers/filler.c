@@ -174,10 +174,29 @@ static dn_status unknown_filler(const char *type)
     return dni_fail(DN_E_NET, "unknown filler type '%.80s'", type);
 }
 
+static const Cnn__FillerParameter constant = CNN__FILLER_PARAMETER__INIT;
+
+/* *out: its place in fillers. */
+static dn_status find_filler(const Cnn__FillerParameter *filler, size_t *out)
+{
+    for (size_t i = 0; i < DNI_COUNT(fillers); i++)
+        if (!strcmp(fillers[i].type, filler->type)) {
+            *out = i;
+            return DN_OK;
+        }
+    return unknown_filler(filler->type);
+}
+
+dn_status dni_filler_check(const Cnn__FillerParameter *filler)
+{
+    size_t i;
+    return find_filler(filler ? filler : &constant, &i);
+}
+
 dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, int32_t dtype,
                    void *values, uint64_t seed, uint64_t stream)
 {
-    static const Cnn__FillerParameter constant = CNN__FILLER_PARAMETER__INIT;
+    size_t i;
     fill f = {.param = filler ? filler : &constant,
               .shape = shape,
               .dtype = dtype,
@@ -185,10 +204,6 @@ dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, i
               .values = values,
               .seed = seed,
               .stream = stream};
-    if (f.count == 0)
-        return DN_OK;
-    for (size_t i = 0; i < DNI_COUNT(fillers); i++)
-        if (!strcmp(fillers[i].type, f.param->type))
-            return dni_in(fillers[i].run(&f), "filler");
-    return unknown_filler(f.param->type);
+    dn_status st = find_filler(f.param, &i);
+    return st || f.count == 0 ? st : dni_in(fillers[i].run(&f), "filler");
 }

@@ -114,5 +114,7 @@ extern const dni_layer_class *const dni_layer_classes[]; /* ends with NULL; gene
  * fan-in is count / dim 0, fan-out count / dim 1. Random numbers from (seed, stream). */
 dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, int32_t dtype,
                    void *values, uint64_t seed, uint64_t stream);
+/* Is there such a filler? For nets whose weights are not filled. */
+dn_status dni_filler_check(const Cnn__FillerParameter *filler);
 
 #endif

@@ -109,7 +109,7 @@ static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__
     p->blob.name = dni_format(net->heap, "%s/%d", l->layer.name, i);
     if (!p->blob.name)
         return DN_E_NOMEM;
-    return net->wire_only ? DN_OK : fill_param(net, l, i, p);
+    return net->wire_only ? dni_filler_check(w->filler) : fill_param(net, l, i, p);
 }
 
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *l)

@@ -210,6 +210,13 @@ static void check_wire_only(dn_context *context)
         CHECK(dn_last_error() && strstr(dn_last_error(), "wire_only"));
     }
     dn_net_free(net);
+    net = NULL;
+    static const char filler[] =
+        IN("dim: 2 dim: 3") "layer { name: 'y' type: 'InnerProduct' bottom: 'x' top: 'y' "
+                            "inner_product_param { num_output: 1 "
+                            "weight_filler { type: 'xaver' } } }";
+    CHECK_MESSAGE(dn_net_create_from_text(&net, context, filler, sizeof filler - 1, &options),
+                  DN_E_NET, "layer 'y': weight 0: unknown filler type 'xaver'; did you mean 'xavier'?");
 }
 
 int main(void)

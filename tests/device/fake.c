@@ -89,9 +89,10 @@ static void protect(const region *r, int how)
 static dn_status fake_alloc(dn_backend *b, size_t bytes, void **out)
 {
     size_t mapped = (bytes + PAGE) / PAGE * PAGE;
-    if (fake.limit && fake.allocated + mapped > fake.limit)
+    size_t held = __atomic_load_n(&fake.allocated, __ATOMIC_RELAXED);
+    if (fake.limit && held + mapped > fake.limit)
         return b->host.fail(DN_E_NOMEM, "fake: %zu bytes were asked for, %zu of %zu are free",
-                            bytes, fake.limit - fake.allocated, fake.limit);
+                            bytes, fake.limit - held, fake.limit);
     for (int i = 0; i < MAX_REGIONS; i++) {
         region *r = &b->regions[i];
         if (r->start)
@@ -101,7 +102,10 @@ static dn_status fake_alloc(dn_backend *b, size_t bytes, void **out)
             return b->host.fail(DN_E_NOMEM, "fake: no mapping of %zu bytes", bytes);
         *r = (region){start, mapped};
         size_t now = __atomic_add_fetch(&fake.allocated, mapped, __ATOMIC_RELAXED);
-        fake.most = now > fake.most ? now : fake.most;
+        size_t most = __atomic_load_n(&fake.most, __ATOMIC_RELAXED);
+        while (now > most && !__atomic_compare_exchange_n(&fake.most, &most, now, true,
+                                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            ;
         *out = start;
         return DN_OK;
     }

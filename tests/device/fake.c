@@ -44,6 +44,9 @@ struct dn_op {
     int32_t num_inputs, num_outputs;
 };
 
+/* Contexts on several threads count in the same places. */
+#define add(counter, by) __atomic_add_fetch(&(counter), by, __ATOMIC_RELAXED)
+
 static dn_backend *last;
 
 static dn_status fake_open(dn_backend **out, const dn_backend_host *host)
@@ -101,7 +104,7 @@ static dn_status fake_alloc(dn_backend *b, size_t bytes, void **out)
         if (start == MAP_FAILED)
             return b->host.fail(DN_E_NOMEM, "fake: no mapping of %zu bytes", bytes);
         *r = (region){start, mapped};
-        size_t now = __atomic_add_fetch(&fake.allocated, mapped, __ATOMIC_RELAXED);
+        size_t now = add(fake.allocated, mapped);
         size_t most = __atomic_load_n(&fake.most, __ATOMIC_RELAXED);
         while (now > most && !__atomic_compare_exchange_n(&fake.most, &most, now, true,
                                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
@@ -139,15 +142,15 @@ static dn_status copy(dn_backend *b, void *to, const void *from, const void *dev
 
 static dn_status fake_copy_in(dn_backend *b, void *device, const void *host, size_t bytes)
 {
-    fake.copies_in++;
-    fake.bytes_in += bytes;
+    add(fake.copies_in, 1);
+    add(fake.bytes_in, bytes);
     return copy(b, device, host, device, bytes);
 }
 
 static dn_status fake_copy_out(dn_backend *b, void *host, const void *device, size_t bytes)
 {
-    fake.copies_out++;
-    fake.bytes_out += bytes;
+    add(fake.copies_out, 1);
+    add(fake.bytes_out, bytes);
     if (fake.fail_out)
         return b->host.fail(DN_E_DEVICE, "fake: the device is lost");
     return copy(b, host, device, device, bytes);
@@ -167,7 +170,7 @@ static dn_status fake_zero(dn_backend *b, void *device, size_t bytes)
 static dn_status fake_wait(dn_backend *b)
 {
     (void)b;
-    fake.waits++;
+    add(fake.waits, 1);
     return DN_OK;
 }
 
@@ -251,8 +254,8 @@ static dn_status open_all(const dn_op *op, const dn_op_io *io, int how)
 
 static dn_status run_now(dn_op *op, const dn_op_io *io)
 {
-    fake.runs++;
-    if (fake.fail_run && fake.runs >= fake.fail_run)
+    int64_t run = add(fake.runs, 1);
+    if (fake.fail_run && run >= fake.fail_run)
         return op->backend->host.fail(DN_E_DEVICE, "fake: the device is lost");
     dn_status status = open_all(op, io, PROT_READ | PROT_WRITE);
     if (status == DN_OK)
@@ -297,7 +300,7 @@ static dn_status fake_replay(dn_backend *b, void *made)
 {
     recording *r = made;
     dn_status status = DN_OK;
-    fake.replays++;
+    add(fake.replays, 1);
     for (size_t i = 0; status == DN_OK && i < r->count; i++) {
         dn_op_io io = r->ops[i].io;
         io.in = r->ops[i].operands;

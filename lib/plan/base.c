@@ -114,8 +114,7 @@ dn_status dni_base_bind_shown(dni_base *base, const dni_program *p, dni_tensor r
     return DN_OK;
 }
 
-/* ---- all values, put aside and back
- * ---------------------------------------------------------- */
+/* ---- all values, put aside and back ------------------------------------------------------ */
 
 static size_t value_bytes(const dni_base *base, const dni_program *p, size_t t)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "plan/choose.h"
+#include "plan/edit.h"
 #include "plan/relayout.h"
 
 #define MARGIN       0.97
@@ -37,8 +38,7 @@ typedef struct search {
     int32_t num_groups;
 } search;
 
-/* ---- what each op can, and costs
- * ------------------------------------------------------------- */
+/* ---- what each op can, and costs --------------------------------------------------------- */
 
 static bool is_convolution(int32_t kind)
 {
@@ -155,8 +155,7 @@ static void find_groups(search *s)
     }
 }
 
-/* ---- the search
- * -------------------------------------------------------------------------------- */
+/* ---- the search -------------------------------------------------------------------------- */
 
 static bool is_nhwc(const search *s, dni_tensor root)
 {
@@ -223,22 +222,12 @@ static bool choose(search *s)
     return descend(s, total_cost(s)) < MARGIN * plain;
 }
 
-/* ---- applying
- * ----------------------------------------------------------------------------------- */
+/* ---- applying --------------------------------------------------------------------------- */
 
 typedef struct edit {
+    dni_edit base;
     search *s;
-    dni_tensor *other; /* per storage: its copy in the other layout, while that is good */
-    dni_tensor *moved; /* per storage: where a readable one lies as NHWC */
-    size_t *before;    /* per added op: the op it goes before */
-    size_t cap_before;
 } edit;
-
-/* Where storage `root` really lies, as seen through a tensor of its shape. */
-static dni_tensor place_of(const edit *e, dni_tensor root)
-{
-    return e->moved[root] == DNI_NONE ? root : e->moved[root];
-}
 
 static dn_status move_pictures(edit *e)
 {
@@ -250,13 +239,9 @@ static dn_status move_pictures(edit *e)
         if (!s->p->tensors[root].keep) {
             s->p->tensors[t].layout = DN_LAYOUT_NHWC;
         } else if (root == (dni_tensor)t) {
-            dni_tensor_info info = s->p->tensors[t];
-            info.role = DNI_TEMP;
-            info.storage = DNI_NONE;
-            info.keep = false;
-            info.layout = DN_LAYOUT_NHWC;
-            e->moved[t] = dni_program_tensor(s->p, &info);
-            if (e->moved[t] == DNI_NONE)
+            e->base.moved[t] =
+                dni_edit_value(&e->base, root, s->p->tensors[t].dtype, DN_LAYOUT_NHWC);
+            if (e->base.moved[t] == DNI_NONE)
                 return DN_E_NOMEM;
         }
     }
@@ -273,21 +258,14 @@ static dn_status flat_view(edit *e, dni_tensor t, dni_tensor *out)
     return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
 }
 
-/* An op that makes `to` from `from`, before op `at`. */
 static dn_status add_conversion(edit *e, size_t at, dni_tensor from, dni_tensor to,
                                 dni_section section)
 {
-    dni_program *p = e->s->p;
-    size_t added = p->num_ops - e->s->num_ops;
-    dni_op *op =
-        dni_program_op(p, DN_OP_COPY, section, at < e->s->num_ops ? p->ops[at].layer : -1);
-    if (!op || dni_grow(p->heap, &e->before, &e->cap_before, added + 1, sizeof *e->before))
+    const dni_tensor_info *info = e->s->p->tensors;
+    dni_op *op = dni_edit_insert(&e->base, at, DN_OP_COPY, section, from, to);
+    if (!op)
         return DN_E_NOMEM;
-    e->before[added] = at;
-    op->num_inputs = op->num_outputs = 1;
-    op->inputs[0] = from;
-    op->outputs[0] = to;
-    dni_conversion(&p->tensors[from].shape, p->tensors[from].layout, p->tensors[to].layout,
+    dni_conversion(&info[from].shape, info[from].layout, info[to].layout,
                    (dn_args_copy *)op->args);
     return DN_OK;
 }
@@ -295,22 +273,19 @@ static dn_status add_conversion(edit *e, size_t at, dni_tensor from, dni_tensor 
 static dn_status other_layout(edit *e, size_t at, dni_tensor root, dni_tensor *out)
 {
     dni_program *p = e->s->p;
-    dni_tensor from = place_of(e, root);
-    if (e->other[root] == DNI_NONE) {
-        dni_tensor_info info = p->tensors[from];
-        info.role = DNI_TEMP;
-        info.storage = DNI_NONE;
-        info.keep = false;
-        info.layout = info.layout == DN_LAYOUT_NHWC ? DN_LAYOUT_PLAIN : DN_LAYOUT_NHWC;
-        dni_tensor made = dni_program_tensor(p, &info);
+    dni_tensor from = dni_edit_place(&e->base, root), *other = &e->base.other[root];
+    if (*other == DNI_NONE) {
+        bool nhwc = p->tensors[from].layout == DN_LAYOUT_NHWC;
+        dni_tensor made = dni_edit_value(&e->base, from, p->tensors[from].dtype,
+                                         nhwc ? DN_LAYOUT_PLAIN : DN_LAYOUT_NHWC);
         if (made == DNI_NONE)
             return DN_E_NOMEM;
         dn_status st = add_conversion(e, at, from, made, p->ops[at].section);
         if (st)
             return st;
-        e->other[root] = made;
+        *other = made;
     }
-    *out = e->other[root];
+    *out = *other;
     return DN_OK;
 }
 
@@ -326,7 +301,7 @@ static dn_status operand_in(edit *e, size_t at, dni_tensor t, bool image, bool t
     if (flat)
         return wanted && dni_knows_layouts(s->p->ops[at].kind) ? flat_view(e, t, out) : DN_OK;
     if (is_nhwc(s, root) == wanted || output) {
-        *out = e->moved[root] == DNI_NONE || !is_nhwc(s, root) ? t : e->moved[root];
+        *out = e->base.moved[root] == DNI_NONE || !is_nhwc(s, root) ? t : e->base.moved[root];
         return DN_OK;
     }
     dni_tensor made;
@@ -334,15 +309,7 @@ static dn_status operand_in(edit *e, size_t at, dni_tensor t, bool image, bool t
     if (st)
         return st;
     *out = made;
-    if (image || dni_shape_equal(&s->p->tensors[t].shape, &s->p->tensors[made].shape))
-        return DN_OK;
-    dni_tensor_info view = s->p->tensors[t]; /* the plain copy under another shape */
-    view.role = DNI_TEMP;
-    view.storage = made;
-    view.keep = false;
-    view.layout = DN_LAYOUT_PLAIN;
-    *out = dni_program_tensor(s->p, &view);
-    return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
+    return image ? DN_OK : dni_edit_view(&e->base, t, made, DN_LAYOUT_PLAIN, out);
 }
 
 static dn_status turn_op(edit *e, size_t at)
@@ -362,7 +329,7 @@ static dn_status turn_op(edit *e, size_t at)
     for (int32_t k = 0; !st && k < trial.op.num_outputs; k++) {
         if (trial.op.outputs[k] == DNI_NONE)
             continue;
-        e->other[dni_root(s->p, trial.op.outputs[k])] = DNI_NONE; /* its copy is old now */
+        e->base.other[dni_root(s->p, trial.op.outputs[k])] = DNI_NONE; /* its copy is old now */
         st = operand_in(e, at, trial.op.outputs[k], n->out >> k & 1, turned, true,
                         &trial.op.outputs[k]);
     }
@@ -371,46 +338,18 @@ static dn_status turn_op(edit *e, size_t at)
     return st;
 }
 
-/* Added ops stand at the end: each goes before the op it was added for. */
-static dn_status put_in_order(edit *e)
-{
-    dni_program *p = e->s->p;
-    size_t n = e->s->num_ops, added = p->num_ops - n, next = 0, count = 0;
-    dni_op *ordered = dni_alloc(p->heap, p->num_ops, sizeof *ordered);
-    if (!ordered)
-        return DN_E_NOMEM;
-    for (size_t i = 0; i <= n; i++) {
-        while (next < added && e->before[next] == i)
-            ordered[count++] = p->ops[n + next++];
-        if (i < n)
-            ordered[count++] = p->ops[i];
-    }
-    memcpy(p->ops, ordered, count * sizeof *ordered);
-    dni_free(p->heap, ordered);
-    return DN_OK;
-}
-
 static dn_status apply(search *s)
 {
     edit e = {.s = s};
-    const dni_heap *heap = s->p->heap;
-    e.other = dni_alloc(heap, 2 * s->num_tensors, sizeof *e.other);
-    if (!e.other)
-        return DN_E_NOMEM;
-    e.moved = e.other + s->num_tensors;
-    for (size_t t = 0; t < 2 * s->num_tensors; t++)
-        e.other[t] = DNI_NONE;
-    dn_status st = move_pictures(&e);
+    dn_status st = dni_edit_begin(&e.base, s->p);
+    if (!st)
+        st = move_pictures(&e);
     for (size_t i = 0; !st && i < s->num_ops; i++)
         st = turn_op(&e, i);
     for (size_t t = 0; !st && t < s->num_tensors; t++)
-        if (e.moved[t] != DNI_NONE)
-            st = add_conversion(&e, s->num_ops, e.moved[t], (dni_tensor)t, DNI_SHOW);
-    if (!st)
-        st = put_in_order(&e);
-    dni_free(heap, e.other);
-    dni_free(heap, e.before);
-    return st;
+        if (e.base.moved[t] != DNI_NONE)
+            st = add_conversion(&e, s->num_ops, e.base.moved[t], (dni_tensor)t, DNI_SHOW);
+    return dni_edit_end(&e.base, st);
 }
 
 dn_status dni_choose_layouts(dni_rewrite *r)

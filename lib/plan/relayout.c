@@ -32,8 +32,7 @@ bool dni_is_flat(const dni_shape *shape)
     return m.C == 1 || m.I == 1;
 }
 
-/* ---- which operands are images
- * --------------------------------------------------------------- */
+/* ---- which operands are images ----------------------------------------------------------- */
 
 /* Those that can be, by kind: inputs in the low half, outputs in the high half. */
 static uint32_t image_bits(const dni_op *op)
@@ -108,8 +107,7 @@ bool dni_images_of(const dni_program *p, const dni_op *op, uint32_t *in, uint32_
     return *in || *out;
 }
 
-/* ---- strided walks
- * --------------------------------------------------------------------------- */
+/* ---- strided walks ----------------------------------------------------------------------- */
 
 static bool split_axis(walk *w, int32_t a, int64_t inner)
 {
@@ -257,8 +255,7 @@ static bool relayout_reduce(const dni_program *p, dni_trial *t, uint32_t in)
     return true;
 }
 
-/* ---- views
- * ------------------------------------------------------------------------------------ */
+/* ---- views ------------------------------------------------------------------------------- */
 
 /* (outer, dim, inner) over the channels of the image, or without meaning for it. */
 static bool relayout_view(const dn_shape *shape, int64_t *outer, int64_t *dim, int64_t *inner)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "plan/choose.h"
+#include "plan/edit.h"
 #include "plan/passes.h"
 #include "plan/tune.h"
 
@@ -29,8 +30,7 @@ typedef struct search {
     bool *cast;         /* per storage, while counting: somebody reads it in the other type */
 } search;
 
-/* ---- what each op can
- * -------------------------------------------------------------------------- */
+/* ---- what each op can -------------------------------------------------------------------- */
 
 /* Activations by kind: inputs in the low half, outputs in the high half. */
 static uint32_t activations_of(const dni_op *op)
@@ -113,8 +113,7 @@ static dn_status ask(search *s, size_t i)
     return DN_OK;
 }
 
-/* ---- which values can
- * -------------------------------------------------------------------------- */
+/* ---- which values can -------------------------------------------------------------------- */
 
 /* The first op that touches it writes it, by itself. */
 static bool starts_written(const dni_program *p, dni_tensor root)
@@ -187,8 +186,7 @@ static void find_values(search *s)
     }
 }
 
-/* ---- the search
- * -------------------------------------------------------------------------------- */
+/* ---- the search -------------------------------------------------------------------------- */
 
 /* An op has all its results in one type, and a value is what all that write it make. */
 static void settle(search *s)
@@ -306,25 +304,17 @@ static dn_status choose(search *s)
     return DN_OK;
 }
 
-/* ---- applying
- * ----------------------------------------------------------------------------------- */
+/* ---- applying --------------------------------------------------------------------------- */
 
 typedef struct edit {
+    dni_edit base;
     search *s;
-    dni_tensor *other; /* per storage: its copy in the other type, while that is good */
-    dni_tensor *moved; /* per storage: where a readable one lies as bf16 */
-    size_t *before;    /* per added op: the op it goes before */
-    size_t cap_before;
 } edit;
 
+/* A new value like another, but of this type. */
 static dni_tensor add_value(edit *e, dni_tensor like, int32_t dtype)
 {
-    dni_tensor_info info = e->s->p->tensors[like];
-    info.role = DNI_TEMP;
-    info.storage = DNI_NONE;
-    info.keep = false;
-    info.dtype = dtype;
-    return dni_program_tensor(e->s->p, &info);
+    return dni_edit_value(&e->base, like, dtype, e->s->p->tensors[like].layout);
 }
 
 static dn_status move_values(edit *e)
@@ -337,71 +327,30 @@ static dn_status move_values(edit *e)
         if (!s->p->tensors[root].keep) {
             s->p->tensors[t].dtype = DN_BF16;
         } else if (root == (dni_tensor)t) {
-            e->moved[t] = add_value(e, root, DN_BF16);
-            if (e->moved[t] == DNI_NONE)
+            e->base.moved[t] = add_value(e, root, DN_BF16);
+            if (e->base.moved[t] == DNI_NONE)
                 return DN_E_NOMEM;
         }
     }
     return DN_OK;
 }
 
-/* Storage `value` seen as operand t is. */
-static dn_status view(edit *e, dni_tensor t, dni_tensor value, dni_tensor *out)
-{
-    dni_program *p = e->s->p;
-    const dni_tensor_info *info = &p->tensors[value];
-    *out = value;
-    if (dni_shape_equal(&info->shape, &p->tensors[t].shape) &&
-        info->layout == p->tensors[t].layout)
-        return DN_OK;
-    dni_tensor_info seen = p->tensors[t];
-    seen.role = DNI_TEMP;
-    seen.storage = value;
-    seen.keep = false;
-    seen.dtype = info->dtype;
-    *out = dni_program_tensor(p, &seen);
-    return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
-}
-
-static dn_status add_cast(edit *e, size_t at, dni_tensor from, dni_tensor to,
-                          dni_section section)
-{
-    dni_program *p = e->s->p;
-    size_t added = p->num_ops - e->s->num_ops;
-    dni_op *op =
-        dni_program_op(p, DN_OP_CAST, section, at < e->s->num_ops ? p->ops[at].layer : -1);
-    if (!op || dni_grow(p->heap, &e->before, &e->cap_before, added + 1, sizeof *e->before))
-        return DN_E_NOMEM;
-    e->before[added] = at;
-    op->num_inputs = op->num_outputs = 1;
-    op->inputs[0] = from;
-    op->outputs[0] = to;
-    return DN_OK;
-}
-
-/* Where storage `root` really lies. */
-static dni_tensor place_of(const edit *e, dni_tensor root)
-{
-    return e->moved[root] == DNI_NONE ? root : e->moved[root];
-}
-
 /* What op `at` reads, or writes, in place of t. */
 static dn_status operand(edit *e, size_t at, dni_tensor t, bool as_is, dni_tensor *out)
 {
-    search *s = e->s;
-    dni_tensor root = dni_root(s->p, t), value = place_of(e, root);
+    const search *s = e->s;
+    dni_tensor root = dni_root(s->p, t), value = dni_edit_place(&e->base, root);
+    dni_tensor *other = &e->base.other[root];
     *out = t;
-    if (as_is)
-        return value == root ? DN_OK : view(e, t, value, out);
-    if (e->other[root] == DNI_NONE) {
-        e->other[root] = add_value(e, value, s->narrow[root] ? DN_F32 : DN_BF16);
-        if (e->other[root] == DNI_NONE)
+    if (as_is && value == root)
+        return DN_OK;
+    if (!as_is && *other == DNI_NONE) {
+        *other = add_value(e, value, s->narrow[root] ? DN_F32 : DN_BF16);
+        if (*other == DNI_NONE ||
+            !dni_edit_insert(&e->base, at, DN_OP_CAST, s->p->ops[at].section, value, *other))
             return DN_E_NOMEM;
-        dn_status st = add_cast(e, at, value, e->other[root], s->p->ops[at].section);
-        if (st)
-            return st;
     }
-    return view(e, t, e->other[root], out);
+    return dni_edit_view(&e->base, t, as_is ? value : *other, s->p->tensors[t].layout, out);
 }
 
 static dn_status retype_op(edit *e, size_t at)
@@ -412,7 +361,7 @@ static dn_status retype_op(edit *e, size_t at)
     dn_status st = DN_OK;
     if (at && s->p->ops[at - 1].section != op.section) /* no copy lives into the next one */
         for (size_t t = 0; t < s->num_tensors; t++)
-            e->other[t] = DNI_NONE;
+            e->base.other[t] = DNI_NONE;
     for (int32_t k = 0; !st && k < op.num_inputs; k++)
         if (op.inputs[k] != DNI_NONE && (size_t)op.inputs[k] < s->num_tensors)
             st = operand(e, at, op.inputs[k],
@@ -422,53 +371,27 @@ static dn_status retype_op(edit *e, size_t at)
     for (int32_t k = 0; !st && k < op.num_outputs; k++) {
         if (op.outputs[k] == DNI_NONE)
             continue;
-        e->other[dni_root(s->p, op.outputs[k])] = DNI_NONE; /* its copy is old now */
+        e->base.other[dni_root(s->p, op.outputs[k])] = DNI_NONE; /* its copy is old now */
         st = operand(e, at, op.outputs[k], true, &op.outputs[k]);
     }
     s->p->ops[at] = op;
     return st;
 }
 
-/* Added ops stand at the end: each goes before the op it was added for. */
-static dn_status put_in_order(edit *e)
-{
-    dni_program *p = e->s->p;
-    size_t n = e->s->num_ops, added = p->num_ops - n, next = 0, count = 0;
-    dni_op *ordered = dni_alloc(p->heap, p->num_ops, sizeof *ordered);
-    if (!ordered)
-        return DN_E_NOMEM;
-    for (size_t i = 0; i <= n; i++) {
-        while (next < added && e->before[next] == i)
-            ordered[count++] = p->ops[n + next++];
-        if (i < n)
-            ordered[count++] = p->ops[i];
-    }
-    memcpy(p->ops, ordered, count * sizeof *ordered);
-    dni_free(p->heap, ordered);
-    return DN_OK;
-}
-
 static dn_status apply(search *s)
 {
     edit e = {.s = s};
-    const dni_heap *heap = s->p->heap;
-    e.other = dni_alloc(heap, 2 * s->num_tensors, sizeof *e.other);
-    if (!e.other)
-        return DN_E_NOMEM;
-    e.moved = e.other + s->num_tensors;
-    for (size_t t = 0; t < 2 * s->num_tensors; t++)
-        e.other[t] = DNI_NONE;
-    dn_status st = move_values(&e);
+    dn_status st = dni_edit_begin(&e.base, s->p);
+    if (!st)
+        st = move_values(&e);
     for (size_t i = 0; !st && i < s->num_ops; i++)
         st = retype_op(&e, i);
     for (size_t t = 0; !st && t < s->num_tensors; t++)
-        if (e.moved[t] != DNI_NONE)
-            st = add_cast(&e, s->num_ops, e.moved[t], (dni_tensor)t, DNI_SHOW);
-    if (!st)
-        st = put_in_order(&e);
-    dni_free(heap, e.other);
-    dni_free(heap, e.before);
-    return st;
+        if (e.base.moved[t] != DNI_NONE &&
+            !dni_edit_insert(&e.base, s->num_ops, DN_OP_CAST, DNI_SHOW, e.base.moved[t],
+                             (dni_tensor)t))
+            st = DN_E_NOMEM;
+    return dni_edit_end(&e.base, st);
 }
 
 dn_status dni_choose_types(dni_rewrite *r)

@@ -247,8 +247,7 @@ static void measure(bench *b, const spec *s)
         measure_one(b, b->backends[i], s);
 }
 
-/* ---- shapes
- * ---------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------------ */
 
 static dn_operand f32(int32_t axes, int64_t a, int64_t b, int64_t c, int64_t d)
 {

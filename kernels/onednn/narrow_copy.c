@@ -195,7 +195,7 @@ dn_status one_narrow_copy(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     merge(op, a);
     cut_run(op, one_tasks(count));
     op->runs = count / one_max(1, op->dim[op->axes - 1]);
-    op->tasks = one_min(one_max(1, op->runs), one_tasks(count));
+    op->tasks = one_min(op->runs, one_tasks(count)); /* none where there is nothing */
     one_narrow_info(desc, info, "copy");
     *out = &op->base;
     return DN_OK;

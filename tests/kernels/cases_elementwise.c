@@ -51,6 +51,7 @@ static const copy_row copies[] = {
     {2, {3, 9}, {9, -1}, {9, 1}, 8, 0, 27, 27},                        /* flipped */
     {3, {3, 4, 8}, {32, 8, 1}, {8, 0, 1}, 0, 0, 96, 24},               /* summed when added */
     {2, {0, 5}, {5, 1}, {5, 1}, 0, 0, 4, 4},                           /* nothing */
+    {2, {0, 5}, {7, 1}, {7, 1}, 0, 0, 4, 4},                           /* no rows of 5 */
     {2, {31, 33}, {1, 31}, {33, 1}, 0, 0, 1023, 1023}};                /* transposed */
 
 static void copy_cases(builder *b)

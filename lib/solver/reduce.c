@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * reduce.c: gradients to the host's all_reduce, or a dn_parallel's: from the last backward of
- * an iteration as soon as each is done, what is left before the update. */
+ * reduce.c: gradients to the host's all_reduce, or a dn_parallel's: from the last weight to the
+ * first, whatever the plan, which may be another on every rank. During the last backward of an
+ * iteration they go as they are done, what is left before the update. */
 #include "solver/solver.h"
 
 static dn_status where_it_lies(const dn_solver *s, dni_store *store, void **out)
@@ -31,21 +32,40 @@ static dn_status reduce(dn_solver *s, dni_updated *w)
         dni_mirror_wrote_device(s->net->context, store->diff);
     else
         dni_mirror_wrote(s->net->context, store->diff);
-    w->reduced = true;
     if (!st || s->joined)
         return st;
     return dni_fail(st < 0 ? st : DN_E_HOST, "all_reduce returned %d for weight '%s'", (int)st,
                     w->param->blob.name);
 }
 
+/* all: of those that are not done by now, too. */
+static dn_status reduce_next(dn_solver *s, bool all)
+{
+    dni_update *u = s->update;
+    dn_status st = DN_OK;
+    while (!st && u->num_reduced < u->num_weights) {
+        dni_updated *w = &u->weights[u->num_weights - 1 - u->num_reduced];
+        if (!all && !w->done)
+            break;
+        u->num_reduced++;
+        st = reduce(s, w);
+    }
+    return st;
+}
+
 static dn_status ready(void *user, dni_param *param)
 {
     dn_solver *s = user;
-    dn_status st = DN_OK;
-    for (size_t i = 0; i < s->update->num_weights && !st; i++)
-        if (s->update->weights[i].param == param)
-            st = reduce(s, &s->update->weights[i]);
-    return st;
+    for (size_t i = 0; i < s->update->num_weights; i++)
+        s->update->weights[i].done |= s->update->weights[i].param == param;
+    return reduce_next(s, false);
+}
+
+void dni_solver_reduce_anew(dn_solver *s)
+{
+    s->update->num_reduced = 0;
+    for (size_t i = 0; i < s->update->num_weights; i++)
+        s->update->weights[i].done = false;
 }
 
 dn_status dni_solver_backward(dn_solver *s, bool last)
@@ -57,14 +77,10 @@ dn_status dni_solver_backward(dn_solver *s, bool last)
 
 dn_status dni_solver_reduce(dn_solver *s)
 {
-    dn_status st = DN_OK;
     if (!s->options.all_reduce)
         return DN_OK;
-    for (size_t i = 0; !st && i < s->update->num_weights; i++)
-        if (!s->update->weights[i].reduced)
-            st = reduce(s, &s->update->weights[i]);
-    for (size_t i = 0; i < s->update->num_weights; i++)
-        s->update->weights[i].reduced = false;
+    dn_status st = reduce_next(s, true);
+    dni_solver_reduce_anew(s);
     if (st || !s->options.all_reduce_wait)
         return st;
     st = s->options.all_reduce_wait(s->options.all_reduce_user);

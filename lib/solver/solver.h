@@ -65,6 +65,8 @@ dn_status dni_solver_solve(dn_solver *solver);
 dn_status dni_solver_backward(dn_solver *solver, bool last);
 /* Those that did not go yet go now; returns when all are back. */
 dn_status dni_solver_reduce(dn_solver *solver);
+/* None has gone: after an iteration that failed. */
+void dni_solver_reduce_anew(dn_solver *solver);
 /* test.c */
 dn_status dni_solver_test_one(dn_solver *solver, int32_t index);
 dn_status dni_solver_test_all(dn_solver *solver);

@@ -130,9 +130,6 @@ static bool due(int64_t iteration, int64_t interval)
 static dn_status gradients(dn_solver *s, float *loss)
 {
     double sum = 0;
-    for (size_t i = 0; i < s->update->num_weights;
-         i++) /* a failed iteration may have left some */
-        s->update->weights[i].reduced = false;
     for (int32_t i = 0; i < s->param->iter_size; i++) {
         float one = 0;
         dn_status st = dn_net_forward(s->net, &one);
@@ -190,6 +187,8 @@ static dn_status run_to(dn_solver *s, int64_t stop)
         if (!st)
             st = iterate(s);
     }
+    if (st)
+        dni_solver_reduce_anew(s);
     s->running = false;
     return st;
 }

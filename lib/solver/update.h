@@ -11,7 +11,7 @@ typedef struct dni_updated {
     dni_param *param;
     dni_tensor data, diff;
     void *history[2]; /* of the weight's shape; [1] where the rule has two */
-    bool reduced;     /* its gradient of this iteration went to all_reduce */
+    bool done;        /* the last backward of this iteration will add nothing to its gradient */
 } dni_updated;
 
 typedef struct dni_update {
@@ -22,6 +22,7 @@ typedef struct dni_update {
     dni_plan *plan;
     dni_updated *weights; /* those that are trained, in order of declaration */
     size_t num_weights;
+    size_t num_reduced; /* the last so many went to all_reduce in this iteration */
     union {
         float f32[4];
         double f64[4];

@@ -27,12 +27,14 @@
 
 enum { RANKS = 2 };
 static const char *lmdb, *module_folder;
+static int plain_rank = -1; /* its nets run as the layers wrote them */
 
 static dn_context *make_context(int rank)
 {
     dn_context *context = NULL;
     dn_context_options options = {.struct_size = sizeof options, .num_threads = 1};
     options.backends = "ref";
+    options.plan = rank == plain_rank ? DN_PLAN_PLAIN : 0;
     if (module_folder)
         options.module_folder = module_folder, options.device = 1 + rank;
     else
@@ -133,6 +135,14 @@ static void check_as_one(const char *more)
     dn_context_free(context);
     CHECK_STATUS(dn_solver_step(t.solver[1], 1), DN_E_STATE); /* not by themselves */
     dismiss(&t);
+}
+
+/* A plan is each context's own: weights meet their like all the same. */
+static void check_plans(void)
+{
+    plain_rank = 1;
+    check_as_one("");
+    plain_rank = -1;
 }
 
 /* A snapshot of rank 0 is enough for all to go on as if nothing had been. */
@@ -236,6 +246,7 @@ int main(int argc, char **argv)
     alarm(250); /* a rank that waits for ever is a failure, not a hang */
     check_as_one("");
     check_as_one("iter_size: 2 clip_gradients: 0.5 ");
+    check_plans();
     check_resume();
     check_failures();
     check_refusals();

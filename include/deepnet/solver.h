@@ -148,11 +148,12 @@ DN_API dn_status dn_solver_restore(dn_solver *solver, const char *path);
  * through host memory, to the same bits on every rank whatever the timing. */
 typedef struct dn_parallel dn_parallel;
 
-/* Joins solvers[0 .. count), created with rank = their index and num_ranks = count from the
- * same prototxt; weights, histories, iteration and places in the data are taken over from
- * solvers[0]. They are borrowed, and must not be stepped otherwise, until dn_parallel_free.
- * Returns DN_OK, DN_E_INVALID (what does not fit together), DN_E_UNSUPPORTED (DN_F64 nets),
- * DN_E_NOMEM. Since 0.1. */
+/* Joins solvers[0 .. count), 1 to 64, created with rank = their index and num_ranks = count
+ * from the same prototxt; weights, histories, iteration and places in the data are taken over
+ * from solvers[0]. They are borrowed until dn_parallel_free: DN_E_STATE for one that is
+ * stepped, updated or restored by itself; what else is set in one by hand (weights, the
+ * learning rate) is to be set in all, between two calls. Returns DN_OK, DN_E_INVALID (what does
+ * not fit together), DN_E_UNSUPPORTED (DN_F64 nets), DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers,
                                     int32_t count);
 /* dn_solver_step and dn_solver_solve of all of them at once, each in a thread of its own,

@@ -257,14 +257,16 @@ static dn_status gather(dn_parallel *p)
 
 /* ---- create and free --------------------------------------------------------------------- */
 
-static bool same_net(const dn_solver *a, const dn_solver *b)
+/* Else one would wait for reductions that another never comes to. */
+static bool same_course(const dn_solver *a, const dn_solver *b)
 {
     bool same = a->rule == b->rule && a->net->num_params == b->net->num_params &&
                 a->net->num_layers == b->net->num_layers &&
                 a->update->num_weights == b->update->num_weights &&
-                a->param->iter_size == b->param->iter_size;
+                a->param->iter_size == b->param->iter_size && a->max_iter == b->max_iter;
     for (size_t i = 0; same && i < a->net->num_params; i++)
-        same = a->net->params[i]->blob.store->count == b->net->params[i]->blob.store->count;
+        same = a->net->params[i]->blob.store->count == b->net->params[i]->blob.store->count &&
+               dni_param_trained(a->net->params[i]) == dni_param_trained(b->net->params[i]);
     for (size_t i = 0; same && i < a->net->num_layers; i++)
         same = a->net->layers[i].layer.cls == b->net->layers[i].layer.cls;
     return same;
@@ -285,8 +287,9 @@ static dn_status check_solver(dn_solver *const *solvers, int32_t count, int32_t 
         st = dni_fail(DN_E_INVALID, "it has an all_reduce of the host's");
     if (!st && s->net->dtype != DN_F32)
         st = dni_fail(DN_E_UNSUPPORTED, "gradients of a DN_F64 net cannot be reduced");
-    if (!st && !same_net(s, solvers[0]))
-        st = dni_fail(DN_E_INVALID, "its net or rule is another than that of solver 0");
+    if (!st && !same_course(s, solvers[0]))
+        st = dni_fail(DN_E_INVALID,
+                      "its net, rule, iter_size or max_iter is not that of solver 0");
     for (int32_t r = 0; !st && r < rank; r++)
         if (solvers[r] == s)
             st = dni_fail(DN_E_INVALID, "it is solver %d as well", r);

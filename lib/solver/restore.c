@@ -224,7 +224,9 @@ dn_status dn_solver_restore(dn_solver *s, const char *path)
     dni_clear_error();
     if (!s || !path)
         return dni_fail(DN_E_INVALID, "dn_solver_restore: an argument is NULL");
-    dn_status st = dni_solver_can_run(s);
+    dn_status st = dni_solver_check_alone(s);
+    if (!st)
+        st = dni_solver_can_run(s);
     if (!st)
         st = read_state(s->heap, path, &state);
     if (st)

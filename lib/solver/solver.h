@@ -56,6 +56,8 @@ dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, flo
                           const char *path);
 /* DN_E_INVALID for NULL, DN_E_STATE for a solver that is wired only. */
 dn_status dni_solver_can_run(const dn_solver *solver);
+/* DN_E_STATE if it is joined: what it does by itself would part it from the others. */
+dn_status dni_solver_check_alone(const dn_solver *solver);
 /* DN_E_CANCELLED if dn_solver_cancel was called, and takes the request back. */
 dn_status dni_solver_check_cancel(dn_solver *solver);
 /* dn_solver_step and dn_solver_solve, after the error was cleared. */

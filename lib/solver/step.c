@@ -112,10 +112,19 @@ dn_status dni_solver_can_run(const dn_solver *s)
     return DN_OK;
 }
 
+dn_status dni_solver_check_alone(const dn_solver *s)
+{
+    if (s && s->joined)
+        return dni_fail(DN_E_STATE, "the solver trains with others: step them together");
+    return DN_OK;
+}
+
 dn_status dn_solver_apply_update(dn_solver *s)
 {
     dni_clear_error();
-    dn_status st = dni_solver_can_run(s);
+    dn_status st = dni_solver_check_alone(s);
+    if (!st)
+        st = dni_solver_can_run(s);
     if (!st)
         st = dni_solver_reduce(s);
     return st ? st : update(s);
@@ -201,17 +210,10 @@ static dn_status check_idle(const dn_solver *s)
     return st;
 }
 
-static dn_status check_alone(const dn_solver *s)
-{
-    if (s && s->joined)
-        return dni_fail(DN_E_STATE, "the solver trains with others: step them together");
-    return DN_OK;
-}
-
 dn_status dn_solver_step(dn_solver *s, int64_t iterations)
 {
     dni_clear_error();
-    dn_status st = check_alone(s);
+    dn_status st = dni_solver_check_alone(s);
     return st ? st : dni_solver_step(s, iterations);
 }
 
@@ -253,7 +255,7 @@ static dn_status finish(dn_solver *s)
 dn_status dn_solver_solve(dn_solver *s)
 {
     dni_clear_error();
-    dn_status st = check_alone(s);
+    dn_status st = dni_solver_check_alone(s);
     return st ? st : dni_solver_solve(s);
 }
 

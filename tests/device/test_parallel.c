@@ -134,6 +134,8 @@ static void check_as_one(const char *more)
     dn_solver_free(one);
     dn_context_free(context);
     CHECK_STATUS(dn_solver_step(t.solver[1], 1), DN_E_STATE); /* not by themselves */
+    CHECK_STATUS(dn_solver_apply_update(t.solver[0]), DN_E_STATE);
+    CHECK_STATUS(dn_solver_restore(t.solver[0], "any"), DN_E_STATE);
     dismiss(&t);
 }
 
@@ -226,6 +228,11 @@ static void check_refusals(void)
     join(&t);
     CHECK_STATUS(dn_parallel_create(&none, t.solver, RANKS), DN_E_INVALID);
     CHECK_STATUS(dn_parallel_step(t.parallel, -1), DN_E_INVALID);
+    dismiss(&t);
+    const dn_solver_options longer[RANKS] = {{.max_iter = 12}, {.max_iter = 13}};
+    assemble(&t, "", "", 10, longer);
+    CHECK_MESSAGE(dn_parallel_create(&none, t.solver, RANKS), DN_E_INVALID,
+                  "solver 1: its net, rule, iter_size or max_iter is not that of solver 0");
     dismiss(&t);
     dn_context *context = make_context(0);
     dn_solver *solver = NULL;

@@ -111,7 +111,7 @@ static dn_status read_layer(reading *r, hid_t group, const char *name, int32_t s
     for (int32_t i = 0; !st && sets; i++) {
         char index[24];
         snprintf(index, sizeof index, "%d", i);
-        bool there = i == DNI_MAX_WEIGHTS || H5Lexists(group, index, H5P_DEFAULT) > 0;
+        bool there = i >= DNI_MAX_WEIGHTS || H5Lexists(group, index, H5P_DEFAULT) > 0;
         sets -= there;
         if (there)
             st = read_blob(r, group, index, name, &layer);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "data/hdf5_append.h"
+#include "net/hdf5.h"
 
 enum { ROWS = 23, ROW = 24 }; /* reference: 10 + 13 rows of 2 x 3 x 4 */
 
@@ -167,6 +168,26 @@ static void test_refused(void)
     dni_hdf5_close(NULL);
 }
 
+/* Weights 0 to 7 are looked for, whatever else a layer's group holds: that has no end. */
+static void test_weights_refused(void)
+{
+    const char *path = check_path("weights.h5");
+    const hsize_t two = 2;
+    char *out = NULL;
+    size_t size;
+    SECTION("weights of other names");
+    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Gclose(H5Gcreate2(file, "data", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Gclose(H5Gcreate2(file, "data/ip", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    write_dataset(file, "data/ip/8", H5T_NATIVE_FLOAT, 1, &two);
+    write_dataset(file, "data/ip/other", H5T_NATIVE_FLOAT, 1, &two);
+    H5Fclose(file);
+    alarm(60);
+    CHECK_MESSAGE(dni_hdf5_weights(heap, path, &out, &size), DN_E_PARSE, "a weight");
+    alarm(0);
+    CHECK(!out);
+}
+
 static dn_status use(const dni_heap *counting)
 {
     float data[30 * ROW], labels[30], *tops[] = {data, labels};
@@ -250,6 +271,7 @@ int main(int argc, char **argv)
     test_reference();
     test_shuffle();
     test_refused();
+    test_weights_refused();
     test_memory();
     test_host_printer();
     test_full_disk();

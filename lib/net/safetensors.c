@@ -176,7 +176,7 @@ typedef struct reading {
     json j;
     const dni_heap *heap;
     const uint8_t *data;
-    size_t data_size;
+    size_t data_size, left; /* bytes of values; those that no tensor has had yet */
     tensor *tensors;
     size_t count, capacity;
 } reading;
@@ -230,6 +230,10 @@ static dn_status check_tensor(reading *r, tensor *t, const char *name, size_t wi
     if (t->size != (size_t)dni_shape_count(&t->shape) * width)
         return dni_fail(DN_E_PARSE, "%s: '%s' has %zu bytes where its shape needs %zu",
                         r->j.file, name, t->size, (size_t)dni_shape_count(&t->shape) * width);
+    if (t->size > r->left) /* or a small file would become a large .caffemodel */
+        return dni_fail(DN_E_PARSE, "%s: '%s' and those before have more bytes than there are",
+                        r->j.file, name);
+    r->left -= t->size;
     return DN_OK;
 }
 
@@ -407,7 +411,8 @@ dn_status dni_safetensors_weights(const dni_heap *heap, const void *bytes, size_
     reading r = {.heap = heap,
                  .j = {copy, copy, copy + header, name},
                  .data = at + LENGTH + header,
-                 .data_size = size - LENGTH - header};
+                 .data_size = size - LENGTH - header,
+                 .left = size - LENGTH - header};
     dni_text_init(&text, heap);
     dn_status st = read_header(&r);
     if (!st)

@@ -181,8 +181,11 @@ static void test_hostile(void)
         {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
          "1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,8]}}",
          "']' expected"},
-        {W ",\"w.0\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
+        {"{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+         "\"w.0\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
          "s: layer 'w' has weight 0 twice"},
+        {W ",\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+         "s: 'v' and those before have more bytes than there are"},
         {"{\"w.bias\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
          "s: layer 'w' has weight 1 but not those before"},
         {"{\"__metadata__\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}", "fewer levels expected"},

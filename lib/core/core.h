@@ -108,7 +108,7 @@ dn_status dni_shape_check(const dni_shape *shape);
 dn_status dni_shape_axis(const dni_shape *shape, int64_t axis, int32_t *out);
 /* "64 20 24 24 (737280)" into buffer, as Caffe logs shapes; returns buffer. */
 const char *dni_shape_text(const dni_shape *shape, char *buffer, size_t size);
-/* Bytes of a value of DN_F32, DN_F64. */
+/* Bytes of a value of DN_F32, DN_F64, ... (sys/backend.h). */
 size_t dni_dtype_size(int32_t dtype);
 /* *out = a * b, a + b; false when it does not fit. */
 bool dni_mul(size_t a, size_t b, size_t *out);

@@ -116,7 +116,7 @@ static dn_status place_section(dni_steps *s, dni_section section, const life *li
         size_t bytes;
         if (!needs_place(s, lives, t, section))
             continue;
-        if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_element_size(info->dtype),
+        if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_dtype_size(info->dtype),
                      &bytes))
             return dni_fail(DN_E_SHAPE, "a tensor is too large for this machine");
         items[count++] = (dni_place_item){.bytes = bytes,

@@ -43,7 +43,7 @@ dn_status dni_base_place(dni_base *base, const dni_program *p)
         size_t bytes, *total = info->role == DNI_DIFF ? &base->diff : &base->data;
         if (!base->pinned[t] || base->shown[t])
             continue;
-        if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_element_size(info->dtype),
+        if (!dni_mul((size_t)dni_shape_count(&info->shape), dni_dtype_size(info->dtype),
                      &bytes) ||
             !dni_add(bytes, 63, &bytes))
             return dni_fail(DN_E_SHAPE, "a tensor is too large for this machine");

@@ -11,15 +11,9 @@ bool dni_is_placed(const dni_tensor_info *t)
     return t->role == DNI_DATA || t->role == DNI_DIFF || t->role == DNI_TEMP;
 }
 
-size_t dni_element_size(int32_t dtype)
-{
-    static const uint8_t sizes[] = {4, 8, 2, 4, 8, 1};
-    return sizes[dtype];
-}
-
 size_t dni_tensor_bytes(const dni_tensor_info *t)
 {
-    return (size_t)dni_shape_count(&t->shape) * dni_element_size(t->dtype);
+    return (size_t)dni_shape_count(&t->shape) * dni_dtype_size(t->dtype);
 }
 
 dni_tensor dni_root(const dni_program *p, dni_tensor t)
@@ -168,7 +162,7 @@ bool dni_is_copy(const dni_program *p, const dni_op *op)
 static double walked(const dni_program *p, const dni_op *op, dni_tensor t)
 {
     const dn_args_copy *a = (const dn_args_copy *)op->args;
-    double bytes = (double)dni_element_size(p->tensors[t].dtype);
+    double bytes = (double)dni_dtype_size(p->tensors[t].dtype);
     if (op->kind != DN_OP_COPY)
         return (double)dni_tensor_bytes(&p->tensors[t]);
     for (int32_t i = 0; i < a->axes; i++)

@@ -9,7 +9,6 @@
 
 /* The plan gives the tensor memory (others bring their own). */
 bool dni_is_placed(const dni_tensor_info *t);
-size_t dni_element_size(int32_t dtype);
 size_t dni_tensor_bytes(const dni_tensor_info *t);
 /* What the op reads and writes; twice what it adds to. */
 double dni_op_bytes(const dni_program *p, const dni_op *op);

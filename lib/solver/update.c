@@ -7,15 +7,10 @@
 
 #define NORM_GROUP DN_MAX_OPERANDS
 
-static size_t element_size(int32_t dtype)
-{
-    return dtype == DN_F64 ? sizeof(double) : sizeof(float);
-}
-
 size_t dni_updated_bytes(const dni_updated *weight)
 {
     const dn_blob *blob = &weight->param->blob;
-    return (size_t)dni_shape_count(&blob->shape) * element_size(blob->dtype);
+    return (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
 }
 
 /* ---- the program ------------------------------------------------------------------------ */

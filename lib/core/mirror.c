@@ -258,6 +258,8 @@ void dni_mirror_wrote(const dn_context *context, const void *host)
 
 void dni_mirror_wrote_device(const dn_context *context, const void *host)
 {
+    if (!context->mirror || !host)
+        return;
     dni_mirror_lock(context);
     dni_span *span = *find(context->mirror, host);
     if (span) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * net.h: the net a user holds: layers of the graph with their weights, the program they lower
- * to, its plan, and the blobs that show its memory. Building is in build.c, running in run.c.
+ * to, its plan, and the blobs that show its memory. Building is in create.c, running in run.c.
  */
 #ifndef DNI_NET_H
 #define DNI_NET_H

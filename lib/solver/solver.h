@@ -72,7 +72,7 @@ void dni_solver_reduce_anew(dn_solver *solver);
 /* test.c */
 dn_status dni_solver_test_one(dn_solver *solver, int32_t index);
 dn_status dni_solver_test_all(dn_solver *solver);
-/* There is a folder where the prefix says snapshots go. */
+/* solver.c: DN_E_IO unless there is a folder where the prefix says snapshots go. */
 dn_status dni_solver_check_folder(const dn_solver *solver);
 /* snapshot.c: path as dn_solver_snapshot has it. */
 dn_status dni_solver_snapshot_to(dn_solver *solver, const char *path);

@@ -563,8 +563,9 @@ typedef struct dn_backend_ops {
     dn_status (*comm_mean)(dn_backend *backend, void *comm, float *device, int64_t count);
     /* What is queued from now on comes after all means so far. */
     dn_status (*comm_wait)(dn_backend *backend, void *comm);
-    /* abort: from any thread, while others may wait for a rank that will never come: their
-     * waits end, and all that is left to do with the comm is to free it with abort 0. */
+    /* abort: from any thread, while others may wait for a rank that will never come, or be on
+     * their way to: their waits end, comm_mean fails from then on, and all that is left to do
+     * with the comm is to free it with abort 0. */
     void (*comm_free)(dn_backend *backend, void *comm, int32_t abort);
 } dn_backend_ops;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv.c: CONV and CONV_BWD_DATA. Weights are packed into the form the primitive asks for, once
- * where they are constant, else in every run. Where a piece is some channels of the result it
- * packs what it needs of them by itself. */
+ * where they are constant, else in every run. Where a piece is some channels of y it packs what
+ * it needs of them by itself. */
 #include "onednn.h"
 
 #include <stdio.h>
@@ -107,7 +107,7 @@ static dn_status make_stages(conv_op *op, int64_t most, bool rows, one_wish wish
                              dn_op_info *info)
 {
     const dn_backend *backend = op->base.backend;
-    dn_status st = op->channels ? one_cuts_channels(&op->cuts, backend, &op->geo, op->kind)
+    dn_status st = op->channels ? one_cuts_channels(&op->cuts, backend, &op->geo)
                                 : one_cuts_init(&op->cuts, backend, &op->geo, most, rows);
     for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
         if (i && !op->channels)
@@ -172,7 +172,7 @@ static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)
     /* Of several images each worker has one, and keeps the weights in its cache. */
     op->channels = op->kind == DN_OP_CONV && g->x.N == 1 &&
                    !(wish->add && wish->activation != DN_FN_NONE) &&
-                   one_geo_by_channels(g, op->kind, strips);
+                   one_geo_by_channels(g, strips);
     if (op->channels) {
         st = make_stages(op, 0, false, *wish, info);
         if (st != DN_DECLINED)

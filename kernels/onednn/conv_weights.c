@@ -109,7 +109,7 @@ static dn_status make_stages(weights_op *op, int64_t most, bool add, dn_op_info 
 {
     const dn_backend *backend = op->base.backend;
     one_wish wish = {.kind = DN_OP_CONV_BWD_WEIGHTS, .bias = op->bias, .add = add};
-    dn_status st = op->channels ? one_cuts_channels(&op->cuts, backend, &op->geo, wish.kind)
+    dn_status st = op->channels ? one_cuts_channels(&op->cuts, backend, &op->geo)
                                 : one_cuts_init(&op->cuts, backend, &op->geo, most, false);
     for (int32_t i = 0; i < op->cuts.cuts && !st; i++) {
         if (i && !op->channels)
@@ -164,7 +164,7 @@ static int64_t pieces_of(const dn_backend *backend, const one_geo *g)
 static dn_status make(weights_op *op, bool add, dn_op_info *info)
 {
     int64_t pieces = pieces_of(op->base.backend, &op->geo);
-    op->channels = one_geo_by_channels(&op->geo, DN_OP_CONV_BWD_WEIGHTS, 2 * pieces + 1);
+    op->channels = one_geo_by_channels(&op->geo, 2 * pieces + 1);
     if (op->channels) {
         dn_status st = make_stages(op, 0, add, info);
         if (st != DN_DECLINED)

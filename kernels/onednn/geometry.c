@@ -2,7 +2,7 @@
  * geometry.c: a convolution in oneDNN's words, and its cutting into pieces. A piece is a few
  * whole images; where images are few, forward convolutions are cut into strips of rows too,
  * each with the padding that is left to it. Where weights outweigh the images, it is some
- * channels of the result, over all images: each weight is then read, or made, by one piece. */
+ * channels of y, over all images: each weight is then read, or made, by one piece. */
 #include "onednn.h"
 
 #include <string.h>
@@ -140,7 +140,6 @@ static void cut_images(one_cuts *cuts, const one_geo *g, int64_t most)
                        .p = g->y.H,
                        .before = g->ph,
                        .after = after,
-                       .c = g->x.C,
                        .k = g->y.C};
         cuts->piece[cuts->pieces++] = (one_piece){.image = n, .cut = find_cut(cuts, &cut)};
     }
@@ -159,7 +158,6 @@ static bool cut_rows(one_cuts *cuts, const one_geo *g, int64_t strips)
                            .p = rows,
                            .before = h0 - from,
                            .after = to - h1,
-                           .c = g->x.C,
                            .k = g->y.C};
             int32_t index = h1 > h0 ? find_cut(cuts, &cut) : -1;
             if (index < 0)
@@ -190,60 +188,47 @@ dn_status one_cuts_init(one_cuts *cuts, const dn_backend *backend, const one_geo
 
 enum { WIDTH = 64, MAX_PARTS = 16 }; /* what oneDNN's blocks of channels divide */
 
-/* Of y, but where x is the result. */
-static int64_t result_channels(const one_geo *g, int32_t kind)
-{
-    return kind == DN_OP_CONV_BWD_DATA ? g->x.C : g->y.C;
-}
-
 static int64_t part_width(int64_t channels)
 {
     return ((channels + MAX_PARTS - 1) / MAX_PARTS + WIDTH - 1) / WIDTH * WIDTH;
 }
 
-bool one_geo_by_channels(const one_geo *g, int32_t kind, int64_t readers)
+bool one_geo_by_channels(const one_geo *g, int64_t readers)
 {
-    const one_image *whole = kind == DN_OP_CONV_BWD_DATA ? &g->y : &g->x;
-    const one_image *part = kind == DN_OP_CONV_BWD_DATA ? &g->x : &g->y;
-    int64_t parts = result_channels(g, kind) / part_width(result_channels(g, kind));
-    bool lies = whole->layout == DN_LAYOUT_NHWC && whole->type == g->type &&
-                part->layout == DN_LAYOUT_NHWC;
-    double in = (double)(whole->N * whole->C * whole->H * whole->W);
+    int64_t parts = g->y.C / part_width(g->y.C);
+    bool lies =
+        g->x.layout == DN_LAYOUT_NHWC && g->x.type == g->type && g->y.layout == DN_LAYOUT_NHWC;
+    double in = (double)(g->x.N * g->x.C * g->x.H * g->x.W);
     if (g->thinned) /* by every piece */
         in = 4 * (double)(g->x.N * g->x.C * g->y.H * g->y.W);
-    double out = (double)(part->N * part->C * part->H * part->W);
+    double out = (double)(g->y.N * g->y.C * g->y.H * g->y.W);
     return lies && g->group == 1 && parts >= 4 &&
            in * (double)parts + 2 * out < (double)one_geo_weight_count(g) * (double)readers;
 }
 
-dn_status one_cuts_channels(one_cuts *cuts, const dn_backend *backend, const one_geo *g,
-                            int32_t kind)
+dn_status one_cuts_channels(one_cuts *cuts, const dn_backend *backend, const one_geo *g)
 {
-    int64_t all = result_channels(g, kind), each = part_width(all);
+    int64_t all = g->y.C, each = part_width(all);
     int64_t after = (g->y.H - 1) * g->sh + (g->R - 1) * g->dh + 1 - g->x.H - g->ph;
-    bool of_x = kind == DN_OP_CONV_BWD_DATA;
     *cuts = (one_cuts){0};
     cuts->piece = one_alloc(backend, (size_t)((all + each - 1) / each), sizeof *cuts->piece);
     if (!cuts->piece)
         return DN_E_NOMEM;
     for (int64_t at = 0; at < all; at += each) {
-        int64_t width = one_min(each, all - at);
         one_cut cut = {.images = g->x.N,
                        .h = g->x.H,
                        .p = g->y.H,
                        .before = g->ph,
                        .after = after,
-                       .c = of_x ? width : g->x.C,
-                       .k = of_x ? g->y.C : width};
-        cuts->piece[cuts->pieces++] =
-            (one_piece){.c = of_x ? at : 0, .k = of_x ? 0 : at, .cut = find_cut(cuts, &cut)};
+                       .k = one_min(each, all - at)};
+        cuts->piece[cuts->pieces++] = (one_piece){.k = at, .cut = find_cut(cuts, &cut)};
     }
     return DN_OK;
 }
 
 bool one_is_part(const one_geo *g, const one_cut *cut)
 {
-    return cut->c != g->x.C || cut->k != g->y.C;
+    return cut->k != g->y.C;
 }
 
 /* Channels are cut in NHWC alone. */
@@ -255,7 +240,7 @@ static int64_t offset_in(const one_image *i, int64_t n, int64_t row, int64_t cha
 
 int64_t one_piece_x(const one_geo *g, const one_piece *piece)
 {
-    return offset_in(&g->x, piece->image, piece->h, piece->c);
+    return offset_in(&g->x, piece->image, piece->h, 0);
 }
 
 int64_t one_piece_y(const one_geo *g, const one_piece *piece)
@@ -265,7 +250,7 @@ int64_t one_piece_y(const one_geo *g, const one_piece *piece)
 
 int64_t one_piece_w(const one_geo *g, const one_piece *piece)
 {
-    return (piece->k * g->x.C + piece->c) * g->R * g->S;
+    return piece->k * g->x.C * g->R * g->S;
 }
 
 dnnl_status_t one_geo_weights(one_desc *out, const one_geo *g, const one_cut *cut, int *axes,
@@ -274,10 +259,8 @@ dnnl_status_t one_geo_weights(one_desc *out, const one_geo *g, const one_cut *cu
     const dnnl_dim_t full[5] = {g->group, g->y.C / g->group, g->x.C / g->group, g->R, g->S};
     dnnl_dim_t size[5] = {full[0], full[1], full[2], full[3], full[4]}, strides[5], stride = 1;
     int skip = g->group == 1;
-    if (cut && one_is_part(g, cut)) {
+    if (cut && one_is_part(g, cut))
         size[1] = cut->k;
-        size[2] = cut->c;
-    }
     *axes = 5 - skip;
     for (int i = *axes - 1; i >= 0; i--) {
         dims[i] = size[i + skip];

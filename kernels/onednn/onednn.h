@@ -129,27 +129,26 @@ typedef struct one_geo {
     double flops;
 } one_geo;
 
+/* A part of the batch, of the rows of one image, or of the channels of y. */
+typedef struct one_cut {
+    int64_t images, h, p;  /* rows of x, rows of y */
+    int64_t before, after; /* rows of padding */
+    int64_t k;             /* channels of y */
+} one_cut;
+
 /* false: declined, with the reason. */
 bool one_geo_init(one_geo *geo, const dn_backend *backend, const dn_op_desc *desc,
                   dn_op_info *info);
-/* Plain weights, f32. */
-struct one_cut;
-/* cut NULL: all of them; else those of its channels. */
-dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, const struct one_cut *cut,
-                              int *axes, dnnl_dim_t *dims);
+/* Plain weights, f32; cut NULL: all of them, else those of its channels. */
+dnnl_status_t one_geo_weights(one_desc *out, const one_geo *geo, const one_cut *cut, int *axes,
+                              dnnl_dim_t *dims);
 int64_t one_geo_weight_count(const one_geo *geo);
 /* Nanoseconds on one thread; how many pieces are worth their overhead. */
 double one_geo_cost(const dn_backend *backend, const one_geo *geo, int32_t kind);
 int64_t one_geo_pieces(const one_geo *geo);
 
-/* A part of the batch, of the rows of one image, or of the channels of the result. */
-typedef struct one_cut {
-    int64_t images, h, p;  /* rows of x, rows of y */
-    int64_t before, after; /* rows of padding */
-    int64_t c, k;          /* channels of x, of y */
-} one_cut;
 typedef struct one_piece {
-    int64_t image, h, p, c, k; /* where it begins in x and in y */
+    int64_t image, h, p, k; /* where it begins in x and in y */
     int32_t cut;
 } one_piece;
 
@@ -164,12 +163,11 @@ typedef struct one_cuts {
 /* At most `most` pieces of whole images; with `rows`, rows too where images are fewer. */
 dn_status one_cuts_init(one_cuts *cuts, const dn_backend *backend, const one_geo *geo,
                         int64_t most, bool rows);
-/* Pieces of the result's channels, each over all images. */
-dn_status one_cuts_channels(one_cuts *cuts, const dn_backend *backend, const one_geo *geo,
-                            int32_t kind);
+/* Pieces of y's channels, each over all images: CONV and CONV_BWD_WEIGHTS alone. */
+dn_status one_cuts_channels(one_cuts *cuts, const dn_backend *backend, const one_geo *geo);
 /* Is that worth more than `readers` pieces that read, or make, all weights? Such pieces read
- * all of the other image, and their results are put in place by a copy. */
-bool one_geo_by_channels(const one_geo *geo, int32_t kind, int64_t readers);
+ * all of x, and copy their part of y. */
+bool one_geo_by_channels(const one_geo *geo, int64_t readers);
 bool one_is_part(const one_geo *geo, const one_cut *cut); /* of the channels */
 /* Where a piece begins in x or y, in bytes, and in the weights, in elements. */
 int64_t one_piece_x(const one_geo *geo, const one_piece *piece);

@@ -52,7 +52,7 @@ static int64_t cols_of(const one_geo *g, const one_image *image)
 
 static int64_t channels_of(const one_geo *g, const one_image *image, const one_cut *cut)
 {
-    return image == &g->x ? cut->c : cut->k;
+    return image == &g->x ? g->x.C : cut->k;
 }
 
 /* Where oneDNN has it: NHWC, without gaps. */

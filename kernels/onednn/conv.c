@@ -211,7 +211,7 @@ dn_status one_conv_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                      .activation = args->activation,
                      .activation_a = args->activation_a,
                      .add = args->base.accumulate & 1,
-                     .bias = desc->num_inputs > 2 && desc->inputs[2].dtype >= 0};
+                     .bias = one_present(desc->inputs, desc->num_inputs, 2)};
     if (asks_too_much(&geo, &wish))
         return one_decline(info, "bias, activation or sum that oneDNN does not offer");
     conv_op *op = one_op_new(backend, sizeof *op);

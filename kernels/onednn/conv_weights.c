@@ -189,7 +189,7 @@ dn_status one_conv_weights_op(dn_backend *backend, const dn_op_desc *desc, dn_op
     op->base.run = weights_run;
     op->base.release = weights_release;
     op->geo = geo;
-    op->bias = desc->num_outputs > 1 && desc->outputs[1].dtype >= 0;
+    op->bias = one_present(desc->outputs, desc->num_outputs, 1);
     op->add_bias = args->base.accumulate & 2;
     dn_status st = make(op, args->base.accumulate & 1, info);
     if (st) {

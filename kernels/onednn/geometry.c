@@ -235,7 +235,7 @@ bool one_is_part(const one_geo *g, const one_cut *cut)
 static int64_t offset_in(const one_image *i, int64_t n, int64_t row, int64_t channel)
 {
     int64_t rows = row * i->W * (i->layout == DN_LAYOUT_NHWC ? i->C : 1);
-    return (n * i->C * i->H * i->W + rows + channel) * (i->type == dnnl_bf16 ? 2 : 4);
+    return (n * i->C * i->H * i->W + rows + channel) * one_size(i->type == dnnl_bf16);
 }
 
 int64_t one_piece_x(const one_geo *g, const one_piece *piece)

@@ -5,11 +5,6 @@
 
 #include <stdio.h>
 
-bool one_present(const dn_operand *operands, int32_t count, int32_t i)
-{
-    return i < count && operands[i].dtype >= 0;
-}
-
 int64_t one_count(const dn_operand *operand)
 {
     int64_t count = 1;

@@ -20,7 +20,6 @@ bool one_is_narrow(const dn_backend *backend, const dn_op_desc *desc);
 /* Bits as in relayout: inputs in the low half, outputs in the high half. Those whose bit is set
  * are bf16 of this layout or absent, the others plain and not bf16. */
 bool one_narrow_fits(const dn_op_desc *desc, uint32_t bits, int32_t layout);
-bool one_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t one_count(const dn_operand *operand);
 /* Says name and cost of an op that moves its operands once. */
 void one_narrow_info(const dn_op_desc *desc, dn_op_info *info, const char *name);

@@ -21,16 +21,6 @@ typedef struct copy_call {
     char *y;
 } copy_call;
 
-static inline float read(const void *x, bool narrow, int64_t i)
-{
-    float value;
-    if (!narrow)
-        return ((const float *)x)[i];
-    uint32_t word = (uint32_t)((const one_bf16 *)x)[i] << 16;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
 static inline void write(void *y, bool narrow, int64_t i, float value)
 {
     uint32_t word;
@@ -48,9 +38,9 @@ static inline __attribute__((always_inline)) void one_by_one(const copy_op *op, 
 {
     int32_t last = op->axes - 1;
     for (int64_t i = 0; i < op->dim[last]; i++) {
-        float value = op->alpha * read(x, from, i * op->x[last]);
+        float value = op->alpha * one_read(x, from, i * op->x[last]);
         if (op->add)
-            value += read(y, to, i * op->y[last]);
+            value += one_read(y, to, i * op->y[last]);
         write(y, to, i * op->y[last], value);
     }
 }
@@ -90,8 +80,8 @@ static dnnl_status_t copy_task(void *arg, int64_t task, int32_t worker)
         y += index[a] * op->y[a];
     }
     for (int64_t r = from; r < to; r++) {
-        copy_one_run(op, call->y + y * (op->to_narrow ? 2 : 4),
-                     call->x + x * (op->from_narrow ? 2 : 4));
+        copy_one_run(op, call->y + y * one_size(op->to_narrow),
+                     call->x + x * one_size(op->from_narrow));
         for (int32_t a = op->axes - 2; a >= 0; a--) {
             x += op->x[a];
             y += op->y[a];

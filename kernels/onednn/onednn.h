@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "deepnet/sys/backend.h"
 #include "generation.h"
@@ -215,6 +216,28 @@ static inline int64_t one_min(int64_t a, int64_t b)
 static inline int64_t one_max(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static inline bool one_present(const dn_operand *operands, int32_t count, int32_t i)
+{
+    return i < count && operands[i].dtype >= 0;
+}
+
+/* Bytes of an f32 or a bf16. */
+static inline int64_t one_size(bool narrow)
+{
+    return narrow ? 2 : 4;
+}
+
+/* Element i of x, bf16 or f32. */
+static inline float one_read(const void *x, bool narrow, int64_t i)
+{
+    float value;
+    if (!narrow)
+        return ((const float *)x)[i];
+    uint32_t word = (uint32_t)((const uint16_t *)x)[i] << 16;
+    memcpy(&value, &word, sizeof value);
+    return value;
 }
 
 static inline size_t one_round(size_t bytes)

@@ -30,7 +30,7 @@ typedef struct points_call {
 
 static size_t size_of(const one_geo *g)
 {
-    return g->type == dnnl_bf16 ? 2 : 4;
+    return (size_t)one_size(g->type == dnnl_bf16);
 }
 
 static dnnl_status_t thin_task(void *arg, int64_t n, int32_t worker)
@@ -91,16 +91,6 @@ static dnnl_status_t sum_task(void *arg, int64_t k, int32_t worker)
     return dnnl_success;
 }
 
-static inline float read(const char *p, bool narrow, int64_t i)
-{
-    float value;
-    if (!narrow)
-        return ((const float *)p)[i];
-    uint32_t word = (uint32_t)((const uint16_t *)p)[i] << 16;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
 static inline __attribute__((always_inline)) void
 sum_columns(const points_call *c, int64_t from, int64_t n, bool narrow, double *total)
 {
@@ -109,7 +99,7 @@ sum_columns(const points_call *c, int64_t from, int64_t n, bool narrow, double *
         float sum[COLUMNS] = {0};
         for (int64_t i = r; i < one_min(r + ROWS, op->pixels); i++)
             for (int64_t k = 0; k < n; k++)
-                sum[k] += read(c->dy, narrow, i * op->geo.y.C + from + k);
+                sum[k] += one_read(c->dy, narrow, i * op->geo.y.C + from + k);
         for (int64_t k = 0; k < n; k++)
             total[k] += sum[k];
     }
@@ -311,7 +301,7 @@ dn_status one_points_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->geo = g;
     op->pixels = g.y.N * g.y.H * g.y.W;
     op->add = args->base.accumulate & 1;
-    op->bias = desc->num_outputs > 1 && desc->outputs[1].dtype >= 0;
+    op->bias = one_present(desc->outputs, desc->num_outputs, 1);
     op->add_bias = args->base.accumulate & 2;
     cut(op);
     dn_status st = make_products(op, info);

@@ -59,7 +59,7 @@ void one_narrow_info(const dn_op_desc *desc, dn_op_info *info, const char *name)
     snprintf(info->implementation, sizeof info->implementation, "onednn:%s/avx512_bf16", name);
     info->cost = (bytes_of(desc->inputs, desc->num_inputs) +
                   bytes_of(desc->outputs, desc->num_outputs)) /
-                 10;
+                 ONE_BYTES_PER_NS;
 }
 
 int64_t one_tasks(int64_t elements)

@@ -187,6 +187,9 @@ dn_status one_narrow_copy(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     op->runs = count / one_max(1, op->dim[op->axes - 1]);
     op->tasks = one_min(op->runs, one_tasks(count)); /* none where there is nothing */
     one_narrow_info(desc, info, "copy");
+    /* What it walks over may be a part of its operands: concat. */
+    info->cost = (double)(count * (one_size(op->from_narrow) + one_size(op->to_narrow))) /
+                 ONE_BYTES_PER_NS;
     *out = &op->base;
     return DN_OK;
 }

@@ -206,7 +206,9 @@ void ISA(cpu_pool_cols_sum)(const cpu_window *win, float *y, const float *x)
             for (int64_t t = 0; t < win->taps; t++)
                 sum = v_add(sum, v_loadp(x + win->at[t] + c, win->C - c));
             sum = v_mul(sum, share);
-            v_storep(y + c, win->relu ? v_max(sum, v_zero()) : sum, win->C - c);
+            if (win->relu)
+                sum = v_max(v_zero(), sum); /* a NaN stays */
+            v_storep(y + c, sum, win->C - c);
         }
 }
 

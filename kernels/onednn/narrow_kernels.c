@@ -152,7 +152,7 @@ void nk_pool_sum(const nk_window *w, one_bf16 *y, const one_bf16 *x, bool throug
             sum =
                 _mm512_fmadd_ps(load(x + w->at[t] + c, left), _mm512_set1_ps(w->share[t]), sum);
         if (through)
-            sum = _mm512_max_ps(sum, _mm512_setzero_ps());
+            sum = _mm512_max_ps(_mm512_setzero_ps(), sum); /* a NaN stays */
         put(y + c, sum, add, left);
     }
 }

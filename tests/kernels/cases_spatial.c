@@ -275,6 +275,12 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
     emit_layouts(b, 1, 1, 1);
     b->c.args.pool.activation = DN_FN_RELU;
     emit_layouts(b, 1, 1, 1);
+    if (method == DN_POOL_AVE) { /* neither hides a NaN */
+        b->c.in.fill[0] = SPOILT;
+        emit_layouts(b, 0, 1, 1);
+        emit_narrow_layouts(b, 0, 1, 1, 1, 1);
+        b->c.in.fill[0] = COARSE;
+    }
     b->c.args.pool.activation = DN_FN_NONE;
     if (mask) {
         out_as(b, DN_I32, POISON, y);

@@ -117,6 +117,8 @@ static double sample(int32_t fill, int64_t limit, const uint32_t word[4])
     switch (fill) {
     case NORMAL:
         return normal;
+    case SPOILT:
+        return word[2] % 16 ? normal : NAN;
     case COARSE:
         return rintf(2 * normal) / 2;
     case POSITIVE:

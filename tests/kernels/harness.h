@@ -16,7 +16,8 @@ enum {              /* how an operand is filled; `limit` where it says n */
        SHARE,       /* (0, 1) */
        WHOLE,       /* whole numbers in [0, n) */
        WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window, or -1 */
-       STATE        /* a seed and a step */
+       STATE,       /* a seed and a step */
+       SPOILT       /* gaussian, one in 16 NaN */
 };
 
 typedef union case_args {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * wino.c: Winograd's convolution in NHWC, forward and backward to the data: 36 products of
- * (tiles x C) and (C x K). Largest error on ResNet-50's, GoogLeNet's and AlexNet's shapes: 1e-6 to
- * 4e-6 of the largest output where direct sums have 3e-7 to 1e-6; root mean square, 64 channels
- * of 3x3 and 48 of 5x5: 2.3 and 1.4 times theirs.
- * Weights are not kept transformed: four times as large, they take as long to read as to make.
- * Few channels: all weights are transformed once, and a task does some tiles from input to
- * output. Many: inputs are transformed first, and a task does some tiles of 32 outputs, with
- * weights that never leave the second cache. */
+ * (tiles x C) and (C x K). Weights are not kept transformed: four times as large, they take as
+ * long to read as to make. */
 #include "wino.h"
 
 #include <string.h>
 
+/* Few channels: all weights are transformed once, and a task does some tiles from input to
+ * output. Many: inputs are transformed first, and a task does some tiles of 32 outputs, with
+ * weights that never leave the second cache.
+ * Largest error on ResNet-50's, GoogLeNet's and AlexNet's shapes: 1e-6 to 4e-6 of the largest
+ * output where direct sums have 3e-7 to 1e-6; root mean square, 64 channels of 3x3 and 48 of
+ * 5x5: 2.3 and 1.4 times theirs. */
 enum {
     TILES_MOST = 64,          /* of a task, that its products stay in the second cache */
     LOCAL_FLOATS = 150000,    /* transformed inputs of a task */
@@ -106,12 +107,12 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
     wino->rows = cpu_ceil(wino->P, wino->size);
     wino->cols = cpu_ceil(wino->Q, wino->size);
     wino->tiles = wino->N * wino->rows * wino->cols;
-    info->cost = cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS);
-    if (info->cost > 0.85 * cpu_cost(backend, desc, "cpu:rows")) {
-        info->cost = 0;
+    double cost = cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS);
+    if (cost > 0.85 * cpu_cost(backend, desc, "cpu:rows")) {
         cpu_decline(info, "Winograd's tiles are too few or too empty");
         return false;
     }
+    info->cost = cost;
     return true;
 }
 

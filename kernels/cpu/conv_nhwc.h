@@ -8,8 +8,8 @@
 
 enum { CPU_MAX_MR = 16, CPU_K_PIECE = 320 };
 
-typedef struct cpu_taps_run { /* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s)
-                               */
+/* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s) */
+typedef struct cpu_taps_run {
     int64_t r, s, h, w;
 } cpu_taps_run;
 

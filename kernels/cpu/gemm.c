@@ -38,11 +38,8 @@ static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m
     *tasks_m = cpu_max(1, cpu_min(rows, tasks / *tasks_n));
 }
 
-enum {
-    THIN_ROWS = 28,
-    THIN_DEPTH = 128,
-    THIN_TASKS = 8
-}; /* packing B costs more than it spares */
+/* Packing B costs more than it spares; more tasks would make its rows short. */
+enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8 };
 
 /* ---- packed ------------------------------------------------------------------------------ */
 

@@ -246,8 +246,8 @@ int32_t ISA(cpu_pool_mask_strays)(const int32_t *mask, int64_t C, int64_t first,
     enum { BLOCK = 64 };
     uint32_t strays = 0;
     for (int64_t c = 0; c < C; c += BLOCK) {
-        uint32_t m[BLOCK],
-            out[BLOCK]; /* masks from the window's start; those in no row of it */
+        /* masks from the window's start; those in no row of it */
+        uint32_t m[BLOCK], out[BLOCK];
         int64_t n = C - c < BLOCK ? C - c : BLOCK;
         for (int64_t j = 0; j < n; j++) {
             out[j] = (uint32_t)mask[c + j] < (uint32_t)plane;

@@ -67,8 +67,7 @@ typedef struct copy_op {
     dn_op base;
     walk w;
     int64_t x_offset, y_offset, rows, run, tasks;
-    int64_t
-        piece; /* rows are copied in pieces of so many elements, all rows' first ones first */
+    int64_t piece; /* elements of a row copied at a time: all rows' first pieces first */
     float alpha;
     bool add;
 } copy_op;

@@ -78,11 +78,10 @@ void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, int64_t n)
     MAP(DN_FN_RELU) MAP(DN_FN_SIGMOID) MAP(DN_FN_TANH) MAP(DN_FN_ABS) MAP(DN_FN_EXP)
     MAP(DN_FN_LOG) MAP(DN_FN_CLIP) MAP(DN_FN_THRESHOLD) MAP(DN_FN_SWISH) MAP(DN_FN_AFFINE)
     MAP(DN_FN_SQRT)
-/* clang-format on */
 #undef MAP
-                    default : memmove(y, x, (size_t)n * sizeof(float));
-        break;
+    default: memmove(y, x, (size_t)n * sizeof(float));
     }
+    /* clang-format on */
 }
 
 INLINE void map_bwd(const int32_t fn, const cpu_unary *u, float *dx, const float *dy,
@@ -110,11 +109,10 @@ void ISA(cpu_unary_bwd)(const cpu_unary *u, float *dx, const float *dy, const fl
         break;
     MAP(DN_FN_RELU) MAP(DN_FN_SIGMOID) MAP(DN_FN_TANH) MAP(DN_FN_ABS) MAP(DN_FN_ELU)
     MAP(DN_FN_THRESHOLD) MAP(DN_FN_AFFINE)
-/* clang-format on */
 #undef MAP
-                default : map_bwd(DN_FN_NONE, u, dx, dy, z, true, add, n);
-        break;
+    default: map_bwd(DN_FN_NONE, u, dx, dy, z, true, add, n);
     }
+    /* clang-format on */
 }
 
 /* ---- softmax ----------------------------------------------------------------------------- */

@@ -2,8 +2,7 @@
  * wino_kernels.c: the transforms of Winograd's convolution on 6x6 tiles, channels as vectors.
  * Points 0, 3/4, -3/4, 3/2, -3/2 and infinity: all coefficients but two are exact, and the
  * error is half of that of 0, 1, -1, 2, -2. A pair of opposite points shares its even and odd
- * parts.
- */
+ * parts. */
 #include "isa.h"
 
 #define A1 0.75f

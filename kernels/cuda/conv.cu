@@ -243,8 +243,9 @@ static dn_status dnn_to_weights(const dn_op *op, const dn_op_io *io, const conv_
 {
     bool finished, repacks = cuda_dnn_repacks(op);
     repack_args r = {(const float *)io->scratch, cuda_out(op, io, 0), a->Cg, a->w.R, a->add};
-    dn_status status = cuda_dnn_run(op, io->in[0], io->in[1], repacks ? io->scratch : io->out[0],
-                                    !repacks && a->add, NULL, io->scratch, &finished);
+    void *dw = repacks ? io->scratch : io->out[0];
+    dn_status status = cuda_dnn_run(op, io->in[0], io->in[1], dw, !repacks && a->add, NULL,
+                                    io->scratch, &finished);
     if (status == DN_OK && repacks)
         unpack(op, &r, a->K * a->Cg * a->w.R);
     return status;

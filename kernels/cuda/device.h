@@ -20,10 +20,9 @@ struct cuda_device {
     void *stage[CUDA_STAGES]; /* pinned; made by the first copy */
     cudaEvent_t copied[CUDA_STAGES];
     int32_t next_stage;
-    cuda_blas *blas; /* NULL: not found */
-    cuda_dnn *dnn;   /* likewise */
-    cudaStream_t
-        own; /* recordings are made in it, and without a stream of the host's all else */
+    cuda_blas *blas;  /* NULL: not found */
+    cuda_dnn *dnn;    /* likewise */
+    cudaStream_t own; /* for recordings, and where the host has no stream for all else */
 };
 
 /* Makes the backend's device current; cuda_leave puts the host's back. */

@@ -83,27 +83,21 @@ typedef struct ref_kind {
 } ref_kind;
 
 /* Every kind: its number and the name of its ref_kind. */
+/* clang-format off */
 #define REF_KINDS(X)                                                                           \
-    X(FILL, fill)                                                                              \
-    X(RANDOM, random)                                                                          \
-    X(COPY, copy)                                                                              \
-    X(UNARY, unary) X(UNARY_BWD, unary_bwd) X(ELTWISE, eltwise) X(SELECT, select)              \
-        X(BCAST, bcast) X(REDUCE, reduce) X(GEMM, gemm) X(CONV, conv)                          \
-            X(CONV_BWD_DATA, conv_bwd_data) X(CONV_BWD_WEIGHTS, conv_bwd_weights)              \
-                X(IM2COL, im2col) X(COL2IM, col2im) X(POOL, pool) X(POOL_BWD, pool_bwd)        \
-                    X(LRN, lrn) X(LRN_BWD, lrn_bwd) X(BATCH_NORM, batch_norm)                  \
-                        X(BATCH_NORM_BWD, batch_norm_bwd) X(MVN, mvn) X(MVN_BWD, mvn_bwd)      \
-                            X(SOFTMAX, softmax) X(SOFTMAX_BWD, softmax_bwd) X(LOSS, loss) X(   \
-                                LOSS_BWD, loss_bwd) X(ACCURACY, accuracy) X(ARGMAX, argmax)    \
-                                X(DROPOUT, dropout) X(DROPOUT_BWD, dropout_bwd)                \
-                                    X(PRELU, prelu) X(PRELU_BWD, prelu_bwd) X(GATHER, gather)  \
-                                        X(SCATTER_ADD, scatter_add) X(LSTM_UNIT, lstm_unit)    \
-                                            X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update)  \
-                                                X(CAST, cast) X(HOST_CALL, host_call)          \
-                                                    X(SUMSQ_ALL, sumsq_all) X(SCALE_CLIP,      \
-                                                                              scale_clip)      \
-                                                        X(NORM_SCALE, norm_scale)              \
-                                                            X(NORM_SCALE_BWD, norm_scale_bwd)
+    X(FILL, fill) X(RANDOM, random) X(COPY, copy) X(UNARY, unary) X(UNARY_BWD, unary_bwd)      \
+    X(ELTWISE, eltwise) X(SELECT, select) X(BCAST, bcast) X(REDUCE, reduce) X(GEMM, gemm)      \
+    X(CONV, conv) X(CONV_BWD_DATA, conv_bwd_data) X(CONV_BWD_WEIGHTS, conv_bwd_weights)        \
+    X(IM2COL, im2col) X(COL2IM, col2im) X(POOL, pool) X(POOL_BWD, pool_bwd) X(LRN, lrn)        \
+    X(LRN_BWD, lrn_bwd) X(BATCH_NORM, batch_norm) X(BATCH_NORM_BWD, batch_norm_bwd)            \
+    X(MVN, mvn) X(MVN_BWD, mvn_bwd) X(SOFTMAX, softmax) X(SOFTMAX_BWD, softmax_bwd)            \
+    X(LOSS, loss) X(LOSS_BWD, loss_bwd) X(ACCURACY, accuracy) X(ARGMAX, argmax)                \
+    X(DROPOUT, dropout) X(DROPOUT_BWD, dropout_bwd) X(PRELU, prelu) X(PRELU_BWD, prelu_bwd)    \
+    X(GATHER, gather) X(SCATTER_ADD, scatter_add) X(LSTM_UNIT, lstm_unit)                      \
+    X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update) X(CAST, cast) X(HOST_CALL, host_call)    \
+    X(SUMSQ_ALL, sumsq_all)                                                                    \
+    X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)
+/* clang-format on */
 
 #define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);
 REF_KINDS(REF_DECLARE)

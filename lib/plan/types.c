@@ -363,7 +363,7 @@ static dn_status retype_op(edit *e, size_t at)
         for (size_t t = 0; t < s->num_tensors; t++)
             e->base.other[t] = DNI_NONE;
     for (int32_t k = 0; !st && k < op.num_inputs; k++)
-        if (op.inputs[k] != DNI_NONE && (size_t)op.inputs[k] < s->num_tensors)
+        if (op.inputs[k] != DNI_NONE)
             st = operand(e, at, op.inputs[k],
                          takes(n, n->in, k, s->narrow[dni_root(s->p, op.inputs[k])]) ||
                              op.section > DNI_BACKWARD,

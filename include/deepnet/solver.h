@@ -157,13 +157,14 @@ typedef struct dn_parallel dn_parallel;
 DN_API dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers,
                                     int32_t count);
 /* dn_solver_step and dn_solver_solve of all of them at once, each in a thread of its own,
- * solvers[0] in the caller's. Where one fails, all stop, and its status and words are the
- * result; the next call starts from what solvers[0] has. To cancel, cancel solvers[0].
- * Since 0.1. */
+ * solvers[0] in the caller's, with their statuses; DN_E_INVALID for NULL or iterations below 0.
+ * Where one fails, all stop, and its status and words are the result; the next call starts
+ * from what solvers[0] has. To cancel, cancel solvers[0]. Since 0.1. */
 DN_API dn_status dn_parallel_step(dn_parallel *parallel, int64_t iterations);
 DN_API dn_status dn_parallel_solve(dn_parallel *parallel);
 /* How gradients travel: "cuda" (the backend's name) or "host". Borrowed. Since 0.1. */
 DN_API const char *dn_parallel_transport(const dn_parallel *parallel);
+/* Lets the solvers go, which are freed after it. NULL is fine. Since 0.1. */
 DN_API void dn_parallel_free(dn_parallel *parallel);
 
 DN_END_DECLS

@@ -58,11 +58,7 @@ static dn_status shape_layer(dn_net *net, dni_net_layer *l, const dni_node *node
 /* Is the shape of a value a guess of the layer that makes it? */
 static bool is_guessed(const dn_net *net, int32_t value)
 {
-    for (size_t i = 0; i < net->num_layers; i++)
-        for (int32_t t = 0; t < net->graph.nodes[i].num_tops; t++)
-            if (net->graph.nodes[i].tops[t] == value)
-                return net->layers[i].layer.guessed;
-    return false;
+    return net->layers[net->graph.values[value].layer].layer.guessed;
 }
 
 /* A truth whose shape is a guess that does not fit is taken to have that of bottom 0, which it
@@ -105,14 +101,14 @@ dn_status dni_net_infer_shapes(dn_net *net, size_t ran)
         dni_net_layer *l = &net->layers[i];
         take_bottoms(net, l, &net->graph.nodes[i]);
         dn_status st = shape_layer(net, l, &net->graph.nodes[i]);
-        size_t next = next_dynamic(net, ran, i);
-        if (st && next < i) { /* it may yet change what does not fit */
-            dni_clear_error();
-            net->sound = next + 1;
-            return DN_OK;
-        }
-        if (st)
+        if (!st)
+            continue;
+        size_t next = st == DN_E_NOMEM ? i : next_dynamic(net, ran, i);
+        if (next == i)
             return dni_in_layer(net, l, st);
+        dni_clear_error(); /* it may yet change what does not fit */
+        net->sound = next + 1;
+        return DN_OK;
     }
     return DN_OK;
 }

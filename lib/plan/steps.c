@@ -311,9 +311,11 @@ static dn_status prepare_op(dni_steps *s, size_t i)
 static bool takes_fleeting(const dni_steps *s, size_t i)
 {
     const dni_op *op = &s->program->ops[i];
-    for (int32_t k = 0; k < op->num_inputs; k++)
-        if (op->inputs[k] != DNI_NONE && s->fleeting[op->inputs[k]])
+    for (int32_t k = 0; k < op->num_inputs; k++) {
+        dni_tensor root = dni_root(s->program, op->inputs[k]);
+        if (root != DNI_NONE && s->fleeting[root])
             return true;
+    }
     return false;
 }
 

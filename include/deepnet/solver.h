@@ -48,9 +48,9 @@ typedef struct dn_solver_options {
     uint64_t seed;
     /* Training with others: sums the gradients of all of them, data of count floats, in place
      * (or gives their mean: with clip_gradients it should), before the update. It is told of
-     * one weight after another, always in the same order; those of late layers while the
-     * backward of earlier ones still runs. Every rank must end up with the same bits. NULL:
-     * alone. */
+     * one weight after another, from the net's last to its first whatever the context: those
+     * of late layers while the backward of earlier ones still runs. Every rank must end up with
+     * the same bits. NULL: alone. */
     dn_status (*all_reduce)(void *user, float *data, int64_t count);
     void *all_reduce_user;
     int64_t max_iter;                  /* overrides max_iter when > 0 */

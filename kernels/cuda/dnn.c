@@ -167,6 +167,12 @@ static bool has_handle(dn_backend *backend)
 
 /* ---- descriptors ------------------------------------------------------------------------- */
 
+/* Bytes, rounded up: what follows is aligned as cudaMalloc aligns. */
+static size_t rounded(int64_t floats)
+{
+    return ((size_t)floats * sizeof(float) + 255) & ~(size_t)255;
+}
+
 /* Two spatial axes at least: an image of one is a row. */
 static int axes_of(const dn_args_conv *c)
 {
@@ -203,7 +209,7 @@ static bool set_weights(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv 
         dims[2 + i] = from >= 0 ? (int)c->kernel[from] : 1;
         taps *= dims[2 + i];
     }
-    v->packed = last && taps > 1 ? (size_t)(K * Cg * taps) * sizeof(float) : 0;
+    v->packed = last && taps > 1 ? rounded(K * Cg * taps) : 0;
     return d->cudnnSetFilterNdDescriptor(v->w, CUDNN_DATA_FLOAT,
                                          last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, 2 + axes,
                                          dims) == CUDNN_STATUS_SUCCESS;
@@ -287,11 +293,6 @@ static cudnnStatus_t by_trial(const cuda_dnn *d, const cuda_dnn_conv *v, char *x
     return d->cudnnFindConvolutionBackwardFilterAlgorithmEx(
         d->handle, v->x, x, v->y, y, v->conv, v->w, w, CANDIDATES, n,
         (cudnnConvolutionBwdFilterAlgoPerf_t *)r, space, bytes);
-}
-
-static size_t rounded(int64_t floats)
-{
-    return ((size_t)floats * sizeof(float) + 255) & ~(size_t)255;
 }
 
 /* With memory for the operands, and for the largest workspace that fits beside them. */
@@ -402,10 +403,9 @@ static bool take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_ope
     if (!describe(backend->device->dnn, op, v, x, y) ||
         !choose(backend, op->compute, v, count)) {
         cuda_dnn_drop(op);
-        op->compute = DN_COMPUTE_F32;
         return false;
     }
-    op->scratch = ((v->packed + 255) & ~(size_t)255) + v->workspace;
+    op->scratch = v->packed + v->workspace;
     return true;
 }
 
@@ -472,7 +472,7 @@ dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out,
     const cuda_dnn *d = op->backend->device->dnn;
     cuda_dnn_conv *v = op->dnn;
     const float one = 1, beta = add ? 1 : 0;
-    char *space = (char *)scratch + ((v->packed + 255) & ~(size_t)255);
+    char *space = (char *)scratch + v->packed;
     cudnnStatus_t status;
     *finished = false;
     if (v->which == CUDA_DNN_FORWARD)

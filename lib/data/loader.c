@@ -29,7 +29,7 @@ struct dni_loader {
     int64_t skip;        /* rand_skip: records left out at the start */
     int64_t rank, ranks; /* of every `ranks` records the one that is ours */
     int64_t records;     /* in the database; 0: not yet known */
-    bool shuffle;
+    bool shuffle, fixed; /* fixed: all batches have the first one's shape */
     dni_order order;
 
     /* The thread's own while it runs. */
@@ -127,7 +127,7 @@ static dn_status check_size(dni_loader *l, slot *s, int64_t i, const dni_image *
 {
     dni_shape shape, first = dni_shape_of(3, l->shape.dim + 1);
     const dni_shape *want = i ? &s->item : &first;
-    bool free_size = i == 0 && (l->batch == 1 || l->annotator.transform->n_resize_param > 1);
+    bool free_size = i == 0 && !l->fixed;
     char text[2][96];
     dn_status st = dni_transform_shape(l->transform, image, &shape);
     if (!st && !free_size && !dni_shape_equal(&shape, want))
@@ -399,6 +399,7 @@ static dn_status set_up(dni_loader *l, const dni_loader_options *o)
         return st;
     draw_skip(l, o);
     l->shuffle = p->shuffle;
+    l->fixed = dni_loader_is_fixed(o);
     l->order = (dni_order){.heap = &l->heap, .seed = o->seed, .stream = o->stream + 4};
     st = infer_shape(l);
     return st ? st : make_slots(l, p->prefetch);

@@ -123,10 +123,7 @@ static void test_shuffle(const char *path, size_of_record s)
 {
     enum { N = 30, PASSES = 4 };
     int64_t first[N * PASSES], again[N * PASSES], moved = 0, equal = 0;
-    dni_db_writer *w = new_writer(path, N * s.channels * s.height * s.width);
-    for (int64_t n = 0; n < N; n++)
-        put_record(w, n, s);
-    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    make_lmdb(path, N, s);
     Cnn__DataParameter p = data_param(path, 6);
     dni_loader_options o = {.heap = heap, .param = &p, .seed = 9};
     SECTION("shuffle");
@@ -223,6 +220,36 @@ static void test_sizes(void)
     dni_loader_close(l);
 }
 
+/* One at a time images may have a size of their own; not where a crop or a resize says it. */
+static void test_own_channels(void)
+{
+    const char *path = check_path("channels");
+    dni_db_writer *w = new_writer(path, 0);
+    dni_batch b;
+    SECTION("records of different channels");
+    put_record(w, 0, small);
+    put_record(w, 1, (size_of_record){4, 5, 4});
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    Cnn__DataParameter p = data_param(path, 1);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    Cnn__ResizeParameter resize = CNN__RESIZE_PARAMETER__INIT, *sizes[] = {&resize};
+    dni_loader_options o = {.heap = heap, .param = &p, .transform = &t};
+    resize.height = resize.width = 4;
+    for (int k = 0; k < 3; k++) {
+        t.crop_size = k == 1 ? 4 : 0;
+        t.n_resize_param = k == 2, t.resize_param = sizes;
+        CHECK_INT(dni_loader_is_fixed(&o), k > 0);
+        dni_loader *l = open_loader(&o);
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        if (k)
+            CHECK_MESSAGE(dni_loader_next(l, &b), DN_E_DATA,
+                          "record '00000001': its size is 4 4 4 (64), the first record's 2 4 4");
+        else
+            CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        dni_loader_close(l);
+    }
+}
+
 static void test_refused(const char *path)
 {
     dni_loader *l = NULL;
@@ -306,6 +333,7 @@ int main(int argc, char **argv)
     test_shuffle(check_path("deep"), (size_of_record){1, 30, 50});  /* two to a leaf */
     test_shuffle_leveldb(argv[1]);
     test_sizes();
+    test_own_channels();
     test_refused(kept);
     test_memory(kept, false);
     test_memory(kept, true);

@@ -466,6 +466,8 @@ static void test_refused(dn_context *context, const char *path)
     refuse(context, lane, 1, "", DN_E_UNSUPPORTED, "annotation is of type 2");
 }
 
+enum { DAMAGED = 60 };
+
 /* Records cut short or with any byte changed are refused or read, never worse. */
 static void test_damage(const char *path)
 {
@@ -478,13 +480,13 @@ static void test_damage(const char *path)
     const char *damaged = check_path("damaged");
     dni_db_writer *w = new_writer(damaged, 400000);
     uint8_t *copy = malloc(record.size);
-    for (uint32_t n = 0; n < 60; n++) {
+    for (uint32_t n = 0; n < DAMAGED; n++) { /* but the first, or nothing opens */
         char key[12];
         uint32_t word[4];
         memcpy(copy, record.data, record.size);
         dn_random_block(word, 1, 2, n, 0);
-        size_t tail = word[0] % 80, size = n % 2 ? record.size : record.size - tail;
-        copy[record.size - 1 - word[1] % 80] ^= (uint8_t)word[2];
+        size_t tail = word[0] % 80, size = n % 2 || !n ? record.size : record.size - tail;
+        copy[record.size - 1 - word[1] % 80] ^= (uint8_t)(n ? word[2] : 0);
         snprintf(key, sizeof key, "%04u", n);
         CHECK_STATUS(dni_db_writer_put(w, key, 4, copy, size), DN_OK);
     }
@@ -492,30 +494,20 @@ static void test_damage(const char *path)
     free(copy);
     dni_source_close(from);
     ProtobufCMessage *kept[2];
-    Cnn__DataParameter p = data_param(damaged, 1);
-    dni_loader *l = NULL;
-    const char *t = "emit_constraint {} resize_param { height: 8 width: 8 } expand_param { "
-                    "max_expand_ratio: 2 }",
-               *a = "batch_sampler { sampler { min_scale: 0.1 } }";
-    CHECK_STATUS(dni_text_parse(&kept[0], heap, &cnn__transformation_parameter__descriptor, t,
-                                strlen(t), "t", NULL),
-                 DN_OK);
-    CHECK_STATUS(dni_text_parse(&kept[1], heap, &cnn__annotated_data_parameter__descriptor, a,
-                                strlen(a), "a", NULL),
-                 DN_OK);
-    dni_loader_options o = {.heap = heap,
-                            .param = &p,
-                            .annotated = true,
-                            .transform = (Cnn__TransformationParameter *)kept[0],
-                            .annotated_param = (Cnn__AnnotatedDataParameter *)kept[1]};
-    if (dni_loader_open(&l, &o) == DN_OK)
-        for (int i = 0; i < 60; i++) {
-            dni_batch b;
-            dni_clear_error();
-            dn_status st = dni_loader_seek(l, i);
-            st = st ? st : dni_loader_next(l, &b);
-            CHECK((st != DN_OK) == (dn_last_error() != NULL));
-        }
+    dni_loader *l = open_loader(damaged, 1,
+                                "emit_constraint {} resize_param { height: 8 width: 8 } "
+                                "expand_param { max_expand_ratio: 2 }",
+                                "batch_sampler { sampler { min_scale: 0.1 } }", 0, kept);
+    int read = 0;
+    for (int i = 0; i < DAMAGED; i++) {
+        dni_batch b;
+        dni_clear_error();
+        dn_status st = dni_loader_seek(l, i);
+        st = st ? st : dni_loader_next(l, &b);
+        CHECK((st != DN_OK) == (dn_last_error() != NULL));
+        read += st == DN_OK;
+    }
+    CHECK_AT(read > 5 && read < DAMAGED - 5, "%d were read", read);
     close_loader(l, kept);
 }
 

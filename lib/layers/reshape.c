@@ -46,7 +46,7 @@ static dn_status take_dims(const Cnn__BlobShape *dims, const dni_shape *x, int32
     return DN_OK;
 }
 
-/* Of an empty bottom the axes that are not: -1 means the same for an empty batch. */
+/* Of an empty bottom the axes that are not: -1 means the same for an empty batch that is kept. */
 static int64_t count_of(const dni_shape *shape)
 {
     int64_t count = 1;
@@ -77,7 +77,8 @@ static dn_status shape(dni_layer *layer)
         st = dni_shape_check(&top);
     if (st)
         return st;
-    int64_t have = count_of(x), want = count_of(&top);
+    bool lost = dni_shape_count(x) == 0 && dni_shape_count(&top) > 0; /* the empty axis */
+    int64_t have = lost ? 0 : count_of(x), want = count_of(&top);
     if (inferred >= 0) {
         DNI_REQUIRE(have % want == 0, DN_E_SHAPE,
                     "%lld values do not divide by the other axes, %lld", (long long)have,

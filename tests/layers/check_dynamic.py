@@ -93,6 +93,20 @@ def filter_tops():
         np.testing.assert_allclose(net.blobs['x'].diff, want, 1e-4, 1e-5)
 
 
+def reshaped_nothing():
+    """What a reshape makes of an empty batch is empty, or refused."""
+    for dims, shape in (('0 -1 3', (0, 4, 3)), ('-1 3', (0, 3)), ('0 12', (0, 12)), ('12', None)):
+        net = made("layer { name: 'f' type: 'Filter' bottom: 'x' bottom: 's' top: 'y' } "
+                   "layer { name: 'r' type: 'Reshape' bottom: 'y' top: 'z' reshape_param { shape { "
+                   "%s } } }" % ' '.join('dim: ' + d for d in dims.split()), x=(1, 12), s=(1,))
+        net.blobs['s'].data[...] = 0
+        try:
+            net.forward()
+            assert net.blobs['z'].data.shape == shape, (dims, net.blobs['z'].data.shape)
+        except deepnet.ShapeError:
+            assert shape is None, dims
+
+
 def filters_apart():
     """Data and labels go through a filter each: they fit only once both ran."""
     rng = np.random.RandomState(5)
@@ -222,7 +236,8 @@ def detections():
 
 def main():
     failed = 0
-    checks = (image_sizes, filter_tops, filters_apart, empty_batches, steps_of_time, detections)
+    checks = (image_sizes, filter_tops, reshaped_nothing, filters_apart, empty_batches,
+              steps_of_time, detections)
     for check in checks:
         try:
             check()

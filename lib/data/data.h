@@ -120,7 +120,14 @@ typedef struct dni_boxes {
     size_t count, capacity;
 } dni_boxes;
 
-/* An image of 8 bits as height x width pixels of its channels. mode: of ResizeParameter. */
+/* Makes height x width pixels of images of 8 bits with the size and channels of `in`, one after
+ * the other; a run allocates nothing. mode: of ResizeParameter. */
+typedef struct dni_resampler dni_resampler;
+dn_status dni_resampler_create(dni_resampler **out, const dni_heap *heap, const dni_image *in,
+                               int64_t height, int64_t width, int32_t mode);
+void dni_resampler_run(const dni_resampler *resampler, const dni_image *in, uint8_t *out);
+void dni_resampler_free(dni_resampler *resampler); /* NULL is fine */
+/* All three, for one image. */
 dn_status dni_resample(const dni_heap *heap, const dni_image *in, int64_t height, int64_t width,
                        int32_t mode, uint8_t *out);
 

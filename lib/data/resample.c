@@ -24,6 +24,12 @@ typedef struct axis {
     float *weight;
 } axis;
 
+struct dni_resampler {
+    const dni_heap *heap;
+    axis rows, columns;
+    float *row; /* the input's width, mixed of the rows that an output row is made of */
+};
+
 static double cubic(double x)
 {
     const double a = -0.75;
@@ -142,22 +148,51 @@ static void mix_columns(const float *row, const axis *columns, int64_t C, uint8_
         }
 }
 
+dn_status dni_resampler_create(dni_resampler **out, const dni_heap *heap, const dni_image *in,
+                               int64_t height, int64_t width, int32_t mode)
+{
+    if (mode == AREA && (in->height < height || in->width < width))
+        mode = BLEND;
+    dni_resampler *r = dni_alloc(heap, 1, sizeof *r);
+    if (!r)
+        return DN_E_NOMEM;
+    r->heap = heap;
+    r->row = dni_alloc(heap, (size_t)in->width, (size_t)in->channels * sizeof *r->row);
+    dn_status st = r->row ? make_axis(&r->rows, heap, mode, in->height, height) : DN_E_NOMEM;
+    if (!st)
+        st = make_axis(&r->columns, heap, mode, in->width, width);
+    if (st)
+        dni_resampler_free(r);
+    else
+        *out = r;
+    return st;
+}
+
+void dni_resampler_run(const dni_resampler *r, const dni_image *in, uint8_t *out)
+{
+    for (int64_t h = 0; h < r->rows.out; h++) {
+        mix_rows(in, &r->rows, h, r->row);
+        mix_columns(r->row, &r->columns, in->channels, out + h * r->columns.out * in->channels);
+    }
+}
+
+void dni_resampler_free(dni_resampler *r)
+{
+    if (!r)
+        return;
+    free_axis(&r->rows, r->heap);
+    free_axis(&r->columns, r->heap);
+    dni_free(r->heap, r->row);
+    dni_free(r->heap, r);
+}
+
 dn_status dni_resample(const dni_heap *heap, const dni_image *in, int64_t height, int64_t width,
                        int32_t mode, uint8_t *out)
 {
-    axis rows = {0}, columns = {0};
-    if (mode == AREA && (in->height < height || in->width < width))
-        mode = BLEND;
-    float *row = dni_alloc(heap, (size_t)in->width, (size_t)in->channels * sizeof *row);
-    dn_status st = row ? make_axis(&rows, heap, mode, in->height, height) : DN_E_NOMEM;
+    dni_resampler *r = NULL;
+    dn_status st = dni_resampler_create(&r, heap, in, height, width, mode);
     if (!st)
-        st = make_axis(&columns, heap, mode, in->width, width);
-    for (int64_t h = 0; !st && h < height; h++) {
-        mix_rows(in, &rows, h, row);
-        mix_columns(row, &columns, in->channels, out + h * width * in->channels);
-    }
-    free_axis(&rows, heap);
-    free_axis(&columns, heap);
-    dni_free(heap, row);
+        dni_resampler_run(r, in, out);
+    dni_resampler_free(r);
     return st;
 }

@@ -4,12 +4,16 @@
  * another size than the truth are resized to it first, as images of 8 bits.
  * segmentation_evaluate_param: threshold (0.5), num_classes (as many as there are maps).
  * bottoms: x (N, C, H, W) in [0, 1], t (N, C, H2, W2); top: (1, 1, 1, C). No gradient. */
+#include <math.h>
+
 #include "data/data.h"
 #include "layers/boxes.h"
 
 typedef struct evaluate_state {
     const dni_layer *layer;
-    uint8_t *map, *resized; /* of one class; NULL: the sizes are the same */
+    dni_image image; /* of one class, its pixels in map */
+    uint8_t *map, *resized;
+    dni_resampler *resampler; /* NULL: the sizes are the same */
 } evaluate_state;
 
 static void teardown(dni_layer *layer)
@@ -17,41 +21,47 @@ static void teardown(dni_layer *layer)
     evaluate_state *s = layer->state;
     dni_free(layer->heap, s->map);
     dni_free(layer->heap, s->resized);
-    s->map = s->resized = NULL;
+    dni_resampler_free(s->resampler);
+    *s = (evaluate_state){.layer = layer};
+}
+
+static bool is_empty(const dni_layer *layer)
+{
+    return !dni_shape_count(&layer->bottom[0]) || !dni_shape_count(&layer->bottom[1]);
 }
 
 static dn_status shape(dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0], *t = &layer->bottom[1];
     evaluate_state *s = layer->state;
-    s->layer = layer;
     DNI_REQUIRE(x->axes == 4 && t->axes == 4 && x->dim[1] == t->dim[1], DN_E_SHAPE,
                 "the bottoms need 4 axes and as many maps as each other");
     layer->top[0] = dni_shape_of(4, (int64_t[]){1, 1, 1, t->dim[1]});
     teardown(layer);
-    if (layer->wire_only || (x->dim[2] == t->dim[2] && x->dim[3] == t->dim[3]))
+    if (layer->wire_only || is_empty(layer) || (x->dim[2] == t->dim[2] && x->dim[3] == t->dim[3]))
         return DN_OK;
     s->map = dni_alloc(layer->heap, (size_t)x->dim[2], (size_t)x->dim[3]);
     s->resized = dni_alloc(layer->heap, (size_t)t->dim[2], (size_t)t->dim[3]);
-    return s->map && s->resized ? DN_OK : DN_E_NOMEM;
+    s->image = (dni_image){.u8 = s->map,
+                           .channels = 1,
+                           .height = x->dim[2],
+                           .width = x->dim[3],
+                           .row_stride = x->dim[3],
+                           .pixel_stride = 1};
+    return !s->map || !s->resized
+               ? DN_E_NOMEM
+               : dni_resampler_create(&s->resampler, layer->heap, &s->image, t->dim[2],
+                                      t->dim[3], CNN__RESIZE_PARAMETER__INTERP_MODE__LINEAR);
 }
 
-static dn_status resize(const evaluate_state *s, const void *x, int64_t c)
+static void resize(const evaluate_state *s, const void *x, int64_t c)
 {
-    const int64_t *from = s->layer->bottom[0].dim, *to = s->layer->bottom[1].dim;
-    int64_t plane = from[2] * from[3];
-    dni_image image = {.u8 = s->map,
-                       .channels = 1,
-                       .height = from[2],
-                       .width = from[3],
-                       .row_stride = from[3],
-                       .pixel_stride = 1};
+    int64_t plane = s->image.height * s->image.width;
     for (int64_t i = 0; i < plane; i++) {
         double v = dni_get(x, s->layer->dtype, c * plane + i) * 255;
         s->map[i] = (uint8_t)(v >= 255 ? 255 : v > 0 ? v : 0);
     }
-    return dni_resample(s->layer->heap, &image, to[2], to[3],
-                        CNN__RESIZE_PARAMETER__INTERP_MODE__LINEAR, s->resized);
+    dni_resampler_run(s->resampler, &s->image, s->resized);
 }
 
 static dn_status run(void *user, void *const *in, void *const *out)
@@ -59,18 +69,16 @@ static dn_status run(void *user, void *const *in, void *const *out)
     const evaluate_state *s = user;
     const Cnn__SegmentationEvaluateParameter *p = s->layer->param->segmentation_evaluate_param;
     const int64_t *t = s->layer->bottom[1].dim;
-    int64_t plane = t[2] * t[3];
-    double threshold = p ? p->threshold : 0.5;
-    int byte = (int)(threshold * 255);
+    int64_t plane = is_empty(s->layer) ? 0 : t[2] * t[3];
+    double threshold = p ? p->threshold : 0.5, level = trunc(threshold * 255);
     for (int64_t c = 0; c < t[1]; c++) {
         int64_t both = 0, either = 0;
-        dn_status st = s->resized ? resize(s, in[0], c) : DN_OK;
-        if (st)
-            return st;
+        if (s->resampler)
+            resize(s, in[0], c);
         for (int64_t i = 0; i < plane; i++) {
             bool truth = dni_get(in[1], s->layer->dtype, c * plane + i) > threshold;
-            bool found = s->resized
-                             ? s->resized[i] > byte
+            bool found = s->resampler
+                             ? s->resized[i] > level
                              : dni_get(in[0], s->layer->dtype, c * plane + i) > threshold;
             both += truth && found;
             either += truth || found;

@@ -107,6 +107,18 @@ def reshaped_nothing():
             assert shape is None, dims
 
 
+def evaluated_nothing():
+    """Of no image there is no intersection."""
+    net = made("layer { name: 'f' type: 'Filter' bottom: 'x' bottom: 's' top: 'y' } layer { name: "
+               "'e' type: 'SegmentationEvaluate' bottom: 'y' bottom: 't' top: 'z' }",
+               x=(1, 2, 4, 4), s=(1,), t=(1, 2, 8, 8))
+    net.blobs['x'].data[...] = net.blobs['t'].data[...] = 1
+    for chosen in (1, 0, 1):
+        net.blobs['s'].data[...] = chosen
+        net.forward()
+        np.testing.assert_array_equal(net.blobs['z'].data.ravel(), [chosen] * 2)
+
+
 def filters_apart():
     """Data and labels go through a filter each: they fit only once both ran."""
     rng = np.random.RandomState(5)
@@ -236,8 +248,8 @@ def detections():
 
 def main():
     failed = 0
-    checks = (image_sizes, filter_tops, reshaped_nothing, filters_apart, empty_batches,
-              steps_of_time, detections)
+    checks = (image_sizes, filter_tops, reshaped_nothing, evaluated_nothing, filters_apart,
+              empty_batches, steps_of_time, detections)
     for check in checks:
         try:
             check()

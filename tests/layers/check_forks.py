@@ -701,6 +701,11 @@ def segmentation_evaluate_resized(rng):
                    "'y' }", {'x': x, 't': t}, force=False)
         made.forward()
         close('top', made.blobs['y'].data, np.full((1, 1, 1, 1), 0.5))
+        made.blobs['x'].reshape(2, 1, 4, 8)  # and of another size
+        made.reshape()
+        made.blobs['x'].data[...] = x[:, :, :4]
+        made.forward()
+        close('top again', made.blobs['y'].data, np.full((1, 1, 1, 1), 0.5))
 
 
 @case

@@ -46,7 +46,7 @@ static dn_status take_dims(const Cnn__BlobShape *dims, const dni_shape *x, int32
     return DN_OK;
 }
 
-/* Of an empty bottom the axes that are not: -1 means the same for an empty batch that is kept. */
+/* Of an empty bottom the axes that are not: -1 means the same for an empty batch that stays. */
 static int64_t count_of(const dni_shape *shape)
 {
     int64_t count = 1;

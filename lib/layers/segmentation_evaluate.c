@@ -38,7 +38,8 @@ static dn_status shape(dni_layer *layer)
                 "the bottoms need 4 axes and as many maps as each other");
     layer->top[0] = dni_shape_of(4, (int64_t[]){1, 1, 1, t->dim[1]});
     teardown(layer);
-    if (layer->wire_only || is_empty(layer) || (x->dim[2] == t->dim[2] && x->dim[3] == t->dim[3]))
+    bool same = x->dim[2] == t->dim[2] && x->dim[3] == t->dim[3];
+    if (layer->wire_only || is_empty(layer) || same)
         return DN_OK;
     s->map = dni_alloc(layer->heap, (size_t)x->dim[2], (size_t)x->dim[3]);
     s->resized = dni_alloc(layer->heap, (size_t)t->dim[2], (size_t)t->dim[3]);

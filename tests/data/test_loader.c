@@ -243,7 +243,7 @@ static void test_own_channels(void)
         CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
         if (k)
             CHECK_MESSAGE(dni_loader_next(l, &b), DN_E_DATA,
-                          "record '00000001': its size is 4 4 4 (64), the first record's 2 4 4");
+                          "'00000001': its size is 4 4 4 (64), the first record's 2 4 4");
         else
             CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
         dni_loader_close(l);

@@ -11,9 +11,8 @@
  * x0, y0, x1, y1, difficult; -1 all in one row if there are none. With yolo_data_type 1 (N, 1,
  * 300, 5): label - 1, centre x, centre y, width, height, difficult ones left out; zeros follow.
  * Labels (N, 1, 1, 1) where records have no annotation. No gradient. */
+#include "layers/boxes.h"
 #include "layers/database.h"
-
-#include <string.h>
 
 #define YOLO_BOXES 300 /* of each image, whatever it has */
 
@@ -40,7 +39,7 @@ static void put_yolo(const dni_layer *layer, const dni_batch *batch, void *to)
 {
     int64_t size = YOLO_BOXES * 5, at = 0, end = batch->shape.dim[0] * size;
     for (int64_t i = 0; i < end; i++)
-        dni_database_put(layer->dtype, to, i, 0);
+        dni_put(to, layer->dtype, i, 0);
     for (size_t k = 0; k < batch->boxes.count; k++) {
         const dni_annotation *a = &batch->boxes.at[k];
         const float *b = a->box;
@@ -51,7 +50,7 @@ static void put_yolo(const dni_layer *layer, const dni_batch *batch, void *to)
         const float row[5] = {(float)(a->label - 1), (b[0] + b[2]) / 2, (b[1] + b[3]) / 2,
                               b[2] - b[0], b[3] - b[1]};
         for (int i = 0; i < 5; i++)
-            dni_database_put(layer->dtype, to, at++, row[i]);
+            dni_put(to, layer->dtype, at++, row[i]);
     }
 }
 
@@ -63,10 +62,10 @@ static void put_boxes(const dni_layer *layer, const dni_batch *batch, void *to)
         const double row[8] = {a->item,   a->label,  a->instance, a->box[0],
                                a->box[1], a->box[2], a->box[3],   a->difficult};
         for (int i = 0; i < 8; i++)
-            dni_database_put(layer->dtype, to, at++, row[i]);
+            dni_put(to, layer->dtype, at++, row[i]);
     }
     for (; at < 8 && batch->boxes.count == 0; at++)
-        dni_database_put(layer->dtype, to, at, -1);
+        dni_put(to, layer->dtype, at, -1);
 }
 
 static void labels(const dni_layer *layer, const dni_batch *batch, void *to)
@@ -76,7 +75,7 @@ static void labels(const dni_layer *layer, const dni_batch *batch, void *to)
     else if (batch->has_boxes)
         put_boxes(layer, batch, to);
     for (int64_t i = 0; !batch->has_boxes && i < batch->shape.dim[0]; i++)
-        dni_database_put(layer->dtype, to, i, batch->labels[i]);
+        dni_put(to, layer->dtype, i, batch->labels[i]);
 }
 
 static dn_status setup(dni_layer *layer)

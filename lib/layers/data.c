@@ -6,6 +6,7 @@
  * No bottoms; tops: (batch_size, C, H, W), labels (batch_size). No gradient.
  * In a batch of 1 each image may have its own size. Where no data may be opened the size is
  * crop_size's, or a guess by the source's name. */
+#include "layers/boxes.h"
 #include "layers/database.h"
 
 static dni_shape label_shape(const dni_layer *layer, const dni_batch *batch)
@@ -17,7 +18,7 @@ static dni_shape label_shape(const dni_layer *layer, const dni_batch *batch)
 static void labels(const dni_layer *layer, const dni_batch *batch, void *to)
 {
     for (int64_t i = 0; i < batch->shape.dim[0]; i++)
-        dni_database_put(layer->dtype, to, i, batch->labels[i]);
+        dni_put(to, layer->dtype, i, batch->labels[i]);
 }
 
 static dn_status setup(dni_layer *layer)

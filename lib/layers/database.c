@@ -58,14 +58,6 @@ dni_shape dni_database_maps(const dni_layer *layer, const dni_shape *images, int
                                        given ? p->seg_resize_width : images->dim[3] / by});
 }
 
-void dni_database_put(int32_t dtype, void *to, int64_t at, double value)
-{
-    if (dtype == DN_F64)
-        ((double *)to)[at] = value;
-    else
-        ((float *)to)[at] = (float)value;
-}
-
 static void copy(int32_t dtype, const float *from, void *to, int64_t count)
 {
     if (dtype == DN_F32)
@@ -116,12 +108,12 @@ void dni_database_teardown(dni_layer *layer)
     dni_loader_close(((dni_database *)layer->state)->loader);
 }
 
-/* A batch that waits is not delivered. */
+/* A batch that waits is not delivered; the position counts those of all ranks. */
 int64_t dni_database_tell(const dni_layer *layer)
 {
     const dni_database *d = layer->state;
-    return d->loader ? dni_loader_position(d->loader) - (d->fetched ? d->batch.shape.dim[0] : 0)
-                     : 0;
+    int64_t waits = d->fetched ? d->batch.shape.dim[0] * layer->ranks : 0;
+    return d->loader ? dni_loader_position(d->loader) - waits : 0;
 }
 
 dn_status dni_database_seek(dni_layer *layer, int64_t position)

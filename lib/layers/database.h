@@ -27,7 +27,5 @@ void dni_database_forward(dni_layer *layer, dni_builder *b);
 void dni_database_teardown(dni_layer *layer);
 int64_t dni_database_tell(const dni_layer *layer);
 dn_status dni_database_seek(dni_layer *layer, int64_t position);
-/* One of dtype. */
-void dni_database_put(int32_t dtype, void *to, int64_t at, double value);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "records.h"
 
+#include "net/net.h"
 #include "proto/proto.h"
 
 #include "deepnet/deepnet.h"
@@ -396,16 +397,27 @@ static void test_layer(dn_context *context, const char *path)
     dn_net_free(net);
 }
 
+/* Three, 20, 30 and 40 high, without annotations, or as Datums. */
+static void make_own_sizes(const char *path, bool annotated)
+{
+    static uint8_t pixels[3 * 40 * 40];
+    dni_db_writer *w = new_writer(path, 0);
+    for (int n = 0; n < 3; n++) {
+        size_of_record s = {3, 20 + 10 * n, 40};
+        if (annotated)
+            put_annotated(w, n, pixels, s, -1, NULL, 0);
+        else
+            put_record(w, n, s);
+    }
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+}
+
 /* Images of their own size, one at a time; labels where there is no annotation. */
 static void test_own_size(dn_context *context)
 {
     const char *path = check_path("own_size");
-    static uint8_t pixels[3 * 40 * 40];
     SECTION("own size");
-    dni_db_writer *w = new_writer(path, 0);
-    for (int n = 0; n < 3; n++)
-        put_annotated(w, n, pixels, (size_of_record){3, 20 + 10 * n, 40}, -1, NULL, 0);
-    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    make_own_sizes(path, true);
     dn_net *net = make_net(context, path, 1, "");
     for (int i = 0; net && i < 6; i++) {
         CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
@@ -423,6 +435,32 @@ static void test_own_size(dn_context *context)
         CHECK_INT(dn_blob_dim(dn_net_blob(net, "x"), 3), widths[i]);
     }
     dn_net_free(net);
+}
+
+/* A batch that no layer took is not delivered: of two ranks both go on with theirs. */
+static void test_waiting(dn_context *context)
+{
+    static const char solver_text[] = "base_lr: 0.1 lr_policy: 'fixed' max_iter: 9";
+    const dn_solver_options o = {.struct_size = sizeof o, .num_ranks = 2};
+    dn_solver *solver = NULL;
+    char text[1024];
+    SECTION("a batch that waits");
+    snprintf(text, sizeof text,
+             "layer { name: 'd' type: 'Data' top: 'x' data_param { source: '%s' batch_size: 1 "
+             "backend: LMDB } } layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'y' "
+             "inner_product_param { num_output: 1 } }",
+             check_path("own_sizes"));
+    make_own_sizes(check_path("own_sizes"), false);
+    CHECK_STATUS(dn_solver_create_from_text(&solver, context, solver_text, strlen(solver_text),
+                                            text, strlen(text), &o),
+                 DN_OK);
+    dn_net *net = solver ? dn_solver_net(solver) : NULL;
+    for (int i = 0; net && i < 3; i++) {
+        const dni_layer *data = &net->layers[0].layer;
+        CHECK_STATUS(dn_net_forward(net, NULL), i ? DN_E_SHAPE : DN_OK);
+        CHECK_INT(data->cls->tell(data), 2);
+    }
+    dn_solver_free(solver);
 }
 
 static void refuse(dn_context *context, const char *path, int batch, const char *more,
@@ -578,6 +616,7 @@ int main(int argc, char **argv)
     CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
     test_layer(context, objects);
     test_own_size(context);
+    test_waiting(context);
     test_refused(context, objects);
     test_damage(objects);
     test_memory(objects);

@@ -329,7 +329,7 @@ static void fill_levels(const dni_image *image, const float *levels, size_t coun
     uint8_t *p = (uint8_t *)image->u8, value[4] = {0};
     for (int64_t c = 0; count && c < image->channels && c < 4; c++) {
         float x = levels[count > 1 && (size_t)c < count ? (size_t)c : 0];
-        value[c] = (uint8_t)(x <= 0 ? 0 : x >= 255 ? 255 : x);
+        value[c] = (uint8_t)(x >= 255 ? 255 : x > 0 ? x : 0); /* NaN: 0 */
     }
     for (int64_t i = 0; i < image->height * image->width; i++, p += image->channels)
         memcpy(p, value, (size_t)image->channels);
@@ -566,11 +566,11 @@ dn_status dni_annotator_check(const Cnn__AnnotatedDataParameter *p, const transf
 static const Cnn__ResizeParameter *policy(const dni_annotator *a, uint64_t first)
 {
     const transformation *t = a->transform;
+    if (!t->n_resize_param)
+        return NULL;
     dice d = {a->seed, a->stream + 1, first, 0, {0}};
     float roll = uniform(&d, 0, 1);
     size_t i = 0;
-    if (!t->n_resize_param)
-        return NULL;
     while (i + 1 < t->n_resize_param && roll >= t->resize_param[i]->prob)
         roll -= t->resize_param[i++]->prob;
     return t->resize_param[i];

@@ -200,7 +200,7 @@ static dn_status lmdb_next(dni_source *source, dni_record *record)
     dn_status st = DN_OK;
     while (!st && db->depth > 0) {
         level *l = &db->levels[db->depth - 1];
-        if (l->index == l->count) {
+        if (l->index >= l->count) { /* beyond: a branch of no nodes was sought in */
             db->depth--;
         } else if (is_leaf(l)) {
             return leaf_record(db, l, record);

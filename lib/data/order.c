@@ -23,6 +23,7 @@ static dn_status add_key(dni_order *o, const dni_record *record)
 static dn_status read_keys(dni_order *o, dni_source *source)
 {
     dni_record record;
+    o->count = 0; /* those of a reading that failed */
     source->keys_only = true;
     dn_status st = dni_source_rewind(source);
     if (!st)

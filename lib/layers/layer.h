@@ -97,8 +97,8 @@ dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis,
                          const char *field, int32_t *out);
 /* Most elementwise layers: every top has the shape of bottom 0. */
 dn_status dni_shape_like_bottom(dni_layer *layer);
-/* A layer whose top shapes were found by its host call tells them here, from inside the call:
- * shapes may only shrink below what cls->shape said (the upper bound). */
+/* A layer whose top shapes were found by its host call tells them here, from inside the call.
+ * Where they are others than the tops were lowered for it writes nothing: it runs again. */
 dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shape);
 
 static inline bool dni_layer_is_dynamic(const dni_layer *layer)

@@ -208,7 +208,8 @@ static void check_faults(void)
     SECTION("faults");
     narrow = dn_ref_backend;
     narrow.name = "narrow";
-    for (long i = 1, done = 0; !done && i < 5000; i++) {
+    bool done = false;
+    for (long i = 1; !done && i < 5000; i++) {
         check_heap heap = {.fail_at = i};
         dn_context *context = NULL;
         dn_net *net = NULL;
@@ -229,7 +230,9 @@ static void check_faults(void)
         dn_net_free(net);
         dn_context_free(context);
         CHECK_AT(heap.live_blocks == 0, "request %ld: %ld blocks leaked", i, heap.live_blocks);
+        CHECK_AT(!done || !st, "without a fault: %s", dn_status_name(st));
     }
+    CHECK(done);
 }
 
 int main(void)

@@ -729,8 +729,7 @@ static void test_default_threads(void)
     CHECK(several >= 1 && several <= 1024);
 }
 
-/* ---- quotas: a file system of our own -----------------------------------------------------
- */
+/* ---- quotas: a file system of our own ---------------------------------------------------- */
 
 static void put_text(const char *root, const char *name, const char *text)
 {

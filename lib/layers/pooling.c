@@ -42,6 +42,8 @@ static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter
     }
 }
 
+#define LONGEST 65536 /* a kernel's tables grow with it; no image is as wide */
+
 /* name given once, or as name_h and name_w. */
 static dn_status read_size(const char *name, bool has, uint32_t value, bool has_h, uint32_t h,
                            bool has_w, uint32_t w, int32_t spatial, int64_t *out)
@@ -51,8 +53,8 @@ static dn_status read_size(const char *name, bool has, uint32_t value, bool has_
                 name);
     DNI_REQUIRE(!has_h || spatial == 2, DN_E_NET, "%s_h and %s_w need 2 spatial axes, not %d",
                 name, name, spatial);
-    DNI_REQUIRE(value <= INT32_MAX && h <= INT32_MAX && w <= INT32_MAX, DN_E_NET,
-                "%s is too large", name);
+    DNI_REQUIRE(value <= LONGEST && h <= LONGEST && w <= LONGEST, DN_E_LIMIT,
+                "%s is longer than %d", name, LONGEST);
     for (int32_t i = 0; i < spatial; i++)
         out[i] = !has_h ? value : i == 0 ? h : w;
     return DN_OK;

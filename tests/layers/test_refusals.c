@@ -52,7 +52,7 @@ static const struct refusal {
     {POOL(""), DN_E_NET, "kernel_size"},
     {POOL("kernel_size: 9"), DN_E_SHAPE, "9"},
     {POOL("kernel_size: 2 pad: 2"), DN_E_NET, "pad 2"},
-    {POOL("kernel_h: 65537 kernel_w: 1 pad_h: 65536"), DN_E_LIMIT, "kernel_size is longer"},
+    {POOL("kernel_h: 65537 kernel_w: 1 pad_h: 65536"), DN_E_LIMIT, "kernel is longer than 65536"},
     {POOL("kernel_size: 2 stride: 0"), DN_E_NET, "stride"},
     {POOL("global_pooling: true kernel_size: 2"), DN_E_NET, "global_pooling"},
     {POOL("global_pooling: true pad: 1"), DN_E_NET, "global_pooling"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * liar.c: a backend that runs ref and then spoils the result in one way. A check that believes
  * it checks nothing. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,14 +102,20 @@ static dn_status liar_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
     return status;
 }
 
+/* Another number; for what is not a number, a number. */
+static double other(double value)
+{
+    return isnan(value) ? 0 : value + 1 + value / 4;
+}
+
 static void add_one(int32_t dtype, void *y, int64_t i)
 {
     switch (dtype) {
     case DN_F64:
-        ((double *)y)[i] += 1 + ((double *)y)[i] / 4;
+        ((double *)y)[i] = other(((double *)y)[i]);
         break;
     case DN_F32:
-        ((float *)y)[i] += 1 + ((float *)y)[i] / 4;
+        ((float *)y)[i] = (float)other(((float *)y)[i]);
         break;
     case DN_I32:
         ((int32_t *)y)[i] += 1;
@@ -120,7 +127,7 @@ static void add_one(int32_t dtype, void *y, int64_t i)
         uint32_t word = (uint32_t)((uint16_t *)y)[i] << 16;
         float value;
         memcpy(&value, &word, sizeof(value));
-        value += value < 0 ? -64 : 64; /* bounds are of the largest element */
+        value = isnan(value) ? 0 : value + (value < 0 ? -64 : 64); /* bounds are of the largest */
         memcpy(&word, &value, sizeof(word));
         ((uint16_t *)y)[i] = (uint16_t)(word >> 16);
         break;

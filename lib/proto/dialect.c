@@ -69,14 +69,14 @@ dn_status dni_dialect_find(int32_t *out, const char *name)
 
 enum { UNEXPLAINED = 4, NAMED = 2 };
 
-/* "smooth_l1_loss_param" is a parameter of "SmoothL1Loss". */
-static bool names_type(const char *field, const uint8_t *type, size_t size)
+bool dni_names_type(const char *field, const void *type, size_t size)
 {
+    const uint8_t *letters = type;
     size_t i = 0;
     for (; *field && strcmp(field, "_param"); field++) {
         if (*field == '_')
             continue;
-        if (i == size || (type[i] | 0x20) != *field) /* digits have that bit too */
+        if (i == size || (letters[i] | 0x20) != *field) /* digits have that bit too */
             return false;
         i++;
     }
@@ -94,7 +94,7 @@ static void weigh_field(const ProtobufCFieldDescriptor *f, const dni_wire_field 
         *score -= UNEXPLAINED;
         return;
     }
-    if (layer_type->data && names_type(f->name, layer_type->data, layer_type->size))
+    if (layer_type->data && dni_names_type(f->name, layer_type->data, layer_type->size))
         *score += NAMED;
     if (f->type == PROTOBUF_C_TYPE_MESSAGE && f->descriptor != &cnn__blob_proto__descriptor)
         weigh(f->descriptor, field->data, field->size, dialect, depth + 1, score);

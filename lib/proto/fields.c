@@ -109,6 +109,19 @@ static const struct meaning {
     {"V0LayerParameter", "can_clobber subtraction", NULL, NULL, NULL},
 };
 
+/* What the schema lacks, and only steers another implementation. */
+static const struct absent {
+    const char *message, *names;
+} absent[] = {
+    {"NetParameter", "data_type quantizer autotune multinode compile_net_state"},
+    {"NetState", "quantizer_mode"},
+    {"SolverParameter", "data_type"},
+    {"LayerParameter", "bottom_data_type compute_data_type top_data_type bottom_quantizer "
+                       "top_quantizer net_quantizer blobs_quantizer autotune multinode "
+                       "mn_activation_param mn_grad_compress_param split_param"},
+    {"TransformationParameter", "forward_packing"},
+};
+
 /* Is name one of the words of the list? */
 static bool listed(const char *list, const char *name)
 {
@@ -135,6 +148,14 @@ dni_meaning dni_field_meaning(const char *message, const char *field)
                                            : DNI_FIELD_UNLISTED;
     }
     return DNI_FIELD_UNLISTED;
+}
+
+bool dni_field_only_steers(const char *message, const char *field)
+{
+    for (size_t i = 0; i < DNI_COUNT(absent); i++)
+        if (!strcmp(absent[i].message, message))
+            return listed(absent[i].names, field);
+    return false;
 }
 
 /* ---- judging a message ------------------------------------------------------------------- */
@@ -206,12 +227,13 @@ static dn_status judge_field(const judge *j, const ProtobufCMessage *m,
                  f->name, of);
         return refuse(j, text);
     }
-    return dni_locations_note(
-        j->locations, j->heap, j->layer, "'%s' of %s %s", f->name, of,
-        meaning == DNI_FIELD_STEERS ? "steers another implementation and changes nothing here"
-        : meaning == DNI_FIELD_REPORTS ? "changes what another implementation reports; not here"
-                                       : "changes the result and is not supported: this wires, "
-                                         "but will not run");
+    if (meaning == DNI_FIELD_STEERS)
+        return dni_locations_note(j->locations, j->heap, j->layer, DNI_STEERS, f->name, of);
+    return dni_locations_note(j->locations, j->heap, j->layer, "'%s' of %s %s", f->name, of,
+                              meaning == DNI_FIELD_REPORTS
+                                  ? "changes what another implementation reports; not here"
+                                  : "changes the result and is not supported: this wires, "
+                                    "but will not run");
 }
 
 static dn_status judge_message(const judge *j, const ProtobufCMessage *m);

@@ -71,6 +71,9 @@ dn_status dni_dialect_parse(ProtobufCMessage **out, const dni_heap *heap,
                             size_t size, const char *file_name, const char *dialect,
                             dni_locations *locations);
 
+/* "smooth_l1_loss_param" is a parameter of "SmoothL1Loss". */
+bool dni_names_type(const char *field, const void *type, size_t size);
+
 /* ---- binary.c ---------------------------------------------------------------------------- */
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
@@ -136,7 +139,11 @@ typedef enum dni_meaning {
     DNI_FIELD_CHANGES   /* the result, and is not supported */
 } dni_meaning;
 
+#define DNI_STEERS "'%s' of %s steers another implementation and changes nothing here"
+
 dni_meaning dni_field_meaning(const char *message, const char *field);
+/* A field that the schema lacks and that means nothing here. */
+bool dni_field_only_steers(const char *message, const char *field);
 /* Notes the fields of a solver, of an upgraded net without its layers, or of one layer, that
  * mean nothing here, once each, and refuses those that change the result: DN_E_UNSUPPORTED.
  * lenient: notes them too. */

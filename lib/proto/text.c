@@ -72,20 +72,33 @@ static bool same_stem(const char *a, const char *b)
     return dni_nearest(stems[0], (const char *const[]){stems[1]}, 1);
 }
 
-/* Past a field that the schema lacks. */
-static dn_status unknown_field(dni_reader *r, ProtobufCMessage *message, const char *name)
+/* A parameter that a layer's type is named for is no slip, whatever it resembles. */
+static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, const char *name)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
-    const char *names[512], *from = r->lexer.token;
+    const char *names[512], *of = NULL;
     size_t count = 0;
     for (unsigned i = 0; i < type->n_fields && count < DNI_COUNT(names); i++)
         names[count++] = type->fields[i].name;
     const char *near = dni_nearest(name, names, count);
-    if (near && !same_stem(name, near))
+    if (type == &cnn__layer_parameter__descriptor)
+        of = ((const Cnn__LayerParameter *)message)->type;
+    if (near && (!same_stem(name, near) || (of && dni_names_type(name, of, strlen(of)))))
         near = NULL;
-    dn_status st = dni_reader_unknown(r, near != NULL, "unknown field '%s' in %s%s%s%s", name,
-                                      type->short_name, near ? "; did you mean '" : "",
-                                      near ? near : "", near ? "'?" : "");
+    return dni_reader_unknown(r, near != NULL, "unknown field '%s' in %s%s%.60s%s%s%s%s", name,
+                              type->short_name, of ? " of type '" : "", of ? of : "",
+                              of ? "'" : "", near ? "; did you mean '" : "", near ? near : "",
+                              near ? "'?" : "");
+}
+
+/* Past a field that the schema lacks. */
+static dn_status unknown_field(dni_reader *r, ProtobufCMessage *message, const char *name)
+{
+    const char *from = r->lexer.token, *of = message->descriptor->short_name;
+    dn_status st = !r->remarks && dni_field_only_steers(of, name)
+                       ? dni_locations_note_at(r->locations, r->heap, r->lexer.token_line,
+                                               r->lexer.token_column, DNI_STEERS, name, of)
+                       : unknown_name(r, message, name);
     if (!st)
         st = dni_lexer_next(&r->lexer);
     if (!st)

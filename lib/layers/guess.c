@@ -2,6 +2,7 @@
  * guess.c: see guess.h. */
 #include "layers/guess.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 dni_shape dni_guess_images(int64_t N, const char *source)
@@ -34,8 +35,12 @@ bool dni_guess_is_label(const char *top)
 dni_shape dni_guess_top(int64_t N, const char *top, const char *source)
 {
     static const char *const marks[] = {"cont", "sentence", "clip", "words"};
+    static const char buffer[] = "/buffer_"; /* what LRCN's lists call sequences side by side */
+    const char *side = source ? strstr(source, buffer) : NULL;
+    long sequences = side ? strtol(side + sizeof buffer - 1, NULL, 10) : 1;
     if (has_any(top, marks, DNI_COUNT(marks)))
-        return dni_shape_of(2, (int64_t[]){N, 1});
+        return dni_shape_of(2,
+                            (int64_t[]){N, sequences > 0 && sequences < 65536 ? sequences : 1});
     if (!strcmp(top, "im_info"))
         return dni_shape_of(2, (int64_t[]){N, 3});
     if (!strcmp(top, "rois"))
@@ -56,4 +61,27 @@ dn_status dni_guess_unread(const dni_layer *layer, const char *what, const char 
         "Data layer, or hand them over through Input layers",
         layer->cls->type, what, source);
     return DN_OK;
+}
+
+dn_status dni_guess_list(const dni_layer *layer)
+{
+    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
+    DNI_REQUIRE(!p || (p->new_height > 0) == (p->new_width > 0), DN_E_NET,
+                "image_data_param needs both of new_height and new_width, or neither");
+    return dni_guess_unread(layer, "the images of", "image_data_param", p ? p->source : NULL,
+                            p ? p->batch_size : 0);
+}
+
+dni_shape dni_guess_listed(const dni_layer *layer)
+{
+    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
+    const Cnn__TransformationParameter *t = layer->param->transform_param;
+    dni_shape x = dni_guess_images(p->batch_size, p->source);
+    int64_t crop = t ? t->crop_size : 0;
+    x.dim[1] = p->is_color ? 3 : 1;
+    if (crop || p->new_height) {
+        x.dim[2] = crop ? crop : p->new_height;
+        x.dim[3] = crop ? crop : p->new_width;
+    }
+    return x;
 }

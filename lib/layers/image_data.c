@@ -9,26 +9,14 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
-    DNI_REQUIRE(!p || (p->new_height > 0) == (p->new_width > 0), DN_E_NET,
-                "image_data_param needs both of new_height and new_width, or neither");
-    return dni_guess_unread(layer, "the images of", "image_data_param", p ? p->source : NULL,
-                            p ? p->batch_size : 0);
+    return dni_guess_list(layer);
 }
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
-    const Cnn__TransformationParameter *t = layer->param->transform_param;
-    int64_t crop = t ? t->crop_size : 0, N = p->batch_size;
-    layer->top[0] = dni_guess_images(N, p->source);
-    layer->top[0].dim[1] = p->is_color ? 3 : 1;
-    if (crop || p->new_height) {
-        layer->top[0].dim[2] = crop ? crop : p->new_height;
-        layer->top[0].dim[3] = crop ? crop : p->new_width;
-    }
+    layer->top[0] = dni_guess_listed(layer);
     if (layer->num_tops > 1)
-        layer->top[1] = dni_shape_of(1, &N);
+        layer->top[1] = dni_shape_of(1, layer->top[0].dim);
     return DN_OK;
 }
 

@@ -8,21 +8,12 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
-    return dni_guess_unread(layer, "the images of", "image_data_param", p ? p->source : NULL,
-                            p ? p->batch_size : 0);
+    return dni_guess_list(layer);
 }
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
-    const Cnn__TransformationParameter *t = layer->param->transform_param;
-    dni_shape x = dni_guess_images(p->batch_size, p->source);
-    bool given = p->new_height && p->new_width;
-    int64_t crop = t ? t->crop_size : 0;
-    x.dim[1] = p->is_color ? 3 : 1;
-    x.dim[2] = crop ? crop : given ? p->new_height : x.dim[2];
-    x.dim[3] = crop ? crop : given ? p->new_width : x.dim[3];
+    dni_shape x = dni_guess_listed(layer);
     dni_shape tops[] = {x, dni_shape_of(4, (int64_t[]){x.dim[0], 1, x.dim[2], x.dim[3]}),
                         dni_shape_of(4, (int64_t[]){x.dim[0], 1, 1, 2})};
     for (int32_t i = 0; i < layer->num_tops; i++)

@@ -503,8 +503,8 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM", "Data",
     "DenseImageData", "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
-    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "ImageSegData", "Input", "LaneData",
-    "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
+    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData",
+    "Input", "LaneData", "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

@@ -124,6 +124,11 @@ static const struct refusal {
      "LaneData would read the lanes of 's'"},
     {SOURCE("DenseImageData", "dense_image_data_param { source: 's' batch_size: 1 }"),
      DN_E_UNSUPPORTED, "DenseImageData would read the images of 's'"},
+    {SOURCE("ImageSegData", "image_data_param { source: 's' new_height: 4 }"), DN_E_NET,
+     "both of new_height and new_width"},
+    {"layer { name: 's' type: 'ImageLabelmapData' top: 'x' top: 'y' image_data_param { source: "
+     "'s' } }",
+     DN_E_UNSUPPORTED, "ImageLabelmapData would read the images of 's'"},
     {SOURCE("WindowData", "window_data_param { batch_size: 1 }"), DN_E_NET,
      "window_data_param needs a source"},
     {SOURCE("DummyData", ""), DN_E_NET, "shape"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * schedule.c: learning-rate policies, one row each: its formula and the fields it reads. Powers
- * are taken in double and rounded once, as Caffe's come out. */
+ * are taken in double and rounded once, as Caffe's come out. Of the forks: Intel's warmup_iter
+ * and NVIDIA's rampup_interval, before which the rate rises to base_lr, and min_lr. */
 #include <math.h>
 #include <string.h>
 
@@ -37,8 +38,8 @@ static double inverse(const Cnn__SolverParameter *p, const moment *m)
 /* Caffe's formula has no value beyond max_iter; there the rate is that at max_iter. */
 static double poly(const Cnn__SolverParameter *p, const moment *m)
 {
-    float left = 1 - (float)m->iteration / (float)m->max_iter;
-    return p->base_lr * pow(left > 0 ? left : 0, p->power);
+    float left = 1 - (float)m->iteration / (float)m->max_iter, least = p->min_lr;
+    return (p->base_lr - least) * pow(left > 0 ? left : 0, p->power) + least;
 }
 
 static double sigmoid(const Cnn__SolverParameter *p, const moment *m)
@@ -53,6 +54,20 @@ static double multifixed(const Cnn__SolverParameter *p, const moment *m)
     while (stage + 1 < p->n_stagelr && m->iteration > p->stageiter[stage])
         stage++;
     return p->stagelr[stage];
+}
+
+/* In the beginning. Intel: a line from warmup_start_lr; NVIDIA: a parabola from rampup_lr. */
+static bool rises(const Cnn__SolverParameter *p, int64_t iteration)
+{
+    return iteration < p->warmup_iter || iteration < p->rampup_interval;
+}
+
+static double rising(const Cnn__SolverParameter *p, const moment *m)
+{
+    bool line = m->iteration < p->warmup_iter;
+    double part = (double)m->iteration / (line ? p->warmup_iter : p->rampup_interval);
+    double from = line ? p->warmup_start_lr : p->rampup_lr;
+    return from + (p->base_lr - from) * (line ? part : part * part);
 }
 
 enum { NEEDS_STEPSIZE = 1, NEEDS_MAX_ITER = 2, NEEDS_GAMMA = 4, NEEDS_STAGES = 8 };
@@ -113,11 +128,15 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
                         policy->name);
     if (policy->needs & NEEDS_GAMMA && !(p->gamma >= 0))
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
+    if (!(p->min_lr >= 0 && (p->min_lr == 0 || p->min_lr <= p->base_lr)))
+        return dni_fail(DN_E_NET, "min_lr is not from 0 to base_lr");
     return DN_OK;
 }
 
 int32_t dni_schedule_step(const Cnn__SolverParameter *p, int64_t iteration, int32_t step)
 {
+    if (rises(p, iteration))
+        return step;
     if (!strcmp(p->lr_policy, "step"))
         return (int32_t)(iteration / p->stepsize);
     if (!strcmp(p->lr_policy, "multistep") && step >= 0 && (size_t)step < p->n_stepvalue &&
@@ -130,5 +149,6 @@ float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t
                         int32_t step)
 {
     moment m = {.iteration = iteration, .max_iter = max_iter, .step = step};
-    return (float)find(p->lr_policy)->rate(p, &m);
+    float rate = (float)(rises(p, iteration) ? rising : find(p->lr_policy)->rate)(p, &m);
+    return rate < p->min_lr ? p->min_lr : rate;
 }

@@ -31,6 +31,14 @@ static const policy_row policies[] = {
      {{0, 0.03648505}, {1, 0.04629507}, {5, 0.1}, {10, 0.16351495}, {19, 0.19704526}}},
     {"lr_policy: 'multifixed' stagelr: 0.5 stagelr: 0.25 stageiter: 3 stageiter: 7",
      {{0, 0.5}, {3, 0.5}, {4, 0.25}, {8, 0.25}, {19, 0.25}}},
+    {"lr_policy: 'step' gamma: 0.3 stepsize: 4 warmup_iter: 5 warmup_start_lr: 0.1",
+     {{0, 0.1}, {1, 0.12}, {4, 0.18}, {5, 0.06}, {8, 0.018}}},
+    {"lr_policy: 'multistep' gamma: 0.5 stepvalue: 2 stepvalue: 3 warmup_iter: 4",
+     {{0, 0}, {2, 0.1}, {4, 0.1}, {5, 0.05}, {9, 0.05}}},
+    {"lr_policy: 'poly' power: 2 min_lr: 0.1",
+     {{0, 0.2}, {5, 0.15625}, {10, 0.125}, {15, 0.10625}, {20, 0.1}}},
+    {"lr_policy: 'exp' gamma: 0.5 rampup_interval: 4 rampup_lr: 0.04 min_lr: 0.011",
+     {{0, 0.04}, {1, 0.05}, {2, 0.08}, {4, 0.0125}, {5, 0.011}}},
 };
 
 static void check_policy(dn_context *context, const policy_row *row)
@@ -82,6 +90,8 @@ static const struct refusal {
     {NET "base_lr: 1 lr_policy: 'poly' power: 2", DN_E_NET, "max_iter > 0"},
     {NET "base_lr: 1 lr_policy: 'exp' gamma: -1", DN_E_NET, "gamma >= 0"},
     {NET "base_lr: 1 lr_policy: 'multifixed' stagelr: 1", DN_E_NET, "as many of one as of the"},
+    {NET FIXED "min_lr: 0.2", DN_E_NET, "min_lr is not from 0 to base_lr"},
+    {NET FIXED "momentum_policy: 'poly'", DN_E_UNSUPPORTED, "'momentum_policy' of"},
     {NET FIXED "type: 'AdaGard'", DN_E_NET, "did you mean 'AdaGrad'"},
     {NET FIXED "type: 'AdaGrad' momentum: 0.9", DN_E_NET, "no momentum"},
     {NET FIXED "type: 'RMSProp' momentum: 0.9", DN_E_NET, "no momentum"},

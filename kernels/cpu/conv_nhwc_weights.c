@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { PIXELS = 256, TASKS_WANTED = 16, JOINED = 64 };
+enum { PIXELS = 256, TASKS_WANTED = 16, FEW_PANELS = 8, JOINED = 64 };
 
 typedef struct weights_op {
     dn_op base;
@@ -55,8 +55,8 @@ static int64_t worker_floats(const weights_op *op)
 }
 
 /* dy's channels of group g, as they lie, times panel j, added to sums from piece 1 on. */
-static void multiply(const weights_call *call, const space *s, const float *dy, int64_t j,
-                     int64_t len, float *sums, bool add)
+static void multiply(const weights_call *call, const space *s, const float *dy, const float *b,
+                     int64_t j, int64_t len, float *sums, bool add)
 {
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
@@ -67,12 +67,12 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     const cpu_run run = {0, width, 0, 0};
     float *c = sums + j / op->run_panels * op->phase.floats + col;
     if (width == vectors * ker->vl) {
-        ker->rows(vectors, Kg, len, dy, 1, K, s->b, c, op->columns, &end);
+        ker->rows(vectors, Kg, len, dy, 1, K, b, c, op->columns, &end);
         return;
     }
     for (int64_t i = 0, n; i < Kg; i += n) {
         n = cpu_min(CPU_MAX_MR, Kg - i);
-        ker->rows(vectors, n, len, dy + i, 1, K, s->b, s->tile, ker->nr, &nothing);
+        ker->rows(vectors, n, len, dy + i, 1, K, b, s->tile, ker->nr, &nothing);
         ker->merge((int32_t)n, s->tile, &run, 1, c + i * op->columns, NULL, op->columns, &end);
     }
 }
@@ -85,16 +85,22 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
     const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
+    const float *dy = call->dy + from * geo->K + g * geo->Kg;
     int64_t last = -1;
+    if (geo->ready && geo->group == 1 && geo->C == ker->nr) { /* a panel as it lies */
+        multiply(call, s, dy, image.x + from * geo->C, 0, len, sums, add);
+        return;
+    }
     cpu_pixels(s->pixel, from, len, &op->phase);
     for (int64_t j = b0; j < b1; j++) {
         int64_t run = j / op->run_panels, col = j % op->run_panels * ker->nr;
         for (int64_t i = 0; run != last && i < len; i++)
-            s->rows[i] = cpu_run_at(&image, &op->phase, &op->phase.run[run], &s->pixel[i],
-                                    s->edges + i * JOINED, s->zeros);
+            s->rows[i] = geo->ready ? image.x + (from + i) * geo->C
+                                    : cpu_run_at(&image, &op->phase, &op->phase.run[run],
+                                                 &s->pixel[i], s->edges + i * JOINED, s->zeros);
         last = run;
         ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->phase.floats - col));
-        multiply(call, s, call->dy + from * geo->K + g * geo->Kg, j, len, sums, add);
+        multiply(call, s, dy, s->b, j, len, sums, add);
     }
 }
 
@@ -131,12 +137,15 @@ static void turn_task(void *arg, int64_t k, int32_t worker)
     const weights_call *call = arg;
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    float *sums = call->parts + k * op->columns;
+    float *sums = call->parts + k * op->columns, *dw = call->dw + k * op->columns;
+    bool turn = op->geo.R * op->geo.S > 1;
     (void)worker;
-    for (int64_t i = 1; i < op->parts; i++)
-        ker->axpby(sums, sums + i * op->part_floats, 1, true, op->columns);
-    ker->turn_weights(call->dw + k * op->columns, sums, op->geo.R * op->geo.S, op->geo.Cg,
-                      op->add);
+    for (int64_t i = turn; i < op->parts; i++)
+        ker->axpby(turn ? sums : dw, sums + i * op->part_floats, 1, turn || op->add || i > 0,
+                   op->columns);
+    if (turn)
+        ker->turn_weights(call->dw + k * op->columns, sums, op->geo.R * op->geo.S, op->geo.Cg,
+                          op->add);
 }
 
 static dn_status weights_run(dn_op *base, const dn_op_io *io)
@@ -169,8 +178,12 @@ static void plan(weights_op *op, dn_op_info *info)
     op->pieces = cpu_ceil(op->phase.count, PIXELS);
     int64_t work = op->phase.count * geo->K * op->columns;
     int64_t tasks = cpu_max(1, cpu_min(TASKS_WANTED, work >> 20));
-    op->blocks = cpu_max(1, cpu_min(cpu_ceil(op->panels, 2), tasks / geo->group));
-    op->parts = cpu_max(1, cpu_min(op->pieces, tasks / (geo->group * op->blocks)));
+    int64_t threads = op->base.backend->host.num_threads;
+    op->parts = op->panels * geo->group >= FEW_PANELS
+                    ? 1
+                    : cpu_max(1, cpu_min(op->pieces, tasks / (op->panels * geo->group)));
+    op->blocks =
+        cpu_min(cpu_min(op->panels, tasks), cpu_ceil(2 * threads, op->parts * geo->group));
     op->direct = taps == 1 && op->parts == 1;
     op->db_at = op->direct ? 0 : (geo->K * op->columns + 15) & ~(int64_t)15;
     op->part_floats = op->db_at + ((2 * geo->K + 15) & ~(int64_t)15);

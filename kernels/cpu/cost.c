@@ -141,7 +141,7 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
     if (depthwise && !strstr(implementation, "nhwc"))
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
     if (rows && strstr(implementation, "1x1"))
-        return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.15 : 1.6;
+        return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.05 : 1.2;
     if (rows && w->axes > 1 && d->kind == DN_OP_CONV) {
         double run = (double)(w->dim[1] * w->dim[w->axes - 1]); /* floats of a row of taps */
         return (w->dim[1] >= 32 ? 1 : 1.2) * (run < 20 ? 20 / run : 1);

@@ -97,6 +97,7 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
                       int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
 {
     vf acc[ROWS][2], bv[2];
+    int64_t ahead = col == 1 ? 0 : k * col; /* columns of A: the next piece of k is far away */
     UNROLL
     for (int v = 0; v < nv; v++)
         bv[v] = e->bias_n ? v_load(e->bias_n + v * VL) : v_zero();
@@ -107,6 +108,8 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
             acc[i][v] = e->add ? v_add(bv[v], v_load(c + i * ldc + v * VL)) : bv[v];
     }
     for (int64_t p = 0; p < k; p++, a += col, b += NR) {
+        if (m == ROWS)
+            __builtin_prefetch(a + ahead, 0, 2);
         UNROLL
         for (int v = 0; v < nv; v++)
             bv[v] = v_load(b + v * VL);

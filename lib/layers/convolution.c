@@ -3,7 +3,8 @@
  * + 1)) / stride + 1. convolution_param: num_output, kernel_size | kernel_h kernel_w
  * (required), stride (1), pad (0), dilation (1), each once or per spatial axis, or as _h and
  * _w; group (1), bias_term (true), weight_filler, bias_filler, axis (1: the channels; axes
- * after it are spatial). engine and force_nd_im2col change no result.
+ * after it are spatial). engine and force_nd_im2col change no result. Of C3D: kernel_depth,
+ * temporal_stride, temporal_pad, for the first of three spatial axes.
  * bottoms: (N..., C, spatial...), any number, of one shape; tops: (N..., num_output, out...);
  * weights: (num_output, C / group, kernel...), (num_output).
  * Gradient: dx = W^T * dy; dW = dy * x; db = sums of dy per channel; summed over the bottoms.
@@ -12,12 +13,11 @@
 
 #include <string.h>
 
-/* The window; the classes by another name take each channel as a group of its own. */
+/* The window; the depthwise classes take each channel as a group of its own. */
 static dn_status read_window(const dni_layer *layer, dni_window *w)
 {
     dn_status st = dni_window_read(layer, w);
-    bool named = !strcmp(layer->cls->type, "Convolution");
-    if (!st && !named && !dni_conv_param(layer)->has_group) {
+    if (!st && strstr(layer->cls->type, "Depthwise") && !dni_conv_param(layer)->has_group) {
         int64_t C = layer->bottom[0].dim[w->axis];
         DNI_REQUIRE(C > 0 && C <= INT32_MAX, DN_E_SHAPE, "bottom has %lld channels",
                     (long long)C);

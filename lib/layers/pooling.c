@@ -3,19 +3,18 @@
  * pooling_param: pool (MAX; AVE, STOCHASTIC), kernel_size | kernel_h kernel_w, stride (1) |
  * stride_h stride_w, pad (0) | pad_h pad_w, global_pooling (false: true takes the whole
  * plane), round_mode (CEIL). Of the forks: ceil_mode, avg_include_pad, torch_pooling. engine
- * changes nothing. kernel_size, stride and pad hold for every spatial axis.
+ * changes nothing. kernel_size, stride and pad hold for every spatial axis, but for the first
+ * of three where C3D's kernel_depth, temporal_stride and temporal_pad say otherwise.
  * bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad - kernel) / stride + 1,
  * rounded up; with padding, a last window that would start beyond in + pad is left out.
  * Second top (MAX): the index in the plane of each maximum. AVE divides by the window cut at
  * in + pad. Gradient: MAX, STOCHASTIC: to the element chosen; AVE: spread evenly; STOCHASTIC
  * in TEST: 0. */
-#include "deepnet/net.h"
-#include "layers/layer.h"
+#include "layers/pooling.h"
 
-typedef struct pool_state {
-    dn_args_pool args;
-    dni_tensor mask; /* while lowering */
-} pool_state;
+#include <string.h>
+
+#include "deepnet/net.h"
 
 static const Cnn__PoolingParameter *param_of(const dni_layer *layer)
 {
@@ -60,7 +59,26 @@ static dn_status read_size(const char *name, bool has, uint32_t value, bool has_
     return DN_OK;
 }
 
-static dn_status read_window(const Cnn__PoolingParameter *p, dn_args_pool *a)
+/* C3D's fields for time, the first of three spatial axes. */
+static dn_status read_time(const dni_layer *layer, const Cnn__PoolingParameter *p,
+                           dn_args_pool *a)
+{
+    bool has = p->has_kernel_depth || p->has_temporal_stride || p->has_temporal_pad;
+    if (!has && strcmp(layer->cls->type, "Pooling3D"))
+        return DN_OK;
+    DNI_REQUIRE(a->spatial == 3, DN_E_SHAPE,
+                "kernel_depth, temporal_stride and temporal_pad need 3 spatial axes, not %d",
+                a->spatial);
+    DNI_REQUIRE(p->kernel_depth <= LONGEST && p->temporal_stride <= LONGEST, DN_E_LIMIT,
+                "kernel_depth or temporal_stride is longer than %d", LONGEST);
+    a->kernel[0] = p->kernel_depth;
+    a->stride[0] = p->temporal_stride;
+    a->pad[0] = p->temporal_pad;
+    return DN_OK;
+}
+
+static dn_status read_window(const dni_layer *layer, const Cnn__PoolingParameter *p,
+                             dn_args_pool *a)
 {
     const char *size = p->has_kernel_h || p->has_kernel_w ? "kernel" : "kernel_size";
     DNI_REQUIRE(p->has_kernel_size || p->has_kernel_h || p->has_kernel_w, DN_E_NET,
@@ -73,6 +91,8 @@ static dn_status read_window(const Cnn__PoolingParameter *p, dn_args_pool *a)
     if (!st)
         st = read_size("pad", p->has_pad && p->pad, p->pad, p->has_pad_h, p->pad_h,
                        p->has_pad_w, p->pad_w, a->spatial, a->pad);
+    if (!st)
+        st = read_time(layer, p, a);
     for (int32_t i = 0; !st && i < a->spatial; i++) {
         DNI_REQUIRE(a->kernel[i] > 0, DN_E_NET, "the kernel is 0");
         DNI_REQUIRE(a->stride[i] > 0, DN_E_NET, "stride is 0");
@@ -134,11 +154,11 @@ static dn_status check_tops(const dni_layer *layer, int32_t method)
     return DN_OK;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_pooling_shape(dni_layer *layer)
 {
     const Cnn__PoolingParameter *p = param_of(layer);
     const dni_shape *x = &layer->bottom[0];
-    pool_state *s = layer->state;
+    dni_pooling *s = layer->state;
     dn_args_pool *a = &s->args;
     DNI_REQUIRE(x->axes >= 3 && x->axes <= 2 + DN_MAX_SPATIAL, DN_E_SHAPE,
                 "bottom has %d axes, pooling needs (N, C, spatial...)", x->axes);
@@ -150,7 +170,7 @@ static dn_status shape(dni_layer *layer)
     if (!st)
         st = check_tops(layer, a->method);
     if (!st)
-        st = p->global_pooling ? read_global(p, x, a) : read_window(p, a);
+        st = p->global_pooling ? read_global(p, x, a) : read_window(layer, p, a);
     bool up = p->round_mode == CNN__POOLING_PARAMETER__ROUND_MODE__CEIL && p->ceil_mode &&
               !p->torch_pooling;
     bool padded = false;
@@ -166,9 +186,9 @@ static dn_status shape(dni_layer *layer)
     return st;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_pooling_forward(dni_layer *layer, dni_builder *b)
 {
-    pool_state *s = layer->state;
+    dni_pooling *s = layer->state;
     const dni_shape *top = &layer->top[0];
     bool train = s->args.method == DN_POOL_STOCHASTIC_TRAIN;
     bool masked = train || s->args.method == DN_POOL_MAX;
@@ -180,9 +200,9 @@ static void forward(dni_layer *layer, dni_builder *b)
         dni_emit(b, DN_OP_CAST, NULL, DNI_TENSORS(s->mask), DNI_TENSORS(b->y[1]));
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_pooling_backward(dni_layer *layer, dni_builder *b)
 {
-    const pool_state *s = layer->state;
+    const dni_pooling *s = layer->state;
     if (s->args.method == DN_POOL_STOCHASTIC_TEST || b->dy[0] == DNI_NONE)
         dni_emit_fill(b, b->dx[0], 0);
     else
@@ -192,12 +212,5 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_pooling = {
     .type = "Pooling",
-    .bottoms_min = 1,
-    .bottoms_max = 1,
-    .tops_min = 1,
-    .tops_max = 2,
-    .state_size = sizeof(pool_state),
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    DNI_POOLING_CLASS,
 };

@@ -2,6 +2,8 @@
  * window.c: see window.h. */
 #include "layers/window.h"
 
+#include <string.h>
+
 const Cnn__ConvolutionParameter *dni_conv_param(const dni_layer *layer)
 {
     static const Cnn__ConvolutionParameter defaults = CNN__CONVOLUTION_PARAMETER__INIT;
@@ -61,6 +63,23 @@ static dn_status read_pad(const Cnn__ConvolutionParameter *p, int32_t spatial, i
     return read_each("pad", p->n_pad, p->pad, 0, spatial, 0, out);
 }
 
+/* C3D's fields for time, the first of three spatial axes; the others are for height and width.
+ */
+static dn_status read_time(const dni_layer *layer, const Cnn__ConvolutionParameter *p,
+                           dn_args_conv *a)
+{
+    bool has = p->has_kernel_depth || p->has_temporal_stride || p->has_temporal_pad;
+    if (!has && strcmp(layer->cls->type, "Convolution3D"))
+        return DN_OK;
+    DNI_REQUIRE(a->spatial == 3, DN_E_SHAPE,
+                "kernel_depth, temporal_stride and temporal_pad need 3 spatial axes, not %d",
+                a->spatial);
+    dn_status st = read_each("kernel_depth", 1, &p->kernel_depth, 1, 1, 1, a->kernel);
+    if (!st)
+        st = read_each("temporal_stride", 1, &p->temporal_stride, 1, 1, 1, a->stride);
+    return st ? st : read_each("temporal_pad", 1, &p->temporal_pad, 0, 1, 0, a->pad);
+}
+
 dn_status dni_window_read(const dni_layer *layer, dni_window *w)
 {
     const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
@@ -81,7 +100,7 @@ dn_status dni_window_read(const dni_layer *layer, dni_window *w)
     if (!st)
         st = read_each("dilation", p->n_dilation, p->dilation, 1, w->args.spatial, 1,
                        w->args.dilation);
-    return st;
+    return st ? st : read_time(layer, p, &w->args);
 }
 
 dn_status dni_window_out(const dni_window *w, const dni_shape *bottom, int32_t i, int64_t *out)

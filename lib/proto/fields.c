@@ -71,10 +71,9 @@ static const struct meaning {
      "update_global_stats "
      "stats_batch_size"},
     {"ConcatParameter", NULL, "engine per_fla_fuse", NULL, NULL},
-    {"ConvolutionParameter", NULL,
+    {"ConvolutionParameter", "kernel_depth temporal_stride temporal_pad",
      "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm", NULL,
-     "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param "
-     "kernel_depth temporal_stride temporal_pad"},
+     "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param"},
     {"DataParameter", "transform_param shuffle", "threads parser_threads cache precache", NULL,
      "side"},
     {"DropoutParameter", "scale_train sqrt_scale", "engine random_seed", NULL,
@@ -82,20 +81,21 @@ static const struct meaning {
     {"EltwiseParameter", "coeff_blob", "engine", NULL, NULL},
     {"ELUParameter", NULL, NULL, NULL, "lambda"},
     {"HDF5DataParameter", "transform_param", NULL, NULL, NULL},
-    {"ImageDataParameter", "transform_param",
+    {"ImageDataParameter", "transform_param new_length use_image use_temporal_jitter",
      "threads cache precache dataset_share_per_node show_data", NULL,
      "short_side face_transform min_height min_width max_shear_ratio max_aspect_ratio "
      "ignore_label label_type max_rotate_angle min_random_scale max_random_scale "
      "max_random_shift face_mirror face_point_num balance_class balance_by label_cut_start "
-     "label_cut_end new_length use_image use_temporal_jitter"},
+     "label_cut_end"},
     {"InnerProductParameter", NULL, "engine", NULL, "normalize relu negative_slope"},
     {"LRNParameter", NULL, "unit_test_mode unit_test_fuse_kernel", NULL,
      "fuse_type pooling_param"},
     {"MemoryDataParameter", NULL, NULL, NULL, "transpose dim"},
     {"ParameterParameter", NULL, NULL, NULL, "blob_filler"},
     {"PoolingParameter",
-     "dilation avg_include_pad axis pad_3d kernel_size_3d stride_3d torch_pooling ceil_mode",
-     NULL, NULL, "blobs_lr blobs_a_min kernel_depth temporal_stride temporal_pad"},
+     "dilation avg_include_pad axis pad_3d kernel_size_3d stride_3d torch_pooling ceil_mode "
+     "kernel_depth temporal_stride temporal_pad",
+     NULL, NULL, "blobs_lr blobs_a_min"},
     {"ReLUParameter", NULL, "fuse", NULL, NULL},
     {"ReshapeParameter", NULL, NULL, NULL, "pixelshuffler"},
     {"ScaleParameter", "min_value max_value", NULL, NULL, NULL},

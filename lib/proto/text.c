@@ -15,6 +15,8 @@ static const struct alias {
     {"ConvolutionParameter", "hole", "dilation"}, /* DeepLab, before Caffe had it */
     {"PoolingParameter", "kernelsize", "kernel_size"},
     {"InnerProductParameter", "biasterm", "bias_term"},
+    {"LayerParameter", "convolution3d_param", "convolution_param"}, /* C3D */
+    {"LayerParameter", "pooling3d_param", "pooling_param"},
     {"V0LayerParameter", "context_pad", "det_context_pad"},
     {"V0LayerParameter", "crop_mode", "det_crop_mode"},
     {"DataParameter", "batchsize", "batch_size"},

@@ -81,6 +81,31 @@ def pooling(rng):
 
 
 @case
+def time(rng):
+    """C3D's layers: kernel_depth and its kin are for the first spatial axis, the others not."""
+    x = rng.normal(0, 1, (2, 3, 6, 5, 7))
+    for d, k, ts, s, tp, p in ((3, 2, 1, 2, 1, 0), (1, 3, 1, 2, 0, 1), (2, 3, 2, 1, 1, 1)):
+        made = one('Convolution3D', 'convolution3d_param { num_output: 4 kernel_size: %d '
+                   'kernel_depth: %d stride: %d temporal_stride: %d pad: %d temporal_pad: %d '
+                   'weight_filler { type: "gaussian" std: 1 } }' % (k, d, s, ts, p, tp), {'x': x})
+        w = np.array(made.params['l'][0].data)
+        padded = np.pad(x, ((0, 0), (0, 0), (tp, tp), (p, p), (p, p)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (d, k, k), (2, 3, 4))
+        want = np.einsum('nctyxijk,ocijk->notyx', windows[:, :, ::ts, ::s, ::s], w)
+        close('convolution, depth %d' % d, value(made), want)
+    for kind in ('MAX', 'AVE'):
+        for name, fields in (('Pooling3D', 'kernel_size: 2 stride: 2'),
+                             ('Pooling', 'kernel_size: 2 stride: 2 kernel_depth: 1')):
+            made = one(name, 'pooling_param { pool: %s %s }' % (kind, fields), {'x': x})
+            flat, _ = pooled(x.reshape(6, 6, 5, 7), kind, (2, 2), (2, 2), (0, 0))
+            close(name, value(made), flat.reshape(2, 3, 6, 3, 4))
+        made = one('Pooling3D', 'pooling3d_param { pool: %s kernel_size: 1 kernel_depth: 3 '
+                   'temporal_stride: 2 }' % kind, {'x': x})
+        flat, _ = pooled(x.reshape(6, 1, 6, 35), kind, (3, 1), (2, 1), (0, 0))
+        close('along time', value(made), flat.reshape(2, 3, 3, 5, 7))
+
+
+@case
 def lrn(rng):
     x = rng.normal(0, 1, (2, 7, 6, 5))
     for size, alpha, beta in ((3, 5, 0.75), (5, 0.7, 0.5)):

@@ -180,6 +180,15 @@ const gradient_row gradient_rows[] = {
      0},
     {"Pooling",
      P4 L("Pooling", PY "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }"), 0},
+    {"Pooling3D",
+     IN("x", "dim: 1 dim: 2 dim: 4 dim: 3 dim: 4")
+         L("Pooling3D", XY "pooling_param { kernel_size: 2 stride: 2 kernel_depth: 3 }"),
+     0},
+    {"Convolution3D",
+     IN("x", "dim: 1 dim: 2 dim: 4 dim: 3 dim: 4")
+         L("Convolution3D", XY "convolution_param { num_output: 2 kernel_size: 2 kernel_depth: 3 "
+                               "temporal_pad: 1 temporal_stride: 2 }"),
+     0},
     {"ROIPooling",
      X4 IN("t2", "dim: 6 dim: 5")
      L("ROIPooling", "bottom: 'x' bottom: 't2' top: 'y' roi_pooling_param { pooled_h: 2 "
@@ -505,6 +514,6 @@ const char *const no_gradient_types[] = {
     "DenseImageData", "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
     "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData",
     "Input", "LaneData", "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
-    "WindowData", "YoloDetectionOutput",
+    "VideoData", "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

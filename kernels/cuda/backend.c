@@ -18,13 +18,15 @@ dn_status cuda_decline(dn_op_info *info, const char *reason)
     return DN_DECLINED;
 }
 
-/* Float, or whole numbers where the kind has them; CAST takes any type. */
+/* Float, bf16 where the kind takes it, or whole numbers where it has them; CAST takes any. */
 static bool types_fit(const dn_op_desc *desc)
 {
+    uint32_t narrow = kinds[desc->kind]->narrow;
     for (int32_t i = 0; i < desc->num_inputs + desc->num_outputs; i++) {
-        const dn_operand *x =
-            i < desc->num_inputs ? &desc->inputs[i] : &desc->outputs[i - desc->num_inputs];
-        if (x->dtype == DN_F64 || x->dtype == DN_BF16)
+        bool in = i < desc->num_inputs;
+        int32_t k = in ? i : i - desc->num_inputs + 16;
+        int32_t dtype = in ? desc->inputs[k].dtype : desc->outputs[k - 16].dtype;
+        if (dtype == DN_F64 || (dtype == DN_BF16 && !(narrow >> k & 1)))
             return desc->kind == DN_OP_CAST;
     }
     return true;
@@ -59,7 +61,7 @@ static dn_status check(dn_backend *backend, const dn_op_desc *desc, dn_op_info *
     if (desc->kind <= 0 || desc->kind >= DN_OP_KIND_END || !kinds[desc->kind])
         return cuda_decline(info, "no kernel for this kind");
     if (!types_fit(desc))
-        return cuda_decline(info, "float only");
+        return cuda_decline(info, "not in this element type");
     return ask_ref(backend, desc, info);
 }
 
@@ -93,20 +95,22 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     op->backend = backend;
     op->kind = kinds[desc->kind];
     op->compute = desc->compute;
+    op->constant = desc->constant;
     status = take(op, desc, info);
     if (status != DN_OK) {
         cuda_op_destroy(op);
         return status;
     }
     info->scratch = op->scratch;
-    bool blas = desc->kind == DN_OP_GEMM && cuda_has_blas(backend);
-    if (!blas && !op->dnn)
+    info->keep = op->keep;
+    if (!op->blas && !op->dnn)
         op->compute = DN_COMPUTE_F32;
     info->compute = op->compute;
-    snprintf(info->implementation, sizeof(info->implementation), "cuda:%s",
-             blas      ? "cublas"
+    snprintf(info->implementation, sizeof(info->implementation), "cuda:%s%s",
+             op->blas  ? "cublas"
              : op->dnn ? "cudnn"
-                       : "kernel");
+                       : "kernel",
+             op->unordered ? " unordered" : "");
     *out = op;
     return DN_OK;
 }

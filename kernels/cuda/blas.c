@@ -20,6 +20,7 @@ struct cuda_blas {
     cublasStatus_t (*destroy)(cublasHandle_t);
     cublasStatus_t (*set_stream)(cublasHandle_t, cudaStream_t);
     cublasStatus_t (*set_workspace)(cublasHandle_t, void *, size_t);
+    cublasStatus_t (*set_atomics)(cublasHandle_t, cublasAtomicsMode_t);
     cublasStatus_t (*get_version)(cublasHandle_t, int *);
     const char *(*status_text)(cublasStatus_t);
     cublasStatus_t (*gemm)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
@@ -38,10 +39,10 @@ static bool find_functions(cuda_blas *b)
         const char *name;
         void *to;
     } wanted[] = {
-        {"cublasCreate_v2", &b->create},          {"cublasDestroy_v2", &b->destroy},
-        {"cublasSetStream_v2", &b->set_stream},   {"cublasSetWorkspace_v2", &b->set_workspace},
-        {"cublasGetVersion_v2", &b->get_version}, {"cublasGetStatusString", &b->status_text},
-        {"cublasGemmStridedBatchedEx", &b->gemm}};
+        {"cublasCreate_v2", &b->create},           {"cublasDestroy_v2", &b->destroy},
+        {"cublasSetStream_v2", &b->set_stream},    {"cublasSetWorkspace_v2", &b->set_workspace},
+        {"cublasGetVersion_v2", &b->get_version},  {"cublasGetStatusString", &b->status_text},
+        {"cublasSetAtomicsMode", &b->set_atomics}, {"cublasGemmStridedBatchedEx", &b->gemm}};
     b->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
     for (size_t i = 0; b->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         void *symbol = dlsym(b->library, wanted[i].name);
@@ -80,6 +81,9 @@ static dn_status set_up(dn_backend *backend, cuda_blas *b)
     if (status == DN_OK)
         status = cuda_check(backend, cudaMalloc(&b->workspace, WORKSPACE),
                             "allocating the workspace of cuBLAS");
+    if (status == DN_OK && backend->host.allow_nondeterministic)
+        status = blas_check(backend, b->set_atomics(b->handle, CUBLAS_ATOMICS_ALLOWED),
+                            "its atomics");
     if (status == DN_OK)
         status = cuda_blas_follow(backend);
     if (status == DN_OK)
@@ -138,18 +142,20 @@ static cublasComputeType_t compute_of(int32_t compute)
 
 /* Row-major C = A B is column-major C' = B' A'. */
 dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
-                         const float *A, const float *B, float *C, bool add)
+                         const void *A, const void *B, bool narrow, float *C, bool add)
 {
     const cuda_blas *b = backend->device->blas;
     float alpha = (float)a->alpha, beta = add ? 1 : 0;
+    cudaDataType type = narrow ? CUDA_R_16BF : CUDA_R_32F;
+    cublasComputeType_t sums = narrow ? CUBLAS_COMPUTE_32F : compute_of(compute);
     cublasOperation_t op_a = a->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = a->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     if (a->m == 0 || a->n == 0 || a->batch == 0)
         return DN_OK;
     return blas_check(backend,
                       b->gemm(b->handle, op_b, op_a, (int)a->n, (int)a->m, (int)a->k, &alpha, B,
-                              CUDA_R_32F, (int)a->ldb, a->stride_b, A, CUDA_R_32F, (int)a->lda,
-                              a->stride_a, &beta, C, CUDA_R_32F, (int)a->ldc, a->stride_c,
-                              (int)a->batch, compute_of(compute), CUBLAS_GEMM_DEFAULT),
+                              type, (int)a->ldb, a->stride_b, A, type, (int)a->lda, a->stride_a,
+                              &beta, C, CUDA_R_32F, (int)a->ldc, a->stride_c, (int)a->batch,
+                              sums, CUBLAS_GEMM_DEFAULT),
                       "a matrix product");
 }

@@ -9,27 +9,6 @@ typedef struct cast_args {
     int32_t from, to;
 } cast_args;
 
-/* The bits of a float and back. */
-DEVICE uint32_t bits_of(float value)
-{
-    union {
-        float f;
-        uint32_t u;
-    } word;
-    word.f = value;
-    return word.u;
-}
-
-DEVICE float float_of(uint32_t bits)
-{
-    union {
-        float f;
-        uint32_t u;
-    } word;
-    word.u = bits;
-    return word.f;
-}
-
 DEVICE double load(int32_t dtype, const void *x, int64_t i)
 {
     switch (dtype) {
@@ -48,15 +27,6 @@ DEVICE double load(int32_t dtype, const void *x, int64_t i)
     }
 }
 
-DEVICE uint16_t bf16_of(double wide)
-{
-    float value = (float)wide;
-    uint32_t word = bits_of(value);
-    if (value != value)
-        return (uint16_t)(word >> 16 | 0x40);
-    return (uint16_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
-}
-
 /* Truncated, kept in [low, high], 0 for NaN. */
 DEVICE int64_t whole(double value, double low, double high)
 {
@@ -72,7 +42,7 @@ DEVICE void store(int32_t dtype, void *y, int64_t i, double value)
         ((double *)y)[i] = value;
         break;
     case DN_BF16:
-        ((uint16_t *)y)[i] = bf16_of(value);
+        ((uint16_t *)y)[i] = bf16_of((float)value);
         break;
     case DN_I32:
         ((int32_t *)y)[i] = (int32_t)whole(value, -2147483648.0, 2147483647.0);

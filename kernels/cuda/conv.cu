@@ -16,9 +16,9 @@
 typedef struct conv_args {
     tile_shape tile;
     window w;
-    const float *x, *weights, *bias; /* of dx: its image is x_at's, its values out */
-    const float *dy;
-    float *out;
+    values x, dy, out; /* of dx: its image is x_at's, its values out */
+    const float *weights, *bias;
+    float *pieces; /* of dw */
     image x_at, y_at;
     int64_t N, C, K, Cg, Kg; /* Cg, Kg: channels per group */
     function f;
@@ -38,7 +38,8 @@ DEVICE float conv_column(const conv_args *a, int64_t group, int cr, int nq)
     int pixel = tap(&a->w, nq - n * a->w.by_Q.value, cr - c * a->w.by_R.value);
     if (pixel < 0)
         return 0;
-    return a->x[n * a->x_at.n + (group * a->Cg + c) * a->x_at.c + pixel * a->x_at.p];
+    return get(a->x,
+               n * a->x_at.n + (group * a->Cg + c) * a->x_at.c + pixel * a->x_at.p);
 }
 
 DEVICE void conv_put(const conv_args *a, int64_t group, int piece, int k, int nq, float sum)
@@ -47,7 +48,7 @@ DEVICE void conv_put(const conv_args *a, int64_t group, int piece, int k, int nq
     int n = over(nq, &a->w.by_Q), q = nq - n * a->w.by_Q.value;
     if (a->bias)
         sum += a->bias[channel];
-    put_through(&a->out[n * a->y_at.n + channel * a->y_at.c + q * a->y_at.p], a->add, sum,
+    put_through(a->out, n * a->y_at.n + channel * a->y_at.c + q * a->y_at.p, a->add, sum,
                 &a->f);
 }
 
@@ -85,7 +86,7 @@ DEVICE float data_row(const conv_args *a, int64_t group, int kr, int ni)
     int q = untap(&a->w, ni - n * a->w.by_I.value, kr - k * a->w.by_R.value);
     if (q < 0)
         return 0;
-    return a->dy[n * a->y_at.n + (group * a->Kg + k) * a->y_at.c + q * a->y_at.p];
+    return get(a->dy, n * a->y_at.n + (group * a->Kg + k) * a->y_at.c + q * a->y_at.p);
 }
 
 DEVICE void data_put(const conv_args *a, int64_t group, int piece, int c, int ni, float sum)
@@ -94,7 +95,7 @@ DEVICE void data_put(const conv_args *a, int64_t group, int piece, int c, int ni
     int n = over(ni, &a->w.by_I), pixel = ni - n * a->w.by_I.value;
     if (a->bias)
         sum += a->bias[channel];
-    put_through(&a->out[n * a->x_at.n + channel * a->x_at.c + pixel * a->x_at.p], a->add, sum,
+    put_through(a->out, n * a->x_at.n + channel * a->x_at.c + pixel * a->x_at.p, a->add, sum,
                 &a->f);
 }
 
@@ -123,7 +124,7 @@ MAP(data_direct, conv_args)
 DEVICE float weights_dy(const conv_args *a, int64_t group, int k, int nq)
 {
     int n = over(nq, &a->w.by_Q), q = nq - n * a->w.by_Q.value;
-    return a->dy[n * a->y_at.n + (group * a->Kg + k) * a->y_at.c + q * a->y_at.p];
+    return get(a->dy, n * a->y_at.n + (group * a->Kg + k) * a->y_at.c + q * a->y_at.p);
 }
 
 DEVICE float weights_column(const conv_args *a, int64_t group, int nq, int cr)
@@ -135,7 +136,7 @@ DEVICE float weights_column(const conv_args *a, int64_t group, int nq, int cr)
 DEVICE void weights_put(const conv_args *a, int64_t group, int piece, int k, int cr, float sum)
 {
     int64_t row = (int64_t)piece * a->K + group * a->Kg + k;
-    a->out[row * a->tile.n + cr] = sum;
+    a->pieces[row * a->tile.n + cr] = sum;
 }
 
 #define TILE      weights_tile
@@ -161,7 +162,7 @@ BLOCKS(weights_direct, conv_args)
     double sum = block_sum(sums);
     THREADS(t)
         if (t == 0)
-            a->out[block] = (float)sum;
+            a->pieces[block] = (float)sum;
 }
 
 typedef struct pieces_args {
@@ -183,7 +184,7 @@ MAP(add_pieces, pieces_args)
 
 typedef struct finish_args {
     const float *bias;
-    float *y;
+    values y;
     int64_t C, pixels;
     function f;
     int32_t last;
@@ -192,13 +193,13 @@ typedef struct finish_args {
 MAP(conv_finish, finish_args)
 {
     int64_t c = middle_of(i, a->C, a->last ? 1 : a->pixels);
-    a->y[i] = apply(&a->f, a->bias ? a->y[i] + a->bias[c] : a->y[i]);
+    float y = get(a->y, i);
+    set(a->y, i, apply(&a->f, a->bias ? y + a->bias[c] : y));
 }
 
 typedef struct repack_args {
-    const float *from;
-    float *to;
-    int64_t C, R; /* channels of a group, taps */
+    values from, to;
+    int64_t C, R; /* channels of a group, taps; R 1: as they lie */
     int32_t add;
 } repack_args;
 
@@ -206,32 +207,62 @@ typedef struct repack_args {
 MAP(repack, repack_args)
 {
     int64_t row = quotient(i, a->C), k = quotient(row, a->R), r = row - k * a->R;
-    a->to[i] = a->from[(k * a->C + (i - row * a->C)) * a->R + r];
+    set(a->to, i, get(a->from, (k * a->C + (i - row * a->C)) * a->R + r));
 }
 
 /* i: (k, c, r), from (k, r, c) */
 MAP(unpack, repack_args)
 {
     int64_t row = quotient(i, a->R), k = quotient(row, a->C), c = row - k * a->C;
-    put(&a->to[i], a->add, a->from[(k * a->R + (i - row * a->R)) * a->C + c]);
+    put_value(a->to, i, a->add, get(a->from, (k * a->R + (i - row * a->R)) * a->C + c));
+}
+
+/* Weights, and the bias behind them, in the form that cuDNN wants them in. */
+static void pack_weights(const dn_op *op, const dn_op_io *io, const conv_args *a, void *to)
+{
+    const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
+    repack_args r = {values_in(op, io, 1), {to, want->narrow_w}, a->Cg, a->w.R, 0};
+    if (!want->taps_first)
+        r.C *= r.R, r.R = 1;
+    repack(op, &r, a->K * a->Cg * a->w.R);
+    if (want->bias_at) {
+        repack_args b = {values_in(op, io, 2), {(char *)to + want->bias_at, 1}, 1, 1, 0};
+        repack(op, &b, op->in[2].count);
+    }
+}
+
+/* Image i in the type that cuDNN wants; *space goes on behind it. */
+static const void *stage(const dn_op *op, const dn_op_io *io, int32_t i, char **space)
+{
+    const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
+    if (!want->staged[i])
+        return io->in[i];
+    repack_args r = {values_in(op, io, i), {*space, want->narrow}, 1, 1, 0};
+    repack(op, &r, op->in[i].count);
+    *space += want->staged[i];
+    return r.to.at;
 }
 
 /* CONV and CONV_BWD_DATA: from, weights -> to. */
 static dn_status dnn_to_image(const dn_op *op, const dn_op_io *io, const conv_args *a)
 {
     bool finished;
-    const float *w = cuda_in(op, io, 1), *bias = cuda_in(op, io, 2);
-    if (cuda_dnn_repacks(op)) {
-        repack_args r = {w, (float *)io->scratch, a->Cg, a->w.R, 0};
-        repack(op, &r, a->K * a->Cg * a->w.R);
-        w = r.to;
+    const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
+    const float *bias = cuda_in(op, io, 2);
+    char *space = (char *)io->scratch, *packed = op->keep ? (char *)io->keep : space;
+    if (want->packed && !op->keep) {
+        pack_weights(op, io, a, packed);
+        space += want->packed;
     }
-    dn_status status = cuda_dnn_run(op, io->in[0], w, io->out[0], a->add != 0, bias,
-                                    io->scratch, &finished);
+    const void *w = want->packed ? packed : io->in[1], *x = stage(op, io, 0, &space);
+    dn_status status =
+        cuda_dnn_run(op, x, w, io->out[0], a->add != 0,
+                     want->bias_at ? packed + want->bias_at : (const char *)bias, space,
+                     &finished);
     if (status != DN_OK || finished || (!bias && !a->f.fn))
         return status;
     const dn_operand *y = &op->out[0].info;
-    finish_args f = {bias, cuda_out(op, io, 0), y->shape.dim[1], 1, a->f,
+    finish_args f = {bias, values_out(op, io, 0), y->shape.dim[1], 1, a->f,
                      y->layout == DN_LAYOUT_NHWC};
     for (int32_t d = 2; d < y->shape.axes; d++)
         f.pixels *= y->shape.dim[d];
@@ -241,14 +272,47 @@ static dn_status dnn_to_image(const dn_op *op, const dn_op_io *io, const conv_ar
 
 static dn_status dnn_to_weights(const dn_op *op, const dn_op_io *io, const conv_args *a)
 {
-    bool finished, repacks = cuda_dnn_repacks(op);
-    repack_args r = {(const float *)io->scratch, cuda_out(op, io, 0), a->Cg, a->w.R, a->add};
-    void *dw = repacks ? io->scratch : io->out[0];
-    dn_status status = cuda_dnn_run(op, io->in[0], io->in[1], dw, !repacks && a->add, NULL,
-                                    io->scratch, &finished);
-    if (status == DN_OK && repacks)
+    const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
+    bool finished, packed = want->packed != 0;
+    repack_args r = {floats((const float *)io->scratch), values_out(op, io, 0), a->Cg, a->w.R,
+                     a->add};
+    char *space = (char *)io->scratch + want->packed;
+    const void *x = stage(op, io, 0, &space), *dy = stage(op, io, 1, &space);
+    dn_status status = cuda_dnn_run(op, x, dy, packed ? io->scratch : io->out[0],
+                                    !packed && a->add, NULL, space, &finished);
+    if (status == DN_OK && packed)
         unpack(op, &r, a->K * a->Cg * a->w.R);
     return status;
+}
+
+/* Of a 1 x 1 kernel on channels-last images: dw (K, C) = dy^T (K, N Q) x (N Q, C). */
+static dn_args_gemm product_of(const conv_args *a)
+{
+    dn_args_gemm g = {{sizeof(dn_args_gemm), 0, 0}};
+    g.trans_a = 1;
+    g.m = g.lda = a->K;
+    g.n = g.ldb = g.ldc = a->C;
+    g.k = a->N * a->w.Q;
+    g.batch = 1;
+    g.alpha = 1;
+    return g;
+}
+
+/* cuDNN has no such sums of bf16 numbers in f32. */
+static bool is_product(const dn_op *op, const conv_args *a)
+{
+    bool plain = a->w.R == 1 && a->C == a->Cg && a->x_at.p == a->C && a->y_at.p == a->K;
+    for (int d = 0; d < AXES; d++)
+        plain = plain && a->w.stride[d] == 1 && a->w.pad[d] == 0;
+    return plain && cuda_has_blas(op->backend) && op->in[0].info.dtype == DN_BF16 &&
+           op->in[1].info.dtype == DN_BF16;
+}
+
+static dn_status product_to_weights(const dn_op *op, const dn_op_io *io, const conv_args *a)
+{
+    dn_args_gemm g = product_of(a);
+    return cuda_blas_gemm(op->backend, &g, DN_COMPUTE_BF16, io->in[1], io->in[0], true,
+                          cuda_out(op, io, 0), a->add != 0);
 }
 
 /* ---- preparing and running --------------------------------------------------------------- */
@@ -267,7 +331,9 @@ static bool conv_init(conv_args *a, const dn_op *op, const cuda_operand *x,
     const dn_args_conv *c = &op->args.conv;
     if (!conv_window(op, x, &a->w))
         return false;
-    a->x = a->weights = a->bias = a->dy = NULL;
+    a->x = a->dy = a->out = floats(NULL);
+    a->weights = a->bias = NULL;
+    a->pieces = NULL;
     a->N = x->info.shape.dim[0];
     a->C = x->info.shape.dim[1];
     a->K = y->info.shape.dim[1];
@@ -300,9 +366,8 @@ static dn_status prepare_conv(dn_op *op, dn_op_info *info)
     if (!conv_init(&a, op, &op->in[0], &op->out[0]))
         return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
     op->choice = a.Kg < FEW || a.Cg * a.w.R < FEW;
-    if (!is_thin(&a))
-        cuda_dnn_take(op, CUDA_DNN_FORWARD, &op->in[0], &op->out[0]);
-    return DN_OK;
+    return is_thin(&a) ? DN_OK
+                       : cuda_dnn_take(op, CUDA_DNN_FORWARD, &op->in[0], &op->out[0]);
 }
 
 static dn_status run_conv(const dn_op *op, const dn_op_io *io)
@@ -316,8 +381,8 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
     a.bias = cuda_in(op, io, 2);
     for (int64_t n = 0; n < a.N; n += step) {
         int64_t images = step < a.N - n ? step : a.N - n;
-        a.x = cuda_in(op, io, 0) + n * a.x_at.n;
-        a.out = cuda_out(op, io, 0) + n * a.y_at.n;
+        a.x = values_from(values_in(op, io, 0), n * a.x_at.n);
+        a.out = values_from(values_out(op, io, 0), n * a.y_at.n);
         a.tile = tile_shape_of(a.Kg, images * a.w.Q, a.Cg * a.w.R, 1, 0);
         if (op->choice)
             conv_direct(op, &a, images * a.K * a.w.Q);
@@ -327,7 +392,16 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_conv = {"CONV", sizeof(dn_args_conv), prepare_conv, run_conv};
+static dn_status pack_conv(const dn_op *op, const dn_op_io *io)
+{
+    conv_args a;
+    conv_init(&a, op, &op->in[0], &op->out[0]);
+    pack_weights(op, io, &a, io->keep);
+    return DN_OK;
+}
+
+const cuda_kind cuda_conv = {"CONV",   sizeof(dn_args_conv), prepare_conv,
+                             run_conv, CUDA_NARROW(1, 1),    pack_conv};
 
 static dn_status prepare_conv_bwd_data(dn_op *op, dn_op_info *info)
 {
@@ -335,9 +409,7 @@ static dn_status prepare_conv_bwd_data(dn_op *op, dn_op_info *info)
     if (!conv_init(&a, op, &op->out[0], &op->in[0]))
         return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
     op->choice = a.Cg < FEW || a.Kg * a.w.R < FEW;
-    if (!is_thin(&a))
-        cuda_dnn_take(op, CUDA_DNN_DATA, &op->out[0], &op->in[0]);
-    return DN_OK;
+    return is_thin(&a) ? DN_OK : cuda_dnn_take(op, CUDA_DNN_DATA, &op->out[0], &op->in[0]);
 }
 
 static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
@@ -351,8 +423,8 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
     a.bias = cuda_in(op, io, 2);
     for (int64_t n = 0; n < a.N; n += step) {
         int64_t images = step < a.N - n ? step : a.N - n;
-        a.dy = cuda_in(op, io, 0) + n * a.y_at.n;
-        a.out = cuda_out(op, io, 0) + n * a.x_at.n;
+        a.dy = values_from(values_in(op, io, 0), n * a.y_at.n);
+        a.out = values_from(values_out(op, io, 0), n * a.x_at.n);
         a.tile = tile_shape_of(a.Cg, images * a.w.I, a.Kg * a.w.R, 0, 0);
         if (op->choice)
             data_direct(op, &a, images * a.C * a.w.I);
@@ -362,8 +434,17 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_conv_bwd_data = {"CONV_BWD_DATA", sizeof(dn_args_conv),
-                                      prepare_conv_bwd_data, run_conv_bwd_data};
+static dn_status pack_conv_bwd_data(const dn_op *op, const dn_op_io *io)
+{
+    conv_args a;
+    conv_init(&a, op, &op->out[0], &op->in[0]);
+    pack_weights(op, io, &a, io->keep);
+    return DN_OK;
+}
+
+const cuda_kind cuda_conv_bwd_data = {
+    "CONV_BWD_DATA",   sizeof(dn_args_conv), prepare_conv_bwd_data,
+    run_conv_bwd_data, CUDA_NARROW(1, 1),    pack_conv_bwd_data};
 
 /* Cuts the sum over images and outputs so that there is work for every multiprocessor: a
  * function of the shapes alone, as the order of summation is. */
@@ -398,8 +479,14 @@ static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
     op->choice = a.Kg < FEW && a.Cg < FEW;
     op->scratch =
         (size_t)((op->choice ? 1 : a.tile.pieces) * a.K * a.Cg * a.w.R) * sizeof(float);
-    if (!is_thin(&a))
-        cuda_dnn_take(op, CUDA_DNN_WEIGHTS, &op->in[0], &op->in[1]);
+    op->blas = is_product(op, &a);
+    if (op->blas)
+        op->compute = DN_COMPUTE_BF16;
+    else if (!is_thin(&a)) {
+        dn_status status = cuda_dnn_take(op, CUDA_DNN_WEIGHTS, &op->in[0], &op->in[1]);
+        if (status != DN_OK)
+            return status;
+    }
     size_t sums = cuda_channel_scratch(a.N, a.K, a.w.Q);
     if (cuda_has_out(op, 1) && sums > op->scratch)
         op->scratch = sums;
@@ -413,21 +500,22 @@ static void bias_gradient(const dn_op *op, const dn_op_io *io, const conv_args *
         outer *= inner;
         inner = 1;
     }
-    cuda_channel_sum(op, io->scratch, a->dy, outer, a->K, inner, cuda_adds(op, 1),
-                     cuda_out(op, io, 1));
+    cuda_channel_sum(op, io->scratch, a->dy.at, a->dy.narrow != 0, outer, a->K, inner,
+                     cuda_adds(op, 1), cuda_out(op, io, 1));
 }
 
 static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
 {
     conv_args a = {{0}};
     weights_init(&a, op);
-    a.x = cuda_in(op, io, 0);
-    a.dy = cuda_in(op, io, 1);
-    a.out = (float *)io->scratch;
-    pieces_args p = {a.out, cuda_out(op, io, 0), a.K * a.Cg * a.w.R,
+    a.x = values_in(op, io, 0);
+    a.dy = values_in(op, io, 1);
+    a.pieces = (float *)io->scratch;
+    pieces_args p = {a.pieces, cuda_out(op, io, 0), a.K * a.Cg * a.w.R,
                      op->choice ? 1 : a.tile.pieces, a.add};
-    if (op->dnn) {
-        dn_status status = dnn_to_weights(op, io, &a);
+    if (op->dnn || op->blas) {
+        dn_status status =
+            op->blas ? product_to_weights(op, io, &a) : dnn_to_weights(op, io, &a);
         if (status != DN_OK)
             return status;
     } else {
@@ -443,7 +531,8 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
 }
 
 const cuda_kind cuda_conv_bwd_weights = {"CONV_BWD_WEIGHTS", sizeof(dn_args_conv),
-                                         prepare_conv_bwd_weights, run_conv_bwd_weights};
+                                         prepare_conv_bwd_weights, run_conv_bwd_weights,
+                                         CUDA_NARROW(3, 0)};
 
 /* ---- IM2COL, COL2IM: columns (N C, R, Q) ------------------------------------------------- */
 

@@ -75,8 +75,12 @@ struct dn_op {
     const struct cuda_kind *kind;
     cuda_args args;
     size_t scratch; /* bytes, set by prepare */
+    size_t keep;    /* likewise; not 0: constant inputs are packed there by `pack` */
+    uint32_t constant;
     int32_t num_inputs, num_outputs;
     int32_t choice;     /* the kind's own: which of its kernels */
+    bool blas;          /* cuBLAS does it */
+    bool unordered;     /* what it sums comes in any order: only with allow_nondeterministic */
     int32_t compute;    /* DN_COMPUTE_* that its products are done in */
     cuda_dnn_conv *dnn; /* cuDNN does it; NULL: a kernel of ours */
     cuda_operand *in, *out;
@@ -88,7 +92,14 @@ typedef struct cuda_kind {
     /* Once: DN_OK, or cuda_decline. NULL: always takes it, without scratch. */
     dn_status (*prepare)(dn_op *op, dn_op_info *info);
     dn_status (*run)(const dn_op *op, const dn_op_io *io);
+    /* Operands that may be bf16: bit i input i, bit 16 + i output i. */
+    uint32_t narrow;
+    /* Before the first run and after constant inputs changed, where there is something to keep.
+     */
+    dn_status (*pack)(const dn_op *op, const dn_op_io *io);
 } cuda_kind;
+
+#define CUDA_NARROW(in, out) ((uint32_t)(in) | (uint32_t)(out) << 16)
 
 /* Every kind: its number and the name of its cuda_kind. */
 #define CUDA_KINDS(X)                                                                          \
@@ -178,17 +189,17 @@ static inline int32_t cuda_adds(const dn_op *op, int32_t output)
     return (int32_t)(op->args.base.accumulate >> output & 1);
 }
 
-/* norm.cu: y[d] = (added to it) the sum of x over outer and inner; scratch as
+/* norm.cu: y[d] = (added to it) the sum of x (narrow: bf16) over outer and inner; scratch as
  * cuda_channel_scratch says. In a fixed order, whatever the device. */
 size_t cuda_channel_scratch(int64_t outer, int64_t dim, int64_t inner);
-void cuda_channel_sum(const dn_op *op, void *scratch, const float *x, int64_t outer,
+void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow, int64_t outer,
                       int64_t dim, int64_t inner, int32_t add, float *y);
 
 /* blas.c: C = alpha op(A) op(B) (+ C with add) through cuBLAS; row-major as dn_args_gemm says,
- * pointers with offsets applied. False: there is no cuBLAS. */
+ * pointers with offsets applied; narrow: A and B are bf16. False: there is no cuBLAS. */
 bool cuda_has_blas(const dn_backend *backend);
 dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
-                         const float *A, const float *B, float *C, bool add);
+                         const void *A, const void *B, bool narrow, float *C, bool add);
 
 #ifdef __cplusplus
 }

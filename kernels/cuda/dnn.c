@@ -71,8 +71,9 @@ struct cuda_dnn_conv {
     cudnnFilterDescriptor_t w;
     cudnnConvolutionDescriptor_t conv;
     cudnnActivationDescriptor_t activation;
-    size_t packed, workspace; /* bytes */
-    bool fuses;               /* bias and ReLU as part of it */
+    cuda_dnn_wants wants;
+    size_t workspace; /* bytes */
+    bool fuses;       /* bias and ReLU as part of it */
 };
 
 /* One of the three structs of results, which are alike. */
@@ -168,9 +169,14 @@ static bool has_handle(dn_backend *backend)
 /* ---- descriptors ------------------------------------------------------------------------- */
 
 /* Bytes, rounded up: what follows is aligned as cudaMalloc aligns. */
-static size_t rounded(int64_t floats)
+static size_t rounded(int64_t count, bool narrow)
 {
-    return ((size_t)floats * sizeof(float) + 255) & ~(size_t)255;
+    return ((size_t)count * (narrow ? 2 : 4) + 255) & ~(size_t)255;
+}
+
+static cudnnDataType_t type_of(bool narrow)
+{
+    return narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
 }
 
 /* Two spatial axes at least: an image of one is a row. */
@@ -180,7 +186,7 @@ static int axes_of(const dn_args_conv *c)
 }
 
 static bool set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to, const cuda_operand *x,
-                      const dn_args_conv *c)
+                      const dn_args_conv *c, bool narrow)
 {
     int axes = axes_of(c), dims[2 + DN_MAX_SPATIAL], strides[2 + DN_MAX_SPATIAL];
     bool last = x->info.layout == DN_LAYOUT_NHWC;
@@ -195,7 +201,7 @@ static bool set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to, const cuda_
     }
     strides[1] = last ? 1 : (int)at;
     strides[0] = (int)(last ? at : at * channels);
-    return d->cudnnSetTensorNdDescriptor(to, CUDNN_DATA_FLOAT, 2 + axes, dims, strides) ==
+    return d->cudnnSetTensorNdDescriptor(to, type_of(narrow), 2 + axes, dims, strides) ==
            CUDNN_STATUS_SUCCESS;
 }
 
@@ -203,14 +209,17 @@ static bool set_weights(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv 
                         int64_t Cg, bool last)
 {
     int axes = axes_of(c), dims[2 + DN_MAX_SPATIAL] = {(int)K, (int)Cg};
+    cuda_dnn_wants *wants = &v->wants;
     int64_t taps = 1;
     for (int i = 0; i < axes; i++) {
         int from = i - (axes - c->spatial);
         dims[2 + i] = from >= 0 ? (int)c->kernel[from] : 1;
         taps *= dims[2 + i];
     }
-    v->packed = last && taps > 1 ? rounded(K * Cg * taps) : 0;
-    return d->cudnnSetFilterNdDescriptor(v->w, CUDNN_DATA_FLOAT,
+    wants->taps_first = last && taps > 1;
+    if (wants->taps_first || wants->narrow_w)
+        wants->packed = rounded(K * Cg * taps, wants->narrow_w);
+    return d->cudnnSetFilterNdDescriptor(v->w, type_of(wants->narrow_w),
                                          last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, 2 + axes,
                                          dims) == CUDNN_STATUS_SUCCESS;
 }
@@ -240,11 +249,15 @@ static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, i
                c->activation_a == 0 && cuda_has_in(op, 2);
     for (int i = 0; i < axes; i++)
         dims[2 + i] = strides[2 + i] = 1;
+    if (v->fuses && v->wants.narrow_w) {
+        v->wants.bias_at = v->wants.packed;
+        v->wants.packed += rounded(K, true);
+    }
     return !v->fuses ||
            (d->cudnnCreateTensorDescriptor(&v->bias) == CUDNN_STATUS_SUCCESS &&
             d->cudnnCreateActivationDescriptor(&v->activation) == CUDNN_STATUS_SUCCESS &&
-            d->cudnnSetTensorNdDescriptor(v->bias, CUDNN_DATA_FLOAT, 2 + axes, dims, strides) ==
-                CUDNN_STATUS_SUCCESS &&
+            d->cudnnSetTensorNdDescriptor(v->bias, type_of(v->wants.narrow_w), 2 + axes, dims,
+                                          strides) == CUDNN_STATUS_SUCCESS &&
             d->cudnnSetActivationDescriptor(v->activation, CUDNN_ACTIVATION_RELU,
                                             CUDNN_NOT_PROPAGATE_NAN,
                                             0) == CUDNN_STATUS_SUCCESS);
@@ -259,7 +272,8 @@ static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
            d->cudnnCreateTensorDescriptor(&v->y) == CUDNN_STATUS_SUCCESS &&
            d->cudnnCreateFilterDescriptor(&v->w) == CUDNN_STATUS_SUCCESS &&
            d->cudnnCreateConvolutionDescriptor(&v->conv) == CUDNN_STATUS_SUCCESS &&
-           set_image(d, v->x, x, c) && set_image(d, v->y, y, c) &&
+           set_image(d, v->x, x, c, v->wants.narrow) &&
+           set_image(d, v->y, y, c, v->wants.narrow) &&
            set_weights(d, v, c, K, C / c->group, x->info.layout == DN_LAYOUT_NHWC) &&
            set_window(d, v, c) && set_epilogue(d, op, v, K);
 }
@@ -299,7 +313,8 @@ static cudnnStatus_t by_trial(const cuda_dnn *d, const cuda_dnn_conv *v, char *x
 static bool try_all(dn_backend *backend, const cuda_dnn_conv *v, const int64_t count[3],
                     result *r, int *n)
 {
-    size_t x = rounded(count[0]), y = rounded(count[1]), w = rounded(count[2]);
+    size_t x = rounded(count[0], false), y = rounded(count[1], false);
+    size_t w = rounded(count[2], false);
     size_t space = MOST_TUNED;
     char *memory = NULL;
     while (cudaMalloc((void **)&memory, x + y + w + space) != cudaSuccess) {
@@ -335,7 +350,7 @@ static bool workspace_of(const cuda_dnn *d, cuda_dnn_conv *v)
                &v->workspace) == CUDNN_STATUS_SUCCESS;
 }
 
-/* f32 means f32; whatever rounds operands to less than TF32 is out in any case. */
+/* f32 means f32; whatever rounds operands to less than asked for is out in any case. */
 static bool math_fits(cudnnMathType_t math, int32_t compute)
 {
     return compute == DN_COMPUTE_F32 ? math == CUDNN_FMA_MATH
@@ -343,13 +358,16 @@ static bool math_fits(cudnnMathType_t math, int32_t compute)
 }
 
 /* The best of the results, which come best first. */
-static bool pick(const cuda_dnn *d, const dn_backend_host *host, int32_t compute,
-                 cuda_dnn_conv *v, const result *r, int n, size_t most)
+static bool pick(dn_op *op, int32_t compute, const result *r, int n, size_t most)
 {
+    const cuda_dnn *d = op->backend->device->dnn;
+    cuda_dnn_conv *v = op->dnn;
     for (int i = 0; i < n; i++) {
         if (r[i].status != CUDNN_STATUS_SUCCESS || !math_fits(r[i].mathType, compute) ||
-            (r[i].determinism != CUDNN_DETERMINISTIC && !host->allow_nondeterministic))
+            (r[i].determinism != CUDNN_DETERMINISTIC &&
+             !op->backend->host.allow_nondeterministic))
             continue;
+        op->unordered = r[i].determinism != CUDNN_DETERMINISTIC;
         v->algorithm = (int32_t)r[i].algo;
         if (d->cudnnSetConvolutionMathType(v->conv, r[i].mathType) == CUDNN_STATUS_SUCCESS &&
             workspace_of(d, v) && v->workspace <= most)
@@ -358,21 +376,23 @@ static bool pick(const cuda_dnn *d, const dn_backend_host *host, int32_t compute
     return false;
 }
 
-static bool choose(dn_backend *backend, int32_t compute, cuda_dnn_conv *v,
-                   const int64_t count[3])
+static bool choose(dn_op *op, int32_t compute, const int64_t count[3])
 {
+    dn_backend *backend = op->backend;
     const cuda_dnn *d = backend->device->dnn;
+    cuda_dnn_conv *v = op->dnn;
     result r[CANDIDATES];
     int n = 0;
-    if (d->cudnnSetConvolutionMathType(
-            v->conv, compute == DN_COMPUTE_F32 ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH) !=
-        CUDNN_STATUS_SUCCESS)
+    cudnnMathType_t math = compute == DN_COMPUTE_F32    ? CUDNN_FMA_MATH
+                           : compute == DN_COMPUTE_BF16 ? CUDNN_TENSOR_OP_MATH
+                                                        : CUDNN_DEFAULT_MATH;
+    if (d->cudnnSetConvolutionMathType(v->conv, math) != CUDNN_STATUS_SUCCESS)
         return false;
     if (backend->host.tune && try_all(backend, v, count, r, &n) &&
-        pick(d, &backend->host, compute, v, r, n, MOST_TUNED))
+        pick(op, compute, r, n, MOST_TUNED))
         return true;
     return by_heuristics(d, v, r, &n) == CUDNN_STATUS_SUCCESS &&
-           pick(d, &backend->host, compute, v, r, n, MOST_WORKSPACE);
+           pick(op, compute, r, n, MOST_WORKSPACE);
 }
 
 /* ---- taking and running ------------------------------------------------------------------ */
@@ -382,7 +402,42 @@ static bool fits(const cuda_operand *x)
     return x->count > 0 && x->count <= INT32_MAX;
 }
 
-static bool take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+/* Products of bf16 numbers where the result is bf16, and for dw where cuDNN can have it in f32;
+ * else images are widened. */
+static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y,
+                         bool narrow, const int64_t count[3])
+{
+    dn_backend *backend = op->backend;
+    bool weights = which == CUDA_DNN_WEIGHTS;
+    const cuda_operand *image[2] = {weights || which == CUDA_DNN_FORWARD ? x : y, y};
+    int32_t compute = narrow                          ? DN_COMPUTE_BF16
+                      : op->compute == DN_COMPUTE_F32 ? DN_COMPUTE_F32
+                                                      : DN_COMPUTE_TF32;
+    cuda_dnn_conv *v = backend->host.alloc(backend->host.user, sizeof(*v));
+    if (!v)
+        return backend->host.fail(DN_E_NOMEM, "cuda: no memory for a convolution");
+    memset(v, 0, sizeof(*v));
+    v->which = which;
+    v->wants.narrow = narrow;
+    v->wants.narrow_w = narrow && !weights;
+    op->dnn = v;
+    if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, count)) {
+        cuda_dnn_drop(op);
+        return DN_OK;
+    }
+    for (int i = 0; i < (weights ? 2 : 1); i++)
+        if ((image[i]->info.dtype == DN_BF16) != narrow)
+            v->wants.staged[i] = rounded(image[i]->count, narrow);
+    uint32_t packs = v->wants.bias_at ? 6 : 2;
+    if (!weights && (op->constant & packs) == packs)
+        op->keep = v->wants.packed;
+    op->compute = compute;
+    op->scratch = (op->keep ? 0 : v->wants.packed) + v->wants.staged[0] + v->wants.staged[1] +
+                  v->workspace;
+    return DN_OK;
+}
+
+static dn_status take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
 {
     dn_backend *backend = op->backend;
     const dn_args_conv *c = &op->args.conv;
@@ -392,31 +447,27 @@ static bool take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_ope
     count[2] = x->info.shape.dim[1] / c->group * y->info.shape.dim[1] * taps;
     if (c->spatial > 3 || !fits(x) || !fits(y) || count[2] > INT32_MAX ||
         x->info.layout != y->info.layout || !has_handle(backend))
-        return false;
-    cuda_dnn_conv *v = backend->host.alloc(backend->host.user, sizeof(*v));
-    if (!v)
-        return false;
-    memset(v, 0, sizeof(*v));
-    v->which = which;
-    op->dnn = v;
-    op->compute = op->compute == DN_COMPUTE_F32 ? DN_COMPUTE_F32 : DN_COMPUTE_TF32;
-    if (!describe(backend->device->dnn, op, v, x, y) ||
-        !choose(backend, op->compute, v, count)) {
-        cuda_dnn_drop(op);
-        return false;
-    }
-    op->scratch = v->packed + v->workspace;
-    return true;
+        return DN_OK;
+    bool x_narrow = x->info.dtype == DN_BF16, y_narrow = y->info.dtype == DN_BF16;
+    bool narrow = which == CUDA_DNN_FORWARD ? y_narrow
+                  : which == CUDA_DNN_DATA  ? x_narrow
+                                            : x_narrow && y_narrow;
+    dn_status status = take_in(op, which, x, y, narrow, count);
+    if (status == DN_OK && !op->dnn && narrow && which == CUDA_DNN_WEIGHTS)
+        status = take_in(op, which, x, y, false, count);
+    return status;
 }
 
-bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
 {
     cuda_visit visit;
-    if (!op->backend->device->dnn || cuda_enter(op->backend, &visit) != DN_OK)
-        return false;
-    bool taken = take(op, which, x, y);
+    if (!op->backend->device->dnn)
+        return DN_OK;
+    dn_status status = cuda_enter(op->backend, &visit);
+    if (status == DN_OK)
+        status = take(op, which, x, y);
     cuda_leave(&visit);
-    return taken;
+    return status;
 }
 
 void cuda_dnn_drop(dn_op *op)
@@ -440,15 +491,16 @@ void cuda_dnn_drop(dn_op *op)
         d->cudnnDestroyActivationDescriptor(v->activation);
     host->free(host->user, v);
     op->dnn = NULL;
+    op->unordered = false;
 }
 
-bool cuda_dnn_repacks(const dn_op *op)
+const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
-    return op->dnn->packed != 0;
+    return &op->dnn->wants;
 }
 
 static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void *x,
-                                 const void *w, void *y, const float *beta, const float *bias,
+                                 const void *w, void *y, const float *beta, const void *bias,
                                  void *space, bool *finished)
 {
     const float one = 1;
@@ -467,12 +519,11 @@ static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void
 }
 
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
-                       const float *bias, void *scratch, bool *finished)
+                       const void *bias, void *space, bool *finished)
 {
     const cuda_dnn *d = op->backend->device->dnn;
     cuda_dnn_conv *v = op->dnn;
     const float one = 1, beta = add ? 1 : 0;
-    char *space = (char *)scratch + v->packed;
     cudnnStatus_t status;
     *finished = false;
     if (v->which == CUDA_DNN_FORWARD)
@@ -514,10 +565,10 @@ void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
     snprintf(buffer, size, "built without cuDNN");
 }
 
-bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
 {
     (void)op, (void)which, (void)x, (void)y;
-    return false;
+    return DN_OK;
 }
 
 void cuda_dnn_drop(dn_op *op)
@@ -525,16 +576,16 @@ void cuda_dnn_drop(dn_op *op)
     (void)op;
 }
 
-bool cuda_dnn_repacks(const dn_op *op)
+const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
     (void)op;
-    return false;
+    return NULL;
 }
 
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
-                       const float *bias, void *scratch, bool *finished)
+                       const void *bias, void *space, bool *finished)
 {
-    (void)a, (void)b, (void)out, (void)add, (void)bias, (void)scratch, (void)finished;
+    (void)a, (void)b, (void)out, (void)add, (void)bias, (void)space, (void)finished;
     return op->backend->host.fail(DN_E_INTERNAL, "there is no cuDNN");
 }
 

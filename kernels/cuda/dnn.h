@@ -12,16 +12,26 @@ extern "C" {
 
 enum { CUDA_DNN_FORWARD, CUDA_DNN_DATA, CUDA_DNN_WEIGHTS };
 
-/* x and y: the operands with the input's and the output's shape. True: op->dnn is set, and
- * op->scratch holds its workspace and, where weights are repacked, room for them. */
-bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y);
+/* Operands as cuDNN wants them. Scratch holds, in this order: weights (dw) in another form,
+ * unless they are constant and kept, images in another type, the workspace. */
+typedef struct cuda_dnn_wants {
+    bool narrow;      /* images are bf16 */
+    bool narrow_w;    /* so are weights, and the bias that lies behind them */
+    bool taps_first;  /* weights lie as (K, R, Cg), for channels-last images */
+    size_t packed;    /* bytes of weights, and bias, in that form; 0: they are so already */
+    size_t bias_at;   /* where in there the bias is; 0: it is taken as it is */
+    size_t staged[2]; /* bytes of images a and b in the other type; 0: as they are */
+} cuda_dnn_wants;
+
+/* x and y: the operands with the input's and the output's shape. Where cuDNN takes it op->dnn
+ * is set, and op->scratch and op->keep are what the above takes; where not, nothing is. */
+dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y);
 void cuda_dnn_drop(dn_op *op);
-/* Weights lie as (K, R, Cg) for channels-last images; op->scratch begins with room for them. */
-bool cuda_dnn_repacks(const dn_op *op);
+const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op);
 /* FORWARD: x, w -> y; DATA: dy, w -> dx; WEIGHTS: x, dy -> dw, added to what is there with
- * `add`. *finished (FORWARD alone): bias and activation are in. */
+ * `add`; all of them as wanted. *finished (FORWARD alone): bias and activation are in. */
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
-                       const float *bias, void *scratch, bool *finished);
+                       const void *bias, void *space, bool *finished);
 
 #ifdef __cplusplus
 }

@@ -34,8 +34,9 @@ DEVICE float gemm_bias(const gemm_args *a, int64_t matrix, int64_t m, int64_t n)
 
 DEVICE void gemm_put(const gemm_args *a, int64_t matrix, int piece, int m, int n, float sum)
 {
-    float *y = &a->C[matrix * a->stride_c + m * a->ldc + n];
-    put_through(y, a->add, a->alpha * sum + gemm_bias(a, matrix, m, n), &a->f);
+    values C = {a->C, 0};
+    put_through(C, matrix * a->stride_c + m * a->ldc + n, a->add,
+                a->alpha * sum + gemm_bias(a, matrix, m, n), &a->f);
 }
 
 #define TILE      gemm_tile
@@ -61,6 +62,7 @@ static dn_status prepare_gemm(dn_op *op, dn_op_info *info)
         g->k > INT32_MAX - TILE_DEPTH || g->lda > INT32_MAX || g->ldb > INT32_MAX ||
         g->ldc > INT32_MAX || g->batch > INT32_MAX)
         return cuda_decline(info, "a side of 2^31 elements");
+    op->blas = cuda_has_blas(op->backend);
     return DN_OK;
 }
 
@@ -86,12 +88,12 @@ static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
     a.alpha = (float)g->alpha;
     a.bias_mode = g->bias_mode;
     a.add = cuda_adds(op, 0);
-    if (!cuda_has_blas(op->backend)) {
+    if (!op->blas) {
         gemm_tile(op, &a, tile_blocks(&a.tile, g->batch));
         return DN_OK;
     }
     dn_status status =
-        cuda_blas_gemm(op->backend, g, op->compute, a.A, a.B, a.C, a.add != 0);
+        cuda_blas_gemm(op->backend, g, op->compute, a.A, a.B, false, a.C, a.add != 0);
     if (status == DN_OK && (a.bias_mode || a.f.fn))
         gemm_epilogue(op, &a, g->batch * g->m * g->n);
     return status;

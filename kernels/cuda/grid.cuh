@@ -74,6 +74,11 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]
 #define LANE(t) (t)
 
+/* All indices, or blocks, of a kernel, one after the other. */
+typedef void (*cuda_loop)(const dn_op *op, const void *args, int64_t n);
+/* Runs it, or notes it down: whoever compiles the kernels says which (host.c runs it). */
+void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes, int64_t n);
+
 /* Indices and blocks may come in any order, and so may the threads of a region between two
  * barriers: the checker has them all come in two. What one thread of a region writes and
  * another reads (a barrier is missing there) then gives other bits. */
@@ -92,19 +97,29 @@ static inline int lane_of(int lane)
 
 #define MAP(name, args_type)                                                                   \
     DEVICE void name##_at(const args_type *a, int64_t i);                                      \
-    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    static void name##_loop(const dn_op *op, const void *args, int64_t n)                      \
     {                                                                                          \
         for (int64_t i = 0; i < n; i++)                                                        \
-            name##_at(a, in_some_order(op, i, n));                                             \
+            name##_at((const args_type *)args, in_some_order(op, i, n));                       \
+    }                                                                                          \
+    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    {                                                                                          \
+        if (n > 0)                                                                             \
+            cuda_launch(op, name##_loop, a, sizeof(*a), n);                                    \
     }                                                                                          \
     DEVICE void name##_at(const args_type *a, int64_t i)
 
 #define BLOCKS(name, args_type)                                                                \
     DEVICE void name##_block(const args_type *a, int64_t block);                               \
-    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    static void name##_loop(const dn_op *op, const void *args, int64_t n)                      \
     {                                                                                          \
         for (int64_t block = 0; block < n; block++)                                            \
-            name##_block(a, in_some_order(op, block, n));                                      \
+            name##_block((const args_type *)args, in_some_order(op, block, n));                \
+    }                                                                                          \
+    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
+    {                                                                                          \
+        if (n > 0)                                                                             \
+            cuda_launch(op, name##_loop, a, sizeof(*a), n);                                    \
     }                                                                                          \
     DEVICE void name##_block(const args_type *a, int64_t block)
 
@@ -122,6 +137,93 @@ DEVICE double block_sum(double *shared)
     return sum;
 }
 
+/* The bits of a float and back. */
+DEVICE uint32_t bits_of(float value)
+{
+    union {
+        float f;
+        uint32_t u;
+    } word;
+    word.f = value;
+    return word.u;
+}
+
+DEVICE float float_of(uint32_t bits)
+{
+    union {
+        float f;
+        uint32_t u;
+    } word;
+    word.u = bits;
+    return word.f;
+}
+
+/* Bfloat16, rounded to nearest even. */
+DEVICE uint16_t bf16_of(float value)
+{
+    uint32_t word = bits_of(value);
+    if (value != value)
+        return (uint16_t)(word >> 16 | 0x40);
+    return (uint16_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
+}
+
+/* Activations: float, or bf16 where the plan has them so. All threads take the same branch. */
+typedef struct values {
+    void *at;
+    int32_t narrow;
+} values;
+
+DEVICE float get(values x, int64_t i)
+{
+    return x.narrow ? float_of((uint32_t)((const uint16_t *)x.at)[i] << 16)
+                    : ((const float *)x.at)[i];
+}
+
+DEVICE void set(values y, int64_t i, float value)
+{
+    if (y.narrow)
+        ((uint16_t *)y.at)[i] = bf16_of(value);
+    else
+        ((float *)y.at)[i] = value;
+}
+
+/* Those from element i on. */
+static inline values values_from(values x, int64_t i)
+{
+    values rest = {(char *)x.at + i * (x.narrow ? 2 : 4), x.narrow};
+    return rest;
+}
+
+static inline values values_in(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    bool there = cuda_has_in(op, i);
+    values x = {there ? io->in[i] : NULL, there && op->in[i].info.dtype == DN_BF16};
+    return x;
+}
+
+static inline values values_out(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    bool there = cuda_has_out(op, i);
+    values y = {there ? io->out[i] : NULL, there && op->out[i].info.dtype == DN_BF16};
+    return y;
+}
+
+static inline values floats(const float *x)
+{
+    values all = {(void *)x, 0};
+    return all;
+}
+
+DEVICE void put_value(values y, int64_t i, int32_t add, float value)
+{
+    set(y, i, add ? get(y, i) + value : value);
+}
+
+DEVICE void put_value_wide(values y, int64_t i, int32_t add, double value)
+{
+    set(y, i, (float)(add ? get(y, i) + value : value));
+}
+
 /* Writes a result, or adds it. */
 DEVICE void put(float *y, int32_t add, float value)
 {
@@ -131,6 +233,16 @@ DEVICE void put(float *y, int32_t add, float value)
 DEVICE void put_wide(float *y, int32_t add, double value)
 {
     *y = (float)(add ? *y + value : value);
+}
+
+/* Adds what other threads add to as well, in whatever order they come. */
+DEVICE void add_unordered(float *y, float value)
+{
+#ifdef __CUDACC__
+    atomicAdd(y, value);
+#else
+    *y += value;
+#endif
 }
 
 /* a / b of numbers >= 0: 32-bit division where it will do is several times faster. */

@@ -5,8 +5,14 @@
 #include <string.h>
 
 #include "dnn.h"
+#include "grid.cuh"
 
 extern const dn_backend_ops dn_ref_backend, dn_cuda_host_backend;
+
+void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes, int64_t n)
+{
+    loop(op, args, n);
+}
 
 bool cuda_has_blas(const dn_backend *backend)
 {
@@ -14,27 +20,27 @@ bool cuda_has_blas(const dn_backend *backend)
 }
 
 dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
-                         const float *A, const float *B, float *C, bool add)
+                         const void *A, const void *B, bool narrow, float *C, bool add)
 {
     return backend->host.fail(DN_E_INTERNAL, "there is no cuBLAS on the host");
 }
 
-bool cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
+dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
 {
-    return false;
+    return DN_OK;
 }
 
 void cuda_dnn_drop(dn_op *op)
 {
 }
 
-bool cuda_dnn_repacks(const dn_op *op)
+const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
-    return false;
+    return NULL;
 }
 
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
-                       const float *bias, void *scratch, bool *finished)
+                       const void *bias, void *space, bool *finished)
 {
     return op->backend->host.fail(DN_E_INTERNAL, "there is no cuDNN on the host");
 }

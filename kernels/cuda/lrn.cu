@@ -4,8 +4,7 @@
 #include "grid.cuh"
 
 typedef struct lrn_args {
-    const float *x, *y_in, *scale_in, *dy;
-    float *out, *scale;
+    values x, y_in, scale_in, dy, out, scale;
     int64_t length[2], step[2]; /* the two axes neighbours are on */
     int32_t half[2], add;
     float k, weight, beta;
@@ -34,12 +33,12 @@ MAP(lrn, lrn_args)
     float sum = 0;
     for (int64_t u = n.begin[0]; u < n.end[0]; u++)
         for (int64_t v = n.begin[1]; v < n.end[1]; v++) {
-            float near = a->x[n.base + u * a->step[0] + v * a->step[1]];
+            float near = get(a->x, n.base + u * a->step[0] + v * a->step[1]);
             sum += near * near;
         }
     float scale = a->k + a->weight * sum;
-    a->scale[i] = scale;
-    put(&a->out[i], a->add, a->x[i] * powf(scale, -a->beta));
+    set(a->scale, i, scale);
+    put_value(a->out, i, a->add, get(a->x, i) * powf(scale, -a->beta));
 }
 
 MAP(lrn_bwd, lrn_args)
@@ -49,10 +48,11 @@ MAP(lrn_bwd, lrn_args)
     for (int64_t u = n.begin[0]; u < n.end[0]; u++)
         for (int64_t v = n.begin[1]; v < n.end[1]; v++) {
             int64_t j = n.base + u * a->step[0] + v * a->step[1];
-            sum += a->dy[j] * a->y_in[j] / a->scale_in[j];
+            sum += get(a->dy, j) * get(a->y_in, j) / get(a->scale_in, j);
         }
-    put(&a->out[i], a->add, a->dy[i] * powf(a->scale_in[i], -a->beta) -
-                                2 * a->beta * a->weight * a->x[i] * sum);
+    put_value(a->out, i, a->add,
+              get(a->dy, i) * powf(get(a->scale_in, i), -a->beta) -
+                  2 * a->beta * a->weight * get(a->x, i) * sum);
 }
 
 static lrn_args args_of(const dn_op *op, const dn_op_io *io)
@@ -61,11 +61,11 @@ static lrn_args args_of(const dn_op *op, const dn_op_io *io)
     const dn_operand *x = &op->in[0].info;
     bool last = x->layout == DN_LAYOUT_NHWC, within = l->region == DN_LRN_WITHIN;
     int64_t C = x->shape.dim[1], pixels = 1;
-    lrn_args a = {0};
+    lrn_args a = {{0}};
     for (int32_t d = 2; d < x->shape.axes; d++)
         pixels *= x->shape.dim[d];
-    a.x = cuda_in(op, io, 0);
-    a.out = cuda_out(op, io, 0);
+    a.x = values_in(op, io, 0);
+    a.out = values_out(op, io, 0);
     a.length[0] = within ? x->shape.dim[2] : C;
     a.step[0] = within ? x->shape.dim[3] * (last ? C : 1) : last ? 1 : pixels;
     a.length[1] = within ? x->shape.dim[3] : 1;
@@ -82,21 +82,22 @@ static lrn_args args_of(const dn_op *op, const dn_op_io *io)
 static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
 {
     lrn_args a = args_of(op, io);
-    a.scale = cuda_out(op, io, 1);
+    a.scale = values_out(op, io, 1);
     lrn(op, &a, op->out[0].count);
     return DN_OK;
 }
 
-const cuda_kind cuda_lrn = {"LRN", sizeof(dn_args_lrn), NULL, run_lrn};
+const cuda_kind cuda_lrn = {"LRN", sizeof(dn_args_lrn), NULL, run_lrn, CUDA_NARROW(1, 3)};
 
 static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
 {
     lrn_args a = args_of(op, io);
-    a.y_in = cuda_in(op, io, 1);
-    a.scale_in = cuda_in(op, io, 2);
-    a.dy = cuda_in(op, io, 3);
+    a.y_in = values_in(op, io, 1);
+    a.scale_in = values_in(op, io, 2);
+    a.dy = values_in(op, io, 3);
     lrn_bwd(op, &a, op->out[0].count);
     return DN_OK;
 }
 
-const cuda_kind cuda_lrn_bwd = {"LRN_BWD", sizeof(dn_args_lrn), NULL, run_lrn_bwd};
+const cuda_kind cuda_lrn_bwd = {"LRN_BWD", sizeof(dn_args_lrn), NULL, run_lrn_bwd,
+                                CUDA_NARROW(15, 1)};

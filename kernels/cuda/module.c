@@ -39,17 +39,29 @@ static dn_status module_open(dn_backend **out, const dn_backend_host *host)
     return DN_OK;
 }
 
-static dn_status module_run(dn_op *op, const dn_op_io *io)
+/* A launch that was refused says so afterwards. */
+static dn_status launch(dn_op *op, const dn_op_io *io,
+                        dn_status (*what)(const dn_op *, const dn_op_io *))
 {
     dn_backend *backend = op->backend;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
-        status = op->kind->run(op, io);
+        status = what(op, io);
     if (status == DN_OK)
         status = cuda_check(backend, cudaGetLastError(), op->kind->name);
     cuda_leave(&visit);
     return status;
+}
+
+static dn_status module_run(dn_op *op, const dn_op_io *io)
+{
+    return launch(op, io, op->kind->run);
+}
+
+static dn_status module_prepare(dn_op *op, const dn_op_io *io)
+{
+    return op->keep ? launch(op, io, op->kind->pack) : DN_OK;
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */
@@ -281,6 +293,7 @@ static const dn_backend_ops table = {
     .replay = module_replay,
     .recording_free = module_recording_free,
     .describe = module_describe,
+    .op_prepare = module_prepare,
     .mem_zero = module_zero,
     .comm_create = cuda_comm_create,
     .comm_mean = cuda_comm_mean,

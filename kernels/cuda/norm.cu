@@ -10,9 +10,9 @@
 enum { TERM_SQUARES, TERM_PRODUCTS, TERM_SCALED, TERM_PRELU, TERM_SUM };
 
 typedef struct norm_args {
-    const float *x, *y_in, *dy; /* y_in: y of the gradients */
+    values x, y_in, dy, out; /* y_in: y of the gradients */
     const float *mean_in, *inv_in, *gamma, *beta;
-    float *out, *mean, *inv_std, *running_mean, *running_var, *factor;
+    float *mean, *inv_std, *running_mean, *running_var, *factor;
     float *dgamma, *dbeta;
     double *partial;         /* (dim, pieces, 2) */
     float *p, *q;            /* per channel, of the finish for the last pass */
@@ -25,7 +25,8 @@ typedef struct norm_args {
 /* dy f'(y): the gradient below the activation. */
 DEVICE float under(const norm_args *a, int64_t at)
 {
-    return a->f.fn ? a->dy[at] * slope_from_y(&a->f, a->y_in[at]) : a->dy[at];
+    float dy = get(a->dy, at);
+    return a->f.fn ? dy * slope_from_y(&a->f, get(a->y_in, at)) : dy;
 }
 
 DEVICE void add_term(const norm_args *a, int64_t at, int64_t d, double sum[2])
@@ -33,25 +34,25 @@ DEVICE void add_term(const norm_args *a, int64_t at, int64_t d, double sum[2])
     double v;
     switch (a->term) {
     case TERM_SQUARES:
-        v = a->x[at];
+        v = get(a->x, at);
         sum[0] += v;
         sum[1] += v * v;
         break;
     case TERM_PRODUCTS:
-        v = a->dy[at];
+        v = get(a->dy, at);
         sum[0] += v;
-        sum[1] += v * a->y_in[at];
+        sum[1] += v * get(a->y_in, at);
         break;
     case TERM_SCALED:
         v = under(a, at);
         sum[0] += v;
-        sum[1] += v * ((a->x[at] - a->mean_in[d]) * a->inv_in[d]);
+        sum[1] += v * ((get(a->x, at) - a->mean_in[d]) * a->inv_in[d]);
         break;
     case TERM_PRELU:
-        sum[0] += a->x[at] > 0 ? 0 : (double)a->dy[at] * a->x[at];
+        sum[0] += get(a->x, at) > 0 ? 0 : (double)get(a->dy, at) * get(a->x, at);
         break;
     default:
-        sum[0] += a->x[at];
+        sum[0] += get(a->x, at);
     }
 }
 
@@ -120,7 +121,7 @@ size_t cuda_channel_scratch(int64_t outer, int64_t dim, int64_t inner)
 
 static norm_args view_of(int64_t outer, int64_t dim, int64_t inner, void *scratch)
 {
-    norm_args a = {0};
+    norm_args a = {{0}};
     a.outer = outer;
     a.dim = dim;
     a.inner = inner;
@@ -136,15 +137,16 @@ MAP(sum_finish, norm_args)
 {
     double sum[2];
     sum_pieces(a, i, sum);
-    put_wide(&a->out[i], a->add, sum[0]);
+    put_value_wide(a->out, i, a->add, sum[0]);
 }
 
-void cuda_channel_sum(const dn_op *op, void *scratch, const float *x, int64_t outer,
+void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow, int64_t outer,
                       int64_t dim, int64_t inner, int32_t add, float *y)
 {
     norm_args a = view_of(outer, dim, inner, scratch);
-    a.x = x;
-    a.out = y;
+    a.x.at = (void *)x;
+    a.x.narrow = narrow;
+    a.out.at = y;
     a.add = add;
     a.term = TERM_SUM;
     run_sums(op, &a);
@@ -198,7 +200,7 @@ MAP(factor_finish, norm_args)
 MAP(normalise, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
-    put_through(&a->out[i], a->add, a->p[d] * (a->x[i] - a->mean[d]) + a->q[d], &a->f);
+    put_through(a->out, i, a->add, a->p[d] * (get(a->x, i) - a->mean[d]) + a->q[d], &a->f);
 }
 
 static dn_status norm_forward(const dn_op *op, norm_args *a)
@@ -225,8 +227,8 @@ static dn_status run_batch_norm(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_batch_norm *b = &op->args.batch_norm;
     norm_args a = view_of(b->outer, b->dim, b->inner, io->scratch);
-    a.x = cuda_in(op, io, 0);
-    a.out = cuda_out(op, io, 0);
+    a.x = values_in(op, io, 0);
+    a.out = values_out(op, io, 0);
     a.mean = cuda_out(op, io, 1);
     a.inv_std = cuda_out(op, io, 2);
     a.running_mean = cuda_out(op, io, 3);
@@ -254,10 +256,10 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *n = &op->args.norm_scale;
     norm_args a = view_of(n->outer, n->dim, n->inner, io->scratch);
-    a.x = cuda_in(op, io, 0);
+    a.x = values_in(op, io, 0);
     a.gamma = cuda_in(op, io, 1);
     a.beta = cuda_in(op, io, 2);
-    a.out = cuda_out(op, io, 0);
+    a.out = values_out(op, io, 0);
     a.mean = cuda_out(op, io, 1);
     a.inv_std = cuda_out(op, io, 2);
     a.running_mean = cuda_out(op, io, 3);
@@ -272,7 +274,7 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 }
 
 const cuda_kind cuda_norm_scale = {"NORM_SCALE", sizeof(dn_args_norm_scale), prepare_norm_scale,
-                                   run_norm_scale};
+                                   run_norm_scale, CUDA_NARROW(1, 1)};
 
 MAP(mvn_finish, norm_args)
 {
@@ -287,7 +289,7 @@ MAP(mvn_finish, norm_args)
 MAP(mvn_normalise, norm_args)
 {
     int64_t d = quotient(i, a->inner);
-    put(&a->out[i], a->add, (a->x[i] - a->mean[d]) * a->inv_std[d]);
+    put_value(a->out, i, a->add, (get(a->x, i) - a->mean[d]) * a->inv_std[d]);
 }
 
 static dn_status prepare_mvn(dn_op *op, dn_op_info *info)
@@ -301,8 +303,8 @@ static dn_status run_mvn(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_mvn *v = &op->args.mvn;
     norm_args a = view_of(1, v->rows, v->cols, io->scratch);
-    a.x = cuda_in(op, io, 0);
-    a.out = cuda_out(op, io, 0);
+    a.x = values_in(op, io, 0);
+    a.out = values_out(op, io, 0);
     a.mean = a.p;
     a.inv_std = cuda_out(op, io, 1);
     a.eps = v->eps;
@@ -331,17 +333,17 @@ MAP(means_finish, norm_args)
 MAP(normalise_bwd, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
-    float inverse = a->inv_in ? a->inv_in[d] : 1, value = a->dy[i];
+    float inverse = a->inv_in ? a->inv_in[d] : 1, value = get(a->dy, i);
     if (!a->use_global)
-        value = value - a->p[d] - a->y_in[i] * a->q[d];
-    put(&a->out[i], a->add, inverse * value);
+        value = value - a->p[d] - get(a->y_in, i) * a->q[d];
+    put_value(a->out, i, a->add, inverse * value);
 }
 
 static dn_status norm_backward(const dn_op *op, const dn_op_io *io, norm_args *a)
 {
-    a->y_in = cuda_in(op, io, 0);
-    a->dy = cuda_in(op, io, 2);
-    a->out = cuda_out(op, io, 0);
+    a->y_in = values_in(op, io, 0);
+    a->dy = values_in(op, io, 2);
+    a->out = values_out(op, io, 0);
     a->add = cuda_adds(op, 0);
     a->term = TERM_PRODUCTS;
     if (!a->use_global) {
@@ -394,21 +396,21 @@ MAP(scaled_bwd, norm_args)
     int64_t d = middle_of(i, a->dim, a->inner);
     float dz = under(a, i), inverse = a->inv_in[d];
     if (!a->use_global)
-        dz = dz - a->p[d] - (a->x[i] - a->mean_in[d]) * inverse * a->q[d];
-    put(&a->out[i], a->add, a->gamma[d] * inverse * dz);
+        dz = dz - a->p[d] - (get(a->x, i) - a->mean_in[d]) * inverse * a->q[d];
+    put_value(a->out, i, a->add, a->gamma[d] * inverse * dz);
 }
 
 static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *n = &op->args.norm_scale;
     norm_args a = view_of(n->outer, n->dim, n->inner, io->scratch);
-    a.x = cuda_in(op, io, 0);
-    a.y_in = cuda_in(op, io, 1);
+    a.x = values_in(op, io, 0);
+    a.y_in = values_in(op, io, 1);
     a.mean_in = cuda_in(op, io, 2);
     a.inv_in = cuda_in(op, io, 3);
     a.gamma = cuda_in(op, io, 4);
-    a.dy = cuda_in(op, io, 5);
-    a.out = cuda_out(op, io, 0);
+    a.dy = values_in(op, io, 5);
+    a.out = values_out(op, io, 0);
     a.dgamma = cuda_out(op, io, 1);
     a.dbeta = cuda_out(op, io, 2);
     a.f = function_of(n->activation, n->activation_a, 0, 0);
@@ -419,13 +421,14 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     a.term = TERM_SCALED;
     run_sums(op, &a);
     scaled_finish(op, &a, a.dim);
-    if (a.out)
+    if (a.out.at)
         scaled_bwd(op, &a, a.outer * a.dim * a.inner);
     return DN_OK;
 }
 
 const cuda_kind cuda_norm_scale_bwd = {"NORM_SCALE_BWD", sizeof(dn_args_norm_scale),
-                                       prepare_norm_scale, run_norm_scale_bwd};
+                                       prepare_norm_scale, run_norm_scale_bwd,
+                                       CUDA_NARROW(35, 1)};
 
 /* ---- PRELU_BWD --------------------------------------------------------------------------- */
 
@@ -444,7 +447,8 @@ MAP(slope_finish, norm_args)
 MAP(prelu_bwd, norm_args)
 {
     int64_t d = a->shared ? 0 : middle_of(i, a->dim, a->inner);
-    put(&a->out[i], a->add, a->x[i] > 0 ? a->dy[i] : a->gamma[d] * a->dy[i]);
+    float dy = get(a->dy, i);
+    put_value(a->out, i, a->add, get(a->x, i) > 0 ? dy : a->gamma[d] * dy);
 }
 
 static dn_status prepare_prelu_bwd(dn_op *op, dn_op_info *info)
@@ -459,10 +463,10 @@ static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_prelu *p = &op->args.prelu;
     norm_args a = view_of(p->outer, p->dim, p->inner, io->scratch);
-    a.x = cuda_in(op, io, 0);
+    a.x = values_in(op, io, 0);
     a.gamma = cuda_in(op, io, 1);
-    a.dy = cuda_in(op, io, 2);
-    a.out = cuda_out(op, io, 0);
+    a.dy = values_in(op, io, 2);
+    a.out = values_out(op, io, 0);
     a.dgamma = cuda_out(op, io, 1);
     a.shared = p->shared;
     a.add = cuda_adds(op, 0);
@@ -472,7 +476,7 @@ static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
         run_sums(op, &a);
         slope_finish(op, &a, p->shared ? 1 : p->dim);
     }
-    if (a.out)
+    if (a.out.at)
         prelu_bwd(op, &a, p->outer * p->dim * p->inner);
     return DN_OK;
 }

@@ -23,50 +23,58 @@ static dn_status run_fill(const dn_op *op, const dn_op_io *io)
 const cuda_kind cuda_fill = {"FILL", sizeof(dn_args_fill), NULL, run_fill};
 
 typedef struct unary_args {
-    const float *x, *y, *dy;
-    float *out;
+    values x, y, dy, out;
     function f;
     int32_t add;
 } unary_args;
 
 MAP(unary, unary_args)
 {
-    put(&a->out[i], a->add, apply(&a->f, a->x[i]));
+    put_value(a->out, i, a->add, apply(&a->f, get(a->x, i)));
 }
 
 MAP(unary_bwd, unary_args)
 {
-    float slope = a->x ? slope_from_x(&a->f, a->x[i]) : slope_from_y(&a->f, a->y[i]);
-    put(&a->out[i], a->add, a->dy[i] * slope);
+    float slope =
+        a->x.at ? slope_from_x(&a->f, get(a->x, i)) : slope_from_y(&a->f, get(a->y, i));
+    put_value(a->out, i, a->add, get(a->dy, i) * slope);
 }
 
 static dn_status run_unary(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_unary *u = &op->args.unary;
-    unary_args a = {cuda_in(op, io, 0), NULL, NULL, cuda_out(op, io, 0),
-                    function_of(u->fn, u->a, u->b, u->c), cuda_adds(op, 0)};
+    unary_args a = {values_in(op, io, 0),
+                    floats(NULL),
+                    floats(NULL),
+                    values_out(op, io, 0),
+                    function_of(u->fn, u->a, u->b, u->c),
+                    cuda_adds(op, 0)};
     unary(op, &a, op->out[0].count);
     return DN_OK;
 }
 
-const cuda_kind cuda_unary = {"UNARY", sizeof(dn_args_unary), NULL, run_unary};
+const cuda_kind cuda_unary = {"UNARY", sizeof(dn_args_unary), NULL, run_unary,
+                              CUDA_NARROW(1, 1)};
 
 static dn_status run_unary_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_unary *u = &op->args.unary;
-    unary_args a = {cuda_in(op, io, 0),  cuda_in(op, io, 1), cuda_in(op, io, 2),
-                    cuda_out(op, io, 0), function_of(u->fn, u->a, u->b, u->c),
+    unary_args a = {values_in(op, io, 0),
+                    values_in(op, io, 1),
+                    values_in(op, io, 2),
+                    values_out(op, io, 0),
+                    function_of(u->fn, u->a, u->b, u->c),
                     cuda_adds(op, 0)};
     unary_bwd(op, &a, op->out[0].count);
     return DN_OK;
 }
 
-const cuda_kind cuda_unary_bwd = {"UNARY_BWD", sizeof(dn_args_unary), NULL, run_unary_bwd};
+const cuda_kind cuda_unary_bwd = {"UNARY_BWD", sizeof(dn_args_unary), NULL, run_unary_bwd,
+                                  CUDA_NARROW(7, 1)};
 
 typedef struct eltwise_args {
-    const float *x[DN_MAX_OPERANDS];
+    values x[DN_MAX_OPERANDS], y;
     float coeff[DN_MAX_COEFF];
-    float *y;
     int32_t *mask;
     int32_t op, num, add;
 } eltwise_args;
@@ -74,9 +82,11 @@ typedef struct eltwise_args {
 MAP(eltwise, eltwise_args)
 {
     int32_t which = 0;
-    float y = a->op == DN_ELTWISE_SUM ? a->coeff[0] * a->x[0][i] : a->x[0][i];
+    float y = get(a->x[0], i);
+    if (a->op == DN_ELTWISE_SUM)
+        y *= a->coeff[0];
     for (int32_t k = 1; k < a->num; k++) {
-        float x = a->x[k][i];
+        float x = get(a->x[k], i);
         if (a->op == DN_ELTWISE_SUM)
             y += a->coeff[k] * x;
         else if (a->op == DN_ELTWISE_PROD)
@@ -88,7 +98,7 @@ MAP(eltwise, eltwise_args)
             which = k;
         }
     }
-    put(&a->y[i], a->add, y);
+    put_value(a->y, i, a->add, y);
     if (a->mask)
         a->mask[i] = which;
 }
@@ -97,10 +107,10 @@ static dn_status run_eltwise(const dn_op *op, const dn_op_io *io)
 {
     eltwise_args a;
     for (int32_t k = 0; k < op->num_inputs; k++)
-        a.x[k] = cuda_in(op, io, k);
+        a.x[k] = values_in(op, io, k);
     for (int32_t k = 0; k < DN_MAX_COEFF; k++)
         a.coeff[k] = (float)op->args.eltwise.coeff[k];
-    a.y = cuda_out(op, io, 0);
+    a.y = values_out(op, io, 0);
     a.mask = (int32_t *)cuda_out(op, io, 1);
     a.op = op->args.eltwise.op;
     a.num = op->num_inputs;
@@ -109,7 +119,8 @@ static dn_status run_eltwise(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_eltwise = {"ELTWISE", sizeof(dn_args_eltwise), NULL, run_eltwise};
+const cuda_kind cuda_eltwise = {"ELTWISE", sizeof(dn_args_eltwise), NULL, run_eltwise,
+                                CUDA_NARROW(0xFFFF, 1)};
 
 typedef struct select_args {
     const float *dy;

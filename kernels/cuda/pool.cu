@@ -8,9 +8,8 @@
 
 typedef struct pool_args {
     window w;
-    const float *x;
+    values x, y;
     const int64_t *state;
-    float *y;
     int32_t *mask;
     image x_at, y_at;
     int64_t C;
@@ -90,13 +89,14 @@ typedef struct totals {
     int which; /* pixel of the largest, or of the last */
 } totals;
 
-DEVICE totals total_of(const pool_args *a, const float *x, const int o[AXES])
+/* base: the first pixel of the channel. */
+DEVICE totals total_of(const pool_args *a, int64_t base, const int o[AXES])
 {
     totals s = {0, 0, -FLT_MAX, -1};
     walker v;
     for (bool more = walker_init(&v, &a->w, o); more; more = walker_next(&v)) {
         int pixel = walker_pixel(&v, &a->w);
-        float value = x[pixel * a->x_at.p];
+        float value = get(a->x, base + pixel * a->x_at.p);
         if (value > s.largest) {
             s.largest = value;
             s.which = pixel;
@@ -110,14 +110,14 @@ DEVICE totals total_of(const pool_args *a, const float *x, const int o[AXES])
 }
 
 /* The first whose running sum reaches u * sum; else the last. */
-DEVICE int draw_from(const pool_args *a, const float *x, const int o[AXES], double sum, float u)
+DEVICE int draw_from(const pool_args *a, int64_t base, const int o[AXES], double sum, float u)
 {
     int pixel = -1;
     double running = 0;
     walker v;
     for (bool more = walker_init(&v, &a->w, o); more; more = walker_next(&v)) {
         pixel = walker_pixel(&v, &a->w);
-        running += x[pixel * a->x_at.p];
+        running += get(a->x, base + pixel * a->x_at.p);
         if (running >= u * sum)
             break;
     }
@@ -131,8 +131,8 @@ MAP(pool, pool_args)
     float value;
     locate(i, a->C, a->w.Q, &a->y_at, &n, &c, &q);
     split(q, a->w.by_out, o);
-    const float *x = a->x + n * a->x_at.n + c * a->x_at.c;
-    totals s = total_of(a, x, o);
+    int64_t base = n * a->x_at.n + c * a->x_at.c;
+    totals s = total_of(a, base, o);
     if (a->method == DN_POOL_MAX) {
         value = s.largest;
     } else if (a->method == DN_POOL_AVE) {
@@ -142,12 +142,12 @@ MAP(pool, pool_args)
         uint32_t word[4];
         uint64_t at = (uint64_t)((n * a->C + c) * a->w.Q + q);
         dn_random_block(word, (uint64_t)a->state[0], a->stream, (uint64_t)a->state[1], at / 4);
-        s.which = draw_from(a, x, o, s.sum, dn_random_unit(word[at % 4]));
-        value = s.which < 0 ? 0 : x[s.which * a->x_at.p];
+        s.which = draw_from(a, base, o, s.sum, dn_random_unit(word[at % 4]));
+        value = s.which < 0 ? 0 : get(a->x, base + s.which * a->x_at.p);
     } else {
         value = (float)(s.squares / (FLT_MIN + s.sum));
     }
-    put_through(&a->y[i], a->add, value, &a->f);
+    put_through(a->y, i, a->add, value, &a->f);
     if (a->mask)
         a->mask[i] = s.which;
 }
@@ -172,13 +172,13 @@ MAP(pool_bwd, pool_args)
                 int q = (o[0] * a->w.out[1] + o[1]) * a->w.out[2] + o[2];
                 int64_t from = base + q * a->y_at.p;
                 if (a->mask) {
-                    sum += a->mask[from] == pixel ? a->x[from] : 0;
+                    sum += a->mask[from] == pixel ? get(a->x, from) : 0;
                 } else {
                     int size = window_size(a, o);
-                    sum += size > 0 ? (double)a->x[from] / size : 0;
+                    sum += size > 0 ? (double)get(a->x, from) / size : 0;
                 }
             }
-    put_wide(&a->y[i], a->add, sum);
+    put_value_wide(a->y, i, a->add, sum);
 }
 
 static bool pool_init(pool_args *a, const dn_op *op, const cuda_operand *x,
@@ -213,15 +213,16 @@ static dn_status run_pool(const dn_op *op, const dn_op_io *io)
 {
     pool_args a;
     pool_init(&a, op, &op->in[0], &op->out[0]);
-    a.x = cuda_in(op, io, 0);
+    a.x = values_in(op, io, 0);
     a.state = (const int64_t *)cuda_in(op, io, 1);
-    a.y = cuda_out(op, io, 0);
+    a.y = values_out(op, io, 0);
     a.mask = (int32_t *)cuda_out(op, io, 1);
     pool(op, &a, op->out[0].count);
     return DN_OK;
 }
 
-const cuda_kind cuda_pool = {"POOL", sizeof(dn_args_pool), prepare_pool, run_pool};
+const cuda_kind cuda_pool = {"POOL", sizeof(dn_args_pool), prepare_pool, run_pool,
+                             CUDA_NARROW(1, 1)};
 
 static dn_status prepare_pool_bwd(dn_op *op, dn_op_info *info)
 {
@@ -235,12 +236,12 @@ static dn_status run_pool_bwd(const dn_op *op, const dn_op_io *io)
 {
     pool_args a;
     pool_init(&a, op, &op->out[0], &op->in[0]);
-    a.x = cuda_in(op, io, 0);
+    a.x = values_in(op, io, 0);
     a.mask = cuda_has_in(op, 1) ? (int32_t *)io->in[1] : NULL;
-    a.y = cuda_out(op, io, 0);
+    a.y = values_out(op, io, 0);
     pool_bwd(op, &a, op->out[0].count);
     return DN_OK;
 }
 
 const cuda_kind cuda_pool_bwd = {"POOL_BWD", sizeof(dn_args_pool), prepare_pool_bwd,
-                                 run_pool_bwd};
+                                 run_pool_bwd, CUDA_NARROW(1, 1)};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * strided.cu: COPY and REDUCE over strided walks. Where several indices share an element of y a
- * single thread takes them in order: rare, and the order is part of the result. */
+ * single thread takes them in order: rare, and the order is part of the result, unless the
+ * context allows any. */
 #include "walk.cuh"
 
 typedef struct copy_args {
-    const float *x;
-    float *y;
+    values x, y;
     walk w;
     int64_t x_offset, y_offset;
     float alpha;
@@ -16,12 +16,19 @@ DEVICE void copy_one(const copy_args *a, int64_t i)
 {
     int64_t at[3] = {a->x_offset, a->y_offset, 0};
     walk_to(&a->w, i, at);
-    put(&a->y[at[1]], a->add, a->alpha * a->x[at[0]]);
+    put_value(a->y, at[1], a->add, a->alpha * get(a->x, at[0]));
 }
 
 MAP(copy, copy_args)
 {
     copy_one(a, i);
+}
+
+MAP(copy_unordered, copy_args)
+{
+    int64_t at[3] = {a->x_offset, a->y_offset, 0};
+    walk_to(&a->w, i, at);
+    add_unordered((float *)a->y.at + at[1], a->alpha * get(a->x, at[0]));
 }
 
 MAP(copy_in_order, copy_args)
@@ -30,27 +37,49 @@ MAP(copy_in_order, copy_args)
         copy_one(a, t);
 }
 
+static walk walk_of(const dn_args_copy *c)
+{
+    walk w;
+    walk_init(&w);
+    for (int32_t d = 0; d < c->axes; d++)
+        walk_add(&w, c->dim[d], c->x_stride[d], c->y_stride[d], 0);
+    return w;
+}
+
+enum { APART, IN_ORDER };
+
+static dn_status prepare_copy(dn_op *op, dn_op_info *info)
+{
+    walk w = walk_of(&op->args.copy);
+    (void)info;
+    op->choice = walk_is_one_to_one(&w, 1) ? APART : IN_ORDER;
+    op->unordered = op->choice == IN_ORDER && op->backend->host.allow_nondeterministic &&
+                    cuda_adds(op, 0) && op->out[0].info.dtype == DN_F32;
+    return DN_OK;
+}
+
 static dn_status run_copy(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_copy *c = &op->args.copy;
     copy_args a;
-    a.x = cuda_in(op, io, 0);
-    a.y = cuda_out(op, io, 0);
+    a.x = values_in(op, io, 0);
+    a.y = values_out(op, io, 0);
     a.x_offset = c->x_offset;
     a.y_offset = c->y_offset;
     a.alpha = (float)c->alpha;
     a.add = cuda_adds(op, 0);
-    walk_init(&a.w);
-    for (int32_t d = 0; d < c->axes; d++)
-        walk_add(&a.w, c->dim[d], c->x_stride[d], c->y_stride[d], 0);
-    if (walk_is_one_to_one(&a.w, 1))
+    a.w = walk_of(c);
+    if (op->choice == APART)
         copy(op, &a, a.w.total);
+    else if (op->unordered)
+        copy_unordered(op, &a, a.w.total);
     else
         copy_in_order(op, &a, a.w.total ? 1 : 0);
     return DN_OK;
 }
 
-const cuda_kind cuda_copy = {"COPY", sizeof(dn_args_copy), NULL, run_copy};
+const cuda_kind cuda_copy = {"COPY", sizeof(dn_args_copy), prepare_copy, run_copy,
+                             CUDA_NARROW(1, 1)};
 
 /* ---- REDUCE ------------------------------------------------------------------------------ */
 

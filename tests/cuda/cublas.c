@@ -5,10 +5,21 @@
 
 #include <cublas_v2.h>
 
+#include "stream.h"
+
 struct cublasContext {
     cudaStream_t stream;
     void *workspace;
 };
+
+typedef struct product {
+    cublasOperation_t op_a, op_b;
+    int m, n, k, lda, ldb, ldc, batch;
+    long long stride_a, stride_b, stride_c;
+    cudaDataType type;
+    const char *A, *B;
+    float *C, alpha, beta;
+} product;
 
 cublasStatus_t cublasCreate_v2(cublasHandle_t *out)
 {
@@ -32,6 +43,16 @@ cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream)
 cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void *workspace, size_t bytes)
 {
     handle->workspace = bytes ? workspace : NULL;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* The test's: handles that may add in any order. */
+__attribute__((visibility("default"))) long fake_blas_unordered;
+
+cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t mode)
+{
+    (void)handle;
+    fake_blas_unordered += mode == CUBLAS_ATOMICS_ALLOWED;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -63,6 +84,24 @@ static double at(const void *m, cudaDataType type, cublasOperation_t op, int ld,
     return type == CUDA_R_16BF ? of_bf16(((const uint16_t *)m)[i]) : ((const float *)m)[i];
 }
 
+static void multiply(void *args)
+{
+    const product *p = args;
+    size_t size = p->type == CUDA_R_16BF ? 2 : 4;
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t j = 0; j < p->n; j++)
+            for (int64_t i = 0; i < p->m; i++) {
+                const char *a_at = p->A + (size_t)(b * p->stride_a) * size;
+                const char *b_at = p->B + (size_t)(b * p->stride_b) * size;
+                float *c = p->C + b * p->stride_c + i + j * p->ldc;
+                double sum = 0;
+                for (int64_t l = 0; l < p->k; l++)
+                    sum += at(a_at, p->type, p->op_a, p->lda, i, l) *
+                           at(b_at, p->type, p->op_b, p->ldb, l, j);
+                *c = (float)(p->alpha * sum + (p->beta != 0 ? p->beta * *c : 0));
+            }
+}
+
 cublasStatus_t cublasGemmStridedBatchedEx(
     cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
     const void *alpha, const void *A, cudaDataType type_a, int lda, long long stride_a,
@@ -70,22 +109,28 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     cudaDataType type_c, int ldc, long long stride_c, int batch, cublasComputeType_t compute,
     cublasGemmAlgo_t algorithm)
 {
-    size_t a_size = type_a == CUDA_R_16BF ? 2 : 4, b_size = type_b == CUDA_R_16BF ? 2 : 4;
-    (void)compute, (void)algorithm;
-    if (!handle->stream || !handle->workspace || type_c != CUDA_R_32F || type_a != type_b)
+    (void)algorithm;
+    if (!handle->stream || !handle->workspace || type_c != CUDA_R_32F || type_a != type_b ||
+        (type_a == CUDA_R_16BF && compute != CUBLAS_COMPUTE_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t i = 0; i < m; i++) {
-                const char *a_at = (const char *)A + (size_t)(b * stride_a) * a_size;
-                const char *b_at = (const char *)B + (size_t)(b * stride_b) * b_size;
-                float *c = (float *)C + b * stride_c + i + j * ldc;
-                double sum = 0;
-                for (int64_t l = 0; l < k; l++)
-                    sum +=
-                        at(a_at, type_a, op_a, lda, i, l) * at(b_at, type_b, op_b, ldb, l, j);
-                *c = (float)(*(const float *)alpha * sum +
-                             (*(const float *)beta ? *(const float *)beta * *c : 0));
-            }
+    product p = {op_a,
+                 op_b,
+                 m,
+                 n,
+                 k,
+                 lda,
+                 ldb,
+                 ldc,
+                 batch,
+                 stride_a,
+                 stride_b,
+                 stride_c,
+                 type_a,
+                 A,
+                 B,
+                 C,
+                 *(const float *)alpha,
+                 *(const float *)beta};
+    fake_do(handle->stream, multiply, &p, sizeof p);
     return CUBLAS_STATUS_SUCCESS;
 }

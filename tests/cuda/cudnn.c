@@ -10,15 +10,19 @@
 
 #include <cudnn.h>
 
-enum { AXES = 5, GOOD = 1, SPACE = 4096 };
+#include "stream.h"
+
+enum { AXES = 5, GOOD = 1, HASTY = 2, SPACE = 4096 };
 
 struct cudnnContext {
     cudaStream_t stream;
 };
 struct cudnnTensorStruct {
+    cudnnDataType_t type;
     int axes, dim[AXES], stride[AXES];
 };
 struct cudnnFilterStruct {
+    cudnnDataType_t type;
     int axes, dim[AXES];
     bool last;
 };
@@ -32,6 +36,8 @@ struct cudnnActivationStruct {
 
 /* The test's: cuDNN declines bias and ReLU; how often each function ran. */
 __attribute__((visibility("default"))) long fake_dnn_runs[4], fake_dnn_trials;
+/* Runs in bf16, and of the algorithm whose bits change from run to run. */
+__attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
 
 #define MAKE(name, type)                                                                       \
     cudnnStatus_t cudnnCreate##name(type *out)                                                 \
@@ -68,11 +74,17 @@ const char *cudnnGetErrorString(cudnnStatus_t status)
 
 /* ---- descriptors ------------------------------------------------------------------------- */
 
+static bool is_type(cudnnDataType_t type)
+{
+    return type == CUDNN_DATA_FLOAT || type == CUDNN_DATA_BFLOAT16;
+}
+
 cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataType_t type,
                                          int axes, const int dim[], const int stride[])
 {
-    if (type != CUDNN_DATA_FLOAT || axes < 4 || axes > AXES)
+    if (!is_type(type) || axes < 4 || axes > AXES)
         return CUDNN_STATUS_NOT_SUPPORTED;
+    t->type = type;
     t->axes = axes;
     memcpy(t->dim, dim, (size_t)axes * sizeof *dim);
     memcpy(t->stride, stride, (size_t)axes * sizeof *stride);
@@ -82,8 +94,9 @@ cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataTyp
 cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t f, cudnnDataType_t type,
                                          cudnnTensorFormat_t format, int axes, const int dim[])
 {
-    if (type != CUDNN_DATA_FLOAT || axes < 4 || axes > AXES)
+    if (!is_type(type) || axes < 4 || axes > AXES)
         return CUDNN_STATUS_NOT_SUPPORTED;
+    f->type = type;
     f->axes = axes;
     f->last = format == CUDNN_TENSOR_NHWC;
     memcpy(f->dim, dim, (size_t)axes * sizeof *dim);
@@ -138,11 +151,20 @@ typedef struct {
     int reserved[3];
 } result;
 
-static cudnnStatus_t offer(cudnnConvolutionDescriptor_t conv, int wanted, int *given, void *out)
+/* All of one type; dw may stay float where FAKE_DNN_WIDE says so. */
+static bool types_fit(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                      cudnnTensorDescriptor_t y)
+{
+    return x->type == y->type && (w->type == x->type || getenv("FAKE_DNN_WIDE"));
+}
+
+static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                           cudnnTensorDescriptor_t y, cudnnConvolutionDescriptor_t conv,
+                           int wanted, int *given, void *out)
 {
     cudnnMathType_t math = conv->math == CUDNN_FMA_MATH ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
     const result all[] = {
-        {2, CUDNN_STATUS_SUCCESS, 1, 0, CUDNN_NON_DETERMINISTIC, math, {0}},
+        {HASTY, CUDNN_STATUS_SUCCESS, 1, SPACE, CUDNN_NON_DETERMINISTIC, math, {0}},
         {3,
          CUDNN_STATUS_SUCCESS,
          2,
@@ -154,6 +176,8 @@ static cudnnStatus_t offer(cudnnConvolutionDescriptor_t conv, int wanted, int *g
         {5, CUDNN_STATUS_NOT_SUPPORTED, 3, 0, CUDNN_DETERMINISTIC, math, {0}},
         {GOOD, CUDNN_STATUS_SUCCESS, 4, SPACE, CUDNN_DETERMINISTIC, math, {0}}};
     int count = (int)(sizeof all / sizeof all[0]);
+    if (!types_fit(x, w, y))
+        return CUDNN_STATUS_NOT_SUPPORTED;
     *given = wanted < count ? wanted : count;
     memcpy(out, all, (size_t)*given * sizeof all[0]);
     return CUDNN_STATUS_SUCCESS;
@@ -169,8 +193,8 @@ cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(
     const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t y, const int wanted,
     int *given, cudnnConvolutionFwdAlgoPerf_t *out)
 {
-    (void)h, (void)x, (void)w, (void)y;
-    return offer(c, wanted, given, out);
+    (void)h;
+    return offer(x, w, y, c, wanted, given, out);
 }
 
 cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
@@ -178,8 +202,8 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
     const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t dx, const int wanted,
     int *given, cudnnConvolutionBwdDataAlgoPerf_t *out)
 {
-    (void)h, (void)dx, (void)w, (void)dy;
-    return offer(c, wanted, given, out);
+    (void)h;
+    return offer(dx, w, dy, c, wanted, given, out);
 }
 
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
@@ -187,16 +211,18 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
     const cudnnConvolutionDescriptor_t c, const cudnnFilterDescriptor_t dw, const int wanted,
     int *given, cudnnConvolutionBwdFilterAlgoPerf_t *out)
 {
-    (void)h, (void)x, (void)dw, (void)dy;
-    return offer(c, wanted, given, out);
+    (void)h;
+    return offer(x, dw, dy, c, wanted, given, out);
 }
 
-static cudnnStatus_t trial(cudnnHandle_t h, cudnnConvolutionDescriptor_t c, int wanted,
-                           int *given, void *out, char *space, size_t bytes)
+static cudnnStatus_t trial(cudnnHandle_t h, cudnnTensorDescriptor_t x,
+                           cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t y,
+                           cudnnConvolutionDescriptor_t c, int wanted, int *given, void *out,
+                           char *space, size_t bytes)
 {
     memset(space, 0x7E, bytes < 65536 ? bytes : 65536);
     __atomic_fetch_add(&fake_dnn_trials, 1, __ATOMIC_RELAXED);
-    return h->stream ? offer(c, wanted, given, out) : CUDNN_STATUS_BAD_PARAM;
+    return h->stream ? offer(x, w, y, c, wanted, given, out) : CUDNN_STATUS_BAD_PARAM;
 }
 
 cudnnStatus_t cudnnFindConvolutionForwardAlgorithmEx(
@@ -205,9 +231,9 @@ cudnnStatus_t cudnnFindConvolutionForwardAlgorithmEx(
     const cudnnTensorDescriptor_t yd, void *y, const int wanted, int *given,
     cudnnConvolutionFwdAlgoPerf_t *out, void *space, size_t bytes)
 {
-    (void)xd, (void)x, (void)wd, (void)w, (void)yd;
+    (void)x, (void)w;
     memset(y, 0x7E, 4);
-    return trial(h, c, wanted, given, out, space, bytes);
+    return trial(h, xd, wd, yd, c, wanted, given, out, space, bytes);
 }
 
 cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(
@@ -216,9 +242,9 @@ cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(
     const cudnnTensorDescriptor_t dxd, void *dx, const int wanted, int *given,
     cudnnConvolutionBwdDataAlgoPerf_t *out, void *space, size_t bytes)
 {
-    (void)wd, (void)w, (void)dyd, (void)dy, (void)dxd;
+    (void)w, (void)dy;
     memset(dx, 0x7E, 4);
-    return trial(h, c, wanted, given, out, space, bytes);
+    return trial(h, dxd, wd, dyd, c, wanted, given, out, space, bytes);
 }
 
 cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(
@@ -227,9 +253,9 @@ cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(
     const cudnnFilterDescriptor_t dwd, void *dw, const int wanted, int *given,
     cudnnConvolutionBwdFilterAlgoPerf_t *out, void *space, size_t bytes)
 {
-    (void)xd, (void)x, (void)dyd, (void)dy, (void)dwd;
+    (void)x, (void)dy;
     memset(dw, 0x7E, 4);
-    return trial(h, c, wanted, given, out, space, bytes);
+    return trial(h, xd, dwd, dyd, c, wanted, given, out, space, bytes);
 }
 
 cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(
@@ -344,27 +370,51 @@ static bool every_term(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
     return true;
 }
 
+/* Elements of an operand, of either type. */
+static float load(const void *data, cudnnDataType_t type, int64_t i)
+{
+    uint32_t word;
+    float value;
+    if (type == CUDNN_DATA_FLOAT)
+        return ((const float *)data)[i];
+    word = (uint32_t)((const uint16_t *)data)[i] << 16;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+static void store(void *data, cudnnDataType_t type, int64_t i, float value)
+{
+    uint32_t word;
+    if (type == CUDNN_DATA_FLOAT) {
+        ((float *)data)[i] = value;
+        return;
+    }
+    memcpy(&word, &value, sizeof word);
+    ((uint16_t *)data)[i] = (uint16_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
+}
+
 typedef struct product {
-    const float *a, *b;
+    const void *a, *b;
+    cudnnDataType_t a_type, b_type;
     double *sum;
 } product;
 
-static void to_y(void *user, int64_t x, int64_t w, int64_t y)
+static void to_y_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
-    p->sum[y] += (double)p->a[x] * p->b[w];
+    p->sum[y] += (double)load(p->a, p->a_type, x) * load(p->b, p->b_type, w);
 }
 
-static void to_x(void *user, int64_t x, int64_t w, int64_t y)
+static void to_x_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
-    p->sum[x] += (double)p->a[y] * p->b[w];
+    p->sum[x] += (double)load(p->a, p->a_type, y) * load(p->b, p->b_type, w);
 }
 
-static void to_w(void *user, int64_t x, int64_t w, int64_t y)
+static void to_w_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
-    p->sum[w] += (double)p->a[x] * p->b[y];
+    p->sum[w] += (double)load(p->a, p->a_type, x) * load(p->b, p->b_type, y);
 }
 
 static int64_t elements(int axes, const int *dim)
@@ -375,6 +425,8 @@ static int64_t elements(int axes, const int *dim)
     return count;
 }
 
+enum { TO_Y, TO_X, TO_W, TO_ACTIVE_Y };
+
 typedef struct call {
     cudnnHandle_t handle;
     cudnnTensorDescriptor_t x, y;
@@ -383,21 +435,53 @@ typedef struct call {
     int algorithm;
     void *space;
     size_t bytes;
+    int which;
+    const void *a, *b, *bias;
+    void *out;
+    float alpha, beta;
 } call;
 
-static cudnnStatus_t convolve(const call *c, int which, term_fn term, int64_t count,
-                              const void *a, const void *b, float alpha, float beta, float *out)
+static void compute(void *args)
 {
-    if (!c->handle->stream || c->algorithm != GOOD || c->bytes < SPACE || !c->space)
-        return CUDNN_STATUS_BAD_PARAM;
+    const call *c = args;
+    bool to_w = c->which == TO_W, to_x = c->which == TO_X;
+    cudnnDataType_t type = to_w ? c->w->type : to_x ? c->x->type : c->y->type;
+    int64_t count = to_w   ? elements(c->w->axes, c->w->dim)
+                    : to_x ? elements(c->x->axes, c->x->dim)
+                           : elements(c->y->axes, c->y->dim);
+    product p = {c->a, c->b, to_x ? c->y->type : c->x->type, to_w ? c->y->type : c->w->type,
+                 calloc((size_t)count, sizeof(double))};
     memset(c->space, 0x7E, SPACE);
-    product p = {a, b, calloc((size_t)count, sizeof(double))};
-    bool fit = every_term(c->x, c->w, c->conv, c->y, term, &p);
-    for (int64_t i = 0; fit && i < count; i++)
-        out[i] = (float)(alpha * p.sum[i] + (beta != 0 ? beta * out[i] : 0));
+    every_term(c->x, c->w, c->conv, c->y, to_w ? to_w_term : to_x ? to_x_term : to_y_term, &p);
+    for (int64_t i = 0; i < count; i++) {
+        float v =
+            (float)(c->alpha * p.sum[i] + (c->beta != 0 ? c->beta * load(c->out, type, i) : 0));
+        if (c->which == TO_ACTIVE_Y) {
+            v += load(c->bias, type, i / c->y->stride[1] % c->y->dim[1]);
+            v = v > 0 ? v : 0;
+        }
+        store(c->out, type, i, v);
+    }
     free(p.sum);
-    __atomic_fetch_add(&fake_dnn_runs[which], 1, __ATOMIC_RELAXED);
-    return fit ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+    __atomic_fetch_add(&fake_dnn_runs[c->which], 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&fake_dnn_narrow, type == CUDNN_DATA_BFLOAT16, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&fake_dnn_hasty, c->algorithm == HASTY, __ATOMIC_RELAXED);
+}
+
+static cudnnStatus_t convolve(const call *c)
+{
+    sizes s;
+    if (!c->handle->stream || (c->algorithm != GOOD && c->algorithm != HASTY) ||
+        c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||
+        !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
+        return CUDNN_STATUS_BAD_PARAM;
+    fake_do(c->handle->stream, compute, c, sizeof *c);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+static float number(const void *at)
+{
+    return *(const float *)at;
 }
 
 cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t h, const void *alpha,
@@ -408,9 +492,9 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t h, const void *alpha,
                                       size_t bytes, const void *beta,
                                       const cudnnTensorDescriptor_t yd, void *y)
 {
-    call one = {h, xd, yd, wd, c, (int)algorithm, space, bytes};
-    return convolve(&one, 0, to_y, elements(yd->axes, yd->dim), x, w, *(const float *)alpha,
-                    *(const float *)beta, y);
+    call one = {h,    xd, yd, wd,   c, (int)algorithm, space,       bytes,
+                TO_Y, x,  w,  NULL, y, number(alpha),  number(beta)};
+    return convolve(&one);
 }
 
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t h, const void *alpha,
@@ -421,9 +505,9 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t h, const void *alpha,
                                            size_t bytes, const void *beta,
                                            const cudnnTensorDescriptor_t dxd, void *dx)
 {
-    call one = {h, dxd, dyd, wd, c, (int)algorithm, space, bytes};
-    return convolve(&one, 1, to_x, elements(dxd->axes, dxd->dim), dy, w, *(const float *)alpha,
-                    *(const float *)beta, dx);
+    call one = {h,    dxd, dyd, wd,   c,  (int)algorithm, space,       bytes,
+                TO_X, dy,  w,   NULL, dx, number(alpha),  number(beta)};
+    return convolve(&one);
 }
 
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t h, const void *alpha,
@@ -434,9 +518,9 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t h, const void *alpha,
                                              void *space, size_t bytes, const void *beta,
                                              const cudnnFilterDescriptor_t dwd, void *dw)
 {
-    call one = {h, xd, dyd, dwd, c, (int)algorithm, space, bytes};
-    return convolve(&one, 2, to_w, elements(dwd->axes, dwd->dim), x, dy, *(const float *)alpha,
-                    *(const float *)beta, dw);
+    call one = {h,    xd, dyd, dwd,  c,  (int)algorithm, space,       bytes,
+                TO_W, x,  dy,  NULL, dw, number(alpha),  number(beta)};
+    return convolve(&one);
 }
 
 cudnnStatus_t cudnnConvolutionBiasActivationForward(
@@ -447,15 +531,10 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
     const void *bias, const cudnnActivationDescriptor_t activation,
     const cudnnTensorDescriptor_t yd, void *y)
 {
-    call one = {h, xd, yd, wd, c, (int)algorithm, space, bytes};
+    call one = {h,           xd, yd, wd,   c, (int)algorithm, space,         bytes,
+                TO_ACTIVE_Y, x,  w,  bias, y, number(alpha1), number(alpha2)};
     if (activation->mode != CUDNN_ACTIVATION_RELU || z != y || zd != yd ||
-        bd->dim[1] != yd->dim[1] || getenv("FAKE_DNN_UNFUSED"))
+        bd->dim[1] != yd->dim[1] || bd->type != yd->type || getenv("FAKE_DNN_UNFUSED"))
         return CUDNN_STATUS_NOT_SUPPORTED;
-    cudnnStatus_t status = convolve(&one, 3, to_y, elements(yd->axes, yd->dim), x, w,
-                                    *(const float *)alpha1, *(const float *)alpha2, y);
-    for (int64_t i = 0; !status && i < elements(yd->axes, yd->dim); i++) {
-        float v = ((float *)y)[i] + ((const float *)bias)[i / yd->stride[1] % yd->dim[1]];
-        ((float *)y)[i] = v > 0 ? v : 0;
-    }
-    return status;
+    return convolve(&one);
 }

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * runtime.c: what the CUDA module calls of the CUDA runtime, on two devices that are not there:
- * their memory is the host's and work is done when it is asked for. What a real one would hold
- * against the caller is held here too: memory of one device used with another one current,
- * work in a stream that is not the caller's, anything but launches while recording. */
+ * their memory is the host's and work is done when it is asked for, or recorded and done by
+ * each replay. What a real one would hold against the caller is held here too: memory of one
+ * device used with another one current, work in a stream that is not the caller's, anything but
+ * work for the stream that is recorded while one is. */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cuda_runtime_api.h>
+#include "fake_cuda.h"
+#include "grid.cuh"
+#include "stream.h"
 
 enum { DEVICES = 2, MOST = 65536 };
 
-struct CUstream_st {
-    int device;
-};
 struct CUevent_st {
     int device;
 };
@@ -29,14 +30,18 @@ static piece pieces[MOST];
 static int live_streams, live_events;
 static _Thread_local int current;
 static _Thread_local cudaError_t last;
+static _Thread_local cudaStream_t recorded; /* by this thread */
 
-/* Where the test looks: what is left, and how often a host's stream had work. */
+__attribute__((visibility("default"))) fake_cuda_control fake_cuda;
+
+#define count(counter) __atomic_add_fetch(&(counter), 1, __ATOMIC_RELAXED)
+
+/* Where the test looks: what is left on the devices. */
 __attribute__((visibility("default"))) long fake_cuda_live(void);
 __attribute__((visibility("default"))) long fake_cuda_current(int set);
 __attribute__((visibility("default"))) void *fake_cuda_stream(int device);
-__attribute__((visibility("default"))) long fake_cuda_given;
 
-static struct CUstream_st given[DEVICES] = {{0}, {1}};
+static struct CUstream_st given[DEVICES] = {{0, NULL}, {1, NULL}};
 
 void *fake_cuda_stream(int device)
 {
@@ -58,18 +63,68 @@ long fake_cuda_live(void)
     return live;
 }
 
+static bool is_lost(void)
+{
+    return fake_cuda.lost &&
+           __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= fake_cuda.lost;
+}
+
 static cudaError_t done(cudaError_t error)
 {
+    if (is_lost())
+        error = cudaErrorLaunchFailure; /* whatever else it would have been */
     if (error != cudaSuccess)
         last = error;
     return error;
 }
 
+/* What is not work for the stream that this thread records ends the recording. */
+static cudaError_t not_recording(void)
+{
+    return done(recorded ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+}
+
 static cudaError_t in_stream(cudaStream_t stream)
 {
-    fake_cuda_given += stream >= given && stream < given + DEVICES;
-    return done(!stream || stream->device != current ? cudaErrorInvalidResourceHandle
-                                                     : cudaSuccess);
+    if (!stream || stream->device != current)
+        return done(cudaErrorInvalidResourceHandle);
+    if (recorded && stream != recorded)
+        return done(cudaErrorStreamCaptureImplicit);
+    if (stream >= given && stream < given + DEVICES)
+        count(fake_cuda.given);
+    return done(cudaSuccess);
+}
+
+/* ---- kernels ----------------------------------------------------------------------------- */
+
+typedef struct launch {
+    const dn_op *op;
+    cuda_loop loop;
+    int64_t n;
+    char args[];
+} launch;
+
+static void run_launch(void *at)
+{
+    launch *l = at;
+    l->loop(l->op, l->args, l->n);
+}
+
+void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes, int64_t n)
+{
+    long number = count(fake_cuda.launches);
+    cudaStream_t stream = op->backend->stream;
+    if (number == fake_cuda.fail_launch) {
+        done(cudaErrorLaunchOutOfResources);
+        return;
+    }
+    if (in_stream(stream) != cudaSuccess)
+        return;
+    launch *l = malloc(sizeof *l + bytes);
+    *l = (launch){op, loop, n};
+    memcpy(l->args, args, bytes);
+    fake_do(stream, run_launch, l, sizeof *l + bytes);
+    free(l);
 }
 
 /* ---- memory ------------------------------------------------------------------------------ */
@@ -78,9 +133,17 @@ static cudaError_t in_stream(cudaStream_t stream)
 
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
-    char *start = aligned_alloc(256, (bytes + 256) / 256 * 256);
+    if (not_recording() != cudaSuccess)
+        return last;
+    pthread_mutex_lock(&lock);
+    bool fits = !fake_cuda.limit || fake_cuda.held + bytes <= fake_cuda.limit;
+    fake_cuda.held += fits ? bytes : 0;
+    fake_cuda.most = fake_cuda.held > fake_cuda.most ? fake_cuda.held : fake_cuda.most;
+    pthread_mutex_unlock(&lock);
+    char *start = fits ? aligned_alloc(256, (bytes + 256) / 256 * 256) : NULL;
     if (!start)
         return done(cudaErrorMemoryAllocation);
+    count(fake_cuda.allocations);
     /* Nobody may count on zeros; of the gigabyte a trial is lent, its beginning is enough. */
     memset(start, 0xB5, bytes < MOST_SOILED ? bytes : MOST_SOILED);
     pthread_mutex_lock(&lock);
@@ -109,11 +172,14 @@ static int device_of(const void *ptr)
 cudaError_t cudaFree(void *ptr)
 {
     cudaError_t error = ptr ? cudaErrorInvalidValue : cudaSuccess;
+    if (ptr && not_recording() != cudaSuccess && !is_lost())
+        return last;
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST && ptr; i++)
         if (pieces[i].start == ptr && pieces[i].device == current) {
             free(ptr);
             pieces[i].start = NULL;
+            fake_cuda.held -= pieces[i].bytes;
             error = cudaSuccess;
             break;
         }
@@ -136,8 +202,8 @@ cudaError_t cudaFreeHost(void *ptr)
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
-    *left = (size_t)1 << 30;
-    *total = (size_t)2 << 30;
+    *total = fake_cuda.limit ? fake_cuda.limit : (size_t)2 << 30;
+    *left = *total > fake_cuda.held ? *total - fake_cuda.held : 0;
     return cudaSuccess;
 }
 
@@ -145,7 +211,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
                             cudaStream_t stream)
 {
     const void *device = kind == cudaMemcpyHostToDevice ? to : from;
-    if (in_stream(stream) != cudaSuccess)
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
         return last;
     if (device_of(device) != current)
         return done(cudaErrorInvalidDevicePointer);
@@ -155,7 +221,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 
 cudaError_t cudaMemsetAsync(void *device, int value, size_t bytes, cudaStream_t stream)
 {
-    if (in_stream(stream) != cudaSuccess)
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
         return last;
     if (device_of(device) != current)
         return done(cudaErrorInvalidDevicePointer);
@@ -165,10 +231,12 @@ cudaError_t cudaMemsetAsync(void *device, int value, size_t bytes, cudaStream_t 
 
 /* ---- devices, streams, events ------------------------------------------------------------ */
 
-cudaError_t cudaGetDeviceCount(int *count)
+cudaError_t cudaGetDeviceCount(int *number)
 {
-    *count = getenv("FAKE_CUDA_NONE") ? 0 : DEVICES;
-    return *count ? cudaSuccess : done(cudaErrorNoDevice);
+    *number = getenv("FAKE_CUDA_NONE") || fake_cuda.driver ? 0 : DEVICES;
+    return *number            ? cudaSuccess
+           : fake_cuda.driver ? done(cudaErrorInsufficientDriver)
+                              : done(cudaErrorNoDevice);
 }
 
 cudaError_t cudaGetDevice(int *device)
@@ -199,7 +267,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = CUDART_VERSION;
+    *version = fake_cuda.driver ? fake_cuda.driver : CUDART_VERSION;
     return cudaSuccess;
 }
 
@@ -207,8 +275,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 {
     (void)flags;
     *out = malloc(sizeof **out);
-    (*out)->device = current;
-    __atomic_fetch_add(&live_streams, 1, __ATOMIC_RELAXED);
+    **out = (struct CUstream_st){current, NULL};
+    count(live_streams);
     return cudaSuccess;
 }
 
@@ -221,7 +289,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    return in_stream(stream);
+    return not_recording() != cudaSuccess ? last : in_stream(stream);
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
@@ -254,63 +322,119 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     (void)event;
-    return cudaSuccess;
+    return not_recording();
 }
 
-/* ---- recordings: refused, as what is done at once cannot be recorded --------------------- */
+/* ---- recordings -------------------------------------------------------------------------- */
+
+struct CUgraphExec_st {
+    cudaGraph_t graph;
+};
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
 {
-    (void)stream, (void)mode;
-    return done(cudaErrorStreamCaptureUnsupported);
+    (void)mode;
+    if (fake_cuda.no_capture || !stream || recorded)
+        return done(cudaErrorStreamCaptureUnsupported);
+    if (in_stream(stream) != cudaSuccess)
+        return last;
+    stream->recording = calloc(1, sizeof *stream->recording);
+    stream->recording->device = current;
+    recorded = stream;
+    return cudaSuccess;
 }
 
+/* One that something else disturbed is invalid. */
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
-    (void)stream, (void)graph;
-    return done(cudaErrorStreamCaptureUnmatched);
+    if (!recorded || stream != recorded)
+        return done(cudaErrorStreamCaptureUnmatched);
+    cudaGraph_t made = stream->recording;
+    stream->recording = NULL;
+    recorded = NULL;
+    if (last != cudaSuccess) {
+        cudaGraphDestroy(made);
+        return done(cudaErrorStreamCaptureInvalidated);
+    }
+    *graph = made;
+    count(fake_cuda.recordings);
+    return done(cudaSuccess);
 }
 
+/* The graph lives on in what is made of it, which one of them frees. */
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
                                  unsigned long long flags)
 {
-    (void)out, (void)graph, (void)flags;
-    return done(cudaErrorInvalidValue);
+    (void)flags;
+    *out = calloc(1, sizeof **out);
+    (*out)->graph = calloc(1, sizeof *graph);
+    *(*out)->graph = *graph;
+    *graph = (struct CUgraph_st){graph->device, 0, 0, NULL};
+    return done(cudaSuccess);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
-    (void)graph;
+    for (size_t i = 0; i < graph->count; i++)
+        free(graph->nodes[i].args);
+    free(graph->nodes);
+    free(graph);
     return cudaSuccess;
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
-    (void)exec;
+    cudaGraphDestroy(exec->graph);
+    free(exec);
     return cudaSuccess;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
-    (void)exec, (void)stream;
-    return done(cudaErrorInvalidValue);
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
+        return last;
+    if (exec->graph->device != current)
+        return done(cudaErrorInvalidResourceHandle);
+    if (count(fake_cuda.launches) == fake_cuda.fail_launch)
+        return done(cudaErrorLaunchOutOfResources);
+    count(fake_cuda.replays);
+    for (size_t i = 0; i < exec->graph->count; i++)
+        exec->graph->nodes[i].work(exec->graph->nodes[i].args);
+    return done(cudaSuccess);
 }
 
 /* ---- words ------------------------------------------------------------------------------- */
 
 cudaError_t cudaGetLastError(void)
 {
-    cudaError_t error = last;
+    cudaError_t error = is_lost() ? cudaErrorLaunchFailure : last;
     last = cudaSuccess;
     return error;
 }
 
+static const struct {
+    cudaError_t error;
+    const char *name, *text;
+} words[] = {{cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+             {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+              "CUDA driver version is insufficient for CUDA runtime version"},
+             {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+             {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources",
+              "too many resources requested for launch"},
+             {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"}};
+
 const char *cudaGetErrorName(cudaError_t error)
 {
-    return error == cudaErrorNoDevice ? "cudaErrorNoDevice" : "cudaErrorOfSomeKind";
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (words[i].error == error)
+            return words[i].name;
+    return "cudaErrorOfSomeKind";
 }
 
 const char *cudaGetErrorString(cudaError_t error)
 {
-    return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "a fake error";
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (words[i].error == error)
+            return words[i].text;
+    return "a fake error";
 }

@@ -3,7 +3,8 @@
  * against ref, and the check itself against liars: a lie of any kind about any op must come
  * out.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many; with DN_TEST_TUNE
- * backends may time what they choose. */
+ * backends may time what they choose, with DN_TEST_UNORDERED sum in any order (and the bits may
+ * differ with the number of threads). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

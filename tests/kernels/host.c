@@ -61,7 +61,8 @@ void host_init(dn_backend_host *host, int32_t num_threads)
                               .free = host_free,
                               .fail = host_fail,
                               .num_threads = num_threads,
-                              .tune = getenv("DN_TEST_TUNE") != NULL};
+                              .tune = getenv("DN_TEST_TUNE") != NULL,
+                              .allow_nondeterministic = getenv("DN_TEST_UNORDERED") != NULL};
     host->parallel_for = num_threads == 1   ? forwards
                          : num_threads == 2 ? backwards
                                             : interleaved;

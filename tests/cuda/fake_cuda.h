@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * fake_cuda.h: what a test tells the fake CUDA runtime and reads of it: `fake_cuda` in the
+ * module that was linked with it. */
+#ifndef DN_TESTS_CUDA_FAKE_CUDA_H
+#define DN_TESTS_CUDA_FAKE_CUDA_H
+
+#include <stddef.h>
+
+typedef struct fake_cuda_control {
+    /* Told; counted from 1, 0: never. */
+    long fail_launch; /* this launch is refused */
+    long lost;        /* at this launch the device is lost, with all that is asked of it */
+    size_t limit;     /* bytes of device memory; 0: none */
+    int driver;       /* the driver's version, if it is too old */
+    int no_capture;   /* streams cannot be recorded */
+    /* Counted. */
+    long launches, given, recordings, replays, allocations;
+    size_t held, most;
+} fake_cuda_control;
+
+#endif

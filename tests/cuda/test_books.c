@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_books.c: what the fakes counted: a net's convolutions and its updates ran through cuDNN,
- * in the host's stream where it brought one, and nothing is left on the device afterwards, nor
- * is another device the current one. test_books FOLDER CUDNN */
+ * test_books.c: the CUDA module in a host's hands, over the fakes, which count what is asked of
+ * them and fail when they are told to: cuDNN and the host's stream are used, steps are recorded
+ * and replayed with the same bits, bf16 lies where the plan has it, nothing is summed in an
+ * order that changes unless the context allows it, every failure is a status with CUDA's own
+ * words, and nothing is left on the device. test_books FOLDER CUBLAS CUDNN */
 #include <dlfcn.h>
+#include <stdbool.h>
 
+#include "fake_cuda.h"
 #include "solver_text.h"
+
+static const char *folder;
+static fake_cuda_control *fake;
+static long (*live)(void), (*current)(int);
+static void *(*stream_of)(int);
+static long *dnn_runs, *dnn_narrow, *dnn_hasty, *blas_unordered;
+static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 static void *find(void *library, const char *name)
 {
@@ -15,54 +26,310 @@ static void *find(void *library, const char *name)
     return at;
 }
 
-static void train(const char *folder, void *stream, long (*current)(int))
+static dn_context_options device_options(void)
 {
-    static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
-    static const char text[] =
-        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1";
-    dn_solver_options none = {.struct_size = sizeof none};
+    return (dn_context_options){.struct_size = sizeof(dn_context_options),
+                                .device = 1,
+                                .module_folder = folder,
+                                .backends = "ref"};
+}
+
+static dn_context *make_context(const dn_context_options *options)
+{
     dn_context *context = NULL;
-    dn_context_options o = {.struct_size = sizeof o,
-                            .device = 1,
-                            .device_stream = stream,
-                            .module_folder = folder,
-                            .backends = "ref"};
-    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    CHECK_STATUS(dn_context_create(&context, options), DN_OK);
     if (!context)
         exit(check_summary());
-    dn_solver *solver = make_solver(context, text, DIGITS_NET, &none);
+    return context;
+}
+
+static dn_solver *make(dn_context *context, int32_t compute)
+{
+    static const char text[] =
+        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 99 random_seed: 1";
+    dn_solver_options options = {.struct_size = sizeof options, .compute = compute};
+    dn_solver *solver = make_solver(context, text, DIGITS_NET, &options);
     CHECK_STATUS(dn_net_set_memory_data(dn_solver_net(solver), NULL, images, labels, DIGITS),
                  DN_OK);
-    if (current)
-        current(1); /* the host's own choice, which stands */
-    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
-    CHECK_INT(current ? current(-1) : 1, 1);
+    return solver;
+}
+
+/* The weights after some steps. */
+static uint64_t train(const dn_context_options *options, int32_t compute, int64_t steps)
+{
+    dn_context *context = make_context(options);
+    dn_solver *solver = make(context, compute);
+    CHECK_STATUS(dn_solver_step(solver, steps), DN_OK);
+    uint64_t hash = hash_weights(dn_solver_net(solver));
     dn_solver_free(solver);
     dn_context_free(context);
+    CHECK_INT(live(), 0);
+    return hash;
+}
+
+static void check_stream(void)
+{
+    SECTION("the host's stream, its current device");
+    dn_context_options options = device_options();
+    train(&options, 0, 3);
+    CHECK_INT(fake->given, 0);
+    options.device_stream = stream_of(0);
+    current(1); /* the host's own choice, which stands */
+    train(&options, 0, 3);
+    CHECK_INT(current(-1), 1);
+    CHECK(fake->given > 0);
+    current(0);
+    CHECK_AT(dnn_runs[0] + dnn_runs[3] > 0 && dnn_runs[1] > 0 && dnn_runs[2] > 0,
+             "cuDNN ran %ld, %ld with bias and ReLU, %ld to the data, %ld to the weights",
+             dnn_runs[0], dnn_runs[3], dnn_runs[1], dnn_runs[2]);
+}
+
+/* A step is recorded once and replayed from then on: in a stream of the context's own, in the
+ * host's, and not where streams cannot be recorded. Always the same bits. */
+static void check_recordings(void)
+{
+    SECTION("recordings");
+    dn_context_options options = device_options();
+    *fake = (fake_cuda_control){0};
+    uint64_t hash = train(&options, 0, 12);
+    CHECK_AT(fake->recordings > 0 && fake->replays >= 3 * 10, "%ld recordings, %ld replays",
+             fake->recordings, fake->replays);
+    CHECK_AT(fake->recordings <= 8, "%ld recordings for one net", fake->recordings);
+    options.device_stream = stream_of(0);
+    long replays = fake->replays;
+    CHECK(train(&options, 0, 12) == hash);
+    CHECK(fake->replays > replays);
+    *fake = (fake_cuda_control){.no_capture = 1};
+    CHECK(train(&options, 0, 12) == hash);
+    CHECK_INT(fake->replays, 0);
+    *fake = (fake_cuda_control){0};
+}
+
+static void check_narrow(void)
+{
+    SECTION("bf16");
+    dn_context_options options = device_options();
+    CHECK_INT(*dnn_narrow, 0);
+    uint64_t hash = train(&options, DN_COMPUTE_BF16, 6);
+    CHECK(*dnn_narrow > 0);
+    CHECK(train(&options, DN_COMPUTE_BF16, 6) == hash);
+    *dnn_narrow = 0;
+}
+
+#define EMBED_NET                                                                              \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 32 } } } "            \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 32 } } } "            \
+    "layer { name: 'e' type: 'Embed' bottom: 'x' top: 'e' embed_param { input_dim: 9 "         \
+    "  num_output: 7 weight_filler { type: 'xavier' } } } "                                    \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'e' bottom: 't' top: 'loss' } "
+
+/* Whether the plan says that some op sums in any order. */
+static bool plan_says_unordered(const dn_context_options *options)
+{
+    dn_context *context = make_context(options);
+    dn_net *net = NULL;
+    dn_net_options train_phase = {.struct_size = sizeof train_phase, .phase = DN_PHASE_TRAIN};
+    char *text = NULL;
+    CHECK_STATUS(
+        dn_net_create_from_text(&net, context, EMBED_NET, strlen(EMBED_NET), &train_phase),
+        DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_OPS, &text), DN_OK);
+    bool says = text && strstr(text, "unordered");
+    dn_net_text_free(net, text);
+    dn_net_free(net);
+    dn_context_free(context);
+    return says;
+}
+
+static void check_order(void)
+{
+    SECTION("allow_nondeterministic");
+    dn_context_options options = device_options();
+    CHECK(!plan_says_unordered(&options));
+    CHECK_INT(*dnn_hasty, 0); /* of all that ran so far, tuned or not */
+    CHECK_INT(*blas_unordered, 0);
+    options.tune = 1;
+    train(&options, 0, 2);
+    CHECK_INT(*dnn_hasty, 0);
+    options.tune = 0;
+    options.allow_nondeterministic = 1;
+    CHECK(plan_says_unordered(&options));
+    train(&options, 0, 3);
+    CHECK(*dnn_hasty > 0);
+    CHECK(*blas_unordered > 0);
+}
+
+/* Launches refused one after the other: a status each time, and the next step works. */
+static void check_failed_launch(void)
+{
+    SECTION("a failed launch");
+    dn_context_options options = device_options();
+    for (int replays = 0; replays < 2; replays++) {
+        *fake = (fake_cuda_control){.no_capture = !replays};
+        dn_context *context = make_context(&options);
+        dn_solver *solver = make(context, 0);
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        int failures = 0;
+        for (int i = 0; i < (replays ? 6 : 40); i++) {
+            fake->fail_launch = fake->launches + 1 + i;
+            dn_status status = dn_solver_step(solver, 1);
+            failures += status == DN_E_DEVICE;
+            CHECK(status == DN_OK || status == DN_E_DEVICE);
+            CHECK(status == DN_OK ||
+                  strstr(dn_last_error(), "too many resources requested for launch"));
+            fake->fail_launch = 0;
+            CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        }
+        CHECK_AT(failures >= (replays ? 3 : 25), "%d failures", failures);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
+/* The device goes away in the middle: the context can be freed, and a new one works. */
+static void check_lost(void)
+{
+    SECTION("a lost device");
+    dn_context_options options = device_options();
+    for (int at = 1; at < 130; at += 7) {
+        *fake = (fake_cuda_control){0};
+        dn_context *context = make_context(&options);
+        dn_solver *solver = make(context, 0);
+        fake->lost = fake->launches + at;
+        CHECK_MESSAGE(dn_solver_step(solver, 40), DN_E_DEVICE, "unspecified launch failure");
+        CHECK_MESSAGE(dn_solver_step(solver, 1), DN_E_DEVICE, "unspecified launch failure");
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+    *fake = (fake_cuda_control){0};
+    train(&options, 0, 2);
+}
+
+static void check_no_device(void)
+{
+    SECTION("no device");
+    dn_context *context = NULL;
+    dn_context_options options = device_options();
+    setenv("FAKE_CUDA_NONE", "1", 1);
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
+                  "no CUDA-capable device is detected (cudaErrorNoDevice)");
+    unsetenv("FAKE_CUDA_NONE");
+    fake->driver = 11040;
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
+                  "the driver knows CUDA 11.4, this module needs");
+    fake->driver = 0;
+    options.device = 3;
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
+                  "device 3 was asked for; there are 2");
+    CHECK_INT(live(), 0);
+}
+
+#define WIDE_NET                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 8 dim: 16 "    \
+    "  dim: 16 } } } "                                                                         \
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { "          \
+    "  num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } } } "             \
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "
+
+/* What was asked for is said; a smaller batch then works in the same context. */
+static void check_memory(void)
+{
+    SECTION("out of memory");
+    dn_context_options options = device_options();
+    *fake = (fake_cuda_control){.limit = (size_t)40 << 20};
+    dn_context *context = make_context(&options);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, WIDE_NET, strlen(WIDE_NET), NULL),
+                 DN_OK);
+    dn_blob *x = dn_net_blob(net, "x");
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){2048, 8, 16, 16}, 4), DN_OK);
+    CHECK_MESSAGE(dn_net_forward(net, NULL), DN_E_NOMEM, "bytes of device memory were asked");
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){64, 8, 16, 16}, 4), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_INT(dn_blob_count(dn_net_blob(net, "c")), 64 * 16 * 256);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+    fake->limit = (size_t)1 << 20; /* less than cuBLAS's workspace */
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_NOMEM, "out of memory");
+    CHECK_INT(live(), 0);
+    *fake = (fake_cuda_control){0};
+}
+
+static void note(void *user, int32_t level, const char *line)
+{
+    (void)level;
+    snprintf(user, 512, "%s", line);
+}
+
+/* Two ranks go through the host where NCCL will not have them. */
+static void check_refused_team(void)
+{
+    SECTION("NCCL refuses");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    static const char text[] =
+        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1";
+    for (int r = 0; r < 2; r++) {
+        dn_context_options options = device_options();
+        dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
+        options.device = 1 + r;
+        options.log = note;
+        options.log_user = line;
+        context[r] = make_context(&options);
+        solver[r] = make_solver(context[r], text, DIGITS_NET, &o);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
+            DN_OK);
+    }
+    setenv("FAKE_NCCL_REFUSES", "1", 1);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    unsetenv("FAKE_NCCL_REFUSES");
+    CHECK_AT(strstr(line, "NCCL: joining the devices: a fake failure") != NULL, "'%s'", line);
+    CHECK(parallel && !strcmp(dn_parallel_transport(parallel), "host"));
+    CHECK_STATUS(dn_parallel_step(parallel, 4), DN_OK);
+    CHECK(hash_weights(dn_solver_net(solver[0])) == hash_weights(dn_solver_net(solver[1])));
+    dn_parallel_free(parallel);
+    for (int r = 0; r < 2; r++) {
+        dn_solver_free(solver[r]);
+        dn_context_free(context[r]);
+    }
+    CHECK_INT(live(), 0);
 }
 
 int main(int argc, char **argv)
 {
     char path[4096];
-    if (argc != 3)
+    if (argc != 4)
         return 2;
-    SECTION("books");
-    train(argv[1], NULL, NULL);
-    snprintf(path, sizeof path, "%s/deepnet-cuda.so", argv[1]);
-    void *module = dlopen(path, RTLD_NOW), *dnn = dlopen(argv[2], RTLD_NOW);
-    long (*live)(void), (*current)(int);
-    void *(*stream)(int);
+    folder = argv[1];
+    snprintf(path, sizeof path, "%s/deepnet-cuda.so", folder);
+    void *module = dlopen(path, RTLD_NOW), *blas = dlopen(argv[2], RTLD_NOW);
+    void *dnn = dlopen(argv[3], RTLD_NOW);
+    fake = find(module, "fake_cuda");
     *(void **)&live = find(module, "fake_cuda_live");
     *(void **)&current = find(module, "fake_cuda_current");
-    *(void **)&stream = find(module, "fake_cuda_stream");
-    long *given = find(module, "fake_cuda_given"), *runs = find(dnn, "fake_dnn_runs");
-    SECTION("the host's stream");
-    CHECK_INT(*given, 0);
-    train(argv[1], stream(0), current);
-    CHECK(*given > 0);
-    CHECK_AT(runs[0] + runs[3] > 0 && runs[1] > 0 && runs[2] > 0,
-             "cuDNN ran %ld, %ld with bias and ReLU, %ld to the data, %ld to the weights",
-             runs[0], runs[3], runs[1], runs[2]);
-    CHECK_INT(live(), 0);
+    *(void **)&stream_of = find(module, "fake_cuda_stream");
+    dnn_runs = find(dnn, "fake_dnn_runs");
+    dnn_narrow = find(dnn, "fake_dnn_narrow");
+    dnn_hasty = find(dnn, "fake_dnn_hasty");
+    blas_unordered = find(blas, "fake_blas_unordered");
+    make_digits(images, labels);
+    check_stream();
+    check_recordings();
+    check_narrow();
+    check_order();
+    check_failed_launch();
+    check_lost();
+    check_no_device();
+    check_memory();
+    check_refused_team();
     return check_summary();
 }

@@ -86,6 +86,10 @@ typedef struct dn_context_options {
      * nobody else may add to it. NULL: one of the backend's own, which nothing of the host's
      * is ordered with; see dn_context_synchronise. */
     void *device_stream;
+    /* With a device: bytes of its memory that the context's nets and solvers may hold at once,
+     * what is kept for the next plan included. Beyond it: DN_E_LIMIT, and a smaller batch then
+     * works. What the device's libraries take for themselves does not count. 0: none. */
+    size_t device_memory_limit;
 } dn_context_options;
 
 /* Creates a context.

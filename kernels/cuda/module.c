@@ -98,7 +98,8 @@ static void module_free(dn_backend *backend, void *ptr)
     cuda_visit visit;
     if (!ptr || cuda_enter(backend, &visit) != DN_OK)
         return;
-    cudaFree(ptr);
+    if (cudaFree(ptr) != cudaSuccess)
+        cudaGetLastError(); /* no later launch's fault */
     cuda_leave(&visit);
 }
 

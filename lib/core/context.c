@@ -265,6 +265,7 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
         return dni_fail(DN_E_INVALID, "allow_nondeterministic is %d; it must be 0 or 1",
                         o->allow_nondeterministic);
     c->tune = o->tune;
+    c->device_memory_limit = o->device_memory_limit;
     c->log = o->log;
     c->log_user = o->log_user;
     c->seed = o->seed;

@@ -36,10 +36,11 @@ struct dn_context {
     size_t num_layers;
     uint64_t seed;
     bool has_device;
-    dni_mirror *mirror;   /* NULL: everything is computed on the host */
-    bool plain;           /* ops run as layers wrote them */
-    bool nhwc;            /* every op that can run in NHWC does */
-    dn_backend_host host; /* what the backends were given */
+    size_t device_memory_limit; /* bytes; 0: none */
+    dni_mirror *mirror;         /* NULL: everything is computed on the host */
+    bool plain;                 /* ops run as layers wrote them */
+    bool nhwc;                  /* every op that can run in NHWC does */
+    dn_backend_host host;       /* what the backends were given */
     dni_backend_slot backends[DNI_MAX_BACKENDS];
     int32_t num_backends;
     bool tune; /* matrix products go to whoever is measured to be fastest */

@@ -1,18 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * mirror.c: see mirror.h. A table of spans by host address; the lock is recursive, so that what
- * takes it may be built from what takes it. */
+ * mirror.c: see mirror.h. A table of spans by host address, and a list of the blocks of device
+ * memory: one that is let go is kept for whoever asks for as much next, and given back when
+ * nobody did for some runs, or when memory is short. The lock is recursive, so that what takes
+ * it may be built from what takes it. */
 #include "core/mirror.h"
 
 #include <pthread.h>
 #include <string.h>
 
 #define BUCKETS 256
+#define WAITS   32 /* runs of a section for which a block is kept */
+
+typedef struct block {
+    void *device;
+    size_t bytes;
+    bool used;
+    int64_t since; /* m->runs when it was let go */
+    struct block *next;
+} block;
 
 struct dni_mirror {
     dn_context *context;
     const dni_backend_slot *slot;
     pthread_mutex_t lock;
     dni_span *buckets[BUCKETS];
+    block *blocks;
+    size_t held, kept; /* bytes of all blocks; blocks that nobody uses */
+    int64_t runs;
 };
 
 static dni_span **bucket_of(dni_mirror *m, const void *host)
@@ -26,6 +40,23 @@ static dni_span **find(dni_mirror *m, const void *host)
     while (*at && (*at)->host != host)
         at = &(*at)->next;
     return at;
+}
+
+/* Blocks that nobody has used since run `before`. */
+static void give_back(dni_mirror *m, int64_t before)
+{
+    for (block **at = &m->blocks; *at && m->kept;) {
+        block *b = *at;
+        if (b->used || b->since > before) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        m->kept--;
+        m->held -= b->bytes;
+        m->slot->ops->mem_free(m->slot->backend, b->device);
+        dni_free(&m->context->heap, b);
+    }
 }
 
 dn_status dni_mirror_create(dni_mirror **out, dn_context *context, const dni_backend_slot *slot)
@@ -60,6 +91,7 @@ void dni_mirror_free(dni_mirror *m)
 {
     if (!m)
         return;
+    give_back(m, INT64_MAX);
     pthread_mutex_destroy(&m->lock);
     dni_free(&m->context->heap, m);
 }
@@ -94,19 +126,80 @@ static dn_status zero_device(const dni_backend_slot *slot, void *device, size_t 
     return st;
 }
 
+/* The smallest that was let go and is large enough, unless it is more than twice too large. */
+static block *find_kept(const dni_mirror *m, size_t bytes)
+{
+    block *best = NULL;
+    for (block *b = m->kept ? m->blocks : NULL; b; b = b->next)
+        if (!b->used && b->bytes >= bytes && b->bytes / 2 <= bytes &&
+            (!best || b->bytes < best->bytes))
+            best = b;
+    return best;
+}
+
+static dn_status within_limit(dni_mirror *m, size_t bytes)
+{
+    size_t limit = m->context->device_memory_limit;
+    if (!limit || (bytes <= limit && m->held <= limit - bytes))
+        return DN_OK;
+    give_back(m, INT64_MAX);
+    if (bytes <= limit && m->held <= limit - bytes)
+        return DN_OK;
+    return dni_fail(DN_E_LIMIT,
+                    "%zu bytes of device memory were asked for, %zu are in use, the context's "
+                    "device_memory_limit is %zu",
+                    bytes, m->held, limit);
+}
+
+static dn_status make_block(dni_mirror *m, size_t bytes, block **out)
+{
+    const dni_backend_slot *slot = m->slot;
+    dn_status st = within_limit(m, bytes);
+    block *b = st ? NULL : dni_alloc(&m->context->heap, 1, sizeof *b);
+    if (!b)
+        return st ? st : DN_E_NOMEM;
+    st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
+    if (st == DN_E_NOMEM && m->kept) {
+        dni_clear_error();
+        give_back(m, INT64_MAX);
+        st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
+    }
+    if (st) {
+        dni_free(&m->context->heap, b);
+        return st;
+    }
+    b->bytes = bytes;
+    b->next = m->blocks;
+    m->blocks = b;
+    m->held += bytes;
+    m->kept++;
+    *out = b;
+    return DN_OK;
+}
+
+static void let_go(dni_mirror *m, block *b)
+{
+    b->used = false;
+    b->since = m->runs;
+    m->kept++;
+}
+
 dn_status dni_mirror_alloc(const dn_context *context, size_t bytes, void *out)
 {
-    const dni_backend_slot *slot = context->mirror->slot;
-    void *device = NULL;
+    dni_mirror *m = context->mirror;
     dni_mirror_lock(context);
-    dn_status st = slot->ops->mem_alloc(slot->backend, bytes, &device);
-    if (!st)
-        st = zero_device(slot, device, bytes);
-    if (st && device)
-        slot->ops->mem_free(slot->backend, device);
+    block *b = find_kept(m, bytes);
+    dn_status st = b ? DN_OK : make_block(m, bytes, &b);
+    if (!st) {
+        b->used = true;
+        m->kept--;
+        st = zero_device(m->slot, b->device, bytes);
+        if (st)
+            let_go(m, b);
+        else
+            *(void **)out = b->device;
+    }
     dni_mirror_unlock(context);
-    if (!st)
-        *(void **)out = device;
     return st;
 }
 
@@ -114,9 +207,23 @@ void dni_mirror_dealloc(const dn_context *context, void *device)
 {
     if (!device)
         return;
-    const dni_backend_slot *slot = context->mirror->slot;
+    dni_mirror *m = context->mirror;
     dni_mirror_lock(context);
-    slot->ops->mem_free(slot->backend, device);
+    for (block *b = m->blocks; b; b = b->next)
+        if (b->used && b->device == device) {
+            let_go(m, b);
+            break;
+        }
+    dni_mirror_unlock(context);
+}
+
+void dni_mirror_age(const dn_context *context)
+{
+    dni_mirror *m = context->mirror;
+    dni_mirror_lock(context);
+    m->runs++;
+    if (m->kept)
+        give_back(m, m->runs - WAITS);
     dni_mirror_unlock(context);
 }
 

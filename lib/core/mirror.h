@@ -53,9 +53,12 @@ dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_spa
 void dni_mirror_release(dn_context *context, dni_span *span);
 dn_status dni_span_to_host(const dn_context *context, dni_span *span);
 dn_status dni_span_to_device(const dn_context *context, dni_span *span);
-/* Device memory, zero. */
+/* Device memory, zero; DN_E_LIMIT beyond the context's device_memory_limit. */
 dn_status dni_mirror_alloc(const dn_context *context, size_t bytes, void *out);
 void dni_mirror_dealloc(const dn_context *context, void *device);
+/* Once for each run of a section: memory that nobody took up again for a while is given back to
+ * the device. */
+void dni_mirror_age(const dn_context *context);
 /* One thread at a time uses the device. */
 void dni_mirror_lock(const dn_context *context);
 void dni_mirror_unlock(const dn_context *context);

@@ -331,6 +331,7 @@ dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh
 {
     size_t at = first;
     dn_status st = DN_OK;
+    dni_mirror_age(s->context);
     for (size_t i = first; !st && i < end;) {
         size_t next = i;
         while (next < end && s->steps[next].on_device)

@@ -304,8 +304,14 @@ static dn_status prepare_op(dni_steps *s, size_t i)
         !c->ops->op_prepare || !(c->constant || c->keep) ||
         !s->bound[s->program->ops[i].section])
         return DN_OK;
+    if (s->steps[i].on_device)
+        dni_mirror_lock(s->context);
     dn_status st = s->sides ? dni_sides_bring(s, i) : DN_OK;
-    return st ? st : c->ops->op_prepare(c->op, &s->steps[i].io);
+    if (!st)
+        st = c->ops->op_prepare(c->op, &s->steps[i].io);
+    if (s->steps[i].on_device)
+        dni_mirror_unlock(s->context);
+    return st;
 }
 
 static bool takes_fleeting(const dni_steps *s, size_t i)

@@ -32,7 +32,8 @@ OFFSET(dn_context_options, num_layers, 112);
 OFFSET(dn_context_options, tune, 120);
 OFFSET(dn_context_options, allow_nondeterministic, 124);
 OFFSET(dn_context_options, device_stream, 128);
-SIZE(dn_context_options, 136);
+OFFSET(dn_context_options, device_memory_limit, 136);
+SIZE(dn_context_options, 144);
 
 VALUE(DN_LOG_NOTICE, 0);
 VALUE(DN_SPIN_NONE, -1);

@@ -109,6 +109,7 @@ static dn_status fake_alloc(dn_backend *b, size_t bytes, void **out)
         while (now > most && !__atomic_compare_exchange_n(&fake.most, &most, now, true,
                                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             ;
+        add(fake.allocations, 1);
         *out = start;
         return DN_OK;
     }

@@ -16,7 +16,7 @@ typedef struct fake_control {
     bool fail_out;     /* nothing can be copied from the device */
     int64_t runs, replays, copies_in, copies_out; /* counted */
     size_t bytes_in, bytes_out, allocated, most;
-    int64_t waits;
+    int64_t waits, allocations;
 } fake_control;
 
 extern fake_control fake;

@@ -245,6 +245,68 @@ static void check_out_of_memory(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+static dn_status run_batch(dn_net *net, int64_t batch)
+{
+    CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "x"), (int64_t[]){batch, 64}, 2), DN_OK);
+    return dn_net_forward(net, NULL);
+}
+
+/* Memory goes from plan to plan, back to the device when it is of no use, and at once when
+ * memory is short. */
+static void check_reuse(void)
+{
+    SECTION("device memory from plan to plan");
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_net *net = make_net(context);
+    CHECK_STATUS(run_batch(net, 4096), DN_OK);
+    CHECK_STATUS(run_batch(net, 3000), DN_OK);
+    int64_t allocations = fake.allocations;
+    for (int i = 0; i < 10; i++)
+        CHECK_STATUS(run_batch(net, i % 2 ? 3000 : 4096), DN_OK);
+    CHECK_INT(fake.allocations, allocations);
+    size_t large = fake.allocated;
+    CHECK_STATUS(run_batch(net, 16), DN_OK);
+    CHECK(fake.allocated >= large); /* perhaps it comes again */
+    for (int i = 0; i < 50; i++)
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_AT(fake.allocated < large / 8, "%zu of %zu bytes are held", fake.allocated, large);
+    CHECK_STATUS(run_batch(net, 4096), DN_OK);
+    CHECK_STATUS(run_batch(net, 16), DN_OK);
+    fake.limit = large + large / 4; /* what is kept has to go first */
+    CHECK_STATUS(run_batch(net, 4500), DN_OK);
+    CHECK_STATUS(run_batch(net, 9000), DN_E_NOMEM);
+    CHECK_STATUS(run_batch(net, 4096), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 0, 0);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+static void check_memory_limit(void)
+{
+    SECTION("device_memory_limit");
+    enum { LIMIT = 8 << 20 };
+    fake = (fake_control){0};
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .backends = "ref",
+                                  .backend = &fake_backend,
+                                  .device_memory_limit = LIMIT};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    dn_net *net = make_net(context);
+    CHECK_STATUS(run_batch(net, 2048), DN_OK);
+    CHECK_STATUS(run_batch(net, 8192), DN_E_LIMIT);
+    CHECK(dn_last_error() && strstr(dn_last_error(), "device_memory_limit is 8388608"));
+    CHECK_STATUS(run_batch(net, 3000), DN_OK); /* in the place of the 2048 */
+    CHECK_STATUS(run_batch(net, 16), DN_OK);
+    CHECK_STATUS(run_batch(net, 2048), DN_OK);
+    CHECK_AT(fake.most <= LIMIT + 64 * 4096, "%zu bytes", fake.most); /* whole pages */
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
 /* Every run of an op fails once, and all after it: a status each time, nothing left behind. */
 static void check_lost(void)
 {
@@ -429,6 +491,8 @@ int main(void)
     check_views();
     check_stream();
     check_out_of_memory();
+    check_reuse();
+    check_memory_limit();
     check_lost();
     check_lost_gradients();
     check_reduce();

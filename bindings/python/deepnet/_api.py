@@ -84,7 +84,7 @@ class dn_context_options(Sized):
                 ('module_folder', c_char_p), ('plan', c_int32), ('spin_us', c_int32),
                 ('layers', POINTER(POINTER(dn_layer_class))), ('num_layers', c_size_t),
                 ('tune', c_int32), ('allow_nondeterministic', c_int32),
-                ('device_stream', address)]
+                ('device_stream', address), ('device_memory_limit', c_size_t)]
 
 
 class dn_net_options(Sized):

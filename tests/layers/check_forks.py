@@ -774,11 +774,14 @@ def encode(prior, truth, corner):
 
 @case
 def multi_box_loss(rng):
-    N, P, C = 2, 12, 4
-    for code, in_target, norm, smooth, mined in (
-            ('CENTER_SIZE', False, 'VALID', True, True),
-            ('CORNER', False, 'BATCH_SIZE', False, True),
-            ('CENTER_SIZE', True, 'FULL', True, False), ('CORNER', True, 'NONE', False, False)):
+    N, P, C, kept = 2, 12, 4, 5
+    for code, in_target, norm, smooth, mining in (
+            ('CENTER_SIZE', False, 'VALID', True, 'MAX_NEGATIVE'),
+            ('CORNER', False, 'BATCH_SIZE', False, 'MAX_NEGATIVE'),
+            ('CENTER_SIZE', True, 'FULL', True, 'NONE'), ('CORNER', True, 'NONE', False, 'NONE'),
+            ('CENTER_SIZE', True, 'VALID', True, 'MAX_NEGATIVE'),
+            ('CORNER', True, 'VALID', True, 'HARD_EXAMPLE'),
+            ('CENTER_SIZE', False, 'NONE', False, 'HARD_EXAMPLE')):
         low, variance = rng.uniform(0, 0.6, (P, 2)), np.tile([0.1, 0.1, 0.2, 0.2], (P, 1))
         priors = np.hstack([low, low + rng.uniform(0.15, 0.4, (P, 2))])
         truths = []
@@ -790,35 +793,46 @@ def multi_box_loss(rng):
         made = net("layer { name: 'l' type: 'MultiBoxLoss' bottom: 'x' bottom: 'c' bottom: 'p' "
                    "bottom: 'g' top: 'y' propagate_down: true propagate_down: true propagate_down: "
                    'false propagate_down: false loss_param { normalization: %s } '
-                   'multibox_loss_param { loc_loss_type: %s num_classes: 4 loc_weight: 1.5 overlap_threshold: 0.35 '
-                   'neg_pos_ratio: 2 neg_overlap: 0.4 code_type: %s encode_variance_in_target: %s '
-                   'mining_type: %s } }' % (norm, 'SMOOTH_L1' if smooth else 'L2', code,
-                                            str(in_target).lower(),
-                                            'MAX_NEGATIVE' if mined else 'NONE'),
+                   'multibox_loss_param { loc_loss_type: %s num_classes: 4 loc_weight: 1.5 '
+                   'overlap_threshold: 0.35 neg_pos_ratio: 2 neg_overlap: 0.4 code_type: %s '
+                   'encode_variance_in_target: %s mining_type: %s sample_size: %d } }' % (
+                       norm, 'SMOOTH_L1' if smooth else 'L2', code, str(in_target).lower(),
+                       mining, kept),
                    {'x': loc.reshape(N, -1), 'c': conf.reshape(N, -1),
                     'p': np.stack([priors.ravel(), variance.ravel()])[None],
-                    'g': truths[None, None]}, force=False)
+                    'g': truths[None, None]})
         made.forward()
+        made.backward()
         total = matches = 0
+        dloc, dconf = np.zeros_like(loc), np.zeros_like(conf)
         for n in range(N):
             own = truths[truths[:, 0] == n]
             taken, best = match(np.array([[overlap(p, t[3:7]) for t in own] for p in priors]), 0.35)
-            loss = -np.log(softmax(conf[n], 1))
-            hit = np.flatnonzero(taken >= 0)
-            off = np.flatnonzero(taken < 0)
-            if mined:  # the worst of those far from all
-                off = off[best[off] < 0.4]
-                off = off[np.argsort(-loss[off, 0])][:2 * len(hit)]
-            total += loss[off, 0].sum()
-            for i in hit:
-                truth = own[taken[i]]
-                d = encode(priors[i], truth[3:7], code == 'CORNER') / variance[i]
-                d = np.abs(d - loc[n, i] / (variance[i] if in_target else 1))
-                total += loss[i, int(truth[1])] + 1.5 * np.where(
-                    smooth & (d >= 1), d - 0.5, d * d / 2).sum()
-            matches += len(hit)
-        close('%s, %s' % (code, norm), made.blobs['y'].data, total / {
-            'VALID': matches, 'BATCH_SIZE': N, 'FULL': N * P, 'NONE': 1}[norm])
+            labels = np.where(taken >= 0, own[taken, 1].astype(int), 0)
+            loss = -np.log(softmax(conf[n], 1))[np.arange(P), labels]
+            places, d = np.zeros(P), np.zeros((P, 4))
+            for i in np.flatnonzero(taken >= 0):
+                code_of = encode(priors[i], own[taken[i], 3:7], code == 'CORNER') / variance[i]
+                d[i] = loc[n, i] / (variance[i] if in_target else 1) - code_of
+                size = np.abs(d[i])
+                places[i] = np.where(smooth & (size >= 1), size - 0.5, size ** 2 / 2).sum()
+            chosen = np.ones(P, bool)
+            if mining == 'MAX_NEGATIVE':  # the worst of those far from all
+                far = np.flatnonzero((taken < 0) & (best < 0.4))
+                chosen = taken >= 0
+                chosen[far[np.argsort(-loss[far])][:2 * (taken >= 0).sum()]] = True
+            elif mining == 'HARD_EXAMPLE':  # the worst of all
+                chosen[np.argsort(-(loss + places))[kept:]] = False
+            total += loss[chosen].sum() + 1.5 * places[chosen].sum()
+            matches += (chosen & (taken >= 0)).sum()
+            dconf[n, chosen] = (softmax(conf[n], 1) - np.eye(C)[labels])[chosen]
+            # SSD trains with the gradient for the offsets divided by the variance, if they are
+            dloc[n, chosen] = 1.5 * (np.clip(d, -1, 1) if smooth else d)[chosen]
+        by = {'VALID': matches, 'BATCH_SIZE': N, 'FULL': N * P, 'NONE': 1}[norm]
+        what = '%s, %s, %s' % (code, norm, mining)
+        close(what, made.blobs['y'].data, total / by)
+        close(what + ', offsets', made.blobs['x'].diff, dloc.reshape(N, -1) / by)
+        close(what + ', scores', made.blobs['c'].diff, dconf.reshape(N, -1) / by)
 
 
 def main(source=None, *names):

@@ -3,11 +3,11 @@
  * Caffe's own upgrades, weights cut at every byte, each allocation failing once.
  * argv[1]: this folder. */
 #include <float.h>
-#include <locale.h>
 
 #include "proto/proto.h"
 
 #include "check.h"
+#include "comma.h"
 
 static const dni_heap *const heap = &dni_default_heap;
 static const char *folder = ".";
@@ -584,12 +584,8 @@ static void test_detection(void)
 
 static void test_locale(void)
 {
-    static const char *const names[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "nl_NL.UTF-8"};
-    const char *set = NULL;
-    for (size_t i = 0; !set && i < DNI_COUNT(names); i++)
-        set = setlocale(LC_ALL, names[i]);
-    if (!set)
-        printf("no locale with a decimal comma here: skipped\n");
+    if (!comma_set())
+        return;
     test_numbers();
     test_upgrades();
     setlocale(LC_ALL, "C");

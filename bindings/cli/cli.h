@@ -81,12 +81,20 @@ int cli_context_create(dn_context **out, const cli_command *command, const cli_h
 int cli_gpus_of(const cli_command *command, const cli_host *host, int32_t *devices,
                 int32_t most, int32_t *count);
 
-/* --compute, of the commands that run nets. CLI_GO, or CLI_USAGE for a name that is none. */
-#define CLI_COMPUTE_OPTION(name)                                                               \
+/* --compute and --compute_fallback, of the commands that run nets. */
+typedef struct cli_compute {
+    const char *name; /* NULL: not given */
+    bool fallback;
+} cli_compute;
+
+#define CLI_COMPUTE_OPTIONS(c)                                                                 \
+    {"compute", "TYPE", CLI_TEXT, &(c).name, "multiply matrices in f32, tf32 or bf16"},        \
     {                                                                                          \
-        "compute", "TYPE", CLI_TEXT, &(name), "multiply matrices in f32, tf32 or bf16"         \
+        "compute_fallback", NULL, CLI_FLAG, &(c).fallback, "in f32 where nothing can"          \
     }
-int cli_compute_of(const cli_command *command, const char *name, int32_t *out);
+/* As dn_net_options has them. CLI_GO, or CLI_USAGE for a name that is none. */
+int cli_compute_of(const cli_command *command, const cli_compute *c, int32_t *compute,
+                   int32_t *fallback);
 
 /* Which layers of a net take part: --phase, --level, --stage. */
 typedef struct cli_state {

@@ -62,16 +62,19 @@ int cli_context_create(dn_context **out, const cli_command *command, const cli_h
     return dn_context_create(out, &options) ? cli_fail_last() : CLI_GO;
 }
 
-int cli_compute_of(const cli_command *command, const char *name, int32_t *out)
+int cli_compute_of(const cli_command *command, const cli_compute *c, int32_t *compute,
+                   int32_t *fallback)
 {
     static const char *const names[] = {"f32", "tf32", "bf16"}; /* DN_COMPUTE_* */
-    *out = DN_COMPUTE_F32;
-    for (size_t i = 0; name && i < COUNT_OF(names); i++)
-        if (strcmp(name, names[i]) == 0) {
-            *out = (int32_t)i;
+    *compute = DN_COMPUTE_F32;
+    *fallback = c->fallback;
+    for (size_t i = 0; c->name && i < COUNT_OF(names); i++)
+        if (strcmp(c->name, names[i]) == 0) {
+            *compute = (int32_t)i;
             return CLI_GO;
         }
-    return name ? cli_usage(command, "--compute is f32, tf32 or bf16, not '%s'", name) : CLI_GO;
+    return c->name ? cli_usage(command, "--compute is f32, tf32 or bf16, not '%s'", c->name)
+                   : CLI_GO;
 }
 
 int cli_state_apply(const cli_command *command, cli_state *state, int32_t default_phase,

@@ -248,6 +248,20 @@ static bool is_other_picture(const char *path)
     return false;
 }
 
+/* In the phase that was asked for; if none was, in TRAIN where the net is for that alone. */
+static int make_net(dn_net **out, dn_context *context, const char *path, dn_net_options options)
+{
+    char line[1024];
+    if (!dn_net_create_from_prototxt(out, context, path, &options))
+        return CLI_GO;
+    snprintf(line, sizeof line, "%s", dn_last_error());
+    bool either = options.phase == DN_PHASE_DEFAULT;
+    options.phase = DN_PHASE_TRAIN;
+    if (either && !dn_net_create_from_prototxt(out, context, path, &options))
+        return CLI_GO;
+    return cli_fail("%s", line);
+}
+
 int cli_draw(const cli_command *self, int argc, char **argv)
 {
     cli_host host = {.seed = -1, .threads = 1};
@@ -270,11 +284,10 @@ int cli_draw(const cli_command *self, int argc, char **argv)
     net_options.wire_only = 1;
     if (code != CLI_GO || (code = cli_context_create(&context, self, &host)) != CLI_GO)
         return code;
-    if (dn_net_create_from_prototxt(&net, context, words.word[0], &net_options))
-        code = cli_fail_last();
-    else if (path && ends_in(path, ".svg"))
+    code = make_net(&net, context, words.word[0], net_options);
+    if (code == CLI_GO && path && ends_in(path, ".svg"))
         code = write_svg(net, path);
-    else
+    else if (code == CLI_GO)
         code = write_dot(net, path);
     dn_net_free(net);
     dn_context_free(context);

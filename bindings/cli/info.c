@@ -126,7 +126,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1};
     cli_state state = {0};
     cli_words words;
-    const char *model = NULL, *compute = NULL;
+    cli_compute compute = {0};
+    const char *model = NULL;
     bool wire = false, guessed = false;
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
@@ -140,7 +141,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
          "what runs, step by step: bytes, flops, limits; memory"},
         {"prototxt", NULL, CLI_FLAG, &p.prototxt, "the net as today's prototxt instead"},
         {"wire", NULL, CLI_FLAG, &wire, "wire only: open no data, allocate nothing"},
-        CLI_COMPUTE_OPTION(compute),
+        CLI_COMPUTE_OPTIONS(compute),
         CLI_STATE_OPTIONS(state),
         CLI_HOST_OPTIONS(host),
     };
@@ -152,7 +153,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
     model = model ? model : words.word[0];
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
     if (code == CLI_GO)
-        code = cli_compute_of(self, compute, &net_options.compute);
+        code =
+            cli_compute_of(self, &compute, &net_options.compute, &net_options.compute_fallback);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
     net_options.wire_only = wire || p.prototxt; /* no data is needed for its text */

@@ -273,7 +273,7 @@ int cli_test(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
-    const char *compute = NULL;
+    cli_compute compute = {0};
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &j.model, "the net's prototxt"},
         {"weights", "LIST", CLI_TEXT, &j.weights, "files of weights, comma-separated"},
@@ -282,7 +282,7 @@ int cli_test(const cli_command *self, int argc, char **argv)
         {"labels", "FILE", CLI_TEXT, &j.labels, "names of the classes, one per line"},
         {"log", "FILE", CLI_TEXT, &j.log_path, "write the averages as a JSON object"},
         {"quiet", NULL, CLI_FLAG, &j.quiet, "print results only"},
-        CLI_COMPUTE_OPTION(compute),
+        CLI_COMPUTE_OPTIONS(compute),
         CLI_STATE_OPTIONS(state),
         CLI_HOST_OPTIONS(host),
     };
@@ -297,7 +297,8 @@ int cli_test(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--labels names the rows of --confusion, which is missing");
     code = cli_state_apply(self, &state, DN_PHASE_TEST, &net_options);
     if (code == CLI_GO)
-        code = cli_compute_of(self, compute, &net_options.compute);
+        code =
+            cli_compute_of(self, &compute, &net_options.compute, &net_options.compute_fallback);
     host.quiet = j.quiet;
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);

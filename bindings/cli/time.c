@@ -183,14 +183,14 @@ int cli_time(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
-    const char *compute = NULL;
+    cli_compute compute = {0};
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &j.model, "the net's prototxt"},
         {"weights", "LIST", CLI_TEXT, &j.weights, "files of weights, comma-separated"},
         {"iterations", "N", CLI_INT, &j.iterations, "times to run it (default: 50)"},
         {"forward_only", NULL, CLI_FLAG, &j.forward_only, "leave backward out"},
         {"json", NULL, CLI_FLAG, &j.json, "one JSON object a layer"},
-        CLI_COMPUTE_OPTION(compute),
+        CLI_COMPUTE_OPTIONS(compute),
         CLI_STATE_OPTIONS(state),
         CLI_HOST_OPTIONS(host),
     };
@@ -203,7 +203,8 @@ int cli_time(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--iterations is 1 to 1000000");
     code = cli_state_apply(self, &state, DN_PHASE_TRAIN, &net_options);
     if (code == CLI_GO)
-        code = cli_compute_of(self, compute, &net_options.compute);
+        code =
+            cli_compute_of(self, &compute, &net_options.compute, &net_options.compute_fallback);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
     if (code == CLI_GO)

@@ -18,7 +18,7 @@ typedef struct job {
     int32_t count;         /* of them */
     dn_parallel *parallel; /* NULL: there is one */
     FILE *log;
-    int32_t compute; /* DN_COMPUTE_* */
+    int32_t compute, compute_fallback; /* as dn_solver_options has them */
     bool quiet;
     bool snapshot_seen; /* the last snapshot told its path by an event */
     double start;
@@ -298,6 +298,7 @@ static int create(dn_solver **out, dn_context *context, job *j, const cli_host *
     options.num_ranks = j->count > 1 ? j->count : 0;
     options.max_iter = iterations < 0 ? 0 : iterations;
     options.compute = j->compute;
+    options.compute_fallback = j->compute_fallback;
     options.seed_given = host->seed >= 0;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
     return dn_solver_create_from_prototxt(out, context, j->path, &options) ? cli_fail_last()
@@ -308,7 +309,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
 {
     job j = {.start = cli_now()};
     cli_host host = {.seed = -1};
-    const char *weights = NULL, *snapshot = NULL, *log = NULL, *compute = NULL;
+    const char *weights = NULL, *snapshot = NULL, *log = NULL;
+    cli_compute compute = {0};
     int64_t iterations = -1; /* not given: max_iter */
     const cli_option options[] = {
         {"solver", "FILE", CLI_TEXT, &j.path, "the solver prototxt"},
@@ -317,7 +319,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"iterations", "N", CLI_INT, &iterations, "stop at iteration N rather than max_iter"},
         {"log", "FILE", CLI_TEXT, &log, "write one JSON object per event"},
         {"quiet", NULL, CLI_FLAG, &j.quiet, "say nothing but errors and warnings"},
-        CLI_COMPUTE_OPTION(compute),
+        CLI_COMPUTE_OPTIONS(compute),
         CLI_HOST_OPTIONS(host),
     };
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, NULL);
@@ -329,7 +331,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--iterations is at least 1");
     if (weights && snapshot)
         return cli_usage(self, "--weights and --snapshot exclude each other: one starts anew");
-    code = cli_compute_of(self, compute, &j.compute);
+    code = cli_compute_of(self, &compute, &j.compute, &j.compute_fallback);
     if (code != CLI_GO)
         return code;
     if (log && !(j.log = fopen(log, "w")))

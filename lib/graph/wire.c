@@ -5,6 +5,7 @@
  * there. */
 #include <string.h>
 
+#include "deepnet/net.h"
 #include "graph/graph.h"
 
 typedef struct wiring {
@@ -29,14 +30,16 @@ static int32_t find_value(const dni_graph *g, const char *name)
     return -1;
 }
 
-static const char *made_later(const wiring *w, const char *name,
-                              const Cnn__LayerParameter *from)
+/* The first layer from `from` on (NULL: of all) with a top of that name, of those that take
+ * part or of those left out. */
+static const char *find_maker(const wiring *w, const char *name,
+                              const Cnn__LayerParameter *from, bool included)
 {
-    bool after = false;
+    bool after = !from;
     for (size_t i = 0; i < w->net->n_layer; i++) {
         const Cnn__LayerParameter *layer = w->net->layer[i];
         after |= layer == from;
-        if (!after || !dni_layer_included(layer, w->state))
+        if (!after || dni_layer_included(layer, w->state) != included)
             continue;
         for (size_t t = 0; t < layer->n_top; t++)
             if (!strcmp(layer->top[t], name))
@@ -49,7 +52,7 @@ static dn_status unknown_bottom(const wiring *w, const Cnn__LayerParameter *laye
                                 const char *name)
 {
     const dni_graph *g = w->graph;
-    const char *later = made_later(w, name, layer);
+    const char *later = find_maker(w, name, layer, true);
     if (later && layer->name && !strcmp(later, layer->name))
         return dni_fail(
             DN_E_NET, "bottom '%s' is the layer's own top, and nothing makes it before", name);
@@ -58,6 +61,12 @@ static dn_status unknown_bottom(const wiring *w, const Cnn__LayerParameter *laye
                         "bottom '%s' is made only later, by layer '%s' (a cycle, or "
                         "layers out of order)",
                         name, later);
+    const char *absent = find_maker(w, name, NULL, false);
+    if (absent)
+        return dni_fail(DN_E_NET,
+                        "bottom '%s' is made by no layer that takes part; layer '%s' "
+                        "makes it, which its rules (phase, level, stage) leave out in %s",
+                        name, absent, w->state->phase == DN_PHASE_TRAIN ? "TRAIN" : "TEST");
     const char *near = dni_nearest(name, (const char *const *)g->blobs, g->num_blobs);
     if (near)
         return dni_fail(DN_E_NET, "bottom '%s' is made by no layer; did you mean '%s'?", name,
@@ -187,8 +196,13 @@ dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__Net
         if (st)
             return fail_at(&w, layer, st);
     }
+    if (!net->n_layer)
+        return dni_fail(DN_E_NET, "the net has no layer");
     if (!graph->num_nodes)
-        return dni_fail(DN_E_NET, "the net has no layer in this phase");
+        return dni_fail(DN_E_NET,
+                        "the net has no layer in this phase, %s: rules (phase, level, stage) "
+                        "leave out all %zu",
+                        state->phase == DN_PHASE_TRAIN ? "TRAIN" : "TEST", net->n_layer);
     return DN_OK;
 }
 

@@ -112,6 +112,30 @@ def usage_errors_are_2_and_help_is_0():
 
 
 @test
+def what_no_backend_computes_has_an_option():
+    write('narrow.prototxt', """layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1
+        dim: 2 } } } layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'i'
+        inner_product_param { num_output: 1 } }""")
+    asked = ('info', 'narrow.prototxt', '--backends=ref', '--compute=bf16', '--memory')
+    expect('compute_fallback accepts f32' in deepnet(*asked, code=1).stderr, 'no line')
+    deepnet(*asked, '--compute_fallback')
+
+
+@test
+def a_net_for_training_alone_is_drawn():
+    rule = "include { phase: TRAIN }"
+    write('train_only.prototxt', """layer { name: 'x' type: 'Input' top: 'x' %s input_param {
+        shape { dim: 1 } } } layer { name: 's' type: 'Silence' bottom: 'x' %s }""" % (rule, ''))
+    expect('TRAIN, 2 layers' in deepnet('draw', 'train_only.prototxt').stdout, 'TRAIN')
+    done = deepnet('draw', 'train_only.prototxt', '--phase=TEST', code=1)
+    expect("'x' is made by no layer that takes part; layer 'x' makes it, which its rules (phase, "
+           'level, stage) leave out in TEST' in done.stderr, done.stderr)
+    write('train_only.prototxt', "layer { name: 's' type: 'Silence' %s }" % rule)
+    expect('no layer in this phase, TEST' in deepnet('draw', 'train_only.prototxt', code=1).stderr,
+           'the first reason')
+
+
+@test
 def help_and_the_man_page_name_every_option():
     with open(os.path.join(SOURCE, 'bindings', 'cli', 'deepnet.1'), encoding='utf-8') as file:
         page = file.read().replace('\\-', '-')

@@ -41,6 +41,32 @@ class _WritableMemory(_Memory):
             pass
 
 
+class _DeviceMemory:
+    """Memory of a device as the CUDA array interface has it, for torch.as_tensor and cupy."""
+
+    __slots__ = ('__cuda_array_interface__', '_owner')
+
+    def __init__(self, address, shape, typestr, owner, writable):
+        self.__cuda_array_interface__ = {'version': 3, 'data': (address, not writable),
+                                         'shape': shape, 'typestr': typestr, 'strides': None,
+                                         'stream': None}
+        self._owner = owner
+
+
+def _device_address(blob, array):
+    """Where an array on a device is, if it lies as the blob does."""
+    there = array.__cuda_array_interface__
+    shape, strides, size = tuple(there['shape']), there.get('strides'), blob.dtype.itemsize
+    if np.dtype(there['typestr']) != blob.dtype or shape != blob.shape:
+        raise ValueError("blob '%s' is %s of shape %s; the array is %s of shape %s" %
+                         (blob.name, blob.dtype, blob.shape, there['typestr'], shape))
+    for dim, stride in zip(reversed(shape), reversed(strides or ())):
+        if dim > 1 and stride != size:
+            raise ValueError("the array for blob '%s' is not contiguous" % blob.name)
+        size *= dim
+    return there['data'][0]
+
+
 class Blob:
     """An activation or a parameter: N x C x H x W, row-major, the last axis fastest.
 
@@ -118,6 +144,45 @@ class Blob:
             dims = tuple(dims[0])
         array = (ctypes.c_int64 * len(dims))(*map(operator.index, dims))
         check(lib(), lib().blob_reshape(self._handle, array, len(dims)))
+
+    def _on_device(self, where, writable):
+        address = where(self._handle)
+        if not address:
+            raise UnsupportedError(last_error(lib()) or
+                                   "blob '%s' has no such memory" % self.name)
+        check(lib(), lib().context_synchronise(self._owner.root().handle))
+        return _DeviceMemory(address, self.shape, _TYPES[lib().blob_dtype(self._handle)],
+                             self._owner, writable)
+
+    @property
+    def device_data(self):
+        """The values where the context's device has them, to read, without a copy:
+        torch.as_tensor(blob.device_data), cupy.asarray(blob.device_data). What makes them is
+        waited for. Valid until the net is reshaped. Raises UnsupportedError where there is no
+        device, or no layer there uses the blob."""
+        return self._on_device(lib().blob_device_data, False)
+
+    @property
+    def mutable_device_data(self):
+        """The same, to write: what the host has is old from then on. Ask again for each time
+        it is written after a run, unless the blob is an input."""
+        return self._on_device(lib().blob_mutable_device_data, True)
+
+    def view_device(self, array):
+        """Makes this input read memory of the host's on the context's device, without a copy.
+
+        array  something with __cuda_array_interface__ (a torch or cupy array) of the blob's
+               shape and type, contiguous, which is kept; an address as a number, which the
+               caller keeps; None: the net's own memory again.
+
+        Each run reads what lies there when it comes to it in the context's device_stream.
+        Raises ValueError (another shape or type), InvalidError (not an input of its net) or
+        UnsupportedError (there is no device)."""
+        address = array
+        if array is not None and not isinstance(array, int):
+            address = _device_address(self, array)
+        check(lib(), lib().blob_view_device(self._handle, address))
+        self._owner.keep(array, ('view_device', self._handle))
 
     def __array__(self, dtype=None, copy=None):
         data = self.data

@@ -29,6 +29,14 @@ def _log(_user, level, line):
 _PLANS = {True: _api.PLAN_FUSED, False: _api.PLAN_PLAIN, 'nhwc': _api.PLAN_NHWC}
 
 
+def _stream_of(stream):
+    """The address of a device's stream, however the caller has it."""
+    for name in ('cuda_stream', 'ptr'):
+        if hasattr(stream, name):
+            return getattr(stream, name)
+    return stream
+
+
 class Context:
     """Threads, backends and a seed for the nets made in it.
 
@@ -45,6 +53,13 @@ class Context:
                  -1: none.
     tune         True: convolutions and matrix products go to the backend that is measured to be
                  fastest when a net is planned; rounding may differ between processes.
+    allow_nondeterministic  True: a device may sum in an order that changes from run to run,
+                 where that is faster. False: the same bits every time.
+    device_stream  where the device's work is queued: an address, or what has it as
+                 .cuda_stream (torch.cuda.Stream) or .ptr (cupy.cuda.Stream), which is kept;
+                 None: a stream of the context's own, see synchronise().
+    device_memory_limit  bytes of the device's memory that nets and solvers may hold at once;
+                 LimitError beyond. 0: none.
 
     `with Context(...):` makes it the context of nets and solvers made inside the block by this
     thread. The context lives as long as anything made in it. Lines that the library logs go to
@@ -52,7 +67,8 @@ class Context:
     """
 
     def __init__(self, num_threads=0, seed=0, backends=None, device=0, module_folder=None,
-                 threads=None, fuse=True, spin_us=0, tune=False):
+                 threads=None, fuse=True, spin_us=0, tune=False, allow_nondeterministic=False,
+                 device_stream=None, device_memory_limit=0):
         if backends is not None and not isinstance(backends, str):
             backends = ','.join(backends)
         options = _api.dn_context_options(
@@ -61,10 +77,17 @@ class Context:
             seed=seed & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
             plan=_PLANS[fuse], spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES),
-            tune=int(tune))
+            tune=int(tune), allow_nondeterministic=int(allow_nondeterministic),
+            device_stream=_stream_of(device_stream), device_memory_limit=device_memory_limit)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))
         self._owner = Owner(handle.value, lib().context_free)
+        self._owner.keep(device_stream)
+
+    def synchronise(self):
+        """Waits until everything that was asked for in this context is done on its device; at
+        once where there is none."""
+        check(lib(), lib().context_synchronise(self._owner.handle))
 
     @property
     def num_threads(self):

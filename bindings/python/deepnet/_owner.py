@@ -27,6 +27,10 @@ class Owner:
         """Keeps `what` alive as long as this handle, or until another comes with its key."""
         self.kept[id(what) if key is None else key] = what
 
+    def root(self):
+        """The owner at the end of the chain: the context's."""
+        return self._depends[0].root() if self._depends else self
+
     def __del__(self):
         self._gone = True
         self._release()

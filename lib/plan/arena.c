@@ -50,13 +50,15 @@ static bool is_shared(const dni_steps *s, dni_tensor root)
            !dni_base_has(s->base, root);
 }
 
-/* x dies in the op that writes y first, and the op may leave y where x is. The base's memory of
- * gradients is not there yet when the forward runs. */
+/* x dies in the op that writes y first, and the op may leave y where x is. What the forward
+ * left stays for another backward, unless each has a forward of its own; and the base's memory
+ * of gradients is not there yet when the forward runs. */
 static bool can_join(const dni_steps *s, const life *lives, size_t i, dni_tensor x,
                      dni_tensor y)
 {
     const dni_program *p = s->program;
-    if (dni_base_has(s->base, s->lies_in[y]) && lives[x].section != p->ops[i].section)
+    bool spent = s->base->compact && !dni_base_has(s->base, s->lies_in[y]);
+    if (lives[x].section != p->ops[i].section && !spent)
         return false;
     return x != y && is_shared(s, x) && dni_is_placed(&p->tensors[y]) && lives[x].last == i &&
            lives[y].first == i && s->lies_in[x] == x &&

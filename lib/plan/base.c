@@ -25,7 +25,7 @@ static void mark(dni_base *base, const dni_program *p, bool compact)
 
 dn_status dni_base_init(dni_base *base, const dni_program *p, bool compact)
 {
-    *base = (dni_base){.heap = p->heap, .count = p->num_tensors};
+    *base = (dni_base){.heap = p->heap, .compact = compact, .count = p->num_tensors};
     base->pinned = dni_alloc(p->heap, p->num_tensors, sizeof *base->pinned);
     base->shown = dni_alloc(p->heap, p->num_tensors, sizeof *base->shown);
     base->apart = dni_alloc(p->heap, p->num_tensors, sizeof *base->apart);

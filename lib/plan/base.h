@@ -8,6 +8,7 @@
 
 typedef struct dni_base {
     const dni_heap *heap;
+    bool compact;
     size_t count; /* tensors of the layers' program */
     bool *pinned; /* per tensor that owns its storage: it lies here */
     void **apart; /* memory of its own, for one that is filled when looked at */
@@ -17,7 +18,8 @@ typedef struct dni_base {
     char *arena[2];    /* data, diff; NULL: nobody asked yet */
 } dni_base;
 
-/* compact: only tensors with `keep`. `base` is freed by the caller also after a failure. */
+/* compact: only tensors with `keep`, and a backward may use up what the forward left. `base` is
+ * freed by the caller also after a failure. */
 dn_status dni_base_init(dni_base *base, const dni_program *program, bool compact);
 void dni_base_free(dni_base *base);
 /* Gives every tensor its place; after the last change of `shown`. */

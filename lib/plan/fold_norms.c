@@ -74,12 +74,14 @@ static bool can_fold(const dni_program *p, size_t conv, size_t norm)
     const dni_op *op = &p->ops[conv], *after = &p->ops[norm];
     const dn_args_batch_norm *n = (const dn_args_batch_norm *)after->args;
     dni_tensor x = dni_root(p, after->inputs[0]), y = dni_root(p, after->outputs[0]);
+    const dni_shape *made = &p->tensors[op->outputs[0]].shape;
     return op->kind == DN_OP_CONV && !((const dn_args_conv *)op->args)->activation &&
            op->section == after->section && dni_root(p, op->outputs[0]) == x && x != y &&
            dni_overwrites(p, op, 0) && is_constant(p, op->inputs[1]) &&
            is_constant(p, op->inputs[2]) && dni_only_reader(p, x, conv, norm) &&
            dni_untouched(p, y, conv, norm) && unread(p, after->outputs[1]) &&
-           unread(p, after->outputs[2]) && n->dim == p->tensors[op->outputs[0]].shape.dim[1];
+           unread(p, after->outputs[2]) && n->outer == made->dim[0] && n->dim == made->dim[1] &&
+           dni_shape_equal(made, &p->tensors[after->outputs[0]].shape);
 }
 
 /* Room for folded values, constant like the weights they are made from. */

@@ -84,7 +84,8 @@ static bool find_gradients(const dni_program *p, norm *m)
     dni_tensor dz = dni_root(p, p->ops[m->dscale].inputs[0]);
     for (size_t i = m->scale + 1; i < m->bwd; i++)
         if (is_channel_sum(&p->ops[i], DN_REDUCE_SUM, a) &&
-            dni_root(p, p->ops[i].inputs[0]) == dz && p->ops[i].section == DNI_BACKWARD)
+            dni_root(p, p->ops[i].inputs[0]) == dz &&
+            p->ops[i].layer == p->ops[m->dscale].layer)
             m->dbeta = i;
     size_t first = m->dscale;
     first = m->dgamma < first ? m->dgamma : first;

@@ -42,6 +42,10 @@ static const row rows[] = {
         X CONV("a", "x", "bias_term: false") ON("a", "n", "BatchNorm", ""), "CONV", ""),
     ROW("norm that is not in the way of a reader", TEST, READABLE,
         X CONV("a", "x", "") LAYER("n", "BatchNorm", "a", "b", ""), "CONV BATCH_NORM", ""),
+    ROW("norm over other channels than the convolution's", TEST, COMPACT,
+        IN("x", "dim: 2 dim: 3 dim: 2 dim: 6 dim: 5") CONV("a", "x", "axis: 2")
+            LAYER("n", "BatchNorm", "a", "b", ""),
+        "CONV BATCH_NORM", ""),
     ROW("residual block in TEST", TEST, COMPACT, RESIDUAL, "CONV CONV CONV GEMM SOFTMAX LOSS",
         ""),
     ROW("residual block in TEST, readable", TEST, READABLE, RESIDUAL,

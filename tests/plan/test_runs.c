@@ -63,6 +63,21 @@ static void use(dn_net *net, int way)
                                           "bottom: 's' top: 'y' scale_param { "                \
                                           "axis: 1 bias_term: true bias_filler { type: "       \
                                           "'gaussian' } } } " LOSS("y")
+/* A sum that belongs to a bias after the scale, whose maker wants it before the normalisation's
+ * turn comes. */
+#define LATE_BIAS                                                                              \
+    X IN("z", "dim: 3") CONV("a", "x", "")                                                     \
+        ON("a", "a_n", "BatchNorm", "")                                                        \
+            LAYER("m", "Scale", "z", "m", "scale_param { axis: 0 num_axes: 1 }")               \
+                ON("a", "a_s", "Scale",                                                        \
+                   "param { lr_mult: 1 } param { lr_mult: 0 } scale_param { bias_term: true "  \
+                   "}") "layer { name: 'o' type: 'Bias' bottom: 'a' bottom: 'm' top: 'a' "     \
+                        "} " LOSS("a")
+/* Layers that keep something of their own for the backward. */
+#define KEEPING                                                                                \
+    X CONV("a", "x", "") ON("a", "v", "MVN", "") ON("a", "c", "Scale", "")                     \
+        ON("a", "i", "Sigmoid", "") LAYER("n", "Normalize", "a", "n", "")                      \
+            ON("n", "w", "Swish", "") ON("n", "d", "Dropout", "") LOSS("n")
 #define DREAM                                                                                  \
     X CONV("a", "x", "") LAYER("b", "Convolution", "a", "b",                                   \
                                "loss_weight: 2 convolution_param { num_output: 2 "             \
@@ -99,6 +114,23 @@ static void check_loss(dn_context *fused, dn_context *plain)
         CHECK_STATUS(dn_net_forward(net, &got), DN_OK);
         CHECK_STATUS(dn_net_forward(truth, &want), DN_OK);
         compare("loss", "b", &got, &want, 1);
+    }
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
+/* A second backward after one forward gives what the first gave. */
+static void check_twice(dn_context *fused, dn_context *plain, const char *text)
+{
+    SECTION("back twice");
+    dn_net *net = net_of(fused, text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    use(truth, 4);
+    use(net, 4);
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+        compare_nets(net, truth, true);
     }
     dn_net_free(net);
     dn_net_free(truth);
@@ -383,13 +415,14 @@ static void check_statistics(dn_context *fused, dn_context *plain)
 
 int main(void)
 {
-    static const char *const nets[] = {RESIDUAL, ON_INPUT, LATE_SCALE};
+    static const char *const nets[] = {RESIDUAL, ON_INPUT, LATE_SCALE, LATE_BIAS, KEEPING};
     dn_context *plain = context_of(DN_PLAN_PLAIN);
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
         dn_context *context = context_of(plan);
         for (size_t i = 0; i < DNI_COUNT(nets); i++) {
             check_ranges(context, plain, DN_MEMORY_READABLE, nets[i]);
             check_ranges(context, plain, DN_MEMORY_COMPACT, nets[i]);
+            check_twice(context, plain, nets[i]);
         }
         check_loss(context, plain);
         check_statistics(context, plain);

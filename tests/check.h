@@ -93,7 +93,7 @@ CHECK_UNUSED int check_report(int ok, const char *file, int line, const char *wh
                  dn_status_name(check_want), (part)[0] ? " with " : "", part);                 \
     } while (0)
 
-/* ---- a heap that counts, checks the sizes it is told, and fails when asked --------------- */
+/* ---- a heap that counts, checks sizes and what lies behind a block, and fails when asked - */
 
 /* fail_at: the number of the request (from 1) that fails, 0: none. With `persist` all later
  * ones fail too. limit: bytes it will hold, 0: any. check_alloc is the callback, the struct its
@@ -113,11 +113,14 @@ CHECK_UNUSED void check_heap_add(check_heap *heap, long blocks, int64_t bytes)
         ;
 }
 
+static const char check_guard[] = "no further";
+
 CHECK_UNUSED void *check_alloc(void *user, void *ptr, size_t old_size, size_t new_size)
 {
     check_heap *heap = user;
     size_t *block = ptr ? (size_t *)ptr - 2 : NULL;
-    if (block && block[0] != old_size)
+    if (block && (block[0] != old_size ||
+                  memcmp((char *)ptr + old_size, check_guard, sizeof check_guard)))
         atomic_fetch_add(&heap->mistakes, 1);
     if (new_size == 0) {
         if (block)
@@ -131,19 +134,20 @@ CHECK_UNUSED void *check_alloc(void *user, void *ptr, size_t old_size, size_t ne
         return NULL;
     if (heap->limit && (int64_t)new_size > heap->limit - heap->live_bytes)
         return NULL;
-    block = realloc(block, new_size + 2 * sizeof(size_t));
+    block = realloc(block, new_size + 2 * sizeof(size_t) + sizeof check_guard);
     if (!block)
         return NULL;
     block[0] = new_size;
+    memcpy((char *)(block + 2) + new_size, check_guard, sizeof check_guard);
     check_heap_add(heap, ptr ? 0 : 1, (int64_t)new_size - (ptr ? (int64_t)old_size : 0));
     return block + 2;
 }
 
-/* Everything that was taken is back, and every size was told right. */
+/* All that was taken is back, every size was told right, nothing was written behind. */
 #define CHECK_HEAP_CLEAN(heap)                                                                 \
     CHECK_AT((heap)->live_blocks == 0 && (heap)->live_bytes == 0 && (heap)->mistakes == 0,     \
-             "%ld blocks, %lld bytes still held; %d wrong sizes", (long)(heap)->live_blocks,   \
-             (long long)(heap)->live_bytes, (int)(heap)->mistakes)
+             "%ld blocks, %lld bytes still held; %d wrong sizes or overruns",                  \
+             (long)(heap)->live_blocks, (long long)(heap)->live_bytes, (int)(heap)->mistakes)
 
 /* ---- files ------------------------------------------------------------------------------- */
 

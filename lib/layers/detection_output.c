@@ -119,7 +119,6 @@ static dn_status shape(dni_layer *layer)
 {
     const Cnn__DetectionOutputParameter *p = param_of(layer);
     output_state *s = layer->state;
-    int64_t P = s->P, N = s->N;
     dn_status st = check_bottoms(layer, s);
     if (st)
         return st;
@@ -130,9 +129,7 @@ static dn_status shape(dni_layer *layer)
         s->per_image = 1;
     layer->top[0] = dni_shape_of(4, (int64_t[]){1, 1, s->N * s->per_image, 7});
     st = dni_shape_check(&layer->top[0]);
-    if (st || layer->wire_only || (s->boxes && P == s->P && N == s->N))
-        return st;
-    return make_room(layer);
+    return st || layer->wire_only ? st : make_room(layer);
 }
 
 /* moves: what the priors move by first; NULL: nothing. */

@@ -116,7 +116,6 @@ static dn_status shape(dni_layer *layer)
 {
     multi_state *s = layer->state;
     const dni_shape *x = layer->bottom;
-    int64_t P = s->P, G = s->G;
     DNI_REQUIRE(x[0].axes >= 1 && x[1].axes >= 1 && x[0].dim[0] == x[1].dim[0], DN_E_SHAPE,
                 "bottoms 0 and 1 need as many images");
     DNI_REQUIRE(x[2].axes >= 3 && x[2].dim[1] == 2, DN_E_SHAPE,
@@ -135,9 +134,7 @@ static dn_status shape(dni_layer *layer)
                 (long long)dni_shape_count(&x[1]), (long long)s->P, s->classes,
                 (long long)(s->P * s->classes));
     layer->top[0] = dni_shape_of(0, NULL);
-    if (layer->wire_only || (s->list && P == s->P && G == s->G))
-        return DN_OK;
-    return make_room(layer);
+    return layer->wire_only ? DN_OK : make_room(layer);
 }
 
 /* ---- matching ---------------------------------------------------------------------------- */

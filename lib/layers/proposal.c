@@ -88,7 +88,6 @@ void dni_proposal_anchors(dni_proposal *s)
 dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
 {
     const dni_shape *x = layer->bottom;
-    int64_t count = s->A * s->H * s->W; /* for which there is room */
     s->A = s->num_ratios * s->num_scales;
     DNI_REQUIRE(layer->num_bottoms == 3 && layer->num_tops >= 1 && layer->num_tops <= 2,
                 DN_E_NET, "scores, offsets and image make boxes and, if wanted, their scores");
@@ -106,7 +105,7 @@ dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
     layer->top[0] = dni_shape_of(2, (int64_t[]){rows, 5});
     if (layer->num_tops > 1)
         layer->top[1] = dni_shape_of(2, (int64_t[]){rows, 1});
-    if (layer->wire_only || (s->boxes && count == all))
+    if (layer->wire_only)
         return DN_OK;
     dni_proposal_teardown(s);
     dni_proposal_anchors(s);

@@ -86,12 +86,12 @@ static dn_status make_carry(dni_layer *layer, dni_recurrent *r)
     int64_t count = r->N * r->D;
     if (r->expose || count == r->carry_count || layer->wire_only)
         return DN_OK;
+    r->carry_count = 0;
     for (int32_t k = 0; k < r->states; k++) {
-        void *carry = dni_alloc(layer->heap, (size_t)count, element_size(layer));
-        if (!carry)
-            return DN_E_NOMEM;
         dni_free(layer->heap, r->carry[k]);
-        r->carry[k] = carry;
+        r->carry[k] = dni_alloc(layer->heap, (size_t)count, element_size(layer));
+        if (!r->carry[k])
+            return DN_E_NOMEM;
     }
     r->carry_count = count;
     return DN_OK;
@@ -112,10 +112,11 @@ static dn_status check_states(const dni_layer *layer, const dni_recurrent *r)
 dn_status dni_recurrent_shape(dni_layer *layer)
 {
     dni_recurrent *r = layer->state;
-    int64_t I = r->I, S = r->S;
     dn_status st = read_sizes(layer, r);
     if (st)
         return st;
+    int64_t I = layer->weight[0].shape.dim[1];
+    int64_t S = r->has_static ? layer->weight[2].shape.dim[1] : 0;
     DNI_REQUIRE(r->I == I && r->S == S, DN_E_SHAPE,
                 "%lld inputs (%lld static), the weights were made for %lld (%lld)",
                 (long long)r->I, (long long)r->S, (long long)I, (long long)S);

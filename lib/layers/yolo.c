@@ -45,7 +45,7 @@ dn_status dni_yolo_shape(dni_layer *layer)
         limit += s->map[i].anchors * s->map[i].H * s->map[i].W;
     layer->top[0] = dni_shape_of(4, (int64_t[]){1, 1, N * limit, 7});
     dn_status st = dni_shape_check(&layer->top[0]);
-    if (st || layer->wire_only || (s->boxes && s->limit == limit && s->N == N))
+    if (st || layer->wire_only)
         return st;
     dni_yolo_teardown(layer);
     s->limit = limit;

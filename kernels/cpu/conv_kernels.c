@@ -71,11 +71,7 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
 
 /* ---- NHWC -------------------------------------------------------------------------------- */
 
-#if VL == 16
-#define COLS 7
-#else
 #define COLS 4
-#endif
 
 INLINE vf at(const float *p, const bool whole, int64_t left)
 {
@@ -141,9 +137,6 @@ void ISA(cpu_dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w
 /* clang-format off */
 #define CASE(n) case n: dwc_columns(n, dw, y, x, w, bias, e); break;
         CASE(1) CASE(2) CASE(3) CASE(4)
-#if COLS == 7
-        CASE(5) CASE(6) CASE(7)
-#endif
 /* clang-format on */
 #undef CASE
         }
@@ -214,11 +207,275 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float
 /* clang-format off */
 #define CASE(n) case n: dwc_grad_columns(n, dw, grad, db, x, dy); break;
         CASE(1) CASE(2) CASE(3) CASE(4)
-#if COLS == 7
-        CASE(5) CASE(6) CASE(7)
-#endif
 /* clang-format on */
 #undef CASE
         }
     }
 }
+
+/* ---- NHWC, 3x3 --------------------------------------------------------------------------- */
+
+/* Along a row, one vector of channels: the weights, or their sums, stay in registers, and every
+ * input is loaded once for all the outputs of the rows that see it. Pixels are far apart, so
+ * the caches are told what the next rows will want. */
+#if VL > 4
+#if VL == 16
+#define WALK  4
+#define WALK2 2
+#else
+#define WALK  1
+#define WALK2 1
+#endif
+
+typedef struct walk_at { /* where a vector of channels is */
+    const float *row[CPU_DW_ROWS + 2], *w, *bias, *dy;
+    float *y;
+} walk_at;
+
+/* The next pixel of row r; so many `rows` further is read next time. */
+INLINE vf walk_load(walk_at *at, const cpu_walk *k, int r, int64_t rows)
+{
+    vf v = v_load(at->row[r]);
+    if (rows)
+        fetch_ahead(at->row[r], rows * k->ins * k->C);
+    at->row[r] += k->step[r];
+    return v;
+}
+
+INLINE void walk_weights(vf *w, const walk_at *at, const cpu_walk *k, bool turned)
+{
+    UNROLL
+    for (int t = 0; t < 9; t++)
+        w[t] = v_load(at->w + (turned ? 8 - t : t) * k->C);
+}
+
+INLINE void walk_store(float *to, vf sum, int64_t ahead, const cpu_end *e)
+{
+    fetch_ahead(to, ahead);
+    if (e->add)
+        sum = v_add(sum, v_load(to));
+    if (e->relu)
+        sum = v_sel(v_gt(sum, v_zero()), sum, v_mul(sum, v_set1(e->slope)));
+    v_store(to, sum);
+}
+
+/* Input x is tap s of output x + pad - s: acc[i][0] has then seen all of its. */
+INLINE void walk1(const cpu_walk *k, walk_at at, const cpu_end *e)
+{
+    vf w[9], acc[WALK][3], first = at.bias ? v_load(at.bias) : v_zero();
+    int64_t o = k->pad - 2;
+    walk_weights(w, &at, k, k->back);
+    UNROLL
+    for (int i = 0; i < WALK; i++)
+        acc[i][0] = acc[i][1] = first;
+    for (int64_t x = 0; x < k->ins + k->pad; x++, o++) {
+        UNROLL
+        for (int i = 0; i < WALK; i++)
+            acc[i][2] = first;
+        UNROLL
+        for (int r = 0; r < WALK + 2; r++) {
+            vf v = x < k->ins ? walk_load(&at, k, r, r < 2 ? 0 : WALK) : v_zero();
+            UNROLL
+            for (int i = 0; i < WALK; i++) {
+                UNROLL
+                for (int s = 0; s < 3; s++)
+                    if (r >= i && r <= i + 2)
+                        acc[i][2 - s] = v_fma(v, w[(r - i) * 3 + s], acc[i][2 - s]);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < WALK; i++) {
+            if (o >= 0 && i < k->rows)
+                walk_store(at.y + i * k->out_row + o * k->C, acc[i][0], WALK * k->out_row, e);
+            acc[i][0] = acc[i][1];
+            acc[i][1] = acc[i][2];
+        }
+    }
+}
+
+/* Stride 2: the last column of one output is the first of the next. */
+INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
+{
+    vf w[9], prev[2 * WALK2 + 1], first = at.bias ? v_load(at.bias) : v_zero();
+    walk_weights(w, &at, k, false);
+    UNROLL
+    for (int r = 0; r < 2 * WALK2 + 1; r++)
+        prev[r] = v_zero();
+    for (int64_t o = 0; o < k->outs; o++, at.y += k->C) {
+        bool last = 2 * o + 1 == k->ins;
+        vf acc[WALK2];
+        UNROLL
+        for (int i = 0; i < WALK2; i++)
+            acc[i] = first;
+        UNROLL
+        for (int r = 0; r < 2 * WALK2 + 1; r++) {
+            int64_t rows = r < 1 ? 0 : 2 * WALK2;
+            vf mid = walk_load(&at, k, r, rows);
+            vf next = last ? v_zero() : walk_load(&at, k, r, rows);
+            UNROLL
+            for (int i = 0; i < WALK2; i++)
+                if (r >= 2 * i && r <= 2 * i + 2) {
+                    const vf *wr = w + (r - 2 * i) * 3;
+                    acc[i] = v_fma(prev[r], wr[0], acc[i]);
+                    acc[i] = v_fma(mid, wr[1], acc[i]);
+                    acc[i] = v_fma(next, wr[2], acc[i]);
+                }
+            prev[r] = next;
+        }
+        UNROLL
+        for (int i = 0; i < WALK2; i++)
+            if (i < k->rows)
+                walk_store(at.y + i * k->out_row, acc[i], WALK2 * k->out_row, e);
+    }
+}
+
+/* Stride 2 to the data: rows 2p and 2p + 1 of dx from p and p + 1 of dy. */
+INLINE void walk2_back(const cpu_walk *k, walk_at at, const cpu_end *e)
+{
+    vf w[9], zero = v_zero(), first = at.bias ? v_load(at.bias) : zero;
+    int64_t next = 2 * k->out_row;
+    walk_weights(w, &at, k, false);
+    vf a = walk_load(&at, k, 0, 0), b = walk_load(&at, k, 1, 1);
+    for (int64_t q = 0; q < k->ins; q++, at.y += 2 * k->C) {
+        bool last = q + 1 == k->ins;
+        vf a1 = last ? zero : walk_load(&at, k, 0, 0);
+        vf b1 = last ? zero : walk_load(&at, k, 1, 1);
+        bool odd = 2 * q + 1 < k->outs;
+        vf lower = v_fma(b1, w[0], v_fma(b, w[2], first));
+        walk_store(at.y, v_fma(a, w[4], first), next, e);
+        if (odd)
+            walk_store(at.y + k->C, v_fma(a1, w[3], v_fma(a, w[5], first)), next, e);
+        if (k->rows > 1)
+            walk_store(at.y + k->out_row, v_fma(b, w[1], v_fma(a, w[7], first)), next, e);
+        if (k->rows > 1 && odd)
+            walk_store(at.y + k->out_row + k->C, v_add(lower, v_fma(a1, w[6], v_mul(a, w[8]))),
+                       next, e);
+        a = a1;
+        b = b1;
+    }
+}
+
+void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *bias,
+                      const cpu_end *e)
+{
+    for (int64_t c = 0; c + VL <= k->count; c += VL) {
+        walk_at at = {.w = w + c, .bias = bias ? bias + c : NULL, .y = y + c};
+        for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++)
+            at.row[r] = k->row[r] + c;
+        if (k->stride == 1)
+            walk1(k, at, e);
+        else if (k->back)
+            walk2_back(k, at, e);
+        else
+            walk2(k, at, e);
+    }
+}
+
+INLINE vf walk_dy(const walk_at *at, const cpu_walk *k, int i, int64_t o)
+{
+    fetch_ahead(at->dy, (i + k->rows) * k->out_row + o * k->C);
+    return i < k->rows && o >= 0 && o < k->outs ? v_load(at->dy + i * k->out_row + o * k->C)
+                                                : v_zero();
+}
+
+INLINE void walk1_grad(const cpu_walk *k, walk_at at)
+{
+    vf d[WALK][3], g[9];
+    UNROLL
+    for (int t = 0; t < 9; t++)
+        g[t] = v_load(at.y + t * k->C);
+    UNROLL
+    for (int i = 0; i < WALK; i++) {
+        d[i][0] = walk_dy(&at, k, i, k->pad - 2);
+        d[i][1] = walk_dy(&at, k, i, k->pad - 1);
+    }
+    for (int64_t x = 0; x < k->ins; x++) {
+        UNROLL
+        for (int i = 0; i < WALK; i++)
+            d[i][2] = walk_dy(&at, k, i, x + k->pad);
+        UNROLL
+        for (int r = 0; r < WALK + 2; r++) {
+            vf v = walk_load(&at, k, r, r < 2 ? 0 : WALK);
+            UNROLL
+            for (int i = 0; i < WALK; i++) {
+                UNROLL
+                for (int s = 0; s < 3; s++)
+                    if (r >= i && r <= i + 2)
+                        g[(r - i) * 3 + s] = v_fma(v, d[i][2 - s], g[(r - i) * 3 + s]);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < WALK; i++) {
+            d[i][0] = d[i][1];
+            d[i][1] = d[i][2];
+        }
+    }
+    UNROLL
+    for (int t = 0; t < 9; t++)
+        v_store(at.y + t * k->C, g[t]);
+}
+
+INLINE void walk2_grad(const cpu_walk *k, walk_at at)
+{
+    vf prev[2 * WALK2 + 1], g[9];
+    UNROLL
+    for (int t = 0; t < 9; t++)
+        g[t] = v_load(at.y + t * k->C);
+    UNROLL
+    for (int r = 0; r < 2 * WALK2 + 1; r++)
+        prev[r] = v_zero();
+    for (int64_t o = 0; o < k->outs; o++) {
+        bool last = 2 * o + 1 == k->ins;
+        vf d[WALK2];
+        UNROLL
+        for (int i = 0; i < WALK2; i++)
+            d[i] = walk_dy(&at, k, i, o);
+        UNROLL
+        for (int r = 0; r < 2 * WALK2 + 1; r++) {
+            int64_t rows = r < 1 ? 0 : 2 * WALK2;
+            vf mid = walk_load(&at, k, r, rows);
+            vf next = last ? v_zero() : walk_load(&at, k, r, rows);
+            UNROLL
+            for (int i = 0; i < WALK2; i++)
+                if (r >= 2 * i && r <= 2 * i + 2) {
+                    vf *gr = g + (r - 2 * i) * 3;
+                    gr[0] = v_fma(prev[r], d[i], gr[0]);
+                    gr[1] = v_fma(mid, d[i], gr[1]);
+                    gr[2] = v_fma(next, d[i], gr[2]);
+                }
+            prev[r] = next;
+        }
+    }
+    UNROLL
+    for (int t = 0; t < 9; t++)
+        v_store(at.y + t * k->C, g[t]);
+}
+
+void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, float *db, const float *dy)
+{
+    for (int64_t c = 0; c + VL <= k->count; c += VL) {
+        walk_at at = {.dy = dy + c, .y = grad + c};
+        for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++)
+            at.row[r] = k->row[r] + c;
+        if (k->stride == 1)
+            walk1_grad(k, at);
+        else
+            walk2_grad(k, at);
+        vf sum = db ? v_load(db + c) : v_zero();
+        for (int i = 0; db && i < k->rows; i++)
+            for (int64_t o = 0; o < k->outs; o++)
+                sum = v_add(sum, walk_dy(&at, k, i, o));
+        if (db)
+            v_store(db + c, sum);
+    }
+}
+#else
+void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *bias,
+                      const cpu_end *e)
+{
+}
+
+void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, float *db, const float *dy)
+{
+}
+#endif

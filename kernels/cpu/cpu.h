@@ -69,11 +69,24 @@ typedef struct cpu_dw {
     int64_t taps, ldx, ldy, count, C;
 } cpu_dw;
 
+/* Up to CPU_DW_ROWS rows of outputs of a 3x3 depthwise convolution, NHWC, and all rows of
+ * inputs they see: pixels of row[r] are step[r] apart, 0 where a row of zeros stands for one
+ * outside the image. `stride` 2: padding 1. `back`: stride 2 to the data, from two rows of dy
+ * to two of dx. Does whole vectors of the first `count` of C channels. */
+enum { CPU_DW_ROWS = 4 };
+typedef struct cpu_walk {
+    const float *row[CPU_DW_ROWS + 2];
+    int64_t step[CPU_DW_ROWS + 2];
+    int64_t ins, outs, pad, stride, rows, out_row, C, count;
+    bool back;
+} cpu_walk;
+
 typedef struct cpu_kernels {
     const char *name;
     int32_t vl;
     int32_t mr, nr;       /* largest tile of `tile` */
     int32_t dot_m, dot_n; /* largest tile of `dot` */
+    int32_t dw_rows;      /* of dw_walk with stride 1, half with 2; 0: there is none */
 
     /* gemm_kernels.c */
     /* C (mr x nr or mr x vl) = A (k x mr, packed) B (k rows, ldb apart). */
@@ -125,6 +138,10 @@ typedef struct cpu_kernels {
                     const float *bias, const cpu_end *end);
     void (*dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
                          const float *dy);
+
+    void (*dw_walk)(const cpu_walk *walk, float *y, const float *w, const float *bias,
+                    const cpu_end *end);
+    void (*dw_walk_grad)(const cpu_walk *walk, float *grad, float *db, const float *dy);
 
     /* wino_kernels.c: n channels from `col` on of pixels `at`; frequency f of 36 at f * step */
     void (*wino_in)(float *v, int64_t step, const float *const *at, int64_t col, int64_t n);

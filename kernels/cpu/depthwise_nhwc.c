@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * depthwise_nhwc.c: convolution with one channel a group in NHWC, in its three directions. The
- * channels are the vectors; the image is read as it lies, and columns at its edges, which see
- * fewer taps, are runs of their own. A task is a band of rows. */
+ * channels are the vectors; the image is read as it lies. Kernels of 3x3 walk along some rows
+ * at once; others, and channels beyond whole vectors, take runs of columns that see the same
+ * taps. A task is a band of rows. */
 #include "conv.h"
 #include "taps.h"
 
@@ -13,17 +14,21 @@ typedef struct dwc_op {
     dn_op base;
     cpu_axis rows, cols; /* of the outputs: of dx, backward to the data */
     int64_t N, C, in_image, in_row, out_image, out_row, taps, S;
-    int64_t tasks;         /* bands of all images' rows */
+    int64_t unit, units;   /* rows of one image taken at once, how many in all images */
+    int64_t stride, pad_h; /* of 3x3; stride 0: no such kernel. pad_h: rows of zeros above */
+    int64_t pad_w;
+    int64_t tasks;         /* bands of units */
     int64_t blocks;        /* weights: of channels */
     int64_t worker_floats; /* the list of taps */
     int64_t part_floats;   /* weights: sums of one band */
-    bool weights, add_dw, add_db, keep;
+    int64_t zeros;
+    bool weights, back, add_dw, add_db, keep;
     cpu_end end;
 } dwc_op;
 
 typedef struct dwc_call {
     const dwc_op *op;
-    const float *x, *w, *bias; /* weights: w is dy */
+    const float *x, *w, *bias, *zeros; /* weights: w is dy; zeros: a pixel */
     float *y, *db, *parts;
     int64_t *lists;
 } dwc_call;
@@ -42,27 +47,88 @@ static int64_t list_taps(const dwc_op *op, int64_t p, const cpu_span *span, int6
     return count;
 }
 
+/* Rows [p, p + count) of outputs, and the rows of `image` that they see. */
+static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int64_t count)
+{
+    const dwc_op *op = call->op;
+    bool halves = op->back && op->stride == 2;
+    int64_t first = halves ? p / 2 : p * op->stride - op->pad_h;
+    int64_t rows = halves ? 2 : (op->unit - 1) * op->stride + 3,
+            limit = op->in_image / op->in_row;
+    cpu_walk k = {.ins = op->in_row / op->C,
+                  .outs = op->cols.outs,
+                  .pad = op->pad_w,
+                  .stride = op->stride,
+                  .rows = count,
+                  .out_row = op->out_row,
+                  .C = op->C,
+                  .back = op->back};
+    for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++) {
+        bool inside = r < rows && first + r >= 0 && first + r < limit;
+        k.row[r] = inside ? image + (first + r) * op->in_row : call->zeros;
+        k.step[r] = inside ? op->C : 0;
+    }
+    return k;
+}
+
+/* Row p of image n, channels from c on. */
+static void columns(const dwc_call *call, int64_t n, int64_t p, int64_t c, int64_t *list)
+{
+    const dwc_op *op = call->op;
+    for (int64_t s = 0; s < op->cols.spans && c < op->C; s++) {
+        const cpu_span *span = &op->cols.span[s];
+        cpu_dw dw = {list,
+                     list + op->taps,
+                     list_taps(op, p, span, list, list + op->taps),
+                     op->cols.move * op->C,
+                     op->cols.step * op->C,
+                     span->count,
+                     op->C - c};
+        op->base.backend->kernels->dw_cols(
+            &dw, call->y + n * op->out_image + p * op->out_row + span->first * op->C + c,
+            call->x + n * op->in_image + c, call->w + c, call->bias ? call->bias + c : NULL,
+            &op->end);
+    }
+}
+
 static void band_task(void *arg, int64_t task, int32_t worker)
 {
     const dwc_call *call = arg;
     const dwc_op *op = call->op;
-    int64_t from, to, *list = call->lists + worker * op->worker_floats;
-    cpu_split(op->N * op->rows.outs, op->tasks, task, &from, &to);
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t from, to, per = cpu_ceil(op->rows.outs, op->unit);
+    int64_t *list = call->lists + worker * op->worker_floats;
+    int64_t whole = op->stride ? op->C - op->C % ker->vl : 0;
+    cpu_split(op->units, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        int64_t n = i / op->rows.outs, p = i % op->rows.outs;
-        for (int64_t s = 0; s < op->cols.spans; s++) {
-            const cpu_span *span = &op->cols.span[s];
-            cpu_dw dw = {list,
-                         list + op->taps,
-                         list_taps(op, p, span, list, list + op->taps),
-                         op->cols.move * op->C,
-                         op->cols.step * op->C,
-                         span->count,
-                         op->C};
-            op->base.backend->kernels->dw_cols(
-                &dw, call->y + n * op->out_image + p * op->out_row + span->first * op->C,
-                call->x + n * op->in_image, call->w, call->bias, &op->end);
-        }
+        int64_t n = i / per, p = i % per * op->unit, end = cpu_min(p + op->unit, op->rows.outs);
+        cpu_walk k = walk_of(call, call->x + n * op->in_image, p, end - p);
+        k.count = whole;
+        if (whole)
+            ker->dw_walk(&k, call->y + n * op->out_image + p * op->out_row, call->w, call->bias,
+                         &op->end);
+        for (int64_t r = p; r < end; r++)
+            columns(call, n, r, whole, list);
+    }
+}
+
+static void columns_grad(const dwc_call *call, int64_t n, int64_t p, int64_t c0, int64_t c1,
+                         float *part, int64_t *list)
+{
+    const dwc_op *op = call->op;
+    for (int64_t s = 0; s < op->cols.spans && c0 < c1; s++) {
+        const cpu_span *span = &op->cols.span[s];
+        cpu_dw dw = {list,
+                     list + op->taps,
+                     list_taps(op, p, span, list, list + op->taps),
+                     op->cols.move * op->C,
+                     op->C,
+                     span->count,
+                     c1 - c0};
+        op->base.backend->kernels->dw_cols_grad(
+            &dw, part + c0, call->db ? part + op->taps * op->C + c0 : NULL,
+            call->x + n * op->in_image + c0,
+            call->w + n * op->out_image + p * op->out_row + span->first * op->C + c0);
     }
 }
 
@@ -71,28 +137,25 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
 {
     const dwc_call *call = arg;
     const dwc_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, c0, c1, *list = call->lists + worker * op->worker_floats;
+    int64_t per = cpu_ceil(op->rows.outs, op->unit);
     float *part = call->parts + task / op->blocks * op->part_floats;
-    cpu_split(op->N * op->rows.outs, op->tasks, task / op->blocks, &from, &to);
+    cpu_split(op->units, op->tasks, task / op->blocks, &from, &to);
     cpu_split(op->C, op->blocks, task % op->blocks, &c0, &c1);
+    int64_t whole = op->stride ? (c1 - c0) / ker->vl * ker->vl : 0;
+    float *db = call->db ? part + op->taps * op->C : NULL;
     for (int64_t t = 0; t <= op->taps; t++)
         memset(part + t * op->C + c0, 0, (size_t)(c1 - c0) * sizeof(float));
     for (int64_t i = from; i < to; i++) {
-        int64_t n = i / op->rows.outs, p = i % op->rows.outs;
-        for (int64_t s = 0; s < op->cols.spans; s++) {
-            const cpu_span *span = &op->cols.span[s];
-            cpu_dw dw = {list,
-                         list + op->taps,
-                         list_taps(op, p, span, list, list + op->taps),
-                         op->cols.move * op->C,
-                         op->C,
-                         span->count,
-                         c1 - c0};
-            op->base.backend->kernels->dw_cols_grad(
-                &dw, part + c0, call->db ? part + op->taps * op->C + c0 : NULL,
-                call->x + n * op->in_image + c0,
-                call->w + n * op->out_image + p * op->out_row + span->first * op->C + c0);
-        }
+        int64_t n = i / per, p = i % per * op->unit, end = cpu_min(p + op->unit, op->rows.outs);
+        cpu_walk k = walk_of(call, call->x + n * op->in_image + c0, p, end - p);
+        k.count = whole;
+        if (whole)
+            ker->dw_walk_grad(&k, part + c0, db ? db + c0 : NULL,
+                              call->w + n * op->out_image + p * op->out_row + c0);
+        for (int64_t r = p; r < end; r++)
+            columns_grad(call, n, r, c0 + whole, c1, part, list);
     }
 }
 
@@ -131,9 +194,16 @@ static dn_status dwc_prepare(dn_op *base, const dn_op_io *io)
 static dn_status dwc_run(dn_op *base, const dn_op_io *io)
 {
     dwc_op *op = (dwc_op *)base;
-    dwc_call call = {op, io->in[0], io->in[1], NULL, io->out[0], NULL, io->scratch, NULL};
     int64_t parts = op->weights ? op->tasks : 1;
-    call.lists = (int64_t *)(call.parts + parts * op->part_floats);
+    float *zeros = (float *)io->scratch + parts * op->part_floats;
+    dwc_call call = {.op = op,
+                     .x = io->in[0],
+                     .w = io->in[1],
+                     .zeros = zeros,
+                     .y = io->out[0],
+                     .parts = io->scratch,
+                     .lists = (int64_t *)(zeros + op->zeros)};
+    memset(zeros, 0, (size_t)op->zeros * sizeof(float));
     if (op->weights) {
         call.db = cpu_out(base, io, 1);
         cpu_for(base->backend, op->tasks * op->blocks, grad_task, &call);
@@ -148,8 +218,30 @@ static dn_status dwc_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-static bool plan(dwc_op *op, const cpu_geo *geo, bool back, dn_op_info *info)
+/* Whether the kernels of 3x3 take it. */
+static bool walks(const dn_backend *backend, const cpu_geo *geo)
 {
+    bool one = geo->sh == 1 && geo->sw == 1 && geo->pw <= 2;
+    bool two = geo->sh == 2 && geo->sw == 2 && geo->ph == 1 && geo->pw == 1;
+    return backend->kernels->dw_rows > 0 && geo->R == 3 && geo->S == 3 && geo->dh == 1 &&
+           geo->dw == 1 && (one || two);
+}
+
+static void plan_walk(dwc_op *op, const cpu_geo *geo)
+{
+    int64_t rows = op->base.backend->kernels->dw_rows;
+    op->unit = 1;
+    if (!walks(op->base.backend, geo))
+        return;
+    op->stride = geo->sh;
+    op->pad_h = op->back ? 2 - geo->ph : geo->ph;
+    op->pad_w = op->back ? 2 - geo->pw : geo->pw;
+    op->unit = geo->sh == 1 ? rows : op->back ? 2 : cpu_ceil(rows, 2);
+}
+
+static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
+{
+    bool back = op->back;
     if (!cpu_axis_plan(&op->rows, &op->base, geo->H, geo->P, geo->R, geo->sh, geo->ph, geo->dh,
                        back) ||
         !cpu_axis_plan(&op->cols, &op->base, geo->W, geo->Q, geo->S, geo->sw, geo->pw, geo->dw,
@@ -161,16 +253,19 @@ static bool plan(dwc_op *op, const cpu_geo *geo, bool back, dn_op_info *info)
     op->out_row = op->cols.outs * geo->C;
     op->out_image = op->rows.outs * op->out_row;
     op->blocks = cpu_ceil(geo->C, GRAD_CHANNELS);
+    op->zeros = (geo->C + 15) & ~(int64_t)15;
+    plan_walk(op, geo);
+    op->units = op->N * cpu_ceil(op->rows.outs, op->unit);
     int64_t most = op->weights ? cpu_ceil(GRAD_TASKS, op->blocks) : 64;
     int64_t work = op->N * op->out_image * op->taps;
-    op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->N * op->rows.outs), work >> 17));
+    op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->units), work >> 17));
     op->worker_floats = 2 * op->taps + 8; /* of 8 bytes */
     op->part_floats = ((op->taps + op->weights) * op->C + 15) & ~(int64_t)15;
     int64_t lists = op->base.backend->host.num_threads * op->worker_floats * 8;
     int64_t parts = op->weights ? op->tasks : 1;
     if (op->keep)
         info->keep = (size_t)(op->taps * op->C) * 4, info->unread = 2;
-    info->scratch = (size_t)(parts * op->part_floats * 4 + lists);
+    info->scratch = (size_t)((parts * op->part_floats + op->zeros) * 4 + lists);
     return true;
 }
 
@@ -183,7 +278,9 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
         return DN_DECLINED;
     if (geo.Cg != 1 || geo.Kg != 1)
         return cpu_decline(info, "not depthwise");
-    dwc_op *op = cpu_op_new(backend, sizeof *op, dwc_run, info, "cpu:depthwise nhwc");
+    dwc_op *op =
+        cpu_op_new(backend, sizeof *op, dwc_run, info,
+                   walks(backend, &geo) ? "cpu:depthwise nhwc 3x3" : "cpu:depthwise nhwc");
     if (!op)
         return DN_E_NOMEM;
     op->weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
@@ -196,7 +293,8 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
-    if (!plan(op, &geo, desc->kind == DN_OP_CONV_BWD_DATA, info)) {
+    op->back = desc->kind == DN_OP_CONV_BWD_DATA;
+    if (!plan(op, &geo, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

@@ -109,7 +109,7 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
     }
     for (int64_t p = 0; p < k; p++, a += col, b += NR) {
         if (m == ROWS)
-            __builtin_prefetch(a + ahead, 0, 2);
+            fetch_ahead(a, ahead);
         UNROLL
         for (int v = 0; v < nv; v++)
             bv[v] = v_load(b + v * VL);

@@ -19,6 +19,12 @@
 #define CPU_JOIN(a, b)  CPU_JOIN2(a, b)
 #define ISA(name)       CPU_JOIN(name, CPU_ISA) /* cpu_tile -> cpu_tile_avx2 */
 
+/* Into the second cache: what lies `floats` from p, inside of an array or not. */
+INLINE void fetch_ahead(const float *p, int64_t floats)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)floats * sizeof(float)), 0, 2);
+}
+
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define VL 16

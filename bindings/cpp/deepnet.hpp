@@ -74,7 +74,7 @@ inline dn_context_options context_options() { return detail::sized<dn_context_op
 inline dn_net_options net_options() { return detail::sized<dn_net_options>(); }
 inline dn_solver_options solver_options() { return detail::sized<dn_solver_options>(); }
 
-/* Threads, memory and backends for nets and solvers. Must outlive them. */
+/* Threads, memory and backends for nets and solvers, which keep it. */
 class Context {
 public:
     explicit Context(const dn_context_options &options = context_options())

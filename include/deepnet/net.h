@@ -49,7 +49,7 @@ typedef struct dn_net_options {
  * Weights are filled by the fillers the prototxt names. Relative paths inside mean the working
  * directory, as in Caffe; where nothing is there, the prototxt's own folder.
  * out      receives the net; free it with dn_net_free. Untouched on failure.
- * context  must outlive the net.
+ * context  the net keeps it until it is freed itself.
  * options  borrowed for the call; NULL: all defaults.
  * Returns DN_OK, DN_E_IO, DN_E_PARSE, DN_E_NET, DN_E_SHAPE, DN_E_UNSUPPORTED, DN_E_DATA,
  * DN_E_NOMEM, DN_E_LIMIT, DN_E_INVALID. Since 0.1. */

@@ -325,6 +325,7 @@ dn_status dn_context_create(dn_context **out, const dn_context_options *options)
     if (!c)
         return DN_E_NOMEM;
     c->heap = heap;
+    atomic_init(&c->references, 1);
     pthread_mutex_init(&c->tuned_lock, NULL);
     dn_status st = set_up(c, &o);
     if (st) {
@@ -338,9 +339,14 @@ dn_status dn_context_create(dn_context **out, const dn_context_options *options)
     return DN_OK;
 }
 
+void dni_context_hold(dn_context *context)
+{
+    atomic_fetch_add(&context->references, 1);
+}
+
 void dn_context_free(dn_context *context)
 {
-    if (!context)
+    if (!context || atomic_fetch_sub(&context->references, 1) > 1)
         return;
     dni_mirror_free(context->mirror);
     for (int32_t i = context->num_backends; i-- > 0;)

@@ -5,6 +5,7 @@
 #define DNI_CONTEXT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "core/core.h"
 #include "deepnet/context.h"
@@ -26,6 +27,7 @@ typedef struct dni_tuned { /* a measured cost (plan/tune.c) */
 
 struct dn_context {
     dni_heap heap;
+    atomic_int references; /* the host's, and one of each net and solver */
     void (*log)(void *user, int32_t level, const char *line);
     void *log_user;
     dni_parallel_fn parallel_for;
@@ -49,6 +51,8 @@ struct dn_context {
     size_t num_tuned, cap_tuned;
 };
 
+/* Until a dn_context_free more. */
+void dni_context_hold(dn_context *context);
 const dni_heap *dni_context_heap(const dn_context *context);
 /* One line to the host's log, if it has one. No floating-point conversions. */
 void dni_log(const dn_context *context, int32_t level, const char *format, ...)

@@ -164,6 +164,7 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
                     .must_compute = !o->compute_fallback,
                     .num_keep = o->num_keep,
                     .seed = seed};
+    dni_context_hold(context);
     atomic_init(&net->references, 1);
     if (origin)
         atomic_fetch_add(&origin->references, 1);
@@ -345,8 +346,10 @@ static void let_go(dn_net *net)
 {
     if (!net || atomic_fetch_sub(&net->references, 1) > 1)
         return;
+    dn_context *context = net->context;
     dni_net_file_free(net->file, net->heap);
     dni_free(net->heap, net);
+    dn_context_free(context);
 }
 
 void dn_net_free(dn_net *net)

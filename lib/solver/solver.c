@@ -193,6 +193,7 @@ static dn_status create(dn_solver **out, dn_context *context, dni_solver_file *f
         dni_solver_file_free(file, &context->heap);
         return DN_E_NOMEM;
     }
+    dni_context_hold(context);
     s->context = context;
     s->heap = &context->heap;
     s->file = file;
@@ -247,6 +248,7 @@ void dn_solver_free(dn_solver *s)
     if (!s)
         return;
     const dni_heap *heap = s->heap;
+    dn_context *context = s->context;
     dni_update_free(s->update);
     for (int32_t i = 0; s->tests && i < s->num_tests; i++) {
         dn_net_free(s->tests[i].net);
@@ -258,6 +260,7 @@ void dn_solver_free(dn_solver *s)
     dni_free(heap, s->prefix);
     dni_solver_file_free(s->file, heap);
     dni_free(heap, s);
+    dn_context_free(context);
 }
 
 /* ---- looking ---------------------------------------------------------------------------- */

@@ -67,6 +67,17 @@ static void describe_ops(const dn_net *net, dni_text *text)
     }
 }
 
+/* Where a run of steps ends because what follows is not known yet. */
+static void describe_segments(const dn_net *net, dni_text *text)
+{
+    for (size_t i = 0; i < net->num_layers; i++)
+        if (dni_layer_is_dynamic(&net->layers[i].layer))
+            dni_text_printf(text,
+                            "split after '%s': its shapes are found as it runs, and the plan "
+                            "is made anew when they change\n",
+                            net->layers[i].layer.name);
+}
+
 static const char *layer_name(void *net, int32_t layer)
 {
     return layer < 0 ? "" : ((const dn_net *)net)->layers[layer].layer.name;
@@ -130,6 +141,8 @@ dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
         describe_ops(net, &text);
     if (what & DN_DESCRIBE_PLAN && net->plan)
         dni_plan_print(net->plan, layer_name, net, &text);
+    if (what & DN_DESCRIBE_PLAN && net->dynamic)
+        describe_segments(net, &text);
     if (what & DN_DESCRIBE_MEMORY)
         describe_memory(net, &text);
     return dni_text_finish(&text, out);

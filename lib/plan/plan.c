@@ -422,6 +422,16 @@ const char *dni_plan_declined(const dni_plan *plan, size_t op)
     return choice_of(plan, op)->declined;
 }
 
+bool dni_plan_has_device(const dni_plan *plan)
+{
+    return plan->context->mirror != NULL;
+}
+
+bool dni_plan_on_device(const dni_plan *plan, size_t op)
+{
+    return (plan->fused.program ? &plan->fused : &plan->plain)->steps[op].on_device;
+}
+
 double dni_plan_cost(const dni_plan *plan, size_t op)
 {
     return choice_of(plan, op)->cost;

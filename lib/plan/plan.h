@@ -75,6 +75,9 @@ dni_plan_sizes dni_plan_size(const dni_plan *plan);
 const dni_program *dni_plan_program(const dni_plan *plan);
 const char *dni_plan_implementation(const dni_plan *plan, size_t op); /* "cpu:sgemm" */
 double dni_plan_cost(const dni_plan *plan, size_t op); /* ns, one thread; 0: unknown */
+/* Some steps run on a device; does this one? */
+bool dni_plan_has_device(const dni_plan *plan);
+bool dni_plan_on_device(const dni_plan *plan, size_t op);
 /* print.c: the steps of whole runs as a table. */
 void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
                     void *user, dni_text *text);

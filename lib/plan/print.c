@@ -43,6 +43,37 @@ static void print_tenths(dni_text *text, int width, double value)
     dni_text_printf(text, " %*lld.%lld", width, tenths / 10, tenths % 10);
 }
 
+/* What a device records and replays as one, and what splits it. */
+static void print_recordings(const dni_plan *plan, const char *(*layer_name)(void *, int32_t),
+                             void *user, dni_text *text)
+{
+    const dni_program *p = dni_plan_program(plan);
+    for (size_t i = 0; i < p->num_ops;) {
+        const dni_op *op = &p->ops[i];
+        size_t end = i;
+        while (end < p->num_ops && p->ops[end].section == op->section &&
+               dni_plan_on_device(plan, end))
+            end++;
+        if (!in_runs(op)) {
+            i++;
+        } else if (end > i + 1) {
+            dni_text_printf(text, "%s: steps %zu to %zu are recorded as one\n",
+                            section_names[op->section], i, end - 1);
+            i = end;
+        } else {
+            if (end == i)
+                dni_text_printf(text, "%s: step %zu, '%s', runs on the host: %s\n",
+                                section_names[op->section], i, layer_name(user, op->layer),
+                                op->kind == DN_OP_HOST_CALL ? "a layer of its own"
+                                                            : dni_plan_declined(plan, i));
+            else
+                dni_text_printf(text, "%s: step %zu runs by itself\n",
+                                section_names[op->section], i);
+            i++;
+        }
+    }
+}
+
 void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
                     void *user, dni_text *text)
 {
@@ -74,4 +105,6 @@ void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, 
     dni_text_printf(text, "%zu steps; at the least", p->num_ops);
     print_tenths(text, 1, total / 1e6);
     dni_text_printf(text, " ms on one core that does 240 GFLOP/s and moves 16 GB/s\n");
+    if (dni_plan_has_device(plan))
+        print_recordings(plan, layer_name, user, text);
 }

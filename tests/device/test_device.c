@@ -462,6 +462,36 @@ static void check_host_memory(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+/* The plan says what is recorded, and what splits it. */
+static void check_plan_text(void)
+{
+    SECTION("what the plan says");
+    fake = (fake_control){.declines = 1ull << DN_OP_UNARY};
+    dn_context *context = make_context(&fake_backend);
+    dn_net *net = NULL;
+    char *text = NULL;
+    const char *split = BATCH_NET
+        "layer { name: 'c' type: 'InnerProduct' bottom: 'b' top: 'c' "
+        "inner_product_param { num_output: 9 weight_filler { type: 'xavier' } } } "
+        "layer { name: 'p' type: 'Softmax' bottom: 'c' top: 'p' }"
+        "layer { name: 's' type: 'TanH' bottom: 'p' top: 's' }"
+        "layer { name: 'f' type: 'Filter' bottom: 's' bottom: 'sel' top: 'f' }"
+        "layer { name: 'g' type: 'Power' bottom: 'f' top: 'g' power_param { power: 2 } }";
+    char whole[4096];
+    snprintf(whole, sizeof whole,
+             "layer { name: 'sel' type: 'Input' top: 'sel' input_param { shape { dim: 4 } } } "
+             "%s",
+             split);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, whole, strlen(whole), NULL), DN_OK);
+    CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_PLAN, &text), DN_OK);
+    CHECK_AT(text && strstr(text, "are recorded as one"), "%s", text);
+    CHECK_AT(text && strstr(text, "'s', runs on the host: fake: runs on the host"), "%s", text);
+    CHECK_AT(text && strstr(text, "split after 'f': its shapes are found"), "%s", text);
+    dn_net_text_free(net, text);
+    dn_net_free(net);
+    dn_context_free(context);
+}
+
 static void check_refusals(void)
 {
     SECTION("refusals");
@@ -497,6 +527,7 @@ int main(void)
     check_lost_gradients();
     check_reduce();
     check_host_memory();
+    check_plan_text();
     check_refusals();
     return check_summary();
 }

@@ -106,6 +106,7 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     if (!op->blas && !op->dnn)
         op->compute = DN_COMPUTE_F32;
     info->compute = op->compute;
+    info->cost = cuda_cost(op);
     snprintf(info->implementation, sizeof(info->implementation), "cuda:%s%s",
              op->blas  ? "cublas"
              : op->dnn ? "cudnn"

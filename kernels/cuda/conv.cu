@@ -59,12 +59,14 @@ DEVICE void conv_put(const conv_args *a, int64_t group, int piece, int k, int nq
 #define TILE_PUT  conv_put
 #include "tile.cuh"
 
-/* i: (n, k, q) */
+/* i: an element of y as it lies */
 MAP(conv_direct, conv_args)
 {
-    int64_t row = quotient(i, a->w.Q), n = quotient(row, a->K), k = row - n * a->K;
+    int64_t n, k;
+    int q;
+    locate(i, a->K, a->w.Q, &a->y_at, &n, &k, &q);
     int64_t group = quotient(k, a->Kg);
-    int q = (int)(i - row * a->w.Q), nq = (int)n * a->w.by_Q.value + q;
+    int nq = (int)n * a->w.by_Q.value + q;
     float sum = 0;
     for (int cr = 0; cr < (int)(a->Cg * a->w.R); cr++)
         sum = fmaf(conv_w(a, group, (int)(k - group * a->Kg), cr),
@@ -106,12 +108,14 @@ DEVICE void data_put(const conv_args *a, int64_t group, int piece, int c, int ni
 #define TILE_PUT  data_put
 #include "tile.cuh"
 
-/* i: (n, c, pixel) */
+/* i: an element of dx as it lies */
 MAP(data_direct, conv_args)
 {
-    int64_t row = quotient(i, a->w.I), n = quotient(row, a->C), c = row - n * a->C;
+    int64_t n, c;
+    int pixel;
+    locate(i, a->C, a->w.I, &a->x_at, &n, &c, &pixel);
     int64_t group = quotient(c, a->Cg);
-    int ni = (int)n * a->w.by_I.value + (int)(i - row * a->w.I);
+    int ni = (int)n * a->w.by_I.value + pixel;
     float sum = 0;
     for (int kr = 0; kr < (int)(a->Kg * a->w.R); kr++)
         sum = fmaf(data_w(a, group, (int)(c - group * a->Cg), kr), data_row(a, group, kr, ni),

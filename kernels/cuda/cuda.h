@@ -31,6 +31,9 @@ struct dn_backend {
     cuda_fault *fault;
     void *stream;
     int32_t processors;  /* multiprocessors of the device */
+    /* What it can do at best, by its data sheet: f32 operations, of tensor cores in TF32 (0: it
+     * has none), bytes from memory. 0: not known. */
+    double flops_per_ns, tensor_per_ns, bytes_per_ns;
     cuda_device *device; /* NULL: kernels were compiled as plain C */
 };
 
@@ -160,6 +163,9 @@ void cuda_op_destroy(dn_op *op);
 dn_status cuda_decline(dn_op_info *info, const char *reason);
 /* The fault that a kernel noted, as a status with words; forgotten then. */
 dn_status cuda_take_fault(dn_backend *backend);
+
+/* cost.c: nanoseconds that a run is expected to take; 0: not known. */
+double cuda_cost(const dn_op *op);
 
 /* ---- for kinds --------------------------------------------------------------------------- */
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OLDEST_MAJOR 7 /* compute capability that the module has code for */
-#define OLDEST_MINOR 5
+#define OLDEST_MAJOR (CUDA_OLDEST / 10) /* compute capability that the module has code for */
+#define OLDEST_MINOR (CUDA_OLDEST % 10)
 
 dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what)
 {
@@ -49,6 +49,24 @@ static dn_status no_device(dn_backend *backend, cudaError_t error)
     return cuda_check(backend, error, "no device");
 }
 
+/* Lanes that multiply and add f32 numbers in a multiprocessor, and what its tensor cores do in
+ * TF32 beside them: of Volta, Turing and GA100, and of all later ones. */
+static void rate(dn_backend *backend)
+{
+    const struct cudaDeviceProp *p = &backend->device->properties;
+    int clock = 0, memory = 0, ordinal = backend->device->ordinal; /* kHz */
+    if (cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, ordinal) != cudaSuccess ||
+        cudaDeviceGetAttribute(&memory, cudaDevAttrMemoryClockRate, ordinal) != cudaSuccess) {
+        cudaGetLastError();
+        return;
+    }
+    int lanes = p->major < 8 || (p->major == 8 && p->minor == 0) ? 64 : 128;
+    backend->flops_per_ns = 2.0 * lanes * p->multiProcessorCount * clock * 1e-6;
+    if (p->major >= 8)
+        backend->tensor_per_ns = 8 * backend->flops_per_ns;
+    backend->bytes_per_ns = 2.0 * memory * (p->memoryBusWidth / 8) * 1e-6; /* both edges */
+}
+
 static dn_status choose(dn_backend *backend)
 {
     cuda_device *d = backend->device;
@@ -69,6 +87,7 @@ static dn_status choose(dn_backend *backend)
                                   "%.64s has compute capability %d.%d; %d.%d is the oldest",
                                   d->properties.name, major, minor, OLDEST_MAJOR, OLDEST_MINOR);
     backend->processors = d->properties.multiProcessorCount;
+    rate(backend);
     return DN_OK;
 }
 

@@ -73,6 +73,7 @@ struct cuda_dnn_conv {
     cudnnActivationDescriptor_t activation;
     cuda_dnn_wants wants;
     size_t workspace; /* bytes */
+    double measured;  /* nanoseconds; 0: not tried */
     bool fuses;       /* bias and ReLU as part of it */
 };
 
@@ -389,8 +390,12 @@ static bool choose(dn_op *op, int32_t compute, const int64_t count[3])
     if (d->cudnnSetConvolutionMathType(v->conv, math) != CUDNN_STATUS_SUCCESS)
         return false;
     if (backend->host.tune && try_all(backend, v, count, r, &n) &&
-        pick(op, compute, r, n, MOST_TUNED))
+        pick(op, compute, r, n, MOST_TUNED)) {
+        for (int i = 0; i < n && v->measured == 0; i++)
+            if ((int32_t)r[i].algo == v->algorithm && r[i].time > 0)
+                v->measured = 1e6 * (double)r[i].time;
         return true;
+    }
     return by_heuristics(d, v, r, &n) == CUDNN_STATUS_SUCCESS &&
            pick(op, compute, r, n, MOST_WORKSPACE);
 }
@@ -494,6 +499,11 @@ void cuda_dnn_drop(dn_op *op)
     op->unordered = false;
 }
 
+double cuda_dnn_measured(const dn_op *op)
+{
+    return op->dnn ? op->dnn->measured : 0;
+}
+
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
     return &op->dnn->wants;
@@ -574,6 +584,12 @@ dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const c
 void cuda_dnn_drop(dn_op *op)
 {
     (void)op;
+}
+
+double cuda_dnn_measured(const dn_op *op)
+{
+    (void)op;
+    return 0;
 }
 
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)

@@ -28,6 +28,8 @@ typedef struct cuda_dnn_wants {
 dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y);
 void cuda_dnn_drop(dn_op *op);
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op);
+/* Nanoseconds that cuDNN measured when it was asked to try; 0: it was not. */
+double cuda_dnn_measured(const dn_op *op);
 /* FORWARD: x, w -> y; DATA: dy, w -> dx; WEIGHTS: x, dy -> dw, added to what is there with
  * `add`; all of them as wanted. *finished (FORWARD alone): bias and activation are in. */
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,

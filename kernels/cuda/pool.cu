@@ -18,23 +18,6 @@ typedef struct pool_args {
     int32_t method, exclude_pad, add;
 } pool_args;
 
-/* Where element i of an operand that lies as `at` says is: image, channel, pixel. */
-DEVICE void locate(int64_t i, int64_t C, int64_t pixels, const image *at, int64_t *n,
-                   int64_t *c, int *p)
-{
-    if (at->p == 1) {
-        int64_t row = quotient(i, pixels);
-        *p = (int)(i - row * pixels);
-        *n = quotient(row, C);
-        *c = row - *n * C;
-    } else {
-        int64_t row = quotient(i, C);
-        *c = i - row * C;
-        *n = quotient(row, pixels);
-        *p = (int)(row - *n * pixels);
-    }
-}
-
 /* Elements of window q: cut at in + pad, as Caffe counts, or those inside. */
 DEVICE int window_size(const pool_args *a, const int o[AXES])
 {

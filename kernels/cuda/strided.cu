@@ -4,6 +4,8 @@
  * context allows any. */
 #include "walk.cuh"
 
+#define SIDE 32 /* of the tiles in which axes are turned */
+
 typedef struct copy_args {
     values x, y;
     walk w;
@@ -22,6 +24,60 @@ DEVICE void copy_one(const copy_args *a, int64_t i)
 MAP(copy, copy_args)
 {
     copy_one(a, i);
+}
+
+/* Where neighbours in x are not neighbours in y (an image is turned, axes are permuted): tiles
+ * through shared memory, so that both are read and written row by row. */
+typedef struct turn_args {
+    values x, y;
+    walk rest; /* the other axes */
+    int64_t x_offset, y_offset, fast, slow, x_step, y_step, tiles_fast, tiles_slow;
+    float alpha;
+    int32_t add;
+} turn_args;
+
+BLOCKS(turn, turn_args)
+{
+    SHARED float tile[SIDE][SIDE + 1];
+    int64_t row = quotient(block, a->tiles_fast), fast = (block - row * a->tiles_fast) * SIDE;
+    int64_t other = quotient(row, a->tiles_slow), slow = (row - other * a->tiles_slow) * SIDE;
+    int64_t at[3] = {a->x_offset, a->y_offset, 0};
+    walk_to(&a->rest, other, at);
+    THREADS(t)
+        for (int r = t / SIDE; r < SIDE; r += BLOCK / SIDE)
+            if (slow + r < a->slow && fast + t % SIDE < a->fast)
+                tile[r][t % SIDE] =
+                    get(a->x, at[0] + (slow + r) * a->x_step + fast + t % SIDE);
+    THREADS(t)
+        for (int r = t / SIDE; r < SIDE; r += BLOCK / SIDE)
+            if (fast + r < a->fast && slow + t % SIDE < a->slow)
+                put_value(a->y, at[1] + (fast + r) * a->y_step + slow + t % SIDE, a->add,
+                          a->alpha * tile[t % SIDE][r]);
+}
+
+/* False: no such axes, or they are too short. */
+static bool turn_of(const walk *w, turn_args *a)
+{
+    int32_t fast = -1, slow = -1;
+    for (int32_t d = 0; d < w->axes; d++) {
+        if (w->stride[d][0] == 1 && w->dim[d] >= SIDE / 2)
+            fast = d;
+        if (w->stride[d][1] == 1 && w->dim[d] >= SIDE / 2)
+            slow = d;
+    }
+    if (fast < 0 || slow < 0 || fast == slow)
+        return false;
+    walk_init(&a->rest);
+    for (int32_t d = 0; d < w->axes; d++)
+        if (d != fast && d != slow)
+            walk_add(&a->rest, w->dim[d], w->stride[d][0], w->stride[d][1], 0);
+    a->fast = w->dim[fast];
+    a->slow = w->dim[slow];
+    a->x_step = w->stride[slow][0];
+    a->y_step = w->stride[fast][1];
+    a->tiles_fast = (a->fast + SIDE - 1) / SIDE;
+    a->tiles_slow = (a->slow + SIDE - 1) / SIDE;
+    return true;
 }
 
 MAP(copy_unordered, copy_args)
@@ -46,16 +102,30 @@ static walk walk_of(const dn_args_copy *c)
     return w;
 }
 
-enum { APART, IN_ORDER };
+enum { APART, TURNED, IN_ORDER };
 
 static dn_status prepare_copy(dn_op *op, dn_op_info *info)
 {
     walk w = walk_of(&op->args.copy);
+    turn_args turned;
     (void)info;
-    op->choice = walk_is_one_to_one(&w, 1) ? APART : IN_ORDER;
+    op->choice = !walk_is_one_to_one(&w, 1) ? IN_ORDER : turn_of(&w, &turned) ? TURNED : APART;
     op->unordered = op->choice == IN_ORDER && op->backend->host.allow_nondeterministic &&
                     cuda_adds(op, 0) && op->out[0].info.dtype == DN_F32;
     return DN_OK;
+}
+
+static void run_turn(const dn_op *op, const copy_args *c)
+{
+    turn_args a;
+    turn_of(&c->w, &a);
+    a.x = c->x;
+    a.y = c->y;
+    a.x_offset = c->x_offset;
+    a.y_offset = c->y_offset;
+    a.alpha = c->alpha;
+    a.add = c->add;
+    turn(op, &a, a.rest.total * a.tiles_fast * a.tiles_slow);
 }
 
 static dn_status run_copy(const dn_op *op, const dn_op_io *io)
@@ -71,6 +141,8 @@ static dn_status run_copy(const dn_op *op, const dn_op_io *io)
     a.w = walk_of(c);
     if (op->choice == APART)
         copy(op, &a, a.w.total);
+    else if (op->choice == TURNED)
+        run_turn(op, &a);
     else if (op->unordered)
         copy_unordered(op, &a, a.w.total);
     else

@@ -49,6 +49,23 @@ static inline image image_of(const dn_operand *x, int64_t C, int64_t pixels)
     return x->layout == DN_LAYOUT_NHWC ? last : plain;
 }
 
+/* Where element i of an operand that lies as `at` says is: image, channel, pixel. */
+DEVICE void locate(int64_t i, int64_t C, int64_t pixels, const image *at, int64_t *n,
+                   int64_t *c, int *p)
+{
+    if (at->p == 1) {
+        int64_t row = quotient(i, pixels);
+        *p = (int)(i - row * pixels);
+        *n = quotient(row, C);
+        *c = row - *n * C;
+    } else {
+        int64_t row = quotient(i, C);
+        *c = i - row * C;
+        *n = quotient(row, pixels);
+        *p = (int)(row - *n * pixels);
+    }
+}
+
 /* From a window's arguments and the operand that is looked at; out_shape may be NULL (it then
  * follows as convolutions have it). False: more axes or pixels than this can count. */
 static inline bool window_init(window *w, int32_t spatial, const int64_t *kernel,

@@ -50,12 +50,14 @@ static dn_status forget(dni_choice *c, dn_status st)
     return st;
 }
 
-/* The first of the chain that takes the op, or a later one that knows to be faster. The last is
- * asked only if all others decline. */
+/* The first of the chain that takes the op, or a later one on the same side that knows to be
+ * faster. The last is asked only if all others decline. */
 static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choice *c)
 {
     for (int32_t i = 0; i < context->num_backends; i++) {
         const dni_backend_slot *slot = &context->backends[i];
+        if (c->op && c->ops->space != slot->ops->space)
+            continue; /* nothing is said of what the way there and back takes */
         if (c->op && (c->cost == 0 || i == context->num_backends - 1))
             break;
         dn_op_info info = {.struct_size = sizeof info};

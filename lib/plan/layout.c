@@ -10,9 +10,11 @@
 #include "plan/edit.h"
 #include "plan/relayout.h"
 
-#define MARGIN       0.97
-#define BYTES_PER_NS 8.0 /* one core, reading and writing: what a conversion runs at */
-#define ROUNDS       3
+#define MARGIN 0.97
+#define BYTES_PER_NS                                                                           \
+    8.0 /* one core, reading and writing: what a conversion runs at; a device's                \
+           backend says what it takes */
+#define ROUNDS 3
 
 typedef struct node { /* an op */
     uint32_t in, out; /* images */
@@ -36,6 +38,7 @@ typedef struct search {
     bool *nhwc;        /* per group */
     bool *stuck;       /* per group: plain */
     int32_t num_groups;
+    double rate; /* bytes a nanosecond */
 } search;
 
 /* ---- what each op can, and costs --------------------------------------------------------- */
@@ -51,6 +54,36 @@ static dn_status cost_of(const search *s, const dni_op *op, uint32_t in, uint32_
     dn_status st = dni_choose_as(s->r->context, s->p, op, in, out, choice);
     if (!st && choice->op)
         choice->ops->op_destroy(choice->op);
+    return st;
+}
+
+/* What conversions run at: of the largest image, as a device's backend has it. */
+static dn_status find_rate(search *s)
+{
+    dni_tensor large = DNI_NONE;
+    size_t bytes = 0;
+    s->rate = BYTES_PER_NS;
+    for (size_t t = 0; t < s->num_tensors && s->r->context->mirror; t++) {
+        const dni_tensor_info *info = &s->p->tensors[t];
+        if (info->shape.axes == 4 && info->dtype == DN_F32 && dni_tensor_bytes(info) > bytes) {
+            bytes = dni_tensor_bytes(info);
+            large = (dni_tensor)t;
+        }
+    }
+    if (large == DNI_NONE)
+        return DN_OK;
+    dn_args_copy args = {.base.struct_size = sizeof args};
+    dni_choice choice;
+    dni_op op = {.kind = DN_OP_COPY,
+                 .num_inputs = 1,
+                 .num_outputs = 1,
+                 .inputs = {large},
+                 .outputs = {large},
+                 .args = &args.base};
+    dni_conversion(&s->p->tensors[large].shape, DN_LAYOUT_PLAIN, DN_LAYOUT_NHWC, &args);
+    dn_status st = cost_of(s, &op, 0, 0, &choice);
+    if (!st && choice.cost > 0 && choice.ops->space == DN_SPACE_DEVICE)
+        s->rate = 2 * (double)bytes / choice.cost;
     return st;
 }
 
@@ -76,7 +109,7 @@ static dn_status weigh(search *s, size_t i)
     if (st)
         return st;
     n->cost[0] =
-        plain.cost > 0 && turned.cost > 0 ? plain.cost : dni_op_bytes(s->p, op) / BYTES_PER_NS;
+        plain.cost > 0 && turned.cost > 0 ? plain.cost : dni_op_bytes(s->p, op) / s->rate;
     n->cost[1] = plain.cost > 0 && turned.cost > 0 ? turned.cost : n->cost[0];
     bool worse = dni_is_last_resort(s->r->context, &turned) &&
                  !dni_is_last_resort(s->r->context, &plain);
@@ -183,7 +216,7 @@ static double total_cost(const search *s)
         const dni_tensor_info *info = &p->tensors[t];
         if (info->storage == (dni_tensor)t && info->shape.axes == 4 &&
             !dni_is_flat(&info->shape) && s->pictures[t].reads[!is_nhwc(s, (dni_tensor)t)])
-            cost += 2 * (double)dni_tensor_bytes(info) / BYTES_PER_NS;
+            cost += 2 * (double)dni_tensor_bytes(info) / s->rate;
     }
     return cost;
 }
@@ -365,6 +398,8 @@ dn_status dni_choose_layouts(dni_rewrite *r)
     s.stuck = dni_alloc(heap, s.num_ops, sizeof *s.stuck);
     dn_status st = s.nodes && s.pictures && s.nhwc && s.stuck ? DN_OK : DN_E_NOMEM;
     bool any = false;
+    if (!st)
+        st = find_rate(&s);
     for (size_t i = 0; !st && i < s.num_ops; i++) {
         st = weigh(&s, i);
         any |= s.nodes[i].can;

@@ -258,11 +258,19 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     memset(p, 0, sizeof *p);
     memcpy(p->name, "Fake 100", 9);
     p->major = 9;
-    p->multiProcessorCount = 4;
+    p->multiProcessorCount = 132;
     p->totalGlobalMem = (size_t)2 << 30;
     p->memoryBusWidth = 5120;
     p->pciDeviceID = device;
     return cudaSuccess;
+}
+
+/* kHz, of an H100 */
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int device)
+{
+    (void)device;
+    *value = which == cudaDevAttrClockRate ? 1980000 : 2619000;
+    return done(cudaSuccess);
 }
 
 cudaError_t cudaDriverGetVersion(int *version)

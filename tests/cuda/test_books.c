@@ -161,6 +161,57 @@ static void check_order(void)
     CHECK(*blas_unordered > 0);
 }
 
+#define WIDE_NET                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 8 dim: 16 "    \
+    "  dim: 16 } } } "                                                                         \
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { "          \
+    "  num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } } } "             \
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "
+
+#define DEEP(name, from, channels, size)                                                       \
+    "layer { name: '" name "' type: 'Convolution' bottom: '" from "' top: '" name "' "         \
+    "convolution_param { num_output: " channels " kernel_size: " size                          \
+    " weight_filler { type: 'xavier' } } } layer { name: '" name                               \
+    "r' type: 'ReLU' bottom: '" name "' top: '" name "' } "
+#define DEEP_NET                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 16 dim: 64 dim: 56 "  \
+    "  dim: 56 } } } " DEEP("a", "x", "64", "3") DEEP("b", "a", "256", "1")                    \
+        DEEP("c", "b", "64", "1") DEEP("d", "c", "64", "3")
+
+/* Steps of the plan whose images are channels-last. */
+static int rows_in_plan(const dn_context_options *options, const char *net_text,
+                        int32_t compute)
+{
+    dn_context *context = make_context(options);
+    dn_net *net = NULL;
+    dn_net_options deploy = {.struct_size = sizeof deploy,
+                             .phase = DN_PHASE_TEST,
+                             .memory = DN_MEMORY_COMPACT,
+                             .compute = compute};
+    char *text = NULL;
+    int count = 0;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, net_text, strlen(net_text), &deploy),
+                 DN_OK);
+    CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_PLAN, &text), DN_OK);
+    for (const char *at = text; at && (at = strstr(at, " nhwc ")) != NULL; at++)
+        count++;
+    dn_net_text_free(net, text);
+    dn_net_free(net);
+    dn_context_free(context);
+    return count;
+}
+
+/* Tensor cores want channels last; the plain units, and images that are soon done, do not. */
+static void check_layouts(void)
+{
+    SECTION("layouts");
+    dn_context_options options = device_options();
+    CHECK(rows_in_plan(&options, DEEP_NET, DN_COMPUTE_TF32) >= 4);
+    CHECK(rows_in_plan(&options, DEEP_NET, DN_COMPUTE_BF16) >= 4);
+    CHECK_INT(rows_in_plan(&options, DEEP_NET, DN_COMPUTE_F32), 0);
+    CHECK_INT(rows_in_plan(&options, WIDE_NET, DN_COMPUTE_TF32), 0);
+}
+
 /* Launches refused one after the other: a status each time, and the next step works. */
 static void check_failed_launch(void)
 {
@@ -227,13 +278,6 @@ static void check_no_device(void)
                   "device 3 was asked for; there are 2");
     CHECK_INT(live(), 0);
 }
-
-#define WIDE_NET                                                                               \
-    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 8 dim: 16 "    \
-    "  dim: 16 } } } "                                                                         \
-    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { "          \
-    "  num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } } } "             \
-    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "
 
 /* What was asked for is said; a smaller batch then works in the same context. */
 static void check_memory(void)
@@ -326,6 +370,7 @@ int main(int argc, char **argv)
     check_recordings();
     check_narrow();
     check_order();
+    check_layouts();
     check_failed_launch();
     check_lost();
     check_no_device();

@@ -136,12 +136,13 @@ static dn_status make_pack(conv_op *op, dn_op_info *info)
 static void plan_memory(conv_op *op, dn_op_info *info)
 {
     op->lane_bytes = op->pack.scratch;
+    op->packed_bytes = op->channels ? 0 : one_round(op->pack.to_bytes);
     for (int32_t i = 0; i < op->made; i++) {
         size_t scratch = one_stage_scratch(&op->stage[i]);
+        size_t packed = op->channels ? one_stage_packed(&op->stage[i]) : 0; /* of a piece */
         op->lane_bytes = scratch > op->lane_bytes ? scratch : op->lane_bytes;
+        op->packed_bytes = packed > op->packed_bytes ? packed : op->packed_bytes;
     }
-    op->packed_bytes = op->channels ? one_stage_packed(&op->stage[0]) /* of a piece */
-                                    : one_round(op->pack.to_bytes);
     info->scratch = op->lane_bytes * (size_t)op->base.backend->num_streams;
     info->unread = op->constant ? 2 : 0;
     if (op->constant)

@@ -335,6 +335,17 @@ static void fill_levels(const dni_image *image, const float *levels, size_t coun
         memcpy(p, value, (size_t)image->channels);
 }
 
+/* A float may be above or below a long side. */
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static dn_status expand(dni_annotator *a, dice *d, dni_image *image, dni_boxes *boxes)
 {
     const transformation *t = a->transform;
@@ -343,10 +354,11 @@ static dn_status expand(dni_annotator *a, dice *d, dni_image *image, dni_boxes *
     if (uniform(d, 0, 1) > p->prob || fabsf(p->max_expand_ratio - 1) < 1e-2f)
         return DN_OK;
     float ratio = uniform(d, 1, p->max_expand_ratio);
-    int64_t height = (int64_t)((float)image->height * ratio);
-    int64_t width = (int64_t)((float)image->width * ratio);
-    int64_t top = (int64_t)uniform(d, 0, (float)(height - image->height));
-    int64_t left = (int64_t)uniform(d, 0, (float)(width - image->width));
+    int64_t height = most(image->height, (int64_t)((float)image->height * ratio));
+    int64_t width = most(image->width, (int64_t)((float)image->width * ratio));
+    int64_t spare_h = height - image->height, spare_w = width - image->width;
+    int64_t top = least(spare_h, (int64_t)uniform(d, 0, (float)spare_h));
+    int64_t left = least(spare_w, (int64_t)uniform(d, 0, (float)spare_w));
     dn_status st = make_room(a, height, width, image->channels, &large);
     if (st)
         return st;
@@ -369,6 +381,8 @@ static void crop(dni_annotator *a, box piece, dni_image *image, dni_boxes *boxes
     int64_t left = (int64_t)(piece.x0 * W), top = (int64_t)(piece.y0 * H);
     int64_t width = (int64_t)(piece.x1 * W - piece.x0 * W);
     int64_t height = (int64_t)(piece.y1 * H - piece.y0 * H);
+    width = least(width, image->width - left);
+    height = least(height, image->height - top);
     if (width < 1 || height < 1) /* less than a pixel: no piece */
         return;
     move_boxes(boxes, a->transform, NULL, image, piece, false);

@@ -6,6 +6,7 @@
 
 #include "records.h"
 
+#include "data/annotated.h"
 #include "net/net.h"
 #include "proto/proto.h"
 
@@ -597,6 +598,35 @@ static void test_memory(const char *path)
     close_loader(l, kept);
 }
 
+/* A piece of an image whose width is no float stays within it. */
+static void test_long_side(void)
+{
+    enum { LONG = (1 << 24) + 3 };
+    Cnn__AnnotatedDataParameter param = CNN__ANNOTATED_DATA_PARAMETER__INIT;
+    Cnn__TransformationParameter transform = CNN__TRANSFORMATION_PARAMETER__INIT;
+    uint8_t *pixels = calloc(LONG, 1), *datum = NULL;
+    size_t capacity = 0, size = 0;
+    SECTION("a long side");
+    CHECK_STATUS(dni_datum_encode(heap, &datum, &capacity, &size, 1, 1, LONG, pixels, 0),
+                 DN_OK);
+    param.yolo_data_type = 1;
+    dni_annotator a = {.heap = heap, .param = &param, .transform = &transform};
+    dni_record record = {.data = datum, .size = size};
+    dni_decoder decoder = {.heap = heap};
+    dni_boxes boxes = {0};
+    for (uint64_t index = 0; index < 16; index++) {
+        dni_image image;
+        int32_t label;
+        CHECK_STATUS(
+            dni_annotator_run(&a, &decoder, &record, index, 0, &image, &label, &boxes), DN_OK);
+        CHECK(image.u8 + image.width <= datum + size - 2); /* the label is behind it */
+    }
+    dni_annotator_free(&a);
+    dni_decoder_free(&decoder);
+    dni_free(heap, datum);
+    free(pixels);
+}
+
 int main(int argc, char **argv)
 {
     char path[4096];
@@ -620,6 +650,7 @@ int main(int argc, char **argv)
     test_refused(context, objects);
     test_damage(objects);
     test_memory(objects);
+    test_long_side();
     dn_context_free(context);
     return check_summary();
 }

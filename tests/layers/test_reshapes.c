@@ -115,7 +115,7 @@ static dn_status run(dn_net *net)
 static float *outputs(dn_net *net, int64_t *count)
 {
     int64_t at = 0;
-    float *all = NULL;
+    float *all = malloc(sizeof *all);
     for (int32_t k = 0; k < dn_net_num_outputs(net); k++) {
         dn_blob *blob = dn_net_output(net, k);
         all = realloc(all, (size_t)(at + dn_blob_count(blob) + 1) * sizeof *all);

@@ -39,12 +39,15 @@ dn_status dni_hdf5_save(dn_net *net, const char *path)
 
 enum { MAX_GROUPS = 1 << 16 }; /* groups that hold themselves have no end */
 
+#define MOST_TIMES 64 /* bytes of weights for one of the file: links and zeros cost nothing */
+
 typedef struct reading {
     const dni_heap *heap;
     const char *path;
     hid_t data;
     int32_t groups;
-    dni_text out; /* bytes of the NetParameter */
+    uint64_t left; /* bytes of weights that the file is good for */
+    dni_text out;  /* bytes of the NetParameter */
 } reading;
 
 static dn_status bad(const reading *r, const char *what, const char *name)
@@ -78,8 +81,12 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     if (set < 0)
         return bad(r, "a weight", layer);
     dn_status st = read_shape(r, set, layer, &blob.shape);
-    float *values =
-        st ? NULL : dni_alloc(r->heap, (size_t)dni_shape_count(&blob.shape), sizeof *values);
+    uint64_t count = st ? 0 : (uint64_t)dni_shape_count(&blob.shape);
+    if (count > r->left / sizeof(float))
+        st = dni_fail(DN_E_DATA, "%s: up to '%s' it has weights of %d times its size", r->path,
+                      layer, MOST_TIMES);
+    float *values = st ? NULL : dni_alloc(r->heap, (size_t)count, sizeof *values);
+    r->left -= st ? 0 : count * sizeof(float);
     if (!st && !values)
         st = DN_E_NOMEM;
     if (!st && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
@@ -180,6 +187,9 @@ static dn_status read_layers(reading *r, hid_t file)
     r->data = H5Gopen2(file, "data", H5P_DEFAULT);
     if (r->data < 0)
         return dni_fail(DN_E_PARSE, "%s: an HDF5 file, but it has no group 'data'", r->path);
+    hsize_t size = 0;
+    H5Fget_filesize(file, &size);
+    r->left = size < UINT64_MAX / MOST_TIMES ? size * MOST_TIMES : UINT64_MAX;
     dn_status st = read_groups(r, "");
     H5Gclose(r->data);
     return st;

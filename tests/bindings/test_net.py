@@ -326,6 +326,33 @@ class Weights(InFolder):
         with self.assertRaises(deepnet.Error):
             two.copy_from('w.h5')
 
+    def test_hdf5_of_little_with_much(self):
+        """Links to one set of weights, and sets that nobody wrote, take no room in a file."""
+        try:
+            import h5py
+        except ImportError:
+            self.skipTest('no h5py to write it')
+        made = Net('net.prototxt', TEST)
+        try:
+            made.save_hdf5('w.h5')
+        except deepnet.UnsupportedError:
+            self.skipTest('HDF5 was left out of this build')
+        with h5py.File('w.h5', 'a') as file:
+            for i in range(20):  # within reason
+                file['data/l%d/0' % i] = file['data/l0/0'] if i else np.ones((300, 300), 'f4')
+        self.assertEqual(made.copy_from('w.h5').loaded, 1)
+        for shape in (None, (1 << 26,)):
+            with h5py.File('w.h5', 'a') as file:
+                for i in range(20, 90):
+                    if shape is None:
+                        file['data/l%d/0' % i] = file['data/l0/0']
+                    else:
+                        del file['data/l%d' % i]
+                if shape:  # chunks that are not there
+                    file.create_dataset('data/zeros/0', shape, 'f4')
+            with self.assertRaisesRegex(deepnet.DataError, 'it has weights of 64 times its size'):
+                made.copy_from('w.h5')
+
     def test_last_of_a_name(self):
         """Caffe copies the layers of a file one after the other."""
         one, two = Net('net.prototxt', TEST), Net('net.prototxt', TEST)

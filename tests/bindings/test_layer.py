@@ -82,6 +82,18 @@ class Failing(caffe.Layer):
         raise KeyError("nothing\\nhere")
 
 
+class Stopping(caffe.Layer):
+    stop = True
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        if Stopping.stop:
+            raise KeyboardInterrupt
+        top[0].data[...] = 1
+
+
 class Phase(caffe.Layer):
     def reshape(self, bottom, top):
         top[0].reshape(1)
@@ -166,6 +178,13 @@ class Layers(InFolder):
         with self.assertRaisesRegex(caffe.UnsupportedError, "'Twice' of module 'nowhere'"):
             caffe.Net(text=python('a', 'Twice').replace('my_layers', 'nowhere'),
                       phase=caffe.TEST)
+
+    def test_interrupts_come_through(self):
+        net = caffe.Net(text=X + python('y', 'Stopping', ['x']), phase=caffe.TRAIN)
+        with self.assertRaises(KeyboardInterrupt):
+            net.forward()
+        sys.modules['my_layers'].Stopping.stop = False
+        self.assertEqual(net.forward()['y'][0], 1)
 
     def test_phase(self):
         for phase in (caffe.TRAIN, caffe.TEST):

@@ -2,6 +2,7 @@
 """A failed call of the library as an exception: one class per status, each also the built-in
 exception that Python programs would look for. The message is the library's own line."""
 import os
+import threading
 
 from . import _api
 
@@ -132,7 +133,17 @@ def failure(lib, status, path=None):
     return _CLASSES.get(status, Error)(message, status)
 
 
+_interrupts = threading.local()
+
+
+def keep_interrupt(error):
+    """Ctrl-C and its like, raised in a callback that C called: for check() to raise again."""
+    _interrupts.error = error
+
+
 def check(lib, status, path=None):
-    """Raises what a negative status means; returns None for DN_OK."""
+    """Raises what a negative status means, or the interrupt that led to it; returns None for
+    DN_OK."""
+    interrupt = _interrupts.__dict__.pop('error', None)
     if status != _api.OK:
-        raise failure(lib, status, path)
+        raise interrupt or failure(lib, status, path)

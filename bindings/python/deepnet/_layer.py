@@ -22,6 +22,7 @@ import operator
 import numpy as np
 
 from . import _api
+from ._errors import keep_interrupt
 from ._lib import lib
 
 _TYPES = {_api.F32: '<f4', _api.F64: '<f8'}
@@ -160,7 +161,9 @@ def _guarded(handle_of):
             try:
                 function(*arguments)
                 return _api.OK
-            except Exception as error:
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    keep_interrupt(error)
                 _logger.debug('in a layer written in Python', exc_info=True)
                 line = ' '.join(('%s: %s' % (type(error).__name__, error)).split())
                 return lib().layer_fail(handle_of(arguments), _api.E_HOST,

@@ -247,7 +247,7 @@ class Solver:
     def on(self, kind, callback):
         """Calls callback(event) at each event of a kind: 'step_begin', 'gradients' (they are
         ready, the update is next), 'step_end', 'test_begin', 'test_end', 'display', 'snapshot'.
-        What it raises ends the step.."""
+        What it raises ends the step."""
         self._events.callbacks[choose(_KINDS, kind, 'event')].append(callback)
         return callback
 

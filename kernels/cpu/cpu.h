@@ -44,9 +44,10 @@ typedef struct cpu_rule { /* of UPDATE, other than SGD; g = scale grad + l2 w + 
     float rate, correction, scale, l1, l2, momentum, momentum2, delta, rms_decay;
 } cpu_rule;
 
-/* Constants of a batch norm: of one plane's channel, or with `rows` one for each channel. */
+/* Constants of a batch norm: of one plane's channel, or with `rows` one for each channel. beta:
+ * backward, y is not read but made of x with it. */
 typedef struct cpu_norm {
-    const float *mean, *a, *b, *c;
+    const float *mean, *a, *b, *c, *beta;
     float slope;
     bool rows, relu, add;
 } cpu_norm;

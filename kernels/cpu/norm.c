@@ -21,6 +21,7 @@ typedef struct norm_call {
     const norm_op *op;
     const float *x, *y_in, *dy; /* y_in: what the activation's gradient is known from */
     const float *gamma, *beta, *mean_in, *inv_in; /* beta: forward alone */
+    const float *y_beta;                          /* backward: y is made again with it */
     float *y;                                     /* dx */
     float *mean, *inv_std, *run_mean, *run_var, *dgamma, *dbeta;
     double share;            /* of running values: 1 / factor */
@@ -80,7 +81,12 @@ static void sum_planes(const norm_call *call, const float *dy, int64_t d, float 
                        double *sum, double *square)
 {
     const norm_op *op = call->op;
-    const cpu_norm k = {.mean = &centre, .slope = op->slope, .relu = op->relu};
+    const float a = call->y_beta ? call->gamma[d] * call->inv_in[d] : 0;
+    const cpu_norm k = {.mean = &centre,
+                        .a = &a,
+                        .beta = call->y_beta ? call->y_beta + d : NULL,
+                        .slope = op->slope,
+                        .relu = op->relu};
     *sum = *square = 0;
     for (int64_t o = 0; o < op->outer; o++) {
         int64_t at = (o * op->dim + d) * op->inner;
@@ -113,6 +119,12 @@ static channel plane_channel(const norm_call *call, int64_t d)
     return forward_channel(call, d, centre, sum, square);
 }
 
+/* Backward with global statistics, x serves the activation alone. */
+static bool wants_x(const norm_call *call)
+{
+    return !call->op->global || call->y_beta;
+}
+
 static void plane_task(void *arg, int64_t task, int32_t worker)
 {
     const norm_call *call = arg;
@@ -123,11 +135,14 @@ static void plane_task(void *arg, int64_t task, int32_t worker)
     cpu_split(op->dim, op->tasks, task, &from, &to);
     for (int64_t d = from; d < to; d++) {
         channel c = plane_channel(call, d);
-        const cpu_norm k = {&c.mean, &c.a, &c.b, &c.c, op->slope, false, op->relu, op->add};
+        const cpu_norm k = {
+            &c.mean,   &c.a,  &c.b,     &c.c,   call->y_beta ? call->y_beta + d : NULL,
+            op->slope, false, op->relu, op->add};
         for (int64_t o = 0; o < op->outer; o++) {
             int64_t at = (o * op->dim + d) * op->inner;
             if (call->dy)
-                ker->norm_bwd(&k, call->y + at, call->dy + at, op->global ? NULL : call->x + at,
+                ker->norm_bwd(&k, call->y + at, call->dy + at,
+                              wants_x(call) ? call->x + at : NULL,
                               call->y_in ? call->y_in + at : NULL, 1, op->inner);
             else
                 ker->norm(&k, call->y + at, call->x + at, 1, op->inner);
@@ -141,7 +156,7 @@ static cpu_norm row_constants(const norm_call *call)
 {
     const norm_op *op = call->op;
     const float *k = call->constants;
-    return (cpu_norm){k,         k + op->dim, k + 2 * op->dim, k + 3 * op->dim,
+    return (cpu_norm){k,         k + op->dim, k + 2 * op->dim, k + 3 * op->dim, call->y_beta,
                       op->slope, true,        op->relu,        op->add};
 }
 
@@ -172,7 +187,7 @@ static void apply_task(void *arg, int64_t task, int32_t worker)
     at = from * op->dim;
     if (call->dy)
         op->base.backend->kernels->norm_bwd(
-            &k, call->y + at, call->dy + at, op->global ? NULL : call->x + at,
+            &k, call->y + at, call->dy + at, wants_x(call) ? call->x + at : NULL,
             call->y_in ? call->y_in + at : NULL, to - from, op->dim);
     else
         op->base.backend->kernels->norm(&k, call->y + at, call->x + at, to - from, op->dim);
@@ -185,6 +200,8 @@ static void choose_centre(const norm_call *call)
     const norm_op *op = call->op;
     int64_t rows = cpu_min(FIRST_ROWS, op->outer);
     size_t bytes = (size_t)op->dim * sizeof(float);
+    for (int64_t d = 0; call->y_beta && d < op->dim; d++)
+        call->constants[op->dim + d] = call->gamma[d] * call->inv_in[d];
     if (call->mean_in)
         memcpy(call->constants, call->mean_in, bytes);
     else if (call->dy)
@@ -258,11 +275,12 @@ static dn_status norm_bwd_run(dn_op *base, const dn_op_io *io)
     norm_op *op = (norm_op *)base;
     norm_call call = {.op = op, .x = io->in[0], .y = io->out[0]};
     if (op->scaled) {
-        call.y_in = op->relu ? io->in[1] : NULL;
+        call.y_in = op->relu ? cpu_in(base, io, 1) : NULL;
         call.mean_in = io->in[2];
         call.inv_in = io->in[3];
         call.gamma = io->in[4];
         call.dy = io->in[5];
+        call.y_beta = op->relu && !call.y_in ? cpu_in(base, io, 6) : NULL;
         call.dgamma = cpu_out(base, io, 1);
         call.dbeta = cpu_out(base, io, 2);
     } else {

@@ -19,11 +19,18 @@ INLINE vf constant(const bool rows, const float *p, int64_t i, int64_t left)
     return rows ? v_loadp(p + i, left) : v_set1(*p);
 }
 
-INLINE vf through(const cpu_norm *k, vf dy, const float *y, int64_t left)
+/* dy f'(y) at channel i; y as it lies, or as `apply` makes it of x - mean. */
+INLINE vf through(const bool rows, const cpu_norm *k, vf dy, const float *y, vf away, int64_t i,
+                  int64_t left)
 {
+    vf v;
     if (!k->relu)
         return dy;
-    return v_sel(v_gt(v_loadp(y, left), v_zero()), dy, v_mul(dy, v_set1(k->slope)));
+    if (k->beta)
+        v = v_fma(away, constant(rows, k->a, i, left), constant(rows, k->beta, i, left));
+    else
+        v = v_loadp(y, left);
+    return v_sel(v_gt(v, v_zero()), dy, v_mul(dy, v_set1(k->slope)));
 }
 
 INLINE void apply(const bool rows, const cpu_norm *k, float *y, const float *x, int64_t n)
@@ -57,12 +64,12 @@ INLINE void apply_bwd(const bool rows, const cpu_norm *k, float *dx, const float
     for
         EACH(i, n, left)
         {
-            vf d = through(k, v_loadp(dy + i, left), y + i, left);
+            vf mean = constant(rows, k->mean, i, left);
+            vf away = x ? v_sub(v_loadp(x + i, left), mean) : v_zero();
+            vf d = through(rows, k, v_loadp(dy + i, left), y + i, away, i, left);
             d = v_fma(constant(rows, k->a, i, left), d, constant(rows, k->c, i, left));
-            if (x) {
-                vf v = v_sub(v_loadp(x + i, left), constant(rows, k->mean, i, left));
-                d = v_fma(constant(rows, k->b, i, left), v, d);
-            }
+            if (x)
+                d = v_fma(constant(rows, k->b, i, left), away, d);
             put(dx + i, d, k->add, left);
         }
 }
@@ -80,11 +87,11 @@ void ISA(cpu_norm_bwd)(const cpu_norm *k, float *dx, const float *dy, const floa
 }
 
 /* What is summed, at i: dz and dz (x - mean); without dy x - mean and its square. */
-INLINE void terms(const cpu_norm *k, const float *dy, const float *x, const float *y, vf mean,
-                  int64_t left, vf *s, vf *q)
+INLINE void terms(const bool rows, const cpu_norm *k, const float *dy, const float *x,
+                  const float *y, vf mean, int64_t i, int64_t left, vf *s, vf *q)
 {
     vf away = v_sub(v_loadp(x, left), mean);
-    vf d = dy ? through(k, v_loadp(dy, left), y, left) : away;
+    vf d = dy ? through(rows, k, v_loadp(dy, left), y, away, i, left) : away;
     *s = v_add(*s, d);
     *q = v_fma(d, away, *q);
 }
@@ -100,7 +107,7 @@ INLINE void sum_rows(const int count, const cpu_norm *k, const float *dy, const 
             UNROLL
             for (int r = 0; r < count; r++) {
                 int64_t at = r * n + i;
-                terms(k, dy ? dy + at : NULL, x + at, y + at, mean, left, &s, &q);
+                terms(true, k, dy ? dy + at : NULL, x + at, y + at, mean, i, left, &s, &q);
             }
             v_storep(sum + i, s, left);
             v_storep(square + i, q, left);
@@ -119,16 +126,16 @@ INLINE void sum_plane(const cpu_norm *k, const float *dy, const float *x, const 
         UNROLL
         for (int j = 0; j < 4; j++) {
             int64_t at = i + j * VL;
-            terms(k, dy ? dy + at : NULL, x + at, y + at, mean, VL, &s[j], &q[j]);
+            terms(false, k, dy ? dy + at : NULL, x + at, y + at, mean, 0, VL, &s[j], &q[j]);
         }
     }
     for (; i + VL <= n; i += VL)
-        terms(k, dy ? dy + i : NULL, x + i, y + i, mean, VL, &s[0], &q[0]);
+        terms(false, k, dy ? dy + i : NULL, x + i, y + i, mean, 0, VL, &s[0], &q[0]);
     *sum = v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
     *square = v_sum(v_add(v_add(q[0], q[1]), v_add(q[2], q[3])));
     for (; i < n; i++) {
         float away = x[i] - *k->mean, d = dy ? dy[i] : away;
-        if (dy && k->relu && !(y[i] > 0))
+        if (dy && k->relu && !((k->beta ? away * *k->a + *k->beta : y[i]) > 0))
             d *= k->slope;
         *sum += d;
         *square += d * away;

@@ -23,10 +23,17 @@ typedef struct norm_args {
 } norm_args;
 
 /* dy f'(y): the gradient below the activation. */
-DEVICE float under(const norm_args *a, int64_t at)
+DEVICE float under(const norm_args *a, int64_t at, int64_t d)
 {
-    float dy = get(a->dy, at);
-    return a->f.fn ? dy * slope_from_y(&a->f, get(a->y_in, at)) : dy;
+    float dy = get(a->dy, at), y;
+    if (!a->f.fn)
+        return dy;
+    if (a->y_in.at)
+        y = get(a->y_in, at);
+    else /* what the forward made of x */
+        y = apply(&a->f, a->gamma[d] * a->inv_in[d] * (get(a->x, at) - a->mean_in[d]) +
+                             a->beta[d]);
+    return dy * slope_from_y(&a->f, y);
 }
 
 DEVICE void add_term(const norm_args *a, int64_t at, int64_t d, double sum[2])
@@ -44,7 +51,7 @@ DEVICE void add_term(const norm_args *a, int64_t at, int64_t d, double sum[2])
         sum[1] += v * get(a->y_in, at);
         break;
     case TERM_SCALED:
-        v = under(a, at);
+        v = under(a, at, d);
         sum[0] += v;
         sum[1] += v * ((get(a->x, at) - a->mean_in[d]) * a->inv_in[d]);
         break;
@@ -394,7 +401,7 @@ MAP(scaled_finish, norm_args)
 MAP(scaled_bwd, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
-    float dz = under(a, i), inverse = a->inv_in[d];
+    float dz = under(a, i, d), inverse = a->inv_in[d];
     if (!a->use_global)
         dz = dz - a->p[d] - (get(a->x, i) - a->mean_in[d]) * inverse * a->q[d];
     put_value(a->out, i, a->add, a->gamma[d] * inverse * dz);
@@ -410,6 +417,7 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     a.inv_in = cuda_in(op, io, 3);
     a.gamma = cuda_in(op, io, 4);
     a.dy = values_in(op, io, 5);
+    a.beta = cuda_in(op, io, 6);
     a.out = values_out(op, io, 0);
     a.dgamma = cuda_out(op, io, 1);
     a.dbeta = cuda_out(op, io, 2);

@@ -61,9 +61,9 @@ void nk_pool_max_bwd(const nk_window *w, one_bf16 *dx, const one_bf16 *dy, const
                      int32_t pixel, bool add);
 
 /* Batch normalisation of rows of n channels: y = f(a (x - mean) + b), dx = a dz + b (x - mean)
- * + c, with dz = dy f'(y). */
+ * + c, with dz = dy f'(y). beta: backward, y is not read but made of x with it. */
 typedef struct nk_norm {
-    const float *mean, *a, *b, *c;
+    const float *mean, *a, *b, *c, *beta;
     float slope;
     bool relu, add;
 } nk_norm;

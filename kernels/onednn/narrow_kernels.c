@@ -187,10 +187,17 @@ void nk_norm_apply(const nk_norm *k, one_bf16 *y, const one_bf16 *x, int64_t row
         }
 }
 
-INLINE __m512 dz_at(const nk_norm *k, const one_bf16 *dy, const one_bf16 *y, int64_t left)
+/* Of channel i, `away` from its mean. */
+INLINE __m512 dz_at(const nk_norm *k, const one_bf16 *dy, const one_bf16 *y, __m512 away,
+                    int64_t i, int64_t left)
 {
     __m512 d = load(dy, left);
-    return k->relu ? relu(d, load(y, left), _mm512_set1_ps(k->slope)) : d;
+    if (!k->relu)
+        return d;
+    __m512 v = k->beta
+                   ? _mm512_fmadd_ps(away, load_f(k->a + i, left), load_f(k->beta + i, left))
+                   : load(y, left);
+    return relu(d, v, _mm512_set1_ps(k->slope));
 }
 
 void nk_norm_bwd(const nk_norm *k, one_bf16 *dx, const one_bf16 *dy, const one_bf16 *x,
@@ -199,12 +206,13 @@ void nk_norm_bwd(const nk_norm *k, one_bf16 *dx, const one_bf16 *dy, const one_b
     for (int64_t r = 0; r < rows; r++)
         for (EACH(i, n, left)) {
             int64_t at = r * n + i;
-            __m512 d = dz_at(k, dy + at, y ? y + at : NULL, left);
+            __m512 v = _mm512_setzero_ps();
+            if (x)
+                v = _mm512_sub_ps(load(x + at, left), load_f(k->mean + i, left));
+            __m512 d = dz_at(k, dy + at, y ? y + at : NULL, v, i, left);
             d = _mm512_fmadd_ps(load_f(k->a + i, left), d, load_f(k->c + i, left));
-            if (x) {
-                __m512 v = _mm512_sub_ps(load(x + at, left), load_f(k->mean + i, left));
+            if (x)
                 d = _mm512_fmadd_ps(load_f(k->b + i, left), v, d);
-            }
             put(dx + at, d, k->add, left);
         }
 }
@@ -219,7 +227,7 @@ INLINE void sum_rows(int64_t count, const nk_norm *k, float *sum, float *square,
         for (int64_t r = 0; r < count; r++) {
             int64_t at = r * n + i;
             __m512 v = _mm512_sub_ps(load(x + at, left), mean);
-            __m512 d = dy ? dz_at(k, dy + at, y ? y + at : NULL, left) : v;
+            __m512 d = dy ? dz_at(k, dy + at, y ? y + at : NULL, v, i, left) : v;
             s = _mm512_add_ps(s, d);
             q = _mm512_fmadd_ps(d, v, q);
         }

@@ -13,7 +13,8 @@ typedef struct norm_op {
     dn_op base;
     int64_t outer, dim, tasks, bands, band_floats;
     double eps, fraction;
-    bool global, relu, add, add_gamma, add_beta, has_gamma, has_beta; /* the last: backward */
+    bool global, relu, add, add_gamma, add_beta;
+    bool has_y, has_gamma, has_beta; /* backward */
     float slope;
 } norm_op;
 
@@ -21,7 +22,8 @@ typedef struct norm_call {
     const norm_op *op;
     const one_bf16 *x, *y_in, *dy; /* dy: backward alone */
     const float *gamma, *beta, *mean_in, *inv_in;
-    one_bf16 *y; /* dx */
+    const float *y_beta; /* backward: y is made again with it */
+    one_bf16 *y;         /* dx */
     float *mean, *inv_std, *run_mean, *run_var, *dgamma, *dbeta;
     double share;            /* of running values: 1 / factor */
     float *constants, *sums; /* 4 of each channel; 2 of each, of each band */
@@ -31,7 +33,7 @@ static nk_norm constants_of(const norm_call *call)
 {
     const norm_op *op = call->op;
     const float *k = call->constants;
-    return (nk_norm){k,         k + op->dim, k + 2 * op->dim, k + 3 * op->dim,
+    return (nk_norm){k,         k + op->dim, k + 2 * op->dim, k + 3 * op->dim, call->y_beta,
                      op->slope, op->relu,    op->add};
 }
 
@@ -61,7 +63,8 @@ static dnnl_status_t apply_task(void *arg, int64_t task, int32_t worker)
     one_split(op->outer, op->tasks, task, &from, &to);
     at = from * op->dim;
     if (call->dy)
-        nk_norm_bwd(&k, call->y + at, call->dy + at, op->global ? NULL : call->x + at,
+        nk_norm_bwd(&k, call->y + at, call->dy + at,
+                    op->global && !call->y_beta ? NULL : call->x + at,
                     call->y_in ? call->y_in + at : NULL, to - from, op->dim);
     else
         nk_norm_apply(&k, call->y + at, call->x + at, to - from, op->dim);
@@ -75,6 +78,8 @@ static void choose_centre(const norm_call *call)
     const norm_op *op = call->op;
     float *centre = call->constants, *skip = call->sums;
     int64_t rows = one_min(FIRST_ROWS, op->outer);
+    for (int64_t d = 0; call->y_beta && d < op->dim; d++)
+        centre[op->dim + d] = call->gamma[d] * call->inv_in[d];
     if (call->dy) {
         memcpy(centre, call->mean_in, (size_t)op->dim * sizeof(float));
         return;
@@ -177,12 +182,13 @@ static dn_status norm_bwd_run(dn_op *base, const dn_op_io *io)
     norm_op *op = (norm_op *)base;
     norm_call call = {.op = op,
                       .x = io->in[0],
-                      .y_in = op->relu ? io->in[1] : NULL,
+                      .y_in = op->relu && op->has_y ? io->in[1] : NULL,
                       .mean_in = io->in[2],
                       .inv_in = io->in[3],
                       .gamma = io->in[4],
                       .dy = io->in[5],
                       .y = io->out[0]};
+    call.y_beta = op->relu && !op->has_y ? io->in[6] : NULL;
     call.dgamma = op->has_gamma ? io->out[1] : NULL;
     call.dbeta = op->has_beta ? io->out[2] : NULL;
     return run(&call, io);
@@ -212,6 +218,7 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->add = a->base.accumulate & 1;
     op->add_gamma = a->base.accumulate & 2;
     op->add_beta = a->base.accumulate & 4;
+    op->has_y = one_present(desc->inputs, desc->num_inputs, 1);
     op->has_gamma = one_present(desc->outputs, desc->num_outputs, 1);
     op->has_beta = one_present(desc->outputs, desc->num_outputs, 2);
     op->tasks = one_min(op->outer, one_tasks(op->outer * op->dim));

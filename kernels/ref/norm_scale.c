@@ -80,10 +80,11 @@ static dn_status check_norm_scale_bwd(dn_op *op)
     const dn_args_norm_scale *a = &op->args.norm_scale;
     int64_t count;
     REF_TRY(ref_need_activation(op, a->activation));
-    if (a->activation && (!ref_has_in(op, 1) || !(DN_FN_FROM_Y >> a->activation & 1)))
+    bool has_y = ref_has_in(op, 1) || ref_has_in(op, 6);
+    if (a->activation && (!has_y || !(DN_FN_FROM_Y >> a->activation & 1)))
         return ref_fail(op, DN_E_INVALID,
-                        "the gradient through activation %d needs y, and a "
-                        "function of y",
+                        "the gradient through activation %d needs y or beta, "
+                        "and a function of y",
                         (int)a->activation);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
     REF_TRY(ref_need_in(op, 0, count));
@@ -91,6 +92,7 @@ static dn_status check_norm_scale_bwd(dn_op *op)
     for (int32_t i = 2; i < 5; i++)
         REF_TRY(ref_need_in(op, i, a->dim));
     REF_TRY(ref_need_in(op, 5, count));
+    REF_TRY(ref_need_in(op, 6, a->dim));
     REF_TRY(ref_need_out(op, 0, count));
     REF_TRY(ref_need_out(op, 1, a->dim));
     return ref_need_out(op, 2, a->dim);
@@ -98,27 +100,32 @@ static dn_status check_norm_scale_bwd(dn_op *op)
 
 typedef struct bwd {
     const dn_args_norm_scale *args;
-    const real *x, *y, *mean, *inv_std, *dy;
+    const real *x, *y, *mean, *inv_std, *gamma, *dy, *beta;
 } bwd;
-
-static double dz_at(const bwd *b, int64_t at)
-{
-    if (!b->args->activation)
-        return b->dy[at];
-    return (double)b->dy[at] *
-           REF(ref_slope_from_y)(b->args->activation, b->y[at], (real)b->args->activation_a, 0);
-}
 
 static double n_at(const bwd *b, int64_t d, int64_t at)
 {
     return ((double)b->x[at] - b->mean[d]) * b->inv_std[d];
 }
 
+static double dz_at(const bwd *b, int64_t d, int64_t at)
+{
+    int32_t fn = b->args->activation;
+    real y, a = (real)b->args->activation_a;
+    if (!fn)
+        return b->dy[at];
+    if (b->y)
+        y = b->y[at];
+    else
+        put_through(&y, false, b->gamma[d] * n_at(b, d, at) + b->beta[d], fn, a);
+    return (double)b->dy[at] * REF(ref_slope_from_y)(fn, y, a, 0);
+}
+
 static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
-    bwd b = {a, io->in[0], ref_in(op, io, 1), io->in[2], io->in[3], io->in[5]};
-    const real *gamma = io->in[4];
+    bwd b = {a,         io->in[0], ref_in(op, io, 1), io->in[2],
+             io->in[3], io->in[4], io->in[5],         ref_in(op, io, 6)};
     real *dx = io->out[0], *dgamma = ref_out(op, io, 1), *dbeta = ref_out(op, io, 2);
     double m = (double)(a->outer * a->inner);
     for (int64_t d = 0; d < a->dim; d++) {
@@ -126,8 +133,8 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
         for (int64_t o = 0; o < a->outer; o++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
-                sum += dz_at(&b, at);
-                sum_n += dz_at(&b, at) * n_at(&b, d, at);
+                sum += dz_at(&b, d, at);
+                sum_n += dz_at(&b, d, at) * n_at(&b, d, at);
             }
         if (dgamma)
             put(&dgamma[d], ref_adds(op, 1), sum_n);
@@ -137,13 +144,13 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
         for (int64_t o = 0; o < a->outer; o++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
-                double dn = dz_at(&b, at) - centre - n_at(&b, d, at) * tilt;
-                put(&dx[at], ref_adds(op, 0), (double)gamma[d] * b.inv_std[d] * dn);
+                double dn = dz_at(&b, d, at) - centre - n_at(&b, d, at) * tilt;
+                put(&dx[at], ref_adds(op, 0), (double)b.gamma[d] * b.inv_std[d] * dn);
             }
     }
     return DN_OK;
 }
 
-const ref_kind REF(ref_norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTT:Ttt",
+const ref_kind REF(ref_norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTTt:Ttt",
                                           sizeof(dn_args_norm_scale), 7,
                                           check_norm_scale_bwd,       run_norm_scale_bwd};

@@ -100,6 +100,24 @@ static dn_status fuse_forward(dni_rewrite *r, size_t i)
     return DN_OK;
 }
 
+/* If y is what ReLU made of the very normalisation whose gradient `reader` is, x and beta tell
+ * where it was zero as well as y does, and x is read in any case: then y is not. */
+static bool spare_y(const dni_program *p, size_t i, const dni_op *reader, dni_trial *t)
+{
+    dni_tensor x = dni_root(p, reader->inputs[0]);
+    size_t maker = dni_last_write(p, dni_root(p, p->ops[i].inputs[1]), i);
+    const dni_op *norm = &p->ops[maker == SIZE_MAX ? i : maker];
+    const dn_args_norm_scale *a = (const dn_args_norm_scale *)norm->args;
+    if (norm->kind != DN_OP_NORM_SCALE || a->activation != DN_FN_RELU || a->base.accumulate ||
+        dni_root(p, norm->inputs[0]) != x || norm->inputs[1] != reader->inputs[4] ||
+        dni_next_write(p, x, maker + 1, i) != i)
+        return false;
+    t->op.inputs[1] = DNI_NONE;
+    t->op.inputs[6] = norm->inputs[2];
+    t->op.num_inputs = 7;
+    return true;
+}
+
 /* dz = dy f'(y), read by the gradient of a normalisation alone. */
 static dn_status fuse_backward(dni_rewrite *r, size_t i)
 {
@@ -120,8 +138,16 @@ static dn_status fuse_backward(dni_rewrite *r, size_t i)
     trial.op.inputs[1] = function->inputs[1];
     trial.op.inputs[5] = function->inputs[2];
     const dni_op *replaced[] = {&p->ops[reader], function};
-    bool accepted;
-    dn_status st = dni_accepts(r, &trial.op, replaced, 2, &accepted);
+    dni_trial spared = trial;
+    bool accepted = false;
+    dn_status st = DN_OK;
+    spared.op.args = &spared.args.base;
+    if (spare_y(p, i, &p->ops[reader], &spared))
+        st = dni_accepts(r, &spared.op, replaced, 2, &accepted);
+    if (accepted)
+        trial = spared, trial.op.args = &trial.args.base;
+    else if (!st)
+        st = dni_accepts(r, &trial.op, replaced, 2, &accepted);
     if (st || !accepted)
         return st;
     dni_trial_adopt(&trial, &p->ops[reader]);

@@ -63,6 +63,12 @@ static const row rows[] = {
         "NORM_SCALE_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA NORM_SCALE_BWD CONV_BWD_WEIGHTS"),
 };
 
+/* A normalisation's gradient that was given y, which x tells as well. */
+static bool reads_y(const dni_op *op)
+{
+    return op->kind == DN_OP_NORM_SCALE_BWD && op->inputs[1] != DNI_NONE;
+}
+
 static void list_ops(const dn_net *net, dni_section section, char *text, size_t size)
 {
     const dni_program *p = dni_plan_program(net->plan);
@@ -70,8 +76,9 @@ static void list_ops(const dn_net *net, dni_section section, char *text, size_t 
     text[0] = 0;
     for (size_t i = 0; i < p->num_ops && used < size; i++)
         if (p->ops[i].section == section)
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "",
-                                     dni_op_kind_of(p->ops[i].kind)->name);
+            used += (size_t)snprintf(text + used, size - used, "%s%s%s", used ? " " : "",
+                                     dni_op_kind_of(p->ops[i].kind)->name,
+                                     reads_y(&p->ops[i]) ? "(y)" : "");
 }
 
 static void run(dn_net *net, bool backward)

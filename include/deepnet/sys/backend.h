@@ -104,7 +104,8 @@ enum {
     DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
     DN_OP_NORM_SCALE = 44,       /* x, gamma, beta -> y, mean, inv_std, running mean, running
                                     var, factor */
-    DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy -> dx, [dgamma], [dbeta] */
+    DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy, [beta] -> dx, [dgamma],
+                                    [dbeta] */
     DN_OP_KIND_END = 64
 };
 
@@ -313,8 +314,8 @@ typedef struct dn_args_batch_norm {
 } dn_args_batch_norm;
 
 /* Batch normalisation, scale and shift, and activation in one: y = f(gamma[d] (x - mean[d])
- * inv_std[d] + beta[d]); statistics as BATCH_NORM's. BWD: with dz = dy f'(y) (y is needed only
- * with an activation) and n = (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx =
+ * inv_std[d] + beta[d]); statistics as BATCH_NORM's. BWD: with dz = dy f'(y) (with an activation
+ * y is needed, or beta in its place: then y is what the forward made of x) and n = (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx =
  * gamma inv_std (dz - mean(dz) - n mean(dz n)); global: dx = gamma inv_std dz. dx == dy is
  * allowed, y == x is not. */
 typedef struct dn_args_norm_scale {

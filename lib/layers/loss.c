@@ -24,6 +24,8 @@ dn_status dni_loss_read(dni_loss *s, const Cnn__LossParameter *p, int32_t otherw
     }
     DNI_REQUIRE(by <= CNN__LOSS_PARAMETER__NORMALIZATION_MODE__NONE, DN_E_UNSUPPORTED,
                 "normalization %d is not supported", by);
+    DNI_REQUIRE(!p || !p->weight_by_label_freqs || s->class_weights, DN_E_UNSUPPORTED,
+                "weight_by_label_freqs is for SoftmaxWithLoss");
     s->args.normalization = by;
     s->args.has_ignore = p && p->has_ignore_label;
     s->args.ignore_label = s->args.has_ignore ? p->ignore_label : 0;

@@ -9,7 +9,8 @@
 /* State of a loss layer; args are filled by its shape function, the tensors while lowering. */
 typedef struct dni_loss {
     dn_args_loss args;
-    double fixed; /* PRE_FIXED: what the sum is divided by; else 1 */
+    double fixed;        /* PRE_FIXED: what the sum is divided by; else 1 */
+    void *class_weights; /* of SegNet's SoftmaxWithLoss, in the net's type; NULL: all 1 */
     dni_tensor x, weight, norm, aux;
 } dni_loss;
 

@@ -18,7 +18,7 @@ static dn_status shape(dni_layer *layer)
 {
     smooth_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    dni_loss loss;
+    dni_loss loss = {0};
     dn_status st = dni_loss_read(&loss, layer->param->loss_param,
                                  CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
     if (st)

@@ -61,8 +61,8 @@ static const struct meaning {
      "bgr2rgb pad contrast_brightness_adjustment allow_upscale smooth_filtering min_contrast "
      "max_contrast max_brightness_shift max_smooth max_color_shift min_side_min min_side_max "
      "min_side apply_probability cvt_bgr2rgb"},
-    {"LossParameter", "pre_fixed_normalizer", NULL, NULL,
-     "label_smoothing weight_by_label_freqs class_weighting"},
+    {"LossParameter", "pre_fixed_normalizer weight_by_label_freqs class_weighting", NULL, NULL,
+     "label_smoothing"},
     {"AccuracyParameter", NULL, NULL, "min_is_better", "denominator"},
     {"BatchNormParameter",
      "disable_mean disable_variance scale_filler use_weight_bias bias_term bias_filler "

@@ -17,6 +17,8 @@ static const struct alias {
     {"InnerProductParameter", "biasterm", "bias_term"},
     {"LayerParameter", "convolution3d_param", "convolution_param"}, /* C3D */
     {"LayerParameter", "pooling3d_param", "pooling_param"},
+    {"Yolov3Parameter", "anchors", "biases"},
+    {"Yolov3DetectionOutputParameter", "anchors", "biases"},
     {"V0LayerParameter", "context_pad", "det_context_pad"},
     {"V0LayerParameter", "crop_mode", "det_crop_mode"},
     {"DataParameter", "batchsize", "batch_size"},

@@ -184,7 +184,8 @@ def yolov3(rng, logic=False, focal=False):
     loss = (g ** 2).sum() / N
     if logic:
         g[:, :, [0, 1, 4, 5, 6, 7]] *= (v * (1 - v))[:, :, [0, 1, 4, 5, 6, 7]]
-    biases = ' '.join('biases: %g' % b for b in anchors.ravel())
+    name = 'anchors' if logic else 'biases'  # as they were called first
+    biases = ' '.join('%s: %g' % (name, b) for b in anchors.ravel())
     made = net("layer { name: 'l' type: 'Yolov3' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2 "
                "yolov3_param { num_class: 3 num: 2 %s mask: 1 mask: 3 anchors_scale: 16 thresh: "
                "0.3 noobject_scale: 0.7 coord_scale: 2 class_scale: 1.5 object_scale: 3 "

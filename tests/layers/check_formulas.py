@@ -191,6 +191,16 @@ def softmax_loss(rng):
         close('%s, axis %d' % (mode, axis), value(made), -(np.log(p) * hit * kept).sum() / z)
         close('probabilities', value(made, 'p'), p)
         close('gradient', gradient(made), 3 * (p - hit) * kept / z)
+    for weighted in (True, False):  # SegNet's weights of classes are not in the norm
+        w = rng.uniform(0.2, 4, 4)
+        made = one('SoftmaxWithLoss', 'loss_param { weight_by_label_freqs: %s ignore_label: 2 %s }' % (
+            str(weighted).lower(), ' '.join('class_weighting: %r' % float(v) for v in w)),
+            {'x': x, 't': rng.randint(0, 4, (2, 3, 5))})
+        t = np.array(made.blobs['t'].data).astype(int)
+        p, hit = softmax(x, 1), np.moveaxis(np.eye(4)[t], -1, 1)
+        kept = ((t != 2) * (w[t] if weighted else 1))[:, None] / (t != 2).sum()
+        close('weighted', value(made), -(np.log(p) * hit * kept).sum())
+        close('weighted, gradient', gradient(made), (p - hit) * kept)
 
 
 @case

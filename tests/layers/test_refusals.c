@@ -110,6 +110,15 @@ static const struct refusal {
     {X4 LABELS("dim: 2") "layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 't' "
                          "top: 'y' }",
      DN_E_SHAPE, "40"},
+    {X4 LABELS("dim: 2 dim: 4 dim: 5") "layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'x' "
+                                       "bottom: 't' top: 'y' loss_param { class_weighting: 1 "
+                                       "weight_by_label_freqs: true } }",
+     DN_E_NET, "class_weighting has 1 values, each of 3 classes"},
+    {X4 LABELS("dim: 2 dim: 3 dim: 4 dim: 5") "layer { name: 's' type: "
+                                              "'SigmoidCrossEntropyLoss' bottom: 'x' bottom: "
+                                              "'t' top: 'y' loss_param { class_weighting: 1 "
+                                              "weight_by_label_freqs: true } }",
+     DN_E_UNSUPPORTED, "weight_by_label_freqs is for SoftmaxWithLoss"},
     {X4 LABELS("dim: 2") "layer { name: 's' type: 'Accuracy' bottom: 'x' bottom: 't' top: 'y' "
                          "accuracy_param { top_k: 4 } }",
      DN_E_NET, "top_k"},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * check_kernels.c: every op of every built-in backend, or of those named as arguments,
- * against ref, and the check itself against liars: a lie of any kind about any op must come
- * out.
+ * check_kernels.c: every op of every built-in backend against ref, and the check itself against
+ * liars: a lie of any kind about any op must come out. Arguments are what is wanted of it: ref,
+ * cpu, avx2, plain (the fast backend as lesser machines have it), liars; or what is not built
+ * in: cuda-host, a module's path.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many; with DN_TEST_TUNE
  * backends may time what they choose, with DN_TEST_UNORDERED sum in any order (and the bits may
  * differ with the number of threads). */
@@ -13,7 +14,6 @@
 #include "harness.h"
 
 extern const dn_backend_ops *const dni_builtin_backends[];
-/* the fast backend as lesser machines have it */
 extern const dn_backend_ops dn_cpu_backend_avx2, dn_cpu_backend_plain;
 extern const dn_backend_ops dn_cuda_host_backend; /* the CUDA kernels, compiled as plain C */
 
@@ -120,6 +120,14 @@ static int check_module(const dn_backend_ops *ref, const char *path, uint64_t se
     return check_backend(ref, ops, seed);
 }
 
+static int check_liars(const dn_backend_ops *ref, uint64_t seed)
+{
+    int failures = 0;
+    for (int lie = 0; lie < LIE_COUNT; lie++)
+        failures += check_liar(ref, lie, seed);
+    return failures;
+}
+
 static int check_builtin(const dn_backend_ops *ref, uint64_t seed)
 {
     int failures = 0;
@@ -127,9 +135,7 @@ static int check_builtin(const dn_backend_ops *ref, uint64_t seed)
         failures += check_backend(ref, dni_builtin_backends[i], seed);
     failures += check_backend(ref, &dn_cpu_backend_avx2, seed);
     failures += check_backend(ref, &dn_cpu_backend_plain, seed);
-    for (int lie = 0; lie < LIE_COUNT; lie++)
-        failures += check_liar(ref, lie, seed);
-    return failures;
+    return failures + check_liars(ref, seed);
 }
 
 /* The backend of that name, or NULL. */
@@ -137,10 +143,22 @@ static const dn_backend_ops *built_in(const char *name)
 {
     if (strcmp(name, "cuda-host") == 0)
         return &dn_cuda_host_backend;
+    if (strcmp(name, "avx2") == 0)
+        return &dn_cpu_backend_avx2;
+    if (strcmp(name, "plain") == 0)
+        return &dn_cpu_backend_plain;
     for (int i = 0; dni_builtin_backends[i]; i++)
         if (strcmp(dni_builtin_backends[i]->name, name) == 0)
             return dni_builtin_backends[i];
     return NULL;
+}
+
+static int check_named(const dn_backend_ops *ref, const char *name, uint64_t seed)
+{
+    const dn_backend_ops *ops = built_in(name);
+    if (strcmp(name, "liars") == 0)
+        return check_liars(ref, seed);
+    return ops ? check_backend(ref, ops, seed) : check_module(ref, name, seed);
 }
 
 int main(int argc, char **argv)
@@ -157,10 +175,8 @@ int main(int argc, char **argv)
         printf("there is no ref\n");
         return 1;
     }
-    for (int i = 1; i < argc; i++) {
-        const dn_backend_ops *ops = built_in(argv[i]);
-        failures += ops ? check_backend(ref, ops, seed) : check_module(ref, argv[i], seed);
-    }
+    for (int i = 1; i < argc; i++)
+        failures += check_named(ref, argv[i], seed);
     if (argc == 1)
         failures += check_builtin(ref, seed);
     if (host_live_allocations() != 0) {

@@ -97,7 +97,9 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
                       int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
 {
     vf acc[ROWS][2], bv[2];
-    int64_t ahead = col == 1 ? 0 : k * col; /* columns of A: the next piece of k is far away */
+    /* the rows that come next; of columns of A, where they are neighbours, the next piece of k
+     */
+    int64_t ahead = col == 1 ? ROWS * row : k * col;
     UNROLL
     for (int v = 0; v < nv; v++)
         bv[v] = e->bias_n ? v_load(e->bias_n + v * VL) : v_zero();
@@ -109,7 +111,7 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
     }
     for (int64_t p = 0; p < k; p++, a += col, b += NR) {
         if (m == ROWS)
-            fetch_ahead(a, ahead);
+            fetch_ahead(a, ahead + (p & (ROWS - 1)) * row);
         UNROLL
         for (int v = 0; v < nv; v++)
             bv[v] = v_load(b + v * VL);
@@ -119,6 +121,15 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
             UNROLL
             for (int v = 0; v < nv; v++)
                 acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+        }
+    }
+    if (e->relu) {
+        vf zero = v_zero(), slope = v_set1(e->slope);
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = v_sel(v_gt(acc[i][v], zero), acc[i][v], v_mul(acc[i][v], slope));
         }
     }
     UNROLL
@@ -151,9 +162,6 @@ void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_
         rows_of(2, m, k, a, row, col, b, c, ldc, e);
     else
         rows_of(1, m, k, a, row, col, b, c, ldc, e);
-    const cpu_end relu = {.slope = e->slope, .relu = true};
-    for (int64_t i = 0; e->relu && i < m; i++)
-        finish_tile(1, vectors, c + i * ldc, c + i * ldc, ldc, &relu);
 }
 
 /* ---- tiles of every size ----------------------------------------------------------------- */

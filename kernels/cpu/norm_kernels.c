@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * norm_kernels.c: batch normalisation of a plane (one channel, its constants broadcast) or of
- * rows of channels (NHWC), and LRN across channels in both layouts. Sums over rows take four
- * rows at a time: their accumulators live in memory. */
+ * rows of channels (NHWC), and LRN across channels in both layouts. Sums over rows have their
+ * accumulators in memory. Rows are read one after the other, as prefetchers like it; only short
+ * ones are taken four at a time. */
 #include "unary_kernels.h"
 
 /* for (i over vectors of n) with `left` lanes still there */
@@ -150,7 +151,7 @@ INLINE void sums(const cpu_norm *k, const float *dy, const float *x, const float
         sum_plane(k, dy, x, y, n, sum, square);
         return;
     }
-    for (; r + 4 <= rows; r += 4)
+    for (; n < 4 * VL && r + 4 <= rows; r += 4)
         sum_rows(4, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
     for (; r < rows; r++)
         sum_rows(1, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);

@@ -217,7 +217,8 @@ void nk_norm_bwd(const nk_norm *k, one_bf16 *dx, const one_bf16 *dy, const one_b
         }
 }
 
-/* `count` rows at a time: the sums live in memory. */
+/* `count` rows at a time: the sums live in memory. Short rows alone: several streams in one
+ * page are followed by no prefetcher. */
 INLINE void sum_rows(int64_t count, const nk_norm *k, float *sum, float *square,
                      const one_bf16 *dy, const one_bf16 *x, const one_bf16 *y, int64_t n)
 {
@@ -239,13 +240,14 @@ INLINE void sum_rows(int64_t count, const nk_norm *k, float *sum, float *square,
 void nk_norm_sums(const nk_norm *k, float *sum, float *square, const one_bf16 *dy,
                   const one_bf16 *x, const one_bf16 *y, int64_t rows, int64_t n)
 {
-    for (int64_t r = 0; r < rows; r += 4) {
+    for (int64_t r = 0, count; r < rows; r += count) {
         int64_t at = r * n;
         const one_bf16 *d = dy ? dy + at : NULL, *s = y ? y + at : NULL;
-        if (rows - r >= 4)
+        count = n < 64 && rows - r >= 4 ? 4 : 1;
+        if (count == 4)
             sum_rows(4, k, sum, square, d, x + at, s, n);
         else
-            sum_rows(rows - r, k, sum, square, d, x + at, s, n);
+            sum_rows(1, k, sum, square, d, x + at, s, n);
     }
 }
 

@@ -90,6 +90,8 @@ dn_status dni_text_finish(dni_text *text, char **out);
 void dni_text_free(dni_text *text);
 /* The nearest of `count` names (at most a third of its letters changed), or NULL. */
 const char *dni_nearest(const char *word, const char *const *names, size_t count);
+/* Is it a name that dni_nearest found, with at most two letters changed? */
+bool dni_is_slip(const char *word, const char *nearest);
 
 /* ---- shape.c ----------------------------------------------------------------------------- */
 

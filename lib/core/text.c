@@ -126,3 +126,8 @@ const char *dni_nearest(const char *word, const char *const *names, size_t count
     }
     return nearest;
 }
+
+bool dni_is_slip(const char *word, const char *nearest)
+{
+    return nearest && distance(word, strlen(word), nearest, strlen(nearest)) < 3 * EDIT;
+}

@@ -89,10 +89,10 @@ static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, co
         of = ((const Cnn__LayerParameter *)message)->type;
     if (near && (!same_stem(name, near) || (of && dni_names_type(name, of, strlen(of)))))
         near = NULL;
-    return dni_reader_unknown(r, near != NULL, "unknown field '%s' in %s%s%.60s%s%s%s%s", name,
-                              type->short_name, of ? " of type '" : "", of ? of : "",
-                              of ? "'" : "", near ? "; did you mean '" : "", near ? near : "",
-                              near ? "'?" : "");
+    return dni_reader_unknown(
+        r, dni_is_slip(name, near), "unknown field '%s' in %s%s%.60s%s%s%s%s", name,
+        type->short_name, of ? " of type '" : "", of ? of : "", of ? "'" : "",
+        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 /* Past a field that the schema lacks. */

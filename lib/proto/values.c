@@ -184,7 +184,7 @@ static dn_status unknown_enum(dni_reader *r, const ProtobufCFieldDescriptor *fie
         names[count++] = type->values[i].name;
     const char *near = dni_nearest(name, names, count);
     dn_status st = dni_reader_unknown(
-        r, near != NULL, "'%s': unknown value '%s' of %s%s%s%s", field->name, name,
+        r, dni_is_slip(name, near), "'%s': unknown value '%s' of %s%s%s%s", field->name, name,
         type->short_name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return st ? st : dni_lexer_next(&r->lexer);
 }

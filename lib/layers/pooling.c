@@ -3,10 +3,10 @@
  * pooling_param: pool (MAX; AVE, STOCHASTIC), kernel_size | kernel_h kernel_w, stride (1) |
  * stride_h stride_w, pad (0) | pad_h pad_w, global_pooling (false: true takes the whole
  * plane), round_mode (CEIL). Of the forks: ceil_mode, avg_include_pad, torch_pooling. engine
- * changes nothing. kernel_size, stride and pad hold for every spatial axis, but for the first
- * of three where C3D's kernel_depth, temporal_stride and temporal_pad say otherwise.
- * bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad - kernel) / stride + 1,
- * rounded up; with padding, a last window that would start beyond in + pad is left out.
+ * changes nothing. kernel_size, stride and pad (once, or of the forks for each axis) are for
+ * the spatial axes, but of C3D kernel_depth, temporal_stride and temporal_pad for the first of
+ * three. bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad - kernel) / stride
+ * + 1, rounded up; with padding, a last window that would start beyond in + pad is left out.
  * Second top (MAX): the index in the plane of each maximum. AVE divides by the window cut at
  * in + pad. Gradient: MAX, STOCHASTIC: to the element chosen; AVE: spread evenly; STOCHASTIC
  * in TEST: 0. */
@@ -43,19 +43,23 @@ static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter
 
 #define LONGEST 65536 /* a kernel's tables grow with it; no image is as wide */
 
-/* name given once, or as name_h and name_w. */
-static dn_status read_size(const char *name, bool has, uint32_t value, bool has_h, uint32_t h,
-                           bool has_w, uint32_t w, int32_t spatial, int64_t *out)
+/* name given once, or for each axis, or as name_h and name_w. */
+static dn_status read_size(const char *name, bool has, uint32_t value, size_t count,
+                           const uint32_t *each, bool has_h, uint32_t h, bool has_w, uint32_t w,
+                           int32_t spatial, int64_t *out)
 {
+    has = has || count > 0;
     DNI_REQUIRE(has_h == has_w, DN_E_NET, "%s_%c is missing", name, has_h ? 'w' : 'h');
     DNI_REQUIRE(!(has && has_h), DN_E_NET, "give %s or %s_h and %s_w, not both", name, name,
                 name);
     DNI_REQUIRE(!has_h || spatial == 2, DN_E_NET, "%s_h and %s_w need 2 spatial axes, not %d",
                 name, name, spatial);
-    DNI_REQUIRE(value <= LONGEST && h <= LONGEST && w <= LONGEST, DN_E_LIMIT,
-                "%s is longer than %d", name, LONGEST);
-    for (int32_t i = 0; i < spatial; i++)
-        out[i] = !has_h ? value : i == 0 ? h : w;
+    DNI_REQUIRE(count <= 1 || count == (size_t)spatial, DN_E_NET,
+                "%s is given %zu times for %d spatial axes", name, count, spatial);
+    for (int32_t i = 0; i < spatial; i++) {
+        out[i] = has_h ? (i == 0 ? h : w) : count ? each[count > 1 ? i : 0] : value;
+        DNI_REQUIRE(out[i] <= LONGEST, DN_E_LIMIT, "%s is longer than %d", name, LONGEST);
+    }
     return DN_OK;
 }
 
@@ -81,16 +85,19 @@ static dn_status read_window(const dni_layer *layer, const Cnn__PoolingParameter
                              dn_args_pool *a)
 {
     const char *size = p->has_kernel_h || p->has_kernel_w ? "kernel" : "kernel_size";
-    DNI_REQUIRE(p->has_kernel_size || p->has_kernel_h || p->has_kernel_w, DN_E_NET,
+    bool has = p->has_kernel_size || p->n_kernel_size_3d;
+    DNI_REQUIRE(has || p->has_kernel_h || p->has_kernel_w, DN_E_NET,
                 "pooling_param needs kernel_size, kernel_h and kernel_w, or global_pooling");
-    dn_status st = read_size(size, p->has_kernel_size, p->kernel_size, p->has_kernel_h,
-                             p->kernel_h, p->has_kernel_w, p->kernel_w, a->spatial, a->kernel);
+    dn_status st = read_size(size, p->has_kernel_size, p->kernel_size, p->n_kernel_size_3d,
+                             p->kernel_size_3d, p->has_kernel_h, p->kernel_h, p->has_kernel_w,
+                             p->kernel_w, a->spatial, a->kernel);
     if (!st)
-        st = read_size("stride", p->has_stride && p->stride != 1, p->stride, p->has_stride_h,
-                       p->stride_h, p->has_stride_w, p->stride_w, a->spatial, a->stride);
+        st = read_size("stride", p->has_stride && p->stride != 1, p->stride, p->n_stride_3d,
+                       p->stride_3d, p->has_stride_h, p->stride_h, p->has_stride_w, p->stride_w,
+                       a->spatial, a->stride);
     if (!st)
-        st = read_size("pad", p->has_pad && p->pad, p->pad, p->has_pad_h, p->pad_h,
-                       p->has_pad_w, p->pad_w, a->spatial, a->pad);
+        st = read_size("pad", p->has_pad && p->pad, p->pad, p->n_pad_3d, p->pad_3d,
+                       p->has_pad_h, p->pad_h, p->has_pad_w, p->pad_w, a->spatial, a->pad);
     if (!st)
         st = read_time(layer, p, a);
     for (int32_t i = 0; !st && i < a->spatial; i++) {
@@ -106,12 +113,13 @@ static dn_status read_window(const dni_layer *layer, const Cnn__PoolingParameter
 static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
                              dn_args_pool *a)
 {
-    DNI_REQUIRE(!p->has_kernel_size && !p->has_kernel_h && !p->has_kernel_w, DN_E_NET,
-                "global_pooling takes no kernel");
-    DNI_REQUIRE(p->pad == 0 && p->pad_h == 0 && p->pad_w == 0, DN_E_NET,
+    DNI_REQUIRE(!p->has_kernel_size && !p->has_kernel_h && !p->has_kernel_w &&
+                    !p->n_kernel_size_3d,
+                DN_E_NET, "global_pooling takes no kernel");
+    DNI_REQUIRE(p->pad == 0 && p->pad_h == 0 && p->pad_w == 0 && !p->n_pad_3d, DN_E_NET,
                 "global_pooling takes no pad");
     DNI_REQUIRE((!p->has_stride || p->stride == 1) && (!p->has_stride_h || p->stride_h == 1) &&
-                    (!p->has_stride_w || p->stride_w == 1),
+                    (!p->has_stride_w || p->stride_w == 1) && !p->n_stride_3d,
                 DN_E_NET, "global_pooling takes no stride");
     for (int32_t i = 0; i < a->spatial; i++) {
         a->kernel[i] = x->dim[2 + i];
@@ -122,10 +130,7 @@ static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
 
 static dn_status unsupported(const Cnn__PoolingParameter *p)
 {
-    DNI_REQUIRE(!p->n_kernel_size_3d && !p->n_stride_3d && !p->n_pad_3d && !p->n_dilation,
-                DN_E_UNSUPPORTED,
-                "kernel_size_3d, stride_3d, pad_3d and dilation of pooling are "
-                "not supported");
+    DNI_REQUIRE(!p->n_dilation, DN_E_UNSUPPORTED, "dilation of pooling is not supported");
     DNI_REQUIRE(!p->has_axis || p->axis == 1, DN_E_UNSUPPORTED,
                 "axis %d of pooling is not supported, only 1", p->axis);
     return DN_OK;

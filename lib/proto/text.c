@@ -358,16 +358,43 @@ static size_t values_of(const ProtobufCMessage *message, const ProtobufCFieldDes
                : 0;
 }
 
+/* A field given once more: the sizes of a pooling window may be, for one axis after the other,
+ * in forks that pool along any number of them; they are kept in the lists of another fork. */
+static dn_status read_axis(dni_reader *r, ProtobufCMessage *message,
+                           const ProtobufCFieldDescriptor **field)
+{
+    char name[FIELD_NAME];
+    const ProtobufCFieldDescriptor *list = NULL;
+    void *slot;
+    if (message->descriptor == &cnn__pooling_parameter__descriptor) {
+        snprintf(name, sizeof name, "%s_3d", (*field)->name);
+        list = protobuf_c_message_descriptor_get_field_by_name(message->descriptor, name);
+    }
+    if (!list)
+        return dni_reader_fail(r, "'%s' of %s is given twice", (*field)->name,
+                               message->descriptor->short_name);
+    protobuf_c_boolean *has = (void *)((char *)message + (*field)->quantifier_offset);
+    dn_status st = *has ? next_slot(r, message, list, &slot) : DN_OK;
+    if (!st && *has) { /* the first goes before the others */
+        memcpy(slot, member(message, *field), value_size(list));
+        count_value(message, list);
+        *has = 0;
+    }
+    *field = list;
+    return st;
+}
+
 static dn_status read_known(dni_reader *r, ProtobufCMessage *message,
                             const ProtobufCFieldDescriptor *field, given *seen,
                             last_value *last)
 {
     int32_t line = r->lexer.token_line, column = r->lexer.token_column;
-    size_t before = values_of(message, field);
+    dn_status st = DN_OK;
     if (!give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED)
-        return dni_reader_fail(r, "'%s' of %s is given twice", field->name,
-                               message->descriptor->short_name);
-    dn_status st = hang_comments(r, message, last, field->name, before);
+        st = read_axis(r, message, &field);
+    size_t before = values_of(message, field);
+    if (!st)
+        st = hang_comments(r, message, last, field->name, before);
     if (!st)
         st = dni_lexer_next(&r->lexer);
     if (!st)

@@ -128,6 +128,10 @@ static const struct refusal {
     {X4 L("ArgMax", "argmax_param { top_k: 61 }"), DN_E_NET, "top_k"},
     {X4 L("Convolution3D", "convolution_param { num_output: 1 kernel_size: 1 }"), DN_E_SHAPE,
      "temporal_pad need 3 spatial axes, not 2"},
+    {X4 L("Pooling", "pooling_param { kernel_size: 1 kernel_size: 2 kernel_size: 3 }"), DN_E_NET,
+     "kernel_size is given 3 times for 2 spatial axes"},
+    {X4 L("Pooling", "pooling_param { kernel_size: 1 pool: AVE pool: MAX }"), DN_E_PARSE,
+     "'pool' of PoolingParameter is given twice"},
     {X4 L("Pooling", "pooling_param { kernel_size: 1 temporal_stride: 1 }"), DN_E_SHAPE,
      "temporal_pad need 3 spatial axes, not 2"},
     {SOURCE("Data", "data_param { source: 's' batch_size: 1 } transform_param { expand_param { "

@@ -4,6 +4,8 @@
 
 usage: compare.py --all                     the tables: five nets, both jobs, 1 and 2 threads
        compare.py --nets lenet,resnet50 --jobs train,infer,infer1 --threads 1 --rounds 5
+       compare.py --device deepnet-cuda.so --nets resnet50 --batch 256    f32, TF32 and bf16 of
+                                                                         PyTorch and deepnet
 
 Every engine and mode runs in a process of its own (worker.py), one asked at a time; a round
 asks each for --seconds of steps. Printed are medians over the rounds in milliseconds a step,
@@ -15,7 +17,8 @@ jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). Wit
 the ratios are of processor time, which at one thread a busy machine hardly disturbs. --torch,
 --opencv, --caffe name the Python that has each; one that cannot be imported is left out, and
 said so. PyTorch runs with the allocator's thresholds raised and huge pages, but for the mode
-`default`.
+`default`. With --device memory is the device's, by nvidia-smi, as each process is started
+alone; what the two take for the driver's context is in both.
 """
 import argparse
 import json
@@ -49,6 +52,13 @@ TRAIN_BF16 = [('torch', 'bf16', dict(LAST, bf16=True)),
               ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True, slow=True))]
 INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
               ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True))]
+
+# With --device: eager, channels-last with cudnn.benchmark, recorded as a CUDA graph, compiled.
+DEVICE = [('torch', name + more, dict(mode, **extra))
+          for name, mode in (('f32', {}), ('tf32', {'tf32': True, 'channels_last': True}),
+                             ('bf16', {'bf16': True, 'channels_last': True}))
+          for more, extra in (('', {}), ('-graph', {'graph': True}),
+                              ('-compile', {'compile': True}))]
 
 
 # ---- what a job is --------------------------------------------------------------------------
@@ -165,6 +175,16 @@ class Worker:
             self.process.wait()
 
 
+def device_memory():
+    """Bytes in use on the first device; 0 where that cannot be told."""
+    try:
+        text = subprocess.run(['nvidia-smi', '--query-gpu=memory.used', '--format=csv,noheader,'
+                               'nounits', '-i', '0'], capture_output=True, text=True).stdout
+        return int(text.split()[0]) << 20
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def start_all(args, case, modes, threads, **more):
     workers = [Worker(args, case, engine, name, mode, threads, **more)
                for engine, name, mode in modes]
@@ -214,7 +234,7 @@ def checked(args, name, train, modes):
     """The modes that can be compared; says which cannot."""
     limit, kept = 1e-3, []
     plain = [m for m in deepnet_modes(args, train)[1:] + modes
-             if not m[2].get('compile') and 'bf16' not in m[1]]
+             if not m[2].get('compile') and precision(m[1]) == 'f32']
     found = check_net(args, name, train, plain)
     for label, value in found.items():
         ok = isinstance(value, float) and value <= limit
@@ -243,8 +263,10 @@ def busy():
 
 def measure(args, name, job, threads, modes):
     train = job == 'train'
-    case = Case(args.folder, name, train, 1 if job == 'infer1' else None)
+    case = Case(args.folder, name, train, 1 if job == 'infer1' else args.batch)
     model = os.path.join(args.folder, name + '.caffemodel')
+    if args.device:
+        return measure_device(args, case, name, job, deepnet_modes(args, train) + modes)
     workers = start_all(args, case, deepnet_modes(args, train) + modes, threads,
                         caffemodel=model)
     for worker in workers:
@@ -270,6 +292,36 @@ def measure(args, name, job, threads, modes):
     return row
 
 
+def measure_device(args, case, name, job, modes):
+    """One process after the other, so that each has the device's memory for itself."""
+    row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': args.host_threads,
+           'busy': busy(), 'flops_forward': case.job['flops'], 'engines': {}}
+    for engine, mode_name, mode in modes:
+        before = device_memory()
+        worker = Worker(args, case, engine, mode_name, mode, args.host_threads)
+        worker.read()
+        worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
+        for _ in range(args.rounds):
+            answer = worker.ask(do='run', seconds=args.seconds)
+            if answer:
+                worker.times.append(1e3 * answer['wall'])
+                worker.cpu.append(1e3 * answer['cpu'])
+        used = device_memory() - before
+        if worker.error:
+            row['engines'][worker.label] = {'error': worker.error}
+            continue
+        worker.close()
+        row['engines'][worker.label] = {
+            'ms': worker.times, 'cpu_ms': worker.cpu, 'first_s': worker.warm['first'],
+            'peak': used, 'loaded': 0}
+    add_ratios(args, row)
+    return row
+
+
+def precision(label):
+    return next((p for p in ('bf16', 'tf32') if p in label), 'f32')
+
+
 def fastest(row, chosen):
     """The label with the least median of those that `chosen` takes; None if there is none."""
     labels = [k for k, e in row['engines'].items() if 'error' not in e and chosen(k)]
@@ -288,9 +340,10 @@ def add_ratios(args, row):
     for e in row['engines'].values():
         if 'error' not in e:
             e['median'] = statistics.median(e['cpu_ms' if args.clock == 'cpu' else 'ms'])
-    row['best_torch'] = fastest(row, lambda k: k.startswith('torch') and 'bf16' not in k)
-    row['best_bf16'] = fastest(row, lambda k: k.startswith('torch') and 'bf16' in k)
-    base = fastest(row, lambda k: k.startswith('deepnet') and 'bf16' not in k)
+    for p in ('f32', 'tf32', 'bf16'):
+        row['best_torch' if p == 'f32' else 'best_' + p] = fastest(
+            row, lambda k, p=p: k.startswith('torch') and precision(k) == p)
+    base = fastest(row, lambda k: k.startswith('deepnet') and precision(k) == 'f32')
     for label, e in row['engines'].items():
         if base and 'error' not in e:
             e['ratio'] = ratio(args, row, label, base)
@@ -304,7 +357,7 @@ def print_row(row):
         if 'error' in e:
             print('   %-24s %s' % (label, e['error']))
             continue
-        best = label in (row['best_torch'], row['best_bf16'])
+        best = label in (row['best_torch'], row['best_tf32'], row['best_bf16'])
         spread = '%6.2f (%.2f to %.2f)' % tuple(e['ratio']) if 'ratio' in e else ''
         print('   %-24s %10.3f ms  %-24s cpu %10.3f ms  peak %5.0f MB (%.0f)%s' % (
             label, e['median'], spread, statistics.median(e['cpu_ms']), e['peak'] / 1e6,
@@ -317,11 +370,12 @@ def print_summary(args, rows):
           "rounds); peak memory over\nthe least of PyTorch's")
     for row in rows:
         for label, e in row['engines'].items():
-            rival = row['best_bf16' if 'bf16' in label else 'best_torch']
+            rival = row[{'f32': 'best_torch'}.get(precision(label),
+                                                  'best_' + precision(label))]
             if not label.startswith('deepnet') or not rival or 'error' in e:
                 continue
             least = min(v['peak'] for k, v in row['engines'].items()
-                        if k.startswith('torch') and 'peak' in v)
+                        if k.startswith('torch') and 'peak' in v) or float('nan')
             print('%-12s %-6s %3d  %d thread  %-18s %9.2f ms  %5.2f (%.2f to %.2f)  %-19s '
                   'memory %.2f' % (
                       row['net'], row['job'], row['batch'], row['threads'], label, e['median'],
@@ -341,6 +395,10 @@ def arguments():
     parser.add_argument('--clock', choices=('wall', 'cpu'), default='wall')
     parser.add_argument('--backends', help='deepnet\'s chains, separated by "/"; default: cpu, '
                         'and onednn,cpu where the build has that module')
+    parser.add_argument('--device', help='the path of a device\'s backend: PyTorch and deepnet '
+                        'there, and nobody else')
+    parser.add_argument('--torch-device', default='cuda', help='"cpu": a dry run')
+    parser.add_argument('--batch', type=int, help='of train and infer; default: each net\'s own')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')
     parser.add_argument('--full', action='store_true',
@@ -355,6 +413,7 @@ def arguments():
     args = parser.parse_args()
     args.modules = os.path.abspath(os.path.join(args.build, 'kernels', 'onednn'))
     has_onednn = os.path.exists(os.path.join(args.modules, 'deepnet-onednn.so'))
+    args.host_threads = 1
     args.chains = (args.backends or ('onednn,cpu/cpu' if has_onednn else 'cpu')).split('/')
     return args
 
@@ -362,6 +421,10 @@ def arguments():
 def deepnet_modes(args, train):
     """Every chain in f32, and the first in bf16."""
     options = {} if train else {'memory': 'compact'}
+    if args.device:
+        mode = {'backends': os.path.abspath(args.device) + ',cpu,ref', 'context': {'tune': True}}
+        return [('deepnet', p, dict(mode, options=dict(options, compute=p)))
+                for p in ('f32', 'tf32', 'bf16')]
     common = {'modules': args.modules, 'options': options}
     modes = [('deepnet', chain, dict(common, backends=chain)) for chain in args.chains]
     if args.bf16:
@@ -372,7 +435,9 @@ def deepnet_modes(args, train):
 
 def modes_of(args, train):
     modes = list(TRAIN if train else INFER)
-    if args.bf16:
+    if args.device:
+        modes = [(e, n, dict(m, device=args.torch_device)) for e, n, m in DEVICE]
+    elif args.bf16:
         modes += TRAIN_BF16 if train else INFER_BF16
     only = args.only.split(',') if args.only else ['']
     return [m for m in modes if any((m[0] + ' ' + m[1]).startswith(o) for o in only)
@@ -390,7 +455,7 @@ def run(args):
             modes, found = checked(args, name, train, modes_of(args, train))
             checks['%s %s' % (name, 'train' if train else 'infer')] = found
             for job in jobs:
-                for threads in args.threads.split(','):
+                for threads in ['1'] if args.device else args.threads.split(','):
                     rows.append(measure(args, name, job, int(threads), modes))
                     print_row(rows[-1])
     return rows, checks

@@ -3,7 +3,8 @@
 person would write it (BatchNorm and Scale are one BatchNorm2d, ReLU in place), so that neither
 tracing nor calling it costs more than hand-written code. Weights come from the same file.
 
-Modes: layout (channels-last or not), freeze, optimize (optimize_for_inference), compile, bf16.
+Modes: layout (channels-last or not), freeze, optimize (optimize_for_inference), compile, bf16;
+with a device, tf32 and graph (the steps of training, or passes, recorded and replayed).
 """
 import array
 
@@ -162,35 +163,66 @@ class Torch:
             values.frombytes(f.read())
         count = shape[0] * shape[1] * shape[2] * shape[3]
         layout = torch.channels_last if mode.get('channels_last') else torch.contiguous_format
-        self.data = torch.tensor(values[:count]).view(shape).contiguous(memory_format=layout)
-        self.bf16 = bool(mode.get('bf16'))
-        model = module_of(job).to(memory_format=layout)
+        self.device = mode.get('device', 'cpu')
+        if self.device == 'cuda':
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cudnn.allow_tf32 = bool(mode.get('tf32'))
+            torch.backends.cuda.matmul.allow_tf32 = bool(mode.get('tf32'))
+        self.data = torch.tensor(values[:count]).view(shape).to(self.device).contiguous(
+            memory_format=layout)
+        self.bf16, self.graph = bool(mode.get('bf16')), bool(mode.get('graph'))
+        model = module_of(job).to(self.device, memory_format=layout)
         if job['train']:
             self.make_training(job, model, mode)
         else:
             self.make_inference(model, mode)
 
     def cast(self):
-        return torch.autocast('cpu', torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16,
+                              cache_enabled=not self.graph)
+
+    def synchronise(self):
+        if self.device == 'cuda':
+            torch.cuda.synchronize()
+
+    def recorded(self, step):
+        """A CUDA graph of one step, as torch's manual has it; the step itself elsewhere."""
+        if self.device != 'cuda':
+            return step
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        return graph.replay
 
     def make_training(self, job, model, mode):
-        label = torch.tensor(job['labels'][:job['batch']])
+        label = torch.tensor(job['labels'][:job['batch']]).to(self.device)
         model.train()
         update = torch.optim.SGD(model.parameters(), job['rate'], job['momentum'],
                                  weight_decay=job['decay'], **mode.get('sgd', {}))
         forward = torch.compile(model) if mode.get('compile') else model
 
+        def step():
+            update.zero_grad(set_to_none=True)
+            if self.bf16:
+                with self.cast():
+                    self.loss = forward(self.data, label)
+            else:
+                self.loss = forward(self.data, label)
+            self.loss.backward()
+            update.step()
+
+        step = self.recorded(step) if mode.get('graph') else step
+
         def run(n):
             for _ in range(n):
-                update.zero_grad(set_to_none=True)
-                if self.bf16:
-                    with self.cast():
-                        loss = forward(self.data, label)
-                else:
-                    loss = forward(self.data, label)
-                loss.backward()
-                update.step()
-            self.loss = loss
+                step()
+            self.synchronise()
         self.run = run
 
     def make_inference(self, model, mode):
@@ -209,12 +241,18 @@ class Torch:
             config.freezing = True
             forward = torch.compile(model)
 
+        def step():
+            self.out = forward(self.data)
+
         def run(n):
             with torch.inference_mode() if not mode.get('compile') else torch.no_grad():
                 with self.cast():
+                    if mode.get('graph') and not hasattr(self, 'out'):
+                        self.step = self.recorded(step)
                     for _ in range(n):
-                        self.out = forward(self.data)
-        self.run = run
+                        self.step()
+            self.synchronise()
+        self.step, self.run = step, run
 
     def check(self, job):
         if not job['train']:

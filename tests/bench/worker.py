@@ -54,7 +54,8 @@ class Deepnet(Pycaffe):
         self.base = resident()
         context = deepnet.Context(num_threads=job['threads'], seed=1,
                                   backends=job['mode'].get('backends'),
-                                  module_folder=job['mode'].get('modules'))
+                                  module_folder=job['mode'].get('modules'),
+                                  **job['mode'].get('context', {}))
         options = job['mode'].get('options', {})
         if job['train']:
             self.solver = deepnet.Solver(text=solver_text(job), net_text=job['prototxt'],
@@ -75,6 +76,7 @@ class Deepnet(Pycaffe):
                 for _ in range(n):
                     if forward(handle, None):
                         raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
+                context.synchronise()
             self.run = run
 
 

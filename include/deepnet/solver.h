@@ -27,7 +27,8 @@ typedef struct dn_event {
     int32_t kind;
     int32_t test_net; /* TEST_BEGIN, TEST_END */
     int64_t iteration;
-    float loss;       /* smoothed over average_loss; tests: the test loss, or 0 */
+    float loss;       /* smoothed over average_loss; tests: the test loss, or 0. On a device that
+                         is not waited for: as last read, but of this iteration in DISPLAY */
     float rate;       /* learning rate of this iteration */
     const char *path; /* SNAPSHOT: the .solverstate */
 } dn_event;
@@ -110,7 +111,10 @@ DN_API int32_t dn_solver_device(const dn_solver *solver);
 
 DN_API int64_t dn_solver_iteration(const dn_solver *solver);
 DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
-DN_API float dn_solver_loss(const dn_solver *solver);       /* smoothed over average_loss */
+/* Smoothed over average_loss. With a device and average_loss 1 the loss stays there until it is
+ * asked for, which waits for the device: so is dn_solver_step by one iteration not waited for,
+ * and what goes wrong there may fail a later call. */
+DN_API float dn_solver_loss(const dn_solver *solver);
 DN_API const char *dn_solver_type(const dn_solver *solver); /* "SGD", "Adam", ... */
 /* Iterations between tests and displays (0: none), and passes of one test, as the prototxt has
  * them. Since 0.1. */

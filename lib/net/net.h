@@ -148,6 +148,8 @@ dn_status dni_store_make_diff(dni_store *store);
 dn_status dni_store_clear(dni_store *store);
 /* Allocates and binds gradients; done by the first backward or look at a diff. */
 dn_status dni_net_bind_backward(dn_net *net);
+/* Of the latest whole forward; waits for the device. */
+dn_status dni_net_loss(const dn_net *net, float *out);
 /* The net with its weights as a message: heap-owned bytes of a .caffemodel. */
 dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *size);
 

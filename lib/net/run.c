@@ -143,6 +143,11 @@ static void announce(dn_net *net)
     }
 }
 
+dn_status dni_net_loss(const dn_net *net, float *out)
+{
+    return total_loss(net, 0, (int32_t)net->num_layers - 1, out);
+}
+
 dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss)
 {
     dni_clear_error();

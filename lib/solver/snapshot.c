@@ -261,12 +261,13 @@ static dn_status snapshot(dn_solver *s, const char *base)
 
 dn_status dni_solver_snapshot_to(dn_solver *s, const char *path)
 {
-    if (path)
-        return snapshot(s, path);
+    dn_status st = dni_solver_read_loss(s);
+    if (st || path)
+        return st ? st : snapshot(s, path);
     if (!s->prefix)
         return dni_fail(DN_E_INVALID, "the solver has no snapshot_prefix; give a path");
     char *base = dni_format(s->heap, "%s_iter_%lld", s->prefix, (long long)s->iteration);
-    dn_status st = base ? snapshot(s, base) : DN_E_NOMEM;
+    st = base ? snapshot(s, base) : DN_E_NOMEM;
     dni_free(s->heap, base);
     return st;
 }

@@ -42,6 +42,9 @@ struct dn_solver {
     bool rate_is_given;
     float *losses; /* the last average_loss of them, a ring */
     int64_t num_losses, next_loss;
+    int64_t unread; /* net->step after the forward whose loss the device still has; 0: none */
+    dn_status late; /* what reading it failed with, when there was no status to return */
+    dni_saved_error late_words;
     atomic_bool cancel;
     bool running;
     bool joined; /* by a dn_parallel: what its all_reduce says are our own words */
@@ -52,6 +55,8 @@ dn_net *dni_solver_net(const dn_solver *solver, uint32_t index);
 /* nets.c: makes net and tests by the rules of precedence; net_text may be NULL. */
 dn_status dni_solver_make_nets(dn_solver *solver, const char *net_text, size_t net_size);
 /* step.c */
+/* The loss of the latest iteration, if the device still has it; waits for it then. */
+dn_status dni_solver_read_loss(dn_solver *solver);
 dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, float loss,
                           const char *path);
 /* DN_E_INVALID for NULL, DN_E_STATE for a solver that is wired only. */

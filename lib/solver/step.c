@@ -53,7 +53,26 @@ static void add_loss(dn_solver *s, float loss)
         s->num_losses++;
 }
 
-float dn_solver_loss(const dn_solver *s)
+/* Reading the loss waits for the device, so it is left until somebody asks. Where several are
+ * averaged all are wanted. */
+static bool reads_later(const dn_solver *s)
+{
+    return s->context->mirror && s->param->average_loss == 1 && s->param->iter_size == 1;
+}
+
+dn_status dni_solver_read_loss(dn_solver *s)
+{
+    float loss = 0;
+    bool there = s->unread && s->unread == s->net->step; /* no other forward since */
+    s->unread = 0;
+    dn_status st = there ? dni_net_loss(s->net, &loss) : DN_OK;
+    if (there && !st)
+        add_loss(s, loss);
+    return st;
+}
+
+/* As far as it was read. */
+static float known_loss(const dn_solver *s)
 {
     double sum = 0;
     if (!s || !s->num_losses)
@@ -62,6 +81,18 @@ float dn_solver_loss(const dn_solver *s)
         sum += s->losses[(s->next_loss - s->num_losses + i + s->param->average_loss) %
                          s->param->average_loss];
     return (float)(sum / (double)s->num_losses);
+}
+
+float dn_solver_loss(const dn_solver *solver)
+{
+    dn_solver *s = (dn_solver *)solver; /* what it last read is no part of what it is */
+    if (s && s->unread) {
+        s->late = dni_solver_read_loss(s);
+        if (s->late)
+            dni_save_error(&s->late_words);
+        dni_clear_error();
+    }
+    return known_loss(s);
 }
 
 /* ---- the learning rate ------------------------------------------------------------------ */
@@ -141,7 +172,7 @@ static dn_status gradients(dn_solver *s, float *loss)
     double sum = 0;
     for (int32_t i = 0; i < s->param->iter_size; i++) {
         float one = 0;
-        dn_status st = dn_net_forward(s->net, &one);
+        dn_status st = dn_net_forward(s->net, reads_later(s) ? NULL : &one);
         if (!st)
             st = dni_solver_backward(s, i + 1 == s->param->iter_size);
         if (st)
@@ -159,7 +190,7 @@ static dn_status begin(dn_solver *s)
         (s->iteration > 0 || s->param->test_initialization))
         st = dni_solver_test_all(s);
     s->rate = dn_solver_learning_rate(s);
-    return st ? st : dni_solver_emit(s, DN_EVENT_STEP_BEGIN, 0, dn_solver_loss(s), NULL);
+    return st ? st : dni_solver_emit(s, DN_EVENT_STEP_BEGIN, 0, known_loss(s), NULL);
 }
 
 static dn_status iterate(dn_solver *s)
@@ -170,18 +201,24 @@ static dn_status iterate(dn_solver *s)
         st = gradients(s, &loss);
     if (st)
         return dni_in(st, "iteration %lld", (long long)s->iteration);
-    add_loss(s, loss);
+    if (reads_later(s))
+        s->unread = s->net->step;
+    else
+        add_loss(s, loss);
     s->rate = dn_solver_learning_rate(s);
-    if (due(s->iteration, s->param->display))
-        st = dni_solver_emit(s, DN_EVENT_DISPLAY, 0, dn_solver_loss(s), NULL);
+    if (due(s->iteration, s->param->display)) {
+        st = dni_solver_read_loss(s);
+        if (!st)
+            st = dni_solver_emit(s, DN_EVENT_DISPLAY, 0, known_loss(s), NULL);
+    }
     if (!st)
         st = dni_solver_reduce(s);
     if (!st)
-        st = dni_solver_emit(s, DN_EVENT_GRADIENTS, 0, dn_solver_loss(s), NULL);
+        st = dni_solver_emit(s, DN_EVENT_GRADIENTS, 0, known_loss(s), NULL);
     if (!st)
         st = update(s);
     if (!st)
-        st = dni_solver_emit(s, DN_EVENT_STEP_END, 0, dn_solver_loss(s), NULL);
+        st = dni_solver_emit(s, DN_EVENT_STEP_END, 0, known_loss(s), NULL);
     if (!st && !s->options.manual_snapshots && due(s->iteration, s->param->snapshot))
         st = dni_solver_snapshot_to(s, NULL);
     return st;
@@ -189,7 +226,10 @@ static dn_status iterate(dn_solver *s)
 
 static dn_status run_to(dn_solver *s, int64_t stop)
 {
-    dn_status st = DN_OK;
+    dn_status st = s->late;
+    if (st)
+        dni_restore_error(&s->late_words);
+    s->late = DN_OK;
     s->running = true;
     while (!st && s->iteration < stop) {
         st = dni_solver_check_cancel(s);
@@ -224,7 +264,8 @@ dn_status dni_solver_step(dn_solver *s, int64_t iterations)
         return st;
     if (iterations < 0 || iterations > INT64_MAX - s->iteration)
         return dni_fail(DN_E_INVALID, "%lld iterations", (long long)iterations);
-    return run_to(s, s->iteration + iterations);
+    dn_status done = run_to(s, s->iteration + iterations);
+    return !done && iterations > 1 ? dni_solver_read_loss(s) : done;
 }
 
 static bool ends_with_snapshot(const dn_solver *s)
@@ -236,8 +277,8 @@ static bool ends_with_snapshot(const dn_solver *s)
 static dn_status finish(dn_solver *s)
 {
     const Cnn__SolverParameter *p = s->param;
-    dn_status st = DN_OK;
-    if (ends_with_snapshot(s) && !due(s->iteration, p->snapshot))
+    dn_status st = dni_solver_read_loss(s);
+    if (!st && ends_with_snapshot(s) && !due(s->iteration, p->snapshot))
         st = dni_solver_snapshot_to(s, NULL);
     if (!st && due(s->iteration, p->display)) {
         float loss = 0;

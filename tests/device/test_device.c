@@ -91,6 +91,43 @@ static void check_copies(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+/* Nobody waits for the device but who asks for the loss; that is the one ref has. */
+static void check_waits(void)
+{
+    SECTION("waits");
+    static const char text[] = "base_lr: 0.02 lr_policy: 'fixed' momentum: 0.9 random_seed: 11";
+    float loss[2] = {0};
+    for (int device = 0; device < 2; device++) {
+        fake = (fake_control){0};
+        dn_context *context = make_context(device ? &fake_backend : NULL);
+        dn_solver *solver = make_solver(context, text, DIGITS_NET, NULL);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver), NULL, images, labels, DIGITS), DN_OK);
+        for (int i = 0; i < 10; i++)
+            CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        CHECK_INT(fake.copies_out + fake.waits, 0);
+        loss[device] = dn_solver_loss(solver);
+        CHECK_INT(fake.copies_out, device);
+        CHECK(dn_solver_loss(solver) == loss[device]);
+        CHECK_INT(fake.copies_out, device);
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        CHECK_STATUS(dn_net_forward(dn_solver_net(solver), NULL), DN_OK);
+        CHECK(dn_solver_loss(solver) == loss[device] || !device); /* overtaken */
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);           /* waits once */
+        CHECK_INT(fake.copies_out, 2 * device);
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        fake.fail_out = true;
+        (void)dn_solver_loss(solver);
+        if (device) /* what could not be said then is said now */
+            CHECK_MESSAGE(dn_solver_step(solver, 1), DN_E_DEVICE, "the device is lost");
+        fake.fail_out = false;
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        dn_solver_free(solver);
+        dn_context_free(context);
+    }
+    CHECK(loss[0] == loss[1]);
+}
+
 #define BATCH_NET                                                                              \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 64 } } } "     \
     "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' inner_product_param { "       \
@@ -517,6 +554,7 @@ int main(void)
     make_digits(images, labels);
     check_same_bits();
     check_copies();
+    check_waits();
     check_looks();
     check_views();
     check_stream();

@@ -45,7 +45,10 @@ class _Events:
             raw = pointer.contents
             callbacks = self.callbacks.get(raw.kind)
             if callbacks or raw.kind == _api.EVENT_DISPLAY:
-                event = Event(_NAMES.get(raw.kind, raw.kind), raw.iteration, raw.loss, raw.rate,
+                loss = raw.loss
+                if raw.kind in (_api.EVENT_STEP_END, _api.EVENT_GRADIENTS):
+                    loss = lib().solver_loss(_solver)  # on a device: nobody read it before
+                event = Event(_NAMES.get(raw.kind, raw.kind), raw.iteration, loss, raw.rate,
                               raw.test_net, raw.path.decode() if raw.path else None)
                 if raw.kind == _api.EVENT_DISPLAY:
                     _logger.info('iteration %d: loss %.6g, learning rate %.6g',

@@ -152,11 +152,7 @@ void cuda_device_close(dn_backend *backend)
         cudaStreamSynchronize(backend->stream);
     cuda_dnn_close(backend);
     cuda_blas_close(backend);
-    for (int32_t i = 0; i < CUDA_STAGES; i++) {
-        if (d->copied[i])
-            cudaEventDestroy(d->copied[i]);
-        cudaFreeHost(d->stage[i]);
-    }
+    cuda_staging_close(backend);
     cudaFreeHost(backend->fault);
     if (d->own)
         cudaStreamDestroy(d->own);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * device.h: one device as the backend uses it: a stream, the host's or its own, pinned staging,
+ * device.h: one device as the backend uses it: a stream, the host's or its own, staging,
  * cuBLAS, cuDNN. The host's current device is put back after every call. */
 #ifndef DN_KERNELS_CUDA_DEVICE_H
 #define DN_KERNELS_CUDA_DEVICE_H
@@ -8,8 +8,19 @@
 
 #include "cuda.h"
 
-#define CUDA_STAGES      2
-#define CUDA_STAGE_BYTES ((size_t)4 << 20)
+#define CUDA_SLOTS      64
+#define CUDA_SLOT_BYTES ((size_t)64 << 10)
+#define CUDA_STAGES     2
+#define CUDA_MOST_STAGE ((size_t)32 << 20)
+
+/* A large piece on its way: through pinned memory, then beside the computation to the device,
+ * then to where it belongs when the computation comes to it. */
+typedef struct cuda_stage {
+    void *pinned, *device;
+    size_t bytes;
+    cudaEvent_t copied; /* to the device: pinned is free */
+    cudaEvent_t taken;  /* from there: so is device */
+} cuda_stage;
 
 typedef struct cuda_blas cuda_blas; /* blas.c */
 typedef struct cuda_dnn cuda_dnn;   /* dnn.c */
@@ -17,9 +28,12 @@ typedef struct cuda_dnn cuda_dnn;   /* dnn.c */
 struct cuda_device {
     int32_t ordinal;
     struct cudaDeviceProp properties;
-    void *stage[CUDA_STAGES]; /* pinned; made by the first copy */
-    cudaEvent_t copied[CUDA_STAGES];
+    char *slots;                     /* pinned: CUDA_SLOTS small copies on their way */
+    cudaEvent_t arrived[CUDA_SLOTS]; /* all of these are made by the first copy */
+    int32_t next_slot;
+    cuda_stage stages[CUDA_STAGES];
     int32_t next_stage;
+    cudaStream_t copier;
     cuda_blas *blas;  /* NULL: not found */
     cuda_dnn *dnn;    /* likewise */
     cudaStream_t own; /* for recordings, and where the host has no stream for all else */
@@ -38,6 +52,11 @@ dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what);
 /* Opens the device host->device; backend->device is set, also where this fails half-way. */
 dn_status cuda_device_open(dn_backend *backend);
 void cuda_device_close(dn_backend *backend);
+
+/* staging.c: the table's copy_in; what it made is freed by the other, with the device current.
+ */
+dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes);
+void cuda_staging_close(dn_backend *backend);
 
 /* Looks for cuBLAS: leaves device->blas NULL where there is none. */
 dn_status cuda_blas_open(dn_backend *backend);

@@ -103,56 +103,6 @@ static void module_free(dn_backend *backend, void *ptr)
     cuda_leave(&visit);
 }
 
-static dn_status make_stage(dn_backend *backend, int32_t i)
-{
-    cuda_device *d = backend->device;
-    dn_status status = DN_OK;
-    if (!d->copied[i])
-        status =
-            cuda_check(backend, cudaEventCreateWithFlags(&d->copied[i], cudaEventDisableTiming),
-                       "making an event");
-    if (status == DN_OK && !d->stage[i])
-        status = cuda_check(backend,
-                            cudaHostAlloc(&d->stage[i], CUDA_STAGE_BYTES, cudaHostAllocDefault),
-                            "allocating pinned memory");
-    return status;
-}
-
-/* A piece through the next pinned buffer: the caller may reuse `host` at once, and the copy
- * runs while the piece after it is staged. */
-static dn_status copy_piece(dn_backend *backend, char *device, const char *host, size_t bytes)
-{
-    cuda_device *d = backend->device;
-    int32_t i = d->next_stage;
-    d->next_stage = (i + 1) % CUDA_STAGES;
-    dn_status status = make_stage(backend, i);
-    if (status == DN_OK)
-        status = cuda_check(backend, cudaEventSynchronize(d->copied[i]), "waiting for a copy");
-    if (status != DN_OK)
-        return status;
-    memcpy(d->stage[i], host, bytes);
-    status = cuda_check(
-        backend,
-        cudaMemcpyAsync(device, d->stage[i], bytes, cudaMemcpyHostToDevice, backend->stream),
-        "copying to the device");
-    return status ? status
-                  : cuda_check(backend, cudaEventRecord(d->copied[i], backend->stream),
-                               "recording an event");
-}
-
-static dn_status module_copy_in(dn_backend *backend, void *device, const void *host,
-                                size_t bytes)
-{
-    cuda_visit visit;
-    dn_status status = cuda_enter(backend, &visit);
-    for (size_t at = 0; status == DN_OK && at < bytes; at += CUDA_STAGE_BYTES) {
-        size_t piece = bytes - at < CUDA_STAGE_BYTES ? bytes - at : CUDA_STAGE_BYTES;
-        status = copy_piece(backend, (char *)device + at, (const char *)host + at, piece);
-    }
-    cuda_leave(&visit);
-    return status;
-}
-
 /* With the device current; what kernels found wrong with the data comes out here. */
 static dn_status wait(dn_backend *backend)
 {
@@ -286,7 +236,7 @@ static const dn_backend_ops table = {
     .op_destroy = cuda_op_destroy,
     .mem_alloc = module_alloc,
     .mem_free = module_free,
-    .copy_in = module_copy_in,
+    .copy_in = cuda_copy_in,
     .copy_out = module_copy_out,
     .synchronise = module_synchronise,
     .capture_begin = module_capture_begin,

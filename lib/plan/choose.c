@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "core/mirror.h"
 #include "plan/relayout.h"
 #include "plan/tune.h"
 
@@ -50,6 +51,19 @@ static dn_status forget(dni_choice *c, dn_status st)
     return st;
 }
 
+/* A device is used by one thread at a time, and nobody may disturb what another records. */
+static dn_status create(const dn_context *context, const dni_backend_slot *slot,
+                        const dn_op_desc *desc, dn_op **op, dn_op_info *info)
+{
+    bool device = slot->ops->space == DN_SPACE_DEVICE;
+    if (device)
+        dni_mirror_lock(context);
+    dn_status st = slot->ops->op_create(slot->backend, desc, op, info);
+    if (device)
+        dni_mirror_unlock(context);
+    return st;
+}
+
 /* The first of the chain that takes the op, or a later one on the same side that knows to be
  * faster. The last is asked only if all others decline. */
 static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choice *c)
@@ -62,7 +76,7 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
             break;
         dn_op_info info = {.struct_size = sizeof info};
         dn_op *op = NULL;
-        dn_status st = slot->ops->op_create(slot->backend, desc, &op, &info);
+        dn_status st = create(context, slot, desc, &op, &info);
         if (st == DN_DECLINED) {
             if (!c->op && !c->declined[0])
                 snprintf(c->declined, sizeof c->declined, "%.12s: %.79s", slot->ops->name,

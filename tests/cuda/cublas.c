@@ -48,6 +48,8 @@ cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void *workspace, siz
 
 /* The test's: handles that may add in any order. */
 __attribute__((visibility("default"))) long fake_blas_unordered;
+/* Products in f32, TF32, bf16. */
+__attribute__((visibility("default"))) long fake_blas_types[3];
 
 cublasStatus_t cublasSetAtomicsMode(cublasHandle_t handle, cublasAtomicsMode_t mode)
 {
@@ -131,6 +133,10 @@ cublasStatus_t cublasGemmStridedBatchedEx(
                  C,
                  *(const float *)alpha,
                  *(const float *)beta};
+    int type = type_a == CUDA_R_16BF || compute == CUBLAS_COMPUTE_32F_FAST_16BF ? 2
+               : compute == CUBLAS_COMPUTE_32F_FAST_TF32                        ? 1
+                                                                                : 0;
+    __atomic_add_fetch(&fake_blas_types[type], 1, __ATOMIC_RELAXED);
     fake_do(handle->stream, multiply, &p, sizeof p);
     return CUBLAS_STATUS_SUCCESS;
 }

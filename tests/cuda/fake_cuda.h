@@ -15,7 +15,8 @@ typedef struct fake_cuda_control {
     int no_capture;   /* streams cannot be recorded */
     /* Counted. */
     long launches, given, recordings, replays, allocations;
-    size_t held, most;
+    size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */
+    long waits;                   /* for a stream */
 } fake_cuda_control;
 
 #endif

@@ -210,11 +210,16 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    const void *device = kind == cudaMemcpyHostToDevice ? to : from;
+    const void *device = kind == cudaMemcpyDeviceToHost ? from : to;
     if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
         return last;
     if (device_of(device) != current)
         return done(cudaErrorInvalidDevicePointer);
+    if (kind == cudaMemcpyDeviceToDevice && device_of(from) != current)
+        return done(cudaErrorInvalidDevicePointer);
+    if (kind == cudaMemcpyHostToDevice && device_of(from) >= 0)
+        return done(cudaErrorInvalidValue);
+    __atomic_add_fetch(&fake_cuda.copied[kind], bytes, __ATOMIC_RELAXED);
     memcpy(to, from, bytes);
     return cudaSuccess;
 }
@@ -297,6 +302,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    count(fake_cuda.waits);
     return not_recording() != cudaSuccess ? last : in_stream(stream);
 }
 

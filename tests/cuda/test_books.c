@@ -14,7 +14,7 @@ static const char *folder;
 static fake_cuda_control *fake;
 static long (*live)(void), (*current)(int);
 static void *(*stream_of)(int);
-static long *dnn_runs, *dnn_narrow, *dnn_hasty, *blas_unordered;
+static long *dnn_runs, *dnn_narrow, *dnn_hasty, *blas_unordered, *blas_types;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 static void *find(void *library, const char *name)
@@ -103,6 +103,79 @@ static void check_recordings(void)
     CHECK(train(&options, 0, 12) == hash);
     CHECK_INT(fake->replays, 0);
     *fake = (fake_cuda_control){0};
+}
+
+#define COPY_NET                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 3 dim: 3333333 } } "  \
+    "} "                                                                                       \
+    "layer { name: 'y' type: 'Power' bottom: 'x' top: 'y' power_param { scale: 2 } } "
+
+/* A batch of several pieces: each travels beside the computation, and nobody waits. */
+static void check_copies(void)
+{
+    SECTION("copies");
+    enum { COUNT = 3 * 3333333 };
+    dn_context_options options = device_options();
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(&options);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, COPY_NET, strlen(COPY_NET), NULL),
+                 DN_OK);
+    for (int run = 0; run < 4; run++) {
+        float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+        for (int i = 0; i < COUNT; i++)
+            x[i] = (float)(i % 1000 + run);
+        long waits = fake->waits;
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_INT(fake->waits, waits);
+        const float *y = dn_blob_data(dn_net_blob(net, "y"));
+        int wrong = 0;
+        for (int i = 0; i < COUNT; i++)
+            wrong += y[i] != (float)(2 * (i % 1000 + run));
+        CHECK_INT(wrong, 0);
+    }
+    CHECK(fake->copied[3] >= /* cudaMemcpyDeviceToDevice */
+          4 * COUNT * sizeof(float));
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
+/* Two contexts on one device, in turns: each has what it has alone. */
+static void check_neighbours(void)
+{
+    SECTION("two contexts on a device");
+    dn_context_options options = device_options();
+    uint64_t alone = train(&options, 0, 6);
+    dn_context *context[2];
+    dn_solver *solver[2];
+    for (int i = 0; i < 2; i++) {
+        context[i] = make_context(&options);
+        solver[i] = make(context[i], 0);
+    }
+    for (int step = 0; step < 6; step++)
+        for (int i = 0; i < 2; i++)
+            CHECK_STATUS(dn_solver_step(solver[i], 1), DN_OK);
+    for (int i = 0; i < 2; i++) {
+        CHECK(hash_weights(dn_solver_net(solver[i])) == alone);
+        dn_solver_free(solver[i]);
+        dn_context_free(context[i]);
+    }
+    CHECK_INT(live(), 0);
+}
+
+/* Products in f32 are f32: neither cuBLAS nor cuDNN rounds their operands unless it may. */
+static void check_compute(void)
+{
+    SECTION("compute");
+    dn_context_options options = device_options();
+    memset(blas_types, 0, 3 * sizeof *blas_types);
+    train(&options, DN_COMPUTE_F32, 2);
+    CHECK(blas_types[0] > 0 && blas_types[1] == 0 && blas_types[2] == 0);
+    train(&options, DN_COMPUTE_TF32, 2);
+    CHECK(blas_types[1] > 0 && blas_types[2] == 0);
+    train(&options, DN_COMPUTE_BF16, 2);
+    CHECK(blas_types[2] > 0);
 }
 
 static void check_narrow(void)
@@ -365,10 +438,14 @@ int main(int argc, char **argv)
     dnn_narrow = find(dnn, "fake_dnn_narrow");
     dnn_hasty = find(dnn, "fake_dnn_hasty");
     blas_unordered = find(blas, "fake_blas_unordered");
+    blas_types = find(blas, "fake_blas_types");
     make_digits(images, labels);
     check_stream();
     check_recordings();
+    check_copies();
+    check_neighbours();
     check_narrow();
+    check_compute();
     check_order();
     check_layouts();
     check_failed_launch();

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * staging.c: from the host to the device. The caller may reuse its memory at once, and does not
+ * wait for what the device computes: small copies have many slots, large ones a stream of their
+ * own, so that the next batch travels while the present one is computed. */
+#include <string.h>
+
+#include "device.h"
+
+static dn_status make_event(dn_backend *backend, cudaEvent_t *event)
+{
+    return *event ? DN_OK
+                  : cuda_check(backend, cudaEventCreateWithFlags(event, cudaEventDisableTiming),
+                               "making an event");
+}
+
+static dn_status make_pinned(dn_backend *backend, void **memory, size_t bytes)
+{
+    return *memory ? DN_OK
+                   : cuda_check(backend, cudaHostAlloc(memory, bytes, cudaHostAllocDefault),
+                                "allocating pinned memory");
+}
+
+static dn_status record(dn_backend *backend, cudaEvent_t event, cudaStream_t stream)
+{
+    return cuda_check(backend, cudaEventRecord(event, stream), "recording an event");
+}
+
+static dn_status wait_for(dn_backend *backend, cudaEvent_t event)
+{
+    return cuda_check(backend, cudaEventSynchronize(event), "waiting for a copy");
+}
+
+/* ---- small ------------------------------------------------------------------------------- */
+
+static dn_status copy_small(dn_backend *backend, char *device, const char *host, size_t bytes)
+{
+    cuda_device *d = backend->device;
+    int32_t i = d->next_slot;
+    d->next_slot = (i + 1) % CUDA_SLOTS;
+    dn_status status = make_pinned(backend, (void **)&d->slots, CUDA_SLOTS * CUDA_SLOT_BYTES);
+    if (status == DN_OK)
+        status = make_event(backend, &d->arrived[i]);
+    if (status == DN_OK)
+        status = wait_for(backend, d->arrived[i]);
+    if (status != DN_OK)
+        return status;
+    char *slot = d->slots + (size_t)i * CUDA_SLOT_BYTES;
+    memcpy(slot, host, bytes);
+    status = cuda_check(
+        backend, cudaMemcpyAsync(device, slot, bytes, cudaMemcpyHostToDevice, backend->stream),
+        "copying to the device");
+    return status ? status : record(backend, d->arrived[i], backend->stream);
+}
+
+/* ---- large ------------------------------------------------------------------------------- */
+
+/* What is on its way through it has arrived. */
+static void free_stage(cuda_stage *s)
+{
+    if (s->taken)
+        cudaEventSynchronize(s->taken);
+    cudaFreeHost(s->pinned);
+    cudaFree(s->device);
+    s->pinned = s->device = NULL;
+    s->bytes = 0;
+}
+
+static dn_status make_stage(dn_backend *backend, cuda_stage *s, size_t bytes)
+{
+    cuda_device *d = backend->device;
+    dn_status status = make_event(backend, &s->copied);
+    if (status == DN_OK)
+        status = make_event(backend, &s->taken);
+    if (status == DN_OK && !d->copier)
+        status =
+            cuda_check(backend, cudaStreamCreateWithFlags(&d->copier, cudaStreamNonBlocking),
+                       "making a stream");
+    if (status != DN_OK || s->bytes >= bytes)
+        return status;
+    free_stage(s);
+    status = make_pinned(backend, &s->pinned, bytes);
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaMalloc(&s->device, bytes),
+                            "allocating device memory for copies");
+    if (status == DN_OK)
+        s->bytes = bytes;
+    else
+        free_stage(s);
+    return status;
+}
+
+/* Whatever is queued in `later` from now on waits for the event. */
+static dn_status follow(dn_backend *backend, cudaStream_t later, cudaEvent_t event)
+{
+    return cuda_check(backend, cudaStreamWaitEvent(later, event, 0), "waiting for an event");
+}
+
+static dn_status copy_large(dn_backend *backend, char *device, const char *host, size_t bytes,
+                            size_t all)
+{
+    cuda_device *d = backend->device;
+    cuda_stage *s = &d->stages[d->next_stage];
+    d->next_stage = (d->next_stage + 1) % CUDA_STAGES;
+    dn_status status = make_stage(backend, s, all < CUDA_MOST_STAGE ? all : CUDA_MOST_STAGE);
+    if (status == DN_OK)
+        status = wait_for(backend, s->copied);
+    if (status != DN_OK)
+        return status;
+    memcpy(s->pinned, host, bytes);
+    status = follow(backend, d->copier, s->taken);
+    if (status == DN_OK)
+        status = cuda_check(
+            backend,
+            cudaMemcpyAsync(s->device, s->pinned, bytes, cudaMemcpyHostToDevice, d->copier),
+            "copying to the device");
+    if (status == DN_OK)
+        status = record(backend, s->copied, d->copier);
+    if (status == DN_OK)
+        status = follow(backend, backend->stream, s->copied);
+    if (status == DN_OK)
+        status = cuda_check(backend,
+                            cudaMemcpyAsync(device, s->device, bytes, cudaMemcpyDeviceToDevice,
+                                            backend->stream),
+                            "copying to its place");
+    return status ? status : record(backend, s->taken, backend->stream);
+}
+
+dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes)
+{
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    bool small = bytes <= CUDA_SLOT_BYTES;
+    size_t step = small ? CUDA_SLOT_BYTES : CUDA_MOST_STAGE;
+    for (size_t at = 0; status == DN_OK && at < bytes; at += step) {
+        size_t piece = bytes - at < step ? bytes - at : step;
+        char *to = (char *)device + at;
+        const char *from = (const char *)host + at;
+        status = small ? copy_small(backend, to, from, piece)
+                       : copy_large(backend, to, from, piece, bytes);
+    }
+    cuda_leave(&visit);
+    return status;
+}
+
+void cuda_staging_close(dn_backend *backend)
+{
+    cuda_device *d = backend->device;
+    for (int32_t i = 0; i < CUDA_SLOTS; i++)
+        if (d->arrived[i])
+            cudaEventDestroy(d->arrived[i]);
+    for (int32_t i = 0; i < CUDA_STAGES; i++) {
+        cuda_stage *s = &d->stages[i];
+        free_stage(s);
+        if (s->copied)
+            cudaEventDestroy(s->copied);
+        if (s->taken)
+            cudaEventDestroy(s->taken);
+    }
+    if (d->copier)
+        cudaStreamDestroy(d->copier);
+    cudaFreeHost(d->slots);
+}

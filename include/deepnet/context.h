@@ -100,8 +100,8 @@ typedef struct dn_context_options {
  * Thread-safety: any thread. Afterwards nets of one context may run concurrently. Since 0.1. */
 DN_API dn_status dn_context_create(dn_context **out, const dn_context_options *options);
 
-/* Frees a context. Nets and solvers that are still there keep it, and what the host lent it must
- * last until the last of them is freed. NULL is fine. Since 0.1. */
+/* Frees a context. Nets and solvers that are still there keep it, and what the host lent it
+ * must last until the last of them is freed. NULL is fine. Since 0.1. */
 DN_API void dn_context_free(dn_context *context);
 
 /* Threads the context computes with, at least 1. Since 0.1. */

@@ -33,12 +33,12 @@ struct dn_blob {
     dni_shape shape;
     int32_t dtype;
     dn_net *net;
-    bool input; /* may be reshaped by the host */
-    void *own;  /* an input's values, memory of its own; NULL: in the plan's arena */
-    bool lent;  /* the host has a pointer to write to `own` through */
+    bool input;          /* may be reshaped by the host */
+    void *own;           /* an input's values, memory of its own; NULL: in the plan's arena */
+    bool lent;           /* the host has a pointer to write to `own` through */
     bool lent_on_device; /* or one to the device's side of it */
     dni_span *view;      /* the device's side of `own` is the host's memory; NULL: it is ours */
-    void *zero; /* diff of a blob without gradient, made when looked at */
+    void *zero;          /* diff of a blob without gradient, made when looked at */
     size_t zero_bytes;
     dni_store *store;      /* a weight's; NULL: an activation */
     dni_tensor data, diff; /* an activation's tensors; diff DNI_NONE: no gradient */
@@ -81,7 +81,7 @@ typedef struct dni_groups {
     size_t *params, *of; /* in that order: indices into dn_net.params, and their group */
     size_t *ends;        /* per group: the backward's ops after which it is done */
     size_t num_params, count;
-    bool made; /* for the present plan */
+    bool made;                                        /* for the present plan */
     dn_status (*ready)(void *user, dni_param *param); /* NULL: nobody asks */
     void *user;
 } dni_groups;
@@ -164,7 +164,7 @@ dn_status dni_net_set_up_layers(dn_net *net); /* shapes.c: set-up, weights, firs
  * before a run). Where they do not fit further on, but a layer in between will find its own,
  * `sound` says up to where they do. */
 dn_status dni_net_infer_shapes(dn_net *net, size_t ran);
-dn_status dni_net_infer_gradients(dn_net *net); /* gradient.c */
+dn_status dni_net_infer_gradients(dn_net *net);                      /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
 dn_status dni_net_make_blobs(dn_net *net);                           /* blob.c */
 void dni_blob_release_own(dn_blob *blob);

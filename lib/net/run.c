@@ -161,8 +161,7 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         net->random_state[0] = (int64_t)net->seed;
         net->random_state[1] = net->step++;
         if (net->state.ranks > 1) /* no two ranks draw the same numbers */
-            net->random_state[1] =
-                net->random_state[1] * net->state.ranks + net->state.rank;
+            net->random_state[1] = net->random_state[1] * net->state.ranks + net->state.rank;
     }
     announce(net);
     st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net)

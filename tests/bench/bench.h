@@ -12,9 +12,9 @@ typedef struct bench_options {
     const char *backends, *modules; /* names, and the folder of those that are modules */
     const dn_backend_ops *backend;  /* of the program itself, first in the chain */
     int32_t threads, spin_us, plan; /* plan: DN_PLAN_* */
-    double seconds; /* of repetitions for one figure */
-    int cpu_time;   /* the process's time: at one thread, others do not disturb it */
-    int each;       /* every step, not only sums */
+    double seconds;                 /* of repetitions for one figure */
+    int cpu_time; /* the process's time: at one thread, others do not disturb it */
+    int each;     /* every step, not only sums */
     int num_files;
     char **files;
 } bench_options;

@@ -38,8 +38,9 @@ static dn_status run_timed(int backend, dn_op *op, const dn_op_io *io)
         return run_timed(i, op, io);                                                           \
     }
 RUN(0)
-RUN(1) RUN(2) RUN(3) static dn_status (*const runs[])(dn_op *, const dn_op_io *) = {
-    run_0, run_1, run_2, run_3};
+RUN(1)
+RUN(2) RUN(3) static dn_status (*const runs[])(dn_op *, const dn_op_io *) = {run_0, run_1,
+                                                                             run_2, run_3};
 
 static int by_value(const void *a, const void *b)
 {

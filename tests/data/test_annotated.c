@@ -617,8 +617,8 @@ static void test_long_side(void)
     for (uint64_t index = 0; index < 16; index++) {
         dni_image image;
         int32_t label;
-        CHECK_STATUS(
-            dni_annotator_run(&a, &decoder, &record, index, 0, &image, &label, &boxes), DN_OK);
+        CHECK_STATUS(dni_annotator_run(&a, &decoder, &record, index, 0, &image, &label, &boxes),
+                     DN_OK);
         CHECK(image.u8 + image.width <= datum + size - 2); /* the label is behind it */
     }
     dni_annotator_free(&a);

@@ -73,7 +73,7 @@ int posix_memalign(void **out, size_t to, size_t size)
     "convolution_param { weight_filler { type: 'xavier' } " more " } } "
 #define LAYER(name, type, bottom, top, rest)                                                   \
     "layer { name: '" name "' type: '" type "' bottom: '" bottom "' top: '" top "' " rest " }" \
-                                                                                          " "
+    " "
 
 /* Convolutions that are cut by images, rows and channels, wide and 1x1, and what is between. */
 static const char net_text[] =

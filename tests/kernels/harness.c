@@ -565,8 +565,7 @@ static bool threads_agree(const execution *one, const execution *start, const ke
         execution_copy(&e, start, c, false);
         dn_status status = execute(&e, c, candidate, threads);
         bool fine = status == DN_OK && guards_stand(&e, reason, size) &&
-                    (getenv("DN_TEST_UNORDERED") ||
-                     same_bits(one, &e, threads, reason, size));
+                    (getenv("DN_TEST_UNORDERED") || same_bits(one, &e, threads, reason, size));
         if (status != DN_OK)
             snprintf(reason, size, "status %d with %d threads", (int)status, (int)threads);
         execution_free(&e);

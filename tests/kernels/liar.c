@@ -127,7 +127,8 @@ static void add_one(int32_t dtype, void *y, int64_t i)
         uint32_t word = (uint32_t)((uint16_t *)y)[i] << 16;
         float value;
         memcpy(&value, &word, sizeof(value));
-        value = isnan(value) ? 0 : value + (value < 0 ? -64 : 64); /* bounds are of the largest */
+        value =
+            isnan(value) ? 0 : value + (value < 0 ? -64 : 64); /* bounds are of the largest */
         memcpy(&word, &value, sizeof(word));
         ((uint16_t *)y)[i] = (uint16_t)(word >> 16);
         break;

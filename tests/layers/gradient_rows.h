@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 enum {
-    ROW_TEST = 1,  /* phase TEST; otherwise TRAIN */
-    ROW_ZERO = 2,  /* the gradient is 0 everywhere, so a negated one is the same */
-    ROW_KINKS = 4, /* kinks are dense: fewer than half of the values may be smooth */
+    ROW_TEST = 1,   /* phase TEST; otherwise TRAIN */
+    ROW_ZERO = 2,   /* the gradient is 0 everywhere, so a negated one is the same */
+    ROW_KINKS = 4,  /* kinks are dense: fewer than half of the values may be smooth */
     ROW_INPUTS = 8, /* the layer's own rule for its weights is no derivative: inputs alone */
     ROW_RULE = 16,  /* what flows back is a rule, not the derivative of the top: it must be
                        there and finite; check_forks.py holds it against the rule */

@@ -4,8 +4,8 @@
 
 #include "check.h"
 
-#define ROWS 50
-#define COLS 40
+#define ROWS  50
+#define COLS  40
 #define COUNT (ROWS * COLS)
 
 static double values[COUNT];

@@ -11,9 +11,9 @@
 #include "gradient_rows.h"
 #include "net/net.h"
 
-#define STEP 1e-5
+#define STEP      1e-5
 #define TOLERANCE 1e-5 /* relative to the larger of 1 and the derivative */
-#define KINK 1e-3      /* how far the one-sided differences of a smooth function may differ */
+#define KINK      1e-3 /* how far the one-sided differences of a smooth function may differ */
 
 typedef struct tally {
     int checked, kinks, wrong, wrong_negated;
@@ -235,7 +235,8 @@ static void check_row(dn_context *context, const gradient_row *row)
     char text[8192];
     tally t = {0};
     run r = {0};
-    dn_net_options options = {.struct_size = sizeof options, .dtype = DN_F64,
+    dn_net_options options = {.struct_size = sizeof options,
+                              .dtype = DN_F64,
                               .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
     snprintf(text, sizeof text, "force_backward: true %s", row->text);
     dn_status st = dn_net_create_from_text(&r.net, context, text, strlen(text), &options);
@@ -254,10 +255,12 @@ static void check_row(dn_context *context, const gradient_row *row)
             check_all(&r, row->flags, &t);
         CHECK_AT(t.wrong == 0, "%s: %d of %d wrong, worst %s", row->text, t.wrong, t.checked,
                  t.where);
-        CHECK_AT(row->flags & (ROW_ZERO | ROW_RULE) ? t.wrong_negated == 0 : t.wrong_negated > 0,
+        CHECK_AT(row->flags & (ROW_ZERO | ROW_RULE) ? t.wrong_negated == 0
+                                                    : t.wrong_negated > 0,
                  "%s: a negated gradient is %s (largest derivative %g)", row->text,
                  t.wrong_negated ? "refused" : "not refused", t.largest);
-        CHECK_AT(row->flags & ROW_RULE || (t.checked > 0 && (row->flags & ROW_KINKS || t.checked > t.kinks)),
+        CHECK_AT(row->flags & ROW_RULE ||
+                     (t.checked > 0 && (row->flags & ROW_KINKS || t.checked > t.kinks)),
                  "%s: %d values checked, %d at kinks", row->text, t.checked, t.kinks);
     }
     free(r.seed);

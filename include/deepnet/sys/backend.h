@@ -314,10 +314,10 @@ typedef struct dn_args_batch_norm {
 } dn_args_batch_norm;
 
 /* Batch normalisation, scale and shift, and activation in one: y = f(gamma[d] (x - mean[d])
- * inv_std[d] + beta[d]); statistics as BATCH_NORM's. BWD: with dz = dy f'(y) (with an activation
- * y is needed, or beta in its place: then y is what the forward made of x) and n = (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx =
- * gamma inv_std (dz - mean(dz) - n mean(dz n)); global: dx = gamma inv_std dz. dx == dy is
- * allowed, y == x is not. */
+ * inv_std[d] + beta[d]); statistics as BATCH_NORM's. BWD: with dz = dy f'(y) (with an
+ * activation y is needed, or beta in its place: then y is what the forward made of x) and n =
+ * (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx = gamma inv_std (dz - mean(dz) -
+ * n mean(dz n)); global: dx = gamma inv_std dz. dx == dy is allowed, y == x is not. */
 typedef struct dn_args_norm_scale {
     dn_args base;
     int32_t use_global, activation;
@@ -479,7 +479,7 @@ typedef struct dn_backend_host {
     int32_t num_threads;
     int32_t device; /* ordinal, for backends that have several */
     void *user;
-    void *stream; /* dn_context_options.device_stream */
+    void *stream;                         /* dn_context_options.device_stream */
     int32_t tune, allow_nondeterministic; /* as there */
 } dn_backend_host;
 

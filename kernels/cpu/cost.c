@@ -100,7 +100,7 @@ static double rate_of(const char *implementation)
                  {"cpu:dot", 88},
                  {"cpu:1x1", 94},
                  {"cpu:implicit gemm", 95},
-                 {"cpu:rows 1x1", 104},
+                 {"cpu:rows 1x1", 106},
                  {"cpu:rows", 90}};
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
         if (!strncmp(implementation, rates[i].prefix, strlen(rates[i].prefix)))

@@ -82,13 +82,16 @@ static double filled(int64_t c)
 }
 
 /* Measured on one core of a Zen 4 whose f32 peak is 150 GFLOP/s: NHWC convolutions run at 105
- * to 125 where channels fill vectors, depthwise ones at 50; bf16 twice that (AVX512_BF16), some
+ * to 125 where channels fill vectors, those of 1x1 a tenth less, depthwise ones at 50; bf16 twice that (AVX512_BF16), some
  * eight times with AMX. Operands in another form are moved at 11 GB/s. */
 double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
 {
     bool depthwise = g->group > 1 && g->x.C == g->group;
     int64_t c = g->x.C / g->group, k = g->y.C / g->group, wide = c * g->S;
+    bool pixels = g->R * g->S == 1 && g->sh * g->sw == 1 && g->type != dnnl_bf16;
     double rate = depthwise ? 52 : kind == DN_OP_CONV_BWD_WEIGHTS ? 105 : 115, moved = 0;
+    if (pixels)
+        rate *= 0.9;
     if (!backend->avx512)
         rate /= 2;
     if (g->type == dnnl_bf16 && !depthwise)

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""run.sh without a GPU: over the fakes of tests/cuda its parts run, and its report has what it
+should.  usage: check_run.py BUILD MODULE (the libraries' fakes in LD_LIBRARY_PATH)"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD, MODULE = sys.argv[1:3]
+
+
+def run(*parts, **environment):
+    """The exit code and the report of these parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, 'gpu.md')
+        env = dict(os.environ, BUILD=BUILD, MODULE=MODULE, TORCH=sys.executable,
+                   TORCH_DEVICE='cpu', NETS='lenet', BATCH='2', SECONDS_EACH='0.01',
+                   ITERATIONS='2', STEPS='1', DN_TEST_EVERY='300', PART_LIMIT='300')
+        env.update(environment)
+        code = subprocess.run([os.path.join(HERE, 'run.sh'), out, *parts], env=env,
+                              stdout=subprocess.DEVNULL).returncode
+        with open(out) as f:
+            report = f.read()
+        assert sorted(os.listdir(folder)) == ['gpu.md']
+        return code, report
+
+
+class Run(unittest.TestCase):
+    def test_all_parts(self):
+        code, report = run('device', 'kernels', 'lenet', 'solvers', 'nets', 'coverage',
+                           'devices', 'memcheck')
+        self.assertEqual(code, 0, report)
+        self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
+        self.assertIn('run.sh', report.splitlines()[2])
+        for part in ('device', 'backends', 'kernel checker, every op', 'LeNet, host and device',
+                     'recorded solvers', 'beside PyTorch: lenet', 'what kernels cover',
+                     'two devices', 'compute-sanitizer memcheck'):
+            self.assertIn('## %s\n' % part, report)
+        self.assertIn('cuda: Fake 100', report)
+        self.assertIn('ok the same bits again', report)
+        self.assertRegex(report, r'deepnet bf16 +\d')
+        self.assertTrue(re.search(r'\d+ passed, 0 failed, in \d+ s\n$', report), report)
+
+    def test_a_failure_counts_and_the_rest_runs(self):
+        code, report = run('nonsense', 'device', LIMIT='1000')
+        self.assertEqual(code, 1)
+        self.assertIn('(there is no part nonsense)', report)
+        self.assertIn('2 passed, 1 failed', report)
+
+    def test_limits(self):
+        code, report = run('kernels', 'solvers', LIMIT='0')
+        self.assertEqual(code, 0)
+        self.assertEqual(report.count('(left out: '), 2)
+        code, report = run('lenet', PART_LIMIT='1', STEPS='100000')
+        self.assertEqual(code, 1)
+        self.assertIn('(FAILED: not done in 1 s)', report)
+
+    def test_without_a_device(self):
+        code = subprocess.run([os.path.join(HERE, 'run.sh'), os.devnull],
+                              env=dict(os.environ, BUILD=BUILD, MODULE=MODULE,
+                                       FAKE_CUDA_NONE='1'),
+                              stdout=subprocess.DEVNULL).returncode
+        self.assertEqual(code, 77)
+
+    def test_the_arithmetic_of_coverage(self):
+        subprocess.run([sys.executable, os.path.join(HERE, 'coverage.py'), '--self-test'],
+                       check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1])

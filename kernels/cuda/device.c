@@ -20,20 +20,61 @@ dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what)
 
 dn_status cuda_enter(dn_backend *backend, cuda_visit *visit)
 {
-    visit->before = -1;
-    int current = 0;
-    cudaError_t error = cudaGetDevice(&current);
-    if (error == cudaSuccess && current != backend->device->ordinal) {
-        error = cudaSetDevice(backend->device->ordinal);
-        visit->before = error == cudaSuccess ? current : -1;
+    const cuda_device *d = backend->device;
+    void *before = NULL;
+    visit->device = NULL;
+    int error = d->get_current(&before);
+    if (error == 0 && before != d->context) {
+        error = d->set_current(d->context);
+        if (error == 0)
+            *visit = (cuda_visit){d, before};
     }
-    return cuda_check(backend, error, "making the device current");
+    return cuda_check(backend, (cudaError_t)error, "making the device current");
 }
 
 void cuda_leave(const cuda_visit *visit)
 {
-    if (visit->before >= 0)
-        cudaSetDevice(visit->before);
+    if (visit->device)
+        visit->device->set_current(visit->before);
+}
+
+static dn_status find(dn_backend *backend, const char *name, void *to)
+{
+    enum cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSuccess;
+    void *at = NULL;
+#if CUDART_VERSION >= 12050
+    cudaError_t error =
+        cudaGetDriverEntryPointByVersion(name, &at, 12000, cudaEnableDefault, &result);
+#else
+    cudaError_t error = cudaGetDriverEntryPoint(name, &at, cudaEnableDefault, &result);
+#endif
+    if (error == cudaSuccess && result == cudaDriverEntryPointSuccess)
+        memcpy(to, &at, sizeof(at));
+    else if (error == cudaSuccess)
+        error = cudaErrorInsufficientDriver;
+    return cuda_check(backend, error, name);
+}
+
+/* What cuda_enter needs. Leaves the device current; *visit says what was before. */
+static dn_status first_visit(dn_backend *backend, cuda_visit *visit)
+{
+    cuda_device *d = backend->device;
+    void *before = NULL;
+    visit->device = NULL;
+    dn_status status = find(backend, "cuCtxGetCurrent", &d->get_current);
+    if (status == DN_OK)
+        status = find(backend, "cuCtxSetCurrent", &d->set_current);
+    if (status == DN_OK)
+        status = cuda_check(backend, (cudaError_t)d->get_current(&before),
+                            "asking for the current context");
+    if (status == DN_OK)
+        status = cuda_check(backend, cudaSetDevice(d->ordinal), "making the device current");
+    if (status == DN_OK) {
+        *visit = (cuda_visit){d, before};
+        status = cuda_check(backend, (cudaError_t)d->get_current(&d->context),
+                            "asking for the device's context");
+    }
+    return status;
 }
 
 /* Why there is no device: a driver that is too old says so with versions. */
@@ -132,7 +173,7 @@ dn_status cuda_device_open(dn_backend *backend)
     dn_status status = choose(backend);
     if (status != DN_OK)
         return status;
-    status = cuda_enter(backend, &visit);
+    status = first_visit(backend, &visit);
     if (status == DN_OK)
         status = set_up(backend);
     cuda_leave(&visit);
@@ -143,11 +184,11 @@ dn_status cuda_device_open(dn_backend *backend)
 void cuda_device_close(dn_backend *backend)
 {
     cuda_device *d = backend->device;
-    cuda_visit visit = {.before = -1};
+    cuda_visit visit = {NULL, NULL};
     if (!d)
         return;
-    if (backend->processors && cudaGetDevice(&visit.before) == cudaSuccess)
-        cudaSetDevice(d->ordinal);
+    if (d->context && d->get_current(&visit.before) == 0 && d->set_current(d->context) == 0)
+        visit.device = d;
     if (backend->stream) /* the host's may outlive us with our work in it */
         cudaStreamSynchronize(backend->stream);
     cuda_dnn_close(backend);

@@ -28,6 +28,9 @@ typedef struct cuda_dnn cuda_dnn;   /* dnn.c */
 struct cuda_device {
     int32_t ordinal;
     struct cudaDeviceProp properties;
+    int (*get_current)(void **); /* the driver's cuCtxGetCurrent and cuCtxSetCurrent */
+    int (*set_current)(void *);
+    void *context;                   /* the device's primary one, which the runtime works in */
     char *slots;                     /* pinned: CUDA_SLOTS small copies on their way */
     cudaEvent_t arrived[CUDA_SLOTS]; /* all of these are made by the first copy */
     int32_t next_slot;
@@ -39,9 +42,11 @@ struct cuda_device {
     cudaStream_t own; /* for recordings, and where the host has no stream for all else */
 };
 
-/* Makes the backend's device current; cuda_leave puts the host's back. */
+/* Makes the backend's device current; cuda_leave puts back what was: the host's context, be it
+ * one of its own making, or none. */
 typedef struct cuda_visit {
-    int before;
+    const cuda_device *device; /* NULL: nothing to put back */
+    void *before;
 } cuda_visit;
 dn_status cuda_enter(dn_backend *backend, cuda_visit *visit);
 void cuda_leave(const cuda_visit *visit);

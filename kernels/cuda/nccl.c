@@ -162,13 +162,12 @@ dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **co
     for (int32_t i = 0; status == DN_OK && i < count; i++)
         status = make_one(backends[i], &comms[i]);
     if (status == DN_OK) {
-        status = cuda_enter(backends[0], &visit); /* whichever it leaves current */
-        int before = visit.before;
-        if (before < 0)
-            cudaGetDevice(&before);
+        status = cuda_enter(backends[0], &visit);
         if (status == DN_OK)
             status = join(backends, count, comms);
-        cudaSetDevice(before);
+        if (!visit.device) /* whichever NCCL left current */
+            visit = (cuda_visit){backends[0]->device, backends[0]->device->context};
+        cuda_leave(&visit);
     }
     for (int32_t i = 0; status != DN_OK && i < count; i++) {
         cuda_comm_free(backends[i], comms[i], 0);

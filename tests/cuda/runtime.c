@@ -28,7 +28,7 @@ typedef struct piece {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static piece pieces[MOST];
 static int live_streams, live_events;
-static _Thread_local int current;
+static _Thread_local int current = -1;
 static _Thread_local cudaError_t last;
 static _Thread_local cudaStream_t recorded; /* by this thread */
 
@@ -38,7 +38,7 @@ __attribute__((visibility("default"))) fake_cuda_control fake_cuda;
 
 /* Where the test looks: what is left on the devices. */
 __attribute__((visibility("default"))) long fake_cuda_live(void);
-__attribute__((visibility("default"))) long fake_cuda_current(int set);
+__attribute__((visibility("default"))) void *fake_cuda_current(void *set);
 __attribute__((visibility("default"))) void *fake_cuda_stream(int device);
 
 static struct CUstream_st given[DEVICES] = {{0, NULL}, {1, NULL}};
@@ -46,13 +46,6 @@ static struct CUstream_st given[DEVICES] = {{0, NULL}, {1, NULL}};
 void *fake_cuda_stream(int device)
 {
     return &given[device];
-}
-
-long fake_cuda_current(int set)
-{
-    if (set >= 0)
-        current = set;
-    return current;
 }
 
 long fake_cuda_live(void)
@@ -236,6 +229,34 @@ cudaError_t cudaMemsetAsync(void *device, int value, size_t bytes, cudaStream_t 
 
 /* ---- devices, streams, events ------------------------------------------------------------ */
 
+/* A device's primary context is the address of its mark; the host may have one of its own. */
+static char primary[DEVICES];
+static _Thread_local char *context;
+
+static int get_current(void **out)
+{
+    *out = context;
+    return 0;
+}
+
+static int set_current(void *wanted)
+{
+    context = wanted;
+    current = -1;
+    for (int i = 0; i < DEVICES; i++)
+        if (context == &primary[i])
+            current = i;
+    return 0;
+}
+
+/* set NULL: no change. What is current to this thread: NULL, or whatever it set. */
+void *fake_cuda_current(void *set)
+{
+    if (set)
+        set_current(set);
+    return context;
+}
+
 cudaError_t cudaGetDeviceCount(int *number)
 {
     *number = getenv("FAKE_CUDA_NONE") || fake_cuda.driver ? 0 : DEVICES;
@@ -254,8 +275,20 @@ cudaError_t cudaSetDevice(int device)
 {
     if (device < 0 || device >= DEVICES)
         return done(cudaErrorInvalidDevice);
-    current = device;
+    set_current(&primary[device]);
     return cudaSuccess;
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **out, unsigned version,
+                                             unsigned long long flags,
+                                             enum cudaDriverEntryPointQueryResult *result)
+{
+    (void)version, (void)flags;
+    int (*getter)(void **) = get_current, (*setter)(void *) = set_current;
+    memcpy(out, strcmp(name, "cuCtxGetCurrent") ? (void *)&setter : (void *)&getter,
+           sizeof *out);
+    *result = cudaDriverEntryPointSuccess;
+    return done(cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)

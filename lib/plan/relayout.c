@@ -85,6 +85,21 @@ static bool is_image(const dni_program *p, dni_tensor t)
     return shape->axes == 4 && dni_shape_equal(shape, &p->tensors[dni_root(p, t)].shape);
 }
 
+/* Images of one shape: what goes element by element does so in either layout. */
+static bool are_alike(const dni_program *p, const dni_tensor *operands, int32_t num,
+                      uint32_t images, const dn_shape **shape)
+{
+    for (int32_t k = 0; k < num; k++) {
+        if (!(images >> k & 1))
+            continue;
+        const dn_shape *own = &p->tensors[operands[k]].shape;
+        if (*shape && !dni_shape_equal(*shape, own))
+            return false;
+        *shape = own;
+    }
+    return true;
+}
+
 bool dni_images_of(const dni_program *p, const dni_op *op, uint32_t *in, uint32_t *out)
 {
     uint32_t bits = image_bits(op);
@@ -104,6 +119,11 @@ bool dni_images_of(const dni_program *p, const dni_op *op, uint32_t *in, uint32_
                 return false;
             *out |= whole ? 1u << k : 0;
         }
+    const dn_shape *shape = NULL;
+    if (!strided && !dni_knows_layouts(op->kind) &&
+        !(are_alike(p, op->inputs, op->num_inputs, *in, &shape) &&
+          are_alike(p, op->outputs, op->num_outputs, *out, &shape)))
+        return false;
     return *in || *out;
 }
 

@@ -78,6 +78,11 @@ static void use(dn_net *net, int way)
     X CONV("a", "x", "") ON("a", "v", "MVN", "") ON("a", "c", "Scale", "")                     \
         ON("a", "i", "Sigmoid", "") LAYER("n", "Normalize", "a", "n", "")                      \
             ON("n", "w", "Swish", "") ON("n", "d", "Dropout", "") LOSS("n")
+/* A truth of as many values in another shape. */
+#define OTHER_SHAPE                                                                            \
+    X IN("z", "dim: 2 dim: 90 dim: 1 dim: 1") CONV("a", "x", "")                               \
+        LAYER("r", "ReLU", "a", "r", "") LAYER("i", "Sigmoid", "r", "i", "")                   \
+            "layer { name: 'l' type: 'L1Loss' bottom: 'i' bottom: 'z' top: 'l' } "
 #define DREAM                                                                                  \
     X CONV("a", "x", "") LAYER("b", "Convolution", "a", "b",                                   \
                                "loss_weight: 2 convolution_param { num_output: 2 "             \
@@ -415,7 +420,8 @@ static void check_statistics(dn_context *fused, dn_context *plain)
 
 int main(void)
 {
-    static const char *const nets[] = {RESIDUAL, ON_INPUT, LATE_SCALE, LATE_BIAS, KEEPING};
+    static const char *const nets[] = {RESIDUAL,  ON_INPUT, LATE_SCALE,
+                                       LATE_BIAS, KEEPING,  OTHER_SHAPE};
     dn_context *plain = context_of(DN_PLAN_PLAIN);
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
         dn_context *context = context_of(plan);

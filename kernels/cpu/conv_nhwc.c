@@ -266,7 +266,7 @@ static void fill_rows(const conv_call *call, int64_t from, int64_t to)
         if (call->bias)
             ker->axpby(y, call->bias, 1, true, op->Kx);
         if (op->end.relu)
-            ker->unary(&relu, y, y, op->Kx);
+            ker->unary(&relu, y, y, false, op->Kx);
     }
 }
 

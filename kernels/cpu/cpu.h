@@ -34,6 +34,11 @@ typedef struct cpu_unary {
     float a, b, c;
 } cpu_unary;
 
+/* More formulas of `bcast_row` and `reduce` than the ops have: t > 0 ? x : s x, t > 0 ? 0 : x
+ * t, t ? s x : 0; and x > 0 ? 0 : x x2. */
+enum { CPU_BCAST_PRELU = 16, CPU_BCAST_PRELU_SLOPE = 17, CPU_BCAST_KEEP = 18 };
+enum { CPU_REDUCE_PRELU = 16 };
+
 typedef struct cpu_sgd {
     float rate, decay, scale, momentum;
     bool l1;
@@ -154,17 +159,22 @@ typedef struct cpu_kernels {
                      const cpu_end *end);
 
     /* unary_kernels.c */
-    void (*unary)(const cpu_unary *u, float *y, const float *x, int64_t n);
+    void (*unary)(const cpu_unary *u, float *y, const float *x, bool add, int64_t n);
     /* z: x, or y for functions whose gradient is known from it. */
     void (*unary_bwd)(const cpu_unary *u, float *dx, const float *dy, const float *z, bool is_y,
                       bool add, int64_t n);
-    /* Softmax of rows, and over the middle axis of (dim, inner). */
-    void (*softmax)(float *y, const float *x, int64_t dim, int64_t inner);
-    void (*softmax_bwd)(float *dx, const float *y, const float *dy, int64_t dim, int64_t inner,
-                        bool add);
+    /* Softmax of a row; of n columns over `dim` rows, ld apart. */
+    void (*softmax)(float *y, const float *x, int64_t n);
+    void (*softmax_bwd)(float *dx, const float *y, const float *dy, int64_t n, bool add);
+    void (*softmax_cols)(float *y, const float *x, int64_t dim, int64_t ld, int64_t n);
+    void (*softmax_cols_bwd)(float *dx, const float *y, const float *dy, int64_t dim,
+                             int64_t ld, int64_t n, bool add);
 
     /* vector_kernels.c */
     void (*axpby)(float *y, const float *x, float a, bool add, int64_t n); /* y (+)= a x */
+    /* y[i * ldy + j] (+)= a x[j * ldx + i], i < m, j < n */
+    void (*turn)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                 float a, bool add);
     void (*eltwise)(int32_t op, float *y, const float *x0, const float *x1, float c0, float c1,
                     bool add, int64_t n);
     void (*bcast)(int32_t op, float *y, const float *x, float s, float t, bool add, int64_t n);
@@ -173,8 +183,13 @@ typedef struct cpu_kernels {
     float (*reduce)(int32_t op, const float *x, const float *x2, int64_t n);
     void (*sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n);
     void (*rule)(const cpu_rule *u, float *w, float *grad, float *h1, float *h2, int64_t n);
-    void (*scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
-                       int64_t n);
+    /* A step of a maximum: y = max(y, x), and where that is x, mask (or NULL) = index. */
+    void (*pick)(float *y, int32_t *mask, const float *x, int32_t index, int64_t n);
+    void (*select)(float *y, const float *x, const int32_t *mask, int32_t index, bool add,
+                   int64_t n);
+    /* The words of dn_random_block under `key`, block by block; up to vl / 2 - 1 too many. */
+    void (*random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t block,
+                   int64_t blocks);
     /* norm_kernels.c: y = f((+ y) (x - mean) a + b), and dx (+)= a dz + b (x - mean) + c with
      * dz = dy f'(y); x NULL: without b. A plane of n, or with k->rows `rows` rows of n
      * channels.
@@ -314,10 +329,10 @@ cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_wino_create, cpu_wino_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
-cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create,
-    cpu_softmax_bwd_create;
+cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,
-    cpu_reduce_create, cpu_dropout_create, cpu_dropout_bwd_create;
+    cpu_reduce_create, cpu_dropout_create, cpu_select_create, cpu_prelu_create, cpu_mvn_create,
+    cpu_gather_create, cpu_lstm_create;
 cpu_create_fn cpu_update_create, cpu_sumsq_all_create;
 cpu_create_fn cpu_norm_create, cpu_norm_bwd_create, cpu_lrn_create, cpu_lrn_bwd_create;
 const char *cpu_cblas_name(void);

@@ -12,9 +12,10 @@
     X(tile) X(merge) X(pack) X(pack_trans) X(pack_a) X(dot) X(gather_rows)                     \
     X(pack_pointers) X(pack_weights) X(copy_rows) X(turn_weights) X(rows)                      \
     X(wino_in) X(wino_values) X(wino_out)                                                      \
-    X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                                             \
-    X(unary) X(unary_bwd) X(softmax) X(softmax_bwd)                                            \
-    X(axpby) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(rule) X(scale_mask)           \
+    X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                  \
+    X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \
+    X(axpby) X(turn) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(rule) X(pick)         \
+    X(select) X(random)                                                                        \
     X(norm) X(norm_bwd) X(norm_sums) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)               \
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
     X(pool_cols_bwd) X(pool_mask_strays)

@@ -114,7 +114,7 @@ static void pool_task(void *arg, int64_t task, int32_t worker)
                      call->mask ? call->mask + (i * op->P + p) * op->Q : NULL);
         if (op->relu) {
             const cpu_unary relu = {DN_FN_RELU, 0, 0, 0};
-            op->base.backend->kernels->unary(&relu, y, y, op->P * op->Q);
+            op->base.backend->kernels->unary(&relu, y, y, false, op->P * op->Q);
         }
     }
 }

@@ -213,11 +213,13 @@ INLINE vf v_ldexp(vf a, vf n) /* in two steps: n may reach beyond the exponent's
     __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1);
     return _mm256_mul_ps(_mm256_mul_ps(a, v_pow2(half)), v_pow2(_mm256_sub_epi32(i, half)));
 }
-INLINE vf v_frexp(vf a, vf *n)
+INLINE vf v_frexp(vf a, vf *n) /* subnormal: 2^32 times as large first */
 {
-    __m256i bits = _mm256_castps_si256(a), mant = _mm256_set1_epi32(0x807FFFFF);
+    vm tiny = v_gt(v_set1(1.17549435e-38f), v_abs(a));
+    __m256i bits = _mm256_castps_si256(v_sel(tiny, v_mul(a, v_set1(4294967296.0f)), a));
     __m256i e = _mm256_and_si256(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(255));
-    *n = _mm256_cvtepi32_ps(_mm256_sub_epi32(e, _mm256_set1_epi32(126)));
+    __m256i mant = _mm256_set1_epi32(0x807FFFFF);
+    *n = v_sub(_mm256_cvtepi32_ps(e), v_sel(tiny, v_set1(158.0f), v_set1(126.0f)));
     bits = _mm256_or_si256(_mm256_and_si256(bits, mant), _mm256_set1_epi32(0x3F000000));
     return _mm256_castsi256_ps(bits);
 }
@@ -358,7 +360,9 @@ INLINE vf v_ldexp(vf a, vf n)
 }
 INLINE vf v_frexp(vf a, vf *n)
 {
-    vi bits = (vi)a, e = ((bits >> 23) & 255) - 126;
+    vm tiny = v_gt(v_set1(1.17549435e-38f), v_abs(a));
+    vi bits = (vi)v_sel(tiny, v_mul(a, v_set1(4294967296.0f)), a);
+    vi e = ((bits >> 23) & 255) - 126 + (tiny & -32);
     UNROLL
     for (int j = 0; j < VL; j++)
         (*n)[j] = (float)e[j];

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { STREAMS = 3 }; /* x, y, x2 */
-enum { PIECE = 1024 };
+enum { PIECE = 1024, SUM_PIECE = 8192, TURN = 128, SHORT = 4 };
 
 typedef struct walk {
     int32_t axes;
@@ -70,6 +70,7 @@ typedef struct copy_op {
     int64_t piece; /* elements of a row copied at a time: all rows' first pieces first */
     float alpha;
     bool add;
+    int64_t pieces; /* of a transposition (else 0): its longer axis is cut */
 } copy_op;
 
 typedef struct copy_call {
@@ -116,12 +117,32 @@ static void copy_task(void *arg, int64_t task, int32_t worker)
         }
 }
 
+/* The last two axes: i, along which x lies, and j, along which y does. */
+static void turn_task(void *arg, int64_t task, int32_t worker)
+{
+    const copy_call *call = arg;
+    const copy_op *op = call->op;
+    int32_t last = op->w.axes - 1;
+    int64_t ldx = op->w.stride[0][last], ldy = op->w.stride[1][last - 1], from, to;
+    (void)worker;
+    cpu_split(op->rows * op->pieces, op->tasks, task, &from, &to);
+    for (int64_t t = from; t < to; t++) {
+        int64_t at[STREAMS], n[2] = {op->w.dim[last - 1], op->w.dim[last]}, cut = n[1] > n[0];
+        int64_t first = t % op->pieces * TURN;
+        offsets(&op->w, last - 1, t / op->pieces, at);
+        n[cut] = cpu_min(TURN, n[cut] - first);
+        op->base.backend->kernels->turn(call->y + at[1] + first * (cut ? 1 : ldy), ldy,
+                                        call->x + at[0] + first * (cut ? ldx : 1), ldx, n[0],
+                                        n[1], op->alpha, op->add);
+    }
+}
+
 static dn_status copy_run(dn_op *base, const dn_op_io *io)
 {
     copy_op *op = (copy_op *)base;
     copy_call call = {op, (const float *)io->in[0] + op->x_offset,
                       (float *)io->out[0] + op->y_offset};
-    cpu_for(base->backend, op->tasks, copy_task, &call);
+    cpu_for(base->backend, op->tasks, op->pieces ? turn_task : copy_task, &call);
     return DN_OK;
 }
 
@@ -144,6 +165,38 @@ static bool separate(const walk *w)
     return true;
 }
 
+static void to_end(walk *w, int32_t axis)
+{
+    for (; axis + 1 < w->axes; axis++) {
+        walk was = *w;
+        w->dim[axis] = was.dim[axis + 1], w->dim[axis + 1] = was.dim[axis];
+        for (int32_t s = 0; s < STREAMS; s++) {
+            w->stride[s][axis] = was.stride[s][axis + 1];
+            w->stride[s][axis + 1] = was.stride[s][axis];
+        }
+    }
+}
+
+/* The axis along which both lie comes last; if there is none to speak of, those along which x
+ * and y lie, and the copy is a transposition. */
+static bool arrange(walk *w)
+{
+    int32_t both = -1, along[2] = {-1, -1};
+    for (int32_t d = 0; d < w->axes; d++)
+        if (w->stride[0][d] == 1 && w->stride[1][d] == 1)
+            both = d;
+        else
+            for (int32_t s = 0; s < 2; s++)
+                along[s] = w->stride[s][d] == 1 ? d : along[s];
+    if (both >= 0 && w->dim[both] >= SHORT)
+        to_end(w, both);
+    if (both >= 0 || along[0] < 0 || along[1] < 0)
+        return false;
+    to_end(w, along[0]);
+    to_end(w, along[1] - (along[1] > along[0]));
+    return true;
+}
+
 dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                           dn_op_info *info)
 {
@@ -161,7 +214,9 @@ dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
         w.stride[1][d] = a->y_stride[d];
     }
     merge_axes(&w);
-    copy_op *op = cpu_op_new(backend, sizeof *op, copy_run, info, "cpu:copy");
+    bool apart = separate(&w), turned = apart && arrange(&w);
+    copy_op *op =
+        cpu_op_new(backend, sizeof *op, copy_run, info, turned ? "cpu:transpose" : "cpu:copy");
     if (!op)
         return DN_E_NOMEM;
     op->w = w;
@@ -171,7 +226,15 @@ dn_status cpu_copy_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     op->add = a->base.accumulate & 1;
     op->rows = product(&w, w.axes - 1);
     op->run = w.dim[w.axes - 1];
-    op->tasks = !separate(&w) ? 1 : cpu_tasks_for(op->rows * op->run);
+    op->tasks = !apart ? 1 : cpu_tasks_for(op->rows * op->run);
+    if (turned) {
+        int64_t i = w.dim[w.axes - 2];
+        op->rows /= i;
+        op->pieces = cpu_ceil(cpu_max(i, op->run), TURN);
+        op->tasks = cpu_max(1, cpu_min(op->tasks, op->rows * op->pieces));
+        *out = &op->base;
+        return DN_OK;
+    }
     /* Rows of one run, or that interleave in y, are cut along the run: a worker then has its
      * lines of y for itself, and while they are in its cache. */
     bool along = op->rows == 1 || (op->tasks > 1 && llabs(w.stride[1][w.axes - 1]) > 1);
@@ -193,42 +256,93 @@ typedef struct reduce_op {
     dn_args_reduce a;
     walk kept, summed; /* outer loops of either kind */
     int64_t outputs, sums, run, tasks;
-    bool columns; /* the run is kept: rows are added up */
+    int64_t pieces, bands; /* of a run; parts of an output's sums that are added in order */
+    bool columns;          /* the run is kept: rows are added up */
 } reduce_op;
 
 typedef struct reduce_call {
     const reduce_op *op;
     const float *x, *x2;
     float *y;
+    void *parts; /* with bands: a double each, or with columns a run of floats each */
 } reduce_call;
 
-static void sum_runs(const reduce_call *call, int64_t output)
+static void put_sum(const reduce_call *call, int64_t output, double sum)
 {
-    const reduce_op *op = call->op;
-    const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t at[STREAMS], in[STREAMS];
-    double sum = 0;
-    offsets(&op->kept, op->kept.axes, output, at);
-    for (int64_t i = 0; i < op->sums; i++) {
-        offsets(&op->summed, op->summed.axes, i, in);
-        sum += ker->reduce(op->a.op, call->x + at[0] + in[0],
-                           call->x2 ? call->x2 + at[2] + in[2] : NULL, op->run);
-    }
-    float *y = call->y + at[1], value = (float)(op->a.alpha * sum);
-    *y = op->a.base.accumulate & 1 ? *y + value : value;
+    const dn_args_reduce *a = &call->op->a;
+    int64_t at[STREAMS];
+    offsets(&call->op->kept, call->op->kept.axes, output, at);
+    float *y = call->y + at[1], value = (float)(a->alpha * sum);
+    *y = a->base.accumulate & 1 ? *y + value : value;
 }
 
-static void sum_columns(const reduce_call *call, int64_t output, int64_t from, int64_t to)
+/* Pieces [from, to) of the runs of one output. */
+static double sum_runs(const reduce_call *call, int64_t output, int64_t from, int64_t to)
+{
+    const reduce_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t at[STREAMS], in[STREAMS], length = op->pieces > 1 ? SUM_PIECE : op->run;
+    double sum = 0;
+    offsets(&op->kept, op->kept.axes, output, at);
+    for (int64_t i = from; i < to; i++) {
+        int64_t first = i % op->pieces * length;
+        offsets(&op->summed, op->summed.axes, i / op->pieces, in);
+        sum += ker->reduce(op->a.op, call->x + at[0] + in[0] + first,
+                           call->x2 ? call->x2 + at[2] + in[2] + first : NULL,
+                           cpu_min(length, op->run - first));
+    }
+    return sum;
+}
+
+/* acc (+)= what a row of n adds */
+static void add_row(const reduce_op *op, float *acc, const float *x, const float *x2, bool add,
+                    int64_t n)
+{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_unary magnitude = {.fn = DN_FN_ABS};
+    if (op->a.op == DN_REDUCE_SUM)
+        ker->axpby(acc, x, 1, add, n);
+    else if (op->a.op == DN_REDUCE_ASUM)
+        ker->unary(&magnitude, acc, x, add, n);
+    else
+        ker->eltwise(DN_ELTWISE_PROD, acc, x, x2 ? x2 : x, 1, 1, add, n);
+}
+
+/* Columns [from, to) of one output, of rows [first, end): to y, or as they are to a part. */
+static void sum_columns(const reduce_call *call, int64_t output, int64_t from, int64_t to,
+                        int64_t first, int64_t end, float *part)
 {
     const reduce_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t at[STREAMS], in[STREAMS];
+    float acc[PIECE];
     offsets(&op->kept, op->kept.axes, output, at);
-    for (int64_t i = 0; i < op->sums; i++) {
-        offsets(&op->summed, op->summed.axes, i, in);
-        ker->axpby(call->y + at[1] + from, call->x + at[0] + in[0] + from, (float)op->a.alpha,
-                   i > 0 || (op->a.base.accumulate & 1), to - from);
+    for (int64_t c = from; c < to; c += PIECE) {
+        int64_t n = cpu_min(PIECE, to - c);
+        for (int64_t i = first; i < end; i++) {
+            offsets(&op->summed, op->summed.axes, i, in);
+            add_row(op, acc, call->x + at[0] + in[0] + c,
+                    call->x2 ? call->x2 + at[2] + in[2] + c : NULL, i > first, n);
+        }
+        if (part)
+            memcpy(part + c, acc, (size_t)n * sizeof(float));
+        else
+            ker->axpby(call->y + at[1] + c, acc, (float)op->a.alpha, op->a.base.accumulate & 1,
+                       n);
     }
+}
+
+static void band_task(void *arg, int64_t task, int32_t worker)
+{
+    const reduce_call *call = arg;
+    const reduce_op *op = call->op;
+    int64_t from, to;
+    (void)worker;
+    cpu_split(op->sums * op->pieces, op->bands, task % op->bands, &from, &to);
+    if (op->columns)
+        sum_columns(call, 0, 0, op->run, from, to, (float *)call->parts + task * op->run);
+    else
+        ((double *)call->parts)[task] = sum_runs(call, task / op->bands, from, to);
 }
 
 static void reduce_task(void *arg, int64_t task, int32_t worker)
@@ -239,15 +353,34 @@ static void reduce_task(void *arg, int64_t task, int32_t worker)
     (void)worker;
     if (op->columns && op->outputs == 1) {
         cpu_split(op->run, op->tasks, task, &from, &to);
-        sum_columns(call, 0, from, to);
+        sum_columns(call, 0, from, to, 0, op->sums, NULL);
         return;
     }
     cpu_split(op->outputs, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++)
         if (op->columns)
-            sum_columns(call, i, 0, op->run);
+            sum_columns(call, i, 0, op->run, 0, op->sums, NULL);
         else
-            sum_runs(call, i);
+            put_sum(call, i, sum_runs(call, i, 0, op->sums * op->pieces));
+}
+
+static void add_bands(const reduce_call *call)
+{
+    const reduce_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    float *rows = call->parts;
+    if (op->columns) {
+        for (int64_t b = 1; b < op->bands; b++)
+            ker->axpby(rows, rows + b * op->run, 1, true, op->run);
+        ker->axpby(call->y, rows, (float)op->a.alpha, op->a.base.accumulate & 1, op->run);
+        return;
+    }
+    for (int64_t o = 0; o < op->outputs; o++) {
+        double sum = 0;
+        for (int64_t b = 0; b < op->bands; b++)
+            sum += ((double *)call->parts)[o * op->bands + b];
+        put_sum(call, o, sum);
+    }
 }
 
 static dn_status reduce_run(dn_op *base, const dn_op_io *io)
@@ -256,9 +389,28 @@ static dn_status reduce_run(dn_op *base, const dn_op_io *io)
     bool two = op->a.op == DN_REDUCE_DOT;
     reduce_call call = {op, (const float *)io->in[0] + op->a.x_offset,
                         two ? (const float *)io->in[1] + op->a.x2_offset : NULL,
-                        (float *)io->out[0] + op->a.y_offset};
-    cpu_for(base->backend, op->tasks, reduce_task, &call);
+                        (float *)io->out[0] + op->a.y_offset, io->scratch};
+    cpu_for(base->backend, op->bands > 1 ? op->outputs * op->bands : op->tasks,
+            op->bands > 1 ? band_task : reduce_task, &call);
+    if (op->bands > 1)
+        add_bands(&call);
     return DN_OK;
+}
+
+/* Fewer outputs, or columns, than tasks: their sums are cut. */
+static void plan_bands(reduce_op *op, dn_op_info *info)
+{
+    int64_t wanted = cpu_tasks_for(op->outputs * op->sums * op->run);
+    int64_t most = op->columns && op->outputs == 1 ? op->run / 64 : op->outputs;
+    op->pieces = op->columns ? 1 : cpu_ceil(op->run, SUM_PIECE);
+    op->tasks = cpu_max(1, cpu_min(wanted, most));
+    op->bands = 1;
+    if (op->tasks * 2 > wanted || (op->columns && op->outputs > 1))
+        return;
+    op->bands = cpu_min(cpu_ceil(wanted, op->columns ? 1 : op->outputs), op->sums * op->pieces);
+    size_t part = op->columns ? (size_t)op->run * sizeof(float) : sizeof(double);
+    if (op->bands > 1)
+        info->scratch = cpu_round64((size_t)(op->outputs * op->bands) * part);
 }
 
 static void add_axis(walk *to, const walk *from, int32_t d)
@@ -291,7 +443,7 @@ dn_status cpu_reduce_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
     merge_axes(&w);
     int32_t last = w.axes - 1;
     bool sum = w.stride[1][last] == 0, unit = w.stride[0][last] == 1;
-    bool columns = !sum && unit && w.stride[1][last] == 1 && a->op == DN_REDUCE_SUM;
+    bool columns = !sum && unit && w.stride[1][last] == 1 && w.stride[2][last] == 1;
     if (w.dim[last] == 1 || (!columns && !(sum && unit && w.stride[2][last] == 1)))
         return cpu_decline(info, "no contiguous run");
     for (int32_t d = 0; d < last; d++)
@@ -311,9 +463,7 @@ dn_status cpu_reduce_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
     op->outputs = product(&kept, kept.axes);
     op->sums = product(&summed, summed.axes);
     op->run = w.dim[last];
-    op->tasks = cpu_tasks_for(op->outputs * op->sums * op->run);
-    int64_t most = columns && op->outputs == 1 ? cpu_ceil(op->run, 64) : op->outputs;
-    op->tasks = cpu_max(1, cpu_min(op->tasks, most));
+    plan_bands(op, info);
     *out = &op->base;
     return DN_OK;
 }

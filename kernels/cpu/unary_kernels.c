@@ -1,57 +1,176 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * unary_kernels.c: functions of one element, their gradients, and softmax. One loop per
- * function: the function is a constant inside it. */
+ * unary_kernels.c: functions of one element, their gradients, and softmax. One loop for all
+ * functions: the choice costs less than the memory, and a loop each would be as much code
+ * again. */
 #include "unary_kernels.h"
 
-INLINE vf apply(const int32_t fn, vf x, vf a, vf b, vf c)
+#define COLD static __attribute__((noinline))
+
+COLD vf exp_of(vf x)
 {
-    vf zero = v_zero(), one = v_set1(1.0f);
-    switch (fn) {
+    return v_exp(x);
+}
+
+COLD vf log_of(vf x)
+{
+    return v_log(x);
+}
+
+/* exp(x) - 1, x at most 0: exact near 0 */
+INLINE vf expm1_of(vf x)
+{
+    vf n, p = v_exp_parts(v_max(x, v_set1(-104.0f)), &n), one = v_set1(1.0f);
+    p = v_add(v_ldexp(p, n), v_sub(v_ldexp(one, n), one));
+    return v_sel(v_eq(x, x), p, x);
+}
+
+/* log(1 + e), e in [0, 1]: u = 1 + e loses what u - 1 shows */
+INLINE vf log1p_of(vf e)
+{
+    vf one = v_set1(1.0f), u = v_add(one, e), lost = v_sub(u, one);
+    return v_sel(v_eq(lost, v_zero()), e, v_mul(log_of(u), v_div(e, lost)));
+}
+
+COLD vf sigmoid_of(vf x)
+{
+    vf one = v_set1(1.0f), e = v_exp(v_sub(v_zero(), v_abs(x)));
+    vf s = v_div(v_sel(v_gt(x, v_zero()), one, e), v_add(one, e));
+    return v_sel(v_eq(x, x), s, x);
+}
+
+COLD vf tanh_of(vf x)
+{
+    vf a = v_abs(x), z = v_mul(x, x), p = v_set1(-5.70498872745e-3f), one = v_set1(1.0f);
+    p = v_fma(p, z, v_set1(2.06390887954e-2f));
+    p = v_fma(p, z, v_set1(-5.37397155531e-2f));
+    p = v_fma(p, z, v_set1(1.33314422036e-1f));
+    p = v_fma(p, z, v_set1(-3.33332819422e-1f));
+    vf small = v_fma(v_mul(p, z), x, x);
+    vf e = v_exp(v_add(a, a));
+    vf big = v_sub(one, v_div(v_set1(2.0f), v_add(e, one)));
+    return v_sel(v_gt(v_set1(0.625f), a), small, v_sign(big, x));
+}
+
+INLINE vf sign_of(vf x)
+{
+    return v_sel(v_gt(v_abs(x), v_zero()), v_sign(v_set1(1.0f), x), v_zero());
+}
+
+/* x^c = 2^(c e) exp(c log m) of x = m 2^e, with c e to twice the digits: within about 2 + |c|
+ * units in the last place. */
+COLD vf power_of(vf x, float c)
+{
+    vf zero = v_zero(), one = v_set1(1.0f), cv = v_set1(c), inf = v_set1(INFINITY);
+    vf a = v_abs(x), e, m = v_frexp(a, &e);
+    if (c == 0)
+        return one;
+    if (c == 1)
+        return x;
+    if (c == 2)
+        return v_mul(x, x);
+    vm low = v_gt(v_set1(0.707106781186547524f), m);
+    e = v_sub(e, v_sel(low, one, zero));
+    m = v_add(m, v_sel(low, m, zero));
+    vf high = v_mul(cv, e), n = v_round(v_min(v_max(high, v_set1(-250)), v_set1(250)));
+    vf r = v_add(v_sub(high, n), v_fma(cv, e, v_sub(zero, high)));
+    vf y = v_ldexp(exp_of(v_fma(cv, log_of(m), v_mul(r, v_set1(0.693147180559945f)))), n);
+    float whole = floorf(c);
+    if (whole != c)
+        y = v_sel(v_gt(zero, x), v_set1(NAN), y);
+    y = v_sel(v_eq(a, zero), c > 0 ? zero : inf, v_sel(v_eq(a, inf), c > 0 ? inf : zero, y));
+    if (whole == c && floorf(c / 2) * 2 != c)
+        y = v_sign(y, x);
+    return v_sel(v_eq(x, x), y, x);
+}
+
+static vf apply(const cpu_unary *u, vf x)
+{
+    vf a = v_set1(u->a), b = v_set1(u->b), c = v_set1(u->c), zero = v_zero(), y;
+    vf line = v_add(v_mul(a, x), b);
+    switch (u->fn) {
     case DN_FN_RELU:
         return v_sel(v_gt(x, zero), x, v_mul(a, x));
     case DN_FN_SIGMOID:
-        return v_sigmoid(x);
+        return sigmoid_of(x);
     case DN_FN_TANH:
-        return v_tanh(x);
+        return tanh_of(x);
     case DN_FN_ABS:
         return v_abs(x);
     case DN_FN_EXP:
-        return v_exp(v_add(v_mul(a, x), b));
+        return exp_of(line);
     case DN_FN_LOG:
-        return v_mul(c, v_log(v_add(v_mul(a, x), b)));
-    case DN_FN_CLIP:
-        return v_min(v_max(x, a), b);
+        return v_mul(c, log_of(line));
+    case DN_FN_POWER:
+        return power_of(line, u->c);
+    case DN_FN_BNLL:
+        y = log1p_of(exp_of(v_sub(zero, v_abs(x))));
+        return v_add(v_max(zero, x), y);
+    case DN_FN_ELU:
+        return v_sel(v_gt(x, zero), x, v_mul(a, expm1_of(x)));
+    case DN_FN_SELU:
+        return v_mul(b, v_sel(v_gt(x, zero), x, v_mul(a, expm1_of(x))));
+    case DN_FN_CLIP: /* a NaN stays */
+        return v_min(b, v_max(a, x));
     case DN_FN_THRESHOLD:
-        return v_sel(v_gt(x, a), one, zero);
+        return v_sel(v_gt(x, a), v_set1(1.0f), zero);
     case DN_FN_SWISH:
-        return v_mul(x, v_sigmoid(v_mul(a, x)));
+        return v_mul(x, sigmoid_of(v_mul(a, x)));
     case DN_FN_AFFINE:
-        return v_add(v_mul(a, x), b);
+        return line;
     case DN_FN_SQRT:
         return v_sqrt(x);
+    case DN_FN_SIGN:
+        return sign_of(x);
+    case DN_FN_SMOOTH_L1:
+        y = v_mul(v_mul(a, a), v_abs(x));
+        return v_sel(v_gt(v_set1(1.0f), y), v_mul(v_mul(v_abs(x), y), v_set1(0.5f)),
+                     v_sub(v_abs(x), v_set1(0.5f / (u->a * u->a))));
     default:
         return x;
     }
 }
 
 /* z is x, or y with is_y. */
-INLINE vf slope_of(const int32_t fn, vf z, vf a, const bool is_y)
+static vf slope_of(const cpu_unary *u, vf z, bool is_y)
 {
-    vf zero = v_zero(), one = v_set1(1.0f), y;
-    switch (fn) {
+    vf a = v_set1(u->a), b = v_set1(u->b), zero = v_zero(), one = v_set1(1.0f), y;
+    vf line = v_add(v_mul(a, z), b);
+    switch (u->fn) {
     case DN_FN_RELU:
         return v_sel(v_gt(z, zero), one, a);
+    case DN_FN_BNLL:
+        return sigmoid_of(z);
     case DN_FN_SIGMOID:
-        y = is_y ? z : v_sigmoid(z);
+        y = is_y ? z : sigmoid_of(z);
         return v_mul(y, v_sub(one, y));
     case DN_FN_TANH:
-        y = is_y ? z : v_tanh(z);
+        y = is_y ? z : tanh_of(z);
         return v_sub(one, v_mul(y, y));
     case DN_FN_ABS:
-        return v_sel(v_eq(z, zero), zero, v_sign(one, z));
+        return sign_of(z);
+    case DN_FN_EXP:
+        return v_mul(a, is_y ? z : exp_of(line));
+    case DN_FN_LOG:
+        return v_div(v_set1(u->c * u->a), line);
+    case DN_FN_POWER:
+        return u->c == 0 ? zero : v_mul(v_set1(u->a * u->c), power_of(line, u->c - 1));
     case DN_FN_ELU:
-        return v_sel(v_gt(z, zero), one, is_y ? v_add(z, a) : v_mul(a, v_exp(z)));
+        return v_sel(v_gt(z, zero), one, is_y ? v_add(z, a) : v_mul(a, exp_of(z)));
+    case DN_FN_SELU:
+        y = is_y ? v_add(z, v_mul(a, b)) : v_mul(v_mul(a, b), exp_of(z));
+        return v_sel(v_gt(z, zero), b, y);
+    case DN_FN_CLIP: /* 0 at a NaN */
+        return v_sel(v_eq(v_min(v_max(z, a), b), z), one, zero);
+    case DN_FN_SWISH:
+        y = sigmoid_of(v_mul(a, z));
+        return v_mul(y, v_fma(v_mul(a, z), v_sub(one, y), one));
+    case DN_FN_SQRT:
+        return v_div(v_set1(0.5f), is_y ? z : v_sqrt(z));
+    case DN_FN_SMOOTH_L1:
+        y = v_mul(a, a);
+        return v_sel(v_gt(one, v_mul(y, v_abs(z))), v_mul(y, z), sign_of(z));
     case DN_FN_THRESHOLD:
+    case DN_FN_SIGN:
         return zero;
     case DN_FN_AFFINE:
         return a;
@@ -60,64 +179,30 @@ INLINE vf slope_of(const int32_t fn, vf z, vf a, const bool is_y)
     }
 }
 
-INLINE void map(const int32_t fn, const cpu_unary *u, float *y, const float *x, int64_t n)
+void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, bool add, int64_t n)
 {
-    vf a = v_set1(u->a), b = v_set1(u->b), c = v_set1(u->c);
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL)
-        v_store(y + i, apply(fn, v_load(x + i), a, b, c));
-    if (i < n)
-        v_storen(y + i, apply(fn, v_loadn(x + i, n - i), a, b, c), n - i);
-}
-
-void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, int64_t n)
-{
-    switch (u->fn) {
-/* clang-format off */
-#define MAP(fn) case fn: map(fn, u, y, x, n); break;
-    MAP(DN_FN_RELU) MAP(DN_FN_SIGMOID) MAP(DN_FN_TANH) MAP(DN_FN_ABS) MAP(DN_FN_EXP)
-    MAP(DN_FN_LOG) MAP(DN_FN_CLIP) MAP(DN_FN_THRESHOLD) MAP(DN_FN_SWISH) MAP(DN_FN_AFFINE)
-    MAP(DN_FN_SQRT)
-#undef MAP
-    default: memmove(y, x, (size_t)n * sizeof(float));
-    }
-    /* clang-format on */
-}
-
-INLINE void map_bwd(const int32_t fn, const cpu_unary *u, float *dx, const float *dy,
-                    const float *z, const bool is_y, bool add, int64_t n)
-{
-    vf a = v_set1(u->a);
     for (int64_t i = 0; i < n; i += VL) {
-        int64_t left = n - i;
-        vf d = v_mul(v_loadp(dy + i, left), slope_of(fn, v_loadp(z + i, left), a, is_y));
+        vf v = apply(u, v_loadp(x + i, n - i));
         if (add)
-            d = v_add(d, v_loadp(dx + i, left));
-        v_storep(dx + i, d, left);
+            v = v_add(v, v_loadp(y + i, n - i));
+        v_storep(y + i, v, n - i);
     }
 }
 
 void ISA(cpu_unary_bwd)(const cpu_unary *u, float *dx, const float *dy, const float *z,
                         bool is_y, bool add, int64_t n)
 {
-    switch (u->fn) {
-/* clang-format off */
-#define MAP(fn)                                                                                \
-    case fn:                                                                                   \
-        if (is_y) map_bwd(fn, u, dx, dy, z, true, add, n);                                     \
-        else map_bwd(fn, u, dx, dy, z, false, add, n);                                         \
-        break;
-    MAP(DN_FN_RELU) MAP(DN_FN_SIGMOID) MAP(DN_FN_TANH) MAP(DN_FN_ABS) MAP(DN_FN_ELU)
-    MAP(DN_FN_THRESHOLD) MAP(DN_FN_AFFINE)
-#undef MAP
-    default: map_bwd(DN_FN_NONE, u, dx, dy, z, true, add, n);
+    for (int64_t i = 0; i < n; i += VL) {
+        vf d = v_mul(v_loadp(dy + i, n - i), slope_of(u, v_loadp(z + i, n - i), is_y));
+        if (add)
+            d = v_add(d, v_loadp(dx + i, n - i));
+        v_storep(dx + i, d, n - i);
     }
-    /* clang-format on */
 }
 
 /* ---- softmax ----------------------------------------------------------------------------- */
 
-static void softmax_row(float *y, const float *x, int64_t n)
+void ISA(cpu_softmax)(float *y, const float *x, int64_t n)
 {
     vf top = v_set1(-INFINITY), sum = v_zero();
     float most = -INFINITY, total;
@@ -135,7 +220,7 @@ static void softmax_row(float *y, const float *x, int64_t n)
     }
     total = v_sum(sum);
     if (i < n) {
-        v_storen(y + i, v_exp(v_sub(v_loadn(x + i, n - i), v_set1(most))), n - i);
+        v_storen(y + i, exp_of(v_sub(v_loadn(x + i, n - i), v_set1(most))), n - i);
         for (; i < n; i++)
             total += y[i];
     }
@@ -144,57 +229,48 @@ static void softmax_row(float *y, const float *x, int64_t n)
         v_storep(y + i, v_div(v_loadp(y + i, n - i), scale), n - i);
 }
 
-void ISA(cpu_softmax)(float *y, const float *x, int64_t dim, int64_t inner)
+void ISA(cpu_softmax_bwd)(float *dx, const float *y, const float *dy, int64_t n, bool add)
 {
-    if (inner == 1) {
-        softmax_row(y, x, dim);
-        return;
-    }
-    for (int64_t i = 0; i < inner; i += VL) {
-        int64_t n = inner - i;
-        vf top = v_set1(-INFINITY), sum = v_zero();
-        for (int64_t d = 0; d < dim; d++)
-            top = v_max(v_loadp(x + d * inner + i, n), top);
-        for (int64_t d = 0; d < dim; d++) {
-            vf e = v_exp(v_sub(v_loadp(x + d * inner + i, n), top));
-            sum = v_add(sum, e);
-            v_storep(y + d * inner + i, e, n);
-        }
-        for (int64_t d = 0; d < dim; d++)
-            v_storep(y + d * inner + i, v_div(v_loadp(y + d * inner + i, n), sum), n);
+    vf sum = v_zero();
+    for (int64_t i = 0; i < n; i += VL)
+        sum = v_fma(v_loadp(y + i, n - i), v_loadp(dy + i, n - i), sum);
+    vf dot = v_set1(v_sum(sum));
+    for (int64_t i = 0; i < n; i += VL) {
+        vf d = v_mul(v_sub(v_loadp(dy + i, n - i), dot), v_loadp(y + i, n - i));
+        if (add)
+            d = v_add(d, v_loadp(dx + i, n - i));
+        v_storep(dx + i, d, n - i);
     }
 }
 
-void ISA(cpu_softmax_bwd)(float *dx, const float *y, const float *dy, int64_t dim,
-                          int64_t inner, bool add)
+void ISA(cpu_softmax_cols)(float *y, const float *x, int64_t dim, int64_t ld, int64_t n)
 {
-    if (inner == 1) {
-        vf sum = v_zero();
-        for (int64_t i = 0; i < dim; i += VL)
-            sum = v_fma(v_loadp(y + i, dim - i), v_loadp(dy + i, dim - i), sum);
-        vf dot = v_set1(v_sum(sum));
-        for (int64_t i = 0; i < dim; i += VL) {
-            int64_t n = dim - i;
-            vf d = v_mul(v_sub(v_loadp(dy + i, n), dot), v_loadp(y + i, n));
-            if (add)
-                d = v_add(d, v_loadp(dx + i, n));
-            v_storep(dx + i, d, n);
+    for (int64_t i = 0; i < n; i += VL, x += VL, y += VL) {
+        vf top = v_set1(-INFINITY), sum = v_zero();
+        for (int64_t d = 0; d < dim; d++)
+            top = v_max(v_loadp(x + d * ld, n - i), top);
+        for (int64_t d = 0; d < dim; d++) {
+            vf e = v_exp(v_sub(v_loadp(x + d * ld, n - i), top));
+            sum = v_add(sum, e);
+            v_storep(y + d * ld, e, n - i);
         }
-        return;
+        for (int64_t d = 0; d < dim; d++)
+            v_storep(y + d * ld, v_div(v_loadp(y + d * ld, n - i), sum), n - i);
     }
-    for (int64_t i = 0; i < inner; i += VL) {
-        int64_t n = inner - i;
+}
+
+void ISA(cpu_softmax_cols_bwd)(float *dx, const float *y, const float *dy, int64_t dim,
+                               int64_t ld, int64_t n, bool add)
+{
+    for (int64_t i = 0; i < n; i += VL, dx += VL, y += VL, dy += VL) {
         vf dot = v_zero();
+        for (int64_t d = 0; d < dim; d++)
+            dot = v_fma(v_loadp(y + d * ld, n - i), v_loadp(dy + d * ld, n - i), dot);
         for (int64_t d = 0; d < dim; d++) {
-            int64_t at = d * inner + i;
-            dot = v_fma(v_loadp(y + at, n), v_loadp(dy + at, n), dot);
-        }
-        for (int64_t d = 0; d < dim; d++) {
-            int64_t at = d * inner + i;
-            vf g = v_mul(v_sub(v_loadp(dy + at, n), dot), v_loadp(y + at, n));
+            vf g = v_mul(v_sub(v_loadp(dy + d * ld, n - i), dot), v_loadp(y + d * ld, n - i));
             if (add)
-                g = v_add(g, v_loadp(dx + at, n));
-            v_storep(dx + at, g, n);
+                g = v_add(g, v_loadp(dx + d * ld, n - i));
+            v_storep(dx + d * ld, g, n - i);
         }
     }
 }

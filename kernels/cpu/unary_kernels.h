@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * unary_kernels.h: exp, log and tanh of vectors, within two units in the last place: Cody and
- * Waite's reduction, then minimax polynomials (coefficients as in Cephes' expf, logf, tanhf).
+ * unary_kernels.h: exp and log of vectors, within two units in the last place: Cody and
+ * Waite's reduction, then minimax polynomials (coefficients as in Cephes' expf, logf).
  */
 #ifndef CPU_UNARY_KERNELS_H
 #define CPU_UNARY_KERNELS_H
@@ -9,22 +9,27 @@
 
 #include "isa.h"
 
-INLINE vf v_exp(vf x)
+/* exp(x) = (1 + p) 2^n; x between -104 and 89 */
+INLINE vf v_exp_parts(vf x, vf *n)
 {
-    vf nan = x, limit = v_min(v_max(x, v_set1(-104.0f)), v_set1(89.0f));
-    vf n = v_round(v_mul(limit, v_set1(1.44269504088896341f)));
-    vf r = v_fma(n, v_set1(-0.693359375f), limit), p = v_set1(1.9875691500e-4f);
-    r = v_fma(n, v_set1(2.12194440e-4f), r);
+    *n = v_round(v_mul(x, v_set1(1.44269504088896341f)));
+    vf r = v_fma(*n, v_set1(-0.693359375f), x), p = v_set1(1.9875691500e-4f);
+    r = v_fma(*n, v_set1(2.12194440e-4f), r);
     p = v_fma(p, r, v_set1(1.3981999507e-3f));
     p = v_fma(p, r, v_set1(8.3334519073e-3f));
     p = v_fma(p, r, v_set1(4.1665795894e-2f));
     p = v_fma(p, r, v_set1(1.6666665459e-1f));
     p = v_fma(p, r, v_set1(5.0000001201e-1f));
-    p = v_add(v_fma(v_mul(r, r), p, r), v_set1(1.0f));
-    return v_sel(v_eq(nan, nan), v_ldexp(p, n), nan);
+    return v_fma(v_mul(r, r), p, r);
 }
 
-/* x in the normal range; 0 gives -inf, negative NaN. */
+INLINE vf v_exp(vf x)
+{
+    vf n, p = v_exp_parts(v_min(v_max(x, v_set1(-104.0f)), v_set1(89.0f)), &n);
+    return v_sel(v_eq(x, x), v_ldexp(v_add(p, v_set1(1.0f)), n), x);
+}
+
+/* 0 gives -inf, a negative number NaN. */
 INLINE vf v_log(vf x)
 {
     vf e, m = v_frexp(x, &e), zero = v_zero(), one = v_set1(1.0f);
@@ -46,27 +51,6 @@ INLINE vf v_log(vf x)
     vf y = v_fma(e, v_set1(0.693359375f), v_add(m, p));
     y = v_sel(v_gt(x, zero), y, v_sel(v_eq(x, zero), v_set1(-INFINITY), v_set1(NAN)));
     return v_sel(v_gt(x, v_set1(3.4028234e38f)), v_set1(INFINITY), y);
-}
-
-INLINE vf v_tanh(vf x)
-{
-    vf a = v_abs(x), z = v_mul(x, x), p = v_set1(-5.70498872745e-3f), one = v_set1(1.0f);
-    p = v_fma(p, z, v_set1(2.06390887954e-2f));
-    p = v_fma(p, z, v_set1(-5.37397155531e-2f));
-    p = v_fma(p, z, v_set1(1.33314422036e-1f));
-    p = v_fma(p, z, v_set1(-3.33332819422e-1f));
-    vf small = v_fma(v_mul(p, z), x, x);
-    vf e = v_exp(v_add(a, a));
-    vf big = v_sub(one, v_div(v_set1(2.0f), v_add(e, one)));
-    return v_sel(v_gt(v_set1(0.625f), a), small, v_sign(big, x));
-}
-
-/* Both signs through exp of a negative number: no overflow, full accuracy. */
-INLINE vf v_sigmoid(vf x)
-{
-    vf one = v_set1(1.0f), e = v_exp(v_sub(v_zero(), v_abs(x)));
-    vf s = v_div(v_sel(v_gt(x, v_zero()), one, e), v_add(one, e));
-    return v_sel(v_eq(x, x), s, x);
 }
 
 #endif

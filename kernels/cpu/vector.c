@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * vector.c: ops that pass once over memory: FILL, ELTWISE, BCAST, DROPOUT. A task is a
+ * vector.c: ops that pass once over memory: FILL, ELTWISE, SELECT, BCAST,
+ * DROPOUT. A task is a
  * piece of fixed size; small ops have one. */
 #include "cpu.h"
+
+#include <math.h>
+#include <string.h>
 
 #include "deepnet/sys/random.h"
 
@@ -10,13 +14,14 @@ typedef struct vector_op {
     union {
         dn_args_fill fill;
         dn_args_eltwise eltwise;
+        dn_args_select select;
         dn_args_bcast bcast;
         dn_args_dropout dropout;
     } args;
     void (*body)(void *arg, int64_t task, int32_t worker);
     int64_t n, tasks;
     int32_t inputs;
-    bool add;
+    bool add, masked, draws;
 } vector_op;
 
 typedef struct vector_call {
@@ -56,8 +61,10 @@ static void fill_task(void *arg, int64_t task, int32_t worker)
     int64_t from, to;
     (void)worker;
     cpu_split(op->n, op->tasks, task, &from, &to);
-    for (int64_t i = from; i < to; i++)
-        y[i] = op->add ? y[i] + value : value;
+    for (int64_t i = from; op->add && i < to; i++)
+        y[i] += value;
+    for (int64_t i = op->add ? to : from; i < to; i++)
+        y[i] = value;
 }
 
 dn_status cpu_fill_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -90,17 +97,23 @@ static void eltwise_task(void *arg, int64_t task, int32_t worker)
     int64_t from, to;
     (void)worker;
     cpu_split(op->n, op->tasks, task, &from, &to);
-    if (op->inputs == 2) {
+    if (op->inputs == 2 && a->op != DN_ELTWISE_MAX) {
         ker->eltwise(a->op, y + from, x[0] + from, x[1] + from, (float)a->coeff[0],
                      (float)a->coeff[1], op->add, to - from);
         return;
     }
     for (int64_t i = from; i < to; i += ELTWISE_BLOCK) {
         int64_t n = cpu_min(ELTWISE_BLOCK, to - i);
+        int32_t *mask = op->masked ? (int32_t *)call->io->out[1] + i : NULL;
+        if (mask)
+            memset(mask, 0, (size_t)n * sizeof(int32_t));
         ker->axpby(block, x[0] + i, sum ? (float)a->coeff[0] : 1.0f, false, n);
         for (int32_t k = 1; k < op->inputs; k++)
-            ker->eltwise(a->op, block, block, x[k] + i, 1.0f, (float)(sum ? a->coeff[k] : 1),
-                         false, n);
+            if (a->op == DN_ELTWISE_MAX)
+                ker->pick(block, mask, x[k] + i, k, n);
+            else
+                ker->eltwise(a->op, block, block, x[k] + i, 1.0f,
+                             (float)(sum ? a->coeff[k] : 1), false, n);
         ker->axpby(y + i, block, 1.0f, op->add, n);
     }
 }
@@ -112,11 +125,10 @@ dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
     int32_t n = desc->num_inputs;
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
-    if (args->op != DN_ELTWISE_SUM && args->op != DN_ELTWISE_PROD && args->op != DN_ELTWISE_DIV)
-        return cpu_decline(info, "maximum with its mask");
-    if (n < 1 || (args->op == DN_ELTWISE_SUM && n > DN_MAX_COEFF) ||
-        (args->op == DN_ELTWISE_DIV && n != 2) ||
-        cpu_present(desc->outputs, desc->num_outputs, 1))
+    bool masked = cpu_present(desc->outputs, desc->num_outputs, 1);
+    if (args->op < DN_ELTWISE_SUM || args->op > DN_ELTWISE_DIV || n < 1 ||
+        (args->op == DN_ELTWISE_SUM && n > DN_MAX_COEFF) ||
+        (args->op == DN_ELTWISE_DIV && n != 2) || (masked && args->op != DN_ELTWISE_MAX))
         return cpu_decline(info, "inputs do not fit the operation");
     for (int32_t i = 0; i < n; i++)
         if (cpu_count(&desc->inputs[i].shape) != cpu_count(&desc->outputs[0].shape))
@@ -125,6 +137,34 @@ dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
     if (!op)
         return DN_E_NOMEM;
     op->args.eltwise = *args;
+    op->masked = masked;
+    *out = &op->base;
+    return DN_OK;
+}
+
+/* ---- SELECT ------------------------------------------------------------------------------ */
+
+static void select_task(void *arg, int64_t task, int32_t worker)
+{
+    const vector_call *call = arg;
+    const vector_op *op = call->op;
+    int64_t from, to;
+    (void)worker;
+    cpu_split(op->n, op->tasks, task, &from, &to);
+    op->base.backend->kernels->select(
+        (float *)call->io->out[0] + from, (const float *)call->io->in[0] + from,
+        (const int32_t *)call->io->in[1] + from, op->args.select.index, op->add, to - from);
+}
+
+dn_status cpu_select_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                            dn_op_info *info)
+{
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
+    vector_op *op = new_vector(backend, desc, info, "cpu:select", select_task);
+    if (!op)
+        return DN_E_NOMEM;
+    op->args.select = *(const dn_args_select *)desc->args;
     *out = &op->base;
     return DN_OK;
 }
@@ -174,65 +214,53 @@ dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
 
 /* ---- DROPOUT ----------------------------------------------------------------------------- */
 
+enum { RANDOM_BLOCKS = 256 };
+
+/* y (+)= x mask scale from element i on; mask is drawn first if there is a state. */
+static void dropout_block(const vector_call *call, int64_t i, int64_t n)
+{
+    const vector_op *op = call->op;
+    const dn_args_dropout *a = &op->args.dropout;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const int64_t *state = op->draws ? call->io->in[1] : NULL;
+    uint8_t *mask = (uint8_t *)(state ? call->io->out[1] : call->io->in[1]) + i;
+    float factor[4 * RANDOM_BLOCKS], scale = (float)a->scale;
+    if (state) {
+        uint32_t words[4 * (RANDOM_BLOCKS + 8)];
+        /* u > ratio where u = k / 2^24 */
+        int32_t limit = (int32_t)fmax(-1, fmin(0x1p24, floor(a->ratio * 0x1p24)));
+        ker->random(words, dn_random_key((uint64_t)state[0], (uint64_t)state[1]), a->stream,
+                    (uint64_t)i / 4, cpu_ceil(n, 4));
+        for (int64_t j = 0; j < n; j++)
+            mask[j] = (int32_t)(words[j] >> 8) > limit;
+    }
+    for (int64_t j = 0; j < n; j++)
+        factor[j] = (float)mask[j] * scale;
+    ker->eltwise(DN_ELTWISE_PROD, (float *)call->io->out[0] + i,
+                 (const float *)call->io->in[0] + i, factor, 1, 1, op->add, n);
+}
+
 static void dropout_task(void *arg, int64_t task, int32_t worker)
 {
     const vector_call *call = arg;
-    const vector_op *op = call->op;
-    const dn_args_dropout *a = &op->args.dropout;
-    const int64_t *state = call->io->in[1];
-    uint8_t *mask = call->io->out[1];
-    const float *x = call->io->in[0];
-    float *y = call->io->out[0];
-    int64_t from, to;
+    int64_t from, to, n = call->op->n;
     (void)worker;
-    cpu_split(cpu_ceil(op->n, 4), op->tasks, task, &from, &to);
-    for (int64_t block = from; block < to; block++) {
-        uint32_t words[4];
-        dn_random_block(words, (uint64_t)state[0], a->stream, (uint64_t)state[1],
-                        (uint64_t)block);
-        for (int64_t i = block * 4; i < cpu_min(op->n, block * 4 + 4); i++)
-            mask[i] = dn_random_unit(words[i & 3]) > a->ratio;
-    }
-    from *= 4;
-    to = cpu_min(op->n, to * 4);
-    op->base.backend->kernels->scale_mask(y + from, x + from, mask + from, (float)a->scale,
-                                          op->add, to - from);
-}
-
-static void dropout_bwd_task(void *arg, int64_t task, int32_t worker)
-{
-    const vector_call *call = arg;
-    const vector_op *op = call->op;
-    int64_t from, to;
-    (void)worker;
-    cpu_split(op->n, op->tasks, task, &from, &to);
-    op->base.backend->kernels->scale_mask((float *)call->io->out[0] + from,
-                                          (const float *)call->io->in[0] + from,
-                                          (const uint8_t *)call->io->in[1] + from,
-                                          (float)op->args.dropout.scale, op->add, to - from);
-}
-
-static dn_status new_dropout(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                             dn_op_info *info, void (*body)(void *, int64_t, int32_t))
-{
-    if (!cpu_all_f32(desc))
-        return cpu_decline(info, "operands are not plain f32");
-    vector_op *op = new_vector(backend, desc, info, "cpu:dropout", body);
-    if (!op)
-        return DN_E_NOMEM;
-    op->args.dropout = *(const dn_args_dropout *)desc->args;
-    *out = &op->base;
-    return DN_OK;
+    cpu_split(cpu_ceil(n, 4 * RANDOM_BLOCKS), call->op->tasks, task, &from, &to);
+    for (int64_t i = from * 4 * RANDOM_BLOCKS; i < cpu_min(n, to * 4 * RANDOM_BLOCKS);
+         i += 4 * RANDOM_BLOCKS)
+        dropout_block(call, i, cpu_min(4 * RANDOM_BLOCKS, n - i));
 }
 
 dn_status cpu_dropout_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                              dn_op_info *info)
 {
-    return new_dropout(backend, desc, out, info, dropout_task);
-}
-
-dn_status cpu_dropout_bwd_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                                 dn_op_info *info)
-{
-    return new_dropout(backend, desc, out, info, dropout_bwd_task);
+    if (!cpu_all_f32(desc))
+        return cpu_decline(info, "operands are not plain f32");
+    vector_op *op = new_vector(backend, desc, info, "cpu:dropout", dropout_task);
+    if (!op)
+        return DN_E_NOMEM;
+    op->args.dropout = *(const dn_args_dropout *)desc->args;
+    op->draws = desc->kind == DN_OP_DROPOUT;
+    *out = &op->base;
+    return DN_OK;
 }

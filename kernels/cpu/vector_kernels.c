@@ -18,6 +18,79 @@ void ISA(cpu_axpby)(float *y, const float *x, float a, bool add, int64_t n)
         EACH(i, n, left) put(y + i, v_mul(s, v_loadp(x + i, left)), add, left);
 }
 
+#if VL == 16
+typedef __mmask8 part;
+#define PART(n)             ((part)((n) >= 8 ? 0xFF : (1 << (n)) - 1))
+#define PART_LOAD(p, m)     _mm256_maskz_loadu_ps(m, p)
+#define PART_STORE(p, m, v) _mm256_mask_storeu_ps(p, m, v)
+#elif VL == 8
+typedef __m256i part;
+#define PART(n)             v_first(n)
+#define PART_LOAD(p, m)     _mm256_maskload_ps(p, m)
+#define PART_STORE(p, m, v) _mm256_maskstore_ps(p, m, v)
+#endif
+
+#if VL >= 8
+/* 8x8 at most: rows of x to columns of y. 256 bits in AVX-512, too: what waits is memory. */
+INLINE void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                       float a, bool add)
+{
+    part in = PART(m), out = PART(n), none = PART(0);
+    __m256 r[8], s[8];
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        r[j] = PART_LOAD(x + j * ldx, j < n ? in : none);
+    UNROLL
+    for (int j = 0; j < 8; j += 2) {
+        s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
+        s[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
+    }
+    UNROLL
+    for (int j = 0; j < 8; j += 4)
+        for (int k = 0; k < 2; k++) {
+            r[j + 2 * k] = _mm256_shuffle_ps(s[j + k], s[j + k + 2], 0x44);
+            r[j + 2 * k + 1] = _mm256_shuffle_ps(s[j + k], s[j + k + 2], 0xEE);
+        }
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        s[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
+        s[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
+    }
+    UNROLL
+    for (int i = 0; i < 8; i++, y += ldy) {
+        if (i >= m)
+            break;
+        s[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(a));
+        if (add)
+            s[i] = _mm256_add_ps(s[i], PART_LOAD(y, out));
+        if (VL == 8 && n >= 8) /* masked stores of AVX2 are slow */
+            _mm256_storeu_ps(y, s[i]);
+        else
+            PART_STORE(y, out, s[i]);
+    }
+}
+#else
+INLINE void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                       float a, bool add)
+{
+    for (int64_t i = 0; i < m && i < 8; i++)
+        for (int64_t j = 0; j < n && j < 8; j++) {
+            float v = a * x[j * ldx + i];
+            y[i * ldy + j] = add ? y[i * ldy + j] + v : v;
+        }
+}
+#endif
+
+/* Two blocks of a line of x at a time. */
+void ISA(cpu_turn)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                   float a, bool add)
+{
+    for (int64_t i0 = 0; i0 < m; i0 += 16)
+        for (int64_t j = 0; j < n; j += 8)
+            for (int64_t i = i0; i < m && i < i0 + 16; i += 8)
+                turn_block(y + i * ldy + j, ldy, x + j * ldx + i, ldx, m - i, n - j, a, add);
+}
+
 void ISA(cpu_eltwise)(int32_t op, float *y, const float *x0, const float *x1, float c0,
                       float c1, bool add, int64_t n)
 {
@@ -38,9 +111,50 @@ void ISA(cpu_eltwise)(int32_t op, float *y, const float *x0, const float *x1, fl
         }
 }
 
+void ISA(cpu_pick)(float *y, int32_t *mask, const float *x, int32_t index, int64_t n)
+{
+    union {
+        int32_t i;
+        float f;
+    } bits = {index};
+    float *which = (float *)(void *)mask; /* moved as floats, never computed with */
+    for
+        EACH(i, n, left)
+        {
+            vf was = v_loadp(y + i, left), v = v_loadp(x + i, left);
+            /* Caffe's ties: input 1 beats an equal input 0, later ones must be larger */
+            vm keep = index == 1 ? v_gt(was, v) : v_gt(v, was);
+            vf a = index == 1 ? was : v, b = index == 1 ? v : was;
+            v_storep(y + i, v_sel(keep, a, b), left);
+            if (!mask)
+                continue;
+            was = v_loadp(which + i, left), v = v_set1(bits.f);
+            a = index == 1 ? was : v, b = index == 1 ? v : was;
+            v_storep(which + i, v_sel(keep, a, b), left);
+        }
+}
+
+void ISA(cpu_select)(float *y, const float *x, const int32_t *mask, int32_t index, bool add,
+                     int64_t n)
+{
+    for
+        EACH(i, n, left)
+        {
+            vf v = v_sel(v_match(mask + i, index, left), v_loadp(x + i, left), v_zero());
+            put(y + i, v, add, left);
+        }
+}
+
 INLINE vf bcast_one(int32_t op, vf x, vf s, vf t)
 {
+    vf zero = v_zero();
     switch (op) {
+    case CPU_BCAST_PRELU:
+        return v_sel(v_gt(t, zero), x, v_mul(s, x));
+    case CPU_BCAST_PRELU_SLOPE:
+        return v_sel(v_gt(t, zero), zero, v_mul(x, t));
+    case CPU_BCAST_KEEP:
+        return v_sel(v_eq(t, zero), zero, v_mul(x, s));
     case DN_BCAST_ADD:
         return v_add(x, s);
     case DN_BCAST_SUB:
@@ -73,7 +187,7 @@ void ISA(cpu_bcast_row)(int32_t op, float *y, const float *x, const float *s, co
         }
 }
 
-INLINE vf reduce_step(const int32_t op, vf acc, const float *x, const float *x2, int64_t left)
+INLINE vf reduce_step(int32_t op, vf acc, const float *x, const float *x2, int64_t left)
 {
     vf v = v_loadp(x, left);
     switch (op) {
@@ -81,39 +195,26 @@ INLINE vf reduce_step(const int32_t op, vf acc, const float *x, const float *x2,
         return v_add(acc, v);
     case DN_REDUCE_ASUM:
         return v_add(acc, v_abs(v));
-    case DN_REDUCE_SUMSQ:
-        return v_fma(v, v, acc);
+    case CPU_REDUCE_PRELU:
+        return v_add(acc, v_sel(v_gt(v, v_zero()), v_zero(), v_mul(v, v_loadp(x2, left))));
     default:
         return v_fma(v, v_loadp(x2, left), acc);
     }
 }
 
-INLINE float reduce_all(const int32_t op, const float *x, const float *x2, int64_t n)
+float ISA(cpu_reduce)(int32_t op, const float *x, const float *x2, int64_t n)
 {
     vf acc[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
     int64_t i = 0;
+    x2 = x2 ? x2 : x; /* SUMSQ */
     for (; i + 4 * VL <= n; i += 4 * VL) {
         UNROLL
         for (int j = 0; j < 4; j++)
-            acc[j] = reduce_step(op, acc[j], x + i + j * VL, x2 + (x2 ? i + j * VL : 0), VL);
+            acc[j] = reduce_step(op, acc[j], x + i + j * VL, x2 + i + j * VL, VL);
     }
     for (; i < n; i += VL)
-        acc[0] = reduce_step(op, acc[0], x + i, x2 + (x2 ? i : 0), n - i);
+        acc[0] = reduce_step(op, acc[0], x + i, x2 + i, n - i);
     return v_sum(v_add(v_add(acc[0], acc[1]), v_add(acc[2], acc[3])));
-}
-
-float ISA(cpu_reduce)(int32_t op, const float *x, const float *x2, int64_t n)
-{
-    switch (op) {
-    case DN_REDUCE_SUM:
-        return reduce_all(DN_REDUCE_SUM, x, NULL, n);
-    case DN_REDUCE_ASUM:
-        return reduce_all(DN_REDUCE_ASUM, x, NULL, n);
-    case DN_REDUCE_SUMSQ:
-        return reduce_all(DN_REDUCE_SUMSQ, x, NULL, n);
-    default:
-        return reduce_all(DN_REDUCE_DOT, x, x2, n);
-    }
 }
 
 void ISA(cpu_sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n)
@@ -199,11 +300,40 @@ void ISA(cpu_rule)(const cpu_rule *u, float *w, float *grad, float *h1, float *h
         }
 }
 
-void ISA(cpu_scale_mask)(float *y, const float *x, const uint8_t *mask, float scale, bool add,
-                         int64_t n)
+/* Philox4x32-10 of `blocks` counters from `block` on, VL / 2 at a time: one to 64 bits, the
+ * lower half of which counts. */
+void ISA(cpu_random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t block,
+                     int64_t blocks)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float v = x[i] * (float)mask[i] * scale;
-        y[i] = add ? y[i] + v : v;
+    typedef uint64_t vu __attribute__((vector_size(VL * 4)));
+    enum { LANES = VL / 2 };
+#if VL == 16
+#define MUL(a, b) (vu) _mm512_mul_epu32((__m512i)(a), (__m512i)(b))
+#elif VL == 8
+#define MUL(a, b) (vu) _mm256_mul_epu32((__m256i)(a), (__m256i)(b))
+#else
+#define MUL(a, b) (((a)&0xFFFFFFFFu) * (b))
+#endif
+    const vu zero = {0}, m0 = zero + 0xD2511F53u, m1 = zero + 0xCD9E8D57u;
+    for (int64_t b = 0; b < blocks; b += LANES, out += 4 * LANES) {
+        vu c[4] = {zero, zero, zero + stream, zero + (stream >> 32)};
+        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+        for (int l = 0; l < LANES; l++)
+            c[0][l] = block + (uint64_t)(b + l);
+        c[1] = c[0] >> 32;
+        for (int round = 0; round < 10; round++) {
+            vu p0 = MUL(c[0], m0), p1 = MUL(c[2], m1);
+            c[0] = (p1 >> 32) ^ c[1] ^ k0;
+            c[2] = (p0 >> 32) ^ c[3] ^ k1;
+            c[1] = p1, c[3] = p0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        uint64_t words[4][LANES];
+        memcpy(words, c, sizeof words);
+        for (int l = 0; l < LANES; l++)
+            for (int w = 0; w < 4; w++)
+                out[4 * l + w] = (uint32_t)words[w][l];
     }
+#undef MUL
 }

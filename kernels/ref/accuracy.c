@@ -3,7 +3,8 @@
  * selection, which needs no sorting and no scratch for values. */
 #include <string.h>
 
-#include "label.h"
+#include "../label.h"
+#include "ref.h"
 
 static dn_status check_accuracy(dn_op *op)
 {
@@ -35,10 +36,10 @@ static dn_status run_accuracy(const dn_op *op, const dn_op_io *io)
     memset(io->scratch, 0, op->scratch);
     for (int64_t p = 0; p < a->outer * a->inner; p++) {
         int64_t label, o = p / a->inner, i = p % a->inner;
-        int answer = ref_label(t[p], a->dim, a->has_ignore, a->ignore_label, &label);
-        if (answer == REF_LABEL_BAD)
-            return ref_label_fail(op, t[p], o, a->dim);
-        if (answer == REF_LABEL_IGNORED)
+        int answer = label_of(t[p], a->dim, a->has_ignore, a->ignore_label, &label);
+        if (answer == LABEL_BAD)
+            return label_fail(op->host, t[p], o, a->dim);
+        if (answer == LABEL_IGNORED)
             continue;
         right[label] += among_top(a, x + o * a->dim * a->inner + i, label);
         all[label]++;

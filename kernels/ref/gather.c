@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * gather.c: GATHER and SCATTER_ADD: rows by number. Row numbers come as data, so each is
  * checked before anything is written. */
+#include "../label.h"
 #include "ref.h"
 
 static dn_status check_rows(dn_op *op, bool gather)
@@ -29,9 +30,7 @@ static dn_status check_indices(const dn_op *op, const real *index)
     const dn_args_gather *a = &op->args.gather;
     for (int64_t i = 0; i < a->count; i++)
         if (!(index[i] > -1 && index[i] < (real)a->limit))
-            return op->host->fail(DN_E_DATA, "index %lld of item %lld is outside the %lld rows",
-                                  (long long)(fabs(index[i]) < 1e15 ? index[i] : -1),
-                                  (long long)i, (long long)a->limit);
+            return row_number_fail(op->host, index[i], i, a->limit);
     return DN_OK;
 }
 

@@ -63,7 +63,7 @@ double REF(ref_normaliser)(const dn_args_loss *a, const real *t)
         break;
     }
     for (int64_t i = 0; i < positions; i++)
-        valid += !(a->has_ignore && t[i] == t[i] && ref_whole(t[i]) == a->ignore_label);
+        valid += !(a->has_ignore && t[i] == t[i] && label_whole(t[i]) == a->ignore_label);
     int64_t by[4] = {positions, valid, a->outer, 1};
     return by[a->normalization] > 1 ? (double)by[a->normalization] : 1;
 }
@@ -118,10 +118,10 @@ static dn_status sum_over_labels(const dn_op *op, const operands *v, double *sum
         for (int64_t i = 0; i < a->inner; i++) {
             int64_t label;
             real t = v->t[o * a->inner + i];
-            int answer = ref_label(t, a->dim, a->has_ignore, a->ignore_label, &label);
-            if (answer == REF_LABEL_BAD)
-                return ref_label_fail(op, t, o, a->dim);
-            if (answer == REF_LABEL_OK)
+            int answer = label_of(t, a->dim, a->has_ignore, a->ignore_label, &label);
+            if (answer == LABEL_BAD)
+                return label_fail(op->host, t, o, a->dim);
+            if (answer == LABEL_OK)
                 *sum += of_label[a->loss](a, v, o, i, label);
         }
     return DN_OK;
@@ -133,7 +133,7 @@ static double sum_sigmoid_ce(const dn_args_loss *a, const operands *v)
     double sum = 0;
     for (int64_t i = 0; i < a->outer * a->dim * a->inner; i++) {
         double x = v->x[i];
-        if (a->has_ignore && ref_whole(v->t[i]) == a->ignore_label)
+        if (a->has_ignore && label_whole(v->t[i]) == a->ignore_label)
             continue;
         sum += (x > 0 ? x : 0) - x * v->t[i] + log1p(exp(-fabs(x)));
     }
@@ -151,7 +151,7 @@ static double sum_contrastive(const dn_args_loss *a, const operands *v)
         if (v->aux)
             v->aux[o] = (real)squares;
         gap = a->param - (a->flag ? squares : sqrt(squares));
-        if (ref_whole(v->t[o]) != 0)
+        if (label_whole(v->t[o]) != 0)
             sum += squares;
         else if (gap > 0)
             sum += a->flag ? gap : gap * gap;

@@ -3,7 +3,8 @@
 #ifndef DN_KERNELS_REF_LOSS_H
 #define DN_KERNELS_REF_LOSS_H
 
-#include "label.h"
+#include "../label.h"
+#include "ref.h"
 
 #define REF_LOG_FLOOR       1e-20 /* of probabilities in MULTINOMIAL and INFOGAIN, Caffe's */
 #define REF_CONTRASTIVE_EPS 1e-4  /* keeps the gradient finite where a and b are equal */

@@ -67,15 +67,14 @@ static dn_status over_labels(const gradient *g)
         for (int64_t i = 0; i < a->inner; i++) {
             int64_t label;
             real t = g->t[o * a->inner + i];
-            int answer = ref_label(t, a->dim, a->has_ignore, a->ignore_label, &label);
-            if (answer == REF_LABEL_BAD)
-                return ref_label_fail(g->op, t, o, a->dim);
-            double row_sum = answer == REF_LABEL_OK ? row_sum_of(g, label) : 0;
+            int answer = label_of(t, a->dim, a->has_ignore, a->ignore_label, &label);
+            if (answer == LABEL_BAD)
+                return label_fail(g->op->host, t, o, a->dim);
+            double row_sum = answer == LABEL_OK ? row_sum_of(g, label) : 0;
             for (int64_t d = 0; d < a->dim; d++) {
                 int64_t at = ref_loss_at(a, o, d, i);
                 put_dx(g, at,
-                       answer == REF_LABEL_OK ? derivative[a->loss](g, at, d, label, row_sum)
-                                              : 0);
+                       answer == LABEL_OK ? derivative[a->loss](g, at, d, label, row_sum) : 0);
             }
         }
     return DN_OK;
@@ -85,7 +84,7 @@ static void sigmoid_ce(const gradient *g)
 {
     const dn_args_loss *a = &g->op->args.loss;
     for (int64_t i = 0; i < a->outer * a->dim * a->inner; i++) {
-        bool ignored = a->has_ignore && ref_whole(g->t[i]) == a->ignore_label;
+        bool ignored = a->has_ignore && label_whole(g->t[i]) == a->ignore_label;
         put_dx(g, i, ignored ? 0 : 1 / (1 + exp(-(double)g->x[i])) - g->t[i]);
     }
 }
@@ -107,7 +106,7 @@ static void contrastive(const gradient *g)
         double squares = 0, factor = 1;
         for (int64_t i = 0; i < length; i++)
             squares += (double)g->x[o * length + i] * g->x[o * length + i];
-        if (ref_whole(g->t[o]) == 0) {
+        if (label_whole(g->t[o]) == 0) {
             double distance = sqrt(squares), gap = a->param - (a->flag ? squares : distance);
             factor = !(gap > 0) ? 0 : a->flag ? -1 : -gap / (distance + REF_CONTRASTIVE_EPS);
         }

@@ -7,8 +7,9 @@ typedef struct view {
     int64_t outer, dim, inner;
 } view;
 
-static const view views[] = {{1, 1, 1},  {2, 3, 5},  {1, 7, 16}, {3, 8, 17},  {4, 1, 33},
-                             {2, 31, 1}, {5, 64, 1}, {1, 5, 65}, {2, 10, 12}, {3, 1, 1}};
+static const view views[] = {{1, 1, 1},    {2, 3, 5},   {1, 7, 16}, {3, 8, 17},  {4, 1, 33},
+                             {2, 31, 1},   {5, 64, 1},  {1, 5, 65}, {2, 10, 12}, {3, 1, 1},
+                             {3, 40, 257}, {700, 33, 1}}; /* worth several tasks */
 #define NUM_VIEWS ((int)(sizeof(views) / sizeof(views[0])))
 
 static void fill_cases(builder *b)
@@ -54,7 +55,14 @@ static const copy_row copies[] = {
     {2, {0, 5}, {7, 1}, {7, 1}, 0, 0, 4, 4},                           /* no rows of 5 */
     {2, {31, 33}, {1, 31}, {33, 1}, 0, 0, 1023, 1023},                 /* transposed */
     {3, {2, 37, 70}, {2590, 70, 1}, {2590, 1, 37}, 0, 0, 5180, 5180},  /* images to NHWC */
-    {4, {3, 20, 2, 33}, {1320, 66, 33, 1}, {20, 1, 60, 120}, 5, 7, 3965, 3967}};
+    {4, {3, 20, 2, 33}, {1320, 66, 33, 1}, {20, 1, 60, 120}, 5, 7, 3965, 3967},
+    {3, {3, 300, 33}, {9900, 1, 300}, {9900, 33, 1}, 0, 0, 29700, 29700}, /* to NHWC */
+    {3, {2, 3000, 3}, {9000, 1, 3000}, {9000, 3, 1}, 0, 0, 18000, 18000},
+    {3, {2, 3, 3000}, {9000, 1, 3}, {9000, 3000, 1}, 0, 0, 18000, 18000}, /* from NHWC */
+    {3, {2, 3, 30}, {90, 1, 3}, {91, 30, 1}, 0, 1, 180, 182},
+    {4, {9, 2, 37, 2}, {37, 0, 1, 0}, {148, 74, 2, 1}, 0, 0, 333, 1332}, /* upsampled */
+    {3, {40, 40, 16}, {16, 640, 1}, {640, 16, 1}, 0, 0, 25600, 25600},   /* permuted runs */
+    {3, {16, 40, 40}, {1, 640, 16}, {1, 16, 640}, 0, 0, 25600, 25600}};  /* the run first */
 
 static void copy_cases(builder *b)
 {
@@ -119,6 +127,8 @@ static void unary_cases(builder *b)
             out(b, SHAPE(builder_lengths[n]));
             emit_in_place(b, 1, 0);
             emit_narrow_in_place(b, 1, 0, 1, 1);
+            b->c.in.fill[0] = WILD;
+            emit(b);
         }
 }
 
@@ -139,6 +149,8 @@ static void unary_bwd_case(builder *b, const function_row *f, int64_t n, int wha
     out(b, SHAPE(n));
     emit_in_place(b, 1, 2);
     emit_narrow_in_place(b, 1, 2, 7, 1);
+    b->c.in.fill[what == 2] = WILD;
+    emit(b);
 }
 
 static void unary_bwd_cases(builder *b)

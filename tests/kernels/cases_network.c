@@ -6,8 +6,9 @@ typedef struct view {
     int64_t outer, dim, inner;
 } view;
 
-static const view views[] = {{1, 2, 1},  {2, 3, 5},  {64, 10, 1}, {3, 8, 17}, {4, 2, 33},
-                             {2, 31, 1}, {5, 65, 1}, {1, 5, 64},  {7, 16, 9}, {1, 1000, 1}};
+static const view views[] = {{1, 2, 1},    {2, 3, 5},    {64, 10, 1}, {3, 8, 17}, {4, 2, 33},
+                             {2, 31, 1},   {5, 65, 1},   {1, 5, 64},  {7, 16, 9}, {1, 1000, 1},
+                             {2, 21, 700}, {1700, 21, 1}}; /* worth several tasks */
 #define NUM_VIEWS ((int)(sizeof(views) / sizeof(views[0])))
 
 static void batch_norm_cases(builder *b)

@@ -17,7 +17,8 @@ enum {              /* how an operand is filled; `limit` where it says n */
        WHOLE,       /* whole numbers in [0, n) */
        WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window, or -1 */
        STATE,       /* a seed and a step */
-       SPOILT       /* gaussian, one in 16 NaN */
+       SPOILT,      /* gaussian, one in 16 NaN */
+       WILD         /* gaussian, every second one NaN, infinite, zero, subnormal or far off */
 };
 
 typedef union case_args {

@@ -29,12 +29,18 @@ DN_RANDOM_FN void dn_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
     }
 }
 
+/* The key of `step` under `seed`. */
+DN_RANDOM_FN uint64_t dn_random_key(uint64_t seed, uint64_t step)
+{
+    return seed + 0x9E3779B97F4A7C15u * (step + 1);
+}
+
 /* Four 32-bit words: block `block` of `stream` at `step`, under `seed`. The step goes into the
  * key so that a stream (one use: a layer, a filler, a shuffle) has 2^64 blocks at each step. */
 DN_RANDOM_FN void dn_random_block(uint32_t out[4], uint64_t seed, uint64_t stream,
                                   uint64_t step, uint64_t block)
 {
-    uint64_t key = seed + 0x9E3779B97F4A7C15u * (step + 1);
+    uint64_t key = dn_random_key(seed, step);
     out[0] = (uint32_t)block;
     out[1] = (uint32_t)(block >> 32);
     out[2] = (uint32_t)stream;

@@ -169,13 +169,18 @@ void ISA(cpu_norm_sums)(const cpu_norm *k, const float *dy, const float *x, cons
 
 /* ---- LRN across channels ----------------------------------------------------------------- */
 
+static __attribute__((noinline)) vf any_power(vf s, float beta)
+{
+    return v_exp(v_mul(v_set1(-beta), v_log(s)));
+}
+
 INLINE vf power(vf s, float beta) /* s^-beta */
 {
     if (beta == 0.75f) {
         vf root = v_sqrt(s);
         return v_div(v_set1(1.0f), v_mul(root, v_sqrt(root)));
     }
-    return v_exp(v_mul(v_set1(-beta), v_log(s)));
+    return any_power(s, beta);
 }
 
 void ISA(cpu_lrn)(float *y, float *scale, const float *x, int64_t C, int64_t inner, int64_t n,

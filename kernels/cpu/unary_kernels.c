@@ -214,7 +214,7 @@ void ISA(cpu_softmax)(float *y, const float *x, int64_t n)
     for (; i < n; i++)
         most = x[i] > most ? x[i] : most;
     for (i = 0; i + VL <= n; i += VL) {
-        vf e = v_exp(v_sub(v_load(x + i), v_set1(most)));
+        vf e = exp_of(v_sub(v_load(x + i), v_set1(most)));
         sum = v_add(sum, e);
         v_store(y + i, e);
     }

@@ -480,7 +480,8 @@ static void refuse(dn_context *context, const char *path, int batch, const char 
 static void test_refused(dn_context *context, const char *path)
 {
     const char *broken = check_path("broken"), *lane = check_path("lane");
-    static uint8_t pixels[3];
+    const char *deep = check_path("deep");
+    static uint8_t pixels[5];
     SECTION("refused");
     refuse(context, path, 2, "transform_param { resize_param { width: 3 } }", DN_E_NET,
            "height and width");
@@ -503,6 +504,11 @@ static void test_refused(dn_context *context, const char *path)
     put_annotated(w, 0, pixels, (size_of_record){3, 1, 1}, 2, NULL, 0);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     refuse(context, lane, 1, "", DN_E_UNSUPPORTED, "annotation is of type 2");
+    w = new_writer(deep, 0);
+    put_annotated(w, 0, pixels, (size_of_record){5, 1, 1}, 0, NULL, 0);
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    refuse(context, deep, 1, "transform_param { resize_param { height: 3 width: 3 } }",
+           DN_E_UNSUPPORTED, "no 8-bit image of up to 4 channels");
 }
 
 enum { DAMAGED = 60 };

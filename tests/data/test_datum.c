@@ -73,6 +73,9 @@ static void test_refused(void)
         const char *part;
     } rows[] = {
         {BYTES(""), "size is 0 x 0 x 0"},
+        {BYTES("\x10\1\x18\2"), "size is 0 x 1 x 2"},
+        {BYTES("\x08\1\x18\2"), "size is 1 x 0 x 2"},
+        {BYTES("\x08\1\x10\1"), "size is 1 x 1 x 0"},
         {BYTES("\x08\1\x10\1\x18\2"), "it has 0 values; 1 x 1 x 2 needs 2"},
         {BYTES("\x08\1\x10\1\x18\2\x22\3abc"), "it has 3 values; 1 x 1 x 2 needs 2"},
         {BYTES("\x08\1\x10\1\x18\2\x35\0\0\0\0"), "it has 1 values"},

@@ -776,8 +776,9 @@ def encode(prior, truth, corner):
 @case
 def multi_box_loss(rng):
     N, P, C, kept = 2, 12, 4, 5
-    for code, in_target, norm, smooth, mining in (
+    for code, in_target, norm, smooth, mining, *agnostic in (
             ('CENTER_SIZE', False, 'VALID', True, 'MAX_NEGATIVE'),
+            ('CENTER_SIZE', False, 'VALID', True, 'MAX_NEGATIVE', True),
             ('CORNER', False, 'BATCH_SIZE', False, 'MAX_NEGATIVE'),
             ('CENTER_SIZE', True, 'FULL', True, 'NONE'), ('CORNER', True, 'NONE', False, 'NONE'),
             ('CENTER_SIZE', True, 'VALID', True, 'MAX_NEGATIVE'),
@@ -796,9 +797,10 @@ def multi_box_loss(rng):
                    'false propagate_down: false loss_param { normalization: %s } '
                    'multibox_loss_param { loc_loss_type: %s num_classes: 4 loc_weight: 1.5 '
                    'overlap_threshold: 0.35 neg_pos_ratio: 2 neg_overlap: 0.4 code_type: %s '
-                   'encode_variance_in_target: %s mining_type: %s sample_size: %d } }' % (
+                   'encode_variance_in_target: %s mining_type: %s sample_size: %d '
+                   'map_object_to_agnostic: %s } }' % (
                        norm, 'SMOOTH_L1' if smooth else 'L2', code, str(in_target).lower(),
-                       mining, kept),
+                       mining, kept, str(bool(agnostic)).lower()),
                    {'x': loc.reshape(N, -1), 'c': conf.reshape(N, -1),
                     'p': np.stack([priors.ravel(), variance.ravel()])[None],
                     'g': truths[None, None]})
@@ -809,7 +811,7 @@ def multi_box_loss(rng):
         for n in range(N):
             own = truths[truths[:, 0] == n]
             taken, best = match(np.array([[overlap(p, t[3:7]) for t in own] for p in priors]), 0.35)
-            labels = np.where(taken >= 0, own[taken, 1].astype(int), 0)
+            labels = np.where(taken >= 0, 1 if agnostic else own[taken, 1].astype(int), 0)
             loss = -np.log(softmax(conf[n], 1))[np.arange(P), labels]
             places, d = np.zeros(P), np.zeros((P, 4))
             for i in np.flatnonzero(taken >= 0):

@@ -14,6 +14,9 @@
 #define POOL(rest) X4 L("Pooling", "pooling_param { " rest " }")
 #define LABELS(dims)                                                                           \
     "layer { name: 't' type: 'Input' top: 't' input_param { shape { " dims " } } } "
+#define YOLO(type, rest)                                                                       \
+    LABELS("dim: 2 dim: 5")                                                                    \
+    "layer { name: 'l' type: '" type "' bottom: 'x' bottom: 't' top: 'y' " rest " } "
 #define SOURCE(type, rest) "layer { name: 'l' type: '" type "' top: 'y' top: 'z' " rest " } "
 
 static const struct refusal {
@@ -89,6 +92,18 @@ static const struct refusal {
         "} }",
      DN_E_SHAPE, "top 1"},
     {X4 L("Scale", "scale_param { axis: 3 num_axes: 2 }"), DN_E_SHAPE, "num_axes"},
+    {X4 YOLO("Yolov3", "yolov3_param { num_class: 1 num: 1 biases: 0 biases: 2 }"), DN_E_NET,
+     "positive"},
+    {X4 YOLO("Yolov3", "yolov3_param { num_class: 1 num: 1 biases: 1 biases: 2 mask: 1 }"),
+     DN_E_NET, "mask 1"},
+    {X4 YOLO("Yolov3", "yolov3_param { num_class: 1 num: 2 biases: 1 biases: 2 }"), DN_E_NET,
+     "2 biases for the 2 anchors"},
+    {X4 YOLO("RegionLoss", "region_loss_param { num_class: 1 num: 1 biases: 0 biases: 2 }"),
+     DN_E_NET, "positive"},
+    {X4 YOLO("RegionLoss", "region_loss_param { num_class: 1 num: 1 biases: 1 }"), DN_E_NET,
+     "two biases"},
+    {X4 YOLO("RegionLoss", "region_loss_param { num_class: 1 num: 1 biases: 1 biases: 2 }"),
+     DN_E_SHAPE, "a map of 6 channels"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Bias' bottom: 'x' bottom: 't' top: 'y' }",
      DN_E_SHAPE, "axis 1"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 't' top: 'y' }",

@@ -217,6 +217,15 @@ void dni_mirror_dealloc(const dn_context *context, void *device)
     dni_mirror_unlock(context);
 }
 
+void dni_mirror_empty(const dn_context *context)
+{
+    if (!context->mirror)
+        return;
+    dni_mirror_lock(context);
+    give_back(context->mirror, INT64_MAX);
+    dni_mirror_unlock(context);
+}
+
 void dni_mirror_age(const dn_context *context)
 {
     dni_mirror *m = context->mirror;

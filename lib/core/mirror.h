@@ -59,6 +59,8 @@ void dni_mirror_dealloc(const dn_context *context, void *device);
 /* Once for each run of a section: memory that nobody took up again for a while is given back to
  * the device. */
 void dni_mirror_age(const dn_context *context);
+/* All that is kept is given back: who used it will not come again. */
+void dni_mirror_empty(const dn_context *context);
 /* One thread at a time uses the device. */
 void dni_mirror_lock(const dn_context *context);
 void dni_mirror_unlock(const dn_context *context);

@@ -2,6 +2,7 @@
  * create.c: a net from a file, from text or beside another net: wire, set up, infer, lower. */
 #include <string.h>
 
+#include "core/mirror.h"
 #include "net/net.h"
 
 static dn_status check_options(const dn_net_options *o)
@@ -364,6 +365,7 @@ void dn_net_free(dn_net *net)
     dni_free(heap, net->program);
     free_layers(net);
     free_blobs(net);
+    dni_mirror_empty(net->context);
     dni_free(heap, net->data);
     dni_free(heap, net->value_shapes);
     dni_graph_free(&net->graph);

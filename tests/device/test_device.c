@@ -316,6 +316,7 @@ static void check_reuse(void)
     CHECK_STATUS(run_batch(net, 4096), DN_OK);
     CHECK_NEAR(dn_blob_data(dn_net_blob(net, "b"))[0], 0, 0);
     dn_net_free(net);
+    CHECK_INT(fake.allocated, 0); /* while the context lives */
     dn_context_free(context);
     CHECK_INT(fake.allocated, 0);
 }

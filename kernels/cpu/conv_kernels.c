@@ -216,8 +216,9 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float
 /* ---- NHWC, 3x3 --------------------------------------------------------------------------- */
 
 /* Along a row, one vector of channels: the weights, or their sums, stay in registers, and every
- * input is loaded once for all the outputs of the rows that see it. Pixels are far apart, so
- * the caches are told what the next rows will want. */
+ * input is loaded once for all the outputs of the rows that see it. Pixels are far apart, which
+ * no prefetcher follows: meanwhile what the next rows read and write is asked for as it lies.
+ */
 #if VL > 4
 #if VL == 16
 #define WALK  4
@@ -228,16 +229,40 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float
 #endif
 
 typedef struct walk_at { /* where a vector of channels is */
-    const float *row[CPU_DW_ROWS + 2], *w, *bias, *dy;
+    const float *row[CPU_DW_ROWS + 2], *w, *bias, *dy, *out;
     float *y;
+    int64_t next_in, next_out; /* from the walk's base, and from out */
 } walk_at;
 
-/* The next pixel of row r; so many `rows` further is read next time. */
-INLINE vf walk_load(walk_at *at, const cpu_walk *k, int r, int64_t rows)
+/* The vector at c, and its share of the inputs and outputs that come next. */
+INLINE walk_at walk_from(const cpu_walk *k, int64_t c, const float *out)
+{
+    bool halves = k->back && k->stride == 2;
+    int64_t ins = k->stride == 1 ? WALK : halves ? 1 : 2 * WALK2;
+    int64_t outs = k->stride == 1 ? WALK : halves ? 2 : WALK2;
+    walk_at at = {.out = out,
+                  .next_in = k->next + c * ins * k->ins,
+                  .next_out = k->rows * k->out_row + c * outs * k->outs};
+    for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++)
+        at.row[r] = k->row[r] + c;
+    return at;
+}
+
+INLINE void walk_ahead(walk_at *at, const cpu_walk *k, const int ins, const int outs)
+{
+    UNROLL
+    for (int i = 0; i < ins; i++)
+        fetch_ahead(k->base, at->next_in + i * VL);
+    UNROLL
+    for (int i = 0; i < outs; i++)
+        fetch_ahead(at->out, at->next_out + i * VL);
+    at->next_in += ins * VL;
+    at->next_out += outs * VL;
+}
+
+INLINE vf walk_load(walk_at *at, const cpu_walk *k, int r)
 {
     vf v = v_load(at->row[r]);
-    if (rows)
-        fetch_ahead(at->row[r], rows * k->ins * k->C);
     at->row[r] += k->step[r];
     return v;
 }
@@ -249,9 +274,8 @@ INLINE void walk_weights(vf *w, const walk_at *at, const cpu_walk *k, bool turne
         w[t] = v_load(at->w + (turned ? 8 - t : t) * k->C);
 }
 
-INLINE void walk_store(float *to, vf sum, int64_t ahead, const cpu_end *e)
+INLINE void walk_store(float *to, vf sum, const cpu_end *e)
 {
-    fetch_ahead(to, ahead);
     if (e->add)
         sum = v_add(sum, v_load(to));
     if (e->relu)
@@ -269,12 +293,13 @@ INLINE void walk1(const cpu_walk *k, walk_at at, const cpu_end *e)
     for (int i = 0; i < WALK; i++)
         acc[i][0] = acc[i][1] = first;
     for (int64_t x = 0; x < k->ins + k->pad; x++, o++) {
+        walk_ahead(&at, k, WALK, WALK);
         UNROLL
         for (int i = 0; i < WALK; i++)
             acc[i][2] = first;
         UNROLL
         for (int r = 0; r < WALK + 2; r++) {
-            vf v = x < k->ins ? walk_load(&at, k, r, r < 2 ? 0 : WALK) : v_zero();
+            vf v = x < k->ins ? walk_load(&at, k, r) : v_zero();
             UNROLL
             for (int i = 0; i < WALK; i++) {
                 UNROLL
@@ -286,7 +311,7 @@ INLINE void walk1(const cpu_walk *k, walk_at at, const cpu_end *e)
         UNROLL
         for (int i = 0; i < WALK; i++) {
             if (o >= 0 && i < k->rows)
-                walk_store(at.y + i * k->out_row + o * k->C, acc[i][0], WALK * k->out_row, e);
+                walk_store(at.y + i * k->out_row + o * k->C, acc[i][0], e);
             acc[i][0] = acc[i][1];
             acc[i][1] = acc[i][2];
         }
@@ -302,6 +327,7 @@ INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
     for (int r = 0; r < 2 * WALK2 + 1; r++)
         prev[r] = v_zero();
     for (int64_t o = 0; o < k->outs; o++, at.y += k->C) {
+        walk_ahead(&at, k, 4 * WALK2, WALK2);
         bool last = 2 * o + 1 == k->ins;
         vf acc[WALK2];
         UNROLL
@@ -309,9 +335,7 @@ INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
             acc[i] = first;
         UNROLL
         for (int r = 0; r < 2 * WALK2 + 1; r++) {
-            int64_t rows = r < 1 ? 0 : 2 * WALK2;
-            vf mid = walk_load(&at, k, r, rows);
-            vf next = last ? v_zero() : walk_load(&at, k, r, rows);
+            vf mid = walk_load(&at, k, r), next = last ? v_zero() : walk_load(&at, k, r);
             UNROLL
             for (int i = 0; i < WALK2; i++)
                 if (r >= 2 * i && r <= 2 * i + 2) {
@@ -325,7 +349,7 @@ INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
         UNROLL
         for (int i = 0; i < WALK2; i++)
             if (i < k->rows)
-                walk_store(at.y + i * k->out_row, acc[i], WALK2 * k->out_row, e);
+                walk_store(at.y + i * k->out_row, acc[i], e);
     }
 }
 
@@ -333,23 +357,22 @@ INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
 INLINE void walk2_back(const cpu_walk *k, walk_at at, const cpu_end *e)
 {
     vf w[9], zero = v_zero(), first = at.bias ? v_load(at.bias) : zero;
-    int64_t next = 2 * k->out_row;
     walk_weights(w, &at, k, false);
-    vf a = walk_load(&at, k, 0, 0), b = walk_load(&at, k, 1, 1);
+    vf a = walk_load(&at, k, 0), b = walk_load(&at, k, 1);
     for (int64_t q = 0; q < k->ins; q++, at.y += 2 * k->C) {
         bool last = q + 1 == k->ins;
-        vf a1 = last ? zero : walk_load(&at, k, 0, 0);
-        vf b1 = last ? zero : walk_load(&at, k, 1, 1);
+        vf a1 = last ? zero : walk_load(&at, k, 0), b1 = last ? zero : walk_load(&at, k, 1);
+        walk_ahead(&at, k, 1, 4);
         bool odd = 2 * q + 1 < k->outs;
         vf lower = v_fma(b1, w[0], v_fma(b, w[2], first));
-        walk_store(at.y, v_fma(a, w[4], first), next, e);
+        walk_store(at.y, v_fma(a, w[4], first), e);
         if (odd)
-            walk_store(at.y + k->C, v_fma(a1, w[3], v_fma(a, w[5], first)), next, e);
+            walk_store(at.y + k->C, v_fma(a1, w[3], v_fma(a, w[5], first)), e);
         if (k->rows > 1)
-            walk_store(at.y + k->out_row, v_fma(b, w[1], v_fma(a, w[7], first)), next, e);
+            walk_store(at.y + k->out_row, v_fma(b, w[1], v_fma(a, w[7], first)), e);
         if (k->rows > 1 && odd)
             walk_store(at.y + k->out_row + k->C, v_add(lower, v_fma(a1, w[6], v_mul(a, w[8]))),
-                       next, e);
+                       e);
         a = a1;
         b = b1;
     }
@@ -359,9 +382,10 @@ void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *
                       const cpu_end *e)
 {
     for (int64_t c = 0; c + VL <= k->count; c += VL) {
-        walk_at at = {.w = w + c, .bias = bias ? bias + c : NULL, .y = y + c};
-        for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++)
-            at.row[r] = k->row[r] + c;
+        walk_at at = walk_from(k, c, y);
+        at.w = w + c;
+        at.bias = bias ? bias + c : NULL;
+        at.y = y + c;
         if (k->stride == 1)
             walk1(k, at, e);
         else if (k->back)
@@ -373,7 +397,6 @@ void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *
 
 INLINE vf walk_dy(const walk_at *at, const cpu_walk *k, int i, int64_t o)
 {
-    fetch_ahead(at->dy, (i + k->rows) * k->out_row + o * k->C);
     return i < k->rows && o >= 0 && o < k->outs ? v_load(at->dy + i * k->out_row + o * k->C)
                                                 : v_zero();
 }
@@ -390,12 +413,13 @@ INLINE void walk1_grad(const cpu_walk *k, walk_at at)
         d[i][1] = walk_dy(&at, k, i, k->pad - 1);
     }
     for (int64_t x = 0; x < k->ins; x++) {
+        walk_ahead(&at, k, WALK, WALK);
         UNROLL
         for (int i = 0; i < WALK; i++)
             d[i][2] = walk_dy(&at, k, i, x + k->pad);
         UNROLL
         for (int r = 0; r < WALK + 2; r++) {
-            vf v = walk_load(&at, k, r, r < 2 ? 0 : WALK);
+            vf v = walk_load(&at, k, r);
             UNROLL
             for (int i = 0; i < WALK; i++) {
                 UNROLL
@@ -425,6 +449,7 @@ INLINE void walk2_grad(const cpu_walk *k, walk_at at)
     for (int r = 0; r < 2 * WALK2 + 1; r++)
         prev[r] = v_zero();
     for (int64_t o = 0; o < k->outs; o++) {
+        walk_ahead(&at, k, 4 * WALK2, WALK2);
         bool last = 2 * o + 1 == k->ins;
         vf d[WALK2];
         UNROLL
@@ -432,9 +457,7 @@ INLINE void walk2_grad(const cpu_walk *k, walk_at at)
             d[i] = walk_dy(&at, k, i, o);
         UNROLL
         for (int r = 0; r < 2 * WALK2 + 1; r++) {
-            int64_t rows = r < 1 ? 0 : 2 * WALK2;
-            vf mid = walk_load(&at, k, r, rows);
-            vf next = last ? v_zero() : walk_load(&at, k, r, rows);
+            vf mid = walk_load(&at, k, r), next = last ? v_zero() : walk_load(&at, k, r);
             UNROLL
             for (int i = 0; i < WALK2; i++)
                 if (r >= 2 * i && r <= 2 * i + 2) {
@@ -454,9 +477,9 @@ INLINE void walk2_grad(const cpu_walk *k, walk_at at)
 void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, float *db, const float *dy)
 {
     for (int64_t c = 0; c + VL <= k->count; c += VL) {
-        walk_at at = {.dy = dy + c, .y = grad + c};
-        for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++)
-            at.row[r] = k->row[r] + c;
+        walk_at at = walk_from(k, c, dy);
+        at.dy = dy + c;
+        at.y = grad + c;
         if (k->stride == 1)
             walk1_grad(k, at);
         else

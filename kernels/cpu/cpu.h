@@ -77,12 +77,13 @@ typedef struct cpu_dw {
 
 /* Up to CPU_DW_ROWS rows of outputs of a 3x3 depthwise convolution, NHWC, and all rows of
  * inputs they see: pixels of row[r] are step[r] apart, 0 where a row of zeros stands for one
- * outside the image. `stride` 2: padding 1. `back`: stride 2 to the data, from two rows of dy
- * to two of dx. Does whole vectors of the first `count` of C channels. */
+ * outside the image. What the next rows will see begins `next` from base. `stride` 2:
+ * padding 1. `back`: to the data; with stride 2 from two rows of dy to two of dx. Does whole
+ * vectors of the first `count` of C channels. */
 enum { CPU_DW_ROWS = 4 };
 typedef struct cpu_walk {
-    const float *row[CPU_DW_ROWS + 2];
-    int64_t step[CPU_DW_ROWS + 2];
+    const float *row[CPU_DW_ROWS + 2], *base;
+    int64_t step[CPU_DW_ROWS + 2], next;
     int64_t ins, outs, pad, stride, rows, out_row, C, count;
     bool back;
 } cpu_walk;

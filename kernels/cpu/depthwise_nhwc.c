@@ -53,9 +53,11 @@ static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int
     const dwc_op *op = call->op;
     bool halves = op->back && op->stride == 2;
     int64_t first = halves ? p / 2 : p * op->stride - op->pad_h;
-    int64_t rows = halves ? 2 : (op->unit - 1) * op->stride + 3,
-            limit = op->in_image / op->in_row;
-    cpu_walk k = {.ins = op->in_row / op->C,
+    int64_t rows = halves ? 2 : (op->unit - 1) * op->stride + 3;
+    int64_t seen = halves ? 2 : (count - 1) * op->stride + 3, limit = op->in_image / op->in_row;
+    cpu_walk k = {.base = image,
+                  .next = (first + seen) * op->in_row,
+                  .ins = op->in_row / op->C,
                   .outs = op->cols.outs,
                   .pad = op->pad_w,
                   .stride = op->stride,
@@ -252,9 +254,9 @@ static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
     op->in_image = (back ? geo->P : geo->H) * op->in_row;
     op->out_row = op->cols.outs * geo->C;
     op->out_image = op->rows.outs * op->out_row;
-    op->blocks = cpu_ceil(geo->C, GRAD_CHANNELS);
     op->zeros = (geo->C + 15) & ~(int64_t)15;
     plan_walk(op, geo);
+    op->blocks = cpu_ceil(geo->C, GRAD_CHANNELS);
     op->units = op->N * cpu_ceil(op->rows.outs, op->unit);
     int64_t most = op->weights ? cpu_ceil(GRAD_TASKS, op->blocks) : 64;
     int64_t work = op->N * op->out_image * op->taps;

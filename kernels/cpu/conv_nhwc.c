@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc.c: convolution in NHWC, forward and backward to the data, as rows of pixels times
  * packed weights. Rows are packed where they are used, straight from the image; what lies
- * outside it is zeros. Those of 1x1 are read as they lie. Backward with a stride is one such
- * product for each phase of the stride, with the taps that reach it. */
+ * outside it is zeros. Those of 1x1 are read as they lie, and those of few channels laid side
+ * by side as they are, not turned. Backward with a stride is one such product for each phase of
+ * the stride, with the taps that reach it. */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -25,7 +26,7 @@ typedef struct conv_op {
     int64_t phases;
     int64_t Kx, Cx, Kg, Cg, H, W, P, Q; /* this product's output and input */
     int64_t panels, group_floats, packed_floats, worker_floats;
-    bool back, keep;
+    bool back, keep, laid; /* laid: rows are laid, not turned */
     cpu_end end;
 } conv_op;
 
@@ -159,8 +160,8 @@ static int64_t worker_floats(const conv_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     return CPU_MAX_MR * (CPU_K_PIECE + ker->nr) +
-           ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) + ROWS * ker->mr * CPU_K_PIECE +
-           64;
+           ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) +
+           ROWS * ker->mr * (CPU_K_PIECE + 15) + 64;
 }
 
 static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *c_row)
@@ -175,33 +176,32 @@ static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *
     }
 }
 
-/* 1x1 as it lies: rows [from, to) of pixels are not packed. */
-static void multiply_rows(const conv_call *call, int64_t g, int64_t j, int64_t from, int64_t to,
-                          const piece *p, float *tile)
+/* Rows [from, to) of pixels that are not turned: the first at x, the others ld apart. */
+static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const float *x,
+                          int64_t ld, int64_t from, int64_t to, const piece *p, float *tile)
 {
     const conv_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     const piece *first = op->pieces;
-    int64_t len = p->to - p->from, col = g * op->Kg + j * ker->nr;
+    int64_t len = (p->run1 - p->run0) * (p->to - p->from), col = g * op->Kg + j * ker->nr;
     int32_t width = (int32_t)cpu_min(ker->nr, op->Kg - j * ker->nr);
     int32_t vectors = width <= ker->vl ? 1 : 2;
     const float *w =
         call->packed + g * op->group_floats + (p->before * op->panels + j * len) * ker->nr;
-    const float *x = call->x + from * op->Cx + g * op->Cg + p->from;
     float *y = call->y + from * op->Kx + col;
     cpu_end end = op->end;
     end.bias_n = call->bias && p == first ? call->bias + col : NULL;
     end.add = op->end.add || p > first;
     end.relu = op->end.relu && p + 1 == first + call->phase->pieces;
     if (width == vectors * ker->vl) {
-        ker->rows(vectors, to - from, len, x, op->Cx, 1, w, y, op->Kx, &end);
+        ker->rows(vectors, to - from, len, x, ld, 1, w, y, op->Kx, &end);
         return;
     }
     static const cpu_end nothing = {0};
     const cpu_run run = {0, width, 0, 0};
-    for (int64_t i = from, n; i < to; i += n, x += n * op->Cx, y += n * op->Kx) {
+    for (int64_t i = from, n; i < to; i += n, x += n * ld, y += n * op->Kx) {
         n = cpu_min(CPU_MAX_MR, to - i);
-        ker->rows(vectors, n, len, x, op->Cx, 1, w, tile, ker->nr, &nothing);
+        ker->rows(vectors, n, len, x, ld, 1, w, tile, ker->nr, &nothing);
         ker->merge((int32_t)n, tile, &run, 1, y, NULL, op->Kx, &end);
     }
 }
@@ -278,7 +278,58 @@ static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_
         end = cpu_min(to, i + IN_PLACE_ROWS);
         for (const piece *p = op->pieces, *last = p + call->phase->pieces; p < last; p++)
             for (int64_t j = j0; j < j1; j++)
-                multiply_rows(call, g, j, i, end, p, tile);
+                multiply_rows(call, g, j, call->x + i * op->Cx + g * op->Cg + p->from, op->Cx,
+                              i, end, p, tile);
+    }
+}
+
+/* A run of `count` outputs side by side from `at` on, ld apart. */
+static void lay_run(const conv_call *call, const cpu_taps_run *run, cpu_pixel at, int64_t count,
+                    const block *b, float *out, int64_t ld)
+{
+    const conv_op *op = call->op;
+    const cpu_phase *f = call->phase;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_image image = {call->x, op->H, op->W, op->Cx};
+    int64_t h = at.h * f->move_h + run->h, w = at.w * f->move_w + run->w;
+    int64_t whole = cpu_min(count, w < 0 ? cpu_ceil(-w, f->move_w) : 0), end = whole;
+    if (h >= 0 && h < op->H && w + f->taps <= op->W) /* [whole, end): no tap is outside */
+        end = cpu_max(whole, cpu_min(count, (op->W - f->taps - w) / f->move_w + 1));
+    for (int64_t i = 0; i < count; i++) {
+        cpu_pixel pixel = {at.n, at.h, at.w + i};
+        if (i < whole || i >= end) {
+            ker->lay_rows(out + i * ld, ld,
+                          cpu_run_at(&image, f, run, &pixel, b->edges, b->zeros), 0, 1,
+                          f->floats);
+            continue;
+        }
+        ker->lay_rows(out + i * ld, ld, cpu_run_at(&image, f, run, &pixel, b->edges, b->zeros),
+                      f->move_w * op->Cx, end - i, f->floats);
+        i = end - 1;
+    }
+}
+
+static void laid_task(const conv_call *call, int64_t from, int64_t to, int64_t j0, int64_t j1,
+                      const block *b)
+{
+    const conv_op *op = call->op;
+    const cpu_phase *f = call->phase;
+    for (int64_t i = from, end; i < to; i = end) {
+        end = cpu_min(to, i + ROWS * op->base.backend->kernels->mr);
+        for (const piece *p = op->pieces, *last = p + f->pieces; p < last; p++) {
+            /* whole vectors are written, the last not into the next row */
+            int64_t ld = (p->run1 - p->run0 - 1) * f->floats + ((f->floats + 15) & ~15);
+            for (int64_t k = i, n; k < end; k += n) {
+                cpu_pixel at;
+                cpu_pixels(&at, k, 1, f);
+                n = cpu_min(end - k, f->cols - at.w);
+                for (int64_t r = p->run0; r < p->run1; r++)
+                    lay_run(call, &f->run[r], at, n, b,
+                            b->packed + (k - i) * ld + (r - p->run0) * f->floats, ld);
+            }
+            for (int64_t j = j0; j < j1; j++)
+                multiply_rows(call, 0, j, b->packed, ld, i, end, p, b->tile);
+        }
     }
 }
 
@@ -293,9 +344,12 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
     block b = block_of(call, worker);
     cpu_split(tiles, f->tasks_m, task % f->tasks_m, &t0, &t1);
     cpu_split(op->panels, f->tasks_n, task % per / f->tasks_m, &j0, &j1);
-    if (op->geo.ready) {
+    if (op->geo.ready || op->laid) {
         cpu_split(f->count, f->tasks_m, task % f->tasks_m, &from, &to);
-        in_place_task(call, g, from, to, j0, j1, b.tile);
+        if (op->laid)
+            laid_task(call, from, to, j0, j1, &b);
+        else
+            in_place_task(call, g, from, to, j0, j1, b.tile);
         return;
     }
     for (int64_t t = t0; t < t1; t += ROWS) {
@@ -411,6 +465,7 @@ static bool plan(conv_op *op, dn_op_info *info)
         pieces += f->pieces;
         packed += f->runs * f->floats * op->panels * nr;
     }
+    op->laid = op->phases == 1 && op->phase[0].taps > 1;
     op->group_floats = packed;
     op->packed_floats = (geo->group * packed + 15) & ~(int64_t)15;
     op->worker_floats = worker_floats(op);

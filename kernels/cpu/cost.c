@@ -4,6 +4,7 @@
  * other machines are assumed to differ in all of them alike. */
 #include "cpu.h"
 
+#include <math.h>
 #include <string.h>
 
 #define BYTES_PER_NS 10.0
@@ -128,6 +129,15 @@ static double packing(const dn_op_desc *d, const char *implementation)
     return bytes / (bytes < 400e3 ? 12 : 5); /* within the second cache, or from beyond */
 }
 
+/* Pixels of few channels are laid in rows, which takes 6 cycles for every vector of a row of
+ * taps; vectors of outputs are multiplied whole. */
+static double few_channels(const dn_shape *w)
+{
+    double run = (double)(w->dim[1] * w->dim[w->axes - 1]), K = (double)w->dim[0];
+    double vectors = (double)(2 * cpu_ceil(w->dim[0], 32));
+    return 16 * vectors / K * (0.87 + 6 * ceil(run / 16) / (run * vectors));
+}
+
 /* What a convolution's shape adds: in planes, short runs of columns where those of y are small,
  * and a stride in depthwise; in NHWC, few channels (which 1x1 reads as they lie). Winograd's
  * convolutions say their own cost. */
@@ -143,14 +153,14 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
     if (rows && strstr(implementation, "1x1"))
         return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.05 : 1.2;
-    if (rows && w->axes > 1 && d->kind == DN_OP_CONV) {
-        double run = (double)(w->dim[1] * w->dim[w->axes - 1]); /* floats of a row of taps */
-        return (w->dim[1] >= 32 ? 1 : 1.2) * (run < 20 ? 20 / run : 1);
-    }
+    if (rows && w->axes > 1 && d->kind == DN_OP_CONV)
+        return w->dim[1] >= 32 ? 1 : few_channels(w);
     if (rows && w->axes > 1)
         return w->dim[1] >= 32 ? 1 : 1.6;
     if (d->kind == DN_OP_CONV) /* columns gathered for few outputs */
-        return !depthwise && a->spatial == 2 && a->stride[1] > 1 && w->dim[0] < 64 ? 1.8 : 1;
+        return depthwise || a->spatial != 2 || a->stride[1] == 1 ? 1
+               : w->dim[0] < 64                                  ? 1.8
+                                                                 : 1.2;
     return x->axes == 4 && !depthwise && small_planes(d) ? 1.4 : 1;
 }
 

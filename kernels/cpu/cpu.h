@@ -117,6 +117,9 @@ typedef struct cpu_kernels {
      */
     void (*pack_weights)(float *out, int64_t cols, int64_t n, const float *w, int64_t ld,
                          const int64_t *at, const int64_t *next, int64_t panel);
+    /* rows of n floats, src_ld apart, put ld apart; writes up to vl - 1 floats too many. */
+    void (*lay_rows)(float *out, int64_t ld, const float *src, int64_t src_ld, int64_t rows,
+                     int64_t n);
     /* Panel of B: n floats at each of k pointers, from `col` on. */
     void (*copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n);
     /* dw (C, taps) (+)= sums (taps, C). */

@@ -404,6 +404,17 @@ void ISA(cpu_pack_weights)(float *out, int64_t cols, int64_t n, const float *w, 
         }
 }
 
+void ISA(cpu_lay_rows)(float *out, int64_t ld, const float *src, int64_t src_ld, int64_t rows,
+                       int64_t n)
+{
+    int64_t last = (n - 1) / VL * VL;
+    for (int64_t i = 0; i < rows; i++, out += ld, src += src_ld) {
+        for (int64_t j = 0; j < last; j += VL)
+            v_store(out + j, v_load(src + j));
+        v_store(out + last, v_loadp(src + last, n - last));
+    }
+}
+
 void ISA(cpu_copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n)
 {
     for (int64_t p = 0; p < k; p++, out += NR) {

@@ -10,7 +10,7 @@
 /* clang-format off */
 #define CPU_KERNELS(X)                                                                         \
     X(tile) X(merge) X(pack) X(pack_trans) X(pack_a) X(dot) X(gather_rows)                     \
-    X(pack_pointers) X(pack_weights) X(copy_rows) X(turn_weights) X(rows)                      \
+    X(pack_pointers) X(pack_weights) X(copy_rows) X(lay_rows) X(turn_weights) X(rows)          \
     X(wino_in) X(wino_values) X(wino_out)                                                      \
     X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                  \
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \

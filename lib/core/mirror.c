@@ -115,7 +115,7 @@ void dni_mirror_unlock(const dn_context *context)
 
 static dn_status zero_device(const dni_backend_slot *slot, void *device, size_t bytes)
 {
-    static const char zeros[4096];
+    const char zeros[4096] = {0};
     const dn_backend_ops *ops = slot->ops;
     dn_status st = DN_OK;
     if (ops->struct_size > offsetof(dn_backend_ops, mem_zero) && ops->mem_zero)

@@ -29,7 +29,8 @@ static bool stays_readable(const dn_net *net, int32_t blob)
             return true;
     const dni_value *v = &net->graph.values[net->blobs[blob]->value];
     const dni_net_layer *maker = &net->layers[v->layer];
-    return maker->layer.cls->flags & DNI_LAYER_SOURCE || maker->loss_weight[v->top] != 0;
+    return maker->layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT) ||
+           maker->loss_weight[v->top] != 0;
 }
 
 static dni_tensor add(lowering *w, const dni_tensor_info *info)

@@ -42,6 +42,19 @@ static bool set_activation(dni_trial *t, const dni_op *function)
     return true;
 }
 
+/* Is y, where op i takes the gradient through f, still what f made of x? A layer in place may
+ * have come after it. */
+static bool is_of_x(const dni_program *p, size_t i)
+{
+    const dni_op *op = &p->ops[i];
+    size_t maker = dni_last_write(p, dni_root(p, op->inputs[1]), i);
+    const dni_op *f = maker == SIZE_MAX ? NULL : &p->ops[maker];
+    return op->inputs[0] == DNI_NONE ||
+           (f && f->kind == DN_OP_UNARY &&
+            dni_root(p, f->inputs[0]) == dni_root(p, op->inputs[0]) &&
+            ((const dn_args_unary *)f->args)->fn == ((const dn_args_unary *)op->args)->fn);
+}
+
 /* Where x and y are both at hand, y is enough for most functions: x need not stay. */
 static void prefer_y(dni_program *p)
 {
@@ -49,7 +62,7 @@ static void prefer_y(dni_program *p)
         dni_op *op = &p->ops[i];
         const dn_args_unary *u = (const dn_args_unary *)op->args;
         if (op->kind != DN_OP_UNARY_BWD || op->inputs[1] == DNI_NONE ||
-            !(DN_FN_FROM_Y >> u->fn & 1))
+            !(DN_FN_FROM_Y >> u->fn & 1) || !is_of_x(p, i))
             continue;
         bool keeps_sign = u->fn == DN_FN_RELU || u->fn == DN_FN_ELU || u->fn == DN_FN_SELU;
         if (!keeps_sign || u->a >= 0)

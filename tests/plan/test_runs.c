@@ -78,6 +78,10 @@ static void use(dn_net *net, int way)
     X CONV("a", "x", "") ON("a", "v", "MVN", "") ON("a", "c", "Scale", "")                     \
         ON("a", "i", "Sigmoid", "") LAYER("n", "Normalize", "a", "n", "")                      \
             ON("n", "w", "Swish", "") ON("n", "d", "Dropout", "") LOSS("n")
+/* What ReLU made is changed in place, and its gradient is that at x. */
+#define CHANGED                                                                                \
+    X CONV("a", "x", "") LAYER("r", "ReLU", "a", "r", "")                                      \
+        ON("r", "p", "Power", "power_param { scale: 0.5 shift: -0.2 }") LOSS("r")
 /* A truth of as many values in another shape. */
 #define OTHER_SHAPE                                                                            \
     X IN("z", "dim: 2 dim: 90 dim: 1 dim: 1") CONV("a", "x", "")                               \
@@ -137,6 +141,21 @@ static void check_twice(dn_context *fused, dn_context *plain, const char *text)
         CHECK_STATUS(dn_net_backward(net), DN_OK);
         compare_nets(net, truth, true);
     }
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
+/* Without inner blobs: what goes into the net, and its gradient, still are there. */
+static void check_input_gradient(dn_context *fused, dn_context *plain)
+{
+    SECTION("gradient of an input");
+    static const char text[] = "force_backward: true " RESIDUAL;
+    dn_net *net = net_of(fused, text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    dn_net *truth = net_of(plain, text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    use(net, 4);
+    use(truth, 4);
+    compare("gradient", "x", dn_blob_diff(dn_net_blob(net, "x")),
+            dn_blob_diff(dn_net_blob(truth, "x")), dn_blob_count(dn_net_blob(truth, "x")));
     dn_net_free(net);
     dn_net_free(truth);
 }
@@ -421,7 +440,7 @@ static void check_statistics(dn_context *fused, dn_context *plain)
 int main(void)
 {
     static const char *const nets[] = {RESIDUAL,  ON_INPUT, LATE_SCALE,
-                                       LATE_BIAS, KEEPING,  OTHER_SHAPE};
+                                       LATE_BIAS, KEEPING,  OTHER_SHAPE, CHANGED};
     dn_context *plain = context_of(DN_PLAN_PLAIN);
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
         dn_context *context = context_of(plan);
@@ -431,6 +450,7 @@ int main(void)
             check_twice(context, plain, nets[i]);
         }
         check_loss(context, plain);
+        check_input_gradient(context, plain);
         check_statistics(context, plain);
         check_views(context, plain);
         check_cleared(context, plain);

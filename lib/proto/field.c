@@ -152,8 +152,17 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
 void *dni_message_new(const dni_heap *heap, const ProtobufCMessageDescriptor *type)
 {
     ProtobufCMessage *message = dni_alloc(heap, 1, type->sizeof_message);
-    if (message)
-        protobuf_c_message_init(type, message);
+    if (!message)
+        return NULL;
+    message->descriptor = type;
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &type->fields[i];
+        void *at = (char *)message + f->offset;
+        if (f->default_value && by_pointer(f))
+            *(const void **)at = f->default_value;
+        else if (f->default_value)
+            memcpy(at, f->default_value, dni_field_value_size(f));
+    }
     return message;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/field.h"
 #include "proto/reader.h"
 
 /* Spellings that were accepted once. */
@@ -234,10 +235,9 @@ static dn_status read_message(dni_reader *r, const ProtobufCFieldDescriptor *fie
     if (st)
         return st;
     if (!value) {
-        value = dni_alloc(r->heap, 1, type->sizeof_message);
+        value = dni_message_new(r->heap, type);
         if (!value)
             return DN_E_NOMEM;
-        protobuf_c_message_init(type, value);
         *(ProtobufCMessage **)slot = value;
     }
     const ProtobufCMessage *outer = r->layer;
@@ -470,14 +470,13 @@ dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
     dni_text beside, above;
     dni_reader r = {
         .heap = heap, .locations = locations, .remarks = dni_locations_remarks(locations)};
-    ProtobufCMessage *message = dni_alloc(heap, 1, type->sizeof_message);
+    ProtobufCMessage *message = dni_message_new(heap, type);
     if (!message)
         return DN_E_NOMEM;
     dni_text_init(&beside, heap);
     dni_text_init(&above, heap);
     if (r.remarks)
         r.lexer.beside = &beside, r.lexer.above = &above;
-    protobuf_c_message_init(type, message);
     dn_status st = dni_lexer_init(&r.lexer, text, size, file_name);
     if (!st)
         st = read_fields(&r, message, 0, 1, 1);

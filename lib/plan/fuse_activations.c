@@ -42,17 +42,18 @@ static bool set_activation(dni_trial *t, const dni_op *function)
     return true;
 }
 
-/* Is y, where op i takes the gradient through f, still what f made of x? A layer in place may
- * have come after it. */
+/* Is y, where op i takes the gradient through f, still what f made of x? After a layer in place
+ * x is y; and one may have come after f. */
 static bool is_of_x(const dni_program *p, size_t i)
 {
     const dni_op *op = &p->ops[i];
-    size_t maker = dni_last_write(p, dni_root(p, op->inputs[1]), i);
+    dni_tensor x = dni_root(p, op->inputs[0]), y = dni_root(p, op->inputs[1]);
+    size_t maker = dni_last_write(p, y, i);
     const dni_op *f = maker == SIZE_MAX ? NULL : &p->ops[maker];
-    return op->inputs[0] == DNI_NONE ||
-           (f && f->kind == DN_OP_UNARY &&
-            dni_root(p, f->inputs[0]) == dni_root(p, op->inputs[0]) &&
-            ((const dn_args_unary *)f->args)->fn == ((const dn_args_unary *)op->args)->fn);
+    if (x == DNI_NONE || x == y)
+        return true;
+    return f && f->kind == DN_OP_UNARY && dni_root(p, f->inputs[0]) == x &&
+           ((const dn_args_unary *)f->args)->fn == ((const dn_args_unary *)op->args)->fn;
 }
 
 /* Where x and y are both at hand, y is enough for most functions: x need not stay. */

@@ -138,14 +138,14 @@ static void turn_task(void *arg, int64_t k, int32_t worker)
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     float *sums = call->parts + k * op->columns, *dw = call->dw + k * op->columns;
-    bool turn = op->geo.R * op->geo.S > 1;
+    int64_t taps = op->geo.R * op->geo.S;
+    bool turn = taps > 1;
     (void)worker;
     for (int64_t i = turn; i < op->parts; i++)
         ker->axpby(turn ? sums : dw, sums + i * op->part_floats, 1, turn || op->add || i > 0,
                    op->columns);
     if (turn)
-        ker->turn_weights(call->dw + k * op->columns, sums, op->geo.R * op->geo.S, op->geo.Cg,
-                          op->add);
+        ker->turn_rows(dw, taps, sums, op->geo.Cg, taps, op->geo.Cg, op->add);
 }
 
 static dn_status weights_run(dn_op *base, const dn_op_io *io)

@@ -122,8 +122,9 @@ typedef struct cpu_kernels {
                      int64_t n);
     /* Panel of B: n floats at each of k pointers, from `col` on. */
     void (*copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n);
-    /* dw (C, taps) (+)= sums (taps, C). */
-    void (*turn_weights)(float *dw, const float *sums, int64_t taps, int64_t C, bool add);
+    /* y (cols rows of n, ld apart) (+)= x (n rows, x_ld apart) transposed. */
+    void (*turn_rows)(float *y, int64_t ld, const float *x, int64_t x_ld, int64_t n,
+                      int64_t cols, bool add);
     /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col]; B's rows
      * are nr apart. No bias_m. */
     void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
@@ -161,6 +162,13 @@ typedef struct cpu_kernels {
     /* size x size outputs */
     void (*wino_out)(int32_t size, float *const *y, const float *m, int64_t step, int64_t n,
                      const cpu_end *end);
+    /* The same with 64 frequencies, of whole vectors; element e of a tile is at x[at[e]].
+     * 8x8 inputs; r x r outputs (4) or taps (5); y += 8x8 gradients; 5x5 taps to y. NULL in the
+     * plain set. */
+    void (*wino8_in)(float *v, int64_t step, const float *x, const int64_t *at);
+    void (*wino8_values)(int32_t r, float *v, int64_t step, const float *x, const int64_t *at);
+    void (*wino8_add)(float *y, const int64_t *at, const float *m, int64_t step);
+    void (*wino8_taps)(float *y, const float *m, int64_t step);
 
     /* unary_kernels.c */
     void (*unary)(const cpu_unary *u, float *y, const float *x, bool add, int64_t n);
@@ -331,6 +339,7 @@ cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_
     cpu_conv_bwd_weights_create;
 cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_wino_create, cpu_wino_weights_create;
+cpu_create_fn cpu_wino_planes_data_create, cpu_wino_planes_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;

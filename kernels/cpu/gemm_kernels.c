@@ -359,7 +359,7 @@ static void pack_rows(float *out, int32_t mr, int64_t k, const float *const *row
         for (int i = 0; i < VL; i++)
             t[i] = v_mul(scale, v_loadp(rows[i < mr ? i : mr - 1] + from, n));
         v_transpose(t);
-        if (forward && (k - p - VL) * mr >= VL) {
+        if (forward && n == VL && (mr == VL || (k - p - VL) * mr >= VL)) {
             UNROLL
             for (int i = 0; i < VL; i++)
                 v_store(out + (p + i) * mr, t[i]);
@@ -430,19 +430,20 @@ void ISA(cpu_copy_rows)(float *out, int64_t k, const float *const *rows, int64_t
     }
 }
 
-void ISA(cpu_turn_weights)(float *dw, const float *sums, int64_t taps, int64_t C, bool add)
+void ISA(cpu_turn_rows)(float *y, int64_t ld, const float *x, int64_t x_ld, int64_t n,
+                        int64_t cols, bool add)
 {
-    for (int64_t t0 = 0; t0 < taps; t0 += VL)
-        for (int64_t c = 0; c < C; c += VL) {
-            int64_t n = taps - t0, left = C - c;
+    for (int64_t i0 = 0; i0 < n; i0 += VL)
+        for (int64_t c = 0; c < cols; c += VL) {
+            int64_t len = n - i0, left = cols - c;
             vf t[VL];
             UNROLL
             for (int i = 0; i < VL; i++)
-                t[i] = v_loadp(sums + (t0 + (i < n ? i : n - 1)) * C + c, left);
+                t[i] = v_loadp(x + (i0 + (i < len ? i : len - 1)) * x_ld + c, left);
             v_transpose(t);
             for (int i = 0; i < VL && i < left; i++) {
-                float *to = dw + (c + i) * taps + t0;
-                v_storep(to, add ? v_add(t[i], v_loadp(to, n)) : t[i], n);
+                float *to = y + (c + i) * ld + i0;
+                v_storep(to, add ? v_add(t[i], v_loadp(to, len)) : t[i], len);
             }
         }
 }

@@ -13,4 +13,7 @@ const cpu_kernels ISA(cpu_kernels) = {.name = TEXT(CPU_ISA),
                                       .dot_m = VL == 16 ? 5 : 3,
                                       .dot_n = VL == 16 ? 5 : 4,
                                       .dw_rows = VL == 16 ? 4 : VL == 8,
-                                      CPU_KERNELS(ENTRY)};
+#if VL > 4
+                                      CPU_WIDE_KERNELS(ENTRY)
+#endif
+                                          CPU_KERNELS(ENTRY)};

@@ -10,7 +10,7 @@
 /* clang-format off */
 #define CPU_KERNELS(X)                                                                         \
     X(tile) X(merge) X(pack) X(pack_trans) X(pack_a) X(dot) X(gather_rows)                     \
-    X(pack_pointers) X(pack_weights) X(copy_rows) X(lay_rows) X(turn_weights) X(rows)          \
+    X(pack_pointers) X(pack_weights) X(copy_rows) X(lay_rows) X(turn_rows) X(rows)             \
     X(wino_in) X(wino_values) X(wino_out)                                                      \
     X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                  \
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \
@@ -19,10 +19,13 @@
     X(norm) X(norm_bwd) X(norm_sums) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)               \
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
     X(pool_cols_bwd) X(pool_mask_strays)
+/* Not in the plain set, to spare its bytes. */
+#define CPU_WIDE_KERNELS(X) X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps)
 /* clang-format on */
 
 #define CPU_DECLARE(kernel)                                                                    \
     extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
 CPU_KERNELS(CPU_DECLARE)
+CPU_WIDE_KERNELS(CPU_DECLARE)
 
 #endif

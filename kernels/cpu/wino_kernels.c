@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * wino_kernels.c: the transforms of Winograd's convolution on 6x6 tiles, channels as vectors.
- * Points 0, 3/4, -3/4, 3/2, -3/2 and infinity: all coefficients but two are exact, and the
- * error is half of that of 0, 1, -1, 2, -2. A pair of opposite points shares its even and odd
- * parts. */
+ * wino_kernels.c: the transforms of Winograd's convolution, on 6x6 tiles with channels as
+ * vectors and on 8x8 tiles with images as vectors. Points of the first: 0, 3/4, -3/4, 3/2, -3/2
+ * and infinity: all coefficients but two are exact, and the error is half of that of 0, 1, -1,
+ * 2, -2. A pair of opposite points shares its even and odd parts. */
 #include "isa.h"
 
 #define A1 0.75f
@@ -175,3 +175,168 @@ void ISA(cpu_wino_out)(int32_t size, float *const *y, const float *m, int64_t st
     else
         output_body(false, size, y, m, step, n, e);
 }
+
+/* ---- 8x8 tiles: the product of 4x4 and 5x5 coefficients ---------------------------------- */
+
+#if VL > 4
+
+/* Points 0, P, -P, Q, -Q, R, -R, infinity: of all that are exact, about the least error. */
+#define P1 0.5f
+#define Q1 1.0f
+#define R1 1.75f
+#define P2 (P1 * P1)
+#define Q2 (Q1 * Q1)
+#define R2 (R1 * R1)
+/* (x^2 - P^2)(x^2 - Q^2)(x^2 - R^2) = x^6 + E4 x^4 + E2 x^2 + E0 */
+#define E0 (-P2 * Q2 * R2)
+#define E2 (P2 * Q2 + P2 * R2 + Q2 * R2)
+#define E4 (-P2 - Q2 - R2)
+/* 1 / product of a point's differences from the others */
+#define AT_P (1 / (2 * P2 * (P2 - Q2) * (P2 - R2)))
+#define AT_Q (1 / (2 * Q2 * (Q2 - P2) * (Q2 - R2)))
+#define AT_R (1 / (2 * R2 * (R2 - P2) * (R2 - Q2)))
+
+/* A line of a tile: vector i of x is at[i * stride] floats on, that of y i * step. Not inlined:
+ * the code of both directions. */
+typedef void line_fn(float *y, int64_t step, const float *x, const int64_t *at, int64_t stride);
+#define LINE static __attribute__((noinline)) void
+#define X(i) v_load(x + at[(i)*stride])
+#define Y(i) y + (i)*step
+
+/* Sums over the coefficients of the polynomial that is zero at all other points. */
+LINE sums_line(float *y, int64_t step, const float *x, const int64_t *at, int64_t stride)
+{
+    vf d0 = X(0), d1 = X(1), d2 = X(2), d3 = X(3), d4 = X(4), d5 = X(5), d6 = X(6), d7 = X(7);
+#define PAIR(i, own, x2, y2)                                                                   \
+    {                                                                                          \
+        vf even = times(x2 * y2, d2, times(-x2 - y2, d4, d6));                                 \
+        vf odd = times(x2 * y2, d1, times(-x2 - y2, d3, d5));                                  \
+        v_store(Y(i), times(own, odd, even));                                                  \
+        v_store(Y(i + 1), times(-own, odd, even));                                             \
+    }
+    v_store(Y(0), times(E0, d0, times(E2, d2, times(E4, d4, d6))));
+    PAIR(1, P1, Q2, R2)
+    PAIR(3, Q1, P2, R2)
+    PAIR(5, R1, P2, Q2)
+    v_store(Y(7), times(E0, d1, times(E2, d3, times(E4, d5, d7))));
+#undef PAIR
+}
+
+/* Coefficients from values: the transpose of sums_line. */
+LINE product_line(float *y, int64_t step, const float *x, const int64_t *at, int64_t stride)
+{
+    vf a = X(0), b = X(7);
+    vf sp = v_add(X(1), X(2)), sq = v_add(X(3), X(4)), sr = v_add(X(5), X(6));
+    vf tp = v_sub(X(1), X(2)), tq = v_sub(X(3), X(4)), tr = v_sub(X(5), X(6));
+#define SUM(p, q, r, P, Q, R, rest) times(P, p, times(Q, q, times(R, r, rest)))
+    v_store(Y(0), v_mul(v_set1(E0), a));
+    v_store(Y(1),
+            SUM(tp, tq, tr, P1 * Q2 * R2, Q1 * P2 * R2, R1 * P2 * Q2, v_mul(v_set1(E0), b)));
+    v_store(Y(2), SUM(sp, sq, sr, Q2 * R2, P2 * R2, P2 * Q2, v_mul(v_set1(E2), a)));
+    v_store(Y(3), SUM(tp, tq, tr, P1 * (-Q2 - R2), Q1 * (-P2 - R2), R1 * (-P2 - Q2),
+                      v_mul(v_set1(E2), b)));
+    v_store(Y(4), SUM(sp, sq, sr, -Q2 - R2, -P2 - R2, -P2 - Q2, v_mul(v_set1(E4), a)));
+    v_store(Y(5), SUM(tp, tq, tr, P1, Q1, R1, v_mul(v_set1(E4), b)));
+    v_store(Y(6), v_add(v_add(sp, sq), v_add(sr, a)));
+    v_store(Y(7), b);
+#undef SUM
+}
+
+/* Values of 4 coefficients at the points. */
+LINE values4_line(float *y, int64_t step, const float *x, const int64_t *at, int64_t stride)
+{
+    vf g0 = X(0), g1 = X(1), g2 = X(2), g3 = X(3);
+#define PAIR(i, x1, x2)                                                                        \
+    {                                                                                          \
+        vf even = times(x2, g2, g0), odd = times(x2, g3, g1);                                  \
+        v_store(Y(i), times(x1, odd, even));                                                   \
+        v_store(Y(i + 1), times(-x1, odd, even));                                              \
+    }
+    v_store(Y(0), g0);
+    PAIR(1, P1, P2)
+    PAIR(3, Q1, Q2)
+    PAIR(5, R1, R2)
+    v_store(Y(7), g3);
+#undef PAIR
+}
+
+/* Of 5, scaled. */
+LINE values5_line(float *y, int64_t step, const float *x, const int64_t *at, int64_t stride)
+{
+    vf g0 = X(0), g1 = X(1), g2 = X(2), g3 = X(3), g4 = X(4);
+#define PAIR(i, x1, x2, scale)                                                                 \
+    {                                                                                          \
+        vf even = v_mul(v_set1(scale), times(x2, times(x2, g4, g2), g0));                      \
+        vf odd = v_mul(v_set1(scale * x1), times(x2, g3, g1));                                 \
+        v_store(Y(i), v_add(even, odd));                                                       \
+        v_store(Y(i + 1), v_sub(even, odd));                                                   \
+    }
+    v_store(Y(0), v_mul(v_set1(1 / E0), g0));
+    PAIR(1, P1, P2, AT_P)
+    PAIR(3, Q1, Q2, AT_Q)
+    PAIR(5, R1, R2, AT_R)
+    v_store(Y(7), g4);
+#undef PAIR
+}
+
+/* The transpose of values5_line. */
+LINE taps_line(float *y, int64_t step, const float *x, const int64_t *at, int64_t stride)
+{
+#define SUM(sign, i, scale) v_mul(v_set1(scale), sign(X(i), X(i + 1)))
+    vf sp = SUM(v_add, 1, AT_P), sq = SUM(v_add, 3, AT_Q), sr = SUM(v_add, 5, AT_R);
+    vf tp = SUM(v_sub, 1, AT_P * P1), tq = SUM(v_sub, 3, AT_Q * Q1),
+       tr = SUM(v_sub, 5, AT_R * R1);
+    v_store(Y(0), v_add(v_add(times(1 / E0, X(0), sp), sq), sr));
+    v_store(Y(1), v_add(v_add(tp, tq), tr));
+    v_store(Y(2), times(P2, sp, times(Q2, sq, v_mul(v_set1(R2), sr))));
+    v_store(Y(3), times(P2, tp, times(Q2, tq, v_mul(v_set1(R2), tr))));
+    v_store(Y(4), times(P2 * P2, sp, times(Q2 * Q2, sq, times(R2 * R2, sr, X(7)))));
+#undef SUM
+}
+#undef X
+#undef Y
+
+/* Lines both ways: columns of x, `next` apart and each at `at`, then rows. */
+static void tile(line_fn *line, int64_t n, int64_t m, float *y, int64_t step, const float *x,
+                 int64_t next, const int64_t *at, int64_t stride)
+{
+    static const int64_t flat[8] = {0, VL, 2 * VL, 3 * VL, 4 * VL, 5 * VL, 6 * VL, 7 * VL};
+    vf t[64];
+    for (int64_t j = 0; j<n; j++, x += next, at += stride> 1)
+        line((float *)(t + j), 8 * VL, x, at, stride);
+    for (int64_t i = 0; i < m; i++, y += m * step)
+        line(y, step, (const float *)(t + i * 8), flat, 1);
+}
+
+void ISA(cpu_wino8_in)(float *v, int64_t step, const float *x, const int64_t *at)
+{
+    tile(sums_line, 8, 8, v, step, x, 0, at, 8);
+}
+
+void ISA(cpu_wino8_values)(int32_t r, float *v, int64_t step, const float *x, const int64_t *at)
+{
+    tile(r == 4 ? values4_line : values5_line, r, 8, v, step, x, 0, at, r);
+}
+
+/* m's columns: rows of 8 frequencies, `step` apart. */
+static void back(line_fn *line, int64_t n, float *y, const float *m, int64_t step)
+{
+    int64_t at[8];
+    for (int64_t i = 0; i < 8; i++)
+        at[i] = i * 8 * step;
+    tile(line, 8, n, y, VL, m, step, at, 1);
+}
+
+void ISA(cpu_wino8_add)(float *y, const int64_t *at, const float *m, int64_t step)
+{
+    vf t[64];
+    back(product_line, 8, (float *)t, m, step);
+    for (int64_t i = 0; i < 64; i++)
+        v_store(y + at[i], v_add(v_load(y + at[i]), t[i]));
+}
+
+void ISA(cpu_wino8_taps)(float *y, const float *m, int64_t step)
+{
+    back(taps_line, 5, y, m, step);
+}
+#endif

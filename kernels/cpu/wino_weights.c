@@ -98,8 +98,8 @@ static void output_task(void *arg, int64_t task, int32_t worker)
                           cpu_wino_step(op->part * op->ld), cpu_min(ker->nr, w->C - c),
                           &nothing);
         }
-        ker->turn_weights(call->dw + (call->g * w->K + k) * w->C * area, taps, area, w->C,
-                          op->add);
+        ker->turn_rows(call->dw + (call->g * w->K + k) * w->C * area, area, taps, w->C, area,
+                       w->C, op->add);
     }
 }
 

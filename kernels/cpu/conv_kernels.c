@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_kernels.c: depthwise convolution. On prepared planes a tap is an offset and rows are
  * consecutive floats; in NHWC the channels are, and some columns share each tap's weights. */
+#define SUMS_IN_REGISTERS
 #include "isa.h"
 
 /* `count` vectors of outputs share each tap's broadcast; the last may be cut to `left` lanes.

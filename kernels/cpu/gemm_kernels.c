@@ -2,6 +2,7 @@
  * gemm_kernels.c: the register tiles that everything heavy stands on, compiled once per
  * instruction set. `tile` multiplies packed panels and serves gemm and convolution alike, as B
  * may be packed from an image; `dot` multiplies rows by rows without packing either. */
+#define SUMS_IN_REGISTERS
 #include "gemm_kernels.h"
 
 #if VL == 16
@@ -357,7 +358,7 @@ static void pack_rows(float *out, int32_t mr, int64_t k, const float *const *row
         vf t[VL];
         UNROLL
         for (int i = 0; i < VL; i++)
-            t[i] = v_mul(scale, v_loadp(rows[i < mr ? i : mr - 1] + from, n));
+            t[i] = v_mul(scale, v_loadm(rows[i < mr ? i : mr - 1] + from, n));
         v_transpose(t);
         if (forward && n == VL && (mr == VL || (k - p - VL) * mr >= VL)) {
             UNROLL
@@ -397,7 +398,7 @@ void ISA(cpu_pack_weights)(float *out, int64_t cols, int64_t n, const float *w, 
             int64_t left = n - i;
             UNROLL
             for (int v = 0; v < VL; v++)
-                t[v] = v_loadp(w + (j + v < cols ? j + v : cols - 1) * ld + i, left);
+                t[v] = v_loadm(w + (j + v < cols ? j + v : cols - 1) * ld + i, left);
             v_transpose(t);
             for (int v = 0; v < VL && v < left; v++)
                 v_store(out + at[i + v] + panel * next[i + v] + j, t[v]);
@@ -439,7 +440,7 @@ void ISA(cpu_turn_rows)(float *y, int64_t ld, const float *x, int64_t x_ld, int6
             vf t[VL];
             UNROLL
             for (int i = 0; i < VL; i++)
-                t[i] = v_loadp(x + (i0 + (i < len ? i : len - 1)) * x_ld + c, left);
+                t[i] = v_loadm(x + (i0 + (i < len ? i : len - 1)) * x_ld + c, left);
             v_transpose(t);
             for (int i = 0; i < VL && i < left; i++) {
                 float *to = y + (c + i) * ld + i0;

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline, unused))
-#if defined(__clang__)
+#if defined(__OPTIMIZE_SIZE__) && !defined(SUMS_IN_REGISTERS) /* the plain set on x86 */
+#define UNROLL
+#elif defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
@@ -403,6 +405,15 @@ INLINE vf v_zero(void)
 INLINE vf v_loadp(const float *p, int64_t n)
 {
     return n >= VL ? v_load(p) : v_loadn(p, n);
+}
+/* The same without a branch: smaller where it is unrolled, slower where memory is the limit. */
+INLINE vf v_loadm(const float *p, int64_t n)
+{
+#if VL == 16
+    return v_loadn(p, n < VL ? n : VL);
+#else
+    return v_loadp(p, n);
+#endif
 }
 INLINE void v_storep(float *p, vf a, int64_t n)
 {

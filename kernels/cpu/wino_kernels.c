@@ -40,7 +40,7 @@ void ISA(cpu_wino_in)(float *v, int64_t step, const float *const *at, int64_t co
         for (int j = 0; j < 6; j++) {
             UNROLL
             for (int i = 0; i < 6; i++)
-                d[i] = v_loadp(at[i * 6 + j] + col + c, n - c);
+                d[i] = v_loadm(at[i * 6 + j] + col + c, n - c);
             input_line(t + j, 6, d);
         }
         for (int i = 0; i < 6; i++) {
@@ -91,7 +91,7 @@ INLINE void values_body(const int r, float *v, int64_t step, const float *const 
             UNROLL
             for (int i = 0; i < MOST; i++)
                 if (i < r)
-                    g[i] = v_loadp(at[i * r + j] + col + c, n - c);
+                    g[i] = v_loadm(at[i * r + j] + col + c, n - c);
             values_line(t + j, MOST, g, r);
         }
         for (int i = 0; i < 6; i++) {
@@ -134,7 +134,7 @@ INLINE void output_line(vf *out, const int step, const vf m[6], int size)
 INLINE void finish(float *y, vf sum, vf slope, int64_t n, const cpu_end *e)
 {
     if (e->add)
-        sum = v_add(sum, v_loadp(y, n));
+        sum = v_add(sum, v_loadm(y, n));
     if (e->relu)
         sum = v_sel(v_gt(sum, v_zero()), sum, v_mul(sum, slope));
     v_storep(y, sum, n);
@@ -145,7 +145,7 @@ INLINE void output_body(const bool known, const int size, float *const *y, const
 {
     vf t[6 * MOST], line[6], slope = v_set1(e->slope);
     for (int64_t c = 0; c < n; c += VL) {
-        vf bias = e->bias_n ? v_loadp(e->bias_n + c, n - c) : v_zero();
+        vf bias = e->bias_n ? v_loadm(e->bias_n + c, n - c) : v_zero();
         for (int j = 0; j < 6; j++) {
             UNROLL
             for (int i = 0; i < 6; i++)

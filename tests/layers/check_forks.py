@@ -371,6 +371,21 @@ def channel_scale(rng):
     close('gradient of f', made.blobs['f'].diff, (x * dy).sum(1, keepdims=True))
 
 
+@case
+def mish(rng):
+    x = np.concatenate([rng.normal(0, 2, 57), [-90, -30, 0, 30, 90]]).reshape(2, 31)
+    for layers in ("layer { name: 'l' type: 'Mish' bottom: 'x' top: 'y' }",
+                   "layer { name: 'p' type: 'Power' bottom: 'x' top: 'y' } "
+                   "layer { name: 'l' type: 'Mish' bottom: 'y' top: 'y' }"):
+        made = net(layers, {'x': x})
+        made.forward()
+        t = np.tanh(np.logaddexp(0, x))
+        close('top', made.blobs['y'].data, x * t)
+        dy = rng.normal(0, 1, x.shape)
+        made.backward(y=dy)
+        close('gradient', made.blobs['x'].diff, dy * (t + x * (1 - t * t) / (1 + np.exp(-x))))
+
+
 # ---- regions and images ------------------------------------------------------------------------
 
 def regions_of(rng, R, items, H, W, stride):

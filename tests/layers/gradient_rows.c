@@ -76,6 +76,8 @@ const gradient_row gradient_rows[] = {
     {"Threshold", X4 L("Threshold", XY "threshold_param { threshold: 0.2 }"), ROW_ZERO},
     {"ReLU6", X4 L("ReLU6", XY), 0},
     {"ReLU6", IN_PLACE("ReLU6", ""), 0},
+    {"Mish", X4 L("Mish", XY), 0},
+    {"Mish", IN_PLACE("Mish", ""), 0},
     {"SeLu", X4 L("SeLu", XY), 0},
     {"PReLU", X4 L("PReLU", XY), 0},
     {"PReLU", IN_PLACE("PReLU", "prelu_param { channel_shared: true }"), 0},

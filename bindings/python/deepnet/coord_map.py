@@ -10,8 +10,8 @@ from .net_spec import to_proto
 # Each map is (first spatial axis, [(a, b), ...]): top = a * bottom + b on each spatial axis.
 # One pair stands for all axes.
 _ELEMENTWISE = {'AbsVal', 'BatchNorm', 'Bias', 'BNLL', 'Clip', 'Dropout', 'ELU', 'Eltwise',
-                'Exp', 'LRN', 'Log', 'PReLU', 'Power', 'ReLU', 'Scale', 'Sigmoid', 'Softmax',
-                'Split', 'Swish', 'TanH', 'Threshold', 'Concat', 'MVN'}
+                'Exp', 'LRN', 'Log', 'Mish', 'PReLU', 'Power', 'ReLU', 'Scale', 'Sigmoid',
+                'Softmax', 'Split', 'Swish', 'TanH', 'Threshold', 'Concat', 'MVN'}
 
 
 def _pairs(*lists):

@@ -160,15 +160,18 @@ static cpu_norm row_constants(const norm_call *call)
                       op->slope, true,        op->relu,        op->add};
 }
 
+/* Bands are taken from the far end, which was written last; what is read last here, the first,
+ * is what apply_task begins with. */
 static void sum_task(void *arg, int64_t task, int32_t worker)
 {
     const norm_call *call = arg;
     const norm_op *op = call->op;
     const cpu_norm k = row_constants(call);
-    float *sum = call->sums + task * op->band_floats;
+    int64_t band = op->bands - 1 - task;
+    float *sum = call->sums + band * op->band_floats;
     int64_t from, to, at;
     (void)worker;
-    cpu_split(op->outer, op->bands, task, &from, &to);
+    cpu_split(op->outer, op->bands, band, &from, &to);
     at = from * op->dim;
     memset(sum, 0, (size_t)(2 * op->dim) * sizeof(float));
     op->base.backend->kernels->norm_sums(&k, call->dy ? call->dy + at : NULL, call->x + at,

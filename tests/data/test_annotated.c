@@ -489,6 +489,9 @@ static void test_refused(dn_context *context, const char *path)
            "transform_param { resize_param { height: 3 width: 3 resize_mode: "
            "FIT_SMALL_SIZE } }",
            DN_E_NET, "batch_size of 1");
+    refuse(context, path, 2,
+           "transform_param { resize_param { height: 3 width: 3 height_scale: 2 } }",
+           DN_E_UNSUPPORTED, "height_scale");
     refuse(context, path, 2, "transform_param { expand_param { max_expand_ratio: 0.5 } }",
            DN_E_NET, "max_expand_ratio");
     refuse(context, path, 2,

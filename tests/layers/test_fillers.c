@@ -70,6 +70,9 @@ static void check_random(void)
     for (int i = 0; i < COUNT; i++)
         zeros += values[i] == 0;
     CHECK_NEAR((double)zeros / COUNT, 0.8, 0.036);
+    f.sparse = 0;
+    CHECK_STATUS(fill(&f), DN_OK);
+    CHECK(within(0, 0));
     f.sparse = -2;
     CHECK_MESSAGE(fill(&f), DN_E_NET, "sparse");
 }
@@ -127,6 +130,11 @@ static void check_exact(void)
         CHECK_NEAR(values[i], weight[i / 4 % 4] * weight[i % 4], 1e-15);
     shape.dim[3] = 3;
     CHECK_MESSAGE(dni_fill(&f, &shape, DN_F64, values, 1, 1), DN_E_SHAPE, "square");
+    static const double odd[3] = {0.25, 0.75, 0.75}; /* as Caffe has it */
+    shape.dim[2] = 3;
+    CHECK_STATUS(dni_fill(&f, &shape, DN_F64, values, 1, 1), DN_OK);
+    for (int i = 0; i < 18; i++)
+        CHECK_NEAR(values[i], odd[i / 3 % 3] * odd[i % 3], 1e-15);
     CHECK_MESSAGE(fill(&f), DN_E_SHAPE, "2 axes");
     SECTION("unknown");
     f = filler("gausian");

@@ -71,9 +71,12 @@ static dn_status first_visit(dn_backend *backend, cuda_visit *visit)
         status = cuda_check(backend, cudaSetDevice(d->ordinal), "making the device current");
     if (status == DN_OK) {
         *visit = (cuda_visit){d, before};
+        /* before CUDA 12 its context is made by the first call that needs it */
+        status = cuda_check(backend, cudaFree(NULL), "starting the device");
+    }
+    if (status == DN_OK)
         status = cuda_check(backend, (cudaError_t)d->get_current(&d->context),
                             "asking for the device's context");
-    }
     return status;
 }
 

@@ -69,7 +69,9 @@ class Deepnet(Pycaffe):
             self.net.save(job['caffemodel'])
         forward, handle = deepnet._lib.lib().net_forward, self.net._net
         if job['train']:
-            self.run = self.solver.step
+            def run(n):
+                self.solver.step(n)
+                context.synchronise()
             self.loss = lambda: self.solver.loss
         else:
             def run(n):
@@ -77,7 +79,7 @@ class Deepnet(Pycaffe):
                     if forward(handle, None):
                         raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
                 context.synchronise()
-            self.run = run
+        self.run = run
 
 
 class Caffe(Pycaffe):

@@ -4,7 +4,11 @@
  * other way round, with the flipped kernel. Images go in chunks to bound the scratch. */
 #include "conv.h"
 
-enum { CHUNK_FLOATS = 1 << 20, CHUNK_PANELS = 8192 };
+enum {
+    CHUNK_FLOATS = 1 << 20,
+    CHUNK_PANELS = 8192,
+    KEPT_FLOATS = 100000 /* of constant w: more is packed while it comes from memory */
+};
 
 typedef struct conv_op {
     dn_op base;
@@ -14,6 +18,7 @@ typedef struct conv_op {
     int64_t tasks_m, tasks_n;
     int64_t a_floats, x_floats, work_floats; /* packed w of a group, prepared chunk, worker */
     bool flipped;                            /* w: (C of y.., C of x.., R, S), read backwards */
+    bool keep;                               /* packed w */
     cpu_end end;
 } conv_op;
 
@@ -95,6 +100,24 @@ static void conv_task(void *arg, int64_t task, int32_t worker)
                 call->work + worker * op->work_floats);
 }
 
+static void pack(conv_call *call)
+{
+    const conv_op *op = call->op;
+    int64_t packs = op->geo.group * op->mul[0].row_panels;
+    if (op->mul[0].m * op->mul[0].k * op->geo.group < 32768)
+        for (int64_t i = 0; i < packs; i++)
+            pack_task(call, i, 0);
+    else
+        cpu_for(op->base.backend, packs, pack_task, call);
+}
+
+static dn_status conv_prepare(dn_op *base, const dn_op_io *io)
+{
+    conv_call call = {.op = (conv_op *)base, .w = io->in[1], .packed = io->keep};
+    pack(&call);
+    return DN_OK;
+}
+
 static dn_status conv_run(dn_op *base, const dn_op_io *io)
 {
     conv_op *op = (conv_op *)base;
@@ -104,15 +127,11 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     conv_call call = {.op = op,
                       .w = io->in[1],
                       .bias = cpu_in(base, io, 2),
-                      .packed = scratch,
-                      .prepared = scratch + geo->group * op->a_floats};
+                      .packed = op->keep ? io->keep : scratch,
+                      .prepared = scratch + (op->keep ? 0 : geo->group * op->a_floats)};
     call.work = call.prepared + op->x_floats;
-    int64_t packs = geo->group * op->mul[0].row_panels;
-    if (op->mul[0].m * op->mul[0].k * geo->group < 32768)
-        for (int64_t i = 0; i < packs; i++)
-            pack_task(&call, i, 0);
-    else
-        cpu_for(backend, packs, pack_task, &call);
+    if (!op->keep)
+        pack(&call);
     for (int64_t i = 0; i < op->chunks; i++) {
         int64_t n0, n1;
         cpu_split(geo->N, op->chunks, i, &n0, &n1);
@@ -181,9 +200,12 @@ static void plan_scratch(conv_op *op, dn_op_info *info)
     int64_t slack = 2 * mul->ker->nr;
     op->x_floats = geo->ready ? 0 : op->images * geo->C * geo->plane + slack;
     op->x_floats = (int64_t)cpu_round64((size_t)op->x_floats * 4) / 4;
-    info->scratch = (size_t)(geo->group * op->a_floats + op->x_floats +
-                             op->base.backend->host.num_threads * op->work_floats) *
-                    4;
+    size_t packed = (size_t)(geo->group * op->a_floats) * 4;
+    info->unread = op->keep ? 2 : 0;
+    info->keep = op->keep ? packed : 0;
+    info->scratch =
+        (op->keep ? 0 : packed) +
+        (size_t)(op->x_floats + op->base.backend->host.num_threads * op->work_floats) * 4;
 }
 
 static dn_status create(dn_backend *backend, const dn_op_desc *desc, const cpu_geo *geo,
@@ -199,6 +221,9 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, const cpu_g
         return DN_E_NOMEM;
     op->geo = *geo;
     op->flipped = flipped;
+    op->keep = desc->constant & 2 && geo->K * geo->Cg * geo->R * geo->S <= KEPT_FLOATS;
+    if (op->keep)
+        op->base.prepare = conv_prepare;
     op->end = (cpu_end){.alpha = 1,
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,

@@ -118,15 +118,16 @@ static bool small_planes(const dn_op_desc *d)
     return y->axes == 4 && y->dim[2] * y->dim[3] < 64;
 }
 
-/* A forward convolution packs its weights in every run, but in NHWC once if they are constant.
- */
+/* A forward convolution packs its weights in every run, or once if they are constant, in planes
+ * only few of them. */
 static double packing(const dn_op_desc *d, const char *implementation)
 {
-    bool once = strncmp(implementation, "cpu:rows", 8) == 0 && d->constant >> 1 & 1;
+    double bytes = bytes_of(&d->inputs[1], 1);
+    bool few = bytes <= 400e3; /* within the second cache, or from beyond */
+    bool once = d->constant >> 1 & 1 && (few || strncmp(implementation, "cpu:rows", 8) == 0);
     if (d->kind != DN_OP_CONV || once || strncmp(implementation, "cpu:depthwise", 13) == 0)
         return 0;
-    double bytes = bytes_of(&d->inputs[1], 1);
-    return bytes / (bytes < 400e3 ? 12 : 5); /* within the second cache, or from beyond */
+    return bytes / (few ? 12 : 5);
 }
 
 /* Pixels of few channels are laid in rows, which takes 6 cycles for every vector of a row of

@@ -432,6 +432,17 @@ bool dni_plan_on_device(const dni_plan *plan, size_t op)
     return (plan->fused.program ? &plan->fused : &plan->plain)->steps[op].on_device;
 }
 
+size_t dni_plan_keeps(const dni_plan *plan, size_t op, uint32_t *unread)
+{
+    *unread = choice_of(plan, op)->unread;
+    return choice_of(plan, op)->keep;
+}
+
+size_t dni_plan_taken_by(const dni_plan *plan, size_t op)
+{
+    return (plan->fused.program ? &plan->fused : &plan->plain)->taken_by[op];
+}
+
 double dni_plan_cost(const dni_plan *plan, size_t op)
 {
     return choice_of(plan, op)->cost;

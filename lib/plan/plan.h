@@ -75,6 +75,11 @@ dni_plan_sizes dni_plan_size(const dni_plan *plan);
 const dni_program *dni_plan_program(const dni_plan *plan);
 const char *dni_plan_implementation(const dni_plan *plan, size_t op); /* "cpu:sgemm" */
 double dni_plan_cost(const dni_plan *plan, size_t op); /* ns, one thread; 0: unknown */
+/* Bytes that the op keeps from its preparation; bit i of *unread: in place of input i, which
+ * runs do not read. */
+size_t dni_plan_keeps(const dni_plan *plan, size_t op, uint32_t *unread);
+/* The op that takes up what this one makes while preparing, at once; SIZE_MAX: none does. */
+size_t dni_plan_taken_by(const dni_plan *plan, size_t op);
 /* Some steps run on a device; does this one? */
 bool dni_plan_has_device(const dni_plan *plan);
 bool dni_plan_on_device(const dni_plan *plan, size_t op);

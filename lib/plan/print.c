@@ -74,6 +74,21 @@ static void print_recordings(const dni_plan *plan, const char *(*layer_name)(voi
     }
 }
 
+/* What becomes of weights that are constant between versions: kept in the op's own form, or
+ * folded for one op that keeps them so. */
+static void print_kept(const dni_plan *plan, size_t i, dni_text *text)
+{
+    uint32_t unread;
+    size_t bytes = dni_plan_keeps(plan, i, &unread), taken_by = dni_plan_taken_by(plan, i);
+    if (bytes)
+        dni_text_printf(text, "; keeps %zu bytes", bytes);
+    for (int32_t k = 0; bytes && k < DN_MAX_OPERANDS; k++)
+        if (unread >> k & 1)
+            dni_text_printf(text, " in place of input %d", (int)k);
+    if (taken_by != SIZE_MAX)
+        dni_text_printf(text, "; taken up at once by step %zu", taken_by);
+}
+
 void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
                     void *user, dni_text *text)
 {
@@ -100,6 +115,7 @@ void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, 
             dni_text_printf(text, " %10s", "-");
         dni_text_printf(text, "  ");
         dni_op_print(p, op, text);
+        print_kept(plan, i, text);
         dni_text_printf(text, "\n");
     }
     dni_text_printf(text, "%zu steps; at the least", p->num_ops);

@@ -40,6 +40,12 @@ layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "acc
   include { phase: TEST } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 '''
+FOLDED = '''
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+  convolution_param { num_output: 8 kernel_size: 3 bias_term: false } }
+layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }
+'''
 SOLVER = '''net: "net.prototxt" test_iter: 4 test_interval: 20 base_lr: 0.1 momentum: 0.9
 lr_policy: "fixed" display: 10 max_iter: 60 snapshot: 40 snapshot_prefix: "snap" random_seed: 3
 solver_mode: CPU
@@ -269,6 +275,10 @@ def info_says_what_a_net_is():
     plan = deepnet('info', 'net.prototxt', '--plan').stdout
     expect(re.search(r'^ +1 fwd +ip +\S+ +plain +\d+ +5120 +[\d.]+ +[\d.]+% .*GEMM', plan, re.M), plan)
     expect('memory in bytes' in plan, plan)
+    write('folded.prototxt', FOLDED)
+    plan = deepnet('info', 'folded.prototxt', '--plan', '--backends=cpu,ref').stdout
+    expect(re.search(r'^ +0 fwd +c .*; keeps \d+ bytes in place of input 1$', plan, re.M), plan)
+    expect(re.search(r'^ +\d+ prepare c .*; taken up at once by step 0$', plan, re.M), plan)
     expect('layer' in deepnet('info', 'net.prototxt', '--prototxt').stdout, 'prototxt')
     write('apart/net.prototxt', NET.replace('_lmdb', '_nowhere'))
     out = deepnet('info', 'apart/net.prototxt', '--phase=TRAIN').stdout

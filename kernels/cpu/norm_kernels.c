@@ -97,7 +97,7 @@ INLINE void terms(const bool rows, const cpu_norm *k, const float *dy, const flo
     *q = v_fma(d, away, *q);
 }
 
-INLINE void sum_rows(const int count, const cpu_norm *k, const float *dy, const float *x,
+INLINE void sum_rows(const bool four, const cpu_norm *k, const float *dy, const float *x,
                      const float *y, int64_t n, float *sum, float *square)
 {
     for
@@ -105,11 +105,8 @@ INLINE void sum_rows(const int count, const cpu_norm *k, const float *dy, const 
         {
             vf s = v_loadp(sum + i, left), q = v_loadp(square + i, left);
             vf mean = v_loadp(k->mean + i, left);
-            UNROLL
-            for (int r = 0; r < count; r++) {
-                int64_t at = r * n + i;
+            for (int64_t at = i, r = 0; r < (four ? 4 : 1); r++, at += n)
                 terms(true, k, dy ? dy + at : NULL, x + at, y + at, mean, i, left, &s, &q);
-            }
             v_storep(sum + i, s, left);
             v_storep(square + i, q, left);
         }
@@ -151,10 +148,11 @@ INLINE void sums(const cpu_norm *k, const float *dy, const float *x, const float
         sum_plane(k, dy, x, y, n, sum, square);
         return;
     }
-    for (; n < 4 * VL && r + 4 <= rows; r += 4)
-        sum_rows(4, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
+    int64_t fours = n < 4 * VL ? rows - rows % 4 : 0;
+    for (; r < fours; r += 4)
+        sum_rows(true, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
     for (; r < rows; r++)
-        sum_rows(1, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
+        sum_rows(false, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
 }
 
 void ISA(cpu_norm_sums)(const cpu_norm *k, const float *dy, const float *x, const float *y,

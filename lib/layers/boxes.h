@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * boxes.h: what the detection layers share: boxes, their overlap, how they are coded relative
- * to a prior, non-maximum suppression, and reading operands of either type. All in double. */
+ * to a prior, non-maximum suppression. All in double. */
 #ifndef DNI_BOXES_H
 #define DNI_BOXES_H
 
-#include "layers/layer.h"
+#include "layers/values.h"
 
 typedef struct dni_box { /* x1 >= x0 and y1 >= y0, or it is empty */
     double x0, y0, x1, y1;
@@ -15,20 +15,6 @@ typedef struct dni_scored {
     double score;
     int64_t index;
 } dni_scored;
-
-/* Element i of a host call's operand. */
-static inline double dni_get(const void *values, int32_t dtype, int64_t i)
-{
-    return dtype == DN_F64 ? ((const double *)values)[i] : ((const float *)values)[i];
-}
-
-static inline void dni_put(void *values, int32_t dtype, int64_t i, double value)
-{
-    if (dtype == DN_F64)
-        ((double *)values)[i] = value;
-    else
-        ((float *)values)[i] = (float)value;
-}
 
 /* The four values from element i on. */
 dni_box dni_box_get(const void *values, int32_t dtype, int64_t i);

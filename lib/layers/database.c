@@ -3,10 +3,9 @@
  * and stays until the layer runs again. */
 #include "layers/database.h"
 
-#include <string.h>
-
 #include "deepnet/net.h"
 #include "layers/guess.h"
+#include "layers/values.h"
 
 dn_status dni_database_setup(dni_layer *layer, bool boxes)
 {
@@ -58,14 +57,6 @@ dni_shape dni_database_maps(const dni_layer *layer, const dni_shape *images, int
                                        given ? p->seg_resize_width : images->dim[3] / by});
 }
 
-static void copy(int32_t dtype, const float *from, void *to, int64_t count)
-{
-    if (dtype == DN_F32)
-        memcpy(to, from, (size_t)count * sizeof *from);
-    for (int64_t i = 0; dtype == DN_F64 && i < count; i++)
-        ((double *)to)[i] = from[i];
-}
-
 /* Another shape than top i was lowered for? */
 static dn_status tell_shape(const dni_database *d, int32_t i, dni_shape shape, bool *changed)
 {
@@ -89,7 +80,7 @@ static dn_status next_batch(void *user, void *const *in, void *const *out)
         st = tell_shape(d, 1, d->label_shape(layer, &d->batch), &changed);
     if (st || changed)
         return st;
-    copy(layer->dtype, d->batch.data, out[0], dni_shape_count(&d->batch.shape));
+    dni_put_floats(out[0], layer->dtype, d->batch.data, dni_shape_count(&d->batch.shape));
     if (layer->num_tops > 1)
         d->labels(layer, &d->batch, out[1]);
     d->fetched = false;

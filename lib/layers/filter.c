@@ -94,7 +94,7 @@ static dn_status run_backward(void *user, void *const *in, void *const *out)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     filter_state *s = layer->state;
-    size_t element = layer->dtype == DN_F64 ? sizeof(double) : sizeof(float);
+    size_t element = dni_dtype_size(layer->dtype);
     for (int32_t i = 0; i < layer->num_tops; i++) {
         const dni_shape *x = &layer->bottom[i];
         pair *p = &s->pairs[i];

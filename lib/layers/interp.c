@@ -6,7 +6,7 @@
  * border).
  * bottoms: (N, C, H, W), [a blob whose size is taken]; top: (N, C, H', W').
  * Gradient: dx = R^T dy C; none to the second bottom. */
-#include "layers/boxes.h"
+#include "layers/values.h"
 
 typedef struct interp_state {
     int64_t planes, H, W, P, Q; /* from H x W to P x Q */

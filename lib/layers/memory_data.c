@@ -5,7 +5,7 @@
  * gradient. */
 #include "layers/memory_data.h"
 
-#include <string.h>
+#include "layers/values.h"
 
 typedef struct memory_state {
     const dni_layer *layer;
@@ -48,22 +48,14 @@ dn_status dni_memory_data_set(dni_layer *layer, const float *data, const float *
     return DN_OK;
 }
 
-static void copy(int32_t dtype, const float *from, void *to, int64_t count)
-{
-    if (dtype == DN_F32)
-        memcpy(to, from, (size_t)count * sizeof *from);
-    for (int64_t i = 0; dtype == DN_F64 && i < count; i++)
-        ((double *)to)[i] = from[i];
-}
-
 static dn_status next_batch(void *user, void *const *in, void *const *out)
 {
     memory_state *s = user;
     (void)in;
     DNI_REQUIRE(s->data, DN_E_STATE, "no data yet: dn_net_set_memory_data gives it some");
-    copy(s->layer->dtype, s->data + s->next * s->item, out[0], s->batch * s->item);
+    dni_put_floats(out[0], s->layer->dtype, s->data + s->next * s->item, s->batch * s->item);
     if (s->layer->num_tops > 1)
-        copy(s->layer->dtype, s->labels + s->next, out[1], s->batch);
+        dni_put_floats(out[1], s->layer->dtype, s->labels + s->next, s->batch);
     s->next = (s->next + s->batch) % s->n;
     return DN_OK;
 }

@@ -447,7 +447,7 @@ static double normalizer(const multi_state *s)
 static void clear(const multi_state *s, void *values, int64_t count)
 {
     if (values)
-        memset(values, 0, (size_t)count * (s->layer->dtype == DN_F64 ? 8 : 4));
+        memset(values, 0, (size_t)count * dni_dtype_size(s->layer->dtype));
 }
 
 static void scale(const multi_state *s, void *values, int64_t count, double by)

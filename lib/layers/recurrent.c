@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-static size_t element_size(const dni_layer *layer)
-{
-    return layer->dtype == DN_F64 ? sizeof(double) : sizeof(float);
-}
-
 /* ---- set-up and shapes ------------------------------------------------------------------ */
 
 dn_status dni_recurrent_weight(dni_layer *layer, int64_t rows, int64_t cols)
@@ -89,7 +84,7 @@ static dn_status make_carry(dni_layer *layer, dni_recurrent *r)
     r->carry_count = 0;
     for (int32_t k = 0; k < r->states; k++) {
         dni_free(layer->heap, r->carry[k]);
-        r->carry[k] = dni_alloc(layer->heap, (size_t)count, element_size(layer));
+        r->carry[k] = dni_alloc(layer->heap, (size_t)count, dni_dtype_size(layer->dtype));
         if (!r->carry[k])
             return DN_E_NOMEM;
     }

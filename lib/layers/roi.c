@@ -26,6 +26,6 @@ dn_status dni_roi_get(const dni_layer *layer, const void *regions, int64_t r, dn
 
 void dni_roi_clear(const dni_layer *layer, void *dx)
 {
-    size_t size = layer->dtype == DN_F64 ? sizeof(double) : sizeof(float);
+    size_t size = dni_dtype_size(layer->dtype);
     memset(dx, 0, (size_t)dni_shape_count(&layer->bottom[0]) * size);
 }

@@ -5,7 +5,7 @@
  * out of the means. One score: the class is 1 where it is above 0.5.
  * seg_accuracy_param: ignore_label (any number); metric and reset mean nothing in its code.
  * bottoms: x (N, C, H, W), labels (N, 1, H, W); top: (1, 1, 1, 3). No gradient. */
-#include "layers/boxes.h"
+#include "layers/values.h"
 
 typedef struct accuracy_state {
     const dni_layer *layer;

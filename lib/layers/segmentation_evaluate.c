@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "data/data.h"
-#include "layers/boxes.h"
+#include "layers/values.h"
 
 typedef struct evaluate_state {
     const dni_layer *layer;

@@ -7,7 +7,7 @@
  * bottoms: x (any shape), labels (x's shape without the axis, or any of that count); of the
  * forks: a weight for each class. tops: one number; the probabilities (x's shape).
  * Gradient: dx = (p - 1[label]) / norm, 0 where ignored; none to the labels. */
-#include "layers/boxes.h"
+#include "layers/values.h"
 #include "layers/loss.h"
 
 static dn_status setup(dni_layer *layer)

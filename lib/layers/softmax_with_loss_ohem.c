@@ -9,7 +9,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "layers/boxes.h"
+#include "layers/values.h"
 
 typedef struct ohem_state {
     dni_loss loss; /* first: SoftmaxWithLoss sees this one */

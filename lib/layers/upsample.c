@@ -8,7 +8,7 @@
  * Gradient: the sum over the block; with a mask, what lies at the place. */
 #include <string.h>
 
-#include "layers/boxes.h"
+#include "layers/values.h"
 
 typedef struct upsample_state {
     dni_layer *layer;
@@ -91,7 +91,7 @@ static dn_status move(const upsample_state *s, bool forward, void *small, const 
     int64_t plane = s->layer->top[0].dim[2] * s->layer->top[0].dim[3];
     int64_t count = dni_shape_count(x), few = x->dim[2] * x->dim[3];
     if (forward)
-        memset(large, 0, (size_t)(count / few * plane) * (dtype == DN_F64 ? 8 : 4));
+        memset(large, 0, (size_t)(count / few * plane) * dni_dtype_size(dtype));
     for (int64_t i = 0; i < count; i++) {
         double at = dni_get(mask, dtype, i);
         DNI_REQUIRE(at >= 0 && at < (double)plane, DN_E_DATA,

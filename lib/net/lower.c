@@ -310,11 +310,10 @@ static dn_status carry_over(dn_net *net, const dni_program *program, dni_plan *p
             continue;
         const void *from = dni_plan_memory(net->plan, (dni_tensor)t);
         void *to = dni_plan_memory(plan, (dni_tensor)t);
-        static const uint8_t sizes[] = {4, 8, 2, 4, 8, 1};
         if (!from || !to || a->storage != (dni_tensor)t)
             continue;
         st = dni_mirror_fetch(net->context, from);
-        memcpy(to, from, (size_t)dni_shape_count(&a->shape) * sizes[a->dtype]);
+        memcpy(to, from, (size_t)dni_shape_count(&a->shape) * dni_dtype_size(a->dtype));
         dni_mirror_wrote(net->context, to);
     }
     return st;

@@ -86,8 +86,7 @@ typedef struct trial { /* what an op is run on */
 /* Small numbers in every element; NULL if there is no memory. */
 static void *lend(const dni_heap *heap, const dn_operand *o)
 {
-    static const uint8_t sizes[] = {4, 8, 2, 4, 8, 1}; /* DN_F32 .. DN_U8 */
-    size_t bytes = (size_t)dni_shape_count(&o->shape) * sizes[o->dtype];
+    size_t bytes = (size_t)dni_shape_count(&o->shape) * dni_dtype_size(o->dtype);
     char *memory = dni_alloc_aligned(heap, bytes + 64);
     for (size_t i = 0; memory && o->dtype == DN_F32 && i < bytes / sizeof(float); i++)
         ((float *)memory)[i] = (float)(i % 31) / 31 - 0.5f;

@@ -125,6 +125,7 @@ double cli_now(void);
 /* A bar on stderr, if that is a terminal. Only one at a time. */
 void cli_bar_start(const char *what, int64_t first, int64_t last, bool quiet);
 void cli_bar_set(int64_t done, const char *note); /* draws ten times a second, no more */
+bool cli_bar_due(int64_t done);                   /* ... which would be now */
 void cli_bar_clear(void); /* takes it off the screen until the next set */
 void cli_bar_end(void);
 

@@ -81,17 +81,18 @@ static void draw(int64_t done, const char *note, double now)
     fflush(stderr);
 }
 
+bool cli_bar_due(int64_t done)
+{
+    return bar.on && (!bar.drawn || done >= bar.last || cli_now() - bar.drawn_at >= 0.1);
+}
+
 void cli_bar_set(int64_t done, const char *note)
 {
-    double now;
-    if (!bar.on)
+    if (!cli_bar_due(done))
         return;
-    now = cli_now();
-    if (bar.drawn && now - bar.drawn_at < 0.1 && done < bar.last)
-        return;
-    bar.drawn_at = now;
+    bar.drawn_at = cli_now();
     bar.drawn = true;
-    draw(done, note, now);
+    draw(done, note, bar.drawn_at);
 }
 
 void cli_bar_clear(void)

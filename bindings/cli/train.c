@@ -159,7 +159,9 @@ static dn_status on_event(void *user, dn_solver *solver, const dn_event *event)
     char note[64];
     switch (event->kind) {
     case DN_EVENT_STEP_END:
-        snprintf(note, sizeof note, "loss %.4g", event->loss);
+        if (!cli_bar_due(event->iteration)) /* the loss may have to come from a device */
+            break;
+        snprintf(note, sizeof note, "loss %.4g", dn_solver_loss(solver));
         cli_bar_set(event->iteration, note);
         break;
     case DN_EVENT_TEST_BEGIN:

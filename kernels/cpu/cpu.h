@@ -234,8 +234,8 @@ typedef struct cpu_kernels {
     void (*pool_sum)(float *y, const float *x, const float *end, int64_t w, int64_t rows,
                      int64_t cols, int64_t stride, int64_t n, float scale);
     /* dx of 2x2 windows side by side: `rows` rows of dx (w wide, from index `first`) from q of
-     * dy. False if a mask lies outside its window. */
-    bool (*pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
+     * dy. */
+    void (*pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
                           int64_t rows, int64_t q, int64_t first);
     /* NHWC */
     void (*pool_cols_max)(const cpu_window *win, float *y, int32_t *mask, const float *x);
@@ -243,10 +243,6 @@ typedef struct cpu_kernels {
     /* mask NULL: AVE */
     void (*pool_cols_bwd)(const cpu_window *win, float *dx, const float *dy,
                           const int32_t *mask);
-    /* Not 0 if one of C masks is in the plane, but not in its window: `rows` rows of `width`,
-     * W apart, from `first` on. */
-    int32_t (*pool_mask_strays)(const int32_t *mask, int64_t C, int64_t first, int64_t W,
-                                int64_t rows, int64_t width, int64_t plane);
 } cpu_kernels;
 
 extern const cpu_kernels cpu_kernels_plain;

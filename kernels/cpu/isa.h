@@ -18,7 +18,7 @@
     X(select) X(random)                                                                        \
     X(norm) X(norm_bwd) X(norm_sums) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)               \
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
-    X(pool_cols_bwd) X(pool_mask_strays)
+    X(pool_cols_bwd)
 /* Not in the plain set, to spare its bytes. */
 #define CPU_WIDE_KERNELS(X) X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps)
 /* clang-format on */

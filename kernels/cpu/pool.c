@@ -143,20 +143,20 @@ static void ave_back(const pool_op *op, const float *dy, float *dx)
         }
 }
 
-/* Windows of 2x2, stride 2, no padding: each element of dx has its one window. False, and dx to
- * be done again, if a mask names an element of another's. */
-static bool max_back2(const pool_op *op, const float *dy, const int32_t *mask, float *dx)
+/* Windows of 2x2, stride 2, no padding: each element of dx has its one window. */
+static bool is_2x2(const pool_op *op)
 {
-    if (op->R != 2 || op->S != 2 || op->sh != 2 || op->sw != 2 || op->ph || op->pw || op->add)
-        return false;
+    return op->R == 2 && op->S == 2 && op->sh == 2 && op->sw == 2 && !op->ph && !op->pw;
+}
+
+static void max_back2(const pool_op *op, const float *dy, const int32_t *mask, float *dx)
+{
     for (int64_t p = 0; p * 2 < op->H; p++) {
         int64_t rows = cpu_min(2, op->H - p * 2), q = p < op->P ? op->Q : 0;
-        if (!op->base.backend->kernels->pool_max_bwd2(dx + p * 2 * op->W, dy + p * op->Q,
-                                                      mask + p * op->Q, op->W, rows, q,
-                                                      p * 2 * op->W))
-            return false;
+        op->base.backend->kernels->pool_max_bwd2(dx + p * 2 * op->W, dy + p * op->Q,
+                                                 mask + p * op->Q, op->W, rows, q,
+                                                 p * 2 * op->W);
     }
-    return true;
 }
 
 static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
@@ -169,8 +169,10 @@ static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
     for (int64_t i = from; i < to; i++) {
         float *dx = call->y + i * in;
         const float *dy = call->x + i * out;
-        if (op->max && max_back2(op, dy, call->from_mask + i * out, dx))
+        if (op->max && is_2x2(op) && !op->add) {
+            max_back2(op, dy, call->from_mask + i * out, dx);
             continue;
+        }
         if (!op->add)
             memset(dx, 0, (size_t)in * sizeof(float));
         if (!op->max) {

@@ -123,8 +123,8 @@ void ISA(cpu_pool_sum)(float *y, const float *x, const float *end, int64_t w, in
 
 /* dx of 2x2 windows side by side: every element belongs to one window, so each is written once
  * and nothing is cleared first. `rows` (1 or 2) rows of dx from one of dy; what none of the q
- * windows reaches is zero. False if a mask names an element of another's window. */
-bool ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
+ * windows reaches is zero. */
+void ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
                             int64_t rows, int64_t q, int64_t first)
 {
 #if VL == 16
@@ -132,7 +132,6 @@ bool ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int
     const __m512i lanes =
         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m256i none = _mm256_set1_epi32(-1);
-    uint32_t lost = 0;
     for (int64_t j = 0; j < w; j += VL) {
         int64_t n = q - j / 2;
         __mmask8 in = (__mmask8)(n >= 8 ? 0xFF : n <= 0 ? 0 : (1u << n) - 1);
@@ -142,27 +141,18 @@ bool ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int
         __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)(first + j)));
         d = _mm512_permutexvar_ps(twice, d);
         m = _mm512_permutexvar_epi32(twice, m);
-        uint32_t found = _mm512_cmplt_epi32_mask(m, _mm512_setzero_si512());
         for (int64_t r = 0; r < rows; r++) {
-            __mmask16 here = _mm512_mask_cmpeq_epi32_mask(out, at, m);
+            __mmask16 here = _mm512_cmpeq_epi32_mask(at, m);
             _mm512_mask_storeu_ps(dx + r * w + j, out, _mm512_maskz_mov_ps(here, d));
             at = _mm512_add_epi32(at, _mm512_set1_epi32((int32_t)w));
-            found |= here;
         }
-        lost |= ~(found | found >> 1) & 0x5555 & out;
     }
-    return !lost;
 #else
-    int64_t lost = 0;
-    for (int64_t j = 0; j < q; j++)
-        lost += mask[j] >= 0;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < w; j++) {
             bool here = j / 2 < q && mask[j / 2] == (int32_t)(first + r * w + j);
             dx[r * w + j] = here ? dy[j / 2] : 0;
-            lost -= here;
         }
-    return !lost;
 #endif
 }
 
@@ -238,26 +228,4 @@ void ISA(cpu_pool_cols_bwd)(const cpu_window *win, float *dx, const float *dy,
             else
                 cols_bwd(false, win, dx + c, dy + c, NULL, 0, win->C - c);
     }
-}
-
-int32_t ISA(cpu_pool_mask_strays)(const int32_t *mask, int64_t C, int64_t first, int64_t W,
-                                  int64_t rows, int64_t width, int64_t plane)
-{
-    enum { BLOCK = 64 };
-    uint32_t strays = 0;
-    for (int64_t c = 0; c < C; c += BLOCK) {
-        /* masks from the window's start; those in no row of it */
-        uint32_t m[BLOCK], out[BLOCK];
-        int64_t n = C - c < BLOCK ? C - c : BLOCK;
-        for (int64_t j = 0; j < n; j++) {
-            out[j] = (uint32_t)mask[c + j] < (uint32_t)plane;
-            m[j] = (uint32_t)mask[c + j] - (uint32_t)first;
-        }
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t j = 0; j < n; j++)
-                out[j] &= m[j] - (uint32_t)(r * W) >= (uint32_t)width;
-        for (int64_t j = 0; j < n; j++)
-            strays |= out[j];
-    }
-    return (int32_t)strays;
 }

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * pool_nhwc.c: MAX and AVE pooling in NHWC: the channels are the vectors. Backward every
- * element of dx gathers from the windows that hold it, so each is written once; masks that name
- * an element outside their window (no forward leaves such) are found first and scattered. */
+ * element of dx gathers from the windows that hold it, so each is written once. */
 #include "cpu.h"
 #include "taps.h"
-
-#include <string.h>
 
 enum { MAX_SIDE = 64 }; /* of AVE's windows, backward */
 
@@ -25,7 +22,6 @@ typedef struct pool_call {
     const int32_t *from_mask;
     int64_t *at; /* a list of offsets, one of weights, for each worker */
     float *weight;
-    int32_t *bad; /* of each task: a mask that is not in its window */
 } pool_call;
 
 /* First and last input of output o's window along an axis, and what AVE divides by. */
@@ -90,24 +86,6 @@ static void forward_task(void *arg, int64_t task, int32_t worker)
 
 /* ---- backward ---------------------------------------------------------------------------- */
 
-static void check_task(void *arg, int64_t task, int32_t worker)
-{
-    const pool_call *call = arg;
-    const pool_op *op = call->op;
-    int64_t from, to, h[2], w[2], bad = 0;
-    (void)worker;
-    cpu_split(op->N * op->P, op->tasks, task, &from, &to);
-    for (int64_t i = from; i < to && !bad; i++)
-        for (int64_t q = 0; q < op->Q; q++) {
-            extent(op, true, i % op->P, &h[0], &h[1]);
-            extent(op, false, q, &w[0], &w[1]);
-            bad |= op->base.backend->kernels->pool_mask_strays(
-                call->from_mask + (i * op->Q + q) * op->C, op->C, h[0] * op->W + w[0], op->W,
-                h[1] - h[0], w[1] - w[0], op->H * op->W);
-        }
-    call->bad[task] = bad != 0;
-}
-
 /* Elements of a row of dx that the same windows hold; of AVE one, as shares differ. */
 static void backward_span(const pool_call *call, int64_t i, const cpu_span *span, int64_t *at,
                           float *weight)
@@ -156,22 +134,6 @@ static void backward_task(void *arg, int64_t task, int32_t worker)
         }
 }
 
-static void scatter_task(void *arg, int64_t n, int32_t worker)
-{
-    const pool_call *call = arg;
-    const pool_op *op = call->op;
-    int64_t in = op->H * op->W, out = op->P * op->Q;
-    const int32_t *mask = call->from_mask + n * out * op->C;
-    const float *dy = call->x + n * out * op->C;
-    float *dx = call->y + n * in * op->C;
-    (void)worker;
-    if (!op->add)
-        memset(dx, 0, (size_t)(in * op->C) * sizeof(float));
-    for (int64_t i = 0; i < out * op->C; i++)
-        if (mask[i] >= 0 && mask[i] < in)
-            dx[mask[i] * op->C + i % op->C] += dy[i];
-}
-
 /* ---- run, create ------------------------------------------------------------------------- */
 
 static dn_status pool_run(dn_op *base, const dn_op_io *io)
@@ -190,19 +152,9 @@ static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
     pool_op *op = (pool_op *)base;
     pool_call call = {.op = op, .x = io->in[0], .y = io->out[0], .at = io->scratch};
     int64_t lists = op->list * base->backend->host.num_threads;
-    int32_t bad = 0;
     call.weight = (float *)(call.at + lists);
-    call.bad = (int32_t *)(call.weight + lists);
-    if (op->max) {
-        call.from_mask = io->in[1];
-        cpu_for(base->backend, op->tasks, check_task, &call);
-        for (int64_t i = 0; i < op->tasks; i++)
-            bad |= call.bad[i];
-    }
-    if (bad)
-        cpu_for(base->backend, op->N, scatter_task, &call);
-    else
-        cpu_for(base->backend, op->tasks, backward_task, &call);
+    call.from_mask = op->max ? io->in[1] : NULL;
+    cpu_for(base->backend, op->tasks, backward_task, &call);
     return DN_OK;
 }
 
@@ -243,7 +195,7 @@ dn_status cpu_pool_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     op->add = args->base.accumulate & 1;
     op->tasks = cpu_min(op->N * cpu_min(op->P, op->H), cpu_tasks_for(cpu_count(x) * 2));
     op->list = (op->R * op->S + 15) & ~(int64_t)15;
-    info->scratch = (size_t)(op->list * backend->host.num_threads) * 12 + (size_t)op->tasks * 4;
+    info->scratch = (size_t)(op->list * backend->host.num_threads) * 12;
     if (!cpu_axis_plan(&op->rows, &op->base, op->H, op->P, op->R, op->sh, op->ph, 1,
                        !forward) ||
         !cpu_axis_plan(&op->cols, &op->base, op->W, op->Q, op->S, op->sw, op->pw, 1,

@@ -162,6 +162,8 @@ static const struct row {
     {DN_OP_SOFTMAX_BWD, CPU_PLAIN, cpu_softmax_create},
     {DN_OP_LOSS, CPU_PLAIN, cpu_loss_create},
     {DN_OP_LOSS_BWD, CPU_PLAIN, cpu_loss_create},
+    {DN_OP_ACCURACY, CPU_PLAIN, cpu_accuracy_create},
+    {DN_OP_ARGMAX, CPU_PLAIN, cpu_argmax_create},
     {DN_OP_DROPOUT, CPU_PLAIN, cpu_dropout_create},
     {DN_OP_DROPOUT_BWD, CPU_PLAIN, cpu_dropout_create},
     {DN_OP_PRELU, CPU_PLAIN, cpu_prelu_create},

@@ -36,7 +36,12 @@ typedef struct cpu_unary {
 
 /* More formulas of `bcast_row` and `reduce` than the ops have: t > 0 ? x : s x, t > 0 ? 0 : x
  * t, t ? s x : 0; and x > 0 ? 0 : x x2. */
-enum { CPU_BCAST_PRELU = 16, CPU_BCAST_PRELU_SLOPE = 17, CPU_BCAST_KEEP = 18 };
+enum {
+    CPU_BCAST_PRELU = 16,
+    CPU_BCAST_PRELU_SLOPE = 17,
+    CPU_BCAST_KEEP = 18,
+    CPU_BCAST_REACHES = 19
+};
 enum { CPU_REDUCE_PRELU = 16 };
 
 typedef struct cpu_sgd {
@@ -195,8 +200,9 @@ typedef struct cpu_kernels {
     float (*reduce)(int32_t op, const float *x, const float *x2, int64_t n);
     void (*sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n);
     void (*rule)(const cpu_rule *u, float *w, float *grad, float *h1, float *h2, int64_t n);
-    /* A step of a maximum: y = max(y, x), and where that is x, mask (or NULL) = index. */
-    void (*pick)(float *y, int32_t *mask, const float *x, int32_t index, int64_t n);
+    /* A step of a maximum: y = max(y, x), and where that is x, mask (or NULL) = index. Of two
+     * that are equal, `later` takes x. */
+    void (*pick)(float *y, int32_t *mask, const float *x, int32_t index, bool later, int64_t n);
     void (*select)(float *y, const float *x, const int32_t *mask, int32_t index, bool add,
                    int64_t n);
     /* The words of dn_random_block under `key`, block by block; up to vl / 2 - 1 too many. */
@@ -341,7 +347,7 @@ cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,
     cpu_reduce_create, cpu_dropout_create, cpu_select_create, cpu_prelu_create, cpu_mvn_create,
-    cpu_gather_create, cpu_lstm_create;
+    cpu_gather_create, cpu_lstm_create, cpu_argmax_create, cpu_accuracy_create;
 cpu_create_fn cpu_update_create, cpu_sumsq_all_create;
 cpu_create_fn cpu_norm_create, cpu_norm_bwd_create, cpu_lrn_create, cpu_lrn_bwd_create;
 const char *cpu_cblas_name(void);

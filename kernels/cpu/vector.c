@@ -109,8 +109,8 @@ static void eltwise_task(void *arg, int64_t task, int32_t worker)
             memset(mask, 0, (size_t)n * sizeof(int32_t));
         ker->axpby(block, x[0] + i, sum ? (float)a->coeff[0] : 1.0f, false, n);
         for (int32_t k = 1; k < op->inputs; k++)
-            if (a->op == DN_ELTWISE_MAX)
-                ker->pick(block, mask, x[k] + i, k, n);
+            if (a->op == DN_ELTWISE_MAX) /* Caffe's ties: input 1 beats an equal input 0 */
+                ker->pick(block, mask, x[k] + i, k, k == 1, n);
             else
                 ker->eltwise(a->op, block, block, x[k] + i, 1.0f,
                              (float)(sum ? a->coeff[k] : 1), false, n);

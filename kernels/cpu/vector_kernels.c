@@ -111,7 +111,8 @@ void ISA(cpu_eltwise)(int32_t op, float *y, const float *x0, const float *x1, fl
         }
 }
 
-void ISA(cpu_pick)(float *y, int32_t *mask, const float *x, int32_t index, int64_t n)
+void ISA(cpu_pick)(float *y, int32_t *mask, const float *x, int32_t index, bool later,
+                   int64_t n)
 {
     union {
         int32_t i;
@@ -122,14 +123,13 @@ void ISA(cpu_pick)(float *y, int32_t *mask, const float *x, int32_t index, int64
         EACH(i, n, left)
         {
             vf was = v_loadp(y + i, left), v = v_loadp(x + i, left);
-            /* Caffe's ties: input 1 beats an equal input 0, later ones must be larger */
-            vm keep = index == 1 ? v_gt(was, v) : v_gt(v, was);
-            vf a = index == 1 ? was : v, b = index == 1 ? v : was;
+            vm keep = later ? v_gt(was, v) : v_gt(v, was);
+            vf a = later ? was : v, b = later ? v : was;
             v_storep(y + i, v_sel(keep, a, b), left);
             if (!mask)
                 continue;
             was = v_loadp(which + i, left), v = v_set1(bits.f);
-            a = index == 1 ? was : v, b = index == 1 ? v : was;
+            a = later ? was : v, b = later ? v : was;
             v_storep(which + i, v_sel(keep, a, b), left);
         }
 }
@@ -153,6 +153,9 @@ INLINE vf bcast_one(int32_t op, vf x, vf s, vf t)
         return v_sel(v_gt(t, zero), x, v_mul(s, x));
     case CPU_BCAST_PRELU_SLOPE:
         return v_sel(v_gt(t, zero), zero, v_mul(x, t));
+    case CPU_BCAST_REACHES:
+        t = v_sel(v_eq(x, s), v_set1(1.0f), zero);
+        return v_sel(v_gt(x, s), v_set1(1.0f), t);
     case CPU_BCAST_KEEP:
         return v_sel(v_eq(t, zero), zero, v_mul(x, s));
     case DN_BCAST_ADD:

@@ -255,6 +255,8 @@ static void measure_cases(builder *b)
             emit(b);
             out(b, SHAPE(w.dim));
             emit(b);
+            b->c.in.fill[0] = SPOILT;
+            emit(b);
             for (int32_t values = 0; values < 2; values++)
                 for (int32_t pairs = 0; pairs <= (w.inner == 1); pairs++) {
                     BEGIN(b, DN_OP_ARGMAX, dn_args_argmax);
@@ -263,6 +265,8 @@ static void measure_cases(builder *b)
                     b->c.tolerance = 0;
                     in(b, COARSE, shape);
                     out(b, SHAPE(w.outer, top_k, pairs ? 2 : w.inner));
+                    emit(b);
+                    b->c.in.fill[0] = SPOILT;
                     emit(b);
                 }
         }

@@ -25,7 +25,8 @@ typedef struct dn_net_options {
     const char *const *stages; /* NetState.stage, num_stages of them */
     size_t num_stages;
     int32_t dtype;  /* DN_F32, or DN_F64: everything in double on `ref` */
-    int32_t memory; /* DN_MEMORY_COMPACT: only inputs, outputs and `keep` stay readable */
+    int32_t memory; /* DN_MEMORY_COMPACT: only inputs, outputs and `keep` stay readable, with
+                       their gradients */
     const char *const *keep; /* names of blobs that stay readable, num_keep of them */
     size_t num_keep;
     size_t memory_limit; /* bytes for blobs, weights and scratch; 0: none. DN_E_LIMIT beyond */
@@ -73,8 +74,8 @@ DN_API dn_status dn_net_forward(dn_net *net, float *loss);
 
 /* Runs the net backward: gradients of the losses go to the inputs that want one, and are added
  * to the gradients of the weights (dn_net_clear_gradients sets them to zero). Gradients of
- * outputs that are no losses are taken from their diff. DN_E_STATE before a forward; with
- * DN_MEMORY_COMPACT each backward needs a forward of its own. Since 0.1. */
+ * outputs that are no losses are taken from their diff. DN_E_STATE before a forward; another
+ * backward may follow, but with DN_MEMORY_COMPACT each needs a forward of its own. Since 0.1. */
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to

@@ -75,7 +75,8 @@ DN_API dn_status dn_net_forward(dn_net *net, float *loss);
 /* Runs the net backward: gradients of the losses go to the inputs that want one, and are added
  * to the gradients of the weights (dn_net_clear_gradients sets them to zero). Gradients of
  * outputs that are no losses are taken from their diff. DN_E_STATE before a forward; another
- * backward may follow, but with DN_MEMORY_COMPACT each needs a forward of its own. Since 0.1. */
+ * backward may follow, but with DN_MEMORY_COMPACT each needs a forward of its own. Since 0.1.
+ */
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to

@@ -73,6 +73,13 @@ typedef struct cpu_window {
     bool relu, add;
 } cpu_window;
 
+/* `lines` rows (ldy apart) of n outputs of a pooling in planes, whose windows are whole: each
+ * of `rows` x `cols` inputs, rows w apart, from `first` in its plane on, `stride` more for each
+ * output and `next` for each line. */
+typedef struct cpu_pool_lines {
+    int64_t w, rows, cols, stride, n, first, lines, next, ldy;
+} cpu_pool_lines;
+
 /* Outputs of a depthwise convolution, NHWC: `count` of them ldy apart, whose first tap's inputs
  * are ldx apart; tap t is at x_at[t] in x and at w_at[t] in w. Of C channels. */
 typedef struct cpu_dw {
@@ -232,13 +239,11 @@ typedef struct cpu_kernels {
                         const float *dy, int64_t C, int32_t size, float alpha, float beta,
                         bool add, float *line);
 
-    /* pool_kernels.c: one output row from `rows` input rows (w apart), columns whose windows
-     * are whole; nothing is read from `end` on; first: index of the first element in its plane.
-     */
-    void (*pool_max)(float *y, int32_t *mask, const float *x, const float *end, int64_t w,
-                     int64_t rows, int64_t cols, int64_t stride, int64_t n, int64_t first);
-    void (*pool_sum)(float *y, const float *x, const float *end, int64_t w, int64_t rows,
-                     int64_t cols, int64_t stride, int64_t n, float scale);
+    /* pool_kernels.c; nothing is read from `end` on */
+    void (*pool_max)(const cpu_pool_lines *at, float *y, int32_t *mask, const float *x,
+                     const float *end);
+    void (*pool_sum)(const cpu_pool_lines *at, float *y, const float *x, const float *end,
+                     float scale);
     /* dx of 2x2 windows side by side: `rows` rows of dx (w wide, from index `first`) from q of
      * dy. */
     void (*pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,

@@ -9,7 +9,7 @@
 typedef struct pool_op {
     dn_op base;
     int64_t planes, H, W, P, Q, R, S, sh, sw, ph, pw;
-    int64_t q0, q1; /* columns whose windows are whole */
+    int64_t p0, p1, q0, q1; /* rows and columns whose windows are whole */
     int64_t tasks;
     bool max, exclude_pad, relu, masked, add;
 } pool_op;
@@ -80,23 +80,36 @@ static void edge(const pool_op *op, const float *x, int64_t p, int64_t q0, int64
     }
 }
 
-static void pool_row(const pool_op *op, const float *x, const float *end, int64_t p, float *y,
-                     int32_t *mask)
+/* Rows [p, p + lines) of y, the windows of more than one whole in height. */
+static void pool_rows(const pool_op *op, const float *x, const float *end, int64_t p,
+                      int64_t lines, float *y, int32_t *mask)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
-    edge(op, x, p, 0, op->q0, y, mask);
+    y += p * op->Q;
+    mask = mask ? mask + p * op->Q : NULL;
     if (op->q1 > op->q0) {
         window win = window_at(op, p, op->q0);
-        int64_t first = win.h0 * op->W + win.w0, n = op->q1 - op->q0;
-        int64_t rows = cpu_max(0, win.h1 - win.h0);
+        cpu_pool_lines at = {.w = op->W,
+                             .rows = cpu_max(0, win.h1 - win.h0),
+                             .cols = op->S,
+                             .stride = op->sw,
+                             .n = op->q1 - op->q0,
+                             .first = win.h0 * op->W + win.w0,
+                             .lines = lines,
+                             .next = op->sh * op->W,
+                             .ldy = op->Q};
         if (op->max)
-            ker->pool_max(y + op->q0, mask ? mask + op->q0 : NULL, x + first, end, op->W, rows,
-                          op->S, op->sw, n, first);
+            ker->pool_max(&at, y + op->q0, mask ? mask + op->q0 : NULL, x + at.first, end);
         else
-            ker->pool_sum(y + op->q0, x + first, end, op->W, rows, op->S, op->sw, n,
+            ker->pool_sum(&at, y + op->q0, x + at.first, end,
                           win.size > 0 ? 1.0f / (float)win.size : 0);
     }
-    edge(op, x, p, op->q1, op->Q, y, mask);
+    if (op->q0 == 0 && op->q1 == op->Q)
+        return;
+    for (int64_t i = 0; i < lines; i++, y += op->Q, mask = mask ? mask + op->Q : NULL) {
+        edge(op, x, p + i, 0, op->q0, y, mask);
+        edge(op, x, p + i, op->q1, op->Q, y, mask);
+    }
 }
 
 static void pool_task(void *arg, int64_t task, int32_t worker)
@@ -109,9 +122,12 @@ static void pool_task(void *arg, int64_t task, int32_t worker)
     for (int64_t i = from; i < to; i++) {
         float *y = call->y + i * op->P * op->Q;
         const float *end = call->x + op->planes * op->H * op->W;
-        for (int64_t p = 0; p < op->P; p++)
-            pool_row(op, call->x + i * op->H * op->W, end, p, y + p * op->Q,
-                     call->mask ? call->mask + (i * op->P + p) * op->Q : NULL);
+        const float *x = call->x + i * op->H * op->W;
+        int32_t *mask = call->mask ? call->mask + i * op->P * op->Q : NULL;
+        for (int64_t p = 0, lines; p < op->P; p += lines) {
+            lines = p == op->p0 && op->p1 > p ? op->p1 - p : 1;
+            pool_rows(op, x, end, p, lines, y, mask);
+        }
         if (op->relu) {
             const cpu_unary relu = {DN_FN_RELU, 0, 0, 0};
             op->base.backend->kernels->unary(&relu, y, y, false, op->P * op->Q);
@@ -196,6 +212,17 @@ static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
+/* Windows [from, to) of `count` that lie inside the image; none: [0, 0). */
+static void whole(int64_t size, int64_t pad, int64_t reach, int64_t stride, int64_t count,
+                  int64_t *from, int64_t *to)
+{
+    *from = *to = 0;
+    if (size + pad < reach)
+        return;
+    *from = cpu_min(count, cpu_ceil(pad, stride));
+    *to = cpu_max(*from, cpu_min(count, (size + pad - reach) / stride + 1));
+}
+
 static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                         dn_op_info *info, bool forward)
 {
@@ -234,11 +261,9 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->relu = args->activation == DN_FN_RELU;
     op->masked = forward && cpu_present(desc->outputs, desc->num_outputs, 1);
     op->add = args->base.accumulate & 1;
-    if (op->sw <= 2 && op->W + op->pw >= op->S) {
-        op->q0 = cpu_min(op->Q, cpu_ceil(op->pw, op->sw));
-        op->q1 = cpu_min(op->Q, (op->W + op->pw - op->S) / op->sw + 1);
-        op->q1 = cpu_max(op->q0, op->q1);
-    }
+    if (op->sw <= 2)
+        whole(op->W, op->pw, op->S, op->sw, op->Q, &op->q0, &op->q1);
+    whole(op->H, op->ph, op->R, op->sh, op->P, &op->p0, &op->p1);
     op->tasks = cpu_max(1, cpu_min(op->planes, cpu_tasks_for(op->planes * op->H * op->W)));
     *out = &op->base;
     return DN_OK;

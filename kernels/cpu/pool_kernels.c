@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * pool_kernels.c: one row of pooled outputs whose windows are whole, for strides 1 and 2, and
+ * pool_kernels.c: rows of pooled outputs whose windows are whole, for strides 1 and 2, and
  * pixels of NHWC. The mask is counted in floats (exact below 2^24) so that it is chosen with
  * the same select. */
 #include <float.h>
@@ -84,40 +84,44 @@ INLINE void sum_vector(const int step, const bool whole, float *y, const float *
 /* Floats a vector of outputs may touch in the last row, read carelessly. */
 #define REACH(w, rows, cols) (((rows)-1) * (w) + (cols)-1 + 2 * VL)
 
-#define POOL_ROW(step)                                                                         \
-    for (int64_t j = 0; j < n; j += VL) {                                                      \
-        const float *from = x + j * step;                                                      \
-        bool whole = end - from >= REACH(w, rows, cols);                                       \
-        if (whole)                                                                             \
-            VECTOR(step, true);                                                                \
-        else                                                                                   \
-            VECTOR(step, false);                                                               \
-    }
+#define POOL_LINES(step)                                                                       \
+    for (int64_t l = 0; l < at->lines; l++, x += at->next, y += at->ldy, first += at->next)    \
+        for (int64_t j = 0; j < at->n; j += VL) {                                              \
+            const float *from = x + j * step;                                                  \
+            bool whole = end - from >= REACH(at->w, rows, cols);                               \
+            if (whole)                                                                         \
+                VECTOR(step, true);                                                            \
+            else                                                                               \
+                VECTOR(step, false);                                                           \
+        }
 
-void ISA(cpu_pool_max)(float *y, int32_t *mask, const float *x, const float *end, int64_t w,
-                       int64_t rows, int64_t cols, int64_t stride, int64_t n, int64_t first)
+void ISA(cpu_pool_max)(const cpu_pool_lines *at, float *y, int32_t *mask, const float *x,
+                       const float *end)
 {
+    int64_t rows = at->rows, cols = at->cols, first = at->first;
 #define VECTOR(step, whole)                                                                    \
-    max_vector(step, whole, y + j, mask ? mask + j : NULL, from, w, rows, cols, n - j,         \
-               first + j * step)
-    if (stride == 1)
-        POOL_ROW(1)
+    max_vector(step, whole, y + j, mask ? mask + l * at->ldy + j : NULL, from, at->w, rows,    \
+               cols, at->n - j, first + j * step)
+    if (at->stride == 1)
+        POOL_LINES(1)
     else if (rows == 2 && cols == 2) {
         rows = cols = 2;
-        POOL_ROW(2)
+        POOL_LINES(2)
     } else
-        POOL_ROW(2)
+        POOL_LINES(2)
 #undef VECTOR
 }
 
-void ISA(cpu_pool_sum)(float *y, const float *x, const float *end, int64_t w, int64_t rows,
-                       int64_t cols, int64_t stride, int64_t n, float scale)
+void ISA(cpu_pool_sum)(const cpu_pool_lines *at, float *y, const float *x, const float *end,
+                       float scale)
 {
-#define VECTOR(step, whole) sum_vector(step, whole, y + j, from, w, rows, cols, n - j, scale)
-    if (stride == 1)
-        POOL_ROW(1)
+    int64_t rows = at->rows, cols = at->cols, first = 0;
+#define VECTOR(step, whole)                                                                    \
+    sum_vector(step, whole, y + j, from, at->w, rows, cols, at->n - j, scale)
+    if (at->stride == 1)
+        POOL_LINES(1)
     else
-        POOL_ROW(2)
+        POOL_LINES(2)
 #undef VECTOR
 }
 

@@ -16,10 +16,11 @@ COLD vf log_of(vf x)
     return v_log(x);
 }
 
-/* exp(x) - 1, x at most 0: exact near 0 */
+/* exp(x) - 1, or 0 where x is above 0: exact near 0 */
 INLINE vf expm1_of(vf x)
 {
-    vf n, p = v_exp_parts(v_max(x, v_set1(-104.0f)), &n), one = v_set1(1.0f);
+    vf n, one = v_set1(1.0f);
+    vf p = v_exp_parts(v_min(v_max(x, v_set1(-104.0f)), v_zero()), &n);
     p = v_add(v_ldexp(p, n), v_sub(v_ldexp(one, n), one));
     return v_sel(v_eq(x, x), p, x);
 }

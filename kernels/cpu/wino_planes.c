@@ -13,7 +13,8 @@ enum {
     FREQ = PATCH * PATCH,
     TAPS = 25,
     AT_ONE = 3 * PATCH + 3, /* the frequency of the points 1 and 1 */
-    PARTS = 4
+    PARTS = 4,
+    MOST_FLOATS = 1 << 22 /* of a worker: larger planes are for chunks */
 };
 
 typedef struct planes_op {
@@ -292,7 +293,8 @@ static bool plan_tables(planes_op *op, bool weights)
     return true;
 }
 
-static void plan(planes_op *op, dn_op_info *info, bool weights)
+/* The scratch, in bytes. */
+static size_t plan(planes_op *op, bool weights)
 {
     const cpu_geo *geo = &op->geo;
     int64_t vl = op->vl, nr = 2 * vl, ends = PATCH * cpu_max(geo->W, geo->Q), scratch;
@@ -308,7 +310,7 @@ static void plan(planes_op *op, dn_op_info *info, bool weights)
         op->worker_floats += FREQ * cpu_wino_step(geo->Cg * nr) + geo->Cg * op->plane;
     scratch = (weights ? op->parts * op->panels : geo->group) * op->part_floats +
               op->base.backend->host.num_threads * op->worker_floats;
-    info->scratch = (size_t)scratch * sizeof(float);
+    return (size_t)scratch * sizeof(float);
 }
 
 static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -339,14 +341,16 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->add = args->base.accumulate & 1;
     op->add_bias = args->base.accumulate & 2;
     double cost = cost_of(op, weights);
+    size_t scratch = plan(op, weights);
     bool worth =
+        op->worker_floats <= MOST_FLOATS &&
         cost < 0.9 * cpu_cost(backend, desc, weights ? "cpu:dot" : "cpu:implicit gemm");
     if (!worth || !plan_tables(op, weights)) {
         cpu_op_free(&op->base);
         return worth ? DN_E_NOMEM
-                     : cpu_decline(info, "Winograd's tiles are too few or too empty");
+                     : cpu_decline(info, "Winograd's tiles are too few, too many or too empty");
     }
-    plan(op, info, weights);
+    info->scratch = scratch;
     info->cost = cost;
     *out = &op->base;
     return DN_OK;

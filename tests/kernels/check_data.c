@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * check_data.c: labels and row numbers that do not exist: the CUDA kernels (as plain C) fail
- * with the status and the words of ref, and go on working afterwards. */
+ * check_data.c: labels and row numbers that do not exist: the fast kernels and those for CUDA
+ * (as plain C) fail with the status and the words of ref, and go on working afterwards. And
+ * scratch does not grow with the images. */
+#include <stdalign.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "harness.h"
 
-extern const dn_backend_ops dn_ref_backend, dn_cuda_host_backend;
+extern const dn_backend_ops dn_ref_backend, dn_cpu_backend, dn_cuda_host_backend;
 
 enum { N = 4, DIM = 3, SCRATCH = 4096 };
 
@@ -33,7 +35,7 @@ static dn_operand real(int32_t axes, int64_t a, int64_t b)
 static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *b, float value)
 {
     float x[N * DIM], t[N] = {0, 1, value, 2}, y[N * DIM] = {0}, one = 1;
-    char scratch[SCRATCH];
+    alignas(64) char scratch[SCRATCH];
     bool gathers = b->kind == DN_OP_GATHER || b->kind == DN_OP_SCATTER_ADD;
     case_args args = {.base = {.struct_size = sizeof(dn_args_loss)}};
     for (int i = 0; i < N * DIM; i++)
@@ -72,34 +74,70 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
     return status;
 }
 
-static int check(dn_backend *ref, dn_backend *cuda, const bad *b)
+static int check(dn_backend *ref, const dn_backend_ops *ops, dn_backend *backend, const bad *b)
 {
     char words[512];
     dn_status expected = run(&dn_ref_backend, ref, b, b->value);
     snprintf(words, sizeof(words), "%s", host_message());
-    dn_status got = run(&dn_cuda_host_backend, cuda, b, b->value);
+    dn_status got = run(ops, backend, b, b->value);
     bool same = got == expected && got == DN_E_DATA && strcmp(words, host_message()) == 0;
     if (!same)
-        printf("%s: status %d, '%s'; ref: %d, '%s'\n", b->what, (int)got, host_message(),
-               (int)expected, words);
-    bool works = run(&dn_cuda_host_backend, cuda, b, 1) == DN_OK;
+        printf("%s: %s: status %d, '%s'; ref: %d, '%s'\n", ops->name, b->what, (int)got,
+               host_message(), (int)expected, words);
+    bool works = run(ops, backend, b, 1) == DN_OK;
     if (!works)
-        printf("%s: does not work afterwards: %s\n", b->what, host_message());
+        printf("%s: %s: does not work afterwards: %s\n", ops->name, b->what, host_message());
     return same && works;
+}
+
+/* A gradient of large images, for which there is a kernel that holds all of a plane. */
+static int check_scratch(const dn_backend_ops *ops, dn_backend *backend)
+{
+    dn_operand x = {.dtype = DN_F32, .shape = {.axes = 4, .dim = {16, 32, 512, 512}}};
+    dn_operand in[2] = {x, {.dtype = DN_F32, .shape = {.axes = 4, .dim = {32, 32, 5, 5}}}};
+    dn_args_conv args = {.base.struct_size = sizeof(args),
+                         .spatial = 2,
+                         .group = 1,
+                         .kernel = {5, 5},
+                         .stride = {1, 1},
+                         .pad = {2, 2},
+                         .dilation = {1, 1}};
+    dn_op_desc desc = {.struct_size = sizeof(desc),
+                       .kind = DN_OP_CONV_BWD_DATA,
+                       .num_inputs = 2,
+                       .num_outputs = 1,
+                       .inputs = in,
+                       .outputs = &x,
+                       .args = &args};
+    dn_op_info info = {.struct_size = sizeof(info)};
+    dn_op *op = NULL;
+    if (ops->op_create(backend, &desc, &op, &info) != DN_OK)
+        return 0;
+    ops->op_destroy(op);
+    if (info.scratch >= (size_t)64 << 20)
+        printf("%s: %zu bytes of scratch\n", info.implementation, info.scratch);
+    return info.scratch < (size_t)64 << 20;
 }
 
 int main(void)
 {
+    static const dn_backend_ops *const all[] = {&dn_cpu_backend, &dn_cuda_host_backend};
     dn_backend_host host;
-    dn_backend *ref = NULL, *cuda = NULL;
-    int passed = 0, count = (int)(sizeof(rows) / sizeof(rows[0]));
+    dn_backend *ref = NULL, *backend = NULL;
+    int passed = 0, rows_of = (int)(sizeof(rows) / sizeof(rows[0])), count = 2 * rows_of + 1;
     host_init(&host, 1);
-    if (dn_ref_backend.open(&ref, &host) || dn_cuda_host_backend.open(&cuda, &host))
+    if (dn_ref_backend.open(&ref, &host))
         return 1;
-    for (int i = 0; i < count; i++)
-        passed += check(ref, cuda, &rows[i]);
+    for (int k = 0; k < 2; k++) {
+        if (all[k]->open(&backend, &host))
+            return 1;
+        for (int i = 0; i < rows_of; i++)
+            passed += check(ref, all[k], backend, &rows[i]);
+        if (k == 0)
+            passed += check_scratch(all[k], backend);
+        all[k]->close(backend);
+    }
     dn_ref_backend.close(ref);
-    dn_cuda_host_backend.close(cuda);
     passed -= host_live_allocations() != 0;
     printf("%d passed, %d failed\n", passed, count - passed);
     return passed != count;

@@ -113,7 +113,8 @@ DN_API int64_t dn_solver_iteration(const dn_solver *solver);
 DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
 /* Smoothed over average_loss. With a device and average_loss 1 the loss stays there until it is
  * asked for, which waits for the device: so is dn_solver_step by one iteration not waited for,
- * and what goes wrong there may fail a later call. */
+ * and what goes wrong there may fail a later call. If the host ran or reshaped the net before it
+ * asked, that loss is gone, and this is what was read last. */
 DN_API float dn_solver_loss(const dn_solver *solver);
 DN_API const char *dn_solver_type(const dn_solver *solver); /* "SGD", "Adam", ... */
 /* Iterations between tests and displays (0: none), and passes of one test, as the prototxt has

@@ -102,6 +102,7 @@ struct dn_net {
     bool dynamic_changed; /* such a layer just found another shape */
     size_t sound;         /* layers whose shapes fit each other: those that are lowered */
     bool ran_forward;
+    bool reshaped;    /* since the latest forward: its values are gone */
     bool fused_state; /* the last forward was whole, and fused */
     bool stay_plain;  /* the host mixes ranges with whole runs: fuse no more */
     char **keep;

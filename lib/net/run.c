@@ -171,6 +171,7 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
     if (st)
         return st;
     net->ran_forward = true;
+    net->reshaped = false;
     return loss ? total_loss(net, from, to, loss) : DN_OK;
 }
 
@@ -290,5 +291,6 @@ dn_status dn_net_reshape(dn_net *net)
         st = dni_net_lower(net);
     net->shapes_changed = st != DN_OK;
     net->ran_forward = net->fused_state = false;
+    net->reshaped = true;
     return st;
 }

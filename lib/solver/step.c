@@ -60,10 +60,11 @@ static bool reads_later(const dn_solver *s)
     return s->context->mirror && s->param->average_loss == 1 && s->param->iter_size == 1;
 }
 
+/* After another forward or a reshape it is gone. */
 dn_status dni_solver_read_loss(dn_solver *s)
 {
     float loss = 0;
-    bool there = s->unread && s->unread == s->net->step; /* no other forward since */
+    bool there = s->unread && s->unread == s->net->step && !s->net->reshaped;
     s->unread = 0;
     dn_status st = there ? dni_net_loss(s->net, &loss) : DN_OK;
     if (there && !st)

@@ -128,6 +128,32 @@ static void check_waits(void)
     CHECK(loss[0] == loss[1]);
 }
 
+/* Of a net that has another shape the loss of before is gone. */
+static void check_reshaped(void)
+{
+    SECTION("reshaped before the loss was read");
+    static const int64_t items = 4;
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_solver *solver = make_solver(context, "base_lr: 0.02 lr_policy: 'fixed' random_seed: 11",
+                                    SMALL_NET, NULL);
+    dn_net *net = dn_solver_net(solver);
+    dn_blob *x = dn_net_blob(net, "x"), *t = dn_net_blob(net, "t");
+    fill_small(solver);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    float loss = dn_solver_loss(solver);
+    CHECK(loss > 0);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){items, 6}, 2), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(t, &items, 1), DN_OK);
+    CHECK_STATUS(dn_net_reshape(net), DN_OK);
+    CHECK(dn_solver_loss(solver) == loss);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK(dn_solver_loss(solver) > 0 && dn_solver_loss(solver) != loss);
+    dn_solver_free(solver);
+    dn_context_free(context);
+}
+
 #define BATCH_NET                                                                              \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 64 } } } "     \
     "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' inner_product_param { "       \
@@ -556,6 +582,7 @@ int main(void)
     check_same_bits();
     check_copies();
     check_waits();
+    check_reshaped();
     check_looks();
     check_views();
     check_stream();

@@ -127,6 +127,8 @@ static dn_status note_transforms(const Cnn__NetParameter *net, const dni_heap *h
         const ProtobufCMessage *params[] = {(const ProtobufCMessage *)l->data_param,
                                             (const ProtobufCMessage *)l->image_data_param,
                                             (const ProtobufCMessage *)l->window_data_param};
+        if (l->type && !strcmp(l->type, "VideoData"))
+            continue; /* it reads them there */
         for (size_t k = 0; !st && k < DNI_COUNT(params) * DNI_COUNT(fields); k++) {
             const ProtobufCMessage *param = params[k / DNI_COUNT(fields)];
             const char *field = fields[k % DNI_COUNT(fields)];

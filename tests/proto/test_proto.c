@@ -92,7 +92,8 @@ static void test_lenient(void)
     const char text[] =
         "layer { name: 'c' convolution_param { engine: MKLDNN kernelsize: 5 } }\n"
         "layer { inner_product_param { engine: MKL2017 } engine: 'MKLDNN:CPU' }\n"
-        "layer { name: 'd' data_param { scale: 2 } }";
+        "layer { name: 'd' data_param { scale: 2 } }\n"
+        "layer { type: 'VideoData' image_data_param { crop_size: 8 } }"; /* has its effect */
     SECTION("lenient");
     CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "n", NULL), DN_OK);
     if (!file)

@@ -48,6 +48,7 @@ static dn_status read_size(const char *name, bool has, uint32_t value, size_t co
                            const uint32_t *each, bool has_h, uint32_t h, bool has_w, uint32_t w,
                            int32_t spatial, int64_t *out)
 {
+    DNI_REQUIRE(!(has && count), DN_E_NET, "give %s once or for each axis, not both", name);
     has = has || count > 0;
     DNI_REQUIRE(has_h == has_w, DN_E_NET, "%s_%c is missing", name, has_h ? 'w' : 'h');
     DNI_REQUIRE(!(has && has_h), DN_E_NET, "give %s or %s_h and %s_w, not both", name, name,

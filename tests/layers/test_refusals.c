@@ -145,6 +145,8 @@ static const struct refusal {
      "temporal_pad need 3 spatial axes, not 2"},
     {X4 L("Pooling", "pooling_param { kernel_size: 1 kernel_size: 2 kernel_size: 3 }"), DN_E_NET,
      "kernel_size is given 3 times for 2 spatial axes"},
+    {X4 L("Pooling", "pooling_param { kernel_size: 1 kernel_size_3d: 2 }"), DN_E_NET,
+     "give kernel_size once or for each axis, not both"},
     {X4 L("Pooling", "pooling_param { kernel_size: 1 pool: AVE pool: MAX }"), DN_E_PARSE,
      "'pool' of PoolingParameter is given twice"},
     {X4 L("Pooling", "pooling_param { kernel_size: 1 temporal_stride: 1 }"), DN_E_SHAPE,

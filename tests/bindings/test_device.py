@@ -7,6 +7,7 @@ import unittest
 import numpy as np
 
 import deepnet
+from deepnet._context import _stream_of
 
 CHAIN = os.environ['DEEPNET_TEST_MODULE'] + ',ref'
 NET = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
@@ -94,7 +95,12 @@ class Device(unittest.TestCase):
         class Cupy:
             ptr = 4096
 
-        for stream in (4096, Torch(), Cupy(), None):
+        class Default:
+            cuda_stream = 0
+
+        self.assertEqual([_stream_of(s) for s in (7, Torch(), Cupy(), Default(), None)],
+                         [7, 4096, 4096, 1, None])
+        for stream in (4096, Torch(), Cupy(), Default(), None):
             context = deepnet.Context(backends=CHAIN, device_stream=stream,
                                       allow_nondeterministic=True)
             net = make(context)

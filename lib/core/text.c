@@ -117,8 +117,9 @@ const char *dni_nearest(const char *word, const char *const *names, size_t count
     if (length == 0 || length > MAX_WORD)
         return NULL;
     for (size_t i = 0; i < count; i++) {
-        size_t n = strlen(names[i]);
-        int d = n > MAX_WORD ? limit + 1 : distance(word, length, names[i], n);
+        size_t n = strlen(names[i]), apart = n > length ? n - length : length - n;
+        int d = n > MAX_WORD || (int)apart * EDIT > limit ? limit + 1
+                                                          : distance(word, length, names[i], n);
         if (d <= limit) {
             nearest = names[i];
             limit = d - 1;

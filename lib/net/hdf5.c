@@ -83,8 +83,8 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     dn_status st = read_shape(r, set, layer, &blob.shape);
     uint64_t count = st ? 0 : (uint64_t)dni_shape_count(&blob.shape);
     if (count > r->left / sizeof(float))
-        st = dni_fail(DN_E_DATA, "%s: up to '%s' it has weights of %d times its size", r->path,
-                      layer, MOST_TIMES);
+        st = dni_fail(DN_E_DATA, "%s: up to '%s' it has weights of more than %d times its size",
+                      r->path, layer, MOST_TIMES);
     float *values = st ? NULL : dni_alloc(r->heap, (size_t)count, sizeof *values);
     r->left -= st ? 0 : count * sizeof(float);
     if (!st && !values)

@@ -350,7 +350,7 @@ class Weights(InFolder):
                         del file['data/l%d' % i]
                 if shape:  # chunks that are not there
                     file.create_dataset('data/zeros/0', shape, 'f4')
-            with self.assertRaisesRegex(deepnet.DataError, 'weights of more than 64 times its size'):
+            with self.assertRaisesRegex(deepnet.DataError, 'of more than 64 times its size'):
                 made.copy_from('w.h5')
 
     def test_last_of_a_name(self):

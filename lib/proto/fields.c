@@ -25,14 +25,14 @@ static const struct meaning {
      "default_conv_algos_override reduce_buckets default_cudnn_math_override "
      "eltwise_mem_sharing reduced_memory_inference",
      NULL, "bn_stats_batch_size"},
-    {"SolverParameter", /* those of larc and policies matter with the field that asks */
-     "larc_policy larc_eta larc_turbo rampup_lr warmup_start_lr max_momentum momentum_power "
+    {"SolverParameter", /* those of policies matter with the field that asks */
+     "larc larc_policy larc_eta rampup_lr warmup_start_lr max_momentum momentum_power "
      "weight_decay_power max_weight_decay local_gw_ratio plateau_winsize stagelr stageiter "
      "warmup_iter rampup_interval min_lr",
      "device per_parameter_reduce solver_data_type store_blobs_in_old_format engine",
      "eval_type ap_version show_per_class_result test_offset test_and_snapshot_last_epochs",
      "clamp_weights_lower clamp_weights_upper clip_weights momentum_policy disabled_update "
-     "larc local_lr_auto weight_decay_policy"},
+     "larc_turbo local_lr_auto weight_decay_policy"},
     {"SolverState", "deepnet", NULL, NULL, NULL},
     {"ParamSpec", NULL, NULL, NULL, "fix_lr"},
     {"LayerParameter", /* parameters of layer types of their own */

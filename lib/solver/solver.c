@@ -49,6 +49,9 @@ static dn_status check_numbers(const dn_solver *s)
     if (kind && strcmp(kind, "L1") && strcmp(kind, "L2"))
         return dni_fail(DN_E_NET, "unknown regularization_type '%s'; there are L1 and L2",
                         kind);
+    if (p->larc && strcmp(p->larc_policy, "scale") && strcmp(p->larc_policy, "clip"))
+        return dni_fail(DN_E_NET, "unknown larc_policy '%s'; there are scale and clip",
+                        p->larc_policy);
     return DN_OK;
 }
 

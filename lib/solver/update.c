@@ -67,22 +67,83 @@ static void emit_clip(dni_builder *b, dni_update *u, double clip, dni_tensor hyp
     dni_emit(b, DN_OP_COPY, &third, 1, &factor, 1, &hyper);
 }
 
+/* NVIDIA's LARC. Each weight has a rate of its own, local = larc_eta |w| / |g| (1 where one of
+ * them is 0), in place of lr_mult: at most the solver's ("clip"), or times it ("scale"). */
+typedef struct larc {
+    dni_tensor hyper, rate, scale; /* of the gradients: hyper[2] hyper[3] */
+    double eta;
+    bool on, clip;
+} larc;
+
+static dni_tensor emit_part(dni_builder *b, dni_tensor hyper, int64_t i)
+{
+    dni_tensor part = scalar(b);
+    dn_args_copy args = {.axes = 1, .dim = {1}, .x_offset = i, .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &args, 1, &hyper, 1, &part);
+    return part;
+}
+
+static larc emit_larc(dni_builder *b, const Cnn__SolverParameter *p, dni_tensor hyper)
+{
+    larc l = {.hyper = hyper, .eta = p->larc_eta, .on = p->larc};
+    if (!l.on)
+        return l;
+    l.clip = !strcmp(p->larc_policy, "clip");
+    l.rate = emit_part(b, hyper, 0);
+    l.scale = emit_part(b, hyper, 2);
+    dni_emit_product(b, l.scale, emit_part(b, hyper, 3), l.scale);
+    if (l.clip)
+        dni_emit_unary(b, DN_FN_AFFINE, -1, 0, 0, l.rate, l.rate);
+    return l;
+}
+
+/* hyper with the rate of one weight. */
+static dni_tensor emit_local(dni_builder *b, const larc *l, const dni_updated *w)
+{
+    dni_tensor local = scalar(b), g2 = scalar(b), both = scalar(b), none = scalar(b);
+    dni_tensor hyper = dni_temp_like(b, l->hyper);
+    dn_args_copy first = {.axes = 1, .dim = {1}, .alpha = l->clip ? -1 : 1};
+    dni_emit(b, DN_OP_SUMSQ_ALL, NULL, 1, &w->data, 1, &local);
+    dni_emit(b, DN_OP_SUMSQ_ALL, NULL, 1, &w->diff, 1, &g2);
+    dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, local, both);
+    dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, g2, none);
+    dni_emit_product(b, both, none, both);
+    dni_emit_unary(b, DN_FN_AFFINE, -1, 1, 0, both, none);
+    dni_emit_sum2(b, 1, local, 1, none, local); /* nothing is divided by 0 */
+    dni_emit_sum2(b, 1, g2, 1, none, g2);
+    dni_emit_bcast(b, DN_BCAST_DIV, 1, 1, 1, local, g2, local);
+    dni_emit_unary(b, DN_FN_POWER, l->eta * l->eta, 0, 0.5, local, local);
+    dni_emit_bcast(b, DN_BCAST_DIV, 1, 1, 1, local, l->scale, local);
+    dni_emit_product(b, local, both, local);
+    dni_emit_sum2(b, l->clip ? -1 : 1, local, l->clip ? -1 : 1, none, local);
+    if (l->clip) /* min(a, b) = -max(-a, -b) */
+        dni_emit(b, DN_OP_ELTWISE, &(dn_args_eltwise){.op = DN_ELTWISE_MAX},
+                 DNI_TENSORS(local, l->rate), DNI_TENSORS(local));
+    else
+        dni_emit_product(b, local, l->rate, local);
+    dni_emit_copy(b, l->hyper, hyper);
+    dni_emit(b, DN_OP_COPY, &first, 1, &local, 1, &hyper);
+    return hyper;
+}
+
 static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p,
                          dni_tensor hyper)
 {
     bool l1 = p->regularization_type && !strcmp(p->regularization_type, "L1");
+    larc local = emit_larc(b, p, hyper);
     for (size_t i = 0; i < u->num_weights && !b->status; i++) {
         dni_updated *w = &u->weights[i];
         const dni_shape *shape = &w->param->blob.shape;
         dn_args_update args = {.rule = u->rule->rule,
                                .l1 = l1,
-                               .lr_mult = w->param->lr_mult,
+                               .lr_mult = local.on ? 1 : w->param->lr_mult,
                                .decay = (double)p->weight_decay * w->param->decay_mult};
         dni_tensor h[2] = {DNI_NONE, DNI_NONE};
         for (int32_t k = 0; k < u->rule->histories; k++)
             h[k] = memory_tensor(b, DNI_STATE, shape, w->history[k]);
         u->rule->fill(p, &args);
-        dni_emit(b, DN_OP_UPDATE, &args, DNI_TENSORS(hyper),
+        dni_emit(b, DN_OP_UPDATE, &args,
+                 DNI_TENSORS(local.on ? emit_local(b, &local, w) : hyper),
                  DNI_TENSORS(w->data, w->diff, h[0], h[1]));
     }
 }

@@ -70,6 +70,55 @@ static void check_given_rate(dn_context *context)
     dn_solver_free(solver);
 }
 
+/* ---- a rate for each weight -------------------------------------------------------------- */
+
+/* What is done to a weight's values w and history h; the gradients are halved by iter_size. */
+static void larc_step(double *w, double *h, const float *g, int count, double decay,
+                      double rate, int clip)
+{
+    double w2 = 0, g2 = 0, local = 1;
+    for (int k = 0; k < count; k++) {
+        w2 += w[k] * w[k];
+        g2 += g[k] * g[k] / 4.0;
+    }
+    if (w2 > 0 && g2 > 0)
+        local = 0.01 * sqrt(w2 / g2);
+    local = !clip ? local * rate : local < rate ? local : rate;
+    for (int k = 0; k < count; k++) {
+        h[k] = 0.5 * h[k] + local * (g[k] / 2.0 + decay * w[k]);
+        w[k] -= h[k];
+    }
+}
+
+/* Two updates under LARC: the biases begin as zero, one weight has no gradient. */
+static void check_larc(dn_context *context, int clip, double rate)
+{
+    char text[256];
+    double w[4][32], h[4][32] = {{0}};
+    snprintf(text, sizeof text,
+             "base_lr: %g lr_policy: 'fixed' momentum: 0.5 weight_decay: 0.1 iter_size: 2 "
+             "larc: true larc_eta: 0.01 %s",
+             rate, clip ? "larc_policy: 'clip'" : "");
+    dn_solver *solver = make_solver(context, text, SMALL_NET, NULL);
+    for (int update = 0; update < 3; update++) {
+        for (int i = 0; i < 4; i++) {
+            dn_blob *blob = dn_net_layer_param(dn_solver_net(solver), i < 2 ? 2 : 4, i % 2);
+            int count = (int)dn_blob_count(blob);
+            const float *now = dn_blob_data(blob);
+            float *g = dn_blob_mutable_diff(blob);
+            for (int k = 0; k < count; k++) {
+                w[i][k] = update ? w[i][k] : now[k];
+                CHECK_AT(fabs(w[i][k] - now[k]) <= 1e-6, "weight %d, %d: %.9g, expected %.9g",
+                         i, k, now[k], w[i][k]);
+                g[k] = i != 2 ? (float)(k % 5 - 1) * 0.3f : 0;
+            }
+            larc_step(w[i], h[i], g, count, i == 1 ? 0 : 0.1, rate, clip);
+        }
+        CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    }
+    dn_solver_free(solver);
+}
+
 /* ---- refusals --------------------------------------------------------------------------- */
 
 #define FIXED "base_lr: 0.1 lr_policy: 'fixed' "
@@ -99,6 +148,8 @@ static const struct refusal {
     {NET FIXED "type: 'Adam' momentum: 1", DN_E_NET, "momentum"},
     {NET FIXED "type: 'Adam' momentum2: 1", DN_E_NET, "momentum2"},
     {NET FIXED "regularization_type: 'L3'", DN_E_NET, "'L3'"},
+    {NET FIXED "larc: true larc_policy: 'clp'", DN_E_NET, "'clp'; there are scale and clip"},
+    {NET FIXED "larc: true larc_turbo: true", DN_E_UNSUPPORTED, "'larc_turbo' of"},
     {NET FIXED "iter_size: 0", DN_E_NET, "iter_size is 0"},
     {NET FIXED "average_loss: 0", DN_E_NET, "average_loss is 0"},
     {NET FIXED "average_loss: 2000000000", DN_E_LIMIT, "1000000 at the most"},
@@ -136,6 +187,10 @@ int main(void)
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
         check_policy(context, &policies[i]);
     check_given_rate(context);
+    SECTION("larc");
+    check_larc(context, 0, 0.5);
+    check_larc(context, 1, 0.5);
+    check_larc(context, 1, 0.002);
     SECTION("refusals");
     check_refusals(context);
     dn_context_free(context);

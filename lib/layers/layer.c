@@ -16,8 +16,11 @@ const dni_layer_class *dni_layer_class_find(const char *type, const char **neare
             return *c;
         names[count++] = (*c)->type;
     }
-    if (nearest)
-        *nearest = dni_nearest(type, names, count);
+    if (!nearest)
+        return NULL;
+    *nearest = dni_nearest(type, names, count);
+    if (*nearest && strstr(type, *nearest) && !dni_is_slip(type, *nearest))
+        *nearest = NULL; /* "MarginInnerProduct" is something else than "InnerProduct" */
     return NULL;
 }
 

@@ -79,6 +79,18 @@ static dn_status find_class(const dn_net *net, dni_net_layer *l, const char *typ
     return dni_fail(DN_E_UNSUPPORTED, "unknown layer type '%s'%s", type, others);
 }
 
+/* The reader went over it: a type unknown here is refused for that. */
+static dn_status check_fields(const dn_net *net, const Cnn__LayerParameter *param)
+{
+    int32_t line, column;
+    const dni_locations *locations = (net->origin ? net->origin : net)->file->locations;
+    const char *name = dni_locations_find_unknown(locations, param, &line, &column);
+    return !name ? DN_OK
+                 : dni_fail(DN_E_UNSUPPORTED,
+                            "unknown field '%s' (%d:%d) in LayerParameter of type '%s'", name,
+                            (int)line, (int)column, param->type);
+}
+
 static dn_status check_count(const char *type, const char *what, int32_t have, int32_t min,
                              int32_t max)
 {
@@ -196,8 +208,10 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
     if (st)
         return st;
     l->layer.cls = cls;
-    st =
-        check_count(cls->type, "bottom", node->num_bottoms, cls->bottoms_min, cls->bottoms_max);
+    st = check_fields(net, param);
+    if (!st)
+        st = check_count(cls->type, "bottom", node->num_bottoms, cls->bottoms_min,
+                         cls->bottoms_max);
     if (!st)
         st = check_count(cls->type, "top", node->num_tops, cls->tops_min, cls->tops_max);
     if (!st)

@@ -9,6 +9,7 @@
 typedef struct location {
     const void *message;
     int32_t line, column;
+    char *unknown; /* NULL: the message's own place */
 } location;
 
 struct dni_locations {
@@ -42,6 +43,8 @@ void dni_locations_free(dni_locations *l, const dni_heap *heap)
         dni_free(heap, l->notes[i]);
     dni_free(heap, l->notes);
     dni_remarks_free(l->remarks, heap);
+    for (size_t i = 0; i < l->count; i++)
+        dni_free(heap, l->items[i].unknown);
     dni_free(heap, l->file);
     dni_free(heap, l->items);
     dni_free(heap, l);
@@ -54,15 +57,36 @@ dn_status dni_locations_add(dni_locations *l, const dni_heap *heap, const void *
         return DN_OK;
     dn_status st = dni_grow(heap, &l->items, &l->capacity, l->count + 1, sizeof *l->items);
     if (!st)
-        l->items[l->count++] = (location){message, line, column};
+        l->items[l->count++] = (location){message, line, column, NULL};
     return st;
+}
+
+dn_status dni_locations_add_unknown(dni_locations *l, const dni_heap *heap, const void *message,
+                                    int32_t line, int32_t column, const char *name)
+{
+    dn_status st = dni_locations_add(l, heap, message, line, column);
+    if (!st)
+        l->items[l->count - 1].unknown = dni_strdup(heap, name);
+    return st || l->items[l->count - 1].unknown ? st : DN_E_NOMEM;
+}
+
+const char *dni_locations_find_unknown(const dni_locations *l, const void *message,
+                                       int32_t *line, int32_t *column)
+{
+    for (size_t i = 0; l && i < l->count; i++)
+        if (l->items[i].message == message && l->items[i].unknown) {
+            *line = l->items[i].line;
+            *column = l->items[i].column;
+            return l->items[i].unknown;
+        }
+    return NULL;
 }
 
 bool dni_locations_find(const dni_locations *l, const void *message, int32_t *line,
                         int32_t *column)
 {
     for (size_t i = l ? l->count : 0; i-- > 0;)
-        if (l->items[i].message == message) {
+        if (l->items[i].message == message && !l->items[i].unknown) {
             *line = l->items[i].line;
             *column = l->items[i].column;
             return true;

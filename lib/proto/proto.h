@@ -29,6 +29,13 @@ dn_status dni_locations_move(dni_locations *locations, const dni_heap *heap, con
 /* false: unknown. */
 bool dni_locations_find(const dni_locations *locations, const void *message, int32_t *line,
                         int32_t *column);
+/* A field of a message that the schema lacks was read over there: so that a layer of a type
+ * unknown here fails for its type, and only if it takes part. find: the first, NULL: none. */
+dn_status dni_locations_add_unknown(dni_locations *locations, const dni_heap *heap,
+                                    const void *message, int32_t line, int32_t column,
+                                    const char *name);
+const char *dni_locations_find_unknown(const dni_locations *locations, const void *message,
+                                       int32_t *line, int32_t *column);
 const char *dni_locations_file(const dni_locations *locations);
 /* From here on what is read with these locations keeps its remarks, and unknown fields among
  * them rather than failing. dni_locations_remarks: NULL if nobody asked for that. */

@@ -90,6 +90,9 @@ static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, co
         of = ((const Cnn__LayerParameter *)message)->type;
     if (near && (!same_stem(name, near) || (of && dni_names_type(name, of, strlen(of)))))
         near = NULL;
+    if (type == &cnn__layer_parameter__descriptor && !near && r->locations && !r->remarks)
+        return dni_locations_add_unknown(r->locations, r->heap, message, r->lexer.token_line,
+                                         r->lexer.token_column, name);
     return dni_reader_unknown(
         r, dni_is_slip(name, near), "unknown field '%s' in %s%s%.60s%s%s%s%s", name,
         type->short_name, of ? " of type '" : "", of ? of : "", of ? "'" : "",

@@ -104,6 +104,21 @@ def typo_in_a_type():
           "3:1: layer 'c': unknown layer type 'Rleu'; did you mean 'ReLU'?")
     check(X + "layer { name: 'c' type: 'Quux' bottom: 'x' top: 'c' }\n",
           "3:1: layer 'c': unknown layer type 'Quux'")
+    check(X + "layer { name: 'c' quux_param { a: 1 b { } } type: 'Quux' bottom: 'x' top: 'c' }\n",
+          "3:1: layer 'c': unknown layer type 'Quux'")
+    check(X + "layer { name: 'c' type: 'QuuxInnerProduct' bottom: 'x' top: 'c' }\n",
+          "3:1: layer 'c': unknown layer type 'QuuxInnerProduct'")
+
+
+@test
+def fields_of_a_layer_unknown_here():
+    layer = "layer { name: 'c' type: '%s' bottom: 'x' top: 'c' quux_param { a: 1 } %s }\n"
+    check(X + layer % ('ReLU', ''),
+          "3:1: layer 'c': unknown field 'quux_param' (3:53) in LayerParameter of type 'ReLU'")
+    out = "layer { name: 's' type: 'Silence' bottom: 'x' }\n"
+    write('n.prototxt', X + layer % ('Quux', 'include { phase: TRAIN }') + out)
+    expect(': fine' in deepnet('check', 'n.prototxt', '--phase=TEST', code=0), 'TEST')
+    expect("unknown layer type 'Quux'" in deepnet('check', 'n.prototxt', '--phase=TRAIN'), 'TRAIN')
 
 
 @test

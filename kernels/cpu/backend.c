@@ -207,20 +207,6 @@ static dn_status op_prepare(dn_op *op, const dn_op_io *io)
 
 /* ---- open -------------------------------------------------------------------------------- */
 
-static int32_t best_isa(void)
-{
-#ifdef CPU_HAVE_AVX512
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return CPU_AVX512;
-#endif
-#ifdef CPU_HAVE_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return CPU_AVX2;
-#endif
-    return CPU_PLAIN;
-}
-
 static const cpu_kernels *const kernels_of[] = {
     &cpu_kernels_plain,
 #ifdef CPU_HAVE_AVX2
@@ -238,7 +224,7 @@ static dn_status open_isa(dn_backend **out, const dn_backend_host *host, int32_t
     dn_backend *backend = host->alloc(host->user, sizeof *backend);
     if (!backend)
         return host->fail(DN_E_NOMEM, "out of memory for the cpu backend");
-    int32_t isa = best_isa();
+    int32_t isa = cpu_best_isa();
     backend->host = *host;
     backend->isa = isa < most ? isa : most;
     backend->kernels = kernels_of[backend->isa];

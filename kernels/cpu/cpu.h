@@ -14,6 +14,7 @@
 /* ---- kernels of one instruction set ------------------------------------------------------ */
 
 enum { CPU_PLAIN = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 };
+int32_t cpu_best_isa(void);
 
 /* What happens to a finished tile of C: (+ bias) (+ C) (activation). */
 typedef struct cpu_end {

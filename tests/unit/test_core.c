@@ -828,6 +828,25 @@ static void test_affinity(void)
     CHECK_INT(dni_default_threads(), quota && quota < cores ? quota : cores);
 }
 
+/* The cpu backend asks the processor itself; the compiler's answer is another's. */
+#ifdef __x86_64__
+extern int32_t cpu_best_isa(void); /* kernels/cpu/detect.c: 0 plain, 1 AVX2, 2 AVX-512 */
+
+static void test_processor(void)
+{
+    SECTION("processor");
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl");
+    CHECK_INT(cpu_best_isa(), avx512 ? 2 : avx2);
+}
+#else
+static void test_processor(void)
+{
+}
+#endif
+
 int main(void)
 {
     test_status();
@@ -845,5 +864,6 @@ int main(void)
     test_default_threads();
     test_quotas();
     test_affinity();
+    test_processor();
     return check_summary();
 }

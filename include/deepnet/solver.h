@@ -34,7 +34,9 @@ typedef struct dn_event {
 } dn_event;
 
 /* Returns DN_OK to go on; anything else ends dn_solver_step with that status, or DN_E_HOST for
- * a positive number. May read and write blobs of the solver's nets. */
+ * a positive number. May read and write blobs of the solver's nets. Where the context has a
+ * device_stream, what the iteration computes so far is queued there by then (without a callback,
+ * or a stream of the host's, it may go to the device as a whole, at the iteration's end). */
 typedef dn_status (*dn_event_fn)(void *user, dn_solver *solver, const dn_event *event);
 
 /* Zero is the default of every field; struct_size = sizeof(dn_solver_options). */

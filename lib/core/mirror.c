@@ -5,7 +5,6 @@
  * it may be built from what takes it. */
 #include "core/mirror.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #define BUCKETS 256
@@ -27,6 +26,8 @@ struct dni_mirror {
     block *blocks;
     size_t held, kept; /* bytes of all blocks; blocks that nobody uses */
     int64_t runs;
+    dni_late *late;
+    uint64_t numbers;
 };
 
 static dni_span **bucket_of(dni_mirror *m, const void *host)
@@ -109,6 +110,54 @@ void dni_mirror_lock(const dn_context *context)
 void dni_mirror_unlock(const dn_context *context)
 {
     pthread_mutex_unlock(&context->mirror->lock);
+}
+
+void dni_mirror_begin_late(const dn_context *context, dni_late *late)
+{
+    dni_mirror *m = context->mirror;
+    if (!m)
+        return;
+    dni_mirror_lock(context);
+    late->thread = pthread_self();
+    if (!m->late)
+        m->late = late;
+    dni_mirror_unlock(context);
+}
+
+void dni_mirror_end_late(const dn_context *context, const dni_late *late)
+{
+    dni_mirror *m = context->mirror;
+    if (!m)
+        return;
+    dni_mirror_lock(context);
+    if (m->late == late)
+        m->late = NULL;
+    dni_mirror_unlock(context);
+}
+
+dni_late *dni_mirror_late(const dn_context *context)
+{
+    dni_late *late = context->mirror->late;
+    return late && pthread_equal(late->thread, pthread_self()) ? late : NULL;
+}
+
+dn_status dni_mirror_catch_up(const dn_context *context)
+{
+    dni_mirror *m = context->mirror;
+    if (!m)
+        return DN_OK;
+    dni_mirror_lock(context);
+    dn_status st = m->late ? m->late->run(m->late) : DN_OK;
+    dni_mirror_unlock(context);
+    return st;
+}
+
+uint64_t dni_mirror_number(const dn_context *context)
+{
+    dni_mirror_lock(context);
+    uint64_t number = ++context->mirror->numbers;
+    dni_mirror_unlock(context);
+    return number;
 }
 
 /* ---- device memory ----------------------------------------------------------------------- */
@@ -242,7 +291,9 @@ dn_status dni_span_to_host(const dn_context *context, dni_span *span)
     if (span->on_host)
         return DN_OK;
     dni_mirror_lock(context);
-    dn_status st = slot->ops->copy_out(slot->backend, span->host, span->device, span->bytes);
+    dn_status st = dni_mirror_catch_up(context);
+    if (!st)
+        st = slot->ops->copy_out(slot->backend, span->host, span->device, span->bytes);
     dni_mirror_unlock(context);
     span->on_host = !st;
     return st;
@@ -254,7 +305,9 @@ dn_status dni_span_to_device(const dn_context *context, dni_span *span)
     if (span->on_device)
         return DN_OK;
     dni_mirror_lock(context);
-    dn_status st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
+    dn_status st = dni_mirror_catch_up(context);
+    if (!st)
+        st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
     dni_mirror_unlock(context);
     span->on_device = !st;
     return st;
@@ -354,6 +407,8 @@ dn_status dni_mirror_look(const dn_context *context, const void *host, const voi
     dni_span *span = *find(context->mirror, host);
     dn_status st = span ? dni_span_to_device(context, span) : DN_OK;
     if (span && !st)
+        st = dni_mirror_catch_up(context);
+    if (span && !st)
         *out = span->device;
     dni_mirror_unlock(context);
     return st;
@@ -389,7 +444,9 @@ static dn_status take_back(dn_context *context, dni_span **view)
 {
     dni_span *span = *view;
     void *own = NULL;
-    dn_status st = span ? dni_mirror_alloc(context, span->bytes, &own) : DN_OK;
+    dn_status st = dni_mirror_catch_up(context);
+    if (!st && span)
+        st = dni_mirror_alloc(context, span->bytes, &own);
     if (!span || st)
         return st;
     span->device = own;
@@ -407,7 +464,9 @@ dn_status dni_mirror_view(dn_context *context, void *host, size_t bytes, void *d
         return take_back(context, view);
     dni_mirror_lock(context);
     dni_span *span = *view ? *view : *find(context->mirror, host);
-    dn_status st = span ? DN_OK : make(context, host, bytes, device, &span);
+    dn_status st = dni_mirror_catch_up(context);
+    if (!st && !span)
+        st = make(context, host, bytes, device, &span);
     if (!st) {
         if (!span->viewed)
             dni_mirror_dealloc(context, span->device);
@@ -427,7 +486,9 @@ dn_status dni_mirror_wait(const dn_context *context)
     if (!slot || !slot->ops->synchronise)
         return DN_OK;
     dni_mirror_lock(context);
-    dn_status st = slot->ops->synchronise(slot->backend);
+    dn_status st = dni_mirror_catch_up(context);
+    if (!st)
+        st = slot->ops->synchronise(slot->backend);
     dni_mirror_unlock(context);
     return st;
 }
@@ -440,6 +501,8 @@ dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes)
         dni_mirror_lock(context);
         span = *find(context->mirror, host);
         if (span)
+            st = dni_mirror_catch_up(context);
+        if (span && !st)
             st = zero_device(context->mirror->slot, span->device, span->bytes);
         dni_mirror_unlock(context);
     }

@@ -6,6 +6,8 @@
 #ifndef DNI_MIRROR_H
 #define DNI_MIRROR_H
 
+#include <pthread.h>
+
 #include "core/context.h"
 
 typedef struct dni_span {
@@ -61,6 +63,20 @@ void dni_mirror_dealloc(const dn_context *context, void *device);
 void dni_mirror_age(const dn_context *context);
 /* All that is kept is given back: who used it will not come again. */
 void dni_mirror_empty(const dn_context *context);
+/* What a thread put off, to be one with what it asks for next: plan/record.h. Whatever else
+ * uses the device catches up first. */
+typedef struct dni_late {
+    dn_status (*run)(struct dni_late *late);
+    pthread_t thread;
+} dni_late;
+/* From now on; nothing happens where another thread does. */
+void dni_mirror_begin_late(const dn_context *context, dni_late *late);
+void dni_mirror_end_late(const dn_context *context, const dni_late *late);
+/* The calling thread's; NULL: it puts nothing off. */
+dni_late *dni_mirror_late(const dn_context *context);
+dn_status dni_mirror_catch_up(const dn_context *context);
+/* A number that the context has not given before. */
+uint64_t dni_mirror_number(const dn_context *context);
 /* One thread at a time uses the device. */
 void dni_mirror_lock(const dn_context *context);
 void dni_mirror_unlock(const dn_context *context);

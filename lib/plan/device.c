@@ -39,22 +39,8 @@ dn_status dni_sides_create(dni_steps *s)
         s->sides->num_spans += (size_t)num_operands(&p->ops[i]);
     s->sides->spans = dni_alloc(p->heap, s->sides->num_spans, sizeof *s->sides->spans);
     s->sides->places = dni_alloc(p->heap, p->num_tensors, sizeof *s->sides->places);
+    s->sides->version = dni_mirror_number(s->context);
     return s->sides->spans && s->sides->places ? DN_OK : DN_E_NOMEM;
-}
-
-static void drop_recordings(dni_steps *s)
-{
-    const dni_backend_slot *slot = dni_mirror_slot(s->context);
-    dni_sides *d = s->sides;
-    for (size_t i = 0; i < d->num_recordings; i++)
-        if (d->recordings[i].recording)
-            slot->ops->recording_free(slot->backend, d->recordings[i].recording);
-    d->num_recordings = 0;
-}
-
-void dni_sides_moved(dni_steps *s)
-{
-    drop_recordings(s);
 }
 
 static bool is_place(const dni_sides *d, const dni_span *span, size_t tensors)
@@ -75,7 +61,7 @@ void dni_sides_free(dni_steps *s)
     const dni_heap *heap = s->program->heap;
     if (!d)
         return;
-    drop_recordings(s);
+    dni_record_drop(s);
     for (size_t i = 0; d->spans && d->places && i < d->num_spans; i++)
         let_go(s, &d->spans[i]);
     for (int i = 0; i < DNI_SECTIONS; i++) {
@@ -183,7 +169,7 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
         moved |= !span[k] || span[k]->device != before;
     }
     if (moved)
-        drop_recordings(s);
+        dni_record_drop(s);
     if (step->on_device) {
         step->io.scratch = s->sides->scratch;
         step->io.keep = s->choices[i].keep ? s->sides->keep + s->keep_at[i] : NULL;
@@ -223,8 +209,7 @@ static void mark_written(const dni_steps *s, size_t i)
         }
 }
 
-/* fresh: ops that overwrite the gradients of weights where there are any. */
-static dn_op *op_of(const dni_steps *s, size_t i, bool fresh)
+dn_op *dni_sides_op(const dni_steps *s, size_t i, bool fresh)
 {
     return fresh && s->fresh[i] ? s->fresh[i] : s->steps[i].op;
 }
@@ -237,13 +222,13 @@ static dn_status run_step(const dni_steps *s, size_t i, bool fresh)
         return st;
     mark_written(s, i);
     if (step->run)
-        return step->run(op_of(s, i, fresh), &step->io);
+        return step->run(dni_sides_op(s, i, fresh), &step->io);
     const dn_args_host_call *a = (const dn_args_host_call *)s->program->ops[i].args;
     return a->fn(a->user, step->io.in, step->io.out);
 }
 
-static dn_status run_each(const dni_steps *s, size_t first, size_t end, bool fresh,
-                          size_t *failed)
+dn_status dni_sides_run_each(const dni_steps *s, size_t first, size_t end, bool fresh,
+                             size_t *failed)
 {
     dn_status st = DN_OK;
     for (size_t i = first; !st && i < end; i++) {
@@ -253,52 +238,9 @@ static dn_status run_each(const dni_steps *s, size_t first, size_t end, bool fre
     return st;
 }
 
-/* The entry of steps [first, end), made at their first run; NULL: none, and no recording. */
-static dni_recording *recording_of(const dni_steps *s, size_t first, size_t end, bool fresh)
-{
-    const dn_backend_ops *ops = dni_mirror_slot(s->context)->ops;
-    dni_sides *d = s->sides;
-    if (!ops->capture_begin || !ops->capture_end || !ops->replay || !ops->recording_free)
-        return NULL;
-    for (size_t i = 0; i < d->num_recordings; i++) {
-        dni_recording *r = &d->recordings[i];
-        if (r->first == first && r->end == end && r->fresh == fresh)
-            return r;
-    }
-    if (dni_grow(s->program->heap, &d->recordings, &d->cap_recordings, d->num_recordings + 1,
-                 sizeof *d->recordings)) {
-        dni_clear_error();
-        return NULL;
-    }
-    d->recordings[d->num_recordings] =
-        (dni_recording){.first = first, .end = end, .fresh = fresh};
-    return &d->recordings[d->num_recordings++];
-}
-
-/* Everything is on the device already: only launches are recorded. */
-static dn_status record(const dni_steps *s, dni_recording *r, size_t *failed)
-{
-    const dni_backend_slot *slot = dni_mirror_slot(s->context);
-    dn_status st = slot->ops->capture_begin(slot->backend);
-    if (st)
-        return st;
-    for (size_t i = r->first; !st && i < r->end; i++) {
-        *failed = i;
-        st = s->steps[i].run(op_of(s, i, r->fresh), &s->steps[i].io);
-    }
-    void *recording = NULL;
-    dn_status ended = slot->ops->capture_end(slot->backend, &recording);
-    if (st && recording)
-        slot->ops->recording_free(slot->backend, recording);
-    else if (!ended)
-        r->recording = recording;
-    return st ? st : ended;
-}
-
-/* Nothing between two steps of a recording moves memory, so all operands are brought before.
- * They stay where they are until then: memory is shared only by tensors that do not live at the
+/* They stay where they are until then: memory is shared only by tensors that do not live at the
  * same time. */
-static dn_status bring_all(const dni_steps *s, size_t first, size_t end, size_t *failed)
+dn_status dni_sides_bring_all(const dni_steps *s, size_t first, size_t end, size_t *failed)
 {
     dn_status st = DN_OK;
     for (size_t i = first; !st && i < end; i++) {
@@ -308,22 +250,6 @@ static dn_status bring_all(const dni_steps *s, size_t first, size_t end, size_t 
             mark_written(s, i);
     }
     return st;
-}
-
-static dn_status run_device(const dni_steps *s, size_t first, size_t end, bool fresh,
-                            size_t *failed)
-{
-    const dni_backend_slot *slot = dni_mirror_slot(s->context);
-    dni_recording *r = end - first > 1 ? recording_of(s, first, end, fresh) : NULL;
-    if (!r || r->refused || r->runs++ == 0)
-        return run_each(s, first, end, fresh, failed);
-    dn_status st = bring_all(s, first, end, failed);
-    if (!st && !r->recording && record(s, r, failed)) {
-        r->refused = true;
-        dni_clear_error();
-        return run_each(s, first, end, fresh, failed);
-    }
-    return st ? st : slot->ops->replay(slot->backend, r->recording);
 }
 
 dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh,
@@ -342,7 +268,7 @@ dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh
             continue;
         }
         dni_mirror_lock(s->context);
-        st = run_device(s, i, next, fresh, &at);
+        st = dni_record_run(s, i, next, fresh, &at);
         dni_mirror_unlock(s->context);
         i = next;
     }

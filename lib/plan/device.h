@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * device.h: a list of steps in a context with a device. A step runs where its backend is; its
- * operands are brought there if the other side wrote them last. Runs of device steps are
- * recorded the second time they run, and replayed from then on, if the backend can. */
+ * operands are brought there if the other side wrote them last. */
 #ifndef DNI_PLAN_DEVICE_H
 #define DNI_PLAN_DEVICE_H
 
 #include "core/mirror.h"
-#include "plan/steps.h"
-
-typedef struct dni_recording {
-    size_t first, end;
-    bool fresh;
-    int64_t runs;
-    void *recording; /* the backend's; NULL: none yet */
-    bool refused;    /* these steps cannot be recorded */
-} dni_recording;
+#include "plan/record.h"
 
 struct dni_sides {
     dni_span *places; /* per tensor: the two sides of one that lies in an arena */
@@ -25,6 +16,7 @@ struct dni_sides {
     char *keep;
     dni_recording *recordings;
     size_t num_recordings, cap_recordings;
+    uint64_t version; /* another one whenever recordings of before are of no use */
 };
 
 /* All of them: `s` belongs to a context with a device. */
@@ -38,8 +30,13 @@ dn_status dni_sides_bind(dni_steps *s, dni_section section);
 dn_status dni_sides_resolve(dni_steps *s, size_t i);
 /* Brings the operands of step i to its side; what it overwrites need not come. */
 dn_status dni_sides_bring(const dni_steps *s, size_t i);
-/* After the device's side of an operand moved while its span stayed. */
-void dni_sides_moved(dni_steps *s);
+/* Steps [first, end) are all on the device. Nothing between two of them moves memory, so their
+ * operands are brought before. */
+dn_status dni_sides_bring_all(const dni_steps *s, size_t first, size_t end, size_t *failed);
+dn_status dni_sides_run_each(const dni_steps *s, size_t first, size_t end, bool fresh,
+                             size_t *failed);
+/* fresh: an op that overwrites the gradients of weights where there is one. */
+dn_op *dni_sides_op(const dni_steps *s, size_t i, bool fresh);
 /* fresh: as dni_steps_run_fresh. */
 dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh,
                         size_t *failed);

@@ -218,6 +218,10 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
     const dni_op *op = &s->program->ops[i];
     dni_step *step = &s->steps[i];
     void **at = (void **)step->io.in;
+    dn_status st =
+        dni_mirror_catch_up(s->context); /* what was put off has pointers of before */
+    if (st)
+        return st;
     for (int32_t k = 0; k < op->num_inputs; k++)
         *at++ = dni_steps_memory(s, op->inputs[k]);
     for (int32_t k = 0; k < op->num_outputs; k++, at++) {
@@ -278,7 +282,7 @@ dn_status dni_steps_rebind(dni_steps *s)
     dn_status st = DN_OK;
     s->prepared = false;
     if (s->sides)
-        dni_sides_moved(s);
+        dni_record_drop(s);
     for (int i = 0; !st && i < DNI_SECTIONS; i++)
         if (s->bound[i])
             st = resolve(s, (dni_section)i);
@@ -307,6 +311,8 @@ static dn_status prepare_op(dni_steps *s, size_t i)
     if (s->steps[i].on_device)
         dni_mirror_lock(s->context);
     dn_status st = s->sides ? dni_sides_bring(s, i) : DN_OK;
+    if (!st)
+        st = dni_mirror_catch_up(s->context);
     if (!st)
         st = c->ops->op_prepare(c->op, &s->steps[i].io);
     if (s->steps[i].on_device)

@@ -252,6 +252,7 @@ void dn_solver_free(dn_solver *s)
         return;
     const dni_heap *heap = s->heap;
     dn_context *context = s->context;
+    dni_join_free(&s->join);
     dni_update_free(s->update);
     for (int32_t i = 0; s->tests && i < s->num_tests; i++) {
         dn_net_free(s->tests[i].net);

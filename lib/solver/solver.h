@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "deepnet/solver.h"
+#include "plan/record.h"
 #include "solver/update.h"
 
 typedef struct dni_test_output {
@@ -34,6 +35,7 @@ struct dn_solver {
     dni_test_net *tests;
     int32_t num_tests;
     dni_update *update;
+    dni_join join; /* forward, backward and update */
 
     int64_t iteration, max_iter;
     int32_t step;     /* what Caffe calls current_step */
@@ -42,6 +44,8 @@ struct dn_solver {
     bool rate_is_given;
     float *losses; /* the last average_loss of them, a ring */
     int64_t num_losses, next_loss;
+    double pass_loss; /* of this iteration: their sum, so far */
+    int32_t num_passes;
     int64_t unread; /* net->step after the forward whose loss the device still has; 0: none */
     dn_status late; /* what reading it failed with, when there was no status to return */
     dni_saved_error late_words;
@@ -55,7 +59,7 @@ dn_net *dni_solver_net(const dn_solver *solver, uint32_t index);
 /* nets.c: makes net and tests by the rules of precedence; net_text may be NULL. */
 dn_status dni_solver_make_nets(dn_solver *solver, const char *net_text, size_t net_size);
 /* step.c */
-/* The loss of the latest iteration, if the device still has it; waits for it then. */
+/* The loss of the latest pass, if the device still has it; waits for it then. */
 dn_status dni_solver_read_loss(dn_solver *solver);
 dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, float loss,
                           const char *path);

@@ -9,6 +9,9 @@ dn_status dni_solver_emit(dn_solver *s, int32_t kind, int32_t test_net, float lo
 {
     if (!s->options.on_event)
         return DN_OK;
+    dn_status st = s->context->host.stream ? dni_mirror_catch_up(s->context) : DN_OK;
+    if (st)
+        return st;
     dn_event event = {.struct_size = sizeof event,
                       .kind = kind,
                       .test_net = test_net,
@@ -17,7 +20,7 @@ dn_status dni_solver_emit(dn_solver *s, int32_t kind, int32_t test_net, float lo
                       .rate = s->rate,
                       .path = path};
     dni_clear_error();
-    dn_status st = s->options.on_event(s->options.on_event_user, s, &event);
+    st = s->options.on_event(s->options.on_event_user, s, &event);
     if (!st) {
         dni_clear_error(); /* of a call the callback made and did not mind */
         return DN_OK;
@@ -53,11 +56,19 @@ static void add_loss(dn_solver *s, float loss)
         s->num_losses++;
 }
 
-/* Reading the loss waits for the device, so it is left until somebody asks. Where several are
- * averaged all are wanted. */
-static bool reads_later(const dn_solver *s)
+/* Of one pass of iter_size. */
+static void add_pass(dn_solver *s, float loss)
 {
-    return s->context->mirror && s->param->average_loss == 1 && s->param->iter_size == 1;
+    s->pass_loss += loss;
+    if (++s->num_passes == s->param->iter_size)
+        add_loss(s, (float)(s->pass_loss / s->param->iter_size));
+}
+
+/* Reading the loss waits for the device, so it is left until somebody asks, or, where all are
+ * wanted, the next forward comes. */
+static bool wants_all(const dn_solver *s)
+{
+    return s->param->average_loss > 1;
 }
 
 /* After another forward or a reshape it is gone. */
@@ -68,7 +79,7 @@ dn_status dni_solver_read_loss(dn_solver *s)
     s->unread = 0;
     dn_status st = there ? dni_net_loss(s->net, &loss) : DN_OK;
     if (there && !st)
-        add_loss(s, loss);
+        add_pass(s, loss);
     return st;
 }
 
@@ -121,13 +132,21 @@ dn_status dn_solver_set_learning_rate(dn_solver *s, float rate)
 
 /* ---- one iteration ---------------------------------------------------------------------- */
 
-static dn_status update(dn_solver *s)
+/* What the next update depends on beside the gradients. */
+static dn_status set_rate(dn_solver *s)
 {
     double correction = 1;
     if (s->rule->correction)
         correction = s->rule->correction(s->param, s->iteration);
     s->rate = dn_solver_learning_rate(s);
-    dn_status st = dni_update_run(s->update, s->rate, correction, 1.0 / s->param->iter_size);
+    return dni_update_set(s->update, s->rate, correction, 1.0 / s->param->iter_size);
+}
+
+static dn_status update(dn_solver *s)
+{
+    dn_status st = set_rate(s);
+    if (!st)
+        st = dni_update_run(s->update);
     if (st)
         return dni_in(st, "update");
     s->step = dni_schedule_step(s->param, s->iteration, s->step);
@@ -167,45 +186,49 @@ static bool due(int64_t iteration, int64_t interval)
     return interval > 0 && iteration % interval == 0;
 }
 
-/* Gradients summed over iter_size passes; *loss: their mean loss. */
-static dn_status gradients(dn_solver *s, float *loss)
+/* Gradients summed over iter_size passes. */
+static dn_status gradients(dn_solver *s)
 {
-    double sum = 0;
-    for (int32_t i = 0; i < s->param->iter_size; i++) {
-        float one = 0;
-        dn_status st = dn_net_forward(s->net, reads_later(s) ? NULL : &one);
+    dn_status st = DN_OK;
+    s->pass_loss = 0;
+    s->num_passes = 0;
+    s->unread = 0; /* nobody asked */
+    for (int32_t i = 0; !st && i < s->param->iter_size; i++) {
+        float loss = 0;
+        bool later = s->context->mirror != NULL;
+        st = dni_solver_read_loss(s);
+        if (!st)
+            st = dn_net_forward(s->net, later ? NULL : &loss);
         if (!st)
             st = dni_solver_backward(s, i + 1 == s->param->iter_size);
-        if (st)
-            return st;
-        sum += one;
+        if (!st && later)
+            s->unread = s->net->step;
+        else if (!st)
+            add_pass(s, loss);
     }
-    *loss = (float)(sum / s->param->iter_size);
-    return DN_OK;
+    return st;
 }
 
 static dn_status begin(dn_solver *s)
 {
     dn_status st = dn_net_clear_gradients(s->net);
+    if (!st && wants_all(s))
+        st = dni_solver_read_loss(s);
     if (!st && !s->options.manual_tests && due(s->iteration, s->param->test_interval) &&
         (s->iteration > 0 || s->param->test_initialization))
         st = dni_solver_test_all(s);
     s->rate = dn_solver_learning_rate(s);
-    return st ? st : dni_solver_emit(s, DN_EVENT_STEP_BEGIN, 0, known_loss(s), NULL);
+    if (!st)
+        st = dni_solver_emit(s, DN_EVENT_STEP_BEGIN, 0, known_loss(s), NULL);
+    return st ? st : set_rate(s); /* before the forward, so that a device has it by then */
 }
 
-static dn_status iterate(dn_solver *s)
+/* From the forward to the update: all that a device need not stop for is one replay. */
+static dn_status learn(dn_solver *s)
 {
-    float loss = 0;
-    dn_status st = begin(s);
-    if (!st)
-        st = gradients(s, &loss);
+    dn_status st = gradients(s);
     if (st)
         return dni_in(st, "iteration %lld", (long long)s->iteration);
-    if (reads_later(s))
-        s->unread = s->net->step;
-    else
-        add_loss(s, loss);
     s->rate = dn_solver_learning_rate(s);
     if (due(s->iteration, s->param->display)) {
         st = dni_solver_read_loss(s);
@@ -216,8 +239,16 @@ static dn_status iterate(dn_solver *s)
         st = dni_solver_reduce(s);
     if (!st)
         st = dni_solver_emit(s, DN_EVENT_GRADIENTS, 0, known_loss(s), NULL);
-    if (!st)
-        st = update(s);
+    return st ? st : update(s);
+}
+
+static dn_status iterate(dn_solver *s)
+{
+    dn_status st = begin(s);
+    if (st)
+        return dni_in(st, "iteration %lld", (long long)s->iteration);
+    dni_join_begin(&s->join, s->context);
+    st = dni_join_end(&s->join, learn(s));
     if (!st)
         st = dni_solver_emit(s, DN_EVENT_STEP_END, 0, known_loss(s), NULL);
     if (!st && !s->options.manual_snapshots && due(s->iteration, s->param->snapshot))
@@ -266,7 +297,8 @@ dn_status dni_solver_step(dn_solver *s, int64_t iterations)
     if (iterations < 0 || iterations > INT64_MAX - s->iteration)
         return dni_fail(DN_E_INVALID, "%lld iterations", (long long)iterations);
     dn_status done = run_to(s, s->iteration + iterations);
-    return !done && iterations > 1 ? dni_solver_read_loss(s) : done;
+    bool read = !done && (iterations > 1 || wants_all(s));
+    return read ? dni_solver_read_loss(s) : done;
 }
 
 static bool ends_with_snapshot(const dn_solver *s)

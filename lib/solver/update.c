@@ -254,15 +254,26 @@ static dn_status follow_memory(dni_update *u)
     return moved ? dni_plan_rebind(u->plan) : DN_OK;
 }
 
-dn_status dni_update_run(dni_update *u, double rate, double correction, double scale)
+dn_status dni_update_set(dni_update *u, double rate, double correction, double scale)
 {
     const double hyper[4] = {rate, correction, 1, scale};
+    const void *device;
+    bool changed = false;
     for (int i = 0; i < 4; i++)
-        if (u->dtype == DN_F64)
+        if (u->dtype == DN_F64) {
+            changed |= u->hyper.f64[i] != hyper[i];
             u->hyper.f64[i] = hyper[i];
-        else
+        } else {
+            changed |= u->hyper.f32[i] != (float)hyper[i];
             u->hyper.f32[i] = (float)hyper[i];
-    dni_mirror_wrote(u->context, &u->hyper);
+        }
+    if (changed)
+        dni_mirror_wrote(u->context, &u->hyper);
+    return changed ? dni_mirror_look(u->context, &u->hyper, &device) : DN_OK;
+}
+
+dn_status dni_update_run(dni_update *u)
+{
     dn_status st = follow_memory(u);
     if (!st)
         st = dni_plan_run(u->plan, DNI_UPDATE, false, NULL);

@@ -33,8 +33,10 @@ typedef struct dni_update {
 dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule *rule,
                             const Cnn__SolverParameter *p);
 void dni_update_free(dni_update *update);
-/* One update; scale multiplies the gradients (1 / iter_size). */
-dn_status dni_update_run(dni_update *update, double rate, double correction, double scale);
+/* For the next update; scale multiplies the gradients (1 / iter_size). On a device they go
+ * there at once, if they are others than before. */
+dn_status dni_update_set(dni_update *update, double rate, double correction, double scale);
+dn_status dni_update_run(dni_update *update);
 /* Bytes of one history of a weight. */
 size_t dni_updated_bytes(const dni_updated *weight);
 

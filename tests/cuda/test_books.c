@@ -95,13 +95,12 @@ static void check_recordings(void)
     dn_context_options options = device_options();
     *fake = (fake_cuda_control){0};
     uint64_t hash = train(&options, 0, 12);
-    CHECK_AT(fake->recordings > 0 && fake->replays >= 3 * 10, "%ld recordings, %ld replays",
-             fake->recordings, fake->replays);
-    CHECK_AT(fake->recordings <= 8, "%ld recordings for one net", fake->recordings);
+    CHECK_INT(fake->replays, 11); /* forward, backward and update are one */
+    CHECK_AT(fake->recordings > 0 && fake->recordings <= 3, "%ld recordings", fake->recordings);
     options.device_stream = stream_of(0);
     long replays = fake->replays;
     CHECK(train(&options, 0, 12) == hash);
-    CHECK(fake->replays > replays);
+    CHECK_INT(fake->replays - replays, 11);
     *fake = (fake_cuda_control){.no_capture = 1};
     CHECK(train(&options, 0, 12) == hash);
     CHECK_INT(fake->replays, 0);
@@ -299,7 +298,7 @@ static void check_failed_launch(void)
         dn_solver *solver = make(context, 0);
         CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
         int failures = 0;
-        for (int i = 0; i < (replays ? 6 : 40); i++) {
+        for (int i = 0; i < (replays ? 3 : 40); i++) { /* a replay is one launch */
             fake->fail_launch = fake->launches + 1 + i;
             dn_status status = dn_solver_step(solver, 1);
             failures += status == DN_E_DEVICE;
@@ -309,7 +308,7 @@ static void check_failed_launch(void)
             fake->fail_launch = 0;
             CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
         }
-        CHECK_AT(failures >= (replays ? 3 : 25), "%d failures", failures);
+        CHECK_AT(failures >= (replays ? 1 : 25), "%d failures", failures);
         dn_solver_free(solver);
         dn_context_free(context);
         CHECK_INT(live(), 0);

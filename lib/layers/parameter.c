@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Parameter: y = its weight: a blob that is learned.
- * parameter_param: shape. No bottom; top: that shape; weight: the same, zero at first.
+ * parameter_param: shape, blob_filler (constant 0). No bottom; top: that shape; weight: the same.
  * Gradient: dweight = dy. */
 #include "layers/layer.h"
 
@@ -12,7 +12,7 @@ static dn_status setup(dni_layer *layer)
     dni_shape w = dni_shape_of(0, NULL);
     if (p && p->shape)
         w = dni_shape_of((int32_t)p->shape->n_dim, p->shape->dim);
-    return dni_declare_weight(layer, &w, NULL);
+    return dni_declare_weight(layer, &w, p ? p->blob_filler : NULL);
 }
 
 static dn_status shape(dni_layer *layer)

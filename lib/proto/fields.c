@@ -91,7 +91,7 @@ static const struct meaning {
     {"LRNParameter", NULL, "unit_test_mode unit_test_fuse_kernel", NULL,
      "fuse_type pooling_param"},
     {"MemoryDataParameter", NULL, NULL, NULL, "transpose dim"},
-    {"ParameterParameter", NULL, NULL, NULL, "blob_filler"},
+    {"ParameterParameter", "blob_filler", NULL, NULL, NULL},
     {"PoolingParameter",
      "dilation avg_include_pad axis pad_3d kernel_size_3d stride_3d torch_pooling ceil_mode "
      "kernel_depth temporal_stride temporal_pad",

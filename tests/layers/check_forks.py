@@ -386,6 +386,35 @@ def mish(rng):
         close('gradient', made.blobs['x'].diff, dy * (t + x * (1 - t * t) / (1 + np.exp(-x))))
 
 
+@case
+def normalize(rng):
+    """The face nets' kind: one norm for each position, no weight."""
+    x, dy, dn = rng.normal(0, 1, (2, 3, 4, 5)), rng.normal(0, 1, (2, 3, 4, 5)), np.ones((2, 1, 4, 5))
+    n = np.sqrt((x * x).sum(1, keepdims=True) + 1e-6)
+    u = x / n
+    made = net("layer { name: 'l' type: 'Normalize' bottom: 'x' top: 'y' normalize_param { } }",
+               {'x': x})
+    made.forward()
+    close('top', made.blobs['y'].data, u)
+    assert 'l' not in made.params
+    for bp_norm in (False, True):
+        made = net("layer { name: 'l' type: 'Normalize' bottom: 'x' top: 'y' top: 'n' %s }" % (
+            'normalize_param { bp_norm: true }' if bp_norm else ''), {'x': x})
+        made.forward()
+        close('norm', made.blobs['n'].data, n)
+        made.backward(y=dy, n=dn)
+        close('gradient, bp_norm: %s' % bp_norm, made.blobs['x'].diff,
+              (dy - u * (dy * u).sum(1, keepdims=True)) / n + bp_norm * u * dn)
+
+
+@case
+def parameter(rng):
+    made = net("layer { name: 'p' type: 'Parameter' top: 'y' parameter_param { shape { dim: 3 } "
+               "blob_filler { value: 2.5 } } }", {})
+    made.forward()
+    close('top', made.blobs['y'].data, [2.5] * 3)
+
+
 # ---- regions and images ------------------------------------------------------------------------
 
 def regions_of(rng, R, items, H, W, stride):

@@ -37,7 +37,7 @@ IMAGES = [
     ('LRN', ['lrn_param { local_size: 3 }',
              'lrn_param { local_size: 3 norm_region: WITHIN_CHANNEL }']),
     ('Normalize', ['norm_param { across_spatial: true }',
-                   'norm_param { across_spatial: false }']),
+                   'norm_param { across_spatial: false }', 'normalize_param { }']),
     ('MVN', ['', 'mvn_param { across_channels: true }']), ('SpatialDropout', ['']),
     ('Pooling', ['pooling_param { pool: MAX kernel_size: 3 pad: 1 }',
                  'pooling_param { pool: AVE kernel_size: 3 pad: 1 }'])]

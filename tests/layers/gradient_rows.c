@@ -166,6 +166,8 @@ const gradient_row gradient_rows[] = {
                                           "num_output: 4 input_dim: 5 }"),
      0},
     {"Parameter", L("Parameter", "top: 'y' parameter_param { shape { dim: 3 dim: 2 } }"), 0},
+    {"Parameter", L("Parameter", "top: 'y' parameter_param { shape { dim: 3 dim: 2 } "
+                                 "blob_filler { type: 'gaussian' } }"), 0},
     /* windows */
     {"Im2col", X4 L("Im2col", XY "convolution_param { kernel_size: 3 stride: 2 pad: 1 }"), 0},
     {"Pooling", X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 }"), 0},
@@ -228,6 +230,8 @@ const gradient_row gradient_rows[] = {
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
     {"Normalize", X4 L("Normalize", XY), 0},
     {"Normalize", X4 L("Normalize", XY "norm_param { across_spatial: false }"), 0},
+    {"Normalize", X4 L("Normalize", XY "normalize_param { }"), 0},
+    {"Normalize", X4 L("Normalize", XY "top: 'n' normalize_param { bp_norm: true }"), 0},
     {"Softmax", X4 L("Softmax", XY), 0},
     {"Softmax", IN_PLACE("Softmax", "softmax_param { axis: 2 }"), 0},
     /* shapes */

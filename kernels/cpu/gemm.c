@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * gemm.c: matrix products in two forms. Rows by rows (A, B^T: inner products forward) with few
- * rows go to `dot`, which packs nothing; everything else is packed and goes to `tile`. Tasks
- * are rectangles of C. */
+ * gemm.c: matrix products in three forms. Rows by rows (A, B^T: inner products forward) with as
+ * many rows of A as a vector has lanes go to `rows`, with other few rows to `dot`, which packs
+ * nothing; everything else is packed and goes to `tile`. Tasks are rectangles of C. */
 #include "mul.h"
+
+#include <string.h>
 
 typedef struct gemm_op {
     dn_op base;
@@ -104,8 +106,13 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
     cpu_mul_plan(&op->mul);
     share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
               &op->tasks_n);
+    int64_t tasks = op->tasks_m * op->tasks_n;
     if (op->mul.in_place) /* long rows of B */
         op->tasks_n = cpu_min(op->tasks_n, THIN_TASKS);
+    if (op->mul.row_outer) { /* long rows of C; each task packs its B */
+        op->tasks_n = cpu_min(tasks, cpu_ceil(op->mul.col_panels, op->mul.block));
+        op->tasks_m = cpu_min(cpu_min(tasks / op->tasks_n, THIN_TASKS), op->mul.row_panels);
+    }
     op->a_floats = (int64_t)cpu_round64((size_t)cpu_mul_a_size(&op->mul) * 4) / 4;
     op->work_floats = (int64_t)cpu_round64((size_t)cpu_mul_work_size(&op->mul) * 4) / 4;
     info->scratch = (size_t)(g->batch * op->a_floats +
@@ -175,6 +182,84 @@ static void plan_dot(gemm_op *op)
     op->base.run = run_dot;
 }
 
+/* ---- turned ------------------------------------------------------------------------------ */
+
+enum { TURNED_K = 2048 }; /* rows of A^T in the second cache */
+
+static void turn_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const dn_args_gemm *g = &call->op->g;
+    const cpu_kernels *ker = call->op->base.backend->kernels;
+    int64_t k0 = task * TURNED_K, len = cpu_min(TURNED_K, g->k - k0);
+    float *turned = call->scratch + k0 * ker->nr;
+    (void)worker;
+    if (g->m % ker->vl) /* lanes without a row */
+        memset(turned, 0, (size_t)(len * ker->nr) * sizeof(float));
+    ker->turn_rows(turned, ker->nr, call->a + k0, g->lda, g->m, len, false);
+}
+
+/* C^T = B A^T: rows of B are read as they lie, once, and those of A are the lanes. */
+static void turned_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    const dn_args_gemm *g = &op->g;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t from, to, nr = ker->nr;
+    float *sums = call->scratch + op->a_floats + worker * op->work_floats;
+    cpu_split(g->n, op->tasks_n, task, &from, &to);
+    for (int64_t i = 0; call->bias && i < (to - from) * nr; i++)
+        sums[i] = call->bias[from + i / nr];
+    for (int64_t k0 = 0; k0 < g->k; k0 += TURNED_K) {
+        int64_t len = cpu_min(TURNED_K, g->k - k0);
+        cpu_end end = {.slope = (float)g->activation_a,
+                       .add = call->bias || k0 > 0,
+                       .relu = g->activation == DN_FN_RELU && k0 + len == g->k};
+        ker->rows(g->m > ker->vl ? 2 : 1, to - from, len, call->b + from * g->ldb + k0, g->ldb,
+                  1, call->scratch + k0 * nr, sums, nr, &end);
+    }
+    ker->turn_rows(call->c + from, g->ldc, sums, nr, to - from, g->m, g->base.accumulate & 1);
+}
+
+static dn_status run_turned(dn_op *base, const dn_op_io *io)
+{
+    gemm_op *op = (gemm_op *)base;
+    const dn_args_gemm *g = &op->g;
+    gemm_call call = {op,
+                      (const float *)io->in[0] + g->offset_a,
+                      (const float *)io->in[1] + g->offset_b,
+                      g->bias_mode ? cpu_in(base, io, 2) : NULL,
+                      (float *)io->out[0] + g->offset_c,
+                      io->scratch};
+    cpu_for(base->backend, cpu_ceil(g->k, TURNED_K), turn_task, &call);
+    cpu_for(base->backend, op->tasks_n, turned_task, &call);
+    return DN_OK;
+}
+
+static void plan_turned(gemm_op *op, dn_op_info *info)
+{
+    const dn_args_gemm *g = &op->g;
+    const dn_backend *backend = op->base.backend;
+    int64_t tasks_m, nr = backend->kernels->nr;
+    share_out(g->m * g->n * g->k, 1, cpu_ceil(g->n, 32), &tasks_m, &op->tasks_n);
+    op->a_floats = g->k * nr;
+    op->work_floats = cpu_ceil(g->n, op->tasks_n) * nr;
+    info->scratch = (size_t)(op->a_floats + backend->host.num_threads * op->work_floats) * 4;
+    op->base.run = run_turned;
+}
+
+/* Lanes are used, and what is turned is little beside B. */
+static bool fills_lanes(const gemm_op *op)
+{
+    const dn_args_gemm *g = &op->g;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    bool add = g->base.accumulate & 1;
+    return g->batch == 1 && g->m <= ker->nr && g->n >= 64 && g->k >= 64 && g->alpha == 1 &&
+           g->bias_mode != 2 && !(add && g->activation == DN_FN_RELU) &&
+           4 * g->m >= 3 * ker->vl * cpu_ceil(g->m, ker->vl);
+}
+
 /* Rows of A contiguous along k, and rows of B, or a single column that is a vector. */
 static bool rows_by_rows(dn_args_gemm *g)
 {
@@ -205,7 +290,9 @@ dn_status cpu_gemm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     op->g = *g;
     if (!cpu_present(desc->inputs, desc->num_inputs, 2))
         op->g.bias_mode = 0;
-    if (rows_by_rows(&op->g))
+    if (rows_by_rows(&op->g) && fills_lanes(op))
+        plan_turned(op, info);
+    else if (rows_by_rows(&op->g))
         plan_dot(op);
     else
         plan_packed(op, info);

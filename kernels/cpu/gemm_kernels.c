@@ -45,7 +45,7 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
                       int64_t ldb, float *c, int64_t c_ld, const cpu_end *e)
 {
     vf acc[MR][2];
-    int64_t ldc = c_ld;
+    int64_t ldc = c_ld, ahead = ldb == NR ? 0 : 2 * NR; /* rows far apart: nothing else asks */
     UNROLL
     for (int i = 0; i < mr; i++) {
         UNROLL
@@ -55,8 +55,10 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
     for (int64_t p = 0; p < k; p++) {
         vf bv[2];
         UNROLL
-        for (int v = 0; v < nv; v++)
+        for (int v = 0; v < nv; v++) {
             bv[v] = v_load(b + v * VL);
+            fetch_ahead(b, ahead + v * VL);
+        }
         UNROLL
         for (int i = 0; i < mr; i++) {
             vf ai = v_set1(a[i]);

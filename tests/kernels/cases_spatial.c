@@ -7,9 +7,10 @@ typedef struct gemm_row {
 } gemm_row;
 
 static const gemm_row gemms[] = {
-    {1, 1, 1, 1},   {1, 17, 33, 1},  {33, 1, 17, 1},   {3, 5, 7, 1},     {8, 16, 32, 1},
-    {15, 31, 9, 2}, {17, 65, 64, 1}, {64, 10, 500, 1}, {7, 100, 1, 3},   {65, 33, 129, 1},
-    {4, 4, 4, 5},   {1, 1, 257, 1},  {5, 3, 0, 1},     {128, 70, 40, 1}, {2, 300, 75, 1}};
+    {1, 1, 1, 1},   {1, 17, 33, 1},    {33, 1, 17, 1},   {3, 5, 7, 1},     {8, 16, 32, 1},
+    {15, 31, 9, 2}, {17, 65, 64, 1},   {64, 10, 500, 1}, {7, 100, 1, 3},   {65, 33, 129, 1},
+    {4, 4, 4, 5},   {1, 1, 257, 1},    {5, 3, 0, 1},     {128, 70, 40, 1}, {2, 300, 75, 1},
+    {6, 64, 64, 1}, {13, 70, 2100, 1}, {32, 97, 65, 1},  {40, 5000, 16, 1}};
 
 static void gemm_case(builder *b, gemm_row g, int variant)
 {
@@ -30,7 +31,7 @@ static void gemm_case(builder *b, gemm_row g, int variant)
     a->stride_c = g.m * a->ldc;
     a->offset_a = loose ? 2 : 0;
     a->offset_c = loose ? 5 : 0;
-    a->alpha = loose ? -0.5 : 1;
+    a->alpha = variant & 8 ? -0.5 : 1;
     a->bias_mode = variant % 3;
     b->c.tolerance = 3e-5;
     in(b, NORMAL, SHAPE(a->stride_a * g.batch + a->offset_a));
@@ -52,7 +53,7 @@ static void gemm_case(builder *b, gemm_row g, int variant)
 static void gemm_cases(builder *b)
 {
     for (size_t r = 0; r < sizeof(gemms) / sizeof(gemms[0]); r++)
-        for (int variant = 0; variant < 8; variant++)
+        for (int variant = 0; variant < 24; variant++)
             gemm_case(b, gemms[r], variant);
 }
 

@@ -347,7 +347,7 @@ static bool conv_init(conv_args *a, const dn_op *op, const cuda_operand *x,
     a->y_at = image_of(&y->info, a->K, a->w.Q);
     a->f = function_of(c->activation, c->activation_a, 0, 0);
     a->add = cuda_adds(op, 0);
-    int64_t limit = ((int64_t)1 << 31) - 1 - TILE_SIDE;
+    int64_t limit = ((int64_t)1 << 31) - 1 - BLOCK;
     return a->Cg * a->w.R <= limit && a->Kg * a->w.R <= limit && a->K < limit;
 }
 
@@ -360,7 +360,7 @@ static bool is_thin(const conv_args *a)
 /* Images whose pixels 32 bits can count. */
 static int64_t images_at_a_time(int64_t N, int64_t pixels)
 {
-    int64_t most = (((int64_t)1 << 31) - 1 - TILE_SIDE) / (pixels > 0 ? pixels : 1);
+    int64_t most = (((int64_t)1 << 31) - 1 - BLOCK) / (pixels > 0 ? pixels : 1);
     return N < most ? N : most;
 }
 

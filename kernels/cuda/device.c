@@ -84,6 +84,7 @@ static dn_status first_visit(dn_backend *backend, cuda_visit *visit)
 static dn_status no_device(dn_backend *backend, cudaError_t error)
 {
     int driver = 0, runtime = CUDART_VERSION;
+    cudaGetLastError(); /* no later launch's fault */
     if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
         driver > 0)
         return backend->host.fail(DN_E_DEVICE,
@@ -183,14 +184,13 @@ dn_status cuda_device_open(dn_backend *backend)
     return status;
 }
 
-/* A lost device answers with errors: all that is left is to let go. */
-void cuda_device_close(dn_backend *backend)
+/* What there is was made in the device's context: without one CUDA is not called, as that would
+ * make one on whichever device is current. */
+static void let_go(dn_backend *backend)
 {
     cuda_device *d = backend->device;
     cuda_visit visit = {NULL, NULL};
-    if (!d)
-        return;
-    if (d->context && d->get_current(&visit.before) == 0 && d->set_current(d->context) == 0)
+    if (d->get_current(&visit.before) == 0 && d->set_current(d->context) == 0)
         visit.device = d;
     if (backend->stream) /* the host's may outlive us with our work in it */
         cudaStreamSynchronize(backend->stream);
@@ -202,5 +202,14 @@ void cuda_device_close(dn_backend *backend)
         cudaStreamDestroy(d->own);
     cuda_leave(&visit);
     cudaGetLastError();
-    backend->host.free(backend->host.user, d);
+}
+
+/* A lost device answers with errors: all that is left is to let go. */
+void cuda_device_close(dn_backend *backend)
+{
+    if (!backend->device)
+        return;
+    if (backend->device->context)
+        let_go(backend);
+    backend->host.free(backend->host.user, backend->device);
 }

@@ -162,9 +162,37 @@ static int device_of(const void *ptr)
     return device;
 }
 
+/* A device's primary context is the address of its mark; the host may have one of its own. */
+static char primary[DEVICES];
+static _Thread_local char *context;
+
+static int get_current(void **out)
+{
+    *out = context;
+    return 0;
+}
+
+static int set_current(void *wanted)
+{
+    context = wanted;
+    current = -1;
+    for (int i = 0; i < DEVICES; i++)
+        if (context == &primary[i])
+            current = i;
+    return 0;
+}
+
+/* As most calls of the runtime do. */
+static void start_device(void)
+{
+    if (!context)
+        set_current(&primary[0]);
+}
+
 cudaError_t cudaFree(void *ptr)
 {
     cudaError_t error = ptr ? cudaErrorInvalidValue : cudaSuccess;
+    start_device();
     if (ptr && not_recording() != cudaSuccess && !is_lost())
         return last;
     pthread_mutex_lock(&lock);
@@ -189,6 +217,7 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
 
 cudaError_t cudaFreeHost(void *ptr)
 {
+    start_device();
     free(ptr);
     return cudaSuccess;
 }
@@ -228,26 +257,6 @@ cudaError_t cudaMemsetAsync(void *device, int value, size_t bytes, cudaStream_t 
 }
 
 /* ---- devices, streams, events ------------------------------------------------------------ */
-
-/* A device's primary context is the address of its mark; the host may have one of its own. */
-static char primary[DEVICES];
-static _Thread_local char *context;
-
-static int get_current(void **out)
-{
-    *out = context;
-    return 0;
-}
-
-static int set_current(void *wanted)
-{
-    context = wanted;
-    current = -1;
-    for (int i = 0; i < DEVICES; i++)
-        if (context == &primary[i])
-            current = i;
-    return 0;
-}
 
 /* set NULL: no change. What is current to this thread: NULL, or whatever it set. */
 void *fake_cuda_current(void *set)

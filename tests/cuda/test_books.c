@@ -73,6 +73,10 @@ static void check_stream(void)
     SECTION("the host's stream, its current context");
     dn_context_options options = device_options();
     char mine; /* the host's own context, which stays current */
+    dn_context *context = NULL;
+    options.device = 3; /* there is none: no other is started for it */
+    CHECK_STATUS(dn_context_create(&context, &options), DN_E_DEVICE);
+    options.device = 1;
     CHECK(current(NULL) == NULL);
     train(&options, 0, 3);
     CHECK(current(NULL) == NULL);

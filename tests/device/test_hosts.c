@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_hosts.c: which layers still run on the host where the context has a device: every class
+ * is planned but those with a file at their other end; what is left is exactly this list. */
+#include "core/core.h"
+
+#include "check.h"
+
+#include "../layers/gradient_rows.h"
+#include "deepnet/context.h"
+#include "fake.h"
+#include "net/net.h"
+
+/* In either direction, and why. */
+static const struct {
+    const char *type, *why;
+} hosts[] = {
+    {"BoxAnnotatorOHEM", "sorts"},
+    {"DetectionEvaluate", "sorts, matches"},
+    {"DetectionOutput", "sorts, suppresses; the shape depends on the data"},
+    {"DummyData", "a filler's values"},
+    {"EvalDetection", "sorts, matches"},
+    {"Filter", "the shape depends on the data"},
+    {"MemoryData", "the host's data"},
+    {"MultiBoxLoss", "matches, sorts"},
+    {"PSROIPooling", "regions are data"},
+    {"Proposal", "sorts, suppresses; the shape depends on the data"},
+    {"Python", "sorts, suppresses, draws"},
+    {"ROIPooling", "regions are data"},
+    {"RegionLoss", "matches"},
+    {"SegAccuracy", "counts"},
+    {"SegmentationEvaluate", "counts"},
+    {"SoftmaxWithLossOHEM", "only where the loss of each place is asked for"},
+    {"Upsample", "only by places"},
+    {"YoloDetectionOutput", "sorts, suppresses; the shape depends on the data"},
+    {"Yolov3", "matches"},
+    {"Yolov3DetectionOutput", "sorts, suppresses; the shape depends on the data"},
+};
+
+enum { NUM_HOSTS = sizeof hosts / sizeof hosts[0] };
+
+#define IN(name, dims)                                                                         \
+    "layer { name: '" name "' type: 'Input' top: '" name "' "                                  \
+    "input_param { shape { " dims " } } } "
+#define L(type, rest) "layer { name: 'l' type: '" type "' " rest " } "
+
+/* Of classes without a gradient. */
+static const gradient_row others[] = {
+    {"Accuracy",
+     IN("x", "dim: 2 dim: 3") IN("t", "dim: 2")
+         L("Accuracy", "bottom: 'x' bottom: 't' top: 'y'"),
+     0},
+    {"ArgMax", IN("x", "dim: 2 dim: 3") L("ArgMax", "bottom: 'x' top: 'y'"), 0},
+    {"BoxAnnotatorOHEM",
+     IN("x", "dim: 6 dim: 5") IN("e", "dim: 6 dim: 1") IN("t", "dim: 6 dim: 1")
+         IN("w", "dim: 6 dim: 8")
+             L("BoxAnnotatorOHEM",
+               "bottom: 'x' bottom: 'e' bottom: 't' bottom: 'w' top: 'u' top: 'y' "
+               "box_annotator_ohem_param { roi_per_img: 4 }"),
+     0},
+    {"DetectionEvaluate",
+     IN("x", "dim: 1 dim: 1 dim: 4 dim: 7") IN("g", "dim: 1 dim: 1 dim: 3 dim: 8")
+         L("DetectionEvaluate", "bottom: 'x' bottom: 'g' top: 'z' detection_evaluate_param { "
+                                "num_classes: 3 background_label_id: 0 }"),
+     0},
+    {"DetectionOutput",
+     IN("x", "dim: 2 dim: 32") IN("y", "dim: 2 dim: 24") IN("p", "dim: 1 dim: 2 dim: 32")
+         L("DetectionOutput", "bottom: 'x' bottom: 'y' bottom: 'p' top: 'z' "
+                              "detection_output_param { num_classes: 3 }"),
+     0},
+    {"DummyData",
+     L("DummyData", "top: 'y' dummy_data_param { shape { dim: 2 dim: 3 } "
+                    "data_filler { type: 'gaussian' } }"),
+     0},
+    {"EvalDetection",
+     IN("x", "dim: 2 dim: 126") IN("t", "dim: 2 dim: 63")
+         L("EvalDetection", "bottom: 'x' bottom: 't' top: 'y' "
+                            "eval_detection_param { side: 3 num_class: 4 }"),
+     0},
+    {"Input", IN("x", "dim: 2"), 0},
+    {"MemoryData",
+     L("MemoryData", "top: 'y' top: 't' memory_data_param { batch_size: 1 "
+                     "channels: 1 height: 2 width: 2 }"),
+     0},
+    {"PriorBox",
+     IN("x", "dim: 1 dim: 2 dim: 3 dim: 3") IN("i", "dim: 1 dim: 3 dim: 9 dim: 9")
+         L("PriorBox", "bottom: 'x' bottom: 'i' top: 'y' prior_box_param { min_size: 4 }"),
+     0},
+    {"Proposal",
+     IN("x", "dim: 1 dim: 18 dim: 4 dim: 5") IN("y", "dim: 1 dim: 36 dim: 4 dim: 5")
+         IN("i", "dim: 1 dim: 3") L("Proposal", "bottom: 'x' bottom: 'y' bottom: 'i' top: 'z'"),
+     0},
+    {"Python",
+     IN("x", "dim: 1 dim: 18 dim: 4 dim: 5") IN("y", "dim: 1 dim: 36 dim: 4 dim: 5")
+         IN("i", "dim: 1 dim: 3") L(
+             "Python",
+             "bottom: 'x' bottom: 'y' bottom: 'i' top: 'z' python_param { module: "
+             "'rpn.proposal_layer' layer: 'ProposalLayer' param_str: \"'feat_stride': 16\" }"),
+     0},
+    {"SegAccuracy",
+     IN("x", "dim: 1 dim: 2 dim: 4 dim: 5") IN("t", "dim: 1 dim: 1 dim: 4 dim: 5")
+         L("SegAccuracy", "bottom: 'x' bottom: 't' top: 'y'"),
+     0},
+    {"SegmentationEvaluate",
+     IN("x", "dim: 1 dim: 2 dim: 4 dim: 5") IN("t", "dim: 1 dim: 2 dim: 3 dim: 4")
+         L("SegmentationEvaluate", "bottom: 'x' bottom: 't' top: 'y'"),
+     0},
+    {"YoloDetectionOutput",
+     IN("x", "dim: 2 dim: 14 dim: 3 dim: 4")
+         L("YoloDetectionOutput",
+           "bottom: 'x' top: 'z' yolo_detection_output_param { "
+           "num_classes: 2 num_box: 2 biases: 1 biases: 2 biases: 3 biases: 1 }"),
+     0},
+    {"Yolov3DetectionOutput",
+     IN("x", "dim: 1 dim: 14 dim: 3 dim: 4")
+         L("Yolov3DetectionOutput",
+           "bottom: 'x' top: 'z' yolov3_detection_output_param { "
+           "num_classes: 2 num_box: 2 biases: 1 biases: 2 biases: 3 biases: 1 mask: 0 mask: 1 "
+           "mask_group_num: 1 anchors_scale: 32 }"),
+     0},
+};
+
+static bool found[NUM_HOSTS];
+
+static void note(const char *type, const char *text)
+{
+    for (int i = 0; i < NUM_HOSTS; i++)
+        if (!strcmp(hosts[i].type, type)) {
+            found[i] = true;
+            return;
+        }
+    CHECK_AT(false, "%s has a step on the host: %s", type, text);
+}
+
+static void plan_row(dn_context *context, const gradient_row *row)
+{
+    char text[8192];
+    dn_net *net = NULL;
+    dn_net_options options = {.struct_size = sizeof options,
+                              .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
+    snprintf(text, sizeof text, "force_backward: true %s", row->text);
+    dn_status st = dn_net_create_from_text(&net, context, text, strlen(text), &options);
+    CHECK_AT(st == DN_OK, "%s: %s", row->text, dn_last_error());
+    if (st)
+        return;
+    const dni_program *p = dni_plan_program(net->plan);
+    for (size_t i = 0; i < p->num_ops; i++)
+        if (!dni_plan_on_device(net->plan, i) && p->ops[i].section <= DNI_BACKWARD)
+            note(net->layers[p->ops[i].layer].layer.cls->type, row->text);
+    dn_net_free(net);
+}
+
+static bool has_row(const char *type)
+{
+    bool found_it = false;
+    for (size_t i = 0; i < num_gradient_rows; i++)
+        found_it |= !strcmp(gradient_rows[i].type, type);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        found_it |= !strcmp(others[i].type, type);
+    return found_it;
+}
+
+/* Those that have a file at their other end, and two that cannot run at all. */
+static bool is_without(const char *type)
+{
+    return strstr(type, "Data") || !strcmp(type, "HDF5Output") ||
+           !strcmp(type, "AssistedExcitation") || !strcmp(type, "DetectNetTransformation");
+}
+
+int main(void)
+{
+    dn_context *context = NULL;
+    dn_context_options options = {
+        .struct_size = sizeof options, .backends = "ref", .backend = &fake_backend};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    SECTION("steps on the host");
+    for (size_t i = 0; i < num_gradient_rows; i++)
+        plan_row(context, &gradient_rows[i]);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        plan_row(context, &others[i]);
+    for (int i = 0; i < NUM_HOSTS; i++)
+        CHECK_AT(found[i], "%s runs on the device: it leaves the list", hosts[i].type);
+    for (const dni_layer_class *const *c = dni_layer_classes; *c; c++)
+        CHECK_AT(has_row((*c)->type) || is_without((*c)->type), "%s needs a row", (*c)->type);
+    dn_context_free(context);
+    return check_summary();
+}

@@ -2,7 +2,7 @@
  * Eltwise: y = sum of coeff_i x_i, product of x_i, or largest x_i, element by element.
  * eltwise_param: operation (SUM; PROD, MAX), coeff (SUM: one for each bottom; none: all 1),
  * stable_prod_grad (true: the product of the others; false: y / x_i, undefined at 0).
- * bottoms: two or more of one shape; top: the same.
+ * bottoms: any number of one shape (Caffe: not one alone, FlowNet's fork does); top: the same.
  * Gradient: coeff_i dy; dy times the other factors; dy to the largest, a tie to one alone. */
 #include "layers/layer.h"
 
@@ -41,6 +41,8 @@ static dn_status setup(dni_layer *layer)
                 "%zu coeff for %d bottoms; give one for each or none", p->n_coeff,
                 layer->num_bottoms);
     DNI_REQUIRE(!p->coeff_blob, DN_E_UNSUPPORTED, "coeff_blob is not supported");
+    if (layer->num_bottoms == 1) /* the gradient of a product of one has no other factors */
+        s->op = DN_ELTWISE_SUM;
     s->mask = dni_alloc(layer->heap, (size_t)layer->num_bottoms, sizeof *s->mask);
     return s->mask ? DN_OK : DN_E_NOMEM;
 }
@@ -193,7 +195,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_eltwise = {
     .type = "Eltwise",
-    .bottoms_min = 2,
+    .bottoms_min = 1,
     .bottoms_max = -1,
     .tops_min = 1,
     .tops_max = 1,

@@ -111,9 +111,11 @@ static dn_status fill_xavier(const fill *f)
     return DN_OK;
 }
 
+/* alpha, of a fork: the slope that the PReLU behind begins with. */
 static dn_status fill_msra(const fill *f)
 {
-    draw_gaussian(f, 0, sqrt(2 / fan(f)));
+    double alpha = f->param->alpha;
+    draw_gaussian(f, 0, sqrt(2 / fan(f) / (1 + alpha * alpha)));
     return DN_OK;
 }
 

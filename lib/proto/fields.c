@@ -18,7 +18,7 @@ static const struct meaning {
      "raw_diff",
      NULL, NULL, NULL},
     {"Datum", "record_id seg_label", NULL, NULL, NULL},
-    {"FillerParameter", NULL, NULL, NULL, "alpha scale"},
+    {"FillerParameter", "alpha", NULL, NULL, "scale"},
     {"NetParameter", "bottom version",
      "engine default_forward_type default_backward_type default_forward_math "
      "default_backward_math global_grad_scale global_grad_scale_adaptive "
@@ -116,7 +116,7 @@ static const struct absent {
 } absent[] = {
     {"NetParameter", "data_type quantizer autotune multinode compile_net_state"},
     {"NetState", "quantizer_mode"},
-    {"SolverParameter", "data_type"},
+    {"SolverParameter", "data_type multinode_param"},
     {"LayerParameter", "bottom_data_type compute_data_type top_data_type bottom_quantizer "
                        "top_quantizer net_quantizer blobs_quantizer autotune multinode "
                        "mn_activation_param mn_grad_compress_param split_param"},

@@ -93,6 +93,8 @@ static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, co
     if (type == &cnn__layer_parameter__descriptor && !near && r->locations && !r->remarks)
         return dni_locations_add_unknown(r->locations, r->heap, message, r->lexer.token_line,
                                          r->lexer.token_column, name);
+    if (type == &cnn__net_parameter__descriptor && !strcmp(name, "item") && !r->num_unknown)
+        return dni_reader_fail(r, "'item' is of a label map; this is neither net nor solver");
     return dni_reader_unknown(
         r, dni_is_slip(name, near), "unknown field '%s' in %s%s%.60s%s%s%s%s", name,
         type->short_name, of ? " of type '" : "", of ? of : "", of ? "'" : "",

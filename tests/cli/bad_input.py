@@ -111,6 +111,12 @@ def typo_in_a_type():
 
 
 @test
+def label_map():
+    check("item { name: 'background' label: 0 }\n",
+          "1:1: 'item' is of a label map; this is neither net nor solver")
+
+
+@test
 def fields_of_a_layer_unknown_here():
     layer = "layer { name: 'c' type: '%s' bottom: 'x' top: 'c' quux_param { a: 1 } %s }\n"
     check(X + layer % ('ReLU', ''),

@@ -408,6 +408,20 @@ def normalize(rng):
 
 
 @case
+def local(rng):
+    x, w, b = (rng.normal(0, 1, size) for size in ((2, 3, 5, 6), (4, 27, 4), (4, 4)))
+    made = net("layer { name: 'l' type: 'Local' bottom: 'x' top: 'y' local_param { num_output: 4 "
+               "kernel_size: 3 stride: 2 } }", {'x': x})
+    made.params['l'][0].data[...] = w.reshape(4, 1, 27, 4)
+    made.params['l'][1].data[...] = b.reshape(1, 1, 4, 4)
+    made.forward()
+    places = [(i, j) for i in (0, 2) for j in (0, 2)]
+    want = [[w[:, :, p] @ item[:, i:i + 3, j:j + 3].ravel() + b[:, p]
+             for p, (i, j) in enumerate(places)] for item in x]
+    close('top', made.blobs['y'].data, np.moveaxis(want, 1, 2).reshape(2, 4, 2, 2))
+
+
+@case
 def parameter(rng):
     made = net("layer { name: 'p' type: 'Parameter' top: 'y' parameter_param { shape { dim: 3 } "
                "blob_filler { value: 2.5 } } }", {})

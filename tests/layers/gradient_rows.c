@@ -225,6 +225,10 @@ const gradient_row gradient_rows[] = {
     {"BN", X4 L("BN", XY "bn_param { frozen: true }"), 0},
     {"BN", IN_PLACE("BN", "bn_param { bn_mode: LEARN }"), ROW_TEST},
     {"BN", IN_PLACE("BN", "bn_param { bn_mode: INFERENCE }"), 0},
+    {"Local", X4 L("Local", XY "local_param { num_output: 2 kernel_size: 3 stride: 2 pad: 1 "
+                           "weight_filler { type: 'gaussian' } } "), 0},
+    {"Local", X4 L("Local", XY "local_param { num_output: 2 kernel_size: 2 bias_term: false "
+                           "weight_filler { type: 'gaussian' } } "), 0},
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
@@ -293,6 +297,9 @@ const gradient_row gradient_rows[] = {
     {"Permute", X4 L("Permute", XY "permute_param { order: 0 order: 2 order: 3 order: 1 }"), 0},
     {"Permute", X4 L("Permute", XY "permute_param { order: 3 order: 1 }"), 0},
     /* several bottoms */
+    {"Eltwise", X4 L("Eltwise", XY "eltwise_param { coeff: 20 }"), 0},
+    {"Eltwise", X4 L("Eltwise", XY "eltwise_param { operation: MAX }"), 0},
+    {"Eltwise", X4 L("Eltwise", XY "eltwise_param { operation: PROD }"), 0},
     {"Eltwise",
      X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
          L("Eltwise", "bottom: 'x' bottom: 'xx' top: 'y' "

@@ -99,6 +99,9 @@ static void check_scaled(void)
         CHECK_STATUS(fill(&f), DN_OK);
         CHECK_NEAR(deviation() / sqrt(2 / norms[i].fan), 1, 0.07);
         CHECK_NEAR(mean(), 0, 4 * sqrt(2 / norms[i].fan / COUNT));
+        f.alpha = 0.75f;
+        CHECK_STATUS(fill(&f), DN_OK);
+        CHECK_NEAR(deviation() / sqrt(2 / norms[i].fan), 0.8, 0.06);
     }
 }
 

@@ -115,7 +115,7 @@ static const struct refusal {
     {X4 "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'x' top: 'y' eltwise_param { "
         "operation: MAX coeff: 1 coeff: 2 } }",
      DN_E_NET, "SUM"},
-    {X4 L("Eltwise", ""), DN_E_NET, "bottom"},
+    {"layer { name: 'l' type: 'Eltwise' top: 'y' }", DN_E_NET, "at least 1 bottom, the"},
     {X4 LABELS("dim: 2 dim: 3 dim: 4") "layer { name: 's' type: 'Concat' bottom: 'x' bottom: "
                                        "'t' top: 'y' }",
      DN_E_SHAPE, "3 axes"},

@@ -28,8 +28,10 @@ finish() {
     exit
 }
 
+before=
 if [ $install = yes ]; then
     say "installing what is missing"
+    before=$("$root/scripts/install-deps.sh" --tests --data --no-install)
     "$root/scripts/install-deps.sh" --tests --data || { add 0 1; finish; }
 else
     "$root/scripts/install-deps.sh" --tests --data --no-install
@@ -38,6 +40,10 @@ fi
 say "building in $build"
 if [ ! -f "$build/build.ninja" ]; then
     meson setup --buildtype=release "$build" "$root" || { add 0 1; finish; }
+else
+    case $before in # a folder that train.sh made leaves out what needs C++ or numpy
+    *"not installed"*) meson setup --reconfigure "$build" "$root" || { add 0 1; finish; } ;;
+    esac
 fi
 ninja -C "$build" || { add 0 1; finish; }
 

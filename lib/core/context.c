@@ -156,8 +156,7 @@ static dn_status add_modules(dn_context *c, const char *folder)
 }
 
 /* The first module for a device that is there; one that `names` has the path of comes first. */
-static dn_status open_device(dn_context *c, int32_t device, const char *names,
-                             const char *folder)
+static dn_status open_device(dn_context *c, const char *names, const char *folder)
 {
     const dn_backend_ops *ops = NULL;
     while (names && *names) {
@@ -174,9 +173,7 @@ static dn_status open_device(dn_context *c, int32_t device, const char *names,
             return add_backend(c, ops);
     dni_saved_error why;
     dni_save_error(&why);
-    return dni_fail(DN_E_UNSUPPORTED,
-                    "device %d was asked for; no device backend was found: %s", device,
-                    why.text);
+    return dni_fail(DN_E_UNSUPPORTED, "no backend for a device was found: %s", why.text);
 }
 
 /* names: "cpu,ref"; NULL: the modules that are there, and the whole built-in list. */
@@ -302,7 +299,7 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
     if (!st && o->backend)
         st = add_backend(c, o->backend);
     if (!st && o->device > 0 && !c->mirror)
-        st = open_device(c, o->device, o->backends, o->module_folder);
+        st = open_device(c, o->backends, o->module_folder);
     return st ? st : add_chain(c, o->backends, o->module_folder);
 }
 

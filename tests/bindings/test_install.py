@@ -2,6 +2,9 @@
 """What meson installs and what the wheel packs are the whole package."""
 import os
 import re
+import subprocess
+import sys
+import sysconfig
 import unittest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
@@ -18,6 +21,19 @@ class Files(unittest.TestCase):
             there |= {os.path.relpath(os.path.join(folder, name), PACKAGE) for name in names
                       if name.endswith(('.py', '.pyi', '.typed'))}
         self.assertEqual(listed, there)
+
+    def test_the_folder_is_one_that_python_looks_in(self):
+        def folder(prefix, choice):
+            script = os.path.join(ROOT, 'bindings', 'python', 'folder.py')
+            return subprocess.run([sys.executable, script, prefix, choice], check=True,
+                                  stdout=subprocess.PIPE, text=True).stdout.strip()
+        own = sysconfig.get_path('purelib')
+        prefix = own[:own.index('/lib')]
+        self.assertEqual(folder(prefix, prefix + '/lib/other'), own)
+        self.assertEqual(folder(prefix, own), own)
+        self.assertEqual(folder('/nowhere', '/nowhere/lib/other'), '/nowhere/lib/other')
+        looked_in = [path for path in sys.path if path.endswith('-packages')][-1]
+        self.assertEqual(folder(prefix, looked_in), looked_in)
 
     def test_the_schema_is_the_librarys(self):
         paths = [os.path.join(PACKAGE, 'proto', 'cnn.proto'),

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Which library is loaded, and what is said when there is none."""
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import deepnet
@@ -27,6 +29,20 @@ class Loading(unittest.TestCase):
             [sys.executable, '-c', 'import deepnet._lib as l; print(list(l.candidates())[-1])'],
             env=environment, capture_output=True, text=True)
         self.assertEqual(run.stdout.strip(), 'libdeepnet.so.0')
+
+    def test_the_prefix_that_it_is_installed_in(self):
+        package = os.path.dirname(os.path.abspath(deepnet.__file__))
+        with tempfile.TemporaryDirectory() as prefix:
+            folder = os.path.join(prefix, 'lib', 'python3', 'dist-packages')
+            shutil.copytree(package, os.path.join(folder, 'deepnet'))
+            library = os.path.join(prefix, 'lib', 'libdeepnet.so.0')
+            open(library, 'w').close()
+            environment = {k: v for k, v in os.environ.items() if k != 'DEEPNET_LIBRARY'}
+            environment['PYTHONPATH'] = folder
+            run = subprocess.run(
+                [sys.executable, '-c', 'import deepnet._lib as l; print(next(l.candidates()))'],
+                env=environment, capture_output=True, text=True)
+            self.assertEqual(os.path.realpath(run.stdout.strip()), os.path.realpath(library))
 
     def test_import_needs_no_library(self):
         run = python('import deepnet; deepnet.set_mode_cpu(); print(deepnet.TRAIN)',

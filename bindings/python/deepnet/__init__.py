@@ -11,9 +11,10 @@ The package has pycaffe's shape, so that a pycaffe script runs with `import deep
     solver = caffe.get_solver('solver.prototxt')
     solver.step(100)
 
-It is pure Python over libdeepnet (ctypes and numpy). The library is found by the environment
-variable DEEPNET_LIBRARY, else beside the package, else in the system; it is loaded by the first
-call that needs it. Every failure is a deepnet.Error with one line that says why.
+It is pure Python over libdeepnet (ctypes and numpy). The library is the one that the environment
+variable DEEPNET_LIBRARY names, else the one beside the package or in its prefix, else the
+system's; the first call that needs it loads it. Every failure is a deepnet.Error with one line
+that says why.
 """
 import importlib
 import sys

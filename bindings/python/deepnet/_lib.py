@@ -19,7 +19,8 @@ _library = None
 
 def candidates():
     """Yields the names to try, in order: DEEPNET_LIBRARY alone if it is set, else the wheel's
-    own library beside this file, then the system's."""
+    own library beside this file, then that of the prefix that both are installed in
+    (PREFIX/lib/python3/.../deepnet), then the system's."""
     named = os.environ.get('DEEPNET_LIBRARY')
     if named:
         yield named
@@ -27,6 +28,10 @@ def candidates():
     here = os.path.dirname(os.path.abspath(__file__))
     for pattern in ('libdeepnet.so*', 'libdeepnet*.dylib', 'deepnet*.dll'):
         yield from sorted(glob.glob(os.path.join(here, pattern)))
+    prefix_lib = os.path.dirname(os.path.dirname(os.path.dirname(here)))
+    installed = os.path.join(prefix_lib, 'libdeepnet.so.0')
+    if os.path.exists(installed):
+        yield installed
     found = ctypes.util.find_library('deepnet')
     if found:
         yield found

@@ -108,6 +108,22 @@ class Training(InFolder):
                              env={**os.environ, 'PYTHONPATH': home})
         self.assertEqual(run.stdout.strip(), '1 1 1 Transformer', run.stderr)
 
+    def test_log_clock_and_the_one_process(self):
+        code = ('import deepnet; deepnet.install_as_caffe()\n'
+                'from caffe.pycaffe import Timer\n'
+                'import caffe\n'
+                'caffe.log("unseen"); caffe.init_log(0, True); caffe.log("seen")\n'
+                'caffe.init_log(1); caffe.log("unseen")\n'
+                'timer = Timer(); timer.start(); timer.stop(); print(0 <= timer.ms < 1000)\n'
+                'caffe.set_solver_count(1); caffe.set_solver_rank(0)\n'
+                'caffe.set_multiprocess(False)\n'
+                'print(caffe.has_nccl(), caffe.solver_count(), caffe.solver_rank())\n'
+                'try: caffe.set_solver_count(2)\n'
+                'except NotImplementedError as error: print(error)\n')
+        run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+        self.assertEqual(run.stderr, 'seen\n')
+        self.assertRegex(run.stdout, '^True\nFalse 1 0\nfrom Python one solver .*--gpu=0,1')
+
     def test_layer_type_list(self):
         try:
             types = list(caffe.layer_type_list())

@@ -30,6 +30,8 @@ from ._errors import (CancelledError, DataError, DeviceError, Error, FileError,
 from ._layer import Layer
 from ._lib import version
 from ._net import TEST, TRAIN, Net, NetLayer, WeightsReport
+from ._pycaffe import (Timer, has_nccl, init_log, log, set_multiprocess, set_solver_count,
+                       set_solver_rank, solver_count, solver_rank)
 from ._solver import (AdaDeltaSolver, AdaGradSolver, AdamSolver, Event, NesterovSolver,
                       RMSPropSolver, SGDSolver, Solver, get_solver)
 from .layer_types import layer_type_list
@@ -60,7 +62,7 @@ def install_as_caffe():
     """Lets `import caffe` and `from caffe.proto import caffe_pb2` mean this package, for
     scripts that cannot be changed. Call it before they are imported."""
     package = sys.modules[__name__]
-    sys.modules['caffe'] = package
+    sys.modules['caffe'] = sys.modules['caffe.pycaffe'] = package
     for name in ('io', 'net_spec', 'coord_map', 'draw', 'classifier', 'detector', 'proto',
                  'proto.caffe_pb2'):
         sys.modules['caffe.' + name] = importlib.import_module('.' + name, __name__)

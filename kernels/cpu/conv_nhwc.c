@@ -11,6 +11,8 @@
 enum {
     ROWS = 16,           /* tiles of rows packed at a time: they stay in the second cache */
     IN_PLACE_ROWS = 224, /* the same of rows that are read as they lie */
+    ROW_UNIT = 4,        /* a row alone takes as long as two of four */
+    FEW_ROWS = 32,       /* times all weights: worth reading these once more */
 };
 
 typedef struct piece { /* of the reduction: runs [run0, run1), of each [from, to) */
@@ -340,12 +342,13 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
     const cpu_phase *f = call->phase;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t per = f->tasks_m * f->tasks_n, g = task / per, tiles = cpu_ceil(f->count, ker->mr);
-    int64_t t0, t1, j0, j1, from, to;
+    int64_t t0, t1, j0, j1, from, to, m = task % per / f->tasks_n;
     block b = block_of(call, worker);
-    cpu_split(tiles, f->tasks_m, task % f->tasks_m, &t0, &t1);
-    cpu_split(op->panels, f->tasks_n, task % per / f->tasks_m, &j0, &j1);
+    cpu_split(tiles, f->tasks_m, m, &t0, &t1);
+    cpu_split(op->panels, f->tasks_n, task % f->tasks_n, &j0, &j1);
     if (op->geo.ready || op->laid) {
-        cpu_split(f->count, f->tasks_m, task % f->tasks_m, &from, &to);
+        cpu_split(cpu_ceil(f->count, ROW_UNIT), f->tasks_m, m, &from, &to);
+        from *= ROW_UNIT, to = cpu_min(f->count, to * ROW_UNIT);
         if (op->laid)
             laid_task(call, from, to, j0, j1, &b);
         else
@@ -408,6 +411,19 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
+/* Blocks of rows first: a worker's part of one op's outputs is its part of the next op's
+ * inputs, in its own cache. So halves of the rows are halves of the tasks; a block's panels are
+ * shared out to have enough of them for cores that are not equally fast. */
+static void share_out(const conv_op *op, cpu_phase *f, int64_t work)
+{
+    int64_t tasks = cpu_max(1, cpu_min(64, work >> 20)), few = op->geo.ready ? 2 : 4;
+    int64_t blocks = (cpu_ceil(f->count, IN_PLACE_ROWS) + 1) & ~(int64_t)1;
+    if (f->count < 2 * FEW_ROWS)
+        blocks = 1;
+    f->tasks_m = cpu_min(blocks, tasks);
+    f->tasks_n = cpu_max(1, cpu_min(op->panels / few, tasks / f->tasks_m));
+}
+
 /* Pieces of a phase, at `out`, and where its weights go. */
 static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
 {
@@ -432,12 +448,7 @@ static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
         }
         before += len;
     }
-    int64_t tiles = cpu_ceil(f->count, ker->mr);
-    int64_t tasks = cpu_max(1, cpu_min(32, (f->count * op->Kg * before) >> 20));
-    f->tasks_m = cpu_max(1, cpu_min(tasks, tiles / ROWS));
-    f->tasks_n = cpu_max(1, cpu_min(op->panels / 4, tasks / f->tasks_m));
-    if (f->tasks_m * f->tasks_n < cpu_min(4, tasks))
-        f->tasks_m = cpu_max(1, cpu_min(tiles, 4 / f->tasks_n));
+    share_out(op, f, f->count * op->Kg * before);
 }
 
 static bool plan(conv_op *op, dn_op_info *info)

@@ -14,8 +14,8 @@ typedef struct dwc_op {
     dn_op base;
     cpu_axis rows, cols; /* of the outputs: of dx, backward to the data */
     int64_t N, C, in_image, in_row, out_image, out_row, taps, S;
-    int64_t unit, units;   /* rows of one image taken at once, how many in all images */
-    int64_t stride, pad_h; /* of 3x3; stride 0: no such kernel. pad_h: rows of zeros above */
+    int64_t unit, per, units; /* rows taken at once at most; such pieces of an image, of all */
+    int64_t stride, pad_h;    /* of 3x3; stride 0: no such kernel. pad_h: rows of zeros above */
     int64_t pad_w;
     int64_t tasks;         /* bands of units */
     int64_t blocks;        /* weights: of channels */
@@ -93,17 +93,24 @@ static void columns(const dwc_call *call, int64_t n, int64_t p, int64_t c, int64
     }
 }
 
+static int64_t first_row(const dwc_op *op, int64_t piece)
+{
+    if (op->back && op->stride == 2)
+        return cpu_min(2 * piece, op->rows.outs);
+    return op->rows.outs * piece / op->per;
+}
+
 static void band_task(void *arg, int64_t task, int32_t worker)
 {
     const dwc_call *call = arg;
     const dwc_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t from, to, per = cpu_ceil(op->rows.outs, op->unit);
-    int64_t *list = call->lists + worker * op->worker_floats;
+    int64_t from, to, *list = call->lists + worker * op->worker_floats;
     int64_t whole = op->stride ? op->C - op->C % ker->vl : 0;
     cpu_split(op->units, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        int64_t n = i / per, p = i % per * op->unit, end = cpu_min(p + op->unit, op->rows.outs);
+        int64_t n = i / op->per, p = first_row(op, i % op->per);
+        int64_t end = first_row(op, i % op->per + 1);
         cpu_walk k = walk_of(call, call->x + n * op->in_image, p, end - p);
         k.count = whole;
         if (whole)
@@ -141,7 +148,6 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
     const dwc_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, c0, c1, *list = call->lists + worker * op->worker_floats;
-    int64_t per = cpu_ceil(op->rows.outs, op->unit);
     float *part = call->parts + task / op->blocks * op->part_floats;
     cpu_split(op->units, op->tasks, task / op->blocks, &from, &to);
     cpu_split(op->C, op->blocks, task % op->blocks, &c0, &c1);
@@ -150,7 +156,8 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
     for (int64_t t = 0; t <= op->taps; t++)
         memset(part + t * op->C + c0, 0, (size_t)(c1 - c0) * sizeof(float));
     for (int64_t i = from; i < to; i++) {
-        int64_t n = i / per, p = i % per * op->unit, end = cpu_min(p + op->unit, op->rows.outs);
+        int64_t n = i / op->per, p = first_row(op, i % op->per);
+        int64_t end = first_row(op, i % op->per + 1);
         cpu_walk k = walk_of(call, call->x + n * op->in_image + c0, p, end - p);
         k.count = whole;
         if (whole)
@@ -257,10 +264,13 @@ static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
     op->zeros = (geo->C + 15) & ~(int64_t)15;
     plan_walk(op, geo);
     op->blocks = cpu_ceil(geo->C, GRAD_CHANNELS);
-    op->units = op->N * cpu_ceil(op->rows.outs, op->unit);
+    op->per = cpu_ceil(op->rows.outs, op->unit);
+    if (op->unit > 1 && op->per > 1) /* halves of one image are tasks, too */
+        op->per += op->N & op->per & 1;
+    op->units = op->N * op->per;
     int64_t most = op->weights ? cpu_ceil(GRAD_TASKS, op->blocks) : 64;
     int64_t work = op->N * op->out_image * op->taps;
-    op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->units), work >> 17));
+    op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->units), (work >> 17) * 2));
     op->worker_floats = 2 * op->taps + 8; /* of 8 bytes */
     op->part_floats = ((op->taps + op->weights) * op->C + 15) & ~(int64_t)15;
     int64_t lists = op->base.backend->host.num_threads * op->worker_floats * 8;

@@ -17,20 +17,44 @@ static bool alive_together(const dni_place_item *a, const dni_place_item *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* placed: sorted by offset. Returns the lowest offset where item fits. */
-static size_t lowest_gap(dni_place_item *const *placed, size_t count,
-                         const dni_place_item *item)
+/* Of a gap: where around the middle of the largest item that lies there at another time, and
+ * is larger than *bytes, there is room. */
+static void look_for_middle(dni_place_item *const *placed, size_t count,
+                            const dni_place_item *item, size_t from, size_t to, size_t *bytes,
+                            size_t *offset)
 {
-    size_t offset = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!alive_together(placed[i], item))
+        const dni_place_item *q = placed[i];
+        size_t middle = q->offset + q->bytes / 2, half = item->bytes / 2;
+        if (q->bytes <= *bytes || middle < from + half)
             continue;
-        if (placed[i]->offset >= offset + item->bytes)
-            break;
-        size_t end = placed[i]->offset + placed[i]->bytes;
-        offset = end > offset ? end : offset;
+        size_t at = (middle - half) & ~(size_t)63;
+        if (at >= from && at + item->bytes <= to) {
+            *offset = at;
+            *bytes = q->bytes;
+        }
     }
-    return offset;
+}
+
+/* placed: sorted by offset. Returns the lowest offset where item fits; or with `middles` the
+ * best of look_for_middle below `total`, if there is one. */
+static size_t find_gap(dni_place_item *const *placed, size_t count, const dni_place_item *item,
+                       bool middles, size_t total)
+{
+    size_t from = 0, lowest = SIZE_MAX, bytes = 0, middle = 0;
+    for (size_t i = 0; i <= count && (middles || lowest == SIZE_MAX); i++) {
+        if (i < count && !alive_together(placed[i], item))
+            continue;
+        size_t to = i < count ? placed[i]->offset : total;
+        if (i == count || to >= from + item->bytes) {
+            lowest = from < lowest ? from : lowest;
+            if (middles)
+                look_for_middle(placed, count, item, from, to, &bytes, &middle);
+        }
+        size_t end = i < count ? to + placed[i]->bytes : 0;
+        from = end > from ? end : from;
+    }
+    return bytes ? middle : lowest;
 }
 
 static void insert_by_offset(dni_place_item **placed, size_t count, dni_place_item *item)
@@ -39,6 +63,19 @@ static void insert_by_offset(dni_place_item **placed, size_t count, dni_place_it
     for (; at > 0 && placed[at - 1]->offset > item->offset; at--)
         placed[at] = placed[at - 1];
     placed[at] = item;
+}
+
+static size_t place_all(dni_place_item *const *order, dni_place_item **placed, size_t count,
+                        bool middles)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        order[i]->offset = find_gap(placed, i, order[i], middles, total);
+        insert_by_offset(placed, i, order[i]);
+        size_t end = order[i]->offset + order[i]->bytes;
+        total = end > total ? end : total;
+    }
+    return total;
 }
 
 dn_status dni_place(const dni_heap *heap, dni_place_item *items, size_t count, size_t *total)
@@ -58,13 +95,10 @@ dn_status dni_place(const dni_heap *heap, dni_place_item *items, size_t count, s
     for (size_t i = 0; i < count; i++)
         order[i] = &items[i];
     qsort(order, count, sizeof *order, larger_first);
-    *total = 0;
-    for (size_t i = 0; i < count; i++) {
-        order[i]->offset = lowest_gap(placed, i, order[i]);
-        insert_by_offset(placed, i, order[i]);
-        size_t end = order[i]->offset + order[i]->bytes;
-        *total = end > *total ? end : *total;
-    }
+    size_t least = place_all(order, placed, count, false);
+    *total = place_all(order, placed, count, true);
+    if (*total > least)
+        *total = place_all(order, placed, count, false);
     dni_free(heap, order);
     return DN_OK;
 }

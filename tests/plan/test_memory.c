@@ -3,6 +3,9 @@
  */
 #include "nets.h"
 
+#include "core/context.h"
+#include "plan/place.h"
+
 /* Three convolutions, their norms and ReLUs in place, one blob each. */
 #define CHAIN                                                                                  \
     X CONV("a", "x", "") NORM("a") RELU("a") CONV("b", "a", "") NORM("b") RELU("b")            \
@@ -88,6 +91,34 @@ static void check_limited_ranges(dn_context *fused)
     dn_net_free(free_net);
 }
 
+/* A chain of tensors, each alive with the next. */
+static size_t place_chain(const dni_heap *heap, dni_place_item *items, const size_t *bytes,
+                          size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        items[i] = (dni_place_item){.bytes = bytes[i], .first = i, .last = i + 1};
+    CHECK_STATUS(dni_place(heap, items, count, &total), DN_OK);
+    for (size_t i = 0; i + 1 < count; i++)
+        CHECK(items[i].offset + items[i].bytes <= items[i + 1].offset ||
+              items[i + 1].offset + items[i + 1].bytes <= items[i].offset);
+    return total;
+}
+
+static void check_middles(dn_context *context)
+{
+    static const size_t falling[] = {64000, 128000, 64000, 32000, 16000};
+    static const size_t tight[] = {128000, 640, 64000, 64000};
+    dni_place_item items[5];
+    SECTION("what is smaller lies around the middle of what was there");
+    CHECK_INT(place_chain(&context->heap, items, falling, 5), 192000);
+    for (int i = 0; i < 5; i++)
+        CHECK_INT(items[i].offset + items[i].bytes / 2,
+                  items[i].offset < 128000 ? 64000 : 160000);
+    SECTION("but not where that takes more memory");
+    CHECK_INT(place_chain(&context->heap, items, tight, 4), 128640);
+}
+
 int main(void)
 {
     dn_context *fused = context_of(DN_PLAN_FUSED), *plain = context_of(DN_PLAN_PLAIN);
@@ -96,6 +127,7 @@ int main(void)
     check_planned(plain, RESIDUAL);
     check_bounds(fused, plain);
     check_limited_ranges(fused);
+    check_middles(fused);
     dn_context_free(fused);
     dn_context_free(plain);
     return check_summary();

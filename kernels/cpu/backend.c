@@ -66,6 +66,13 @@ int64_t cpu_tasks_for(int64_t n)
     return n < 16384 ? 1 : cpu_max(cpu_min(8, n / 8192), cpu_min(64, n / 32768));
 }
 
+bool cpu_conv_normalises(const dn_op_desc *desc)
+{
+    int32_t first = desc->kind == DN_OP_CONV ? 3 : 2;
+    return (desc->kind == DN_OP_CONV || desc->kind == DN_OP_CONV_BWD_WEIGHTS) &&
+           cpu_present(desc->inputs, desc->num_inputs, first);
+}
+
 int64_t cpu_count(const dn_shape *shape)
 {
     int64_t count = 1;
@@ -118,6 +125,7 @@ bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images)
 static const struct row {
     int32_t kind, isa;
     cpu_create_fn *create;
+    bool normalises; /* convolutions: x may be normalised on the way */
 } rows[] = {
     {DN_OP_FILL, CPU_PLAIN, cpu_fill_create},
     {DN_OP_COPY, CPU_PLAIN, cpu_copy_create},
@@ -130,7 +138,7 @@ static const struct row {
     {DN_OP_GEMM, CPU_AVX2, cpu_gemm_create},
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_cblas_create},
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_create},
-    {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_nhwc_create},
+    {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
     {DN_OP_CONV, CPU_PLAIN, cpu_wino_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_create},
@@ -142,7 +150,7 @@ static const struct row {
     {DN_OP_CONV_BWD_DATA, CPU_AVX2, cpu_wino_planes_data_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_full_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_create},
-    {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_nhwc_create},
+    {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_wino_weights_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_nhwc_weights_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_create},
@@ -184,7 +192,8 @@ static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
     dn_status status = DN_DECLINED;
     snprintf(info->reason, sizeof info->reason, "no kernel for this kind");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && status == DN_DECLINED; i++)
-        if (rows[i].kind == desc->kind && rows[i].isa <= backend->isa)
+        if (rows[i].kind == desc->kind && rows[i].isa <= backend->isa &&
+            (rows[i].normalises || !cpu_conv_normalises(desc)))
             status = rows[i].create(backend, desc, out, info);
     if (status == DN_OK) {
         (*out)->num_inputs = desc->num_inputs;

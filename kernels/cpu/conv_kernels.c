@@ -233,6 +233,7 @@ typedef struct walk_at { /* where a vector of channels is */
     const float *row[CPU_DW_ROWS + 2], *w, *bias, *dy, *out;
     float *y;
     int64_t next_in, next_out; /* from the walk's base, and from out */
+    vf mean, a, b;
 } walk_at;
 
 /* The vector at c, and its share of the inputs and outputs that come next. */
@@ -244,6 +245,8 @@ INLINE walk_at walk_from(const cpu_walk *k, int64_t c, const float *out)
     walk_at at = {.out = out,
                   .next_in = k->next + c * ins * k->ins,
                   .next_out = k->rows * k->out_row + c * outs * k->outs};
+    if (k->a)
+        at.mean = v_load(k->mean + c), at.a = v_load(k->a + c), at.b = v_load(k->b + c);
     for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++)
         at.row[r] = k->row[r] + c;
     return at;
@@ -265,6 +268,10 @@ INLINE vf walk_load(walk_at *at, const cpu_walk *k, int r)
 {
     vf v = v_load(at->row[r]);
     at->row[r] += k->step[r];
+    if (k->a && k->step[r]) { /* as norm_kernels.c does it */
+        v = v_fma(v_sub(v, at->mean), at->a, at->b);
+        v = v_sel(v_gt(v, v_zero()), v, v_mul(v, v_set1(k->slope)));
+    }
     return v;
 }
 

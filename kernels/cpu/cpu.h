@@ -92,13 +92,16 @@ typedef struct cpu_dw {
  * inputs they see: pixels of row[r] are step[r] apart, 0 where a row of zeros stands for one
  * outside the image. What the next rows will see begins `next` from base. `stride` 2:
  * padding 1. `back`: to the data; with stride 2 from two rows of dy to two of dx. Does whole
- * vectors of the first `count` of C channels. */
+ * vectors of the first `count` of C channels. With a, inputs are normalised when they are
+ * loaded (forward, and to the weights): f(a (x - mean) + b), slope being f's. */
 enum { CPU_DW_ROWS = 4 };
 typedef struct cpu_walk {
     const float *row[CPU_DW_ROWS + 2], *base;
     int64_t step[CPU_DW_ROWS + 2], next;
     int64_t ins, outs, pad, stride, rows, out_row, C, count;
     bool back;
+    const float *mean, *a, *b;
+    float slope;
 } cpu_walk;
 
 typedef struct cpu_kernels {
@@ -315,6 +318,8 @@ bool cpu_all_f32(const dn_op_desc *desc);
 bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images);
 bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);
+/* CONV or CONV_BWD_WEIGHTS of what a normalisation makes of x. */
+bool cpu_conv_normalises(const dn_op_desc *desc);
 static inline int64_t cpu_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;

@@ -23,13 +23,16 @@ typedef struct dwc_op {
     int64_t part_floats;   /* weights: sums of one band */
     int64_t zeros;
     bool weights, back, add_dw, add_db, keep;
+    bool normalises; /* x, on the way */
+    float x_slope;
     cpu_end end;
 } dwc_op;
 
 typedef struct dwc_call {
     const dwc_op *op;
     const float *x, *w, *bias, *zeros; /* weights: w is dy; zeros: a pixel */
-    float *y, *db, *parts;
+    const float *mean, *beta;
+    float *y, *db, *parts, *a;
     int64_t *lists;
 } dwc_call;
 
@@ -48,9 +51,10 @@ static int64_t list_taps(const dwc_op *op, int64_t p, const cpu_span *span, int6
 }
 
 /* Rows [p, p + count) of outputs, and the rows of `image` that they see. */
-static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int64_t count)
+static cpu_walk walk_of(const dwc_call *call, int64_t n, int64_t c, int64_t p, int64_t count)
 {
     const dwc_op *op = call->op;
+    const float *image = call->x + n * op->in_image + c;
     bool halves = op->back && op->stride == 2;
     int64_t first = halves ? p / 2 : p * op->stride - op->pad_h;
     int64_t rows = halves ? 2 : (op->unit - 1) * op->stride + 3;
@@ -65,6 +69,8 @@ static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int
                   .out_row = op->out_row,
                   .C = op->C,
                   .back = op->back};
+    if (op->normalises)
+        k.mean = call->mean + c, k.a = call->a + c, k.b = call->beta + c, k.slope = op->x_slope;
     for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++) {
         bool inside = r < rows && first + r >= 0 && first + r < limit;
         k.row[r] = inside ? image + (first + r) * op->in_row : call->zeros;
@@ -111,7 +117,7 @@ static void band_task(void *arg, int64_t task, int32_t worker)
     for (int64_t i = from; i < to; i++) {
         int64_t n = i / op->per, p = first_row(op, i % op->per);
         int64_t end = first_row(op, i % op->per + 1);
-        cpu_walk k = walk_of(call, call->x + n * op->in_image, p, end - p);
+        cpu_walk k = walk_of(call, n, 0, p, end - p);
         k.count = whole;
         if (whole)
             ker->dw_walk(&k, call->y + n * op->out_image + p * op->out_row, call->w, call->bias,
@@ -158,7 +164,7 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
     for (int64_t i = from; i < to; i++) {
         int64_t n = i / op->per, p = first_row(op, i % op->per);
         int64_t end = first_row(op, i % op->per + 1);
-        cpu_walk k = walk_of(call, call->x + n * op->in_image + c0, p, end - p);
+        cpu_walk k = walk_of(call, n, c0, p, end - p);
         k.count = whole;
         if (whole)
             ker->dw_walk_grad(&k, part + c0, db ? db + c0 : NULL,
@@ -205,13 +211,19 @@ static dn_status dwc_run(dn_op *base, const dn_op_io *io)
     dwc_op *op = (dwc_op *)base;
     int64_t parts = op->weights ? op->tasks : 1;
     float *zeros = (float *)io->scratch + parts * op->part_floats;
+    int32_t first = op->weights ? 2 : 3; /* of what says how x is normalised */
     dwc_call call = {.op = op,
                      .x = io->in[0],
                      .w = io->in[1],
                      .zeros = zeros,
                      .y = io->out[0],
                      .parts = io->scratch,
-                     .lists = (int64_t *)(zeros + op->zeros)};
+                     .a = zeros + op->zeros};
+    call.lists = (int64_t *)(call.a + op->zeros);
+    for (int64_t c = 0; op->normalises && c < op->C; c++)
+        call.a[c] = ((float *)io->in[first + 2])[c] * ((float *)io->in[first + 1])[c];
+    call.mean = cpu_in(base, io, first);
+    call.beta = cpu_in(base, io, first + 3);
     memset(zeros, 0, (size_t)op->zeros * sizeof(float));
     if (op->weights) {
         call.db = cpu_out(base, io, 1);
@@ -277,7 +289,7 @@ static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
     int64_t parts = op->weights ? op->tasks : 1;
     if (op->keep)
         info->keep = (size_t)(op->taps * op->C) * 4, info->unread = 2;
-    info->scratch = (size_t)((parts * op->part_floats + op->zeros) * 4 + lists);
+    info->scratch = (size_t)((parts * op->part_floats + 2 * op->zeros) * 4 + lists);
     return true;
 }
 
@@ -288,14 +300,21 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
     cpu_geo geo;
     if (!cpu_conv_nhwc_geo(&geo, desc, info))
         return DN_DECLINED;
+    bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
+    int64_t blocks = weights ? cpu_ceil(geo.C, GRAD_CHANNELS) : 1;
     if (geo.Cg != 1 || geo.Kg != 1)
         return cpu_decline(info, "not depthwise");
+    if (cpu_conv_normalises(desc) &&
+        (!walks(backend, &geo) || geo.C % (blocks * backend->kernels->vl)))
+        return cpu_decline(info, "normalises x only for 3x3 of whole vectors");
     dwc_op *op =
         cpu_op_new(backend, sizeof *op, dwc_run, info,
                    walks(backend, &geo) ? "cpu:depthwise nhwc 3x3" : "cpu:depthwise nhwc");
     if (!op)
         return DN_E_NOMEM;
-    op->weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
+    op->weights = weights;
+    op->normalises = cpu_conv_normalises(desc);
+    op->x_slope = args->x_activation == DN_FN_RELU ? 0 : 1;
     op->add_dw = args->base.accumulate & 1;
     op->add_db = args->base.accumulate & 2;
     op->keep = !op->weights && desc->constant & 2;

@@ -138,7 +138,7 @@ static void plane_task(void *arg, int64_t task, int32_t worker)
         const cpu_norm k = {
             &c.mean,   &c.a,  &c.b,     &c.c,   call->y_beta ? call->y_beta + d : NULL,
             op->slope, false, op->relu, op->add};
-        for (int64_t o = 0; o < op->outer; o++) {
+        for (int64_t o = 0; call->y && o < op->outer; o++) {
             int64_t at = (o * op->dim + d) * op->inner;
             if (call->dy)
                 ker->norm_bwd(&k, call->y + at, call->dy + at,
@@ -248,7 +248,8 @@ static void run(norm_call *call, const dn_op_io *io)
     else
         memset(call->sums, 0, (size_t)(op->bands * op->band_floats) * sizeof(float));
     row_channels(call);
-    cpu_for(op->base.backend, op->tasks, apply_task, call);
+    if (call->y)
+        cpu_for(op->base.backend, op->tasks, apply_task, call);
 }
 
 /* ---- run, create ------------------------------------------------------------------------- */
@@ -261,7 +262,7 @@ static dn_status norm_run(dn_op *base, const dn_op_io *io)
                       .x = io->in[0],
                       .gamma = op->scaled ? io->in[1] : NULL,
                       .beta = op->scaled ? io->in[2] : NULL,
-                      .y = out[0],
+                      .y = out[0], /* NULL: statistics alone */
                       .mean = out[1],
                       .inv_std = out[2],
                       .run_mean = out[3],

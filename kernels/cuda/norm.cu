@@ -254,7 +254,8 @@ const cuda_kind cuda_batch_norm = {"BATCH_NORM", sizeof(dn_args_batch_norm), pre
 static dn_status prepare_norm_scale(dn_op *op, dn_op_info *info)
 {
     const dn_args_norm_scale *n = &op->args.norm_scale;
-    (void)info;
+    if (!cuda_has_out(op, 0))
+        return cuda_decline(info, "statistics alone");
     op->scratch = cuda_channel_scratch(n->outer, n->dim, n->inner);
     return DN_OK;
 }

@@ -93,11 +93,53 @@ static double *sums_of(const dn_op *op, const dn_op_io *io)
     return (double *)((int64_t *)io->scratch + op->window.Q * op->window.R);
 }
 
+/* What an element of x stands for: itself, or what a normalisation makes of it. */
+typedef struct source {
+    const real *x, *mean, *inv_std, *gamma, *beta;
+    int32_t activation;
+} source;
+
+static dn_status check_source(const dn_op *op, int32_t first)
+{
+    bool all = ref_has_in(op, first);
+    for (int32_t i = first; i < first + 4; i++) {
+        REF_TRY(ref_need_in(op, i, op->in[0].info.shape.dim[1]));
+        if (ref_has_in(op, i) != all)
+            return ref_fail(op, DN_E_INVALID, "input %d is missing: all four or none", (int)i);
+    }
+    int32_t f = op->args.conv.x_activation;
+    if (f != DN_FN_NONE && f != DN_FN_RELU)
+        return ref_fail(op, DN_E_INVALID, "x_activation %d is neither none nor ReLU", (int)f);
+    return DN_OK;
+}
+
+static source source_of(const dn_op *op, const dn_op_io *io, int32_t first)
+{
+    return (source){io->in[0],
+                    ref_in(op, io, first),
+                    ref_in(op, io, first + 1),
+                    ref_in(op, io, first + 2),
+                    ref_in(op, io, first + 3),
+                    op->args.conv.x_activation};
+}
+
+static real x_at(const source *s, int64_t c, int64_t at)
+{
+    real y;
+    if (!s->mean)
+        return s->x[at];
+    put_through(&y, false,
+                s->gamma[c] * (((double)s->x[at] - s->mean[c]) * s->inv_std[c]) + s->beta[c],
+                s->activation, 0);
+    return y;
+}
+
 static dn_status check_conv(dn_op *op)
 {
     int64_t weights;
     REF_TRY(ref_need_activation(op, op->args.conv.activation));
     REF_TRY(check_shapes(op, &op->in[0], &op->out[0]));
+    REF_TRY(check_source(op, 3));
     REF_TRY(weights_count(op, &op->in[0], &op->out[0], &weights));
     REF_TRY(ref_need_in(op, 1, weights));
     return ref_need_in(op, 2, op->out[0].info.shape.dim[1]);
@@ -109,18 +151,20 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
     geometry g = geometry_of(op, &op->in[0], &op->out[0]);
     int64_t Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
-    const real *x = io->in[0], *w = io->in[1], *b = ref_in(op, io, 2);
+    const source x = source_of(op, io, 3);
+    const real *w = io->in[1], *b = ref_in(op, io, 2);
     real *y = io->out[0];
     for (int64_t n = 0; n < g.N; n++)
         for (int64_t k = 0; k < g.K; k++)
             for (int64_t q = 0; q < Q; q++) {
                 double sum = b ? b[k] : 0;
                 for (int64_t c = 0; c < g.Cg; c++) {
-                    const real *plane = x + n * g.image.n + (k / g.Kg * g.Cg + c) * g.image.c;
+                    int64_t channel = k / g.Kg * g.Cg + c;
+                    int64_t plane = n * g.image.n + channel * g.image.c;
                     for (int64_t r = 0; r < R; r++)
                         if (taps[q * R + r] >= 0)
                             sum += (double)w[(k * g.Cg + c) * R + r] *
-                                   plane[taps[q * R + r] * g.image.i];
+                                   x_at(&x, channel, plane + taps[q * R + r] * g.image.i);
                 }
                 put_through(&y[n * g.output.n + k * g.output.c + q * g.output.i],
                             ref_adds(op, 0), sum, a->activation, a->activation_a);
@@ -128,7 +172,8 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv) = {"CONV", "XTt:X", sizeof(dn_args_conv), 1, check_conv, run_conv};
+const ref_kind REF(ref_conv) = {"CONV", "XTttttt:X", sizeof(dn_args_conv),
+                                1,      check_conv,  run_conv};
 
 static dn_status check_conv_bwd_data(dn_op *op)
 {
@@ -175,6 +220,7 @@ static dn_status check_conv_bwd_weights(dn_op *op)
 {
     int64_t weights;
     REF_TRY(check_shapes(op, &op->in[0], &op->in[1]));
+    REF_TRY(check_source(op, 2));
     REF_TRY(weights_count(op, &op->in[0], &op->in[1], &weights));
     REF_TRY(ref_need_out(op, 0, weights));
     return ref_need_out(op, 1, op->in[1].info.shape.dim[1]);
@@ -196,19 +242,21 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     geometry g = geometry_of(op, &op->in[0], &op->in[1]);
     int64_t Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
-    const real *x = io->in[0], *dy = io->in[1];
+    const source x = source_of(op, io, 2);
+    const real *dy = io->in[1];
     real *dw = io->out[0], *db = ref_out(op, io, 1);
     for (int64_t k = 0; k < g.K; k++)
         for (int64_t c = 0; c < g.Cg; c++)
             for (int64_t r = 0; r < R; r++) {
                 double sum = 0;
                 for (int64_t n = 0; n < g.N; n++) {
-                    const real *plane = x + n * g.image.n + (k / g.Kg * g.Cg + c) * g.image.c;
+                    int64_t channel = k / g.Kg * g.Cg + c;
+                    int64_t plane = n * g.image.n + channel * g.image.c;
                     const real *row = dy + n * g.output.n + k * g.output.c;
                     for (int64_t q = 0; q < Q; q++)
                         if (taps[q * R + r] >= 0)
                             sum += (double)row[q * g.output.i] *
-                                   plane[taps[q * R + r] * g.image.i];
+                                   x_at(&x, channel, plane + taps[q * R + r] * g.image.i);
                 }
                 put(&dw[(k * g.Cg + c) * R + r], ref_adds(op, 0), sum);
             }
@@ -217,7 +265,7 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XX:Tt",
+const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XXtttt:Tt",
                                             sizeof(dn_args_conv),   3,
                                             check_conv_bwd_weights, run_conv_bwd_weights};
 

@@ -44,7 +44,7 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
     const real *x = io->in[0], *gamma = io->in[1], *beta = io->in[2];
-    real *y = io->out[0], *mean = io->out[1], *inv_std = io->out[2];
+    real *y = ref_out(op, io, 0), *mean = io->out[1], *inv_std = io->out[2];
     real *running_mean = io->out[3], *running_var = io->out[4], *factor = io->out[5];
     double m = (double)(a->outer * a->inner), unbiased = m > 1 ? m / (m - 1) : 1;
     double share = *factor == 0 ? 0 : 1 / (double)*factor;
@@ -58,7 +58,7 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
         double inverse = 1 / sqrt(var + a->eps);
         mean[d] = (real)mu;
         inv_std[d] = (real)inverse;
-        for (int64_t o = 0; o < a->outer; o++)
+        for (int64_t o = 0; y && o < a->outer; o++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
                 put_through(&y[at], ref_adds(op, 0),
@@ -72,7 +72,7 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 }
 
 const ref_kind REF(ref_norm_scale) = {
-    "NORM_SCALE",     "TTT:TTTTTT",  sizeof(dn_args_norm_scale), 1,
+    "NORM_SCALE",     "TTT:tTTTTT",  sizeof(dn_args_norm_scale), 1,
     check_norm_scale, run_norm_scale};
 
 static dn_status check_norm_scale_bwd(dn_op *op)

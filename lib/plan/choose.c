@@ -168,3 +168,21 @@ dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *cons
         *accepted = false;
     return st;
 }
+
+dn_status dni_saves(const dni_rewrite *r, const dni_op *const *ops,
+                    const dni_op *const *replaced, int32_t num, bool *saves)
+{
+    dni_choice now, was;
+    dn_status st = DN_OK;
+    double saved = 0;
+    bool known = true;
+    for (int32_t i = 0; !st && known && i < num; i++) {
+        st = try_op(r, ops[i], &now);
+        if (!st)
+            st = try_op(r, replaced[i], &was);
+        known = !st && now.cost > 0 && was.cost > 0 && !dni_is_last_resort(r->context, &now);
+        saved += known ? was.cost - now.cost : 0;
+    }
+    *saves = known && saved > 0;
+    return st;
+}

@@ -301,7 +301,7 @@ OFFSET(dn_args_conv, stride, 72);
 OFFSET(dn_args_conv, pad, 120);
 OFFSET(dn_args_conv, dilation, 168);
 OFFSET(dn_args_conv, activation, 216);
-OFFSET(dn_args_conv, reserved, 220);
+OFFSET(dn_args_conv, x_activation, 220);
 OFFSET(dn_args_conv, activation_a, 224);
 SIZE(dn_args_conv, 232);
 

@@ -72,6 +72,10 @@ static const conv_row convs[] = {
     {2, 2, 8, 8, 8, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 15, 15, 15, {17, 8}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
     {2, 1, 6, 12, 6, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    /* depthwise of whole vectors */
+    {2, 2, 32, 32, 32, {9, 10}, {3, 3}, {1, 1}, {1, 0}, {1, 1}},
+    {2, 2, 16, 16, 16, {17, 8}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {2, 1, 512, 512, 512, {5, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 2, 3, 1, {11, 13}, {3, 3}, {1, 2}, {2, 3}, {2, 3}},
     {2, 1, 3, 8, 1, {23, 23}, {11, 11}, {4, 4}, {0, 0}, {1, 1}},
     {2, 2, 3, 4, 1, {7, 7}, {7, 7}, {1, 1}, {0, 0}, {1, 1}},
@@ -179,6 +183,23 @@ static void conv_product(builder *b, int32_t kind, const conv_row *r)
     }
 }
 
+/* Of what a normalisation makes of x. */
+static void conv_of_norm(builder *b, int32_t kind, const conv_row *r)
+{
+    conv_shapes s = shapes_of(r);
+    bool weights = kind == DN_OP_CONV_BWD_WEIGHTS;
+    conv_begin(b, kind, r);
+    b->c.args.conv.x_activation = r->N & 1 ? DN_FN_NONE : DN_FN_RELU;
+    in(b, NORMAL, s.x);
+    in(b, NORMAL, weights ? s.y : s.w);
+    if (!weights)
+        in_absent(b);
+    for (int k = 0; k < 4; k++) /* mean, inv_std, gamma, beta */
+        in(b, k == 1 ? POSITIVE : NORMAL, SHAPE(r->C));
+    out(b, weights ? s.w : s.y);
+    emit_layouts(b, 1, weights ? 3 : 1, weights ? 0 : 1);
+}
+
 static void large_conv_cases(builder *b)
 {
     for (size_t i = 0; i < sizeof(large_convs) / sizeof(large_convs[0]); i++) {
@@ -207,6 +228,8 @@ static void conv_cases(builder *b)
         conv_shapes s = shapes_of(r);
         conv_product(b, DN_OP_CONV, r);
         conv_product(b, DN_OP_CONV_BWD_DATA, r);
+        conv_of_norm(b, DN_OP_CONV, r);
+        conv_of_norm(b, DN_OP_CONV_BWD_WEIGHTS, r);
         conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
         in(b, NORMAL, s.x);
         in(b, NORMAL, s.y);

@@ -127,6 +127,42 @@ static void check_layout(dn_context *nhwc)
     dn_net_free(net);
 }
 
+#define WIDE(name, bottom, more)                                                               \
+    LAYER(name, "Convolution", bottom, name,                                                   \
+          "convolution_param { num_output: 16 kernel_size: 3 pad: 1 bias_term: false " more    \
+          "weight_filler { type: 'gaussian' std: 0.4 } } ")
+
+/* What is normalised for depthwise convolutions alone they make themselves, if they can. */
+static void check_norm_passed_on(dn_context *plain)
+{
+    static const char *const text = X WIDE("a", "x", "") NORM("a") RELU("a")
+        WIDE("b", "a", "group: 16 ") NORM("b") RELU("b") CONV("c", "b", "") LOSS("c");
+    dn_context *context = NULL;
+    dn_context_options o = {
+        .struct_size = sizeof o, .plan = DN_PLAN_NHWC, .backends = "cpu,ref", .seed = 7};
+    SECTION("a norm passed on");
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    dn_net *net = net_of(context, text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    dn_net *truth = net_of(plain, text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    run(net, true);
+    run(truth, true);
+    compare_nets(net, truth, true);
+    const dni_program *p = dni_plan_program(net->plan);
+    int32_t passed = 0, walks = 0, unmade = 0;
+    for (size_t i = 0; i < p->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        bool weights = op->kind == DN_OP_CONV_BWD_WEIGHTS;
+        passed += (op->kind == DN_OP_CONV || weights) && op->num_inputs > (weights ? 2 : 3);
+        unmade += op->kind == DN_OP_NORM_SCALE && op->outputs[0] == DNI_NONE;
+        walks += strstr(dni_plan_implementation(net->plan, i), "3x3") != NULL;
+    }
+    CHECK_INT(passed, walks ? 2 : 0); /* forward and to the weights */
+    CHECK_INT(unmade, walks ? 1 : 0);
+    dn_net_free(net);
+    dn_net_free(truth);
+    dn_context_free(context);
+}
+
 #define LENET(n)                                                                               \
     IN("x", "dim: " n " dim: 1 dim: 28 dim: 28")                                               \
     LAYER("a", "Convolution", "x", "a", "convolution_param { num_output: 20 kernel_size: 5 }") \
@@ -174,6 +210,7 @@ int main(void)
     }
     check_layout(nhwc);
     check_lenet();
+    check_norm_passed_on(plain);
     dn_context_free(fused);
     dn_context_free(nhwc);
     dn_context_free(plain);

@@ -69,9 +69,9 @@ enum {
     DN_OP_BCAST = 8,             /* x, s, [t] -> y */
     DN_OP_REDUCE = 9,            /* x, [x2] -> y */
     DN_OP_GEMM = 10,             /* a, b, [bias] -> c */
-    DN_OP_CONV = 11,             /* x, w, [b] -> y */
+    DN_OP_CONV = 11,             /* x, w, [b], [mean, inv_std, gamma, beta] -> y */
     DN_OP_CONV_BWD_DATA = 12,    /* dy, w, [b] -> dx */
-    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy -> dw, [db] */
+    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy, [mean, inv_std, gamma, beta] -> dw, [db] */
     DN_OP_IM2COL = 14,           /* x -> columns */
     DN_OP_COL2IM = 15,           /* columns -> x */
     DN_OP_POOL = 16,             /* x, [state] -> y, [mask I32] */
@@ -102,7 +102,7 @@ enum {
     DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
     DN_OP_SCALE_CLIP = 42,       /* norm2 -> x0 .. (in, out): x *= min(1, clip / sqrt(norm2)) */
     DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
-    DN_OP_NORM_SCALE = 44,       /* x, gamma, beta -> y, mean, inv_std, running mean, running
+    DN_OP_NORM_SCALE = 44,       /* x, gamma, beta -> [y], mean, inv_std, running mean, running
                                     var, factor */
     DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy, [beta] -> dx, [dgamma],
                                     [dbeta] */
@@ -257,13 +257,16 @@ typedef struct dn_args_gemm {
  * y: (N, K, out...); out = (in + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1.
  * Leading axes before C are folded into N by the layer: operands come as (N, C, spatial).
  * CONV_BWD_DATA with bias is the forward of a deconvolution: dx: (N, C, ...) += b[C].
- * columns: (N, C * prod kernel, prod out), kernel positions row-major within a channel. */
+ * columns: (N, C * prod kernel, prod out), kernel positions row-major within a channel.
+ * With mean, inv_std, gamma and beta (C each) what is convolved is not x but what NORM_SCALE
+ * makes of it: f(gamma (x - mean) inv_std + beta), f being x_activation, NONE or RELU of slope
+ * 0; padding is 0 in any case. */
 typedef struct dn_args_conv {
     dn_args base;
     int32_t spatial, group;
     int64_t kernel[DN_MAX_SPATIAL], stride[DN_MAX_SPATIAL], pad[DN_MAX_SPATIAL],
         dilation[DN_MAX_SPATIAL];
-    int32_t activation, reserved;
+    int32_t activation, x_activation;
     double activation_a;
 } dn_args_conv; /* CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS, IM2COL, COL2IM */
 

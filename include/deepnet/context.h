@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet/context.h: what the host lends the library: memory, threads, a log, a choice of
- * backends. There is no global state: two contexts know nothing of each other. */
+ * backends. There is no global state: two contexts know nothing of each other.
+ *
+ * Nets are read, planned and run in C's default floating-point environment, whatever the host
+ * has set: it may round otherwise, flush denormals or trap, and finds its settings as they were
+ * when a call returns. Layers and backends of the host that a run calls see the default, too.
+ *
+ * A fork is fine while no call runs: the child's first run starts workers of its own. (A device
+ * cannot be used on both sides.) */
 #ifndef DEEPNET_CONTEXT_H
 #define DEEPNET_CONTEXT_H
 

@@ -4,6 +4,7 @@
 #ifndef DNI_CORE_H
 #define DNI_CORE_H
 
+#include <fenv.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -131,6 +132,21 @@ dn_status dni_path_resolve(const dni_heap *heap, const char *base, const char *p
                            bool for_writing, char **out);
 /* The folder part of a path ("." if it has none). Free with dni_free; NULL: no memory. */
 char *dni_path_folder(const dni_heap *heap, const char *path);
+
+/* ---- fp.c: whatever the host rounds, flushes or traps ------------------------------------ */
+
+typedef struct dni_fp {
+#ifdef __x86_64__
+    uint32_t control;
+#else
+    fenv_t environment;
+#endif
+} dni_fp;
+
+/* C's default floating-point environment for this thread; what it was, for dni_fp_leave. Around
+ * whatever computes what a net's numbers depend on, and at a thread's start. */
+dni_fp dni_fp_enter(void);
+void dni_fp_leave(dni_fp host);
 
 /* ---- parallel.c: the workers of a context ------------------------------------------------ */
 

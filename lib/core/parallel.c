@@ -283,6 +283,7 @@ static void *work(void *arg)
     worker *self = arg;
     dni_pool *pool = self->pool;
     unsigned seen = 0;
+    dni_fp_enter();
     for (;;) {
         if (!spin_for_job(pool, seen))
             sleep_for_job(pool, seen);

@@ -211,6 +211,7 @@ static void *load(void *arg)
 {
     dni_loader *l = arg;
     dn_status st = DN_OK;
+    dni_fp_enter();
     if (l->seek_needed && !l->shuffle)
         st = seek_source(l, l->filled * l->ranks);
     pthread_mutex_lock(&l->lock);

@@ -207,5 +207,10 @@ dn_status dni_fill(const Cnn__FillerParameter *filler, const dni_shape *shape, i
               .seed = seed,
               .stream = stream};
     dn_status st = find_filler(f.param, &i);
-    return st || f.count == 0 ? st : dni_in(fillers[i].run(&f), "filler");
+    if (st || f.count == 0)
+        return st;
+    dni_fp host = dni_fp_enter();
+    st = fillers[i].run(&f);
+    dni_fp_leave(host);
+    return dni_in(st, "filler");
 }

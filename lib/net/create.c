@@ -178,8 +178,10 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     net->state.stages = (const char *const *)stages;
     if (!st)
         st = copy_strings(heap, &net->keep, o->keep, o->num_keep);
+    dni_fp host = dni_fp_enter();
     if (!st)
         st = build(net, o);
+    dni_fp_leave(host);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);

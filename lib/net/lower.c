@@ -373,6 +373,7 @@ dn_status dni_net_lower(dn_net *net)
 {
     lowering w = {.net = net};
     dni_plan *plan = NULL;
+    dni_fp host = dni_fp_enter();
     dn_status st = allocate(&w);
     if (!st)
         st = lower_layers(&w);
@@ -405,5 +406,6 @@ dn_status dni_net_lower(dn_net *net)
     dni_free(net->heap, w.operands);
     dni_free(net->heap, w.fresh);
     dni_free(net->heap, w.w);
+    dni_fp_leave(host);
     return st;
 }

@@ -308,9 +308,11 @@ dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
 {
     dni_steps *s = whole(plan, section);
     size_t failed = 0;
+    dni_fp host = dni_fp_enter();
     dn_status st = dni_steps_prepare(s);
     if (!st)
         st = run_parts(s, section, fresh, pauses, &failed);
+    dni_fp_leave(host);
     if (st && layer)
         *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
     if (st || section > DNI_BACKWARD || s == &plan->plain)
@@ -346,9 +348,13 @@ bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff)
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end)
 {
     dn_status st = dni_plan_settle(plan);
+    dni_fp host = dni_fp_enter();
     if (!st)
         st = dni_steps_prepare(&plan->plain);
-    return st ? st : dni_steps_run(&plan->plain, first, end, NULL);
+    if (!st)
+        st = dni_steps_run(&plan->plain, first, end, NULL);
+    dni_fp_leave(host);
+    return st;
 }
 
 /* ---- looking ----------------------------------------------------------------------------- */

@@ -482,10 +482,12 @@ dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
     dni_text_init(&above, heap);
     if (r.remarks)
         r.lexer.beside = &beside, r.lexer.above = &above;
+    dni_fp host = dni_fp_enter();
     dn_status st = dni_lexer_init(&r.lexer, text, size, file_name);
     if (!st)
         st = read_fields(&r, message, 0, 1, 1);
     st = dni_reader_finish(&r, st);
+    dni_fp_leave(host);
     dni_text_free(&beside);
     dni_text_free(&above);
     if (st) {

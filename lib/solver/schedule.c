@@ -149,6 +149,8 @@ float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t
                         int32_t step)
 {
     moment m = {.iteration = iteration, .max_iter = max_iter, .step = step};
+    dni_fp host = dni_fp_enter();
     float rate = (float)(rises(p, iteration) ? rising : find(p->lr_policy)->rate)(p, &m);
+    dni_fp_leave(host);
     return rate < p->min_lr ? p->min_lr : rate;
 }

@@ -136,10 +136,13 @@ dn_status dn_solver_set_learning_rate(dn_solver *s, float rate)
 static dn_status set_rate(dn_solver *s)
 {
     double correction = 1;
+    dni_fp host = dni_fp_enter();
     if (s->rule->correction)
         correction = s->rule->correction(s->param, s->iteration);
     s->rate = dn_solver_learning_rate(s);
-    return dni_update_set(s->update, s->rate, correction, 1.0 / s->param->iter_size);
+    dn_status st = dni_update_set(s->update, s->rate, correction, 1.0 / s->param->iter_size);
+    dni_fp_leave(host);
+    return st;
 }
 
 static dn_status update(dn_solver *s)

@@ -212,7 +212,7 @@ def bare_program_loads_and_unloads_it():
 @test
 def two_contexts_in_two_threads():
     source = read(SOURCE, 'tests', 'embed', 'threads.c')
-    run(build('threads', source, '-std=c11', '-Wall', '-pthread'))
+    run(build('threads', source, '-std=c11', '-Wall', '-pthread', '-lm'))
 
 
 @test

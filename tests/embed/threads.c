@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * threads.c: two contexts in two threads know nothing of each other: each trains the same small
  * net, at the same time, with workers of its own, to the same bits as one alone. Nets of one
- * context that share weights run and go in threads of their own. Built with ThreadSanitizer in
- * CI. */
+ * context that share weights run and go in threads of their own. Nor do the bits depend on how
+ * the host rounds, or traps. Built with ThreadSanitizer in CI. */
+#define _GNU_SOURCE /* feenableexcept */
+#include <fenv.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +49,7 @@ static dn_status train(job *j, dn_context *context, dn_solver **solver)
     for (int step = 0; step < STEPS; step++) {
         float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
         for (int i = 0; i < 4 * 12 * 12; i++)
-            x[i] = (float)((i * 7 + step * 13) % 17) / 17;
+            x[i] = (float)((i * 7 + step * 13) % 17) / 16; /* exact */
         if ((st = dn_blob_write(dn_net_blob(net, "t"), labels, 4)) ||
             (st = dn_solver_step(*solver, 1)))
             return st;
@@ -120,6 +122,69 @@ static int share(void)
     return 1;
 }
 
+/* ---- the host's floating-point environment ----------------------------------------------- */
+
+/* log(0), which traps if anything does. */
+static dn_status take_log(void)
+{
+    static const char text[] =
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 64 } } }"
+        "layer { name: 'y' type: 'Log' bottom: 'x' top: 'y' }";
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    dn_status st = dn_context_create(&context, NULL);
+    if (!st)
+        st = dn_net_create_from_text(&net, context, text, sizeof text - 1, NULL);
+    if (!st)
+        st = dn_net_forward(net, NULL);
+    dn_net_free(net);
+    dn_context_free(context);
+    return st;
+}
+
+/* Returns whether training gave the same bits, and the host's settings stayed. */
+static int computes_as(const job *expected, const char *what)
+{
+    for (int threads = 1; threads <= 2; threads++) {
+        job j = {.threads = threads};
+        fenv_t before;
+        fegetenv(&before);
+        int round = fegetround();
+        run(&j);
+        j.status = j.status ? j.status : take_log();
+        int kept = fegetround() == round;
+        fesetenv(FE_DFL_ENV);
+        if (j.status || !kept || memcmp(j.weights, expected->weights, sizeof j.weights) != 0) {
+            printf("the host %s: %d threads: %s\n", what, threads,
+                   j.status ? j.message
+                   : kept   ? "other bits"
+                            : "its setting is gone");
+            return 0;
+        }
+        fesetenv(&before);
+    }
+    fesetenv(FE_DFL_ENV);
+    return 1;
+}
+
+static int as_ever(const job *expected)
+{
+    int same = 1;
+#ifdef FE_UPWARD
+    fesetround(FE_UPWARD);
+    same &= computes_as(expected, "rounds upward");
+#endif
+#ifdef __x86_64__
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* FTZ, DAZ */
+    same &= computes_as(expected, "flushes denormals");
+#endif
+#ifdef __GLIBC__
+    if (feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW) != -1)
+        same &= computes_as(expected, "traps");
+#endif
+    return same;
+}
+
 int main(void)
 {
     if (!share())
@@ -143,6 +208,8 @@ int main(void)
             return 1;
         }
     }
-    puts("same bits alone and side by side");
+    if (!as_ever(&alone))
+        return 1;
+    puts("same bits alone, side by side and whatever the host has set");
     return 0;
 }

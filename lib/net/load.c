@@ -92,7 +92,7 @@ static dn_status check_layer(load *l, const dni_net_layer *to, const dni_weights
         if (!fits)
             return dni_fail(DN_E_DATA,
                             "%s: weight %zu of layer '%s' is %s in the file, %s in the "
-                            "net",
+                            "net; to train it anew, give the layer another name",
                             l->file, i, from->name, have,
                             dni_shape_text(shape, want, sizeof want));
         if (blob->count != count)

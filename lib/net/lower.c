@@ -384,9 +384,8 @@ dn_status dni_net_lower(dn_net *net)
         .plain = net->context->plain || net->dynamic || changes_its_sources(net),
         .forward_only = net->state.phase == DN_PHASE_TEST};
     options.must_compute = net->must_compute;
-    size_t weights = weight_bytes(net);
-    if (net->memory_limit)
-        options.limit = net->memory_limit > weights ? net->memory_limit - weights : 1;
+    options.limit = net->memory_limit;
+    options.beside = weight_bytes(net);
     if (w.program)
         w.program->compute = net->compute;
     if (!st)

@@ -68,14 +68,14 @@ static dn_status compile_fused(dni_plan *plan)
 /* Of both ways to run, as far as they are compiled. */
 static dn_status check_limit(const dni_plan *plan)
 {
-    size_t total = plan->base.data + plan->base.diff + dni_steps_bytes(&plan->fused) +
-                   dni_steps_bytes(&plan->plain);
-    size_t limit = plan->options.limit;
-    if (limit && total > limit)
+    size_t placed = plan->base.data + plan->base.diff + dni_steps_bytes(&plan->fused) +
+                    dni_steps_bytes(&plan->plain);
+    size_t beside = plan->options.beside, limit = plan->options.limit;
+    if (limit && (beside > limit || placed > limit - beside))
         return dni_fail(DN_E_LIMIT,
-                        "the net needs %zu bytes for blobs and scratch, the limit "
-                        "leaves %zu",
-                        total, limit);
+                        "the net needs %zu bytes for weights and %zu for blobs and scratch; "
+                        "memory_limit is %zu",
+                        beside, placed, limit);
     return DN_OK;
 }
 

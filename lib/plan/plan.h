@@ -15,7 +15,8 @@ typedef struct dni_plan_options {
     bool plain;        /* nothing is fused */
     bool forward_only; /* whole runs are of the forward section alone */
     bool must_compute; /* some product must be done in what the program asks for */
-    size_t limit;      /* bytes of arenas and scratch together; 0: none */
+    size_t limit;      /* bytes of arenas, scratch and what is beside them; 0: none */
+    size_t beside;     /* bytes of weights, which are placed already */
 } dni_plan_options;
 
 /* Sizes in bytes, known before anything is allocated. */

@@ -374,7 +374,8 @@ def caffemodel_of_another_net():
 def caffemodel_of_a_wrong_shape():
     write('data.prototxt', DATA.replace('num_output: 2', 'num_output: 3'))
     weights_say("snap_iter_4.caffemodel: weight 0 of layer 'ip' is 2 4 (8) in the file, "
-                '3 4 (12) in the net', 'snap_iter_4.caffemodel')
+                '3 4 (12) in the net; to train it anew, give the layer another name',
+                'snap_iter_4.caffemodel')
     write('data.prototxt', DATA)
 
 

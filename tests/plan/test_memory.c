@@ -43,6 +43,7 @@ static void check_planned(dn_context *context, const char *text)
     dn_net_memory m = {.struct_size = sizeof m};
     dn_net_options small = {.struct_size = sizeof small, .memory_limit = 1000};
     CHECK_STATUS(dn_net_plan_memory(context, path, &small, &m), DN_E_LIMIT);
+    CHECK(dn_last_error() && strstr(dn_last_error(), "; memory_limit is 1000"));
     CHECK_STATUS(dn_net_plan_memory(context, "nowhere.prototxt", NULL, &m), DN_E_IO);
     CHECK_STATUS(dn_net_plan_memory(context, path, NULL, NULL), DN_E_INVALID);
 }

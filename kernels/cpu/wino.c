@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * wino.c: Winograd's convolution in NHWC, forward and backward to the data: 36 products of
- * (tiles x C) and (C x K). Weights are not kept transformed: four times as large, they take as
- * long to read as to make. */
+ * (tiles x C) and (C x K). Constant weights of few tiles are kept with outputs as lanes, but
+ * not transformed: four times as large, they take as long to read as to make. */
 #include "wino.h"
 
 #include <string.h>
@@ -18,13 +18,14 @@ enum {
     WEIGHTS_FLOATS = 1 << 20, /* all transformed weights, to be made once */
     WAVE_FLOATS = 2 << 20,    /* transformed inputs that tasks share */
     DEPTH = 64,               /* channels of weights transformed at a time */
-    FETCH = 16                /* of which so many are read at a time */
+    FETCH = 16,               /* of which so many are read at a time */
+    AHEAD = 6                 /* and of kept ones asked for so far ahead */
 };
 
 typedef struct wino_op {
     dn_op base;
     cpu_wino wino;
-    bool flipped, local;
+    bool flipped, local, keep;
     int64_t panels, blocks, block, wave; /* blocks of at most `block` tiles, `wave` at a time */
     int64_t ld;                          /* transformed inputs: from tile to tile */
     int64_t shared_floats, worker_floats;
@@ -36,7 +37,7 @@ typedef struct wino_op {
 typedef struct wino_call {
     const wino_op *op;
     const float *x, *w, *bias;
-    float *y, *shared, *work;
+    float *y, *shared, *work, *kept;
     int64_t g, first; /* shared: group, and first block of this wave */
 } wino_call;
 
@@ -64,8 +65,9 @@ void cpu_wino_patch(const float **at, int64_t n, const float *image, int64_t H, 
 
 /* Nanoseconds on one thread, fitted to ResNet-50's, AlexNet's and GoogLeNet's shapes on a Zen 4
  * core (AVX-512): products at 100 GFLOP/s, and 16 channels of a tile in and out, of weights for
- * every TILES_MOST tiles. To the weights: 92 GFLOP/s, and 16 channels of sums out. */
-static double cost_of(const cpu_wino *w, int32_t isa, bool weights)
+ * every TILES_MOST tiles, kept or not. To the weights: 92 GFLOP/s, and 16 channels of sums
+ * out. */
+static double cost_of(const cpu_wino *w, int32_t isa, bool weights, bool kept)
 {
     double C = (double)cpu_ceil(w->C, 16), K = (double)cpu_ceil(w->K, 16);
     double C32 = (double)cpu_ceil(w->C, 32) * 2, K32 = (double)cpu_ceil(w->K, 32) * 2;
@@ -74,8 +76,14 @@ static double cost_of(const cpu_wino *w, int32_t isa, bool weights)
         ns = flops * C32 * (double)w->K / 92 + tiles * 150 * (C + K) + 250 * C * (double)w->K;
     else
         ns = flops * (double)w->C * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
-             125 * (double)w->C * K * (double)cpu_ceil(w->tiles, TILES_MOST);
+             (kept ? 75 : 125) * (double)w->C * K * (double)cpu_ceil(w->tiles, TILES_MOST);
     return ns * (double)w->group * (isa == CPU_AVX512 ? 1 : isa == CPU_AVX2 ? 2 : 10);
+}
+
+/* For more tiles, making weights is little beside using them. */
+static bool keeps(const cpu_wino *w, const dn_op_desc *desc)
+{
+    return desc->kind == DN_OP_CONV && desc->constant & 2 && w->tiles <= TILES_MOST;
 }
 
 bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *desc,
@@ -107,7 +115,8 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
     wino->rows = cpu_ceil(wino->P, wino->size);
     wino->cols = cpu_ceil(wino->Q, wino->size);
     wino->tiles = wino->N * wino->rows * wino->cols;
-    double cost = cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS);
+    double cost =
+        cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS, keeps(wino, desc));
     if (cost > 0.85 * cpu_cost(backend, desc, "cpu:rows")) {
         cpu_decline(info, "Winograd's tiles are too few or too empty");
         return false;
@@ -166,24 +175,47 @@ static void transform_input(const wino_call *call, int64_t g, int64_t from, int6
     }
 }
 
+/* Channels [c, c + n) of panel j of group g: outputs become lanes. */
+static void turn_weights(const wino_call *call, int64_t g, int64_t j, int64_t c, int64_t n,
+                         float *taps)
+{
+    const wino_op *op = call->op;
+    const cpu_wino *w = &op->wino;
+    int64_t nr = op->base.backend->kernels->nr, area = w->taps * w->taps;
+    int64_t ld = op->flipped ? area : w->C * area, move = op->flipped ? w->K * area : area;
+    const float *from = call->w + (g * w->C * w->K + j * nr * (ld / area)) * area;
+    op->base.backend->kernels->pack_weights(taps, cpu_min(nr, w->K - j * nr), n * area,
+                                            from + c * move, ld, op->at, op->next, 0);
+}
+
+static float *kept_at(const wino_call *call, int64_t g, int64_t j, int64_t c)
+{
+    const cpu_wino *w = &call->op->wino;
+    return call->kept + ((g * call->op->panels + j) * w->C + c) * w->taps * w->taps *
+                            call->op->base.backend->kernels->nr;
+}
+
 /* Channels [c0, c1) of panel j of group g. */
 static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64_t c0,
                               int64_t c1, float *out, int64_t step, float *taps)
 {
     const wino_op *op = call->op;
-    const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t area = w->taps * w->taps, cols = cpu_min(ker->nr, w->K - j * ker->nr);
-    int64_t ld = op->flipped ? area : w->C * area, move = op->flipped ? w->K * area : area;
-    const float *from = call->w + (g * w->C * w->K + j * ker->nr * (ld / area)) * area;
+    int64_t area = op->wino.taps * op->wino.taps;
     const float *at[25];
     for (int64_t c = c0, n; c < c1; c += n) {
         n = cpu_min(op->fetch, c1 - c);
-        ker->pack_weights(taps, cols, n * area, from + c * move, ld, op->at, op->next, 0);
+        if (op->keep)
+            taps = kept_at(call, g, j, c);
+        else
+            turn_weights(call, g, j, c, n, taps);
         for (int64_t i = 0; i < n; i++, out += ker->nr) {
-            for (int64_t t = 0; t < area; t++)
+            for (int64_t t = 0; t < area; t++) {
                 at[t] = taps + (i * area + t) * ker->nr;
-            ker->wino_values((int32_t)w->taps, out, step, at, 0, ker->nr);
+                for (int64_t v = 0; op->keep && v < ker->nr; v += 16)
+                    __builtin_prefetch(at[t] + v + AHEAD * area * ker->nr);
+            }
+            ker->wino_values((int32_t)op->wino.taps, out, step, at, 0, ker->nr);
         }
     }
 }
@@ -290,6 +322,28 @@ static void shared_task(void *arg, int64_t task, int32_t worker)
     transform_output(call, &s, call->g, j, from, to);
 }
 
+static void keep_task(void *arg, int64_t task, int32_t worker)
+{
+    const wino_call *call = arg;
+    const wino_op *op = call->op;
+    int64_t g = task / op->panels, j = task % op->panels, n;
+    float *kept = kept_at(call, g, j, 0);
+    (void)worker;
+    memset(kept, 0, (size_t)(kept_at(call, g, j + 1, 0) - kept) * sizeof(float));
+    for (int64_t c = 0; c < op->wino.C; c += n) {
+        n = cpu_min(op->fetch, op->wino.C - c);
+        turn_weights(call, g, j, c, n, kept_at(call, g, j, c));
+    }
+}
+
+static dn_status wino_prepare(dn_op *base, const dn_op_io *io)
+{
+    wino_op *op = (wino_op *)base;
+    wino_call call = {.op = op, .w = io->in[1], .kept = io->keep};
+    cpu_for(base->backend, op->wino.group * op->panels, keep_task, &call);
+    return DN_OK;
+}
+
 static dn_status wino_run(dn_op *base, const dn_op_io *io)
 {
     wino_op *op = (wino_op *)base;
@@ -299,7 +353,8 @@ static dn_status wino_run(dn_op *base, const dn_op_io *io)
                       .w = io->in[1],
                       .bias = cpu_in(base, io, 2),
                       .y = io->out[0],
-                      .shared = io->scratch};
+                      .shared = io->scratch,
+                      .kept = io->keep};
     call.work = call.shared + op->shared_floats;
     if (op->local) {
         cpu_for(base->backend, w->group * op->panels, weights_task, &call);
@@ -347,6 +402,9 @@ static bool plan(wino_op *op, dn_op_info *info)
         return false;
     for (int64_t i = 0; i < op->fetch * area; i++)
         op->at[i] = (op->flipped ? area - 1 - i : i) * ker->nr;
+    int64_t kept = w->group * op->panels * w->C * area * ker->nr;
+    info->keep = op->keep ? (size_t)kept * sizeof(float) : 0;
+    info->unread = op->keep ? 2 : 0;
     info->scratch =
         (size_t)(op->shared_floats + op->base.backend->host.num_threads * op->worker_floats) *
         4;
@@ -365,6 +423,8 @@ dn_status cpu_wino_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
         return DN_E_NOMEM;
     op->wino = wino;
     op->flipped = desc->kind == DN_OP_CONV_BWD_DATA;
+    op->keep = keeps(&wino, desc);
+    op->base.prepare = op->keep ? wino_prepare : NULL;
     op->end = (cpu_end){.alpha = 1,
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,

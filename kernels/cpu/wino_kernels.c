@@ -62,14 +62,22 @@ void ISA(cpu_wino_in)(float *v, int64_t step, const float *const *at, int64_t co
 enum { MOST = 5 };
 
 /* Values at the points of a polynomial with r coefficients, by rising power. */
-INLINE void values_line(vf *out, const int step, const vf g[MOST], int r)
+INLINE void values_line(vf *out, const int step, const vf g[MOST], const int r)
 {
-    vf even_a = times(AT_A * A2, g[2], v_mul(v_set1(AT_A), g[0]));
-    vf even_b = times(AT_B * B2, g[2], v_mul(v_set1(AT_B), g[0]));
-    vf odd_a = times(AT_A * A2 * A1, g[3], v_mul(v_set1(AT_A * A1), g[1]));
-    vf odd_b = times(AT_B * B2 * B1, g[3], v_mul(v_set1(AT_B * B1), g[1]));
-    even_a = times(AT_A * A2 * A2, g[4], even_a);
-    even_b = times(AT_B * B2 * B2, g[4], even_b);
+    vf even_a = v_mul(v_set1(AT_A), g[0]), odd_a = v_mul(v_set1(AT_A * A1), g[1]);
+    vf even_b = v_mul(v_set1(AT_B), g[0]), odd_b = v_mul(v_set1(AT_B * B1), g[1]);
+    if (r > 2) {
+        even_a = times(AT_A * A2, g[2], even_a);
+        even_b = times(AT_B * B2, g[2], even_b);
+    }
+    if (r > 3) {
+        odd_a = times(AT_A * A2 * A1, g[3], odd_a);
+        odd_b = times(AT_B * B2 * B1, g[3], odd_b);
+    }
+    if (r > 4) {
+        even_a = times(AT_A * A2 * A2, g[4], even_a);
+        even_b = times(AT_B * B2 * B2, g[4], even_b);
+    }
     out[0] = v_mul(v_set1(AT_0), g[0]);
     out[step] = v_add(even_a, odd_a);
     out[2 * step] = v_sub(even_a, odd_a);
@@ -78,24 +86,26 @@ INLINE void values_line(vf *out, const int step, const vf g[MOST], int r)
     out[5 * step] = g[r - 1];
 }
 
-INLINE void values_body(const int r, float *v, int64_t step, const float *const *at,
-                        int64_t col, int64_t n)
+INLINE void values_body(const bool known, const int r, float *v, int64_t step,
+                        const float *const *at, int64_t col, int64_t n)
 {
-    vf t[6 * MOST], g[MOST];
-    for (int i = 0; i < MOST; i++)
-        g[i] = v_zero();
-    for (int i = 0; i < 6 * MOST; i++)
-        t[i] = v_zero();
+    vf t[6 * MOST], g[MOST], out[6];
     for (int64_t c = 0; c < n; c += VL) {
-        for (int j = 0; j < r; j++) {
+        if (known) {
             UNROLL
-            for (int i = 0; i < MOST; i++)
-                if (i < r)
+            for (int j = 0; j < r; j++) {
+                UNROLL
+                for (int i = 0; i < r; i++)
                     g[i] = v_loadm(at[i * r + j] + col + c, n - c);
-            values_line(t + j, MOST, g, r);
-        }
+                values_line(t + j, MOST, g, r);
+            }
+        } else
+            for (int j = 0; j < r; j++) {
+                for (int i = 0; i < r; i++)
+                    g[i] = v_loadm(at[i * r + j] + col + c, n - c);
+                values_line(t + j, MOST, g, r);
+            }
         for (int i = 0; i < 6; i++) {
-            vf out[6];
             values_line(out, 1, t + i * MOST, r);
             UNROLL
             for (int j = 0; j < 6; j++)
@@ -108,9 +118,9 @@ void ISA(cpu_wino_values)(int32_t r, float *v, int64_t step, const float *const 
                           int64_t col, int64_t n)
 {
     if (KNOWN && r == 3) /* weights of 3x3 are many */
-        values_body(3, v, step, at, col, n);
+        values_body(true, 3, v, step, at, col, n);
     else
-        values_body(r, v, step, at, col, n);
+        values_body(false, r, v, step, at, col, n);
 }
 
 /* ---- output: A^T m A --------------------------------------------------------------------- */

@@ -125,6 +125,8 @@ static dn_status build(dn_net *net, const dn_net_options *o)
         st = give_input_shapes(net, o);
     if (!st)
         st = dni_net_set_up_layers(net);
+    if (!st && !net->wire_only)
+        st = dni_net_fill_params(net);
     if (!st)
         st = dni_net_infer_gradients(net);
     if (!st)

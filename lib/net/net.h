@@ -167,6 +167,8 @@ dn_status dni_net_set_up_layers(dn_net *net); /* shapes.c: set-up, weights, firs
 dn_status dni_net_infer_shapes(dn_net *net, size_t ran);
 dn_status dni_net_infer_gradients(dn_net *net);                      /* gradient.c */
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
+/* Makes and fills the weights: when all shapes fit, so that no mistake waits for that. */
+dn_status dni_net_fill_params(dn_net *net);
 dn_status dni_net_make_blobs(dn_net *net);                           /* blob.c */
 void dni_blob_release_own(dn_blob *blob);
 dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what fits */

@@ -109,7 +109,7 @@ static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__
     p->blob.name = dni_format(net->heap, "%s/%d", l->layer.name, i);
     if (!p->blob.name)
         return DN_E_NOMEM;
-    return net->wire_only ? dni_filler_check(w->filler) : fill_param(net, l, i, p);
+    return dni_filler_check(w->filler);
 }
 
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *l)
@@ -126,6 +126,20 @@ dn_status dni_net_declare_params(dn_net *net, dni_net_layer *l)
             owner >= 0 ? share_param(net, l, i, spec, owner) : add_param(net, l, i, spec);
         if (st)
             return dni_in(st, "weight %d", i);
+    }
+    return DN_OK;
+}
+
+dn_status dni_net_fill_params(dn_net *net)
+{
+    for (size_t k = 0; k < net->num_layers; k++) {
+        const dni_net_layer *l = &net->layers[k];
+        for (int32_t i = 0; i < l->layer.num_weights; i++) {
+            dni_param *p = net->params[l->params[i]];
+            dn_status st = p->blob.store ? DN_OK : fill_param(net, l, i, p);
+            if (st)
+                return dni_in_layer(net, l, dni_in(st, "weight %d", i));
+        }
     }
     return DN_OK;
 }

@@ -115,6 +115,12 @@ static const struct refusal {
     {X4 "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'x' top: 'y' eltwise_param { "
         "operation: MAX coeff: 1 coeff: 2 } }",
      DN_E_NET, "SUM"},
+    /* before memory is taken for the weights, 80 GB of them */
+    {"layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 200000 } } } "
+     "layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'i' inner_product_param { "
+     "num_output: 100000 } } layer { name: 's' type: 'Eltwise' bottom: 'i' bottom: 'x' top: "
+     "'y' }",
+     DN_E_SHAPE, "layer 's': bottom 1 is"},
     {"layer { name: 'l' type: 'Eltwise' top: 'y' }", DN_E_NET, "at least 1 bottom, the"},
     {X4 LABELS("dim: 2 dim: 3 dim: 4") "layer { name: 's' type: 'Concat' bottom: 'x' bottom: "
                                        "'t' top: 'y' }",

@@ -31,15 +31,16 @@ DN_API int32_t dn_blob_dtype(const dn_blob *blob);
  * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, or a blob whose memory was
  * reused under DN_MEMORY_COMPACT). Since 0.1. */
 DN_API const float *dn_blob_data(dn_blob *blob);
-/* Likewise, for writing; a copy on a device is stale afterwards. In a context with a device a
- * run leaves its results there: what a pointer from before it shows is old, and what is written
- * through it is not seen (but an input's is); ask again. As long as a pointer to a
- * weight is out, what a net derives from it (packed or folded weights) is derived anew in every
- * run: dn_blob_end_write, or dn_blob_write from the start, spares that. Since 0.1. */
+/* Likewise, for writing. Two costs:
+ * - In a context with a device the pointer is good until the next run: after it, ask again (an
+ *   input's may be kept, and written before every run).
+ * - What a net derives from a weight (packed or folded weights) is derived anew in every run
+ *   from now on, since the host may write at any time. dn_blob_end_write ends that;
+ *   dn_blob_write never begins it. Since 0.1. */
 DN_API float *dn_blob_mutable_data(dn_blob *blob);
-/* Nothing will be written any more through `data`, which one dn_blob_mutable_data of this blob
- * returned. Blobs that are no weights, and pointers from before their weights were shared, are
- * fine and change nothing. Since 0.1. */
+/* Tells that the host writes no more through `data`, which dn_blob_mutable_data of this blob
+ * returned; one call for each that returned it. For blobs that are no weights, and for pointers
+ * from before the weights were shared, it does nothing. Since 0.1. */
 DN_API void dn_blob_end_write(dn_blob *blob, const void *data);
 /* The gradient of the loss with respect to the values, same shape. It is zero until a backward
  * pass wrote it. NULL where no memory for one exists. Since 0.1. */

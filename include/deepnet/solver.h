@@ -27,16 +27,16 @@ typedef struct dn_event {
     int32_t kind;
     int32_t test_net; /* TEST_BEGIN, TEST_END */
     int64_t iteration;
-    float loss;       /* smoothed over average_loss; tests: the test loss, or 0. On a device that
-                         is not waited for: as last read, but of this iteration in DISPLAY */
+    float loss;       /* mean over average_loss iterations; tests: the test loss, or 0. With a
+                         device as last read, since nobody waits for it (but in DISPLAY) */
     float rate;       /* learning rate of this iteration */
     const char *path; /* SNAPSHOT: the .solverstate */
 } dn_event;
 
 /* Returns DN_OK to go on; anything else ends dn_solver_step with that status, or DN_E_HOST for
- * a positive number. May read and write blobs of the solver's nets. Where the context has a
- * device_stream, what the iteration computes so far is queued there by then (without a callback,
- * or a stream of the host's, it may go to the device as a whole, at the iteration's end). */
+ * a positive number. May read and write blobs of the solver's nets; may not step the solver.
+ * `event` is borrowed for the call. With a device_stream in the context, the work up to the
+ * event is queued there when the callback is called. */
 typedef dn_status (*dn_event_fn)(void *user, dn_solver *solver, const dn_event *event);
 
 /* Zero is the default of every field; struct_size = sizeof(dn_solver_options). */
@@ -84,11 +84,14 @@ DN_API dn_status dn_solver_create_from_prototxt(dn_solver **out, dn_context *con
 DN_API dn_status dn_solver_create_from_text(dn_solver **out, dn_context *context,
                                             const char *text, size_t size, const char *net_text,
                                             size_t net_size, const dn_solver_options *options);
+/* Frees a solver and its nets; blobs and nets borrowed from it end with it. NULL is fine.
+ * Since 0.1. */
 DN_API void dn_solver_free(dn_solver *solver);
 
-/* Runs that many iterations: forward and backward iter_size times, clip, regularise, update;
- * tests, displays and snapshots when the solver says. Returns DN_OK, DN_E_CANCELLED (the state
- * is that after the last whole iteration), or what failed. Since 0.1. */
+/* Runs `iterations` (0 or more) iterations: forward and backward iter_size times, clip,
+ * regularise, update; tests, displays and snapshots when the prototxt says. Returns DN_OK,
+ * DN_E_CANCELLED (the state is that after the last whole iteration), or what failed.
+ * Since 0.1. */
 DN_API dn_status dn_solver_step(dn_solver *solver, int64_t iterations);
 /* Steps to max_iter, with the last test, display and snapshot as Caffe has them. Since 0.1. */
 DN_API dn_status dn_solver_solve(dn_solver *solver);
@@ -102,23 +105,27 @@ DN_API dn_status dn_solver_apply_update(dn_solver *solver);
  * the next one stops at once. Any thread, also from a signal handler. Since 0.1. */
 DN_API void dn_solver_cancel(dn_solver *solver);
 
-DN_API dn_net *dn_solver_net(dn_solver *solver); /* borrowed */
+/* The net that is trained, and the test nets, which share its weights. Borrowed, good until the
+ * solver is freed; NULL: no test net of that index. Since 0.1. */
+DN_API dn_net *dn_solver_net(dn_solver *solver);
 DN_API int32_t dn_solver_num_test_nets(const dn_solver *solver);
-DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index); /* borrowed; NULL: none */
+DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index);
 
 /* What solver_mode and device_id of the prototxt ask for, as dn_context_options.device counts:
  * 0 the host, 1 the first device. The context decides where the solver computes: it is the
  * host application's to heed this (the command does). Since 0.1. */
 DN_API int32_t dn_solver_device(const dn_solver *solver);
 
+/* Iterations done so far, and the prototxt's max_iter (or the option's). Since 0.1. */
 DN_API int64_t dn_solver_iteration(const dn_solver *solver);
 DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
-/* Smoothed over average_loss. With a device and average_loss 1 the loss stays there until it is
- * asked for, which waits for the device: so is dn_solver_step by one iteration not waited for,
- * and what goes wrong there may fail a later call. If the host ran or reshaped the net before it
- * asked, that loss is gone, and this is what was read last. */
+/* The training loss, a mean over the last average_loss iterations (prototxt; default 1). With a
+ * device and average_loss 1, dn_solver_step(solver, 1) does not wait for the device; asking for
+ * the loss does, and a failure on the device may show in a later call. A host that runs or
+ * reshapes the net before it asks gets the loss that was read before. Since 0.1. */
 DN_API float dn_solver_loss(const dn_solver *solver);
-DN_API const char *dn_solver_type(const dn_solver *solver); /* "SGD", "Adam", ... */
+/* The update rule: "SGD", "Adam", ... Borrowed. Since 0.1. */
+DN_API const char *dn_solver_type(const dn_solver *solver);
 /* Iterations between tests and displays (0: none), and passes of one test, as the prototxt has
  * them. Since 0.1. */
 DN_API int64_t dn_solver_test_interval(const dn_solver *solver);
@@ -126,11 +133,13 @@ DN_API int64_t dn_solver_display(const dn_solver *solver);
 DN_API int64_t dn_solver_test_iterations(const dn_solver *solver, int32_t index);
 
 /* The learning rate of the next iteration by its policy, or as set. Setting one holds until it
- * is set again; a value < 0 goes back to the policy. Since 0.1. */
+ * is set again; a value < 0 goes back to the policy. DN_E_INVALID: NaN, or solver NULL.
+ * Since 0.1. */
 DN_API float dn_solver_learning_rate(const dn_solver *solver);
 DN_API dn_status dn_solver_set_learning_rate(dn_solver *solver, float rate);
 
-/* Runs test net `index` test_iter times and averages its outputs. Since 0.1. */
+/* Runs test net `index` test_iter times and averages its outputs. Returns DN_OK, DN_E_INVALID
+ * (no such test net), DN_E_CANCELLED, or what failed. Since 0.1. */
 DN_API dn_status dn_solver_test(dn_solver *solver, int32_t index);
 /* Averages of the last test of a net: name of the output blob, element within it, mean value.
  * An index outside: NULL, 0. Since 0.1. */
@@ -140,8 +149,8 @@ DN_API const char *dn_solver_test_output_name(const dn_solver *solver, int32_t t
 DN_API float dn_solver_test_output(const dn_solver *solver, int32_t test_net, int32_t output);
 
 /* Writes path.caffemodel and path.solverstate (.h5 forms by snapshot_format); path NULL:
- * snapshot_prefix + "_iter_N". Both appear whole or not at all; older ones survive a failure.
- * Since 0.1. */
+ * snapshot_prefix + "_iter_N". Each appears whole or not at all; older ones survive a failure.
+ * Returns DN_OK, DN_E_IO, DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_solver_snapshot(dn_solver *solver, const char *path);
 /* Takes up training from a .solverstate (Caffe's or our own) and the weights it names. Our own
  * also hold the random state and the data cursors, so resumed is bit-identical. On failure the

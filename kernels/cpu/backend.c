@@ -142,6 +142,7 @@ static const struct row {
     {DN_OP_CONV, CPU_PLAIN, cpu_wino_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_create},
+    {DN_OP_CONV, CPU_AVX2, cpu_dft_planes_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_depthwise_nhwc_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_wino_create},

@@ -28,6 +28,15 @@ int64_t cpu_geo_tap(const cpu_geo *geo, int64_t r, int64_t s);
 void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x);
 void cpu_geo_restore(const cpu_geo *geo, float *dx, const float *in, float bias,
                      const cpu_end *end);
+/* Where the n x n pixels from (h, w) on lie in H x W pixels of vl images, as lines of n;
+ * those outside: in the pixel after the last. Returns what follows in the table. */
+int64_t *cpu_geo_tile(int64_t *at, int64_t n, int64_t h, int64_t w, int64_t H, int64_t W,
+                      int64_t vl);
+/* Rows [h, h + rows) of `lanes` planes (H x W) at x, ld apart: vectors of vl of them, `zeros`
+ * (rows * W) for those that are not there, and after the last pixel one of zeros. */
+void cpu_geo_lay(const cpu_kernels *ker, float *strip, const float *x, int64_t ld,
+                 int64_t lanes, int64_t h, int64_t rows, int64_t H, int64_t W,
+                 const float *zeros);
 /* Runs of `images` * P * Q columns: at pixel + image * src_image in B (rows of B wp wide with
  * `windowed`, else the output's Q) and, with the widths exchanged, in C. NULL on failure. */
 bool cpu_geo_runs(const cpu_geo *geo, dn_op *op, cpu_mul *mul, int64_t images,

@@ -199,3 +199,30 @@ bool cpu_geo_runs(const cpu_geo *geo, dn_op *op, cpu_mul *mul, int64_t images,
     mul->panel = panel;
     return true;
 }
+
+/* ---- tiles of planes ----------------------------------------------------------------------
+ */
+
+int64_t *cpu_geo_tile(int64_t *at, int64_t n, int64_t h, int64_t w, int64_t H, int64_t W,
+                      int64_t vl)
+{
+    for (int64_t i = h; i < h + n; i++)
+        for (int64_t j = w; j < w + n; j++)
+            *at++ = vl * (i >= 0 && i < H && j >= 0 && j < W ? i * W + j : H * W);
+    return at;
+}
+
+void cpu_geo_lay(const cpu_kernels *ker, float *strip, const float *x, int64_t ld,
+                 int64_t lanes, int64_t h, int64_t rows, int64_t H, int64_t W,
+                 const float *zeros)
+{
+    const float *at[16];
+    int64_t vl = ker->vl, from = cpu_max(0, cpu_min(rows, -h)), to = cpu_min(rows, H - h);
+    to = cpu_max(from, to);
+    for (int64_t i = 0; i < vl; i++)
+        at[i] = i < lanes ? x + i * ld + (h + from) * W : zeros;
+    memset(strip, 0, (size_t)(from * W * vl) * sizeof(float));
+    if (to > from)
+        ker->pack_pointers(strip + from * W * vl, (int32_t)vl, (to - from) * W, at);
+    memset(strip + to * W * vl, 0, (size_t)(((rows - to) * W + 1) * vl) * sizeof(float));
+}

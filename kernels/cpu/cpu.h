@@ -186,6 +186,16 @@ typedef struct cpu_kernels {
     void (*wino8_add)(float *y, const int64_t *at, const float *m, int64_t step);
     void (*wino8_taps)(float *y, const float *m, int64_t step);
 
+    /* dft_kernels.c, not in the plain set: 72 slots, `step` apart, of pairs of vectors: two
+     * real frequencies in the first two, a complex one in each other. n x n elements (at[] in
+     * x) of 12 x 12, others zero, to v, the second of a pair `second` on and, with `turned`, i
+     * times both that far on. */
+    void (*dft_in)(int32_t n, float *v, int64_t step, int64_t second, int64_t turned,
+                   const float *x, const int64_t *at);
+    /* The last 8 x 8 of 12 x 12 (+ bias, ReLU) that m's slots are of, to y. */
+    void (*dft_out)(float *y, const int64_t *at, const float *m, int64_t step, float bias,
+                    const cpu_end *end);
+
     /* unary_kernels.c */
     void (*unary)(const cpu_unary *u, float *y, const float *x, bool add, int64_t n);
     /* z: x, or y for functions whose gradient is known from it. */
@@ -352,7 +362,8 @@ cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_
     cpu_conv_bwd_weights_create;
 cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_wino_create, cpu_wino_weights_create;
-cpu_create_fn cpu_wino_planes_data_create, cpu_wino_planes_weights_create;
+cpu_create_fn cpu_dft_planes_create, cpu_wino_planes_data_create,
+    cpu_wino_planes_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;

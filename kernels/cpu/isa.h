@@ -20,7 +20,8 @@
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
     X(pool_cols_bwd)
 /* Not in the plain set, to spare its bytes. */
-#define CPU_WIDE_KERNELS(X) X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps)
+#define CPU_WIDE_KERNELS(X)                                                                    \
+    X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)
 /* clang-format on */
 
 #define CPU_DECLARE(kernel)                                                                    \

@@ -2,7 +2,7 @@
  * wino_planes.c: the gradients of a 5x5 convolution in planes by Winograd, with images as the
  * lanes of vectors, so that channels may be few and odd. A tile is 4x4 of dy and 8x8 of x: 64
  * products for 400, and no overlap in dy. dx: the tiles' full products, added up where they
- * overlap. Forward stays with direct sums, whose error is an eighth. */
+ * overlap. Forward is dft_planes.c's, for direct sums' error is an eighth. */
 #include "wino.h"
 
 #include <string.h>
@@ -39,32 +39,11 @@ typedef struct planes_call {
 
 /* ---- strips ------------------------------------------------------------------------------ */
 
-/* Where the n x n pixels from (h, w) on lie in H x W pixels of vl images; those outside: in the
- * pixel after the last. */
-static int64_t *tile_at(int64_t *at, int64_t n, int64_t h, int64_t w, int64_t H, int64_t W,
-                        int64_t vl)
-{
-    for (int64_t i = h; i < h + n; i++)
-        for (int64_t j = w; j < w + n; j++)
-            *at++ = vl * (i >= 0 && i < H && j >= 0 && j < W ? i * W + j : H * W);
-    return at;
-}
-
-/* Rows [h, h + rows) of `lanes` planes (H x W) at x, ld apart: vectors of vl of them, zeros for
- * those that are not there, and after the last pixel one of zeros. */
 static void lay(const planes_op *op, float *strip, const float *x, int64_t ld, int64_t lanes,
                 int64_t h, int64_t rows, int64_t H, int64_t W)
 {
-    const float *at[16], *zeros = strip + op->strip;
-    int64_t vl = op->vl, from = cpu_max(0, cpu_min(rows, -h)), to = cpu_min(rows, H - h);
-    to = cpu_max(from, to);
-    for (int64_t i = 0; i < vl; i++)
-        at[i] = i < lanes ? x + i * ld + (h + from) * W : zeros;
-    memset(strip, 0, (size_t)(from * W * vl) * sizeof(float));
-    if (to > from)
-        op->base.backend->kernels->pack_pointers(strip + from * W * vl, (int32_t)vl,
-                                                 (to - from) * W, at);
-    memset(strip + to * W * vl, 0, (size_t)(((rows - to) * W + 1) * vl) * sizeof(float));
+    cpu_geo_lay(op->base.backend->kernels, strip, x, ld, lanes, h, rows, H, W,
+                strip + op->strip);
 }
 
 /* A worker's strip, and the zeros after it. */
@@ -283,13 +262,13 @@ static bool plan_tables(planes_op *op, bool weights)
     if (!at)
         return false;
     op->w_at = at;
-    op->dy_at = at = tile_at(at, 5, 0, 0, 5, 5, vl);
+    op->dy_at = at = cpu_geo_tile(at, 5, 0, 0, 5, 5, vl);
     for (int64_t t = 0; t < op->cols; t++)
-        at = tile_at(at, TILE, 0, t * TILE, TILE, geo->Q, vl);
+        at = cpu_geo_tile(at, TILE, 0, t * TILE, TILE, geo->Q, vl);
     op->x_at = at;
     for (int64_t t = 0; t < rows * op->cols; t++)
-        at = tile_at(at, PATCH, weights ? 0 : t / op->cols * TILE - geo->ph,
-                     t % op->cols * TILE - geo->pw, weights ? PATCH : geo->H, geo->W, vl);
+        at = cpu_geo_tile(at, PATCH, weights ? 0 : t / op->cols * TILE - geo->ph,
+                          t % op->cols * TILE - geo->pw, weights ? PATCH : geo->H, geo->W, vl);
     return true;
 }
 

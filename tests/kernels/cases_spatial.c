@@ -103,9 +103,10 @@ static const conv_row convs[] = {
     {2, 2, 32, 60, 1, {12, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 66, 122, 2, {10, 16}, {3, 3}, {1, 1}, {0, 2}, {1, 1}},
     {2, 1, 37, 63, 1, {9, 8}, {5, 5}, {1, 1}, {2, 1}, {1, 1}},
-    /* and images: its gradients in planes, with tiles that hang over */
+    /* and images: in planes, with tiles that hang over */
     {2, 31, 9, 34, 1, {11, 12}, {5, 5}, {1, 1}, {1, 0}, {1, 1}},
-    {2, 14, 22, 18, 2, {13, 8}, {5, 5}, {1, 1}, {2, 4}, {1, 1}}};
+    {2, 14, 22, 18, 2, {13, 8}, {5, 5}, {1, 1}, {2, 4}, {1, 1}},
+    {2, 15, 20, 70, 2, {7, 13}, {5, 5}, {1, 1}, {2, 2}, {1, 1}}};
 
 /* More channels, and more tiles, than are held at a time. */
 static const conv_row large_convs[] = {

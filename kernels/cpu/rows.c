@@ -119,6 +119,12 @@ dn_status cpu_mvn_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
 
 /* ---- GATHER, SCATTER_ADD ----------------------------------------------------------------- */
 
+/* Of item i, counted through all tables: where its row of a table begins. */
+static int64_t row_at(const dn_args_gather *a, const float *index, int64_t i)
+{
+    return ((a->batch > 1 ? i / a->count * a->limit : 0) + (int64_t)index[i]) * a->cols;
+}
+
 static void gather_task(void *arg, int64_t task, int32_t worker)
 {
     const rows_call *call = arg;
@@ -130,8 +136,11 @@ static void gather_task(void *arg, int64_t task, int32_t worker)
     (void)worker;
     cpu_split(op->n, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++)
-        op->base.backend->kernels->axpby(y + i * a->cols, x + (int64_t)index[i] * a->cols, 1,
-                                         a->base.accumulate & 1, a->cols);
+        if (a->cols == 1)
+            y[i] = x[row_at(a, index, i)] + (a->base.accumulate & 1 ? y[i] : 0);
+        else
+            op->base.backend->kernels->axpby(y + i * a->cols, x + row_at(a, index, i), 1,
+                                             a->base.accumulate & 1, a->cols);
 }
 
 /* Some columns of all rows: each sum is in order, and one worker's. */
@@ -152,11 +161,31 @@ static void scatter_task(void *arg, int64_t task, int32_t worker)
                                          x + i * a->cols + from, 1, true, to - from);
 }
 
+/* The same of some tables, whole. */
+static void scatter_tables_task(void *arg, int64_t task, int32_t worker)
+{
+    const rows_call *call = arg;
+    const rows_op *op = call->op;
+    const dn_args_gather *a = &op->args.gather;
+    const float *x = call->io->in[0], *index = call->io->in[1];
+    float *y = call->io->out[0];
+    int64_t from, to, size = a->limit * a->cols;
+    (void)worker;
+    cpu_split(op->n, op->tasks, task, &from, &to);
+    if (!(a->base.accumulate & 1))
+        memset(y + from * size, 0, (size_t)((to - from) * size) * sizeof(float));
+    for (int64_t i = from * a->count; i < to * a->count; i++) {
+        float *row = y + row_at(a, index, i);
+        for (int64_t j = 0; j < a->cols; j++)
+            row[j] = x[i * a->cols + j] + (a->set ? 0 : row[j]);
+    }
+}
+
 static dn_status gather_run(dn_op *base, const dn_op_io *io)
 {
     const dn_args_gather *a = &((rows_op *)base)->args.gather;
     const float *index = io->in[1];
-    for (int64_t i = 0; i < a->count; i++)
+    for (int64_t i = 0; i < a->batch * a->count; i++)
         if (!(index[i] > -1 && index[i] < (float)a->limit))
             return row_number_fail(&base->backend->host, index[i], i, a->limit);
     return rows_run(base, io);
@@ -166,20 +195,24 @@ dn_status cpu_gather_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
                             dn_op_info *info)
 {
     const dn_args_gather *a = desc->args;
-    bool gather = desc->kind == DN_OP_GATHER;
+    bool gather = desc->kind == DN_OP_GATHER, tables = a->batch > 1 || a->set;
+    int64_t batch = a->batch ? a->batch : 1, items = batch * a->count;
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
-    if (a->count < 1 || a->cols < 1)
+    if (items < 1 || a->cols < 1)
         return cpu_decline(info, "nothing to do");
     rows_op *op = new_rows(backend, info, gather ? "cpu:gather" : "cpu:scatter",
-                           gather ? gather_task : scatter_task);
+                           gather   ? gather_task
+                           : tables ? scatter_tables_task
+                                    : scatter_task);
     if (!op)
         return DN_E_NOMEM;
     op->base.run = gather_run;
     op->args.gather = *a;
-    op->n = gather ? a->count : a->cols;
-    op->tasks = cpu_min(gather ? a->count : cpu_ceil(a->cols, 64),
-                        cpu_tasks_for(a->cols * (gather ? a->count : a->count + a->limit)));
+    op->args.gather.batch = batch;
+    op->n = gather ? items : tables ? batch : a->cols;
+    op->tasks = cpu_min(gather || tables ? op->n : cpu_ceil(a->cols, 64),
+                        cpu_tasks_for(a->cols * (items + (gather ? 0 : batch * a->limit))));
     *out = &op->base;
     return DN_OK;
 }

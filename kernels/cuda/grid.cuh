@@ -245,6 +245,16 @@ DEVICE void add_unordered(float *y, float value)
 #endif
 }
 
+/* The largest of all that threads raise it to, in whatever order they come. */
+DEVICE void raise_to(int32_t *y, int32_t value)
+{
+#ifdef __CUDACC__
+    atomicMax(y, value);
+#else
+    *y = *y > value ? *y : value;
+#endif
+}
+
 /* a / b of numbers >= 0: 32-bit division where it will do is several times faster. */
 DEVICE int64_t quotient(int64_t a, int64_t b)
 {

@@ -6,12 +6,9 @@
  * top's size), pad_out_h, pad_out_w (false: one less). bottoms: (N, C, H, W), [mask: the same,
  * places in the top's plane]; top: (N, C, H', W').
  * Gradient: the sum over the block; with a mask, what lies at the place. */
-#include <string.h>
-
-#include "layers/values.h"
+#include "layers/layer.h"
 
 typedef struct upsample_state {
-    dni_layer *layer;
     int64_t rows, columns; /* of a block */
 } upsample_state;
 
@@ -25,7 +22,6 @@ static dn_status setup(dni_layer *layer)
 {
     const Cnn__UpsampleParameter *p = param_of(layer);
     upsample_state *s = layer->state;
-    s->layer = layer;
     s->rows = p->has_scale_h ? (int64_t)p->scale_h : p->scale;
     s->columns = p->has_scale_w ? (int64_t)p->scale_w : p->scale;
     DNI_REQUIRE(s->rows > 0 && s->columns > 0 && s->rows <= INT32_MAX &&
@@ -80,60 +76,33 @@ static void backward_blocks(const dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(b->dy[0], DNI_NONE), DNI_TENSORS(b->dx[0]));
 }
 
-/* ---- places ------------------------------------------------------------------------------ */
+/* ---- places: a plane is a table whose rows are single numbers -----------------------------
+ */
 
-/* forward: small is spread into large; else small is gathered from it. */
-static dn_status move(const upsample_state *s, bool forward, void *small, const void *mask,
-                      void *large)
+static dn_args_gather planes(const dni_layer *layer)
 {
-    const dni_shape *x = &s->layer->bottom[0];
-    int32_t dtype = s->layer->dtype;
-    int64_t plane = s->layer->top[0].dim[2] * s->layer->top[0].dim[3];
-    int64_t count = dni_shape_count(x), few = x->dim[2] * x->dim[3];
-    if (forward)
-        memset(large, 0, (size_t)(count / few * plane) * dni_dtype_size(dtype));
-    for (int64_t i = 0; i < count; i++) {
-        double at = dni_get(mask, dtype, i);
-        DNI_REQUIRE(at >= 0 && at < (double)plane, DN_E_DATA,
-                    "mask %lld names no place in the plane of %lld", (long long)i,
-                    (long long)plane);
-        int64_t place = i / few * plane + (int64_t)at;
-        if (forward)
-            dni_put(large, dtype, place, dni_get(small, dtype, i));
-        else
-            dni_put(small, dtype, i, dni_get(large, dtype, place));
-    }
-    return DN_OK;
-}
-
-static dn_status run_forward(void *user, void *const *in, void *const *out)
-{
-    return move(user, true, in[0], in[1], out[0]);
-}
-
-static dn_status run_backward(void *user, void *const *in, void *const *out)
-{
-    return move(user, false, out[0], in[1], in[0]);
+    const int64_t *x = layer->bottom[0].dim, *y = layer->top[0].dim;
+    return (dn_args_gather){
+        .count = x[2] * x[3], .cols = 1, .limit = y[2] * y[3], .batch = x[0] * x[1]};
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    dn_args_host_call call = {.fn = run_forward, .user = layer->state};
+    dn_args_gather a = planes(layer);
+    a.set = 1;
     if (b->num_x == 1)
         forward_blocks(layer, b);
     else
-        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[0], b->x[1]),
-                 DNI_TENSORS(b->y[0]));
+        dni_emit(b, DN_OP_SCATTER_ADD, &a, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(b->y[0]));
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
-    dn_args_host_call call = {.fn = run_backward, .user = layer->state};
+    dn_args_gather a = planes(layer);
     if (b->num_x == 1)
         backward_blocks(layer, b);
     else
-        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->dy[0], b->x[1]),
-                 DNI_TENSORS(b->dx[0]));
+        dni_emit(b, DN_OP_GATHER, &a, DNI_TENSORS(b->dy[0], b->x[1]), DNI_TENSORS(b->dx[0]));
 }
 
 const dni_layer_class dni_layer_upsample = {

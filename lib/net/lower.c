@@ -308,13 +308,8 @@ static dn_status carry_over(dn_net *net, const dni_program *program, dni_plan *p
         if (a->role != b->role || (a->role != DNI_DATA && a->role != DNI_TEMP) ||
             a->dtype != b->dtype || !dni_shape_equal(&a->shape, &b->shape))
             continue;
-        const void *from = dni_plan_memory(net->plan, (dni_tensor)t);
-        void *to = dni_plan_memory(plan, (dni_tensor)t);
-        if (!from || !to || a->storage != (dni_tensor)t)
-            continue;
-        st = dni_mirror_fetch(net->context, from);
-        memcpy(to, from, (size_t)dni_shape_count(&a->shape) * dni_dtype_size(a->dtype));
-        dni_mirror_wrote(net->context, to);
+        if (a->storage == (dni_tensor)t)
+            st = dni_plan_carry(net->plan, plan, (dni_tensor)t);
     }
     return st;
 }

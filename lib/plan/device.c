@@ -177,6 +177,31 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
     return st;
 }
 
+dn_status dni_sides_carry(const dni_steps *from, const dni_steps *to, dni_tensor tensor)
+{
+    const dni_backend_slot *slot = dni_mirror_slot(to->context);
+    const dni_span *a = &from->sides->places[tensor];
+    dni_span *b = &to->sides->places[tensor];
+    const dni_heap *heap = to->program->heap;
+    if (!a->bytes || !b->bytes)
+        return DN_OK;
+    char *room = a->on_device ? dni_alloc(heap, a->bytes, 1) : a->host;
+    if (!room)
+        return DN_E_NOMEM;
+    dni_mirror_lock(to->context);
+    dn_status st = dni_mirror_catch_up(to->context);
+    if (!st && a->on_device)
+        st = slot->ops->copy_out(slot->backend, room, a->device, a->bytes);
+    if (!st)
+        st = slot->ops->copy_in(slot->backend, b->device, room, a->bytes);
+    dni_mirror_unlock(to->context);
+    if (a->on_device)
+        dni_free(heap, room);
+    b->on_device = !st;
+    b->on_host = false;
+    return st;
+}
+
 /* ---- running ----------------------------------------------------------------------------- */
 
 static dn_status bring(const dni_steps *s, dni_span *span, bool on_device)

@@ -3,7 +3,9 @@
  * the fused one. Without fusion they are the same list. */
 #include "plan/plan.h"
 
-#include "core/mirror.h"
+#include <string.h>
+
+#include "plan/device.h"
 #include "plan/facts.h"
 #include "plan/passes.h"
 #include "plan/steps.h"
@@ -369,6 +371,21 @@ void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor)
     if (dni_base_has(&plan->base, info->storage))
         return dni_base_memory(&plan->base, plan->program, info->storage);
     return plan->plain.program ? dni_steps_memory(&plan->plain, tensor) : NULL;
+}
+
+dn_status dni_plan_carry(const dni_plan *from, const dni_plan *to, dni_tensor tensor)
+{
+    const void *values = dni_plan_memory(from, tensor);
+    void *memory = dni_plan_memory(to, tensor);
+    if (!values || !memory)
+        return DN_OK;
+    if (to->plain.sides && !dni_plan_readable(to, tensor))
+        return dni_sides_carry(&from->plain, &to->plain, tensor);
+    dn_status st = dni_mirror_fetch(to->context, values);
+    if (!st)
+        memcpy(memory, values, dni_tensor_bytes(&to->program->tensors[tensor]));
+    dni_mirror_wrote(to->context, memory);
+    return st;
 }
 
 size_t dni_plan_data_bytes(const dni_plan *plan)

@@ -409,7 +409,9 @@ OFFSET(dn_args_gather, base, 0);
 OFFSET(dn_args_gather, count, 16);
 OFFSET(dn_args_gather, cols, 24);
 OFFSET(dn_args_gather, limit, 32);
-SIZE(dn_args_gather, 40);
+OFFSET(dn_args_gather, batch, 40);
+OFFSET(dn_args_gather, set, 48);
+SIZE(dn_args_gather, 56);
 
 OFFSET(dn_args_lstm, base, 0);
 OFFSET(dn_args_lstm, N, 16);

@@ -637,6 +637,55 @@ static void check_host_memory(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+#define FILTER_NET                                                                             \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 6 dim: 5 } } } "      \
+    "layer { name: 'c' type: 'Input' top: 'c' input_param { shape { dim: 6 } } } "             \
+    "layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'i' inner_product_param { "       \
+    "  num_output: 7 weight_filler { type: 'xavier' } } } "                                    \
+    "layer { name: 'o' type: 'Dropout' bottom: 'i' top: 'o' } "                                \
+    "layer { name: 'n' type: 'LRN' bottom: 'o' top: 'n' } "                                    \
+    "layer { name: 'f' type: 'Filter' bottom: 'n' bottom: 'c' top: 'f' } "                     \
+    "layer { name: 'g' type: 'TanH' bottom: 'f' top: 'g' loss_weight: 1 } "
+
+/* Items pass by what the run before found, or not: what was computed goes along to the new
+ * plan, where it lies on the device, too. */
+static void filter(bool device, float *out)
+{
+    fake = (fake_control){0};
+    dn_context *context = make_context(device ? &fake_backend : NULL);
+    dn_net *net = NULL;
+    dn_net_options options = {.struct_size = sizeof options, .phase = DN_PHASE_TRAIN};
+    CHECK_STATUS(dn_net_create_from_text(&net, context, "force_backward: true " FILTER_NET,
+                                         strlen("force_backward: true " FILTER_NET), &options),
+                 DN_OK);
+    for (int run = 0; run < 6; run++) {
+        float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+        float *c = dn_blob_mutable_data(dn_net_blob(net, "c"));
+        for (int i = 0; i < 30; i++)
+            x[i] = (float)(i % 7) - 3;
+        for (int i = 0; i < 6; i++)
+            c[i] = (float)(i % (1 + run / 2) == 0);
+        CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+        CHECK_STATUS(dn_net_forward(net, out++), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+        const float *dx = dn_blob_diff(dn_net_blob(net, "x"));
+        for (int i = 0; i < 30; i++)
+            *out++ = dx[i];
+    }
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+static void check_filter(void)
+{
+    SECTION("shapes that depend on the data");
+    float expected[6 * 31], got[6 * 31];
+    filter(false, expected);
+    filter(true, got);
+    CHECK(!memcmp(expected, got, sizeof got));
+}
+
 /* The plan says what is recorded, and what splits it. */
 static void check_plan_text(void)
 {
@@ -706,6 +755,7 @@ int main(void)
     check_lost_gradients();
     check_reduce();
     check_host_memory();
+    check_filter();
     check_plan_text();
     check_refusals();
     return check_summary();

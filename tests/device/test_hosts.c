@@ -30,7 +30,6 @@ static const struct {
     {"SegAccuracy", "counts"},
     {"SegmentationEvaluate", "counts"},
     {"SoftmaxWithLossOHEM", "only where the loss of each place is asked for"},
-    {"Upsample", "only by places"},
     {"YoloDetectionOutput", "sorts, suppresses; the shape depends on the data"},
     {"Yolov3", "matches"},
     {"Yolov3DetectionOutput", "sorts, suppresses; the shape depends on the data"},

@@ -289,6 +289,21 @@ static void gather_cases(builder *b)
         out(b, SHAPE(limit, cols));
         emit_added(b, 1);
     }
+    for (int n = 0; n < NUM_LENGTHS; n++) /* tables, and the last of equal rows */
+        for (int32_t set = 0; set < 2; set++) {
+            int64_t batch = builder_lengths[n], rows = 1 + n % 7, limit = 1 + n % 5;
+            int64_t cols = n % 3 ? 1 : 4;
+            BEGIN(b, set ? DN_OP_SCATTER_ADD : DN_OP_GATHER, dn_args_gather);
+            b->c.args.gather =
+                (dn_args_gather){b->c.args.base, rows, cols, limit, batch, set, 0};
+            in(b, NORMAL, SHAPE(batch, set ? rows : limit, cols));
+            in_whole(b, DN_F32, limit, SHAPE(batch, rows));
+            out(b, SHAPE(batch, set ? limit : rows, cols));
+            emit(b);
+            if (set)
+                b->c.args.gather.set = 0;
+            emit_added(b, 1);
+        }
 }
 
 static void lstm_cases(builder *b)

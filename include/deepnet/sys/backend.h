@@ -410,12 +410,16 @@ typedef struct dn_args_prelu {
     int64_t outer, dim, inner;
 } dn_args_prelu;
 
-/* GATHER: y[i, :] = x[index[i], :]; SCATTER_ADD: y[index[i], :] += x[i, :] in order of i.
- * SCATTER_ADD without accumulate starts from zeros. x of GATHER, y of SCATTER_ADD: (limit,
- * cols). An index outside [0, limit) fails the run with DN_E_DATA. */
+/* For each of `batch` tables (0: one): GATHER: y[i, :] = x[index[i], :]; SCATTER_ADD:
+ * y[index[i],
+ * :] += x[i, :] in order of i. SCATTER_ADD without accumulate starts from zeros, and with `set`
+ * (which does not go with accumulate) y[index[i], :] is x[i, :] of the last such i, not their
+ * sum. x of GATHER, y of SCATTER_ADD: (batch, limit, cols); index: (batch, count). An index
+ * outside [0, limit) fails the run with DN_E_DATA. */
 typedef struct dn_args_gather {
     dn_args base;
-    int64_t count, cols, limit;
+    int64_t count, cols, limit, batch;
+    int32_t set, reserved;
 } dn_args_gather;
 
 /* Caffe's LSTMUnit: x: (N, 4 D) pre-activations i, f, o, g; cont: (N). f = cont sigmoid(.).

@@ -277,7 +277,8 @@ static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
     plan_walk(op, geo);
     op->blocks = cpu_ceil(geo->C, GRAD_CHANNELS);
     op->per = cpu_ceil(op->rows.outs, op->unit);
-    if (op->unit > 1 && op->per > 1) /* halves of one image are tasks, too */
+    bool pairs = op->back && op->stride == 2; /* of rows; else an image's halves are tasks */
+    if (op->unit > 1 && op->per > 1 && !pairs)
         op->per += op->N & op->per & 1;
     op->units = op->N * op->per;
     int64_t most = op->weights ? cpu_ceil(GRAD_TASKS, op->blocks) : 64;

@@ -77,6 +77,17 @@ static bool same_stem(const char *a, const char *b)
     return dni_nearest(stems[0], (const char *const[]){stems[1]}, 1);
 }
 
+/* Is that a field of a net where a solver is read, or the other way round? */
+static bool is_the_others(const ProtobufCMessageDescriptor *type, const char *name)
+{
+    const ProtobufCMessageDescriptor *net = &cnn__net_parameter__descriptor;
+    const ProtobufCMessageDescriptor *solver = &cnn__solver_parameter__descriptor;
+    const ProtobufCMessageDescriptor *other = type == net      ? solver
+                                              : type == solver ? net
+                                                               : NULL;
+    return other && protobuf_c_message_descriptor_get_field_by_name(other, name);
+}
+
 /* A parameter that a layer's type is named for is no slip, whatever it resembles. */
 static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, const char *name)
 {
@@ -95,6 +106,10 @@ static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, co
                                          r->lexer.token_column, name);
     if (type == &cnn__net_parameter__descriptor && !strcmp(name, "item") && !r->num_unknown)
         return dni_reader_fail(r, "'item' is of a label map; this is neither net nor solver");
+    if (!r->num_unknown && !r->remarks && is_the_others(type, name))
+        return dni_reader_fail(r, "'%s' is of a %s, and this is read as a %s", name,
+                               type == &cnn__net_parameter__descriptor ? "solver" : "net",
+                               type == &cnn__net_parameter__descriptor ? "net" : "solver");
     return dni_reader_unknown(
         r, dni_is_slip(name, near), "unknown field '%s' in %s%s%.60s%s%s%s%s", name,
         type->short_name, of ? " of type '" : "", of ? of : "", of ? "'" : "",

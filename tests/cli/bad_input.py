@@ -117,6 +117,13 @@ def label_map():
 
 
 @test
+def a_net_is_no_solver():
+    write('n.prototxt', "name: 'n'\nlayer { name: 'x' type: 'Input' top: 'x' }\n")
+    says("deepnet: n.prototxt:1:1: 'name' is of a net, and this is read as a solver",
+         'train', '--solver=n.prototxt')
+
+
+@test
 def fields_of_a_layer_unknown_here():
     layer = "layer { name: 'c' type: '%s' bottom: 'x' top: 'c' quux_param { a: 1 } %s }\n"
     check(X + layer % ('ReLU', ''),

@@ -121,6 +121,8 @@ static void test_errors(void)
     } rows[] = {
         {"nam: 'x'",
          "t.prototxt:1:1: unknown field 'nam' in NetParameter; did you mean 'name'?"},
+        {"base_lr: 0.1",
+         "t.prototxt:1:1: 'base_lr' is of a solver, and this is read as a net"},
         {"layer {\n  name: 'conv1'\n  convolution_param {\n    kernelsze: 3\n} }",
          "t.prototxt:4:5: layer 'conv1': unknown field 'kernelsze' in ConvolutionParameter; "
          "did "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Parameter: y = its weight: a blob that is learned.
- * parameter_param: shape, blob_filler (constant 0). No bottom; top: that shape; weight: the same.
+ * parameter_param: shape, blob_filler (constant 0). No bottom; top: that shape; weight: so too.
  * Gradient: dweight = dy. */
 #include "layers/layer.h"
 

@@ -2,11 +2,7 @@
  * Permute: y = x with its axes in another order: axis i of y is axis order[i] of x.
  * permute_param: order (axes not named follow in their own order). bottom: any shape; top: its
  * axes permuted. Gradient: dx = dy with the order undone. */
-#include "layers/layer.h"
-
-typedef struct permute_state {
-    dn_args_copy copy; /* x to y */
-} permute_state;
+#include "layers/permute.h"
 
 static dn_status read_order(const dni_layer *layer, int32_t *order)
 {
@@ -51,9 +47,9 @@ static dn_status make_copy(dn_args_copy *a, const dni_shape *x, const int32_t *o
     return DN_OK;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_permute_shape(dni_layer *layer)
 {
-    permute_state *s = layer->state;
+    dni_permute *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
     int32_t order[DN_MAX_AXES];
     dn_status st = read_order(layer, order);
@@ -65,15 +61,15 @@ static dn_status shape(dni_layer *layer)
     return make_copy(&s->copy, x, order);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_permute_forward(dni_layer *layer, dni_builder *b)
 {
-    const permute_state *s = layer->state;
+    const dni_permute *s = layer->state;
     dni_emit(b, DN_OP_COPY, &s->copy, DNI_TENSORS(b->x[0]), DNI_TENSORS(b->y[0]));
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_permute_backward(dni_layer *layer, dni_builder *b)
 {
-    dn_args_copy back = ((const permute_state *)layer->state)->copy;
+    dn_args_copy back = ((const dni_permute *)layer->state)->copy;
     for (int32_t i = 0; i < back.axes; i++) {
         int64_t x_stride = back.x_stride[i];
         back.x_stride[i] = back.y_stride[i];
@@ -82,14 +78,4 @@ static void backward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_COPY, &back, DNI_TENSORS(b->dy[0]), DNI_TENSORS(b->dx[0]));
 }
 
-const dni_layer_class dni_layer_permute = {
-    .type = "Permute",
-    .bottoms_min = 1,
-    .bottoms_max = 1,
-    .tops_min = 1,
-    .tops_max = 1,
-    .state_size = sizeof(permute_state),
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
-};
+const dni_layer_class dni_layer_permute = {.type = "Permute", DNI_PERMUTE_CLASS};

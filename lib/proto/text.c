@@ -18,6 +18,8 @@ static const struct alias {
     {"InnerProductParameter", "biasterm", "bias_term"},
     {"LayerParameter", "convolution3d_param", "convolution_param"}, /* C3D */
     {"LayerParameter", "pooling3d_param", "pooling_param"},
+    {"LayerParameter", "transpose_param", "permute_param"}, /* CTPN */
+    {"PermuteParameter", "dim", "order"},
     {"Yolov3Parameter", "anchors", "biases"},
     {"Yolov3DetectionOutputParameter", "anchors", "biases"},
     {"V0LayerParameter", "context_pad", "det_context_pad"},

@@ -408,6 +408,25 @@ def normalize(rng):
 
 
 @case
+def continuation_indicator(rng):
+    text = "layer { name: 'l' type: 'ContinuationIndicator' %s top: 'y' %s }"
+    param = "continuation_indicator_param { time_step: 4 %s }"
+    for made in (net(text % ('', param % 'batch_size: 3'), {}),
+                 net(text % ("bottom: 'x'", param % ''), {'x': np.zeros((3, 2))}, force=False)):
+        made.forward()
+        close('top', made.blobs['y'].data, np.ones((4, 3)) * [[0], [1], [1], [1]])
+
+
+@case
+def transpose(rng):
+    x = rng.normal(0, 1, (2, 3, 4, 5))
+    made = net("layer { name: 'l' type: 'Transpose' bottom: 'x' top: 'y' transpose_param { dim: 3 "
+               "dim: 2 dim: 0 dim: 1 } }", {'x': x})
+    made.forward()
+    close('top', made.blobs['y'].data, x.transpose(3, 2, 0, 1))
+
+
+@case
 def local(rng):
     x, w, b = (rng.normal(0, 1, size) for size in ((2, 3, 5, 6), (4, 27, 4), (4, 4)))
     made = net("layer { name: 'l' type: 'Local' bottom: 'x' top: 'y' local_param { num_output: 4 "

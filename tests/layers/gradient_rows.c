@@ -225,6 +225,7 @@ const gradient_row gradient_rows[] = {
     {"BN", X4 L("BN", XY "bn_param { frozen: true }"), 0},
     {"BN", IN_PLACE("BN", "bn_param { bn_mode: LEARN }"), ROW_TEST},
     {"BN", IN_PLACE("BN", "bn_param { bn_mode: INFERENCE }"), 0},
+    {"Transpose", X4 L("Transpose", XY "transpose_param { dim: 3 dim: 0 dim: 2 dim: 1 }"), 0},
     {"Local", X4 L("Local", XY "local_param { num_output: 2 kernel_size: 3 stride: 2 pad: 1 "
                            "weight_filler { type: 'gaussian' } } "), 0},
     {"Local", X4 L("Local", XY "local_param { num_output: 2 kernel_size: 2 bias_term: false "
@@ -523,10 +524,10 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
-    "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM", "Data",
-    "DenseImageData", "DetectNetTransformation", "DetectionEvaluate", "DetectionOutput", "DummyData",
-    "EvalDetection", "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData",
-    "Input", "LaneData", "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
+    "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
+    "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
+    "DetectionEvaluate", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
+    "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input", "LaneData", "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "VideoData", "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

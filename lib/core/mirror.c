@@ -323,13 +323,18 @@ static void drop(dn_context *context, dni_span *span)
 }
 
 /* view: what its device side is; NULL: memory of our own. */
-static dn_status make(dn_context *context, void *host, size_t bytes, void *view, dni_span **out)
+static dn_status make(dn_context *context, void *host, size_t bytes, void *view, bool there,
+                      dni_span **out)
 {
     dni_span *span = dni_alloc(&context->heap, 1, sizeof *span);
     if (!span)
         return DN_E_NOMEM;
-    *span = (dni_span){
-        .host = host, .device = view, .bytes = bytes, .on_host = true, .viewed = view != NULL};
+    *span = (dni_span){.host = host,
+                       .device = view,
+                       .bytes = bytes,
+                       .on_host = !there,
+                       .on_device = there,
+                       .viewed = view != NULL};
     dn_status st = view ? DN_OK : dni_mirror_alloc(context, bytes, &span->device);
     if (st) {
         dni_free(&context->heap, span);
@@ -342,11 +347,12 @@ static dn_status make(dn_context *context, void *host, size_t bytes, void *view,
     return DN_OK;
 }
 
-dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_span **out)
+dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, bool there,
+                          dni_span **out)
 {
     dni_mirror_lock(context);
     dni_span *span = *find(context->mirror, host);
-    dn_status st = span ? DN_OK : make(context, host, bytes, NULL, &span);
+    dn_status st = span ? DN_OK : make(context, host, bytes, NULL, there, &span);
     if (!st && span->bytes != bytes)
         st = dni_fail(DN_E_INTERNAL, "memory of %zu bytes is mirrored as %zu", bytes,
                       span->bytes);
@@ -356,6 +362,20 @@ dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_spa
     }
     dni_mirror_unlock(context);
     return st;
+}
+
+void dni_mirror_move(const dn_context *context, const void *from, void *to)
+{
+    dni_mirror_lock(context);
+    dni_span **at = find(context->mirror, from), *span = *at;
+    if (span) {
+        dni_span **bucket = bucket_of(context->mirror, to);
+        *at = span->next;
+        span->host = to;
+        span->next = *bucket;
+        *bucket = span;
+    }
+    dni_mirror_unlock(context);
 }
 
 void dni_mirror_release(dn_context *context, dni_span *span)
@@ -466,7 +486,7 @@ dn_status dni_mirror_view(dn_context *context, void *host, size_t bytes, void *d
     dni_span *span = *view ? *view : *find(context->mirror, host);
     dn_status st = dni_mirror_catch_up(context);
     if (!st && !span)
-        st = make(context, host, bytes, device, &span);
+        st = make(context, host, bytes, device, false, &span);
     if (!st) {
         if (!span->viewed)
             dni_mirror_dealloc(context, span->device);

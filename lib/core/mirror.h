@@ -50,8 +50,11 @@ void dni_mirror_forget(const dn_context *context, const void *host);
 /* ---- for plans --------------------------------------------------------------------------- */
 
 /* The span of `bytes` at `host`; released as often as held. The last release brings home what
- * only the device has. */
-dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, dni_span **out);
+ * only the device has. there: if it is a new one, the device alone has it: zeros. */
+dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, bool there,
+                          dni_span **out);
+/* What went by `from` goes by `to`, which is memory, from now on. */
+void dni_mirror_move(const dn_context *context, const void *from, void *to);
 void dni_mirror_release(dn_context *context, dni_span *span);
 dn_status dni_span_to_host(const dn_context *context, dni_span *span);
 dn_status dni_span_to_device(const dn_context *context, dni_span *span);

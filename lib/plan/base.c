@@ -63,6 +63,7 @@ void dni_base_free(dni_base *base)
         dni_free_aligned(base->heap, base->apart[t]);
     dni_free_aligned(base->heap, base->arena[0]);
     dni_free_aligned(base->heap, base->arena[1]);
+    dni_free(base->heap, base->names);
     dni_free(base->heap, base->apart);
     dni_free(base->heap, base->shown);
     dni_free(base->heap, base->pinned);
@@ -81,8 +82,15 @@ static dn_status make_arena(const dni_heap *heap, char **arena, size_t bytes)
     return DN_OK;
 }
 
+enum { NAME = 64 }; /* bytes from one to the next */
+
 dn_status dni_base_bind(dni_base *base, dni_section section)
 {
+    if (base->device) {
+        if (!base->names)
+            base->names = dni_alloc(base->heap, base->count, NAME);
+        return base->names ? DN_OK : DN_E_NOMEM;
+    }
     dn_status st = make_arena(base->heap, &base->arena[0], base->data);
     if (!st && section == DNI_BACKWARD)
         st = make_arena(base->heap, &base->arena[1], base->diff);
@@ -96,8 +104,10 @@ bool dni_base_has(const dni_base *base, dni_tensor root)
 
 void *dni_base_memory(const dni_base *base, const dni_program *p, dni_tensor root)
 {
-    if (base->shown[root])
+    if (base->shown[root] || base->apart[root])
         return base->apart[root];
+    if (base->device)
+        return base->names ? base->names + NAME * (size_t)root : NULL;
     char *arena = base->arena[p->tensors[root].role == DNI_DIFF];
     return arena ? arena + base->offset[root] : NULL;
 }
@@ -112,6 +122,17 @@ dn_status dni_base_bind_shown(dni_base *base, const dni_program *p, dni_tensor r
         return DN_E_NOMEM;
     memset(base->apart[root], 0, bytes);
     return DN_OK;
+}
+
+dn_status dni_base_look(dni_base *base, const dni_program *p, dni_tensor root)
+{
+    if (!base->device || base->shown[root] || base->apart[root])
+        return DN_OK;
+    const void *name = dni_base_memory(base, p, root);
+    dn_status st = dni_base_bind_shown(base, p, root);
+    if (!st)
+        dni_mirror_move(base->device, name, base->apart[root]);
+    return st;
 }
 
 /* ---- all values, put aside and back ------------------------------------------------------ */

@@ -145,9 +145,22 @@ static dn_status span_of(dni_steps *s, dni_tensor tensor, void *host, dni_span *
     if (*at && (*at)->host == host && !(*at)->forgotten)
         return DN_OK;
     let_go(s, at);
-    dn_status st = dni_mirror_hold(s->context, host, dni_tensor_bytes(&p->tensors[root]), at);
+    bool there = dni_base_has(s->base, s->lies_in[root]) && !s->base->apart[s->lies_in[root]];
+    dn_status st =
+        dni_mirror_hold(s->context, host, dni_tensor_bytes(&p->tensors[root]), there, at);
     if (!st && is_host_state(s, root))
         dni_mirror_wrote(s->context, host);
+    return st;
+}
+
+/* A step on the host needs memory there. */
+static dn_status look(dni_steps *s, dni_tensor tensor, void **pointer)
+{
+    dni_tensor root = dni_root(s->program, tensor), place = s->lies_in[root];
+    if (!dni_is_placed(&s->program->tensors[root]) || !dni_base_has(s->base, place))
+        return DN_OK;
+    dn_status st = dni_base_look(s->base, s->program, place);
+    *pointer = dni_base_memory(s->base, s->program, place);
     return st;
 }
 
@@ -163,7 +176,10 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
         const char *before = span[k] ? span[k]->device : NULL;
         if (operand(op, k) == DNI_NONE || !pointer[k])
             continue;
-        st = span_of(s, operand(op, k), pointer[k], &span[k]);
+        if (!step->on_device)
+            st = look(s, operand(op, k), &pointer[k]);
+        if (!st)
+            st = span_of(s, operand(op, k), pointer[k], &span[k]);
         if (!st)
             pointer[k] = step->on_device ? span[k]->device : span[k]->host;
         moved |= !span[k] || span[k]->device != before;

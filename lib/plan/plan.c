@@ -129,6 +129,7 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
         plan->options = *options;
     dni_program_init(&plan->fused_program, &context->heap);
     dn_status st = dni_base_init(&plan->base, program, plan->options.compact);
+    plan->base.device = context->mirror ? context : NULL;
     if (!st && plan->options.plain)
         st = dni_base_place(&plan->base, program);
     if (!st)
@@ -280,6 +281,8 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
             else
                 st = dni_base_bind_shown(&plan->base, plan->program, root);
         }
+    if (!st && dni_base_has(&plan->base, root))
+        st = dni_base_look(&plan->base, plan->program, root);
     if (!st)
         *out = dni_plan_memory(plan, tensor);
     return st;
@@ -373,15 +376,18 @@ void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor)
     return plan->plain.program ? dni_steps_memory(&plan->plain, tensor) : NULL;
 }
 
-dn_status dni_plan_carry(const dni_plan *from, const dni_plan *to, dni_tensor tensor)
+dn_status dni_plan_carry(dni_plan *from, dni_plan *to, dni_tensor tensor)
 {
-    const void *values = dni_plan_memory(from, tensor);
-    void *memory = dni_plan_memory(to, tensor);
+    void *values = dni_plan_memory(from, tensor), *memory = dni_plan_memory(to, tensor);
     if (!values || !memory)
         return DN_OK;
     if (to->plain.sides && !dni_plan_readable(to, tensor))
         return dni_sides_carry(&from->plain, &to->plain, tensor);
-    dn_status st = dni_mirror_fetch(to->context, values);
+    dn_status st = dni_plan_look(from, tensor, &values);
+    if (!st)
+        st = dni_plan_look(to, tensor, &memory);
+    if (!st)
+        st = dni_mirror_fetch(to->context, values);
     if (!st)
         memcpy(memory, values, dni_tensor_bytes(&to->program->tensors[tensor]));
     dni_mirror_wrote(to->context, memory);
@@ -393,14 +399,18 @@ size_t dni_plan_data_bytes(const dni_plan *plan)
     return dni_base_data_bytes(&plan->base, plan->program);
 }
 
-dn_status dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back)
+dn_status dni_plan_copy_data(dni_plan *plan, char *buffer, bool back)
 {
     dn_status st = DN_OK;
     for (size_t t = 0; !st && plan->context->mirror && t < plan->base.count; t++) {
-        if (!dni_base_has(&plan->base, (dni_tensor)t))
+        dni_base *base = &plan->base;
+        if (!dni_base_has(base, (dni_tensor)t) || plan->program->tensors[t].role == DNI_DIFF ||
+            !dni_base_memory(base, plan->program, (dni_tensor)t))
             continue;
-        const void *memory = dni_base_memory(&plan->base, plan->program, (dni_tensor)t);
-        st = dni_mirror_fetch(plan->context, memory);
+        st = dni_base_look(base, plan->program, (dni_tensor)t);
+        const void *memory = dni_base_memory(base, plan->program, (dni_tensor)t);
+        if (!st)
+            st = dni_mirror_fetch(plan->context, memory);
         if (!st && back)
             dni_mirror_wrote(plan->context, memory);
     }

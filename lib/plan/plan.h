@@ -67,10 +67,10 @@ dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out);
 /* Brings everything readable up to date, once. Plain runs do it first. */
 dn_status dni_plan_settle(dni_plan *plan);
 /* The values of a tensor go from one plan to another in which it is the same. */
-dn_status dni_plan_carry(const dni_plan *from, const dni_plan *to, dni_tensor tensor);
+dn_status dni_plan_carry(dni_plan *from, dni_plan *to, dni_tensor tensor);
 /* Copies all values that stay readable and have memory to `buffer`, or back. */
 size_t dni_plan_data_bytes(const dni_plan *plan);
-dn_status dni_plan_copy_data(const dni_plan *plan, char *buffer, bool back);
+dn_status dni_plan_copy_data(dni_plan *plan, char *buffer, bool back);
 /* false: under `compact` the tensor's memory is used by others as well. */
 bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor);
 dni_plan_sizes dni_plan_size(const dni_plan *plan);

@@ -626,12 +626,30 @@ static void check_host_memory(void)
                                   .plan = DN_PLAN_FUSED};
     dn_net_options compact = {.struct_size = sizeof compact, .memory = DN_MEMORY_COMPACT};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
-    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), &compact), DN_OK);
-    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
-    CHECK_NEAR(dn_blob_data(dn_net_blob(net, "s"))[0], 25.0 * WIDTH, 0);
-    CHECK_AT(heap_most < 2 * WIDTH * sizeof(float), "%zu bytes on the host", heap_most);
-    CHECK(fake.most >= 2 * WIDTH * sizeof(float));
-    dn_net_free(net);
+    for (int readable = 0; readable < 2; readable++) {
+        if (readable) /* on the host is what somebody looked at */
+            compact.memory = DN_MEMORY_READABLE;
+        CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), &compact),
+                     DN_OK);
+        for (int run = 0; run < 3; run++)
+            CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_NEAR(dn_blob_data(dn_net_blob(net, "s"))[0], 25.0 * WIDTH, 0);
+        CHECK_AT(heap_most < 2 * WIDTH * sizeof(float), "%zu bytes on the host", heap_most);
+        CHECK(fake.most >= 2 * WIDTH * sizeof(float));
+        if (readable) {
+            const float *b = dn_blob_data(dn_net_blob(net, "b"));
+            CHECK(b && b[WIDTH - 1] == 4);
+            float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+            for (int i = 0; i < WIDTH; i++)
+                x[i] = 1;
+            for (int run = 0; run < 3; run++)
+                CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+            CHECK(dn_blob_data(dn_net_blob(net, "b")) == b);
+            CHECK_NEAR(b[WIDTH - 1], 25, 0);
+            CHECK_AT(heap_most < 3 * WIDTH * sizeof(float), "%zu bytes", heap_most);
+        }
+        dn_net_free(net);
+    }
     dn_context_free(context);
     CHECK_INT(heap_now, 0);
     CHECK_INT(fake.allocated, 0);

@@ -125,9 +125,9 @@ static void multiply(const weights_op *op, const product *at)
             int64_t m0, m1, j0, j1;
             cpu_split(at->columns, wide, t / (i1 - i0), &j0, &j1);
             cpu_split(geo->Kg, tall, i0 + t % (i1 - i0), &m0, &m1);
-            ker->dot((int32_t)(m1 - m0), (int32_t)(j1 - j0), 1, at->len,
-                     at->dy + m0 * at->dy_ld, at->dy_ld, 0, at->rows + j0 * at->rows_ld,
-                     at->rows_ld, 0, at->dw + m0 * ldc + j0, ldc, &end);
+            ker->dot((int32_t)(m1 - m0), (int32_t)(j1 - j0), at->len, at->dy + m0 * at->dy_ld,
+                     at->dy_ld, at->rows + j0 * at->rows_ld, at->rows_ld,
+                     at->dw + m0 * ldc + j0, ldc, &end);
         }
     }
 }

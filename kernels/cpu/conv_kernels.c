@@ -52,21 +52,27 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
     for (int64_t t = 0; t < taps; t += 3) {
         int64_t t1 = t + 1 < taps ? tap[t + 1] : tap[t],
                 t2 = t + 2 < taps ? tap[t + 2] : tap[t];
-        vf a0 = v_zero(), a1 = v_zero(), a2 = v_zero();
+        vf a0[SUMS] = {v_zero()}, a1[SUMS] = {v_zero()}, a2[SUMS] = {v_zero()};
         for (int64_t i = 0; i < rows; i++) {
             const float *row = x + i * x_ld, *d = dy + i * dy_ld;
-            for (int64_t j = 0; j < cols; j += VL) {
-                vf v = v_loadp(d + j, cols - j);
-                a0 = v_fma(v, v_loadp(row + tap[t] + j, cols - j), a0);
-                a1 = v_fma(v, v_loadp(row + t1 + j, cols - j), a1);
-                a2 = v_fma(v, v_loadp(row + t2 + j, cols - j), a2);
+            for (int64_t j = 0; j < cols; j += SUM_LANES) {
+                UNROLL
+                for (int s = 0; s < SUMS; s++) {
+                    int64_t at = j + s * VL;
+                    if (s > 0 && at >= cols)
+                        break;
+                    vf v = v_loadp(d + at, cols - at);
+                    a0[s] = v_fma(v, v_loadp(row + tap[t] + at, cols - at), a0[s]);
+                    a1[s] = v_fma(v, v_loadp(row + t1 + at, cols - at), a1[s]);
+                    a2[s] = v_fma(v, v_loadp(row + t2 + at, cols - at), a2[s]);
+                }
             }
         }
-        dw[t] += v_sum(a0);
+        dw[t] += v_sum_lanes(a0);
         if (t + 1 < taps)
-            dw[t + 1] += v_sum(a1);
+            dw[t + 1] += v_sum_lanes(a1);
         if (t + 2 < taps)
-            dw[t + 2] += v_sum(a2);
+            dw[t + 2] += v_sum_lanes(a2);
     }
 }
 
@@ -184,8 +190,9 @@ INLINE void dwc_grad(const int n, const bool whole, int64_t left, const cpu_dw *
 static void dwc_grad_rest(int n, int64_t c, const cpu_dw *dw, float *grad, float *db,
                           const float *x, const float *dy)
 {
-    for (int i = 0; i < n && c < dw->C; i++)
-        dwc_grad(1, false, dw->C - c, dw, grad + c, db ? db + c : NULL, x + i * dw->ldx + c,
+    int64_t left = dw->C - c < VL ? dw->C - c : VL;
+    for (int i = 0; i < n; i++)
+        dwc_grad(1, false, left, dw, grad + c, db ? db + c : NULL, x + i * dw->ldx + c,
                  dy + i * dw->ldy + c);
 }
 
@@ -193,9 +200,10 @@ INLINE void dwc_grad_columns(const int n, const cpu_dw *dw, float *grad, float *
                              const float *x, const float *dy)
 {
     int64_t c = 0;
-    for (; c + VL <= dw->C; c += VL)
+    for (; c < dw->C - dw->C % SUM_LANES; c += VL)
         dwc_grad(n, true, 0, dw, grad + c, db ? db + c : NULL, x + c, dy + c);
-    dwc_grad_rest(n, c, dw, grad, db, x, dy);
+    for (; c < dw->C; c += VL)
+        dwc_grad_rest(n, c, dw, grad, db, x, dy);
 }
 
 void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
@@ -221,13 +229,8 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float
  * no prefetcher follows: meanwhile what the next rows read and write is asked for as it lies.
  */
 #if VL > 4
-#if VL == 16
-#define WALK  4
-#define WALK2 2
-#else
-#define WALK  1
-#define WALK2 1
-#endif
+#define WALK  CPU_DW_ROWS
+#define WALK2 (CPU_DW_ROWS / 2)
 
 typedef struct walk_at { /* where a vector of channels is */
     const float *row[CPU_DW_ROWS + 2], *w, *bias, *dy, *out;

@@ -178,6 +178,25 @@ static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *
     }
 }
 
+void cpu_narrow_rows(const cpu_kernels *ker, int32_t width, int64_t m, int64_t k,
+                     const float *a, int64_t row, int64_t col, const float *b, float *c,
+                     int64_t ldc, const cpu_end *end, float *tile)
+{
+    static const cpu_end nothing = {0};
+    const cpu_run run = {0, width, 0, 0};
+    cpu_end own = *end;
+    float bias[32] = {0};
+    if (end->bias_n)
+        own.bias_n = memcpy(bias, end->bias_n, (size_t)width * sizeof(float));
+    for (int64_t i = 0, n; i < m; i += n, a += n * row, c += n * ldc) {
+        n = cpu_min(CPU_MAX_MR, m - i);
+        if (end->add)
+            ker->lay_rows(tile, ker->nr, c, ldc, n, width);
+        ker->rows(width <= ker->vl ? 1 : 2, n, k, a, row, col, b, tile, ker->nr, &own);
+        ker->merge((int32_t)n, tile, &run, 1, c, NULL, ldc, &nothing);
+    }
+}
+
 /* Rows [from, to) of pixels that are not turned: the first at x, the others ld apart. */
 static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const float *x,
                           int64_t ld, int64_t from, int64_t to, const piece *p, float *tile)
@@ -199,13 +218,7 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
         ker->rows(vectors, to - from, len, x, ld, 1, w, y, op->Kx, &end);
         return;
     }
-    static const cpu_end nothing = {0};
-    const cpu_run run = {0, width, 0, 0};
-    for (int64_t i = from, n; i < to; i += n, x += n * ld, y += n * op->Kx) {
-        n = cpu_min(CPU_MAX_MR, to - i);
-        ker->rows(vectors, n, len, x, ld, 1, w, tile, ker->nr, &nothing);
-        ker->merge((int32_t)n, tile, &run, 1, y, NULL, op->Kx, &end);
-    }
+    cpu_narrow_rows(ker, width, to - from, len, x, ld, 1, w, y, op->Kx, &end, tile);
 }
 
 /* Rows [from, from + count) for one piece of the reduction, run after run. */

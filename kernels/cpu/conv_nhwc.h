@@ -42,4 +42,10 @@ void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *
 const float *cpu_run_at(const cpu_image *image, const cpu_phase *phase, const cpu_taps_run *run,
                         const cpu_pixel *pixel, float *edge, const float *zeros);
 
+/* `rows` to fewer columns than its vectors have, by way of `tile` (CPU_MAX_MR x nr). Sums begin
+ * with bias and C, as they do there: no result depends on the width of vectors. */
+void cpu_narrow_rows(const cpu_kernels *ker, int32_t width, int64_t m, int64_t k,
+                     const float *a, int64_t row, int64_t col, const float *b, float *c,
+                     int64_t ldc, const cpu_end *end, float *tile);
+
 #endif

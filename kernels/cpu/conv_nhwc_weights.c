@@ -63,18 +63,13 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     int64_t K = op->geo.K, Kg = op->geo.Kg, col = j % op->run_panels * ker->nr;
     int32_t width = (int32_t)cpu_min(ker->nr, op->phase.floats - col);
     int32_t vectors = width <= ker->vl ? 1 : 2;
-    const cpu_end end = {.alpha = 1, .add = add}, nothing = {0};
-    const cpu_run run = {0, width, 0, 0};
+    const cpu_end end = {.alpha = 1, .add = add};
     float *c = sums + j / op->run_panels * op->phase.floats + col;
     if (width == vectors * ker->vl) {
         ker->rows(vectors, Kg, len, dy, 1, K, b, c, op->columns, &end);
         return;
     }
-    for (int64_t i = 0, n; i < Kg; i += n) {
-        n = cpu_min(CPU_MAX_MR, Kg - i);
-        ker->rows(vectors, n, len, dy + i, 1, K, b, s->tile, ker->nr, &nothing);
-        ker->merge((int32_t)n, s->tile, &run, 1, c + i * op->columns, NULL, op->columns, &end);
-    }
+    cpu_narrow_rows(ker, width, Kg, len, dy, 1, K, b, c, op->columns, &end, s->tile);
 }
 
 /* One piece of pixels: panels [b0, b1) of group g. */
@@ -179,9 +174,9 @@ static void plan(weights_op *op, dn_op_info *info)
     int64_t work = op->phase.count * geo->K * op->columns;
     int64_t tasks = cpu_max(1, cpu_min(TASKS_WANTED, work >> 20));
     int64_t threads = op->base.backend->host.num_threads;
-    op->parts = op->panels * geo->group >= FEW_PANELS
-                    ? 1
-                    : cpu_max(1, cpu_min(op->pieces, tasks / (op->panels * geo->group)));
+    /* of 32 columns, whatever the vectors: parts are other sums */
+    int64_t wide = op->phase.runs * cpu_ceil(op->phase.floats, 32) * geo->group;
+    op->parts = wide >= FEW_PANELS ? 1 : cpu_max(1, cpu_min(op->pieces, tasks / wide));
     op->blocks =
         cpu_min(cpu_min(op->panels, tasks), cpu_ceil(2 * threads, op->parts * geo->group));
     op->direct = taps == 1 && op->parts == 1;

@@ -145,10 +145,9 @@ typedef struct cpu_kernels {
      * are nr apart. No bias_m. */
     void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
                  int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
-    /* C (m x n) = sum over `outer` pieces of `len`: A rows (lda apart) times B rows. */
-    void (*dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
-                int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
-                int64_t ldc, const cpu_end *end);
+    /* C (m x n) = A rows (lda apart) times B rows, of `len`. */
+    void (*dot)(int32_t m, int32_t n, int64_t len, const float *a, int64_t lda, const float *b,
+                int64_t ldb, float *c, int64_t ldc, const cpu_end *end);
     /* rows pieces of `cols` floats, src_ld apart, made contiguous; writes and reads up to
      * vl - 1 floats too many. */
     void (*gather_rows)(float *out, const float *src, int64_t rows, int64_t cols,

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-enum { GRAD_CHANNELS = 256, GRAD_TASKS = 16 };
+/* WHOLE: what walks, of AVX-512 a vector and of AVX2 two, so that both give the same bits. */
+enum { GRAD_CHANNELS = 256, GRAD_TASKS = 16, WHOLE = 16 };
 
 typedef struct dwc_op {
     dn_op base;
@@ -112,7 +113,7 @@ static void band_task(void *arg, int64_t task, int32_t worker)
     const dwc_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, *list = call->lists + worker * op->worker_floats;
-    int64_t whole = op->stride ? op->C - op->C % ker->vl : 0;
+    int64_t whole = op->stride ? op->C - op->C % WHOLE : 0;
     cpu_split(op->units, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
         int64_t n = i / op->per, p = first_row(op, i % op->per);
@@ -157,7 +158,7 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
     float *part = call->parts + task / op->blocks * op->part_floats;
     cpu_split(op->units, op->tasks, task / op->blocks, &from, &to);
     cpu_split(op->C, op->blocks, task % op->blocks, &c0, &c1);
-    int64_t whole = op->stride ? (c1 - c0) / ker->vl * ker->vl : 0;
+    int64_t whole = op->stride ? (c1 - c0) / WHOLE * WHOLE : 0;
     float *db = call->db ? part + op->taps * op->C : NULL;
     for (int64_t t = 0; t <= op->taps; t++)
         memset(part + t * op->C + c0, 0, (size_t)(c1 - c0) * sizeof(float));
@@ -305,8 +306,7 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
     int64_t blocks = weights ? cpu_ceil(geo.C, GRAD_CHANNELS) : 1;
     if (geo.Cg != 1 || geo.Kg != 1)
         return cpu_decline(info, "not depthwise");
-    if (cpu_conv_normalises(desc) &&
-        (!walks(backend, &geo) || geo.C % (blocks * backend->kernels->vl)))
+    if (cpu_conv_normalises(desc) && (!walks(backend, &geo) || geo.C % (blocks * WHOLE)))
         return cpu_decline(info, "normalises x only for 3x3 of whole vectors");
     dwc_op *op =
         cpu_op_new(backend, sizeof *op, dwc_run, info,

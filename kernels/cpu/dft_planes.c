@@ -156,9 +156,8 @@ static double cost_of(const dft_op *op)
 {
     const cpu_geo *geo = &op->geo;
     double C = (double)geo->Cg, K = (double)geo->Kg, rows = (double)(geo->Kg + geo->Kg % 4);
-    double lanes = (double)(geo->group * op->teams * op->rows * op->cols * op->vl);
-    double ns = lanes * (4 * SLOTS * 2 * C * rows / 106 + 70 * C + 40 * K) + 30 * C * K;
-    return op->base.backend->isa == CPU_AVX512 ? ns : 2 * ns;
+    double lanes = (double)(geo->group * cpu_ceil(geo->N, 16) * 16 * op->rows * op->cols);
+    return lanes * (4 * SLOTS * 2 * C * rows / 106 + 70 * C + 40 * K) + 30 * C * K;
 }
 
 static bool plan_tables(dft_op *op)
@@ -216,15 +215,17 @@ dn_status cpu_dft_planes_create(dn_backend *backend, const dn_op_desc *desc, dn_
     if (!op)
         return DN_E_NOMEM;
     op->geo = geo;
-    op->vl = backend->kernels->vl;
-    op->teams = cpu_ceil(geo.N, op->vl);
+    op->teams = cpu_ceil(geo.N, backend->kernels->vl);
     op->rows = cpu_ceil(geo.P, TILE), op->cols = cpu_ceil(geo.Q, TILE);
     op->end = (cpu_end){.slope = (float)args->activation_a, .relu = relu};
     op->add = add;
     double cost = cost_of(op);
-    size_t scratch = plan(op);
+    op->vl = 16; /* AVX2 chooses as AVX-512 does */
+    plan(op);
     bool worth = op->worker_floats <= MOST_FLOATS &&
                  cost < 0.9 * cpu_cost(backend, desc, "cpu:implicit gemm");
+    op->vl = backend->kernels->vl;
+    size_t scratch = plan(op);
     if (!worth || !plan_tables(op)) {
         cpu_op_free(&op->base);
         return worth ? DN_E_NOMEM

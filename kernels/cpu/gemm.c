@@ -150,9 +150,8 @@ static void dot_task(void *arg, int64_t task, int32_t worker)
             end.bias_n = first && whole.bias_n ? whole.bias_n + n0 : NULL;
             end.add = whole.add || !first;
             end.relu = whole.relu && last;
-            ker->dot((int32_t)(m1 - m0), (int32_t)(n1 - n0), 1, len, a + m0 * g->lda + k0,
-                     g->lda, 0, b + n0 * g->ldb + k0, g->ldb, 0, c + m0 * g->ldc + n0, g->ldc,
-                     &end);
+            ker->dot((int32_t)(m1 - m0), (int32_t)(n1 - n0), len, a + m0 * g->lda + k0, g->lda,
+                     b + n0 * g->ldb + k0, g->ldb, c + m0 * g->ldc + n0, g->ldc, &end);
         }
     }
 }
@@ -194,21 +193,23 @@ static void turn_task(void *arg, int64_t task, int32_t worker)
     int64_t k0 = task * TURNED_K, len = cpu_min(TURNED_K, g->k - k0);
     float *turned = call->scratch + k0 * ker->nr;
     (void)worker;
-    if (g->m % ker->vl) /* lanes without a row */
-        memset(turned, 0, (size_t)(len * ker->nr) * sizeof(float));
-    ker->turn_rows(turned, ker->nr, call->a + k0, g->lda, g->m, len, false);
+    for (int64_t i = 0; i < g->m; i += ker->nr, turned += g->k * ker->nr) {
+        int64_t lanes = cpu_min(ker->nr, g->m - i);
+        if (lanes % ker->vl) /* lanes without a row */
+            memset(turned, 0, (size_t)(len * ker->nr) * sizeof(float));
+        ker->turn_rows(turned, ker->nr, call->a + i * g->lda + k0, g->lda, lanes, len, false);
+    }
 }
 
-/* C^T = B A^T: rows of B are read as they lie, once, and those of A are the lanes. */
-static void turned_task(void *arg, int64_t task, int32_t worker)
+/* C^T = B A^T: rows of B are read as they lie, and those of A are the lanes: [m0, m1) of them
+ * for columns [from, to) of C. */
+static void turned_rows(const gemm_call *call, float *sums, int64_t m0, int64_t m1,
+                        int64_t from, int64_t to)
 {
-    const gemm_call *call = arg;
     const gemm_op *op = call->op;
     const dn_args_gemm *g = &op->g;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t from, to, nr = ker->nr;
-    float *sums = call->scratch + op->a_floats + worker * op->work_floats;
-    cpu_split(g->n, op->tasks_n, task, &from, &to);
+    int64_t nr = ker->nr;
     for (int64_t i = 0; call->bias && i < (to - from) * nr; i++)
         sums[i] = call->bias[from + i / nr];
     for (int64_t k0 = 0; k0 < g->k; k0 += TURNED_K) {
@@ -216,10 +217,22 @@ static void turned_task(void *arg, int64_t task, int32_t worker)
         cpu_end end = {.slope = (float)g->activation_a,
                        .add = call->bias || k0 > 0,
                        .relu = g->activation == DN_FN_RELU && k0 + len == g->k};
-        ker->rows(g->m > ker->vl ? 2 : 1, to - from, len, call->b + from * g->ldb + k0, g->ldb,
-                  1, call->scratch + k0 * nr, sums, nr, &end);
+        ker->rows(m1 - m0 > ker->vl ? 2 : 1, to - from, len, call->b + from * g->ldb + k0,
+                  g->ldb, 1, call->scratch + m0 * g->k + k0 * nr, sums, nr, &end);
     }
-    ker->turn_rows(call->c + from, g->ldc, sums, nr, to - from, g->m, g->base.accumulate & 1);
+    ker->turn_rows(call->c + m0 * g->ldc + from, g->ldc, sums, nr, to - from, m1 - m0,
+                   g->base.accumulate & 1);
+}
+
+static void turned_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    int64_t from, to, nr = op->base.backend->kernels->nr;
+    float *sums = call->scratch + op->a_floats + worker * op->work_floats;
+    cpu_split(op->g.n, op->tasks_n, task, &from, &to);
+    for (int64_t m = 0; m < op->g.m; m += nr)
+        turned_rows(call, sums, m, cpu_min(op->g.m, m + nr), from, to);
 }
 
 static dn_status run_turned(dn_op *base, const dn_op_io *io)
@@ -243,21 +256,21 @@ static void plan_turned(gemm_op *op, dn_op_info *info)
     const dn_backend *backend = op->base.backend;
     int64_t tasks_m, nr = backend->kernels->nr;
     share_out(g->m * g->n * g->k, 1, cpu_ceil(g->n, 32), &tasks_m, &op->tasks_n);
-    op->a_floats = g->k * nr;
+    op->a_floats = cpu_ceil(g->m, nr) * nr * g->k;
     op->work_floats = cpu_ceil(g->n, op->tasks_n) * nr;
     info->scratch = (size_t)(op->a_floats + backend->host.num_threads * op->work_floats) * 4;
     op->base.run = run_turned;
 }
 
-/* Lanes are used, and what is turned is little beside B. */
+/* The lanes of AVX-512 are used, and what is turned is little beside B. Other vectors take the
+ * same way, for the same sums. */
 static bool fills_lanes(const gemm_op *op)
 {
     const dn_args_gemm *g = &op->g;
-    const cpu_kernels *ker = op->base.backend->kernels;
     bool add = g->base.accumulate & 1;
-    return g->batch == 1 && g->m <= ker->nr && g->n >= 64 && g->k >= 64 && g->alpha == 1 &&
+    return g->batch == 1 && g->m <= 32 && g->n >= 64 && g->k >= 64 && g->alpha == 1 &&
            g->bias_mode != 2 && !(add && g->activation == DN_FN_RELU) &&
-           4 * g->m >= 3 * ker->vl * cpu_ceil(g->m, ker->vl);
+           4 * g->m >= 48 * cpu_ceil(g->m, 16);
 }
 
 /* Rows of A contiguous along k, and rows of B, or a single column that is a vector. */

@@ -504,9 +504,6 @@ void ISA(cpu_gather_rows)(float *out, const float *src, int64_t rows, int64_t co
 #if VL == 16
 #define DOT_M 5
 #define DOT_N 5
-#elif VL == 8
-#define DOT_M 3
-#define DOT_N 4
 #else
 #define DOT_M 3
 #define DOT_N 4
@@ -528,41 +525,38 @@ INLINE void dot_step(const int m, const int n, vf acc[DOT_M][DOT_N], const float
     }
 }
 
-INLINE void dot_body(const int m, const int n, int64_t outer, int64_t len, const float *a,
-                     int64_t lda, int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer,
-                     float *out)
+/* One vector of every SUM_LANES; with several, sums go on from where they are. */
+INLINE void dot_body(const int m, const int n, int64_t len, const float *a, int64_t lda,
+                     const float *b, int64_t ldb, float *out)
 {
     vf acc[DOT_M][DOT_N];
-    int64_t whole = len - len % VL;
+    int64_t p = 0;
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
         for (int j = 0; j < n; j++)
-            acc[i][j] = v_zero();
+            acc[i][j] = SUMS > 1 ? v_load(out + (i * n + j) * SUM_LANES) : v_zero();
     }
-    for (int64_t o = 0; o < outer; o++, a += a_outer, b += b_outer) {
-        for (int64_t p = 0; p < whole; p += VL)
-            dot_step(m, n, acc, a + p, lda, b + p, ldb, 0);
-        if (whole < len)
-            dot_step(m, n, acc, a + whole, lda, b + whole, ldb, len - whole);
-    }
+    for (; p + VL <= len; p += SUM_LANES)
+        dot_step(m, n, acc, a + p, lda, b + p, ldb, 0);
+    if (p < len)
+        dot_step(m, n, acc, a + p, lda, b + p, ldb, len - p);
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
         for (int j = 0; j < n; j++)
-            v_store(out + (i * n + j) * VL, acc[i][j]);
+            v_store(out + (i * n + j) * SUM_LANES, acc[i][j]);
     }
 }
 
-typedef void dot_fn(int64_t outer, int64_t len, const float *a, int64_t lda, int64_t a_outer,
-                    const float *b, int64_t ldb, int64_t b_outer, float *out);
+typedef void dot_fn(int64_t len, const float *a, int64_t lda, const float *b, int64_t ldb,
+                    float *out);
 /* clang-format off */
 #define DOT(m, n)                                                                            \
-    static void dot_##m##_##n(int64_t outer, int64_t len, const float *a, int64_t lda,       \
-                              int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, \
-                              float *out)                                                    \
+    static void dot_##m##_##n(int64_t len, const float *a, int64_t lda, const float *b,      \
+                              int64_t ldb, float *out)                                       \
     {                                                                                        \
-        dot_body(m, n, outer, len, a, lda, a_outer, b, ldb, b_outer, out);                   \
+        dot_body(m, n, len, a, lda, b, ldb, out);                                            \
     }
 #if DOT_N == 5
 #define DOTS(m) DOT(m, 1) DOT(m, 2) DOT(m, 3) DOT(m, 4) DOT(m, 5)
@@ -583,13 +577,18 @@ static dot_fn *const dots[DOT_M][DOT_N] = {
 };
 /* clang-format on */
 
+/* VL sums of SUM_LANES each */
 static __attribute__((noinline)) void sum_rows(float *out, const float *rows)
 {
-    vf t[VL];
+    vf t[VL], sum[SUMS];
     UNROLL
-    for (int j = 0; j < VL; j++)
-        t[j] = v_load(rows + j * VL);
-    v_store(out, v_sums(t));
+    for (int s = 0; s < SUMS; s++) {
+        UNROLL
+        for (int j = 0; j < VL; j++)
+            t[j] = v_load(rows + (j * SUMS + s) * VL);
+        sum[s] = v_sums(t);
+    }
+    v_store(out, SUMS == 2 ? v_add(sum[0], sum[SUMS - 1]) : sum[0]);
 }
 
 static void finish_dots(int32_t m, int32_t n, const float *sums, float *c, int64_t ldc,
@@ -611,16 +610,25 @@ static void finish_dots(int32_t m, int32_t n, const float *sums, float *c, int64
     }
 }
 
-void ISA(cpu_dot)(int32_t m, int32_t n, int64_t outer, int64_t len, const float *a, int64_t lda,
-                  int64_t a_outer, const float *b, int64_t ldb, int64_t b_outer, float *c,
-                  int64_t ldc, const cpu_end *e)
+void ISA(cpu_dot)(int32_t m, int32_t n, int64_t len, const float *a, int64_t lda,
+                  const float *b, int64_t ldb, float *c, int64_t ldc, const cpu_end *e)
 {
-    float sums[(DOT_M * DOT_N + VL) * VL], flat[DOT_M * DOT_N + VL];
-    dots[m - 1][n - 1](outer, len, a, lda, a_outer, b, ldb, b_outer, sums);
-    for (int32_t i = m * n; i % VL; i++)
+    enum { PIECE = 1024 }; /* the vectors after the first find it in the first cache */
+    float sums[(DOT_M * DOT_N + VL) * SUM_LANES], flat[DOT_M * DOT_N + VL];
+    dot_fn *dot = dots[m - 1][n - 1];
+    if (SUMS == 1)
+        dot(len, a, lda, b, ldb, sums);
+    else
+        memset(sums, 0, (size_t)(m * n * SUM_LANES) * sizeof(float));
+    for (int64_t k = 0; SUMS > 1 && k < len; k += PIECE) {
+        int64_t piece = len - k < PIECE ? len - k : PIECE;
+        for (int64_t v = 0; v < SUM_LANES; v += VL)
+            dot(piece - v, a + k + v, lda, b + k + v, ldb, sums + v);
+    }
+    for (int32_t i = m * n * SUMS; i % (VL * SUMS); i++)
         v_store(sums + i * VL, v_zero());
     for (int32_t i = 0; i < m * n; i += VL) /* VL sums at a time: rows become columns */
-        sum_rows(flat + i, sums + i * VL);
+        sum_rows(flat + i, sums + i * SUM_LANES);
     /* one float at a time: a vector of them would wait for two stores */
     if (e->bias_m || e->bias_n || e->relu)
         finish_dots(m, n, flat, c, ldc, e);

@@ -86,12 +86,19 @@ INLINE void v_transpose(vf t[8])
     for (int i = 0; i < 8; i++)
         t[i] = r[i];
 }
-INLINE vf v_sums(vf t[8])
+INLINE vf v_sums(vf t[8]) /* in the order of AVX-512, of which it is the half */
 {
-    __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(t[0], t[1]), _mm256_hadd_ps(t[2], t[3]));
-    __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(t[4], t[5]), _mm256_hadd_ps(t[6], t[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20),
-                         _mm256_permute2f128_ps(a, b, 0x31));
+    __m256 r[4], q[2];
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        r[i] = _mm256_add_ps(_mm256_unpacklo_ps(t[2 * i], t[2 * i + 1]),
+                             _mm256_unpackhi_ps(t[2 * i], t[2 * i + 1]));
+    UNROLL
+    for (int i = 0; i < 2; i++)
+        q[i] = _mm256_add_ps(_mm256_shuffle_ps(r[2 * i], r[2 * i + 1], 0x44),
+                             _mm256_shuffle_ps(r[2 * i], r[2 * i + 1], 0xEE));
+    return _mm256_add_ps(_mm256_permute2f128_ps(q[0], q[1], 0x20),
+                         _mm256_permute2f128_ps(q[0], q[1], 0x31));
 }
 #else
 INLINE void v_transpose(vf t[4])

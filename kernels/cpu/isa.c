@@ -12,7 +12,7 @@ const cpu_kernels ISA(cpu_kernels) = {.name = TEXT(CPU_ISA),
                                       .nr = 2 * VL,
                                       .dot_m = VL == 16 ? 5 : 3,
                                       .dot_n = VL == 16 ? 5 : 4,
-                                      .dw_rows = VL == 16 ? 4 : VL == 8,
+                                      .dw_rows = VL > 4 ? CPU_DW_ROWS : 0,
 #if VL > 4
                                       CPU_WIDE_KERNELS(ENTRY)
 #endif

@@ -115,22 +115,27 @@ INLINE void sum_rows(const bool four, const cpu_norm *k, const float *dy, const 
 INLINE void sum_plane(const cpu_norm *k, const float *dy, const float *x, const float *y,
                       int64_t n, float *sum, float *square)
 {
-    vf s[4], q[4], mean = v_set1(*k->mean);
+    vf s[2 * SUMS], q[2 * SUMS], mean = v_set1(*k->mean);
     int64_t i = 0;
     UNROLL
-    for (int j = 0; j < 4; j++)
+    for (int j = 0; j < 2 * SUMS; j++)
         s[j] = q[j] = v_zero();
-    for (; i + 4 * VL <= n; i += 4 * VL) {
+    for (; i + 2 * SUM_LANES <= n; i += 2 * SUM_LANES) {
         UNROLL
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < 2 * SUMS; j++) {
             int64_t at = i + j * VL;
             terms(false, k, dy ? dy + at : NULL, x + at, y + at, mean, 0, VL, &s[j], &q[j]);
         }
     }
-    for (; i + VL <= n; i += VL)
-        terms(false, k, dy ? dy + i : NULL, x + i, y + i, mean, 0, VL, &s[0], &q[0]);
-    *sum = v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
-    *square = v_sum(v_add(v_add(q[0], q[1]), v_add(q[2], q[3])));
+    for (int j = 0; j < SUMS && i + VL <= n - n % SUM_LANES; j++, i += VL)
+        terms(false, k, dy ? dy + i : NULL, x + i, y + i, mean, 0, VL, &s[j], &q[j]);
+    UNROLL
+    for (int j = 0; j < SUMS; j++) {
+        s[j] = v_add(s[j], s[SUMS + j]);
+        q[j] = v_add(q[j], q[SUMS + j]);
+    }
+    *sum = v_sum_lanes(s);
+    *square = v_sum_lanes(q);
     for (; i < n; i++) {
         float away = x[i] - *k->mean, d = dy ? dy[i] : away;
         if (dy && k->relu && !((k->beta ? away * *k->a + *k->beta : y[i]) > 0))

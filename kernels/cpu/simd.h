@@ -125,7 +125,10 @@ INLINE vm v_match(const int32_t *p, int32_t value, int64_t n) /* lanes from n on
 }
 INLINE float v_sum(vf a)
 {
-    return _mm512_reduce_add_ps(a);
+    __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 INLINE float v_top(vf a)
 {
@@ -220,7 +223,7 @@ INLINE vf v_frexp(vf a, vf *n) /* subnormal: 2^32 times as large first */
     vm tiny = v_gt(v_set1(1.17549435e-38f), v_abs(a));
     __m256i bits = _mm256_castps_si256(v_sel(tiny, v_mul(a, v_set1(4294967296.0f)), a));
     __m256i e = _mm256_and_si256(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(255));
-    __m256i mant = _mm256_set1_epi32(0x807FFFFF);
+    __m256i mant = _mm256_set1_epi32(~0x7F800000);
     *n = v_sub(_mm256_cvtepi32_ps(e), v_sel(tiny, v_set1(158.0f), v_set1(126.0f)));
     bits = _mm256_or_si256(_mm256_and_si256(bits, mant), _mm256_set1_epi32(0x3F000000));
     return _mm256_castsi256_ps(bits);
@@ -396,6 +399,14 @@ INLINE float v_top(vf a)
     return x > y ? x : y;
 }
 #endif
+
+/* Sums across lanes are of 16 with AVX2, too, as two vectors: AVX-512's bits. */
+#define SUMS      (VL == 8 ? 2 : 1)
+#define SUM_LANES (SUMS * VL)
+INLINE float v_sum_lanes(const vf a[SUMS])
+{
+    return v_sum(SUMS == 2 ? v_add(a[0], a[SUMS - 1]) : a[0]);
+}
 
 INLINE vf v_zero(void)
 {

@@ -205,7 +205,7 @@ void ISA(cpu_unary_bwd)(const cpu_unary *u, float *dx, const float *dy, const fl
 
 void ISA(cpu_softmax)(float *y, const float *x, int64_t n)
 {
-    vf top = v_set1(-INFINITY), sum = v_zero();
+    vf top = v_set1(-INFINITY), sum[SUMS] = {v_zero()};
     float most = -INFINITY, total;
     int64_t i = 0;
     for (; i + VL <= n; i += VL)
@@ -214,17 +214,16 @@ void ISA(cpu_softmax)(float *y, const float *x, int64_t n)
         most = v_top(top);
     for (; i < n; i++)
         most = x[i] > most ? x[i] : most;
-    for (i = 0; i + VL <= n; i += VL) {
-        vf e = exp_of(v_sub(v_load(x + i), v_set1(most)));
-        sum = v_add(sum, e);
-        v_store(y + i, e);
+    int64_t whole = n - n % SUM_LANES;
+    for (i = 0; i < n; i += VL) {
+        vf e = exp_of(v_sub(v_loadp(x + i, n - i), v_set1(most)));
+        if (i < whole)
+            sum[i / VL % SUMS] = v_add(sum[i / VL % SUMS], e);
+        v_storep(y + i, e, n - i);
     }
-    total = v_sum(sum);
-    if (i < n) {
-        v_storen(y + i, exp_of(v_sub(v_loadn(x + i, n - i), v_set1(most))), n - i);
-        for (; i < n; i++)
-            total += y[i];
-    }
+    total = v_sum_lanes(sum);
+    for (i = whole; i < n; i++)
+        total += y[i];
     vf scale = v_set1(total);
     for (i = 0; i < n; i += VL)
         v_storep(y + i, v_div(v_loadp(y + i, n - i), scale), n - i);
@@ -232,10 +231,17 @@ void ISA(cpu_softmax)(float *y, const float *x, int64_t n)
 
 void ISA(cpu_softmax_bwd)(float *dx, const float *y, const float *dy, int64_t n, bool add)
 {
-    vf sum = v_zero();
-    for (int64_t i = 0; i < n; i += VL)
-        sum = v_fma(v_loadp(y + i, n - i), v_loadp(dy + i, n - i), sum);
-    vf dot = v_set1(v_sum(sum));
+    vf sum[SUMS] = {v_zero()};
+    for (int64_t i = 0; i < n; i += SUM_LANES) {
+        UNROLL
+        for (int s = 0; s < SUMS; s++) {
+            int64_t at = i + s * VL;
+            if (s > 0 && at >= n)
+                break;
+            sum[s] = v_fma(v_loadp(y + at, n - at), v_loadp(dy + at, n - at), sum[s]);
+        }
+    }
+    vf dot = v_set1(v_sum_lanes(sum));
     for (int64_t i = 0; i < n; i += VL) {
         vf d = v_mul(v_sub(v_loadp(dy + i, n - i), dot), v_loadp(y + i, n - i));
         if (add)

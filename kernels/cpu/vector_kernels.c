@@ -207,17 +207,28 @@ INLINE vf reduce_step(int32_t op, vf acc, const float *x, const float *x2, int64
 
 float ISA(cpu_reduce)(int32_t op, const float *x, const float *x2, int64_t n)
 {
-    vf acc[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    vf acc[4 * SUMS];
     int64_t i = 0;
     x2 = x2 ? x2 : x; /* SUMSQ */
-    for (; i + 4 * VL <= n; i += 4 * VL) {
+    UNROLL
+    for (int j = 0; j < 4 * SUMS; j++)
+        acc[j] = v_zero();
+    for (; i + 4 * SUM_LANES <= n; i += 4 * SUM_LANES) {
         UNROLL
-        for (int j = 0; j < 4; j++)
+        for (int j = 0; j < 4 * SUMS; j++) {
+            if (j == 4) /* chosen anew: eight loads at once would leave no registers for sums */
+                __asm__("" : "+r"(op));
             acc[j] = reduce_step(op, acc[j], x + i + j * VL, x2 + i + j * VL, VL);
+        }
     }
-    for (; i < n; i += VL)
-        acc[0] = reduce_step(op, acc[0], x + i, x2 + i, n - i);
-    return v_sum(v_add(v_add(acc[0], acc[1]), v_add(acc[2], acc[3])));
+    for (; i < n; i += SUM_LANES)
+        for (int64_t j = 0, at = i; j < SUMS && at < n; j++, at += VL)
+            acc[j] = reduce_step(op, acc[j], x + at, x2 + at, n - at);
+    UNROLL
+    for (int j = 0; j < SUMS; j++)
+        acc[j] =
+            v_add(v_add(acc[j], acc[j + SUMS]), v_add(acc[j + 2 * SUMS], acc[j + 3 * SUMS]));
+    return v_sum_lanes(acc);
 }
 
 void ISA(cpu_sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n)

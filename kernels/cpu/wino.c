@@ -77,7 +77,7 @@ static double cost_of(const cpu_wino *w, int32_t isa, bool weights, bool kept)
     else
         ns = flops * (double)w->C * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
              (kept ? 75 : 125) * (double)w->C * K * (double)cpu_ceil(w->tiles, TILES_MOST);
-    return ns * (double)w->group * (isa == CPU_AVX512 ? 1 : isa == CPU_AVX2 ? 2 : 10);
+    return ns * (double)w->group * (isa == CPU_PLAIN ? 10 : 1);
 }
 
 /* For more tiles, making weights is little beside using them. */

@@ -14,6 +14,7 @@ enum {
     TAPS = 25,
     AT_ONE = 3 * PATCH + 3, /* the frequency of the points 1 and 1 */
     PARTS = 4,
+    TEAM = 16,            /* images, dw: its sums are in their order, whatever the vectors */
     MOST_FLOATS = 1 << 22 /* of a worker: larger planes are for chunks */
 };
 
@@ -21,7 +22,7 @@ typedef struct planes_op {
     dn_op base;
     cpu_geo geo;
     int64_t rows, cols;     /* tiles of a plane of dy */
-    int64_t teams, vl;      /* images: vl in a team */
+    int64_t teams, vl;      /* images: vl in a team; dw: TEAM */
     int64_t panels, parts;  /* dw: of dy's channels; of teams' rows of tiles */
     int64_t *dy_at, *x_at;  /* of a row of tiles, in their strips; dx: of all, in a plane */
     int64_t *w_at;          /* dx: taps of w */
@@ -135,14 +136,16 @@ static void transform_x(const planes_call *call, float *strip, float *v, int64_t
 {
     const planes_op *op = call->op;
     const cpu_geo *geo = &op->geo;
-    int64_t n = team * op->vl, plane = geo->H * geo->W;
-    const float *x = call->x + (n * geo->C + call->g * geo->Cg) * plane;
-    for (int64_t c = 0; c < geo->Cg; c++, x += plane) {
-        lay(op, strip, x, geo->C * plane, geo->N - n, r * TILE - geo->ph, PATCH, geo->H,
-            geo->W);
-        for (int64_t t = 0; t < op->cols; t++, v += op->vl)
-            op->base.backend->kernels->wino8_in(v, op->v_step, strip, op->x_at + t * FREQ);
-    }
+    int64_t plane = geo->H * geo->W;
+    for (int64_t c = 0; c < geo->Cg; c++, v += op->cols * TEAM)
+        for (int64_t i = 0; i < TEAM; i += op->vl) {
+            int64_t n = team * TEAM + i;
+            lay(op, strip, call->x + (n * geo->C + call->g * geo->Cg + c) * plane,
+                geo->C * plane, geo->N - n, r * TILE - geo->ph, PATCH, geo->H, geo->W);
+            for (int64_t t = 0; t < op->cols; t++)
+                op->base.backend->kernels->wino8_in(v + t * TEAM + i, op->v_step, strip,
+                                                    op->x_at + t * FREQ);
+        }
 }
 
 /* The same of channels [k0, k0 + nr) of dy, as lanes: (frequency, tile and image, channel). */
@@ -153,13 +156,13 @@ static void transform_dy(const planes_call *call, float *strip, float *v, int64_
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t vl = op->vl, plane = geo->P * geo->Q;
-    const float *dy = call->dy + (team * vl * geo->K + call->g * geo->Kg + k0) * plane;
-    for (int64_t n = 0; n < vl; n++, dy += geo->K * plane)
+    const float *dy = call->dy + (team * TEAM * geo->K + call->g * geo->Kg + k0) * plane;
+    for (int64_t n = 0; n < TEAM; n++, dy += geo->K * plane)
         for (int64_t k = 0; k < ker->nr; k += vl) {
-            int64_t left = team * vl + n < geo->N ? geo->Kg - k0 - k : 0;
+            int64_t left = team * TEAM + n < geo->N ? geo->Kg - k0 - k : 0;
             lay(op, strip, dy + k * plane, plane, left, r * TILE, TILE, geo->P, geo->Q);
             for (int64_t t = 0; t < op->cols; t++)
-                ker->wino8_values(TILE, v + (t * vl + n) * ker->nr + k, op->v_step, strip,
+                ker->wino8_values(TILE, v + (t * TEAM + n) * ker->nr + k, op->v_step, strip,
                                   op->dy_at + t * TILE * TILE);
         }
 }
@@ -170,7 +173,7 @@ static void part_task(void *arg, int64_t part, int32_t worker)
     const planes_call *call = arg;
     const planes_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t from, to, C = op->geo.Cg, depth = op->cols * op->vl, nr = ker->nr;
+    int64_t from, to, C = op->geo.Cg, depth = op->cols * TEAM, nr = ker->nr;
     float *strip = strip_of(call, worker), *v = strip + op->v_at, *dy = v + C * depth;
     const cpu_norm plain = {.mean = strip + op->strip, .rows = true};
     cpu_split(op->teams * op->rows, op->parts, part, &from, &to);
@@ -243,14 +246,13 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
 static double cost_of(const planes_op *op, bool weights)
 {
     const cpu_geo *geo = &op->geo;
-    const dn_backend *backend = op->base.backend;
     double C = (double)geo->Cg, rows = (double)(geo->Cg + geo->Cg % 4);
-    double K = (double)(weights ? op->panels * backend->kernels->nr : geo->Kg);
-    double strips = (double)(geo->group * op->teams * op->rows);
-    double lanes = strips * (double)(op->cols * op->vl);
+    double K = (double)(weights ? cpu_ceil(geo->Kg, 2 * TEAM) * 2 * TEAM : geo->Kg);
+    double strips = (double)(geo->group * cpu_ceil(geo->N, TEAM) * op->rows);
+    double lanes = strips * (double)(op->cols * TEAM);
     double ns = lanes * (FREQ * 2 * rows * K / 106 + 9 * K + 16 * C) +
                 (weights ? strips * FREQ / 5 : 8) * C * K;
-    return backend->isa == CPU_AVX512 ? ns : 2 * ns;
+    return ns;
 }
 
 static bool plan_tables(planes_op *op, bool weights)
@@ -280,7 +282,7 @@ static size_t plan(planes_op *op, bool weights)
     op->strip = ends * vl + vl;
     op->v_at = (op->strip + ends + nr + 15) & ~(int64_t)15;
     op->plane = (geo->H * geo->W + 1) * vl;
-    op->v_step = cpu_wino_step(weights ? (geo->Cg + nr) * op->cols * vl
+    op->v_step = cpu_wino_step(weights ? (geo->Cg + nr) * op->cols * TEAM
                                        : cpu_ceil(op->cols, 2) * geo->Kg * nr);
     op->m_step = cpu_wino_step(geo->Cg * (weights ? nr : geo->Kg));
     op->part_floats = FREQ * op->m_step + 2 * nr;
@@ -311,8 +313,7 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     if (!op)
         return DN_E_NOMEM;
     op->geo = geo;
-    op->vl = backend->kernels->vl;
-    op->teams = cpu_ceil(geo.N, op->vl);
+    op->teams = cpu_ceil(geo.N, weights ? TEAM : backend->kernels->vl);
     op->rows = cpu_ceil(geo.P, TILE), op->cols = cpu_ceil(geo.Q, TILE);
     op->panels = cpu_ceil(geo.Kg, backend->kernels->nr);
     op->parts = cpu_min(PARTS, op->teams * op->rows);
@@ -320,10 +321,13 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->add = args->base.accumulate & 1;
     op->add_bias = args->base.accumulate & 2;
     double cost = cost_of(op, weights);
-    size_t scratch = plan(op, weights);
+    op->vl = TEAM; /* AVX2 chooses as AVX-512 does */
+    plan(op, weights);
     bool worth =
         op->worker_floats <= MOST_FLOATS &&
         cost < 0.9 * cpu_cost(backend, desc, weights ? "cpu:dot" : "cpu:implicit gemm");
+    op->vl = backend->kernels->vl;
+    size_t scratch = plan(op, weights);
     if (!worth || !plan_tables(op, weights)) {
         cpu_op_free(&op->base);
         return worth ? DN_E_NOMEM

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * check_kernels.c: every op of every built-in backend against ref, and the check itself against
  * liars: a lie of any kind about any op must come out. Arguments are what is wanted of it: ref,
- * cpu, avx2, plain (the fast backend as lesser machines have it), liars; or what is not built
- * in: cuda-host, a module's path.
+ * cpu, avx2, plain (the fast backend as lesser machines have it), same (cpu and avx2 give the
+ * same bits), liars; or what is not built in: cuda-host, a module's path.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many, DN_TEST_KIND a list of
  * kinds; with DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in
  * any order (and the bits may differ with the number of threads). */
@@ -19,6 +19,7 @@ extern const dn_backend_ops dn_cuda_host_backend; /* the CUDA kernels, compiled 
 
 typedef struct tally {
     const dn_backend_ops *ref, *candidate;
+    bool same; /* ref is not the truth, but to have the same bits */
     uint64_t seed;
     int lie; /* -1: none; else failures are what is wanted, of every fourth case */
     int seen[DN_OP_KIND_END];
@@ -48,7 +49,8 @@ static void one_case(const kernel_case *c, void *user)
         return;
     if (t->lie >= 0 && t->seen[c->kind]++ % 4 != 0)
         return;
-    int result = check_case(c, t->ref, t->candidate, t->seed, reason, sizeof(reason));
+    int result = (t->same ? same_case : check_case)(c, t->ref, t->candidate, t->seed, reason,
+                                                    sizeof(reason));
     t->passed[c->kind] += result == CASE_PASSED;
     t->declined[c->kind] += result == CASE_DECLINED;
     t->failed[c->kind] += result == CASE_FAILED;
@@ -65,12 +67,13 @@ static void all_cases(tally *t)
 }
 
 /* Failures of an honest backend; a kind without any case is one. */
-static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candidate,
+static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candidate, bool same,
                          uint64_t seed)
 {
     const char *every = getenv("DN_TEST_EVERY");
     tally t = {.ref = ref,
                .candidate = candidate,
+               .same = same,
                .seed = seed,
                .lie = -1,
                .kinds = getenv("DN_TEST_KIND"),
@@ -88,8 +91,8 @@ static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candid
         failures++;
     }
     check_close();
-    printf("%s: %d cases agree with ref, %d declined, %d failed\n", candidate->name, passed,
-           declined, failures);
+    printf("%s: %d cases agree with %s, %d declined, %d failed\n", candidate->name, passed,
+           ref->name, declined, failures);
     return failures;
 }
 
@@ -130,7 +133,7 @@ static int check_module(const dn_backend_ops *ref, const char *path, uint64_t se
         return 77;
     }
     ops->close(backend);
-    return check_backend(ref, ops, seed);
+    return check_backend(ref, ops, false, seed);
 }
 
 static int check_liars(const dn_backend_ops *ref, uint64_t seed)
@@ -145,9 +148,9 @@ static int check_builtin(const dn_backend_ops *ref, uint64_t seed)
 {
     int failures = 0;
     for (int i = 0; dni_builtin_backends[i]; i++) /* ref too: its float against its double */
-        failures += check_backend(ref, dni_builtin_backends[i], seed);
-    failures += check_backend(ref, &dn_cpu_backend_avx2, seed);
-    failures += check_backend(ref, &dn_cpu_backend_plain, seed);
+        failures += check_backend(ref, dni_builtin_backends[i], false, seed);
+    failures += check_backend(ref, &dn_cpu_backend_avx2, false, seed);
+    failures += check_backend(ref, &dn_cpu_backend_plain, false, seed);
     return failures + check_liars(ref, seed);
 }
 
@@ -171,7 +174,9 @@ static int check_named(const dn_backend_ops *ref, const char *name, uint64_t see
     const dn_backend_ops *ops = built_in(name);
     if (strcmp(name, "liars") == 0)
         return check_liars(ref, seed);
-    return ops ? check_backend(ref, ops, seed) : check_module(ref, name, seed);
+    if (strcmp(name, "same") == 0)
+        return check_backend(built_in("cpu"), &dn_cpu_backend_avx2, true, seed);
+    return ops ? check_backend(ref, ops, false, seed) : check_module(ref, name, seed);
 }
 
 int main(int argc, char **argv)

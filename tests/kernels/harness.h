@@ -80,6 +80,10 @@ void cases_network(case_fn fn, void *user);
 enum { CASE_PASSED, CASE_DECLINED, CASE_FAILED };
 int check_case(const kernel_case *c, const dn_backend_ops *ref, const dn_backend_ops *candidate,
                uint64_t seed, char *reason, size_t size);
+/* The same numbers from two backends, but where gradients are added into an image by
+ * gemm+col2im (counted as declined). */
+int same_case(const kernel_case *c, const dn_backend_ops *one, const dn_backend_ops *other,
+              uint64_t seed, char *reason, size_t size);
 /* Closes the device that check_case keeps open. */
 void check_close(void);
 const char *kind_name(int32_t kind);

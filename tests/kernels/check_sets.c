@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * check_sets.c: nets trained with AVX-512 and with AVX2 end with the same weights, to the bit,
+ * in both layouts. 77 (skipped) on a machine without AVX-512. */
+#include <stdio.h>
+#include <string.h>
+
+#include "deepnet/deepnet.h"
+
+extern const dn_backend_ops dn_cpu_backend, dn_cpu_backend_avx2;
+
+#define PARAMS "weight_filler { type: 'xavier' } bias_filler { type: 'gaussian' std: 0.1 }"
+#define CONV(name, bottom, k, rest)                                                            \
+    "layer { name: '" name "' type: 'Convolution' bottom: '" bottom "' top: '" name            \
+    "' convolution_param { num_output: " #k " " rest " " PARAMS " } }"
+#define IP(name, bottom, k)                                                                    \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" bottom "' top: '" name           \
+    "' inner_product_param { num_output: " #k " " PARAMS " } }"
+#define LAYER(name, type, bottom, rest)                                                        \
+    "layer { name: '" name "' type: '" type "' bottom: '" bottom "' top: '" name "' " rest " " \
+                                                                                           "}"
+#define IN_PLACE(name, type, blob, rest)                                                       \
+    "layer { name: '" name "' type: '" type "' bottom: '" blob "' top: '" blob "' " rest " }"
+#define DATA(n, c, size)                                                                       \
+    "layer { name: 'data' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {"       \
+    " shape { dim: " #n " dim: " #c " dim: " #size " dim: " #size " } shape { dim: " #n " }"   \
+    " data_filler { type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 3 } } }"
+#define LOSS(bottom)                                                                           \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: '" bottom "' bottom: 'label' }"
+
+static const struct net {
+    const char *name, *text;
+} nets[] = {
+    {"lenet",
+     DATA(32, 1, 28) CONV("conv1", "data", 20, "kernel_size: 5")
+         LAYER("pool1", "Pooling", "conv1", "pooling_param { kernel_size: 2 stride: 2 }")
+             CONV("conv2", "pool1", 50, "kernel_size: 5")
+                 LAYER("pool2", "Pooling", "conv2",
+                       "pooling_param { kernel_size: 2 stride: 2 }") IP("ip1", "pool2", 500)
+                     IN_PLACE("relu", "ReLU", "ip1", "") IP("ip2", "ip1", 10) LOSS("ip2")},
+    {"blocks",
+     DATA(5, 3, 31) CONV("conv1", "data", 40, "kernel_size: 3 stride: 2 pad: 1") IN_PLACE(
+         "relu1", "ReLU", "conv1",
+         "") LAYER("lrn", "LRN", "conv1", "lrn_param { local_size: 5 alpha: 0.1 }")
+         CONV("dw", "lrn", 40, "kernel_size: 3 pad: 1 group: 40") IN_PLACE(
+             "bn", "BatchNorm", "dw",
+             "") IN_PLACE("scale", "Scale", "dw", "scale_param { bias_term: true }")
+             CONV("point", "dw", 72, "kernel_size: 1") IN_PLACE("prelu", "PReLU", "point", "")
+                 CONV("wide", "point", 45, "kernel_size: 3 pad: 1")
+                     IN_PLACE("mvn", "MVN", "wide", "") IN_PLACE("drop", "Dropout", "wide", "")
+                         LAYER("pool", "Pooling", "wide",
+                               "pooling_param { pool: AVE kernel_size: 4 stride: 4 }")
+                             IP("ip", "pool", 10) LOSS("ip")}};
+
+static int failures;
+
+/* The solver after 4 iterations; NULL: reported. */
+static dn_solver *trained(const struct net *net, dn_context *context)
+{
+    static const char text[] = "base_lr: 0.01 momentum: 0.9 weight_decay: 0.001"
+                               " lr_policy: 'fixed' max_iter: 4 random_seed: 3";
+    dn_solver *solver = NULL;
+    if (dn_solver_create_from_text(&solver, context, text, strlen(text), net->text,
+                                   strlen(net->text), NULL) == DN_OK &&
+        dn_solver_step(solver, 4) == DN_OK)
+        return solver;
+    printf("%s: %s\n", net->name, dn_last_error());
+    failures++;
+    dn_solver_free(solver);
+    return NULL;
+}
+
+static void compare(const struct net *net, dn_net *a, dn_net *b, int32_t plan)
+{
+    for (int32_t l = 0; l < dn_net_num_layers(a); l++)
+        for (int32_t i = 0; i < dn_net_layer_num_params(a, l); i++) {
+            dn_blob *x = dn_net_layer_param(a, l, i), *y = dn_net_layer_param(b, l, i);
+            size_t bytes = (size_t)dn_blob_count(x) * sizeof(float);
+            if (memcmp(dn_blob_data(x), dn_blob_data(y), bytes) == 0)
+                continue;
+            printf("%s, plan %d: other bits in parameter %d of %s\n", net->name, (int)plan,
+                   (int)i, dn_net_layer_name(a, l));
+            failures++;
+        }
+}
+
+int main(void)
+{
+    static const int32_t plans[] = {DN_PLAN_FUSED, DN_PLAN_PLAIN, DN_PLAN_NHWC};
+    static const dn_backend_ops *const sets[2] = {&dn_cpu_backend, &dn_cpu_backend_avx2};
+    for (size_t p = 0; p < sizeof plans / sizeof plans[0]; p++) {
+        dn_context *context[2] = {NULL, NULL};
+        for (int s = 0; s < 2; s++) {
+            dn_context_options options = {.struct_size = sizeof options,
+                                          .backend = sets[s],
+                                          .backends = "ref",
+                                          .plan = plans[p]};
+            if (dn_context_create(&context[s], &options) != DN_OK) {
+                printf("%s\n", dn_last_error());
+                return 1;
+            }
+        }
+        if (!strstr(dn_context_backend(context[0], 0), "avx512 ") ||
+            !strstr(dn_context_backend(context[1], 0), "avx2 "))
+            return 77;
+        for (size_t n = 0; n < sizeof nets / sizeof nets[0]; n++) {
+            dn_solver *one = trained(&nets[n], context[0]);
+            dn_solver *other = trained(&nets[n], context[1]);
+            if (one && other)
+                compare(&nets[n], dn_solver_net(one), dn_solver_net(other), plans[p]);
+            dn_solver_free(one);
+            dn_solver_free(other);
+        }
+        for (int s = 0; s < 2; s++)
+            dn_context_free(context[s]);
+    }
+    printf("%s\n", failures ? "FAILED" : "the same bits");
+    return failures != 0;
+}

@@ -146,6 +146,7 @@ def string_without_end():
     check(X + "layer { name: 'c' type: 'ReLU' bottom: 'x' top: 'c }\n",
           '3:49: string without end')
     check(X + 'layer { name: "c', '3:15: string without end')
+    check(X + 'layer { name: \u201cc\u201d }', "3:15: a typographic quote; strings take \" or '")
 
 
 # ---- the wiring ---------------------------------------------------------------------------
@@ -363,8 +364,11 @@ def caffemodel_that_is_cut():
     weights_say('cut.caffemodel: cut or damaged inside the file (byte 143 of %d)' %
                 (len(whole) - 3), 'cut.caffemodel')
     write('text.caffemodel', 'layer {}')
-    weights_say('text.caffemodel: cut or damaged inside the file (byte 0 of 8)',
+    weights_say('text.caffemodel: this is text, not weights',
                 'text.caffemodel')
+    write('text.caffemodel', 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n')
+    weights_say("text.caffemodel: this is text, not weights: a pointer of Git LFS; 'git lfs pull' "
+                'gets the file', 'text.caffemodel')
     write('nothing.caffemodel', '')
     weights_say('nothing.caffemodel: no layer of the net is in the file (it has none)',
                 'nothing.caffemodel')

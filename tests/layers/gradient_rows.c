@@ -527,7 +527,8 @@ const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
     "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
     "DetectionEvaluate", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
-    "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input", "LaneData", "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
+    "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input", "LaneData",
+    "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "VideoData", "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

@@ -9,6 +9,8 @@
 /* Few channels: all weights are transformed once, and a task does some tiles from input to
  * output. Many: inputs are transformed first, and a task does some tiles of 32 outputs, with
  * weights that never leave the second cache.
+ * What one worker makes and all read passes from core to core, which can take longer than to
+ * make it: inputs of few tiles, and few weights, each worker makes for itself.
  * Largest error on ResNet-50's, GoogLeNet's and AlexNet's shapes: 1e-6 to 4e-6 of the largest
  * output where direct sums have 3e-7 to 1e-6; root mean square, 64 channels of 3x3 and 48 of
  * 5x5: 2.3 and 1.4 times theirs. */
@@ -16,6 +18,7 @@ enum {
     TILES_MOST = 64,          /* of a task, that its products stay in the second cache */
     LOCAL_FLOATS = 150000,    /* transformed inputs of a task */
     WEIGHTS_FLOATS = 1 << 20, /* all transformed weights, to be made once */
+    OWN_FLOATS = 1 << 18,     /* the same, to be made by each worker */
     WAVE_FLOATS = 2 << 20,    /* transformed inputs that tasks share */
     DEPTH = 64,               /* channels of weights transformed at a time */
     FETCH = 16,               /* of which so many are read at a time */
@@ -25,10 +28,10 @@ enum {
 typedef struct wino_op {
     dn_op base;
     cpu_wino wino;
-    bool flipped, local, keep;
+    bool flipped, local, keep, own; /* own: what tasks share, each worker makes for itself */
     int64_t panels, blocks, block, wave; /* blocks of at most `block` tiles, `wave` at a time */
     int64_t ld;                          /* transformed inputs: from tile to tile */
-    int64_t shared_floats, worker_floats;
+    int64_t shared_floats, worker_floats, own_floats;
     int64_t *at, *next; /* of a tap in a panel of weights */
     int64_t fetch;      /* channels whose weights are read together */
     cpu_end end;
@@ -42,7 +45,8 @@ typedef struct wino_call {
 } wino_call;
 
 typedef struct space { /* a worker's */
-    float *zeros, *trash, *taps, *sums, *input, *weights;
+    float *zeros, *trash, *taps, *sums, *input, *weights, *own;
+    int64_t *made; /* own: group + 1 of what it holds */
 } space;
 
 /* ---- geometry ---------------------------------------------------------------------------- */
@@ -131,8 +135,9 @@ static space space_of(const wino_call *call, int32_t worker)
 {
     const wino_op *op = call->op;
     int64_t nr = op->base.backend->kernels->nr, zeros = (op->wino.C + 15) & ~(int64_t)15;
-    float *at = call->work + worker * op->worker_floats;
-    space s = {.zeros = at, .trash = at + zeros};
+    float *from = call->work + worker * op->worker_floats, *at = from + 16;
+    space s = {.zeros = at, .trash = at + zeros, .made = (int64_t *)from};
+    s.own = from + op->worker_floats - op->own_floats;
     s.taps = s.trash + nr;
     s.sums = s.taps + op->fetch * op->wino.taps * op->wino.taps * nr;
     s.input = s.weights = s.sums + CPU_WINO_FREQ * cpu_wino_step(op->block * nr);
@@ -258,15 +263,19 @@ static void transform_output(const wino_call *call, const space *s, int64_t g, i
 
 /* ---- few channels ------------------------------------------------------------------------ */
 
+static void make_weights(const wino_call *call, int64_t i, const space *s, float *all)
+{
+    const wino_op *op = call->op;
+    int64_t step = cpu_wino_step(op->wino.C * op->base.backend->kernels->nr);
+    transform_weights(call, i / op->panels, i % op->panels, 0, op->wino.C,
+                      all + i * CPU_WINO_FREQ * step, step, s->taps);
+}
+
 static void weights_task(void *arg, int64_t task, int32_t worker)
 {
     const wino_call *call = arg;
-    const wino_op *op = call->op;
-    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C;
     space s = space_of(call, worker);
-    transform_weights(call, task / op->panels, task % op->panels, 0, C,
-                      call->shared + task * CPU_WINO_FREQ * cpu_wino_step(C * nr),
-                      cpu_wino_step(C * nr), s.taps);
+    make_weights(call, task, &s, call->shared);
 }
 
 static void local_task(void *arg, int64_t task, int32_t worker)
@@ -278,9 +287,13 @@ static void local_task(void *arg, int64_t task, int32_t worker)
     space s = space_of(call, worker);
     cpu_split(op->wino.tiles, op->blocks, task % op->blocks, &from, &to);
     int64_t step = cpu_wino_step((to - from) * op->ld), u_step = cpu_wino_step(C * nr);
+    for (int64_t i = 0; op->own && !*s.made && i < op->wino.group * op->panels; i++)
+        make_weights(call, i, &s, s.own);
+    *s.made = 1;
     transform_input(call, g, from, to, s.input, step, s.zeros);
     for (int64_t j = 0; j < op->panels; j++) {
-        const float *u = call->shared + (g * op->panels + j) * CPU_WINO_FREQ * u_step;
+        const float *u =
+            (op->own ? s.own : call->shared) + (g * op->panels + j) * CPU_WINO_FREQ * u_step;
         multiply(op, j, to - from, C, s.input, step, u, u_step, s.sums, false);
         transform_output(call, &s, g, j, from, to);
     }
@@ -310,8 +323,13 @@ static void shared_task(void *arg, int64_t task, int32_t worker)
     int64_t b = task / op->panels, j = task % op->panels, from, to;
     int64_t nr = op->base.backend->kernels->nr, C = op->wino.C, pieces = cpu_ceil(C, DEPTH);
     space s = space_of(call, worker);
-    const float *v = call->shared + b * CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
+    const float *v =
+        op->own ? s.own : call->shared + b * CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
     cpu_split(op->wino.tiles, op->blocks, call->first + b, &from, &to);
+    if (op->own && *s.made != call->g + 1)
+        transform_input(call, call->g, from, to, s.own, cpu_wino_step(op->block * op->ld),
+                        s.zeros);
+    *s.made = call->g + 1;
     for (int64_t p = 0, c0, c1; p < pieces; p++) {
         cpu_split(C, pieces, p, &c0, &c1);
         int64_t step = cpu_wino_step((c1 - c0) * nr);
@@ -356,15 +374,19 @@ static dn_status wino_run(dn_op *base, const dn_op_io *io)
                       .shared = io->scratch,
                       .kept = io->keep};
     call.work = call.shared + op->shared_floats;
+    for (int32_t i = 0; i < base->backend->host.num_threads; i++)
+        *(int64_t *)(call.work + i * op->worker_floats) = 0;
     if (op->local) {
-        cpu_for(base->backend, w->group * op->panels, weights_task, &call);
+        if (!op->own)
+            cpu_for(base->backend, w->group * op->panels, weights_task, &call);
         cpu_for(base->backend, w->group * op->blocks, local_task, &call);
         return DN_OK;
     }
     for (call.g = 0; call.g < w->group; call.g++)
         for (call.first = 0; call.first < op->blocks; call.first += op->wave) {
             int64_t blocks = cpu_min(op->wave, op->blocks - call.first);
-            cpu_for(base->backend, blocks * INPUT_PARTS, input_task, &call);
+            if (!op->own)
+                cpu_for(base->backend, blocks * INPUT_PARTS, input_task, &call);
             cpu_for(base->backend, blocks * op->panels, shared_task, &call);
         }
     return DN_OK;
@@ -381,21 +403,26 @@ static bool plan(wino_op *op, dn_op_info *info)
     /* whole vectors, and another set of the first cache for every tile */
     op->ld = ((w->C + 15) & ~(int64_t)15) + 16;
     int64_t weights = w->group * op->panels * CPU_WINO_FREQ * cpu_wino_step(w->C * ker->nr);
-    op->local = weights <= WEIGHTS_FLOATS || op->panels < 4;
+    bool few = w->tiles <= TILES_MOST && op->panels >= 4;
+    op->local = !few && (weights <= WEIGHTS_FLOATS || op->panels < 4);
+    op->own = few || weights <= OWN_FLOATS;
     if (op->local) {
         most = cpu_max(16, cpu_min(most, LOCAL_FLOATS / (CPU_WINO_FREQ * op->ld)));
         most = cpu_min(most, cpu_max(8, w->tiles * w->group / 8)); /* enough for some workers */
     }
     op->blocks = cpu_ceil(w->tiles, most);
+    op->blocks += op->local && op->blocks > 1 ? op->blocks & 1 : 0; /* two workers' halves */
     op->block = cpu_ceil(w->tiles, op->blocks);
     int64_t input = CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
     op->wave = cpu_max(1, cpu_min(op->blocks, WAVE_FLOATS / input));
-    op->shared_floats = op->local ? weights : op->wave * input;
+    int64_t shared = op->local ? weights : op->wave * input;
+    op->shared_floats = op->own ? 0 : shared;
+    op->own_floats = op->own ? (shared + 15) & ~(int64_t)15 : 0;
     int64_t own = op->local ? input : CPU_WINO_FREQ * cpu_wino_step(DEPTH * ker->nr);
     op->fetch = op->flipped ? 1 : FETCH;
     op->worker_floats = ((w->C + 15) & ~(int64_t)15) + (1 + op->fetch * area) * ker->nr +
                         CPU_WINO_FREQ * cpu_wino_step(op->block * ker->nr) + own;
-    op->worker_floats = (op->worker_floats + 15) & ~(int64_t)15;
+    op->worker_floats = ((op->worker_floats + 15) & ~(int64_t)15) + 16 + op->own_floats;
     op->at = cpu_op_table(&op->base, (size_t)(op->fetch * area), sizeof *op->at);
     op->next = cpu_op_table(&op->base, (size_t)(op->fetch * area), sizeof *op->next);
     if (!op->at || !op->next)

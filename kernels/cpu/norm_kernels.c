@@ -186,52 +186,66 @@ INLINE vf power(vf s, float beta) /* s^-beta */
     return any_power(s, beta);
 }
 
+/* Planes lie pages apart, so nothing but this asks for what comes next. */
+#define PLANES_AHEAD 8
+
+/* n <= 64 positions of all channels. */
 void ISA(cpu_lrn)(float *y, float *scale, const float *x, int64_t C, int64_t inner, int64_t n,
                   int32_t size, float alpha, float beta, float k)
 {
-    int64_t half = (size - 1) / 2;
+    int64_t half = (size - 1) / 2, ahead = (half + PLANES_AHEAD) * inner;
     vf factor = v_set1(alpha / (float)size), kv = v_set1(k);
-    for
-        EACH(i, n, left)
-    for (int64_t c = 0; c < C; c++) {
-        int64_t from = c > half ? c - half : 0, to = c + half < C ? c + half + 1 : C;
-        vf sum = v_zero();
-        for (int64_t d = from; d < to; d++) {
-            vf v = v_loadp(x + d * inner + i, left);
-            sum = v_fma(v, v, sum);
-        }
-        vf s = v_fma(factor, sum, kv);
-        v_storep(scale + c * inner + i, s, left);
-        v_storep(y + c * inner + i, v_mul(v_loadp(x + c * inner + i, left), power(s, beta)),
-                 left);
+    for (int64_t c = 0; c < C; c++, x += inner, y += inner, scale += inner) {
+        int64_t from = c > half ? -half : -c, to = c + half < C ? half + 1 : C - c;
+        for
+            EACH(i, n, left)
+            {
+                vf sum = v_zero();
+                fetch_ahead(x + i, ahead);
+                for (int64_t d = from; d < to; d++) {
+                    vf v = v_loadp(x + d * inner + i, left);
+                    sum = v_fma(v, v, sum);
+                }
+                vf s = v_fma(factor, sum, kv);
+                v_storep(scale + i, s, left);
+                v_storep(y + i, v_mul(v_loadp(x + i, left), power(s, beta)), left);
+            }
     }
 }
 
 /* dx = dy scale^-beta - 2 alpha beta / size x sum of dy y / scale over the window; the ring
- * keeps the window's last quotients. size <= 15. */
+ * keeps the window's last quotients. n <= 64, size <= 15. */
 void ISA(cpu_lrn_bwd)(float *dx, const float *x, const float *y, const float *scale,
                       const float *dy, int64_t C, int64_t inner, int64_t n, int32_t size,
                       float alpha, float beta, bool add)
 {
-    int64_t half = (size - 1) / 2;
-    vf factor = v_set1(-2.0f * alpha * beta / (float)size), ring[16];
-    for
-        EACH(i, n, left)
+    int64_t half = (size - 1) / 2, ahead = PLANES_AHEAD * inner;
+    vf factor = v_set1(-2.0f * alpha * beta / (float)size), ring[16][64 / VL];
     for (int64_t c = -half; c < C; c++) {
-        int64_t next = c + half, at = next * inner + i;
-        if (next < C)
-            ring[next & 15] = v_div(v_mul(v_loadp(dy + at, left), v_loadp(y + at, left)),
-                                    v_loadp(scale + at, left));
-        if (c < 0)
-            continue;
-        int64_t from = c > half ? c - half : 0, to = next < C ? next + 1 : C;
-        vf sum = v_zero();
-        for (int64_t d = from; d < to; d++)
-            sum = v_add(sum, ring[d & 15]);
-        at = c * inner + i;
-        vf d = v_mul(v_loadp(dy + at, left), power(v_loadp(scale + at, left), beta));
-        d = v_fma(v_mul(factor, v_loadp(x + at, left)), sum, d);
-        put(dx + at, d, add, left);
+        int64_t next = c + half, from = c > half ? c - half : 0, to = next < C ? next + 1 : C;
+        for
+            EACH(i, n, left)
+            {
+                int64_t at = next * inner + i;
+                if (next < C) {
+                    fetch_ahead(dy + at, ahead);
+                    fetch_ahead(y + at, ahead);
+                    fetch_ahead(scale + at, ahead);
+                    ring[next & 15][i / VL] =
+                        v_div(v_mul(v_loadp(dy + at, left), v_loadp(y + at, left)),
+                              v_loadp(scale + at, left));
+                }
+                if (c < 0)
+                    continue;
+                vf sum = v_zero();
+                for (int64_t d = from; d < to; d++)
+                    sum = v_add(sum, ring[d & 15][i / VL]);
+                at = c * inner + i;
+                fetch_ahead(x + at, ahead);
+                vf d = v_mul(v_loadp(dy + at, left), power(v_loadp(scale + at, left), beta));
+                d = v_fma(v_mul(factor, v_loadp(x + at, left)), sum, d);
+                put(dx + at, d, add, left);
+            }
     }
 }
 

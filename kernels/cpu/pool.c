@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * pool.c: MAX and AVE pooling of planes, forward and backward. A task is a range of planes; a
- * row's whole windows go to a vector kernel, those cut by an edge are done here. */
+ * row's whole windows go to a vector kernel together, those cut by an edge one by one. */
 #include "cpu.h"
 
-#include <float.h>
 #include <string.h>
 
 typedef struct pool_op {
@@ -44,71 +43,53 @@ static window window_at(const pool_op *op, int64_t p, int64_t q)
 
 /* ---- forward ----------------------------------------------------------------------------- */
 
-static void one_max(const pool_op *op, const float *x, window win, float *y, int32_t *mask)
+/* Of one large window. */
+static float sum_of(const pool_op *op, const float *x, const window *win)
 {
-    float top = -FLT_MAX;
-    int64_t at = -1;
-    for (int64_t h = win.h0; h < win.h1; h++)
-        for (int64_t w = win.w0; w < win.w1; w++)
-            if (x[h * op->W + w] > top) {
-                at = h * op->W + w;
-                top = x[at];
-            }
-    *y = top;
-    if (mask)
-        *mask = (int32_t)at;
-}
-
-static void one_ave(const pool_op *op, const float *x, window win, float *y)
-{
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t cols = win->w1 - win->w0;
     float sum = 0;
-    for (int64_t h = win.h0; h < win.h1; h++)
-        for (int64_t w = win.w0; w < win.w1; w++)
-            sum += x[h * op->W + w];
-    *y = win.size > 0 ? sum / (float)win.size : 0;
+    if (cols == op->W)
+        return ker->reduce(DN_REDUCE_SUM, x + win->h0 * op->W, NULL,
+                           (win->h1 - win->h0) * cols);
+    for (int64_t h = win->h0; h < win->h1; h++)
+        sum += ker->reduce(DN_REDUCE_SUM, x + h * op->W + win->w0, NULL, cols);
+    return sum;
 }
 
-static void edge(const pool_op *op, const float *x, int64_t p, int64_t q0, int64_t q1, float *y,
-                 int32_t *mask)
+/* Columns [q, q + n) of rows [p, p + lines) of y: windows of one size. */
+static void pool_block(const pool_op *op, const float *x, const float *end, int64_t p,
+                       int64_t lines, int64_t q, int64_t n, float *y, int32_t *mask)
 {
-    for (int64_t q = q0; q < q1; q++) {
-        window win = window_at(op, p, q);
-        if (op->max)
-            one_max(op, x, win, y + q, mask ? mask + q : NULL);
-        else
-            one_ave(op, x, win, y + q);
-    }
+    const cpu_kernels *ker = op->base.backend->kernels;
+    window win = window_at(op, p, q);
+    cpu_pool_lines at = {.w = op->W,
+                         .rows = cpu_max(0, win.h1 - win.h0),
+                         .cols = cpu_max(0, win.w1 - win.w0),
+                         .stride = n > 1 ? op->sw : 1,
+                         .n = n,
+                         .first = win.h0 * op->W + win.w0,
+                         .lines = lines,
+                         .next = op->sh * op->W,
+                         .ldy = op->Q};
+    float share = win.size > 0 ? 1.0f / (float)win.size : 0;
+    y += p * op->Q + q;
+    if (op->max)
+        ker->pool_max(&at, y, mask ? mask + p * op->Q + q : NULL, x + at.first, end);
+    else if (n > 1 || at.rows * at.cols < 32)
+        ker->pool_sum(&at, y, x + at.first, end, share);
+    else
+        for (int64_t i = 0; i < lines; i++, y += op->Q, x += at.next)
+            *y = sum_of(op, x, &win) * share;
 }
 
 /* Rows [p, p + lines) of y, the windows of more than one whole in height. */
 static void pool_rows(const pool_op *op, const float *x, const float *end, int64_t p,
                       int64_t lines, float *y, int32_t *mask)
 {
-    const cpu_kernels *ker = op->base.backend->kernels;
-    y += p * op->Q;
-    mask = mask ? mask + p * op->Q : NULL;
-    if (op->q1 > op->q0) {
-        window win = window_at(op, p, op->q0);
-        cpu_pool_lines at = {.w = op->W,
-                             .rows = cpu_max(0, win.h1 - win.h0),
-                             .cols = op->S,
-                             .stride = op->sw,
-                             .n = op->q1 - op->q0,
-                             .first = win.h0 * op->W + win.w0,
-                             .lines = lines,
-                             .next = op->sh * op->W,
-                             .ldy = op->Q};
-        if (op->max)
-            ker->pool_max(&at, y + op->q0, mask ? mask + op->q0 : NULL, x + at.first, end);
-        else
-            ker->pool_sum(&at, y + op->q0, x + at.first, end,
-                          win.size > 0 ? 1.0f / (float)win.size : 0);
-    }
-    if (op->q0 == 0 && op->q1 == op->Q)
-        return;
-    for (int64_t i = 0; i < lines; i++, y += op->Q, mask = mask ? mask + op->Q : NULL) {
-        edge(op, x, p + i, 0, op->q0, y, mask);
-        edge(op, x, p + i, op->q1, op->Q, y, mask);
+    for (int64_t q = 0, n; q < op->Q; q += n) {
+        n = q == op->q0 && op->q1 > q ? op->q1 - q : 1;
+        pool_block(op, x, end, p, lines, q, n, y, mask);
     }
 }
 
@@ -153,6 +134,10 @@ static void ave_back(const pool_op *op, const float *dy, float *dx)
             if (win.size < 1)
                 continue;
             float d = dy[p * op->Q + q] / (float)win.size;
+            if (win.w1 - win.w0 == op->W) { /* rows without a gap are one */
+                win.w0 = win.h0 * op->W, win.w1 = win.h1 * op->W;
+                win.h0 = 0, win.h1 = 1;
+            }
             for (int64_t h = win.h0; h < win.h1; h++)
                 for (int64_t w = win.w0; w < win.w1; w++)
                     dx[h * op->W + w] += d;

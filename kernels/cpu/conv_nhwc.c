@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc.c: convolution in NHWC, forward and backward to the data, as rows of pixels times
- * packed weights. Rows are packed where they are used, straight from the image; what lies
- * outside it is zeros. Those of 1x1 are read as they lie, and those of few channels laid side
- * by side as they are, not turned. Backward with a stride is one such product for each phase of
- * the stride, with the taps that reach it. */
+ * packed weights. Rows are laid side by side where they are used, straight from the image; what
+ * lies outside it is zeros. Those of 1x1 are read as they lie. Backward with a stride is one
+ * such product for each phase of the stride, with the taps that reach it. */
 #include "conv_nhwc.h"
 
 #include <string.h>
 
 enum {
-    ROWS = 16,           /* tiles of rows packed at a time: they stay in the second cache */
+    ROWS = 16,           /* tiles of rows laid at a time: they stay in the second cache */
     IN_PLACE_ROWS = 224, /* the same of rows that are read as they lie */
+    PACK_ROWS = 32,      /* channels of dy whose weights a task packs */
     ROW_UNIT = 4,        /* a row alone takes as long as two of four */
     FEW_ROWS = 32,       /* times all weights: worth reading these once more */
 };
@@ -28,7 +28,7 @@ typedef struct conv_op {
     int64_t phases;
     int64_t Kx, Cx, Kg, Cg, H, W, P, Q; /* this product's output and input */
     int64_t panels, group_floats, packed_floats, worker_floats;
-    bool back, keep, laid; /* laid: rows are laid, not turned */
+    bool back, keep;
     cpu_end end;
 } conv_op;
 
@@ -115,35 +115,45 @@ const float *cpu_run_at(const cpu_image *image, const cpu_phase *f, const cpu_ta
 
 /* ---- weights ----------------------------------------------------------------------------- */
 
+/* Forward a panel of outputs; backward some channels of dy, as w has them. */
+static int64_t pack_tasks(const conv_op *op)
+{
+    return op->back ? cpu_ceil(op->Cg, PACK_ROWS) : op->panels;
+}
+
 static void pack_task(void *arg, int64_t task, int32_t worker)
 {
     const conv_call *call = arg;
     const conv_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t g = task / op->panels, j = task % op->panels, taps = op->geo.R * op->geo.S;
-    int64_t cols = cpu_min(ker->nr, op->Kg - j * ker->nr);
+    int64_t per = pack_tasks(op), g = task / per, taps = op->geo.R * op->geo.S;
     float *out = call->packed + g * op->group_floats;
     (void)worker;
     if (!op->back) {
+        int64_t j = task % per, cols = cpu_min(ker->nr, op->Kg - j * ker->nr);
         const float *w = call->w + (g * op->Kg + j * ker->nr) * op->Cg * taps;
         ker->pack_weights(out, cols, op->Cg * taps, w, op->Cg * taps, op->at, op->next, j);
         return;
     }
-    for (int64_t k = 0; k < op->Cg; k++) { /* w: (channels of dy, of dx, taps) */
-        const float *w = call->w + ((g * op->Cg + k) * op->Kg + j * ker->nr) * taps;
-        if (taps == 1)
-            memcpy(out + op->at[k] + j * op->next[k], w, (size_t)cols * sizeof(float));
-        else
-            ker->pack_weights(out, cols, taps, w, taps, op->at + k * taps, op->next + k * taps,
-                              j);
-    }
+    int64_t k0, k1;
+    cpu_split(op->Cg, per, task % per, &k0, &k1);
+    for (int64_t k = k0; k < k1; k++) /* w: (channels of dy, of dx, taps) */
+        for (int64_t j = 0; j < op->panels; j++) {
+            int64_t cols = cpu_min(ker->nr, op->Kg - j * ker->nr);
+            const float *w = call->w + ((g * op->Cg + k) * op->Kg + j * ker->nr) * taps;
+            if (taps == 1)
+                memcpy(out + op->at[k] + j * op->next[k], w, (size_t)cols * sizeof(float));
+            else
+                ker->pack_weights(out, cols, taps, w, taps, op->at + k * taps,
+                                  op->next + k * taps, j);
+        }
 }
 
 /* ---- a block of rows --------------------------------------------------------------------- */
 
 typedef struct block { /* what a worker has in hand */
     float *edges, *zeros, *tile, *packed;
-    int64_t c_row[ROWS][CPU_MAX_MR]; /* where the rows' outputs are */
+    int64_t c_row[ROWS * CPU_MAX_MR]; /* where the rows' outputs are */
 } block;
 
 static block block_of(const conv_call *call, int32_t worker)
@@ -197,51 +207,11 @@ void cpu_narrow_rows(const cpu_kernels *ker, int32_t width, int64_t m, int64_t k
     }
 }
 
-/* Rows [from, to) of pixels that are not turned: the first at x, the others ld apart. */
+/* Rows [from, to) of pixels: the first at x, the others ld apart. c_row: where their outputs
+ * are; NULL: one after the other. */
 static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const float *x,
-                          int64_t ld, int64_t from, int64_t to, const piece *p, float *tile)
-{
-    const conv_op *op = call->op;
-    const cpu_kernels *ker = op->base.backend->kernels;
-    const piece *first = op->pieces;
-    int64_t len = (p->run1 - p->run0) * (p->to - p->from), col = g * op->Kg + j * ker->nr;
-    int32_t width = (int32_t)cpu_min(ker->nr, op->Kg - j * ker->nr);
-    int32_t vectors = width <= ker->vl ? 1 : 2;
-    const float *w =
-        call->packed + g * op->group_floats + (p->before * op->panels + j * len) * ker->nr;
-    float *y = call->y + from * op->Kx + col;
-    cpu_end end = op->end;
-    end.bias_n = call->bias && p == first ? call->bias + col : NULL;
-    end.add = op->end.add || p > first;
-    end.relu = op->end.relu && p + 1 == first + call->phase->pieces;
-    if (width == vectors * ker->vl) {
-        ker->rows(vectors, to - from, len, x, ld, 1, w, y, op->Kx, &end);
-        return;
-    }
-    cpu_narrow_rows(ker, width, to - from, len, x, ld, 1, w, y, op->Kx, &end, tile);
-}
-
-/* Rows [from, from + count) for one piece of the reduction, run after run. */
-static void pack_tile(const conv_call *call, int64_t g, int64_t from, int64_t count,
-                      const piece *p, const block *b, float *out)
-{
-    const conv_op *op = call->op;
-    const cpu_phase *f = call->phase;
-    const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
-    const float *rows[CPU_MAX_MR];
-    cpu_pixel pixel[CPU_MAX_MR];
-    cpu_pixels(pixel, from, count, f);
-    for (int64_t r = p->run0; r < p->run1; r++) {
-        for (int64_t i = 0; i < count; i++)
-            rows[i] = p->from + cpu_run_at(&image, f, &f->run[r], &pixel[i],
-                                           b->edges + i * CPU_K_PIECE, b->zeros);
-        op->base.backend->kernels->pack_pointers(out, (int32_t)count, p->to - p->from, rows);
-        out += (p->to - p->from) * count;
-    }
-}
-
-static void multiply(const conv_call *call, int64_t g, int64_t j, int64_t count, const piece *p,
-                     const float *a, const int64_t *c_row, float *tile)
+                          int64_t ld, int64_t from, int64_t to, const piece *p,
+                          const int64_t *c_row, float *tile)
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
@@ -252,19 +222,26 @@ static void multiply(const conv_call *call, int64_t g, int64_t j, int64_t count,
     int32_t vectors = width <= ker->vl ? 1 : 2;
     const float *w = call->packed + g * op->group_floats + f->packed_at +
                      (p->before * op->panels + j * len) * ker->nr;
+    float *y = call->y + col;
     cpu_end end = op->end;
     end.bias_n = call->bias && p == first ? call->bias + col : NULL;
     end.add = op->end.add || p > first;
     end.relu = op->end.relu && p + 1 == first + f->pieces;
-    if (width == vectors * ker->vl && f->step_h == 1 && f->step_w == 1) {
-        ker->tile((int32_t)count, vectors, len, a, w, ker->nr, call->y + col + c_row[0], op->Kx,
-                  &end);
+    if (!c_row) {
+        y += from * op->Kx;
+        if (width == vectors * ker->vl)
+            ker->rows(vectors, to - from, len, x, ld, 1, w, y, op->Kx, &end);
+        else
+            cpu_narrow_rows(ker, width, to - from, len, x, ld, 1, w, y, op->Kx, &end, tile);
         return;
     }
     static const cpu_end nothing = {0};
     const cpu_run run = {0, width, 0, 0};
-    ker->tile((int32_t)count, vectors, len, a, w, ker->nr, tile, ker->nr, &nothing);
-    ker->merge((int32_t)count, tile, &run, 1, call->y + col, c_row, 0, &end);
+    for (int64_t i = from, n; i < to; i += n, x += n * ld, c_row += n) {
+        n = cpu_min(CPU_MAX_MR, to - i);
+        ker->rows(vectors, n, len, x, ld, 1, w, tile, ker->nr, &nothing);
+        ker->merge((int32_t)n, tile, &run, 1, y, c_row, 0, &end);
+    }
 }
 
 /* Outputs that no tap reaches: bias and activation. */
@@ -294,56 +271,58 @@ static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_
         for (const piece *p = op->pieces, *last = p + call->phase->pieces; p < last; p++)
             for (int64_t j = j0; j < j1; j++)
                 multiply_rows(call, g, j, call->x + i * op->Cx + g * op->Cg + p->from, op->Cx,
-                              i, end, p, tile);
+                              i, end, p, NULL, tile);
     }
 }
 
-/* A run of `count` outputs side by side from `at` on, ld apart. */
-static void lay_run(const conv_call *call, const cpu_taps_run *run, cpu_pixel at, int64_t count,
-                    const block *b, float *out, int64_t ld)
+/* A run's part of `count` outputs side by side from `at` on, ld apart. */
+static void lay_run(const conv_call *call, int64_t g, const cpu_taps_run *run, const piece *p,
+                    cpu_pixel at, int64_t count, const block *b, float *out, int64_t ld)
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
     const cpu_kernels *ker = op->base.backend->kernels;
-    const cpu_image image = {call->x, op->H, op->W, op->Cx};
+    const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
     int64_t h = at.h * f->move_h + run->h, w = at.w * f->move_w + run->w;
     int64_t whole = cpu_min(count, w < 0 ? cpu_ceil(-w, f->move_w) : 0), end = whole;
     if (h >= 0 && h < op->H && w + f->taps <= op->W) /* [whole, end): no tap is outside */
         end = cpu_max(whole, cpu_min(count, (op->W - f->taps - w) / f->move_w + 1));
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0, n; i < count; i += n) {
         cpu_pixel pixel = {at.n, at.h, at.w + i};
-        if (i < whole || i >= end) {
-            ker->lay_rows(out + i * ld, ld,
-                          cpu_run_at(&image, f, run, &pixel, b->edges, b->zeros), 0, 1,
-                          f->floats);
-            continue;
-        }
-        ker->lay_rows(out + i * ld, ld, cpu_run_at(&image, f, run, &pixel, b->edges, b->zeros),
-                      f->move_w * op->Cx, end - i, f->floats);
-        i = end - 1;
+        n = i < whole || i >= end ? 1 : end - i;
+        ker->lay_rows(out + i * ld, ld,
+                      cpu_run_at(&image, f, run, &pixel, b->edges, b->zeros) + p->from,
+                      f->move_w * op->Cx, n, p->to - p->from);
     }
 }
 
-static void laid_task(const conv_call *call, int64_t from, int64_t to, int64_t j0, int64_t j1,
-                      const block *b)
+/* The pixels' rows are laid side by side as they are. */
+static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to, int64_t j0,
+                      int64_t j1, block *b)
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
+    bool apart = f->step_h > 1 || f->step_w > 1;
     for (int64_t i = from, end; i < to; i = end) {
         end = cpu_min(to, i + ROWS * op->base.backend->kernels->mr);
-        for (const piece *p = op->pieces, *last = p + f->pieces; p < last; p++) {
+        for (int64_t k = i; apart && k < end; k += CPU_MAX_MR)
+            locate(call, k, cpu_min(CPU_MAX_MR, end - k), b->c_row + (k - i));
+        for (const piece *p = op->pieces + f->first_piece, *last = p + f->pieces; p < last;
+             p++) {
             /* whole vectors are written, the last not into the next row */
-            int64_t ld = (p->run1 - p->run0 - 1) * f->floats + ((f->floats + 15) & ~15);
+            int64_t len = p->to - p->from;
+            int64_t ld = (p->run1 - p->run0 - 1) * len + ((len + 15) & ~15);
             for (int64_t k = i, n; k < end; k += n) {
                 cpu_pixel at;
                 cpu_pixels(&at, k, 1, f);
                 n = cpu_min(end - k, f->cols - at.w);
                 for (int64_t r = p->run0; r < p->run1; r++)
-                    lay_run(call, &f->run[r], at, n, b,
-                            b->packed + (k - i) * ld + (r - p->run0) * f->floats, ld);
+                    lay_run(call, g, &f->run[r], p, at, n, b,
+                            b->packed + (k - i) * ld + (r - p->run0) * len, ld);
             }
             for (int64_t j = j0; j < j1; j++)
-                multiply_rows(call, 0, j, b->packed, ld, i, end, p, b->tile);
+                multiply_rows(call, g, j, b->packed, ld, i, end, p, apart ? b->c_row : NULL,
+                              b->tile);
         }
     }
 }
@@ -353,40 +332,15 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
     const conv_call *call = arg;
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
-    const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t per = f->tasks_m * f->tasks_n, g = task / per, tiles = cpu_ceil(f->count, ker->mr);
-    int64_t t0, t1, j0, j1, from, to, m = task % per / f->tasks_n;
+    int64_t per = f->tasks_m * f->tasks_n, g = task / per, j0, j1, from, to;
     block b = block_of(call, worker);
-    cpu_split(tiles, f->tasks_m, m, &t0, &t1);
     cpu_split(op->panels, f->tasks_n, task % f->tasks_n, &j0, &j1);
-    if (op->geo.ready || op->laid) {
-        cpu_split(cpu_ceil(f->count, ROW_UNIT), f->tasks_m, m, &from, &to);
-        from *= ROW_UNIT, to = cpu_min(f->count, to * ROW_UNIT);
-        if (op->laid)
-            laid_task(call, from, to, j0, j1, &b);
-        else
-            in_place_task(call, g, from, to, j0, j1, b.tile);
-        return;
-    }
-    for (int64_t t = t0; t < t1; t += ROWS) {
-        int64_t n = cpu_min(ROWS, t1 - t), size[ROWS];
-        for (int64_t u = 0; u < n; u++) {
-            cpu_split(f->count, tiles, t + u, &from, &to);
-            size[u] = to - from;
-            locate(call, from, to - from, b.c_row[u]);
-        }
-        for (const piece *p = op->pieces + f->first_piece, *last = p + f->pieces; p < last;
-             p++) {
-            int64_t tile = (p->run1 - p->run0) * (p->to - p->from) * ker->mr;
-            for (int64_t u = 0; u < n; u++) {
-                cpu_split(f->count, tiles, t + u, &from, &to);
-                pack_tile(call, g, from, size[u], p, &b, b.packed + u * tile);
-            }
-            for (int64_t j = j0; j < j1; j++)
-                for (int64_t u = 0; u < n; u++)
-                    multiply(call, g, j, size[u], p, b.packed + u * tile, b.c_row[u], b.tile);
-        }
-    }
+    cpu_split(cpu_ceil(f->count, ROW_UNIT), f->tasks_m, task % per / f->tasks_n, &from, &to);
+    from *= ROW_UNIT, to = cpu_min(f->count, to * ROW_UNIT);
+    if (op->geo.ready)
+        in_place_task(call, g, from, to, j0, j1, b.tile);
+    else
+        laid_task(call, g, from, to, j0, j1, &b);
 }
 
 /* ---- run --------------------------------------------------------------------------------- */
@@ -395,7 +349,7 @@ static dn_status conv_prepare(dn_op *base, const dn_op_io *io)
 {
     conv_op *op = (conv_op *)base;
     conv_call call = {.op = op, .w = io->in[1], .packed = io->keep};
-    cpu_for(base->backend, op->geo.group * op->panels, pack_task, &call);
+    cpu_for(base->backend, op->geo.group * pack_tasks(op), pack_task, &call);
     return DN_OK;
 }
 
@@ -410,7 +364,7 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
                       .packed = op->keep ? io->keep : io->scratch};
     call.work = (float *)io->scratch + (op->keep ? 0 : op->packed_floats);
     if (!op->keep)
-        cpu_for(base->backend, op->geo.group * op->panels, pack_task, &call);
+        cpu_for(base->backend, op->geo.group * pack_tasks(op), pack_task, &call);
     for (int64_t i = 0; i < op->phases; i++) {
         call.phase = &op->phase[i];
         if (call.phase->count && !call.phase->pieces)
@@ -489,7 +443,6 @@ static bool plan(conv_op *op, dn_op_info *info)
         pieces += f->pieces;
         packed += f->runs * f->floats * op->panels * nr;
     }
-    op->laid = op->phases == 1 && op->phase[0].taps > 1;
     op->group_floats = packed;
     op->packed_floats = (geo->group * packed + 15) & ~(int64_t)15;
     op->worker_floats = worker_floats(op);

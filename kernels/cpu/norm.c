@@ -160,14 +160,16 @@ static cpu_norm row_constants(const norm_call *call)
                       op->slope, true,        op->relu,        op->add};
 }
 
-/* Bands are taken from the far end, which was written last; what is read last here, the first,
- * is what apply_task begins with. */
+/* A worker takes its part of the bands from the far end, which it wrote last; what it reads
+ * last here, the first, is what apply_task begins with. */
 static void sum_task(void *arg, int64_t task, int32_t worker)
 {
     const norm_call *call = arg;
     const norm_op *op = call->op;
     const cpu_norm k = row_constants(call);
-    int64_t band = op->bands - 1 - task;
+    int64_t T = cpu_min(op->base.backend->host.num_threads, op->bands);
+    int64_t part = ((task + 1) * T - 1) / op->bands; /* as the tasks are dealt out */
+    int64_t band = op->bands * part / T + op->bands * (part + 1) / T - 1 - task;
     float *sum = call->sums + band * op->band_floats;
     int64_t from, to, at;
     (void)worker;

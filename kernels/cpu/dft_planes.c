@@ -17,6 +17,7 @@ enum {
     SLOTS =
         PATCH * PATCH / 2, /* a complex frequency each, or of the first REALS two real ones */
     REALS = 2,
+    APART = 8,            /* lines of the cache */
     BLOCK = 32,           /* channels of y whose products stay in the second cache */
     MOST_FLOATS = 1 << 22 /* of a worker: larger planes are for chunks */
 };
@@ -29,7 +30,8 @@ typedef struct dft_op {
     int64_t *x_at, *y_at; /* of a row of tiles, in their strips */
     int64_t *w_at;
     int64_t v_step, m_step, sum_step; /* from slot to slot: of a tile of x, of w, of products */
-    int64_t group_floats, zeros, strip, plane, worker_floats;
+    int64_t zeros, strip, plane, worker_floats;
+    int64_t *ready; /* in this run: 1 + the group whose w a worker has, APART from each other */
     bool add;
     cpu_end end;
 } dft_op;
@@ -37,37 +39,27 @@ typedef struct dft_op {
 typedef struct dft_call {
     const dft_op *op;
     const float *x, *w, *bias;
-    float *y, *m, *work;
+    float *y, *work;
 } dft_call;
 
-/* vl pairs of channels of w, in columns of y's channels. */
-static void transform_w(const dft_call *call, int64_t g, int64_t first, float *taps)
+/* w of a group: vl pairs of channels at a time, in columns of y's channels. From the end, for
+ * the last lanes write beyond their pairs. Every worker has its own: read from another core it
+ * would take longer. */
+static void transform_w(const dft_call *call, int64_t g, float *m, float *taps)
 {
     const dft_op *op = call->op;
     const cpu_geo *geo = &op->geo;
+    const cpu_kernels *ker = op->base.backend->kernels;
     const float *at[16];
-    int64_t pairs = geo->Kg * geo->Cg;
-    for (int64_t i = 0; i < op->vl; i++) {
-        int64_t p = cpu_min(first + i, pairs - 1), k = p % geo->Kg, c = p / geo->Kg;
-        at[i] = call->w + ((g * geo->Kg + k) * geo->Cg + c) * TAPS;
+    int64_t pairs = geo->Kg * geo->Cg, vl = op->vl;
+    for (int64_t first = (pairs - 1) / vl * vl; first >= 0; first -= vl) {
+        for (int64_t i = 0; i < vl; i++) {
+            int64_t p = cpu_min(first + i, pairs - 1), k = p % geo->Kg, c = p / geo->Kg;
+            at[i] = call->w + ((g * geo->Kg + k) * geo->Cg + c) * TAPS;
+        }
+        ker->pack_pointers(taps, (int32_t)vl, TAPS, at);
+        ker->dft_in(KERNEL, m + first, op->m_step, pairs, 0, taps, op->w_at);
     }
-    op->base.backend->kernels->pack_pointers(taps, (int32_t)op->vl, TAPS, at);
-    op->base.backend->kernels->dft_in(KERNEL, call->m + g * op->group_floats + first,
-                                      op->m_step, pairs, 0, taps, op->w_at);
-}
-
-static int64_t last_pairs(const dft_op *op)
-{
-    return (op->geo.Kg * op->geo.Cg - 1) / op->vl;
-}
-
-static void w_task(void *arg, int64_t task, int32_t worker)
-{
-    const dft_call *call = arg;
-    const dft_op *op = call->op;
-    int64_t whole = last_pairs(op);
-    transform_w(call, task / whole, task % whole * op->vl,
-                call->work + worker * op->worker_floats);
 }
 
 /* Products of a tile, for channels [k0, k0 + count) of y. */
@@ -98,9 +90,13 @@ static void images_task(void *arg, int64_t task, int32_t worker)
     int64_t image = geo->H * geo->W, area = geo->P * geo->Q, left = geo->N - n;
     float *zeros = call->work + worker * op->worker_floats, *strips = zeros + op->zeros;
     float *v = strips + geo->Cg * op->strip, *sums = v + SLOTS * op->v_step;
-    float *planes = sums + SLOTS * op->sum_step;
+    float *planes = sums + SLOTS * op->sum_step, *m = planes + geo->Kg * op->plane;
     const float *x = call->x + (n * geo->C + g * geo->Cg) * image;
     float *y = call->y + (n * geo->K + g * geo->Kg) * area;
+    int64_t *ready = op->ready + worker * APART;
+    if (*ready != g + 1)
+        transform_w(call, g, m, strips);
+    *ready = g + 1;
     memset(zeros, 0, (size_t)op->zeros * sizeof(float));
     for (int64_t r = 0; r < op->rows; r++) {
         for (int64_t t = 0; t < op->cols; t++) {
@@ -114,7 +110,7 @@ static void images_task(void *arg, int64_t task, int32_t worker)
             }
             for (int64_t k0 = 0; k0 < geo->Kg; k0 += BLOCK) {
                 int64_t count = cpu_min(BLOCK, geo->Kg - k0);
-                multiply(op, call->m + g * op->group_floats, v, sums, k0, count);
+                multiply(op, m, v, sums, k0, count);
                 for (int64_t k = 0; k < count; k++)
                     ker->dft_out(planes + (k0 + k) * op->plane, op->y_at + t * TILE * TILE,
                                  sums + k * nr, op->sum_step,
@@ -137,12 +133,8 @@ static dn_status run(dn_op *base, const dn_op_io *io)
                      .w = io->in[1],
                      .bias = cpu_in(base, io, 2),
                      .y = io->out[0],
-                     .m = io->scratch};
-    int64_t whole = last_pairs(op);
-    call.work = call.m + geo->group * op->group_floats;
-    for (int64_t g = 0; g < geo->group; g++) /* first, for they write beyond their pairs */
-        transform_w(&call, g, whole * op->vl, call.work);
-    cpu_for(base->backend, geo->group * whole, w_task, &call);
+                     .work = io->scratch};
+    memset(op->ready, 0, (size_t)(base->backend->host.num_threads * APART) * sizeof *op->ready);
     cpu_for(base->backend, geo->group * op->teams, images_task, &call);
     return DN_OK;
 }
@@ -164,8 +156,10 @@ static bool plan_tables(dft_op *op)
 {
     const cpu_geo *geo = &op->geo;
     size_t count = (size_t)(TAPS + op->cols * (PATCH * PATCH + TILE * TILE));
+    size_t ready = (size_t)op->base.backend->host.num_threads * APART;
     int64_t vl = op->vl, *at = cpu_op_table(&op->base, count, sizeof *at);
-    if (!at)
+    op->ready = at ? cpu_op_table(&op->base, ready, sizeof *op->ready) : NULL;
+    if (!op->ready)
         return false;
     op->w_at = at;
     for (int64_t i = TAPS - 1; i >= 0; i--) /* backwards: what is multiplied is a convolution */
@@ -189,13 +183,10 @@ static size_t plan(dft_op *op)
     op->plane = (TILE * geo->Q + 1) * vl;
     op->v_step = cpu_wino_step(2 * geo->Cg * nr);
     op->m_step = cpu_wino_step(2 * geo->Cg * geo->Kg + vl);
-    op->group_floats = SLOTS * op->m_step;
     op->sum_step = cpu_wino_step(cpu_min(BLOCK, geo->Kg) * nr);
-    op->worker_floats = op->zeros + geo->Cg * op->strip + SLOTS * (op->v_step + op->sum_step) +
-                        geo->Kg * op->plane;
-    return (size_t)(geo->group * op->group_floats +
-                    op->base.backend->host.num_threads * op->worker_floats) *
-           sizeof(float);
+    op->worker_floats = op->zeros + geo->Cg * op->strip + geo->Kg * op->plane +
+                        SLOTS * (op->v_step + op->sum_step + op->m_step);
+    return (size_t)(op->base.backend->host.num_threads * op->worker_floats) * sizeof(float);
 }
 
 dn_status cpu_dft_planes_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,

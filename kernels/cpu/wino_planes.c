@@ -14,6 +14,7 @@ enum {
     TAPS = 25,
     AT_ONE = 3 * PATCH + 3, /* the frequency of the points 1 and 1 */
     PARTS = 4,
+    APART = 8,            /* lines of the cache */
     TEAM = 16,            /* images, dw: its sums are in their order, whatever the vectors */
     MOST_FLOATS = 1 << 22 /* of a worker: larger planes are for chunks */
 };
@@ -21,13 +22,14 @@ enum {
 typedef struct planes_op {
     dn_op base;
     cpu_geo geo;
-    int64_t rows, cols;     /* tiles of a plane of dy */
-    int64_t teams, vl;      /* images: vl in a team; dw: TEAM */
-    int64_t panels, parts;  /* dw: of dy's channels; of teams' rows of tiles */
-    int64_t *dy_at, *x_at;  /* of a row of tiles, in their strips; dx: of all, in a plane */
-    int64_t *w_at;          /* dx: taps of w */
+    int64_t rows, cols;    /* tiles of a plane of dy */
+    int64_t teams, vl;     /* images: vl in a team; dw: TEAM */
+    int64_t panels, parts; /* dw: of dy's channels; of teams' rows of tiles */
+    int64_t *dy_at, *x_at; /* of a row of tiles, in their strips; dx: of all, in a plane */
+    int64_t *w_at;         /* dx: taps of w */
+    int64_t *ready; /* dx, in this run: 1 + the group whose w a worker has, APART from others */
     int64_t v_step, m_step; /* from frequency to frequency; m: of w in dx, of sums in dw */
-    int64_t part_floats, strip, plane, v_at, worker_floats;
+    int64_t part_floats, panel, strip, plane, v_at, worker_floats; /* dw: panel: its sums */
     bool bias, add, add_bias;
 } planes_op;
 
@@ -57,21 +59,20 @@ static float *strip_of(const planes_call *call, int32_t worker)
 
 /* ---- to the data ------------------------------------------------------------------------- */
 
-/* vl pairs of channels of w. */
-static void w_task(void *arg, int64_t task, int32_t worker)
+/* w of a group, vl pairs of channels at a time. Every worker has its own: read from another
+ * core it would take longer. */
+static void transform_w(const planes_call *call, int64_t g, float *m, float *taps)
 {
-    const planes_call *call = arg;
     const planes_op *op = call->op;
-    const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
     const float *at[16];
-    int64_t pairs = geo->Kg * geo->Cg, per = cpu_ceil(pairs, op->vl);
-    int64_t g = task / per, first = task % per * op->vl;
-    float *taps = strip_of(call, worker);
-    for (int64_t i = 0; i < op->vl; i++)
-        at[i] = call->w + (g * pairs + cpu_min(first + i, pairs - 1)) * TAPS;
-    ker->pack_pointers(taps, (int32_t)op->vl, TAPS, at);
-    ker->wino8_values(5, call->m + g * op->part_floats + first, op->m_step, taps, op->w_at);
+    int64_t pairs = op->geo.Kg * op->geo.Cg;
+    for (int64_t first = 0; first < pairs; first += op->vl) {
+        for (int64_t i = 0; i < op->vl; i++)
+            at[i] = call->w + (g * pairs + cpu_min(first + i, pairs - 1)) * TAPS;
+        ker->pack_pointers(taps, (int32_t)op->vl, TAPS, at);
+        ker->wino8_values(5, m + first, op->m_step, taps, op->w_at);
+    }
 }
 
 /* A team's images, of one group. */
@@ -87,6 +88,11 @@ static void data_task(void *arg, int64_t task, int32_t worker)
     float *strip = strip_of(call, worker), *v = strip + op->v_at;
     float *sums = v + FREQ * op->v_step, *planes = sums + FREQ * sum_step;
     const float *dy = call->dy + (n * geo->K + g * geo->Kg) * geo->P * geo->Q;
+    float *m = planes + geo->Cg * op->plane;
+    int64_t *ready = op->ready + worker * APART;
+    if (*ready != g + 1)
+        transform_w(call, g, m, strip);
+    *ready = g + 1;
     memset(planes, 0, (size_t)(geo->Cg * op->plane) * sizeof(float));
     for (int64_t r = 0; r < op->rows; r++) {
         for (int64_t k = 0; k < geo->Kg; k++) {
@@ -99,8 +105,7 @@ static void data_task(void *arg, int64_t task, int32_t worker)
         for (int64_t t = 0; t < op->cols; t += 2) {
             int32_t vectors = t + 1 < op->cols ? 2 : 1;
             for (int64_t f = 0; f < FREQ; f++)
-                ker->rows(vectors, geo->Cg, geo->Kg,
-                          call->m + g * op->part_floats + f * op->m_step, 1, geo->Cg,
+                ker->rows(vectors, geo->Cg, geo->Kg, m + f * op->m_step, 1, geo->Cg,
                           v + f * op->v_step + t / 2 * geo->Kg * nr, sums + f * sum_step, nr,
                           &end);
             for (int64_t c = 0; c < geo->Cg; c++)
@@ -121,9 +126,8 @@ static dn_status data_run(dn_op *base, const dn_op_io *io)
     planes_op *op = (planes_op *)base;
     const cpu_geo *geo = &op->geo;
     planes_call call = {
-        .op = op, .dy = io->in[0], .w = io->in[1], .dx = io->out[0], .m = io->scratch};
-    call.work = call.m + geo->group * op->part_floats;
-    cpu_for(base->backend, geo->group * cpu_ceil(geo->Kg * geo->Cg, op->vl), w_task, &call);
+        .op = op, .dy = io->in[0], .w = io->in[1], .dx = io->out[0], .work = io->scratch};
+    memset(op->ready, 0, (size_t)(base->backend->host.num_threads * APART) * sizeof *op->ready);
     cpu_for(base->backend, geo->group * op->teams, data_task, &call);
     return DN_OK;
 }
@@ -167,7 +171,21 @@ static void transform_dy(const planes_call *call, float *strip, float *v, int64_
         }
 }
 
-/* Some rows of tiles, into sums of their own, a panel of dy's channels after the other. */
+/* Of a part: the taps of panel j's channels and one of x, vl channels after the other. */
+static float *taps_of(const planes_call *call, int64_t part, int64_t j, int64_t c)
+{
+    const planes_op *op = call->op;
+    return call->m + part * op->part_floats + (j * op->geo.Cg + c) * 2 * TAPS * op->vl;
+}
+
+/* Its sums of dy. */
+static float *bias_of(const planes_call *call, int64_t part, int64_t j)
+{
+    return taps_of(call, part, call->op->panels, 0) + j * call->op->base.backend->kernels->nr;
+}
+
+/* Some rows of tiles, into sums of this worker, a panel of dy's channels after the other; then
+ * taps from them, which are fewer for other cores to read. */
 static void part_task(void *arg, int64_t part, int32_t worker)
 {
     const planes_call *call = arg;
@@ -175,18 +193,18 @@ static void part_task(void *arg, int64_t part, int32_t worker)
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, C = op->geo.Cg, depth = op->cols * TEAM, nr = ker->nr;
     float *strip = strip_of(call, worker), *v = strip + op->v_at, *dy = v + C * depth;
+    float *sums = v + FREQ * op->v_step;
     const cpu_norm plain = {.mean = strip + op->strip, .rows = true};
     cpu_split(op->teams * op->rows, op->parts, part, &from, &to);
     for (int64_t i = from; i < to; i++) {
         const cpu_end end = {.alpha = 1, .add = i > from};
-        float *sums = call->m + part * op->panels * op->part_floats;
         transform_x(call, strip, v, i / op->rows, i % op->rows);
-        for (int64_t j = 0; j < op->panels; j++, sums += op->part_floats) {
-            float *bias = sums + FREQ * op->m_step;
+        for (int64_t j = 0; j < op->panels; j++) {
+            float *sum = sums + j * op->panel, *bias = sum + FREQ * op->m_step;
             transform_dy(call, strip, dy, j * nr, i / op->rows, i % op->rows);
             for (int64_t f = 0; f < FREQ; f++)
                 ker->rows(2, C, depth, v + f * op->v_step, depth, 1, dy + f * op->v_step,
-                          sums + f * op->m_step, nr, &end);
+                          sum + f * op->m_step, nr, &end);
             /* the value at (1, 1) is the sum of a tile; that of squares is not wanted */
             if (i == from)
                 memset(bias, 0, (size_t)(2 * nr) * sizeof(float));
@@ -194,28 +212,29 @@ static void part_task(void *arg, int64_t part, int32_t worker)
                            bias + nr);
         }
     }
+    for (int64_t j = 0; j < op->panels; j++, sums += op->panel) {
+        for (int64_t i = 0; i < 2 * C; i++)
+            ker->wino8_taps(taps_of(call, part, j, i / 2) + i % 2 * TAPS * op->vl,
+                            sums + i * op->vl, op->m_step);
+        memcpy(bias_of(call, part, j), sums + FREQ * op->m_step, (size_t)nr * sizeof(float));
+    }
 }
 
-/* A panel and a channel of x: the parts' sums, and taps from them. */
+/* A panel and a channel of x: the parts' sum. */
 static void taps_task(void *arg, int64_t task, int32_t worker)
 {
     const planes_call *call = arg;
     const planes_op *op = call->op;
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t j = task / geo->Cg, c = task % geo->Cg, nr = ker->nr;
-    float *taps = call->work + worker * op->worker_floats;
-    float *sums = call->m + j * op->part_floats + c * nr;
-    for (int64_t f = 0; f < FREQ; f++)
-        for (int64_t i = 1; i < op->parts; i++)
-            ker->axpby(sums + f * op->m_step,
-                       sums + i * op->panels * op->part_floats + f * op->m_step, 1, true, nr);
-    for (int64_t k = j * nr; k < cpu_min(geo->Kg, (j + 1) * nr); k += op->vl) {
-        ker->wino8_taps(taps, sums + k % nr, op->m_step);
+    int64_t j = task / geo->Cg, c = task % geo->Cg, nr = ker->nr, vl = op->vl;
+    float *taps = taps_of(call, 0, j, c);
+    (void)worker;
+    for (int64_t i = 1; i < op->parts; i++)
+        ker->axpby(taps, taps_of(call, i, j, c), 1, true, 2 * TAPS * vl);
+    for (int64_t k = j * nr; k < cpu_min(geo->Kg, (j + 1) * nr); k += vl, taps += TAPS * vl)
         ker->turn_rows(call->dw + ((call->g * geo->Kg + k) * geo->Cg + c) * TAPS,
-                       geo->Cg * TAPS, taps, op->vl, TAPS, cpu_min(op->vl, geo->Kg - k),
-                       op->add);
-    }
+                       geo->Cg * TAPS, taps, vl, TAPS, cpu_min(vl, geo->Kg - k), op->add);
 }
 
 static dn_status weights_run(dn_op *base, const dn_op_io *io)
@@ -225,14 +244,14 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
     int64_t nr = base->backend->kernels->nr, tasks = op->parts * op->panels;
     planes_call call = {
         .op = op, .x = io->in[0], .dy = io->in[1], .dw = io->out[0], .m = io->scratch};
-    call.work = call.m + tasks * op->part_floats;
+    call.work = call.m + op->parts * op->part_floats;
     for (call.g = 0; call.g < geo->group; call.g++) {
         cpu_for(base->backend, op->parts, part_task, &call);
         cpu_for(base->backend, op->panels * geo->Cg, taps_task, &call);
         for (int64_t i = 0; op->bias && i < tasks; i++)
             base->backend->kernels->axpby(
                 (float *)io->out[1] + call.g * geo->Kg + i % op->panels * nr,
-                call.m + i * op->part_floats + FREQ * op->m_step, 1,
+                bias_of(&call, i / op->panels, i % op->panels), 1,
                 op->add_bias || i >= op->panels, cpu_min(nr, geo->Kg - i % op->panels * nr));
     }
     return DN_OK;
@@ -261,7 +280,9 @@ static bool plan_tables(planes_op *op, bool weights)
     int64_t vl = op->vl, rows = weights ? 1 : op->rows;
     int64_t *at = cpu_op_table(
         &op->base, (size_t)(TAPS + op->cols * (TILE * TILE + rows * FREQ)), sizeof *at);
-    if (!at)
+    size_t ready = (size_t)op->base.backend->host.num_threads * APART;
+    op->ready = at ? cpu_op_table(&op->base, ready, sizeof *op->ready) : NULL;
+    if (!op->ready)
         return false;
     op->w_at = at;
     op->dy_at = at = cpu_geo_tile(at, 5, 0, 0, 5, 5, vl);
@@ -279,17 +300,20 @@ static size_t plan(planes_op *op, bool weights)
 {
     const cpu_geo *geo = &op->geo;
     int64_t vl = op->vl, nr = 2 * vl, ends = PATCH * cpu_max(geo->W, geo->Q), scratch;
+    op->panels = cpu_ceil(geo->Kg, nr);
     op->strip = ends * vl + vl;
     op->v_at = (op->strip + ends + nr + 15) & ~(int64_t)15;
     op->plane = (geo->H * geo->W + 1) * vl;
     op->v_step = cpu_wino_step(weights ? (geo->Cg + nr) * op->cols * TEAM
                                        : cpu_ceil(op->cols, 2) * geo->Kg * nr);
-    op->m_step = cpu_wino_step(geo->Cg * (weights ? nr : geo->Kg));
-    op->part_floats = FREQ * op->m_step + 2 * nr;
+    op->m_step = cpu_wino_step(geo->Cg * (weights ? nr : geo->Kg) + vl);
+    op->panel = FREQ * op->m_step + 2 * nr;
+    op->part_floats = cpu_wino_step(op->panels * (geo->Cg * 2 * TAPS * vl + nr));
     op->worker_floats = op->v_at + FREQ * op->v_step;
-    if (!weights)
-        op->worker_floats += FREQ * cpu_wino_step(geo->Cg * nr) + geo->Cg * op->plane;
-    scratch = (weights ? op->parts * op->panels : geo->group) * op->part_floats +
+    op->worker_floats +=
+        weights ? op->panels * op->panel
+                : FREQ * (cpu_wino_step(geo->Cg * nr) + op->m_step) + geo->Cg * op->plane;
+    scratch = (weights ? op->parts * op->part_floats : 0) +
               op->base.backend->host.num_threads * op->worker_floats;
     return (size_t)scratch * sizeof(float);
 }
@@ -315,7 +339,6 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->geo = geo;
     op->teams = cpu_ceil(geo.N, weights ? TEAM : backend->kernels->vl);
     op->rows = cpu_ceil(geo.P, TILE), op->cols = cpu_ceil(geo.Q, TILE);
-    op->panels = cpu_ceil(geo.Kg, backend->kernels->nr);
     op->parts = cpu_min(PARTS, op->teams * op->rows);
     op->bias = weights && cpu_present(desc->outputs, desc->num_outputs, 1);
     op->add = args->base.accumulate & 1;

@@ -7,6 +7,10 @@
 #include <cblas.h>
 #include <limits.h>
 
+/* 0: built without threads, and so without locks: of two calls at once, one may multiply what
+ * the other packed (seen with Debian's serial 0.3.21). Other libraries do not have it. */
+extern int openblas_get_parallel(void) __attribute__((weak));
+
 typedef struct cblas_op {
     dn_op base;
     dn_args_gemm g;
@@ -72,6 +76,8 @@ dn_status cpu_gemm_cblas_create(dn_backend *backend, const dn_op_desc *desc, dn_
                                 dn_op_info *info)
 {
     const dn_args_gemm *g = desc->args;
+    if (openblas_get_parallel && openblas_get_parallel() == 0)
+        return cpu_decline(info, "OpenBLAS without threads may not be called by several");
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
     if (g->activation != DN_FN_NONE && g->activation != DN_FN_RELU)

@@ -45,9 +45,9 @@ static void one_case(const kernel_case *c, void *user)
         return;
     if ((t->lie == LIE_STALE && !c->constant) || (t->lie >= 0 && is_wild(c)))
         return;
-    if (t->every > 1 && t->number++ % t->every != 0)
+    if (t->lie < 0 && t->every > 1 && t->number++ % t->every != 0)
         return;
-    if (t->lie >= 0 && t->seen[c->kind]++ % 4 != 0)
+    if (t->lie >= 0 && t->seen[c->kind]++ % (4 * t->every) != 0)
         return;
     int result = (t->same ? same_case : check_case)(c, t->ref, t->candidate, t->seed, reason,
                                                     sizeof(reason));
@@ -66,18 +66,23 @@ static void all_cases(tally *t)
     cases_network(one_case, t);
 }
 
+static int one_in(void)
+{
+    const char *every = getenv("DN_TEST_EVERY");
+    return every && atoi(every) > 1 ? atoi(every) : 1;
+}
+
 /* Failures of an honest backend; a kind without any case is one. */
 static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candidate, bool same,
                          uint64_t seed)
 {
-    const char *every = getenv("DN_TEST_EVERY");
     tally t = {.ref = ref,
                .candidate = candidate,
                .same = same,
                .seed = seed,
                .lie = -1,
                .kinds = getenv("DN_TEST_KIND"),
-               .every = every ? atoi(every) : 1};
+               .every = one_in()};
     int passed = 0, declined = 0, failures = 0;
     all_cases(&t);
     for (int32_t kind = 1; kind < DN_OP_KIND_END; kind++) {
@@ -99,7 +104,8 @@ static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candid
 /* Lies that were believed: a kind of which no case failed, or any case for a blatant lie. */
 static int check_liar(const dn_backend_ops *ref, int lie, uint64_t seed)
 {
-    tally t = {.ref = ref, .candidate = liar(ref, lie), .seed = seed, .lie = lie};
+    tally t = {
+        .ref = ref, .candidate = liar(ref, lie), .seed = seed, .lie = lie, .every = one_in()};
     int believed = 0, caught = 0;
     all_cases(&t);
     for (int32_t kind = 1; kind < DN_OP_KIND_END; kind++) {

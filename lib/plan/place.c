@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * place.c: see place.h. Quadratic in the number of tensors, which is a few thousand at most. */
+ * place.c: see place.h. Quadratic in the number of tensors; looking for middles can take their
+ * third power, so that of too many (a recurrent layer has some for every step) none is looked
+ * for. */
 #include "plan/place.h"
 
 #include <stdlib.h>
+
+enum { MOST_MIDDLES = 2048 };
 
 static int larger_first(const void *a, const void *b)
 {
@@ -96,7 +100,7 @@ dn_status dni_place(const dni_heap *heap, dni_place_item *items, size_t count, s
         order[i] = &items[i];
     qsort(order, count, sizeof *order, larger_first);
     size_t least = place_all(order, placed, count, false);
-    *total = place_all(order, placed, count, true);
+    *total = count > MOST_MIDDLES ? least : place_all(order, placed, count, true);
     if (*total > least)
         *total = place_all(order, placed, count, false);
     dni_free(heap, order);

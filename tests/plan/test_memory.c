@@ -106,6 +106,22 @@ static size_t place_chain(const dni_heap *heap, dni_place_item *items, const siz
     return total;
 }
 
+/* The same chain, and many small ones after it. */
+static void check_many(dn_context *context)
+{
+    enum { MANY = 2100 };
+    static const size_t falling[] = {64000, 128000, 64000, 32000, 16000};
+    static const size_t lowest[] = {128000, 0, 128000, 0, 32000};
+    static dni_place_item items[MANY];
+    static size_t bytes[MANY];
+    SECTION("of thousands each lies as low as it can, which is soon found");
+    for (size_t i = 0; i < MANY; i++)
+        bytes[i] = i < 5 ? falling[i] : 64;
+    CHECK_INT(place_chain(&context->heap, items, bytes, MANY), 192000);
+    for (int i = 0; i < 5; i++)
+        CHECK_INT(items[i].offset, lowest[i]);
+}
+
 static void check_middles(dn_context *context)
 {
     static const size_t falling[] = {64000, 128000, 64000, 32000, 16000};
@@ -129,6 +145,7 @@ int main(void)
     check_bounds(fused, plain);
     check_limited_ranges(fused);
     check_middles(fused);
+    check_many(fused);
     dn_context_free(fused);
     dn_context_free(plain);
     return check_summary();

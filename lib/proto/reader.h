@@ -12,6 +12,7 @@ typedef struct dni_reader {
     dni_locations *locations;
     dni_remarks *remarks;          /* keeps comments and what is unknown; NULL: nobody does */
     const ProtobufCMessage *layer; /* the layer being read, for messages */
+    bool is_net; /* the file is a net, whose layers are asked for what is unknown in them */
     int32_t depth;
     bool no_value; /* what was read last has no place in the message */
     /* What is unknown does not end the reading, but fails it in the end. */

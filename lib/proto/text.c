@@ -103,7 +103,8 @@ static dn_status unknown_name(dni_reader *r, const ProtobufCMessage *message, co
         of = ((const Cnn__LayerParameter *)message)->type;
     if (near && (!same_stem(name, near) || (of && dni_names_type(name, of, strlen(of)))))
         near = NULL;
-    if (type == &cnn__layer_parameter__descriptor && !near && r->locations && !r->remarks)
+    if (type == &cnn__layer_parameter__descriptor && !near && r->is_net && r->locations &&
+        !r->remarks)
         return dni_locations_add_unknown(r->locations, r->heap, message, r->lexer.token_line,
                                          r->lexer.token_column, name);
     if (type == &cnn__net_parameter__descriptor && !strcmp(name, "item") && !r->num_unknown)
@@ -490,8 +491,10 @@ dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
                          const char *file_name, dni_locations *locations)
 {
     dni_text beside, above;
-    dni_reader r = {
-        .heap = heap, .locations = locations, .remarks = dni_locations_remarks(locations)};
+    dni_reader r = {.heap = heap,
+                    .locations = locations,
+                    .remarks = dni_locations_remarks(locations),
+                    .is_net = type == &cnn__net_parameter__descriptor};
     ProtobufCMessage *message = dni_message_new(heap, type);
     if (!message)
         return DN_E_NOMEM;

@@ -117,6 +117,13 @@ def label_map():
 
 
 @test
+def unknown_field_in_a_net_within_a_solver():
+    write('n.prototxt', "base_lr: 1 lr_policy: 'fixed' net_param {\n" + X[:-3] + 'foo_param {} } }')
+    says("deepnet: n.prototxt:3:56: layer 'x': unknown field 'foo_param' in LayerParameter of "
+         "type 'Input'", 'train', '--solver=n.prototxt')
+
+
+@test
 def a_net_is_no_solver():
     write('n.prototxt', "name: 'n'\nlayer { name: 'x' type: 'Input' top: 'x' }\n")
     says("deepnet: n.prototxt:1:1: 'name' is of a net, and this is read as a solver",

@@ -32,17 +32,29 @@ void dni_log(const dn_context *context, int32_t level, const char *format, ...)
     context->log(context->log_user, level, line);
 }
 
+typedef struct lent_job {
+    dni_task_fn body;
+    void *arg;
+} lent_job;
+
+/* A thread of the host's rounds, flushes and traps as the host likes. */
+static void run_lent(void *arg, int64_t task, int32_t worker)
+{
+    const lent_job *job = arg;
+    dni_fp host = dni_fp_enter();
+    job->body(job->arg, task, worker);
+    dni_fp_leave(host);
+}
+
 void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, void *arg)
 {
     if (tasks == 1)
         body(arg, 0, 0);
+    else if (tasks > 1 && context->pool)
+        dni_pool_run(context->pool, tasks, body, arg);
     else if (tasks > 1)
-        context->parallel_for(context->parallel_user, tasks, body, arg);
-}
-
-static void pool_run(void *user, int64_t tasks, dni_task_fn body, void *arg)
-{
-    dni_pool_run(user, tasks, body, arg);
+        context->parallel_for(context->parallel_user, tasks, run_lent,
+                              &(lent_job){.body = body, .arg = arg});
 }
 
 /* ---- what backends are given ------------------------------------------------------------- */
@@ -278,8 +290,6 @@ static dn_status set_up(dn_context *c, const dn_context_options *o)
             return st;
         if (o->spin_us)
             dni_pool_set_spin(c->pool, o->spin_us > 0 ? o->spin_us : 0);
-        c->parallel_for = pool_run;
-        c->parallel_user = c->pool;
     }
     c->host = (dn_backend_host){.struct_size = sizeof c->host,
                                 .alloc = backend_alloc,

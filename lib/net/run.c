@@ -78,9 +78,11 @@ static dn_status total_loss(const dn_net *net, int32_t from, int32_t to, float *
                 st = dni_mirror_fetch(net->context, values);
             if (st)
                 return st;
+            dni_fp host = dni_fp_enter();
             loss +=
                 l->loss_weight[k] *
                 (float)sum_of(values, dni_shape_count(&net->value_shapes[value]), net->dtype);
+            dni_fp_leave(host);
         }
     }
     *out = loss;

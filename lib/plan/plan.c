@@ -240,7 +240,11 @@ static dn_status show(dni_plan *plan, size_t op)
     dn_status st = dni_base_bind_shown(&plan->base, plan->program, root);
     if (!st)
         st = dni_steps_resolve(s, op);
-    return st ? st : dni_steps_run(s, op, op + 1, NULL);
+    dni_fp host = dni_fp_enter();
+    if (!st)
+        st = dni_steps_run(s, op, op + 1, NULL);
+    dni_fp_leave(host);
+    return st;
 }
 
 static dn_status show_all(dni_plan *plan, bool gradients, bool watched)

@@ -103,7 +103,9 @@ static dn_status mean_on_host(void *user, float *data, int64_t count)
     dn_status st = meet(m->parallel);
     if (st)
         return st;
+    dni_fp host = dni_fp_enter();
     mean_of_slice(p, count * m->rank / p->count, count * (m->rank + 1) / p->count);
+    dni_fp_leave(host);
     return meet(m->parallel);
 }
 

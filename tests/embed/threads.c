@@ -25,7 +25,8 @@ static const char net_text[] =
     "  stride: 2 } }"
     "layer { name: 'y' type: 'InnerProduct' bottom: 'p' top: 'y' inner_product_param {"
     "  num_output: 3 weight_filler { type: 'xavier' } } }"
-    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'y' bottom: 't' top: 'l' }";
+    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'y' bottom: 't' top: 'l'"
+    "  loss_weight: 0.3 }";
 static const char solver_text[] =
     "base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' random_seed: 7 snapshot_after_train: false";
 
@@ -33,7 +34,7 @@ typedef struct job {
     int threads;
     dn_status status;
     char message[512];
-    float weights[WEIGHTS];
+    float weights[WEIGHTS], losses[STEPS];
 } job;
 
 static dn_status train(job *j, dn_context *context, dn_solver **solver)
@@ -53,6 +54,7 @@ static dn_status train(job *j, dn_context *context, dn_solver **solver)
         if ((st = dn_blob_write(dn_net_blob(net, "t"), labels, 4)) ||
             (st = dn_solver_step(*solver, 1)))
             return st;
+        j->losses[step] = dn_solver_loss(*solver);
     }
     return dn_blob_read(dn_net_layer_param(net, dn_net_find_layer(net, "c"), 0), j->weights,
                         WEIGHTS);
@@ -154,7 +156,8 @@ static int computes_as(const job *expected, const char *what)
         j.status = j.status ? j.status : take_log();
         int kept = fegetround() == round;
         fesetenv(FE_DFL_ENV);
-        if (j.status || !kept || memcmp(j.weights, expected->weights, sizeof j.weights) != 0) {
+        if (j.status || !kept || memcmp(j.losses, expected->losses, sizeof j.losses) != 0 ||
+            memcmp(j.weights, expected->weights, sizeof j.weights) != 0) {
             printf("the host %s: %d threads: %s\n", what, threads,
                    j.status ? j.message
                    : kept   ? "other bits"

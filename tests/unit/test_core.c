@@ -2,6 +2,7 @@
  * test_core.c: status, heap, text, shapes, files and workers: what core.h promises of each. */
 #define _GNU_SOURCE /* sched_setaffinity */
 #include <errno.h>
+#include <fenv.h>
 #include <float.h>
 #include <pthread.h>
 #include <sched.h>
@@ -11,7 +12,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "core/core.h"
+#include "core/context.h"
 
 #include "check.h"
 #include "comma.h"
@@ -847,6 +848,38 @@ static void test_processor(void)
 }
 #endif
 
+static bool rounds_upward(void)
+{
+    volatile double one = 1, little = 1e-20;
+    return one + little > 1;
+}
+
+static void in_upward(void *user, int64_t tasks, dni_task_fn body, void *arg)
+{
+    fesetround(FE_UPWARD);
+    for (int64_t i = 0; i < tasks; i++)
+        body(arg, i, 0);
+    *(int *)user = rounds_upward();
+    fesetround(FE_TONEAREST);
+}
+
+static void note_rounding(void *arg, int64_t task, int32_t worker)
+{
+    (void)worker;
+    ((int *)arg)[task] = rounds_upward();
+}
+
+static void test_lent_threads(void)
+{
+    SECTION("threads of the host's that round upward");
+    int after = 0, inside[2] = {-1, -1};
+    dn_context context = {.parallel_for = in_upward, .parallel_user = &after};
+    dni_parallel(&context, 2, note_rounding, inside);
+    CHECK_INT(inside[0], false);
+    CHECK_INT(inside[1], false);
+    CHECK_INT(after, true);
+}
+
 int main(void)
 {
     test_status();
@@ -865,5 +898,6 @@ int main(void)
     test_quotas();
     test_affinity();
     test_processor();
+    test_lent_threads();
     return check_summary();
 }

@@ -102,10 +102,10 @@ static dn_status liar_create(dn_backend *backend, const dn_op_desc *desc, dn_op 
     return status;
 }
 
-/* Another number; for what is not a number, a number. */
+/* A number further from zero; for what is not a number, a number. */
 static double other(double value)
 {
-    return isnan(value) ? 0 : value + 1 + value / 4;
+    return isnan(value) ? 0 : value + (value < 0 ? -1 : 1) + value / 4;
 }
 
 static void add_one(int32_t dtype, void *y, int64_t i)

@@ -6,8 +6,9 @@
  * has set: it may round otherwise, flush denormals or trap, and finds its settings as they were
  * when a call returns. Layers and backends of the host that a run calls see the default, too.
  *
- * A fork is fine while no call runs: the child's first run starts workers of its own. (A device
- * cannot be used on both sides.) */
+ * A fork is fine while no call runs: the child's first run starts workers of its own. A device
+ * cannot be used on both sides; a net that has read a database fails in the child (DN_E_STATE),
+ * which makes its own. */
 #ifndef DEEPNET_CONTEXT_H
 #define DEEPNET_CONTEXT_H
 

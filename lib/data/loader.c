@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/annotated.h"
 #include "deepnet/sys/random.h"
@@ -39,6 +40,7 @@ struct dni_loader {
     int64_t delivered; /* the host's: records of batches handed out */
     bool running, seek_needed;
     pthread_t thread;
+    pid_t owner; /* whose thread it is; 0: none was started yet */
 
     pthread_mutex_t lock;
     pthread_cond_t full, free;
@@ -252,12 +254,19 @@ static dn_status start(dni_loader *l)
     if (error)
         return dni_fail(DN_E_NOMEM, "no thread could be started to read data");
     l->running = true;
+    l->owner = getpid();
     return DN_OK;
+}
+
+/* A forked child has neither the thread nor a database that it may read. */
+static bool is_forked(const dni_loader *l)
+{
+    return l->owner && l->owner != getpid();
 }
 
 static void stop(dni_loader *l)
 {
-    if (!l->running)
+    if (!l->running || is_forked(l))
         return;
     pthread_mutex_lock(&l->lock);
     l->stop = true;
@@ -269,6 +278,9 @@ static void stop(dni_loader *l)
 
 dn_status dni_loader_next(dni_loader *l, dni_batch *batch)
 {
+    if (is_forked(l))
+        return dni_fail(DN_E_STATE, "the process has forked since it read data; its child "
+                                    "needs a net of its own");
     dn_status st = l->running ? DN_OK : start(l);
     if (st)
         return st;
@@ -462,8 +474,10 @@ void dni_loader_close(dni_loader *loader)
     dni_decoder_free(&loader->decoder);
     dni_annotator_free(&loader->annotator);
     dni_free(&heap, loader->boxes.at);
-    pthread_cond_destroy(&loader->free);
-    pthread_cond_destroy(&loader->full);
-    pthread_mutex_destroy(&loader->lock);
+    if (!is_forked(loader)) { /* the thread waited on these when it was forked */
+        pthread_cond_destroy(&loader->free);
+        pthread_cond_destroy(&loader->full);
+        pthread_mutex_destroy(&loader->lock);
+    }
     dni_free(&heap, loader);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_loader.c: batches: their order, the end of the database, resuming, records that do not
  * fit, and memory that runs out. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "records.h"
 
 static const size_of_record small = {2, 5, 4};
@@ -301,6 +304,28 @@ static dn_status use(const dni_heap *h, const char *path, bool shuffle)
     return st;
 }
 
+/* A child has no thread that would fill its batches: it must not wait for one. */
+static void test_fork(const char *path)
+{
+    int status = -1;
+    Cnn__DataParameter p = data_param(path, 4);
+    dni_loader_options o = {.heap = heap, .param = &p};
+    SECTION("fork");
+    dni_loader *l = open_loader(&o);
+    check_batch(l, 0, 4);
+    pid_t child = fork();
+    if (child == 0) {
+        dni_batch b;
+        alarm(10);
+        int wrong = dni_loader_next(l, &b) != DN_E_STATE;
+        dni_loader_close(l);
+        _exit(wrong);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    check_batch(l, 4, 4);
+    dni_loader_close(l);
+}
+
 static void test_memory(const char *path, bool shuffle)
 {
     check_heap counts = {0};
@@ -335,6 +360,7 @@ int main(int argc, char **argv)
     test_sizes();
     test_own_channels();
     test_refused(kept);
+    test_fork(kept);
     test_memory(kept, false);
     test_memory(kept, true);
     return check_summary();

@@ -410,12 +410,11 @@ typedef struct dn_args_prelu {
     int64_t outer, dim, inner;
 } dn_args_prelu;
 
-/* For each of `batch` tables (0: one): GATHER: y[i, :] = x[index[i], :]; SCATTER_ADD:
- * y[index[i],
- * :] += x[i, :] in order of i. SCATTER_ADD without accumulate starts from zeros, and with `set`
- * (which does not go with accumulate) y[index[i], :] is x[i, :] of the last such i, not their
- * sum. x of GATHER, y of SCATTER_ADD: (batch, limit, cols); index: (batch, count). An index
- * outside [0, limit) fails the run with DN_E_DATA. */
+/* For each of `batch` tables (0: one). GATHER: y[i, :] = x[index[i], :]. SCATTER_ADD, in order
+ * of i: y[index[i], :] += x[i, :], from zeros on without accumulate; with `set` (which does not
+ * go with accumulate) y[index[i], :] is x[i, :] of the last such i, not their sum. x of GATHER,
+ * y of SCATTER_ADD: (batch, limit, cols); index: (batch, count). An index outside [0, limit)
+ * fails the run with DN_E_DATA. */
 typedef struct dn_args_gather {
     dn_args base;
     int64_t count, cols, limit, batch;
@@ -490,6 +489,8 @@ typedef struct dn_backend_host {
     int32_t tune, allow_nondeterministic; /* as there */
 } dn_backend_host;
 
+/* Kinds gain optional operands at their ends, and arguments in place of reserved ones: decline
+ * an op with more operands than you know, or with a `reserved` that is not 0. */
 typedef struct dn_op_desc {
     size_t struct_size;
     int32_t kind;

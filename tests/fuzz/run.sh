@@ -12,10 +12,16 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 [ "$corpus" ] || [ ! -d "$root/../shared/corpus" ] || corpus=$root/../shared/corpus
 work=${FUZZ_DIR:-$(mktemp -d "${TMPDIR:-/tmp}/deepnet-fuzz-XXXXXX")}
 command -v clang > /dev/null || { echo "no clang here: fuzzing is skipped"; exit 0; }
-mkdir -p "$work/pb"
-include=$(pkg-config --variable=includedir libprotobuf-c)
-protoc-c --c_out="$work/pb" --proto_path="$root/proto" --proto_path="$include" \
-    "$root/proto/cnn.proto"
+mkdir -p "$work"
+build=$work/build
+[ -f "$build/build.ninja" ] || CC=clang meson setup "$build" "$root" -Dfuzz=true \
+    -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false \
+    -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=all' -Dpython=false \
+    -Dexamples=false -Dcuda=disabled -Dtests=true > "$work/setup.log" || {
+    cat "$work/setup.log"
+    exit 1
+}
+ninja -C "$build" tests/fuzz/fuzz_text tests/fuzz/fuzz_binary tests/fuzz/fuzz_upgrade
 cd "$root"
 # Words of the language, so that mutations get past the field names.
 grep -oE '[A-Za-z_][A-Za-z_0-9]+ = [0-9]+' proto/cnn.proto | sed 's/ = .*//' | sort -u |
@@ -34,16 +40,10 @@ for target in text binary upgrade; do
     done
     printf '\066\0\0\0\0\0\0\0%s%s' '{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' \
         abcdefgh > "$seeds/safetensors"
-    clang -std=c11 -D_POSIX_C_SOURCE=200809L -g -O1 -fsanitize=fuzzer,address,undefined \
-        -fno-sanitize-recover=all -Iinclude -Ilib -Itests/fuzz -I"$work/pb" \
-        tests/fuzz/fuzz_$target.c $(ls lib/proto/*.c | grep -v rewrite.c) \
-        lib/net/safetensors.c lib/net/pack.c lib/core/alloc.c lib/core/file.c \
-        lib/core/shape.c lib/core/status.c lib/core/text.c "$work/pb/cnn.pb-c.c" \
-        $(pkg-config --libs libprotobuf-c) -lm -o "$work/fuzz_$target"
     echo "fuzz_$target: $seconds s"
     words=
     [ $target = binary ] || words=-dict=$work/words.dict
-    (cd "$work" && "./fuzz_$target" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
+    (cd "$work" && "build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
         -rss_limit_mb=2048 -print_final_stats=1 $words "$seeds" > "$work/$target.log" 2>&1) || {
         tail -40 "$work/$target.log"
         echo "fuzz_$target failed; see $work"

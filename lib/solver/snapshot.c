@@ -78,8 +78,8 @@ static void add_history(state_message *m, const dn_solver *s, size_t i, int32_t 
     size_t count = (size_t)param->blob.store->count;
     void *values = history_of(s, param, k, m->zeros);
     Cnn__BlobProto *blob = &m->blobs[at];
-    cnn__blob_proto__init(blob);
-    cnn__blob_shape__init(&m->shapes[i]);
+    *blob = (Cnn__BlobProto)CNN__BLOB_PROTO__INIT;
+    m->shapes[i] = (Cnn__BlobShape)CNN__BLOB_SHAPE__INIT;
     m->shapes[i].n_dim = (size_t)param->blob.shape.axes;
     m->shapes[i].dim = param->blob.shape.dim;
     blob->shape = &m->shapes[i];
@@ -100,7 +100,7 @@ static void add_cursors(state_message *m, const dn_net *net, uint32_t index)
         if (!layer->cls->tell)
             continue;
         Cnn__DeepnetState__Cursor *c = &m->cursors[m->ours.n_cursor];
-        cnn__deepnet_state__cursor__init(c);
+        *c = (Cnn__DeepnetState__Cursor)CNN__DEEPNET_STATE__CURSOR__INIT;
         c->layer = (char *)layer->name;
         c->has_records = 1;
         c->records = (uint64_t)layer->cls->tell(layer);
@@ -113,7 +113,7 @@ static void add_cursors(state_message *m, const dn_net *net, uint32_t index)
 
 static void fill_ours(state_message *m, const dn_solver *s)
 {
-    cnn__deepnet_state__init(&m->ours);
+    m->ours = (Cnn__DeepnetState)CNN__DEEPNET_STATE__INIT;
     m->ours.has_seed = 1;
     m->ours.seed = s->net->seed;
     m->ours.has_random_step = 1;
@@ -152,7 +152,7 @@ static dn_status build_state(state_message *m, const dn_solver *s, const char *m
                       (long long)s->iteration);
     if (st)
         return st;
-    cnn__solver_state__init(&m->state);
+    m->state = (Cnn__SolverState)CNN__SOLVER_STATE__INIT;
     m->state.has_iter = m->state.has_current_step = 1;
     m->state.iter = (int32_t)s->iteration;
     m->state.current_step = s->step;

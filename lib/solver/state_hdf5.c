@@ -165,7 +165,7 @@ static dn_status add_blob(const dni_heap *heap, Cnn__SolverState *state, float *
         dni_free(heap, values);
         return DN_E_NOMEM;
     }
-    cnn__blob_proto__init(blob);
+    *blob = (Cnn__BlobProto)CNN__BLOB_PROTO__INIT;
     blob->data = values;
     blob->n_data = count;
     state->history[state->n_history++] = blob;
@@ -229,7 +229,7 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__Solve
     Cnn__SolverState *state = dni_alloc(heap, 1, sizeof *state);
     if (!state)
         return DN_E_NOMEM;
-    cnn__solver_state__init(state);
+    *state = (Cnn__SolverState)CNN__SOLVER_STATE__INIT;
     dni_hdf5_use use;
     dni_hdf5_enter(&use);
     hid_t file = dni_hdf5_load(path);

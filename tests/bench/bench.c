@@ -30,6 +30,8 @@ bench_options bench_parse(int argc, char **argv, const char *usage)
             o.plan = strcmp(value + 1, "nhwc") == 0    ? DN_PLAN_NHWC
                      : strcmp(value + 1, "plain") == 0 ? DN_PLAN_PLAIN
                                                        : DN_PLAN_FUSED;
+        else if (strcmp(argv[i], "--compute=bf16") == 0)
+            o.compute = DN_COMPUTE_BF16;
         else if (strcmp(argv[i], "--cpu-time") == 0)
             o.cpu_time = 1;
         else if (strcmp(argv[i], "--each") == 0)
@@ -151,13 +153,16 @@ bench_net bench_open(const bench_options *o, const char *path)
                    .train = bench_net_name(path, name, sizeof name)};
     if (n.train) {
         int size = snprintf(solver, sizeof solver, rule, path);
+        dn_solver_options options = {.struct_size = sizeof options, .compute = o->compute};
         bench_check(dn_solver_create_from_text(&n.solver, n.context, solver, (size_t)size, NULL,
-                                               0, NULL),
+                                               0, &options),
                     path);
         n.net = dn_solver_net(n.solver);
     } else {
-        dn_net_options options = {
-            .struct_size = sizeof options, .phase = DN_PHASE_TEST, .memory = DN_MEMORY_COMPACT};
+        dn_net_options options = {.struct_size = sizeof options,
+                                  .phase = DN_PHASE_TEST,
+                                  .compute = o->compute,
+                                  .memory = DN_MEMORY_COMPACT};
         bench_check(dn_net_create_from_prototxt(&n.net, n.context, path, &options), path);
     }
     bench_fill_inputs(n.net);

@@ -11,16 +11,16 @@
 typedef struct bench_options {
     const char *backends, *modules; /* names, and the folder of those that are modules */
     const dn_backend_ops *backend;  /* of the program itself, first in the chain */
-    int32_t threads, spin_us, plan; /* plan: DN_PLAN_* */
-    double seconds;                 /* of repetitions for one figure */
+    int32_t threads, spin_us, plan, compute; /* DN_PLAN_*, DN_COMPUTE_* */
+    double seconds;                          /* of repetitions for one figure */
     int cpu_time; /* the process's time: at one thread, others do not disturb it */
     int each;     /* every step, not only sums */
     int num_files;
     char **files;
 } bench_options;
 
-/* --threads=N --backends=LIST --modules=FOLDER --plan=fused|plain|nhwc --seconds=S --cpu-time
- * --each FILE...; ends the process on anything else. */
+/* --threads=N --backends=LIST --modules=FOLDER --plan=fused|plain|nhwc --compute=bf16
+ * --seconds=S --cpu-time --each FILE...; ends the process on anything else. */
 bench_options bench_parse(int argc, char **argv, const char *usage);
 
 double bench_now(void);        /* seconds of a clock on the wall */

@@ -39,8 +39,9 @@ static dn_status run_timed(int backend, dn_op *op, const dn_op_io *io)
     }
 RUN(0)
 RUN(1)
-RUN(2) RUN(3) static dn_status (*const runs[])(dn_op *, const dn_op_io *) = {run_0, run_1,
-                                                                             run_2, run_3};
+RUN(2)
+RUN(3) static dn_status (*const runs[])(dn_op *, const dn_op_io *) = {run_0, run_1, run_2,
+                                                                      run_3};
 
 static int by_value(const void *a, const void *b)
 {
@@ -136,6 +137,7 @@ static void measure(const bench_options *o, const char *path)
     dn_net *net;
     dn_net_options n = {.struct_size = sizeof n,
                         .phase = train ? DN_PHASE_TRAIN : DN_PHASE_TEST,
+                        .compute = o->compute,
                         .memory = DN_MEMORY_COMPACT};
     bench_check(dn_net_create_from_prototxt(&net, context, path, &n), path);
     bench_fill_inputs(net);

@@ -37,7 +37,6 @@ static void take(dni_choice *c, const dni_backend_slot *slot, int32_t rank, dn_o
     c->scratch = info->scratch;
     c->keep = info->keep;
     c->unread = info->unread & c->constant;
-    c->compute = info->compute;
     c->cost = info->cost;
     snprintf(c->implementation, sizeof c->implementation, "%s",
              info->implementation[0] ? info->implementation : slot->ops->name);
@@ -85,6 +84,7 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
         }
         if (st)
             return forget(c, st);
+        c->offered |= info.compute == desc->compute;
         if (context->tune && slot->ops->space == DN_SPACE_HOST &&
             i != context->num_backends - 1 && dni_is_product(desc->kind))
             st =

@@ -11,7 +11,7 @@ typedef struct dni_choice {
     int32_t rank;              /* place in the chain */
     uint32_t constant, unread;
     size_t scratch, keep;
-    int32_t compute; /* what a matrix product is done in */
+    bool offered; /* some backend multiplies in what the net computes in, if not this one */
     double cost;
     char implementation[48];
     char declined[96]; /* why the best backend did not take it; "" if it did */

@@ -94,7 +94,7 @@ static dn_status compile_plain(dni_plan *plan)
     return st;
 }
 
-/* Whoever asks for products in bf16 or TF32 must get one, unless f32 will do as well. */
+/* Whoever asks for products in bf16 or TF32 must be offered one, unless f32 will do as well. */
 static dn_status check_compute(const dni_plan *plan)
 {
     static const char *const names[] = {"f32", "tf32", "bf16"};
@@ -107,7 +107,7 @@ static dn_status check_compute(const dni_plan *plan)
         if (!dni_is_product(s->program->ops[i].kind))
             continue;
         any = true;
-        if (s->choices[i].compute == wanted)
+        if (s->choices[i].offered)
             return DN_OK;
     }
     return any ? dni_fail(DN_E_UNSUPPORTED,

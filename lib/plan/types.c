@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * types.c: which values lie as bf16 between ops, where the net computes in it. Weights, their
  * gradients, statistics and what the host sees stay f32. From "all that the chain takes" values
- * go back to f32 where conversions at the edges move more bytes than are saved. Products and
- * copies take operands of either type; other ops take all their activations in one. A readable
- * blob that lies as bf16 is shown by a conversion when the host looks. */
+ * go back to f32 where that saves time: conversions at the edges, and products that some
+ * backend has faster in f32. Products and copies take operands of either type; other ops, and
+ * products that stay in f32, take all their activations in one. A readable blob that lies as
+ * bf16 is shown by a conversion when the host looks. */
 #include <string.h>
 
 #include "plan/choose.h"
@@ -11,14 +12,17 @@
 #include "plan/passes.h"
 #include "plan/tune.h"
 
-#define LEAST_COUNT 1024 /* elements of a value that is worth it */
-#define CAST_BYTES  6.0  /* read and written for an element that is converted */
+#define LEAST_COUNT  1024 /* elements of a value that is worth it */
+#define CAST_BYTES   6.0  /* read and written for an element that is converted */
+#define BYTES_PER_NS 16.0
 
 typedef struct node { /* an op */
     uint32_t in, out; /* activations */
     bool mixed;       /* each may be of another type */
     bool can;         /* the chain takes them in bf16 */
+    bool wide;        /* but it is to have them in f32: a product that is faster so */
     bool narrow;      /* it has them in bf16; mixed: as they lie */
+    double cost[2];   /* of a product, in ns: in f32, in bf16; 0: not known */
 } node;
 
 typedef struct search {
@@ -89,12 +93,24 @@ static void retype(const search *s, const dni_tensor *operands, int32_t num, uin
             s->p->tensors[operands[k]].dtype = dtype;
 }
 
+static dn_status try_op(const search *s, const dni_op *op, bool *takes, double *cost)
+{
+    dni_choice choice;
+    dn_status st = dni_choose(s->r->context, s->p, op, &choice);
+    if (st)
+        return st;
+    *takes = !dni_is_last_resort(s->r->context, &choice);
+    *cost = choice.cost;
+    if (choice.op)
+        choice.ops->op_destroy(choice.op);
+    return DN_OK;
+}
+
 static dn_status ask(search *s, size_t i)
 {
     const dni_op *op = &s->p->ops[i];
     node *n = &s->nodes[i];
     uint32_t bits = activations_of(op);
-    dni_choice choice;
     n->in = present(s, op->inputs, op->num_inputs, bits & 0xFFFF);
     n->out = present(s, op->outputs, op->num_outputs, bits >> 16);
     n->mixed = is_mixed(op->kind);
@@ -102,15 +118,14 @@ static dn_status ask(search *s, size_t i)
         return DN_OK;
     retype(s, op->inputs, op->num_inputs, n->in, DN_BF16);
     retype(s, op->outputs, op->num_outputs, n->out, DN_BF16);
-    dn_status st = dni_choose(s->r->context, s->p, op, &choice);
+    dn_status st = try_op(s, op, &n->can, &n->cost[1]);
     retype(s, op->inputs, op->num_inputs, n->in, DN_F32);
     retype(s, op->outputs, op->num_outputs, n->out, DN_F32);
-    if (st)
-        return st;
-    n->can = !dni_is_last_resort(s->r->context, &choice);
-    if (choice.op)
-        choice.ops->op_destroy(choice.op);
-    return DN_OK;
+    if (!st && n->can && dni_is_product(op->kind)) {
+        bool any;
+        st = try_op(s, op, &any, &n->cost[0]);
+    }
+    return st;
 }
 
 /* ---- which values can -------------------------------------------------------------------- */
@@ -197,8 +212,9 @@ static void settle(search *s)
         for (size_t i = 0; i < s->num_ops; i++) {
             const dni_op *op = &p->ops[i];
             node *n = &s->nodes[i];
-            if (n->mixed)
+            if (n->mixed && !n->wide)
                 continue;
+            n->narrow &= !n->wide;
             for (int32_t k = 0; k < op->num_outputs && n->narrow; k++)
                 if (n->out >> k & 1 && !s->narrow[dni_root(p, op->outputs[k])])
                     n->narrow = false;
@@ -216,7 +232,7 @@ static bool takes(const node *n, uint32_t bits, int32_t k, bool narrow)
 {
     if (!(bits >> k & 1) || !n->can)
         return !narrow;
-    return n->mixed || n->narrow == narrow;
+    return (n->mixed && n->narrow) || n->narrow == narrow;
 }
 
 static double count_of(const search *s, dni_tensor t)
@@ -224,15 +240,17 @@ static double count_of(const search *s, dni_tensor t)
     return (double)dni_shape_count(&s->p->tensors[t].shape);
 }
 
-/* Bytes moved by activations. */
+/* Nanoseconds: bytes moved by activations, and products. */
 static double total_cost(search *s)
 {
     const dni_program *p = s->p;
-    double bytes = 0;
+    double bytes = 0, products = 0;
     memset(s->cast, 0, s->num_tensors * sizeof *s->cast);
     for (size_t i = 0; i < s->num_ops; i++) {
         const dni_op *op = &p->ops[i];
         const node *n = &s->nodes[i];
+        if (n->cost[0] > 0 && n->cost[1] > 0)
+            products += n->cost[n->narrow];
         for (int32_t k = 0; k < op->num_inputs && is_ours(op); k++) {
             dni_tensor root = dni_root(p, op->inputs[k]);
             if (root == DNI_NONE)
@@ -248,7 +266,7 @@ static double total_cost(search *s)
     }
     for (size_t t = 0; t < s->num_tensors; t++)
         bytes += s->cast[t] ? CAST_BYTES * count_of(s, (dni_tensor)t) : 0;
-    return bytes;
+    return bytes / BYTES_PER_NS + products;
 }
 
 /* Is it converted itself, or made from what is? Others cannot gain from going back. */
@@ -270,37 +288,48 @@ static void restore(search *s, const bool *narrow)
 {
     memcpy(s->narrow, narrow, s->num_tensors * sizeof *narrow);
     for (size_t i = 0; i < s->num_ops; i++)
-        s->nodes[i].narrow = s->nodes[i].can;
+        s->nodes[i].narrow = s->nodes[i].can && !s->nodes[i].wide;
     settle(s);
 }
 
-/* From all that can, one value after the other goes back to f32 where that saves. */
+/* Turns *flag, a value's `narrow` or a product's `wide`, unless that costs more. */
+static bool turn(search *s, bool *flag, bool *before, double *cost)
+{
+    memcpy(before, s->narrow, s->num_tensors * sizeof *before);
+    *flag = !*flag;
+    settle(s);
+    double other = total_cost(s);
+    if (other < *cost) {
+        *cost = other;
+        return true;
+    }
+    *flag = !*flag;
+    restore(s, before);
+    total_cost(s);
+    return false;
+}
+
+/* From all that can, one value after the other goes back to f32 where that saves, and products
+ * that are faster so. */
 static dn_status choose(search *s)
 {
-    bool *best = dni_alloc(s->p->heap, s->num_tensors, sizeof *best);
-    if (!best)
+    bool *before = dni_alloc(s->p->heap, s->num_tensors, sizeof *before);
+    if (!before)
         return DN_E_NOMEM;
     restore(s, s->can);
     double cost = total_cost(s);
     for (bool better = true; better;) {
         better = false;
-        for (size_t t = 0; t < s->num_tensors; t++) {
-            if (!s->narrow[t] || !is_near_edge(s, (dni_tensor)t))
-                continue;
-            memcpy(best, s->narrow, s->num_tensors * sizeof *best);
-            s->narrow[t] = false;
-            settle(s);
-            double other = total_cost(s);
-            if (other < cost) {
-                cost = other;
-                better = true;
-            } else {
-                restore(s, best);
-                total_cost(s);
-            }
+        for (size_t t = 0; t < s->num_tensors; t++)
+            if (s->narrow[t] && is_near_edge(s, (dni_tensor)t))
+                better |= turn(s, &s->narrow[t], before, &cost);
+        for (size_t i = 0; i < s->num_ops; i++) {
+            node *n = &s->nodes[i];
+            if (n->narrow && n->cost[0] > 0 && n->cost[0] < n->cost[1])
+                better |= turn(s, &n->wide, before, &cost);
         }
     }
-    dni_free(s->p->heap, best);
+    dni_free(s->p->heap, before);
     return DN_OK;
 }
 

@@ -185,6 +185,42 @@ static void check_memory(dn_context *narrow, dn_context *plain)
     dn_net_free(wide);
 }
 
+/* A product that is faster in f32 stays so, and those beside it, too; that bf16 was offered is
+ * enough for a net that must compute in it. */
+static double narrow_cost;
+
+static dn_status said_create(dn_backend *backend, const dn_op_desc *desc, dn_op **op,
+                             dn_op_info *info)
+{
+    dn_status st = dn_ref_backend.op_create(backend, desc, op, info);
+    bool narrow = desc->inputs[0].dtype == DN_BF16 || desc->outputs[0].dtype == DN_BF16;
+    info->cost = narrow ? narrow_cost : 1e5;
+    info->compute = DN_COMPUTE_BF16;
+    return st;
+}
+
+static void check_costs(const char *backends, double cost)
+{
+    SECTION("costs");
+    static dn_backend_ops said;
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    narrow_cost = cost;
+    said = dn_ref_backend;
+    said.name = "said";
+    said.op_create = said_create;
+    dn_context_options o = {
+        .struct_size = sizeof o, .backend = &said, .backends = backends, .seed = 7};
+    dn_net_options n = {.struct_size = sizeof n, .compute = DN_COMPUTE_BF16};
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    const char *text = rows[0].net;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), &n), DN_OK);
+    CHECK_AT(net && (count_narrow(net) > 0) == (cost < 1e5),
+             "%d values lie as bf16 where that costs %g", net ? count_narrow(net) : -1, cost);
+    dn_net_free(net);
+    dn_context_free(context);
+}
+
 /* What is printed of a step says which operands are bf16. */
 static void check_printed(dn_context *narrow)
 {
@@ -252,6 +288,9 @@ int main(void)
     check_labels(fused);
     check_memory(fused, wide);
     check_printed(fused);
+    check_costs("ref", 1e4);
+    check_costs("ref", 1e6);
+    check_costs("cpu,ref", 1e6);
     check_faults();
     dn_context_free(fused);
     dn_context_free(nhwc);

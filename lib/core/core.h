@@ -130,6 +130,9 @@ bool dni_file_exists(const char *path);
  * its folder. *out: free with dni_free. */
 dn_status dni_path_resolve(const dni_heap *heap, const char *base, const char *path,
                            bool for_writing, char **out);
+/* For a path in a list of files: as above, or from the list's folder. */
+dn_status dni_path_listed(const dni_heap *heap, const char *base, const char *list_folder,
+                          const char *path, char **out);
 /* The folder part of a path ("." if it has none). Free with dni_free; NULL: no memory. */
 char *dni_path_folder(const dni_heap *heap, const char *path);
 

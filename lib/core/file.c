@@ -256,3 +256,16 @@ dn_status dni_path_resolve(const dni_heap *heap, const char *base, const char *p
     *out = beside;
     return DN_OK;
 }
+
+dn_status dni_path_listed(const dni_heap *heap, const char *base, const char *list_folder,
+                          const char *path, char **out)
+{
+    char *first;
+    dn_status st = dni_path_resolve(heap, base, path, false, &first);
+    if (st || dni_file_exists(first)) {
+        *out = st ? *out : first;
+        return st;
+    }
+    dni_free(heap, first);
+    return dni_path_resolve(heap, list_folder, path, false, out);
+}

@@ -629,11 +629,13 @@ dn_status dni_annotator_run(dni_annotator *a, dni_decoder *decoder, const dni_re
                             uint64_t index, uint64_t first, dni_image *image, int32_t *label,
                             dni_boxes *boxes)
 {
-    dni_wire_field datum = {.data = record->data, .size = record->size};
+    dni_wire_field datum = {0};
+    dn_status st = DN_OK;
     boxes->count = 0;
     a->type = -1;
-    dn_status st = a->annotated ? read_record(a, record, boxes, &datum) : DN_OK;
-    if (!st)
+    if (!a->annotated)
+        st = dni_record_decode(decoder, record, image, label);
+    else if (!(st = read_record(a, record, boxes, &datum)))
         st = dni_datum_decode(decoder, datum.data, datum.size, image, label);
     a->resize = policy(a, first);
     a->before = st ? (dni_image){0} : *image;

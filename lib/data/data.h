@@ -14,6 +14,9 @@
 typedef struct dni_record {
     const uint8_t *key, *data; /* data NULL: past the last record */
     size_t key_size, size;
+    const char *file; /* of a list: data is this image file; NULL: a Datum */
+    int64_t line;     /* of the list */
+    int32_t label;
 } dni_record;
 
 typedef struct dni_source dni_source;
@@ -42,6 +45,17 @@ extern const dni_source_class dni_lmdb_class, dni_leveldb_class;
  * or NULL. Fails for what is missing, empty or not of that format. */
 dn_status dni_source_open(dni_source **out, const dni_heap *heap, int32_t backend,
                           const char *base, const char *path);
+/* list.c: image files named in a text file, a line each, as records. */
+typedef struct dni_list {
+    const char *root; /* goes before each name; NULL: nothing */
+    bool labelled;    /* a line without a label fails; else it may have one */
+} dni_list;
+
+/* Names are meant as in the prototxt, whose folder is `base`, or from the list's own folder.
+ * base and the root are borrowed for good. */
+dn_status dni_list_open(dni_source **out, const dni_heap *heap, const char *base,
+                        const char *path, const dni_list *options);
+
 /* Failures of these have the database's name in front. */
 dn_status dni_source_next(dni_source *source, dni_record *record);
 dn_status dni_source_rewind(dni_source *source);
@@ -49,6 +63,8 @@ dn_status dni_source_seek(dni_source *source, const uint8_t *key, size_t size);
 void dni_source_close(dni_source *source); /* NULL is fine */
 /* Puts "LMDB 'path': " in front of the message of a failure. */
 dn_status dni_in_source(dn_status status, const dni_source *source);
+/* "LMDB 'path': record '00000005': ", or "image list 'path': line 5: 'file': ". */
+dn_status dni_in_record(dn_status status, const dni_source *source, const dni_record *record);
 
 /* ---- order.c: records shuffled ----------------------------------------------------------- */
 
@@ -93,6 +109,9 @@ void dni_decoder_free(dni_decoder *decoder);
 /* Reads a Datum off the wire. The image is valid until the next call, as the bytes are. */
 dn_status dni_datum_decode(dni_decoder *decoder, const uint8_t *bytes, size_t size,
                            dni_image *image, int32_t *label);
+/* The image of a record of either kind, and its label. */
+dn_status dni_record_decode(dni_decoder *decoder, const dni_record *record, dni_image *image,
+                            int32_t *label);
 /* A serialised Datum of raw pixels. *bytes grows as needed; *size is what was written. */
 dn_status dni_datum_encode(const dni_heap *heap, uint8_t **bytes, size_t *capacity,
                            size_t *size, int64_t channels, int64_t height, int64_t width,
@@ -171,6 +190,7 @@ typedef struct dni_loader dni_loader;
 typedef struct dni_loader_options {
     const dni_heap *heap;            /* used by the loader's thread too */
     const Cnn__DataParameter *param; /* source, backend, batch_size, prefetch, rand_skip */
+    const dni_list *list;            /* the source is a list of image files; NULL: a database */
     const Cnn__TransformationParameter *transform; /* NULL: none */
     bool train;
     /* Records are AnnotatedDatum; what is done to them, NULL: nothing. This and the transform

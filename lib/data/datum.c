@@ -101,15 +101,23 @@ static void describe_planes(dni_image *image, const datum *d)
                          .pixel_stride = 1};
 }
 
-static dn_status decode_image(dni_decoder *decoder, const datum *d, dni_image *image)
+static dn_status decode_image(dni_decoder *decoder, const uint8_t *data, size_t size,
+                              dni_image *image)
 {
     static const uint8_t jpeg[] = {0xff, 0xd8}, png[] = {0x89, 'P', 'N', 'G'};
-    if (d->size >= sizeof(jpeg) && memcmp(d->data, jpeg, sizeof(jpeg)) == 0)
-        return dni_jpeg_decode(decoder, d->data, d->size, image);
-    if (d->size >= sizeof(png) && memcmp(d->data, png, sizeof(png)) == 0)
-        return dni_png_decode(decoder, d->data, d->size, image);
-    return dni_fail(DN_E_DATA, "its encoded image (%zu bytes) is neither JPEG nor PNG",
-                    d->size);
+    if (size >= sizeof(jpeg) && memcmp(data, jpeg, sizeof(jpeg)) == 0)
+        return dni_jpeg_decode(decoder, data, size, image);
+    if (size >= sizeof(png) && memcmp(data, png, sizeof(png)) == 0)
+        return dni_png_decode(decoder, data, size, image);
+    return dni_fail(DN_E_DATA, "its encoded image (%zu bytes) is neither JPEG nor PNG", size);
+}
+
+dn_status dni_record_decode(dni_decoder *decoder, const dni_record *record, dni_image *image,
+                            int32_t *label)
+{
+    *label = record->label;
+    return record->file ? decode_image(decoder, record->data, record->size, image)
+                        : dni_datum_decode(decoder, record->data, record->size, image, label);
 }
 
 dn_status dni_datum_decode(dni_decoder *decoder, const uint8_t *bytes, size_t size,
@@ -122,7 +130,7 @@ dn_status dni_datum_decode(dni_decoder *decoder, const uint8_t *bytes, size_t si
         return st;
     *label = d.label;
     if (d.encoded)
-        return decode_image(decoder, &d, image);
+        return decode_image(decoder, d.data, d.size, image);
     if (d.channels <= 0 || d.height <= 0 || d.width <= 0 ||
         !dni_mul64(d.height, d.width, &count) || count > MAX_PIXELS ||
         !dni_mul64(count, d.channels, &count))

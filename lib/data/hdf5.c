@@ -265,12 +265,7 @@ static dn_status add_file(dni_hdf5 *h, const char *folder, const char *list_fold
         name ? dni_grow(&h->heap, &h->files, &h->cap_files, h->num_files + 1, sizeof(char *))
              : DN_E_NOMEM;
     if (!st)
-        st = dni_path_resolve(&h->heap, folder, name, false, &path);
-    if (!st && !dni_file_exists(path)) {
-        dni_free(&h->heap, path);
-        path = NULL;
-        st = dni_path_resolve(&h->heap, list_folder, name, false, &path);
-    }
+        st = dni_path_listed(&h->heap, folder, list_folder, name, &path);
     dni_free(&h->heap, name);
     if (!st)
         h->files[h->num_files++] = path;

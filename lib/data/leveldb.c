@@ -169,7 +169,6 @@ static dn_status level_next(dni_source *source, dni_record *record)
 {
     level_source *s = (level_source *)source;
     char *text = NULL;
-    *record = (dni_record){0};
     if (s->started && leveldb_iter_valid(s->iterator))
         leveldb_iter_next(s->iterator);
     s->started = true;

@@ -208,7 +208,6 @@ static dn_status lmdb_next(dni_source *source, dni_record *record)
             st = descend(db, l);
         }
     }
-    *record = (dni_record){0};
     return st;
 }
 

@@ -90,6 +90,7 @@ static dn_status seek_source(dni_loader *l, int64_t position)
     dni_record record;
     dn_status st = dni_source_rewind(l->source);
     l->cursor = 0;
+    l->source->keys_only = true;
     if (l->records)
         left %= l->records;
     while (!st && left > 0) {
@@ -98,15 +99,8 @@ static dn_status seek_source(dni_loader *l, int64_t position)
         if (l->records && left >= l->records)
             left %= l->records;
     }
+    l->source->keys_only = false;
     return st;
-}
-
-/* "LMDB 'x': record '00000005'": a key may be anything. */
-static dn_status in_record(dn_status st, const dni_loader *l, const dni_record *record)
-{
-    int length = record->key_size > 64 ? 64 : (int)record->key_size;
-    st = dni_in(st, "record '%.*s'", length, (const char *)record->key);
-    return dni_in_source(st, l->source);
 }
 
 /* Room for a batch of such images. */
@@ -163,8 +157,10 @@ static dn_status leave_out(dni_loader *l, int64_t count)
 {
     dni_record record;
     dn_status st = DN_OK;
+    l->source->keys_only = true;
     while (!l->shuffle && !st && count-- > 0)
         st = next_record(l, &record);
+    l->source->keys_only = false;
     return st;
 }
 
@@ -187,7 +183,7 @@ static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
     if (!st)
         st = check_size(l, s, i, &image);
     if (st)
-        return in_record(st, l, &record);
+        return dni_in_record(st, l->source, &record);
     dni_placement placed = dni_transform_run(l->transform, &image, number,
                                              s->data + i * dni_shape_count(&s->item));
     s->labels[i] = (float)value;
@@ -352,7 +348,7 @@ static dn_status infer_shape(dni_loader *l)
     if (!st)
         st = dni_transform_shape(l->transform, &image, &item);
     if (st)
-        return in_record(st, l, &record);
+        return dni_in_record(st, l->source, &record);
     l->type = l->annotator.type;
     l->shape = dni_shape_of(4, (int64_t[]){l->batch, item.dim[0], item.dim[1], item.dim[2]});
     st = dni_shape_check(&l->shape);
@@ -407,7 +403,8 @@ static dn_status set_up(dni_loader *l, const dni_loader_options *o)
     l->decoder.force_color =
         l->transform->force_color || (p->force_encoded_color && !l->transform->force_gray);
     l->batch = p->batch_size;
-    st = dni_source_open(&l->source, &l->heap, p->backend, o->folder, p->source);
+    st = o->list ? dni_list_open(&l->source, &l->heap, o->folder, p->source, o->list)
+                 : dni_source_open(&l->source, &l->heap, p->backend, o->folder, p->source);
     if (st)
         return st;
     draw_skip(l, o);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * resample.c: an 8-bit image of another size. Along each axis a pixel is a weighted sum of a
  * few of the image's, and the modes differ in the weights alone: those of OpenCV, whose results
- * they meet to a grey level. */
+ * they meet to a grey level; LINEAR, which images go through on their way into most nets, to
+ * the bit. */
 #include <math.h>
 #include <string.h>
 
@@ -24,8 +25,12 @@ typedef struct axis {
     float *weight;
 } axis;
 
+/* LINEAR's weights are whole numbers of 1 / 2048, as OpenCV has them. */
+#define ONE 2048
+
 struct dni_resampler {
     const dni_heap *heap;
+    int32_t mode;
     axis rows, columns;
     float *row; /* the input's width, mixed of the rows that an output row is made of */
 };
@@ -45,14 +50,14 @@ static double lanczos4(double x)
     return fabs(x) < 1e-7 ? 1 : 4 * sin(pi * x) * sin(pi * x / 4) / (pi * pi * x * x);
 }
 
-/* The weights of the 2, 4 or 8 places around `at`. */
+/* The weights of the 4 or 8 places around `at`. */
 static int64_t weigh_around(int32_t mode, double at, int64_t taps, float *weight)
 {
     double base = floor(at), t = at - base, sum = 0;
     int64_t before = taps / 2 - 1;
     for (int64_t k = 0; k < taps; k++) {
         double x = t - (double)(k - before);
-        double w = mode == CUBIC ? cubic(x) : mode == LANCZOS4 ? lanczos4(x) : 1 - fabs(x);
+        double w = mode == CUBIC ? cubic(x) : lanczos4(x);
         weight[k] = (float)w;
         sum += w;
     }
@@ -81,6 +86,16 @@ static int64_t weigh_blend(double scale, int64_t o, float *weight)
     return (int64_t)base;
 }
 
+/* In OpenCV's own steps of double and float. */
+static int64_t weigh_linear(int64_t in, int64_t out, int64_t o, float *weight)
+{
+    float at = (float)(((double)o + 0.5) * (1 / ((double)out / (double)in)) - 0.5);
+    float base = floorf(at), t = at - base;
+    weight[0] = rintf((1 - t) * ONE);
+    weight[1] = rintf(t * ONE);
+    return (int64_t)base;
+}
+
 static dn_status make_axis(axis *a, const dni_heap *heap, int32_t mode, int64_t in, int64_t out)
 {
     double scale = (double)in / (double)out;
@@ -105,7 +120,9 @@ static dn_status make_axis(axis *a, const dni_heap *heap, int32_t mode, int64_t 
         else
             a->first[o] = mode == AREA    ? weigh_area(at, at + scale, taps, w)
                           : mode == BLEND ? weigh_blend(scale, o, w)
-                                          : weigh_around(mode, at + 0.5 * scale - 0.5, taps, w);
+                          : mode == LINEAR
+                              ? weigh_linear(in, out, o, w)
+                              : weigh_around(mode, at + 0.5 * scale - 0.5, taps, w);
     }
     return DN_OK;
 }
@@ -148,6 +165,32 @@ static void mix_columns(const float *row, const axis *columns, int64_t C, uint8_
         }
 }
 
+/* The pixels between columns a and b of a row, in 1 / ONE. */
+static int32_t between(const uint8_t *row, int64_t a, int64_t b, const int32_t weight[2])
+{
+    return row[a] * weight[0] + row[b] * weight[1];
+}
+
+/* Row h of LINEAR: in whole numbers, rounded where OpenCV does it. */
+static void mix_linear(const dni_image *in, const dni_resampler *r, int64_t h, uint8_t *out)
+{
+    const float *v = r->rows.weight + 2 * h, *u = r->columns.weight;
+    const int32_t y[2] = {(int32_t)v[0], (int32_t)v[1]};
+    const uint8_t *top = in->u8 + place(&r->rows, h, 0) * in->row_stride;
+    const uint8_t *low = in->u8 + place(&r->rows, h, 1) * in->row_stride;
+    for (int64_t o = 0; o < r->columns.out; o++, u += 2) {
+        const int32_t x[2] = {(int32_t)u[0], (int32_t)u[1]};
+        int64_t a = place(&r->columns, o, 0) * in->pixel_stride;
+        int64_t b = place(&r->columns, o, 1) * in->pixel_stride;
+        for (int64_t c = 0; c < in->channels; c++, a += in->channel_stride) {
+            int32_t s = (between(top, a, b, x) >> 4) * y[0] >> 16;
+            int32_t t = (between(low, a, b, x) >> 4) * y[1] >> 16;
+            *out++ = (uint8_t)((s + t + 2) >> 2);
+            b += in->channel_stride;
+        }
+    }
+}
+
 dn_status dni_resampler_create(dni_resampler **out, const dni_heap *heap, const dni_image *in,
                                int64_t height, int64_t width, int32_t mode)
 {
@@ -157,6 +200,7 @@ dn_status dni_resampler_create(dni_resampler **out, const dni_heap *heap, const 
     if (!r)
         return DN_E_NOMEM;
     r->heap = heap;
+    r->mode = mode;
     r->row = dni_alloc(heap, (size_t)in->width, (size_t)in->channels * sizeof *r->row);
     dn_status st = r->row ? make_axis(&r->rows, heap, mode, in->height, height) : DN_E_NOMEM;
     if (!st)
@@ -170,9 +214,13 @@ dn_status dni_resampler_create(dni_resampler **out, const dni_heap *heap, const 
 
 void dni_resampler_run(const dni_resampler *r, const dni_image *in, uint8_t *out)
 {
-    for (int64_t h = 0; h < r->rows.out; h++) {
+    for (int64_t h = 0; h < r->rows.out; h++, out += r->columns.out * in->channels) {
+        if (r->mode == LINEAR) {
+            mix_linear(in, r, h, out);
+            continue;
+        }
         mix_rows(in, &r->rows, h, r->row);
-        mix_columns(r->row, &r->columns, in->channels, out + h * r->columns.out * in->channels);
+        mix_columns(r->row, &r->columns, in->channels, out);
     }
 }
 

@@ -15,8 +15,18 @@ dn_status dni_in_source(dn_status status, const dni_source *source)
     return dni_in(status, "%s '%s'", source->cls->name, source->path);
 }
 
+/* A key may be anything. */
+dn_status dni_in_record(dn_status st, const dni_source *source, const dni_record *record)
+{
+    int length = record->key_size > 64 ? 64 : (int)record->key_size;
+    st = record->file ? dni_in(st, "line %lld: '%s'", (long long)record->line, record->file)
+                      : dni_in(st, "record '%.*s'", length, (const char *)record->key);
+    return dni_in_source(st, source);
+}
+
 dn_status dni_source_next(dni_source *source, dni_record *record)
 {
+    *record = (dni_record){0};
     return dni_in_source(source->cls->next(source, record), source);
 }
 

@@ -6,30 +6,10 @@
  * No bottoms; tops: (batch_size, C, H, W), labels (batch_size). No gradient.
  * In a batch of 1 each image may have its own size. Where no data may be opened the size is
  * crop_size's, or a guess by the source's name. */
-#include "layers/boxes.h"
 #include "layers/database.h"
-
-static dni_shape label_shape(const dni_layer *layer, const dni_batch *batch)
-{
-    (void)layer;
-    return dni_shape_of(1, batch->shape.dim);
-}
-
-static void labels(const dni_layer *layer, const dni_batch *batch, void *to)
-{
-    for (int64_t i = 0; i < batch->shape.dim[0]; i++)
-        dni_put(to, layer->dtype, i, batch->labels[i]);
-}
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__TransformationParameter *t = layer->param->transform_param;
-    dni_database *d = layer->state;
-    d->label_shape = label_shape;
-    d->labels = labels;
-    DNI_REQUIRE(!t || (!t->distort_param && !t->expand_param && !t->emit_constraint),
-                DN_E_UNSUPPORTED,
-                "distort_param, expand_param and emit_constraint are for AnnotatedData");
     return dni_database_setup(layer, false);
 }
 

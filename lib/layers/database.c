@@ -7,27 +7,52 @@
 #include "layers/guess.h"
 #include "layers/values.h"
 
+static dni_shape label_shape(const dni_layer *layer, const dni_batch *batch)
+{
+    (void)layer;
+    return dni_shape_of(1, batch->shape.dim);
+}
+
+static void put_labels(const dni_layer *layer, const dni_batch *batch, void *to)
+{
+    dni_put_floats(to, layer->dtype, batch->labels, batch->shape.dim[0]);
+}
+
+dn_status dni_database_open(dni_layer *layer, dni_loader_options *o)
+{
+    const Cnn__TransformationParameter *t = o->transform;
+    dni_database *d = layer->state;
+    DNI_REQUIRE(o->annotated || !t ||
+                    (!t->distort_param && !t->expand_param && !t->emit_constraint),
+                DN_E_UNSUPPORTED,
+                "distort_param, expand_param and emit_constraint are for AnnotatedData");
+    d->layer = layer;
+    if (!d->labels) {
+        d->label_shape = label_shape;
+        d->labels = put_labels;
+    }
+    o->heap = layer->heap;
+    o->train = layer->phase == DN_PHASE_TRAIN;
+    o->folder = layer->folder;
+    o->seed = layer->seed;
+    o->stream = layer->stream;
+    o->rank = layer->rank;
+    o->ranks = layer->ranks;
+    layer->fixed = layer->wire_only || dni_loader_is_fixed(o);
+    return layer->wire_only ? DN_OK : dni_loader_open(&d->loader, o);
+}
+
 dn_status dni_database_setup(dni_layer *layer, bool boxes)
 {
     const Cnn__DataParameter *p = layer->param->data_param;
-    dni_database *d = layer->state;
-    d->layer = layer;
     DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "data_param needs a source");
     DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
                 "data_param needs a batch_size of at least 1");
-    dni_loader_options o = {.heap = layer->heap,
-                            .param = p,
+    dni_loader_options o = {.param = p,
                             .transform = layer->param->transform_param,
-                            .train = layer->phase == DN_PHASE_TRAIN,
                             .annotated = boxes,
-                            .annotated_param = layer->param->annotated_data_param,
-                            .folder = layer->folder,
-                            .seed = layer->seed,
-                            .stream = layer->stream,
-                            .rank = layer->rank,
-                            .ranks = layer->ranks};
-    layer->fixed = layer->wire_only || dni_loader_is_fixed(&o);
-    return layer->wire_only ? DN_OK : dni_loader_open(&d->loader, &o);
+                            .annotated_param = layer->param->annotated_data_param};
+    return dni_database_open(layer, &o);
 }
 
 dni_shape dni_database_guess(const dni_layer *layer)

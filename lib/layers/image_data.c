@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * ImageData: batches of images named in a list of files. It wires, with a guess where the size
- * of an image is in the files alone; reading them is not in this build, and it says so.
- * image_data_param: source (required), batch_size (1), new_height and new_width (0: the
- * file's), is_color (true), root_folder, shuffle, rand_skip; transform_param: crop_size,
- * mirror, scale, mean_file, mean_value. tops: images (N, 3 or 1, H, W), [labels (N)]. No
- * gradient. */
-#include "layers/guess.h"
-
-static dn_status setup(dni_layer *layer)
-{
-    return dni_guess_list(layer);
-}
+ * ImageData: batches of images, JPEG or PNG, named in a list of files, a path and a label in
+ * each line, read ahead. image_data_param: source (the list; required), batch_size (1),
+ * new_height and new_width (0: the file's; as OpenCV's bilinear resize), is_color (true),
+ * root_folder (goes before each path), shuffle (false; another order in each pass), rand_skip;
+ * transform_param as in Data. No bottoms; tops: images (N, 3 or 1, H, W), [labels (N)]. No
+ * gradient.
+ * In a batch of 1 each image may have its own size. Pixels are blue, green, red, and turned no
+ * way by what a camera wrote beside them. */
+#include "layers/image_list.h"
 
 static dn_status shape(dni_layer *layer)
 {
-    layer->top[0] = dni_guess_listed(layer);
+    layer->top[0] = dni_image_list_shape(layer);
     if (layer->num_tops > 1)
         layer->top[1] = dni_shape_of(1, layer->top[0].dim);
     return DN_OK;
@@ -26,7 +23,12 @@ const dni_layer_class dni_layer_image_data = {
     .bottoms_max = 0,
     .tops_min = 1,
     .tops_max = 2,
-    .flags = DNI_LAYER_SOURCE,
-    .setup = setup,
+    .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
+    .state_size = sizeof(dni_image_list),
+    .setup = dni_image_list_setup,
     .shape = shape,
+    .forward = dni_database_forward,
+    .teardown = dni_database_teardown,
+    .tell = dni_database_tell,
+    .seek = dni_database_seek,
 };

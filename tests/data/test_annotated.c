@@ -34,7 +34,7 @@ static const uint8_t *test_sizes(const uint8_t *bytes)
 {
     static const int64_t sizes[][2] = {{29, 37}, {12, 16}, {61, 80},
                                        {40, 20}, {7, 90},  {58, 74}};
-    static const int limits[] = {0, 1, 1, 0, 1, 1}; /* by mode, which begin at 1 */
+    static const int limits[] = {0, 0, 1, 0, 1, 1}; /* by mode, which begin at 1 */
     const uint8_t *want = bytes + 29 * 37 * 3;
     dni_image image = source;
     image.u8 = bytes;

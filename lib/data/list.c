@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * list.c: image files named in a text file, one a line, as a source: a record is a whole file,
+ * its key where its line begins. The text stays in memory, so that any line is at hand. */
+#include <string.h>
+
+#include "data/data.h"
+
+typedef struct line {
+    size_t at, number;
+} line;
+
+typedef struct list {
+    dni_source base;
+    const char *root, *folder; /* folder: of the prototxt; both borrowed */
+    bool labelled;
+    char *beside; /* the list's folder */
+    char *text;
+    line *lines;
+    size_t count, capacity, next;
+    char *file, *bytes; /* of the last record */
+} list;
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* The path up to the last space of line [at, end), and the label after it. */
+static dn_status split_line(const list *l, const char *at, const char **end, int32_t *label)
+{
+    const char *last = *end;
+    double value;
+    while (last > at && !is_blank(last[-1]))
+        last--;
+    bool number = last > at && dni_parse_number(last, *end, &value) == *end &&
+                  value >= INT32_MIN && value <= INT32_MAX && value == (double)(int32_t)value;
+    if (!number)
+        return l->labelled ? dni_fail(DN_E_DATA,
+                                      "'%.*s' is no label; a line is a path, a "
+                                      "space and a whole number",
+                                      (int)(*end - last), last)
+                           : DN_OK;
+    *label = (int32_t)value;
+    while (is_blank(last[-1]))
+        last--;
+    *end = last;
+    return DN_OK;
+}
+
+static dn_status read_line(list *l, const line *from, dni_record *record)
+{
+    const char *at = l->text + from->at, *end = at + strcspn(at, "\n");
+    const dni_heap *heap = l->base.heap;
+    while (is_blank(end[-1]))
+        end--;
+    dni_free(heap, l->file);
+    dni_free(heap, l->bytes);
+    l->file = l->bytes = NULL;
+    dn_status st = split_line(l, at, &end, &record->label);
+    char *name = st ? NULL : dni_format(heap, "%s%.*s", l->root, (int)(end - at), at);
+    if (!st)
+        st = name ? dni_path_listed(heap, l->folder, l->beside, name, &l->file) : DN_E_NOMEM;
+    dni_free(heap, name);
+    if (!st)
+        st = dni_file_read(heap, l->file, &l->bytes, &record->size);
+    record->data = (const uint8_t *)l->bytes;
+    record->file = l->file;
+    return st;
+}
+
+static dn_status list_next(dni_source *source, dni_record *record)
+{
+    list *l = (list *)source;
+    if (l->next == l->count)
+        return DN_OK;
+    const line *from = &l->lines[l->next++];
+    record->key = (const uint8_t *)&from->at;
+    record->key_size = sizeof from->at;
+    record->line = (int64_t)from->number;
+    record->data = record->key;
+    if (source->keys_only)
+        return DN_OK;
+    return dni_in(read_line(l, from, record), "line %zu", from->number);
+}
+
+static dn_status list_rewind(dni_source *source)
+{
+    ((list *)source)->next = 0;
+    return DN_OK;
+}
+
+static dn_status list_seek(dni_source *source, const uint8_t *key, size_t size)
+{
+    list *l = (list *)source;
+    size_t at = 0, low = 0, high = l->count;
+    memcpy(&at, key, size);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (l->lines[middle].at < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    l->next = low;
+    return DN_OK;
+}
+
+static void list_close(dni_source *source)
+{
+    list *l = (list *)source;
+    const dni_heap *heap = source->heap;
+    dni_free(heap, l->beside);
+    dni_free(heap, l->text);
+    dni_free(heap, l->lines);
+    dni_free(heap, l->file);
+    dni_free(heap, l->bytes);
+    dni_free(heap, l);
+}
+
+static const dni_source_class list_class = {"image list", NULL,      list_next,
+                                            list_rewind,  list_seek, list_close};
+
+/* Where the lines begin that are not blank. */
+static dn_status find_lines(list *l)
+{
+    size_t size, number = 0;
+    dn_status st = dni_file_read(l->base.heap, l->base.path, &l->text, &size);
+    for (size_t at = 0; !st && at < size; number++) {
+        size_t length = strcspn(l->text + at, "\n");
+        size_t blank = strspn(l->text + at, " \t\r");
+        if (at + length < size && !l->text[at + length])
+            return dni_fail(DN_E_DATA, "line %zu holds a zero byte: it is no text", number + 1);
+        if (blank < length) {
+            st =
+                dni_grow(l->base.heap, &l->lines, &l->capacity, l->count + 1, sizeof *l->lines);
+            if (!st)
+                l->lines[l->count++] = (line){at + blank, number + 1};
+        }
+        at += length + 1;
+    }
+    return st || l->count ? st : dni_fail(DN_E_DATA, "it names no images");
+}
+
+dn_status dni_list_open(dni_source **out, const dni_heap *heap, const char *base,
+                        const char *path, const dni_list *options)
+{
+    list *l = dni_alloc(heap, 1, sizeof *l);
+    if (!l)
+        return DN_E_NOMEM;
+    l->base = (dni_source){.cls = &list_class, .heap = heap};
+    l->folder = base;
+    l->root = options->root ? options->root : "";
+    l->labelled = options->labelled;
+    dn_status st = dni_path_resolve(heap, base, path, false, &l->base.path);
+    if (!st && !(l->beside = dni_path_folder(heap, l->base.path)))
+        st = DN_E_NOMEM;
+    if (!st)
+        st = dni_in_source(find_lines(l), &l->base);
+    if (st)
+        dni_source_close(&l->base);
+    else
+        *out = &l->base;
+    return st;
+}

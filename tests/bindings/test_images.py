@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Image files: lists of them read by ImageData, into databases and means; beside OpenCV's own
+numbers where it is at hand."""
+import base64
+import os
+import struct
+import unittest
+import zlib
+
+import numpy as np
+
+import deepnet
+from nets import InFolder
+
+try:
+    import cv2
+except ImportError:
+    cv2 = None
+
+# 8 x 8 pixels of about (40, 90, 200), blue first.
+JPEG = base64.b64decode(
+    '/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYG'
+    'CAsICQoKCgoKBggLDAsKDAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoK'
+    'CgoKCgoKCgoKCgoKCgoKCgoKCgr/wAARCAAIAAgDASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAAAAb/xAAUEAEA'
+    'AAAAAAAAAAAAAAAAAAAA/8QAFAEBAAAAAAAAAAAAAAAAAAAACP/EABQRAQAAAAAAAAAAAAAAAAAAAAD/2gAMAwEAAhED'
+    'EQA/AJMATzsf/9k=')
+
+
+def png(path, pixels):
+    """Writes (H, W) or (H, W, 3) bytes, blue first."""
+    if pixels.ndim == 3:
+        pixels = pixels[..., ::-1]
+    rows = b''.join(b'\0' + row.tobytes() for row in np.ascontiguousarray(pixels))
+    head = struct.pack('>2I5B', pixels.shape[1], pixels.shape[0], 8, 2 * (pixels.ndim == 3), 0, 0, 0)
+    with open(path, 'wb') as file:
+        file.write(b'\x89PNG\r\n\x1a\n')
+        for kind, data in ((b'IHDR', head), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')):
+            file.write(struct.pack('>I', len(data)) + kind + data +
+                       struct.pack('>I', zlib.crc32(kind + data)))
+
+
+def pixels(seed, *shape):
+    return np.random.RandomState(seed).randint(0, 256, shape).astype('u1')
+
+
+def planes(image):
+    return image.reshape(image.shape[0], image.shape[1], -1).transpose(2, 0, 1)
+
+
+class Images(InFolder):
+    """Five PNGs 'pics/N.png' of 6 x 5 pixels, labels 10 to 14, in list.txt."""
+
+    def setUp(self):
+        super().setUp()
+        os.mkdir('pics')
+        self.images = [pixels(i, 6, 5, 3) for i in range(5)]
+        for i, image in enumerate(self.images):
+            png('pics/%d.png' % i, image)
+        self.write('list.txt', ''.join('%d.png %d\n' % (i, 10 + i) for i in range(5)))
+
+    def net(self, param='', transform='', tops='top: "data" top: "label"', phase=deepnet.TEST,
+            source='list.txt', context=None, kind='ImageData'):
+        text = '''layer { name: "d" type: "%s" %s transform_param { %s }
+                  image_data_param { source: "%s" %s } }''' % (kind, tops, transform, source, param)
+        if 'root_folder' not in text:
+            text = text.replace('source:', 'root_folder: "pics/" source:')
+        try:
+            return deepnet.Net(text=text, phase=phase, context=context)
+        except deepnet.UnsupportedError as error:
+            if 'this build has no' in str(error):
+                self.skipTest(str(error))
+            raise
+
+    def fails(self, error, words, **options):
+        """On opening or on reading, with a line of these words."""
+        with self.assertRaises(error) as caught:
+            net = self.net(**options)
+            for _ in range(6):
+                net.forward()
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+
+class Reading(Images):
+    def test_order(self):
+        net = self.net('batch_size: 3')
+        for first in (0, 3, 6, 9):
+            out = net.forward()
+            which = [k % 5 for k in range(first, first + 3)]
+            self.assertEqual(out['label'].tolist(), [10 + k for k in which])
+            for image, k in zip(out['data'], which):
+                np.testing.assert_array_equal(image, planes(self.images[k]))
+
+    def test_names(self):
+        """Spaces in names, other spaces and ends of lines; beside the list, or anywhere."""
+        os.mkdir('my pics')
+        png('my pics/a 1.png', self.images[0])
+        self.write('my pics/list.txt', '\r\na 1.png  -3 \r\n\t\n%s\t4' %
+                   os.path.abspath('pics/1.png'))
+        net = self.net('root_folder: ""', source='my pics/list.txt')
+        for label, k in ((-3, 0), (4, 1), (-3, 0)):
+            out = net.forward()
+            self.assertEqual(out['label'].tolist(), [label])
+            np.testing.assert_array_equal(out['data'][0], planes(self.images[k]))
+
+    def test_unlabelled(self):
+        png('pics/a b.png', self.images[0])
+        self.write('list.txt', 'a b.png\n1.png 7\n')
+        net = self.net(tops='top: "data"')
+        for k in (0, 1, 0):
+            np.testing.assert_array_equal(net.forward()['data'][0], planes(self.images[k]))
+
+    def test_jpeg_and_gray(self):
+        with open('pics/a.jpg', 'wb') as file:
+            file.write(JPEG)
+        self.write('list.txt', 'a.jpg 1')
+        for param, want in (('', (40, 90, 200)), ('is_color: false', (117,))):
+            out = self.net(param).forward()['data'][0]
+            self.assertEqual(out.shape, (len(want), 8, 8))
+            np.testing.assert_allclose(out, np.array(want)[:, None, None] + 0 * out, atol=1)
+        png('pics/a.jpg', self.images[0][..., 0])  # gray, and named wrong
+        out = self.net().forward()['data'][0]
+        np.testing.assert_array_equal(out, np.stack(3 * [self.images[0][..., 0]]))
+
+    def test_transform(self):
+        want = planes(self.images[0]).astype('f4')
+        out = self.net(transform='crop_size: 3 scale: 0.5 mean_value: 1 mean_value: 2 '
+                                 'mean_value: 3').forward()['data'][0]
+        mean = np.array([1, 2, 3], 'f4')[:, None, None]
+        np.testing.assert_array_equal(out, (want - mean)[:, 1:4, 1:4] * 0.5)
+        mean = pixels(9, 3, 6, 5).astype('f4')
+        with open('mean.binaryproto', 'wb') as file:
+            file.write(deepnet.io.array_to_blobproto(mean[None]).SerializeToString())
+        out = self.net(transform='mean_file: "mean.binaryproto"').forward()['data'][0]
+        np.testing.assert_array_equal(out, want - mean)
+        net = self.net(transform='mirror: true crop_size: 5', phase=deepnet.TRAIN)
+        seen = set()
+        for i in range(60):
+            out, image = net.forward()['data'][0], planes(self.images[i % 5])
+            seen |= {(top, way) for top in (0, 1) for way in (1, -1)
+                     if np.array_equal(out, image[:, top:top + 5, ::way])}
+        self.assertEqual(len(seen), 4)
+
+    def test_sizes(self):
+        for i in range(5):
+            png('pics/%d.png' % i, pixels(i, 4 + i, 9 - i))
+        net = self.net('is_color: false')
+        for k in (0, 1, 2, 3, 4, 0):
+            self.assertEqual(net.forward()['data'].shape, (1, 1, 4 + k, 9 - k))
+        self.assertEqual(self.net('batch_size: 5 new_height: 7 new_width: 3').forward()['data'].shape,
+                         (5, 3, 7, 3))
+
+    @unittest.skipIf(cv2 is None, 'without cv2')
+    def test_as_opencv(self):
+        rng = np.random.RandomState(5)
+        for turn in range(60):
+            height, width, new_height, new_width = (int(n) for n in rng.randint(1, 80, 4))
+            color = turn % 3 != 0
+            png('pics/0.png', pixels(turn, height, width, 3) if turn % 2
+                else pixels(turn, height, width))
+            out = self.net('new_height: %d new_width: %d is_color: %s' % (
+                new_height, new_width, 'true' if color else 'false')).forward()['data'][0]
+            want = cv2.imread('pics/0.png', cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE)
+            np.testing.assert_array_equal(out, planes(cv2.resize(want, (new_width, new_height))))
+
+    def test_shuffle_and_skip(self):
+        def labels(net, batches):
+            return [int(n) for _ in range(batches) for n in net.forward()['label']]
+
+        runs = [labels(self.net('batch_size: 2 shuffle: true rand_skip: 3',
+                                context=deepnet.Context(threads=threads, seed=seed)), 15)
+                for threads, seed in ((1, 1), (3, 1), (2, 2))]
+        self.assertEqual(runs[0], runs[1])
+        self.assertNotEqual(runs[0], runs[2])
+        seen = labels(self.net('shuffle: true'), 20)
+        passes = [seen[i:i + 5] for i in range(0, 20, 5)]
+        self.assertTrue(all(sorted(p) == [10, 11, 12, 13, 14] for p in passes))
+        self.assertGreater(len({tuple(p) for p in passes}), 1)
+        firsts = {labels(self.net('rand_skip: 3', context=deepnet.Context(seed=s)), 1)[0]
+                  for s in range(20)}
+        self.assertEqual(firsts, {10, 11, 12})
+
+    def test_resume(self):
+        self.net()
+        self.write('net.prototxt', '''
+layer { name: "d" type: "ImageData" top: "data" top: "label" transform_param { crop_size: 4
+    mirror: true scale: 0.004 }
+  image_data_param { source: "list.txt" root_folder: "pics/" batch_size: 2 shuffle: true } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param {
+  num_output: 1 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "loss" }''')
+        self.write('solver.prototxt', '''net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed"
+            max_iter: 20 snapshot_prefix: "s" random_seed: 3''')
+        whole, part, rest = (deepnet.get_solver('solver.prototxt') for _ in range(3))
+        whole.step(9)
+        part.step(4)
+        part.snapshot()
+        rest.restore('s_iter_4.solverstate')
+        rest.step(5)
+        np.testing.assert_array_equal(rest.net.params['ip'][0].data,
+                                      whole.net.params['ip'][0].data)
+
+
+class Failing(Images):
+    def test_lists(self):
+        self.net()
+        self.fails(deepnet.FileError, ['absent.txt'], source='absent.txt')
+        self.fails(deepnet.FileError, ["'pics'", 'directory'], source='pics')
+        self.fails(deepnet.DataError, ["image list 'list.txt'", 'no images'],
+                   source=self.listed('\n \r\n'))
+        self.fails(deepnet.DataError, ["'list.txt': line 2", 'zero byte'],
+                   source=self.listed('0.png 1\n1.png\0 2\n'))
+
+    def listed(self, text):
+        self.write('list.txt', text)
+        return 'list.txt'
+
+    def test_lines(self):
+        self.net()
+        os.mkdir('pics/folder.png')
+        with open('pics/cut.jpg', 'wb') as file:
+            file.write(JPEG[:-40])
+        with open('pics/text.png', 'w', encoding='utf-8') as file:
+            file.write('no image')
+        png('pics/large.png', self.images[0].repeat(2, 0))
+        for error, line, word in (
+                (deepnet.FileError, 'gone.png 1', 'pics/gone.png'),
+                (deepnet.DataError, '0.png one', "'one' is no label"),
+                (deepnet.DataError, '0.png 1.5', "'1.5' is no label"),
+                (deepnet.DataError, '0.png 3000000000', 'no label'),
+                (deepnet.DataError, '0.png', "'0.png' is no label"),
+                (deepnet.FileError, 'folder.png 1', 'pics/folder.png'),
+                (deepnet.DataError, 'cut.jpg 1', "'pics/cut.jpg': its JPEG image cannot be decoded"),
+                (deepnet.DataError, 'text.png 1', "'pics/text.png'"),
+                (deepnet.DataError, 'large.png 1', "'pics/large.png': its size is 3 12 5")):
+            source = self.listed('0.png 1\n\n%s\n1.png 1\n' % line)
+            self.fails(error, ["layer 'd': ", "image list 'list.txt': line 3: ", word],
+                       source=source, param='batch_size: 2')
+
+    def test_settings(self):
+        self.fails(deepnet.NetError, ['new_width'], param='new_height: 4')
+        self.fails(deepnet.NetError, ['batch_size'], param='batch_size: 0')
+        self.fails(deepnet.NetError, ['needs a source'], source='')
+        self.fails(deepnet.NetError, ['resize_param'], param='new_height: 4 new_width: 4',
+                   transform='resize_param { height: 3 width: 3 }')
+        self.fails(deepnet.UnsupportedError, ['expand_param'],
+                   transform='expand_param { max_expand_ratio: 2 }')
+
+
+if __name__ == '__main__':
+    unittest.main()

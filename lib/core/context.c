@@ -100,7 +100,7 @@ static dn_status add_device(dn_context *c, const dni_backend_slot *slot)
 static bool is_in_chain(const dn_context *c, const dn_backend_ops *ops)
 {
     for (int32_t i = 0; i < c->num_backends; i++)
-        if (c->backends[i].ops == ops)
+        if (c->backends[i].given == ops)
             return true;
     return false;
 }
@@ -111,6 +111,8 @@ static dn_status add_backend(dn_context *c, const dn_backend_ops *ops)
         return DN_OK;
     if (c->num_backends == DNI_MAX_BACKENDS)
         return dni_fail(DN_E_INVALID, "more than %d backends in one context", DNI_MAX_BACKENDS);
+    if (ops->struct_size < offsetof(dn_backend_ops, mem_alloc))
+        return dni_fail(DN_E_INVALID, "a backend's struct_size is not set");
     if (!ops->name || !ops->open || !ops->op_create || !ops->op_run || !ops->op_destroy)
         return dni_fail(DN_E_INVALID, "a backend lacks its name, open, op_create, op_run or "
                                       "op_destroy");
@@ -118,10 +120,13 @@ static dn_status add_backend(dn_context *c, const dn_backend_ops *ops)
     dn_status st = ops->open(&slot->backend, &c->host);
     if (st)
         return dni_in(st, "backend '%s'", ops->name);
-    slot->ops = ops;
+    slot->given = ops;
+    slot->ops = &slot->table;
+    memcpy(&slot->table, ops,
+           ops->struct_size < sizeof slot->table ? ops->struct_size : sizeof slot->table);
     char text[120] = "";
-    if (ops->describe)
-        ops->describe(slot->backend, text, sizeof text);
+    if (slot->ops->describe)
+        slot->ops->describe(slot->backend, text, sizeof text);
     snprintf(slot->description, sizeof slot->description, "%s%s%s", ops->name,
              text[0] ? ": " : "", text);
     c->num_backends++;

@@ -13,7 +13,9 @@
 #define DNI_MAX_BACKENDS 8
 
 typedef struct dni_backend_slot {
-    const dn_backend_ops *ops;
+    const dn_backend_ops *ops; /* `table`: what a release of before did not have is NULL */
+    const dn_backend_ops *given;
+    dn_backend_ops table;
     dn_backend *backend;
     char description[160];
 } dni_backend_slot;

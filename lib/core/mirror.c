@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#define BUCKETS 256
-#define WAITS   32 /* runs of a section for which a block is kept */
+#define BUCKETS 256 /* 2 to the 8: bucket_of */
+#define WAITS   32  /* runs of a section for which a block is kept */
 
 typedef struct block {
     void *device;
@@ -30,9 +30,10 @@ struct dni_mirror {
     uint64_t numbers;
 };
 
+/* The upper bits of the product: those of large blocks are alike below 4096. */
 static dni_span **bucket_of(dni_mirror *m, const void *host)
 {
-    return &m->buckets[((uintptr_t)host >> 6) * 2654435761u % BUCKETS];
+    return &m->buckets[(uint32_t)((uintptr_t)host >> 6) * 2654435761u >> 24];
 }
 
 static dni_span **find(dni_mirror *m, const void *host)
@@ -167,7 +168,7 @@ static dn_status zero_device(const dni_backend_slot *slot, void *device, size_t 
     const char zeros[4096] = {0};
     const dn_backend_ops *ops = slot->ops;
     dn_status st = DN_OK;
-    if (ops->struct_size > offsetof(dn_backend_ops, mem_zero) && ops->mem_zero)
+    if (ops->mem_zero)
         return ops->mem_zero(slot->backend, device, bytes);
     for (size_t at = 0; !st && at < bytes; at += sizeof zeros)
         st = ops->copy_in(slot->backend, (char *)device + at, zeros,
@@ -290,11 +291,9 @@ dn_status dni_span_to_host(const dn_context *context, dni_span *span)
     const dni_backend_slot *slot = context->mirror->slot;
     if (span->on_host)
         return DN_OK;
-    dni_mirror_lock(context);
     dn_status st = dni_mirror_catch_up(context);
     if (!st)
         st = slot->ops->copy_out(slot->backend, span->host, span->device, span->bytes);
-    dni_mirror_unlock(context);
     span->on_host = !st;
     return st;
 }
@@ -304,11 +303,9 @@ dn_status dni_span_to_device(const dn_context *context, dni_span *span)
     const dni_backend_slot *slot = context->mirror->slot;
     if (span->on_device)
         return DN_OK;
-    dni_mirror_lock(context);
     dn_status st = dni_mirror_catch_up(context);
     if (!st)
         st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
-    dni_mirror_unlock(context);
     span->on_device = !st;
     return st;
 }
@@ -524,13 +521,13 @@ dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes)
             st = dni_mirror_catch_up(context);
         if (span && !st)
             st = zero_device(context->mirror->slot, span->device, span->bytes);
+        if (span) {
+            span->on_host = st != DN_OK;
+            span->on_device = !st;
+        }
         dni_mirror_unlock(context);
     }
     if (!span)
         memset(host, 0, bytes);
-    else
-        span->on_host = st != DN_OK;
-    if (span)
-        span->on_device = !st;
     return st;
 }

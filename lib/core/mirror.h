@@ -56,6 +56,7 @@ dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, bool th
 /* What went by `from` goes by `to`, which is memory, from now on. */
 void dni_mirror_move(const dn_context *context, const void *from, void *to);
 void dni_mirror_release(dn_context *context, dni_span *span);
+/* Whoever asks has the lock: threads whose nets share weights share their spans. */
 dn_status dni_span_to_host(const dn_context *context, dni_span *span);
 dn_status dni_span_to_device(const dn_context *context, dni_span *span);
 /* Device memory, zero; DN_E_LIMIT beyond the context's device_memory_limit. */

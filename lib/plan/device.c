@@ -258,10 +258,13 @@ dn_op *dni_sides_op(const dni_steps *s, size_t i, bool fresh)
 static dn_status run_step(const dni_steps *s, size_t i, bool fresh)
 {
     const dni_step *step = &s->steps[i];
+    dni_mirror_lock(s->context);
     dn_status st = dni_sides_bring(s, i);
+    if (!st)
+        mark_written(s, i);
+    dni_mirror_unlock(s->context);
     if (st)
         return st;
-    mark_written(s, i);
     if (step->run)
         return step->run(dni_sides_op(s, i, fresh), &step->io);
     const dn_args_host_call *a = (const dn_args_host_call *)s->program->ops[i].args;

@@ -304,18 +304,17 @@ static bool weights_changed(const dni_steps *s)
 static dn_status prepare_op(dni_steps *s, size_t i)
 {
     const dni_choice *c = &s->choices[i];
-    if (!c->ops || c->ops->struct_size <= offsetof(dn_backend_ops, op_prepare) ||
-        !c->ops->op_prepare || !(c->constant || c->keep) ||
+    if (!c->ops || !c->ops->op_prepare || !(c->constant || c->keep) ||
         !s->bound[s->program->ops[i].section])
         return DN_OK;
-    if (s->steps[i].on_device)
+    if (s->sides)
         dni_mirror_lock(s->context);
     dn_status st = s->sides ? dni_sides_bring(s, i) : DN_OK;
     if (!st)
         st = dni_mirror_catch_up(s->context);
     if (!st)
         st = c->ops->op_prepare(c->op, &s->steps[i].io);
-    if (s->steps[i].on_device)
+    if (s->sides)
         dni_mirror_unlock(s->context);
     return st;
 }

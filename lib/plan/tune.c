@@ -137,9 +137,9 @@ static double now_ns(const dn_context *context)
 }
 
 static dn_status measure(const dn_context *context, const dn_backend_ops *ops, dn_op *op,
-                         const trial *t, double *best)
+                         bool prepares, const trial *t, double *best)
 {
-    dn_status st = ops->op_prepare ? ops->op_prepare(op, &t->io) : DN_OK;
+    dn_status st = prepares && ops->op_prepare ? ops->op_prepare(op, &t->io) : DN_OK;
     for (int run = 0; !st && run <= RUNS; run++) {
         double begin = now_ns(context);
         st = ops->op_run(op, &t->io);
@@ -160,7 +160,7 @@ dn_status dni_tune(dn_context *context, const dni_backend_slot *slot, const dn_o
     double best = 0;
     dn_status st = borrow(&t, desc, info);
     if (!st)
-        st = measure(context, slot->ops, op, &t, &best);
+        st = measure(context, slot->ops, op, desc->constant || info->keep, &t, &best);
     give_back(&t);
     if (st)
         return st;

@@ -149,15 +149,14 @@ static dn_status wait_on_device(void *user)
 /* The table that all contexts' devices have in common, if it can do this. */
 static const dn_backend_ops *common_ops(const dn_parallel *p)
 {
-    const dn_backend_ops *ops = NULL;
+    const dni_backend_slot *first = dni_mirror_slot(p->members[0].solver->context);
     for (int32_t r = 0; r < p->count; r++) {
         const dni_backend_slot *slot = dni_mirror_slot(p->members[r].solver->context);
-        if (!slot || (ops && slot->ops != ops))
+        if (!slot || slot->given != first->given)
             return NULL;
-        ops = slot->ops;
     }
-    bool knows = ops->struct_size > offsetof(dn_backend_ops, comm_free) && ops->comm_create &&
-                 ops->comm_mean && ops->comm_wait && ops->comm_free;
+    const dn_backend_ops *ops = first->ops;
+    bool knows = ops->comm_create && ops->comm_mean && ops->comm_wait && ops->comm_free;
     return knows ? ops : NULL;
 }
 

@@ -350,7 +350,7 @@ static void expect_like(dn_net *net, dn_net *truth, int prepared)
     compare_nets(net, truth, false);
 }
 
-static dn_context *counting_context(void)
+static dn_context *counting_context(int32_t tune)
 {
     dn_context *context = NULL;
     counting = dn_ref_backend;
@@ -359,15 +359,18 @@ static dn_context *counting_context(void)
     counting.op_run = count_run;
     counting.op_destroy = count_destroy;
     counting.op_prepare = count_prepare;
-    dn_context_options o = {
-        .struct_size = sizeof o, .backend = &counting, .backends = "ref", .seed = 7};
+    dn_context_options o = {.struct_size = sizeof o,
+                            .backend = &counting,
+                            .backends = "ref",
+                            .seed = 7,
+                            .tune = tune};
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
     return context;
 }
 
 static void check_constants(dn_context *plain, const char *text, int32_t phase, int ops)
 {
-    dn_context *context = counting_context();
+    dn_context *context = counting_context(0);
     dn_net *net = net_of(context, text, phase, DN_MEMORY_READABLE);
     dn_net *truth = net_of(plain, text, phase, DN_MEMORY_READABLE);
     dn_blob *w[] = {dn_net_layer_param(net, dn_net_find_layer(net, "a"), 0),
@@ -404,7 +407,7 @@ static void check_fleeting(dn_context *plain)
     for (int unread = 0; unread < 2; unread++) {
         counts.unread = unread;
         check_constants(plain, net_text, DN_PHASE_TEST, 3);
-        dn_context *context = counting_context();
+        dn_context *context = counting_context(0);
         dn_net *net = net_of(context, net_text, DN_PHASE_TEST, DN_MEMORY_COMPACT);
         temp[unread] = dni_plan_size(net->plan).temp;
         dn_net_free(net);
@@ -412,6 +415,21 @@ static void check_fleeting(dn_context *plain)
     }
     counts.unread = false;
     CHECK_INT(temp[0] - temp[1], 2 * 384); /* of 3 x 3 x 3 x 3 floats, in steps of 64 bytes */
+}
+
+/* What is measured is prepared as what runs is: if there is something to prepare. */
+static void check_tuned(void)
+{
+    SECTION("tuned");
+    for (int32_t train = 0; train < 2; train++) {
+        dn_context *context = counting_context(1);
+        counts.prepared = 0;
+        dn_net *net = net_of(context, X CONV("a", "x", ""),
+                             train ? DN_PHASE_TRAIN : DN_PHASE_TEST, DN_MEMORY_READABLE);
+        CHECK_INT(counts.prepared > 0, !train);
+        dn_net_free(net);
+        dn_context_free(context);
+    }
 }
 
 /* Statistics that a net in TRAIN moves are not stale where another has folded them. */
@@ -463,6 +481,7 @@ int main(void)
     SECTION("folded weights");
     check_constants(plain, X CONV("a", "x", "") NORM("a") RELU("a"), DN_PHASE_TEST, 1);
     check_fleeting(plain);
+    check_tuned();
     SECTION("weights that a solver changes");
     check_constants(plain, X CONV("a", "x", "") RELU("a"), DN_PHASE_TRAIN, 0);
     CHECK(counts.created > 0);

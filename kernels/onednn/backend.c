@@ -67,6 +67,9 @@ static const struct row {
     int32_t kind;
     one_create_fn *create;
 } rows[] = {
+#ifdef ONE_HAVE_NARROW
+    {DN_OP_GEMM, one_few_op},
+#endif
     {DN_OP_GEMM, one_gemm_op},
     {DN_OP_CONV, one_conv_op},
     {DN_OP_CONV_BWD_DATA, one_conv_op},

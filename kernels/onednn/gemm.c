@@ -231,7 +231,8 @@ static double cost_of(const gemm_op *op)
            1e3 * (double)op->pieces;
 }
 
-static const char *unfit(const dn_backend *backend, const dn_op_desc *d, const dn_args_gemm *g)
+const char *one_gemm_unfit(const dn_backend *backend, const dn_op_desc *d,
+                           const dn_args_gemm *g)
 {
     if (d->compute != DN_COMPUTE_BF16 || !backend->bf16)
         return "a product in f32, or no bf16 instructions";
@@ -248,7 +249,7 @@ dn_status one_gemm_op(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                       dn_op_info *info)
 {
     const dn_args_gemm *args = desc->args;
-    const char *why = unfit(backend, desc, args);
+    const char *why = one_gemm_unfit(backend, desc, args);
     if (why)
         return one_decline(info, why);
     gemm_op *op = one_op_new(backend, sizeof *op);

@@ -13,7 +13,8 @@ typedef uint16_t one_bf16;
 #define ONE_BYTES_PER_NS 10.0 /* moved by ops that do little else; Zen 4, one core */
 
 one_create_fn one_narrow_cast, one_narrow_copy, one_narrow_unary, one_narrow_relu_bwd,
-    one_narrow_sum, one_narrow_pool, one_narrow_norm, one_narrow_norm_bwd, one_narrow_lrn;
+    one_narrow_sum, one_narrow_pool, one_narrow_norm, one_narrow_norm_bwd, one_narrow_lrn,
+    one_few_op;
 
 /* ---- narrow.c: what the ops share -------------------------------------------------------- */
 
@@ -37,6 +38,8 @@ static inline void one_split(int64_t n, int64_t tasks, int64_t task, int64_t *fr
 
 void nk_widen(float *y, const one_bf16 *x, int64_t n);
 void nk_narrow(one_bf16 *y, const float *x, int64_t n);
+/* sums (rows, 16) = x (pairs, rows, 2) times panel (pairs, 16, 2); rows: 1, 2, 4, 8, 16. */
+void nk_few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs, int32_t rows);
 /* x > 0 ? x : slope x; and dy or slope dy by the sign of y. */
 void nk_relu(one_bf16 *y, const one_bf16 *x, float slope, bool add, int64_t n);
 void nk_affine(one_bf16 *y, const one_bf16 *x, float a, float b, bool add, int64_t n);

@@ -52,6 +52,13 @@ INLINE void store_f(float *p, __m512 v, int64_t left)
         _mm512_mask_storeu_ps(p, lanes(left), v);
 }
 
+INLINE __m512bh pair_of(const one_bf16 *p)
+{
+    int32_t pair;
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
+}
+
 INLINE void put(one_bf16 *p, __m512 v, bool add, int64_t left)
 {
     store(p, add ? _mm512_add_ps(load(p, left), v) : v, left);
@@ -110,6 +117,50 @@ void nk_sum(one_bf16 *y, const one_bf16 *const *x, const float *coeff, int32_t i
             v = _mm512_fmadd_ps(load(x[k] + i, left), _mm512_set1_ps(coeff[k]), v);
         put(y + i, v, add, left);
     }
+}
+
+/* ---- products of few rows ---------------------------------------------------------------- */
+
+enum { AHEAD = 2048 }; /* bytes; what a page's prefetcher does not see */
+
+/* `chains` sums of each row, as one product waits for the one before. */
+INLINE void few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs,
+                const int rows, const int chains)
+{
+    __m512 acc[16];
+    for (int i = 0; i < rows * chains; i++)
+        acc[i] = _mm512_setzero_ps();
+    int64_t p = 0;
+    for (; p + chains <= pairs; p += chains)
+        for (int c = 0; c < chains; c++, panel += 32, x += 2 * rows) {
+            _mm_prefetch((const char *)panel + AHEAD, _MM_HINT_T0);
+            __m512bh b = (__m512bh)_mm512_loadu_si512(panel);
+            for (int i = 0; i < rows; i++)
+                acc[c * rows + i] = _mm512_dpbf16_ps(acc[c * rows + i], pair_of(x + 2 * i), b);
+        }
+    for (; p < pairs; p++, panel += 32, x += 2 * rows)
+        for (int i = 0; i < rows; i++)
+            acc[i] = _mm512_dpbf16_ps(acc[i], pair_of(x + 2 * i),
+                                      (__m512bh)_mm512_loadu_si512(panel));
+    for (int i = 0; i < rows; i++) {
+        for (int c = 1; c < chains; c++)
+            acc[i] = _mm512_add_ps(acc[i], acc[c * rows + i]);
+        _mm512_storeu_ps(sums + 16 * i, acc[i]);
+    }
+}
+
+void nk_few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs, int32_t rows)
+{
+    if (rows == 1)
+        few(sums, x, panel, pairs, 1, 4);
+    else if (rows == 2)
+        few(sums, x, panel, pairs, 2, 4);
+    else if (rows == 4)
+        few(sums, x, panel, pairs, 4, 2);
+    else if (rows == 8)
+        few(sums, x, panel, pairs, 8, 1);
+    else
+        few(sums, x, panel, pairs, 16, 1);
 }
 
 /* ---- pooling ----------------------------------------------------------------------------- */

@@ -113,6 +113,9 @@ void one_pack_free(one_pack *pack);
 /* `row` elements from one row to the next, `col` from one column to the next. */
 dnnl_status_t one_matrix(one_desc *out, dnnl_data_type_t type, int64_t rows, int64_t cols,
                          int64_t row, int64_t col);
+/* Why it is none of one product in bf16 with f32 operands; NULL: it is. */
+const char *one_gemm_unfit(const dn_backend *backend, const dn_op_desc *desc,
+                           const dn_args_gemm *args);
 
 /* ---- geometry.c -------------------------------------------------------------------------- */
 

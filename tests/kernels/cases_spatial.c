@@ -48,6 +48,8 @@ static void gemm_case(builder *b, gemm_row g, int variant)
     a->activation_a = 0.25;
     emit_added(b, 1);
     emit_constant(b, variant & 1 ? 1u << 1 : 1u << 1 | 1u << 2);
+    b->c.compute = DN_COMPUTE_BF16;
+    emit_constant(b, 1u << 1);
 }
 
 static void gemm_cases(builder *b)

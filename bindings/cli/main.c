@@ -18,8 +18,8 @@ static const cli_command commands[] = {
     {"upgrade", "OLD NEW [options]",
      "write a net, weights or a solver of any generation as today's", cli_upgrade},
     {"draw", "NET [OUT.dot | OUT.svg]", "draw a net as a graph", cli_draw},
-    {"convert", "mnist IMAGES LABELS OUT [options]",
-     "make an LMDB of an IDX data set (MNIST's format)", cli_convert},
+    {"convert", "mnist IMAGES LABELS OUT | images ROOT LIST OUT | mean DATABASE OUT [options]",
+     "make an LMDB of MNIST's files or of a list of images; the mean of one", cli_convert},
     {"devices", "[options]", "list the backends and devices that are there", cli_devices},
 };
 

@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * convert.c: data sets as people get them into databases as nets read them. */
+ * convert.c: data sets as people get them into databases as nets read them, and the mean of
+ * one. */
 #include "deepnet/data.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/context.h"
-#include "data/data.h"
+#include "data/annotated.h"
+#include "proto/proto.h"
 
-enum { DIGITS = 8, MAX_RECORDS = 100000000, MAX_PIXELS = 1 << 28, CHUNK_BYTES = 1 << 18 };
+enum {
+    DIGITS = 8,
+    MAX_RECORDS = 100000000,
+    MAX_PIXELS = 1 << 28,
+    CHUNK_BYTES = 1 << 18,
+    MAX_SIDE = 1 << 14
+};
 
 /* As Caffe's own converter names records: the number in eight decimal digits. */
 static void make_key(char key[DIGITS], int64_t number)
@@ -84,9 +93,7 @@ static dn_status convert(conversion *c, const char *images_path, const char *lab
     if (!st)
         st = check_pair(c);
     if (!st)
-        st = dni_db_writer_create(&c->writer, c->heap, out_path,
-                                  (uint64_t)c->count * (uint64_t)(c->height * c->width + 128),
-                                  overwrite);
+        st = dni_db_writer_create(&c->writer, c->heap, out_path, overwrite);
     if (!st)
         st = put_all(c);
     if (!st) {
@@ -109,10 +116,11 @@ static void clean_up(conversion *c)
     dni_restore_error(&saved);
 }
 
-/* Options of a later release must be zero here: fields this one knows end with `overwrite`. */
-static dn_status check_options(const dn_convert_options *options)
+/* Options of a later release must be zero here. */
+static dn_status read_options(dn_convert_options *o, const dn_convert_options *options)
 {
     const unsigned char *bytes = (const unsigned char *)options;
+    *o = (dn_convert_options){0};
     if (!options)
         return DN_OK;
     if (options->struct_size < sizeof(size_t))
@@ -121,6 +129,7 @@ static dn_status check_options(const dn_convert_options *options)
         if (bytes[i])
             return dni_fail(DN_E_INVALID, "an option of dn_convert_options is not known to "
                                           "release " DN_VERSION_STRING);
+    memcpy(o, options, options->struct_size < sizeof(*o) ? options->struct_size : sizeof(*o));
     return DN_OK;
 }
 
@@ -128,18 +137,259 @@ dn_status dn_convert_mnist(dn_context *context, const char *images_path,
                            const char *labels_path, const char *out_path,
                            const dn_convert_options *options)
 {
-    dn_convert_options o = {0};
+    dn_convert_options o;
     dni_clear_error();
     if (!context || !images_path || !labels_path || !out_path)
         return dni_fail(DN_E_INVALID, "dn_convert_mnist: an argument is NULL");
-    dn_status st = check_options(options);
+    dn_status st = read_options(&o, options);
     if (st)
         return st;
-    if (options)
-        memcpy(&o, options,
-               options->struct_size < sizeof(o) ? options->struct_size : sizeof(o));
     conversion c = {.heap = dni_context_heap(context)};
     st = convert(&c, images_path, labels_path, out_path, o.overwrite != 0);
     clean_up(&c);
+    return st;
+}
+
+/* Is it of the first one's size? */
+static dn_status check_size(dni_shape *first, const dni_image *image)
+{
+    dni_shape shape =
+        dni_shape_of(3, (int64_t[]){image->channels, image->height, image->width});
+    char text[2][96];
+    if (!first->axes)
+        *first = shape;
+    return dni_shape_equal(&shape, first)
+               ? DN_OK
+               : dni_fail(DN_E_DATA, "its size is %s, the first record's %s",
+                          dni_shape_text(&shape, text[0], sizeof text[0]),
+                          dni_shape_text(first, text[1], sizeof text[1]));
+}
+
+/* ---- image files ------------------------------------------------------------------------- */
+
+typedef struct listing {
+    dni_source *source;
+    dni_order order;
+    dni_decoder decoder;
+    dni_annotator annotator;
+    dni_db_writer *writer;
+    dni_shape first;
+    uint8_t *planes, *datum;
+    size_t planes_capacity, datum_capacity;
+} listing;
+
+static void free_listing(listing *l, const dni_heap *heap)
+{
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    dni_db_writer_abandon(l->writer);
+    dni_source_close(l->source);
+    dni_order_free(&l->order);
+    dni_decoder_free(&l->decoder);
+    dni_annotator_free(&l->annotator);
+    dni_free(heap, l->planes);
+    dni_free(heap, l->datum);
+    dni_restore_error(&saved);
+}
+
+/* Rows of pixels become planes, as a Datum has them. */
+static dn_status make_planes(listing *l, const dni_heap *heap, const dni_image *image)
+{
+    int64_t C = image->channels, H = image->height, W = image->width;
+    dn_status st = dni_grow(heap, &l->planes, &l->planes_capacity, (size_t)(C * H * W), 1);
+    for (int64_t i = 0; !st && i < C * H * W; i++)
+        l->planes[i] = image->u8[i / (H * W) * image->channel_stride +
+                                 i / W % H * image->row_stride + i % W * image->pixel_stride];
+    return st;
+}
+
+static dn_status put_file(listing *l, const dni_heap *heap, const dn_convert_options *o,
+                          int64_t number, const dni_record *record)
+{
+    char key[256];
+    dni_image image;
+    dni_boxes none = {0};
+    size_t size = 0;
+    int32_t label;
+    dn_status st =
+        dni_annotator_run(&l->annotator, &l->decoder, record, 0, 0, &image, &label, &none);
+    if (!st && o->check_size)
+        st = check_size(&l->first, &image);
+    if (!st && o->encoded) /* it was decoded to see that it can be */
+        st = dni_datum_encode(heap, &l->datum, &l->datum_capacity, &size, 0, 0,
+                              (int64_t)record->size, record->data, label);
+    else if (!st && !(st = make_planes(l, heap, &image)))
+        st = dni_datum_encode(heap, &l->datum, &l->datum_capacity, &size, image.channels,
+                              image.height, image.width, l->planes, label);
+    if (st)
+        return dni_in_record(st, l->source, record);
+    snprintf(key, sizeof key, "%08lld_%s", (long long)number, record->file);
+    return dni_db_writer_put(l->writer, key, strlen(key), l->datum, size);
+}
+
+static dn_status put_files(listing *l, const dni_heap *heap, const dn_convert_options *o)
+{
+    dni_record record;
+    for (int64_t n = 0; n < MAX_RECORDS; n++) {
+        if (o->shuffle && n && n == l->order.count)
+            return DN_OK;
+        dn_status st = o->shuffle ? dni_order_record(&l->order, l->source, n, &record)
+                                  : dni_source_next(l->source, &record);
+        if (st || !record.data)
+            return st;
+        if ((st = put_file(l, heap, o, n, &record)))
+            return st;
+    }
+    return dni_fail(DN_E_LIMIT, "more than 10^8 images");
+}
+
+static dn_status convert_images(listing *l, const dni_heap *heap, const char *list_path,
+                                const char *out_path, const dn_convert_options *o)
+{
+    Cnn__TransformationParameter transform = CNN__TRANSFORMATION_PARAMETER__INIT;
+    Cnn__ResizeParameter resize = CNN__RESIZE_PARAMETER__INIT, *resizes[] = {&resize};
+    if ((o->height > 0) != (o->width > 0) || o->height < 0 || o->height > MAX_SIDE ||
+        o->width > MAX_SIDE)
+        return dni_fail(DN_E_INVALID, "height and width are both 0, or both 1 to %d", MAX_SIDE);
+    if (o->encoded && (o->height || o->gray))
+        return dni_fail(DN_E_INVALID,
+                        "encoded images are kept as they are: they can be neither "
+                        "resized nor made gray");
+    resize.height = (uint32_t)o->height;
+    resize.width = (uint32_t)o->width;
+    transform.resize_param = resizes;
+    transform.n_resize_param = o->height > 0;
+    l->order = (dni_order){.heap = heap, .seed = o->seed};
+    l->decoder = (dni_decoder){
+        .heap = heap, .force_color = !o->gray && !o->encoded, .force_gray = o->gray != 0};
+    l->annotator = (dni_annotator){.heap = heap, .transform = &transform};
+    dni_list list = {.root = o->root_folder, .labelled = true};
+    dn_status st = dni_list_open(&l->source, heap, NULL, list_path, &list);
+    if (!st)
+        st = dni_db_writer_create(&l->writer, heap, out_path, o->overwrite != 0);
+    if (!st)
+        st = put_files(l, heap, o);
+    if (!st) {
+        st = dni_db_writer_finish(l->writer);
+        l->writer = NULL;
+    }
+    return st;
+}
+
+dn_status dn_convert_images(dn_context *context, const char *list_path, const char *out_path,
+                            const dn_convert_options *options)
+{
+    dn_convert_options o;
+    listing l = {0};
+    dni_clear_error();
+    if (!context || !list_path || !out_path)
+        return dni_fail(DN_E_INVALID, "dn_convert_images: an argument is NULL");
+    const dni_heap *heap = dni_context_heap(context);
+    dn_status st = read_options(&o, options);
+    dni_fp host = dni_fp_enter();
+    if (!st)
+        st = convert_images(&l, heap, list_path, out_path, &o);
+    dni_fp_leave(host);
+    free_listing(&l, heap);
+    return st;
+}
+
+/* ---- the mean ---------------------------------------------------------------------------- */
+
+typedef struct sums {
+    double *at;
+    float *floats;
+    int64_t count, records;
+    dni_shape shape;
+} sums;
+
+static dn_status add_record(sums *s, const dni_heap *heap, const dni_image *image)
+{
+    static const dni_transform as_it_is = {.scale = 1};
+    dn_status st = check_size(&s->shape, image);
+    if (!st && !s->at) {
+        s->count = dni_shape_count(&s->shape);
+        s->at = dni_alloc(heap, (size_t)s->count, sizeof *s->at);
+        s->floats = dni_alloc(heap, (size_t)s->count, sizeof *s->floats);
+        st = s->at && s->floats ? DN_OK : DN_E_NOMEM;
+    }
+    if (st)
+        return st;
+    dni_transform_run(&as_it_is, image, 0, s->floats);
+    for (int64_t i = 0; i < s->count; i++)
+        s->at[i] += s->floats[i];
+    s->records++;
+    return DN_OK;
+}
+
+static dn_status add_records(sums *s, dni_source *source, dni_decoder *decoder)
+{
+    for (;;) {
+        dni_record record;
+        dni_image image;
+        int32_t label;
+        dn_status st = dni_source_next(source, &record);
+        if (st || !record.data)
+            return st;
+        st = dni_record_decode(decoder, &record, &image, &label);
+        if (!st)
+            st = add_record(s, decoder->heap, &image);
+        if (st)
+            return dni_in_record(st, source, &record);
+    }
+}
+
+static dn_status write_mean(const sums *s, const dni_heap *heap, const char *path)
+{
+    Cnn__BlobProto blob = CNN__BLOB_PROTO__INIT;
+    uint8_t *bytes;
+    size_t size;
+    for (int64_t i = 0; i < s->count; i++) /* exact sums give Caffe's very floats */
+        s->floats[i] = (float)s->at[i] / (float)s->records;
+    blob.has_num = blob.has_channels = blob.has_height = blob.has_width = 1;
+    blob.num = 1;
+    blob.channels = (int32_t)s->shape.dim[0];
+    blob.height = (int32_t)s->shape.dim[1];
+    blob.width = (int32_t)s->shape.dim[2];
+    blob.data = s->floats;
+    blob.n_data = (size_t)s->count;
+    dn_status st = dni_binary_print(&bytes, &size, heap, &blob.base);
+    if (st)
+        return st;
+    st = dni_file_write(heap, path, bytes, size);
+    dni_free(heap, bytes);
+    return st;
+}
+
+dn_status dn_convert_mean(dn_context *context, const char *database_path, const char *out_path)
+{
+    dni_clear_error();
+    if (!context || !database_path || !out_path)
+        return dni_fail(DN_E_INVALID, "dn_convert_mean: an argument is NULL");
+    const dni_heap *heap = dni_context_heap(context);
+    dni_decoder decoder = {.heap = heap};
+    dni_source *source = NULL;
+    dni_saved_error saved;
+    sums s = {0};
+    char *current = dni_format(heap, "%s/CURRENT", database_path);
+    dn_status st = current ? DN_OK : DN_E_NOMEM;
+    if (!st)
+        st = dni_source_open(&source, heap,
+                             dni_file_exists(current) ? CNN__DATA_PARAMETER__DB__LEVELDB
+                                                      : CNN__DATA_PARAMETER__DB__LMDB,
+                             NULL, database_path);
+    dni_fp host = dni_fp_enter();
+    if (!st)
+        st = add_records(&s, source, &decoder);
+    if (!st)
+        st = write_mean(&s, heap, out_path);
+    dni_fp_leave(host);
+    dni_save_error(&saved);
+    dni_source_close(source);
+    dni_decoder_free(&decoder);
+    dni_free(heap, current);
+    dni_free(heap, s.at);
+    dni_free(heap, s.floats);
+    dni_restore_error(&saved);
     return st;
 }

@@ -14,7 +14,7 @@
 typedef struct dni_record {
     const uint8_t *key, *data; /* data NULL: past the last record */
     size_t key_size, size;
-    const char *file; /* of a list: data is this image file; NULL: a Datum */
+    const char *file; /* data is the image file of this name in a list; NULL: a Datum */
     int64_t line;     /* of the list */
     int32_t label;
 } dni_record;
@@ -112,7 +112,8 @@ dn_status dni_datum_decode(dni_decoder *decoder, const uint8_t *bytes, size_t si
 /* The image of a record of either kind, and its label. */
 dn_status dni_record_decode(dni_decoder *decoder, const dni_record *record, dni_image *image,
                             int32_t *label);
-/* A serialised Datum of raw pixels. *bytes grows as needed; *size is what was written. */
+/* A serialised Datum of raw pixels, or, with channels 0, of an encoded image of width bytes.
+ * *bytes grows as needed; *size is what was written. */
 dn_status dni_datum_encode(const dni_heap *heap, uint8_t **bytes, size_t *capacity,
                            size_t *size, int64_t channels, int64_t height, int64_t width,
                            const uint8_t *pixels, int32_t label);
@@ -260,10 +261,9 @@ dn_status dni_hdf5_seek(dni_hdf5 *hdf5, int64_t position);
 typedef struct dni_db_writer dni_db_writer;
 
 /* A new LMDB at path, built in a folder beside it and renamed at the end: what is there stays
- * until then, and is refused unless `overwrite`, and always if it is no LMDB.
- * expected: bytes of all records, roughly; the database can hold at least twice that. */
+ * until then, and is refused unless `overwrite`, and always if it is no LMDB. */
 dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const char *path,
-                               uint64_t expected, bool overwrite);
+                               bool overwrite);
 /* Keys in ascending order of their bytes (DN_E_INVALID otherwise), up to 511 bytes long. */
 dn_status dni_db_writer_put(dni_db_writer *writer, const void *key, size_t key_size,
                             const void *data, size_t size);

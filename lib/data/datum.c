@@ -191,27 +191,32 @@ static uint8_t *put_varint(uint8_t *at, uint64_t value)
     return at;
 }
 
+static uint8_t *put_number(uint8_t *at, int field, int64_t value)
+{
+    *at = (uint8_t)(field << 3);
+    return put_varint(at + 1, (uint64_t)value);
+}
+
 dn_status dni_datum_encode(const dni_heap *heap, uint8_t **bytes, size_t *capacity,
                            size_t *size, int64_t channels, int64_t height, int64_t width,
                            const uint8_t *pixels, int32_t label)
 {
-    size_t count = (size_t)(channels * height * width);
+    size_t count = (size_t)(channels ? channels * height * width : width);
     dn_status st = dni_grow(heap, bytes, capacity, count + 6 * 11, 1);
     if (st)
         return st;
     uint8_t *at = *bytes;
-    *at++ = CHANNELS << 3;
-    at = put_varint(at, (uint64_t)channels);
-    *at++ = HEIGHT << 3;
-    at = put_varint(at, (uint64_t)height);
-    *at++ = WIDTH << 3;
-    at = put_varint(at, (uint64_t)width);
+    if (channels) {
+        at = put_number(at, CHANNELS, channels);
+        at = put_number(at, HEIGHT, height);
+        at = put_number(at, WIDTH, width);
+    }
     *at++ = DATA << 3 | BYTES;
     at = put_varint(at, count);
     memcpy(at, pixels, count);
-    at += count;
-    *at++ = LABEL << 3;
-    at = put_varint(at, (uint64_t)(int64_t)label);
+    at = put_number(at + count, LABEL, label);
+    if (!channels)
+        at = put_number(at, ENCODED, 1);
     *size = (size_t)(at - *bytes);
     return DN_OK;
 }

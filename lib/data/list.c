@@ -17,7 +17,7 @@ typedef struct list {
     char *text;
     line *lines;
     size_t count, capacity, next;
-    char *file, *bytes; /* of the last record */
+    char *name, *bytes; /* of the last record */
 } list;
 
 static bool is_blank(char c)
@@ -47,24 +47,34 @@ static dn_status split_line(const list *l, const char *at, const char **end, int
     return DN_OK;
 }
 
+static dn_status read_image(list *l, size_t *size)
+{
+    const dni_heap *heap = l->base.heap;
+    char *name = dni_format(heap, "%s%s", l->root, l->name), *path = NULL;
+    dn_status st = name ? dni_path_listed(heap, l->folder, l->beside, name, &path) : DN_E_NOMEM;
+    if (!st)
+        st = dni_file_read(heap, path, &l->bytes, size);
+    dni_free(heap, name);
+    dni_free(heap, path);
+    return st;
+}
+
 static dn_status read_line(list *l, const line *from, dni_record *record)
 {
     const char *at = l->text + from->at, *end = at + strcspn(at, "\n");
     const dni_heap *heap = l->base.heap;
     while (is_blank(end[-1]))
         end--;
-    dni_free(heap, l->file);
+    dni_free(heap, l->name);
     dni_free(heap, l->bytes);
-    l->file = l->bytes = NULL;
+    l->name = l->bytes = NULL;
     dn_status st = split_line(l, at, &end, &record->label);
-    char *name = st ? NULL : dni_format(heap, "%s%.*s", l->root, (int)(end - at), at);
+    if (!st && !(l->name = dni_strndup(heap, at, (size_t)(end - at))))
+        st = DN_E_NOMEM;
     if (!st)
-        st = name ? dni_path_listed(heap, l->folder, l->beside, name, &l->file) : DN_E_NOMEM;
-    dni_free(heap, name);
-    if (!st)
-        st = dni_file_read(heap, l->file, &l->bytes, &record->size);
+        st = read_image(l, &record->size);
     record->data = (const uint8_t *)l->bytes;
-    record->file = l->file;
+    record->file = l->name;
     return st;
 }
 
@@ -112,7 +122,7 @@ static void list_close(dni_source *source)
     dni_free(heap, l->beside);
     dni_free(heap, l->text);
     dni_free(heap, l->lines);
-    dni_free(heap, l->file);
+    dni_free(heap, l->name);
     dni_free(heap, l->bytes);
     dni_free(heap, l);
 }

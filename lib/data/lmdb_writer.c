@@ -24,14 +24,16 @@ struct dni_db_writer {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
-    size_t pending; /* bytes since the last commit */
+    size_t pending;   /* bytes since the last commit */
+    uint64_t written; /* bytes of all records */
+    size_t map;       /* bytes the database may have as it is mapped */
 };
 
 static dn_status fail_lmdb(int error)
 {
     char text[128];
     if (error == MDB_MAP_FULL)
-        return dni_fail(DN_E_LIMIT, "the records are larger than was expected");
+        return dni_fail(DN_E_LIMIT, "the records are larger than this machine can map");
     if (error == MDB_KEYEXIST)
         return dni_fail(DN_E_INVALID, "keys must be in ascending order, each once");
     if (error == MDB_BAD_VALSIZE)
@@ -63,6 +65,14 @@ static void remove_database(const dni_heap *heap, const char *folder)
     rmdir(folder);
 }
 
+static int commit(dni_db_writer *w)
+{
+    MDB_txn *txn = w->txn;
+    w->txn = NULL; /* gone, whatever comes back */
+    w->pending = 0;
+    return mdb_txn_commit(txn);
+}
+
 /* ---- creating ---------------------------------------------------------------------------- */
 
 static dn_status check_target(const dni_db_writer *w)
@@ -72,7 +82,9 @@ static dn_status check_target(const dni_db_writer *w)
     if (!w->overwrite)
         return dni_fail(DN_E_IO, "it exists already; remove it, or allow overwriting");
     char *data = dni_format(&w->heap, "%s/data.mdb", w->path);
-    bool database = data && dni_file_exists(data);
+    if (!data)
+        return DN_E_NOMEM;
+    bool database = dni_file_exists(data);
     dni_free(&w->heap, data);
     return database ? DN_OK : dni_fail(DN_E_IO, "what is there is no LMDB; it stays");
 }
@@ -94,19 +106,25 @@ static dn_status make_folder(dni_db_writer *w)
     return dni_fail(DN_E_IO, "%s", dni_errno_text(errno, text, sizeof(text)));
 }
 
-/* Twice what is expected, for pages that are not quite full, and a little for the tree. */
-static size_t map_size(uint64_t expected)
+/* Maps twice what is there or so, where the records written need it: twice their bytes, for
+ * pages that are not quite full, and a little for the tree. Returns 0 or LMDB's error. */
+static int fit_map(dni_db_writer *w)
 {
-    uint64_t least = (uint64_t)64 << 20, most = SIZE_MAX / 4;
-    uint64_t size = expected > most / 2 ? most : expected * 2 + least;
-    return (size_t)(size < most ? size : most) & ~(size_t)65535;
+    uint64_t need = w->written * 2 + ((uint64_t)64 << 20);
+    int error = 0;
+    if (need <= w->map || need > SIZE_MAX / 4)
+        return 0;
+    if (w->txn)
+        error = commit(w);
+    w->map = (size_t)(need * 2) & ~(size_t)65535;
+    return error ? error : mdb_env_set_mapsize(w->env, w->map);
 }
 
-static dn_status open_environment(dni_db_writer *w, uint64_t expected)
+static dn_status open_environment(dni_db_writer *w)
 {
     int error = mdb_env_create(&w->env);
     if (!error)
-        error = mdb_env_set_mapsize(w->env, map_size(expected));
+        error = fit_map(w);
     if (!error)
         error =
             mdb_env_open(w->env, w->temporary, MDB_NOSYNC | MDB_NOMETASYNC | MDB_NOTLS, 0664);
@@ -117,7 +135,7 @@ static dn_status open_environment(dni_db_writer *w, uint64_t expected)
     return error ? fail_lmdb(error) : DN_OK;
 }
 
-static dn_status set_up(dni_db_writer *w, const char *path, uint64_t expected)
+static dn_status set_up(dni_db_writer *w, const char *path)
 {
     w->path = dni_strdup(&w->heap, path);
     if (!w->path)
@@ -129,19 +147,19 @@ static dn_status set_up(dni_db_writer *w, const char *path, uint64_t expected)
     if (!st)
         st = make_folder(w);
     if (!st)
-        st = open_environment(w, expected);
+        st = open_environment(w);
     return in_writer(st, w);
 }
 
 dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const char *path,
-                               uint64_t expected, bool overwrite)
+                               bool overwrite)
 {
     dni_db_writer *w = dni_alloc(heap, 1, sizeof(*w));
     if (!w)
         return DN_E_NOMEM;
     w->heap = *heap;
     w->overwrite = overwrite;
-    dn_status st = set_up(w, path, expected);
+    dn_status st = set_up(w, path);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
@@ -155,21 +173,14 @@ dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const 
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-static int commit(dni_db_writer *w)
-{
-    MDB_txn *txn = w->txn;
-    w->txn = NULL; /* gone, whatever comes back */
-    w->pending = 0;
-    return mdb_txn_commit(txn);
-}
-
 dn_status dni_db_writer_put(dni_db_writer *w, const void *key, size_t key_size,
                             const void *data, size_t size)
 {
     MDB_val k = {key_size, (void *)key}, v = {size, (void *)data};
-    int error = 0;
-    if (w->pending >= COMMIT_BYTES)
-        error = commit(w);
+    int error = w->pending >= COMMIT_BYTES ? commit(w) : 0;
+    w->written += key_size + size;
+    if (!error)
+        error = fit_map(w);
     if (!error && !w->txn)
         error = mdb_txn_begin(w->env, NULL, 0, &w->txn);
     if (!error)
@@ -244,9 +255,9 @@ void dni_db_writer_abandon(dni_db_writer *w)
 #else
 
 dn_status dni_db_writer_create(dni_db_writer **out, const dni_heap *heap, const char *path,
-                               uint64_t expected, bool overwrite)
+                               bool overwrite)
 {
-    (void)out, (void)heap, (void)expected, (void)overwrite;
+    (void)out, (void)heap, (void)overwrite;
     return dni_fail(DN_E_UNSUPPORTED,
                     "cannot write LMDB '%s': this build has no liblmdb "
                     "(configure with -Dlmdb=enabled)",

@@ -201,6 +201,116 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "lo
                                       whole.net.params['ip'][0].data)
 
 
+class Converting(Images):
+    @staticmethod
+    def records(folder):
+        """Images and labels as a Data layer has them."""
+        text = '''layer { name: "d" type: "Data" top: "data" top: "label" data_param {
+            source: "%s" backend: LMDB batch_size: 1 } }''' % folder
+        net = deepnet.Net(text=text, phase=deepnet.TEST)
+        images, labels = [], []
+        for _ in range(5):
+            out = net.forward()
+            images.append(out['data'][0].copy())
+            labels.append(int(out['label'][0]))
+        return images, labels
+
+    def convert(self, out, **options):
+        try:
+            deepnet.convert_images('list.txt', out, root='pics/', **options)
+        except deepnet.UnsupportedError as error:
+            self.skipTest(str(error))
+
+    def test_there_and_back(self):
+        self.convert('db')
+        images, labels = self.records('db')
+        self.assertEqual(labels, [10, 11, 12, 13, 14])
+        np.testing.assert_array_equal(images, [planes(i) for i in self.images])
+        with open('db/data.mdb', 'rb') as file:
+            self.assertIn(b'00000003_3.png', file.read())
+        with self.assertRaises(deepnet.FileError):
+            self.convert('db')
+        self.convert('db', overwrite=True, size=(4, 7), gray=True, check_size=True)
+        net = self.net('new_height: 4 new_width: 7 is_color: false batch_size: 5')
+        np.testing.assert_array_equal(self.records('db')[0], net.forward()['data'])
+
+    def test_shuffle(self):
+        orders = []
+        for seed in (1, 1, 2):
+            self.convert('db', shuffle=True, seed=seed, overwrite=True)
+            images, labels = self.records('db')
+            for image, label in zip(images, labels):
+                np.testing.assert_array_equal(image, planes(self.images[label - 10]))
+            orders.append(labels)
+        self.assertEqual(orders[0], orders[1])
+        self.assertNotEqual(orders[0], orders[2])
+        self.assertEqual(sorted(orders[2]), [10, 11, 12, 13, 14])
+
+    def test_encoded(self):
+        with open('pics/0.png', 'wb') as file:
+            file.write(JPEG)
+        png('pics/1.png', self.images[1][..., 0])
+        self.convert('db', encoded=True)
+        with open('db/data.mdb', 'rb') as file:
+            self.assertIn(JPEG, file.read())
+        images, _ = self.records('db')
+        self.assertEqual([i.shape for i in images[:3]], [(3, 8, 8), (1, 6, 5), (3, 6, 5)])
+        np.testing.assert_array_equal(images[2], planes(self.images[2]))
+        for options in ({'size': (2, 2)}, {'gray': True}):
+            with self.assertRaises(deepnet.InvalidError):
+                self.convert('db', encoded=True, overwrite=True, **options)
+
+    def test_mean(self):
+        self.convert('db')
+        self.write('mean.binaryproto', 'of before')
+        deepnet.convert_mean('db', 'mean.binaryproto')
+        with open('mean.binaryproto', 'rb') as file:
+            blob = deepnet.proto.caffe_pb2.BlobProto.FromString(file.read())
+        self.assertEqual((blob.num, blob.channels, blob.height, blob.width), (1, 3, 6, 5))
+        total = np.sum([planes(i).astype('f4') for i in self.images], 0)
+        np.testing.assert_array_equal(deepnet.io.blobproto_to_array(blob)[0],
+                                      total / np.float32(5))
+        net = self.net(transform='mean_file: "mean.binaryproto"')
+        np.testing.assert_array_equal(net.forward()['data'][0],
+                                      planes(self.images[0]) - total / np.float32(5))
+
+    def test_failures(self):
+        """What was there stays, and nothing lies beside it."""
+        self.convert('db')
+        deepnet.convert_mean('db', 'mean.binaryproto')
+        with open('pics/2.png', 'wb') as file:
+            file.write(JPEG[:-40])
+        os.mkdir('pics/folder')
+        png('pics/3.png', self.images[3][1:])
+        before = sorted(os.listdir('.'))
+        for line, options, error, words in (
+                ('2.png 1', {}, deepnet.DataError, "line 2: '2.png': its JPEG image cannot be"),
+                ('2.png 1', {'encoded': True}, deepnet.DataError, "line 2: '2.png': its JPEG"),
+                ('none.png 1', {}, deepnet.FileError, "line 2: cannot read 'pics/none.png'"),
+                ('folder 1', {}, deepnet.FileError, "line 2: cannot read 'pics/folder'"),
+                ('1.png', {}, deepnet.DataError, "line 2: '1.png' is no label"),
+                ('3.png 1', {'check_size': True}, deepnet.DataError,
+                 "line 2: '3.png': its size is 3 5 5 (75), the first record's 3 6 5")):
+            self.write('list.txt', '0.png 1\n%s\n4.png 2\n' % line)
+            with self.assertRaises(error) as caught:
+                self.convert('db', overwrite=True, **options)
+            self.assertIn("image list 'list.txt': " + words, str(caught.exception))
+            self.assertEqual(sorted(os.listdir('.')), before)
+            self.assertEqual(self.records('db')[1], [10, 11, 12, 13, 14])
+        self.write('list.txt', '0.png 1\n3.png 2\n')
+        self.convert('mixed')
+        with self.assertRaisesRegex(deepnet.DataError, "record '00000001_3.png': its size is"):
+            deepnet.convert_mean('mixed', 'mean.binaryproto')
+        with self.assertRaises(deepnet.FileError):
+            deepnet.convert_mean('none', 'mean.binaryproto')
+        with self.assertRaises(deepnet.FileError):
+            deepnet.convert_mean('db', '/nowhere/mean.binaryproto')
+        self.assertGreater(os.path.getsize('mean.binaryproto'), 3 * 6 * 5 * 4)
+        for size in ((0, 4), (-1, 4), (4, 1 << 20)):
+            with self.assertRaises(deepnet.InvalidError):
+                self.convert('db', overwrite=True, size=size)
+
+
 class Failing(Images):
     def test_lists(self):
         self.net()
@@ -230,9 +340,9 @@ class Failing(Images):
                 (deepnet.DataError, '0.png 3000000000', 'no label'),
                 (deepnet.DataError, '0.png', "'0.png' is no label"),
                 (deepnet.FileError, 'folder.png 1', 'pics/folder.png'),
-                (deepnet.DataError, 'cut.jpg 1', "'pics/cut.jpg': its JPEG image cannot be decoded"),
-                (deepnet.DataError, 'text.png 1', "'pics/text.png'"),
-                (deepnet.DataError, 'large.png 1', "'pics/large.png': its size is 3 12 5")):
+                (deepnet.DataError, 'cut.jpg 1', "'cut.jpg': its JPEG image cannot be decoded"),
+                (deepnet.DataError, 'text.png 1', "'text.png'"),
+                (deepnet.DataError, 'large.png 1', "'large.png': its size is 3 12 5")):
             source = self.listed('0.png 1\n\n%s\n1.png 1\n' % line)
             self.fails(error, ["layer 'd': ", "image list 'list.txt': line 3: ", word],
                        source=source, param='batch_size: 2')

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import termios
 import time
+import zlib
 
 SOURCE, DEEPNET = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 sys.path.insert(0, os.path.join(SOURCE, 'tests'))
@@ -180,6 +181,45 @@ def convert_makes_a_database():
     deepnet('convert', 'mnist', 'train-labels', 'train-labels', 'x_lmdb', code=1)
     deepnet('convert', 'mnist', 'train-images', 'test-labels', 'x_lmdb', code=1)
     deepnet('convert', 'cifar', 'a', 'b', 'c', code=2)
+    deepnet('convert', 'mnist', *paths, '--gray', code=2)
+
+
+def png(name, width, height, level):
+    parts = b'\x89PNG\r\n\x1a\n'
+    for kind, data in ((b'IHDR', struct.pack('>2I5B', width, height, 8, 0, 0, 0, 0)),
+                       (b'IDAT', zlib.compress((b'\0' + bytes([level]) * width) * height)),
+                       (b'IEND', b'')):
+        parts += struct.pack('>I', len(data)) + kind + data
+        parts += struct.pack('>I', zlib.crc32(kind + data))
+    write(name, parts)
+
+
+@test
+def convert_takes_images():
+    for i in range(3):
+        png(f'pics/{i}.png', 8, 6 + i, 50 * i)
+    write('list.txt', ''.join(f'{i}.png {i}\n' for i in range(3)))
+    out = subprocess.run([DEEPNET, 'convert', 'images', 'pics/', 'list.txt', 'db', '-gray',
+                          '--resize_height=4', '--resize_width', '5', '-shuffle', '--seed=3',
+                          '--check_size'], cwd=folder.name, capture_output=True, text=True)
+    if 'this build has no' in out.stderr:
+        raise Skip(out.stderr)
+    expect(out.returncode == 0 and exists('db/data.mdb'), out.stderr)
+    deepnet('convert', 'mean', 'db', 'mean.binaryproto')
+    with open(os.path.join(folder.name, 'mean.binaryproto'), 'rb') as file:
+        mean = file.read()
+    expect(struct.pack('<20f', *20 * [50]) in mean, mean)
+    for words in (('images', 'pics/', 'list.txt'), ('mean', 'db'), ('mean', 'db', 'm', '--gray')):
+        expect('usage' in deepnet('convert', *words, code=2).stderr, words)
+    for options, line in (
+            ((), 'cannot write LMDB \'db\': it exists already'),
+            (('--overwrite', '--check_size'), "image list 'list.txt': line 2: '1.png': its size is"),
+            (('--overwrite', '--resize_width=4'), 'height and width')):
+        out = deepnet('convert', 'images', 'pics/', 'list.txt', 'db', *options, code=1)
+        expect(line in out.stderr and out.stderr.count('\n') == 1, out.stderr)
+    deepnet('convert', 'mean', 'db', 'mean.binaryproto')
+    with open(os.path.join(folder.name, 'mean.binaryproto'), 'rb') as file:
+        expect(file.read() == mean, 'the database is another')
 
 
 @test

@@ -171,7 +171,7 @@ static void test_colours(const uint8_t *image, const uint8_t *want)
     SECTION("colours");
     for (size_t i = 0; i < count; i++)
         planes[i % 3 * (count / 3) + i / 3] = image[i];
-    dni_db_writer *w = new_writer(path, 0);
+    dni_db_writer *w = new_writer(path);
     put_annotated(w, 0, planes, (size_of_record){3, 29, 37}, 0, NULL, 0);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     for (size_t k = 0; k < DNI_COUNT(params); k++, want += count) {
@@ -202,7 +202,7 @@ enum { H = 60, W = 80, RECORDS = 12 };
 /* A record has one object: its pixels are 200 + label in all channels, all others below. */
 static void make_objects(const char *path)
 {
-    dni_db_writer *w = new_writer(path, RECORDS * 3 * H * W);
+    dni_db_writer *w = new_writer(path);
     for (int n = 0; n < RECORDS; n++) {
         int x0 = 5 + 3 * n, y0 = 10 + 2 * n, x1 = x0 + 20 + n, y1 = y0 + 15;
         static uint8_t pixels[3 * H * W];
@@ -402,7 +402,7 @@ static void test_layer(dn_context *context, const char *path)
 static void make_own_sizes(const char *path, bool annotated)
 {
     static uint8_t pixels[3 * 40 * 40];
-    dni_db_writer *w = new_writer(path, 0);
+    dni_db_writer *w = new_writer(path);
     for (int n = 0; n < 3; n++) {
         size_of_record s = {3, 20 + 10 * n, 40};
         if (annotated)
@@ -499,15 +499,15 @@ static void test_refused(dn_context *context, const char *path)
            "batch_sampler 0");
     refuse(context, path, 2, "annotated_data_param { yolo_data_type: 2 }", DN_E_UNSUPPORTED,
            "yolo_data_type 2");
-    dni_db_writer *w = new_writer(broken, 0);
+    dni_db_writer *w = new_writer(broken);
     CHECK_STATUS(dni_db_writer_put(w, "a", 1, "\x1a\x05xx", 4), DN_OK);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     refuse(context, broken, 1, "", DN_E_DATA, "record 'a': it is not an AnnotatedDatum");
-    w = new_writer(lane, 0);
+    w = new_writer(lane);
     put_annotated(w, 0, pixels, (size_of_record){3, 1, 1}, 2, NULL, 0);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     refuse(context, lane, 1, "", DN_E_UNSUPPORTED, "annotation is of type 2");
-    w = new_writer(deep, 0);
+    w = new_writer(deep);
     put_annotated(w, 0, pixels, (size_of_record){5, 1, 1}, 0, NULL, 0);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     refuse(context, deep, 1, "transform_param { resize_param { height: 3 width: 3 } }",
@@ -526,7 +526,7 @@ static void test_damage(const char *path)
                  DN_OK);
     CHECK_STATUS(dni_source_next(from, &record), DN_OK);
     const char *damaged = check_path("damaged");
-    dni_db_writer *w = new_writer(damaged, 400000);
+    dni_db_writer *w = new_writer(damaged);
     uint8_t *copy = malloc(record.size);
     for (uint32_t n = 0; n < DAMAGED; n++) { /* but the first, or nothing opens */
         char key[12];

@@ -196,7 +196,7 @@ static void test_shuffle_leveldb(const char *folder)
 static void test_sizes(void)
 {
     const char *path = check_path("mixed");
-    dni_db_writer *w = new_writer(path, 0);
+    dni_db_writer *w = new_writer(path);
     dni_batch b;
     SECTION("records of different sizes");
     for (int64_t n = 0; n < 10; n++)
@@ -227,7 +227,7 @@ static void test_sizes(void)
 static void test_own_channels(void)
 {
     const char *path = check_path("channels");
-    dni_db_writer *w = new_writer(path, 0);
+    dni_db_writer *w = new_writer(path);
     dni_batch b;
     SECTION("records of different channels");
     put_record(w, 0, small);
@@ -273,7 +273,7 @@ static void test_refused(const char *path)
     CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_IO, "LMDB 'nowhere'");
     p.source = (char *)path, t.crop_size = 6;
     CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_DATA, "record '00000000': crop_size 6");
-    dni_db_writer *w = new_writer(check_path("junk"), 0);
+    dni_db_writer *w = new_writer(check_path("junk"));
     CHECK_STATUS(dni_db_writer_put(w, "one\ntwo", 7, "hello", 5), DN_OK);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     p.source = (char *)check_path("junk");

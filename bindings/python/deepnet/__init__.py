@@ -22,7 +22,7 @@ import sys
 from ._blob import Blob
 from ._context import (Context, current_context, set_device, set_mode_cpu, set_mode_gpu,
                        set_random_seed)
-from ._data import convert_mnist, upgrade
+from ._data import convert_images, convert_mean, convert_mnist, upgrade
 from ._errors import (CancelledError, DataError, DeviceError, Error, FileError,
                       FileMissingError, HostError, InternalError, InvalidError, LibraryError,
                       LimitError, NameNotFoundError, NetError, NoMemoryError, ParseError,

@@ -129,7 +129,10 @@ class dn_solver_options(Sized):
 
 
 class dn_convert_options(Sized):
-    _fields_ = [('struct_size', c_size_t), ('overwrite', c_int32), ('reserved', c_int32)]
+    _fields_ = [('struct_size', c_size_t), ('overwrite', c_int32), ('reserved', c_int32),
+                ('root_folder', c_char_p), ('height', c_int64), ('width', c_int64),
+                ('seed', c_uint64), ('shuffle', c_int32), ('gray', c_int32),
+                ('encoded', c_int32), ('check_size', c_int32)]
 
 
 class dn_upgrade_options(Sized):
@@ -269,6 +272,8 @@ FUNCTIONS = {
     'dn_layer_text': (text, (layer, text, c_int32)),
     'dn_layer_fail': (status, (layer, status, text)),
     # data.h
+    'dn_convert_images': (status, (context, text, text, POINTER(dn_convert_options))),
+    'dn_convert_mean': (status, (context, text, text)),
     'dn_convert_mnist': (status, (context, text, text, text, POINTER(dn_convert_options))),
     # upgrade.h
     'dn_upgrade_file': (status, (context, text, text, POINTER(dn_upgrade_options))),

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_images.c: lists of image files, read and converted, while memory or the disk is full;
+ * tests/bindings/test_images.py has what they hold. */
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "records.h"
+
+#include "deepnet/deepnet.h"
+
+/* 2 x 1 pixels: 3 2 1 and 6 5 4, blue first. */
+static const uint8_t png[] = {
+    0x89, 'P',  'N',  'G',  0x0d, 0x0a, 0x1a, 0x0a, 0,    0,    0,    0x0d, 'I',  'H',  'D',
+    'R',  0,    0,    0,    2,    0,    0,    0,    1,    8,    2,    0,    0,    0,    0x7b,
+    0x40, 0xe8, 0xdd, 0,    0,    0,    0x0f, 'I',  'D',  'A',  'T',  0x78, 0xda, 0x63, 0x60,
+    0x64, 0x62, 0x66, 0x61, 0x65, 0x03, 0,    0,    0x3f, 0,    0x16, 0x98, 0xc1, 0x68, 0x13,
+    0,    0,    0,    0,    'I',  'E',  'N',  'D',  0xae, 0x42, 0x60, 0x82};
+
+/* Two batches, and all there was is given back. */
+static dn_status use(const dni_heap *h, bool shuffle)
+{
+    Cnn__DataParameter p = data_param("list.txt", 2);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    Cnn__ResizeParameter resize = CNN__RESIZE_PARAMETER__INIT, *resizes[] = {&resize};
+    dni_list list = {.root = "./", .labelled = true};
+    dni_loader_options o = {.heap = h, .param = &p, .list = &list, .transform = &t};
+    static const float want[6] = {3, 6, 2, 5, 1, 4};
+    dni_loader *l = NULL;
+    dni_batch b = {0};
+    resize.height = 1, resize.width = 2;
+    t.resize_param = resizes, t.n_resize_param = 1;
+    p.shuffle = shuffle;
+    dn_status st = dni_loader_open(&l, &o);
+    for (int i = 0; !st && i < 2; i++)
+        st = dni_loader_next(l, &b);
+    CHECK(st || (!memcmp(b.data, want, sizeof want) && b.labels[0] == 5));
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    dni_loader_close(l);
+    dni_restore_error(&saved);
+    return st;
+}
+
+static void test_reading(void)
+{
+    SECTION("reading: each allocation fails once");
+    for (int shuffle = 0; shuffle < 2; shuffle++) {
+        check_heap counts = {0};
+        dni_heap h = {check_alloc, &counts};
+        CHECK_STATUS(use(&h, shuffle), DN_OK);
+        CHECK_HEAP_CLEAN(&counts);
+        long requests = counts.requests;
+        CHECK(requests > 20);
+        for (long i = 1; i <= requests; i++) {
+            counts.requests = 0;
+            counts.fail_at = i;
+            dn_status st = use(&h, shuffle); /* what the thread reads ahead may be too late */
+            CHECK_AT(st == DN_E_NOMEM || !st, "%s", dn_status_name(st));
+            CHECK_HEAP_CLEAN(&counts);
+        }
+    }
+}
+
+static int count_entries(void)
+{
+    int count = 0;
+    DIR *folder = opendir(".");
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+static dn_status convert(dn_context *context)
+{
+    dn_convert_options o = {.struct_size = sizeof o,
+                            .overwrite = 1,
+                            .root_folder = "./",
+                            .height = 8,
+                            .width = 8,
+                            .seed = 2,
+                            .shuffle = 1,
+                            .check_size = 1};
+    dni_fail(DN_E_INTERNAL, "of before");
+    return dn_convert_images(context, "list.txt", "db", &o);
+}
+
+static dn_status average(dn_context *context)
+{
+    dni_fail(DN_E_INTERNAL, "of before");
+    return dn_convert_mean(context, "db", "mean.binaryproto");
+}
+
+static void test_converting(dn_status (*work)(dn_context *context), const char *made)
+{
+    check_heap counts = {0};
+    dn_context_options host = {
+        .struct_size = sizeof host, .alloc = check_alloc, .alloc_user = &counts};
+    dn_context *context = NULL;
+    struct rlimit before, limit;
+    size_t size, kept_size;
+    SECTION(made);
+    CHECK_STATUS(dn_context_create(&context, &host), DN_OK);
+    long held = counts.live_blocks;
+    counts.requests = 0;
+    CHECK_STATUS(work(context), DN_OK);
+    long requests = counts.requests;
+    int entries = count_entries();
+    char *kept = read_file(made, &kept_size);
+    for (long i = 1; i <= requests; i++) {
+        counts.requests = 0;
+        counts.fail_at = i;
+        dn_status st = work(context); /* a folder that cannot be synced is no failure */
+        CHECK_AT(st == DN_E_NOMEM || (!st && work == average), "%s", dn_status_name(st));
+        counts.fail_at = 0;
+        CHECK_INT(counts.live_blocks, held);
+        CHECK_INT(count_entries(), entries);
+    }
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files stands for a full disk */
+    getrlimit(RLIMIT_FSIZE, &before);
+    for (rlim_t full = 0; full < kept_size; full += 1 + kept_size / 4) {
+        limit = before;
+        limit.rlim_cur = full;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        CHECK_STATUS(work(context), DN_E_IO);
+        setrlimit(RLIMIT_FSIZE, &before);
+        CHECK_INT(count_entries(), entries);
+    }
+    char *now = read_file(made, &size);
+    CHECK(size == kept_size && !memcmp(now, kept, size));
+    dni_free(heap, now);
+    dni_free(heap, kept);
+    dn_context_free(context);
+    CHECK_HEAP_CLEAN(&counts);
+}
+
+static void test_refused(void)
+{
+    dn_context *context = NULL;
+    dn_convert_options o = {.struct_size = sizeof o, .encoded = 1, .gray = 1};
+    SECTION("refused");
+    CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
+    CHECK_MESSAGE(dn_convert_images(context, NULL, "no", NULL), DN_E_INVALID, "NULL");
+    CHECK_MESSAGE(dn_convert_mean(context, "db", NULL), DN_E_INVALID, "NULL");
+    CHECK_MESSAGE(dn_convert_images(context, "list.txt", "no", &o), DN_E_INVALID, "gray");
+    o.struct_size = 0;
+    CHECK_MESSAGE(dn_convert_images(context, "list.txt", "no", &o), DN_E_INVALID,
+                  "struct_size");
+    dn_context_free(context);
+}
+
+int main(void)
+{
+#if !defined(DN_HAVE_LMDB) || !defined(DN_HAVE_PNG)
+    return 77; /* Meson's word for skipped */
+#endif
+    CHECK(!chdir(check_folder()));
+    check_write("a.png", png, sizeof png);
+    check_write("list.txt", "a.png 5\na.png 5\n\na.png 5\n", 25);
+    test_reading();
+    test_converting(convert, "db/data.mdb");
+    test_converting(average, "mean.binaryproto");
+    test_refused();
+    return check_summary();
+}

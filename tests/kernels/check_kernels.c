@@ -4,8 +4,9 @@
  * cpu, avx2, plain (the fast backend as lesser machines have it), same (cpu and avx2 give the
  * same bits), liars; or what is not built in: cuda-host, a module's path.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many, DN_TEST_KIND a list of
- * kinds; with DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in
- * any order (and the bits may differ with the number of threads). */
+ * kinds, DN_TEST_THREADS up to how many threads (3); with DN_TEST_TUNE backends may time what
+ * they choose, with DN_TEST_UNORDERED sum in any order (and the bits may differ with the number
+ * of threads). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +21,21 @@ extern const dn_backend_ops dn_cuda_host_backend; /* the CUDA kernels, compiled 
 typedef struct tally {
     const dn_backend_ops *ref, *candidate;
     bool same; /* ref is not the truth, but to have the same bits */
-    uint64_t seed;
-    int lie; /* -1: none; else failures are what is wanted, of every fourth case */
+    int lie;   /* -1: none; else failures are what is wanted */
     int seen[DN_OP_KIND_END];
-    int every, number; /* DN_TEST_EVERY: one case of so many, for slow tools */
-    const char *kinds; /* DN_TEST_KIND */
     int passed[DN_OP_KIND_END], declined[DN_OP_KIND_END], failed[DN_OP_KIND_END];
 } tally;
+
+/* All candidates are checked in one walk over the cases: a case's numbers, and what ref makes
+ * of them, take longer than most candidates. */
+typedef struct check {
+    const dn_backend_ops *ref;
+    uint64_t seed;
+    int every, number; /* DN_TEST_EVERY: one case of so many, for slow tools */
+    const char *kinds; /* DN_TEST_KIND */
+    tally tallies[32];
+    int count;
+} check;
 
 /* What is added to a number that is far off may be lost in it. */
 static bool is_wild(const kernel_case *c)
@@ -37,94 +46,109 @@ static bool is_wild(const kernel_case *c)
     return false;
 }
 
+/* Liars are told every fourth case of a kind, after its first 256 every sixteenth. */
+static bool wanted(tally *t, const kernel_case *c, int every, bool sampled)
+{
+    if (t->lie < 0)
+        return sampled;
+    if ((t->lie == LIE_STALE && !c->constant) || is_wild(c))
+        return false;
+    int seen = t->seen[c->kind]++;
+    return seen % ((seen < 256 ? 4 : 16) * every) == 0;
+}
+
 static void one_case(const kernel_case *c, void *user)
 {
-    tally *t = user;
-    char reason[256] = "";
-    if (t->kinds && !strstr(t->kinds, kind_name(c->kind)))
+    check *all = user;
+    subject *s = NULL;
+    if (all->kinds && !strstr(all->kinds, kind_name(c->kind)))
         return;
-    if ((t->lie == LIE_STALE && !c->constant) || (t->lie >= 0 && is_wild(c)))
-        return;
-    if (t->lie < 0 && t->every > 1 && t->number++ % t->every != 0)
-        return;
-    if (t->lie >= 0 && t->seen[c->kind]++ % (4 * t->every) != 0)
-        return;
-    int result = (t->same ? same_case : check_case)(c, t->ref, t->candidate, t->seed, reason,
-                                                    sizeof(reason));
-    t->passed[c->kind] += result == CASE_PASSED;
-    t->declined[c->kind] += result == CASE_DECLINED;
-    t->failed[c->kind] += result == CASE_FAILED;
-    if (result == CASE_FAILED && t->lie < 0 && t->failed[c->kind] <= 5)
-        printf("%s: %s, case %d: %s\n", t->candidate->name, kind_name(c->kind), (int)c->number,
-               reason);
-}
-
-static void all_cases(tally *t)
-{
-    cases_elementwise(one_case, t);
-    cases_spatial(one_case, t);
-    cases_network(one_case, t);
-}
-
-static int one_in(void)
-{
-    const char *every = getenv("DN_TEST_EVERY");
-    return every && atoi(every) > 1 ? atoi(every) : 1;
+    bool sampled = all->number++ % all->every == 0;
+    for (tally *t = all->tallies; t < all->tallies + all->count; t++) {
+        char reason[256] = "";
+        if (!wanted(t, c, all->every, sampled))
+            continue;
+        s = s ? s : subject_new(c, all->seed);
+        if (t->lie >= 0)
+            t->candidate = liar(all->ref, t->lie);
+        int result =
+            (t->same ? same_case : check_case)(s, t->ref, t->candidate, reason, sizeof(reason));
+        t->passed[c->kind] += result == CASE_PASSED;
+        t->declined[c->kind] += result == CASE_DECLINED;
+        t->failed[c->kind] += result == CASE_FAILED;
+        if (result == CASE_FAILED && t->lie < 0 && t->failed[c->kind] <= 5)
+            printf("%s: %s, case %d: %s\n", t->candidate->name, kind_name(c->kind),
+                   (int)c->number, reason);
+    }
+    subject_free(s);
 }
 
 /* Failures of an honest backend; a kind without any case is one. */
-static int check_backend(const dn_backend_ops *ref, const dn_backend_ops *candidate, bool same,
-                         uint64_t seed)
+static int backend_failures(const check *all, const tally *t)
 {
-    tally t = {.ref = ref,
-               .candidate = candidate,
-               .same = same,
-               .seed = seed,
-               .lie = -1,
-               .kinds = getenv("DN_TEST_KIND"),
-               .every = one_in()};
     int passed = 0, declined = 0, failures = 0;
-    all_cases(&t);
     for (int32_t kind = 1; kind < DN_OP_KIND_END; kind++) {
-        passed += t.passed[kind];
-        declined += t.declined[kind];
-        failures += t.failed[kind];
-        if (t.every > 1 || t.kinds || !kind_name(kind) ||
-            t.passed[kind] + t.failed[kind] + t.declined[kind] > 0)
+        passed += t->passed[kind];
+        declined += t->declined[kind];
+        failures += t->failed[kind];
+        if (all->every > 1 || all->kinds || !kind_name(kind) ||
+            t->passed[kind] + t->failed[kind] + t->declined[kind] > 0)
             continue;
         printf("%s has no case\n", kind_name(kind));
         failures++;
     }
-    check_close();
-    printf("%s: %d cases agree with %s, %d declined, %d failed\n", candidate->name, passed,
-           ref->name, declined, failures);
+    printf("%s: %d cases agree with %s, %d declined, %d failed\n", t->candidate->name, passed,
+           t->ref->name, declined, failures);
     return failures;
 }
 
 /* Lies that were believed: a kind of which no case failed, or any case for a blatant lie. */
-static int check_liar(const dn_backend_ops *ref, int lie, uint64_t seed)
+static int liar_failures(const tally *t)
 {
-    tally t = {
-        .ref = ref, .candidate = liar(ref, lie), .seed = seed, .lie = lie, .every = one_in()};
     int believed = 0, caught = 0;
-    all_cases(&t);
     for (int32_t kind = 1; kind < DN_OP_KIND_END; kind++) {
-        caught += t.failed[kind];
-        if (lie == LIE_STALE && t.seen[kind] == 0)
-            continue;                                        /* has no constant inputs */
-        bool every = lie != LIE_NEGATED && lie != LIE_STALE; /* zeros have no sign */
-        if (kind_name(kind) && (t.failed[kind] == 0 || (every && t.passed[kind] > 0))) {
-            printf("lie %d about %s was believed %d times\n", lie, kind_name(kind),
-                   t.passed[kind]);
+        caught += t->failed[kind];
+        if (t->lie == LIE_STALE && t->seen[kind] == 0)
+            continue;                                              /* has no constant inputs */
+        bool every = t->lie != LIE_NEGATED && t->lie != LIE_STALE; /* zeros have no sign */
+        if (kind_name(kind) && (t->failed[kind] == 0 || (every && t->passed[kind] > 0))) {
+            printf("lie %d about %s was believed %d times\n", t->lie, kind_name(kind),
+                   t->passed[kind]);
             believed++;
         }
     }
-    printf("liar: lie %d caught %d times\n", lie, caught);
+    printf("liar: lie %d caught %d times\n", t->lie, caught);
     return believed;
 }
 
-/* A module that must take something; 77 (skipped) where this machine cannot open it. */
-static int check_module(const dn_backend_ops *ref, const char *path, uint64_t seed)
+static int run_check(check *all)
+{
+    int failures = 0;
+    cases_elementwise(one_case, all);
+    cases_spatial(one_case, all);
+    cases_network(one_case, all);
+    check_close();
+    for (const tally *t = all->tallies; t < all->tallies + all->count; t++)
+        failures += t->lie < 0 ? backend_failures(all, t) : liar_failures(t);
+    return failures;
+}
+
+static void add_backend(check *all, const dn_backend_ops *ref, const dn_backend_ops *candidate,
+                        bool same)
+{
+    all->tallies[all->count++] =
+        (tally){.ref = ref, .candidate = candidate, .same = same, .lie = -1};
+}
+
+static void add_liars(check *all)
+{
+    for (int lie = 0; lie < LIE_COUNT; lie++)
+        all->tallies[all->count++] = (tally){.ref = all->ref, .lie = lie};
+}
+
+/* A module that must take something: 0, 1, or 77 (skipped) where this machine cannot open it.
+ */
+static int add_module(check *all, const char *path)
 {
     const dn_backend_ops *ops;
     dn_backend_host host;
@@ -139,25 +163,17 @@ static int check_module(const dn_backend_ops *ref, const char *path, uint64_t se
         return 77;
     }
     ops->close(backend);
-    return check_backend(ref, ops, false, seed);
+    add_backend(all, all->ref, ops, false);
+    return 0;
 }
 
-static int check_liars(const dn_backend_ops *ref, uint64_t seed)
+static void add_builtin(check *all)
 {
-    int failures = 0;
-    for (int lie = 0; lie < LIE_COUNT; lie++)
-        failures += check_liar(ref, lie, seed);
-    return failures;
-}
-
-static int check_builtin(const dn_backend_ops *ref, uint64_t seed)
-{
-    int failures = 0;
     for (int i = 0; dni_builtin_backends[i]; i++) /* ref too: its float against its double */
-        failures += check_backend(ref, dni_builtin_backends[i], false, seed);
-    failures += check_backend(ref, &dn_cpu_backend_avx2, false, seed);
-    failures += check_backend(ref, &dn_cpu_backend_plain, false, seed);
-    return failures + check_liars(ref, seed);
+        add_backend(all, all->ref, dni_builtin_backends[i], false);
+    add_backend(all, all->ref, &dn_cpu_backend_avx2, false);
+    add_backend(all, all->ref, &dn_cpu_backend_plain, false);
+    add_liars(all);
 }
 
 /* The backend of that name, or NULL. */
@@ -175,34 +191,40 @@ static const dn_backend_ops *built_in(const char *name)
     return NULL;
 }
 
-static int check_named(const dn_backend_ops *ref, const char *name, uint64_t seed)
+static int add_named(check *all, const char *name)
 {
     const dn_backend_ops *ops = built_in(name);
     if (strcmp(name, "liars") == 0)
-        return check_liars(ref, seed);
-    if (strcmp(name, "same") == 0)
-        return check_backend(built_in("cpu"), &dn_cpu_backend_avx2, true, seed);
-    return ops ? check_backend(ref, ops, false, seed) : check_module(ref, name, seed);
+        add_liars(all);
+    else if (strcmp(name, "same") == 0)
+        add_backend(all, built_in("cpu"), &dn_cpu_backend_avx2, true);
+    else if (ops)
+        add_backend(all, all->ref, ops, false);
+    else
+        return add_module(all, name);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    const char *text = getenv("DN_TEST_SEED");
-    uint64_t seed = text ? strtoull(text, NULL, 10) : 20260;
-    const dn_backend_ops *ref = NULL;
+    static check all;
+    const char *text = getenv("DN_TEST_SEED"), *every = getenv("DN_TEST_EVERY");
     int failures = 0;
-    printf("seed %llu\n", (unsigned long long)seed);
-    for (int i = 0; dni_builtin_backends[i]; i++)
-        if (strcmp(dni_builtin_backends[i]->name, "ref") == 0)
-            ref = dni_builtin_backends[i];
-    if (!ref) {
-        printf("there is no ref\n");
+    all.seed = text ? strtoull(text, NULL, 10) : 20260;
+    all.every = every && atoi(every) > 1 ? atoi(every) : 1;
+    all.kinds = getenv("DN_TEST_KIND");
+    all.ref = built_in("ref");
+    printf("seed %llu\n", (unsigned long long)all.seed);
+    if (!all.ref || argc > 16) {
+        printf("%s\n", all.ref ? "too many names" : "there is no ref");
         return 1;
     }
     for (int i = 1; i < argc; i++)
-        failures += check_named(ref, argv[i], seed);
+        failures += add_named(&all, argv[i]);
     if (argc == 1)
-        failures += check_builtin(ref, seed);
+        add_builtin(&all);
+    if (all.count > 0)
+        failures += run_check(&all);
     if (host_live_allocations() != 0) {
         printf("%lld allocations were never freed\n", (long long)host_live_allocations());
         failures++;

@@ -76,14 +76,19 @@ void cases_elementwise(case_fn fn, void *user);
 void cases_spatial(case_fn fn, void *user);
 void cases_network(case_fn fn, void *user);
 
-/* harness.c: what happened, with the reason in words. */
+/* harness.c: a case's numbers, and what ref makes of them: once for all candidates. */
+typedef struct subject subject;
+subject *subject_new(const kernel_case *c, uint64_t seed);
+void subject_free(subject *s);
+
+/* What happened, with the reason in words. */
 enum { CASE_PASSED, CASE_DECLINED, CASE_FAILED };
-int check_case(const kernel_case *c, const dn_backend_ops *ref, const dn_backend_ops *candidate,
-               uint64_t seed, char *reason, size_t size);
+int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *candidate,
+               char *reason, size_t size);
 /* The same numbers from two backends, but where gradients are added into an image by
  * gemm+col2im (counted as declined). */
-int same_case(const kernel_case *c, const dn_backend_ops *one, const dn_backend_ops *other,
-              uint64_t seed, char *reason, size_t size);
+int same_case(subject *s, const dn_backend_ops *one, const dn_backend_ops *other, char *reason,
+              size_t size);
 /* Closes the device that check_case keeps open. */
 void check_close(void);
 const char *kind_name(int32_t kind);

@@ -27,6 +27,7 @@ typedef struct piece {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static piece pieces[MOST];
+static int used; /* of them: those after are empty */
 static int live_streams, live_events;
 static _Thread_local int current = -1;
 static _Thread_local cudaError_t last;
@@ -51,7 +52,7 @@ void *fake_cuda_stream(int device)
 long fake_cuda_live(void)
 {
     long live = live_streams + live_events;
-    for (int i = 0; i < MOST; i++)
+    for (int i = 0; i < used; i++)
         live += pieces[i].start != NULL;
     return live;
 }
@@ -143,6 +144,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     for (int i = 0; i < MOST; i++)
         if (!pieces[i].start) {
             pieces[i] = (piece){start, bytes, current};
+            used = i < used ? used : i + 1;
             break;
         }
     pthread_mutex_unlock(&lock);
@@ -154,7 +156,7 @@ static int device_of(const void *ptr)
 {
     int device = -1;
     pthread_mutex_lock(&lock);
-    for (int i = 0; i < MOST && device < 0; i++)
+    for (int i = 0; i < used && device < 0; i++)
         if (pieces[i].start && (const char *)ptr >= pieces[i].start &&
             (const char *)ptr < pieces[i].start + pieces[i].bytes)
             device = pieces[i].device;
@@ -196,7 +198,7 @@ cudaError_t cudaFree(void *ptr)
     if (ptr && not_recording() != cudaSuccess && !is_lost())
         return last;
     pthread_mutex_lock(&lock);
-    for (int i = 0; i < MOST && ptr; i++)
+    for (int i = 0; i < used && ptr; i++)
         if (pieces[i].start == ptr && pieces[i].device == current) {
             free(ptr);
             pieces[i].start = NULL;

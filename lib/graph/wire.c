@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * wire.c: names to blobs. Layers are wired in the order of the file, as Caffe does: a bottom is
  * the last value of that name made before. A layer whose top names its bottom works in place
- * when nobody else reads that value; when somebody does, the name gets a blob of its own from
- * there. */
+ * when nobody else reads that value; when somebody does, be it its maker's backward, the name
+ * gets a blob of its own from there. */
 #include <string.h>
 
 #include "deepnet/net.h"
@@ -13,6 +13,7 @@ typedef struct wiring {
     const Cnn__NetParameter *net;
     const dni_net_state *state;
     const dni_locations *locations;
+    bool (*needs_top)(const Cnn__LayerParameter *maker, const Cnn__LayerParameter *next);
 } wiring;
 
 static dn_status fail_at(const wiring *w, const Cnn__LayerParameter *layer, dn_status st)
@@ -104,7 +105,8 @@ static dn_status add_value(dni_graph *g, int32_t blob, int32_t top, int32_t *out
 static bool read_by_others(const wiring *w, const Cnn__LayerParameter *layer, int32_t value,
                            const char *name)
 {
-    if (w->graph->values[value].consumers > 1)
+    const dni_value *v = &w->graph->values[value];
+    if (v->consumers > 1 || w->needs_top(w->graph->nodes[v->layer].param, layer))
         return true;
     for (size_t i = 0, times = 0; i < layer->n_bottom; i++)
         if (!strcmp(layer->bottom[i], name) && ++times > 1)
@@ -182,10 +184,16 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
  */
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,
-                          int32_t (*tops_needed)(const Cnn__LayerParameter *))
+                          int32_t (*tops_needed)(const Cnn__LayerParameter *),
+                          bool (*needs_top)(const Cnn__LayerParameter *,
+                                            const Cnn__LayerParameter *))
 {
     *graph = (dni_graph){.heap = heap};
-    wiring w = {.graph = graph, .net = net, .state = state, .locations = locations};
+    wiring w = {.graph = graph,
+                .net = net,
+                .state = state,
+                .locations = locations,
+                .needs_top = needs_top};
     for (size_t i = 0; i < net->n_layer; i++) {
         Cnn__LayerParameter *layer = net->layer[i];
         dn_status st = dni_layer_rules_check(layer);

@@ -141,12 +141,13 @@ static void forward(dni_layer *layer, dni_builder *b)
         forward_max(layer, b);
 }
 
-static void backward_product(dni_builder *b, int32_t i, bool stable)
+/* y: NONE: the others are multiplied again; else it is divided by x. */
+static void backward_product(dni_builder *b, int32_t i, dni_tensor y)
 {
     dni_tensor rest = dni_temp_like(b, b->x[i]);
     dn_args_eltwise times = {.op = DN_ELTWISE_PROD}, over = {.op = DN_ELTWISE_DIV};
-    if (!stable) {
-        dni_emit(b, DN_OP_ELTWISE, &over, DNI_TENSORS(b->y[0], b->x[i]), DNI_TENSORS(rest));
+    if (y != DNI_NONE) {
+        dni_emit(b, DN_OP_ELTWISE, &over, DNI_TENSORS(y, b->x[i]), DNI_TENSORS(rest));
     } else {
         product(b, i, b->x, rest);
         dni_tensor tail = i > 0 && i + 1 < b->num_x ? dni_temp_like(b, rest) : rest;
@@ -181,13 +182,18 @@ static void backward_max(const eltwise_state *s, dni_builder *b)
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const eltwise_state *s = layer->state;
+    dni_tensor y = DNI_NONE;
     if (s->op == DN_ELTWISE_MAX)
         backward_max(s, b);
+    if (s->op == DN_ELTWISE_PROD && !s->stable) { /* a layer in place may have the top */
+        y = dni_temp_like(b, b->dy[0]);
+        product(b, b->num_x, b->x, y);
+    }
     for (int32_t i = 0; i < b->num_x && s->op != DN_ELTWISE_MAX; i++) {
         if (b->dx[i] == DNI_NONE)
             continue;
         if (s->op == DN_ELTWISE_PROD)
-            backward_product(b, i, s->stable);
+            backward_product(b, i, y);
         else
             dni_emit_unary(b, DN_FN_AFFINE, coeff(layer, i), 0, 0, b->dy[0], b->dx[i]);
     }

@@ -14,5 +14,5 @@ static dn_status setup(dni_layer *layer)
 const dni_layer_class dni_layer_elu = {
     .type = "ELU",
     .setup = setup,
-    DNI_NEURON_CLASS,
+    DNI_NEURON_CLASS(DNI_LAYER_READS_TOP),
 };

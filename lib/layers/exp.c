@@ -22,5 +22,5 @@ static dn_status setup(dni_layer *layer)
 const dni_layer_class dni_layer_exp = {
     .type = "Exp",
     .setup = setup,
-    DNI_NEURON_CLASS,
+    DNI_NEURON_CLASS(DNI_LAYER_READS_TOP),
 };

@@ -23,6 +23,9 @@ enum {
     DNI_LAYER_SCRATCH_DIFF = 32, /* see dni_layer.scratch_diff */
     DNI_LAYER_SHARED_DIFF = 64,  /* in Caffe bottom 0's diff is top 0's: what is left in one
                                     shows in the other */
+    DNI_LAYER_READS_TOP = 128,   /* the backward reads a top: no layer works in place on it */
+    DNI_LAYER_READS_SIGN = 256,  /* ... in place, and only its sign: one that keeps it may */
+    DNI_LAYER_KEEPS_SIGN = 512,  /* where a gradient goes back */
 };
 
 typedef struct dni_layer_class {

@@ -53,6 +53,7 @@ const dni_layer_class dni_layer_lrn = {
     .bottoms_max = 1,
     .tops_min = 1,
     .tops_max = 1,
+    .flags = DNI_LAYER_READS_TOP,
     .state_size = sizeof(lrn_state),
     .shape = shape,
     .forward = forward,

@@ -59,6 +59,7 @@ const dni_layer_class dni_layer_lstm_unit = {
     .bottoms_max = 3,
     .tops_min = 2,
     .tops_max = 2,
+    .flags = DNI_LAYER_READS_TOP,
     .no_gradient = 1u << 2,
     .state_size = sizeof(unit_state),
     .shape = shape,

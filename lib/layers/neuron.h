@@ -19,10 +19,10 @@ void dni_neuron_backward(dni_layer *layer, dni_builder *b);
 /* x itself, or a copy when the layer works in place and needed says that backward reads it. */
 dni_tensor dni_keep_input(dni_builder *b, bool needed);
 
-/* The members every such class has. */
-#define DNI_NEURON_CLASS                                                                       \
+/* The members every such class has; more: flags. */
+#define DNI_NEURON_CLASS(more)                                                                 \
     .bottoms_min = 1, .bottoms_max = 1, .tops_min = 1, .tops_max = 1,                          \
-    .flags = DNI_LAYER_INPLACE, .state_size = sizeof(dni_neuron),                              \
+    .flags = DNI_LAYER_INPLACE | (more), .state_size = sizeof(dni_neuron),                     \
     .shape = dni_shape_like_bottom, .forward = dni_neuron_forward,                             \
     .backward = dni_neuron_backward
 

@@ -151,6 +151,7 @@ const dni_layer_class dni_layer_normalize = {
     .bottoms_max = 1,
     .tops_min = 1,
     .tops_max = 2,
+    .flags = DNI_LAYER_READS_TOP,
     .state_size = sizeof(normalize_state),
     .setup = setup,
     .shape = shape,

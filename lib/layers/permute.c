@@ -11,9 +11,8 @@ static dn_status read_order(const dni_layer *layer, int32_t *order)
     bool used[DN_MAX_AXES] = {false};
     for (size_t i = 0; p && i < p->n_order; i++) {
         DNI_REQUIRE(p->order[i] < (uint32_t)axes, DN_E_SHAPE,
-                    "permute_param.order names axis %u, bottom has %d axes", p->order[i], axes);
-        DNI_REQUIRE(!used[p->order[i]], DN_E_NET, "permute_param.order names axis %u twice",
-                    p->order[i]);
+                    "the order names axis %u, bottom has %d axes", p->order[i], axes);
+        DNI_REQUIRE(!used[p->order[i]], DN_E_NET, "the order names axis %u twice", p->order[i]);
         used[p->order[i]] = true;
         order[n++] = (int32_t)p->order[i];
     }

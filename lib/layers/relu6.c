@@ -12,5 +12,5 @@ static dn_status setup(dni_layer *layer)
 const dni_layer_class dni_layer_relu6 = {
     .type = "ReLU6",
     .setup = setup,
-    DNI_NEURON_CLASS,
+    DNI_NEURON_CLASS(0),
 };

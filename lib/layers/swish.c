@@ -15,5 +15,5 @@ static dn_status setup(dni_layer *layer)
 const dni_layer_class dni_layer_swish = {
     .type = "Swish",
     .setup = setup,
-    DNI_NEURON_CLASS,
+    DNI_NEURON_CLASS(0),
 };

@@ -21,6 +21,19 @@ static int32_t tops_needed(const Cnn__LayerParameter *param)
     return cls && cls->flags & DNI_LAYER_LOSS ? cls->tops_min : 0;
 }
 
+/* What classes of the host read is not known; all is theirs to read. */
+static bool needs_top(const Cnn__LayerParameter *maker, const Cnn__LayerParameter *next)
+{
+    const dni_layer_class *of = dni_layer_class_find(maker->type ? maker->type : "", NULL);
+    const dni_layer_class *after = dni_layer_class_find(next->type ? next->type : "", NULL);
+    if (!after || !(after->flags & DNI_LAYER_INPLACE))
+        return false; /* refused */
+    if (of && of->flags & DNI_LAYER_READS_SIGN)
+        return maker->n_bottom && maker->n_top && !strcmp(maker->bottom[0], maker->top[0]) &&
+               !(after->flags & DNI_LAYER_KEEPS_SIGN);
+    return !of || of->flags & DNI_LAYER_READS_TOP;
+}
+
 static bool is_known(const dni_layer *like, const Cnn__LayerParameter *param)
 {
     dni_layer layer = *like; /* what a host's class may look at before it takes a layer */
@@ -227,7 +240,7 @@ dn_status dni_net_wire(dn_net *net)
 {
     const dn_net *from = net->origin ? net->origin : net;
     dn_status st = dni_graph_build(&net->graph, net->heap, from->file->net, &net->state,
-                                   from->file->locations, tops_needed);
+                                   from->file->locations, tops_needed, needs_top);
     if (st)
         return st;
     net->layers = dni_alloc(net->heap, net->graph.num_nodes, sizeof *net->layers);

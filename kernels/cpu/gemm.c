@@ -20,6 +20,17 @@ typedef struct gemm_call {
     float *c, *scratch;
 } gemm_call;
 
+static gemm_call call_of(dn_op *base, const dn_op_io *io)
+{
+    const gemm_op *op = (const gemm_op *)base;
+    return (gemm_call){op,
+                       (const float *)io->in[0] + op->g.offset_a,
+                       (const float *)io->in[1] + op->g.offset_b,
+                       op->g.bias_mode ? cpu_in(base, io, 2) : NULL,
+                       (float *)io->out[0] + op->g.offset_c,
+                       io->scratch};
+}
+
 static cpu_end end_of(const dn_args_gemm *g, const float *bias, int64_t matrix)
 {
     const float *at = bias ? bias + matrix * g->stride_bias : NULL;
@@ -75,12 +86,7 @@ static dn_status run_packed(dn_op *base, const dn_op_io *io)
 {
     gemm_op *op = (gemm_op *)base;
     const dn_args_gemm *g = &op->g;
-    gemm_call call = {op,
-                      (const float *)io->in[0] + g->offset_a,
-                      (const float *)io->in[1] + g->offset_b,
-                      cpu_in(base, io, 2),
-                      (float *)io->out[0] + g->offset_c,
-                      io->scratch};
+    gemm_call call = call_of(base, io);
     int64_t packs = g->batch * op->mul.row_panels;
     if (g->m * g->k * g->batch < 65536)
         for (int64_t i = 0; i < packs; i++)
@@ -160,12 +166,7 @@ static dn_status run_dot(dn_op *base, const dn_op_io *io)
 {
     gemm_op *op = (gemm_op *)base;
     const dn_args_gemm *g = &op->g;
-    gemm_call call = {op,
-                      (const float *)io->in[0] + g->offset_a,
-                      (const float *)io->in[1] + g->offset_b,
-                      cpu_in(base, io, 2),
-                      (float *)io->out[0] + g->offset_c,
-                      io->scratch};
+    gemm_call call = call_of(base, io);
     cpu_for(base->backend, g->batch * op->tasks_n, dot_task, &call);
     return DN_OK;
 }
@@ -239,12 +240,7 @@ static dn_status run_turned(dn_op *base, const dn_op_io *io)
 {
     gemm_op *op = (gemm_op *)base;
     const dn_args_gemm *g = &op->g;
-    gemm_call call = {op,
-                      (const float *)io->in[0] + g->offset_a,
-                      (const float *)io->in[1] + g->offset_b,
-                      g->bias_mode ? cpu_in(base, io, 2) : NULL,
-                      (float *)io->out[0] + g->offset_c,
-                      io->scratch};
+    gemm_call call = call_of(base, io);
     cpu_for(base->backend, cpu_ceil(g->k, TURNED_K), turn_task, &call);
     cpu_for(base->backend, op->tasks_n, turned_task, &call);
     return DN_OK;

@@ -13,6 +13,20 @@ from torch import nn
 import torch.nn.functional as F
 
 
+def recorded(step):
+    """A CUDA graph of one step, as torch's manual has it"""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
 def bias_of(p):
     return p.get('bias_term', True)
 
@@ -186,19 +200,7 @@ class Torch:
             torch.cuda.synchronize()
 
     def recorded(self, step):
-        """A CUDA graph of one step, as torch's manual has it; the step itself elsewhere."""
-        if self.device != 'cuda':
-            return step
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                step()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        return graph.replay
+        return recorded(step) if self.device == 'cuda' else step
 
     def make_training(self, job, model, mode):
         label = torch.tensor(job['labels'][:job['batch']]).to(self.device)

@@ -18,6 +18,7 @@ import numpy as np
 
 import deepnet
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../bench'))
 BATCH = 64
 
 
@@ -94,6 +95,7 @@ def torch_speeds(steps):
     """Steps a second of the same net in PyTorch, on data that lies on the device; {} without."""
     try:
         import torch
+        from torch_net import recorded
         if not torch.cuda.is_available():
             return {}
     except ImportError:
@@ -125,16 +127,7 @@ def torch_speeds(steps):
         return steps / (time.perf_counter() - began)
 
     speeds = {'PyTorch eager': timed(step)}
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    speeds['PyTorch, CUDA graph'] = timed(graph.replay)
+    speeds['PyTorch, CUDA graph'] = timed(recorded(step))
     return speeds
 
 

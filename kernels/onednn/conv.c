@@ -157,9 +157,11 @@ static void describe(const conv_op *op, dn_op_info *info)
              one_desc_name(op->stage[0].conv.desc));
     info->cost =
         one_geo_cost(op->base.backend, &op->geo, op->kind) + 1e3 * (double)op->cuts.pieces;
+    /* Taps of bf16 weights are gathered one by one. */
+    double rate = op->geo.type == dnnl_bf16 && op->geo.R * op->geo.S > 1 ? 3.4 : 7;
     if (!op->constant)
         info->cost +=
-            (double)op->packed_bytes * (double)(op->channels ? op->cuts.pieces : 1) / 7;
+            (double)op->packed_bytes * (double)(op->channels ? op->cuts.pieces : 1) / rate;
 }
 
 static dn_status make(conv_op *op, const one_wish *wish, dn_op_info *info)

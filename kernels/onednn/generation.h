@@ -27,6 +27,16 @@ dnnl_status_t one_desc_part(one_desc *desc, one_md whole, const dnnl_dim_t *dims
                             const dnnl_dim_t *offset);
 void one_desc_free(one_desc *desc);
 
+enum { ONE_WEIGHT_AXES = 4, ONE_INNER = 3 };
+/* How blocked memory lies: strides from block to block, and the blocks, outermost first. */
+typedef struct one_blocks {
+    dnnl_data_type_t type;
+    int inner, axis[ONE_INNER];
+    dnnl_dim_t padded[ONE_WEIGHT_AXES], stride[ONE_WEIGHT_AXES], size[ONE_INNER];
+} one_blocks;
+bool one_desc_blocks(one_blocks *out,
+                     one_md desc); /* false: not with 4 axes, 3 blocks at most */
+
 /* x, w and y of the forward convolution, or their gradients. */
 typedef struct one_conv_desc {
     int32_t kind;      /* DN_OP_CONV, DN_OP_CONV_BWD_DATA, DN_OP_CONV_BWD_WEIGHTS */

@@ -28,6 +28,24 @@ void one_desc_free(one_desc *desc)
     (void)desc;
 }
 
+bool one_desc_blocks(one_blocks *out, one_md md)
+{
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    if (md->format_kind != dnnl_blocked || md->ndims != ONE_WEIGHT_AXES ||
+        b->inner_nblks > ONE_INNER || md->offset0 || md->extra.flags)
+        return false;
+    *out = (one_blocks){.type = md->data_type, .inner = b->inner_nblks};
+    for (int i = 0; i < ONE_WEIGHT_AXES; i++) {
+        out->padded[i] = md->padded_dims[i];
+        out->stride[i] = b->strides[i];
+    }
+    for (int i = 0; i < out->inner; i++) {
+        out->axis[i] = (int)b->inner_idxs[i];
+        out->size[i] = b->inner_blks[i];
+    }
+    return true;
+}
+
 dnnl_status_t one_conv_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
                               const one_conv_desc *c, const_dnnl_primitive_attr_t attr)
 {

@@ -30,6 +30,32 @@ void one_desc_free(one_desc *desc)
     *desc = NULL;
 }
 
+bool one_desc_blocks(one_blocks *out, one_md md)
+{
+    int axes = 0;
+    dnnl_format_kind_t kind;
+    const dnnl_dims_t *padded, *stride, *size, *axis;
+    *out = (one_blocks){.inner = ONE_INNER + 1};
+    if (dnnl_memory_desc_query(md, dnnl_query_format_kind, &kind) || kind != dnnl_blocked ||
+        dnnl_memory_desc_query(md, dnnl_query_ndims_s32, &axes) || axes != ONE_WEIGHT_AXES ||
+        dnnl_memory_desc_query(md, dnnl_query_data_type, &out->type) ||
+        dnnl_memory_desc_query(md, dnnl_query_inner_nblks_s32, &out->inner) ||
+        out->inner > ONE_INNER || dnnl_memory_desc_query(md, dnnl_query_padded_dims, &padded) ||
+        dnnl_memory_desc_query(md, dnnl_query_strides, &stride) ||
+        dnnl_memory_desc_query(md, dnnl_query_inner_blks, &size) ||
+        dnnl_memory_desc_query(md, dnnl_query_inner_idxs, &axis))
+        return false;
+    for (int i = 0; i < ONE_WEIGHT_AXES; i++) {
+        out->padded[i] = (*padded)[i];
+        out->stride[i] = (*stride)[i];
+    }
+    for (int i = 0; i < out->inner; i++) {
+        out->axis[i] = (int)(*axis)[i];
+        out->size[i] = (*size)[i];
+    }
+    return true;
+}
+
 dnnl_status_t one_conv_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
                               const one_conv_desc *c, const_dnnl_primitive_attr_t attr)
 {

@@ -51,8 +51,8 @@ bool one_geo_init(one_geo *g, const dn_backend *backend, const dn_op_desc *desc,
     int32_t first = desc->kind == DN_OP_CONV_BWD_WEIGHTS ? 2 : 3;
     if (one_present(desc->inputs, desc->num_inputs, first))
         why = "x is normalised on the way";
-    else if (a->spatial != 2 || w->dtype != DN_F32 || w->shape.axes != 4 || !read_image(&g->x, x) ||
-        !read_image(&g->y, y))
+    else if (a->spatial != 2 || w->dtype != DN_F32 || w->shape.axes != 4 ||
+             !read_image(&g->x, x) || !read_image(&g->y, y))
         why = "not a 2-D convolution in f32 or bf16 with f32 weights";
     else if (g->group < 1 || g->x.C % g->group || g->y.C % g->group || g->R < 1 || g->S < 1)
         why = "empty or uneven convolution";
@@ -85,8 +85,9 @@ static double filled(int64_t c)
 }
 
 /* Measured on one core of a Zen 4 whose f32 peak is 150 GFLOP/s: NHWC convolutions run at 105
- * to 125 where channels fill vectors, those of 1x1 a tenth less, depthwise ones at 50; bf16 twice that (AVX512_BF16), some
- * eight times with AMX. Operands in another form are moved at 11 GB/s. */
+ * to 125 where channels fill vectors, those of 1x1 a tenth less, depthwise ones at 50; bf16
+ * twice that (AVX512_BF16), some eight times with AMX. Operands in another form are moved at 11
+ * GB/s. */
 double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
 {
     bool depthwise = g->group > 1 && g->x.C == g->group;

@@ -38,6 +38,13 @@ static inline void one_split(int64_t n, int64_t tasks, int64_t task, int64_t *fr
 
 void nk_widen(float *y, const one_bf16 *x, int64_t n);
 void nk_narrow(one_bf16 *y, const float *x, int64_t n);
+/* Up to 16 rows of up to 32 columns, `row` and `step` floats apart: y + j * next gets columns
+ * 2j and 2j + 1 of 16 rows, zeros for those that are not there. */
+void nk_turn_rows(one_bf16 *y, int64_t next, const float *x, int64_t row, int64_t step,
+                  int64_t rows, int64_t cols);
+/* Two such rows of up to 16 columns side by side: (16, 2). */
+void nk_turn_pairs(one_bf16 *y, const float *x, int64_t row, int64_t step, int64_t rows,
+                   int64_t cols);
 /* sums (rows, 16) = x (pairs, rows, 2) times panel (pairs, 16, 2); rows: 1, 2, 4, 8, 16. */
 void nk_few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs, int32_t rows);
 /* x > 0 ? x : slope x; and dy or slope dy by the sign of y. */

@@ -163,6 +163,88 @@ void nk_few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs
         few(sums, x, panel, pairs, 16, 1);
 }
 
+/* ---- weights ----------------------------------------------------------------------------- */
+
+/* Up to 16 floats, `step` apart. */
+INLINE __m512 load_apart(const float *x, int64_t step, int64_t n)
+{
+    if (n <= 0)
+        return _mm512_setzero_ps();
+    if (step == 1)
+        return load_f(x, n);
+    const __m512i each =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), n >= 16 ? 0xFFFF : lanes(n),
+                                    _mm512_mullo_epi32(each, _mm512_set1_epi32((int32_t)step)),
+                                    x, 4);
+}
+
+/* Rows become columns. */
+INLINE void turn16(__m512i r[16])
+{
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; k++) {
+            r[i + 2 * k] = _mm512_unpacklo_epi64(t[i + k], t[i + k + 2]);
+            r[i + 2 * k + 1] = _mm512_unpackhi_epi64(t[i + k], t[i + k + 2]);
+        }
+    for (int c = 0; c < 4; c++) { /* r[4 i + c]: rows 4 i to 4 i + 3 of columns c, 4 + c, ... */
+        __m512i even = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88);
+        __m512i odd = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xDD);
+        __m512i even2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
+        __m512i odd2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xDD);
+        t[c] = _mm512_shuffle_i32x4(even, even2, 0x88);
+        t[4 + c] = _mm512_shuffle_i32x4(odd, odd2, 0x88);
+        t[8 + c] = _mm512_shuffle_i32x4(even, even2, 0xDD);
+        t[12 + c] = _mm512_shuffle_i32x4(odd, odd2, 0xDD);
+    }
+    for (int i = 0; i < 16; i++)
+        r[i] = t[i];
+}
+
+INLINE void turn_rows(one_bf16 *y, int64_t next, const float *x, int64_t row, int64_t step,
+                      int64_t rows, int64_t cols)
+{
+    __m512i r[16];
+    for (int i = 0; i < 16; i++, x += i < rows ? row : 0)
+        r[i] = i < rows ? (__m512i)_mm512_cvtne2ps_pbh(
+                              load_apart(cols > 16 ? x + 16 * step : x, step, cols - 16),
+                              load_apart(x, step, cols))
+                        : _mm512_setzero_si512();
+    turn16(r);
+    for (int64_t j = 0; 2 * j < cols; j++)
+        _mm512_storeu_si512(y + j * next, r[j]);
+}
+
+void nk_turn_rows(one_bf16 *y, int64_t next, const float *x, int64_t row, int64_t step,
+                  int64_t rows, int64_t cols)
+{
+    if (step == 1 && rows == 16 && cols == 32)
+        turn_rows(y, next, x, row, 1, 16, 32);
+    else
+        turn_rows(y, next, x, row, step, rows, cols);
+}
+
+/* (16, 2) of two vectors. */
+INLINE __m512i side_by_side(__m512 a, __m512 b)
+{
+    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(a));
+    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(b));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+void nk_turn_pairs(one_bf16 *y, const float *x, int64_t row, int64_t step, int64_t rows,
+                   int64_t cols)
+{
+    __m512 a = load_apart(x, step, rows > 0 ? cols : 0);
+    __m512 b = load_apart(rows > 1 ? x + row : x, step, rows > 1 ? cols : 0);
+    _mm512_storeu_si512(y, side_by_side(a, b));
+}
+
 /* ---- pooling ----------------------------------------------------------------------------- */
 
 INLINE void pool_max(const nk_window *w, one_bf16 *y, int32_t *mask, const one_bf16 *x,

@@ -94,8 +94,23 @@ dnnl_status_t one_reorder_create(dnnl_primitive_desc_t *out, const dn_backend *b
 
 enum { ONE_PARTS = 8 };
 
+/* turn.c: plain f32 weights to blocks of bf16, without oneDNN. */
+typedef struct one_turn {
+    one_blocks to;
+    bool outputs; /* that are pairs, and not inputs */
+    int64_t K, C, S, taps, tasks;
+} one_turn;
+
+/* false: not a form that is known. */
+bool one_turn_init(one_turn *turn, const dn_backend *backend, one_md from, one_md to, int axes,
+                   const dnnl_dim_t *dims);
+dn_status one_turn_run(const one_turn *turn, const dn_backend *backend, const void *from,
+                       void *to);
+
 /* A tensor to another form of memory, in parts that workers share: parts of the first axis. */
 typedef struct one_pack {
+    const dn_backend *backend;
+    one_turn turn; /* with tasks: no parts */
     one_prim part[ONE_PARTS];
     int32_t parts;
     size_t scratch; /* of one worker */

@@ -67,9 +67,14 @@ static dn_status init_parts(one_pack *pack, const dn_backend *backend, one_md fr
 dn_status one_pack_init(one_pack *pack, const dn_backend *backend, one_md from, one_md to,
                         int axes, const dnnl_dim_t *dims, bool add, dn_op_info *info)
 {
-    *pack = (one_pack){.from_bytes = dnnl_memory_desc_get_size(from),
+    *pack = (one_pack){.backend = backend,
+                       .from_bytes = dnnl_memory_desc_get_size(from),
                        .to_bytes = dnnl_memory_desc_get_size(to)};
     static const int64_t units[] = {64, 192, INT64_MAX / 2};
+#ifdef ONE_HAVE_NARROW
+    if (!add && one_turn_init(&pack->turn, backend, from, to, axes, dims))
+        return DN_OK;
+#endif
     dn_status st = DN_DECLINED;
     for (size_t i = 0; st == DN_DECLINED && i < sizeof units / sizeof *units; i++) {
         int64_t parts = one_min(ONE_PARTS, (int64_t)(pack->to_bytes / PART_BYTES));
@@ -98,13 +103,17 @@ static dnnl_status_t pack_task(void *arg, int64_t task, int32_t worker)
 
 dn_status one_pack_run(one_pack *pack, const void *from, void *to, void *scratch)
 {
+#ifdef ONE_HAVE_NARROW
+    if (pack->turn.tasks)
+        return one_turn_run(&pack->turn, pack->backend, from, to);
+#endif
     pack_call call = {pack, (void *)(uintptr_t)from, to, scratch};
-    return one_for(pack->part[0].backend, pack->parts, pack_task, &call);
+    return one_for(pack->backend, pack->parts, pack_task, &call);
 }
 
 size_t one_pack_scratch(const one_pack *pack)
 {
-    return pack->parts ? pack->scratch * (size_t)pack->part[0].backend->num_streams : 0;
+    return pack->parts ? pack->scratch * (size_t)pack->backend->num_streams : 0;
 }
 
 void one_pack_free(one_pack *pack)

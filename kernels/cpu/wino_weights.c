@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * wino_weights.c: dw of Winograd's convolution in NHWC: the tile of x (6x6) times that of dy
- * (4x4 for 3x3 taps), summed over tiles frequency by frequency, then brought back to taps. A
- * task is one frequency, so sums are in the order of the tiles. Channels of dy go in blocks
- * that keep all frequencies' sums in the third cache. */
+ * (4x4 for 3x3 taps), summed over tiles frequency by frequency, then brought back to taps.
+ * Where sums outweigh tiles, a task is 32 channels of dy and 32 of x, whose sums never leave
+ * its worker's second cache; elsewhere it is a frequency, whose tiles one worker alone reads.
+ * Sums are in the order of the tiles. */
 #include "wino.h"
 
 #include <string.h>
@@ -10,8 +11,7 @@
 enum {
     FLOATS = 2 << 20, /* of all frequencies' sums, and of transformed tiles */
     TILES_MOST = 256, /* at a time */
-    BIAS_PARTS = 8,
-    ROWS = 8 /* channels of dy to a task of the way back */
+    BIAS_PARTS = 8
 };
 
 typedef struct weights_op {
@@ -20,9 +20,10 @@ typedef struct weights_op {
     int64_t panels;       /* of 32 channels of x */
     int64_t blocks, most; /* of tiles */
     int64_t parts, part;  /* of dy's channels */
-    int64_t ld, dy_ld;    /* of sums, from channel to channel of dy; of dy, from tile to tile */
+    int64_t sum_step;     /* from frequency to frequency of a task's sums */
     int64_t x_floats, dy_floats, sum_floats, worker_floats;
-    bool bias, add, add_bias;
+    int64_t taps_floats;
+    bool by_frequency, bias, add, add_bias;
 } weights_op;
 
 typedef struct weights_call {
@@ -30,8 +31,14 @@ typedef struct weights_call {
     const float *x, *dy;
     float *dw, *db, *v, *u, *sums, *bias, *work;
     int64_t g, k0, k1, from, to; /* group, channels of dy, tiles */
-    bool x_ready, first;
+    bool x_ready, first, last;
 } weights_call;
+
+/* Transformed tiles lie by panel of channels, then by frequency. */
+static int64_t tiles_step(const weights_call *call)
+{
+    return cpu_wino_step((call->to - call->from) * call->op->base.backend->kernels->nr);
+}
 
 enum { INPUT_TASKS = 16 };
 
@@ -42,8 +49,7 @@ static void input_task(void *arg, int64_t task, int32_t worker)
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t tiles = call->to - call->from, t0, t1;
-    int64_t step = cpu_wino_step(op->panels * tiles * ker->nr);
-    int64_t dy_step = cpu_wino_step(tiles * op->dy_ld);
+    int64_t step = tiles_step(call), panel = CPU_WINO_FREQ * step;
     float *zeros = call->work + worker * op->worker_floats;
     const float *at[CPU_WINO_FREQ];
     memset(zeros, 0, (size_t)cpu_max(w->C, w->K) * sizeof(float));
@@ -52,55 +58,87 @@ static void input_task(void *arg, int64_t task, int32_t worker)
         cpu_wino_corner c = cpu_wino_at(w, call->from + t);
         cpu_wino_patch(at, w->size, call->dy + c.n * w->P * w->Q * w->Kx + call->g * w->K, w->P,
                        w->Q, w->Kx, c.h, c.w, zeros);
-        ker->wino_values((int32_t)w->size, call->u + t * op->dy_ld, dy_step, at, call->k0,
-                         call->k1 - call->k0);
+        for (int64_t k = call->k0, j = 0; k < call->k1; k += ker->nr, j++)
+            ker->wino_values((int32_t)w->size, call->u + j * panel + t * ker->nr, step, at, k,
+                             cpu_min(ker->nr, call->k1 - k));
         if (call->x_ready)
             continue;
         cpu_wino_patch(at, 6, call->x + c.n * w->H * w->W * w->Cx + call->g * w->C, w->H, w->W,
                        w->Cx, c.h - w->pad_h, c.w - w->pad_w, zeros);
         for (int64_t j = 0; j < op->panels; j++)
-            ker->wino_in(call->v + (j * tiles + t) * ker->nr, step, at, j * ker->nr,
+            ker->wino_in(call->v + j * panel + t * ker->nr, step, at, j * ker->nr,
                          cpu_min(ker->nr, w->C - j * ker->nr));
     }
 }
 
-static void product_task(void *arg, int64_t f, int32_t worker)
+static int64_t product_tasks(const weights_call *call)
 {
-    const weights_call *call = arg;
-    const weights_op *op = call->op;
-    const cpu_wino *w = &op->wino;
-    const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t tiles = call->to - call->from;
-    const float *v = call->v + f * cpu_wino_step(op->panels * tiles * ker->nr);
-    const float *u = call->u + f * cpu_wino_step(tiles * op->dy_ld);
-    float *sums = call->sums + f * cpu_wino_step(op->part * op->ld);
-    const cpu_end end = {.alpha = 1, .add = !call->first};
-    (void)worker;
-    for (int64_t j = 0; j < op->panels; j++)
-        ker->rows(w->C - j * ker->nr <= ker->vl ? 1 : 2, call->k1 - call->k0, tiles, u, 1,
-                  op->dy_ld, v + j * tiles * ker->nr, sums + j * ker->nr, op->ld, &end);
+    return cpu_ceil(call->k1 - call->k0, call->op->base.backend->kernels->nr) *
+           call->op->panels;
 }
 
-static void output_task(void *arg, int64_t task, int32_t worker)
+static void write_taps(const weights_call *call, int64_t task, const float *sums, float *taps)
 {
-    const weights_call *call = arg;
     const weights_op *op = call->op;
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
-    float *taps = call->work + worker * op->worker_floats, *at[25];
-    int64_t area = w->taps * w->taps, end = cpu_min(call->k1, call->k0 + (task + 1) * ROWS);
+    int64_t k = call->k0 + task / op->panels * ker->nr, n = cpu_min(ker->nr, call->k1 - k);
+    int64_t c = task % op->panels * ker->nr;
+    int64_t area = w->taps * w->taps, cols = cpu_min(ker->nr, w->C - c);
     const cpu_end nothing = {0};
-    for (int64_t k = call->k0 + task * ROWS; k < end; k++) {
-        for (int64_t c = 0; c < w->C; c += ker->nr) {
-            for (int64_t t = 0; t < area; t++)
-                at[t] = taps + t * w->C + c;
-            ker->wino_out((int32_t)w->taps, at, call->sums + (k - call->k0) * op->ld + c,
-                          cpu_wino_step(op->part * op->ld), cpu_min(ker->nr, w->C - c),
-                          &nothing);
-        }
-        ker->turn_rows(call->dw + (call->g * w->K + k) * w->C * area, area, taps, w->C, area,
-                       w->C, op->add);
+    float *at[25];
+    for (int64_t t = 0; t < area; t++)
+        at[t] = taps + t * ker->nr;
+    for (int64_t i = 0; i < n; i++) {
+        ker->wino_out((int32_t)w->taps, at, sums + i * ker->nr, op->sum_step, cols, &nothing);
+        ker->turn_rows(call->dw + ((call->g * w->K + k + i) * w->C + c) * area, area, taps,
+                       ker->nr, area, cols, op->add);
     }
+}
+
+static float *sums_of(const weights_call *call, int64_t task)
+{
+    return call->sums + task * CPU_WINO_FREQ * call->op->sum_step;
+}
+
+/* Frequency f of panel i of dy and j of x. */
+static void multiply(const weights_call *call, int64_t i, int64_t j, int64_t f, float *sums)
+{
+    const weights_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t nr = ker->nr, step = tiles_step(call);
+    const cpu_end end = {.alpha = 1, .add = !call->first};
+    ker->rows(op->wino.C - j * nr <= ker->vl ? 1 : 2, cpu_min(nr, call->k1 - call->k0 - i * nr),
+              call->to - call->from, call->u + (i * CPU_WINO_FREQ + f) * step, 1, nr,
+              call->v + (j * CPU_WINO_FREQ + f) * step, sums + f * op->sum_step, nr, &end);
+}
+
+static void frequency_task(void *arg, int64_t f, int32_t worker)
+{
+    const weights_call *call = arg;
+    const weights_op *op = call->op;
+    int64_t tasks = product_tasks(call);
+    (void)worker;
+    for (int64_t i = 0; i < tasks; i++)
+        multiply(call, i / op->panels, i % op->panels, f, sums_of(call, i));
+}
+
+static void taps_task(void *arg, int64_t task, int32_t worker)
+{
+    const weights_call *call = arg;
+    write_taps(call, task, sums_of(call, task), call->work + worker * call->op->worker_floats);
+}
+
+static void channels_task(void *arg, int64_t task, int32_t worker)
+{
+    const weights_call *call = arg;
+    const weights_op *op = call->op;
+    float *taps = call->work + worker * op->worker_floats;
+    float *sums = op->blocks > 1 ? sums_of(call, task) : taps + op->taps_floats;
+    for (int64_t f = 0; f < CPU_WINO_FREQ; f++)
+        multiply(call, task / op->panels, task % op->panels, f, sums);
+    if (call->last)
+        write_taps(call, task, sums, taps);
 }
 
 static void bias_task(void *arg, int64_t task, int32_t worker)
@@ -140,11 +178,16 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
             for (int64_t b = 0; b < op->blocks; b++) {
                 cpu_split(w->tiles, op->blocks, b, &call.from, &call.to);
                 call.first = b == 0;
+                call.last = b == op->blocks - 1;
                 call.x_ready = i > 0 && op->blocks == 1;
                 cpu_for(base->backend, INPUT_TASKS, input_task, &call);
-                cpu_for(base->backend, CPU_WINO_FREQ, product_task, &call);
+                if (op->by_frequency)
+                    cpu_for(base->backend, CPU_WINO_FREQ, frequency_task, &call);
+                else
+                    cpu_for(base->backend, product_tasks(&call), channels_task, &call);
             }
-            cpu_for(base->backend, cpu_ceil(call.k1 - call.k0, ROWS), output_task, &call);
+            if (op->by_frequency)
+                cpu_for(base->backend, product_tasks(&call), taps_task, &call);
         }
     if (op->bias)
         cpu_for(base->backend, BIAS_PARTS, bias_task, &call);
@@ -154,23 +197,37 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
+static int64_t blocks_of(const cpu_wino *w, int64_t channels)
+{
+    int64_t fit = FLOATS / (CPU_WINO_FREQ * channels);
+    return cpu_ceil(w->tiles, cpu_max(16, cpu_min(TILES_MOST, fit)));
+}
+
 static void plan(weights_op *op, dn_op_info *info)
 {
     const cpu_wino *w = &op->wino;
-    int64_t nr = op->base.backend->kernels->nr, per;
-    op->panels = cpu_ceil(w->C, nr);
-    op->ld = op->panels * nr;
-    op->parts = cpu_ceil(w->K, cpu_max(ROWS, FLOATS / (CPU_WINO_FREQ * op->ld)));
-    op->part = cpu_min(w->K, cpu_ceil(cpu_ceil(w->K, op->parts), ROWS) * ROWS);
+    int64_t nr = op->base.backend->kernels->nr, area = w->taps * w->taps;
+    int64_t wide = cpu_ceil(w->C, nr) * nr;
+    op->panels = wide / nr;
+    op->sum_step = cpu_wino_step(nr * nr);
+    op->taps_floats = area * nr;
+    op->by_frequency = w->tiles * (w->C + w->K) > 2 * w->C * w->K;
+    op->part = cpu_ceil(w->K, nr) * nr;
+    op->blocks = blocks_of(w, wide + op->part);
+    bool shared = op->by_frequency || op->blocks > 1;
+    if (shared) {
+        op->parts = cpu_ceil(op->part * wide, FLOATS / CPU_WINO_FREQ);
+        op->part = cpu_ceil(cpu_ceil(w->K, op->parts), nr) * nr;
+        op->blocks = blocks_of(w, wide + op->part);
+    }
     op->parts = cpu_ceil(w->K, op->part);
-    op->dy_ld = ((op->part + 15) & ~(int64_t)15) + 16;
-    per = CPU_WINO_FREQ * (op->ld + op->dy_ld);
-    op->blocks = cpu_ceil(w->tiles, cpu_max(16, cpu_min(TILES_MOST, FLOATS / per)));
     op->most = cpu_ceil(w->tiles, op->blocks);
-    op->x_floats = CPU_WINO_FREQ * cpu_wino_step(op->most * op->ld);
-    op->dy_floats = CPU_WINO_FREQ * cpu_wino_step(op->most * op->dy_ld);
-    op->sum_floats = CPU_WINO_FREQ * cpu_wino_step(op->part * op->ld);
-    op->worker_floats = cpu_max(w->taps * w->taps * w->C, cpu_max(w->C, w->Kx));
+    int64_t panel = CPU_WINO_FREQ * cpu_wino_step(op->most * nr);
+    int64_t sums = CPU_WINO_FREQ * op->sum_step;
+    op->x_floats = op->panels * panel;
+    op->dy_floats = op->part / nr * panel;
+    op->sum_floats = shared ? op->panels * (op->part / nr) * sums : 0;
+    op->worker_floats = cpu_max(op->taps_floats + sums, cpu_max(w->C, w->Kx));
     op->worker_floats = (op->worker_floats + 31) & ~(int64_t)15;
     info->scratch = (size_t)(op->x_floats + op->dy_floats + op->sum_floats +
                              (op->bias ? BIAS_PARTS * 2 * w->Kx : 0) +

@@ -38,6 +38,9 @@ static inline void one_split(int64_t n, int64_t tasks, int64_t task, int64_t *fr
 
 void nk_widen(float *y, const one_bf16 *x, int64_t n);
 void nk_narrow(one_bf16 *y, const float *x, int64_t n);
+/* y[i * y_next + j] = x[j * x_next + i] for i < n and j < m, 16 of each at most. */
+void nk_turn(void *y, bool to, int64_t y_next, const void *x, bool from, int64_t x_next,
+             int64_t n, int64_t m);
 /* Up to 16 rows of up to 32 columns, `row` and `step` floats apart: y + j * next gets columns
  * 2j and 2j + 1 of 16 rows, zeros for those that are not there. */
 void nk_turn_rows(one_bf16 *y, int64_t next, const float *x, int64_t row, int64_t step,

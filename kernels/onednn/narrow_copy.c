@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * narrow_copy.c: COPY from or to bf16, or both. Axes that continue each other are merged; what
- * is left is a walk over runs of the last one. */
+ * is left is a walk over runs of the last one, or, where x is dense along one axis and y along
+ * another (an image to NHWC, or back), over tiles of both. */
 #include "narrow.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { BLOCK = 64 }; /* of a tile along x's dense axis, so that y's lines are written whole */
 
 typedef struct copy_op {
     dn_op base;
     int32_t axes;                                                      /* at least 1 */
     int64_t dim[DN_MAX_STRIDED], x[DN_MAX_STRIDED], y[DN_MAX_STRIDED]; /* strides */
     int64_t x_offset, y_offset, runs, tasks;
-    bool from_narrow, to_narrow, add;
+    bool from_narrow, to_narrow, add, tiled; /* tiled: x is dense in the last but one axis */
     float alpha;
 } copy_op;
 
@@ -95,10 +98,47 @@ static dnnl_status_t copy_task(void *arg, int64_t task, int32_t worker)
     return dnnl_success;
 }
 
+/* Block r of x's dense axis, and of y's all. */
+static void copy_block(const copy_call *call, int64_t r)
+{
+    const copy_op *op = call->op;
+    int32_t i = op->axes - 2, j = op->axes - 1;
+    int64_t blocks = (op->dim[i] + BLOCK - 1) / BLOCK, from = r % blocks * BLOCK;
+    int64_t to = one_min(from + BLOCK, op->dim[i]), rest = r / blocks;
+    int64_t x = op->x_offset, y = op->y_offset;
+    for (int32_t a = op->axes - 3; a >= 0; a--) {
+        x += rest % op->dim[a] * op->x[a];
+        y += rest % op->dim[a] * op->y[a];
+        rest /= op->dim[a];
+    }
+    bool planes =
+        op->x[j] > op->y[i]; /* which side has them: 16 lines of those are walked along */
+    int64_t n = to - from, m = op->dim[j];
+    for (int64_t p = 0; p < (planes ? m : n); p += 16)
+        for (int64_t q = 0; q < (planes ? n : m); q += 16) {
+            int64_t u = from + (planes ? q : p), v = planes ? p : q;
+            nk_turn(call->y + (y + u * op->y[i] + v) * one_size(op->to_narrow), op->to_narrow,
+                    op->y[i], call->x + (x + v * op->x[j] + u) * one_size(op->from_narrow),
+                    op->from_narrow, op->x[j], to - u, m - v);
+        }
+}
+
+static dnnl_status_t tiles_task(void *arg, int64_t task, int32_t worker)
+{
+    const copy_call *call = arg;
+    int64_t from, to;
+    (void)worker;
+    one_split(call->op->runs, call->op->tasks, task, &from, &to);
+    for (; from < to; from++)
+        copy_block(call, from);
+    return dnnl_success;
+}
+
 static dn_status copy_run(dn_op *base, const dn_op_io *io)
 {
     copy_call call = {(copy_op *)base, io->in[0], io->out[0]};
-    return one_for(base->backend, call.op->tasks, copy_task, &call);
+    return one_for(base->backend, call.op->tasks, call.op->tiled ? tiles_task : copy_task,
+                   &call);
 }
 
 static void merge(copy_op *op, const dn_args_copy *a)
@@ -121,6 +161,37 @@ static void merge(copy_op *op, const dn_args_copy *a)
         op->axes = 1;
         op->dim[0] = op->x[0] = op->y[0] = 1;
     }
+}
+
+static void move_last(copy_op *op, int32_t axis)
+{
+    int64_t dim = op->dim[axis], x = op->x[axis], y = op->y[axis];
+    for (; axis < op->axes - 1; axis++) {
+        op->dim[axis] = op->dim[axis + 1];
+        op->x[axis] = op->x[axis + 1];
+        op->y[axis] = op->y[axis + 1];
+    }
+    op->dim[axis] = dim;
+    op->x[axis] = x;
+    op->y[axis] = y;
+}
+
+static int32_t dense_axis(const int64_t *stride, int32_t axes)
+{
+    int32_t a = axes - 1;
+    while (a >= 0 && stride[a] != 1)
+        a--;
+    return a;
+}
+
+static void find_tiles(copy_op *op)
+{
+    int32_t i = dense_axis(op->x, op->axes), j = dense_axis(op->y, op->axes);
+    op->tiled = i >= 0 && j >= 0 && i != j && op->alpha == 1 && !op->add;
+    if (!op->tiled)
+        return;
+    move_last(op, i);
+    move_last(op, dense_axis(op->y, op->axes));
 }
 
 /* A dense walk is one run: the workers get pieces of it. */
@@ -184,7 +255,11 @@ dn_status one_narrow_copy(dn_backend *backend, const dn_op_desc *desc, dn_op **o
         count *= a->dim[d];
     merge(op, a);
     cut_run(op, one_tasks(count));
+    find_tiles(op);
     op->runs = count / one_max(1, op->dim[op->axes - 1]);
+    if (op->tiled)
+        op->runs = op->runs / one_max(1, op->dim[op->axes - 2]) *
+                   ((op->dim[op->axes - 2] + BLOCK - 1) / BLOCK);
     op->tasks = one_min(op->runs, one_tasks(count)); /* none where there is nothing */
     one_narrow_info(desc, info, "copy");
     /* What it walks over may be a part of its operands: concat. */

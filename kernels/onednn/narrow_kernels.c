@@ -163,7 +163,7 @@ void nk_few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs
         few(sums, x, panel, pairs, 16, 1);
 }
 
-/* ---- weights ----------------------------------------------------------------------------- */
+/* ---- rows to columns --------------------------------------------------------------------- */
 
 /* Up to 16 floats, `step` apart. */
 INLINE __m512 load_apart(const float *x, int64_t step, int64_t n)
@@ -204,6 +204,35 @@ INLINE void turn16(__m512i r[16])
     }
     for (int i = 0; i < 16; i++)
         r[i] = t[i];
+}
+
+INLINE void turn(void *y, const bool to, int64_t y_next, const void *x, const bool from,
+                 int64_t x_next, int64_t n, int64_t m)
+{
+    __m512i r[16];
+    for (int64_t j = 0; j < 16; j++) {
+        r[j] = _mm512_setzero_si512();
+        if (j < m)
+            r[j] = (__m512i)(from ? load((const one_bf16 *)x + j * x_next, n)
+                                  : load_f((const float *)x + j * x_next, n));
+    }
+    turn16(r);
+    for (int64_t i = 0; i < 16 && i < n; i++)
+        if (to)
+            store((one_bf16 *)y + i * y_next, (__m512)r[i], m);
+        else
+            store_f((float *)y + i * y_next, (__m512)r[i], m);
+}
+
+void nk_turn(void *y, bool to, int64_t y_next, const void *x, bool from, int64_t x_next,
+             int64_t n, int64_t m)
+{
+    if (from && to)
+        turn(y, true, y_next, x, true, x_next, n, m);
+    else if (from)
+        turn(y, false, y_next, x, true, x_next, n, m);
+    else
+        turn(y, true, y_next, x, false, x_next, n, m);
 }
 
 INLINE void turn_rows(one_bf16 *y, int64_t next, const float *x, int64_t row, int64_t step,

@@ -17,6 +17,8 @@ typedef struct dni_record {
     const char *file; /* data is the image file of this name in a list; NULL: a Datum */
     int64_t line;     /* of the list */
     int32_t label;
+    const uint8_t *map; /* the file of its class map; NULL: none */
+    size_t map_size;
 } dni_record;
 
 typedef struct dni_source dni_source;
@@ -49,6 +51,7 @@ dn_status dni_source_open(dni_source **out, const dni_heap *heap, int32_t backen
 typedef struct dni_list {
     const char *root; /* goes before each name; NULL: nothing */
     bool labelled;    /* a line without a label fails; else it may have one */
+    bool mapped;      /* instead of a label a line names a second image */
 } dni_list;
 
 /* Names are meant as in the prototxt, whose folder is `base`, or from the list's own folder.
@@ -157,6 +160,8 @@ typedef struct dni_transform {
     const dni_heap *heap;
     bool train, mirror, force_color, force_gray;
     int64_t crop; /* 0: the whole image */
+    bool pad;     /* a crop may be larger than the image: below and right of it is pad_value */
+    float pad_value;
     float scale;
     float *mean; /* of mean_file: (channels, height, width) */
     int64_t mean_channels, mean_height, mean_width;
@@ -198,6 +203,12 @@ typedef struct dni_loader_options {
      * outlive the loader. */
     bool annotated;
     const Cnn__AnnotatedDataParameter *annotated_param;
+    /* Class maps: what is done to them, crop and mirror as to the image; NULL: there are none.
+     * A crop may be larger than image and map, which then has `ignore` there, and everywhere
+     * where the list has neither maps nor labels. */
+    const Cnn__TransformationParameter *map_transform;
+    bool pad;
+    int32_t ignore;
     const char *folder;    /* of the prototxt, for relative paths; NULL: none */
     uint64_t seed, stream; /* stream to stream + 4 are used */
     int32_t rank, ranks;   /* only records rank, rank + ranks, ... of the run; ranks 0: all */
@@ -207,6 +218,8 @@ typedef struct dni_batch {
     dni_shape shape; /* (batch, C, H, W) */
     const float *data;
     const float *labels; /* batch of them */
+    const float *maps;   /* (batch, 1, H, W), NULL: none */
+    const float *sizes;  /* with maps: (batch, 2), rows and columns that are no padding */
     dni_boxes boxes;     /* of all its images; borrowed */
     bool has_boxes;      /* annotated records with boxes, not labels */
 } dni_batch;

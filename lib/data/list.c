@@ -9,15 +9,20 @@ typedef struct line {
     size_t at, number;
 } line;
 
+typedef struct image_file {
+    char *name, *bytes;
+    size_t size;
+} image_file;
+
 typedef struct list {
     dni_source base;
-    const char *root, *folder; /* folder: of the prototxt; both borrowed */
-    bool labelled;
-    char *beside; /* the list's folder */
+    dni_list o;
+    const char *folder; /* of the prototxt; borrowed */
+    char *beside;       /* the list's folder */
     char *text;
     line *lines;
     size_t count, capacity, next;
-    char *name, *bytes; /* of the last record */
+    image_file image, map; /* of the last record */
 } list;
 
 static bool is_blank(char c)
@@ -25,35 +30,45 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* The path up to the last space of line [at, end), and the label after it. */
-static dn_status split_line(const list *l, const char *at, const char **end, int32_t *label)
+/* The path up to the last space of line [at, end); *last: where a label or a second path begins
+ * after it, or end. */
+static dn_status split_line(const list *l, const char *at, const char **end, const char **last,
+                            int32_t *label)
 {
-    const char *last = *end;
+    const char *word = *end, *path_end;
     double value;
-    while (last > at && !is_blank(last[-1]))
-        last--;
-    bool number = last > at && dni_parse_number(last, *end, &value) == *end &&
-                  value >= INT32_MIN && value <= INT32_MAX && value == (double)(int32_t)value;
-    if (!number)
-        return l->labelled ? dni_fail(DN_E_DATA,
-                                      "'%.*s' is no label; a line is a path, a "
-                                      "space and a whole number",
-                                      (int)(*end - last), last)
-                           : DN_OK;
-    *label = (int32_t)value;
-    while (is_blank(last[-1]))
-        last--;
-    *end = last;
+    while (word > at && !is_blank(word[-1]))
+        word--;
+    for (path_end = word; path_end > at && is_blank(path_end[-1]);)
+        path_end--;
+    bool number = dni_parse_number(word, *end, &value) == *end && value >= INT32_MIN &&
+                  value <= INT32_MAX && value == (double)(int32_t)value;
+    if (path_end == at || (!number && !l->o.mapped)) {
+        *last = *end;
+        return !l->o.mapped && !l->o.labelled
+                   ? DN_OK
+                   : dni_fail(DN_E_DATA, "'%.*s' is no %s; a line is a path, a space and %s",
+                              (int)(*end - word), word, l->o.mapped ? "image and map" : "label",
+                              l->o.mapped ? "another" : "a whole number");
+    }
+    *label = number ? (int32_t)value : 0;
+    *last = word;
+    *end = path_end;
     return DN_OK;
 }
 
-static dn_status read_image(list *l, size_t *size)
+static dn_status read_image(const list *l, image_file *f, const char *at, const char *end)
 {
     const dni_heap *heap = l->base.heap;
-    char *name = dni_format(heap, "%s%s", l->root, l->name), *path = NULL;
+    char *name, *path = NULL;
+    dni_free(heap, f->name);
+    dni_free(heap, f->bytes);
+    f->bytes = NULL;
+    f->name = dni_strndup(heap, at, (size_t)(end - at));
+    name = f->name ? dni_format(heap, "%s%s", l->o.root ? l->o.root : "", f->name) : NULL;
     dn_status st = name ? dni_path_listed(heap, l->folder, l->beside, name, &path) : DN_E_NOMEM;
     if (!st)
-        st = dni_file_read(heap, path, &l->bytes, size);
+        st = dni_file_read(heap, path, &f->bytes, &f->size);
     dni_free(heap, name);
     dni_free(heap, path);
     return st;
@@ -61,20 +76,20 @@ static dn_status read_image(list *l, size_t *size)
 
 static dn_status read_line(list *l, const line *from, dni_record *record)
 {
-    const char *at = l->text + from->at, *end = at + strcspn(at, "\n");
-    const dni_heap *heap = l->base.heap;
+    const char *at = l->text + from->at, *end = at + strcspn(at, "\n"), *last;
     while (is_blank(end[-1]))
         end--;
-    dni_free(heap, l->name);
-    dni_free(heap, l->bytes);
-    l->name = l->bytes = NULL;
-    dn_status st = split_line(l, at, &end, &record->label);
-    if (!st && !(l->name = dni_strndup(heap, at, (size_t)(end - at))))
-        st = DN_E_NOMEM;
+    const char *whole = end;
+    dn_status st = split_line(l, at, &end, &last, &record->label);
     if (!st)
-        st = read_image(l, &record->size);
-    record->data = (const uint8_t *)l->bytes;
-    record->file = l->name;
+        st = read_image(l, &l->image, at, end);
+    if (!st && l->o.mapped)
+        st = read_image(l, &l->map, last, whole);
+    record->data = (const uint8_t *)l->image.bytes;
+    record->size = l->image.size;
+    record->file = l->image.name;
+    record->map = (const uint8_t *)l->map.bytes;
+    record->map_size = l->map.size;
     return st;
 }
 
@@ -122,8 +137,10 @@ static void list_close(dni_source *source)
     dni_free(heap, l->beside);
     dni_free(heap, l->text);
     dni_free(heap, l->lines);
-    dni_free(heap, l->name);
-    dni_free(heap, l->bytes);
+    dni_free(heap, l->image.name);
+    dni_free(heap, l->image.bytes);
+    dni_free(heap, l->map.name);
+    dni_free(heap, l->map.bytes);
     dni_free(heap, l);
 }
 
@@ -159,8 +176,7 @@ dn_status dni_list_open(dni_source **out, const dni_heap *heap, const char *base
         return DN_E_NOMEM;
     l->base = (dni_source){.cls = &list_class, .heap = heap};
     l->folder = base;
-    l->root = options->root ? options->root : "";
-    l->labelled = options->labelled;
+    l->o = *options;
     dn_status st = dni_path_resolve(heap, base, path, false, &l->base.path);
     if (!st && !(l->beside = dni_path_folder(heap, l->base.path)))
         st = DN_E_NOMEM;

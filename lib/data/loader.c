@@ -12,8 +12,9 @@
 
 typedef struct slot {
     float *data, *labels;
-    size_t capacity; /* floats */
-    dni_shape item;  /* (C, H, W) */
+    float *maps, *sizes; /* NULL: none */
+    size_t capacity;     /* floats of data; of maps likewise */
+    dni_shape item;      /* (C, H, W) */
     dni_boxes boxes;
 } slot;
 
@@ -23,6 +24,11 @@ struct dni_loader {
     dni_transform *transform;
     dni_decoder decoder;
     dni_annotator annotator;
+    dni_transform *map_transform; /* NULL: no class maps */
+    dni_decoder map_decoder;
+    dni_annotator map_annotator;
+    float level; /* of a map that is all one class */
+    bool labelled;
     dni_boxes boxes; /* of a record */
     dni_shape shape; /* of the first batch: (N, C, H, W) */
     int32_t type;    /* of the first record's annotation */
@@ -110,9 +116,13 @@ static dn_status fit(dni_loader *l, slot *s)
     if (need <= s->capacity)
         return DN_OK;
     dni_free_aligned(&l->heap, s->data);
+    dni_free_aligned(&l->heap, s->maps);
     s->capacity = 0;
+    s->maps = NULL;
     s->data = dni_alloc_aligned(&l->heap, need * sizeof(float));
-    if (!s->data)
+    if (s->data && l->map_transform)
+        s->maps = dni_alloc_aligned(&l->heap, need / (size_t)s->item.dim[0] * sizeof(float));
+    if (!s->data || (l->map_transform && !s->maps))
         return DN_E_NOMEM;
     s->capacity = need;
     return DN_OK;
@@ -152,6 +162,37 @@ static dn_status keep_boxes(dni_loader *l, slot *s, int64_t i)
     return st;
 }
 
+/* The class map of item i, crop and mirror as of its image. */
+static dn_status put_map(dni_loader *l, slot *s, int64_t i, uint64_t number,
+                         const dni_record *record, const dni_image *image, int32_t label)
+{
+    const dni_record as_image = {.data = record->map, .size = record->map_size, .file = ""};
+    const dni_image *a = &l->annotator.before, *b = &l->map_annotator.before;
+    int64_t H = s->item.dim[1], W = s->item.dim[2];
+    dni_image map = {.f32 = &l->level,
+                     .channels = 1,
+                     .height = image->height,
+                     .width = image->width}; /* strides of 0: the same everywhere */
+    dn_status st = DN_OK;
+    if (!l->map_transform)
+        return DN_OK;
+    l->level = l->labelled ? (float)label : l->map_transform->pad_value;
+    if (record->map) {
+        st = dni_annotator_run(&l->map_annotator, &l->map_decoder, &as_image, number, number,
+                               &map, &label, &l->boxes);
+        if (!st && (a->height != b->height || a->width != b->width))
+            st = dni_fail(DN_E_DATA, "it is %lld x %lld, the image %lld x %lld",
+                          (long long)b->height, (long long)b->width, (long long)a->height,
+                          (long long)a->width);
+    }
+    if (st)
+        return dni_in(st, "its class map");
+    dni_transform_run(l->map_transform, &map, number, s->maps + i * H * W);
+    s->sizes[2 * i] = (float)(image->height < H ? image->height : H);
+    s->sizes[2 * i + 1] = (float)(image->width < W ? image->width : W);
+    return DN_OK;
+}
+
 /* Past `count` records that are others'. */
 static dn_status leave_out(dni_loader *l, int64_t count)
 {
@@ -182,6 +223,8 @@ static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
         st = dni_fail(DN_E_DATA, "its annotation is of another type than the first record's");
     if (!st)
         st = check_size(l, s, i, &image);
+    if (!st)
+        st = put_map(l, s, i, number, &record, &image, value);
     if (st)
         return dni_in_record(st, l->source, &record);
     dni_placement placed = dni_transform_run(l->transform, &image, number,
@@ -294,6 +337,8 @@ dn_status dni_loader_next(dni_loader *l, dni_batch *batch)
         *batch = (dni_batch){.shape = dni_shape_of(4, (int64_t[]){l->batch, d[0], d[1], d[2]}),
                              .data = s->data,
                              .labels = s->labels,
+                             .maps = s->maps,
+                             .sizes = s->sizes,
                              .boxes = s->boxes,
                              .has_boxes = l->type == 0};
         l->holding = true;
@@ -367,7 +412,8 @@ static dn_status make_slots(dni_loader *l, uint32_t prefetch)
         slot *s = &l->slots[i];
         s->item = dni_shape_of(3, l->shape.dim + 1);
         s->labels = dni_alloc_aligned(&l->heap, (size_t)l->batch * sizeof(float));
-        st = s->labels ? fit(l, s) : DN_E_NOMEM;
+        s->sizes = dni_alloc_aligned(&l->heap, (size_t)l->batch * 2 * sizeof(float));
+        st = s->labels && s->sizes ? fit(l, s) : DN_E_NOMEM;
     }
     return st;
 }
@@ -398,6 +444,18 @@ static dn_status set_up(dni_loader *l, const dni_loader_options *o)
                                    .seed = o->seed,
                                    .stream = o->stream + 2,
                                    .annotated = o->annotated};
+    l->transform->pad = o->pad;
+    if (o->map_transform) {
+        st = dni_transform_create(&l->map_transform, &l->heap, o->map_transform, o->train,
+                                  o->folder, o->seed, o->stream);
+        if (st)
+            return st;
+        l->map_transform->pad = o->pad;
+        l->map_transform->pad_value = (float)o->ignore;
+        l->map_annotator = (dni_annotator){.heap = &l->heap, .transform = o->map_transform};
+        l->map_decoder = (dni_decoder){.heap = &l->heap, .force_gray = true};
+        l->labelled = o->list->labelled;
+    }
     l->decoder.heap = &l->heap;
     l->decoder.force_gray = l->transform->force_gray;
     l->decoder.force_color =
@@ -462,6 +520,8 @@ void dni_loader_close(dni_loader *loader)
     for (int32_t i = 0; loader->slots && i < loader->num_slots; i++) {
         dni_free_aligned(&heap, loader->slots[i].data);
         dni_free_aligned(&heap, loader->slots[i].labels);
+        dni_free_aligned(&heap, loader->slots[i].maps);
+        dni_free_aligned(&heap, loader->slots[i].sizes);
         dni_free(&heap, loader->slots[i].boxes.at);
     }
     dni_free(&heap, loader->slots);
@@ -470,6 +530,9 @@ void dni_loader_close(dni_loader *loader)
     dni_transform_free(loader->transform);
     dni_decoder_free(&loader->decoder);
     dni_annotator_free(&loader->annotator);
+    dni_transform_free(loader->map_transform);
+    dni_decoder_free(&loader->map_decoder);
+    dni_annotator_free(&loader->map_annotator);
     dni_free(&heap, loader->boxes.at);
     if (!is_forked(loader)) { /* the thread waited on these when it was forked */
         pthread_cond_destroy(&loader->free);

@@ -118,7 +118,7 @@ dn_status dni_transform_shape(const dni_transform *t, const dni_image *image, dn
         return dni_fail(DN_E_DATA,
                         "%zu mean_value for %lld channels; give one, or one for each",
                         t->num_mean_values, (long long)image->channels);
-    if (t->crop > h || t->crop > w)
+    if (!t->pad && (t->crop > h || t->crop > w))
         return dni_fail(DN_E_DATA, "crop_size %lld is larger than the image, %lld x %lld",
                         (long long)t->crop, (long long)h, (long long)w);
     *out = dni_shape_of(
@@ -132,6 +132,8 @@ static dni_placement place(const dni_transform *t, const dni_image *image, uint6
     dni_placement p = {.height = t->crop ? t->crop : image->height,
                        .width = t->crop ? t->crop : image->width};
     int64_t tops = image->height - p.height + 1, lefts = image->width - p.width + 1;
+    tops = tops < 1 ? 1 : tops; /* padded */
+    lefts = lefts < 1 ? 1 : lefts;
     if (t->mirror || (t->crop && t->train))
         dn_random_block(word, t->seed, t->stream, index, 0);
     p.top = t->train ? (int64_t)(((uint64_t)word[0] * (uint64_t)tops) >> 32) : (tops - 1) / 2;
@@ -182,15 +184,18 @@ dni_placement dni_transform_run(const dni_transform *t, const dni_image *image, 
         for (int64_t h = 0; h < p.height; h++, out += p.width) {
             int64_t at = c * image->channel_stride + (p.top + h) * image->row_stride +
                          p.left * image->pixel_stride;
+            int64_t width = image->width < p.width ? image->width : p.width;
             const float *mean = NULL;
+            width = p.top + h < image->height ? width : 0;
             if (t->mean)
                 mean = t->mean + (c * t->mean_height + p.top + h) * t->mean_width + p.left;
             if (image->u8)
-                row_u8(image->u8 + at, image->pixel_stride, mean, value, t->scale, p.width,
-                       out);
+                row_u8(image->u8 + at, image->pixel_stride, mean, value, t->scale, width, out);
             else
-                row_f32(image->f32 + at, image->pixel_stride, mean, value, t->scale, p.width,
+                row_f32(image->f32 + at, image->pixel_stride, mean, value, t->scale, width,
                         out);
+            for (int64_t w = width; w < p.width; w++)
+                out[w] = t->pad_value;
             if (p.mirror)
                 mirror_row(out, p.width);
         }

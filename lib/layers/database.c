@@ -108,6 +108,8 @@ static dn_status next_batch(void *user, void *const *in, void *const *out)
     dni_put_floats(out[0], layer->dtype, d->batch.data, dni_shape_count(&d->batch.shape));
     if (layer->num_tops > 1)
         d->labels(layer, &d->batch, out[1]);
+    if (layer->num_tops > 2)
+        dni_put_floats(out[2], layer->dtype, d->batch.sizes, 2 * d->batch.shape.dim[0]);
     d->fetched = false;
     return DN_OK;
 }

@@ -1,21 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * DenseImageData (SegNet): batches of images and of class maps of their size, named in a list
- * of files. It wires, with a guess where the size is in the files alone; reading them is not in
- * this build, and it says so.
- * dense_image_data_param: source (required), batch_size (1), new_height and new_width (0: the
- * file's), crop_height and crop_width, is_color (true), root_folder, shuffle, rand_skip,
- * mirror, label_divide_factor. tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)]. No
- * gradient. */
-#include "layers/guess.h"
+ * DenseImageData (SegNet): batches of images and of class maps of their size; each line of the
+ * list has the paths of both. dense_image_data_param: source (required), batch_size (1),
+ * new_height and new_width (0: the file's; maps without mixing classes), crop_height and
+ * crop_width (equal), is_color (true), root_folder, shuffle, rand_skip, mirror;
+ * label_divide_factor (1). transform_param as in Data; crop and mirror alike for both.
+ * tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)]. No gradient. */
+#include "layers/image_list.h"
 
 #define HEIGHT 360 /* CamVid's, which SegNet's own nets read */
 #define WIDTH  480
 
 static dn_status setup(dni_layer *layer)
 {
+    static const Cnn__DenseImageDataParameter none = CNN__DENSE_IMAGE_DATA_PARAMETER__INIT;
     const Cnn__DenseImageDataParameter *p = layer->param->dense_image_data_param;
-    return dni_guess_unread(layer, "the images of", "dense_image_data_param",
-                            p ? p->source : NULL, p ? p->batch_size : 0);
+    Cnn__ImageDataParameter listed = CNN__IMAGE_DATA_PARAMETER__INIT;
+    dni_image_list *s = layer->state;
+    p = p ? p : &none;
+    DNI_REQUIRE(
+        layer->wire_only || (p->label_divide_factor == 1 && p->crop_height == p->crop_width),
+        DN_E_UNSUPPORTED, "label_divide_factor and a crop that is no square are not supported");
+    listed.source = p->source;
+    listed.batch_size = p->batch_size;
+    listed.rand_skip = p->rand_skip;
+    listed.shuffle = p->shuffle;
+    listed.new_height = p->new_height;
+    listed.new_width = p->new_width;
+    listed.is_color = p->is_color;
+    listed.root_folder = p->root_folder;
+    s->maps = s->list.mapped = true;
+    s->crop = p->crop_width;
+    s->mirror = p->mirror;
+    s->blend = CNN__RESIZE_PARAMETER__INTERP_MODE__NEAREST;
+    return dni_image_list_setup(layer, &listed);
 }
 
 static dn_status shape(dni_layer *layer)
@@ -23,10 +40,8 @@ static dn_status shape(dni_layer *layer)
     const Cnn__DenseImageDataParameter *p = layer->param->dense_image_data_param;
     int64_t H = p->crop_height ? p->crop_height : p->new_height ? p->new_height : HEIGHT;
     int64_t W = p->crop_width ? p->crop_width : p->new_width ? p->new_width : WIDTH;
-    for (int32_t i = 0; i < layer->num_tops; i++)
-        layer->top[i] =
-            dni_shape_of(4, (int64_t[]){p->batch_size, i == 0 && p->is_color ? 3 : 1, H, W});
-    return DN_OK;
+    return dni_image_list_shape(
+        layer, dni_shape_of(4, (int64_t[]){p->batch_size, p->is_color ? 3 : 1, H, W}));
 }
 
 const dni_layer_class dni_layer_dense_image_data = {
@@ -35,7 +50,12 @@ const dni_layer_class dni_layer_dense_image_data = {
     .bottoms_max = 0,
     .tops_min = 1,
     .tops_max = 2,
-    .flags = DNI_LAYER_SOURCE,
+    .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
+    .state_size = sizeof(dni_image_list),
     .setup = setup,
     .shape = shape,
+    .forward = dni_database_forward,
+    .teardown = dni_database_teardown,
+    .tell = dni_database_tell,
+    .seek = dni_database_seek,
 };

@@ -7,14 +7,19 @@
  * gradient.
  * In a batch of 1 each image may have its own size. Pixels are blue, green, red, and turned no
  * way by what a camera wrote beside them. */
+#include "layers/guess.h"
 #include "layers/image_list.h"
+
+static dn_status setup(dni_layer *layer)
+{
+    dni_image_list *s = layer->state;
+    s->list.labelled = layer->num_tops > 1;
+    return dni_image_list_setup(layer, layer->param->image_data_param);
+}
 
 static dn_status shape(dni_layer *layer)
 {
-    layer->top[0] = dni_image_list_shape(layer);
-    if (layer->num_tops > 1)
-        layer->top[1] = dni_shape_of(1, layer->top[0].dim);
-    return DN_OK;
+    return dni_image_list_shape(layer, dni_guess_listed(layer));
 }
 
 const dni_layer_class dni_layer_image_data = {
@@ -25,7 +30,7 @@ const dni_layer_class dni_layer_image_data = {
     .tops_max = 2,
     .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_image_list),
-    .setup = dni_image_list_setup,
+    .setup = setup,
     .shape = shape,
     .forward = dni_database_forward,
     .teardown = dni_database_teardown,

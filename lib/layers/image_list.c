@@ -3,47 +3,92 @@
  * new_width are a resize_param, is_color a force_color. */
 #include "layers/image_list.h"
 
-#include "layers/guess.h"
+#include "layers/values.h"
 
 static const Cnn__TransformationParameter no_transform = CNN__TRANSFORMATION_PARAMETER__INIT;
 static const Cnn__ResizeParameter no_resize = CNN__RESIZE_PARAMETER__INIT;
 static const Cnn__DataParameter no_data = CNN__DATA_PARAMETER__INIT;
 
-dn_status dni_image_list_setup(dni_layer *layer)
+static dni_shape map_shape(const dni_layer *layer, const dni_batch *batch)
 {
-    const Cnn__ImageDataParameter *p = layer->param->image_data_param;
+    const int64_t *d = batch->shape.dim;
+    (void)layer;
+    return dni_shape_of(4, (int64_t[]){d[0], 1, d[2], d[3]});
+}
+
+static void put_maps(const dni_layer *layer, const dni_batch *batch, void *to)
+{
+    dni_shape shape = map_shape(layer, batch);
+    dni_put_floats(to, layer->dtype, batch->maps, dni_shape_count(&shape));
+}
+
+static void set_resize(const Cnn__ImageDataParameter *p, Cnn__TransformationParameter *t,
+                       Cnn__ResizeParameter *resize, Cnn__ResizeParameter **at)
+{
+    *resize = no_resize;
+    resize->height = p->new_height;
+    resize->width = p->new_width;
+    *at = resize;
+    t->resize_param = at;
+    t->n_resize_param = 1;
+}
+
+dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *p)
+{
     const Cnn__TransformationParameter *t = layer->param->transform_param;
+    const char *type = layer->cls->type;
     dni_image_list *s = layer->state;
-    DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "image_data_param needs a source");
+    DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "%s needs a source", type);
     DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
-                "image_data_param needs a batch_size of at least 1");
+                "%s needs a batch_size of at least 1", type);
     DNI_REQUIRE((p->new_height > 0) == (p->new_width > 0), DN_E_NET,
-                "image_data_param needs both of new_height and new_width, or neither");
+                "%s needs both of new_height and new_width, or neither", type);
+    DNI_REQUIRE(!t || !t->n_resize_param || (!p->new_height && !s->maps), DN_E_NET,
+                "resize_param has no place beside new_height, nor with class maps");
     s->transform = t ? *t : no_transform;
     s->transform.force_color = p->is_color;
     s->transform.force_gray = !p->is_color;
+    if (!s->transform.crop_size)
+        s->transform.crop_size = s->crop;
+    s->transform.mirror |= s->mirror;
+    s->map_transform = no_transform;
+    s->map_transform.crop_size = s->transform.crop_size;
+    s->map_transform.mirror = s->transform.mirror;
     if (p->new_height) {
-        DNI_REQUIRE(!s->transform.n_resize_param, DN_E_NET,
-                    "new_height and resize_param exclude each other");
-        s->resize = no_resize;
-        s->resize.height = p->new_height;
-        s->resize.width = p->new_width;
-        s->resizes[0] = &s->resize;
-        s->transform.resize_param = s->resizes;
-        s->transform.n_resize_param = 1;
+        set_resize(p, &s->transform, &s->resize, &s->resizes[0]);
+        set_resize(p, &s->map_transform, &s->map_resize, &s->resizes[1]);
+        s->map_resize.interp_mode = &s->blend;
+        s->map_resize.n_interp_mode = 1;
     }
     s->data = no_data;
     s->data.source = p->source;
     s->data.batch_size = p->batch_size;
     s->data.rand_skip = p->rand_skip;
     s->data.shuffle = p->shuffle;
-    s->list = (dni_list){.root = p->root_folder, .labelled = layer->num_tops > 1};
-    dni_loader_options o = {.param = &s->data, .list = &s->list, .transform = &s->transform};
+    s->list.root = p->root_folder;
+    if (s->maps) {
+        s->database.label_shape = map_shape;
+        s->database.labels = put_maps;
+    }
+    dni_loader_options o = {.param = &s->data,
+                            .list = &s->list,
+                            .transform = &s->transform,
+                            .map_transform = s->maps ? &s->map_transform : NULL,
+                            .pad = s->pad,
+                            .ignore = s->ignore};
     return dni_database_open(layer, &o);
 }
 
-dni_shape dni_image_list_shape(const dni_layer *layer)
+dn_status dni_image_list_shape(dni_layer *layer, dni_shape guess)
 {
-    const dni_database *d = layer->state;
-    return d->loader ? *dni_loader_shape(d->loader) : dni_guess_listed(layer);
+    const dni_image_list *s = layer->state;
+    const dni_loader *loader = s->database.loader;
+    dni_batch batch = {.shape = loader ? *dni_loader_shape(loader) : guess};
+    const int64_t sizes[] = {batch.shape.dim[0], 1, 1, 2};
+    layer->top[0] = batch.shape;
+    if (layer->num_tops > 1)
+        layer->top[1] = s->maps ? map_shape(layer, &batch) : dni_shape_of(1, sizes);
+    if (layer->num_tops > 2)
+        layer->top[2] = dni_shape_of(4, sizes);
+    return DN_OK;
 }

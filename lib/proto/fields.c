@@ -81,10 +81,11 @@ static const struct meaning {
     {"EltwiseParameter", "coeff_blob", "engine", NULL, NULL},
     {"ELUParameter", NULL, NULL, NULL, "lambda"},
     {"HDF5DataParameter", "transform_param", NULL, NULL, NULL},
-    {"ImageDataParameter", "transform_param new_length use_image use_temporal_jitter",
+    {"ImageDataParameter",
+     "transform_param new_length use_image use_temporal_jitter ignore_label label_type",
      "threads cache precache dataset_share_per_node show_data", NULL,
      "short_side face_transform min_height min_width max_shear_ratio max_aspect_ratio "
-     "ignore_label label_type max_rotate_angle min_random_scale max_random_scale "
+     "max_rotate_angle min_random_scale max_random_scale "
      "max_random_shift face_mirror face_point_num balance_class balance_by label_cut_start "
      "label_cut_end"},
     {"InnerProductParameter", NULL, "engine", NULL, "normalize relu negative_slope"},

@@ -60,8 +60,9 @@ class Images(InFolder):
 
     def net(self, param='', transform='', tops='top: "data" top: "label"', phase=deepnet.TEST,
             source='list.txt', context=None, kind='ImageData'):
+        field = 'dense_image_data_param' if kind == 'DenseImageData' else 'image_data_param'
         text = '''layer { name: "d" type: "%s" %s transform_param { %s }
-                  image_data_param { source: "%s" %s } }''' % (kind, tops, transform, source, param)
+                  %s { source: "%s" %s } }''' % (kind, tops, transform, field, source, param)
         if 'root_folder' not in text:
             text = text.replace('source:', 'root_folder: "pics/" source:')
         try:
@@ -199,6 +200,123 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "lo
         rest.step(5)
         np.testing.assert_array_equal(rest.net.params['ip'][0].data,
                                       whole.net.params['ip'][0].data)
+
+
+class Maps(Images):
+    """An image, then its map, in each line of pairs.txt; maps are 'pics/mN.png'."""
+
+    def setUp(self):
+        super().setUp()
+        self.maps = [pixels(20 + i, 6, 5) for i in range(5)]
+        for i, image in enumerate(self.maps):
+            png('pics/m%d.png' % i, image)
+        self.write('pairs.txt', ''.join('%d.png m%d.png\n' % (i, i) for i in range(5)))
+
+    def seg(self, param='label_type: PIXEL', transform='', source='pairs.txt', **options):
+        return self.net(param, transform, 'top: "data" top: "label" top: "size"', source=source,
+                        kind='ImageSegData', **options)
+
+    def dense(self, param='', transform='', **options):
+        return self.net(param, transform, source='pairs.txt', kind='DenseImageData', **options)
+
+    def test_pairs(self):
+        for net in (self.seg('label_type: PIXEL batch_size: 2'), self.dense('batch_size: 2')):
+            for first in (0, 2, 4):
+                out = net.forward()
+                for i in range(2):
+                    k = (first + i) % 5
+                    np.testing.assert_array_equal(out['data'][i], planes(self.images[k]))
+                    np.testing.assert_array_equal(out['label'][i, 0], self.maps[k])
+                if 'size' in out:
+                    self.assertEqual(out['size'].tolist(), 2 * [[[[6, 5]]]])
+
+    def test_crop_and_mirror(self):
+        """As of the image, at every place; colours as the mean says, classes as they are."""
+        for net in (self.seg('label_type: PIXEL', 'crop_size: 4 mirror: true mean_value: 7 '
+                             'scale: 2', phase=deepnet.TRAIN),
+                    self.dense('crop_height: 4 crop_width: 4 mirror: true', 'mean_value: 7 scale: 2',
+                               phase=deepnet.TRAIN)):
+            seen = set()
+            for i in range(100):
+                out = net.forward()
+                image, found = (planes(self.images[i % 5]) - np.float32(7)) * 2, []
+                for top in range(3):
+                    for left in range(2):
+                        for way in (1, -1):
+                            there = (..., slice(top, top + 4), slice(left, left + 4))
+                            if np.array_equal(out['data'][0], image[there][..., ::way]):
+                                np.testing.assert_array_equal(out['label'][0, 0],
+                                                              self.maps[i % 5][there][:, ::way])
+                                found.append((top, left, way))
+                self.assertEqual(len(found), 1)
+                seen |= set(found)
+            self.assertEqual(len(seen), 12)
+
+    def test_padding(self):
+        for phase in (deepnet.TRAIN, deepnet.TEST):
+            net = self.seg('label_type: PIXEL ignore_label: 99 batch_size: 5',
+                           'crop_size: 8 mean_value: 3', phase=phase)
+            out = net.forward()
+            for i in range(5):
+                data, label = np.zeros((3, 8, 8), 'f4'), np.full((8, 8), 99)
+                data[:, :6, :5] = planes(self.images[i]) - np.float32(3)
+                label[:6, :5] = self.maps[i]
+                np.testing.assert_array_equal(out['data'][i], data)
+                np.testing.assert_array_equal(out['label'][i, 0], label)
+            self.assertEqual(out['size'].tolist(), 5 * [[[[6, 5]]]])
+        out = self.seg('label_type: PIXEL', 'crop_size: 6 mirror: true',
+                       phase=deepnet.TRAIN).forward()
+        self.assertEqual(out['size'].tolist(), [[[[6, 5]]]])
+
+    def test_label_types(self):
+        net = self.seg('batch_size: 5', source='list.txt')
+        np.testing.assert_array_equal(net.forward()['label'][:, 0],
+                                      np.arange(10, 15)[:, None, None] * np.ones((6, 5)))
+        net = self.seg('label_type: NONE', source='list.txt')
+        self.assertEqual(set(net.forward()['label'].ravel()), {255})
+
+    def test_resize(self):
+        size = 'new_height: 3 new_width: 10 '
+        want = self.net(size).forward()['data'].copy()
+        rows, columns = np.arange(3) * 2, np.arange(10) // 2
+        for net in (self.dense(size), self.seg(size + 'label_type: PIXEL')):
+            out = net.forward()
+            np.testing.assert_array_equal(out['label'][0, 0], self.maps[0][rows][:, columns])
+            np.testing.assert_array_equal(out['data'], want)
+
+    def test_edges(self):
+        net = self.net(source='pairs.txt', kind='ImageLabelmapData')
+        for i in range(5):
+            out = net.forward()
+            np.testing.assert_array_equal(out['data'][0], planes(self.images[i]))
+            np.testing.assert_array_equal(out['label'][0, 0], self.maps[i] >= 128)
+
+    def test_sizes(self):
+        """One at a time each has its own."""
+        for i in range(5):
+            png('pics/%d.png' % i, pixels(i, 4 + i, 6))
+            png('pics/m%d.png' % i, pixels(30 + i, 4 + i, 6))
+        net = self.seg()
+        for i in range(5):
+            out = net.forward()
+            np.testing.assert_array_equal(out['label'][0, 0], pixels(30 + i, 4 + i, 6))
+            self.assertEqual(out['size'].tolist(), [[[[4 + i, 6]]]])
+
+    def test_failures(self):
+        self.seg()
+        png('pics/tall.png', pixels(1, 7, 5))
+        with open('pics/cut.png', 'wb') as file:
+            file.write(JPEG[:-40])
+        for error, line, words in (
+                (deepnet.DataError, '1.png', "line 2: '1.png' is no image and map"),
+                (deepnet.FileError, '1.png none.png', "line 2: cannot read 'pics/none.png'"),
+                (deepnet.DataError, '1.png tall.png',
+                 "line 2: '1.png': its class map: it is 7 x 5, the image 6 x 5"),
+                (deepnet.DataError, '1.png cut.png', "line 2: '1.png': its class map: its JPEG")):
+            self.write('pairs.txt', '0.png m0.png\n%s\n' % line)
+            for kind in ('ImageSegData', 'ImageLabelmapData'):
+                self.fails(error, ["image list 'pairs.txt': " + words], kind=kind,
+                           param='label_type: PIXEL batch_size: 2', source='pairs.txt')
 
 
 class Converting(Images):

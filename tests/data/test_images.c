@@ -20,13 +20,17 @@ static const uint8_t png[] = {
     0,    0,    0,    0,    'I',  'E',  'N',  'D',  0xae, 0x42, 0x60, 0x82};
 
 /* Two batches, and all there was is given back. */
-static dn_status use(const dni_heap *h, bool shuffle)
+static dn_status use(const dni_heap *h, bool shuffle, bool mapped)
 {
-    Cnn__DataParameter p = data_param("list.txt", 2);
+    Cnn__DataParameter p = data_param(mapped ? "pairs.txt" : "list.txt", 2);
     Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
     Cnn__ResizeParameter resize = CNN__RESIZE_PARAMETER__INIT, *resizes[] = {&resize};
-    dni_list list = {.root = "./", .labelled = true};
-    dni_loader_options o = {.heap = h, .param = &p, .list = &list, .transform = &t};
+    dni_list list = {.root = "./", .labelled = !mapped, .mapped = mapped};
+    dni_loader_options o = {.heap = h,
+                            .param = &p,
+                            .list = &list,
+                            .transform = &t,
+                            .map_transform = mapped ? &t : NULL};
     static const float want[6] = {3, 6, 2, 5, 1, 4};
     dni_loader *l = NULL;
     dni_batch b = {0};
@@ -36,7 +40,8 @@ static dn_status use(const dni_heap *h, bool shuffle)
     dn_status st = dni_loader_open(&l, &o);
     for (int i = 0; !st && i < 2; i++)
         st = dni_loader_next(l, &b);
-    CHECK(st || (!memcmp(b.data, want, sizeof want) && b.labels[0] == 5));
+    CHECK(st || (!memcmp(b.data, want, sizeof want) && b.labels[0] == (mapped ? 0 : 5)));
+    CHECK(st || mapped == (b.maps != NULL));
     dni_saved_error saved;
     dni_save_error(&saved);
     dni_loader_close(l);
@@ -47,17 +52,19 @@ static dn_status use(const dni_heap *h, bool shuffle)
 static void test_reading(void)
 {
     SECTION("reading: each allocation fails once");
-    for (int shuffle = 0; shuffle < 2; shuffle++) {
+    for (int way = 0; way < 4; way++) {
+        bool shuffle = way & 1, mapped = way & 2;
         check_heap counts = {0};
         dni_heap h = {check_alloc, &counts};
-        CHECK_STATUS(use(&h, shuffle), DN_OK);
+        CHECK_STATUS(use(&h, shuffle, mapped), DN_OK);
         CHECK_HEAP_CLEAN(&counts);
         long requests = counts.requests;
         CHECK(requests > 20);
         for (long i = 1; i <= requests; i++) {
             counts.requests = 0;
             counts.fail_at = i;
-            dn_status st = use(&h, shuffle); /* what the thread reads ahead may be too late */
+            dn_status st =
+                use(&h, shuffle, mapped); /* what the thread reads ahead may be too late */
             CHECK_AT(st == DN_E_NOMEM || !st, "%s", dn_status_name(st));
             CHECK_HEAP_CLEAN(&counts);
         }
@@ -161,6 +168,7 @@ int main(void)
     CHECK(!chdir(check_folder()));
     check_write("a.png", png, sizeof png);
     check_write("list.txt", "a.png 5\na.png 5\n\na.png 5\n", 25);
+    check_write("pairs.txt", "a.png a.png\na.png\ta.png", 23);
     test_reading();
     test_converting(convert, "db/data.mdb");
     test_converting(average, "mean.binaryproto");

@@ -246,8 +246,10 @@ static dn_status put_files(listing *l, const dni_heap *heap, const dn_convert_op
 static dn_status convert_images(listing *l, const dni_heap *heap, const char *list_path,
                                 const char *out_path, const dn_convert_options *o)
 {
-    Cnn__TransformationParameter transform = CNN__TRANSFORMATION_PARAMETER__INIT;
-    Cnn__ResizeParameter resize = CNN__RESIZE_PARAMETER__INIT, *resizes[] = {&resize};
+    Cnn__ResizeParameter resize = {.height = (uint32_t)o->height, .width = (uint32_t)o->width};
+    Cnn__ResizeParameter *resizes[] = {&resize};
+    const Cnn__TransformationParameter transform = {.resize_param = resizes,
+                                                    .n_resize_param = o->height > 0};
     if ((o->height > 0) != (o->width > 0) || o->height < 0 || o->height > MAX_SIDE ||
         o->width > MAX_SIDE)
         return dni_fail(DN_E_INVALID, "height and width are both 0, or both 1 to %d", MAX_SIDE);
@@ -255,10 +257,6 @@ static dn_status convert_images(listing *l, const dni_heap *heap, const char *li
         return dni_fail(DN_E_INVALID,
                         "encoded images are kept as they are: they can be neither "
                         "resized nor made gray");
-    resize.height = (uint32_t)o->height;
-    resize.width = (uint32_t)o->width;
-    transform.resize_param = resizes;
-    transform.n_resize_param = o->height > 0;
     l->order = (dni_order){.heap = heap, .seed = o->seed};
     l->decoder = (dni_decoder){
         .heap = heap, .force_color = !o->gray && !o->encoded, .force_gray = o->gray != 0};

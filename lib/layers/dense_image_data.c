@@ -12,22 +12,21 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    static const Cnn__DenseImageDataParameter none = CNN__DENSE_IMAGE_DATA_PARAMETER__INIT;
     const Cnn__DenseImageDataParameter *p = layer->param->dense_image_data_param;
-    Cnn__ImageDataParameter listed = CNN__IMAGE_DATA_PARAMETER__INIT;
     dni_image_list *s = layer->state;
-    p = p ? p : &none;
+    if (!p)
+        return dni_image_list_setup(layer, NULL);
     DNI_REQUIRE(
         layer->wire_only || (p->label_divide_factor == 1 && p->crop_height == p->crop_width),
         DN_E_UNSUPPORTED, "label_divide_factor and a crop that is no square are not supported");
-    listed.source = p->source;
-    listed.batch_size = p->batch_size;
-    listed.rand_skip = p->rand_skip;
-    listed.shuffle = p->shuffle;
-    listed.new_height = p->new_height;
-    listed.new_width = p->new_width;
-    listed.is_color = p->is_color;
-    listed.root_folder = p->root_folder;
+    const Cnn__ImageDataParameter listed = {.source = p->source,
+                                            .batch_size = p->batch_size,
+                                            .rand_skip = p->rand_skip,
+                                            .shuffle = p->shuffle,
+                                            .new_height = p->new_height,
+                                            .new_width = p->new_width,
+                                            .is_color = p->is_color,
+                                            .root_folder = p->root_folder};
     s->maps = s->list.mapped = true;
     s->crop = p->crop_width;
     s->mirror = p->mirror;

@@ -5,10 +5,6 @@
 
 #include "layers/values.h"
 
-static const Cnn__TransformationParameter no_transform = CNN__TRANSFORMATION_PARAMETER__INIT;
-static const Cnn__ResizeParameter no_resize = CNN__RESIZE_PARAMETER__INIT;
-static const Cnn__DataParameter no_data = CNN__DATA_PARAMETER__INIT;
-
 static dni_shape map_shape(const dni_layer *layer, const dni_batch *batch)
 {
     const int64_t *d = batch->shape.dim;
@@ -25,7 +21,6 @@ static void put_maps(const dni_layer *layer, const dni_batch *batch, void *to)
 static void set_resize(const Cnn__ImageDataParameter *p, Cnn__TransformationParameter *t,
                        Cnn__ResizeParameter *resize, Cnn__ResizeParameter **at)
 {
-    *resize = no_resize;
     resize->height = p->new_height;
     resize->width = p->new_width;
     *at = resize;
@@ -45,13 +40,14 @@ dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *
                 "%s needs both of new_height and new_width, or neither", type);
     DNI_REQUIRE(!t || !t->n_resize_param || (!p->new_height && !s->maps), DN_E_NET,
                 "resize_param has no place beside new_height, nor with class maps");
-    s->transform = t ? *t : no_transform;
+    s->transform.scale = s->map_transform.scale = 1;
+    if (t)
+        s->transform = *t;
     s->transform.force_color = p->is_color;
     s->transform.force_gray = !p->is_color;
     if (!s->transform.crop_size)
         s->transform.crop_size = s->crop;
     s->transform.mirror |= s->mirror;
-    s->map_transform = no_transform;
     s->map_transform.crop_size = s->transform.crop_size;
     s->map_transform.mirror = s->transform.mirror;
     if (p->new_height) {
@@ -60,9 +56,9 @@ dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *
         s->map_resize.interp_mode = &s->blend;
         s->map_resize.n_interp_mode = 1;
     }
-    s->data = no_data;
     s->data.source = p->source;
     s->data.batch_size = p->batch_size;
+    s->data.prefetch = 4;
     s->data.rand_skip = p->rand_skip;
     s->data.shuffle = p->shuffle;
     s->list.root = p->root_folder;

@@ -15,7 +15,7 @@ typedef struct dni_image_list {
     uint32_t crop;  /* crop_size and mirror if transform_param has none */
     bool mirror;
     Cnn__ResizeParameter__InterpMode blend; /* how they are resized */
-    /* The list's parameters as those of a database. */
+    /* The list's parameters as those of a database; what is zero is not asked for. */
     Cnn__DataParameter data;
     Cnn__TransformationParameter transform, map_transform;
     Cnn__ResizeParameter resize, map_resize, *resizes[2];

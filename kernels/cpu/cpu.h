@@ -351,6 +351,17 @@ static inline void cpu_split(int64_t n, int64_t pieces, int64_t i, int64_t *from
     *from = n / pieces * i + cpu_min(i, n % pieces);
     *to = *from + n / pieces + (i < n % pieces);
 }
+/* Where the scratch of a task is: a worker's own, so that it stays in its cache; or the task's,
+ * where those are fewer than workers. */
+static inline int64_t cpu_places(const dn_backend *backend, int64_t tasks)
+{
+    return cpu_min(tasks, backend->host.num_threads);
+}
+static inline int64_t cpu_place(const dn_backend *backend, int64_t tasks, int64_t task,
+                                int32_t worker)
+{
+    return tasks < backend->host.num_threads ? task : worker;
+}
 /* Tasks for n elements of cheap work: 1 below what a second worker is worth. */
 int64_t cpu_tasks_for(int64_t n);
 

@@ -19,19 +19,20 @@ enum {
     REALS = 2,
     APART = 8,            /* lines of the cache */
     BLOCK = 32,           /* channels of y whose products stay in the second cache */
-    MOST_FLOATS = 1 << 22 /* of a worker: larger planes are for chunks */
+    MOST_FLOATS = 1 << 22 /* of a place in the scratch: larger planes are for chunks */
 };
 
 typedef struct dft_op {
     dn_op base;
     cpu_geo geo;
-    int64_t rows, cols;   /* tiles of a plane */
-    int64_t teams, vl;    /* images: vl in a team */
+    int64_t rows, cols; /* tiles of a plane */
+    int64_t teams, vl;  /* images: vl in a team */
+    int64_t tasks;
     int64_t *x_at, *y_at; /* of a row of tiles, in their strips */
     int64_t *w_at;
     int64_t v_step, m_step, sum_step; /* from slot to slot: of a tile of x, of w, of products */
     int64_t zeros, strip, plane, worker_floats;
-    int64_t *ready; /* in this run: 1 + the group whose w a worker has, APART from each other */
+    int64_t *ready; /* in this run: 1 + the group whose w a place has, APART from each other */
     bool add;
     cpu_end end;
 } dft_op;
@@ -87,13 +88,14 @@ static void images_task(void *arg, int64_t task, int32_t worker)
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t g = task / op->teams, n = task % op->teams * op->vl, nr = ker->nr;
+    int64_t place = cpu_place(op->base.backend, op->tasks, task, worker);
     int64_t image = geo->H * geo->W, area = geo->P * geo->Q, left = geo->N - n;
-    float *zeros = call->work + worker * op->worker_floats, *strips = zeros + op->zeros;
+    float *zeros = call->work + place * op->worker_floats, *strips = zeros + op->zeros;
     float *v = strips + geo->Cg * op->strip, *sums = v + SLOTS * op->v_step;
     float *planes = sums + SLOTS * op->sum_step, *m = planes + geo->Kg * op->plane;
     const float *x = call->x + (n * geo->C + g * geo->Cg) * image;
     float *y = call->y + (n * geo->K + g * geo->Kg) * area;
-    int64_t *ready = op->ready + worker * APART;
+    int64_t *ready = op->ready + place * APART;
     if (*ready != g + 1)
         transform_w(call, g, m, strips);
     *ready = g + 1;
@@ -127,15 +129,15 @@ static void images_task(void *arg, int64_t task, int32_t worker)
 static dn_status run(dn_op *base, const dn_op_io *io)
 {
     dft_op *op = (dft_op *)base;
-    const cpu_geo *geo = &op->geo;
     dft_call call = {.op = op,
                      .x = io->in[0],
                      .w = io->in[1],
                      .bias = cpu_in(base, io, 2),
                      .y = io->out[0],
                      .work = io->scratch};
-    memset(op->ready, 0, (size_t)(base->backend->host.num_threads * APART) * sizeof *op->ready);
-    cpu_for(base->backend, geo->group * op->teams, images_task, &call);
+    memset(op->ready, 0,
+           (size_t)(cpu_places(base->backend, op->tasks) * APART) * sizeof *op->ready);
+    cpu_for(base->backend, op->tasks, images_task, &call);
     return DN_OK;
 }
 
@@ -156,7 +158,7 @@ static bool plan_tables(dft_op *op)
 {
     const cpu_geo *geo = &op->geo;
     size_t count = (size_t)(TAPS + op->cols * (PATCH * PATCH + TILE * TILE));
-    size_t ready = (size_t)op->base.backend->host.num_threads * APART;
+    size_t ready = (size_t)(cpu_places(op->base.backend, op->tasks) * APART);
     int64_t vl = op->vl, *at = cpu_op_table(&op->base, count, sizeof *at);
     op->ready = at ? cpu_op_table(&op->base, ready, sizeof *op->ready) : NULL;
     if (!op->ready)
@@ -178,6 +180,8 @@ static size_t plan(dft_op *op)
 {
     const cpu_geo *geo = &op->geo;
     int64_t vl = op->vl, nr = 2 * vl;
+    op->teams = cpu_ceil(geo->N, vl);
+    op->tasks = geo->group * op->teams;
     op->zeros = (PATCH * geo->W + 15) & ~(int64_t)15;
     op->strip = (PATCH * geo->W + 1) * vl;
     op->plane = (TILE * geo->Q + 1) * vl;
@@ -186,7 +190,8 @@ static size_t plan(dft_op *op)
     op->sum_step = cpu_wino_step(cpu_min(BLOCK, geo->Kg) * nr);
     op->worker_floats = op->zeros + geo->Cg * op->strip + geo->Kg * op->plane +
                         SLOTS * (op->v_step + op->sum_step + op->m_step);
-    return (size_t)(op->base.backend->host.num_threads * op->worker_floats) * sizeof(float);
+    return (size_t)(cpu_places(op->base.backend, op->tasks) * op->worker_floats) *
+           sizeof(float);
 }
 
 dn_status cpu_dft_planes_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -206,7 +211,6 @@ dn_status cpu_dft_planes_create(dn_backend *backend, const dn_op_desc *desc, dn_
     if (!op)
         return DN_E_NOMEM;
     op->geo = geo;
-    op->teams = cpu_ceil(geo.N, backend->kernels->vl);
     op->rows = cpu_ceil(geo.P, TILE), op->cols = cpu_ceil(geo.Q, TILE);
     op->end = (cpu_end){.slope = (float)args->activation_a, .relu = relu};
     op->add = add;

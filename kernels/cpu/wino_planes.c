@@ -16,7 +16,7 @@ enum {
     PARTS = 4,
     APART = 8,            /* lines of the cache */
     TEAM = 16,            /* images, dw: its sums are in their order, whatever the vectors */
-    MOST_FLOATS = 1 << 22 /* of a worker: larger planes are for chunks */
+    MOST_FLOATS = 1 << 22 /* of a place in the scratch: larger planes are for chunks */
 };
 
 typedef struct planes_op {
@@ -24,10 +24,11 @@ typedef struct planes_op {
     cpu_geo geo;
     int64_t rows, cols;    /* tiles of a plane of dy */
     int64_t teams, vl;     /* images: vl in a team; dw: TEAM */
+    int64_t tasks;         /* dx: groups' teams; dw: parts */
     int64_t panels, parts; /* dw: of dy's channels; of teams' rows of tiles */
     int64_t *dy_at, *x_at; /* of a row of tiles, in their strips; dx: of all, in a plane */
     int64_t *w_at;         /* dx: taps of w */
-    int64_t *ready; /* dx, in this run: 1 + the group whose w a worker has, APART from others */
+    int64_t *ready; /* dx, in this run: 1 + the group whose w a place has, APART from others */
     int64_t v_step, m_step; /* from frequency to frequency; m: of w in dx, of sums in dw */
     int64_t part_floats, panel, strip, plane, v_at, worker_floats; /* dw: panel: its sums */
     bool bias, add, add_bias;
@@ -49,10 +50,10 @@ static void lay(const planes_op *op, float *strip, const float *x, int64_t ld, i
                 strip + op->strip);
 }
 
-/* A worker's strip, and the zeros after it. */
-static float *strip_of(const planes_call *call, int32_t worker)
+/* The strip in a place of the scratch, and the zeros after it. */
+static float *strip_of(const planes_call *call, int64_t place)
 {
-    float *at = call->work + worker * call->op->worker_floats;
+    float *at = call->work + place * call->op->worker_floats;
     memset(at + call->op->strip, 0, (size_t)(call->op->v_at - call->op->strip) * sizeof(float));
     return at;
 }
@@ -85,11 +86,12 @@ static void data_task(void *arg, int64_t task, int32_t worker)
     const cpu_end end = {.alpha = 1};
     int64_t g = task / op->teams, team = task % op->teams, n = team * op->vl, nr = ker->nr;
     int64_t sum_step = cpu_wino_step(geo->Cg * nr), image = geo->H * geo->W;
-    float *strip = strip_of(call, worker), *v = strip + op->v_at;
+    int64_t place = cpu_place(op->base.backend, op->tasks, task, worker);
+    float *strip = strip_of(call, place), *v = strip + op->v_at;
     float *sums = v + FREQ * op->v_step, *planes = sums + FREQ * sum_step;
     const float *dy = call->dy + (n * geo->K + g * geo->Kg) * geo->P * geo->Q;
     float *m = planes + geo->Cg * op->plane;
-    int64_t *ready = op->ready + worker * APART;
+    int64_t *ready = op->ready + place * APART;
     if (*ready != g + 1)
         transform_w(call, g, m, strip);
     *ready = g + 1;
@@ -124,11 +126,11 @@ static void data_task(void *arg, int64_t task, int32_t worker)
 static dn_status data_run(dn_op *base, const dn_op_io *io)
 {
     planes_op *op = (planes_op *)base;
-    const cpu_geo *geo = &op->geo;
     planes_call call = {
         .op = op, .dy = io->in[0], .w = io->in[1], .dx = io->out[0], .work = io->scratch};
-    memset(op->ready, 0, (size_t)(base->backend->host.num_threads * APART) * sizeof *op->ready);
-    cpu_for(base->backend, geo->group * op->teams, data_task, &call);
+    memset(op->ready, 0,
+           (size_t)(cpu_places(base->backend, op->tasks) * APART) * sizeof *op->ready);
+    cpu_for(base->backend, op->tasks, data_task, &call);
     return DN_OK;
 }
 
@@ -192,7 +194,8 @@ static void part_task(void *arg, int64_t part, int32_t worker)
     const planes_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, C = op->geo.Cg, depth = op->cols * TEAM, nr = ker->nr;
-    float *strip = strip_of(call, worker), *v = strip + op->v_at, *dy = v + C * depth;
+    int64_t place = cpu_place(op->base.backend, op->tasks, part, worker);
+    float *strip = strip_of(call, place), *v = strip + op->v_at, *dy = v + C * depth;
     float *sums = v + FREQ * op->v_step;
     const cpu_norm plain = {.mean = strip + op->strip, .rows = true};
     cpu_split(op->teams * op->rows, op->parts, part, &from, &to);
@@ -246,7 +249,7 @@ static dn_status weights_run(dn_op *base, const dn_op_io *io)
         .op = op, .x = io->in[0], .dy = io->in[1], .dw = io->out[0], .m = io->scratch};
     call.work = call.m + op->parts * op->part_floats;
     for (call.g = 0; call.g < geo->group; call.g++) {
-        cpu_for(base->backend, op->parts, part_task, &call);
+        cpu_for(base->backend, op->tasks, part_task, &call);
         cpu_for(base->backend, op->panels * geo->Cg, taps_task, &call);
         for (int64_t i = 0; op->bias && i < tasks; i++)
             base->backend->kernels->axpby(
@@ -280,7 +283,7 @@ static bool plan_tables(planes_op *op, bool weights)
     int64_t vl = op->vl, rows = weights ? 1 : op->rows;
     int64_t *at = cpu_op_table(
         &op->base, (size_t)(TAPS + op->cols * (TILE * TILE + rows * FREQ)), sizeof *at);
-    size_t ready = (size_t)op->base.backend->host.num_threads * APART;
+    size_t ready = (size_t)(cpu_places(op->base.backend, op->tasks) * APART);
     op->ready = at ? cpu_op_table(&op->base, ready, sizeof *op->ready) : NULL;
     if (!op->ready)
         return false;
@@ -314,7 +317,7 @@ static size_t plan(planes_op *op, bool weights)
         weights ? op->panels * op->panel
                 : FREQ * (cpu_wino_step(geo->Cg * nr) + op->m_step) + geo->Cg * op->plane;
     scratch = (weights ? op->parts * op->part_floats : 0) +
-              op->base.backend->host.num_threads * op->worker_floats;
+              cpu_places(op->base.backend, op->tasks) * op->worker_floats;
     return (size_t)scratch * sizeof(float);
 }
 
@@ -340,6 +343,7 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
     op->teams = cpu_ceil(geo.N, weights ? TEAM : backend->kernels->vl);
     op->rows = cpu_ceil(geo.P, TILE), op->cols = cpu_ceil(geo.Q, TILE);
     op->parts = cpu_min(PARTS, op->teams * op->rows);
+    op->tasks = weights ? op->parts : geo.group * op->teams;
     op->bias = weights && cpu_present(desc->outputs, desc->num_outputs, 1);
     op->add = args->base.accumulate & 1;
     op->add_bias = args->base.accumulate & 2;

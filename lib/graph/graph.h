@@ -47,7 +47,7 @@ bool dni_layer_included(const Cnn__LayerParameter *layer, const dni_net_state *s
 
 /* Filters and wires net (already upgraded). tops_needed says how many tops a layer must at
  * least have: missing ones are made, without a name in the prototxt ("loss" for layer 'loss').
- * needs_top: the maker wants its top after `next` worked on it, which so may not do it in place.
+ * needs_top: the maker reads its top after `next`, which so does not work in place on it.
  * Errors: a bottom that nothing makes, or only a later layer; a top made twice. */
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,

@@ -59,9 +59,11 @@ static void add_loss(dn_solver *s, float loss)
 /* Of one pass of iter_size. */
 static void add_pass(dn_solver *s, float loss)
 {
+    dni_fp host = dni_fp_enter();
     s->pass_loss += loss;
     if (++s->num_passes == s->param->iter_size)
         add_loss(s, (float)(s->pass_loss / s->param->iter_size));
+    dni_fp_leave(host);
 }
 
 /* Reading the loss waits for the device, so it is left until somebody asks, or, where all are
@@ -89,10 +91,13 @@ static float known_loss(const dn_solver *s)
     double sum = 0;
     if (!s || !s->num_losses)
         return 0;
+    dni_fp host = dni_fp_enter();
     for (int64_t i = 0; i < s->num_losses; i++) /* oldest first: one order for all histories */
         sum += s->losses[(s->next_loss - s->num_losses + i + s->param->average_loss) %
                          s->param->average_loss];
-    return (float)(sum / (double)s->num_losses);
+    float mean = (float)(sum / (double)s->num_losses);
+    dni_fp_leave(host);
+    return mean;
 }
 
 float dn_solver_loss(const dn_solver *solver)

@@ -24,15 +24,17 @@ static dn_status list_outputs(dn_solver *s, dni_test_net *test)
 static dn_status add_outputs(dni_test_net *test)
 {
     size_t at = 0;
-    for (int32_t k = 0; k < dn_net_num_outputs(test->net); k++) {
+    dn_status st = DN_OK;
+    dni_fp host = dni_fp_enter();
+    for (int32_t k = 0; !st && k < dn_net_num_outputs(test->net); k++) {
         dn_blob *blob = dn_net_output(test->net, k);
         const float *values = dn_blob_data(blob);
-        if (!values)
-            return DN_E_INTERNAL;
-        for (int64_t i = 0; i < dn_blob_count(blob) && at < test->num_outputs; i++)
+        st = values ? DN_OK : DN_E_INTERNAL;
+        for (int64_t i = 0; !st && i < dn_blob_count(blob) && at < test->num_outputs; i++)
             test->outputs[at++].sum += values[i];
     }
-    return DN_OK;
+    dni_fp_leave(host);
+    return st;
 }
 
 static dn_status run_passes(dn_solver *s, dni_test_net *test, double *loss)
@@ -62,10 +64,12 @@ dn_status dni_solver_test_one(dn_solver *s, int32_t index)
         st = dni_in(run_passes(s, test, &loss), "test net %d", index);
     if (st)
         return st;
+    dni_fp host = dni_fp_enter();
     for (size_t i = 0; i < test->num_outputs; i++)
         test->outputs[i].mean = (float)(test->outputs[i].sum / (double)test->iterations);
-    loss = s->param->test_compute_loss ? loss / (double)test->iterations : 0;
-    return dni_solver_emit(s, DN_EVENT_TEST_END, index, (float)loss, NULL);
+    float mean = s->param->test_compute_loss ? (float)(loss / (double)test->iterations) : 0;
+    dni_fp_leave(host);
+    return dni_solver_emit(s, DN_EVENT_TEST_END, index, mean, NULL);
 }
 
 dn_status dni_solver_test_all(dn_solver *s)

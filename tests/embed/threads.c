@@ -28,7 +28,8 @@ static const char net_text[] =
     "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'y' bottom: 't' top: 'l'"
     "  loss_weight: 0.3 }";
 static const char solver_text[] =
-    "base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' random_seed: 7 snapshot_after_train: false";
+    "base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' random_seed: 7 average_loss: 7 "
+    "snapshot_after_train: false";
 
 typedef struct job {
     int threads;

@@ -17,7 +17,7 @@
     L(type, "bottom: 'y' top: 'y' " rest)
 
 #define NUMBERS(values) "data_filler { value: " values " } "
-/* What the plan fuses: a convolution with its norm, in place; several of them in a residual block. */
+/* What the plan fuses: a convolution with its norm, in place; several in a residual block. */
 #define CONV(name, bottom, more)                                                             \
     "layer { name: '" name "' type: 'Convolution' bottom: '" bottom "' top: '" name "' "     \
     "convolution_param { num_output: 3 kernel_size: 3 pad: 1 "                               \
@@ -475,10 +475,13 @@ const gradient_row gradient_rows[] = {
     {"Convolution", X4 CONV("a", "x", "") ON("a", "r", "ReLU", ""), ROW_KINKS},
     {"Convolution", X4 CONV("a", "x", "bias_term: false") NORM("a") ON("a", "r", "ReLU", ""),
      ROW_KINKS},
-    {"Convolution", X4 CONV("a", "x", "bias_term: false") NORM("a") ON("a", "r", "TanH", ""), 0},
-    {"BatchNorm", X4 CONV("a", "x", "") NORM("a") ON("a", "r", "ELU", ""), ROW_TEST | ROW_KINKS},
+    {"Convolution",
+     X4 CONV("a", "x", "bias_term: false") NORM("a") ON("a", "r", "TanH", ""), 0},
+    {"BatchNorm", X4 CONV("a", "x", "") NORM("a") ON("a", "r", "ELU", ""),
+     ROW_TEST | ROW_KINKS},
     {"Eltwise",
-     X4 CONV("a", "x", "") ON("a", "r", "ReLU", "") CONV("b", "a", "") NORM("b") SUM("a", "b", "y")
+     X4 CONV("a", "x", "") ON("a", "r", "ReLU", "") CONV("b", "a", "") NORM("b")
+     SUM("a", "b", "y")
          ON("y", "r2", "ReLU", "") CONV("d", "y", ""),
      ROW_KINKS},
     {"Eltwise",
@@ -489,11 +492,13 @@ const gradient_row gradient_rows[] = {
      0},
     {"Split",
      X4 CONV("a", "x", "") "layer { name: 's' type: 'Split' bottom: 'a' top: 'b' top: 'd' } "
-                           ON("b", "r", "TanH", "") ON("d", "r2", "Sigmoid", "") SUM("b", "d", "y"),
+                           ON("b", "r", "TanH", "") ON("d", "r2", "Sigmoid", "")
+                           SUM("b", "d", "y"),
      0},
     {"Concat",
      X4 CONV("a", "x", "") ON("a", "r", "TanH", "") CONV("b", "x", "")
-         "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' top: 'y' } " CONV("d", "y", "")
+         "layer { name: 'c' type: 'Concat' bottom: 'a' bottom: 'b' top: 'y' } "
+         CONV("d", "y", "")
              "layer { name: 'f' type: 'Flatten' bottom: 'd' top: 'e' } "
              "layer { name: 'i' type: 'InnerProduct' bottom: 'e' top: 'z' "
              "inner_product_param { num_output: 3 } } "

@@ -140,6 +140,7 @@ static const struct row {
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
     {DN_OP_CONV, CPU_PLAIN, cpu_wino_create},
+    {DN_OP_CONV, CPU_AVX2, cpu_strassen_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV, CPU_AVX2, cpu_dft_planes_create},

@@ -104,6 +104,12 @@ typedef struct cpu_walk {
     float slope;
 } cpu_walk;
 
+typedef struct cpu_sums { /* rows of `count` matrices, ld apart, that a product is added to */
+    const float *x[6];
+    int64_t ld[6];
+    int32_t count;
+} cpu_sums;
+
 typedef struct cpu_kernels {
     const char *name;
     int32_t vl;
@@ -145,6 +151,12 @@ typedef struct cpu_kernels {
      * are nr apart. No bias_m. */
     void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
                  int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
+    /* Of strassen.c, not in the plain set. C (m x nr) = f(`from` + A B), where B's next
+     * panel is used next; and of x's quarters (m x n) x21 + x22, that - x11, x11 - x21, x12 -
+     * the second. */
+    void (*strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, const float *b,
+                          float *c, int64_t ldc, const cpu_sums *from, const cpu_end *end);
+    void (*strassen_sums)(float *sums, int64_t m, int64_t n, const float *x, int64_t ld);
     /* C (m x n) = A rows (lda apart) times B rows, of `len`. */
     void (*dot)(int32_t m, int32_t n, int64_t len, const float *a, int64_t lda, const float *b,
                 int64_t ldb, float *c, int64_t ldc, const cpu_end *end);
@@ -371,7 +383,7 @@ cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
     cpu_conv_bwd_weights_create;
 cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
-cpu_create_fn cpu_wino_create, cpu_wino_weights_create;
+cpu_create_fn cpu_wino_create, cpu_wino_weights_create, cpu_strassen_create;
 cpu_create_fn cpu_dft_planes_create, cpu_wino_planes_data_create,
     cpu_wino_planes_weights_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;

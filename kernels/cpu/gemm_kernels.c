@@ -167,6 +167,82 @@ void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_
         rows_of(1, m, k, a, row, col, b, c, ldc, e);
 }
 
+#if VL > 4
+/* m rows of `strassen_rows`, from `at` on. Each asks for every other line of B's next panel. It
+ * is apart from rows_body, which has no register to spare. */
+INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, const float *b,
+                          float *c, int64_t ldc, const cpu_sums *from, int64_t at,
+                          const cpu_end *e)
+{
+    vf acc[ROWS][2], bv[2];
+    int64_t ahead = k * NR + (at / ROWS & 1) * 16;
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int v = 0; v < 2; v++)
+            acc[i][v] = v_zero();
+    }
+    for (int32_t f = 0; f < from->count; f++) {
+        const float *x = from->x[f] + at * from->ld[f];
+        UNROLL
+        for (int i = 0; i < m; i++, x += from->ld[f]) {
+            UNROLL
+            for (int v = 0; v < 2; v++)
+                acc[i][v] = v_add(acc[i][v], v_load(x + v * VL));
+        }
+    }
+    for (int64_t p = 0; p < k; p++, a++, b += NR) {
+        fetch_ahead(b, ahead);
+        UNROLL
+        for (int v = 0; v < 2; v++)
+            bv[v] = v_load(b + v * VL);
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            vf ai = v_set1(a[i * row]);
+            UNROLL
+            for (int v = 0; v < 2; v++)
+                acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+        }
+    }
+    float *to = c;
+    UNROLL
+    for (int i = 0; i < m; i++, to += ldc) {
+        UNROLL
+        for (int v = 0; v < 2; v++)
+            v_store(to + v * VL, acc[i][v]);
+    }
+    for (int i = 0; e->relu && i < m; i++, c += ldc)
+        for (int v = 0; v < 2; v++) {
+            vf y = v_load(c + v * VL);
+            v_store(c + v * VL, v_sel(v_gt(y, v_zero()), y, v_mul(y, v_set1(e->slope))));
+        }
+}
+
+void ISA(cpu_strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, const float *b,
+                            float *c, int64_t ldc, const cpu_sums *from, const cpu_end *e)
+{
+    int64_t i = 0;
+    for (; i + ROWS <= m; i += ROWS)
+        strassen_body(ROWS, k, a + i * row, row, b, c + i * ldc, ldc, from, i, e);
+    for (; i < m; i++)
+        strassen_body(1, k, a + i * row, row, b, c + i * ldc, ldc, from, i, e);
+}
+
+void ISA(cpu_strassen_sums)(float *sums, int64_t m, int64_t n, const float *x, int64_t ld)
+{
+    const float *below = x + m * ld;
+    for (int64_t i = 0; i < m; i++, x += ld, below += ld, sums += n)
+        for (int64_t j = 0; j < n; j += VL) {
+            vf x11 = v_load(x + j), x21 = v_load(below + j);
+            vf first = v_add(x21, v_load(below + n + j)), second = v_sub(first, x11);
+            v_store(sums + j, first);
+            v_store(sums + m * n + j, second);
+            v_store(sums + 2 * m * n + j, v_sub(x11, x21));
+            v_store(sums + 3 * m * n + j, v_sub(v_load(x + n + j), second));
+        }
+}
+#endif
+
 /* ---- tiles of every size ----------------------------------------------------------------- */
 
 typedef void tile_fn(int64_t k, const float *a, const float *b, int64_t ldb, float *c,

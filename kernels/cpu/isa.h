@@ -21,7 +21,8 @@
     X(pool_cols_bwd)
 /* Not in the plain set, to spare its bytes. */
 #define CPU_WIDE_KERNELS(X)                                                                    \
-    X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)
+    X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)                \
+    X(strassen_rows) X(strassen_sums)
 /* clang-format on */
 
 #define CPU_DECLARE(kernel)                                                                    \

@@ -225,6 +225,28 @@ static void large_conv_cases(builder *b)
     }
 }
 
+/* Constant weights, and pixels and channels enough for Strassen's product: more than whole
+ * units of 32, and some more. */
+static void strassen_cases(builder *b)
+{
+    static const conv_row r = {2, 1, 256, 512, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
+    conv_shapes s = shapes_of(&r);
+    for (int bias = 0; bias < 2; bias++) {
+        conv_begin(b, DN_OP_CONV, &r);
+        b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_NONE;
+        b->c.args.conv.activation_a = 0.1;
+        in(b, NORMAL, s.x);
+        in(b, NORMAL, s.w);
+        if (bias)
+            in(b, NORMAL, SHAPE(r.K));
+        out(b, s.y);
+        nhwc(&b->c.in, 1);
+        nhwc(&b->c.out, 1);
+        b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
+        emit_added(b, 1);
+    }
+}
+
 static void conv_cases(builder *b)
 {
     for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++) {
@@ -373,6 +395,7 @@ void cases_spatial(case_fn fn, void *user)
     gemm_cases(&b);
     conv_cases(&b);
     large_conv_cases(&b);
+    strassen_cases(&b);
     pool_cases(&b);
     lrn_cases(&b);
 }

@@ -95,7 +95,9 @@ DN_API const char *dn_net_name(const dn_net *net);
 DN_API int32_t dn_net_phase(const dn_net *net);
 
 /* Blobs, in the order they are made. dn_net_blob: by name; NULL: no such blob, and
- * dn_last_error() names the nearest. Since 0.1. */
+ * dn_last_error() names the nearest. A layer that works in place writes the blob it reads,
+ * unless another layer, or the backward of the one that made it, needs what was there: then it
+ * makes a blob of the same name, and the name means the last. Since 0.1. */
 DN_API int32_t dn_net_num_blobs(const dn_net *net);
 DN_API dn_blob *dn_net_blob_at(dn_net *net, int32_t index);
 DN_API dn_blob *dn_net_blob(dn_net *net, const char *name);

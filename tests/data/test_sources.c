@@ -162,6 +162,32 @@ static void test_lmdb_damaged(void)
     dni_free(heap, data);
 }
 
+/* A page that is not what it should be is damage, unless either meta page says that a writer
+ * went on. */
+static void test_lmdb_written_to(void)
+{
+    const char *path = check_path("went_on"), *file = check_path("went_on/data.mdb");
+    SECTION("LMDB: written to while it is read");
+    for (size_t meta = 0; meta < 3; meta++) { /* 2: neither */
+        dni_source *source = NULL;
+        dni_record record;
+        size_t size;
+        make_lmdb(path, 300, (size_of_record){1, 12, 12});
+        CHECK_STATUS(dni_source_open(&source, heap, LMDB, NULL, path), DN_OK);
+        char *data = read_file(file, &size);
+        if (meta < 2)
+            data[meta * 4096 + 16 + 128 + 1] = 1; /* its transaction: 256 more */
+        for (size_t page = 2 * 4096; page < size; page += 4096)
+            data[page] = 1;
+        check_write(file, data, size);
+        CHECK_MESSAGE(dni_source_next(source, &record), DN_E_DATA,
+                      meta < 2 ? "it was written to while it was being read"
+                               : "is damaged: it says it is another");
+        dni_source_close(source);
+        dni_free(heap, data);
+    }
+}
+
 /* No file may be made or changed, and no permission to do so is needed. */
 static void test_lmdb_read_only(void)
 {
@@ -304,6 +330,7 @@ int main(int argc, char **argv)
     test_lmdb_base();
     test_lmdb_cut();
     test_lmdb_damaged();
+    test_lmdb_written_to();
     test_lmdb_read_only();
 #ifdef DN_HAVE_LMDB
     test_lmdb_locked();

@@ -743,6 +743,46 @@ def refined_detections(rng):
 
 
 @case
+def detection_evaluate(rng):
+    """Two classes of boxes beside the background, in three images, some of them difficult; the
+    detections are the true boxes, moved by up to half of a side, and others."""
+    truths = np.zeros((14, 8))
+    truths[:, 0], truths[:, 1] = np.sort(rng.randint(0, 3, 14)), rng.randint(1, 3, 14)
+    truths[:, 3:5] = rng.uniform(0, 0.5, (14, 2))
+    truths[:, 5:7], truths[:, 7] = truths[:, 3:5] + 0.3, rng.randint(0, 2, 14)
+    found = np.hstack([np.repeat(truths, 2, 0)[:, :2], rng.permutation(28)[:, None] / 28,
+                       np.repeat(truths, 2, 0)[:, 3:7]])
+    found[:, 3:] += np.repeat(rng.uniform(0, 0.15, (28, 1)), 4, 1)
+    found[::7, 1] = -1  # none
+    found[3, 0], found[10, 1] = 2, 3 - found[10, 1]
+    truths[5, 0] = -1  # none
+    for least, difficult in ((0.5, 'true'), (0.5, 'false'), (0.7, 'true')):
+        made = net("layer { name: 'l' type: 'DetectionEvaluate' bottom: 'x' bottom: 't' top: 'y' "
+                   "detection_evaluate_param { num_classes: 3 overlap_threshold: %g "
+                   "evaluate_difficult_gt: %s } }" % (least, difficult),
+                   {'x': found.reshape(1, 1, 28, 7), 't': truths.reshape(1, 1, 14, 8)},
+                   force=False)
+        made.forward()
+        count = [t[0] >= 0 and (difficult == 'true' or not t[7]) for t in truths]
+        want = [[-1, c, sum(n for n, t in zip(count, truths) if t[1] == c), -1, -1]
+                for c in (1, 2)]
+        taken = set()
+        for image, label, score, *box in sorted(found[found[:, 1] >= 0].tolist(),
+                                                key=lambda d: (d[0], d[1], -d[2])):
+            best = max(((overlap(box, t[3:7]), -g) for g, t in enumerate(truths)
+                        if t[0] == image and t[1] == label), default=(0, 0))
+            right = best[0] >= least
+            if right and not count[-best[1]]:
+                want.append([image, label, score, 0, 0])
+                continue
+            right = right and best[1] not in taken
+            taken |= {best[1]} if right else set()
+            want.append([image, label, score, right, not right])
+        close('%g, %s' % (least, difficult), made.blobs['y'].data.reshape(-1, 5), want)
+        assert 0 < sum(row[3] for row in want[2:]) < 20
+
+
+@case
 def yolo_seg(rng):
     x, t = rng.normal(0, 2, (3, 2, 4, 5)), rng.randint(0, 2, (3, 2, 4, 5))
     made = net("layer { name: 'l' type: 'YoloSeg' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2 "

@@ -169,6 +169,18 @@ OFFSET(dn_solver_options, rank, 96);
 OFFSET(dn_solver_options, num_ranks, 100);
 SIZE(dn_solver_options, 104);
 
+OFFSET(dn_convert_options, struct_size, 0);
+OFFSET(dn_convert_options, overwrite, 8);
+OFFSET(dn_convert_options, root_folder, 16);
+OFFSET(dn_convert_options, height, 24);
+OFFSET(dn_convert_options, width, 32);
+OFFSET(dn_convert_options, seed, 40);
+OFFSET(dn_convert_options, shuffle, 48);
+OFFSET(dn_convert_options, gray, 52);
+OFFSET(dn_convert_options, encoded, 56);
+OFFSET(dn_convert_options, check_size, 60);
+SIZE(dn_convert_options, 64);
+
 VALUE(DN_EVENT_STEP_BEGIN, 1);
 VALUE(DN_EVENT_GRADIENTS, 2);
 VALUE(DN_EVENT_STEP_END, 3);

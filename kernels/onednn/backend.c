@@ -79,7 +79,7 @@ static const struct row {
     {DN_OP_CAST, one_narrow_cast},
     {DN_OP_COPY, one_narrow_copy},
     {DN_OP_UNARY, one_narrow_unary},
-    {DN_OP_UNARY_BWD, one_narrow_relu_bwd},
+    {DN_OP_UNARY_BWD, one_narrow_unary_bwd},
     {DN_OP_ELTWISE, one_narrow_sum},
     {DN_OP_POOL, one_narrow_pool},
     {DN_OP_POOL_BWD, one_narrow_pool},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * narrow.c: what the narrow ops share, and those that go element by element: CAST, UNARY of
- * ReLU and affine functions, UNARY_BWD of ReLU, sums. */
+ * ReLU, clipping (ReLU6) and affine functions, UNARY_BWD of the first two, sums. */
 #include "narrow.h"
 
 #include <stdio.h>
@@ -75,8 +75,9 @@ typedef struct each_op {
     dn_op base;
     int64_t count, tasks;
     int32_t kind, inputs, from; /* from: CAST's type; UNARY_BWD's input that tells the sign */
-    bool add, relu;
-    float slope, coeff[DN_MAX_COEFF]; /* coeff: a, b of an affine function */
+    int32_t fn;
+    bool add;
+    float coeff[DN_MAX_COEFF]; /* also a and b of a function */
 } each_op;
 
 typedef struct each_call {
@@ -93,13 +94,18 @@ static void each_chunk(const each_call *call, int64_t at, int64_t n)
         x[k] = call->io->in[k] ? (const one_bf16 *)call->io->in[k] + at : NULL;
     switch (op->kind) {
     case DN_OP_UNARY:
-        if (op->relu)
-            nk_relu(y, x[0], op->slope, op->add, n);
+        if (op->fn == DN_FN_RELU)
+            nk_relu(y, x[0], op->coeff[0], op->add, n);
+        else if (op->fn == DN_FN_CLIP)
+            nk_clip(y, x[0], op->coeff[0], op->coeff[1], op->add, n);
         else
             nk_affine(y, x[0], op->coeff[0], op->coeff[1], op->add, n);
         break;
     case DN_OP_UNARY_BWD:
-        nk_relu_bwd(y, x[2], x[op->from], op->slope, op->add, n);
+        if (op->fn == DN_FN_RELU)
+            nk_relu_bwd(y, x[2], x[op->from], op->coeff[0], op->add, n);
+        else
+            nk_clip_bwd(y, x[2], x[0], op->coeff[0], op->coeff[1], op->add, n);
         break;
     case DN_OP_ELTWISE:
         nk_sum(y, x, op->coeff, op->inputs, op->add, n);
@@ -167,31 +173,37 @@ dn_status one_narrow_unary(dn_backend *backend, const dn_op_desc *desc, dn_op **
     bool affine = args->fn == DN_FN_AFFINE || args->fn == DN_FN_NONE;
     if (!one_is_narrow(backend, desc) ||
         !one_narrow_fits(desc, 1 | 1u << 16, DN_LAYOUT_PLAIN) ||
-        (args->fn != DN_FN_RELU && !affine))
-        return one_decline(info, "not a ReLU, nor affine, in bf16");
-    each_op *op = each_new(backend, desc, info, affine ? "affine" : "relu");
+        (args->fn != DN_FN_RELU && args->fn != DN_FN_CLIP && !affine))
+        return one_decline(info, "not a ReLU, clipped, nor affine, in bf16");
+    each_op *op = each_new(backend, desc, info,
+                           affine                   ? "affine"
+                           : args->fn == DN_FN_RELU ? "relu"
+                                                    : "clip");
     if (!op)
         return DN_E_NOMEM;
-    op->relu = !affine;
-    op->slope = (float)args->a;
-    op->coeff[0] = args->fn == DN_FN_AFFINE ? (float)args->a : 1;
-    op->coeff[1] = args->fn == DN_FN_AFFINE ? (float)args->b : 0;
+    op->fn = args->fn;
+    op->coeff[0] = args->fn == DN_FN_NONE ? 1 : (float)args->a;
+    op->coeff[1] = args->fn == DN_FN_NONE ? 0 : (float)args->b;
     *out = &op->base;
     return DN_OK;
 }
 
-dn_status one_narrow_relu_bwd(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                              dn_op_info *info)
+dn_status one_narrow_unary_bwd(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                               dn_op_info *info)
 {
     const dn_args_unary *args = desc->args;
+    bool relu = args->fn == DN_FN_RELU, from_x = desc->inputs[0].dtype >= 0;
     if (!one_is_narrow(backend, desc) ||
-        !one_narrow_fits(desc, 7 | 1u << 16, DN_LAYOUT_PLAIN) || args->fn != DN_FN_RELU)
-        return one_decline(info, "not a ReLU in bf16");
-    each_op *op = each_new(backend, desc, info, "relu");
+        !one_narrow_fits(desc, 7 | 1u << 16, DN_LAYOUT_PLAIN) ||
+        (!relu && (args->fn != DN_FN_CLIP || !from_x)))
+        return one_decline(info, "not a ReLU, nor clipped, in bf16");
+    each_op *op = each_new(backend, desc, info, relu ? "relu" : "clip");
     if (!op)
         return DN_E_NOMEM;
-    op->slope = (float)args->a;
-    op->from = desc->inputs[0].dtype < 0;
+    op->fn = args->fn;
+    op->coeff[0] = (float)args->a;
+    op->coeff[1] = (float)args->b;
+    op->from = !from_x;
     *out = &op->base;
     return DN_OK;
 }

@@ -12,7 +12,7 @@ typedef uint16_t one_bf16;
 
 #define ONE_BYTES_PER_NS 10.0 /* moved by ops that do little else; Zen 4, one core */
 
-one_create_fn one_narrow_cast, one_narrow_copy, one_narrow_unary, one_narrow_relu_bwd,
+one_create_fn one_narrow_cast, one_narrow_copy, one_narrow_unary, one_narrow_unary_bwd,
     one_narrow_sum, one_narrow_pool, one_narrow_norm, one_narrow_norm_bwd, one_narrow_lrn,
     one_few_op;
 
@@ -52,6 +52,10 @@ void nk_turn_pairs(one_bf16 *y, const float *x, int64_t row, int64_t step, int64
 void nk_few(float *sums, const one_bf16 *x, const one_bf16 *panel, int64_t pairs, int32_t rows);
 /* x > 0 ? x : slope x; and dy or slope dy by the sign of y. */
 void nk_relu(one_bf16 *y, const one_bf16 *x, float slope, bool add, int64_t n);
+/* min(max(x, low), high); dy where x is between them or at them. */
+void nk_clip(one_bf16 *y, const one_bf16 *x, float low, float high, bool add, int64_t n);
+void nk_clip_bwd(one_bf16 *dx, const one_bf16 *dy, const one_bf16 *x, float low, float high,
+                 bool add, int64_t n);
 void nk_affine(one_bf16 *y, const one_bf16 *x, float a, float b, bool add, int64_t n);
 void nk_relu_bwd(one_bf16 *dx, const one_bf16 *dy, const one_bf16 *y, float slope, bool add,
                  int64_t n);

@@ -93,6 +93,25 @@ void nk_relu(one_bf16 *y, const one_bf16 *x, float slope, bool add, int64_t n)
     }
 }
 
+void nk_clip(one_bf16 *y, const one_bf16 *x, float low, float high, bool add, int64_t n)
+{
+    __m512 a = _mm512_set1_ps(low), b = _mm512_set1_ps(high);
+    for (EACH(i, n, left))
+        put(y + i, _mm512_min_ps(b, _mm512_max_ps(a, load(x + i, left))), add, left);
+}
+
+void nk_clip_bwd(one_bf16 *dx, const one_bf16 *dy, const one_bf16 *x, float low, float high,
+                 bool add, int64_t n)
+{
+    __m512 a = _mm512_set1_ps(low), b = _mm512_set1_ps(high);
+    for (EACH(i, n, left)) {
+        __m512 v = load(x + i, left);
+        __mmask16 in =
+            _mm512_cmp_ps_mask(v, a, _CMP_GE_OQ) & _mm512_cmp_ps_mask(v, b, _CMP_LE_OQ);
+        put(dx + i, _mm512_maskz_mov_ps(in, load(dy + i, left)), add, left);
+    }
+}
+
 void nk_affine(one_bf16 *y, const one_bf16 *x, float a, float b, bool add, int64_t n)
 {
     for (EACH(i, n, left))

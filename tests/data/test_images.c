@@ -71,6 +71,32 @@ static void test_reading(void)
     }
 }
 
+/* Of two, the second has every other line; what is another's, or lies before the place where a
+ * run goes on, is not read. */
+static void test_left_out(void)
+{
+    static const char lines[] = "a.png 0\na.png 1\nnone 2\na.png 3\nnone 4\na.png 5\n";
+    static const float want[] = {1, 3, 5, 1, 3, 5};
+    Cnn__DataParameter p = data_param("many.txt", 1);
+    dni_list list = {.labelled = true};
+    dni_loader_options o = {.heap = heap, .param = &p, .list = &list, .rank = 1, .ranks = 2};
+    dni_loader *l = NULL;
+    dni_batch b = {0};
+    SECTION("lines left out");
+    check_write("many.txt", lines, sizeof lines - 1);
+    CHECK_STATUS(dni_loader_open(&l, &o), DN_OK);
+    for (int i = 0; l && i < 6; i++) {
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        CHECK(b.labels && b.labels[0] == want[i]);
+    }
+    for (int64_t at = 4; l && at >= 0; at -= 2) {
+        CHECK_STATUS(dni_loader_seek(l, at), DN_OK);
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        CHECK(b.labels && b.labels[0] == want[at / 2]);
+    }
+    dni_loader_close(l);
+}
+
 static int count_entries(void)
 {
     int count = 0;
@@ -170,6 +196,7 @@ int main(void)
     check_write("list.txt", "a.png 5\na.png 5\n\na.png 5\n", 25);
     check_write("pairs.txt", "a.png a.png\na.png\ta.png", 23);
     test_reading();
+    test_left_out();
     test_converting(convert, "db/data.mdb");
     test_converting(average, "mean.binaryproto");
     test_refused();

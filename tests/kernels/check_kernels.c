@@ -229,6 +229,10 @@ int main(int argc, char **argv)
         printf("%lld allocations were never freed\n", (long long)host_live_allocations());
         failures++;
     }
+    if (host_spoilt_allocations() != 0) {
+        printf("%lld allocations were written past\n", (long long)host_spoilt_allocations());
+        failures++;
+    }
     printf("%s\n", failures == 77 ? "skipped" : failures ? "FAILED" : "passed");
     return failures == 77 ? 77 : failures != 0;
 }

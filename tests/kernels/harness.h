@@ -100,6 +100,7 @@ enum { MAX_HOST_THREADS = 3 };
 void host_init(dn_backend_host *host, int32_t num_threads);
 const char *host_message(void);
 int64_t host_live_allocations(void);
+int64_t host_spoilt_allocations(void); /* written past their end */
 
 /* liar.c: ref, but every result is wrong in one way. */
 enum {

@@ -4,23 +4,43 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "harness.h"
 
 static char message[512];
-static int64_t live;
+static int64_t live, spoilt;
 
+/* What lies between what was asked for and the end of the allocation, which must stay. */
+static size_t guard_of(size_t bytes)
+{
+    return (bytes + 64) / 64 * 64 - bytes;
+}
+
+/* The size lies before it, so that host_free finds the guard. */
 static void *host_alloc(void *user, size_t bytes)
 {
-    void *ptr = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    live += ptr != NULL;
-    return ptr;
+    unsigned char *memory = aligned_alloc(64, 64 + bytes + guard_of(bytes));
+    if (!memory)
+        return NULL;
+    live++;
+    memcpy(memory, &bytes, sizeof bytes);
+    memset(memory + 64 + bytes, 0xA5, guard_of(bytes));
+    return memory + 64;
 }
 
 static void host_free(void *user, void *ptr)
 {
-    live -= ptr != NULL;
-    free(ptr);
+    if (!ptr)
+        return;
+    unsigned char *memory = (unsigned char *)ptr - 64;
+    size_t bytes, guard = 0;
+    memcpy(&bytes, memory, sizeof bytes);
+    while (guard < guard_of(bytes) && memory[64 + bytes + guard] == 0xA5)
+        guard++;
+    spoilt += guard < guard_of(bytes);
+    live--;
+    free(memory);
 }
 
 static dn_status host_fail(dn_status status, const char *format, ...)
@@ -76,4 +96,9 @@ const char *host_message(void)
 int64_t host_live_allocations(void)
 {
     return live;
+}
+
+int64_t host_spoilt_allocations(void)
+{
+    return spoilt;
 }

@@ -62,6 +62,9 @@ static void test_forms(void)
 {
     Cnn__NetParameter *net;
     SECTION("forms");
+    CHECK_STATUS(parse_net("\xEF\xBB\xBF", &net), DN_OK); /* a byte-order mark alone */
+    CHECK(net && net->n_layer == 0);
+    dni_message_free(heap, net);
     CHECK_STATUS(parse_net("# c\nname : 'a' \"b\\x41\\101\\n\\\"\" ; // d\n"
                            "input_dim: [1, -2,0x10 ,010], input_dim:5;\n"
                            "state: < phase: 1, level: -3 stage: 'x' >\n"
@@ -319,6 +322,20 @@ static void test_judged(void)
 }
 
 /* ---- upgrades ---------------------------------------------------------------------------- */
+
+/* Where a field was moved away, its default is found. */
+static void test_moved(void)
+{
+    static const char text[] =
+        "layers { name: 'd' type: DATA top: 'x' data_param { source: 's' scale: 0.5 } }";
+    dni_net_file *file = NULL;
+    SECTION("moved");
+    CHECK_STATUS(dni_net_read_text(&file, heap, text, strlen(text), "t", NULL), DN_OK);
+    const Cnn__LayerParameter *l = file ? file->net->layer[0] : NULL;
+    CHECK(l && l->transform_param && l->transform_param->scale == 0.5f);
+    CHECK(l && !l->data_param->has_scale && l->data_param->scale == 1);
+    dni_net_file_free(file, heap);
+}
 
 static void test_upgrades(void)
 {
@@ -657,6 +674,7 @@ int main(int argc, char **argv)
     test_numbered();
     test_remarks();
     test_judged();
+    test_moved();
     test_upgrades();
     test_old_nets();
     test_solvers();

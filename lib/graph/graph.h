@@ -52,8 +52,9 @@ bool dni_layer_included(const Cnn__LayerParameter *layer, const dni_net_state *s
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,
                           int32_t (*tops_needed)(const Cnn__LayerParameter *),
-                          bool (*needs_top)(const Cnn__LayerParameter *maker,
-                                            const Cnn__LayerParameter *next));
+                          bool (*needs_top)(const void *user, const Cnn__LayerParameter *maker,
+                                            const Cnn__LayerParameter *next),
+                          const void *user);
 void dni_graph_free(dni_graph *graph);
 
 #endif

@@ -13,7 +13,9 @@ typedef struct wiring {
     const Cnn__NetParameter *net;
     const dni_net_state *state;
     const dni_locations *locations;
-    bool (*needs_top)(const Cnn__LayerParameter *maker, const Cnn__LayerParameter *next);
+    bool (*needs_top)(const void *user, const Cnn__LayerParameter *maker,
+                      const Cnn__LayerParameter *next);
+    const void *user;
 } wiring;
 
 static dn_status fail_at(const wiring *w, const Cnn__LayerParameter *layer, dn_status st)
@@ -106,7 +108,7 @@ static bool read_by_others(const wiring *w, const Cnn__LayerParameter *layer, in
                            const char *name)
 {
     const dni_value *v = &w->graph->values[value];
-    if (v->consumers > 1 || w->needs_top(w->graph->nodes[v->layer].param, layer))
+    if (v->consumers > 1 || w->needs_top(w->user, w->graph->nodes[v->layer].param, layer))
         return true;
     for (size_t i = 0, times = 0; i < layer->n_bottom; i++)
         if (!strcmp(layer->bottom[i], name) && ++times > 1)
@@ -185,15 +187,17 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,
                           int32_t (*tops_needed)(const Cnn__LayerParameter *),
-                          bool (*needs_top)(const Cnn__LayerParameter *,
-                                            const Cnn__LayerParameter *))
+                          bool (*needs_top)(const void *, const Cnn__LayerParameter *,
+                                            const Cnn__LayerParameter *),
+                          const void *user)
 {
     *graph = (dni_graph){.heap = heap};
     wiring w = {.graph = graph,
                 .net = net,
                 .state = state,
                 .locations = locations,
-                .needs_top = needs_top};
+                .needs_top = needs_top,
+                .user = user};
     for (size_t i = 0; i < net->n_layer; i++) {
         Cnn__LayerParameter *layer = net->layer[i];
         dn_status st = dni_layer_rules_check(layer);

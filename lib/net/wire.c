@@ -21,11 +21,21 @@ static int32_t tops_needed(const Cnn__LayerParameter *param)
     return cls && cls->flags & DNI_LAYER_LOSS ? cls->tops_min : 0;
 }
 
-/* What classes of the host read is not known; all is theirs to read. */
-static bool needs_top(const Cnn__LayerParameter *maker, const Cnn__LayerParameter *next)
+/* NULL as well where a class of the host goes by that type. */
+static const dni_layer_class *own_class(const dn_net *net, const Cnn__LayerParameter *param)
 {
-    const dni_layer_class *of = dni_layer_class_find(maker->type ? maker->type : "", NULL);
-    const dni_layer_class *after = dni_layer_class_find(next->type ? next->type : "", NULL);
+    const char *type = param->type ? param->type : "";
+    for (size_t i = 0; i < net->context->num_layers; i++)
+        if (!strcmp(net->context->layers[i].type, type))
+            return NULL;
+    return dni_layer_class_find(type, NULL);
+}
+
+/* What classes of the host read is not known; all is theirs to read. */
+static bool needs_top(const void *user, const Cnn__LayerParameter *maker,
+                      const Cnn__LayerParameter *next)
+{
+    const dni_layer_class *of = own_class(user, maker), *after = own_class(user, next);
     if (!after || !(after->flags & DNI_LAYER_INPLACE))
         return false; /* refused */
     if (of && of->flags & DNI_LAYER_READS_SIGN)
@@ -240,7 +250,7 @@ dn_status dni_net_wire(dn_net *net)
 {
     const dn_net *from = net->origin ? net->origin : net;
     dn_status st = dni_graph_build(&net->graph, net->heap, from->file->net, &net->state,
-                                   from->file->locations, tops_needed, needs_top);
+                                   from->file->locations, tops_needed, needs_top, net);
     if (st)
         return st;
     net->layers = dni_alloc(net->heap, net->graph.num_nodes, sizeof *net->layers);

@@ -301,6 +301,17 @@ static void check_takes(probe *p)
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
     CHECK(dn_blob_data(dn_net_blob(net, "b"))[0] == 1);
     dn_net_free(net);
+    SECTION("its top stays for its backward");
+    CHECK_STATUS(make_net(&net, context,
+                          X
+                          "layer { name: 'a' type: 'Power' bottom: 'x' top: 'a' "
+                          "power_param { scale: 3 } } layer { name: 'b' type: 'ReLU' bottom: "
+                          "'a' top: 'a' }",
+                          NULL),
+                 DN_OK);
+    CHECK_INT(dn_net_num_blobs(net), 3);
+    CHECK(dn_net_blob_at(net, 1) != dn_net_blob(net, "a"));
+    dn_net_free(net);
     dn_context_free(context);
 }
 

@@ -151,13 +151,23 @@ static void multiply(const cpu_kernels *ker, const product *p, int32_t level, ah
     }
 }
 
+/* The first pixel of a block. Each half of the pixels is cut into half of the blocks; what is
+ * no whole unit of it is the last one's. */
+static int64_t block_at(const strassen_op *op, int64_t block)
+{
+    int64_t half = op->M / 8 * 4, blocks = op->blocks / 2;
+    if (block < blocks)
+        return half / UNIT * block / blocks * UNIT;
+    if (block < op->blocks)
+        return half + (op->M - half) / UNIT * (block - blocks) / blocks * UNIT;
+    return op->M;
+}
+
 static void block_task(void *arg, int64_t task, int32_t worker)
 {
     const strassen_call *call = arg;
     const strassen_op *op = call->op;
-    int64_t from = op->M / UNIT * task / op->blocks * UNIT;
-    int64_t to = op->M / UNIT * (task + 1) / op->blocks * UNIT;
-    to = task + 1 == op->blocks ? op->M : to; /* also what is no whole unit */
+    int64_t from = block_at(op, task), to = block_at(op, task + 1);
     ahead next = {call->x + to * op->C, call->x + op->M * op->C, op->lines};
     product p = {.m = to - from,
                  .k = op->C,
@@ -191,20 +201,21 @@ static dn_status strassen_run(dn_op *base, const dn_op_io *io)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-/* Nanoseconds on one thread: products as fast as direct ones, sums of x and of y. Fitted to
- * MobileNet's and ResNet-50's shapes, Zen 4. */
+/* Nanoseconds on one thread: products as fast as direct ones, sums of x and of y, and what two
+ * workers lose who both read all weights. Fitted to MobileNet's and ResNet-50's shapes, Zen 4.
+ */
 static double cost_of(const strassen_op *op)
 {
     double M = (double)op->M, C = (double)op->C, K = (double)op->K;
-    return 2 * M * C * K * 49 / 64 / 106 + M * (0.2 * C + 0.6 * K);
+    return 2 * M * C * K * 49 / 64 / 106 + M * (0.1 * C + 0.5 * K) + 60e3;
 }
 
 static bool plan(strassen_op *op, dn_op_info *info)
 {
     int64_t nr = op->base.backend->kernels->nr, threads = op->base.backend->host.num_threads;
     op->panels = op->K / nr;
-    op->blocks = op->M / BLOCK & ~(int64_t)1; /* halves of two workers */
-    int64_t rows = (cpu_ceil(op->M / UNIT, op->blocks) + 1) * UNIT;
+    op->blocks = op->M / BLOCK & ~(int64_t)1; /* two workers' halves */
+    int64_t rows = (cpu_ceil(op->M / UNIT, op->blocks) + 2) * UNIT;
     op->lines = cpu_ceil(BLOCK * op->C / 16, PRODUCTS * PRODUCTS * op->panels / 4);
     op->worker_floats = rows / 2 * (op->K + 2 * op->C) * 5 / 4;
     op->at = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->at);
@@ -228,7 +239,7 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
         return DN_DECLINED;
     strassen_op shape = {.M = geo.N * geo.P * geo.Q, .C = geo.C, .K = geo.K};
     if (!geo.ready || geo.group > 1 || !(desc->constant & 2) || shape.M % 4 ||
-        shape.M < 4 * BLOCK || shape.C % 64 || shape.K % 128 || shape.K < 256)
+        shape.M < 3 * BLOCK || shape.C % 64 || shape.K % 128 || shape.K < 256)
         return cpu_decline(info, "Strassen's product takes 1x1 of constant quarters");
     double cost = cost_of(&shape);
     if (cost > 0.95 * cpu_cost(backend, desc, "cpu:rows 1x1"))

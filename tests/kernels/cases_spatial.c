@@ -229,7 +229,7 @@ static void large_conv_cases(builder *b)
  * units of 32, and some more. */
 static void strassen_cases(builder *b)
 {
-    static const conv_row r = {2, 1, 256, 512, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
+    static const conv_row r = {2, 1, 512, 256, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
     conv_shapes s = shapes_of(&r);
     for (int bias = 0; bias < 2; bias++) {
         conv_begin(b, DN_OP_CONV, &r);

@@ -46,4 +46,10 @@ static inline dn_status row_number_fail(const dn_backend_host *host, double inde
                       (long long)limit);
 }
 
+static inline dn_status region_fail(const dn_backend_host *host, int64_t region, int64_t items)
+{
+    return host->fail(DN_E_DATA, "region %lld is not in one of the %lld items of the map",
+                      (long long)region, (long long)items);
+}
+
 #endif

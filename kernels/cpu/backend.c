@@ -186,6 +186,8 @@ static const struct row {
     {DN_OP_LSTM_UNIT_BWD, CPU_PLAIN, cpu_lstm_create},
     {DN_OP_UPDATE, CPU_PLAIN, cpu_update_create},
     {DN_OP_SUMSQ_ALL, CPU_PLAIN, cpu_sumsq_all_create},
+    {DN_OP_ROI_POOL, CPU_PLAIN, cpu_roi_create},
+    {DN_OP_ROI_POOL_BWD, CPU_PLAIN, cpu_roi_create},
 };
 
 static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,

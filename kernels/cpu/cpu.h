@@ -392,7 +392,7 @@ cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_lo
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,
     cpu_reduce_create, cpu_dropout_create, cpu_select_create, cpu_prelu_create, cpu_mvn_create,
     cpu_gather_create, cpu_lstm_create, cpu_argmax_create, cpu_accuracy_create;
-cpu_create_fn cpu_update_create, cpu_sumsq_all_create;
+cpu_create_fn cpu_roi_create, cpu_update_create, cpu_sumsq_all_create;
 cpu_create_fn cpu_norm_create, cpu_norm_bwd_create, cpu_lrn_create, cpu_lrn_bwd_create;
 const char *cpu_cblas_name(void);
 

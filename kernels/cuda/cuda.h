@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* What a kernel found wrong with the data. It lies in memory that host and device both see. */
-enum { CUDA_FAULT_NONE = 0, CUDA_FAULT_LABEL = 1, CUDA_FAULT_INDEX = 2 };
+enum { CUDA_FAULT_NONE = 0, CUDA_FAULT_LABEL = 1, CUDA_FAULT_INDEX = 2, CUDA_FAULT_REGION = 3 };
 typedef struct cuda_fault {
     int32_t what;
     float value;
@@ -64,6 +64,7 @@ typedef union cuda_args {
     dn_args_lstm lstm;
     dn_args_update update;
     dn_args_scale_clip scale_clip;
+    dn_args_roi roi;
 } cuda_args;
 
 typedef struct cuda_operand {
@@ -148,7 +149,9 @@ typedef struct cuda_kind {
     X(SUMSQ_ALL, sumsq_all)                                                                    \
     X(SCALE_CLIP, scale_clip)                                                                  \
     X(NORM_SCALE, norm_scale)                                                                  \
-    X(NORM_SCALE_BWD, norm_scale_bwd)
+    X(NORM_SCALE_BWD, norm_scale_bwd)                                                          \
+    X(ROI_POOL, roi_pool)                                                                      \
+    X(ROI_POOL_BWD, roi_pool_bwd)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;
 CUDA_KINDS(CUDA_DECLARE)

@@ -50,6 +50,7 @@ typedef union ref_args {
     dn_args_scale_clip scale_clip;
     dn_args_host_call host_call;
     dn_args_norm_scale norm_scale;
+    dn_args_roi roi;
 } ref_args;
 
 typedef struct ref_operand {
@@ -96,7 +97,8 @@ typedef struct ref_kind {
     X(GATHER, gather) X(SCATTER_ADD, scatter_add) X(LSTM_UNIT, lstm_unit)                      \
     X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update) X(CAST, cast) X(HOST_CALL, host_call)    \
     X(SUMSQ_ALL, sumsq_all)                                                                    \
-    X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)
+    X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
+    X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd)
 /* clang-format on */
 
 #define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);

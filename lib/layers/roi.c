@@ -2,30 +2,35 @@
  * roi.c: see roi.h. */
 #include "layers/roi.h"
 
-#include <string.h>
-
-dn_status dni_roi_check(const dni_layer *layer)
+dn_status dni_roi_shape(dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0], *r = &layer->bottom[1];
+    const dni_roi *s = layer->state;
+    int64_t need, channels = x->axes > 1 ? x->dim[1] : 0;
     DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom 0 has %d axes, not 4", x->axes);
     DNI_REQUIRE(r->axes >= 2 && dni_shape_range(r, 1, r->axes) == 5, DN_E_SHAPE,
                 "bottom 1 must be regions, (R, 5)");
     DNI_REQUIRE(x->dim[2] * x->dim[3] <= INT32_MAX, DN_E_SHAPE, "the map is too large");
+    DNI_REQUIRE(!s->K || (dni_mul64(s->K * s->P, s->Q, &need) && channels == need), DN_E_SHAPE,
+                "bottom 0 has %lld channels, output_dim x group_size^2 are needed",
+                (long long)channels);
+    layer->top[0] = dni_shape_of(4, (int64_t[]){r->dim[0], s->K ? s->K : channels, s->P, s->Q});
     return DN_OK;
 }
 
-dn_status dni_roi_get(const dni_layer *layer, const void *regions, int64_t r, dni_roi *out)
+void dni_roi_forward(dni_layer *layer, dni_builder *b)
 {
-    double item = dni_get(regions, layer->dtype, r * 5);
-    DNI_REQUIRE(item >= 0 && item < (double)layer->bottom[0].dim[0], DN_E_DATA,
-                "region %lld is not in one of the %lld items of bottom 0", (long long)r,
-                (long long)layer->bottom[0].dim[0]);
-    *out = (dni_roi){(int64_t)item, dni_box_get(regions, layer->dtype, r * 5 + 1)};
-    return DN_OK;
+    dni_roi *s = layer->state;
+    const dni_shape *y = &layer->top[0];
+    bool masked = s->args.method == DN_ROI_MAX && layer->propagate[0];
+    s->mask = masked ? dni_temp(b, DN_I32, y->axes, y->dim) : DNI_NONE;
+    dni_emit(b, DN_OP_ROI_POOL, &s->args, DNI_TENSORS(b->x[0], b->x[1]),
+             DNI_TENSORS(b->y[0], s->mask));
 }
 
-void dni_roi_clear(const dni_layer *layer, void *dx)
+void dni_roi_backward(dni_layer *layer, dni_builder *b)
 {
-    size_t size = dni_dtype_size(layer->dtype);
-    memset(dx, 0, (size_t)dni_shape_count(&layer->bottom[0]) * size);
+    dni_roi *s = layer->state;
+    dni_emit(b, DN_OP_ROI_POOL_BWD, &s->args, DNI_TENSORS(b->dy[0], b->x[1], s->mask),
+             DNI_TENSORS(b->dx[0]));
 }

@@ -1,34 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * roi.h: what the layers that pool regions share: reading a region, and arithmetic rounded as
- * the net's type rounds, since floor and ceil make a bin of another size out of the last bit.
- */
+ * roi.h: what the layers that pool regions share. bottoms: map (N, C, H, W), regions (R, 5):
+ * item, x0, y0, x1, y1 in pixels of the image. No gradient to the regions. */
 #ifndef DNI_ROI_H
 #define DNI_ROI_H
 
-#include <math.h>
-
-#include "layers/boxes.h"
+#include "layers/layer.h"
 
 typedef struct dni_roi {
-    int64_t item;
-    dni_box box;
+    dn_args_roi args;
+    int64_t K, P, Q; /* of top (R, K, P, Q); K 0: the map's channels. Set by setup */
+    dni_tensor mask; /* of MAX, where there is a gradient; while lowering */
 } dni_roi;
 
-static inline double dni_roi_round(int32_t dtype, double v)
-{
-    return dtype == DN_F64 ? v : (float)v;
-}
+dn_status dni_roi_shape(dni_layer *layer);
+void dni_roi_forward(dni_layer *layer, dni_builder *b);
+void dni_roi_backward(dni_layer *layer, dni_builder *b);
 
-static inline int64_t dni_roi_cut(double v, int64_t limit)
-{
-    return !(v > 0) ? 0 : v > (double)limit ? limit : (int64_t)v;
-}
-
-/* Bottom 0 is a map (N, C, H, W), bottom 1 regions (R, 5). */
-dn_status dni_roi_check(const dni_layer *layer);
-/* Region r of bottom 1's values; its item must be one of the map's. */
-dn_status dni_roi_get(const dni_layer *layer, const void *regions, int64_t r, dni_roi *out);
-/* Zeros as many as bottom 0 has. */
-void dni_roi_clear(const dni_layer *layer, void *dx);
+#define DNI_ROI_CLASS                                                                          \
+    .bottoms_min = 2, .bottoms_max = 2, .tops_min = 1, .tops_max = 1, .no_gradient = 1u << 1,  \
+    .state_size = sizeof(dni_roi), .setup = setup, .shape = dni_roi_shape,                     \
+    .forward = dni_roi_forward, .backward = dni_roi_backward
 
 #endif

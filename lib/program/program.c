@@ -51,6 +51,8 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(SCALE_CLIP, dn_args_scale_clip, 0),
     KIND(NORM_SCALE, dn_args_norm_scale, 0),
     KIND(NORM_SCALE_BWD, dn_args_norm_scale, 7),
+    KIND(ROI_POOL, dn_args_roi, 0),
+    KIND(ROI_POOL_BWD, dn_args_roi, 1),
 };
 
 const dni_op_kind *dni_op_kind_of(int32_t kind)

@@ -38,7 +38,7 @@ static const struct meaning {
     {"LayerParameter", /* parameters of layer types of their own */
      "interp_param seg_accuracy_param center_loss_param smooth_l1_loss_param reorg_param "
      "upsample_param trt_param bn_param box_annotator_ohem_param psroi_pooling_param "
-     "roi_pooling_param spatial_dropout_param annotated_data_param multibox_loss_param "
+     "roi_pooling_param roi_align_param spatial_dropout_param annotated_data_param multibox_loss_param "
      "local_param permute_param prior_box_param triplet_loss_param detection_output_param "
      "detection_evaluate_param eltwise_affine_param norm_param region_loss_param relu6_param "
      "flip_param normalize_param proposal_param smoothl1_param resize_param focal_loss_param "

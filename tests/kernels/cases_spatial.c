@@ -360,6 +360,43 @@ static void pool_cases(builder *b)
                 pool_case(b, &pools[i], method, exclude);
 }
 
+/* N, C (K of PS_AVERAGE), H, W, R, P, Q, samples. Bins that floats divide as doubles do. */
+static const int64_t rois[][8] = {{1, 1, 1, 1, 3, 1, 1, 1},    {2, 3, 9, 11, 7, 3, 4, 0},
+                                  {1, 2, 17, 5, 20, 6, 6, 2},  {3, 66, 4, 6, 9, 2, 1, 3},
+                                  {2, 5, 38, 50, 33, 6, 5, 0}, {1, 130, 7, 7, 4, 3, 3, 2},
+                                  {2, 4, 1, 30, 12, 5, 2, 1}};
+
+static void roi_cases(builder *b)
+{
+    for (size_t i = 0; i < sizeof(rois) / sizeof(rois[0]); i++)
+        for (int32_t method = DN_ROI_MAX; method <= DN_ROI_ALIGN; method++) {
+            const int64_t *s = rois[i];
+            int64_t own = method == DN_ROI_PS_AVERAGE ? s[5] * s[6] : 1;
+            dn_shape x = SHAPE(s[0], s[1] * own, s[2], s[3]), y = SHAPE(s[4], s[1], s[5], s[6]);
+            bool mask = method == DN_ROI_MAX;
+            BEGIN(b, DN_OP_ROI_POOL, dn_args_roi);
+            b->c.args.roi.method = method;
+            b->c.args.roi.samples = method == DN_ROI_ALIGN ? (int32_t)s[7] : 0;
+            b->c.args.roi.scale = i % 2 ? 0.125 : 2;
+            in(b, COARSE, x);
+            add_operand(&b->c.in, DN_F32, REGIONS, 0, SHAPE(s[4], 5));
+            out(b, y);
+            emit(b);
+            if (mask) {
+                out_as(b, DN_I32, POISON, y);
+                emit(b);
+            }
+            b->c.kind = DN_OP_ROI_POOL_BWD;
+            b->c.in.operand[0].shape = y;
+            b->c.in.fill[0] = NORMAL;
+            if (mask)
+                add_operand(&b->c.in, DN_I32, WINDOW_MASK, 0, y);
+            b->c.out.count = 0;
+            out(b, x);
+            emit_added(b, 1);
+        }
+}
+
 static void lrn_cases(builder *b)
 {
     static const int64_t shapes[][4] = {{1, 1, 1, 1},  {2, 7, 3, 5},  {1, 16, 4, 4},
@@ -398,4 +435,5 @@ void cases_spatial(case_fn fn, void *user)
     strassen_cases(&b);
     pool_cases(&b);
     lrn_cases(&b);
+    roi_cases(&b);
 }

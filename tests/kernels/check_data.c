@@ -20,11 +20,12 @@ typedef struct bad {
 } bad;
 
 static const bad rows[] = {
-    {"label beyond", DN_OP_LOSS, 3},     {"label below", DN_OP_LOSS, -1},
-    {"no label", DN_OP_LOSS, NAN},       {"accuracy", DN_OP_ACCURACY, 7},
-    {"half a label", DN_OP_LOSS, -1.5f}, {"row beyond", DN_OP_GATHER, 4},
-    {"row below", DN_OP_GATHER, -2},     {"scatter", DN_OP_SCATTER_ADD, 9},
-    {"gradient", DN_OP_LOSS_BWD, 3}};
+    {"label beyond", DN_OP_LOSS, 3},      {"label below", DN_OP_LOSS, -1},
+    {"no label", DN_OP_LOSS, NAN},        {"accuracy", DN_OP_ACCURACY, 7},
+    {"half a label", DN_OP_LOSS, -1.5f},  {"row beyond", DN_OP_GATHER, 4},
+    {"row below", DN_OP_GATHER, -2},      {"scatter", DN_OP_SCATTER_ADD, 9},
+    {"gradient", DN_OP_LOSS_BWD, 3},      {"region beyond", DN_OP_ROI_POOL, 2},
+    {"region below", DN_OP_ROI_POOL, -1}, {"region", DN_OP_ROI_POOL_BWD, NAN}};
 
 static dn_operand real(int32_t axes, int64_t a, int64_t b)
 {
@@ -34,9 +35,10 @@ static dn_operand real(int32_t axes, int64_t a, int64_t b)
 /* One run with `value` for item 2; the message is host_message(). */
 static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *b, float value)
 {
-    float x[N * DIM], t[N] = {0, 1, value, 2}, y[N * DIM] = {0}, one = 1;
+    float x[N * DIM], t[N * 5] = {0, 1, value, 2}, y[N * DIM] = {0}, one = 1;
     alignas(64) char scratch[SCRATCH];
     bool gathers = b->kind == DN_OP_GATHER || b->kind == DN_OP_SCATTER_ADD;
+    bool pools = b->kind == DN_OP_ROI_POOL || b->kind == DN_OP_ROI_POOL_BWD;
     case_args args = {.base = {.struct_size = sizeof(dn_args_loss)}};
     for (int i = 0; i < N * DIM; i++)
         x[i] = 0.25f;
@@ -53,7 +55,17 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
     else if (gathers)
         args.gather = (dn_args_gather){
             .base.struct_size = sizeof(args.gather), .count = N, .cols = DIM, .limit = N};
-    else
+    else if (pools) {
+        dn_operand map = {.dtype = DN_F32, .shape = {.axes = 4, .dim = {2, 1, 2, DIM}}};
+        dn_operand bins = {.dtype = DN_F32, .shape = {.axes = 4, .dim = {N, 1, 1, 1}}};
+        args.roi = (dn_args_roi){
+            .base.struct_size = sizeof(args.roi), .method = DN_ROI_ALIGN, .scale = 1};
+        in[0] = b->kind == DN_OP_ROI_POOL ? map : bins;
+        in[1] = real(2, N, 5);
+        out = b->kind == DN_OP_ROI_POOL ? bins : map;
+        t[1] = t[3] = t[2] = 0;
+        t[2 * 5] = value;
+    } else
         args.loss.outer = N, args.loss.dim = DIM, args.loss.inner = 1;
     dn_op_desc desc = {.struct_size = sizeof(desc),
                        .kind = b->kind,

@@ -74,7 +74,9 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_SUMSQ_ALL] = "SUMSQ_ALL",
                                                   [DN_OP_SCALE_CLIP] = "SCALE_CLIP",
                                                   [DN_OP_NORM_SCALE] = "NORM_SCALE",
-                                                  [DN_OP_NORM_SCALE_BWD] = "NORM_SCALE_BWD"};
+                                                  [DN_OP_NORM_SCALE_BWD] = "NORM_SCALE_BWD",
+                                                  [DN_OP_ROI_POOL] = "ROI_POOL",
+                                                  [DN_OP_ROI_POOL_BWD] = "ROI_POOL_BWD"};
 
 const char *kind_name(int32_t kind)
 {
@@ -269,13 +271,69 @@ static int32_t pixel_of_window(const kernel_case *c, int32_t k, int64_t i, uint6
     return (int32_t)pixel;
 }
 
+/* Regions of ROI_POOL: in the map, partly outside, turned round, some a mere point or with a
+ * corner that is no sane number. But for ALIGN the numbers are such that floats round nothing.
+ */
+static void fill_regions(const execution *e, const kernel_case *c, uint64_t seed,
+                         uint64_t stream)
+{
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 1e30f};
+    const dn_args_roi *a = &c->args.roi;
+    const dn_shape *x =
+        c->kind == DN_OP_ROI_POOL ? &c->in.operand[0].shape : &c->out.operand[0].shape;
+    float *regions = (float *)e->in[1].data;
+    for (int64_t i = 0; c->in.fill[1] == REGIONS && i < operand_count(&c->in.operand[1]); i++) {
+        uint64_t bits = random_bits(seed, stream + 1, i), chance = bits >> 32 & 0xFF;
+        double place =
+            (dn_random_unit((uint32_t)bits) * 1.5 - 0.3) * (double)x->dim[i % 5 % 2 ? 3 : 2];
+        double grain = a->method == DN_ROI_ALIGN ? 0 : 1.0 / 16;
+        if (i % 5 == 0)
+            regions[i] = (float)(bits % (uint64_t)x->dim[0]);
+        else if (i % 5 >= 3 && chance % 16 == 0)
+            regions[i] = odd[chance / 16 % 4];
+        else if (i % 5 >= 3 && chance % 16 == 1)
+            regions[i] = regions[i - 2];
+        else
+            regions[i] = (float)((grain > 0 ? rint(place / grain) * grain : place) / a->scale);
+    }
+}
+
+/* Bin k of MAX along one axis: [out[0], out[1]). */
+static void bin_of_region(double from, double to, double scale, int64_t bins, int64_t limit,
+                          int64_t k, int64_t out[2])
+{
+    double first = round(from * scale), size = fmax(round(to * scale) - first + 1, 1) / bins;
+    double low = floor(k * size) + first, high = ceil((k + 1) * size) + first;
+    out[0] = low > 0 ? (int64_t)fmin(low, (double)limit) : 0;
+    out[1] = high > 0 ? (int64_t)fmin(high, (double)limit) : 0;
+}
+
+/* An element of bin i, or none. */
+static int32_t pixel_of_bin(const execution *e, const kernel_case *c, int64_t i, uint64_t bits)
+{
+    const dn_shape *y = &c->in.operand[0].shape, *x = &c->out.operand[0].shape;
+    int64_t bins = y->dim[2] * y->dim[3], b = i % bins, rows[2], columns[2];
+    const float *at = (const float *)e->in[1].data + i / bins / y->dim[1] * 5;
+    double scale = c->args.roi.scale;
+    bin_of_region(at[2], at[4], scale, y->dim[2], x->dim[2], b / y->dim[3], rows);
+    bin_of_region(at[1], at[3], scale, y->dim[3], x->dim[3], b % y->dim[3], columns);
+    if (rows[0] >= rows[1] || columns[0] >= columns[1] || bits >> 60 == 0)
+        return -1;
+    int64_t h = rows[0] + (int64_t)(bits & 0xFFFFF) % (rows[1] - rows[0]);
+    return (int32_t)(h * x->dim[3] + columns[0] +
+                     (int64_t)(bits >> 20 & 0xFFFFF) % (columns[1] - columns[0]));
+}
+
 static void fill_masks(const execution *e, const kernel_case *c, uint64_t seed, uint64_t stream)
 {
     for (int32_t k = 0; k < c->in.count; k++)
         for (int64_t i = 0;
-             c->in.fill[k] == WINDOW_MASK && i < operand_count(&c->in.operand[k]); i++)
-            ((int32_t *)e->in[k].data)[i] =
-                pixel_of_window(c, k, i, random_bits(seed, stream + (uint64_t)k, i));
+             c->in.fill[k] == WINDOW_MASK && i < operand_count(&c->in.operand[k]); i++) {
+            uint64_t bits = random_bits(seed, stream + (uint64_t)k, i);
+            ((int32_t *)e->in[k].data)[i] = c->kind == DN_OP_ROI_POOL_BWD
+                                                ? pixel_of_bin(e, c, i, bits)
+                                                : pixel_of_window(c, k, i, bits);
+        }
 }
 
 static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
@@ -289,6 +347,7 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
         e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0);
         fill_block(&e->in[k], &e->in_side, k, narrow, seed, stream + (uint64_t)k);
     }
+    fill_regions(e, c, seed, stream);
     fill_masks(e, c, seed, stream);
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)

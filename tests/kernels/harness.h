@@ -15,9 +15,10 @@ enum {              /* how an operand is filled; `limit` where it says n */
        POSITIVE,    /* [0.5, 1.5) */
        SHARE,       /* (0, 1) */
        WHOLE,       /* whole numbers in [0, n) */
-       WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window, or -1 */
+       WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window (or bin), or -1 */
        STATE,       /* a seed and a step */
        SPOILT,      /* gaussian, one in 16 NaN */
+       REGIONS,     /* of ROI_POOL: items and corners, in and about the map */
        WILD         /* gaussian, every second one NaN, infinite, zero, subnormal or far off */
 };
 
@@ -49,6 +50,7 @@ typedef union case_args {
     dn_args_scale_clip scale_clip;
     dn_args_host_call host_call;
     dn_args_norm_scale norm_scale;
+    dn_args_roi roi;
 } case_args;
 
 typedef struct side {

@@ -500,6 +500,41 @@ def psroi_pooling(rng):
     close('top', made.blobs['y'].data, want)
 
 
+@case
+def roi_align(rng):
+    for ratio in (2, 0):
+        x, regions = rng.normal(0, 1, (2, 3, 9, 11)), regions_of(rng, 7, 2, 9, 11, 8)
+        regions[0, 1:], regions[1, 1:] = (-20, -9, 60, 30), (50, 40, 140, 90)
+        regions[2, 1:] = (30, 30, 31, 20)
+        made = net("layer { name: 'l' type: 'ROIAlign' bottom: 'x' bottom: 'r' top: 'y' "
+                   "roi_align_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.125 "
+                   "sampling_ratio: %d } }" % ratio, {'x': x, 'r': regions})
+        made.forward()
+        made.blobs['y'].diff[...] = dy = rng.normal(0, 1, (7, 3, 3, 4))
+        made.backward()
+        want, dx = np.zeros((7, 3, 3, 4)), np.zeros(x.shape)
+        for r, (n, x0, y0, x1, y1) in enumerate(regions.astype('f4') * [1, *[0.125] * 4]):
+            v = shares_of(y0, y1, 3, 9, ratio)
+            u = shares_of(x0, x1, 4, 11, ratio)
+            want[r] = v @ x[int(n)] @ u.T
+            dx[int(n)] += v.T @ dy[r] @ u
+        close('top', made.blobs['y'].data, want)
+        close('bottom', made.blobs['x'].diff, dx)
+
+
+def shares_of(start, end, bins, limit, samples):
+    """What bins are made of, (bins, limit): samples apart evenly, linear between elements."""
+    size = max(end - start, 1) / bins
+    samples = samples or int(np.ceil(size))
+    made = np.zeros((bins, limit))
+    for b in range(bins):
+        for place in start + size * (b + (np.arange(samples) + 0.5) / samples):
+            if -1 <= place <= limit:
+                place = min(max(place, 0), limit - 1)
+                made[b] += np.maximum(1 - np.abs(np.arange(limit) - place), 0) / samples
+    return made
+
+
 def anchors_of(stride, scales, H, W):
     """(A, H, W, 4), as Faster R-CNN makes them."""
     made = []

@@ -201,6 +201,14 @@ const gradient_row gradient_rows[] = {
      IN("x", "dim: 2 dim: 8 dim: 4 dim: 5") IN("t2", "dim: 6 dim: 5")
      L("PSROIPooling", "bottom: 'x' bottom: 't2' top: 'y' psroi_pooling_param { output_dim: 2 "
                        "group_size: 2 spatial_scale: 1.6 }"), 0},
+    {"ROIAlign",
+     X4 IN("t2", "dim: 6 dim: 5")
+     L("ROIAlign", "bottom: 'x' bottom: 't2' top: 'y' roi_align_param { pooled_h: 2 "
+                   "pooled_w: 3 spatial_scale: 2.5 sampling_ratio: 2 }"), 0},
+    {"ROIAlign",
+     X4 IN("t2", "dim: 6 dim: 5")
+     L("ROIAlign", "bottom: 'x' bottom: 't2' top: 'y' roi_align_param { pooled_h: 2 "
+                   "pooled_w: 1 spatial_scale: 4 }"), 0},
     {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 }"), 0},
     {"SPP", X4 L("SPP", XY "spp_param { pyramid_height: 2 pool: AVE }"), 0},
     /* normalisation */

@@ -106,6 +106,8 @@ enum {
                                     var, factor */
     DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy, [beta] -> dx, [dgamma],
                                     [dbeta] */
+    DN_OP_ROI_POOL = 46,         /* x, regions -> y, [mask I32] */
+    DN_OP_ROI_POOL_BWD = 47,     /* dy, regions, [mask I32] -> dx */
     DN_OP_KIND_END = 64
 };
 
@@ -289,6 +291,27 @@ typedef struct dn_args_pool {
     int64_t kernel[DN_MAX_SPATIAL], stride[DN_MAX_SPATIAL], pad[DN_MAX_SPATIAL];
     uint64_t stream;
 } dn_args_pool;
+
+/* x: (N, C, H, W); regions: (R, 5): item, x0, y0, x1, y1; y: (R, K, P, Q): P x Q bins of each.
+ * Numbers are rounded as T after each operation; for rows (columns alike, of x0 and x1):
+ * MAX: first = round(scale y0), size = max(round(scale y1) - first + 1, 1) / P; bin p has rows
+ *   [floor(p size) + first, ceil((p + 1) size) + first), cut to the map. y: the first largest
+ *   as of POOL, mask its index in the plane; 0 and -1 of an empty bin.
+ *   A mask that ROI_POOL_BWD reads names an element of the bin, or none.
+ * PS_AVERAGE: first = scale round(y0), size = max(scale (round(y1) + 1) - first, 0.1) / P; rows
+ *   [floor(p size + first), ceil((p + 1) size + first)), cut. y: the mean of channel
+ *   (k P + p) Q + q (C = K P Q); 0 of an empty bin.
+ * ALIGN: first = scale y0, size = max(scale y1 - first, 1) / P. y: the mean over `samples` (0:
+ *   ceil(size), at most H) rows times as many columns, at first + p size + (i + 0.5) size /
+ *   samples, between elements as bilinear interpolation says; a place outside [-1, H] is 0, one
+ *   beyond the outermost elements is theirs.
+ * An item outside [0, N) fails the run with DN_E_DATA. */
+enum { DN_ROI_MAX = 0, DN_ROI_PS_AVERAGE = 1, DN_ROI_ALIGN = 2 };
+typedef struct dn_args_roi {
+    dn_args base;
+    int32_t method, samples;
+    double scale;
+} dn_args_roi;
 
 /* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum of x^2 over `size` channels around
  * c; WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded

@@ -258,11 +258,11 @@ typedef struct cpu_kernels {
                     const float *dy, int64_t C, int64_t inner, int64_t n, int32_t size,
                     float alpha, float beta, bool add);
     /* One pixel of NHWC; line: C + size + 2 vl floats, zeros outside [half, half + C). */
-    void (*lrn_row)(float *y, float *scale, const float *x, int64_t C, int32_t size,
-                    float alpha, float beta, float k, float *line);
+    void (*lrn_row)(float *y, float *scale, const float *x, int64_t C, int64_t from, int64_t to,
+                    int32_t size, float alpha, float beta, float k, float *line);
     void (*lrn_row_bwd)(float *dx, const float *x, const float *y, const float *scale,
-                        const float *dy, int64_t C, int32_t size, float alpha, float beta,
-                        bool add, float *line);
+                        const float *dy, int64_t C, int64_t from, int64_t to, int32_t size,
+                        float alpha, float beta, bool add, float *line);
 
     /* pool_kernels.c; nothing is read from `end` on */
     void (*pool_max)(const cpu_pool_lines *at, float *y, int32_t *mask, const float *x,

@@ -249,7 +249,8 @@ void ISA(cpu_lrn_bwd)(float *dx, const float *x, const float *y, const float *sc
     }
 }
 
-/* One pixel of NHWC: what is summed lies in `line` with `half` zeros before and after it. */
+/* One pixel of NHWC, or a row of a plane whose window has rows [from, to) about it: sums over
+ * those lie in `line` with `half` zeros before and after them. */
 INLINE vf around(const float *line, int32_t size)
 {
     vf sum = v_load(line);
@@ -258,16 +259,20 @@ INLINE vf around(const float *line, int32_t size)
     return sum;
 }
 
-void ISA(cpu_lrn_row)(float *y, float *scale, const float *x, int64_t C, int32_t size,
-                      float alpha, float beta, float k, float *line)
+void ISA(cpu_lrn_row)(float *y, float *scale, const float *x, int64_t C, int64_t from,
+                      int64_t to, int32_t size, float alpha, float beta, float k, float *line)
 {
     int32_t half = (size - 1) / 2;
     vf factor = v_set1(alpha / (float)size), kv = v_set1(k);
     for
         EACH(i, C, left)
         {
-            vf v = v_loadp(x + i, left);
-            v_storep(line + half + i, v_mul(v, v), left);
+            vf v = v_loadp(x + from * C + i, left), sum = v_mul(v, v);
+            for (int64_t d = from + 1; d < to; d++) {
+                v = v_loadp(x + d * C + i, left);
+                sum = v_fma(v, v, sum);
+            }
+            v_storep(line + half + i, sum, left);
         }
     for
         EACH(i, C, left)
@@ -279,16 +284,20 @@ void ISA(cpu_lrn_row)(float *y, float *scale, const float *x, int64_t C, int32_t
 }
 
 void ISA(cpu_lrn_row_bwd)(float *dx, const float *x, const float *y, const float *scale,
-                          const float *dy, int64_t C, int32_t size, float alpha, float beta,
-                          bool add, float *line)
+                          const float *dy, int64_t C, int64_t from, int64_t to, int32_t size,
+                          float alpha, float beta, bool add, float *line)
 {
     int32_t half = (size - 1) / 2;
     vf factor = v_set1(-2.0f * alpha * beta / (float)size);
     for
         EACH(i, C, left)
         {
-            vf v = v_mul(v_loadp(dy + i, left), v_loadp(y + i, left));
-            v_storep(line + half + i, v_div(v, v_loadp(scale + i, left)), left);
+            vf sum = v_zero();
+            for (int64_t d = from * C + i; d < to * C; d += C) {
+                vf v = v_mul(v_loadp(dy + d, left), v_loadp(y + d, left));
+                sum = v_add(sum, v_div(v, v_loadp(scale + d, left)));
+            }
+            v_storep(line + half + i, sum, left);
         }
     for
         EACH(i, C, left)

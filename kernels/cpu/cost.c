@@ -155,8 +155,8 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
     if (rows && strstr(implementation, "1x1"))
         return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.05 : 1.2;
-    if (rows && w->axes > 1 && d->kind == DN_OP_CONV)
-        return w->dim[1] >= 32 ? 1 : few_channels(w);
+    if (rows && w->axes > 1 && d->kind == DN_OP_CONV) /* strided at 100 */
+        return w->dim[1] < 32 ? few_channels(w) : a->stride[0] > 1 ? 0.9 : 1;
     if (rows && w->axes > 1)
         return w->dim[1] >= 32 ? 1 : 1.6;
     if (d->kind == DN_OP_CONV) /* columns gathered for few outputs */

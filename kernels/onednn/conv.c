@@ -157,8 +157,9 @@ static void describe(const conv_op *op, dn_op_info *info)
              one_desc_name(op->stage[0].conv.desc));
     info->cost =
         one_geo_cost(op->base.backend, &op->geo, op->kind) + 1e3 * (double)op->cuts.pieces;
-    /* Taps of bf16 weights are gathered one by one. */
-    double rate = op->geo.type == dnnl_bf16 && op->geo.R * op->geo.S > 1 ? 3.4 : 7;
+    /* Taps of bf16 weights are gathered one by one; f32 is oneDNN's to reorder. */
+    bool f32 = op->geo.type == dnnl_f32, taps = op->geo.R * op->geo.S > 1;
+    double rate = f32 ? (op->kind == DN_OP_CONV ? 4 : 7) : taps ? 3.4 : 7;
     if (!op->constant)
         info->cost +=
             (double)op->packed_bytes * (double)(op->channels ? op->cuts.pieces : 1) / rate;

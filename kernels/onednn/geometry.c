@@ -92,7 +92,8 @@ double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
 {
     bool depthwise = g->group > 1 && g->x.C == g->group;
     int64_t c = g->x.C / g->group, k = g->y.C / g->group, wide = c * g->S;
-    bool pixels = g->R * g->S == 1 && g->sh * g->sw == 1 && g->type != dnnl_bf16;
+    bool pixels =
+        g->R * g->S == 1 && (g->thinned || g->sh * g->sw == 1) && g->type != dnnl_bf16;
     double rate = depthwise ? 52 : kind == DN_OP_CONV_BWD_WEIGHTS ? 105 : 115, moved = 0;
     if (pixels)
         rate *= 0.9;
@@ -106,6 +107,8 @@ double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
         moved += 8.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W);
     if (g->y.layout != DN_LAYOUT_NHWC)
         moved += 8.0 * (double)(g->y.N * g->y.C * g->y.H * g->y.W);
+    if (g->thinned)
+        moved += 8.0 * (double)(g->x.N * g->x.C * g->y.H * g->y.W);
     double touched =
         4.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W + g->y.N * g->y.C * g->y.H * g->y.W) /
         10;

@@ -73,6 +73,12 @@ bool cpu_conv_normalises(const dn_op_desc *desc)
            cpu_present(desc->inputs, desc->num_inputs, first);
 }
 
+bool cpu_conv_more(const dn_op_desc *desc)
+{
+    return cpu_conv_normalises(desc) ||
+           (desc->kind == DN_OP_CONV_BWD_WEIGHTS && desc->num_outputs > 2);
+}
+
 int64_t cpu_count(const dn_shape *shape)
 {
     int64_t count = 1;
@@ -125,7 +131,7 @@ bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images)
 static const struct row {
     int32_t kind, isa;
     cpu_create_fn *create;
-    bool normalises; /* convolutions: x may be normalised on the way */
+    bool more; /* convolutions: x normalised on the way, both gradients in one */
 } rows[] = {
     {DN_OP_FILL, CPU_PLAIN, cpu_fill_create},
     {DN_OP_COPY, CPU_PLAIN, cpu_copy_create},
@@ -197,7 +203,7 @@ static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **
     snprintf(info->reason, sizeof info->reason, "no kernel for this kind");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && status == DN_DECLINED; i++)
         if (rows[i].kind == desc->kind && rows[i].isa <= backend->isa &&
-            (rows[i].normalises || !cpu_conv_normalises(desc)))
+            (rows[i].more || !cpu_conv_more(desc)))
             status = rows[i].create(backend, desc, out, info);
     if (status == DN_OK) {
         (*out)->num_inputs = desc->num_inputs;

@@ -151,23 +151,13 @@ void ISA(cpu_dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w
 }
 
 INLINE void dwc_grad(const int n, const bool whole, int64_t left, const cpu_dw *dw, float *grad,
-                     float *db, const float *x, const float *dy)
+                     const float *x, const float *dy)
 {
-    vf d[COLS], sum;
+    vf d[COLS];
     int64_t ldx = dw->ldx;
     UNROLL
     for (int i = 0; i < n; i++)
         d[i] = at(dy + i * dw->ldy, whole, left);
-    if (db) {
-        sum = at(db, whole, left);
-        UNROLL
-        for (int i = 0; i < n; i++)
-            sum = v_add(sum, d[i]);
-        if (whole)
-            v_store(db, sum);
-        else
-            v_storen(db, sum, left);
-    }
     for (int64_t t = 0; t < dw->taps; t++) {
         const float *from = x + dw->x_at[t];
         float *to = grad + dw->w_at[t];
@@ -187,34 +177,32 @@ INLINE void dwc_grad(const int n, const bool whole, int64_t left, const cpu_dw *
     }
 }
 
-static void dwc_grad_rest(int n, int64_t c, const cpu_dw *dw, float *grad, float *db,
-                          const float *x, const float *dy)
+static void dwc_grad_rest(int n, int64_t c, const cpu_dw *dw, float *grad, const float *x,
+                          const float *dy)
 {
     int64_t left = dw->C - c < VL ? dw->C - c : VL;
     for (int i = 0; i < n; i++)
-        dwc_grad(1, false, left, dw, grad + c, db ? db + c : NULL, x + i * dw->ldx + c,
-                 dy + i * dw->ldy + c);
+        dwc_grad(1, false, left, dw, grad + c, x + i * dw->ldx + c, dy + i * dw->ldy + c);
 }
 
-INLINE void dwc_grad_columns(const int n, const cpu_dw *dw, float *grad, float *db,
-                             const float *x, const float *dy)
+INLINE void dwc_grad_columns(const int n, const cpu_dw *dw, float *grad, const float *x,
+                             const float *dy)
 {
     int64_t c = 0;
     for (; c < dw->C - dw->C % SUM_LANES; c += VL)
-        dwc_grad(n, true, 0, dw, grad + c, db ? db + c : NULL, x + c, dy + c);
+        dwc_grad(n, true, 0, dw, grad + c, x + c, dy + c);
     for (; c < dw->C; c += VL)
-        dwc_grad_rest(n, c, dw, grad, db, x, dy);
+        dwc_grad_rest(n, c, dw, grad, x, dy);
 }
 
-void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
-                           const float *dy)
+void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, const float *x, const float *dy)
 {
     for (int64_t q = 0, n; q < dw->count; q += n, dy += n * dw->ldy, x += n * dw->ldx) {
         int64_t left = dw->count - q, blocks = (left + COLS - 1) / COLS;
         n = (left + blocks - 1) / blocks;
         switch (n) {
 /* clang-format off */
-#define CASE(n) case n: dwc_grad_columns(n, dw, grad, db, x, dy); break;
+#define CASE(n) case n: dwc_grad_columns(n, dw, grad, x, dy); break;
         CASE(1) CASE(2) CASE(3) CASE(4)
 /* clang-format on */
 #undef CASE
@@ -231,20 +219,21 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float
 #if VL > 4
 #define WALK  CPU_DW_ROWS
 #define WALK2 (CPU_DW_ROWS / 2)
+#define BACK  CPU_DW_BACK
 
 typedef struct walk_at { /* where a vector of channels is */
-    const float *row[CPU_DW_ROWS + 2], *w, *bias, *dy, *out;
+    const float *row[CPU_DW_ROWS + 2], *w, *bias, *out;
     float *y;
     int64_t next_in, next_out; /* from the walk's base, and from out */
     vf mean, a, b;
 } walk_at;
 
 /* The vector at c, and its share of the inputs and outputs that come next. */
-INLINE walk_at walk_from(const cpu_walk *k, int64_t c, const float *out)
+INLINE walk_at walk_from(const cpu_walk *k, int64_t c, const float *out, int64_t walk)
 {
     bool halves = k->back && k->stride == 2;
-    int64_t ins = k->stride == 1 ? WALK : halves ? 1 : 2 * WALK2;
-    int64_t outs = k->stride == 1 ? WALK : halves ? 2 : WALK2;
+    int64_t ins = k->stride == 1 ? walk : halves ? 1 : 2 * WALK2;
+    int64_t outs = k->stride == 1 ? walk : halves ? 2 : WALK2;
     walk_at at = {.out = out,
                   .next_in = k->next + c * ins * k->ins,
                   .next_out = k->rows * k->out_row + c * outs * k->outs};
@@ -393,7 +382,7 @@ void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *
                       const cpu_end *e)
 {
     for (int64_t c = 0; c + VL <= k->count; c += VL) {
-        walk_at at = walk_from(k, c, y);
+        walk_at at = walk_from(k, c, y, WALK);
         at.w = w + c;
         at.bias = bias ? bias + c : NULL;
         at.y = y + c;
@@ -406,101 +395,140 @@ void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *
     }
 }
 
-INLINE vf walk_dy(const walk_at *at, const cpu_walk *k, int i, int64_t o)
+/* Backward in one walk along x: the elements of dy that saw one of x make its dx, and times
+ * what was convolved they are the weights' sums. */
+
+INLINE vf walk_dy(const walk_at *at, const cpu_walk *k, int r, int64_t q)
 {
-    return i < k->rows && o >= 0 && o < k->outs ? v_load(at->dy + i * k->out_row + o * k->C)
-                                                : v_zero();
+    return q >= 0 && q < k->ins ? v_load(at->row[r] + q * k->step[r]) : v_zero();
 }
 
-INLINE void walk1_grad(const cpu_walk *k, walk_at at)
+/* What x stands for at `at`, and what is summed of its dx, which is stored there. */
+typedef struct walk_sums {
+    vf g[9], s, q, mean, a, b, slope;
+    const float *x;
+    float *dx;
+} walk_sums;
+
+INLINE vf walk_x(const walk_sums *t, int64_t at, vf *away, vf *z)
 {
-    vf d[WALK][3], g[9];
-    UNROLL
-    for (int t = 0; t < 9; t++)
-        g[t] = v_load(at.y + t * k->C);
-    UNROLL
-    for (int i = 0; i < WALK; i++) {
-        d[i][0] = walk_dy(&at, k, i, k->pad - 2);
-        d[i][1] = walk_dy(&at, k, i, k->pad - 1);
-    }
-    for (int64_t x = 0; x < k->ins; x++) {
-        walk_ahead(&at, k, WALK, WALK);
-        UNROLL
-        for (int i = 0; i < WALK; i++)
-            d[i][2] = walk_dy(&at, k, i, x + k->pad);
-        UNROLL
-        for (int r = 0; r < WALK + 2; r++) {
-            vf v = walk_load(&at, k, r);
-            UNROLL
-            for (int i = 0; i < WALK; i++) {
-                UNROLL
-                for (int s = 0; s < 3; s++)
-                    if (r >= i && r <= i + 2)
-                        g[(r - i) * 3 + s] = v_fma(v, d[i][2 - s], g[(r - i) * 3 + s]);
-            }
-        }
-        UNROLL
-        for (int i = 0; i < WALK; i++) {
-            d[i][0] = d[i][1];
-            d[i][1] = d[i][2];
-        }
-    }
-    UNROLL
-    for (int t = 0; t < 9; t++)
-        v_store(at.y + t * k->C, g[t]);
+    *away = v_sub(v_load(t->x + at), t->mean);
+    *z = v_fma(*away, t->a, t->b);
+    return v_sel(v_gt(*z, v_zero()), *z, v_mul(*z, t->slope));
 }
 
-INLINE void walk2_grad(const cpu_walk *k, walk_at at)
+INLINE void walk_dx(walk_sums *t, int64_t at, vf away, vf z, vf dx)
 {
-    vf prev[2 * WALK2 + 1], g[9];
+    vf dz = v_sel(v_gt(z, v_zero()), dx, v_mul(dx, t->slope));
+    if (t->dx)
+        v_store(t->dx + at, dx);
+    t->s = v_add(t->s, dz);
+    t->q = v_fma(dz, away, t->q);
+}
+
+INLINE void walk_ask(walk_at *at, const cpu_walk *k, const walk_sums *t, const int ins,
+                     const int outs)
+{
+    if (t->dx) {
+        UNROLL
+        for (int i = 0; i < outs; i++)
+            fetch_ahead(t->dx, at->next_out + i * VL);
+    }
+    walk_ahead(at, k, ins, outs);
+}
+
+INLINE void walk1_grad(const cpu_walk *k, walk_at at, const float *w, walk_sums *t)
+{
+    vf d[BACK + 2][3];
     UNROLL
-    for (int t = 0; t < 9; t++)
-        g[t] = v_load(at.y + t * k->C);
-    UNROLL
-    for (int r = 0; r < 2 * WALK2 + 1; r++)
-        prev[r] = v_zero();
+    for (int r = 0; r < BACK + 2; r++) {
+        d[r][0] = walk_dy(&at, k, r, -k->pad);
+        d[r][1] = walk_dy(&at, k, r, 1 - k->pad);
+    }
     for (int64_t o = 0; o < k->outs; o++) {
-        walk_ahead(&at, k, 4 * WALK2, WALK2);
-        bool last = 2 * o + 1 == k->ins;
-        vf d[WALK2];
+        walk_ask(&at, k, t, BACK, BACK);
         UNROLL
-        for (int i = 0; i < WALK2; i++)
-            d[i] = walk_dy(&at, k, i, o);
+        for (int r = 0; r < BACK + 2; r++)
+            d[r][2] = walk_dy(&at, k, r, o - k->pad + 2);
         UNROLL
-        for (int r = 0; r < 2 * WALK2 + 1; r++) {
-            vf mid = walk_load(&at, k, r), next = last ? v_zero() : walk_load(&at, k, r);
+        for (int i = 0; i < BACK; i++) {
+            if (i >= k->rows)
+                break;
+            vf away, z, dx = v_zero(), v = walk_x(t, i * k->out_row + o * k->C, &away, &z);
             UNROLL
-            for (int i = 0; i < WALK2; i++)
-                if (r >= 2 * i && r <= 2 * i + 2) {
-                    vf *gr = g + (r - 2 * i) * 3;
-                    gr[0] = v_fma(prev[r], d[i], gr[0]);
-                    gr[1] = v_fma(mid, d[i], gr[1]);
-                    gr[2] = v_fma(next, d[i], gr[2]);
-                }
-            prev[r] = next;
+            for (int j = 0; j < 9; j++) {
+                vf dy = d[i + 2 - j / 3][2 - j % 3];
+                dx = v_fma(dy, v_load(w + j * VL), dx);
+                t->g[j] = v_fma(v, dy, t->g[j]);
+            }
+            walk_dx(t, i * k->out_row + o * k->C, away, z, dx);
+        }
+        UNROLL
+        for (int r = 0; r < BACK + 2; r++) {
+            d[r][0] = d[r][1];
+            d[r][1] = d[r][2];
         }
     }
-    UNROLL
-    for (int t = 0; t < 9; t++)
-        v_store(at.y + t * k->C, g[t]);
 }
 
-void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, float *db, const float *dy)
+/* Rows 2p and 2p + 1 of x from p and p + 1 of dy, as walk2_back. */
+INLINE void walk2_grad(const cpu_walk *k, walk_at at, const float *w, walk_sums *t)
+{
+    vf d[2][2], zero = v_zero();
+    d[0][0] = walk_dy(&at, k, 0, 0);
+    d[1][0] = walk_dy(&at, k, 1, 0);
+    for (int64_t q = 0; q < k->ins; q++) {
+        walk_ask(&at, k, t, 1, 4);
+        d[0][1] = walk_dy(&at, k, 0, q + 1);
+        d[1][1] = walk_dy(&at, k, 1, q + 1);
+        UNROLL
+        for (int i = 0; i < 4; i++) { /* row i / 2, column i % 2 */
+            int64_t o = i / 2 * k->out_row + (2 * q + i % 2) * k->C;
+            if (i / 2 >= k->rows || 2 * q + i % 2 >= k->outs)
+                continue;
+            vf away, z, dx = zero, v = walk_x(t, o, &away, &z);
+            UNROLL
+            for (int j = 0; j < 9; j++) { /* tap 0 and 2 of odd rows and columns, 1 of even */
+                int r = j / 3, s = j % 3;
+                if ((r == 1) == (i / 2 == 1) || (s == 1) == (i % 2 == 1))
+                    continue;
+                vf dy = d[r == 0][s == 0];
+                dx = v_fma(dy, v_load(w + j * VL), dx);
+                t->g[j] = v_fma(v, dy, t->g[j]);
+            }
+            walk_dx(t, o, away, z, dx);
+        }
+        d[0][0] = d[0][1];
+        d[1][0] = d[1][1];
+    }
+}
+
+void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, const float *w, const float *x,
+                           float *dx)
 {
     for (int64_t c = 0; c + VL <= k->count; c += VL) {
-        walk_at at = walk_from(k, c, dy);
-        at.dy = dy + c;
-        at.y = grad + c;
+        walk_at at = walk_from(k, c, x, BACK);
+        float wc[9 * VL], *sum = grad + 9 * k->C + c;
+        walk_sums t = {.s = v_load(sum),
+                       .q = v_load(sum + k->C),
+                       .mean = k->a ? at.mean : v_zero(),
+                       .a = k->a ? at.a : v_set1(1),
+                       .b = k->a ? at.b : v_zero(),
+                       .slope = v_set1(k->a ? k->slope : 1),
+                       .x = x + c,
+                       .dx = dx ? dx + c : NULL};
+        for (int j = 0; j < 9; j++) {
+            v_store(wc + j * VL, dx ? v_load(w + j * k->C + c) : v_zero());
+            t.g[j] = v_load(grad + j * k->C + c);
+        }
         if (k->stride == 1)
-            walk1_grad(k, at);
+            walk1_grad(k, at, wc, &t);
         else
-            walk2_grad(k, at);
-        vf sum = db ? v_load(db + c) : v_zero();
-        for (int i = 0; db && i < k->rows; i++)
-            for (int64_t o = 0; o < k->outs; o++)
-                sum = v_add(sum, walk_dy(&at, k, i, o));
-        if (db)
-            v_store(db + c, sum);
+            walk2_grad(k, at, wc, &t);
+        for (int j = 0; j < 9; j++)
+            v_store(grad + j * k->C + c, t.g[j]);
+        v_store(sum, t.s);
+        v_store(sum + k->C, t.q);
     }
 }
 #else
@@ -509,7 +537,8 @@ void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *
 {
 }
 
-void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, float *db, const float *dy)
+void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, const float *w, const float *x,
+                           float *dx)
 {
 }
 #endif

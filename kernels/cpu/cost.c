@@ -62,6 +62,8 @@ static double move_of(const dn_op_desc *d)
         return lrn_hindrance(d) * bytes / BYTES_PER_NS;
     case DN_OP_POOL:
         return pool_rows(d) > bytes / BYTES_PER_NS ? pool_rows(d) : bytes / BYTES_PER_NS;
+    case DN_OP_NORM_SCALE_BWD: /* reads once with the sums that others made */
+        return (cpu_present(d->inputs, d->num_inputs, 7) ? 0.6 : 1) * bytes / BYTES_PER_NS;
     default:
         return bytes / BYTES_PER_NS;
     }
@@ -82,7 +84,8 @@ static double flops_of(const dn_op_desc *d)
         return 2.0 * (double)cpu_count(x) *
                (double)(cpu_count(&d->inputs[1].shape) / x->dim[1]);
     case DN_OP_CONV_BWD_WEIGHTS:
-        return 2.0 * (double)cpu_count(&d->inputs[1].shape) *
+        return (cpu_present(d->outputs, d->num_outputs, 2) ? 4.0 : 2.0) *
+               (double)cpu_count(&d->inputs[1].shape) *
                (double)(cpu_count(y) / d->inputs[1].shape.dim[1]);
     default:
         return 0;

@@ -91,10 +91,10 @@ typedef struct cpu_dw {
 /* Up to CPU_DW_ROWS rows of outputs of a 3x3 depthwise convolution, NHWC, and all rows of
  * inputs they see: pixels of row[r] are step[r] apart, 0 where a row of zeros stands for one
  * outside the image. What the next rows will see begins `next` from base. `stride` 2:
- * padding 1. `back`: to the data; with stride 2 from two rows of dy to two of dx. Does whole
- * vectors of the first `count` of C channels. With a, inputs are normalised when they are
+ * padding 1. `back`: to the data and the weights; with stride 2 from two rows of dy to two of
+ * dx. Does whole vectors of the first `count` of C channels. With a, x is normalised when it is
  * loaded (forward, and to the weights): f(a (x - mean) + b), slope being f's. */
-enum { CPU_DW_ROWS = 4 };
+enum { CPU_DW_ROWS = 4, CPU_DW_BACK = 2 }; /* rows: of dw_walk, of dw_walk_grad */
 typedef struct cpu_walk {
     const float *row[CPU_DW_ROWS + 2], *base;
     int64_t step[CPU_DW_ROWS + 2], next;
@@ -171,15 +171,17 @@ typedef struct cpu_kernels {
     void (*dw_dot)(float *dw, const float *x, const float *dy, const int64_t *tap, int64_t taps,
                    int64_t rows, int64_t cols, int64_t x_ld, int64_t dy_ld);
 
-    /* in NHWC; the second adds to grad (laid out as w) and db (or NULL) */
+    /* in NHWC; the second adds to grad (laid out as w) */
     void (*dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w,
                     const float *bias, const cpu_end *end);
-    void (*dw_cols_grad)(const cpu_dw *dw, float *grad, float *db, const float *x,
-                         const float *dy);
+    void (*dw_cols_grad)(const cpu_dw *dw, float *grad, const float *x, const float *dy);
 
     void (*dw_walk)(const cpu_walk *walk, float *y, const float *w, const float *bias,
                     const cpu_end *end);
-    void (*dw_walk_grad)(const cpu_walk *walk, float *grad, float *db, const float *dy);
+    /* adds to grad: dw as w lies, then two rows of C, sums of dz = dx f'(..) and dz (x - mean).
+     * dx (or NULL, and w is not read): that of dw_walk */
+    void (*dw_walk_grad)(const cpu_walk *walk, float *grad, const float *w, const float *x,
+                         float *dx);
 
     /* wino_kernels.c: n channels from `col` on of pixels `at`; frequency f of 36 at f * step */
     void (*wino_in)(float *v, int64_t step, const float *const *at, int64_t col, int64_t n);
@@ -341,6 +343,8 @@ bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);
 /* CONV or CONV_BWD_WEIGHTS of what a normalisation makes of x. */
 bool cpu_conv_normalises(const dn_op_desc *desc);
+/* Or CONV_BWD_WEIGHTS that makes dx, too. */
+bool cpu_conv_more(const dn_op_desc *desc);
 static inline int64_t cpu_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;

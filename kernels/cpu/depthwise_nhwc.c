@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * depthwise_nhwc.c: convolution with one channel a group in NHWC, in its three directions. The
  * channels are the vectors; the image is read as it lies. Kernels of 3x3 walk along some rows
- * at once; others, and channels beyond whole vectors, take runs of columns that see the same
- * taps. A task is a band of rows. */
+ * at once, backward for both gradients where both are wanted; others, and channels beyond whole
+ * vectors, take runs of columns that see the same taps. A task is a band of rows. */
 #include "conv.h"
 #include "taps.h"
 
 #include <string.h>
 
 /* WHOLE: what walks, of AVX-512 a vector and of AVX2 two, so that both give the same bits. */
-enum { GRAD_CHANNELS = 256, GRAD_TASKS = 16, WHOLE = 16 };
+enum { GRAD_TASKS = 16, WHOLE = 16 };
 
 typedef struct dwc_op {
     dn_op base;
     cpu_axis rows, cols; /* of the outputs: of dx, backward to the data */
     int64_t N, C, in_image, in_row, out_image, out_row, taps, S;
+    int64_t see_row, see_rows;              /* a walk sees x, or backward dy, */
+    int64_t walk_row, walk_rows, walk_cols; /* and goes along y, or dx and x */
     int64_t unit, per, units; /* rows taken at once at most; such pieces of an image, of all */
     int64_t stride, pad_h;    /* of 3x3; stride 0: no such kernel. pad_h: rows of zeros above */
     int64_t pad_w;
     int64_t tasks;         /* bands of units */
-    int64_t blocks;        /* weights: of channels */
     int64_t worker_floats; /* the list of taps */
-    int64_t part_floats;   /* weights: sums of one band */
+    int64_t parts;         /* floats of: w, or weights: the bands' sums, then w for dx */
+    int64_t part_floats;   /* weights: sums of one band: as (taps, C), two of dx, two of dy */
     int64_t zeros;
     bool weights, back, add_dw, add_db, keep;
     bool normalises; /* x, on the way */
@@ -34,6 +36,8 @@ typedef struct dwc_call {
     const float *x, *w, *bias, *zeros; /* weights: w is dy; zeros: a pixel */
     const float *mean, *beta;
     float *y, *db, *parts, *a;
+    float *dx, *sums;  /* weights: or NULL */
+    const float *w_in; /* laid out as the walk reads it */
     int64_t *lists;
 } dwc_call;
 
@@ -51,30 +55,31 @@ static int64_t list_taps(const dwc_op *op, int64_t p, const cpu_span *span, int6
     return count;
 }
 
-/* Rows [p, p + count) of outputs, and the rows of `image` that they see. */
-static cpu_walk walk_of(const dwc_call *call, int64_t n, int64_t c, int64_t p, int64_t count)
+/* Rows [p, p + count) of what is walked along, and the rows of `image` that they see. */
+static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int64_t count)
 {
     const dwc_op *op = call->op;
-    const float *image = call->x + n * op->in_image + c;
-    bool halves = op->back && op->stride == 2;
-    int64_t first = halves ? p / 2 : p * op->stride - op->pad_h;
-    int64_t rows = halves ? 2 : (op->unit - 1) * op->stride + 3;
-    int64_t seen = halves ? 2 : (count - 1) * op->stride + 3, limit = op->in_image / op->in_row;
+    bool back = op->back || op->weights, halves = back && op->stride == 2;
+    int64_t stride = back ? 1 : op->stride;
+    int64_t first = halves ? p / 2 : p * stride - op->pad_h;
+    int64_t rows = halves ? 2 : (op->unit - 1) * stride + 3;
+    int64_t seen = halves ? 2 : (count - 1) * stride + 3, limit = op->see_rows;
     cpu_walk k = {.base = image,
-                  .next = (first + seen) * op->in_row,
-                  .ins = op->in_row / op->C,
-                  .outs = op->cols.outs,
+                  .next = (first + seen) * op->see_row,
+                  .ins = op->see_row / op->C,
+                  .outs = op->walk_cols,
                   .pad = op->pad_w,
                   .stride = op->stride,
                   .rows = count,
-                  .out_row = op->out_row,
+                  .out_row = op->walk_row,
                   .C = op->C,
-                  .back = op->back};
+                  .count = op->stride ? op->C - op->C % WHOLE : 0,
+                  .back = back};
     if (op->normalises)
-        k.mean = call->mean + c, k.a = call->a + c, k.b = call->beta + c, k.slope = op->x_slope;
+        k.mean = call->mean, k.a = call->a, k.b = call->beta, k.slope = op->x_slope;
     for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++) {
         bool inside = r < rows && first + r >= 0 && first + r < limit;
-        k.row[r] = inside ? image + (first + r) * op->in_row : call->zeros;
+        k.row[r] = inside ? image + (first + r) * op->see_row : call->zeros;
         k.step[r] = inside ? op->C : 0;
     }
     return k;
@@ -102,9 +107,9 @@ static void columns(const dwc_call *call, int64_t n, int64_t p, int64_t c, int64
 
 static int64_t first_row(const dwc_op *op, int64_t piece)
 {
-    if (op->back && op->stride == 2)
-        return cpu_min(2 * piece, op->rows.outs);
-    return op->rows.outs * piece / op->per;
+    if ((op->back || op->weights) && op->stride == 2)
+        return cpu_min(2 * piece, op->walk_rows);
+    return op->walk_rows * piece / op->per;
 }
 
 static void band_task(void *arg, int64_t task, int32_t worker)
@@ -113,26 +118,24 @@ static void band_task(void *arg, int64_t task, int32_t worker)
     const dwc_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, *list = call->lists + worker * op->worker_floats;
-    int64_t whole = op->stride ? op->C - op->C % WHOLE : 0;
     cpu_split(op->units, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
         int64_t n = i / op->per, p = first_row(op, i % op->per);
         int64_t end = first_row(op, i % op->per + 1);
-        cpu_walk k = walk_of(call, n, 0, p, end - p);
-        k.count = whole;
-        if (whole)
+        cpu_walk k = walk_of(call, call->x + n * op->in_image, p, end - p);
+        if (k.count)
             ker->dw_walk(&k, call->y + n * op->out_image + p * op->out_row, call->w, call->bias,
                          &op->end);
         for (int64_t r = p; r < end; r++)
-            columns(call, n, r, whole, list);
+            columns(call, n, r, k.count, list);
     }
 }
 
-static void columns_grad(const dwc_call *call, int64_t n, int64_t p, int64_t c0, int64_t c1,
-                         float *part, int64_t *list)
+static void columns_grad(const dwc_call *call, int64_t n, int64_t p, int64_t c, float *part,
+                         int64_t *list)
 {
     const dwc_op *op = call->op;
-    for (int64_t s = 0; s < op->cols.spans && c0 < c1; s++) {
+    for (int64_t s = 0; s < op->cols.spans && c < op->C; s++) {
         const cpu_span *span = &op->cols.span[s];
         cpu_dw dw = {list,
                      list + op->taps,
@@ -140,38 +143,38 @@ static void columns_grad(const dwc_call *call, int64_t n, int64_t p, int64_t c0,
                      op->cols.move * op->C,
                      op->C,
                      span->count,
-                     c1 - c0};
-        op->base.backend->kernels->dw_cols_grad(
-            &dw, part + c0, call->db ? part + op->taps * op->C + c0 : NULL,
-            call->x + n * op->in_image + c0,
-            call->w + n * op->out_image + p * op->out_row + span->first * op->C + c0);
+                     op->C - c};
+        op->base.backend->kernels->dw_cols_grad(&dw, part + c, call->x + n * op->in_image + c,
+                                                call->w + n * op->out_image + p * op->out_row +
+                                                    span->first * op->C + c);
     }
 }
 
-/* Sums of a band and a block of channels, as (taps, C), then those of db. */
 static void grad_task(void *arg, int64_t task, int32_t worker)
 {
     const dwc_call *call = arg;
     const dwc_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t from, to, c0, c1, *list = call->lists + worker * op->worker_floats;
-    float *part = call->parts + task / op->blocks * op->part_floats;
-    cpu_split(op->units, op->tasks, task / op->blocks, &from, &to);
-    cpu_split(op->C, op->blocks, task % op->blocks, &c0, &c1);
-    int64_t whole = op->stride ? (c1 - c0) / WHOLE * WHOLE : 0;
-    float *db = call->db ? part + op->taps * op->C : NULL;
-    for (int64_t t = 0; t <= op->taps; t++)
-        memset(part + t * op->C + c0, 0, (size_t)(c1 - c0) * sizeof(float));
+    const cpu_norm plain = {.mean = call->zeros, .rows = true};
+    int64_t from, to, *list = call->lists + worker * op->worker_floats;
+    float *part = call->parts + task * op->part_floats, *db = part + (op->taps + 2) * op->C;
+    cpu_split(op->units, op->tasks, task, &from, &to);
+    memset(part, 0, (size_t)op->part_floats * sizeof(float));
     for (int64_t i = from; i < to; i++) {
-        int64_t n = i / op->per, p = first_row(op, i % op->per);
-        int64_t end = first_row(op, i % op->per + 1);
-        cpu_walk k = walk_of(call, n, c0, p, end - p);
-        k.count = whole;
-        if (whole)
-            ker->dw_walk_grad(&k, part + c0, db ? db + c0 : NULL,
-                              call->w + n * op->out_image + p * op->out_row + c0);
-        for (int64_t r = p; r < end; r++)
-            columns_grad(call, n, r, c0 + whole, c1, part, list);
+        int64_t n = i / op->per, piece = i % op->per, p = first_row(op, piece);
+        int64_t at = n * op->in_image + p * op->in_row;
+        const float *dy = call->w + n * op->out_image;
+        cpu_walk k = walk_of(call, dy, p, first_row(op, piece + 1) - p);
+        if (k.count)
+            ker->dw_walk_grad(&k, part, call->w_in, call->x + at,
+                              call->dx ? call->dx + at : NULL);
+        int64_t q = op->rows.outs * piece / op->per,
+                end = op->rows.outs * (piece + 1) / op->per;
+        if (call->db) /* the other sum, of squares, is not wanted */
+            ker->norm_sums(&plain, NULL, dy + q * op->out_row, NULL, (end - q) * op->cols.outs,
+                           op->C, db, db + op->C);
+        for (; q < end; q++)
+            columns_grad(call, n, q, k.count, part, list);
     }
 }
 
@@ -186,18 +189,19 @@ static void weights_in(const dwc_op *op, float *out, const float *w)
 static void weights_out(const dwc_call *call)
 {
     const dwc_op *op = call->op;
-    int64_t size = (op->taps + 1) * op->C;
-    float *sum = call->parts;
+    float *sum = call->parts, *of_dx = sum + op->taps * op->C;
     for (int64_t i = 1; i < op->tasks; i++)
-        op->base.backend->kernels->axpby(sum, sum + i * op->part_floats, 1, true, size);
+        op->base.backend->kernels->axpby(sum, sum + i * op->part_floats, 1, true,
+                                         (op->taps + 3) * op->C);
     for (int64_t c = 0; c < op->C; c++)
         for (int64_t t = 0; t < op->taps; t++) {
             float *dw = call->y + c * op->taps + t;
             *dw = op->add_dw ? *dw + sum[t * op->C + c] : sum[t * op->C + c];
         }
+    if (call->sums)
+        memcpy(call->sums, of_dx, (size_t)(2 * op->C) * sizeof(float));
     if (call->db)
-        op->base.backend->kernels->axpby(call->db, sum + op->taps * op->C, 1, op->add_db,
-                                         op->C);
+        op->base.backend->kernels->axpby(call->db, of_dx + 2 * op->C, 1, op->add_db, op->C);
 }
 
 static dn_status dwc_prepare(dn_op *base, const dn_op_io *io)
@@ -210,8 +214,7 @@ static dn_status dwc_prepare(dn_op *base, const dn_op_io *io)
 static dn_status dwc_run(dn_op *base, const dn_op_io *io)
 {
     dwc_op *op = (dwc_op *)base;
-    int64_t parts = op->weights ? op->tasks : 1;
-    float *zeros = (float *)io->scratch + parts * op->part_floats;
+    float *zeros = (float *)io->scratch + op->parts;
     int32_t first = op->weights ? 2 : 3; /* of what says how x is normalised */
     dwc_call call = {.op = op,
                      .x = io->in[0],
@@ -228,7 +231,12 @@ static dn_status dwc_run(dn_op *base, const dn_op_io *io)
     memset(zeros, 0, (size_t)op->zeros * sizeof(float));
     if (op->weights) {
         call.db = cpu_out(base, io, 1);
-        cpu_for(base->backend, op->tasks * op->blocks, grad_task, &call);
+        call.dx = cpu_out(base, io, 2);
+        call.sums = cpu_out(base, io, 3);
+        call.w_in = call.parts + op->tasks * op->part_floats;
+        if (call.dx)
+            weights_in(op, call.parts + op->tasks * op->part_floats, io->in[6]);
+        cpu_for(base->backend, op->tasks, grad_task, &call);
         weights_out(&call);
         return DN_OK;
     }
@@ -256,9 +264,10 @@ static void plan_walk(dwc_op *op, const cpu_geo *geo)
     if (!walks(op->base.backend, geo))
         return;
     op->stride = geo->sh;
-    op->pad_h = op->back ? 2 - geo->ph : geo->ph;
-    op->pad_w = op->back ? 2 - geo->pw : geo->pw;
-    op->unit = geo->sh == 1 ? rows : op->back ? 2 : cpu_ceil(rows, 2);
+    bool back = op->back || op->weights;
+    op->pad_h = back ? 2 - geo->ph : geo->ph;
+    op->pad_w = back ? 2 - geo->pw : geo->pw;
+    op->unit = op->weights ? CPU_DW_BACK : geo->sh == 1 ? rows : back ? 2 : cpu_ceil(rows, 2);
 }
 
 static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
@@ -276,22 +285,25 @@ static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
     op->out_image = op->rows.outs * op->out_row;
     op->zeros = (geo->C + 15) & ~(int64_t)15;
     plan_walk(op, geo);
-    op->blocks = cpu_ceil(geo->C, GRAD_CHANNELS);
-    op->per = cpu_ceil(op->rows.outs, op->unit);
-    bool pairs = op->back && op->stride == 2; /* of rows; else an image's halves are tasks */
+    bool dy = back || (op->weights && op->stride); /* is what is seen */
+    op->see_row = (dy ? geo->Q : geo->W) * geo->C, op->see_rows = dy ? geo->P : geo->H;
+    op->walk_cols = dy ? geo->W : geo->Q, op->walk_rows = dy ? geo->H : geo->P;
+    op->walk_row = op->walk_cols * geo->C;
+    op->per = cpu_ceil(op->walk_rows, op->unit);
+    bool pairs = dy && op->stride == 2; /* of rows; else an image's halves are tasks */
     if (op->unit > 1 && op->per > 1 && !pairs)
         op->per += op->N & op->per & 1;
     op->units = op->N * op->per;
-    int64_t most = op->weights ? cpu_ceil(GRAD_TASKS, op->blocks) : 64;
+    int64_t most = op->weights ? GRAD_TASKS : 64;
     int64_t work = op->N * op->out_image * op->taps;
     op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->units), (work >> 17) * 2));
     op->worker_floats = 2 * op->taps + 8; /* of 8 bytes */
-    op->part_floats = ((op->taps + op->weights) * op->C + 15) & ~(int64_t)15;
+    op->part_floats = op->weights ? ((op->taps + 4) * op->C + 15) & ~(int64_t)15 : 0;
+    op->parts = op->tasks * op->part_floats + ((op->taps * op->C + 15) & ~(int64_t)15);
     int64_t lists = op->base.backend->host.num_threads * op->worker_floats * 8;
-    int64_t parts = op->weights ? op->tasks : 1;
     if (op->keep)
         info->keep = (size_t)(op->taps * op->C) * 4, info->unread = 2;
-    info->scratch = (size_t)((parts * op->part_floats + 2 * op->zeros) * 4 + lists);
+    info->scratch = (size_t)((op->parts + 2 * op->zeros) * 4 + lists);
     return true;
 }
 
@@ -303,11 +315,10 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
     if (!cpu_conv_nhwc_geo(&geo, desc, info))
         return DN_DECLINED;
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
-    int64_t blocks = weights ? cpu_ceil(geo.C, GRAD_CHANNELS) : 1;
     if (geo.Cg != 1 || geo.Kg != 1)
         return cpu_decline(info, "not depthwise");
-    if (cpu_conv_normalises(desc) && (!walks(backend, &geo) || geo.C % (blocks * WHOLE)))
-        return cpu_decline(info, "normalises x only for 3x3 of whole vectors");
+    if (cpu_conv_more(desc) && (!walks(backend, &geo) || geo.C % WHOLE))
+        return cpu_decline(info, "more than one thing only for 3x3 of whole vectors");
     dwc_op *op =
         cpu_op_new(backend, sizeof *op, dwc_run, info,
                    walks(backend, &geo) ? "cpu:depthwise nhwc 3x3" : "cpu:depthwise nhwc");

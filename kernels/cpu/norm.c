@@ -22,7 +22,8 @@ typedef struct norm_call {
     const float *x, *y_in, *dy; /* y_in: what the activation's gradient is known from */
     const float *gamma, *beta, *mean_in, *inv_in; /* beta: forward alone */
     const float *y_beta;                          /* backward: y is made again with it */
-    float *y;                                     /* dx */
+    const float *given; /* backward: sums that somebody else has made; or NULL */
+    float *y;           /* dx */
     float *mean, *inv_std, *run_mean, *run_var, *dgamma, *dbeta;
     double share;            /* of running values: 1 / factor */
     float *constants, *sums; /* rows: 4 of each channel; 2 of each, of each band */
@@ -103,6 +104,8 @@ static channel plane_channel(const norm_call *call, int64_t d)
 {
     const norm_op *op = call->op;
     double sum = 0, square = 0, m = (double)(op->outer * op->inner);
+    if (call->given)
+        return backward_channel(call, d, call->given[d], call->given[op->dim + d]);
     if (call->dy) {
         if (!op->global || call->dgamma || call->dbeta)
             sum_planes(call, call->dy, d, call->mean_in ? call->mean_in[d] : 0, &sum, &square);
@@ -220,12 +223,13 @@ static void choose_centre(const norm_call *call)
 static void row_channels(const norm_call *call)
 {
     const norm_op *op = call->op;
+    const float *sums = call->given ? call->given : call->sums;
     float *k = call->constants;
-    for (int64_t i = 1; i < op->bands; i++)
+    for (int64_t i = 1; !call->given && i < op->bands; i++)
         op->base.backend->kernels->axpby(call->sums, call->sums + i * op->band_floats, 1, true,
                                          2 * op->dim);
     for (int64_t d = 0; d < op->dim; d++) {
-        double sum = call->sums[d], square = call->sums[op->dim + d];
+        double sum = sums[d], square = sums[op->dim + d];
         channel c = call->dy ? backward_channel(call, d, sum, square)
                              : forward_channel(call, d, k[d], sum, square);
         k[d] = c.mean;
@@ -245,9 +249,9 @@ static void run(norm_call *call, const dn_op_io *io)
     call->constants = io->scratch;
     call->sums = call->constants + 4 * op->dim;
     choose_centre(call);
-    if (!op->global || call->dgamma || call->dbeta)
+    if (!call->given && (!op->global || call->dgamma || call->dbeta))
         cpu_for(op->base.backend, op->bands, sum_task, call);
-    else
+    else if (!call->given)
         memset(call->sums, 0, (size_t)(op->bands * op->band_floats) * sizeof(float));
     row_channels(call);
     if (call->y)
@@ -287,6 +291,7 @@ static dn_status norm_bwd_run(dn_op *base, const dn_op_io *io)
         call.gamma = io->in[4];
         call.dy = io->in[5];
         call.y_beta = op->relu && !call.y_in ? cpu_in(base, io, 6) : NULL;
+        call.given = cpu_in(base, io, 7);
         call.dgamma = cpu_out(base, io, 1);
         call.dbeta = cpu_out(base, io, 2);
     } else {

@@ -480,8 +480,8 @@ static bool weights_init(conv_args *a, const dn_op *op)
 static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
 {
     conv_args a;
-    if (cuda_has_in(op, 2))
-        return cuda_decline(info, "x is normalised on the way");
+    if (cuda_has_in(op, 2) || cuda_has_out(op, 2))
+        return cuda_decline(info, "x is normalised on the way, or dx made as well");
     if (!weights_init(&a, op))
         return cuda_decline(info, "more than 3 spatial axes, or 2^31 pixels");
     op->choice = a.Kg < FEW && a.Cg < FEW;

@@ -185,31 +185,37 @@ static dn_status check_conv_bwd_data(dn_op *op)
     return ref_need_in(op, 2, op->out[0].info.shape.dim[1]);
 }
 
-static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
+/* dx: an image as g->image, laid out as it. */
+static void data_gradient(const dn_op *op, const dn_op_io *io, const geometry *g,
+                          const real *dy, const real *w, const real *b, real *dx, bool add,
+                          const dn_args_conv *a)
 {
-    const dn_args_conv *a = &op->args.conv;
-    geometry g = geometry_of(op, &op->out[0], &op->in[0]);
-    int64_t I = g.w->I, Q = g.w->Q, R = g.w->R;
+    int64_t I = g->w->I, Q = g->w->Q, R = g->w->R;
     const int64_t *taps = make_taps(op, io);
-    const real *dy = io->in[0], *w = io->in[1], *b = ref_in(op, io, 2);
-    real *dx = io->out[0];
     double *sum = sums_of(op, io);
-    for (int64_t n = 0; n < g.N; n++)
-        for (int64_t c = 0; c < g.C; c++) {
-            int64_t first = c / g.Cg * g.Kg; /* of the outputs in this channel's group */
+    for (int64_t n = 0; n < g->N; n++)
+        for (int64_t c = 0; c < g->C; c++) {
+            int64_t first = c / g->Cg * g->Kg; /* of the outputs in this channel's group */
             for (int64_t i = 0; i < I; i++)
                 sum[i] = b ? b[c] : 0;
-            for (int64_t k = first; k < first + g.Kg; k++)
+            for (int64_t k = first; k < first + g->Kg; k++)
                 for (int64_t q = 0; q < Q; q++)
                     for (int64_t r = 0; r < R; r++)
                         if (taps[q * R + r] >= 0)
                             sum[taps[q * R + r]] +=
-                                (double)w[(k * g.Cg + c % g.Cg) * R + r] *
-                                dy[n * g.output.n + k * g.output.c + q * g.output.i];
+                                (double)w[(k * g->Cg + c % g->Cg) * R + r] *
+                                dy[n * g->output.n + k * g->output.c + q * g->output.i];
             for (int64_t i = 0; i < I; i++)
-                put_through(&dx[n * g.image.n + c * g.image.c + i * g.image.i], ref_adds(op, 0),
-                            sum[i], a->activation, a->activation_a);
+                put_through(&dx[n * g->image.n + c * g->image.c + i * g->image.i], add, sum[i],
+                            a ? a->activation : DN_FN_NONE, a ? a->activation_a : 0);
         }
+}
+
+static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
+{
+    geometry g = geometry_of(op, &op->out[0], &op->in[0]);
+    data_gradient(op, io, &g, io->in[0], io->in[1], ref_in(op, io, 2), io->out[0],
+                  ref_adds(op, 0), &op->args.conv);
     return DN_OK;
 }
 
@@ -222,8 +228,17 @@ static dn_status check_conv_bwd_weights(dn_op *op)
     REF_TRY(check_shapes(op, &op->in[0], &op->in[1]));
     REF_TRY(check_source(op, 2));
     REF_TRY(weights_count(op, &op->in[0], &op->in[1], &weights));
+    REF_TRY(ref_need_in(op, 6, weights));
     REF_TRY(ref_need_out(op, 0, weights));
-    return ref_need_out(op, 1, op->in[1].info.shape.dim[1]);
+    REF_TRY(ref_need_out(op, 1, op->in[1].info.shape.dim[1]));
+    REF_TRY(ref_need_out(op, 2, op->in[0].count));
+    if (ref_has_out(op, 2) != ref_has_in(op, 6) ||
+        (ref_has_out(op, 2) && op->out[2].info.layout != op->in[0].info.layout))
+        return ref_fail(op, DN_E_INVALID, "dx (output %d) wants w, and to lie as x does", 2);
+    if (ref_has_out(op, 3) && !(ref_has_out(op, 2) && ref_has_in(op, 2)))
+        return ref_fail(op, DN_E_INVALID, "sums (output %d) are of dx and what normalises x",
+                        3);
+    return ref_need_out(op, 3, 2 * op->in[0].info.shape.dim[1]);
 }
 
 static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, real *db)
@@ -234,6 +249,24 @@ static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, re
             for (int64_t q = 0; q < g->w->Q; q++)
                 sum += dy[n * g->output.n + k * g->output.c + q * g->output.i];
         put(&db[k], ref_adds(op, 1), sum);
+    }
+}
+
+/* Of dz = dx f'(y), and of dz (x - mean), by channel. */
+static void sums_for_norm(const geometry *g, const source *x, const real *dx, real *sums)
+{
+    for (int64_t c = 0; c < g->C; c++) {
+        double sum = 0, dot = 0;
+        for (int64_t n = 0; n < g->N; n++)
+            for (int64_t i = 0; i < g->w->I; i++) {
+                int64_t at = n * g->image.n + c * g->image.c + i * g->image.i;
+                double dz =
+                    x->activation == DN_FN_NONE || x_at(x, c, at) > 0 ? (double)dx[at] : 0;
+                sum += dz;
+                dot += dz * ((double)x->x[at] - x->mean[c]);
+            }
+        put(&sums[c], false, sum);
+        put(&sums[g->C + c], false, dot);
     }
 }
 
@@ -262,10 +295,14 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
             }
     if (db)
         bias_gradient(op, &g, dy, db);
+    if (ref_has_out(op, 2))
+        data_gradient(op, io, &g, dy, io->in[6], NULL, io->out[2], false, NULL);
+    if (ref_has_out(op, 3))
+        sums_for_norm(&g, &x, io->out[2], io->out[3]);
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XXtttt:Tt",
+const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XXttttt:Ttxt",
                                             sizeof(dn_args_conv),   3,
                                             check_conv_bwd_weights, run_conv_bwd_weights};
 

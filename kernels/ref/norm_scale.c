@@ -93,6 +93,7 @@ static dn_status check_norm_scale_bwd(dn_op *op)
         REF_TRY(ref_need_in(op, i, a->dim));
     REF_TRY(ref_need_in(op, 5, count));
     REF_TRY(ref_need_in(op, 6, a->dim));
+    REF_TRY(ref_need_in(op, 7, 2 * a->dim));
     REF_TRY(ref_need_out(op, 0, count));
     REF_TRY(ref_need_out(op, 1, a->dim));
     return ref_need_out(op, 2, a->dim);
@@ -100,7 +101,7 @@ static dn_status check_norm_scale_bwd(dn_op *op)
 
 typedef struct bwd {
     const dn_args_norm_scale *args;
-    const real *x, *y, *mean, *inv_std, *gamma, *dy, *beta;
+    const real *x, *y, *mean, *inv_std, *gamma, *dy, *beta, *sums;
 } bwd;
 
 static double n_at(const bwd *b, int64_t d, int64_t at)
@@ -124,13 +125,15 @@ static double dz_at(const bwd *b, int64_t d, int64_t at)
 static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
-    bwd b = {a,         io->in[0], ref_in(op, io, 1), io->in[2],
-             io->in[3], io->in[4], io->in[5],         ref_in(op, io, 6)};
+    bwd b = {a,         io->in[0], ref_in(op, io, 1), io->in[2],        io->in[3],
+             io->in[4], io->in[5], ref_in(op, io, 6), ref_in(op, io, 7)};
     real *dx = io->out[0], *dgamma = ref_out(op, io, 1), *dbeta = ref_out(op, io, 2);
     double m = (double)(a->outer * a->inner);
     for (int64_t d = 0; d < a->dim; d++) {
         double sum = 0, sum_n = 0;
-        for (int64_t o = 0; o < a->outer; o++)
+        if (b.sums)
+            sum = b.sums[d], sum_n = (double)b.sums[a->dim + d] * b.inv_std[d];
+        for (int64_t o = 0; !b.sums && o < a->outer; o++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
                 sum += dz_at(&b, d, at);
@@ -151,6 +154,6 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTTt:Ttt",
+const ref_kind REF(ref_norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTTtt:Ttt",
                                           sizeof(dn_args_norm_scale), 7,
                                           check_norm_scale_bwd,       run_norm_scale_bwd};

@@ -177,10 +177,13 @@ dn_status dni_saves(const dni_rewrite *r, const dni_op *const *ops,
     double saved = 0;
     bool known = true;
     for (int32_t i = 0; !st && known && i < num; i++) {
-        st = try_op(r, ops[i], &now);
+        now.cost = 0;
+        if (ops[i])
+            st = try_op(r, ops[i], &now);
         if (!st)
             st = try_op(r, replaced[i], &was);
-        known = !st && now.cost > 0 && was.cost > 0 && !dni_is_last_resort(r->context, &now);
+        known = !st && was.cost > 0 &&
+                (!ops[i] || (now.cost > 0 && !dni_is_last_resort(r->context, &now)));
         saved += known ? was.cost - now.cost : 0;
     }
     *saves = known && saved > 0;

@@ -24,7 +24,8 @@ dni_fuse_activations(dni_rewrite *r); /* fuse_activations.c: y = f(x) into x's m
 
 dn_status dni_choose_layouts(dni_rewrite *r); /* layout.c: NHWC where that is faster */
 dn_status dni_pass_norms(dni_rewrite *r); /* pass_norms.c: into the convolutions that read y */
-dn_status dni_choose_types(dni_rewrite *r); /* types.c: bf16 where compute says so */
+dn_status dni_join_gradients(dni_rewrite *r); /* join_gradients.c: dx and dw of one op */
+dn_status dni_choose_types(dni_rewrite *r);   /* types.c: bf16 where compute says so */
 
 /* An op on trial: a copy whose arguments can be changed without touching the program's. */
 typedef struct dni_trial {
@@ -50,7 +51,8 @@ void dni_kill(dni_op *op);
  * resort alone, and not at a higher cost? *accepted is the answer. */
 dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *const *replaced,
                       int32_t num, bool *accepted);
-/* Are ops [0, num) known to cost less than those of `replaced`, none by the last resort? */
+/* Are ops [0, num) (NULL: none) known to cost less than those of `replaced`, none by the last
+ * resort? */
 dn_status dni_saves(const dni_rewrite *r, const dni_op *const *ops,
                     const dni_op *const *replaced, int32_t num, bool *saves);
 

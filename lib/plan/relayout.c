@@ -53,6 +53,7 @@ static uint32_t image_bits(const dni_op *op)
     case DN_OP_SOFTMAX:
         return IO(1, 1);
     case DN_OP_CONV_BWD_WEIGHTS:
+        return IO(3, 4);
     case DN_OP_REDUCE:
         return IO(3, 0);
     case DN_OP_POOL:

@@ -24,7 +24,8 @@ int64_t dni_op_flops(const dni_program *p, const dni_op *op)
     }
     case DN_OP_CONV_BWD_WEIGHTS: {
         const dni_shape *w = &p->tensors[op->outputs[0]].shape;
-        return 2 * count(p, op->inputs[1]) * dni_shape_range(w, 1, w->axes);
+        return (op->num_outputs > 2 ? 4 : 2) * count(p, op->inputs[1]) *
+               dni_shape_range(w, 1, w->axes);
     }
     case DN_OP_POOL:
     case DN_OP_POOL_BWD: {

@@ -79,10 +79,11 @@ static void norm_scale_cases(builder *b)
             out(b, SHAPE(w.dim));
             emit_in_place(b, 7, 5);
             emit_narrow_in_place(b, 7, 5, 1 | 2 | 32, 1);
-            if (activation == DN_FN_NONE)
-                continue;
             b->c.in.operand[1].dtype = -1; /* y is made again, with beta */
             in(b, NORMAL, SHAPE(w.dim));
+            emit_in_place(b, 7, 5);
+            emit_narrow_in_place(b, 7, 5, 1 | 32, 1);
+            in(b, NORMAL, SHAPE(2, w.dim)); /* sums that another op has made */
             emit_in_place(b, 7, 5);
             emit_narrow_in_place(b, 7, 5, 1 | 32, 1);
         }

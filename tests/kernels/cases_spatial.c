@@ -193,7 +193,7 @@ static void conv_of_norm(builder *b, int32_t kind, const conv_row *r)
     conv_shapes s = shapes_of(r);
     bool weights = kind == DN_OP_CONV_BWD_WEIGHTS;
     conv_begin(b, kind, r);
-    b->c.args.conv.x_activation = r->N & 1 ? DN_FN_NONE : DN_FN_RELU;
+    b->c.args.conv.x_activation = r->N == 1 ? DN_FN_NONE : DN_FN_RELU;
     in(b, NORMAL, s.x);
     in(b, NORMAL, weights ? s.y : s.w);
     if (!weights)
@@ -202,6 +202,17 @@ static void conv_of_norm(builder *b, int32_t kind, const conv_row *r)
         in(b, k == 1 ? POSITIVE : NORMAL, SHAPE(r->C));
     out(b, weights ? s.w : s.y);
     emit_layouts(b, 1, weights ? 3 : 1, weights ? 0 : 1);
+    if (!weights)
+        return;
+    in(b, NORMAL, s.w); /* dx as well, and its sums */
+    out(b, SHAPE(r->K));
+    out(b, s.x);
+    out(b, SHAPE(2, r->C));
+    emit_layouts(b, 3, 3, 4);
+    for (int k = 2; k < 6; k++)
+        b->c.in.operand[k].dtype = -1;
+    b->c.out.count = 3;
+    emit_layouts(b, 3, 3, 4);
 }
 
 static void large_conv_cases(builder *b)

@@ -71,7 +71,8 @@ enum {
     DN_OP_GEMM = 10,             /* a, b, [bias] -> c */
     DN_OP_CONV = 11,             /* x, w, [b], [mean, inv_std, gamma, beta] -> y */
     DN_OP_CONV_BWD_DATA = 12,    /* dy, w, [b] -> dx */
-    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy, [mean, inv_std, gamma, beta] -> dw, [db] */
+    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy, [mean, inv_std, gamma, beta], [w] -> dw, [db], [dx],
+                                    [sums] */
     DN_OP_IM2COL = 14,           /* x -> columns */
     DN_OP_COL2IM = 15,           /* columns -> x */
     DN_OP_POOL = 16,             /* x, [state] -> y, [mask I32] */
@@ -104,8 +105,8 @@ enum {
     DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
     DN_OP_NORM_SCALE = 44,       /* x, gamma, beta -> [y], mean, inv_std, running mean, running
                                     var, factor */
-    DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy, [beta] -> dx, [dgamma],
-                                    [dbeta] */
+    DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy, [beta], [sums] -> dx,
+                                    [dgamma], [dbeta] */
     DN_OP_ROI_POOL = 46,         /* x, regions -> y, [mask I32] */
     DN_OP_ROI_POOL_BWD = 47,     /* dy, regions, [mask I32] -> dx */
     DN_OP_KIND_END = 64
@@ -262,7 +263,10 @@ typedef struct dn_args_gemm {
  * columns: (N, C * prod kernel, prod out), kernel positions row-major within a channel.
  * With mean, inv_std, gamma and beta (C each) what is convolved is not x but what NORM_SCALE
  * makes of it: f(gamma (x - mean) inv_std + beta), f being x_activation, NONE or RELU of slope
- * 0; padding is 0 in any case. */
+ * 0; padding is 0 in any case.
+ * CONV_BWD_WEIGHTS with w also makes dx, laid out as x: what CONV_BWD_DATA makes of dy; and
+ * with mean and its like sums (2, C): of dz = dx f'(y) and of dz (x - mean), y what x is
+ * normalised to: those that NORM_SCALE_BWD begins with. */
 typedef struct dn_args_conv {
     dn_args base;
     int32_t spatial, group;
@@ -343,7 +347,8 @@ typedef struct dn_args_batch_norm {
  * inv_std[d] + beta[d]); statistics as BATCH_NORM's. BWD: with dz = dy f'(y) (with an
  * activation y is needed, or beta in its place: then y is what the forward made of x) and n =
  * (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx = gamma inv_std (dz - mean(dz) -
- * n mean(dz n)); global: dx = gamma inv_std dz. dx == dy is allowed, y == x is not. */
+ * n mean(dz n)); global: dx = gamma inv_std dz. With sums (2, dim), they are the sums of dz and
+ * of dz (x - mean). dx == dy is allowed, y == x is not. */
 typedef struct dn_args_norm_scale {
     dn_args base;
     int32_t use_global, activation;

@@ -49,7 +49,7 @@ static int choose_format(reading *r, const dni_decoder *decoder)
          (type != PNG_COLOR_TYPE_GRAY && png_get_valid(r->png, r->info, PNG_INFO_tRNS)));
     bool color = !decoder->force_gray &&
                  (decoder->force_color || alpha || (type & PNG_COLOR_MASK_COLOR));
-    png_set_scale_16(r->png);
+    png_set_strip_16(r->png); /* not rounded: so does OpenCV */
     png_set_palette_to_rgb(r->png);
     png_set_expand_gray_1_2_4_to_8(r->png);
     if (alpha)

@@ -27,11 +27,14 @@ JPEG = base64.b64decode(
 
 
 def png(path, pixels):
-    """Writes (H, W) or (H, W, 3) bytes, blue first."""
+    """Writes (H, W) or (H, W, 3) numbers of 8 or 16 bits, blue first."""
     if pixels.ndim == 3:
         pixels = pixels[..., ::-1]
+    depth = 8 * pixels.itemsize
+    pixels = pixels.astype('>u%d' % pixels.itemsize)
     rows = b''.join(b'\0' + row.tobytes() for row in np.ascontiguousarray(pixels))
-    head = struct.pack('>2I5B', pixels.shape[1], pixels.shape[0], 8, 2 * (pixels.ndim == 3), 0, 0, 0)
+    head = struct.pack('>2I5B', pixels.shape[1], pixels.shape[0], depth, 2 * (pixels.ndim == 3),
+                       0, 0, 0)
     with open(path, 'wb') as file:
         file.write(b'\x89PNG\r\n\x1a\n')
         for kind, data in ((b'IHDR', head), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')):
@@ -125,6 +128,15 @@ class Reading(Images):
         png('pics/a.jpg', self.images[0][..., 0])  # gray, and named wrong
         out = self.net().forward()['data'][0]
         np.testing.assert_array_equal(out, np.stack(3 * [self.images[0][..., 0]]))
+
+    def test_16_bits(self):
+        """The upper 8, as OpenCV has them."""
+        deep = np.random.RandomState(3).randint(0, 1 << 16, (6, 5, 3)).astype('u2')
+        png('pics/0.png', deep)
+        np.testing.assert_array_equal(self.net().forward()['data'][0], planes(deep >> 8))
+        png('pics/0.png', deep[..., 0])
+        np.testing.assert_array_equal(self.net('is_color: false').forward()['data'][0],
+                                      planes(deep[..., 0] >> 8))
 
     def test_transform(self):
         want = planes(self.images[0]).astype('f4')

@@ -264,11 +264,19 @@ static void check_dynamic(void)
                           "layer { name: 'r' type: 'Power' bottom: 'd' top: 'r' }",
                           NULL),
                  DN_OK);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
         CHECK_INT(dn_blob_dim(dn_net_blob(net, "r"), 0), 1 + i % 3);
         CHECK(dn_blob_data(dn_net_blob(net, "r"))[0] >= (float)i);
     }
+    dn_net_free(net);
+    dn_context_free(context);
+    dn_layer_class fixed = cls;
+    fixed.flags = DN_LAYER_SOURCE;
+    context = make_context(&fixed);
+    CHECK_STATUS(make_net(&net, context, "layer { name: 'd' type: 'Rows' top: 'd' }", NULL),
+                 DN_OK);
+    CHECK_MESSAGE(dn_net_forward(net, NULL), DN_E_STATE, "top 0 is set in shape");
     dn_net_free(net);
     dn_context_free(context);
 }

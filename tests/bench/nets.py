@@ -73,6 +73,9 @@ class Writer:
             return bottom
         return self.add(name, L.Dropout(bottom, in_place=True, dropout_ratio=ratio))
 
+    def flatten(self, name, bottom):
+        return self.add(name, L.Flatten(bottom))
+
     def loss(self, name, bottom, weight=1):
         more = dict(loss_weight=weight) if weight != 1 else {}
         if self.train:
@@ -208,12 +211,169 @@ def mobilenet_v2(w):
     w.loss('loss', w.linear('fc', w.global_pool('pool', x), w.classes))
 
 
+def caffenet(w):
+    """AlexNet as Caffe's reference model has it: pooling before normalisation."""
+    x = w.lrn('norm1', w.pool('pool1', w.conv('conv1', w.data, 96, 11, stride=4), 3, 2))
+    x = w.lrn('norm2', w.pool('pool2', w.conv('conv2', x, 256, 5, pad=2, group=2), 3, 2))
+    x = w.conv('conv3', x, 384, 3, pad=1)
+    x = w.conv('conv4', x, 384, 3, pad=1, group=2)
+    x = w.pool('pool5', w.conv('conv5', x, 256, 3, pad=1, group=2), 3, 2)
+    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
+    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
+    w.loss('loss', w.linear('fc8', x, w.classes))
+
+
+def squeezenet(w):
+    """Iandola and others 2016, version 1.1."""
+    def fire(name, x, squeeze, expand):
+        x = w.conv(name + '_squeeze', x, squeeze, 1)
+        return w.add(name, L.Concat(w.conv(name + '_1x1', x, expand, 1),
+                                    w.conv(name + '_3x3', x, expand, 3, pad=1)))
+
+    x = w.pool('pool1', w.conv('conv1', w.data, 64, 3, stride=2), 3, 2)
+    x = w.pool('pool3', fire('fire3', fire('fire2', x, 16, 64), 16, 64), 3, 2)
+    x = w.pool('pool5', fire('fire5', fire('fire4', x, 32, 128), 32, 128), 3, 2)
+    for i, (squeeze, expand) in enumerate(((48, 192), (48, 192), (64, 256), (64, 256)), 6):
+        x = fire('fire%d' % i, x, squeeze, expand)
+    x = w.conv('conv10', w.dropout('drop9', x, 0.5), w.classes, 1)
+    w.loss('loss', w.flatten('flat', w.global_pool('pool10', x)))
+
+
+def cifar_full(w, sigmoid=False):
+    """Caffe's full net for CIFAR-10: normalisation within channels; with `sigmoid` the form
+    that has batch norm and sigmoids in its place."""
+    x = w.data
+    for i, outputs in enumerate((32, 32, 64), 1):
+        x = w.conv('conv%d' % i, x, outputs, 5, pad=2, relu=i > 1 and not sigmoid)
+        x = w.pool('pool%d' % i, x, 3, 2, average=i > 1)
+        if sigmoid:
+            x = w.add('bn%d' % i, L.BatchNorm(x, param=[dict(lr_mult=0)] * 3))
+            x = w.add('sigmoid%d' % i, L.Sigmoid(x))
+        elif i < 3:
+            x = w.relu('relu1', x) if i == 1 else x
+            x = w.add('norm%d' % i, L.LRN(x, local_size=3, alpha=5e-5, beta=0.75,
+                                          norm_region=P.LRN.WITHIN_CHANNEL))
+    w.loss('loss', w.linear('ip1', x, w.classes))
+
+
+def cifar_sigmoid(w):
+    cifar_full(w, sigmoid=True)
+
+
+def nin(w):
+    """Lin and others 2013, network in network, for CIFAR-10."""
+    x = w.data
+    plan = (((192, 5), (160, 1), (96, 1)), ((192, 5), (192, 1), (192, 1)),
+            ((192, 3), (192, 1), (w.classes, 1)))
+    for i, stage in enumerate(plan, 1):
+        for j, (outputs, kernel) in enumerate(stage, 1):
+            x = w.conv('conv%d_%d' % (i, j), x, outputs, kernel, pad=kernel // 2)
+        if i < 3:
+            x = w.dropout('drop%d' % i, w.pool('pool%d' % i, x, 3, 2, average=i > 1), 0.5)
+    w.loss('loss', w.flatten('flat', w.global_pool('pool3', x)))
+
+
+def darknet19(w):
+    """Redmon and Farhadi 2016: batch norm and ReLUs with a slope."""
+    def conv(name, x, outputs, kernel):
+        x = w.norm_conv(name, x, outputs, kernel, pad=kernel // 2, relu=False)
+        return w.add('leaky_' + name, L.ReLU(x, negative_slope=0.1, in_place=True))
+
+    x = w.data
+    for i, widths in enumerate(((32,), (64,), (128, 64, 128), (256, 128, 256),
+                                (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024)), 1):
+        if i > 1:
+            x = w.pool('pool%d' % i, x, 2, 2)
+        for j, width in enumerate(widths, 1):
+            x = conv('conv%d_%d' % (i, j), x, width, 1 if j % 2 == 0 else 3)
+    x = w.conv('conv7', x, w.classes, 1, relu=False)
+    w.loss('loss', w.flatten('flat', w.global_pool('pool7', x)))
+
+
+def unet(w):
+    """Ronneberger and others 2015, at half the width, one class for the image."""
+    def pair(name, x, outputs):
+        x = w.conv(name + '_a', x, outputs, 3, pad=1)
+        return w.conv(name + '_b', x, outputs, 3, pad=1)
+
+    x, kept = w.data, []
+    for i, width in enumerate((32, 64, 128, 256)):
+        kept.append(pair('down%d' % i, x, width))
+        x = w.pool('pool%d' % i, kept[-1], 2, 2)
+    x = pair('bottom', x, 512)
+    for i, width in ((3, 256), (2, 128), (1, 64), (0, 32)):
+        x = w.add('up%d' % i, L.Deconvolution(x, convolution_param=dict(
+            num_output=width, kernel_size=2, stride=2, weight_filler=MSRA)))
+        x = pair('join%d' % i, w.add('cat%d' % i, L.Concat(kept[i], x)), width)
+    x = w.conv('score', x, w.classes, 1, relu=False)
+    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+
+
+def fcn_alexnet(w):
+    """Shelhamer and others 2015, one class for the image."""
+    x = w.conv('conv1', w.data, 96, 11, stride=4, pad=100)
+    x = w.lrn('norm1', w.pool('pool1', x, 3, 2))
+    x = w.lrn('norm2', w.pool('pool2', w.conv('conv2', x, 256, 5, pad=2, group=2), 3, 2))
+    x = w.conv('conv3', x, 384, 3, pad=1)
+    x = w.conv('conv4', x, 384, 3, pad=1, group=2)
+    x = w.pool('pool5', w.conv('conv5', x, 256, 3, pad=1, group=2), 3, 2)
+    x = w.dropout('drop6', w.conv('fc6', x, 4096, 6), 0.5)
+    x = w.dropout('drop7', w.conv('fc7', x, 4096, 1), 0.5)
+    x = w.add('upscore', L.Deconvolution(
+        w.conv('score', x, w.classes, 1, relu=False),
+        convolution_param=dict(num_output=w.classes, kernel_size=63, stride=32,
+                               bias_term=False, weight_filler=MSRA)))
+    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+
+
+def ssd_mobilenet(w):
+    """MobileNet-SSD: six heads on MobileNet at 300x300, one class from all of them."""
+    x = w.norm_conv('conv0', w.data, 32, 3, stride=2, pad=1)
+    sources, inputs = [], 32
+    for i, (outputs, stride) in enumerate([(64, 1), (128, 2), (128, 1), (256, 2), (256, 1),
+                                           (512, 2)] + [(512, 1)] * 5 + [(1024, 2), (1024, 1)],
+                                          1):
+        x = w.norm_conv('conv%d_dw' % i, x, inputs, 3, stride, pad=1, group=inputs)
+        x = w.norm_conv('conv%d' % i, x, outputs, 1)
+        inputs = outputs
+        if i in (11, 13):
+            sources.append(x)
+    for i, (narrow, outputs) in enumerate(((256, 512), (128, 256), (128, 256), (64, 128)), 14):
+        x = w.norm_conv('conv%d_1' % i, x, narrow, 1)
+        x = w.norm_conv('conv%d_2' % i, x, outputs, 3, stride=2, pad=1)
+        sources.append(x)
+    heads = []
+    for i, source in enumerate(sources):
+        for name, each in (('loc', 4), ('conf', 21)):
+            outputs = each * (3 if i == 0 else 6)
+            top = w.conv('%s%d' % (name, i), source, outputs, 1, relu=False)
+            top = w.add('%s%d_perm' % (name, i), L.Permute(top, order=[0, 2, 3, 1]))
+            heads.append(w.flatten('%s%d_flat' % (name, i), top))
+    w.loss('loss', w.linear('fc', w.add('heads', L.Concat(*heads)), w.classes))
+
+
+def autoencoder(w):
+    """Caffe's autoencoder for MNIST up to its last layer; a loss of classes."""
+    x = w.data
+    for i, outputs in enumerate((1000, 500, 250, 30, 250, 500, 1000), 1):
+        x = w.linear('ip%d' % i, x, outputs)
+        x = x if i == 4 else w.add('sigmoid%d' % i, L.Sigmoid(x))
+    w.loss('loss', w.linear('ip8', x, w.classes))
+
+
 # name: (function, channels, height = width, classes, batch of the tables)
 NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10, 100),
         'alexnet': (alexnet, 3, 227, 1000, 16), 'googlenet': (googlenet, 3, 224, 1000, 8),
         'resnet50': (resnet50, 3, 224, 1000, 4),
         'mobilenet_v1': (mobilenet_v1, 3, 224, 1000, 8),
-        'mobilenet_v2': (mobilenet_v2, 3, 224, 1000, 8), 'vgg16': (vgg16, 3, 224, 1000, 4)}
+        'mobilenet_v2': (mobilenet_v2, 3, 224, 1000, 8), 'vgg16': (vgg16, 3, 224, 1000, 4),
+        'caffenet': (caffenet, 3, 227, 1000, 16), 'squeezenet': (squeezenet, 3, 227, 1000, 8),
+        'cifar_full': (cifar_full, 3, 32, 10, 100),
+        'cifar_sigmoid': (cifar_sigmoid, 3, 32, 10, 100), 'nin': (nin, 3, 32, 10, 32),
+        'darknet19': (darknet19, 3, 224, 1000, 4), 'unet': (unet, 1, 128, 10, 4),
+        'fcn_alexnet': (fcn_alexnet, 3, 500, 21, 1),
+        'ssd_mobilenet': (ssd_mobilenet, 3, 300, 21, 2),
+        'autoencoder': (autoencoder, 1, 28, 784, 100)}
 
 
 def build(name, train, batch=None, dropout=True):

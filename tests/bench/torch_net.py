@@ -42,6 +42,9 @@ class Source:
     def __init__(self, layers, shapes):
         self.lines, self.modules, self.variable, self.losses = [], {}, {}, []
         self.shapes, self.scale_of, self.params = shapes, {}, {}
+        self.scaled = {layer['top'][0]: False for layer in layers}
+        self.scaled.update({layer['bottom'][0]: True for layer in layers
+                            if layer['type'] == 'Scale'})
         for layer in layers:
             getattr(self, 'do_' + layer['type'])(layer, layer.get(param_key(layer), {}))
 
@@ -75,6 +78,15 @@ class Source:
         self.params[layer['name']] = [module.weight, module.bias]
         self.call(layer, module)
 
+    def do_Deconvolution(self, layer, p):
+        p = layer['convolution_param']
+        module = nn.ConvTranspose2d(self.channels(layer), p['num_output'],
+                                    pair(p, 'kernel_size', 1), pair(p, 'stride', 1),
+                                    pair(p, 'pad', 0), groups=p.get('group', 1),
+                                    bias=bias_of(p))
+        self.params[layer['name']] = [module.weight, module.bias]
+        self.call(layer, module)
+
     def do_InnerProduct(self, layer, p):
         shape = self.shapes[layer['bottom'][0]]
         inputs = 1
@@ -90,7 +102,8 @@ class Source:
         self.call(layer, module)
 
     def do_BatchNorm(self, layer, p):
-        module = nn.BatchNorm2d(self.channels(layer), eps=p.get('eps', 1e-5))
+        scaled = self.scaled[layer['top'][0]]
+        module = nn.BatchNorm2d(self.channels(layer), eps=p.get('eps', 1e-5), affine=scaled)
         self.params[layer['name']] = [module.running_mean, module.running_var, None]
         self.scale_of[layer['top'][0]] = module
         self.call(layer, module)
@@ -100,7 +113,19 @@ class Source:
         self.params[layer['name']] = [module.weight, module.bias]
 
     def do_ReLU(self, layer, p):
-        self.emit(layer, 'F.relu(%s, inplace=True)' % self.bottoms(layer)[0])
+        slope = p.get('negative_slope', 0)
+        self.emit(layer, ('F.leaky_relu(%%s, %.4g, inplace=True)' % slope if slope else
+                          'F.relu(%s, inplace=True)') % self.bottoms(layer)[0])
+
+    def do_Sigmoid(self, layer, p):
+        self.emit(layer, 'torch.sigmoid(%s)' % self.bottoms(layer)[0])
+
+    def do_Flatten(self, layer, p):
+        self.emit(layer, 'torch.flatten(%s, 1)' % self.bottoms(layer)[0])
+
+    def do_Permute(self, layer, p):
+        self.emit(layer, '%s.permute(%s)' % (self.bottoms(layer)[0],
+                                             ', '.join(str(i) for i in p['order'])))
 
     def do_ReLU6(self, layer, p):
         self.emit(layer, 'F.relu6(%s, inplace=True)' % self.bottoms(layer)[0])
@@ -113,6 +138,11 @@ class Source:
             p.get('stride', 1), p.get('pad', 0)))
 
     def do_LRN(self, layer, p):
+        if p.get('norm_region') == 1:  # within channels
+            x, size = self.bottoms(layer)[0], p['local_size']
+            mean = 'F.avg_pool2d(%s * %s, %d, 1, %d)' % (x, x, size, size // 2)
+            return self.emit(layer, '%s * (1 + %r * %s) ** -%r' % (
+                x, round(p['alpha'], 9), mean, p['beta']))
         self.emit(layer, 'F.local_response_norm(%s, %d, %r, %r, 1.0)' % (
             self.bottoms(layer)[0], p['local_size'], round(p['alpha'], 9), p['beta']))
 

@@ -18,7 +18,9 @@ typedef struct {
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-__attribute__((constructor)) static void unpack(void)
+/* 101: the first that is not the system's. Linked into a program, its own constructors may
+ * come to read nets: they run after. */
+__attribute__((constructor(101))) static void unpack(void)
 {
     for (size_t i = 0; i < COUNT(fields); i++) {
         const field_row *row = &field_rows[i];

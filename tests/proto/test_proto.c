@@ -29,6 +29,22 @@ static char *read_text(const char *name, size_t *size)
     return text;
 }
 
+/* ---- before main ------------------------------------------------------------------------- */
+
+static const char *early_name;
+
+/* As a C++ host's global objects would ask, here with all linked into one program. */
+__attribute__((constructor)) static void ask_early(void)
+{
+    early_name = cnn__net_parameter__descriptor.fields[0].name;
+}
+
+static void test_early(void)
+{
+    SECTION("before main");
+    CHECK(early_name && !strcmp(early_name, "name"));
+}
+
 /* ---- values ------------------------------------------------------------------------------ */
 
 static void test_numbers(void)
@@ -666,6 +682,7 @@ static void test_failures(void)
 int main(int argc, char **argv)
 {
     folder = argc > 1 ? argv[1] : ".";
+    test_early();
     test_numbers();
     test_forms();
     test_lenient();

@@ -112,7 +112,8 @@ static void *zero_diff(dn_blob *blob)
     return blob->zero;
 }
 
-static void *activation(dn_blob *blob, bool diff)
+/* on_host: it is memory there; else an address to go by will do. */
+static void *activation(dn_blob *blob, bool diff, bool on_host)
 {
     dn_net *net = blob->net;
     if (blob->own && !diff)
@@ -137,11 +138,12 @@ static void *activation(dn_blob *blob, bool diff)
     if (diff ? dni_net_bind_backward(net) : dni_plan_bind(net->plan, DNI_FORWARD))
         return NULL;
     void *memory = NULL;
-    return dni_plan_look(net->plan, t, &memory) ? NULL : memory;
+    dn_status st = (on_host ? dni_plan_look : dni_plan_show)(net->plan, t, &memory);
+    return st ? NULL : memory;
 }
 
 /* Where its values lie, on whichever side they are. */
-static void *find(dn_blob *blob, bool diff, int32_t dtype)
+static void *find(dn_blob *blob, bool diff, int32_t dtype, bool on_host)
 {
     dni_clear_error();
     if (!blob) {
@@ -154,7 +156,7 @@ static void *find(dn_blob *blob, bool diff, int32_t dtype)
         return NULL;
     }
     if (!blob->store && blob->value >= 0)
-        return activation(blob, diff);
+        return activation(blob, diff, on_host);
     if (!blob->store) {
         dni_fail(DN_E_STATE, "weight '%s' has no memory: the net was created with wire_only",
                  blob->name);
@@ -168,7 +170,7 @@ static void *find(dn_blob *blob, bool diff, int32_t dtype)
 
 static void *look(dn_blob *blob, bool diff, int32_t dtype)
 {
-    void *memory = find(blob, diff, dtype);
+    void *memory = find(blob, diff, dtype, true);
     return memory && !dni_mirror_fetch(blob->net->context, memory) ? memory : NULL;
 }
 
@@ -179,7 +181,7 @@ const float *dn_blob_data(dn_blob *blob)
 
 const void *dn_blob_device_data(dn_blob *blob)
 {
-    const void *device = NULL, *memory = find(blob, false, blob ? blob->dtype : DN_F32);
+    const void *device = NULL, *memory = find(blob, false, blob ? blob->dtype : DN_F32, false);
     if (!memory || dni_mirror_look(blob->net->context, memory, &device))
         return NULL;
     if (!device)
@@ -203,7 +205,7 @@ void *dn_blob_mutable_device_data(dn_blob *blob)
     void *device = (void *)(uintptr_t)dn_blob_device_data(blob);
     if (!device)
         return NULL;
-    const void *memory = find(blob, false, blob->dtype);
+    const void *memory = find(blob, false, blob->dtype, false);
     blob->lent_on_device |= memory == blob->own;
     dni_mirror_wrote_device(blob->net->context, memory);
     if (blob->store)

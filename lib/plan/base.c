@@ -84,13 +84,17 @@ static dn_status make_arena(const dni_heap *heap, char **arena, size_t bytes)
 
 enum { NAME = 64 }; /* bytes from one to the next */
 
+static dn_status make_names(dni_base *base)
+{
+    if (!base->names)
+        base->names = dni_alloc(base->heap, base->count, NAME);
+    return base->names ? DN_OK : DN_E_NOMEM;
+}
+
 dn_status dni_base_bind(dni_base *base, dni_section section)
 {
-    if (base->device) {
-        if (!base->names)
-            base->names = dni_alloc(base->heap, base->count, NAME);
-        return base->names ? DN_OK : DN_E_NOMEM;
-    }
+    if (base->device)
+        return make_names(base);
     dn_status st = make_arena(base->heap, &base->arena[0], base->data);
     if (!st && section == DNI_BACKWARD)
         st = make_arena(base->heap, &base->arena[1], base->diff);
@@ -112,7 +116,7 @@ void *dni_base_memory(const dni_base *base, const dni_program *p, dni_tensor roo
     return arena ? arena + base->offset[root] : NULL;
 }
 
-dn_status dni_base_bind_shown(dni_base *base, const dni_program *p, dni_tensor root)
+static dn_status make_apart(dni_base *base, const dni_program *p, dni_tensor root)
 {
     if (base->apart[root])
         return DN_OK;
@@ -124,12 +128,21 @@ dn_status dni_base_bind_shown(dni_base *base, const dni_program *p, dni_tensor r
     return DN_OK;
 }
 
+dn_status dni_base_bind_shown(dni_base *base, const dni_program *p, dni_tensor root)
+{
+    if (!base->device)
+        return make_apart(base, p, root);
+    dn_status st = make_names(base);
+    base->shown[root] = base->shown[root] && st; /* from now on as any other */
+    return st;
+}
+
 dn_status dni_base_look(dni_base *base, const dni_program *p, dni_tensor root)
 {
     if (!base->device || base->shown[root] || base->apart[root])
         return DN_OK;
     const void *name = dni_base_memory(base, p, root);
-    dn_status st = dni_base_bind_shown(base, p, root);
+    dn_status st = make_apart(base, p, root);
     if (!st)
         dni_mirror_move(base->device, name, base->apart[root]);
     return st;

@@ -14,7 +14,7 @@ typedef struct dni_base {
     size_t count; /* tensors of the layers' program */
     bool *pinned; /* per tensor that owns its storage: it lies here */
     void **apart; /* memory of its own, for one that is filled when looked at */
-    bool *shown;  /* it is such a one */
+    bool *shown;  /* it is such a one; on a device, until it is bound */
     size_t *offset;
     size_t data, diff; /* bytes of each kind */
     char *arena[2];    /* data, diff; NULL: nobody asked yet */
@@ -31,7 +31,7 @@ dn_status dni_base_place(dni_base *base, const dni_program *program);
 dn_status dni_base_bind(dni_base *base, dni_section section);
 /* Memory on the host, for whoever reads or writes it there; its values are fetched as ever. */
 dn_status dni_base_look(dni_base *base, const dni_program *program, dni_tensor root);
-/* Memory of one that is shown. */
+/* Memory of one that is shown; on a device an address to go by, as the others have. */
 dn_status dni_base_bind_shown(dni_base *base, const dni_program *program, dni_tensor root);
 /* Copies all values to `buffer` (of dni_base_data_bytes), or back. */
 size_t dni_base_data_bytes(const dni_base *base, const dni_program *program);

@@ -270,21 +270,29 @@ dn_status dni_plan_settle(dni_plan *plan)
     return st;
 }
 
-dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
+dn_status dni_plan_show(dni_plan *plan, dni_tensor tensor, void **out)
 {
     dni_tensor root = plan->program->tensors[tensor].storage;
     const dni_steps *s = &plan->fused;
     dn_status st = DN_OK;
-    if (dni_base_has(&plan->base, root) && plan->base.shown[root])
-        for (size_t i = s->first[DNI_SHOW]; !st && i < s->end[DNI_SHOW]; i++) {
-            if (dni_root(s->program, s->program->ops[i].outputs[0]) != root)
-                continue;
-            plan->watched[i] = true;
-            if (plan->fused_ran[is_gradient(plan, root)])
-                st = show(plan, i);
-            else
-                st = dni_base_bind_shown(&plan->base, plan->program, root);
-        }
+    for (size_t i = s->first[DNI_SHOW]; !st && i < s->end[DNI_SHOW]; i++) {
+        if (dni_root(s->program, s->program->ops[i].outputs[0]) != root)
+            continue;
+        plan->watched[i] = true;
+        if (plan->fused_ran[is_gradient(plan, root)])
+            st = show(plan, i);
+        else
+            st = dni_base_bind_shown(&plan->base, plan->program, root);
+    }
+    if (!st)
+        *out = dni_plan_memory(plan, tensor);
+    return st;
+}
+
+dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out)
+{
+    dni_tensor root = plan->program->tensors[tensor].storage;
+    dn_status st = dni_plan_show(plan, tensor, out);
     if (!st && dni_base_has(&plan->base, root))
         st = dni_base_look(&plan->base, plan->program, root);
     if (!st)

@@ -59,10 +59,12 @@ dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
 /* Where a tensor of the layers' program lives when it runs plain; for one that stays readable,
  * always. NULL before its section is bound. */
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor);
-/* The same for the host to look at: brought up to date now, and from then on after every run.
- * What the host writes there is seen by the next plain run, or by a fused one that does not
- * itself write the blob; not by the backward of a run in which the blob lies as NHWC, or bf16.
- */
+/* The same brought up to date, now and from then on after every run; on a device perhaps an
+ * address to go by. */
+dn_status dni_plan_show(dni_plan *plan, dni_tensor tensor, void **out);
+/* The same for the host to look at: memory, whose values are fetched as ever. What the host
+ * writes there is seen by the next plain run, or by a fused one that does not itself write the
+ * blob; not by the backward of a run in which the blob lies as NHWC, or bf16. */
 dn_status dni_plan_look(dni_plan *plan, dni_tensor tensor, void **out);
 /* Brings everything readable up to date, once. Plain runs do it first. */
 dn_status dni_plan_settle(dni_plan *plan);

@@ -624,6 +624,25 @@ static void *counted(void *user, void *ptr, size_t old_size, size_t new_size)
     "layer { name: '" name "' type: 'Power' bottom: '" from "' top: '" name "' "               \
     "power_param { power: 2 shift: 1 } } "
 
+/* Whoever looks at a blob on the device makes no memory for it on the host, and no copy. */
+static void look_there(dn_net *net, const char *name, float expected)
+{
+    size_t heap = heap_now;
+    int64_t out = fake.copies_out;
+    float value = 0;
+    heap_most = heap_now;
+    for (int run = 0; run < 3; run++) {
+        const void *there = dn_blob_device_data(dn_net_blob(net, name));
+        CHECK_AT(there != NULL, "%s: %s", name, dn_last_error());
+        if (there)
+            fake_peek(&value, there, sizeof value);
+        CHECK_AT(value == expected, "%s: %g", name, (double)value);
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    }
+    CHECK_AT(heap_most - heap < 65536, "%s: %zu bytes on the host", name, heap_most - heap);
+    CHECK_INT(fake.copies_out, out);
+}
+
 /* What only the device uses has no memory on the host. */
 static void check_host_memory(void)
 {
@@ -654,6 +673,9 @@ static void check_host_memory(void)
         CHECK_AT(heap_most < 2 * WIDTH * sizeof(float), "%zu bytes on the host", heap_most);
         CHECK(fake.most >= 2 * WIDTH * sizeof(float));
         if (readable) {
+            look_there(net, "a", 1);
+            look_there(net, "b", 4);
+            look_there(net, "c", 25);
             const float *b = dn_blob_data(dn_net_blob(net, "b"));
             CHECK(b && b[WIDTH - 1] == 4);
             float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
@@ -667,6 +689,47 @@ static void check_host_memory(void)
         }
         dn_net_free(net);
     }
+    dn_context_free(context);
+    CHECK_INT(heap_now, 0);
+    CHECK_INT(fake.allocated, 0);
+}
+
+#define FLAT(name, from)                                                                       \
+    "layer { name: '" name "' type: 'Convolution' bottom: '" from "' top: '" name "' "         \
+    "convolution_param { num_output: 8 kernel_size: 1 weight_filler { value: 0.5 } } } "
+
+/* The same of blobs that lie as NHWC, which are turned when somebody looks. */
+static void check_shown_there(void)
+{
+    SECTION("shown on the device");
+    enum { SIZE = 8 * 256 * 256 };
+    const char *text = "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 "
+                       "dim: 4 dim: 256 dim: 256 } } } " FLAT("a", "x") FLAT("b", "a");
+    fake = (fake_control){0};
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .backends = "ref",
+                                  .backend = &fake_backend,
+                                  .alloc = counted,
+                                  .plan = DN_PLAN_NHWC};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+    float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+    for (int i = 0; i < SIZE / 2; i++)
+        x[i] = 1;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    look_there(net, "a", 2);
+    look_there(net, "b", 8);
+    for (int i = 0; i < SIZE / 2; i++)
+        x[i] = 2;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    const float *a = dn_blob_data(dn_net_blob(net, "a"));
+    CHECK(a && a[0] == 4 && a[SIZE - 1] == 4);
+    CHECK_STATUS(dn_net_forward_range(net, 2, 2, NULL), DN_OK); /* every op as it is */
+    look_there(net, "b", 16);
+    CHECK(dn_blob_data(dn_net_blob(net, "a")) == a && a[0] == 4);
+    dn_net_free(net);
     dn_context_free(context);
     CHECK_INT(heap_now, 0);
     CHECK_INT(fake.allocated, 0);
@@ -791,6 +854,7 @@ int main(void)
     check_lost_gradients();
     check_reduce();
     check_host_memory();
+    check_shown_there();
     check_filter();
     check_plan_text();
     check_refusals();

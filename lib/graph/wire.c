@@ -107,9 +107,16 @@ static dn_status add_value(dni_graph *g, int32_t blob, int32_t top, int32_t *out
 static bool read_by_others(const wiring *w, const Cnn__LayerParameter *layer, int32_t value,
                            const char *name)
 {
-    const dni_value *v = &w->graph->values[value];
-    if (v->consumers > 1 || w->needs_top(w->user, w->graph->nodes[v->layer].param, layer))
+    const dni_graph *g = w->graph;
+    const dni_value *v = &g->values[value], *from = v;
+    if (v->consumers > 1)
         return true;
+    while (from && from->blob == v->blob) { /* makers that worked in place, and the first */
+        const dni_node *maker = &g->nodes[from->layer];
+        if (w->needs_top(w->user, maker->param, layer))
+            return true;
+        from = from->top < maker->num_bottoms ? &g->values[maker->bottoms[from->top]] : NULL;
+    }
     for (size_t i = 0, times = 0; i < layer->n_bottom; i++)
         if (!strcmp(layer->bottom[i], name) && ++times > 1)
             return true;

@@ -89,6 +89,7 @@ const gradient_row gradient_rows[] = {
     {"Dropout", X4 L("Dropout", XY "dropout_param { dropout_ratio: 0.3 }"), 0},
     {"Dropout", IN_PLACE("Dropout", ""), 0},
     {"Dropout", IN_PLACE("Dropout", ""), ROW_TEST},
+    {"Dropout", IN_PLACE("ReLU", "") ON("y", "d", "Dropout", ""), 0},
     {"Dropout", X4 L("Dropout", XY "dropout_param { scale_train: false }"), ROW_TEST},
     /* with weights */
     {"InnerProduct", X4 L("InnerProduct", XY "inner_product_param { num_output: 3 }"), 0},

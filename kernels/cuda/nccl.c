@@ -63,7 +63,12 @@ static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t res
 {
     if (result == ncclSuccess)
         return DN_OK;
-    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s", what, n->ncclGetErrorString(result));
+    cudaError_t error = cudaGetLastError(); /* no later launch's fault */
+    const char *words = n->ncclGetErrorString(result);
+    if (result != ncclUnhandledCudaError || error == cudaSuccess)
+        return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s", what, words);
+    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s: %s (%s)", what, words,
+                              cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
 void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)

@@ -20,6 +20,17 @@ typedef struct group {
     bool aborted;
 } group;
 
+/* Set by a test: fake_cuda.lost of the module. The next call finds it so. */
+__attribute__((visibility("default"))) long *fake_nccl_loses;
+
+static bool is_lost(void)
+{
+    long *lost = __atomic_exchange_n(&fake_nccl_loses, NULL, __ATOMIC_RELAXED);
+    if (lost)
+        __atomic_store_n(lost, 1, __ATOMIC_RELAXED);
+    return lost != NULL;
+}
+
 struct ncclComm {
     group *group;
     int rank;
@@ -27,6 +38,8 @@ struct ncclComm {
 
 ncclResult_t ncclCommInitAll(ncclComm_t *out, int count, const int *devices)
 {
+    if (is_lost())
+        return ncclUnhandledCudaError;
     group *g = calloc(1, sizeof *g);
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->met, NULL);
@@ -63,6 +76,8 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
                            ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
 {
     group *g = comm->group;
+    if (is_lost())
+        return ncclUnhandledCudaError;
     if (from != to || type != ncclFloat || op != ncclAvg || !stream)
         return ncclInvalidArgument;
     g->data[comm->rank] = to;
@@ -106,5 +121,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm)
 
 const char *ncclGetErrorString(ncclResult_t result)
 {
-    return result == ncclSuccess ? "success" : "a fake failure";
+    return result == ncclSuccess              ? "success"
+           : result == ncclUnhandledCudaError ? "unhandled cuda error"
+                                              : "a fake failure";
 }

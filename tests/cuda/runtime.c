@@ -59,8 +59,8 @@ long fake_cuda_live(void)
 
 static bool is_lost(void)
 {
-    return fake_cuda.lost &&
-           __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= fake_cuda.lost;
+    long lost = __atomic_load_n(&fake_cuda.lost, __ATOMIC_RELAXED);
+    return lost && __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= lost;
 }
 
 static cudaError_t done(cudaError_t error)
@@ -331,6 +331,8 @@ cudaError_t cudaDriverGetVersion(int *version)
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 {
     (void)flags;
+    if (is_lost())
+        return done(cudaSuccess);
     *out = malloc(sizeof **out);
     **out = (struct CUstream_st){current, NULL};
     count(live_streams);
@@ -359,6 +361,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
 {
     (void)flags;
+    if (is_lost())
+        return done(cudaSuccess);
     *out = malloc(sizeof **out);
     (*out)->device = current;
     __atomic_fetch_add(&live_events, 1, __ATOMIC_RELAXED);

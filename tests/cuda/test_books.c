@@ -16,6 +16,7 @@ static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long *dnn_runs, *dnn_narrow, *dnn_hasty, *blas_unordered, *blas_types;
+static long **nccl_loses;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 static void *find(void *library, const char *name)
@@ -390,14 +391,8 @@ static void note(void *user, int32_t level, const char *line)
     snprintf(user, 512, "%s", line);
 }
 
-/* Two ranks go through the host where NCCL will not have them. */
-static void check_refused_team(void)
+static void make_team(dn_context **context, dn_solver **solver, char *line)
 {
-    SECTION("NCCL refuses");
-    dn_context *context[2];
-    dn_solver *solver[2];
-    dn_parallel *parallel = NULL;
-    char line[512] = "";
     static const char text[] =
         "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1";
     for (int r = 0; r < 2; r++) {
@@ -412,6 +407,28 @@ static void check_refused_team(void)
             dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
             DN_OK);
     }
+}
+
+static void free_team(dn_context **context, dn_solver **solver, dn_parallel *parallel)
+{
+    dn_parallel_free(parallel);
+    for (int r = 0; r < 2; r++) {
+        dn_solver_free(solver[r]);
+        dn_context_free(context[r]);
+    }
+    CHECK_INT(live(), 0);
+    *fake = (fake_cuda_control){0};
+}
+
+/* Two ranks go through the host where NCCL will not have them. */
+static void check_refused_team(void)
+{
+    SECTION("NCCL refuses");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    make_team(context, solver, line);
     setenv("FAKE_NCCL_REFUSES", "1", 1);
     CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
     unsetenv("FAKE_NCCL_REFUSES");
@@ -419,23 +436,51 @@ static void check_refused_team(void)
     CHECK(parallel && !strcmp(dn_parallel_transport(parallel), "host"));
     CHECK_STATUS(dn_parallel_step(parallel, 4), DN_OK);
     CHECK(hash_weights(dn_solver_net(solver[0])) == hash_weights(dn_solver_net(solver[1])));
-    dn_parallel_free(parallel);
-    for (int r = 0; r < 2; r++) {
-        dn_solver_free(solver[r]);
-        dn_context_free(context[r]);
+    free_team(context, solver, parallel);
+}
+
+/* NCCL says no more than that CUDA failed: what CUDA says of it is said, too. */
+static void check_lost_team(void)
+{
+    SECTION("NCCL on a lost device");
+    static const char *const joining[] = {
+        "making a stream: unspecified launch failure (cudaErrorLaunchFailure)",
+        "NCCL: joining the devices: unhandled cuda error: unspecified launch failure "
+        "(cudaErrorLaunchFailure)"};
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    for (int within = 0; within < 2; within++) {
+        char line[512] = "";
+        make_team(context, solver, line);
+        fake->launches = 1;
+        if (within)
+            *nccl_loses = &fake->lost;
+        else
+            fake->lost = 1;
+        CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK); /* on the host, then */
+        CHECK_AT(strstr(line, joining[within]) != NULL, "'%s'", line);
+        CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
+        free_team(context, solver, parallel);
     }
-    CHECK_INT(live(), 0);
+    char line[512] = "";
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    *nccl_loses = &fake->lost;
+    CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
+    free_team(context, solver, parallel);
 }
 
 int main(int argc, char **argv)
 {
     char path[4096];
-    if (argc != 4)
+    if (argc != 5)
         return 2;
     folder = argv[1];
     snprintf(path, sizeof path, "%s/deepnet-cuda.so", folder);
     void *module = dlopen(path, RTLD_NOW), *blas = dlopen(argv[2], RTLD_NOW);
-    void *dnn = dlopen(argv[3], RTLD_NOW);
+    void *dnn = dlopen(argv[3], RTLD_NOW), *nccl = dlopen(argv[4], RTLD_NOW);
     fake = find(module, "fake_cuda");
     *(void **)&live = find(module, "fake_cuda_live");
     *(void **)&current = find(module, "fake_cuda_current");
@@ -445,6 +490,7 @@ int main(int argc, char **argv)
     dnn_hasty = find(dnn, "fake_dnn_hasty");
     blas_unordered = find(blas, "fake_blas_unordered");
     blas_types = find(blas, "fake_blas_types");
+    nccl_loses = find(nccl, "fake_nccl_loses");
     make_digits(images, labels);
     check_stream();
     check_recordings();
@@ -459,5 +505,6 @@ int main(int argc, char **argv)
     check_no_device();
     check_memory();
     check_refused_team();
+    check_lost_team();
     return check_summary();
 }

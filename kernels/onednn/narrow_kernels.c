@@ -108,7 +108,8 @@ void nk_clip_bwd(one_bf16 *dx, const one_bf16 *dy, const one_bf16 *x, float low,
         __m512 v = load(x + i, left);
         __mmask16 in =
             _mm512_cmp_ps_mask(v, a, _CMP_GE_OQ) & _mm512_cmp_ps_mask(v, b, _CMP_LE_OQ);
-        put(dx + i, _mm512_maskz_mov_ps(in, load(dy + i, left)), add, left);
+        __m512 share = _mm512_maskz_mov_ps(in, _mm512_set1_ps(1)); /* a NaN of dy stays */
+        put(dx + i, _mm512_mul_ps(load(dy + i, left), share), add, left);
     }
 }
 

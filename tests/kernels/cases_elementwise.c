@@ -149,6 +149,10 @@ static void unary_bwd_case(builder *b, const function_row *f, int64_t n, int wha
     out(b, SHAPE(n));
     emit_in_place(b, 1, 2);
     emit_narrow_in_place(b, 1, 2, 7, 1);
+    b->c.in.fill[2] = SPOILT; /* NaN times 0 is NaN, too */
+    emit(b);
+    emit_narrow_in_place(b, 0, -1, 7, 1);
+    b->c.in.fill[2] = NORMAL;
     b->c.in.fill[what == 2] = WILD;
     emit(b);
 }

@@ -52,6 +52,7 @@ typedef struct dni_list {
     const char *root; /* goes before each name; NULL: nothing */
     bool labelled;    /* a line without a label fails; else it may have one */
     bool mapped;      /* instead of a label a line names a second image */
+    bool alone;       /* a path ends at the first space: what follows is not read */
 } dni_list;
 
 /* Names are meant as in the prototxt, whose folder is `base`, or from the list's own folder.

@@ -37,6 +37,10 @@ static dn_status split_line(const list *l, const char *at, const char **end, con
 {
     const char *word = *end, *path_end;
     double value;
+    if (l->o.alone) {
+        *last = *end = at + strcspn(at, " \t\r\n");
+        return DN_OK;
+    }
     while (word > at && !is_blank(word[-1]))
         word--;
     for (path_end = word; path_end > at && is_blank(path_end[-1]);)

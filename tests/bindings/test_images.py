@@ -287,8 +287,13 @@ class Maps(Images):
         net = self.seg('batch_size: 5', source='list.txt')
         np.testing.assert_array_equal(net.forward()['label'][:, 0],
                                       np.arange(10, 15)[:, None, None] * np.ones((6, 5)))
-        net = self.seg('label_type: NONE', source='list.txt')
-        self.assertEqual(set(net.forward()['label'].ravel()), {255})
+        for source in ('list.txt', 'pairs.txt', 'alone.txt'):
+            self.write('alone.txt', '0.png  \n1.png\tnone  none\r\n')
+            net = self.seg('label_type: NONE', source=source)
+            for k in (0, 1):
+                out = net.forward()
+                self.assertEqual(set(out['label'].ravel()), {255})
+                np.testing.assert_array_equal(out['data'][0], planes(self.images[k]))
 
     def test_resize(self):
         size = 'new_height: 3 new_width: 10 '

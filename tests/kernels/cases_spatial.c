@@ -237,24 +237,35 @@ static void large_conv_cases(builder *b)
 }
 
 /* Constant weights, and pixels and channels enough for Strassen's product: more than whole
- * units of 32, and some more. */
+ * units of 32, and some more; then each what cannot be halved twice. */
 static void strassen_cases(builder *b)
 {
-    static const conv_row r = {2, 1, 512, 256, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
-    conv_shapes s = shapes_of(&r);
-    for (int bias = 0; bias < 2; bias++) {
-        conv_begin(b, DN_OP_CONV, &r);
-        b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_NONE;
-        b->c.args.conv.activation_a = 0.1;
-        in(b, NORMAL, s.x);
-        in(b, NORMAL, s.w);
-        if (bias)
-            in(b, NORMAL, SHAPE(r.K));
-        out(b, s.y);
-        nhwc(&b->c.in, 1);
-        nhwc(&b->c.out, 1);
-        b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
-        emit_added(b, 1);
+    static const conv_row rows[] = {
+        {2, 1, 512, 256, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+        {2, 4, 512, 256, 1, {7, 9}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},   /* two halves' ends */
+        {2, 1, 512, 256, 1, {29, 9}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},  /* pixels */
+        {2, 1, 544, 256, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* of vectors of x */
+        {2, 1, 512, 320, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const conv_row *r = &rows[i];
+        conv_shapes s = shapes_of(r);
+        for (int bias = i > 0; bias < 2; bias++) {
+            conv_begin(b, DN_OP_CONV, r);
+            b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_NONE;
+            b->c.args.conv.activation_a = 0.1;
+            in(b, NORMAL, s.x);
+            in(b, NORMAL, s.w);
+            if (bias)
+                in(b, NORMAL, SHAPE(r->K));
+            out(b, s.y);
+            nhwc(&b->c.in, 1);
+            nhwc(&b->c.out, 1);
+            b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
+            if (i > 0)
+                emit(b);
+            else
+                emit_added(b, 1);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ typedef struct nccl {
 #define FIELD(name) __typeof__(name) *name;
     FUNCTIONS(FIELD)
 #undef FIELD
+    const char *(*last_error)(ncclComm_t); /* its own words; NULL: older than 2.13 */
 } nccl;
 
 typedef struct comm {
@@ -55,6 +56,8 @@ static bool find_functions(nccl *n)
             return false;
         memcpy(wanted[i].to, &symbol, sizeof(symbol));
     }
+    void *last = n->library ? dlsym(n->library, "ncclGetLastError") : NULL;
+    memcpy(&n->last_error, &last, sizeof(last));
     return n->library != NULL;
 }
 
@@ -64,11 +67,11 @@ static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t res
     if (result == ncclSuccess)
         return DN_OK;
     cudaError_t error = cudaGetLastError(); /* no later launch's fault */
-    const char *words = n->ncclGetErrorString(result);
-    if (result != ncclUnhandledCudaError || error == cudaSuccess)
-        return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s", what, words);
-    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s: %s (%s)", what, words,
-                              cudaGetErrorString(error), cudaGetErrorName(error));
+    const char *why = n->last_error ? n->last_error(NULL) : "";
+    if (result == ncclUnhandledCudaError && error != cudaSuccess)
+        why = cudaGetErrorString(error);
+    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s%s%s", what,
+                              n->ncclGetErrorString(result), *why ? ": " : "", why);
 }
 
 void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)

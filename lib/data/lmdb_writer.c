@@ -2,16 +2,23 @@
  * lmdb_writer.c: new LMDBs through liblmdb: appended in key order, written with write (a full
  * disk is an error, not SIGBUS as with a writable map), synced once, then renamed into place.
  */
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "data/data.h"
 
 #ifdef DN_HAVE_LMDB
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <lmdb.h>
+
+#ifndef PATH_MAX
+#define PATH_MAX 4096
+#endif
 
 /* Bytes per transaction: dirty pages wait in memory until it ends, and are then written in
  * runs. */
@@ -135,15 +142,30 @@ static dn_status open_environment(dni_db_writer *w)
     return error ? fail_lmdb(error) : DN_OK;
 }
 
-static dn_status set_up(dni_db_writer *w, const char *path)
+/* Where the database goes: the folder that a symbolic link names is replaced, not the link. */
+static dn_status set_path(dni_db_writer *w, const char *path)
 {
+    char real[PATH_MAX];
+    struct stat info;
     w->path = dni_strdup(&w->heap, path);
     if (!w->path)
         return DN_E_NOMEM;
     size_t length = strlen(w->path);
     while (length > 1 && w->path[length - 1] == '/')
         w->path[--length] = 0;
-    dn_status st = check_target(w);
+    if (lstat(w->path, &info) || !S_ISLNK(info.st_mode) || !realpath(w->path, real))
+        return DN_OK;
+    dni_free(&w->heap, w->path);
+    w->path = dni_strdup(&w->heap, real);
+    return w->path ? DN_OK : DN_E_NOMEM;
+}
+
+static dn_status set_up(dni_db_writer *w, const char *path)
+{
+    dn_status st = set_path(w, path);
+    if (st)
+        return st;
+    st = check_target(w);
     if (!st)
         st = make_folder(w);
     if (!st)

@@ -372,6 +372,16 @@ class Converting(Images):
         net = self.net('new_height: 4 new_width: 7 is_color: false batch_size: 5')
         np.testing.assert_array_equal(self.records('db')[0], net.forward()['data'])
 
+    def test_link(self):
+        """What it names is replaced, and it stays."""
+        self.convert('db')
+        os.symlink('db', 'link')
+        before = sorted(os.listdir('.'))
+        self.convert('link/', overwrite=True, size=(2, 3))
+        self.assertEqual(sorted(os.listdir('.')), before)
+        self.assertTrue(os.path.islink('link'))
+        self.assertEqual(self.records('db')[0][0].shape, (3, 2, 3))
+
     def test_shuffle(self):
         orders = []
         for seed in (1, 1, 2):

@@ -2,7 +2,7 @@
  * ReLU: y = max(0, x) + negative_slope * min(0, x).
  * relu_param: negative_slope (0). bottom: any shape; top: the same; in place allowed.
  * Gradient: dx = dy where x > 0, negative_slope * dy elsewhere. */
-#include "layers/layer.h"
+#include "layers/neuron.h"
 
 static double slope(const dni_layer *layer)
 {
@@ -10,14 +10,18 @@ static double slope(const dni_layer *layer)
     return p ? p->negative_slope : 0;
 }
 
+/* In place the sign of y is that of x, but for a slope below 0. */
 static void forward(dni_layer *layer, dni_builder *b)
 {
+    dni_tensor *x = layer->state;
+    *x = dni_keep_input(b, layer->propagate[0] && slope(layer) < 0);
     dni_emit_unary(b, DN_FN_RELU, slope(layer), 0, 0, b->x[0], b->y[0]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
-    dni_emit_unary_bwd(b, DN_FN_RELU, slope(layer), 0, 0, b->x[0], b->y[0], b->dy[0], b->dx[0]);
+    const dni_tensor *x = layer->state;
+    dni_emit_unary_bwd(b, DN_FN_RELU, slope(layer), 0, 0, *x, b->y[0], b->dy[0], b->dx[0]);
 }
 
 const dni_layer_class dni_layer_relu = {
@@ -27,6 +31,7 @@ const dni_layer_class dni_layer_relu = {
     .tops_min = 1,
     .tops_max = 1,
     .flags = DNI_LAYER_INPLACE | DNI_LAYER_READS_SIGN,
+    .state_size = sizeof(dni_tensor),
     .shape = dni_shape_like_bottom,
     .forward = forward,
     .backward = backward,

@@ -69,6 +69,7 @@ const gradient_row gradient_rows[] = {
     {"ReLU", X4 L("ReLU", XY), 0},
     {"ReLU", X4 L("ReLU", XY "relu_param { negative_slope: 0.1 }"), 0},
     {"ReLU", IN_PLACE("ReLU", ""), 0},
+    {"ReLU", IN_PLACE("ReLU", "relu_param { negative_slope: -0.5 }"), 0},
     {"Sigmoid", X4 L("Sigmoid", XY), 0},
     {"Swish", X4 L("Swish", XY "swish_param { beta: 1.5 }"), 0},
     {"Swish", IN_PLACE("Swish", ""), 0},

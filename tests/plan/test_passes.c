@@ -168,6 +168,44 @@ static void check_norm_passed_on(dn_context *plain)
     dn_context_free(context);
 }
 
+/* Both gradients are made at once only where dx is not added to what is there; and what others
+ * add to dx later is in the sums of the norm's gradient. */
+static void check_gradients_joined(dn_context *plain)
+{
+#define BEFORE X WIDE("a", "x", "") NORM("a") RELU("a")
+#define AFTER  CONV("c", "e", "") LOSS("c")
+    static const struct {
+        const char *text;
+        int32_t joined;
+    } rows[] = {
+        {BEFORE WIDE("b", "a", "group: 16 ") SUM("b", "a", "e") AFTER, 0},
+        {BEFORE WIDE("p", "a", "") WIDE("b", "a", "group: 16 ") SUM("b", "p", "e") AFTER, 1}};
+    dn_context *context = NULL;
+    dn_context_options o = {
+        .struct_size = sizeof o, .plan = DN_PLAN_NHWC, .backends = "cpu,ref", .seed = 7};
+    SECTION("gradients joined");
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    for (size_t r = 0; r < DNI_COUNT(rows); r++) {
+        dn_net *net = net_of(context, rows[r].text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+        dn_net *truth = net_of(plain, rows[r].text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+        run(net, true);
+        run(truth, true);
+        compare_nets(net, truth, true);
+        const dni_program *p = dni_plan_program(net->plan);
+        int32_t walks = 0, joined = 0;
+        for (size_t i = 0; i < p->num_ops; i++) {
+            const dni_op *op = &p->ops[i];
+            joined += op->kind == DN_OP_CONV_BWD_WEIGHTS && op->num_outputs > 2;
+            CHECK(op->kind != DN_OP_NORM_SCALE_BWD || op->num_inputs < 8);
+            walks += strstr(dni_plan_implementation(net->plan, i), "3x3") != NULL;
+        }
+        CHECK_INT(joined, walks ? rows[r].joined : 0);
+        dn_net_free(net);
+        dn_net_free(truth);
+    }
+    dn_context_free(context);
+}
+
 #define LENET(n)                                                                               \
     IN("x", "dim: " n " dim: 1 dim: 28 dim: 28")                                               \
     LAYER("a", "Convolution", "x", "a", "convolution_param { num_output: 20 kernel_size: 5 }") \
@@ -216,6 +254,7 @@ int main(void)
     check_layout(nhwc);
     check_lenet();
     check_norm_passed_on(plain);
+    check_gradients_joined(plain);
     dn_context_free(fused);
     dn_context_free(nhwc);
     dn_context_free(plain);

@@ -210,8 +210,12 @@ void dni_emit_fill(dni_builder *b, dni_tensor y, double value)
 
 void dni_emit_copy(dni_builder *b, dni_tensor x, dni_tensor y)
 {
-    if (b->status || y == DNI_NONE || dni_same(b, x, y))
+    if (b->status || y == DNI_NONE)
         return;
+    if (dni_same(b, x, y)) { /* in place: a gradient that has gone on */
+        info_of(b, y)->written = true;
+        return;
+    }
     dn_args_copy a = {.axes = 1,
                       .dim = {dni_tensor_count(b, x)},
                       .x_stride = {1},

@@ -87,6 +87,8 @@ const gradient_row gradient_rows[] = {
      L("SpatialDropout", "bottom: 'x' top: 'y' spatial_dropout_param { dropout_ratio: 0.3 }"), 0},
     {"SpatialDropout", IN("x", "dim: 3 dim: 4") L("SpatialDropout", "bottom: 'x' top: 'y'"),
      ROW_TEST},
+    {"SpatialDropout", IN_PLACE("SpatialDropout", ""), 0},
+    {"SpatialDropout", IN_PLACE("SpatialDropout", ""), ROW_TEST},
     {"Dropout", X4 L("Dropout", XY "dropout_param { dropout_ratio: 0.3 }"), 0},
     {"Dropout", IN_PLACE("Dropout", ""), 0},
     {"Dropout", IN_PLACE("Dropout", ""), ROW_TEST},

@@ -177,7 +177,7 @@ static void check_gradients_joined(dn_context *plain)
     static const struct {
         const char *text;
         int32_t joined;
-    } rows[] = {
+    } nets[] = {
         {BEFORE WIDE("b", "a", "group: 16 ") SUM("b", "a", "e") AFTER, 0},
         {BEFORE WIDE("p", "a", "") WIDE("b", "a", "group: 16 ") SUM("b", "p", "e") AFTER, 1}};
     dn_context *context = NULL;
@@ -185,9 +185,9 @@ static void check_gradients_joined(dn_context *plain)
         .struct_size = sizeof o, .plan = DN_PLAN_NHWC, .backends = "cpu,ref", .seed = 7};
     SECTION("gradients joined");
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
-    for (size_t r = 0; r < DNI_COUNT(rows); r++) {
-        dn_net *net = net_of(context, rows[r].text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
-        dn_net *truth = net_of(plain, rows[r].text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    for (size_t r = 0; r < DNI_COUNT(nets); r++) {
+        dn_net *net = net_of(context, nets[r].text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+        dn_net *truth = net_of(plain, nets[r].text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
         run(net, true);
         run(truth, true);
         compare_nets(net, truth, true);
@@ -199,7 +199,7 @@ static void check_gradients_joined(dn_context *plain)
             CHECK(op->kind != DN_OP_NORM_SCALE_BWD || op->num_inputs < 8);
             walks += strstr(dni_plan_implementation(net->plan, i), "3x3") != NULL;
         }
-        CHECK_INT(joined, walks ? rows[r].joined : 0);
+        CHECK_INT(joined, walks ? nets[r].joined : 0);
         dn_net_free(net);
         dn_net_free(truth);
     }

@@ -256,12 +256,12 @@ static void check_row(dn_context *context, const gradient_row *row, const char *
                               .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
     snprintf(text, sizeof text, "force_backward: true %s%s", row->text, more);
     dn_status st = dn_net_create_from_text(&r.net, context, text, strlen(text), &options);
-    CHECK_AT(st == DN_OK, "%s: %s", text, dn_last_error());
+    CHECK_AT(st == DN_OK, "%.999s: %s", text, dn_last_error());
     if (st)
         return;
     fill_inputs(r.net);
     bool ran = forward(r.net);
-    CHECK_AT(ran, "forward: %s: %s", text, dn_last_error());
+    CHECK_AT(ran, "forward: %.999s: %s", text, dn_last_error());
     if (ran && seed_outputs(&r)) {
         CHECK_STATUS(dn_net_clear_gradients(r.net), DN_OK);
         CHECK_STATUS(dn_net_backward(r.net), DN_OK);
@@ -269,15 +269,15 @@ static void check_row(dn_context *context, const gradient_row *row, const char *
             check_rule(&r);
         else
             check_all(&r, row->flags, &t);
-        CHECK_AT(t.wrong == 0, "%s: %d of %d wrong, worst %s", text, t.wrong, t.checked,
+        CHECK_AT(t.wrong == 0, "%.999s: %d of %d wrong, worst %s", text, t.wrong, t.checked,
                  t.where);
         CHECK_AT(row->flags & (ROW_ZERO | ROW_RULE) ? t.wrong_negated == 0
                                                     : t.wrong_negated > 0,
-                 "%s: a negated gradient is %s (largest derivative %g)", text,
+                 "%.999s: a negated gradient is %s (largest derivative %g)", text,
                  t.wrong_negated ? "refused" : "not refused", t.largest);
         CHECK_AT(row->flags & ROW_RULE ||
                      (t.checked > 0 && (row->flags & ROW_KINKS || t.checked > t.kinks)),
-                 "%s: %d values checked, %d at kinks", text, t.checked, t.kinks);
+                 "%.999s: %d values checked, %d at kinks", text, t.checked, t.kinks);
     }
     free(r.seed);
     dn_net_free(r.net);

@@ -38,11 +38,11 @@ static const struct meaning {
     {"LayerParameter", /* parameters of layer types of their own */
      "interp_param seg_accuracy_param center_loss_param smooth_l1_loss_param reorg_param "
      "upsample_param trt_param bn_param box_annotator_ohem_param psroi_pooling_param "
-     "roi_pooling_param roi_align_param spatial_dropout_param annotated_data_param multibox_loss_param "
-     "local_param permute_param prior_box_param triplet_loss_param detection_output_param "
-     "detection_evaluate_param eltwise_affine_param norm_param region_loss_param relu6_param "
-     "flip_param normalize_param proposal_param smoothl1_param resize_param focal_loss_param "
-     "channel_scale_param eval_detection_param yolo_detection_output_param "
+     "roi_pooling_param roi_align_param spatial_dropout_param annotated_data_param "
+     "multibox_loss_param local_param permute_param prior_box_param triplet_loss_param "
+     "detection_output_param detection_evaluate_param eltwise_affine_param norm_param "
+     "region_loss_param relu6_param flip_param normalize_param proposal_param smoothl1_param "
+     "resize_param focal_loss_param channel_scale_param eval_detection_param yolo_detection_output_param "
      "yolov3_detection_output_param yolov3_param yolo_seg_param segmentation_evaluate_param "
      "detectnet_groundtruth_param detectnet_augmentation_param shuffle_channel_param "
      "dense_image_data_param continuation_indicator_param",

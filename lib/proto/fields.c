@@ -42,10 +42,10 @@ static const struct meaning {
      "multibox_loss_param local_param permute_param prior_box_param triplet_loss_param "
      "detection_output_param detection_evaluate_param eltwise_affine_param norm_param "
      "region_loss_param relu6_param flip_param normalize_param proposal_param smoothl1_param "
-     "resize_param focal_loss_param channel_scale_param eval_detection_param yolo_detection_output_param "
-     "yolov3_detection_output_param yolov3_param yolo_seg_param segmentation_evaluate_param "
-     "detectnet_groundtruth_param detectnet_augmentation_param shuffle_channel_param "
-     "dense_image_data_param continuation_indicator_param",
+     "resize_param focal_loss_param channel_scale_param eval_detection_param "
+     "yolo_detection_output_param yolov3_detection_output_param yolov3_param yolo_seg_param "
+     "segmentation_evaluate_param detectnet_groundtruth_param detectnet_augmentation_param "
+     "shuffle_channel_param dense_image_data_param continuation_indicator_param",
      "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
      "backward_math debug engine cudnn_math_override quantization_param",
      NULL, "noise_param"},

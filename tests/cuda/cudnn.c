@@ -84,6 +84,9 @@ cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataTyp
 {
     if (!is_type(type) || axes < 4 || axes > AXES)
         return CUDNN_STATUS_NOT_SUPPORTED;
+    for (int i = 0; i < axes; i++)
+        if (dim[i] < 1)
+            return CUDNN_STATUS_BAD_PARAM;
     t->type = type;
     t->axes = axes;
     memcpy(t->dim, dim, (size_t)axes * sizeof *dim);

@@ -330,6 +330,10 @@ static void norm_cases(builder *b)
             in(b, NORMAL, SHAPE(builder_lengths[(n + 5 * k) % NUM_LENGTHS]));
         out(b, SHAPE(1));
         emit_added(b, 1);
+        b->c.in.count = 0;
+        for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) /* as many as there may be, some empty */
+            in(b, NORMAL, SHAPE(k % 5 ? builder_lengths[(n + 3 * k) % NUM_LENGTHS] : 0));
+        emit(b);
         BEGIN(b, DN_OP_SCALE_CLIP, dn_args_scale_clip);
         b->c.args.scale_clip.clip = n % 3 ? 0.3 : 5;
         in(b, POSITIVE, SHAPE(1));

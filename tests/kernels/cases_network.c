@@ -307,6 +307,22 @@ static void gather_cases(builder *b)
         }
 }
 
+/* No rows at all: a sum of them is zero, or what was there. */
+static void no_rows(builder *b)
+{
+    for (int32_t set = 0; set < 2; set++) {
+        BEGIN(b, DN_OP_SCATTER_ADD, dn_args_gather);
+        b->c.args.gather = (dn_args_gather){b->c.args.base, 0, 7, 5, set ? 3 : 0, set, 0};
+        in(b, NORMAL, SHAPE(0, 7));
+        in_whole(b, DN_F32, 5, SHAPE(0));
+        out(b, SHAPE(set ? 3 : 1, 5, 7));
+        if (set)
+            emit(b);
+        else
+            emit_added(b, 1);
+    }
+}
+
 static void lstm_cases(builder *b)
 {
     for (int n = 0; n < NUM_LENGTHS - 3; n++) {
@@ -371,6 +387,7 @@ void cases_network(case_fn fn, void *user)
     loss_cases(&b);
     measure_cases(&b);
     gather_cases(&b);
+    no_rows(&b);
     lstm_cases(&b);
     update_cases(&b);
 }

@@ -447,6 +447,42 @@ static void lrn_cases(builder *b)
             }
 }
 
+/* A Filter may let nothing pass: no images, no regions. Sums over them are zero. */
+static void empty_cases(builder *b)
+{
+    static const pool_row none = {2, 0, 3, {8, 8}, {4, 4}, {2, 2}, {2, 2}, {0, 0}};
+    for (int32_t method = 0; method < DN_POOL_STOCHASTIC_TEST; method++)
+        pool_case(b, &none, method, 0);
+    for (int64_t C = 3; C <= 24; C += 21) /* depthwise, and not */
+        for (int32_t thin = 0; thin < 2; thin++) {
+            conv_row r = {2, 0, C, C, thin ? C : 1, {7, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}};
+            conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, &r);
+            in(b, NORMAL, shapes_of(&r).x);
+            in(b, NORMAL, shapes_of(&r).y);
+            out(b, shapes_of(&r).w);
+            out(b, SHAPE(C));
+            emit_layouts(b, 3, 3, 0);
+        }
+    dn_shape map = SHAPE(2, 3, 5, 6), pooled = SHAPE(0, 3, 2, 2);
+    BEGIN(b, DN_OP_ROI_POOL_BWD, dn_args_roi);
+    b->c.args.roi.method = DN_ROI_ALIGN;
+    b->c.args.roi.scale = 1;
+    in(b, NORMAL, pooled);
+    in(b, NORMAL, SHAPE(0, 5));
+    out(b, map);
+    emit_added(b, 1);
+    b->c.kind = DN_OP_ROI_POOL;
+    b->c.in.operand[0].shape = map;
+    b->c.out.operand[0].shape = pooled;
+    emit(b);
+    BEGIN(b, DN_OP_LRN, dn_args_lrn);
+    b->c.args.lrn = (dn_args_lrn){b->c.args.base, DN_LRN_ACROSS, 5, 0.7, 0.75, 2};
+    in(b, NORMAL, SHAPE(0, 7, 3, 5));
+    out(b, SHAPE(0, 7, 3, 5));
+    out(b, SHAPE(0, 7, 3, 5));
+    emit(b);
+}
+
 void cases_spatial(case_fn fn, void *user)
 {
     int32_t number = 2000000;
@@ -457,5 +493,6 @@ void cases_spatial(case_fn fn, void *user)
     strassen_cases(&b);
     pool_cases(&b);
     lrn_cases(&b);
+    empty_cases(&b);
     roi_cases(&b);
 }

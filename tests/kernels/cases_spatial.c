@@ -30,12 +30,13 @@ static void gemm_case(builder *b, gemm_row g, int variant)
     a->stride_b = variant % 3 == 0 ? 0 : (a->trans_b ? g.n : g.k) * a->ldb; /* B for all */
     a->stride_c = g.m * a->ldc;
     a->offset_a = loose ? 2 : 0;
+    a->offset_b = loose ? 3 : 0;
     a->offset_c = loose ? 5 : 0;
     a->alpha = variant & 8 ? -0.5 : 1;
     a->bias_mode = variant % 3;
     b->c.tolerance = g.k > 1000 ? 1e-4 : 3e-5; /* f32, term after term */
     in(b, NORMAL, SHAPE(a->stride_a * g.batch + a->offset_a));
-    in(b, NORMAL, SHAPE((a->trans_b ? g.n : g.k) * a->ldb * g.batch));
+    in(b, NORMAL, SHAPE((a->trans_b ? g.n : g.k) * a->ldb * g.batch + a->offset_b));
     if (a->bias_mode)
         in(b, NORMAL, SHAPE(a->bias_mode == 1 ? g.n : g.m));
     out_as(b, DN_F32, NORMAL, SHAPE(a->stride_c * g.batch + a->offset_c));
@@ -49,7 +50,8 @@ static void gemm_case(builder *b, gemm_row g, int variant)
     emit_added(b, 1);
     emit_constant(b, variant & 1 ? 1u << 1 : 1u << 1 | 1u << 2);
     b->c.compute = DN_COMPUTE_BF16;
-    emit_constant(b, 1u << 1);
+    b->c.constant = 1u << 1;
+    emit_added(b, 1);
 }
 
 static void gemm_cases(builder *b)
@@ -97,6 +99,7 @@ static const conv_row convs[] = {
     {2, 5, 16, 16, 1, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 3, 64, 1, {44, 40}, {7, 7}, {2, 2}, {3, 3}, {1, 1}},
     {2, 5, 64, 70, 1, {16, 16}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 2, 37, 50, 1, {9, 8}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* blocks of no whole vectors */
     /* weights that outweigh the images */
     {2, 3, 24, 272, 1, {3, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 260, 40, 1, {4, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},

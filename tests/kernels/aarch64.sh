@@ -16,8 +16,6 @@ flags="-std=c11 -O2 -Wall -Wextra -Werror -Wno-unused-parameter -Wshadow -Wstric
 make_one() { # source, object, more flags
     $cc $flags "${@:3}" -c "$1" -o "$out/$2.o"
 }
-loops='accuracy bcast_reduce cast conv copy eltwise gather gemm loss loss_bwd lrn lstm norm
-    norm_scale pool prelu random softmax table unary update'
 cat >"$out/builtin.c" <<'EOF'
 #include <stddef.h>
 #include "deepnet/sys/backend.h"
@@ -33,11 +31,14 @@ EOF
         case $file in *_kernels.c | */isa.c) isa=-DCPU_ISA=plain ;; *) isa= ;; esac
         echo "$file cpu_$(basename "$file" .c)${isa:+ $isa}"
     done
-    for name in $loops; do
-        echo "kernels/ref/$name.c ref_$name"
-        echo "kernels/ref/$name.c ref64_$name -DREF_DOUBLE"
+    for file in kernels/ref/*.c; do
+        name=$(basename "$file" .c)
+        echo "$file ref_$name"
+        case $name in # the others are loops, once more in double
+        backend | check | narrow | window) ;;
+        *) echo "$file ref64_$name -DREF_DOUBLE" ;;
+        esac
     done
-    for name in backend check narrow window; do echo "kernels/ref/$name.c ref_$name"; done
     for file in lib/core/*.c; do echo "$file core_$(basename "$file" .c)"; done
     for name in check_kernels harness host liar cases_elementwise cases_spatial cases_network; do
         echo "tests/kernels/$name.c test_$name"

@@ -100,6 +100,13 @@ def cifar_quick(w):
     w.loss('loss', w.linear('ip2', w.linear('ip1', x, 64), w.classes))
 
 
+def classifier(w, x):
+    """AlexNet's three inner products, which others took over."""
+    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
+    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
+    w.loss('loss', w.linear('fc8', x, w.classes))
+
+
 def alexnet(w):
     """Krizhevsky and others 2012: two groups, local response normalisation."""
     x = w.lrn('norm1', w.conv('conv1', w.data, 96, 11, stride=4))
@@ -108,9 +115,7 @@ def alexnet(w):
     x = w.conv('conv3', x, 384, 3, pad=1)
     x = w.conv('conv4', x, 384, 3, pad=1, group=2)
     x = w.pool('pool5', w.conv('conv5', x, 256, 3, pad=1, group=2), 3, 2)
-    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
-    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
-    w.loss('loss', w.linear('fc8', x, w.classes))
+    classifier(w, x)
 
 
 def vgg16(w):
@@ -121,9 +126,7 @@ def vgg16(w):
         for i in range(1, convs + 1):
             x = w.conv('conv%d_%d' % (stage, i), x, outputs, 3, pad=1)
         x = w.pool('pool%d' % stage, x, 2, 2)
-    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
-    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
-    w.loss('loss', w.linear('fc8', x, w.classes))
+    classifier(w, x)
 
 
 def googlenet(w):
@@ -218,9 +221,7 @@ def caffenet(w):
     x = w.conv('conv3', x, 384, 3, pad=1)
     x = w.conv('conv4', x, 384, 3, pad=1, group=2)
     x = w.pool('pool5', w.conv('conv5', x, 256, 3, pad=1, group=2), 3, 2)
-    x = w.dropout('drop6', w.linear('fc6', x, 4096, relu=True), 0.5)
-    x = w.dropout('drop7', w.linear('fc7', x, 4096, relu=True), 0.5)
-    w.loss('loss', w.linear('fc8', x, w.classes))
+    classifier(w, x)
 
 
 def squeezenet(w):

@@ -47,7 +47,18 @@ extern const dni_source_class dni_lmdb_class, dni_leveldb_class;
  * or NULL. Fails for what is missing, empty or not of that format. */
 dn_status dni_source_open(dni_source **out, const dni_heap *heap, int32_t backend,
                           const char *base, const char *path);
-/* list.c: image files named in a text file, a line each, as records. */
+/* Failures of these have the database's name in front. */
+dn_status dni_source_next(dni_source *source, dni_record *record);
+dn_status dni_source_rewind(dni_source *source);
+dn_status dni_source_seek(dni_source *source, const uint8_t *key, size_t size);
+void dni_source_close(dni_source *source); /* NULL is fine */
+/* Puts "LMDB 'path': " in front of the message of a failure. */
+dn_status dni_in_source(dn_status status, const dni_source *source);
+/* "LMDB 'path': record '00000005': ", or "image list 'path': line 5: 'file': ". */
+dn_status dni_in_record(dn_status status, const dni_source *source, const dni_record *record);
+
+/* ---- list.c: image files named in a text file, a line each, as records ------------------- */
+
 typedef struct dni_list {
     const char *root; /* goes before each name; NULL: nothing */
     bool labelled;    /* a line without a label fails; else it may have one */
@@ -59,16 +70,6 @@ typedef struct dni_list {
  * base and the root are borrowed for good. */
 dn_status dni_list_open(dni_source **out, const dni_heap *heap, const char *base,
                         const char *path, const dni_list *options);
-
-/* Failures of these have the database's name in front. */
-dn_status dni_source_next(dni_source *source, dni_record *record);
-dn_status dni_source_rewind(dni_source *source);
-dn_status dni_source_seek(dni_source *source, const uint8_t *key, size_t size);
-void dni_source_close(dni_source *source); /* NULL is fine */
-/* Puts "LMDB 'path': " in front of the message of a failure. */
-dn_status dni_in_source(dn_status status, const dni_source *source);
-/* "LMDB 'path': record '00000005': ", or "image list 'path': line 5: 'file': ". */
-dn_status dni_in_record(dn_status status, const dni_source *source, const dni_record *record);
 
 /* ---- order.c: records shuffled ----------------------------------------------------------- */
 

@@ -238,31 +238,6 @@ static void check_solver(verdict *v, dn_context *context, const char *path)
     dn_solver_free(solver);
 }
 
-static char *read_text(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    size_t size = 0, capacity = 1 << 16, got;
-    char *text = file ? malloc(capacity + 1) : NULL, *larger;
-    while (text && (got = fread(text + size, 1, capacity - size, file)) > 0) {
-        size += got;
-        if (size < capacity)
-            continue;
-        larger = capacity < (size_t)1 << 30 ? realloc(text, (capacity *= 2) + 1) : NULL;
-        if (!larger)
-            free(text);
-        text = larger;
-    }
-    if (text && ferror(file)) {
-        free(text);
-        text = NULL;
-    }
-    if (text)
-        text[size] = 0;
-    if (file)
-        fclose(file);
-    return text;
-}
-
 static void check_file(verdict *v, dn_context *context, const char *path,
                        const dn_net_options *options)
 {
@@ -273,7 +248,7 @@ static void check_file(verdict *v, dn_context *context, const char *path,
     v->kind = "file";
     v->state = UNPARSED;
     errno = 0;
-    text = read_text(path);
+    text = cli_read_text(path);
     if (!text) {
         snprintf(v->message, sizeof v->message, "%s: %s", path,
                  errno ? strerror(errno) : "could not be read");

@@ -132,6 +132,8 @@ void cli_bar_end(void);
 /* One line on stdout, above the bar. */
 void cli_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A whole file, with a zero behind it; free. NULL, with errno: it cannot be read. */
+char *cli_read_text(const char *path);
 /* CLI_GO; CLI_FAILED, said, if anything that was written to the file is lost. */
 int cli_close(FILE *file, const char *path);
 

@@ -2,6 +2,7 @@
  * info.c: `deepnet info`: what a net is, in the library's own words (dn_net_describe). The net
  * is really built, so that the implementation of each op is the one that would run; where its
  * data is not there, inputs of the shape it wires with stand in for it, and that is said. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,9 +97,37 @@ static int open_net(dn_net **out, dn_context *context, const char *model,
     return replace_data(out, context, options);
 }
 
+/* As open_net, of a solver; its nets are read from their file, or stood in for. */
+static int open_solver(dn_solver **out, dn_context *context, const char *path,
+                       const dn_solver_options *options, bool *guessed)
+{
+    dn_solver_options wire = *options;
+    dn_solver *wired = NULL;
+    char *net = NULL, *text = NULL;
+    size_t size = 0;
+    dn_status status = dn_solver_create_from_prototxt(out, context, path, options);
+    if (!status)
+        return CLI_GO;
+    wire.wire_only = 1;
+    *guessed = status == DN_E_IO || status == DN_E_DATA || status == DN_E_UNSUPPORTED;
+    if (!*guessed || dn_solver_create_from_prototxt(&wired, context, path, &wire))
+        return cli_fail_last();
+    int code = without_data(&net, &size, dn_solver_net(wired));
+    dn_solver_free(wired);
+    if (code == CLI_GO && !(text = cli_read_text(path)))
+        code = cli_fail("%s: %s", path, strerror(errno));
+    if (code == CLI_GO &&
+        dn_solver_create_from_text(out, context, text, strlen(text), net, size, options))
+        code = cli_fail_last();
+    free(net);
+    free(text);
+    return code;
+}
+
 /* ---- output ------------------------------------------------------------------- */
 
-static int print_net(dn_net *net, const parts *p, bool wired, bool guessed)
+/* solver: the one whose net it is, or NULL. */
+static int print_net(dn_net *net, dn_solver *solver, const parts *p, bool wired, bool guessed)
 {
     bool all = !p->layers && !p->ops && !p->memory && !p->plan;
     uint32_t what = 0;
@@ -111,13 +140,46 @@ static int print_net(dn_net *net, const parts *p, bool wired, bool guessed)
         what |= DN_DESCRIBE_OPS;
     if ((all || p->memory || p->plan) && !wired)
         what |= DN_DESCRIBE_MEMORY;
-    if (p->prototxt ? dn_net_prototxt(net, &text) : dn_net_describe(net, what, &text))
+    if (p->prototxt ? dn_net_prototxt(net, &text)
+        : solver    ? dn_solver_describe(solver, what, &text)
+                    : dn_net_describe(net, what, &text))
         return cli_fail_last();
     fputs(text, stdout);
     dn_net_text_free(net, text);
     if (guessed)
         puts("its data are not here: Input layers of the shape shown stand in for them");
     return CLI_OK;
+}
+
+/* The net of a solver prototxt, and what updates it. */
+static int info_solver(const char *path, dn_context *context, const parts *p,
+                       const dn_net_options *net_options)
+{
+    const dn_solver_options options = {.struct_size = sizeof options,
+                                       .manual_tests = 1,
+                                       .manual_snapshots = 1,
+                                       .wire_only = net_options->wire_only,
+                                       .compute = net_options->compute,
+                                       .compute_fallback = net_options->compute_fallback};
+    bool guessed = false;
+    dn_solver *solver = NULL;
+    int code = open_solver(&solver, context, path, &options, &guessed);
+    if (code == CLI_GO)
+        code = print_net(dn_solver_net(solver), solver, p, options.wire_only, guessed);
+    dn_solver_free(solver);
+    return code;
+}
+
+static int info_net(const char *path, dn_context *context, const parts *p,
+                    const dn_net_options *options)
+{
+    bool guessed = false;
+    dn_net *net = NULL;
+    int code = open_net(&net, context, path, options, &guessed);
+    if (code == CLI_GO)
+        code = print_net(net, NULL, p, options->wire_only, guessed);
+    dn_net_free(net);
+    return code;
 }
 
 int cli_info(const cli_command *self, int argc, char **argv)
@@ -127,13 +189,13 @@ int cli_info(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     cli_words words;
     cli_compute compute = {0};
-    const char *model = NULL;
-    bool wire = false, guessed = false;
+    const char *model = NULL, *solver = NULL;
+    bool wire = false;
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
-    dn_net *net = NULL;
     const cli_option options[] = {
         {"model", "FILE", CLI_TEXT, &model, "the net's prototxt, if not given as a word"},
+        {"solver", "FILE", CLI_TEXT, &solver, "a solver: its net, and its update in the plan"},
         {"layers", NULL, CLI_FLAG, &p.layers, "only layers, shapes, parameters and flops"},
         {"ops", NULL, CLI_FLAG, &p.ops, "only the ops and the implementation of each"},
         {"memory", NULL, CLI_FLAG, &p.memory, "only the memory by kind"},
@@ -148,9 +210,11 @@ int cli_info(const cli_command *self, int argc, char **argv)
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, &words);
     if (code != CLI_GO)
         return code;
-    if (words.count + (model != NULL) != 1)
+    if (words.count + (model != NULL) + (solver != NULL) != 1)
         return cli_usage(self, "it takes one prototxt");
-    model = model ? model : words.word[0];
+    if (solver && (state.phase || state.level || state.stage))
+        return cli_usage(self, "a solver says which layers take part");
+    model = model || solver ? model : words.word[0];
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
     if (code == CLI_GO)
         code =
@@ -159,10 +223,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
         code = cli_context_create(&context, self, &host);
     net_options.wire_only = wire || p.prototxt; /* no data is needed for its text */
     if (code == CLI_GO)
-        code = open_net(&net, context, model, &net_options, &guessed);
-    if (code == CLI_GO)
-        code = print_net(net, &p, net_options.wire_only, guessed);
-    dn_net_free(net);
+        code = solver ? info_solver(solver, context, &p, &net_options)
+                      : info_net(model, context, &p, &net_options);
     dn_context_free(context);
     return code;
 }

@@ -11,7 +11,7 @@ static const cli_command commands[] = {
      "run a net over its test data and average its outputs", cli_test},
     {"time", "--model=FILE [options]", "time a net, forward and backward, layer by layer",
      cli_time},
-    {"info", "MODEL [options]",
+    {"info", "MODEL | --solver=FILE [options]",
      "say what a net is: layers, shapes, parameters, flops, memory, implementations", cli_info},
     {"check", "FILE... [options]", "parse and wire nets and solvers without opening data",
      cli_check},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * output.c: the progress bar on stderr, lines on stdout above it, JSON by pieces. The bar is
- * the one piece of state in the command: there is one terminal. */
+ * output.c: the progress bar on stderr, lines on stdout above it, JSON by pieces, files. The
+ * bar is the one piece of state in the command: there is one terminal. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -116,6 +116,31 @@ void cli_line(const char *format, ...)
     vprintf(format, list);
     va_end(list);
     putchar('\n');
+}
+
+char *cli_read_text(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    size_t size = 0, capacity = 1 << 16, got;
+    char *text = file ? malloc(capacity + 1) : NULL, *larger;
+    while (text && (got = fread(text + size, 1, capacity - size, file)) > 0) {
+        size += got;
+        if (size < capacity)
+            continue;
+        larger = capacity < (size_t)1 << 30 ? realloc(text, (capacity *= 2) + 1) : NULL;
+        if (!larger)
+            free(text);
+        text = larger;
+    }
+    if (text && ferror(file)) {
+        free(text);
+        text = NULL;
+    }
+    if (text)
+        text[size] = 0;
+    if (file)
+        fclose(file);
+    return text;
 }
 
 int cli_close(FILE *file, const char *path)

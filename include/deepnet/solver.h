@@ -111,6 +111,11 @@ DN_API dn_net *dn_solver_net(dn_solver *solver);
 DN_API int32_t dn_solver_num_test_nets(const dn_solver *solver);
 DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index);
 
+/* dn_net_describe of the net that is trained; in PLAN the steps of the update come behind those
+ * of forward and backward, so that it lists a whole iteration. *out is yours: dn_net_text_free.
+ * Since 0.1. */
+DN_API dn_status dn_solver_describe(dn_solver *solver, uint32_t what, char **out);
+
 /* What solver_mode and device_id of the prototxt ask for, as dn_context_options.device counts:
  * 0 the host, 1 the first device. The context decides where the solver computes: it is the
  * host application's to heed this (the command does). Since 0.1. */

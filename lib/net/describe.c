@@ -122,11 +122,8 @@ static void describe_memory(const dn_net *net, dni_text *text)
                     m.total);
 }
 
-dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
+dn_status dni_net_describe(dn_net *net, uint32_t what, const dni_plan *update, char **out)
 {
-    dni_clear_error();
-    if (!net || !out)
-        return dni_fail(DN_E_INVALID, "dn_net_describe: an argument is NULL");
     if (net->shapes_changed) {
         dn_status st = dn_net_reshape(net);
         if (st)
@@ -140,12 +137,20 @@ dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
     if (what & DN_DESCRIBE_OPS && net->plan)
         describe_ops(net, &text);
     if (what & DN_DESCRIBE_PLAN && net->plan)
-        dni_plan_print(net->plan, layer_name, net, &text);
+        dni_plan_print(net->plan, update, layer_name, net, &text);
     if (what & DN_DESCRIBE_PLAN && net->dynamic)
         describe_segments(net, &text);
     if (what & DN_DESCRIBE_MEMORY)
         describe_memory(net, &text);
     return dni_text_finish(&text, out);
+}
+
+dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
+{
+    dni_clear_error();
+    if (!net || !out)
+        return dni_fail(DN_E_INVALID, "dn_net_describe: an argument is NULL");
+    return dni_net_describe(net, what, NULL, out);
 }
 
 void dn_net_text_free(dn_net *net, char *text)

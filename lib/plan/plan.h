@@ -88,9 +88,11 @@ size_t dni_plan_taken_by(const dni_plan *plan, size_t op);
 /* Some steps run on a device; does this one? */
 bool dni_plan_has_device(const dni_plan *plan);
 bool dni_plan_on_device(const dni_plan *plan, size_t op);
-/* print.c: the steps of whole runs as a table. */
-void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
-                    void *user, dni_text *text);
+/* print.c: the steps of whole runs as a table, and those of the update behind them (NULL: none);
+ * layer_name knows the layers of both. */
+void dni_plan_print(const dni_plan *plan, const dni_plan *update,
+                    const char *(*layer_name)(void *user, int32_t layer), void *user,
+                    dni_text *text);
 const char *dni_plan_declined(const dni_plan *plan, size_t op); /* "cpu: why"; "" */
 
 #endif

@@ -44,8 +44,9 @@ static void print_tenths(dni_text *text, int width, double value)
 }
 
 /* What a device records and replays as one, and what splits it. */
-static void print_recordings(const dni_plan *plan, const char *(*layer_name)(void *, int32_t),
-                             void *user, dni_text *text)
+static void print_recordings(const dni_plan *plan, size_t base,
+                             const char *(*layer_name)(void *, int32_t), void *user,
+                             dni_text *text)
 {
     const dni_program *p = dni_plan_program(plan);
     for (size_t i = 0; i < p->num_ops;) {
@@ -58,17 +59,18 @@ static void print_recordings(const dni_plan *plan, const char *(*layer_name)(voi
             i++;
         } else if (end > i + 1) {
             dni_text_printf(text, "%s: steps %zu to %zu are recorded as one\n",
-                            section_names[op->section], i, end - 1);
+                            section_names[op->section], base + i, base + end - 1);
             i = end;
         } else {
             if (end == i)
                 dni_text_printf(text, "%s: step %zu, '%s', runs on the host: %s\n",
-                                section_names[op->section], i, layer_name(user, op->layer),
+                                section_names[op->section], base + i,
+                                layer_name(user, op->layer),
                                 op->kind == DN_OP_HOST_CALL ? "a layer of its own"
                                                             : dni_plan_declined(plan, i));
             else
                 dni_text_printf(text, "%s: step %zu runs by itself\n",
-                                section_names[op->section], i);
+                                section_names[op->section], base + i);
             i++;
         }
     }
@@ -89,38 +91,61 @@ static void print_kept(const dni_plan *plan, size_t i, dni_text *text)
         dni_text_printf(text, "; taken up at once by step %zu", taken_by);
 }
 
-void dni_plan_print(const dni_plan *plan, const char *(*layer_name)(void *user, int32_t layer),
-                    void *user, dni_text *text)
+static double limit_of_runs(const dni_plan *plan)
 {
     const dni_program *p = dni_plan_program(plan);
     double total = 0;
     for (size_t i = 0; i < p->num_ops; i++)
         total += in_runs(&p->ops[i]) ? limit_of(p, &p->ops[i]) : 0;
+    return total;
+}
+
+static void print_step(const dni_plan *plan, size_t i, size_t base, double total,
+                       const char *layer, dni_text *text)
+{
+    const dni_program *p = dni_plan_program(plan);
+    const dni_op *op = &p->ops[i];
+    double limit = limit_of(p, op);
+    dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", base + i,
+                    section_names[op->section], layer, dni_plan_implementation(plan, i),
+                    layout_of(p, op), (long long)dni_op_bytes(p, op),
+                    (long long)dni_op_flops(p, op));
+    print_tenths(text, 8, limit / 1e3);
+    print_tenths(text, 4, in_runs(op) && total > 0 ? 100 * limit / total : 0);
+    dni_text_printf(text, "%%");
+    if (dni_plan_cost(plan, i) > 0)
+        print_tenths(text, 8, dni_plan_cost(plan, i) / 1e3);
+    else
+        dni_text_printf(text, " %10s", "-");
+    dni_text_printf(text, "  ");
+    dni_op_print(p, op, text);
+    print_kept(plan, i, text);
+    dni_text_printf(text, "\n");
+}
+
+void dni_plan_print(const dni_plan *plan, const dni_plan *update,
+                    const char *(*layer_name)(void *user, int32_t layer), void *user,
+                    dni_text *text)
+{
+    const dni_plan *const plans[2] = {plan, update};
+    double total = limit_of_runs(plan) + (update ? limit_of_runs(update) : 0);
+    size_t base = 0;
     dni_text_printf(text, "%4s %-7s %-20s %-32s %-6s %10s %14s %10s %7s %10s  %s\n", "step",
                     "part", "layer", "implementation", "layout", "bytes", "flops", "limit us",
                     "share", "cost us", "op");
-    for (size_t i = 0; i < p->num_ops; i++) {
-        const dni_op *op = &p->ops[i];
-        double limit = limit_of(p, op);
-        dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", i,
-                        section_names[op->section], layer_name(user, op->layer),
-                        dni_plan_implementation(plan, i), layout_of(p, op),
-                        (long long)dni_op_bytes(p, op), (long long)dni_op_flops(p, op));
-        print_tenths(text, 8, limit / 1e3);
-        print_tenths(text, 4, in_runs(op) && total > 0 ? 100 * limit / total : 0);
-        dni_text_printf(text, "%%");
-        if (dni_plan_cost(plan, i) > 0)
-            print_tenths(text, 8, dni_plan_cost(plan, i) / 1e3);
-        else
-            dni_text_printf(text, " %10s", "-");
-        dni_text_printf(text, "  ");
-        dni_op_print(p, op, text);
-        print_kept(plan, i, text);
-        dni_text_printf(text, "\n");
+    for (int k = 0; k < 2 && plans[k]; k++) {
+        const dni_program *p = dni_plan_program(plans[k]);
+        for (size_t i = 0; i < p->num_ops; i++)
+            print_step(plans[k], i, base, total, layer_name(user, p->ops[i].layer), text);
+        base += p->num_ops;
     }
-    dni_text_printf(text, "%zu steps; at the least", p->num_ops);
+    dni_text_printf(text, "%zu steps; at the least", base);
     print_tenths(text, 1, total / 1e6);
     dni_text_printf(text, " ms on one core that does 240 GFLOP/s and moves 16 GB/s\n");
-    if (dni_plan_has_device(plan))
-        print_recordings(plan, layer_name, user, text);
+    base = 0;
+    for (int k = 0; k < 2 && plans[k]; k++) {
+        if (dni_plan_has_device(plans[k]))
+            print_recordings(plans[k], base, layer_name, user, text);
+        base += dni_plan_program(plans[k])->num_ops;
+    }
 }

@@ -274,6 +274,14 @@ dn_net *dn_solver_net(dn_solver *s)
     return s ? s->net : NULL;
 }
 
+dn_status dn_solver_describe(dn_solver *s, uint32_t what, char **out)
+{
+    dni_clear_error();
+    if (!s || !out)
+        return dni_fail(DN_E_INVALID, "dn_solver_describe: an argument is NULL");
+    return dni_net_describe(s->net, what, s->update ? s->update->plan : NULL, out);
+}
+
 int64_t dn_solver_iteration(const dn_solver *s)
 {
     return s ? s->iteration : 0;

@@ -142,6 +142,7 @@ static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParamet
         for (int32_t k = 0; k < u->rule->histories; k++)
             h[k] = memory_tensor(b, DNI_STATE, shape, w->history[k]);
         u->rule->fill(p, &args);
+        b->layer = w->layer;
         dni_emit(b, DN_OP_UPDATE, &args,
                  DNI_TENSORS(local.on ? emit_local(b, &local, w) : hyper),
                  DNI_TENSORS(w->data, w->diff, h[0], h[1]));
@@ -171,6 +172,15 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
 
 /* ---- create, run, free ------------------------------------------------------------------ */
 
+static int32_t layer_with(const dn_net *net, size_t param)
+{
+    for (size_t i = 0; i < net->num_layers; i++)
+        for (int32_t k = 0; k < net->layers[i].layer.num_weights; k++)
+            if (net->layers[i].params[k] == (int32_t)param)
+                return (int32_t)i;
+    return -1;
+}
+
 static dn_status collect(dni_update *u, dn_net *net)
 {
     const dni_heap *heap = &u->context->heap;
@@ -182,6 +192,7 @@ static dn_status collect(dni_update *u, dn_net *net)
             continue;
         dni_updated *w = &u->weights[u->num_weights++];
         w->param = net->params[i];
+        w->layer = layer_with(net, i);
         dn_status st = dni_store_diff(w->param->blob.store);
         for (int32_t k = 0; !st && k < u->rule->histories; k++) {
             w->history[k] = dni_alloc_aligned(heap, dni_updated_bytes(w));

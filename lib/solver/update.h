@@ -9,6 +9,7 @@
 
 typedef struct dni_updated {
     dni_param *param;
+    int32_t layer; /* the first that has it */
     dni_tensor data, diff;
     void *history[2]; /* of the weight's shape; [1] where the rule has two */
     bool done;        /* the last backward of this iteration will add nothing to its gradient */

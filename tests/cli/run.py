@@ -326,6 +326,33 @@ def info_says_what_a_net_is():
 
 
 @test
+def info_of_a_solver_lists_its_update():
+    write('planned.prototxt', SOLVER.replace('"net', '"planned_net'))
+    write('planned_net.prototxt', NET)
+    step = re.compile(r'^ *(\d+) (\w+) +(\S+) +(\w+:?\S*) +plain +(\d+) +(\d+) +[\d.]+ +([\d.]+)%', re.M)
+    for net, guessed in ((NET, False), (NET.replace('_lmdb', '_nowhere'), True)):
+        write('planned_net.prototxt', net)
+        plan = deepnet('info', '--solver=planned.prototxt', '--plan').stdout
+        steps = step.findall(plan)
+        expect([int(s[0]) for s in steps] == list(range(len(steps))), f'one list\n{plan}')
+        expect(f'\n{len(steps)} steps; ' in plan and ('stand in' in plan) == guessed, plan)
+        expect(abs(sum(float(s[6]) for s in steps) - 100) < 0.1 * len(steps), plan)
+        updates = [s for s in steps if s[1] == 'update']
+        # hyper, the weight, its gradient and its history: 4 (4 + 3 count) bytes
+        expect([s[2] for s in updates] == ['ip', 'ip'] and updates == steps[-2:], plan)
+        expect(int(updates[1][4]) == 4 * (4 + 3 * 2), plan)
+        expect(guessed or int(updates[0][4]) == 4 * (4 + 3 * 128), plan)
+    expect('update' not in deepnet('info', 'planned_net.prototxt', '--plan', '--phase=TRAIN').stdout,
+           'a net has no update')
+    write('planned.prototxt', SOLVER.replace('"net', '"planned_net') + 'clip_gradients: 1')
+    plan = deepnet('info', '--solver=planned.prototxt', '--plan').stdout
+    expect(re.search(r'^ +\d+ update .*SCALE_CLIP', plan, re.M), plan)
+    both = deepnet('info', 'net.prototxt', '--solver=planned.prototxt', code=2).stderr
+    expect('takes one prototxt' in both, both)
+    expect('ip' in deepnet('info', '--solver=planned.prototxt', '--wire').stdout, 'wired')
+
+
+@test
 def check_is_one_line_a_file():
     write('typo.prototxt', NET.replace('num_output', 'num_ouput'))
     write('bottom.prototxt', NET.replace('bottom: "data"', 'bottom: "dat"'))

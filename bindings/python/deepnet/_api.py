@@ -254,6 +254,7 @@ FUNCTIONS = {
     'dn_solver_test_output': (c_float, (solver, c_int32, c_int32)),
     'dn_solver_snapshot': (status, (solver, text)),
     'dn_solver_restore': (status, (solver, text)),
+    'dn_solver_describe': (status, (solver, c_uint32, out)),
     'dn_solver_device': (c_int32, (solver,)),
     'dn_parallel_create': (status, (out, POINTER(c_void_p), c_int32)),
     'dn_parallel_step': (status, (address, c_int64)),

@@ -79,6 +79,17 @@ static lrn_args args_of(const dn_op *op, const dn_op_io *io)
     return a;
 }
 
+static dn_status prepare(dn_op *op, dn_op_info *info)
+{
+    int32_t layout = op->in[0].info.layout;
+    bool alike = true;
+    for (int32_t i = 1; i < op->num_inputs; i++)
+        alike = alike && op->in[i].info.layout == layout;
+    for (int32_t i = 0; i < op->num_outputs; i++)
+        alike = alike && op->out[i].info.layout == layout;
+    return alike ? DN_OK : cuda_decline(info, "some of it is NHWC, some is not");
+}
+
 static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
 {
     lrn_args a = args_of(op, io);
@@ -87,7 +98,7 @@ static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_lrn = {"LRN", sizeof(dn_args_lrn), NULL, run_lrn, CUDA_NARROW(1, 3)};
+const cuda_kind cuda_lrn = {"LRN", sizeof(dn_args_lrn), prepare, run_lrn, CUDA_NARROW(1, 3)};
 
 static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
 {
@@ -99,5 +110,5 @@ static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_lrn_bwd = {"LRN_BWD", sizeof(dn_args_lrn), NULL, run_lrn_bwd,
+const cuda_kind cuda_lrn_bwd = {"LRN_BWD", sizeof(dn_args_lrn), prepare, run_lrn_bwd,
                                 CUDA_NARROW(15, 1)};

@@ -97,8 +97,12 @@ void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
         return;
     }
     bool entered = cuda_enter(backend, &visit) == DN_OK;
-    if (c->comm && !atomic_load(&c->aborted))
-        c->lib.ncclCommDestroy(c->comm);
+    if (c->comm && !atomic_load(&c->aborted)) {
+        /* ncclCommDestroy waits for what was queued: for ever, where the device is lost */
+        cudaError_t state = entered ? cudaStreamQuery(c->stream) : cudaErrorUnknown;
+        bool fine = state == cudaSuccess || state == cudaErrorNotReady;
+        (fine ? c->lib.ncclCommDestroy : c->lib.ncclCommAbort)(c->comm);
+    }
     if (c->event)
         cudaEventDestroy(c->event);
     if (c->stream)

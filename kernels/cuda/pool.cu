@@ -184,12 +184,21 @@ static bool pool_init(pool_args *a, const dn_op *op, const cuda_operand *x,
     return true;
 }
 
-static dn_status prepare_pool(dn_op *op, dn_op_info *info)
+/* mask: NULL where there is none */
+static dn_status check(dn_op *op, dn_op_info *info, const cuda_operand *x,
+                       const cuda_operand *y, const cuda_operand *mask)
 {
     pool_args a;
-    if (!pool_init(&a, op, &op->in[0], &op->out[0]))
+    if (!pool_init(&a, op, x, y))
         return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
+    if (mask && mask->info.layout != y->info.layout)
+        return cuda_decline(info, "a mask that does not lie as y does");
     return DN_OK;
+}
+
+static dn_status prepare_pool(dn_op *op, dn_op_info *info)
+{
+    return check(op, info, &op->in[0], &op->out[0], cuda_has_out(op, 1) ? &op->out[1] : NULL);
 }
 
 static dn_status run_pool(const dn_op *op, const dn_op_io *io)
@@ -209,10 +218,7 @@ const cuda_kind cuda_pool = {"POOL", sizeof(dn_args_pool), prepare_pool, run_poo
 
 static dn_status prepare_pool_bwd(dn_op *op, dn_op_info *info)
 {
-    pool_args a;
-    if (!pool_init(&a, op, &op->out[0], &op->in[0]))
-        return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
-    return DN_OK;
+    return check(op, info, &op->out[0], &op->in[0], cuda_has_in(op, 1) ? &op->in[1] : NULL);
 }
 
 static dn_status run_pool_bwd(const dn_op *op, const dn_op_io *io)

@@ -45,6 +45,12 @@ DEVICE int64_t item_of(const roi_args *a, int64_t r)
 
 /* ---- forward ----------------------------------------------------------------------------- */
 
+/* Between an element and the next. One of no share is not looked at: it may be infinite. */
+DEVICE double between(const float *at, float share)
+{
+    return share > 0 ? (double)(1 - share) * at[0] + (double)share * at[1] : at[0];
+}
+
 DEVICE float aligned_mean(const roi_args *a, const roi_axis *rows, const roi_axis *columns,
                           int32_t p, int32_t q, const float *x)
 {
@@ -56,10 +62,10 @@ DEVICE float aligned_mean(const roi_args *a, const roi_axis *rows, const roi_axi
             float u = roi_sample(columns, q, j, &w);
             if (u < 0)
                 continue;
-            const float *at = x + h * a->W + w, *below = at + (v > 0 ? a->W : 0);
-            int32_t right = u > 0;
-            sum += (double)(1 - v) * ((1 - u) * at[0] + u * at[right]) +
-                   (double)v * ((1 - u) * below[0] + u * below[right]);
+            const float *at = x + h * a->W + w;
+            sum += (double)(1 - v) * between(at, u);
+            if (v > 0)
+                sum += (double)v * between(at + a->W, u);
         }
     }
     return (float)(sum / ((double)rows->samples * (double)columns->samples));

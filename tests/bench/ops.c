@@ -15,7 +15,7 @@
 
 extern const dn_backend_ops *const dni_builtin_backends[];
 
-enum { OPERANDS = 8, BACKENDS = 4 };
+enum { OPERANDS = 8, BACKENDS = 4, REGIONS = 300 };
 
 typedef struct spec { /* one op, its operands and the work it is */
     char name[64];
@@ -24,6 +24,7 @@ typedef struct spec { /* one op, its operands and the work it is */
     double flops, bytes;
     int64_t mask_width, mask_stride; /* an I32 input names the windows' first elements */
     int64_t classes;                 /* input 1 holds whole numbers below it */
+    bool regions;                    /* input 1 holds regions of the image 1000 x 600 */
     union {
         dn_args base;
         dn_args_conv conv;
@@ -49,6 +50,7 @@ typedef struct spec { /* one op, its operands and the work it is */
         dn_args_gather gather;
         dn_args_lstm lstm;
         dn_args_scale_clip scale_clip;
+        dn_args_roi roi;
     } args;
 } spec;
 
@@ -119,6 +121,23 @@ static void fill_mask(const spec *s, const dn_operand *o, int32_t *mask)
     }
 }
 
+/* All of item 0, of all sizes, anywhere in the image. */
+static void fill_regions(float *region)
+{
+    uint32_t seed = 5;
+    for (int i = 0; i < REGIONS; i++, region += 5) {
+        float u[4];
+        for (int k = 0; k < 4; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            u[k] = (float)(seed >> 8) / 16777216.0f;
+        }
+        region[0] = 0;
+        region[1] = u[0] * 900, region[2] = u[1] * 500;
+        region[3] = region[1] + 16 + u[2] * (983 - region[1]);
+        region[4] = region[2] + 16 + u[3] * (583 - region[2]);
+    }
+}
+
 static void *operand(const spec *s, const dn_operand *o, uint32_t seed)
 {
     size_t bytes = bytes_of(o);
@@ -137,6 +156,8 @@ static void *operand(const spec *s, const dn_operand *o, uint32_t seed)
         if (s->classes && o == &s->in[1])
             x[i] = (float)((seed >> 8) % (uint32_t)s->classes);
     }
+    if (s->regions && o == &s->in[1])
+        fill_regions(x);
     return data;
 }
 
@@ -827,6 +848,35 @@ static void row_ops(bench *b)
     measure_bytes(b, &s);
 }
 
+/* Of Fast R-CNN, R-FCN and Mask R-CNN: 300 regions. */
+static void roi_ops(bench *b)
+{
+    static const struct {
+        const char *name;
+        int32_t method, samples;
+        int64_t C, K, H, W, P;
+    } rows[] = {{"roi.vgg16", DN_ROI_MAX, 0, 512, 512, 38, 63, 7},
+                {"roi.align", DN_ROI_ALIGN, 2, 256, 256, 50, 84, 7},
+                {"roi.psroi", DN_ROI_PS_AVERAGE, 0, 1029, 21, 38, 63, 7}};
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        int64_t P = rows[i].P;
+        dn_operand x = f32(4, 1, rows[i].C, rows[i].H, rows[i].W);
+        dn_operand y = f32(4, REGIONS, rows[i].K, P, P), mask = y;
+        bool max = rows[i].method == DN_ROI_MAX;
+        mask.dtype = DN_I32;
+        spec s = start("", DN_OP_ROI_POOL, sizeof(dn_args_roi));
+        snprintf(s.name, sizeof s.name, "%s.fwd", rows[i].name);
+        s.args.roi = (dn_args_roi){s.args.base, rows[i].method, rows[i].samples, 1.0 / 16};
+        s.num_in = 2, s.num_out = 1 + max, s.regions = true;
+        s.in[0] = x, s.in[1] = f32(2, REGIONS, 5, 0, 0), s.out[0] = y, s.out[1] = mask;
+        measure_bytes(b, &s);
+        snprintf(s.name, sizeof s.name, "%s.bwd", rows[i].name);
+        s.kind = DN_OP_ROI_POOL_BWD, s.num_in = 2 + max, s.num_out = 1;
+        s.in[0] = y, s.in[2] = mask, s.out[0] = x;
+        measure_bytes(b, &s);
+    }
+}
+
 static bool option(const char *arg, const char *name, const char **value)
 {
     size_t n = strlen(name);
@@ -907,6 +957,7 @@ int main(int argc, char **argv)
     loss_ops(&b);
     random_ops(&b);
     row_ops(&b);
+    roi_ops(&b);
     dni_pool_free(b.pool);
     return b.failures != 0;
 }

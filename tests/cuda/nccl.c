@@ -23,6 +23,9 @@ typedef struct group {
 /* Set by a test: fake_cuda.lost of the module. The next call finds it so. */
 __attribute__((visibility("default"))) long *fake_nccl_loses;
 
+/* How many were left by ncclCommAbort. */
+__attribute__((visibility("default"))) long fake_nccl_aborted;
+
 static bool is_lost(void)
 {
     long *lost = __atomic_exchange_n(&fake_nccl_loses, NULL, __ATOMIC_RELAXED);
@@ -116,6 +119,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
 
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
+    __atomic_fetch_add(&fake_nccl_aborted, 1, __ATOMIC_RELAXED);
     return leave(comm, true);
 }
 

@@ -346,6 +346,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return cudaSuccess;
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    return not_recording() != cudaSuccess ? last : in_stream(stream);
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     count(fake_cuda.waits);

@@ -16,7 +16,7 @@ static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long *dnn_runs, *dnn_narrow, *dnn_hasty, *blas_unordered, *blas_types;
-static long **nccl_loses;
+static long **nccl_loses, *nccl_aborted;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 static void *find(void *library, const char *name)
@@ -470,6 +470,14 @@ static void check_lost_team(void)
     *nccl_loses = &fake->lost;
     CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
     free_team(context, solver, parallel);
+    /* lost after the last mean: nobody says goodbye to a rank that cannot answer */
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    long before = *nccl_aborted;
+    fake->lost = 1;
+    free_team(context, solver, parallel);
+    CHECK_INT(*nccl_aborted - before, 2);
 }
 
 int main(int argc, char **argv)
@@ -491,6 +499,7 @@ int main(int argc, char **argv)
     blas_unordered = find(blas, "fake_blas_unordered");
     blas_types = find(blas, "fake_blas_types");
     nccl_loses = find(nccl, "fake_nccl_loses");
+    nccl_aborted = find(nccl, "fake_nccl_aborted");
     make_digits(images, labels);
     check_stream();
     check_recordings();

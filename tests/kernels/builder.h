@@ -128,6 +128,18 @@ static inline void emit_layouts(builder *b, uint32_t accumulate, uint32_t in_ima
     b->c = plain;
 }
 
+/* With one image after the other as NHWC, the others plain: right, or refused. */
+static inline void emit_mixed(builder *b)
+{
+    kernel_case plain = b->c;
+    for (int32_t k = 0; k < plain.in.count + plain.out.count; k++) {
+        bool input = k < plain.in.count;
+        nhwc(input ? &b->c.in : &b->c.out, 1u << (input ? k : k - plain.in.count));
+        emit(b);
+        b->c = plain;
+    }
+}
+
 /* Also with output 0 in the place of input i. */
 static inline void emit_in_place(builder *b, uint32_t accumulate, int32_t i)
 {

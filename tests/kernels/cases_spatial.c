@@ -366,6 +366,7 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
         emit_layouts(b, 1, 1, 3);
     }
     emit_narrow_layouts(b, 1, 1, 3, 1, 1);
+    emit_mixed(b);
     if (method == DN_POOL_STOCHASTIC_TEST)
         return;
     pool_begin(b, DN_OP_POOL_BWD, r, method, exclude);
@@ -375,6 +376,7 @@ static void pool_case(builder *b, const pool_row *r, int32_t method, int32_t exc
     out(b, x);
     emit_layouts(b, 1, 3, 1);
     emit_narrow_layouts(b, 1, 3, 1, 1, 1);
+    emit_mixed(b);
 }
 
 static void pool_cases(builder *b)
@@ -422,6 +424,19 @@ static void roi_cases(builder *b)
         }
 }
 
+/* What an infinite element has no share in stays what it is. */
+static void wild_rois(builder *b)
+{
+    BEGIN(b, DN_OP_ROI_POOL, dn_args_roi);
+    b->c.args.roi.method = DN_ROI_ALIGN;
+    b->c.args.roi.samples = 1;
+    b->c.args.roi.scale = 0.5;
+    in(b, WILD, SHAPE(2, 9, 13, 14));
+    add_operand(&b->c.in, DN_F32, REGIONS, 0, SHAPE(60, 5));
+    out(b, SHAPE(60, 9, 2, 4));
+    emit(b);
+}
+
 static void lrn_cases(builder *b)
 {
     static const int64_t shapes[][4] = {{1, 1, 1, 1},  {2, 7, 3, 5},  {1, 16, 4, 4},
@@ -440,6 +455,7 @@ static void lrn_cases(builder *b)
                 out(b, shape);
                 emit_layouts(b, 1, 1, 3);
                 emit_narrow_layouts(b, 1, 1, 3, 1, 3);
+                emit_mixed(b);
                 b->c.kind = DN_OP_LRN_BWD;
                 in(b, NORMAL, shape);
                 in(b, POSITIVE, shape);
@@ -447,6 +463,7 @@ static void lrn_cases(builder *b)
                 b->c.out.count = 1;
                 emit_layouts(b, 1, 15, 1);
                 emit_narrow_layouts(b, 1, 15, 1, 15, 1);
+                emit_mixed(b);
             }
 }
 
@@ -498,4 +515,5 @@ void cases_spatial(case_fn fn, void *user)
     lrn_cases(&b);
     empty_cases(&b);
     roi_cases(&b);
+    wild_rois(&b);
 }

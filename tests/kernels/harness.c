@@ -272,8 +272,8 @@ static int32_t pixel_of_window(const kernel_case *c, int32_t k, int64_t i, uint6
 }
 
 /* Regions of ROI_POOL: in the map, partly outside, turned round, some a mere point or with a
- * corner that is no sane number. But for ALIGN the numbers are such that floats round nothing.
- */
+ * corner that is no sane number. But for ALIGN the numbers are such that floats round nothing;
+ * and for ALIGN of a WILD map, some of whose elements have no share. */
 static void fill_regions(const execution *e, const kernel_case *c, uint64_t seed,
                          uint64_t stream)
 {
@@ -286,7 +286,7 @@ static void fill_regions(const execution *e, const kernel_case *c, uint64_t seed
         uint64_t bits = random_bits(seed, stream + 1, i), chance = bits >> 32 & 0xFF;
         double place =
             (dn_random_unit((uint32_t)bits) * 1.5 - 0.3) * (double)x->dim[i % 5 % 2 ? 3 : 2];
-        double grain = a->method == DN_ROI_ALIGN ? 0 : 1.0 / 16;
+        double grain = a->method != DN_ROI_ALIGN ? 1.0 / 16 : c->in.fill[0] == WILD;
         if (i % 5 == 0)
             regions[i] = (float)(bits % (uint64_t)x->dim[0]);
         else if (i % 5 >= 3 && chance % 16 == 0)

@@ -161,8 +161,8 @@ dn_status dni_resample(const dni_heap *heap, const dni_image *in, int64_t height
 typedef struct dni_transform {
     const dni_heap *heap;
     bool train, mirror, force_color, force_gray;
-    int64_t crop; /* 0: the whole image */
-    bool pad;     /* a crop may be larger than the image: below and right of it is pad_value */
+    int64_t crop_height, crop_width; /* 0: the whole image */
+    bool pad; /* a crop may be larger than the image: below and right of it is pad_value */
     float pad_value;
     float scale;
     float *mean; /* of mean_file: (channels, height, width) */
@@ -172,6 +172,9 @@ typedef struct dni_transform {
     uint64_t seed, stream; /* crop and mirror: Philox(seed, stream, step = record's number) */
 } dni_transform;
 
+/* What images are cropped to, {0, 0}: not at all: crop_size, or of the forks crop_height and
+ * crop_width, or crop_h and crop_w. param may be NULL. */
+void dni_transform_crop(const Cnn__TransformationParameter *param, int64_t crop[2]);
 /* param NULL: no transformation. base: the prototxt's folder or NULL. */
 dn_status dni_transform_create(dni_transform **out, const dni_heap *heap,
                                const Cnn__TransformationParameter *param, bool train,

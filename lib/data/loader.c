@@ -477,7 +477,9 @@ bool dni_loader_is_fixed(const dni_loader_options *o)
 {
     const Cnn__TransformationParameter *t = o->transform;
     size_t sizes = t ? t->n_resize_param : 0;
-    bool own_size = sizes == 0 ? !t || !t->crop_size
+    int64_t crop[2];
+    dni_transform_crop(t, crop);
+    bool own_size = sizes == 0 ? !crop[0]
                                : t->resize_param[0]->resize_mode ==
                                      CNN__RESIZE_PARAMETER__RESIZE_MODE__FIT_SMALL_SIZE;
     return sizes < 2 && !(own_size && o->param->batch_size == 1);

@@ -51,14 +51,39 @@ static dn_status read_mean(dni_transform *t, const char *base, const char *path)
     return dni_in(st, "mean_file");
 }
 
+void dni_transform_crop(const Cnn__TransformationParameter *p, int64_t crop[2])
+{
+    crop[0] = !p               ? 0
+              : p->crop_size   ? p->crop_size
+              : p->crop_height ? p->crop_height
+                               : p->crop_h;
+    crop[1] = !p ? 0 : p->crop_size ? p->crop_size : p->crop_width ? p->crop_width : p->crop_w;
+}
+
+static dn_status read_crop(dni_transform *t, const Cnn__TransformationParameter *p)
+{
+    int64_t crop[2];
+    dni_transform_crop(p, crop);
+    bool sides = p->crop_height || p->crop_width, short_names = p->crop_h || p->crop_w;
+    if ((p->crop_size > 0) + sides + short_names > 1)
+        return dni_fail(DN_E_INVALID, "give crop_size, or crop_height and crop_width");
+    if (!crop[0] != !crop[1])
+        return dni_fail(DN_E_INVALID, "a crop needs both of its height and its width");
+    t->crop_height = crop[0];
+    t->crop_width = crop[1];
+    return DN_OK;
+}
+
 static dn_status read_param(dni_transform *t, const Cnn__TransformationParameter *p,
                             const char *base)
 {
     t->scale = p->scale;
     t->mirror = p->mirror;
-    t->crop = p->crop_size;
     t->force_color = p->force_color;
     t->force_gray = p->force_gray;
+    dn_status st = read_crop(t, p);
+    if (st)
+        return st;
     if (p->force_color && p->force_gray)
         return dni_fail(DN_E_INVALID, "force_color and force_gray exclude each other");
     if (p->mean_file && p->n_mean_value)
@@ -118,23 +143,24 @@ dn_status dni_transform_shape(const dni_transform *t, const dni_image *image, dn
         return dni_fail(DN_E_DATA,
                         "%zu mean_value for %lld channels; give one, or one for each",
                         t->num_mean_values, (long long)image->channels);
-    if (!t->pad && (t->crop > h || t->crop > w))
-        return dni_fail(DN_E_DATA, "crop_size %lld is larger than the image, %lld x %lld",
-                        (long long)t->crop, (long long)h, (long long)w);
-    *out = dni_shape_of(
-        3, (int64_t[]){image->channels, t->crop ? t->crop : h, t->crop ? t->crop : w});
+    if (!t->pad && (t->crop_height > h || t->crop_width > w))
+        return dni_fail(
+            DN_E_DATA, "the crop, %lld x %lld, is larger than the image, %lld x %lld",
+            (long long)t->crop_height, (long long)t->crop_width, (long long)h, (long long)w);
+    *out = dni_shape_of(3, (int64_t[]){image->channels, t->crop_height ? t->crop_height : h,
+                                       t->crop_width ? t->crop_width : w});
     return DN_OK;
 }
 
 static dni_placement place(const dni_transform *t, const dni_image *image, uint64_t index)
 {
     uint32_t word[4] = {0};
-    dni_placement p = {.height = t->crop ? t->crop : image->height,
-                       .width = t->crop ? t->crop : image->width};
+    dni_placement p = {.height = t->crop_height ? t->crop_height : image->height,
+                       .width = t->crop_width ? t->crop_width : image->width};
     int64_t tops = image->height - p.height + 1, lefts = image->width - p.width + 1;
     tops = tops < 1 ? 1 : tops; /* padded */
     lefts = lefts < 1 ? 1 : lefts;
-    if (t->mirror || (t->crop && t->train))
+    if (t->mirror || (t->crop_height && t->train))
         dn_random_block(word, t->seed, t->stream, index, 0);
     p.top = t->train ? (int64_t)(((uint64_t)word[0] * (uint64_t)tops) >> 32) : (tops - 1) / 2;
     p.left =

@@ -106,7 +106,9 @@ static dn_status shape(dni_layer *layer)
     const dni_database *d = layer->state;
     const Cnn__TransformationParameter *t = layer->param->transform_param;
     layer->top[0] = d->loader ? *dni_loader_shape(d->loader) : dni_database_guess(layer);
-    if (!d->loader && !(t && (t->crop_size || t->n_resize_param)))
+    int64_t crop[2];
+    dni_transform_crop(t, crop);
+    if (!d->loader && !crop[0] && !(t && t->n_resize_param))
         layer->top[0].dim[2] = layer->top[0].dim[3] = 300;
     bool labelled = d->loader && !dni_loader_has_boxes(d->loader);
     for (int32_t i = 2; i < layer->num_tops; i++)

@@ -61,8 +61,10 @@ dni_shape dni_database_guess(const dni_layer *layer)
     const Cnn__DataParameter *p = layer->param->data_param;
     const Cnn__ResizeParameter *r = t && t->n_resize_param ? t->resize_param[0] : NULL;
     dni_shape images = dni_guess_images(p->batch_size, p->source);
-    if (t && t->crop_size)
-        images.dim[2] = images.dim[3] = t->crop_size;
+    int64_t crop[2];
+    dni_transform_crop(t, crop);
+    if (crop[0])
+        images.dim[2] = crop[0], images.dim[3] = crop[1];
     else if (r && r->height && r->width)
         images.dim[2] = r->height, images.dim[3] = r->width;
     if (t && t->force_gray)

@@ -2,7 +2,7 @@
  * DenseImageData (SegNet): batches of images and of class maps of their size; each line of the
  * list has the paths of both. dense_image_data_param: source (required), batch_size (1),
  * new_height and new_width (0: the file's; maps without mixing classes), crop_height and
- * crop_width (equal), is_color (true), root_folder, shuffle, rand_skip, mirror;
+ * crop_width, is_color (true), root_folder, shuffle, rand_skip, mirror;
  * label_divide_factor (1). transform_param as in Data; crop and mirror alike for both.
  * tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)]. No gradient. */
 #include "layers/image_list.h"
@@ -16,9 +16,8 @@ static dn_status setup(dni_layer *layer)
     dni_image_list *s = layer->state;
     if (!p)
         return dni_image_list_setup(layer, NULL);
-    DNI_REQUIRE(
-        layer->wire_only || (p->label_divide_factor == 1 && p->crop_height == p->crop_width),
-        DN_E_UNSUPPORTED, "label_divide_factor and a crop that is no square are not supported");
+    DNI_REQUIRE(layer->wire_only || p->label_divide_factor == 1, DN_E_UNSUPPORTED,
+                "label_divide_factor is not supported");
     const Cnn__ImageDataParameter listed = {.source = p->source,
                                             .batch_size = p->batch_size,
                                             .rand_skip = p->rand_skip,
@@ -28,7 +27,8 @@ static dn_status setup(dni_layer *layer)
                                             .is_color = p->is_color,
                                             .root_folder = p->root_folder};
     s->maps = s->list.mapped = true;
-    s->crop = p->crop_width;
+    s->crop_height = p->crop_height;
+    s->crop_width = p->crop_width;
     s->mirror = p->mirror;
     s->blend = CNN__RESIZE_PARAMETER__INTERP_MODE__NEAREST;
     return dni_image_list_setup(layer, &listed);

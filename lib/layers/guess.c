@@ -2,6 +2,8 @@
  * guess.c: see guess.h. */
 #include "layers/guess.h"
 
+#include "data/data.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,11 +79,12 @@ dni_shape dni_guess_listed(const dni_layer *layer)
     const Cnn__ImageDataParameter *p = layer->param->image_data_param;
     const Cnn__TransformationParameter *t = layer->param->transform_param;
     dni_shape x = dni_guess_images(p->batch_size, p->source);
-    int64_t crop = t ? t->crop_size : 0;
+    int64_t crop[2];
+    dni_transform_crop(t, crop);
     x.dim[1] = p->is_color ? 3 : 1;
-    if (crop || p->new_height) {
-        x.dim[2] = crop ? crop : p->new_height;
-        x.dim[3] = crop ? crop : p->new_width;
+    if (crop[0] || p->new_height) {
+        x.dim[2] = crop[0] ? crop[0] : p->new_height;
+        x.dim[3] = crop[0] ? crop[1] : p->new_width;
     }
     return x;
 }

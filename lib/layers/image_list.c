@@ -33,6 +33,7 @@ dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *
     const Cnn__TransformationParameter *t = layer->param->transform_param;
     const char *type = layer->cls->type;
     dni_image_list *s = layer->state;
+    int64_t crop[2];
     DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "%s needs a source", type);
     DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
                 "%s needs a batch_size of at least 1", type);
@@ -45,10 +46,15 @@ dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *
         s->transform = *t;
     s->transform.force_color = p->is_color;
     s->transform.force_gray = !p->is_color;
-    if (!s->transform.crop_size)
-        s->transform.crop_size = s->crop;
+    dni_transform_crop(t, crop);
+    if (!crop[0]) {
+        s->transform.crop_height = s->crop_height;
+        s->transform.crop_width = s->crop_width;
+    }
     s->transform.mirror |= s->mirror;
-    s->map_transform.crop_size = s->transform.crop_size;
+    dni_transform_crop(&s->transform, crop);
+    s->map_transform.crop_height = (uint32_t)crop[0];
+    s->map_transform.crop_width = (uint32_t)crop[1];
     s->map_transform.mirror = s->transform.mirror;
     if (p->new_height) {
         set_resize(p, &s->transform, &s->resize, &s->resizes[0]);

@@ -11,8 +11,8 @@ typedef struct dni_image_list {
     dni_list list;
     /* Class maps, which layers other than ImageData have. */
     bool maps, pad;
-    int32_t ignore; /* where there is none */
-    uint32_t crop;  /* crop_size and mirror if transform_param has none */
+    int32_t ignore;                   /* where there is none */
+    uint32_t crop_height, crop_width; /* and mirror, if transform_param has none */
     bool mirror;
     Cnn__ResizeParameter__InterpMode blend; /* how they are resized */
     /* The list's parameters as those of a database; what is zero is not asked for. */

@@ -49,9 +49,11 @@ static const struct meaning {
      "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
      "backward_math debug engine cudnn_math_override quantization_param",
      NULL, "noise_param"},
-    {"TransformationParameter", "resize_param emit_constraint distort_param expand_param",
+    {"TransformationParameter",
+     "resize_param emit_constraint distort_param expand_param crop_h crop_w crop_height "
+     "crop_width",
      "use_gpu_transform random_seed display debug_params num_labels", NULL,
-     "flow crop_h crop_w crop_height crop_width scale_factors noise_param "
+     "flow scale_factors noise_param "
      "img_rand_resize_lower img_rand_resize_upper center_crop erase_ratio "
      "scale_min scale_max aspect_min aspect_max rand_resize_ratio_lower "
      "rand_resize_ratio_upper vertical_stretch_lower "

@@ -272,7 +272,7 @@ static void test_refused(const char *path)
     p.source = "nowhere";
     CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_IO, "LMDB 'nowhere'");
     p.source = (char *)path, t.crop_size = 6;
-    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_DATA, "record '00000000': crop_size 6");
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_DATA, "record '00000000': the crop, 6 x 6");
     dni_db_writer *w = new_writer(check_path("junk"));
     CHECK_STATUS(dni_db_writer_put(w, "one\ntwo", 7, "hello", 5), DN_OK);
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);

@@ -140,6 +140,36 @@ static void test_mean_file(void)
                   "exclude each other");
 }
 
+/* The forks' crops whose sides differ, in both spellings. */
+static void test_crop_sides(dni_image *image)
+{
+    float out[ALL];
+    dni_shape shape;
+    Cnn__TransformationParameter p[2] = {CNN__TRANSFORMATION_PARAMETER__INIT,
+                                         CNN__TRANSFORMATION_PARAMETER__INIT};
+    image->width = W;
+    p[0].crop_height = p[1].crop_h = 4;
+    p[0].crop_width = p[1].crop_w = 7;
+    for (int i = 0; i < 2; i++) {
+        dni_transform *t = create(&p[i], false);
+        int wrong = 0;
+        CHECK_STATUS(dni_transform_shape(t, image, &shape), DN_OK);
+        CHECK(shape.dim[0] == C && shape.dim[1] == 4 && shape.dim[2] == 7);
+        dni_transform_run(t, image, 3, out);
+        for (int k = 0; k < C * 4 * 7; k++)
+            wrong += out[k] != pixels[(k / 28 * H + 2 + k / 7 % 4) * W + k % 7];
+        CHECK_INT(wrong, 0);
+        dni_transform_free(t);
+    }
+    dni_transform *none = NULL;
+    p[0].crop_size = 3;
+    CHECK_MESSAGE(dni_transform_create(&none, heap, &p[0], false, check_folder(), 0, 0),
+                  DN_E_INVALID, "give crop_size, or crop_height and crop_width");
+    p[1].crop_w = 0;
+    CHECK_MESSAGE(dni_transform_create(&none, heap, &p[1], false, check_folder(), 0, 0),
+                  DN_E_INVALID, "both of its height and its width");
+}
+
 static void test_crop_test(void)
 {
     float out[ALL];
@@ -154,8 +184,10 @@ static void test_crop_test(void)
     dni_transform_run(t, &image, 3, out);
     CHECK(is_crop(out, 6, 1, 1, false));
     image.width = 5;
-    CHECK_MESSAGE(dni_transform_shape(t, &image, &shape), DN_E_DATA, "crop_size 6 is larger");
+    CHECK_MESSAGE(dni_transform_shape(t, &image, &shape), DN_E_DATA,
+                  "the crop, 6 x 6, is larger");
     dni_transform_free(t);
+    test_crop_sides(&image);
 }
 
 /* Every place and both directions are drawn, evenly, and by the record's number alone. */

@@ -8,10 +8,10 @@
 
 #define IN(dims)                                                                               \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { " dims " } } } "
-#define X4 IN("dim: 2 dim: 3 dim: 4 dim: 5")
+#define X4            IN("dim: 2 dim: 3 dim: 4 dim: 5")
 #define L(type, rest) "layer { name: 'l' type: '" type "' bottom: 'x' top: 'y' " rest " } "
-#define CONV(rest) X4 L("Convolution", "convolution_param { " rest " }")
-#define POOL(rest) X4 L("Pooling", "pooling_param { " rest " }")
+#define CONV(rest)    X4 L("Convolution", "convolution_param { " rest " }")
+#define POOL(rest)    X4 L("Pooling", "pooling_param { " rest " }")
 #define LABELS(dims)                                                                           \
     "layer { name: 't' type: 'Input' top: 't' input_param { shape { " dims " } } } "
 #define YOLO(type, rest)                                                                       \
@@ -55,7 +55,8 @@ static const struct refusal {
     {POOL(""), DN_E_NET, "kernel_size"},
     {POOL("kernel_size: 9"), DN_E_SHAPE, "9"},
     {POOL("kernel_size: 2 pad: 2"), DN_E_NET, "pad 2"},
-    {POOL("kernel_h: 65537 kernel_w: 1 pad_h: 65536"), DN_E_LIMIT, "kernel is longer than 65536"},
+    {POOL("kernel_h: 65537 kernel_w: 1 pad_h: 65536"), DN_E_LIMIT,
+     "kernel is longer than 65536"},
     {POOL("kernel_size: 2 stride: 0"), DN_E_NET, "stride"},
     {POOL("global_pooling: true kernel_size: 2"), DN_E_NET, "global_pooling"},
     {POOL("global_pooling: true pad: 1"), DN_E_NET, "global_pooling"},
@@ -149,8 +150,8 @@ static const struct refusal {
     {X4 L("ArgMax", "argmax_param { top_k: 61 }"), DN_E_NET, "top_k"},
     {X4 L("Convolution3D", "convolution_param { num_output: 1 kernel_size: 1 }"), DN_E_SHAPE,
      "temporal_pad need 3 spatial axes, not 2"},
-    {X4 L("Pooling", "pooling_param { kernel_size: 1 kernel_size: 2 kernel_size: 3 }"), DN_E_NET,
-     "kernel_size is given 3 times for 2 spatial axes"},
+    {X4 L("Pooling", "pooling_param { kernel_size: 1 kernel_size: 2 kernel_size: 3 }"),
+     DN_E_NET, "kernel_size is given 3 times for 2 spatial axes"},
     {X4 L("Pooling", "pooling_param { kernel_size: 1 kernel_size_3d: 2 }"), DN_E_NET,
      "give kernel_size once or for each axis, not both"},
     {X4 L("Pooling", "pooling_param { kernel_size: 1 pool: AVE pool: MAX }"), DN_E_PARSE,
@@ -163,7 +164,9 @@ static const struct refusal {
     {SOURCE("LaneData", "data_param { source: 's' batch_size: 1 }"), DN_E_UNSUPPORTED,
      "LaneData would read the lanes of 's'"},
     {SOURCE("DenseImageData", "dense_image_data_param { source: 's' crop_height: 2 }"),
-     DN_E_UNSUPPORTED, "a crop that is no square"},
+     DN_E_INVALID, "both of its height and its width"},
+    {SOURCE("DenseImageData", "dense_image_data_param { source: 's' label_divide_factor: 2 }"),
+     DN_E_UNSUPPORTED, "label_divide_factor is not supported"},
     {SOURCE("DenseImageData", ""), DN_E_NET, "DenseImageData needs a source"},
     {SOURCE("VideoData", "image_data_param { source: 's' }"), DN_E_UNSUPPORTED,
      "VideoData would read the images of 's'"},
@@ -204,8 +207,8 @@ static void check_refusals(dn_context *context)
 static void check_runs(dn_context *context)
 {
     static const char text[] =
-        IN("dim: 2 dim: 3") LABELS("dim: 2")
-        "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 't' top: 'y' }";
+        IN("dim: 2 dim: 3") LABELS("dim: 2") "layer { name: 'loss' type: 'SoftmaxWithLoss' "
+                                             "bottom: 'x' bottom: 't' top: 'y' }";
     static const char memory[] = SOURCE(
         "MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 }");
     static const float six[6] = {1, 2, 3, 4, 5, 6};
@@ -268,7 +271,8 @@ static void check_wire_only(dn_context *context)
                             "inner_product_param { num_output: 1 "
                             "weight_filler { type: 'xaver' } } }";
     CHECK_MESSAGE(dn_net_create_from_text(&net, context, filler, sizeof filler - 1, &options),
-                  DN_E_NET, "layer 'y': weight 0: unknown filler type 'xaver'; did you mean 'xavier'?");
+                  DN_E_NET,
+                  "layer 'y': weight 0: unknown filler type 'xaver'; did you mean 'xavier'?");
 }
 
 int main(void)

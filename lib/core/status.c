@@ -33,13 +33,21 @@ const char *dn_status_name(dn_status status)
     return names[-status];
 }
 
-/* Takes text over as the message: one line, whatever a hostile name in it contained. */
+/* Takes text over as the message: one line, whatever a hostile name in it contained. Of a text
+ * that is too long its middle, the names and values, is cut: what is wrong stands at the end.
+ */
 static void set_message(const char *text)
 {
-    size_t i;
-    for (i = 0; text[i] && i + 1 < sizeof(message); i++)
-        message[i] = (unsigned char)text[i] < ' ' ? ' ' : text[i];
+    static const char gap[] = " ... ";
+    const size_t room = sizeof(message) - 1, head = room / 2, length = strlen(text);
+    size_t i = 0, cut = length > room ? length - room : 0;
+    for (; i < room && text[i + (i < head ? 0 : cut)]; i++) {
+        char c = text[i + (i < head ? 0 : cut)];
+        message[i] = (unsigned char)c < ' ' ? ' ' : c;
+    }
     message[i] = 0;
+    if (cut)
+        memcpy(message + head, gap, sizeof(gap) - 1);
     if (i == 0)
         memcpy(message, "failed", sizeof("failed"));
 }
@@ -47,7 +55,7 @@ static void set_message(const char *text)
 /* Formats into a buffer of its own: an argument may be the current message. */
 dn_status dni_fail(dn_status status, const char *format, ...)
 {
-    char text[sizeof(message)];
+    char text[4 * sizeof(message)];
     va_list args;
     va_start(args, format);
     if (vsnprintf(text, sizeof(text), format, args) < 0)
@@ -59,7 +67,7 @@ dn_status dni_fail(dn_status status, const char *format, ...)
 
 dn_status dni_in(dn_status status, const char *format, ...)
 {
-    char text[2 * sizeof(message)];
+    char text[2 * sizeof(message) + 2];
     va_list args;
     if (status == DN_OK)
         return status;

@@ -54,6 +54,12 @@ static void test_status(void)
     CHECK_INT(strlen(dn_last_error()), sizeof(saved.text) - 1);
     dni_in(DN_E_DATA, "%s", text);
     CHECK_INT(strlen(dn_last_error()), sizeof(saved.text) - 1);
+    dni_fail(DN_E_DATA, "values %s: why", text + 1000); /* the middle is cut, not the reason */
+    CHECK_INT(strlen(dn_last_error()), sizeof(saved.text) - 1);
+    CHECK(!strncmp(dn_last_error(), "values xx", 9) && strstr(dn_last_error(), "xx ... xx"));
+    CHECK_TEXT(strrchr(dn_last_error(), ':'), ": why");
+    dni_in(DN_E_DATA, "layer '%s'", text);
+    CHECK_TEXT(strrchr(dn_last_error(), ':'), ": why");
     CHECK(strlen(dni_errno_text(ENOSPC, text, sizeof(text))) > 5);
     CHECK(strlen(dni_errno_text(99999, text, sizeof(text))) > 5);
     dni_clear_error();

@@ -122,6 +122,10 @@ bool dni_mul64(int64_t a, int64_t b, int64_t *out);
 
 /* Reads a whole file; adds a terminating zero not counted in *size. Free with dni_free. */
 dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size);
+/* The same of a regular file of at most `limit` bytes: a device, or a pipe that nobody writes
+ * to, is refused, not waited for. */
+dn_status dni_file_read_regular(const dni_heap *heap, const char *path, size_t limit,
+                                char **out, size_t *size);
 /* Writes beside, syncs, renames: after a failure the old file is still the old file. */
 dn_status dni_file_write(const dni_heap *heap, const char *path, const void *data, size_t size);
 bool dni_file_exists(const char *path);

@@ -27,13 +27,17 @@ static dn_status fail_errno(int error, const char *verb, const char *path)
 /* ---- reading ----------------------------------------------------------------------------- */
 
 /* What is left of the file after a first guess at its size: pipes and /proc have none. */
-static dn_status read_all(const dni_heap *heap, int fd, const char *path, char **data,
-                          size_t *size)
+static dn_status read_all(const dni_heap *heap, int fd, const char *path, size_t limit,
+                          char **data, size_t *size)
 {
     struct stat info;
     size_t capacity = 0, need = 4096;
     if (fstat(fd, &info))
         return fail_errno(errno, "read", path);
+    if (limit && !S_ISDIR(info.st_mode) &&
+        (!S_ISREG(info.st_mode) || (uintmax_t)info.st_size > limit))
+        return dni_fail(DN_E_IO, "cannot read '%s': it is no regular file of up to %zu bytes",
+                        path, limit);
     if (S_ISDIR(info.st_mode))
         return fail_errno(EISDIR, "read", path);
     if (S_ISREG(info.st_mode) && info.st_size > 0) {
@@ -54,19 +58,23 @@ static dn_status read_all(const dni_heap *heap, int fd, const char *path, char *
         if (n == 0)
             break;
         *size += n > 0 ? (size_t)n : 0;
+        if (limit && *size > limit) /* it has grown */
+            return fail_errno(EFBIG, "read", path);
     }
     (*data)[*size] = 0;
     return DN_OK;
 }
 
-dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size)
+/* limit 0: any file. */
+static dn_status read_file(const dni_heap *heap, const char *path, size_t limit, char **out,
+                           size_t *size)
 {
     char *data = NULL;
     size_t got = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | (limit ? O_NONBLOCK : 0));
     if (fd < 0)
         return fail_errno(errno, "read", path);
-    dn_status st = read_all(heap, fd, path, &data, &got);
+    dn_status st = read_all(heap, fd, path, limit, &data, &got);
     close(fd);
     if (st) {
         dni_free(heap, data);
@@ -75,6 +83,17 @@ dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size
     *out = data;
     *size = got;
     return DN_OK;
+}
+
+dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size)
+{
+    return read_file(heap, path, 0, out, size);
+}
+
+dn_status dni_file_read_regular(const dni_heap *heap, const char *path, size_t limit,
+                                char **out, size_t *size)
+{
+    return read_file(heap, path, limit, out, size);
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */

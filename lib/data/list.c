@@ -5,6 +5,8 @@
 
 #include "data/data.h"
 
+#define MAX_BYTES ((size_t)1 << 30) /* of an image file */
+
 typedef struct line {
     size_t at, number;
 } line;
@@ -72,7 +74,7 @@ static dn_status read_image(const list *l, image_file *f, const char *at, const 
     name = f->name ? dni_format(heap, "%s%s", l->o.root ? l->o.root : "", f->name) : NULL;
     dn_status st = name ? dni_path_listed(heap, l->folder, l->beside, name, &path) : DN_E_NOMEM;
     if (!st)
-        st = dni_file_read(heap, path, &f->bytes, &f->size);
+        st = dni_file_read_regular(heap, path, MAX_BYTES, &f->bytes, &f->size);
     dni_free(heap, name);
     dni_free(heap, path);
     return st;

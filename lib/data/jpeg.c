@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * jpeg.c: JPEG images through libjpeg-turbo, whose own ways to fail (exit, a line on stderr)
- * are replaced: an error jumps back here and becomes a status. */
+ * are replaced: an error jumps back here and becomes a status. Where colours are asked for an
+ * image is turned as its Exif says, as OpenCV's imread does since 3.1; one taken as it is, not.
+ */
 #include "data/data.h"
 
 #ifdef DN_HAVE_JPEG
@@ -56,6 +58,79 @@ static void bgr_to_gray(uint8_t *pixels, size_t count)
     for (; count > 0; count--, from += 3)
         *pixels++ = (uint8_t)((from[0] * 1868 + from[1] * 9617 + from[2] * 4899 + 8192) >> 14);
 }
+
+/* ---- Exif -------------------------------------------------------------------------------- */
+
+static uint32_t number(const uint8_t *at, int bytes, bool big)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value = value << 8 | at[big ? i : bytes - 1 - i];
+    return value;
+}
+
+/* Of a TIFF header and its first directory: tag 0x112, a SHORT from 1 to 8; else 1. */
+static uint32_t read_orientation(const uint8_t *tiff, size_t size)
+{
+    if (size < 8 || (memcmp(tiff, "II*", 4) != 0 && memcmp(tiff, "MM\0*", 4) != 0))
+        return 1;
+    bool big = tiff[0] == 'M';
+    size_t at = number(tiff + 4, 4, big);
+    if (at > size - 2)
+        return 1;
+    uint32_t entries = number(tiff + at, 2, big);
+    for (at += 2; entries > 0 && size - at >= 12; entries--, at += 12)
+        if (number(tiff + at, 2, big) == 0x112) {
+            uint32_t value = number(tiff + at + 8, 2, big);
+            return value >= 1 && value <= 8 ? value : 1;
+        }
+    return 1;
+}
+
+/* Of the first segment APP1 that is Exif; libjpeg has seen that the file is a JPEG. */
+static uint32_t find_orientation(const uint8_t *at, size_t size)
+{
+    const uint8_t *end = at + size;
+    for (at += 2; end - at >= 4 && at[0] == 0xff && at[1] != 0xda;) {
+        if (at[1] == 0xff) {
+            at++;
+            continue;
+        }
+        size_t length = number(at + 2, 2, true), left = (size_t)(end - at) - 2;
+        if (length < 2 || length > left)
+            break;
+        if (at[1] == 0xe1 && length >= 8 && !memcmp(at + 4, "Exif\0", 6))
+            return read_orientation(at + 10, length - 8);
+        at += 2 + length;
+    }
+    return 1;
+}
+
+static void flip(const uint8_t **pixels, int64_t count, int64_t *stride)
+{
+    *pixels += (count - 1) * *stride;
+    *stride = -*stride;
+}
+
+/* 1 to 4: as it is, its columns turned round, both, its rows; 5 to 8: the same of its
+ * transpose. The pixels stay where they are. */
+static void orient(dni_image *image, uint32_t orientation)
+{
+    uint32_t way = (orientation - 1) & 3;
+    if (orientation > 4) {
+        dni_image was = *image;
+        image->height = was.width;
+        image->width = was.height;
+        image->row_stride = was.pixel_stride;
+        image->pixel_stride = was.row_stride;
+    }
+    if (way == 1 || way == 2)
+        flip(&image->u8, image->width, &image->pixel_stride);
+    if (way >= 2)
+        flip(&image->u8, image->height, &image->row_stride);
+}
+
+/* ---- pixels ------------------------------------------------------------------------------ */
 
 static bool is_cmyk(const struct jpeg_decompress_struct *jpeg)
 {
@@ -114,6 +189,8 @@ dn_status dni_jpeg_decode(dni_decoder *decoder, const uint8_t *bytes, size_t siz
     f.base.output_message = say_nothing;
     dn_status st = decode(&jpeg, &f, decoder, bytes, size, image);
     jpeg_destroy_decompress(&jpeg);
+    if (!st && (decoder->force_color || decoder->force_gray))
+        orient(image, find_orientation(bytes, size));
     return st;
 }
 

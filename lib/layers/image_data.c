@@ -5,8 +5,8 @@
  * root_folder (goes before each path), shuffle (false; another order in each pass), rand_skip;
  * transform_param as in Data. No bottoms; tops: images (N, 3 or 1, H, W), [labels (N)]. No
  * gradient.
- * In a batch of 1 each image may have its own size. Pixels are blue, green, red, and turned no
- * way by what a camera wrote beside them. */
+ * In a batch of 1 each image may have its own size. Pixels are blue, green, red, and turned as
+ * a camera's Exif says, as Caffe has them with OpenCV 3.1 and later (2.4 did not turn them). */
 #include "layers/guess.h"
 #include "layers/image_list.h"
 

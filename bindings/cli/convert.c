@@ -19,7 +19,9 @@ int cli_convert(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1};
     cli_words words;
     dn_context *context = NULL;
-    bool overwrite = false, shuffle = false, gray = false, encoded = false, check = false;
+    bool overwrite = false, shuffle = false, gray = false, encoded = false, check = false,
+         skip = false;
+    int64_t skipped = 0;
     dn_convert_options convert = {.struct_size = sizeof convert};
     double start = cli_now();
     size_t k = 0;
@@ -32,6 +34,7 @@ int cli_convert(const cli_command *self, int argc, char **argv)
         {"seed", "N", CLI_INT, &host.seed, "images: seed of --shuffle"},
         {"encoded", NULL, CLI_FLAG, &encoded, "images: keep JPEG and PNG as they are"},
         {"check_size", NULL, CLI_FLAG, &check, "images: all must have the first one's size"},
+        {"skip_bad", NULL, CLI_FLAG, &skip, "images: leave out those that cannot be used"},
     };
     int code = cli_parse(self, options, COUNT_OF(options), argc, argv, &words);
     if (code != CLI_GO)
@@ -43,7 +46,7 @@ int cli_convert(const cli_command *self, int argc, char **argv)
     if (words.count != 1 + kinds[k].count)
         return cli_usage(self, "%s takes %s", kinds[k].name, kinds[k].words);
     if (k != 1 && (convert.height || convert.width || gray || shuffle || encoded || check ||
-                   host.seed >= 0))
+                   skip || host.seed >= 0))
         return cli_usage(self, "%s takes no option but --overwrite", kinds[k].name);
     if ((code = cli_context_create(&context, self, &host)) != CLI_GO)
         return code;
@@ -53,12 +56,16 @@ int cli_convert(const cli_command *self, int argc, char **argv)
     convert.gray = gray;
     convert.encoded = encoded;
     convert.check_size = check;
+    convert.skip_bad = skip;
+    convert.skipped = &skipped;
     convert.seed = host.seed < 0 ? 0 : (uint64_t)host.seed;
     convert.root_folder = word[1];
     dn_status st = k == 0   ? dn_convert_mnist(context, word[1], word[2], word[3], &convert)
                    : k == 1 ? dn_convert_images(context, word[2], word[3], &convert)
                             : dn_convert_mean(context, word[1], word[2]);
     code = st ? cli_fail_last() : CLI_OK;
+    if (code == CLI_OK && skipped)
+        printf("%s: %lld images left out\n", word[words.count - 1], (long long)skipped);
     if (code == CLI_OK)
         printf("%s: made in %.2f s\n", word[words.count - 1], cli_now() - start);
     dn_context_free(context);

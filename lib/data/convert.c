@@ -176,6 +176,7 @@ typedef struct listing {
     dni_shape first;
     uint8_t *planes, *datum;
     size_t planes_capacity, datum_capacity;
+    int64_t put, skipped;
 } listing;
 
 static void free_listing(listing *l, const dni_heap *heap)
@@ -203,49 +204,75 @@ static dn_status make_planes(listing *l, const dni_heap *heap, const dni_image *
     return st;
 }
 
-static dn_status put_file(listing *l, const dni_heap *heap, const dn_convert_options *o,
-                          int64_t number, const dni_record *record)
+/* Its datum, *size bytes of l->datum. */
+static dn_status make_datum(listing *l, const dni_heap *heap, const dn_convert_options *o,
+                            const dni_record *record, size_t *size)
 {
-    char key[256];
     dni_image image;
     dni_boxes none = {0};
-    size_t size = 0;
     int32_t label;
     dn_status st =
         dni_annotator_run(&l->annotator, &l->decoder, record, 0, 0, &image, &label, &none);
     if (!st && o->check_size)
         st = check_size(&l->first, &image);
     if (!st && o->encoded) /* it was decoded to see that it can be */
-        st = dni_datum_encode(heap, &l->datum, &l->datum_capacity, &size, 0, 0,
+        st = dni_datum_encode(heap, &l->datum, &l->datum_capacity, size, 0, 0,
                               (int64_t)record->size, record->data, label);
     else if (!st && !(st = make_planes(l, heap, &image)))
-        st = dni_datum_encode(heap, &l->datum, &l->datum_capacity, &size, image.channels,
+        st = dni_datum_encode(heap, &l->datum, &l->datum_capacity, size, image.channels,
                               image.height, image.width, l->planes, label);
-    if (st)
-        return dni_in_record(st, l->source, record);
+    return dni_in_record(st, l->source, record);
+}
+
+static dn_status put_file(listing *l, int64_t number, const dni_record *record, size_t size)
+{
+    char key[256];
     snprintf(key, sizeof key, "%08lld_%s", (long long)number, record->file);
+    l->put++;
     return dni_db_writer_put(l->writer, key, strlen(key), l->datum, size);
 }
 
-static dn_status put_files(listing *l, const dni_heap *heap, const dn_convert_options *o)
+/* Is that about one file, and are others to be tried? Then it is said and forgotten. */
+static bool skip(listing *l, const dn_context *context, const dn_convert_options *o,
+                 dn_status st)
 {
-    dni_record record;
-    for (int64_t n = 0; n < MAX_RECORDS; n++) {
-        if (o->shuffle && n && n == l->order.count)
-            return DN_OK;
-        dn_status st = o->shuffle ? dni_order_record(&l->order, l->source, n, &record)
-                                  : dni_source_next(l->source, &record);
-        if (st || !record.data)
-            return st;
-        if ((st = put_file(l, heap, o, n, &record)))
-            return st;
-    }
-    return dni_fail(DN_E_LIMIT, "more than 10^8 images");
+    if (!o->skip_bad || st == DN_E_NOMEM || st == DN_E_UNSUPPORTED)
+        return false;
+    dni_log(context, DN_LOG_WARNING, "left out: %s", dn_last_error());
+    dni_clear_error();
+    l->skipped++;
+    return true;
 }
 
-static dn_status convert_images(listing *l, const dni_heap *heap, const char *list_path,
+static dn_status put_files(listing *l, const dn_context *context, const dn_convert_options *o)
+{
+    const dni_heap *heap = dni_context_heap(context);
+    dni_record record;
+    size_t size = 0;
+    for (int64_t n = 0;; n++) {
+        if (o->shuffle && n && n == l->order.count)
+            break;
+        record.data = NULL;
+        dn_status st = o->shuffle ? dni_order_record(&l->order, l->source, n, &record)
+                                  : dni_source_next(l->source, &record);
+        if (!st && !record.data)
+            break;
+        if (n == MAX_RECORDS)
+            return dni_fail(DN_E_LIMIT, "more than 10^8 images");
+        if (!st)
+            st = make_datum(l, heap, o, &record, &size);
+        if (st && skip(l, context, o, st))
+            continue;
+        if (st || (st = put_file(l, n, &record, size)))
+            return st;
+    }
+    return l->put ? DN_OK : dni_fail(DN_E_DATA, "none of its images can be used");
+}
+
+static dn_status convert_images(listing *l, const dn_context *context, const char *list_path,
                                 const char *out_path, const dn_convert_options *o)
 {
+    const dni_heap *heap = dni_context_heap(context);
     Cnn__ResizeParameter resize = {.height = (uint32_t)o->height, .width = (uint32_t)o->width};
     Cnn__ResizeParameter *resizes[] = {&resize};
     const Cnn__TransformationParameter transform = {.resize_param = resizes,
@@ -266,7 +293,7 @@ static dn_status convert_images(listing *l, const dni_heap *heap, const char *li
     if (!st)
         st = dni_db_writer_create(&l->writer, heap, out_path, o->overwrite != 0);
     if (!st)
-        st = put_files(l, heap, o);
+        st = put_files(l, context, o);
     if (!st) {
         st = dni_db_writer_finish(l->writer);
         l->writer = NULL;
@@ -282,13 +309,14 @@ dn_status dn_convert_images(dn_context *context, const char *list_path, const ch
     dni_clear_error();
     if (!context || !list_path || !out_path)
         return dni_fail(DN_E_INVALID, "dn_convert_images: an argument is NULL");
-    const dni_heap *heap = dni_context_heap(context);
     dn_status st = read_options(&o, options);
     dni_fp host = dni_fp_enter();
     if (!st)
-        st = convert_images(&l, heap, list_path, out_path, &o);
+        st = convert_images(&l, context, list_path, out_path, &o);
+    if (!st && o.skipped)
+        *o.skipped = l.skipped;
     dni_fp_leave(host);
-    free_listing(&l, heap);
+    free_listing(&l, dni_context_heap(context));
     return st;
 }
 

@@ -179,7 +179,9 @@ OFFSET(dn_convert_options, shuffle, 48);
 OFFSET(dn_convert_options, gray, 52);
 OFFSET(dn_convert_options, encoded, 56);
 OFFSET(dn_convert_options, check_size, 60);
-SIZE(dn_convert_options, 64);
+OFFSET(dn_convert_options, skip_bad, 64);
+OFFSET(dn_convert_options, skipped, 72);
+SIZE(dn_convert_options, 80);
 
 VALUE(DN_EVENT_STEP_BEGIN, 1);
 VALUE(DN_EVENT_GRADIENTS, 2);

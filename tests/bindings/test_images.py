@@ -179,6 +179,40 @@ class Reading(Images):
             want = cv2.imread('pics/0.png', cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE)
             np.testing.assert_array_equal(out, planes(cv2.resize(want, (new_width, new_height))))
 
+    @unittest.skipIf(cv2 is None, 'without cv2')
+    def test_exif(self):
+        """Turned as OpenCV's imread does it, whatever follows in the file's header."""
+        _, jpeg = cv2.imencode('.jpg', cv2.GaussianBlur(pixels(3, 24, 17, 3), (9, 9), 0))
+        jpeg = jpeg.tobytes()
+        self.write('list.txt', '0.png 1\n')
+        for turn in range(40):
+            big, way, tag = '<>'[turn % 2], turn // 2 % 10, 0x112 + (turn >= 36)
+            entry = struct.pack(big + 'HHIHH', tag, 3, 1, way, 0)
+            tiff = (b'MM\0*' if big == '>' else b'II*\0') + struct.pack(big + 'IH', 8, 2) + \
+                struct.pack(big + 'HHII', 0x10f, 2, 4, 0x61626364) + entry
+            tiff = tiff[:len(tiff) - 3 * (turn >= 20 and turn % 3 == 0)]
+            exif = b'Exif\0\0' + tiff
+            with open('pics/0.png', 'wb') as file:
+                file.write(jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif +
+                           jpeg[2:])
+            for color in (True, False):
+                out = self.net('' if color else 'is_color: false').forward()['data'][0]
+                want = planes(cv2.imread('pics/0.png', int(color)))
+                self.assertEqual(out.shape, want.shape, (turn, way))
+                if color:
+                    np.testing.assert_array_equal(out, want, str((turn, way)))
+        sized = self.net('new_height: 9 new_width: 11').forward()['data'][0]
+        want = cv2.resize(cv2.imread('pics/0.png'), (11, 9))
+        np.testing.assert_array_equal(sized, planes(want))
+
+    def test_no_files(self):
+        """Devices and pipes that nobody writes to: neither read nor waited for."""
+        os.mkfifo('pics/pipe')
+        for root, name in (('pics/', 'pipe'), ('/dev/', 'zero'), ('pics/', '.')):
+            self.write('list.txt', name + ' 1\n')
+            with self.assertRaisesRegex(deepnet.FileError, 'cannot read'):
+                self.net('root_folder: "%s"' % root).forward()
+
     def test_shuffle_and_skip(self):
         def labels(net, batches):
             return [int(n) for _ in range(batches) for n in net.forward()['label']]
@@ -266,6 +300,19 @@ class Maps(Images):
                 self.assertEqual(len(found), 1)
                 seen |= set(found)
             self.assertEqual(len(seen), 12)
+
+    def test_sides(self):
+        """Crops of another height than width: the forks' crop_height and crop_width."""
+        for net in (self.seg('label_type: PIXEL', 'crop_height: 4 crop_width: 3'),
+                    self.dense('crop_height: 4 crop_width: 3')):
+            out = net.forward()
+            np.testing.assert_array_equal(out['data'][0],
+                                          planes(self.images[0])[:, 1:5, 1:4])
+            np.testing.assert_array_equal(out['label'][0, 0], self.maps[0][1:5, 1:4])
+        out = self.seg('label_type: PIXEL', 'crop_height: 7 crop_width: 3').forward()
+        self.assertEqual(out['data'].shape, (1, 3, 7, 3))
+        self.assertEqual(out['size'].tolist(), [[[[6, 3]]]])
+        self.assertEqual(set(out['label'][0, 0, 6]), {255})
 
     def test_padding(self):
         for phase in (deepnet.TRAIN, deepnet.TEST):
@@ -445,6 +492,19 @@ class Converting(Images):
             self.assertIn("image list 'list.txt': " + words, str(caught.exception))
             self.assertEqual(sorted(os.listdir('.')), before)
             self.assertEqual(self.records('db')[1], [10, 11, 12, 13, 14])
+        self.write('list.txt', '0.png 1\n2.png 2\nnone.png 3\nfolder 4\n4.png 5\n1.png\n')
+        for shuffle in (False, True):
+            with self.assertLogs('deepnet') as log:
+                self.assertEqual(deepnet.convert_images(
+                    'list.txt', 'some', root='pics/', overwrite=True, skip_bad=True,
+                    shuffle=shuffle), 4)
+            self.assertEqual(sum('left out: ' in line for line in log.output), 4)
+            self.assertEqual(set(self.records('some')[1]), {1, 5})
+        with open('some/data.mdb', 'rb') as file:
+            self.assertIn(b'_4.png', file.read())
+        self.write('list.txt', 'none.png 3\n')
+        with self.assertRaisesRegex(deepnet.DataError, 'none of its images can be used'):
+            self.convert('some', overwrite=True, skip_bad=True)
         self.write('list.txt', '0.png 1\n3.png 2\n')
         self.convert('mixed')
         with self.assertRaisesRegex(deepnet.DataError, "record '00000001_3.png': its size is"):

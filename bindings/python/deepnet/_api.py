@@ -132,7 +132,8 @@ class dn_convert_options(Sized):
     _fields_ = [('struct_size', c_size_t), ('overwrite', c_int32), ('reserved', c_int32),
                 ('root_folder', c_char_p), ('height', c_int64), ('width', c_int64),
                 ('seed', c_uint64), ('shuffle', c_int32), ('gray', c_int32),
-                ('encoded', c_int32), ('check_size', c_int32)]
+                ('encoded', c_int32), ('check_size', c_int32), ('skip_bad', c_int32),
+                ('reserved2', c_int32), ('skipped', POINTER(c_int64))]
 
 
 class dn_upgrade_options(Sized):

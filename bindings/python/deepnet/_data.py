@@ -25,7 +25,7 @@ def convert_mnist(images, labels, out, overwrite=False):
 
 
 def convert_images(source, out, root='', size=None, gray=False, shuffle=False, seed=0,
-                   encoded=False, check_size=False, overwrite=False):
+                   encoded=False, check_size=False, overwrite=False, skip_bad=False):
     """Makes an LMDB of Datum records out of JPEG and PNG files, as Caffe's convert_imageset does.
     The database appears whole or not at all.
 
@@ -38,16 +38,20 @@ def convert_images(source, out, root='', size=None, gray=False, shuffle=False, s
     encoded     True: the files as they are, to be decoded when they are read.
     check_size  True: an image of another size than the first's is an error.
     overwrite   True: replace an LMDB that is already there.
+    skip_bad    True: an image that cannot be used is left out, with a warning.
+    Returns how many were left out.
     Raises FileMissingError, FileError, DataError, InvalidError, UnsupportedError.
     """
     height, width = size or (0, 0)
+    skipped = ctypes.c_int64()
     options = _api.dn_convert_options(
         overwrite=int(overwrite), root_folder=path_bytes(root), height=height, width=width,
         seed=seed, shuffle=int(shuffle), gray=int(gray), encoded=int(encoded),
-        check_size=int(check_size))
+        check_size=int(check_size), skip_bad=int(skip_bad), skipped=ctypes.pointer(skipped))
     done = lib().convert_images(current_context()._owner.handle, path_bytes(source),
                                 path_bytes(out), ctypes.byref(options))
     check(lib(), done, source)
+    return skipped.value
 
 
 def convert_mean(database, out):

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { PIXELS = 256, TASKS_WANTED = 16, FEW_PANELS = 8, JOINED = 64 };
+enum { PIXELS = 200, TASKS_WANTED = 16, FEW_PANELS = 8, JOINED = 64, TILE = 8 };
 
 typedef struct weights_op {
     dn_op base;
@@ -54,22 +54,37 @@ static int64_t worker_floats(const weights_op *op)
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
+/* What is used after a product, and is asked for during it: a panel of x (or NULL), and up to
+ * its end dy of the next piece. */
+typedef struct ahead {
+    const float *x, *dy, *dy_end;
+    int64_t step; /* floats of dy with each step of k */
+} ahead;
+
 /* dy's channels of group g, as they lie, times panel j, added to sums from piece 1 on. */
 static void multiply(const weights_call *call, const space *s, const float *dy, const float *b,
-                     int64_t j, int64_t len, float *sums, bool add)
+                     int64_t j, int64_t len, float *sums, bool add, ahead *next)
 {
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t K = op->geo.K, Kg = op->geo.Kg, col = j % op->run_panels * ker->nr;
     int32_t width = (int32_t)cpu_min(ker->nr, op->phase.floats - col);
     int32_t vectors = width <= ker->vl ? 1 : 2;
-    const cpu_end end = {.alpha = 1, .add = add};
+    cpu_end end = {.alpha = 1, .add = add};
     float *c = sums + j / op->run_panels * op->phase.floats + col;
-    if (width == vectors * ker->vl) {
-        ker->rows(vectors, Kg, len, dy, 1, K, b, c, op->columns, &end);
+    if (width < vectors * ker->vl) {
+        cpu_narrow_rows(ker, width, Kg, len, dy, 1, K, b, c, op->columns, &end, s->tile);
         return;
     }
-    cpu_narrow_rows(ker, width, Kg, len, dy, 1, K, b, c, op->columns, &end, s->tile);
+    for (int64_t k = 0, n; k < Kg; k += n) { /* two tiles ask for the lines of x's panel */
+        bool x = next->x && k < 2 * TILE && k + TILE <= Kg;
+        n = x ? TILE : Kg - k;
+        end.ask = x ? next->x + k * 16 / TILE : next->dy;
+        end.ask_step = x ? op->geo.C : next->dy < next->dy_end ? next->step : 0;
+        ker->rows(vectors, n, len, dy + k, 1, K, b, c + k * op->columns, op->columns, &end);
+        if (!x)
+            next->dy += n / TILE * len * end.ask_step;
+    }
 }
 
 /* One piece of pixels: panels [b0, b1) of group g. */
@@ -81,9 +96,13 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     const cpu_kernels *ker = op->base.backend->kernels;
     const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
     const float *dy = call->dy + from * geo->K + g * geo->Kg;
-    int64_t last = -1;
-    if (geo->ready && geo->group == 1 && geo->C == ker->nr) { /* a panel as it lies */
-        multiply(call, s, dy, image.x + from * geo->C, 0, len, sums, add);
+    int64_t last = -1, left = cpu_min(len, op->phase.count - from - len);
+    bool ready = geo->ready && geo->group == 1;
+    ahead next = {.dy = dy + len * geo->K, .dy_end = dy + (len + left) * geo->K};
+    next.step = cpu_ceil(TILE * geo->K, (b1 - b0) * cpu_max(TILE, geo->Kg - 2 * TILE));
+    if (ready && geo->C == ker->nr) { /* a panel as it lies */
+        next.x = left ? image.x + (from + len) * geo->C : NULL;
+        multiply(call, s, dy, image.x + from * geo->C, 0, len, sums, add, &next);
         return;
     }
     cpu_pixels(s->pixel, from, len, &op->phase);
@@ -95,7 +114,11 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
                                                  &s->pixel[i], s->edges + i * JOINED, s->zeros);
         last = run;
         ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->phase.floats - col));
-        multiply(call, s, dy, s->b, j, len, sums, add);
+        if (ready && j + 1 < b1)
+            next.x = s->rows[0] + col + ker->nr;
+        else
+            next.x = ready && left ? s->rows[0] + len * geo->C + b0 * ker->nr : NULL;
+        multiply(call, s, dy, s->b, j, len, sums, add, &next);
     }
 }
 

@@ -22,6 +22,8 @@ typedef struct cpu_end {
     float alpha;                  /* dot kernels only: packed A carries it already */
     float slope;                  /* of ReLU */
     bool add, relu;
+    const float *ask; /* `rows`, of columns of A: what is used next, or NULL: the next piece */
+    int64_t ask_step; /* of k; so many floats of it are asked for with each step */
 } cpu_end;
 
 /* `len` columns of a panel, from `lane` on: where they are in B's row and in C's row. */

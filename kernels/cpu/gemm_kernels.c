@@ -96,13 +96,16 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
 
 #define ROWS (VL == 16 ? 8 : 4) /* rows at a time: enough sums to hide what one takes */
 
-INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int64_t row,
-                      int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+/* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
+ * piece of k; of rows, it is the next ones. */
+INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, const float *a,
+                      int64_t a_row, int64_t col, const float *b, float *c, int64_t ldc,
+                      const cpu_end *e)
 {
     vf acc[ROWS][2], bv[2];
-    /* the rows that come next; of columns of A, where they are neighbours, the next piece of k
-     */
-    int64_t ahead = col == 1 ? ROWS * row : k * col;
+    const int64_t row = columns ? 1 : a_row, step = e->ask ? e->ask_step : col;
+    const int64_t ahead = e->ask ? 0 : col == 1 ? ROWS * row : k * col;
+    const float *ask = e->ask ? e->ask : a;
     UNROLL
     for (int v = 0; v < nv; v++)
         bv[v] = e->bias_n ? v_load(e->bias_n + v * VL) : v_zero();
@@ -111,9 +114,13 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
         UNROLL
         for (int v = 0; v < nv; v++)
             acc[i][v] = e->add ? v_add(bv[v], v_load(c + i * ldc + v * VL)) : bv[v];
+        for (int v = 0; columns && e->ask && v < nv; v++)
+            fetch_ahead(c, (i + m) * ldc + v * VL);
     }
     for (int64_t p = 0; p < k; p++, a += col, b += NR) {
-        if (m == ROWS)
+        if (columns)
+            fetch_ahead(ask, ahead + p * step);
+        else if (m == ROWS)
             fetch_ahead(a, ahead + (p & (ROWS - 1)) * row);
         UNROLL
         for (int v = 0; v < nv; v++)
@@ -144,18 +151,24 @@ INLINE void rows_body(const int m, const int nv, int64_t k, const float *a, int6
 }
 
 INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t row,
-                    int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+                    int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end)
 {
-    for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * ldc)
-        rows_body(ROWS, nv, k, a, row, col, b, c, ldc, e);
+    cpu_end own = *end, *e = &own;
+    for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * ldc) {
+        if (nv == 2 && row == 1) {
+            rows_body(ROWS, nv, true, k, a, row, col, b, c, ldc, e);
+            own.ask += own.ask ? k * own.ask_step : 0;
+        } else
+            rows_body(ROWS, nv, false, k, a, row, col, b, c, ldc, e);
+    }
 #if VL == 16
     if (m >= 4) {
-        rows_body(4, nv, k, a, row, col, b, c, ldc, e);
+        rows_body(4, nv, false, k, a, row, col, b, c, ldc, e);
         m -= 4, a += 4 * row, c += 4 * ldc;
     }
 #endif
     for (; m > 0; m--, a += row, c += ldc)
-        rows_body(1, nv, k, a, row, col, b, c, ldc, e);
+        rows_body(1, nv, false, k, a, row, col, b, c, ldc, e);
 }
 
 void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,

@@ -92,18 +92,19 @@ bool cpu_present(const dn_operand *operands, int32_t count, int32_t i)
     return i < count && operands[i].dtype >= 0;
 }
 
-static bool plain_f32(const dn_operand *o)
+static bool plain(const dn_operand *o) /* masks, too: theirs lie as their images do */
 {
-    return o->dtype < 0 || (o->dtype == DN_F32 && o->layout == DN_LAYOUT_PLAIN);
+    return o->dtype < 0 ||
+           ((o->dtype == DN_F32 || o->dtype >= DN_I32) && o->layout == DN_LAYOUT_PLAIN);
 }
 
 bool cpu_all_f32(const dn_op_desc *desc)
 {
     for (int32_t i = 0; i < desc->num_inputs; i++)
-        if (!plain_f32(&desc->inputs[i]) && desc->inputs[i].dtype < DN_I32)
+        if (!plain(&desc->inputs[i]))
             return false;
     for (int32_t i = 0; i < desc->num_outputs; i++)
-        if (!plain_f32(&desc->outputs[i]) && desc->outputs[i].dtype < DN_I32)
+        if (!plain(&desc->outputs[i]))
             return false;
     return true;
 }

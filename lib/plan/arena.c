@@ -50,6 +50,15 @@ static bool is_shared(const dni_steps *s, dni_tensor root)
            !dni_base_has(s->base, root);
 }
 
+/* Does the op read what was in y before it, as of a gradient that the host wrote? */
+static bool reads(const dni_program *p, const dni_op *op, dni_tensor y)
+{
+    bool found = false;
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        found |= op->inputs[k] != DNI_NONE && dni_root(p, op->inputs[k]) == y;
+    return found;
+}
+
 /* x dies in the op that writes y first, and the op may leave y where x is. What the forward
  * left stays for another backward, unless each has a forward of its own; and the base's memory
  * of gradients is not there yet when the forward runs. */
@@ -61,7 +70,7 @@ static bool can_join(const dni_steps *s, const life *lives, size_t i, dni_tensor
     if (lives[x].section != p->ops[i].section && !spent)
         return false;
     return x != y && is_shared(s, x) && dni_is_placed(&p->tensors[y]) && lives[x].last == i &&
-           lives[y].first == i && s->lies_in[x] == x &&
+           lives[y].first == i && !reads(p, &p->ops[i], y) && s->lies_in[x] == x &&
            dni_tensor_bytes(&p->tensors[x]) == dni_tensor_bytes(&p->tensors[y]);
 }
 

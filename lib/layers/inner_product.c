@@ -1,15 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * InnerProduct: y = x W^T + b, x flattened from `axis` on.
  * inner_product_param: num_output (required), bias_term (true), weight_filler, bias_filler,
- * axis (1), transpose (false: W is (num_output, K); true: (K, num_output)).
+ * axis (1), transpose (false: W is (num_output, K); true: (K, num_output)); of face nets
+ * normalize (false): each row of W is divided by sqrt(1e-6 + sum w^2) first, in TRAIN for good.
  * bottom: (M..., K...); top: (M..., num_output); weights: W, b (num_output).
- * Gradient: dx = dy W; dW = dy^T x; db = column sums of dy. */
-#include "layers/layer.h"
+ * Gradient: dx = dy W; dW = dy^T x, of the W that is there; db = column sums of dy. */
+#include "layers/inner_product.h"
+
+#include "deepnet/net.h"
 
 typedef struct ip_state {
     int64_t M, K, N;
     bool transpose, bias;
+    dni_tensor w; /* W, or its rows of length 1: while lowering */
 } ip_state;
+
+dni_tensor dni_unit_rows(const dni_layer *layer, dni_builder *b, int64_t rows, int64_t cols,
+                         double eps)
+{
+    dn_args_reduce sums = {.op = DN_REDUCE_SUMSQ,
+                           .axes = 2,
+                           .dim = {rows, cols},
+                           .x_stride = {cols, 1},
+                           .y_stride = {1, 0},
+                           .alpha = 1};
+    dni_tensor norm = dni_temp(b, b->dtype, 1, &rows);
+    bool stays = layer->phase == DN_PHASE_TRAIN;
+    dni_tensor w = stays ? b->w[0] : dni_temp_like(b, b->w[0]);
+    dni_emit(b, DN_OP_REDUCE, &sums, DNI_TENSORS(b->w[0], DNI_NONE), DNI_TENSORS(norm));
+    dni_emit_unary(b, DN_FN_POWER, 1, eps, 0.5, norm, norm);
+    dni_emit_bcast(b, DN_BCAST_DIV, 1, rows, cols, b->w[0], norm, w);
+    return w;
+}
 
 static dn_status setup(dni_layer *layer)
 {
@@ -25,6 +47,8 @@ static dn_status setup(dni_layer *layer)
     s->K = dni_shape_range(&layer->bottom[0], axis, layer->bottom[0].axes);
     s->transpose = p->transpose;
     s->bias = p->bias_term;
+    DNI_REQUIRE(!p->normalize || !s->transpose, DN_E_UNSUPPORTED,
+                "normalize with transpose is not supported");
     dni_shape w = dni_shape_of(2, (int64_t[]){s->N, s->K});
     if (s->transpose)
         w = dni_shape_of(2, (int64_t[]){s->K, s->N});
@@ -56,7 +80,9 @@ static dn_status shape(dni_layer *layer)
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    const ip_state *s = layer->state;
+    ip_state *s = layer->state;
+    bool unit = layer->param->inner_product_param->normalize;
+    s->w = unit ? dni_unit_rows(layer, b, s->N, s->K, 1e-6) : b->w[0];
     dn_args_gemm g = {.trans_b = !s->transpose,
                       .m = s->M,
                       .n = s->N,
@@ -67,7 +93,7 @@ static void forward(dni_layer *layer, dni_builder *b)
                       .batch = 1,
                       .alpha = 1,
                       .bias_mode = s->bias};
-    dni_emit(b, DN_OP_GEMM, &g, DNI_TENSORS(b->x[0], b->w[0], s->bias ? b->w[1] : DNI_NONE),
+    dni_emit(b, DN_OP_GEMM, &g, DNI_TENSORS(b->x[0], s->w, s->bias ? b->w[1] : DNI_NONE),
              DNI_TENSORS(b->y[0]));
 }
 
@@ -80,7 +106,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_emit_gemm(b, true, false, s->N, s->K, s->M, 1, b->dy[0], b->x[0], b->dw[0]);
     if (s->bias)
         dni_emit_reduce_mid(b, s->M, s->N, 1, 1, b->dy[0], DNI_NONE, b->dw[1]);
-    dni_emit_gemm(b, false, s->transpose, s->M, s->K, s->N, 1, b->dy[0], b->w[0], b->dx[0]);
+    dni_emit_gemm(b, false, s->transpose, s->M, s->K, s->N, 1, b->dy[0], s->w, b->dx[0]);
 }
 
 const dni_layer_class dni_layer_inner_product = {

@@ -45,7 +45,8 @@ static const struct meaning {
      "resize_param focal_loss_param channel_scale_param eval_detection_param "
      "yolo_detection_output_param yolov3_detection_output_param yolov3_param yolo_seg_param "
      "segmentation_evaluate_param detectnet_groundtruth_param detectnet_augmentation_param "
-     "shuffle_channel_param dense_image_data_param continuation_indicator_param",
+     "shuffle_channel_param dense_image_data_param continuation_indicator_param "
+     "margin_inner_product_param label_specific_add_param",
      "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
      "backward_math debug engine cudnn_math_override quantization_param",
      NULL, "noise_param"},
@@ -90,7 +91,7 @@ static const struct meaning {
      "max_rotate_angle min_random_scale max_random_scale "
      "max_random_shift face_mirror face_point_num balance_class balance_by label_cut_start "
      "label_cut_end"},
-    {"InnerProductParameter", NULL, "engine", NULL, "normalize relu negative_slope"},
+    {"InnerProductParameter", "normalize", "engine", NULL, "relu negative_slope"},
     {"LRNParameter", NULL, "unit_test_mode unit_test_fuse_kernel", NULL,
      "fuse_type pooling_param"},
     {"MemoryDataParameter", NULL, NULL, NULL, "transpose dim"},

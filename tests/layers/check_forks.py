@@ -372,6 +372,114 @@ def channel_scale(rng):
 
 
 @case
+def hard(rng):
+    """MobileNet v3: relu6(x + 3) / 6, and x times it."""
+    x = np.concatenate([rng.normal(0, 3, 57), [-9, -3.1, 0, 3.1, 9]]).reshape(2, 31)
+    h, dy = np.clip(x + 3, 0, 6) / 6, rng.normal(0, 1, x.shape)
+    inside = np.abs(x) < 3
+    for kind, y, slope in (('HardSigmoid', h, inside / 6), ('HardSwish', x * h, h + x * inside / 6)):
+        made = net("layer { name: 'l' type: '%s' bottom: 'x' top: 'y' }" % kind, {'x': x})
+        made.forward()
+        close(kind, made.blobs['y'].data, y)
+        made.backward(y=dy)
+        close('gradient of ' + kind, made.blobs['x'].diff, dy * slope)
+
+
+@case
+def face_product(rng):
+    """happynear's InnerProduct with normalize: the weight itself is divided by its rows' lengths
+    in TRAIN, and its gradient is that of the weight that is then there."""
+    x, w, dy = rng.normal(0, 1, (5, 6)), rng.normal(0, 2, (4, 6)), rng.normal(0, 1, (5, 4))
+    unit = w / np.sqrt((w * w).sum(1, keepdims=True) + 1e-6)
+    for phase in (deepnet.TRAIN, deepnet.TEST):
+        made = net("layer { name: 'l' type: 'InnerProduct' bottom: 'x' top: 'y' "
+                   "inner_product_param { num_output: 4 normalize: true bias_term: false } }",
+                   {'x': x}, phase)
+        made.params['l'][0].data[...] = w
+        made.forward()
+        close('top', made.blobs['y'].data, x @ unit.T)
+        close('weight', made.params['l'][0].data, unit if phase == deepnet.TRAIN else w)
+        if phase == deepnet.TEST:
+            continue
+        made.backward(y=dy)
+        close('gradient of x', made.blobs['x'].diff, dy @ unit)
+        close('gradient of the weight', made.params['l'][0].diff, dy.T @ x)
+
+
+def margin(kind, x, w, label, dy, lam):
+    """SphereFace's margin_inner_product_layer, item by item: top, and what flows to x."""
+    w = w / np.sqrt((w * w).sum(1, keepdims=True))
+    y, dx = x @ w.T, dy @ w
+    for i, k in enumerate(label):
+        n = np.sqrt((x[i] ** 2).sum())
+        c = y[i, k] / n
+        s0 = np.sign(c)
+        if kind == 'DOUBLE':
+            f, cw, cx = 2 * s0 * c ** 2 - 1, 4 * s0 * c, -(2 * s0 * c ** 2 + 1) / n
+        elif kind == 'TRIPLE':
+            s1 = np.sign(abs(c) - 0.5)
+            s2 = s0 * (1 + s1) - 2
+            f = s1 * (4 * c ** 3 - 3 * c) + s2
+            cw, cx = s1 * (12 * c ** 2 - 3), -(8 * s1 * c ** 3 - s2) / n
+        else:
+            s3 = s0 * np.sign(2 * c ** 2 - 1)
+            s4 = 2 * s0 + s3 - 3
+            f = s3 * (8 * c ** 4 - 8 * c ** 2 + 1) + s4
+            cw, cx = s3 * (32 * c ** 3 - 16 * c), -(s3 * (24 * c ** 4 - 8 * c ** 2 - 1) - s4) / n
+        norm = np.sqrt(cw ** 2 + cx ** 2)
+        dx[i] += dy[i, k] / (1 + lam) * (cw / norm * w[k] + cx / norm * x[i] + lam * w[k]) - \
+            dy[i, k] * w[k]
+        y[i, k] = (n * f + lam * y[i, k]) / (1 + lam)
+    return y, dx, w
+
+
+@case
+def margin_inner_product(rng):
+    x, label, dy = rng.normal(0, 1, (40, 3)), rng.randint(0, 5, 40), rng.normal(0, 1, (40, 5))
+    for kind in ('DOUBLE', 'TRIPLE', 'QUADRUPLE'):
+        w = rng.normal(0, 2, (5, 3))
+        made = net("layer { name: 'l' type: 'MarginInnerProduct' bottom: 'x' bottom: 't' top: 'y' "
+                   "top: 'lambda' margin_inner_product_param { num_output: 5 type: %s base: 9 "
+                   "gamma: 0.5 power: 2 lambda_min: 1.5 iteration: 1 } }" % kind,
+                   {'x': x, 't': label})
+        made.params['l'][0].data[...] = w
+        for lam in (9 / 4, 1.5):
+            made.forward()
+            y, dx, unit = margin(kind, x, w, label, dy, lam)
+            close('lambda', made.blobs['lambda'].data, [lam])
+            close('top of ' + kind, made.blobs['y'].data, y)
+            close('weight', made.params['l'][0].data, unit)
+        made.backward(y=dy, **{'lambda': [0]})
+        close('gradient of x, ' + kind, made.blobs['x'].diff, dx)
+        close('gradient of the weight', made.params['l'][0].diff, dy.T @ x)
+
+
+@case
+def label_specific_add(rng):
+    x, label = rng.normal(0, 1, (9, 4)), rng.randint(0, 4, 9)
+    for phase in (deepnet.TRAIN, deepnet.TEST):
+        made = net("layer { name: 'l' type: 'LabelSpecificAdd' bottom: 'x' bottom: 't' top: 'y' "
+                   "label_specific_add_param { bias: -0.35 } }", {'x': x, 't': label}, phase)
+        made.forward()
+        on = (np.arange(4) == label[:, None]) & (x > 0.35) & (phase == deepnet.TRAIN)
+        close('top', made.blobs['y'].data, x - 0.35 * on)
+
+
+@case
+def triplet_loss(rng):
+    a, p, n = rng.normal(0, 1, (3, 20, 6))
+    made = net("layer { name: 'l' type: 'TripletLoss' bottom: 'a' bottom: 'p' bottom: 'n' top: 'y' "
+               "loss_weight: 3 triplet_loss_param { margin: 2 } }", {'a': a, 'p': p, 'n': n})
+    made.forward()
+    each = 2 + ((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1)
+    close('loss', made.blobs['y'].data, np.maximum(0, each).sum() / 40)
+    made.backward()
+    on = 3 / 20 * (each > 0)[:, None]
+    for name, want in (('a', n - p), ('p', p - a), ('n', a - n)):
+        close('gradient of ' + name, made.blobs[name].diff, on * want)
+
+
+@case
 def mish(rng):
     x = np.concatenate([rng.normal(0, 2, 57), [-90, -30, 0, 30, 90]]).reshape(2, 31)
     for layers in ("layer { name: 'l' type: 'Mish' bottom: 'x' top: 'y' }",

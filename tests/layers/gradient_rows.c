@@ -75,6 +75,10 @@ const gradient_row gradient_rows[] = {
     {"Swish", IN_PLACE("Swish", ""), 0},
     {"TanH", IN_PLACE("TanH", ""), 0},
     {"Threshold", X4 L("Threshold", XY "threshold_param { threshold: 0.2 }"), ROW_ZERO},
+    {"HardSigmoid", X4 L("HardSigmoid", XY), 0},
+    {"HardSigmoid", IN_PLACE("HardSigmoid", ""), 0},
+    {"HardSwish", X4 L("HardSwish", XY), 0},
+    {"HardSwish", IN_PLACE("HardSwish", ""), 0},
     {"ReLU6", X4 L("ReLU6", XY), 0},
     {"ReLU6", IN_PLACE("ReLU6", ""), 0},
     {"Mish", X4 L("Mish", XY), 0},
@@ -442,6 +446,24 @@ const gradient_row gradient_rows[] = {
      X2 IN("t5", "dim: 3")
      L("CenterLoss", "bottom: 'x' bottom: 't5' top: 'y' center_loss_param { num_output: 5 "
                      "distance_type: 'L1' }"), ROW_INPUTS},
+    {"InnerProduct",
+     X4 L("InnerProduct", XY "inner_product_param { num_output: 3 normalize: true }"), ROW_INPUTS},
+    {"LabelSpecificAdd",
+     X2 IN("t4", "dim: 3") L("LabelSpecificAdd", "bottom: 'x' bottom: 't4' top: 'y' "
+                             "label_specific_add_param { bias: -0.35 }"), 0},
+    {"MarginInnerProduct",
+     X2 IN("t4", "dim: 3")
+     L("MarginInnerProduct", "bottom: 'x' bottom: 't4' top: 'y' margin_inner_product_param { "
+                             "num_output: 4 type: SINGLE }"), ROW_INPUTS},
+    {"MarginInnerProduct",
+     X2 IN("t4", "dim: 3")
+     L("MarginInnerProduct", "bottom: 'x' bottom: 't4' top: 'y' top: 'l' "
+                             "margin_inner_product_param { num_output: 4 type: QUADRUPLE base: 3 }"),
+     ROW_RULE},
+    {"TripletLoss",
+     X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
+     L("TripletLoss", "bottom: 'x' bottom: 'xx' bottom: 'xxx' top: 'y' loss_weight: 2 "
+                      "triplet_loss_param { margin: 4 }"), 0},
     {"Yolov3",
      IN("x", "dim: 2 dim: 14 dim: 3 dim: 4") IN("p", "dim: 2 dim: 2 dim: 5")
      L("Yolov3", "bottom: 'x' bottom: 'p' top: 'y' yolov3_param { num: 2 num_class: 2 "

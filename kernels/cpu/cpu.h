@@ -106,11 +106,20 @@ typedef struct cpu_walk {
     float slope;
 } cpu_walk;
 
-typedef struct cpu_sums { /* rows of `count` matrices, ld apart, that a product is added to */
+/* What a product goes to, one after the other: rows of `count` matrices are added, then it is
+ * stored; the last is stored as f of it. */
+typedef struct cpu_dest {
     const float *x[6];
-    int64_t ld[6];
+    int64_t x_ld[6], ld;
+    float *to;
     int32_t count;
-} cpu_sums;
+} cpu_dest;
+typedef struct cpu_dests {
+    cpu_dest dest[3];
+    int32_t count;
+    bool relu;
+    float slope;
+} cpu_dests;
 
 typedef struct cpu_kernels {
     const char *name;
@@ -153,12 +162,12 @@ typedef struct cpu_kernels {
      * are nr apart. No bias_m. */
     void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
                  int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
-    /* Of strassen.c, not in the plain set. C (m x nr) = f(`from` + A B), where B's next
-     * panel is used next; and of x's quarters (m x n) x21 + x22, that - x11, x11 - x21, x12 -
-     * the second. */
+    /* Of strassen.c, not in the plain set. A (m x k) B (k x nr), B's next panel being used
+     * next; and of x's quarters (m x n) x21 + x22, that - x11, x11 - x21, x12 - the second. */
     void (*strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, const float *b,
-                          float *c, int64_t ldc, const cpu_sums *from, const cpu_end *end);
-    void (*strassen_sums)(float *sums, int64_t m, int64_t n, const float *x, int64_t ld);
+                          const cpu_dests *c);
+    void (*strassen_sums)(float *sums, int64_t sums_ld, int64_t m, int64_t n, const float *x,
+                          int64_t ld);
     /* C (m x n) = A rows (lda apart) times B rows, of `len`. */
     void (*dot)(int32_t m, int32_t n, int64_t len, const float *a, int64_t lda, const float *b,
                 int64_t ldb, float *c, int64_t ldc, const cpu_end *end);

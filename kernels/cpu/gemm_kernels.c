@@ -106,6 +106,10 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
     const int64_t row = columns ? 1 : a_row, step = e->ask ? e->ask_step : col;
     const int64_t ahead = e->ask ? 0 : col == 1 ? ROWS * row : k * col;
     const float *ask = e->ask ? e->ask : a;
+    /* asked for while it multiplies: what it will store to; added to, what is read next */
+    for (int i = 0; !columns && m == ROWS && i < m; i++)
+        for (int v = 0; v < nv * VL; v += 16)
+            fetch_ahead(c, (e->add ? m + i : i) * ldc + v);
     UNROLL
     for (int v = 0; v < nv; v++)
         bv[v] = e->bias_n ? v_load(e->bias_n + v * VL) : v_zero();
@@ -181,11 +185,35 @@ void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_
 }
 
 #if VL > 4
+INLINE void strassen_add(const int m, vf acc[ROWS][2], const cpu_dest *d, int64_t at)
+{
+    for (int32_t f = 0; f < d->count; f++) {
+        const float *x = d->x[f] + at * d->x_ld[f];
+        UNROLL
+        for (int i = 0; i < m; i++, x += d->x_ld[f]) {
+            UNROLL
+            for (int v = 0; v < 2; v++)
+                acc[i][v] = v_add(acc[i][v], v_load(x + v * VL));
+        }
+    }
+}
+
+/* Asks for what a tile is going to read and to write when it ends. */
+static void strassen_ask(const cpu_dests *c, int64_t at)
+{
+    for (const cpu_dest *d = c->dest; d < c->dest + c->count; d++)
+        for (int64_t i = at; i < at + ROWS; i++)
+            for (int32_t v = 0; v < NR; v += 16) {
+                fetch_ahead(d->to, i * d->ld + v);
+                for (int32_t f = 0; d > c->dest && f < d->count; f++)
+                    fetch_ahead(d->x[f], i * d->x_ld[f] + v);
+            }
+}
+
 /* m rows of `strassen_rows`, from `at` on. Each asks for every other line of B's next panel. It
  * is apart from rows_body, which has no register to spare. */
 INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, const float *b,
-                          float *c, int64_t ldc, const cpu_sums *from, int64_t at,
-                          const cpu_end *e)
+                          int64_t at, const cpu_dests *c)
 {
     vf acc[ROWS][2], bv[2];
     int64_t ahead = k * NR + (at / ROWS & 1) * 16;
@@ -195,15 +223,9 @@ INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, c
         for (int v = 0; v < 2; v++)
             acc[i][v] = v_zero();
     }
-    for (int32_t f = 0; f < from->count; f++) {
-        const float *x = from->x[f] + at * from->ld[f];
-        UNROLL
-        for (int i = 0; i < m; i++, x += from->ld[f]) {
-            UNROLL
-            for (int v = 0; v < 2; v++)
-                acc[i][v] = v_add(acc[i][v], v_load(x + v * VL));
-        }
-    }
+    strassen_add(m, acc, &c->dest[0], at);
+    if (m == ROWS)
+        strassen_ask(c, at);
     for (int64_t p = 0; p < k; p++, a++, b += NR) {
         fetch_ahead(b, ahead);
         UNROLL
@@ -217,41 +239,52 @@ INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, c
                 acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
         }
     }
-    float *to = c;
-    UNROLL
-    for (int i = 0; i < m; i++, to += ldc) {
-        UNROLL
-        for (int v = 0; v < 2; v++)
-            v_store(to + v * VL, acc[i][v]);
-    }
-    for (int i = 0; e->relu && i < m; i++, c += ldc)
-        for (int v = 0; v < 2; v++) {
-            vf y = v_load(c + v * VL);
-            v_store(c + v * VL, v_sel(v_gt(y, v_zero()), y, v_mul(y, v_set1(e->slope))));
+    for (const cpu_dest *d = c->dest, *last = d + c->count - 1;;) {
+        if (d == last && c->relu) {
+            vf zero = v_zero(), slope = v_set1(c->slope);
+            UNROLL
+            for (int i = 0; i < m; i++) {
+                UNROLL
+                for (int v = 0; v < 2; v++)
+                    acc[i][v] =
+                        v_sel(v_gt(acc[i][v], zero), acc[i][v], v_mul(acc[i][v], slope));
+            }
         }
+        float *to = d->to + at * d->ld;
+        UNROLL
+        for (int i = 0; i < m; i++, to += d->ld) {
+            UNROLL
+            for (int v = 0; v < 2; v++)
+                v_store(to + v * VL, acc[i][v]);
+        }
+        if (d == last)
+            break;
+        strassen_add(m, acc, ++d, at);
+    }
 }
 
 void ISA(cpu_strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, const float *b,
-                            float *c, int64_t ldc, const cpu_sums *from, const cpu_end *e)
+                            const cpu_dests *c)
 {
     int64_t i = 0;
     for (; i + ROWS <= m; i += ROWS)
-        strassen_body(ROWS, k, a + i * row, row, b, c + i * ldc, ldc, from, i, e);
+        strassen_body(ROWS, k, a + i * row, row, b, i, c);
     for (; i < m; i++)
-        strassen_body(1, k, a + i * row, row, b, c + i * ldc, ldc, from, i, e);
+        strassen_body(1, k, a + i * row, row, b, i, c);
 }
 
-void ISA(cpu_strassen_sums)(float *sums, int64_t m, int64_t n, const float *x, int64_t ld)
+void ISA(cpu_strassen_sums)(float *sums, int64_t sums_ld, int64_t m, int64_t n, const float *x,
+                            int64_t ld)
 {
     const float *below = x + m * ld;
-    for (int64_t i = 0; i < m; i++, x += ld, below += ld, sums += n)
+    for (int64_t i = 0; i < m; i++, x += ld, below += ld, sums += sums_ld)
         for (int64_t j = 0; j < n; j += VL) {
             vf x11 = v_load(x + j), x21 = v_load(below + j);
             vf first = v_add(x21, v_load(below + n + j)), second = v_sub(first, x11);
             v_store(sums + j, first);
-            v_store(sums + m * n + j, second);
-            v_store(sums + 2 * m * n + j, v_sub(x11, x21));
-            v_store(sums + 3 * m * n + j, v_sub(v_load(x + n + j), second));
+            v_store(sums + n + j, second);
+            v_store(sums + 2 * n + j, v_sub(x11, x21));
+            v_store(sums + 3 * n + j, v_sub(v_load(x + n + j), second));
         }
 }
 #endif

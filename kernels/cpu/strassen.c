@@ -9,7 +9,7 @@
  * direct sums have 4e-7 to 8e-7; root mean square 5 times theirs. It is relative to the largest
  * of a block (64 to 128 pixels, of more than one image where those are small), all of whose
  * outputs an infinity or a NaN makes NaN. */
-enum { BLOCK = 64, UNIT = 32, LEVELS = 2, PRODUCTS = 7 };
+enum { BLOCK = 64, UNIT = 32, LEVELS = 2, PRODUCTS = 7, LINE = 16 };
 
 typedef struct strassen_op {
     dn_op base;
@@ -80,72 +80,90 @@ typedef struct ahead { /* what the next block reads */
     int64_t lines; /* for each panel of a product */
 } ahead;
 
-typedef struct product { /* c (m, n) = f(from + a (m, k) b) */
-    int64_t m, k, n, lda, ldc;
+typedef struct product { /* a (m, k) b, in c */
+    int64_t m, k, n, lda;
     const float *a, *b;
-    float *c, *space;
-    cpu_sums from;
-    cpu_end end;
+    float *space;
+    cpu_dests c;
 } product;
 
-static void multiply_panels(const cpu_kernels *ker, const product *p, ahead *next)
+static void multiply_panels(const cpu_kernels *ker, product *p, ahead *next)
 {
-    cpu_sums from = p->from;
     for (int64_t j = 0; j < p->n; j += ker->nr) {
-        for (int64_t i = 0; i < next->lines && next->at < next->end; i++, next->at += 16)
+        for (int64_t i = 0; i < next->lines && next->at < next->end; i++, next->at += LINE)
             __builtin_prefetch(next->at);
-        ker->strassen_rows(p->m, p->k, p->a, p->lda, p->b + j * p->k, p->c + j, p->ldc, &from,
-                           &p->end);
-        for (int32_t f = 0; f < from.count; f++)
-            from.x[f] += ker->nr;
+        ker->strassen_rows(p->m, p->k, p->a, p->lda, p->b + j * p->k, &p->c);
+        for (cpu_dest *d = p->c.dest; d < p->c.dest + p->c.count; d++) {
+            d->to += ker->nr;
+            for (int32_t f = 0; f < d->count; f++)
+                d->x[f] += ker->nr;
+        }
     }
 }
 
-static void add_to(cpu_sums *from, const float *x, int64_t ld)
+static cpu_dest *add_dest(cpu_dests *c, float *to, int64_t ld)
 {
-    from->x[from->count] = x;
-    from->ld[from->count++] = ld;
+    cpu_dest *d = &c->dest[c->count++];
+    d->to = to, d->ld = ld, d->count = 0;
+    return d;
+}
+
+static void add_to(cpu_dest *d, const float *x, int64_t ld)
+{
+    d->x[d->count] = x;
+    d->x_ld[d->count++] = ld;
 }
 
 /* T and W are sums of products that several quarters of c share:
- * T = A11 B11, C11 = T + A12 B21, T += S2 T2, W = S3 T3, C21 = T + W - A22 T4, T += S1 T1,
- * C12 = T + S4 B22, C22 = T + W; S1 = A21 + A22, S2 = S1 - A11, S3 = A11 - A21, S4 = A12 - S2;
+ * T = A11 B11, C11 = T + A12 B21, T += S2 T2, W = S3 T3, C21 = T + W - A22 T4, T += S1 T1 and
+ * C22 = T + W, C12 = T + S4 B22; S1 = A21 + A22, S2 = S1 - A11, S3 = A11 - A21, S4 = A12 - S2;
  * T1 = B12 - B11, T2 = B22 - T1, T3 = B22 - B12, T4 = T2 - B21. */
 enum { A11, A12, A22, S1, S2, S3, S4 };
-enum { TO_T = 4, TO_W };
+enum { C11, C12, C21, C22, NONE };
 static const struct step {
-    int8_t a, to; /* to: a quarter of c, or */
-    int8_t t, w;  /* what it begins with */
-} steps[PRODUCTS + 1] = {{A11, TO_T, 0, 0}, {A12, 0, 1, 0}, {S2, TO_T, 1, 0},
-                         {S3, TO_W, 0, 0},  {A22, 2, 1, 1}, {S1, TO_T, 1, 0},
-                         {S4, 1, 1, 0},     {A11, 3, 1, 1}};
+    int8_t a, t, to_t, to_w; /* t: begins with T */
+    int8_t c, w;             /* w: W is added to it */
+} steps[PRODUCTS] = {{A11, 0, 1, 0, NONE, 0}, {A12, 1, 0, 0, C11, 0}, {S2, 1, 1, 0, NONE, 0},
+                     {S3, 0, 0, 1, NONE, 0},  {A22, 1, 0, 0, C21, 1}, {S1, 1, 1, 0, C22, 1},
+                     {S4, 1, 0, 0, C12, 0}};
 
-static void multiply(const cpu_kernels *ker, const product *p, int32_t level, ahead *next)
+/* Where a step's product goes: to T or W, then to a quarter of each that p goes to. */
+static void plan_dests(cpu_dests *c, const product *p, const struct step *s, float *t, float *w,
+                       int64_t ld)
+{
+    int64_t row = s->c / 2 * (p->m / 2), col = s->c % 2 * (p->n / 2);
+    c->count = 0;
+    c->relu = s->c != NONE && p->c.relu;
+    c->slope = p->c.slope;
+    if (s->to_t || s->to_w)
+        add_dest(c, s->to_t ? t : w, ld);
+    for (int32_t i = 0; s->c != NONE && i < p->c.count; i++) {
+        const cpu_dest *all = &p->c.dest[i];
+        cpu_dest *d = add_dest(c, all->to + row * all->ld + col, all->ld);
+        for (int32_t f = 0; f < all->count; f++)
+            add_to(d, all->x[f] + row * all->x_ld[f] + col, all->x_ld[f]);
+        if (s->w && i == 0)
+            add_to(d, w, ld);
+    }
+    if (s->t)
+        add_to(&c->dest[0], t, ld);
+}
+
+static void multiply(const cpu_kernels *ker, product *p, int32_t level, ahead *next)
 {
     int64_t m = p->m / 2, k = p->k / 2, n = p->n / 2;
-    float *t = p->space, *w = t + m * n, *sums = w + m * n;
+    int64_t t_ld = 2 * n + LINE, sums_ld = 4 * k + LINE; /* no rows pages apart */
+    float *t = p->space, *w = t + n, *sums = t + m * t_ld;
     const float *a[] = {p->a, p->a + k, p->a + m * p->lda + k};
-    product q = {.m = m, .k = k, .n = n, .b = p->b, .space = sums + 4 * m * k};
-    ker->strassen_sums(sums, m, k, p->a, p->lda);
-    for (const struct step *s = steps; s <= steps + PRODUCTS; s++) {
+    product q;
+    q.m = m, q.k = k, q.n = n, q.b = p->b, q.space = sums + m * sums_ld;
+    ker->strassen_sums(sums, sums_ld, m, k, p->a, p->lda);
+    for (const struct step *s = steps; s < steps + PRODUCTS; s++) {
         bool summed = s->a >= S1;
-        int64_t row = s->to / 2 * m, col = s->to % 2 * n;
-        q.a = summed ? sums + (s->a - S1) * m * k : a[s->a];
-        q.lda = summed ? k : p->lda;
-        q.from.count = 0;
-        q.c = s->to == TO_T ? t : w, q.ldc = n, q.end = (cpu_end){0};
-        if (s->to < TO_T) {
-            q.c = p->c + row * p->ldc + col, q.ldc = p->ldc, q.end = p->end;
-            for (int32_t f = 0; f < p->from.count; f++)
-                add_to(&q.from, p->from.x[f] + row * p->from.ld[f] + col, p->from.ld[f]);
-        }
-        if (s->t)
-            add_to(&q.from, t, n);
-        if (s->w)
-            add_to(&q.from, w, n);
-        if (s == steps + PRODUCTS)
-            q.k = 0;
-        if (level > 1 && q.k)
+        q.a = summed ? sums + (s->a - S1) * k : a[s->a];
+        q.lda = summed ? sums_ld : p->lda;
+        plan_dests(&q.c, p, s, t, w, t_ld);
+        if (level > 1)
             multiply(ker, &q, level - 1, next);
         else
             multiply_panels(ker, &q, next);
@@ -175,16 +193,15 @@ static void block_task(void *arg, int64_t task, int32_t worker)
                  .k = op->C,
                  .n = op->K,
                  .lda = op->C,
-                 .ldc = op->K,
                  .a = call->x + from * op->C,
                  .b = call->kept,
-                 .c = call->y + from * op->K,
                  .space = call->work + worker * op->worker_floats,
-                 .end = op->end};
+                 .c = {.relu = op->end.relu, .slope = op->end.slope}};
+    cpu_dest *y = add_dest(&p.c, call->y + from * op->K, op->K);
     if (call->bias)
-        add_to(&p.from, call->bias, 0);
+        add_to(y, call->bias, 0);
     if (op->end.add)
-        add_to(&p.from, p.c, p.ldc);
+        add_to(y, y->to, y->ld);
     multiply(op->base.backend->kernels, &p, LEVELS, &next);
 }
 
@@ -219,7 +236,7 @@ static bool plan(strassen_op *op, dn_op_info *info)
     op->blocks = op->M / BLOCK & ~(int64_t)1; /* two workers' halves */
     int64_t rows = (cpu_ceil(op->M / UNIT, op->blocks) + 2) * UNIT;
     op->lines = cpu_ceil(BLOCK * op->C / 16, PRODUCTS * PRODUCTS * op->panels / 4);
-    op->worker_floats = rows / 2 * (op->K + 2 * op->C) * 5 / 4;
+    op->worker_floats = rows / 2 * ((op->K + 2 * op->C) * 5 / 4 + 3 * LINE);
     op->at = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->at);
     op->next = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->next);
     if (!op->at || !op->next)

@@ -154,7 +154,8 @@ static dn_status read_overflow(lmdb *db, uint64_t number, size_t size, const uin
         st = damaged(db, number, "it is no overflow page");
     if (!st && get(db->value + 12, 4) * db->page_size < size + PAGE_HEADER)
         st = damaged(db, number, "its value is longer than its pages");
-    *out = db->value + PAGE_HEADER;
+    if (!st)
+        *out = db->value + PAGE_HEADER;
     return st;
 }
 

@@ -31,7 +31,7 @@ static dn_status setup(dni_layer *layer)
     const Cnn__DetectionEvaluateParameter *p = layer->param->detection_evaluate_param;
     evaluate_state *s = layer->state;
     DNI_REQUIRE(p && p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET,
-                "detection_evaluate_param needs num_classes");
+                "detection_evaluate_param: num_classes is %u", p ? p->num_classes : 0);
     DNI_REQUIRE(layer->wire_only || !p->name_size_file, DN_E_UNSUPPORTED,
                 "name_size_file is not supported; without it boxes are compared as parts of 1");
     *s = (evaluate_state){.layer = layer,

@@ -48,8 +48,8 @@ static dn_status setup(dni_layer *layer)
     const Cnn__NonMaximumSuppressionParameter *nms = p->nms_param;
     output_state *s = layer->state;
     s->layer = layer;
-    DNI_REQUIRE(p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET,
-                "detection_output_param needs num_classes");
+    DNI_REQUIRE(p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET, "num_classes is %u",
+                p->num_classes);
     s->classes = (int32_t)p->num_classes;
     s->places = p->share_location ? 1 : s->classes;
     s->threshold = p->has_confidence_threshold ? p->confidence_threshold : -FLT_MAX;

@@ -55,7 +55,7 @@ static dn_status setup(dni_layer *layer)
     const Cnn__MultiBoxLossParameter *p = s->p = layer->param->multibox_loss_param;
     s->layer = layer;
     DNI_REQUIRE(p && p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET,
-                "multibox_loss_param needs num_classes");
+                "multibox_loss_param: num_classes is %u", p ? p->num_classes : 0);
     s->classes = (int32_t)p->num_classes;
     s->places = p->share_location ? 1 : s->classes;
     s->mining = p->mining_type;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * store.c: the memory of one weight, counted by the nets that use it. */
+ * store.c: the memory of one weight, counted by the nets that use it. Its first values are the
+ * filler's, which writes all of them. */
 #include <string.h>
 
 #include "net/net.h"
@@ -21,7 +22,6 @@ dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t c
         dni_free(heap, store);
         return DN_E_NOMEM;
     }
-    memset(store->data, 0, bytes);
     *out = store;
     return DN_OK;
 }

@@ -29,6 +29,7 @@ static uint32_t renumber(const dni_dialect_scope *scope, uint32_t number, int32_
     return number;
 }
 
+/* Doubles are in blobs alone, which are not weighed. */
 static bool fits(const ProtobufCFieldDescriptor *f, uint32_t wire_type)
 {
     switch (f->type) {
@@ -38,8 +39,6 @@ static bool fits(const ProtobufCFieldDescriptor *f, uint32_t wire_type)
         return wire_type == 2;
     case PROTOBUF_C_TYPE_FLOAT:
         return wire_type == 5 || (wire_type == 2 && f->label == PROTOBUF_C_LABEL_REPEATED);
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return wire_type == 1 || (wire_type == 2 && f->label == PROTOBUF_C_LABEL_REPEATED);
     default:
         return wire_type == 0 || (wire_type == 2 && f->label == PROTOBUF_C_LABEL_REPEATED);
     }

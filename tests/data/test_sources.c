@@ -162,6 +162,43 @@ static void test_lmdb_damaged(void)
     dni_free(heap, data);
 }
 
+/* A value that fills its pages to the last byte, and one a byte longer; then pages that say
+ * they are fewer than their value needs. */
+static void test_lmdb_big_values(void)
+{
+    const char *path = check_path("big"), *file = check_path("big/data.mdb");
+    SECTION("LMDB: values on pages of their own");
+    for (size_t over = 0; over <= 1; over++) {
+        size_t size, wanted = 2 * 4096 - 16 + over;
+        int changed = 0;
+        uint8_t *value = malloc(wanted);
+        memset(value, 7, wanted);
+        dni_db_writer *writer = new_writer(path);
+        CHECK_STATUS(dni_db_writer_put(writer, "k", 1, value, wanted), DN_OK);
+        CHECK_STATUS(dni_db_writer_finish(writer), DN_OK);
+        dni_source *source = NULL;
+        dni_record record = {0};
+        CHECK_STATUS(dni_source_open(&source, heap, LMDB, NULL, path), DN_OK);
+        CHECK_STATUS(dni_source_next(source, &record), DN_OK);
+        CHECK(record.size == wanted && memcmp(record.data, value, wanted) == 0);
+        dni_source_close(source);
+
+        char *data = read_file(file, &size);
+        for (size_t page = 0; page < size; page += 4096)
+            if (data[page + 10] == 4) { /* an overflow page; at 12: how many follow */
+                CHECK_INT(data[page + 12], 2 + (int)over);
+                data[page + 12]--;
+                changed++;
+                break;
+            }
+        CHECK_INT(changed, 1);
+        check_write(file, data, size);
+        CHECK_REFUSED(LMDB, path, DN_E_DATA, "its value is longer than its pages");
+        dni_free(heap, data);
+        free(value);
+    }
+}
+
 /* A page that is not what it should be is damage, unless either meta page says that a writer
  * went on. */
 static void test_lmdb_written_to(void)
@@ -330,6 +367,7 @@ int main(int argc, char **argv)
     test_lmdb_base();
     test_lmdb_cut();
     test_lmdb_damaged();
+    test_lmdb_big_values();
     test_lmdb_written_to();
     test_lmdb_read_only();
 #ifdef DN_HAVE_LMDB

@@ -17,6 +17,12 @@
 #define YOLO(type, rest)                                                                       \
     LABELS("dim: 2 dim: 5")                                                                    \
     "layer { name: 'l' type: '" type "' bottom: 'x' bottom: 't' top: 'y' " rest " } "
+#define DETECTIONS(rest)                                                                       \
+    IN("dim: 2 dim: 8")                                                                        \
+    "layer { name: 'p' type: 'Input' top: 'p' "                                                \
+    "input_param { shape { dim: 1 dim: 2 dim: 8 } } } "                                        \
+    "layer { name: 'l' type: 'DetectionOutput' bottom: 'x' bottom: 'x' bottom: 'p' top: 'y' "  \
+    "detection_output_param { " rest " } } "
 #define SOURCE(type, rest) "layer { name: 'l' type: '" type "' top: 'y' top: 'z' " rest " } "
 
 static const struct refusal {
@@ -105,6 +111,9 @@ static const struct refusal {
      "two biases"},
     {X4 YOLO("RegionLoss", "region_loss_param { num_class: 1 num: 1 biases: 1 biases: 2 }"),
      DN_E_SHAPE, "a map of 6 channels"},
+    {DETECTIONS(""), DN_E_NET, "num_classes is 0"},
+    {DETECTIONS("num_classes: 1048576"), DN_E_NET, "num_classes is 1048576"},
+    {DETECTIONS("num_classes: 1048575"), DN_E_SHAPE, "2 priors of 1048575 classes need 2097150"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Bias' bottom: 'x' bottom: 't' top: 'y' }",
      DN_E_SHAPE, "axis 1"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 't' top: 'y' }",

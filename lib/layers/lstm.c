@@ -17,11 +17,11 @@ static dn_status setup(dni_layer *layer)
     return st ? st : dni_recurrent_weight(layer, r->width, r->D);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_lstm_forward(dni_layer *layer, dni_builder *b)
 {
     dni_recurrent *r = layer->state;
     dn_args_lstm unit = {.N = r->N, .D = r->D};
-    dni_tensor w_h = b->w[layer->num_weights - 1], proj = dni_recurrent_project(layer, b);
+    dni_tensor w_h = b->w[r->hidden], proj = dni_recurrent_project(layer, b);
     dni_tensor h = dni_recurrent_begin(layer, b, 0), c = dni_recurrent_begin(layer, b, 1);
     r->h_cont = dni_all_temp(r, b, r->D);
     for (int64_t t = 0; t < r->T && !b->status; t++) {
@@ -48,10 +48,9 @@ static dni_tensor zeros(const dni_recurrent *r, dni_builder *b)
     return t;
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_lstm_backward(dni_layer *layer, dni_builder *b)
 {
     dni_recurrent *r = layer->state;
-    int32_t last = layer->num_weights - 1;
     dn_args_lstm unit = {.N = r->N, .D = r->D};
     dni_tensor dproj = dni_all_temp(r, b, r->width);
     dni_tensor dh = dni_recurrent_end_bwd(layer, b, 0), dc = dni_recurrent_end_bwd(layer, b, 1);
@@ -66,14 +65,16 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_emit(b, DN_OP_LSTM_UNIT_BWD, &unit,
                  DNI_TENSORS(s->c_prev, s->gates, s->c, s->cont, dc, dh_t),
                  DNI_TENSORS(dc_prev, dx));
+        if (r->clip > 0)
+            dni_emit_unary(b, DN_FN_CLIP, -r->clip, r->clip, 0, dx, dx);
         dni_step_put(r, b, dx, dproj, t, r->width);
-        dh = dni_step_input_bwd(r, b, t, dx, b->w[last]);
+        dh = dni_step_input_bwd(r, b, t, dx, b->w[r->hidden]);
         dc = dc_prev;
     }
     dni_recurrent_begin_bwd(layer, b, 0, dh);
     dni_recurrent_begin_bwd(layer, b, 1, dc);
     dni_emit_gemm(b, true, false, r->width, r->D, r->T * r->N, 1, dproj, r->h_cont,
-                  b->dw[last]);
+                  b->dw[r->hidden]);
     dni_recurrent_project_bwd(layer, b, dproj);
 }
 
@@ -87,7 +88,7 @@ const dni_layer_class dni_layer_lstm = {
     .state_size = sizeof(dni_recurrent),
     .setup = setup,
     .shape = dni_recurrent_shape,
-    .forward = forward,
-    .backward = backward,
+    .forward = dni_lstm_forward,
+    .backward = dni_lstm_backward,
     .teardown = dni_recurrent_teardown,
 };

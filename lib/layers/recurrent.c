@@ -66,6 +66,8 @@ dn_status dni_recurrent_setup(dni_layer *layer, int32_t states, int64_t gates)
     if (!st)
         st = read_sizes(layer, r);
     r->width = gates * r->D;
+    r->bias = 1;
+    r->hidden = 2 + r->has_static;
     if (!st)
         st = dni_recurrent_weight(layer, r->width, r->I);
     if (!st)
@@ -161,7 +163,8 @@ dni_tensor dni_recurrent_project(dni_layer *layer, dni_builder *b)
                          .batch = 1,
                          .alpha = 1,
                          .bias_mode = 1};
-    dni_emit(b, DN_OP_GEMM, &args, DNI_TENSORS(b->x[0], b->w[0], b->w[1]), DNI_TENSORS(proj));
+    dni_emit(b, DN_OP_GEMM, &args, DNI_TENSORS(b->x[0], b->w[0], b->w[r->bias]),
+             DNI_TENSORS(proj));
     if (r->has_static) {
         dni_tensor fixed = dni_step_temp(r, b, r->width);
         dni_emit_gemm(b, false, true, r->N, r->width, r->S, 1, b->x[2], b->w[2], fixed);
@@ -175,7 +178,7 @@ void dni_recurrent_project_bwd(dni_layer *layer, dni_builder *b, dni_tensor dpro
     const dni_recurrent *r = layer->state;
     int64_t M = r->T * r->N, W = r->width;
     dni_emit_gemm(b, true, false, W, r->I, M, 1, dproj, b->x[0], b->dw[0]);
-    dni_emit_reduce_mid(b, M, W, 1, 1, dproj, DNI_NONE, b->dw[1]);
+    dni_emit_reduce_mid(b, M, W, 1, 1, dproj, DNI_NONE, b->dw[r->bias]);
     dni_emit_gemm(b, false, false, M, r->I, W, 1, dproj, b->w[0], b->dx[0]);
     if (!r->has_static)
         return;
@@ -197,18 +200,21 @@ dni_tensor dni_recurrent_begin(dni_layer *layer, dni_builder *b, int32_t k)
     const dni_recurrent *r = layer->state;
     if (r->expose)
         return b->x[state_bottom(r, k)];
-    dni_tensor carry = dni_constant(b, b->dtype, r->N * r->D, r->carry[k]);
     dni_tensor begin = dni_step_temp(r, b, r->D); /* the gradient reads it after the end */
-    dni_emit_copy(b, carry, begin);
+    if (r->carry[k])
+        dni_emit_copy(b, dni_constant(b, b->dtype, r->N * r->D, r->carry[k]), begin);
+    else
+        dni_emit_fill(b, begin, 0);
     return begin;
 }
 
 void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor value)
 {
     const dni_recurrent *r = layer->state;
-    dni_emit_copy(b, value,
-                  r->expose ? b->y[1 + k]
-                            : dni_constant(b, b->dtype, r->N * r->D, r->carry[k]));
+    if (r->expose || r->carry[k])
+        dni_emit_copy(b, value,
+                      r->expose ? b->y[1 + k]
+                                : dni_constant(b, b->dtype, r->N * r->D, r->carry[k]));
 }
 
 dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k)
@@ -268,6 +274,16 @@ static dn_args_gemm step_product(const dni_recurrent *r, bool forward)
                           .alpha = 1};
 }
 
+/* cont of step t. */
+static dni_tensor step_cont(const dni_recurrent *r, dni_builder *b, int64_t t)
+{
+    if (b->num_x > 1)
+        return dni_step_take(r, b, b->x[1], t, 1);
+    dni_tensor cont = dni_step_temp(r, b, 1);
+    dni_emit_fill(b, cont, t > 0);
+    return cont;
+}
+
 dni_tensor dni_step_input(dni_recurrent *r, dni_builder *b, int64_t t, dni_tensor proj,
                           dni_tensor h, dni_tensor w)
 {
@@ -275,7 +291,7 @@ dni_tensor dni_step_input(dni_recurrent *r, dni_builder *b, int64_t t, dni_tenso
     dni_tensor input = dni_step_take(r, b, proj, t, r->width);
     dn_args_gemm product = step_product(r, true);
     product.base.accumulate = 1;
-    r->steps[t].cont = dni_step_take(r, b, b->x[1], t, 1);
+    r->steps[t].cont = step_cont(r, b, t);
     dni_emit_bcast(b, DN_BCAST_MUL, 1, r->N, r->D, h, r->steps[t].cont, h_cont);
     dni_step_put(r, b, h_cont, r->h_cont, t, r->D);
     dni_emit(b, DN_OP_GEMM, &product, DNI_TENSORS(h_cont, w, DNI_NONE), DNI_TENSORS(input));

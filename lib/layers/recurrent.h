@@ -17,9 +17,11 @@ typedef struct dni_recurrent {
     int64_t T, N, I, S, D; /* steps, sequences, inputs, static inputs, outputs */
     int64_t width;         /* outputs of the projection: D or 4 D */
     int32_t states;        /* h, or h and c */
+    int32_t bias, hidden;  /* which weights: b, W_h */
+    double clip;           /* limit of gradients of pre-activations; 0: none */
     bool expose;           /* states are bottoms and tops; else carried from run to run */
     bool has_static;
-    void *carry[DNI_RECURRENT_STATES]; /* (N, D) */
+    void *carry[DNI_RECURRENT_STATES]; /* (N, D); NULL: each run begins with 0 */
     int64_t carry_count;
     dni_step *steps; /* T of them */
     size_t cap_steps;
@@ -45,6 +47,11 @@ void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor v
 /* Their gradients: what comes in after the last step (DNI_NONE: nothing), what goes out. */
 dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k);
 void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor d);
+
+/* LSTM's steps, of a layer whose sizes and weights are set; without a bottom 1 the sequences
+ * begin with the first step. */
+void dni_lstm_forward(dni_layer *layer, dni_builder *b);
+void dni_lstm_backward(dni_layer *layer, dni_builder *b);
 
 /* Step t of (T, N, cols) as a tensor of its own, and back. */
 dni_tensor dni_step_take(const dni_recurrent *r, dni_builder *b, dni_tensor all, int64_t t,

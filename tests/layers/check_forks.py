@@ -480,6 +480,44 @@ def triplet_loss(rng):
 
 
 @case
+def lstm(rng):
+    """junhyukoh's: gates i, f, o, g; the gradients of their inputs are cut."""
+    T, N, I, H, cut = 5, 2, 3, 4, 0.3
+    wx, wh, b = rng.normal(0, 1, (4 * H, I)), rng.normal(0, 1, (4 * H, H)), rng.normal(0, 1, 4 * H)
+    x, dy = rng.normal(0, 1, (T, N, I)), rng.normal(0, 1, (T, N, H))
+    h, c, steps = np.zeros((N, H)), np.zeros((N, H)), []
+    for t in range(T):
+        i, f, o, g = np.split(x[t] @ wx.T + h @ wh.T + b, 4, 1)
+        i, f, o, g = sigmoid(i), sigmoid(f), sigmoid(o), np.tanh(g)
+        before, c = (h, c), f * c + i * g
+        h = o * np.tanh(c)
+        steps.append((i, f, o, g, before, c, h))
+    dwx, dwh, db, dx = np.zeros(wx.shape), np.zeros(wh.shape), np.zeros(b.shape), np.zeros(x.shape)
+    dh, dc = np.zeros((N, H)), np.zeros((N, H))
+    for t in reversed(range(T)):
+        i, f, o, g, (h0, c0), c, _ = steps[t]
+        dh = dh + dy[t]
+        dc = dc + dh * o * (1 - np.tanh(c) ** 2)
+        d = np.concatenate([dc * g * i * (1 - i), dc * c0 * f * (1 - f),
+                            dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g * g)], 1)
+        d = np.clip(d, -cut, cut)
+        dwx, dwh, db, dx[t] = dwx + d.T @ x[t], dwh + d.T @ h0, db + d.sum(0), d @ wx
+        dh, dc = d @ wh, dc * f
+    for shape, more in (((T, N), ''), ((T * N,), 'batch_size: 2')):
+        made = net("layer { name: 'l' type: 'Lstm' bottom: 'x' top: 'y' lstm_param { num_output: 4 "
+                   "clipping_threshold: %g %s } }" % (cut, more), {'x': x.reshape(shape + (I,))})
+        for weight, value in zip(made.params['l'], (wx, wh, b)):
+            weight.data[...] = value
+        for _ in range(2):
+            made.forward()
+        close('top', made.blobs['y'].data, np.array([s[6] for s in steps]).reshape(shape + (H,)))
+        made.backward(y=dy.reshape(shape + (H,)))
+        close('gradient of x', made.blobs['x'].diff, dx.reshape(shape + (I,)))
+        for weight, want in zip(made.params['l'], (dwx, dwh, db)):
+            close('gradient of a weight', weight.diff, want)
+
+
+@case
 def mish(rng):
     x = np.concatenate([rng.normal(0, 2, 57), [-90, -30, 0, 30, 90]]).reshape(2, 31)
     for layers in ("layer { name: 'l' type: 'Mish' bottom: 'x' top: 'y' }",

@@ -464,6 +464,13 @@ const gradient_row gradient_rows[] = {
      X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
      L("TripletLoss", "bottom: 'x' bottom: 'xx' bottom: 'xxx' top: 'y' loss_weight: 2 "
                       "triplet_loss_param { margin: 4 }"), 0},
+    {"Lstm",
+     IN("x", "dim: 4 dim: 2 dim: 3") L("Lstm", XY "lstm_param { num_output: 3 weight_filler { "
+                                              "type: 'gaussian' std: 0.5 } }"), 0},
+    {"Lstm",
+     IN("x", "dim: 6 dim: 3") L("Lstm", XY "lstm_param { num_output: 2 batch_size: 2 "
+                                        "clipping_threshold: 9 bias_filler { value: 0.2 } "
+                                        "weight_filler { type: 'gaussian' std: 0.5 } }"), 0},
     {"Yolov3",
      IN("x", "dim: 2 dim: 14 dim: 3 dim: 4") IN("p", "dim: 2 dim: 2 dim: 5")
      L("Yolov3", "bottom: 'x' bottom: 'p' top: 'y' yolov3_param { num: 2 num_class: 2 "

@@ -113,6 +113,22 @@ const float *cpu_run_at(const cpu_image *image, const cpu_phase *f, const cpu_ta
     return edge;
 }
 
+void cpu_lay_run(const cpu_kernels *ker, const cpu_image *image, const cpu_phase *f,
+                 const cpu_taps_run *run, const cpu_pixel *at, int64_t count, int64_t from,
+                 int64_t to, float *edge, const float *zeros, float *out, int64_t ld)
+{
+    int64_t h = at->h * f->move_h + run->h, w = at->w * f->move_w + run->w;
+    int64_t whole = cpu_min(count, w < 0 ? cpu_ceil(-w, f->move_w) : 0), end = whole;
+    if (h >= 0 && h < image->H && w + f->taps <= image->W) /* [whole, end): all taps inside */
+        end = cpu_max(whole, cpu_min(count, (image->W - f->taps - w) / f->move_w + 1));
+    for (int64_t i = 0, n; i < count; i += n) {
+        cpu_pixel pixel = {at->n, at->h, at->w + i};
+        n = i < whole || i >= end ? 1 : end - i;
+        ker->lay_rows(out + i * ld, ld, cpu_run_at(image, f, run, &pixel, edge, zeros) + from,
+                      f->move_w * image->C, n, to - from);
+    }
+}
+
 /* ---- weights ----------------------------------------------------------------------------- */
 
 /* Forward a panel of outputs; backward some channels of dy, as w has them. */
@@ -275,36 +291,17 @@ static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_
     }
 }
 
-/* A run's part of `count` outputs side by side from `at` on, ld apart. */
-static void lay_run(const conv_call *call, int64_t g, const cpu_taps_run *run, const piece *p,
-                    cpu_pixel at, int64_t count, const block *b, float *out, int64_t ld)
-{
-    const conv_op *op = call->op;
-    const cpu_phase *f = call->phase;
-    const cpu_kernels *ker = op->base.backend->kernels;
-    const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
-    int64_t h = at.h * f->move_h + run->h, w = at.w * f->move_w + run->w;
-    int64_t whole = cpu_min(count, w < 0 ? cpu_ceil(-w, f->move_w) : 0), end = whole;
-    if (h >= 0 && h < op->H && w + f->taps <= op->W) /* [whole, end): no tap is outside */
-        end = cpu_max(whole, cpu_min(count, (op->W - f->taps - w) / f->move_w + 1));
-    for (int64_t i = 0, n; i < count; i += n) {
-        cpu_pixel pixel = {at.n, at.h, at.w + i};
-        n = i < whole || i >= end ? 1 : end - i;
-        ker->lay_rows(out + i * ld, ld,
-                      cpu_run_at(&image, f, run, &pixel, b->edges, b->zeros) + p->from,
-                      f->move_w * op->Cx, n, p->to - p->from);
-    }
-}
-
 /* The pixels' rows are laid side by side as they are. */
 static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to, int64_t j0,
                       int64_t j1, block *b)
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
     bool apart = f->step_h > 1 || f->step_w > 1;
     for (int64_t i = from, end; i < to; i = end) {
-        end = cpu_min(to, i + ROWS * op->base.backend->kernels->mr);
+        end = cpu_min(to, i + ROWS * ker->mr);
         for (int64_t k = i; apart && k < end; k += CPU_MAX_MR)
             locate(call, k, cpu_min(CPU_MAX_MR, end - k), b->c_row + (k - i));
         for (const piece *p = op->pieces + f->first_piece, *last = p + f->pieces; p < last;
@@ -317,8 +314,8 @@ static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to
                 cpu_pixels(&at, k, 1, f);
                 n = cpu_min(end - k, f->cols - at.w);
                 for (int64_t r = p->run0; r < p->run1; r++)
-                    lay_run(call, g, &f->run[r], p, at, n, b,
-                            b->packed + (k - i) * ld + (r - p->run0) * len, ld);
+                    cpu_lay_run(ker, &image, f, &f->run[r], &at, n, p->from, p->to, b->edges,
+                                b->zeros, b->packed + (k - i) * ld + (r - p->run0) * len, ld);
             }
             for (int64_t j = j0; j < j1; j++)
                 multiply_rows(call, g, j, b->packed, ld, i, end, p, apart ? b->c_row : NULL,

@@ -41,6 +41,11 @@ void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *
 /* A run's floats for an output: in the image, or `zeros`, or put together in `edge`. */
 const float *cpu_run_at(const cpu_image *image, const cpu_phase *phase, const cpu_taps_run *run,
                         const cpu_pixel *pixel, float *edge, const float *zeros);
+/* Floats [from, to) of a run for `count` outputs of a row, from `at` on, side by side: ld
+ * apart. `edge`: as above. */
+void cpu_lay_run(const cpu_kernels *ker, const cpu_image *image, const cpu_phase *phase,
+                 const cpu_taps_run *run, const cpu_pixel *at, int64_t count, int64_t from,
+                 int64_t to, float *edge, const float *zeros, float *out, int64_t ld);
 
 /* `rows` to fewer columns than its vectors have, by way of `tile` (CPU_MAX_MR x nr). Sums begin
  * with bias and C, as they do there: no result depends on the width of vectors. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc_weights.c: dw of a convolution in NHWC: for a piece of the output's pixels, dy's
- * channels as they lie times those of the image under each tap, copied side by side. A task is
- * a block of taps' columns and, where those are few, a part of the pixels: parts leave sums of
- * their own, which are added in order. */
+ * channels as they lie times those of the image under each tap, copied side by side; of few
+ * channels, under all taps. A task is a block of taps' columns and, where those are few, a part
+ * of the pixels: parts leave sums of their own, which are added in order. */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -13,9 +13,11 @@ typedef struct weights_op {
     dn_op base;
     cpu_geo geo;
     cpu_phase phase;
+    int64_t run_floats, floats; /* of a run; and what fills its last panel, where it is laid */
     int64_t run_panels, panels; /* of columns: of a run, of all */
-    int64_t blocks, parts, pieces, columns;
+    int64_t blocks, parts, pieces, columns, ld; /* ld: of the sums */
     int64_t part_floats, worker_floats, db_at;
+    bool laid;   /* all runs are one, laid side by side */
     bool direct; /* sums are dw itself */
     bool bias, add, add_bias;
 } weights_op;
@@ -29,7 +31,7 @@ typedef struct weights_call {
 typedef struct space { /* a worker's */
     const float **rows;
     cpu_pixel *pixel;
-    float *zeros, *edges, *b, *tile;
+    float *zeros, *edges, *b, *tile, *laid;
 } space;
 
 static space space_of(const weights_call *call, int32_t worker)
@@ -43,6 +45,7 @@ static space space_of(const weights_call *call, int32_t worker)
     s.edges = s.zeros + zeros;
     s.b = s.edges + PIXELS * JOINED;
     s.tile = s.b + PIXELS * ker->nr + 64;
+    s.laid = s.tile + CPU_MAX_MR * ker->nr;
     memset(s.zeros, 0, (size_t)zeros * sizeof(float));
     return s;
 }
@@ -50,7 +53,7 @@ static space space_of(const weights_call *call, int32_t worker)
 static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
-    return PIXELS * (8 + JOINED + ker->nr) + 128 +
+    return PIXELS * (8 + JOINED + ker->nr + (op->laid ? op->columns + 16 : 0)) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
@@ -68,12 +71,12 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t K = op->geo.K, Kg = op->geo.Kg, col = j % op->run_panels * ker->nr;
-    int32_t width = (int32_t)cpu_min(ker->nr, op->phase.floats - col);
+    int32_t width = (int32_t)cpu_min(ker->nr, op->floats - col);
     int32_t vectors = width <= ker->vl ? 1 : 2;
     cpu_end end = {.alpha = 1, .add = add};
-    float *c = sums + j / op->run_panels * op->phase.floats + col;
+    float *c = sums + j / op->run_panels * op->floats + col;
     if (width < vectors * ker->vl) {
-        cpu_narrow_rows(ker, width, Kg, len, dy, 1, K, b, c, op->columns, &end, s->tile);
+        cpu_narrow_rows(ker, width, Kg, len, dy, 1, K, b, c, op->ld, &end, s->tile);
         return;
     }
     for (int64_t k = 0, n; k < Kg; k += n) { /* two tiles ask for the lines of x's panel */
@@ -81,10 +84,32 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
         n = x ? TILE : Kg - k;
         end.ask = x ? next->x + k * 16 / TILE : next->dy;
         end.ask_step = x ? op->geo.C : next->dy < next->dy_end ? next->step : 0;
-        ker->rows(vectors, n, len, dy + k, 1, K, b, c + k * op->columns, op->columns, &end);
+        ker->rows(vectors, n, len, dy + k, 1, K, b, c + k * op->ld, op->ld, &end);
         if (!x)
             next->dy += n / TILE * len * end.ask_step;
     }
+}
+
+/* Rows of what outputs [from, from + len) see, as far as panels [b0, b1) want it. */
+static void lay(const weights_call *call, const space *s, const cpu_image *image, int64_t from,
+                int64_t len, int64_t b0, int64_t b1)
+{
+    const weights_op *op = call->op;
+    const cpu_phase *f = &op->phase;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t run0 = b0 * ker->nr / f->floats,
+            ld = op->columns + 16; /* whole vectors are written */
+    int64_t run1 = cpu_min(f->runs, cpu_ceil(b1 * ker->nr, f->floats));
+    for (int64_t i = 0, n; i < len; i += n) {
+        cpu_pixel at;
+        cpu_pixels(&at, from + i, 1, f);
+        n = cpu_min(len - i, f->cols - at.w);
+        for (int64_t r = run0; r < run1; r++)
+            cpu_lay_run(ker, image, f, &f->run[r], &at, n, 0, f->floats, s->edges, s->zeros,
+                        s->laid + i * ld + r * f->floats, ld);
+    }
+    for (int64_t i = 0; i < len; i++)
+        s->rows[i] = s->laid + i * ld;
 }
 
 /* One piece of pixels: panels [b0, b1) of group g. */
@@ -105,15 +130,18 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
         multiply(call, s, dy, image.x + from * geo->C, 0, len, sums, add, &next);
         return;
     }
-    cpu_pixels(s->pixel, from, len, &op->phase);
+    if (op->laid)
+        lay(call, s, &image, from, len, b0, b1);
+    else
+        cpu_pixels(s->pixel, from, len, &op->phase);
     for (int64_t j = b0; j < b1; j++) {
         int64_t run = j / op->run_panels, col = j % op->run_panels * ker->nr;
-        for (int64_t i = 0; run != last && i < len; i++)
+        for (int64_t i = 0; !op->laid && run != last && i < len; i++)
             s->rows[i] = geo->ready ? image.x + (from + i) * geo->C
                                     : cpu_run_at(&image, &op->phase, &op->phase.run[run],
                                                  &s->pixel[i], s->edges + i * JOINED, s->zeros);
         last = run;
-        ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->phase.floats - col));
+        ker->copy_rows(s->b, len, s->rows, col, cpu_min(ker->nr, op->run_floats - col));
         if (ready && j + 1 < b1)
             next.x = s->rows[0] + col + ker->nr;
         else
@@ -130,13 +158,15 @@ static void weights_task(void *arg, int64_t task, int32_t worker)
     int64_t per = geo->group * op->blocks, part = task / per, g = task % per / op->blocks;
     int64_t b0, b1, p0, p1, from, to;
     float *part_at = call->parts + part * op->part_floats;
-    float *sums = (op->direct ? call->dw : part_at) + g * geo->Kg * op->columns;
+    float *sums = (op->direct ? call->dw : part_at) + g * geo->Kg * op->ld;
     float *db = part_at + op->db_at;
     space s = space_of(call, worker);
     const cpu_norm plain = {.mean = s.zeros, .rows = true};
     bool bias = op->bias && task % per == 0;
     cpu_split(op->panels, op->blocks, task % op->blocks, &b0, &b1);
     cpu_split(op->pieces, op->parts, part, &p0, &p1);
+    if (op->laid) /* what fills the last panel */
+        memset(s.b, 0, (size_t)(PIXELS * op->base.backend->kernels->nr) * sizeof(float));
     if (bias)
         memset(db, 0, (size_t)(2 * geo->K) * sizeof(float));
     for (int64_t p = p0; p < p1; p++) {
@@ -155,7 +185,7 @@ static void turn_task(void *arg, int64_t k, int32_t worker)
     const weights_call *call = arg;
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    float *sums = call->parts + k * op->columns, *dw = call->dw + k * op->columns;
+    float *sums = call->parts + k * op->ld, *dw = call->dw + k * op->columns;
     int64_t taps = op->geo.R * op->geo.S;
     bool turn = taps > 1;
     (void)worker;
@@ -191,19 +221,24 @@ static void plan(weights_op *op, dn_op_info *info)
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t taps = geo->R * geo->S;
     op->columns = taps * geo->Cg;
-    op->run_panels = cpu_ceil(op->phase.floats, ker->nr);
-    op->panels = op->phase.runs * op->run_panels;
+    op->laid = op->phase.taps > 1;
+    op->run_floats = op->laid ? op->columns : op->phase.floats;
+    op->floats = op->laid ? (op->columns + 31) & ~(int64_t)31 : op->run_floats;
+    op->ld = op->laid ? op->floats : op->columns;
+    op->run_panels = cpu_ceil(op->run_floats, ker->nr);
+    int64_t runs = op->laid ? 1 : op->phase.runs;
+    op->panels = runs * op->run_panels;
     op->pieces = cpu_ceil(op->phase.count, PIXELS);
     int64_t work = op->phase.count * geo->K * op->columns;
     int64_t tasks = cpu_max(1, cpu_min(TASKS_WANTED, work >> 20));
     int64_t threads = op->base.backend->host.num_threads;
     /* of 32 columns, whatever the vectors: parts are other sums */
-    int64_t wide = op->phase.runs * cpu_ceil(op->phase.floats, 32) * geo->group;
+    int64_t wide = runs * cpu_ceil(op->run_floats, 32) * geo->group;
     op->parts = wide >= FEW_PANELS ? 1 : cpu_max(1, cpu_min(op->pieces, tasks / wide));
     op->blocks =
         cpu_min(cpu_min(op->panels, tasks), cpu_ceil(2 * threads, op->parts * geo->group));
     op->direct = taps == 1 && op->parts == 1;
-    op->db_at = op->direct ? 0 : (geo->K * op->columns + 15) & ~(int64_t)15;
+    op->db_at = op->direct ? 0 : (geo->K * op->ld + 15) & ~(int64_t)15;
     op->part_floats = op->db_at + ((2 * geo->K + 15) & ~(int64_t)15);
     op->worker_floats = (worker_floats(op) + 15) & ~(int64_t)15;
     info->scratch = (size_t)(op->parts * op->part_floats +

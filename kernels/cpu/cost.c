@@ -143,6 +143,16 @@ static double few_channels(const dn_shape *w)
     return 16 * vectors / K * (0.87 + 6 * ceil(run / 16) / (run * vectors));
 }
 
+/* The same of their gradient of weights, where taps are the vectors: rows are copied once more.
+ */
+static double few_taps(const dn_shape *w)
+{
+    double S = (double)w->dim[w->axes - 1], run = (double)w->dim[1] * S;
+    double columns = (double)(cpu_count(w) / w->dim[0]);
+    double laid = 146 * ceil(run / 16) / (run * (double)w->dim[0]);
+    return 0.92 * ceil(columns / 32) * 32 / columns + laid;
+}
+
 /* What a convolution's shape adds: in planes, short runs of columns where those of y are small,
  * and a stride in depthwise; in NHWC, few channels (which 1x1 reads as they lie). Winograd's
  * convolutions say their own cost. */
@@ -161,7 +171,7 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
     if (rows && w->axes > 1 && d->kind == DN_OP_CONV) /* strided at 100 */
         return w->dim[1] < 32 ? few_channels(w) : a->stride[0] > 1 ? 0.9 : 1;
     if (rows && w->axes > 1)
-        return w->dim[1] >= 32 ? 1 : 1.6;
+        return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV_BWD_WEIGHTS ? few_taps(w) : 1.6;
     if (d->kind == DN_OP_CONV) /* columns gathered for few outputs */
         return depthwise || a->spatial != 2 || a->stride[1] == 1 ? 1
                : w->dim[0] < 64                                  ? 1.8

@@ -12,7 +12,7 @@
 #if defined(__OPTIMIZE_SIZE__) && !defined(SUMS_IN_REGISTERS) /* the plain set on x86 */
 #define UNROLL
 #elif defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * gemm.c: matrix products in three forms. Rows by rows (A, B^T: inner products forward) with as
+ * gemm.c: matrix products in four forms. Rows by rows (A, B^T: inner products forward) with as
  * many rows of A as a vector has lanes go to `rows`, with other few rows to `dot`, which packs
- * nothing; everything else is packed and goes to `tile`. Tasks are rectangles of C. */
+ * nothing; many rows as they lie and a packed panel of B go to `rows`; everything else is
+ * packed and goes to `tile`. Tasks are rectangles of C. */
 #include "mul.h"
 
 #include <string.h>
@@ -53,6 +54,19 @@ static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m
 
 /* Packing B costs more than it spares; more tasks would make its rows short. */
 enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8 };
+/* So does it for what reads a panel again from the second cache. */
+enum { MIN_ROWS = 96, SOME_ROWS = 200 };
+
+/* The piece of k in which B is read as it lies; 0: it is packed. */
+static int64_t in_place(const dn_args_gemm *g)
+{
+    bool some = g->m > MIN_ROWS && g->m <= SOME_ROWS;
+    if (g->trans_b || g->k < THIN_DEPTH)
+        return 0;
+    if (g->m <= THIN_ROWS)
+        return 64; /* rows read side by side: each is another page */
+    return some && g->ldb % 1024 != 0 ? 1024 : 0; /* not in one set of the cache */
+}
 
 /* ---- packed ------------------------------------------------------------------------------ */
 
@@ -107,7 +121,7 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
                         .ldb = g->ldb,
                         .b_trans = g->trans_b,
                         .exact = true,
-                        .in_place = !g->trans_b && g->m <= THIN_ROWS && g->k >= THIN_DEPTH,
+                        .in_place = in_place(g),
                         .ldc = g->ldc};
     cpu_mul_plan(&op->mul);
     share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
@@ -125,6 +139,86 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
                              op->base.backend->host.num_threads * op->work_floats) *
                     4;
     op->base.run = run_packed;
+}
+
+/* ---- panels ------------------------------------------------------------------------------ */
+
+/* Many rows: A is read as it lies, eight rows at a time, by a panel of B that is packed whole,
+ * so that a sum is stored once. A^T: as many lines of A as k, which must stay in the first
+ * cache. */
+enum { PANEL_K = 2048, PANEL_ROWS = 8, MIN_DEPTH = 96, MAX_TURNED_DEPTH = 256 };
+
+static bool fits_panels(const dn_args_gemm *g)
+{
+    return g->m > MIN_ROWS && g->k > MIN_DEPTH && g->n >= 32 && g->alpha == 1 &&
+           g->bias_mode != 2 && !in_place(g) && (!g->trans_a || g->k <= MAX_TURNED_DEPTH);
+}
+
+/* Rows [m0, m1) by panel j of C; a part of a vector goes through a tile. */
+static void run_panel(const gemm_call *call, int64_t matrix, int64_t j, int64_t m0, int64_t m1,
+                      float *work)
+{
+    const gemm_op *op = call->op;
+    const dn_args_gemm *g = &op->g;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t nr = ker->nr, at = j * nr, width = cpu_min(nr, g->n - at);
+    const float *a = call->a + matrix * g->stride_a, *b = call->b + matrix * g->stride_b;
+    float *c = call->c + matrix * g->stride_c + m0 * g->ldc + at;
+    float *tile = work + cpu_min(PANEL_K, g->k) * nr;
+    int64_t row = g->trans_a ? 1 : g->lda, col = g->trans_a ? g->lda : 1;
+    const cpu_run all = {0, (int32_t)width, 0, 0};
+    bool direct = width % ker->vl == 0;
+    cpu_end whole = end_of(g, call->bias, matrix);
+    whole.bias_n += whole.bias_n ? at : 0;
+    for (int64_t k0 = 0; k0 < g->k; k0 += PANEL_K) {
+        int64_t len = cpu_min(PANEL_K, g->k - k0);
+        cpu_end end = direct ? whole : (cpu_end){0};
+        end.bias_n = k0 ? NULL : end.bias_n;
+        end.add = end.add || k0;
+        end.relu = end.relu && k0 + len == g->k;
+        if (g->trans_b)
+            ker->pack_trans(work, len, b + at * g->ldb + k0, g->ldb, width);
+        else
+            ker->pack(work, len, b + k0 * g->ldb + at, NULL, g->ldb, &all, 1, true);
+        ker->rows(width <= ker->vl ? 1 : 2, m1 - m0, len, a + m0 * row + k0 * col, row, col,
+                  work, direct ? c : tile, direct ? g->ldc : nr, &end);
+    }
+    if (!direct)
+        ker->merge((int32_t)(m1 - m0), tile, &all, 1, c, NULL, g->ldc, &whole);
+}
+
+static void panels_task(void *arg, int64_t task, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    int64_t per = op->tasks_m * op->tasks_n, rows[2], cols[2];
+    cpu_split(cpu_ceil(op->g.m, PANEL_ROWS), op->tasks_m, task % per / op->tasks_n, &rows[0],
+              &rows[1]);
+    cpu_split(cpu_ceil(op->g.n, op->base.backend->kernels->nr), op->tasks_n, task % op->tasks_n,
+              &cols[0], &cols[1]);
+    for (int64_t j = cols[0]; j < cols[1]; j++)
+        run_panel(call, task / per, j, rows[0] * PANEL_ROWS,
+                  cpu_min(op->g.m, rows[1] * PANEL_ROWS),
+                  call->scratch + worker * op->work_floats);
+}
+
+static dn_status run_panels(dn_op *base, const dn_op_io *io)
+{
+    gemm_op *op = (gemm_op *)base;
+    gemm_call call = call_of(base, io);
+    cpu_for(base->backend, op->g.batch * op->tasks_m * op->tasks_n, panels_task, &call);
+    return DN_OK;
+}
+
+static void plan_panels(gemm_op *op, dn_op_info *info)
+{
+    const dn_args_gemm *g = &op->g;
+    int64_t nr = op->base.backend->kernels->nr;
+    share_out(g->m * g->n * g->k, g->m / MIN_ROWS, cpu_ceil(g->n, nr), &op->tasks_m,
+              &op->tasks_n);
+    op->work_floats = (cpu_min(PANEL_K, g->k) + (g->n % nr ? g->m : 0)) * nr;
+    info->scratch = (size_t)(op->base.backend->host.num_threads * op->work_floats) * 4;
+    op->base.run = run_panels;
 }
 
 /* ---- rows by rows ------------------------------------------------------------------------ */
@@ -303,6 +397,8 @@ dn_status cpu_gemm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
         plan_turned(op, info);
     else if (rows_by_rows(&op->g))
         plan_dot(op);
+    else if (fits_panels(&op->g))
+        plan_panels(op, info);
     else
         plan_packed(op, info);
     *out = &op->base;

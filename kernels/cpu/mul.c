@@ -6,13 +6,12 @@
 
 #include <string.h>
 
-enum { IN_PLACE_PIECE = 64 }; /* rows of B read side by side: each is another page */
-enum { K_PIECE = 320 };       /* 320 x 32 floats: most of a 48 KiB first cache */
+enum { K_PIECE = 320 }; /* 320 x 32 floats: most of a 48 KiB first cache */
 
 void cpu_mul_plan(cpu_mul *mul)
 {
     const cpu_kernels *ker = mul->ker;
-    mul->k_blocks = cpu_max(1, cpu_ceil(mul->k, mul->in_place ? IN_PLACE_PIECE : K_PIECE));
+    mul->k_blocks = cpu_max(1, cpu_ceil(mul->k, mul->in_place ? mul->in_place : K_PIECE));
     mul->row_panels = cpu_ceil(mul->m, ker->mr);
     mul->col_panels = cpu_ceil(mul->n, ker->nr);
     mul->row_size = mul->m / mul->row_panels;

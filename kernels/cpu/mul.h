@@ -15,9 +15,9 @@ typedef struct cpu_mul {
     int64_t row_size, row_rest;
     int64_t col_panels; /* of nr columns */
     int64_t block;      /* column panels packed at a time */
-    bool in_place;  /* few rows: whole panels of B are read as they lie, in short pieces of k
-                       (set before the plan) */
-    bool row_outer; /* walk rows of C outside columns: short k, C is the traffic */
+    int64_t in_place; /* few rows: whole panels of B are read as they lie, in pieces of at most
+                         so much of k; 0: packed (set before the plan) */
+    bool row_outer;   /* walk rows of C outside columns: short k, C is the traffic */
     /* B: row p begins at b_row[p], or at p * ldb; b_trans: stored (n, k), ldb apart */
     const int64_t *b_row;
     int64_t ldb;

@@ -18,15 +18,16 @@ dn_status cuda_decline(dn_op_info *info, const char *reason)
     return DN_DECLINED;
 }
 
-/* Float, bf16 where the kind takes it, or whole numbers where it has them; CAST takes any. */
+/* Float, bf16 or double where the kind takes it, or whole numbers where it has them; CAST takes
+ * any. */
 static bool types_fit(const dn_op_desc *desc)
 {
-    uint32_t narrow = kinds[desc->kind]->narrow;
+    uint32_t narrow = kinds[desc->kind]->narrow, wide = kinds[desc->kind]->wide;
     for (int32_t i = 0; i < desc->num_inputs + desc->num_outputs; i++) {
         bool in = i < desc->num_inputs;
         int32_t k = in ? i : i - desc->num_inputs + 16;
         int32_t dtype = in ? desc->inputs[k].dtype : desc->outputs[k - 16].dtype;
-        if (dtype == DN_F64 || (dtype == DN_BF16 && !(narrow >> k & 1)))
+        if ((dtype == DN_F64 && !(wide >> k & 1)) || (dtype == DN_BF16 && !(narrow >> k & 1)))
             return desc->kind == DN_OP_CAST;
     }
     return true;

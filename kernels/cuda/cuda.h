@@ -65,6 +65,7 @@ typedef union cuda_args {
     dn_args_update update;
     dn_args_scale_clip scale_clip;
     dn_args_roi roi;
+    dn_args_detect detect;
 } cuda_args;
 
 typedef struct cuda_operand {
@@ -101,6 +102,7 @@ typedef struct cuda_kind {
     /* Before the first run and after constant inputs changed, where there is something to keep.
      */
     dn_status (*pack)(const dn_op *op, const dn_op_io *io);
+    uint32_t wide; /* operands that are doubles, as in narrow */
 } cuda_kind;
 
 #define CUDA_NARROW(in, out) ((uint32_t)(in) | (uint32_t)(out) << 16)
@@ -151,7 +153,8 @@ typedef struct cuda_kind {
     X(NORM_SCALE, norm_scale)                                                                  \
     X(NORM_SCALE_BWD, norm_scale_bwd)                                                          \
     X(ROI_POOL, roi_pool)                                                                      \
-    X(ROI_POOL_BWD, roi_pool_bwd)
+    X(ROI_POOL_BWD, roi_pool_bwd)                                                              \
+    X(DETECT, detect)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;
 CUDA_KINDS(CUDA_DECLARE)

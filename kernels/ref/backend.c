@@ -55,6 +55,8 @@ static bool dtype_fits(char letter, int32_t dtype, int32_t real_type)
         return dtype == DN_I32;
     case 'B':
         return dtype == DN_U8;
+    case 'D':
+        return dtype == DN_F64;
     case 'S':
         return dtype == DN_I64;
     default:

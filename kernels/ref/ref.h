@@ -51,6 +51,7 @@ typedef union ref_args {
     dn_args_host_call host_call;
     dn_args_norm_scale norm_scale;
     dn_args_roi roi;
+    dn_args_detect detect;
 } ref_args;
 
 typedef struct ref_operand {
@@ -73,8 +74,8 @@ struct dn_op {
 };
 
 /* One kind of op. Operands, one letter each, inputs ':' outputs: T the net's type, M an I32
- * mask, X and N the same two where the layout may be NHWC, B a U8 mask, S random state, A any
- * type; lower case: may be absent; last '+': one or more. */
+ * mask, X and N the same two where the layout may be NHWC, B a U8 mask, S random state, D
+ * doubles, A any type; lower case: may be absent; last '+': one or more. */
 typedef struct ref_kind {
     const char *name, *operands;
     size_t args_size;
@@ -98,7 +99,8 @@ typedef struct ref_kind {
     X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update) X(CAST, cast) X(HOST_CALL, host_call)    \
     X(SUMSQ_ALL, sumsq_all)                                                                    \
     X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
-    X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd)
+    X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd)                                     \
+    X(DETECT, detect)
 /* clang-format on */
 
 #define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);
@@ -135,6 +137,16 @@ dn_status ref_need_strided(const dn_op *op, const char *what, int32_t axes, cons
         if (try_status != DN_OK)                                                               \
             return try_status;                                                                 \
     } while (0)
+
+/* ---- order.c: compiled once --------------------------------------------------------------- */
+
+typedef struct ref_scored {
+    double score;
+    int64_t index;
+} ref_scored;
+
+/* Highest score first, NaN as -inf; equal scores in the order of index. */
+void ref_sort(ref_scored *list, int64_t count);
 
 /* ---- for the loops ----------------------------------------------------------------------- */
 

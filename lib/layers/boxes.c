@@ -19,18 +19,9 @@ void dni_box_put(void *values, int32_t dtype, int64_t i, const dni_box *box)
     dni_put(values, dtype, i + 3, box->y1);
 }
 
-static double area(const dni_box *b, double one)
-{
-    return b->x1 < b->x0 || b->y1 < b->y0 ? 0 : (b->x1 - b->x0 + one) * (b->y1 - b->y0 + one);
-}
-
 double dni_box_iou(const dni_box *a, const dni_box *b, double one)
 {
-    double w = fmin(a->x1, b->x1) - fmax(a->x0, b->x0) + one;
-    double h = fmin(a->y1, b->y1) - fmax(a->y0, b->y0) + one;
-    if (!(w > 0 && h > 0))
-        return 0;
-    return w * h / (area(a, one) + area(b, one) - w * h);
+    return dn_box_iou(a, b, one);
 }
 
 bool dni_box_crosses(const dni_box *b)
@@ -39,38 +30,22 @@ bool dni_box_crosses(const dni_box *b)
            b->y1 < 0 || b->y1 > 1;
 }
 
-enum { /* PriorBoxParameter.CodeType */
-       CENTER_SIZE = CNN__PRIOR_BOX_PARAMETER__CODE_TYPE__CENTER_SIZE,
-       CORNER_SIZE = CNN__PRIOR_BOX_PARAMETER__CODE_TYPE__CORNER_SIZE
-};
-
 static const double ones[4] = {1, 1, 1, 1};
 
 dni_box dni_box_decode(int32_t code, const dni_box *p, const double *variance, const dni_box *b)
 {
-    const double *v = variance ? variance : ones;
-    double w = p->x1 - p->x0, h = p->y1 - p->y0;
-    if (code == CENTER_SIZE) {
-        double x = (p->x0 + p->x1) / 2 + v[0] * b->x0 * w;
-        double y = (p->y0 + p->y1) / 2 + v[1] * b->y0 * h;
-        double rx = exp(v[2] * b->x1) * w / 2, ry = exp(v[3] * b->y1) * h / 2;
-        return (dni_box){x - rx, y - ry, x + rx, y + ry};
-    }
-    if (code != CORNER_SIZE)
-        w = h = 1;
-    return (dni_box){p->x0 + v[0] * b->x0 * w, p->y0 + v[1] * b->y0 * h,
-                     p->x1 + v[2] * b->x1 * w, p->y1 + v[3] * b->y1 * h};
+    return dn_box_decode(code, p, variance, b);
 }
 
 dni_box dni_box_encode(int32_t code, const dni_box *p, const double *variance, const dni_box *b)
 {
     const double *v = variance ? variance : ones;
     double w = p->x1 - p->x0, h = p->y1 - p->y0;
-    if (code == CENTER_SIZE)
+    if (code == DN_BOX_CENTER_SIZE)
         return (dni_box){(b->x0 + b->x1 - p->x0 - p->x1) / 2 / w / v[0],
                          (b->y0 + b->y1 - p->y0 - p->y1) / 2 / h / v[1],
                          log((b->x1 - b->x0) / w) / v[2], log((b->y1 - b->y0) / h) / v[3]};
-    if (code != CORNER_SIZE)
+    if (code != DN_BOX_CORNER_SIZE)
         w = h = 1;
     return (dni_box){(b->x0 - p->x0) / w / v[0], (b->y0 - p->y0) / h / v[1],
                      (b->x1 - p->x1) / w / v[2], (b->y1 - p->y1) / h / v[3]};
@@ -109,4 +84,39 @@ int64_t dni_suppress(dni_scored *list, int64_t count, const dni_box *boxes, doub
             threshold *= eta;
     }
     return kept;
+}
+
+static dn_status run_count(void *user, void *const *in, void *const *out)
+{
+    const dni_detected *d = user;
+    int64_t count = *(const int32_t *)in[0];
+    dn_status st = DN_OK;
+    for (int32_t i = 0; !st && count != d->lowered && i < d->layer->num_tops; i++) {
+        dni_shape y = d->layer->top[i];
+        y.dim[d->axis] = count;
+        st = dni_dynamic_shape(d->layer, i, &y);
+    }
+    return st;
+}
+
+dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,
+                      int32_t num_inputs, const dni_tensor *inputs, int64_t most)
+{
+    dn_args_host_call call = {.fn = run_count, .user = d};
+    dni_tensor rows = dni_temp(b, b->dtype, 2, (int64_t[]){most, 7});
+    dni_tensor count = dni_temp(b, DN_I32, 0, NULL);
+    dni_emit(b, DN_OP_DETECT, args, num_inputs, inputs, DNI_TENSORS(rows, count));
+    dni_emit(b, DN_OP_HOST_CALL, &call, 1, &count, 0, NULL);
+    return rows;
+}
+
+void dni_detect_rows(dni_builder *b, dni_detected *d, dni_layer *layer,
+                     const dn_args_detect *args, int32_t num_inputs, const dni_tensor *inputs,
+                     int64_t most)
+{
+    *d = (dni_detected){layer, dni_tensor_shape(b, b->y[0])->dim[2], 2};
+    dni_tensor rows = dni_detect(b, d, args, num_inputs, inputs, most);
+    dn_args_copy copy = {
+        .axes = 1, .dim = {d->lowered * 7}, .x_stride = {1}, .y_stride = {1}, .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &copy, 1, &rows, 1, b->y);
 }

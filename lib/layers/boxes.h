@@ -4,11 +4,10 @@
 #ifndef DNI_BOXES_H
 #define DNI_BOXES_H
 
+#include "deepnet/sys/boxes.h"
 #include "layers/values.h"
 
-typedef struct dni_box { /* x1 >= x0 and y1 >= y0, or it is empty */
-    double x0, y0, x1, y1;
-} dni_box;
+typedef dn_box dni_box;
 
 /* A box with what it is ranked by and the place it came from. */
 typedef struct dni_scored {
@@ -37,5 +36,20 @@ void dni_sort_scored(dni_scored *list, int64_t count);
  * the threshold by that factor after each one kept, down to 0.5. Returns how many are left. */
 int64_t dni_suppress(dni_scored *list, int64_t count, const dni_box *boxes, double threshold,
                      double eta, double one);
+
+/* What DETECT found, whose rows a layer's tops are made of. Their number is known once it ran:
+ * the host reads it, and tops that were lowered for another one are lowered again. */
+typedef struct dni_detected {
+    dni_layer *layer;
+    int64_t lowered; /* rows that the tops have */
+    int32_t axis;    /* of the tops, that the rows are */
+} dni_detected;
+/* DETECT of inputs into a temporary (most, 7), which is returned. */
+dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,
+                      int32_t num_inputs, const dni_tensor *inputs, int64_t most);
+/* The same, and its rows are top 0: (1, 1, R, 7). */
+void dni_detect_rows(dni_builder *b, dni_detected *d, dni_layer *layer,
+                     const dn_args_detect *args, int32_t num_inputs, const dni_tensor *inputs,
+                     int64_t most);
 
 #endif

@@ -15,24 +15,12 @@
 
 #include <float.h>
 
-typedef struct found {
-    double score;
-    int64_t image;
-    int32_t label;
-    dni_box box;
-} found;
-
 typedef struct output_state {
-    dni_layer *layer;
     int64_t N, P;
     int64_t per_class, per_image; /* most boxes kept of each */
     int32_t classes, places;      /* places: classes that boxes are given for */
     double threshold, nms, eta;
-    dni_shape y;         /* as lowered */
-    dni_box *boxes;      /* (places, P) of one image */
-    dni_scored *list;    /* (P), or those of one image */
-    found *image, *rows; /* found in one image; in all, and how many */
-    int64_t num_rows, num_image;
+    dni_detected found;
 } output_state;
 
 static const Cnn__DetectionOutputParameter *param_of(const dni_layer *layer)
@@ -47,7 +35,6 @@ static dn_status setup(dni_layer *layer)
     const Cnn__DetectionOutputParameter *p = param_of(layer);
     const Cnn__NonMaximumSuppressionParameter *nms = p->nms_param;
     output_state *s = layer->state;
-    s->layer = layer;
     DNI_REQUIRE(p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET, "num_classes is %u",
                 p->num_classes);
     s->classes = (int32_t)p->num_classes;
@@ -60,33 +47,9 @@ static dn_status setup(dni_layer *layer)
     return DN_OK;
 }
 
-static void teardown(dni_layer *layer)
-{
-    output_state *s = layer->state;
-    dni_free(layer->heap, s->boxes);
-    dni_free(layer->heap, s->list);
-    dni_free(layer->heap, s->image);
-    dni_free(layer->heap, s->rows);
-    s->boxes = NULL;
-    s->list = NULL;
-    s->image = s->rows = NULL;
-}
-
 static int64_t at_most(int64_t limit, int64_t count)
 {
     return limit >= 0 && limit < count ? limit : count;
-}
-
-static dn_status make_room(dni_layer *layer)
-{
-    output_state *s = layer->state;
-    int64_t all = s->per_class * s->classes;
-    teardown(layer);
-    s->boxes = dni_alloc(layer->heap, (size_t)(s->P * s->places), sizeof *s->boxes);
-    s->list = dni_alloc(layer->heap, (size_t)(all > s->P ? all : s->P), sizeof *s->list);
-    s->image = dni_alloc(layer->heap, (size_t)all, sizeof *s->image);
-    s->rows = dni_alloc(layer->heap, (size_t)(s->per_image * s->N), sizeof *s->rows);
-    return s->boxes && s->list && s->image && s->rows ? DN_OK : DN_E_NOMEM;
 }
 
 static dn_status check_bottoms(const dni_layer *layer, output_state *s)
@@ -128,111 +91,31 @@ static dn_status shape(dni_layer *layer)
     if (s->per_image < 1)
         s->per_image = 1;
     layer->top[0] = dni_shape_of(4, (int64_t[]){1, 1, s->N * s->per_image, 7});
-    st = dni_shape_check(&layer->top[0]);
-    return st || layer->wire_only ? st : make_room(layer);
-}
-
-/* moves: what the priors move by first; NULL: nothing. */
-static void decode(output_state *s, const void *loc, const void *priors, const void *moves,
-                   int64_t n)
-{
-    const Cnn__DetectionOutputParameter *p = param_of(s->layer);
-    int32_t dtype = s->layer->dtype;
-    for (int64_t i = 0; i < s->P; i++) {
-        dni_box prior = dni_box_get(priors, dtype, i * 4);
-        double variance[4];
-        for (int32_t k = 0; k < 4; k++)
-            variance[k] = dni_get(priors, dtype, (s->P + i) * 4 + k);
-        const double *v = p->variance_encoded_in_target ? NULL : variance;
-        if (moves) {
-            dni_box code = dni_box_get(moves, dtype, (n * s->P + i) * 4);
-            prior = dni_box_decode((int32_t)p->code_type, &prior, v, &code);
-        }
-        for (int32_t c = 0; c < s->places; c++) {
-            dni_box code = dni_box_get(loc, dtype, ((n * s->P + i) * s->places + c) * 4);
-            s->boxes[c * s->P + i] = dni_box_decode((int32_t)p->code_type, &prior, v, &code);
-        }
-    }
-}
-
-/* object: (N, P, 2), how much each prior is something; NULL: all are. */
-static void detect_class(output_state *s, const void *conf, const void *object, int64_t n,
-                         int32_t label)
-{
-    double least = param_of(s->layer)->objectness_score;
-    const dni_box *boxes = s->boxes + (s->places > 1 ? label * s->P : 0);
-    int64_t count = 0;
-    for (int64_t i = 0; i < s->P; i++) {
-        double score = dni_get(conf, s->layer->dtype, (n * s->P + i) * s->classes + label);
-        if (object && dni_get(object, s->layer->dtype, (n * s->P + i) * 2 + 1) < least)
-            score = 0;
-        if (score > s->threshold)
-            s->list[count++] = (dni_scored){score, i};
-    }
-    dni_sort_scored(s->list, count);
-    count = dni_suppress(s->list, at_most(s->per_class, count), boxes, s->nms, s->eta, 0);
-    for (int64_t i = 0; i < count; i++)
-        s->image[s->num_image++] = (found){s->list[i].score, n, label, boxes[s->list[i].index]};
-}
-
-/* The best of the image go to the rows, class by class and best first within a class. */
-static void keep_best(output_state *s)
-{
-    int64_t kept = at_most(param_of(s->layer)->keep_top_k, s->num_image);
-    for (int64_t i = 0; i < s->num_image; i++)
-        s->list[i] = (dni_scored){s->image[i].score, i};
-    if (kept < s->num_image)
-        dni_sort_scored(s->list, s->num_image);
-    for (int64_t i = 0; i < kept; i++) /* back into the order of index */
-        s->list[i].score = -(double)s->list[i].index;
-    dni_sort_scored(s->list, kept);
-    for (int64_t i = 0; i < kept; i++)
-        s->rows[s->num_rows++] = s->image[s->list[i].index];
-}
-
-static void write_rows(const output_state *s, void *y)
-{
-    int32_t dtype = s->layer->dtype;
-    for (int64_t i = 0; i < s->num_rows; i++) {
-        dni_put(y, dtype, i * 7, (double)s->rows[i].image);
-        dni_put(y, dtype, i * 7 + 1, s->rows[i].label);
-        dni_put(y, dtype, i * 7 + 2, s->rows[i].score);
-        dni_box_put(y, dtype, i * 7 + 3, &s->rows[i].box);
-    }
-    for (int64_t n = 0; s->num_rows == 0 && n < s->N; n++)
-        for (int32_t k = 0; k < 7; k++)
-            dni_put(y, dtype, n * 7 + k, k ? -1 : (double)n);
-}
-
-static dn_status run(void *user, void *const *in, void *const *out)
-{
-    output_state *s = user;
-    int32_t background = param_of(s->layer)->background_label_id;
-    bool refined = s->layer->num_bottoms == 5;
-    s->num_rows = 0;
-    for (int64_t n = 0; n < s->N; n++) {
-        s->num_image = 0;
-        decode(s, in[0], in[2], refined ? in[4] : NULL, n);
-        for (int32_t c = 0; c < s->classes; c++)
-            if (c != background)
-                detect_class(s, in[1], refined ? in[3] : NULL, n, c);
-        keep_best(s);
-    }
-    dni_shape y = s->y;
-    y.dim[2] = s->num_rows ? s->num_rows : s->N;
-    if (!dni_shape_equal(&y, &s->y))
-        return dni_dynamic_shape(s->layer, 0, &y);
-    write_rows(s, out[0]);
-    return DN_OK;
+    return dni_shape_check(&layer->top[0]);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
+    const Cnn__DetectionOutputParameter *p = param_of(layer);
     output_state *s = layer->state;
-    dn_args_host_call call = {.fn = run, .user = s};
-    s->y = *dni_tensor_shape(b, b->y[0]);
-    dni_emit(b, DN_OP_HOST_CALL, &call, layer->num_bottoms == 5 ? 5 : 3, b->x,
-             DNI_TENSORS(b->y[0]));
+    bool refined = layer->num_bottoms == 5;
+    dn_args_detect args = {.method = DN_DETECT_PRIORS,
+                           .flags = (p->share_location ? DN_DETECT_SHARED : 0) |
+                                    (p->variance_encoded_in_target ? DN_DETECT_VARIED : 0),
+                           .code = (int32_t)p->code_type,
+                           .background = p->background_label_id,
+                           .classes = s->classes,
+                           .before = s->per_class,
+                           .after = -1,
+                           .keep = p->keep_top_k,
+                           .threshold = s->threshold,
+                           .least = p->objectness_score,
+                           .nms = s->nms,
+                           .eta = s->eta};
+    dni_tensor in[6] = {DNI_NONE, b->x[1], b->x[0], b->x[2]};
+    in[4] = refined ? b->x[3] : DNI_NONE;
+    in[5] = refined ? b->x[4] : DNI_NONE;
+    dni_detect_rows(b, &s->found, layer, &args, refined ? 6 : 4, in, s->N * s->per_image);
 }
 
 const dni_layer_class dni_layer_detection_output = {
@@ -246,5 +129,4 @@ const dni_layer_class dni_layer_detection_output = {
     .setup = setup,
     .shape = shape,
     .forward = forward,
-    .teardown = teardown,
 };

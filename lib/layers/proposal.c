@@ -60,16 +60,6 @@ static dn_status setup(dni_layer *layer)
     return st ? st : read_list("scale", p->n_scale, p->scale, s->scale, &s->num_scales);
 }
 
-void dni_proposal_teardown(dni_proposal *s)
-{
-    if (!s->layer)
-        return;
-    dni_free(s->layer->heap, s->boxes);
-    dni_free(s->layer->heap, s->list);
-    s->boxes = NULL;
-    s->list = NULL;
-}
-
 /* Around the centre of the base square: its area with each ratio, in whole pixels, then scaled.
  */
 void dni_proposal_anchors(dni_proposal *s)
@@ -105,85 +95,44 @@ dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s)
     layer->top[0] = dni_shape_of(2, (int64_t[]){rows, 5});
     if (layer->num_tops > 1)
         layer->top[1] = dni_shape_of(2, (int64_t[]){rows, 1});
-    if (layer->wire_only)
-        return DN_OK;
-    dni_proposal_teardown(s);
     dni_proposal_anchors(s);
-    s->boxes = dni_alloc(layer->heap, (size_t)all, sizeof *s->boxes);
-    s->list = dni_alloc(layer->heap, (size_t)all, sizeof *s->list);
-    return s->boxes && s->list ? DN_OK : DN_E_NOMEM;
-}
-
-static double cut(double v, double size)
-{
-    return fmax(fmin(v, size - 1), 0);
-}
-
-/* Anchor a of the cell, moved and cut to the image. */
-static dni_box propose(const dni_proposal *s, const void *offsets, const void *image, int64_t a,
-                       int64_t cell)
-{
-    int32_t t = s->layer->dtype;
-    int64_t plane = s->H * s->W, at = 4 * a * plane + cell;
-    double x = (double)(cell % s->W) * s->stride, y = (double)(cell / s->W) * s->stride;
-    double H = dni_get(image, t, 0), W = dni_get(image, t, 1);
-    const dni_box *p = &s->anchor[a];
-    double w = p->x1 - p->x0 + 1, h = p->y1 - p->y0 + 1;
-    double cx = p->x0 + x + w / 2 + dni_get(offsets, t, at) * w;
-    double cy = p->y0 + y + h / 2 + dni_get(offsets, t, at + plane) * h;
-    double rx = exp(dni_get(offsets, t, at + 2 * plane)) * w / 2;
-    double ry = exp(dni_get(offsets, t, at + 3 * plane)) * h / 2;
-    return (dni_box){cut(cx - rx, W), cut(cy - ry, H), cut(cx + rx, W), cut(cy + ry, H)};
-}
-
-static int64_t find(dni_proposal *s, void *const *in)
-{
-    int32_t t = s->layer->dtype;
-    int64_t plane = s->H * s->W, count = 0;
-    double least = s->min_size * dni_get(in[2], t, 2);
-    for (int64_t i = 0; i < s->A * plane; i++) { /* cell by cell, as the records were made */
-        int64_t a = i % s->A, cell = i / s->A;
-        dni_box box = s->boxes[i] = propose(s, in[1], in[2], a, cell);
-        if (box.x1 - box.x0 + 1 >= least && box.y1 - box.y0 + 1 >= least)
-            s->list[count++] = (dni_scored){dni_get(in[0], t, (s->A + a) * plane + cell), i};
-    }
-    dni_sort_scored(s->list, count);
-    if (s->before > 0 && s->before < count)
-        count = s->before;
-    count = dni_suppress(s->list, count, s->boxes, s->nms, 1, 1);
-    return s->after < count ? s->after : count;
-}
-
-static dn_status run(void *user, void *const *in, void *const *out)
-{
-    dni_proposal *s = user;
-    int32_t t = s->layer->dtype;
-    int64_t count = find(s, in);
-    if (count == 0) { /* what follows needs a region: the corner */
-        s->boxes[0] = (dni_box){0, 0, 0, 0};
-        s->list[count++] = (dni_scored){0, 0};
-    }
-    dni_shape rows = s->y, scores = dni_shape_of(2, (int64_t[]){count, 1});
-    rows.dim[0] = count;
-    if (!dni_shape_equal(&rows, &s->y)) {
-        dn_status st = dni_dynamic_shape(s->layer, 0, &rows);
-        return st || !out[1] ? st : dni_dynamic_shape(s->layer, 1, &scores);
-    }
-    for (int64_t i = 0; i < count; i++) {
-        dni_put(out[0], t, i * 5, 0);
-        dni_box_put(out[0], t, i * 5 + 1, &s->boxes[s->list[i].index]);
-        if (out[1])
-            dni_put(out[1], t, i, s->list[i].score);
-    }
     return DN_OK;
+}
+
+/* Columns of the rows found, from one on, as those of y. */
+static void take_columns(dni_builder *b, dni_tensor rows, int64_t from, int64_t count,
+                         dni_tensor y, int64_t to)
+{
+    int64_t width = dni_tensor_shape(b, y)->dim[1];
+    dn_args_copy copy = {.axes = 2,
+                         .dim = {dni_tensor_shape(b, y)->dim[0], count},
+                         .x_stride = {7, 1},
+                         .y_stride = {width, 1},
+                         .x_offset = from,
+                         .y_offset = to,
+                         .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &copy, 1, &rows, 1, &y);
 }
 
 void dni_proposal_forward(dni_proposal *s, dni_builder *b)
 {
-    dn_args_host_call call = {.fn = run, .user = s};
-    s->y = *dni_tensor_shape(b, b->y[0]);
-    dni_emit(b, DN_OP_HOST_CALL, &call, 3, b->x,
-             DNI_TENSORS(b->y[0], b->num_y > 1 ? b->y[1] : DNI_NONE));
+    int64_t all = s->A * s->H * s->W, most = s->after < all ? s->after : all;
+    dn_args_detect args = {.method = DN_DETECT_PROPOSAL,
+                           .before = s->before > 0 ? s->before : -1,
+                           .after = s->after,
+                           .keep = -1,
+                           .least = s->min_size,
+                           .nms = s->nms,
+                           .eta = 1,
+                           .stride = s->stride};
+    dni_tensor anchors = dni_constant(b, DN_F64, 4 * s->A, s->anchor);
+    s->found = (dni_detected){s->layer, dni_tensor_shape(b, b->y[0])->dim[0], 0};
+    dni_tensor rows = dni_detect(
+        b, &s->found, &args, DNI_TENSORS(anchors, b->x[0], b->x[1], b->x[2]), most ? most : 1);
+    take_columns(b, rows, 0, 1, b->y[0], 0);
+    take_columns(b, rows, 3, 4, b->y[0], 1);
+    if (b->num_y > 1)
+        take_columns(b, rows, 2, 1, b->y[1], 0);
 }
 
 static dn_status shape(dni_layer *layer)
@@ -194,11 +143,6 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     dni_proposal_forward(layer->state, b);
-}
-
-static void teardown(dni_layer *layer)
-{
-    dni_proposal_teardown(layer->state);
 }
 
 const dni_layer_class dni_layer_proposal = {
@@ -212,5 +156,4 @@ const dni_layer_class dni_layer_proposal = {
     .setup = setup,
     .shape = shape,
     .forward = forward,
-    .teardown = teardown,
 };

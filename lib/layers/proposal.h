@@ -15,9 +15,7 @@ typedef struct dni_proposal {
     int64_t before, after; /* boxes kept before and after suppression */
     int64_t A, H, W;
     dni_box anchor[DNI_PROPOSAL_LIST * DNI_PROPOSAL_LIST];
-    dni_shape y; /* as lowered */
-    dni_box *boxes;
-    dni_scored *list;
+    dni_detected found;
 } dni_proposal;
 
 /* What all but stride and lists are without parameters; then the caller changes what it reads.
@@ -26,6 +24,5 @@ void dni_proposal_defaults(dni_layer *layer, dni_proposal *s);
 void dni_proposal_anchors(dni_proposal *s); /* of a cell, from base, ratios and scales */
 dn_status dni_proposal_shape(dni_layer *layer, dni_proposal *s);
 void dni_proposal_forward(dni_proposal *s, dni_builder *b);
-void dni_proposal_teardown(dni_proposal *s);
 
 #endif

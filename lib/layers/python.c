@@ -157,7 +157,6 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void teardown(dni_layer *layer)
 {
     python_state *s = layer->state;
-    dni_proposal_teardown(&s->proposal);
     dni_rpn_targets_teardown(&s->targets);
 }
 

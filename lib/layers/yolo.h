@@ -12,14 +12,8 @@
 typedef struct dni_yolo_map {
     int64_t H, W;
     int32_t anchors;
-    double width[DNI_YOLO_ANCHORS], height[DNI_YOLO_ANCHORS]; /* of the anchors, image is 1 */
+    double (*size)[2]; /* width and height of the anchors, image is 1 */
 } dni_yolo_map;
-
-typedef struct dni_yolo_found {
-    int64_t image;
-    int32_t label;
-    double score;
-} dni_yolo_found;
 
 typedef struct dni_yolo {
     dni_layer *layer;
@@ -27,21 +21,14 @@ typedef struct dni_yolo {
     bool softmax; /* over class scores; else each its sigmoid */
     double threshold, nms;
     dni_yolo_map map[DNI_YOLO_MAPS];
-    int64_t N, limit; /* boxes of one image at most */
-    dni_shape y;      /* as lowered */
-    dni_box *boxes;   /* (limit) candidates of one image, and what they are */
-    int32_t *labels;
-    dni_scored *list;
-    dni_box *rows; /* (N limit) found */
-    dni_yolo_found *found;
-    int64_t num_rows;
+    double size[DNI_YOLO_MAPS * DNI_YOLO_ANCHORS][2]; /* of all maps' anchors */
+    dni_detected found;
 } dni_yolo;
 
 /* After the maps' anchors are known and bottoms have shapes: sizes, the top's shape, room. */
 dn_status dni_yolo_shape(dni_layer *layer);
-/* Bottom i as a map of `anchors`; the caller fills in their widths and heights. */
+/* Bottom i, after those before it, as a map of `anchors`; the caller fills in their sizes. */
 dn_status dni_yolo_read_map(dni_layer *layer, int32_t i, int32_t anchors);
 void dni_yolo_forward(dni_layer *layer, dni_builder *b);
-void dni_yolo_teardown(dni_layer *layer);
 
 #endif

@@ -37,8 +37,8 @@ static dn_status shape(dni_layer *layer)
     for (int32_t i = 0; !st && i < s->num_maps; i++) {
         st = dni_yolo_read_map(layer, i, (int32_t)p->num_box);
         for (uint32_t a = 0; !st && a < p->num_box; a++) {
-            s->map[i].width[a] = p->biases[2 * a] / (double)s->map[i].W;
-            s->map[i].height[a] = p->biases[2 * a + 1] / (double)s->map[i].H;
+            s->map[i].size[a][0] = p->biases[2 * a] / (double)s->map[i].W;
+            s->map[i].size[a][1] = p->biases[2 * a + 1] / (double)s->map[i].H;
         }
     }
     return st ? st : dni_yolo_shape(layer);
@@ -55,5 +55,4 @@ const dni_layer_class dni_layer_yolo_detection_output = {
     .setup = setup,
     .shape = shape,
     .forward = dni_yolo_forward,
-    .teardown = dni_yolo_teardown,
 };

@@ -50,8 +50,9 @@ static dn_status shape(dni_layer *layer)
         st = dni_yolo_read_map(layer, i, (int32_t)each);
         for (size_t a = 0; !st && a < each; a++) {
             size_t anchor = p->mask[(size_t)i * each + a];
-            m->width[a] = p->biases[2 * anchor] / ((double)p->anchors_scale[i] * (double)m->W);
-            m->height[a] =
+            m->size[a][0] =
+                p->biases[2 * anchor] / ((double)p->anchors_scale[i] * (double)m->W);
+            m->size[a][1] =
                 p->biases[2 * anchor + 1] / ((double)p->anchors_scale[i] * (double)m->H);
         }
     }
@@ -69,5 +70,4 @@ const dni_layer_class dni_layer_yolov3_detection_output = {
     .setup = setup,
     .shape = shape,
     .forward = dni_yolo_forward,
-    .teardown = dni_yolo_teardown,
 };

@@ -53,6 +53,7 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(NORM_SCALE_BWD, dn_args_norm_scale, 7),
     KIND(ROI_POOL, dn_args_roi, 0),
     KIND(ROI_POOL_BWD, dn_args_roi, 1),
+    KIND(DETECT, dn_args_detect, 0),
 };
 
 const dni_op_kind *dni_op_kind_of(int32_t kind)

@@ -15,7 +15,7 @@ from deepnet import _api, _lib
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 INCLUDE = os.path.join(ROOT, 'include')
 # What only a backend written in C can use.
-C_ONLY = {'sys/backend.h', 'sys/random.h', 'sys/module.h'}
+C_ONLY = {'sys/backend.h', 'sys/boxes.h', 'sys/random.h', 'sys/module.h'}
 
 DECLARATION = re.compile(r'\bDN_API\s+([^;]*?)\b(dn_\w+)\s*\(((?:[^()]|\([^()]*\))*)\)\s*;')
 CALLBACKS = {'dn_event_fn': _api.event_fn}

@@ -18,21 +18,21 @@ static const struct {
 } hosts[] = {
     {"BoxAnnotatorOHEM", "sorts"},
     {"DetectionEvaluate", "sorts, matches"},
-    {"DetectionOutput", "sorts, suppresses; the shape depends on the data"},
+    {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
     {"EvalDetection", "sorts, matches"},
     {"Filter", "the shape depends on the data"},
     {"MemoryData", "the host's data"},
     {"MultiBoxLoss", "matches, sorts"},
-    {"Proposal", "sorts, suppresses; the shape depends on the data"},
+    {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "sorts, suppresses, draws"},
     {"RegionLoss", "matches"},
     {"SegAccuracy", "counts"},
     {"SegmentationEvaluate", "counts"},
     {"SoftmaxWithLossOHEM", "only where the loss of each place is asked for"},
-    {"YoloDetectionOutput", "sorts, suppresses; the shape depends on the data"},
+    {"YoloDetectionOutput", "the number of boxes found: the shape depends on it"},
     {"Yolov3", "matches"},
-    {"Yolov3DetectionOutput", "sorts, suppresses; the shape depends on the data"},
+    {"Yolov3DetectionOutput", "the number of boxes found: the shape depends on it"},
 };
 
 enum { NUM_HOSTS = sizeof hosts / sizeof hosts[0] };

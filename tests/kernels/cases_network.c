@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * cases_network.c: cases of normalisations, losses, measures, recurrent cells and updates. */
 #include "builder.h"
+#include "deepnet/sys/boxes.h"
 
 typedef struct view {
     int64_t outer, dim, inner;
@@ -323,6 +324,81 @@ static void no_rows(builder *b)
     }
 }
 
+static void detect_begin(builder *b, int32_t method, int32_t n, dn_shape anchors)
+{
+    static const int64_t before[] = {-1, 40, 7}, after[] = {-1, 20, 3}, keep[] = {-1, 15, 4};
+    BEGIN(b, DN_OP_DETECT, dn_args_detect);
+    dn_args_detect *a = &b->c.args.detect;
+    a->method = method;
+    a->before = before[n % 3];
+    a->after = after[n / 3 % 3];
+    a->keep = keep[(n + n / 3) % 3];
+    a->threshold = n % 5 == 4 ? 1e9 : 0.3; /* now and then nothing */
+    a->nms = n % 2 ? 0.7 : 0.3;
+    a->eta = n % 4 == 1 ? 0.9 : 1;
+    if (method != DN_DETECT_PRIORS)
+        in(b, POSITIVE, anchors), b->c.in.operand[0].dtype = DN_F64;
+    else
+        in_absent(b);
+}
+
+/* As many rows as there may be. */
+static void detect_emit(builder *b, int64_t N, int64_t P, int64_t groups)
+{
+    const dn_args_detect *a = &b->c.args.detect;
+    int64_t each = a->before >= 0 && a->before < P ? a->before : P;
+    each = (a->after >= 0 && a->after < each ? a->after : each) * groups;
+    each = a->keep >= 0 && a->keep < each ? a->keep : each;
+    out(b, SHAPE(N * (each ? each : 1), 7));
+    out_as(b, DN_I32, POISON, SHAPE(1));
+    emit(b);
+}
+
+static void detect_cases(builder *b)
+{
+    for (int32_t n = 0; n < 24; n++) {
+        int64_t A = 1 + n % 4, H = n == 23 ? 0 : 3 + n % 5, W = 2 + n / 3;
+        detect_begin(b, DN_DETECT_PROPOSAL, n, SHAPE(A, 4));
+        b->c.args.detect.stride = n % 7 ? 0.5 : 3;
+        b->c.args.detect.least = n % 5 == 4 ? 1e9 : 0.3;
+        in(b, n % 2 ? COARSE : WILD, SHAPE(1, 2 * A, H, W));
+        in(b, n % 3 ? NORMAL : WILD, SHAPE(1, 4 * A, H, W));
+        in_whole(b, DN_F32, 15, SHAPE(1, 3));
+        detect_emit(b, 1, A * H * W, 1);
+    }
+    for (int32_t n = 0; n < 24; n++) {
+        int64_t N = n % 6 == 5 ? 0 : 1 + n % 3, classes = 1 + n % 7, P = 0;
+        int32_t maps = 1 + n % 3;
+        detect_begin(b, DN_DETECT_YOLO, n, SHAPE(maps * (maps + 1) / 2, 2));
+        b->c.args.detect.classes = classes;
+        b->c.args.detect.flags = n % 4 < 2 ? DN_DETECT_SOFTMAX : 0;
+        for (int32_t k = 1; k <= maps; k++) {
+            in(b, n % 5 ? COARSE : WILD, SHAPE(N, k * (5 + classes), 2 + k, 3 + n % 4));
+            P += k * (2 + k) * (3 + n % 4);
+        }
+        detect_emit(b, N, P, 1);
+    }
+    for (int32_t n = 0; n < 36; n++) {
+        int64_t N = 1 + n % 3, classes = 1 + n % 5, P = 3 + 11 * n;
+        bool shared = n % 2;
+        detect_begin(b, DN_DETECT_PRIORS, n, SHAPE(0));
+        b->c.args.detect.classes = classes;
+        b->c.args.detect.background = n % 4 - 1;
+        b->c.args.detect.code = DN_BOX_CORNER + n % 3;
+        b->c.args.detect.least = 0.3;
+        b->c.args.detect.flags =
+            (shared ? DN_DETECT_SHARED : 0) | (n % 5 == 2 ? DN_DETECT_VARIED : 0);
+        in(b, n % 2 ? COARSE : SHARE, SHAPE(N, P, classes));
+        in(b, n % 7 ? NORMAL : WILD, SHAPE(N, P, shared ? 1 : classes, 4));
+        in(b, SHARE, SHAPE(1, 2, 4 * P));
+        if (n % 3) {
+            in(b, SHARE, SHAPE(N, P, 2));
+            in(b, NORMAL, SHAPE(N, P, 4));
+        }
+        detect_emit(b, N, P, classes);
+    }
+}
+
 static void lstm_cases(builder *b)
 {
     for (int n = 0; n < NUM_LENGTHS - 3; n++) {
@@ -388,6 +464,7 @@ void cases_network(case_fn fn, void *user)
     measure_cases(&b);
     gather_cases(&b);
     no_rows(&b);
+    detect_cases(&b);
     lstm_cases(&b);
     update_cases(&b);
 }

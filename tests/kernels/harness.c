@@ -76,7 +76,8 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_NORM_SCALE] = "NORM_SCALE",
                                                   [DN_OP_NORM_SCALE_BWD] = "NORM_SCALE_BWD",
                                                   [DN_OP_ROI_POOL] = "ROI_POOL",
-                                                  [DN_OP_ROI_POOL_BWD] = "ROI_POOL_BWD"};
+                                                  [DN_OP_ROI_POOL_BWD] = "ROI_POOL_BWD",
+                                                  [DN_OP_DETECT] = "DETECT"};
 
 const char *kind_name(int32_t kind)
 {

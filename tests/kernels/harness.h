@@ -51,6 +51,7 @@ typedef union case_args {
     dn_args_host_call host_call;
     dn_args_norm_scale norm_scale;
     dn_args_roi roi;
+    dn_args_detect detect;
 } case_args;
 
 typedef struct side {

@@ -109,6 +109,7 @@ enum {
                                     [dgamma], [dbeta] */
     DN_OP_ROI_POOL = 46,         /* x, regions -> y, [mask I32] */
     DN_OP_ROI_POOL_BWD = 47,     /* dy, regions, [mask I32] -> dx */
+    DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_KIND_END = 64
 };
 
@@ -316,6 +317,35 @@ typedef struct dn_args_roi {
     int32_t method, samples;
     double scale;
 } dn_args_roi;
+
+/* Boxes worth showing: of each image's candidates, group by group, those with a score above
+ * threshold, in the order of score (NaN as -inf; ties: lower index first), the `before` first;
+ * of these, those whose IoU with one kept before is at most nms (eta < 1: nms falls by that
+ * factor after each one kept, down to 0.5), the `after` first; of an image then the `keep` best
+ * (ties: as they come), in the order of group and score. -1: all. In double; sys/boxes.h.
+ * rows: (R, 7): image, label, score, x0, y0, x1, y1; R = N max(most of an image, 1); count: how
+ * many there are, what follows is not written. None at all: count is N, an image's row is its
+ * number and -1.
+ * PROPOSAL: anchors (A, 4); scores (1, 2 A, H, W), the second half counts; codes (1, 4 A, H,
+ *   W); image: height, width, scale. One group; candidate i is anchor a = i % A, moved to cell i
+ *   / A (stride apart), then by its codes, cut to the image, if both its sides (in pixels) are
+ *   at least `least` times scale; threshold is not looked at. Label 0. None: 0 in place of -1.
+ * YOLO: anchors: width and height (image is 1) of those of each map; maps (N, anchors (5 +
+ *   classes), H, W). One group; candidates by map, anchor, cell; score: sigmoid of objectness
+ *   times the best class's sigmoid, or its share of SOFTMAX. The label is that class, from 1.
+ * PRIORS: no anchors; scores (N, P, classes); codes (N, P, classes, 4), or (N, P, 4) if SHARED;
+ *   priors (1, 2, 4 P); [object (N, P, 2): the score is 0 if the second is below `least`];
+ *   [moves (N, P, 4): the priors move by these first]. A group for each class but background.
+ *   VARIED: the variances are in the codes. code: DN_BOX_*. */
+enum { DN_DETECT_PROPOSAL = 0, DN_DETECT_YOLO = 1, DN_DETECT_PRIORS = 2 };
+enum { DN_DETECT_SOFTMAX = 1, DN_DETECT_SHARED = 2, DN_DETECT_VARIED = 4 };
+#define DN_DETECT_MAPS 8
+typedef struct dn_args_detect {
+    dn_args base;
+    int32_t method, flags, code, background;
+    int64_t classes, before, after, keep;
+    double threshold, least, nms, eta, stride;
+} dn_args_detect;
 
 /* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum of x^2 over `size` channels around
  * c; WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded

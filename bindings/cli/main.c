@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * main.c: the `deepnet` command: a table of subcommands, one file each. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "cli.h"
@@ -53,11 +54,20 @@ static bool is_any(const char *word, const char *a, const char *b)
     return strcmp(word, a) == 0 || strcmp(word, b) == 0;
 }
 
+/* A file opened while stdout is closed would get its number, and the lines meant for stdout. */
+static void hold_standard_files(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) != fd)
+            return;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
     const cli_command *command;
 
+    hold_standard_files();
     setvbuf(stdout, NULL, _IOLBF, 0); /* a line is out when its event has happened */
     if (is_any(name, "--version", "-version") || strcmp(name, "version") == 0) {
         printf("deepnet %s\n", dn_version());

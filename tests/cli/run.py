@@ -697,6 +697,18 @@ def output_that_is_lost_is_a_failure():
 
 
 @test
+def closed_standard_files_are_not_written_over():
+    """A log gets no number of theirs: what is printed would stand between its lines."""
+    for closed in ('>&-', '<&- >&- 2>&-'):
+        done = subprocess.run(['sh', '-c', f'exec "$0" "$@" {closed}', DEEPNET, 'train',
+                               '--solver=solver.prototxt', '--iterations=2', '--log=alone.jsonl'],
+                              cwd=folder.name, stdin=subprocess.DEVNULL, timeout=120)
+        expect(done.returncode == 0, f'{closed}: exit code {done.returncode}')
+        with open(os.path.join(folder.name, 'alone.jsonl'), encoding='utf-8') as log:
+            expect(all(json.loads(line)['event'] for line in log), closed)
+
+
+@test
 def draw_writes_dot_and_svg():
     out = deepnet('draw', 'net.prototxt').stdout
     expect(out.startswith('digraph "bars"') and r'[label="&nbsp;data\l&nbsp;' in out, out)

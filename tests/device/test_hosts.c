@@ -22,6 +22,8 @@ static const struct {
     {"DummyData", "a filler's values"},
     {"EvalDetection", "sorts, matches"},
     {"Filter", "the shape depends on the data"},
+    {"LabelSpecificAdd", "changes what stands at the labels"},
+    {"MarginInnerProduct", "changes what stands at the labels"},
     {"MemoryData", "the host's data"},
     {"MultiBoxLoss", "matches, sorts"},
     {"Proposal", "the number of boxes found: the shape depends on it"},

@@ -4,6 +4,7 @@
 should.  usage: check_run.py BUILD MODULE (the libraries' fakes in LD_LIBRARY_PATH)"""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,14 +32,16 @@ def run(*parts, **environment):
 
 class Run(unittest.TestCase):
     def test_all_parts(self):
-        code, report = run('device', 'kernels', 'lenet', 'solvers', 'nets', 'coverage',
-                           'devices', 'memcheck')
+        code, report = run('device', 'kernels', 'lenet', 'solvers', 'train', 'coverage',
+                           'infer1', 'devices', 'memcheck')
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
         self.assertIn('run.sh', report.splitlines()[2])
-        for part in ('device', 'backends', 'kernel checker, every op', 'LeNet, host and device',
-                     'recorded solvers', 'beside PyTorch: lenet', 'what kernels cover',
-                     'two devices', 'compute-sanitizer memcheck'):
+        for part in ('device', 'backends', 'kernel checker, one case in ten',
+                     'LeNet, host and device', 'recorded solvers',
+                     'training beside PyTorch: lenet', 'what kernels cover',
+                     'inference of one beside PyTorch: lenet', 'two devices',
+                     'compute-sanitizer memcheck'):
             self.assertIn('## %s\n' % part, report)
         self.assertIn('cuda: Fake 100', report)
         self.assertIn('ok the same bits again', report)
@@ -58,6 +61,32 @@ class Run(unittest.TestCase):
         code, report = run('lenet', PART_LIMIT='1', STEPS='100000')
         self.assertEqual(code, 1)
         self.assertIn('(FAILED: not done in 1 s)', report)
+
+    def test_without_python(self):
+        """What needs numpy or PyTorch is left out, and said so; the rest runs."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ('sh', 'env', 'tee', 'date', 'dirname', 'basename', 'timeout', 'cat', 'rm',
+                         'mkdir', 'sed', 'tr', 'git', 'ldd', 'ln', 'wc'):
+                os.symlink(shutil.which(name), os.path.join(folder, name))
+            code, report = run('kernels', 'lenet', 'layers', 'train', 'coverage', PATH=folder,
+                               PYTHONS='', TORCH='')
+        self.assertEqual(code, 0, report)
+        self.assertEqual(report.count('(skipped: no Python'), 4, report)
+        self.assertIn('1 passed, 0 failed', report)
+
+    def test_packed(self):
+        """What pack.sh makes of a build is enough."""
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([os.path.join(HERE, 'pack.sh'), folder],
+                           env=dict(os.environ, BUILD=BUILD, MODULE=MODULE), check=True,
+                           stdout=subprocess.DEVNULL)
+            self.assertTrue(os.path.exists(os.path.join(folder, 'lib', 'libdeepnet.so.0')))
+            self.assertFalse([f for f in os.listdir(os.path.join(folder, 'libs'))
+                              if f.startswith(('libc.so', 'libstdc++'))])
+            code, report = run('kernels', 'solvers', BUILD=folder,
+                               MODULE=os.path.join(folder, 'kernels', 'cuda', 'deepnet-cuda.so'))
+        self.assertEqual(code, 0, report)
+        self.assertIn('2 passed, 0 failed', report)
 
     def test_without_a_device(self):
         code = subprocess.run([os.path.join(HERE, 'run.sh'), os.devnull],

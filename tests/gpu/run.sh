@@ -7,16 +7,19 @@
 #
 # Parts, the most telling first; without names all but `compile`:
 #   device    what there is                    lenet     LeNet: losses of host and device, the same
-#   kernels   the kernel checker, every op               bits again, speed beside PyTorch
-#   layers    recorded layers                  coverage  what of a step kernels cover
-#   solvers   recorded solvers                 nets      five nets beside PyTorch: f32, TF32, bf16,
-#   devices   two devices train together                 training, inference, batch 1, memory
-#   memcheck, racecheck  compute-sanitizer     compile   the same with torch.compile
+#   kernels   one case in ten of the checker             bits again, speed beside PyTorch
+#   train     six nets beside PyTorch: f32,    coverage  what of a step kernels cover
+#             TF32, bf16, memory; infer1: of   layers    recorded layers
+#             batch 1; infer                   solvers   recorded solvers
+#   devices   two devices train together       every     the kernel checker, every case
+#   memcheck, racecheck  compute-sanitizer     compile   the nets with torch.compile
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would begin
-# later than that. NETS, BATCH, SECONDS_EACH, ITERATIONS, STEPS and DN_TEST_EVERY make it shorter;
-# TORCH is the Python that has PyTorch; TORCH_DEVICE=cpu is for a dry run on a module that is none
-# (meson test gpu-run).
+# later than that and ends what runs then: LIMIT=560 fits in ten minutes. NETS, BATCH, SECONDS_EACH,
+# ITERATIONS, STEPS and DN_TEST_EVERY make it shorter. PYTHONS are looked through for numpy and
+# PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a module that is none
+# (meson test gpu-run). To a machine where nothing can be built or installed, tests/gpu/pack.sh
+# carries what is needed.
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,19 +28,48 @@ build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
 out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
-parts=${*:-device kernels lenet layers solvers nets coverage devices memcheck racecheck}
+first='device kernels lenet train coverage infer1' then='layers solvers infer every devices'
+parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
 checker=$build/tests/kernels/check_kernels
 began=$(date +%s)
-python=python3
-for one in /usr/bin/python3 python3; do
-    if "$one" -c 'import numpy' 2>/dev/null; then python=$one; break; fi
-done
-torch=${TORCH:-$python}
-if [ -z "${TORCH:-}" ] && [ -x /opt/peer/venv/bin/python ]; then
-    torch=/opt/peer/venv/bin/python
-fi
+# The first Python that has what is wanted.
+python_with() {
+    module_wanted=$1
+    shift
+    for one; do
+        if "$one" -c "import importlib.util as u, sys
+sys.exit(not u.find_spec('$module_wanted'))" 2>/dev/null; then
+            echo "$one"
+            return
+        fi
+    done
+}
+pythons=${PYTHONS-/usr/bin/python3 python3 /opt/peer/venv/bin/python}
+python=$(python_with numpy $pythons)
+torch=${TORCH:-$(python_with torch $pythons)}
 export PYTHONPATH=$root/bindings/python DEEPNET_LIBRARY=$build/lib/libdeepnet.so
+
+# Libraries that pack.sh carried along and this machine lacks, and no others: what PyTorch links
+# here stays what it was built with.
+lacking() {
+    ldd "$checker" "$DEEPNET_LIBRARY" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
+}
+if [ -d "$build/libs" ]; then
+    mkdir -p "$build/lacking"
+    export LD_LIBRARY_PATH="$build/lacking${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    for round in 1 2 3 4 5 6 7 8; do # those of those
+        for one in $(lacking); do
+            [ -f "$build/libs/$one" ] && ln -sf "$build/libs/$one" "$build/lacking/$one"
+        done
+    done
+fi
+# cuBLAS, cuDNN and NCCL may have come with PyTorch alone.
+came=$("${torch:-false}" -c "import glob, importlib.util as u
+s = u.find_spec('nvidia')
+print(':'.join(d for p in (s.submodule_search_locations if s else []) for d in glob.glob(p + '/*/lib')))" \
+    2>/dev/null)
+[ -n "$came" ] && export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$came"
 
 [ -f "$module" ] || { echo "there is no $module: built without nvcc"; exit 77; }
 why=$(DN_TEST_EVERY=1000000 "$checker" "$module" 2>&1)
@@ -60,14 +92,17 @@ part() {
     fi
     left=$((${LIMIT:-1000000} - late))
     [ "$left" -lt "$limit" ] && limit=$left
+    case $1 in
+    '') say '(skipped: no Python has what it needs)\n'; return ;;
+    esac
     say '```\n'
-    { timeout "$limit" "$@" 2>&1; echo $? >"$out.code"; } | tee -a "$out"
+    { timeout -k 10 "$limit" "$@" 2>&1; echo $? >"$out.code"; } | tee -a "$out"
     code=$(cat "$out.code")
     say '```\n'
     case $code in
     0) passed=$((passed + 1)) ;;
     77) say '(skipped)\n' ;;
-    124) failed=$((failed + 1)); say '(FAILED: not done in %s s)\n' "$limit" ;;
+    124 | 137) failed=$((failed + 1)); say '(FAILED: not done in %s s)\n' "$limit" ;;
     *) failed=$((failed + 1)); say '(FAILED: exit code %s)\n' "$code" ;;
     esac
 }
@@ -82,36 +117,41 @@ sanitize() {
     fi
 }
 
-# more arguments: nets beside PyTorch
+# limit, name, job, more arguments: nets beside PyTorch, a part each, so that what is done is kept
 nets() {
     for net in $(echo "${NETS:-lenet,resnet50,mobilenet_v1,googlenet,alexnet,vgg16}" | tr , ' ')
     do
         part "$1" "$2: $net" "$python" "$root/tests/bench/compare.py" --device "$module" \
-            --torch "$torch" --torch-device "${TORCH_DEVICE:-cuda}" --build "$build" \
-            --nets "$net" --rounds 3 --seconds "${SECONDS_EACH:-0.5}" \
-            --batch "${BATCH:-$([ "$net" = lenet ] && echo 64 || echo 128)}" $3
+            --torch "${torch:-$python}" --torch-device "${TORCH_DEVICE:-cuda}" --build "$build" \
+            --nets "$net" --jobs "$3" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" \
+            --batch "${BATCH:-$([ "$net" = lenet ] && echo 64 || echo 128)}" $4
     done
 }
 
+mkdir -p "$(dirname "$out")"
 : >"$out"
 say '# deepnet on a GPU, %s, %s\n\n`%s`\n' "$(date -u +%Y-%m-%dT%H:%MZ)" \
     "$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo 'no commit')" "$command_line"
 for one in $parts; do
     case $one in
     device)
-        part 30 "device" sh -c 'nvidia-smi --query-gpu=name,driver_version,memory.total \
-            --format=csv || true'
+        part 30 "device" sh -c 'nvidia-smi --format=csv \
+            --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm || true'
         part 30 "backends" "$python" -c "import deepnet
 print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
-    kernels) part 150 "kernel checker, every op" "$checker" "$module" ;;
-    lenet) part 120 "LeNet, host and device" "$torch" "$here/lenet.py" "$module,cpu,ref" \
-        "${ITERATIONS:-200}" "${STEPS:-500}" ;;
-    layers) part 100 "recorded layers" env DEEPNET_TEST_MODULE="$module" "$python" \
+    kernels) part 90 "kernel checker, one case in ten" env DN_TEST_EVERY="${DN_TEST_EVERY:-10}" \
+        "$checker" "$module" ;;
+    every) part 300 "kernel checker, every case" "$checker" "$module" ;;
+    lenet) part 90 "LeNet, host and device" "${torch:-$python}" "$here/lenet.py" \
+        "$module,cpu,ref" "${ITERATIONS:-200}" "${STEPS:-500}" ;;
+    layers) part 100 "recorded layers" "${python:+env}" DEEPNET_TEST_MODULE="$module" "$python" \
         "$root/tests/layers/check_reference.py" ;;
-    solvers) part 100 "recorded solvers" env DEEPNET_TEST_MODULE="$module" "$python" \
-        "$root/tests/solvers/check_reference.py" ;;
-    nets) nets 100 "beside PyTorch" --quick ;;
-    compile) nets 400 "beside PyTorch, compiled" --full ;;
+    solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
+        "$python" "$root/tests/solvers/check_reference.py" ;;
+    train) nets 120 "training beside PyTorch" train --quick ;;
+    infer1) nets 90 "inference of one beside PyTorch" infer1 --quick ;;
+    infer) nets 90 "inference beside PyTorch" infer --quick ;;
+    compile) nets 400 "beside PyTorch, compiled" train,infer,infer1 --full ;;
     coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
     devices)
         if [ "$(nvidia-smi -L 2>/dev/null | wc -l)" -gt 1 ]; then

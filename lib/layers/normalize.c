@@ -3,7 +3,8 @@
  * norm_param: across_spatial (true: one norm for each item, over all its values), scale_filler
  * (constant 1), channel_shared (true: one s for all channels), eps (1e-10).
  * bottom: (N, C, ...); top: the same. weights: s, (1) or (C).
- * Another fork's, known by its normalize_param or a second top, has one norm for each position,
+ * Another fork's, known by its normalize_param, a second top or the lack of either (SSD's nets
+ * always have a norm_param), has one norm for each position,
  * eps 1e-6 and no s; the second top is |x|, (N, 1, ...), with a gradient if bp_norm (false).
  * Gradient: ds = sums of dy x / |x|; dx = s (dy - u (u . dy)) / |x| with u = x / |x|. Where s
  * differs from channel to channel that is not the derivative, but what SSD trains with. */
@@ -34,7 +35,7 @@ static dn_status setup(dni_layer *layer)
                 "normalize_param: only L2, without fix_gradient");
     DNI_REQUIRE(!layer->param->norm_param || !layer->param->normalize_param, DN_E_NET,
                 "norm_param and normalize_param are of different forks; one will do");
-    s->plain = layer->param->normalize_param || layer->num_tops == 2;
+    s->plain = !layer->param->norm_param || layer->num_tops == 2;
     s->across = p->across_spatial && !s->plain;
     s->shared = p->channel_shared;
     if (s->plain)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """check_forks.py [SOURCE [NAME]...]: layers of the forks against numpy written from their
 definitions: what they compute, and where the gradient is a rule of their own, that rule."""
+import itertools
 import sys
 
 import numpy as np
@@ -463,6 +464,15 @@ def label_specific_add(rng):
         made.forward()
         on = (np.arange(4) == label[:, None]) & (x > 0.35) & (phase == deepnet.TRAIN)
         close('top', made.blobs['y'].data, x - 0.35 * on)
+    made = net("layer { name: 'l' type: 'LabelSpecificAdd' bottom: 'x' bottom: 't' top: 'y' top: 'b' "
+               "label_specific_add_param { iteration: 2 bias_base: -0.1 bias_gamma: -0.05 bias_power: 2 "
+               "bias_min: -0.36 } }", {'x': x, 't': label})
+    for i in (2, 3, 4):
+        made.forward()
+        bias = max(-0.1 + (1 - 0.05 * i) ** 2 - 1, -0.36)
+        on = (np.arange(4) == label[:, None]) & (x > -bias)
+        close('bias', made.blobs['b'].data, [bias])
+        close('top', made.blobs['y'].data, x + bias * on)
 
 
 @case
@@ -518,6 +528,39 @@ def lstm(rng):
 
 
 @case
+def ctc_loss(rng):
+    """Against the sum over all paths; the gradient is that of N times the loss, as warp-ctc's."""
+    T, N, C, blank, steps = 6, 4, 3, 1, 5
+    x = rng.normal(0, 1, (T, N, C))
+    labels = np.array([[0, 2, 1], [2, 2, 0], [1, 1, 1], [0, 0, 0]])
+    cost, grad = np.zeros(N), np.zeros(x.shape)
+    for n in range(N):
+        p = softmax(x[:steps, n], 1)
+        want, whole, share = [k for k in labels[n] if k != blank], 0, np.zeros((steps, C))
+        for path in itertools.product(range(C), repeat=steps):
+            short = [k for i, k in enumerate(path) if k != blank and (i == 0 or path[i - 1] != k)]
+            if short == want:
+                q = np.prod(p[range(steps), path])
+                whole += q
+                share[range(steps), path] += q
+        cost[n] = -np.log(whole)
+        grad[:steps, n] = p - share / whole
+    made = net("layer { name: 'l' type: 'CtcLoss' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2 "
+               "ctc_loss_param { blank_label: 1 alphabet_size: 3 time_step: 5 } }",
+               {'x': x, 't': labels})
+    made.forward()
+    close('loss', made.blobs['y'].data, cost.mean())
+    made.backward()
+    close('gradient', made.blobs['x'].diff, 2 * grad)
+    made = net("layer { name: 'l' type: 'CtcLoss' bottom: 'x' bottom: 't' top: 'y' "
+               "ctc_loss_param { blank_label: 1 } }", {'x': x[:4, 3:], 't': labels[3:]})
+    made.forward()
+    made.backward()
+    close('what does not fit', made.blobs['y'].data, 0)
+    close('its gradient', made.blobs['x'].diff, 0 * x[:4, 3:])
+
+
+@case
 def mish(rng):
     x = np.concatenate([rng.normal(0, 2, 57), [-90, -30, 0, 30, 90]]).reshape(2, 31)
     for layers in ("layer { name: 'l' type: 'Mish' bottom: 'x' top: 'y' }",
@@ -538,11 +581,11 @@ def normalize(rng):
     x, dy, dn = rng.normal(0, 1, (2, 3, 4, 5)), rng.normal(0, 1, (2, 3, 4, 5)), np.ones((2, 1, 4, 5))
     n = np.sqrt((x * x).sum(1, keepdims=True) + 1e-6)
     u = x / n
-    made = net("layer { name: 'l' type: 'Normalize' bottom: 'x' top: 'y' normalize_param { } }",
-               {'x': x})
-    made.forward()
-    close('top', made.blobs['y'].data, u)
-    assert 'l' not in made.params
+    for param in ('normalize_param { }', ''):
+        made = net("layer { name: 'l' type: 'Normalize' bottom: 'x' top: 'y' %s }" % param, {'x': x})
+        made.forward()
+        close('top', made.blobs['y'].data, u)
+        assert 'l' not in made.params
     for bp_norm in (False, True):
         made = net("layer { name: 'l' type: 'Normalize' bottom: 'x' top: 'y' top: 'n' %s }" % (
             'normalize_param { bp_norm: true }' if bp_norm else ''), {'x': x})

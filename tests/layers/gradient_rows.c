@@ -464,6 +464,9 @@ const gradient_row gradient_rows[] = {
      X2 IN("xx", "dim: 3 dim: 4") IN("xxx", "dim: 3 dim: 4")
      L("TripletLoss", "bottom: 'x' bottom: 'xx' bottom: 'xxx' top: 'y' loss_weight: 2 "
                       "triplet_loss_param { margin: 4 }"), 0},
+    {"CtcLoss",
+     IN("x", "dim: 6 dim: 1 dim: 4") IN("t3", "dim: 1 dim: 3")
+     L("CtcLoss", "bottom: 'x' bottom: 't3' top: 'y' ctc_loss_param { blank_label: 3 }"), 0},
     {"Lstm",
      IN("x", "dim: 4 dim: 2 dim: 3") L("Lstm", XY "lstm_param { num_output: 3 weight_filler { "
                                               "type: 'gaussian' std: 0.5 } }"), 0},

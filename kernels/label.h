@@ -52,4 +52,10 @@ static inline dn_status region_fail(const dn_backend_host *host, int64_t region,
                       (long long)region, (long long)items);
 }
 
+static inline dn_status truth_fail(const dn_backend_host *host, int64_t truth, int64_t classes)
+{
+    return host->fail(DN_E_DATA, "the label of true box %lld is none of the %lld classes",
+                      (long long)truth, (long long)classes);
+}
+
 #endif

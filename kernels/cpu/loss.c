@@ -248,6 +248,8 @@ dn_status cpu_loss_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
         return cpu_decline(info, "operands are not plain f32");
     if (!classes && a->loss != DN_LOSS_SIGMOID_CE && a->loss != DN_LOSS_EUCLIDEAN)
         return cpu_decline(info, "loss without a kernel");
+    if (!backward && cpu_present(desc->outputs, desc->num_outputs, 2))
+        return cpu_decline(info, "the loss of each position is asked for");
     if (count < 1 || a->normalization < 0 || a->normalization > 3)
         return cpu_decline(info, "nothing to do");
     if (backward && a->loss != DN_LOSS_EUCLIDEAN && a->normalization == 1 &&

@@ -138,8 +138,10 @@ dn_status cuda_take_fault(dn_backend *backend)
         return host->fail(DN_E_DATA, "index %lld of item %lld is outside the %lld rows", value,
                           (long long)fault.item, (long long)fault.limit);
     if (fault.what == CUDA_FAULT_REGION)
-        return host->fail(DN_E_DATA,
-                          "region %lld is not in one of the %lld items of the map",
+        return host->fail(DN_E_DATA, "region %lld is not in one of the %lld items of the map",
+                          (long long)fault.item, (long long)fault.limit);
+    if (fault.what == CUDA_FAULT_TRUTH)
+        return host->fail(DN_E_DATA, "the label of true box %lld is none of the %lld classes",
                           (long long)fault.item, (long long)fault.limit);
     if (!(fault.value > -2147483649.0f && fault.value < 2147483648.0f))
         return host->fail(DN_E_DATA, "the label of item %lld is not a class number",

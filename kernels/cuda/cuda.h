@@ -15,7 +15,13 @@ extern "C" {
 #endif
 
 /* What a kernel found wrong with the data. It lies in memory that host and device both see. */
-enum { CUDA_FAULT_NONE = 0, CUDA_FAULT_LABEL = 1, CUDA_FAULT_INDEX = 2, CUDA_FAULT_REGION = 3 };
+enum {
+    CUDA_FAULT_NONE = 0,
+    CUDA_FAULT_LABEL = 1,
+    CUDA_FAULT_INDEX = 2,
+    CUDA_FAULT_REGION = 3,
+    CUDA_FAULT_TRUTH = 4
+};
 typedef struct cuda_fault {
     int32_t what;
     float value;
@@ -30,7 +36,7 @@ struct dn_backend {
     dn_backend *ref; /* checks arguments */
     cuda_fault *fault;
     void *stream;
-    int32_t processors;  /* multiprocessors of the device */
+    int32_t processors; /* multiprocessors of the device */
     /* What it can do at best, by its data sheet: f32 operations, of tensor cores in TF32 (0: it
      * has none), bytes from memory. 0: not known. */
     double flops_per_ns, tensor_per_ns, bytes_per_ns;
@@ -65,6 +71,8 @@ typedef union cuda_args {
     dn_args_update update;
     dn_args_scale_clip scale_clip;
     dn_args_roi roi;
+    dn_args_rank rank;
+    dn_args_yolo_loss yolo_loss;
     dn_args_detect detect;
 } cuda_args;
 
@@ -154,6 +162,8 @@ typedef struct cuda_kind {
     X(NORM_SCALE_BWD, norm_scale_bwd)                                                          \
     X(ROI_POOL, roi_pool)                                                                      \
     X(ROI_POOL_BWD, roi_pool_bwd)                                                              \
+    X(RANK, rank)                                                                              \
+    X(YOLO_LOSS, yolo_loss)                                                                    \
     X(DETECT, detect)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;

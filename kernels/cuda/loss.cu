@@ -47,8 +47,12 @@ DEVICE double labelled_term(const loss_args *a, int64_t position, int64_t label)
     int64_t base = o * a->dim * a->inner + (position - o * a->inner);
     double sum = 0;
     float p = a->x[base + label * a->inner];
-    if (a->kind == DN_LOSS_SOFTMAX)
-        return -log((double)floored(p, FLT_MIN)) * (a->w ? a->w[label] : 1);
+    if (a->kind == DN_LOSS_SOFTMAX) {
+        double loss = -log((double)floored(p, FLT_MIN));
+        if (a->aux)
+            a->aux[position] = (float)loss;
+        return loss * (a->w ? a->w[label] : 1);
+    }
     if (a->kind == DN_LOSS_MULTINOMIAL)
         return -log((double)floored(p, LOG_FLOOR));
     for (int64_t d = 0; d < a->dim; d++) {
@@ -99,7 +103,11 @@ DEVICE double term(const loss_args *a, int64_t i)
         gap = a->x[i] - (a->t ? (double)a->t[i] : 0);
         return gap * gap / 2;
     default:
-        return label_of(a, i, &label) == LABEL_OK ? labelled_term(a, i, label) : 0;
+        if (label_of(a, i, &label) == LABEL_OK)
+            return labelled_term(a, i, label);
+        if (a->kind == DN_LOSS_SOFTMAX && a->aux)
+            a->aux[i] = 0;
+        return 0;
     }
 }
 
@@ -311,7 +319,7 @@ static dn_status run_loss(const dn_op *op, const dn_op_io *io)
     a.loss = cuda_out(op, io, 0);
     a.norm = cuda_out(op, io, 1);
     a.aux = cuda_out(op, io, 2);
-    if (a.kind == DN_LOSS_CONTRASTIVE || a.aux)
+    if (a.kind == DN_LOSS_CONTRASTIVE || (a.kind == DN_LOSS_INFOGAIN && a.aux))
         loss_rows(op, &a, rows_of(&op->args.loss));
     loss_piece(op, &a, a.pieces);
     loss_finish(op, &a, 1);

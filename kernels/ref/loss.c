@@ -73,7 +73,10 @@ static double loss_softmax(const dn_args_loss *a, const operands *v, int64_t o, 
                            int64_t label)
 {
     double p = v->x[ref_loss_at(a, o, label, i)];
-    return -log(p > FLT_MIN || p != p ? p : FLT_MIN) * (v->w ? v->w[label] : 1);
+    double loss = -log(p > FLT_MIN || p != p ? p : FLT_MIN);
+    if (v->aux)
+        v->aux[o * a->inner + i] = (real)loss;
+    return loss * (v->w ? v->w[label] : 1);
 }
 
 static double loss_multinomial(const dn_args_loss *a, const operands *v, int64_t o, int64_t i,
@@ -121,6 +124,8 @@ static dn_status sum_over_labels(const dn_op *op, const operands *v, double *sum
             int answer = label_of(t, a->dim, a->has_ignore, a->ignore_label, &label);
             if (answer == LABEL_BAD)
                 return label_fail(op->host, t, o, a->dim);
+            if (v->aux && a->loss == DN_LOSS_SOFTMAX)
+                v->aux[o * a->inner + i] = 0;
             if (answer == LABEL_OK)
                 *sum += of_label[a->loss](a, v, o, i, label);
         }
@@ -183,11 +188,16 @@ static dn_status check_loss(dn_op *op)
 {
     const dn_args_loss *a = &op->args.loss;
     REF_TRY(REF(ref_check_loss)(op));
-    if (ref_has_out(op, 2) && a->loss != DN_LOSS_INFOGAIN && a->loss != DN_LOSS_CONTRASTIVE)
+    bool softmax = a->loss == DN_LOSS_SOFTMAX;
+    if (ref_has_out(op, 2) && !softmax && a->loss != DN_LOSS_INFOGAIN &&
+        a->loss != DN_LOSS_CONTRASTIVE)
         return ref_fail(op, DN_E_INVALID, "loss %d has no aux", (int)a->loss);
     REF_TRY(ref_need_out(op, 0, 1));
     REF_TRY(ref_need_out(op, 1, 1));
-    return ref_need_out(op, 2, a->loss == DN_LOSS_INFOGAIN ? a->dim : a->outer);
+    return ref_need_out(op, 2,
+                        softmax                       ? a->outer * a->inner
+                        : a->loss == DN_LOSS_INFOGAIN ? a->dim
+                                                      : a->outer);
 }
 
 static dn_status run_loss(const dn_op *op, const dn_op_io *io)

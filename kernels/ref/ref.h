@@ -51,6 +51,8 @@ typedef union ref_args {
     dn_args_host_call host_call;
     dn_args_norm_scale norm_scale;
     dn_args_roi roi;
+    dn_args_rank rank;
+    dn_args_yolo_loss yolo_loss;
     dn_args_detect detect;
 } ref_args;
 
@@ -99,8 +101,8 @@ typedef struct ref_kind {
     X(LSTM_UNIT_BWD, lstm_unit_bwd) X(UPDATE, update) X(CAST, cast) X(HOST_CALL, host_call)    \
     X(SUMSQ_ALL, sumsq_all)                                                                    \
     X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
-    X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd)                                     \
-    X(DETECT, detect)
+    X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd) X(RANK, rank)                          \
+    X(YOLO_LOSS, yolo_loss) X(DETECT, detect)
 /* clang-format on */
 
 #define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);

@@ -101,7 +101,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_tensor H =
         layer->num_bottoms == 3 ? b->x[2] : dni_constant(b, b->dtype, a->dim * a->dim, s->H);
     dni_emit(b, DN_OP_SOFTMAX, &softmax, DNI_TENSORS(b->x[0]), DNI_TENSORS(p));
-    dni_loss_forward(&s->loss, b, p, H, a->dim);
+    dni_loss_forward(&s->loss, b, p, H, dni_temp(b, b->dtype, 1, &a->dim));
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

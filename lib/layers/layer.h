@@ -44,8 +44,8 @@ typedef struct dni_layer_class {
     void (*forward)(dni_layer *layer, dni_builder *b);
     void (*backward)(dni_layer *layer, dni_builder *b);
     void (*teardown)(dni_layer *layer); /* frees what state holds; NULL: nothing */
-    /* Layers that go on where they stopped: records delivered or images seen so far, and going
-     * on from there (a snapshot keeps it). Both or neither. */
+    /* Layers that go on where they stopped: records delivered so far, and going on from there
+     * (a snapshot keeps it). Both or neither. */
     int64_t (*tell)(const dni_layer *layer);
     dn_status (*seek)(dni_layer *layer, int64_t position);
 } dni_layer_class;

@@ -66,12 +66,12 @@ static double fixed(const dni_loss *s)
 }
 
 void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,
-                      int64_t aux_count)
+                      dni_tensor aux)
 {
     s->x = x;
     s->weight = weight;
     s->norm = dni_temp(b, b->dtype, 0, NULL);
-    s->aux = aux_count ? dni_temp(b, b->dtype, 1, &aux_count) : DNI_NONE;
+    s->aux = aux;
     dni_emit(b, DN_OP_LOSS, &s->args, DNI_TENSORS(x, b->x[1], weight),
              DNI_TENSORS(b->y[0], s->norm, s->aux));
     if (fixed(s) != 1)

@@ -24,9 +24,9 @@ dn_status dni_loss_check_items(const dni_layer *layer);
 /* Top 0 is one number; args gets items x values (outer, dim, 1); labels: bottom 1 has one
  * for each item. */
 dn_status dni_loss_per_item(dni_layer *layer, int32_t loss, bool labels);
-/* LOSS of x with bottom 1 as labels or targets; aux_count 0: no aux. */
+/* LOSS of x with bottom 1 as labels or targets. */
 void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weight,
-                      int64_t aux_count);
+                      dni_tensor aux);
 /* SoftmaxWithLoss, which others are by another name. */
 dn_status dni_softmax_loss_shape(dni_layer *layer);
 void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b);

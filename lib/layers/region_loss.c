@@ -24,8 +24,8 @@ static dn_status check(const Cnn__RegionLossParameter *p)
 {
     DNI_REQUIRE(p && p->num > 0 && p->n_biases == 2 * (size_t)p->num, DN_E_NET,
                 "region_loss_param needs num anchors and two biases for each");
-    DNI_REQUIRE(p->num <= DNI_YOLO_ANCHORS, DN_E_UNSUPPORTED, "more than %d anchors",
-                DNI_YOLO_ANCHORS);
+    DNI_REQUIRE(p->num <= DN_MAX_ANCHORS, DN_E_UNSUPPORTED, "more than %d anchors",
+                DN_MAX_ANCHORS);
     DNI_REQUIRE(p->num_class > 0 && p->num_class < 1u << 20, DN_E_NET, "num_class is %u",
                 p->num_class);
     DNI_REQUIRE(p->coords == 4, DN_E_UNSUPPORTED, "coords is %u, only 4 are supported",
@@ -40,42 +40,27 @@ static dn_status check(const Cnn__RegionLossParameter *p)
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__RegionLossParameter *p = layer->param->region_loss_param;
-    dni_yolo_loss *s = layer->state;
+    dn_args_yolo_loss *a = &((dni_yolo_loss *)layer->state)->args;
     dn_status st = check(p);
     if (st)
         return st;
-    *s = (dni_yolo_loss){.layer = layer,
-                         .classes = (int32_t)p->num_class,
-                         .anchors = (int32_t)p->num,
-                         .all = (int32_t)p->num,
-                         .thresh = p->thresh,
-                         .noobject = p->noobject_scale,
-                         .object = p->object_scale,
-                         .class_scale = p->class_scale,
-                         .coord = p->coord_scale,
-                         .softmax = true,
-                         .by_shape = p->bias_match,
-                         .by_size = !p->rescore,
-                         .rescore = p->rescore,
-                         .slope = true,
-                         .warm = WARM};
-    for (int32_t k = 0; k < s->all; k++) {
-        s->width[k] = p->biases[2 * k];
-        s->height[k] = p->biases[2 * k + 1];
-        s->mask[k] = k;
+    *a = (dn_args_yolo_loss){.classes = (int32_t)p->num_class,
+                             .anchors = (int32_t)p->num,
+                             .all = (int32_t)p->num,
+                             .flags = DN_YOLO_SOFTMAX | DN_YOLO_SLOPE |
+                                      (p->bias_match ? DN_YOLO_BY_SHAPE : 0) |
+                                      (p->rescore ? DN_YOLO_RESCORE : DN_YOLO_BY_SIZE),
+                             .thresh = p->thresh,
+                             .noobject = p->noobject_scale,
+                             .object = p->object_scale,
+                             .class_scale = p->class_scale,
+                             .coord = p->coord_scale,
+                             .warm = WARM};
+    for (int32_t k = 0; k < a->all; k++) {
+        a->width[k] = p->biases[2 * k];
+        a->height[k] = p->biases[2 * k + 1];
+        a->mask[k] = k;
     }
-    return DN_OK;
-}
-
-/* A snapshot keeps how many images there were. */
-static int64_t tell(const dni_layer *layer)
-{
-    return ((const dni_yolo_loss *)layer->state)->seen;
-}
-
-static dn_status seek(dni_layer *layer, int64_t position)
-{
-    ((dni_yolo_loss *)layer->state)->seen = position;
     return DN_OK;
 }
 
@@ -92,7 +77,4 @@ const dni_layer_class dni_layer_region_loss = {
     .shape = dni_yolo_loss_shape,
     .forward = dni_yolo_loss_forward,
     .backward = dni_yolo_loss_backward,
-    .teardown = dni_yolo_loss_teardown,
-    .tell = tell,
-    .seek = seek,
 };

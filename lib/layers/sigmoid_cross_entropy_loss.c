@@ -22,7 +22,7 @@ static dn_status shape(dni_layer *layer)
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    dni_loss_forward(layer->state, b, b->x[0], DNI_NONE, 0);
+    dni_loss_forward(layer->state, b, b->x[0], DNI_NONE, DNI_NONE);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

@@ -76,7 +76,8 @@ void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b)
                          : s->class_weights ? dni_constant(b, b->dtype, a.dim, s->class_weights)
                                             : DNI_NONE;
     dni_emit(b, DN_OP_SOFTMAX, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(prob));
-    dni_loss_forward(s, b, prob, weights, 0);
+    dni_loss_forward(s, b, prob, weights, b->num_y > 2 ? b->y[2] : DNI_NONE);
+    s->aux = DNI_NONE; /* the gradient does without */
 }
 
 void dni_softmax_loss_backward(dni_layer *layer, dni_builder *b)

@@ -21,8 +21,8 @@ static dn_status check(const Cnn__Yolov3Parameter *p)
 {
     DNI_REQUIRE(p && p->n_biases > 0 && p->n_biases % 2 == 0 && p->num > 0, DN_E_NET,
                 "yolov3_param needs biases, two for each anchor, and num");
-    DNI_REQUIRE(p->n_biases / 2 <= DNI_YOLO_ANCHORS && p->num <= DNI_YOLO_ANCHORS,
-                DN_E_UNSUPPORTED, "more than %d anchors", DNI_YOLO_ANCHORS);
+    DNI_REQUIRE(p->n_biases / 2 <= DN_MAX_ANCHORS && p->num <= DN_MAX_ANCHORS, DN_E_UNSUPPORTED,
+                "more than %d anchors", DN_MAX_ANCHORS);
     DNI_REQUIRE(p->num_class > 0 && p->num_class < 1u << 20, DN_E_NET, "num_class is %u",
                 p->num_class);
     DNI_REQUIRE(p->n_mask == 0 || p->n_mask == p->num, DN_E_NET,
@@ -44,31 +44,29 @@ static dn_status check(const Cnn__Yolov3Parameter *p)
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__Yolov3Parameter *p = layer->param->yolov3_param;
-    dni_yolo_loss *s = layer->state;
+    dn_args_yolo_loss *a = &((dni_yolo_loss *)layer->state)->args;
     dn_status st = check(p);
     if (st)
         return st;
-    *s = (dni_yolo_loss){.layer = layer,
-                         .classes = (int32_t)p->num_class,
-                         .anchors = (int32_t)p->num,
-                         .all = (int32_t)(p->n_biases / 2),
-                         .thresh = p->thresh,
-                         .noobject = p->noobject_scale,
-                         .object = p->use_logic_gradient ? p->object_scale : 1,
-                         .class_scale = p->class_scale,
-                         .coord = p->coord_scale,
-                         .smooth = p->label_smooth_eps,
-                         .by_shape = true,
-                         .by_size = true,
-                         .add = p->accumulate,
-                         .focal = p->use_focal_loss,
-                         .logic = p->use_logic_gradient};
-    for (int32_t k = 0; k < s->all; k++) {
-        s->width[k] = p->biases[2 * k] / (double)p->anchors_scale;
-        s->height[k] = p->biases[2 * k + 1] / (double)p->anchors_scale;
+    *a = (dn_args_yolo_loss){.classes = (int32_t)p->num_class,
+                             .anchors = (int32_t)p->num,
+                             .all = (int32_t)(p->n_biases / 2),
+                             .flags = DN_YOLO_BY_SHAPE | DN_YOLO_BY_SIZE |
+                                      (p->accumulate ? DN_YOLO_ADD : 0) |
+                                      (p->use_focal_loss ? DN_YOLO_FOCAL : 0) |
+                                      (p->use_logic_gradient ? DN_YOLO_LOGIC : 0),
+                             .thresh = p->thresh,
+                             .noobject = p->noobject_scale,
+                             .object = p->use_logic_gradient ? p->object_scale : 1,
+                             .class_scale = p->class_scale,
+                             .coord = p->coord_scale,
+                             .smooth = p->label_smooth_eps};
+    for (int32_t k = 0; k < a->all; k++) {
+        a->width[k] = p->biases[2 * k] / (double)p->anchors_scale;
+        a->height[k] = p->biases[2 * k + 1] / (double)p->anchors_scale;
     }
-    for (int32_t a = 0; a < s->anchors; a++)
-        s->mask[a] = p->n_mask ? (int32_t)p->mask[a] : a;
+    for (int32_t k = 0; k < a->anchors; k++)
+        a->mask[k] = p->n_mask ? (int32_t)p->mask[k] : k;
     return DN_OK;
 }
 
@@ -85,5 +83,4 @@ const dni_layer_class dni_layer_yolov3 = {
     .shape = dni_yolo_loss_shape,
     .forward = dni_yolo_loss_forward,
     .backward = dni_yolo_loss_backward,
-    .teardown = dni_yolo_loss_teardown,
 };

@@ -53,6 +53,8 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(NORM_SCALE_BWD, dn_args_norm_scale, 7),
     KIND(ROI_POOL, dn_args_roi, 0),
     KIND(ROI_POOL_BWD, dn_args_roi, 1),
+    KIND(RANK, dn_args_rank, 0),
+    KIND(YOLO_LOSS, dn_args_yolo_loss, 0),
     KIND(DETECT, dn_args_detect, 0),
 };
 

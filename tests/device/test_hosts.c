@@ -16,7 +16,6 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
-    {"BoxAnnotatorOHEM", "sorts"},
     {"DetectionEvaluate", "sorts, matches"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
@@ -28,12 +27,9 @@ static const struct {
     {"MultiBoxLoss", "matches, sorts"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "sorts, suppresses, draws"},
-    {"RegionLoss", "matches"},
     {"SegAccuracy", "counts"},
     {"SegmentationEvaluate", "counts"},
-    {"SoftmaxWithLossOHEM", "only where the loss of each place is asked for"},
     {"YoloDetectionOutput", "the number of boxes found: the shape depends on it"},
-    {"Yolov3", "matches"},
     {"Yolov3DetectionOutput", "the number of boxes found: the shape depends on it"},
 };
 

@@ -184,7 +184,9 @@ static void loss_begin(builder *b, int32_t kind, const loss_row *r, view v, int3
 
 static void loss_case(builder *b, const loss_row *r, view v, int32_t variant)
 {
-    dn_shape aux = r->loss == DN_LOSS_INFOGAIN ? SHAPE(v.dim) : SHAPE(v.outer);
+    dn_shape aux = r->loss == DN_LOSS_INFOGAIN  ? SHAPE(v.dim)
+                   : r->loss == DN_LOSS_SOFTMAX ? SHAPE(v.outer, v.inner)
+                                                : SHAPE(v.outer);
     loss_begin(b, DN_OP_LOSS, r, v, variant);
     out(b, SHAPE(1));
     emit_added(b, 1);
@@ -192,6 +194,10 @@ static void loss_case(builder *b, const loss_row *r, view v, int32_t variant)
     if (r->aux)
         out(b, aux);
     emit_added(b, 1);
+    if (r->loss == DN_LOSS_SOFTMAX) {
+        out(b, aux);
+        emit(b);
+    }
 
     loss_begin(b, DN_OP_LOSS_BWD, r, v, variant);
     if (variant & 2)
@@ -240,6 +246,72 @@ static void loss_cases(builder *b)
                 loss_case(b, &losses[r], views[v], variant);
         euclidean_with_target(b, views[v]);
     }
+}
+
+/* Scores with many ties, some of them NaN; keys of a few groups. */
+static void rank_cases(builder *b)
+{
+    for (int n = 0; n < NUM_LENGTHS - 1; n++)
+        for (int32_t keys = 0; keys < 2; keys++) {
+            int64_t dim = builder_lengths[n], outer = 1 + n % 3;
+            BEGIN(b, DN_OP_RANK, dn_args_rank);
+            b->c.args.rank = (dn_args_rank){b->c.args.base, outer, dim, 0};
+            in(b, n % 2 ? COARSE : WILD, SHAPE(outer, dim));
+            if (keys)
+                in(b, COARSE, SHAPE(outer, dim));
+            out(b, SHAPE(outer, dim));
+            emit(b);
+            b->c.args.rank.most = 1 + n % 5;
+            if (keys)
+                b->c.in.fill[1] = SPOILT;
+            emit(b);
+        }
+}
+
+/* N, A, classes, H, W, T */
+static const int64_t yolos[][6] = {{1, 1, 1, 1, 1, 1},     {2, 3, 4, 5, 7, 9},
+                                   {1, 5, 20, 13, 13, 30}, {3, 2, 3, 2, 3, 20},
+                                   {2, 3, 80, 19, 11, 0},  {1, 3, 2, 40, 33, 50}};
+
+static void yolo_cases(builder *b)
+{
+    static const int32_t flags[] = {
+        DN_YOLO_SOFTMAX | DN_YOLO_SLOPE | DN_YOLO_BY_SHAPE | DN_YOLO_RESCORE,
+        DN_YOLO_SOFTMAX | DN_YOLO_SLOPE | DN_YOLO_BY_SIZE, DN_YOLO_BY_SHAPE | DN_YOLO_BY_SIZE,
+        DN_YOLO_BY_SHAPE | DN_YOLO_BY_SIZE | DN_YOLO_ADD | DN_YOLO_LOGIC | DN_YOLO_FOCAL};
+    for (size_t i = 0; i < sizeof(yolos) / sizeof(yolos[0]); i++)
+        for (size_t f = 0; f < sizeof(flags) / sizeof(flags[0]); f++) {
+            const int64_t *s = yolos[i];
+            dn_shape x = SHAPE(s[0], s[1] * (5 + s[2]), s[3], s[4]);
+            BEGIN(b, DN_OP_YOLO_LOSS, dn_args_yolo_loss);
+            dn_args_yolo_loss *a = &b->c.args.yolo_loss;
+            a->classes = (int32_t)s[2];
+            a->anchors = a->all = (int32_t)s[1];
+            a->all += flags[f] & DN_YOLO_BY_SHAPE ? 2 : 0;
+            a->flags = flags[f];
+            for (int32_t k = 0; k < a->all; k++) {
+                a->mask[k] = k < a->anchors ? a->all - 1 - k : 0;
+                a->width[k] = 0.05 * (double)(s[4] * (1 + 3 * k));
+                a->height[k] = 0.04 * (double)(s[3] * (1 + (k ^ 1) * 3));
+            }
+            if (!(flags[f] & DN_YOLO_BY_SHAPE))
+                for (int32_t k = 0; k < a->anchors; k++)
+                    a->mask[k] = k;
+            a->thresh = 0.3;
+            a->object = 4;
+            a->noobject = 0.5;
+            a->class_scale = 1.5;
+            a->coord = 2;
+            a->smooth = f == 2 ? 0.1 : 0;
+            in(b, NORMAL, x);
+            add_operand(&b->c.in, DN_F32, TRUTHS, s[2], SHAPE(s[0], s[5], 5));
+            out(b, SHAPE(1));
+            out(b, x);
+            emit(b);
+            a->warm = 500 * s[0];
+            in_state(b);
+            emit(b);
+        }
 }
 
 static void measure_cases(builder *b)
@@ -461,6 +533,8 @@ void cases_network(case_fn fn, void *user)
     mvn_cases(&b);
     softmax_cases(&b);
     loss_cases(&b);
+    rank_cases(&b);
+    yolo_cases(&b);
     measure_cases(&b);
     gather_cases(&b);
     no_rows(&b);

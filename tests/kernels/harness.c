@@ -77,6 +77,8 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_NORM_SCALE_BWD] = "NORM_SCALE_BWD",
                                                   [DN_OP_ROI_POOL] = "ROI_POOL",
                                                   [DN_OP_ROI_POOL_BWD] = "ROI_POOL_BWD",
+                                                  [DN_OP_RANK] = "RANK",
+                                                  [DN_OP_YOLO_LOSS] = "YOLO_LOSS",
                                                   [DN_OP_DETECT] = "DETECT"};
 
 const char *kind_name(int32_t kind)
@@ -299,6 +301,24 @@ static void fill_regions(const execution *e, const kernel_case *c, uint64_t seed
     }
 }
 
+/* True boxes: of n classes, some with the cell of the one before, one in 16 without a size. */
+static void fill_truths(const execution *e, const kernel_case *c, uint64_t seed,
+                        uint64_t stream)
+{
+    float *t = (float *)e->in[1].data;
+    for (int64_t i = 0; c->in.fill[1] == TRUTHS && i < operand_count(&c->in.operand[1]); i++) {
+        uint64_t bits = random_bits(seed, stream + 1, i),
+                 row = random_bits(seed, stream, i / 5);
+        float share = dn_random_unit((uint32_t)bits);
+        t[i] = i % 5 == 0      ? (float)(bits % (uint64_t)c->in.limit[1])
+               : i % 5 <= 2    ? share * 1.1f
+               : row % 16 == 0 ? 0
+                               : 0.05f + share * 0.6f;
+        if (i >= 5 && i % 5 && row % 16 > 11)
+            t[i] = t[i - 5];
+    }
+}
+
 /* Bin k of MAX along one axis: [out[0], out[1]). */
 static void bin_of_region(double from, double to, double scale, int64_t bins, int64_t limit,
                           int64_t k, int64_t out[2])
@@ -349,6 +369,7 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
         fill_block(&e->in[k], &e->in_side, k, narrow, seed, stream + (uint64_t)k);
     }
     fill_regions(e, c, seed, stream);
+    fill_truths(e, c, seed, stream);
     fill_masks(e, c, seed, stream);
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)

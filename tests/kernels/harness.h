@@ -19,6 +19,7 @@ enum {              /* how an operand is filled; `limit` where it says n */
        STATE,       /* a seed and a step */
        SPOILT,      /* gaussian, one in 16 NaN */
        REGIONS,     /* of ROI_POOL: items and corners, in and about the map */
+       TRUTHS,      /* of YOLO_LOSS: class, centre and size; one row in 16 is the end */
        WILD         /* gaussian, every second one NaN, infinite, zero, subnormal or far off */
 };
 
@@ -51,6 +52,8 @@ typedef union case_args {
     dn_args_host_call host_call;
     dn_args_norm_scale norm_scale;
     dn_args_roi roi;
+    dn_args_rank rank;
+    dn_args_yolo_loss yolo_loss;
     dn_args_detect detect;
 } case_args;
 

@@ -18,6 +18,7 @@ DN_BEGIN_DECLS
 #define DN_MAX_SPATIAL  6  /* spatial axes of a convolution or pooling */
 #define DN_MAX_STRIDED  8  /* axes of a strided copy or reduction */
 #define DN_MAX_COEFF    8  /* inputs of one eltwise op */
+#define DN_MAX_ANCHORS  64 /* of YOLO_LOSS */
 
 /* Element types. F32 unless the net says otherwise; F64 nets run on `ref` alone. */
 enum { DN_F32 = 0, DN_F64 = 1, DN_BF16 = 2, DN_I32 = 3, DN_I64 = 4, DN_U8 = 5 };
@@ -109,6 +110,8 @@ enum {
                                     [dgamma], [dbeta] */
     DN_OP_ROI_POOL = 46,         /* x, regions -> y, [mask I32] */
     DN_OP_ROI_POOL_BWD = 47,     /* dy, regions, [mask I32] -> dx */
+    DN_OP_RANK = 48,             /* x, [key] -> y */
+    DN_OP_YOLO_LOSS = 49,        /* x, truths, [state] -> loss, [dx] */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_KIND_END = 64
 };
@@ -347,6 +350,41 @@ typedef struct dn_args_detect {
     double threshold, least, nms, eta, stride;
 } dn_args_detect;
 
+/* x: (N, A (5 + classes), H, W): of `anchors` A boxes in each cell x, y, w, h, objectness and
+ * class scores v; x, y and objectness through a sigmoid, the classes too, or with SOFTMAX
+ * through that over them. A box is (column + x) / W, (row + y) / H, e^w width[k] / W, e^h
+ * height[k] / H with k = mask[a], the image being 1. truths: (N, T, 5): class, centre and size,
+ * up to the first whose x or w is 0. loss = sum g^2 / N, dx = g / N. g is 0 but for:
+ * objectness: noobject v of boxes that overlap no truth by more than thresh;
+ * of the box in a truth's cell of the anchor among `all` that has the most of the truth's shape
+ * (BY_SHAPE: by the anchors' sizes; else by what they predict), none if that is not in mask:
+ * coord (v - target) of x, y, w, h (BY_SIZE: times 2 - the truth's area), object (v - 1) of the
+ * objectness (RESCORE: their overlap, not 1), class_scale (v - target) of the classes, target
+ * being 1 or 0, drawn to 1/2 by the share `smooth` (FOCAL: instead times the focal loss's
+ * factor, gamma 2). The last of several truths counts (ADD: x, y, w, h add up), but without
+ * SOFTMAX a further class gets 1 - smooth / 2 alone. g of x, y and objectness is times v (1 -
+ * v) with SLOPE, and what goes to dx, classes too, with LOGIC. In the first `warm` images,
+ * counted by the state's steps of N, every box's x, y, w, h begin with 0.01 (v - its anchor's
+ * in the middle of its cell). A class outside [0, classes) fails the run with DN_E_DATA. */
+enum {
+    DN_YOLO_SOFTMAX = 1,
+    DN_YOLO_BY_SHAPE = 2,
+    DN_YOLO_BY_SIZE = 4,
+    DN_YOLO_RESCORE = 8,
+    DN_YOLO_ADD = 16,
+    DN_YOLO_FOCAL = 32,
+    DN_YOLO_SLOPE = 64,
+    DN_YOLO_LOGIC = 128
+};
+typedef struct dn_args_yolo_loss {
+    dn_args base;
+    int32_t classes, anchors, all, flags;
+    int32_t mask[DN_MAX_ANCHORS];
+    double width[DN_MAX_ANCHORS], height[DN_MAX_ANCHORS]; /* in cells */
+    double thresh, object, noobject, class_scale, coord, smooth;
+    int64_t warm;
+} dn_args_yolo_loss;
+
 /* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum of x^2 over `size` channels around
  * c; WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded
  * by (size - 1) / 2, divided as AVE pooling divides (size^2, always). size is odd. y = x *
@@ -405,7 +443,7 @@ typedef struct dn_args_axis { /* SOFTMAX (y may be x), SOFTMAX_BWD (dx may be dy
  * normaliser for the gradient. dloss: one T. Labels t are T and hold whole numbers; a label
  * outside [0, dim) that is not ignored fails the run with DN_E_DATA. (outer, dim, inner):
  * SOFTMAX: x = probabilities: -log max(x[t], FLT_MIN), w: weight per class; BWD: dx of the
- *   logits: (x - 1[t]) w[t].
+ *   logits: (x - 1[t]) w[t]; aux of LOSS: outer * inner, what that is without w, 0 if ignored.
  * MULTINOMIAL: x = probabilities, -log max(x[t], 1e-20), mean over outer. BWD: -1 / x[t].
  * INFOGAIN: w: (dim, dim) matrix H, sum_k -H[t,k] log max(x[k], 1e-20); BWD: gradient to
  *   the logits: x sum_k H[t,k] - H[t]; aux: dim row sums of H.
@@ -452,6 +490,14 @@ typedef struct dn_args_argmax {
     int32_t top_k, out_max_val, pairs, reserved;
     int64_t outer, dim, inner;
 } dn_args_argmax;
+
+/* Rows of x: (outer, dim). y: how many of the row, of those with the same key, come before an
+ * element: the larger first, NaN as -inf, in a tie the one of lower index. A key that is NaN is
+ * nobody else's. With most > 0 y is 1 where that is less than most, else 0. */
+typedef struct dn_args_rank {
+    dn_args base;
+    int64_t outer, dim, most;
+} dn_args_rank;
 
 /* mask = u > ratio; y = x mask scale. u drawn as RANDOM draws. y == x, dx == dy are allowed. */
 typedef struct dn_args_dropout {

@@ -73,6 +73,7 @@ typedef union cuda_args {
     dn_args_roi roi;
     dn_args_rank rank;
     dn_args_yolo_loss yolo_loss;
+    dn_args_multi_box multi_box;
     dn_args_detect detect;
 } cuda_args;
 
@@ -164,6 +165,7 @@ typedef struct cuda_kind {
     X(ROI_POOL_BWD, roi_pool_bwd)                                                              \
     X(RANK, rank)                                                                              \
     X(YOLO_LOSS, yolo_loss)                                                                    \
+    X(MULTI_BOX, multi_box)                                                                    \
     X(DETECT, detect)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;

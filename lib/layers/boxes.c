@@ -24,33 +24,6 @@ double dni_box_iou(const dni_box *a, const dni_box *b, double one)
     return dn_box_iou(a, b, one);
 }
 
-bool dni_box_crosses(const dni_box *b)
-{
-    return b->x0 < 0 || b->x0 > 1 || b->y0 < 0 || b->y0 > 1 || b->x1 < 0 || b->x1 > 1 ||
-           b->y1 < 0 || b->y1 > 1;
-}
-
-static const double ones[4] = {1, 1, 1, 1};
-
-dni_box dni_box_decode(int32_t code, const dni_box *p, const double *variance, const dni_box *b)
-{
-    return dn_box_decode(code, p, variance, b);
-}
-
-dni_box dni_box_encode(int32_t code, const dni_box *p, const double *variance, const dni_box *b)
-{
-    const double *v = variance ? variance : ones;
-    double w = p->x1 - p->x0, h = p->y1 - p->y0;
-    if (code == DN_BOX_CENTER_SIZE)
-        return (dni_box){(b->x0 + b->x1 - p->x0 - p->x1) / 2 / w / v[0],
-                         (b->y0 + b->y1 - p->y0 - p->y1) / 2 / h / v[1],
-                         log((b->x1 - b->x0) / w) / v[2], log((b->y1 - b->y0) / h) / v[3]};
-    if (code != DN_BOX_CORNER_SIZE)
-        w = h = 1;
-    return (dni_box){(b->x0 - p->x0) / w / v[0], (b->y0 - p->y0) / h / v[1],
-                     (b->x1 - p->x1) / w / v[2], (b->y1 - p->y1) / h / v[3]};
-}
-
 /* NaN ranks last, so that the order is one whatever the scores are. */
 static int by_score(const void *pa, const void *pb)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * boxes.h: what the detection layers share: boxes, their overlap, how they are coded relative
- * to a prior, non-maximum suppression. All in double. */
+ * boxes.h: what the detection layers share: boxes, their overlap, non-maximum suppression, and
+ * rows of them that an op found. All in double. */
 #ifndef DNI_BOXES_H
 #define DNI_BOXES_H
 
@@ -20,15 +20,6 @@ dni_box dni_box_get(const void *values, int32_t dtype, int64_t i);
 void dni_box_put(void *values, int32_t dtype, int64_t i, const dni_box *box);
 /* Intersection over union; one: what is added to a length (0; 1 where corners are pixels). */
 double dni_box_iou(const dni_box *a, const dni_box *b, double one);
-/* Does any corner lie outside [0, 1]? */
-bool dni_box_crosses(const dni_box *box);
-
-/* Boxes relative to a prior, as PriorBoxParameter.CodeType names it; variance: 4 values, or
- * NULL where the code already has it inside. */
-dni_box dni_box_decode(int32_t code, const dni_box *prior, const double *variance,
-                       const dni_box *box);
-dni_box dni_box_encode(int32_t code, const dni_box *prior, const double *variance,
-                       const dni_box *box);
 
 /* Highest score first; equal scores in the order of index. */
 void dni_sort_scored(dni_scored *list, int64_t count);

@@ -55,6 +55,7 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(ROI_POOL_BWD, dn_args_roi, 1),
     KIND(RANK, dn_args_rank, 0),
     KIND(YOLO_LOSS, dn_args_yolo_loss, 0),
+    KIND(MULTI_BOX, dn_args_multi_box, 0),
     KIND(DETECT, dn_args_detect, 0),
 };
 

@@ -24,7 +24,6 @@ static const struct {
     {"LabelSpecificAdd", "changes what stands at the labels"},
     {"MarginInnerProduct", "changes what stands at the labels"},
     {"MemoryData", "the host's data"},
-    {"MultiBoxLoss", "matches, sorts"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "sorts, suppresses, draws"},
     {"SegAccuracy", "counts"},

@@ -314,6 +314,57 @@ static void yolo_cases(builder *b)
         }
 }
 
+/* N, P, classes, G */
+static const int64_t multis[][4] = {{1, 1, 2, 1},    {2, 30, 4, 7}, {3, 300, 3, 40},
+                                    {1, 700, 21, 3}, {2, 65, 5, 0}, {2, 9, 2, 30}};
+
+static const struct {
+    int32_t flags, mining, code;
+    double nms;
+} multi_ways[] = {
+    {DN_MULTI_PRIORS, DN_MULTI_MAX_NEGATIVE, 2, 0},
+    {DN_MULTI_PRIORS | DN_MULTI_L2 | DN_MULTI_EASY, DN_MULTI_HARD_EXAMPLE, 1, 0.4},
+    {DN_MULTI_PRIORS | DN_MULTI_NMS_PRIORS, DN_MULTI_MAX_NEGATIVE, 3, 0.3},
+    {DN_MULTI_IN_TARGET | DN_MULTI_NO_CROSSING | DN_MULTI_AGNOSTIC, DN_MULTI_HARD_EXAMPLE, 2,
+     0},
+    {DN_MULTI_APART | DN_MULTI_LOGISTIC | DN_MULTI_INSIDE, DN_MULTI_ALL, 2, 0},
+    {DN_MULTI_APART | DN_MULTI_PRIORS | DN_MULTI_BIPARTITE, DN_MULTI_ALL, 1, 0}};
+
+static void multi_cases(builder *b)
+{
+    for (size_t i = 0; i < sizeof(multis) / sizeof(multis[0]); i++)
+        for (size_t w = 0; w < sizeof(multi_ways) / sizeof(multi_ways[0]); w++) {
+            const int64_t *s = multis[i];
+            int64_t places = multi_ways[w].flags & DN_MULTI_APART ? s[2] : 1;
+            if (multi_ways[w].flags & DN_MULTI_AGNOSTIC && s[2] < 2)
+                continue;
+            BEGIN(b, DN_OP_MULTI_BOX, dn_args_multi_box);
+            b->c.args.multi_box = (dn_args_multi_box){.base = b->c.args.base,
+                                                      .classes = (int32_t)s[2],
+                                                      .flags = multi_ways[w].flags,
+                                                      .mining = multi_ways[w].mining,
+                                                      .code = multi_ways[w].code,
+                                                      .normalization = (int32_t)(w % 4),
+                                                      .sample = 12,
+                                                      .top_k = w % 2 ? 20 : -1,
+                                                      .overlap = 0.35,
+                                                      .neg_overlap = 0.3,
+                                                      .ratio = 2.5,
+                                                      .nms = multi_ways[w].nms,
+                                                      .loc_weight = 1.5,
+                                                      .conf_weight = 1};
+            in(b, NORMAL, SHAPE(s[0], s[1], places, 4));
+            in(b, i % 2 ? COARSE : NORMAL, SHAPE(s[0], s[1], s[2]));
+            add_operand(&b->c.in, DN_F32, PRIORS, 0, SHAPE(1, 2, s[1] * 4));
+            add_operand(&b->c.in, DN_F32, OBJECTS, s[2], SHAPE(s[3], 8));
+            out(b, SHAPE(1));
+            emit(b);
+            out(b, SHAPE(s[0], s[1], places, 4));
+            out(b, SHAPE(s[0], s[1], s[2]));
+            emit(b);
+        }
+}
+
 static void measure_cases(builder *b)
 {
     for (int v = 0; v < NUM_VIEWS; v++)
@@ -535,6 +586,7 @@ void cases_network(case_fn fn, void *user)
     loss_cases(&b);
     rank_cases(&b);
     yolo_cases(&b);
+    multi_cases(&b);
     measure_cases(&b);
     gather_cases(&b);
     no_rows(&b);

@@ -26,7 +26,8 @@ static const bad rows[] = {
     {"row below", DN_OP_GATHER, -2},      {"scatter", DN_OP_SCATTER_ADD, 9},
     {"gradient", DN_OP_LOSS_BWD, 3},      {"region beyond", DN_OP_ROI_POOL, 2},
     {"region below", DN_OP_ROI_POOL, -1}, {"region", DN_OP_ROI_POOL_BWD, NAN},
-    {"true box", DN_OP_YOLO_LOSS, 2},     {"no true box", DN_OP_YOLO_LOSS, -0.5f}};
+    {"true box", DN_OP_YOLO_LOSS, 2},     {"no true box", DN_OP_YOLO_LOSS, -0.5f},
+    {"object", DN_OP_MULTI_BOX, 3},       {"background", DN_OP_MULTI_BOX, 0}};
 
 static dn_operand real(int32_t axes, int64_t a, int64_t b)
 {
@@ -80,11 +81,25 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
         for (int i = 0; i < N * 5; i++)
             t[i] = 0.5f;
         t[2 * 5] = value;
+    } else if (b->kind == DN_OP_MULTI_BOX) { /* one prior, two true boxes */
+        args.multi_box = (dn_args_multi_box){.base.struct_size = sizeof(args.multi_box),
+                                             .classes = 3,
+                                             .flags = DN_MULTI_PRIORS,
+                                             .code = 1};
+        in[0] = real(2, 1, 4);
+        in[1] = real(2, 1, 3);
+        in[2] = real(2, 2, 4);
+        in[3] = real(2, 2, 8);
+        out = real(0, 0, 0);
+        t[9] = 1;
+        t[1] = value;
     } else
         args.loss.outer = N, args.loss.dim = DIM, args.loss.inner = 1;
     dn_op_desc desc = {.struct_size = sizeof(desc),
                        .kind = b->kind,
-                       .num_inputs = b->kind == DN_OP_LOSS_BWD ? 6 : 2,
+                       .num_inputs = b->kind == DN_OP_LOSS_BWD    ? 6
+                                     : b->kind == DN_OP_MULTI_BOX ? 4
+                                                                  : 2,
                        .num_outputs = 1,
                        .inputs = in,
                        .outputs = &out,
@@ -94,7 +109,7 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
     dn_status status = ops->op_create(backend, &desc, &op, &info);
     if (status != DN_OK || info.scratch > SCRATCH)
         return status ? status : DN_E_INTERNAL;
-    void *ins[6] = {x, t, NULL, NULL, NULL, &one}, *outs[1] = {y};
+    void *ins[6] = {x, t, x, t, NULL, &one}, *outs[1] = {y};
     dn_op_io io = {.struct_size = sizeof(io), .in = ins, .out = outs, .scratch = scratch};
     status = ops->op_run(op, &io);
     ops->op_destroy(op);

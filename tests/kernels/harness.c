@@ -79,6 +79,7 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_ROI_POOL_BWD] = "ROI_POOL_BWD",
                                                   [DN_OP_RANK] = "RANK",
                                                   [DN_OP_YOLO_LOSS] = "YOLO_LOSS",
+                                                  [DN_OP_MULTI_BOX] = "MULTI_BOX",
                                                   [DN_OP_DETECT] = "DETECT"};
 
 const char *kind_name(int32_t kind)
@@ -319,6 +320,37 @@ static void fill_truths(const execution *e, const kernel_case *c, uint64_t seed,
     }
 }
 
+/* Priors, and true boxes that are near one of them or anywhere; one in eight is of no image. */
+static void fill_priors(const execution *e, const kernel_case *c, uint64_t seed,
+                        uint64_t stream)
+{
+    float *priors = (float *)e->in[2].data, *t = (float *)e->in[3].data;
+    if (c->in.fill[2] != PRIORS)
+        return;
+    int64_t P = operand_count(&c->in.operand[2]) / 8, N = c->in.operand[0].shape.dim[0];
+    for (int64_t i = 0; i < 4 * P; i++) {
+        float share = dn_random_unit((uint32_t)random_bits(seed, stream + 2, i));
+        priors[i] = i % 4 < 2 ? share * 0.8f - 0.05f : priors[i - 2] + 0.05f + share * 0.4f;
+        priors[4 * P + i] = i % 4 < 2 ? 0.125f : 0.25f;
+    }
+    for (int64_t i = 0; i < operand_count(&c->in.operand[3]); i++) {
+        uint64_t bits = random_bits(seed, stream + 3, i),
+                 row = random_bits(seed, stream, i / 8);
+        float share = dn_random_unit((uint32_t)bits);
+        int64_t prior = (int64_t)(row % (uint64_t)P), k = i % 8 - 3;
+        if (i % 8 == 0)
+            t[i] = bits % 8 == 0 ? -1 : (float)((row >> 8) % (uint64_t)N);
+        else if (i % 8 == 1)
+            t[i] = (float)(1 + bits % (uint64_t)(c->in.limit[3] - 1));
+        else if (k < 0 || k > 3)
+            t[i] = (float)(bits % 2);
+        else if (row >> 60 > 3)
+            t[i] = priors[4 * prior + k] + share * 0.05f;
+        else
+            t[i] = k < 2 ? share * 0.7f : t[i - 2] + 0.1f + share * 0.3f;
+    }
+}
+
 /* Bin k of MAX along one axis: [out[0], out[1]). */
 static void bin_of_region(double from, double to, double scale, int64_t bins, int64_t limit,
                           int64_t k, int64_t out[2])
@@ -370,6 +402,7 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
     }
     fill_regions(e, c, seed, stream);
     fill_truths(e, c, seed, stream);
+    fill_priors(e, c, seed, stream);
     fill_masks(e, c, seed, stream);
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)

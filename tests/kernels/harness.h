@@ -20,6 +20,8 @@ enum {              /* how an operand is filled; `limit` where it says n */
        SPOILT,      /* gaussian, one in 16 NaN */
        REGIONS,     /* of ROI_POOL: items and corners, in and about the map */
        TRUTHS,      /* of YOLO_LOSS: class, centre and size; one row in 16 is the end */
+       PRIORS,      /* of MULTI_BOX: corners, some beyond the image, then variances */
+       OBJECTS,     /* of MULTI_BOX: true boxes of n - 1 classes and a background */
        WILD         /* gaussian, every second one NaN, infinite, zero, subnormal or far off */
 };
 
@@ -54,6 +56,7 @@ typedef union case_args {
     dn_args_roi roi;
     dn_args_rank rank;
     dn_args_yolo_loss yolo_loss;
+    dn_args_multi_box multi_box;
     dn_args_detect detect;
 } case_args;
 

@@ -112,6 +112,7 @@ enum {
     DN_OP_ROI_POOL_BWD = 47,     /* dy, regions, [mask I32] -> dx */
     DN_OP_RANK = 48,             /* x, [key] -> y */
     DN_OP_YOLO_LOSS = 49,        /* x, truths, [state] -> loss, [dx] */
+    DN_OP_MULTI_BOX = 50,        /* loc, conf, priors, truths -> loss, [dloc], [dconf] */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_KIND_END = 64
 };
@@ -330,8 +331,8 @@ typedef struct dn_args_roi {
  * many there are, what follows is not written. None at all: count is N, an image's row is its
  * number and -1.
  * PROPOSAL: anchors (A, 4); scores (1, 2 A, H, W), the second half counts; codes (1, 4 A, H,
- *   W); image: height, width, scale. One group; candidate i is anchor a = i % A, moved to cell i
- *   / A (stride apart), then by its codes, cut to the image, if both its sides (in pixels) are
+ *   W); image: height, width, scale. One group; candidate i is anchor a = i % A, moved to cell
+ * i / A (stride apart), then by its codes, cut to the image, if both its sides (in pixels) are
  *   at least `least` times scale; threshold is not looked at. Label 0. None: 0 in place of -1.
  * YOLO: anchors: width and height (image is 1) of those of each map; maps (N, anchors (5 +
  *   classes), H, W). One group; candidates by map, anchor, cell; score: sigmoid of objectness
@@ -384,6 +385,50 @@ typedef struct dn_args_yolo_loss {
     double thresh, object, noobject, class_scale, coord, smooth;
     int64_t warm;
 } dn_args_yolo_loss;
+
+/* SSD's loss = (loc_weight L_loc + conf_weight L_conf) / Z; dloc and dconf are its gradients,
+ * with matches and negatives as found. loc: (N, P, places, 4), one place or with APART one for
+ * each class; conf: (N, P, classes); priors (2, P, 4): corners and variances; truths (G, 8):
+ * image (none: -1), label, -, x0, y0, x1, y1, difficult (with EASY those do not count). In
+ * double; sys/boxes.h.
+ * Matching: each truth takes the free prior of the greatest IoU above DN_MULTI_LEAST, the best
+ * pair of all first (ties: the prior, then the truth of lower index); then, but with BIPARTITE,
+ * every other prior the truth of its greatest IoU (ties: the first), if that is at least
+ * `overlap`. By the priors (PRIORS: a match counts in the place of its label alone) or by the
+ * boxes that loc makes of them, of each place then with the truths of its label. NO_CROSSING:
+ * priors that leave [0, 1] are left out.
+ * L_loc: 1/2 d^2 where |d| < 1 or with L2, else |d| - 1/2, d = loc - the coded truth
+ * (IN_TARGET: loc / variance - it; INSIDE: 0 for corners outside [0, 1]), of all matches.
+ * L_conf: - log of the softmax, or LOGISTIC, of the scores of those chosen against the truth's
+ * label (AGNOSTIC: background + 1), without a match against background. Chosen are ALL; the
+ * matched and of the unmatched whose greatest IoU is less than neg_overlap those of the largest
+ * L_conf, as many as the matched times ratio (MAX_NEGATIVE); or the `sample` of all with the
+ * largest loss, matches beside them being none (HARD_EXAMPLE). In a tie the lower index comes
+ * first. With nms > 0 the candidates are first cut to top_k (-1: all) and suppressed by it: the
+ * boxes that loc makes, or NMS_PRIORS. An image without truths has nothing chosen but by ALL.
+ * Z: normalization as of the losses, VALID being the matches. A label outside [0, classes), or
+ * background, fails the run with DN_E_DATA. */
+#define DN_MULTI_LEAST 1e-6
+enum { DN_MULTI_ALL = 0, DN_MULTI_MAX_NEGATIVE = 1, DN_MULTI_HARD_EXAMPLE = 2 };
+enum {
+    DN_MULTI_APART = 1,
+    DN_MULTI_PRIORS = 2,
+    DN_MULTI_BIPARTITE = 4,
+    DN_MULTI_EASY = 8,
+    DN_MULTI_L2 = 16,
+    DN_MULTI_LOGISTIC = 32,
+    DN_MULTI_IN_TARGET = 64,
+    DN_MULTI_INSIDE = 128,
+    DN_MULTI_AGNOSTIC = 256,
+    DN_MULTI_NO_CROSSING = 512,
+    DN_MULTI_NMS_PRIORS = 1024
+};
+typedef struct dn_args_multi_box {
+    dn_args base;
+    int32_t classes, background, flags, mining, code, normalization;
+    int64_t sample, top_k;
+    double overlap, neg_overlap, ratio, nms, loc_weight, conf_weight;
+} dn_args_multi_box;
 
 /* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum of x^2 over `size` channels around
  * c; WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded

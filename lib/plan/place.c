@@ -6,7 +6,10 @@
 
 #include <stdlib.h>
 
-enum { MOST_MIDDLES = 2048 };
+/* Tensors of a net are whole pages, so that in all of them an op's step would be at the same
+ * place of a page, where loads wait for stores to another and lines throw each other out. Large
+ * ones are so much longer; a half half as much: what fits into the place of two still does. */
+enum { MOST_MIDDLES = 2048, STAGGER = 8192, LINES = 128 };
 
 static int larger_first(const void *a, const void *b)
 {
@@ -86,7 +89,8 @@ dn_status dni_place(const dni_heap *heap, dni_place_item *items, size_t count, s
 {
     size_t sum = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!dni_add(items[i].bytes, 63, &items[i].bytes))
+        size_t more = items[i].bytes / STAGGER & ~(size_t)(LINES - 1);
+        if (!dni_add(items[i].bytes, 63 + more, &items[i].bytes))
             return dni_fail(DN_E_SHAPE, "a tensor is too large for this machine");
         items[i].bytes &= ~(size_t)63;
         if (!dni_add(sum, items[i].bytes, &sum))

@@ -136,6 +136,22 @@ static void check_middles(dn_context *context)
     CHECK_INT(place_chain(&context->heap, items, tight, 4), 128640);
 }
 
+/* Whole pages: one after the other they would all begin at the same place of a page. */
+static void check_stagger(dn_context *context)
+{
+    enum { PAGES = 4 << 20 };
+    dni_place_item items[4] = {{.bytes = PAGES, .first = 0, .last = 1},
+                               {.bytes = PAGES, .first = 0, .last = 3},
+                               {.bytes = PAGES / 2, .first = 2, .last = 3},
+                               {.bytes = PAGES / 2, .first = 2, .last = 3}};
+    size_t total = 0;
+    SECTION("large ones begin at different places of a page, and two halves fit into one");
+    CHECK_STATUS(dni_place(&context->heap, items, 4, &total), DN_OK);
+    CHECK((items[0].offset ^ items[1].offset) % 4096 != 0);
+    CHECK((items[2].offset ^ items[3].offset) % 4096 != 0);
+    CHECK_INT(total, 2 * (PAGES + PAGES / 8192));
+}
+
 int main(void)
 {
     dn_context *fused = context_of(DN_PLAN_FUSED), *plain = context_of(DN_PLAN_PLAIN);
@@ -144,6 +160,7 @@ int main(void)
     check_planned(plain, RESIDUAL);
     check_bounds(fused, plain);
     check_limited_ranges(fused);
+    check_stagger(fused);
     check_middles(fused);
     check_many(fused);
     dn_context_free(fused);

@@ -122,6 +122,8 @@ def initial(kind, index, shape, rng):
         return (rng.uniform(-.1, .1, shape), rng.uniform(.5, 1.5, shape), np.ones(shape))[index]
     if kind == 'Scale':
         return rng.uniform(.5, 1, shape) if index == 0 else rng.uniform(-.1, .1, shape)
+    if kind == 'PReLU':
+        return rng.uniform(.1, .3, shape)
     if index:
         return rng.uniform(-.05, .05, shape)
     fan_in = np.prod(shape[1:])

@@ -39,17 +39,23 @@ class Writer:
         more = dict(group=group) if group > 1 else {}
         if not bias:
             more['bias_term'] = False
-        top = self.add(name, L.Convolution(
-            bottom, num_output=outputs, kernel_size=kernel, stride=stride, pad=pad,
-            weight_filler=MSRA, **more))
+        if isinstance(kernel, tuple):  # h, w
+            more.update(kernel_h=kernel[0], kernel_w=kernel[1], pad_h=pad[0], pad_w=pad[1])
+        else:
+            more.update(kernel_size=kernel, pad=pad)
+        top = self.add(name, L.Convolution(bottom, num_output=outputs, stride=stride,
+                                           weight_filler=MSRA, **more))
         return self.relu('relu_' + name, top) if relu else top
 
     def norm_conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
                   relu6=False):
         """Convolution, batch norm, scale and ReLU, as nets without biases have them."""
         top = self.conv(name, bottom, outputs, kernel, stride, pad, group, False, bias=False)
+        return self.norm(name, top, relu, relu6)
+
+    def norm(self, name, top, relu=True, relu6=False, in_place=True):
         fixed = [dict(lr_mult=0)] * 3
-        top = self.add('bn_' + name, L.BatchNorm(top, in_place=True, param=fixed))
+        top = self.add('bn_' + name, L.BatchNorm(top, in_place=in_place, param=fixed))
         top = self.add('scale_' + name, L.Scale(top, in_place=True, bias_term=True))
         return self.relu('relu_' + name, top, relu6) if relu else top
 
@@ -362,6 +368,151 @@ def autoencoder(w):
     w.loss('loss', w.linear('ip8', x, w.classes))
 
 
+def inception_v3(w):
+    """Szegedy and others 2015: kernels of 1x7 and 7x1; without the auxiliary classifier."""
+    def conv(name, x, outputs, kernel=1, stride=1, pad=0):
+        if isinstance(kernel, tuple):
+            pad = (kernel[0] // 2, kernel[1] // 2)
+        return w.norm_conv(name, x, outputs, kernel, stride, pad)
+
+    def chain(name, x, *steps):
+        for i, step in enumerate(steps, 1):
+            x = conv('%s_%d' % (name, i), x, *step)
+        return x
+
+    def join(name, *branches):
+        return w.add(name, L.Concat(*branches))
+
+    x = chain('stem', w.data, (32, 3, 2), (32, 3), (64, 3, 1, 1))
+    x = chain('stem2', w.pool('pool1', x, 3, 2), (80,), (192, 3))
+    x = w.pool('pool2', x, 3, 2)
+    for i, narrow in enumerate((32, 64, 64)):
+        n = 'a%d_' % i
+        x = join(n + 'out', conv(n + '1', x, 64), chain(n + '5', x, (48,), (64, 5, 1, 2)),
+                 chain(n + '3', x, (64,), (96, 3, 1, 1), (96, 3, 1, 1)),
+                 conv(n + 'proj', w.pool(n + 'pool', x, 3, 1, 1, average=True), narrow))
+    x = join('b_out', conv('b3', x, 384, 3, 2),
+             chain('b33', x, (64,), (96, 3, 1, 1), (96, 3, 2)), w.pool('b_pool', x, 3, 2))
+    for i, c in enumerate((128, 160, 160, 192)):
+        n, row, column = 'c%d_' % i, (1, 7), (7, 1)
+        x = join(n + 'out', conv(n + '1', x, 192),
+                 chain(n + '7', x, (c,), (c, row), (192, column)),
+                 chain(n + '77', x, (c,), (c, column), (c, row), (c, column), (192, row)),
+                 conv(n + 'proj', w.pool(n + 'pool', x, 3, 1, 1, average=True), 192))
+    x = join('d_out', chain('d3', x, (192,), (320, 3, 2)),
+             chain('d7', x, (192,), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)),
+             w.pool('d_pool', x, 3, 2))
+    for i in range(2):
+        n = 'e%d_' % i
+        y, z = conv(n + '3', x, 384), chain(n + '33', x, (448,), (384, 3, 1, 1))
+        x = join(n + 'out', conv(n + '1', x, 320), conv(n + '3a', y, 384, (1, 3)),
+                 conv(n + '3b', y, 384, (3, 1)), conv(n + '33a', z, 384, (1, 3)),
+                 conv(n + '33b', z, 384, (3, 1)),
+                 conv(n + 'proj', w.pool(n + 'pool', x, 3, 1, 1, average=True), 192))
+    w.loss('loss', w.linear('fc', w.global_pool('pool', x), w.classes))
+
+
+def densenet121(w):
+    """Huang and others 2016: normalised before each convolution, everything concatenated."""
+    def conv(name, x, outputs, kernel, pad=0):
+        return w.conv(name, w.norm(name, x, in_place=False), outputs, kernel, pad=pad,
+                      relu=False, bias=False)
+
+    x = w.pool('pool1', w.norm_conv('conv1', w.data, 64, 7, 2, 3), 3, 2)
+    width = 64
+    for stage, layers in enumerate((6, 12, 24, 16), 1):
+        for i in range(layers):
+            n = 'b%d_%d' % (stage, i)
+            y = conv(n + '_3x3', conv(n + '_1x1', x, 128, 1), 32, 3, 1)
+            x, width = w.add(n, L.Concat(x, y)), width + 32
+        if stage < 4:
+            width //= 2
+            x = w.pool('pool_t%d' % stage, conv('t%d' % stage, x, width, 1), 2, 2, average=True)
+    x = w.global_pool('pool', w.norm('last', x, in_place=False))
+    w.loss('loss', w.linear('fc', x, w.classes))
+
+
+def mobilenet_v3(w):
+    """Howard and others 2019, large: hard swish of Power and ReLU6, squeeze and excitation."""
+    def hard(name, x):
+        x = w.add(name + '_shift', L.Power(x, shift=3))
+        return w.add(name + '_gate', L.Power(w.relu(name + '_relu6', x, relu6=True),
+                                             scale=1 / 6))
+
+    def norm_conv(name, x, outputs, kernel, stride=1, group=1, swish=False):
+        x = w.norm_conv(name, x, outputs, kernel, stride, kernel // 2, group, relu=not swish)
+        if not swish:
+            return x
+        gate = hard('hs_' + name, x)
+        return w.add('hs_' + name, L.Eltwise(x, gate, operation=P.Eltwise.PROD))
+
+    x, inputs = norm_conv('conv1', w.data, 16, 3, 2, swish=True), 16
+    for i, (kernel, width, outputs, excited, swish, stride) in enumerate((
+            (3, 16, 16, 0, 0, 1), (3, 64, 24, 0, 0, 2), (3, 72, 24, 0, 0, 1),
+            (5, 72, 40, 1, 0, 2), (5, 120, 40, 1, 0, 1), (5, 120, 40, 1, 0, 1),
+            (3, 240, 80, 0, 1, 2), (3, 200, 80, 0, 1, 1), (3, 184, 80, 0, 1, 1),
+            (3, 184, 80, 0, 1, 1), (3, 480, 112, 1, 1, 1), (3, 672, 112, 1, 1, 1),
+            (5, 672, 160, 1, 1, 2), (5, 960, 160, 1, 1, 1), (5, 960, 160, 1, 1, 1)), 1):
+        n = 'block%d' % i
+        y = norm_conv(n + '_expand', x, width, 1, swish=swish) if width != inputs else x
+        y = norm_conv(n + '_dw', y, width, kernel, stride, width, swish)
+        if excited:
+            s = w.conv(n + '_se1', w.global_pool(n + '_se', y), width // 4, 1)
+            s = w.flatten(n + '_flat', hard(n + '_se', w.conv(n + '_se2', s, width, 1,
+                                                              relu=False)))
+            y = w.add(n + '_excite', L.Scale(y, s, axis=0))
+        y = w.norm_conv(n + '_project', y, outputs, 1, relu=False)
+        x = w.add(n, L.Eltwise(x, y)) if stride == 1 and inputs == outputs else y
+        inputs = outputs
+    x = w.global_pool('pool', norm_conv('conv_last', x, 960, 1, swish=True))
+    w.loss('loss', w.linear('fc', x, w.classes))
+
+
+def onet(w):
+    """The third net of MTCNN (Zhang and others 2016), PReLU; one class."""
+    def prelu(name, x):
+        return w.add('prelu_' + name, L.PReLU(x, in_place=True))
+
+    x = w.data
+    for i, (outputs, kernel, pool) in enumerate(((32, 3, 3), (64, 3, 3), (64, 3, 2),
+                                                 (128, 2, 0)), 1):
+        x = prelu('conv%d' % i, w.conv('conv%d' % i, x, outputs, kernel, relu=False))
+        x = w.pool('pool%d' % i, x, pool, 2) if pool else x
+    w.loss('loss', w.linear('fc', prelu('ip', w.linear('ip', x, 256)), w.classes))
+
+
+def siamese(w):
+    """Caffe's siamese LeNets for MNIST, weights shared by name; a class of both features."""
+    features = []
+    halves = L.Slice(w.data, ntop=2, slice_point=1)
+    for half, x in zip('ab', halves):
+        w.n['half_' + half] = x
+        shared = lambda name: [dict(name=name + '_w'), dict(name=name + '_b')]  # noqa: E731
+        for i, outputs in ((1, 20), (2, 50)):
+            name = 'conv%d' % i
+            x = w.add(name + half, L.Convolution(x, num_output=outputs, kernel_size=5,
+                                                 weight_filler=MSRA, param=shared(name)))
+            x = w.pool('pool%d%s' % (i, half), x, 2, 2)
+        for i, outputs in ((1, 500), (2, 10), (3, 2)):
+            x = w.add('ip%d%s' % (i, half), L.InnerProduct(
+                x, num_output=outputs, weight_filler=XAVIER, param=shared('ip%d' % i)))
+            x = w.relu('relu' + half, x) if i == 1 else x
+        features.append(x)
+    w.loss('loss', w.linear('fc', w.add('features', L.Concat(*features)), w.classes))
+
+
+def lstm(w):
+    """An LSTM over steps of `data` (steps, sequences, ...), and a class for each step."""
+    steps, sequences = w.n['data'].fn.params['shape']['dim'][:2]
+    first, rest = (w.add(name, L.DummyData(
+        shape=dict(dim=[count, sequences]), data_filler=dict(type='constant', value=value)))
+        for name, count, value in (('begins', 1, 0), ('goes_on', steps - 1, 1)))
+    cont = w.add('cont', L.Concat(first, rest, axis=0))
+    x = w.add('lstm', L.LSTM(w.data, cont, recurrent_param=dict(
+        num_output=512, weight_filler=XAVIER)))
+    w.loss('loss', w.linear('fc', x, w.classes))
+
+
 # name: (function, channels, height = width, classes, batch of the tables)
 NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10, 100),
         'alexnet': (alexnet, 3, 227, 1000, 16), 'googlenet': (googlenet, 3, 224, 1000, 8),
@@ -374,7 +525,11 @@ NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10,
         'darknet19': (darknet19, 3, 224, 1000, 4), 'unet': (unet, 1, 128, 10, 4),
         'fcn_alexnet': (fcn_alexnet, 3, 500, 21, 1),
         'ssd_mobilenet': (ssd_mobilenet, 3, 300, 21, 2),
-        'autoencoder': (autoencoder, 1, 28, 784, 100)}
+        'autoencoder': (autoencoder, 1, 28, 784, 100),
+        'inception_v3': (inception_v3, 3, 299, 1000, 2),
+        'densenet121': (densenet121, 3, 224, 1000, 4),
+        'mobilenet_v3': (mobilenet_v3, 3, 224, 1000, 8), 'onet': (onet, 3, 48, 10, 64),
+        'siamese': (siamese, 2, 28, 10, 64), 'lstm': (lstm, 16, 16, 10, 20)}
 
 
 def build(name, train, batch=None, dropout=True):

@@ -41,10 +41,11 @@ class Source:
 
     def __init__(self, layers, shapes):
         self.lines, self.modules, self.variable, self.losses = [], {}, {}, []
-        self.shapes, self.scale_of, self.params = shapes, {}, {}
+        self.shapes, self.scale_of, self.params, self.named = shapes, {}, {}, {}
+        self.lstms = []
         self.scaled = {layer['top'][0]: False for layer in layers}
         self.scaled.update({layer['bottom'][0]: True for layer in layers
-                            if layer['type'] == 'Scale'})
+                            if layer['type'] == 'Scale' and len(layer['bottom']) == 1})
         for layer in layers:
             getattr(self, 'do_' + layer['type'])(layer, layer.get(param_key(layer), {}))
 
@@ -71,10 +72,20 @@ class Source:
     def do_Input(self, layer, p):
         self.variable[layer['top'][0]] = layer['top'][0]
 
+    def shared(self, layer, make):
+        """The module of a layer; the same for layers that share weights by name."""
+        name = (layer.get('param') or [{}])[0].get('name', layer['name'])
+        if name not in self.named:
+            self.named[name] = make()
+        return self.named[name]
+
     def do_Convolution(self, layer, p):
-        module = nn.Conv2d(self.channels(layer), p['num_output'], pair(p, 'kernel_size', 1),
-                           pair(p, 'stride', 1), pair(p, 'pad', 0), groups=p.get('group', 1),
-                           bias=bias_of(p))
+        kernel, pad = pair(p, 'kernel_size', 1), pair(p, 'pad', 0)
+        if 'kernel_h' in p:
+            kernel, pad = (p['kernel_h'], p['kernel_w']), (p['pad_h'], p['pad_w'])
+        module = self.shared(layer, lambda: nn.Conv2d(
+            self.channels(layer), p['num_output'], kernel, pair(p, 'stride', 1), pad,
+            groups=p.get('group', 1), bias=bias_of(p)))
         self.params[layer['name']] = [module.weight, module.bias]
         self.call(layer, module)
 
@@ -92,7 +103,8 @@ class Source:
         inputs = 1
         for dim in shape[1:]:
             inputs *= dim
-        module = nn.Linear(inputs, p['num_output'], bias=bias_of(p))
+        module = self.shared(layer, lambda: nn.Linear(inputs, p['num_output'],
+                                                      bias=bias_of(p)))
         self.params[layer['name']] = [module.weight, module.bias]
         bottom = layer['bottom'][0]
         if len(shape) > 2:
@@ -109,6 +121,9 @@ class Source:
         self.call(layer, module)
 
     def do_Scale(self, layer, p):
+        if len(layer['bottom']) == 2:
+            x, s = self.bottoms(layer)
+            return self.emit(layer, '%s * %s[:, :, None, None]' % (x, s))
         module = self.scale_of[layer['bottom'][0]]
         self.params[layer['name']] = [module.weight, module.bias]
 
@@ -128,6 +143,8 @@ class Source:
                                              ', '.join(str(i) for i in p['order'])))
 
     def do_ReLU6(self, layer, p):
+        if layer['name'].startswith('hs_'):
+            return  # a part of hardswish
         self.emit(layer, 'F.relu6(%s, inplace=True)' % self.bottoms(layer)[0])
 
     def do_Pooling(self, layer, p):
@@ -150,11 +167,48 @@ class Source:
         self.emit(layer, 'F.dropout(%s, %.4g, self.training)' % (
             self.bottoms(layer)[0], p['dropout_ratio']))
 
+    def do_Power(self, layer, p):
+        if layer['name'].startswith('hs_'):  # likewise
+            self.variable[layer['top'][0]] = ''
+            return
+        self.emit(layer, '%s * %.9g + %.9g' % (self.bottoms(layer)[0], p.get('scale', 1),
+                                               p.get('shift', 0)))
+
+    def do_PReLU(self, layer, p):
+        module = nn.PReLU(self.channels(layer))
+        self.params[layer['name']] = [module.weight]
+        self.call(layer, module)
+
+    def do_Slice(self, layer, p):
+        tops = [self.variable.setdefault(t, self.name(t)) for t in layer['top']]
+        self.lines.append('%s = torch.chunk(%s, %d, 1)' % (
+            ', '.join(tops), self.bottoms(layer)[0], len(tops)))
+
+    def do_DummyData(self, layer, p):
+        self.variable[layer['top'][0]] = ''
+
+    def do_LSTM(self, layer, p):
+        p = layer['recurrent_param']
+        steps, sequences, *rest = self.shapes[layer['bottom'][0]]
+        module = nn.LSTM(torch.Size(rest).numel(), p['num_output'])
+        module.bias_hh_l0.data.zero_()
+        self.lstms.append(module)
+        self.params[layer['name']] = [module.weight_ih_l0, module.bias_ih_l0,
+                                      module.weight_hh_l0]
+        name = 'm_' + layer['name']
+        self.modules[name] = module
+        self.emit(layer, 'self.%s(torch.flatten(%s, 2))[0]' % (name, self.bottoms(layer)[0]))
+
     def do_Eltwise(self, layer, p):
+        if layer['name'].startswith('hs_'):
+            return self.emit(layer, 'F.hardswish(%s)' % self.bottoms(layer)[0])
         self.emit(layer, '%s + %s' % tuple(self.bottoms(layer)))
 
     def do_Concat(self, layer, p):
-        self.emit(layer, 'torch.cat([%s], 1)' % ', '.join(self.bottoms(layer)))
+        if any(self.bottoms(layer)):
+            self.emit(layer, 'torch.cat([%s], 1)' % ', '.join(self.bottoms(layer)))
+        else: # of DummyData
+            self.variable[layer['top'][0]] = ''
 
     def do_Softmax(self, layer, p):
         self.lines.append('return torch.softmax(%s.float(), 1)' % self.bottoms(layer)[0])
@@ -191,6 +245,10 @@ def module_of(job):
             target = source.params[name][index]
             if target is not None:
                 target.copy_(weights[offset:offset + target.numel()].view(target.shape))
+        for lstm in source.lstms:  # i, f, o, g there
+            for weight in (lstm.weight_ih_l0, lstm.bias_ih_l0, lstm.weight_hh_l0):
+                i, f, o, g = weight.clone().chunk(4)
+                weight.copy_(torch.cat([i, f, g, o]))
     return model
 
 

@@ -24,9 +24,11 @@ typedef struct dn_net_options {
     int32_t level; /* NetState.level, for rules with min_level and max_level */
     const char *const *stages; /* NetState.stage, num_stages of them */
     size_t num_stages;
-    int32_t dtype;  /* DN_F32, or DN_F64: everything in double on `ref` */
-    int32_t memory; /* DN_MEMORY_COMPACT: only inputs, outputs and `keep` stay readable, with
-                       their gradients */
+    int32_t dtype; /* DN_F32, or DN_F64: everything in double on `ref` */
+    /* DN_MEMORY_COMPACT: only inputs, outputs and `keep` stay readable, with their gradients.
+     * Nor do ops keep sums of constant weights that are larger than the images they multiply:
+     * 1x1 convolutions of many channels, in TEST, are then up to a tenth slower. */
+    int32_t memory;
     const char *const *keep; /* names of blobs that stay readable, num_keep of them */
     size_t num_keep;
     size_t memory_limit; /* bytes for blobs, weights and scratch; 0: none. DN_E_LIMIT beyond */

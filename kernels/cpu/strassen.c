@@ -3,18 +3,22 @@
  * Winograd's form of Strassen's product, twice: 49 products of quarters of quarters for 64. A
  * block of pixels passes through all of them within the second cache, the next one is asked for
  * meanwhile; sums of weights are kept, in the order in which they are multiplied by. */
+#include <math.h>
+
 #include "conv.h"
 
 /* Largest error on MobileNet's and ResNet-50's shapes: 2e-6 to 4e-6 of the largest output where
  * direct sums have 4e-7 to 8e-7; root mean square 5 times theirs. It is relative to the largest
  * of a block (64 to 128 pixels, of more than one image where those are small), all of whose
  * outputs an infinity or a NaN makes NaN. */
-enum { BLOCK = 64, UNIT = 32, LEVELS = 2, PRODUCTS = 7, LINE = 16 };
+enum { BLOCK = 64, UNIT = 32, MAX_LEVELS = 2, PRODUCTS = 7, LINE = 16 };
 
 typedef struct strassen_op {
     dn_op base;
     int64_t M, C, K, panels; /* y (M, K) = x (M, C) w */
     int64_t blocks, lines, worker_floats;
+    int32_t levels;
+    int64_t products, quarters; /* 7 and 4 for each level */
     int64_t *at, *next; /* where a channel goes in packed weights; from panel to panel */
     cpu_end end;
 } strassen_op;
@@ -44,19 +48,25 @@ static void pack_task(void *arg, int64_t j, int32_t worker)
                       op->at, op->next, 0);
 }
 
-/* A panel of one of the 49 second factors. */
+/* A panel of one of the second factors, which are sums of quarters, or of quarters' quarters.
+ */
 static void keep_task(void *arg, int64_t task, int32_t worker)
 {
     const strassen_call *call = arg;
     const strassen_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t panels = op->panels / 4, k = op->C / 4, j = task % panels, product = task / panels;
+    int64_t panels = op->panels >> op->levels, k = op->C >> op->levels, j = task % panels;
     float *out = call->kept + task * k * ker->nr;
     bool add = false;
     (void)worker;
-    for (int32_t q = 0; q < 16; q++) { /* a quarter's quarter: rows, then columns */
-        int32_t row = (q >> 3 & 1) * 2 + (q >> 1 & 1), col = (q >> 2 & 1) * 2 + (q & 1);
-        int32_t times = share[product / PRODUCTS][q >> 2] * share[product % PRODUCTS][q & 3];
+    for (int64_t q = 0; q < op->quarters; q++) {
+        int64_t row = 0, col = 0, product = task / panels, quarter = q;
+        int32_t times = 1;
+        for (int32_t level = 0; level < op->levels; level++) { /* the last is the outermost */
+            times *= share[product % PRODUCTS][quarter & 3];
+            row |= (quarter >> 1 & 1) << level, col |= (quarter & 1) << level;
+            product /= PRODUCTS, quarter >>= 2;
+        }
         if (times)
             ker->axpby(out, call->packed + ((col * panels + j) * op->C + row * k) * ker->nr,
                        (float)times, add, k * ker->nr);
@@ -69,7 +79,7 @@ static dn_status strassen_prepare(dn_op *base, const dn_op_io *io)
     const strassen_op *op = (const strassen_op *)base;
     strassen_call call = {.op = op, .w = io->in[1], .packed = io->scratch, .kept = io->keep};
     cpu_for(base->backend, op->panels, pack_task, &call);
-    cpu_for(base->backend, PRODUCTS * PRODUCTS * (op->panels / 4), keep_task, &call);
+    cpu_for(base->backend, op->products * (op->panels >> op->levels), keep_task, &call);
     return DN_OK;
 }
 
@@ -202,7 +212,7 @@ static void block_task(void *arg, int64_t task, int32_t worker)
         add_to(y, call->bias, 0);
     if (op->end.add)
         add_to(y, y->to, y->ld);
-    multiply(op->base.backend->kernels, &p, LEVELS, &next);
+    multiply(op->base.backend->kernels, &p, op->levels, &next);
 }
 
 static dn_status strassen_run(dn_op *base, const dn_op_io *io)
@@ -220,13 +230,35 @@ static dn_status strassen_run(dn_op *base, const dn_op_io *io)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-/* Nanoseconds on one thread: products as fast as direct ones, sums of x and of y, and what two
+/* Nanoseconds on one thread: products, sums of x and of y, and what two
  * workers lose who both read all weights. Fitted to MobileNet's and ResNet-50's shapes, Zen 4.
  */
 static double cost_of(const strassen_op *op)
 {
     double M = (double)op->M, C = (double)op->C, K = (double)op->K;
-    return 2 * M * C * K * 49 / 64 / 106 + M * (0.1 * C + 0.5 * K) + 60e3;
+    double products = op->levels == 2 ? 49.0 / 64 / 106 : 7.0 / 8 / 110;
+    return 2 * M * C * K * products + M * op->levels * (0.05 * C + 0.2 * K) + 60e3;
+}
+
+/* As many levels as pay; of little memory, while what is kept beyond the weights is no more
+ * than x and y. INFINITY: none. */
+static double choose(strassen_op *op, bool compact)
+{
+    double best = INFINITY;
+    for (int32_t levels = 1; levels <= MAX_LEVELS; levels++) {
+        strassen_op with = *op;
+        with.levels = levels;
+        with.products = levels == 2 ? PRODUCTS * PRODUCTS : PRODUCTS;
+        with.quarters = levels == 2 ? 16 : 4;
+        int64_t more = op->C * op->K / with.quarters * (with.products - with.quarters);
+        double cost = cost_of(&with);
+        if (op->M % (1 << levels) || op->C % (16 << levels) || op->K % (32 << levels) ||
+            (compact && more > op->M * (op->C + op->K)) || cost > best)
+            continue;
+        best = cost;
+        *op = with;
+    }
+    return best;
 }
 
 static bool plan(strassen_op *op, dn_op_info *info)
@@ -235,7 +267,7 @@ static bool plan(strassen_op *op, dn_op_info *info)
     op->panels = op->K / nr;
     op->blocks = op->M / BLOCK & ~(int64_t)1; /* two workers' halves */
     int64_t rows = (cpu_ceil(op->M / UNIT, op->blocks) + 2) * UNIT;
-    op->lines = cpu_ceil(BLOCK * op->C / 16, PRODUCTS * PRODUCTS * op->panels / 4);
+    op->lines = cpu_ceil(BLOCK * op->C / LINE, op->products * (op->panels >> op->levels));
     op->worker_floats = rows / 2 * ((op->K + 2 * op->C) * 5 / 4 + 3 * LINE);
     op->at = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->at);
     op->next = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->next);
@@ -244,7 +276,7 @@ static bool plan(strassen_op *op, dn_op_info *info)
     for (int64_t c = 0; c < op->C; c++)
         op->at[c] = c * nr;
     info->unread = 2;
-    info->keep = (size_t)(op->C * op->K / 16 * PRODUCTS * PRODUCTS) * sizeof(float);
+    info->keep = (size_t)(op->C * op->K / op->quarters * op->products) * sizeof(float);
     info->scratch = (size_t)cpu_max(threads * op->worker_floats, op->C * op->K) * sizeof(float);
     return true;
 }
@@ -257,10 +289,10 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
     if (!cpu_conv_nhwc_geo(&geo, desc, info))
         return DN_DECLINED;
     strassen_op shape = {.M = geo.N * geo.P * geo.Q, .C = geo.C, .K = geo.K};
-    if (!geo.ready || geo.group > 1 || !(desc->constant & 2) || shape.M % 4 ||
-        shape.M < 3 * BLOCK || shape.C % 64 || shape.K % 128 || shape.K < 256)
+    double cost = choose(&shape, desc->compact);
+    if (!geo.ready || geo.group > 1 || !(desc->constant & 2) || shape.M < 3 * BLOCK ||
+        shape.K < 256 || cost == INFINITY)
         return cpu_decline(info, "Strassen's product takes 1x1 of constant quarters");
-    double cost = cost_of(&shape);
     if (cost > 0.95 * cpu_cost(backend, desc, "cpu:rows 1x1"))
         return cpu_decline(info, "too few channels for Strassen's product");
     strassen_op *op = cpu_op_new(backend, sizeof *op, strassen_run, info, "cpu:strassen 1x1");

@@ -381,8 +381,10 @@ dn_status dni_net_lower(dn_net *net)
     options.must_compute = net->must_compute;
     options.limit = net->memory_limit;
     options.beside = weight_bytes(net);
-    if (w.program)
+    if (w.program) {
         w.program->compute = net->compute;
+        w.program->compact = options.compact;
+    }
     if (!st)
         st = dni_plan_compile(&plan, net->context, w.program, &options);
     if (!st && net->dynamic_changed && net->plan)

@@ -122,6 +122,7 @@ dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op 
                        .kind = op->kind,
                        .num_inputs = op->num_inputs,
                        .num_outputs = op->num_outputs,
+                       .compact = p->compact,
                        .inputs = in,
                        .outputs = out,
                        .args = op->args,

@@ -47,6 +47,7 @@ static uint64_t key_of(const dni_backend_slot *slot, const dn_op_desc *d, size_t
     hash = mix(hash, d->args, args_size);
     hash = mix(hash, &d->constant, sizeof d->constant);
     hash = mix(hash, &d->compute, sizeof d->compute);
+    hash = mix(hash, &d->compact, sizeof d->compact);
     hash = mix_operands(hash, d->inputs, d->num_inputs);
     return mix_operands(hash, d->outputs, d->num_outputs);
 }

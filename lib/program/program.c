@@ -106,6 +106,7 @@ dn_status dni_program_copy(dni_program *copy, const dni_program *from)
     memcpy(copy->tensors, from->tensors, from->num_tensors * sizeof *copy->tensors);
     copy->num_tensors = from->num_tensors;
     copy->compute = from->compute;
+    copy->compact = from->compact;
     for (size_t i = 0; i < from->num_ops; i++) {
         const dni_op *op = &from->ops[i];
         dni_op *to = dni_program_op(copy, op->kind, op->section, op->layer);

@@ -61,6 +61,7 @@ typedef struct dni_program {
     dni_op *ops; /* forward ops, then backward, then update, prepare, show */
     size_t num_ops, cap_ops;
     int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
+    bool compact;    /* little memory is wanted of its ops */
     void **owned;    /* freed with it */
     size_t num_owned, cap_owned;
 } dni_program;

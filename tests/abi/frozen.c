@@ -528,7 +528,7 @@ OFFSET(dn_op_desc, struct_size, 0);
 OFFSET(dn_op_desc, kind, 8);
 OFFSET(dn_op_desc, num_inputs, 12);
 OFFSET(dn_op_desc, num_outputs, 16);
-OFFSET(dn_op_desc, reserved, 20);
+OFFSET(dn_op_desc, compact, 20);
 OFFSET(dn_op_desc, inputs, 24);
 OFFSET(dn_op_desc, outputs, 32);
 OFFSET(dn_op_desc, args, 40);

@@ -242,15 +242,18 @@ static void large_conv_cases(builder *b)
 }
 
 /* Constant weights, and pixels and channels enough for Strassen's product: more than whole
- * units of 32, and some more; then each what cannot be halved twice. */
+ * units of 32, and some more; then each what can be halved only once, or not at all. */
 static void strassen_cases(builder *b)
 {
     static const conv_row rows[] = {
         {2, 1, 512, 256, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
         {2, 4, 512, 256, 1, {7, 9}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},   /* two halves' ends */
-        {2, 1, 512, 256, 1, {29, 9}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},  /* pixels */
-        {2, 1, 544, 256, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* of vectors of x */
-        {2, 1, 512, 320, 1, {20, 13}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}};
+        {2, 2, 512, 512, 1, {29, 9}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},  /* pixels */
+        {2, 1, 544, 512, 1, {25, 21}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* pixels, not at all */
+        {2, 1, 544, 512, 1, {26, 20}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* vectors of x */
+        {2, 1, 528, 512, 1, {26, 20}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* of them, not at all */
+        {2, 1, 512, 576, 1, {26, 20}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* of y */
+        {2, 1, 512, 544, 1, {26, 20}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const conv_row *r = &rows[i];
         conv_shapes s = shapes_of(r);

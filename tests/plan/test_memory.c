@@ -152,6 +152,46 @@ static void check_stagger(dn_context *context)
     CHECK_INT(total, 2 * (PAGES + PAGES / 8192));
 }
 
+/* What a net takes, and whether its products are Strassen's. */
+static size_t taken(dn_context *context, const char *text, int32_t memory, bool *strassen)
+{
+    dn_net *net = net_of(context, text, DN_PHASE_TEST, memory);
+    *strassen = false;
+    for (size_t i = 0; i < dni_plan_program(net->plan)->num_ops; i++)
+        *strassen |= strstr(dni_plan_implementation(net->plan, i), "strassen") != NULL;
+    size_t total = report(net);
+    dn_net_free(net);
+    return total;
+}
+
+/* Sums of weights, 33 / 16 of them more, are no larger than images where memory is compact:
+ * 3 / 4 more where that is less, else none. Where the machine has such kernels. */
+static void check_sums_of_weights(void)
+{
+#define ONE_BY_ONE(channels)                                                                   \
+    IN("x", "dim: 1 dim: " channels " dim: 14 dim: 14")                                        \
+    LAYER("y", "Convolution", "x", "y",                                                        \
+          "convolution_param { num_output: " channels " kernel_size: 1 } ")
+    static const size_t mib = 1 << 20, blobs = 4 << 20; /* blobs, copies and scratch */
+    dn_context *context = NULL;
+    dn_context_options o = {.struct_size = sizeof o, .plan = DN_PLAN_NHWC, .backends = "cpu"};
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    SECTION("sums of weights");
+    bool sums;
+    size_t readable = taken(context, ONE_BY_ONE("512"), DN_MEMORY_READABLE, &sums);
+    if (sums) {
+        size_t compact = taken(context, ONE_BY_ONE("512"), DN_MEMORY_COMPACT, &sums);
+        CHECK(sums);
+        CHECK(readable - compact >= mib * 21 / 16);
+        readable = taken(context, ONE_BY_ONE("1024"), DN_MEMORY_READABLE, &sums);
+        CHECK(sums && readable >= 4 * mib + 4 * mib * 49 / 16);
+        compact = taken(context, ONE_BY_ONE("1024"), DN_MEMORY_COMPACT, &sums);
+        CHECK(!sums && compact <= 4 * mib + 4 * mib + blobs);
+    }
+    dn_context_free(context);
+#undef ONE_BY_ONE
+}
+
 int main(void)
 {
     dn_context *fused = context_of(DN_PLAN_FUSED), *plain = context_of(DN_PLAN_PLAIN);
@@ -163,6 +203,7 @@ int main(void)
     check_stagger(fused);
     check_middles(fused);
     check_many(fused);
+    check_sums_of_weights();
     dn_context_free(fused);
     dn_context_free(plain);
     return check_summary();

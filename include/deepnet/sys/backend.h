@@ -644,7 +644,8 @@ typedef struct dn_op_desc {
     size_t struct_size;
     int32_t kind;
     int32_t num_inputs, num_outputs;
-    int32_t reserved;
+    int32_t compact; /* 1: little memory is wanted. What an op would keep beyond the size of its
+                        constant inputs is then worth no more than its other operands' */
     const dn_operand *inputs, *outputs;
     const void *args;  /* the struct of the kind; copy what is needed after op_create */
     uint32_t constant; /* bit i: input i changes only between a run and an op_prepare */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet/deepnet.h: the whole public interface, and a guided tour.
  *
- * A context is what the host lends (memory, threads, log). A net is made from a prototxt, a
- * solver from a solver prototxt; the host owns the loop. Fallible calls return a dn_status: 0,
- * or a negative number with one line in dn_last_error(). What comes out through `T **out` is
- * yours to free; what is returned is borrowed. Callbacks return: an exception or longjmp
- * through the library ends the host.
+ * A context holds what the host provides: memory, threads, a log. A net is created from a
+ * prototxt, a solver from a solver prototxt; the host owns the loop. Calls that can fail return
+ * a dn_status: 0, or a negative number, and then dn_last_error() gives the reason in one line.
+ * An object received through `T **out` is yours to free; a returned pointer is borrowed.
+ * Callbacks must return normally: an exception or a longjmp through the library is undefined
+ * behaviour.
  *
  * The program below is compiled and run by a test as it stands here.
  *

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * deepnet/net.h: a net: created from a prototxt, run forward and backward by the host, its
- * blobs and weights in reach. Use one net from one thread at a time; different nets of one
- * context run concurrently. Every text returned is borrowed and lives as long as the net. */
+ * deepnet/net.h: a net: created from a prototxt and run forward and backward by the host, which
+ * has access to its blobs and weights. Use a net from one thread at a time; different nets of
+ * one context may run concurrently. Returned strings are borrowed and live as long as the net.
+ */
 #ifndef DEEPNET_NET_H
 #define DEEPNET_NET_H
 
@@ -20,7 +21,7 @@ enum { DN_MEMORY_READABLE = 0, DN_MEMORY_COMPACT = 1 };
 /* Zero is the default of every field; struct_size = sizeof(dn_net_options). */
 typedef struct dn_net_options {
     size_t struct_size;
-    int32_t phase; /* which layers take part; default: the prototxt's `state`, else TEST */
+    int32_t phase; /* selects the layers; default: that of the prototxt's `state`, else TEST */
     int32_t level; /* NetState.level, for rules with min_level and max_level */
     const char *const *stages; /* NetState.stage, num_stages of them */
     size_t num_stages;
@@ -35,24 +36,24 @@ typedef struct dn_net_options {
     int32_t wire_only;   /* 1: check, wire and infer shapes; open no data, allocate no blobs */
     int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */
     const dn_shape *input_shapes;
-    /* DN_COMPUTE_*: what the operands of matrix products (convolutions, inner products) may be
-     * rounded to before they are multiplied, where that is faster. With BF16 so are the values
-     * and gradients that pass from one layer to the next, where the backends take that, which
-     * halves their memory; a blob is f32 to whoever looks at it. Weights, their gradients and
-     * updates, statistics, sums and losses stay f32. DN_E_UNSUPPORTED if no backend of the
-     * context offers it for any layer of the net; with compute_fallback 1 the net then computes
-     * in f32. */
+    /* DN_COMPUTE_*: the type to which the operands of matrix products (convolutions, inner
+     * products) may be rounded before they are multiplied, where that is faster. With BF16, the
+     * values and gradients passed between layers are stored as bf16 as well, where the backends
+     * support that, which halves their memory; blobs still read as f32. Weights, their
+     * gradients and updates, statistics, sums and losses stay f32. DN_E_UNSUPPORTED if no
+     * backend of the context offers it for any layer of the net; with compute_fallback 1 the
+     * net then computes in f32. */
     int32_t compute;
     int32_t compute_fallback;
-    const char *dialect; /* whose field numbers a binary net has: "caffe", "ssd", "nvidia",
-                            "intel", "yolo", ...; NULL: found from the tags */
+    const char *dialect; /* the fork whose field numbers a binary net uses: "caffe", "ssd",
+                            "nvidia", "intel", "yolo", ...; NULL: detected */
 } dn_net_options;
 
 /* Creates a net from a prototxt file of any generation, or from the same text in memory.
- * Weights are filled by the fillers the prototxt names. Relative paths inside mean the working
- * directory, as in Caffe; where nothing is there, the prototxt's own folder.
+ * Weights are initialised by the fillers named in the prototxt. Relative paths in it refer to
+ * the working directory, as in Caffe; if nothing exists there, to the prototxt's own folder.
  * out      receives the net; free it with dn_net_free. Untouched on failure.
- * context  the net keeps it until it is freed itself.
+ * context  kept alive by the net.
  * options  borrowed for the call; NULL: all defaults.
  * Returns DN_OK, DN_E_IO, DN_E_PARSE, DN_E_NET, DN_E_SHAPE, DN_E_UNSUPPORTED, DN_E_DATA,
  * DN_E_NOMEM, DN_E_LIMIT, DN_E_INVALID. Since 0.1. */
@@ -61,24 +62,23 @@ DN_API dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context,
 DN_API dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char *text,
                                          size_t size, const dn_net_options *options);
 
-/* A second net of the same shape on the same weights, with blobs of its own, for another
- * thread. The weights are shared, not copied: loading into one is seen by both. Either may be
+/* Creates a second net with the same layers and its own blobs, for use in another thread. The
+ * weights are shared, not copied: weights loaded into one net are seen by both. Either may be
  * freed first. Since 0.1. */
 DN_API dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *options);
 
-/* Frees a net. NULL is fine. Since 0.1. */
+/* Frees a net. NULL is allowed. Since 0.1. */
 DN_API void dn_net_free(dn_net *net);
 
 /* Runs the net forward. loss: receives the weighted sum of its losses; may be NULL.
- * Returns DN_OK, or what failed: DN_E_DATA (a label out of range, a broken record), DN_E_SHAPE
- * (an input was given a shape that does not fit), DN_E_DEVICE, DN_E_NOMEM. Since 0.1. */
+ * Returns DN_OK, DN_E_DATA (a label out of range, a broken record), DN_E_SHAPE (an input's new
+ * shape does not fit the net), DN_E_DEVICE, DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_net_forward(dn_net *net, float *loss);
 
-/* Runs the net backward: gradients of the losses go to the inputs that want one, and are added
- * to the gradients of the weights (dn_net_clear_gradients sets them to zero). Gradients of
- * outputs that are no losses are taken from their diff. DN_E_STATE before a forward; another
- * backward may follow, but with DN_MEMORY_COMPACT each needs a forward of its own. Since 0.1.
- */
+/* Runs the net backward: computes the gradients of the inputs that need one, and adds to the
+ * gradients of the weights (dn_net_clear_gradients sets them to zero). For outputs that are not
+ * losses, the gradient is taken from their diff. DN_E_STATE before the first forward. Several
+ * backwards may follow one forward, except with DN_MEMORY_COMPACT. Since 0.1. */
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to
@@ -89,29 +89,30 @@ DN_API dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to);
 /* Sets the gradients of all weights to zero. Since 0.1. */
 DN_API dn_status dn_net_clear_gradients(dn_net *net);
 
-/* Takes up new shapes of inputs now rather than at the next forward. Since 0.1. */
+/* Applies new shapes of inputs now rather than at the next forward. Since 0.1. */
 DN_API dn_status dn_net_reshape(dn_net *net);
 
 /* The net's name in its prototxt ("" if none), and the phase it was built for. Since 0.1. */
 DN_API const char *dn_net_name(const dn_net *net);
 DN_API int32_t dn_net_phase(const dn_net *net);
 
-/* Blobs, in the order they are made. dn_net_blob: by name; NULL: no such blob, and
- * dn_last_error() names the nearest. A layer that works in place writes the blob it reads,
- * unless another layer, or the backward of the one that made it, needs what was there: then it
- * makes a blob of the same name, and the name means the last. Since 0.1. */
+/* Blobs, in the order in which layers make them. dn_net_blob finds one by name; NULL: no such
+ * blob, and dn_last_error() suggests the nearest name. An in-place layer overwrites the blob it
+ * reads, unless another layer, or the backward of the layer that made it, still needs the old
+ * values: then it makes another blob of the same name, and the name means the last. Since 0.1.
+ */
 DN_API int32_t dn_net_num_blobs(const dn_net *net);
 DN_API dn_blob *dn_net_blob_at(dn_net *net, int32_t index);
 DN_API dn_blob *dn_net_blob(dn_net *net, const char *name);
 
-/* Inputs are the tops of Input layers; outputs are the tops that no layer takes. NULL for an
- * index outside. Since 0.1. */
+/* Inputs are the tops of Input layers; outputs are the tops that no layer reads. NULL: index
+ * out of range. Since 0.1. */
 DN_API int32_t dn_net_num_inputs(const dn_net *net);
 DN_API dn_blob *dn_net_input(dn_net *net, int32_t index);
 DN_API int32_t dn_net_num_outputs(const dn_net *net);
 DN_API dn_blob *dn_net_output(dn_net *net, int32_t index);
 
-/* Layers of this phase in order. For an index outside: NULL or 0. Since 0.1. */
+/* Layers of this phase in order. NULL or 0: index out of range. Since 0.1. */
 DN_API int32_t dn_net_num_layers(const dn_net *net);
 DN_API const char *dn_net_layer_name(const dn_net *net, int32_t layer);
 DN_API const char *dn_net_layer_type(const dn_net *net, int32_t layer);
@@ -120,7 +121,8 @@ DN_API int32_t dn_net_layer_num_bottoms(const dn_net *net, int32_t layer);
 DN_API int32_t dn_net_layer_num_tops(const dn_net *net, int32_t layer);
 DN_API dn_blob *dn_net_layer_bottom(dn_net *net, int32_t layer, int32_t index);
 DN_API dn_blob *dn_net_layer_top(dn_net *net, int32_t layer, int32_t index);
-/* Weights of a layer: 0 is usually the weights, 1 the bias. Shared ones are the same handle. */
+/* Weights of a layer: 0 is usually the weights, 1 the bias. Shared weights are the same blob.
+ */
 DN_API int32_t dn_net_layer_num_params(const dn_net *net, int32_t layer);
 DN_API dn_blob *dn_net_layer_param(dn_net *net, int32_t layer, int32_t index);
 /* Floating-point operations of one forward pass of the layer (a multiply-add counts 2), and the
@@ -132,8 +134,8 @@ DN_API float dn_net_layer_loss_weight(const dn_net *net, int32_t layer, int32_t 
  * they are in; NULL past the last. Static. Any thread. Since 0.1. */
 DN_API const char *dn_layer_type(int32_t index);
 
-/* What loading weights found; texts are lists "conv1, fc8", borrowed from the net, valid until
- * its next load. */
+/* The result of loading weights. Names are lists such as "conv1, fc8", borrowed from the net
+ * and valid until its next load. */
 typedef struct dn_weights_report {
     size_t struct_size;
     int32_t loaded;     /* layers whose weights were loaded */
@@ -145,8 +147,8 @@ typedef struct dn_weights_report {
     const char *mismatched_names;
 } dn_weights_report;
 
-/* A weight of another shape: STRICT fails (Caffe's way; legacy 4-D blobs count as equal when
- * leading ones differ), SKIP leaves it, RESHAPE takes it if the count agrees. */
+/* If a weight has another shape in the file: STRICT fails, as in Caffe (legacy 4-D blobs may
+ * differ in leading ones); SKIP leaves the net's; RESHAPE loads it if the count is the same. */
 enum { DN_WEIGHTS_STRICT = 0, DN_WEIGHTS_SKIP = 1, DN_WEIGHTS_RESHAPE = 2 };
 
 /* Loads weights by layer name from a .caffemodel of any generation, a .caffemodel.h5 or a
@@ -163,9 +165,9 @@ DN_API dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size
                                             int32_t policy, dn_weights_report *report);
 
 /* Saves the net with its weights as a .caffemodel, or, for a path that ends in .h5 or
- * .safetensors, the weights as such a file. Written beside, synced, renamed: an older file
- * survives a failure. Returns DN_OK, DN_E_IO, DN_E_NOMEM, DN_E_UNSUPPORTED (HDF5 left out).
- * Since 0.1. */
+ * .safetensors, the weights as such a file. The file is written under another name, synced and
+ * renamed, so an older file survives a failure. Returns DN_OK, DN_E_IO, DN_E_NOMEM,
+ * DN_E_UNSUPPORTED (HDF5 left out). Since 0.1. */
 DN_API dn_status dn_net_save_weights(dn_net *net, const char *path);
 
 /* Makes `net` use the weights of `source` for every layer of the same name and shapes, without

@@ -346,7 +346,7 @@ static void multi_cases(builder *b)
                                                       .code = multi_ways[w].code,
                                                       .normalization = (int32_t)(w % 4),
                                                       .sample = 12,
-                                                      .top_k = w % 2 ? 20 : -1,
+                                                      .top_k = w % 2 ? 7 : -1,
                                                       .overlap = 0.35,
                                                       .neg_overlap = 0.3,
                                                       .ratio = 2.5,

@@ -320,7 +320,8 @@ static void fill_truths(const execution *e, const kernel_case *c, uint64_t seed,
     }
 }
 
-/* Priors, and true boxes that are near one of them or anywhere; one in eight is of no image. */
+/* Priors, some twice, and true boxes that are near one of them or anywhere; one in eight is of
+ * no image. */
 static void fill_priors(const execution *e, const kernel_case *c, uint64_t seed,
                         uint64_t stream)
 {
@@ -332,6 +333,8 @@ static void fill_priors(const execution *e, const kernel_case *c, uint64_t seed,
         float share = dn_random_unit((uint32_t)random_bits(seed, stream + 2, i));
         priors[i] = i % 4 < 2 ? share * 0.8f - 0.05f : priors[i - 2] + 0.05f + share * 0.4f;
         priors[4 * P + i] = i % 4 < 2 ? 0.125f : 0.25f;
+        if (i / 4 % 5 == 4) /* ties */
+            priors[i] = priors[i - 8];
     }
     for (int64_t i = 0; i < operand_count(&c->in.operand[3]); i++) {
         uint64_t bits = random_bits(seed, stream + 3, i),

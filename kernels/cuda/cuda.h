@@ -75,6 +75,7 @@ typedef union cuda_args {
     dn_args_yolo_loss yolo_loss;
     dn_args_multi_box multi_box;
     dn_args_detect detect;
+    dn_args_overlap overlap;
 } cuda_args;
 
 typedef struct cuda_operand {
@@ -166,7 +167,8 @@ typedef struct cuda_kind {
     X(RANK, rank)                                                                              \
     X(YOLO_LOSS, yolo_loss)                                                                    \
     X(MULTI_BOX, multi_box)                                                                    \
-    X(DETECT, detect)
+    X(DETECT, detect)                                                                          \
+    X(OVERLAP, overlap)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;
 CUDA_KINDS(CUDA_DECLARE)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * measure.cu: ACCURACY and ARGMAX: a thread per position. Hits per class are counted with
- * integer atomics, whose order does not show. */
+ * measure.cu: ACCURACY, ARGMAX and OVERLAP: a thread per position. Hits per class are counted
+ * with integer atomics, whose order does not show. */
 #include "grid.cuh"
 
 typedef struct accuracy_args {
@@ -64,8 +64,8 @@ BLOCKS(accuracy_finish, accuracy_args)
     }
     double hits = block_sum(right), num = block_sum(all);
     THREADS(t)
-        if (t == 0 && block == 0)
-            *a->accuracy = num > 0 ? (float)hits / (float)num : 0;
+    if (t == 0 && block == 0)
+        *a->accuracy = num > 0 ? (float)hits / (float)num : 0;
 }
 
 static dn_status prepare_accuracy(dn_op *op, dn_op_info *info)
@@ -81,9 +81,18 @@ static dn_status run_accuracy(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_accuracy *c = &op->args.accuracy;
     int32_t *counts = (int32_t *)io->scratch;
-    accuracy_args a = {cuda_in(op, io, 0), cuda_in(op, io, 1), cuda_out(op, io, 0),
-                       cuda_out(op, io, 1), counts, counts + c->dim, c->dim, c->inner,
-                       c->top_k, c->has_ignore, c->ignore_label, op->backend->fault};
+    accuracy_args a = {cuda_in(op, io, 0),
+                       cuda_in(op, io, 1),
+                       cuda_out(op, io, 0),
+                       cuda_out(op, io, 1),
+                       counts,
+                       counts + c->dim,
+                       c->dim,
+                       c->inner,
+                       c->top_k,
+                       c->has_ignore,
+                       c->ignore_label,
+                       op->backend->fault};
     accuracy_zero(op, &a, a.dim);
     accuracy_count(op, &a, c->outer * c->inner);
     if (a.per_class)
@@ -140,10 +149,133 @@ MAP(argmax, argmax_args)
 static dn_status run_argmax(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_argmax *m = &op->args.argmax;
-    argmax_args a = {cuda_in(op, io, 0), cuda_out(op, io, 0), m->dim, m->inner,
-                     m->top_k, m->out_max_val, m->pairs};
+    argmax_args a = {cuda_in(op, io, 0), cuda_out(op, io, 0), m->dim,  m->inner,
+                     m->top_k,           m->out_max_val,      m->pairs};
     argmax(op, &a, m->outer * m->inner);
     return DN_OK;
 }
 
 const cuda_kind cuda_argmax = {"ARGMAX", sizeof(dn_args_argmax), NULL, run_argmax};
+
+typedef struct overlap_args {
+    const float *x, *t;
+    const double *ignored;
+    float *y;
+    int32_t *truth, *found, *both; /* per class */
+    int64_t dim, inner, classes, num_ignored;
+    double threshold;
+    cuda_fault *fault;
+} overlap_args;
+
+MAP(overlap_zero, overlap_args)
+{
+    a->truth[i] = a->found[i] = a->both[i] = 0;
+}
+
+DEVICE void overlap_count(const overlap_args *a, int64_t truth, int64_t found)
+{
+    if (truth >= 0)
+        count_one(&a->truth[truth]);
+    if (found >= 0)
+        count_one(&a->found[found]);
+    if (truth >= 0 && truth == found)
+        count_one(&a->both[truth]);
+}
+
+/* i: a position (outer, inner) */
+MAP(overlap_labels, overlap_args)
+{
+    float t = a->t[i];
+    int64_t label = whole_of(t), o = quotient(i, a->inner), best = 0;
+    for (int64_t k = 0; k < a->num_ignored; k++)
+        if (t == a->ignored[k])
+            return;
+    if (label < 0 || label >= a->classes) {
+        note_fault(a->fault, CUDA_FAULT_LABEL, i, t, a->classes);
+        return;
+    }
+    const float *x = a->x + o * a->dim * a->inner + (i - o * a->inner);
+    for (int64_t d = 1; d < a->dim; d++)
+        if (x[d * a->inner] > x[best * a->inner])
+            best = d;
+    overlap_count(a, label, a->dim == 1 ? x[0] > a->threshold : best);
+}
+
+/* i: an element (dim, inner) of the first map */
+MAP(overlap_maps, overlap_args)
+{
+    int64_t d = quotient(i, a->inner);
+    overlap_count(a, a->t[i] > a->threshold ? d : -1, a->x[i] > a->threshold ? d : -1);
+}
+
+DEVICE double overlap_share(int64_t part, int64_t whole)
+{
+    return whole ? (double)part / (double)whole : 0;
+}
+
+DEVICE double overlap_iou(const overlap_args *a, int64_t c)
+{
+    return overlap_share(a->both[c], (int64_t)a->truth[c] + a->found[c] - a->both[c]);
+}
+
+MAP(overlap_each, overlap_args)
+{
+    a->y[i] = (float)overlap_iou(a, i);
+}
+
+/* One thread: classes are few, and their order is the sum's. */
+MAP(overlap_means, overlap_args)
+{
+    int64_t all = 0, right = 0, with_truth = 0, seen = 0;
+    double recall = 0, iou = 0;
+    for (int64_t c = 0; c < a->classes; c++) {
+        all += a->truth[c];
+        right += a->both[c];
+        with_truth += a->truth[c] > 0;
+        seen += a->truth[c] > 0 || a->found[c] > 0;
+        recall += overlap_share(a->both[c], a->truth[c]);
+        iou += overlap_iou(a, c);
+    }
+    a->y[i] = (float)overlap_share(right, all);
+    a->y[i + 1] = (float)(with_truth ? recall / (double)with_truth : 0);
+    a->y[i + 2] = (float)(seen ? iou / (double)seen : 0);
+}
+
+static dn_status prepare_overlap(dn_op *op, dn_op_info *info)
+{
+    const dn_args_overlap *c = &op->args.overlap;
+    if (c->outer * c->inner > INT32_MAX || c->dim > INT32_MAX)
+        return cuda_decline(info, "2^31 positions");
+    op->scratch = 3 * (size_t)(c->dim > 1 ? c->dim : 2) * sizeof(int32_t);
+    return DN_OK;
+}
+
+static dn_status run_overlap(const dn_op *op, const dn_op_io *io)
+{
+    const dn_args_overlap *c = &op->args.overlap;
+    bool labels = c->measure == DN_OVERLAP_LABELS;
+    overlap_args a = {cuda_in(op, io, 0), cuda_in(op, io, 1)};
+    a.ignored = cuda_has_in(op, 2) ? (const double *)io->in[2] : NULL;
+    a.num_ignored = a.ignored ? op->in[2].count : 0;
+    a.y = cuda_out(op, io, 0);
+    a.dim = c->dim;
+    a.inner = c->inner;
+    a.classes = labels && c->dim == 1 ? 2 : c->dim;
+    a.truth = (int32_t *)io->scratch;
+    a.found = a.truth + a.classes;
+    a.both = a.found + a.classes;
+    a.threshold = c->threshold;
+    a.fault = op->backend->fault;
+    overlap_zero(op, &a, a.classes);
+    if (labels) {
+        overlap_labels(op, &a, c->outer * c->inner);
+        overlap_means(op, &a, 1);
+    } else {
+        overlap_maps(op, &a, c->outer ? c->dim * c->inner : 0);
+        overlap_each(op, &a, c->dim);
+    }
+    return DN_OK;
+}
+
+const cuda_kind cuda_overlap = {
+    "OVERLAP", sizeof(dn_args_overlap), prepare_overlap, run_overlap, 0, NULL, 1 << 2};

@@ -55,6 +55,7 @@ typedef union ref_args {
     dn_args_yolo_loss yolo_loss;
     dn_args_multi_box multi_box;
     dn_args_detect detect;
+    dn_args_overlap overlap;
 } ref_args;
 
 typedef struct ref_operand {
@@ -103,7 +104,8 @@ typedef struct ref_kind {
     X(SUMSQ_ALL, sumsq_all)                                                                    \
     X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
     X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd) X(RANK, rank)                          \
-    X(YOLO_LOSS, yolo_loss) X(MULTI_BOX, multi_box) X(DETECT, detect)
+    X(YOLO_LOSS, yolo_loss) X(MULTI_BOX, multi_box) X(DETECT, detect)                  \
+    X(OVERLAP, overlap)
 /* clang-format on */
 
 #define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);

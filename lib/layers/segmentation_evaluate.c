@@ -65,22 +65,26 @@ static void resize(const evaluate_state *s, const void *x, int64_t c)
     dni_resampler_run(s->resampler, &s->image, s->resized);
 }
 
+static double threshold_of(const dni_layer *layer)
+{
+    const Cnn__SegmentationEvaluateParameter *p = layer->param->segmentation_evaluate_param;
+    return p ? p->threshold : 0.5;
+}
+
+/* Of resized maps, or none. */
 static dn_status run(void *user, void *const *in, void *const *out)
 {
     const evaluate_state *s = user;
-    const Cnn__SegmentationEvaluateParameter *p = s->layer->param->segmentation_evaluate_param;
     const int64_t *t = s->layer->bottom[1].dim;
-    int64_t plane = is_empty(s->layer) ? 0 : t[2] * t[3];
-    double threshold = p ? p->threshold : 0.5, level = trunc(threshold * 255);
+    int64_t plane = s->resampler ? t[2] * t[3] : 0;
+    double threshold = threshold_of(s->layer), level = trunc(threshold * 255);
     for (int64_t c = 0; c < t[1]; c++) {
         int64_t both = 0, either = 0;
         if (s->resampler)
             resize(s, in[0], c);
         for (int64_t i = 0; i < plane; i++) {
             bool truth = dni_get(in[1], s->layer->dtype, c * plane + i) > threshold;
-            bool found = s->resampler
-                             ? s->resized[i] > level
-                             : dni_get(in[0], s->layer->dtype, c * plane + i) > threshold;
+            bool found = s->resized[i] > level;
             both += truth && found;
             either += truth || found;
         }
@@ -89,10 +93,21 @@ static dn_status run(void *user, void *const *in, void *const *out)
     return DN_OK;
 }
 
+/* Maps that are resized are images of 8 bits meanwhile, which the host makes. */
 static void forward(dni_layer *layer, dni_builder *b)
 {
+    const evaluate_state *s = layer->state;
+    const int64_t *x = layer->bottom[0].dim;
     dn_args_host_call call = {.fn = run, .user = layer->state};
-    dni_emit(b, DN_OP_HOST_CALL, &call, 2, b->x, DNI_TENSORS(b->y[0]));
+    dn_args_overlap args = {.measure = DN_OVERLAP_MAPS,
+                            .outer = x[0],
+                            .dim = x[1],
+                            .inner = x[2] * x[3],
+                            .threshold = threshold_of(layer)};
+    if (s->resampler || is_empty(layer))
+        dni_emit(b, DN_OP_HOST_CALL, &call, 2, b->x, DNI_TENSORS(b->y[0]));
+    else
+        dni_emit(b, DN_OP_OVERLAP, &args, 2, b->x, 1, b->y);
 }
 
 const dni_layer_class dni_layer_segmentation_evaluate = {

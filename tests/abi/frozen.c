@@ -478,6 +478,15 @@ OFFSET(dn_args_detect, eta, 88);
 OFFSET(dn_args_detect, stride, 96);
 SIZE(dn_args_detect, 104);
 
+OFFSET(dn_args_overlap, base, 0);
+OFFSET(dn_args_overlap, measure, 16);
+OFFSET(dn_args_overlap, reserved, 20);
+OFFSET(dn_args_overlap, outer, 24);
+OFFSET(dn_args_overlap, dim, 32);
+OFFSET(dn_args_overlap, inner, 40);
+OFFSET(dn_args_overlap, threshold, 48);
+SIZE(dn_args_overlap, 56);
+
 OFFSET(dn_args_gather, base, 0);
 OFFSET(dn_args_gather, count, 16);
 OFFSET(dn_args_gather, cols, 24);
@@ -639,6 +648,9 @@ VALUE(DN_OP_RANK, 48);
 VALUE(DN_OP_YOLO_LOSS, 49);
 VALUE(DN_OP_MULTI_BOX, 50);
 VALUE(DN_OP_DETECT, 56);
+VALUE(DN_OP_OVERLAP, 57);
+VALUE(DN_OVERLAP_LABELS, 0);
+VALUE(DN_OVERLAP_MAPS, 1);
 VALUE(DN_DETECT_PROPOSAL, 0);
 VALUE(DN_DETECT_YOLO, 1);
 VALUE(DN_DETECT_PRIORS, 2);

@@ -16,6 +16,7 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
+    {"CtcLoss", "walks along the sequence"},
     {"DetectionEvaluate", "sorts, matches"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
@@ -26,8 +27,7 @@ static const struct {
     {"MemoryData", "the host's data"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "sorts, suppresses, draws"},
-    {"SegAccuracy", "counts"},
-    {"SegmentationEvaluate", "counts"},
+    {"SegmentationEvaluate", "resizes images of 8 bits"},
     {"YoloDetectionOutput", "the number of boxes found: the shape depends on it"},
     {"Yolov3DetectionOutput", "the number of boxes found: the shape depends on it"},
 };

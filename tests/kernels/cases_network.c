@@ -397,6 +397,32 @@ static void measure_cases(builder *b)
         }
 }
 
+static void overlap_cases(builder *b)
+{
+    for (int v = 0; v <= NUM_VIEWS; v++)
+        for (int32_t ignore = 0; ignore < 2; ignore++) {
+            view w = v < NUM_VIEWS ? views[v] : (view){0, 3, 5}; /* no image */
+            w.dim = v % 5 == 3 ? 1 : w.dim;
+            BEGIN(b, DN_OP_OVERLAP, dn_args_overlap);
+            b->c.args.overlap = (dn_args_overlap){
+                b->c.args.base, DN_OVERLAP_LABELS, 0, w.outer, w.dim, w.inner, 0.5};
+            in(b, COARSE, SHAPE(w.outer, w.dim, w.inner));
+            in_whole(b, DN_F32, w.dim > 1 ? w.dim : 2, SHAPE(w.outer, w.inner));
+            if (ignore)
+                in_whole(b, DN_F64, w.dim + 2, SHAPE(v % 3));
+            out(b, SHAPE(3));
+            emit(b);
+            b->c.in.fill[0] = SPOILT;
+            emit(b);
+            b->c.args.overlap.measure = DN_OVERLAP_MAPS;
+            b->c.in.operand[1].shape = b->c.in.operand[0].shape;
+            b->c.in.fill[1] = SPOILT;
+            b->c.out.operand[0].shape = SHAPE(w.dim);
+            if (!ignore)
+                emit(b);
+        }
+}
+
 static void gather_cases(builder *b)
 {
     for (int n = 0; n < NUM_LENGTHS; n++) {
@@ -591,6 +617,7 @@ void cases_network(case_fn fn, void *user)
     gather_cases(&b);
     no_rows(&b);
     detect_cases(&b);
+    overlap_cases(&b);
     lstm_cases(&b);
     update_cases(&b);
 }

@@ -27,7 +27,8 @@ static const bad rows[] = {
     {"gradient", DN_OP_LOSS_BWD, 3},      {"region beyond", DN_OP_ROI_POOL, 2},
     {"region below", DN_OP_ROI_POOL, -1}, {"region", DN_OP_ROI_POOL_BWD, NAN},
     {"true box", DN_OP_YOLO_LOSS, 2},     {"no true box", DN_OP_YOLO_LOSS, -0.5f},
-    {"object", DN_OP_MULTI_BOX, 3},       {"background", DN_OP_MULTI_BOX, 0}};
+    {"object", DN_OP_MULTI_BOX, 3},       {"background", DN_OP_MULTI_BOX, 0},
+    {"overlap", DN_OP_OVERLAP, 3},        {"overlap, no label", DN_OP_OVERLAP, NAN}};
 
 static dn_operand real(int32_t axes, int64_t a, int64_t b)
 {
@@ -48,6 +49,11 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
     dn_operand in[6] = {real(2, N, DIM), real(1, N, 0), absent, absent, absent, real(0, 0, 0)};
     dn_operand out =
         b->kind == DN_OP_LOSS || b->kind == DN_OP_ACCURACY ? real(0, 0, 0) : real(2, N, DIM);
+    if (b->kind == DN_OP_OVERLAP) {
+        args.overlap = (dn_args_overlap){
+            .base.struct_size = sizeof(args.overlap), .outer = N, .dim = DIM, .inner = 1};
+        out = real(1, 3, 0);
+    }
     if (b->kind == DN_OP_ACCURACY)
         args.accuracy = (dn_args_accuracy){.base.struct_size = sizeof(args.accuracy),
                                            .top_k = 1,
@@ -93,7 +99,7 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
         out = real(0, 0, 0);
         t[9] = 1;
         t[1] = value;
-    } else
+    } else if (b->kind != DN_OP_OVERLAP)
         args.loss.outer = N, args.loss.dim = DIM, args.loss.inner = 1;
     dn_op_desc desc = {.struct_size = sizeof(desc),
                        .kind = b->kind,

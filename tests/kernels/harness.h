@@ -58,6 +58,7 @@ typedef union case_args {
     dn_args_yolo_loss yolo_loss;
     dn_args_multi_box multi_box;
     dn_args_detect detect;
+    dn_args_overlap overlap;
 } case_args;
 
 typedef struct side {

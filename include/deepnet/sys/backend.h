@@ -114,6 +114,7 @@ enum {
     DN_OP_YOLO_LOSS = 49,        /* x, truths, [state] -> loss, [dx] */
     DN_OP_MULTI_BOX = 50,        /* loc, conf, priors, truths -> loss, [dloc], [dconf] */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
+    DN_OP_OVERLAP = 57,          /* x, t, [ignored F64] -> y */
     DN_OP_KIND_END = 64
 };
 
@@ -526,6 +527,23 @@ typedef struct dn_args_accuracy {
     int32_t top_k, has_ignore, ignore_label, reserved;
     int64_t outer, dim, inner;
 } dn_args_accuracy;
+
+/* How well maps of classes agree, from the places counted by class.
+ * LABELS: x: scores (outer, dim, inner); t: labels (outer, inner), those in `ignored` left out.
+ *   A place is taken for the class of the (first) largest score; with dim 1 for class 1 of two
+ *   where that is above threshold. y: share of the places that are right; mean over the classes
+ *   that have places of the share that is right; mean over those and the classes that some place
+ *   is taken for of intersection over union. A label that is no class fails with DN_E_DATA.
+ * MAPS: x, t: (outer, dim, inner); y (dim): intersection over union of the places above
+ *   threshold, of the first of outer.
+ * 0 where there is nothing to share. */
+enum { DN_OVERLAP_LABELS = 0, DN_OVERLAP_MAPS = 1 };
+typedef struct dn_args_overlap {
+    dn_args base;
+    int32_t measure, reserved;
+    int64_t outer, dim, inner;
+    double threshold;
+} dn_args_overlap;
 
 /* The top_k of dim, largest first (ties: larger index first, as Caffe sorts pairs downwards).
  * pairs 0: y (outer, top_k, inner) of indices; or of values with out_max_val.

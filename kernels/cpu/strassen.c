@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * strassen.c: 1x1 convolutions of many channels and pixels in NHWC, with constant weights, by
- * Winograd's form of Strassen's product, twice: 49 products of quarters of quarters for 64. A
- * block of pixels passes through all of them within the second cache, the next one is asked for
- * meanwhile; sums of weights are kept, in the order in which they are multiplied by. */
+ * Winograd's form of Strassen's product, once or twice: 7 products of quarters for 8, 49 of
+ * their quarters for 64. A block of pixels passes through all of them within the second cache,
+ * the next one is asked for meanwhile; sums of weights are kept, in the order in which they are
+ * multiplied by. */
 #include <math.h>
 
 #include "conv.h"
 
-/* Largest error on MobileNet's and ResNet-50's shapes: 2e-6 to 4e-6 of the largest output where
- * direct sums have 4e-7 to 8e-7; root mean square 5 times theirs. It is relative to the largest
- * of a block (64 to 128 pixels, of more than one image where those are small), all of whose
- * outputs an infinity or a NaN makes NaN. */
+/* Largest error on MobileNet's and ResNet-50's shapes: 2e-6 to 4e-6 of the largest output, once
+ * 1e-6 to 2e-6, where direct sums have 4e-7 to 8e-7; root mean square 5 times theirs. It is
+ * relative to the largest of a block (64 to 128 pixels, of more than one image where those are
+ * small), all of whose outputs an infinity or a NaN makes NaN. */
 enum { BLOCK = 64, UNIT = 32, MAX_LEVELS = 2, PRODUCTS = 7, LINE = 16 };
 
 typedef struct strassen_op {

@@ -104,7 +104,7 @@ typedef struct ref_kind {
     X(SUMSQ_ALL, sumsq_all)                                                                    \
     X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
     X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd) X(RANK, rank)                          \
-    X(YOLO_LOSS, yolo_loss) X(MULTI_BOX, multi_box) X(DETECT, detect)                  \
+    X(YOLO_LOSS, yolo_loss) X(MULTI_BOX, multi_box) X(DETECT, detect)                          \
     X(OVERLAP, overlap)
 /* clang-format on */
 

@@ -723,6 +723,8 @@ static void test_default_threads(void)
     SECTION("default threads");
     setenv("DEEPNET_NUM_THREADS", "3", 1);
     CHECK_INT(dni_default_threads(), 3);
+    setenv("DEEPNET_NUM_THREADS", "012", 1); /* decimal whatever it begins with */
+    CHECK_INT(dni_default_threads(), 12);
     setenv("DEEPNET_NUM_THREADS", "99999999999999", 1);
     CHECK_INT(dni_default_threads(), 1024);
     setenv("DEEPNET_NUM_THREADS", "many", 1);

@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Reverse (nets with CTC): y = x backwards along axis 0, which is time. No parameters are known
- * here. bottom: (T, ...); top: the same. Gradient: dx = dy backwards. */
+ * Reverse (nets with CTC, CTPN): y = x backwards along an axis. reverse_param: axis (0: time).
+ * bottom: any shape; top: the same. Gradient: dx = dy backwards. */
 #include "layers/layer.h"
+
+static int64_t axis_of(const dni_layer *layer)
+{
+    const Cnn__ReverseParameter *p = layer->param->reverse_param;
+    return p ? p->axis : 0;
+}
 
 static dn_status shape(dni_layer *layer)
 {
-    DNI_REQUIRE(layer->bottom[0].axes >= 1, DN_E_SHAPE, "bottom has no axis");
-    return dni_shape_like_bottom(layer);
+    int32_t axis;
+    dn_status st = dni_layer_axis(layer, 0, axis_of(layer), "axis", &axis);
+    return st ? st : dni_shape_like_bottom(layer);
 }
 
 static void reverse(const dni_layer *layer, dni_builder *b, dni_tensor x, dni_tensor y)
 {
     const dni_shape *s = &layer->bottom[0];
-    int64_t T = s->dim[0], row = dni_shape_range(s, 1, s->axes);
-    dn_args_copy a = {.axes = 2,
-                      .dim = {T, row},
-                      .x_stride = {row, 1},
-                      .y_stride = {-row, 1},
+    int32_t axis = (int32_t)(axis_of(layer) + (axis_of(layer) < 0 ? s->axes : 0));
+    int64_t outer = dni_shape_range(s, 0, axis), T = s->dim[axis];
+    int64_t row = dni_shape_range(s, axis + 1, s->axes);
+    dn_args_copy a = {.axes = 3,
+                      .dim = {outer, T, row},
+                      .x_stride = {T * row, row, 1},
+                      .y_stride = {T * row, -row, 1},
                       .y_offset = (T - 1) * row,
                       .alpha = 1};
     dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));

@@ -47,7 +47,7 @@ static const struct meaning {
      "segmentation_evaluate_param detectnet_groundtruth_param detectnet_augmentation_param "
      "shuffle_channel_param dense_image_data_param continuation_indicator_param "
      "margin_inner_product_param label_specific_add_param lstm_param "
-     "ctc_loss_param",
+     "ctc_loss_param reverse_param",
      "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
      "backward_math debug engine cudnn_math_override quantization_param",
      NULL, "noise_param"},

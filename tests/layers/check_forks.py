@@ -906,9 +906,12 @@ def shuffle_channel(rng):
 @case
 def reverse(rng):
     x = rng.normal(0, 1, (5, 2, 3))
-    made = net("layer { name: 'l' type: 'Reverse' bottom: 'x' top: 'y' }", {'x': x})
-    made.forward()
-    close('top', made.blobs['y'].data, x[::-1])
+    for param, want in (('', x[::-1]), ('reverse_param { axis: 0 }', x[::-1]),
+                        ('reverse_param { axis: 1 }', x[:, ::-1]),
+                        ('reverse_param { axis: -1 }', x[:, :, ::-1])):
+        made = net("layer { name: 'l' type: 'Reverse' bottom: 'x' top: 'y' %s }" % param, {'x': x})
+        made.forward()
+        close('top', made.blobs['y'].data, want)
 
 
 @case

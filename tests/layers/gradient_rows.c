@@ -303,6 +303,8 @@ const gradient_row gradient_rows[] = {
     {"ChannelScale", X4 IN("xs", "dim: 2 dim: 1 dim: 4 dim: 5")
                      L("ChannelScale", "bottom: 'x' bottom: 'xs' top: 'y'"), 0},
     {"Reverse", IN("x", "dim: 4 dim: 3 dim: 2") L("Reverse", "bottom: 'x' top: 'y'"), 0},
+    {"Reverse", IN("x", "dim: 4 dim: 3 dim: 2")
+                    L("Reverse", "bottom: 'x' top: 'y' reverse_param { axis: -2 }"), 0},
     {"Flip", X4 L("Flip", XY), 0},
     {"Flip", X4 L("Flip", XY "flip_param { flip_width: false flip_height: true }"), 0},
     {"Reorg", IN("x", "dim: 2 dim: 4 dim: 4 dim: 6")

@@ -76,7 +76,8 @@ bool cpu_conv_normalises(const dn_op_desc *desc)
 bool cpu_conv_more(const dn_op_desc *desc)
 {
     return cpu_conv_normalises(desc) ||
-           (desc->kind == DN_OP_CONV_BWD_WEIGHTS && desc->num_outputs > 2);
+           (desc->kind == DN_OP_CONV_BWD_WEIGHTS && desc->num_outputs > 2) ||
+           (desc->kind == DN_OP_CONV && desc->num_outputs > 1);
 }
 
 int64_t cpu_count(const dn_shape *shape)
@@ -132,7 +133,7 @@ bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images)
 static const struct row {
     int32_t kind, isa;
     cpu_create_fn *create;
-    bool more; /* convolutions: x normalised on the way, both gradients in one */
+    bool more; /* convolutions: x normalised on the way, both gradients in one, moments */
 } rows[] = {
     {DN_OP_FILL, CPU_PLAIN, cpu_fill_create},
     {DN_OP_COPY, CPU_PLAIN, cpu_copy_create},
@@ -148,7 +149,7 @@ static const struct row {
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
     {DN_OP_CONV, CPU_PLAIN, cpu_wino_create},
     {DN_OP_CONV, CPU_AVX2, cpu_strassen_create},
-    {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create},
+    {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create, true},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV, CPU_AVX2, cpu_dft_planes_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_create},

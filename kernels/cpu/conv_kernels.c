@@ -223,7 +223,7 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, const float *x, const 
 
 typedef struct walk_at { /* where a vector of channels is */
     const float *row[CPU_DW_ROWS + 2], *w, *bias, *out;
-    float *y;
+    float *y, *part;
     int64_t next_in, next_out; /* from the walk's base, and from out */
     vf mean, a, b;
 } walk_at;
@@ -274,13 +274,43 @@ INLINE void walk_weights(vf *w, const walk_at *at, const cpu_walk *k, bool turne
         w[t] = v_load(at->w + (turned ? 8 - t : t) * k->C);
 }
 
-INLINE void walk_store(float *to, vf sum, const cpu_end *e)
+INLINE vf walk_store(float *to, vf sum, const cpu_end *e)
 {
     if (e->add)
         sum = v_add(sum, v_load(to));
     if (e->relu)
         sum = v_sel(v_gt(sum, v_zero()), sum, v_mul(sum, v_set1(e->slope)));
     v_store(to, sum);
+    return sum;
+}
+
+/* For y's moments: sums about a centre, which is one of the first y. */
+typedef struct walk_moments {
+    vf centre, s, q;
+} walk_moments;
+
+INLINE walk_moments moments_begin(const cpu_walk *k, const float *part)
+{
+    walk_moments m = {v_zero(), v_zero(), v_zero()};
+    if (part && !k->first)
+        m = (walk_moments){v_load(part), v_load(part + k->C), v_load(part + 2 * k->C)};
+    return m;
+}
+
+INLINE void moments_add(walk_moments *m, vf y)
+{
+    vf away = v_sub(y, m->centre);
+    m->s = v_add(m->s, away);
+    m->q = v_fma(away, away, m->q);
+}
+
+INLINE void moments_end(const cpu_walk *k, float *part, const walk_moments *m)
+{
+    if (!part)
+        return;
+    v_store(part, m->centre);
+    v_store(part + k->C, m->s);
+    v_store(part + 2 * k->C, m->q);
 }
 
 /* Input x is tap s of output x + pad - s: acc[i][0] has then seen all of its. */
@@ -288,6 +318,7 @@ INLINE void walk1(const cpu_walk *k, walk_at at, const cpu_end *e)
 {
     vf w[9], acc[WALK][3], first = at.bias ? v_load(at.bias) : v_zero();
     int64_t o = k->pad - 2;
+    walk_moments m = moments_begin(k, at.part);
     walk_weights(w, &at, k, k->back);
     UNROLL
     for (int i = 0; i < WALK; i++)
@@ -308,20 +339,27 @@ INLINE void walk1(const cpu_walk *k, walk_at at, const cpu_end *e)
                         acc[i][2 - s] = v_fma(v, w[(r - i) * 3 + s], acc[i][2 - s]);
             }
         }
+        if (o == 0 && k->first)
+            m.centre = acc[1][0];
         UNROLL
         for (int i = 0; i < WALK; i++) {
-            if (o >= 0 && i < k->rows)
-                walk_store(at.y + i * k->out_row + o * k->C, acc[i][0], e);
+            if (o >= 0 && i < k->rows) {
+                vf y = walk_store(at.y + i * k->out_row + o * k->C, acc[i][0], e);
+                if (at.part)
+                    moments_add(&m, y);
+            }
             acc[i][0] = acc[i][1];
             acc[i][1] = acc[i][2];
         }
     }
+    moments_end(k, at.part, &m);
 }
 
 /* Stride 2: the last column of one output is the first of the next. */
 INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
 {
     vf w[9], prev[2 * WALK2 + 1], first = at.bias ? v_load(at.bias) : v_zero();
+    walk_moments m = moments_begin(k, at.part);
     walk_weights(w, &at, k, false);
     UNROLL
     for (int r = 0; r < 2 * WALK2 + 1; r++)
@@ -346,11 +384,17 @@ INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
                 }
             prev[r] = next;
         }
+        if (o == 0 && k->first)
+            m.centre = acc[1];
         UNROLL
         for (int i = 0; i < WALK2; i++)
-            if (i < k->rows)
-                walk_store(at.y + i * k->out_row, acc[i], e);
+            if (i < k->rows) {
+                vf y = walk_store(at.y + i * k->out_row, acc[i], e);
+                if (at.part)
+                    moments_add(&m, y);
+            }
     }
+    moments_end(k, at.part, &m);
 }
 
 /* Stride 2 to the data: rows 2p and 2p + 1 of dx from p and p + 1 of dy. */
@@ -386,6 +430,7 @@ void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *
         at.w = w + c;
         at.bias = bias ? bias + c : NULL;
         at.y = y + c;
+        at.part = k->part ? k->part + c : NULL;
         if (k->stride == 1)
             walk1(k, at, e);
         else if (k->back)

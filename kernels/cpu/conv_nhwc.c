@@ -13,6 +13,7 @@ enum {
     PACK_ROWS = 32,      /* channels of dy whose weights a task packs */
     ROW_UNIT = 4,        /* a row alone takes as long as two of four */
     FEW_ROWS = 32,       /* times all weights: worth reading these once more */
+    FIRST_ROWS = 16,     /* whose mean is near enough that nothing cancels */
 };
 
 typedef struct piece { /* of the reduction: runs [run0, run1), of each [from, to) */
@@ -28,6 +29,7 @@ typedef struct conv_op {
     int64_t phases;
     int64_t Kx, Cx, Kg, Cg, H, W, P, Q; /* this product's output and input */
     int64_t panels, group_floats, packed_floats, worker_floats;
+    int64_t part_floats; /* sums of a task's rows, as cpu_moments takes them; or 0 */
     bool back, keep;
     cpu_end end;
 } conv_op;
@@ -37,6 +39,7 @@ typedef struct conv_call {
     const cpu_phase *phase;
     const float *x, *w, *bias;
     float *y, *packed, *work;
+    float *parts; /* NULL: no moments */
 } conv_call;
 
 /* ---- runs -------------------------------------------------------------------------------- */
@@ -169,6 +172,8 @@ static void pack_task(void *arg, int64_t task, int32_t worker)
 
 typedef struct block { /* what a worker has in hand */
     float *edges, *zeros, *tile, *packed;
+    float *part;                      /* sums of the task's rows; or NULL */
+    int64_t from;                     /* the first of these */
     int64_t c_row[ROWS * CPU_MAX_MR]; /* where the rows' outputs are */
 } block;
 
@@ -223,11 +228,35 @@ void cpu_narrow_rows(const cpu_kernels *ker, int32_t width, int64_t m, int64_t k
     }
 }
 
+/* `rows` to whole panels, from column `col` of y on, and the sums for its moments. Their centre
+ * is the mean of the task's first rows. */
+static void rows_and_sums(const conv_call *call, int64_t col, int64_t m, int64_t k,
+                          const float *x, int64_t ld, const float *w, float *y, cpu_end *end,
+                          float *part, bool first)
+{
+    const conv_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    static const float zeros[CPU_MAX_NR];
+    float *centre = part + col, unused[CPU_MAX_NR] = {0};
+    const cpu_tally t = {centre, centre + op->Kx, centre + 2 * op->Kx};
+    if (first) {
+        const cpu_tally mean = {zeros, centre, unused};
+        int64_t n = cpu_min(FIRST_ROWS, m);
+        ker->rows(2, n, k, x, ld, 1, w, y, op->Kx, end);
+        ker->tally(&mean, y, op->Kx, n, ker->nr);
+        ker->axpby(centre, centre, 1.0f / (float)n, false, ker->nr);
+        ker->tally(&t, y, op->Kx, n, ker->nr);
+        m -= n, x += n * ld, y += n * op->Kx;
+    }
+    end->tally = &t;
+    ker->rows(2, m, k, x, ld, 1, w, y, op->Kx, end);
+}
+
 /* Rows [from, to) of pixels: the first at x, the others ld apart. c_row: where their outputs
  * are; NULL: one after the other. */
 static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const float *x,
                           int64_t ld, int64_t from, int64_t to, const piece *p,
-                          const int64_t *c_row, float *tile)
+                          const int64_t *c_row, const block *b)
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
@@ -245,18 +274,21 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
     end.relu = op->end.relu && p + 1 == first + f->pieces;
     if (!c_row) {
         y += from * op->Kx;
-        if (width == vectors * ker->vl)
+        if (b->part && p + 1 == first + f->pieces)
+            rows_and_sums(call, col, to - from, len, x, ld, w, y, &end, b->part,
+                          from == b->from);
+        else if (width == vectors * ker->vl)
             ker->rows(vectors, to - from, len, x, ld, 1, w, y, op->Kx, &end);
         else
-            cpu_narrow_rows(ker, width, to - from, len, x, ld, 1, w, y, op->Kx, &end, tile);
+            cpu_narrow_rows(ker, width, to - from, len, x, ld, 1, w, y, op->Kx, &end, b->tile);
         return;
     }
     static const cpu_end nothing = {0};
     const cpu_run run = {0, width, 0, 0};
     for (int64_t i = from, n; i < to; i += n, x += n * ld, c_row += n) {
         n = cpu_min(CPU_MAX_MR, to - i);
-        ker->rows(vectors, n, len, x, ld, 1, w, tile, ker->nr, &nothing);
-        ker->merge((int32_t)n, tile, &run, 1, y, c_row, 0, &end);
+        ker->rows(vectors, n, len, x, ld, 1, w, b->tile, ker->nr, &nothing);
+        ker->merge((int32_t)n, b->tile, &run, 1, y, c_row, 0, &end);
     }
 }
 
@@ -279,7 +311,7 @@ static void fill_rows(const conv_call *call, int64_t from, int64_t to)
 }
 
 static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_t to,
-                          int64_t j0, int64_t j1, float *tile)
+                          int64_t j0, int64_t j1, const block *b)
 {
     const conv_op *op = call->op;
     for (int64_t i = from, end; i < to; i = end) {
@@ -287,7 +319,7 @@ static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_
         for (const piece *p = op->pieces, *last = p + call->phase->pieces; p < last; p++)
             for (int64_t j = j0; j < j1; j++)
                 multiply_rows(call, g, j, call->x + i * op->Cx + g * op->Cg + p->from, op->Cx,
-                              i, end, p, NULL, tile);
+                              i, end, p, NULL, b);
     }
 }
 
@@ -318,8 +350,7 @@ static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to
                                 b->zeros, b->packed + (k - i) * ld + (r - p->run0) * len, ld);
             }
             for (int64_t j = j0; j < j1; j++)
-                multiply_rows(call, g, j, b->packed, ld, i, end, p, apart ? b->c_row : NULL,
-                              b->tile);
+                multiply_rows(call, g, j, b->packed, ld, i, end, p, apart ? b->c_row : NULL, b);
         }
     }
 }
@@ -334,8 +365,18 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
     cpu_split(op->panels, f->tasks_n, task % f->tasks_n, &j0, &j1);
     cpu_split(cpu_ceil(f->count, ROW_UNIT), f->tasks_m, task % per / f->tasks_n, &from, &to);
     from *= ROW_UNIT, to = cpu_min(f->count, to * ROW_UNIT);
+    if (call->parts) {
+        size_t bytes = (size_t)((j1 - j0) * op->base.backend->kernels->nr) * sizeof(float);
+        int64_t col = j0 * op->base.backend->kernels->nr;
+        b.part = call->parts + task / f->tasks_n * op->part_floats;
+        b.from = from;
+        for (int64_t i = 0; i < 3; i++)
+            memset(b.part + i * op->Kx + col, 0, bytes);
+        if (j0 == 0)
+            b.part[3 * op->Kx] = (float)(to - from);
+    }
     if (op->geo.ready)
-        in_place_task(call, g, from, to, j0, j1, b.tile);
+        in_place_task(call, g, from, to, j0, j1, &b);
     else
         laid_task(call, g, from, to, j0, j1, &b);
 }
@@ -360,6 +401,8 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
                       .y = io->out[0],
                       .packed = op->keep ? io->keep : io->scratch};
     call.work = (float *)io->scratch + (op->keep ? 0 : op->packed_floats);
+    if (op->part_floats)
+        call.parts = call.work + base->backend->host.num_threads * op->worker_floats;
     if (!op->keep)
         cpu_for(base->backend, op->geo.group * pack_tasks(op), pack_task, &call);
     for (int64_t i = 0; i < op->phases; i++) {
@@ -370,6 +413,9 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
             cpu_for(base->backend, op->geo.group * call.phase->tasks_m * call.phase->tasks_n,
                     rows_task, &call);
     }
+    if (call.parts)
+        cpu_moments(base->backend->kernels, io->out[1], call.parts, op->part_floats,
+                    op->phase->tasks_m, op->Kx);
     return DN_OK;
 }
 
@@ -415,7 +461,7 @@ static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
     share_out(op, f, f->count * op->Kg * before);
 }
 
-static bool plan(conv_op *op, dn_op_info *info)
+static bool plan(conv_op *op, bool moments, dn_op_info *info)
 {
     const cpu_geo *geo = &op->geo;
     int64_t taps = geo->R * geo->S, nr = op->base.backend->kernels->nr;
@@ -446,6 +492,8 @@ static bool plan(conv_op *op, dn_op_info *info)
     int64_t work = op->base.backend->host.num_threads * op->worker_floats;
     info->unread = op->keep ? 2 : 0;
     info->keep = op->keep ? (size_t)op->packed_floats * 4 : 0;
+    op->part_floats = moments ? (3 * op->Kx + 16) & ~(int64_t)15 : 0;
+    work += op->part_floats * op->phase->tasks_m;
     info->scratch = (size_t)((op->keep ? 0 : op->packed_floats) + work) * 4;
     return true;
 }
@@ -457,9 +505,13 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     cpu_geo geo;
     if (!cpu_conv_nhwc_geo(&geo, desc, info))
         return DN_DECLINED;
-    bool back = desc->kind == DN_OP_CONV_BWD_DATA;
+    bool back = desc->kind == DN_OP_CONV_BWD_DATA, moments = desc->num_outputs > 1;
     if (back && geo.sh * geo.sw > 4)
         return cpu_decline(info, "stride above 2");
+    if (cpu_conv_normalises(desc))
+        return cpu_decline(info, "x is normalised on the way");
+    if (moments && (geo.K % CPU_MAX_NR || geo.group > 1))
+        return cpu_decline(info, "moments of panels that are not whole");
     conv_op *op = cpu_op_new(backend, sizeof *op, conv_run, info,
                              geo.ready ? "cpu:rows 1x1" : "cpu:rows");
     if (!op)
@@ -477,7 +529,7 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
-    if (!plan(op, info)) {
+    if (!plan(op, moments, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

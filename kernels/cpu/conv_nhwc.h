@@ -6,7 +6,7 @@
 
 #include "conv.h"
 
-enum { CPU_MAX_MR = 16, CPU_K_PIECE = 320 };
+enum { CPU_MAX_MR = 16, CPU_MAX_NR = 32, CPU_K_PIECE = 320 };
 
 /* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s) */
 typedef struct cpu_taps_run {

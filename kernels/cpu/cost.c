@@ -62,7 +62,11 @@ static double move_of(const dn_op_desc *d)
         return lrn_hindrance(d) * bytes / BYTES_PER_NS;
     case DN_OP_POOL:
         return pool_rows(d) > bytes / BYTES_PER_NS ? pool_rows(d) : bytes / BYTES_PER_NS;
-    case DN_OP_NORM_SCALE_BWD: /* reads once with the sums that others made */
+    case DN_OP_NORM_SCALE: /* reads once, or nothing, with what others made */
+        if (cpu_present(d->inputs, d->num_inputs, 3))
+            return (d->outputs[0].dtype < 0 ? 0.05 : 0.6) * bytes / BYTES_PER_NS;
+        return bytes / BYTES_PER_NS;
+    case DN_OP_NORM_SCALE_BWD:
         return (cpu_present(d->inputs, d->num_inputs, 7) ? 0.6 : 1) * bytes / BYTES_PER_NS;
     default:
         return bytes / BYTES_PER_NS;

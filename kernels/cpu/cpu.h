@@ -16,6 +16,12 @@
 enum { CPU_PLAIN = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 };
 int32_t cpu_best_isa(void);
 
+/* For moments of C: sums of c - centre and of its square, by column. */
+typedef struct cpu_tally {
+    const float *centre;
+    float *sum, *square;
+} cpu_tally;
+
 /* What happens to a finished tile of C: (+ bias) (+ C) (activation). */
 typedef struct cpu_end {
     const float *bias_m, *bias_n; /* per row, per column; or NULL */
@@ -24,6 +30,7 @@ typedef struct cpu_end {
     bool add, relu;
     const float *ask; /* `rows`, of columns of A: what is used next, or NULL: the next piece */
     int64_t ask_step; /* of k; so many floats of it are asked for with each step */
+    const cpu_tally *tally; /* of `rows`, of rows of A and two vectors; or NULL */
 } cpu_end;
 
 /* `len` columns of a panel, from `lane` on: where they are in B's row and in C's row. */
@@ -95,15 +102,16 @@ typedef struct cpu_dw {
  * outside the image. What the next rows will see begins `next` from base. `stride` 2:
  * padding 1. `back`: to the data and the weights; with stride 2 from two rows of dy to two of
  * dx. Does whole vectors of the first `count` of C channels. With a, x is normalised when it is
- * loaded (forward, and to the weights): f(a (x - mean) + b), slope being f's. */
+ * loaded (forward, and to the weights): f(a (x - mean) + b), slope being f's. With part,
+ * forward, y's sums are added to it, as cpu_moments takes them; `first`: they begin here. */
 enum { CPU_DW_ROWS = 4, CPU_DW_BACK = 2 }; /* rows: of dw_walk, of dw_walk_grad */
 typedef struct cpu_walk {
     const float *row[CPU_DW_ROWS + 2], *base;
     int64_t step[CPU_DW_ROWS + 2], next;
     int64_t ins, outs, pad, stride, rows, out_row, C, count;
-    bool back;
+    bool back, first;
     const float *mean, *a, *b;
-    float slope;
+    float slope, *part;
 } cpu_walk;
 
 /* What a product goes to, one after the other: rows of `count` matrices are added, then it is
@@ -120,6 +128,11 @@ typedef struct cpu_dests {
     bool relu;
     float slope;
 } cpu_dests;
+
+/* Of a part's rows, m after n others: 1 / m, m / (n + m), n m / (n + m). */
+typedef struct cpu_share {
+    float one, mean, square;
+} cpu_share;
 
 typedef struct cpu_kernels {
     const char *name;
@@ -264,6 +277,11 @@ typedef struct cpu_kernels {
      * or added to the n of each channel. */
     void (*norm_sums)(const cpu_norm *k, const float *dy, const float *x, const float *y,
                       int64_t rows, int64_t n, float *sum, float *square);
+    /* Of cpu_moments: the mean, and the sum of squares about it. */
+    void (*moments)(float *moments, const float *parts, int64_t part_floats,
+                    const cpu_share *share, int64_t count, int64_t dim);
+    /* Added to it: `rows` rows of C, ld apart, of n columns (whole vectors). */
+    void (*tally)(const cpu_tally *tally, const float *c, int64_t ld, int64_t rows, int64_t n);
     /* LRN across channels, on a strip of n positions of every channel, `inner` apart. */
     void (*lrn)(float *y, float *scale, const float *x, int64_t C, int64_t inner, int64_t n,
                 int32_t size, float alpha, float beta, float k);
@@ -354,7 +372,7 @@ bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);
 /* CONV or CONV_BWD_WEIGHTS of what a normalisation makes of x. */
 bool cpu_conv_normalises(const dn_op_desc *desc);
-/* Or CONV_BWD_WEIGHTS that makes dx, too. */
+/* Or CONV_BWD_WEIGHTS that makes dx, too, or CONV that makes moments. */
 bool cpu_conv_more(const dn_op_desc *desc);
 static inline int64_t cpu_min(int64_t a, int64_t b)
 {
@@ -391,6 +409,12 @@ static inline int64_t cpu_place(const dn_backend *backend, int64_t tasks, int64_
 }
 /* Tasks for n elements of cheap work: 1 below what a second worker is worth. */
 int64_t cpu_tasks_for(int64_t n);
+
+/* norm.c: mean and biased variance of `dim` channels (whole vectors), of up to 64 parts of
+ * their rows: a centre of each channel, the sums of x - centre and of its square, and the
+ * number of rows. */
+void cpu_moments(const cpu_kernels *ker, float *moments, const float *parts,
+                 int64_t part_floats, int64_t count, int64_t dim);
 
 /* ---- rows of the table ------------------------------------------------------------------- */
 

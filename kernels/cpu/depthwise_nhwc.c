@@ -22,8 +22,9 @@ typedef struct dwc_op {
     int64_t pad_w;
     int64_t tasks;         /* bands of units */
     int64_t worker_floats; /* the list of taps */
-    int64_t parts;         /* floats of: w, or weights: the bands' sums, then w for dx */
-    int64_t part_floats;   /* weights: sums of one band: as (taps, C), two of dx, two of dy */
+    int64_t parts;         /* floats of: the bands' sums, then w */
+    int64_t part_floats;   /* weights: sums of one band: as (taps, C), two of dx, two of dy;
+                              forward: what cpu_moments takes, or 0 */
     int64_t zeros;
     bool weights, back, add_dw, add_db, keep;
     bool normalises; /* x, on the way */
@@ -118,11 +119,17 @@ static void band_task(void *arg, int64_t task, int32_t worker)
     const dwc_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t from, to, *list = call->lists + worker * op->worker_floats;
+    float *part = call->parts + task * op->part_floats;
     cpu_split(op->units, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
         int64_t n = i / op->per, p = first_row(op, i % op->per);
         int64_t end = first_row(op, i % op->per + 1);
         cpu_walk k = walk_of(call, call->x + n * op->in_image, p, end - p);
+        if (op->part_floats) {
+            k.part = part, k.first = i == from;
+            part[3 * op->C] =
+                (float)(end - p) * (float)op->cols.outs + (k.first ? 0 : part[3 * op->C]);
+        }
         if (k.count)
             ker->dw_walk(&k, call->y + n * op->out_image + p * op->out_row, call->w, call->bias,
                          &op->end);
@@ -241,10 +248,13 @@ static dn_status dwc_run(dn_op *base, const dn_op_io *io)
         return DN_OK;
     }
     call.bias = cpu_in(base, io, 2);
-    call.w = op->keep ? io->keep : call.parts;
+    call.w = op->keep ? io->keep : call.parts + op->tasks * op->part_floats;
     if (!op->keep)
-        weights_in(op, call.parts, io->in[1]);
+        weights_in(op, call.parts + op->tasks * op->part_floats, io->in[1]);
     cpu_for(base->backend, op->tasks, band_task, &call);
+    if (op->part_floats)
+        cpu_moments(base->backend->kernels, io->out[1], call.parts, op->part_floats, op->tasks,
+                    op->C);
     return DN_OK;
 }
 
@@ -270,7 +280,7 @@ static void plan_walk(dwc_op *op, const cpu_geo *geo)
     op->unit = op->weights ? CPU_DW_BACK : geo->sh == 1 ? rows : back ? 2 : cpu_ceil(rows, 2);
 }
 
-static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
+static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
 {
     bool back = op->back;
     if (!cpu_axis_plan(&op->rows, &op->base, geo->H, geo->P, geo->R, geo->sh, geo->ph, geo->dh,
@@ -298,7 +308,8 @@ static bool plan(dwc_op *op, const cpu_geo *geo, dn_op_info *info)
     int64_t work = op->N * op->out_image * op->taps;
     op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->units), (work >> 17) * 2));
     op->worker_floats = 2 * op->taps + 8; /* of 8 bytes */
-    op->part_floats = op->weights ? ((op->taps + 4) * op->C + 15) & ~(int64_t)15 : 0;
+    int64_t sums = op->weights ? (op->taps + 4) * op->C : moments ? 3 * op->C + 1 : 0;
+    op->part_floats = (sums + 15) & ~(int64_t)15;
     op->parts = op->tasks * op->part_floats + ((op->taps * op->C + 15) & ~(int64_t)15);
     int64_t lists = op->base.backend->host.num_threads * op->worker_floats * 8;
     if (op->keep)
@@ -337,7 +348,7 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
     op->back = desc->kind == DN_OP_CONV_BWD_DATA;
-    if (!plan(op, &geo, info)) {
+    if (!plan(op, &geo, !weights && desc->num_outputs > 1, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

@@ -96,6 +96,24 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
 
 #define ROWS (VL == 16 ? 8 : 4) /* rows at a time: enough sums to hide what one takes */
 
+/* `tally` of a whole tile in registers: read again, it would wait for its stores. */
+INLINE void tally_tile(const cpu_tally *t, vf acc[ROWS][2])
+{
+    UNROLL
+    for (int v = 0; v < 2; v++) {
+        vf s = v_load(t->sum + v * VL), q = v_load(t->square + v * VL);
+        vf centre = v_load(t->centre + v * VL);
+        UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            vf away = v_sub(acc[i][v], centre);
+            s = v_add(s, away);
+            q = v_fma(away, away, q);
+        }
+        v_store(t->sum + v * VL, s);
+        v_store(t->square + v * VL, q);
+    }
+}
+
 /* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
  * piece of k; of rows, it is the next ones. */
 INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, const float *a,
@@ -146,12 +164,16 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
                 acc[i][v] = v_sel(v_gt(acc[i][v], zero), acc[i][v], v_mul(acc[i][v], slope));
         }
     }
+    if (!columns && m == ROWS && nv == 2 && e->tally)
+        tally_tile(e->tally, acc);
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
         for (int v = 0; v < nv; v++)
             v_store(c + i * ldc + v * VL, acc[i][v]);
     }
+    if (!columns && m < ROWS && nv == 2 && e->tally)
+        ISA(cpu_tally)(e->tally, c, ldc, m, NR);
 }
 
 INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t row,

@@ -16,7 +16,8 @@
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \
     X(axpby) X(turn) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(rule) X(pick)         \
     X(select) X(random)                                                                        \
-    X(norm) X(norm_bwd) X(norm_sums) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)               \
+    X(norm) X(norm_bwd) X(norm_sums) X(tally) X(moments) X(lrn) X(lrn_bwd) X(lrn_row)          \
+    X(lrn_row_bwd)                                                                             \
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
     X(pool_cols_bwd)
 /* Not in the plain set, to spare its bytes. */

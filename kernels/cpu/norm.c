@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { FIRST_ROWS = 16, MAX_BANDS = 64 };
+enum { FIRST_ROWS = 16, MAX_BANDS = 64, MAX_PARTS = 64 };
 
 typedef struct norm_op {
     dn_op base;
@@ -22,7 +22,7 @@ typedef struct norm_call {
     const float *x, *y_in, *dy; /* y_in: what the activation's gradient is known from */
     const float *gamma, *beta, *mean_in, *inv_in; /* beta: forward alone */
     const float *y_beta;                          /* backward: y is made again with it */
-    const float *given; /* backward: sums that somebody else has made; or NULL */
+    const float *given; /* moments, or sums, that somebody else has made; or NULL */
     float *y;           /* dx */
     float *mean, *inv_std, *run_mean, *run_var, *dgamma, *dbeta;
     double share;            /* of running values: 1 / factor */
@@ -35,7 +35,7 @@ typedef struct channel { /* what apply needs */
 
 /* ---- one channel's numbers --------------------------------------------------------------- */
 
-/* From sum and square of x - centre (training), or the running values. */
+/* From sum and square of x - centre (training), or what is given, or the running values. */
 static channel forward_channel(const norm_call *call, int64_t d, double centre, double sum,
                                double square)
 {
@@ -45,8 +45,8 @@ static channel forward_channel(const norm_call *call, int64_t d, double centre, 
         mean = call->run_mean[d] * call->share;
         var = call->run_var[d] * call->share;
     } else {
-        mean = centre + sum / m;
-        var = fmax(0, square / m - sum / m * (sum / m));
+        mean = call->given ? sum : centre + sum / m;
+        var = call->given ? square : fmax(0, square / m - sum / m * (sum / m));
         call->run_mean[d] = (float)(op->fraction * call->run_mean[d] + mean);
         call->run_var[d] =
             (float)(op->fraction * call->run_var[d] + var * (m > 1 ? m / (m - 1) : 1));
@@ -104,8 +104,11 @@ static channel plane_channel(const norm_call *call, int64_t d)
 {
     const norm_op *op = call->op;
     double sum = 0, square = 0, m = (double)(op->outer * op->inner);
-    if (call->given)
-        return backward_channel(call, d, call->given[d], call->given[op->dim + d]);
+    if (call->given) {
+        sum = call->given[d], square = call->given[op->dim + d];
+        return call->dy ? backward_channel(call, d, sum, square)
+                        : forward_channel(call, d, 0, sum, square);
+    }
     if (call->dy) {
         if (!op->global || call->dgamma || call->dbeta)
             sum_planes(call, call->dy, d, call->mean_in ? call->mean_in[d] : 0, &sum, &square);
@@ -212,7 +215,7 @@ static void choose_centre(const norm_call *call)
         call->constants[op->dim + d] = call->gamma[d] * call->inv_in[d];
     if (call->mean_in)
         memcpy(call->constants, call->mean_in, bytes);
-    else if (call->dy)
+    else if (call->dy || call->given)
         memset(call->constants, 0, bytes);
     else
         for (int64_t r = 0; r < rows; r++)
@@ -258,6 +261,23 @@ static void run(norm_call *call, const dn_op_io *io)
         cpu_for(op->base.backend, op->tasks, apply_task, call);
 }
 
+/* Two sets of rows, n and m: their squares and n m / (n + m) times the squared distance of
+ * their means. */
+void cpu_moments(const cpu_kernels *ker, float *moments, const float *parts,
+                 int64_t part_floats, int64_t count, int64_t dim)
+{
+    cpu_share share[MAX_PARTS];
+    double all = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double m = parts[i * part_floats + 3 * dim], sum = all + m;
+        share[i] = (cpu_share){(float)(1 / m), (float)(m / sum), (float)(all * m / sum)};
+        all = sum;
+    }
+    ker->moments(moments, parts, part_floats, share, count, dim);
+    for (int64_t d = 0; d < dim; d++)
+        moments[dim + d] = (float)fmax(0, moments[dim + d] / all);
+}
+
 /* ---- run, create ------------------------------------------------------------------------- */
 
 static dn_status norm_run(dn_op *base, const dn_op_io *io)
@@ -268,6 +288,7 @@ static dn_status norm_run(dn_op *base, const dn_op_io *io)
                       .x = io->in[0],
                       .gamma = op->scaled ? io->in[1] : NULL,
                       .beta = op->scaled ? io->in[2] : NULL,
+                      .given = op->scaled ? cpu_in(base, io, 3) : NULL,
                       .y = out[0], /* NULL: statistics alone */
                       .mean = out[1],
                       .inv_std = out[2],

@@ -160,6 +160,38 @@ INLINE void sums(const cpu_norm *k, const float *dy, const float *x, const float
         sum_rows(false, k, dy ? dy + r * n : NULL, x + r * n, y + r * n, n, sum, square);
 }
 
+void ISA(cpu_tally)(const cpu_tally *t, const float *c, int64_t ld, int64_t rows, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        vf s = v_load(t->sum + i), q = v_load(t->square + i), centre = v_load(t->centre + i);
+        for (int64_t r = 0; r < rows; r++) {
+            vf away = v_sub(v_load(c + r * ld + i), centre);
+            s = v_add(s, away);
+            q = v_fma(away, away, q);
+        }
+        v_store(t->sum + i, s);
+        v_store(t->square + i, q);
+    }
+}
+
+void ISA(cpu_moments)(float *moments, const float *parts, int64_t part_floats,
+                      const cpu_share *share, int64_t count, int64_t dim)
+{
+    for (int64_t d = 0; d < dim; d += VL) {
+        vf mean = v_zero(), square = v_zero();
+        const float *part = parts + d;
+        for (int64_t i = 0; i < count; i++, part += part_floats) {
+            vf sum = v_load(part + dim), off = v_mul(sum, v_set1(share[i].one));
+            vf away = v_add(v_sub(v_load(part), mean), off);
+            vf own = v_sub(v_load(part + 2 * dim), v_mul(sum, off));
+            square = v_add(square, v_fma(v_mul(away, away), v_set1(share[i].square), own));
+            mean = v_fma(away, v_set1(share[i].mean), mean);
+        }
+        v_store(moments + d, mean);
+        v_store(moments + dim + d, square);
+    }
+}
+
 void ISA(cpu_norm_sums)(const cpu_norm *k, const float *dy, const float *x, const float *y,
                         int64_t rows, int64_t n, float *sum, float *square)
 {

@@ -367,8 +367,8 @@ static int64_t images_at_a_time(int64_t N, int64_t pixels)
 static dn_status prepare_conv(dn_op *op, dn_op_info *info)
 {
     conv_args a;
-    if (cuda_has_in(op, 3))
-        return cuda_decline(info, "x is normalised on the way");
+    if (cuda_has_in(op, 3) || cuda_has_out(op, 1))
+        return cuda_decline(info, "x is normalised on the way, or moments made as well");
     if (!conv_init(&a, op, &op->in[0], &op->out[0]))
         return cuda_decline(info, "more than 3 spatial axes, or 2^30 pixels");
     op->choice = a.Kg < FEW || a.Cg * a.w.R < FEW;

@@ -256,7 +256,7 @@ static dn_status prepare_norm_scale(dn_op *op, dn_op_info *info)
     const dn_args_norm_scale *n = &op->args.norm_scale;
     if (!cuda_has_out(op, 0))
         return cuda_decline(info, "statistics alone");
-    if (cuda_has_in(op, 7))
+    if (cuda_has_in(op, 7) || (op->kind == &cuda_norm_scale && cuda_has_in(op, 3)))
         return cuda_decline(info, "sums that others made");
     op->scratch = cuda_channel_scratch(n->outer, n->dim, n->inner);
     return DN_OK;

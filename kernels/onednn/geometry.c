@@ -48,11 +48,11 @@ bool one_geo_init(one_geo *g, const dn_backend *backend, const dn_op_desc *desc,
                    .group = a->group,
                    .type = dnnl_f32};
     const char *why = NULL;
-    int32_t first = desc->kind == DN_OP_CONV_BWD_WEIGHTS ? 2 : 3;
-    if (one_present(desc->inputs, desc->num_inputs, first))
+    int32_t more = desc->kind == DN_OP_CONV_BWD_WEIGHTS ? 2 : 1;
+    if (one_present(desc->inputs, desc->num_inputs, more == 2 ? 2 : 3))
         why = "x is normalised on the way";
-    else if (one_present(desc->outputs, desc->num_outputs, 2))
-        why = "both gradients at once";
+    else if (one_present(desc->outputs, desc->num_outputs, more))
+        why = "both gradients at once, or moments of y";
     else if (a->spatial != 2 || w->dtype != DN_F32 || w->shape.axes != 4 ||
              !read_image(&g->x, x) || !read_image(&g->y, y))
         why = "not a 2-D convolution in f32 or bf16 with f32 weights";

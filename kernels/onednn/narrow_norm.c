@@ -203,7 +203,7 @@ static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out
         return one_decline(info, "activations are not bf16");
     if (a->inner != 1 || a->outer < 1 || a->dim < 1 || desc->outputs[0].dtype < 0 ||
         (a->activation != DN_FN_NONE && a->activation != DN_FN_RELU) ||
-        one_present(desc->inputs, desc->num_inputs, 7))
+        one_present(desc->inputs, desc->num_inputs, desc->kind == DN_OP_NORM_SCALE ? 3 : 7))
         return one_decline(info,
                            "not over rows of channels, activation other than ReLU, or sums");
     norm_op *op = one_op_new(backend, sizeof *op);

@@ -142,7 +142,28 @@ static dn_status check_conv(dn_op *op)
     REF_TRY(check_source(op, 3));
     REF_TRY(weights_count(op, &op->in[0], &op->out[0], &weights));
     REF_TRY(ref_need_in(op, 1, weights));
-    return ref_need_in(op, 2, op->out[0].info.shape.dim[1]);
+    REF_TRY(ref_need_in(op, 2, op->out[0].info.shape.dim[1]));
+    return ref_need_out(op, 1, 2 * op->out[0].info.shape.dim[1]);
+}
+
+/* Mean and biased variance of y, by channel. */
+static void moments_of(const geometry *g, const real *y, real *moments)
+{
+    double count = (double)(g->N * g->w->Q);
+    for (int64_t k = 0; k < g->K; k++) {
+        double mean = 0, squares = 0;
+        for (int64_t i = 0; i < g->N * g->w->Q; i++)
+            mean += y[i / g->w->Q * g->output.n + k * g->output.c + i % g->w->Q * g->output.i];
+        mean /= count;
+        for (int64_t i = 0; i < g->N * g->w->Q; i++) {
+            double away =
+                y[i / g->w->Q * g->output.n + k * g->output.c + i % g->w->Q * g->output.i] -
+                mean;
+            squares += away * away;
+        }
+        put(&moments[k], false, mean);
+        put(&moments[g->K + k], false, squares / count);
+    }
 }
 
 static dn_status run_conv(const dn_op *op, const dn_op_io *io)
@@ -169,11 +190,13 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
                 put_through(&y[n * g.output.n + k * g.output.c + q * g.output.i],
                             ref_adds(op, 0), sum, a->activation, a->activation_a);
             }
+    if (ref_has_out(op, 1))
+        moments_of(&g, y, io->out[1]);
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv) = {"CONV", "XTttttt:X", sizeof(dn_args_conv),
-                                1,      check_conv,  run_conv};
+const ref_kind REF(ref_conv) = {"CONV", "XTttttt:Xt", sizeof(dn_args_conv),
+                                1,      check_conv,   run_conv};
 
 static dn_status check_conv_bwd_data(dn_op *op)
 {

@@ -17,6 +17,7 @@ static dn_status check_norm_scale(dn_op *op)
     REF_TRY(ref_need_in(op, 0, count));
     REF_TRY(ref_need_in(op, 1, a->dim));
     REF_TRY(ref_need_in(op, 2, a->dim));
+    REF_TRY(ref_need_in(op, 3, 2 * a->dim));
     REF_TRY(ref_need_out(op, 0, count));
     for (int32_t i = 1; i < 5; i++)
         REF_TRY(ref_need_out(op, i, a->dim));
@@ -44,6 +45,7 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
     const real *x = io->in[0], *gamma = io->in[1], *beta = io->in[2];
+    const real *moments = ref_in(op, io, 3);
     real *y = ref_out(op, io, 0), *mean = io->out[1], *inv_std = io->out[2];
     real *running_mean = io->out[3], *running_var = io->out[4], *factor = io->out[5];
     double m = (double)(a->outer * a->inner), unbiased = m > 1 ? m / (m - 1) : 1;
@@ -51,7 +53,10 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
     for (int64_t d = 0; d < a->dim; d++) {
         double mu = running_mean[d] * share, var = running_var[d] * share;
         if (!a->use_global) {
-            statistics(a, x, d, &mu, &var);
+            if (moments)
+                mu = moments[d], var = moments[a->dim + d];
+            else
+                statistics(a, x, d, &mu, &var);
             running_mean[d] = (real)(a->fraction * running_mean[d] + mu);
             running_var[d] = (real)(a->fraction * running_var[d] + var * unbiased);
         }
@@ -72,7 +77,7 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 }
 
 const ref_kind REF(ref_norm_scale) = {
-    "NORM_SCALE",     "TTT:tTTTTT",  sizeof(dn_args_norm_scale), 1,
+    "NORM_SCALE",     "TTTt:tTTTTT", sizeof(dn_args_norm_scale), 1,
     check_norm_scale, run_norm_scale};
 
 static dn_status check_norm_scale_bwd(dn_op *op)

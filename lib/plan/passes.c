@@ -9,7 +9,7 @@
 static dn_status (*const passes[])(dni_rewrite *r) = {
     dni_split_values,   dni_drop_copies,      dni_fuse_norms,     dni_fold_norms,
     dni_fuse_sums,      dni_fuse_activations, dni_choose_layouts, dni_pass_norms,
-    dni_join_gradients, dni_choose_types,
+    dni_join_gradients, dni_pass_sums,        dni_choose_types,
 };
 
 dn_status dni_rewrite_program(dni_rewrite *r)

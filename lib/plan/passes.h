@@ -25,6 +25,7 @@ dni_fuse_activations(dni_rewrite *r); /* fuse_activations.c: y = f(x) into x's m
 dn_status dni_choose_layouts(dni_rewrite *r); /* layout.c: NHWC where that is faster */
 dn_status dni_pass_norms(dni_rewrite *r); /* pass_norms.c: into the convolutions that read y */
 dn_status dni_join_gradients(dni_rewrite *r); /* join_gradients.c: dx and dw of one op */
+dn_status dni_pass_sums(dni_rewrite *r);      /* pass_sums.c: of norms, by what they read */
 dn_status dni_choose_types(dni_rewrite *r);   /* types.c: bf16 where compute says so */
 
 /* An op on trial: a copy whose arguments can be changed without touching the program's. */

@@ -63,6 +63,9 @@ static void norm_scale_cases(builder *b)
             out_as(b, DN_F32, POSITIVE, SHAPE(1));
             emit_added(b, 1);
             emit_narrow_in_place(b, 1, -1, 1, 1);
+            in(b, POSITIVE, SHAPE(2, w.dim)); /* moments that another op has made */
+            emit_added(b, 1);
+            emit_narrow_in_place(b, 1, -1, 1, 1);
             b->c.kind = DN_OP_NORM_SCALE_BWD;
             b->c.in.count = b->c.out.count = 0;
             in(b, NORMAL, shape);

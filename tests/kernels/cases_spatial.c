@@ -82,6 +82,9 @@ static const conv_row convs[] = {
     {2, 2, 32, 32, 32, {9, 10}, {3, 3}, {1, 1}, {1, 0}, {1, 1}},
     {2, 3, 16, 16, 16, {17, 8}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
     {2, 1, 512, 512, 512, {5, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    /* panels of outputs that are whole, for sums: in pieces, and laid side by side */
+    {2, 2, 352, 64, 1, {5, 7}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 1, 3, 32, 1, {33, 17}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
     {2, 1, 2, 3, 1, {11, 13}, {3, 3}, {1, 2}, {2, 3}, {2, 3}},
     {2, 1, 3, 8, 1, {23, 23}, {11, 11}, {4, 4}, {0, 0}, {1, 1}},
     {2, 2, 3, 4, 1, {7, 7}, {7, 7}, {1, 1}, {0, 0}, {1, 1}},
@@ -220,6 +223,20 @@ static void conv_of_norm(builder *b, int32_t kind, const conv_row *r)
     emit_layouts(b, 3, 3, 4);
 }
 
+/* With what a normalisation wants to know of y. */
+static void conv_with_moments(builder *b, const conv_row *r)
+{
+    conv_shapes s = shapes_of(r);
+    conv_begin(b, DN_OP_CONV, r);
+    in(b, NORMAL, s.x);
+    in(b, NORMAL, s.w);
+    if (r->N == 1)
+        in(b, NORMAL, SHAPE(r->K));
+    out(b, s.y);
+    out(b, SHAPE(2, r->K));
+    emit_layouts(b, 1, 1, 1);
+}
+
 static void large_conv_cases(builder *b)
 {
     for (size_t i = 0; i < sizeof(large_convs) / sizeof(large_convs[0]); i++) {
@@ -239,6 +256,8 @@ static void large_conv_cases(builder *b)
             emit(b);
         }
     }
+    static const conv_row summed = {2, 2, 96, 64, 1, {40, 41}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
+    conv_with_moments(b, &summed);
 }
 
 /* Constant weights, and pixels and channels enough for Strassen's product: more than whole
@@ -286,6 +305,7 @@ static void conv_cases(builder *b)
         conv_product(b, DN_OP_CONV_BWD_DATA, r);
         conv_of_norm(b, DN_OP_CONV, r);
         conv_of_norm(b, DN_OP_CONV_BWD_WEIGHTS, r);
+        conv_with_moments(b, r);
         conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
         in(b, NORMAL, s.x);
         in(b, NORMAL, s.y);

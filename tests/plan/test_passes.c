@@ -148,7 +148,7 @@ static void check_norm_passed_on(dn_context *plain)
     run(truth, true);
     compare_nets(net, truth, true);
     const dni_program *p = dni_plan_program(net->plan);
-    int32_t passed = 0, walks = 0, unmade = 0, joined = 0, given = 0;
+    int32_t passed = 0, walks = 0, unmade = 0, joined = 0, given = 0, told = 0, made = 0;
     for (size_t i = 0; i < p->num_ops; i++) {
         const dni_op *op = &p->ops[i];
         bool weights = op->kind == DN_OP_CONV_BWD_WEIGHTS;
@@ -156,6 +156,8 @@ static void check_norm_passed_on(dn_context *plain)
         unmade += op->kind == DN_OP_NORM_SCALE && op->outputs[0] == DNI_NONE;
         joined += weights && op->num_outputs == 4;
         given += op->kind == DN_OP_NORM_SCALE_BWD && op->num_inputs == 8;
+        made += op->kind == DN_OP_CONV && op->num_outputs == 2;
+        told += op->kind == DN_OP_NORM_SCALE && op->num_inputs == 4;
         walks += strstr(dni_plan_implementation(net->plan, i), "3x3") != NULL;
     }
     CHECK_INT(passed, walks ? 2 : 0); /* forward and to the weights */
@@ -163,6 +165,8 @@ static void check_norm_passed_on(dn_context *plain)
     CHECK_INT(joined,
               walks ? 1 : 0); /* to the data, too, and the sums of the norm's gradient */
     CHECK_INT(given, joined);
+    CHECK_INT(made, walks ? 1 : 0); /* moments, by b; a is not of whole panels */
+    CHECK_INT(told, made);
     dn_net_free(net);
     dn_net_free(truth);
     dn_context_free(context);

@@ -70,7 +70,7 @@ enum {
     DN_OP_BCAST = 8,             /* x, s, [t] -> y */
     DN_OP_REDUCE = 9,            /* x, [x2] -> y */
     DN_OP_GEMM = 10,             /* a, b, [bias] -> c */
-    DN_OP_CONV = 11,             /* x, w, [b], [mean, inv_std, gamma, beta] -> y */
+    DN_OP_CONV = 11,             /* x, w, [b], [mean, inv_std, gamma, beta] -> y, [moments] */
     DN_OP_CONV_BWD_DATA = 12,    /* dy, w, [b] -> dx */
     DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy, [mean, inv_std, gamma, beta], [w] -> dw, [db], [dx],
                                     [sums] */
@@ -104,8 +104,8 @@ enum {
     DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
     DN_OP_SCALE_CLIP = 42,       /* norm2 -> x0 .. (in, out): x *= min(1, clip / sqrt(norm2)) */
     DN_OP_CROSS_LRN = 43,        /* reserved for a fused LRN + pooling */
-    DN_OP_NORM_SCALE = 44,       /* x, gamma, beta -> [y], mean, inv_std, running mean, running
-                                    var, factor */
+    DN_OP_NORM_SCALE = 44,       /* x, gamma, beta, [moments] -> [y], mean, inv_std, running
+                                    mean, running var, factor */
     DN_OP_NORM_SCALE_BWD = 45,   /* x, [y], mean, inv_std, gamma, dy, [beta], [sums] -> dx,
                                     [dgamma], [dbeta] */
     DN_OP_ROI_POOL = 46,         /* x, regions -> y, [mask I32] */
@@ -270,6 +270,7 @@ typedef struct dn_args_gemm {
  * With mean, inv_std, gamma and beta (C each) what is convolved is not x but what NORM_SCALE
  * makes of it: f(gamma (x - mean) inv_std + beta), f being x_activation, NONE or RELU of slope
  * 0; padding is 0 in any case.
+ * moments (2, K): the mean of what y has become and its biased variance, by channel.
  * CONV_BWD_WEIGHTS with w also makes dx, laid out as x: what CONV_BWD_DATA makes of dy; and
  * with mean and its like sums (2, C): of dz = dx f'(y) and of dz (x - mean), y what x is
  * normalised to: those that NORM_SCALE_BWD begins with. */
@@ -462,7 +463,8 @@ typedef struct dn_args_batch_norm {
  * activation y is needed, or beta in its place: then y is what the forward made of x) and n =
  * (x - mean) inv_std: dgamma += sum dz n, dbeta += sum dz, dx = gamma inv_std (dz - mean(dz) -
  * n mean(dz n)); global: dx = gamma inv_std dz. With sums (2, dim), they are the sums of dz and
- * of dz (x - mean). dx == dy is allowed, y == x is not. */
+ * of dz (x - mean); with moments (2, dim) the batch's statistics are these. dx == dy is
+ * allowed, y == x is not. */
 typedef struct dn_args_norm_scale {
     dn_args base;
     int32_t use_global, activation;

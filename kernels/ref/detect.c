@@ -45,13 +45,20 @@ static room room_of(const detect *d, void *scratch)
     return r;
 }
 
+static dn_status need_each(const dn_op *op, int32_t i, const detect *d, int64_t each)
+{
+    int64_t count;
+    REF_TRY(ref_count3(op, d->N, d->P, each, &count));
+    return ref_need_in(op, i, count);
+}
+
 static dn_status check_priors(const dn_op *op, const detect *d)
 {
-    REF_TRY(ref_need_in(op, 1, d->N * d->P * d->classes));
-    REF_TRY(ref_need_in(op, 2, d->N * d->P * d->places * 4));
+    REF_TRY(need_each(op, 1, d, d->classes));
+    REF_TRY(need_each(op, 2, d, d->places * 4));
     REF_TRY(ref_need_in(op, 3, d->P * 8));
-    REF_TRY(ref_need_in(op, 4, d->N * d->P * 2));
-    return ref_need_in(op, 5, d->N * d->P * 4);
+    REF_TRY(need_each(op, 4, d, 2));
+    return need_each(op, 5, d, 4);
 }
 
 static dn_status check_detect(dn_op *op)
@@ -59,10 +66,15 @@ static dn_status check_detect(dn_op *op)
     const dn_args_detect *a = &op->args.detect;
     dn_operand in[1 + DN_DETECT_MAPS];
     detect d;
-    for (int32_t i = 0; i < op->num_inputs && i <= DN_DETECT_MAPS; i++)
+    bool all = true; /* but for what PRIORS may go without */
+    for (int32_t i = 0; i < op->num_inputs && i <= DN_DETECT_MAPS; i++) {
         in[i] = op->in[i].info;
-    if (a->method < DN_DETECT_PROPOSAL || a->method > DN_DETECT_PRIORS || a->classes < 0 ||
-        a->classes > 1 << 20 || ref_has_in(op, 0) != (a->method != DN_DETECT_PRIORS))
+        all =
+            all && (ref_has_in(op, i) || (a->method == DN_DETECT_PRIORS && (i == 0 || i > 3)));
+    }
+    if (!all || a->method < DN_DETECT_PROPOSAL || a->method > DN_DETECT_PRIORS ||
+        a->classes < 0 || a->classes > 1 << 20 ||
+        ref_has_in(op, 0) != (a->method != DN_DETECT_PRIORS))
         return ref_fail(op, DN_E_INVALID, "there is no method %d of %lld classes",
                         (int)a->method, (long long)a->classes);
     if (!detect_shape(&d, a, op->num_inputs, in))
@@ -82,30 +94,15 @@ static dn_status check_detect(dn_op *op)
             anchors += 2 * d.map[k].anchors;
     }
     REF_TRY(ref_need_in(op, 0, anchors));
-    REF_TRY(ref_need_out(op, 0, d.N * d.image * 7));
+    int64_t rows;
+    REF_TRY(ref_count3(op, d.N, d.image, 7, &rows));
+    if (rows / 7 > INT32_MAX)
+        return ref_fail(op, DN_E_SHAPE, "%lld rows are too many", (long long)(rows / 7));
+    REF_TRY(ref_need_out(op, 0, rows));
     op->scratch = (size_t)(d.P * d.places) * sizeof(dn_box) +
                   (size_t)list_of(&d) * sizeof(ref_scored) +
                   (size_t)(d.group * d.groups) * sizeof(found);
     return ref_need_out(op, 1, 1);
-}
-
-/* Keeps, of list sorted, those that overlap no one kept too much. */
-static int64_t suppress(const detect *d, ref_scored *list, int64_t count, const dn_box *boxes)
-{
-    double nms = d->nms;
-    int64_t kept = 0;
-    for (int64_t i = 0; i < count && kept < d->group; i++) {
-        int64_t k = 0;
-        while (k < kept &&
-               dn_box_iou(&boxes[list[i].index], &boxes[list[k].index], d->one) <= nms)
-            k++;
-        if (k < kept)
-            continue;
-        list[kept++] = list[i];
-        if (d->eta < 1 && nms > 0.5)
-            nms *= d->eta;
-    }
-    return kept;
 }
 
 /* What is found in image n goes to the rows from `first` on; how many. */
@@ -122,7 +119,8 @@ static int64_t detect_image(const detect *d, const room *r, int64_t n, void *row
             if (detect_score(d, n, g, i, &BOXES_OF(g)[i], &r->list[count].score))
                 r->list[count++].index = i;
         ref_sort(r->list, count);
-        count = suppress(d, r->list, detect_at_most(d->before, count), BOXES_OF(g));
+        count = ref_suppress(r->list, detect_at_most(d->before, count), BOXES_OF(g), d->nms,
+                             d->eta, d->one, d->group);
         for (int64_t i = 0; i < count; i++)
             r->kept[num++] = (found){g, r->list[i].index};
     }

@@ -158,21 +158,6 @@ static void match_image(multi_run *r, int64_t n)
 
 /* ---- mining ------------------------------------------------------------------------------ */
 
-/* Of list sorted, those that overlap no one kept by more than nms. */
-static int64_t suppress(multi_run *r, int64_t count)
-{
-    int64_t kept = 0;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t k = 0;
-        while (k < kept && dn_box_iou(&r->boxes[r->list[i].index], &r->boxes[r->list[k].index],
-                                      0) <= r->m.a->nms)
-            k++;
-        if (k == kept)
-            r->list[kept++] = r->list[i];
-    }
-    return kept;
-}
-
 /* The priors that may be taken, worst first; after suppression if that is asked for. */
 static int64_t rank_candidates(multi_run *r, int64_t n)
 {
@@ -186,7 +171,9 @@ static int64_t rank_candidates(multi_run *r, int64_t n)
         return count;
     for (int64_t i = 0; i < m->P; i++)
         r->boxes[i] = multi_box(m, n, i, 0, m->a->flags & DN_MULTI_NMS_PRIORS);
-    return suppress(r, m->a->top_k >= 0 && m->a->top_k < count ? m->a->top_k : count);
+    if (m->a->top_k >= 0 && m->a->top_k < count)
+        count = m->a->top_k;
+    return ref_suppress(r->list, count, r->boxes, m->a->nms, 1, 0, count);
 }
 
 /* Marks the negatives in taken; of hard examples, a matched prior not chosen loses its match.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * order.c: sorting by score. The order is one whatever the scores are, and so is the result. */
+ * order.c: sorting by score, and suppression. The order is one whatever the scores are, and so
+ * is the result. */
 #include <stdlib.h>
 
 #include "ref.h"
@@ -22,4 +23,21 @@ void ref_sort(ref_scored *list, int64_t count)
 {
     if (count > 1)
         qsort(list, (size_t)count, sizeof *list, by_score);
+}
+
+int64_t ref_suppress(ref_scored *list, int64_t count, const dn_box *boxes, double nms,
+                     double eta, double one, int64_t most)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < count && kept < most; i++) {
+        int64_t k = 0;
+        while (k < kept && dn_box_iou(&boxes[list[i].index], &boxes[list[k].index], one) <= nms)
+            k++;
+        if (k < kept)
+            continue;
+        list[kept++] = list[i];
+        if (eta < 1 && nms > 0.5)
+            nms *= eta;
+    }
+    return kept;
 }

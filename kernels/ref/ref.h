@@ -11,6 +11,7 @@
 #undef I /* of complex.h; here it counts the elements of a plane */
 
 #include "deepnet/sys/backend.h"
+#include "deepnet/sys/boxes.h"
 #include "deepnet/sys/random.h"
 #include "window.h"
 
@@ -152,6 +153,10 @@ typedef struct ref_scored {
 
 /* Highest score first, NaN as -inf; equal scores in the order of index. */
 void ref_sort(ref_scored *list, int64_t count);
+/* Keeps, of list sorted, the `most` first that overlap no one kept by more than nms, which falls
+ * by eta < 1 after each, down to 0.5; one: what is added to a length. How many are kept. */
+int64_t ref_suppress(ref_scored *list, int64_t count, const dn_box *boxes, double nms,
+                     double eta, double one, int64_t most);
 
 /* ---- for the loops ----------------------------------------------------------------------- */
 

@@ -515,6 +515,44 @@ static void test_refusals(void)
     EXPECT(run(&c, ins, outs) == DN_E_DATA);
 }
 
+/* Operands and counts of DETECT that do not go together. */
+static void test_detect_refusals(void)
+{
+    builder c;
+    double x[64] = {0};
+    void *ins[] = {x, x, NULL, x}, *maps[] = {x, x, x, NULL}, *outs[] = {x, x};
+    BEGIN(&c, DN_OP_DETECT, dn_args_detect);
+    c.c.args.detect.method = DN_DETECT_PRIORS;
+    c.c.args.detect.classes = 1;
+    c.c.args.detect.keep = 1;
+    in_absent(&c);
+    in(&c, 0, SHAPE(1, 2, 1));
+    in_absent(&c); /* codes */
+    in(&c, 0, SHAPE(1, 2, 8));
+    out(&c, SHAPE(1, 7));
+    add_operand(&c.c.out, DN_I32, 0, 0, SHAPE(1));
+    EXPECT(run(&c, ins, outs) == DN_E_INVALID);
+    c.c.in.operand[2] = c.c.in.operand[1];
+    c.c.in.operand[2].shape = SHAPE(1, 2, 4);
+    ins[2] = x;
+    EXPECT(run(&c, ins, outs) == DN_OK);
+    c.c.in.operand[1].shape = SHAPE((int64_t)1 << 32, 2, 1); /* rows that no I32 counts */
+    c.c.in.operand[2].shape = SHAPE((int64_t)1 << 32, 2, 4);
+    c.c.out.operand[0].shape = SHAPE((int64_t)1 << 32, 7);
+    EXPECT(run(&c, ins, outs) == DN_E_SHAPE);
+    BEGIN(&c, DN_OP_DETECT, dn_args_detect);
+    c.c.args.detect.method = DN_DETECT_YOLO;
+    c.c.args.detect.before = c.c.args.detect.after = c.c.args.detect.keep = -1;
+    in(&c, 0, SHAPE(2));
+    in(&c, 0, SHAPE(1, 5, 1, 1));
+    in(&c, 0, SHAPE(1, 0, 1, 1));
+    in_absent(&c); /* a map */
+    c.c.in.operand[3].shape = SHAPE(1, 0, 1, 1);
+    out(&c, SHAPE(1, 7));
+    add_operand(&c.c.out, DN_I32, 0, 0, SHAPE(1));
+    EXPECT(run(&c, maps, outs) == DN_E_INVALID);
+}
+
 int main(void)
 {
     for (int i = 0; dni_builtin_backends[i]; i++)
@@ -533,6 +571,7 @@ int main(void)
     test_argmax();
     test_updates();
     test_refusals();
+    test_detect_refusals();
     if (host_live_allocations() != 0) {
         printf("allocations were never freed\n");
         failures++;

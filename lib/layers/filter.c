@@ -57,14 +57,20 @@ static bool selected(const pair *p, const void *selector, int64_t i)
                                      : ((const float *)selector)[i] != 0;
 }
 
+static int64_t count_selected(const pair *p, const void *selector)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < p->items; i++)
+        count += selected(p, selector, i);
+    return count;
+}
+
 static dn_status run_forward(void *user, void *const *in, void *const *out)
 {
     const pair *p = user;
     dni_shape y = p->layer->bottom[p->index];
     char *to = out[0];
-    y.dim[0] = 0;
-    for (int64_t i = 0; i < p->items; i++)
-        y.dim[0] += selected(p, in[1], i);
+    y.dim[0] = count_selected(p, in[1]);
     if (!dni_shape_equal(&y, &p->y))
         return dni_dynamic_shape(p->layer, p->index, &y);
     for (int64_t i = 0; i < p->items; i++)
@@ -79,6 +85,8 @@ static dn_status run_backward(void *user, void *const *in, void *const *out)
 {
     const pair *p = user;
     const char *from = in[0];
+    if (count_selected(p, in[1]) != p->y.dim[0]) /* the host's doing */
+        return dni_fail(DN_E_DATA, "the selector has changed since the forward");
     for (int64_t i = 0; i < p->items; i++) {
         char *to = (char *)out[0] + (size_t)i * p->item_size;
         if (selected(p, in[1], i)) {

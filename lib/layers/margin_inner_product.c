@@ -85,6 +85,17 @@ static double psi(Cnn__MarginInnerProductParameter__MarginType type, double c, d
     }
 }
 
+/* Where item i has the column of its label: the host may have changed it since the forward. */
+static dn_status label_at(const margin_state *s, const void *labels, int64_t i, int64_t *at)
+{
+    double label = dni_get(labels, s->layer->dtype, i);
+    if (!(label >= 0 && label < (double)s->N))
+        return dni_fail(DN_E_DATA, "label %lld is not from 0 to %lld",
+                        (long long)(fabs(label) < 1e15 ? label : -1), (long long)s->N - 1);
+    *at = i * s->N + (int64_t)label;
+    return DN_OK;
+}
+
 /* x W^T, |x|, labels -> y, share, [lambda] */
 static dn_status run(void *user, void *const *in, void *const *out)
 {
@@ -96,15 +107,15 @@ static dn_status run(void *user, void *const *in, void *const *out)
     memcpy(out[0], in[0], (size_t)(s->M * s->N) * dni_dtype_size(type));
     if (s->layer->num_tops > 1)
         dni_put(out[2], type, 0, lambda);
+    int64_t at;
     for (int64_t i = 0; i < s->M; i++) {
-        double label = dni_get(in[2], type, i), norm = dni_get(in[1], type, i), slope;
+        double norm = dni_get(in[1], type, i), slope;
         bool single = p->type == CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__SINGLE;
         dni_put(out[1], type, 2 * i, 1);
         dni_put(out[1], type, 2 * i + 1, 0);
-        if (!(label >= 0 && label < (double)s->N))
-            return dni_fail(DN_E_DATA, "label %lld is not from 0 to %lld",
-                            (long long)(fabs(label) < 1e15 ? label : -1), (long long)s->N - 1);
-        int64_t at = i * s->N + (int64_t)label;
+        dn_status st = label_at(s, in[2], i, &at);
+        if (st)
+            return st;
         double product = dni_get(in[0], type, at), c = product / norm;
         if (single || !(norm > 0))
             continue;
@@ -144,7 +155,10 @@ static dn_status divide(void *user, void *const *in, void *const *out)
     int32_t type = s->layer->dtype;
     memcpy(out[0], in[0], (size_t)(s->M * s->N) * dni_dtype_size(type));
     for (int64_t i = 0; i < s->M; i++) {
-        int64_t at = i * s->N + (int64_t)dni_get(in[1], type, i);
+        int64_t at;
+        dn_status st = label_at(s, in[1], i, &at);
+        if (st)
+            return st;
         double dy = dni_get(in[0], type, at);
         dni_put(out[0], type, at, dy * dni_get(in[2], type, 2 * i));
         dni_put(out[1], type, i, dy * dni_get(in[2], type, 2 * i + 1));

@@ -453,6 +453,12 @@ def margin_inner_product(rng):
         made.backward(y=dy, **{'lambda': [0]})
         close('gradient of x, ' + kind, made.blobs['x'].diff, dx)
         close('gradient of the weight', made.params['l'][0].diff, dy.T @ x)
+    made.blobs['t'].data[3] = 1e9
+    try:
+        made.backward(y=dy, **{'lambda': [0]})
+        raise AssertionError('a label that is no column')
+    except deepnet.DataError as error:
+        assert 'label 1000000000 is not from 0 to 4' in str(error), error
 
 
 @case

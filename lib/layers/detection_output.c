@@ -61,6 +61,7 @@ static dn_status check_bottoms(const dni_layer *layer, output_state *s)
                 "bottom 2 must be priors, (1, 2, 4 P)");
     s->N = x[0].dim[0];
     s->P = x[2].dim[2] / 4;
+    DNI_REQUIRE(s->P <= INT32_MAX, DN_E_SHAPE, "bottom 2 has too many priors");
     DNI_REQUIRE(dni_shape_range(&x[0], 1, x[0].axes) == s->P * s->places * 4, DN_E_SHAPE,
                 "bottom 0 has %lld values an image, %lld priors and %d places need %lld",
                 (long long)dni_shape_range(&x[0], 1, x[0].axes), (long long)s->P, s->places,

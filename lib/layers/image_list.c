@@ -47,7 +47,7 @@ dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *
     s->transform.force_color = p->is_color;
     s->transform.force_gray = !p->is_color;
     dni_transform_crop(t, crop);
-    if (!crop[0]) {
+    if (!crop[0] && !crop[1]) {
         s->transform.crop_height = s->crop_height;
         s->transform.crop_width = s->crop_width;
     }

@@ -102,19 +102,18 @@ static dn_status shape(dni_layer *layer)
                 "bottoms 0 and 1 need as many images");
     DNI_REQUIRE(x[2].axes >= 3 && x[2].dim[1] == 2, DN_E_SHAPE,
                 "bottom 2 must be priors, (1, 2, 4 P)");
-    int64_t N = x[0].dim[0], P = dni_shape_count(&x[2]) / 8;
-    DNI_REQUIRE(dni_shape_count(&x[2]) == 8 * P, DN_E_SHAPE,
+    int64_t P = dni_shape_count(&x[2]) / 8, loc = dni_shape_range(&x[0], 1, x[0].axes),
+            conf = dni_shape_range(&x[1], 1, x[1].axes);
+    DNI_REQUIRE(dni_shape_count(&x[2]) == 8 * P && P <= INT32_MAX, DN_E_SHAPE,
                 "bottom 2 must be priors, (1, 2, 4 P)");
     DNI_REQUIRE(x[3].axes >= 1 && x[3].dim[x[3].axes - 1] == 8, DN_E_SHAPE,
                 "bottom 3 must be true boxes, (1, 1, G, 8)");
-    DNI_REQUIRE(dni_shape_count(&x[0]) == N * P * places * 4, DN_E_SHAPE,
-                "bottom 0 has %lld values, %lld priors and %d places need %lld an image",
-                (long long)dni_shape_count(&x[0]), (long long)P, places,
-                (long long)(P * places * 4));
-    DNI_REQUIRE(dni_shape_count(&x[1]) == N * P * a->classes, DN_E_SHAPE,
-                "bottom 1 has %lld values, %lld priors of %d classes need %lld an image",
-                (long long)dni_shape_count(&x[1]), (long long)P, a->classes,
-                (long long)(P * a->classes));
+    DNI_REQUIRE(loc == P * places * 4, DN_E_SHAPE,
+                "bottom 0 has %lld values an image, %lld priors and %d places need %lld",
+                (long long)loc, (long long)P, places, (long long)(P * places * 4));
+    DNI_REQUIRE(conf == P * a->classes, DN_E_SHAPE,
+                "bottom 1 has %lld values an image, %lld priors of %d classes need %lld",
+                (long long)conf, (long long)P, a->classes, (long long)(P * a->classes));
     layer->top[0] = dni_shape_of(0, NULL);
     return DN_OK;
 }

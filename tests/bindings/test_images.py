@@ -313,6 +313,9 @@ class Maps(Images):
         self.assertEqual(out['data'].shape, (1, 3, 7, 3))
         self.assertEqual(out['size'].tolist(), [[[[6, 3]]]])
         self.assertEqual(set(out['label'][0, 0, 6]), {255})
+        for side in ('crop_height', 'crop_width', 'crop_h', 'crop_w'):
+            with self.assertRaisesRegex(deepnet.InvalidError, 'both of its height and its width'):
+                self.seg('label_type: PIXEL', side + ': 4')
 
     def test_padding(self):
         for phase in (deepnet.TRAIN, deepnet.TEST):

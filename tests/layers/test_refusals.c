@@ -114,6 +114,13 @@ static const struct refusal {
     {DETECTIONS(""), DN_E_NET, "num_classes is 0"},
     {DETECTIONS("num_classes: 1048576"), DN_E_NET, "num_classes is 1048576"},
     {DETECTIONS("num_classes: 1048575"), DN_E_SHAPE, "2 priors of 1048575 classes need 2097150"},
+    {IN("dim: 1 dim: 4")
+     "layer { name: 'p' type: 'Input' top: 'p' top: 'g' input_param { "
+     "shape { dim: 1 dim: 2 dim: 17592186044416 } shape { dim: 1 dim: 1 dim: 1 dim: 8 } } } "
+     "layer { name: 'l' type: 'MultiBoxLoss' bottom: 'x' bottom: 'x' bottom: 'p' bottom: 'g' "
+     "top: 'y' multibox_loss_param { num_classes: 1048575 share_location: false "
+     "do_neg_mining: false } }",
+     DN_E_SHAPE, "bottom 2 must be priors"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Bias' bottom: 'x' bottom: 't' top: 'y' }",
      DN_E_SHAPE, "axis 1"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 't' top: 'y' }",

@@ -23,7 +23,7 @@ typedef struct dn_convert_options {
     int32_t encoded;         /* 1: JPEG and PNG files as they are */
     int32_t check_size;      /* 1: an image of another size than the first's fails */
     int32_t skip_bad;        /* 1: an image that cannot be used is left out, with a warning */
-    int32_t reserved2;
+    int32_t reserved2;       /* 0 */
     int64_t *skipped; /* out: how many were left out, on success; NULL: not asked for */
 } dn_convert_options;
 
@@ -45,20 +45,21 @@ DN_API dn_status dn_convert_mnist(dn_context *context, const char *images_path,
 
 /* Makes an LMDB of Datum records out of a list of JPEG and PNG files, as Caffe's
  * convert_imageset does: a line of the list is a path, a space and a label; records are keyed
- * "00000000_path", "00000001_path", ... Pixels are blue, green, red; a resize is OpenCV's
- * bilinear one. A file that cannot be used fails it all, and says its line; with skip_bad it is
- * left out, as by convert_imageset: a line of the host's log says which and why, and no record
- * has its number. The database appears whole or not at all.
+ * "00000000_path", "00000001_path", ... Pixels are blue, green, red, of images turned
+ * as their Exif says (but encoded ones stay as they are); a resize is OpenCV's bilinear one. A
+ * file that cannot be used fails it all, and says its line; with skip_bad it is left out, as by
+ * convert_imageset: a line of the host's log says which and why, and no record has its number.
+ * The database appears whole or not at all.
  * - context: lends its memory; may be used by nets meanwhile.
  * - list_path: text. Its paths mean the working directory; where nothing is there, the list's
  *   own folder.
  * - out_path: the folder to make.
  * - options: borrowed for the call; NULL: all defaults.
  * Returns DN_OK, DN_E_IO (a file cannot be read; out_path exists, is no LMDB, or its disk is
- * full), DN_E_DATA (no list, no label, no image, another size; none that
- * could be used), DN_E_LIMIT (more than 10^8
- * images), DN_E_UNSUPPORTED (built without liblmdb, libjpeg or libpng), DN_E_NOMEM,
- * DN_E_INVALID (options that exclude each other). Thread-safety: any thread. Since 0.1. */
+ * full), DN_E_DATA (no list, no label, no image, another size; none that can be used),
+ * DN_E_LIMIT (more than 10^8 images), DN_E_UNSUPPORTED (built without liblmdb, libjpeg or
+ * libpng), DN_E_NOMEM, DN_E_INVALID (options that exclude each other). Thread-safety: any
+ * thread. Since 0.1. */
 DN_API dn_status dn_convert_images(dn_context *context, const char *list_path,
                                    const char *out_path, const dn_convert_options *options);
 

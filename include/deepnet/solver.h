@@ -112,8 +112,13 @@ DN_API int32_t dn_solver_num_test_nets(const dn_solver *solver);
 DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index);
 
 /* dn_net_describe of the net that is trained; in PLAN the steps of the update come behind those
- * of forward and backward, so that it lists a whole iteration. *out is yours: dn_net_text_free.
- * Since 0.1. */
+ * of forward and backward, so that it lists a whole iteration (but of a wire_only solver, which
+ * has no steps).
+ * - what: DN_DESCRIBE_*.
+ * - out: receives the text, yours: free it with dn_net_text_free of dn_solver_net, before the
+ *   solver. Untouched on failure.
+ * Returns DN_OK, DN_E_INVALID (an argument is NULL), DN_E_NOMEM, or what taking up new shapes of
+ * inputs fails with. Thread-safety: as all of the solver, one thread at a time. Since 0.1. */
 DN_API dn_status dn_solver_describe(dn_solver *solver, uint32_t what, char **out);
 
 /* What solver_mode and device_id of the prototxt ask for, as dn_context_options.device counts:

@@ -27,7 +27,7 @@ static bool among_top(const dn_args_accuracy *a, const real *x, int64_t label)
     return better < a->top_k;
 }
 
-static dn_status run_accuracy(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_accuracy)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_accuracy *a = &op->args.accuracy;
     const real *x = io->in[0], *t = io->in[1];
@@ -54,8 +54,8 @@ static dn_status run_accuracy(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_accuracy) = {"ACCURACY", "TT:Tt",        sizeof(dn_args_accuracy),
-                                    0,          check_accuracy, run_accuracy};
+REF_KIND(accuracy) = {"ACCURACY", "TT:Tt",        sizeof(dn_args_accuracy),
+                      0,          check_accuracy, REF_RUNS(accuracy)};
 
 static dn_status check_argmax(dn_op *op)
 {
@@ -94,7 +94,7 @@ static int64_t next_in_order(const dn_args_argmax *a, const real *x, int64_t las
     return best;
 }
 
-static dn_status run_argmax(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_argmax)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_argmax *a = &op->args.argmax;
     real *y = io->out[0];
@@ -116,5 +116,4 @@ static dn_status run_argmax(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_argmax) = {"ARGMAX", "T:T",        sizeof(dn_args_argmax),
-                                  0,        check_argmax, run_argmax};
+REF_KIND(argmax) = {"ARGMAX", "T:T", sizeof(dn_args_argmax), 0, check_argmax, REF_RUNS(argmax)};

@@ -8,6 +8,10 @@
 
 extern const dn_backend_ops dn_ref_backend;
 
+#define ROW(number, name) [DN_OP_##number] = &ref_##name,
+
+static const ref_kind *const kinds[DN_OP_KIND_END] = {REF_KINDS(ROW)};
+
 struct dn_backend {
     dn_backend_host host;
 };
@@ -172,14 +176,14 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
                                dn_op_info *info)
 {
     const dn_backend_host *host = &backend->host;
-    if (desc->kind <= 0 || desc->kind >= DN_OP_KIND_END || !ref_table_f32[desc->kind])
+    if (desc->kind <= 0 || desc->kind >= DN_OP_KIND_END || !kinds[desc->kind])
         return decline(info, "no such kind of op");
     if (desc->num_inputs < 0 || desc->num_inputs > DN_MAX_OPERANDS || desc->num_outputs < 0 ||
         desc->num_outputs > DN_MAX_OPERANDS)
         return host->fail(DN_E_INVALID, "op %d has %d inputs and %d outputs; at most %d fit",
                           (int)desc->kind, (int)desc->num_inputs, (int)desc->num_outputs,
                           DN_MAX_OPERANDS);
-    int32_t type = real_type_of(ref_table_f32[desc->kind], desc);
+    int32_t type = real_type_of(kinds[desc->kind], desc);
 
     size_t operands = (size_t)(desc->num_inputs + desc->num_outputs);
     size_t bytes = sizeof(dn_op) + operands * sizeof(ref_operand);
@@ -188,7 +192,8 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         return host->fail(DN_E_NOMEM, "ref: no memory for an op");
     memset(op, 0, bytes);
     op->host = host;
-    op->kind = (type == DN_F64 ? ref_table_f64 : ref_table_f32)[desc->kind];
+    op->kind = kinds[desc->kind];
+    op->wide = type == DN_F64;
     op->num_inputs = desc->num_inputs;
     op->num_outputs = desc->num_outputs;
     op->in = op->operand;
@@ -210,7 +215,7 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
 
 static dn_status ref_op_run(dn_op *op, const dn_op_io *io)
 {
-    return op->narrow ? ref_narrow_run(op, io) : op->kind->run(op, io);
+    return op->narrow ? ref_narrow_run(op, io) : op->kind->run[op->wide](op, io);
 }
 
 static void ref_op_destroy(dn_op *op)

@@ -34,7 +34,7 @@ static real bcast(int32_t op, real x, real s, real t)
     }
 }
 
-static dn_status run_bcast(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_bcast)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_bcast *a = &op->args.bcast;
     const real *x = io->in[0], *s = io->in[1], *t = ref_in(op, io, 2);
@@ -48,8 +48,7 @@ static dn_status run_bcast(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_bcast) = {"BCAST", "TTt:T",     sizeof(dn_args_bcast),
-                                 1,       check_bcast, run_bcast};
+REF_KIND(bcast) = {"BCAST", "TTt:T", sizeof(dn_args_bcast), 1, check_bcast, REF_RUNS(bcast)};
 
 static dn_status check_reduce(dn_op *op)
 {
@@ -108,7 +107,7 @@ static double reduce_term(int32_t op, double x, const real *x2)
     }
 }
 
-static dn_status run_reduce(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_reduce)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_reduce *a = &op->args.reduce;
     const real *x = io->in[0], *x2 = ref_in(op, io, 1);
@@ -134,15 +133,15 @@ static dn_status run_reduce(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_reduce) = {"REDUCE", "Tt:T",       sizeof(dn_args_reduce),
-                                  1,        check_reduce, run_reduce};
+REF_KIND(reduce) = {"REDUCE", "Tt:T",       sizeof(dn_args_reduce),
+                    1,        check_reduce, REF_RUNS(reduce)};
 
 static dn_status check_sumsq_all(dn_op *op)
 {
     return ref_need_out(op, 0, 1);
 }
 
-static dn_status run_sumsq_all(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_sumsq_all)(const dn_op *op, const dn_op_io *io)
 {
     double sum = 0;
     for (int32_t k = 0; k < op->num_inputs; k++) {
@@ -154,5 +153,5 @@ static dn_status run_sumsq_all(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_sumsq_all) = {"SUMSQ_ALL", "T+:T",          sizeof(dn_args),
-                                     1,           check_sumsq_all, run_sumsq_all};
+REF_KIND(sumsq_all) = {"SUMSQ_ALL", "T+:T",          sizeof(dn_args),
+                       1,           check_sumsq_all, REF_RUNS(sumsq_all)};

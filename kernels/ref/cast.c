@@ -95,7 +95,7 @@ static dn_status run_cast(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_cast) = {"CAST", "A:A", sizeof(dn_args), 0, check_cast, run_cast};
+const ref_kind ref_cast = {"CAST", "A:A", sizeof(dn_args), 0, check_cast, {run_cast, NULL}};
 
 static dn_status check_host_call(dn_op *op)
 {
@@ -109,5 +109,5 @@ static dn_status run_host_call(const dn_op *op, const dn_op_io *io)
     return op->args.host_call.fn(op->args.host_call.user, io->in, io->out);
 }
 
-const ref_kind REF(ref_host_call) = {"HOST_CALL", "a+:a+",         sizeof(dn_args_host_call),
-                                     0,           check_host_call, run_host_call};
+const ref_kind ref_host_call = {"HOST_CALL", "a+:a+",         sizeof(dn_args_host_call),
+                                0,           check_host_call, {run_host_call, NULL}};

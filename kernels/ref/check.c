@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * check.c: the checks that op_create makes of shapes and arguments. What passes them cannot
  * reach outside an operand, so that the loops check nothing but data. */
-#include "ref.h"
+#include "loss.h"
 
 #define LIMIT ((int64_t)1 << 46) /* elements of one operand */
 
@@ -81,4 +81,45 @@ dn_status ref_need_activation(const dn_op *op, int32_t fn)
     if (fn < 0 || fn >= DN_FN_END)
         return ref_fail(op, DN_E_INVALID, "there is no activation %d", (int)fn);
     return DN_OK;
+}
+
+static bool labelled(int32_t loss)
+{
+    return loss != DN_LOSS_EUCLIDEAN && loss != DN_LOSS_CONTRASTIVE &&
+           loss != DN_LOSS_SIGMOID_CE;
+}
+
+static dn_status check_presence(const dn_op *op)
+{
+    int32_t loss = op->args.loss.loss;
+    bool wants_t = loss != DN_LOSS_EUCLIDEAN, has_w = ref_has_in(op, 2);
+    if (wants_t && !ref_has_in(op, 1))
+        return ref_fail(op, DN_E_INVALID, "loss %d needs labels or targets", (int)loss);
+    if (loss == DN_LOSS_INFOGAIN ? !has_w : has_w && loss != DN_LOSS_SOFTMAX)
+        return ref_fail(op, DN_E_INVALID, "loss %d and the weights do not go together",
+                        (int)loss);
+    return DN_OK;
+}
+
+dn_status ref_check_loss(const dn_op *op)
+{
+    const dn_args_loss *a = &op->args.loss;
+    int64_t count, labels, weights = a->dim;
+    if (a->loss < DN_LOSS_SOFTMAX || a->loss > DN_LOSS_EUCLIDEAN || a->normalization < 0 ||
+        a->normalization > 3)
+        return ref_fail(op, DN_E_INVALID, "there is no loss %d with normalization %d",
+                        (int)a->loss, (int)a->normalization);
+    if (a->loss == DN_LOSS_HINGE && a->param != 1 && a->param != 2)
+        return ref_fail(op, DN_E_INVALID, "loss %d has the norms 1 and 2", (int)a->loss);
+    REF_TRY(check_presence(op));
+    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
+    REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
+    if (a->loss == DN_LOSS_INFOGAIN)
+        REF_TRY(ref_count3(op, a->dim, a->dim, 1, &weights));
+    if (a->loss == DN_LOSS_CONTRASTIVE)
+        labels = a->outer;
+    REF_TRY(ref_need_in(op, 0, count));
+    REF_TRY(ref_need_in(op, 1,
+                        labelled(a->loss) || a->loss == DN_LOSS_CONTRASTIVE ? labels : count));
+    return ref_need_in(op, 2, weights);
 }

@@ -166,7 +166,7 @@ static void moments_of(const geometry *g, const real *y, real *moments)
     }
 }
 
-static dn_status run_conv(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_conv)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_conv *a = &op->args.conv;
     geometry g = geometry_of(op, &op->in[0], &op->out[0]);
@@ -195,8 +195,7 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv) = {"CONV", "XTttttt:Xt", sizeof(dn_args_conv),
-                                1,      check_conv,   run_conv};
+REF_KIND(conv) = {"CONV", "XTttttt:Xt", sizeof(dn_args_conv), 1, check_conv, REF_RUNS(conv)};
 
 static dn_status check_conv_bwd_data(dn_op *op)
 {
@@ -234,7 +233,7 @@ static void data_gradient(const dn_op *op, const dn_op_io *io, const geometry *g
         }
 }
 
-static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_conv_bwd_data)(const dn_op *op, const dn_op_io *io)
 {
     geometry g = geometry_of(op, &op->out[0], &op->in[0]);
     data_gradient(op, io, &g, io->in[0], io->in[1], ref_in(op, io, 2), io->out[0],
@@ -242,8 +241,9 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv_bwd_data) = {
-    "CONV_BWD_DATA", "XTt:X", sizeof(dn_args_conv), 1, check_conv_bwd_data, run_conv_bwd_data};
+REF_KIND(conv_bwd_data) = {"CONV_BWD_DATA",      "XTt:X",
+                           sizeof(dn_args_conv), 1,
+                           check_conv_bwd_data,  REF_RUNS(conv_bwd_data)};
 
 static dn_status check_conv_bwd_weights(dn_op *op)
 {
@@ -293,7 +293,7 @@ static void sums_for_norm(const geometry *g, const source *x, const real *dx, re
     }
 }
 
-static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_conv_bwd_weights)(const dn_op *op, const dn_op_io *io)
 {
     geometry g = geometry_of(op, &op->in[0], &op->in[1]);
     int64_t Q = g.w->Q, R = g.w->R;
@@ -325,9 +325,9 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XXttttt:Ttxt",
-                                            sizeof(dn_args_conv),   3,
-                                            check_conv_bwd_weights, run_conv_bwd_weights};
+REF_KIND(conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XXttttt:Ttxt",
+                              sizeof(dn_args_conv),   3,
+                              check_conv_bwd_weights, REF_RUNS(conv_bwd_weights)};
 
 /* columns: (N, C * R, out) */
 static dn_status check_columns(dn_op *op, const ref_operand *image, const ref_operand *columns)
@@ -345,7 +345,7 @@ static dn_status check_im2col(dn_op *op)
     return check_columns(op, &op->in[0], &op->out[0]);
 }
 
-static dn_status run_im2col(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_im2col)(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *shape = &op->in[0].info.shape;
     int64_t planes = shape->dim[0] * shape->dim[1];
@@ -363,15 +363,14 @@ static dn_status run_im2col(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_im2col) = {"IM2COL", "T:T",        sizeof(dn_args_conv),
-                                  1,        check_im2col, run_im2col};
+REF_KIND(im2col) = {"IM2COL", "T:T", sizeof(dn_args_conv), 1, check_im2col, REF_RUNS(im2col)};
 
 static dn_status check_col2im(dn_op *op)
 {
     return check_columns(op, &op->out[0], &op->in[0]);
 }
 
-static dn_status run_col2im(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_col2im)(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *shape = &op->out[0].info.shape;
     int64_t planes = shape->dim[0] * shape->dim[1];
@@ -393,5 +392,4 @@ static dn_status run_col2im(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_col2im) = {"COL2IM", "T:T",        sizeof(dn_args_conv),
-                                  1,        check_col2im, run_col2im};
+REF_KIND(col2im) = {"COL2IM", "T:T", sizeof(dn_args_conv), 1, check_col2im, REF_RUNS(col2im)};

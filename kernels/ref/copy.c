@@ -3,7 +3,7 @@
  * the walk in index order, last axis fastest. */
 #include "ref.h"
 
-static dn_status run_fill(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_fill)(const dn_op *op, const dn_op_io *io)
 {
     real *y = io->out[0];
     for (int64_t i = 0; i < op->out[0].count; i++)
@@ -11,7 +11,7 @@ static dn_status run_fill(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_fill) = {"FILL", ":T", sizeof(dn_args_fill), 1, NULL, run_fill};
+REF_KIND(fill) = {"FILL", ":T", sizeof(dn_args_fill), 1, NULL, REF_RUNS(fill)};
 
 static dn_status check_copy(dn_op *op)
 {
@@ -22,7 +22,7 @@ static dn_status check_copy(dn_op *op)
                             op->out[0].count);
 }
 
-static dn_status run_copy(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_copy)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_copy *a = &op->args.copy;
     const real *x = io->in[0];
@@ -43,7 +43,7 @@ static dn_status run_copy(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_copy) = {"COPY", "T:T", sizeof(dn_args_copy), 1, check_copy, run_copy};
+REF_KIND(copy) = {"COPY", "T:T", sizeof(dn_args_copy), 1, check_copy, REF_RUNS(copy)};
 
 static dn_status check_select(dn_op *op)
 {
@@ -51,7 +51,7 @@ static dn_status check_select(dn_op *op)
     return ref_need_out(op, 0, op->in[0].count);
 }
 
-static dn_status run_select(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_select)(const dn_op *op, const dn_op_io *io)
 {
     const real *dy = io->in[0];
     const int32_t *mask = io->in[1];
@@ -61,5 +61,5 @@ static dn_status run_select(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_select) = {"SELECT", "TM:T",       sizeof(dn_args_select),
-                                  1,        check_select, run_select};
+REF_KIND(select) = {"SELECT", "TM:T",       sizeof(dn_args_select),
+                    1,        check_select, REF_RUNS(select)};

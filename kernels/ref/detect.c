@@ -165,9 +165,5 @@ static dn_status run_detect(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-#define KIND                                                                                   \
-    {                                                                                          \
-        "DETECT", "dTt+:TM", sizeof(dn_args_detect), 0, check_detect, run_detect               \
-    }
-extern const ref_kind ref_detect_f64;
-const ref_kind ref_detect_f32 = KIND, ref_detect_f64 = KIND;
+const ref_kind ref_detect = {"DETECT", "dTt+:TM",    sizeof(dn_args_detect),
+                             0,        check_detect, {run_detect, run_detect}};

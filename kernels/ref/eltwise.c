@@ -49,7 +49,7 @@ static real combine(const dn_op *op, void *const *in, int64_t i, int32_t *which)
     return y;
 }
 
-static dn_status run_eltwise(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_eltwise)(const dn_op *op, const dn_op_io *io)
 {
     real *y = io->out[0];
     int32_t *mask = ref_out(op, io, 1);
@@ -63,5 +63,5 @@ static dn_status run_eltwise(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_eltwise) = {"ELTWISE", "T+:Tm",       sizeof(dn_args_eltwise),
-                                   1,         check_eltwise, run_eltwise};
+REF_KIND(eltwise) = {"ELTWISE", "T+:Tm",       sizeof(dn_args_eltwise),
+                     1,         check_eltwise, REF_RUNS(eltwise)};

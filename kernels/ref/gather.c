@@ -48,7 +48,7 @@ static int64_t row_of(const dn_args_gather *a, const real *index, int64_t i)
     return (i / a->count * a->limit + (int64_t)index[i]) * a->cols;
 }
 
-static dn_status run_gather(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_gather)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_gather *a = &op->args.gather;
     const real *x = io->in[0], *index = io->in[1];
@@ -62,10 +62,10 @@ static dn_status run_gather(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_gather) = {"GATHER", "TT:T",       sizeof(dn_args_gather),
-                                  1,        check_gather, run_gather};
+REF_KIND(gather) = {"GATHER", "TT:T",       sizeof(dn_args_gather),
+                    1,        check_gather, REF_RUNS(gather)};
 
-static dn_status run_scatter_add(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_scatter_add)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_gather *a = &op->args.gather;
     const real *x = io->in[0], *index = io->in[1];
@@ -81,5 +81,5 @@ static dn_status run_scatter_add(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_scatter_add) = {
-    "SCATTER_ADD", "TT:T", sizeof(dn_args_gather), 1, check_scatter_add, run_scatter_add};
+REF_KIND(scatter_add) = {
+    "SCATTER_ADD", "TT:T", sizeof(dn_args_gather), 1, check_scatter_add, REF_RUNS(scatter_add)};

@@ -35,7 +35,7 @@ static dn_status check_gemm(dn_op *op)
                          op->in[2].count);
 }
 
-static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_gemm)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_gemm *a = &op->args.gemm;
     int64_t a_row = a->trans_a ? 1 : a->lda, a_col = a->trans_a ? a->lda : 1;
@@ -61,4 +61,4 @@ static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_gemm) = {"GEMM", "TTt:T", sizeof(dn_args_gemm), 1, check_gemm, run_gemm};
+REF_KIND(gemm) = {"GEMM", "TTt:T", sizeof(dn_args_gemm), 1, check_gemm, REF_RUNS(gemm)};

@@ -8,47 +8,6 @@ typedef struct operands {
     real *aux;
 } operands;
 
-static bool labelled(int32_t loss)
-{
-    return loss != DN_LOSS_EUCLIDEAN && loss != DN_LOSS_CONTRASTIVE &&
-           loss != DN_LOSS_SIGMOID_CE;
-}
-
-static dn_status check_presence(const dn_op *op)
-{
-    int32_t loss = op->args.loss.loss;
-    bool wants_t = loss != DN_LOSS_EUCLIDEAN, has_w = ref_has_in(op, 2);
-    if (wants_t && !ref_has_in(op, 1))
-        return ref_fail(op, DN_E_INVALID, "loss %d needs labels or targets", (int)loss);
-    if (loss == DN_LOSS_INFOGAIN ? !has_w : has_w && loss != DN_LOSS_SOFTMAX)
-        return ref_fail(op, DN_E_INVALID, "loss %d and the weights do not go together",
-                        (int)loss);
-    return DN_OK;
-}
-
-dn_status REF(ref_check_loss)(const dn_op *op)
-{
-    const dn_args_loss *a = &op->args.loss;
-    int64_t count, labels, weights = a->dim;
-    if (a->loss < DN_LOSS_SOFTMAX || a->loss > DN_LOSS_EUCLIDEAN || a->normalization < 0 ||
-        a->normalization > 3)
-        return ref_fail(op, DN_E_INVALID, "there is no loss %d with normalization %d",
-                        (int)a->loss, (int)a->normalization);
-    if (a->loss == DN_LOSS_HINGE && a->param != 1 && a->param != 2)
-        return ref_fail(op, DN_E_INVALID, "loss %d has the norms 1 and 2", (int)a->loss);
-    REF_TRY(check_presence(op));
-    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
-    REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
-    if (a->loss == DN_LOSS_INFOGAIN)
-        REF_TRY(ref_count3(op, a->dim, a->dim, 1, &weights));
-    if (a->loss == DN_LOSS_CONTRASTIVE)
-        labels = a->outer;
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1,
-                        labelled(a->loss) || a->loss == DN_LOSS_CONTRASTIVE ? labels : count));
-    return ref_need_in(op, 2, weights);
-}
-
 double REF(ref_normaliser)(const dn_args_loss *a, const real *t)
 {
     int64_t positions = a->outer * a->inner, valid = 0;
@@ -187,7 +146,7 @@ static void infogain_row_sums(const dn_args_loss *a, const operands *v)
 static dn_status check_loss(dn_op *op)
 {
     const dn_args_loss *a = &op->args.loss;
-    REF_TRY(REF(ref_check_loss)(op));
+    REF_TRY(ref_check_loss(op));
     bool softmax = a->loss == DN_LOSS_SOFTMAX;
     if (ref_has_out(op, 2) && !softmax && a->loss != DN_LOSS_INFOGAIN &&
         a->loss != DN_LOSS_CONTRASTIVE)
@@ -200,7 +159,7 @@ static dn_status check_loss(dn_op *op)
                                                       : a->outer);
 }
 
-static dn_status run_loss(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_loss)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_loss *a = &op->args.loss;
     operands v = {io->in[0], ref_in(op, io, 1), ref_in(op, io, 2), ref_out(op, io, 2)};
@@ -228,5 +187,4 @@ static dn_status run_loss(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_loss) = {"LOSS", "Ttt:Ttt",  sizeof(dn_args_loss),
-                                1,      check_loss, run_loss};
+REF_KIND(loss) = {"LOSS", "Ttt:Ttt", sizeof(dn_args_loss), 1, check_loss, REF_RUNS(loss)};

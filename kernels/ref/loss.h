@@ -14,8 +14,8 @@ static inline int64_t ref_loss_at(const dn_args_loss *a, int64_t o, int64_t d, i
     return (o * a->dim + d) * a->inner + i;
 }
 
-/* loss.c: the shapes that loss and gradient have in common. */
-dn_status REF(ref_check_loss)(const dn_op *op);
+/* check.c: the shapes that loss and gradient have in common. */
+dn_status ref_check_loss(const dn_op *op);
 /* The normaliser of the labels t (NULL where the loss has none). */
 double REF(ref_normaliser)(const dn_args_loss *a, const real *t);
 

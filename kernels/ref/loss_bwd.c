@@ -126,7 +126,7 @@ static dn_status check_loss_bwd(dn_op *op)
 {
     const dn_args_loss *a = &op->args.loss;
     bool pair = a->loss == DN_LOSS_EUCLIDEAN || a->loss == DN_LOSS_CONTRASTIVE;
-    REF_TRY(REF(ref_check_loss)(op));
+    REF_TRY(ref_check_loss(op));
     if (!ref_has_out(op, 0) && !pair)
         return ref_fail(op, DN_E_INVALID, "loss %d needs dx", (int)a->loss);
     if (ref_has_out(op, 1) && !pair)
@@ -138,7 +138,7 @@ static dn_status check_loss_bwd(dn_op *op)
     return ref_need_out(op, 1, op->in[0].count);
 }
 
-static dn_status run_loss_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_loss_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_loss *a = &op->args.loss;
     const real *norm = ref_in(op, io, 3), *dloss = io->in[5];
@@ -165,5 +165,5 @@ static dn_status run_loss_bwd(const dn_op *op, const dn_op_io *io)
     }
 }
 
-const ref_kind REF(ref_loss_bwd) = {"LOSS_BWD", "TttttT:tt",    sizeof(dn_args_loss),
-                                    3,          check_loss_bwd, run_loss_bwd};
+REF_KIND(loss_bwd) = {"LOSS_BWD", "TttttT:tt",    sizeof(dn_args_loss),
+                      3,          check_loss_bwd, REF_RUNS(loss_bwd)};

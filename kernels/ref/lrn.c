@@ -101,7 +101,7 @@ static void lrn_item(const dn_op *op, const view *x, const view *y, const view *
         }
 }
 
-static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_lrn)(const dn_op *op, const dn_op_io *io)
 {
     for (int64_t n = 0; n < op->in[0].info.shape.dim[0]; n++) {
         view x = view_of(op, &op->in[0], io->in[0], n);
@@ -112,7 +112,7 @@ static dn_status run_lrn(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_lrn) = {"LRN", "X:XX", sizeof(dn_args_lrn), 1, check_lrn, run_lrn};
+REF_KIND(lrn) = {"LRN", "X:XX", sizeof(dn_args_lrn), 1, check_lrn, REF_RUNS(lrn)};
 
 static dn_status check_lrn_bwd(dn_op *op)
 {
@@ -143,7 +143,7 @@ static void lrn_bwd_item(const dn_op *op, const view v[4], const view *dx)
         }
 }
 
-static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_lrn_bwd)(const dn_op *op, const dn_op_io *io)
 {
     for (int64_t n = 0; n < op->in[0].info.shape.dim[0]; n++) {
         view v[4], dx = view_of(op, &op->out[0], io->out[0], n);
@@ -154,5 +154,5 @@ static dn_status run_lrn_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_lrn_bwd) = {"LRN_BWD", "XXXX:X",      sizeof(dn_args_lrn),
-                                   1,         check_lrn_bwd, run_lrn_bwd};
+REF_KIND(lrn_bwd) = {"LRN_BWD", "XXXX:X",      sizeof(dn_args_lrn),
+                     1,         check_lrn_bwd, REF_RUNS(lrn_bwd)};

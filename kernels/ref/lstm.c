@@ -26,7 +26,7 @@ static dn_status check_lstm_unit(dn_op *op)
     return ref_need_out(op, 2, gates);
 }
 
-static dn_status run_lstm_unit(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_lstm_unit)(const dn_op *op, const dn_op_io *io)
 {
     int64_t N = op->args.lstm.N, D = op->args.lstm.D;
     const real *c_prev = io->in[0], *cont = io->in[2];
@@ -48,8 +48,8 @@ static dn_status run_lstm_unit(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_lstm_unit) = {"LSTM_UNIT", "TTT:TTT",       sizeof(dn_args_lstm),
-                                     3,           check_lstm_unit, run_lstm_unit};
+REF_KIND(lstm_unit) = {"LSTM_UNIT", "TTT:TTT",       sizeof(dn_args_lstm),
+                       3,           check_lstm_unit, REF_RUNS(lstm_unit)};
 
 static dn_status check_lstm_unit_bwd(dn_op *op)
 {
@@ -65,7 +65,7 @@ static dn_status check_lstm_unit_bwd(dn_op *op)
     return ref_need_out(op, 1, gates);
 }
 
-static dn_status run_lstm_unit_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_lstm_unit_bwd)(const dn_op *op, const dn_op_io *io)
 {
     int64_t N = op->args.lstm.N, D = op->args.lstm.D;
     const real *c_prev = io->in[0], *c = io->in[2], *dc = io->in[4], *dh = io->in[5];
@@ -87,6 +87,6 @@ static dn_status run_lstm_unit_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_lstm_unit_bwd) = {"LSTM_UNIT_BWD",      "TTTTTT:TT",
-                                         sizeof(dn_args_lstm), 3,
-                                         check_lstm_unit_bwd,  run_lstm_unit_bwd};
+REF_KIND(lstm_unit_bwd) = {"LSTM_UNIT_BWD",      "TTTTTT:TT",
+                           sizeof(dn_args_lstm), 3,
+                           check_lstm_unit_bwd,  REF_RUNS(lstm_unit_bwd)};

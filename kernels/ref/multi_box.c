@@ -257,9 +257,5 @@ static dn_status run_multi_box(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-#define KIND                                                                                   \
-    {                                                                                          \
-        "MULTI_BOX", "TTTT:Ttt", sizeof(dn_args_multi_box), 0, check_multi_box, run_multi_box  \
-    }
-
-const ref_kind ref_multi_box_f32 = KIND, ref_multi_box_f64 = KIND;
+const ref_kind ref_multi_box = {"MULTI_BOX", "TTTT:Ttt",      sizeof(dn_args_multi_box),
+                                0,           check_multi_box, {run_multi_box, run_multi_box}};

@@ -56,7 +56,7 @@ dn_status ref_narrow_run(dn_op *op, const dn_op_io *io)
     dn_op_io inner = *io;
     inner.in = wide;
     inner.out = wide + n;
-    dn_status status = op->kind->run(op, &inner);
+    dn_status status = op->kind->run[0](op, &inner);
     for (int32_t i = n; i < all; i++)
         if (op->narrow >> i & 1)
             round_to_narrow(io->out[i - n], wide[i], op->operand[i].count);

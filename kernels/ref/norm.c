@@ -72,7 +72,7 @@ static dn_status check_batch_norm(dn_op *op)
     return ref_need_out(op, 5, 1);
 }
 
-static dn_status run_batch_norm(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_batch_norm)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_batch_norm *a = &op->args.batch_norm;
     const real *x = io->in[0];
@@ -97,8 +97,8 @@ static dn_status run_batch_norm(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_batch_norm) = {
-    "BATCH_NORM", "T:TTTTTT", sizeof(dn_args_batch_norm), 1, check_batch_norm, run_batch_norm};
+REF_KIND(batch_norm) = {"BATCH_NORM",     "T:TTTTTT",          sizeof(dn_args_batch_norm), 1,
+                        check_batch_norm, REF_RUNS(batch_norm)};
 
 static dn_status check_batch_norm_bwd(dn_op *op)
 {
@@ -111,7 +111,7 @@ static dn_status check_batch_norm_bwd(dn_op *op)
     return ref_need_out(op, 0, count);
 }
 
-static dn_status run_batch_norm_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_batch_norm_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_batch_norm *a = &op->args.batch_norm;
     const real *y = io->in[0], *inv_std = io->in[1], *dy = io->in[2];
@@ -123,9 +123,9 @@ static dn_status run_batch_norm_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_batch_norm_bwd) = {"BATCH_NORM_BWD",           "TTT:T",
-                                          sizeof(dn_args_batch_norm), 1,
-                                          check_batch_norm_bwd,       run_batch_norm_bwd};
+REF_KIND(batch_norm_bwd) = {"BATCH_NORM_BWD",           "TTT:T",
+                            sizeof(dn_args_batch_norm), 1,
+                            check_batch_norm_bwd,       REF_RUNS(batch_norm_bwd)};
 
 static dn_status check_mvn(dn_op *op)
 {
@@ -137,7 +137,7 @@ static dn_status check_mvn(dn_op *op)
     return ref_need_out(op, 1, a->rows);
 }
 
-static dn_status run_mvn(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_mvn)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_mvn *a = &op->args.mvn;
     const real *x = io->in[0];
@@ -153,7 +153,7 @@ static dn_status run_mvn(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_mvn) = {"MVN", "T:TT", sizeof(dn_args_mvn), 1, check_mvn, run_mvn};
+REF_KIND(mvn) = {"MVN", "T:TT", sizeof(dn_args_mvn), 1, check_mvn, REF_RUNS(mvn)};
 
 static dn_status check_mvn_bwd(dn_op *op)
 {
@@ -166,7 +166,7 @@ static dn_status check_mvn_bwd(dn_op *op)
     return ref_need_out(op, 0, count);
 }
 
-static dn_status run_mvn_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_mvn_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_mvn *a = &op->args.mvn;
     const real *y = io->in[0], *inv_std = io->in[1], *dy = io->in[2];
@@ -178,5 +178,5 @@ static dn_status run_mvn_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_mvn_bwd) = {"MVN_BWD", "TTT:T",       sizeof(dn_args_mvn),
-                                   1,         check_mvn_bwd, run_mvn_bwd};
+REF_KIND(mvn_bwd) = {"MVN_BWD", "TTT:T",       sizeof(dn_args_mvn),
+                     1,         check_mvn_bwd, REF_RUNS(mvn_bwd)};

@@ -41,7 +41,7 @@ static void statistics(const dn_args_norm_scale *a, const real *x, int64_t d, do
     *var = squares / m;
 }
 
-static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_norm_scale)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
     const real *x = io->in[0], *gamma = io->in[1], *beta = io->in[2];
@@ -76,9 +76,8 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_norm_scale) = {
-    "NORM_SCALE",     "TTTt:tTTTTT", sizeof(dn_args_norm_scale), 1,
-    check_norm_scale, run_norm_scale};
+REF_KIND(norm_scale) = {"NORM_SCALE",     "TTTt:tTTTTT",       sizeof(dn_args_norm_scale), 1,
+                        check_norm_scale, REF_RUNS(norm_scale)};
 
 static dn_status check_norm_scale_bwd(dn_op *op)
 {
@@ -127,7 +126,7 @@ static double dz_at(const bwd *b, int64_t d, int64_t at)
     return (double)b->dy[at] * REF(ref_slope_from_y)(fn, y, a, 0);
 }
 
-static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_norm_scale_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
     bwd b = {a,         io->in[0], ref_in(op, io, 1), io->in[2],        io->in[3],
@@ -159,6 +158,6 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTTtt:Ttt",
-                                          sizeof(dn_args_norm_scale), 7,
-                                          check_norm_scale_bwd,       run_norm_scale_bwd};
+REF_KIND(norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTTtt:Ttt",
+                            sizeof(dn_args_norm_scale), 7,
+                            check_norm_scale_bwd,       REF_RUNS(norm_scale_bwd)};

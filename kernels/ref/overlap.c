@@ -85,7 +85,7 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : 0;
 }
 
-static dn_status run_overlap(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_overlap)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_overlap *a = &op->args.overlap;
     counts *of = io->scratch;
@@ -114,5 +114,5 @@ static dn_status run_overlap(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_overlap) = {"OVERLAP", "TTd:T",       sizeof(dn_args_overlap),
-                                   0,         check_overlap, run_overlap};
+REF_KIND(overlap) = {"OVERLAP", "TTd:T",       sizeof(dn_args_overlap),
+                     0,         check_overlap, REF_RUNS(overlap)};

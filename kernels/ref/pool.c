@@ -131,7 +131,7 @@ static real pool_value(const dn_op *op, const real *plane, int64_t step, const i
     }
 }
 
-static dn_status run_pool(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_pool)(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *shape = &op->in[0].info.shape;
     int64_t C = shape->dim[1], planes = shape->dim[0] * C;
@@ -158,7 +158,7 @@ static dn_status run_pool(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_pool) = {"POOL", "Xs:Xn", sizeof(dn_args_pool), 1, check_pool, run_pool};
+REF_KIND(pool) = {"POOL", "Xs:Xn", sizeof(dn_args_pool), 1, check_pool, REF_RUNS(pool)};
 
 static dn_status check_pool_bwd(dn_op *op)
 {
@@ -181,7 +181,7 @@ static void spread(const dn_op *op, const int64_t *taps, int64_t q, double dy, d
             sum[taps[r]] += dy / (double)size;
 }
 
-static dn_status run_pool_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_pool_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *shape = &op->out[0].info.shape;
     int64_t C = shape->dim[1], planes = shape->dim[0] * C;
@@ -212,5 +212,5 @@ static dn_status run_pool_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_pool_bwd) = {"POOL_BWD", "Xn:X",         sizeof(dn_args_pool),
-                                    1,          check_pool_bwd, run_pool_bwd};
+REF_KIND(pool_bwd) = {"POOL_BWD", "Xn:X",         sizeof(dn_args_pool),
+                      1,          check_pool_bwd, REF_RUNS(pool_bwd)};

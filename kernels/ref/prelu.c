@@ -23,7 +23,7 @@ static int64_t slope_of(const dn_args_prelu *a, int64_t i)
     return a->shared ? 0 : i / a->inner % a->dim;
 }
 
-static dn_status run_prelu(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_prelu)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_prelu *a = &op->args.prelu;
     const real *x = io->in[0], *slope = io->in[1];
@@ -33,8 +33,7 @@ static dn_status run_prelu(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_prelu) = {"PRELU", "TT:T",      sizeof(dn_args_prelu),
-                                 1,       check_prelu, run_prelu};
+REF_KIND(prelu) = {"PRELU", "TT:T", sizeof(dn_args_prelu), 1, check_prelu, REF_RUNS(prelu)};
 
 static dn_status check_prelu_bwd(dn_op *op)
 {
@@ -56,7 +55,7 @@ static double slope_gradient(const dn_args_prelu *a, int64_t d, const real *x, c
     return sum;
 }
 
-static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_prelu_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_prelu *a = &op->args.prelu;
     const real *x = io->in[0], *slope = io->in[1], *dy = io->in[2];
@@ -76,5 +75,5 @@ static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_prelu_bwd) = {"PRELU_BWD", "TTT:tt",        sizeof(dn_args_prelu),
-                                     3,           check_prelu_bwd, run_prelu_bwd};
+REF_KIND(prelu_bwd) = {"PRELU_BWD", "TTT:tt",        sizeof(dn_args_prelu),
+                       3,           check_prelu_bwd, REF_RUNS(prelu_bwd)};

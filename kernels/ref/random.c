@@ -21,7 +21,7 @@ static double gaussian(const int64_t *state, uint64_t stream, int64_t i)
     return i & 1 ? r * sin(TWO_PI * v) : r * cos(TWO_PI * v);
 }
 
-static dn_status run_random(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_random)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_random *a = &op->args.random;
     const int64_t *state = io->in[0];
@@ -43,8 +43,7 @@ static dn_status run_random(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_random) = {"RANDOM", "S:T",        sizeof(dn_args_random),
-                                  1,        check_random, run_random};
+REF_KIND(random) = {"RANDOM", "S:T", sizeof(dn_args_random), 1, check_random, REF_RUNS(random)};
 
 static dn_status check_dropout(dn_op *op)
 {
@@ -53,7 +52,7 @@ static dn_status check_dropout(dn_op *op)
     return ref_need_out(op, 1, op->in[0].count);
 }
 
-static dn_status run_dropout(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_dropout)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_dropout *a = &op->args.dropout;
     const real *x = io->in[0];
@@ -67,8 +66,8 @@ static dn_status run_dropout(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_dropout) = {"DROPOUT", "TS:TB",       sizeof(dn_args_dropout),
-                                   1,         check_dropout, run_dropout};
+REF_KIND(dropout) = {"DROPOUT", "TS:TB",       sizeof(dn_args_dropout),
+                     1,         check_dropout, REF_RUNS(dropout)};
 
 static dn_status check_dropout_bwd(dn_op *op)
 {
@@ -76,7 +75,7 @@ static dn_status check_dropout_bwd(dn_op *op)
     return ref_need_out(op, 0, op->in[0].count);
 }
 
-static dn_status run_dropout_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_dropout_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const real *dy = io->in[0];
     const uint8_t *mask = io->in[1];
@@ -86,5 +85,6 @@ static dn_status run_dropout_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_dropout_bwd) = {
-    "DROPOUT_BWD", "TB:T", sizeof(dn_args_dropout), 1, check_dropout_bwd, run_dropout_bwd};
+REF_KIND(dropout_bwd) = {"DROPOUT_BWD",           "TB:T",
+                         sizeof(dn_args_dropout), 1,
+                         check_dropout_bwd,       REF_RUNS(dropout_bwd)};

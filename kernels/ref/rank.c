@@ -38,7 +38,7 @@ static void rank_row(const dn_args_rank *a, const real *x, const real *key, real
     }
 }
 
-static dn_status run_rank(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_rank)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_rank *a = &op->args.rank;
     const real *x = io->in[0], *key = ref_in(op, io, 1);
@@ -48,4 +48,4 @@ static dn_status run_rank(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_rank) = {"RANK", "Tt:T", sizeof(dn_args_rank), 0, check_rank, run_rank};
+REF_KIND(rank) = {"RANK", "Tt:T", sizeof(dn_args_rank), 0, check_rank, REF_RUNS(rank)};

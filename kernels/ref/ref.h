@@ -69,6 +69,7 @@ struct ref_kind;
 struct dn_op {
     const dn_backend_host *host;
     const struct ref_kind *kind;
+    int32_t wide; /* 1: of doubles */
     ref_args args;
     ref_window window; /* convolutions and poolings */
     size_t scratch;    /* bytes, set by check */
@@ -86,10 +87,10 @@ typedef struct ref_kind {
     size_t args_size;
     uint32_t accumulate;           /* outputs that can be added to */
     dn_status (*check)(dn_op *op); /* once: nothing that run reads or writes is outside */
-    dn_status (*run)(const dn_op *op, const dn_op_io *io);
+    dn_status (*run[2])(const dn_op *op, const dn_op_io *io); /* of floats, of doubles */
 } ref_kind;
 
-/* Every kind: its number and the name of its ref_kind. */
+/* Every kind: its number and the name of its ref_kind (and of its loops). */
 /* clang-format off */
 #define REF_KINDS(X)                                                                           \
     X(FILL, fill) X(RANDOM, random) X(COPY, copy) X(UNARY, unary) X(UNARY_BWD, unary_bwd)      \
@@ -109,11 +110,22 @@ typedef struct ref_kind {
     X(OVERLAP, overlap)
 /* clang-format on */
 
-#define REF_DECLARE(number, name) extern const ref_kind REF(ref_##name);
+/* The description of a kind is float's; double's build has the loops alone:
+ * REF_KIND(lrn) = {..., check_lrn, REF_RUNS(lrn)}; */
+#ifdef REF_DOUBLE
+#define REF_KIND(name) __attribute__((unused)) static const ref_kind name##_kind
+#else
+#define REF_KIND(name) const ref_kind ref_##name
+#endif
+#define REF_RUNS(name)                                                                         \
+    {                                                                                          \
+        ref_run_##name##_f32, ref_run_##name##_f64                                             \
+    }
+#define REF_DECLARE(number, name)                                                              \
+    extern const ref_kind ref_##name;                                                          \
+    dn_status ref_run_##name##_f32(const dn_op *op, const dn_op_io *io);                       \
+    dn_status ref_run_##name##_f64(const dn_op *op, const dn_op_io *io);
 REF_KINDS(REF_DECLARE)
-
-extern const ref_kind *const ref_table_f32[DN_OP_KIND_END];
-extern const ref_kind *const ref_table_f64[DN_OP_KIND_END];
 
 /* ---- narrow.c: compiled once ------------------------------------------------------------- */
 
@@ -144,7 +156,8 @@ dn_status ref_need_strided(const dn_op *op, const char *what, int32_t axes, cons
             return try_status;                                                                 \
     } while (0)
 
-/* ---- order.c: compiled once --------------------------------------------------------------- */
+/* ---- order.c: compiled once ---------------------------------------------------------------
+ */
 
 typedef struct ref_scored {
     double score;

@@ -108,7 +108,7 @@ static dn_status check_roi_pool(dn_op *op)
     return ref_need_out(op, 1, op->out[0].count);
 }
 
-static dn_status run_roi_pool(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_roi_pool)(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *x = &op->in[0].info.shape, *y = &op->out[0].info.shape;
     int64_t K = y->dim[1], Q = y->dim[3], bins = y->dim[2] * Q, W = x->dim[3];
@@ -129,8 +129,8 @@ static dn_status run_roi_pool(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_roi_pool) = {"ROI_POOL", "TT:Tm",        sizeof(dn_args_roi),
-                                    0,          check_roi_pool, run_roi_pool};
+REF_KIND(roi_pool) = {"ROI_POOL", "TT:Tm",        sizeof(dn_args_roi),
+                      0,          check_roi_pool, REF_RUNS(roi_pool)};
 
 static dn_status check_roi_pool_bwd(dn_op *op)
 {
@@ -162,7 +162,7 @@ static void add_region(const dn_op *op, const dn_op_io *io, const roi *at, int64
     }
 }
 
-static dn_status run_roi_pool_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_roi_pool_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *x = &op->out[0].info.shape, *y = &op->in[0].info.shape;
     int64_t plane = x->dim[2] * x->dim[3];
@@ -181,5 +181,6 @@ static dn_status run_roi_pool_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_roi_pool_bwd) = {
-    "ROI_POOL_BWD", "TTm:T", sizeof(dn_args_roi), 1, check_roi_pool_bwd, run_roi_pool_bwd};
+REF_KIND(roi_pool_bwd) = {"ROI_POOL_BWD",      "TTm:T",
+                          sizeof(dn_args_roi), 1,
+                          check_roi_pool_bwd,  REF_RUNS(roi_pool_bwd)};

@@ -13,7 +13,7 @@ static dn_status check_softmax(dn_op *op)
     return ref_need_out(op, 0, count);
 }
 
-static dn_status run_softmax(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_softmax)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_axis *a = &op->args.axis;
     for (int64_t o = 0; o < a->outer; o++)
@@ -32,10 +32,10 @@ static dn_status run_softmax(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_softmax) = {"SOFTMAX", "T:T",         sizeof(dn_args_axis),
-                                   1,         check_softmax, run_softmax};
+REF_KIND(softmax) = {"SOFTMAX", "T:T",         sizeof(dn_args_axis),
+                     1,         check_softmax, REF_RUNS(softmax)};
 
-static dn_status run_softmax_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_softmax_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_axis *a = &op->args.axis;
     for (int64_t o = 0; o < a->outer; o++)
@@ -54,5 +54,5 @@ static dn_status run_softmax_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_softmax_bwd) = {"SOFTMAX_BWD", "TT:T",         sizeof(dn_args_axis), 1,
-                                       check_softmax, run_softmax_bwd};
+REF_KIND(softmax_bwd) = {"SOFTMAX_BWD",        "TT:T", sizeof(dn_args_axis), 1, check_softmax,
+                         REF_RUNS(softmax_bwd)};

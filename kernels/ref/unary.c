@@ -137,7 +137,7 @@ static dn_status check_unary(dn_op *op)
     return ref_need_out(op, 0, op->in[0].count);
 }
 
-static dn_status run_unary(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_unary)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_unary *a = &op->args.unary;
     const real *x = io->in[0];
@@ -148,8 +148,7 @@ static dn_status run_unary(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_unary) = {"UNARY", "T:T",       sizeof(dn_args_unary),
-                                 1,       check_unary, run_unary};
+REF_KIND(unary) = {"UNARY", "T:T", sizeof(dn_args_unary), 1, check_unary, REF_RUNS(unary)};
 
 static dn_status check_unary_bwd(dn_op *op)
 {
@@ -162,7 +161,7 @@ static dn_status check_unary_bwd(dn_op *op)
     return ref_need_out(op, 0, op->in[2].count);
 }
 
-static dn_status run_unary_bwd(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_unary_bwd)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_unary *args = &op->args.unary;
     const real *x = ref_in(op, io, 0), *y = ref_in(op, io, 1), *dy = io->in[2];
@@ -175,5 +174,5 @@ static dn_status run_unary_bwd(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_unary_bwd) = {"UNARY_BWD", "ttT:T",         sizeof(dn_args_unary),
-                                     1,           check_unary_bwd, run_unary_bwd};
+REF_KIND(unary_bwd) = {"UNARY_BWD", "ttT:T",         sizeof(dn_args_unary),
+                       1,           check_unary_bwd, REF_RUNS(unary_bwd)};

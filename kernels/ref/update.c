@@ -64,7 +64,7 @@ static dn_status check_update(dn_op *op)
     return DN_OK;
 }
 
-static dn_status run_update(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_update)(const dn_op *op, const dn_op_io *io)
 {
     static real (*const step_of[])(const rates *, real, real *, real *) = {
         [DN_UPDATE_SGD] = step_sgd,           [DN_UPDATE_NESTEROV] = step_nesterov,
@@ -86,15 +86,15 @@ static dn_status run_update(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_update) = {"UPDATE", "T:TTtt",     sizeof(dn_args_update),
-                                  0,        check_update, run_update};
+REF_KIND(update) = {"UPDATE", "T:TTtt",     sizeof(dn_args_update),
+                    0,        check_update, REF_RUNS(update)};
 
 static dn_status check_scale_clip(dn_op *op)
 {
     return ref_need_in(op, 0, 1);
 }
 
-static dn_status run_scale_clip(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_scale_clip)(const dn_op *op, const dn_op_io *io)
 {
     double norm = sqrt((double)*(const real *)io->in[0]), clip = op->args.scale_clip.clip;
     for (int32_t k = 0; norm > clip && k < op->num_outputs; k++) {
@@ -105,5 +105,6 @@ static dn_status run_scale_clip(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind REF(ref_scale_clip) = {
-    "SCALE_CLIP", "T:T+", sizeof(dn_args_scale_clip), 0, check_scale_clip, run_scale_clip};
+REF_KIND(scale_clip) = {
+    "SCALE_CLIP",        "T:T+", sizeof(dn_args_scale_clip), 0, check_scale_clip,
+    REF_RUNS(scale_clip)};

@@ -102,9 +102,5 @@ static dn_status run_yolo_loss(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-#define KIND                                                                                   \
-    {                                                                                          \
-        "YOLO_LOSS", "TTs:Tt", sizeof(dn_args_yolo_loss), 0, check_yolo_loss, run_yolo_loss    \
-    }
-
-const ref_kind ref_yolo_loss_f32 = KIND, ref_yolo_loss_f64 = KIND;
+const ref_kind ref_yolo_loss = {"YOLO_LOSS", "TTs:Tt",        sizeof(dn_args_yolo_loss),
+                                0,           check_yolo_loss, {run_yolo_loss, run_yolo_loss}};

@@ -35,7 +35,7 @@ EOF
         name=$(basename "$file" .c)
         echo "$file ref_$name"
         case $name in # the others are loops, once more in double
-        backend | check | narrow | window) ;;
+        backend | cast | check | detect | multi_box | narrow | order | window | yolo) ;;
         *) echo "$file ref64_$name -DREF_DOUBLE" ;;
         esac
     done

@@ -36,9 +36,10 @@ static dn_status shape(dni_layer *layer)
         layer->param->ctc_loss_param ? layer->param->ctc_loss_param : &defaults;
     const dni_shape *x = &layer->bottom[0];
     ctc_state *s = layer->state;
-    DNI_REQUIRE(x->axes == 3 && dni_shape_count(x) > 0, DN_E_SHAPE,
+    DNI_REQUIRE(x->axes == 3 && x->dim[0] > 0 && x->dim[2] > 0, DN_E_SHAPE,
                 "bottom 0 must have the shape (T, N, C)");
-    int64_t T = x->dim[0], N = x->dim[1], L = dni_shape_count(&layer->bottom[1]) / N;
+    int64_t T = x->dim[0], N = x->dim[1];
+    int64_t L = dni_shape_range(&layer->bottom[1], 1, layer->bottom[1].axes);
     DNI_REQUIRE(layer->bottom[1].axes && layer->bottom[1].dim[0] == N && L > 0, DN_E_SHAPE,
                 "bottom 1 must have labels for each of %lld sequences", (long long)N);
     DNI_REQUIRE(p->blank_label < x->dim[2], DN_E_NET, "blank_label is not below %lld",
@@ -187,7 +188,7 @@ static dn_status run(void *user, void *const *in, void *const *out)
         backward_pass(s, out[1], n, 2 * count + 1, total);
         loss -= total;
     }
-    dni_put(out[0], s->layer->dtype, 0, loss / (double)s->N);
+    dni_put(out[0], s->layer->dtype, 0, loss / (double)(s->N ? s->N : 1));
     return DN_OK;
 }
 

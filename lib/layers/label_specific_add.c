@@ -25,8 +25,7 @@ static dn_status setup(dni_layer *layer)
 static dn_status shape(dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes >= 1 && dni_shape_count(x) > 0 &&
-                    dni_shape_count(&layer->bottom[1]) == x->dim[0],
+    DNI_REQUIRE(x->axes >= 1 && dni_shape_count(&layer->bottom[1]) == x->dim[0],
                 DN_E_SHAPE, "bottom 1 must have one label for each item of bottom 0");
     dn_status st = dni_shape_like_bottom(layer);
     if (layer->num_tops > 1)
@@ -47,7 +46,8 @@ static double next_bias(add_state *s)
 static dn_status run(void *user, void *const *in, void *const *out)
 {
     const dni_layer *layer = ((add_state *)user)->layer;
-    int64_t N = layer->bottom[0].dim[0], D = dni_shape_count(&layer->bottom[0]) / N;
+    const dni_shape *x_shape = &layer->bottom[0];
+    int64_t N = x_shape->dim[0], D = dni_shape_range(x_shape, 1, x_shape->axes);
     double bias = next_bias(user);
     if (layer->num_tops > 1)
         dni_put(out[1], layer->dtype, 0, bias);

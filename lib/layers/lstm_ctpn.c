@@ -14,8 +14,8 @@ static dn_status read_sizes(dni_layer *layer)
     const Cnn__LSTMParameter *p = layer->param->lstm_param;
     const dni_shape *x = &layer->bottom[0];
     dni_recurrent *r = layer->state;
-    DNI_REQUIRE(x->axes >= 2 && dni_shape_count(x) > 0, DN_E_SHAPE,
-                "bottom has %d axes, (T, N, ...) is needed", x->axes);
+    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, (T, N, ...) is needed", x->axes);
+    DNI_REQUIRE(dni_shape_count(x) > 0, DN_E_SHAPE, "bottom has no values");
     bool rows = p->has_batch_size || x->axes == 2;
     r->N = rows ? p->batch_size : x->dim[1];
     DNI_REQUIRE(r->N > 0 && (!rows || x->dim[0] % r->N == 0), DN_E_SHAPE,

@@ -9,7 +9,7 @@
 
 typedef struct triplet_state {
     int64_t N, D;
-    double margin;
+    double margin, share; /* share: 1 / N */
     dni_tensor pos, neg, on; /* a - p, a - n, 1 where violated: while lowering */
 } triplet_state;
 
@@ -21,9 +21,10 @@ static dn_status shape(dni_layer *layer)
     for (int32_t i = 1; i < 3; i++)
         DNI_REQUIRE(dni_shape_equal(a, &layer->bottom[i]), DN_E_SHAPE,
                     "bottoms 0 and %d have different shapes", i);
-    DNI_REQUIRE(a->axes >= 1 && dni_shape_count(a) > 0, DN_E_SHAPE, "bottom 0 has no items");
+    DNI_REQUIRE(a->axes >= 1, DN_E_SHAPE, "bottom 0 has no items");
     s->N = a->dim[0];
-    s->D = dni_shape_count(a) / s->N;
+    s->D = dni_shape_range(a, 1, a->axes);
+    s->share = 1 / (double)(s->N ? s->N : 1);
     s->margin = p ? p->margin : 1;
     layer->top[0] = dni_shape_of(0, NULL);
     return DN_OK;
@@ -54,7 +55,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit_sum2(b, 1, near, -1, far, near);
     dni_emit_unary(b, DN_FN_AFFINE, 1, s->margin, 0, near, near);
     dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, near, s->on);
-    dni_emit_reduce_mid(b, s->N, 1, 1, 0.5 / (double)s->N, near, s->on, b->y[0]);
+    dni_emit_reduce_mid(b, s->N, 1, 1, s->share / 2, near, s->on, b->y[0]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
@@ -62,7 +63,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     const triplet_state *s = layer->state;
     dni_tensor on = dni_temp_like(b, s->on), d = dni_temp_like(b, s->pos);
     dni_emit_bcast(b, DN_BCAST_MUL, s->N, 1, 1, s->on, b->dy[0], on);
-    dni_emit_unary(b, DN_FN_AFFINE, 1 / (double)s->N, 0, 0, on, on);
+    dni_emit_unary(b, DN_FN_AFFINE, s->share, 0, 0, on, on);
     for (int32_t i = 0; i < 3; i++) {
         if (b->dx[i] == DNI_NONE)
             continue;

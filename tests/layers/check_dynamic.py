@@ -99,6 +99,30 @@ def filter_tops():
         assert 'the selector has changed since the forward' in str(error), error
 
 
+def forks_nothing():
+    """Layers of the forks, of no items and of some again."""
+    for layer in ("type: 'LabelSpecificAdd' bottom: 'y' bottom: 'u' label_specific_add_param { bias: -1 }",
+                  "type: 'MarginInnerProduct' bottom: 'y' bottom: 'u' margin_inner_product_param { "
+                  "num_output: 2 type: DOUBLE weight_filler { type: 'xavier' } }",
+                  "type: 'TripletLoss' bottom: 'y' bottom: 'y' bottom: 'y'",
+                  "type: 'HardSwish' bottom: 'y'", "type: 'HardSigmoid' bottom: 'y'",
+                  "type: 'Reverse' bottom: 'y' reverse_param { axis: 1 }",
+                  "type: 'InnerProduct' bottom: 'y' inner_product_param { num_output: 2 "
+                  "normalize: true weight_filler { type: 'xavier' } }",
+                  "type: 'Normalize' bottom: 'y'"):
+        net = made("layer { name: 'f' type: 'Filter' bottom: 'x' bottom: 't' bottom: 's' top: 'y' "
+                   "top: 'u' } layer { name: 'l' top: 'z' %s }" % layer, x=(5, 3), t=(5,), s=(5,))
+        for chosen in ([1, 1, 0, 1, 0], [0] * 5, [1, 0, 0, 0, 1]):
+            net.blobs['x'].data[...], net.blobs['s'].data[...] = 1, chosen
+            z = net.forward()['z']
+            assert np.isfinite(z).all(), layer
+            if 'Loss' in layer:
+                assert z == (0.5 if sum(chosen) else 0), z
+            else:
+                assert len(z) == sum(chosen), layer
+            net.backward()
+
+
 def reshaped_nothing():
     """What a reshape makes of an empty batch is empty, or refused."""
     for dims, shape in (('0 -1 3', (0, 4, 3)), ('-1 3', (0, 3)), ('0 12', (0, 12)), ('12', None)):
@@ -254,8 +278,8 @@ def detections():
 
 def main():
     failed = 0
-    checks = (image_sizes, filter_tops, reshaped_nothing, evaluated_nothing, filters_apart,
-              empty_batches, steps_of_time, detections)
+    checks = (image_sizes, filter_tops, forks_nothing, reshaped_nothing, evaluated_nothing,
+              filters_apart, empty_batches, steps_of_time, detections)
     for check in checks:
         try:
             check()

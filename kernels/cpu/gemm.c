@@ -3,7 +3,7 @@
  * many rows of A as a vector has lanes go to `rows`, with other few rows to `dot`, which packs
  * nothing; many rows as they lie and a packed panel of B go to `rows`; everything else is
  * packed and goes to `tile`. Tasks are rectangles of C. */
-#include "mul.h"
+#include "conv_nhwc.h"
 
 #include <string.h>
 
@@ -167,12 +167,12 @@ static void run_panel(const gemm_call *call, int64_t matrix, int64_t j, int64_t 
     float *tile = work + cpu_min(PANEL_K, g->k) * nr;
     int64_t row = g->trans_a ? 1 : g->lda, col = g->trans_a ? g->lda : 1;
     const cpu_run all = {0, (int32_t)width, 0, 0};
-    bool direct = width % ker->vl == 0;
     cpu_end whole = end_of(g, call->bias, matrix);
     whole.bias_n += whole.bias_n ? at : 0;
     for (int64_t k0 = 0; k0 < g->k; k0 += PANEL_K) {
         int64_t len = cpu_min(PANEL_K, g->k - k0);
-        cpu_end end = direct ? whole : (cpu_end){0};
+        const float *a0 = a + m0 * row + k0 * col;
+        cpu_end end = whole;
         end.bias_n = k0 ? NULL : end.bias_n;
         end.add = end.add || k0;
         end.relu = end.relu && k0 + len == g->k;
@@ -180,11 +180,13 @@ static void run_panel(const gemm_call *call, int64_t matrix, int64_t j, int64_t 
             ker->pack_trans(work, len, b + at * g->ldb + k0, g->ldb, width);
         else
             ker->pack(work, len, b + k0 * g->ldb + at, NULL, g->ldb, &all, 1, true);
-        ker->rows(width <= ker->vl ? 1 : 2, m1 - m0, len, a + m0 * row + k0 * col, row, col,
-                  work, direct ? c : tile, direct ? g->ldc : nr, &end);
+        if (width % ker->vl == 0)
+            ker->rows(width <= ker->vl ? 1 : 2, m1 - m0, len, a0, row, col, work, c, g->ldc,
+                      &end);
+        else
+            cpu_narrow_rows(ker, (int32_t)width, m1 - m0, len, a0, row, col, work, c, g->ldc,
+                            &end, tile);
     }
-    if (!direct)
-        ker->merge((int32_t)(m1 - m0), tile, &all, 1, c, NULL, g->ldc, &whole);
 }
 
 static void panels_task(void *arg, int64_t task, int32_t worker)
@@ -216,7 +218,7 @@ static void plan_panels(gemm_op *op, dn_op_info *info)
     int64_t nr = op->base.backend->kernels->nr;
     share_out(g->m * g->n * g->k, g->m / MIN_ROWS, cpu_ceil(g->n, nr), &op->tasks_m,
               &op->tasks_n);
-    op->work_floats = (cpu_min(PANEL_K, g->k) + (g->n % nr ? g->m : 0)) * nr;
+    op->work_floats = (cpu_min(PANEL_K, g->k) + CPU_MAX_MR) * nr;
     info->scratch = (size_t)(op->base.backend->host.num_threads * op->work_floats) * 4;
     op->base.run = run_panels;
 }

@@ -181,7 +181,7 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
 {
     cpu_end own = *end, *e = &own;
     for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * ldc) {
-        if (nv == 2 && row == 1) {
+        if (nv == 2 && row == 1 && !e->tally) {
             rows_body(ROWS, nv, true, k, a, row, col, b, c, ldc, e);
             own.ask += own.ask ? k * own.ask_step : 0;
         } else

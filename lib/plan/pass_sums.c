@@ -71,7 +71,9 @@ static dn_status pass(dni_rewrite *r, size_t i, const maker *m)
     bool saves;
     if (at == SIZE_MAX)
         return DN_OK;
-    dni_tensor_info info = p->tensors[p->ops[at].outputs[1]];
+    /* as the mean; dgamma may be absent */
+    dni_tensor_info info =
+        p->tensors[m == &forward ? p->ops[at].outputs[1] : p->ops[at].inputs[2]];
     info.role = DNI_TEMP;
     info.storage = DNI_NONE;
     info.keep = false;

@@ -133,10 +133,17 @@ static void check_layout(dn_context *nhwc)
           "weight_filler { type: 'gaussian' std: 0.4 } } ")
 
 /* What is normalised for depthwise convolutions alone they make themselves, if they can. */
-static void check_norm_passed_on(dn_context *plain)
+#define PASSED(norm)                                                                           \
+    X WIDE("a", "x", "") norm RELU("a") WIDE("b", "a", "group: 16 ") NORM("b") RELU("b")       \
+        CONV("c", "b", "") LOSS("c")
+#define FROZEN_NORM(blob) /* whose factors want no gradient */                                 \
+    ON(blob, blob "_n", "BatchNorm", "")                                                       \
+    ON(blob, blob "_s", "Scale",                                                               \
+       "param { lr_mult: 0 } param { lr_mult: 0 } scale_param { bias_term: true "              \
+       "filler { type: 'uniform' min: 0.5 max: 1.5 } bias_filler { type: 'gaussian' } } ")
+
+static void check_norm_passed_on(dn_context *plain, const char *text)
 {
-    static const char *const text = X WIDE("a", "x", "") NORM("a") RELU("a")
-        WIDE("b", "a", "group: 16 ") NORM("b") RELU("b") CONV("c", "b", "") LOSS("c");
     dn_context *context = NULL;
     dn_context_options o = {
         .struct_size = sizeof o, .plan = DN_PLAN_NHWC, .backends = "cpu,ref", .seed = 7};
@@ -257,7 +264,8 @@ int main(void)
     }
     check_layout(nhwc);
     check_lenet();
-    check_norm_passed_on(plain);
+    check_norm_passed_on(plain, PASSED(NORM("a")));
+    check_norm_passed_on(plain, PASSED(FROZEN_NORM("a")));
     check_gradients_joined(plain);
     dn_context_free(fused);
     dn_context_free(nhwc);

@@ -5,7 +5,7 @@
 
 #include "proto/proto.h"
 
-#define DNI_DIALECTS 13 /* bits of dni_renumbered.dialects; 0 is Caffe's own, and ours */
+#define DNI_DIALECTS 15 /* bits of dni_renumbered.dialects; 0 is Caffe's own, and ours */
 
 typedef struct dni_renumbered {
     uint32_t from; /* a field's number, or an enum's value */

@@ -17,13 +17,15 @@ enum {
     HED = 1 << 9,
     FACE = 1 << 10,
     PR2033 = 1 << 11,
-    RCNN = 1 << 12
+    RCNN = 1 << 12,
+    SPHEREFACE = 1 << 13,
+    CTPN = 1 << 14
 };
 
 /* By bit. Caffe's own is first: what it explains, nobody else is asked for. */
 const char *const dni_dialect_names[DNI_DIALECTS] = {
-    "caffe",  "ssd",  "nvidia", "intel", "yolo",   "pspnet", "happynear",
-    "opencl", "lisa", "hed",    "face",  "pr2033", "rcnn"};
+    "caffe", "ssd", "nvidia", "intel",  "yolo", "pspnet",     "happynear", "opencl",
+    "lisa",  "hed", "face",   "pr2033", "rcnn", "sphereface", "ctpn"};
 
 static const dni_renumbered rows[] = {
     /* AccuracyParameter */
@@ -81,11 +83,11 @@ static const dni_renumbered rows[] = {
     {8, 20001, NVIDIA}, /* record_id */
     {8, 20002, YOLO},   /* seg_label */
     /* DropoutParameter */
-    {2, 20002, NVIDIA},    /* engine */
-    {2, 20001, HAPPYNEAR}, /* sqrt_scale */
-    {2, 20003, OPENCL},    /* scale_train */
-    {2, 20003, RCNN},      /* scale_train */
-    {3, 20004, NVIDIA},    /* random_seed */
+    {2, 20002, NVIDIA},      /* engine */
+    {2, 20001, HAPPYNEAR},   /* sqrt_scale */
+    {2, 20003, OPENCL},      /* scale_train */
+    {2, 20003, RCNN | CTPN}, /* scale_train */
+    {3, 20004, NVIDIA},      /* random_seed */
     /* ELUParameter */
     {2, 20001, NVIDIA}, /* lambda */
     /* EltwiseParameter */
@@ -137,8 +139,13 @@ static const dni_renumbered rows[] = {
     {134, 146, LISA},                          /* recurrent_param */
     {139, 0, PR2033},                          /* scalar_param */
     {140, 146, PR2033},                        /* recurrent_param */
+    {140, 20058, CTPN},                        /* lstm_param */
+    {141, 0, CTPN},                            /* ctc_param */
+    {142, 20028, CTPN},                        /* transpose_param */
+    {143, 20060, CTPN},                        /* reverse_param */
     {143, 20004, PSPNET},                      /* interp_param */
     {144, 20005, PSPNET},                      /* seg_accuracy_param */
+    {144, 0, CTPN},                            /* bn_param */
     {145, 20006, NVIDIA},                      /* forward_type */
     {145, 0, PSPNET},                          /* mat_write_param */
     {146, 20007, NVIDIA},                      /* backward_type */
@@ -146,6 +153,7 @@ static const dni_renumbered rows[] = {
     {147, 20009, NVIDIA},                      /* forward_math */
     {147, 0, PSPNET},                          /* domain_transform_param */
     {147, 20008, FACE},                        /* center_loss_param */
+    {147, 20056, SPHEREFACE},                  /* margin_inner_product_param */
     {148, 20010, NVIDIA},                      /* backward_math */
     {148, 20011, INTEL},                       /* smooth_l1_loss_param */
     {148, 0, PSPNET},                          /* adaptive_bias_channel_param */
@@ -199,8 +207,8 @@ static const dni_renumbered rows[] = {
     {605, 20049, YOLO},                        /* segmentation_evaluate_param */
     {6801, 20050, NVIDIA},                     /* detectnet_groundtruth_param */
     {6802, 20051, NVIDIA},                     /* detectnet_augmentation_param */
-    {8266711, 20022, RCNN},                    /* roi_pooling_param */
-    {8266712, 20011, RCNN},                    /* smooth_l1_loss_param */
+    {8266711, 20022, RCNN | CTPN},             /* roi_pooling_param */
+    {8266712, 20011, RCNN | CTPN},             /* smooth_l1_loss_param */
     /* LossParameter */
     {4, 20002, NVIDIA}, /* label_smoothing */
     {4, 20001, INTEL},  /* pre_fixed_normalizer */
@@ -426,26 +434,26 @@ const dni_dialect_scope dni_dialect_scopes[] = {
     {"ImageDataParameter", rows + 58, 22},
     {"InnerProductParameter", rows + 80, 4},
     {"LRNParameter", rows + 84, 4},
-    {"LayerParameter", rows + 88, 71},
-    {"LossParameter", rows + 159, 3},
-    {"LossParameter.NormalizationMode", rows + 162, 2},
-    {"MemoryDataParameter", rows + 164, 2},
-    {"NetParameter", rows + 166, 13},
-    {"NoiseParameter", rows + 179, 5},
-    {"NormalizeParameter", rows + 184, 3},
-    {"ParamSpec", rows + 187, 1},
-    {"ParameterParameter", rows + 188, 1},
-    {"PoolingParameter", rows + 189, 10},
-    {"PoolingParameter.PoolMethod", rows + 199, 6},
-    {"ReLUParameter", rows + 205, 1},
-    {"ReshapeParameter", rows + 206, 1},
-    {"ResizeParameter", rows + 207, 5},
-    {"ScaleParameter", rows + 212, 2},
-    {"SoftmaxParameter", rows + 214, 7},
-    {"SolverParameter", rows + 221, 43},
-    {"SolverParameter.SolverType", rows + 264, 1},
-    {"TransformationParameter", rows + 265, 63},
-    {"V1LayerParameter", rows + 328, 8},
-    {"V1LayerParameter.LayerType", rows + 336, 10},
+    {"LayerParameter", rows + 88, 77},
+    {"LossParameter", rows + 165, 3},
+    {"LossParameter.NormalizationMode", rows + 168, 2},
+    {"MemoryDataParameter", rows + 170, 2},
+    {"NetParameter", rows + 172, 13},
+    {"NoiseParameter", rows + 185, 5},
+    {"NormalizeParameter", rows + 190, 3},
+    {"ParamSpec", rows + 193, 1},
+    {"ParameterParameter", rows + 194, 1},
+    {"PoolingParameter", rows + 195, 10},
+    {"PoolingParameter.PoolMethod", rows + 205, 6},
+    {"ReLUParameter", rows + 211, 1},
+    {"ReshapeParameter", rows + 212, 1},
+    {"ResizeParameter", rows + 213, 5},
+    {"ScaleParameter", rows + 218, 2},
+    {"SoftmaxParameter", rows + 220, 7},
+    {"SolverParameter", rows + 227, 43},
+    {"SolverParameter.SolverType", rows + 270, 1},
+    {"TransformationParameter", rows + 271, 63},
+    {"V1LayerParameter", rows + 334, 8},
+    {"V1LayerParameter.LayerType", rows + 342, 10},
 };
 const size_t dni_dialect_num_scopes = DNI_COUNT(dni_dialect_scopes);

@@ -48,12 +48,6 @@ MAP(detect_scores, detect_args)
     a->scores[i] = !is ? NAN : score == score ? score : -INFINITY;
 }
 
-/* Does what has score x and place i come before y at k? Not where one is no candidate. */
-DEVICE bool comes_before(double x, int64_t i, double y, int64_t k)
-{
-    return x > y || (x == y && i < k);
-}
-
 MAP(detect_rank, detect_args)
 {
     int64_t group = quotient(i, a->d.P), at = i - group * a->d.P, before = 0;

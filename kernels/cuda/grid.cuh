@@ -255,6 +255,13 @@ DEVICE void raise_to(int32_t *y, int32_t value)
 #endif
 }
 
+/* Does what has score x and number i come before y of k? The larger first, then the lower number;
+ * not where one is NaN. */
+DEVICE bool comes_before(double x, int64_t i, double y, int64_t k)
+{
+    return x > y || (x == y && i < k);
+}
+
 /* a / b of numbers >= 0: 32-bit division where it will do is several times faster. */
 DEVICE int64_t quotient(int64_t a, int64_t b)
 {

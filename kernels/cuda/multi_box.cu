@@ -91,12 +91,6 @@ MAP(look_at, multi_args)
     a->best[at] = best;
 }
 
-/* The better of two pairs: more overlap, then the earlier box. */
-DEVICE bool is_better(double iou, int32_t prior, double than, int32_t than_prior)
-{
-    return iou > than || (iou == than && prior < than_prior);
-}
-
 enum { STALE = -1, NONE = -2 }; /* in first */
 
 /* The free box that overlaps a true one most, to pair and first. */
@@ -126,7 +120,7 @@ DEVICE void find_first(const multi_args *a, int64_t n, int64_t place, int64_t k,
         THREADS(t)
             if (t < half && which[t + half] != NONE &&
                 (which[t] == NONE ||
-                 is_better(most[t + half], which[t + half], most[t], which[t]))) {
+                 comes_before(most[t + half], which[t + half], most[t], which[t]))) {
                 most[t] = most[t + half];
                 which[t] = which[t + half];
             }
@@ -164,7 +158,7 @@ BLOCKS(match_first, multi_args)
                 int32_t best = NONE;
                 for (int32_t k = 0; k < num; k++)
                     if (first[k] >= 0 &&
-                        (best == NONE || is_better(pair[k], first[k], pair[best], first[best])))
+                        (best == NONE || comes_before(pair[k], first[k], pair[best], first[best])))
                         best = k;
                 chosen[0] = best;
                 if (best != NONE) {
@@ -216,8 +210,7 @@ MAP(rank_all, multi_args)
     if (a->order[i] == NEVER)
         return;
     for (int64_t k = begin; k < begin + a->P; k++)
-        before += a->order[k] != NEVER &&
-                  (a->score[k] > own || (a->score[k] == own && k < i));
+        before += a->order[k] != NEVER && comes_before(a->score[k], k, own, i);
     a->list[begin + before] = (int32_t)(i - begin);
     a->taken[i] = before;
 }
@@ -268,8 +261,6 @@ BLOCKS(choose, multi_args)
             }
     }
     THREADS(t)
-    {
-        sums[t] = 0;
         for (int64_t i = t; i < a->P; i += BLOCK) {
             bool cut = a->p.nms > 0 && a->p.top_k >= 0;
             taken[i] = a->num[block] > 0 && order[i] != NEVER && taken[i] < most &&
@@ -277,7 +268,6 @@ BLOCKS(choose, multi_args)
             if (a->num[block] > 0)
                 multi_choose(&m, &match[i], &taken[i]);
         }
-    }
 }
 
 /* ---- losses ------------------------------------------------------------------------------ */

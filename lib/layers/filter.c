@@ -111,6 +111,7 @@ static void forward(dni_layer *layer, dni_builder *b)
                     .items = x->dim[0],
                     .item_size = (size_t)dni_shape_range(x, 1, x->axes) * element,
                     .y = *dni_tensor_shape(b, b->y[i])};
+        /* on the host: how many items pass is asked before they are written */
         dn_args_host_call call = {.fn = run_forward, .user = p};
         dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[i], b->x[layer->num_tops]),
                  DNI_TENSORS(b->y[i]));

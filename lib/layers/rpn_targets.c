@@ -206,6 +206,7 @@ static dn_status run_anchors(void *user, void *const *in, void *const *out)
     return DN_OK;
 }
 
+/* On the host: samples are drawn one after the other, without putting back. */
 void dni_anchor_target_forward(dni_rpn_targets *s, dni_builder *b)
 {
     dn_args_host_call call = {.fn = run_anchors, .user = s};
@@ -293,6 +294,7 @@ static dn_status run_regions(void *user, void *const *in, void *const *out)
     return st;
 }
 
+/* On the host, as the anchors' targets are. */
 void dni_proposal_target_forward(dni_rpn_targets *s, dni_builder *b)
 {
     dn_args_host_call call = {.fn = run_regions, .user = s};

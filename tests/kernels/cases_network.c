@@ -319,7 +319,8 @@ static void yolo_cases(builder *b)
 
 /* N, P, classes, G */
 static const int64_t multis[][4] = {{1, 1, 2, 1},    {2, 30, 4, 7}, {3, 300, 3, 40},
-                                    {1, 700, 21, 3}, {2, 65, 5, 0}, {2, 9, 2, 30}};
+                                    {1, 700, 21, 3}, {2, 65, 5, 0}, {2, 9, 2, 30},
+                                    {0, 9, 3, 0},    {2, 0, 3, 0}};
 
 static const struct {
     int32_t flags, mining, code;
@@ -364,6 +365,10 @@ static void multi_cases(builder *b)
             emit(b);
             out(b, SHAPE(s[0], s[1], places, 4));
             out(b, SHAPE(s[0], s[1], s[2]));
+            emit(b);
+            b->c.in.fill[0] = b->c.in.fill[1] = SPOILT; /* no number is a loss, or a box */
+            emit(b);
+            b->c.in.fill[0] = b->c.in.fill[1] = WILD;
             emit(b);
         }
 }

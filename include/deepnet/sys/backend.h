@@ -113,6 +113,7 @@ enum {
     DN_OP_RANK = 48,             /* x, [key] -> y */
     DN_OP_YOLO_LOSS = 49,        /* x, truths, [state] -> loss, [dx] */
     DN_OP_MULTI_BOX = 50,        /* loc, conf, priors, truths -> loss, [dloc], [dconf] */
+                                 /* 51 .. 55 are free */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_OVERLAP = 57,          /* x, t, [ignored F64] -> y */
     DN_OP_KIND_END = 64

@@ -284,7 +284,7 @@ INLINE vf walk_store(float *to, vf sum, const cpu_end *e)
     return sum;
 }
 
-/* For y's moments: sums about a centre, which is one of the first y. */
+/* For y's moments: sums about a centre, which is one of the first y, as it is stored. */
 typedef struct walk_moments {
     vf centre, s, q;
 } walk_moments;
@@ -297,8 +297,9 @@ INLINE walk_moments moments_begin(const cpu_walk *k, const float *part)
     return m;
 }
 
-INLINE void moments_add(walk_moments *m, vf y)
+INLINE void moments_add(walk_moments *m, vf y, bool first)
 {
+    m->centre = first ? y : m->centre;
     vf away = v_sub(y, m->centre);
     m->s = v_add(m->s, away);
     m->q = v_fma(away, away, m->q);
@@ -339,14 +340,12 @@ INLINE void walk1(const cpu_walk *k, walk_at at, const cpu_end *e)
                         acc[i][2 - s] = v_fma(v, w[(r - i) * 3 + s], acc[i][2 - s]);
             }
         }
-        if (o == 0 && k->first)
-            m.centre = acc[1][0];
         UNROLL
         for (int i = 0; i < WALK; i++) {
             if (o >= 0 && i < k->rows) {
                 vf y = walk_store(at.y + i * k->out_row + o * k->C, acc[i][0], e);
                 if (at.part)
-                    moments_add(&m, y);
+                    moments_add(&m, y, o == 0 && i == 0 && k->first);
             }
             acc[i][0] = acc[i][1];
             acc[i][1] = acc[i][2];
@@ -384,14 +383,12 @@ INLINE void walk2(const cpu_walk *k, walk_at at, const cpu_end *e)
                 }
             prev[r] = next;
         }
-        if (o == 0 && k->first)
-            m.centre = acc[1];
         UNROLL
         for (int i = 0; i < WALK2; i++)
             if (i < k->rows) {
                 vf y = walk_store(at.y + i * k->out_row, acc[i], e);
                 if (at.part)
-                    moments_add(&m, y);
+                    moments_add(&m, y, o == 0 && i == 0 && k->first);
             }
     }
     moments_end(k, at.part, &m);

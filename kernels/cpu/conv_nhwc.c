@@ -505,7 +505,8 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     cpu_geo geo;
     if (!cpu_conv_nhwc_geo(&geo, desc, info))
         return DN_DECLINED;
-    bool back = desc->kind == DN_OP_CONV_BWD_DATA, moments = desc->num_outputs > 1;
+    bool back = desc->kind == DN_OP_CONV_BWD_DATA;
+    bool moments = cpu_present(desc->outputs, desc->num_outputs, 1);
     if (back && geo.sh * geo.sw > 4)
         return cpu_decline(info, "stride above 2");
     if (cpu_conv_normalises(desc))

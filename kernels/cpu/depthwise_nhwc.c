@@ -348,7 +348,8 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
     op->back = desc->kind == DN_OP_CONV_BWD_DATA;
-    if (!plan(op, &geo, !weights && desc->num_outputs > 1, info)) {
+    bool moments = !weights && cpu_present(desc->outputs, desc->num_outputs, 1);
+    if (!plan(op, &geo, moments, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

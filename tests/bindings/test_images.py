@@ -201,9 +201,10 @@ class Reading(Images):
                 self.assertEqual(out.shape, want.shape, (turn, way))
                 if color:
                     np.testing.assert_array_equal(out, want, str((turn, way)))
-        sized = self.net('new_height: 9 new_width: 11').forward()['data'][0]
-        want = cv2.resize(cv2.imread('pics/0.png'), (11, 9))
-        np.testing.assert_array_equal(sized, planes(want))
+            if turn < 20:
+                sized = self.net('new_height: 9 new_width: 11').forward()['data'][0]
+                want = cv2.resize(cv2.imread('pics/0.png'), (11, 9))
+                np.testing.assert_array_equal(sized, planes(want), str((turn, way)))
 
     def test_no_files(self):
         """Devices and pipes that nobody writes to: neither read nor waited for."""

@@ -172,8 +172,8 @@ static dn_status prepare(dn_op *op, dn_op_info *info)
 {
     detect d;
     shape_of(op, &d);
-    if (d.P > 1 << 24 || d.N > 1 << 24 || d.P * d.groups > INT32_MAX)
-        return cuda_decline(info, "more than 2^24 candidates");
+    if (d.P > 1 << 20 || d.N > 1 << 24 || d.P * d.groups > INT32_MAX)
+        return cuda_decline(info, "more than 2^20 candidates, each held against each");
     op->scratch = (size_t)(d.P * d.places) * sizeof(dn_box) +
                   (size_t)((d.P + d.before) * d.groups) * sizeof(double) +
                   (size_t)((d.before + d.group + 1) * d.groups + 1) * sizeof(int32_t);

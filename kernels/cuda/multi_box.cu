@@ -378,7 +378,8 @@ static dn_status prepare_multi_box(dn_op *op, dn_op_info *info)
 {
     multi_args a = sizes_of(op);
     int64_t NP = a.N * a.P, NG = a.N * a.G;
-    (void)info;
+    if (a.P > 1 << 20 || (double)a.N * (double)a.G * (double)a.places > 1e12)
+        return cuda_decline(info, "more than 2^20 priors, each held against each");
     op->scratch = (size_t)(NP * (a.places + 2) + NG * a.places) * sizeof(double) +
                   (size_t)(NG * (a.places + 1) + 2 * a.N + NP * (2 * a.places + 3)) *
                       sizeof(int32_t);

@@ -28,6 +28,13 @@ MAP(rank, rank_args)
     a->y[i] = a->most == 0 ? (float)before : before < a->most ? 1.0f : 0.0f;
 }
 
+static dn_status prepare_rank(dn_op *op, dn_op_info *info)
+{
+    return op->args.rank.dim <= 1 << 20
+               ? DN_OK
+               : cuda_decline(info, "more than 2^20 in a row, each held against each");
+}
+
 static dn_status run_rank(const dn_op *op, const dn_op_io *io)
 {
     rank_args a = {cuda_in(op, io, 0), cuda_in(op, io, 1), cuda_out(op, io, 0),
@@ -36,4 +43,4 @@ static dn_status run_rank(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_rank = {"RANK", sizeof(dn_args_rank), NULL, run_rank};
+const cuda_kind cuda_rank = {"RANK", sizeof(dn_args_rank), prepare_rank, run_rank};

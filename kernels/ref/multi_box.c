@@ -62,12 +62,12 @@ static dn_status check_multi_box(dn_op *op)
         return ref_fail(op, DN_E_SHAPE, "%lld priors and %lld true boxes", (long long)m.P,
                         (long long)m.G);
     REF_TRY(ref_need_in(op, 2, m.P * 8));
-    REF_TRY(ref_count3(op, m.N * m.P, m.places, 4, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_out(op, 1, count));
     REF_TRY(ref_count3(op, m.N, m.P, a->classes, &count));
     REF_TRY(ref_need_in(op, 1, count));
     REF_TRY(ref_need_out(op, 2, count));
+    REF_TRY(ref_count3(op, m.N * m.P, m.places, 4, &count));
+    REF_TRY(ref_need_in(op, 0, count));
+    REF_TRY(ref_need_out(op, 1, count));
     REF_TRY(ref_count3(op, m.P, m.G, 1, &pairs));
     op->scratch = (size_t)(pairs + m.P) * sizeof(double) +
                   (size_t)m.P * (sizeof(ref_scored) + sizeof(dn_box)) +

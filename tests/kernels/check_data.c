@@ -169,12 +169,38 @@ static int check_scratch(const dn_backend_ops *ops, dn_backend *backend)
     return info.scratch < (size_t)64 << 20;
 }
 
+/* Of rows where each is held against each, none that would never end. */
+static int check_long(const dn_backend_ops *ops, dn_backend *backend)
+{
+    static const int64_t lengths[] = {1 << 20, (1 << 20) + 1};
+    dn_status got[2] = {DN_OK, DN_OK};
+    for (int i = 0; i < 2; i++) {
+        dn_operand x = real(2, 1, lengths[i]);
+        dn_args_rank args = {{.struct_size = sizeof(args)}, 1, lengths[i], 0};
+        dn_op_desc desc = {.struct_size = sizeof(desc),
+                           .kind = DN_OP_RANK,
+                           .num_inputs = 1,
+                           .num_outputs = 1,
+                           .inputs = &x,
+                           .outputs = &x,
+                           .args = &args};
+        dn_op_info info = {.struct_size = sizeof(info)};
+        dn_op *op = NULL;
+        got[i] = ops->op_create(backend, &desc, &op, &info);
+        if (got[i] == DN_OK)
+            ops->op_destroy(op);
+    }
+    if (got[0] != DN_OK || got[1] != DN_DECLINED)
+        printf("%s: long ranks: statuses %d, %d\n", ops->name, (int)got[0], (int)got[1]);
+    return got[0] == DN_OK && got[1] == DN_DECLINED;
+}
+
 int main(void)
 {
     static const dn_backend_ops *const all[] = {&dn_cpu_backend, &dn_cuda_host_backend};
     dn_backend_host host;
     dn_backend *ref = NULL, *backend = NULL;
-    int passed = 0, rows_of = (int)(sizeof(rows) / sizeof(rows[0])), count = 2 * rows_of + 1;
+    int passed = 0, rows_of = (int)(sizeof(rows) / sizeof(rows[0])), count = 2 * rows_of + 2;
     host_init(&host, 1);
     if (dn_ref_backend.open(&ref, &host))
         return 1;
@@ -183,8 +209,7 @@ int main(void)
             return 1;
         for (int i = 0; i < rows_of; i++)
             passed += check(ref, all[k], backend, &rows[i]);
-        if (k == 0)
-            passed += check_scratch(all[k], backend);
+        passed += (k == 0 ? check_scratch : check_long)(all[k], backend);
         all[k]->close(backend);
     }
     dn_ref_backend.close(ref);

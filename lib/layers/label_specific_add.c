@@ -25,8 +25,8 @@ static dn_status setup(dni_layer *layer)
 static dn_status shape(dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes >= 1 && dni_shape_count(&layer->bottom[1]) == x->dim[0],
-                DN_E_SHAPE, "bottom 1 must have one label for each item of bottom 0");
+    DNI_REQUIRE(x->axes >= 1 && dni_shape_count(&layer->bottom[1]) == x->dim[0], DN_E_SHAPE,
+                "bottom 1 must have one label for each item of bottom 0");
     dn_status st = dni_shape_like_bottom(layer);
     if (layer->num_tops > 1)
         layer->top[1] = dni_shape_of(1, (int64_t[]){1});

@@ -9,7 +9,7 @@
 
 typedef struct triplet_state {
     int64_t N, D;
-    double margin, share; /* share: 1 / N */
+    double margin, share;    /* share: 1 / N */
     dni_tensor pos, neg, on; /* a - p, a - n, 1 where violated: while lowering */
 } triplet_state;
 

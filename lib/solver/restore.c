@@ -102,7 +102,7 @@ static dn_status seek_sources(dn_solver *s, const Cnn__DeepnetState *ours, int64
         positions[*done] = layer ? layer->cls->tell(layer) : -1;
         if (!layer)
             continue;
-        if (c->records > INT64_MAX)
+        if (c->records > INT64_MAX / 2) /* it counts on from there */
             return dni_fail(DN_E_DATA, "layer '%s': an impossible position", c->layer);
         dn_status st = layer->cls->seek(layer, (int64_t)c->records);
         if (st)

@@ -226,6 +226,35 @@ class Snapshots(Case):
             np.testing.assert_array_equal(a, b)
             self.assertTrue((a != c).any())
 
+    def test_positions(self):
+        """How far a layer has counted, and goes on counting from when it is restored."""
+        def varint(value):
+            return bytes([value]) if value < 128 else bytes([value % 128 | 128]) + varint(value >> 7)
+
+        def message(number, body):
+            return varint(number << 3 | 2) + varint(len(body)) + body
+        self.write('net.prototxt', TRAINED + '''
+            layer { name: "n" type: "DummyData" top: "n" dummy_data_param { shape { dim: 2 } } }
+            layer { name: "m" type: "DummyData" top: "m" dummy_data_param { shape { dim: 2 dim: 3 } } }
+            layer { name: "add" type: "LabelSpecificAdd" bottom: "m" bottom: "n" top: "p" top: "bias"
+              label_specific_add_param { bias_base: -0.5 bias_gamma: 0.125 } }
+            ''')
+        self.solver().snapshot('here')
+        with open('here.solverstate', 'rb') as file:
+            state = file.read()
+        for position in (2, 1 << 62, (1 << 63) - 1, 1 << 63):
+            cursor = message(20001, b'add') + varint(20002 << 3) + varint(position)
+            with open('there.solverstate', 'wb') as file:
+                file.write(state + message(20001, message(20003, cursor)))
+            solver = self.solver()
+            if position > 2:
+                with self.assertRaisesRegex(deepnet.DataError, 'an impossible position'):
+                    solver.restore('there.solverstate')
+                continue
+            solver.restore('there.solverstate')
+            solver.step(1)
+            self.assertEqual(solver.net.blobs['bias'].data[0], -0.25)
+
     def test_named(self):
         solver = self.solver()
         solver.snapshot('here')

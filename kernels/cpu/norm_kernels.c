@@ -34,7 +34,7 @@ INLINE vf through(const bool rows, const cpu_norm *k, vf dy, const float *y, vf 
     return v_sel(v_gt(v, v_zero()), dy, v_mul(dy, v_set1(k->slope)));
 }
 
-INLINE void apply(const bool rows, const cpu_norm *k, float *y, const float *x, int64_t n)
+SHARED void apply(const bool rows, const cpu_norm *k, float *y, const float *x, int64_t n)
 {
     for
         EACH(i, n, left)
@@ -59,7 +59,7 @@ void ISA(cpu_norm)(const cpu_norm *k, float *y, const float *x, int64_t rows, in
         apply(true, k, y + r * n, x + r * n, n);
 }
 
-INLINE void apply_bwd(const bool rows, const cpu_norm *k, float *dx, const float *dy,
+SHARED void apply_bwd(const bool rows, const cpu_norm *k, float *dx, const float *dy,
                       const float *x, const float *y, int64_t n)
 {
     for
@@ -97,7 +97,7 @@ INLINE void terms(const bool rows, const cpu_norm *k, const float *dy, const flo
     *q = v_fma(d, away, *q);
 }
 
-INLINE void sum_rows(const bool four, const cpu_norm *k, const float *dy, const float *x,
+SHARED void sum_rows(const bool four, const cpu_norm *k, const float *dy, const float *x,
                      const float *y, int64_t n, float *sum, float *square)
 {
     for
@@ -112,7 +112,7 @@ INLINE void sum_rows(const bool four, const cpu_norm *k, const float *dy, const 
         }
 }
 
-INLINE void sum_plane(const cpu_norm *k, const float *dy, const float *x, const float *y,
+SHARED void sum_plane(const cpu_norm *k, const float *dy, const float *x, const float *y,
                       int64_t n, float *sum, float *square)
 {
     vf s[2 * SUMS], q[2 * SUMS], mean = v_set1(*k->mean);
@@ -145,7 +145,7 @@ INLINE void sum_plane(const cpu_norm *k, const float *dy, const float *x, const 
     }
 }
 
-INLINE void sums(const cpu_norm *k, const float *dy, const float *x, const float *y,
+SHARED void sums(const cpu_norm *k, const float *dy, const float *x, const float *y,
                  int64_t rows, int64_t n, float *sum, float *square)
 {
     int64_t r = 0;
@@ -209,7 +209,7 @@ static __attribute__((noinline)) vf any_power(vf s, float beta)
     return v_exp(v_mul(v_set1(-beta), v_log(s)));
 }
 
-INLINE vf power(vf s, float beta) /* s^-beta */
+SHARED vf power(vf s, float beta) /* s^-beta */
 {
     if (beta == 0.75f) {
         vf root = v_sqrt(s);
@@ -283,7 +283,7 @@ void ISA(cpu_lrn_bwd)(float *dx, const float *x, const float *y, const float *sc
 
 /* One pixel of NHWC, or a row of a plane whose window has rows [from, to) about it: sums over
  * those lie in `line` with `half` zeros before and after them. */
-INLINE vf around(const float *line, int32_t size)
+SHARED vf around(const float *line, int32_t size)
 {
     vf sum = v_load(line);
     for (int32_t j = 1; j < size; j++)

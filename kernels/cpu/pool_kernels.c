@@ -49,7 +49,7 @@ INLINE void store_int(int32_t *p, vf a, int64_t n)
 #endif
 }
 
-INLINE void max_vector(const int step, const bool whole, float *y, int32_t *mask,
+SHARED void max_vector(const int step, const bool whole, float *y, int32_t *mask,
                        const float *x, int64_t w, int64_t rows, int64_t cols, int64_t n,
                        int64_t first)
 {
@@ -71,7 +71,7 @@ INLINE void max_vector(const int step, const bool whole, float *y, int32_t *mask
         store_int(mask, at, n);
 }
 
-INLINE void sum_vector(const int step, const bool whole, float *y, const float *x, int64_t w,
+SHARED void sum_vector(const int step, const bool whole, float *y, const float *x, int64_t w,
                        int64_t rows, int64_t cols, int64_t n, float scale)
 {
     vf sum = v_zero();
@@ -162,7 +162,7 @@ void ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int
 
 /* ---- NHWC -------------------------------------------------------------------------------- */
 
-INLINE void cols_max(const bool masked, const cpu_window *win, float *y, int32_t *mask,
+SHARED void cols_max(const bool masked, const cpu_window *win, float *y, int32_t *mask,
                      const float *x, float shift, int64_t n)
 {
     vf top = v_set1(-FLT_MAX), at = v_set1(-1.0f);
@@ -206,7 +206,7 @@ void ISA(cpu_pool_cols_sum)(const cpu_window *win, float *y, const float *x)
         }
 }
 
-INLINE void cols_bwd(const bool max, const cpu_window *win, float *dx, const float *dy,
+SHARED void cols_bwd(const bool max, const cpu_window *win, float *dx, const float *dy,
                      const int32_t *mask, int32_t index, int64_t n)
 {
     vf sum = win->add ? v_loadp(dx, n) : v_zero();

@@ -17,6 +17,13 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* One copy where size counts: loops of several variants, what is rare. */
+#ifdef __OPTIMIZE_SIZE__
+#define SHARED static __attribute__((noinline, unused))
+#else
+#define SHARED INLINE
+#endif
+
 #define CPU_JOIN2(a, b) a##_##b
 #define CPU_JOIN(a, b)  CPU_JOIN2(a, b)
 #define ISA(name)       CPU_JOIN(name, CPU_ISA) /* cpu_tile -> cpu_tile_avx2 */
@@ -373,13 +380,13 @@ INLINE vf v_frexp(vf a, vf *n)
         (*n)[j] = (float)e[j];
     return (vf)((bits & (vi){-0x7F800001, -0x7F800001, -0x7F800001, -0x7F800001}) | 0x3F000000);
 }
-INLINE vf v_loadn(const float *p, int64_t n)
+SHARED vf v_loadn(const float *p, int64_t n)
 {
     vf a = {0, 0, 0, 0};
     memcpy(&a, p, (size_t)n * sizeof(float));
     return a;
 }
-INLINE void v_storen(float *p, vf a, int64_t n)
+SHARED void v_storen(float *p, vf a, int64_t n)
 {
     memcpy(p, &a, (size_t)n * sizeof(float));
 }

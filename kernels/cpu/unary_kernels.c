@@ -17,7 +17,7 @@ COLD vf log_of(vf x)
 }
 
 /* exp(x) - 1, or 0 where x is above 0: exact near 0 */
-INLINE vf expm1_of(vf x)
+SHARED vf expm1_of(vf x)
 {
     vf n, one = v_set1(1.0f);
     vf p = v_exp_parts(v_min(v_max(x, v_set1(-104.0f)), v_zero()), &n);
@@ -26,7 +26,7 @@ INLINE vf expm1_of(vf x)
 }
 
 /* log(1 + e), e in [0, 1]: u = 1 + e loses what u - 1 shows */
-INLINE vf log1p_of(vf e)
+SHARED vf log1p_of(vf e)
 {
     vf one = v_set1(1.0f), u = v_add(one, e), lost = v_sub(u, one);
     return v_sel(v_eq(lost, v_zero()), e, v_mul(log_of(u), v_div(e, lost)));

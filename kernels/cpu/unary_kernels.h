@@ -23,14 +23,14 @@ INLINE vf v_exp_parts(vf x, vf *n)
     return v_fma(v_mul(r, r), p, r);
 }
 
-INLINE vf v_exp(vf x)
+SHARED vf v_exp(vf x)
 {
     vf n, p = v_exp_parts(v_min(v_max(x, v_set1(-104.0f)), v_set1(89.0f)), &n);
     return v_sel(v_eq(x, x), v_ldexp(v_add(p, v_set1(1.0f)), n), x);
 }
 
 /* 0 gives -inf, a negative number NaN. */
-INLINE vf v_log(vf x)
+SHARED vf v_log(vf x)
 {
     vf e, m = v_frexp(x, &e), zero = v_zero(), one = v_set1(1.0f);
     vm low = v_gt(v_set1(0.707106781186547524f), m);

@@ -32,7 +32,7 @@ typedef __m256i part;
 
 #if VL >= 8
 /* 8x8 at most: rows of x to columns of y. 256 bits in AVX-512, too: what waits is memory. */
-INLINE void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
                        float a, bool add)
 {
     part in = PART(m), out = PART(n), none = PART(0);
@@ -70,7 +70,7 @@ INLINE void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64
     }
 }
 #else
-INLINE void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
                        float a, bool add)
 {
     for (int64_t i = 0; i < m && i < 8; i++)
@@ -269,7 +269,7 @@ INLINE vf over_root(float rate, vf g, vf h, vf delta)
     return v_div(v_mul(v_set1(rate), g), v_add(v_sqrt(h), delta));
 }
 
-INLINE vf adadelta(const cpu_rule *u, vf g, float *h1, float *h2, int64_t left)
+SHARED vf adadelta(const cpu_rule *u, vf g, float *h1, float *h2, int64_t left)
 {
     vf delta = v_set1(u->delta), was = v_loadp(h2, left);
     vf h = squares(h1, u->momentum, 1 - u->momentum, g, left);

@@ -21,7 +21,7 @@ INLINE vf times(float a, vf x, vf y)
 
 /* ---- input: B^T d B ---------------------------------------------------------------------- */
 
-INLINE void input_line(vf *out, const int step, const vf d[6])
+SHARED void input_line(vf *out, const int step, const vf d[6])
 {
     vf even_a = times(-B2, d[2], d[4]), odd_a = times(-B2, d[1], d[3]);
     vf even_b = times(-A2, d[2], d[4]), odd_b = times(-A2, d[1], d[3]);
@@ -86,7 +86,7 @@ INLINE void values_line(vf *out, const int step, const vf g[MOST], const int r)
     out[5 * step] = g[r - 1];
 }
 
-INLINE void values_body(const bool known, const int r, float *v, int64_t step,
+SHARED void values_body(const bool known, const int r, float *v, int64_t step,
                         const float *const *at, int64_t col, int64_t n)
 {
     vf t[6 * MOST], g[MOST], out[6];
@@ -150,7 +150,7 @@ INLINE void finish(float *y, vf sum, vf slope, int64_t n, const cpu_end *e)
     v_storep(y, sum, n);
 }
 
-INLINE void output_body(const bool known, const int size, float *const *y, const float *m,
+SHARED void output_body(const bool known, const int size, float *const *y, const float *m,
                         int64_t step, int64_t n, const cpu_end *e)
 {
     vf t[6 * MOST], line[6], slope = v_set1(e->slope);

@@ -139,12 +139,11 @@ static dn_status check_train_names(const dn_solver *s, bool given)
 {
     const Cnn__SolverParameter *p = s->param;
     int named = !!p->train_net_param + !!p->train_net + !!p->net_param + !!p->net;
-    if (!given && !named)
-        return dni_fail(DN_E_NET, "the solver names no net; it needs one of net, "
-                                  "net_param, train_net, train_net_param");
-    if (!given && named > 1)
-        return dni_fail(DN_E_NET, "the solver names its train net more than once; one of "
-                                  "net, net_param, train_net, train_net_param is enough");
+    if (!given && named != 1)
+        return dni_fail(DN_E_NET,
+                        "the solver names %s; it needs one of net, net_param, "
+                        "train_net, train_net_param",
+                        named ? "its train net more than once" : "no net");
     return DN_OK;
 }
 

@@ -79,7 +79,7 @@ dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *arg
     dni_tensor rows = dni_temp(b, b->dtype, 2, (int64_t[]){most, 7});
     dni_tensor count = dni_temp(b, DN_I32, 0, NULL);
     dni_emit(b, DN_OP_DETECT, args, num_inputs, inputs, DNI_TENSORS(rows, count));
-    dni_emit(b, DN_OP_HOST_CALL, &call, 1, &count, 0, NULL);
+    dni_emit(b, DN_OP_HOST_CALL, &call, 1, &count, 0, &count);
     return rows;
 }
 

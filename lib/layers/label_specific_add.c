@@ -33,46 +33,41 @@ static dn_status shape(dni_layer *layer)
     return st;
 }
 
-static double next_bias(add_state *s)
+/* -> bias */
+static dn_status next_bias(void *user, void *const *in, void *const *out)
 {
+    add_state *s = user;
     const Cnn__LabelSpecificAddParameter *p = s->layer->param->label_specific_add_param;
-    if (!p->has_bias_base)
-        return p->bias;
     double power = pow(1 + p->bias_gamma * (double)s->iteration++, p->bias_power);
-    return fmin(fmax(p->bias_base + power - 1, p->bias_min), p->bias_max);
-}
-
-/* x, labels -> y, [bias] */
-static dn_status run(void *user, void *const *in, void *const *out)
-{
-    const dni_layer *layer = ((add_state *)user)->layer;
-    const dni_shape *x_shape = &layer->bottom[0];
-    int64_t N = x_shape->dim[0], D = dni_shape_range(x_shape, 1, x_shape->axes);
-    double bias = next_bias(user);
-    if (layer->num_tops > 1)
-        dni_put(out[1], layer->dtype, 0, bias);
-    memcpy(out[0], in[0], (size_t)(N * D) * dni_dtype_size(layer->dtype));
-    for (int64_t n = 0; n < N; n++) {
-        double label = dni_get(in[1], layer->dtype, n);
-        if (!(label >= 0 && label < (double)D))
-            return dni_fail(DN_E_DATA, "a label is not from 0 to %lld", (long long)D - 1);
-        double x = dni_get(in[0], layer->dtype, n * D + (int64_t)label);
-        if (x > -bias)
-            dni_put(out[0], layer->dtype, n * D + (int64_t)label, x + bias);
-    }
+    (void)in;
+    dni_put(out[0], s->layer->dtype, 0,
+            fmin(fmax(p->bias_base + power - 1, p->bias_min), p->bias_max));
     return DN_OK;
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    dn_args_host_call call = {.fn = run, .user = layer->state};
-    if (layer->phase == DN_PHASE_TRAIN && layer->param->label_specific_add_param)
-        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[0], b->x[1]),
-                 DNI_TENSORS(b->y[0], b->num_y > 1 ? b->y[1] : DNI_NONE));
+    const Cnn__LabelSpecificAddParameter *p = layer->param->label_specific_add_param;
+    const dni_shape *x = &layer->bottom[0];
+    dn_args_host_call call = {.fn = next_bias, .user = layer->state};
+    dn_args_gather at = {
+        .count = 1, .cols = 1, .limit = dni_shape_range(x, 1, x->axes), .batch = x->dim[0]};
+    dni_tensor v = dni_temp(b, b->dtype, 1, x->dim);
+    dni_tensor bias = b->num_y > 1 ? b->y[1] : dni_temp(b, b->dtype, 0, NULL);
+    bool learns = p && layer->phase == DN_PHASE_TRAIN;
+    dni_emit_copy(b, b->x[0], b->y[0]);
+    if (learns && p->has_bias_base)
+        dni_emit(b, DN_OP_HOST_CALL, &call, 0, &bias, 1, &bias);
     else
-        dni_emit_copy(b, b->x[0], b->y[0]);
-    if (layer->phase != DN_PHASE_TRAIN && b->num_y > 1)
-        dni_emit_fill(b, b->y[1], 0);
+        dni_emit_fill(b, bias, learns ? p->bias : 0);
+    if (!learns)
+        return;
+    dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(v));
+    dni_emit_bcast(b, DN_BCAST_ADD, at.batch, 1, 1, v, bias, v);
+    dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, v, v);
+    dni_emit_bcast(b, DN_BCAST_MUL, at.batch, 1, 1, v, bias, v);
+    at.base.accumulate = 1;
+    dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(v, b->x[1]), DNI_TENSORS(b->y[0]));
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

@@ -12,6 +12,7 @@
  * Gradient, SphereFace's own and no derivative: dW = dy^T x; dx = dy W, but of a label's column
  * (u w + v x + lambda w) / (1 + lambda), u = psi' and v = (psi - cos psi') / |x| divided by
  * sqrt(u^2 + v^2). */
+#include <float.h>
 #include <math.h>
 
 #include "layers/inner_product.h"
@@ -20,7 +21,7 @@
 typedef struct margin_state {
     const dni_layer *layer;
     int64_t M, K, N, iteration;
-    dni_tensor w, share; /* share: (M, 2): of dy, what goes to w and to x; while lowering */
+    dni_tensor w, to_w, to_x; /* of dy at a label: what w gets beside it, and x: (M) */
 } margin_state;
 
 static dn_status setup(dni_layer *layer)
@@ -63,122 +64,162 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static double sign(double x)
+static bool is_single(const margin_state *s)
 {
-    return x > 0 ? 1 : x < 0 ? -1 : 0;
+    return s->layer->param->margin_inner_product_param->type ==
+           CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__SINGLE;
 }
 
-/* psi of c; *slope: psi'. */
-static double psi(Cnn__MarginInnerProductParameter__MarginType type, double c, double *slope)
+static double lambda_of(const margin_state *s)
 {
-    double s = sign(c), r = sign(fabs(c) - 0.5), q = s * sign(2 * c * c - 1);
-    switch (type) {
-    case CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__DOUBLE:
-        *slope = 4 * s * c;
-        return 2 * s * c * c - 1;
-    case CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__TRIPLE:
-        *slope = r * (12 * c * c - 3);
-        return r * (4 * c * c * c - 3 * c) + s * (1 + r) - 2;
-    default:
-        *slope = q * (32 * c * c * c - 16 * c);
-        return q * (8 * c * c * c * c - 8 * c * c + 1) + 2 * s + q - 3;
-    }
+    const Cnn__MarginInnerProductParameter *p = s->layer->param->margin_inner_product_param;
+    double lambda = p->base * pow(1 + p->gamma * (double)s->iteration, -p->power);
+    return lambda > p->lambda_min ? lambda : p->lambda_min;
 }
 
-/* Where item i has the column of its label: the host may have changed it since the forward. */
-static dn_status label_at(const margin_state *s, const void *labels, int64_t i, int64_t *at)
-{
-    double label = dni_get(labels, s->layer->dtype, i);
-    if (!(label >= 0 && label < (double)s->N))
-        return dni_fail(DN_E_DATA, "label %lld is not from 0 to %lld",
-                        (long long)(fabs(label) < 1e15 ? label : -1), (long long)s->N - 1);
-    *at = i * s->N + (int64_t)label;
-    return DN_OK;
-}
-
-/* x W^T, |x|, labels -> y, share, [lambda] */
-static dn_status run(void *user, void *const *in, void *const *out)
+/* -> lambda */
+static dn_status next_lambda(void *user, void *const *in, void *const *out)
 {
     margin_state *s = user;
-    const Cnn__MarginInnerProductParameter *p = s->layer->param->margin_inner_product_param;
-    int32_t type = s->layer->dtype;
-    double lambda = p->base * pow(1 + p->gamma * (double)++s->iteration, -p->power);
-    lambda = lambda > p->lambda_min ? lambda : p->lambda_min;
-    memcpy(out[0], in[0], (size_t)(s->M * s->N) * dni_dtype_size(type));
-    if (s->layer->num_tops > 1)
-        dni_put(out[2], type, 0, lambda);
-    int64_t at;
-    for (int64_t i = 0; i < s->M; i++) {
-        double norm = dni_get(in[1], type, i), slope;
-        bool single = p->type == CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__SINGLE;
-        dni_put(out[1], type, 2 * i, 1);
-        dni_put(out[1], type, 2 * i + 1, 0);
-        dn_status st = label_at(s, in[2], i, &at);
-        if (st)
-            return st;
-        double product = dni_get(in[0], type, at), c = product / norm;
-        if (single || !(norm > 0))
-            continue;
-        double value = psi(p->type, c, &slope), v = (value - c * slope) / norm;
-        double length = sqrt(slope * slope + v * v);
-        dni_put(out[0], type, at, (norm * value + lambda * product) / (1 + lambda));
-        dni_put(out[1], type, 2 * i, (slope / length + lambda) / (1 + lambda));
-        dni_put(out[1], type, 2 * i + 1, v / length / (1 + lambda));
-    }
+    (void)in;
+    s->iteration++;
+    dni_put(out[0], s->layer->dtype, 0, lambda_of(s));
     return DN_OK;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+/* ---- numbers of items -------------------------------------------------------------------- */
+
+static dni_tensor apply(dni_builder *b, int32_t fn, dni_tensor x)
 {
-    margin_state *s = layer->state;
-    dn_args_host_call call = {.fn = run, .user = s};
+    dni_tensor y = dni_temp_like(b, x);
+    dni_emit_unary(b, fn, 0, 0, 0, x, y);
+    return y;
+}
+
+/* k x + c */
+static dni_tensor line(dni_builder *b, double k, dni_tensor x, double c)
+{
+    dni_tensor y = dni_temp_like(b, x);
+    dni_emit_unary(b, DN_FN_AFFINE, k, c, 0, x, y);
+    return y;
+}
+
+static dni_tensor combine(dni_builder *b, int32_t op, dni_tensor x0, dni_tensor x1)
+{
+    dn_args_eltwise a = {.op = op, .coeff = {1, -1}};
+    dni_tensor y = dni_temp_like(b, x0);
+    dni_emit(b, DN_OP_ELTWISE, &a, DNI_TENSORS(x0, x1), DNI_TENSORS(y));
+    return y;
+}
+
+static dni_tensor times(dni_builder *b, dni_tensor x0, dni_tensor x1)
+{
+    return combine(b, DN_ELTWISE_PROD, x0, x1);
+}
+
+static dni_tensor minus(dni_builder *b, dni_tensor x0, dni_tensor x1)
+{
+    return combine(b, DN_ELTWISE_SUM, x0, x1);
+}
+
+static dni_tensor over(dni_builder *b, dni_tensor x0, dni_tensor x1)
+{
+    return combine(b, DN_ELTWISE_DIV, x0, x1);
+}
+
+static dni_tensor at_label(const margin_state *s, dni_builder *b, dni_tensor x)
+{
+    dn_args_gather at = {.count = 1, .cols = 1, .limit = s->N, .batch = s->M};
+    dni_tensor y = dni_temp(b, b->dtype, 1, &s->M);
+    dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(x, b->x[1]), DNI_TENSORS(y));
+    return y;
+}
+
+static void add_at_label(const margin_state *s, dni_builder *b, dni_tensor d, dni_tensor y)
+{
+    dn_args_gather at = {
+        .base.accumulate = 1, .count = 1, .cols = 1, .limit = s->N, .batch = s->M};
+    dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(d, b->x[1]), DNI_TENSORS(y));
+}
+
+/* psi of c, which is sign(c) f(|c|) - (m - 1); *slope: psi'. By a = |c|: f = 2 a^2 (m = 2);
+ * 1 + (a + 1) e |e|, e = 2 a - 1 (m = 3); 2 + 2 e |e|, e = 2 a^2 - 1 (m = 4). */
+static dni_tensor psi(const margin_state *s, dni_builder *b, dni_tensor c, dni_tensor *slope)
+{
+    int32_t type = s->layer->param->margin_inner_product_param->type;
+    bool triple = type == CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__TRIPLE;
+    dni_tensor a = apply(b, DN_FN_ABS, c), f;
+    if (type == CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__DOUBLE) {
+        *slope = line(b, 4, a, 0);
+        f = line(b, 2, times(b, a, a), 0);
+    } else {
+        dni_tensor e = line(b, 2, triple ? a : times(b, a, a), -1),
+                   size = apply(b, DN_FN_ABS, e);
+        dni_tensor square = times(b, e, size);
+        f = triple ? line(b, 1, times(b, line(b, 1, a, 1), square), 1) : line(b, 2, square, 2);
+        *slope = times(b, size, triple ? line(b, 6, a, 3) : line(b, 16, a, 0));
+    }
+    return line(b, 1, times(b, apply(b, DN_FN_SIGN, c), f), -type);
+}
+
+/* The top's label columns; what of dy there goes to w, and to x. */
+static void bend(margin_state *s, dni_builder *b, dni_tensor lambda, dni_tensor y)
+{
     dn_args_reduce sums = {.op = DN_REDUCE_SUMSQ,
                            .axes = 2,
                            .dim = {s->M, s->K},
                            .x_stride = {s->K, 1},
                            .y_stride = {1, 0},
                            .alpha = 1};
-    dni_tensor norm = dni_temp(b, b->dtype, 1, &s->M), product = dni_temp_like(b, b->y[0]);
-    s->share = dni_temp(b, b->dtype, 2, (int64_t[]){s->M, 2});
-    s->w = dni_unit_rows(layer, b, s->N, s->K, 0);
-    dni_emit_gemm(b, false, true, s->M, s->N, s->K, 1, b->x[0], s->w, product);
+    dni_tensor norm = dni_temp(b, b->dtype, 1, &s->M), slope;
+    dni_tensor share = dni_temp(b, b->dtype, 0, NULL), product = at_label(s, b, y);
     dni_emit(b, DN_OP_REDUCE, &sums, DNI_TENSORS(b->x[0], DNI_NONE), DNI_TENSORS(norm));
     dni_emit_unary(b, DN_FN_SQRT, 0, 0, 0, norm, norm);
-    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(product, norm, b->x[1]),
-             DNI_TENSORS(b->y[0], s->share, b->num_y > 1 ? b->y[1] : DNI_NONE));
+    /* 1 / (1 + lambda), and 0 of items that are 0 */
+    dni_tensor on = apply(b, DN_FN_THRESHOLD, norm);
+    dni_emit_unary(b, DN_FN_POWER, 1, 1, -1, lambda, share);
+    dni_emit_bcast(b, DN_BCAST_MUL, s->M, 1, 1, on, share, on);
+    dni_tensor c = over(b, product, line(b, 1, norm, FLT_MIN));
+    dni_tensor value = psi(s, b, c, &slope), u = times(b, slope, norm);
+    dni_tensor v = minus(b, value, times(b, c, slope)), length = times(b, v, v);
+    add_at_label(s, b, times(b, on, minus(b, times(b, norm, value), product)), y);
+    dni_emit_sum2(b, 1, times(b, u, u), 1, length, length); /* of (u, v), times |x| */
+    dni_emit_unary(b, DN_FN_SQRT, 0, 0, 0, length, length);
+    s->to_w = times(b, on, line(b, 1, over(b, u, length), -1));
+    s->to_x = times(b, on, over(b, v, length));
 }
 
-/* dy, labels, share -> dy with a label's column times its share, (M): what goes to x */
-static dn_status divide(void *user, void *const *in, void *const *out)
+static void forward(dni_layer *layer, dni_builder *b)
 {
-    const margin_state *s = user;
-    int32_t type = s->layer->dtype;
-    memcpy(out[0], in[0], (size_t)(s->M * s->N) * dni_dtype_size(type));
-    for (int64_t i = 0; i < s->M; i++) {
-        int64_t at;
-        dn_status st = label_at(s, in[1], i, &at);
-        if (st)
-            return st;
-        double dy = dni_get(in[0], type, at);
-        dni_put(out[0], type, at, dy * dni_get(in[2], type, 2 * i));
-        dni_put(out[1], type, i, dy * dni_get(in[2], type, 2 * i + 1));
-    }
-    return DN_OK;
+    margin_state *s = layer->state;
+    dn_args_host_call call = {.fn = next_lambda, .user = s};
+    dni_tensor lambda = b->num_y > 1   ? b->y[1]
+                        : is_single(s) ? DNI_NONE
+                                       : dni_temp(b, b->dtype, 0, NULL);
+    s->w = dni_unit_rows(layer, b, s->N, s->K, 0);
+    dni_emit_gemm(b, false, true, s->M, s->N, s->K, 1, b->x[0], s->w, b->y[0]);
+    if (layer->param->margin_inner_product_param->gamma != 0)
+        dni_emit(b, DN_OP_HOST_CALL, &call, 0, &lambda, 1, &lambda);
+    else
+        dni_emit_fill(b, lambda, lambda_of(s));
+    if (!is_single(s))
+        bend(s, b, lambda, b->y[0]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
     margin_state *s = layer->state;
-    dn_args_host_call call = {.fn = divide, .user = s};
     dni_emit_gemm(b, true, false, s->N, s->K, s->M, 1, b->dy[0], b->x[0], b->dw[0]);
-    if (b->dx[0] == DNI_NONE)
+    if (is_single(s))
+        dni_emit_gemm(b, false, false, s->M, s->K, s->N, 1, b->dy[0], s->w, b->dx[0]);
+    if (is_single(s) || b->dx[0] == DNI_NONE)
         return;
-    dni_tensor dy = dni_temp_like(b, b->dy[0]), to_x = dni_temp(b, b->dtype, 1, &s->M);
+    dni_tensor dy = dni_temp_like(b, b->dy[0]), of_label = at_label(s, b, b->dy[0]);
     dni_tensor part = dni_temp_like(b, b->x[0]), rest = dni_temp_like(b, b->x[0]);
-    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->dy[0], b->x[1], s->share),
-             DNI_TENSORS(dy, to_x));
+    dni_emit_copy(b, b->dy[0], dy);
+    add_at_label(s, b, times(b, of_label, s->to_w), dy);
     dni_emit_gemm(b, false, false, s->M, s->K, s->N, 1, dy, s->w, part);
-    dni_emit_bcast(b, DN_BCAST_MUL, 1, s->M, s->K, b->x[0], to_x, rest);
+    dni_emit_bcast(b, DN_BCAST_MUL, 1, s->M, s->K, b->x[0], times(b, of_label, s->to_x), rest);
     dni_emit_sum2(b, 1, part, 1, rest, b->dx[0]);
 }
 

@@ -22,8 +22,6 @@ static const struct {
     {"DummyData", "a filler's values"},
     {"EvalDetection", "sorts, matches"},
     {"Filter", "the shape depends on the data"},
-    {"LabelSpecificAdd", "changes what stands at the labels"},
-    {"MarginInnerProduct", "changes what stands at the labels"},
     {"MemoryData", "the host's data"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "sorts, suppresses, draws"},

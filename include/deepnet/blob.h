@@ -31,16 +31,17 @@ DN_API int32_t dn_blob_dtype(const dn_blob *blob);
  * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, or a blob whose memory was
  * reused under DN_MEMORY_COMPACT). Since 0.1. */
 DN_API const float *dn_blob_data(dn_blob *blob);
-/* Likewise, for writing. Two costs:
- * - In a context with a device the pointer is good until the next run: after it, ask again (an
- *   input's may be kept, and written before every run).
- * - What a net derives from a weight (packed or folded weights) is derived anew in every run
- *   from now on, since the host may write at any time. dn_blob_end_write ends that;
- *   dn_blob_write never begins it. Since 0.1. */
+/* Likewise, for writing.
+ * - In a context with a device the pointer is valid until the next run; ask again after it. (An
+ *   input's pointer may be kept and written before every run.)
+ * - For a weight it has a cost: the host may now write at any time, so everything that a net
+ *   derives from the weight (packed or folded weights) is made again in every run, until
+ *   dn_blob_end_write. dn_blob_write has no such cost. Since 0.1. */
 DN_API float *dn_blob_mutable_data(dn_blob *blob);
-/* Tells that the host writes no more through `data`, which dn_blob_mutable_data of this blob
- * returned; one call for each that returned it. For blobs that are no weights, and for pointers
- * from before the weights were shared, it does nothing. Since 0.1. */
+/* Promises that the host no longer writes through `data`, which dn_blob_mutable_data of this
+ * blob returned. Call it once for each time that dn_blob_mutable_data was called. It does
+ * nothing for blobs that are not weights, and for pointers from before the weights were shared.
+ * Since 0.1. */
 DN_API void dn_blob_end_write(dn_blob *blob, const void *data);
 /* The gradient of the loss with respect to the values, same shape. It is zero until a backward
  * pass wrote it. NULL where no memory for one exists. Since 0.1. */
@@ -53,18 +54,18 @@ DN_API float *dn_blob_mutable_diff(dn_blob *blob);
  * For reading. NULL: dn_last_error() says why (the context has no device, or no op there uses
  * the blob). Since 0.1. */
 DN_API const void *dn_blob_device_data(dn_blob *blob);
-/* Likewise, for writing: what the host has is stale from then on, until something brings it up
- * to date. Whoever writes there again after a run asks again, except for an input, of which
- * every later run takes what lies there. Since 0.1. */
+/* Likewise, for writing: the host's copy is stale from then on and is brought up to date when
+ * asked for. To write again after a run, ask for the pointer again; only an input's may be
+ * kept, since every run reads what is there. Since 0.1. */
 DN_API void *dn_blob_mutable_device_data(dn_blob *blob);
-/* Makes an input of its net read `device`, the host's own memory on the context's device, in
- * place of the copy there: dn_blob_count floats (doubles), aligned as the device's allocator
- * does (at least 16 bytes). Nothing is copied. Every run reads what lies there when it comes
- * to it in the device_stream, so what a run is to read must stay until it is done; nothing is
- * written there. It remains the host's and must live until it is replaced, taken back (NULL),
- * or the blob is reshaped or freed. A pointer that changes from run to run costs the replay of
- * recorded steps: better fill one place in turn. Returns DN_OK, DN_E_INVALID (no input of its
- * net), DN_E_UNSUPPORTED (the context has no device), DN_E_NOMEM. Since 0.1. */
+/* Makes an input of a net read the host application's own device memory, without a copy.
+ * - device: dn_blob_count floats (doubles in a DN_F64 net) on the context's device, aligned to
+ *   at least 16 bytes; NULL: back to the net's own memory. Yours: it must live until it is
+ *   replaced or taken back, or the blob is reshaped or freed. Only read, never written.
+ * Runs read it in the order of the device_stream, so its values must stay until the run that is
+ * to read them is done. Another pointer for every run means that the recorded step cannot be
+ * replayed: it is faster to fill one buffer again and again. Returns DN_OK, DN_E_INVALID (not
+ * an input of its net), DN_E_UNSUPPORTED (the context has no device), DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_blob_view_device(dn_blob *blob, const void *device);
 
 /* The same four for DN_F64 nets. NULL for other nets. Since 0.1. */

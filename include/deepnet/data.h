@@ -24,10 +24,10 @@ typedef struct dn_convert_options {
     int32_t check_size;      /* 1: an image of another size than the first's fails */
     int32_t skip_bad;        /* 1: an image that cannot be used is left out, with a warning */
     int32_t reserved2;       /* 0 */
-    int64_t *skipped; /* out: how many were left out, on success; NULL: not asked for */
+    int64_t *skipped;        /* out: how many were left out, on success; NULL: not asked for */
 } dn_convert_options;
 
-/* Makes an LMDB of Datum records out of two IDX files, as MNIST comes in; gzipped ones will do.
+/* Makes an LMDB of Datum records from two IDX files, the format of MNIST; they may be gzipped.
  * Records are keyed "00000000", "00000001", ... in the order of the files, as Caffe's converter
  * does it. The database appears whole or not at all: it is written beside, synced, then
  * renamed.
@@ -45,21 +45,22 @@ DN_API dn_status dn_convert_mnist(dn_context *context, const char *images_path,
 
 /* Makes an LMDB of Datum records out of a list of JPEG and PNG files, as Caffe's
  * convert_imageset does: a line of the list is a path, a space and a label; records are keyed
- * "00000000_path", "00000001_path", ... Pixels are blue, green, red, of images turned
- * as their Exif says (but encoded ones stay as they are); a resize is OpenCV's bilinear one. A
- * file that cannot be used fails it all, and says its line; with skip_bad it is left out, as by
- * convert_imageset: a line of the host's log says which and why, and no record has its number.
- * The database appears whole or not at all.
+ * "00000000_path", "00000001_path", ... Channels are in the order blue, green, red. Images are
+ * rotated as their Exif orientation says and resized by OpenCV's bilinear rule; with `encoded`
+ * the files are stored unchanged. If a file cannot be used, the call fails and the message has
+ * its line. With skip_bad, as in convert_imageset, such a file is left out instead: the
+ * context's log says which and why, and its number is not used for a key. The database appears
+ * whole or not at all.
  * - context: lends its memory; may be used by nets meanwhile.
- * - list_path: text. Its paths mean the working directory; where nothing is there, the list's
- *   own folder.
+ * - list_path: a text file. Its paths are relative to the working directory or, if the file is
+ *   not there, to the list's own folder.
  * - out_path: the folder to make.
  * - options: borrowed for the call; NULL: all defaults.
  * Returns DN_OK, DN_E_IO (a file cannot be read; out_path exists, is no LMDB, or its disk is
- * full), DN_E_DATA (no list, no label, no image, another size; none that can be used),
- * DN_E_LIMIT (more than 10^8 images), DN_E_UNSUPPORTED (built without liblmdb, libjpeg or
- * libpng), DN_E_NOMEM, DN_E_INVALID (options that exclude each other). Thread-safety: any
- * thread. Since 0.1. */
+ * full), DN_E_DATA (a line without a label, a file that is no image or has another size than
+ * check_size allows, an empty list, no image that can be used), DN_E_LIMIT (more than 10^8
+ * images), DN_E_UNSUPPORTED (built without liblmdb, libjpeg or libpng), DN_E_NOMEM,
+ * DN_E_INVALID (options that exclude each other). Thread-safety: any thread. Since 0.1. */
 DN_API dn_status dn_convert_images(dn_context *context, const char *list_path,
                                    const char *out_path, const dn_convert_options *options);
 

@@ -27,16 +27,18 @@ typedef struct dn_event {
     int32_t kind;
     int32_t test_net; /* TEST_BEGIN, TEST_END */
     int64_t iteration;
-    float loss;       /* mean over average_loss iterations; tests: the test loss, or 0. With a
-                         device as last read, since nobody waits for it (but in DISPLAY) */
+    /* Mean over average_loss iterations; in test events the test loss, or 0. On a device it is
+     * the value that was read last, so that no event waits for the device; DISPLAY alone waits
+     * and has this iteration's. */
+    float loss;
     float rate;       /* learning rate of this iteration */
     const char *path; /* SNAPSHOT: the .solverstate */
 } dn_event;
 
 /* Returns DN_OK to go on; anything else ends dn_solver_step with that status, or DN_E_HOST for
  * a positive number. May read and write blobs of the solver's nets; may not step the solver.
- * `event` is borrowed for the call. With a device_stream in the context, the work up to the
- * event is queued there when the callback is called. */
+ * `event` is borrowed for the call. On a device the work that comes before the event has been
+ * queued in the context's device_stream when this is called, but may not be done. */
 typedef dn_status (*dn_event_fn)(void *user, dn_solver *solver, const dn_event *event);
 
 /* Zero is the default of every field; struct_size = sizeof(dn_solver_options). */
@@ -49,26 +51,28 @@ typedef struct dn_solver_options {
     int32_t seed_given;       /* 1: `seed` counts rather than the prototxt's random_seed */
     int32_t wire_only;        /* 1: parse, and wire the nets; open no data, train nothing */
     uint64_t seed;
-    /* Training with others: sums the gradients of all of them, data of count floats, in place
-     * (or gives their mean: with clip_gradients it should), before the update. It is told of
-     * one weight after another, from the net's last to its first whatever the context: those
-     * of late layers while the backward of earlier ones still runs. Every rank must end up with
-     * the same bits. NULL: alone. */
+    /* Data-parallel training by the host's own means: replaces data[0 .. count), one weight's
+     * gradient, with the sum over all ranks, in place, before the update. (With clip_gradients
+     * it should be their mean.) Called for each weight once an iteration, from the net's last
+     * weight to its first in every context; late layers' weights come while the backward of
+     * earlier layers still runs. Every rank must end up with the same bits. NULL: one solver
+     * trains alone. */
     dn_status (*all_reduce)(void *user, float *data, int64_t count);
     void *all_reduce_user;
     int64_t max_iter;                  /* overrides max_iter when > 0 */
     int32_t compute, compute_fallback; /* of the nets, as in dn_net_options */
     int32_t memory; /* of the nets: DN_MEMORY_COMPACT trains in less, inner blobs unreadable */
-    /* 1: all_reduce takes a pointer to the context's device, queues its work behind what the
-     * context queued in its device_stream so far, and returns; 0: to the host, brought there.
-     */
+    /* 0: all_reduce gets host memory, into which the gradient was copied. 1: it gets device
+     * memory, queues its work in the context's device_stream, and returns at once. */
     int32_t all_reduce_on_device;
-    /* Not NULL: all_reduce may return before it is done, and this returns when what it was told
-     * of so far is (on a device: when what is queued from now on comes after it). */
+    /* Not NULL: all_reduce may return before its sum is there; this is called before the update
+     * and returns when all sums are there (on a device: when work that is queued from then on
+     * runs after them). */
     dn_status (*all_reduce_wait)(void *user);
-    /* num_ranks > 1: this solver is one of so many that train the same net, each on its own
-     * part of the data: Data layers take records rank, rank + num_ranks, ...; no two draw the
-     * same random numbers. Rank 0 alone has test nets and takes snapshots by itself. */
+    /* num_ranks > 1: this is solver `rank` of num_ranks that train the same net, each on its
+     * own part of the data. Its Data layers take records rank, rank + num_ranks, ..., and it
+     * draws random numbers of its own. Only rank 0 has test nets and takes the prototxt's
+     * snapshots. */
     int32_t rank, num_ranks;
 } dn_solver_options;
 
@@ -111,28 +115,30 @@ DN_API dn_net *dn_solver_net(dn_solver *solver);
 DN_API int32_t dn_solver_num_test_nets(const dn_solver *solver);
 DN_API dn_net *dn_solver_test_net(dn_solver *solver, int32_t index);
 
-/* dn_net_describe of the net that is trained; in PLAN the steps of the update come behind those
- * of forward and backward, so that it lists a whole iteration (but of a wire_only solver, which
- * has no steps).
+/* Describes the net that is trained, as dn_net_describe does. In PLAN the steps of the update
+ * follow those of forward and backward: a whole iteration. A wire_only solver has no steps.
  * - what: DN_DESCRIBE_*.
  * - out: receives the text, yours: free it with dn_net_text_free of dn_solver_net, before the
  *   solver. Untouched on failure.
- * Returns DN_OK, DN_E_INVALID (an argument is NULL), DN_E_NOMEM, or what taking up new shapes of
- * inputs fails with. Thread-safety: as all of the solver, one thread at a time. Since 0.1. */
+ * Returns DN_OK, DN_E_INVALID (an argument is NULL), DN_E_NOMEM, or what dn_net_reshape returns
+ * when inputs were given new shapes. Thread-safety: one thread at a time, as all of the solver.
+ * Since 0.1. */
 DN_API dn_status dn_solver_describe(dn_solver *solver, uint32_t what, char **out);
 
-/* What solver_mode and device_id of the prototxt ask for, as dn_context_options.device counts:
- * 0 the host, 1 the first device. The context decides where the solver computes: it is the
- * host application's to heed this (the command does). Since 0.1. */
+/* The device that solver_mode and device_id of the prototxt ask for, counted as in
+ * dn_context_options.device: 0 the host, 1 the first device. It is a wish: the solver computes
+ * where its context does, so a host that wants to honour it creates the context accordingly
+ * (the `deepnet` command does). Since 0.1. */
 DN_API int32_t dn_solver_device(const dn_solver *solver);
 
 /* Iterations done so far, and the prototxt's max_iter (or the option's). Since 0.1. */
 DN_API int64_t dn_solver_iteration(const dn_solver *solver);
 DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
-/* The training loss, a mean over the last average_loss iterations (prototxt; default 1). With a
- * device and average_loss 1, dn_solver_step(solver, 1) does not wait for the device; asking for
- * the loss does, and a failure on the device may show in a later call. A host that runs or
- * reshapes the net before it asks gets the loss that was read before. Since 0.1. */
+/* The training loss, a mean over the last average_loss iterations (prototxt; default 1). On a
+ * device with average_loss 1, dn_solver_step(solver, 1) returns without waiting for the device;
+ * this call waits, and a failure on the device may be reported by a later call. If the host
+ * runs or reshapes the net before it asks, it gets the loss that was read before that. Since
+ * 0.1. */
 DN_API float dn_solver_loss(const dn_solver *solver);
 /* The update rule: "SGD", "Adam", ... Borrowed. Since 0.1. */
 DN_API const char *dn_solver_type(const dn_solver *solver);
@@ -162,35 +168,39 @@ DN_API float dn_solver_test_output(const dn_solver *solver, int32_t test_net, in
  * snapshot_prefix + "_iter_N". Each appears whole or not at all; older ones survive a failure.
  * Returns DN_OK, DN_E_IO, DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_solver_snapshot(dn_solver *solver, const char *path);
-/* Takes up training from a .solverstate (Caffe's or our own) and the weights it names. Our own
- * also hold the random state and the data cursors, so resumed is bit-identical. On failure the
- * solver is unchanged. DN_E_IO, DN_E_PARSE, DN_E_DATA. Since 0.1. */
+/* Resumes training from a .solverstate (Caffe's or our own) and the weights that it names. Our
+ * own also hold the random state and the data cursors: training that was stopped and resumed
+ * has the same bits as training that was not. On failure the solver is unchanged. Returns
+ * DN_OK, DN_E_IO, DN_E_PARSE, DN_E_DATA. Since 0.1. */
 DN_API dn_status dn_solver_restore(dn_solver *solver, const char *path);
 
-/* Solvers that train one net together, on several devices or several contexts: each computes
- * the gradients of its own batch, all of them take the mean, and so the same step; the batch
- * is in effect num_ranks times as large. Gradients travel through the backend where it can (on
- * CUDA devices through NCCL, if that is found), while earlier layers still compute; else
- * through host memory, to the same bits on every rank whatever the timing. */
+/* Several solvers that train one net data-parallel, on several devices or in several contexts.
+ * Each computes the gradients of its own batch; the mean of the gradients is the step of all of
+ * them, so the batch is in effect num_ranks times as large. Gradients are exchanged by the
+ * backend if it can do so (on CUDA devices by NCCL, when it is found), while earlier layers
+ * still compute; otherwise through host memory. Either way every rank gets the same bits,
+ * whatever the timing. */
 typedef struct dn_parallel dn_parallel;
 
-/* Joins solvers[0 .. count), 1 to 64, created with rank = their index and num_ranks = count
- * from the same prototxt; weights, histories, iteration and places in the data are taken over
- * from solvers[0]. They are borrowed until dn_parallel_free: DN_E_STATE for one that is
- * stepped, updated or restored by itself; what else is set in one by hand (weights, the
- * learning rate) is to be set in all, between two calls. Returns DN_OK, DN_E_INVALID (what does
- * not fit together), DN_E_UNSUPPORTED (DN_F64 nets), DN_E_NOMEM. Since 0.1. */
+/* Joins solvers[0 .. count), 1 to 64 of them, which were created from the same prototxt with
+ * rank = their index and num_ranks = count. All take over the weights, histories, iteration and
+ * data cursors of solvers[0]. They are borrowed until dn_parallel_free; meanwhile stepping,
+ * updating or restoring one by itself fails with DN_E_STATE, and a host that writes weights or
+ * sets the learning rate does so in all of them, between two calls. Returns DN_OK, DN_E_INVALID
+ * (solvers that do not fit together), DN_E_UNSUPPORTED (DN_F64 nets), DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers,
                                     int32_t count);
-/* dn_solver_step and dn_solver_solve of all of them at once, each in a thread of its own,
- * solvers[0] in the caller's, with their statuses; DN_E_INVALID for NULL or iterations below 0.
- * Where one fails, all stop, and its status and words are the result; the next call starts
- * from what solvers[0] has. To cancel, cancel solvers[0]. Since 0.1. */
+/* As dn_solver_step and dn_solver_solve, for all of them at once: solvers[0] in the caller's
+ * thread, each other one in a thread of its own. If one fails, all stop; its status and message
+ * are the call's, and the next call goes on from the state of solvers[0]. To cancel, call
+ * dn_solver_cancel with solvers[0]. Returns DN_OK, DN_E_INVALID (NULL, iterations below 0), or
+ * what dn_solver_step returns. Since 0.1. */
 DN_API dn_status dn_parallel_step(dn_parallel *parallel, int64_t iterations);
 DN_API dn_status dn_parallel_solve(dn_parallel *parallel);
-/* How gradients travel: "cuda" (the backend's name) or "host". Borrowed. Since 0.1. */
+/* What exchanges the gradients: the backend's name, such as "cuda", or "host" for host memory.
+ * Borrowed. Since 0.1. */
 DN_API const char *dn_parallel_transport(const dn_parallel *parallel);
-/* Lets the solvers go, which are freed after it. NULL is fine. Since 0.1. */
+/* Frees the group, not its solvers: free those after it. NULL is fine. Since 0.1. */
 DN_API void dn_parallel_free(dn_parallel *parallel);
 
 DN_END_DECLS

@@ -325,25 +325,35 @@ typedef struct dn_args_roi {
     double scale;
 } dn_args_roi;
 
-/* Boxes worth showing: of each image's candidates, group by group, those with a score above
- * threshold, in the order of score (NaN as -inf; ties: lower index first), the `before` first;
- * of these, those whose IoU with one kept before is at most nms (eta < 1: nms falls by that
- * factor after each one kept, down to 0.5), the `after` first; of an image then the `keep` best
- * (ties: as they come), in the order of group and score. -1: all. In double; sys/boxes.h.
- * rows: (R, 7): image, label, score, x0, y0, x1, y1; R = N max(most of an image, 1); count: how
- * many there are, what follows is not written. None at all: count is N, an image's row is its
- * number and -1.
- * PROPOSAL: anchors (A, 4); scores (1, 2 A, H, W), the second half counts; codes (1, 4 A, H,
- *   W); image: height, width, scale. One group; candidate i is anchor a = i % A, moved to cell
- * i / A (stride apart), then by its codes, cut to the image, if both its sides (in pixels) are
- *   at least `least` times scale; threshold is not looked at. Label 0. None: 0 in place of -1.
- * YOLO: anchors: width and height (image is 1) of those of each map; maps (N, anchors (5 +
- *   classes), H, W). One group; candidates by map, anchor, cell; score: sigmoid of objectness
- *   times the best class's sigmoid, or its share of SOFTMAX. The label is that class, from 1.
- * PRIORS: no anchors; scores (N, P, classes); codes (N, P, classes, 4), or (N, P, 4) if SHARED;
- *   priors (1, 2, 4 P); [object (N, P, 2): the score is 0 if the second is below `least`];
- *   [moves (N, P, 4): the priors move by these first]. A group for each class but background.
- *   VARIED: the variances are in the codes. code: DN_BOX_*. */
+/* The boxes of a detector that are worth showing. In double, by the formulas of sys/boxes.h.
+ *
+ * For each image:
+ * 1. in each group of candidates, those with a score above `threshold` (NaN counts as -inf), in
+ *    falling order of score, a tie by rising index, and of these the first `before`;
+ * 2. non-maximum suppression in that order: a candidate stays if its IoU with each that stayed
+ *    before it is at most nms (with eta < 1, nms is multiplied by eta after each that stays,
+ *    down to 0.5); of those that stay the first `after`;
+ * 3. over all groups, the `keep` best by score (a tie by the order so far), listed by group and
+ *    score. For `before`, `after` and `keep`, -1 means all.
+ *
+ * rows: (R, 7), each image, label, score, x0, y0, x1, y1; R = N max(most of an image, 1).
+ * count: the number of rows; those behind it are not written. If no image has any, count is N
+ * and each image has one row: its number, then -1.
+ *
+ * Candidates by `method`:
+ * - PROPOSAL: anchors (A, 4); scores (1, 2 A, H, W), of which the second half counts; codes (1,
+ *   4 A, H, W); image: height, width, scale. One group. Candidate i is anchor i % A moved to
+ *   cell i / A (cells are `stride` apart), then by its code, and cut to the image. Both sides,
+ *   in pixels, must be at least `least` times scale; `threshold` is not used. The label is 0.
+ *   If there are none, the row has 0 in place of -1.
+ * - YOLO: anchors: their widths and heights (the image being 1), map by map; maps (N, anchors
+ *   (5 + classes), H, W). One group, by map, anchor and cell. The score is the sigmoid of the
+ *   objectness times the best class's sigmoid, or with SOFTMAX its softmax. The label is that
+ *   class, counted from 1.
+ * - PRIORS: no anchors; scores (N, P, classes); codes (N, P, classes, 4), or with SHARED (N, P,
+ *   4); priors (1, 2, 4 P); [object (N, P, 2): a score is 0 where the second is below `least`];
+ *   [moves (N, P, 4): what the priors are moved by first]. A group for each class but
+ *   background. VARIED: the codes contain the variances. code: DN_BOX_*. */
 enum { DN_DETECT_PROPOSAL = 0, DN_DETECT_YOLO = 1, DN_DETECT_PRIORS = 2 };
 enum { DN_DETECT_SOFTMAX = 1, DN_DETECT_SHARED = 2, DN_DETECT_VARIED = 4 };
 #define DN_DETECT_MAPS 8
@@ -354,22 +364,32 @@ typedef struct dn_args_detect {
     double threshold, least, nms, eta, stride;
 } dn_args_detect;
 
-/* x: (N, A (5 + classes), H, W): of `anchors` A boxes in each cell x, y, w, h, objectness and
- * class scores v; x, y and objectness through a sigmoid, the classes too, or with SOFTMAX
- * through that over them. A box is (column + x) / W, (row + y) / H, e^w width[k] / W, e^h
- * height[k] / H with k = mask[a], the image being 1. truths: (N, T, 5): class, centre and size,
- * up to the first whose x or w is 0. loss = sum g^2 / N, dx = g / N. g is 0 but for:
- * objectness: noobject v of boxes that overlap no truth by more than thresh;
- * of the box in a truth's cell of the anchor among `all` that has the most of the truth's shape
- * (BY_SHAPE: by the anchors' sizes; else by what they predict), none if that is not in mask:
- * coord (v - target) of x, y, w, h (BY_SIZE: times 2 - the truth's area), object (v - 1) of the
- * objectness (RESCORE: their overlap, not 1), class_scale (v - target) of the classes, target
- * being 1 or 0, drawn to 1/2 by the share `smooth` (FOCAL: instead times the focal loss's
- * factor, gamma 2). The last of several truths counts (ADD: x, y, w, h add up), but without
- * SOFTMAX a further class gets 1 - smooth / 2 alone. g of x, y and objectness is times v (1 -
- * v) with SLOPE, and what goes to dx, classes too, with LOGIC. In the first `warm` images,
- * counted by the state's steps of N, every box's x, y, w, h begin with 0.01 (v - its anchor's
- * in the middle of its cell). A class outside [0, classes) fails the run with DN_E_DATA. */
+/* YOLO's loss and its gradient: loss = sum g^2 / N, dx = g / N, where g is the error of each
+ * element of x, as follows.
+ *
+ * x: (N, A (5 + classes), H, W): for each of A = `anchors` boxes of a cell x, y, w, h,
+ * objectness and a score for each class. v is the sigmoid of x, y, objectness and the classes
+ * (with SOFTMAX the classes' softmax), and w and h as they are. With k = mask[a], and the image
+ * being 1, the box has its centre at ((column + x) / W, (row + y) / H), and the size e^w
+ * width[k] / W by e^h height[k] / H.
+ * truths: (N, T, 5): class, centre, size, up to the first whose x or w is 0.
+ *
+ * g is 0 but for
+ * - the objectness of each box that overlaps no truth by more than thresh: noobject v;
+ * - each truth's own box: in the cell of its centre, of the anchor among `all` that overlaps it
+ *   most, by the anchors' sizes (BY_SHAPE) or by the predicted ones. If that anchor is not in
+ *   mask, the truth has no box. Its g is
+ *     x, y, w, h: coord (v - target), with BY_SIZE times (2 - the truth's area);
+ *     objectness: object (v - 1), with RESCORE object (v - the overlap);
+ *     classes: class_scale (v - target), the target 1 or 0 moved towards 1/2 by `smooth`; with
+ *     FOCAL times the focal loss's factor, gamma 2;
+ * - in the first `warm` images, counted by the state's steps of N, x, y, w, h of every box
+ *   begin with 0.01 (v - that of its anchor in the middle of its cell).
+ * If several truths have one box, the last one's g of x, y, w, h and objectness counts (with
+ * ADD those of x, y, w, h add up, to what they began with); of the classes, without SOFTMAX,
+ * each further class gets class_scale (v - (1 - smooth / 2)) and the others stay.
+ * SLOPE: g of x, y and objectness is times v (1 - v). LOGIC: what goes to dx is times that, of
+ * the classes too. A class outside [0, classes) fails the run with DN_E_DATA. */
 enum {
     DN_YOLO_SOFTMAX = 1,
     DN_YOLO_BY_SHAPE = 2,
@@ -390,27 +410,35 @@ typedef struct dn_args_yolo_loss {
 } dn_args_yolo_loss;
 
 /* SSD's loss = (loc_weight L_loc + conf_weight L_conf) / Z; dloc and dconf are its gradients,
- * with matches and negatives as found. loc: (N, P, places, 4), one place or with APART one for
- * each class; conf: (N, P, classes); priors (2, P, 4): corners and variances; truths (G, 8):
- * image (none: -1), label, -, x0, y0, x1, y1, difficult (with EASY those do not count). In
- * double; sys/boxes.h.
- * Matching: each truth takes the free prior of the greatest IoU above DN_MULTI_LEAST, the best
- * pair of all first (ties: the prior, then the truth of lower index); then, but with BIPARTITE,
- * every other prior the truth of its greatest IoU (ties: the first), if that is at least
- * `overlap`. By the priors (PRIORS: a match counts in the place of its label alone) or by the
- * boxes that loc makes of them, of each place then with the truths of its label. NO_CROSSING:
- * priors that leave [0, 1] are left out.
- * L_loc: 1/2 d^2 where |d| < 1 or with L2, else |d| - 1/2, d = loc - the coded truth
- * (IN_TARGET: loc / variance - it; INSIDE: 0 for corners outside [0, 1]), of all matches.
- * L_conf: - log of the softmax, or LOGISTIC, of the scores of those chosen against the truth's
- * label (AGNOSTIC: background + 1), without a match against background. Chosen are ALL; the
- * matched and of the unmatched whose greatest IoU is less than neg_overlap those of the largest
- * L_conf, as many as the matched times ratio (MAX_NEGATIVE); or the `sample` of all with the
- * largest loss, matches beside them being none (HARD_EXAMPLE). In a tie the lower index comes
- * first. With nms > 0 the candidates are first cut to top_k (-1: all) and suppressed by it: the
- * boxes that loc makes, or NMS_PRIORS. An image without truths has nothing chosen but by ALL.
- * Z: normalization as of the losses, VALID being the matches. A label outside [0, classes), or
- * background, fails the run with DN_E_DATA. */
+ * the matches and the choice of negatives being constants. In double; boxes by sys/boxes.h.
+ *
+ * loc: (N, P, places, 4), one place, or with APART one for each class; conf: (N, P, classes);
+ * priors (2, P, 4): corners, then variances; truths (G, 8): image (none: -1), label, -, x0, y0,
+ * x1, y1, difficult (with EASY those do not count).
+ *
+ * Matching, of truths with the priors (PRIORS: a match counts in the place of its label alone)
+ * or with the boxes that loc makes of them (each place with the truths of its label):
+ * 1. each truth takes the free prior of the greatest IoU, if that is above DN_MULTI_LEAST; the
+ *    best pair of all first, a tie by lower index of the prior, then of the truth;
+ * 2. unless BIPARTITE, each prior that is left takes the truth of its greatest IoU (a tie: the
+ *    first), if that is at least `overlap`.
+ * NO_CROSSING: priors that leave [0, 1] take no part.
+ *
+ * L_loc, over all matches: with d = loc - the coded truth (IN_TARGET: loc / variance - it;
+ * INSIDE: 0 for corners outside [0, 1]), 1/2 d^2 where |d| < 1 or with L2, else |d| - 1/2.
+ *
+ * L_conf, over the priors that are chosen: -log of the softmax (or LOGISTIC) of the scores
+ * against the truth's label (AGNOSTIC: background + 1), or background without a match. Chosen:
+ * - ALL: all;
+ * - MAX_NEGATIVE: the matched and, of the unmatched whose greatest IoU is below neg_overlap,
+ *   those of the largest L_conf, `ratio` times as many as the matched;
+ * - HARD_EXAMPLE: the `sample` of all with the largest loss; matches outside it do not count.
+ * Ties go to the lower index. With nms > 0 the candidates are first cut to the top_k best (-1:
+ * all) and suppressed by IoU of the boxes that loc makes (NMS_PRIORS: of the priors). An image
+ * without truths has nothing chosen but by ALL.
+ *
+ * Z: `normalization` as of the losses, VALID being the matches. A label that is background or
+ * outside [0, classes) fails the run with DN_E_DATA. */
 #define DN_MULTI_LEAST 1e-6
 enum { DN_MULTI_ALL = 0, DN_MULTI_MAX_NEGATIVE = 1, DN_MULTI_HARD_EXAMPLE = 2 };
 enum {
@@ -534,9 +562,9 @@ typedef struct dn_args_accuracy {
 /* How well maps of classes agree, from the places counted by class.
  * LABELS: x: scores (outer, dim, inner); t: labels (outer, inner), those in `ignored` left out.
  *   A place is taken for the class of the (first) largest score; with dim 1 for class 1 of two
- *   where that is above threshold. y: share of the places that are right; mean over the classes
- *   that have places of the share that is right; mean over those and the classes that some place
- *   is taken for of intersection over union. A label that is no class fails with DN_E_DATA.
+ *   where that is above threshold. y: pixel accuracy, the share of the places that are right;
+ *   mean accuracy, of the classes that have places; mean intersection over union, of those and
+ *   the classes that some place is taken for. A label that is no class fails with DN_E_DATA.
  * MAPS: x, t: (outer, dim, inner); y (dim): intersection over union of the places above
  *   threshold, of the first of outer.
  * 0 where there is nothing to share. */

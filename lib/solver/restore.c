@@ -160,6 +160,9 @@ static void take_up(dn_solver *s, const Cnn__SolverState *state)
     }
     s->iteration = state->iter;
     s->step = state->current_step;
+    s->plateau = (dni_plateau){DNI_LOSS_MOST, 0};
+    if (ours && ours->has_least_loss)
+        s->plateau = (dni_plateau){ours->least_loss, ours->since};
     s->net->step = s->iteration * s->param->iter_size;
     if (ours && ours->has_random_step)
         s->net->step = ours->random_step;

@@ -30,6 +30,18 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter);
 /* multistep: how many stepvalues `iteration` has passed, at most one more than `step` (Caffe
  * looks at one each iteration). Other policies: what Caffe keeps as current_step. */
 int32_t dni_schedule_step(const Cnn__SolverParameter *p, int64_t iteration, int32_t step);
+#define DNI_LOSS_MOST 1e38F
+/* What plateau goes by: the least loss so far, and the iteration of it or of the last step. */
+typedef struct dni_plateau {
+    float least; /* at first DNI_LOSS_MOST */
+    int64_t since;
+} dni_plateau;
+
+bool dni_schedule_reads_loss(const Cnn__SolverParameter *p);
+/* plateau: the step of `iteration`: one more where plateau_winsize[step] iterations have gone
+ * by since, with no loss below the least. */
+int32_t dni_schedule_plateau(const Cnn__SolverParameter *p, int64_t iteration, int32_t step,
+                             float loss, dni_plateau *state);
 /* The learning rate of `iteration`; step as dni_schedule_step gave it for this iteration. */
 float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t iteration,
                         int32_t step);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * schedule.c: learning-rate policies, one row each: its formula and the fields it reads. Powers
  * are taken in double and rounded once, as Caffe's come out. Of the forks: Intel's warmup_iter
- * and NVIDIA's rampup_interval, before which the rate rises to base_lr, and min_lr. */
+ * and NVIDIA's rampup_interval, before which the rate rises to base_lr, min_lr, YOLO's
+ * multifixed, and SSD's plateau, which alone looks at the loss. */
 #include <math.h>
 #include <string.h>
 
@@ -19,7 +20,8 @@ static double fixed(const Cnn__SolverParameter *p, const moment *m)
     return p->base_lr;
 }
 
-/* step: m->step = floor(iteration / stepsize); multistep: the stepvalues passed. */
+/* step: m->step = floor(iteration / stepsize); multistep: the stepvalues passed; plateau: as
+ * dni_schedule_plateau left it. */
 static double by_step(const Cnn__SolverParameter *p, const moment *m)
 {
     return p->base_lr * pow(p->gamma, m->step);
@@ -72,6 +74,8 @@ static double rising(const Cnn__SolverParameter *p, const moment *m)
 
 enum { NEEDS_STEPSIZE = 1, NEEDS_MAX_ITER = 2, NEEDS_GAMMA = 4, NEEDS_STAGES = 8 };
 
+static const char plateau[] = "plateau";
+
 static const struct policy {
     const char *name;
     rate_fn rate;
@@ -85,6 +89,7 @@ static const struct policy {
     {"poly", poly, NEEDS_MAX_ITER},
     {"sigmoid", sigmoid, NEEDS_GAMMA},
     {"multifixed", multifixed, NEEDS_STAGES},
+    {plateau, by_step, NEEDS_GAMMA},
 };
 
 static const struct policy *find(const char *name)
@@ -105,7 +110,7 @@ static dn_status unknown_policy(const char *name)
         return dni_fail(DN_E_NET, "unknown lr_policy '%s'; did you mean '%s'?", name, nearest);
     return dni_fail(DN_E_NET,
                     "unknown lr_policy '%s'; there are fixed, step, exp, inv, "
-                    "multistep, poly, sigmoid and multifixed",
+                    "multistep, poly, sigmoid, multifixed and plateau",
                     name);
 }
 
@@ -143,6 +148,23 @@ int32_t dni_schedule_step(const Cnn__SolverParameter *p, int64_t iteration, int3
         iteration >= p->stepvalue[step])
         return step + 1;
     return step;
+}
+
+bool dni_schedule_reads_loss(const Cnn__SolverParameter *p)
+{
+    return !strcmp(p->lr_policy, plateau);
+}
+
+int32_t dni_schedule_plateau(const Cnn__SolverParameter *p, int64_t iteration, int32_t step,
+                             float loss, dni_plateau *state)
+{
+    if (loss < state->least)
+        *state = (dni_plateau){loss, iteration};
+    if ((size_t)step >= p->n_plateau_winsize ||
+        iteration - state->since < p->plateau_winsize[step])
+        return step;
+    state->since = iteration;
+    return step + 1;
 }
 
 float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t iteration,

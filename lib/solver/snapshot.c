@@ -123,6 +123,9 @@ static void fill_ours(state_message *m, const dn_solver *s)
     for (int64_t i = 0; i < s->num_losses; i++)
         m->losses[i] = s->losses[(s->next_loss - s->num_losses + i + s->param->average_loss) %
                                  s->param->average_loss];
+    m->ours.has_least_loss = m->ours.has_since = s->plateau.least < DNI_LOSS_MOST;
+    m->ours.least_loss = s->plateau.least;
+    m->ours.since = s->plateau.since;
     m->ours.n_test_random_step = (size_t)s->num_tests;
     m->ours.test_random_step = m->steps;
     for (int32_t i = 0; i < s->num_tests; i++)

@@ -167,6 +167,10 @@ static dn_status build(dn_solver *s, const char *path, const char *net_text, siz
         st = dni_rule_find(&s->rule, s->param);
     if (!st)
         st = dni_schedule_check(s->param, s->max_iter);
+    if (!st && (s->options.num_ranks > 1 || s->options.all_reduce) &&
+        dni_schedule_reads_loss(s->param))
+        st = dni_fail(DN_E_UNSUPPORTED, "lr_policy 'plateau' goes by the loss of one solver; "
+                                        "ranks would part");
     if (!st && !s->options.wire_only)
         st = find_prefix(s, path);
     if (!st && !s->options.wire_only)
@@ -202,6 +206,7 @@ static dn_status create(dn_solver **out, dn_context *context, dni_solver_file *f
     s->file = file;
     s->param = file->solver;
     s->options = *options;
+    s->plateau.least = DNI_LOSS_MOST;
     s->max_iter = options->max_iter ? options->max_iter : s->param->max_iter;
     atomic_init(&s->cancel, false);
     dn_status st = build(s, path, net_text, net_size);

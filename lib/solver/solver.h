@@ -38,7 +38,8 @@ struct dn_solver {
     dni_join join; /* forward, backward and update */
 
     int64_t iteration, max_iter;
-    int32_t step;     /* what Caffe calls current_step */
+    int32_t step; /* what Caffe calls current_step */
+    dni_plateau plateau;
     float rate;       /* of the last or present iteration */
     float given_rate; /* by dn_solver_set_learning_rate */
     bool rate_is_given;

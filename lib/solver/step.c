@@ -70,7 +70,7 @@ static void add_pass(dn_solver *s, float loss)
  * wanted, the next forward comes. */
 static bool wants_all(const dn_solver *s)
 {
-    return s->param->average_loss > 1;
+    return s->param->average_loss > 1 || dni_schedule_reads_loss(s->param);
 }
 
 /* After another forward or a reshape it is gone. */
@@ -231,10 +231,24 @@ static dn_status begin(dn_solver *s)
     return st ? st : set_rate(s); /* before the forward, so that a device has it by then */
 }
 
+/* plateau waits for the loss in each iteration. */
+static dn_status look_at_loss(dn_solver *s)
+{
+    if (!dni_schedule_reads_loss(s->param))
+        return DN_OK;
+    dn_status st = dni_solver_read_loss(s);
+    if (!st)
+        s->step =
+            dni_schedule_plateau(s->param, s->iteration, s->step, known_loss(s), &s->plateau);
+    return st;
+}
+
 /* From the forward to the update: all that a device need not stop for is one replay. */
 static dn_status learn(dn_solver *s)
 {
     dn_status st = gradients(s);
+    if (!st)
+        st = look_at_loss(s);
     if (st)
         return dni_in(st, "iteration %lld", (long long)s->iteration);
     s->rate = dn_solver_learning_rate(s);

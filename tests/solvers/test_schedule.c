@@ -74,6 +74,74 @@ static void check_given_rate(dn_context *context)
     dn_solver_free(solver);
 }
 
+/* ---- plateau ---------------------------------------------------------------------------- */
+
+/* The policy in plain words: windows of 2, then 3 iterations without a new minimum of the mean
+ * of two losses. */
+static double plateau_rate(const float *losses, int iteration)
+{
+    static const int windows[] = {2, 3};
+    double least = 1e38;
+    int since = 0, steps = 0;
+    for (int i = 0; i <= iteration; i++) {
+        double mean = i ? (double)(losses[i - 1] + losses[i]) / 2 : losses[0];
+        if (mean < least) {
+            least = mean;
+            since = i;
+        }
+        if (steps < 2 && i >= since + windows[steps]) {
+            steps++;
+            since = i;
+        }
+    }
+    return ldexp(0.2, -steps);
+}
+
+/* The weight is the loss, and the host writes it. */
+#define LOSS_NET                                                                               \
+    "layer { name: 'w' type: 'Parameter' top: 'w' parameter_param { shape { dim: 1 } } } "     \
+    "layer { name: 's' type: 'Power' bottom: 'w' top: 's' loss_weight: 1 } "
+
+static const float courses[][12] = {{9, 8, 7, 7, 7, 7, 8, 7, 7, 7, 7, 7},
+                                    {1, 2, 2, 2, 0.5F, 0.4F, 3, 3, 3, 3, 3, 3},
+                                    {5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0, 0}};
+
+static void check_plateau(dn_context *context, const float *losses, int snapshot_at)
+{
+    static const char text[] = "base_lr: 0.2 lr_policy: 'plateau' gamma: 0.5 max_iter: 20 "
+                               "plateau_winsize: 2 plateau_winsize: 3 average_loss: 2";
+    dn_solver *solver = make_solver(context, text, LOSS_NET, NULL);
+    for (int i = 0; i < 12; i++) {
+        if (i == snapshot_at) { /* another goes on */
+            CHECK_STATUS(dn_solver_snapshot(solver, check_path("plateau")), DN_OK);
+            dn_solver_free(solver);
+            solver = make_solver(context, text, LOSS_NET, NULL);
+            CHECK_STATUS(dn_solver_restore(solver, check_path("plateau.solverstate")), DN_OK);
+        }
+        dn_blob_mutable_data(dn_net_layer_param(dn_solver_net(solver), 0, 0))[0] = losses[i];
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        double got = dn_solver_learning_rate(solver), want = plateau_rate(losses, i);
+        CHECK_AT(fabs(got - want) <= 1e-7, "rate %g in iteration %d, expected %g", got, i,
+                 want);
+    }
+    dn_solver_free(solver);
+}
+
+static dn_status reduce(void *user, float *data, int64_t count)
+{
+    return DN_OK;
+}
+
+static void check_plateau_alone(dn_context *context)
+{
+    static const char text[] = "base_lr: 0.2 lr_policy: 'plateau' gamma: 0.5";
+    dn_solver_options o = {.struct_size = sizeof o, .all_reduce = reduce};
+    dn_solver *solver = NULL;
+    CHECK_MESSAGE(dn_solver_create_from_text(&solver, context, text, sizeof text - 1, LOSS_NET,
+                                             sizeof LOSS_NET - 1, &o),
+                  DN_E_UNSUPPORTED, "ranks would part");
+}
+
 /* ---- a rate for each weight -------------------------------------------------------------- */
 
 /* What is done to a weight's values w and history h; the gradients are halved by iter_size. */
@@ -194,6 +262,11 @@ int main(void)
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
         check_policy(context, &policies[i]);
     check_given_rate(context);
+    SECTION("plateau");
+    for (size_t i = 0; i < sizeof courses / sizeof courses[0]; i++)
+        for (int at = -1; at < 8; at += 4)
+            check_plateau(context, courses[i], at);
+    check_plateau_alone(context);
     SECTION("larc");
     check_larc(context, 0, 0.5);
     check_larc(context, 1, 0.5);

@@ -1,30 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""pack_schema.py CNN_PB_C: protoc-c's descriptors, fields and the values of enums as the rows of
-schema.c. What nobody reads is left out: the names that things have in C, and the functions, for
-which libprotobuf-c's own do."""
+"""pack_schema.py CNN_PB_C ROWS TYPES: protoc-c's descriptors as the rows of schema.c, and a
+file that defines what schema.c fills. What nobody reads is left out: the names that things have
+in C, and the functions, for which libprotobuf-c's own do."""
 import re
 import sys
 
-FIELD = 'static const ProtobufCFieldDescriptor '
-VALUE = 'static const ProtobufCEnumValue '
-INDEX = 'static const ProtobufCEnumValueIndex '
-
 
 def rows_of(text, kind):
-    """The initialisers of each row of all arrays of a kind"""
-    arrays = re.findall(re.escape(kind) + r'\w+\[\d+\] =\s*\{(.*?)\n\};', text, re.S)
-    return [[word.strip() for word in re.split(r',(?![^()]*\))', row)]
-            for array in arrays for row in re.findall(r'\{(.*?)\}', array, re.S)]
+    """name -> the rows of each array of a kind, which are lists of words"""
+    array = r'static const %s (\w+)\[[^]]*\] =\s*\{(.*?)\n\};' % kind
+    return {name: [[word.strip() for word in re.split(r',(?![^()]*\))', row)]
+                   for row in re.findall(r'\{(.*?)\}', body, re.S)]
+            for name, body in re.findall(array, text, re.S)}
 
 
-def place(text, kind, array):
-    """The text without the arrays of a kind: where it names one it names a place in `array`."""
-    at = 0
-    for name, count in re.findall(re.escape(kind) + r'(\w+)\[(\d+)\]', text):
-        text = re.sub(r'\b%s\b(?!\[)' % name, '%s + %d' % (array, at), text)
-        at += int(count)
-    return re.sub(re.escape(kind) + r'.*?\n\};', '', text, flags=re.S)
+def types_of(text, kind):
+    """The descriptors of a kind: C name and the words of each"""
+    return [(name, [word.strip() for word in body.split(',')])
+            for name, body in re.findall(r'const %s (\w+) =\s*\{(.*?)\n\};' % kind, text, re.S)]
 
 
 def pool_of(names):
@@ -41,46 +35,77 @@ def number(table, word):
     return table.setdefault(word, len(table))
 
 
-def main():
-    text = re.sub(r'/\*.*?\*/', '', open(sys.argv[1]).read(), flags=re.S)
+def joined(arrays, types, place):
+    """The arrays that the types name in one place, one after another"""
+    return [row for _, words in types for row in arrays[words[place]]]
+
+
+def main(source, rows_file, types_file):
+    text = re.sub(r'/\*.*?\*/', '', open(source).read(), flags=re.S)
     text = text[text.index('static const', text.rindex('protobuf_c_message_free_unpacked')):]
-    text = re.sub(r'"(CNN__|Cnn__)\w+"', '""', text)
-    text = re.sub(r'\(ProtobufCMessageInit\) \w+__init', 'NULL', text)
+    messages = types_of(text, 'ProtobufCMessageDescriptor')
+    enums = types_of(text, 'ProtobufCEnumDescriptor')
+    ranges = rows_of(text, 'ProtobufCIntRange')
+    fields = joined(rows_of(text, 'ProtobufCFieldDescriptor'), messages, 7)
+    values = joined(rows_of(text, 'ProtobufCEnumValue'), enums, 6)
+    by_name = joined(rows_of(text, 'ProtobufCEnumValueIndex'), enums, 8)
+    indices = r'static const unsigned (\w+)\[\] = \{(.*?)\};'
+    indices = {name: re.findall(r'\d+', body) for name, body in re.findall(indices, text, re.S)}
+    orders = joined(indices, messages, 8)
+    spans = joined(ranges, messages, 10) + joined(ranges, enums, 10)
+    assert len(values) == len(by_name), 'enums with aliases have no rows'
+    assert len(fields) == len(orders)
 
     # Many defaults, few values: nobody compares where they lie.
     scalar = r'static const (\w+) (\w+__default_value) = (.*);'
     values_of = {'&' + name: '&(const %s){%s}' % (kind, value)
                  for kind, name, value in re.findall(scalar, text)}
-    text = re.sub(scalar, '', text)
+    pool = pool_of(row[0].strip('"') for row in fields + values +
+                   [words[1:] for _, words in messages + enums])
 
-    fields, values, by_name = (rows_of(text, kind) for kind in (FIELD, VALUE, INDEX))
-    assert len(values) == len(by_name), 'enums with aliases have no rows'
-    pool = pool_of(row[0].strip('"') for row in fields + values)
-    at = {name: pool.index(name.strip('"') + '\0') for name, *_ in fields + values}
+    def at(name):
+        return pool.index(name.strip('"') + '\0')
+
     types, defaults = {'NULL': 0}, {'NULL': 0}
-    field_rows = [(at[name], tag, has, offset, label, kind, flags, number(types, what),
+    for name, _ in messages + enums:
+        number(types, '&' + name)
+    rows = {
+        'field': [(at(name), tag, has, offset, label, kind, flags, types[what],
                    number(defaults, values_of.get(default, default)))
-                  for name, tag, label, kind, has, offset, what, default, flags, *_ in fields]
-    value_rows = [(at[name], value, at[sorted_name], place)
-                  for (name, _, value), (sorted_name, place) in zip(values, by_name)]
+                  for name, tag, label, kind, has, offset, what, default, flags, *_ in fields],
+        'value': [(at(name), value, at(sorted_name), place)
+                  for (name, _, value), (sorted_name, place) in zip(values, by_name)],
+        'range': spans,
+        'type': [(at(words[1]), words[5], words[6], words[9]) for _, words in messages] +
+                [(at(words[1]), 0, words[5], words[9]) for _, words in enums],
+    }
     assert all(0 <= int(value) < 1 << 16 for value in
-               [row[1] for row in fields] + [row[2] for row in values]), 'rows are too narrow'
-    assert max(len(types), len(defaults)) < 1 << 8, 'rows are too narrow'
+               [row[1] for row in fields] + [row[2] for row in values] +
+               [row[0] for row in spans]), 'rows are too narrow'
+    assert all(int(value) < 1 << 8 for value in orders + [len(types) - 1, len(defaults) - 1] +
+               [word for row in rows['type'] for word in row[2:]]), 'rows are too narrow'
     assert len(pool) < 1 << 16, 'rows are too narrow'
 
-    for kind, array in (FIELD, 'fields'), (VALUE, 'values'), (INDEX, 'sorted'):
-        text = place(text, kind, array)
-    print('static ProtobufCFieldDescriptor fields[%d];' % len(fields))
-    print('static ProtobufCEnumValue values[%d];' % len(values))
-    print('static ProtobufCEnumValueIndex sorted[%d];' % len(values))
-    print(re.sub(r'\n\s*\n+', '\n', text))
-    print('static const char names[] =', *('"%s\\0"' % name for name in pool.split('\0')), ';')
-    for name, table in ('types', types), ('defaults', defaults):
-        print('static const void *const %s[] = {\n%s};' % (name, ',\n'.join(table)))
-    for name, rows in ('field_row', field_rows), ('value_row', value_rows):
-        print('static const %s %ss[] = {' % (name, name))
-        print(*('{%s},' % ', '.join(map(str, row)) for row in rows), sep='\n')
-        print('};')
+    with open(rows_file, 'w') as out:
+        for name, count in ('MESSAGES', len(messages)), ('FIELDS', len(fields)), \
+                ('VALUES', len(values)), ('RANGES', len(spans)):
+            print('#define %s %d' % (name, count), file=out)
+        print(*re.findall(r'^char .*;', text, re.M), sep='\n', file=out)
+        strings = ('"%s\\0"' % name for name in pool.split('\0'))
+        print('static const char names[] =', *strings, ';', file=out)
+        print('static const void *const defaults[] = {\n%s};' % ',\n'.join(defaults), file=out)
+        print('static const uint8_t orders[] = {%s};' % ', '.join(orders), file=out)
+        for name, table in rows.items():
+            print('static const %s_row %s_rows[] = {' % (name, name), file=out)
+            print(*('{%s},' % ', '.join(map(str, row)) for row in table), sep='\n', file=out)
+            print('};', file=out)
+    with open(types_file, 'w') as out:
+        print('#include "schema.h"', file=out)
+        for name, _ in messages:
+            print('ProtobufCMessageDescriptor %s;' % name, file=out)
+        for name, _ in enums:
+            print('ProtobufCEnumDescriptor %s;' % name, file=out)
+        print('void *const cnn_types[] = {\n%s};' % ',\n'.join(types), file=out)
 
 
-main()
+main(*sys.argv[1:])

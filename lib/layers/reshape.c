@@ -2,8 +2,8 @@
  * Reshape: the same values under another shape.
  * reshape_param: shape (0: the bottom's axis at that place; -1, at most once: what is left),
  * axis (0: the first axis replaced; -1 is the end, after the last), num_axes (-1: up to the
- * end). bottom: any shape; top: of the same count. Gradient: dx = dy under the bottom's
- * shape. */
+ * end). bottom: any shape; top: of the same count, unless the bottom's is a guess: the net
+ * knows better. Gradient: dx = dy under the bottom's shape. */
 #include "layers/layer.h"
 
 /* Axes [from, to) of the bottom are replaced. */
@@ -80,12 +80,12 @@ static dn_status shape(dni_layer *layer)
     bool lost = dni_shape_count(x) == 0 && dni_shape_count(&top) > 0; /* the empty axis */
     int64_t have = lost ? 0 : count_of(x), want = count_of(&top);
     if (inferred >= 0) {
-        DNI_REQUIRE(have % want == 0, DN_E_SHAPE,
+        DNI_REQUIRE(have % want == 0 || layer->vague, DN_E_SHAPE,
                     "%lld values do not divide by the other axes, %lld", (long long)have,
                     (long long)want);
-        top.dim[inferred] = have / want;
+        top.dim[inferred] = have % want ? 1 : have / want;
     }
-    DNI_REQUIRE(inferred >= 0 || have == want, DN_E_SHAPE,
+    DNI_REQUIRE(inferred >= 0 || have == want || layer->vague, DN_E_SHAPE,
                 "the bottom has %lld values, the new shape %lld", (long long)have,
                 (long long)want);
     layer->top[0] = top;

@@ -61,6 +61,13 @@ static bool is_guessed(const dn_net *net, int32_t value)
     return net->layers[net->graph.values[value].layer].layer.guessed;
 }
 
+static void note_vague(const dn_net *net, dni_net_layer *l, const dni_node *node)
+{
+    l->layer.vague |= l->layer.guessed;
+    for (int32_t i = 0; i < node->num_bottoms; i++)
+        l->layer.vague |= net->layers[net->graph.values[node->bottoms[i]].layer].layer.vague;
+}
+
 /* A truth whose shape is a guess that does not fit is taken to have that of bottom 0, which it
  * is compared with, or one channel of it. */
 static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node)
@@ -121,6 +128,7 @@ dn_status dni_net_set_up_layers(dn_net *net)
         take_bottoms(net, l, &net->graph.nodes[i]);
         dn_status st = l->layer.cls->setup ? l->layer.cls->setup(&l->layer) : DN_OK;
         net->dynamic |= dni_layer_is_dynamic(&l->layer);
+        note_vague(net, l, &net->graph.nodes[i]);
         if (!st)
             st = dni_net_declare_params(net, l);
         if (!st)

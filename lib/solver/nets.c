@@ -175,8 +175,8 @@ static dn_status check_test_counts(const dn_solver *s, size_t named, bool common
     if (p->n_test_iter && p->test_interval <= 0 && !s->options.manual_tests)
         return dni_fail(DN_E_NET, "there are test nets; test_interval must be positive");
     for (size_t i = 0; i < p->n_test_iter; i++)
-        if (p->test_iter[i] <= 0)
-            return dni_fail(DN_E_NET, "test_iter must be positive, not %d",
+        if (p->test_iter[i] < 0) /* 0: the net is made, its tests are empty, as Caffe's */
+            return dni_fail(DN_E_NET, "test_iter must not be negative, as %d is",
                             (int)p->test_iter[i]);
     return DN_OK;
 }

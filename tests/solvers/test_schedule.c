@@ -230,7 +230,7 @@ static const struct refusal {
     {NET FIXED "average_loss: 2000000000", DN_E_LIMIT, "1000000 at the most"},
     {NET FIXED "max_iter: -5", DN_E_NET, "max_iter is -5"},
     {NET FIXED "test_iter: 3", DN_E_NET, "solver: there are test nets; test_interval"},
-    {NET FIXED TEST "test_iter: 0", DN_E_NET, "test_iter must be positive"},
+    {NET FIXED TEST "test_iter: -1", DN_E_NET, "test_iter must not be negative"},
     {NET FIXED TEST "test_net_param { } test_net_param { } test_iter: 3", DN_E_NET,
      "1 test_iter for 2 test nets"},
     {NET FIXED TEST "test_iter: 3 test_state { } test_state { }", DN_E_NET, "2 test_state"},

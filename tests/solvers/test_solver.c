@@ -317,6 +317,18 @@ static void check_context_freed_first(bool net_first)
     CHECK_HEAP_CLEAN(&heap);
 }
 
+/* Caffe's: the net is made, its tests have no pass and no output. */
+static void check_empty_test(dn_context *context)
+{
+    dn_solver *solver =
+        make_solver(context, FIXED "test_interval: 1 test_iter: 0 ", SMALL_NET, NULL);
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    CHECK_STATUS(dn_solver_test(solver, 0), DN_OK);
+    CHECK_INT(dn_solver_num_test_nets(solver), 1);
+    CHECK_INT(dn_solver_num_test_outputs(solver, 0), 0);
+    dn_solver_free(solver);
+}
+
 int main(void)
 {
     make_digits(images, labels);
@@ -335,6 +347,7 @@ int main(void)
     SECTION("parts");
     check_parts(context);
     check_arguments(context);
+    check_empty_test(context);
     dn_context_free(context);
     SECTION("the context is freed first");
     check_context_freed_first(false);

@@ -31,12 +31,22 @@ static dn_status check_history(const dn_solver *s, const Cnn__SolverState *state
     return DN_OK;
 }
 
+/* A net counts on from there. */
+static bool can_count_on(int64_t step)
+{
+    return step >= 0 && step <= INT64_MAX / 2;
+}
+
 static dn_status check_state(const dn_solver *s, const Cnn__SolverState *state)
 {
     if (state->iter < 0 || state->current_step < 0)
         return dni_fail(DN_E_DATA, "iteration %d, step %d", (int)state->iter,
                         (int)state->current_step);
-    return check_history(s, state);
+    const Cnn__DeepnetState *ours = state->deepnet;
+    bool can = !ours || can_count_on(ours->random_step);
+    for (size_t i = 0; can && ours && i < ours->n_test_random_step; i++)
+        can = can_count_on(ours->test_random_step[i]);
+    return can ? check_history(s, state) : dni_fail(DN_E_DATA, "an impossible random_step");
 }
 
 /* ---- the weights ------------------------------------------------------------------------ */

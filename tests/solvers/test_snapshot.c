@@ -156,6 +156,24 @@ static void check_cut(dn_solver *solver)
     }
 }
 
+/* A step that the net could not count on from. */
+static void check_counts(dn_solver *solver)
+{
+    static char bytes[8192 + 16];
+    static const char fields[2][3] = {"\x90\xe2\x09", "\xa8\xe2\x09"}; /* the net's, a test's */
+    FILE *file = fopen(check_path("good.solverstate"), "rb");
+    size_t size = file ? fread(bytes, 1, 8192, file) : 0;
+    if (file)
+        fclose(file);
+    for (int i = 0; i < 2; i++) {
+        memcpy(bytes + size, "\x8a\xe2\x09\x0c", 4); /* deepnet, of 12 bytes: INT64_MAX */
+        memcpy(bytes + size + 4, fields[i], 3);
+        memcpy(bytes + size + 7, "\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 9);
+        check_write(check_path("far.solverstate"), bytes, size + 16);
+        refuse(solver, check_path("far.solverstate"), DN_E_DATA, "random_step");
+    }
+}
+
 static void check_refusals(dn_context *context)
 {
     dn_solver *adam = make_adam(context, "");
@@ -166,6 +184,7 @@ static void check_refusals(dn_context *context)
     refuse(adam, check_path("good.caffemodel"), DN_E_PARSE, "good.caffemodel");
     refuse(adam, check_path("absent.solverstate"), DN_E_IO, "absent");
     check_cut(adam);
+    check_counts(adam);
     remove(check_path("good.caffemodel"));
     refuse(adam, check_path("good.solverstate"), DN_E_IO, "good.caffemodel");
     CHECK_STATUS(dn_solver_restore(adam, NULL), DN_E_INVALID);

@@ -54,15 +54,21 @@ static void forward(dni_layer *layer, dni_builder *b)
                            .x_stride = {S, 0, 1},
                            .y_stride = {B * S, S, 1},
                            .alpha = 1};
+    dn_args_select in = {.index = 1};
+    const int64_t *dims = layer->top[1].dim;
     dni_tensor item = dni_temp(b, b->dtype, 1, &count), kept = dni_temp_like(b, item);
+    dni_tensor keeps = dni_temp(b, DN_I32, 1, &count);
+    dni_tensor weighs = dni_temp(b, DN_I32, layer->top[1].axes, dims);
     dni_emit(b, DN_OP_COPY, &items, DNI_TENSORS(b->x[0]), DNI_TENSORS(item));
     dni_emit(b, DN_OP_RANK, &first, DNI_TENSORS(b->x[1], item), DNI_TENSORS(kept));
-    /* kept (label - ignore) + ignore */
+    /* (kept ? label - ignore : 0) + ignore */
+    dni_emit(b, DN_OP_CAST, NULL, DNI_TENSORS(kept), DNI_TENSORS(keeps));
     dni_emit_unary(b, DN_FN_AFFINE, 1, -s->ignore, 0, b->x[2], b->y[0]);
-    dni_emit_product(b, b->y[0], kept, b->y[0]);
+    dni_emit(b, DN_OP_SELECT, &in, DNI_TENSORS(b->y[0], keeps), DNI_TENSORS(b->y[0]));
     dni_emit_unary(b, DN_FN_AFFINE, 1, s->ignore, 0, b->y[0], b->y[0]);
     dni_emit(b, DN_OP_COPY, &spread, DNI_TENSORS(kept), DNI_TENSORS(b->y[1]));
-    dni_emit_product(b, b->x[3], b->y[1], b->y[1]);
+    dni_emit(b, DN_OP_CAST, NULL, DNI_TENSORS(b->y[1]), DNI_TENSORS(weighs));
+    dni_emit(b, DN_OP_SELECT, &in, DNI_TENSORS(b->x[3], weighs), DNI_TENSORS(b->y[1]));
 }
 
 const dni_layer_class dni_layer_box_annotator_ohem = {

@@ -328,6 +328,9 @@ def box_annotator_ohem(rng):
     regions = np.hstack([rng.randint(0, 2, (R, 1)), rng.uniform(0, 9, (R, 4))])
     loss, labels = rng.uniform(size=(R, 1)), rng.randint(0, 5, (R, 1))
     weights = rng.uniform(size=(R, 8))
+    left_out = np.argsort(loss[:, 0])[0]
+    labels, weights[left_out] = labels.astype(float), np.nan
+    labels[left_out] = np.nan
     made = net("layer { name: 'l' type: 'BoxAnnotatorOHEM' bottom: 'r' bottom: 'e' bottom: 't' "
                "bottom: 'w' top: 'y' top: 'v' box_annotator_ohem_param { roi_per_img: 4 } }",
                {'r': regions, 'e': loss, 't': labels, 'w': weights}, force=False)

@@ -35,8 +35,10 @@ class Writer:
         return self.add(name, (L.ReLU6 if relu6 else L.ReLU)(bottom, in_place=True))
 
     def conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
-             bias=True):
+             bias=True, dilation=1):
         more = dict(group=group) if group > 1 else {}
+        if dilation > 1:
+            more['dilation'] = dilation
         if not bias:
             more['bias_term'] = False
         if isinstance(kernel, tuple):  # h, w
@@ -48,9 +50,10 @@ class Writer:
         return self.relu('relu_' + name, top) if relu else top
 
     def norm_conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
-                  relu6=False):
+                  relu6=False, dilation=1):
         """Convolution, batch norm, scale and ReLU, as nets without biases have them."""
-        top = self.conv(name, bottom, outputs, kernel, stride, pad, group, False, bias=False)
+        top = self.conv(name, bottom, outputs, kernel, stride, pad, group, False, bias=False,
+                        dilation=dilation)
         return self.norm(name, top, relu, relu6)
 
     def norm(self, name, top, relu=True, relu6=False, in_place=True):
@@ -169,21 +172,90 @@ def googlenet(w):
     w.loss('loss3', w.linear('classifier', x, w.classes))
 
 
-def resnet50(w):
-    """He and others 2015: bottlenecks, the stride in the first 1x1."""
+def bottlenecks(w, group=1, widen=1, dilations=(1, 1, 1, 1)):
+    """ResNet-50 up to its last sum, the stride in the first 1x1, or a dilation in its place."""
     x = w.pool('pool1', w.norm_conv('conv1', w.data, 64, 7, stride=2, pad=3), 3, 2)
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
+        dilation, inner = dilations[stage - 2], widen * width
         for block in range(blocks):
             name = 'res%d%c' % (stage, ord('a') + block)
-            stride = 2 if block == 0 and stage > 2 else 1
+            stride = 2 if block == 0 and stage > 2 and dilation == 1 else 1
             shortcut = x
             if block == 0:
                 shortcut = w.norm_conv(name + '_1', x, 4 * width, 1, stride, relu=False)
-            y = w.norm_conv(name + '_2a', x, width, 1, stride)
-            y = w.norm_conv(name + '_2b', y, width, 3, pad=1)
+            y = w.norm_conv(name + '_2a', x, inner, 1, stride)
+            y = w.norm_conv(name + '_2b', y, inner, 3, pad=dilation, group=group,
+                            dilation=dilation)
             y = w.norm_conv(name + '_2c', y, 4 * width, 1, relu=False)
             x = w.relu(name + '_relu', w.add(name, L.Eltwise(shortcut, y)))
-    w.loss('loss', w.linear('fc', w.global_pool('pool5', x), w.classes))
+    return x
+
+
+def resnet50(w):
+    """He and others 2015."""
+    w.loss('loss', w.linear('fc', w.global_pool('pool5', bottlenecks(w)), w.classes))
+
+
+def resnext50(w):
+    """Xie and others 2016, 32 groups of 4."""
+    w.loss('loss', w.linear('fc', w.global_pool('pool5', bottlenecks(w, 32, 2)), w.classes))
+
+
+def deeplab(w):
+    """Chen and others 2017: ResNet-50 with dilations of 2 and 4, a pyramid of dilations, and
+    classes made larger by a bilinear deconvolution; one class for the image."""
+    x = bottlenecks(w, dilations=(1, 1, 2, 4))
+    branches = [w.norm_conv('aspp1', x, 256, 1)]
+    branches += [w.norm_conv('aspp%d' % d, x, 256, 3, pad=d, dilation=d) for d in (6, 12, 18)]
+    x = w.norm_conv('aspp', w.add('pyramid', L.Concat(*branches)), 256, 1)
+    x = w.add('upscore', L.Deconvolution(
+        w.conv('score', x, w.classes, 1, relu=False),
+        convolution_param=dict(num_output=w.classes, group=w.classes, kernel_size=16, stride=8,
+                               pad=4, bias_term=False, weight_filler=MSRA)))
+    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+
+
+def shufflenet(w):
+    """Zhang and others 2017, three groups, width 1."""
+    x, inputs = w.pool('pool1', w.conv('conv1', w.data, 24, 3, stride=2, pad=1), 3, 2), 24
+    for stage, (width, units) in enumerate(((240, 4), (480, 8), (960, 4)), 2):
+        for unit in range(units):
+            n, narrow = 'unit%d_%d' % (stage, unit), width // 4
+            stride, outputs = (1, width) if unit else (2, width - inputs)
+            y = w.norm_conv(n + '_1', x, narrow, 1, group=3 if inputs > 24 else 1)
+            y = w.add(n + '_shuffle', L.ShuffleChannel(y, group=3))
+            y = w.norm_conv(n + '_dw', y, narrow, 3, stride, 1, group=narrow, relu=False)
+            y = w.norm_conv(n + '_2', y, outputs, 1, group=3, relu=False)
+            if unit:
+                x = w.add(n, L.Eltwise(x, y))
+            else:
+                x = w.add(n, L.Concat(w.pool(n + '_pool', x, 3, 2, average=True), y))
+            x, inputs = w.relu(n + '_relu', x), width
+    w.loss('loss', w.linear('fc', w.global_pool('pool', x), w.classes))
+
+
+def c3d(w):
+    """Tran and others 2015: 3x3x3 convolutions, here over 16 frames of 56x56."""
+    x = w.data
+    plan = ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2))
+    for stage, (outputs, convs) in enumerate(plan, 1):
+        for i in range(1, convs + 1):
+            x = w.conv('conv%d_%d' % (stage, i), x, outputs, 3, pad=1)
+        time = 1 if stage == 1 else 2
+        x = w.add('pool%d' % stage, L.Pooling3D(x, pooling_param=dict(
+            pool=P.Pooling.MAX, kernel_size=2, stride=2, kernel_depth=time,
+            temporal_stride=time)))
+    classifier(w, x)
+
+
+def tcn(w):
+    """Bai and others 2018: convolutions over time, twice as dilated in every block."""
+    x = w.data
+    for i in range(5):
+        y = w.norm_conv('block%d_1' % i, x, 128, 3, pad=1 << i, dilation=1 << i)
+        y = w.norm_conv('block%d_2' % i, y, 128, 3, pad=1 << i, dilation=1 << i)
+        x = w.relu('block%d_relu' % i, w.add('block%d' % i, L.Eltwise(x, y))) if i else y
+    w.loss('loss', w.linear('fc', x, w.classes))
 
 
 def mobilenet_v1(w):
@@ -501,19 +573,23 @@ def siamese(w):
     w.loss('loss', w.linear('fc', w.add('features', L.Concat(*features)), w.classes))
 
 
-def lstm(w):
+def lstm(w, layer=L.LSTM):
     """An LSTM over steps of `data` (steps, sequences, ...), and a class for each step."""
     steps, sequences = w.n['data'].fn.params['shape']['dim'][:2]
     first, rest = (w.add(name, L.DummyData(
         shape=dict(dim=[count, sequences]), data_filler=dict(type='constant', value=value)))
         for name, count, value in (('begins', 1, 0), ('goes_on', steps - 1, 1)))
     cont = w.add('cont', L.Concat(first, rest, axis=0))
-    x = w.add('lstm', L.LSTM(w.data, cont, recurrent_param=dict(
+    x = w.add('lstm', layer(w.data, cont, recurrent_param=dict(
         num_output=512, weight_filler=XAVIER)))
     w.loss('loss', w.linear('fc', x, w.classes))
 
 
-# name: (function, channels, height = width, classes, batch of the tables)
+def rnn(w):
+    lstm(w, L.RNN)
+
+
+# name: (function, channels, height = width or all sizes, classes, batch of the tables)
 NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10, 100),
         'alexnet': (alexnet, 3, 227, 1000, 16), 'googlenet': (googlenet, 3, 224, 1000, 8),
         'resnet50': (resnet50, 3, 224, 1000, 4),
@@ -529,14 +605,18 @@ NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10,
         'inception_v3': (inception_v3, 3, 299, 1000, 2),
         'densenet121': (densenet121, 3, 224, 1000, 4),
         'mobilenet_v3': (mobilenet_v3, 3, 224, 1000, 8), 'onet': (onet, 3, 48, 10, 64),
-        'siamese': (siamese, 2, 28, 10, 64), 'lstm': (lstm, 16, 16, 10, 20)}
+        'siamese': (siamese, 2, 28, 10, 64), 'lstm': (lstm, 16, 16, 10, 20),
+        'rnn': (rnn, 16, 16, 10, 20), 'resnext50': (resnext50, 3, 224, 1000, 4),
+        'deeplab': (deeplab, 3, 225, 21, 1), 'shufflenet': (shufflenet, 3, 224, 1000, 8),
+        'c3d': (c3d, 3, (16, 56, 56), 101, 1), 'tcn': (tcn, 32, (512,), 10, 16)}
 
 
 def build(name, train, batch=None, dropout=True):
     """The net as a NetParameter; str() of it is prototxt. Dropout can be left out, for runs
     that compare numbers."""
     function, channels, size, classes, usual = NETS[name]
-    w = Writer([batch or usual, channels, size, size], classes, train, dropout)
+    sizes = size if isinstance(size, tuple) else (size, size)
+    w = Writer([batch or usual, channels, *sizes], classes, train, dropout)
     function(w)
     net = w.n.to_proto()
     net.name = name

@@ -69,6 +69,10 @@ class Source:
     def channels(self, layer):
         return self.shapes[layer['bottom'][0]][1]
 
+    def of_axes(self, layer, name):
+        """nn.Conv2d for `Conv` and a bottom of two spatial axes."""
+        return getattr(nn, '%s%dd' % (name, len(self.shapes[layer['bottom'][0]]) - 2))
+
     def do_Input(self, layer, p):
         self.variable[layer['top'][0]] = layer['top'][0]
 
@@ -83,9 +87,9 @@ class Source:
         kernel, pad = pair(p, 'kernel_size', 1), pair(p, 'pad', 0)
         if 'kernel_h' in p:
             kernel, pad = (p['kernel_h'], p['kernel_w']), (p['pad_h'], p['pad_w'])
-        module = self.shared(layer, lambda: nn.Conv2d(
+        module = self.shared(layer, lambda: self.of_axes(layer, 'Conv')(
             self.channels(layer), p['num_output'], kernel, pair(p, 'stride', 1), pad,
-            groups=p.get('group', 1), bias=bias_of(p)))
+            pair(p, 'dilation', 1), p.get('group', 1), bias_of(p)))
         self.params[layer['name']] = [module.weight, module.bias]
         self.call(layer, module)
 
@@ -115,7 +119,8 @@ class Source:
 
     def do_BatchNorm(self, layer, p):
         scaled = self.scaled[layer['top'][0]]
-        module = nn.BatchNorm2d(self.channels(layer), eps=p.get('eps', 1e-5), affine=scaled)
+        module = self.of_axes(layer, 'BatchNorm')(self.channels(layer), eps=p.get('eps', 1e-5),
+                                                  affine=scaled)
         self.params[layer['name']] = [module.running_mean, module.running_var, None]
         self.scale_of[layer['top'][0]] = module
         self.call(layer, module)
@@ -153,6 +158,15 @@ class Source:
         self.emit(layer, 'F.%s_pool2d(%s, %d, %d, %d, ceil_mode=True)' % (
             'avg' if p.get('pool') == 1 else 'max', self.bottoms(layer)[0], p['kernel_size'],
             p.get('stride', 1), p.get('pad', 0)))
+
+    def do_Pooling3D(self, layer, p):
+        sizes = tuple((p[time], p[size], p[size]) for time, size in
+                      (('kernel_depth', 'kernel_size'), ('temporal_stride', 'stride')))
+        self.emit(layer, 'F.max_pool3d(%s, %r, %r, ceil_mode=True)' % (
+            self.bottoms(layer)[0], *sizes))
+
+    def do_ShuffleChannel(self, layer, p):
+        self.emit(layer, 'F.channel_shuffle(%s, %d)' % (self.bottoms(layer)[0], p['group']))
 
     def do_LRN(self, layer, p):
         if p.get('norm_region') == 1:  # within channels
@@ -199,6 +213,18 @@ class Source:
         self.modules[name] = module
         self.emit(layer, 'self.%s(torch.flatten(%s, 2))[0]' % (name, self.bottoms(layer)[0]))
 
+    def do_RNN(self, layer, p):
+        p = layer['recurrent_param']
+        outputs = p['num_output']
+        steps, sequences, *rest = self.shapes[layer['bottom'][0]]
+        module, out = nn.RNN(torch.Size(rest).numel(), outputs), nn.Linear(outputs, outputs)
+        module.bias_hh_l0.data.zero_()
+        self.params[layer['name']] = [module.weight_ih_l0, module.bias_ih_l0,
+                                      module.weight_hh_l0, out.weight, out.bias]
+        self.modules.update(m_rnn=module, m_rnn_out=out)
+        self.emit(layer, 'torch.tanh(self.m_rnn_out(self.m_rnn(torch.flatten(%s, 2))[0]))' %
+                  self.bottoms(layer)[0])
+
     def do_Eltwise(self, layer, p):
         if layer['name'].startswith('hs_'):
             return self.emit(layer, 'F.hardswish(%s)' % self.bottoms(layer)[0])
@@ -228,7 +254,8 @@ class Source:
 
 def param_key(layer):
     return {'InnerProduct': 'inner_product_param', 'BatchNorm': 'batch_norm_param',
-            'LRN': 'lrn_param'}.get(layer['type'], layer['type'].lower() + '_param')
+            'LRN': 'lrn_param', 'Pooling3D': 'pooling_param',
+            'ShuffleChannel': 'shuffle_channel_param'}.get(layer['type'], layer['type'].lower() + '_param')
 
 
 def module_of(job):
@@ -263,8 +290,9 @@ class Torch:
         values = array.array('f')
         with open(job['input'], 'rb') as f:
             values.frombytes(f.read())
-        count = shape[0] * shape[1] * shape[2] * shape[3]
-        layout = torch.channels_last if mode.get('channels_last') else torch.contiguous_format
+        count = torch.Size(shape).numel()
+        last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(len(shape))
+        layout = last if last and mode.get('channels_last') else torch.contiguous_format
         self.device = mode.get('device', 'cpu')
         if self.device == 'cuda':
             torch.backends.cudnn.benchmark = True

@@ -44,12 +44,13 @@ void *cpu_op_table(dn_op *op, size_t count, size_t size)
 
 void cpu_op_free(dn_op *op)
 {
-    if (!op)
-        return;
-    dn_backend_host host = op->backend->host;
-    for (int32_t i = 0; i < op->owned_count; i++)
-        host.free(host.user, op->owned[i]);
-    host.free(host.user, op);
+    for (dn_op *next; op; op = next) {
+        dn_backend_host host = op->backend->host;
+        next = op->next;
+        for (int32_t i = 0; i < op->owned_count; i++)
+            host.free(host.user, op->owned[i]);
+        host.free(host.user, op);
+    }
 }
 
 void cpu_for(const dn_backend *backend, int64_t tasks,
@@ -147,6 +148,8 @@ static const struct row {
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_cblas_create},
     {DN_OP_GEMM, CPU_PLAIN, cpu_gemm_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
+    {DN_OP_CONV, CPU_PLAIN, cpu_conv_frames_create},
+    {DN_OP_CONV, CPU_PLAIN, cpu_conv_groups_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_wino_create},
     {DN_OP_CONV, CPU_AVX2, cpu_strassen_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create, true},
@@ -154,6 +157,8 @@ static const struct row {
     {DN_OP_CONV, CPU_AVX2, cpu_dft_planes_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_depthwise_nhwc_create},
+    {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_frames_create},
+    {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_groups_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_wino_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_nhwc_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_depthwise_create},
@@ -161,6 +166,8 @@ static const struct row {
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_full_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
+    {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_frames_create},
+    {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_groups_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_wino_weights_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_nhwc_weights_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_create},
@@ -198,8 +205,8 @@ static const struct row {
     {DN_OP_ROI_POOL_BWD, CPU_PLAIN, cpu_roi_create},
 };
 
-static dn_status op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                           dn_op_info *info)
+dn_status cpu_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                        dn_op_info *info)
 {
     dn_status status = DN_DECLINED;
     snprintf(info->reason, sizeof info->reason, "no kernel for this kind");
@@ -283,7 +290,7 @@ static void describe(dn_backend *backend, char *buffer, size_t size)
 #define TABLE(table_name, open_function)                                                       \
     {                                                                                          \
         .struct_size = sizeof(dn_backend_ops), .name = table_name, .space = DN_SPACE_HOST,     \
-        .open = open_function, .close = close_backend, .op_create = op_create,                 \
+        .open = open_function, .close = close_backend, .op_create = cpu_op_create,             \
         .op_run = op_run, .op_destroy = cpu_op_free, .describe = describe,                     \
         .op_prepare = op_prepare                                                               \
     }

@@ -334,6 +334,7 @@ struct dn_op {
     int32_t num_inputs, num_outputs; /* set when it is made: what io has */
     dn_status (*run)(dn_op *op, const dn_op_io *io);
     dn_status (*prepare)(dn_op *op, const dn_op_io *io); /* NULL: nothing to prepare */
+    dn_op *next; /* goes with this one */
     void *owned[24];
     int32_t owned_count;
 };
@@ -357,6 +358,7 @@ void *cpu_op_new(dn_backend *backend, size_t size, dn_status (*run)(dn_op *, con
 void *cpu_op_table(dn_op *op, size_t count, size_t size);
 void cpu_op_free(dn_op *op);
 dn_status cpu_decline(dn_op_info *info, const char *reason);
+cpu_create_fn cpu_op_create; /* by the first row that takes it */
 /* cost.c: nanoseconds on one thread. */
 double cpu_cost(const dn_backend *backend, const dn_op_desc *desc, const char *implementation);
 /* body over tasks through the host; one task runs here and now. */
@@ -425,6 +427,7 @@ cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_wino_create, cpu_wino_weights_create, cpu_strassen_create;
 cpu_create_fn cpu_dft_planes_create, cpu_wino_planes_data_create,
     cpu_wino_planes_weights_create;
+cpu_create_fn cpu_conv_frames_create, cpu_conv_groups_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * conv_inner.c: convolutions as others that have kernels, of operands moved about. Over three
+ * axes: the frames that a frame of y sees side by side, as channels of images:
+ * (N T, C kernel, H, W), whose weights lie as they are. Of groups of few channels in NHWC:
+ * groups side by side as one, with zeros between them. */
+#include "cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { STEPS = 16, ROLES = 3, LEAST = 16, IO = 16 };
+
+typedef struct step {
+    dn_op *op;
+    int32_t in[ROLES], out[2]; /* operand; IO + operand: its stand-in, in scratch; -1: none */
+} step;
+
+typedef struct inner_op {
+    dn_op base;
+    step steps[STEPS];
+    int32_t count;
+    size_t at[2 * IO], used; /* bytes in scratch: of stand-ins, then the steps' own */
+    size_t own;
+} inner_op;
+
+static void *place(const inner_op *op, const dn_op_io *io, int32_t i, bool out)
+{
+    if (i < 0)
+        return NULL;
+    if (i >= IO)
+        return (char *)io->scratch + op->at[i - IO];
+    return out ? io->out[i] : io->in[i];
+}
+
+static dn_status inner_run(dn_op *base, const dn_op_io *io)
+{
+    const inner_op *op = (const inner_op *)base;
+    dn_status status = DN_OK;
+    for (int32_t i = 0; i < op->count && !status; i++) {
+        const step *s = &op->steps[i];
+        void *in[ROLES], *out[2];
+        for (int32_t k = 0; k < ROLES; k++)
+            in[k] = place(op, io, s->in[k], false);
+        for (int32_t k = 0; k < 2; k++)
+            out[k] = place(op, io, s->out[k], true);
+        status = s->op->run(s->op, &(dn_op_io){.struct_size = sizeof(dn_op_io),
+                                               .in = in,
+                                               .out = out,
+                                               .scratch = (char *)io->scratch + op->used});
+    }
+    return status;
+}
+
+/* ---- steps ------------------------------------------------------------------------------- */
+
+static dn_operand flat(int64_t count)
+{
+    return (dn_operand){.dtype = DN_F32, .shape = {.axes = 1, .dim = {count}}};
+}
+
+static int32_t stand_in(inner_op *op, int32_t i, int64_t count)
+{
+    op->at[i] = op->used;
+    op->used += cpu_round64((size_t)count * sizeof(float));
+    return IO + i;
+}
+
+static dn_status add_step(inner_op *op, const dn_op_desc *desc, const step *where,
+                          dn_op_info *info)
+{
+    dn_op_info own = {.struct_size = sizeof own};
+    step *s = &op->steps[op->count];
+    *s = *where;
+    dn_status status = cpu_op_create(op->base.backend, desc, &s->op, &own);
+    if (status == DN_DECLINED)
+        return cpu_decline(info, own.reason);
+    if (status)
+        return status;
+    if (desc->kind != DN_OP_FILL && desc->kind != DN_OP_COPY) { /* "cpu:rows/avx2 of groups" */
+        char as[8];
+        snprintf(as, sizeof as, "%.6s", info->implementation + 4);
+        snprintf(info->implementation, sizeof info->implementation, "%.36s of %.7s",
+                 own.implementation, as);
+    }
+    op->count++;
+    s->op->next = op->base.next;
+    op->base.next = s->op;
+    op->own = own.scratch > op->own ? own.scratch : op->own;
+    info->cost += own.cost;
+    return DN_OK;
+}
+
+static dn_status add_fill(inner_op *op, int32_t to, int64_t count, dn_op_info *info)
+{
+    dn_args_fill args = {.base = {.struct_size = sizeof args}};
+    dn_operand y = flat(count);
+    dn_op_desc desc = {.struct_size = sizeof desc,
+                       .kind = DN_OP_FILL,
+                       .num_outputs = 1,
+                       .outputs = &y,
+                       .args = &args};
+    return add_step(op, &desc, &(step){.in = {-1, -1, -1}, .out = {to, -1}}, info);
+}
+
+static dn_status add_copy(inner_op *op, int32_t from, int32_t to, const dn_args_copy *args,
+                          dn_op_info *info)
+{
+    dn_operand x = flat(1), y = flat(1);
+    dn_op_desc desc = {.struct_size = sizeof desc,
+                       .kind = DN_OP_COPY,
+                       .num_inputs = 1,
+                       .num_outputs = 1,
+                       .inputs = &x,
+                       .outputs = &y,
+                       .args = args};
+    return add_step(op, &desc, &(step){.in = {from, -1, -1}, .out = {to, -1}}, info);
+}
+
+/* The same convolution of other operands. */
+static dn_status add_conv(inner_op *op, const dn_op_desc *as, const dn_args_conv *args,
+                          const dn_operand *in, const dn_operand *out, const step *where,
+                          dn_op_info *info)
+{
+    dn_op_desc desc = *as;
+    desc.inputs = in, desc.outputs = out, desc.args = args;
+    desc.constant = 0;
+    return add_step(op, &desc, where, info);
+}
+
+static dn_status finish(inner_op *op, dn_status status, dn_op **out, dn_op_info *info)
+{
+    if (status) {
+        cpu_op_free(&op->base);
+        return status;
+    }
+    info->scratch = op->used + op->own;
+    *out = &op->base;
+    return DN_OK;
+}
+
+/* x, w and y of a convolution's kind: inputs, and outputs from IO on. */
+static void roles_of(int32_t kind, int32_t *x, int32_t *w, int32_t *y)
+{
+    *x = kind == DN_OP_CONV_BWD_DATA ? IO : 0;
+    *w = kind == DN_OP_CONV_BWD_WEIGHTS ? IO : 1;
+    *y = kind == DN_OP_CONV ? IO : kind == DN_OP_CONV_BWD_DATA ? 0 : 1;
+}
+
+static void copies_of(const dn_op_desc *desc, dn_operand in[ROLES], dn_operand out[2])
+{
+    for (int32_t i = 0; i < ROLES; i++)
+        in[i] = i < desc->num_inputs ? desc->inputs[i] : (dn_operand){.dtype = -1};
+    for (int32_t i = 0; i < 2; i++)
+        out[i] = i < desc->num_outputs ? desc->outputs[i] : (dn_operand){.dtype = -1};
+}
+
+/* ---- three axes -------------------------------------------------------------------------- */
+
+/* Frames of x, (N, C, D, H W), that tap r of frames of y sees, and channel (c, r) of their
+ * images, or back. */
+static dn_status add_frames(inner_op *op, const dn_args_conv *a, const dn_shape *x, int64_t T,
+                            bool back, int32_t from, int32_t to, dn_op_info *info)
+{
+    int64_t C = x->dim[1], D = x->dim[2], HW = x->dim[3] * x->dim[4], R = a->kernel[0];
+    dn_status status = DN_OK;
+    for (int64_t r = 0; r < R && !status; r++) {
+        int64_t at = r * a->dilation[0] - a->pad[0], s = a->stride[0];
+        int64_t first = at < 0 ? cpu_ceil(-at, s) : 0;
+        int64_t end = cpu_min(T, D > at ? cpu_ceil(D - at, s) : 0);
+        dn_args_copy c = {.base = {.struct_size = sizeof c, .accumulate = back},
+                          .axes = 4,
+                          .dim = {x->dim[0], end - first, C, HW},
+                          .x_stride = {C * D * HW, s * HW, D * HW, 1},
+                          .y_stride = {T * C * R * HW, C * R * HW, R * HW, 1},
+                          .x_offset = (first * s + at) * HW,
+                          .y_offset = (first * C * R + r) * HW,
+                          .alpha = 1};
+        dn_args_copy turned = c;
+        memcpy(turned.x_stride, c.y_stride, sizeof c.y_stride);
+        memcpy(turned.y_stride, c.x_stride, sizeof c.x_stride);
+        turned.x_offset = c.y_offset, turned.y_offset = c.x_offset;
+        if (end > first)
+            status = add_copy(op, from, to, back ? &turned : &c, info);
+    }
+    return status;
+}
+
+/* (N, K, T, P Q) to (N T, K, P Q), or back. */
+static dn_status add_turn(inner_op *op, const dn_shape *y, bool back, uint32_t accumulate,
+                          int32_t from, int32_t to, dn_op_info *info)
+{
+    int64_t K = y->dim[1], T = y->dim[2], PQ = y->dim[3] * y->dim[4];
+    dn_args_copy c = {.base = {.struct_size = sizeof c, .accumulate = accumulate},
+                      .axes = 4,
+                      .dim = {y->dim[0], T, K, PQ},
+                      .x_stride = {K * T * PQ, back ? K * PQ : PQ, back ? PQ : T * PQ, 1},
+                      .y_stride = {K * T * PQ, back ? PQ : K * PQ, back ? T * PQ : PQ, 1},
+                      .alpha = 1};
+    return add_copy(op, from, to, &c, info);
+}
+
+static void to_images(dn_shape *s, int64_t N, int64_t C)
+{
+    *s = (dn_shape){.axes = 4, .dim = {N, C, s->dim[3], s->dim[4]}};
+}
+
+dn_status cpu_conv_frames_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                 dn_op_info *info)
+{
+    dn_args_conv a = *(const dn_args_conv *)desc->args, inner = a;
+    int32_t x, w, y;
+    if (a.spatial != 3 || !cpu_all_f32(desc))
+        return cpu_decline(info, "not three axes of plain f32");
+    if (desc->kind != DN_OP_CONV_BWD_WEIGHTS && a.activation != DN_FN_NONE &&
+        (a.base.accumulate || desc->kind != DN_OP_CONV))
+        return cpu_decline(info, "activation of a sum");
+    if (desc->kind == DN_OP_CONV_BWD_DATA && cpu_present(desc->inputs, desc->num_inputs, 2))
+        return cpu_decline(info, "bias of a deconvolution");
+    dn_operand in[ROLES], outs[2];
+    copies_of(desc, in, outs);
+    roles_of(desc->kind, &x, &w, &y);
+    dn_operand *at_x = x < IO ? &in[x] : &outs[0], *at_y = y < IO ? &in[y] : &outs[0];
+    dn_operand *at_w = w < IO ? &in[w] : &outs[0];
+    dn_shape xs = at_x->shape, ys = at_y->shape;
+    int64_t T = ys.dim[2];
+    inner_op *op = cpu_op_new(backend, sizeof *op, inner_run, info, "cpu:frames");
+    if (!op)
+        return DN_E_NOMEM;
+    to_images(&at_x->shape, xs.dim[0] * T, xs.dim[1] * a.kernel[0]);
+    to_images(&at_y->shape, xs.dim[0] * T, ys.dim[1]);
+    to_images(&at_w->shape, at_w->shape.dim[0], at_w->shape.dim[1] * a.kernel[0]);
+    int32_t like_x = stand_in(op, 0, cpu_count(&at_x->shape));
+    int32_t like_y = stand_in(op, 1, cpu_count(&at_y->shape));
+    inner.spatial = 2;
+    for (int32_t i = 0; i < 2; i++) {
+        inner.kernel[i] = a.kernel[i + 1], inner.stride[i] = a.stride[i + 1];
+        inner.pad[i] = a.pad[i + 1], inner.dilation[i] = a.dilation[i + 1];
+    }
+    step where = {.in = {0, 1, 2}, .out = {0, 1}};
+    *(x < IO ? &where.in[x] : &where.out[0]) = like_x;
+    *(y < IO ? &where.in[y] : &where.out[0]) = like_y;
+    dn_status status = DN_OK;
+    if (x < IO)
+        status = add_fill(op, like_x, cpu_count(&at_x->shape), info);
+    else if (!a.base.accumulate)
+        status = add_fill(op, 0, cpu_count(&xs), info);
+    if (!status && x < IO)
+        status = add_frames(op, &a, &xs, T, false, 0, like_x, info);
+    if (!status && y < IO)
+        status = add_turn(op, &ys, false, 0, y, like_y, info);
+    if (desc->kind != DN_OP_CONV_BWD_WEIGHTS)
+        inner.base.accumulate = 0;
+    if (!status)
+        status = add_conv(op, desc, &inner, in, outs, &where, info);
+    if (!status && y >= IO)
+        status = add_turn(op, &ys, true, a.base.accumulate, like_y, 0, info);
+    if (!status && x >= IO)
+        status = add_frames(op, &a, &xs, T, true, like_x, 0, info);
+    return finish(op, status, out, info);
+}
+
+/* ---- groups of few channels -------------------------------------------------------------- */
+
+/* Weights (group, K, C taps) as (group / m, m K, m C taps), or back. */
+static dn_status add_blocks(inner_op *op, const dn_shape *w, int64_t group, int64_t m,
+                            bool back, uint32_t accumulate, int32_t from, int32_t to,
+                            dn_op_info *info)
+{
+    int64_t K = w->dim[0] / group, row = cpu_count(w) / w->dim[0];
+    dn_args_copy c = {.base = {.struct_size = sizeof c, .accumulate = accumulate},
+                      .axes = 4,
+                      .dim = {group / m, m, K, row},
+                      .alpha = 1};
+    int64_t narrow[] = {m * K * row, K * row, row, 1};
+    int64_t wide[] = {m * K * m * row, (K * m + 1) * row, m * row, 1};
+    memcpy(c.x_stride, back ? wide : narrow, sizeof narrow);
+    memcpy(c.y_stride, back ? narrow : wide, sizeof narrow);
+    return add_copy(op, from, to, &c, info);
+}
+
+dn_status cpu_conv_groups_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                 dn_op_info *info)
+{
+    dn_args_conv a = *(const dn_args_conv *)desc->args;
+    bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
+    dn_operand in[ROLES], outs[2];
+    int32_t x, w, y;
+    if (a.spatial != 2 || !cpu_all_nhwc(desc, weights ? 3 | 1u << 18 : 1 | 1u << 16))
+        return cpu_decline(info, "not NHWC f32");
+    copies_of(desc, in, outs);
+    roles_of(desc->kind, &x, &w, &y);
+    dn_operand *at_w = w < IO ? &in[w] : &outs[0];
+    dn_shape ws = at_w->shape;
+    int64_t group = a.group, m = 1, few = cpu_min(ws.dim[1], ws.dim[0] / group);
+    int64_t least = a.stride[0] == 1 && a.stride[1] == 1 ? 2 * LEAST : LEAST;
+    while (few * m < least && m < group)
+        for (m++; group % m; m++)
+            ;
+    if (m == 1 || ws.dim[2] * ws.dim[3] == 1 || few < 2)
+        return cpu_decline(info, "no groups of few channels");
+    inner_op *op = cpu_op_new(backend, sizeof *op, inner_run, info, "cpu:groups");
+    if (!op)
+        return DN_E_NOMEM;
+    a.group = (int32_t)(group / m);
+    at_w->shape.dim[1] *= m;
+    int32_t wide = stand_in(op, 0, cpu_count(&at_w->shape));
+    step where = {.in = {0, weights ? 1 : wide, 2}, .out = {weights ? wide : 0, 1}};
+    dn_status status = DN_OK;
+    if (weights)
+        a.base.accumulate &= ~1u;
+    else
+        status = add_fill(op, wide, cpu_count(&at_w->shape), info);
+    if (!status && !weights)
+        status = add_blocks(op, &ws, group, m, false, 0, 1, wide, info);
+    if (!status)
+        status = add_conv(op, desc, &a, in, outs, &where, info);
+    if (!status && weights)
+        status =
+            add_blocks(op, &ws, group, m, true,
+                       ((const dn_args_conv *)desc->args)->base.accumulate & 1, wide, 0, info);
+    return finish(op, status, out, info);
+}

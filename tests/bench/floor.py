@@ -2,75 +2,84 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Where the time of each net goes, against what the machine could do.
 
-usage: bench_peak >peak.json; bench_nets --cpu-time FILE... >nets.json
-       floor.py peak.json nets.json [--top N]
+usage: floor.py [--build build] [--forms train,deploy] [NAME...]    nets of nets.py
 
-A layer's floor is the larger of its flops over the peak and its bytes over the bandwidth, each
-way; bytes count every blob once (forward: bottoms, weights, tops; backward: those, and as much
-again of gradients). Fusing layers goes below the sum of such floors, never below the flops.
-Layers are ranked by what they cost above their floor; the rest of a step is the update,
-clearing gradients, and data that a layer alone finds in the caches but not within a step.
+Every step of a run, as bench_steps has it (one thread, processor time, the update not among
+them), has the plan's flops and bytes; its floor is the larger of its flops over the peak and its
+bytes over the bandwidth, by bench_peak on the same core. Winograd's and Strassen's products are
+counted as direct ones and can go below it, as can steps whose operands lie in a cache. Prints
+a row of a table for each net: the flops at peak, the floor, what was measured, the share of the
+peak, and what the kinds of ops with the most time above their flops take of the whole.
 """
 import argparse
 import json
+import os
+import re
+import subprocess
+import tempfile
+
+import nets
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEP = re.compile(r' *([\d.]+) ms +[\d.]+ said +(\d+) bytes +(\d+) flops .* (?:nhwc |plain) '
+                  r'([A-Z_]+)')
+KINDS = {'CONV': 'convolution forward', 'CONV_BWD_DATA': 'to the data',
+         'CONV_BWD_WEIGHTS': 'to the weights', 'GEMM': 'products', 'POOL': 'pooling',
+         'POOL_BWD': 'pooling', 'NORM_SCALE': 'norms', 'NORM_SCALE_BWD': 'norms',
+         'BATCH_NORM': 'norms', 'BATCH_NORM_BWD': 'norms', 'LRN': 'LRN', 'LRN_BWD': 'LRN',
+         'COPY': 'copies'}
 
 
-def floors(layer, peak, bandwidth):
-    """Seconds of forward and of backward."""
-    bytes_forward = layer['bottom_bytes'] + layer['top_bytes'] + layer['param_bytes']
-    flops = layer['flops']
-    return (max(flops / peak, bytes_forward / bandwidth),
-            max(2 * flops / peak, 2 * bytes_forward / bandwidth))
+def steps_of(build, path, seconds):
+    """(ms, bytes, flops, kind) of every step."""
+    command = [os.path.join(build, 'tests', 'bench', 'bench_steps'), '--each', '--cpu-time',
+               '--seconds=%g' % seconds, path]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for line in text.splitlines():
+        found = STEP.match(line)
+        if found:
+            yield float(found[1]), int(found[2]), int(found[3]), found[4]
 
 
-def rows_of(net, peak, bandwidth):
-    for layer in net['layers']:
-        both = floors(layer, peak, bandwidth)
-        for way, floor in zip(('forward', 'backward'), both):
-            ms = layer.get(way + '_ms')
-            if ms is not None and ms > 0.001:
-                flops = layer['flops'] * (2 if way == 'backward' else 1)
-                yield {'name': layer['layer'], 'type': layer['type'], 'way': way, 'ms': ms,
-                       'floor': 1e3 * floor, 'rate': flops / ms / 1e6}
-
-
-def report(net, peak, bandwidth, top):
-    flops = sum(l['flops'] for l in net['layers']) * (3 if net['job'] == 'train' else 1)
-    rows = list(rows_of(net, peak, bandwidth))
-    print('\n%s %s, batch %d, %d thread: %.2f ms, %.0f %% of it flops at peak (%.2f ms)' % (
-        net['net'], net['job'], net['batch'], net['threads'], net['ms'],
-        1e5 * flops / peak / net['ms'], 1e3 * flops / peak))
-    kinds = {}
-    for row in rows:
-        kind = kinds.setdefault((row['type'], row['way']), [0, 0])
-        kind[0] += row['ms']
-        kind[1] += row['floor']
-    ranked = sorted(kinds.items(), key=lambda k: k[1][1] - k[1][0])
-    for (kind, way), (ms, floor) in ranked[:top]:
-        print('   %-18s %-9s %9.2f ms  floor %8.2f  above it %8.2f' % (
-            kind, way, ms, floor, ms - floor))
-    if 'update_ms' in net:
-        print('   update %.2f ms, clearing gradients %.2f, not in any layer alone %.2f' % (
-            net['update_ms'], net['clear_ms'], net['ms'] - sum(r['ms'] for r in rows)
-            - net['update_ms'] - net['clear_ms']))
-    for row in sorted(rows, key=lambda r: r['floor'] - r['ms'])[:top]:
-        print('      %-22s %-9s %9.3f ms  floor %8.3f  %6.1f GFLOP/s' % (
-            row['name'], row['way'], row['ms'], row['floor'], row['rate']))
+def row_of(name, form, steps, peak, bandwidth):
+    kinds, floor = {}, 0
+    for ms, moved, flops, kind in steps:
+        floor += max(flops / peak, moved / bandwidth)
+        kind = kinds.setdefault(KINDS.get(kind, 'the others'), [0, 0])
+        kind[0] += ms
+        kind[1] += flops / peak
+    total, arithmetic = (sum(k[i] for k in kinds.values()) for i in (0, 1))
+    rest = sorted(((ms - at_peak, kind) for kind, (ms, at_peak) in kinds.items()), reverse=True)
+    return '| %s, %s | %.1f | %.1f | %.1f | %.0f %% | %s |' % (
+        name, form, arithmetic, floor, total, 100 * arithmetic / total,
+        ', '.join('%s %+.0f %%' % (kind, 100 * above / total) for above, kind in rest
+                  if abs(above) >= total / 100))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('peak')
-    parser.add_argument('nets', nargs='+')
-    parser.add_argument('--top', type=int, default=8)
+    parser.add_argument('names', nargs='*', default=list(nets.NETS))
+    parser.add_argument('--build', default=os.path.join(HERE, '..', '..', 'build'))
+    parser.add_argument('--forms', default='train,deploy')
+    parser.add_argument('--seconds', type=float, default=0.3)
+    parser.add_argument('--peak', nargs=2, type=float, metavar=('GFLOPS', 'GBYTES'),
+                        help='rather than by bench_peak')
     args = parser.parse_args()
-    with open(args.peak) as f:
-        machine = json.loads(f.readline())
-    for path in args.nets:
-        with open(path) as f:
-            for line in f:
-                report(json.loads(line), 1e9 * machine['gflops'], 1e9 * machine['gbytes'],
-                       args.top)
+    if not args.peak:
+        machine = json.loads(subprocess.check_output(
+            [os.path.join(args.build, 'tests', 'bench', 'bench_peak')]))
+        args.peak = machine['gflops'], machine['gbytes']
+    print('%.1f GFLOP/s, %.1f GB/s\n' % tuple(args.peak))
+    print('| net | flops at peak, ms | floor | measured | of the peak | above their flops, of '
+          'the whole |\n|---|---|---|---|---|---|')
+    with tempfile.TemporaryDirectory() as folder:
+        nets.main(folder, *args.names)
+        for name in args.names:
+            for form in args.forms.split(','):
+                path = os.path.join(folder, '%s_%s.prototxt' % (name, form))
+                steps = steps_of(args.build, path, args.seconds)
+                print(row_of(name, form, steps, 1e6 * args.peak[0], 1e6 * args.peak[1]),
+                      flush=True)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * nets.c: time of a training step (X_train.prototxt) or a pass (X_deploy.prototxt), whole and
  * by layer. The whole is not the sum: the plan may run it faster, and a layer alone finds its
- * data in the caches. floor.py reads what this prints. */
+ * data in the caches. */
 #include <stdio.h>
 
 #include "bench.h"

@@ -7,6 +7,7 @@
 
 #include "core/context.h"
 #include "net/net.h"
+#include "plan/facts.h"
 #include "plan/plan.h"
 
 #include "bench.h"
@@ -40,8 +41,8 @@ static dn_status run_timed(int backend, dn_op *op, const dn_op_io *io)
 RUN(0)
 RUN(1)
 RUN(2)
-RUN(3) static dn_status (*const runs[])(dn_op *, const dn_op_io *) = {run_0, run_1, run_2,
-                                                                      run_3};
+RUN(3)
+static dn_status (*const runs[])(dn_op *, const dn_op_io *) = {run_0, run_1, run_2, run_3};
 
 static int by_value(const void *a, const void *b)
 {
@@ -107,8 +108,9 @@ static void print_section(const bench_options *o, dn_net *net, dni_section secti
         dni_text_init(&text, net->heap);
         dni_op_print(p, op, &text);
         if (!dni_text_finish(&text, &line)) {
-            printf("%9.3f ms %9.3f said  %-20s %-28s %s %s\n", ms,
-                   dni_plan_cost(net->plan, i) / 1e6,
+            printf("%9.3f ms %9.3f said %10lld bytes %12lld flops  %-20s %-28s %s %s\n", ms,
+                   dni_plan_cost(net->plan, i) / 1e6, (long long)dni_op_bytes(p, op),
+                   (long long)dni_op_flops(p, op),
                    op->layer < 0 ? "" : net->layers[op->layer].layer.name,
                    dni_plan_implementation(net->plan, i), nhwc ? "nhwc " : "plain", line);
             dni_free(net->heap, line);

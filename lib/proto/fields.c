@@ -121,7 +121,7 @@ static const struct absent {
 } absent[] = {
     {"NetParameter", "data_type quantizer autotune multinode compile_net_state"},
     {"NetState", "quantizer_mode"},
-    {"SolverParameter", "data_type multinode_param"},
+    {"SolverParameter", "data_type multinode_param richness"},
     {"LayerParameter", "bottom_data_type compute_data_type top_data_type bottom_quantizer "
                        "top_quantizer net_quantizer blobs_quantizer autotune multinode "
                        "mn_activation_param mn_grad_compress_param split_param"},

@@ -15,7 +15,7 @@ typedef struct policy_row {
 
 static const policy_row policies[] = {
     {"lr_policy: 'fixed'", {{0, 0.2}, {1, 0.2}, {7, 0.2}, {19, 0.2}, {25, 0.2}}},
-    {"lr_policy: 'fixed' multinode_param { wait_for_clients: 2 }",
+    {"lr_policy: 'fixed' multinode_param { wait_for_clients: 2 } richness: 200",
      {{0, 0.2}, {1, 0.2}, {2, 0.2}, {3, 0.2}, {4, 0.2}}},
     {"lr_policy: 'step' gamma: 0.3 stepsize: 4",
      {{0, 0.2}, {3, 0.2}, {4, 0.06}, {8, 0.018}, {19, 0.00162}}},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * gemm.c: matrix products in four forms. Rows by rows (A, B^T: inner products forward) with as
  * many rows of A as a vector has lanes go to `rows`, with other few rows to `dot`, which packs
- * nothing; many rows as they lie and a packed panel of B go to `rows`; everything else is
- * packed and goes to `tile`. Tasks are rectangles of C. */
+ * nothing; many rows as they lie and a packed panel of B go to `rows`, with a constant B, whose
+ * panels are kept, fewer too; everything else is packed and goes to `tile`. Tasks are
+ * rectangles of C. */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@ typedef struct gemm_op {
     dn_op base;
     dn_args_gemm g;
     cpu_mul mul;
+    bool keep; /* B, constant, in panels */
     int64_t tasks_m, tasks_n;
     int64_t a_floats, work_floats; /* of the scratch: packed A of each matrix, per worker */
 } gemm_op;
@@ -18,7 +20,7 @@ typedef struct gemm_op {
 typedef struct gemm_call {
     const gemm_op *op;
     const float *a, *b, *bias;
-    float *c, *scratch;
+    float *c, *scratch, *kept;
 } gemm_call;
 
 static gemm_call call_of(dn_op *base, const dn_op_io *io)
@@ -29,7 +31,8 @@ static gemm_call call_of(dn_op *base, const dn_op_io *io)
                        (const float *)io->in[1] + op->g.offset_b,
                        op->g.bias_mode ? cpu_in(base, io, 2) : NULL,
                        (float *)io->out[0] + op->g.offset_c,
-                       io->scratch};
+                       io->scratch,
+                       io->keep};
 }
 
 static cpu_end end_of(const dn_args_gemm *g, const float *bias, int64_t matrix)
@@ -154,6 +157,38 @@ static bool fits_panels(const dn_args_gemm *g)
            g->bias_mode != 2 && !in_place(g) && (!g->trans_a || g->k <= MAX_TURNED_DEPTH);
 }
 
+/* Lines [k0, k0 + len) of panel j of B. */
+static void pack_panel(const gemm_op *op, float *out, const float *b, int64_t j, int64_t k0,
+                       int64_t len)
+{
+    const dn_args_gemm *g = &op->g;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t at = j * ker->nr, width = cpu_min(ker->nr, g->n - at);
+    const cpu_run all = {0, (int32_t)width, 0, 0};
+    if (g->trans_b)
+        ker->pack_trans(out, len, b + at * g->ldb + k0, g->ldb, width);
+    else
+        ker->pack(out, len, b + k0 * g->ldb + at, NULL, g->ldb, &all, 1, true);
+}
+
+static void keep_task(void *arg, int64_t j, int32_t worker)
+{
+    const gemm_call *call = arg;
+    const gemm_op *op = call->op;
+    (void)worker;
+    pack_panel(op, call->kept + j * op->g.k * op->base.backend->kernels->nr, call->b, j, 0,
+               op->g.k);
+}
+
+static dn_status gemm_prepare(dn_op *base, const dn_op_io *io)
+{
+    gemm_op *op = (gemm_op *)base;
+    gemm_call call = {
+        .op = op, .b = (const float *)io->in[1] + op->g.offset_b, .kept = io->keep};
+    cpu_for(base->backend, cpu_ceil(op->g.n, base->backend->kernels->nr), keep_task, &call);
+    return DN_OK;
+}
+
 /* Rows [m0, m1) by panel j of C; a part of a vector goes through a tile. */
 static void run_panel(const gemm_call *call, int64_t matrix, int64_t j, int64_t m0, int64_t m1,
                       float *work)
@@ -164,9 +199,9 @@ static void run_panel(const gemm_call *call, int64_t matrix, int64_t j, int64_t 
     int64_t nr = ker->nr, at = j * nr, width = cpu_min(nr, g->n - at);
     const float *a = call->a + matrix * g->stride_a, *b = call->b + matrix * g->stride_b;
     float *c = call->c + matrix * g->stride_c + m0 * g->ldc + at;
-    float *tile = work + cpu_min(PANEL_K, g->k) * nr;
+    float *panel = op->keep ? call->kept + j * g->k * nr : work;
+    float *tile = op->keep ? work : work + cpu_min(PANEL_K, g->k) * nr;
     int64_t row = g->trans_a ? 1 : g->lda, col = g->trans_a ? g->lda : 1;
-    const cpu_run all = {0, (int32_t)width, 0, 0};
     cpu_end whole = end_of(g, call->bias, matrix);
     whole.bias_n += whole.bias_n ? at : 0;
     for (int64_t k0 = 0; k0 < g->k; k0 += PANEL_K) {
@@ -176,16 +211,15 @@ static void run_panel(const gemm_call *call, int64_t matrix, int64_t j, int64_t 
         end.bias_n = k0 ? NULL : end.bias_n;
         end.add = end.add || k0;
         end.relu = end.relu && k0 + len == g->k;
-        if (g->trans_b)
-            ker->pack_trans(work, len, b + at * g->ldb + k0, g->ldb, width);
-        else
-            ker->pack(work, len, b + k0 * g->ldb + at, NULL, g->ldb, &all, 1, true);
+        if (!op->keep)
+            pack_panel(op, panel, b, j, k0, len);
         if (width % ker->vl == 0)
-            ker->rows(width <= ker->vl ? 1 : 2, m1 - m0, len, a0, row, col, work, c, g->ldc,
+            ker->rows(width <= ker->vl ? 1 : 2, m1 - m0, len, a0, row, col, panel, c, g->ldc,
                       &end);
         else
-            cpu_narrow_rows(ker, (int32_t)width, m1 - m0, len, a0, row, col, work, c, g->ldc,
+            cpu_narrow_rows(ker, (int32_t)width, m1 - m0, len, a0, row, col, panel, c, g->ldc,
                             &end, tile);
+        panel += op->keep ? len * nr : 0;
     }
 }
 
@@ -218,14 +252,32 @@ static void plan_panels(gemm_op *op, dn_op_info *info)
     int64_t nr = op->base.backend->kernels->nr;
     share_out(g->m * g->n * g->k, g->m / MIN_ROWS, cpu_ceil(g->n, nr), &op->tasks_m,
               &op->tasks_n);
-    op->work_floats = (cpu_min(PANEL_K, g->k) + CPU_MAX_MR) * nr;
+    op->work_floats = ((op->keep ? 0 : cpu_min(PANEL_K, g->k)) + CPU_MAX_MR) * nr;
+    if (op->keep) {
+        info->keep = (size_t)(cpu_ceil(g->n, nr) * nr * g->k) * sizeof(float);
+        info->unread = 2;
+        op->base.prepare = gemm_prepare;
+    }
     info->scratch = (size_t)(op->base.backend->host.num_threads * op->work_floats) * 4;
     op->base.run = run_panels;
 }
 
+/* Whether panels of a constant B are worth as much memory again. Not so for many rows, beside
+ * which packing is little, for 16 or 32, which need none (`turned`), or for fewer than four or
+ * some over, which `rows` takes one by one. */
+static bool worth_keeping(const gemm_op *op, const dn_op_desc *desc)
+{
+    enum { MOST_ROWS = 128 };
+    const dn_args_gemm *g = &op->g;
+    return desc->constant & 2 && g->batch == 1 && g->n >= 32 && g->k > MIN_DEPTH &&
+           g->alpha == 1 && g->bias_mode != 2 && !g->trans_a && g->m <= MOST_ROWS &&
+           (g->m > 32 || (g->m % 4 == 0 && g->m != 16 && g->m != 32)) &&
+           (!desc->compact || g->n * g->k <= g->m * (g->n + g->k));
+}
+
 /* ---- rows by rows ------------------------------------------------------------------------ */
 
-enum { DOT_K = 2048 }; /* k piece: rows of one tile stay in the first cache */
+enum { DOT_K = 16384 }; /* k piece: each begins rows anew, for which memory is waited for */
 
 static void dot_task(void *arg, int64_t task, int32_t worker)
 {
@@ -395,7 +447,10 @@ dn_status cpu_gemm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     op->g = *g;
     if (!cpu_present(desc->inputs, desc->num_inputs, 2))
         op->g.bias_mode = 0;
-    if (rows_by_rows(&op->g) && fills_lanes(op))
+    op->keep = worth_keeping(op, desc);
+    if (op->keep)
+        plan_panels(op, info);
+    else if (rows_by_rows(&op->g) && fills_lanes(op))
         plan_turned(op, info);
     else if (rows_by_rows(&op->g))
         plan_dot(op);

@@ -2,8 +2,9 @@
  * ops.c: times each op of the fast backend on the shapes of well-known nets, a JSON line each:
  * GFLOP/s or GB/s of the median and of the best run. A benchmark, not a test; with --check it
  * also compares with ref. Usage: ops [--backend=NAME|PATH]... [--threads=N] [--check] [--bf16]
- * [--filter=TEXT] [--ms=N] [--cpu-time] (the process's time: one thread on a busy machine).
- * Several backends take turns, op by op; a path is a module's. */
+ * [--filter=TEXT] [--ms=N] [--cpu-time] (the process's time: one thread on a busy machine)
+ * [--constant] (weights that change between runs alone). Several backends take turns, op by op;
+ * a path is a module's. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ typedef struct bench {
     const char *filter;
     int32_t threads;
     int ms;
-    bool check, cpu_time;
+    bool check, cpu_time, constant;
     dni_pool *pool;
     dn_backend_host host;
     int failures;
@@ -181,6 +182,7 @@ static void release(instance *it)
         host_free(NULL, it->out[i]);
     }
     host_free(NULL, it->io.scratch);
+    host_free(NULL, it->io.keep);
 }
 
 static dn_status prepare(bench *b, instance *it, const dn_backend_ops *ops, const spec *s)
@@ -194,6 +196,7 @@ static dn_status prepare(bench *b, instance *it, const dn_backend_ops *ops, cons
                        .inputs = s->in,
                        .outputs = s->out,
                        .args = &s->args,
+                       .constant = b->constant && s->num_in > 1 ? 1u << 1 : 0,
                        .compute = b->compute};
     if (status == DN_OK)
         status = ops->op_create(it->backend, &desc, &it->op, &it->info);
@@ -203,9 +206,9 @@ static dn_status prepare(bench *b, instance *it, const dn_backend_ops *ops, cons
         it->in[i] = operand(s, &s->in[i], (uint32_t)i + 1);
     for (int i = 0; i < s->num_out; i++)
         it->out[i] = operand(s, &s->out[i], (uint32_t)i + 77);
-    it->io =
-        (dn_op_io){sizeof it->io, it->in, it->out, host_alloc(NULL, it->info.scratch + 64)};
-    return DN_OK;
+    it->io = (dn_op_io){sizeof it->io, it->in, it->out, host_alloc(NULL, it->info.scratch + 64),
+                        host_alloc(NULL, it->info.keep + 64)};
+    return ops->op_prepare ? ops->op_prepare(it->op, &it->io) : DN_OK;
 }
 
 static int ascending(const void *a, const void *b)
@@ -263,10 +266,10 @@ static void measure_one(bench *b, const dn_backend_ops *ops, const spec *s)
     qsort(times, (size_t)n, sizeof *times, ascending);
     double work = (s->flops > 0 ? s->flops : s->bytes) * 1e-9;
     printf("{\"op\": \"%s\", \"threads\": %d, \"ms\": %.4f, \"%s\": %.1f, \"best\": %.1f, "
-           "\"scratch\": %zu, \"cost_ms\": %.4f, \"implementation\": \"%s\"",
+           "\"scratch\": %zu, \"keep\": %zu, \"cost_ms\": %.4f, \"implementation\": \"%s\"",
            s->name, (int)b->threads, times[n / 2] * 1e3, s->flops > 0 ? "gflops" : "gbs",
-           work / times[n / 2], work / times[0], it.info.scratch, it.info.cost * 1e-6,
-           it.info.implementation);
+           work / times[n / 2], work / times[0], it.info.scratch, it.info.keep,
+           it.info.cost * 1e-6, it.info.implementation);
     if (b->check) {
         double off = difference(b, s, &it);
         bool good = off < (b->compute == DN_COMPUTE_BF16 ? 2e-2 : 1e-4);
@@ -916,6 +919,8 @@ int main(int argc, char **argv)
             b.compute = DN_COMPUTE_BF16;
         else if (strcmp(argv[i], "--cpu-time") == 0)
             b.cpu_time = true;
+        else if (strcmp(argv[i], "--constant") == 0)
+            b.constant = true;
         else {
             fprintf(stderr, "unknown option %s\n", argv[i]);
             return 2;

@@ -10,7 +10,7 @@ static const gemm_row gemms[] = {
     {1, 1, 1, 1},      {1, 17, 33, 1},   {33, 1, 17, 1},    {3, 5, 7, 1},
     {8, 16, 32, 1},    {15, 31, 9, 2},   {17, 65, 64, 1},   {64, 10, 500, 1},
     {7, 100, 1, 3},    {65, 33, 129, 1}, {4, 4, 4, 5},      {1, 1, 257, 1},
-    {5, 3, 0, 1},      {128, 70, 40, 1}, {2, 300, 75, 1},   {6, 64, 64, 1},
+    {5, 3, 0, 1},      {128, 70, 40, 1}, {2, 300, 75, 1},   {12, 64, 98, 1},
     {13, 70, 2100, 1}, {32, 97, 65, 1},  {40, 5000, 16, 1}, {105, 41, 2100, 1},
     {210, 67, 130, 2}, {100, 56, 130, 1}}; /* many rows: panels of B, or B as it lies */
 
@@ -47,7 +47,7 @@ static void gemm_case(builder *b, gemm_row g, int variant)
     emit_added(b, 1);
     emit_constant(b, 1u << 1);
     b->c.compute = DN_COMPUTE_F32;
-    a->activation = variant % 2 ? DN_FN_RELU : DN_FN_TANH;
+    a->activation = variant % 2 || variant & 16 ? DN_FN_RELU : DN_FN_TANH;
     a->activation_a = 0.25;
     emit_added(b, 1);
     emit_constant(b, variant & 1 ? 1u << 1 : 1u << 1 | 1u << 2);

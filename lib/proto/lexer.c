@@ -130,7 +130,10 @@ dn_status dni_lexer_next(dni_lexer *l)
     } else if (l->end - l->at > 2 && !memcmp(l->at, "\xe2\x80", 2) &&
                ((unsigned char)l->at[2] & 0xf8) == 0x98) {
         return dni_lexer_fail(l, "a typographic quote; strings take \" or '");
-    } else if ((unsigned char)c < 0x20 || (unsigned char)c >= 0x7f) {
+    } else if ((unsigned char)c >= 0x80) { /* a space or comma of another script */
+        return dni_lexer_fail(l, "byte 0x%02x is not ASCII, as all is but strings and comments",
+                              (unsigned char)c);
+    } else if ((unsigned char)c < 0x20 || c == 0x7f) {
         return dni_lexer_fail(l, "unexpected byte 0x%02x", (unsigned char)c);
     } else {
         return dni_lexer_fail(l, "unexpected '%c'", c);

@@ -178,6 +178,8 @@ static void test_errors(void)
         {"\"name\": 'x'", "expected a field of NetParameter, not \"name\""},
         {"name: 'x' $", "t.prototxt:1:11: unexpected '$'"},
         {"name: 'x' \x01", "unexpected byte 0x01"},
+        {"name: 'x'\xc2\xa0" "force_backward: true", "1:10: byte 0xc2 is not ASCII"},
+        {"name: 'x'\xef\xbc\x8c", "byte 0xef is not ASCII"},
         {"layer { name: 'k' clip_param { min: 1 } }", "layer 'k': ClipParameter needs 'max'"},
         {"state: 5", "'state' needs a message in { }, not 5"},
         {"layer: 5", "'layer' needs a message in { }, not 5"},

@@ -3,10 +3,10 @@
  * liars: a lie of any kind about any op must come out. Arguments are what is wanted of it: ref,
  * cpu, avx2, plain (the fast backend as lesser machines have it), same (cpu and avx2 give the
  * same bits), liars; or what is not built in: cuda-host, a module's path.
- * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many, DN_TEST_KIND a list of
- * kinds, DN_TEST_THREADS up to how many threads (3); with DN_TEST_TUNE backends may time what
- * they choose, with DN_TEST_UNORDERED sum in any order (and the bits may differ with the number
- * of threads). */
+ * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many of each kind,
+ * DN_TEST_KIND a list of kinds, DN_TEST_THREADS up to how many threads (3); with DN_TEST_TUNE
+ * backends may time what they choose, with DN_TEST_UNORDERED sum in any order (and the bits may
+ * differ with the number of threads). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,8 @@ typedef struct tally {
 typedef struct check {
     const dn_backend_ops *ref;
     uint64_t seed;
-    int every, number; /* DN_TEST_EVERY: one case of so many, for slow tools */
+    int every; /* DN_TEST_EVERY: of each kind one case of so many, for slow tools */
+    int number[DN_OP_KIND_END];
     const char *kinds; /* DN_TEST_KIND */
     tally tallies[32];
     int count;
@@ -69,7 +70,7 @@ static void one_case(const kernel_case *c, void *user)
     subject *s = NULL;
     if (all->kinds && !strstr(all->kinds, kind_name(c->kind)))
         return;
-    bool sampled = all->number++ % all->every == 0;
+    bool sampled = all->number[c->kind]++ % all->every == 0;
     for (tally *t = all->tallies; t < all->tallies + all->count; t++) {
         char reason[256] = "";
         if (!wanted(t, c, all->every, sampled))
@@ -97,7 +98,7 @@ static int backend_failures(const check *all, const tally *t)
         passed += t->passed[kind];
         declined += t->declined[kind];
         failures += t->failed[kind];
-        if (all->every > 1 || all->kinds || !kind_name(kind) ||
+        if (all->kinds || !kind_name(kind) ||
             t->passed[kind] + t->failed[kind] + t->declined[kind] > 0)
             continue;
         printf("%s has no case\n", kind_name(kind));

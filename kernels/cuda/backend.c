@@ -27,7 +27,8 @@ static bool types_fit(const dn_op_desc *desc)
         bool in = i < desc->num_inputs;
         int32_t k = in ? i : i - desc->num_inputs + 16;
         int32_t dtype = in ? desc->inputs[k].dtype : desc->outputs[k - 16].dtype;
-        if ((dtype == DN_F64 && !(wide >> k & 1)) || (dtype == DN_BF16 && !(narrow >> k & 1)))
+        uint32_t takes = dtype == DN_F64 ? wide : dtype == DN_BF16 ? narrow : UINT32_MAX;
+        if (k > 31 ? takes != UINT32_MAX : !(takes >> k & 1))
             return desc->kind == DN_OP_CAST;
     }
     return true;

@@ -62,14 +62,14 @@ static double convolution(const dn_op *op, double bytes)
 
 double cuda_cost(const dn_op *op)
 {
-    double bytes = moved(op), measured = cuda_dnn_measured(op);
+    double measured = cuda_dnn_measured(op);
     if (op->backend->bytes_per_ns <= 0)
         return 0;
     if (measured > 0)
         return measured;
     if (op->kind == &cuda_copy)
-        return LAUNCH_NS + bytes / op->backend->bytes_per_ns;
+        return LAUNCH_NS + moved(op) / op->backend->bytes_per_ns;
     bool convolves = op->kind == &cuda_conv || op->kind == &cuda_conv_bwd_data ||
                      op->kind == &cuda_conv_bwd_weights;
-    return convolves ? convolution(op, bytes) : 0;
+    return convolves ? convolution(op, moved(op)) : 0;
 }

@@ -3,67 +3,108 @@
  * clipping needs no look from the host. */
 #include "grid.cuh"
 
-typedef struct update_args {
-    const float *hyper;
+#define PIECE 16384 /* elements that one block sums */
+#define SHARE 1024  /* elements that one block updates */
+#define MOST  64    /* weights of a launch: their pointers are arguments */
+
+typedef struct weight {
     float *w, *grad, *h1, *h2;
+} weight;
+
+typedef struct update_args {
+    const float *hyper, *each; /* of the first weight */
+    weight weights[MOST];
+    int64_t count[MOST], first[MOST]; /* elements; the first block */
     float lr_mult, decay, momentum, momentum2, delta, rms_decay;
-    int32_t rule, l1;
+    int32_t rule, l1, num;
 } update_args;
 
 /* From a gradient and the histories to the step that is taken off the weight. */
-DEVICE float step_of(const update_args *a, float g, int64_t i)
+DEVICE float step_of(const update_args *a, const weight *v, float rate, float g, int64_t i)
 {
-    float local = a->hyper[0] * a->lr_mult, m = a->momentum, before = a->h1[i], step;
+    float m = a->momentum, before = v->h1[i], step;
     switch (a->rule) {
     case DN_UPDATE_SGD:
-        return a->h1[i] = m * before + local * g;
+        return v->h1[i] = m * before + rate * g;
     case DN_UPDATE_NESTEROV:
-        a->h1[i] = m * before + local * g;
-        return (1 + m) * a->h1[i] - m * before;
+        v->h1[i] = m * before + rate * g;
+        return (1 + m) * v->h1[i] - m * before;
     case DN_UPDATE_ADAGRAD:
-        a->h1[i] = before + g * g;
-        return local * g / (sqrtf(a->h1[i]) + a->delta);
+        v->h1[i] = before + g * g;
+        return rate * g / (sqrtf(v->h1[i]) + a->delta);
     case DN_UPDATE_RMSPROP:
-        a->h1[i] = a->rms_decay * before + (1 - a->rms_decay) * g * g;
-        return local * g / (sqrtf(a->h1[i]) + a->delta);
+        v->h1[i] = a->rms_decay * before + (1 - a->rms_decay) * g * g;
+        return rate * g / (sqrtf(v->h1[i]) + a->delta);
     case DN_UPDATE_ADADELTA:
-        a->h1[i] = m * before + (1 - m) * g * g;
-        step = g * sqrtf((a->h2[i] + a->delta) / (a->h1[i] + a->delta));
-        a->h2[i] = m * a->h2[i] + (1 - m) * step * step;
-        return local * step;
+        v->h1[i] = m * before + (1 - m) * g * g;
+        step = g * sqrtf((v->h2[i] + a->delta) / (v->h1[i] + a->delta));
+        v->h2[i] = m * v->h2[i] + (1 - m) * step * step;
+        return rate * step;
     default:
-        a->h1[i] = m * before + (1 - m) * g;
-        a->h2[i] = a->momentum2 * a->h2[i] + (1 - a->momentum2) * g * g;
-        return local * a->hyper[1] * a->h1[i] / (sqrtf(a->h2[i]) + a->delta);
+        v->h1[i] = m * before + (1 - m) * g;
+        v->h2[i] = a->momentum2 * v->h2[i] + (1 - a->momentum2) * g * g;
+        return rate * a->hyper[1] * v->h1[i] / (sqrtf(v->h2[i]) + a->delta);
     }
 }
 
-MAP(update, update_args)
+BLOCKS(update, update_args)
 {
-    float w = a->w[i], g = a->grad[i] * a->hyper[2] * a->hyper[3];
-    if (a->decay != 0)
-        g += a->decay * (a->l1 ? (float)((w > 0) - (w < 0)) : w);
-    float step = step_of(a, g, i);
-    a->grad[i] = step;
-    a->w[i] = w - step;
+    int32_t k = 0;
+    for (int32_t half = MOST / 2; half > 0; half /= 2)
+        if (k + half < a->num && block >= a->first[k + half])
+            k += half;
+    const weight *v = &a->weights[k];
+    int64_t begin = (block - a->first[k]) * SHARE;
+    int64_t end = begin + SHARE < a->count[k] ? begin + SHARE : a->count[k];
+    float rate = a->hyper[0] * (a->each ? a->each[2 * k] : a->lr_mult);
+    float decay = a->each ? a->each[2 * k + 1] : a->decay;
+    THREADS(t)
+        for (int64_t i = begin + t; i < end; i += BLOCK) {
+            float w = v->w[i], g = v->grad[i] * a->hyper[2] * a->hyper[3];
+            if (decay != 0)
+                g += decay * (a->l1 ? (float)((w > 0) - (w < 0)) : w);
+            float step = step_of(a, v, rate, g, i);
+            v->grad[i] = step;
+            v->w[i] = w - step;
+        }
 }
 
 static dn_status run_update(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_update *u = &op->args.update;
-    update_args a = {cuda_in(op, io, 0), cuda_out(op, io, 0), cuda_out(op, io, 1),
-                     cuda_out(op, io, 2), cuda_out(op, io, 3), (float)u->lr_mult,
-                     (float)u->decay, (float)u->momentum, (float)u->momentum2,
-                     (float)u->delta, (float)u->rms_decay, u->rule, u->l1};
-    update(op, &a, op->out[0].count);
+    int32_t own = u->rule == DN_UPDATE_ADADELTA || u->rule == DN_UPDATE_ADAM ? 4 : 3;
+    int32_t num = cuda_has_in(op, 1) ? op->num_outputs / own : 1;
+    update_args a = {cuda_in(op, io, 0)};
+    a.lr_mult = (float)u->lr_mult;
+    a.decay = (float)u->decay;
+    a.momentum = (float)u->momentum;
+    a.momentum2 = (float)u->momentum2;
+    a.delta = (float)u->delta;
+    a.rms_decay = (float)u->rms_decay;
+    a.rule = u->rule;
+    a.l1 = u->l1;
+    for (int32_t first = 0; first < num; first += MOST) {
+        int64_t blocks = 0;
+        a.each = cuda_has_in(op, 1) ? cuda_in(op, io, 1) + 2 * first : NULL;
+        a.num = num - first < MOST ? num - first : MOST;
+        for (int32_t k = 0; k < a.num; k++) {
+            int32_t at = (first + k) * own;
+            a.weights[k].w = cuda_out(op, io, at);
+            a.weights[k].grad = cuda_out(op, io, at + 1);
+            a.weights[k].h1 = cuda_out(op, io, at + 2);
+            a.weights[k].h2 = own > 3 ? cuda_out(op, io, at + 3) : NULL;
+            a.count[k] = op->out[at].count;
+            a.first[k] = blocks;
+            blocks += (a.count[k] + SHARE - 1) / SHARE;
+        }
+        update(op, &a, blocks);
+    }
     return DN_OK;
 }
 
 const cuda_kind cuda_update = {"UPDATE", sizeof(dn_args_update), NULL, run_update};
 
 /* ---- SUMSQ_ALL --------------------------------------------------------------------------- */
-
-#define PIECE 16384 /* elements that one block sums */
 
 typedef struct sumsq_args {
     const float *x[DN_MAX_OPERANDS];

@@ -101,7 +101,8 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
         bool present = i < num && given[i].dtype >= 0, optional = letter >= 'a';
         if (i < num)
             taken[i].info = given[i];
-        if (present && given[i].dtype == DN_BF16 && real_type == DN_F32 && is_real(letter)) {
+        if (present && given[i].dtype == DN_BF16 && real_type == DN_F32 && is_real(letter) &&
+            i < DN_MAX_OPERANDS) {
             taken[i].info.dtype = DN_F32;
             op->narrow |= 1u << (&taken[i] - op->operand);
         }
@@ -179,7 +180,7 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     if (desc->kind <= 0 || desc->kind >= DN_OP_KIND_END || !kinds[desc->kind])
         return decline(info, "no such kind of op");
     if (desc->num_inputs < 0 || desc->num_inputs > DN_MAX_OPERANDS || desc->num_outputs < 0 ||
-        desc->num_outputs > DN_MAX_OPERANDS)
+        (desc->num_outputs > DN_MAX_OPERANDS && desc->kind != DN_OP_UPDATE))
         return host->fail(DN_E_INVALID, "op %d has %d inputs and %d outputs; at most %d fit",
                           (int)desc->kind, (int)desc->num_inputs, (int)desc->num_outputs,
                           DN_MAX_OPERANDS);

@@ -51,16 +51,28 @@ static bool has_two_histories(int32_t rule)
     return rule == DN_UPDATE_ADADELTA || rule == DN_UPDATE_ADAM;
 }
 
+/* Outputs of one weight. */
+static int32_t outputs_of(int32_t rule)
+{
+    return has_two_histories(rule) ? 4 : 3;
+}
+
 static dn_status check_update(dn_op *op)
 {
-    int32_t rule = op->args.update.rule;
+    int32_t rule = op->args.update.rule, own = outputs_of(rule), num = op->num_outputs;
+    bool many = ref_has_in(op, 1);
     if (rule < DN_UPDATE_SGD || rule > DN_UPDATE_ADAM)
         return ref_fail(op, DN_E_INVALID, "there is no rule %d", (int)rule);
-    if (!ref_has_out(op, 2) || (has_two_histories(rule) && !ref_has_out(op, 3)))
-        return ref_fail(op, DN_E_INVALID, "rule %d needs its history", (int)rule);
+    if (many ? num % own : num > 4)
+        return ref_fail(op, DN_E_INVALID, "%d outputs are not those of whole weights",
+                        (int)num);
     REF_TRY(ref_need_in(op, 0, 4));
-    for (int32_t i = 1; i < 4; i++)
-        REF_TRY(ref_need_out(op, i, op->out[0].count));
+    REF_TRY(ref_need_in(op, 1, num / own * 2));
+    for (int32_t i = 0; i < (many ? num : own); i++) {
+        if (!ref_has_out(op, i))
+            return ref_fail(op, DN_E_INVALID, "rule %d needs its history", (int)rule);
+        REF_TRY(ref_need_out(op, i, op->out[i - i % own].count));
+    }
     return DN_OK;
 }
 
@@ -71,22 +83,30 @@ dn_status REF(ref_run_update)(const dn_op *op, const dn_op_io *io)
         [DN_UPDATE_ADAGRAD] = step_adagrad,   [DN_UPDATE_RMSPROP] = step_rmsprop,
         [DN_UPDATE_ADADELTA] = step_adadelta, [DN_UPDATE_ADAM] = step_adam};
     const dn_args_update *a = &op->args.update;
-    const real *hyper = io->in[0];
-    real *w = io->out[0], *grad = io->out[1], *h1 = io->out[2], *h2 = ref_out(op, io, 3);
-    real decay = (real)a->decay;
-    rates r = {hyper[0] * (real)a->lr_mult, hyper[1],       (real)a->momentum,
-               (real)a->momentum2,          (real)a->delta, (real)a->rms_decay};
-    for (int64_t i = 0; i < op->out[0].count; i++) {
-        real g = grad[i] * hyper[2] * hyper[3];
-        if (decay != 0)
-            g += decay * (a->l1 ? (real)((w[i] > 0) - (w[i] < 0)) : w[i]);
-        grad[i] = step_of[a->rule](&r, g, &h1[i], h2 ? &h2[i] : NULL);
-        w[i] -= grad[i];
+    const real *hyper = io->in[0], *each = ref_in(op, io, 1);
+    int32_t own = outputs_of(a->rule), num = each ? op->num_outputs / own : 1;
+    rates r = {.correction = hyper[1],
+               .momentum = (real)a->momentum,
+               .momentum2 = (real)a->momentum2,
+               .delta = (real)a->delta,
+               .rms_decay = (real)a->rms_decay};
+    for (int32_t p = 0; p < num; p++) {
+        real *const *out = (real *const *)io->out + p * own;
+        real *w = out[0], *grad = out[1], *h1 = out[2], *h2 = own > 3 ? out[3] : NULL;
+        real decay = each ? each[2 * p + 1] : (real)a->decay;
+        r.local = hyper[0] * (each ? each[2 * p] : (real)a->lr_mult);
+        for (int64_t i = 0; i < op->out[p * own].count; i++) {
+            real g = grad[i] * hyper[2] * hyper[3];
+            if (decay != 0)
+                g += decay * (a->l1 ? (real)((w[i] > 0) - (w[i] < 0)) : w[i]);
+            grad[i] = step_of[a->rule](&r, g, &h1[i], h2 ? &h2[i] : NULL);
+            w[i] -= grad[i];
+        }
     }
     return DN_OK;
 }
 
-REF_KIND(update) = {"UPDATE", "T:TTtt",     sizeof(dn_args_update),
+REF_KIND(update) = {"UPDATE", "Tt:TTt+",    sizeof(dn_args_update),
                     0,        check_update, REF_RUNS(update)};
 
 static dn_status check_scale_clip(dn_op *op)

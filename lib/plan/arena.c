@@ -26,8 +26,8 @@ static void find_lives(const dni_program *p, life *lives)
             if (op->inputs[k] != DNI_NONE)
                 touch(&lives[dni_root(p, op->inputs[k])], op, i);
         for (int32_t k = 0; k < op->num_outputs; k++)
-            if (op->outputs[k] != DNI_NONE)
-                touch(&lives[dni_root(p, op->outputs[k])], op, i);
+            if (dni_output(op, k) != DNI_NONE)
+                touch(&lives[dni_root(p, dni_output(op, k))], op, i);
     }
 }
 

@@ -113,11 +113,18 @@ dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op 
         return DN_OK;
     }
     bool knows = dni_knows_layouts(op->kind);
-    dn_operand in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS];
+    int32_t num = op->num_inputs + op->num_outputs;
+    dn_operand few[2 * DN_MAX_OPERANDS], *in = few;
+    if (num > 2 * DN_MAX_OPERANDS)
+        in = dni_alloc(p->heap, (size_t)num, sizeof *in);
+    if (!in)
+        return DN_E_NOMEM;
+    dn_operand *out = in + op->num_inputs;
     for (int32_t i = 0; i < op->num_inputs; i++)
         in[i] = operand_of(p, op->inputs[i], knows, in_bits >> i & 1);
     for (int32_t i = 0; i < op->num_outputs; i++)
-        out[i] = operand_of(p, op->outputs[i], knows, out_bits >> i & 1);
+        out[i] =
+            operand_of(p, dni_output(op, i), knows, i < DN_MAX_OPERANDS && out_bits >> i & 1);
     dn_op_desc desc = {.struct_size = sizeof desc,
                        .kind = op->kind,
                        .num_inputs = op->num_inputs,
@@ -128,7 +135,10 @@ dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op 
                        .args = op->args,
                        .constant = choice->constant,
                        .compute = p->compute};
-    return dni_in(ask_chain(context, &desc, choice), "op %s", dni_op_kind_of(op->kind)->name);
+    dn_status st = ask_chain(context, &desc, choice);
+    if (in != few)
+        dni_free(p->heap, in);
+    return dni_in(st, "op %s", dni_op_kind_of(op->kind)->name);
 }
 
 dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op,

@@ -13,7 +13,7 @@ static bool has_mem(const dni_steps *s, dni_tensor root)
 
 static dni_tensor operand(const dni_op *op, int32_t k)
 {
-    return k < op->num_inputs ? op->inputs[k] : op->outputs[k - op->num_inputs];
+    return k < op->num_inputs ? op->inputs[k] : dni_output(op, k - op->num_inputs);
 }
 
 static int32_t num_operands(const dni_op *op)

@@ -24,7 +24,7 @@ dni_tensor dni_root(const dni_program *p, dni_tensor t)
 bool dni_op_writes(const dni_program *p, const dni_op *op, dni_tensor root)
 {
     for (int32_t k = 0; k < op->num_outputs; k++)
-        if (dni_root(p, op->outputs[k]) == root)
+        if (dni_root(p, dni_output(op, k)) == root)
             return true;
     return false;
 }
@@ -35,7 +35,7 @@ bool dni_op_reads(const dni_program *p, const dni_op *op, dni_tensor root)
         if (dni_root(p, op->inputs[k]) == root)
             return true;
     for (int32_t k = 0; k < op->num_outputs; k++)
-        if (dni_root(p, op->outputs[k]) == root && !dni_overwrites(p, op, k))
+        if (dni_root(p, dni_output(op, k)) == root && !dni_overwrites(p, op, k))
             return true;
     return false;
 }
@@ -69,12 +69,11 @@ static bool is_dense(int32_t axes, const int64_t *dim, const int64_t *stride, in
 
 bool dni_overwrites(const dni_program *p, const dni_op *op, int32_t k)
 {
-    if (op->outputs[k] == DNI_NONE || op->args->accumulate >> k & 1)
+    if (op->kind == DN_OP_UPDATE || op->outputs[k] == DNI_NONE || op->args->accumulate >> k & 1)
         return false;
     int64_t count = count_of(p, op->outputs[k]);
     switch (op->kind) {
     case DN_OP_HOST_CALL:
-    case DN_OP_UPDATE:
     case DN_OP_SCALE_CLIP:
         return false;
     case DN_OP_BATCH_NORM:
@@ -177,9 +176,9 @@ double dni_op_bytes(const dni_program *p, const dni_op *op)
         if (op->inputs[k] != DNI_NONE)
             bytes += walked(p, op, op->inputs[k]);
     for (int32_t k = 0; k < op->num_outputs; k++)
-        if (op->outputs[k] != DNI_NONE) {
-            bool added = op->args->accumulate >> k & 1;
-            bytes += (added ? 2 : 1) * walked(p, op, op->outputs[k]);
+        if (dni_output(op, k) != DNI_NONE) {
+            bool added = op->kind == DN_OP_UPDATE || op->args->accumulate >> k & 1;
+            bytes += (added ? 2 : 1) * walked(p, op, dni_output(op, k));
         }
     return bytes;
 }

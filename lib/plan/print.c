@@ -31,8 +31,8 @@ static const char *layout_of(const dni_program *p, const dni_op *op)
     for (int32_t k = 0; k < op->num_inputs; k++)
         nhwc |= op->inputs[k] != DNI_NONE && p->tensors[op->inputs[k]].layout == DN_LAYOUT_NHWC;
     for (int32_t k = 0; k < op->num_outputs; k++)
-        nhwc |=
-            op->outputs[k] != DNI_NONE && p->tensors[op->outputs[k]].layout == DN_LAYOUT_NHWC;
+        nhwc |= dni_output(op, k) != DNI_NONE &&
+                p->tensors[dni_output(op, k)].layout == DN_LAYOUT_NHWC;
     return nhwc ? "nhwc" : "plain";
 }
 

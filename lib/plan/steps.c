@@ -225,9 +225,9 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
     for (int32_t k = 0; k < op->num_inputs; k++)
         *at++ = dni_steps_memory(s, op->inputs[k]);
     for (int32_t k = 0; k < op->num_outputs; k++, at++) {
-        *at = dni_steps_memory(s, op->outputs[k]);
-        if (op->outputs[k] != DNI_NONE && !*at &&
-            dni_shape_count(&s->program->tensors[op->outputs[k]].shape))
+        dni_tensor t = dni_output(op, k);
+        *at = dni_steps_memory(s, t);
+        if (t != DNI_NONE && !*at && dni_shape_count(&s->program->tensors[t].shape))
             return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
     }
     step->io.scratch = s->scratch;

@@ -44,6 +44,14 @@ int64_t dni_op_flops(const dni_program *p, const dni_op *op)
     case DN_OP_CAST:
     case DN_OP_HOST_CALL:
         return 0;
+    case DN_OP_UPDATE: {
+        int64_t elements = 0;
+        for (int32_t i = 0; i < op->num_outputs; i++)
+            if (dni_output(op, i) != DNI_NONE &&
+                p->tensors[dni_output(op, i)].role == DNI_WEIGHT)
+                elements += count(p, dni_output(op, i));
+        return elements;
+    }
     default: /* elementwise work: about one operation per element of the largest operand */
         break;
     }
@@ -79,6 +87,8 @@ void dni_op_print(const dni_program *p, const dni_op *op, dni_text *text)
     for (int32_t i = 0; i < op->num_inputs; i++)
         print_operand(p, op->inputs[i], text);
     dni_text_printf(text, op->args->accumulate ? " +>" : " ->");
-    for (int32_t i = 0; i < op->num_outputs; i++)
+    for (int32_t i = 0; i < op->num_outputs && i < DN_MAX_OPERANDS; i++)
         print_operand(p, op->outputs[i], text);
+    if (op->num_outputs > DN_MAX_OPERANDS)
+        dni_text_printf(text, " and %d more", (int)op->num_outputs - DN_MAX_OPERANDS);
 }

@@ -54,6 +54,14 @@ typedef struct dni_op {
     dn_args *args; /* a copy, of the kind's size */
 } dni_op;
 
+/* Output k: of UPDATE, which may have more than the array holds, those beyond are the tensors
+ * that follow the last in it. */
+static inline dni_tensor dni_output(const dni_op *op, int32_t k)
+{
+    enum { LAST = DN_MAX_OPERANDS - 1 };
+    return k < LAST ? op->outputs[k] : op->outputs[LAST] + (k - LAST);
+}
+
 typedef struct dni_program {
     const dni_heap *heap;
     dni_tensor_info *tensors;

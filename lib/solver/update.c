@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "plan/choose.h"
+
 #define NORM_GROUP DN_MAX_OPERANDS
 
 size_t dni_updated_bytes(const dni_updated *weight)
@@ -126,27 +128,67 @@ static dni_tensor emit_local(dni_builder *b, const larc *l, const dni_updated *w
     return hyper;
 }
 
+/* The updates from op `first` on as one op, where whoever takes the first of them takes that.
+ */
+static void join_updates(dni_builder *b, const dni_update *u, size_t first, dni_tensor each)
+{
+    dni_program *p = b->program;
+    dni_choice one, all = {.op = NULL};
+    if (b->status || p->num_ops - first != u->num_weights || u->num_weights < 2)
+        return;
+    dni_op op = p->ops[first];
+    op.layer = -1;
+    op.num_inputs = 2;
+    op.inputs[1] = each;
+    op.num_outputs = (int32_t)u->num_weights * (2 + u->rule->histories);
+    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
+        op.outputs[k] = u->weights[0].data + k;
+    b->status = dni_choose(u->context, p, &p->ops[first], &one);
+    if (b->status)
+        return;
+    one.ops->op_destroy(one.op);
+    b->status = dni_choose(u->context, p, &op, &all);
+    if (b->status)
+        return;
+    all.ops->op_destroy(all.op);
+    for (size_t i = first + 1; all.ops == one.ops && i < p->num_ops; i++)
+        p->ops[i].kind = 0;
+    if (all.ops == one.ops)
+        p->ops[first] = op;
+    dni_program_sweep(p);
+}
+
+static void store(void *memory, int32_t dtype, size_t i, double value)
+{
+    if (dtype == DN_F64)
+        ((double *)memory)[i] = value;
+    else
+        ((float *)memory)[i] = (float)value;
+}
+
 static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p,
                          dni_tensor hyper)
 {
     bool l1 = p->regularization_type && !strcmp(p->regularization_type, "L1");
     larc local = emit_larc(b, p, hyper);
+    dni_tensor each = dni_constant(b, b->dtype, 2 * (int64_t)u->num_weights, u->each);
+    size_t first = b->program->num_ops;
     for (size_t i = 0; i < u->num_weights && !b->status; i++) {
         dni_updated *w = &u->weights[i];
-        const dni_shape *shape = &w->param->blob.shape;
         dn_args_update args = {.rule = u->rule->rule,
                                .l1 = l1,
                                .lr_mult = local.on ? 1 : w->param->lr_mult,
                                .decay = (double)p->weight_decay * w->param->decay_mult};
-        dni_tensor h[2] = {DNI_NONE, DNI_NONE};
-        for (int32_t k = 0; k < u->rule->histories; k++)
-            h[k] = memory_tensor(b, DNI_STATE, shape, w->history[k]);
         u->rule->fill(p, &args);
+        store(u->each, b->dtype, 2 * i, args.lr_mult);
+        store(u->each, b->dtype, 2 * i + 1, args.decay);
         b->layer = w->layer;
         dni_emit(b, DN_OP_UPDATE, &args,
                  DNI_TENSORS(local.on ? emit_local(b, &local, w) : hyper),
-                 DNI_TENSORS(w->data, w->diff, h[0], h[1]));
+                 DNI_TENSORS(w->data, w->diff, w->diff + 1,
+                             u->rule->histories > 1 ? w->diff + 2 : DNI_NONE));
     }
+    join_updates(b, u, first, each);
 }
 
 static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
@@ -156,11 +198,13 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
                      .layer = -1,
                      .dtype = u->dtype,
                      .random = DNI_NONE};
-    for (size_t i = 0; i < u->num_weights && !b.status; i++) {
+    for (size_t i = 0; i < u->num_weights && !b.status; i++) { /* in the order of UPDATE */
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;
         w->data = memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
         w->diff = memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
+        for (int32_t k = 0; k < u->rule->histories; k++)
+            memory_tensor(&b, DNI_STATE, &blob->shape, w->history[k]);
     }
     dni_shape four = dni_shape_of(1, (int64_t[]){4});
     dni_tensor hyper = memory_tensor(&b, DNI_STATE, &four, &u->hyper);
@@ -185,7 +229,8 @@ static dn_status collect(dni_update *u, dn_net *net)
 {
     const dni_heap *heap = &u->context->heap;
     u->weights = dni_alloc(heap, net->num_params, sizeof *u->weights);
-    if (!u->weights)
+    u->each = dni_alloc(heap, net->num_params, 2 * dni_dtype_size(u->dtype));
+    if (!u->weights || !u->each)
         return DN_E_NOMEM;
     for (size_t i = 0; i < net->num_params; i++) {
         if (!dni_param_trained(net->params[i]))
@@ -243,6 +288,7 @@ void dni_update_free(dni_update *u)
         for (int k = 0; k < 2; k++)
             dni_free_aligned(heap, u->weights[i].history[k]);
     dni_free(heap, u->weights);
+    dni_free(heap, u->each);
     dni_free(heap, u);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * update.h: the step from gradients to weights as a program of its own: clip if asked, then one
- * UPDATE op per weight; compiled once, when the solver is made. */
+ * UPDATE op of all weights, or one per weight where the backend takes no more, or under LARC;
+ * compiled once, when the solver is made. */
 #ifndef DNI_UPDATE_H
 #define DNI_UPDATE_H
 
@@ -9,10 +10,10 @@
 
 typedef struct dni_updated {
     dni_param *param;
-    int32_t layer; /* the first that has it */
-    dni_tensor data, diff;
-    void *history[2]; /* of the weight's shape; [1] where the rule has two */
-    bool done;        /* the last backward of this iteration will add nothing to its gradient */
+    int32_t layer;         /* the first that has it */
+    dni_tensor data, diff; /* the histories follow */
+    void *history[2];      /* of the weight's shape; [1] where the rule has two */
+    bool done; /* the last backward of this iteration will add nothing to its gradient */
 } dni_updated;
 
 typedef struct dni_update {
@@ -22,6 +23,7 @@ typedef struct dni_update {
     dni_program program;
     dni_plan *plan;
     dni_updated *weights; /* those that are trained, in order of declaration */
+    void *each;           /* T: of every weight lr_mult and decay */
     size_t num_weights;
     size_t num_reduced; /* the last so many went to all_reduce in this iteration */
     union {

@@ -329,19 +329,18 @@ def info_says_what_a_net_is():
 def info_of_a_solver_lists_its_update():
     write('planned.prototxt', SOLVER.replace('"net', '"planned_net'))
     write('planned_net.prototxt', NET)
-    step = re.compile(r'^ *(\d+) (\w+) +(\S+) +(\w+:?\S*) +plain +(\d+) +(\d+) +[\d.]+ +([\d.]+)%', re.M)
+    step = re.compile(r'^ *(\d+) (\w+) +(?:\S+ +)?(\w+:?\S*) +plain +(\d+) +(\d+) +[\d.]+ +([\d.]+)%', re.M)
     for net, guessed in ((NET, False), (NET.replace('_lmdb', '_nowhere'), True)):
         write('planned_net.prototxt', net)
         plan = deepnet('info', '--solver=planned.prototxt', '--plan').stdout
         steps = step.findall(plan)
         expect([int(s[0]) for s in steps] == list(range(len(steps))), f'one list\n{plan}')
         expect(f'\n{len(steps)} steps; ' in plan and ('stand in' in plan) == guessed, plan)
-        expect(abs(sum(float(s[6]) for s in steps) - 100) < 0.1 * len(steps), plan)
+        expect(abs(sum(float(s[5]) for s in steps) - 100) < 0.1 * len(steps), plan)
         updates = [s for s in steps if s[1] == 'update']
-        # hyper, the weight, its gradient and its history: 4 (4 + 3 count) bytes
-        expect([s[2] for s in updates] == ['ip', 'ip'] and updates == steps[-2:], plan)
-        expect(int(updates[1][4]) == 4 * (4 + 3 * 2), plan)
-        expect(guessed or int(updates[0][4]) == 4 * (4 + 3 * 128), plan)
+        # hyper, rate and decay of two weights; read and written: those, gradients and histories
+        expect(updates == steps[-1:], plan)
+        expect(guessed or int(updates[0][3]) == 4 * (4 + 4 + 6 * (128 + 2)), plan)
     expect('update' not in deepnet('info', 'planned_net.prototxt', '--plan', '--phase=TRAIN').stdout,
            'a net has no update')
     write('planned.prototxt', SOLVER.replace('"net', '"planned_net') + 'clip_gradients: 1')

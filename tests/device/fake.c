@@ -23,7 +23,7 @@ typedef struct region {
 typedef struct recorded {
     dn_op *op;
     dn_op_io io;
-    void *operands[2 * DN_MAX_OPERANDS];
+    void **operands;
 } recorded;
 
 typedef struct recording {
@@ -206,7 +206,8 @@ void fake_peek(void *to, const void *device, size_t bytes)
 static dn_status fake_create(dn_backend *b, const dn_op_desc *desc, dn_op **out,
                              dn_op_info *info)
 {
-    if (desc->kind == DN_OP_HOST_CALL || (fake.declines >> desc->kind & 1)) {
+    if (desc->kind == DN_OP_HOST_CALL || (fake.declines >> desc->kind & 1) ||
+        (fake.declines_many && desc->kind == DN_OP_UPDATE && desc->num_outputs > 4)) {
         strcpy(info->reason, "runs on the host");
         return DN_DECLINED;
     }
@@ -273,10 +274,13 @@ static dn_status fake_run(dn_op *op, const dn_op_io *io)
     if (r->count == MAX_RECORDED)
         return op->backend->host.fail(DN_E_DEVICE, "fake: the recording is full");
     recorded *to = &r->ops[r->count++];
+    to->operands = calloc((size_t)(op->num_inputs + op->num_outputs), sizeof(void *));
+    if (!to->operands)
+        return op->backend->host.fail(DN_E_NOMEM, "fake: no memory to record");
     for (int32_t i = 0; i < op->num_inputs; i++)
         to->operands[i] = io->in[i];
     for (int32_t i = 0; i < op->num_outputs; i++)
-        to->operands[DN_MAX_OPERANDS + i] = io->out[i];
+        to->operands[op->num_inputs + i] = io->out[i];
     to->op = op;
     to->io = *io;
     return DN_OK;
@@ -305,7 +309,7 @@ static dn_status fake_replay(dn_backend *b, void *made)
     for (size_t i = 0; status == DN_OK && i < r->count; i++) {
         dn_op_io io = r->ops[i].io;
         io.in = r->ops[i].operands;
-        io.out = r->ops[i].operands + DN_MAX_OPERANDS;
+        io.out = r->ops[i].operands + r->ops[i].op->num_inputs;
         status = run_now(r->ops[i].op, &io);
     }
     return status;
@@ -313,7 +317,10 @@ static dn_status fake_replay(dn_backend *b, void *made)
 
 static void fake_recording_free(dn_backend *b, void *made)
 {
-    free(made);
+    recording *r = made;
+    for (size_t i = 0; r && i < r->count; i++)
+        free(r->ops[i].operands);
+    free(r);
 }
 
 static void fake_describe(dn_backend *b, char *buffer, size_t size)

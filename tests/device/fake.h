@@ -10,10 +10,11 @@
 #include "deepnet/sys/backend.h"
 
 typedef struct fake_control {
-    uint64_t declines; /* bit k: kind k is not taken */
-    size_t limit;      /* bytes of device memory; 0: none */
-    int64_t fail_run;  /* this run of an op fails (counted from 1), and all after it */
-    bool fail_out;     /* nothing can be copied from the device */
+    uint64_t declines;  /* bit k: kind k is not taken */
+    bool declines_many; /* UPDATE of more than one weight is not */
+    size_t limit;       /* bytes of device memory; 0: none */
+    int64_t fail_run;   /* this run of an op fails (counted from 1), and all after it */
+    bool fail_out;      /* nothing can be copied from the device */
     int64_t runs, replays, copies_in, copies_out; /* counted */
     size_t bytes_in, bytes_out, allocated, most;
     int64_t waits, allocations;

@@ -583,28 +583,57 @@ static void lstm_cases(builder *b)
     }
 }
 
+static void begin_update(builder *b, int32_t rule, int32_t l1, int n)
+{
+    BEGIN(b, DN_OP_UPDATE, dn_args_update);
+    dn_args_update *a = &b->c.args.update;
+    a->rule = rule;
+    a->l1 = l1;
+    a->lr_mult = n % 4 ? 2 : 0;
+    a->decay = n % 3 ? 0.01 : 0;
+    a->momentum = 0.9;
+    a->momentum2 = 0.99;
+    a->delta = 1e-3;
+    a->rms_decay = 0.95;
+    in(b, POSITIVE, SHAPE(4));
+}
+
+static void add_weight(builder *b, int32_t rule, int64_t length)
+{
+    out_as(b, DN_F32, COARSE, SHAPE(length));
+    out_as(b, DN_F32, NORMAL, SHAPE(length));
+    out_as(b, DN_F32, POSITIVE, SHAPE(length));
+    if (rule >= DN_UPDATE_ADADELTA)
+        out_as(b, DN_F32, POSITIVE, SHAPE(length));
+}
+
 static void update_cases(builder *b)
 {
     for (int n = 0; n < NUM_LENGTHS; n++)
         for (int32_t rule = 0; rule <= DN_UPDATE_ADAM; rule++)
             for (int32_t l1 = 0; l1 < 2; l1++) {
-                dn_shape shape = SHAPE(builder_lengths[n]);
-                BEGIN(b, DN_OP_UPDATE, dn_args_update);
-                dn_args_update *a = &b->c.args.update;
-                a->rule = rule;
-                a->l1 = l1;
-                a->lr_mult = n % 4 ? 2 : 0;
-                a->decay = n % 3 ? 0.01 : 0;
-                a->momentum = 0.9;
-                a->momentum2 = 0.99;
-                a->delta = 1e-3;
-                a->rms_decay = 0.95;
-                in(b, POSITIVE, SHAPE(4));
-                out_as(b, DN_F32, COARSE, shape);
-                out_as(b, DN_F32, NORMAL, shape);
-                out_as(b, DN_F32, POSITIVE, shape);
-                if (rule >= DN_UPDATE_ADADELTA)
-                    out_as(b, DN_F32, POSITIVE, shape);
+                begin_update(b, rule, l1, n);
+                add_weight(b, rule, builder_lengths[n]);
+                emit(b);
+            }
+}
+
+/* Many weights, some empty, with rates and decays of their own; all together are cut into
+ * pieces within a weight and between two. */
+static void updates_of_many(builder *b)
+{
+    static const int nums[] = {1, 2, 12, 48, 66};
+    for (size_t n = 0; n < sizeof(nums) / sizeof(nums[0]); n++)
+        for (int32_t rule = 0; rule <= (nums[n] > 50 ? DN_UPDATE_RMSPROP : DN_UPDATE_ADAM);
+             rule++)
+            for (int32_t l1 = 0; l1 < 2; l1++) {
+                begin_update(b, rule, l1, 0);
+                in(b, COARSE, SHAPE(2 * nums[n]));
+                for (int k = 0; k < nums[n]; k++)
+                    add_weight(b, rule,
+                               k % 7 == 3   ? 0
+                               : k % 5 == 1 ? 20011 + 17 * k
+                                            : builder_lengths[k % NUM_LENGTHS]);
                 emit(b);
             }
 }
@@ -628,4 +657,5 @@ void cases_network(case_fn fn, void *user)
     overlap_cases(&b);
     lstm_cases(&b);
     update_cases(&b);
+    updates_of_many(&b);
 }

@@ -46,7 +46,7 @@ static dn_status run(builder *b, void *const *inputs, void *const *outputs)
     dn_op *op;
     dn_op_info info = {.struct_size = sizeof(info)};
     kernel_case *c = &b->c;
-    for (int k = 0; k < DN_MAX_OPERANDS; k++) {
+    for (int k = 0; k < MOST_OPERANDS; k++) {
         if (c->in.operand[k].dtype == DN_F32)
             c->in.operand[k].dtype = DN_F64;
         if (c->out.operand[k].dtype == DN_F32)

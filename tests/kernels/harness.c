@@ -26,7 +26,7 @@ typedef struct block {
 
 /* One execution: operands of one backend with one number of threads. */
 typedef struct execution {
-    block in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS], scratch, keep;
+    block in[MOST_OPERANDS], out[MOST_OPERANDS], scratch, keep;
     side in_side, out_side;
     char implementation[sizeof(((dn_op_info *)0)->implementation)];
 } execution;
@@ -231,7 +231,7 @@ static double load(int32_t dtype, const void *data, int64_t i)
 static bool is_narrow(const kernel_case *c)
 {
     bool narrow = c->compute == DN_COMPUTE_BF16;
-    for (int32_t k = 0; k < DN_MAX_OPERANDS && c->kind != DN_OP_CAST; k++)
+    for (int32_t k = 0; k < MOST_OPERANDS && c->kind != DN_OP_CAST; k++)
         narrow |= c->in.operand[k].dtype == DN_BF16 || c->out.operand[k].dtype == DN_BF16;
     return narrow;
 }
@@ -441,7 +441,7 @@ static void execution_copy(execution *e, const execution *start, const kernel_ca
 {
     bool narrow = is_narrow(c);
     *e = (execution){.in_side = start->in_side, .out_side = start->out_side};
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+    for (int32_t k = 0; k < MOST_OPERANDS; k++) {
         dn_operand *in = &e->in_side.operand[k], *out = &e->out_side.operand[k];
         if (wide) {
             widen(&in->dtype, narrow);
@@ -454,7 +454,7 @@ static void execution_copy(execution *e, const execution *start, const kernel_ca
 
 static void execution_free(execution *e)
 {
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+    for (int32_t k = 0; k < MOST_OPERANDS; k++) {
         free(e->in[k].memory);
         free(e->out[k].memory);
     }
@@ -501,10 +501,10 @@ static dn_status each_block(execution *e, const dn_backend_ops *ops, dn_backend 
                             block_fn fn)
 {
     dn_status first = DN_OK;
-    for (int32_t k = 0; k < 2 * DN_MAX_OPERANDS + 2; k++) {
-        block *b = k < DN_MAX_OPERANDS        ? &e->in[k]
-                   : k < 2 * DN_MAX_OPERANDS  ? &e->out[k - DN_MAX_OPERANDS]
-                   : k == 2 * DN_MAX_OPERANDS ? &e->scratch
+    for (int32_t k = 0; k < 2 * MOST_OPERANDS + 2; k++) {
+        block *b = k < MOST_OPERANDS        ? &e->in[k]
+                   : k < 2 * MOST_OPERANDS  ? &e->out[k - MOST_OPERANDS]
+                   : k == 2 * MOST_OPERANDS ? &e->scratch
                                               : &e->keep;
         dn_status status = fn(ops, backend, b);
         first = first ? first : status;
@@ -538,9 +538,9 @@ static dn_status prepare(execution *e, const kernel_case *c, const dn_backend_op
 static dn_status run_op(execution *e, const kernel_case *c, const dn_backend_ops *ops,
                         dn_backend *backend, dn_op *op)
 {
-    void *in[DN_MAX_OPERANDS] = {NULL}, *out[DN_MAX_OPERANDS] = {NULL};
+    void *in[MOST_OPERANDS] = {NULL}, *out[MOST_OPERANDS] = {NULL};
     dn_status status = each_block(e, ops, backend, lend);
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++) {
+    for (int32_t k = 0; k < MOST_OPERANDS; k++) {
         in[k] = pointer_to(&e->in[k]);
         out[k] = pointer_to(&e->out[k]);
     }
@@ -626,7 +626,7 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
 
 static bool guards_stand(const execution *e, char *reason, size_t size)
 {
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
+    for (int32_t k = 0; k < MOST_OPERANDS; k++)
         if ((e->in[k].memory && !block_guarded(&e->in[k])) ||
             (e->out[k].memory && !block_guarded(&e->out[k]))) {
             snprintf(reason, size, "wrote outside operand %d", (int)k);
@@ -645,7 +645,7 @@ static bool guards_stand(const execution *e, char *reason, size_t size)
 
 static bool inputs_kept(const execution *e, const execution *start, char *reason, size_t size)
 {
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
+    for (int32_t k = 0; k < MOST_OPERANDS; k++)
         if (e->in[k].memory && memcmp(e->in[k].data, start->in[k].data, e->in[k].bytes) != 0) {
             snprintf(reason, size, "changed input %d", (int)k);
             return false;
@@ -702,7 +702,7 @@ static bool outputs_agree(const execution *e, const execution *truth, const kern
 static bool same_bits(const execution *a, const execution *b, int32_t threads, char *reason,
                       size_t size)
 {
-    for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
+    for (int32_t k = 0; k < MOST_OPERANDS; k++)
         if (a->out[k].memory && memcmp(a->out[k].data, b->out[k].data, a->out[k].bytes) != 0) {
             snprintf(reason, size, "output %d: other bits with %d threads than with 1", (int)k,
                      (int)threads);

@@ -61,11 +61,13 @@ typedef union case_args {
     dn_args_overlap overlap;
 } case_args;
 
+enum { MOST_OPERANDS = 200 }; /* of a side of a case: UPDATE has many outputs */
+
 typedef struct side {
     int32_t count;
-    dn_operand operand[DN_MAX_OPERANDS];
-    int32_t fill[DN_MAX_OPERANDS];
-    int64_t limit[DN_MAX_OPERANDS];
+    dn_operand operand[MOST_OPERANDS];
+    int32_t fill[MOST_OPERANDS];
+    int64_t limit[MOST_OPERANDS];
 } side;
 
 typedef struct kernel_case {

@@ -21,7 +21,7 @@ struct dn_op {
     size_t scratch, keep;
     int32_t num_inputs, prepared;
     uint32_t constant;
-    dn_operand in[DN_MAX_OPERANDS], out[DN_MAX_OPERANDS];
+    dn_operand in[MOST_OPERANDS], out[MOST_OPERANDS];
 };
 
 static dn_status liar_open(dn_backend **out, const dn_backend_host *host)
@@ -68,7 +68,7 @@ static dn_status liar_prepare(dn_op *op, const dn_op_io *io)
 /* Runs with the constant inputs of the first op_prepare. */
 static dn_status run_stale(dn_op *op, const dn_op_io *io)
 {
-    void *in[DN_MAX_OPERANDS];
+    void *in[MOST_OPERANDS];
     unsigned char *copy = io->keep;
     for (int32_t k = 0; k < op->num_inputs; k++) {
         in[k] = io->in[k];

@@ -14,7 +14,7 @@
 DN_BEGIN_DECLS
 
 #define DN_MAX_AXES     32 /* axes of a blob, as in Caffe */
-#define DN_MAX_OPERANDS 16 /* inputs, and outputs, of one op */
+#define DN_MAX_OPERANDS 16 /* inputs, and outputs, of one op; UPDATE has more outputs */
 #define DN_MAX_SPATIAL  6  /* spatial axes of a convolution or pooling */
 #define DN_MAX_STRIDED  8  /* axes of a strided copy or reduction */
 #define DN_MAX_COEFF    8  /* inputs of one eltwise op */
@@ -98,7 +98,8 @@ enum {
     DN_OP_SCATTER_ADD = 35,      /* x, index T -> y */
     DN_OP_LSTM_UNIT = 36,        /* c_prev, x, cont -> c, h, gates */
     DN_OP_LSTM_UNIT_BWD = 37,    /* c_prev, gates, c, cont, dc, dh -> dc_prev, dx */
-    DN_OP_UPDATE = 38,           /* hyper -> w, grad, [h1], [h2] (all in and out) */
+    DN_OP_UPDATE = 38,           /* hyper, [each] -> w, grad, [h1], [h2], more of them (all in
+                                    and out) */
     DN_OP_CAST = 39,             /* x -> y, of another dtype; to integers: cut, saturated */
     DN_OP_HOST_CALL = 40,        /* anything -> anything, on the host */
     DN_OP_SUMSQ_ALL = 41,        /* x0 .. xn -> y: one scalar, sum of all squares */
@@ -634,7 +635,10 @@ typedef struct dn_args_lstm {
  * delta). RMSPROP: h1 = rms_decay h1 + (1 - rms_decay) g^2, then as ADAGRAD. ADADELTA (m =
  * momentum): h1 = m h1 + (1 - m) g^2; s = g sqrt((h2 + delta) / (h1 + delta)); h2 = m h2 + (1 -
  * m) s^2; step = local s. ADAM: h1 = momentum h1 + (1 - momentum) g; h2 = momentum2 h2 + (1 -
- * momentum2) g^2; step = local hyper[1] h1 / (sqrt(h2) + delta). Last, w -= step. */
+ * momentum2) g^2; step = local hyper[1] h1 / (sqrt(h2) + delta). Last, w -= step.
+ * With each (T, 2 per parameter: lr_mult and decay, in place of the arguments') it is many
+ * parameters' update: w, grad, h1, and h2 where the rule has it, of one after the other, in any
+ * number. Whoever declines it gets every parameter as an op of its own. */
 enum {
     DN_UPDATE_SGD = 0,
     DN_UPDATE_NESTEROV = 1,

@@ -161,7 +161,16 @@ static void scatter_task(void *arg, int64_t task, int32_t worker)
                                          x + i * a->cols + from, 1, true, to - from);
 }
 
-/* The same of some tables, whole. */
+/* y[*from .. to) = 0. */
+static void clear_up_to(float *y, int64_t *from, int64_t to)
+{
+    if (to > *from)
+        memset(y + *from, 0, (size_t)(to - *from) * sizeof(float));
+    *from = to > *from ? to : *from;
+}
+
+/* The same of some tables, whole, or of some rows of the only one, each set by one worker. Of
+ * long rows zeros are written on the way, since most indices rise. */
 static void scatter_tables_task(void *arg, int64_t task, int32_t worker)
 {
     const rows_call *call = arg;
@@ -169,16 +178,32 @@ static void scatter_tables_task(void *arg, int64_t task, int32_t worker)
     const dn_args_gather *a = &op->args.gather;
     const float *x = call->io->in[0], *index = call->io->in[1];
     float *y = call->io->out[0];
-    int64_t from, to, size = a->limit * a->cols;
+    int64_t from, to, size = a->limit * a->cols, first = 0, end = a->count;
     (void)worker;
     cpu_split(op->n, op->tasks, task, &from, &to);
-    if (!(a->base.accumulate & 1))
-        memset(y + from * size, 0, (size_t)((to - from) * size) * sizeof(float));
-    for (int64_t i = from * a->count; i < to * a->count; i++) {
-        float *row = y + row_at(a, index, i);
-        for (int64_t j = 0; j < a->cols; j++)
-            row[j] = x[i * a->cols + j] + (a->set ? 0 : row[j]);
+    if (a->batch > 1)
+        first = from * a->count, end = to * a->count;
+    from *= a->batch > 1 ? size : a->cols;
+    to *= a->batch > 1 ? size : a->cols;
+    int64_t known = a->base.accumulate & 1 ? to : from;
+    if (a->cols == 1)
+        clear_up_to(y, &known, to);
+    for (int64_t i = first; i < end; i++) {
+        int64_t at = row_at(a, index, i);
+        if (at < from || at >= to)
+            continue;
+        if (a->cols == 1) {
+            y[at] = x[i] + (a->set ? 0 : y[at]);
+            continue;
+        }
+        clear_up_to(y, &known, a->set ? at : at + a->cols);
+        known = known > at + a->cols ? known : at + a->cols;
+        if (a->set)
+            memcpy(y + at, x + i * a->cols, (size_t)a->cols * sizeof(float));
+        else
+            op->base.backend->kernels->axpby(y + at, x + i * a->cols, 1, true, a->cols);
     }
+    clear_up_to(y, &known, to);
 }
 
 static dn_status gather_run(dn_op *base, const dn_op_io *io)
@@ -210,7 +235,7 @@ dn_status cpu_gather_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
     op->base.run = gather_run;
     op->args.gather = *a;
     op->args.gather.batch = batch;
-    op->n = gather ? items : tables ? batch : a->cols;
+    op->n = gather ? items : batch > 1 ? batch : a->set ? a->limit : a->cols;
     op->tasks = cpu_min(gather || tables ? op->n : cpu_ceil(a->cols, 64),
                         cpu_tasks_for(a->cols * (items + (gather ? 0 : batch * a->limit))));
     *out = &op->base;

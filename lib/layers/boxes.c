@@ -62,14 +62,8 @@ int64_t dni_suppress(dni_scored *list, int64_t count, const dni_box *boxes, doub
 static dn_status run_count(void *user, void *const *in, void *const *out)
 {
     const dni_detected *d = user;
-    int64_t count = *(const int32_t *)in[0];
-    dn_status st = DN_OK;
-    for (int32_t i = 0; !st && count != d->lowered && i < d->layer->num_tops; i++) {
-        dni_shape y = d->layer->top[i];
-        y.dim[d->axis] = count;
-        st = dni_dynamic_shape(d->layer, i, &y);
-    }
-    return st;
+    (void)out;
+    return dni_dynamic_count(d->layer, d->axis, *(const int32_t *)in[0]);
 }
 
 dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,

@@ -4,35 +4,21 @@
  * Where none is selected the tops are empty, and what follows goes on with nothing: sums are 0.
  * No parameters. bottoms: x_0 (N, ...), ..., selector (N) or (N, 1, ...); tops: y_i (M, ...).
  * Gradient: dx_i = dy_i at the selected items, 0 at the others; none to the selector. */
-#include <string.h>
-
-#include "layers/layer.h"
-
-typedef struct pair { /* one x and its y */
-    dni_layer *layer;
-    int32_t index;
-    int64_t items;    /* of x and the selector */
-    size_t item_size; /* bytes */
-    dni_shape y;      /* as lowered */
-} pair;
+#include "layers/values.h"
 
 typedef struct filter_state {
-    pair *pairs;
+    dni_layer *layer;
+    int64_t items, chosen; /* chosen: as lowered */
+    dni_tensor order;      /* (chosen): which item is the next, while lowering */
 } filter_state;
 
 static dn_status setup(dni_layer *layer)
 {
-    filter_state *s = layer->state;
+    ((filter_state *)layer->state)->layer = layer;
     DNI_REQUIRE(layer->num_tops == layer->num_bottoms - 1, DN_E_NET,
                 "Filter needs a top for each bottom but the selector: %d tops, %d bottoms",
                 layer->num_tops, layer->num_bottoms);
-    s->pairs = dni_alloc(layer->heap, (size_t)layer->num_tops, sizeof *s->pairs);
-    return s->pairs ? DN_OK : DN_E_NOMEM;
-}
-
-static void teardown(dni_layer *layer)
-{
-    dni_free(layer->heap, ((filter_state *)layer->state)->pairs);
+    return DN_OK;
 }
 
 /* Before the first run all items are taken to pass. */
@@ -41,6 +27,8 @@ static dn_status shape(dni_layer *layer)
     const dni_shape *selector = &layer->bottom[layer->num_tops];
     DNI_REQUIRE(selector->axes >= 1 && dni_shape_count(selector) == selector->dim[0],
                 DN_E_SHAPE, "the selector needs one number per item");
+    DNI_REQUIRE(selector->dim[0] <= 1 << 24, DN_E_SHAPE, "more than 2^24 items");
+    ((filter_state *)layer->state)->items = selector->dim[0];
     for (int32_t i = 0; i < layer->num_tops; i++) {
         const dni_shape *x = &layer->bottom[i];
         DNI_REQUIRE(x->axes >= 1 && x->dim[0] == selector->dim[0], DN_E_SHAPE,
@@ -51,70 +39,39 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static bool selected(const pair *p, const void *selector, int64_t i)
+/* selector -> order: all that the host is asked is which items pass. */
+static dn_status choose(void *user, void *const *in, void *const *out)
 {
-    return p->layer->dtype == DN_F64 ? ((const double *)selector)[i] != 0
-                                     : ((const float *)selector)[i] != 0;
-}
-
-static int64_t count_selected(const pair *p, const void *selector)
-{
+    const filter_state *s = user;
+    int32_t type = s->layer->dtype;
     int64_t count = 0;
-    for (int64_t i = 0; i < p->items; i++)
-        count += selected(p, selector, i);
-    return count;
+    for (int64_t i = 0; i < s->items; i++)
+        if (dni_get(in[0], type, i) != 0 && count++ < s->chosen)
+            dni_put(out[0], type, count - 1, (double)i);
+    for (int64_t k = count; k < s->chosen; k++)
+        dni_put(out[0], type, k, 0);
+    return dni_dynamic_count(s->layer, 0, count);
 }
 
-static dn_status run_forward(void *user, void *const *in, void *const *out)
+static dn_args_gather rows_of(const filter_state *s, int32_t i, bool set)
 {
-    const pair *p = user;
-    dni_shape y = p->layer->bottom[p->index];
-    char *to = out[0];
-    y.dim[0] = count_selected(p, in[1]);
-    if (!dni_shape_equal(&y, &p->y))
-        return dni_dynamic_shape(p->layer, p->index, &y);
-    for (int64_t i = 0; i < p->items; i++)
-        if (selected(p, in[1], i)) {
-            memcpy(to, (const char *)in[0] + (size_t)i * p->item_size, p->item_size);
-            to += p->item_size;
-        }
-    return DN_OK;
-}
-
-static dn_status run_backward(void *user, void *const *in, void *const *out)
-{
-    const pair *p = user;
-    const char *from = in[0];
-    if (count_selected(p, in[1]) != p->y.dim[0]) /* the host's doing */
-        return dni_fail(DN_E_DATA, "the selector has changed since the forward");
-    for (int64_t i = 0; i < p->items; i++) {
-        char *to = (char *)out[0] + (size_t)i * p->item_size;
-        if (selected(p, in[1], i)) {
-            memcpy(to, from, p->item_size);
-            from += p->item_size;
-        } else {
-            memset(to, 0, p->item_size); /* 0 of either type */
-        }
-    }
-    return DN_OK;
+    const dni_shape *x = &s->layer->bottom[i];
+    return (dn_args_gather){.count = s->chosen,
+                            .cols = dni_shape_range(x, 1, x->axes),
+                            .limit = s->items,
+                            .set = set};
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
     filter_state *s = layer->state;
-    size_t element = dni_dtype_size(layer->dtype);
+    dn_args_host_call call = {.fn = choose, .user = s};
+    s->chosen = layer->top[0].dim[0];
+    s->order = dni_temp(b, b->dtype, 1, &s->chosen);
+    dni_emit(b, DN_OP_HOST_CALL, &call, 1, &b->x[layer->num_tops], 1, &s->order);
     for (int32_t i = 0; i < layer->num_tops; i++) {
-        const dni_shape *x = &layer->bottom[i];
-        pair *p = &s->pairs[i];
-        *p = (pair){.layer = layer,
-                    .index = i,
-                    .items = x->dim[0],
-                    .item_size = (size_t)dni_shape_range(x, 1, x->axes) * element,
-                    .y = *dni_tensor_shape(b, b->y[i])};
-        /* on the host: how many items pass is asked before they are written */
-        dn_args_host_call call = {.fn = run_forward, .user = p};
-        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[i], b->x[layer->num_tops]),
-                 DNI_TENSORS(b->y[i]));
+        dn_args_gather rows = rows_of(s, i, false);
+        dni_emit(b, DN_OP_GATHER, &rows, DNI_TENSORS(b->x[i], s->order), DNI_TENSORS(b->y[i]));
     }
 }
 
@@ -122,8 +79,8 @@ static void backward(dni_layer *layer, dni_builder *b)
 {
     filter_state *s = layer->state;
     for (int32_t i = 0; i < layer->num_tops; i++) {
-        dn_args_host_call call = {.fn = run_backward, .user = &s->pairs[i]};
-        dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->dy[i], b->x[layer->num_tops]),
+        dn_args_gather rows = rows_of(s, i, true);
+        dni_emit(b, DN_OP_SCATTER_ADD, &rows, DNI_TENSORS(b->dy[i], s->order),
                  DNI_TENSORS(b->dx[i]));
     }
     dni_emit_fill(b, b->dx[layer->num_tops], 0);
@@ -141,5 +98,4 @@ const dni_layer_class dni_layer_filter = {
     .shape = shape,
     .forward = forward,
     .backward = backward,
-    .teardown = teardown,
 };

@@ -48,3 +48,14 @@ dn_status dni_shape_like_bottom(dni_layer *layer)
         layer->top[i] = layer->bottom[0];
     return DN_OK;
 }
+
+dn_status dni_dynamic_count(dni_layer *layer, int32_t axis, int64_t count)
+{
+    dn_status st = DN_OK;
+    for (int32_t i = 0; !st && i < layer->num_tops; i++) {
+        dni_shape y = layer->top[i];
+        y.dim[axis] = count;
+        st = dni_dynamic_shape(layer, i, &y);
+    }
+    return st;
+}

@@ -104,6 +104,8 @@ dn_status dni_shape_like_bottom(dni_layer *layer);
 /* A layer whose top shapes were found by its host call tells them here, from inside the call.
  * Where they are others than the tops were lowered for it writes nothing: it runs again. */
 dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shape);
+/* The same of all tops, of which but `count`, the dim of `axis`, is known. */
+dn_status dni_dynamic_count(dni_layer *layer, int32_t axis, int64_t count);
 
 static inline bool dni_layer_is_dynamic(const dni_layer *layer)
 {

@@ -448,6 +448,15 @@ static void gather_cases(builder *b)
         out(b, SHAPE(limit, cols));
         emit_added(b, 1);
     }
+    for (int n = 0; n < NUM_LENGTHS; n++) { /* one table, of whose rows tasks have some */
+        int64_t cols = 1 + n % 4 * 700, rows = builder_lengths[n] % 90, limit = 97;
+        BEGIN(b, DN_OP_SCATTER_ADD, dn_args_gather);
+        b->c.args.gather = (dn_args_gather){b->c.args.base, rows, cols, limit, 0, 1, 0};
+        in(b, NORMAL, SHAPE(rows, cols));
+        in_whole(b, DN_F32, limit, SHAPE(rows));
+        out(b, SHAPE(limit, cols));
+        emit(b);
+    }
     for (int n = 0; n < NUM_LENGTHS; n++) /* tables, and the last of equal rows */
         for (int32_t set = 0; set < 2; set++) {
             int64_t batch = builder_lengths[n], rows = 1 + n % 7, limit = 1 + n % 5;

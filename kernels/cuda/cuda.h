@@ -76,6 +76,7 @@ typedef union cuda_args {
     dn_args_multi_box multi_box;
     dn_args_detect detect;
     dn_args_overlap overlap;
+    dn_args_ctc ctc;
 } cuda_args;
 
 typedef struct cuda_operand {
@@ -168,7 +169,8 @@ typedef struct cuda_kind {
     X(YOLO_LOSS, yolo_loss)                                                                    \
     X(MULTI_BOX, multi_box)                                                                    \
     X(DETECT, detect)                                                                          \
-    X(OVERLAP, overlap)
+    X(OVERLAP, overlap)                                                                     \
+    X(CTC, ctc)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;
 CUDA_KINDS(CUDA_DECLARE)

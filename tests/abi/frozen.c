@@ -486,6 +486,10 @@ OFFSET(dn_args_overlap, dim, 32);
 OFFSET(dn_args_overlap, inner, 40);
 OFFSET(dn_args_overlap, threshold, 48);
 SIZE(dn_args_overlap, 56);
+OFFSET(dn_args_ctc, base, 0);
+OFFSET(dn_args_ctc, steps, 16);
+OFFSET(dn_args_ctc, blank, 24);
+SIZE(dn_args_ctc, 32);
 
 OFFSET(dn_args_gather, base, 0);
 OFFSET(dn_args_gather, count, 16);
@@ -648,6 +652,7 @@ VALUE(DN_OP_RANK, 48);
 VALUE(DN_OP_YOLO_LOSS, 49);
 VALUE(DN_OP_MULTI_BOX, 50);
 VALUE(DN_OP_DETECT, 56);
+VALUE(DN_OP_CTC, 51);
 VALUE(DN_OP_OVERLAP, 57);
 VALUE(DN_OVERLAP_LABELS, 0);
 VALUE(DN_OVERLAP_MAPS, 1);

@@ -16,12 +16,11 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
-    {"CtcLoss", "walks along the sequence"},
     {"DetectionEvaluate", "sorts, matches"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
     {"EvalDetection", "sorts, matches"},
-    {"Filter", "the shape depends on the data"},
+    {"Filter", "which items pass: the shape depends on it"},
     {"MemoryData", "the host's data"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "sorts, suppresses, draws"},

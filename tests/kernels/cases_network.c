@@ -405,6 +405,26 @@ static void measure_cases(builder *b)
         }
 }
 
+/* T, N, C, L, steps */
+static const int64_t ctcs[][5] = {
+    {1, 1, 1, 1, 1},     {6, 3, 4, 2, 6},       {9, 2, 5, 7, 8}, {40, 5, 30, 12, 40},
+    {30, 2, 300, 9, 29}, {300, 1, 3, 140, 300}, {7, 4, 2, 3, 7}};
+
+static void ctc_cases(builder *b)
+{
+    for (size_t i = 0; i < sizeof(ctcs) / sizeof(ctcs[0]); i++)
+        for (int64_t last = 0; last < 2; last++) { /* the blank */
+            const int64_t *s = ctcs[i];
+            BEGIN(b, DN_OP_CTC, dn_args_ctc);
+            b->c.args.ctc = (dn_args_ctc){b->c.args.base, s[4], last ? s[2] - 1 : 0};
+            in(b, NORMAL, SHAPE(s[0], s[1], s[2]));
+            in_whole(b, DN_F32, s[2], SHAPE(s[1], s[3]));
+            out(b, SHAPE(1));
+            out(b, SHAPE(s[0], s[1], s[2]));
+            emit(b);
+        }
+}
+
 static void overlap_cases(builder *b)
 {
     for (int v = 0; v <= NUM_VIEWS; v++)
@@ -664,6 +684,7 @@ void cases_network(case_fn fn, void *user)
     no_rows(&b);
     detect_cases(&b);
     overlap_cases(&b);
+    ctc_cases(&b);
     lstm_cases(&b);
     update_cases(&b);
     updates_of_many(&b);

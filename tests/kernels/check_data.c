@@ -28,7 +28,8 @@ static const bad rows[] = {
     {"region below", DN_OP_ROI_POOL, -1}, {"region", DN_OP_ROI_POOL_BWD, NAN},
     {"true box", DN_OP_YOLO_LOSS, 2},     {"no true box", DN_OP_YOLO_LOSS, -0.5f},
     {"object", DN_OP_MULTI_BOX, 3},       {"background", DN_OP_MULTI_BOX, 0},
-    {"overlap", DN_OP_OVERLAP, 3},        {"overlap, no label", DN_OP_OVERLAP, NAN}};
+    {"overlap", DN_OP_OVERLAP, 3},        {"overlap, no label", DN_OP_OVERLAP, NAN},
+    {"sequence", DN_OP_CTC, 3},           {"sequence, no label", DN_OP_CTC, NAN}};
 
 static dn_operand real(int32_t axes, int64_t a, int64_t b)
 {
@@ -99,6 +100,10 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
         out = real(0, 0, 0);
         t[9] = 1;
         t[1] = value;
+    } else if (b->kind == DN_OP_CTC) { /* a step, N sequences of one label */
+        args.ctc = (dn_args_ctc){.base.struct_size = sizeof(args.ctc), .steps = 1};
+        in[0] = (dn_operand){.dtype = DN_F32, .shape = {.axes = 3, .dim = {1, N, DIM}}};
+        out = real(0, 0, 0);
     } else if (b->kind != DN_OP_OVERLAP)
         args.loss.outer = N, args.loss.dim = DIM, args.loss.inner = 1;
     dn_op_desc desc = {.struct_size = sizeof(desc),

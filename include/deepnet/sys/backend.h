@@ -114,7 +114,8 @@ enum {
     DN_OP_RANK = 48,             /* x, [key] -> y */
     DN_OP_YOLO_LOSS = 49,        /* x, truths, [state] -> loss, [dx] */
     DN_OP_MULTI_BOX = 50,        /* loc, conf, priors, truths -> loss, [dloc], [dconf] */
-                                 /* 51 .. 55 are free */
+    DN_OP_CTC = 51,              /* x, labels -> loss, [g] */
+                                 /* 52 .. 55 are free */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_OVERLAP = 57,          /* x, t, [ignored F64] -> y */
     DN_OP_KIND_END = 64
@@ -461,6 +462,16 @@ typedef struct dn_args_multi_box {
     int64_t sample, top_k;
     double overlap, neg_overlap, ratio, nms, loc_weight, conf_weight;
 } dn_args_multi_box;
+
+/* x: (T, N, C); labels: (N, L), of which `blank` is left out. loss = -1/N sum_n log p(labels of
+ * n | softmax of x in the first `steps` of T), p being the sum over all ways to spread them over
+ * the steps, with blanks between, and repeats. g, laid out as x: softmax - the share of p that
+ * has the class there, 0 in later steps. A sequence whose labels do not fit in the steps counts
+ * as 0. In double. A label outside [0, C) fails the run with DN_E_DATA. */
+typedef struct dn_args_ctc {
+    dn_args base;
+    int64_t steps, blank;
+} dn_args_ctc;
 
 /* x: (N, C, inner). ACROSS: scale = k + alpha / size * sum of x^2 over `size` channels around
  * c; WITHIN (x: (N, C, H, W)): scale = 1 + alpha * average over the size x size window, padded

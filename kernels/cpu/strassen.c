@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * strassen.c: 1x1 convolutions of many channels and pixels in NHWC, with constant weights, by
- * Winograd's form of Strassen's product, once or twice: 7 products of quarters for 8, 49 of
- * their quarters for 64. A block of pixels passes through all of them within the second cache,
- * the next one is asked for meanwhile; sums of weights are kept, in the order in which they are
- * multiplied by. */
+ * strassen.c: 1x1 convolutions of many channels and pixels in NHWC, forward and backward to the
+ * data, by Winograd's form of Strassen's product, once or twice: 7 products of quarters for 8,
+ * 49 of their quarters for 64. A block of pixels passes through all of them within the second
+ * cache, the next one is asked for meanwhile; sums of weights, in the order in which they are
+ * multiplied by, are kept if the weights are constant. */
 #include <math.h>
+#include <string.h>
 
 #include "conv.h"
 
@@ -13,12 +14,15 @@
  * relative to the largest of a block (64 to 128 pixels, of more than one image where those are
  * small), all of whose outputs an infinity or a NaN makes NaN. */
 enum { BLOCK = 64, UNIT = 32, MAX_LEVELS = 2, PRODUCTS = 7, LINE = 16 };
+enum { PACK_ROWS = 32, FIRST_ROWS = 16, MAX_PARTS = 64 }; /* as in conv_nhwc.c, and norm.c */
 
 typedef struct strassen_op {
     dn_op base;
     int64_t M, C, K, panels; /* y (M, K) = x (M, C) w */
-    int64_t blocks, lines, worker_floats;
+    int64_t blocks, tasks, lines, worker_floats;
+    int64_t part_floats; /* sums of a task's rows, as cpu_moments takes them; or 0 */
     int32_t levels;
+    bool back, keep;
     int64_t products, quarters; /* 7 and 4 for each level */
     int64_t *at, *next; /* where a channel goes in packed weights; from panel to panel */
     cpu_end end;
@@ -27,7 +31,7 @@ typedef struct strassen_op {
 typedef struct strassen_call {
     const strassen_op *op;
     const float *x, *w, *bias;
-    float *y, *packed, *kept, *work;
+    float *y, *packed, *kept, *work, *parts;
 } strassen_call;
 
 /* ---- weights ----------------------------------------------------------------------------- */
@@ -37,7 +41,7 @@ static const int8_t share[PRODUCTS][4] = {{1, 0, 0, 0},  {0, 0, 1, 0},   {1, -1,
                                           {0, -1, 0, 1}, {-1, 1, 1, -1}, {-1, 1, 0, 0},
                                           {0, 0, 0, 1}};
 
-/* A panel: of every channel, nr outputs. */
+/* A panel: of every channel, nr outputs. Backward some channels of all panels, as they lie. */
 static void pack_task(void *arg, int64_t j, int32_t worker)
 {
     const strassen_call *call = arg;
@@ -45,8 +49,13 @@ static void pack_task(void *arg, int64_t j, int32_t worker)
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t size = ker->nr * op->C;
     (void)worker;
-    ker->pack_weights(call->packed + j * size, ker->nr, op->C, call->w + j * size, op->C,
-                      op->at, op->next, 0);
+    for (int64_t c = j * PACK_ROWS; op->back && c < (j + 1) * PACK_ROWS; c++)
+        for (int64_t i = 0; i < op->panels; i++)
+            memcpy(call->packed + i * size + c * ker->nr, call->w + c * op->K + i * ker->nr,
+                   (size_t)ker->nr * sizeof(float));
+    if (!op->back)
+        ker->pack_weights(call->packed + j * size, ker->nr, op->C, call->w + j * size, op->C,
+                          op->at, op->next, 0);
 }
 
 /* A panel of one of the second factors, which are sums of quarters, or of quarters' quarters.
@@ -75,12 +84,19 @@ static void keep_task(void *arg, int64_t task, int32_t worker)
     }
 }
 
+static void sum_weights(strassen_call *call)
+{
+    const strassen_op *op = call->op;
+    const dn_backend *backend = op->base.backend;
+    cpu_for(backend, op->back ? op->C / PACK_ROWS : op->panels, pack_task, call);
+    cpu_for(backend, op->products * (op->panels >> op->levels), keep_task, call);
+}
+
 static dn_status strassen_prepare(dn_op *base, const dn_op_io *io)
 {
     const strassen_op *op = (const strassen_op *)base;
     strassen_call call = {.op = op, .w = io->in[1], .packed = io->scratch, .kept = io->keep};
-    cpu_for(base->backend, op->panels, pack_task, &call);
-    cpu_for(base->backend, op->products * (op->panels >> op->levels), keep_task, &call);
+    sum_weights(&call);
     return DN_OK;
 }
 
@@ -194,11 +210,24 @@ static int64_t block_at(const strassen_op *op, int64_t block)
     return op->M;
 }
 
-static void block_task(void *arg, int64_t task, int32_t worker)
+/* Of rows [from, to) of y, for its moments. Their centre is the mean of the first of them. */
+static void add_sums(const strassen_op *op, const float *y, int64_t rows, float *part,
+                     bool first)
 {
-    const strassen_call *call = arg;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_tally t = {part, part + op->K, part + 2 * op->K};
+    for (int64_t i = 0; first && i < FIRST_ROWS; i++)
+        ker->axpby(part, y + i * op->K, 1.0f / FIRST_ROWS, i > 0, op->K);
+    if (first)
+        memset(t.sum, 0, (size_t)(2 * op->K + 1) * sizeof(float));
+    ker->tally(&t, y, op->K, rows, op->K);
+    part[3 * op->K] += (float)rows;
+}
+
+static void multiply_block(const strassen_call *call, int64_t block, int32_t worker)
+{
     const strassen_op *op = call->op;
-    int64_t from = block_at(op, task), to = block_at(op, task + 1);
+    int64_t from = block_at(op, block), to = block_at(op, block + 1);
     ahead next = {call->x + to * op->C, call->x + op->M * op->C, op->lines};
     product p = {.m = to - from,
                  .k = op->C,
@@ -216,6 +245,21 @@ static void block_task(void *arg, int64_t task, int32_t worker)
     multiply(op->base.backend->kernels, &p, op->levels, &next);
 }
 
+static void blocks_task(void *arg, int64_t task, int32_t worker)
+{
+    const strassen_call *call = arg;
+    const strassen_op *op = call->op;
+    int64_t first, end;
+    cpu_split(op->blocks, op->tasks, task, &first, &end);
+    for (int64_t i = first; i < end; i++) {
+        int64_t from = block_at(op, i), to = block_at(op, i + 1);
+        multiply_block(call, i, worker);
+        if (op->part_floats)
+            add_sums(op, call->y + from * op->K, to - from,
+                     call->parts + task * op->part_floats, i == first);
+    }
+}
+
 static dn_status strassen_run(dn_op *base, const dn_op_io *io)
 {
     const strassen_op *op = (const strassen_op *)base;
@@ -223,22 +267,33 @@ static dn_status strassen_run(dn_op *base, const dn_op_io *io)
                           .x = io->in[0],
                           .bias = cpu_in(base, io, 2),
                           .y = io->out[0],
+                          .w = io->in[1],
                           .kept = io->keep,
                           .work = io->scratch};
-    cpu_for(base->backend, op->blocks, block_task, &call);
+    call.parts = call.work + base->backend->host.num_threads * op->worker_floats;
+    if (!op->keep) {
+        call.packed = call.parts + op->tasks * op->part_floats;
+        call.kept = call.packed + op->C * op->K;
+        sum_weights(&call);
+    }
+    cpu_for(base->backend, op->tasks, blocks_task, &call);
+    if (op->part_floats)
+        cpu_moments(base->backend->kernels, io->out[1], call.parts, op->part_floats, op->tasks,
+                    op->K);
     return DN_OK;
 }
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-/* Nanoseconds on one thread: products, sums of x and of y, and what two
- * workers lose who both read all weights. Fitted to MobileNet's and ResNet-50's shapes, Zen 4.
+/* Nanoseconds on one thread: products, sums of x and of y, what two workers lose who both read
+ * all weights, and sums of these. Fitted to MobileNet's and ResNet-50's shapes, Zen 4.
  */
 static double cost_of(const strassen_op *op)
 {
     double M = (double)op->M, C = (double)op->C, K = (double)op->K;
     double products = op->levels == 2 ? 49.0 / 64 / 106 : 7.0 / 8 / 110;
-    return 2 * M * C * K * products + M * op->levels * (0.05 * C + 0.2 * K) + 60e3;
+    double sums = op->keep ? 0 : C * K * (op->levels == 2 ? 1.6 : 1.0);
+    return 2 * M * C * K * products + M * op->levels * (0.05 * C + 0.2 * K) + 60e3 + sums;
 }
 
 /* As many levels as pay; of little memory, while what is kept beyond the weights is no more
@@ -262,8 +317,9 @@ static double choose(strassen_op *op, bool compact)
     return best;
 }
 
-static bool plan(strassen_op *op, dn_op_info *info)
+static bool plan(strassen_op *op, bool moments, dn_op_info *info)
 {
+    int64_t kept = op->C * op->K / op->quarters * op->products, scratch;
     int64_t nr = op->base.backend->kernels->nr, threads = op->base.backend->host.num_threads;
     op->panels = op->K / nr;
     op->blocks = op->M / BLOCK & ~(int64_t)1; /* two workers' halves */
@@ -276,9 +332,13 @@ static bool plan(strassen_op *op, dn_op_info *info)
         return false;
     for (int64_t c = 0; c < op->C; c++)
         op->at[c] = c * nr;
-    info->unread = 2;
-    info->keep = (size_t)(op->C * op->K / op->quarters * op->products) * sizeof(float);
-    info->scratch = (size_t)cpu_max(threads * op->worker_floats, op->C * op->K) * sizeof(float);
+    op->tasks = moments ? cpu_min(op->blocks, MAX_PARTS) : op->blocks;
+    op->part_floats = moments ? 3 * op->K + LINE : 0;
+    scratch = threads * op->worker_floats + op->tasks * op->part_floats;
+    info->unread = op->keep ? 2 : 0;
+    info->keep = op->keep ? (size_t)kept * sizeof(float) : 0;
+    scratch = op->keep ? cpu_max(scratch, op->C * op->K) : scratch + op->C * op->K + kept;
+    info->scratch = (size_t)scratch * sizeof(float);
     return true;
 }
 
@@ -289,24 +349,30 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
     cpu_geo geo;
     if (!cpu_conv_nhwc_geo(&geo, desc, info))
         return DN_DECLINED;
-    strassen_op shape = {.M = geo.N * geo.P * geo.Q, .C = geo.C, .K = geo.K};
+    bool back = desc->kind == DN_OP_CONV_BWD_DATA;
+    strassen_op shape = {.M = geo.N * geo.P * geo.Q,
+                         .C = back ? geo.K : geo.C,
+                         .K = back ? geo.C : geo.K,
+                         .back = back,
+                         .keep = desc->constant & 2};
     double cost = choose(&shape, desc->compact);
-    if (!geo.ready || geo.group > 1 || !(desc->constant & 2) || shape.M < 3 * BLOCK ||
+    if (!geo.ready || geo.group > 1 || cpu_conv_normalises(desc) || shape.M < 3 * BLOCK ||
         shape.K < 256 || cost == INFINITY)
-        return cpu_decline(info, "Strassen's product takes 1x1 of constant quarters");
-    if (cost > 0.95 * cpu_cost(backend, desc, "cpu:rows 1x1"))
+        return cpu_decline(info, "Strassen's product takes 1x1 of whole quarters");
+    if (cost > (shape.keep ? 0.95 : 0.91) * cpu_cost(backend, desc, "cpu:rows 1x1"))
         return cpu_decline(info, "too few channels for Strassen's product");
     strassen_op *op = cpu_op_new(backend, sizeof *op, strassen_run, info, "cpu:strassen 1x1");
     if (!op)
         return DN_E_NOMEM;
     shape.base = op->base;
     *op = shape;
-    op->base.prepare = strassen_prepare;
+    if (op->keep)
+        op->base.prepare = strassen_prepare;
     op->end = (cpu_end){.alpha = 1,
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
-    if (!plan(op, info)) {
+    if (!plan(op, cpu_present(desc->outputs, desc->num_outputs, 1), info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

@@ -305,6 +305,32 @@ static void strassen_cases(builder *b)
     }
 }
 
+/* The same of weights that are not constant, both ways, and with moments: of more blocks of
+ * pixels than there are sums. */
+static void strassen_training_cases(builder *b)
+{
+    static const conv_row rows[] = {
+        {2, 1, 256, 256, 1, {66, 66}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+        {2, 2, 512, 512, 1, {29, 30}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const conv_row *r = &rows[i];
+        conv_shapes s = shapes_of(r);
+        for (int32_t kind = DN_OP_CONV; kind <= DN_OP_CONV_BWD_DATA; kind++) {
+            bool back = kind == DN_OP_CONV_BWD_DATA;
+            conv_begin(b, kind, r);
+            in(b, NORMAL, back ? s.y : s.x);
+            in(b, NORMAL, s.w);
+            in(b, NORMAL, SHAPE(back ? r->C : r->K));
+            out(b, back ? s.x : s.y);
+            if (!back)
+                out(b, SHAPE(2, r->K));
+            nhwc(&b->c.in, 1);
+            nhwc(&b->c.out, 1);
+            emit(b);
+        }
+    }
+}
+
 static void conv_cases(builder *b)
 {
     for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++) {
@@ -545,6 +571,7 @@ void cases_spatial(case_fn fn, void *user)
     conv_cases(&b);
     large_conv_cases(&b);
     strassen_cases(&b);
+    strassen_training_cases(&b);
     pool_cases(&b);
     lrn_cases(&b);
     empty_cases(&b);

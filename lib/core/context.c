@@ -33,6 +33,7 @@ void dni_log(const dn_context *context, int32_t level, const char *format, ...)
 }
 
 typedef struct lent_job {
+    const dn_context *context;
     dni_task_fn body;
     void *arg;
 } lent_job;
@@ -41,9 +42,12 @@ typedef struct lent_job {
 static void run_lent(void *arg, int64_t task, int32_t worker)
 {
     const lent_job *job = arg;
+    dni_frame here;
+    dni_frame_enter(&here, job->context, worker);
     dni_fp host = dni_fp_enter();
     job->body(job->arg, task, worker);
     dni_fp_leave(host);
+    dni_frame_leave(&here);
 }
 
 void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, void *arg)
@@ -52,9 +56,9 @@ void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, vo
         body(arg, 0, 0);
     else if (tasks > 1 && context->pool)
         dni_pool_run(context->pool, tasks, body, arg);
-    else if (tasks > 1)
+    else if (tasks > 1 && !dni_run_nested(context, tasks, body, arg))
         context->parallel_for(context->parallel_user, tasks, run_lent,
-                              &(lent_job){.body = body, .arg = arg});
+                              &(lent_job){.context = context, .body = body, .arg = arg});
 }
 
 /* ---- what backends are given ------------------------------------------------------------- */

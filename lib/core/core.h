@@ -173,6 +173,16 @@ void dni_pool_free(dni_pool *pool);
 int32_t dni_pool_threads(const dni_pool *pool);
 /* Microseconds to look for work before sleeping; before the first run. */
 void dni_pool_set_spin(dni_pool *pool, int32_t microseconds);
+/* What a thread is in the middle of: a task of owner's. */
+typedef struct dni_frame {
+    const void *owner;
+    int32_t worker;
+    const struct dni_frame *outer;
+} dni_frame;
+void dni_frame_enter(dni_frame *frame, const void *owner, int32_t worker);
+void dni_frame_leave(const dni_frame *frame);
+/* Is this thread inside a task of owner's? Then the tasks ran in place. */
+bool dni_run_nested(const void *owner, int64_t tasks, dni_task_fn body, void *arg);
 /* Runs body(arg, task, worker) for task in [0, tasks), worker in [0, threads), no two at once
  * with the same worker; returns when all are done. The caller takes part as worker 0. Calls
  * from several threads take turns; a call from inside a task runs in place. */

@@ -174,21 +174,27 @@ struct dni_pool {
     atomic_bool waiting;            /* the caller sleeps until nobody is inside */
 };
 
-/* What this thread is in the middle of; nested calls find themselves in it. */
-typedef struct frame {
-    const dni_pool *pool;
-    int32_t worker;
-    const struct frame *outer;
-} frame;
+static _Thread_local const dni_frame *current;
 
-static _Thread_local const frame *current;
-
-static const frame *find_frame(const dni_pool *pool)
+void dni_frame_enter(dni_frame *frame, const void *owner, int32_t index)
 {
-    const frame *f = current;
-    while (f && f->pool != pool)
+    *frame = (dni_frame){owner, index, current};
+    current = frame;
+}
+
+void dni_frame_leave(const dni_frame *frame)
+{
+    current = frame->outer;
+}
+
+bool dni_run_nested(const void *owner, int64_t tasks, dni_task_fn body, void *arg)
+{
+    const dni_frame *f = current;
+    while (f && f->owner != owner)
         f = f->outer;
-    return f;
+    for (int64_t task = 0; f && task < tasks; task++)
+        body(arg, task, f->worker);
+    return f != NULL;
 }
 
 static void relax(void)
@@ -230,15 +236,15 @@ static bool take(lane *l, bool own, int64_t *task)
 
 static void take_tasks(dni_pool *pool, int32_t index)
 {
-    frame here = {pool, index, current};
-    current = &here;
+    dni_frame here;
+    dni_frame_enter(&here, pool, index);
     for (int32_t i = 0; i < pool->num_lanes; i++) {
         int32_t at = (index + i) % pool->num_lanes;
         int64_t task;
         while (take(&pool->lanes[at], at == index, &task))
             pool->body(pool->arg, pool->base + task, index);
     }
-    current = here.outer;
+    dni_frame_leave(&here);
 }
 
 /* A worker says it is inside before it looks whether the job is open; the caller closes the job
@@ -391,13 +397,7 @@ static void run_job(dni_pool *pool, int64_t tasks)
 
 void dni_pool_run(dni_pool *pool, int64_t tasks, dni_task_fn body, void *arg)
 {
-    const frame *nested = find_frame(pool);
-    if (nested) {
-        for (int64_t task = 0; task < tasks; task++)
-            body(arg, task, nested->worker);
-        return;
-    }
-    if (tasks <= 0)
+    if (dni_run_nested(pool, tasks, body, arg) || tasks <= 0)
         return;
     pthread_mutex_lock(&pool->turn);
     pool->body = body, pool->arg = arg;

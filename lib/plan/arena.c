@@ -11,23 +11,30 @@ typedef struct life {
     bool used;
 } life;
 
-static void touch(life *l, const dni_op *op, size_t index)
+static void touch(life *l, const dni_op *op, size_t first, size_t last)
 {
     if (!l->used)
-        *l = (life){.first = index, .section = op->section, .used = true};
-    l->last = index;
+        *l = (life){.first = first, .section = op->section, .used = true};
+    l->last = last;
 }
 
-static void find_lives(const dni_program *p, life *lives)
+/* What runs side by side is one moment. */
+static void find_lives(const dni_steps *s, life *lives)
 {
+    const dni_program *p = s->program;
+    const dni_group *g = s->groups, *none = g + s->num_groups;
     for (size_t i = 0; i < p->num_ops; i++) {
         const dni_op *op = &p->ops[i];
+        while (g < none && g->end <= i)
+            g++;
+        bool grouped = g < none && g->first <= i;
+        size_t first = grouped ? g->first : i, last = grouped ? g->end - 1 : i;
         for (int32_t k = 0; k < op->num_inputs; k++)
             if (op->inputs[k] != DNI_NONE)
-                touch(&lives[dni_root(p, op->inputs[k])], op, i);
+                touch(&lives[dni_root(p, op->inputs[k])], op, first, last);
         for (int32_t k = 0; k < op->num_outputs; k++)
             if (dni_output(op, k) != DNI_NONE)
-                touch(&lives[dni_root(p, dni_output(op, k))], op, i);
+                touch(&lives[dni_root(p, dni_output(op, k))], op, first, last);
     }
 }
 
@@ -152,7 +159,7 @@ dn_status dni_steps_place(dni_steps *s)
     for (size_t t = 0; t < p->num_tensors; t++)
         s->lies_in[t] = p->tensors[t].storage;
     if (!st) {
-        find_lives(p, lives);
+        find_lives(s, lives);
         shorten_fleeting(s, lives);
         join_in_place(s, lives);
         join_lives(s, lives);

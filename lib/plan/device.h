@@ -39,7 +39,7 @@ dn_status dni_sides_run_each(const dni_steps *s, size_t first, size_t end, bool 
 dn_op *dni_sides_op(const dni_steps *s, size_t i, bool fresh);
 /* Of a tensor in arenas of two lists: from the one to the other, on the device. */
 dn_status dni_sides_carry(const dni_steps *from, const dni_steps *to, dni_tensor tensor);
-/* fresh: as dni_steps_run_fresh. */
+/* fresh: as in dni_steps_run. */
 dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh,
                         size_t *failed);
 

@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 
+#define FLOPS_PER_NS 240.0
+#define BYTES_PER_NS 16.0
+
 bool dni_is_placed(const dni_tensor_info *t)
 {
     return t->role == DNI_DATA || t->role == DNI_DIFF || t->role == DNI_TEMP;
@@ -181,6 +184,13 @@ double dni_op_bytes(const dni_program *p, const dni_op *op)
             bytes += (added ? 2 : 1) * walked(p, op, dni_output(op, k));
         }
     return bytes;
+}
+
+double dni_op_limit(const dni_program *p, const dni_op *op)
+{
+    double compute = (double)dni_op_flops(p, op) / FLOPS_PER_NS;
+    double move = dni_op_bytes(p, op) / BYTES_PER_NS;
+    return compute > move ? compute : move;
 }
 
 /* ---- by place ---------------------------------------------------------------------------- */

@@ -12,6 +12,8 @@ bool dni_is_placed(const dni_tensor_info *t);
 size_t dni_tensor_bytes(const dni_tensor_info *t);
 /* What the op reads and writes; twice what it adds to. */
 double dni_op_bytes(const dni_program *p, const dni_op *op);
+/* Nanoseconds that it needs at the least on one AVX-512 core as measured. */
+double dni_op_limit(const dni_program *p, const dni_op *op);
 /* The tensor whose memory t is; DNI_NONE for DNI_NONE. */
 dni_tensor dni_root(const dni_program *p, dni_tensor t);
 /* Does the op read storage `root`? An output that is added to is read. */

@@ -242,7 +242,7 @@ static dn_status show(dni_plan *plan, size_t op)
         st = dni_steps_resolve(s, op);
     dni_fp host = dni_fp_enter();
     if (!st)
-        st = dni_steps_run(s, op, op + 1, NULL);
+        st = dni_steps_run(s, op, op + 1, false, NULL);
     dni_fp_leave(host);
     return st;
 }
@@ -310,7 +310,7 @@ static dn_status run_parts(dni_steps *s, dni_section section, bool fresh,
     for (size_t i = 0; !st && i <= pauses->count; i++) {
         size_t end = i < pauses->count ? pauses->ends[i] : s->end[section];
         if (end > at)
-            st = (fresh ? dni_steps_run_fresh : dni_steps_run)(s, at, end, failed);
+            st = dni_steps_run(s, at, end, fresh, failed);
         at = end > at ? end : at;
         if (!st && i < pauses->count) {
             st = pauses->fn(pauses->user, i);
@@ -369,7 +369,7 @@ dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end)
     if (!st)
         st = dni_steps_prepare(&plan->plain);
     if (!st)
-        st = dni_steps_run(&plan->plain, first, end, NULL);
+        st = dni_steps_run(&plan->plain, first, end, false, NULL);
     dni_fp_leave(host);
     return st;
 }
@@ -486,6 +486,18 @@ size_t dni_plan_keeps(const dni_plan *plan, size_t op, uint32_t *unread)
 size_t dni_plan_taken_by(const dni_plan *plan, size_t op)
 {
     return (plan->fused.program ? &plan->fused : &plan->plain)->taken_by[op];
+}
+
+int32_t dni_plan_lane(const dni_plan *plan, size_t op, size_t *first, size_t *end)
+{
+    const dni_steps *s = &plan->fused;
+    for (size_t i = 0; i < s->num_groups; i++)
+        if (op >= s->groups[i].first && op < s->groups[i].end) {
+            *first = s->groups[i].first;
+            *end = s->groups[i].end;
+            return s->lane[op];
+        }
+    return -1;
 }
 
 double dni_plan_cost(const dni_plan *plan, size_t op)

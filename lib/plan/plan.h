@@ -85,11 +85,13 @@ double dni_plan_cost(const dni_plan *plan, size_t op); /* ns, one thread; 0: unk
 size_t dni_plan_keeps(const dni_plan *plan, size_t op, uint32_t *unread);
 /* The op that takes up what this one makes while preparing, at once; SIZE_MAX: none does. */
 size_t dni_plan_taken_by(const dni_plan *plan, size_t op);
+/* Ops [*first, *end) run side by side, this one by the worker returned; -1: by itself. */
+int32_t dni_plan_lane(const dni_plan *plan, size_t op, size_t *first, size_t *end);
 /* Some steps run on a device; does this one? */
 bool dni_plan_has_device(const dni_plan *plan);
 bool dni_plan_on_device(const dni_plan *plan, size_t op);
-/* print.c: the steps of whole runs as a table, and those of the update behind them (NULL: none);
- * layer_name knows the layers of both. */
+/* print.c: the steps of whole runs as a table, and those of the update behind them (NULL:
+ * none); layer_name knows the layers of both. */
 void dni_plan_print(const dni_plan *plan, const dni_plan *update,
                     const char *(*layer_name)(void *user, int32_t layer), void *user,
                     dni_text *text);

@@ -4,21 +4,8 @@
 #include "plan/facts.h"
 #include "plan/plan.h"
 
-/* One AVX-512 core as measured: what the limit of a step is told by. Shares depend on the ratio
- * alone. */
-#define FLOPS_PER_NS 240.0
-#define BYTES_PER_NS 16.0
-
 static const char *const section_names[DNI_SECTIONS] = {"fwd", "bwd", "update", "prepare",
                                                         "show"};
-
-/* Nanoseconds that the op needs at the least. */
-static double limit_of(const dni_program *p, const dni_op *op)
-{
-    double compute = (double)dni_op_flops(p, op) / FLOPS_PER_NS;
-    double move = dni_op_bytes(p, op) / BYTES_PER_NS;
-    return compute > move ? compute : move;
-}
 
 static bool in_runs(const dni_op *op)
 {
@@ -91,12 +78,22 @@ static void print_kept(const dni_plan *plan, size_t i, dni_text *text)
         dni_text_printf(text, "; taken up at once by step %zu", taken_by);
 }
 
+/* Steps of a group are told by those it begins and ends with. */
+static void print_lane(const dni_plan *plan, size_t i, size_t base, dni_text *text)
+{
+    size_t first, end;
+    int32_t lane = dni_plan_lane(plan, i, &first, &end);
+    if (lane >= 0)
+        dni_text_printf(text, "; lane %d of steps %zu to %zu, side by side", (int)lane,
+                        base + first, base + end - 1);
+}
+
 static double limit_of_runs(const dni_plan *plan)
 {
     const dni_program *p = dni_plan_program(plan);
     double total = 0;
     for (size_t i = 0; i < p->num_ops; i++)
-        total += in_runs(&p->ops[i]) ? limit_of(p, &p->ops[i]) : 0;
+        total += in_runs(&p->ops[i]) ? dni_op_limit(p, &p->ops[i]) : 0;
     return total;
 }
 
@@ -105,7 +102,7 @@ static void print_step(const dni_plan *plan, size_t i, size_t base, double total
 {
     const dni_program *p = dni_plan_program(plan);
     const dni_op *op = &p->ops[i];
-    double limit = limit_of(p, op);
+    double limit = dni_op_limit(p, op);
     dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", base + i,
                     section_names[op->section], layer, dni_plan_implementation(plan, i),
                     layout_of(p, op), (long long)dni_op_bytes(p, op),
@@ -120,6 +117,7 @@ static void print_step(const dni_plan *plan, size_t i, size_t base, double total
     dni_text_printf(text, "  ");
     dni_op_print(p, op, text);
     print_kept(plan, i, text);
+    print_lane(plan, i, base, text);
     dni_text_printf(text, "\n");
 }
 

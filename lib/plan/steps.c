@@ -20,6 +20,8 @@ static dn_status set_up(dni_steps *s)
     s->steps = dni_alloc(heap, p->num_ops, sizeof *s->steps);
     s->choices = dni_alloc(heap, p->num_ops, sizeof *s->choices);
     s->keep_at = dni_alloc(heap, p->num_ops, sizeof *s->keep_at);
+    s->scratch_at = dni_alloc(heap, p->num_ops, sizeof *s->scratch_at);
+    s->lane = dni_alloc(heap, p->num_ops, sizeof *s->lane);
     s->fresh = dni_alloc(heap, p->num_ops, sizeof *s->fresh);
     s->taken_by = dni_alloc(heap, p->num_ops, sizeof *s->taken_by);
     s->fleeting = dni_alloc(heap, p->num_tensors, sizeof *s->fleeting);
@@ -29,7 +31,8 @@ static dn_status set_up(dni_steps *s)
     s->home = dni_alloc(heap, p->num_tensors, sizeof *s->home);
     s->offset = dni_alloc(heap, p->num_tensors, sizeof *s->offset);
     if (!s->fresh || !s->overwritten || !s->steps || !s->choices || !s->keep_at ||
-        !s->pointers || !s->lies_in || !s->home || !s->offset || !s->taken_by || !s->fleeting)
+        !s->pointers || !s->lies_in || !s->home || !s->offset || !s->taken_by || !s->fleeting ||
+        !s->scratch_at || !s->lane)
         return DN_E_NOMEM;
     void **at = s->pointers;
     for (size_t i = 0; i < p->num_ops; i++) {
@@ -108,6 +111,8 @@ static dn_status create_fresh_op(dni_steps *s, size_t i)
     }
     s->fresh[i] = choice.op;
     need_scratch(s, i, choice.scratch);
+    if (choice.scratch > s->choices[i].scratch)
+        s->choices[i].scratch = choice.scratch;
     for (int32_t k = 0; k < p->ops[i].num_outputs; k++)
         if (first >> k & 1)
             s->overwritten[p->ops[i].outputs[k]] = true;
@@ -146,12 +151,16 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
     dn_status st = set_up(s);
     if (!st)
         st = create_ops(s);
+    if (!st && fresh)
+        st = dni_steps_find_groups(s);
     if (!st) {
         dni_steps_find_fleeting(s);
         st = dni_steps_place(s);
     }
     if (!st && fresh)
         st = create_fresh_ops(s);
+    if (!st && !dni_steps_share_scratch(s))
+        st = dni_fail(DN_E_SHAPE, "ops need more scratch than this machine has");
     if (!st && context->mirror)
         st = dni_sides_create(s);
     return st ? st : make_watches(s);
@@ -176,6 +185,9 @@ void dni_steps_free(dni_steps *s)
     dni_free(heap, s->steps);
     dni_free(heap, s->choices);
     dni_free(heap, s->keep_at);
+    dni_free(heap, s->scratch_at);
+    dni_free(heap, s->groups);
+    dni_free(heap, s->lane);
     dni_free(heap, s->fresh);
     dni_free(heap, s->taken_by);
     dni_free(heap, s->fleeting);
@@ -230,7 +242,7 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
         if (t != DNI_NONE && !*at && dni_shape_count(&s->program->tensors[t].shape))
             return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
     }
-    step->io.scratch = s->scratch;
+    step->io.scratch = s->scratch ? (char *)s->scratch + s->scratch_at[i] : NULL;
     step->io.keep = s->choices[i].keep && s->keep ? s->keep + s->keep_at[i] : NULL;
     return s->sides ? dni_sides_resolve(s, i) : DN_OK;
 }
@@ -338,7 +350,7 @@ dn_status dni_steps_prepare(dni_steps *s)
         s->watches[i].seen = *s->program->tensors[s->watches[i].tensor].version;
     dn_status st = dni_steps_bind(s, DNI_PREPARE);
     for (size_t i = s->first[DNI_PREPARE]; !st && i < s->end[DNI_PREPARE]; i++) {
-        st = dni_steps_run(s, i, i + 1, NULL);
+        st = dni_steps_run(s, i, i + 1, false, NULL);
         if (!st && s->taken_by[i] != SIZE_MAX)
             st = prepare_op(s, s->taken_by[i]);
     }
@@ -349,32 +361,16 @@ dn_status dni_steps_prepare(dni_steps *s)
     return st;
 }
 
-dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size_t *failed)
+dn_status dni_steps_run_lane(const dni_steps *s, size_t first, size_t end, int32_t lane,
+                             bool fresh, size_t *failed)
 {
-    dn_status st = DN_OK;
-    if (s->sides)
-        return dni_sides_run(s, first, end, true, failed);
-    for (size_t i = first; !st && i < end; i++) {
-        if (!s->fresh[i]) {
-            st = dni_steps_run(s, i, i + 1, failed);
-            continue;
-        }
-        st = s->steps[i].run(s->fresh[i], &s->steps[i].io);
-        if (st && failed)
-            *failed = i;
-    }
-    return st;
-}
-
-dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed)
-{
-    if (s->sides)
-        return dni_sides_run(s, first, end, false, failed);
     for (size_t i = first; i < end; i++) {
         const dni_step *step = &s->steps[i];
         dn_status st;
+        if (lane >= 0 && s->lane[i] != lane)
+            continue;
         if (step->run) {
-            st = step->run(step->op, &step->io);
+            st = step->run(fresh && s->fresh[i] ? s->fresh[i] : step->op, &step->io);
         } else {
             const dn_args_host_call *a = (const dn_args_host_call *)s->program->ops[i].args;
             st = a->fn(a->user, step->io.in, step->io.out);
@@ -386,4 +382,23 @@ dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *fa
         return st;
     }
     return DN_OK;
+}
+
+dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, bool fresh,
+                        size_t *failed)
+{
+    const dni_group *g = s->groups, *none = g + s->num_groups;
+    dn_status st = DN_OK;
+    if (s->sides)
+        return dni_sides_run(s, first, end, fresh, failed);
+    while (!st && first < end) {
+        while (g < none && g->first < first)
+            g++;
+        bool grouped = g < none && g->end <= end;
+        st = dni_steps_run_lane(s, first, grouped ? g->first : end, -1, fresh, failed);
+        if (!st && grouped)
+            st = dni_steps_run_group(s, g, fresh, failed);
+        first = grouped ? g->end : end;
+    }
+    return st;
 }

@@ -16,6 +16,13 @@ typedef struct dni_step {                            /* all that a run reads */
 
 typedef struct dni_sides dni_sides; /* device.h */
 
+enum { DNI_LANES = 8 };
+
+typedef struct dni_group { /* steps [first, end), lanes of which run side by side */
+    size_t first, end;
+    int32_t lanes;
+} dni_group;
+
 typedef struct dni_watch { /* a weight that constants were made from */
     dni_tensor tensor;
     uint64_t seen; /* its version then */
@@ -28,8 +35,12 @@ typedef struct dni_steps {
     dni_step *steps;      /* one per op */
     dni_choice *choices;  /* one per op */
     size_t *keep_at;      /* per op, where in `keep` */
-    size_t *taken_by;     /* per op: the one that takes up at once what it makes; SIZE_MAX */
-    bool *fleeting;       /* per tensor: it is there while that happens */
+    size_t *scratch_at;   /* per op, where in `scratch` */
+    dni_group *groups;    /* ascending */
+    size_t num_groups;
+    uint8_t *lane;    /* per op, of its group */
+    size_t *taken_by; /* per op: the one that takes up at once what it makes; SIZE_MAX */
+    bool *fleeting;   /* per tensor: it is there while that happens */
     size_t first[DNI_SECTIONS], end[DNI_SECTIONS];
     dn_op **fresh;       /* per op: the same, overwriting weights' gradients; NULL: none */
     bool *overwritten;   /* per tensor: such an op is the first to write it */
@@ -67,10 +78,20 @@ void *dni_steps_memory(const dni_steps *s, dni_tensor tensor);
 dn_status dni_steps_prepare(dni_steps *s);
 /* Resolves the pointers of one step. */
 dn_status dni_steps_resolve(dni_steps *s, size_t step);
-/* Runs steps [first, end). *failed: where it stopped; may be NULL. */
-dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, size_t *failed);
-/* The same with `fresh` ops where there are any. */
-dn_status dni_steps_run_fresh(const dni_steps *s, size_t first, size_t end, size_t *failed);
+/* Runs steps [first, end), `fresh` ops where there are any and that is true. *failed: where it
+ * stopped; may be NULL. */
+dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, bool fresh,
+                        size_t *failed);
+/* Those of a lane, one after the other; lane < 0: all. */
+dn_status dni_steps_run_lane(const dni_steps *s, size_t first, size_t end, int32_t lane,
+                             bool fresh, size_t *failed);
+
+/* branches.c: finds what can run side by side: groups, lane. */
+dn_status dni_steps_find_groups(dni_steps *s);
+/* Gives lanes scratch of their own: scratch_at. false: too much for a size_t. */
+bool dni_steps_share_scratch(dni_steps *s);
+dn_status dni_steps_run_group(const dni_steps *s, const dni_group *group, bool fresh,
+                              size_t *failed);
 
 /* fleeting.c: finds what is fleeting. */
 void dni_steps_find_fleeting(dni_steps *s);

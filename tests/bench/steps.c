@@ -130,6 +130,7 @@ static void measure(const bench_options *o, const char *path)
     char name[64];
     int train = bench_net_name(path, name, sizeof name);
     dn_context *context = bench_context(o);
+    context->num_threads = 1; /* for plans: nothing side by side, a step has the clock alone */
     for (int32_t i = 0; i < context->num_backends; i++) {
         real_ops[i] = context->backends[i].ops;
         timed[i] = *real_ops[i];

@@ -72,7 +72,7 @@ static dn_status pass(dni_rewrite *r, size_t norm)
 {
     dni_program *p = r->program;
     const dn_args_norm_scale *a = (const dn_args_norm_scale *)p->ops[norm].args;
-    reader readers[MOST_READERS];
+    reader readers[MOST_READERS + 1]; /* and the norm itself */
     dni_trial trial[MOST_READERS + 1];
     const dni_op *now[MOST_READERS + 1], *were[MOST_READERS + 1];
     bool saves;

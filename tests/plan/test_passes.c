@@ -136,6 +136,10 @@ static void check_layout(dn_context *nhwc)
 #define PASSED(norm)                                                                           \
     X WIDE("a", "x", "") norm RELU("a") WIDE("b", "a", "group: 16 ") NORM("b") RELU("b")       \
         CONV("c", "b", "") LOSS("c")
+#define READ_OFTEN /* as often as a pass looks at: three readers, forward and backward */      \
+    X WIDE("a", "x", "") NORM("a") RELU("a") WIDE("b", "a", "group: 16 ")                      \
+        WIDE("c", "a", "group: 16 ") WIDE("d", "a", "group: 16 ") SUM("b", "c", "e")           \
+            SUM("d", "e", "f") LOSS("f")
 #define FROZEN_NORM(blob) /* whose factors want no gradient */                                 \
     ON(blob, blob "_n", "BatchNorm", "")                                                       \
     ON(blob, blob "_s", "Scale",                                                               \
@@ -253,6 +257,18 @@ static void check_lenet(void)
     dn_context_free(context);
 }
 
+static void check_norm_read_often(dn_context *nhwc, dn_context *plain)
+{
+    SECTION("a norm with as many readers as a pass looks at");
+    dn_net *net = net_of(nhwc, READ_OFTEN, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    dn_net *truth = net_of(plain, READ_OFTEN, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    run(net, true);
+    run(truth, true);
+    compare_nets(net, truth, true);
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
 int main(void)
 {
     dn_context *fused = context_of(DN_PLAN_FUSED), *nhwc = context_of(DN_PLAN_NHWC);
@@ -266,6 +282,7 @@ int main(void)
     check_lenet();
     check_norm_passed_on(plain, PASSED(NORM("a")));
     check_norm_passed_on(plain, PASSED(FROZEN_NORM("a")));
+    check_norm_read_often(nhwc, plain);
     check_gradients_joined(plain);
     dn_context_free(fused);
     dn_context_free(nhwc);

@@ -56,9 +56,7 @@ dn_status one_for(const dn_backend *backend, int64_t tasks, one_task_fn *body, v
 {
     const dn_backend_host *host = &backend->host;
     job j = {.body = body, .arg = arg, .status = dnnl_success};
-    if (tasks == 1)
-        run_task(&j, 0, 0);
-    else if (tasks > 1)
+    if (tasks > 0) /* one, too: a stream is its worker's */
         host->parallel_for(host->user, tasks, run_task, &j);
     return one_result(backend, (dnnl_status_t)atomic_load(&j.status), NULL);
 }

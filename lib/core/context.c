@@ -52,11 +52,14 @@ static void run_lent(void *arg, int64_t task, int32_t worker)
 
 void dni_parallel(const dn_context *context, int64_t tasks, dni_task_fn body, void *arg)
 {
+    const void *owner = context->pool ? (const void *)context->pool : context;
+    if (dni_run_nested(owner, tasks, body, arg)) /* one task, too: it is that worker's */
+        return;
     if (tasks == 1)
         body(arg, 0, 0);
     else if (tasks > 1 && context->pool)
         dni_pool_run(context->pool, tasks, body, arg);
-    else if (tasks > 1 && !dni_run_nested(context, tasks, body, arg))
+    else if (tasks > 1)
         context->parallel_for(context->parallel_user, tasks, run_lent,
                               &(lent_job){.context = context, .body = body, .arg = arg});
 }

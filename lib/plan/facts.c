@@ -234,7 +234,7 @@ bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t en
 static bool overwritten_by(const dni_program *p, const dni_op *op, dni_tensor root)
 {
     for (int32_t k = 0; k < op->num_outputs; k++)
-        if (dni_root(p, op->outputs[k]) == root && dni_overwrites(p, op, k))
+        if (dni_root(p, dni_output(op, k)) == root && dni_overwrites(p, op, k))
             return true;
     return false;
 }

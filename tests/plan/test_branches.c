@@ -81,6 +81,32 @@ static dn_context *context_with(int32_t threads, bool lent, bool is_needy)
     return context;
 }
 
+/* ---- workers in a lane ------------------------------------------------------------------- */
+
+static void inner(void *arg, int64_t task, int32_t worker)
+{
+    (void)task;
+    *(int32_t *)arg = worker;
+}
+
+static void outer(void *arg, int64_t task, int32_t worker)
+{
+    int32_t found = -1;
+    for (int64_t tasks = 1; tasks < 3; tasks++, found = -1) {
+        dni_parallel(arg, tasks, inner, &found);
+        CHECK_AT(found == worker, "task %d: worker %d is taken for %d", (int)task, (int)worker,
+                 (int)found);
+    }
+}
+
+/* What an op in a lane runs, be it one task, is its lane's worker's. */
+static void check_workers(bool lent)
+{
+    dn_context *context = context_with(2, lent, false);
+    dni_parallel(context, 64, outer, context);
+    dn_context_free(context);
+}
+
 /* ---- programs ---------------------------------------------------------------------------- */
 
 typedef struct bed {
@@ -310,6 +336,9 @@ int main(void)
         check_groups(context, threads);
         dn_context_free(context);
     }
+    SECTION("workers");
+    check_workers(false);
+    check_workers(true);
     SECTION("bits");
     for (int32_t memory = DN_MEMORY_READABLE; memory <= DN_MEMORY_COMPACT; memory++) {
         check_bits(true, memory);

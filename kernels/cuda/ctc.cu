@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * ctc.cu: CTC: a block walks along a sequence, its threads being the places; what each place has
- * of a step is then summed by class, a class by one thread. A label that is no class is noted
- * and its sequence left out. */
+ * ctc.cu: CTC: a block walks along a sequence, its threads being the places; what each place
+ * has of a step is then summed by class, a class by one thread. A label that is no class is
+ * noted and its sequence left out. */
 #include "grid.cuh"
 
 #define CTC_FUNCTION DEVICE

@@ -53,13 +53,20 @@ static dn_status choose(void *user, void *const *in, void *const *out)
     return dni_dynamic_count(s->layer, 0, count);
 }
 
-static dn_args_gather rows_of(const filter_state *s, int32_t i, bool set)
+/* to: the chosen rows of `from`, or, back, those rows and 0 in the others. */
+static void move(const filter_state *s, dni_builder *b, bool back, int32_t i, dni_tensor from,
+                 dni_tensor to)
 {
     const dni_shape *x = &s->layer->bottom[i];
-    return (dn_args_gather){.count = s->chosen,
-                            .cols = dni_shape_range(x, 1, x->axes),
-                            .limit = s->items,
-                            .set = set};
+    dn_args_gather rows = {.count = s->chosen,
+                           .cols = dni_shape_range(x, 1, x->axes),
+                           .limit = s->items,
+                           .set = back};
+    if (s->chosen == s->items)
+        dni_emit_copy(b, from, to);
+    else
+        dni_emit(b, back ? DN_OP_SCATTER_ADD : DN_OP_GATHER, &rows, DNI_TENSORS(from, s->order),
+                 DNI_TENSORS(to));
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
@@ -69,20 +76,15 @@ static void forward(dni_layer *layer, dni_builder *b)
     s->chosen = layer->top[0].dim[0];
     s->order = dni_temp(b, b->dtype, 1, &s->chosen);
     dni_emit(b, DN_OP_HOST_CALL, &call, 1, &b->x[layer->num_tops], 1, &s->order);
-    for (int32_t i = 0; i < layer->num_tops; i++) {
-        dn_args_gather rows = rows_of(s, i, false);
-        dni_emit(b, DN_OP_GATHER, &rows, DNI_TENSORS(b->x[i], s->order), DNI_TENSORS(b->y[i]));
-    }
+    for (int32_t i = 0; i < layer->num_tops; i++)
+        move(s, b, false, i, b->x[i], b->y[i]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
-    filter_state *s = layer->state;
-    for (int32_t i = 0; i < layer->num_tops; i++) {
-        dn_args_gather rows = rows_of(s, i, true);
-        dni_emit(b, DN_OP_SCATTER_ADD, &rows, DNI_TENSORS(b->dy[i], s->order),
-                 DNI_TENSORS(b->dx[i]));
-    }
+    const filter_state *s = layer->state;
+    for (int32_t i = 0; i < layer->num_tops; i++)
+        move(s, b, true, i, b->dy[i], b->dx[i]);
     dni_emit_fill(b, b->dx[layer->num_tops], 0);
 }
 

@@ -125,6 +125,13 @@ static void add_into(dni_builder *b, dni_tensor from, dni_tensor to)
     op->outputs[0] = to;
 }
 
+/* A scatter that sets overwrites its table, and so cannot add to it. */
+static bool can_add(const dni_op *op, const dni_op_kind *kind, int32_t output)
+{
+    bool sets = op->kind == DN_OP_SCATTER_ADD && ((const dn_args_gather *)op->args)->set;
+    return kind->accumulates >> output & 1 && !sets;
+}
+
 static void emit_outputs(dni_builder *b, size_t index, const dni_op_kind *kind, int32_t count,
                          const dni_tensor *outputs)
 {
@@ -133,7 +140,7 @@ static void emit_outputs(dni_builder *b, size_t index, const dni_op_kind *kind, 
         from[i] = DNI_NONE;
         if (outputs[i] == DNI_NONE || !has_contribution(b, outputs[i]))
             continue;
-        if (kind->accumulates & 1u << i)
+        if (can_add(&b->program->ops[index], kind, i))
             b->program->ops[index].args->accumulate |= 1u << i;
         else
             from[i] = detour(b, index, i);

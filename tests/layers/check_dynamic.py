@@ -96,6 +96,20 @@ def filter_tops():
     np.testing.assert_allclose(net.blobs['x'].diff, want, 1e-4, 1e-5)
 
 
+def filter_shared():
+    """What a Filter reads, another layer reads too: both gradients arrive, whoever is first."""
+    layers = ["layer { name: 'f' type: 'Filter' bottom: 'x' bottom: 's' top: 'y' } ",
+              "layer { name: 'p' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 3 } } "]
+    for order in layers, layers[::-1]:
+        net = made(''.join(order), x=(5, 3), s=(5,))
+        for chosen in ([1, 0, 1, 0, 0], [1] * 5, [0] * 5, [0, 0, 0, 1, 1]):
+            net.blobs['x'].data[...], net.blobs['s'].data[...] = 1, chosen
+            net.forward()
+            net.backward(y=np.full((sum(chosen), 3), 2), z=np.ones((5, 3)))
+            want = 2 * np.array(chosen)[:, None] + np.full((5, 3), 3)
+            np.testing.assert_array_equal(net.blobs['x'].diff, want)
+
+
 def forks_nothing():
     """Layers of the forks, of no items and of some again."""
     for layer in ("type: 'LabelSpecificAdd' bottom: 'y' bottom: 'u' label_specific_add_param { bias: -1 }",
@@ -275,8 +289,8 @@ def detections():
 
 def main():
     failed = 0
-    checks = (image_sizes, filter_tops, forks_nothing, reshaped_nothing, evaluated_nothing,
-              filters_apart, empty_batches, steps_of_time, detections)
+    checks = (image_sizes, filter_tops, filter_shared, forks_nothing, reshaped_nothing,
+              evaluated_nothing, filters_apart, empty_batches, steps_of_time, detections)
     for check in checks:
         try:
             check()

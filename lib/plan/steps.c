@@ -144,11 +144,34 @@ static dn_status make_watches(dni_steps *s)
     return DN_OK;
 }
 
+/* Do two weights have one memory, as in a net on those of another that has them by one name?
+ * What groups and fresh ops go by, that another tensor is other memory, does not hold then. */
+static bool weights_meet(const dni_program *p)
+{
+    const dni_tensor_info *t = p->tensors;
+    for (size_t i = 0; i < p->num_tensors; i++)
+        for (size_t k = 0; k < i && t[i].role == DNI_WEIGHT && t[i].memory; k++)
+            if (t[k].memory == t[i].memory && t[k].role == DNI_WEIGHT &&
+                t[k].storage != t[i].storage)
+                return true;
+    return false;
+}
+
+static void drop_fresh_ops(dni_steps *s)
+{
+    for (size_t i = 0; s->fresh && i < s->program->num_ops; i++)
+        if (s->fresh[i]) {
+            s->choices[i].ops->op_destroy(s->fresh[i]);
+            s->fresh[i] = NULL;
+        }
+}
+
 dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *program,
                             dni_base *base, bool fresh)
 {
     *s = (dni_steps){.context = context, .program = program, .base = base};
     dn_status st = set_up(s);
+    fresh = fresh && !weights_meet(program);
     if (!st)
         st = create_ops(s);
     if (!st && fresh)
@@ -175,9 +198,7 @@ void dni_steps_free(dni_steps *s)
     for (size_t i = 0; s->choices && i < s->program->num_ops; i++)
         if (s->choices[i].op)
             s->choices[i].ops->op_destroy(s->choices[i].op);
-    for (size_t i = 0; s->fresh && i < s->program->num_ops; i++)
-        if (s->fresh[i])
-            s->choices[i].ops->op_destroy(s->fresh[i]);
+    drop_fresh_ops(s);
     for (int i = 0; i < DNI_SECTIONS; i++)
         dni_free_aligned(heap, s->arena[i]);
     dni_free_aligned(heap, s->scratch);
@@ -298,6 +319,11 @@ dn_status dni_steps_rebind(dni_steps *s)
     for (int i = 0; !st && i < DNI_SECTIONS; i++)
         if (s->bound[i])
             st = resolve(s, (dni_section)i);
+    if (weights_meet(s->program)) {
+        drop_fresh_ops(s);
+        memset(s->overwritten, 0, s->program->num_tensors * sizeof *s->overwritten);
+        s->num_groups = 0;
+    }
     return st;
 }
 

@@ -83,18 +83,18 @@ static dn_context *context_with(int32_t threads, bool lent, bool is_needy)
 
 /* ---- workers in a lane ------------------------------------------------------------------- */
 
-static void inner(void *arg, int64_t task, int32_t worker)
+static void inner(void *arg, int64_t index, int32_t worker)
 {
-    (void)task;
+    (void)index;
     *(int32_t *)arg = worker;
 }
 
-static void outer(void *arg, int64_t task, int32_t worker)
+static void outer(void *arg, int64_t index, int32_t worker)
 {
     int32_t found = -1;
     for (int64_t tasks = 1; tasks < 3; tasks++, found = -1) {
         dni_parallel(arg, tasks, inner, &found);
-        CHECK_AT(found == worker, "task %d: worker %d is taken for %d", (int)task, (int)worker,
+        CHECK_AT(found == worker, "task %d: worker %d is taken for %d", (int)index, (int)worker,
                  (int)found);
     }
 }
@@ -247,15 +247,16 @@ static void check_groups(dn_context *context, int32_t threads)
                  "weight_filler { type: 'gaussian' std: 0.1 } } ")
 #define DROP(blob) ON(blob, blob "_d", "Dropout", "")
 /* Branches with work in place, random numbers, and a weight that both have. */
-#define BRANCHES                                                                               \
-    PICTURE BIG("a", "x", "param { name: 'w' }") RELU("a") DROP("a") BIG("b", "a", "")         \
-        BIG("c", "b", "") BIG("p", "x", "param { name: 'w' }") DROP("p") RELU("p")             \
-            BIG("q", "p", "") BIG("r", "q", "") SUM("c", "r", "y") RELU("y") IN("t", "dim: 1") \
+#define BRANCHES_OF(shared)                                                                    \
+    PICTURE BIG("a", "x", shared) RELU("a") DROP("a") BIG("b", "a", "") BIG("c", "b", "")      \
+        BIG("p", "x", shared) DROP("p") RELU("p") BIG("q", "p", "") BIG("r", "q", "")          \
+            SUM("c", "r", "y") RELU("y") IN("t", "dim: 1")                                     \
                 LAYER("ip", "InnerProduct", "y", "ip",                                         \
                       "inner_product_param { num_output: 4 weight_filler { "                   \
                       "type: 'gaussian' std: 0.1 } } ") "layer { name: 'loss' type: "          \
                                                         "'SoftmaxWithLoss' bottom: 'ip' "      \
                                                         "bottom: 't' top: 'loss' } "
+#define BRANCHES BRANCHES_OF("param { name: 'w' }")
 
 static int grouped(const dn_net *net)
 {
@@ -328,6 +329,31 @@ static void check_failure(void)
     dn_context_free(plain);
 }
 
+/* A net whose weights become one by another's. */
+static void check_one_memory(void)
+{
+    dn_context *context = context_with(2, false, true), *plain = context_with(1, false, true);
+    dn_net *source = net_of(context, BRANCHES, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *net = net_of(context, BRANCHES_OF(""), DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_net *truth = net_of(plain, BRANCHES, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    step(net);
+    step(truth);
+    CHECK_STATUS(dn_net_share_weights(net, source), DN_OK);
+    CHECK_INT(grouped(net), 0);
+    step(net);
+    step(truth);
+    same_bits(dn_net_blob(net, "loss"), dn_net_blob(truth, "loss"), false);
+    for (size_t i = 0; i < net->num_layers; i++)
+        for (int32_t k = 0; k < net->layers[i].layer.num_weights; k++)
+            same_bits(&net->params[net->layers[i].params[k]]->blob,
+                      &truth->params[truth->layers[i].params[k]]->blob, true);
+    dn_net_free(source);
+    dn_net_free(net);
+    dn_net_free(truth);
+    dn_context_free(context);
+    dn_context_free(plain);
+}
+
 int main(void)
 {
     host_thread = pthread_self();
@@ -344,6 +370,8 @@ int main(void)
         check_bits(true, memory);
         check_bits(false, memory);
     }
+    SECTION("two weights in one memory");
+    check_one_memory();
     SECTION("a failure in a lane");
     check_failure();
     return check_summary();

@@ -8,19 +8,20 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STEPS = 16, ROLES = 3, LEAST = 16, IO = 16 };
+enum { STEPS = 4, ROLES = 3, OUTS = 2, LEAST = 16, IO = 16 };
 
 typedef struct step {
     dn_op *op;
-    int32_t in[ROLES], out[2]; /* operand; IO + operand: its stand-in, in scratch; -1: none */
+    int32_t in[ROLES], out[OUTS]; /* operand; IO + i: stand-in i, in scratch; -1: none */
 } step;
 
 typedef struct inner_op {
     dn_op base;
-    step steps[STEPS];
-    int32_t count;
-    size_t at[2 * IO], used; /* bytes in scratch: of stand-ins, then the steps' own */
+    int32_t count, skipped; /* those before that make constant weights, which are kept */
+    int32_t weights;        /* as many do, before op_prepare of the convolution */
+    size_t at[2], used;     /* bytes in scratch: of stand-ins, then the steps' own */
     size_t own;
+    step steps[]; /* STEPS, and one for each frame that a frame sees */
 } inner_op;
 
 static void *place(const inner_op *op, const dn_op_io *io, int32_t i, bool out)
@@ -32,26 +33,52 @@ static void *place(const inner_op *op, const dn_op_io *io, int32_t i, bool out)
     return out ? io->out[i] : io->in[i];
 }
 
-static dn_status inner_run(dn_op *base, const dn_op_io *io)
+/* Steps [from, to); or with `prepare` what they want to keep. */
+static dn_status run_steps(const inner_op *op, const dn_op_io *io, int32_t from, int32_t to,
+                           bool prepare)
 {
-    const inner_op *op = (const inner_op *)base;
     dn_status status = DN_OK;
-    for (int32_t i = 0; i < op->count && !status; i++) {
+    for (int32_t i = from; i < to && !status; i++) {
         const step *s = &op->steps[i];
-        void *in[ROLES], *out[2];
+        void *in[ROLES], *out[OUTS];
         for (int32_t k = 0; k < ROLES; k++)
             in[k] = place(op, io, s->in[k], false);
-        for (int32_t k = 0; k < 2; k++)
-            out[k] = place(op, io, s->out[k], true);
-        status = s->op->run(s->op, &(dn_op_io){.struct_size = sizeof(dn_op_io),
-                                               .in = in,
-                                               .out = out,
-                                               .scratch = (char *)io->scratch + op->used});
+        for (int32_t k = 0; k < OUTS; k++)
+            out[k] = prepare ? NULL : place(op, io, s->out[k], true);
+        const dn_op_io own = {.struct_size = sizeof own,
+                              .in = in,
+                              .out = out,
+                              .scratch = (char *)io->scratch + op->used,
+                              .keep = io->keep};
+        if (!prepare)
+            status = s->op->run(s->op, &own);
+        else if (s->op->prepare)
+            status = s->op->prepare(s->op, &own);
     }
     return status;
 }
 
+static dn_status inner_run(dn_op *base, const dn_op_io *io)
+{
+    const inner_op *op = (const inner_op *)base;
+    return run_steps(op, io, op->skipped, op->count, false);
+}
+
+static dn_status inner_prepare(dn_op *base, const dn_op_io *io)
+{
+    const inner_op *op = (const inner_op *)base;
+    dn_status status = run_steps(op, io, 0, op->weights, false);
+    return status ? status : run_steps(op, io, 0, op->count, true);
+}
+
 /* ---- steps ------------------------------------------------------------------------------- */
+
+static inner_op *new_inner(dn_backend *backend, int64_t frames, dn_op_info *info,
+                           const char *name)
+{
+    return cpu_op_new(backend, sizeof(inner_op) + (size_t)(STEPS + frames) * sizeof(step),
+                      inner_run, info, name);
+}
 
 static dn_operand flat(int64_t count)
 {
@@ -86,6 +113,12 @@ static dn_status add_step(inner_op *op, const dn_op_desc *desc, const step *wher
     s->op->next = op->base.next;
     op->base.next = s->op;
     op->own = own.scratch > op->own ? own.scratch : op->own;
+    if (own.keep) { /* the convolution's */
+        info->keep = own.keep;
+        info->unread = own.unread;
+        op->skipped = own.unread & 2 ? op->weights : 0;
+        op->base.prepare = inner_prepare;
+    }
     info->cost += own.cost;
     return DN_OK;
 }
@@ -116,21 +149,30 @@ static dn_status add_copy(inner_op *op, int32_t from, int32_t to, const dn_args_
     return add_step(op, &desc, &(step){.in = {from, -1, -1}, .out = {to, -1}}, info);
 }
 
-/* The same convolution of other operands. */
+/* The same convolution of other operands; of absent ones it has no more than these. */
 static dn_status add_conv(inner_op *op, const dn_op_desc *as, const dn_args_conv *args,
                           const dn_operand *in, const dn_operand *out, const step *where,
                           dn_op_info *info)
 {
     dn_op_desc desc = *as;
+    step has = *where;
+    desc.num_inputs = (int32_t)cpu_min(as->num_inputs, ROLES);
+    desc.num_outputs = (int32_t)cpu_min(as->num_outputs, OUTS);
     desc.inputs = in, desc.outputs = out, desc.args = args;
-    desc.constant = 0;
-    return add_step(op, &desc, where, info);
+    desc.constant = as->kind == DN_OP_CONV_BWD_WEIGHTS ? 0 : as->constant & 6;
+    for (int32_t i = desc.num_inputs; i < ROLES; i++)
+        has.in[i] = -1;
+    for (int32_t i = desc.num_outputs; i < OUTS; i++)
+        has.out[i] = -1;
+    return add_step(op, &desc, &has, info);
 }
 
 static dn_status finish(inner_op *op, dn_status status, dn_op **out, dn_op_info *info)
 {
     if (status) {
         cpu_op_free(&op->base);
+        info->cost = 0; /* the next row's are others */
+        info->keep = info->unread = 0;
         return status;
     }
     info->scratch = op->used + op->own;
@@ -146,11 +188,11 @@ static void roles_of(int32_t kind, int32_t *x, int32_t *w, int32_t *y)
     *y = kind == DN_OP_CONV ? IO : kind == DN_OP_CONV_BWD_DATA ? 0 : 1;
 }
 
-static void copies_of(const dn_op_desc *desc, dn_operand in[ROLES], dn_operand out[2])
+static void copies_of(const dn_op_desc *desc, dn_operand in[ROLES], dn_operand out[OUTS])
 {
     for (int32_t i = 0; i < ROLES; i++)
         in[i] = i < desc->num_inputs ? desc->inputs[i] : (dn_operand){.dtype = -1};
-    for (int32_t i = 0; i < 2; i++)
+    for (int32_t i = 0; i < OUTS; i++)
         out[i] = i < desc->num_outputs ? desc->outputs[i] : (dn_operand){.dtype = -1};
 }
 
@@ -216,14 +258,14 @@ dn_status cpu_conv_frames_create(dn_backend *backend, const dn_op_desc *desc, dn
         return cpu_decline(info, "activation of a sum");
     if (desc->kind == DN_OP_CONV_BWD_DATA && cpu_present(desc->inputs, desc->num_inputs, 2))
         return cpu_decline(info, "bias of a deconvolution");
-    dn_operand in[ROLES], outs[2];
+    dn_operand in[ROLES], outs[OUTS];
     copies_of(desc, in, outs);
     roles_of(desc->kind, &x, &w, &y);
     dn_operand *at_x = x < IO ? &in[x] : &outs[0], *at_y = y < IO ? &in[y] : &outs[0];
     dn_operand *at_w = w < IO ? &in[w] : &outs[0];
     dn_shape xs = at_x->shape, ys = at_y->shape;
     int64_t T = ys.dim[2];
-    inner_op *op = cpu_op_new(backend, sizeof *op, inner_run, info, "cpu:frames");
+    inner_op *op = new_inner(backend, a.kernel[0], info, "cpu:frames");
     if (!op)
         return DN_E_NOMEM;
     to_images(&at_x->shape, xs.dim[0] * T, xs.dim[1] * a.kernel[0]);
@@ -283,7 +325,7 @@ dn_status cpu_conv_groups_create(dn_backend *backend, const dn_op_desc *desc, dn
 {
     dn_args_conv a = *(const dn_args_conv *)desc->args;
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
-    dn_operand in[ROLES], outs[2];
+    dn_operand in[ROLES], outs[OUTS];
     int32_t x, w, y;
     if (a.spatial != 2 || !cpu_all_nhwc(desc, weights ? 3 | 1u << 18 : 1 | 1u << 16))
         return cpu_decline(info, "not NHWC f32");
@@ -298,7 +340,7 @@ dn_status cpu_conv_groups_create(dn_backend *backend, const dn_op_desc *desc, dn
             ;
     if (m == 1 || ws.dim[2] * ws.dim[3] == 1 || few < 2)
         return cpu_decline(info, "no groups of few channels");
-    inner_op *op = cpu_op_new(backend, sizeof *op, inner_run, info, "cpu:groups");
+    inner_op *op = new_inner(backend, 0, info, "cpu:groups");
     if (!op)
         return DN_E_NOMEM;
     a.group = (int32_t)(group / m);
@@ -312,6 +354,7 @@ dn_status cpu_conv_groups_create(dn_backend *backend, const dn_op_desc *desc, dn
         status = add_fill(op, wide, cpu_count(&at_w->shape), info);
     if (!status && !weights)
         status = add_blocks(op, &ws, group, m, false, 0, 1, wide, info);
+    op->weights = op->count * !weights;
     if (!status)
         status = add_conv(op, desc, &a, in, outs, &where, info);
     if (!status && weights)

@@ -563,6 +563,34 @@ static void empty_cases(builder *b)
     emit(b);
 }
 
+/* Convolutions that others do: of many frames, and of few channels; with operands at the end
+ * that are absent. */
+static void inner_conv_cases(builder *b)
+{
+    static const conv_row rows[] = {
+        {3, 1, 2, 3, 1, {21, 3, 4}, {19, 2, 1}, {1, 1, 1}, {3, 0, 0}, {1, 1, 1}},
+        {2, 2, 40, 20, 10, {9, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const conv_row *r = &rows[i];
+        conv_shapes s = shapes_of(r);
+        for (int32_t kind = DN_OP_CONV; kind <= DN_OP_CONV_BWD_WEIGHTS; kind++) {
+            bool weights = kind == DN_OP_CONV_BWD_WEIGHTS, back = kind == DN_OP_CONV_BWD_DATA;
+            conv_begin(b, kind, r);
+            in(b, NORMAL, back ? s.y : s.x);
+            in(b, NORMAL, weights ? s.y : s.w);
+            for (int k = 0; k < 5 && !back; k++)
+                in_absent(b);
+            out(b, weights ? s.w : back ? s.x : s.y);
+            if (weights)
+                out(b, SHAPE(r->K));
+            for (uint32_t constant = 0; constant < (weights ? 1 : 3); constant += 2) {
+                b->c.constant = constant;
+                emit_layouts(b, weights ? 3 : 1, weights ? 3 : 1, weights ? 0 : 1);
+            }
+        }
+    }
+}
+
 void cases_spatial(case_fn fn, void *user)
 {
     int32_t number = 2000000;
@@ -577,4 +605,5 @@ void cases_spatial(case_fn fn, void *user)
     empty_cases(&b);
     roi_cases(&b);
     wild_rois(&b);
+    inner_conv_cases(&b);
 }

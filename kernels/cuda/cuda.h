@@ -169,7 +169,7 @@ typedef struct cuda_kind {
     X(YOLO_LOSS, yolo_loss)                                                                    \
     X(MULTI_BOX, multi_box)                                                                    \
     X(DETECT, detect)                                                                          \
-    X(OVERLAP, overlap)                                                                     \
+    X(OVERLAP, overlap)                                                                        \
     X(CTC, ctc)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;

@@ -46,7 +46,12 @@ static dn_status check_state(const dn_solver *s, const Cnn__SolverState *state)
     bool can = !ours || can_count_on(ours->random_step);
     for (size_t i = 0; can && ours && i < ours->n_test_random_step; i++)
         can = can_count_on(ours->test_random_step[i]);
-    return can ? check_history(s, state) : dni_fail(DN_E_DATA, "an impossible random_step");
+    if (!can)
+        return dni_fail(DN_E_DATA, "an impossible random_step");
+    if (ours && (ours->since < 0 || ours->since > state->iter))
+        return dni_fail(DN_E_DATA, "the least loss is of iteration %lld of %d",
+                        (long long)ours->since, (int)state->iter);
+    return check_history(s, state);
 }
 
 /* ---- the weights ------------------------------------------------------------------------ */

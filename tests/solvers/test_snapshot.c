@@ -160,17 +160,19 @@ static void check_cut(dn_solver *solver)
 static void check_counts(dn_solver *solver)
 {
     static char bytes[8192 + 16];
-    static const char fields[2][3] = {"\x90\xe2\x09", "\xa8\xe2\x09"}; /* the net's, a test's */
+    static const char fields[3][3] = {"\x90\xe2\x09", "\xa8\xe2\x09", /* net's, a test's */
+                                      "\xb8\xe2\x09"};                /* plateau's since */
     FILE *file = fopen(check_path("good.solverstate"), "rb");
     size_t size = file ? fread(bytes, 1, 8192, file) : 0;
     if (file)
         fclose(file);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         memcpy(bytes + size, "\x8a\xe2\x09\x0c", 4); /* deepnet, of 12 bytes: INT64_MAX */
         memcpy(bytes + size + 4, fields[i], 3);
         memcpy(bytes + size + 7, "\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 9);
         check_write(check_path("far.solverstate"), bytes, size + 16);
-        refuse(solver, check_path("far.solverstate"), DN_E_DATA, "random_step");
+        refuse(solver, check_path("far.solverstate"), DN_E_DATA,
+               i < 2 ? "random_step" : "least loss");
     }
 }
 

@@ -236,8 +236,10 @@ dn_status cpu_gather_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
     op->args.gather = *a;
     op->args.gather.batch = batch;
     op->n = gather ? items : batch > 1 ? batch : a->set ? a->limit : a->cols;
-    op->tasks = cpu_min(gather || tables ? op->n : cpu_ceil(a->cols, 64),
-                        cpu_tasks_for(a->cols * (items + (gather ? 0 : batch * a->limit))));
+    /* of one table every task looks at all indices */
+    int64_t most = gather || batch > 1 ? op->n : cpu_min(op->n, cpu_ceil(a->cols, 64));
+    op->tasks =
+        cpu_min(most, cpu_tasks_for(a->cols * (items + (gather ? 0 : batch * a->limit))));
     *out = &op->base;
     return DN_OK;
 }

@@ -102,7 +102,7 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
         if (i < num)
             taken[i].info = given[i];
         if (present && given[i].dtype == DN_BF16 && real_type == DN_F32 && is_real(letter) &&
-            i < DN_MAX_OPERANDS) {
+            op->num_outputs <= DN_MAX_OPERANDS) { /* `narrow` has a bit for each */
             taken[i].info.dtype = DN_F32;
             op->narrow |= 1u << (&taken[i] - op->operand);
         }

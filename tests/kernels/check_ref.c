@@ -515,6 +515,36 @@ static void test_refusals(void)
     EXPECT(run(&c, ins, outs) == DN_E_DATA);
 }
 
+/* UPDATE of so many outputs that nothing of it may be bf16. */
+static void test_narrow_refusal(void)
+{
+    dn_backend_host host;
+    dn_backend *backend = NULL;
+    dn_op *op = NULL;
+    dn_op_info info = {.struct_size = sizeof(info)};
+    dn_args_update args = {.base.struct_size = sizeof(args)};
+    dn_operand in[2] = {{.dtype = DN_BF16, .shape = SHAPE(4)}}, out[48];
+    dn_op_desc desc = {.struct_size = sizeof(desc),
+                       .kind = DN_OP_UPDATE,
+                       .num_inputs = 2,
+                       .num_outputs = 12,
+                       .inputs = in,
+                       .outputs = out,
+                       .args = &args};
+    host_init(&host, 1);
+    EXPECT(ref->open(&backend, &host) == DN_OK);
+    for (int k = 0; k < 48; k++)
+        out[k] = (dn_operand){.dtype = DN_F32, .shape = SHAPE(1)};
+    for (; desc.num_outputs <= 48; desc.num_outputs += 36) {
+        in[1] = (dn_operand){.dtype = DN_F32, .shape = SHAPE(desc.num_outputs / 3 * 2)};
+        dn_status status = ref->op_create(backend, &desc, &op, &info);
+        EXPECT(status == (desc.num_outputs > DN_MAX_OPERANDS ? DN_E_INVALID : DN_OK));
+        if (!status)
+            ref->op_destroy(op);
+    }
+    ref->close(backend);
+}
+
 /* Operands and counts of DETECT that do not go together. */
 static void test_detect_refusals(void)
 {
@@ -571,6 +601,7 @@ int main(void)
     test_argmax();
     test_updates();
     test_refusals();
+    test_narrow_refusal();
     test_detect_refusals();
     if (host_live_allocations() != 0) {
         printf("allocations were never freed\n");

@@ -226,6 +226,8 @@ dn_status cpu_gather_create(dn_backend *backend, const dn_op_desc *desc, dn_op *
         return cpu_decline(info, "operands are not plain f32");
     if (items < 1 || a->cols < 1)
         return cpu_decline(info, "nothing to do");
+    if (!gather && a->set && a->base.accumulate)
+        return cpu_decline(info, "set and accumulate exclude each other");
     rows_op *op = new_rows(backend, info, gather ? "cpu:gather" : "cpu:scatter",
                            gather   ? gather_task
                            : tables ? scatter_tables_task

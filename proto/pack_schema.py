@@ -106,6 +106,11 @@ def main(source, rows_file, types_file):
         for name, _ in enums:
             print('ProtobufCEnumDescriptor %s;' % name, file=out)
         print('void *const cnn_types[] = {\n%s};' % ',\n'.join(types), file=out)
+        # 101: the first that is not the system's. Linked into a program, its own constructors
+        # may come to read nets: they run after. Here, since who links an archive gets this file
+        # with any descriptor, and schema.c with it.
+        print('__attribute__((constructor(101))) static void unpack(void)', file=out)
+        print('{\n    cnn_unpack();\n}', file=out)
 
 
 main(*sys.argv[1:])

@@ -61,9 +61,7 @@ static void unpack_rows(void)
         ranges[i] = (ProtobufCIntRange){range_rows[i].start, range_rows[i].index};
 }
 
-/* 101: the first that is not the system's. Linked into a program, its own constructors may
- * come to read nets: they run after. */
-__attribute__((constructor(101))) static void unpack(void)
+void cnn_unpack(void)
 {
     const ProtobufCIntRange *range = ranges;
     unpack_rows();

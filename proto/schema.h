@@ -8,4 +8,6 @@
 
 extern void *const cnn_types[]; /* NULL, those of messages, those of enums */
 
+void cnn_unpack(void); /* fills them: the constructor of cnn_types.c */
+
 #endif

@@ -313,7 +313,7 @@ static void check_failed_launch(void)
             fake->fail_launch = 0;
             CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
         }
-        CHECK_AT(failures >= (replays ? 1 : 25), "%d failures", failures);
+        CHECK_AT(failures >= (replays ? 1 : 20), "%d failures", failures);
         dn_solver_free(solver);
         dn_context_free(context);
         CHECK_INT(live(), 0);

@@ -77,7 +77,8 @@ static double move_of(const dn_op_desc *d)
 static double flops_of(const dn_op_desc *d)
 {
     const dn_args_gemm *gemm = d->args;
-    const dn_shape *x = &d->inputs[0].shape, *y = &d->outputs[0].shape;
+    const dn_shape *x = d->num_inputs ? &d->inputs[0].shape : NULL;
+    const dn_shape *y = &d->outputs[0].shape;
     switch (d->kind) {
     case DN_OP_GEMM:
         return 2.0 * (double)(gemm->batch * gemm->m * gemm->n) * (double)gemm->k;

@@ -325,7 +325,7 @@ static void check_lost(void)
 {
     SECTION("a lost device");
     dn_context_options options = device_options();
-    for (int at = 1; at < 130; at += 7) {
+    for (int at = 1; at < 100; at += 7) {
         *fake = (fake_cuda_control){0};
         dn_context *context = make_context(&options);
         dn_solver *solver = make(context, 0);

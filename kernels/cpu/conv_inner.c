@@ -2,7 +2,8 @@
  * conv_inner.c: convolutions as others that have kernels, of operands moved about. Over three
  * axes: the frames that a frame of y sees side by side, as channels of images:
  * (N T, C kernel, H, W), whose weights lie as they are. Of groups of few channels in NHWC:
- * groups side by side as one, with zeros between them. */
+ * groups side by side as one, with zeros between them: an infinity or NaN in a group reaches
+ * those beside it. */
 #include "cpu.h"
 
 #include <stdio.h>

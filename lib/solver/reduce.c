@@ -44,11 +44,11 @@ static dn_status reduce_next(dn_solver *s, bool all)
     dni_update *u = s->update;
     dn_status st = DN_OK;
     while (!st && u->num_reduced < u->num_weights) {
-        dni_updated *w = &u->weights[u->num_weights - 1 - u->num_reduced];
-        if (!all && !w->done)
+        size_t i = u->num_weights - 1 - u->num_reduced;
+        if (!all && !u->weights[i].done)
             break;
         u->num_reduced++;
-        st = reduce(s, w);
+        st = dni_update_again(u, i) ? DN_OK : reduce(s, &u->weights[i]);
     }
     return st;
 }

@@ -201,6 +201,8 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
     for (size_t i = 0; i < u->num_weights && !b.status; i++) { /* in the order of UPDATE */
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;
+        w->memory[0] = blob->store->data;
+        w->memory[1] = blob->store->diff;
         w->data = memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
         w->diff = memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
         for (int32_t k = 0; k < u->rule->histories; k++)
@@ -285,11 +287,35 @@ void dni_update_free(dni_update *u)
     dni_plan_free(u->plan);
     dni_program_free(&u->program);
     for (size_t i = 0; i < u->num_weights; i++)
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 2; k++) {
             dni_free_aligned(heap, u->weights[i].history[k]);
+            dni_free_aligned(heap, u->weights[i].aside[k]);
+        }
     dni_free(heap, u->weights);
     dni_free(heap, u->each);
     dni_free(heap, u);
+}
+
+bool dni_update_again(const dni_update *u, size_t weight)
+{
+    for (size_t i = 0; i < weight; i++)
+        if (u->weights[i].param->blob.store == u->weights[weight].param->blob.store)
+            return true;
+    return false;
+}
+
+/* Zeros, whose update is nobody's, in place of memory that an earlier weight's UPDATE writes:
+ * the gradient there is the sum of both. */
+static dn_status lay_aside(const dni_update *u, dni_updated *w)
+{
+    for (int k = 0; k < 2; k++) {
+        if (!w->aside[k])
+            w->aside[k] = dni_alloc_aligned(&u->context->heap, dni_updated_bytes(w));
+        if (!w->aside[k])
+            return DN_E_NOMEM;
+        memset(w->aside[k], 0, dni_updated_bytes(w));
+    }
+    return DN_OK;
 }
 
 /* The net may have been given other memory for a weight since (sharing). */
@@ -297,16 +323,23 @@ static dn_status follow_memory(dni_update *u)
 {
     bool moved = false;
     for (size_t i = 0; i < u->num_weights; i++) {
-        dni_updated *w = &u->weights[i];
-        dni_store *store = w->param->blob.store;
+        dni_store *store = u->weights[i].param->blob.store;
         dn_status st = dni_store_diff(store);
         if (st)
             return st;
-        dni_tensor_info *data = &u->program.tensors[w->data];
-        dni_tensor_info *diff = &u->program.tensors[w->diff];
-        moved |= data->memory != store->data || diff->memory != store->diff;
-        data->memory = store->data;
-        diff->memory = store->diff;
+        moved |= u->weights[i].memory[0] != store->data;
+        moved |= u->weights[i].memory[1] != store->diff;
+    }
+    for (size_t i = 0; moved && i < u->num_weights; i++) {
+        dni_updated *w = &u->weights[i];
+        bool again = dni_update_again(u, i);
+        dn_status st = again ? lay_aside(u, w) : DN_OK;
+        if (st)
+            return st;
+        w->memory[0] = w->param->blob.store->data;
+        w->memory[1] = w->param->blob.store->diff;
+        u->program.tensors[w->data].memory = again ? w->aside[0] : w->memory[0];
+        u->program.tensors[w->diff].memory = again ? w->aside[1] : w->memory[1];
     }
     return moved ? dni_plan_rebind(u->plan) : DN_OK;
 }

@@ -13,6 +13,8 @@ typedef struct dni_updated {
     int32_t layer;         /* the first that has it */
     dni_tensor data, diff; /* the histories follow */
     void *history[2];      /* of the weight's shape; [1] where the rule has two */
+    void *memory[2];       /* data and diff of the weight when the program was bound to them */
+    void *aside[2];        /* what it was bound to, where an earlier weight has that memory */
     bool done; /* the last backward of this iteration will add nothing to its gradient */
 } dni_updated;
 
@@ -40,6 +42,8 @@ void dni_update_free(dni_update *update);
  * there at once, if they are others than before. */
 dn_status dni_update_set(dni_update *update, double rate, double correction, double scale);
 dn_status dni_update_run(dni_update *update);
+/* Does an earlier weight have this one's memory (dn_net_share_weights)? It is updated once. */
+bool dni_update_again(const dni_update *update, size_t weight);
 /* Bytes of one history of a weight. */
 size_t dni_updated_bytes(const dni_updated *weight);
 

@@ -58,6 +58,56 @@ static uint64_t trained(const dn_backend_ops *backend, int32_t threads, const ch
     return hash;
 }
 
+/* Two layers with one weight: by name from the start, or since the net was put on another's. */
+#define TWINS(param)                                                                           \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 6 } } } "      \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "             \
+    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' " param                       \
+    "  inner_product_param { num_output: 6 bias_term: false weight_filler { type: 'xavier' } " \
+    "  } } "                                                                                   \
+    "layer { name: 'tanh' type: 'TanH' bottom: 'a' top: 'a' } "                                \
+    "layer { name: 'b' type: 'InnerProduct' bottom: 'a' top: 'b' " param                       \
+    "  inner_product_param { num_output: 6 bias_term: false weight_filler { type: 'xavier' } " \
+    "  } } "                                                                                   \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'b' bottom: 't' top: 'loss' } "
+
+static int reduced;
+
+static dn_status count_reduced(void *user, void *data, int64_t count)
+{
+    (void)user, (void)data, (void)count;
+    reduced++;
+    return DN_OK;
+}
+
+static void check_twins(int32_t threads)
+{
+    static const char *const text =
+        "base_lr: 0.1 lr_policy: 'fixed' momentum: 0.9 weight_decay: 0.01 clip_gradients: 0.1 "
+        "random_seed: 5";
+    dn_context *context = NULL;
+    dn_context_options options = {
+        .struct_size = sizeof options, .num_threads = threads, .seed = 3};
+    dn_solver_options reducing = {.struct_size = sizeof reducing, .all_reduce = count_reduced};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    dn_solver *named = make_solver(context, text, TWINS("param { name: 'w' }"), &reducing);
+    dn_solver *source = make_solver(context, text, TWINS("param { name: 'w' }"), NULL);
+    dn_solver *shared = make_solver(context, text, TWINS(""), &reducing);
+    fill_small(named);
+    fill_small(shared);
+    CHECK_STATUS(dn_net_share_weights(dn_solver_net(shared), dn_solver_net(source)), DN_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK_STATUS(dn_solver_step(named, 1), DN_OK);
+        CHECK_STATUS(dn_solver_step(shared, 1), DN_OK);
+        CHECK_INT(reduced, 2 * (i + 1));
+        CHECK(hash_weights(dn_solver_net(named)) == hash_weights(dn_solver_net(shared)));
+    }
+    dn_solver_free(named);
+    dn_solver_free(shared);
+    dn_solver_free(source);
+    dn_context_free(context);
+}
+
 int main(void)
 {
     static const char *const rules[] = {
@@ -86,5 +136,8 @@ int main(void)
             for (int32_t threads = 1; threads <= 3; threads++)
                 CHECK(trained(&dn_cpu_backend, threads, text, larc ? TRAINED : 1) == expected);
         }
+    SECTION("one memory");
+    for (int32_t threads = 1; threads <= 2; threads++, reduced = 0)
+        check_twins(threads);
     return check_summary();
 }

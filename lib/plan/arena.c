@@ -22,12 +22,13 @@ static void touch(life *l, const dni_op *op, size_t first, size_t last)
 static void find_lives(const dni_steps *s, life *lives)
 {
     const dni_program *p = s->program;
-    const dni_group *g = s->groups, *none = g + s->num_groups;
+    const dni_group *g = s->groups;
+    size_t left = s->num_groups;
     for (size_t i = 0; i < p->num_ops; i++) {
         const dni_op *op = &p->ops[i];
-        while (g < none && g->end <= i)
+        for (; left && g->end <= i; left--)
             g++;
-        bool grouped = g < none && g->first <= i;
+        bool grouped = left && g->first <= i;
         size_t first = grouped ? g->first : i, last = grouped ? g->end - 1 : i;
         for (int32_t k = 0; k < op->num_inputs; k++)
             if (op->inputs[k] != DNI_NONE)

@@ -413,14 +413,15 @@ dn_status dni_steps_run_lane(const dni_steps *s, size_t first, size_t end, int32
 dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, bool fresh,
                         size_t *failed)
 {
-    const dni_group *g = s->groups, *none = g + s->num_groups;
+    const dni_group *g = s->groups;
+    size_t left = s->num_groups;
     dn_status st = DN_OK;
     if (s->sides)
         return dni_sides_run(s, first, end, fresh, failed);
     while (!st && first < end) {
-        while (g < none && g->first < first)
+        for (; left && g->first < first; left--)
             g++;
-        bool grouped = g < none && g->end <= end;
+        bool grouped = left && g->end <= end;
         st = dni_steps_run_lane(s, first, grouped ? g->first : end, -1, fresh, failed);
         if (!st && grouped)
             st = dni_steps_run_group(s, g, fresh, failed);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * deepnet/sys/boxes.h: boxes as every backend has them: their overlap, and how they are coded
- * relative to a prior. All in double: which of two boxes goes is decided by the last bit. */
+ * deepnet/sys/boxes.h: the geometry of boxes that every backend shares: their overlap, and how
+ * a box is coded relative to a prior (Liu et al., "SSD: Single Shot MultiBox Detector", ECCV
+ * 2016). All in double, so that every backend keeps the same boxes where two scores or overlaps
+ * are nearly equal. */
 #ifndef DEEPNET_SYS_BOXES_H
 #define DEEPNET_SYS_BOXES_H
 
@@ -14,7 +16,7 @@
 #define DN_BOXES_FN static inline
 #endif
 
-typedef struct dn_box { /* x1 >= x0 and y1 >= y0, or it is empty */
+typedef struct dn_box { /* empty unless x1 >= x0 and y1 >= y0 */
     double x0, y0, x1, y1;
 } dn_box;
 
@@ -36,7 +38,8 @@ DN_BOXES_FN double dn_box_area(const dn_box *b, double one)
     return b->x1 < b->x0 || b->y1 < b->y0 ? 0 : (b->x1 - b->x0 + one) * (b->y1 - b->y0 + one);
 }
 
-/* Intersection over union; one: what is added to a length (0; 1 where corners are pixels). */
+/* Intersection over union. one: what is added to x1 - x0 to give a width: 1 where
+ * corners are the indices of pixels, which belong to the box; otherwise 0. */
 DN_BOXES_FN double dn_box_iou(const dn_box *a, const dn_box *b, double one)
 {
     double w = fmin(a->x1, b->x1) - fmax(a->x0, b->x0) + one;
@@ -46,7 +49,8 @@ DN_BOXES_FN double dn_box_iou(const dn_box *a, const dn_box *b, double one)
     return w * h / (dn_box_area(a, one) + dn_box_area(b, one) - w * h);
 }
 
-/* What code says of prior p; v: 4 variances, or NULL where the code already has them inside. */
+/* The box that `b` encodes relative to prior `p`. code: DN_BOX_*. v: the prior's 4 variances,
+ * or NULL where the encoded values are already multiplied by them. */
 DN_BOXES_FN dn_box dn_box_decode(int32_t code, const dn_box *p, const double *v,
                                  const dn_box *b)
 {

@@ -8,7 +8,8 @@
 
 typedef struct norm { /* ops by index; NO_OP: not there */
     size_t norm, scale, dgamma, dbeta, dscale, bwd;
-    dni_tensor n; /* storage of the normalised values */
+    dni_tensor n;  /* storage of the normalised values */
+    dni_tensor dz; /* of what was scaled */
 } norm;
 
 static bool same_view(const dn_args_batch_norm *a, int64_t outer, int64_t dim, int64_t inner)
@@ -78,10 +79,10 @@ static bool find_gradients(const dni_program *p, norm *m)
     dni_tensor dn = dni_root(p, p->ops[m->bwd].inputs[2]);
     m->dscale = dni_last_write(p, dn, m->bwd);
     if (m->dscale == NO_OP || !is_scale(&p->ops[m->dscale], DN_BCAST_MUL, a) ||
-        !dni_only_reader(p, dn, m->dscale, m->bwd) ||
         p->ops[m->dscale].inputs[1] != p->ops[m->scale].inputs[1])
         return false;
-    dni_tensor dz = dni_root(p, p->ops[m->dscale].inputs[0]);
+    m->dz = p->ops[m->dscale].inputs[0];
+    dni_tensor dz = dni_root(p, m->dz);
     for (size_t i = m->scale + 1; i < m->bwd; i++)
         if (is_channel_sum(&p->ops[i], DN_REDUCE_SUM, a) &&
             dni_root(p, p->ops[i].inputs[0]) == dz &&
@@ -90,6 +91,8 @@ static bool find_gradients(const dni_program *p, norm *m)
     size_t first = m->dscale;
     first = m->dgamma < first ? m->dgamma : first;
     first = m->dbeta < first ? m->dbeta : first;
+    if (!dni_only_reader(p, dn, m->dscale, m->bwd))
+        m->dscale = NO_OP; /* somebody else wants dn: it stays */
     return (m->dgamma == NO_OP || dni_root(p, p->ops[m->dgamma].inputs[0]) == dz) &&
            dni_next_write(p, dz, first, m->bwd) == m->bwd;
 }
@@ -156,7 +159,7 @@ static void make_backward(const dni_program *p, const norm *m, dni_trial *t)
     t->op.inputs[2] = bn->outputs[1];
     t->op.inputs[3] = bn->outputs[2];
     t->op.inputs[4] = p->ops[m->scale].inputs[1];
-    t->op.inputs[5] = p->ops[m->dscale].inputs[0];
+    t->op.inputs[5] = m->dz;
     t->op.num_outputs = 3;
     t->op.outputs[1] = m->dgamma == NO_OP ? DNI_NONE : p->ops[m->dgamma].outputs[0];
     t->op.outputs[2] = m->dbeta == NO_OP ? DNI_NONE : p->ops[m->dbeta].outputs[0];
@@ -222,7 +225,8 @@ dn_status dni_fuse_norms(dni_rewrite *r)
     for (size_t i = 0; !st && i < p->num_ops; i++) {
         if (p->ops[i].kind != DN_OP_BATCH_NORM)
             continue;
-        norm m = {i, NO_OP, NO_OP, NO_OP, NO_OP, NO_OP, dni_root(p, p->ops[i].outputs[0])};
+        norm m = {i, NO_OP, NO_OP, NO_OP, NO_OP, NO_OP, DNI_NONE, DNI_NONE};
+        m.n = dni_root(p, p->ops[i].outputs[0]);
         if (find_readers(p, &m) && find_gradients(p, &m) && x_stays(p, &m) &&
             scale_is_learnt(p, &m))
             st = fuse(r, &m);

@@ -22,11 +22,12 @@
           "weight_filler { type: 'gaussian' std: 0.4 } bias_filler { type: 'gaussian' } " more \
           " } ")
 #define ON(blob, name, type, rest) LAYER(name, type, blob, blob, rest)
-#define NORM(blob)                                                                             \
-    ON(blob, blob "_n", "BatchNorm", "")                                                       \
+#define NORM_OF(bottom, blob)      /* of another blob */                                       \
+    LAYER(blob "_n", "BatchNorm", bottom, blob, "")                                            \
     ON(blob, blob "_s", "Scale",                                                               \
        "scale_param { bias_term: true filler { type: 'uniform' min: 0.5 max: 1.5 } "           \
        "bias_filler { type: 'gaussian' } } ")
+#define NORM(blob) NORM_OF(blob, blob)
 #define RELU(blob) ON(blob, blob "_r", "ReLU", "")
 #define SUM(p, q, top)                                                                         \
     "layer { name: '" top "' type: 'Eltwise' bottom: '" p "' bottom: '" q "' top: '" top "' "  \

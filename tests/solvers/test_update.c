@@ -73,7 +73,7 @@ static uint64_t trained(const dn_backend_ops *backend, int32_t threads, const ch
 
 static int reduced;
 
-static dn_status count_reduced(void *user, void *data, int64_t count)
+static dn_status count_reduced(void *user, float *data, int64_t count)
 {
     (void)user, (void)data, (void)count;
     reduced++;

@@ -19,6 +19,8 @@ typedef struct dni_record {
     int32_t label;
     const uint8_t *map; /* the file of its class map; NULL: none */
     size_t map_size;
+    const struct dni_window *window; /* a piece of the image; NULL: the whole */
+    bool mirror;                     /* ... as it was drawn */
 } dni_record;
 
 typedef struct dni_source dni_source;
@@ -70,6 +72,18 @@ typedef struct dni_list {
  * base and the root are borrowed for good. */
 dn_status dni_list_open(dni_source **out, const dni_heap *heap, const char *base,
                         const char *path, const dni_list *options);
+
+/* The file of an image, and its path as the list has it, without the root. */
+typedef struct dni_image_file {
+    char *name, *bytes;
+    size_t size;
+} dni_image_file;
+
+/* [at, end): the path; beside: the list's folder. What file had before is freed. */
+dn_status dni_image_file_read(dni_image_file *file, const dni_heap *heap, const char *base,
+                              const char *beside, const char *root, const char *at,
+                              const char *end);
+void dni_image_file_free(dni_image_file *file, const dni_heap *heap);
 
 /* ---- order.c: records shuffled ----------------------------------------------------------- */
 
@@ -194,6 +208,30 @@ typedef struct dni_placement {
 dni_placement dni_transform_run(const dni_transform *transform, const dni_image *image,
                                 uint64_t index, float *out);
 
+/* ---- windows.c: pieces of images that a file names, drawn at random ---------------------- */
+
+typedef struct dni_window {
+    uint32_t image; /* of the file */
+    int32_t label;
+    int32_t ends[2][2]; /* first and last row, first and last column */
+} dni_window;
+
+typedef struct dni_windows {
+    const Cnn__WindowDataParameter *param; /* borrowed */
+    int64_t batch, ranks;
+    uint64_t seed, stream;
+} dni_windows;
+
+dn_status dni_windows_open(dni_source **out, const dni_heap *heap, const char *base,
+                           const dni_windows *options);
+/* Does the transformation suit? */
+dn_status dni_window_check(const dni_transform *transform,
+                           const Cnn__WindowDataParameter *param);
+/* The record's window of its image, an 8-bit one of 3 channels: (3, crop, crop) floats. */
+dn_status dni_window_put(const dni_transform *transform, const Cnn__WindowDataParameter *param,
+                         dni_decoder *room, const dni_image *image, const dni_record *record,
+                         float *out);
+
 /* ---- loader.c: batches read ahead by a thread of their own ------------------------------- */
 
 typedef struct dni_loader dni_loader;
@@ -202,6 +240,7 @@ typedef struct dni_loader_options {
     const dni_heap *heap;            /* used by the loader's thread too */
     const Cnn__DataParameter *param; /* source, backend, batch_size, prefetch, rand_skip */
     const dni_list *list;            /* the source is a list of image files; NULL: a database */
+    const Cnn__WindowDataParameter *windows;       /* ... or a window file */
     const Cnn__TransformationParameter *transform; /* NULL: none */
     bool train;
     /* Records are AnnotatedDatum; what is done to them, NULL: nothing. This and the transform

@@ -11,11 +11,6 @@ typedef struct line {
     size_t at, number;
 } line;
 
-typedef struct image_file {
-    char *name, *bytes;
-    size_t size;
-} image_file;
-
 typedef struct list {
     dni_source base;
     dni_list o;
@@ -24,7 +19,7 @@ typedef struct list {
     char *text;
     line *lines;
     size_t count, capacity, next;
-    image_file image, map; /* of the last record */
+    dni_image_file image, map; /* of the last record */
 } list;
 
 static bool is_blank(char c)
@@ -63,21 +58,32 @@ static dn_status split_line(const list *l, const char *at, const char **end, con
     return DN_OK;
 }
 
-static dn_status read_image(const list *l, image_file *f, const char *at, const char *end)
+void dni_image_file_free(dni_image_file *f, const dni_heap *heap)
 {
-    const dni_heap *heap = l->base.heap;
-    char *name, *path = NULL;
     dni_free(heap, f->name);
     dni_free(heap, f->bytes);
+}
+
+dn_status dni_image_file_read(dni_image_file *f, const dni_heap *heap, const char *base,
+                              const char *beside, const char *root, const char *at,
+                              const char *end)
+{
+    char *name, *path = NULL;
+    dni_image_file_free(f, heap);
     f->bytes = NULL;
     f->name = dni_strndup(heap, at, (size_t)(end - at));
-    name = f->name ? dni_format(heap, "%s%s", l->o.root ? l->o.root : "", f->name) : NULL;
-    dn_status st = name ? dni_path_listed(heap, l->folder, l->beside, name, &path) : DN_E_NOMEM;
+    name = f->name ? dni_format(heap, "%s%s", root ? root : "", f->name) : NULL;
+    dn_status st = name ? dni_path_listed(heap, base, beside, name, &path) : DN_E_NOMEM;
     if (!st)
         st = dni_file_read_regular(heap, path, MAX_BYTES, &f->bytes, &f->size);
     dni_free(heap, name);
     dni_free(heap, path);
     return st;
+}
+
+static dn_status read_image(const list *l, dni_image_file *f, const char *at, const char *end)
+{
+    return dni_image_file_read(f, l->base.heap, l->folder, l->beside, l->o.root, at, end);
 }
 
 static dn_status read_line(list *l, const line *from, dni_record *record)
@@ -143,10 +149,8 @@ static void list_close(dni_source *source)
     dni_free(heap, l->beside);
     dni_free(heap, l->text);
     dni_free(heap, l->lines);
-    dni_free(heap, l->image.name);
-    dni_free(heap, l->image.bytes);
-    dni_free(heap, l->map.name);
-    dni_free(heap, l->map.bytes);
+    dni_image_file_free(&l->image, heap);
+    dni_image_file_free(&l->map, heap);
     dni_free(heap, l);
 }
 

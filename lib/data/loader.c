@@ -29,9 +29,10 @@ struct dni_loader {
     dni_annotator map_annotator;
     float level; /* of a map that is all one class */
     bool labelled;
-    dni_boxes boxes; /* of a record */
-    dni_shape shape; /* of the first batch: (N, C, H, W) */
-    int32_t type;    /* of the first record's annotation */
+    dni_boxes boxes;                         /* of a record */
+    const Cnn__WindowDataParameter *windows; /* NULL: whole images */
+    dni_shape shape;                         /* of the first batch: (N, C, H, W) */
+    int32_t type;                            /* of the first record's annotation */
     int64_t batch;
     int64_t skip;        /* rand_skip: records left out at the start */
     int64_t rank, ranks; /* of every `ranks` records the one that is ours */
@@ -205,6 +206,19 @@ static dn_status leave_out(dni_loader *l, int64_t count)
     return st;
 }
 
+/* Item i is a window of the record's image. */
+static dn_status fill_window(dni_loader *l, slot *s, int64_t i, const dni_record *record)
+{
+    dni_image image;
+    int32_t label;
+    dn_status st = dni_record_decode(&l->decoder, record, &image, &label);
+    s->labels[i] = (float)record->label;
+    if (!st)
+        st = dni_window_put(l->transform, l->windows, &l->map_decoder, &image, record,
+                            s->data + i * dni_shape_count(&s->item));
+    return dni_in_record(st, l->source, record);
+}
+
 /* Item i of a batch. */
 static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
 {
@@ -217,6 +231,10 @@ static dn_status fill_one(dni_loader *l, slot *s, int64_t i)
         st = next_record(l, &record);
     if (st)
         return st;
+    if (record.window) {
+        st = fill_window(l, s, i, &record);
+        return st ? st : leave_out(l, l->ranks - 1 - l->rank);
+    }
     st = dni_annotator_run(&l->annotator, &l->decoder, &record, number, first, &image, &value,
                            &l->boxes);
     if (!st && l->annotator.type != l->type)
@@ -378,22 +396,33 @@ bool dni_loader_has_boxes(const dni_loader *loader)
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-/* The shape of batches is that of the first record. */
-static dn_status infer_shape(dni_loader *l)
+/* (C, H, W): the first record's. */
+static dn_status first_item(dni_loader *l, dni_shape *item)
 {
     dni_record record;
     dni_image image;
-    dni_shape item;
     int32_t label;
+    if (l->windows) {
+        int64_t crop = l->transform->crop_height;
+        *item = dni_shape_of(3, (int64_t[]){3, crop, crop});
+        return dni_window_check(l->transform, l->windows);
+    }
     dn_status st = dni_source_next(l->source, &record);
     if (st)
         return st;
     st =
         dni_annotator_run(&l->annotator, &l->decoder, &record, 0, 0, &image, &label, &l->boxes);
     if (!st)
-        st = dni_transform_shape(l->transform, &image, &item);
+        st = dni_transform_shape(l->transform, &image, item);
+    return dni_in_record(st, l->source, &record);
+}
+
+static dn_status infer_shape(dni_loader *l)
+{
+    dni_shape item;
+    dn_status st = first_item(l, &item);
     if (st)
-        return dni_in_record(st, l->source, &record);
+        return st;
     l->type = l->annotator.type;
     l->shape = dni_shape_of(4, (int64_t[]){l->batch, item.dim[0], item.dim[1], item.dim[2]});
     st = dni_shape_check(&l->shape);
@@ -461,8 +490,12 @@ static dn_status set_up(dni_loader *l, const dni_loader_options *o)
     l->decoder.force_color =
         l->transform->force_color || (p->force_encoded_color && !l->transform->force_gray);
     l->batch = p->batch_size;
-    st = o->list ? dni_list_open(&l->source, &l->heap, o->folder, p->source, o->list)
-                 : dni_source_open(&l->source, &l->heap, p->backend, o->folder, p->source);
+    l->windows = o->windows;
+    l->map_decoder.heap = &l->heap;
+    const dni_windows drawn = {o->windows, l->batch, l->ranks, o->seed, o->stream + 4};
+    st = o->windows ? dni_windows_open(&l->source, &l->heap, o->folder, &drawn)
+         : o->list  ? dni_list_open(&l->source, &l->heap, o->folder, p->source, o->list)
+                    : dni_source_open(&l->source, &l->heap, p->backend, o->folder, p->source);
     if (st)
         return st;
     draw_skip(l, o);

@@ -523,6 +523,115 @@ class Converting(Images):
                 self.convert('db', overwrite=True, size=size)
 
 
+class Windows(Images):
+    """R-CNN's window files. Windows of the item's size, or that grow to it, keep their pixels."""
+
+    TWO = """# 0 0.png 3 6 5 3
+             7 0.6 0 1 3 4   9 0.3 0 0 1 1   2 0.1 1 0 4 3 """  # the one between is left out
+
+    def net(self, text=TWO, param='', crop=4, transform=''):
+        self.write('windows.txt', text)
+        try:
+            return deepnet.Net(phase=deepnet.TRAIN, text="""
+                layer { name: "d" type: "WindowData" top: "data" top: "label"
+                  transform_param { crop_size: %d %s }
+                  window_data_param { source: "windows.txt" root_folder: "pics/" batch_size: 4
+                    bg_threshold: 0.3 fg_fraction: 0.5 %s } }""" % (crop, transform, param))
+        except deepnet.UnsupportedError as error:
+            if 'this build has no' in str(error):
+                self.skipTest(str(error))
+            raise
+
+    def read(self, net):
+        try:
+            net.forward()
+        except deepnet.UnsupportedError as lacking:
+            self.skipTest(str(lacking))
+        return net.blobs['data'].data, net.blobs['label'].data
+
+    def test_background_first(self):
+        data, labels = self.read(self.net(transform='mean_value: 3 scale: 0.5'))
+        self.assertEqual(list(labels), [0, 0, 7, 7])
+        for i, piece in enumerate([np.s_[0:4, 1:5]] * 2 + [np.s_[1:5, 0:4]] * 2):
+            want = (planes(self.images[0][piece]).astype('f4') - 3) / 2
+            np.testing.assert_array_equal(data[i], want)
+
+    def test_all_are_drawn(self):
+        text = ''.join('# %d %d.png 3 6 5 2 %d 1 0 0 3 3 0 0 0 0 3 3\n' % (i, i, i + 1)
+                       for i in range(5))
+        net = self.net(text, transform='mirror: true')
+        seen = set()
+        for _ in range(30):
+            for x, label in zip(*self.read(net)):
+                for i, image in enumerate(self.images):
+                    for step in (1, -1):
+                        if (x == planes(image[:4, :4])[..., ::step]).all():
+                            seen.add((i, step, label))
+        self.assertEqual(seen, {(i, step, label) for i in range(5) for step in (1, -1)
+                                for label in (0, i + 1)})
+
+    def test_square_and_mean(self):
+        means = np.random.RandomState(3).rand(3, 7, 7).astype('f4')
+        size = bytes([means.nbytes & 127 | 128, means.nbytes >> 7])
+        with open('mean.binaryproto', 'wb') as file:
+            file.write(b'\x08\x01\x10\x03\x18\x07\x20\x07\x2a' + size + means.tobytes())
+        text = '# 0 0.png 3 6 5 2 1 1 0 0 1 3 0 0 0 0 1 3'
+        net = self.net(text, 'crop_mode: "square"', 5, 'mirror: true mean_file: "mean.binaryproto"')
+        want = np.zeros((2, 3, 5, 5), 'f4')  # columns -1 to 3: what is outside is 0
+        image, middle = planes(self.images[0][:5, :4]), means[:, 1:6, 1:6]
+        want[0][..., 1:] = image - middle[..., 1:]
+        want[1][..., :4] = image[..., ::-1] - middle[..., :4]
+        seen = set()
+        for _ in range(4):
+            for x in self.read(net)[0]:
+                near = [abs(x - w).max() < 1e-4 for w in want]
+                self.assertEqual(sum(near), 1)
+                seen.add(near[0])
+        self.assertEqual(len(seen), 2)
+
+    def test_context(self):
+        png('pics/flat.png', np.full((6, 5, 3), 255, 'u1'))
+        text = '# 0 flat.png 3 6 5 2 1 1 0 0 4 5 0 0 0 0 4 5'
+        want = np.zeros((12, 12), 'f4')  # rows -2 to 8, columns -1 to 6 of the image
+        want[2:9, 2:10] = 255
+        data, _ = self.read(self.net(text, 'context_pad: 2', 12))
+        np.testing.assert_array_equal(data, np.broadcast_to(want, (4, 3, 12, 12)))
+
+    def test_failing(self):
+        self.read(self.net())
+        for text, words in (
+                ('', 'no windows of the background'),
+                ('# 0 0.png 3 6 5 1\n0 0 0 0 3 3', 'no windows of the foreground'),
+                ('0 0.png', "line 1: '0' stands where an image's '#'"),
+                ('# 0 0.png 3 6 5 1\n1 0.5 0 zero', "line 2: 'zero' stands"),
+                ('# 0 0.png 3 6 5 1\n1 0.5 0', "line 2: '' stands"),
+                ('# 0 0.png 3 6 5 1\n1 1 0 0 1e9 0', "line 2: '1e9' stands"),
+                ('# 0 0.png 3 6 5 1\n0 1 0 0 3 3', 'line 2: a window of the foreground has class 0'),
+                ('# 0 0.png 3 6 5 0 \0', 'line 1 holds a zero byte')):
+            with self.assertRaises(deepnet.DataError) as caught:
+                self.net(text)
+            self.assertIn("window file 'windows.txt': ", str(caught.exception))
+            self.assertIn(words, str(caught.exception))
+        for error, text, words in (
+                (deepnet.FileError, self.TWO.replace('0.png', 'gone.png'),
+                 "window file 'windows.txt': line 1: cannot read 'pics/gone.png'"),
+                (deepnet.DataError, self.TWO.replace('4 3 ', '5 3 '),
+                 'its window from 1 to 5 lies beyond its edge, at 5')):
+            with self.assertRaises(error) as caught:
+                self.net(text).forward()
+            self.assertIn(words, str(caught.exception))
+        for options, words in (
+                ({'param': 'context_pad: 2'}, 'crop_size must be more than twice context_pad'),
+                ({'param': 'crop_mode: "wrap"'}, "'wrap' is neither"),
+                ({'param': 'fg_fraction: 1.5'}, 'fg_fraction'),
+                ({'crop': 0}, 'crop_size > 0'),
+                ({'transform': 'resize_param { height: 4 width: 4 }'}, 'resize_param'),
+                ({'transform': 'mean_value: 1 mean_value: 2'}, 'mean does not cover')):
+            with self.assertRaises(deepnet.Error) as caught:
+                self.net(**options)
+            self.assertIn(words, str(caught.exception))
+
+
 class Failing(Images):
     def test_lists(self):
         self.net()

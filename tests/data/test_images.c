@@ -71,6 +71,56 @@ static void test_reading(void)
     }
 }
 
+/* Three batches; the second once more; all there was is given back. */
+static dn_status use_windows(const dni_heap *h)
+{
+    Cnn__DataParameter p = data_param("windows.txt", 2);
+    Cnn__WindowDataParameter w = CNN__WINDOW_DATA_PARAMETER__INIT;
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_loader_options o = {.heap = h, .param = &p, .windows = &w, .transform = &t};
+    dni_loader *l = NULL;
+    dni_batch b = {0};
+    float second[2][24] = {{0}};
+    w.source = "windows.txt";
+    w.fg_fraction = 0.5f;
+    t.crop_size = 2;
+    t.mirror = true;
+    p.force_encoded_color = true;
+    dn_status st = dni_loader_open(&l, &o);
+    for (int i = 0; !st && i < 4; i++) {
+        if (i == 3)
+            st = dni_loader_seek(l, 2);
+        if (!st)
+            st = dni_loader_next(l, &b);
+        if (!st && i % 2)
+            memcpy(second[i / 2], b.data, sizeof second[0]);
+        CHECK(st || (b.labels[0] == 0 && b.labels[1] > 0));
+    }
+    CHECK(st || !memcmp(second[0], second[1], sizeof second[0]));
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    dni_loader_close(l);
+    dni_restore_error(&saved);
+    return st;
+}
+
+static void test_windows(void)
+{
+    check_heap counts = {0};
+    dni_heap h = {check_alloc, &counts};
+    SECTION("windows: each allocation fails once");
+    CHECK_STATUS(use_windows(&h), DN_OK);
+    CHECK_HEAP_CLEAN(&counts);
+    long requests = counts.requests;
+    for (long i = 1; i <= requests; i++) {
+        counts.requests = 0;
+        counts.fail_at = i;
+        dn_status st = use_windows(&h);
+        CHECK_AT(st == DN_E_NOMEM || !st, "%s", dn_status_name(st));
+        CHECK_HEAP_CLEAN(&counts);
+    }
+}
+
 /* Of two, the second has every other line; what is another's, or lies before the place where a
  * run goes on, is not read. */
 static void test_left_out(void)
@@ -194,8 +244,11 @@ int main(void)
     CHECK(!chdir(check_folder()));
     check_write("a.png", png, sizeof png);
     check_write("list.txt", "a.png 5\na.png 5\n\na.png 5\n", 25);
+    check_write("windows.txt",
+                "# 0 a.png 3 1 2 4\n1 1 0 0 0 0\n2 1 1 0 1 0\n0 0 0 0 1 0\n0 0 0 0 0 0", 65);
     check_write("pairs.txt", "a.png a.png\na.png\ta.png", 23);
     test_reading();
+    test_windows();
     test_left_out();
     test_converting(convert, "db/data.mdb");
     test_converting(average, "mean.binaryproto");

@@ -19,6 +19,12 @@ bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, con
                   const dn_shape *y, dn_op_info *info);
 /* The same from a NHWC convolution of any direction. */
 bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, dn_op_info *info);
+/* Of `count` steps, [from, to) are in [0, size), the first being `at`. */
+void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,
+                int64_t *to);
+/* Of a NHWC convolution's outputs times taps, the part that sees the image; 1 where leaving the
+ * others out is not worth it. */
+double cpu_geo_seen(const cpu_geo *geo, bool back);
 /* Sets hp, wp, plane and ready from the rest. */
 void cpu_geo_plan(cpu_geo *geo);
 /* Offset of tap (r, s) in a prepared plane. */

@@ -62,6 +62,15 @@ bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, dn_op_info *info)
     return cpu_geo_init(geo, args, in0, in1, out, info);
 }
 
+void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,
+                int64_t *to)
+{
+    *from = at >= 0 ? 0 : (-at + step - 1) / step;
+    *to = at >= size ? 0 : (size - at + step - 1) / step;
+    *from = cpu_min(*from, count);
+    *to = cpu_max(*from, cpu_min(*to, count));
+}
+
 void cpu_geo_plan(cpu_geo *geo)
 {
     geo->ready = geo->R == 1 && geo->S == 1 && geo->sh == 1 && geo->sw == 1 && geo->ph == 0 &&
@@ -76,16 +85,6 @@ int64_t cpu_geo_tap(const cpu_geo *geo, int64_t r, int64_t s)
     int64_t h = r * geo->dh, w = s * geo->dw;
     int64_t phase = h % geo->sh * geo->sw + w % geo->sw;
     return (phase * geo->hp + h / geo->sh) * geo->wp + w / geo->sw;
-}
-
-/* Columns j of a phase's row that come from inside the image: j * step + at in [0, size). */
-static void inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,
-                   int64_t *to)
-{
-    *from = at >= 0 ? 0 : (-at + step - 1) / step;
-    *to = at >= size ? 0 : (size - at + step - 1) / step;
-    *from = cpu_min(*from, count);
-    *to = cpu_max(*from, cpu_min(*to, count));
 }
 
 /* Columns [from, to) of a phase's row, which begins at x[at]; the others are padding. */
@@ -111,7 +110,7 @@ void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x)
     for (int64_t a = 0; a < geo->sh; a++)
         for (int64_t b = 0; b < geo->sw; b++) {
             int64_t from, to, h = a - geo->ph, at = b - geo->pw;
-            inside(at, geo->sw, geo->W, geo->wp, &from, &to);
+            cpu_inside(at, geo->sw, geo->W, geo->wp, &from, &to);
             for (int64_t i = 0; i < geo->hp; i++, out += geo->wp, h += geo->sh) {
                 if (h < 0 || h >= geo->H)
                     memset(out, 0, (size_t)geo->wp * sizeof(float));
@@ -138,7 +137,7 @@ void cpu_geo_restore(const cpu_geo *geo, float *dx, const float *in, float bias,
         for (int64_t b = 0; b < geo->sw; b++) {
             const float *row = in + ((a * geo->sw + b) * geo->hp + i) * geo->wp;
             int64_t at = b - geo->pw, from, to, count = cpu_ceil(geo->W + geo->pw, geo->sw);
-            inside(at, geo->sw, geo->W, count, &from, &to);
+            cpu_inside(at, geo->sw, geo->W, count, &from, &to);
             bool there = i < geo->hp;
             if (there && geo->sw == 1 && !end->add && !end->relu && bias == 0 &&
                 to <= geo->wp) {

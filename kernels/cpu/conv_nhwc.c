@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc.c: convolution in NHWC, forward and backward to the data, as rows of pixels times
  * packed weights. Rows are laid side by side where they are used, straight from the image; what
- * lies outside it is zeros. Those of 1x1 are read as they lie. Backward with a stride is one
- * such product for each phase of the stride, with the taps that reach it. */
+ * lies outside it is zeros, or where that is much, left out. Those of 1x1 are read as they lie.
+ * Backward with a stride is one such product for each phase of the stride, with the taps that
+ * reach it. */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -31,6 +32,7 @@ typedef struct conv_op {
     int64_t panels, group_floats, packed_floats, worker_floats;
     int64_t part_floats; /* sums of a task's rows, as cpu_moments takes them; or 0 */
     bool back, keep;
+    bool seen; /* a piece is one tap, and only of the rows that see it */
     cpu_end end;
 } conv_op;
 
@@ -41,6 +43,31 @@ typedef struct conv_call {
     float *y, *packed, *work;
     float *parts; /* NULL: no moments */
 } conv_call;
+
+/* ---- what is seen -------------------------------------------------------------------------
+ */
+
+static int64_t seen_along(int64_t P, int64_t R, int64_t stride, int64_t pad, int64_t dilation,
+                          int64_t H)
+{
+    int64_t count = 0, from, to;
+    for (int64_t r = 0; r < R; r++) {
+        cpu_inside(r * dilation - pad, stride, H, P, &from, &to);
+        count += to - from;
+    }
+    return count;
+}
+
+double cpu_geo_seen(const cpu_geo *g, bool back)
+{
+    enum { CHANNELS = 128 }; /* sums are added up tap by tap */
+    int64_t all = (back ? g->H * g->W : g->P * g->Q) * g->R * g->S;
+    double seen = (double)(seen_along(g->P, g->R, g->sh, g->ph, g->dh, g->H) *
+                           seen_along(g->Q, g->S, g->sw, g->pw, g->dw, g->W)) /
+                  (double)all;
+    bool strided = back && g->sh * g->sw > 1;
+    return cpu_min(g->Cg, g->Kg) < CHANNELS || strided || seen > 0.85 ? 1 : seen;
+}
 
 /* ---- runs -------------------------------------------------------------------------------- */
 
@@ -116,14 +143,21 @@ const float *cpu_run_at(const cpu_image *image, const cpu_phase *f, const cpu_ta
     return edge;
 }
 
+void cpu_run_inside(const cpu_image *image, const cpu_phase *f, const cpu_taps_run *run,
+                    const cpu_pixel *at, int64_t count, int64_t *from, int64_t *to)
+{
+    int64_t h = at->h * f->move_h + run->h, w = at->w * f->move_w + run->w;
+    cpu_inside(w, f->move_w, image->W - f->taps + 1, count, from, to);
+    if (h < 0 || h >= image->H)
+        *to = *from;
+}
+
 void cpu_lay_run(const cpu_kernels *ker, const cpu_image *image, const cpu_phase *f,
                  const cpu_taps_run *run, const cpu_pixel *at, int64_t count, int64_t from,
                  int64_t to, float *edge, const float *zeros, float *out, int64_t ld)
 {
-    int64_t h = at->h * f->move_h + run->h, w = at->w * f->move_w + run->w;
-    int64_t whole = cpu_min(count, w < 0 ? cpu_ceil(-w, f->move_w) : 0), end = whole;
-    if (h >= 0 && h < image->H && w + f->taps <= image->W) /* [whole, end): all taps inside */
-        end = cpu_max(whole, cpu_min(count, (image->W - f->taps - w) / f->move_w + 1));
+    int64_t whole, end;
+    cpu_run_inside(image, f, run, at, count, &whole, &end);
     for (int64_t i = 0, n; i < count; i += n) {
         cpu_pixel pixel = {at->n, at->h, at->w + i};
         n = i < whole || i >= end ? 1 : end - i;
@@ -197,16 +231,14 @@ static int64_t worker_floats(const conv_op *op)
            ROWS * ker->mr * (CPU_K_PIECE + 15) + 64;
 }
 
-static void locate(const conv_call *call, int64_t from, int64_t count, int64_t *c_row)
+/* Where `count` outputs of a row are, from `at` on. */
+static void locate(const conv_call *call, const cpu_pixel *at, int64_t count, int64_t *c_row)
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
-    cpu_pixel pixel[CPU_MAX_MR];
-    cpu_pixels(pixel, from, count, f);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t h = f->h0 + pixel[i].h * f->step_h, w = f->w0 + pixel[i].w * f->step_w;
-        c_row[i] = ((pixel[i].n * op->P + h) * op->Q + w) * op->Kx;
-    }
+    int64_t h = f->h0 + at->h * f->step_h, w = f->w0 + at->w * f->step_w;
+    for (int64_t i = 0; i < count; i++, w += f->step_w)
+        c_row[i] = ((at->n * op->P + h) * op->Q + w) * op->Kx;
 }
 
 void cpu_narrow_rows(const cpu_kernels *ker, int32_t width, int64_t m, int64_t k,
@@ -269,9 +301,9 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
                      (p->before * op->panels + j * len) * ker->nr;
     float *y = call->y + col;
     cpu_end end = op->end;
-    end.bias_n = call->bias && p == first ? call->bias + col : NULL;
-    end.add = op->end.add || p > first;
-    end.relu = op->end.relu && p + 1 == first + f->pieces;
+    end.bias_n = call->bias && p == first && !op->seen ? call->bias + col : NULL;
+    end.add = op->end.add || p > first || op->seen;
+    end.relu = op->end.relu && p + 1 == first + f->pieces && !op->seen;
     if (!c_row) {
         y += from * op->Kx;
         if (b->part && p + 1 == first + f->pieces)
@@ -292,21 +324,24 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
     }
 }
 
-/* Outputs that no tap reaches: bias and activation. */
-static void fill_rows(const conv_call *call, int64_t from, int64_t to)
+/* What outputs [from, to) are before any tap, and after all: n columns from `col` on. */
+static void fill_rows(const conv_call *call, int64_t from, int64_t to, int64_t col, int64_t n,
+                      bool before, bool after)
 {
     const conv_op *op = call->op;
     const cpu_unary relu = {DN_FN_RELU, op->end.slope, 0, 0};
     const cpu_kernels *ker = op->base.backend->kernels;
     for (int64_t i = from, row; i < to; i++) {
-        locate(call, i, 1, &row);
-        float *y = call->y + row;
-        if (!op->end.add)
-            memset(y, 0, (size_t)op->Kx * sizeof(float));
-        if (call->bias)
-            ker->axpby(y, call->bias, 1, true, op->Kx);
-        if (op->end.relu)
-            ker->unary(&relu, y, y, false, op->Kx);
+        cpu_pixel at;
+        cpu_pixels(&at, i, 1, call->phase);
+        locate(call, &at, 1, &row);
+        float *y = call->y + row + col;
+        if (before && !op->end.add)
+            memset(y, 0, (size_t)n * sizeof(float));
+        if (before && call->bias)
+            ker->axpby(y, call->bias + col, 1, true, n);
+        if (after && op->end.relu)
+            ker->unary(&relu, y, y, false, n);
     }
 }
 
@@ -331,27 +366,41 @@ static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to
     const cpu_phase *f = call->phase;
     const cpu_kernels *ker = op->base.backend->kernels;
     const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
-    bool apart = f->step_h > 1 || f->step_w > 1;
+    bool apart = f->step_h > 1 || f->step_w > 1 || op->seen;
+    int64_t col = g * op->Kg + j0 * ker->nr,
+            cols = cpu_min(j1 * ker->nr, op->Kg) - j0 * ker->nr;
     for (int64_t i = from, end; i < to; i = end) {
         end = cpu_min(to, i + ROWS * ker->mr);
-        for (int64_t k = i; apart && k < end; k += CPU_MAX_MR)
-            locate(call, k, cpu_min(CPU_MAX_MR, end - k), b->c_row + (k - i));
+        if (op->seen)
+            fill_rows(call, i, end, col, cols, true, false);
         for (const piece *p = op->pieces + f->first_piece, *last = p + f->pieces; p < last;
              p++) {
             /* whole vectors are written, the last not into the next row */
             int64_t len = p->to - p->from;
             int64_t ld = (p->run1 - p->run0 - 1) * len + ((len + 15) & ~15);
+            int64_t rows = 0;
             for (int64_t k = i, n; k < end; k += n) {
                 cpu_pixel at;
                 cpu_pixels(&at, k, 1, f);
                 n = cpu_min(end - k, f->cols - at.w);
+                int64_t first = 0, last_in = n;
+                if (op->seen)
+                    cpu_run_inside(&image, f, &f->run[p->run0], &at, n, &first, &last_in);
+                at.w += first;
                 for (int64_t r = p->run0; r < p->run1; r++)
-                    cpu_lay_run(ker, &image, f, &f->run[r], &at, n, p->from, p->to, b->edges,
-                                b->zeros, b->packed + (k - i) * ld + (r - p->run0) * len, ld);
+                    cpu_lay_run(ker, &image, f, &f->run[r], &at, last_in - first, p->from,
+                                p->to, b->edges, b->zeros,
+                                b->packed + rows * ld + (r - p->run0) * len, ld);
+                if (apart)
+                    locate(call, &at, last_in - first, b->c_row + rows);
+                rows += last_in - first;
             }
             for (int64_t j = j0; j < j1; j++)
-                multiply_rows(call, g, j, b->packed, ld, i, end, p, apart ? b->c_row : NULL, b);
+                multiply_rows(call, g, j, b->packed, ld, i, i + rows, p,
+                              apart ? b->c_row : NULL, b);
         }
+        if (op->seen)
+            fill_rows(call, i, end, col, cols, false, true);
     }
 }
 
@@ -408,7 +457,7 @@ static dn_status conv_run(dn_op *base, const dn_op_io *io)
     for (int64_t i = 0; i < op->phases; i++) {
         call.phase = &op->phase[i];
         if (call.phase->count && !call.phase->pieces)
-            fill_rows(&call, 0, call.phase->count);
+            fill_rows(&call, 0, call.phase->count, 0, op->Kx, true, true);
         else if (call.phase->count)
             cpu_for(base->backend, op->geo.group * call.phase->tasks_m * call.phase->tasks_n,
                     rows_task, &call);
@@ -441,7 +490,7 @@ static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
     int64_t taps = op->geo.R * op->geo.S, before = 0;
     int64_t cuts = cpu_ceil(f->floats, CPU_K_PIECE); /* of a run */
     int64_t groups =
-        cuts > 1 ? f->runs : cpu_ceil(f->runs, cpu_max(1, CPU_K_PIECE / f->floats));
+        cuts > 1 || op->seen ? f->runs : cpu_ceil(f->runs, cpu_max(1, CPU_K_PIECE / f->floats));
     for (int64_t i = 0; i < groups * cuts; i++) {
         piece *p = &out[f->pieces++];
         cpu_split(f->runs, groups, i / cuts, &p->run0, &p->run1);
@@ -511,7 +560,8 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         return cpu_decline(info, "stride above 2");
     if (cpu_conv_normalises(desc))
         return cpu_decline(info, "x is normalised on the way");
-    if (moments && (geo.K % CPU_MAX_NR || geo.group > 1))
+    double seen = cpu_geo_seen(&geo, back);
+    if (moments && (geo.K % CPU_MAX_NR || geo.group > 1 || seen < 1))
         return cpu_decline(info, "moments of panels that are not whole");
     conv_op *op = cpu_op_new(backend, sizeof *op, conv_run, info,
                              geo.ready ? "cpu:rows 1x1" : "cpu:rows");
@@ -519,6 +569,9 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         return DN_E_NOMEM;
     op->geo = geo;
     op->back = back;
+    op->seen = seen < 1;
+    if (op->seen)
+        info->cost = cpu_cost(backend, desc, "cpu:rows") * seen;
     op->Kx = back ? geo.C : geo.K, op->Kg = back ? geo.Cg : geo.Kg;
     op->Cx = back ? geo.K : geo.C, op->Cg = back ? geo.Kg : geo.Cg;
     op->H = back ? geo.P : geo.H, op->W = back ? geo.Q : geo.W;

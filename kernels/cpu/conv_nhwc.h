@@ -41,6 +41,9 @@ void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *
 /* A run's floats for an output: in the image, or `zeros`, or put together in `edge`. */
 const float *cpu_run_at(const cpu_image *image, const cpu_phase *phase, const cpu_taps_run *run,
                         const cpu_pixel *pixel, float *edge, const float *zeros);
+/* Of `count` outputs of a row, from `at` on, [from, to) have all of a run's taps inside. */
+void cpu_run_inside(const cpu_image *image, const cpu_phase *phase, const cpu_taps_run *run,
+                    const cpu_pixel *at, int64_t count, int64_t *from, int64_t *to);
 /* Floats [from, to) of a run for `count` outputs of a row, from `at` on, side by side: ld
  * apart. `edge`: as above. */
 void cpu_lay_run(const cpu_kernels *ker, const cpu_image *image, const cpu_phase *phase,

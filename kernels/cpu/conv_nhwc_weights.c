@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc_weights.c: dw of a convolution in NHWC: for a piece of the output's pixels, dy's
  * channels as they lie times those of the image under each tap, copied side by side; of few
- * channels, under all taps. A task is a block of taps' columns and, where those are few, a part
+ * channels, under all taps. Where much lies outside the image, the pixels that see a tap are
+ * copied together. A task is a block of taps' columns and, where those are few, a part
  * of the pixels: parts leave sums of their own, which are added in order. */
 #include "conv_nhwc.h"
 
@@ -19,6 +20,7 @@ typedef struct weights_op {
     int64_t part_floats, worker_floats, db_at;
     bool laid;   /* all runs are one, laid side by side */
     bool direct; /* sums are dw itself */
+    bool seen;   /* tap by tap, and only pixels that see it */
     bool bias, add, add_bias;
 } weights_op;
 
@@ -31,7 +33,8 @@ typedef struct weights_call {
 typedef struct space { /* a worker's */
     const float **rows;
     cpu_pixel *pixel;
-    float *zeros, *edges, *b, *tile, *laid;
+    float *zeros, *edges, *b, *tile,
+        *laid; /* laid: taps of pixels, or dy of those that see one */
 } space;
 
 static space space_of(const weights_call *call, int32_t worker)
@@ -53,7 +56,8 @@ static space space_of(const weights_call *call, int32_t worker)
 static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
-    return PIXELS * (8 + JOINED + ker->nr + (op->laid ? op->columns + 16 : 0)) + 128 +
+    int64_t laid = op->laid ? op->columns + 16 : op->seen ? op->geo.Kg : 0;
+    return PIXELS * (8 + JOINED + ker->nr + laid) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
@@ -65,18 +69,18 @@ typedef struct ahead {
 } ahead;
 
 /* dy's channels of group g, as they lie, times panel j, added to sums from piece 1 on. */
-static void multiply(const weights_call *call, const space *s, const float *dy, const float *b,
-                     int64_t j, int64_t len, float *sums, bool add, ahead *next)
+static void multiply(const weights_call *call, const space *s, const float *dy, int64_t dy_ld,
+                     const float *b, int64_t j, int64_t len, float *sums, bool add, ahead *next)
 {
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t K = op->geo.K, Kg = op->geo.Kg, col = j % op->run_panels * ker->nr;
+    int64_t Kg = op->geo.Kg, col = j % op->run_panels * ker->nr;
     int32_t width = (int32_t)cpu_min(ker->nr, op->floats - col);
     int32_t vectors = width <= ker->vl ? 1 : 2;
     cpu_end end = {.alpha = 1, .add = add};
     float *c = sums + j / op->run_panels * op->floats + col;
     if (width < vectors * ker->vl) {
-        cpu_narrow_rows(ker, width, Kg, len, dy, 1, K, b, c, op->ld, &end, s->tile);
+        cpu_narrow_rows(ker, width, Kg, len, dy, 1, dy_ld, b, c, op->ld, &end, s->tile);
         return;
     }
     for (int64_t k = 0, n; k < Kg; k += n) { /* two tiles ask for the lines of x's panel */
@@ -84,7 +88,7 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
         n = x ? TILE : Kg - k;
         end.ask = x ? next->x + k * 16 / TILE : next->dy;
         end.ask_step = x ? op->geo.C : next->dy < next->dy_end ? next->step : 0;
-        ker->rows(vectors, n, len, dy + k, 1, K, b, c + k * op->ld, op->ld, &end);
+        ker->rows(vectors, n, len, dy + k, 1, dy_ld, b, c + k * op->ld, op->ld, &end);
         if (!x)
             next->dy += n / TILE * len * end.ask_step;
     }
@@ -127,7 +131,7 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     next.step = cpu_ceil(TILE * geo->K, (b1 - b0) * cpu_max(TILE, geo->Kg - 2 * TILE));
     if (ready && geo->C == ker->nr) { /* a panel as it lies */
         next.x = left ? image.x + (from + len) * geo->C : NULL;
-        multiply(call, s, dy, image.x + from * geo->C, 0, len, sums, add, &next);
+        multiply(call, s, dy, geo->K, image.x + from * geo->C, 0, len, sums, add, &next);
         return;
     }
     if (op->laid)
@@ -146,7 +150,57 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
             next.x = s->rows[0] + col + ker->nr;
         else
             next.x = ready && left ? s->rows[0] + len * geo->C + b0 * ker->nr : NULL;
-        multiply(call, s, dy, s->b, j, len, sums, add, &next);
+        multiply(call, s, dy, geo->K, s->b, j, len, sums, add, &next);
+    }
+}
+
+/* Pixels from *from on, up to `to`, that see a run, as many as there is room for: what they
+ * see, and their dy, (count, Kg). */
+static int64_t collect(const weights_call *call, const space *s, const cpu_image *image,
+                       const cpu_taps_run *run, const float *dy, int64_t *from, int64_t to)
+{
+    const weights_op *op = call->op;
+    const cpu_geo *geo = &op->geo;
+    const cpu_phase *f = &op->phase;
+    int64_t count = 0;
+    for (int64_t n, first, end; *from < to && count < PIXELS; *from += n) {
+        cpu_pixel at;
+        cpu_pixels(&at, *from, 1, f);
+        n = cpu_min(cpu_min(to - *from, f->cols - at.w), PIXELS - count);
+        cpu_run_inside(image, f, run, &at, n, &first, &end);
+        at.w += first;
+        for (int64_t i = first; i < end; i++, at.w++)
+            s->rows[count + i - first] = cpu_run_at(image, f, run, &at, NULL, s->zeros);
+        op->base.backend->kernels->lay_rows(s->laid + count * geo->Kg, geo->Kg,
+                                            dy + (*from + first) * geo->K, geo->K, end - first,
+                                            geo->Kg);
+        count += end - first;
+    }
+    return count;
+}
+
+/* Pixels [from, to): panels [b0, b1) of group g, tap by tap. */
+static void seen_sums(const weights_call *call, const space *s, int64_t g, int64_t from,
+                      int64_t to, int64_t b0, int64_t b1, float *sums, bool add)
+{
+    const weights_op *op = call->op;
+    const cpu_geo *geo = &op->geo;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
+    const float *dy = call->dy + g * geo->Kg;
+    ahead none = {0};
+    for (int64_t j0 = b0, j1; j0 < b1; j0 = j1) {
+        int64_t run = j0 / op->run_panels, at = from;
+        j1 = cpu_min(b1, (run + 1) * op->run_panels);
+        do {
+            bool more = at > from || add;
+            int64_t n = collect(call, s, &image, &op->phase.run[run], dy, &at, to);
+            for (int64_t j = j0; j < j1; j++) {
+                int64_t col = j % op->run_panels * ker->nr;
+                ker->copy_rows(s->b, n, s->rows, col, cpu_min(ker->nr, op->run_floats - col));
+                multiply(call, s, s->laid, geo->Kg, s->b, j, n, sums, more, &none);
+            }
+        } while (at < to);
     }
 }
 
@@ -171,11 +225,16 @@ static void weights_task(void *arg, int64_t task, int32_t worker)
         memset(db, 0, (size_t)(2 * geo->K) * sizeof(float));
     for (int64_t p = p0; p < p1; p++) {
         cpu_split(op->phase.count, op->pieces, p, &from, &to);
-        piece_sums(call, &s, g, from, to - from, b0, b1, sums,
-                   p > p0 || (op->direct && op->add));
+        if (!op->seen)
+            piece_sums(call, &s, g, from, to - from, b0, b1, sums,
+                       p > p0 || (op->direct && op->add));
         if (bias) /* the other sum, of squares, is not wanted */
             op->base.backend->kernels->norm_sums(&plain, NULL, call->dy + from * geo->K, NULL,
                                                  to - from, geo->K, db, db + geo->K);
+    }
+    if (op->seen) {
+        cpu_split(op->phase.count, op->parts, part, &from, &to);
+        seen_sums(call, &s, g, from, to, b0, b1, sums, op->direct && op->add);
     }
 }
 
@@ -261,6 +320,10 @@ dn_status cpu_conv_nhwc_weights_create(dn_backend *backend, const dn_op_desc *de
     op->bias = cpu_present(desc->outputs, desc->num_outputs, 1);
     op->add = args->base.accumulate & 1;
     op->add_bias = args->base.accumulate & 2;
+    double seen = cpu_geo_seen(&geo, false);
+    op->seen = seen < 1;
+    if (op->seen)
+        info->cost = cpu_cost(backend, desc, "cpu:rows") * seen;
     if (!cpu_phase_plan(&op->phase, &op->base, &geo, false, 0, 0, geo.Cg, JOINED)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;

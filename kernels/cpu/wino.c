@@ -53,17 +53,26 @@ typedef struct space { /* a worker's */
 
 cpu_wino_corner cpu_wino_at(const cpu_wino *w, int64_t tile)
 {
-    return (cpu_wino_corner){tile / (w->rows * w->cols), tile / w->cols % w->rows * w->size,
-                             tile % w->cols * w->size};
+    int64_t i = tile / w->cols % w->rows, j = tile % w->cols;
+    return (cpu_wino_corner){tile / (w->rows * w->cols),
+                             i / w->dh * w->dh * w->size + i % w->dh,
+                             j / w->dw * w->dw * w->size + j % w->dw};
 }
 
-void cpu_wino_patch(const float **at, int64_t n, const float *image, int64_t H, int64_t W,
-                    int64_t C, int64_t h, int64_t w, const float *outside)
+/* Tiles along an axis of P outputs: d for every d * size of them, as many as begin there. */
+static int64_t tiles_along(int64_t P, int64_t d, int64_t size)
 {
-    for (int64_t i = 0; i < n; i++, h++)
-        for (int64_t j = 0; j < n; j++) {
-            bool in = h >= 0 && h < H && w + j >= 0 && w + j < W;
-            *at++ = in ? image + (h * W + w + j) * C : outside;
+    int64_t before = (P - 1) / (d * size);
+    return before * d + cpu_min(d, P - before * d * size);
+}
+
+void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const float *image,
+                    int64_t H, int64_t W, int64_t C, int64_t h, int64_t w, const float *outside)
+{
+    for (int64_t i = 0; i < n; i++, h += wino->dh)
+        for (int64_t j = 0, k = w; j < n; j++, k += wino->dw) {
+            bool in = h >= 0 && h < H && k >= 0 && k < W;
+            *at++ = in ? image + (h * W + k) * C : outside;
         }
 }
 
@@ -97,8 +106,8 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     if (!cpu_conv_nhwc_geo(&f, desc, info))
         return false;
-    if (f.R != f.S || (f.R != 3 && f.R != 5) || f.sh != 1 || f.sw != 1 || f.dh != 1 ||
-        f.dw != 1 || f.Cg < 32 || f.Kg < 32) {
+    if (f.R != f.S || (f.R != 3 && f.R != 5) || f.sh != 1 || f.sw != 1 || f.Cg < 32 ||
+        f.Kg < 32) {
         cpu_decline(info, "Winograd takes 3x3 and 5x5 of 32 channels and more");
         return false;
     }
@@ -114,14 +123,16 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
                        .group = f.group,
                        .taps = f.R,
                        .size = 7 - f.R,
-                       .pad_h = back ? f.R - 1 - f.ph : f.ph,
-                       .pad_w = back ? f.S - 1 - f.pw : f.pw};
-    wino->rows = cpu_ceil(wino->P, wino->size);
-    wino->cols = cpu_ceil(wino->Q, wino->size);
+                       .pad_h = back ? (f.R - 1) * f.dh - f.ph : f.ph,
+                       .pad_w = back ? (f.S - 1) * f.dw - f.pw : f.pw,
+                       .dh = f.dh,
+                       .dw = f.dw};
+    wino->rows = tiles_along(wino->P, wino->dh, wino->size);
+    wino->cols = tiles_along(wino->Q, wino->dw, wino->size);
     wino->tiles = wino->N * wino->rows * wino->cols;
     double cost =
         cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS, keeps(wino, desc));
-    if (cost > 0.85 * cpu_cost(backend, desc, "cpu:rows")) {
+    if (cost > 0.85 * cpu_cost(backend, desc, "cpu:rows") * cpu_geo_seen(&f, back)) {
         cpu_decline(info, "Winograd's tiles are too few or too empty");
         return false;
     }
@@ -159,7 +170,7 @@ static void look(const wino_call *call, int64_t g, int64_t tile, const float **a
 {
     const cpu_wino *w = &call->op->wino;
     cpu_wino_corner c = cpu_wino_at(w, tile);
-    cpu_wino_patch(at, 6, call->x + c.n * w->H * w->W * w->Cx + g * w->C, w->H, w->W, w->Cx,
+    cpu_wino_patch(w, at, 6, call->x + c.n * w->H * w->W * w->Cx + g * w->C, w->H, w->W, w->Cx,
                    c.h - w->pad_h, c.w - w->pad_w, zeros);
 }
 
@@ -174,7 +185,7 @@ static void transform_input(const wino_call *call, int64_t g, int64_t from, int6
     for (int64_t t = 0; t < to - from; t++, v += call->op->ld) {
         if (from + t + 1 < to) {
             look(call, g, from + t + 1, at[(t + 1) & 1], zeros);
-            cpu_wino_fetch(at[(t + 1) & 1], 6, 6 - w->size, w->C);
+            cpu_wino_fetch(at[(t + 1) & 1], 6, w->dw > 1 ? 0 : 6 - w->size, w->C);
         }
         call->op->base.backend->kernels->wino_in(v, step, at[t & 1], 0, w->C);
     }
@@ -250,8 +261,8 @@ static void transform_output(const wino_call *call, const space *s, int64_t g, i
     for (int64_t t = from; t <= to; t++) {
         if (t < to) {
             cpu_wino_corner c = cpu_wino_at(w, t);
-            cpu_wino_patch(at[t & 1], w->size, call->y + c.n * w->P * w->Q * w->Kx + col, w->P,
-                           w->Q, w->Kx, c.h, c.w, s->trash);
+            cpu_wino_patch(w, at[t & 1], w->size, call->y + c.n * w->P * w->Q * w->Kx + col,
+                           w->P, w->Q, w->Kx, c.h, c.w, s->trash);
             cpu_wino_fetch(at[t & 1], w->size, 0, n);
         }
         if (t > from)

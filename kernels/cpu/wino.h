@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * wino.h: a convolution cut into tiles of size x size outputs, each seen through 6x6 inputs:
- * 4x4 of a 3x3 kernel (36 products for 144), 2x2 of a 5x5 (36 for 100). */
+ * 4x4 of a 3x3 kernel (36 products for 144), 2x2 of a 5x5 (36 for 100). With a dilation of d a
+ * tile is of every d-th row or column, which see only inputs as far apart. */
 #ifndef CPU_WINO_H
 #define CPU_WINO_H
 
@@ -12,7 +13,7 @@ typedef struct cpu_wino {
     int64_t N, H, W, P, Q; /* images read and written */
     int64_t Cx, Kx, C, K;  /* channels read and written: of a pixel, of a group */
     int64_t group, taps, size;
-    int64_t pad_h, pad_w;
+    int64_t pad_h, pad_w, dh, dw;
     int64_t rows, cols, tiles; /* tiles of an image, and of all */
 } cpu_wino;
 
@@ -21,8 +22,9 @@ typedef struct cpu_wino {
 bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *desc,
                    dn_op_info *info);
 /* n x n pixels from (h, w) on of an H x W image; `outside` for those that are not there. */
-void cpu_wino_patch(const float **at, int64_t n, const float *image, int64_t H, int64_t W,
-                    int64_t C, int64_t h, int64_t w, const float *outside);
+void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const float *image,
+                    int64_t H, int64_t W, int64_t C, int64_t h, int64_t w,
+                    const float *outside);
 /* What n x n pixels have in columns from `first` on is wanted soon. */
 void cpu_wino_fetch(const float *const *at, int64_t n, int64_t first, int64_t channels);
 typedef struct cpu_wino_corner {

@@ -56,15 +56,15 @@ static void input_task(void *arg, int64_t task, int32_t worker)
     cpu_split(tiles, INPUT_TASKS, task, &t0, &t1);
     for (int64_t t = t0; t < t1; t++) {
         cpu_wino_corner c = cpu_wino_at(w, call->from + t);
-        cpu_wino_patch(at, w->size, call->dy + c.n * w->P * w->Q * w->Kx + call->g * w->K, w->P,
-                       w->Q, w->Kx, c.h, c.w, zeros);
+        cpu_wino_patch(w, at, w->size, call->dy + c.n * w->P * w->Q * w->Kx + call->g * w->K,
+                       w->P, w->Q, w->Kx, c.h, c.w, zeros);
         for (int64_t k = call->k0, j = 0; k < call->k1; k += ker->nr, j++)
             ker->wino_values((int32_t)w->size, call->u + j * panel + t * ker->nr, step, at, k,
                              cpu_min(ker->nr, call->k1 - k));
         if (call->x_ready)
             continue;
-        cpu_wino_patch(at, 6, call->x + c.n * w->H * w->W * w->Cx + call->g * w->C, w->H, w->W,
-                       w->Cx, c.h - w->pad_h, c.w - w->pad_w, zeros);
+        cpu_wino_patch(w, at, 6, call->x + c.n * w->H * w->W * w->Cx + call->g * w->C, w->H,
+                       w->W, w->Cx, c.h - w->pad_h, c.w - w->pad_w, zeros);
         for (int64_t j = 0; j < op->panels; j++)
             ker->wino_in(call->v + j * panel + t * ker->nr, step, at, j * ker->nr,
                          cpu_min(ker->nr, w->C - j * ker->nr));

@@ -19,8 +19,8 @@ const dni_layer_class *dni_layer_class_find(const char *type, const char **neare
     if (!nearest)
         return NULL;
     *nearest = dni_nearest(type, names, count);
-    if (*nearest && strstr(type, *nearest) && !dni_is_slip(type, *nearest))
-        *nearest = NULL; /* "MarginInnerProduct" is something else than "InnerProduct" */
+    if (*nearest && (!dni_is_slip(type, *nearest) || strstr(type, *nearest) > type))
+        *nearest = NULL; /* "PSROIAlign" is something else than "ROIAlign" */
     return NULL;
 }
 

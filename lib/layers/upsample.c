@@ -3,9 +3,11 @@
  * scale x scale. Of two (SegNet): each value goes to the place that the mask of a max pooling
  * names, the rest is 0.
  * upsample_param: scale (1) | scale_h scale_w; with a mask also upsample_h upsample_w (the
- * top's size), pad_out_h, pad_out_w (false: one less). bottoms: (N, C, H, W), [mask: the same,
- * places in the top's plane]; top: (N, C, H', W').
- * Gradient: the sum over the block; with a mask, what lies at the place. */
+ * top's size), pad_out_h, pad_out_w (false: one less). DeconvNet's unpooling_param: unpool
+ * (MAX), with a mask, unpool_size (both of the top's sizes), kernel_size and stride (of the
+ * pooling; mean nothing here). bottoms: (N, C, H, W), [mask: the same, places in the top's
+ * plane]; top: (N, C, H', W'). Gradient: the sum over the block; with a mask, what lies at the
+ * place. */
 #include "layers/layer.h"
 
 typedef struct upsample_state {
@@ -27,6 +29,10 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(s->rows > 0 && s->columns > 0 && s->rows <= INT32_MAX &&
                     s->columns <= INT32_MAX,
                 DN_E_NET, "scale must be positive");
+    DNI_REQUIRE(
+        !p->has_kernel_size || (p->unpool_size && layer->num_bottoms > 1 &&
+                                p->unpool == CNN__UPSAMPLE_PARAMETER__UNPOOL_METHOD__MAX),
+        DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to unpool_size is not supported");
     return DN_OK;
 }
 
@@ -42,8 +48,12 @@ static dn_status shape(dni_layer *layer)
     if (layer->num_bottoms > 1) {
         DNI_REQUIRE(dni_shape_equal(x, &layer->bottom[1]), DN_E_SHAPE,
                     "the mask has another shape than bottom 0");
-        H = p->has_upsample_h ? p->upsample_h : H - p->pad_out_h;
-        W = p->has_upsample_w ? p->upsample_w : W - p->pad_out_w;
+        H = p->unpool_size      ? p->unpool_size
+            : p->has_upsample_h ? p->upsample_h
+                                : H - p->pad_out_h;
+        W = p->unpool_size      ? p->unpool_size
+            : p->has_upsample_w ? p->upsample_w
+                                : W - p->pad_out_w;
     }
     layer->top[0] = dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], H, W});
     return DN_OK;

@@ -110,7 +110,8 @@ static const struct meaning {
     {"WindowDataParameter", "transform_param", NULL, NULL, NULL},
     {"V1LayerParameter", /* moved to the layer, and judged there */
      "bn_param local_param prelu_param triplet_loss_param roi_pooling_param "
-     "eltwise_affine_param noise_param relu6_param lrn_map_param",
+     "eltwise_affine_param noise_param relu6_param lrn_map_param unpooling_param "
+     "seg_accuracy_param interp_param dense_image_data_param upsample_param",
      NULL, NULL, NULL},
     {"V0LayerParameter", "can_clobber subtraction", NULL, NULL, NULL},
 };

@@ -64,6 +64,12 @@ static const struct type_name {
     {"VIDEO_DATA", "VideoData"},
     {"CONVOLUTION3D", "Convolution3D"},
     {"POOLING3D", "Pooling3D"},
+    {"UNPOOLING", "Upsample"},
+    {"IMAGE_SEG_DATA", "ImageSegData"},
+    {"SEG_ACCURACY", "SegAccuracy"},
+    {"INTERP", "Interp"},
+    {"DENSE_IMAGE_DATA", "DenseImageData"},
+    {"UPSAMPLE", "Upsample"},
 };
 
 static const char *type_name(int value)
@@ -143,22 +149,26 @@ static dn_status move_names(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *o
 
 static bool handled_apart(const char *field)
 {
-    static const char *const apart[] = {"layer",        "type",  "blobs_lr",
-                                        "weight_decay", "param", "blob_share_mode",
-                                        "lrn_map_param"};
+    static const char *const apart[] = {"layer",         "type",           "blobs_lr",
+                                        "weight_decay",  "param",          "blob_share_mode",
+                                        "lrn_map_param", "unpooling_param"};
     for (size_t i = 0; i < DNI_COUNT(apart); i++)
         if (!strcmp(apart[i], field))
             return true;
     return false;
 }
 
-/* LRN_MAP was LRN within channels before norm_region said so. */
-static dn_status upgrade_lrn_map(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
+/* LRN_MAP was LRN within channels before norm_region said so; UNPOOLING is Upsample by places.
+ */
+static dn_status upgrade_renamed(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
                                  const dni_heap *heap)
 {
     dn_status st = DN_OK;
     if (old->lrn_map_param)
         st = dni_field_move(heap, &old->base, "lrn_map_param", &layer->base, "lrn_param", NULL);
+    if (!st && old->unpooling_param)
+        st = dni_field_move(heap, &old->base, "unpooling_param", &layer->base, "upsample_param",
+                            NULL);
     if (st || old->type != CNN__V1_LAYER_PARAMETER__LAYER_TYPE__LRN_MAP)
         return st;
     if (!dni_field_sub(heap, &layer->base, "lrn_param"))
@@ -181,7 +191,7 @@ dn_status dni_upgrade_v1(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *old,
             st = dni_field_move(heap, &old->base, name, &layer->base, name, NULL);
     }
     if (!st)
-        st = upgrade_lrn_map(layer, old, heap);
+        st = upgrade_renamed(layer, old, heap);
     if (!st && old->has_type) {
         layer->type = dni_strdup(heap, type_name(old->type));
         st = layer->type ? DN_OK : DN_E_NOMEM;

@@ -194,6 +194,8 @@ static const struct refusal {
     {SOURCE("ImageSegData", "image_data_param { source: 's' } transform_param { resize_param { "
                             "height: 2 width: 2 } }"),
      DN_E_NET, "resize_param has no place"},
+    {X4 L("Upsample", "upsample_param { unpool: AVE kernel_size: 2 unpool_size: 8 }"),
+     DN_E_UNSUPPORTED, "unpooling other than MAX by a mask"},
     {SOURCE("WindowData", "window_data_param { batch_size: 1 }"), DN_E_NET,
      "window_data_param needs a source"},
     {SOURCE("DummyData", ""), DN_E_NET, "shape"},

@@ -107,7 +107,7 @@ static double rate_of(const char *implementation)
                  {"cpu:depthwise nhwc", 45},
                  {"cpu:depthwise", 20},
                  {"cpu:gemm+col2im", 70},
-                 {"cpu:dot", 88},
+                 {"cpu:dot", 75},
                  {"cpu:1x1", 94},
                  {"cpu:implicit gemm", 95},
                  {"cpu:rows 1x1", 106},
@@ -173,8 +173,10 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
         return a->stride[0] == 1 ? 1.2 : d->kind == DN_OP_CONV_BWD_DATA ? 6 : 2;
     if (rows && strstr(implementation, "1x1"))
         return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.05 : 1.2;
-    if (rows && w->axes > 1 && d->kind == DN_OP_CONV) /* strided at 100 */
-        return w->dim[1] < 32 ? few_channels(w) : a->stride[0] > 1 ? 0.9 : 1;
+    if (rows && w->axes > 1 && d->kind == DN_OP_CONV) /* strided, and taps in a row, at 100 */
+        return w->dim[1] < 32                          ? few_channels(w)
+               : a->stride[0] > 1 || a->kernel[0] == 1 ? 0.9
+                                                       : 1;
     if (rows && w->axes > 1)
         return w->dim[1] >= 32 ? 1 : d->kind == DN_OP_CONV_BWD_WEIGHTS ? few_taps(w) : 1.6;
     if (d->kind == DN_OP_CONV) /* columns gathered for few outputs */

@@ -16,6 +16,7 @@ dn_status dni_rewrite_program(dni_rewrite *r);
 
 dn_status dni_split_values(dni_rewrite *r); /* values.c: no value shares memory with another */
 dn_status dni_drop_copies(dni_rewrite *r);  /* drop_copies.c: copies that are only a name */
+dn_status dni_widen_lines(dni_rewrite *r);  /* lines.c: one spatial axis becomes two */
 dn_status dni_fuse_norms(dni_rewrite *r);   /* fuse_norms.c: BatchNorm + Scale */
 dn_status dni_fold_norms(dni_rewrite *r);   /* fold_norms.c: into weights, in TEST */
 dn_status dni_fuse_sums(dni_rewrite *r);    /* fuse_sums.c: sums into what makes a summand */

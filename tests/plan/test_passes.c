@@ -117,6 +117,37 @@ static void check_row(dn_context *fused, dn_context *plain, const row *r)
     dn_net_free(truth);
 }
 
+#define LINE(name, bottom, more) CONV(name, bottom, "stride: 2 dilation: 2 " more)
+#define LINES                                                                                  \
+    IN("x", "dim: 2 dim: 3 dim: 29")                                                           \
+    LINE("a", "x", "")                                                                         \
+    NORM_OF("a", "b") RELU("b")                                                                \
+        LAYER("p", "Pooling", "b", "p", "pooling_param { kernel_size: 2 stride: 1 }")          \
+            LAYER("d", "Deconvolution", "p", "d",                                              \
+                  "convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 "         \
+                  "weight_filler { type: 'gaussian' std: 0.4 } } ")
+
+/* Lines are images of one row, in all ops or, where one looks at axes, in none. */
+static void check_lines(dn_context *fused, dn_context *plain, const char *text, bool wide)
+{
+    SECTION("lines");
+    dn_net *net = net_of(fused, text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    dn_net *truth = net_of(plain, text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    run(net, true);
+    run(truth, true);
+    compare_nets(net, truth, true);
+    const dni_program *p = dni_plan_program(net->plan);
+    for (size_t i = 0; i < p->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        if (op->kind >= DN_OP_CONV && op->kind <= DN_OP_CONV_BWD_WEIGHTS) {
+            CHECK_INT(((const dn_args_conv *)op->args)->spatial, wide ? 2 : 1);
+            CHECK_INT(p->tensors[op->inputs[0]].shape.axes, wide ? 4 : 3);
+        }
+    }
+    dn_net_free(net);
+    dn_net_free(truth);
+}
+
 /* In NHWC the convolutions' images lie so, and the rest follows; the input is turned once. */
 static void check_layout(dn_context *nhwc)
 {
@@ -287,6 +318,12 @@ int main(void)
         check_row(nhwc, plain, &rows[i]);
     }
     check_layout(nhwc);
+    check_lines(fused, plain, LINES LOSS("d"), true);
+    check_lines(nhwc, plain, LINES LOSS("d"), true);
+    check_lines(nhwc, plain,
+                LINES LAYER("i", "Im2col", "a", "i", "convolution_param { kernel_size: 3 }")
+                    LOSS("d"),
+                false);
     check_lenet();
     check_norm_passed_on(plain, PASSED(NORM("a")));
     check_norm_passed_on(plain, PASSED(FROZEN_NORM("a")));

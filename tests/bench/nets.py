@@ -589,6 +589,253 @@ def rnn(w):
     lstm(w, L.RNN)
 
 
+def pixels(w, x):
+    """One class for the image, where a net ends in a map."""
+    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+
+
+def deconv(w, name, x, outputs, kernel, stride, pad, group=1, bias=True):
+    return w.add(name, L.Deconvolution(x, convolution_param=dict(
+        num_output=outputs, kernel_size=kernel, stride=stride, pad=pad, group=group,
+        bias_term=bias, weight_filler=MSRA)))
+
+
+def leaky(w, name, x, slope):
+    return w.add('leaky_' + name, L.ReLU(x, negative_slope=slope, in_place=True))
+
+
+def enet(w):
+    """Paszke and others 2016: dilated and asymmetric bottlenecks, PReLU, pooling undone where
+    its mask says; without dropout."""
+    def prelu(name, x):
+        return w.add('prelu_' + name, L.PReLU(x, in_place=True))
+
+    def norm_conv(name, x, *args, **more):
+        return prelu(name, w.norm_conv(name, x, *args, relu=False, **more))
+
+    def inner(name, x, width, how):
+        if how == 'wide':
+            x = norm_conv(name + '_5a', x, width, (5, 1), pad=(2, 0))
+            return norm_conv(name + '_5b', x, width, (1, 5), pad=(0, 2))
+        return norm_conv(name + '_3', x, width, 3, pad=how, dilation=how)
+
+    def block(name, x, width, how=1):
+        y = inner(name, norm_conv(name + '_1', x, width // 4, 1), width // 4, how)
+        y = w.norm_conv(name + '_e', y, width, 1, relu=False)
+        return prelu(name, w.add(name, L.Eltwise(x, y)))
+
+    def down(name, x, inputs, width):
+        pooled, mask = L.Pooling(x, ntop=2, pool=P.Pooling.MAX, kernel_size=2, stride=2)
+        w.n[name + '_mask'] = mask
+        main = w.norm_conv(name + '_m', w.add(name + '_pool', pooled), width, 1, relu=False)
+        y = norm_conv(name + '_1', x, inputs // 4, 2, stride=2)
+        y = w.norm_conv(name + '_e', inner(name, y, inputs // 4, 1), width, 1, relu=False)
+        return prelu(name, w.add(name, L.Eltwise(main, y))), mask
+
+    def up(name, x, width, mask, size):
+        main = w.norm_conv(name + '_m', x, width, 1, relu=False)
+        main = w.add(name + '_unpool', L.Upsample(main, mask, scale=2, upsample_h=size,
+                                                  upsample_w=size))
+        y = norm_conv(name + '_1', x, width // 4, 1)
+        y = deconv(w, name + '_d', y, width // 4, 2, 2, 0, bias=False)
+        y = prelu(name + '_d', w.norm(name + '_d', y, relu=False))
+        y = w.norm_conv(name + '_e', y, width, 1, relu=False)
+        return w.relu('relu_' + name, w.add(name, L.Eltwise(main, y)))
+
+    first = w.conv('initial', w.data, 13, 3, stride=2, pad=1, relu=False, bias=False)
+    x = w.add('joined', L.Concat(first, w.pool('pool0', w.data, 2, 2)))
+    x = prelu('joined', w.norm('joined', x, relu=False))
+    x, mask1 = down('b1_0', x, 16, 64)
+    for i in range(1, 5):
+        x = block('b1_%d' % i, x, 64)
+    x, mask2 = down('b2_0', x, 64, 128)
+    for part in (2, 3):
+        for i, how in enumerate((1, 2, 'wide', 4, 1, 8, 'wide', 16), 1):
+            x = block('b%d_%d' % (part, i), x, 128, how)
+    x = block('b4_2', block('b4_1', up('b4_0', x, 64, mask2, 64), 64), 64)
+    x = block('b5_1', up('b5_0', x, 16, mask1, 128), 16)
+    pixels(w, deconv(w, 'score', x, w.classes, 2, 2, 0))
+
+
+def se_resnet50(w):
+    """Hu and others 2017: ResNet-50, channels weighed by what all of them are."""
+    x = w.pool('pool1', w.norm_conv('conv1', w.data, 64, 7, stride=2, pad=3), 3, 2)
+    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
+        for block in range(blocks):
+            n, stride = 'se%d%c' % (stage, ord('a') + block), 1 if block or stage == 2 else 2
+            shortcut = x
+            if not block:
+                shortcut = w.norm_conv(n + '_1', x, 4 * width, 1, stride, relu=False)
+            y = w.norm_conv(n + '_2a', x, width, 1, stride)
+            y = w.norm_conv(n + '_2b', y, width, 3, pad=1)
+            y = w.norm_conv(n + '_2c', y, 4 * width, 1, relu=False)
+            s = w.conv(n + '_down', w.global_pool(n + '_pool', y), width // 4, 1)
+            s = w.conv(n + '_up', s, 4 * width, 1, relu=False)
+            s = w.add(n + '_gate', L.Sigmoid(s))
+            x = w.relu(n + '_relu', w.add(n, L.Axpy(s, y, shortcut)))
+    w.loss('loss', w.linear('fc', w.global_pool('pool5', x), w.classes))
+
+
+def yolo_v2(w):
+    """Redmon and Farhadi 2016: Darknet-19, a finer map brought in by Reorg, at 416."""
+    def conv(name, x, outputs, kernel):
+        return leaky(w, name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
+                                          relu=False), 0.1)
+
+    x = w.data
+    for i, widths in enumerate(((32,), (64,), (128, 64, 128), (256, 128, 256),
+                                (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024)), 1):
+        fine = x
+        if i > 1:
+            x = w.pool('pool%d' % i, x, 2, 2)
+        for j, width in enumerate(widths, 1):
+            x = conv('conv%d_%d' % (i, j), x, width, 1 if j % 2 == 0 else 3)
+    x = conv('conv8', conv('conv7', x, 1024, 3), 1024, 3)
+    fine = w.add('reorg', L.Reorg(conv('fine', fine, 64, 1), stride=2))
+    x = conv('conv9', w.add('both', L.Concat(fine, x)), 1024, 3)
+    pixels(w, w.conv('region', x, 5 * w.classes, 1, relu=False))
+
+
+def yolo_v3_tiny(w):
+    """Redmon and Farhadi 2018: two scales, the coarse one's map made larger, at 416."""
+    def conv(name, x, outputs, kernel=3):
+        return leaky(w, name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
+                                          relu=False), 0.1)
+
+    x = w.data
+    for i, width in enumerate((16, 32, 64, 128, 256)):
+        x = fine = conv('conv%d' % i, x, width)
+        x = w.pool('pool%d' % i, x, 2, 2)
+    x = conv('conv7', conv('conv6', conv('conv5', x, 512), 1024), 256, 1)
+    coarse = w.conv('yolo1', conv('conv8', x, 512), 3 * w.classes, 1, relu=False)
+    x = w.add('larger', L.Upsample(conv('conv9', x, 128, 1), scale=2))
+    x = conv('conv10', w.add('both', L.Concat(x, fine)), 256)
+    fine = w.conv('yolo2', x, 3 * w.classes, 1, relu=False)
+    heads = [w.flatten('flat%d' % i, w.global_pool('pool_%d' % i, y))
+             for i, y in enumerate((coarse, fine))]
+    w.loss('loss', w.add('heads', L.Concat(*heads)))
+
+
+def ssd300(w):
+    """Liu and others 2016: VGG-16, fc6 dilated, six heads permuted and joined."""
+    x, sources, boxes = w.data, [], []
+    for stage, (outputs, convs) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)),
+                                             1):
+        for i in range(1, convs + 1):
+            x = w.conv('conv%d_%d' % (stage, i), x, outputs, 3, pad=1)
+        if stage == 4:
+            sources.append(w.add('norm4', L.Normalize(x, norm_param=dict(
+                across_spatial=False, channel_shared=False,
+                scale_filler=dict(type='constant', value=20)))))
+        x = w.pool('pool%d' % stage, x, *((3, 1, 1) if stage == 5 else (2, 2)))
+    x = w.conv('fc7', w.conv('fc6', x, 1024, 3, pad=6, dilation=6), 1024, 1)
+    sources.append(x)
+    for i, (narrow, outputs, stride) in enumerate(((256, 512, 2), (128, 256, 2), (128, 256, 1),
+                                                   (128, 256, 1)), 6):
+        x = w.conv('conv%d_1' % i, x, narrow, 1)
+        x = w.conv('conv%d_2' % i, x, outputs, 3, stride, pad=stride - 1)
+        sources.append(x)
+    for i, source in enumerate(sources):
+        for name, each in (('loc', 4), ('conf', 21)):
+            outputs = each * (4 if i in (0, 4, 5) else 6)
+            top = w.conv('%s%d' % (name, i), source, outputs, 3, pad=1, relu=False)
+            top = w.add('%s%d_perm' % (name, i), L.Permute(top, order=[0, 2, 3, 1]))
+            boxes.append(w.flatten('%s%d_flat' % (name, i), top))
+    w.loss('loss', w.linear('fc', w.add('heads', L.Concat(*boxes)), w.classes))
+
+
+def openpose(w):
+    """Cao and others 2016: VGG's first ten layers, then 7x7 convolutions of 46x46, twice."""
+    x = w.data
+    for stage, (outputs, convs) in enumerate(((64, 2), (128, 2), (256, 4), (512, 2)), 1):
+        for i in range(1, convs + 1):
+            x = w.conv('conv%d_%d' % (stage, i), x, outputs, 3, pad=1)
+        x = w.pool('pool%d' % stage, x, 2, 2) if stage < 4 else x
+    x = features = w.conv('conv4_4', w.conv('conv4_3', x, 256, 3, pad=1), 128, 3, pad=1)
+    for stage in (1, 2, 3):
+        maps = []
+        for branch, outputs in ((1, 38), (2, 19)):
+            y, n = x, 'stage%d_%d_' % (stage, branch)
+            for i in range(1, 4 if stage == 1 else 6):
+                y = w.conv(n + str(i), y, 128, *((3, 1, 1) if stage == 1 else (7, 1, 3)))
+            y = w.conv(n + 'wide', y, 512 if stage == 1 else 128, 1)
+            maps.append(w.conv(n + 'map', y, outputs, 1, relu=False))
+        x = w.add('stage%d' % stage, L.Concat(*maps, features))
+    pixels(w, x)
+
+
+def srcnn(w):
+    """Dong and others 2014: 9-5-5."""
+    x = w.conv('conv2', w.conv('conv1', w.data, 64, 9, pad=4), 32, 5, pad=2)
+    pixels(w, w.conv('conv4', w.conv('conv3', x, 1, 5, pad=2, relu=False), w.classes, 1))
+
+
+def fsrcnn(w):
+    """Dong and others 2016: d 56, s 12, m 4, three times as large by a deconvolution of 9x9."""
+    def prelu(name, x):
+        return w.add('prelu_' + name, L.PReLU(x, in_place=True))
+
+    x = w.data
+    for i, (outputs, kernel) in enumerate(((56, 5), (12, 1), (12, 3), (12, 3), (12, 3), (12, 3),
+                                           (56, 1)), 1):
+        x = prelu('conv%d' % i, w.conv('conv%d' % i, x, outputs, kernel, pad=kernel // 2,
+                                       relu=False))
+    x = deconv(w, 'deconv', x, 1, 9, 3, 4)
+    pixels(w, w.conv('class', x, w.classes, 1))
+
+
+def dcgan_g(w):
+    """Radford and others 2015: the generator, 64x64 of 100 numbers; its image's class."""
+    x = w.data
+    for i, outputs in enumerate((512, 256, 128, 64)):
+        x = deconv(w, 'up%d' % i, x, outputs, 4, 2 if i else 1, 1 if i else 0, bias=False)
+        x = w.norm('up%d' % i, x)
+    x = w.add('image', L.TanH(deconv(w, 'up4', x, 3, 4, 2, 1)))
+    w.loss('loss', w.linear('fc', x, w.classes))
+
+
+def dcgan_d(w):
+    """The discriminator of the same."""
+    x = leaky(w, '0', w.conv('conv0', w.data, 64, 4, 2, 1, relu=False), 0.2)
+    for i, outputs in enumerate((128, 256, 512), 1):
+        x = leaky(w, str(i), w.norm_conv('conv%d' % i, x, outputs, 4, 2, 1, relu=False), 0.2)
+    w.loss('loss', w.flatten('flat', w.conv('score', x, w.classes, 4, relu=False)))
+
+
+def flownet_s(w):
+    """Dosovitskiy and others 2015, 7x7 to 3x3 with strides, back by deconvolutions."""
+    x, kept = w.data, []
+    for i, (outputs, kernel, stride) in enumerate((
+            (64, 7, 2), (128, 5, 2), (256, 5, 2), (256, 3, 1), (512, 3, 2), (512, 3, 1),
+            (512, 3, 2), (512, 3, 1), (1024, 3, 2), (1024, 3, 1))):
+        x = leaky(w, str(i), w.conv('conv%d' % i, x, outputs, kernel, stride, kernel // 2,
+                                    relu=False), 0.1)
+        if i in (1, 3, 5, 7):
+            kept.append(x)
+    for i, outputs in ((3, 512), (2, 256), (1, 128), (0, 64)):
+        flow = w.conv('flow%d' % i, x, 2, 3, pad=1, relu=False)
+        y = leaky(w, 'up%d' % i, deconv(w, 'up%d' % i, x, outputs, 4, 2, 1), 0.1)
+        x = w.add('join%d' % i, L.Concat(kept[i], y, deconv(w, 'upflow%d' % i, flow, 2, 4, 2,
+                                                            1)))
+    pixels(w, w.conv('flow', x, w.classes, 3, pad=1, relu=False))
+
+
+def wide_resnet(w):
+    """Zagoruyko and Komodakis 2016, 16-4, for CIFAR-10: normalised before each convolution."""
+    x, inputs = w.conv('conv1', w.data, 16, 3, pad=1, relu=False, bias=False), 16
+    for stage, width in enumerate((64, 128, 256), 2):
+        for block in range(2):
+            n, stride = 'wide%d%d' % (stage, block), 2 if not block and stage > 2 else 1
+            y = w.norm(n + '_a', x, in_place=False)
+            if inputs != width:
+                x = w.conv(n + '_1', y, width, 1, stride, relu=False, bias=False)
+            y = w.norm_conv(n + '_2a', y, width, 3, stride, 1)
+            y = w.conv(n + '_2b', y, width, 3, pad=1, relu=False, bias=False)
+            x, inputs = w.add(n, L.Eltwise(x, y)), width
+    x = w.global_pool('pool', w.norm('last', x, in_place=False))
+    w.loss('loss', w.linear('fc', x, w.classes))
+
+
 # name: (function, channels, height = width or all sizes, classes, batch of the tables)
 NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10, 100),
         'alexnet': (alexnet, 3, 227, 1000, 16), 'googlenet': (googlenet, 3, 224, 1000, 8),
@@ -608,7 +855,13 @@ NETS = {'lenet': (lenet, 1, 28, 10, 64), 'cifar_quick': (cifar_quick, 3, 32, 10,
         'siamese': (siamese, 2, 28, 10, 64), 'lstm': (lstm, 16, 16, 10, 20),
         'rnn': (rnn, 16, 16, 10, 20), 'resnext50': (resnext50, 3, 224, 1000, 4),
         'deeplab': (deeplab, 3, 225, 21, 1), 'shufflenet': (shufflenet, 3, 224, 1000, 8),
-        'c3d': (c3d, 3, (16, 56, 56), 101, 1), 'tcn': (tcn, 32, (512,), 10, 16)}
+        'c3d': (c3d, 3, (16, 56, 56), 101, 1), 'tcn': (tcn, 32, (512,), 10, 16),
+        'enet': (enet, 3, 256, 20, 2), 'se_resnet50': (se_resnet50, 3, 224, 1000, 4),
+        'yolo_v2': (yolo_v2, 3, 416, 25, 1), 'yolo_v3_tiny': (yolo_v3_tiny, 3, 416, 85, 2),
+        'ssd300': (ssd300, 3, 300, 21, 1), 'openpose': (openpose, 3, 368, 57, 1),
+        'srcnn': (srcnn, 1, 128, 10, 4), 'fsrcnn': (fsrcnn, 1, 128, 10, 4),
+        'dcgan_g': (dcgan_g, 100, 1, 10, 64), 'dcgan_d': (dcgan_d, 3, 64, 10, 64),
+        'flownet_s': (flownet_s, 6, 256, 10, 1), 'wide_resnet': (wide_resnet, 3, 32, 10, 64)}
 
 
 def build(name, train, batch=None, dropout=True):

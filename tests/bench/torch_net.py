@@ -152,7 +152,37 @@ class Source:
             return  # a part of hardswish
         self.emit(layer, 'F.relu6(%s, inplace=True)' % self.bottoms(layer)[0])
 
+    def do_TanH(self, layer, p):
+        self.emit(layer, 'torch.tanh(%s)' % self.bottoms(layer)[0])
+
+    def do_Axpy(self, layer, p):
+        self.emit(layer, '%s * %s + %s' % tuple(self.bottoms(layer)))
+
+    def do_Normalize(self, layer, p):
+        scale = nn.ParameterDict({'w': torch.ones(1, self.channels(layer), 1, 1)})
+        name = 'm_' + layer['name']
+        self.modules[name] = scale
+        self.params[layer['name']] = [scale['w']]
+        self.emit(layer, 'F.normalize(%s, dim=1) * self.%s.w' % (self.bottoms(layer)[0], name))
+
+    def do_Upsample(self, layer, p):
+        if len(layer['bottom']) == 2:
+            return self.emit(layer, 'F.max_unpool2d(%s, %s, 2)' % tuple(self.bottoms(layer)))
+        self.emit(layer, 'F.interpolate(%s, scale_factor=%d)' % (self.bottoms(layer)[0],
+                                                                 p['scale']))
+
+    def do_Reorg(self, layer, p):  # Darknet's order
+        n, c, h, w = self.shapes[layer['bottom'][0]]
+        s = p['stride']
+        self.emit(layer, '%s.reshape(-1, %d, %d, %d, %d, %d).permute(0, 3, 5, 1, 2, 4).reshape('
+                  '-1, %d, %d, %d)' % (self.bottoms(layer)[0], c // s ** 2, h, s, w, s,
+                                       c * s ** 2, h // s, w // s))
+
     def do_Pooling(self, layer, p):
+        if len(layer['top']) == 2:
+            tops = [self.variable.setdefault(t, self.name(t)) for t in layer['top']]
+            return self.lines.append('%s = F.max_pool2d(%s, %d, %d, return_indices=True)' % (
+                ', '.join(tops), self.bottoms(layer)[0], p['kernel_size'], p['stride']))
         if p.get('global_pooling'):
             return self.emit(layer, 'F.adaptive_avg_pool2d(%s, 1)' % self.bottoms(layer)[0])
         self.emit(layer, 'F.%s_pool2d(%s, %d, %d, %d, ceil_mode=True)' % (

@@ -77,6 +77,7 @@ typedef union cuda_args {
     dn_args_detect detect;
     dn_args_overlap overlap;
     dn_args_ctc ctc;
+    dn_args_targets targets;
 } cuda_args;
 
 typedef struct cuda_operand {
@@ -170,7 +171,8 @@ typedef struct cuda_kind {
     X(MULTI_BOX, multi_box)                                                                    \
     X(DETECT, detect)                                                                          \
     X(OVERLAP, overlap)                                                                        \
-    X(CTC, ctc)
+    X(CTC, ctc)                                                                                \
+    X(TARGETS, targets)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;
 CUDA_KINDS(CUDA_DECLARE)

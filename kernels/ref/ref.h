@@ -58,6 +58,7 @@ typedef union ref_args {
     dn_args_detect detect;
     dn_args_overlap overlap;
     dn_args_ctc ctc;
+    dn_args_targets targets;
 } ref_args;
 
 typedef struct ref_operand {
@@ -108,7 +109,7 @@ typedef struct ref_kind {
     X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
     X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd) X(RANK, rank)                          \
     X(YOLO_LOSS, yolo_loss) X(MULTI_BOX, multi_box) X(DETECT, detect)                          \
-    X(OVERLAP, overlap) X(CTC, ctc)
+    X(OVERLAP, overlap) X(CTC, ctc) X(TARGETS, targets)
 /* clang-format on */
 
 /* The description of a kind is float's; double's build has the loops alone:

@@ -28,13 +28,15 @@ void dni_sort_scored(dni_scored *list, int64_t count);
 int64_t dni_suppress(dni_scored *list, int64_t count, const dni_box *boxes, double threshold,
                      double eta, double one);
 
-/* What DETECT found, whose rows a layer's tops are made of. Their number is known once it ran:
+/* What an op found, whose rows a layer's tops are made of. Their number is known once it ran:
  * the host reads it, and tops that were lowered for another one are lowered again. */
 typedef struct dni_detected {
     dni_layer *layer;
     int64_t lowered; /* rows that the tops have */
     int32_t axis;    /* of the tops, that the rows are */
 } dni_detected;
+/* The host reads count (I32). */
+void dni_emit_count(dni_builder *b, dni_detected *d, dni_tensor count);
 /* DETECT of inputs into a temporary (most, 7), which is returned. */
 dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,
                       int32_t num_inputs, const dni_tensor *inputs, int64_t most);

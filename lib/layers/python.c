@@ -155,12 +155,6 @@ static void forward(dni_layer *layer, dni_builder *b)
         dni_proposal_target_forward(&s->targets, b);
 }
 
-static void teardown(dni_layer *layer)
-{
-    python_state *s = layer->state;
-    dni_rpn_targets_teardown(&s->targets);
-}
-
 const dni_layer_class dni_layer_python = {
     .type = "Python",
     .bottoms_min = 0,
@@ -172,5 +166,4 @@ const dni_layer_class dni_layer_python = {
     .setup = setup,
     .shape = shape,
     .forward = forward,
-    .teardown = teardown,
 };

@@ -11,15 +11,7 @@ typedef struct dni_rpn_targets {
     double border;       /* pixels by which anchors may cross the image's edge */
     int64_t classes;     /* ProposalTargetLayer */
     dni_proposal anchor; /* AnchorTargetLayer: stride, scales; A, H, W */
-    int64_t G, R;        /* true boxes; regions that come in */
-    dni_shape y;         /* of the regions drawn, as lowered */
-    dni_box *boxes;      /* anchors, or regions and then the true boxes */
-    dni_box *truths;     /* (G) */
-    double *best;        /* (G) the largest overlap of each */
-    double *overlap;     /* of each box with the true box it overlaps most */
-    int64_t *truth;      /* which that is */
-    int64_t *list[2];    /* drawn from: what holds something, and what does not */
-    int8_t *label;       /* 1, 0, or -1: does not count */
+    dni_detected drawn;  /* ProposalTargetLayer */
 } dni_rpn_targets;
 
 /* bottoms: scores (1, 2 A, H, W); true boxes (G, 5): x0, y0, x1, y1, label; image (1, 3):
@@ -31,6 +23,5 @@ void dni_anchor_target_forward(dni_rpn_targets *s, dni_builder *b);
  * inside and outside weights (K, 4 classes); K is known after the run. */
 dn_status dni_proposal_target_shape(dni_layer *layer, dni_rpn_targets *s);
 void dni_proposal_target_forward(dni_rpn_targets *s, dni_builder *b);
-void dni_rpn_targets_teardown(dni_rpn_targets *s);
 
 #endif

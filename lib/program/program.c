@@ -59,6 +59,7 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(DETECT, dn_args_detect, 0),
     KIND(OVERLAP, dn_args_overlap, 0),
     KIND(CTC, dn_args_ctc, 0),
+    KIND(TARGETS, dn_args_targets, 0),
 };
 
 const dni_op_kind *dni_op_kind_of(int32_t kind)

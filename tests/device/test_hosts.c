@@ -23,7 +23,7 @@ static const struct {
     {"Filter", "which items pass: the shape depends on it"},
     {"MemoryData", "the host's data"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
-    {"Python", "sorts, suppresses, draws"},
+    {"Python", "ProposalLayer, ProposalTargetLayer: the shape depends on the number of boxes"},
     {"SegmentationEvaluate", "resizes images of 8 bits"},
     {"YoloDetectionOutput", "the number of boxes found: the shape depends on it"},
     {"Yolov3DetectionOutput", "the number of boxes found: the shape depends on it"},
@@ -112,6 +112,15 @@ static const gradient_row others[] = {
      0},
 };
 
+/* Of a class that is on the list for another of its kinds. */
+static const gradient_row none = {
+    "Python",
+    IN("x", "dim: 1 dim: 18 dim: 4 dim: 5") IN("t", "dim: 2 dim: 5") IN("i", "dim: 1 dim: 3")
+        L("Python", "bottom: 'x' bottom: 't' bottom: 'i' top: 'u' top: 'y' top: 'v' top: 'w' "
+                    "python_param { module: 'rpn.anchor_target_layer' layer: "
+                    "'AnchorTargetLayer' param_str: \"'feat_stride': 16\" }"),
+    0};
+
 static bool found[NUM_HOSTS];
 
 static void note(const char *type, const char *text)
@@ -149,6 +158,9 @@ int main(void)
         .struct_size = sizeof options, .backends = "ref", .backend = &fake_backend};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     SECTION("steps on the host");
+    plan_row(context, &none);
+    for (int i = 0; i < NUM_HOSTS; i++)
+        CHECK_AT(!found[i], "%s: an anchor's targets are the device's", hosts[i].type);
     for (size_t i = 0; i < num_gradient_rows; i++)
         plan_row(context, &gradient_rows[i]);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)

@@ -425,6 +425,48 @@ static void ctc_cases(builder *b)
         }
 }
 
+/* Few and many of both kinds, drawn from or taken whole. */
+static void targets_cases(builder *b)
+{
+    static const int64_t draws[] = {0, 1, 7, 40, 700, 5000}, truths[] = {0, 1, 3, 40};
+    for (int64_t n = 0; n < 48; n++) {
+        bool regions = n % 2;
+        int64_t A = 1 + n % 5, H = n == 46 ? 0 : 3 + n % 7, W = 4 + n % 11, R = n * n % 1100;
+        int64_t G = truths[n / 2 % 4], classes = 1 + n % 6, rows = n % 3 ? 50 : 1200;
+        int64_t some = draws[n / 2 % 6];
+        BEGIN(b, DN_OP_TARGETS, dn_args_targets);
+        b->c.args.targets =
+            (dn_args_targets){.base = b->c.args.base,
+                              .method = regions ? DN_TARGETS_REGIONS : DN_TARGETS_ANCHORS,
+                              .classes = classes,
+                              .draws = some,
+                              .holding = some / (1 + n % 3),
+                              .H = H,
+                              .W = W,
+                              .positive = n % 4 ? 0.5 : 0.2,
+                              .negative = n % 4 < 2 ? 0.5 : 0.1,
+                              .border = (double)(n % 3 * 4),
+                              .stride = 2.5,
+                              .deviation = {0.5, 1, 2, 1},
+                              .stream = (uint64_t)n << 31};
+        if (regions)
+            in_absent(b);
+        else
+            in_whole(b, DN_F64, 15, SHAPE(A, 4));
+        in_whole(b, DN_F32, regions ? 15 : 90, regions ? SHAPE(R, 5) : SHAPE(1, 3));
+        in_whole(b, DN_F32, regions ? classes : 25, SHAPE(G, 5));
+        in_state(b);
+        out(b, regions ? SHAPE(rows) : SHAPE(1, 1, A * H, W));
+        for (int k = 0; k < 3; k++)
+            out(b, regions ? SHAPE(rows, 4 * classes) : SHAPE(1, 4 * A, H, W));
+        if (regions) {
+            out(b, SHAPE(rows, 5));
+            out_as(b, DN_I32, POISON, SHAPE(1));
+        }
+        emit(b);
+    }
+}
+
 static void overlap_cases(builder *b)
 {
     for (int v = 0; v <= NUM_VIEWS; v++)
@@ -685,6 +727,7 @@ void cases_network(case_fn fn, void *user)
     detect_cases(&b);
     overlap_cases(&b);
     ctc_cases(&b);
+    targets_cases(&b);
     lstm_cases(&b);
     update_cases(&b);
     updates_of_many(&b);

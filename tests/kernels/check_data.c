@@ -29,7 +29,8 @@ static const bad rows[] = {
     {"true box", DN_OP_YOLO_LOSS, 2},     {"no true box", DN_OP_YOLO_LOSS, -0.5f},
     {"object", DN_OP_MULTI_BOX, 3},       {"background", DN_OP_MULTI_BOX, 0},
     {"overlap", DN_OP_OVERLAP, 3},        {"overlap, no label", DN_OP_OVERLAP, NAN},
-    {"sequence", DN_OP_CTC, 3},           {"sequence, no label", DN_OP_CTC, NAN}};
+    {"sequence", DN_OP_CTC, 3},           {"sequence, no label", DN_OP_CTC, NAN},
+    {"target", DN_OP_TARGETS, 4},         {"target, no label", DN_OP_TARGETS, NAN}};
 
 static dn_operand real(int32_t axes, int64_t a, int64_t b)
 {
@@ -48,12 +49,15 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
         x[i] = 0.25f;
     dn_operand absent = {.dtype = -1};
     dn_operand in[6] = {real(2, N, DIM), real(1, N, 0), absent, absent, absent, real(0, 0, 0)};
-    dn_operand out =
-        b->kind == DN_OP_LOSS || b->kind == DN_OP_ACCURACY ? real(0, 0, 0) : real(2, N, DIM);
+    bool draws = b->kind == DN_OP_TARGETS,
+         one_number = b->kind == DN_OP_LOSS || b->kind == DN_OP_ACCURACY;
+    dn_operand out[6] = {one_number ? real(0, 0, 0) : real(2, N, DIM)};
+    int64_t state[2] = {1, 2};
+    int32_t count;
     if (b->kind == DN_OP_OVERLAP) {
         args.overlap = (dn_args_overlap){
             .base.struct_size = sizeof(args.overlap), .outer = N, .dim = DIM, .inner = 1};
-        out = real(1, 3, 0);
+        out[0] = real(1, 3, 0);
     }
     if (b->kind == DN_OP_ACCURACY)
         args.accuracy = (dn_args_accuracy){.base.struct_size = sizeof(args.accuracy),
@@ -71,7 +75,7 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
             .base.struct_size = sizeof(args.roi), .method = DN_ROI_ALIGN, .scale = 1};
         in[0] = b->kind == DN_OP_ROI_POOL ? map : bins;
         in[1] = real(2, N, 5);
-        out = b->kind == DN_OP_ROI_POOL ? bins : map;
+        out[0] = b->kind == DN_OP_ROI_POOL ? bins : map;
         t[1] = t[3] = t[2] = 0;
         t[2 * 5] = value;
     } else if (b->kind == DN_OP_YOLO_LOSS) { /* one cell, N true boxes */
@@ -84,7 +88,7 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
                                              .height = {1}};
         in[0] = (dn_operand){.dtype = DN_F32, .shape = {.axes = 4, .dim = {1, 7, 1, 1}}};
         in[1] = real(2, N, 5);
-        out = real(0, 0, 0);
+        out[0] = real(0, 0, 0);
         for (int i = 0; i < N * 5; i++)
             t[i] = 0.5f;
         t[2 * 5] = value;
@@ -97,30 +101,42 @@ static dn_status run(const dn_backend_ops *ops, dn_backend *backend, const bad *
         in[1] = real(2, 1, 3);
         in[2] = real(2, 2, 4);
         in[3] = real(2, 2, 8);
-        out = real(0, 0, 0);
+        out[0] = real(0, 0, 0);
         t[9] = 1;
         t[1] = value;
     } else if (b->kind == DN_OP_CTC) { /* a step, N sequences of one label */
         args.ctc = (dn_args_ctc){.base.struct_size = sizeof(args.ctc), .steps = 1};
         in[0] = (dn_operand){.dtype = DN_F32, .shape = {.axes = 3, .dim = {1, N, DIM}}};
-        out = real(0, 0, 0);
+        out[0] = real(0, 0, 0);
+    } else if (b->kind == DN_OP_TARGETS) { /* two true boxes that are regions, of no others */
+        args.targets = (dn_args_targets){.base.struct_size = sizeof(args.targets),
+                                         .method = DN_TARGETS_REGIONS,
+                                         .classes = 3};
+        in[0] = absent, in[1] = real(2, 0, 5), in[2] = real(2, 2, 5);
+        in[3] = (dn_operand){.dtype = DN_I64, .shape = {.axes = 1, .dim = {2}}};
+        for (int i = 0; i < 5; i++)
+            out[i] = real(2, 0, i == 0 ? 1 : i < 4 ? 12 : 5);
+        out[5] = (dn_operand){.dtype = DN_I32, .shape = {.axes = 1, .dim = {1}}};
+        x[9] = value;
     } else if (b->kind != DN_OP_OVERLAP)
         args.loss.outer = N, args.loss.dim = DIM, args.loss.inner = 1;
     dn_op_desc desc = {.struct_size = sizeof(desc),
                        .kind = b->kind,
                        .num_inputs = b->kind == DN_OP_LOSS_BWD    ? 6
                                      : b->kind == DN_OP_MULTI_BOX ? 4
+                                     : draws                      ? 4
                                                                   : 2,
-                       .num_outputs = 1,
+                       .num_outputs = draws ? 6 : 1,
                        .inputs = in,
-                       .outputs = &out,
+                       .outputs = out,
                        .args = &args};
     dn_op_info info = {.struct_size = sizeof(info)};
     dn_op *op = NULL;
     dn_status status = ops->op_create(backend, &desc, &op, &info);
     if (status != DN_OK || info.scratch > SCRATCH)
         return status ? status : DN_E_INTERNAL;
-    void *ins[6] = {x, t, x, t, NULL, &one}, *outs[1] = {y};
+    void *ins[6] = {x, t, x, draws ? (void *)state : t, NULL, &one};
+    void *outs[6] = {y, y, y, y, y, &count};
     dn_op_io io = {.struct_size = sizeof(io), .in = ins, .out = outs, .scratch = scratch};
     status = ops->op_run(op, &io);
     ops->op_destroy(op);

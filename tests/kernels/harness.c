@@ -82,7 +82,8 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_MULTI_BOX] = "MULTI_BOX",
                                                   [DN_OP_DETECT] = "DETECT",
                                                   [DN_OP_OVERLAP] = "OVERLAP",
-                                                  [DN_OP_CTC] = "CTC"};
+                                                  [DN_OP_CTC] = "CTC",
+                                                  [DN_OP_TARGETS] = "TARGETS"};
 
 const char *kind_name(int32_t kind)
 {

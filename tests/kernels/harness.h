@@ -60,6 +60,7 @@ typedef union case_args {
     dn_args_detect detect;
     dn_args_overlap overlap;
     dn_args_ctc ctc;
+    dn_args_targets targets;
 } case_args;
 
 enum { MOST_OPERANDS = 200 }; /* of a side of a case: UPDATE has many outputs */

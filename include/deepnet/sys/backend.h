@@ -115,7 +115,9 @@ enum {
     DN_OP_YOLO_LOSS = 49,        /* x, truths, [state] -> loss, [dx] */
     DN_OP_MULTI_BOX = 50,        /* loc, conf, priors, truths -> loss, [dloc], [dconf] */
     DN_OP_CTC = 51,              /* x, labels -> loss, [g] */
-                                 /* 52 .. 55 are free */
+    DN_OP_TARGETS = 52,          /* [anchors F64], from, truths, state -> labels, targets,
+                                    inside, outside, [regions], [count I32] */
+                                 /* 53 .. 55 are free */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_OVERLAP = 57,          /* x, t, [ignored F64] -> y */
     DN_OP_KIND_END = 64
@@ -462,6 +464,36 @@ typedef struct dn_args_multi_box {
     int64_t sample, top_k;
     double overlap, neg_overlap, ratio, nms, loc_weight, conf_weight;
 } dn_args_multi_box;
+
+/* What a detector learns from boxes that are compared with true ones, truths (G, 5): x0, y0,
+ * x1, y1, label; corners are pixels. In double, by the formulas of sys/boxes.h.
+ *
+ * ANCHORS: anchors (A, 4) as of DETECT, `stride` apart in (H, W) cells; from: height, width. One
+ *   that leaves the image by more than `border` is neither of these: it holds something if its
+ *   greatest IoU is at least `positive`, or if no other has more of a truth; it is empty if that
+ *   IoU is below `negative`. labels (A, H, W): 1 of those that hold something and are drawn, 0
+ *   of the empty ones that are, else -1; targets, inside, outside (4 A, H, W): the offsets to
+ *   the truth of the greatest IoU, 1 where the label is 1, one over the number drawn where it
+ *   is not -1.
+ * REGIONS: from (R, 5), of which column 0 is passed over; the truths are regions too. No bounds,
+ *   and no truth's best. What is drawn is one row each of regions (K, 5), labels (K) and
+ *   targets, inside and outside (K, 4 classes), where the columns of the label have offsets, 1
+ *   and 1, the rest (and background, 0) 0. count: how many were drawn, of which rows beyond K
+ *   are not written. A truth's label outside [0, classes) fails the run with DN_E_DATA.
+ *
+ * Drawn are up to `holding` of those that hold something, then of the empty ones up to `draws`
+ * in all; all of them in their order where there are no more. Else draw i, without putting
+ * back, of n changes place i with i + w % (n - i), w = the first two words, the first being the
+ * upper one, of block i of stream (+ 1 for the empty ones) under the state.
+ * Offsets: of the centre by the box's size, logarithms of the sizes' quotients, by deviation. */
+enum { DN_TARGETS_ANCHORS = 0, DN_TARGETS_REGIONS = 1 };
+typedef struct dn_args_targets {
+    dn_args base;
+    int32_t method, reserved;
+    int64_t classes, draws, holding, H, W;
+    double positive, negative, border, stride, deviation[4];
+    uint64_t stream;
+} dn_args_targets;
 
 /* x: (T, N, C); labels: (N, L), of which `blank` is left out. loss = -1/N sum_n log p(labels of
  * n | softmax of x in the first `steps` of T), p being the sum over all ways to spread them over

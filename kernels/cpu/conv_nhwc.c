@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_nhwc.c: convolution in NHWC, forward and backward to the data, as rows of pixels times
  * packed weights. Rows are laid side by side where they are used, straight from the image; what
- * lies outside it is zeros, or where that is much, left out. Those of 1x1 are read as they lie.
- * Backward with a stride is one such product for each phase of the stride, with the taps that
- * reach it. */
+ * lies outside it is zeros, or where that is much, left out. Those of 1x1 are read as they lie;
+ * those of few channels, too, once the image's lines that a row of outputs sees lie with zeros
+ * around them, be they planes'. Backward with a stride is one such product for each phase of
+ * the stride, with the taps that reach it. */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ enum {
     IN_PLACE_ROWS = 224, /* the same of rows that are read as they lie */
     PACK_ROWS = 32,      /* channels of dy whose weights a task packs */
     ROW_UNIT = 4,        /* a row alone takes as long as two of four */
+    LINES = 4,           /* rows of outputs whose lines are laid at once */
     FEW_ROWS = 32,       /* times all weights: worth reading these once more */
     FIRST_ROWS = 16,     /* whose mean is near enough that nothing cancels */
 };
@@ -31,7 +33,10 @@ typedef struct conv_op {
     int64_t Kx, Cx, Kg, Cg, H, W, P, Q; /* this product's output and input */
     int64_t panels, group_floats, packed_floats, worker_floats;
     int64_t part_floats; /* sums of a task's rows, as cpu_moments takes them; or 0 */
-    bool back, keep;
+    int64_t lines;       /* of x that a row of taps sees: 1, or its planes; 0: rows are laid */
+    int64_t line, pixel; /* floats of these, and from pixel to pixel */
+    int64_t margin, lines_floats; /* before a line's pixels, which begin a line of the cache */
+    bool back, keep, planes;
     bool seen; /* a piece is one tap, and only of the rows that see it */
     cpu_end end;
 } conv_op;
@@ -228,7 +233,7 @@ static int64_t worker_floats(const conv_op *op)
     const cpu_kernels *ker = op->base.backend->kernels;
     return CPU_MAX_MR * (CPU_K_PIECE + ker->nr) +
            ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) +
-           ROWS * ker->mr * (CPU_K_PIECE + 15) + 64;
+           cpu_max(ROWS * ker->mr * (CPU_K_PIECE + 15), op->lines_floats) + 64;
 }
 
 /* Where `count` outputs of a row are, from `at` on. */
@@ -301,6 +306,10 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
                      (p->before * op->panels + j * len) * ker->nr;
     float *y = call->y + col;
     cpu_end end = op->end;
+    if (op->lines) {
+        end.lines = (p->run1 - p->run0) * op->lines, end.line = op->line;
+        len /= end.lines;
+    }
     end.bias_n = call->bias && p == first && !op->seen ? call->bias + col : NULL;
     end.add = op->end.add || p > first || op->seen;
     end.relu = op->end.relu && p + 1 == first + f->pieces && !op->seen;
@@ -404,16 +413,55 @@ static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to
     }
 }
 
+/* The lines that `rows` rows of outputs see, from h of x on, in zeros, which are there already
+ * but where other lines were. */
+static void lay_lines(const conv_op *op, const float *x, int64_t h, int64_t rows, float *out)
+{
+    int64_t row = op->W * op->pixel, all = op->lines * op->line;
+    int64_t n = cpu_min(row, op->line - op->margin);
+    for (int64_t end = h + (rows - 1) * op->geo.sh + op->geo.R; h < end; h++, out += all)
+        if (h < 0 || h >= op->H || n <= 0)
+            memset(out, 0, (size_t)all * sizeof(float));
+        else
+            op->base.backend->kernels->lay_rows(out + op->margin, op->line, x + h * row,
+                                                op->H * row, op->lines, n);
+}
+
+/* Whole rows of outputs, some at a time. */
+static void lines_task(const conv_call *call, int64_t from, int64_t to, int64_t j0, int64_t j1,
+                       const block *b)
+{
+    const conv_op *op = call->op;
+    const cpu_geo *geo = &op->geo;
+    const cpu_phase *f = call->phase;
+    int64_t all = op->lines * op->line;
+    memset(b->packed, 0, (size_t)op->lines_floats * sizeof(float));
+    for (int64_t i = from / f->cols, rows; i < to / f->cols; i += rows) {
+        int64_t n = i / f->rows, h = i % f->rows;
+        rows = cpu_min(cpu_min(LINES, to / f->cols - i), f->rows - h);
+        lay_lines(op, call->x + n * op->Cx * op->H * op->W, h * geo->sh - geo->ph, rows,
+                  b->packed);
+        const float *x = b->packed + op->margin - geo->pw * op->pixel;
+        for (const piece *p = op->pieces, *last = p + f->pieces; p < last; p++)
+            for (int64_t j = j0; j < j1; j++)
+                for (int64_t k = 0; k < rows; k++)
+                    multiply_rows(call, 0, j, x + (k * geo->sh + p->run0) * all,
+                                  geo->sw * op->pixel, (i + k) * f->cols, (i + k + 1) * f->cols,
+                                  p, NULL, b);
+    }
+}
+
 static void rows_task(void *arg, int64_t task, int32_t worker)
 {
     const conv_call *call = arg;
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
     int64_t per = f->tasks_m * f->tasks_n, g = task / per, j0, j1, from, to;
+    int64_t unit = op->lines ? f->cols : ROW_UNIT;
     block b = block_of(call, worker);
     cpu_split(op->panels, f->tasks_n, task % f->tasks_n, &j0, &j1);
-    cpu_split(cpu_ceil(f->count, ROW_UNIT), f->tasks_m, task % per / f->tasks_n, &from, &to);
-    from *= ROW_UNIT, to = cpu_min(f->count, to * ROW_UNIT);
+    cpu_split(cpu_ceil(f->count, unit), f->tasks_m, task % per / f->tasks_n, &from, &to);
+    from *= unit, to = cpu_min(f->count, to * unit);
     if (call->parts) {
         size_t bytes = (size_t)((j1 - j0) * op->base.backend->kernels->nr) * sizeof(float);
         int64_t col = j0 * op->base.backend->kernels->nr;
@@ -426,6 +474,8 @@ static void rows_task(void *arg, int64_t task, int32_t worker)
     }
     if (op->geo.ready)
         in_place_task(call, g, from, to, j0, j1, &b);
+    else if (op->lines)
+        lines_task(call, from, to, j0, j1, &b);
     else
         laid_task(call, g, from, to, j0, j1, &b);
 }
@@ -500,10 +550,11 @@ static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
         for (int64_t k = 0; k < len; k++) {
             const cpu_taps_run *run = &f->run[p->run0 + k / (p->to - p->from)];
             int64_t in_run = p->from + k % (p->to - p->from);
-            int64_t tap = run->r * op->geo.S + run->s + in_run / op->Cg * f->ds;
-            op->at[in_run % op->Cg * taps + tap] =
-                f->packed_at + (before * op->panels + k) * ker->nr;
-            op->next[in_run % op->Cg * taps + tap] = len * ker->nr;
+            int64_t tap = op->planes ? in_run % f->taps : in_run / op->Cg;
+            int64_t c = op->planes ? in_run / f->taps : in_run % op->Cg;
+            int64_t at = c * taps + run->r * op->geo.S + run->s + tap * f->ds;
+            op->at[at] = f->packed_at + (before * op->panels + k) * ker->nr;
+            op->next[at] = len * ker->nr;
         }
         before += len;
     }
@@ -535,6 +586,13 @@ static bool plan(conv_op *op, bool moments, dn_op_info *info)
         pieces += f->pieces;
         packed += f->runs * f->floats * op->panels * nr;
     }
+    if (!op->back && op->phase->taps > 1 && geo->dh == 1) {
+        op->lines = op->planes ? geo->C : 1, op->pixel = geo->C / op->lines;
+        op->margin = (geo->pw * op->pixel + 15) & ~(int64_t)15;
+        op->line =
+            op->margin + ((((geo->Q - 1) * geo->sw + geo->S) * op->pixel + 15) & ~(int64_t)15);
+        op->lines_floats = ((LINES - 1) * geo->sh + geo->R) * op->lines * op->line;
+    }
     op->group_floats = packed;
     op->packed_floats = (geo->group * packed + 15) & ~(int64_t)15;
     op->worker_floats = worker_floats(op);
@@ -552,7 +610,8 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_conv_nhwc_geo(&geo, desc, info))
+    bool planes = desc->kind == DN_OP_CONV && desc->inputs[0].layout == DN_LAYOUT_PLAIN;
+    if (!cpu_conv_nhwc_geo(&geo, desc, planes, info))
         return DN_DECLINED;
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     bool moments = cpu_present(desc->outputs, desc->num_outputs, 1);
@@ -568,7 +627,7 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     if (!op)
         return DN_E_NOMEM;
     op->geo = geo;
-    op->back = back;
+    op->back = back, op->planes = planes;
     op->seen = seen < 1;
     if (op->seen)
         info->cost = cpu_cost(backend, desc, "cpu:rows") * seen;
@@ -586,6 +645,10 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     if (!plan(op, moments, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
+    }
+    if (planes && !op->lines) {
+        cpu_op_free(&op->base);
+        return cpu_decline(info, "planes of many channels, or single taps");
     }
     *out = &op->base;
     return DN_OK;

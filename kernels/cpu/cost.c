@@ -139,13 +139,16 @@ static double packing(const dn_op_desc *d, const char *implementation)
     return bytes / (few ? 12 : 5);
 }
 
-/* Pixels of few channels are laid in rows, which takes 6 cycles for every vector of a row of
- * taps; vectors of outputs are multiplied whole. */
-static double few_channels(const dn_shape *w)
+/* Pixels of few channels are read as they lie, but where a row of taps is not one piece are
+ * laid in rows, which takes 6 cycles for every vector of one; vectors of outputs are multiplied
+ * whole. */
+static double few_channels(const dn_shape *w, const dn_args_conv *a)
 {
     double run = (double)(w->dim[1] * w->dim[w->axes - 1]), K = (double)w->dim[0];
     double vectors = (double)(2 * cpu_ceil(w->dim[0], 32));
-    return 16 * vectors / K * (0.87 + 6 * ceil(run / 16) / (run * vectors));
+    bool laid = a->group > 1 || a->dilation[0] > 1 || a->dilation[1] > 1;
+    double more = laid ? 6 * ceil(run / 16) / (run * vectors) : 8.4 * K / (double)cpu_count(w);
+    return 16 * vectors / K * (0.87 + more);
 }
 
 /* The same of their gradient of weights, where taps are the vectors: rows are copied once more.
@@ -174,7 +177,7 @@ static double hindrance(const dn_op_desc *d, const char *implementation)
     if (rows && strstr(implementation, "1x1"))
         return d->kind != DN_OP_CONV_BWD_WEIGHTS ? 1 : w->dim[1] >= 64 ? 1.05 : 1.2;
     if (rows && w->axes > 1 && d->kind == DN_OP_CONV) /* strided, and taps in a row, at 100 */
-        return w->dim[1] < 32                          ? few_channels(w)
+        return w->dim[1] < 32                          ? few_channels(w, a)
                : a->stride[0] > 1 || a->kernel[0] == 1 ? 0.9
                                                        : 1;
     if (rows && w->axes > 1)

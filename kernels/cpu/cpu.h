@@ -31,6 +31,8 @@ typedef struct cpu_end {
     const float *ask; /* `rows`, of columns of A: what is used next, or NULL: the next piece */
     int64_t ask_step; /* of k; so many floats of it are asked for with each step */
     const cpu_tally *tally; /* of `rows`, of rows of A and two vectors; or NULL */
+    int64_t lines, line; /* of `rows`, of rows of A: they go on in `lines` pieces of k, `line`
+                            apart; 0: in one */
 } cpu_end;
 
 /* `len` columns of a panel, from `lane` on: where they are in B's row and in C's row. */
@@ -334,7 +336,7 @@ struct dn_op {
     int32_t num_inputs, num_outputs; /* set when it is made: what io has */
     dn_status (*run)(dn_op *op, const dn_op_io *io);
     dn_status (*prepare)(dn_op *op, const dn_op_io *io); /* NULL: nothing to prepare */
-    dn_op *next; /* goes with this one */
+    dn_op *next;                                         /* goes with this one */
     void *owned[24];
     int32_t owned_count;
 };

@@ -323,7 +323,7 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_conv_nhwc_geo(&geo, desc, info))
+    if (!cpu_conv_nhwc_geo(&geo, desc, false, info))
         return DN_DECLINED;
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
     if (geo.Cg != 1 || geo.Kg != 1)

@@ -124,10 +124,12 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
     const int64_t row = columns ? 1 : a_row, step = e->ask ? e->ask_step : col;
     const int64_t ahead = e->ask ? 0 : col == 1 ? ROWS * row : k * col;
     const float *ask = e->ask ? e->ask : a;
-    /* asked for while it multiplies: what it will store to; added to, what is read next */
+    /* asked for while it multiplies: what it will store to, after short products what others
+     * will; added to, what is read next */
+    const int64_t later = e->add ? m : k < 48 ? 2 * m : 0;
     for (int i = 0; !columns && m == ROWS && i < m; i++)
         for (int v = 0; v < nv * VL; v += 16)
-            fetch_ahead(c, (e->add ? m + i : i) * ldc + v);
+            fetch_ahead(c, (later + i) * ldc + v);
     UNROLL
     for (int v = 0; v < nv; v++)
         bv[v] = e->bias_n ? v_load(e->bias_n + v * VL) : v_zero();
@@ -139,21 +141,25 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         for (int v = 0; columns && e->ask && v < nv; v++)
             fetch_ahead(c, (i + m) * ldc + v * VL);
     }
-    for (int64_t p = 0; p < k; p++, a += col, b += NR) {
-        if (columns)
-            fetch_ahead(ask, ahead + p * step);
-        else if (m == ROWS)
-            fetch_ahead(a, ahead + (p & (ROWS - 1)) * row);
-        UNROLL
-        for (int v = 0; v < nv; v++)
-            bv[v] = v_load(b + v * VL);
-        UNROLL
-        for (int i = 0; i < m; i++) {
-            vf ai = v_set1(a[i * row]);
+    for (int64_t left = columns ? 0 : e->lines;; a += e->line - k * col) {
+        for (int64_t p = 0; p < k; p++, a += col, b += NR) {
+            if (columns)
+                fetch_ahead(ask, ahead + p * step);
+            else if (m == ROWS)
+                fetch_ahead(a, ahead + (p & (ROWS - 1)) * row);
             UNROLL
             for (int v = 0; v < nv; v++)
-                acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+                bv[v] = v_load(b + v * VL);
+            UNROLL
+            for (int i = 0; i < m; i++) {
+                vf ai = v_set1(a[i * row]);
+                UNROLL
+                for (int v = 0; v < nv; v++)
+                    acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+            }
         }
+        if (--left <= 0)
+            break;
     }
     if (e->relu) {
         vf zero = v_zero(), slope = v_set1(e->slope);
@@ -181,7 +187,7 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
 {
     cpu_end own = *end, *e = &own;
     for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * ldc) {
-        if (nv == 2 && row == 1 && !e->tally) {
+        if (nv == 2 && row == 1 && !e->tally && !e->lines) {
             rows_body(ROWS, nv, true, k, a, row, col, b, c, ldc, e);
             own.ask += own.ask ? k * own.ask_step : 0;
         } else

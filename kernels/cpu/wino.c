@@ -104,7 +104,7 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
 {
     cpu_geo f;
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
-    if (!cpu_conv_nhwc_geo(&f, desc, info))
+    if (!cpu_conv_nhwc_geo(&f, desc, false, info))
         return false;
     if (f.R != f.S || (f.R != 3 && f.R != 5) || f.sh != 1 || f.sw != 1 || f.Cg < 32 ||
         f.Kg < 32) {

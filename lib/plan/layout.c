@@ -87,6 +87,28 @@ static dn_status find_rate(search *s)
     return st;
 }
 
+/* A first convolution that takes its images as they come and makes NHWC of them needs no
+ * conversion. */
+static dn_status read_planes(const search *s, const dni_op *op, node *n)
+{
+    dni_choice choice;
+    if (op->kind != DN_OP_CONV || !n->can || s->r->context->mirror ||
+        s->p->compute != DN_COMPUTE_F32)
+        return DN_OK;
+    dni_tensor x = dni_root(s->p, op->inputs[0]);
+    if (dni_is_flat(&s->p->tensors[x].shape) ||
+        dni_next_write(s->p, x, 0, s->p->num_ops) < s->p->num_ops)
+        return DN_OK;
+    double copy = 2 * (double)dni_tensor_bytes(&s->p->tensors[x]) / s->rate;
+    dn_status st = cost_of(s, op, 0, n->out, &choice);
+    if (!st && choice.cost > 0 && choice.cost < n->cost[1] + copy &&
+        !dni_is_last_resort(s->r->context, &choice)) {
+        n->in = 0;
+        n->cost[1] = choice.cost;
+    }
+    return st;
+}
+
 /* Convolutions are worth turning a net for, and nothing is known of them but what their backend
  * says; the rest moves its bytes in either layout. */
 static dn_status weigh(search *s, size_t i)
@@ -115,7 +137,7 @@ static dn_status weigh(search *s, size_t i)
                  !dni_is_last_resort(s->r->context, &plain);
     n->can = forced ||
              (!worse && (!is_convolution(op->kind) || (plain.cost > 0 && turned.cost > 0)));
-    return DN_OK;
+    return read_planes(s, op, n);
 }
 
 static bool starts_written(const dni_program *p, dni_tensor root)

@@ -108,6 +108,7 @@ static const conv_row convs[] = {
     /* enough work to be cut into pieces: of the batch, and of the rows of one image */
     {2, 5, 16, 16, 1, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 3, 64, 1, {44, 40}, {7, 7}, {2, 2}, {3, 3}, {1, 1}},
+    {2, 1, 5, 37, 1, {23, 25}, {7, 9}, {2, 3}, {4, 4}, {1, 1}}, /* taps in pieces of rows */
     {2, 5, 64, 70, 1, {16, 16}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
     {2, 2, 37, 50, 1, {9, 8}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}, /* blocks of no whole vectors */
     /* weights that outweigh the images */
@@ -186,6 +187,18 @@ static void emit_narrow(builder *b, uint32_t accumulate, uint32_t in_images,
     b->c = wide;
 }
 
+/* Images in both layouts, and forward from planes to NHWC. */
+static void emit_conv(builder *b, uint32_t accumulate)
+{
+    kernel_case plain = b->c;
+    emit_layouts(b, accumulate, 1, 1);
+    if (b->c.kind == DN_OP_CONV && b->c.args.conv.spatial == 2) {
+        nhwc(&b->c.out, 1);
+        emit_added(b, accumulate);
+    }
+    b->c = plain;
+}
+
 /* A product of x (or dy) and w, plain and with bias and activation. */
 static void conv_product(builder *b, int32_t kind, const conv_row *r)
 {
@@ -198,13 +211,13 @@ static void conv_product(builder *b, int32_t kind, const conv_row *r)
         if (bias)
             in(b, NORMAL, SHAPE(forward ? r->K : r->C));
         out(b, forward ? s.y : s.x);
-        emit_layouts(b, 1, 1, 1);
+        emit_conv(b, 1);
         emit_narrow(b, 1, 1, 1);
         b->c.args.conv.activation = bias ? DN_FN_RELU : DN_FN_SIGMOID;
         b->c.args.conv.activation_a = 0.1;
-        emit_layouts(b, 1, 1, 1);
+        emit_conv(b, 1);
         b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
-        emit_layouts(b, 1, 1, 1);
+        emit_conv(b, 1);
     }
 }
 
@@ -247,11 +260,11 @@ static void conv_with_moments(builder *b, const conv_row *r)
         in(b, NORMAL, SHAPE(r->K));
     out(b, s.y);
     out(b, SHAPE(2, r->K));
-    emit_layouts(b, 1, 1, 1);
+    emit_conv(b, 1);
     b->c.args.conv.activation = DN_FN_RELU; /* some channels: far below, so that y is 0 */
     b->c.in.fill[0] = POSITIVE;
     b->c.tolerance = 1e-5; /* thousands of squares, term after term, many of them equal */
-    emit_layouts(b, 0, 1, 1);
+    emit_conv(b, 0);
 }
 
 static void large_conv_cases(builder *b)

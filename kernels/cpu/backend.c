@@ -123,7 +123,7 @@ bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images)
             return false;
         if (o->layout != (image ? DN_LAYOUT_NHWC : DN_LAYOUT_PLAIN))
             return false;
-        if (image && o->shape.axes != 4)
+        if (image && o->shape.axes < 4)
             return false;
     }
     return true;

@@ -10,6 +10,7 @@ typedef struct cpu_geo {
     int64_t N, C, K, group, Cg, Kg; /* channels, and per group */
     int64_t H, W, P, Q, R, S;       /* image, output, kernel */
     int64_t sh, sw, ph, pw, dh, dw; /* stride, pad, dilation */
+    int64_t D, T, E, sd, pd, dd;    /* frames alike: of NHWC alone; else one */
     int64_t hp, wp, plane;          /* prepared: sh * sw phases of hp x wp */
     bool ready;                     /* 1x1 as it lies: prepared is the image itself */
 } cpu_geo;
@@ -17,7 +18,8 @@ typedef struct cpu_geo {
 /* From CONV's operands (BWD: the same three in their roles). False with info->reason set. */
 bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
                   const dn_shape *y, dn_op_info *info);
-/* The same from a NHWC convolution of any direction; `planes`: but for x. */
+/* The same from a NHWC convolution of any direction, of three axes too; `planes`: but for x.
+ * Frames that one alone sees are images. */
 bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, bool planes, dn_op_info *info);
 /* Of `count` steps, [from, to) are in [0, size), the first being `at`. */
 void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,

@@ -5,40 +5,56 @@
 
 #include <string.h>
 
-bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
-                  const dn_shape *y, dn_op_info *info)
+static bool init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
+                 const dn_shape *y, int32_t most, dn_op_info *info)
 {
     int32_t n = args->spatial;
-    if (n < 1 || n > 2 || x->axes != n + 2 || w->axes != n + 2 || y->axes != n + 2) {
-        cpu_decline(info, "convolution is not 1-D or 2-D");
+    if (n < 1 || n > most || x->axes != n + 2 || w->axes != n + 2 || y->axes != n + 2) {
+        cpu_decline(info, "convolution of too many axes");
         return false;
     }
-    bool flat = n == 1;
+    bool flat = n == 1, frames = n == 3;
     *geo = (cpu_geo){.N = x->dim[0],
                      .C = x->dim[1],
                      .K = y->dim[1],
                      .group = args->group,
-                     .H = flat ? 1 : x->dim[2],
+                     .H = flat ? 1 : x->dim[n],
                      .W = x->dim[n + 1],
-                     .P = flat ? 1 : y->dim[2],
+                     .P = flat ? 1 : y->dim[n],
                      .Q = y->dim[n + 1],
-                     .R = flat ? 1 : args->kernel[0],
+                     .R = flat ? 1 : args->kernel[n - 2],
                      .S = args->kernel[n - 1],
-                     .sh = flat ? 1 : args->stride[0],
+                     .sh = flat ? 1 : args->stride[n - 2],
                      .sw = args->stride[n - 1],
-                     .ph = flat ? 0 : args->pad[0],
+                     .ph = flat ? 0 : args->pad[n - 2],
                      .pw = args->pad[n - 1],
-                     .dh = flat ? 1 : args->dilation[0],
-                     .dw = args->dilation[n - 1]};
+                     .dh = flat ? 1 : args->dilation[n - 2],
+                     .dw = args->dilation[n - 1],
+                     .D = frames ? x->dim[2] : 1,
+                     .T = frames ? y->dim[2] : 1,
+                     .E = frames ? args->kernel[0] : 1,
+                     .sd = frames ? args->stride[0] : 1,
+                     .pd = frames ? args->pad[0] : 0,
+                     .dd = frames ? args->dilation[0] : 1};
     if (geo->group < 1 || geo->C % geo->group || geo->K % geo->group || geo->N < 1 ||
-        geo->C < 1 || geo->K < 1 || geo->P < 1 || geo->Q < 1) {
+        geo->C < 1 || geo->K < 1 || geo->P < 1 || geo->Q < 1 || geo->T < 1) {
         cpu_decline(info, "empty or uneven convolution");
         return false;
     }
     geo->Cg = geo->C / geo->group;
     geo->Kg = geo->K / geo->group;
+    if (geo->E == 1 && geo->sd == 1 && geo->D == geo->T) {
+        geo->N *= geo->D;
+        geo->D = geo->T = 1;
+    }
     cpu_geo_plan(geo);
     return true;
+}
+
+bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
+                  const dn_shape *y, dn_op_info *info)
+{
+    return init(geo, args, x, w, y, 2, info);
 }
 
 bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, bool planes, dn_op_info *info)
@@ -56,10 +72,10 @@ bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, bool planes, dn_op_
         return false;
     }
     if (weights)
-        return cpu_geo_init(geo, args, in0, out, in1, info);
+        return init(geo, args, in0, out, in1, 3, info);
     if (desc->kind == DN_OP_CONV_BWD_DATA)
-        return cpu_geo_init(geo, args, out, in1, in0, info);
-    return cpu_geo_init(geo, args, in0, in1, out, info);
+        return init(geo, args, out, in1, in0, 3, info);
+    return init(geo, args, in0, in1, out, 3, info);
 }
 
 void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,
@@ -74,7 +90,8 @@ void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *
 void cpu_geo_plan(cpu_geo *geo)
 {
     geo->ready = geo->R == 1 && geo->S == 1 && geo->sh == 1 && geo->sw == 1 && geo->ph == 0 &&
-                 geo->pw == 0 && geo->P == geo->H && geo->Q == geo->W;
+                 geo->pw == 0 && geo->P == geo->H && geo->Q == geo->W && geo->E == 1 &&
+                 geo->D == 1 && geo->T == 1;
     geo->hp = geo->P + (geo->R - 1) * geo->dh / geo->sh;
     geo->wp = geo->Q + (geo->S - 1) * geo->dw / geo->sw;
     geo->plane = geo->sh * geo->sw * geo->hp * geo->wp;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv_inner.c: convolutions as others that have kernels, of operands moved about. Over three
- * axes: the frames that a frame of y sees side by side, as channels of images:
- * (N T, C kernel, H, W), whose weights lie as they are. Of groups of few channels in NHWC:
+ * axes: in NHWC, whatever the layout. Of groups of few channels in NHWC:
  * groups side by side as one, with zeros between them: an infinity or NaN in a group reaches
  * those beside it. */
 #include "cpu.h"
@@ -22,7 +21,7 @@ typedef struct inner_op {
     int32_t weights;        /* as many do, before op_prepare of the convolution */
     size_t at[2], used;     /* bytes in scratch: of stand-ins, then the steps' own */
     size_t own;
-    step steps[]; /* STEPS, and one for each frame that a frame sees */
+    step steps[STEPS];
 } inner_op;
 
 static void *place(const inner_op *op, const dn_op_io *io, int32_t i, bool out)
@@ -74,11 +73,9 @@ static dn_status inner_prepare(dn_op *base, const dn_op_io *io)
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
-static inner_op *new_inner(dn_backend *backend, int64_t frames, dn_op_info *info,
-                           const char *name)
+static inner_op *new_inner(dn_backend *backend, dn_op_info *info, const char *name)
 {
-    return cpu_op_new(backend, sizeof(inner_op) + (size_t)(STEPS + frames) * sizeof(step),
-                      inner_run, info, name);
+    return cpu_op_new(backend, sizeof(inner_op), inner_run, info, name);
 }
 
 static dn_operand flat(int64_t count)
@@ -111,8 +108,10 @@ static dn_status add_step(inner_op *op, const dn_op_desc *desc, const step *wher
                  own.implementation, as);
     }
     op->count++;
-    s->op->next = op->base.next;
-    op->base.next = s->op;
+    dn_op **end = &op->base.next; /* it may have steps of its own */
+    while (*end)
+        end = &(*end)->next;
+    *end = s->op;
     op->own = own.scratch > op->own ? own.scratch : op->own;
     if (own.keep) { /* the convolution's */
         info->keep = own.keep;
@@ -199,106 +198,53 @@ static void copies_of(const dn_op_desc *desc, dn_operand in[ROLES], dn_operand o
 
 /* ---- three axes -------------------------------------------------------------------------- */
 
-/* Frames of x, (N, C, D, H W), that tap r of frames of y sees, and channel (c, r) of their
- * images, or back. */
-static dn_status add_frames(inner_op *op, const dn_args_conv *a, const dn_shape *x, int64_t T,
-                            bool back, int32_t from, int32_t to, dn_op_info *info)
-{
-    int64_t C = x->dim[1], D = x->dim[2], HW = x->dim[3] * x->dim[4], R = a->kernel[0];
-    dn_status status = DN_OK;
-    for (int64_t r = 0; r < R && !status; r++) {
-        int64_t at = r * a->dilation[0] - a->pad[0], s = a->stride[0];
-        int64_t first = at < 0 ? cpu_ceil(-at, s) : 0;
-        int64_t end = cpu_min(T, D > at ? cpu_ceil(D - at, s) : 0);
-        dn_args_copy c = {.base = {.struct_size = sizeof c, .accumulate = back},
-                          .axes = 4,
-                          .dim = {x->dim[0], end - first, C, HW},
-                          .x_stride = {C * D * HW, s * HW, D * HW, 1},
-                          .y_stride = {T * C * R * HW, C * R * HW, R * HW, 1},
-                          .x_offset = (first * s + at) * HW,
-                          .y_offset = (first * C * R + r) * HW,
-                          .alpha = 1};
-        dn_args_copy turned = c;
-        memcpy(turned.x_stride, c.y_stride, sizeof c.y_stride);
-        memcpy(turned.y_stride, c.x_stride, sizeof c.x_stride);
-        turned.x_offset = c.y_offset, turned.y_offset = c.x_offset;
-        if (end > first)
-            status = add_copy(op, from, to, back ? &turned : &c, info);
-    }
-    return status;
-}
-
-/* (N, K, T, P Q) to (N T, K, P Q), or back. */
-static dn_status add_turn(inner_op *op, const dn_shape *y, bool back, uint32_t accumulate,
+/* (N, C, I) to (N, I, C), or back. */
+static dn_status add_turn(inner_op *op, const dn_shape *s, bool back, uint32_t accumulate,
                           int32_t from, int32_t to, dn_op_info *info)
 {
-    int64_t K = y->dim[1], T = y->dim[2], PQ = y->dim[3] * y->dim[4];
+    int64_t N = s->dim[0], C = s->dim[1], I = cpu_count(s) / (N * C);
     dn_args_copy c = {.base = {.struct_size = sizeof c, .accumulate = accumulate},
-                      .axes = 4,
-                      .dim = {y->dim[0], T, K, PQ},
-                      .x_stride = {K * T * PQ, back ? K * PQ : PQ, back ? PQ : T * PQ, 1},
-                      .y_stride = {K * T * PQ, back ? PQ : K * PQ, back ? T * PQ : PQ, 1},
+                      .axes = 3,
+                      .dim = {N, back ? C : I, back ? I : C},
+                      .x_stride = {C * I, 1, back ? C : I},
+                      .y_stride = {C * I, back ? I : C, 1},
                       .alpha = 1};
     return add_copy(op, from, to, &c, info);
-}
-
-static void to_images(dn_shape *s, int64_t N, int64_t C)
-{
-    *s = (dn_shape){.axes = 4, .dim = {N, C, s->dim[3], s->dim[4]}};
 }
 
 dn_status cpu_conv_frames_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                                  dn_op_info *info)
 {
-    dn_args_conv a = *(const dn_args_conv *)desc->args, inner = a;
-    int32_t x, w, y;
+    dn_args_conv a = *(const dn_args_conv *)desc->args;
+    int32_t role[3], last = desc->kind != DN_OP_CONV_BWD_WEIGHTS ? IO : -1;
     if (a.spatial != 3 || !cpu_all_f32(desc))
         return cpu_decline(info, "not three axes of plain f32");
-    if (desc->kind != DN_OP_CONV_BWD_WEIGHTS && a.activation != DN_FN_NONE &&
-        (a.base.accumulate || desc->kind != DN_OP_CONV))
+    if (last == IO && a.base.accumulate && a.activation != DN_FN_NONE)
         return cpu_decline(info, "activation of a sum");
-    if (desc->kind == DN_OP_CONV_BWD_DATA && cpu_present(desc->inputs, desc->num_inputs, 2))
-        return cpu_decline(info, "bias of a deconvolution");
     dn_operand in[ROLES], outs[OUTS];
     copies_of(desc, in, outs);
-    roles_of(desc->kind, &x, &w, &y);
-    dn_operand *at_x = x < IO ? &in[x] : &outs[0], *at_y = y < IO ? &in[y] : &outs[0];
-    dn_operand *at_w = w < IO ? &in[w] : &outs[0];
-    dn_shape xs = at_x->shape, ys = at_y->shape;
-    int64_t T = ys.dim[2];
-    inner_op *op = new_inner(backend, a.kernel[0], info, "cpu:frames");
+    roles_of(desc->kind, &role[0], &role[1], &role[2]);
+    inner_op *op = new_inner(backend, info, "cpu:frames");
     if (!op)
         return DN_E_NOMEM;
-    to_images(&at_x->shape, xs.dim[0] * T, xs.dim[1] * a.kernel[0]);
-    to_images(&at_y->shape, xs.dim[0] * T, ys.dim[1]);
-    to_images(&at_w->shape, at_w->shape.dim[0], at_w->shape.dim[1] * a.kernel[0]);
-    int32_t like_x = stand_in(op, 0, cpu_count(&at_x->shape));
-    int32_t like_y = stand_in(op, 1, cpu_count(&at_y->shape));
-    inner.spatial = 2;
-    for (int32_t i = 0; i < 2; i++) {
-        inner.kernel[i] = a.kernel[i + 1], inner.stride[i] = a.stride[i + 1];
-        inner.pad[i] = a.pad[i + 1], inner.dilation[i] = a.dilation[i + 1];
-    }
     step where = {.in = {0, 1, 2}, .out = {0, 1}};
-    *(x < IO ? &where.in[x] : &where.out[0]) = like_x;
-    *(y < IO ? &where.in[y] : &where.out[0]) = like_y;
     dn_status status = DN_OK;
-    if (x < IO)
-        status = add_fill(op, like_x, cpu_count(&at_x->shape), info);
-    else if (!a.base.accumulate)
-        status = add_fill(op, 0, cpu_count(&xs), info);
-    if (!status && x < IO)
-        status = add_frames(op, &a, &xs, T, false, 0, like_x, info);
-    if (!status && y < IO)
-        status = add_turn(op, &ys, false, 0, y, like_y, info);
-    if (desc->kind != DN_OP_CONV_BWD_WEIGHTS)
-        inner.base.accumulate = 0;
+    const dn_shape *y = &desc->outputs[0].shape;
+    for (int32_t i = 0; i < 3 && !status; i += 2) { /* x and y */
+        dn_operand *at = role[i] < IO ? &in[role[i]] : &outs[0];
+        int32_t like = stand_in(op, i / 2, cpu_count(&at->shape));
+        *(role[i] < IO ? &where.in[role[i]] : &where.out[0]) = like;
+        at->layout = DN_LAYOUT_NHWC;
+        if (role[i] < IO)
+            status = add_turn(op, &at->shape, false, 0, role[i], like, info);
+    }
+    uint32_t accumulate = a.base.accumulate;
+    if (last == IO)
+        a.base.accumulate = 0;
     if (!status)
-        status = add_conv(op, desc, &inner, in, outs, &where, info);
-    if (!status && y >= IO)
-        status = add_turn(op, &ys, true, a.base.accumulate, like_y, 0, info);
-    if (!status && x >= IO)
-        status = add_frames(op, &a, &xs, T, true, like_x, 0, info);
+        status = add_conv(op, desc, &a, in, outs, &where, info);
+    if (!status && last == IO)
+        status = add_turn(op, y, true, accumulate, where.out[0], 0, info);
     return finish(op, status, out, info);
 }
 
@@ -328,7 +274,7 @@ dn_status cpu_conv_groups_create(dn_backend *backend, const dn_op_desc *desc, dn
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
     dn_operand in[ROLES], outs[OUTS];
     int32_t x, w, y;
-    if (a.spatial != 2 || !cpu_all_nhwc(desc, weights ? 3 | 1u << 18 : 1 | 1u << 16))
+    if (!cpu_all_nhwc(desc, weights ? 3 | 1u << 18 : 1 | 1u << 16))
         return cpu_decline(info, "not NHWC f32");
     copies_of(desc, in, outs);
     roles_of(desc->kind, &x, &w, &y);
@@ -339,9 +285,9 @@ dn_status cpu_conv_groups_create(dn_backend *backend, const dn_op_desc *desc, dn
     while (few * m < least && m < group)
         for (m++; group % m; m++)
             ;
-    if (m == 1 || ws.dim[2] * ws.dim[3] == 1 || few < 2)
+    if (m == 1 || cpu_count(&ws) == ws.dim[0] * ws.dim[1] || few < 2)
         return cpu_decline(info, "no groups of few channels");
-    inner_op *op = new_inner(backend, 0, info, "cpu:groups");
+    inner_op *op = new_inner(backend, info, "cpu:groups");
     if (!op)
         return DN_E_NOMEM;
     a.group = (int32_t)(group / m);

@@ -30,7 +30,7 @@ typedef struct conv_op {
     piece *pieces;      /* phase by phase */
     int64_t *at, *next; /* where (channel, tap) goes in packed weights; from panel to panel */
     int64_t phases;
-    int64_t Kx, Cx, Kg, Cg, H, W, P, Q; /* this product's output and input */
+    int64_t Kx, Cx, Kg, Cg, D, H, W, T, P, Q, taps; /* this product's output and input */
     int64_t panels, group_floats, packed_floats, worker_floats;
     int64_t part_floats; /* sums of a task's rows, as cpu_moments takes them; or 0 */
     int64_t lines;       /* of x that a row of taps sees: 1, or its planes; 0: rows are laid */
@@ -70,25 +70,27 @@ double cpu_geo_seen(const cpu_geo *g, bool back)
     double seen = (double)(seen_along(g->P, g->R, g->sh, g->ph, g->dh, g->H) *
                            seen_along(g->Q, g->S, g->sw, g->pw, g->dw, g->W)) /
                   (double)all;
-    bool strided = back && g->sh * g->sw > 1;
-    return cpu_min(g->Cg, g->Kg) < CHANNELS || strided || seen > 0.85 ? 1 : seen;
+    bool strided = back && g->sh * g->sw > 1, frames = g->E > 1 || g->D > 1 || g->T > 1;
+    return cpu_min(g->Cg, g->Kg) < CHANNELS || strided || frames || seen > 0.85 ? 1 : seen;
 }
 
 /* ---- runs -------------------------------------------------------------------------------- */
 
-bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int64_t h0,
-                    int64_t w0, int64_t channels, int64_t most)
+bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int64_t i,
+                    int64_t channels, int64_t most)
 {
-    int64_t sh = geo->sh, sw = geo->sw, s_count = 0, s_first = 0;
+    int64_t sh = geo->sh, sw = geo->sw, sd = geo->sd, s_count = 0, s_first = 0;
     int64_t H = back ? geo->H : geo->P, W = back ? geo->W : geo->Q;
-    f->h0 = h0, f->w0 = w0;
-    f->step_h = back ? sh : 1, f->step_w = back ? sw : 1;
-    f->move_h = back ? 1 : sh, f->move_w = back ? 1 : sw;
+    int64_t w0 = i % sw, h0 = i / sw % sh;
+    f->d0 = i / sw / sh, f->h0 = h0, f->w0 = w0;
+    f->step_d = back ? sd : 1, f->step_h = back ? sh : 1, f->step_w = back ? sw : 1;
+    f->move_d = back ? 1 : sd, f->move_h = back ? 1 : sh, f->move_w = back ? 1 : sw;
+    f->frames = cpu_max(0, cpu_ceil((back ? geo->D : geo->T) - f->d0, f->step_d));
     f->rows = cpu_max(0, cpu_ceil(H - h0, f->step_h));
     f->cols = cpu_max(0, cpu_ceil(W - w0, f->step_w));
-    f->count = geo->N * f->rows * f->cols;
+    f->count = geo->N * f->frames * f->rows * f->cols;
     f->ds = back ? -sw : 1;
-    f->run = cpu_op_table(op, (size_t)(geo->R * geo->S), sizeof *f->run);
+    f->run = cpu_op_table(op, (size_t)(geo->E * geo->R * geo->S), sizeof *f->run);
     if (!f->run)
         return false;
     for (int64_t s = 0; s < geo->S; s++) /* back: the last tap is the first in the image */
@@ -99,15 +101,16 @@ bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int6
     bool join = geo->dw == 1 && geo->group == 1 && s_count > 1 && s_count * channels <= most;
     f->taps = join ? s_count : 1;
     f->floats = f->taps * channels;
-    for (int64_t r = 0; r < geo->R; r++) {
-        int64_t h = h0 + geo->ph - r * geo->dh;
-        for (int64_t s = 0; s < geo->S && (!back || h % sh == 0); s++) {
+    for (int64_t r = 0; r < geo->E * geo->R; r++) {
+        int64_t e = r / geo->R * geo->dd - geo->pd, d = f->d0 - e;
+        int64_t y = r % geo->R * geo->dh - geo->ph, h = h0 - y;
+        bool seen = !back || (d % sd == 0 && h % sh == 0);
+        for (int64_t s = 0; s < geo->S && seen; s++) {
             int64_t w = w0 + geo->pw - s * geo->dw;
             if ((back && w % sw != 0) || (join && s != s_first))
                 continue;
-            f->run[f->runs++] =
-                back ? (cpu_taps_run){r, s, h / sh, w / sw}
-                     : (cpu_taps_run){r, s, r * geo->dh - geo->ph, s * geo->dw - geo->pw};
+            f->run[f->runs++] = back ? (cpu_taps_run){r, s, h / sh, w / sw, d / sd}
+                                     : (cpu_taps_run){r, s, y, s * geo->dw - geo->pw, e};
         }
     }
     return true;
@@ -115,14 +118,19 @@ bool cpu_phase_plan(cpu_phase *f, dn_op *op, const cpu_geo *geo, bool back, int6
 
 void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *f)
 {
-    cpu_pixel at = {from / (f->rows * f->cols), from / f->cols % f->rows, from % f->cols};
+    int64_t frame = from / (f->rows * f->cols);
+    cpu_pixel at = {frame / f->frames, frame % f->frames, from / f->cols % f->rows,
+                    from % f->cols};
     for (int64_t i = 0; i < count; i++) {
         pixel[i] = at;
         if (++at.w == f->cols) {
             at.w = 0;
             if (++at.h == f->rows) {
                 at.h = 0;
-                at.n++;
+                if (++at.d == f->frames) {
+                    at.d = 0;
+                    at.n++;
+                }
             }
         }
     }
@@ -132,9 +140,11 @@ const float *cpu_run_at(const cpu_image *image, const cpu_phase *f, const cpu_ta
                         const cpu_pixel *pixel, float *edge, const float *zeros)
 {
     int64_t h = pixel->h * f->move_h + run->h, w = pixel->w * f->move_w + run->w;
-    if (h < 0 || h >= image->H)
+    int64_t d = pixel->d * f->move_d + run->d;
+    if (h < 0 || h >= image->H || d < 0 || d >= image->D)
         return zeros;
-    const float *row = image->x + (pixel->n * image->H + h) * image->W * image->C;
+    const float *row =
+        image->x + ((pixel->n * image->D + d) * image->H + h) * image->W * image->C;
     if (w >= 0 && w + f->taps <= image->W)
         return row + w * image->C;
     if (f->taps == 1)
@@ -152,8 +162,9 @@ void cpu_run_inside(const cpu_image *image, const cpu_phase *f, const cpu_taps_r
                     const cpu_pixel *at, int64_t count, int64_t *from, int64_t *to)
 {
     int64_t h = at->h * f->move_h + run->h, w = at->w * f->move_w + run->w;
+    int64_t d = at->d * f->move_d + run->d;
     cpu_inside(w, f->move_w, image->W - f->taps + 1, count, from, to);
-    if (h < 0 || h >= image->H)
+    if (h < 0 || h >= image->H || d < 0 || d >= image->D)
         *to = *from;
 }
 
@@ -164,7 +175,7 @@ void cpu_lay_run(const cpu_kernels *ker, const cpu_image *image, const cpu_phase
     int64_t whole, end;
     cpu_run_inside(image, f, run, at, count, &whole, &end);
     for (int64_t i = 0, n; i < count; i += n) {
-        cpu_pixel pixel = {at->n, at->h, at->w + i};
+        cpu_pixel pixel = {at->n, at->d, at->h, at->w + i};
         n = i < whole || i >= end ? 1 : end - i;
         ker->lay_rows(out + i * ld, ld, cpu_run_at(image, f, run, &pixel, edge, zeros) + from,
                       f->move_w * image->C, n, to - from);
@@ -184,7 +195,7 @@ static void pack_task(void *arg, int64_t task, int32_t worker)
     const conv_call *call = arg;
     const conv_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t per = pack_tasks(op), g = task / per, taps = op->geo.R * op->geo.S;
+    int64_t per = pack_tasks(op), g = task / per, taps = op->taps;
     float *out = call->packed + g * op->group_floats;
     (void)worker;
     if (!op->back) {
@@ -241,9 +252,10 @@ static void locate(const conv_call *call, const cpu_pixel *at, int64_t count, in
 {
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
+    int64_t d = f->d0 + at->d * f->step_d;
     int64_t h = f->h0 + at->h * f->step_h, w = f->w0 + at->w * f->step_w;
     for (int64_t i = 0; i < count; i++, w += f->step_w)
-        c_row[i] = ((at->n * op->P + h) * op->Q + w) * op->Kx;
+        c_row[i] = (((at->n * op->T + d) * op->P + h) * op->Q + w) * op->Kx;
 }
 
 void cpu_narrow_rows(const cpu_kernels *ker, int32_t width, int64_t m, int64_t k,
@@ -374,8 +386,8 @@ static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to
     const conv_op *op = call->op;
     const cpu_phase *f = call->phase;
     const cpu_kernels *ker = op->base.backend->kernels;
-    const cpu_image image = {call->x + g * op->Cg, op->H, op->W, op->Cx};
-    bool apart = f->step_h > 1 || f->step_w > 1 || op->seen;
+    const cpu_image image = {call->x + g * op->Cg, op->D, op->H, op->W, op->Cx};
+    bool apart = f->step_d > 1 || f->step_h > 1 || f->step_w > 1 || op->seen;
     int64_t col = g * op->Kg + j0 * ker->nr,
             cols = cpu_min(j1 * ker->nr, op->Kg) - j0 * ker->nr;
     for (int64_t i = from, end; i < to; i = end) {
@@ -537,7 +549,7 @@ static void share_out(const conv_op *op, cpu_phase *f, int64_t work)
 static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t taps = op->geo.R * op->geo.S, before = 0;
+    int64_t taps = op->taps, before = 0;
     int64_t cuts = cpu_ceil(f->floats, CPU_K_PIECE); /* of a run */
     int64_t groups =
         cuts > 1 || op->seen ? f->runs : cpu_ceil(f->runs, cpu_max(1, CPU_K_PIECE / f->floats));
@@ -564,10 +576,9 @@ static void plan_pieces(conv_op *op, cpu_phase *f, piece *out)
 static bool plan(conv_op *op, bool moments, dn_op_info *info)
 {
     const cpu_geo *geo = &op->geo;
-    int64_t taps = geo->R * geo->S, nr = op->base.backend->kernels->nr;
-    int64_t sh = op->back ? geo->sh : 1, sw = op->back ? geo->sw : 1, packed = 0, pieces = 0;
+    int64_t taps = op->taps, nr = op->base.backend->kernels->nr, packed = 0, pieces = 0;
     op->panels = cpu_ceil(op->Kg, nr);
-    op->phases = sh * sw;
+    op->phases = op->back ? geo->sd * geo->sh * geo->sw : 1;
     op->phase = cpu_op_table(&op->base, (size_t)op->phases, sizeof *op->phase);
     op->at = cpu_op_table(&op->base, (size_t)(taps * op->Cg), sizeof *op->at);
     op->next = cpu_op_table(&op->base, (size_t)(taps * op->Cg), sizeof *op->next);
@@ -578,7 +589,7 @@ static bool plan(conv_op *op, bool moments, dn_op_info *info)
     for (int64_t i = 0; i < op->phases; i++) {
         cpu_phase *f = &op->phase[i];
         int64_t most = op->Cg < 32 ? CPU_K_PIECE : 0;
-        if (!cpu_phase_plan(f, &op->base, geo, op->back, i / sw, i % sw, op->Cg, most))
+        if (!cpu_phase_plan(f, &op->base, geo, op->back, i, op->Cg, most))
             return false;
         f->first_piece = pieces;
         f->packed_at = packed;
@@ -586,7 +597,8 @@ static bool plan(conv_op *op, bool moments, dn_op_info *info)
         pieces += f->pieces;
         packed += f->runs * f->floats * op->panels * nr;
     }
-    if (!op->back && op->phase->taps > 1 && geo->dh == 1) {
+    bool frames = geo->E > 1 || geo->D > 1 || geo->T > 1;
+    if (!op->back && !frames && op->phase->taps > 1 && geo->dh == 1) {
         op->lines = op->planes ? geo->C : 1, op->pixel = geo->C / op->lines;
         op->margin = (geo->pw * op->pixel + 15) & ~(int64_t)15;
         op->line =
@@ -613,9 +625,11 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     bool planes = desc->kind == DN_OP_CONV && desc->inputs[0].layout == DN_LAYOUT_PLAIN;
     if (!cpu_conv_nhwc_geo(&geo, desc, planes, info))
         return DN_DECLINED;
+    if (planes && args->spatial > 2)
+        return cpu_decline(info, "planes of frames");
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     bool moments = cpu_present(desc->outputs, desc->num_outputs, 1);
-    if (back && geo.sh * geo.sw > 4)
+    if (back && (geo.sh * geo.sw > 4 || geo.sd > 2))
         return cpu_decline(info, "stride above 2");
     if (cpu_conv_normalises(desc))
         return cpu_decline(info, "x is normalised on the way");
@@ -633,8 +647,10 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         info->cost = cpu_cost(backend, desc, "cpu:rows") * seen;
     op->Kx = back ? geo.C : geo.K, op->Kg = back ? geo.Cg : geo.Kg;
     op->Cx = back ? geo.K : geo.C, op->Cg = back ? geo.Kg : geo.Cg;
+    op->D = back ? geo.T : geo.D, op->T = back ? geo.D : geo.T;
     op->H = back ? geo.P : geo.H, op->W = back ? geo.Q : geo.W;
     op->P = back ? geo.H : geo.P, op->Q = back ? geo.W : geo.Q;
+    op->taps = geo.E * geo.R * geo.S;
     op->keep = desc->constant & 2;
     if (op->keep)
         op->base.prepare = conv_prepare;

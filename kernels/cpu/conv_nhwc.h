@@ -8,16 +8,18 @@
 
 enum { CPU_MAX_MR = 16, CPU_MAX_NR = 32, CPU_K_PIECE = 320 };
 
-/* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s) */
+/* taps (r, s), (r, s + ds), ...: where output (0, 0) sees (r, s); r runs over frames, too,
+ * whose d is where it is */
 typedef struct cpu_taps_run {
-    int64_t r, s, h, w;
+    int64_t r, s, h, w, d;
 } cpu_taps_run;
 
 /* Outputs that see the same taps: all of them forward, one phase of the stride backward. */
 typedef struct cpu_phase {
-    int64_t h0, w0, step_h, step_w; /* the outputs */
-    int64_t move_h, move_w;         /* inputs from output to output */
-    int64_t rows, cols, count;      /* of outputs: in an image, and in all */
+    int64_t h0, w0, step_h, step_w;    /* the outputs */
+    int64_t move_h, move_w;            /* inputs from output to output */
+    int64_t d0, step_d, move_d;        /* the same of frames */
+    int64_t frames, rows, cols, count; /* of outputs: in an image, and in all */
     cpu_taps_run *run;
     int64_t runs, taps, ds, floats; /* of a run: its taps, and floats */
     int64_t first_piece, pieces, packed_at, tasks_m, tasks_n;
@@ -25,17 +27,17 @@ typedef struct cpu_phase {
 
 typedef struct cpu_image { /* what runs are read from; C: floats from pixel to pixel */
     const float *x;
-    int64_t H, W, C;
+    int64_t D, H, W, C;
 } cpu_image;
 
 typedef struct cpu_pixel {
-    int64_t n, h, w;
+    int64_t n, d, h, w;
 } cpu_pixel;
 
-/* The phase's runs and moves from its taps; taps of a row joined where a run then has up to
+/* Phase i's runs and moves from its taps; taps of a row joined where a run then has up to
  * `most` floats. False with the message set. */
-bool cpu_phase_plan(cpu_phase *phase, dn_op *op, const cpu_geo *geo, bool back, int64_t h0,
-                    int64_t w0, int64_t channels, int64_t most);
+bool cpu_phase_plan(cpu_phase *phase, dn_op *op, const cpu_geo *geo, bool back, int64_t i,
+                    int64_t channels, int64_t most);
 /* Outputs [from, from + count) of a phase. */
 void cpu_pixels(cpu_pixel *pixel, int64_t from, int64_t count, const cpu_phase *phase);
 /* A run's floats for an output: in the image, or `zeros`, or put together in `edge`. */

@@ -44,7 +44,7 @@ static space space_of(const weights_call *call, int32_t worker)
     float *at = call->work + worker * op->worker_floats;
     int64_t zeros = (cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15;
     space s = {.rows = (const float **)at, .pixel = (cpu_pixel *)(at + PIXELS * 2)};
-    s.zeros = at + PIXELS * 8;
+    s.zeros = at + PIXELS * 10;
     s.edges = s.zeros + zeros;
     s.b = s.edges + PIXELS * JOINED;
     s.tile = s.b + PIXELS * ker->nr + 64;
@@ -57,7 +57,7 @@ static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t laid = op->laid ? op->columns + 16 : op->seen ? op->geo.Kg : 0;
-    return PIXELS * (8 + JOINED + ker->nr + laid) + 128 +
+    return PIXELS * (10 + JOINED + ker->nr + laid) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
@@ -123,7 +123,7 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     const weights_op *op = call->op;
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
-    const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
+    const cpu_image image = {call->x + g * geo->Cg, geo->D, geo->H, geo->W, geo->C};
     const float *dy = call->dy + from * geo->K + g * geo->Kg;
     int64_t last = -1, left = cpu_min(len, op->phase.count - from - len);
     bool ready = geo->ready && geo->group == 1;
@@ -186,7 +186,7 @@ static void seen_sums(const weights_call *call, const space *s, int64_t g, int64
     const weights_op *op = call->op;
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
-    const cpu_image image = {call->x + g * geo->Cg, geo->H, geo->W, geo->C};
+    const cpu_image image = {call->x + g * geo->Cg, geo->D, geo->H, geo->W, geo->C};
     const float *dy = call->dy + g * geo->Kg;
     ahead none = {0};
     for (int64_t j0 = b0, j1; j0 < b1; j0 = j1) {
@@ -245,7 +245,7 @@ static void turn_task(void *arg, int64_t k, int32_t worker)
     const weights_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
     float *sums = call->parts + k * op->ld, *dw = call->dw + k * op->columns;
-    int64_t taps = op->geo.R * op->geo.S;
+    int64_t taps = op->geo.E * op->geo.R * op->geo.S;
     bool turn = taps > 1;
     (void)worker;
     for (int64_t i = turn; i < op->parts; i++)
@@ -278,7 +278,7 @@ static void plan(weights_op *op, dn_op_info *info)
 {
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t taps = geo->R * geo->S;
+    int64_t taps = geo->E * geo->R * geo->S;
     op->columns = taps * geo->Cg;
     op->laid = op->phase.taps > 1;
     op->run_floats = op->laid ? op->columns : op->phase.floats;
@@ -324,7 +324,7 @@ dn_status cpu_conv_nhwc_weights_create(dn_backend *backend, const dn_op_desc *de
     op->seen = seen < 1;
     if (op->seen)
         info->cost = cpu_cost(backend, desc, "cpu:rows") * seen;
-    if (!cpu_phase_plan(&op->phase, &op->base, &geo, false, 0, 0, geo.Cg, JOINED)) {
+    if (!cpu_phase_plan(&op->phase, &op->base, &geo, false, 0, geo.Cg, JOINED)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

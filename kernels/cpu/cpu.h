@@ -369,8 +369,8 @@ void cpu_for(const dn_backend *backend, int64_t tasks,
 
 /* True if every operand that is there is F32 in plain layout (I32 masks aside). */
 bool cpu_all_f32(const dn_op_desc *desc);
-/* True if every operand is F32 (I32 masks aside) and all with 4 axes whose bit is set (inputs,
- * then outputs from bit 16 on) are NHWC, the others plain. */
+/* True if every operand is F32 (I32 masks aside) and all with 4 axes or more whose bit is set
+ * (inputs, then outputs from bit 16 on) are NHWC, the others plain. */
 bool cpu_all_nhwc(const dn_op_desc *desc, uint32_t images);
 bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);

@@ -21,7 +21,7 @@ enum {
     OWN_FLOATS = 1 << 18,     /* the same, to be made by each worker */
     WAVE_FLOATS = 2 << 20,    /* transformed inputs that tasks share */
     DEPTH = 64,               /* channels of weights transformed at a time */
-    FETCH = 16,               /* of which so many are read at a time */
+    UNIT = 16,                /* of which so many are read at a time */
     AHEAD = 6                 /* and of kept ones asked for so far ahead */
 };
 
@@ -34,6 +34,9 @@ typedef struct wino_op {
     int64_t shared_floats, worker_floats, own_floats;
     int64_t *at, *next; /* of a tap in a panel of weights */
     int64_t fetch;      /* channels whose weights are read together */
+    int64_t area;       /* taps of all frames */
+    int64_t depth;      /* channels of all frames; of them at most `piece` at a time */
+    int64_t piece;
     cpu_end end;
 } wino_op;
 
@@ -66,12 +69,18 @@ static int64_t tiles_along(int64_t P, int64_t d, int64_t size)
     return before * d + cpu_min(d, P - before * d * size);
 }
 
+const float *cpu_wino_frame(const cpu_wino *w, const float *x, int64_t n, int64_t e)
+{
+    int64_t d = n % w->T * w->sd + e * w->dd - w->pd;
+    return d < 0 || d >= w->D ? NULL : x + (n / w->T * w->D + d) * w->H * w->W * w->Cx;
+}
+
 void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const float *image,
                     int64_t H, int64_t W, int64_t C, int64_t h, int64_t w, const float *outside)
 {
     for (int64_t i = 0; i < n; i++, h += wino->dh)
         for (int64_t j = 0, k = w; j < n; j++, k += wino->dw) {
-            bool in = h >= 0 && h < H && k >= 0 && k < W;
+            bool in = image && h >= 0 && h < H && k >= 0 && k < W;
             *at++ = in ? image + (h * W + k) * C : outside;
         }
 }
@@ -82,14 +91,15 @@ void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const flo
  * out. */
 static double cost_of(const cpu_wino *w, int32_t isa, bool weights, bool kept)
 {
-    double C = (double)cpu_ceil(w->C, 16), K = (double)cpu_ceil(w->K, 16);
-    double C32 = (double)cpu_ceil(w->C, 32) * 2, K32 = (double)cpu_ceil(w->K, 32) * 2;
+    double channels = (double)(w->C * w->E);
+    double C = (double)(cpu_ceil(w->C, 16) * w->E), K = (double)cpu_ceil(w->K, 16);
+    double C32 = (double)(cpu_ceil(w->C, 32) * w->E) * 2, K32 = (double)cpu_ceil(w->K, 32) * 2;
     double tiles = (double)w->tiles, flops = tiles * CPU_WINO_FREQ * 16 * 2, ns;
     if (weights)
         ns = flops * C32 * (double)w->K / 92 + tiles * 150 * (C + K) + 250 * C * (double)w->K;
     else
-        ns = flops * (double)w->C * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
-             (kept ? 75 : 125) * (double)w->C * K * (double)cpu_ceil(w->tiles, TILES_MOST);
+        ns = flops * channels * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
+             (kept ? 75 : 125) * channels * K * (double)cpu_ceil(w->tiles, TILES_MOST);
     return ns * (double)w->group * (isa == CPU_PLAIN ? 10 : 1);
 }
 
@@ -107,11 +117,17 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
     if (!cpu_conv_nhwc_geo(&f, desc, false, info))
         return false;
     if (f.R != f.S || (f.R != 3 && f.R != 5) || f.sh != 1 || f.sw != 1 || f.Cg < 32 ||
-        f.Kg < 32) {
+        f.Kg < 32 || (back && f.sd != 1)) {
         cpu_decline(info, "Winograd takes 3x3 and 5x5 of 32 channels and more");
         return false;
     }
     *wino = (cpu_wino){.N = f.N,
+                       .D = back ? f.T : f.D,
+                       .T = back ? f.D : f.T,
+                       .E = f.E,
+                       .sd = f.sd,
+                       .pd = back ? (f.E - 1) * f.dd - f.pd : f.pd,
+                       .dd = f.dd,
                        .H = back ? f.P : f.H,
                        .W = back ? f.Q : f.W,
                        .P = back ? f.H : f.P,
@@ -129,7 +145,7 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
                        .dw = f.dw};
     wino->rows = tiles_along(wino->P, wino->dh, wino->size);
     wino->cols = tiles_along(wino->Q, wino->dw, wino->size);
-    wino->tiles = wino->N * wino->rows * wino->cols;
+    wino->tiles = wino->N * wino->T * wino->rows * wino->cols;
     double cost =
         cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS, keeps(wino, desc));
     if (cost > 0.85 * cpu_cost(backend, desc, "cpu:rows") * cpu_geo_seen(&f, back)) {
@@ -150,7 +166,7 @@ static space space_of(const wino_call *call, int32_t worker)
     space s = {.zeros = at, .trash = at + zeros, .made = (int64_t *)from};
     s.own = from + op->worker_floats - op->own_floats;
     s.taps = s.trash + nr;
-    s.sums = s.taps + op->fetch * op->wino.taps * op->wino.taps * nr;
+    s.sums = s.taps + op->fetch * op->area * nr;
     s.input = s.weights = s.sums + CPU_WINO_FREQ * cpu_wino_step(op->block * nr);
     memset(at, 0, (size_t)(s.sums - at) * sizeof(float));
     return s;
@@ -164,30 +180,38 @@ void cpu_wino_fetch(const float *const *at, int64_t n, int64_t first, int64_t ch
                 __builtin_prefetch(at[i * n + j] + c);
 }
 
-/* Inputs of a tile. */
-static void look(const wino_call *call, int64_t g, int64_t tile, const float **at,
+/* Inputs of a tile, of one frame. */
+static void look(const wino_call *call, int64_t g, int64_t tile, int64_t e, const float **at,
                  const float *zeros)
 {
     const cpu_wino *w = &call->op->wino;
     cpu_wino_corner c = cpu_wino_at(w, tile);
-    cpu_wino_patch(w, at, 6, call->x + c.n * w->H * w->W * w->Cx + g * w->C, w->H, w->W, w->Cx,
+    cpu_wino_patch(w, at, 6, cpu_wino_frame(w, call->x + g * w->C, c.n, e), w->H, w->W, w->Cx,
                    c.h - w->pad_h, c.w - w->pad_w, zeros);
 }
 
-/* Tiles [from, to) of group g, the first at v. */
+/* Tiles [from, to) of group g, the first at v: of UNIT channels all frames after each other,
+ * then of the next. */
 static void transform_input(const wino_call *call, int64_t g, int64_t from, int64_t to,
                             float *v, int64_t step, const float *zeros)
 {
     const cpu_wino *w = &call->op->wino;
     const float *at[2][CPU_WINO_FREQ];
+    int64_t E = w->E, unit = E > 1 ? UNIT : w->C;
     if (from < to)
-        look(call, g, from, at[0], zeros);
-    for (int64_t t = 0; t < to - from; t++, v += call->op->ld) {
-        if (from + t + 1 < to) {
-            look(call, g, from + t + 1, at[(t + 1) & 1], zeros);
-            cpu_wino_fetch(at[(t + 1) & 1], 6, w->dw > 1 ? 0 : 6 - w->size, w->C);
+        look(call, g, from, 0, at[0], zeros);
+    for (int64_t t = 0; t < (to - from) * E; t++) {
+        int64_t next = t + 1;
+        if (next < (to - from) * E) {
+            look(call, g, from + next / E, next % E, at[next & 1], zeros);
+            cpu_wino_fetch(at[next & 1], 6, w->dw > 1 ? 0 : 6 - w->size, w->C);
         }
-        call->op->base.backend->kernels->wino_in(v, step, at[t & 1], 0, w->C);
+        float *out = v + t / E * call->op->ld;
+        for (int64_t c = 0, n; c < w->C; c += n) {
+            n = cpu_min(unit, w->C - c);
+            call->op->base.backend->kernels->wino_in(out + c * E + t % E * n, step, at[t & 1],
+                                                     c, n);
+        }
     }
 }
 
@@ -197,7 +221,7 @@ static void turn_weights(const wino_call *call, int64_t g, int64_t j, int64_t c,
 {
     const wino_op *op = call->op;
     const cpu_wino *w = &op->wino;
-    int64_t nr = op->base.backend->kernels->nr, area = w->taps * w->taps;
+    int64_t nr = op->base.backend->kernels->nr, area = op->area;
     int64_t ld = op->flipped ? area : w->C * area, move = op->flipped ? w->K * area : area;
     const float *from = call->w + (g * w->C * w->K + j * nr * (ld / area)) * area;
     op->base.backend->kernels->pack_weights(taps, cpu_min(nr, w->K - j * nr), n * area,
@@ -207,17 +231,17 @@ static void turn_weights(const wino_call *call, int64_t g, int64_t j, int64_t c,
 static float *kept_at(const wino_call *call, int64_t g, int64_t j, int64_t c)
 {
     const cpu_wino *w = &call->op->wino;
-    return call->kept + ((g * call->op->panels + j) * w->C + c) * w->taps * w->taps *
+    return call->kept + ((g * call->op->panels + j) * w->C + c) * call->op->area *
                             call->op->base.backend->kernels->nr;
 }
 
-/* Channels [c0, c1) of panel j of group g. */
+/* Channels [c0, c1) of panel j of group g, as inputs lie. */
 static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64_t c0,
                               int64_t c1, float *out, int64_t step, float *taps)
 {
     const wino_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t area = op->wino.taps * op->wino.taps;
+    int64_t area = op->wino.taps * op->wino.taps, E = op->wino.E;
     const float *at[25];
     for (int64_t c = c0, n; c < c1; c += n) {
         n = cpu_min(op->fetch, c1 - c);
@@ -225,13 +249,16 @@ static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64
             taps = kept_at(call, g, j, c);
         else
             turn_weights(call, g, j, c, n, taps);
-        for (int64_t i = 0; i < n; i++, out += ker->nr) {
+        int64_t first = c / UNIT * UNIT, unit = cpu_min(UNIT, op->wino.C - first);
+        for (int64_t i = 0; i < n * E; i++) {
             for (int64_t t = 0; t < area; t++) {
                 at[t] = taps + (i * area + t) * ker->nr;
                 for (int64_t v = 0; op->keep && v < ker->nr; v += 16)
                     __builtin_prefetch(at[t] + v + AHEAD * area * ker->nr);
             }
-            ker->wino_values((int32_t)op->wino.taps, out, step, at, 0, ker->nr);
+            int64_t place = (first - c0) * E + i % E * unit + c - first + i / E;
+            ker->wino_values((int32_t)op->wino.taps, out + place * ker->nr, step, at, 0,
+                             ker->nr);
         }
     }
 }
@@ -277,7 +304,7 @@ static void transform_output(const wino_call *call, const space *s, int64_t g, i
 static void make_weights(const wino_call *call, int64_t i, const space *s, float *all)
 {
     const wino_op *op = call->op;
-    int64_t step = cpu_wino_step(op->wino.C * op->base.backend->kernels->nr);
+    int64_t step = cpu_wino_step(op->depth * op->base.backend->kernels->nr);
     transform_weights(call, i / op->panels, i % op->panels, 0, op->wino.C,
                       all + i * CPU_WINO_FREQ * step, step, s->taps);
 }
@@ -293,11 +320,11 @@ static void local_task(void *arg, int64_t task, int32_t worker)
 {
     const wino_call *call = arg;
     const wino_op *op = call->op;
-    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C, from, to;
+    int64_t nr = op->base.backend->kernels->nr, from, to;
     int64_t g = task / op->blocks;
     space s = space_of(call, worker);
     cpu_split(op->wino.tiles, op->blocks, task % op->blocks, &from, &to);
-    int64_t step = cpu_wino_step((to - from) * op->ld), u_step = cpu_wino_step(C * nr);
+    int64_t step = cpu_wino_step((to - from) * op->ld), u_step = cpu_wino_step(op->depth * nr);
     for (int64_t i = 0; op->own && !*s.made && i < op->wino.group * op->panels; i++)
         make_weights(call, i, &s, s.own);
     *s.made = 1;
@@ -305,7 +332,7 @@ static void local_task(void *arg, int64_t task, int32_t worker)
     for (int64_t j = 0; j < op->panels; j++) {
         const float *u =
             (op->own ? s.own : call->shared) + (g * op->panels + j) * CPU_WINO_FREQ * u_step;
-        multiply(op, j, to - from, C, s.input, step, u, u_step, s.sums, false);
+        multiply(op, j, to - from, op->depth, s.input, step, u, u_step, s.sums, false);
         transform_output(call, &s, g, j, from, to);
     }
 }
@@ -332,7 +359,8 @@ static void shared_task(void *arg, int64_t task, int32_t worker)
     const wino_call *call = arg;
     const wino_op *op = call->op;
     int64_t b = task / op->panels, j = task % op->panels, from, to;
-    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C, pieces = cpu_ceil(C, DEPTH);
+    int64_t nr = op->base.backend->kernels->nr, C = op->wino.C, E = op->wino.E;
+    int64_t units = cpu_ceil(C, UNIT), pieces = cpu_ceil(units * UNIT * E, op->piece);
     space s = space_of(call, worker);
     const float *v =
         op->own ? s.own : call->shared + b * CPU_WINO_FREQ * cpu_wino_step(op->block * op->ld);
@@ -342,10 +370,11 @@ static void shared_task(void *arg, int64_t task, int32_t worker)
                         s.zeros);
     *s.made = call->g + 1;
     for (int64_t p = 0, c0, c1; p < pieces; p++) {
-        cpu_split(C, pieces, p, &c0, &c1);
-        int64_t step = cpu_wino_step((c1 - c0) * nr);
+        cpu_split(units, pieces, p, &c0, &c1);
+        c0 *= UNIT, c1 = cpu_min(C, c1 * UNIT);
+        int64_t step = cpu_wino_step((c1 - c0) * E * nr);
         transform_weights(call, call->g, j, c0, c1, s.weights, step, s.taps);
-        multiply(op, j, to - from, c1 - c0, v + c0, cpu_wino_step(op->block * op->ld),
+        multiply(op, j, to - from, (c1 - c0) * E, v + c0 * E, cpu_wino_step(op->block * op->ld),
                  s.weights, step, s.sums, p > 0);
     }
     transform_output(call, &s, call->g, j, from, to);
@@ -409,11 +438,15 @@ static bool plan(wino_op *op, dn_op_info *info)
 {
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t most = TILES_MOST, area = w->taps * w->taps;
+    int64_t most = TILES_MOST, area = w->E * w->taps * w->taps;
+    op->area = area;
+    op->piece = cpu_max(1, DEPTH / UNIT / w->E) * UNIT * w->E;
     op->panels = cpu_ceil(w->K, ker->nr);
     /* whole vectors, and another set of the first cache for every tile */
-    op->ld = ((w->C + 15) & ~(int64_t)15) + 16;
-    int64_t weights = w->group * op->panels * CPU_WINO_FREQ * cpu_wino_step(w->C * ker->nr);
+    op->depth = w->C * w->E;
+    op->ld = ((op->depth + 15) & ~(int64_t)15) + 16;
+    int64_t weights =
+        w->group * op->panels * CPU_WINO_FREQ * cpu_wino_step(op->depth * ker->nr);
     bool few = w->tiles <= TILES_MOST && op->panels >= 4;
     op->local = !few && (weights <= WEIGHTS_FLOATS || op->panels < 4);
     op->own = few || weights <= OWN_FLOATS;
@@ -429,8 +462,8 @@ static bool plan(wino_op *op, dn_op_info *info)
     int64_t shared = op->local ? weights : op->wave * input;
     op->shared_floats = op->own ? 0 : shared;
     op->own_floats = op->own ? (shared + 15) & ~(int64_t)15 : 0;
-    int64_t own = op->local ? input : CPU_WINO_FREQ * cpu_wino_step(DEPTH * ker->nr);
-    op->fetch = op->flipped ? 1 : FETCH;
+    int64_t own = op->local ? input : CPU_WINO_FREQ * cpu_wino_step(op->piece * ker->nr);
+    op->fetch = op->flipped ? 1 : UNIT;
     op->worker_floats = ((w->C + 15) & ~(int64_t)15) + (1 + op->fetch * area) * ker->nr +
                         CPU_WINO_FREQ * cpu_wino_step(op->block * ker->nr) + own;
     op->worker_floats = ((op->worker_floats + 15) & ~(int64_t)15) + 16 + op->own_floats;

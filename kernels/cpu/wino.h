@@ -14,14 +14,18 @@ typedef struct cpu_wino {
     int64_t Cx, Kx, C, K;  /* channels read and written: of a pixel, of a group */
     int64_t group, taps, size;
     int64_t pad_h, pad_w, dh, dw;
-    int64_t rows, cols, tiles; /* tiles of an image, and of all */
+    int64_t D, T, E, sd, pd, dd; /* frames read and written, those that a frame of y sees */
+    int64_t rows, cols, tiles;   /* tiles of an image, and of all */
 } cpu_wino;
 
 /* Sets info->cost too. False with info->reason set, also where the direct convolution is
  * expected to be faster. */
 bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *desc,
                    dn_op_info *info);
-/* n x n pixels from (h, w) on of an H x W image; `outside` for those that are not there. */
+/* The frame that a tile of frame n (of all) sees as its e'th; NULL: none. */
+const float *cpu_wino_frame(const cpu_wino *wino, const float *x, int64_t n, int64_t e);
+/* n x n pixels from (h, w) on of an H x W image, or NULL; `outside` for those that are not
+ * there. */
 void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const float *image,
                     int64_t H, int64_t W, int64_t C, int64_t h, int64_t w,
                     const float *outside);

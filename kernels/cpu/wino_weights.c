@@ -17,7 +17,7 @@ enum {
 typedef struct weights_op {
     dn_op base;
     cpu_wino wino;
-    int64_t panels;       /* of 32 channels of x */
+    int64_t panels, wide; /* of 32 channels of x: of all frames, of one */
     int64_t blocks, most; /* of tiles */
     int64_t parts, part;  /* of dy's channels */
     int64_t sum_step;     /* from frequency to frequency of a task's sums */
@@ -63,11 +63,15 @@ static void input_task(void *arg, int64_t task, int32_t worker)
                              cpu_min(ker->nr, call->k1 - k));
         if (call->x_ready)
             continue;
-        cpu_wino_patch(w, at, 6, call->x + c.n * w->H * w->W * w->Cx + call->g * w->C, w->H,
-                       w->W, w->Cx, c.h - w->pad_h, c.w - w->pad_w, zeros);
-        for (int64_t j = 0; j < op->panels; j++)
-            ker->wino_in(call->v + j * panel + t * ker->nr, step, at, j * ker->nr,
-                         cpu_min(ker->nr, w->C - j * ker->nr));
+        for (int64_t j = 0; j < op->panels; j++) {
+            int64_t col = j % op->wide * ker->nr;
+            if (col == 0)
+                cpu_wino_patch(w, at, 6,
+                               cpu_wino_frame(w, call->x + call->g * w->C, c.n, j / op->wide),
+                               w->H, w->W, w->Cx, c.h - w->pad_h, c.w - w->pad_w, zeros);
+            ker->wino_in(call->v + j * panel + t * ker->nr, step, at, col,
+                         cpu_min(ker->nr, w->C - col));
+        }
     }
 }
 
@@ -83,16 +87,17 @@ static void write_taps(const weights_call *call, int64_t task, const float *sums
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t k = call->k0 + task / op->panels * ker->nr, n = cpu_min(ker->nr, call->k1 - k);
-    int64_t c = task % op->panels * ker->nr;
-    int64_t area = w->taps * w->taps, cols = cpu_min(ker->nr, w->C - c);
+    int64_t j = task % op->panels, c = j % op->wide * ker->nr;
+    int64_t area = w->taps * w->taps, row = w->E * area, cols = cpu_min(ker->nr, w->C - c);
     const cpu_end nothing = {0};
     float *at[25];
     for (int64_t t = 0; t < area; t++)
         at[t] = taps + t * ker->nr;
     for (int64_t i = 0; i < n; i++) {
         ker->wino_out((int32_t)w->taps, at, sums + i * ker->nr, op->sum_step, cols, &nothing);
-        ker->turn_rows(call->dw + ((call->g * w->K + k + i) * w->C + c) * area, area, taps,
-                       ker->nr, area, cols, op->add);
+        ker->turn_rows(call->dw + ((call->g * w->K + k + i) * w->C + c) * row +
+                           j / op->wide * area,
+                       row, taps, ker->nr, area, cols, op->add);
     }
 }
 
@@ -108,8 +113,9 @@ static void multiply(const weights_call *call, int64_t i, int64_t j, int64_t f, 
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t nr = ker->nr, step = tiles_step(call);
     const cpu_end end = {.alpha = 1, .add = !call->first};
-    ker->rows(op->wino.C - j * nr <= ker->vl ? 1 : 2, cpu_min(nr, call->k1 - call->k0 - i * nr),
-              call->to - call->from, call->u + (i * CPU_WINO_FREQ + f) * step, 1, nr,
+    ker->rows(op->wino.C - j % op->wide * nr <= ker->vl ? 1 : 2,
+              cpu_min(nr, call->k1 - call->k0 - i * nr), call->to - call->from,
+              call->u + (i * CPU_WINO_FREQ + f) * step, 1, nr,
               call->v + (j * CPU_WINO_FREQ + f) * step, sums + f * op->sum_step, nr, &end);
 }
 
@@ -152,7 +158,7 @@ static void bias_task(void *arg, int64_t task, int32_t worker)
     int64_t from, to;
     memset(zeros, 0, (size_t)w->Kx * sizeof(float));
     memset(sums, 0, (size_t)(2 * w->Kx) * sizeof(float));
-    cpu_split(w->N * w->P * w->Q, BIAS_PARTS, task, &from, &to);
+    cpu_split(w->N * w->T * w->P * w->Q, BIAS_PARTS, task, &from, &to);
     /* the other sum, of squares, is not wanted */
     op->base.backend->kernels->norm_sums(&plain, NULL, call->dy + from * w->Kx, NULL, to - from,
                                          w->Kx, sums, sums + w->Kx);
@@ -207,11 +213,12 @@ static void plan(weights_op *op, dn_op_info *info)
 {
     const cpu_wino *w = &op->wino;
     int64_t nr = op->base.backend->kernels->nr, area = w->taps * w->taps;
-    int64_t wide = cpu_ceil(w->C, nr) * nr;
-    op->panels = wide / nr;
+    op->wide = cpu_ceil(w->C, nr);
+    op->panels = w->E * op->wide;
+    int64_t wide = op->panels * nr;
     op->sum_step = cpu_wino_step(nr * nr);
     op->taps_floats = area * nr;
-    op->by_frequency = w->tiles * (w->C + w->K) > 2 * w->C * w->K;
+    op->by_frequency = w->tiles * (w->C * w->E + w->K) > 2 * w->C * w->E * w->K;
     op->part = cpu_ceil(w->K, nr) * nr;
     op->blocks = blocks_of(w, wide + op->part);
     bool shared = op->by_frequency || op->blocks > 1;

@@ -72,7 +72,7 @@ static bool layout_fits(char letter, const dn_operand *given)
 {
     if (given->layout == DN_LAYOUT_PLAIN)
         return true;
-    return given->layout == DN_LAYOUT_NHWC && strchr("XxNn", letter) && given->shape.axes == 4;
+    return given->layout == DN_LAYOUT_NHWC && strchr("XxNn", letter) && given->shape.axes >= 4;
 }
 
 static bool count_of(const dn_shape *shape, int64_t *count)

@@ -65,7 +65,7 @@ static dn_status find_rate(search *s)
     s->rate = BYTES_PER_NS;
     for (size_t t = 0; t < s->num_tensors && s->r->context->mirror; t++) {
         const dni_tensor_info *info = &s->p->tensors[t];
-        if (info->shape.axes == 4 && info->dtype == DN_F32 && dni_tensor_bytes(info) > bytes) {
+        if (info->shape.axes >= 4 && info->dtype == DN_F32 && dni_tensor_bytes(info) > bytes) {
             bytes = dni_tensor_bytes(info);
             large = (dni_tensor)t;
         }
@@ -162,7 +162,7 @@ static void find_pictures(search *s)
         const dni_tensor_info *info = &p->tensors[t];
         s->pictures[t].group = -1;
         s->pictures[t].is = info->storage == (dni_tensor)t && dni_is_placed(info) &&
-                            info->shape.axes == 4 && !dni_is_flat(&info->shape) &&
+                            info->shape.axes >= 4 && !dni_is_flat(&info->shape) &&
                             starts_written(p, (dni_tensor)t);
     }
 }
@@ -236,7 +236,7 @@ static double total_cost(const search *s)
     }
     for (size_t t = 0; t < s->num_tensors; t++) {
         const dni_tensor_info *info = &p->tensors[t];
-        if (info->storage == (dni_tensor)t && info->shape.axes == 4 &&
+        if (info->storage == (dni_tensor)t && info->shape.axes >= 4 &&
             !dni_is_flat(&info->shape) && s->pictures[t].reads[!is_nhwc(s, (dni_tensor)t)])
             cost += 2 * (double)dni_tensor_bytes(info) / s->rate;
     }
@@ -289,7 +289,7 @@ static dn_status move_pictures(edit *e)
     search *s = e->s;
     for (size_t t = 0; t < s->num_tensors; t++) {
         dni_tensor root = s->p->tensors[t].storage;
-        if (!is_nhwc(s, root) || s->p->tensors[t].shape.axes != 4)
+        if (!is_nhwc(s, root) || s->p->tensors[t].shape.axes < 4)
             continue;
         if (!s->p->tensors[root].keep) {
             s->p->tensors[t].layout = DN_LAYOUT_NHWC;

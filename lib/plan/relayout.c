@@ -23,7 +23,10 @@ bool dni_knows_layouts(int32_t kind)
 
 static image image_of(const dn_shape *shape)
 {
-    return (image){shape->dim[1], shape->dim[2] * shape->dim[3]};
+    image m = {shape->dim[1], 1};
+    for (int32_t a = 2; a < shape->axes; a++)
+        m.I *= shape->dim[a];
+    return m;
 }
 
 bool dni_is_flat(const dni_shape *shape)
@@ -83,7 +86,7 @@ static uint32_t image_bits(const dni_op *op)
 static bool is_image(const dni_program *p, dni_tensor t)
 {
     const dni_shape *shape = &p->tensors[t].shape;
-    return shape->axes == 4 && dni_shape_equal(shape, &p->tensors[dni_root(p, t)].shape);
+    return shape->axes >= 4 && dni_shape_equal(shape, &p->tensors[dni_root(p, t)].shape);
 }
 
 /* Images of one shape: what goes element by element does so in either layout. */

@@ -8,8 +8,8 @@
 
 /* The kind is told layouts; operands of others are always called plain. */
 bool dni_knows_layouts(int32_t kind);
-/* Bit i: operand i is an image, 4-D like the tensor whose memory it is. False: the op has none,
- * or works on plain ones alone. */
+/* Bit i: operand i is an image, of 4 axes or more like the tensor whose memory it is. False:
+ * the op has none, or works on plain ones alone. */
 bool dni_images_of(const dni_program *p, const dni_op *op, uint32_t *in, uint32_t *out);
 /* Rewrites the arguments on trial for these operands as NHWC; false: cannot be said. */
 bool dni_relayout(const dni_program *p, dni_trial *trial, uint32_t in, uint32_t out);

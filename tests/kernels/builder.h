@@ -108,11 +108,11 @@ static inline void emit_added(builder *b, uint32_t accumulate)
     b->c = plain;
 }
 
-/* Also with the images (the operands with 4 axes whose bit is set) as NHWC. */
+/* Also with the images (the operands with 4 axes or more whose bit is set) as NHWC. */
 static inline void nhwc(side *s, uint32_t which)
 {
     for (int32_t k = 0; k < s->count; k++)
-        if (which >> k & 1 && s->operand[k].dtype >= 0 && s->operand[k].shape.axes == 4)
+        if (which >> k & 1 && s->operand[k].dtype >= 0 && s->operand[k].shape.axes >= 4)
             s->operand[k].layout = DN_LAYOUT_NHWC;
 }
 

@@ -42,7 +42,8 @@ typedef struct dn_shape {
 } dn_shape;
 
 /* Where element (n, c, h, w) of a 4-D operand lies. The shape is N, C, H, W in both; NHWC
- * memory runs over n, h, w, c, the last fastest. Only the activations and their gradients of
+ * memory runs over n, h, w, c, the last fastest. With more spatial axes alike: (n, c, d, h, w)
+ * over n, d, h, w, c. Only the activations and their gradients of
  * CONV, CONV_BWD_*, POOL, POOL_BWD (masks too: their elements lie as y's do and still hold h *
  * W + w), LRN and LRN_BWD come as NHWC; of other kinds the engine rewrites the views and
  * strides, and the operands stay plain. Weights are always plain. */
@@ -496,10 +497,10 @@ typedef struct dn_args_targets {
 } dn_args_targets;
 
 /* x: (T, N, C); labels: (N, L), of which `blank` is left out. loss = -1/N sum_n log p(labels of
- * n | softmax of x in the first `steps` of T), p being the sum over all ways to spread them over
- * the steps, with blanks between, and repeats. g, laid out as x: softmax - the share of p that
- * has the class there, 0 in later steps. A sequence whose labels do not fit in the steps counts
- * as 0. In double. A label outside [0, C) fails the run with DN_E_DATA. */
+ * n | softmax of x in the first `steps` of T), p being the sum over all ways to spread them
+ * over the steps, with blanks between, and repeats. g, laid out as x: softmax - the share of p
+ * that has the class there, 0 in later steps. A sequence whose labels do not fit in the steps
+ * counts as 0. In double. A label outside [0, C) fails the run with DN_E_DATA. */
 typedef struct dn_args_ctc {
     dn_args base;
     int64_t steps, blank;

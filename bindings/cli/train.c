@@ -301,6 +301,7 @@ static int create(dn_solver **out, dn_context *context, job *j, const cli_host *
     options.max_iter = iterations < 0 ? 0 : iterations;
     options.compute = j->compute;
     options.compute_fallback = j->compute_fallback;
+    options.memory = DN_MEMORY_COMPACT; /* nobody looks at inner blobs */
     options.seed_given = host->seed >= 0;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
     return dn_solver_create_from_prototxt(out, context, j->path, &options) ? cli_fail_last()

@@ -67,6 +67,8 @@ class Deepnet(Pycaffe):
         self.fill(job)
         if job.get('caffemodel'):
             self.net.save(job['caffemodel'])
+        sizes = self.net.memory()  # and the solver's history
+        self.placed = sizes['total'] + sizes['weights'] * job['train']
         forward, handle = deepnet._lib.lib().net_forward, self.net._net
         if job['train']:
             def run(n):
@@ -188,7 +190,8 @@ def serve(engine, job, pipe):
             wall, cpu = timed(engine, n)
             answer = {'n': n, 'wall': wall / n, 'cpu': cpu / n}
         else:
-            answer = {'peak': resident(peak=True), 'base': engine.base}
+            answer = {'peak': resident(peak=True), 'base': engine.base,
+                      'placed': getattr(engine, 'placed', 0)}
         pipe.write(json.dumps(answer) + '\n')
 
 

@@ -30,6 +30,18 @@ class Case(InFolder):
 
 
 class Stepping(Case):
+    def test_memory(self):
+        readable, compact = self.solver(), self.solver(memory='compact')
+        for solver in (readable, compact):
+            solver.step(5)
+        for p, q in zip(self.weights(readable), self.weights(compact)):
+            np.testing.assert_array_equal(p, q)
+        self.assertEqual(readable.net.blobs['ip1'].data.shape, (8, 7))
+        with self.assertRaises(deepnet.Error):
+            compact.net.blobs['ip1'].data
+        with self.assertRaises(ValueError):
+            self.solver(memory='much')
+
     def test_step(self):
         solver = self.solver()
         self.assertIsInstance(solver, deepnet.SGDSolver)

@@ -71,6 +71,30 @@ static void check_bounds(dn_context *fused, dn_context *plain)
               placed(plain, CHAIN, DN_PHASE_TRAIN, memory));
 }
 
+/* Everything so far normalised, three channels made of it, and put behind it: DenseNet. */
+#define CONCAT(p, q, top)                                                                      \
+    "layer { name: '" top "' type: 'Concat' bottom: '" p "' bottom: '" q "' top: '" top "' "   \
+    "} "
+#define DENSE(x, n, y, top)                                                                    \
+    NORM_OF(x, n) RELU(n) CONV(y, n, "bias_term: false") CONCAT(x, y, top)
+#define BLOCK                                                                                  \
+    IN("x", "dim: 2 dim: 3 dim: 60 dim: 50")                                                   \
+    CONV("a", "x", "bias_term: false")                                                         \
+    DENSE("a", "n1", "y1", "b") DENSE("b", "n2", "y2", "c") NORM_OF("c", "n3") RELU("n3")      \
+        POOLED("n3") LOSS("p")
+#define POOLED(x)                                                                              \
+    LAYER("p", "Pooling", x, "p", "pooling_param { pool: AVE kernel_size: 5 stride: 5 } ")
+
+static void check_dense_bounds(dn_context *fused)
+{
+    const size_t image = 2 * 3 * 60 * 50 * sizeof(float), small = 24 * 1024;
+    SECTION("a dense block: x of each norm and its y; gradients of a concat and of its parts");
+    CHECK(placed(fused, BLOCK, DN_PHASE_TRAIN, DN_MEMORY_COMPACT) <
+          (6 + 6 + 6) * image + small);
+    SECTION("readable: all blobs and gradients, but nothing that is normalised, not scaled");
+    CHECK(placed(fused, BLOCK, DN_PHASE_TRAIN, DN_MEMORY_READABLE) < (14 + 14 + 3) * image);
+}
+
 /* A limit that a whole run keeps to and a run of ranges, which needs more, does not. */
 static void check_limited_ranges(dn_context *fused)
 {
@@ -199,6 +223,7 @@ int main(void)
     check_planned(fused, CHAIN);
     check_planned(plain, RESIDUAL);
     check_bounds(fused, plain);
+    check_dense_bounds(fused);
     check_limited_ranges(fused);
     check_stagger(fused);
     check_middles(fused);

@@ -21,7 +21,7 @@ TRAIN, TEST = 0, 1  # as pycaffe has them; the C API counts from 1
 _PHASES = {None: _api.PHASE_DEFAULT, TRAIN: _api.PHASE_TRAIN, TEST: _api.PHASE_TEST}
 _DTYPES = {'float32': _api.F32, 'float64': _api.F64}
 COMPUTE = {'f32': _api.COMPUTE_F32, 'tf32': _api.COMPUTE_TF32, 'bf16': _api.COMPUTE_BF16}
-_MEMORY = {'readable': _api.MEMORY_READABLE, 'compact': _api.MEMORY_COMPACT}
+MEMORY = {'readable': _api.MEMORY_READABLE, 'compact': _api.MEMORY_COMPACT}
 _POLICIES = {'strict': _api.WEIGHTS_STRICT, 'skip': _api.WEIGHTS_SKIP,
              'reshape': _api.WEIGHTS_RESHAPE}
 _DESCRIBE = {'layers': _api.DESCRIBE_LAYERS, 'ops': _api.DESCRIBE_OPS,
@@ -106,7 +106,7 @@ class Net:
         options = _api.dn_net_options(
             phase=choose(_PHASES, phase, 'phase'), level=level or 0,
             dtype=choose(_DTYPES, np.dtype(dtype).name, 'dtype'),
-            memory=choose(_MEMORY, memory, 'memory'), memory_limit=memory_limit,
+            memory=choose(MEMORY, memory, 'memory'), memory_limit=memory_limit,
             wire_only=int(wire_only), compute=choose(COMPUTE, compute, 'compute'),
             compute_fallback=int(compute_fallback))
         options.stages, options.num_stages = names_array(stages)

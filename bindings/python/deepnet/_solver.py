@@ -13,7 +13,7 @@ from . import _api
 from ._context import current_context
 from ._errors import check
 from ._lib import lib
-from ._net import COMPUTE, Net, choose
+from ._net import COMPUTE, MEMORY, Net, choose
 from ._owner import Owner
 from ._text import path_bytes
 
@@ -95,7 +95,7 @@ class Solver:
     seed          in place of the prototxt's random_seed.
     max_iter      in place of the prototxt's.
     manual_tests, manual_snapshots  True: none by themselves; call test() and snapshot().
-    compute, compute_fallback  of its nets, as for Net.
+    compute, compute_fallback, memory  of its nets, as for Net.
     all_reduce    function(array): sums the gradients over processes, in place, before updates.
 
     Statuses as for Net. SGDSolver and its kin take the same arguments, and their own update
@@ -106,7 +106,7 @@ class Solver:
 
     def __init__(self, solver_file=None, *, text=None, net_text=None, context=None, seed=None,
                  max_iter=0, manual_tests=False, manual_snapshots=False, all_reduce=None,
-                 compute='f32', compute_fallback=False):
+                 compute='f32', compute_fallback=False, memory='readable'):
         if (solver_file is None) == (text is None):
             raise TypeError('%s takes solver_file or text' % type(self).__name__)
         context = context or current_context()
@@ -115,7 +115,7 @@ class Solver:
             on_event=self._events.function, max_iter=max_iter, manual_tests=int(manual_tests),
             manual_snapshots=int(manual_snapshots), seed_given=int(seed is not None),
             seed=(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
-            compute_fallback=int(compute_fallback))
+            compute_fallback=int(compute_fallback), memory=choose(MEMORY, memory, 'memory'))
         if all_reduce is not None:
             options.all_reduce = _all_reduce(all_reduce, self._events)
         self._file, self._source = solver_file, text

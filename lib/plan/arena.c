@@ -151,7 +151,16 @@ static dn_status place_section(dni_steps *s, dni_section section, const life *li
     return st;
 }
 
-dn_status dni_steps_place(dni_steps *s)
+/* Where each backward has a forward of its own, gradients lie where values did that are no
+ * longer needed. */
+static void join_sections(const dni_steps *s, life *lives)
+{
+    for (size_t t = 0; t < s->program->num_tensors; t++)
+        if (lives[t].section == DNI_BACKWARD)
+            lives[t].section = DNI_FORWARD;
+}
+
+dn_status dni_steps_place(dni_steps *s, bool in_turns)
 {
     const dni_program *p = s->program;
     life *lives = dni_alloc(p->heap, p->num_tensors, sizeof *lives);
@@ -164,6 +173,8 @@ dn_status dni_steps_place(dni_steps *s)
         shorten_fleeting(s, lives);
         join_in_place(s, lives);
         join_lives(s, lives);
+        if (in_turns)
+            join_sections(s, lives);
     }
     for (int section = 0; !st && section < DNI_SECTIONS; section++)
         st = place_section(s, (dni_section)section, lives, items);

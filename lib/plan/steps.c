@@ -171,6 +171,7 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
 {
     *s = (dni_steps){.context = context, .program = program, .base = base};
     dn_status st = set_up(s);
+    bool in_turns = fresh && base->compact;
     fresh = fresh && !weights_meet(program);
     if (!st)
         st = create_ops(s);
@@ -178,7 +179,7 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
         st = dni_steps_find_groups(s);
     if (!st) {
         dni_steps_find_fleeting(s);
-        st = dni_steps_place(s);
+        st = dni_steps_place(s, in_turns);
     }
     if (!st && fresh)
         st = create_fresh_ops(s);

@@ -49,15 +49,14 @@ typedef struct conv_call {
     float *parts; /* NULL: no moments */
 } conv_call;
 
-/* ---- what is seen -------------------------------------------------------------------------
- */
+/* ---- what is seen ------------------------------------------------------------------------ */
 
 static int64_t seen_along(int64_t P, int64_t R, int64_t stride, int64_t pad, int64_t dilation,
                           int64_t H)
 {
     int64_t count = 0, from, to;
-    for (int64_t r = 0; r < R; r++) {
-        cpu_inside(r * dilation - pad, stride, H, P, &from, &to);
+    for (int64_t at = -pad; R-- > 0; at += dilation) {
+        cpu_inside(at, stride, H, P, &from, &to);
         count += to - from;
     }
     return count;
@@ -625,8 +624,6 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     bool planes = desc->kind == DN_OP_CONV && desc->inputs[0].layout == DN_LAYOUT_PLAIN;
     if (!cpu_conv_nhwc_geo(&geo, desc, planes, info))
         return DN_DECLINED;
-    if (planes && args->spatial > 2)
-        return cpu_decline(info, "planes of frames");
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     bool moments = cpu_present(desc->outputs, desc->num_outputs, 1);
     if (back && (geo.sh * geo.sw > 4 || geo.sd > 2))
@@ -662,9 +659,9 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }
-    if (planes && !op->lines) {
+    if (planes && (!op->lines || args->spatial > 2)) {
         cpu_op_free(&op->base);
-        return cpu_decline(info, "planes of many channels, or single taps");
+        return cpu_decline(info, "planes of many channels or frames, or single taps");
     }
     *out = &op->base;
     return DN_OK;

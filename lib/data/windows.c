@@ -120,12 +120,12 @@ static dn_status read_file(windows *w)
     while (!st && (word = next_word(&r), r.at > word))
         st = r.at == word + 1 && *word == '#'
                  ? read_image_windows(w, &r)
-                 : dni_fail(DN_E_DATA, "line %zu: '%.*s' stands where an image's '#' should",
+                 : dni_fail(DN_E_DATA, "line %zu: '%.*s' stands where a '#' should",
                             r.line, (int)(r.at - word), word);
     if (st)
         return st;
     if (r.at != r.end)
-        return dni_fail(DN_E_DATA, "line %zu holds a zero byte: it is no text", r.line);
+        return dni_fail(DN_E_DATA, "line %zu holds a zero byte", r.line);
     for (int front = 0; front < 2; front++)
         if (!w->kinds[front].count && (front ? front_of(w) : w->o.batch - front_of(w)) > 0)
             return dni_fail(DN_E_DATA, "it has no windows of the %s",

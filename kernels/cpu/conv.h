@@ -12,6 +12,7 @@ typedef struct cpu_geo {
     int64_t sh, sw, ph, pw, dh, dw; /* stride, pad, dilation */
     int64_t D, T, E, sd, pd, dd;    /* frames alike: of NHWC alone; else one */
     int64_t hp, wp, plane;          /* prepared: sh * sw phases of hp x wp */
+    bool frames;                    /* a third axis that is not folded into N */
     bool ready;                     /* 1x1 as it lies: prepared is the image itself */
 } cpu_geo;
 

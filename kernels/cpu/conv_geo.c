@@ -47,6 +47,7 @@ static bool init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, cons
         geo->N *= geo->D;
         geo->D = geo->T = 1;
     }
+    geo->frames = geo->E > 1 || geo->D > 1 || geo->T > 1;
     cpu_geo_plan(geo);
     return true;
 }
@@ -90,8 +91,7 @@ void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *
 void cpu_geo_plan(cpu_geo *geo)
 {
     geo->ready = geo->R == 1 && geo->S == 1 && geo->sh == 1 && geo->sw == 1 && geo->ph == 0 &&
-                 geo->pw == 0 && geo->P == geo->H && geo->Q == geo->W && geo->E == 1 &&
-                 geo->D == 1 && geo->T == 1;
+                 geo->pw == 0 && geo->P == geo->H && geo->Q == geo->W && !geo->frames;
     geo->hp = geo->P + (geo->R - 1) * geo->dh / geo->sh;
     geo->wp = geo->Q + (geo->S - 1) * geo->dw / geo->sw;
     geo->plane = geo->sh * geo->sw * geo->hp * geo->wp;
@@ -102,71 +102,6 @@ int64_t cpu_geo_tap(const cpu_geo *geo, int64_t r, int64_t s)
     int64_t h = r * geo->dh, w = s * geo->dw;
     int64_t phase = h % geo->sh * geo->sw + w % geo->sw;
     return (phase * geo->hp + h / geo->sh) * geo->wp + w / geo->sw;
-}
-
-/* Columns [from, to) of a phase's row, which begins at x[at]; the others are padding. */
-static void prepare_row(const cpu_geo *geo, float *out, const float *x, int64_t at,
-                        int64_t from, int64_t to)
-{
-    for (int64_t j = 0; j < from; j++)
-        out[j] = 0;
-    if (geo->sw == 1)
-        memcpy(out + from, x + from + at, (size_t)(to - from) * sizeof(float));
-    else if (geo->sw == 2)
-        for (int64_t j = from; j < to; j++)
-            out[j] = x[j * 2 + at];
-    else
-        for (int64_t j = from; j < to; j++)
-            out[j] = x[j * geo->sw + at];
-    for (int64_t j = to; j < geo->wp; j++)
-        out[j] = 0;
-}
-
-void cpu_geo_prepare(const cpu_geo *geo, float *out, const float *x)
-{
-    for (int64_t a = 0; a < geo->sh; a++)
-        for (int64_t b = 0; b < geo->sw; b++) {
-            int64_t from, to, h = a - geo->ph, at = b - geo->pw;
-            cpu_inside(at, geo->sw, geo->W, geo->wp, &from, &to);
-            for (int64_t i = 0; i < geo->hp; i++, out += geo->wp, h += geo->sh) {
-                if (h < 0 || h >= geo->H)
-                    memset(out, 0, (size_t)geo->wp * sizeof(float));
-                else
-                    prepare_row(geo, out, x + h * geo->W, at, from, to);
-            }
-        }
-}
-
-static float finish(float value, float before, const cpu_end *end)
-{
-    if (end->add)
-        value += before;
-    if (end->relu && !(value > 0))
-        value *= end->slope;
-    return value;
-}
-
-void cpu_geo_restore(const cpu_geo *geo, float *dx, const float *in, float bias,
-                     const cpu_end *end)
-{
-    for (int64_t h = 0; h < geo->H; h++, dx += geo->W) {
-        int64_t i = (h + geo->ph) / geo->sh, a = (h + geo->ph) % geo->sh;
-        for (int64_t b = 0; b < geo->sw; b++) {
-            const float *row = in + ((a * geo->sw + b) * geo->hp + i) * geo->wp;
-            int64_t at = b - geo->pw, from, to, count = cpu_ceil(geo->W + geo->pw, geo->sw);
-            cpu_inside(at, geo->sw, geo->W, count, &from, &to);
-            bool there = i < geo->hp;
-            if (there && geo->sw == 1 && !end->add && !end->relu && bias == 0 &&
-                to <= geo->wp) {
-                memcpy(dx + from + at, row + from, (size_t)(to - from) * sizeof(float));
-                continue;
-            }
-            for (int64_t j = from; j < to; j++) {
-                float *y = dx + j * geo->sw + at;
-                *y = finish((there && j < geo->wp ? row[j] : 0) + bias, *y, end);
-            }
-        }
-    }
 }
 
 /* One pass of the column walk: counts runs, or writes them where `runs` is given. */

@@ -69,8 +69,8 @@ double cpu_geo_seen(const cpu_geo *g, bool back)
     double seen = (double)(seen_along(g->P, g->R, g->sh, g->ph, g->dh, g->H) *
                            seen_along(g->Q, g->S, g->sw, g->pw, g->dw, g->W)) /
                   (double)all;
-    bool strided = back && g->sh * g->sw > 1, frames = g->E > 1 || g->D > 1 || g->T > 1;
-    return cpu_min(g->Cg, g->Kg) < CHANNELS || strided || frames || seen > 0.85 ? 1 : seen;
+    bool strided = back && g->sh * g->sw > 1;
+    return cpu_min(g->Cg, g->Kg) < CHANNELS || strided || g->frames || seen > 0.85 ? 1 : seen;
 }
 
 /* ---- runs -------------------------------------------------------------------------------- */
@@ -596,8 +596,7 @@ static bool plan(conv_op *op, bool moments, dn_op_info *info)
         pieces += f->pieces;
         packed += f->runs * f->floats * op->panels * nr;
     }
-    bool frames = geo->E > 1 || geo->D > 1 || geo->T > 1;
-    if (!op->back && !frames && op->phase->taps > 1 && geo->dh == 1) {
+    if (!op->back && !geo->frames && op->phase->taps > 1 && geo->dh == 1) {
         op->lines = op->planes ? geo->C : 1, op->pixel = geo->C / op->lines;
         op->margin = (geo->pw * op->pixel + 15) & ~(int64_t)15;
         op->line =

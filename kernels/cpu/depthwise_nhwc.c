@@ -326,7 +326,7 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
     if (!cpu_conv_nhwc_geo(&geo, desc, false, info))
         return DN_DECLINED;
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
-    if (geo.Cg != 1 || geo.Kg != 1 || geo.E > 1 || geo.D > 1)
+    if (geo.Cg != 1 || geo.Kg != 1 || geo.frames)
         return cpu_decline(info, "not depthwise");
     if (cpu_conv_more(desc) && (!walks(backend, &geo) || geo.C % WHOLE))
         return cpu_decline(info, "more than one thing only for 3x3 of whole vectors");

@@ -120,8 +120,8 @@ static dn_status read_file(windows *w)
     while (!st && (word = next_word(&r), r.at > word))
         st = r.at == word + 1 && *word == '#'
                  ? read_image_windows(w, &r)
-                 : dni_fail(DN_E_DATA, "line %zu: '%.*s' stands where a '#' should",
-                            r.line, (int)(r.at - word), word);
+                 : dni_fail(DN_E_DATA, "line %zu: '%.*s' stands where a '#' should", r.line,
+                            (int)(r.at - word), word);
     if (st)
         return st;
     if (r.at != r.end)

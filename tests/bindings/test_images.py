@@ -602,7 +602,7 @@ class Windows(Images):
         for text, words in (
                 ('', 'no windows of the background'),
                 ('# 0 0.png 3 6 5 1\n0 0 0 0 3 3', 'no windows of the foreground'),
-                ('0 0.png', "line 1: '0' stands where an image's '#'"),
+                ('0 0.png', "line 1: '0' stands where a '#'"),
                 ('# 0 0.png 3 6 5 1\n1 0.5 0 zero', "line 2: 'zero' stands"),
                 ('# 0 0.png 3 6 5 1\n1 0.5 0', "line 2: '' stands"),
                 ('# 0 0.png 3 6 5 1\n1 1 0 0 1e9 0', "line 2: '1e9' stands"),

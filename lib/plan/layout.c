@@ -92,8 +92,7 @@ static dn_status find_rate(search *s)
 static dn_status read_planes(const search *s, const dni_op *op, node *n)
 {
     dni_choice choice;
-    if (op->kind != DN_OP_CONV || !n->can || s->r->context->mirror ||
-        s->p->compute != DN_COMPUTE_F32)
+    if (op->kind != DN_OP_CONV || !n->can || s->r->context->mirror)
         return DN_OK;
     dni_tensor x = dni_root(s->p, op->inputs[0]);
     if (dni_is_flat(&s->p->tensors[x].shape) ||
@@ -101,7 +100,8 @@ static dn_status read_planes(const search *s, const dni_op *op, node *n)
         return DN_OK;
     double copy = 2 * (double)dni_tensor_bytes(&s->p->tensors[x]) / s->rate;
     dn_status st = cost_of(s, op, 0, n->out, &choice);
-    if (!st && choice.cost > 0 && choice.cost < n->cost[1] + copy &&
+    bool wide = !st && (s->p->compute == DN_COMPUTE_F32 || !choice.offered);
+    if (wide && choice.cost > 0 && choice.cost < n->cost[1] + copy &&
         !dni_is_last_resort(s->r->context, &choice)) {
         n->in = 0;
         n->cost[1] = choice.cost;

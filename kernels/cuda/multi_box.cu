@@ -153,6 +153,7 @@ BLOCKS(match_first, multi_args)
         for (int32_t k = 0; k < num; k++)
             if (first[k] == STALE)
                 find_first(a, n, place, k, most, which);
+        BARRIER(); /* all have looked which are stale before more are */
         THREADS(t)
             if (t == 0) {
                 int32_t best = NONE;
@@ -170,9 +171,10 @@ BLOCKS(match_first, multi_args)
                             first[k] = STALE;
                 }
             }
-        if (chosen[0] == NONE)
-            return;
+        int32_t found = chosen[0];
         BARRIER();
+        if (found == NONE)
+            return;
     }
 }
 

@@ -55,6 +55,13 @@ MAP(gemm_epilogue, gemm_args)
     *y = apply(&a->f, *y + gemm_bias(a, matrix, m, n));
 }
 
+/* What cuBLAS asks of rows: each at least as long as the matrix is wide, and some terms. */
+static bool fits_blas(const dn_args_gemm *g)
+{
+    return g->k > 0 && g->lda >= (g->trans_a ? g->m : g->k) &&
+           g->ldb >= (g->trans_b ? g->k : g->n) && g->ldc >= g->n;
+}
+
 static dn_status prepare_gemm(dn_op *op, dn_op_info *info)
 {
     const dn_args_gemm *g = &op->args.gemm;
@@ -62,7 +69,7 @@ static dn_status prepare_gemm(dn_op *op, dn_op_info *info)
         g->k > INT32_MAX - TILE_DEPTH || g->lda > INT32_MAX || g->ldb > INT32_MAX ||
         g->ldc > INT32_MAX || g->batch > INT32_MAX)
         return cuda_decline(info, "a side of 2^31 elements");
-    op->blas = cuda_has_blas(op->backend);
+    op->blas = cuda_has_blas(op->backend) && fits_blas(g);
     return DN_OK;
 }
 

@@ -104,6 +104,11 @@ static void multiply(void *args)
             }
 }
 
+static int longest(int a, int b)
+{
+    return a > b ? a : b;
+}
+
 cublasStatus_t cublasGemmStridedBatchedEx(
     cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
     const void *alpha, const void *A, cudaDataType type_a, int lda, long long stride_a,
@@ -115,6 +120,9 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     if (!handle->stream || !handle->workspace || type_c != CUDA_R_32F || type_a != type_b ||
         (type_a == CUDA_R_16BF && compute != CUBLAS_COMPUTE_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (m < 0 || n < 0 || k < 0 || lda < longest(1, op_a == CUBLAS_OP_N ? m : k) ||
+        ldb < longest(1, op_b == CUBLAS_OP_N ? k : n) || ldc < longest(1, m))
+        return CUBLAS_STATUS_INVALID_VALUE;
     product p = {op_a,
                  op_b,
                  m,

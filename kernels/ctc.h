@@ -13,6 +13,8 @@
 #define CTC_FUNCTION static inline
 #endif
 
+#define CTC_LEAST (-87.33654475055310) /* log FLT_MIN: what no class is less likely than */
+
 enum { CTC_BAD = -1, CTC_LONG = -2 }; /* in place of a number of labels */
 
 /* One sequence. */
@@ -70,7 +72,8 @@ CTC_FUNCTION int64_t ctc_symbol(const ctc *c, int64_t i)
 
 CTC_FUNCTION double ctc_log_p(const ctc *c, int64_t t, int64_t i)
 {
-    return ctc_x(c, t, ctc_symbol(c, i)) - c->lse[t * c->N + c->n];
+    double p = ctc_x(c, t, ctc_symbol(c, i)) - c->lse[t * c->N + c->n];
+    return p < CTC_LEAST ? CTC_LEAST : p;
 }
 
 /* May place i follow place i - 2? */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * CtcLoss (warpctc-caffe; Graves et al., 2006): L = -1/N sum_n log p(labels of n | softmax of
  * x), p being the sum over all ways to spread them over the steps, with blanks between, and
- * repeats. ctc_loss_param: blank_label (0), alphabet_size (if given: C), time_step (the steps
- * that count; 0: all). bottoms: x (T, N, C), labels (N, ...), among which blanks are left out;
- * top: one number. Labels that do not fit in the steps count as 0. Gradient, warp-ctc's as
- * Caffe has it, that of N L: dx = dL (softmax - p of each label there). */
+ * repeats; no class is less likely than FLT_MIN. ctc_loss_param: blank_label (0), alphabet_size
+ * (if given: C), time_step (the steps that count; 0: all). bottoms: x (T, N, C), labels (N,
+ * ...), among which blanks are left out; top: one number. Labels that do not fit in the steps
+ * count as 0. Gradient, warp-ctc's as Caffe has it, that of N L: dx = dL (softmax - p of each
+ * label there). */
 #include "layers/layer.h"
 
 typedef struct ctc_state {

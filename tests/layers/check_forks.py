@@ -545,25 +545,32 @@ def ctc_loss(rng):
     T, N, C, blank, steps = 6, 4, 3, 1, 5
     x = rng.normal(0, 1, (T, N, C))
     labels = np.array([[0, 2, 1], [2, 2, 0], [1, 1, 1], [0, 0, 0]])
-    cost, grad = np.zeros(N), np.zeros(x.shape)
-    for n in range(N):
-        p = softmax(x[:steps, n], 1)
-        want, whole, share = [k for k in labels[n] if k != blank], 0, np.zeros((steps, C))
-        for path in itertools.product(range(C), repeat=steps):
-            short = [k for i, k in enumerate(path) if k != blank and (i == 0 or path[i - 1] != k)]
-            if short == want:
-                q = np.prod(p[range(steps), path])
-                whole += q
-                share[range(steps), path] += q
-        cost[n] = -np.log(whole)
-        grad[:steps, n] = p - share / whole
-    made = net("layer { name: 'l' type: 'CtcLoss' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2 "
-               "ctc_loss_param { blank_label: 1 alphabet_size: 3 time_step: 5 } }",
-               {'x': x, 't': labels})
-    made.forward()
-    close('loss', made.blobs['y'].data, cost.mean())
-    made.backward()
-    close('gradient', made.blobs['x'].diff, 2 * grad)
+    impossible = x.copy()  # a class: throughout, in a step
+    impossible[:, 1, 2] = impossible[2, 0, 0] = -np.inf
+    for what, x in ('possible', x), ('impossible', impossible):
+        cost, grad = np.zeros(N), np.zeros(x.shape)
+        for n in range(N):
+            p = softmax(x[:steps, n], 1)
+            least = np.maximum(p, np.finfo('f4').tiny)
+            want, whole, share = [k for k in labels[n] if k != blank], 0, np.zeros((steps, C))
+            for path in itertools.product(range(C), repeat=steps):
+                short = [k for i, k in enumerate(path)
+                         if k != blank and (i == 0 or path[i - 1] != k)]
+                if short == want:
+                    q = np.prod(least[range(steps), path])
+                    whole += q
+                    share[range(steps), path] += q
+            cost[n] = -np.log(whole)
+            grad[:steps, n] = p - share / whole
+        made = net("layer { name: 'l' type: 'CtcLoss' bottom: 'x' bottom: 't' top: 'y' "
+                   "loss_weight: 2 "
+                   "ctc_loss_param { blank_label: 1 alphabet_size: 3 time_step: 5 } }",
+                   {'x': x, 't': labels})
+        made.forward()
+        close(what + ': loss', made.blobs['y'].data, cost.mean())
+        made.backward()
+        close(what + ': gradient', made.blobs['x'].diff, 2 * grad)
+    x = rng.normal(0, 1, (T, N, C))
     made = net("layer { name: 'l' type: 'CtcLoss' bottom: 'x' bottom: 't' top: 'y' "
                "ctc_loss_param { blank_label: 1 } }", {'x': x[:4, 3:], 't': labels[3:]})
     made.forward()

@@ -105,7 +105,7 @@ BLOCKS(draw_all, targets_args)
         THREADS(thread)
             for (int64_t k = thread; k < keep; k += BLOCK) {
                 int32_t place = a->place[k];
-                for (int64_t past = k - 1; past >= 0; past--)
+                for (int64_t past = k - 1; keep < all && past >= 0; past--)
                     if (a->place[past] == place)
                         place = (int32_t)past; /* which it had come from */
                 a->picked[holding + k] = list[place];

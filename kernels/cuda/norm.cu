@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * norm.cu: BATCH_NORM, NORM_SCALE, MVN, their gradients, and PRELU_BWD. All of them need two
- * sums per channel of a view (outer, dim, inner): blocks sum pieces in double into scratch, a
- * thread per channel adds the pieces in their order, a last pass goes over the elements. */
+ * sums per channel of a view (outer, dim, inner): blocks sum pieces in double into scratch, some
+ * threads for each channel add them in a fixed order, a last pass goes over the elements. */
 #include "functions.cuh"
 
-#define PIECE  8192 /* terms of a channel that one block sums */
 #define NARROW 32   /* channels that a block takes together where inner is short */
+#define WANTED 1024 /* blocks that fill a large device */
+#define LEAST  8    /* terms that a thread should sum at least, */
+#define LEAST_NARROW 64 /* or there */
+#define ADDERS 32   /* threads that add the pieces of a channel */
 
 enum { TERM_SQUARES, TERM_PRODUCTS, TERM_SCALED, TERM_PRELU, TERM_SUM };
 
@@ -16,7 +19,7 @@ typedef struct norm_args {
     float *dgamma, *dbeta;
     double *partial;         /* (dim, pieces, 2) */
     float *p, *q;            /* per channel, of the finish for the last pass */
-    int64_t outer, dim, inner, pieces, width;
+    int64_t outer, dim, inner, pieces, piece, width; /* piece: terms of one */
     double eps, fraction;
     function f;
     int32_t term, use_global, variance, add, add_gamma, add_beta, shared;
@@ -70,8 +73,8 @@ BLOCKS(channel_sums, norm_args)
     SHARED double sums[BLOCK], more[BLOCK];
     int width = (int)a->width, lanes = BLOCK / width;
     int64_t strip = quotient(block, a->pieces), piece = block - strip * a->pieces;
-    int64_t terms = a->outer * a->inner, begin = piece * PIECE;
-    int64_t end = begin + PIECE < terms ? begin + PIECE : terms;
+    int64_t terms = a->outer * a->inner, begin = piece * a->piece;
+    int64_t end = begin + a->piece < terms ? begin + a->piece : terms;
     THREADS(t)
     {
         int64_t d = strip * width + t % width;
@@ -99,18 +102,65 @@ BLOCKS(channel_sums, norm_args)
     }
 }
 
-DEVICE void sum_pieces(const norm_args *a, int64_t d, double sum[2])
+/* block: so many channels, ADDERS threads each: sums are those of the channel of thread t, where
+ * that is the channel's first. */
+DEVICE void add_pieces(const norm_args *a, int64_t block, double *sums, double *more)
 {
-    sum[0] = sum[1] = 0;
-    for (int64_t p = 0; p < a->pieces; p++) {
-        sum[0] += a->partial[2 * (d * a->pieces + p)];
-        sum[1] += a->partial[2 * (d * a->pieces + p) + 1];
+    THREADS(t)
+    {
+        int64_t d = block * (BLOCK / ADDERS) + t / ADDERS;
+        sums[t] = more[t] = 0;
+        for (int64_t p = t % ADDERS; d < a->dim && p < a->pieces; p += ADDERS) {
+            sums[t] += a->partial[2 * (d * a->pieces + p)];
+            more[t] += a->partial[2 * (d * a->pieces + p) + 1];
+        }
     }
+    for (int half = ADDERS / 2; half > 0; half /= 2)
+        THREADS(t)
+            if (t % ADDERS < half) {
+                sums[t] += sums[t + half];
+                more[t] += more[t + half];
+            }
 }
 
-static int64_t pieces_of(int64_t outer, int64_t inner)
+/* name(op, a): the body once for each channel i, with its two sums. */
+#define FINISH(name)                                                                           \
+    DEVICE void name##_of(const norm_args *a, int64_t i, double sum, double more);             \
+    BLOCKS(name##_all, norm_args)                                                              \
+    {                                                                                          \
+        SHARED double sums[BLOCK], more[BLOCK];                                                \
+        add_pieces(a, block, sums, more);                                                      \
+        THREADS(t)                                                                             \
+        {                                                                                      \
+            int64_t i = block * (BLOCK / ADDERS) + t / ADDERS;                                 \
+            if (t % ADDERS == 0 && i < a->dim)                                                 \
+                name##_of(a, i, sums[t], more[t]);                                             \
+        }                                                                                      \
+    }                                                                                          \
+    static void name(const dn_op *op, const norm_args *a)                                      \
+    {                                                                                          \
+        name##_all(op, a, (a->dim + BLOCK / ADDERS - 1) / (BLOCK / ADDERS));                   \
+    }                                                                                          \
+    DEVICE void name##_of(const norm_args *a, int64_t i, double sum, double more)
+
+static int64_t width_of(int64_t inner)
 {
-    int64_t pieces = (outer * inner + PIECE - 1) / PIECE;
+    return inner < NARROW ? NARROW : 1;
+}
+
+/* A function of the shape alone, as the order of summation is. */
+static int64_t piece_of(int64_t outer, int64_t dim, int64_t inner)
+{
+    int64_t width = width_of(inner), strips = (dim + width - 1) / width, terms = outer * inner;
+    int64_t least = BLOCK / width * (width > 1 ? LEAST_NARROW : LEAST);
+    int64_t pieces = WANTED > strips && strips > 0 ? WANTED / strips : 1;
+    int64_t piece = (terms + pieces - 1) / pieces;
+    return piece > least ? piece : least;
+}
+
+static int64_t pieces_of(int64_t outer, int64_t dim, int64_t inner)
+{
+    int64_t piece = piece_of(outer, dim, inner), pieces = (outer * inner + piece - 1) / piece;
     return pieces > 0 ? pieces : 1;
 }
 
@@ -122,7 +172,7 @@ static void run_sums(const dn_op *op, const norm_args *a)
 /* Partial sums, then two floats per channel. */
 size_t cuda_channel_scratch(int64_t outer, int64_t dim, int64_t inner)
 {
-    return (size_t)(dim * pieces_of(outer, inner) * 2) * sizeof(double) +
+    return (size_t)(dim * pieces_of(outer, dim, inner) * 2) * sizeof(double) +
            (size_t)(2 * dim) * sizeof(float);
 }
 
@@ -132,19 +182,19 @@ static norm_args view_of(int64_t outer, int64_t dim, int64_t inner, void *scratc
     a.outer = outer;
     a.dim = dim;
     a.inner = inner;
-    a.pieces = pieces_of(outer, inner);
-    a.width = inner < NARROW ? NARROW : 1;
+    a.piece = piece_of(outer, dim, inner);
+    a.pieces = pieces_of(outer, dim, inner);
+    a.width = width_of(inner);
     a.partial = (double *)scratch;
     a.p = (float *)(a.partial + dim * a.pieces * 2);
     a.q = a.p + dim;
     return a;
 }
 
-MAP(sum_finish, norm_args)
+FINISH(sum_finish)
 {
-    double sum[2];
-    sum_pieces(a, i, sum);
-    put_value_wide(a->out, i, a->add, sum[0]);
+    (void)more;
+    put_value_wide(a->out, i, a->add, sum);
 }
 
 void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow, int64_t outer,
@@ -157,18 +207,18 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow
     a.add = add;
     a.term = TERM_SUM;
     run_sums(op, &a);
-    sum_finish(op, &a, dim);
+    sum_finish(op, &a);
 }
 
 /* ---- BATCH_NORM and NORM_SCALE forward, MVN -------------------------------------------------
  * p and q turn x into y: y = f(p (x - mean) + q). */
 
-DEVICE void moments(const norm_args *a, int64_t d, double *mean, double *variance)
+DEVICE void moments(const norm_args *a, double sum, double squares, double *mean,
+                    double *variance)
 {
-    double sum[2], m = (double)(a->outer * a->inner);
-    sum_pieces(a, d, sum);
-    *mean = sum[0] / m;
-    *variance = sum[1] / m - *mean * *mean;
+    double m = (double)(a->outer * a->inner);
+    *mean = sum / m;
+    *variance = squares / m - *mean * *mean;
     *variance = *variance < 0 ? 0 : *variance;
 }
 
@@ -179,7 +229,7 @@ DEVICE void keep_running(const norm_args *a, int64_t d, double mean, double vari
     a->running_var[d] = (float)(a->fraction * a->running_var[d] + variance * unbiased);
 }
 
-MAP(norm_finish, norm_args)
+FINISH(norm_finish)
 {
     double mean, variance, inverse;
     if (a->use_global) {
@@ -187,19 +237,16 @@ MAP(norm_finish, norm_args)
         mean = a->running_mean[i] * share;
         variance = a->running_var[i] * share;
     } else {
-        moments(a, i, &mean, &variance);
+        moments(a, sum, more, &mean, &variance);
     }
     inverse = 1 / sqrt(variance + a->eps);
     a->mean[i] = (float)mean;
     a->inv_std[i] = (float)inverse;
     a->p[i] = (float)(a->gamma ? inverse * a->gamma[i] : inverse);
     a->q[i] = a->beta ? a->beta[i] : 0;
-    if (!a->use_global)
-        keep_running(a, i, mean, variance);
-}
-
-MAP(factor_finish, norm_args)
-{
+    if (a->use_global)
+        return;
+    keep_running(a, i, mean, variance);
     if (i == 0)
         *a->factor = (float)(a->fraction * *a->factor + 1);
 }
@@ -213,11 +260,11 @@ MAP(normalise, norm_args)
 static dn_status norm_forward(const dn_op *op, norm_args *a)
 {
     a->term = TERM_SQUARES;
-    if (!a->use_global)
+    if (a->use_global)
+        a->pieces = 0;
+    else
         run_sums(op, a);
-    norm_finish(op, a, a->dim);
-    if (!a->use_global)
-        factor_finish(op, a, 1);
+    norm_finish(op, a);
     normalise(op, a, a->outer * a->dim * a->inner);
     return DN_OK;
 }
@@ -286,10 +333,10 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
 const cuda_kind cuda_norm_scale = {"NORM_SCALE", sizeof(dn_args_norm_scale), prepare_norm_scale,
                                    run_norm_scale, CUDA_NARROW(1, 1)};
 
-MAP(mvn_finish, norm_args)
+FINISH(mvn_finish)
 {
     double mean, variance, inverse = 1;
-    moments(a, i, &mean, &variance);
+    moments(a, sum, more, &mean, &variance);
     if (a->variance)
         inverse = 1 / (sqrt(variance) + a->eps);
     a->mean[i] = (float)mean;
@@ -322,7 +369,7 @@ static dn_status run_mvn(const dn_op *op, const dn_op_io *io)
     a.add = cuda_adds(op, 0);
     a.term = TERM_SQUARES;
     run_sums(op, &a);
-    mvn_finish(op, &a, a.dim);
+    mvn_finish(op, &a);
     mvn_normalise(op, &a, v->rows * v->cols);
     return DN_OK;
 }
@@ -331,12 +378,11 @@ const cuda_kind cuda_mvn = {"MVN", sizeof(dn_args_mvn), prepare_mvn, run_mvn};
 
 /* ---- gradients: p and q hold the two means ----------------------------------------------- */
 
-MAP(means_finish, norm_args)
+FINISH(means_finish)
 {
-    double sum[2], m = (double)(a->outer * a->inner);
-    sum_pieces(a, i, sum);
-    a->p[i] = (float)(sum[0] / m);
-    a->q[i] = a->variance ? (float)(sum[1] / m) : 0;
+    double m = (double)(a->outer * a->inner);
+    a->p[i] = (float)(sum / m);
+    a->q[i] = a->variance ? (float)(more / m) : 0;
 }
 
 /* dx = inv_std (dy - mean(dy) - y mean(dy y)) */
@@ -358,7 +404,7 @@ static dn_status norm_backward(const dn_op *op, const dn_op_io *io, norm_args *a
     a->term = TERM_PRODUCTS;
     if (!a->use_global) {
         run_sums(op, a);
-        means_finish(op, a, a->dim);
+        means_finish(op, a);
     }
     normalise_bwd(op, a, a->outer * a->dim * a->inner);
     return DN_OK;
@@ -388,16 +434,15 @@ static dn_status run_mvn_bwd(const dn_op *op, const dn_op_io *io)
 
 const cuda_kind cuda_mvn_bwd = {"MVN_BWD", sizeof(dn_args_mvn), prepare_mvn, run_mvn_bwd};
 
-MAP(scaled_finish, norm_args)
+FINISH(scaled_finish)
 {
-    double sum[2], m = (double)(a->outer * a->inner);
-    sum_pieces(a, i, sum);
-    a->p[i] = (float)(sum[0] / m);
-    a->q[i] = (float)(sum[1] / m);
+    double m = (double)(a->outer * a->inner);
+    a->p[i] = (float)(sum / m);
+    a->q[i] = (float)(more / m);
     if (a->dgamma)
-        put_wide(&a->dgamma[i], a->add_gamma, sum[1]);
+        put_wide(&a->dgamma[i], a->add_gamma, more);
     if (a->dbeta)
-        put_wide(&a->dbeta[i], a->add_beta, sum[0]);
+        put_wide(&a->dbeta[i], a->add_beta, sum);
 }
 
 /* dx = gamma inv_std (dz - mean(dz) - n mean(dz n)) */
@@ -431,7 +476,7 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     a.add_beta = cuda_adds(op, 2);
     a.term = TERM_SCALED;
     run_sums(op, &a);
-    scaled_finish(op, &a, a.dim);
+    scaled_finish(op, &a);
     if (a.out.at)
         scaled_bwd(op, &a, a.outer * a.dim * a.inner);
     return DN_OK;
@@ -443,16 +488,26 @@ const cuda_kind cuda_norm_scale_bwd = {"NORM_SCALE_BWD", sizeof(dn_args_norm_sca
 
 /* ---- PRELU_BWD --------------------------------------------------------------------------- */
 
-/* i: a channel, or (shared) the one slope of all. */
-MAP(slope_finish, norm_args)
+FINISH(slope_finish)
 {
-    double total = 0;
-    for (int64_t d = i; d < (a->shared ? a->dim : i + 1); d++) {
-        double sum[2];
-        sum_pieces(a, d, sum);
-        total += sum[0];
+    (void)more;
+    put_wide(&a->dgamma[i], a->add_gamma, sum);
+}
+
+/* The one slope of all channels: a block. */
+BLOCKS(shared_finish, norm_args)
+{
+    SHARED double sums[BLOCK];
+    THREADS(t)
+    {
+        sums[t] = 0;
+        for (int64_t p = t; p < a->dim * a->pieces; p += BLOCK)
+            sums[t] += a->partial[2 * p];
     }
-    put_wide(&a->dgamma[i], a->add_gamma, total);
+    double sum = block_sum(sums);
+    THREADS(t)
+        if (t == 0 && block == 0)
+            put_wide(&a->dgamma[0], a->add_gamma, sum);
 }
 
 MAP(prelu_bwd, norm_args)
@@ -485,7 +540,10 @@ static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
     a.term = TERM_PRELU;
     if (a.dgamma) {
         run_sums(op, &a);
-        slope_finish(op, &a, p->shared ? 1 : p->dim);
+        if (p->shared)
+            shared_finish(op, &a, 1);
+        else
+            slope_finish(op, &a);
     }
     if (a.out.at)
         prelu_bwd(op, &a, p->outer * p->dim * p->inner);

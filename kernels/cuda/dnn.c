@@ -74,7 +74,7 @@ struct cuda_dnn_conv {
     cuda_dnn_wants wants;
     size_t workspace; /* bytes */
     double measured;  /* nanoseconds; 0: not tried */
-    bool fuses;       /* bias and ReLU as part of it */
+    bool fuses;       /* bias, and ReLU if there is one, as part of it */
 };
 
 /* One of the three structs of results, which are alike. */
@@ -240,14 +240,15 @@ static bool set_window(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *
            d->cudnnSetConvolutionGroupCount(v->conv, (int)c->group) == CUDNN_STATUS_SUCCESS;
 }
 
-/* Bias and ReLU are what cuDNN can add by itself. */
+/* Bias, and ReLU after it, are what cuDNN can add by itself. */
 static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, int64_t K)
 {
     const dn_args_conv *c = &op->args.conv;
     int dims[2 + DN_MAX_SPATIAL] = {1, (int)K}, strides[2 + DN_MAX_SPATIAL] = {(int)K, 1};
     int axes = axes_of(c);
-    v->fuses = v->which == CUDA_DNN_FORWARD && c->activation == DN_FN_RELU &&
-               c->activation_a == 0 && cuda_has_in(op, 2);
+    bool relu = c->activation == DN_FN_RELU && c->activation_a == 0;
+    v->fuses = v->which == CUDA_DNN_FORWARD && cuda_has_in(op, 2) &&
+               (relu || c->activation == DN_FN_NONE);
     for (int i = 0; i < axes; i++)
         dims[2 + i] = strides[2 + i] = 1;
     if (v->fuses && v->wants.narrow_w) {
@@ -259,9 +260,9 @@ static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, i
             d->cudnnCreateActivationDescriptor(&v->activation) == CUDNN_STATUS_SUCCESS &&
             d->cudnnSetTensorNdDescriptor(v->bias, type_of(v->wants.narrow_w), 2 + axes, dims,
                                           strides) == CUDNN_STATUS_SUCCESS &&
-            d->cudnnSetActivationDescriptor(v->activation, CUDNN_ACTIVATION_RELU,
-                                            CUDNN_NOT_PROPAGATE_NAN,
-                                            0) == CUDNN_STATUS_SUCCESS);
+            d->cudnnSetActivationDescriptor(
+                v->activation, relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
+                CUDNN_NOT_PROPAGATE_NAN, 0) == CUDNN_STATUS_SUCCESS);
 }
 
 static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
@@ -430,6 +431,10 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
         cuda_dnn_drop(op);
         return DN_OK;
     }
+    /* alone, the bias is taken by one algorithm only */
+    if (op->args.conv.activation == DN_FN_NONE &&
+        v->algorithm != (int32_t)CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM)
+        v->fuses = false, v->wants.bias_at = 0;
     for (int i = 0; i < (weights ? 2 : 1); i++)
         if ((image[i]->info.dtype == DN_BF16) != narrow)
             v->wants.staged[i] = rounded(image[i]->count, narrow);

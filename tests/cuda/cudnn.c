@@ -35,7 +35,7 @@ struct cudnnActivationStruct {
 };
 
 /* The test's: cuDNN declines bias and ReLU; how often each function ran. */
-__attribute__((visibility("default"))) long fake_dnn_runs[4], fake_dnn_trials;
+__attribute__((visibility("default"))) long fake_dnn_runs[5], fake_dnn_trials;
 /* Runs in bf16, and of the algorithm whose bits change from run to run. */
 __attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
 
@@ -430,7 +430,7 @@ static int64_t elements(int axes, const int *dim)
     return count;
 }
 
-enum { TO_Y, TO_X, TO_W, TO_ACTIVE_Y };
+enum { TO_Y, TO_X, TO_W, TO_ACTIVE_Y, TO_BIASED_Y };
 
 typedef struct call {
     cudnnHandle_t handle;
@@ -466,10 +466,10 @@ static void compute(void *args)
     for (int64_t i = 0; i < count; i++) {
         float v =
             (float)(c->alpha * p.sum[i] + (c->beta != 0 ? c->beta * load(c->out, type, i) : 0));
-        if (c->which == TO_ACTIVE_Y) {
+        if (c->which >= TO_ACTIVE_Y)
             v += load(c->bias, type, i / c->y->stride[1] % c->y->dim[1]);
+        if (c->which == TO_ACTIVE_Y)
             v = v > 0 ? v : 0;
-        }
         store(c->out, type, i, v);
     }
     free(p.sum);
@@ -541,10 +541,14 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
     const void *bias, const cudnnActivationDescriptor_t activation,
     const cudnnTensorDescriptor_t yd, void *y)
 {
-    call one = {h,           xd, yd, wd,   c, (int)algorithm, space,         bytes,
-                TO_ACTIVE_Y, x,  w,  bias, y, number(alpha1), number(alpha2)};
-    if (activation->mode != CUDNN_ACTIVATION_RELU || z != y || zd != yd ||
-        bd->dim[1] != yd->dim[1] || bd->type != yd->type || getenv("FAKE_DNN_UNFUSED"))
+    bool relu = activation->mode == CUDNN_ACTIVATION_RELU;
+    bool alone = activation->mode == CUDNN_ACTIVATION_IDENTITY &&
+                 algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+    int which = relu ? TO_ACTIVE_Y : TO_BIASED_Y;
+    call one = {h,     xd, yd, wd,   c, (int)algorithm, space,         bytes,
+                which, x,  w,  bias, y, number(alpha1), number(alpha2)};
+    if (!(relu || alone) || z != y || zd != yd || bd->dim[1] != yd->dim[1] ||
+        bd->type != yd->type || getenv("FAKE_DNN_UNFUSED"))
         return CUDNN_STATUS_NOT_SUPPORTED;
     return convolve(&one);
 }

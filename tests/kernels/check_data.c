@@ -161,6 +161,23 @@ static int check(dn_backend *ref, const dn_backend_ops *ops, dn_backend *backend
     return same && works;
 }
 
+/* Between -1 and 0: the whole part, 0, where a label's is taken; no class where it must be one.
+ */
+static int check_fraction(dn_backend *ref, const dn_backend_ops *ops, dn_backend *backend,
+                          const bad *b)
+{
+    char words[512];
+    dn_status expected = run(&dn_ref_backend, ref, b, -0.5f);
+    snprintf(words, sizeof(words), "%s", host_message());
+    dn_status got = run(ops, backend, b, -0.5f);
+    bool same = got == DN_DECLINED ||
+                (got == expected && (got == DN_OK || strcmp(words, host_message()) == 0));
+    if (!same)
+        printf("%s: %s: -0.5: status %d, '%s'; ref: %d, '%s'\n", ops->name, b->what, (int)got,
+               host_message(), (int)expected, words);
+    return same;
+}
+
 /* A gradient of large images, for which there is a kernel that holds all of a plane. */
 static int check_scratch(const dn_backend_ops *ops, dn_backend *backend)
 {
@@ -190,30 +207,68 @@ static int check_scratch(const dn_backend_ops *ops, dn_backend *backend)
     return info.scratch < (size_t)64 << 20;
 }
 
-/* Of rows where each is held against each, none that would never end. */
+/* An op of n elements, each of which is held against each. */
+static dn_status make_long(const dn_backend_ops *ops, dn_backend *backend, int32_t kind,
+                           int64_t n)
+{
+    dn_operand absent = {.dtype = -1}, row = real(2, 1, n), four = real(2, 1, 4 * n);
+    dn_operand priors = {.dtype = DN_F32, .shape = {.axes = 3, .dim = {1, 2, 4 * n}}};
+    dn_operand in[4] = {row}, out[2] = {row};
+    case_args args = {.base.struct_size = sizeof(args)};
+    if (kind == DN_OP_RANK) {
+        args.rank = (dn_args_rank){{.struct_size = sizeof(args.rank)}, 1, n, 0};
+    } else if (kind == DN_OP_MULTI_BOX) {
+        args.multi_box = (dn_args_multi_box){.base.struct_size = sizeof(args.multi_box),
+                                             .classes = 1,
+                                             .flags = DN_MULTI_PRIORS,
+                                             .code = 1};
+        in[0] = four, in[1] = row, in[2] = priors, in[3] = real(2, 2, 8);
+        out[0] = real(0, 0, 0);
+    } else {
+        args.detect = (dn_args_detect){.base.struct_size = sizeof(args.detect),
+                                       .method = DN_DETECT_PRIORS,
+                                       .classes = 1,
+                                       .code = 1,
+                                       .flags = DN_DETECT_SHARED,
+                                       .before = 9,
+                                       .after = 9,
+                                       .keep = 9,
+                                       .eta = 1};
+        in[0] = absent, in[3] = priors;
+        in[1] = (dn_operand){.dtype = DN_F32, .shape = {.axes = 4, .dim = {1, n, 1, 1}}};
+        in[2] = (dn_operand){.dtype = DN_F32, .shape = {.axes = 4, .dim = {1, n, 1, 4}}};
+        out[0] = real(2, 9, 7);
+        out[1] = (dn_operand){.dtype = DN_I32, .shape = {.axes = 1, .dim = {1}}};
+    }
+    dn_op_desc desc = {.struct_size = sizeof(desc),
+                       .kind = kind,
+                       .num_inputs = kind == DN_OP_RANK ? 1 : 4,
+                       .num_outputs = kind == DN_OP_DETECT ? 2 : 1,
+                       .inputs = in,
+                       .outputs = out,
+                       .args = &args};
+    dn_op_info info = {.struct_size = sizeof(info)};
+    dn_op *op = NULL;
+    dn_status status = ops->op_create(backend, &desc, &op, &info);
+    if (status == DN_OK)
+        ops->op_destroy(op);
+    return status;
+}
+
+/* None that would never end. */
 static int check_long(const dn_backend_ops *ops, dn_backend *backend)
 {
-    static const int64_t lengths[] = {1 << 20, (1 << 20) + 1};
-    dn_status got[2] = {DN_OK, DN_OK};
-    for (int i = 0; i < 2; i++) {
-        dn_operand x = real(2, 1, lengths[i]);
-        dn_args_rank args = {{.struct_size = sizeof(args)}, 1, lengths[i], 0};
-        dn_op_desc desc = {.struct_size = sizeof(desc),
-                           .kind = DN_OP_RANK,
-                           .num_inputs = 1,
-                           .num_outputs = 1,
-                           .inputs = &x,
-                           .outputs = &x,
-                           .args = &args};
-        dn_op_info info = {.struct_size = sizeof(info)};
-        dn_op *op = NULL;
-        got[i] = ops->op_create(backend, &desc, &op, &info);
-        if (got[i] == DN_OK)
-            ops->op_destroy(op);
+    static const int32_t kinds[] = {DN_OP_RANK, DN_OP_MULTI_BOX, DN_OP_DETECT};
+    int right = 0;
+    for (int k = 0; k < 3; k++) {
+        dn_status most = make_long(ops, backend, kinds[k], 1 << 20);
+        dn_status more = make_long(ops, backend, kinds[k], (1 << 20) + 1);
+        if (most != DN_OK || more != DN_DECLINED)
+            printf("%s: long rows of kind %d: statuses %d, %d; %s\n", ops->name, (int)kinds[k],
+                   (int)most, (int)more, host_message());
+        right += most == DN_OK && more == DN_DECLINED;
     }
-    if (got[0] != DN_OK || got[1] != DN_DECLINED)
-        printf("%s: long ranks: statuses %d, %d\n", ops->name, (int)got[0], (int)got[1]);
-    return got[0] == DN_OK && got[1] == DN_DECLINED;
+    return right == 3;
 }
 
 int main(void)
@@ -221,7 +276,7 @@ int main(void)
     static const dn_backend_ops *const all[] = {&dn_cpu_backend, &dn_cuda_host_backend};
     dn_backend_host host;
     dn_backend *ref = NULL, *backend = NULL;
-    int passed = 0, rows_of = (int)(sizeof(rows) / sizeof(rows[0])), count = 2 * rows_of + 2;
+    int passed = 0, rows_of = (int)(sizeof(rows) / sizeof(rows[0])), count = 4 * rows_of + 2;
     host_init(&host, 1);
     if (dn_ref_backend.open(&ref, &host))
         return 1;
@@ -229,7 +284,8 @@ int main(void)
         if (all[k]->open(&backend, &host))
             return 1;
         for (int i = 0; i < rows_of; i++)
-            passed += check(ref, all[k], backend, &rows[i]);
+            passed += check(ref, all[k], backend, &rows[i]) +
+                      check_fraction(ref, all[k], backend, &rows[i]);
         passed += (k == 0 ? check_scratch : check_long)(all[k], backend);
         all[k]->close(backend);
     }

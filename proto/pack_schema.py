@@ -3,6 +3,7 @@
 """pack_schema.py CNN_PB_C ROWS TYPES: protoc-c's descriptors as the rows of schema.c, and a
 file that defines what schema.c fills. What nobody reads is left out: the names that things have
 in C, and the functions, for which libprotobuf-c's own do."""
+from collections import Counter
 import re
 import sys
 
@@ -28,6 +29,19 @@ def pool_of(names):
         if name + '\0' not in pool:
             pool += name + '\0'
     return pool
+
+
+def pairs_of(text, count):
+    """The text with its most frequent pair of codes, again and again, as one code from 128 on,
+    and those pairs"""
+    assert text.isascii()
+    pairs = []
+    for code in map(chr, range(128, 128 + count)):
+        frequent = Counter(a + b for a, b in zip(text, text[1:]))
+        pair = max(frequent, key=lambda pair: (frequent[pair], pair))
+        text = text.replace(pair, code)
+        pairs.append(pair)
+    return [ord(code) for code in text], [[ord(code) for code in pair] for pair in pairs]
 
 
 def number(table, word):
@@ -66,35 +80,37 @@ def main(source, rows_file, types_file):
     def at(name):
         return pool.index(name.strip('"') + '\0')
 
-    types, defaults = {'NULL': 0}, {'NULL': 0}
+    types, defaults, kinds = {'NULL': 0}, {'NULL': 0}, {}
     for name, _ in messages + enums:
         number(types, '&' + name)
     rows = {
-        'field': [(at(name), tag, has, offset, label, kind, flags, types[what],
-                   number(defaults, values_of.get(default, default)))
-                  for name, tag, label, kind, has, offset, what, default, flags, *_ in fields],
-        'value': [(at(name), value, at(sorted_name), place)
-                  for (name, _, value), (sorted_name, place) in zip(values, by_name)],
+        'field': [(at(name), offset, '%s - %s' % (offset, has) if has != '0' else 0,
+                   number(kinds, (label, kind, flags, types[what])),
+                   number(defaults, values_of.get(default, default)), order)
+                  for (name, _, label, kind, has, offset, what, default, flags, *_), order
+                  in zip(fields, orders)],
+        'value': [(at(name), place) for (name, *_), (_, place) in zip(values, by_name)],
         'range': spans,
         'type': [(at(words[1]), words[5], words[6], words[9]) for _, words in messages] +
                 [(at(words[1]), 0, words[5], words[9]) for _, words in enums],
     }
-    assert all(0 <= int(value) < 1 << 16 for value in
-               [row[1] for row in fields] + [row[2] for row in values] +
-               [row[0] for row in spans]), 'rows are too narrow'
-    assert all(int(value) < 1 << 8 for value in orders + [len(types) - 1, len(defaults) - 1] +
+    rows['kind'] = list(kinds)
+    assert all(0 <= int(row[0]) < 1 << 16 for row in spans), 'rows are too narrow'
+    assert all(int(value) < 1 << 8 for value in
+               orders + [row[1] for row in rows['value'] + spans] +
+               [len(types) - 1, len(defaults) - 1, len(kinds) - 1] +
                [word for row in rows['type'] for word in row[2:]]), 'rows are too narrow'
     assert len(pool) < 1 << 16, 'rows are too narrow'
+    packed, rows['pair'] = pairs_of(pool, 128)
 
     with open(rows_file, 'w') as out:
         for name, count in ('MESSAGES', len(messages)), ('FIELDS', len(fields)), \
                 ('VALUES', len(values)), ('RANGES', len(spans)):
             print('#define %s %d' % (name, count), file=out)
         print(*re.findall(r'^char .*;', text, re.M), sep='\n', file=out)
-        strings = ('"%s\\0"' % name for name in pool.split('\0'))
-        print('static const char names[] =', *strings, ';', file=out)
+        print('#define NAMES %d' % len(pool), file=out)
+        print('static const uint8_t packed_names[] = {%s};' % ', '.join(map(str, packed)), file=out)
         print('static const void *const defaults[] = {\n%s};' % ',\n'.join(defaults), file=out)
-        print('static const uint8_t orders[] = {%s};' % ', '.join(orders), file=out)
         for name, table in rows.items():
             print('static const %s_row %s_rows[] = {' % (name, name), file=out)
             print(*('{%s},' % ', '.join(map(str, row)) for row in table), sep='\n', file=out)

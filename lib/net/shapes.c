@@ -38,17 +38,10 @@ static dn_status shape_layer(dn_net *net, dni_net_layer *l, const dni_node *node
     for (int32_t i = 0; i < node->num_tops; i++)
         if (l->shape_given[i])
             l->layer.top[i] = net->value_shapes[node->tops[i]];
-    dni_shape given[8];
-    bool some = false;
-    for (int32_t i = 0; i < node->num_tops && i < 8; i++) {
-        given[i] = l->layer.top[i];
-        some |= l->shape_given[i];
-    }
     dn_status st = l->layer.cls->shape(&l->layer);
-    for (int32_t i = 0; some && i < node->num_tops && i < 8; i++)
-        if (l->shape_given[i])
-            l->layer.top[i] = given[i];
     for (int32_t i = 0; !st && i < node->num_tops; i++) {
+        if (l->shape_given[i])
+            l->layer.top[i] = net->value_shapes[node->tops[i]];
         st = check_top(&l->layer, i);
         net->value_shapes[node->tops[i]] = l->layer.top[i];
     }

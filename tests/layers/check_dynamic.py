@@ -96,6 +96,24 @@ def filter_tops():
     np.testing.assert_allclose(net.blobs['x'].diff, want, 1e-4, 1e-5)
 
 
+def filter_many():
+    """Ten bottoms, and so ten tops."""
+    names = 'abcdefghij'
+    net = made(''.join("layer { name: '%s' type: 'Power' bottom: 'x' top: '%s' power_param { scale: "
+                       "%d } } " % (n, n, i + 1) for i, n in enumerate(names)) +
+               "layer { name: 'filter' type: 'Filter' %s bottom: 's' %s }" % (
+                   ' '.join("bottom: '%s'" % n for n in names),
+                   ' '.join("top: '%s_'" % n for n in names)), x=(4, 3), s=(4,))
+    x = np.random.RandomState(5).normal(0, 1, (4, 3)).astype('f')
+    net.blobs['x'].data[...] = x
+    for chosen in ([0, 1, 0, 1], [1, 1, 1, 0], [0] * 4):
+        net.blobs['s'].data[...] = chosen
+        net.forward()
+        for i, n in enumerate(names):
+            np.testing.assert_allclose(net.blobs[n + '_'].data,
+                                       (i + 1) * x[np.array(chosen) > 0], 1e-6)
+
+
 def filter_shared():
     """What a Filter reads, another layer reads too: both gradients arrive, whoever is first."""
     layers = ["layer { name: 'f' type: 'Filter' bottom: 'x' bottom: 's' top: 'y' } ",
@@ -289,8 +307,8 @@ def detections():
 
 def main():
     failed = 0
-    checks = (image_sizes, filter_tops, filter_shared, forks_nothing, reshaped_nothing,
-              evaluated_nothing, filters_apart, empty_batches, steps_of_time, detections)
+    checks = (image_sizes, filter_tops, filter_many, filter_shared, forks_nothing,
+              reshaped_nothing, evaluated_nothing, filters_apart, empty_batches, steps_of_time, detections)
     for check in checks:
         try:
             check()

@@ -67,6 +67,9 @@ static const char *const others[] = {
         "dim: 6 dim: 8") "layer { name: 'l' type: 'BoxAnnotatorOHEM' bottom: 'x' bottom: 'e' "
                          "bottom: 't' bottom: "
                          "'w' top: 'u' top: 'y' box_annotator_ohem_param { roi_per_img: 4 } } ",
+    "layer { name: 'i' type: 'Input' top: 'a' top: 'b' top: 'c' top: 'd' top: 'e' top: 'f' "
+    "top: 'g' top: 'h' top: 'i' top: 'j' input_param { shape { dim: 2 dim: 40 } } } "
+    "layer { name: 'l' type: 'Power' bottom: 'j' top: 'y' } ",
     IN("x", "dim: 2 dim: 126")
         IN("t", "dim: 2 dim: 63") "layer { name: 'l' type: 'EvalDetection' bottom: 'x' bottom: "
                                   "'t' top: 'y' "

@@ -330,18 +330,25 @@ static dn_status follow_memory(dni_update *u)
         moved |= u->weights[i].memory[0] != store->data;
         moved |= u->weights[i].memory[1] != store->diff;
     }
-    for (size_t i = 0; moved && i < u->num_weights; i++) {
+    if (!moved)
+        return DN_OK;
+    for (size_t i = 0; i < u->num_weights; i++) {
         dni_updated *w = &u->weights[i];
         bool again = dni_update_again(u, i);
         dn_status st = again ? lay_aside(u, w) : DN_OK;
         if (st)
             return st;
-        w->memory[0] = w->param->blob.store->data;
-        w->memory[1] = w->param->blob.store->diff;
-        u->program.tensors[w->data].memory = again ? w->aside[0] : w->memory[0];
-        u->program.tensors[w->diff].memory = again ? w->aside[1] : w->memory[1];
+        dni_store *store = w->param->blob.store;
+        u->program.tensors[w->data].memory = again ? w->aside[0] : store->data;
+        u->program.tensors[w->diff].memory = again ? w->aside[1] : store->diff;
     }
-    return moved ? dni_plan_rebind(u->plan) : DN_OK;
+    dn_status st = dni_plan_rebind(u->plan);
+    for (size_t i = 0; !st && i < u->num_weights;
+         i++) { /* not before: until then, tried again */
+        u->weights[i].memory[0] = u->weights[i].param->blob.store->data;
+        u->weights[i].memory[1] = u->weights[i].param->blob.store->diff;
+    }
+    return st;
 }
 
 dn_status dni_update_set(dni_update *u, double rate, double correction, double scale)

@@ -59,14 +59,15 @@ static uint64_t trained(const dn_backend_ops *backend, int32_t threads, const ch
 }
 
 /* Two layers with one weight: by name from the start, or since the net was put on another's. */
-#define TWINS(param)                                                                           \
+#define TWINS(param) TWINS_OF(param, param)
+#define TWINS_OF(param_a, param_b)                                                             \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 6 } } } "      \
     "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "             \
-    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' " param                       \
+    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' " param_a                     \
     "  inner_product_param { num_output: 6 bias_term: false weight_filler { type: 'xavier' } " \
     "  } } "                                                                                   \
     "layer { name: 'tanh' type: 'TanH' bottom: 'a' top: 'a' } "                                \
-    "layer { name: 'b' type: 'InnerProduct' bottom: 'a' top: 'b' " param                       \
+    "layer { name: 'b' type: 'InnerProduct' bottom: 'a' top: 'b' " param_b                     \
     "  inner_product_param { num_output: 6 bias_term: false weight_filler { type: 'xavier' } " \
     "  } } "                                                                                   \
     "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'b' bottom: 't' top: 'loss' } "
@@ -108,6 +109,48 @@ static void check_twins(int32_t threads)
     dn_context_free(context);
 }
 
+/* Two weights that become one of the two; memory may run out at the next update. */
+static uint64_t joined(check_heap *heap, bool starve)
+{
+    static const char *const text = "base_lr: 0.1 lr_policy: 'fixed' momentum: 0.9";
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = 1,
+                                  .alloc = check_alloc,
+                                  .alloc_user = heap,
+                                  .seed = 3};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    dn_solver *named = make_solver(context, text, TWINS("param { name: 'w' }"), NULL);
+    dn_solver *solver = make_solver(context, text, TWINS_OF("", "param { lr_mult: 3 }"), NULL);
+    fill_small(solver);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_STATUS(dn_net_share_weights(dn_solver_net(named), dn_solver_net(solver)), DN_OK);
+    CHECK_STATUS(dn_net_share_weights(dn_solver_net(solver), dn_solver_net(named)), DN_OK);
+    dn_status st = DN_E_NOMEM;
+    int failures = 0;
+    for (long i = 1; st && i < 100; i++, failures += st != DN_OK) {
+        heap->fail_at = starve ? heap->requests + i : 0;
+        st = dn_solver_step(solver, 1);
+        heap->fail_at = 0;
+        CHECK_AT(!st || st == DN_E_NOMEM, "%s", dn_status_name(st));
+    }
+    CHECK(!st && (failures >= 2) == starve);
+    uint64_t hash = hash_weights(dn_solver_net(solver));
+    dn_solver_free(named);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+static void check_starved(void)
+{
+    check_heap heap = {0};
+    SECTION("one memory, and it runs out");
+    uint64_t want = joined(&heap, false);
+    CHECK(joined(&heap, true) == want);
+    CHECK_HEAP_CLEAN(&heap);
+}
+
 int main(void)
 {
     static const char *const rules[] = {
@@ -139,5 +182,6 @@ int main(void)
     SECTION("one memory");
     for (int32_t threads = 1; threads <= 2; threads++, reduced = 0)
         check_twins(threads);
+    check_starved();
     return check_summary();
 }

@@ -218,15 +218,13 @@ typedef struct dni_window {
 
 typedef struct dni_windows {
     const Cnn__WindowDataParameter *param; /* borrowed */
+    const dni_transform *transform;        /* checked, whether it suits */
     int64_t batch, ranks;
     uint64_t seed, stream;
 } dni_windows;
 
 dn_status dni_windows_open(dni_source **out, const dni_heap *heap, const char *base,
                            const dni_windows *options);
-/* Does the transformation suit? */
-dn_status dni_window_check(const dni_transform *transform,
-                           const Cnn__WindowDataParameter *param);
 /* The record's window of its image, an 8-bit one of 3 channels: (3, crop, crop) floats. */
 dn_status dni_window_put(const dni_transform *transform, const Cnn__WindowDataParameter *param,
                          dni_decoder *room, const dni_image *image, const dni_record *record,

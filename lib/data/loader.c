@@ -97,6 +97,8 @@ static dn_status seek_source(dni_loader *l, int64_t position)
     dni_record record;
     dn_status st = dni_source_rewind(l->source);
     l->cursor = 0;
+    if (l->windows) /* numbers without an end */
+        return st ? st : dni_source_seek(l->source, (const uint8_t *)&left, sizeof left);
     l->source->keys_only = true;
     if (l->records)
         left %= l->records;
@@ -405,7 +407,7 @@ static dn_status first_item(dni_loader *l, dni_shape *item)
     if (l->windows) {
         int64_t crop = l->transform->crop_height;
         *item = dni_shape_of(3, (int64_t[]){3, crop, crop});
-        return dni_window_check(l->transform, l->windows);
+        return DN_OK;
     }
     dn_status st = dni_source_next(l->source, &record);
     if (st)
@@ -492,7 +494,8 @@ static dn_status set_up(dni_loader *l, const dni_loader_options *o)
     l->batch = p->batch_size;
     l->windows = o->windows;
     l->map_decoder.heap = &l->heap;
-    const dni_windows drawn = {o->windows, l->batch, l->ranks, o->seed, o->stream + 4};
+    const dni_windows drawn = {o->windows, l->transform, l->batch,
+                               l->ranks,   o->seed,      o->stream + 4};
     st = o->windows ? dni_windows_open(&l->source, &l->heap, o->folder, &drawn)
          : o->list  ? dni_list_open(&l->source, &l->heap, o->folder, p->source, o->list)
                     : dni_source_open(&l->source, &l->heap, p->backend, o->folder, p->source);

@@ -166,6 +166,12 @@ static dn_status windows_rewind(dni_source *source)
     return DN_OK;
 }
 
+static dn_status windows_seek(dni_source *source, const uint8_t *key, size_t size)
+{
+    memcpy(&((windows *)source)->next, key, size);
+    return DN_OK;
+}
+
 static void windows_close(dni_source *source)
 {
     windows *w = (windows *)source;
@@ -179,19 +185,36 @@ static void windows_close(dni_source *source)
     dni_free(heap, w);
 }
 
-static const dni_source_class windows_class = {"window file",  NULL, windows_next,
-                                               windows_rewind, NULL, windows_close};
+static const dni_source_class windows_class = {"window file",  NULL,         windows_next,
+                                               windows_rewind, windows_seek, windows_close};
+
+/* Before anything is read by these numbers. */
+static dn_status check(const dni_transform *t, const Cnn__WindowDataParameter *p)
+{
+    int64_t S = t->crop_height, off = (t->mean_width - S) / 2;
+    if (S <= 2 * (int64_t)p->context_pad)
+        return dni_fail(DN_E_NET, "crop_size must be more than twice context_pad");
+    if (strcmp(p->crop_mode, "warp") && strcmp(p->crop_mode, "square"))
+        return dni_fail(DN_E_NET, "crop_mode '%s' is neither warp nor square", p->crop_mode);
+    if (!(p->fg_fraction >= 0 && p->fg_fraction <= 1))
+        return dni_fail(DN_E_NET, "fg_fraction is not in [0, 1]");
+    if ((t->mean && (t->mean_channels != 3 || t->mean_width < S || off + S > t->mean_height)) ||
+        (t->num_mean_values > 1 && t->num_mean_values != 3))
+        return dni_fail(DN_E_DATA, "the mean does not cover 3 channels of crop_size");
+    return DN_OK;
+}
 
 dn_status dni_windows_open(dni_source **out, const dni_heap *heap, const char *base,
                            const dni_windows *options)
 {
-    windows *w = dni_alloc(heap, 1, sizeof *w);
+    dn_status st = check(options->transform, options->param);
+    windows *w = st ? NULL : dni_alloc(heap, 1, sizeof *w);
     if (!w)
-        return DN_E_NOMEM;
+        return st ? st : DN_E_NOMEM;
     w->base = (dni_source){.cls = &windows_class, .heap = heap};
     w->folder = base;
     w->o = *options;
-    dn_status st = dni_path_resolve(heap, base, w->o.param->source, false, &w->base.path);
+    st = dni_path_resolve(heap, base, w->o.param->source, false, &w->base.path);
     if (!st && !(w->beside = dni_path_folder(heap, w->base.path)))
         st = DN_E_NOMEM;
     if (!st)
@@ -225,21 +248,6 @@ static span widen(const int32_t ends[2], float half, float context, int64_t imag
     s.out = (int64_t)roundf((float)s.size * scale);
     s.out = s.at + s.out > crop ? crop - s.at : s.out;
     return s;
-}
-
-dn_status dni_window_check(const dni_transform *t, const Cnn__WindowDataParameter *p)
-{
-    int64_t S = t->crop_height, off = (t->mean_width - S) / 2;
-    if (S <= 2 * (int64_t)p->context_pad)
-        return dni_fail(DN_E_NET, "crop_size must be more than twice context_pad");
-    if (strcmp(p->crop_mode, "warp") && strcmp(p->crop_mode, "square"))
-        return dni_fail(DN_E_NET, "crop_mode '%s' is neither warp nor square", p->crop_mode);
-    if (!(p->fg_fraction >= 0 && p->fg_fraction <= 1))
-        return dni_fail(DN_E_NET, "fg_fraction is not in [0, 1]");
-    if ((t->mean && (t->mean_channels != 3 || t->mean_width < S || off + S > t->mean_height)) ||
-        (t->num_mean_values > 1 && t->num_mean_values != 3))
-        return dni_fail(DN_E_DATA, "the mean does not cover 3 channels of crop_size");
-    return DN_OK;
 }
 
 /* (pixel - mean) scale, the pixels mirrored, the mean not. */

@@ -121,6 +121,30 @@ static void test_windows(void)
     }
 }
 
+static void test_odd_windows(void)
+{
+    static const float bad[] = {NAN, INFINITY, -1, 1e30f};
+    Cnn__DataParameter p = data_param("windows.txt", 2);
+    Cnn__WindowDataParameter w = CNN__WINDOW_DATA_PARAMETER__INIT;
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_loader_options o = {.heap = heap, .param = &p, .windows = &w, .transform = &t};
+    dni_loader *l = NULL;
+    dni_batch b = {0};
+    SECTION("windows: fractions that are none, and places far on");
+    w.source = "windows.txt";
+    t.crop_size = 2;
+    p.force_encoded_color = true;
+    for (size_t i = 0; i < DNI_COUNT(bad); i++) {
+        w.fg_fraction = bad[i];
+        CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_NET, "fg_fraction");
+    }
+    w.fg_fraction = 0.5f;
+    CHECK_STATUS(dni_loader_open(&l, &o), DN_OK);
+    CHECK_STATUS(dni_loader_seek(l, INT64_MAX / 2 - 1), DN_OK);
+    CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    dni_loader_close(l);
+}
+
 /* Of two, the second has every other line; what is another's, or lies before the place where a
  * run goes on, is not read. */
 static void test_left_out(void)
@@ -249,6 +273,7 @@ int main(void)
     check_write("pairs.txt", "a.png a.png\na.png\ta.png", 23);
     test_reading();
     test_windows();
+    test_odd_windows();
     test_left_out();
     test_converting(convert, "db/data.mdb");
     test_converting(average, "mean.binaryproto");

@@ -82,7 +82,9 @@ DN_API dn_status dn_net_forward(dn_net *net, float *loss);
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to
- * `to`). DN_E_INVALID for indices outside. Since 0.1. */
+ * `to`). With DN_MEMORY_COMPACT, a forward that does not begin where the last one ended computes
+ * the layers before it as well, and a layer's backward needs a forward since its last.
+ * DN_E_INVALID for indices outside. Since 0.1. */
 DN_API dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss);
 DN_API dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to);
 

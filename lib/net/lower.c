@@ -372,12 +372,13 @@ dn_status dni_net_lower(dn_net *net)
     dn_status st = allocate(&w);
     if (!st)
         st = lower_layers(&w);
+    net->once = changes_its_sources(net);
     /* Between the segments of a dynamic net values go from plan to plan, so each has a place.
      */
-    dni_plan_options options = {
-        .compact = net->memory_mode == DN_MEMORY_COMPACT && !net->dynamic,
-        .plain = net->context->plain || net->dynamic || changes_its_sources(net),
-        .forward_only = net->state.phase == DN_PHASE_TEST};
+    dni_plan_options options = {.compact =
+                                    net->memory_mode == DN_MEMORY_COMPACT && !net->dynamic,
+                                .plain = net->context->plain || net->dynamic || net->once,
+                                .forward_only = net->state.phase == DN_PHASE_TEST};
     options.must_compute = net->must_compute;
     options.limit = net->memory_limit;
     options.beside = weight_bytes(net);

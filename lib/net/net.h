@@ -102,6 +102,10 @@ struct dn_net {
     bool dynamic_changed; /* such a layer just found another shape */
     size_t sound;         /* layers whose shapes fit each other: those that are lowered */
     bool ran_forward;
+    /* In compact memory: the layers before it have left their values, and no backward has taken
+     * their places. */
+    int32_t left;
+    bool once;        /* a forward cannot be done again: a layer changes its source in place */
     bool reshaped;    /* since the latest forward: its values are gone */
     bool fused_state; /* the last forward was whole, and fused */
     bool stay_plain;  /* the host mixes ranges with whole runs: fuse no more */
@@ -171,12 +175,12 @@ dn_status dni_net_infer_gradients(dn_net *net);                      /* gradient
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
 /* Makes and fills the weights: when all shapes fit, so that no mistake waits for that. */
 dn_status dni_net_fill_params(dn_net *net);
-dn_status dni_net_make_blobs(dn_net *net);                           /* blob.c */
+dn_status dni_net_make_blobs(dn_net *net); /* blob.c */
 void dni_blob_release_own(dn_blob *blob);
 dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what fits */
-/* replay.c: what plain runs of layers before `end` would have left for others, for layers that
- * last ran fused. */
-dn_status dni_net_replay(dn_net *net, int32_t end);
+/* replay.c: what plain runs of layers before `end` would have left for others; of `all`, or of
+ * those that last ran fused. */
+dn_status dni_net_replay(dn_net *net, int32_t end, bool all);
 /* groups.c: dn_net_backward; `ready` is told of each weight's gradient as soon as nothing will
  * be added to it, while the rest is still to be computed (on a device: queued). Of plain runs
  * not at all. */

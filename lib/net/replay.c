@@ -34,11 +34,23 @@ static dn_status copy_statistics(const dn_net *net, char *saved, bool back)
     return st;
 }
 
+/* One that counts its forwards does the last one again. */
+static dn_status run_layer_again(const dn_net *net, dni_net_layer *l)
+{
+    const dni_layer_class *cls = l->layer.cls;
+    int64_t forwards = cls->tell ? cls->tell(&l->layer) : 0;
+    dn_status st = cls->seek ? cls->seek(&l->layer, forwards - 1) : DN_OK;
+    if (!st)
+        st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
+    if (cls->seek)
+        (void)!cls->seek(&l->layer, forwards);
+    return st;
+}
+
 /* From the first layer that ran fused on: what later ones left may lie where this one writes.
  */
-static dn_status run_again(dn_net *net, int32_t end)
+static dn_status run_again(dn_net *net, int32_t end, bool again)
 {
-    bool again = false;
     for (int32_t i = 0; i < end; i++) {
         dni_net_layer *l = &net->layers[i];
         bool source = l->layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT);
@@ -48,7 +60,7 @@ static dn_status run_again(dn_net *net, int32_t end)
             continue;
         dn_status st = DN_OK;
         if (!source && !sink)
-            st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
+            st = run_layer_again(net, l);
         if (st)
             return dni_in_layer(net, l, st);
         l->ran_fused = false;
@@ -56,12 +68,12 @@ static dn_status run_again(dn_net *net, int32_t end)
     return DN_OK;
 }
 
-dn_status dni_net_replay(dn_net *net, int32_t end)
+dn_status dni_net_replay(dn_net *net, int32_t end, bool all)
 {
-    bool needed = false;
-    for (int32_t i = 0; i < end; i++)
-        needed |= net->layers[i].ran_fused;
-    if (!needed)
+    int32_t first = 0;
+    while (!all && first < end && !net->layers[first].ran_fused)
+        first++;
+    if (first == end)
         return DN_OK;
     net->stay_plain = true;
     dn_status st = dni_plan_settle(net->plan);
@@ -75,7 +87,7 @@ dn_status dni_net_replay(dn_net *net, int32_t end)
     if (!st)
         st = copy_statistics(net, saved + bytes, false);
     if (!st) {
-        st = run_again(net, end);
+        st = run_again(net, end, all);
         dn_status back = copy_statistics(net, saved + bytes, true);
         st = st ? st : back;
         back = dni_plan_copy_data(net->plan, saved, true);

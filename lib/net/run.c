@@ -111,15 +111,19 @@ static dn_status forward_whole(dn_net *net)
     for (size_t i = 0; i < net->num_layers; i++)
         net->layers[i].ran_fused = true;
     net->fused_state = true;
+    net->left = 0;
     return run_whole(net, DNI_FORWARD, false);
 }
 
-/* Without readable blobs, what the range starts from is to be made first. */
+/* Without readable blobs, what the range starts from is to be made first, unless the last one
+ * ended there. */
 static dn_status forward_layers(dn_net *net, int32_t from, int32_t to)
 {
     dn_status st = dni_plan_bind_plain(net->plan, DNI_FORWARD);
-    if (!st && from > 0 && net->fused_state && net->memory_mode == DN_MEMORY_COMPACT)
-        st = dni_net_replay(net, from);
+    bool gone = net->program->compact && from != net->left && !net->once;
+    net->left = 0;
+    if (!st && from > 0 && gone)
+        st = dni_net_replay(net, from, true);
     return st ? st : run_layers(net, from, to, false);
 }
 
@@ -173,6 +177,7 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
     if (st)
         return st;
     net->ran_forward = true;
+    net->left = to + 1;
     net->reshaped = false;
     return loss ? total_loss(net, from, to, loss) : DN_OK;
 }
@@ -242,7 +247,7 @@ static dn_status backward_layers(dn_net *net, int32_t from, int32_t to)
     if (!st)
         st = dni_plan_bind_plain(net->plan, DNI_BACKWARD);
     if (!st)
-        st = dni_net_replay(net, (int32_t)net->num_layers);
+        st = dni_net_replay(net, (int32_t)net->num_layers, false);
     return st ? st : run_layers(net, from, to, true);
 }
 
@@ -252,12 +257,13 @@ dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
     dn_status st = check_range(net, to, from);
     if (st)
         return st;
-    if (!net->ran_forward || net->shapes_changed)
-        return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it");
+    bool spent = net->program && net->program->compact && from >= net->left;
+    if (!net->ran_forward || net->shapes_changed || spent)
+        return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it%s",
+                        spent ? ", one of its own with DN_MEMORY_COMPACT" : "");
     bool fused = net->fused_state && is_whole(net, to, from, DNI_BACKWARD);
     st = fused ? backward_whole(net) : backward_layers(net, from, to);
-    if (to == 0 && net->memory_mode == DN_MEMORY_COMPACT)
-        net->ran_forward = false; /* its values gave their places to gradients */
+    net->left = to; /* values gave their places to gradients */
     return st;
 }
 
@@ -293,6 +299,7 @@ dn_status dn_net_reshape(dn_net *net)
         st = dni_net_lower(net);
     net->shapes_changed = st != DN_OK;
     net->ran_forward = net->fused_state = false;
+    net->left = 0;
     net->reshaped = true;
     return st;
 }

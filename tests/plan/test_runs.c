@@ -66,13 +66,12 @@ static void use(dn_net *net, int way)
 /* A sum that belongs to a bias after the scale, whose maker wants it before the normalisation's
  * turn comes. */
 #define LATE_BIAS                                                                              \
-    X IN("z", "dim: 3") CONV("a", "x", "")                                                     \
-        ON("a", "a_n", "BatchNorm", "")                                                        \
-            LAYER("m", "Scale", "z", "m", "scale_param { axis: 0 num_axes: 1 }")               \
-                ON("a", "a_s", "Scale",                                                        \
-                   "param { lr_mult: 1 } param { lr_mult: 0 } scale_param { bias_term: true "  \
-                   "}") "layer { name: 'o' type: 'Bias' bottom: 'a' bottom: 'm' top: 'a' "     \
-                        "} " LOSS("a")
+    X IN("z", "dim: 3") CONV("a", "x", "") ON("a", "a_n", "BatchNorm", "")                     \
+        LAYER("m", "Scale", "z", "m", "scale_param { axis: 0 num_axes: 1 }")                   \
+            ON("a", "a_s", "Scale",                                                            \
+               "param { lr_mult: 1 } param { lr_mult: 0 } scale_param { bias_term: true "      \
+               "}") "layer { name: 'o' type: 'Bias' bottom: 'a' bottom: 'm' top: 'a' "         \
+                    "} " LOSS("a")
 /* Layers that keep something of their own for the backward. */
 #define KEEPING                                                                                \
     X CONV("a", "x", "") ON("a", "v", "MVN", "") ON("a", "c", "Scale", "")                     \
@@ -85,12 +84,23 @@ static void use(dn_net *net, int way)
 /* A truth of as many values in another shape. */
 #define OTHER_SHAPE                                                                            \
     X IN("z", "dim: 2 dim: 90 dim: 1 dim: 1") CONV("a", "x", "")                               \
-        LAYER("r", "ReLU", "a", "r", "") LAYER("i", "Sigmoid", "r", "i", "")                   \
-            "layer { name: 'l' type: 'L1Loss' bottom: 'i' bottom: 'z' top: 'l' } "
+        LAYER("r", "ReLU", "a", "r", "")                                                       \
+            LAYER("i", "Sigmoid", "r", "i",                                                    \
+                  "") "layer { name: 'l' type: 'L1Loss' bottom: 'i' bottom: 'z' top: 'l' } "
 #define DREAM                                                                                  \
     X CONV("a", "x", "") LAYER("b", "Convolution", "a", "b",                                   \
                                "loss_weight: 2 convolution_param { num_output: 2 "             \
                                "kernel_size: 3 weight_filler { type: 'xavier' } } ")
+
+/* A layer that counts its forwards and goes by their number. */
+#define COUNTING                                                                               \
+    X IN("t", "dim: 2") CONV(                                                                  \
+        "a", "x",                                                                              \
+        "") "layer { name: 'm' type: 'MarginInnerProduct' bottom: 'a' bottom: 't' top: 'm' "   \
+            "top: 'lambda' margin_inner_product_param { num_output: 4 base: 10 gamma: 0.5 "    \
+            "weight_filler { type: 'gaussian' } } } "                                          \
+            "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'm' bottom: 't' top: "       \
+            "'loss' } "
 
 static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory, const char *text)
 {
@@ -126,6 +136,44 @@ static void check_loss(dn_context *fused, dn_context *plain)
     }
     dn_net_free(net);
     dn_net_free(truth);
+}
+
+/* Where memory is shared, what a range starts from is there again or made again, and what a
+ * backward took the place of is not used. */
+static void check_spent(dn_context *fused, dn_context *plain)
+{
+    static const char text[] = X CONV("a", "x", "") LAYER("b", "TanH", "a", "b", "")
+        CONV("c", "b", "") LAYER("d", "TanH", "c", "d", "") CONV("e", "d", "")
+            LAYER("f", "TanH", "e", "f", "") LOSS("f");
+    static const int32_t starts[] = {3, 3, 5, 4, 2, 6, 6};
+    SECTION("ranges from further and further on");
+    for (int32_t phase = DN_PHASE_TRAIN; phase <= DN_PHASE_TEST; phase++) {
+        dn_net *net = net_of(fused, text, phase, DN_MEMORY_COMPACT);
+        dn_net *truth = net_of(plain, text, phase, DN_MEMORY_READABLE);
+        int32_t last = dn_net_num_layers(net) - 1;
+        layers(net, 0, last);
+        layers(truth, 0, last);
+        for (size_t i = 0; i < DNI_COUNT(starts); i++) {
+            layers(net, starts[i], last);
+            compare_nets(net, truth, false);
+        }
+        dn_net_free(net);
+        dn_net_free(truth);
+    }
+    SECTION("back twice through a few layers");
+    dn_net *net = net_of(fused, text, DN_PHASE_TRAIN, DN_MEMORY_COMPACT);
+    int32_t last = dn_net_num_layers(net) - 1;
+    layers(net, 0, last);
+    layers_back(net, last, 4);
+    CHECK_MESSAGE(dn_net_backward_range(net, last, 4), DN_E_STATE, "of its own");
+    CHECK_STATUS(dn_net_backward(net), DN_E_STATE);
+    layers_back(net, 3, 0);
+    CHECK_STATUS(dn_net_backward(net), DN_E_STATE);
+    layers(net, 0, 3);
+    CHECK_STATUS(dn_net_backward(net), DN_E_STATE);
+    layers(net, 4, last);
+    layers_back(net, last, 0);
+    dn_net_free(net);
 }
 
 /* A second backward after one forward gives what the first gave. */
@@ -457,8 +505,8 @@ static void check_statistics(dn_context *fused, dn_context *plain)
 
 int main(void)
 {
-    static const char *const nets[] = {RESIDUAL,  ON_INPUT, LATE_SCALE,
-                                       LATE_BIAS, KEEPING,  OTHER_SHAPE, CHANGED};
+    static const char *const nets[] = {RESIDUAL, ON_INPUT,    LATE_SCALE, LATE_BIAS,
+                                       KEEPING,  OTHER_SHAPE, CHANGED,    COUNTING};
     dn_context *plain = context_of(DN_PLAN_PLAIN);
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
         dn_context *context = context_of(plan);
@@ -468,6 +516,7 @@ int main(void)
             check_twice(context, plain, nets[i]);
         }
         check_loss(context, plain);
+        check_spent(context, plain);
         check_input_gradient(context, plain);
         check_statistics(context, plain);
         check_views(context, plain);

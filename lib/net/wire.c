@@ -31,13 +31,25 @@ static const dni_layer_class *own_class(const dn_net *net, const Cnn__LayerParam
     return dni_layer_class_find(type, NULL);
 }
 
-/* What classes of the host read is not known; all is theirs to read. */
+/* Is a top summed up as a loss? */
+static bool is_loss(const dni_layer_class *cls, const Cnn__LayerParameter *param)
+{
+    for (size_t i = 0; i < param->n_loss_weight; i++)
+        if (param->loss_weight[i] != 0)
+            return true;
+    return !param->n_loss_weight && cls && cls->flags & DNI_LAYER_LOSS;
+}
+
+/* What classes of the host read is not known; all is theirs to read. A loss is summed up after
+ * the run. */
 static bool needs_top(const void *user, const Cnn__LayerParameter *maker,
                       const Cnn__LayerParameter *next)
 {
     const dni_layer_class *of = own_class(user, maker), *after = own_class(user, next);
     if (!after || !(after->flags & DNI_LAYER_INPLACE))
         return false; /* refused */
+    if (is_loss(of, maker))
+        return true;
     if (of && of->flags & DNI_LAYER_READS_SIGN)
         return maker->n_bottom && maker->n_top && !strcmp(maker->bottom[0], maker->top[0]) &&
                !(after->flags & DNI_LAYER_KEEPS_SIGN);

@@ -101,6 +101,11 @@ static void use(dn_net *net, int way)
             "weight_filler { type: 'gaussian' } } } "                                          \
             "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'm' bottom: 't' top: "       \
             "'loss' } "
+/* A loss on which another layer works in place. */
+#define LOSS_BEFORE                                                                            \
+    X LAYER("b", "Convolution", "x", "b",                                                      \
+            "loss_weight: 2 convolution_param { num_output: 2 kernel_size: 3 "                 \
+            "weight_filler { type: 'xavier' } } ") ON("b", "h", "Sigmoid", "")
 
 static void check_ranges(dn_context *fused, dn_context *plain, int32_t memory, const char *text)
 {
@@ -136,6 +141,22 @@ static void check_loss(dn_context *fused, dn_context *plain)
     }
     dn_net_free(net);
     dn_net_free(truth);
+}
+
+/* It is of what the layer made, and so is its gradient. */
+static void check_loss_before(dn_context *context)
+{
+    SECTION("a loss that is overwritten");
+    dn_net *net = net_of(context, LOSS_BEFORE, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    dn_blob *b = dn_net_layer_top(net, 1, 0);
+    float got = 0;
+    double want = 0;
+    CHECK_STATUS(dn_net_forward(net, &got), DN_OK);
+    CHECK(b != dn_net_blob(net, "b"));
+    for (int64_t i = 0; i < dn_blob_count(b); i++)
+        want += 2 * (double)dn_blob_data(b)[i];
+    CHECK_NEAR(got, want, 1e-3);
+    dn_net_free(net);
 }
 
 /* Where memory is shared, what a range starts from is there again or made again, and what a
@@ -516,6 +537,7 @@ int main(void)
             check_twice(context, plain, nets[i]);
         }
         check_loss(context, plain);
+        check_loss_before(context);
         check_spent(context, plain);
         check_input_gradient(context, plain);
         check_statistics(context, plain);

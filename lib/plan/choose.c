@@ -160,6 +160,24 @@ static dn_status try_op(const dni_rewrite *r, const dni_op *op, dni_choice *choi
     return st;
 }
 
+dn_status dni_settle_compute(dni_rewrite *r)
+{
+    dni_program *p = r->program;
+    bool any = false, offered = p->compute == DN_COMPUTE_F32;
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && !offered && i < p->num_ops; i++) {
+        dni_choice choice;
+        if (!dni_is_product(p->ops[i].kind))
+            continue;
+        st = try_op(r, &p->ops[i], &choice);
+        any = true;
+        offered = !st && choice.offered;
+    }
+    if (!st && any && !offered)
+        p->compute = DN_COMPUTE_F32;
+    return st;
+}
+
 dn_status dni_accepts(const dni_rewrite *r, const dni_op *op, const dni_op *const *replaced,
                       int32_t num, bool *accepted)
 {

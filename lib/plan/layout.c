@@ -140,21 +140,6 @@ static dn_status weigh(search *s, size_t i)
     return read_planes(s, op, n);
 }
 
-static bool starts_written(const dni_program *p, dni_tensor root)
-{
-    size_t write = dni_next_write(p, root, 0, p->num_ops);
-    if (write == p->num_ops || dni_next_read(p, root, 0, write) < write)
-        return false;
-    const dni_op *op = &p->ops[write]; /* parts of it may be written one by one */
-    for (int32_t k = 0; k < op->num_inputs; k++)
-        if (dni_root(p, op->inputs[k]) == root)
-            return false;
-    for (int32_t k = 0; k < op->num_outputs; k++)
-        if (dni_root(p, op->outputs[k]) == root && op->args->accumulate >> k & 1)
-            return false;
-    return true;
-}
-
 static void find_pictures(search *s)
 {
     const dni_program *p = s->p;
@@ -163,7 +148,7 @@ static void find_pictures(search *s)
         s->pictures[t].group = -1;
         s->pictures[t].is = info->storage == (dni_tensor)t && dni_is_placed(info) &&
                             info->shape.axes >= 4 && !dni_is_flat(&info->shape) &&
-                            starts_written(p, (dni_tensor)t);
+                            dni_starts_written(p, (dni_tensor)t);
     }
 }
 

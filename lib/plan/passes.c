@@ -7,9 +7,10 @@
 #include <string.h>
 
 static dn_status (*const passes[])(dni_rewrite *r) = {
-    dni_split_values, dni_drop_copies,    dni_widen_lines,      dni_fuse_norms,
-    dni_fold_norms,   dni_fuse_sums,      dni_fuse_activations, dni_choose_layouts,
-    dni_pass_norms,   dni_join_gradients, dni_pass_sums,        dni_choose_types,
+    dni_split_values,   dni_drop_copies, dni_widen_lines,      dni_fuse_norms,
+    dni_fold_norms,     dni_fuse_sums,   dni_fuse_activations, dni_choose_layouts,
+    dni_settle_compute, dni_pass_norms,  dni_join_gradients,   dni_pass_sums,
+    dni_choose_types,
 };
 
 dn_status dni_rewrite_program(dni_rewrite *r)
@@ -20,6 +21,21 @@ dn_status dni_rewrite_program(dni_rewrite *r)
         dni_program_sweep(r->program);
     }
     return st;
+}
+
+bool dni_starts_written(const dni_program *p, dni_tensor root)
+{
+    size_t write = dni_next_write(p, root, 0, p->num_ops);
+    if (write == p->num_ops || dni_next_read(p, root, 0, write) < write)
+        return false;
+    const dni_op *op = &p->ops[write]; /* parts of it may be written one by one */
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (dni_root(p, op->inputs[k]) == root)
+            return false;
+    for (int32_t k = 0; k < op->num_outputs; k++)
+        if (dni_root(p, op->outputs[k]) == root && op->args->accumulate >> k & 1)
+            return false;
+    return true;
 }
 
 void dni_trial_of(dni_trial *trial, const dni_op *op)

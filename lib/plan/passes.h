@@ -24,6 +24,8 @@ dn_status
 dni_fuse_activations(dni_rewrite *r); /* fuse_activations.c: y = f(x) into x's maker */
 
 dn_status dni_choose_layouts(dni_rewrite *r); /* layout.c: NHWC where that is faster */
+/* choose.c: where no backend multiplies in what the program asks for, it is one of f32 */
+dn_status dni_settle_compute(dni_rewrite *r);
 dn_status dni_pass_norms(dni_rewrite *r); /* pass_norms.c: into the convolutions that read y */
 dn_status dni_join_gradients(dni_rewrite *r); /* join_gradients.c: dx and dw of one op */
 dn_status dni_pass_sums(dni_rewrite *r);      /* pass_sums.c: of norms, by what they read */
@@ -48,6 +50,9 @@ void dni_trial_of(dni_trial *trial, const dni_op *op);
 void dni_trial_adopt(const dni_trial *trial, dni_op *op);
 /* Takes the op out of the program; swept after the pass. */
 void dni_kill(dni_op *op);
+
+/* The first op that touches root writes it, by itself. */
+bool dni_starts_written(const dni_program *p, dni_tensor root);
 
 /* Would the chain take `op` as well as it takes ops [0, num) of `replaced`: not by its last
  * resort alone, and not at a higher cost? *accepted is the answer. */

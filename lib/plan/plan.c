@@ -9,7 +9,6 @@
 #include "plan/facts.h"
 #include "plan/passes.h"
 #include "plan/steps.h"
-#include "plan/tune.h"
 
 struct dni_plan {
     dn_context *context;
@@ -95,26 +94,16 @@ static dn_status compile_plain(dni_plan *plan)
 }
 
 /* Whoever asks for products in bf16 or TF32 must be offered one, unless f32 will do as well. */
-static dn_status check_compute(const dni_plan *plan)
+static dn_status check_compute(const dni_plan *plan, int32_t wanted)
 {
     static const char *const names[] = {"f32", "tf32", "bf16"};
     const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
-    int32_t wanted = plan->program->compute;
-    bool any = false;
-    if (!plan->options.must_compute || wanted == DN_COMPUTE_F32)
+    if (!plan->options.must_compute || s->program->compute == wanted)
         return DN_OK;
-    for (size_t i = 0; i < s->program->num_ops; i++) {
-        if (!dni_is_product(s->program->ops[i].kind))
-            continue;
-        any = true;
-        if (s->choices[i].offered)
-            return DN_OK;
-    }
-    return any ? dni_fail(DN_E_UNSUPPORTED,
-                          "no backend of this context computes this net in %s; "
-                          "compute_fallback accepts f32",
-                          names[wanted])
-               : DN_OK;
+    return dni_fail(DN_E_UNSUPPORTED,
+                    "no backend of this context computes this net in %s; "
+                    "compute_fallback accepts f32",
+                    names[wanted]);
 }
 
 dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *program,
@@ -130,6 +119,9 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
     dni_program_init(&plan->fused_program, &context->heap);
     dn_status st = dni_base_init(&plan->base, program, plan->options.compact);
     plan->base.device = context->mirror ? context : NULL;
+    int32_t wanted = program->compute;
+    if (!st && plan->options.plain)
+        st = dni_settle_compute(&(dni_rewrite){.context = context, .program = program});
     if (!st && plan->options.plain)
         st = dni_base_place(&plan->base, program);
     if (!st)
@@ -137,7 +129,7 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
     if (!st)
         st = check_limit(plan);
     if (!st)
-        st = check_compute(plan);
+        st = check_compute(plan, wanted);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);

@@ -130,22 +130,6 @@ static dn_status ask(search *s, size_t i)
 
 /* ---- which values can -------------------------------------------------------------------- */
 
-/* The first op that touches it writes it, by itself. */
-static bool starts_written(const dni_program *p, dni_tensor root)
-{
-    size_t write = dni_next_write(p, root, 0, p->num_ops);
-    if (write == p->num_ops || dni_next_read(p, root, 0, write) < write)
-        return false;
-    const dni_op *op = &p->ops[write];
-    for (int32_t k = 0; k < op->num_inputs; k++)
-        if (dni_root(p, op->inputs[k]) == root)
-            return false;
-    for (int32_t k = 0; k < op->num_outputs; k++)
-        if (dni_root(p, op->outputs[k]) == root && op->args->accumulate >> k & 1)
-            return false;
-    return true;
-}
-
 static bool is_ours(const dni_op *op)
 {
     return op->section == DNI_FORWARD || op->section == DNI_BACKWARD;
@@ -186,7 +170,7 @@ static void find_values(search *s)
         const dni_tensor_info *info = &p->tensors[t];
         s->can[t] = info->storage == (dni_tensor)t && dni_is_placed(info) &&
                     info->dtype == DN_F32 && dni_shape_count(&info->shape) >= LEAST_COUNT &&
-                    starts_written(p, (dni_tensor)t) &&
+                    dni_starts_written(p, (dni_tensor)t) &&
                     (rounded[t] || only_products_read(s, (dni_tensor)t));
     }
     for (size_t i = 0; i < s->num_ops; i++) {

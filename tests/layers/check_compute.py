@@ -26,6 +26,24 @@ layer { name: 'ip' type: 'InnerProduct' bottom: 'deep' top: 'ip'
   inner_product_param { num_output: 10 weight_filler { type: 'xavier' } } }
 layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 't' top: 'loss' }
 '''
+DENSE = '''
+layer { name: 'x' type: 'Input' top: 'x' top: 't'
+  input_param { shape { dim: 4 dim: 64 dim: 28 dim: 28 } shape { dim: 4 } } }
+''' + ''.join('''
+layer { name: '%(y)s_n' type: 'BatchNorm' bottom: '%(x)s' top: '%(y)s_n' }
+layer { name: '%(y)s_s' type: 'Scale' bottom: '%(y)s_n' top: '%(y)s_n'
+  scale_param { bias_term: true } }
+layer { name: '%(y)s_r' type: 'ReLU' bottom: '%(y)s_n' top: '%(y)s_n' }
+layer { name: '%(y)s' type: 'Convolution' bottom: '%(y)s_n' top: '%(y)s'
+  convolution_param { num_output: %(outputs)d kernel_size: %(kernel)d pad: %(pad)d
+    bias_term: false weight_filler { type: 'xavier' } } }
+''' % dict(x=x, y=y, outputs=outputs, kernel=kernel, pad=kernel // 2)
+    for x, y, outputs, kernel in (('x', 'conv', 128, 1), ('conv', 'deep', 32, 3))) + '''
+layer { name: 'all' type: 'Concat' bottom: 'x' bottom: 'deep' top: 'all' }
+layer { name: 'ip' type: 'InnerProduct' bottom: 'all' top: 'ip'
+  inner_product_param { num_output: 10 weight_filler { type: 'xavier' } } }
+layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 't' top: 'loss' }
+'''
 complaints = []
 
 
@@ -34,12 +52,12 @@ def expect(what, true):
         complaints.append(what)
 
 
-def results(context, **options):
+def results(context, text=NET, **options):
     """What a step gives: activations and gradients by name."""
-    net = deepnet.Net(text=NET, phase=deepnet.TRAIN, context=context, **options)
+    net = deepnet.Net(text=text, phase=deepnet.TRAIN, context=context, **options)
     random = np.random.RandomState(7)
-    net.blobs['x'].data[...] = random.randn(8, 16, 14, 14)
-    net.blobs['t'].data[...] = random.randint(0, 10, 8)
+    net.blobs['x'].data[...] = random.randn(*net.blobs['x'].data.shape)
+    net.blobs['t'].data[...] = random.randint(0, 10, net.blobs['t'].data.shape)
     net.forward()
     net.backward()
     out = {name: np.array(net.blobs[name].data) for name in ('conv', 'deep', 'ip', 'loss')}
@@ -54,9 +72,12 @@ def without_bf16(context):
         complaints.append('a chain without bf16 accepted it')
     except deepnet.UnsupportedError as error:
         expect('the line does not say why: %s' % error, 'bf16' in str(error))
-    wide = results(context)
-    narrow = results(context, compute='bf16', compute_fallback=True)
-    expect('the fallback is not f32', all((wide[k] == narrow[k]).all() for k in wide))
+    for text in (NET, DENSE):
+        for memory in ('readable', 'compact'):
+            keep = dict(memory=memory, keep=('conv', 'deep', 'ip', 'loss'))
+            wide = results(context, text, **keep)
+            narrow = results(context, text, compute='bf16', compute_fallback=True, **keep)
+            expect('the fallback is not f32', all((wide[k] == narrow[k]).all() for k in wide))
     try:
         results(context, compute='f16')
         complaints.append("compute='f16' was accepted")

@@ -47,12 +47,28 @@ static const struct row {
      0, 0.03},
 };
 
+/* A product of bf16 is one in bf16. */
+static dn_status narrow_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                               dn_op_info *info)
+{
+    dn_status st = dn_ref_backend.op_create(backend, desc, out, info);
+    info->compute = desc->compute;
+    return st;
+}
+
+static dn_backend_ops narrow_backend(void)
+{
+    dn_backend_ops narrow = dn_ref_backend;
+    narrow.name = "narrow";
+    narrow.op_create = narrow_create;
+    return narrow;
+}
+
 static dn_context *narrow_context(int32_t plan)
 {
     static dn_backend_ops narrow;
     dn_context *context = NULL;
-    narrow = dn_ref_backend;
-    narrow.name = "narrow";
+    narrow = narrow_backend();
     dn_context_options o = {.struct_size = sizeof o,
                             .plan = plan,
                             .backend = &narrow,
@@ -222,6 +238,29 @@ static void check_costs(const char *backends, double cost)
 }
 
 /* What is printed of a step says which operands are bf16. */
+/* Where no product is in bf16 nothing else is. */
+static void check_fallback(dn_context *wide)
+{
+    SECTION("a chain that has it for no product");
+    static dn_backend_ops twice;
+    dn_context *context = NULL;
+    twice = dn_ref_backend;
+    twice.name = "twice";
+    dn_context_options o = {
+        .struct_size = sizeof o, .backend = &twice, .backends = "ref", .seed = 7};
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    dn_net *net = narrow_net(context, rows[2].net, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    CHECK_INT(count_narrow(net), 0);
+    CHECK_INT(dni_plan_program(net->plan)->compute, DN_COMPUTE_F32);
+    dn_net_options n = {
+        .struct_size = sizeof n, .phase = DN_PHASE_TRAIN, .compute = DN_COMPUTE_BF16};
+    dn_net *none = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&none, wide, rows[2].net, strlen(rows[2].net), &n),
+                 DN_E_UNSUPPORTED);
+    dn_net_free(net);
+    dn_context_free(context);
+}
+
 static void check_printed(dn_context *narrow)
 {
     SECTION("printed");
@@ -242,8 +281,7 @@ static void check_faults(void)
 {
     static dn_backend_ops narrow;
     SECTION("faults");
-    narrow = dn_ref_backend;
-    narrow.name = "narrow";
+    narrow = narrow_backend();
     bool done = false;
     for (long i = 1; !done && i < 5000; i++) {
         check_heap heap = {.fail_at = i};
@@ -288,6 +326,8 @@ int main(void)
     check_labels(fused);
     check_memory(fused, wide);
     check_printed(fused);
+    check_fallback(plain);
+    check_fallback(wide);
     check_costs("ref", 1e4);
     check_costs("ref", 1e6);
     check_costs("cpu,ref", 1e6);

@@ -847,6 +847,17 @@ def upsample(rng):
     close('gradient', made.blobs['x'].diff, dy.reshape(2, 3, 4, 3, 5, 3).sum((3, 5)))
 
 
+def largest_of_four(x):
+    """The largest of each 2 x 2 where it is, 0 elsewhere."""
+    want = np.zeros_like(x)
+    for i in range(0, x.shape[2], 2):
+        for j in range(0, x.shape[3], 2):
+            window = x[:, :, i:i + 2, j:j + 2]
+            want[:, :, i:i + 2, j:j + 2] = np.where(window == window.max((2, 3), keepdims=True),
+                                                    window, 0)
+    return want
+
+
 @case
 def unpooling(rng):
     """SegNet: values go back to where the maximum was."""
@@ -856,13 +867,22 @@ def unpooling(rng):
                "bottom: 'm' top: 'y' upsample_param { scale: 2 upsample_h: 5 upsample_w: 6 } }",
                {'x': x}, force=False)
     made.forward()
-    want = np.zeros_like(x)
-    for i in range(0, 5, 2):
-        for j in range(0, 6, 2):
-            window = x[:, :, i:i + 2, j:j + 2]
-            want[:, :, i:i + 2, j:j + 2] = np.where(window == window.max((2, 3), keepdims=True),
-                                                    window, 0)
-    close('top', made.blobs['y'].data, want)
+    close('top', made.blobs['y'].data, largest_of_four(x))
+
+
+@case
+def unpooling_v1(rng):
+    """DeconvNet's."""
+    x = rng.normal(0, 1, (2, 3, 6, 6))
+    made = deepnet.Net(None, deepnet.TEST, text='''input: 'x' input_dim: 2 input_dim: 3 input_dim: 6
+        input_dim: 6
+        layers { name: 'p' type: POOLING bottom: 'x' top: 'q' top: 'm'
+          pooling_param { kernel_size: 2 stride: 2 } }
+        layers { name: 'l' type: UNPOOLING bottom: 'q' bottom: 'm' top: 'y'
+          unpooling_param { unpool: MAX kernel_size: 2 stride: 2 unpool_size: 6 } }''')
+    made.blobs['x'].data[...] = x
+    made.forward()
+    close('top', made.blobs['y'].data, largest_of_four(x))
 
 
 @case

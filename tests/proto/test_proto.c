@@ -407,6 +407,9 @@ static void test_old_nets(void)
         {"layers { name: 'n' type: LRN_MAP lrn_map_param { local_size: 3 } }",
          "layer {\n  name: \"n\"\n  type: \"LRN\"\n  lrn_param {\n    local_size: 3\n"
          "    norm_region: WITHIN_CHANNEL\n  }\n}\n", NULL},
+        {"layers { type: UNPOOLING unpooling_param { unpool_size: 4 } }",
+         "layer {\n  type: \"Upsample\"\n  upsample_param {\n    unpool_size: 4\n  }\n}\n",
+         NULL},
         {"layers { type: DATA data_param { transform_param { scale: 2 } mirror: true } }",
          "layer {\n  type: \"Data\"\n  transform_param {\n    scale: 2\n    mirror: true\n  }\n"
          "  data_param {\n  }\n}\n", NULL},

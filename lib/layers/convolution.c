@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Convolution: y = W * x + b (cross-correlation), out = (in + 2 pad - (dilation (kernel - 1)
  * + 1)) / stride + 1. convolution_param: num_output, kernel_size | kernel_h kernel_w
- * (required), stride (1), pad (0), dilation (1), each once or per spatial axis, or as _h and
- * _w; group (1), bias_term (true), weight_filler, bias_filler, axis (1: the channels; axes
- * after it are spatial). engine and force_nd_im2col change no result. Of C3D: kernel_depth,
- * temporal_stride, temporal_pad, for the first of three spatial axes.
+ * (required), stride (1), pad (0), dilation (1; DeepLab's hole), each once or per spatial axis,
+ * or as _h and _w; pad_t, pad_b, pad_l and pad_r in place of pad, of Synopsys' fork; group (1),
+ * bias_term (true), weight_filler, bias_filler, axis (1: the channels; axes after it are
+ * spatial). engine and force_nd_im2col change no result. Of C3D: kernel_depth, temporal_stride,
+ * temporal_pad, for the first of three spatial axes.
  * bottoms: (N..., C, spatial...), any number, of one shape; tops: (N..., num_output, out...);
  * weights: (num_output, C / group, kernel...), (num_output).
  * Gradient: dx = W^T * dy; dW = dy * x; db = sums of dy per channel; summed over the bottoms.
@@ -78,7 +79,7 @@ void dni_convolution_forward(dni_layer *layer, dni_builder *b)
 {
     const dni_convolution *s = layer->state;
     for (int32_t i = 0; i < b->num_x; i++) {
-        dni_tensor x = dni_fold_read(&s->window, b, b->x[i]);
+        dni_tensor x = dni_border_read(&s->window, b, b->x[i]);
         dni_tensor y = dni_fold_write(&s->window, b, b->y[i]);
         dni_emit(b, DN_OP_CONV, &s->window.args,
                  DNI_TENSORS(x, b->w[0], b->num_w > 1 ? b->w[1] : DNI_NONE), DNI_TENSORS(y));
@@ -94,7 +95,7 @@ static void backward_weights(const dni_convolution *s, dni_builder *b, dni_tenso
         dni_emit_reduce_mid(b, s->window.N, s->K, s->Q, 1, dy, DNI_NONE, db);
     else
         dni_emit(b, DN_OP_CONV_BWD_WEIGHTS, &s->window.args,
-                 DNI_TENSORS(dni_fold_read(&s->window, b, x), dy), DNI_TENSORS(b->dw[0], db));
+                 DNI_TENSORS(dni_border_read(&s->window, b, x), dy), DNI_TENSORS(b->dw[0], db));
 }
 
 void dni_convolution_backward(dni_layer *layer, dni_builder *b)
@@ -106,11 +107,11 @@ void dni_convolution_backward(dni_layer *layer, dni_builder *b)
             continue;
         }
         dni_tensor dy = dni_fold_read(&s->window, b, b->dy[i]);
-        dni_tensor dx = dni_fold_write(&s->window, b, b->dx[i]);
+        dni_tensor dx = dni_border_write(&s->window, b, b->dx[i]);
         backward_weights(s, b, b->x[i], dy);
         dni_emit(b, DN_OP_CONV_BWD_DATA, &s->window.args, DNI_TENSORS(dy, b->w[0], DNI_NONE),
                  DNI_TENSORS(dx));
-        dni_unfold(b, dx, b->dx[i]);
+        dni_unborder(&s->window, b, dx, b->dx[i]);
     }
 }
 

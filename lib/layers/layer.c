@@ -7,6 +7,28 @@
 
 #define MAX_CLASSES 512
 
+static bool same_letter(char a, char b)
+{
+    return (a | 0x20) == (b | 0x20);
+}
+
+/* Of a short name every letter tells: GELU is no misspelt SeLu. Those of a slip are the same,
+ * in another order or case; longer names begin alike ("PSROIAlign" is not "ROIAlign"). */
+static bool is_meant(const char *type, const char *nearest)
+{
+    size_t length = strlen(type);
+    if (!dni_is_slip(type, nearest) || !same_letter(type[0], nearest[0]))
+        return false;
+    for (size_t i = 0; length < 6 && i < length; i++) {
+        int more = 0;
+        for (size_t k = 0; type[k] && nearest[k]; k++)
+            more += same_letter(type[k], type[i]) - same_letter(nearest[k], type[i]);
+        if (more || strlen(nearest) != length)
+            return false;
+    }
+    return true;
+}
+
 const dni_layer_class *dni_layer_class_find(const char *type, const char **nearest)
 {
     const char *names[MAX_CLASSES];
@@ -19,8 +41,8 @@ const dni_layer_class *dni_layer_class_find(const char *type, const char **neare
     if (!nearest)
         return NULL;
     *nearest = dni_nearest(type, names, count);
-    if (*nearest && (!dni_is_slip(type, *nearest) || strstr(type, *nearest) > type))
-        *nearest = NULL; /* "PSROIAlign" is something else than "ROIAlign" */
+    if (*nearest && !is_meant(type, *nearest))
+        *nearest = NULL;
     return NULL;
 }
 

@@ -55,6 +55,28 @@ static dn_status read_stride(const Cnn__ConvolutionParameter *p, int32_t spatial
     return read_each("stride", p->n_stride, p->stride, 1, spatial, 1, out);
 }
 
+static dn_status read_dilation(const Cnn__ConvolutionParameter *p, int32_t spatial,
+                               int64_t *out)
+{
+    if (p->has_dilation_h || p->has_dilation_w)
+        return read_hw("dilation", p->n_dilation, p->has_dilation_h, p->dilation_h,
+                       p->has_dilation_w, p->dilation_w, 1, spatial, 1, out);
+    return read_each("dilation", p->n_dilation, p->dilation, 1, spatial, 1, out);
+}
+
+/* Each side's padding by itself; where opposite ones are alike it is pad_h and pad_w. */
+static dn_status read_border(const Cnn__ConvolutionParameter *p, dni_window *w)
+{
+    const uint32_t sides[4] = {p->pad_t, p->pad_l, p->pad_b, p->pad_r};
+    DNI_REQUIRE(w->args.spatial == 2 && !p->n_pad && !p->has_pad_h && !p->has_pad_w, DN_E_NET,
+                "pad_t, pad_b, pad_l and pad_r need 2 spatial axes, and no pad beside them");
+    w->bordered = p->pad_t != p->pad_b || p->pad_l != p->pad_r;
+    dn_status st = read_each("a side's pad", 4, sides, 0, 4, 0, w->border);
+    for (int32_t i = 0; i < 2 && !w->bordered; i++)
+        w->args.pad[i] = w->border[i];
+    return st;
+}
+
 static dn_status read_pad(const Cnn__ConvolutionParameter *p, int32_t spatial, int64_t *out)
 {
     if (p->has_pad_h || p->has_pad_w)
@@ -95,11 +117,14 @@ dn_status dni_window_read(const dni_layer *layer, dni_window *w)
     st = read_kernel(p, w->args.spatial, w->args.kernel);
     if (!st)
         st = read_stride(p, w->args.spatial, w->args.stride);
-    if (!st)
+    if (!st && (p->has_pad_t || p->has_pad_b || p->has_pad_l || p->has_pad_r))
+        st = read_border(p, w);
+    else if (!st)
         st = read_pad(p, w->args.spatial, w->args.pad);
     if (!st)
-        st = read_each("dilation", p->n_dilation, p->dilation, 1, w->args.spatial, 1,
-                       w->args.dilation);
+        st = read_dilation(p, w->args.spatial, w->args.dilation);
+    DNI_REQUIRE(st || !w->bordered || strstr(layer->cls->type, "Convolution"), DN_E_UNSUPPORTED,
+                "%s pads opposite sides alike", layer->cls->type);
     return st ? st : read_time(layer, p, &w->args);
 }
 
@@ -107,6 +132,8 @@ dn_status dni_window_out(const dni_window *w, const dni_shape *bottom, int32_t i
 {
     const dn_args_conv *a = &w->args;
     int64_t padded = bottom->dim[w->axis + 1 + i] + 2 * a->pad[i];
+    if (w->bordered)
+        padded += w->border[i] + w->border[i + 2];
     int64_t extent = a->dilation[i] * (a->kernel[i] - 1) + 1;
     DNI_REQUIRE(extent <= padded, DN_E_SHAPE,
                 "the kernel spans %lld elements of axis %d, which has %lld with its padding",
@@ -151,4 +178,50 @@ void dni_unfold(dni_builder *b, dni_tensor folded, dni_tensor t)
 {
     if (folded != t)
         dni_emit_copy(b, folded, t);
+}
+
+/* ---- borders ----------------------------------------------------------------------------- */
+
+/* The image within its borders, to or from there. */
+static void emit_inside(const dni_window *w, dni_builder *b, dni_tensor image, dni_tensor whole,
+                        bool out)
+{
+    const dni_shape *s = dni_tensor_shape(b, whole);
+    int64_t H = s->dim[2] - w->border[0] - w->border[2],
+            W = s->dim[3] - w->border[1] - w->border[3], at = w->border[0] * s->dim[3];
+    dn_args_copy a = {.axes = 3, .dim = {s->dim[0] * s->dim[1], H, W}, .alpha = 1};
+    int64_t *x = out ? a.y_stride : a.x_stride, *y = out ? a.x_stride : a.y_stride;
+    x[0] = H * W, x[1] = W, x[2] = y[2] = 1;
+    y[0] = s->dim[2] * s->dim[3], y[1] = s->dim[3];
+    *(out ? &a.x_offset : &a.y_offset) = at + w->border[1];
+    dni_emit(b, DN_OP_COPY, &a, 1, out ? &whole : &image, 1, out ? &image : &whole);
+}
+
+dni_tensor dni_border_write(const dni_window *w, dni_builder *b, dni_tensor t)
+{
+    if (!w->bordered || t == DNI_NONE)
+        return dni_fold_write(w, b, t);
+    const dni_shape *s = dni_tensor_shape(b, t);
+    int64_t dim[4] = {w->N, s->dim[w->axis], s->dim[w->axis + 1], s->dim[w->axis + 2]};
+    for (int32_t i = 0; i < 2; i++)
+        dim[2 + i] += w->border[i] + w->border[i + 2];
+    return dni_temp(b, b->dtype, 4, dim);
+}
+
+dni_tensor dni_border_read(const dni_window *w, dni_builder *b, dni_tensor t)
+{
+    if (!w->bordered)
+        return dni_fold_read(w, b, t);
+    dni_tensor whole = dni_border_write(w, b, t);
+    dni_emit_fill(b, whole, 0);
+    emit_inside(w, b, t, whole, false);
+    return whole;
+}
+
+void dni_unborder(const dni_window *w, dni_builder *b, dni_tensor whole, dni_tensor t)
+{
+    if (!w->bordered)
+        dni_unfold(b, whole, t);
+    else if (t != DNI_NONE)
+        emit_inside(w, b, t, whole, true);
 }

@@ -10,6 +10,8 @@ typedef struct dni_window {
     int32_t axis; /* of the channels */
     int64_t N;    /* product of the axes before it */
     dn_args_conv args;
+    int64_t border[4]; /* padding above, left, below, right: of an image with borders */
+    bool bordered;     /* opposite ones differ: args.pad is 0 */
 } dni_window;
 
 /* The ConvolutionParameter of the layer, or its defaults. */
@@ -25,5 +27,10 @@ dn_status dni_same_bottoms(const dni_layer *layer);
 dni_tensor dni_fold_read(const dni_window *w, dni_builder *b, dni_tensor t);
 dni_tensor dni_fold_write(const dni_window *w, dni_builder *b, dni_tensor t);
 void dni_unfold(dni_builder *b, dni_tensor folded, dni_tensor t);
+/* The same of images with borders: x with them around it, room for its gradient, and that
+ * without them. */
+dni_tensor dni_border_read(const dni_window *w, dni_builder *b, dni_tensor t);
+dni_tensor dni_border_write(const dni_window *w, dni_builder *b, dni_tensor t);
+void dni_unborder(const dni_window *w, dni_builder *b, dni_tensor whole, dni_tensor t);
 
 #endif

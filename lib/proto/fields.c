@@ -26,12 +26,13 @@ static const struct meaning {
      "eltwise_mem_sharing reduced_memory_inference",
      NULL, "bn_stats_batch_size"},
     {"SolverParameter", /* those of policies matter with the field that asks */
-     "larc larc_policy larc_eta rampup_lr warmup_start_lr max_momentum momentum_power "
+     "larc larc_policy larc_eta rampup_lr warmup_start_lr momentum_policy max_momentum "
+     "momentum_power "
      "weight_decay_power max_weight_decay local_gw_ratio plateau_winsize stagelr stageiter "
      "warmup_iter rampup_interval min_lr",
      "device per_parameter_reduce solver_data_type store_blobs_in_old_format engine",
      "eval_type ap_version show_per_class_result test_offset test_and_snapshot_last_epochs",
-     "clamp_weights_lower clamp_weights_upper clip_weights momentum_policy disabled_update "
+     "clamp_weights_lower clamp_weights_upper clip_weights disabled_update "
      "larc_turbo local_lr_auto weight_decay_policy"},
     {"SolverState", "deepnet", NULL, NULL, NULL},
     {"ParamSpec", NULL, NULL, NULL, "fix_lr"},
@@ -75,7 +76,8 @@ static const struct meaning {
      "update_global_stats "
      "stats_batch_size"},
     {"ConcatParameter", NULL, "engine per_fla_fuse", NULL, NULL},
-    {"ConvolutionParameter", "kernel_depth temporal_stride temporal_pad",
+    {"ConvolutionParameter",
+     "kernel_depth temporal_stride temporal_pad dilation_h dilation_w pad_t pad_b pad_l pad_r",
      "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm", NULL,
      "relu fuse_type shape_offset eltwise_param negative_slope coeff fusion_type relu_param"},
     {"DataParameter", "transform_param shuffle", "threads parser_threads cache precache", NULL,
@@ -101,7 +103,7 @@ static const struct meaning {
      "dilation avg_include_pad axis pad_3d kernel_size_3d stride_3d torch_pooling ceil_mode "
      "kernel_depth temporal_stride temporal_pad",
      NULL, NULL, "blobs_lr blobs_a_min"},
-    {"ReLUParameter", NULL, "fuse", NULL, NULL},
+    {"ReLUParameter", "relu6", "fuse", NULL, NULL},
     {"ReshapeParameter", NULL, NULL, NULL, "pixelshuffler"},
     {"ScaleParameter", "min_value max_value", NULL, NULL, NULL},
     {"SoftmaxParameter", NULL, NULL, NULL,
@@ -127,6 +129,7 @@ static const struct absent {
                        "top_quantizer net_quantizer blobs_quantizer autotune multinode "
                        "mn_activation_param mn_grad_compress_param split_param"},
     {"TransformationParameter", "forward_packing"},
+    {"V1LayerParameter", "strict_dim"}, /* DeepLab: what it checks */
 };
 
 /* Is name one of the words of the list? */

@@ -14,6 +14,8 @@ static const struct alias {
     {"ConvolutionParameter", "kernelsize", "kernel_size"},
     {"ConvolutionParameter", "biasterm", "bias_term"},
     {"ConvolutionParameter", "hole", "dilation"}, /* DeepLab, before Caffe had it */
+    {"ConvolutionParameter", "hole_h", "dilation_h"},
+    {"ConvolutionParameter", "hole_w", "dilation_w"},
     {"PoolingParameter", "kernelsize", "kernel_size"},
     {"InnerProductParameter", "biasterm", "bias_term"},
     {"LayerParameter", "convolution3d_param", "convolution_param"}, /* C3D */
@@ -345,12 +347,23 @@ static dn_status read_value(dni_reader *r, ProtobufCMessage *message,
     return st;
 }
 
+/* A solver's device_id, which forks that train on several at once give several of. */
+static int32_t *devices(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    bool is_it = message->descriptor == &cnn__solver_parameter__descriptor &&
+                 !strcmp(field->name, "device_id");
+    return is_it ? &((Cnn__SolverParameter *)message)->device_id : NULL;
+}
+
 static dn_status read_list(dni_reader *r, ProtobufCMessage *message,
                            const ProtobufCFieldDescriptor *field)
 {
+    int32_t *device = devices(message, field), first = -1;
     dn_status st = dni_lexer_next(&r->lexer);
     while (!st && !dni_lexer_is(&r->lexer, ']')) {
         st = read_value(r, message, field);
+        if (device)
+            *device = first = first < 0 ? *device : first; /* the first of them is taken */
         if (!st && dni_lexer_is(&r->lexer, ','))
             st = dni_lexer_next(&r->lexer);
         else if (!st && !dni_lexer_is(&r->lexer, ']'))
@@ -369,7 +382,8 @@ static dn_status read_values(dni_reader *r, ProtobufCMessage *message,
         return dni_reader_fail(r, "expected ':' after '%s'", field->name);
     if (colon)
         st = dni_lexer_next(&r->lexer);
-    if (!st && dni_lexer_is(&r->lexer, '[') && field->label == PROTOBUF_C_LABEL_REPEATED)
+    bool many = field->label == PROTOBUF_C_LABEL_REPEATED || devices(message, field);
+    if (!st && dni_lexer_is(&r->lexer, '[') && many)
         return read_list(r, message, field);
     return st ? st : read_value(r, message, field);
 }
@@ -413,7 +427,9 @@ static dn_status read_known(dni_reader *r, ProtobufCMessage *message,
 {
     int32_t line = r->lexer.token_line, column = r->lexer.token_column;
     dn_status st = DN_OK;
-    if (!give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED)
+    bool again = !give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED;
+    int32_t *device = again ? devices(message, field) : NULL, first = device ? *device : 0;
+    if (again && !device)
         st = read_axis(r, message, &field);
     size_t before = values_of(message, field);
     if (!st)
@@ -422,6 +438,8 @@ static dn_status read_known(dni_reader *r, ProtobufCMessage *message,
         st = dni_lexer_next(&r->lexer);
     if (!st)
         st = read_values(r, message, field);
+    if (device)
+        *device = first;
     size_t after = values_of(message, field);
     *last = (last_value){field->name, after > before ? after - 1 : before};
     if (!st && field->type == PROTOBUF_C_TYPE_MESSAGE && is_layer(field->descriptor) && after) {

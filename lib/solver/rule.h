@@ -45,5 +45,9 @@ int32_t dni_schedule_plateau(const Cnn__SolverParameter *p, int64_t iteration, i
 /* The learning rate of `iteration`; step as dni_schedule_step gave it for this iteration. */
 float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t iteration,
                         int32_t step);
+/* Does the momentum change from step to step (NVIDIA's momentum_policy)? What it then is. */
+bool dni_schedule_moves_momentum(const Cnn__SolverParameter *p);
+double dni_schedule_momentum(const Cnn__SolverParameter *p, int64_t max_iter, int64_t iteration,
+                             double rate);
 
 #endif

@@ -2,7 +2,7 @@
  * schedule.c: learning-rate policies, one row each: its formula and the fields it reads. Powers
  * are taken in double and rounded once, as Caffe's come out. Of the forks: Intel's warmup_iter
  * and NVIDIA's rampup_interval, before which the rate rises to base_lr, min_lr, YOLO's
- * multifixed, and SSD's plateau, which alone looks at the loss. */
+ * multifixed, and SSD's plateau, which alone looks at the loss; NVIDIA's momentum_policy. */
 #include <math.h>
 #include <string.h>
 
@@ -133,6 +133,12 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
                         policy->name);
     if (policy->needs & NEEDS_GAMMA && !(p->gamma >= 0))
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
+    if (!strcmp(p->momentum_policy, "poly") && max_iter <= 0)
+        return dni_fail(DN_E_NET, "momentum_policy 'poly' needs a max_iter > 0");
+    if (strcmp(p->momentum_policy, "poly") && strcmp(p->momentum_policy, "opt") &&
+        dni_schedule_moves_momentum(p))
+        return dni_fail(DN_E_NET, "unknown momentum_policy '%s'; there are fixed, poly and opt",
+                        p->momentum_policy);
     if (!(p->min_lr >= 0 && (p->min_lr == 0 || p->min_lr <= p->base_lr)))
         return dni_fail(DN_E_NET, "min_lr is not from 0 to base_lr");
     return DN_OK;
@@ -175,4 +181,23 @@ float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t
     float rate = (float)(rises(p, iteration) ? rising : find(p->lr_policy)->rate)(p, &m);
     dni_fp_leave(host);
     return rate < p->min_lr ? p->min_lr : rate;
+}
+
+bool dni_schedule_moves_momentum(const Cnn__SolverParameter *p)
+{
+    return strcmp(p->momentum_policy, "fixed") != 0;
+}
+
+/* opt: (1 - sqrt(rate) / 2)^2, at most max_momentum if that is given. poly: from momentum to
+ * max_momentum at max_iter. */
+double dni_schedule_momentum(const Cnn__SolverParameter *p, int64_t max_iter, int64_t iteration,
+                             double rate)
+{
+    double most = p->max_momentum, from = p->momentum;
+    if (!strcmp(p->momentum_policy, "opt")) {
+        double root = 1 - 0.5 * sqrt(rate);
+        return p->has_max_momentum && most < root * root ? most : root * root;
+    }
+    double part = (double)iteration / (double)max_iter;
+    return from + (most - from) * pow(part < 1 ? part : 1, p->momentum_power);
 }

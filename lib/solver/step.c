@@ -146,6 +146,9 @@ static dn_status set_rate(dn_solver *s)
         correction = s->rule->correction(s->param, s->iteration);
     s->rate = dn_solver_learning_rate(s);
     dn_status st = dni_update_set(s->update, s->rate, correction, 1.0 / s->param->iter_size);
+    if (!st && dni_schedule_moves_momentum(s->param))
+        st = dni_update_set_momentum(
+            s->update, dni_schedule_momentum(s->param, s->max_iter, s->iteration, s->rate));
     dni_fp_leave(host);
     return st;
 }

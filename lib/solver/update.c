@@ -166,12 +166,26 @@ static void store(void *memory, int32_t dtype, size_t i, double value)
         ((float *)memory)[i] = (float)value;
 }
 
+/* A momentum that changes: histories are multiplied by it before the UPDATE, which has 1. */
+static void emit_momentum(dni_builder *b, dni_update *u)
+{
+    dni_shape one = dni_shape_of(0, NULL);
+    dni_tensor momentum = memory_tensor(b, DNI_STATE, &one, &u->momentum);
+    for (size_t i = 0; i < u->num_weights && !b->status; i++) {
+        dni_tensor h = u->weights[i].diff + 1;
+        dni_emit_bcast(b, DN_BCAST_MUL, 1, 1, dni_tensor_count(b, h), h, momentum, h);
+    }
+}
+
 static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p,
                          dni_tensor hyper)
 {
     bool l1 = p->regularization_type && !strcmp(p->regularization_type, "L1");
     larc local = emit_larc(b, p, hyper);
     dni_tensor each = dni_constant(b, b->dtype, 2 * (int64_t)u->num_weights, u->each);
+    bool moves = dni_schedule_moves_momentum(p);
+    if (moves)
+        emit_momentum(b, u);
     size_t first = b->program->num_ops;
     for (size_t i = 0; i < u->num_weights && !b->status; i++) {
         dni_updated *w = &u->weights[i];
@@ -180,6 +194,7 @@ static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParamet
                                .lr_mult = local.on ? 1 : w->param->lr_mult,
                                .decay = (double)p->weight_decay * w->param->decay_mult};
         u->rule->fill(p, &args);
+        args.momentum = moves ? 1 : args.momentum;
         store(u->each, b->dtype, 2 * i, args.lr_mult);
         store(u->each, b->dtype, 2 * i + 1, args.decay);
         b->layer = w->layer;
@@ -256,6 +271,9 @@ static dn_status collect(dni_update *u, dn_net *net)
 dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule *rule,
                             const Cnn__SolverParameter *p)
 {
+    if (dni_schedule_moves_momentum(p) && rule->rule != DN_UPDATE_SGD)
+        return dni_fail(DN_E_UNSUPPORTED, "momentum_policy '%s' is for SGD, not for %s",
+                        p->momentum_policy, rule->type);
     dni_update *u = dni_alloc(net->heap, 1, sizeof *u);
     if (!u)
         return DN_E_NOMEM;
@@ -367,6 +385,14 @@ dn_status dni_update_set(dni_update *u, double rate, double correction, double s
     if (changed)
         dni_mirror_wrote(u->context, &u->hyper);
     return changed ? dni_mirror_look(u->context, &u->hyper, &device) : DN_OK;
+}
+
+dn_status dni_update_set_momentum(dni_update *u, double momentum)
+{
+    const void *device;
+    store(&u->momentum, u->dtype, 0, momentum);
+    dni_mirror_wrote(u->context, &u->momentum);
+    return dni_mirror_look(u->context, &u->momentum, &device);
 }
 
 dn_status dni_update_run(dni_update *u)

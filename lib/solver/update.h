@@ -32,7 +32,8 @@ typedef struct dni_update {
         float f32[4];
         double f64[4];
     } hyper;
-    double norm2; /* room for one T: the squared norm of all gradients */
+    double momentum; /* room for one T: of a momentum_policy */
+    double norm2;    /* room for one T: the squared norm of all gradients */
 } dni_update;
 
 dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule *rule,
@@ -41,6 +42,8 @@ void dni_update_free(dni_update *update);
 /* For the next update; scale multiplies the gradients (1 / iter_size). On a device they go
  * there at once, if they are others than before. */
 dn_status dni_update_set(dni_update *update, double rate, double correction, double scale);
+/* Where dni_schedule_moves_momentum: likewise. */
+dn_status dni_update_set_momentum(dni_update *update, double momentum);
 dn_status dni_update_run(dni_update *update);
 /* Does an earlier weight have this one's memory (dn_net_share_weights)? It is updated once. */
 bool dni_update_again(const dni_update *update, size_t weight);

@@ -102,6 +102,9 @@ def typo_in_a_type():
           "3:1: layer 'c': unknown layer type 'Convolutoin'; did you mean 'Convolution'?")
     check(X + "layer { name: 'c' type: 'Rleu' bottom: 'x' top: 'c' }\n",
           "3:1: layer 'c': unknown layer type 'Rleu'; did you mean 'ReLU'?")
+    for other in ('Gelu', 'CReLU', 'SiLU', 'ReLUN', 'Resample', 'PSROIAlign'):
+        check(X + "layer { name: 'c' type: '%s' bottom: 'x' top: 'c' }\n" % other,
+              "3:1: layer 'c': unknown layer type '%s'" % other)
     check(X + "layer { name: 'c' type: 'Quux' bottom: 'x' top: 'c' }\n",
           "3:1: layer 'c': unknown layer type 'Quux'")
     check(X + "layer { name: 'c' quux_param { a: 1 b { } } type: 'Quux' bottom: 'x' top: 'c' }\n",

@@ -110,6 +110,40 @@ def time(rng):
 
 
 @case
+def sides(rng):
+    """Synopsys' padding of each side, DeepLab's hole_h and hole_w, relu6."""
+    x, dy = rng.normal(0, 1, (2, 3, 7, 8)), {}
+    for pads, s, d in (((0, 1, 0, 1), 2, (1, 1)), ((1, 1, 2, 2), 1, (2, 1)), ((2, 0, 1, 3), 1, (1, 2))):
+        made = one('Convolution', 'convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 stride: %d '
+                   'hole_w: %d hole_h: %d pad_t: %d pad_b: %d pad_l: %d pad_r: %d weight_filler { '
+                   'type: "gaussian" std: 1 } }' % (s, d[1], d[0], *pads), {'x': x})
+        w = np.array(made.params['l'][0].data)
+        padded = np.pad(x, ((0, 0), (0, 0), pads[:2], pads[2:]))
+        rows, columns = padded.shape[2] - 2 * d[0], padded.shape[3] - d[1]
+        taps = [(i, j, padded[:, :, i * d[0]:i * d[0] + rows:s, j * d[1]:j * d[1] + columns:s])
+                for i in range(3) for j in range(2)]
+        close('top', value(made), sum(np.einsum('nchw,oc->nohw', part, w[:, :, i, j])
+                                      for i, j, part in taps))
+        dy = rng.normal(0, 1, value(made).shape)
+        dx = np.zeros(padded.shape)
+        for i, j, _ in taps:
+            dx[:, :, i * d[0]:i * d[0] + rows:s, j * d[1]:j * d[1] + columns:s] += np.einsum(
+                'nohw,oc->nchw', dy, w[:, :, i, j])
+        close('gradient', gradient(made, y=dy), dx[:, :, pads[0]:pads[0] + 7, pads[2]:pads[2] + 8])
+        dw = np.zeros(w.shape)
+        for i, j, part in taps:
+            dw[:, :, i, j] = np.einsum('nohw,nchw->oc', dy, part)
+        close('gradient of the weight', made.params['l'][0].diff, dw)
+    x = rng.normal(0, 5, (3, 50))
+    for tops in (('y',), ('x',)):
+        made = one('ReLU', 'relu_param { relu6: true }', {'x': x}, tops)
+        close('relu6', value(made, tops[0]), np.clip(x, 0, 6))
+    made = one('ReLU', 'relu_param { relu6: true }', {'x': x})
+    dy = rng.normal(0, 1, x.shape)
+    close('gradient of relu6', gradient(made, y=dy), dy * ((x > 0) & (x < 6)))
+
+
+@case
 def lrn(rng):
     x = rng.normal(0, 1, (2, 7, 6, 5))
     for size, alpha, beta in ((3, 5, 0.75), (5, 0.7, 0.5)):

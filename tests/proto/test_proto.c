@@ -131,6 +131,23 @@ static void test_lenient(void)
     dni_net_file_free(file, heap);
 }
 
+/* Forks train on several devices, listed; the first counts. */
+static void test_devices(void)
+{
+    static const char *const texts[] = {"device_id: [3, 0,1]", "device_id: 3 device_id: 1",
+                                        "device_id: 3 device_id: [2, 1]", "device_id: 3"};
+    SECTION("devices");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        ProtobufCMessage *m = NULL;
+        CHECK_STATUS(dni_text_parse(&m, heap, &cnn__solver_parameter__descriptor, texts[i],
+                                    strlen(texts[i]), "s", NULL),
+                     DN_OK);
+        if (m)
+            CHECK_INT(((Cnn__SolverParameter *)m)->device_id, 3);
+        dni_message_free(heap, m);
+    }
+}
+
 /* ---- errors ------------------------------------------------------------------------------ */
 
 static void test_errors(void)
@@ -691,6 +708,7 @@ int main(int argc, char **argv)
     test_numbers();
     test_forms();
     test_lenient();
+    test_devices();
     test_errors();
     test_unknown();
     test_numbered();

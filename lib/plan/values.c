@@ -34,23 +34,11 @@ static void count_values(renaming *r)
     }
 }
 
-/* A tensor that shows the present value of t's storage with t's shape. */
-static dn_status view_of(renaming *r, dni_tensor t, dni_tensor *out)
+/* The present value of t's storage, of t's shape: what works in place keeps that. */
+static dni_tensor value_of(const renaming *r, dni_tensor t)
 {
     dni_tensor root = r->p->tensors[t].storage, now = r->now[root];
-    *out = t;
-    if (now == root)
-        return DN_OK;
-    const dni_tensor_info *info = &r->p->tensors[t];
-    if (dni_shape_equal(&info->shape, &r->p->tensors[now].shape)) {
-        *out = now;
-        return DN_OK;
-    }
-    dni_tensor_info view = *info;
-    view.role = DNI_TEMP;
-    view.storage = now;
-    *out = dni_program_tensor(r->p, &view);
-    return *out == DNI_NONE ? DN_E_NOMEM : DN_OK;
+    return now == root ? t : now;
 }
 
 static dn_status new_value(renaming *r, dni_tensor t)
@@ -81,16 +69,16 @@ static dn_status rename_op(renaming *r, size_t index)
 {
     dn_status st = DN_OK;
     dni_op *op = &r->p->ops[index];
-    for (int32_t k = 0; !st && k < op->num_inputs; k++)
+    for (int32_t k = 0; k < op->num_inputs; k++)
         if (is_renamed(r, op->inputs[k]))
-            st = view_of(r, op->inputs[k], &op->inputs[k]);
+            op->inputs[k] = value_of(r, op->inputs[k]);
     for (int32_t k = 0; !st && k < op->num_outputs; k++) {
         if (!is_renamed(r, op->outputs[k]))
             continue;
         if (dni_overwrites(r->p, op, k))
             st = new_value(r, op->outputs[k]);
         if (!st)
-            st = view_of(r, op->outputs[k], &op->outputs[k]);
+            op->outputs[k] = value_of(r, op->outputs[k]);
     }
     return st;
 }

@@ -837,6 +837,17 @@ static void check_plan_text(void)
     CHECK_AT(text && strstr(text, "split after 'f': its shapes are found"), "%s", text);
     dn_net_text_free(net, text);
     dn_net_free(net);
+    SECTION("and of the update");
+    dn_solver *solver = make_digit_solver(context);
+    CHECK_STATUS(dn_solver_describe(solver, DN_DESCRIBE_PLAN, &text), DN_OK);
+    const char *row = text ? strstr(text, " update ") : NULL;
+    char want[32] = "";
+    while (row && row[-1] != '\n')
+        row--;
+    snprintf(want, sizeof want, "\nupdate: steps %d to ", row ? atoi(row) : -1);
+    CHECK_AT(text && strstr(text, want), "no '%s' in %s", want, text);
+    dn_net_text_free(dn_solver_net(solver), text);
+    dn_solver_free(solver);
     dn_context_free(context);
 }
 

@@ -847,6 +847,26 @@ def upsample(rng):
     close('gradient', made.blobs['x'].diff, dy.reshape(2, 3, 4, 3, 5, 3).sum((3, 5)))
 
 
+@case
+def norm_of_data(rng):
+    """A scale within BatchNorm learns from what was normalised, also where nobody asks further."""
+    x, dy = rng.normal(0, 1, (3, 4, 5, 2)), rng.normal(0, 1, (3, 4, 5, 2))
+    for rest in '', "param { } param { } param { } param { lr_mult: 0 } ":
+        made = net("layer { name: 'l' type: 'BatchNorm' bottom: 'x' top: 'y' %s batch_norm_param { "
+                   "scale_bias: true scale_filler { type: 'uniform' min: 0.5 max: 2 } } } layer { "
+                   "name: 'e' type: 'EuclideanLoss' bottom: 'y' bottom: 'dy' top: 'e' }" % rest,
+                   {'x': x, 'dy': dy}, force=False)
+        made.forward()
+        made.backward()
+        normal = (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(
+            x.var((0, 2, 3), keepdims=True) + 1e-5)
+        scale = made.params['l'][3].data.reshape(1, 4, 1, 1)
+        left = (scale * normal - dy) / 3
+        close('scale', made.params['l'][3].diff, 0 * scale.ravel() if rest else
+              (left * normal).sum((0, 2, 3)))
+        close('bias', made.params['l'][4].diff, left.sum((0, 2, 3)))
+
+
 def largest_of_four(x):
     """The largest of each 2 x 2 where it is, 0 elsewhere."""
     want = np.zeros_like(x)

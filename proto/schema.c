@@ -65,7 +65,7 @@ static void unpack_rows(void)
                                                0,
                                                (ProtobufCLabel)kind->label,
                                                (ProtobufCType)kind->type,
-                                               row->has ? row->offset - row->has : 0U,
+                                               row->has ? (unsigned)(row->offset - row->has) : 0U,
                                                row->offset,
                                                cnn_types[kind->descriptor],
                                                defaults[row->value],

@@ -94,17 +94,25 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
 
 /* ---- rows -------------------------------------------------------------------------------- */
 
-#define ROWS (VL == 16 ? 8 : 4) /* rows at a time: enough sums to hide what one takes */
+/* Rows at a time: enough sums to hide what one takes, and loads that are few beside them. */
+#if VL == 16
+enum { ROWS = 8, TALL = 8 };
+#else
+enum { ROWS = 4, TALL = VL == 8 ? 6 : 4 };
+#endif
+/* Whether tiles of columns ask for a line in each step: to AVX2's, soon done, that costs more
+ * than to wait for it in the second cache. */
+#define ASKS (VL != 8)
 
 /* `tally` of a whole tile in registers: read again, it would wait for its stores. */
-INLINE void tally_tile(const cpu_tally *t, vf acc[ROWS][2])
+INLINE void tally_tile(const cpu_tally *t, vf acc[TALL][2])
 {
     UNROLL
     for (int v = 0; v < 2; v++) {
         vf s = v_load(t->sum + v * VL), q = v_load(t->square + v * VL);
         vf centre = v_load(t->centre + v * VL);
         UNROLL
-        for (int i = 0; i < ROWS; i++) {
+        for (int i = 0; i < TALL; i++) {
             vf away = v_sub(acc[i][v], centre);
             s = v_add(s, away);
             q = v_fma(away, away, q);
@@ -120,14 +128,14 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
                       int64_t a_row, int64_t col, const float *b, float *c, int64_t ldc,
                       const cpu_end *e)
 {
-    vf acc[ROWS][2], bv[2];
+    vf acc[TALL][2], bv[2];
     const int64_t row = columns ? 1 : a_row, step = e->ask ? e->ask_step : col;
-    const int64_t ahead = e->ask ? 0 : col == 1 ? ROWS * row : k * col;
+    const int64_t ahead = e->ask ? 0 : col == 1 ? m * row : k * col;
     const float *ask = e->ask ? e->ask : a;
     /* asked for while it multiplies: what it will store to, after short products what others
      * will; added to, what is read next */
     const int64_t later = e->add ? m : k < 48 ? 2 * m : 0;
-    for (int i = 0; !columns && m == ROWS && i < m; i++)
+    for (int i = 0; !columns && m >= ROWS && i < m; i++)
         for (int v = 0; v < nv * VL; v += 16)
             fetch_ahead(c, (later + i) * ldc + v);
     UNROLL
@@ -143,10 +151,10 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
     }
     for (int64_t left = columns ? 0 : e->lines;; a += e->line - k * col) {
         for (int64_t p = 0; p < k; p++, a += col, b += NR) {
-            if (columns)
+            if (columns && ASKS)
                 fetch_ahead(ask, ahead + p * step);
-            else if (m == ROWS)
-                fetch_ahead(a, ahead + (p & (ROWS - 1)) * row);
+            else if (!columns && m >= ROWS)
+                fetch_ahead(a, ahead + (p & (m > 4 ? 7 : 3)) * row);
             UNROLL
             for (int v = 0; v < nv; v++)
                 bv[v] = v_load(b + v * VL);
@@ -170,7 +178,7 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
                 acc[i][v] = v_sel(v_gt(acc[i][v], zero), acc[i][v], v_mul(acc[i][v], slope));
         }
     }
-    if (!columns && m == ROWS && nv == 2 && e->tally)
+    if (!columns && m == TALL && nv == 2 && e->tally)
         tally_tile(e->tally, acc);
     UNROLL
     for (int i = 0; i < m; i++) {
@@ -178,7 +186,7 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         for (int v = 0; v < nv; v++)
             v_store(c + i * ldc + v * VL, acc[i][v]);
     }
-    if (!columns && m < ROWS && nv == 2 && e->tally)
+    if (!columns && m < TALL && nv == 2 && e->tally)
         ISA(cpu_tally)(e->tally, c, ldc, m, NR);
 }
 
@@ -186,18 +194,19 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
                     int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end)
 {
     cpu_end own = *end, *e = &own;
-    for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * ldc) {
+    /* 4 and 4 rather than 6, 1 and 1; lines 4 KB apart share the sets of the first cache */
+    const bool tall = VL != 8 || row % 1024 != 0;
+    for (; tall && m >= TALL && (VL != 8 || (m != 8 && m != 9));
+         m -= TALL, a += TALL * row, c += TALL * ldc) {
         if (nv == 2 && row == 1 && !e->tally && !e->lines) {
-            rows_body(ROWS, nv, true, k, a, row, col, b, c, ldc, e);
+            rows_body(TALL, nv, true, k, a, row, col, b, c, ldc, e);
             own.ask += own.ask ? k * own.ask_step : 0;
         } else
-            rows_body(ROWS, nv, false, k, a, row, col, b, c, ldc, e);
+            rows_body(TALL, nv, false, k, a, row, col, b, c, ldc, e);
     }
-#if VL == 16
-    if (m >= 4) {
+#if VL > 4
+    for (; m >= 4; m -= 4, a += 4 * row, c += 4 * ldc)
         rows_body(4, nv, false, k, a, row, col, b, c, ldc, e);
-        m -= 4, a += 4 * row, c += 4 * ldc;
-    }
 #endif
     for (; m > 0; m--, a += row, c += ldc)
         rows_body(1, nv, false, k, a, row, col, b, c, ldc, e);

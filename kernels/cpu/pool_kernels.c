@@ -43,6 +43,11 @@ INLINE void store_int(int32_t *p, vf a, int64_t n)
 #if VL == 16
     __mmask16 m = (__mmask16)(n >= 16 ? 0xFFFF : (1u << n) - 1);
     _mm512_mask_storeu_epi32(p, m, _mm512_cvtps_epi32(a));
+#elif VL == 8
+    if (n >= VL)
+        _mm256_storeu_si256((__m256i *)p, _mm256_cvtps_epi32(a));
+    else
+        _mm256_maskstore_epi32(p, v_first(n), _mm256_cvtps_epi32(a));
 #else
     for (int i = 0; i < VL && i < n; i++)
         p[i] = (int32_t)a[i];
@@ -149,6 +154,22 @@ void ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int
             __mmask16 here = _mm512_cmpeq_epi32_mask(at, m);
             _mm512_mask_storeu_ps(dx + r * w + j, out, _mm512_maskz_mov_ps(here, d));
             at = _mm512_add_epi32(at, _mm512_set1_epi32((int32_t)w));
+        }
+    }
+#elif VL == 8
+    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    for (int64_t j = 0; j < w; j += VL) { /* lanes beyond q: a gradient of zero */
+        __m128i in = _mm256_castsi256_si128(v_first(q - j / 2));
+        __m256i m = _mm256_castsi128_si256(_mm_maskload_epi32(mask + j / 2, in));
+        vf d = _mm256_castps128_ps256(_mm_maskload_ps(dy + j / 2, in));
+        __m256i at = _mm256_add_epi32(lanes, _mm256_set1_epi32((int32_t)(first + j)));
+        d = _mm256_permutevar8x32_ps(d, twice);
+        m = _mm256_permutevar8x32_epi32(m, twice);
+        for (int64_t r = 0; r < rows; r++) {
+            vf here = _mm256_castsi256_ps(_mm256_cmpeq_epi32(at, m));
+            v_storep(dx + r * w + j, _mm256_and_ps(here, d), w - j);
+            at = _mm256_add_epi32(at, _mm256_set1_epi32((int32_t)w));
         }
     }
 #else

@@ -61,18 +61,19 @@ static void unpack_rows(void)
         const field_row *row = &field_rows[i];
         const kind_row *kind = &kind_rows[row->kind];
         by_name[i] = row->sorted;
-        fields[i] = (ProtobufCFieldDescriptor){names + row->name,
-                                               0,
-                                               (ProtobufCLabel)kind->label,
-                                               (ProtobufCType)kind->type,
-                                               row->has ? (unsigned)(row->offset - row->has) : 0U,
-                                               row->offset,
-                                               cnn_types[kind->descriptor],
-                                               defaults[row->value],
-                                               kind->flags,
-                                               0,
-                                               NULL,
-                                               NULL};
+        fields[i] =
+            (ProtobufCFieldDescriptor){names + row->name,
+                                       0,
+                                       (ProtobufCLabel)kind->label,
+                                       (ProtobufCType)kind->type,
+                                       row->has ? (unsigned)(row->offset - row->has) : 0U,
+                                       row->offset,
+                                       cnn_types[kind->descriptor],
+                                       defaults[row->value],
+                                       kind->flags,
+                                       0,
+                                       NULL,
+                                       NULL};
     }
     for (size_t i = 0; i < RANGES; i++)
         ranges[i] = (ProtobufCIntRange){range_rows[i].start, range_rows[i].index};

@@ -80,8 +80,8 @@ static void check_bounds(dn_context *fused, dn_context *plain)
 #define BLOCK                                                                                  \
     IN("x", "dim: 2 dim: 3 dim: 60 dim: 50")                                                   \
     CONV("a", "x", "bias_term: false")                                                         \
-    DENSE("a", "n1", "y1", "b") DENSE("b", "n2", "y2", "c") NORM_OF("c", "n3") RELU("n3")      \
-        POOLED("n3") LOSS("p")
+    DENSE("a", "n1", "y1", "b")                                                                \
+    DENSE("b", "n2", "y2", "c") NORM_OF("c", "n3") RELU("n3") POOLED("n3") LOSS("p")
 #define POOLED(x)                                                                              \
     LAYER("p", "Pooling", x, "p", "pooling_param { pool: AVE kernel_size: 5 stride: 5 } ")
 
@@ -93,6 +93,27 @@ static void check_dense_bounds(dn_context *fused)
           (6 + 6 + 1) * image + small);
     SECTION("readable: all blobs and gradients, but nothing that is normalised, not scaled");
     CHECK(placed(fused, BLOCK, DN_PHASE_TRAIN, DN_MEMORY_READABLE) < (14 + 14 + 3) * image);
+}
+
+/* What no machine has is refused before anything is made that is as large. */
+static void check_huge(void)
+{
+    static const char text[] =
+        X LAYER("a", "Convolution", "x", "a",
+                "convolution_param { num_output: 3 kernel_size: 3 pad: 65536 } ")
+            LAYER("p", "Pooling", "a", "p", "pooling_param { kernel_size: 3 stride: 2 }");
+    dn_context *context = NULL;
+    dn_context_options o = {.struct_size = sizeof o, .backends = "cpu,ref"};
+    SECTION("huge images");
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    for (int32_t phase = DN_PHASE_TRAIN; phase <= DN_PHASE_TEST; phase++) {
+        dn_net *net = NULL;
+        dn_net_options n = {
+            .struct_size = sizeof n, .phase = phase, .memory_limit = (size_t)1 << 30};
+        CHECK_STATUS(dn_net_create_from_text(&net, context, text, sizeof text - 1, &n),
+                     DN_E_LIMIT);
+    }
+    dn_context_free(context);
 }
 
 /* A limit that a whole run keeps to and a run of ranges, which needs more, does not. */
@@ -229,6 +250,7 @@ int main(void)
     check_middles(fused);
     check_many(fused);
     check_sums_of_weights();
+    check_huge();
     dn_context_free(fused);
     dn_context_free(plain);
     return check_summary();

@@ -85,6 +85,7 @@ static dn_status ask_chain(dn_context *context, const dn_op_desc *desc, dni_choi
         if (st)
             return forget(c, st);
         c->offered |= info.compute == desc->compute;
+        c->rounds |= info.compute != DN_COMPUTE_F32;
         if (context->tune && slot->ops->space == DN_SPACE_HOST &&
             i != context->num_backends - 1 && dni_is_product(desc->kind))
             st =
@@ -171,7 +172,7 @@ dn_status dni_settle_compute(dni_rewrite *r)
             continue;
         st = try_op(r, &p->ops[i], &choice);
         any = true;
-        offered = !st && choice.offered;
+        offered = !st && choice.rounds;
     }
     if (!st && any && !offered)
         p->compute = DN_COMPUTE_F32;

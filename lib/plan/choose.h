@@ -12,6 +12,7 @@ typedef struct dni_choice {
     uint32_t constant, unread;
     size_t scratch, keep;
     bool offered; /* some backend multiplies in what the net computes in, if not this one */
+    bool rounds;  /* or in anything but f32: what it asks of operands may not be chosen yet */
     double cost;
     char implementation[48];
     char declined[96]; /* why the best backend did not take it; "" if it did */

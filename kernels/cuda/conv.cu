@@ -11,6 +11,7 @@
 #define FEW          8   /* channels of a group: below it no tiles */
 #define WANTED       512 /* blocks that fill a large device */
 #define SMALLEST     256 /* terms a block should sum at least */
+#define LEAST        16  /* a thread, where each sums by itself */
 #define MOST_SCRATCH ((int64_t)1 << 26)
 
 typedef struct conv_args {
@@ -21,6 +22,8 @@ typedef struct conv_args {
     float *pieces; /* of dw */
     image x_at, y_at;
     int64_t N, C, K, Cg, Kg; /* Cg, Kg: channels per group */
+    int64_t tap_groups;
+    int32_t strip;
     function f;
     int32_t add;
 } conv_args;
@@ -66,12 +69,19 @@ MAP(conv_direct, conv_args)
     int q;
     locate(i, a->K, a->w.Q, &a->y_at, &n, &k, &q);
     int64_t group = quotient(k, a->Kg);
-    int nq = (int)n * a->w.by_Q.value + q;
+    int o[AXES], R = (int)a->w.R;
     float sum = 0;
-    for (int cr = 0; cr < (int)(a->Cg * a->w.R); cr++)
-        sum = fmaf(conv_w(a, group, (int)(k - group * a->Kg), cr),
-                   conv_column(a, group, cr, nq), sum);
-    conv_put(a, group, 0, (int)(k - group * a->Kg), nq, sum);
+    split(q, a->w.by_out, o);
+    for (int c = 0; c < (int)a->Cg; c++) {
+        const float *w = a->weights + (k * a->Cg + c) * R;
+        int64_t base = n * a->x_at.n + (group * a->Cg + c) * a->x_at.c;
+        for (int r = 0; r < R; r++) {
+            int pixel = tap_at(&a->w, o, r);
+            if (pixel >= 0)
+                sum = fmaf(w[r], get(a->x, base + pixel * a->x_at.p), sum);
+        }
+    }
+    conv_put(a, group, 0, (int)(k - group * a->Kg), (int)n * a->w.by_Q.value + q, sum);
 }
 
 /* ---- to the data: dx (Cg, N I) = w^T (Cg, Kg R) x rows of dy (Kg R, N I) ----------------- */
@@ -115,12 +125,19 @@ MAP(data_direct, conv_args)
     int pixel;
     locate(i, a->C, a->w.I, &a->x_at, &n, &c, &pixel);
     int64_t group = quotient(c, a->Cg);
-    int ni = (int)n * a->w.by_I.value + pixel;
+    int x[AXES], R = (int)a->w.R, own = (int)(c - group * a->Cg);
     float sum = 0;
-    for (int kr = 0; kr < (int)(a->Kg * a->w.R); kr++)
-        sum = fmaf(data_w(a, group, (int)(c - group * a->Cg), kr), data_row(a, group, kr, ni),
-                   sum);
-    data_put(a, group, 0, (int)(c - group * a->Cg), ni, sum);
+    split(pixel, a->w.by_in, x);
+    for (int64_t k = group * a->Kg; k < (group + 1) * a->Kg; k++) {
+        const float *w = a->weights + (k * a->Cg + own) * R;
+        int64_t base = n * a->y_at.n + k * a->y_at.c;
+        for (int r = 0; r < R; r++) {
+            int q = untap_at(&a->w, x, r);
+            if (q >= 0)
+                sum = fmaf(w[r], get(a->dy, base + q * a->y_at.p), sum);
+        }
+    }
+    data_put(a, group, 0, own, (int)n * a->w.by_I.value + pixel, sum);
 }
 
 /* ---- to the weights: dw (Kg, Cg R) = dy (Kg, N Q) x columns^T (N Q, Cg R) ---------------- */
@@ -150,23 +167,55 @@ DEVICE void weights_put(const conv_args *a, int64_t group, int piece, int k, int
 #define TILE_PUT  weights_put
 #include "tile.cuh"
 
-/* block: (k, c, r): one weight's sum over all images and outputs, into its only piece. */
+#define TAPS  9  /* that a block sums at once */
+#define STRIP 32 /* channels of channels-last images that a block takes together */
+
+/* block: (piece, strip of output channels, c, some taps). A thread has one of the channels and
+ * every (BLOCK / strip)-th output, whose gradient it reads once for all taps. */
 BLOCKS(weights_direct, conv_args)
 {
     SHARED double sums[BLOCK];
-    int64_t row = quotient(block, a->tile.n), group = quotient(row, a->Kg);
-    int k = (int)(row - group * a->Kg), cr = (int)(block - row * a->tile.n);
+    PER_THREAD(float, sum, TAPS);
+    int width = a->strip, lanes = BLOCK / width;
+    int64_t rest = quotient(block, a->tap_groups), strips = (a->K + width - 1) / width;
+    int r0 = (int)(block - rest * a->tap_groups) * TAPS, taps = (int)a->w.R - r0;
+    int64_t row = quotient(rest, a->Cg), c = rest - row * a->Cg;
+    int64_t piece = quotient(row, strips), first = (row - piece * strips) * width;
+    int begin = (int)piece * a->tile.piece;
+    int end = a->tile.k - begin < a->tile.piece ? a->tile.k : begin + a->tile.piece;
     THREADS(t)
     {
-        double sum = 0;
-        for (int nq = t; nq < a->tile.k; nq += BLOCK)
-            sum += weights_dy(a, group, k, nq) * conv_column(a, group, cr, nq);
-        sums[t] = sum;
+        int64_t k = first + t % width, group = quotient(k, a->Kg);
+        UNROLL
+        for (int j = 0; j < TAPS; j++)
+            sum[LANE(t)][j] = 0;
+        for (int nq = begin + t / width; k < a->K && nq < end; nq += lanes) {
+            int n = over(nq, &a->w.by_Q), q = nq - n * a->w.by_Q.value, o[AXES];
+            int64_t base = n * a->x_at.n + (group * a->Cg + c) * a->x_at.c;
+            float dy = get(a->dy, n * a->y_at.n + k * a->y_at.c + q * a->y_at.p);
+            split(q, a->w.by_out, o);
+            UNROLL
+            for (int j = 0; j < TAPS; j++) {
+                int pixel = j < taps ? tap_at(&a->w, o, r0 + j) : -1;
+                if (pixel >= 0)
+                    sum[LANE(t)][j] =
+                        fmaf(dy, get(a->x, base + pixel * a->x_at.p), sum[LANE(t)][j]);
+            }
+        }
     }
-    double sum = block_sum(sums);
-    THREADS(t)
-        if (t == 0)
-            a->pieces[block] = (float)sum;
+    UNROLL
+    for (int j = 0; j < TAPS; j++) {
+        THREADS(t)
+            sums[t] = sum[LANE(t)][j];
+        for (int half = BLOCK / 2; half >= width; half /= 2)
+            THREADS(t)
+                if (t < half)
+                    sums[t] += sums[t + half];
+        THREADS(t)
+            if (t < width && first + t < a->K && j < taps)
+                a->pieces[((piece * a->K + first + t) * a->Cg + c) * a->w.R + r0 + j] =
+                    (float)sums[t];
+    }
 }
 
 typedef struct pieces_args {
@@ -468,12 +517,36 @@ static void cut_weights(conv_args *a, const dn_op *op)
     a->tile.pieces = a->tile.piece ? (int32_t)((terms + a->tile.piece - 1) / a->tile.piece) : 1;
 }
 
+/* Of a piece. */
+static int64_t direct_blocks(const conv_args *a)
+{
+    return (a->K + a->strip - 1) / a->strip * a->Cg * a->tap_groups;
+}
+
+/* The same where a thread sums by itself. */
+static void cut_direct(conv_args *a)
+{
+    int64_t terms = a->N * a->w.Q;
+    a->strip = a->y_at.p == 1 ? 1 : STRIP;
+    a->tap_groups = (a->w.R + TAPS - 1) / TAPS;
+    int64_t blocks = direct_blocks(a);
+    int64_t pieces = WANTED > blocks && blocks > 0 ? WANTED / blocks : 1;
+    int64_t piece = (terms + pieces - 1) / pieces, least = BLOCK / a->strip * LEAST;
+    piece = piece > least ? piece : least;
+    a->tile = tile_shape_of(a->Kg, a->Cg * a->w.R, terms, 1, 1);
+    a->tile.piece = (int32_t)piece;
+    a->tile.pieces = terms > piece ? (int32_t)((terms + piece - 1) / piece) : 1;
+}
+
 static bool weights_init(conv_args *a, const dn_op *op)
 {
     if (!conv_init(a, op, &op->in[0], &op->in[1]) ||
         images_at_a_time(a->N, a->w.Q) < a->N)
         return false;
-    cut_weights(a, op);
+    if (a->Kg < FEW && a->Cg < FEW)
+        cut_direct(a);
+    else
+        cut_weights(a, op);
     return true;
 }
 
@@ -485,8 +558,7 @@ static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
     if (!weights_init(&a, op))
         return cuda_decline(info, "more than 3 spatial axes, or 2^31 pixels");
     op->choice = a.Kg < FEW && a.Cg < FEW;
-    op->scratch =
-        (size_t)((op->choice ? 1 : a.tile.pieces) * a.K * a.Cg * a.w.R) * sizeof(float);
+    op->scratch = (size_t)(a.tile.pieces * a.K * a.Cg * a.w.R) * sizeof(float);
     op->blas = is_product(op, &a);
     if (op->blas)
         op->compute = DN_COMPUTE_BF16;
@@ -519,8 +591,7 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     a.x = values_in(op, io, 0);
     a.dy = values_in(op, io, 1);
     a.pieces = (float *)io->scratch;
-    pieces_args p = {a.pieces, cuda_out(op, io, 0), a.K * a.Cg * a.w.R,
-                     op->choice ? 1 : a.tile.pieces, a.add};
+    pieces_args p = {a.pieces, cuda_out(op, io, 0), a.K * a.Cg * a.w.R, a.tile.pieces, a.add};
     if (op->dnn || op->blas) {
         dn_status status =
             op->blas ? product_to_weights(op, io, &a) : dnn_to_weights(op, io, &a);
@@ -528,7 +599,7 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
             return status;
     } else {
         if (op->choice)
-            weights_direct(op, &a, p.count);
+            weights_direct(op, &a, a.tile.pieces * direct_blocks(&a));
         else
             weights_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
         add_pieces(op, &p, p.count);

@@ -24,6 +24,7 @@
 /* Variables that each thread keeps from one region to the next: name[LANE(t)][i]. */
 #define PER_THREAD(type, name, count) type name[1][count]
 #define LANE(t) 0
+#define UNROLL  _Pragma("unroll") /* so that such variables are registers */
 
 /* Enough blocks to fill the device several times over; the loops take what is left. */
 static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
@@ -73,6 +74,7 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 #define BARRIER() ((void)0)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]
 #define LANE(t) (t)
+#define UNROLL
 
 /* All indices, or blocks, of a kernel, one after the other. */
 typedef void (*cuda_loop)(const dn_op *op, const void *args, int64_t n);

@@ -145,8 +145,9 @@ MAP(pool_bwd, pool_args)
     split(pixel, a->w.by_in, at);
     for (int d = 0; d < AXES; d++) {
         int to = at[d] + a->w.pad[d], from = to - a->w.kernel[d] + 1;
-        first[d] = from > 0 ? (from + a->w.stride[d] - 1) / a->w.stride[d] : 0;
-        last[d] = to / a->w.stride[d] < a->w.out[d] ? to / a->w.stride[d] : a->w.out[d] - 1;
+        first[d] = from > 0 ? over(from + a->w.stride[d] - 1, &a->w.by_stride[d]) : 0;
+        last[d] = over(to, &a->w.by_stride[d]);
+        last[d] = last[d] < a->w.out[d] ? last[d] : a->w.out[d] - 1;
     }
     int64_t base = n * a->y_at.n + c * a->y_at.c;
     for (o[0] = first[0]; o[0] <= last[0]; o[0]++)

@@ -34,7 +34,7 @@ DEVICE int over(int n, const divisor *d)
 
 typedef struct window {
     int32_t kernel[AXES], stride[AXES], pad[AXES], dilation[AXES], in[AXES], out[AXES];
-    divisor by_kernel[AXES], by_out[AXES], by_in[AXES];
+    divisor by_kernel[AXES], by_out[AXES], by_in[AXES], by_stride[AXES];
     int64_t I, Q, R; /* elements of the input plane, the output plane, the kernel */
     divisor by_I, by_Q, by_R;
 } window;
@@ -101,6 +101,7 @@ static inline bool window_init(window *w, int32_t spatial, const int64_t *kernel
         w->in[d] = (int32_t)in;
         w->out[d] = (int32_t)out;
         w->by_kernel[d] = divisor_of(k);
+        w->by_stride[d] = divisor_of(s);
         w->by_out[d] = divisor_of(out);
         w->by_in[d] = divisor_of(in);
     }
@@ -122,11 +123,10 @@ DEVICE void split(int index, const divisor by[AXES], int at[AXES])
     at[1] = rest - at[0] * by[1].value;
 }
 
-/* The input pixel under kernel position r of output q, -1 in the padding. */
-DEVICE int tap(const window *w, int q, int r)
+/* The input pixel under kernel position r of the output at o, -1 in the padding. */
+DEVICE int tap_at(const window *w, const int o[AXES], int r)
 {
-    int o[AXES], k[AXES], pixel = 0;
-    split(q, w->by_out, o);
+    int k[AXES], pixel = 0;
     split(r, w->by_kernel, k);
     for (int d = 0; d < AXES; d++) {
         int i = o[d] * w->stride[d] - w->pad[d] + k[d] * w->dilation[d];
@@ -137,22 +137,35 @@ DEVICE int tap(const window *w, int q, int r)
     return pixel;
 }
 
-/* The output whose kernel position r lies on input pixel i, -1 if there is none. */
-DEVICE int untap(const window *w, int i, int r)
+/* That of output q. */
+DEVICE int tap(const window *w, int q, int r)
 {
-    int x[AXES], k[AXES], q = 0;
-    split(i, w->by_in, x);
+    int o[AXES];
+    split(q, w->by_out, o);
+    return tap_at(w, o, r);
+}
+
+/* The output whose kernel position r lies on the input pixel at x, -1 if there is none. */
+DEVICE int untap_at(const window *w, const int x[AXES], int r)
+{
+    int k[AXES], q = 0;
     split(r, w->by_kernel, k);
     for (int d = 0; d < AXES; d++) {
-        int o = x[d] + w->pad[d] - k[d] * w->dilation[d];
-        if (o < 0 || o % w->stride[d])
-            return -1;
-        o /= w->stride[d];
-        if (o >= w->out[d])
+        int at = x[d] + w->pad[d] - k[d] * w->dilation[d];
+        int o = at < 0 ? -1 : over(at, &w->by_stride[d]);
+        if (o < 0 || o * w->stride[d] != at || o >= w->out[d])
             return -1;
         q = q * w->out[d] + o;
     }
     return q;
+}
+
+/* That of input pixel i. */
+DEVICE int untap(const window *w, int i, int r)
+{
+    int x[AXES];
+    split(i, w->by_in, x);
+    return untap_at(w, x, r);
 }
 
 #endif

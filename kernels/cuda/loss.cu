@@ -117,31 +117,6 @@ DEVICE bool is_valid(const loss_args *a, int64_t i)
     return !a->has_ignore || !(a->t[i] == a->t[i] && whole_of(a->t[i]) == a->ignore_label);
 }
 
-/* a->loss NULL: the valid terms alone. */
-BLOCKS(loss_piece, loss_args)
-{
-    SHARED double sums[BLOCK], valid[BLOCK];
-    int64_t begin = block * PIECE, end = begin + PIECE < a->terms ? begin + PIECE : a->terms;
-    bool counts = a->kind <= DN_LOSS_INFOGAIN && a->kind != DN_LOSS_MULTINOMIAL;
-    counts = counts || a->kind == DN_LOSS_SIGMOID_CE;
-    THREADS(t)
-    {
-        double sum = 0, num = 0;
-        for (int64_t i = begin + t; i < end; i += BLOCK) {
-            sum += a->loss ? term(a, i) : 0;
-            num += counts && is_valid(a, i);
-        }
-        sums[t] = sum;
-        valid[t] = num;
-    }
-    double sum = block_sum(sums), num = block_sum(valid);
-    THREADS(t)
-        if (t == 0) {
-            a->partial[2 * block] = sum;
-            a->partial[2 * block + 1] = num;
-        }
-}
-
 DEVICE double normaliser_of(const loss_args *a, double valid)
 {
     double by = 1;
@@ -161,6 +136,43 @@ DEVICE double normaliser_of(const loss_args *a, double valid)
     return by > 1 ? by : 1;
 }
 
+DEVICE void put_loss(const loss_args *a, double sum, double valid)
+{
+    double by = normaliser_of(a, valid);
+    *a->normaliser = by;
+    if (a->loss)
+        put_wide(a->loss, a->add, sum / by);
+    if (a->norm)
+        *a->norm = (float)by;
+}
+
+/* a->loss NULL: the valid terms alone. The only piece is all there is. */
+BLOCKS(loss_piece, loss_args)
+{
+    SHARED double sums[BLOCK], valid[BLOCK];
+    int64_t begin = block * PIECE, end = begin + PIECE < a->terms ? begin + PIECE : a->terms;
+    bool counts = a->kind <= DN_LOSS_INFOGAIN && a->kind != DN_LOSS_MULTINOMIAL;
+    counts = counts || a->kind == DN_LOSS_SIGMOID_CE;
+    THREADS(t)
+    {
+        double sum = 0, num = 0;
+        for (int64_t i = begin + t; i < end; i += BLOCK) {
+            sum += a->loss ? term(a, i) : 0;
+            num += counts && is_valid(a, i);
+        }
+        sums[t] = sum;
+        valid[t] = num;
+    }
+    double sum = block_sum(sums), num = block_sum(valid);
+    THREADS(t)
+        if (t == 0 && a->pieces == 1) {
+            put_loss(a, sum, num);
+        } else if (t == 0) {
+            a->partial[2 * block] = sum;
+            a->partial[2 * block + 1] = num;
+        }
+}
+
 BLOCKS(loss_finish, loss_args)
 {
     SHARED double sums[BLOCK], valid[BLOCK];
@@ -172,15 +184,10 @@ BLOCKS(loss_finish, loss_args)
             valid[t] += a->partial[2 * p + 1];
         }
     }
-    double sum = block_sum(sums), by = normaliser_of(a, block_sum(valid));
+    double sum = block_sum(sums), num = block_sum(valid);
     THREADS(t)
-        if (t == 0 && block == 0) {
-            *a->normaliser = by;
-            if (a->loss)
-                put_wide(a->loss, a->add, sum / by);
-            if (a->norm)
-                *a->norm = (float)by;
-        }
+        if (t == 0 && block == 0)
+            put_loss(a, sum, num);
 }
 
 /* block: a row of x (CONTRASTIVE: its squares) or of H (INFOGAIN: its sum). */
@@ -313,6 +320,13 @@ static loss_args args_of(const dn_op *op, const dn_op_io *io)
     return a;
 }
 
+static void run_terms(const dn_op *op, const loss_args *a)
+{
+    loss_piece(op, a, a->pieces);
+    if (a->pieces != 1)
+        loss_finish(op, a, 1);
+}
+
 static dn_status run_loss(const dn_op *op, const dn_op_io *io)
 {
     loss_args a = args_of(op, io);
@@ -321,8 +335,7 @@ static dn_status run_loss(const dn_op *op, const dn_op_io *io)
     a.aux = cuda_out(op, io, 2);
     if (a.kind == DN_LOSS_CONTRASTIVE || (a.kind == DN_LOSS_INFOGAIN && a.aux))
         loss_rows(op, &a, rows_of(&op->args.loss));
-    loss_piece(op, &a, a.pieces);
-    loss_finish(op, &a, 1);
+    run_terms(op, &a);
     return DN_OK;
 }
 
@@ -336,10 +349,8 @@ static dn_status run_loss_bwd(const dn_op *op, const dn_op_io *io)
     a.dloss = cuda_in(op, io, 5);
     a.dx = cuda_out(op, io, 0);
     a.dt = cuda_out(op, io, 1);
-    if (!a.norm_in) {
-        loss_piece(op, &a, a.pieces);
-        loss_finish(op, &a, 1);
-    }
+    if (!a.norm_in)
+        run_terms(op, &a);
     if (a.kind == DN_LOSS_CONTRASTIVE || (a.kind == DN_LOSS_INFOGAIN && !a.aux_in))
         loss_rows(op, &a, rows_of(&op->args.loss));
     loss_bwd(op, &a, op->in[0].count);

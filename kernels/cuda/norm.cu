@@ -9,6 +9,7 @@
 #define LEAST  8    /* terms that a thread should sum at least, */
 #define LEAST_NARROW 64 /* or there */
 #define ADDERS 32   /* threads that add the pieces of a channel */
+#define WHOLE  32   /* terms of a thread up to which one block has a channel by itself */
 
 enum { TERM_SQUARES, TERM_PRODUCTS, TERM_SCALED, TERM_PRELU, TERM_SUM };
 
@@ -23,6 +24,7 @@ typedef struct norm_args {
     double eps, fraction;
     function f;
     int32_t term, use_global, variance, add, add_gamma, add_beta, shared;
+    int32_t whole; /* TERM_SUM: a piece is all of a channel, its sum goes to out */
 } norm_args;
 
 /* dy f'(y): the gradient below the activation. */
@@ -95,7 +97,9 @@ BLOCKS(channel_sums, norm_args)
     THREADS(t)
     {
         int64_t d = strip * width + t;
-        if (t < width && d < a->dim) {
+        if (t < width && d < a->dim && a->whole) {
+            put_value_wide(a->out, d, a->add, sums[t]);
+        } else if (t < width && d < a->dim) {
             a->partial[2 * (d * a->pieces + piece)] = sums[t];
             a->partial[2 * (d * a->pieces + piece) + 1] = more[t];
         }
@@ -206,8 +210,14 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow
     a.out.at = y;
     a.add = add;
     a.term = TERM_SUM;
+    a.whole = outer * inner <= WHOLE * BLOCK / a.width;
+    if (a.whole) {
+        a.pieces = 1;
+        a.piece = outer * inner;
+    }
     run_sums(op, &a);
-    sum_finish(op, &a);
+    if (!a.whole)
+        sum_finish(op, &a);
 }
 
 /* ---- BATCH_NORM and NORM_SCALE forward, MVN -------------------------------------------------

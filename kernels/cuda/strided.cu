@@ -156,7 +156,10 @@ const cuda_kind cuda_copy = {"COPY", sizeof(dn_args_copy), prepare_copy, run_cop
 /* ---- REDUCE ------------------------------------------------------------------------------ */
 
 #define PIECE   8192 /* terms that one block sums */
-#define FEW     64   /* a sum this short is one thread's work */
+#define FEW     8    /* a sum this short is one thread's work, */
+#define SOME    64   /* this short that of LANES of them; so is, */
+#define MANY    512  /* where neighbours in y are neighbours in x, one this short */
+#define LANES   8
 
 typedef struct reduce_args {
     const float *x, *x2;
@@ -216,6 +219,34 @@ MAP(reduce_few, reduce_args)
     put_wide(&a->y[at[2]], a->add, a->alpha * reduce_walk(a, at, 0, 1, a->summed.total));
 }
 
+/* block: so many kept indices, of which neighbours are those of threads side by side. */
+BLOCKS(reduce_lanes, reduce_args)
+{
+    SHARED double sums[BLOCK];
+    int64_t first = block * (BLOCK / LANES);
+    THREADS(t)
+    {
+        int64_t k = first + t % (BLOCK / LANES), at[3];
+        sums[t] = 0;
+        if (k < a->kept.total) {
+            reduce_start(a, k, at);
+            sums[t] = reduce_walk(a, at, t / (BLOCK / LANES), LANES, a->summed.total);
+        }
+    }
+    for (int half = BLOCK / 2; half >= BLOCK / LANES; half /= 2)
+        THREADS(t)
+            if (t < half)
+                sums[t] += sums[t + half];
+    THREADS(t)
+    {
+        int64_t k = first + t, at[3];
+        if (t < BLOCK / LANES && k < a->kept.total) {
+            reduce_start(a, k, at);
+            put_wide(&a->y[at[2]], a->add, a->alpha * sums[t]);
+        }
+    }
+}
+
 BLOCKS(reduce_piece, reduce_args)
 {
     SHARED double sums[BLOCK];
@@ -265,6 +296,14 @@ static void split_axes(const dn_op *op, walk *kept, walk *summed)
                  r->y_stride[d]);
 }
 
+static bool by_lanes(const reduce_args *a)
+{
+    const walk *k = &a->kept;
+    bool side_by_side = k->axes > 0 && k->stride[k->axes - 1][0] == 1;
+    return a->summed.total <= SOME ||
+           (a->summed.total <= MANY && side_by_side && k->total >= MANY);
+}
+
 static dn_status prepare_reduce(dn_op *op, dn_op_info *info)
 {
     walk kept, summed;
@@ -294,6 +333,10 @@ static dn_status run_reduce(const dn_op *op, const dn_op_io *io)
     bool apart = walk_is_one_to_one(&a.kept, 2);
     if (apart && a.summed.total <= FEW) {
         reduce_few(op, &a, a.kept.total);
+        return DN_OK;
+    }
+    if (apart && by_lanes(&a)) {
+        reduce_lanes(op, &a, (a.kept.total + BLOCK / LANES - 1) / (BLOCK / LANES));
         return DN_OK;
     }
     reduce_piece(op, &a, a.kept.total * a.pieces);

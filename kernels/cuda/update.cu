@@ -189,23 +189,37 @@ const cuda_kind cuda_sumsq_all = {"SUMSQ_ALL", sizeof(dn_args), prepare_sumsq_al
 
 typedef struct clip_args {
     const float *norm2;
-    float *x;
+    float *x[DN_MAX_OPERANDS];
+    int64_t count[DN_MAX_OPERANDS], first[DN_MAX_OPERANDS + 1]; /* in shares */
     double clip;
 } clip_args;
 
-MAP(scale_clip, clip_args)
+BLOCKS(scale_clip, clip_args)
 {
+    int32_t k = 0;
+    while (block >= a->first[k + 1])
+        k++;
+    int64_t begin = (block - a->first[k]) * SHARE;
+    int64_t end = begin + SHARE < a->count[k] ? begin + SHARE : a->count[k];
     double norm = sqrt((double)*a->norm2);
-    if (norm > a->clip)
-        a->x[i] = (float)(a->x[i] * (a->clip / norm));
+    float *x = a->x[k];
+    THREADS(t)
+        for (int64_t i = begin + t; norm > a->clip && i < end; i += BLOCK)
+            x[i] = (float)(x[i] * (a->clip / norm));
 }
 
 static dn_status run_scale_clip(const dn_op *op, const dn_op_io *io)
 {
+    clip_args a;
+    a.norm2 = cuda_in(op, io, 0);
+    a.clip = op->args.scale_clip.clip;
+    a.first[0] = 0;
     for (int32_t k = 0; k < op->num_outputs; k++) {
-        clip_args a = {cuda_in(op, io, 0), cuda_out(op, io, k), op->args.scale_clip.clip};
-        scale_clip(op, &a, op->out[k].count);
+        a.x[k] = cuda_out(op, io, k);
+        a.count[k] = op->out[k].count;
+        a.first[k + 1] = a.first[k] + (a.count[k] + SHARE - 1) / SHARE;
     }
+    scale_clip(op, &a, a.first[op->num_outputs]);
     return DN_OK;
 }
 

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * harness.c: runs one case on a candidate, in float with 1, 2 and 3 threads, and on ref in
  * double with the same numbers, and compares: values within the tolerance, bits between thread
- * counts, inputs and guard words untouched. Constant inputs are other numbers at a first
- * op_prepare, so that a second one must count. */
+ * counts, inputs and guard words untouched. With 1 thread on the host operands and scratch end,
+ * or of every fourth case begin, at a page that cannot be touched: reading there ends the
+ * check. Constant inputs are other numbers at a first op_prepare, so that a second one must
+ * count. */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "deepnet/sys/random.h"
 #include "harness.h"
@@ -18,16 +24,21 @@
 #define GUARD      64 /* bytes before and after every operand and the scratch */
 #define GUARD_BYTE 0xA5
 
+typedef enum fencing { NO_FENCE, FENCE_AFTER, FENCE_BEFORE } fencing;
+
 typedef struct block {
-    unsigned char *memory, *data; /* data = memory + GUARD */
+    unsigned char *memory, *data; /* data = memory + GUARD; behind a fence: memory */
     unsigned char *device;        /* what a device has of it, guards included; NULL: nothing */
-    size_t bytes;
+    size_t bytes, before, after;  /* bytes of guards */
+    void *pages;                  /* with a fence: `mapped` bytes of them; else NULL */
+    size_t mapped;
 } block;
 
 /* One execution: operands of one backend with one number of threads. */
 typedef struct execution {
     block in[MOST_OPERANDS], out[MOST_OPERANDS], scratch, keep;
     side in_side, out_side;
+    fencing fence;
     char implementation[sizeof(((dn_op_info *)0)->implementation)];
 } execution;
 
@@ -105,20 +116,54 @@ size_t operand_bytes(const dn_operand *operand)
     return operand->dtype < 0 ? 0 : (size_t)operand_count(operand) * size[operand->dtype];
 }
 
-static block block_new(size_t bytes, int value)
+/* Pages of the block's own between two that cannot be touched, the block at one end of them:
+ * to the byte, or as near as `align` lets it be. */
+static block block_fenced(size_t bytes, fencing fence, size_t align)
 {
-    block b = {.bytes = bytes};
-    b.memory = aligned_alloc(64, (bytes + 2 * GUARD + 63) / 64 * 64);
-    b.data = b.memory + GUARD;
-    memset(b.memory, GUARD_BYTE, bytes + 2 * GUARD);
-    memset(b.data, value, bytes);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), own = (bytes + align - 1) / align * align;
+    size_t inside = (own + 2 * GUARD + page - 1) / page * page;
+    block b = {.bytes = bytes, .mapped = inside + 2 * page};
+    b.pages = mmap(NULL, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *first = (unsigned char *)b.pages + page;
+    if (b.pages == MAP_FAILED || mprotect(first, inside, PROT_READ | PROT_WRITE))
+        abort();
+    b.data = fence == FENCE_BEFORE ? first : first + inside - own;
+    b.before = fence == FENCE_BEFORE ? 0 : GUARD;
+    b.after = fence == FENCE_BEFORE ? GUARD : own - bytes;
+    b.memory = b.data - b.before;
     return b;
+}
+
+static block block_new(size_t bytes, int value, fencing fence, size_t align)
+{
+    block b = {.bytes = bytes, .before = GUARD, .after = GUARD};
+    if (fence == NO_FENCE) {
+        b.memory = aligned_alloc(64, (bytes + 2 * GUARD + 63) / 64 * 64);
+        b.data = b.memory + GUARD;
+    } else {
+        b = block_fenced(bytes, fence, align);
+    }
+    memset(b.memory, GUARD_BYTE, b.before);
+    memset(b.data, value, bytes);
+    memset(b.data + bytes, GUARD_BYTE, b.after);
+    return b;
+}
+
+static void block_free(block *b)
+{
+    if (b->pages)
+        munmap(b->pages, b->mapped);
+    else
+        free(b->memory);
 }
 
 static bool block_guarded(const block *b)
 {
-    for (size_t i = 0; i < GUARD; i++)
-        if (b->memory[i] != GUARD_BYTE || b->data[b->bytes + i] != GUARD_BYTE)
+    for (size_t i = 0; i < b->before; i++)
+        if (b->memory[i] != GUARD_BYTE)
+            return false;
+    for (size_t i = 0; i < b->after; i++)
+        if (b->data[b->bytes + i] != GUARD_BYTE)
             return false;
     return true;
 }
@@ -403,7 +448,7 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
     for (int32_t k = 0; k < c->in.count; k++) {
         if (c->in.operand[k].dtype < 0)
             continue;
-        e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0);
+        e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0, NO_FENCE, 1);
         fill_block(&e->in[k], &e->in_side, k, narrow, seed, stream + (uint64_t)k);
     }
     fill_regions(e, c, seed, stream);
@@ -413,7 +458,7 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)
             continue;
-        e->out[k] = block_new(operand_bytes(&e->out_side.operand[k]), 0xFF);
+        e->out[k] = block_new(operand_bytes(&e->out_side.operand[k]), 0xFF, NO_FENCE, 1);
         if (c->out.fill[k] != POISON)
             fill_block(&e->out[k], &e->out_side, k, narrow, seed,
                        stream + DN_MAX_OPERANDS + (uint64_t)k);
@@ -423,11 +468,12 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
 }
 
 /* A block of one side for another execution, with the numbers it starts as. */
-static block block_copy(const block *from, const dn_operand *was, const dn_operand *is)
+static block block_copy(const block *from, const dn_operand *was, const dn_operand *is,
+                        fencing fence)
 {
     if (!from->memory)
         return (block){0};
-    block b = block_new(operand_bytes(is), 0);
+    block b = block_new(operand_bytes(is), 0, fence, 1);
     if (was->dtype == is->dtype)
         memcpy(b.data, from->data, b.bytes);
     int64_t count = was->dtype != is->dtype ? operand_count(is) : 0;
@@ -439,29 +485,29 @@ static block block_copy(const block *from, const dn_operand *was, const dn_opera
 /* What start has, which did not run: making the numbers takes longer than most cases. wide: in
  * double, which holds them exactly. */
 static void execution_copy(execution *e, const execution *start, const kernel_case *c,
-                           bool wide)
+                           bool wide, fencing fence)
 {
     bool narrow = is_narrow(c);
-    *e = (execution){.in_side = start->in_side, .out_side = start->out_side};
+    *e = (execution){.in_side = start->in_side, .out_side = start->out_side, .fence = fence};
     for (int32_t k = 0; k < MOST_OPERANDS; k++) {
         dn_operand *in = &e->in_side.operand[k], *out = &e->out_side.operand[k];
         if (wide) {
             widen(&in->dtype, narrow);
             widen(&out->dtype, narrow);
         }
-        e->in[k] = block_copy(&start->in[k], &start->in_side.operand[k], in);
-        e->out[k] = block_copy(&start->out[k], &start->out_side.operand[k], out);
+        e->in[k] = block_copy(&start->in[k], &start->in_side.operand[k], in, fence);
+        e->out[k] = block_copy(&start->out[k], &start->out_side.operand[k], out, fence);
     }
 }
 
 static void execution_free(execution *e)
 {
     for (int32_t k = 0; k < MOST_OPERANDS; k++) {
-        free(e->in[k].memory);
-        free(e->out[k].memory);
+        block_free(&e->in[k]);
+        block_free(&e->out[k]);
     }
-    free(e->scratch.memory);
-    free(e->keep.memory);
+    block_free(&e->scratch);
+    block_free(&e->keep);
 }
 
 /* ---- memory of a device: a copy of each block, guards and all --------------------------- */
@@ -507,7 +553,7 @@ static dn_status each_block(execution *e, const dn_backend_ops *ops, dn_backend 
         block *b = k < MOST_OPERANDS        ? &e->in[k]
                    : k < 2 * MOST_OPERANDS  ? &e->out[k - MOST_OPERANDS]
                    : k == 2 * MOST_OPERANDS ? &e->scratch
-                                              : &e->keep;
+                                            : &e->keep;
         dn_status status = fn(ops, backend, b);
         first = first ? first : status;
     }
@@ -616,8 +662,8 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
     status = ops->op_create(backend, &desc, &op, &info);
     if (status == DN_OK) {
         memcpy(e->implementation, info.implementation, sizeof(e->implementation));
-        e->scratch = block_new(info.scratch, 0xFF);
-        e->keep = block_new(info.keep, 0xFF);
+        e->scratch = block_new(info.scratch, 0xFF, e->fence, 64);
+        e->keep = block_new(info.keep, 0xFF, e->fence, 64);
         status = run_op(e, c, ops, backend, op);
         ops->op_destroy(op);
     }
@@ -726,7 +772,7 @@ static bool threads_agree(const execution *one, const execution *start, const ke
 {
     for (int32_t threads = 2; threads <= most_threads(); threads++) {
         execution e;
-        execution_copy(&e, start, c, false);
+        execution_copy(&e, start, c, false, NO_FENCE);
         dn_status status = execute(&e, c, candidate, threads);
         bool fine = status == DN_OK && guards_stand(&e, reason, size) &&
                     (getenv("DN_TEST_UNORDERED") || same_bits(one, &e, threads, reason, size));
@@ -767,11 +813,35 @@ void subject_free(subject *s)
 static dn_status find_truth(subject *s, const dn_backend_ops *ref)
 {
     if (!s->known) {
-        execution_copy(&s->truth, &s->start, s->c, true);
+        execution_copy(&s->truth, &s->start, s->c, true, NO_FENCE);
         s->status = execute(&s->truth, s->c, ref, 1);
         s->known = true;
     }
     return s->status;
+}
+
+static char fenced[128]; /* what runs between fences */
+
+static void on_fault(int signal)
+{
+    fflush(stdout); /* the fault was in a kernel */
+    ssize_t written = write(STDOUT_FILENO, fenced, strlen(fenced));
+    _exit(written > 0 ? 1 : 2);
+}
+
+/* Where the fence is, if the candidate's memory can have one; a fault will say whose it was. A
+ * liar's writes are for the guard words to show, and what oneDNN reads is not ours to mend. */
+static fencing fence_for(const kernel_case *c, const dn_backend_ops *candidate)
+{
+    if (candidate->space == DN_SPACE_DEVICE || strcmp(candidate->name, "liar") == 0 ||
+        strcmp(candidate->name, "onednn") == 0)
+        return NO_FENCE;
+    snprintf(fenced, sizeof(fenced), "%s: %s, case %d: touched what lies %s an operand\n",
+             candidate->name, kind_name(c->kind), (int)c->number,
+             c->number % 4 ? "after" : "before");
+    signal(SIGSEGV, on_fault);
+    signal(SIGBUS, on_fault);
+    return c->number % 4 ? FENCE_AFTER : FENCE_BEFORE;
 }
 
 int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *candidate,
@@ -780,7 +850,7 @@ int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *cand
     const kernel_case *c = s->c;
     execution e;
     int result = CASE_FAILED;
-    execution_copy(&e, &s->start, c, false);
+    execution_copy(&e, &s->start, c, false, fence_for(c, candidate));
     dn_status status = execute(&e, c, candidate, 1);
     /* ref does not know the number of threads: a few cases show that */
     bool alone = candidate == ref && c->number % 8 != 0;
@@ -827,8 +897,8 @@ int same_case(subject *s, const dn_backend_ops *one, const dn_backend_ops *other
 {
     const kernel_case *c = s->c;
     execution a, b;
-    execution_copy(&a, &s->start, c, false);
-    execution_copy(&b, &s->start, c, false);
+    execution_copy(&a, &s->start, c, false, NO_FENCE);
+    execution_copy(&b, &s->start, c, false, NO_FENCE);
     dn_status first = execute(&a, c, one, 1), second = execute(&b, c, other, 1);
     int result = CASE_FAILED;
     if (first != second)

@@ -37,7 +37,8 @@ static bool init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, cons
                      .pd = frames ? args->pad[0] : 0,
                      .dd = frames ? args->dilation[0] : 1};
     if (geo->group < 1 || geo->C % geo->group || geo->K % geo->group || geo->N < 1 ||
-        geo->C < 1 || geo->K < 1 || geo->P < 1 || geo->Q < 1 || geo->T < 1 ||
+        geo->C < 1 || geo->K < 1 || geo->D < 1 || geo->H < 1 || geo->W < 1 || geo->T < 1 ||
+        geo->P < 1 || geo->Q < 1 ||
         geo->P * geo->Q > INT32_MAX) { /* tables are made by columns, and number them */
         cpu_decline(info, "empty, uneven or huge convolution");
         return false;

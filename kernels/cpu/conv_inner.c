@@ -202,7 +202,10 @@ static void copies_of(const dn_op_desc *desc, dn_operand in[ROLES], dn_operand o
 static dn_status add_turn(inner_op *op, const dn_shape *s, bool back, uint32_t accumulate,
                           int32_t from, int32_t to, dn_op_info *info)
 {
-    int64_t N = s->dim[0], C = s->dim[1], I = cpu_count(s) / (N * C);
+    int64_t N = s->dim[0], C = s->dim[1], count = cpu_count(s);
+    if (!count)
+        return cpu_decline(info, "empty convolution");
+    int64_t I = count / (N * C);
     dn_args_copy c = {.base = {.struct_size = sizeof c, .accumulate = accumulate},
                       .axes = 3,
                       .dim = {N, back ? C : I, back ? I : C},

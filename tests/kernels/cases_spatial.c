@@ -561,6 +561,34 @@ static void lrn_cases(builder *b)
             }
 }
 
+/* Frames of no images, and images without rows, which have outputs where they are padded. */
+static void empty_conv_cases(builder *b)
+{
+    static const conv_row rows[] = {
+        {3, 0, 2, 3, 1, {4, 5, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+        {3, 1, 2, 3, 1, {2, 0, 6}, {3, 3, 3}, {1, 1, 1}, {1, 2, 1}, {1, 1, 1}},
+        {2, 1, 3, 5, 1, {0, 7}, {3, 3}, {1, 1}, {2, 1}, {1, 1}},
+        {2, 1, 4, 4, 4, {7, 0}, {3, 3}, {1, 1}, {1, 2}, {1, 1}},
+        {2, 2, 128, 130, 1, {0, 7}, {3, 3}, {1, 1}, {2, 1}, {1, 1}},
+        {2, 17, 6, 8, 1, {0, 9}, {5, 5}, {1, 1}, {3, 2}, {1, 1}}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const conv_row *r = &rows[i];
+        conv_shapes s = shapes_of(r);
+        for (int32_t kind = DN_OP_CONV; kind <= DN_OP_CONV_BWD_WEIGHTS; kind++) {
+            bool weights = kind == DN_OP_CONV_BWD_WEIGHTS, back = kind == DN_OP_CONV_BWD_DATA;
+            conv_begin(b, kind, r);
+            in(b, NORMAL, back ? s.y : s.x);
+            in(b, NORMAL, weights ? s.y : s.w);
+            if (kind == DN_OP_CONV)
+                in(b, NORMAL, SHAPE(r->K));
+            out(b, weights ? s.w : back ? s.x : s.y);
+            if (weights)
+                out(b, SHAPE(r->K));
+            emit_layouts(b, weights ? 3 : 1, weights ? 3 : 1, weights ? 0 : 1);
+        }
+    }
+}
+
 /* A Filter may let nothing pass: no images, no regions. Sums over them are zero. */
 static void empty_cases(builder *b)
 {
@@ -577,6 +605,7 @@ static void empty_cases(builder *b)
             out(b, SHAPE(C));
             emit_layouts(b, 3, 3, 0);
         }
+    empty_conv_cases(b);
     dn_shape map = SHAPE(2, 3, 5, 6), pooled = SHAPE(0, 3, 2, 2);
     BEGIN(b, DN_OP_ROI_POOL_BWD, dn_args_roi);
     b->c.args.roi.method = DN_ROI_ALIGN;

@@ -11,6 +11,8 @@
 
 #include "deepnet/sys/backend.h"
 
+#define CPU_COLD __attribute__((cold)) /* beside loops over data: small rather than fast */
+
 /* ---- kernels of one instruction set ------------------------------------------------------ */
 
 enum { CPU_PLAIN = 0, CPU_AVX2 = 1, CPU_AVX512 = 2 };

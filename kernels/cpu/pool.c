@@ -208,8 +208,8 @@ static void whole(int64_t size, int64_t pad, int64_t reach, int64_t stride, int6
     *to = cpu_max(*from, cpu_min(count, (size + pad - reach) / stride + 1));
 }
 
-static dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                        dn_op_info *info, bool forward)
+static CPU_COLD dn_status create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                 dn_op_info *info, bool forward)
 {
     const dn_args_pool *args = desc->args;
     const dn_shape *x = forward ? &desc->inputs[0].shape : &desc->outputs[0].shape;

@@ -164,8 +164,8 @@ static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-dn_status cpu_pool_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                               dn_op_info *info)
+CPU_COLD dn_status cpu_pool_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
+                                        dn_op **out, dn_op_info *info)
 {
     const dn_args_pool *args = desc->args;
     bool forward = desc->kind == DN_OP_POOL;

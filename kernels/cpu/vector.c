@@ -37,8 +37,9 @@ static dn_status vector_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
-static vector_op *new_vector(dn_backend *backend, const dn_op_desc *desc, dn_op_info *info,
-                             const char *name, void (*body)(void *, int64_t, int32_t))
+static CPU_COLD vector_op *new_vector(dn_backend *backend, const dn_op_desc *desc,
+                                      dn_op_info *info, const char *name,
+                                      void (*body)(void *, int64_t, int32_t))
 {
     vector_op *op = cpu_op_new(backend, sizeof *op, vector_run, info, name);
     if (!op)
@@ -67,8 +68,8 @@ static void fill_task(void *arg, int64_t task, int32_t worker)
         y[i] = value;
 }
 
-dn_status cpu_fill_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                          dn_op_info *info)
+CPU_COLD dn_status cpu_fill_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                   dn_op_info *info)
 {
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
@@ -118,8 +119,8 @@ static void eltwise_task(void *arg, int64_t task, int32_t worker)
     }
 }
 
-dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                             dn_op_info *info)
+CPU_COLD dn_status cpu_eltwise_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                      dn_op_info *info)
 {
     const dn_args_eltwise *args = desc->args;
     int32_t n = desc->num_inputs;
@@ -156,8 +157,8 @@ static void select_task(void *arg, int64_t task, int32_t worker)
         (const int32_t *)call->io->in[1] + from, op->args.select.index, op->add, to - from);
 }
 
-dn_status cpu_select_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                            dn_op_info *info)
+CPU_COLD dn_status cpu_select_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                     dn_op_info *info)
 {
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
@@ -193,8 +194,8 @@ static void bcast_task(void *arg, int64_t task, int32_t worker)
     }
 }
 
-dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                           dn_op_info *info)
+CPU_COLD dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                    dn_op_info *info)
 {
     const dn_args_bcast *args = desc->args;
     if (!cpu_all_f32(desc))
@@ -251,8 +252,8 @@ static void dropout_task(void *arg, int64_t task, int32_t worker)
         dropout_block(call, i, cpu_min(4 * RANDOM_BLOCKS, n - i));
 }
 
-dn_status cpu_dropout_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
-                             dn_op_info *info)
+CPU_COLD dn_status cpu_dropout_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                      dn_op_info *info)
 {
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");

@@ -156,6 +156,13 @@ static void backward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &call, n, in, m, out);
 }
 
+/* A host's count, of which -1 has no limit; beyond: what stands for more than there ever are.
+ */
+static int16_t count_of(int32_t count, int16_t beyond)
+{
+    return count < 0 ? -1 : count > INT16_MAX ? beyond : (int16_t)count;
+}
+
 void dni_host_class_make(dni_host_class *out, const dn_layer_class *given)
 {
     bool source = given->flags & DN_LAYER_SOURCE;
@@ -163,11 +170,11 @@ void dni_host_class_make(dni_host_class *out, const dn_layer_class *given)
                      (given->flags & DN_LAYER_DYNAMIC ? DNI_LAYER_DYNAMIC : 0);
     out->given = given;
     out->cls = (dni_layer_class){.type = given->type,
-                                 .bottoms_min = given->bottoms_min,
-                                 .bottoms_max = given->bottoms_max,
-                                 .tops_min = given->tops_min,
-                                 .tops_max = given->tops_max,
-                                 .flags = flags | (source ? DNI_LAYER_SOURCE : 0),
+                                 .bottoms_min = count_of(given->bottoms_min, INT16_MAX),
+                                 .bottoms_max = count_of(given->bottoms_max, -1),
+                                 .tops_min = count_of(given->tops_min, INT16_MAX),
+                                 .tops_max = count_of(given->tops_max, -1),
+                                 .flags = (uint16_t)(flags | (source ? DNI_LAYER_SOURCE : 0)),
                                  .no_gradient = given->no_gradient,
                                  .state_size = sizeof(host_state),
                                  .setup = setup,

@@ -30,11 +30,11 @@ enum {
 
 typedef struct dni_layer_class {
     const char *type;                 /* as prototxt spells it */
-    int32_t bottoms_min, bottoms_max; /* max -1: any number */
-    int32_t tops_min, tops_max;
-    uint32_t flags;
+    int16_t bottoms_min, bottoms_max; /* max -1: any number */
+    int16_t tops_min, tops_max;
     uint32_t no_gradient; /* bit i: bottom i never gets a gradient (labels) */
-    size_t state_size;    /* bytes of dni_layer.state, zeroed */
+    uint16_t flags;
+    uint16_t state_size; /* bytes of dni_layer.state, zeroed */
     /* Once, bottom shapes known: checks parameters, declares weights. May be NULL. */
     dn_status (*setup)(dni_layer *layer);
     /* At every change of shape: layer->top[i] from layer->bottom[i]. */

@@ -181,16 +181,21 @@ static void bcast_task(void *arg, int64_t task, int32_t worker)
     const float *x = call->io->in[0], *s = call->io->in[1];
     const float *t = a->op == DN_BCAST_MULADD ? call->io->in[2] : NULL;
     float *y = call->io->out[0];
-    int64_t from, to, dim = a->inner == 1 ? 1 : a->dim,
-                      size = a->inner == 1 ? a->dim : a->inner;
+    const cpu_unary f = {.fn = a->activation, .a = (float)a->activation_a};
+    bool flat = a->inner == 1;
+    int64_t from, to, size = flat ? a->dim : a->inner;
+    int64_t rows = flat ? a->outer : a->outer * a->dim;
+    int64_t set = a->sets > 1 ? rows / a->sets : rows;
     (void)worker;
-    cpu_split(a->outer * dim, op->tasks, task, &from, &to);
+    cpu_split(rows, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
-        if (a->inner == 1)
-            ker->bcast_row(a->op, y + i * size, x + i * size, s, t, op->add, size);
+        int64_t at = i * size, j = i / set * a->dim + (flat ? 0 : i % a->dim);
+        if (flat)
+            ker->bcast_row(a->op, y + at, x + at, s + j, t ? t + j : NULL, op->add, size);
         else
-            ker->bcast(a->op, y + i * size, x + i * size, s[i % dim], t ? t[i % dim] : 0,
-                       op->add, size);
+            ker->bcast(a->op, y + at, x + at, s[j], t ? t[j] : 0, op->add, size);
+        if (f.fn != DN_FN_NONE)
+            ker->unary(&f, y + at, y + at, false, size);
     }
 }
 
@@ -201,7 +206,9 @@ CPU_COLD dn_status cpu_bcast_create(dn_backend *backend, const dn_op_desc *desc,
     if (!cpu_all_f32(desc))
         return cpu_decline(info, "operands are not plain f32");
     if (args->op < DN_BCAST_ADD || args->op > DN_BCAST_MULADD ||
-        (args->op == DN_BCAST_MULADD) != cpu_present(desc->inputs, desc->num_inputs, 2))
+        (args->op == DN_BCAST_MULADD) != cpu_present(desc->inputs, desc->num_inputs, 2) ||
+        args->activation < 0 || args->activation >= DN_FN_END ||
+        (args->sets > 1 && args->outer % args->sets))
         return cpu_decline(info, "inputs do not fit the operation");
     vector_op *op = new_vector(backend, desc, info, "cpu:bcast", bcast_task);
     if (!op)

@@ -147,14 +147,16 @@ const cuda_kind cuda_select = {"SELECT", sizeof(dn_args_select), NULL, run_selec
 typedef struct bcast_args {
     const float *x, *s, *t;
     float *y;
-    int64_t dim, inner;
+    int64_t dim, inner, set; /* elements with the same s */
     int32_t op, add;
+    function f;
 } bcast_args;
 
 MAP(bcast, bcast_args)
 {
-    int64_t d = middle_of(i, a->dim, a->inner);
+    int64_t d = quotient(i, a->set) * a->dim + middle_of(i, a->dim, a->inner);
     float x = a->x[i], s = a->s[d], y;
+    values floats = {a->y, 0};
     switch (a->op) {
     case DN_BCAST_ADD:
         y = x + s;
@@ -171,16 +173,24 @@ MAP(bcast, bcast_args)
     default:
         y = x * s + a->t[d];
     }
-    put(&a->y[i], a->add, y);
+    put_through(floats, i, a->add, y, &a->f);
 }
 
 static dn_status run_bcast(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_bcast *b = &op->args.bcast;
-    bcast_args a = {cuda_in(op, io, 0),  cuda_in(op, io, 1), cuda_in(op, io, 2),
-                    cuda_out(op, io, 0), b->dim,             b->inner,
-                    b->op,               cuda_adds(op, 0)};
-    bcast(op, &a, op->out[0].count);
+    int64_t count = op->out[0].count;
+    bcast_args a = {cuda_in(op, io, 0),
+                    cuda_in(op, io, 1),
+                    cuda_in(op, io, 2),
+                    cuda_out(op, io, 0),
+                    b->dim,
+                    b->inner,
+                    count / (b->sets > 1 ? b->sets : 1),
+                    b->op,
+                    cuda_adds(op, 0),
+                    function_of(b->activation, b->activation_a, 0, 0)};
+    bcast(op, &a, count);
     return DN_OK;
 }
 

@@ -5,16 +5,20 @@
 static dn_status check_bcast(dn_op *op)
 {
     const dn_args_bcast *a = &op->args.bcast;
-    int64_t count;
+    int64_t count, sets = a->sets > 1 ? a->sets : 1;
     if (a->op < DN_BCAST_ADD || a->op > DN_BCAST_MULADD)
         return ref_fail(op, DN_E_INVALID, "there is no operation %d", (int)a->op);
     if (ref_has_in(op, 2) != (a->op == DN_BCAST_MULADD))
         return ref_fail(op, DN_E_INVALID, "t goes with MULADD, not with operation %d",
                         (int)a->op);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
+    if (a->sets < 0 || a->outer % sets)
+        return ref_fail(op, DN_E_INVALID, "%d sets do not divide %lld", (int)a->sets,
+                        (long long)a->outer);
+    REF_TRY(ref_need_activation(op, a->activation));
     REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, a->dim));
-    REF_TRY(ref_need_in(op, 2, a->dim));
+    REF_TRY(ref_need_in(op, 1, sets * a->dim));
+    REF_TRY(ref_need_in(op, 2, sets * a->dim));
     return ref_need_out(op, 0, count);
 }
 
@@ -39,11 +43,14 @@ dn_status REF(ref_run_bcast)(const dn_op *op, const dn_op_io *io)
     const dn_args_bcast *a = &op->args.bcast;
     const real *x = io->in[0], *s = io->in[1], *t = ref_in(op, io, 2);
     real *y = io->out[0];
+    int64_t sets = a->sets > 1 ? a->sets : 1;
     for (int64_t o = 0; o < a->outer; o++)
         for (int64_t d = 0; d < a->dim; d++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = (o * a->dim + d) * a->inner + i;
-                put(&y[at], ref_adds(op, 0), bcast(a->op, x[at], s[d], t ? t[d] : 0));
+                int64_t j = o / (a->outer / sets) * a->dim + d;
+                put_through(&y[at], ref_adds(op, 0), bcast(a->op, x[at], s[j], t ? t[j] : 0),
+                            a->activation, a->activation_a);
             }
     return DN_OK;
 }

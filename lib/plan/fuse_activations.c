@@ -14,6 +14,9 @@ static int32_t *activation_of(dni_trial *t, double **a)
     case DN_OP_CONV_BWD_DATA:
         *a = &t->args.conv.activation_a;
         return &t->args.conv.activation;
+    case DN_OP_BCAST:
+        *a = &t->args.bcast.activation_a;
+        return &t->args.bcast.activation;
     case DN_OP_POOL:
         *a = NULL;
         return &t->args.pool.activation;

@@ -19,6 +19,8 @@ static bool can_add(const dni_op *op)
         return ((const dn_args_conv *)op->args)->activation == DN_FN_NONE;
     case DN_OP_GEMM:
         return ((const dn_args_gemm *)op->args)->activation == DN_FN_NONE;
+    case DN_OP_BCAST:
+        return ((const dn_args_bcast *)op->args)->activation == DN_FN_NONE;
     case DN_OP_NORM_SCALE:
         return ((const dn_args_norm_scale *)op->args)->activation == DN_FN_NONE;
     default:

@@ -292,6 +292,18 @@ static bool relayout_view(const dn_shape *shape, int64_t *outer, int64_t *dim, i
     return true;
 }
 
+/* What has a number for each channel of each image is one set of channels after the other. */
+static bool relayout_bcast(const dn_shape *shape, dn_args_bcast *b)
+{
+    image m = image_of(shape);
+    if (b->outer == 1 && b->dim == shape->dim[0] * m.C && shape->dim[0] <= INT32_MAX) {
+        b->outer = shape->dim[0];
+        b->sets = (int32_t)b->outer;
+        b->dim = m.C;
+    }
+    return relayout_view(shape, &b->outer, &b->dim, &b->inner);
+}
+
 bool dni_relayout(const dni_program *p, dni_trial *t, uint32_t in, uint32_t out)
 {
     const dni_op *op = &t->op;
@@ -307,7 +319,7 @@ bool dni_relayout(const dni_program *p, dni_trial *t, uint32_t in, uint32_t out)
     case DN_OP_REDUCE:
         return relayout_reduce(p, t, in);
     case DN_OP_BCAST:
-        return relayout_view(x, &b->outer, &b->dim, &b->inner);
+        return relayout_bcast(x, b);
     case DN_OP_BATCH_NORM:
     case DN_OP_BATCH_NORM_BWD:
     case DN_OP_NORM_SCALE:

@@ -265,11 +265,14 @@ SIZE(dn_args_select, 24);
 
 OFFSET(dn_args_bcast, base, 0);
 OFFSET(dn_args_bcast, op, 16);
-OFFSET(dn_args_bcast, reserved, 20);
+OFFSET(dn_args_bcast, sets, 20);
 OFFSET(dn_args_bcast, outer, 24);
 OFFSET(dn_args_bcast, dim, 32);
 OFFSET(dn_args_bcast, inner, 40);
-SIZE(dn_args_bcast, 48);
+OFFSET(dn_args_bcast, activation, 48);
+OFFSET(dn_args_bcast, reserved, 52);
+OFFSET(dn_args_bcast, activation_a, 56);
+SIZE(dn_args_bcast, 64);
 
 OFFSET(dn_args_reduce, base, 0);
 OFFSET(dn_args_reduce, op, 16);

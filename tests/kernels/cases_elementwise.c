@@ -220,6 +220,22 @@ static void bcast_cases(builder *b)
             out(b, SHAPE(w.outer, w.dim, w.inner));
             emit_in_place(b, 1, 0);
         }
+    for (int v = 0; v < NUM_VIEWS; v++) /* a set of channels for each image, and a function */
+        for (int32_t op = DN_BCAST_MUL; op <= DN_BCAST_MULADD; op += 2) {
+            view w = views[v];
+            BEGIN(b, DN_OP_BCAST, dn_args_bcast);
+            dn_args_bcast *a = &b->c.args.bcast;
+            a->op = op, a->sets = 3;
+            a->outer = 3 * w.outer, a->dim = w.dim, a->inner = w.inner;
+            a->activation = v % 3 ? DN_FN_RELU : DN_FN_TANH;
+            a->activation_a = v % 2 * 0.25;
+            in(b, NORMAL, SHAPE(3 * w.outer, w.dim, w.inner));
+            in(b, POSITIVE, SHAPE(3, w.dim));
+            if (op == DN_BCAST_MULADD)
+                in(b, NORMAL, SHAPE(3, w.dim));
+            out(b, SHAPE(3 * w.outer, w.dim, w.inner));
+            emit_in_place(b, 1, 0);
+        }
 }
 
 /* keep: bit of each axis (outer, dim, inner) that stays. */

@@ -50,6 +50,11 @@ static const row rows[] = {
         "CONV BATCH_NORM", ""),
     ROW("residual block in TEST", TEST, COMPACT, RESIDUAL, "CONV CONV CONV GEMM SOFTMAX LOSS",
         ""),
+    ROW("gate, sum and ReLU", TEST, COMPACT,
+        X CONV("a", "x", "") CONV("b", "x", "")
+            LAYER("s", "Pooling", "b", "s", "pooling_param { pool: AVE global_pooling: true }")
+                LAYER("z", "Axpy", "s' bottom: 'b' bottom: 'a", "z", "") RELU("z"),
+        "CONV CONV POOL BCAST", ""),
     ROW("residual block in TEST, readable", TEST, READABLE, RESIDUAL,
         "CONV CONV CONV ELTWISE UNARY GEMM SOFTMAX LOSS", ""),
     ROW("norm in TRAIN", TRAIN, READABLE, X CONV("a", "x", "") NORM("a") RELU("a") LOSS("a"),

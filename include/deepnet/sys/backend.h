@@ -224,7 +224,8 @@ typedef struct dn_args_select { /* dx = mask == index ? dy : 0 */
     int32_t reserved;
 } dn_args_select;
 
-/* y[o,d,i] = x[o,d,i] op s[d] (+ t[d] for MULADD). y may be x. */
+/* y[o,d,i] = x[o,d,i] op s[d] (+ t[d] for MULADD). y may be x. With sets > 1 s and t are
+ * (sets, dim): o takes row o / (outer / sets), and sets divides outer. */
 enum {
     DN_BCAST_ADD = 0,
     DN_BCAST_SUB = 1,
@@ -234,9 +235,10 @@ enum {
 };
 typedef struct dn_args_bcast {
     dn_args base;
-    int32_t op;
-    int32_t reserved;
+    int32_t op, sets;
     int64_t outer, dim, inner;
+    int32_t activation, reserved;
+    double activation_a;
 } dn_args_bcast;
 
 /* y[y_offset + sum(index * y_stride)] = alpha * sum over all indices that land there of

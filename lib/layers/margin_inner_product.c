@@ -16,15 +16,18 @@
 #include <math.h>
 
 #include "layers/inner_product.h"
+#include "layers/margin.h"
 #include "layers/values.h"
 
-typedef struct margin_state {
-    const dni_layer *layer;
-    int64_t M, K, N, iteration;
-    dni_tensor w, to_w, to_x; /* of dy at a label: what w gets beside it, and x: (M) */
-} margin_state;
+typedef dni_margin margin_state;
 
-static dn_status setup(dni_layer *layer)
+/* L-Softmax: rows of W keep their lengths. */
+static bool is_large(const margin_state *s)
+{
+    return s->layer->cls->type[0] == 'L';
+}
+
+dn_status dni_margin_setup(dni_layer *layer)
 {
     const Cnn__MarginInnerProductParameter *p = layer->param->margin_inner_product_param;
     margin_state *s = layer->state;
@@ -40,7 +43,7 @@ static dn_status setup(dni_layer *layer)
     return dni_declare_weight(layer, &w, p->weight_filler);
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_margin_shape(dni_layer *layer)
 {
     margin_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
@@ -162,41 +165,68 @@ static dni_tensor psi(const margin_state *s, dni_builder *b, dni_tensor c, dni_t
     return line(b, 1, times(b, apply(b, DN_FN_SIGN, c), f), -type);
 }
 
-/* The top's label columns; what of dy there goes to w, and to x. */
-static void bend(margin_state *s, dni_builder *b, dni_tensor lambda, dni_tensor y)
+/* Lengths of the rows of x: (rows, K). */
+static dni_tensor lengths(const margin_state *s, dni_builder *b, int64_t rows, dni_tensor x)
 {
     dn_args_reduce sums = {.op = DN_REDUCE_SUMSQ,
                            .axes = 2,
-                           .dim = {s->M, s->K},
+                           .dim = {rows, s->K},
                            .x_stride = {s->K, 1},
                            .y_stride = {1, 0},
                            .alpha = 1};
-    dni_tensor norm = dni_temp(b, b->dtype, 1, &s->M), slope;
+    dni_tensor y = dni_temp(b, b->dtype, 1, &rows);
+    dni_emit(b, DN_OP_REDUCE, &sums, DNI_TENSORS(x, DNI_NONE), DNI_TENSORS(y));
+    dni_emit_unary(b, DN_FN_SQRT, 0, 0, 0, y, y);
+    return y;
+}
+
+/* Those of W's rows at the labels. */
+static dni_tensor label_lengths(const margin_state *s, dni_builder *b)
+{
+    dn_args_gather at = {.count = s->M, .cols = 1, .limit = s->N};
+    dni_tensor y = dni_temp(b, b->dtype, 1, &s->M);
+    dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(lengths(s, b, s->N, s->w), b->x[1]),
+             DNI_TENSORS(y));
+    return y;
+}
+
+/* The top's label columns; what of dy there goes to w, and to x. */
+static void bend(margin_state *s, dni_builder *b, dni_tensor lambda, dni_tensor y)
+{
+    dni_tensor norm = lengths(s, b, s->M, b->x[0]), slope;
     dni_tensor share = dni_temp(b, b->dtype, 0, NULL), product = at_label(s, b, y);
-    dni_emit(b, DN_OP_REDUCE, &sums, DNI_TENSORS(b->x[0], DNI_NONE), DNI_TENSORS(norm));
-    dni_emit_unary(b, DN_FN_SQRT, 0, 0, 0, norm, norm);
     /* 1 / (1 + lambda), and 0 of items that are 0 */
     dni_tensor on = apply(b, DN_FN_THRESHOLD, norm);
     dni_emit_unary(b, DN_FN_POWER, 1, 1, -1, lambda, share);
     dni_emit_bcast(b, DN_BCAST_MUL, s->M, 1, 1, on, share, on);
-    dni_tensor c = over(b, product, line(b, 1, norm, FLT_MIN));
+    dni_tensor of_w = is_large(s) ? label_lengths(s, b) : DNI_NONE, of_x = norm;
+    if (is_large(s))
+        norm = times(b, norm, of_w);
+    dni_tensor c = over(b, product, line(b, 1, norm, is_large(s) ? 1e-9 : FLT_MIN));
     dni_tensor value = psi(s, b, c, &slope), u = times(b, slope, norm);
     dni_tensor v = minus(b, value, times(b, c, slope)), length = times(b, v, v);
     add_at_label(s, b, times(b, on, minus(b, times(b, norm, value), product)), y);
+    if (is_large(s)) { /* the derivative of |x| |w| psi */
+        dni_tensor ratio = over(b, of_x, line(b, 1, of_w, FLT_MIN));
+        s->to_w = times(b, on, line(b, 1, slope, -1));
+        s->of_w = times(b, on, times(b, ratio, v));
+        s->to_x = times(b, on, over(b, v, line(b, 1, ratio, FLT_MIN)));
+        return;
+    }
     dni_emit_sum2(b, 1, times(b, u, u), 1, length, length); /* of (u, v), times |x| */
     dni_emit_unary(b, DN_FN_SQRT, 0, 0, 0, length, length);
     s->to_w = times(b, on, line(b, 1, over(b, u, length), -1));
     s->to_x = times(b, on, over(b, v, length));
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_margin_forward(dni_layer *layer, dni_builder *b)
 {
     margin_state *s = layer->state;
     dn_args_host_call call = {.fn = next_lambda, .user = s};
     dni_tensor lambda = b->num_y > 1   ? b->y[1]
                         : is_single(s) ? DNI_NONE
                                        : dni_temp(b, b->dtype, 0, NULL);
-    s->w = dni_unit_rows(layer, b, s->N, s->K, 0);
+    s->w = is_large(s) ? b->w[0] : dni_unit_rows(layer, b, s->N, s->K, 0);
     dni_emit_gemm(b, false, true, s->M, s->N, s->K, 1, b->x[0], s->w, b->y[0]);
     if (layer->param->margin_inner_product_param->gamma != 0)
         dni_emit(b, DN_OP_HOST_CALL, &call, 0, &lambda, 1, &lambda);
@@ -206,30 +236,54 @@ static void forward(dni_layer *layer, dni_builder *b)
         bend(s, b, lambda, b->y[0]);
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+/* dy^T x, and of L-Softmax what the lengths of its rows bring. */
+static void backward_weights(const margin_state *s, dni_builder *b, dni_tensor dy,
+                             dni_tensor of_label)
+{
+    if (b->dw[0] == DNI_NONE || of_label == DNI_NONE) {
+        dni_emit_gemm(b, true, false, s->N, s->K, s->M, 1, dy, b->x[0], b->dw[0]);
+        return;
+    }
+    dn_args_gather at = {.count = s->M, .cols = 1, .limit = s->N};
+    dni_tensor rows = dni_temp(b, b->dtype, 1, &s->N), part = dni_temp_like(b, s->w);
+    dni_tensor rest = dni_temp_like(b, s->w);
+    dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(times(b, of_label, s->of_w), b->x[1]),
+             DNI_TENSORS(rows));
+    dni_emit_bcast(b, DN_BCAST_MUL, 1, s->N, s->K, s->w, rows, rest);
+    dni_emit_gemm(b, true, false, s->N, s->K, s->M, 1, dy, b->x[0], part);
+    dni_emit_sum2(b, 1, part, 1, rest, b->dw[0]);
+}
+
+void dni_margin_backward(dni_layer *layer, dni_builder *b)
 {
     margin_state *s = layer->state;
-    dni_emit_gemm(b, true, false, s->N, s->K, s->M, 1, b->dy[0], b->x[0], b->dw[0]);
+    bool large = is_large(s) && !is_single(s);
+    if (!large)
+        backward_weights(s, b, b->dy[0], DNI_NONE);
     if (is_single(s))
         dni_emit_gemm(b, false, false, s->M, s->K, s->N, 1, b->dy[0], s->w, b->dx[0]);
-    if (is_single(s) || b->dx[0] == DNI_NONE)
+    if (is_single(s) || (b->dx[0] == DNI_NONE && !large))
         return;
     dni_tensor dy = dni_temp_like(b, b->dy[0]), of_label = at_label(s, b, b->dy[0]);
     dni_tensor part = dni_temp_like(b, b->x[0]), rest = dni_temp_like(b, b->x[0]);
     dni_emit_copy(b, b->dy[0], dy);
     add_at_label(s, b, times(b, of_label, s->to_w), dy);
+    if (large)
+        backward_weights(s, b, dy, of_label);
+    if (b->dx[0] == DNI_NONE)
+        return;
     dni_emit_gemm(b, false, false, s->M, s->K, s->N, 1, dy, s->w, part);
     dni_emit_bcast(b, DN_BCAST_MUL, 1, s->M, s->K, b->x[0], times(b, of_label, s->to_x), rest);
     dni_emit_sum2(b, 1, part, 1, rest, b->dx[0]);
 }
 
 /* A snapshot keeps the number of forwards. */
-static int64_t tell(const dni_layer *layer)
+int64_t dni_margin_tell(const dni_layer *layer)
 {
     return ((const margin_state *)layer->state)->iteration;
 }
 
-static dn_status seek(dni_layer *layer, int64_t position)
+dn_status dni_margin_seek(dni_layer *layer, int64_t position)
 {
     ((margin_state *)layer->state)->iteration = position;
     return DN_OK;
@@ -237,16 +291,5 @@ static dn_status seek(dni_layer *layer, int64_t position)
 
 const dni_layer_class dni_layer_margin_inner_product = {
     .type = "MarginInnerProduct",
-    .bottoms_min = 2,
-    .bottoms_max = 2,
-    .tops_min = 1,
-    .tops_max = 2,
-    .no_gradient = 1u << 1,
-    .state_size = sizeof(margin_state),
-    .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
-    .tell = tell,
-    .seek = seek,
+    DNI_MARGIN_CLASS,
 };

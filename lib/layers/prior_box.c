@@ -11,19 +11,12 @@
  */
 #include <math.h>
 
-#include "layers/boxes.h"
+#include <string.h>
 
-#define MAX_RATIOS 64
+#include "layers/prior_box.h"
 
-typedef struct prior_state {
-    double ratio[MAX_RATIOS]; /* without 1 */
-    int32_t num_ratios;
-    int64_t H, W, image_h, image_w;
-    double step_h, step_w;
-    double variance[4];
-    void *priors;  /* the top, of the net's type */
-    int64_t count; /* of its coordinates, for which there is room */
-} prior_state;
+typedef dni_prior_boxes prior_state;
+#define MAX_RATIOS DNI_PRIOR_RATIOS
 
 static const Cnn__PriorBoxParameter *param_of(const dni_layer *layer)
 {
@@ -55,10 +48,27 @@ static dn_status read_ratios(const Cnn__PriorBoxParameter *p, prior_state *s)
     return DN_OK;
 }
 
-static dn_status setup(dni_layer *layer)
+/* PriorBoxClustered's boxes have widths and heights. */
+static bool is_clustered(const dni_layer *layer)
+{
+    return strlen(layer->cls->type) > sizeof "PriorBox";
+}
+
+static dn_status check_sizes(const dni_layer *layer)
 {
     const Cnn__PriorBoxParameter *p = param_of(layer);
-    prior_state *s = layer->state;
+    if (is_clustered(layer)) {
+        DNI_REQUIRE(p->n_width > 0 && p->n_width == p->n_height, DN_E_NET,
+                    "prior_box_param has %zu width and %zu height; it needs as many",
+                    p->n_width, p->n_height);
+        for (size_t i = 0; i < p->n_width; i++)
+            DNI_REQUIRE(p->width[i] > 0 && p->width[i] < 1e9f && p->height[i] > 0 &&
+                            p->height[i] < 1e9f,
+                        DN_E_NET, "box %zu is not of a positive number of pixels", i);
+        return DN_OK;
+    }
+    DNI_REQUIRE(!p->n_width && !p->n_height, DN_E_NET,
+                "width and height are PriorBoxClustered's");
     DNI_REQUIRE(p->n_min_size > 0, DN_E_NET, "prior_box_param needs a min_size");
     DNI_REQUIRE(p->n_max_size == 0 || p->n_max_size == p->n_min_size, DN_E_NET,
                 "%zu max_size for %zu min_size", p->n_max_size, p->n_min_size);
@@ -69,6 +79,16 @@ static dn_status setup(dni_layer *layer)
                         (p->max_size[i] > p->min_size[i] && p->max_size[i] < 1e9f),
                     DN_E_NET, "max_size %zu is not larger than its min_size", i);
     }
+    return DN_OK;
+}
+
+dn_status dni_prior_setup(dni_layer *layer)
+{
+    const Cnn__PriorBoxParameter *p = param_of(layer);
+    prior_state *s = layer->state;
+    dn_status st = check_sizes(layer);
+    if (st)
+        return st;
     DNI_REQUIRE(p->n_variance <= 1 || p->n_variance == 4, DN_E_NET,
                 "%zu variances; give one or four", p->n_variance);
     for (size_t i = 0; i < 4; i++) {
@@ -126,7 +146,9 @@ static void put_cell(const dni_layer *layer, int64_t *at, double x, double y)
 {
     const Cnn__PriorBoxParameter *p = param_of(layer);
     const prior_state *s = layer->state;
-    for (size_t i = 0; i < p->n_min_size; i++) {
+    for (size_t i = 0; is_clustered(layer) && i < p->n_width; i++)
+        put_box(layer, at, x, y, p->width[i], p->height[i]);
+    for (size_t i = 0; !is_clustered(layer) && i < p->n_min_size; i++) {
         double size = floor(p->min_size[i]);
         put_box(layer, at, x, y, size, size);
         if (p->n_max_size) {
@@ -151,7 +173,7 @@ static void make_priors(const dni_layer *layer)
         dni_put(s->priors, layer->dtype, count + i, s->variance[i % 4]);
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_prior_shape(dni_layer *layer)
 {
     const Cnn__PriorBoxParameter *p = param_of(layer);
     prior_state *s = layer->state;
@@ -159,7 +181,9 @@ static dn_status shape(dni_layer *layer)
     if (st)
         return st;
     int64_t sizes = (int64_t)p->n_min_size, count;
-    int64_t per_cell = sizes * (1 + s->num_ratios) + (int64_t)p->n_max_size;
+    int64_t per_cell = is_clustered(layer)
+                           ? (int64_t)p->n_width
+                           : sizes * (1 + s->num_ratios) + (int64_t)p->n_max_size;
     DNI_REQUIRE(dni_mul64(s->H * s->W, 4 * per_cell, &count), DN_E_SHAPE, "too many priors");
     layer->top[0] = dni_shape_of(3, (int64_t[]){1, 2, count});
     st = dni_shape_check(&layer->top[0]);
@@ -177,12 +201,12 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static void teardown(dni_layer *layer)
+void dni_prior_teardown(dni_layer *layer)
 {
     dni_free(layer->heap, ((prior_state *)layer->state)->priors);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_prior_forward(dni_layer *layer, dni_builder *b)
 {
     const prior_state *s = layer->state;
     dni_emit_copy(b, dni_constant(b, b->dtype, dni_shape_count(&layer->top[0]), s->priors),
@@ -191,14 +215,5 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_prior_box = {
     .type = "PriorBox",
-    .bottoms_min = 2,
-    .bottoms_max = 2,
-    .tops_min = 1,
-    .tops_max = 1,
-    .no_gradient = 3,
-    .state_size = sizeof(prior_state),
-    .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .teardown = teardown,
+    DNI_PRIOR_CLASS,
 };

@@ -21,6 +21,9 @@ static const struct alias {
     {"LayerParameter", "convolution3d_param", "convolution_param"}, /* C3D */
     {"LayerParameter", "pooling3d_param", "pooling_param"},
     {"LayerParameter", "transpose_param", "permute_param"}, /* CTPN */
+    {"LayerParameter", "labelsequence_accuracy_param", "ctc_loss_param"},
+    {"LayerParameter", "largemargin_inner_product_param", "margin_inner_product_param"},
+    {"FocalLossParameter", "gama", "gamma"},
     {"PermuteParameter", "dim", "order"},
     {"Yolov3Parameter", "anchors", "biases"},
     {"Yolov3DetectionOutputParameter", "anchors", "biases"},

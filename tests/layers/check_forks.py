@@ -468,6 +468,116 @@ def margin_inner_product(rng):
 
 
 @case
+def large_margin(rng):
+    """L-Softmax: as `margin`, but for the lengths of the rows, from which the weight gets more."""
+    x, label, dy = rng.normal(0, 1, (40, 3)), rng.randint(0, 5, 40), rng.normal(0, 1, (40, 5))
+    for kind in ('SINGLE', 'DOUBLE', 'TRIPLE', 'QUADRUPLE'):
+        w = rng.normal(0, 2, (5, 3))
+        made = net("layer { name: 'l' type: 'LargeMarginInnerProduct' bottom: 'x' bottom: 't' top: "
+                   "'y' top: 'lambda' largemargin_inner_product_param { num_output: 5 type: %s base: 9 "
+                   "gamma: 0.5 power: 2 lambda_min: 1.5 } }" % kind, {'x': x, 't': label})
+        made.params['l'][0].data[...] = w
+        made.forward()
+        lam, y, dx, dw = 4, x @ w.T, dy @ w, dy.T @ x
+        for i, k in enumerate(label if kind != 'SINGLE' else ()):
+            n, m = np.sqrt((x[i] ** 2).sum()), np.sqrt((w[k] ** 2).sum())
+            c = y[i, k] / (n * m)
+            a = np.arccos(c)
+            times = {'DOUBLE': 2, 'TRIPLE': 3, 'QUADRUPLE': 4}[kind]
+            fold = int(a * times / np.pi)
+            f = (-1) ** fold * np.cos(times * a) - 2 * fold
+            slope = (-1) ** fold * times * np.sin(times * a) / np.sin(a)
+            part = dy[i, k] / (1 + lam)
+            dx[i] += part * (slope * w[k] + m / n * (f - c * slope) * x[i] - w[k])
+            dw[k] += part * (slope * x[i] + n / m * (f - c * slope) * w[k] - x[i])
+            y[i, k] = (n * m * f + lam * y[i, k]) / (1 + lam)
+        close('lambda', made.blobs['lambda'].data, [lam])
+        close('top of ' + kind, made.blobs['y'].data, y)
+        made.backward(y=dy, **{'lambda': [0]})
+        close('gradient of x, ' + kind, made.blobs['x'].diff, dx)
+        close('gradient of the weight', made.params['l'][0].diff, dw)
+
+
+@case
+def focal_loss(rng):
+    x = rng.normal(0, 2, (3, 4, 2, 5))
+    label = rng.randint(-1, 4, (3, 2, 5))
+    p = softmax(x, 1)
+    at = np.take_along_axis(p, np.maximum(label, 0)[:, None], 1)[:, 0]
+    counts = label >= 0
+    one_hot = np.moveaxis(np.eye(4)[np.maximum(label, 0)], 3, 1)
+    for kind, given, alpha, gamma, norm in (
+            ('FocalLoss', 'loss_param { ignore_label: -1 }', 0.25, 2, counts.sum()),
+            ('FocalLoss', 'loss_param { ignore_label: -1 normalize: false } focal_loss_param { alpha: 0.75 '
+             'gamma: 1.5 type: ORIGIN }', 0.75, 1.5, 3),
+            ('SoftmaxFocalLoss', 'loss_param { ignore_label: -1 normalization: FULL } focal_loss_param { '
+             'gama: 0 alpha: 1 }', 1, 0, 30)):
+        made = net("layer { name: 'l' type: '%s' bottom: 'x' bottom: 't' top: 'y' top: 'p' "
+                   "loss_weight: 2 loss_weight: 0 %s }" % (kind, given), {'x': x, 't': label})
+        made.forward()
+        q, log = 1 - at, np.log(at)
+        close('loss', made.blobs['y'].data, -alpha / norm * (counts * q ** gamma * log).sum())
+        close('probabilities', made.blobs['p'].data, p)
+        made.backward()
+        g = -2 * alpha / norm * counts * (q ** gamma - gamma * at * q ** (gamma - 1) * log)
+        close('gradient', made.blobs['x'].diff, g[:, None] * (one_hot - p))
+    made = net("layer { name: 'l' type: 'FocalLoss' bottom: 'x' bottom: 't' top: 'y' loss_param { "
+               "ignore_label: -1 } }", {'x': x, 't': np.full((3, 2, 5), -1)})
+    made.forward()
+    close('nothing counts', made.blobs['y'].data, 0)
+    made.backward()
+    close('gradient of nothing', made.blobs['x'].diff, np.zeros(x.shape))
+
+
+@case
+def dice_coef_loss(rng):
+    a, b = rng.normal(0, 1, (3, 2, 4)), rng.normal(0, 1, (3, 2, 4))
+    made = net("layer { name: 'l' type: 'DiceCoefLoss' bottom: 'a' bottom: 'b' top: 'y' "
+               "loss_weight: 0.5 }", {'a': a, 'b': b})
+    made.forward()
+    sums = lambda v: v.sum((1, 2), keepdims=True)
+    size = sums(a * a) + sums(b * b) + 1
+    r = (2 * sums(a * b) + 1) / size
+    close('loss', made.blobs['y'].data, 1 - r.mean())
+    made.backward()
+    close('gradient of a', made.blobs['a'].diff, (r * a - b) / size)
+    close('gradient of b', made.blobs['b'].diff, (r * b - a) / size)
+
+
+@case
+def label_sequences(rng):
+    """What CRNN's nets are measured by."""
+    reads = [[3, 1, 1, 3, 1, 0], [3, 3, 3, 3, 3, 3], [2, 2, 0, 3, 0, 0], [0, 1, 2, 3, 3, 3], [1, 3, 2, 3, 3, 3]]
+    labels = [[1, 1, 0, 3], [3, 3, 3, 3], [3, 2, 0, 0], [0, 1, 2, 0], [1, 3, 3, 3]]
+    x = rng.uniform(0, 1, (5, 6, 4))
+    np.put_along_axis(x, np.array(reads)[:, :, None], 2, 2)
+    made = net("layer { name: 'l' type: 'LabelsequenceAccuracy' bottom: 'x' bottom: 't' top: 'y' "
+               "labelsequence_accuracy_param { blank_label: 3 } }", {'x': x, 't': labels})
+    made.forward()
+    close('share', made.blobs['y'].data, 3 / 5)
+
+
+@case
+def prior_box_clustered(rng):
+    for given, step, image in (('step: 5 offset: 0.25', (5, 5), (40, 30)), ('', (10, 10), (40, 30)),
+                               ('step_h: 4 step_w: 6 img_h: 60 img_w: 50', (4, 6), (60, 50))):
+        clip = 'clip: true' if given else ''
+        offset = 0.25 if 'offset' in given else 0.5
+        made = net("layer { name: 'l' type: 'PriorBoxClustered' bottom: 'm' bottom: 'i' top: 'y' "
+                   "prior_box_param { width: 3.5 height: 8 width: 12 height: 4.5 variance: 0.1 "
+                   "variance: 0.1 variance: 0.2 variance: 0.2 %s %s } }" % (given, clip),
+                   {'m': np.zeros((1, 2, 4, 3)), 'i': np.zeros((1, 3, 40, 30))})
+        made.forward()
+        boxes = []
+        for i, j, (w, h) in itertools.product(range(4), range(3), ((3.5, 8), (12, 4.5))):
+            y, x = (i + offset) * step[0], (j + offset) * step[1]
+            boxes += [(x - w / 2) / image[1], (y - h / 2) / image[0], (x + w / 2) / image[1],
+                      (y + h / 2) / image[0]]
+        boxes = np.clip(boxes, 0, 1) if clip else np.array(boxes)
+        close('priors', made.blobs['y'].data, [[boxes, np.tile([0.1, 0.1, 0.2, 0.2], 24)]])
+
+
+@case
 def label_specific_add(rng):
     x, label = rng.normal(0, 1, (9, 4)), rng.randint(0, 4, 9)
     for phase in (deepnet.TRAIN, deepnet.TEST):

@@ -569,6 +569,28 @@ const gradient_row gradient_rows[] = {
           XY) "layer { name: 'm' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 2 } } "
               "layer { name: 'n' type: 'Eltwise' bottom: 'y' bottom: 'x' top: 'w' } ",
      0},
+    {"LargeMarginInnerProduct",
+     X2 IN("t4", "dim: 3")
+     L("LargeMarginInnerProduct", "bottom: 'x' bottom: 't4' top: 'y' margin_inner_product_param { "
+                                  "num_output: 4 type: SINGLE }"), 0},
+    {"LargeMarginInnerProduct",
+     X2 IN("t4", "dim: 3")
+     L("LargeMarginInnerProduct", "bottom: 'x' bottom: 't4' top: 'y' margin_inner_product_param { "
+                                  "num_output: 4 type: QUADRUPLE base: 3 }"), 0},
+    {"LargeMarginInnerProduct",
+     X2 IN("t4", "dim: 3")
+     L("LargeMarginInnerProduct", "bottom: 'x' bottom: 't4' top: 'y' margin_inner_product_param { "
+                                  "num_output: 4 type: TRIPLE base: 0.5 }"), 0},
+    {"FocalLoss",
+     X4 IN("t3", "dim: 2 dim: 4 dim: 5")
+     L("FocalLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_weight: 2 loss_param { "
+                    "ignore_label: 1 }"), 0},
+    {"SoftmaxFocalLoss",
+     X2 IN("t4", "dim: 3")
+     L("SoftmaxFocalLoss", "bottom: 'x' bottom: 't4' top: 'y' focal_loss_param { gamma: 0.5 "
+                           "alpha: 2 } loss_param { normalization: NONE }"), 0},
+    {"DiceCoefLoss", IN("x", "dim: 1 dim: 12") IN("xx", "dim: 1 dim: 12")
+     L("DiceCoefLoss", "bottom: 'x' bottom: 'xx' top: 'y' loss_weight: 3"), 0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
@@ -578,8 +600,8 @@ const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
     "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
     "DetectionEvaluate", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
-    "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input", "LaneData",
-    "MemoryData", "PriorBox", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
+    "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
+    "LabelsequenceAccuracy", "LaneData", "MemoryData", "PriorBox", "PriorBoxClustered", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "VideoData", "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

@@ -12,7 +12,15 @@
 
 #include "bench.h"
 
-typedef float vec __attribute__((vector_size(64)));
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+/* As wide as registers: wider ones would be too many, and kept in memory. */
+typedef float vec __attribute__((vector_size(4 * LANES)));
 
 enum { CHAINS = 10, ROUNDS = 20 * 1000 * 1000, FLOATS = 16 << 20, TRIADS = 8 };
 
@@ -26,7 +34,7 @@ static void *fma_loop(void *arg)
 {
     job *j = arg;
     vec acc[CHAINS], x, y;
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < LANES; i++)
         x[i] = 0.999f + (float)i * 1e-6f, y[i] = 1e-3f;
     for (int k = 0; k < CHAINS; k++)
         acc[k] = y * (float)k;
@@ -106,7 +114,7 @@ int main(int argc, char **argv)
     bench_options o = bench_parse(argc, argv, "peak [--threads=N]");
     static job jobs[64];
     int threads = o.threads < 1 ? 1 : o.threads > 64 ? 64 : o.threads;
-    double flops = best_rate(threads, fma_loop, jobs, 2 * 16), narrow = 0;
+    double flops = best_rate(threads, fma_loop, jobs, 2 * LANES), narrow = 0;
 #ifdef __AVX512BF16__
     narrow = best_rate(threads, bf16_loop, jobs, 2 * 32);
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * conv_inner.c: convolutions as others that have kernels, of operands moved about. Over three
- * axes: in NHWC, whatever the layout. Of groups of few channels in NHWC:
- * groups side by side as one, with zeros between them: an infinity or NaN in a group reaches
- * those beside it. */
+ * conv_inner.c: convolutions as other ops that have kernels, of operands moved about. Over
+ * three axes: in NHWC, whatever the layout. Of whole images: as a product of matrices. Of
+ * groups of few channels in NHWC: groups side by side as one, with zeros between them: an
+ * infinity or NaN in a group reaches those beside it. */
 #include "cpu.h"
 
 #include <stdio.h>
@@ -101,7 +101,8 @@ static dn_status add_step(inner_op *op, const dn_op_desc *desc, const step *wher
         return cpu_decline(info, own.reason);
     if (status)
         return status;
-    if (desc->kind != DN_OP_FILL && desc->kind != DN_OP_COPY) { /* "cpu:rows/avx2 of groups" */
+    if (desc->kind >= DN_OP_GEMM && desc->kind <= DN_OP_CONV_BWD_WEIGHTS) {
+        /* "cpu:rows/avx2 of groups" */
         char as[8];
         snprintf(as, sizeof as, "%.6s", info->implementation + 4);
         snprintf(info->implementation, sizeof info->implementation, "%.36s of %.7s",
@@ -248,6 +249,123 @@ dn_status cpu_conv_frames_create(dn_backend *backend, const dn_op_desc *desc, dn
         status = add_conv(op, desc, &a, in, outs, &where, info);
     if (!status && last == IO)
         status = add_turn(op, y, true, accumulate, where.out[0], 0, info);
+    return finish(op, status, out, info);
+}
+
+/* ---- whole images ------------------------------------------------------------------------ */
+
+/* The kernel is as large as the image, which has one output. */
+static bool is_whole(const dn_args_conv *a, const dn_shape *x, const dn_shape *y)
+{
+    bool whole = a->group == 1 && cpu_count(y) == y->dim[0] * y->dim[1];
+    for (int32_t i = 0; i < a->spatial; i++)
+        whole = whole && a->pad[i] == 0 && x->dim[2 + i] == a->kernel[i];
+    return whole && cpu_count(x) > x->dim[0] * x->dim[1];
+}
+
+/* db: sums of dy, (N, K). */
+static dn_status add_bias_sums(inner_op *op, int64_t N, int64_t K, uint32_t accumulate,
+                               dn_op_info *info)
+{
+    dn_args_reduce r = {.base = {.struct_size = sizeof r, .accumulate = accumulate},
+                        .axes = 2,
+                        .dim = {N, K},
+                        .x_stride = {K, 1},
+                        .y_stride = {0, 1},
+                        .alpha = 1};
+    dn_operand x = flat(N * K), y = flat(K);
+    dn_op_desc desc = {.struct_size = sizeof desc,
+                       .kind = DN_OP_REDUCE,
+                       .num_inputs = 1,
+                       .num_outputs = 1,
+                       .inputs = &x,
+                       .outputs = &y,
+                       .args = &r};
+    return add_step(op, &desc, &(step){.in = {1, -1, -1}, .out = {1, -1}}, info);
+}
+
+/* y (N, K) = x w^T and its like: x (N, C I), w (K, C I). */
+static dn_status add_product(inner_op *op, const dn_op_desc *as, int64_t N, int64_t K,
+                             int64_t row, uint32_t accumulate, const step *where,
+                             dn_op_info *info)
+{
+    const dn_args_conv *a = as->args;
+    bool back = as->kind == DN_OP_CONV_BWD_DATA, weights = as->kind == DN_OP_CONV_BWD_WEIGHTS;
+    dn_args_gemm g = {.base = {.struct_size = sizeof g, .accumulate = accumulate},
+                      .trans_a = weights,
+                      .trans_b = !back && !weights,
+                      .m = weights ? K : N,
+                      .n = back || weights ? row : K,
+                      .k = weights ? N
+                           : back  ? K
+                                   : row,
+                      .lda = back || weights ? K : row,
+                      .ldb = row,
+                      .ldc = back || weights ? row : K,
+                      .batch = 1,
+                      .alpha = 1,
+                      .bias_mode = where->in[2] >= 0,
+                      .activation = weights ? DN_FN_NONE : a->activation,
+                      .activation_a = a->activation_a};
+    dn_operand in[ROLES] = {flat(g.m * g.k), flat(g.n * g.k), flat(g.n)}, out = flat(g.m * g.n);
+    dn_op_desc desc = *as;
+    desc.kind = DN_OP_GEMM;
+    desc.num_inputs = 2 + g.bias_mode, desc.num_outputs = 1;
+    desc.inputs = in, desc.outputs = &out, desc.args = &g;
+    desc.constant = weights ? 0 : as->constant & 2;
+    return add_step(op, &desc, where, info);
+}
+
+dn_status cpu_conv_whole_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                                dn_op_info *info)
+{
+    const dn_args_conv *a = desc->args;
+    bool back = desc->kind == DN_OP_CONV_BWD_DATA,
+         weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
+    uint32_t accumulate = a->base.accumulate & 1;
+    dn_operand in[ROLES], outs[OUTS];
+    int32_t role[3];
+    copies_of(desc, in, outs);
+    roles_of(desc->kind, &role[0], &role[1], &role[2]);
+    dn_operand *x = back ? &outs[0] : &in[0], *y = role[2] < IO ? &in[role[2]] : &outs[0];
+    bool turn = x->layout == DN_LAYOUT_NHWC, bias = cpu_present(in, ROLES, 2);
+    dn_op_desc plain = *desc;
+    plain.inputs = in, plain.outputs = outs;
+    x->layout = y->layout = DN_LAYOUT_PLAIN;
+    if (!cpu_all_f32(&plain) || !is_whole(a, &x->shape, &y->shape))
+        return cpu_decline(info, "not one output of plain f32");
+    if (back && turn && accumulate && a->activation != DN_FN_NONE)
+        return cpu_decline(info, "activation of a sum");
+    int64_t N = x->shape.dim[0], C = x->shape.dim[1], row = cpu_count(&x->shape) / N;
+    inner_op *op = new_inner(backend, info, "cpu:images");
+    if (!op)
+        return DN_E_NOMEM;
+    step where = {.in = {0, 1, bias ? 2 : -1}, .out = {0, -1}};
+    if (weights)
+        where.in[0] = 1, where.in[1] = 0;
+    int32_t *at = back ? &where.out[0] : &where.in[weights];
+    dn_status status = DN_OK;
+    if (turn)
+        *at = stand_in(op, 0, N * row);
+    if (turn && !back)
+        status = add_turn(op, &x->shape, true, 0, 0, *at, info);
+    if (bias && back) { /* a bias for each of a channel's elements */
+        dn_args_copy c = {.base = {.struct_size = sizeof c},
+                          .axes = 2,
+                          .dim = {C, row / C},
+                          .x_stride = {1, 0},
+                          .y_stride = {row / C, 1},
+                          .alpha = 1};
+        where.in[2] = stand_in(op, 1, row);
+        status = add_copy(op, 2, where.in[2], &c, info);
+    }
+    if (!status)
+        status = add_product(op, desc, N, y->shape.dim[1], row, back && turn ? 0 : accumulate,
+                             &where, info);
+    if (!status && back && turn)
+        status = add_turn(op, &x->shape, false, accumulate, *at, 0, info);
+    if (!status && weights && cpu_present(outs, OUTS, 1))
+        status = add_bias_sums(op, N, y->shape.dim[1], a->base.accumulate >> 1 & 1, info);
     return finish(op, status, out, info);
 }
 

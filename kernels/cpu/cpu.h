@@ -251,6 +251,9 @@ typedef struct cpu_kernels {
 
     /* vector_kernels.c */
     void (*axpby)(float *y, const float *x, float a, bool add, int64_t n); /* y (+)= a x */
+    /* y (rows of n, ldy apart) += x (rows ldx apart), row after row. */
+    void (*add_rows)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows,
+                     int64_t n);
     /* y[i * ldy + j] (+)= a x[j * ldx + i], i < m, j < n */
     void (*turn)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
                  float a, bool add);
@@ -431,7 +434,8 @@ cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_wino_create, cpu_wino_weights_create, cpu_strassen_create;
 cpu_create_fn cpu_dft_planes_create, cpu_wino_planes_data_create,
     cpu_wino_planes_weights_create;
-cpu_create_fn cpu_conv_frames_create, cpu_conv_groups_create;
+cpu_create_fn cpu_conv_frames_create, cpu_conv_groups_create, cpu_conv_whole_create,
+    cpu_conv_scatter_create;
 cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;

@@ -15,7 +15,7 @@
     X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                  \
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \
     X(axpby) X(turn) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(rule) X(pick)         \
-    X(select) X(random)                                                                        \
+    X(select) X(random) X(add_rows)                                                            \
     X(norm) X(norm_bwd) X(norm_sums) X(tally) X(moments) X(lrn) X(lrn_bwd) X(lrn_row)          \
     X(lrn_row_bwd)                                                                             \
     X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \

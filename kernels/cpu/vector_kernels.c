@@ -18,6 +18,19 @@ void ISA(cpu_axpby)(float *y, const float *x, float a, bool add, int64_t n)
         EACH(i, n, left) put(y + i, v_mul(s, v_loadp(x + i, left)), add, left);
 }
 
+/* Few floats one by one: with AVX2 a store of a part of a vector takes as long as several. */
+void ISA(cpu_add_rows)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows,
+                       int64_t n)
+{
+    for (int64_t i = 0; i < rows; i++, y += ldy, x += ldx) {
+        int64_t j = 0;
+        for (; j + (VL < 16 ? VL : 1) <= n; j += VL)
+            put(y + j, v_loadp(x + j, n - j), true, n - j);
+        for (; j < n; j++)
+            y[j] += x[j];
+    }
+}
+
 #if VL == 16
 typedef __mmask8 part;
 #define PART(n)             ((part)((n) >= 8 ? 0xFF : (1 << (n)) - 1))

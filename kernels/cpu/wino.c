@@ -29,10 +29,12 @@ typedef struct wino_op {
     dn_op base;
     cpu_wino wino;
     bool flipped, local, keep, own; /* own: what tasks share, each worker makes for itself */
+    bool turned; /* all weights first, for the phases of y: in scratch unless they are kept */
     int64_t panels, blocks, block, wave; /* blocks of at most `block` tiles, `wave` at a time */
     int64_t ld;                          /* transformed inputs: from tile to tile */
-    int64_t shared_floats, worker_floats, own_floats;
-    int64_t *at, *next; /* of a tap in a panel of weights */
+    int64_t turned_floats, shared_floats, worker_floats, own_floats;
+    int64_t groups;     /* phase by phase */
+    int64_t *at, *next; /* of a tap in a panel of weights, for each phase */
     int64_t fetch;      /* channels whose weights are read together */
     int64_t area;       /* taps of all frames */
     int64_t depth;      /* channels of all frames; of them at most `piece` at a time */
@@ -76,13 +78,26 @@ const float *cpu_wino_frame(const cpu_wino *w, const float *x, int64_t n, int64_
 }
 
 void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const float *image,
-                    int64_t H, int64_t W, int64_t C, int64_t h, int64_t w, const float *outside)
+                    int64_t H, int64_t W, int64_t C, int64_t h, int64_t w, int64_t stride,
+                    const float *outside)
 {
-    for (int64_t i = 0; i < n; i++, h += wino->dh)
-        for (int64_t j = 0, k = w; j < n; j++, k += wino->dw) {
+    for (int64_t i = 0; i < n; i++, h += wino->dh * stride)
+        for (int64_t j = 0, k = w; j < n; j++, k += wino->dw * stride) {
             bool in = image && h >= 0 && h < H && k >= 0 && k < W;
             *at++ = in ? image + (h * W + k) * C : outside;
         }
+}
+
+/* Of a phase (a, b) of y the first output's first tap lies (a + lead) / stride further on. */
+void cpu_wino_look(const cpu_wino *w, const float **at, const float *x, cpu_wino_corner c,
+                   int64_t e, int64_t phase, const float *zeros)
+{
+    int64_t h = c.h * w->in - w->pad_h + (phase / w->out + w->lead_h) / w->out;
+    int64_t col = c.w * w->in - w->pad_w + (phase % w->out + w->lead_w) / w->out;
+    if (w->in > 1)
+        h += e / w->in, col += e % w->in;
+    cpu_wino_patch(w, at, 6, cpu_wino_frame(w, x, c.n, e), w->H, w->W, w->Cx, h, col, w->in,
+                   zeros);
 }
 
 /* Nanoseconds on one thread, fitted to ResNet-50's, AlexNet's and GoogLeNet's shapes on a Zen 4
@@ -100,7 +115,7 @@ static double cost_of(const cpu_wino *w, int32_t isa, bool weights, bool kept)
     else
         ns = flops * channels * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
              (kept ? 75 : 125) * channels * K * (double)cpu_ceil(w->tiles, TILES_MOST);
-    return ns * (double)w->group * (isa == CPU_PLAIN ? 10 : 1);
+    return ns * (double)(w->group * w->phases) * (isa == CPU_PLAIN ? 10 : 1);
 }
 
 /* For more tiles, making weights is little beside using them. */
@@ -116,9 +131,10 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     if (!cpu_conv_nhwc_geo(&f, desc, false, info))
         return false;
-    if (f.R != f.S || (f.R != 3 && f.R != 5) || f.sh != 1 || f.sw != 1 || f.Cg < 32 ||
-        f.Kg < 32 || (back && f.sd != 1)) {
-        cpu_decline(info, "Winograd takes 3x3 and 5x5 of 32 channels and more");
+    int64_t stride = f.sh, taps = cpu_ceil(f.R, stride);
+    if (f.R != f.S || taps < 2 || taps > 5 || f.sh != f.sw || f.Cg < 32 || f.Kg < 32 ||
+        (stride > 1 && (f.frames || f.dh > 1 || f.dw > 1)) || (back && f.sd != 1)) {
+        cpu_decline(info, "Winograd takes 2 to 5 taps each way and 32 channels or more");
         return false;
     }
     *wino = (cpu_wino){.N = f.N,
@@ -137,14 +153,23 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
                        .C = back ? f.Kg : f.Cg,
                        .K = back ? f.Cg : f.Kg,
                        .group = f.group,
-                       .taps = f.R,
-                       .size = 7 - f.R,
-                       .pad_h = back ? (f.R - 1) * f.dh - f.ph : f.ph,
-                       .pad_w = back ? (f.S - 1) * f.dw - f.pw : f.pw,
+                       .taps = taps,
+                       .size = 7 - taps,
+                       .kernel = f.R,
+                       .area = f.E * f.R * f.S,
+                       .in = back ? 1 : stride,
+                       .out = back ? stride : 1,
+                       .phases = back ? stride * stride : 1,
+                       .lead_h = back ? f.ph : 0,
+                       .lead_w = back ? f.pw : 0,
+                       .pad_h = back ? (taps - 1) * f.dh : f.ph,
+                       .pad_w = back ? (taps - 1) * f.dw : f.pw,
                        .dh = f.dh,
                        .dw = f.dw};
-    wino->rows = tiles_along(wino->P, wino->dh, wino->size);
-    wino->cols = tiles_along(wino->Q, wino->dw, wino->size);
+    if (wino->in > 1) /* phases of x are summed as frames are, but lie in the same */
+        wino->E = stride * stride, wino->dd = 0;
+    wino->rows = tiles_along(cpu_ceil(wino->P, wino->out), wino->dh, wino->size);
+    wino->cols = tiles_along(cpu_ceil(wino->Q, wino->out), wino->dw, wino->size);
     wino->tiles = wino->N * wino->T * wino->rows * wino->cols;
     double cost =
         cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS, keeps(wino, desc));
@@ -185,9 +210,8 @@ static void look(const wino_call *call, int64_t g, int64_t tile, int64_t e, cons
                  const float *zeros)
 {
     const cpu_wino *w = &call->op->wino;
-    cpu_wino_corner c = cpu_wino_at(w, tile);
-    cpu_wino_patch(w, at, 6, cpu_wino_frame(w, call->x + g * w->C, c.n, e), w->H, w->W, w->Cx,
-                   c.h - w->pad_h, c.w - w->pad_w, zeros);
+    cpu_wino_look(w, at, call->x + g % w->group * w->C, cpu_wino_at(w, tile), e, g / w->group,
+                  zeros);
 }
 
 /* Tiles [from, to) of group g, the first at v: of UNIT channels all frames after each other,
@@ -221,11 +245,14 @@ static void turn_weights(const wino_call *call, int64_t g, int64_t j, int64_t c,
 {
     const wino_op *op = call->op;
     const cpu_wino *w = &op->wino;
-    int64_t nr = op->base.backend->kernels->nr, area = op->area;
+    int64_t nr = op->base.backend->kernels->nr, area = w->area, phase = g / w->group;
     int64_t ld = op->flipped ? area : w->C * area, move = op->flipped ? w->K * area : area;
-    const float *from = call->w + (g * w->C * w->K + j * nr * (ld / area)) * area;
+    const float *from = call->w + (g % w->group * w->C * w->K + j * nr * (ld / area)) * area;
+    if (w->phases > 1 && !op->turned) /* another one may have had taps where this has none */
+        memset(taps, 0, (size_t)(n * op->area * nr) * sizeof(float));
     op->base.backend->kernels->pack_weights(taps, cpu_min(nr, w->K - j * nr), n * area,
-                                            from + c * move, ld, op->at, op->next, 0);
+                                            from + c * move, ld,
+                                            op->at + phase * op->fetch * area, op->next, 0);
 }
 
 static float *kept_at(const wino_call *call, int64_t g, int64_t j, int64_t c)
@@ -245,7 +272,7 @@ static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64
     const float *at[25];
     for (int64_t c = c0, n; c < c1; c += n) {
         n = cpu_min(op->fetch, c1 - c);
-        if (op->keep)
+        if (op->turned)
             taps = kept_at(call, g, j, c);
         else
             turn_weights(call, g, j, c, n, taps);
@@ -253,7 +280,7 @@ static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64
         for (int64_t i = 0; i < n * E; i++) {
             for (int64_t t = 0; t < area; t++) {
                 at[t] = taps + (i * area + t) * ker->nr;
-                for (int64_t v = 0; op->keep && v < ker->nr; v += 16)
+                for (int64_t v = 0; op->turned && v < ker->nr; v += 16)
                     __builtin_prefetch(at[t] + v + AHEAD * area * ker->nr);
             }
             int64_t place = (first - c0) * E + i % E * unit + c - first + i / E;
@@ -281,15 +308,17 @@ static void transform_output(const wino_call *call, const space *s, int64_t g, i
     const wino_op *op = call->op;
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t col = g * w->K + j * ker->nr, n = cpu_min(ker->nr, w->K - j * ker->nr);
-    const float *at[2][16];
+    int64_t phase = g / w->group;
+    int64_t col = g % w->group * w->K + j * ker->nr, n = cpu_min(ker->nr, w->K - j * ker->nr);
+    const float *at[2][25];
     cpu_end end = op->end;
     end.bias_n = call->bias ? call->bias + col : NULL;
     for (int64_t t = from; t <= to; t++) {
         if (t < to) {
             cpu_wino_corner c = cpu_wino_at(w, t);
             cpu_wino_patch(w, at[t & 1], w->size, call->y + c.n * w->P * w->Q * w->Kx + col,
-                           w->P, w->Q, w->Kx, c.h, c.w, s->trash);
+                           w->P, w->Q, w->Kx, c.h * w->out + phase / w->out,
+                           c.w * w->out + phase % w->out, w->out, s->trash);
             cpu_wino_fetch(at[t & 1], w->size, 0, n);
         }
         if (t > from)
@@ -325,7 +354,7 @@ static void local_task(void *arg, int64_t task, int32_t worker)
     space s = space_of(call, worker);
     cpu_split(op->wino.tiles, op->blocks, task % op->blocks, &from, &to);
     int64_t step = cpu_wino_step((to - from) * op->ld), u_step = cpu_wino_step(op->depth * nr);
-    for (int64_t i = 0; op->own && !*s.made && i < op->wino.group * op->panels; i++)
+    for (int64_t i = 0; op->own && !*s.made && i < op->groups * op->panels; i++)
         make_weights(call, i, &s, s.own);
     *s.made = 1;
     transform_input(call, g, from, to, s.input, step, s.zeros);
@@ -385,9 +414,11 @@ static void keep_task(void *arg, int64_t task, int32_t worker)
     const wino_call *call = arg;
     const wino_op *op = call->op;
     int64_t g = task / op->panels, j = task % op->panels, n;
-    float *kept = kept_at(call, g, j, 0);
     (void)worker;
-    memset(kept, 0, (size_t)(kept_at(call, g, j + 1, 0) - kept) * sizeof(float));
+    for (int64_t p = g; p < op->groups; p += op->wino.group) {
+        float *kept = kept_at(call, p, j, 0);
+        memset(kept, 0, (size_t)(kept_at(call, p, j + 1, 0) - kept) * sizeof(float));
+    }
     for (int64_t c = 0; c < op->wino.C; c += n) {
         n = cpu_min(op->fetch, op->wino.C - c);
         turn_weights(call, g, j, c, n, kept_at(call, g, j, c));
@@ -405,24 +436,25 @@ static dn_status wino_prepare(dn_op *base, const dn_op_io *io)
 static dn_status wino_run(dn_op *base, const dn_op_io *io)
 {
     wino_op *op = (wino_op *)base;
-    const cpu_wino *w = &op->wino;
     wino_call call = {.op = op,
                       .x = io->in[0],
                       .w = io->in[1],
                       .bias = cpu_in(base, io, 2),
                       .y = io->out[0],
-                      .shared = io->scratch,
-                      .kept = io->keep};
+                      .shared = (float *)io->scratch + op->turned_floats,
+                      .kept = op->keep ? io->keep : io->scratch};
     call.work = call.shared + op->shared_floats;
     for (int32_t i = 0; i < base->backend->host.num_threads; i++)
         *(int64_t *)(call.work + i * op->worker_floats) = 0;
+    if (op->turned && !op->keep)
+        cpu_for(base->backend, op->wino.group * op->panels, keep_task, &call);
     if (op->local) {
         if (!op->own)
-            cpu_for(base->backend, w->group * op->panels, weights_task, &call);
-        cpu_for(base->backend, w->group * op->blocks, local_task, &call);
+            cpu_for(base->backend, op->groups * op->panels, weights_task, &call);
+        cpu_for(base->backend, op->groups * op->blocks, local_task, &call);
         return DN_OK;
     }
-    for (call.g = 0; call.g < w->group; call.g++)
+    for (call.g = 0; call.g < op->groups; call.g++)
         for (call.first = 0; call.first < op->blocks; call.first += op->wave) {
             int64_t blocks = cpu_min(op->wave, op->blocks - call.first);
             if (!op->own)
@@ -434,25 +466,65 @@ static dn_status wino_run(dn_op *base, const dn_op_io *io)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-static bool plan(wino_op *op, dn_op_info *info)
+/* Where a tap of w is among those of a tile in this phase of y, or -1, which is trash: of
+ * another. */
+static int64_t place_of(const wino_op *op, int64_t phase, int64_t tap)
+{
+    const cpu_wino *w = &op->wino;
+    int64_t r = tap / w->kernel, s = tap % w->kernel, taps = w->taps;
+    if (w->in == 1 && w->out == 1)
+        return op->flipped ? w->area - 1 - tap : tap;
+    if (w->in > 1)
+        return (r % w->in * w->in + s % w->in) * taps * taps + r / w->in * taps + s / w->in;
+    r -= (phase / w->out + w->lead_h) % w->out;
+    s -= (phase % w->out + w->lead_w) % w->out;
+    if (r % w->out || s % w->out) /* of a negative one, too */
+        return -1;
+    return taps * taps - 1 - (r / w->out * taps + s / w->out);
+}
+
+/* Of turned weights one table is all phases'. */
+static bool plan_places(wino_op *op)
+{
+    const cpu_wino *w = &op->wino;
+    int64_t nr = op->base.backend->kernels->nr, taps = op->fetch * w->area;
+    op->at = cpu_op_table(&op->base, (size_t)(w->phases * taps), sizeof *op->at);
+    op->next = cpu_op_table(&op->base, (size_t)taps, sizeof *op->next);
+    if (!op->at || !op->next)
+        return false;
+    for (int64_t i = 0; i < w->phases * taps; i++) {
+        int64_t phase = i / taps, to = place_of(op, phase, i % w->area);
+        int64_t in = op->turned ? phase * w->group * op->panels * w->C : 0;
+        int64_t *at = op->at + (op->turned ? i % taps : i);
+        if (to >= 0)
+            *at = ((in + i % taps / w->area) * op->area + to) * nr;
+        else if (!op->turned)
+            *at = -nr;
+    }
+    return true;
+}
+
+static bool plan(wino_op *op, bool constant, dn_op_info *info)
 {
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t most = TILES_MOST, area = w->E * w->taps * w->taps;
     op->area = area;
+    op->groups = w->group * w->phases;
     op->piece = cpu_max(1, DEPTH / UNIT / w->E) * UNIT * w->E;
     op->panels = cpu_ceil(w->K, ker->nr);
     /* whole vectors, and another set of the first cache for every tile */
     op->depth = w->C * w->E;
     op->ld = ((op->depth + 15) & ~(int64_t)15) + 16;
     int64_t weights =
-        w->group * op->panels * CPU_WINO_FREQ * cpu_wino_step(op->depth * ker->nr);
+        op->groups * op->panels * CPU_WINO_FREQ * cpu_wino_step(op->depth * ker->nr);
     bool few = w->tiles <= TILES_MOST && op->panels >= 4;
     op->local = !few && (weights <= WEIGHTS_FLOATS || op->panels < 4);
     op->own = few || weights <= OWN_FLOATS;
     if (op->local) {
         most = cpu_max(16, cpu_min(most, LOCAL_FLOATS / (CPU_WINO_FREQ * op->ld)));
-        most = cpu_min(most, cpu_max(8, w->tiles * w->group / 8)); /* enough for some workers */
+        most =
+            cpu_min(most, cpu_max(8, w->tiles * op->groups / 8)); /* enough for some workers */
     }
     op->blocks = cpu_ceil(w->tiles, most);
     op->blocks += op->local && op->blocks > 1 ? op->blocks & 1 : 0; /* two workers' halves */
@@ -467,18 +539,18 @@ static bool plan(wino_op *op, dn_op_info *info)
     op->worker_floats = ((w->C + 15) & ~(int64_t)15) + (1 + op->fetch * area) * ker->nr +
                         CPU_WINO_FREQ * cpu_wino_step(op->block * ker->nr) + own;
     op->worker_floats = ((op->worker_floats + 15) & ~(int64_t)15) + 16 + op->own_floats;
-    op->at = cpu_op_table(&op->base, (size_t)(op->fetch * area), sizeof *op->at);
-    op->next = cpu_op_table(&op->base, (size_t)(op->fetch * area), sizeof *op->next);
-    if (!op->at || !op->next)
+    op->turned = op->keep || (w->phases > 1 && !op->local);
+    if (!plan_places(op))
         return false;
-    for (int64_t i = 0; i < op->fetch * area; i++)
-        op->at[i] = (op->flipped ? area - 1 - i : i) * ker->nr;
-    int64_t kept = w->group * op->panels * w->C * area * ker->nr;
-    info->keep = op->keep ? (size_t)kept * sizeof(float) : 0;
+    int64_t turned = op->turned ? op->groups * op->panels * w->C * area * ker->nr : 0;
+    op->keep = op->keep || (op->turned && constant);
+    op->turned_floats = op->keep ? 0 : (turned + 15) & ~(int64_t)15;
+    op->base.prepare = op->keep ? wino_prepare : NULL;
+    info->keep = op->keep ? (size_t)turned * sizeof(float) : 0;
     info->unread = op->keep ? 2 : 0;
-    info->scratch =
-        (size_t)(op->shared_floats + op->base.backend->host.num_threads * op->worker_floats) *
-        4;
+    info->scratch = (size_t)(op->turned_floats + op->shared_floats +
+                             op->base.backend->host.num_threads * op->worker_floats) *
+                    4;
     return true;
 }
 
@@ -495,12 +567,11 @@ dn_status cpu_wino_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
     op->wino = wino;
     op->flipped = desc->kind == DN_OP_CONV_BWD_DATA;
     op->keep = keeps(&wino, desc);
-    op->base.prepare = op->keep ? wino_prepare : NULL;
     op->end = (cpu_end){.alpha = 1,
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
-    if (!plan(op, info)) {
+    if (!plan(op, desc->constant & 2, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

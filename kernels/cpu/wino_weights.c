@@ -57,7 +57,7 @@ static void input_task(void *arg, int64_t task, int32_t worker)
     for (int64_t t = t0; t < t1; t++) {
         cpu_wino_corner c = cpu_wino_at(w, call->from + t);
         cpu_wino_patch(w, at, w->size, call->dy + c.n * w->P * w->Q * w->Kx + call->g * w->K,
-                       w->P, w->Q, w->Kx, c.h, c.w, zeros);
+                       w->P, w->Q, w->Kx, c.h, c.w, 1, zeros);
         for (int64_t k = call->k0, j = 0; k < call->k1; k += ker->nr, j++)
             ker->wino_values((int32_t)w->size, call->u + j * panel + t * ker->nr, step, at, k,
                              cpu_min(ker->nr, call->k1 - k));
@@ -66,9 +66,7 @@ static void input_task(void *arg, int64_t task, int32_t worker)
         for (int64_t j = 0; j < op->panels; j++) {
             int64_t col = j % op->wide * ker->nr;
             if (col == 0)
-                cpu_wino_patch(w, at, 6,
-                               cpu_wino_frame(w, call->x + call->g * w->C, c.n, j / op->wide),
-                               w->H, w->W, w->Cx, c.h - w->pad_h, c.w - w->pad_w, zeros);
+                cpu_wino_look(w, at, call->x + call->g * w->C, c, j / op->wide, 0, zeros);
             ker->wino_in(call->v + j * panel + t * ker->nr, step, at, col,
                          cpu_min(ker->nr, w->C - col));
         }
@@ -81,6 +79,18 @@ static int64_t product_tasks(const weights_call *call)
            call->op->panels;
 }
 
+/* Taps of phase e of x, `cols` of them side by side, to their places in dw. */
+static void spread_taps(const cpu_wino *w, float *dw, int64_t e, const float *taps, int64_t ld,
+                        int64_t cols, bool add)
+{
+    for (int64_t t = 0; t < w->taps * w->taps; t++) {
+        int64_t r = t / w->taps * w->in + e / w->in, s = t % w->taps * w->in + e % w->in;
+        float *to = dw + r * w->kernel + s;
+        for (int64_t c = 0; c < cols && r < w->kernel && s < w->kernel; c++)
+            to[c * w->area] = taps[t * ld + c] + (add ? to[c * w->area] : 0);
+    }
+}
+
 static void write_taps(const weights_call *call, int64_t task, const float *sums, float *taps)
 {
     const weights_op *op = call->op;
@@ -88,16 +98,18 @@ static void write_taps(const weights_call *call, int64_t task, const float *sums
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t k = call->k0 + task / op->panels * ker->nr, n = cpu_min(ker->nr, call->k1 - k);
     int64_t j = task % op->panels, c = j % op->wide * ker->nr;
-    int64_t area = w->taps * w->taps, row = w->E * area, cols = cpu_min(ker->nr, w->C - c);
+    int64_t area = w->taps * w->taps, cols = cpu_min(ker->nr, w->C - c), e = j / op->wide;
     const cpu_end nothing = {0};
     float *at[25];
     for (int64_t t = 0; t < area; t++)
         at[t] = taps + t * ker->nr;
     for (int64_t i = 0; i < n; i++) {
         ker->wino_out((int32_t)w->taps, at, sums + i * ker->nr, op->sum_step, cols, &nothing);
-        ker->turn_rows(call->dw + ((call->g * w->K + k + i) * w->C + c) * row +
-                           j / op->wide * area,
-                       row, taps, ker->nr, area, cols, op->add);
+        float *dw = call->dw + ((call->g * w->K + k + i) * w->C + c) * w->area;
+        if (w->in > 1)
+            spread_taps(w, dw, e, taps, ker->nr, cols, op->add);
+        else
+            ker->turn_rows(dw + e * area, w->area, taps, ker->nr, area, cols, op->add);
     }
 }
 

@@ -141,20 +141,46 @@ static bool read_number(const dni_heap *heap, hid_t at, const char *name, int32_
     return ok;
 }
 
-static char *read_string(const dni_heap *heap, hid_t at, const char *name)
+/* Of a fixed length, as Caffe writes it, or of any, as h5py does. NULL: no memory, or it cannot
+ * be read. */
+static char *read_text(const dni_heap *heap, hid_t set, hid_t type, hid_t space)
 {
-    hid_t set = H5Lexists(at, name, H5P_DEFAULT) > 0 ? H5Dopen2(at, name, H5P_DEFAULT) : -1;
-    hid_t type = set < 0 ? -1 : H5Dget_type(set);
-    size_t size = type < 0 ? 0 : H5Tget_size(type);
-    bool fixed = type >= 0 && H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type);
-    char *text = fixed && size < 65536 ? dni_alloc(heap, size + 1, 1) : NULL;
-    if (text && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) < 0)
-        text[0] = 0;
+    char *text = NULL, *theirs = NULL;
+    if (H5Tis_variable_str(type) > 0) {
+        if (H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &theirs) < 0)
+            return NULL;
+        text = dni_strdup(heap, theirs ? theirs : "");
+        H5Dvlen_reclaim(type, space, H5P_DEFAULT, &theirs);
+        return text;
+    }
+    size_t size = H5Tget_size(type);
+    text = size < 65536 ? dni_alloc(heap, size + 1, 1) : NULL;
+    if (text && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) < 0) {
+        dni_free(heap, text);
+        text = NULL;
+    }
+    return text;
+}
+
+/* NULL: not there. */
+static dn_status read_string(const dni_heap *heap, hid_t at, const char *name, const char *path,
+                             char **out)
+{
+    if (H5Lexists(at, name, H5P_DEFAULT) <= 0)
+        return DN_OK;
+    hid_t set = H5Dopen2(at, name, H5P_DEFAULT);
+    hid_t type = set < 0 ? -1 : H5Dget_type(set), space = set < 0 ? -1 : H5Dget_space(set);
+    if (type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING &&
+        H5Sget_simple_extent_npoints(space) == 1)
+        *out = read_text(heap, set, type, space);
+    if (space >= 0)
+        H5Sclose(space);
     if (type >= 0)
         H5Tclose(type);
     if (set >= 0)
         H5Dclose(set);
-    return text;
+    return *out ? DN_OK
+                : dni_fail(DN_E_PARSE, "%s: '%s' is not a string that can be read", path, name);
 }
 
 static dn_status add_blob(const dni_heap *heap, Cnn__SolverState *state, float *values,
@@ -219,8 +245,9 @@ static dn_status read_all(const dni_heap *heap, hid_t file, const char *path,
         return dni_fail(DN_E_PARSE, "%s: an HDF5 file, but not the state of a solver", path);
     if (read_number(heap, file, "current_step", &step))
         state->current_step = step;
-    state->learned_net = read_string(heap, file, "learned_net");
-    dn_status st = read_history(heap, file, path, state);
+    dn_status st = read_string(heap, file, "learned_net", path, &state->learned_net);
+    if (!st)
+        st = read_history(heap, file, path, state);
     return st ? st : read_ours(heap, file, path, state);
 }
 

@@ -267,6 +267,39 @@ class Snapshots(Case):
             solver.step(1)
             self.assertEqual(solver.net.blobs['bias'].data[0], -0.25)
 
+    def test_learned_net_in_hdf5(self):
+        """The name of the weights as Caffe, h5py and numpy write it; never weights left out."""
+        try:
+            import h5py
+        except ImportError:
+            self.skipTest('no h5py to write a state as others do')
+        with open('solver.prototxt') as file:
+            text = file.read()
+        self.write('solver.prototxt', text + '\nsnapshot_format: HDF5\n')
+        made = self.solver()
+        made.step(3)
+        try:
+            made.snapshot('here')
+        except deepnet.UnsupportedError:
+            self.skipTest('HDF5 was left out of this build')
+        name = 'here.caffemodel.h5'
+        many = np.array([name.encode()] * 1000)
+        for value in (name, np.bytes_(name), np.array([name], object), 7, many,
+                      np.bytes_(b'n' * 65536), h5py.Empty('S4')):
+            with h5py.File('here.solverstate.h5', 'a') as file:
+                del file['learned_net']
+                kind = h5py.string_dtype() if isinstance(value, np.ndarray) and \
+                    value.dtype == object else None
+                file.create_dataset('learned_net', data=value, dtype=kind)
+            solver = self.solver()
+            if name in str(value) and value is not many:
+                solver.restore('here.solverstate.h5')
+                for a, b in zip(self.weights(made), self.weights(solver)):
+                    np.testing.assert_array_equal(a, b)
+                continue
+            with self.assertRaisesRegex(deepnet.ParseError, "'learned_net' is not a string"):
+                solver.restore('here.solverstate.h5')
+
     def test_named(self):
         solver = self.solver()
         solver.snapshot('here')

@@ -55,8 +55,9 @@ dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,
     if (!message) /* a failed allocation has said so already */
         return dn_last_error()
                    ? DN_E_NOMEM
-                   : dni_fail(DN_E_PARSE, "%s: not a %s: a field is missing or damaged",
-                              file_name, type->short_name);
+                   : dni_fail(DN_E_PARSE,
+                              "%s: not a %s: a field is missing, damaged or a group", file_name,
+                              type->short_name);
     *out = message;
     return DN_OK;
 }

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * wire.c: see wire.h. Groups (wire types 3 and 4) are not part of this language. */
+ * wire.c: see wire.h. Groups (wire types 3 and 4) are not part of this language: they are
+ * passed over, as fields that nobody knows. */
 #include "proto/wire.h"
+
+#include "proto/proto.h"
+
+enum { GROUP_BEGINS = 3, GROUP_ENDS = 4 };
 
 bool dni_wire_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {
@@ -24,34 +29,60 @@ static bool take(dni_wire *wire, dni_wire_field *field, uint64_t size)
     return true;
 }
 
+/* A field, or where a group begins or ends. */
+static bool read_field(dni_wire *wire, dni_wire_field *field)
+{
+    uint64_t key, size;
+    if (!dni_wire_varint(&wire->at, wire->end, &key) || !(key >> 3) || key >> 3 >= 1u << 29)
+        return false;
+    *field = (dni_wire_field){.number = (uint32_t)(key >> 3), .type = (uint32_t)(key & 7)};
+    switch (field->type) {
+    case 0:
+        return dni_wire_varint(&wire->at, wire->end, &field->value);
+    case 1:
+        return take(wire, field, 8);
+    case 2:
+        return dni_wire_varint(&wire->at, wire->end, &size) && take(wire, field, size);
+    case GROUP_BEGINS:
+    case GROUP_ENDS:
+        return true;
+    case 5:
+        return take(wire, field, 4);
+    default:
+        return false;
+    }
+}
+
+/* The rest of a group, which ends by its own number. */
+static bool skip_group(dni_wire *wire, uint32_t number)
+{
+    uint32_t open[DNI_MESSAGE_DEPTH] = {number};
+    int depth = 1;
+    dni_wire_field field;
+    while (depth) {
+        if (!read_field(wire, &field))
+            return false;
+        if (field.type == GROUP_ENDS && open[--depth] != field.number)
+            return false;
+        if (field.type == GROUP_BEGINS && depth == DNI_MESSAGE_DEPTH)
+            return false;
+        if (field.type == GROUP_BEGINS)
+            open[depth++] = field.number;
+    }
+    return true;
+}
+
 int dni_wire_next(dni_wire *wire, dni_wire_field *field)
 {
-    const uint8_t *start = wire->at;
-    uint64_t key, size;
-    if (wire->at >= wire->end)
-        return 0;
-    bool ok = dni_wire_varint(&wire->at, wire->end, &key) && key >> 3 && key >> 3 < 1u << 29;
-    if (ok) {
-        *field = (dni_wire_field){.number = (uint32_t)(key >> 3), .type = (uint32_t)(key & 7)};
-        switch (field->type) {
-        case 0:
-            ok = dni_wire_varint(&wire->at, wire->end, &field->value);
-            break;
-        case 1:
-            ok = take(wire, field, 8);
-            break;
-        case 2:
-            ok = dni_wire_varint(&wire->at, wire->end, &size) && take(wire, field, size);
-            break;
-        case 5:
-            ok = take(wire, field, 4);
-            break;
-        default:
-            ok = false;
-            break;
+    while (wire->at < wire->end) {
+        const uint8_t *start = wire->at;
+        bool ok = read_field(wire, field);
+        if (ok && field->type != GROUP_BEGINS && field->type != GROUP_ENDS)
+            return 1;
+        if (!ok || field->type == GROUP_ENDS || !skip_group(wire, field->number)) {
+            wire->at = start;
+            return -1;
         }
     }
-    if (!ok)
-        wire->at = start;
-    return ok ? 1 : -1;
+    return 0;
 }

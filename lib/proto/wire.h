@@ -16,7 +16,7 @@ typedef struct dni_wire_field {
     size_t size;
 } dni_wire_field;
 
-/* 1: a field; 0: the message is over; -1: it is cut or damaged at wire->at. */
+/* 1: a field that is no group; 0: the message is over; -1: it is cut or damaged at wire->at. */
 int dni_wire_next(dni_wire *wire, dni_wire_field *field);
 bool dni_wire_varint(const uint8_t **at, const uint8_t *end, uint64_t *value);
 

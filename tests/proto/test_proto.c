@@ -597,6 +597,34 @@ static void test_raw_weights(void)
                  DN_E_PARSE);
 }
 
+/* Fields of protobuf's groups are passed over, whole, like any that nobody knows. */
+static void test_groups(void)
+{
+    static const uint8_t nested[] = {0x2d, 0,    0, 0x80, 0x3f, 0xa3, 0x1f, 0x08,
+                                     9,    0x13, 0x0a, 1, 5,    0x14, 0xa4, 0x1f,
+                                     0x2d, 0,    0, 0,    0x40, 0x2b, 0x2c};
+    static const uint8_t open[] = {0xa3, 0x1f, 0x08, 9}, ends[] = {0x2d, 0, 0, 0, 0, 0x2c};
+    static const uint8_t crossed[] = {0x13, 0x1b, 0x14, 0x1c}, cut[] = {0x13, 0x0a, 9, 0x14};
+    uint8_t deep[400];
+    dni_weights_blob blob;
+    float values[2] = {0};
+    SECTION("groups");
+    CHECK_STATUS(dni_weights_blob_read(&blob, nested, sizeof nested, "g"), DN_OK);
+    CHECK_INT(blob.count, 2);
+    CHECK_STATUS(dni_weights_values(&blob, DN_F32, values, 2), DN_OK);
+    CHECK(values[0] == 1 && values[1] == 2);
+    CHECK_STATUS(dni_weights_blob_read(&blob, open, sizeof open, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, ends, sizeof ends, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, crossed, sizeof crossed, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, cut, sizeof cut, "g"), DN_E_PARSE);
+    for (size_t depth = 1; depth <= sizeof deep / 2; depth++) {
+        memset(deep, 0x13, depth);
+        memset(deep + depth, 0x14, depth);
+        CHECK_STATUS(dni_weights_blob_read(&blob, deep, 2 * depth, "g"),
+                     depth <= DNI_MESSAGE_DEPTH ? DN_OK : DN_E_PARSE);
+    }
+}
+
 /* Cut anywhere: a status and a message, or fewer layers where the cut falls between two. */
 static void test_truncation(void)
 {
@@ -721,6 +749,7 @@ int main(int argc, char **argv)
     test_tutorial();
     test_weights();
     test_raw_weights();
+    test_groups();
     test_truncation();
     test_detection();
     test_locale();

@@ -90,6 +90,12 @@ static dn_status fill_top(void *user, void *const *in, void *const *out)
     return dni_fill(t->filler, &t->shape, t->layer->dtype, out[0], seed, t->stream);
 }
 
+/* Those from 8 on belong to the layer's weights, those from 16 on to nobody. */
+static uint64_t stream_of(const dni_layer *layer, int32_t top)
+{
+    return layer->stream + (uint64_t)(top < 8 ? top : top + 8);
+}
+
 /* Ops of the device where there are some; a host call for what must happen only once. */
 static void forward(dni_layer *layer, dni_builder *b)
 {
@@ -105,10 +111,8 @@ static void forward(dni_layer *layer, dni_builder *b)
             dni_emit_fill(b, b->y[i], f ? f->value : 0);
             continue;
         }
-        s->top[i] = (dummy_top){.layer = layer,
-                                .filler = f,
-                                .shape = layer->top[i],
-                                .stream = layer->stream + (uint64_t)(i % 8)};
+        s->top[i] = (dummy_top){
+            .layer = layer, .filler = f, .shape = layer->top[i], .stream = stream_of(layer, i)};
         dn_args_host_call a = {.fn = fill_top, .user = &s->top[i]};
         dni_emit(b, DN_OP_HOST_CALL, &a, DNI_TENSORS(b->random), DNI_TENSORS(b->y[i]));
     }

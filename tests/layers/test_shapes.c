@@ -145,6 +145,30 @@ static void check_dummy_data(dn_context *context)
     dn_net_free(net);
 }
 
+/* Every top has random numbers of its own. */
+static void check_dummy_tops(dn_context *context)
+{
+    static const char text[] =
+        "layer { name: 'd' type: 'DummyData' top: 't0' top: 't1' top: 't2' top: 't3' top: 't4' "
+        "top: 't5' top: 't6' top: 't7' top: 't8' top: 't9' top: 't10' top: 't11' top: 't12' "
+        "top: 't13' top: 't14' top: 't15' top: 't16' top: 't17' dummy_data_param { "
+        "shape { dim: 2 } data_filler { type: 'uniform' } } }";
+    float first[18];
+    SECTION("DummyData of many tops");
+    dn_net *net = make(context, text, DN_PHASE_TRAIN);
+    if (!net)
+        return;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    for (int i = 0; i < 18; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "t%d", i);
+        first[i] = dn_blob_data(dn_net_blob(net, name))[0];
+        for (int k = 0; k < i; k++)
+            CHECK(first[k] != first[i]);
+    }
+    dn_net_free(net);
+}
+
 /* TRAIN keeps a share of 1 - ratio, scaled up; TEST keeps all. */
 static void check_dropout(dn_context *context)
 {
@@ -232,6 +256,7 @@ int main(void)
     if (context) {
         check_rules(context);
         check_dummy_data(context);
+    check_dummy_tops(context);
         check_dropout(context);
         check_stochastic(context);
         check_reshape(context);

@@ -3,6 +3,8 @@
  */
 #include "builder.h"
 
+#include <math.h>
+
 typedef struct view {
     int64_t outer, dim, inner;
 } view;
@@ -257,7 +259,8 @@ static void reduce_case(builder *b, view v, int32_t op, int keep, bool x2_broadc
         a->y_stride[d] = keep >> d & 1 ? y_count : 0;
         y_count *= keep >> d & 1 ? dim[d] : 1;
     }
-    b->c.tolerance = 3e-5;
+    /* what rounding adds grows with the sums on the way, which are about the root of the terms */
+    b->c.tolerance = 1e-6 * fmax(30, sqrt((double)x_count / (double)y_count));
     in(b, NORMAL, SHAPE(x_count));
     if (op == DN_REDUCE_DOT)
         in(b, NORMAL, SHAPE(x2_count));

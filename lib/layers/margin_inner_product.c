@@ -207,7 +207,7 @@ static void bend(margin_state *s, dni_builder *b, dni_tensor lambda, dni_tensor 
     dni_tensor v = minus(b, value, times(b, c, slope)), length = times(b, v, v);
     add_at_label(s, b, times(b, on, minus(b, times(b, norm, value), product)), y);
     if (is_large(s)) { /* the derivative of |x| |w| psi */
-        dni_tensor ratio = over(b, of_x, line(b, 1, of_w, FLT_MIN));
+        dni_tensor ratio = over(b, of_x, line(b, 1, of_w, 1e-9)); /* finite for rows of 0 */
         s->to_w = times(b, on, line(b, 1, slope, -1));
         s->of_w = times(b, on, times(b, ratio, v));
         s->to_x = times(b, on, over(b, v, line(b, 1, ratio, FLT_MIN)));

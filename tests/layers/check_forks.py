@@ -496,6 +496,11 @@ def large_margin(rng):
         made.backward(y=dy, **{'lambda': [0]})
         close('gradient of x, ' + kind, made.blobs['x'].diff, dx)
         close('gradient of the weight', made.params['l'][0].diff, dw)
+        made.params['l'][0].data[...] = 0  # as without a weight_filler: no length has a slope
+        made.blobs['x'].data[...] = 20 * x
+        made.forward()
+        made.backward(y=dy, **{'lambda': [0]})
+        assert np.isfinite(made.params['l'][0].diff).all(), 'rows of zeros, ' + kind
 
 
 @case

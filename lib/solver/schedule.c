@@ -135,6 +135,8 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
     if (!strcmp(p->momentum_policy, "poly") && max_iter <= 0)
         return dni_fail(DN_E_NET, "momentum_policy 'poly' needs a max_iter > 0");
+    if (!strcmp(p->momentum_policy, "poly") && !(p->momentum_power >= 0))
+        return dni_fail(DN_E_NET, "momentum_policy 'poly' needs a momentum_power >= 0");
     if (strcmp(p->momentum_policy, "poly") && strcmp(p->momentum_policy, "opt") &&
         dni_schedule_moves_momentum(p))
         return dni_fail(DN_E_NET, "unknown momentum_policy '%s'; there are fixed, poly and opt",

@@ -216,6 +216,8 @@ static const struct refusal {
     {NET FIXED "min_lr: -0.1", DN_E_NET, "min_lr is not from 0 to base_lr"},
     {NET FIXED "min_lr: 0.2", DN_E_NET, "min_lr is not from 0 to base_lr"},
     {NET FIXED "momentum_policy: 'poly'", DN_E_NET, "needs a max_iter > 0"},
+    {NET FIXED "momentum_policy: 'poly' max_iter: 9 momentum_power: -1", DN_E_NET,
+     "needs a momentum_power >= 0"},
     {NET FIXED "momentum_policy: 'pol' max_iter: 9", DN_E_NET, "there are fixed, poly and opt"},
     {NET FIXED "momentum_policy: 'opt' type: 'Nesterov'", DN_E_UNSUPPORTED, "is for SGD, not"},
     {NET FIXED "type: 'AdaGard'", DN_E_NET, "did you mean 'AdaGrad'"},

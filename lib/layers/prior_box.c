@@ -10,7 +10,6 @@
  * square of max_size, one for each ratio. Sizes count in whole pixels, as in SSD. No gradient.
  */
 #include <math.h>
-
 #include <string.h>
 
 #include "layers/prior_box.h"
@@ -51,7 +50,7 @@ static dn_status read_ratios(const Cnn__PriorBoxParameter *p, prior_state *s)
 /* PriorBoxClustered's boxes have widths and heights. */
 static bool is_clustered(const dni_layer *layer)
 {
-    return strlen(layer->cls->type) > sizeof "PriorBox";
+    return !strcmp(layer->cls->type, "PriorBoxClustered");
 }
 
 static dn_status check_sizes(const dni_layer *layer)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * ReLU: y = max(0, x) + negative_slope * min(0, x).
- * relu_param: negative_slope (0); of Synopsys' fork relu6 (false: true cuts y at 6). bottom: any shape; top: the same; in place allowed.
- * Gradient: dx = dy where x > 0, negative_slope * dy elsewhere. */
+ * relu_param: negative_slope (0); of Synopsys' fork relu6 (false; true: y is at most 6, no
+ * negative_slope). bottom: any shape; top: the same; in place allowed.
+ * Gradient: dx = dy where x > 0, negative_slope * dy elsewhere; of relu6 that of Clip: dx = dy
+ * where 0 <= x <= 6, 0 elsewhere. */
 #include "layers/neuron.h"
 
 static double slope(const dni_layer *layer)

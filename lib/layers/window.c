@@ -190,9 +190,9 @@ static void emit_inside(const dni_window *w, dni_builder *b, dni_tensor image, d
     int64_t H = s->dim[2] - w->border[0] - w->border[2],
             W = s->dim[3] - w->border[1] - w->border[3], at = w->border[0] * s->dim[3];
     dn_args_copy a = {.axes = 3, .dim = {s->dim[0] * s->dim[1], H, W}, .alpha = 1};
-    int64_t *x = out ? a.y_stride : a.x_stride, *y = out ? a.x_stride : a.y_stride;
-    x[0] = H * W, x[1] = W, x[2] = y[2] = 1;
-    y[0] = s->dim[2] * s->dim[3], y[1] = s->dim[3];
+    int64_t *inside = out ? a.y_stride : a.x_stride, *all = out ? a.x_stride : a.y_stride;
+    inside[0] = H * W, inside[1] = W, inside[2] = all[2] = 1;
+    all[0] = s->dim[2] * s->dim[3], all[1] = s->dim[3];
     *(out ? &a.x_offset : &a.y_offset) = at + w->border[1];
     dni_emit(b, DN_OP_COPY, &a, 1, out ? &whole : &image, 1, out ? &image : &whole);
 }

@@ -361,8 +361,8 @@ static dn_status follow_memory(dni_update *u)
         u->program.tensors[w->diff].memory = again ? w->aside[1] : store->diff;
     }
     dn_status st = dni_plan_rebind(u->plan);
-    for (size_t i = 0; !st && i < u->num_weights;
-         i++) { /* not before: until then, tried again */
+    /* Not before: until then, the next update tries again. */
+    for (size_t i = 0; !st && i < u->num_weights; i++) {
         u->weights[i].memory[0] = u->weights[i].param->blob.store->data;
         u->weights[i].memory[1] = u->weights[i].param->blob.store->diff;
     }

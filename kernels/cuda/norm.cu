@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * norm.cu: BATCH_NORM, NORM_SCALE, MVN, their gradients, and PRELU_BWD. All of them need two
- * sums per channel of a view (outer, dim, inner): blocks sum pieces in double into scratch, some
- * threads for each channel add them in a fixed order, a last pass goes over the elements. */
+ * sums per channel of a view (outer, dim, inner): blocks sum pieces in double into scratch,
+ * some threads for each channel add them in a fixed order, a last pass goes over the
+ * elements. */
 #include "functions.cuh"
 
-#define NARROW 32   /* channels that a block takes together where inner is short */
-#define WANTED 1024 /* blocks that fill a large device */
-#define LEAST  8    /* terms that a thread should sum at least, */
-#define LEAST_NARROW 64 /* or there */
-#define ADDERS 32   /* threads that add the pieces of a channel */
-#define WHOLE  32   /* terms of a thread up to which one block has a channel by itself */
+#define NARROW       32   /* channels that a block takes together where inner is short */
+#define WANTED       1024 /* blocks that fill a large device */
+#define LEAST        8    /* terms that a thread should sum at least, */
+#define LEAST_NARROW 64   /* or there */
+#define ADDERS       32   /* threads that add the pieces of a channel */
+#define WHOLE        32   /* terms of a thread up to which one block has a channel by itself */
 
 enum { TERM_SQUARES, TERM_PRODUCTS, TERM_SCALED, TERM_PRELU, TERM_SUM };
 
@@ -106,8 +107,8 @@ BLOCKS(channel_sums, norm_args)
     }
 }
 
-/* block: so many channels, ADDERS threads each: sums are those of the channel of thread t, where
- * that is the channel's first. */
+/* block: so many channels, ADDERS threads each: sums[t] and more[t] are the channel's where t
+ * is the first of its threads. */
 DEVICE void add_pieces(const norm_args *a, int64_t block, double *sums, double *more)
 {
     THREADS(t)

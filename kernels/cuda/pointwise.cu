@@ -156,7 +156,7 @@ MAP(bcast, bcast_args)
 {
     int64_t d = quotient(i, a->set) * a->dim + middle_of(i, a->dim, a->inner);
     float x = a->x[i], s = a->s[d], y;
-    values floats = {a->y, 0};
+    values out = {a->y, 0};
     switch (a->op) {
     case DN_BCAST_ADD:
         y = x + s;
@@ -173,7 +173,7 @@ MAP(bcast, bcast_args)
     default:
         y = x * s + a->t[d];
     }
-    put_through(floats, i, a->add, y, &a->f);
+    put_through(out, i, a->add, y, &a->f);
 }
 
 static dn_status run_bcast(const dn_op *op, const dn_op_io *io)

@@ -160,7 +160,7 @@ static void check_dummy_tops(dn_context *context)
         return;
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
     for (int i = 0; i < 18; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "t%d", i);
         first[i] = dn_blob_data(dn_net_blob(net, name))[0];
         for (int k = 0; k < i; k++)

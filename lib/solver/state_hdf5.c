@@ -179,8 +179,11 @@ static dn_status read_string(const dni_heap *heap, hid_t at, const char *name, c
         H5Tclose(type);
     if (set >= 0)
         H5Dclose(set);
-    return *out ? DN_OK
-                : dni_fail(DN_E_PARSE, "%s: '%s' is not a string that can be read", path, name);
+    if (*out)
+        return DN_OK;
+    return dn_last_error() /* a failed allocation has said so already */
+               ? DN_E_NOMEM
+               : dni_fail(DN_E_PARSE, "%s: '%s' is not a string that can be read", path, name);
 }
 
 static dn_status add_blob(const dni_heap *heap, Cnn__SolverState *state, float *values,

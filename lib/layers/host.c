@@ -156,8 +156,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &call, n, in, m, out);
 }
 
-/* A host's count, of which -1 has no limit; beyond: what stands for more than there ever are.
- */
+/* A host's count, of which -1 has no limit; `beyond` stands for more than there ever are. */
 static int16_t count_of(int32_t count, int16_t beyond)
 {
     return count < 0 ? -1 : count > INT16_MAX ? beyond : (int16_t)count;

@@ -14,6 +14,7 @@
  * sqrt(u^2 + v^2). */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "layers/inner_product.h"
 #include "layers/margin.h"
@@ -24,7 +25,7 @@ typedef dni_margin margin_state;
 /* L-Softmax: rows of W keep their lengths. */
 static bool is_large(const margin_state *s)
 {
-    return s->layer->cls->type[0] == 'L';
+    return !strcmp(s->layer->cls->type, "LargeMarginInnerProduct");
 }
 
 dn_status dni_margin_setup(dni_layer *layer)

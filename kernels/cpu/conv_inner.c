@@ -330,7 +330,8 @@ dn_status cpu_conv_whole_create(dn_backend *backend, const dn_op_desc *desc, dn_
     dn_operand *x = back ? &outs[0] : &in[0], *y = role[2] < IO ? &in[role[2]] : &outs[0];
     bool turn = x->layout == DN_LAYOUT_NHWC, bias = cpu_present(in, ROLES, 2);
     dn_op_desc plain = *desc;
-    plain.inputs = in, plain.outputs = outs;
+    plain.inputs = in, plain.num_inputs = (int32_t)cpu_min(desc->num_inputs, ROLES);
+    plain.outputs = outs, plain.num_outputs = (int32_t)cpu_min(desc->num_outputs, OUTS);
     x->layout = y->layout = DN_LAYOUT_PLAIN;
     if (!cpu_all_f32(&plain) || !is_whole(a, &x->shape, &y->shape))
         return cpu_decline(info, "not one output of plain f32");

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv.c: CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS, IM2COL, COL2IM, in any number of dimensions:
- * direct loops over the table of taps (window.h). Scratch: the taps, then one plane of sums.
- * Images are read and written through strides (ref_image), so the layout costs no loop. */
+ * direct loops over the table of taps (window.h). Scratch: the taps, then a few planes of sums.
+ * Images are read and written through strides (ref_image), so the layout costs no loop. Sums of
+ * REF_SUMS channels are made side by side: each waits for itself alone, and a tap is looked up
+ * once for all. */
 #include "ref.h"
 
 typedef struct geometry {
@@ -54,7 +56,7 @@ static dn_status take_window(dn_op *op, const ref_operand *image)
     size_t taps;
     if (!ref_window_init(w) || !ref_window_bytes(w, &taps))
         return ref_fail(op, DN_E_SHAPE, "%d-D window with impossible sizes", (int)w->spatial);
-    op->scratch = taps + (size_t)w->I * sizeof(double);
+    op->scratch = taps + (size_t)w->I * REF_SUMS * sizeof(double);
     return DN_OK;
 }
 
@@ -91,6 +93,13 @@ static const int64_t *make_taps(const dn_op *op, const dn_op_io *io)
 static double *sums_of(const dn_op *op, const dn_op_io *io)
 {
     return (double *)((int64_t *)io->scratch + op->window.Q * op->window.R);
+}
+
+/* How many channels from c on are summed side by side, of one group. */
+static int64_t side_by_side(int64_t c, int64_t group)
+{
+    int64_t left = group - c % group;
+    return left < REF_SUMS ? left : REF_SUMS;
 }
 
 /* What an element of x stands for: itself, or what a normalisation makes of it. */
@@ -176,20 +185,26 @@ dn_status REF(ref_run_conv)(const dn_op *op, const dn_op_io *io)
     const real *w = io->in[1], *b = ref_in(op, io, 2);
     real *y = io->out[0];
     for (int64_t n = 0; n < g.N; n++)
-        for (int64_t k = 0; k < g.K; k++)
+        for (int64_t k = 0, m; k < g.K; k += m) {
+            m = side_by_side(k, g.Kg);
             for (int64_t q = 0; q < Q; q++) {
-                double sum = b ? b[k] : 0;
+                double sum[REF_SUMS];
+                for (int64_t j = 0; j < m; j++)
+                    sum[j] = b ? b[k + j] : 0;
                 for (int64_t c = 0; c < g.Cg; c++) {
                     int64_t channel = k / g.Kg * g.Cg + c;
                     int64_t plane = n * g.image.n + channel * g.image.c;
                     for (int64_t r = 0; r < R; r++)
                         if (taps[q * R + r] >= 0)
-                            sum += (double)w[(k * g.Cg + c) * R + r] *
-                                   x_at(&x, channel, plane + taps[q * R + r] * g.image.i);
+                            add_products(sum, m,
+                                         x_at(&x, channel, plane + taps[q * R + r] * g.image.i),
+                                         &w[(k * g.Cg + c) * R + r], g.Cg * R);
                 }
-                put_through(&y[n * g.output.n + k * g.output.c + q * g.output.i],
-                            ref_adds(op, 0), sum, a->activation, a->activation_a);
+                for (int64_t j = 0; j < m; j++)
+                    put_through(&y[n * g.output.n + (k + j) * g.output.c + q * g.output.i],
+                                ref_adds(op, 0), sum[j], a->activation, a->activation_a);
             }
+        }
     if (ref_has_out(op, 1))
         moments_of(&g, y, io->out[1]);
     return DN_OK;
@@ -216,20 +231,23 @@ static void data_gradient(const dn_op *op, const dn_op_io *io, const geometry *g
     const int64_t *taps = make_taps(op, io);
     double *sum = sums_of(op, io);
     for (int64_t n = 0; n < g->N; n++)
-        for (int64_t c = 0; c < g->C; c++) {
+        for (int64_t c = 0, m; c < g->C; c += m) {
             int64_t first = c / g->Cg * g->Kg; /* of the outputs in this channel's group */
-            for (int64_t i = 0; i < I; i++)
-                sum[i] = b ? b[c] : 0;
+            m = side_by_side(c, g->Cg);
+            for (int64_t i = 0; i < I * m; i++)
+                sum[i] = b ? b[c + i % m] : 0;
             for (int64_t k = first; k < first + g->Kg; k++)
                 for (int64_t q = 0; q < Q; q++)
                     for (int64_t r = 0; r < R; r++)
                         if (taps[q * R + r] >= 0)
-                            sum[taps[q * R + r]] +=
-                                (double)w[(k * g->Cg + c % g->Cg) * R + r] *
-                                dy[n * g->output.n + k * g->output.c + q * g->output.i];
-            for (int64_t i = 0; i < I; i++)
-                put_through(&dx[n * g->image.n + c * g->image.c + i * g->image.i], add, sum[i],
-                            a ? a->activation : DN_FN_NONE, a ? a->activation_a : 0);
+                            add_products(
+                                &sum[taps[q * R + r] * m], m,
+                                dy[n * g->output.n + k * g->output.c + q * g->output.i],
+                                &w[(k * g->Cg + c % g->Cg) * R + r], R);
+            for (int64_t i = 0; i < I * m; i++)
+                put_through(&dx[n * g->image.n + (c + i % m) * g->image.c + i / m * g->image.i],
+                            add, sum[i], a ? a->activation : DN_FN_NONE,
+                            a ? a->activation_a : 0);
         }
 }
 
@@ -301,21 +319,25 @@ dn_status REF(ref_run_conv_bwd_weights)(const dn_op *op, const dn_op_io *io)
     const source x = source_of(op, io, 2);
     const real *dy = io->in[1];
     real *dw = io->out[0], *db = ref_out(op, io, 1);
-    for (int64_t k = 0; k < g.K; k++)
+    for (int64_t k = 0, m; k < g.K; k += m) {
+        m = side_by_side(k, g.Kg);
         for (int64_t c = 0; c < g.Cg; c++)
             for (int64_t r = 0; r < R; r++) {
-                double sum = 0;
+                double sum[REF_SUMS] = {0};
                 for (int64_t n = 0; n < g.N; n++) {
                     int64_t channel = k / g.Kg * g.Cg + c;
                     int64_t plane = n * g.image.n + channel * g.image.c;
                     const real *row = dy + n * g.output.n + k * g.output.c;
                     for (int64_t q = 0; q < Q; q++)
                         if (taps[q * R + r] >= 0)
-                            sum += (double)row[q * g.output.i] *
-                                   x_at(&x, channel, plane + taps[q * R + r] * g.image.i);
+                            add_products(sum, m,
+                                         x_at(&x, channel, plane + taps[q * R + r] * g.image.i),
+                                         &row[q * g.output.i], g.output.c);
                 }
-                put(&dw[(k * g.Cg + c) * R + r], ref_adds(op, 0), sum);
+                for (int64_t j = 0; j < m; j++)
+                    put(&dw[((k + j) * g.Cg + c) * R + r], ref_adds(op, 0), sum[j]);
             }
+    }
     if (db)
         bias_gradient(op, &g, dy, db);
     if (ref_has_out(op, 2))

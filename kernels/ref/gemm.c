@@ -47,15 +47,19 @@ dn_status REF(ref_run_gemm)(const dn_op *op, const dn_op_io *io)
         const real *bias =
             a->bias_mode ? (const real *)io->in[2] + batch * a->stride_bias : NULL;
         for (int64_t i = 0; i < a->m; i++)
-            for (int64_t j = 0; j < a->n; j++) {
-                double sum = 0;
+            for (int64_t j = 0; j < a->n; j += REF_SUMS) {
+                int64_t m = a->n - j < REF_SUMS ? a->n - j : REF_SUMS;
+                double sum[REF_SUMS] = {0};
                 for (int64_t p = 0; p < a->k; p++)
-                    sum += (double)A[i * a_row + p * a_col] * B[p * b_row + j * b_col];
-                sum *= a->alpha;
-                if (bias)
-                    sum += bias[a->bias_mode == 1 ? j : i];
-                put_through(&C[i * a->ldc + j], ref_adds(op, 0), sum, a->activation,
-                            a->activation_a);
+                    add_products(sum, m, A[i * a_row + p * a_col], &B[p * b_row + j * b_col],
+                                 b_col);
+                for (int64_t l = 0; l < m; l++) {
+                    sum[l] *= a->alpha;
+                    if (bias)
+                        sum[l] += bias[a->bias_mode == 1 ? j + l : i];
+                    put_through(&C[i * a->ldc + j + l], ref_adds(op, 0), sum[l], a->activation,
+                                a->activation_a);
+                }
             }
     }
     return DN_OK;

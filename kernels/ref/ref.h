@@ -168,8 +168,9 @@ typedef struct ref_scored {
 
 /* Highest score first, NaN as -inf; equal scores in the order of index. */
 void ref_sort(ref_scored *list, int64_t count);
-/* Keeps, of list sorted, the `most` first that overlap no one kept by more than nms, which falls
- * by eta < 1 after each, down to 0.5; one: what is added to a length. How many are kept. */
+/* Keeps, of list sorted, the `most` first that overlap no one kept by more than nms, which
+ * falls by eta < 1 after each, down to 0.5; one: what is added to a length. How many are kept.
+ */
 int64_t ref_suppress(ref_scored *list, int64_t count, const dn_box *boxes, double nms,
                      double eta, double one, int64_t most);
 
@@ -205,6 +206,17 @@ static inline void put_through(real *y, bool add, double value, int32_t fn, doub
 {
     double sum = add ? *y + value : value;
     *y = fn == DN_FN_NONE ? (real)sum : REF(ref_function)(fn, (real)sum, (real)a, 0, 0);
+}
+
+/* Sums that are made side by side: one waits for itself only, not for the others. */
+enum { REF_SUMS = 8 };
+
+/* sum[i] += a * b[i * stride] */
+static inline void add_products(double *sum, int64_t count, double a, const real *b,
+                                int64_t stride)
+{
+    for (int64_t i = 0; i < count; i++)
+        sum[i] += a * b[i * stride];
 }
 
 /* Where element (n, c, i) of an image lies, i counted over the spatial axes: n * this.n + ...

@@ -5,13 +5,6 @@
 #define SUMS_IN_REGISTERS
 #include "gemm_kernels.h"
 
-#if VL == 16
-#define MR 14
-#else
-#define MR 6
-#endif
-#define NR (2 * VL)
-
 /* ---- tile -------------------------------------------------------------------------------- */
 
 INLINE vf finish(vf acc, const float *c, float bias_m, const float *bias_n, const cpu_end *e)
@@ -660,14 +653,6 @@ void ISA(cpu_gather_rows)(float *out, const float *src, int64_t rows, int64_t co
 
 /* ---- dot --------------------------------------------------------------------------------- */
 
-#if VL == 16
-#define DOT_M 5
-#define DOT_N 5
-#else
-#define DOT_M 3
-#define DOT_N 4
-#endif
-
 INLINE void dot_step(const int m, const int n, vf acc[DOT_M][DOT_N], const float *a,
                      int64_t lda, const float *b, int64_t ldb, const int64_t left)
 {
@@ -720,17 +705,26 @@ typedef void dot_fn(int64_t len, const float *a, int64_t lda, const float *b, in
 #if DOT_N == 5
 #define DOTS(m) DOT(m, 1) DOT(m, 2) DOT(m, 3) DOT(m, 4) DOT(m, 5)
 #define DOT_ROW(m) {dot_##m##_1, dot_##m##_2, dot_##m##_3, dot_##m##_4, dot_##m##_5}
-#else
+#elif DOT_N == 4
 #define DOTS(m) DOT(m, 1) DOT(m, 2) DOT(m, 3) DOT(m, 4)
 #define DOT_ROW(m) {dot_##m##_1, dot_##m##_2, dot_##m##_3, dot_##m##_4}
+#else
+#define DOTS(m) DOT(m, 1) DOT(m, 2)
+#define DOT_ROW(m) {dot_##m##_1, dot_##m##_2}
 #endif
-DOTS(1) DOTS(2) DOTS(3)
-#if DOT_M == 5
+DOTS(1) DOTS(2)
+#if DOT_M > 2
+DOTS(3)
+#endif
+#if DOT_M > 3
 DOTS(4) DOTS(5)
 #endif
 static dot_fn *const dots[DOT_M][DOT_N] = {
-    DOT_ROW(1), DOT_ROW(2), DOT_ROW(3),
-#if DOT_M == 5
+    DOT_ROW(1), DOT_ROW(2),
+#if DOT_M > 2
+    DOT_ROW(3),
+#endif
+#if DOT_M > 3
     DOT_ROW(4), DOT_ROW(5),
 #endif
 };

@@ -8,10 +8,10 @@
 
 const cpu_kernels ISA(cpu_kernels) = {.name = TEXT(CPU_ISA),
                                       .vl = VL,
-                                      .mr = VL == 16 ? 14 : 6,
-                                      .nr = 2 * VL,
-                                      .dot_m = VL == 16 ? 5 : 3,
-                                      .dot_n = VL == 16 ? 5 : 4,
+                                      .mr = MR,
+                                      .nr = NR,
+                                      .dot_m = DOT_M,
+                                      .dot_n = DOT_N,
                                       .dw_rows = VL > 4 ? CPU_DW_ROWS : 0,
 #if VL > 4
                                       CPU_WIDE_KERNELS(ENTRY)

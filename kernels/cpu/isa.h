@@ -26,6 +26,23 @@
     X(strassen_rows) X(strassen_sums)
 /* clang-format on */
 
+/* The largest tiles, of `tile` and of `dot`. */
+#if VL == 16
+#define MR    14
+#define DOT_M 5
+#define DOT_N 5
+#else
+#define MR 6
+#ifdef __OPTIMIZE_SIZE__
+#define DOT_M 2
+#define DOT_N 2
+#else
+#define DOT_M 3
+#define DOT_N 4
+#endif
+#endif
+#define NR (2 * VL)
+
 #define CPU_DECLARE(kernel)                                                                    \
     extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
 CPU_KERNELS(CPU_DECLARE)

@@ -384,33 +384,36 @@ static void strassen_training_cases(builder *b)
     }
 }
 
+static void conv_row_cases(builder *b, const conv_row *r)
+{
+    conv_shapes s = shapes_of(r);
+    conv_product(b, DN_OP_CONV, r);
+    conv_product(b, DN_OP_CONV_BWD_DATA, r);
+    conv_of_norm(b, DN_OP_CONV, r);
+    conv_of_norm(b, DN_OP_CONV_BWD_WEIGHTS, r);
+    conv_with_moments(b, r);
+    conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
+    in(b, NORMAL, s.x);
+    in(b, NORMAL, s.y);
+    out(b, s.w);
+    emit_layouts(b, 1, 3, 0);
+    out(b, SHAPE(r->K));
+    emit_layouts(b, 3, 3, 0);
+    emit_narrow(b, 3, 3, 0);
+    conv_begin(b, DN_OP_IM2COL, r);
+    in(b, NORMAL, s.x);
+    out(b, s.columns);
+    emit_added(b, 1);
+    conv_begin(b, DN_OP_COL2IM, r);
+    in(b, NORMAL, s.columns);
+    out(b, s.x);
+    emit_added(b, 1);
+}
+
 static void conv_cases(builder *b)
 {
-    for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++) {
-        const conv_row *r = &convs[i];
-        conv_shapes s = shapes_of(r);
-        conv_product(b, DN_OP_CONV, r);
-        conv_product(b, DN_OP_CONV_BWD_DATA, r);
-        conv_of_norm(b, DN_OP_CONV, r);
-        conv_of_norm(b, DN_OP_CONV_BWD_WEIGHTS, r);
-        conv_with_moments(b, r);
-        conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
-        in(b, NORMAL, s.x);
-        in(b, NORMAL, s.y);
-        out(b, s.w);
-        emit_layouts(b, 1, 3, 0);
-        out(b, SHAPE(r->K));
-        emit_layouts(b, 3, 3, 0);
-        emit_narrow(b, 3, 3, 0);
-        conv_begin(b, DN_OP_IM2COL, r);
-        in(b, NORMAL, s.x);
-        out(b, s.columns);
-        emit_added(b, 1);
-        conv_begin(b, DN_OP_COL2IM, r);
-        in(b, NORMAL, s.columns);
-        out(b, s.x);
-        emit_added(b, 1);
-    }
+    for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++)
+        conv_row_cases(b, &convs[i]);
 }
 
 typedef struct pool_row {
@@ -691,4 +694,82 @@ void cases_spatial(case_fn fn, void *user)
     roi_cases(&b);
     wild_rois(&b);
     inner_conv_cases(&b);
+}
+
+/* ---- rows by chance ---------------------------------------------------------------------- */
+
+typedef struct dice {
+    uint64_t state;
+} dice;
+
+/* A whole number in [least, most]. */
+static int64_t throw(dice * d, int64_t least, int64_t most)
+{
+    d->state = d->state * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+    return least + (int64_t)((d->state >> 33) % (uint64_t)(most - least + 1));
+}
+
+/* Channels: any few, about a vector's width, or many. */
+static int64_t throw_channels(dice *d)
+{
+    int64_t kind = throw(d, 0, 3);
+    return kind < 2 ? throw(d, 1, 9) : kind == 2 ? 8 * throw(d, 1, 8) : throw(d, 10, 150);
+}
+
+/* False: a row whose outputs none see, or that would take too long or round too much. */
+static bool throw_conv(dice *d, conv_row *r)
+{
+    int64_t many = throw(d, 0, 3), Cg = throw_channels(d), Kg = throw_channels(d);
+    *r = (conv_row){.spatial = many ? 2 : (int32_t) throw(d, 1, 3), .N = throw(d, 1, 5)};
+    r->group = throw(d, 0, 3) ? 1 : throw(d, 2, 40);
+    if (r->group > 1 && throw(d, 0, 1))
+        Cg = Kg = 1; /* depthwise */
+    r->C = r->group * Cg;
+    r->K = r->group * Kg;
+    bool square = throw(d, 0, 1);
+    for (int32_t a = 0; a < r->spatial; a++) {
+        r->kernel[a] = square && a ? r->kernel[0] : throw(d, 1, throw(d, 1, 7));
+        r->stride[a] = square && a ? r->stride[0] : throw(d, 1, throw(d, 1, 3));
+        r->dilation[a] = square && a ? r->dilation[0] : throw(d, 1, throw(d, 1, 3));
+        int64_t extent = (r->kernel[a] - 1) * r->dilation[a] + 1;
+        r->pad[a] = square && a ? r->pad[0] : throw(d, 0, throw(d, 0, extent));
+        int64_t least = extent > 2 * r->pad[a] ? extent - 2 * r->pad[a] : 1;
+        r->in[a] = throw(d, 0, 7) ? throw(d, least, least + 20) : least;
+    }
+    conv_shapes s = shapes_of(r);
+    int64_t taps = 1, outputs = r->N;
+    for (int32_t a = 0; a < r->spatial; a++) {
+        taps *= r->kernel[a];
+        outputs *= s.y.dim[2 + a];
+    }
+    return outputs * taps * r->K * Cg < 4000000 && taps * (Cg > Kg ? Cg : Kg) < 3000 &&
+           outputs < 3000;
+}
+
+void cases_random(case_fn fn, void *user, uint64_t seed, int count)
+{
+    int32_t number = 4000000;
+    builder b = {.fn = fn, .user = user, .number = &number};
+    dice d = {seed};
+    for (int i = 0; i < count; i++) {
+        conv_row conv;
+        while (!throw_conv(&d, &conv))
+            ;
+        conv_row_cases(&b, &conv);
+        gemm_row product = {throw(&d, 1, 90), throw(&d, 1, 90), throw(&d, 0, 300),
+                            throw(&d, 1, 3)};
+        gemm_case(&b, product, (int) throw(&d, 0, 23));
+        pool_row pool = {2, throw(&d, 1, 3), throw_channels(&d)};
+        for (int32_t a = 0; a < pool.spatial; a++) {
+            int64_t kernel = pool.kernel[a] = throw(&d, 1, 7);
+            int64_t stride = pool.stride[a] = throw(&d, 1, 4), pad = throw(&d, 0, kernel / 2);
+            pool.pad[a] = pad < kernel ? pad : 0;
+            int64_t in = pool.in[a] = throw(&d, kernel, kernel + 20);
+            pool.out[a] = (in + 2 * pool.pad[a] - kernel + stride - 1) / stride + 1;
+            if (pool.pad[a] && (pool.out[a] - 1) * stride >= in + pool.pad[a])
+                pool.out[a]--; /* as Caffe: no window begins beyond the image */
+        }
+        int32_t method = (int32_t) throw(&d, 0, DN_POOL_STOCHASTIC_TEST);
+        pool_case(&b, &pool, method, method == DN_POOL_AVE && throw(&d, 0, 1));
+    }
 }

@@ -4,7 +4,8 @@
  * cpu, avx2, plain (the fast backend as lesser machines have it), same (cpu and avx2 give the
  * same bits), liars; or what is not built in: cuda-host, a module's path.
  * DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so many of each kind,
- * DN_TEST_KIND a list of kinds, DN_TEST_THREADS up to how many threads (3); with DN_TEST_TUNE
+ * DN_TEST_KIND a list of kinds, DN_TEST_THREADS up to how many threads (3), DN_TEST_RANDOM so
+ * many convolutions, products and poolings by chance in the tables' place; with DN_TEST_TUNE
  * backends may time what they choose, with DN_TEST_UNORDERED sum in any order (and the bits may
  * differ with the number of threads). */
 #include <stdio.h>
@@ -36,6 +37,7 @@ typedef struct check {
     int every; /* DN_TEST_EVERY: of each kind one case of so many, for slow tools */
     int number[DN_OP_KIND_END];
     const char *kinds; /* DN_TEST_KIND */
+    int random;        /* DN_TEST_RANDOM */
     tally tallies[32];
     int count;
 } check;
@@ -98,7 +100,7 @@ static int backend_failures(const check *all, const tally *t)
         passed += t->passed[kind];
         declined += t->declined[kind];
         failures += t->failed[kind];
-        if (all->kinds || !kind_name(kind) ||
+        if (all->kinds || all->random || !kind_name(kind) ||
             t->passed[kind] + t->failed[kind] + t->declined[kind] > 0)
             continue;
         printf("%s has no case\n", kind_name(kind));
@@ -134,9 +136,13 @@ static int liar_failures(const check *all, const tally *t)
 static int run_check(check *all)
 {
     int failures = 0;
-    cases_elementwise(one_case, all);
-    cases_spatial(one_case, all);
-    cases_network(one_case, all);
+    if (all->random > 0) {
+        cases_random(one_case, all, all->seed, all->random);
+    } else {
+        cases_elementwise(one_case, all);
+        cases_spatial(one_case, all);
+        cases_network(one_case, all);
+    }
     check_close();
     for (const tally *t = all->tallies; t < all->tallies + all->count; t++)
         failures += t->lie < 0 ? backend_failures(all, t) : liar_failures(all, t);
@@ -223,6 +229,7 @@ int main(int argc, char **argv)
     all.seed = text ? strtoull(text, NULL, 10) : 20260;
     all.every = every && atoi(every) > 1 ? atoi(every) : 1;
     all.kinds = getenv("DN_TEST_KIND");
+    all.random = getenv("DN_TEST_RANDOM") ? atoi(getenv("DN_TEST_RANDOM")) : 0;
     all.ref = built_in("ref");
     printf("seed %llu\n", (unsigned long long)all.seed);
     if (!all.ref || argc > 16) {

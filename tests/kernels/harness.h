@@ -89,6 +89,8 @@ typedef void (*case_fn)(const kernel_case *c, void *user);
 void cases_elementwise(case_fn fn, void *user);
 void cases_spatial(case_fn fn, void *user);
 void cases_network(case_fn fn, void *user);
+/* Of so many convolutions, products and poolings by chance. */
+void cases_random(case_fn fn, void *user, uint64_t seed, int count);
 
 /* harness.c: a case's numbers, and what ref makes of them: once for all candidates. */
 typedef struct subject subject;

@@ -139,8 +139,7 @@ bool dni_net_is_old(const Cnn__NetParameter *net);
 /* ---- fields.c: what the forks' fields mean here ------------------------------------------ */
 
 typedef enum dni_meaning {
-    DNI_FIELD_UNLISTED, /* Caffe's own, or of a message that Caffe lacks */
-    DNI_FIELD_HONOURED, /* or refused by the layer itself, or moved by an upgrade */
+    DNI_FIELD_HONOURED, /* or refused by the layer itself, or moved by an upgrade; Caffe's */
     DNI_FIELD_STEERS,   /* another implementation, and nothing else */
     DNI_FIELD_REPORTS,  /* changes what is reported, not what is computed */
     DNI_FIELD_CHANGES   /* the result, and is not supported */

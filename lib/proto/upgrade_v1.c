@@ -5,80 +5,52 @@
 
 #include "proto/upgrade.h"
 
+/* Types that V1 has in capitals, some with underscores between words. */
+static const char *const types[] = {
+    "AbsVal", "Accuracy", "ArgMax", "BNLL", "Concat", "ContrastiveLoss", "Convolution", "Data",
+    "Deconvolution", "Dropout", "DummyData", "Eltwise", "EuclideanLoss", "Exp", "Flatten",
+    "HDF5Data", "HDF5Output", "HingeLoss", "Im2col", "ImageData", "InfogainLoss",
+    "InnerProduct", "LRN", "MemoryData", "MultinomialLogisticLoss", "MVN", "Pooling", "Power",
+    "ReLU", "Sigmoid", "SigmoidCrossEntropyLoss", "Silence", "Slice", "Softmax", "Split",
+    "TanH", "Threshold", "WindowData",
+    /* of forks */
+    "BatchNorm", "Crop", "Normalize", "ReLU6", "ROIPooling", "PReLU", "Local", "Insanity",
+    "TripletLoss", "EltwiseAffine", "BN", "VideoData", "Convolution3D", "Pooling3D",
+    "ImageSegData", "SegAccuracy", "Interp", "DenseImageData", "Upsample"};
+
 static const struct type_name {
     const char *old, *now;
-} types[] = {
-    {"ABSVAL", "AbsVal"},
-    {"ACCURACY", "Accuracy"},
-    {"ARGMAX", "ArgMax"},
-    {"BNLL", "BNLL"},
-    {"CONCAT", "Concat"},
-    {"CONTRASTIVE_LOSS", "ContrastiveLoss"},
-    {"CONVOLUTION", "Convolution"},
-    {"DATA", "Data"},
-    {"DECONVOLUTION", "Deconvolution"},
-    {"DROPOUT", "Dropout"},
-    {"DUMMY_DATA", "DummyData"},
-    {"ELTWISE", "Eltwise"},
-    {"EUCLIDEAN_LOSS", "EuclideanLoss"},
-    {"EXP", "Exp"},
-    {"FLATTEN", "Flatten"},
-    {"HDF5_DATA", "HDF5Data"},
-    {"HDF5_OUTPUT", "HDF5Output"},
-    {"HINGE_LOSS", "HingeLoss"},
-    {"IM2COL", "Im2col"},
-    {"IMAGE_DATA", "ImageData"},
-    {"INFOGAIN_LOSS", "InfogainLoss"},
-    {"INNER_PRODUCT", "InnerProduct"},
-    {"LRN", "LRN"},
-    {"MEMORY_DATA", "MemoryData"},
-    {"MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"},
-    {"MVN", "MVN"},
+} renamed[] = {
     {"NONE", ""},
-    {"POOLING", "Pooling"},
-    {"POWER", "Power"},
-    {"RELU", "ReLU"},
-    {"SIGMOID", "Sigmoid"},
-    {"SIGMOID_CROSS_ENTROPY_LOSS", "SigmoidCrossEntropyLoss"},
-    {"SILENCE", "Silence"},
-    {"SLICE", "Slice"},
-    {"SOFTMAX", "Softmax"},
     {"SOFTMAX_LOSS", "SoftmaxWithLoss"},
-    {"SPLIT", "Split"},
-    {"TANH", "TanH"},
-    {"THRESHOLD", "Threshold"},
-    {"WINDOW_DATA", "WindowData"},
-    /* of forks */
-    {"BATCH_NORM", "BatchNorm"},
-    {"CROP", "Crop"},
-    {"NORMALIZE", "Normalize"},
-    {"RELU6", "ReLU6"},
-    {"ROIPOOLING", "ROIPooling"},
-    {"PRELU", "PReLU"},
-    {"LOCAL", "Local"},
-    {"INSANITY", "Insanity"},
-    {"TRIPLET_LOSS", "TripletLoss"},
-    {"ELTWISE_AFFINE", "EltwiseAffine"},
-    {"BN", "BN"},
     {"LRN_MAP", "LRN"},
-    {"VIDEO_DATA", "VideoData"},
-    {"CONVOLUTION3D", "Convolution3D"},
-    {"POOLING3D", "Pooling3D"},
     {"UNPOOLING", "Upsample"},
-    {"IMAGE_SEG_DATA", "ImageSegData"},
-    {"SEG_ACCURACY", "SegAccuracy"},
-    {"INTERP", "Interp"},
-    {"DENSE_IMAGE_DATA", "DenseImageData"},
-    {"UPSAMPLE", "Upsample"},
 };
+
+/* Is that the type's name in capitals? */
+static bool is_type(const char *old, const char *type)
+{
+    for (; *old; old++) {
+        char c = *type;
+        if (*old == '_')
+            continue;
+        if (*old != (c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c))
+            return false;
+        type++;
+    }
+    return !*type;
+}
 
 static const char *type_name(int value)
 {
     const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
         &cnn__v1_layer_parameter__layer_type__descriptor, value);
+    for (size_t i = 0; v && i < DNI_COUNT(renamed); i++)
+        if (!strcmp(renamed[i].old, v->name))
+            return renamed[i].now;
     for (size_t i = 0; v && i < DNI_COUNT(types); i++)
-        if (!strcmp(types[i].old, v->name))
-            return types[i].now;
+        if (is_type(v->name, types[i]))
+            return types[i];
     return v ? v->name : "";
 }
 

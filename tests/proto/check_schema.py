@@ -54,7 +54,7 @@ def same_default(kind, a, b):
 def meanings(path):
     """{message: words of its row} of the table in fields.c"""
     table = re.search(r'meanings\[\] = \{(.*?)\n\};', open(path).read(), re.S).group(1)
-    rows = re.findall(r'\{"(\w+)",(.*?)\}(?:,|$)', table, re.S)
+    rows = re.findall(r'ROW\("(\w+)",(.*?)\)(?:,|$)', table, re.S)
     return {name: re.findall(r'\w+', ' '.join(re.findall(r'"([^"]*)"', rest)))
             for name, rest in rows}
 

@@ -10,6 +10,7 @@
 
 static dn_status setup(dni_layer *layer)
 {
+    layer->guessed = layer->wire_only && layer->num_tops == 1; /* maybe a truth of another's */
     return dni_database_setup(layer, false);
 }
 

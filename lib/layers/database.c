@@ -60,7 +60,7 @@ dni_shape dni_database_guess(const dni_layer *layer)
     const Cnn__TransformationParameter *t = layer->param->transform_param;
     const Cnn__DataParameter *p = layer->param->data_param;
     const Cnn__ResizeParameter *r = t && t->n_resize_param ? t->resize_param[0] : NULL;
-    dni_shape images = dni_guess_images(p->batch_size, p->source);
+    dni_shape images = dni_guess_images(layer, p->batch_size, p->source);
     int64_t crop[2];
     dni_transform_crop(t, crop);
     if (crop[0])
@@ -69,6 +69,8 @@ dni_shape dni_database_guess(const dni_layer *layer)
         images.dim[2] = r->height, images.dim[3] = r->width;
     if (t && t->force_gray)
         images.dim[1] = 1;
+    if (layer->guess && dni_guess_is_label(layer->top_names[0]))
+        images.dim[2] = images.dim[3] = 1; /* vectors of labels in a database of their own */
     return images;
 }
 

@@ -7,13 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-dni_shape dni_guess_images(int64_t N, const char *source)
+/* The guesses after the first: images of one channel, pairs and triplets of images in one
+ * record; in the last one labels have several values each. */
+static const uint8_t later[DNI_GUESSES][2] = {{1, 28},  {1, 224}, {6, 224}, {9, 224},
+                                              {2, 224}, {4, 224}, {3, 227}, {3, 224}};
+
+dni_shape dni_guess_images(const dni_layer *layer, int64_t N, const char *source)
 {
     static const struct { /* the last is for any other */
         const char *word;
         int64_t channels, size;
     } rows[] = {{"siamese", 2, 28}, {"mnist", 1, 28}, {"cifar", 3, 32}, {"", 3, 224}};
     size_t i = source ? 0 : DNI_COUNT(rows) - 1;
+    if (layer->guess) {
+        const uint8_t *g = later[layer->guess - 1];
+        return dni_shape_of(4, (int64_t[]){N, g[0], g[1], g[1]});
+    }
     while (source && !strstr(source, rows[i].word))
         i++;
     return dni_shape_of(4, (int64_t[]){N, rows[i].channels, rows[i].size, rows[i].size});
@@ -34,7 +43,7 @@ bool dni_guess_is_label(const char *top)
     return has_any(top, words, DNI_COUNT(words));
 }
 
-dni_shape dni_guess_top(int64_t N, const char *top, const char *source)
+dni_shape dni_guess_top(const dni_layer *layer, int64_t N, const char *top, const char *source)
 {
     static const char *const marks[] = {"cont", "sentence", "clip", "words"};
     static const char buffer[] = "/buffer_"; /* what LRCN's lists call sequences side by side */
@@ -48,8 +57,8 @@ dni_shape dni_guess_top(int64_t N, const char *top, const char *source)
     if (!strcmp(top, "rois"))
         return dni_shape_of(2, (int64_t[]){N, 5});
     if (dni_guess_is_label(top))
-        return dni_shape_of(1, &N);
-    return dni_guess_images(N, source);
+        return dni_shape_of(layer->guess == DNI_GUESSES ? 2 : 1, (int64_t[]){N, 6});
+    return dni_guess_images(layer, N, source);
 }
 
 dn_status dni_guess_unread(const dni_layer *layer, const char *what, const char *param,
@@ -78,7 +87,7 @@ dni_shape dni_guess_listed(const dni_layer *layer)
 {
     const Cnn__ImageDataParameter *p = layer->param->image_data_param;
     const Cnn__TransformationParameter *t = layer->param->transform_param;
-    dni_shape x = dni_guess_images(p->batch_size, p->source);
+    dni_shape x = dni_guess_images(layer, p->batch_size, p->source);
     int64_t crop[2];
     dni_transform_crop(t, crop);
     x.dim[1] = p->is_color ? 3 : 1;

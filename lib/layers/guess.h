@@ -5,14 +5,18 @@
 
 #include "layers/layer.h"
 
-/* (N, C, size, size): what a source of this name (NULL: unknown) probably holds. */
-dni_shape dni_guess_images(int64_t N, const char *source);
+/* A net whose shapes do not fit is wired again with the next guess, up to this one. */
+#define DNI_GUESSES 8
+
+/* (N, C, size, size): what a source of this name (NULL: unknown) probably holds; of a later
+ * guess of the layer's, what it may hold. */
+dni_shape dni_guess_images(const dni_layer *layer, int64_t N, const char *source);
 /* Is a top of this name a label, a class map or another truth? */
 bool dni_guess_is_label(const char *top);
 /* The shape of N records under the name of a top: labels (N), sequence marks and words (N, 1)
  * (of a source in ".../buffer_100/...": of so many sequences), im_info (N, 3), rois (N, 5);
  * anything else is images. */
-dni_shape dni_guess_top(int64_t N, const char *top, const char *source);
+dni_shape dni_guess_top(const dni_layer *layer, int64_t N, const char *top, const char *source);
 
 /* For layers that wire but read nothing: fails for a source (NULL) or batch size (0) that
  * `param` lacks, and where something would be read: "TYPE would read WHAT 'SOURCE', which ...".

@@ -77,7 +77,7 @@ static dn_status shape(dni_layer *layer)
     hdf5_state *s = layer->state;
     const Cnn__HDF5DataParameter *p = layer->param->hdf5_data_param;
     for (int32_t i = 0; layer->wire_only && i < layer->num_tops; i++)
-        layer->top[i] = dni_guess_top(p->batch_size, layer->top_names[i], p->source);
+        layer->top[i] = dni_guess_top(layer, p->batch_size, layer->top_names[i], p->source);
     for (int32_t i = 0; !layer->wire_only && i < layer->num_tops; i++) {
         const dni_shape *row = dni_hdf5_row_shape(s->hdf5, i);
         dni_shape *top = &layer->top[i];

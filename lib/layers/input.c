@@ -32,7 +32,7 @@ static dn_status shape(dni_layer *layer)
         if (n > 0)
             st = shape_from(p->shape[n == 1 ? 0 : i], layer->top_names[i], &layer->top[i]);
         else if (layer->top[i].axes == 0 && layer->wire_only)
-            layer->top[i] = dni_guess_top(1, layer->top_names[i], NULL);
+            layer->top[i] = dni_guess_top(layer, 1, layer->top_names[i], NULL);
         else if (layer->top[i].axes == 0)
             st = dni_fail(DN_E_SHAPE,
                           "input '%s' has no shape: input_param { shape { dim: ... } }",

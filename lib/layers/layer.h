@@ -71,6 +71,7 @@ struct dni_layer {
     bool wire_only; /* shapes only: open no data */
     bool guessed;   /* wire_only: its tops' shapes stand nowhere, set where they are guessed */
     bool vague;     /* wire_only: ... or come from those of a layer before */
+    int32_t guess;  /* wire_only: which guess of such shapes, from 0 */
     bool fixed;     /* of a DYNAMIC class, set by its setup: this one's shapes stand */
     int32_t num_bottoms, num_tops, num_weights;
     dni_shape *bottom; /* shapes of the bottoms: read */

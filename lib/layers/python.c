@@ -113,9 +113,9 @@ static dni_shape host_top(const dni_layer *layer, int32_t i)
         return dni_shape_of(0, NULL);
     if (layer->num_bottoms)
         return layer->bottom[0];
-    dni_shape y = dni_guess_top(1, name, NULL);
+    dni_shape y = dni_guess_top(layer, 1, name, NULL);
     if (y.axes == 4 || dni_guess_is_label(name))
-        y = dni_shape_of(4, (int64_t[]){1, y.axes == 4 ? 3 : 1, SIDE, SIDE});
+        y = dni_shape_of(4, (int64_t[]){1, y.axes == 4 ? y.dim[1] : 1, SIDE, SIDE});
     return y;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/mirror.h"
+#include "layers/guess.h"
 #include "net/net.h"
 
 static dn_status check_options(const dn_net_options *o)
@@ -148,8 +149,9 @@ static dn_status judge_fields(const dn_net *net, dni_net_file *file, const dni_n
     return st;
 }
 
-static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, dn_net *origin,
-                        const dni_net_state *state, const dn_net_options *o, uint64_t seed)
+static dn_status create_as(dn_net **out, dn_context *context, dni_net_file *file,
+                           dn_net *origin, const dni_net_state *state, const dn_net_options *o,
+                           uint64_t seed, int32_t guess)
 {
     const dni_heap *heap = &context->heap;
     dn_net *net = dni_alloc(heap, 1, sizeof *net);
@@ -163,6 +165,7 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
                     .memory_mode = o->memory,
                     .memory_limit = o->memory_limit,
                     .wire_only = o->wire_only != 0,
+                    .guess = guess,
                     .compute = o->compute,
                     .must_compute = !o->compute_fallback,
                     .num_keep = o->num_keep,
@@ -174,7 +177,7 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     net->state = *state;
     net->state.stages = NULL;
     char **stages = NULL;
-    dn_status st = file ? judge_fields(net, file, state) : DN_OK;
+    dn_status st = file && !guess ? judge_fields(net, file, state) : DN_OK;
     if (!st)
         st = copy_strings(heap, &stages, state->stages, state->num_stages);
     net->state.stages = (const char *const *)stages;
@@ -194,6 +197,25 @@ static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, d
     }
     *out = net;
     return DN_OK;
+}
+
+/* Where shapes of data that is not opened do not fit, another guess may. */
+static dn_status create(dn_net **out, dn_context *context, dni_net_file *file, dn_net *origin,
+                        const dni_net_state *state, const dn_net_options *o, uint64_t seed)
+{
+    dn_status first = create_as(out, context, file, origin, state, o, seed, 0), st = first;
+    if (st != DN_E_SHAPE || !o->wire_only)
+        return st;
+    dni_saved_error saved;
+    dni_save_error(&saved);
+    for (int32_t i = 1; st && st != DN_E_NOMEM && i <= DNI_GUESSES; i++) {
+        dni_clear_error();
+        st = create_as(out, context, file, origin, state, o, seed, i);
+    }
+    if (!st || st == DN_E_NOMEM)
+        return st;
+    dni_restore_error(&saved);
+    return first;
 }
 
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,

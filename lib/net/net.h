@@ -97,6 +97,7 @@ struct dn_net {
     bool must_compute; /* fails where no backend offers `compute` */
     size_t memory_limit;
     bool wire_only;
+    int32_t guess; /* wire_only: which of the shapes that data may have */
     bool shapes_changed;  /* an input was given another shape: plan again */
     bool dynamic;         /* has layers whose shapes are known only after they ran */
     bool dynamic_changed; /* such a layer just found another shape */

@@ -34,11 +34,13 @@ static const struct meaning {
         "larc larc_policy larc_eta rampup_lr warmup_start_lr momentum_policy max_momentum "
         "momentum_power "
         "weight_decay_power max_weight_decay local_gw_ratio plateau_winsize stagelr stageiter "
-        "warmup_iter rampup_interval min_lr",
+        "warmup_iter rampup_interval min_lr sparsity_target sparsity_step_factor "
+        "sparsity_step_iter sparsity_start_iter sparsity_start_factor",
         "device per_parameter_reduce solver_data_type store_blobs_in_old_format engine",
-        "eval_type ap_version show_per_class_result test_offset test_and_snapshot_last_epochs",
+        "eval_type ap_version show_per_class_result test_offset test_and_snapshot_last_epochs "
+        "display_sparsity",
         "clamp_weights_lower clamp_weights_upper clip_weights disabled_update "
-        "larc_turbo local_lr_auto weight_decay_policy"),
+        "larc_turbo local_lr_auto weight_decay_policy sparse_mode"),
     ROW("SolverState", "deepnet", NULL, NULL, NULL),
     ROW("ParamSpec", NULL, NULL, NULL, "fix_lr"),
     ROW("LayerParameter", /* parameters of layer types of their own */
@@ -54,7 +56,7 @@ static const struct meaning {
         "segmentation_evaluate_param detectnet_groundtruth_param detectnet_augmentation_param "
         "shuffle_channel_param dense_image_data_param continuation_indicator_param "
         "margin_inner_product_param label_specific_add_param lstm_param "
-        "ctc_loss_param reverse_param",
+        "ctc_loss_param reverse_param video_data_param mat_write_param",
         "device bottom_shared_index top_shared_index forward_type backward_type forward_math "
         "backward_math debug engine cudnn_math_override quantization_param",
         NULL, "noise_param"),
@@ -73,7 +75,8 @@ static const struct meaning {
         "min_contrast "
         "max_contrast max_brightness_shift max_smooth max_color_shift min_side_min "
         "min_side_max "
-        "min_side apply_probability cvt_bgr2rgb"),
+        "min_side apply_probability cvt_bgr2rgb fix_crop more_fix_crop multi_scale "
+        "max_distort scale_ratios is_flow"),
     ROW("LossParameter", "pre_fixed_normalizer weight_by_label_freqs class_weighting", NULL,
         NULL, "label_smoothing"),
     ROW("AccuracyParameter", NULL, NULL, "min_is_better", "denominator"),
@@ -123,7 +126,8 @@ static const struct meaning {
     ROW("V1LayerParameter", /* moved to the layer, and judged there */
         "bn_param local_param prelu_param triplet_loss_param roi_pooling_param "
         "eltwise_affine_param noise_param relu6_param lrn_map_param unpooling_param "
-        "seg_accuracy_param interp_param dense_image_data_param upsample_param",
+        "seg_accuracy_param interp_param dense_image_data_param upsample_param "
+        "mat_write_param",
         NULL, NULL, NULL),
     ROW("V0LayerParameter", "can_clobber subtraction", NULL, NULL, NULL),
 };

@@ -267,10 +267,10 @@ dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
     if (st)
         return st;
     if (net->n_layers && net->n_layer)
-        st = dni_fail(DN_E_NET, "the net has both `layer` and `layers`: two generations of the "
-                                "language in one file");
-    if (st)
-        return dni_in_location(st, locations, NULL);
+        return dni_in_location(
+            dni_fail(DN_E_NET, "the net has both `layer` and `layers`: two generations of the "
+                               "language in one file"),
+            locations, net->layers[0]);
     if (net->n_layers)
         st = upgrade_layers(net, heap, locations);
     dni_remarks *remarks = dni_locations_remarks(locations);

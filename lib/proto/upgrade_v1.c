@@ -16,7 +16,8 @@ static const char *const types[] = {
     /* of forks */
     "BatchNorm", "Crop", "Normalize", "ReLU6", "ROIPooling", "PReLU", "Local", "Insanity",
     "TripletLoss", "EltwiseAffine", "BN", "VideoData", "Convolution3D", "Pooling3D",
-    "ImageSegData", "SegAccuracy", "Interp", "DenseImageData", "Upsample"};
+    "ImageSegData", "SegAccuracy", "Interp", "DenseImageData", "Upsample", "SmoothL1Loss",
+    "MatWrite"};
 
 static const struct type_name {
     const char *old, *now;

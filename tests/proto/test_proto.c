@@ -415,7 +415,7 @@ static void test_old_nets(void)
     } rows[] = {
         {"input: 'a' input_dim: 1", NULL, "n: 1 input_dim for 1 inputs; each input needs 4"},
         {"input: 'a' input_shape { } input_shape { }", NULL, "2 input_shape for 1 inputs"},
-        {"layer { } layers { }", NULL, "n: the net has both `layer` and `layers`"},
+        {"layer { } layers { }", NULL, "n:1:11: the net has both `layer` and `layers`"},
         {"layers { }\nlayers { layer { name: 'x' type: 'cov' } }", NULL,
          "n:2:1: layer 'x': unknown V0 layer type 'cov'"},
         {"layers { layer { type: 'padding' pad: 1 } bottom: 'd' top: 'p' } "

@@ -36,11 +36,13 @@ void ISA(cpu_dw_row)(float *y, const float *x, const float *w, const int64_t *ta
                      int64_t n, float bias, const cpu_end *e)
 {
     int64_t j = 0;
-    for (; n - j > 3 * VL; j += 4 * VL)
+    for (; !SMALL && n - j > 3 * VL; j += 4 * VL)
         dw_vectors(4, y + j, x + j, w, tap, taps, n - j, bias, e);
-    if (n - j > 2 * VL)
+    for (; SMALL && n - j > VL; j += 2 * VL)
+        dw_vectors(2, y + j, x + j, w, tap, taps, n - j, bias, e);
+    if (!SMALL && n - j > 2 * VL)
         dw_vectors(3, y + j, x + j, w, tap, taps, n - j, bias, e);
-    else if (n - j > VL)
+    else if (!SMALL && n - j > VL)
         dw_vectors(2, y + j, x + j, w, tap, taps, n - j, bias, e);
     else if (n > j)
         dw_vectors(1, y + j, x + j, w, tap, taps, n - j, bias, e);
@@ -78,7 +80,13 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
 
 /* ---- NHWC -------------------------------------------------------------------------------- */
 
-#define COLS 4
+#if SMALL
+#define COLS  2
+#define CASES CASE(1) CASE(2)
+#else
+#define COLS  4
+#define CASES CASE(1) CASE(2) CASE(3) CASE(4)
+#endif
 
 INLINE vf at(const float *p, const bool whole, int64_t left)
 {
@@ -143,7 +151,7 @@ void ISA(cpu_dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w
         switch (n) {
 /* clang-format off */
 #define CASE(n) case n: dwc_columns(n, dw, y, x, w, bias, e); break;
-        CASE(1) CASE(2) CASE(3) CASE(4)
+        CASES
 /* clang-format on */
 #undef CASE
         }
@@ -203,7 +211,7 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, const float *x, const 
         switch (n) {
 /* clang-format off */
 #define CASE(n) case n: dwc_grad_columns(n, dw, grad, x, dy); break;
-        CASE(1) CASE(2) CASE(3) CASE(4)
+        CASES
 /* clang-format on */
 #undef CASE
         }

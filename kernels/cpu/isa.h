@@ -32,14 +32,9 @@
 #define DOT_M 5
 #define DOT_N 5
 #else
-#define MR 6
-#ifdef __OPTIMIZE_SIZE__
-#define DOT_M 2
-#define DOT_N 2
-#else
-#define DOT_M 3
-#define DOT_N 4
-#endif
+#define MR    6
+#define DOT_M (SMALL ? 2 : 3)
+#define DOT_N (SMALL ? 2 : 4)
 #endif
 #define NR (2 * VL)
 

@@ -19,8 +19,10 @@
 
 /* One copy where size counts: loops of several variants, what is rare. */
 #ifdef __OPTIMIZE_SIZE__
+#define SMALL  1
 #define SHARED static __attribute__((noinline, unused))
 #else
+#define SMALL  0
 #define SHARED INLINE
 #endif
 

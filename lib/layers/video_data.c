@@ -27,6 +27,9 @@ static dn_status setup(dni_layer *layer)
     const Cnn__VideoDataParameter *p = layer->param->video_data_param;
     if (!p)
         return dni_guess_list(layer);
+    DNI_REQUIRE((uint64_t)p->new_length * p->num_segments <= INT32_MAX, DN_E_SHAPE,
+                "video_data_param: %u segments of %u frames are too many", p->num_segments,
+                p->new_length);
     const char *source = !is_stream(p) ? p->source : p->video_file ? p->video_file : "camera";
     return dni_guess_unread(layer, "the frames of",
                             is_stream(p) ? "data_param" : "video_data_param", source,

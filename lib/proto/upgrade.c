@@ -205,8 +205,10 @@ static dn_status move_input_remarks(const Cnn__NetParameter *net,
 }
 
 static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap,
-                                dni_remarks *remarks)
+                                dni_locations *locations)
 {
+    dni_remarks *remarks = dni_locations_remarks(locations);
+    int32_t line, column;
     if (net->n_bottom && net->n_input)
         return dni_fail(DN_E_NET, "the net has both `input` and `bottom`");
     if (net->n_bottom) { /* what `input` was before it had that name */
@@ -231,7 +233,9 @@ static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap,
     ProtobufCMessage *input = dni_field_sub(heap, &layer->base, "input_param");
     if (!layer->name || !layer->type || !input)
         return DN_E_NOMEM;
-    if (net->n_input_dim && !net->n_input_shape)
+    if (net->n_input && dni_locations_find(locations, net->input[0], &line, &column))
+        st = dni_locations_add(locations, heap, layer, line, column);
+    if (!st && net->n_input_dim && !net->n_input_shape)
         st = give_dims(layer->input_param, net, heap, remarks);
     if (!st)
         st = move_input_remarks(net, layer, heap, remarks);
@@ -273,12 +277,14 @@ dn_status dni_net_upgrade(Cnn__NetParameter *net, const dni_heap *heap,
             locations, net->layers[0]);
     if (net->n_layers)
         st = upgrade_layers(net, heap, locations);
-    dni_remarks *remarks = dni_locations_remarks(locations);
-    if (!st && dni_net_has_inputs(net))
-        st = dni_in_location(upgrade_inputs(net, heap, remarks), locations, NULL);
+    const char *first = net->n_input ? net->input[0] : NULL;
+    if (!st && dni_net_has_inputs(net)) {
+        st = upgrade_inputs(net, heap, locations);
+        st = dni_in_location(st, locations, first);
+    }
     if (!st)
         upgrade_batch_norm(net);
-    dni_remarks_settle(remarks);
+    dni_remarks_settle(dni_locations_remarks(locations));
     return st;
 }
 

@@ -303,6 +303,7 @@ static dn_status read_string(dni_reader *r, const ProtobufCFieldDescriptor *fiel
     dni_text text;
     dn_status st = DN_OK;
     bool bare = r->lexer.kind == DNI_TOKEN_WORD && !strcmp(field->name, "engine");
+    int32_t line = r->lexer.token_line, column = r->lexer.token_column;
     if (r->lexer.kind != DNI_TOKEN_STRING && !bare)
         return dni_wrong_value(r, field, "a string in quotes");
     dni_text_init(&text, r->heap);
@@ -319,8 +320,12 @@ static dn_status read_string(dni_reader *r, const ProtobufCFieldDescriptor *fiel
     if (!st)
         st = dni_text_finish(&text, &value);
     dni_text_free(&text);
-    if (st)
+    if (!st && !r->depth) /* inputs, lr_policy: messages point at them */
+        st = dni_locations_add(r->locations, r->heap, value, line, column);
+    if (st) {
+        dni_free(r->heap, value);
         return st;
+    }
     if (field->type == PROTOBUF_C_TYPE_STRING)
         *(char **)slot = value;
     else

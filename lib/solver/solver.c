@@ -159,14 +159,15 @@ static void note_mode(const dn_solver *s)
 
 static dn_status build(dn_solver *s, const char *path, const char *net_text, size_t net_size)
 {
+    const void *where = s->param; /* what a message is about */
     dn_status st = check_numbers(s);
     if (!st)
         st = dni_fields_judge(&s->param->base, s->heap, s->file->locations,
                               s->options.wire_only);
-    if (!st)
-        st = dni_rule_find(&s->rule, s->param);
-    if (!st)
-        st = dni_schedule_check(s->param, s->max_iter);
+    if (!st && (st = dni_rule_find(&s->rule, s->param)))
+        where = s->param->type;
+    if (!st && (st = dni_schedule_check(s->param, s->max_iter)))
+        where = s->param->lr_policy;
     if (!st && (s->options.num_ranks > 1 || s->options.all_reduce) &&
         dni_schedule_reads_loss(s->param))
         st = dni_fail(DN_E_UNSUPPORTED, "lr_policy 'plateau' goes by the loss of one solver; "
@@ -176,7 +177,7 @@ static dn_status build(dn_solver *s, const char *path, const char *net_text, siz
     if (!st && !s->options.wire_only)
         st = check_prefix(s);
     if (st)
-        return dni_in_location(st, s->file->locations, s->param);
+        return dni_in_location(st, s->file->locations, where);
     dni_log_notes(s->context, s->file->locations);
     s->losses = dni_alloc(s->heap, (size_t)s->param->average_loss, sizeof *s->losses);
     if (!s->losses)

@@ -190,6 +190,9 @@ static const struct refusal {
      "VideoData would read the frames of 's'"},
     {SOURCE("VideoData", "video_data_param { batch_size: 2 }"), DN_E_NET,
      "video_data_param needs a source"},
+    {SOURCE("VideoData", "video_data_param { source: 's' batch_size: 2 num_segments: 4294967295 "
+                         "new_length: 4294967295 }"),
+     DN_E_SHAPE, "4294967295 segments of 4294967295 frames are too many"},
     {SOURCE("VideoData", "video_data_param { video_type: WEBCAM }"), DN_E_NET,
      "data_param needs a batch_size"},
     {X4 "layer { name: 'l' type: 'MatWrite' bottom: 'x' }", DN_E_UNSUPPORTED,

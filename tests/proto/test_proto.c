@@ -413,7 +413,7 @@ static void test_old_nets(void)
         const char *text, *now; /* now NULL: refused, with `message` */
         const char *message;
     } rows[] = {
-        {"input: 'a' input_dim: 1", NULL, "n: 1 input_dim for 1 inputs; each input needs 4"},
+        {"input: 'a' input_dim: 1", NULL, "n:1:8: 1 input_dim for 1 inputs; each input needs 4"},
         {"input: 'a' input_shape { } input_shape { }", NULL, "2 input_shape for 1 inputs"},
         {"layer { } layers { }", NULL, "n:1:11: the net has both `layer` and `layers`"},
         {"layers { }\nlayers { layer { name: 'x' type: 'cov' } }", NULL,

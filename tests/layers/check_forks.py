@@ -710,6 +710,20 @@ def mish(rng):
 
 
 @case
+def channel_norm(rng):
+    for shape in (2, 3, 4, 5), (2, 3), (1, 1, 6):
+        x = rng.normal(0, 1, shape)
+        x[0, ..., 0] = 0  # a norm of 0, where the gradient is 0
+        made = net("layer { name: 'l' type: 'ChannelNorm' bottom: 'x' top: 'y' }", {'x': x})
+        made.forward()
+        y = np.sqrt((x**2).sum(1, keepdims=True))
+        close('channel norm', made.blobs['y'].data, y)
+        dy = rng.normal(0, 1, y.shape)
+        made.backward(y=dy)
+        close('channel norm, gradient', made.blobs['x'].diff, dy * x / (y + 1e-9))
+
+
+@case
 def normalize(rng):
     """The face nets' kind: one norm for each position, no weight."""
     x, dy, dn = rng.normal(0, 1, (2, 3, 4, 5)), rng.normal(0, 1, (2, 3, 4, 5)), np.ones((2, 1, 4, 5))

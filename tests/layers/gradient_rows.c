@@ -249,6 +249,7 @@ const gradient_row gradient_rows[] = {
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
+    {"ChannelNorm", X4 L("ChannelNorm", XY), 0},
     {"Normalize", X4 L("Normalize", XY), 0},
     {"Normalize", X4 L("Normalize", XY "norm_param { across_spatial: false }"), 0},
     {"Normalize", X4 L("Normalize", XY "normalize_param { }"), 0},

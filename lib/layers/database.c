@@ -131,16 +131,18 @@ void dni_database_teardown(dni_layer *layer)
 }
 
 /* A batch that waits is not delivered; the position counts those of all ranks. */
-int64_t dni_database_tell(const dni_layer *layer)
+static int64_t tell(const dni_layer *layer)
 {
     const dni_database *d = layer->state;
     int64_t waits = d->fetched ? d->batch.shape.dim[0] * layer->ranks : 0;
     return d->loader ? dni_loader_position(d->loader) - waits : 0;
 }
 
-dn_status dni_database_seek(dni_layer *layer, int64_t position)
+static dn_status seek(dni_layer *layer, int64_t position)
 {
     dni_database *d = layer->state;
     d->fetched = false;
     return d->loader ? dni_loader_seek(d->loader, position) : DN_OK;
 }
+
+const dni_layer_cursor dni_database_cursor = {tell, seek};

@@ -55,6 +55,5 @@ const dni_layer_class dni_layer_dense_image_data = {
     .shape = shape,
     .forward = dni_database_forward,
     .teardown = dni_database_teardown,
-    .tell = dni_database_tell,
-    .seek = dni_database_seek,
+    .cursor = &dni_database_cursor,
 };

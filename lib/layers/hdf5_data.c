@@ -126,6 +126,8 @@ static dn_status seek(dni_layer *layer, int64_t place)
     return s->hdf5 ? dni_hdf5_seek(s->hdf5, place) : DN_OK;
 }
 
+static const dni_layer_cursor cursor = {tell, seek};
+
 const dni_layer_class dni_layer_hdf5_data = {
     .type = "HDF5Data",
     .bottoms_min = 0,
@@ -138,6 +140,5 @@ const dni_layer_class dni_layer_hdf5_data = {
     .shape = shape,
     .forward = forward,
     .teardown = teardown,
-    .tell = tell,
-    .seek = seek,
+    .cursor = &cursor,
 };

@@ -88,6 +88,8 @@ static dn_status seek(dni_layer *layer, int64_t position)
     return DN_OK;
 }
 
+static const dni_layer_cursor cursor = {tell, seek};
+
 const dni_layer_class dni_layer_label_specific_add = {
     .type = "LabelSpecificAdd",
     .bottoms_min = 2,
@@ -100,6 +102,5 @@ const dni_layer_class dni_layer_label_specific_add = {
     .shape = shape,
     .forward = forward,
     .backward = backward,
-    .tell = tell,
-    .seek = seek,
+    .cursor = &cursor,
 };

@@ -28,6 +28,13 @@ enum {
     DNI_LAYER_KEEPS_SIGN = 512,  /* where a gradient goes back */
 };
 
+/* Of layers that go on where they stopped: records delivered so far, and going on from there (a
+ * snapshot keeps it). */
+typedef struct dni_layer_cursor {
+    int64_t (*tell)(const dni_layer *layer);
+    dn_status (*seek)(dni_layer *layer, int64_t position);
+} dni_layer_cursor;
+
 typedef struct dni_layer_class {
     const char *type;                 /* as prototxt spells it */
     int16_t bottoms_min, bottoms_max; /* max -1: any number */
@@ -44,10 +51,7 @@ typedef struct dni_layer_class {
     void (*forward)(dni_layer *layer, dni_builder *b);
     void (*backward)(dni_layer *layer, dni_builder *b);
     void (*teardown)(dni_layer *layer); /* frees what state holds; NULL: nothing */
-    /* Layers that go on where they stopped: records delivered so far, and going on from there
-     * (a snapshot keeps it). Both or neither. */
-    int64_t (*tell)(const dni_layer *layer);
-    dn_status (*seek)(dni_layer *layer, int64_t position);
+    const dni_layer_cursor *cursor;     /* NULL: none */
 } dni_layer_class;
 
 /* A parameter blob of a layer as declared. */

@@ -279,16 +279,18 @@ void dni_margin_backward(dni_layer *layer, dni_builder *b)
 }
 
 /* A snapshot keeps the number of forwards. */
-int64_t dni_margin_tell(const dni_layer *layer)
+static int64_t tell(const dni_layer *layer)
 {
     return ((const margin_state *)layer->state)->iteration;
 }
 
-dn_status dni_margin_seek(dni_layer *layer, int64_t position)
+static dn_status seek(dni_layer *layer, int64_t position)
 {
     ((margin_state *)layer->state)->iteration = position;
     return DN_OK;
 }
+
+const dni_layer_cursor dni_margin_cursor = {tell, seek};
 
 const dni_layer_class dni_layer_margin_inner_product = {
     .type = "MarginInnerProduct",

@@ -81,6 +81,8 @@ static dn_status seek(dni_layer *layer, int64_t place)
     return DN_OK;
 }
 
+static const dni_layer_cursor cursor = {tell, seek};
+
 const dni_layer_class dni_layer_memory_data = {
     .type = "MemoryData",
     .bottoms_min = 0,
@@ -91,6 +93,5 @@ const dni_layer_class dni_layer_memory_data = {
     .state_size = sizeof(memory_state),
     .shape = shape,
     .forward = forward,
-    .tell = tell,
-    .seek = seek,
+    .cursor = &cursor,
 };

@@ -37,13 +37,13 @@ static dn_status copy_statistics(const dn_net *net, char *saved, bool back)
 /* One that counts its forwards does the last one again. */
 static dn_status run_layer_again(const dn_net *net, dni_net_layer *l)
 {
-    const dni_layer_class *cls = l->layer.cls;
-    int64_t forwards = cls->tell ? cls->tell(&l->layer) : 0;
-    dn_status st = cls->seek ? cls->seek(&l->layer, forwards - 1) : DN_OK;
+    const dni_layer_cursor *cursor = l->layer.cls->cursor;
+    int64_t forwards = cursor ? cursor->tell(&l->layer) : 0;
+    dn_status st = cursor ? cursor->seek(&l->layer, forwards - 1) : DN_OK;
     if (!st)
         st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
-    if (cls->seek)
-        (void)!cls->seek(&l->layer, forwards);
+    if (cursor)
+        (void)!cursor->seek(&l->layer, forwards);
     return st;
 }
 

@@ -9,8 +9,8 @@
 
 /* The guesses after the first: images of one channel, pairs and triplets of images in one
  * record; in the last one labels have several values each. */
-static const uint8_t later[DNI_GUESSES][2] = {{1, 28},  {1, 224}, {6, 224}, {9, 224},
-                                              {2, 224}, {4, 224}, {3, 227}, {3, 224}};
+static const uint8_t later[DNI_GUESSES][2] = {{1, 28},  {1, 224}, {6, 224}, {9, 224}, {2, 224},
+                                              {4, 224}, {1, 32},  {3, 227}, {3, 224}};
 
 dni_shape dni_guess_images(const dni_layer *layer, int64_t N, const char *source)
 {

@@ -6,7 +6,7 @@
 #include "layers/layer.h"
 
 /* A net whose shapes do not fit is wired again with the next guess, up to this one. */
-#define DNI_GUESSES 8
+#define DNI_GUESSES 9
 
 /* (N, C, size, size): what a source of this name (NULL: unknown) probably holds; of a later
  * guess of the layer's, what it may hold. */

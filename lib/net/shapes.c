@@ -61,16 +61,29 @@ static void note_vague(const dn_net *net, dni_net_layer *l, const dni_node *node
         l->layer.vague |= net->layers[net->graph.values[node->bottoms[i]].layer].layer.vague;
 }
 
+static bool is_used_before(const dn_net *net, const dni_net_layer *l, int32_t value)
+{
+    for (int32_t i = 0; i < l->layer.index; i++)
+        for (int32_t k = 0; k < net->graph.nodes[i].num_bottoms; k++)
+            if (net->graph.nodes[i].bottoms[k] == value)
+                return true;
+    return false;
+}
+
 /* A truth whose shape is a guess that does not fit is taken to have that of bottom 0, which it
- * is compared with, or one channel of it. */
+ * is compared with, or one channel of it; bottom 0, if no layer saw it yet, that of bottom 1.
+ */
 static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node)
 {
     dni_saved_error saved;
     dni_save_error(&saved);
-    for (int32_t i = 1; i < node->num_bottoms; i++) {
+    for (int32_t k = 1, n = node->num_bottoms; n > 1 && k <= n; k++) {
+        int32_t i = k % n;
         dni_shape *bottom = &l->layer.bottom[i], guess = *bottom;
-        for (int one = 0; one < 2 && is_guessed(net, node->bottoms[i]); one++) {
-            *bottom = l->layer.bottom[0];
+        bool may = is_guessed(net, node->bottoms[i]) &&
+                   (i || !is_used_before(net, l, node->bottoms[i]));
+        for (int one = 0; one < 2 && may; one++) {
+            *bottom = l->layer.bottom[!i];
             if (one && bottom->axes > 1)
                 bottom->dim[1] = 1;
             dni_clear_error();

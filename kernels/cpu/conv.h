@@ -19,9 +19,10 @@ typedef struct cpu_geo {
 /* From CONV's operands (BWD: the same three in their roles). False with info->reason set. */
 bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
                   const dn_shape *y, dn_op_info *info);
-/* The same from a NHWC convolution of any direction, of three axes too; `planes`: but for x.
- * Frames that one alone sees are images. */
-bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, bool planes, dn_op_info *info);
+/* The same from a NHWC convolution of any direction, of three axes too; with `more` x may be
+ * planes, or forward alone, y may be of any function. Frames that one alone sees are images. */
+enum { CPU_PLANES = 1, CPU_FUNCTIONS = 2 };
+bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, uint32_t more, dn_op_info *info);
 /* Of `count` steps, [from, to) are in [0, size), the first being `at`. */
 void cpu_inside(int64_t at, int64_t step, int64_t size, int64_t count, int64_t *from,
                 int64_t *to);

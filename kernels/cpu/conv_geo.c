@@ -60,17 +60,18 @@ bool cpu_geo_init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, con
     return init(geo, args, x, w, y, 2, info);
 }
 
-bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, bool planes, dn_op_info *info)
+bool cpu_conv_nhwc_geo(cpu_geo *geo, const dn_op_desc *desc, uint32_t more, dn_op_info *info)
 {
     const dn_args_conv *args = desc->args;
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
     const dn_shape *in0 = &desc->inputs[0].shape, *in1 = &desc->inputs[1].shape;
     const dn_shape *out = &desc->outputs[0].shape;
-    if (!cpu_all_nhwc(desc, weights ? 3 | 1u << 18 : 1u << 16 | (planes ? 0 : 1))) {
+    if (!cpu_all_nhwc(desc, weights ? 3 | 1u << 18 : 1u << 16 | (more & CPU_PLANES ? 0 : 1))) {
         cpu_decline(info, "operands are not NHWC f32");
         return false;
     }
-    if (args->activation != DN_FN_NONE && args->activation != DN_FN_RELU) {
+    bool any = more & CPU_FUNCTIONS && desc->kind == DN_OP_CONV && !cpu_conv_more(desc);
+    if (args->activation < 0 || args->activation >= (any ? DN_FN_END : DN_FN_RELU + 1)) {
         cpu_decline(info, "activation other than ReLU");
         return false;
     }

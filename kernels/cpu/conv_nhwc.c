@@ -39,6 +39,7 @@ typedef struct conv_op {
     bool back, keep, planes;
     bool seen; /* a piece is one tap, and only of the rows that see it */
     cpu_end end;
+    cpu_unary f; /* applied to y as long as it is in a cache */
 } conv_op;
 
 typedef struct conv_call {
@@ -344,6 +345,20 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
     }
 }
 
+/* f of outputs [from, to), one after the other, of panels [j0, j1) of group g. */
+static void apply_function(const conv_call *call, int64_t g, int64_t from, int64_t to,
+                           int64_t j0, int64_t j1)
+{
+    const conv_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t n = cpu_min(j1 * ker->nr, op->Kg) - j0 * ker->nr;
+    float *y = call->y + from * op->Kx + g * op->Kg + j0 * ker->nr;
+    if (n == op->Kx)
+        n *= to - from, to = from + 1;
+    for (; op->f.fn && from < to; from++, y += op->Kx)
+        ker->unary(&op->f, y, y, false, n);
+}
+
 /* What outputs [from, to) are before any tap, and after all: n columns from `col` on. */
 static void fill_rows(const conv_call *call, int64_t from, int64_t to, int64_t col, int64_t n,
                       bool before, bool after)
@@ -375,6 +390,7 @@ static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_
             for (int64_t j = j0; j < j1; j++)
                 multiply_rows(call, g, j, call->x + i * op->Cx + g * op->Cg + p->from, op->Cx,
                               i, end, p, NULL, b);
+        apply_function(call, g, i, end, j0, j1);
     }
 }
 
@@ -421,6 +437,7 @@ static void laid_task(const conv_call *call, int64_t g, int64_t from, int64_t to
         }
         if (op->seen)
             fill_rows(call, i, end, col, cols, false, true);
+        apply_function(call, g, i, end, j0, j1);
     }
 }
 
@@ -459,6 +476,7 @@ static void lines_task(const conv_call *call, int64_t from, int64_t to, int64_t 
                     multiply_rows(call, 0, j, x + (k * geo->sh + p->run0) * all,
                                   geo->sw * op->pixel, (i + k) * f->cols, (i + k + 1) * f->cols,
                                   p, NULL, b);
+        apply_function(call, 0, i * f->cols, (i + rows) * f->cols, j0, j1);
     }
 }
 
@@ -621,7 +639,7 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
     bool planes = desc->kind == DN_OP_CONV && desc->inputs[0].layout == DN_LAYOUT_PLAIN;
-    if (!cpu_conv_nhwc_geo(&geo, desc, planes, info))
+    if (!cpu_conv_nhwc_geo(&geo, desc, CPU_FUNCTIONS | (planes ? CPU_PLANES : 0), info))
         return DN_DECLINED;
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     bool moments = cpu_present(desc->outputs, desc->num_outputs, 1);
@@ -629,7 +647,8 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
         return cpu_decline(info, "stride above 2");
     if (cpu_conv_normalises(desc))
         return cpu_decline(info, "x is normalised on the way");
-    double seen = cpu_geo_seen(&geo, back);
+    bool other = args->activation > DN_FN_RELU;
+    double seen = other ? 1 : cpu_geo_seen(&geo, back);
     if (moments && (geo.K % CPU_MAX_NR || geo.group > 1 || seen < 1))
         return cpu_decline(info, "moments of panels that are not whole");
     conv_op *op = cpu_op_new(backend, sizeof *op, conv_run, info,
@@ -654,6 +673,8 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
+    if (other)
+        op->f = (cpu_unary){args->activation, op->end.slope, 0, 0};
     if (!plan(op, moments, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;

@@ -310,7 +310,7 @@ dn_status cpu_conv_nhwc_weights_create(dn_backend *backend, const dn_op_desc *de
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_conv_nhwc_geo(&geo, desc, false, info))
+    if (!cpu_conv_nhwc_geo(&geo, desc, 0, info))
         return DN_DECLINED;
     weights_op *op = cpu_op_new(backend, sizeof *op, weights_run, info,
                                 geo.ready ? "cpu:rows 1x1" : "cpu:rows");

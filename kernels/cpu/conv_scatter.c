@@ -259,7 +259,7 @@ dn_status cpu_conv_scatter_create(dn_backend *backend, const dn_op_desc *desc, d
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
     double direct;
-    if (!cpu_conv_nhwc_geo(&geo, desc, false, info))
+    if (!cpu_conv_nhwc_geo(&geo, desc, 0, info))
         return DN_DECLINED;
     if (geo.frames || geo.ready)
         return cpu_decline(info, "frames, or 1x1");

@@ -30,6 +30,7 @@ typedef struct dwc_op {
     bool normalises; /* x, on the way */
     float x_slope;
     cpu_end end;
+    cpu_unary f; /* applied to y as long as it is in a cache */
 } dwc_op;
 
 typedef struct dwc_call {
@@ -130,11 +131,13 @@ static void band_task(void *arg, int64_t task, int32_t worker)
             part[3 * op->C] =
                 (float)(end - p) * (float)op->cols.outs + (k.first ? 0 : part[3 * op->C]);
         }
+        float *y = call->y + n * op->out_image + p * op->out_row;
         if (k.count)
-            ker->dw_walk(&k, call->y + n * op->out_image + p * op->out_row, call->w, call->bias,
-                         &op->end);
+            ker->dw_walk(&k, y, call->w, call->bias, &op->end);
         for (int64_t r = p; r < end; r++)
             columns(call, n, r, k.count, list);
+        if (op->f.fn)
+            ker->unary(&op->f, y, y, false, (end - p) * op->out_row);
     }
 }
 
@@ -323,7 +326,7 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_conv_nhwc_geo(&geo, desc, false, info))
+    if (!cpu_conv_nhwc_geo(&geo, desc, CPU_FUNCTIONS, info))
         return DN_DECLINED;
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
     if (geo.Cg != 1 || geo.Kg != 1 || geo.frames)
@@ -347,6 +350,8 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
+    if (args->activation > DN_FN_RELU)
+        op->f = (cpu_unary){args->activation, op->end.slope, 0, 0};
     op->back = desc->kind == DN_OP_CONV_BWD_DATA;
     bool moments = !weights && cpu_present(desc->outputs, desc->num_outputs, 1);
     if (!plan(op, &geo, moments, info)) {

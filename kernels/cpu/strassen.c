@@ -347,7 +347,7 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
 {
     const dn_args_conv *args = desc->args;
     cpu_geo geo;
-    if (!cpu_conv_nhwc_geo(&geo, desc, false, info))
+    if (!cpu_conv_nhwc_geo(&geo, desc, 0, info))
         return DN_DECLINED;
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     strassen_op shape = {.M = geo.N * geo.P * geo.Q,

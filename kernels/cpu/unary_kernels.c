@@ -84,6 +84,16 @@ COLD vf power_of(vf x, float c)
     return v_sel(v_eq(x, x), y, x);
 }
 
+INLINE vf hard_six(vf x)
+{
+    return v_min(v_max(v_add(x, v_set1(3)), v_zero()), v_set1(6));
+}
+
+INLINE vf hard_swish_of(vf x, vf a)
+{
+    return v_mul(v_mul(a, x), hard_six(x));
+}
+
 static vf apply(const cpu_unary *u, vf x)
 {
     vf a = v_set1(u->a), b = v_set1(u->b), c = v_set1(u->c), zero = v_zero(), y;
@@ -126,6 +136,8 @@ static vf apply(const cpu_unary *u, vf x)
         y = v_mul(v_mul(a, a), v_abs(x));
         return v_sel(v_gt(v_set1(1.0f), y), v_mul(v_mul(v_abs(x), y), v_set1(0.5f)),
                      v_sub(v_abs(x), v_set1(0.5f / (u->a * u->a))));
+    case DN_FN_HARD_SWISH:
+        return hard_swish_of(x, a);
     default:
         return x;
     }
@@ -170,6 +182,9 @@ static vf slope_of(const cpu_unary *u, vf z, bool is_y)
     case DN_FN_SMOOTH_L1:
         y = v_mul(a, a);
         return v_sel(v_gt(one, v_mul(y, v_abs(z))), v_mul(y, z), sign_of(z));
+    case DN_FN_HARD_SWISH:
+        y = v_sel(v_gt(v_abs(z), v_set1(3)), zero, z);
+        return v_mul(a, v_add(y, hard_six(z)));
     case DN_FN_THRESHOLD:
     case DN_FN_SIGN:
         return zero;
@@ -182,7 +197,11 @@ static vf slope_of(const cpu_unary *u, vf z, bool is_y)
 
 void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, bool add, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += VL) {
+    int64_t i = 0;
+    if (u->fn == DN_FN_HARD_SWISH && !add) /* mostly over y in a cache */
+        for (vf a = v_set1(u->a); i + VL <= n; i += VL)
+            v_store(y + i, hard_swish_of(v_load(x + i), a));
+    for (; i < n; i += VL) {
         vf v = apply(u, v_loadp(x + i, n - i));
         if (add)
             v = v_add(v, v_loadp(y + i, n - i));

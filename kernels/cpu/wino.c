@@ -129,7 +129,7 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
 {
     cpu_geo f;
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
-    if (!cpu_conv_nhwc_geo(&f, desc, false, info))
+    if (!cpu_conv_nhwc_geo(&f, desc, 0, info))
         return false;
     int64_t stride = f.sh, taps = cpu_ceil(f.R, stride);
     if (f.R != f.S || taps < 2 || taps > 5 || f.sh != f.sw || f.Cg < 32 || f.Kg < 32 ||

@@ -65,6 +65,8 @@ DEVICE float apply(const function *f, float x)
         return b * (x > 0 ? x : a * expm1f(x));
     case DN_FN_SMOOTH_L1:
         return a * a * fabsf(x) < 1 ? x * x * a * a / 2 : fabsf(x) - 1 / (2 * a * a);
+    case DN_FN_HARD_SWISH:
+        return a * x * (x < -3 ? 0 : x > 3 ? 6 : x + 3);
     default:
         return x;
     }
@@ -110,6 +112,8 @@ DEVICE float slope_from_x(const function *f, float x)
         return b * (x > 0 ? 1 : a * expf(x));
     case DN_FN_SMOOTH_L1:
         return a * a * fabsf(x) < 1 ? a * a * x : sign_of(x);
+    case DN_FN_HARD_SWISH:
+        return a * (x < -3 ? 0 : x > 3 ? 6 : x + x + 3);
     case DN_FN_THRESHOLD:
     case DN_FN_SIGN:
         return 0;

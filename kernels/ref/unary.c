@@ -50,6 +50,8 @@ real REF(ref_function)(int32_t fn, real x, real a, real b, real c)
         return b * (x > 0 ? x : a * expm1(x));
     case DN_FN_SMOOTH_L1:
         return a * a * fabs(x) < 1 ? x * x * a * a / 2 : fabs(x) - 1 / (2 * a * a);
+    case DN_FN_HARD_SWISH:
+        return a * x * (x < -3 ? 0 : x > 3 ? 6 : x + 3);
     default:
         return x;
     }
@@ -88,6 +90,8 @@ static real slope_from_x(int32_t fn, real x, real a, real b, real c)
         return b * (x > 0 ? 1 : a * exp(x));
     case DN_FN_SMOOTH_L1:
         return a * a * fabs(x) < 1 ? a * a * x : sign(x);
+    case DN_FN_HARD_SWISH:
+        return a * (x < -3 ? 0 : x > 3 ? 6 : x + x + 3);
     case DN_FN_THRESHOLD:
     case DN_FN_SIGN:
         return 0;

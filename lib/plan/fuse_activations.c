@@ -81,7 +81,8 @@ static bool can_move(const dni_program *p, size_t maker, size_t i, dni_tensor x,
     if (dni_root(p, op->outputs[0]) != x || op->section != p->ops[i].section ||
         !dni_only_reader(p, x, maker, i) || !dni_overwrites(p, &p->ops[i], 0) ||
         !dni_shape_equal(&p->tensors[op->outputs[0]].shape,
-                         &p->tensors[p->ops[i].outputs[0]].shape))
+                         &p->tensors[p->ops[i].outputs[0]].shape) ||
+        p->tensors[op->outputs[0]].layout != p->tensors[p->ops[i].outputs[0]].layout)
         return false;
     if (dni_overwrites(p, op, 0))
         return dni_untouched(p, y, maker, i);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * passes.c: which passes there are, and their order: values first, since the others ask who
- * reads what; one axis made two; sums before activations, which apply to the sum; layouts, then
- * types, of the ops that are left. */
+ * reads what; one axis made two; sums before activations, which apply to the sum, and once more
+ * where a layout takes them; layouts, then types, of the ops that are left. */
 #include "plan/passes.h"
 
 #include <string.h>
 
 static dn_status (*const passes[])(dni_rewrite *r) = {
-    dni_split_values,   dni_drop_copies, dni_widen_lines,      dni_fuse_norms,
-    dni_fold_norms,     dni_fuse_sums,   dni_fuse_activations, dni_choose_layouts,
-    dni_settle_compute, dni_pass_norms,  dni_join_gradients,   dni_pass_sums,
-    dni_choose_types,
+    dni_split_values,   dni_drop_copies,      dni_widen_lines,    dni_fuse_norms,
+    dni_fold_norms,     dni_fuse_sums,        dni_fuse_swish,     dni_fuse_activations,
+    dni_choose_layouts, dni_fuse_activations, dni_settle_compute, dni_pass_norms,
+    dni_join_gradients, dni_pass_sums,        dni_choose_types,
 };
 
 dn_status dni_rewrite_program(dni_rewrite *r)

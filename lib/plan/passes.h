@@ -20,6 +20,7 @@ dn_status dni_widen_lines(dni_rewrite *r);  /* lines.c: one spatial axis becomes
 dn_status dni_fuse_norms(dni_rewrite *r);   /* fuse_norms.c: BatchNorm + Scale */
 dn_status dni_fold_norms(dni_rewrite *r);   /* fold_norms.c: into weights, in TEST */
 dn_status dni_fuse_sums(dni_rewrite *r);    /* fuse_sums.c: sums into what makes a summand */
+dn_status dni_fuse_swish(dni_rewrite *r);   /* fuse_swish.c: hard swish of several layers */
 dn_status
 dni_fuse_activations(dni_rewrite *r); /* fuse_activations.c: y = f(x) into x's maker */
 

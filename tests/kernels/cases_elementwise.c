@@ -108,7 +108,7 @@ static const function_row functions[] = {
     {DN_FN_THRESHOLD, 0.5, 0, 0, COARSE}, {DN_FN_SWISH, 1.5, 0, 0, NORMAL},
     {DN_FN_AFFINE, -2, 0.5, 0, NORMAL},   {DN_FN_SQRT, 0, 0, 0, POSITIVE},
     {DN_FN_SIGN, 0, 0, 0, COARSE},        {DN_FN_SELU, 1.6733, 1.0507, 0, NORMAL},
-    {DN_FN_SMOOTH_L1, 2, 0, 0, NORMAL}};
+    {DN_FN_SMOOTH_L1, 2, 0, 0, NORMAL},   {DN_FN_HARD_SWISH, 0.2, 0, 0, NORMAL}};
 #define NUM_FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
 
 static void function_args(builder *b, const function_row *f)

@@ -290,6 +290,8 @@ static void conv_with_moments(builder *b, const conv_row *r)
     b->c.in.fill[0] = POSITIVE;
     b->c.tolerance = 1e-5; /* thousands of squares, term after term, many of them equal */
     emit_conv(b, 0);
+    b->c.args.conv.activation = DN_FN_ABS;
+    emit_conv(b, 0);
 }
 
 static void large_conv_cases(builder *b)

@@ -36,6 +36,33 @@ static const row rows[] = {
     ROW("two readers", TEST, COMPACT,
         X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", "") SUM("a", "b", "c"),
         "CONV UNARY ELTWISE", ""),
+#define HARD_SWISH(shift, clip, scale)                                                         \
+    LAYER("s", "Power", "a", "s", "power_param { " shift " }")                                 \
+    ON("s", "r", "Clip", "clip_param { " clip " }")                                            \
+    LAYER("g", "Power", "s", "g", "power_param { " scale " }")                                 \
+    LAYER("y", "Eltwise", "a' bottom: 'g", "y", "eltwise_param { operation: PROD }")
+    ROW("hard swish in four layers", TEST, COMPACT,
+        X CONV("a", "x", "") HARD_SWISH("shift: 3", "min: 0 max: 6", "scale: 0.16666667"),
+        "CONV", ""),
+    ROW("scaled first", TEST, COMPACT,
+        X CONV("a", "x", "") HARD_SWISH("scale: 0.2 shift: 0.6", "min: 0 max: 1.2", ""), "CONV",
+        ""),
+    ROW("readable on the way", TEST, READABLE,
+        X CONV("a", "x", "") HARD_SWISH("shift: 3", "min: 0 max: 6", "scale: 0.16666667"),
+        "CONV UNARY UNARY UNARY ELTWISE", ""),
+    ROW("another shift", TEST, COMPACT,
+        X CONV("a", "x", "") HARD_SWISH("shift: 2.9", "min: 0 max: 6", "scale: 0.16666667"),
+        "CONV UNARY UNARY UNARY ELTWISE", ""),
+    ROW("another top", TEST, COMPACT,
+        X CONV("a", "x", "") HARD_SWISH("shift: 3", "min: 0 max: 5.9", "scale: 0.16666667"),
+        "CONV UNARY UNARY UNARY ELTWISE", ""),
+    ROW("another bottom", TEST, COMPACT,
+        X CONV("a", "x", "") HARD_SWISH("shift: 3", "min: 0.1 max: 6", "scale: 0.16666667"),
+        "CONV UNARY UNARY UNARY ELTWISE", ""),
+    ROW("a gate that others read", TEST, COMPACT,
+        X CONV("a", "x", "") HARD_SWISH("shift: 3", "min: 0 max: 6", "scale: 0.16666667")
+            SUM("g", "y", "z"),
+        "CONV UNARY UNARY UNARY ELTWISE ELTWISE", ""),
     ROW("dropout in TEST", TEST, COMPACT,
         X CONV("a", "x", "") ON("a", "d", "Dropout", "") LAYER("f", "Flatten", "a", "b", ""),
         "CONV", ""),
@@ -129,10 +156,11 @@ static void check_row(dn_context *fused, dn_context *plain, const row *r)
     IN("x", "dim: 2 dim: 3 dim: 29")                                                           \
     LINE("a", "x", "")                                                                         \
     NORM_OF("a", "b")                                                                          \
-    RELU("b") LAYER("p", "Pooling", "b", "p", "pooling_param { kernel_size: 2 stride: 1 }")    \
-        LAYER("d", "Deconvolution", "p", "d",                                                  \
-              "convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 "             \
-              "weight_filler { type: 'gaussian' std: 0.4 } } ")
+    RELU("b")                                                                                  \
+    LAYER("p", "Pooling", "b", "p", "pooling_param { kernel_size: 2 stride: 1 }")              \
+    LAYER("d", "Deconvolution", "p", "d",                                                      \
+          "convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 "                 \
+          "weight_filler { type: 'gaussian' std: 0.4 } } ")
 
 /* Lines are images of one row, in all ops or, where one looks at axes, in none. */
 static void check_lines(dn_context *fused, dn_context *plain, const char *text, bool wide)

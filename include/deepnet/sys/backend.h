@@ -187,7 +187,8 @@ enum {
     DN_FN_SIGN = 15,      /* gradient 0 */
     DN_FN_SELU = 16,      /* b (x > 0 ? x : a (exp(x) - 1)) */
     DN_FN_SMOOTH_L1 = 17, /* s = a^2: |x| < 1/s ? x^2 s / 2 : |x| - 0.5 / s */
-    DN_FN_END = 18
+    DN_FN_HARD_SWISH = 18, /* a x min(max(x + 3, 0), 6) */
+    DN_FN_END = 19
 };
 typedef struct dn_args_unary {
     dn_args base;
@@ -197,7 +198,8 @@ typedef struct dn_args_unary {
 } dn_args_unary;
 /* UNARY_BWD takes the same arguments: dx = dy f'. Needs x, or y alone for those in
  * DN_FN_FROM_Y (RELU, ELU and SELU then need a >= 0); when x is absent y is used. dx may be dy.
- * At the kinks: f' of ABS at 0 is 0, of RELU, ELU and SELU the left one, of CLIP 1. */
+ * At the kinks: f' of ABS at 0 is 0, of RELU, ELU and SELU the left one, of CLIP 1,
+ * of HARD_SWISH the one between them. */
 #define DN_FN_FROM_Y                                                                           \
     ((1u << DN_FN_NONE) | (1u << DN_FN_RELU) | (1u << DN_FN_SIGMOID) | (1u << DN_FN_TANH) |    \
      (1u << DN_FN_EXP) | (1u << DN_FN_ELU) | (1u << DN_FN_AFFINE) | (1u << DN_FN_THRESHOLD) |  \

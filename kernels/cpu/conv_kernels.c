@@ -218,6 +218,87 @@ void ISA(cpu_dw_cols_grad)(const cpu_dw *dw, float *grad, const float *x, const 
     }
 }
 
+/* ---- NHWC, groups ------------------------------------------------------------------------ */
+
+#if VL > 4
+#define GROUP_UNIT 16
+
+#define GROUP_STEP(value)                                                                      \
+    do {                                                                                       \
+        vf weight = v_load(w);                                                                 \
+        UNROLL                                                                                 \
+        for (int j = 0; j < CPU_GROUP_COLS; j++)                                               \
+            acc[j] = v_fma(weight, value, acc[j]);                                             \
+        w += GROUP_UNIT;                                                                       \
+    } while (0)
+#if VL == 8 /* groups of 4, a tap at a time: a constant says which lanes */
+#define GROUP_STEPS   4
+#define GROUP_FOUR(i) GROUP_STEP(_mm256_permute_ps(v_load(from + j * GROUP_UNIT), (i)*0x55))
+#define GROUP_LANES                                                                            \
+    GROUP_FOUR(0);                                                                             \
+    GROUP_FOUR(1);                                                                             \
+    GROUP_FOUR(2);                                                                             \
+    GROUP_FOUR(3)
+#else
+#define GROUP_STEPS 1
+#define GROUP_LANES                                                                            \
+    __m512i lane = _mm512_loadu_si512(lanes + (k & (g->few - 1)) * VL);                        \
+    GROUP_STEP(_mm512_permutexvar_ps(lane, v_load(from + j * GROUP_UNIT)))
+#endif
+
+/* One vector of channels of CPU_GROUP_COLS outputs: a lane multiplies its group's channels in
+ * turn. `narrow`: groups within a vector. */
+INLINE void group_sums(const bool narrow, const cpu_groups *g, float *sums, const float *x,
+                       const float *w, vf bias, const int32_t *lanes)
+{
+    vf acc[CPU_GROUP_COLS];
+    UNROLL
+    for (int j = 0; j < CPU_GROUP_COLS; j++)
+        acc[j] = bias;
+    for (int64_t k = 0; k < g->steps; k += narrow ? GROUP_STEPS : 1) {
+        const float *from = x + g->at[k];
+        if (narrow) {
+            GROUP_LANES;
+        } else
+            GROUP_STEP(v_set1(from[j * GROUP_UNIT]));
+    }
+    UNROLL
+    for (int j = 0; j < CPU_GROUP_COLS; j++)
+        v_store(sums + j * VL, acc[j]);
+}
+
+void ISA(cpu_groups)(const cpu_groups *g, float *y, const float *x, const float *w,
+                     const float *bias, const cpu_end *e)
+{
+    int32_t lanes[VL == 16 ? VL * VL : 1]; /* which lane of a vector a step's lane takes */
+    float sums[CPU_GROUP_COLS * VL];
+    bool narrow = g->few < VL;
+    for (int32_t i = 0; VL == 16 && narrow && i < VL * (int32_t)g->few; i++)
+        lanes[i] = (i % VL & -(int32_t)g->few) + i / VL;
+    for (int64_t v = 0; v < GROUP_UNIT; v += VL, y += VL, w += VL) {
+        vf first = bias ? v_load(bias + v) : v_zero();
+        const float *own = x + (narrow ? v : v / g->few * g->few);
+        for (int64_t i = 0, q = 0; i < g->rows; q = 0, i++)
+            while (q < g->cols) {
+                const float *from = own + i * g->row + q * GROUP_UNIT;
+                float *to = y + i * g->out_row + q * g->C;
+                if (narrow)
+                    group_sums(true, g, sums, from, w, first, lanes);
+                else
+                    group_sums(false, g, sums, from, w, first, lanes);
+                for (int64_t j = 0; j < CPU_GROUP_COLS && q < g->cols; j++, q++, to += g->C) {
+                    vf r = v_load(sums + j * VL);
+                    if (e->add)
+                        r = v_add(r, v_load(to));
+                    if (e->relu)
+                        r = v_sel(v_gt(r, v_zero()), r, v_mul(r, v_set1(e->slope)));
+                    v_store(to, r);
+                }
+            }
+    }
+}
+#endif
+
 /* ---- NHWC, 3x3 --------------------------------------------------------------------------- */
 
 /* Along a row, one vector of channels: the weights, or their sums, stay in registers, and every

@@ -101,6 +101,16 @@ typedef struct cpu_dw {
     int64_t taps, ldx, ldy, count, C;
 } cpu_dw;
 
+/* Rows of outputs of a convolution of groups of `few` channels, 16 channels of them: y's pixels
+ * are C apart, its rows out_row. x's pixels are 16 floats, its rows `row` apart and long enough
+ * for whole CPU_GROUP_COLS outputs. Step k, a channel of a group and a tap, is at at[k] in x
+ * (the channel is k % few; in at[k] already where it is a vector's), and 16 weights of w. */
+enum { CPU_GROUP_COLS = 8 };
+typedef struct cpu_groups {
+    const int64_t *at;
+    int64_t steps, few, rows, cols, row, out_row, C;
+} cpu_groups;
+
 /* Up to CPU_DW_ROWS rows of outputs of a 3x3 depthwise convolution, NHWC, and all rows of
  * inputs they see: pixels of row[r] are step[r] apart, 0 where a row of zeros stands for one
  * outside the image. What the next rows will see begins `next` from base. `stride` 2:
@@ -210,6 +220,10 @@ typedef struct cpu_kernels {
      * dx (or NULL, and w is not read): that of dw_walk */
     void (*dw_walk_grad)(const cpu_walk *walk, float *grad, const float *w, const float *x,
                          float *dx);
+
+    /* not in the plain set */
+    void (*groups)(const cpu_groups *groups, float *y, const float *x, const float *w,
+                   const float *bias, const cpu_end *end);
 
     /* wino_kernels.c: n channels from `col` on of pixels `at`; frequency f of 36 at f * step */
     void (*wino_in)(float *v, int64_t step, const float *const *at, int64_t col, int64_t n);
@@ -436,7 +450,7 @@ cpu_create_fn cpu_dft_planes_create, cpu_wino_planes_data_create,
     cpu_wino_planes_weights_create;
 cpu_create_fn cpu_conv_frames_create, cpu_conv_groups_create, cpu_conv_whole_create,
     cpu_conv_scatter_create;
-cpu_create_fn cpu_depthwise_create, cpu_depthwise_nhwc_create;
+cpu_create_fn cpu_groups_nhwc_create, cpu_depthwise_create, cpu_depthwise_nhwc_create;
 cpu_create_fn cpu_pool_create, cpu_pool_bwd_create, cpu_pool_nhwc_create;
 cpu_create_fn cpu_unary_create, cpu_unary_bwd_create, cpu_softmax_create, cpu_loss_create;
 cpu_create_fn cpu_fill_create, cpu_copy_create, cpu_eltwise_create, cpu_bcast_create,

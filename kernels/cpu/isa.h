@@ -23,7 +23,7 @@
 /* Not in the plain set, to spare its bytes. */
 #define CPU_WIDE_KERNELS(X)                                                                    \
     X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)                \
-    X(strassen_rows) X(strassen_sums)
+    X(groups) X(strassen_rows) X(strassen_sums)
 /* clang-format on */
 
 /* The largest tiles, of `tile` and of `dot`. */

@@ -11,9 +11,10 @@
 
 /* Largest error on MobileNet's and ResNet-50's shapes: 2e-6 to 4e-6 of the largest output, once
  * 1e-6 to 2e-6, where direct sums have 4e-7 to 8e-7; root mean square 5 times theirs. It is
- * relative to the largest of a block (64 to 128 pixels, of more than one image where those are
+ * relative to the largest of a block (64 to 192 pixels, of more than one image where those are
  * small), all of whose outputs an infinity or a NaN makes NaN. */
-enum { BLOCK = 64, UNIT = 32, MAX_LEVELS = 2, PRODUCTS = 7, LINE = 16 };
+enum { BLOCK = 64, KEPT_BLOCK = 96, LEAST = 192 }; /* pixels; where weights are kept: 96 */
+enum { UNIT = 32, MAX_LEVELS = 2, PRODUCTS = 7, LINE = 16 };
 enum { PACK_ROWS = 32, FIRST_ROWS = 16, MAX_PARTS = 64 }; /* as in conv_nhwc.c, and norm.c */
 
 typedef struct strassen_op {
@@ -322,9 +323,10 @@ static bool plan(strassen_op *op, bool moments, dn_op_info *info)
     int64_t kept = op->C * op->K / op->quarters * op->products, scratch;
     int64_t nr = op->base.backend->kernels->nr, threads = op->base.backend->host.num_threads;
     op->panels = op->K / nr;
-    op->blocks = op->M / BLOCK & ~(int64_t)1; /* two workers' halves */
+    int64_t block = op->keep ? KEPT_BLOCK : BLOCK;
+    op->blocks = op->M / block & ~(int64_t)1; /* two workers' halves */
     int64_t rows = (cpu_ceil(op->M / UNIT, op->blocks) + 2) * UNIT;
-    op->lines = cpu_ceil(BLOCK * op->C / LINE, op->products * (op->panels >> op->levels));
+    op->lines = cpu_ceil(block * op->C / LINE, op->products * (op->panels >> op->levels));
     op->worker_floats = rows / 2 * ((op->K + 2 * op->C) * 5 / 4 + 3 * LINE);
     op->at = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->at);
     op->next = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->next);
@@ -356,7 +358,7 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
                          .back = back,
                          .keep = desc->constant & 2};
     double cost = choose(&shape, desc->compact);
-    if (!geo.ready || geo.group > 1 || cpu_conv_normalises(desc) || shape.M < 3 * BLOCK ||
+    if (!geo.ready || geo.group > 1 || cpu_conv_normalises(desc) || shape.M < LEAST ||
         shape.K < 256 || cost == INFINITY)
         return cpu_decline(info, "Strassen's product takes 1x1 of whole quarters");
     if (cost > (shape.keep ? 0.95 : 0.91) * cpu_cost(backend, desc, "cpu:rows 1x1"))

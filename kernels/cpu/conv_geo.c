@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define MOST_FLOATS 0x1p33 /* of an image with what its padding and dilation let it see */
+
 static bool init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, const dn_shape *w,
                  const dn_shape *y, int32_t most, dn_op_info *info)
 {
@@ -41,6 +43,13 @@ static bool init(cpu_geo *geo, const dn_args_conv *args, const dn_shape *x, cons
         geo->P < 1 || geo->Q < 1 ||
         geo->P * geo->Q > INT32_MAX) { /* tables are made by columns, and number them */
         cpu_decline(info, "empty, uneven or huge convolution");
+        return false;
+    }
+    /* rows and columns with what lies between and around those that are seen, in double */
+    double high = (double)geo->sh * (double)geo->P + (double)(geo->R - 1) * (double)geo->dh;
+    double wide = (double)geo->sw * (double)geo->Q + (double)(geo->S - 1) * (double)geo->dw;
+    if (high * wide * (double)geo->C > MOST_FLOATS) {
+        cpu_decline(info, "window that sees too far");
         return false;
     }
     geo->Cg = geo->C / geo->group;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { UNIT = 16, PIXELS = 384, COLS = CPU_GROUP_COLS };
+enum { UNIT = 16, PIXELS = 384, MOST = 1 << 16, COLS = CPU_GROUP_COLS };
 
 typedef struct groups_op {
     dn_op base;
@@ -101,6 +101,15 @@ static dn_status groups_run(dn_op *base, const dn_op_io *io)
     return DN_OK;
 }
 
+/* What a row of outputs sees, with its zeros, are no more pixels than MOST. */
+static bool fits(const cpu_geo *geo)
+{
+    double high = (double)(geo->R - 1) * (double)geo->dh + 1;
+    double wide =
+        (double)(geo->Q + COLS) * (double)geo->sw + (double)(geo->S - 1) * (double)geo->dw;
+    return high * wide <= MOST;
+}
+
 static bool plan(groups_op *op, dn_op_info *info)
 {
     const cpu_geo *geo = &op->geo;
@@ -156,7 +165,7 @@ dn_status cpu_groups_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn
     }
     if (!backend->kernels->groups || f.Cg != f.Kg || (f.Cg != 4 && f.Cg != 8 && f.Cg != 16) ||
         f.C % UNIT || f.frames || f.group == 1 || cpu_conv_more(desc) || geo.ph < 0 ||
-        geo.pw < 0 || (back && f.sh * f.sw > 1))
+        geo.pw < 0 || (back && f.sh * f.sw > 1) || !fits(&geo))
         return cpu_decline(info, "no groups of 4, 8 or 16 channels");
     groups_op *op = cpu_op_new(backend, sizeof *op, groups_run, info, "cpu:groups nhwc");
     if (!op)

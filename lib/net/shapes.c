@@ -70,8 +70,8 @@ static bool is_used_before(const dn_net *net, const dni_net_layer *l, int32_t va
     return false;
 }
 
-/* A truth whose shape is a guess that does not fit is taken to have that of bottom 0, which it
- * is compared with, or one channel of it; bottom 0, if no layer saw it yet, that of bottom 1.
+/* A truth whose shape is a guess that does not fit, and that no layer saw yet, is taken to have
+ * that of bottom 0, which it is compared with, or one channel of it; bottom 0 that of bottom 1.
  */
 static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node)
 {
@@ -80,8 +80,8 @@ static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *no
     for (int32_t k = 1, n = node->num_bottoms; n > 1 && k <= n; k++) {
         int32_t i = k % n;
         dni_shape *bottom = &l->layer.bottom[i], guess = *bottom;
-        bool may = is_guessed(net, node->bottoms[i]) &&
-                   (i || !is_used_before(net, l, node->bottoms[i]));
+        bool may =
+            is_guessed(net, node->bottoms[i]) && !is_used_before(net, l, node->bottoms[i]);
         for (int one = 0; one < 2 && may; one++) {
             *bottom = l->layer.bottom[!i];
             if (one && bottom->axes > 1)

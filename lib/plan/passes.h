@@ -42,6 +42,7 @@ typedef struct dni_trial {
         dn_args_pool pool;
         dn_args_reduce reduce;
         dn_args_copy copy;
+        dn_args_unary unary;
         dn_args_bcast bcast;
         dn_args_norm_scale norm_scale;
         unsigned char bytes[512];

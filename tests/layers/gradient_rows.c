@@ -602,7 +602,8 @@ const char *const no_gradient_types[] = {
     "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
     "DetectionEvaluate", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
     "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
-    "LabelsequenceAccuracy", "LaneData", "MatWrite", "MemoryData", "PriorBox", "PriorBoxClustered", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
+    "LabelsequenceAccuracy", "LaneData", "MatWrite", "MemoryData", "PriorBox",
+    "PriorBoxClustered", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "VideoData", "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };

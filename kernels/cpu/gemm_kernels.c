@@ -215,7 +215,13 @@ void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_
 }
 
 #if VL > 4
-INLINE void strassen_add(const int m, vf acc[ROWS][2], const cpu_dest *d, int64_t at)
+#if VL == 8 /* each of many short tiles begins its loop anew */
+#define UNROLL_BY_2 _Pragma("GCC unroll 2")
+#else
+#define UNROLL_BY_2
+#endif
+
+INLINE void strassen_add(const int m, vf acc[TALL][2], const cpu_dest *d, int64_t at)
 {
     for (int32_t f = 0; f < d->count; f++) {
         const float *x = d->x[f] + at * d->x_ld[f];
@@ -229,10 +235,10 @@ INLINE void strassen_add(const int m, vf acc[ROWS][2], const cpu_dest *d, int64_
 }
 
 /* Asks for what a tile is going to read and to write when it ends. */
-static void strassen_ask(const cpu_dests *c, int64_t at)
+static void strassen_ask(const cpu_dests *c, int64_t at, int64_t m)
 {
     for (const cpu_dest *d = c->dest; d < c->dest + c->count; d++)
-        for (int64_t i = at; i < at + ROWS; i++)
+        for (int64_t i = at; i < at + m; i++)
             for (int32_t v = 0; v < NR; v += 16) {
                 fetch_ahead(d->to, i * d->ld + v);
                 for (int32_t f = 0; d > c->dest && f < d->count; f++)
@@ -245,8 +251,8 @@ static void strassen_ask(const cpu_dests *c, int64_t at)
 INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, const float *b,
                           int64_t at, const cpu_dests *c)
 {
-    vf acc[ROWS][2], bv[2];
-    int64_t ahead = k * NR + (at / ROWS & 1) * 16;
+    vf acc[TALL][2], bv[2];
+    int64_t ahead = k * NR + (at / m & 1) * 16;
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
@@ -254,8 +260,9 @@ INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, c
             acc[i][v] = v_zero();
     }
     strassen_add(m, acc, &c->dest[0], at);
-    if (m == ROWS)
-        strassen_ask(c, at);
+    if (m >= ROWS)
+        strassen_ask(c, at, m);
+    UNROLL_BY_2
     for (int64_t p = 0; p < k; p++, a++, b += NR) {
         fetch_ahead(b, ahead);
         UNROLL
@@ -297,8 +304,12 @@ void ISA(cpu_strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, c
                             const cpu_dests *c)
 {
     int64_t i = 0;
+    for (; i + TALL <= m && (VL != 8 || (m - i != 8 && m - i != 9)); i += TALL)
+        strassen_body(TALL, k, a + i * row, row, b, i, c);
+#if VL == 8
     for (; i + ROWS <= m; i += ROWS)
         strassen_body(ROWS, k, a + i * row, row, b, i, c);
+#endif
     for (; i < m; i++)
         strassen_body(1, k, a + i * row, row, b, i, c);
 }

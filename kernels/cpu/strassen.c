@@ -3,7 +3,8 @@
  * data, by Winograd's form of Strassen's product, once or twice: 7 products of quarters for 8,
  * 49 of their quarters for 64. A block of pixels passes through all of them within the second
  * cache, the next one is asked for meanwhile; sums of weights, in the order in which they are
- * multiplied by, are kept if the weights are constant. */
+ * multiplied by, are kept if the weights are constant. With a stride, or where they would be
+ * pages apart, a block's pixels are laid side by side first. */
 #include <math.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ typedef struct strassen_op {
     int64_t M, C, K, panels; /* y (M, K) = x (M, C) w */
     int64_t blocks, tasks, lines, worker_floats;
     int64_t part_floats; /* sums of a task's rows, as cpu_moments takes them; or 0 */
+    int64_t laid;        /* floats from pixel to pixel where they are laid; or 0 */
+    cpu_geo geo;
     int32_t levels;
     bool back, keep;
     int64_t products, quarters; /* 7 and 4 for each level */
@@ -225,6 +228,19 @@ static void add_sums(const strassen_op *op, const float *y, int64_t rows, float 
     part[3 * op->K] += (float)rows;
 }
 
+/* Pixels [from, to) of y see these of x. */
+static void lay_pixels(const strassen_call *call, int64_t from, int64_t to, float *out)
+{
+    const strassen_op *op = call->op;
+    const cpu_geo *g = &op->geo;
+    for (int64_t i = from, n; i < to; i += n, out += n * op->laid) {
+        int64_t q = i % g->Q, p = i / g->Q % g->P, image = i / g->Q / g->P;
+        n = cpu_min(g->Q - q, to - i);
+        const float *x = call->x + ((image * g->H + p * g->sh) * g->W + q * g->sw) * op->C;
+        op->base.backend->kernels->lay_rows(out, op->laid, x, g->sw * op->C, n, op->C);
+    }
+}
+
 static void multiply_block(const strassen_call *call, int64_t block, int32_t worker)
 {
     const strassen_op *op = call->op;
@@ -238,6 +254,11 @@ static void multiply_block(const strassen_call *call, int64_t block, int32_t wor
                  .b = call->kept,
                  .space = call->work + worker * op->worker_floats,
                  .c = {.relu = op->end.relu, .slope = op->end.slope}};
+    if (op->laid) {
+        lay_pixels(call, from, to, p.space);
+        p.a = p.space, p.lda = op->laid;
+        p.space += p.m * op->laid;
+    }
     cpu_dest *y = add_dest(&p.c, call->y + from * op->K, op->K);
     if (call->bias)
         add_to(y, call->bias, 0);
@@ -286,15 +307,17 @@ static dn_status strassen_run(dn_op *base, const dn_op_io *io)
 
 /* ---- create ------------------------------------------------------------------------------ */
 
-/* Nanoseconds on one thread: products, sums of x and of y, what two workers lose who both read
- * all weights, and sums of these. Fitted to MobileNet's and ResNet-50's shapes, Zen 4.
+/* Nanoseconds on one thread: products, sums of x and of y, pixels laid, what two workers lose
+ * who both read all weights, and sums of these. Fitted to MobileNet's and ResNet-50's shapes,
+ * Zen 4.
  */
 static double cost_of(const strassen_op *op)
 {
     double M = (double)op->M, C = (double)op->C, K = (double)op->K;
     double products = op->levels == 2 ? 49.0 / 64 / 106 : 7.0 / 8 / 110;
     double sums = op->keep ? 0 : C * K * (op->levels == 2 ? 1.6 : 1.0);
-    return 2 * M * C * K * products + M * op->levels * (0.05 * C + 0.2 * K) + 60e3 + sums;
+    double moved = M * op->levels * (0.05 * C + 0.2 * K) + M * 0.05 * (double)op->laid;
+    return 2 * M * C * K * products + moved + 60e3 + sums;
 }
 
 /* As many levels as pay; of little memory, while what is kept beyond the weights is no more
@@ -327,7 +350,8 @@ static bool plan(strassen_op *op, bool moments, dn_op_info *info)
     op->blocks = op->M / block & ~(int64_t)1; /* two workers' halves */
     int64_t rows = (cpu_ceil(op->M / UNIT, op->blocks) + 2) * UNIT;
     op->lines = cpu_ceil(block * op->C / LINE, op->products * (op->panels >> op->levels));
-    op->worker_floats = rows / 2 * ((op->K + 2 * op->C) * 5 / 4 + 3 * LINE);
+    op->lines = op->geo.ready ? op->lines : 0;
+    op->worker_floats = rows / 2 * ((op->K + 2 * op->C) * 5 / 4 + 3 * LINE) + rows * op->laid;
     op->at = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->at);
     op->next = cpu_op_table(&op->base, (size_t)op->C, sizeof *op->next);
     if (!op->at || !op->next)
@@ -344,6 +368,13 @@ static bool plan(strassen_op *op, bool moments, dn_op_info *info)
     return true;
 }
 
+/* 1x1 of pixels a stride apart, all of which are in the image. */
+static bool strided(const cpu_geo *g)
+{
+    return g->R * g->S == 1 && g->ph + g->pw == 0 && !g->frames && (g->P - 1) * g->sh < g->H &&
+           (g->Q - 1) * g->sw < g->W;
+}
+
 dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                               dn_op_info *info)
 {
@@ -355,13 +386,16 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
     strassen_op shape = {.M = geo.N * geo.P * geo.Q,
                          .C = back ? geo.K : geo.C,
                          .K = back ? geo.C : geo.K,
+                         .geo = geo,
                          .back = back,
                          .keep = desc->constant & 2};
+    shape.laid = geo.ready && shape.C % 1024 ? 0 : shape.C + LINE;
     double cost = choose(&shape, desc->compact);
-    if (!geo.ready || geo.group > 1 || cpu_conv_normalises(desc) || shape.M < LEAST ||
-        shape.K < 256 || cost == INFINITY)
+    if (!(geo.ready || (!back && strided(&geo))) || geo.group > 1 ||
+        cpu_conv_normalises(desc) || shape.M < LEAST || shape.K < 256 || cost == INFINITY)
         return cpu_decline(info, "Strassen's product takes 1x1 of whole quarters");
-    if (cost > (shape.keep ? 0.95 : 0.91) * cpu_cost(backend, desc, "cpu:rows 1x1"))
+    const char *other = geo.ready ? "cpu:rows 1x1" : "cpu:rows";
+    if (cost > (shape.keep ? 0.95 : 0.91) * cpu_cost(backend, desc, other))
         return cpu_decline(info, "too few channels for Strassen's product");
     strassen_op *op = cpu_op_new(backend, sizeof *op, strassen_run, info, "cpu:strassen 1x1");
     if (!op)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""pack_schema.py CNN_PB_C ROWS TYPES: protoc-c's descriptors as the rows of schema.c, and a
-file that defines what schema.c fills. What nobody reads is left out: the names that things have
-in C, and the functions, for which libprotobuf-c's own do."""
+"""pack_schema.py CNN_PB_C FORK_FIELDS ROWS TYPES: protoc-c's descriptors as the rows of schema.c,
+with the fields' meanings, and a file that defines what schema.c fills. What nobody reads is left
+out: the names that things have in C, and the functions, for which libprotobuf-c's own do."""
 from collections import Counter
 import re
 import sys
@@ -44,6 +44,22 @@ def pairs_of(text, count):
     return [ord(code) for code in text], [[ord(code) for code in pair] for pair in pairs]
 
 
+def meanings_of(path):
+    """(message, field) -> its meaning in fork_fields.txt, as dni_meaning in proto.h counts them"""
+    kinds = ['honoured:', 'steers:', 'reports:', 'changes:']
+    out, message, kind = {}, None, None
+    for line in open(path):
+        for word in re.sub('#.*', '', line).split():
+            if not line.startswith(' '):
+                message = word
+            elif word in kinds:
+                kind = kinds.index(word)
+            else:
+                assert (message, word) not in out, 'two meanings: ' + word
+                out[message, word] = kind
+    return out
+
+
 def number(table, word):
     """The word's place in a table, which gets each only once"""
     return table.setdefault(word, len(table))
@@ -54,13 +70,17 @@ def joined(arrays, types, place):
     return [row for _, words in types for row in arrays[words[place]]]
 
 
-def main(source, rows_file, types_file):
+def main(source, fork_fields, rows_file, types_file):
     text = re.sub(r'/\*.*?\*/', '', open(source).read(), flags=re.S)
     text = text[text.index('static const', text.rindex('protobuf_c_message_free_unpacked')):]
     messages = types_of(text, 'ProtobufCMessageDescriptor')
     enums = types_of(text, 'ProtobufCEnumDescriptor')
     ranges = rows_of(text, 'ProtobufCIntRange')
-    fields = joined(rows_of(text, 'ProtobufCFieldDescriptor'), messages, 7)
+    arrays = rows_of(text, 'ProtobufCFieldDescriptor')
+    fields = joined(arrays, messages, 7)
+    meanings = meanings_of(fork_fields)
+    marks = [meanings.get((words[1].strip('"').split('.', 1)[1], row[0].strip('"')), 0)
+             for _, words in messages for row in arrays[words[7]]]
     values = joined(rows_of(text, 'ProtobufCEnumValue'), enums, 6)
     by_name = joined(rows_of(text, 'ProtobufCEnumValueIndex'), enums, 8)
     indices = r'static const unsigned (\w+)\[\] = \{(.*?)\};'
@@ -85,10 +105,10 @@ def main(source, rows_file, types_file):
         number(types, '&' + name)
     rows = {
         'field': [(at(name), offset, '%s - %s' % (offset, has) if has != '0' else 0,
-                   number(kinds, (label, kind, flags, types[what])),
+                   number(kinds, (label, kind, flags, types[what], mark)),
                    number(defaults, values_of.get(default, default)), order)
-                  for (name, _, label, kind, has, offset, what, default, flags, *_), order
-                  in zip(fields, orders)],
+                  for (name, _, label, kind, has, offset, what, default, flags, *_), order,
+                  mark in zip(fields, orders, marks)],
         'value': [(at(name), place) for (name, *_), (_, place) in zip(values, by_name)],
         'range': spans,
         'type': [(at(words[1]), words[5], words[6], words[9]) for _, words in messages] +

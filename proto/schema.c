@@ -16,7 +16,7 @@ typedef struct { /* its number is told by the ranges */
 } field_row;
 
 typedef struct {
-    uint8_t label, type, flags, descriptor;
+    uint8_t label, type, flags, descriptor, meaning;
 } kind_row;
 
 typedef struct {
@@ -72,7 +72,7 @@ static void unpack_rows(void)
                                        cnn_types[kind->descriptor],
                                        defaults[row->value],
                                        kind->flags,
-                                       0,
+                                       kind->meaning, /* fields.c reads it; nobody else does */
                                        NULL,
                                        NULL};
     }

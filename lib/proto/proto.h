@@ -138,6 +138,7 @@ bool dni_net_is_old(const Cnn__NetParameter *net);
 
 /* ---- fields.c: what the forks' fields mean here ------------------------------------------ */
 
+/* A descriptor's reserved_flags. */
 typedef enum dni_meaning {
     DNI_FIELD_HONOURED, /* or refused by the layer itself, or moved by an upgrade; Caffe's */
     DNI_FIELD_STEERS,   /* another implementation, and nothing else */
@@ -147,7 +148,6 @@ typedef enum dni_meaning {
 
 #define DNI_STEERS "'%s' of %s steers another implementation and changes nothing here"
 
-dni_meaning dni_field_meaning(const char *message, const char *field);
 /* A field that the schema lacks and that means nothing here. */
 bool dni_field_only_steers(const char *message, const char *field);
 /* Notes the fields of a solver, of an upgraded net without its layers, or of one layer, that

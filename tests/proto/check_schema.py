@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""check_schema.py CNN_PROTO WIRE_SCHEMA FIELDS_C: every message, field, enum value, number,
+"""check_schema.py CNN_PROTO WIRE_SCHEMA FORK_FIELDS: every message, field, enum value, number,
 type, label and default that binary files depend on is in cnn.proto as recorded; what is not
-Caffe's in one of Caffe's messages has a number of our own, and a meaning in the table of
-fields.c, which names no others."""
+Caffe's in one of Caffe's messages has a number of our own, and a meaning in fork_fields.txt, which
+names no others."""
 import csv
 import re
 import struct
@@ -52,11 +52,15 @@ def same_default(kind, a, b):
 
 
 def meanings(path):
-    """{message: words of its row} of the table in fields.c"""
-    table = re.search(r'meanings\[\] = \{(.*?)\n\};', open(path).read(), re.S).group(1)
-    rows = re.findall(r'ROW\("(\w+)",(.*?)\)(?:,|$)', table, re.S)
-    return {name: re.findall(r'\w+', ' '.join(re.findall(r'"([^"]*)"', rest)))
-            for name, rest in rows}
+    """{message: its words} of fork_fields.txt"""
+    out, message = {}, None
+    for line in open(path):
+        words = re.findall(r'[\w:]+', re.sub('#.*', '', line))
+        if words and not line.startswith(' '):
+            out[message := words[0]] = []
+        elif words:
+            out[message] += [word for word in words if not word.endswith(':')]
+    return out
 
 
 def main(proto, schema, fields):
@@ -83,9 +87,9 @@ def main(proto, schema, fields):
               if scope in ours and value[0] > 20000 and value[1] != 'enum' and '.' not in scope}
     for scope, name in forked:
         if listed.get(scope, []).count(name) != 1:
-            wrong.append(f'{scope}.{name}: needs one place in the table of fields.c')
+            wrong.append(f'{scope}.{name}: needs one place in fork_fields.txt')
     for scope in listed:
-        wrong += [f'fields.c: {scope} has no fork field {name}' for name in listed[scope]
+        wrong += [f'fork_fields.txt: {scope} has no fork field {name}' for name in listed[scope]
                   if (scope, name) not in forked]
     numbers = {}
     for (scope, name), value in have.items():

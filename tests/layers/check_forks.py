@@ -723,6 +723,66 @@ def channel_norm(rng):
         close('channel norm, gradient', made.blobs['x'].diff, dy * x / (y + 1e-9))
 
 
+def correlated(x, dy, flat, pad=0, kernel_size=1, max_displacement=1, stride_1=1, stride_2=1,
+               single_direction=0, correlation_type='MULTIPLY'):
+    """The top and, of dy, the gradients of both; flat: Correlation1D."""
+    (N, C, H, W), radius = x[0].shape, max_displacement // stride_2
+    ys = [0] if flat else [i * stride_2 for i in range(-radius, radius + 1)]
+    at, to = {0: (-radius, radius), 1: (0, radius), -1: (-radius - 1, -1)}[single_direction]
+    xs = [i * stride_2 for i in range(at, to + 1)]
+    up, side, reach = (0 if flat else pad), pad + 40, (0 if flat else max_displacement)
+    wide = [np.pad(v, ((0, 0), (0, 0), (up, up), (side, side))) for v in x]
+    grad = [np.zeros_like(v) for v in wide]
+    P = -(-(H + 2 * up - 2 * reach - kernel_size + 1) // stride_1)
+    Q = -(-(W + 2 * pad - 2 * max_displacement - kernel_size + 1) // stride_1)
+    y, K = np.zeros((N, len(ys) * len(xs), P, Q)), kernel_size
+    for k, (dh, dw) in enumerate(itertools.product(ys, xs)):
+        for p, q in itertools.product(range(P), range(Q)):
+            h, w = p * stride_1 + reach, q * stride_1 + max_displacement + 40
+            a = np.s_[:, :, h:h + K, w:w + K]
+            b = np.s_[:, :, h + dh:h + dh + K, w + dw:w + dw + K]
+            scale = 1 / (C * K * K)
+            if correlation_type == 'MULTIPLY':
+                e, da, db = wide[0][a] * wide[1][b], wide[1][b], wide[0][a]
+            else:
+                e = np.abs(wide[0][a] - wide[1][b])
+                da = np.sign(wide[0][a] - wide[1][b])
+                db = -da
+            y[:, k, p, q] = e.sum((1, 2, 3)) * scale
+            if dy is not None:
+                g = dy[:, k, p, q].reshape(N, 1, 1, 1) * scale
+                grad[0][a] += g * da
+                grad[1][b] += g * db
+    return [y] + [g[:, :, up:up + H, side:side + W] for g in grad]
+
+
+@case
+def correlation(rng):
+    for flat, shape, param in (
+            (False, (2, 5, 7, 9), dict(pad=4, max_displacement=4, stride_2=2)),
+            (False, (1, 3, 8, 6), dict(pad=3, kernel_size=3, max_displacement=2)),
+            (False, (3, 2, 9, 7), dict(pad=3, max_displacement=3, stride_1=2, stride_2=2)),
+            (False, (2, 4, 6, 6), dict(max_displacement=0, kernel_size=3, stride_1=3)),
+            (False, (2, 3, 5, 6), dict(pad=3, max_displacement=2, kernel_size=3, stride_1=2,
+                                       correlation_type='SUBTRACT')),
+            (True, (2, 3, 5, 9), dict(pad=4, max_displacement=4)),
+            (True, (2, 3, 5, 9), dict(pad=4, max_displacement=4, single_direction=-1)),
+            (True, (2, 3, 7, 9), dict(pad=2, max_displacement=3, kernel_size=3, stride_1=2,
+                                      single_direction=1))):
+        x = rng.normal(0, 1, (2,) + shape)
+        text = ' '.join('%s: %s' % item for item in dict(dict(kernel_size=1), **param).items())
+        made = net("layer { name: 'l' type: 'Correlation%s' bottom: 'a' bottom: 'b' top: 'y' "
+                   'correlation_param { %s } }' % ('1D' if flat else '', text),
+                   {'a': x[0], 'b': x[1]})
+        made.forward()
+        dy = rng.normal(0, 1, made.blobs['y'].data.shape)
+        y, da, db = correlated(x, dy, flat, **param)
+        close('correlation', made.blobs['y'].data, y)
+        made.backward(y=dy)
+        close('correlation, gradient of a', made.blobs['a'].diff, da)
+        close('correlation, gradient of b', made.blobs['b'].diff, db)
+
+
 @case
 def normalize(rng):
     """The face nets' kind: one norm for each position, no weight."""

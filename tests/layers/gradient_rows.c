@@ -249,6 +249,25 @@ const gradient_row gradient_rows[] = {
     {"MVN", X4 L("MVN", XY), 0},
     {"MVN", X4 L("MVN", XY "mvn_param { normalize_variance: false across_channels: true }"), 0},
     {"MVN", IN_PLACE("MVN", "mvn_param { across_channels: true }"), 0},
+    {"Correlation",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+         L("Correlation", "bottom: 'x' bottom: 'xx' top: 'y' correlation_param { pad: 3 "
+                          "kernel_size: 3 max_displacement: 3 stride_1: 2 stride_2: 2 }"),
+     0},
+    {"Correlation",
+     X4 L("Correlation", "bottom: 'x' bottom: 'x' top: 'y' correlation_param { pad: 1 "
+                         "kernel_size: 1 max_displacement: 1 }"),
+     0},
+    {"Correlation",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+         L("Correlation", "bottom: 'x' bottom: 'xx' top: 'y' correlation_param { pad: 1 "
+                          "kernel_size: 3 max_displacement: 1 correlation_type: SUBTRACT }"),
+     0},
+    {"Correlation1D",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+         L("Correlation1D", "bottom: 'x' bottom: 'xx' top: 'y' correlation_param { pad: 2 "
+                            "kernel_size: 1 max_displacement: 2 single_direction: -1 }"),
+     0},
     {"ChannelNorm", X4 L("ChannelNorm", XY), 0},
     {"Normalize", X4 L("Normalize", XY), 0},
     {"Normalize", X4 L("Normalize", XY "norm_param { across_spatial: false }"), 0},

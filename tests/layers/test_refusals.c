@@ -23,6 +23,9 @@
     "input_param { shape { dim: 1 dim: 2 dim: 8 } } } "                                        \
     "layer { name: 'l' type: 'DetectionOutput' bottom: 'x' bottom: 'x' bottom: 'p' top: 'y' "  \
     "detection_output_param { " rest " } } "
+#define CORRELATION(rest)                                                                      \
+    X4 "layer { name: 'l' type: 'Correlation' bottom: 'x' bottom: 'x' top: 'y' "               \
+       "correlation_param { " rest " } } "
 #define SOURCE(type, rest) "layer { name: 'l' type: '" type "' top: 'y' top: 'z' " rest " } "
 
 static const struct refusal {
@@ -56,6 +59,16 @@ static const struct refusal {
     {CONV("num_output: 4 kernel_size: 1 weight_filler { type: 'xavie' }"), DN_E_NET,
      "'xavier'"},
     {CONV("num_output: 4 kernel_size: 2000000000 pad: 2000000000"), DN_E_SHAPE, "2^46"},
+    {CORRELATION("kernel_size: 2 max_displacement: 1"), DN_E_NET, "odd kernel_size"},
+    {CORRELATION("kernel_size: 1"), DN_E_NET, "max_displacement"},
+    {CORRELATION("kernel_size: 1 max_displacement: 1 stride_2: 0"), DN_E_NET, "above 0"},
+    {CORRELATION("kernel_size: 1 max_displacement: 2"), DN_E_SHAPE, "too short"},
+    {CORRELATION("kernel_size: 4294967295 max_displacement: 4294967295 pad: 4294967295"),
+     DN_E_SHAPE, "too short"},
+    {CORRELATION("kernel_size: 1 max_displacement: 4294967295 pad: 4294967295"), DN_E_LIMIT,
+     "displacements"},
+    {CORRELATION("kernel_size: 1 max_displacement: 64 pad: 64"), DN_E_LIMIT, "displacements"},
+    {CORRELATION("kernel_size: 1 max_displacement: 0 pad: 4294967295"), DN_E_SHAPE, "2^46"},
     {X4 L("Deconvolution", "convolution_param { num_output: 4 kernel_size: 1 pad: 4 }"),
      DN_E_SHAPE, "pad 4"},
     {POOL(""), DN_E_NET, "kernel_size"},

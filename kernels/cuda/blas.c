@@ -24,10 +24,14 @@ struct cuda_blas {
     cublasStatus_t (*get_version)(cublasHandle_t, int *);
     const char *(*status_text)(cublasStatus_t);
     cublasStatus_t (*gemm)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
-                           const void *, const void *, cudaDataType, int, long long,
-                           const void *, cudaDataType, int, long long, const void *, void *,
-                           cudaDataType, int, long long, int, cublasComputeType_t,
-                           cublasGemmAlgo_t);
+                           const void *, const void *, cudaDataType, int, const void *,
+                           cudaDataType, int, const void *, void *, cudaDataType, int,
+                           cublasComputeType_t, cublasGemmAlgo_t);
+    cublasStatus_t (*batch)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
+                            const void *, const void *, cudaDataType, int, long long,
+                            const void *, cudaDataType, int, long long, const void *, void *,
+                            cudaDataType, int, long long, int, cublasComputeType_t,
+                            cublasGemmAlgo_t);
 };
 
 #define TEXT_OF(number)  #number
@@ -42,7 +46,8 @@ static bool find_functions(cuda_blas *b)
         {"cublasCreate_v2", &b->create},           {"cublasDestroy_v2", &b->destroy},
         {"cublasSetStream_v2", &b->set_stream},    {"cublasSetWorkspace_v2", &b->set_workspace},
         {"cublasGetVersion_v2", &b->get_version},  {"cublasGetStatusString", &b->status_text},
-        {"cublasSetAtomicsMode", &b->set_atomics}, {"cublasGemmStridedBatchedEx", &b->gemm}};
+        {"cublasSetAtomicsMode", &b->set_atomics}, {"cublasGemmEx", &b->gemm},
+        {"cublasGemmStridedBatchedEx", &b->batch}};
     b->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
     for (size_t i = 0; b->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         void *symbol = dlsym(b->library, wanted[i].name);
@@ -140,7 +145,9 @@ static cublasComputeType_t compute_of(int32_t compute)
                                         : CUBLAS_COMPUTE_32F;
 }
 
-/* Row-major C = A B is column-major C' = B' A'. */
+/* Row-major C = A B is column-major C' = B' A'. One product is none of a batch, which may not
+ * be cut along k: inner products of few rows, and gradients of 1 x 1 weights, have few tiles.
+ */
 dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
                          const void *A, const void *B, bool narrow, float *C, bool add)
 {
@@ -152,10 +159,13 @@ dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t com
     cublasOperation_t op_b = a->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     if (a->m == 0 || a->n == 0 || a->batch == 0)
         return DN_OK;
-    return blas_check(backend,
-                      b->gemm(b->handle, op_b, op_a, (int)a->n, (int)a->m, (int)a->k, &alpha, B,
-                              type, (int)a->ldb, a->stride_b, A, type, (int)a->lda, a->stride_a,
-                              &beta, C, CUDA_R_32F, (int)a->ldc, a->stride_c, (int)a->batch,
-                              sums, CUBLAS_GEMM_DEFAULT),
-                      "a matrix product");
+    int m = (int)a->m, n = (int)a->n, k = (int)a->k;
+    int lda = (int)a->lda, ldb = (int)a->ldb, ldc = (int)a->ldc;
+    cublasStatus_t done =
+        a->batch == 1 ? b->gemm(b->handle, op_b, op_a, n, m, k, &alpha, B, type, ldb, A, type,
+                                lda, &beta, C, CUDA_R_32F, ldc, sums, CUBLAS_GEMM_DEFAULT)
+                      : b->batch(b->handle, op_b, op_a, n, m, k, &alpha, B, type, ldb,
+                                 a->stride_b, A, type, lda, a->stride_a, &beta, C, CUDA_R_32F,
+                                 ldc, a->stride_c, (int)a->batch, sums, CUBLAS_GEMM_DEFAULT);
+    return blas_check(backend, done, "a matrix product");
 }

@@ -4,7 +4,7 @@
  * thread then sums a result by itself. Images are taken so many at a time that 32 bits count
  * their pixels. What cuDNN takes goes there. IM2COL and COL2IM. */
 #include "dnn.h"
-#include "functions.cuh"
+#include "some.cuh"
 #include "tile_shape.cuh"
 #include "window.cuh"
 
@@ -236,25 +236,40 @@ MAP(add_pieces, pieces_args)
 /* ---- around cuDNN ------------------------------------------------------------------------ */
 
 typedef struct finish_args {
-    const float *bias;
-    values y;
+    values bias, y;
     int64_t C, pixels;
     function f;
     int32_t last;
 } finish_args;
 
-MAP(conv_finish, finish_args)
+MAP_SOME(conv_finish, finish_args)
 {
-    int64_t c = middle_of(i, a->C, a->last ? 1 : a->pixels);
-    float y = get(a->y, i);
-    set(a->y, i, apply(&a->f, a->bias ? y + a->bias[c] : y));
+    float y[MOST], bias[MOST];
+    get_some(a->y, i, some, y);
+    if (a->bias.at) {
+        get_channels(a->bias, middle_of(i, a->C, a->last ? 1 : a->pixels), some,
+                     a->last || a->pixels == 1, bias);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            y[k] += bias[k];
+    }
+    apply_some(&a->f, some, y);
+    set_some(a->y, i, some, y);
 }
 
 typedef struct repack_args {
     values from, to;
-    int64_t C, R; /* channels of a group, taps; R 1: as they lie */
+    int64_t C, R; /* channels of a group, taps */
     int32_t add;
 } repack_args;
+
+/* As they lie, in another type. */
+MAP_SOME(convert, repack_args)
+{
+    float v[MOST];
+    get_some(a->from, i, some, v);
+    set_some(a->to, i, some, v);
+}
 
 /* i: (k, r, c), from (k, c, r) */
 MAP(repack, repack_args)
@@ -274,13 +289,16 @@ MAP(unpack, repack_args)
 static void pack_weights(const dn_op *op, const dn_op_io *io, const conv_args *a, void *to)
 {
     const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
-    repack_args r = {values_in(op, io, 1), {to, want->narrow_w}, a->Cg, a->w.R, 0};
-    if (!want->taps_first)
-        r.C *= r.R, r.R = 1;
-    repack(op, &r, a->K * a->Cg * a->w.R);
+    int64_t n = a->K * a->Cg * a->w.R;
+    repack_args r = {values_in(op, io, 1), values_at(to, want->narrow_w), a->Cg, a->w.R, 0};
+    if (want->taps_first)
+        repack(op, &r, n);
+    else
+        convert(op, &r, n, some_of(n, true));
     if (want->bias_at) {
-        repack_args b = {values_in(op, io, 2), {(char *)to + want->bias_at, 1}, 1, 1, 0};
-        repack(op, &b, op->in[2].count);
+        values narrow = values_at((char *)to + want->bias_at, 1);
+        repack_args b = {values_in(op, io, 2), narrow, 1, 1, 0};
+        convert(op, &b, op->in[2].count, some_of(op->in[2].count, true));
     }
 }
 
@@ -290,8 +308,8 @@ static const void *stage(const dn_op *op, const dn_op_io *io, int32_t i, char **
     const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
     if (!want->staged[i])
         return io->in[i];
-    repack_args r = {values_in(op, io, i), {*space, want->narrow}, 1, 1, 0};
-    repack(op, &r, op->in[i].count);
+    repack_args r = {values_in(op, io, i), values_at(*space, want->narrow), 1, 1, 0};
+    convert(op, &r, op->in[i].count, some_of(op->in[i].count, true));
     *space += want->staged[i];
     return r.to.at;
 }
@@ -315,11 +333,12 @@ static dn_status dnn_to_image(const dn_op *op, const dn_op_io *io, const conv_ar
     if (status != DN_OK || finished || (!bias && !a->f.fn))
         return status;
     const dn_operand *y = &op->out[0].info;
-    finish_args f = {bias, values_out(op, io, 0), y->shape.dim[1], 1, a->f,
+    finish_args f = {floats(bias), values_out(op, io, 0), y->shape.dim[1], 1, a->f,
                      y->layout == DN_LAYOUT_NHWC};
     for (int32_t d = 2; d < y->shape.axes; d++)
         f.pixels *= y->shape.dim[d];
-    conv_finish(op, &f, op->out[0].count);
+    conv_finish(op, &f, op->out[0].count,
+                some_of(f.last ? f.C : row_of_view(f.C, f.pixels), f.y.narrow));
     return DN_OK;
 }
 

@@ -352,10 +352,11 @@ static bool workspace_of(const cuda_dnn *d, cuda_dnn_conv *v)
                &v->workspace) == CUDNN_STATUS_SUCCESS;
 }
 
-/* f32 means f32; whatever rounds operands to less than asked for is out in any case. */
+/* f32 means f32; whatever rounds operands to less than asked for is out in any case. A result
+ * of no tensor cores may say that it is of the default, which for f32 is set no more. */
 static bool math_fits(cudnnMathType_t math, int32_t compute)
 {
-    return compute == DN_COMPUTE_F32 ? math == CUDNN_FMA_MATH
+    return compute == DN_COMPUTE_F32 ? math == CUDNN_FMA_MATH || math == CUDNN_DEFAULT_MATH
                                      : math != CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
 }
 
@@ -371,7 +372,8 @@ static bool pick(dn_op *op, int32_t compute, const result *r, int n, size_t most
             continue;
         op->unordered = r[i].determinism != CUDNN_DETERMINISTIC;
         v->algorithm = (int32_t)r[i].algo;
-        if (d->cudnnSetConvolutionMathType(v->conv, r[i].mathType) == CUDNN_STATUS_SUCCESS &&
+        cudnnMathType_t math = compute == DN_COMPUTE_F32 ? CUDNN_FMA_MATH : r[i].mathType;
+        if (d->cudnnSetConvolutionMathType(v->conv, math) == CUDNN_STATUS_SUCCESS &&
             workspace_of(d, v) && v->workspace <= most)
             return true;
     }

@@ -172,8 +172,14 @@ DEVICE uint16_t bf16_of(float value)
 /* Activations: float, or bf16 where the plan has them so. All threads take the same branch. */
 typedef struct values {
     void *at;
-    int32_t narrow;
+    int32_t narrow, loose; /* loose: not aligned for 16 bytes at once */
 } values;
+
+static inline values values_at(void *at, int32_t narrow)
+{
+    values x = {at, narrow, ((uintptr_t)at & 15) != 0};
+    return x;
+}
 
 DEVICE float get(values x, int64_t i)
 {
@@ -192,28 +198,24 @@ DEVICE void set(values y, int64_t i, float value)
 /* Those from element i on. */
 static inline values values_from(values x, int64_t i)
 {
-    values rest = {(char *)x.at + i * (x.narrow ? 2 : 4), x.narrow};
-    return rest;
+    return values_at((char *)x.at + i * (x.narrow ? 2 : 4), x.narrow);
 }
 
 static inline values values_in(const dn_op *op, const dn_op_io *io, int32_t i)
 {
     bool there = cuda_has_in(op, i);
-    values x = {there ? io->in[i] : NULL, there && op->in[i].info.dtype == DN_BF16};
-    return x;
+    return values_at(there ? io->in[i] : NULL, there && op->in[i].info.dtype == DN_BF16);
 }
 
 static inline values values_out(const dn_op *op, const dn_op_io *io, int32_t i)
 {
     bool there = cuda_has_out(op, i);
-    values y = {there ? io->out[i] : NULL, there && op->out[i].info.dtype == DN_BF16};
-    return y;
+    return values_at(there ? io->out[i] : NULL, there && op->out[i].info.dtype == DN_BF16);
 }
 
 static inline values floats(const float *x)
 {
-    values all = {(void *)x, 0};
-    return all;
+    return values_at((void *)x, 0);
 }
 
 DEVICE void put_value(values y, int64_t i, int32_t add, float value)

@@ -2,8 +2,8 @@
  * norm.cu: BATCH_NORM, NORM_SCALE, MVN, their gradients, and PRELU_BWD. All of them need two
  * sums per channel of a view (outer, dim, inner): blocks sum pieces in double into scratch,
  * some threads for each channel add them in a fixed order, a last pass goes over the
- * elements. */
-#include "functions.cuh"
+ * elements. Neighbours, of a channel or one of each, are taken together where rows allow. */
+#include "some.cuh"
 
 #define NARROW       32   /* channels that a block takes together where inner is short */
 #define WANTED       1024 /* blocks that fill a large device */
@@ -16,11 +16,11 @@ enum { TERM_SQUARES, TERM_PRODUCTS, TERM_SCALED, TERM_PRELU, TERM_SUM };
 
 typedef struct norm_args {
     values x, y_in, dy, out; /* y_in: y of the gradients */
-    const float *mean_in, *inv_in, *gamma, *beta;
+    values mean_in, inv_in, gamma, beta;
     float *mean, *inv_std, *running_mean, *running_var, *factor;
     float *dgamma, *dbeta;
-    double *partial;         /* (dim, pieces, 2) */
-    float *p, *q;            /* per channel, of the finish for the last pass */
+    double *partial; /* (dim, pieces, 2) */
+    values p, q;     /* per channel, of the finish for the last pass */
     int64_t outer, dim, inner, pieces, piece, width; /* piece: terms of one */
     double eps, fraction;
     function f;
@@ -28,84 +28,149 @@ typedef struct norm_args {
     int32_t whole; /* TERM_SUM: a piece is all of a channel, its sum goes to out */
 } norm_args;
 
-/* dy f'(y): the gradient below the activation. */
-DEVICE float under(const norm_args *a, int64_t at, int64_t d)
+/* n: (x - mean) inv_std */
+DEVICE void normalised(const norm_args *a, int64_t d, int some, bool apart, const float *x,
+                       float *n)
 {
-    float dy = get(a->dy, at), y;
-    if (!a->f.fn)
-        return dy;
-    if (a->y_in.at)
-        y = get(a->y_in, at);
-    else /* what the forward made of x */
-        y = apply(&a->f, a->gamma[d] * a->inv_in[d] * (get(a->x, at) - a->mean_in[d]) +
-                             a->beta[d]);
-    return dy * slope_from_y(&a->f, y);
+    float mean[MOST], inverse[MOST];
+    get_channels(a->mean_in, d, some, apart, mean);
+    get_channels(a->inv_in, d, some, apart, inverse);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        n[k] = (x[k] - mean[k]) * inverse[k];
 }
 
-DEVICE void add_term(const norm_args *a, int64_t at, int64_t d, double sum[2])
+/* What the forward made of x. */
+DEVICE void made_of(const norm_args *a, int64_t d, int some, bool apart, const float *x,
+                    float *y)
 {
-    double v;
-    switch (a->term) {
-    case TERM_SQUARES:
-        v = get(a->x, at);
-        sum[0] += v;
-        sum[1] += v * v;
-        break;
-    case TERM_PRODUCTS:
-        v = get(a->dy, at);
-        sum[0] += v;
-        sum[1] += v * get(a->y_in, at);
-        break;
-    case TERM_SCALED:
-        v = under(a, at, d);
-        sum[0] += v;
-        sum[1] += v * ((get(a->x, at) - a->mean_in[d]) * a->inv_in[d]);
-        break;
-    case TERM_PRELU:
-        sum[0] += get(a->x, at) > 0 ? 0 : (double)get(a->dy, at) * get(a->x, at);
-        break;
-    default:
-        sum[0] += get(a->x, at);
+    float mean[MOST], inverse[MOST], gamma[MOST], beta[MOST];
+    get_channels(a->mean_in, d, some, apart, mean);
+    get_channels(a->inv_in, d, some, apart, inverse);
+    get_channels(a->gamma, d, some, apart, gamma);
+    get_channels(a->beta, d, some, apart, beta);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        y[k] = gamma[k] * inverse[k] * (x[k] - mean[k]) + beta[k];
+    apply_some(&a->f, some, y);
+}
+
+/* dy f'(y): the gradient below the activation. */
+DEVICE void under(const norm_args *a, int64_t at, int64_t d, int some, bool apart,
+                  const float *x, float *dz)
+{
+    float y[MOST];
+    get_some(a->dy, at, some, dz);
+    if (a->f.fn == DN_FN_NONE)
+        return;
+    if (a->y_in.at)
+        get_some(a->y_in, at, some, y);
+    else
+        made_of(a, d, some, apart, x, y);
+    slopes_from_y(&a->f, some, y, dz);
+}
+
+/* v and w: what is summed of neighbours from element `at` on; alone: x is all it is made of,
+ * so that a kernel for these has registers for many threads. */
+DEVICE void terms_of(const norm_args *a, int64_t at, int64_t d, int some, bool apart,
+                     bool alone, float *v, float *w)
+{
+    if (alone || a->term == TERM_SQUARES || a->term == TERM_SUM) {
+        get_some(a->x, at, some, v);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            w[k] = v[k];
+    } else if (a->term == TERM_PRODUCTS) {
+        get_some(a->dy, at, some, v);
+        get_some(a->y_in, at, some, w);
+    } else if (a->term == TERM_PRELU) {
+        get_some(a->dy, at, some, v);
+        get_some(a->x, at, some, w);
+    } else {
+        float x[MOST];
+        get_some(a->x, at, some, x);
+        under(a, at, d, some, apart, x, v);
+        normalised(a, d, some, apart, x, w);
     }
 }
 
-/* block: (channels / width, piece). A thread takes one of `width` channels and every
- * (BLOCK / width)-th term. */
-BLOCKS(channel_sums, norm_args)
+DEVICE void add_term(const norm_args *a, double v, double w, double sum[2])
 {
-    SHARED double sums[BLOCK], more[BLOCK];
-    int width = (int)a->width, lanes = BLOCK / width;
+    if (a->term == TERM_PRELU) {
+        sum[0] += w > 0 ? 0 : v * w;
+        return;
+    }
+    sum[0] += v;
+    if (a->term != TERM_SUM)
+        sum[1] += v * w;
+}
+
+/* block: (channels / width, piece). A thread takes `some` neighbours at a time: of the block's
+ * one channel; or one of each of so many channels (apart), and every so-manieth term. */
+DEVICE void sum_channels(const norm_args *a, int64_t block, int some, bool apart, bool alone,
+                         double *sums, double *more)
+{
+    PER_THREAD(double, sum, 2 * MOST);
+    int width = (int)a->width, each = apart ? some : 1, across = width / each;
     int64_t strip = quotient(block, a->pieces), piece = block - strip * a->pieces;
     int64_t terms = a->outer * a->inner, begin = piece * a->piece;
     int64_t end = begin + a->piece < terms ? begin + a->piece : terms;
+    int64_t lanes = BLOCK / across, step = apart ? 1 : some;
     THREADS(t)
     {
-        int64_t d = strip * width + t % width;
-        double sum[2] = {0, 0};
-        for (int64_t j = begin + t / width; d < a->dim && j < end; j += lanes) {
+        int64_t d = strip * width + t % across * each;
+        UNROLL
+        for (int k = 0; k < 2 * each; k++)
+            sum[LANE(t)][k] = 0;
+        for (int64_t j = begin + t / across * step; d < a->dim && j < end; j += lanes * step) {
             int64_t o = a->inner == 1 ? j : quotient(j, a->inner);
-            add_term(a, (o * a->dim + d) * a->inner + (j - o * a->inner), d, sum);
+            int64_t at = (o * a->dim + d) * a->inner + (j - o * a->inner);
+            float v[MOST], w[MOST];
+            terms_of(a, at, d, some, apart, alone, v, w);
+            UNROLL
+            for (int k = 0; k < some; k++)
+                add_term(a, v[k], w[k], &sum[LANE(t)][apart ? 2 * k : 0]);
         }
-        sums[t] = sum[0];
-        more[t] = sum[1];
     }
-    for (int half = BLOCK / 2; half >= width; half /= 2)
+    UNROLL
+    for (int k = 0; k < each; k++) {
         THREADS(t)
-            if (t < half) {
-                sums[t] += sums[t + half];
-                more[t] += more[t + half];
+        {
+            sums[t] = sum[LANE(t)][2 * k];
+            more[t] = sum[LANE(t)][2 * k + 1];
+        }
+        for (int half = BLOCK / 2; half >= across; half /= 2)
+            THREADS(t)
+                if (t < half) {
+                    sums[t] += sums[t + half];
+                    more[t] += more[t + half];
+                }
+        THREADS(t)
+        {
+            int64_t d = strip * width + t * each + k;
+            if (t < across && d < a->dim && a->whole) {
+                put_value_wide(a->out, d, a->add, sums[t]);
+            } else if (t < across && d < a->dim) {
+                a->partial[2 * (d * a->pieces + piece)] = sums[t];
+                a->partial[2 * (d * a->pieces + piece) + 1] = more[t];
             }
-    THREADS(t)
-    {
-        int64_t d = strip * width + t;
-        if (t < width && d < a->dim && a->whole) {
-            put_value_wide(a->out, d, a->add, sums[t]);
-        } else if (t < width && d < a->dim) {
-            a->partial[2 * (d * a->pieces + piece)] = sums[t];
-            a->partial[2 * (d * a->pieces + piece) + 1] = more[t];
         }
     }
 }
+
+#define CHANNEL_SUMS(name, some, apart, alone)                                                 \
+    BLOCKS(name, norm_args)                                                                    \
+    {                                                                                          \
+        SHARED double sums[BLOCK], more[BLOCK];                                                \
+        sum_channels(a, block, some, apart, alone, sums, more);                                \
+    }
+CHANNEL_SUMS(rows_8_alone, 8, true, true)
+CHANNEL_SUMS(rows_4_alone, 4, true, true)
+CHANNEL_SUMS(rows_8, 8, true, false)
+CHANNEL_SUMS(rows_4, 4, true, false)
+CHANNEL_SUMS(planes_8, 8, false, false)
+CHANNEL_SUMS(planes_4, 4, false, false)
+CHANNEL_SUMS(one_by_one, 1, false, false)
 
 /* block: so many channels, ADDERS threads each: sums[t] and more[t] are the channel's where t
  * is the first of its threads. */
@@ -159,7 +224,7 @@ static int64_t piece_of(int64_t outer, int64_t dim, int64_t inner)
     int64_t width = width_of(inner), strips = (dim + width - 1) / width, terms = outer * inner;
     int64_t least = BLOCK / width * (width > 1 ? LEAST_NARROW : LEAST);
     int64_t pieces = WANTED > strips && strips > 0 ? WANTED / strips : 1;
-    int64_t piece = (terms + pieces - 1) / pieces;
+    int64_t piece = ((terms + pieces - 1) / pieces + MOST - 1) / MOST * MOST;
     return piece > least ? piece : least;
 }
 
@@ -169,9 +234,26 @@ static int64_t pieces_of(int64_t outer, int64_t dim, int64_t inner)
     return pieces > 0 ? pieces : 1;
 }
 
+/* Neighbours that a thread takes. */
+static int some_in(const norm_args *a)
+{
+    bool narrow = a->x.narrow || a->y_in.narrow || a->dy.narrow || a->out.narrow;
+    return some_of(row_of_view(a->dim, a->inner), narrow);
+}
+
 static void run_sums(const dn_op *op, const norm_args *a)
 {
-    channel_sums(op, a, (a->dim + a->width - 1) / a->width * a->pieces);
+    int64_t blocks = (a->dim + a->width - 1) / a->width * a->pieces;
+    int some = some_in(a);
+    bool alone = a->term == TERM_SQUARES || a->term == TERM_SUM;
+    if (some > 1 && a->inner == 1 && alone)
+        (some == 8 ? rows_8_alone : rows_4_alone)(op, a, blocks);
+    else if (some > 1 && a->inner == 1)
+        (some == 8 ? rows_8 : rows_4)(op, a, blocks);
+    else if (some > 1 && a->width == 1)
+        (some == 8 ? planes_8 : planes_4)(op, a, blocks);
+    else
+        one_by_one(op, a, blocks);
 }
 
 /* Partial sums, then two floats per channel. */
@@ -191,8 +273,8 @@ static norm_args view_of(int64_t outer, int64_t dim, int64_t inner, void *scratc
     a.pieces = pieces_of(outer, dim, inner);
     a.width = width_of(inner);
     a.partial = (double *)scratch;
-    a.p = (float *)(a.partial + dim * a.pieces * 2);
-    a.q = a.p + dim;
+    a.p = floats((float *)(a.partial + dim * a.pieces * 2));
+    a.q = floats((float *)a.p.at + dim);
     return a;
 }
 
@@ -206,9 +288,8 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow
                       int64_t dim, int64_t inner, int32_t add, float *y)
 {
     norm_args a = view_of(outer, dim, inner, scratch);
-    a.x.at = (void *)x;
-    a.x.narrow = narrow;
-    a.out.at = y;
+    a.x = values_at((void *)x, narrow);
+    a.out = floats(y);
     a.add = add;
     a.term = TERM_SUM;
     a.whole = outer * inner <= WHOLE * BLOCK / a.width;
@@ -253,8 +334,8 @@ FINISH(norm_finish)
     inverse = 1 / sqrt(variance + a->eps);
     a->mean[i] = (float)mean;
     a->inv_std[i] = (float)inverse;
-    a->p[i] = (float)(a->gamma ? inverse * a->gamma[i] : inverse);
-    a->q[i] = a->beta ? a->beta[i] : 0;
+    set(a->p, i, (float)(a->gamma.at ? inverse * get(a->gamma, i) : inverse));
+    set(a->q, i, a->beta.at ? get(a->beta, i) : 0);
     if (a->use_global)
         return;
     keep_running(a, i, mean, variance);
@@ -262,10 +343,19 @@ FINISH(norm_finish)
         *a->factor = (float)(a->fraction * *a->factor + 1);
 }
 
-MAP(normalise, norm_args)
+MAP_SOME(normalise, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
-    put_through(a->out, i, a->add, a->p[d] * (get(a->x, i) - a->mean[d]) + a->q[d], &a->f);
+    float v[MOST], p[MOST], q[MOST], mean[MOST];
+    bool apart = a->inner == 1;
+    get_some(a->x, i, some, v);
+    get_channels(a->p, d, some, apart, p);
+    get_channels(a->q, d, some, apart, q);
+    get_channels(a->mean_in, d, some, apart, mean);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        v[k] = p[k] * (v[k] - mean[k]) + q[k];
+    put_some_through(a->out, i, some, a->add, v, &a->f);
 }
 
 static dn_status norm_forward(const dn_op *op, norm_args *a)
@@ -276,7 +366,8 @@ static dn_status norm_forward(const dn_op *op, norm_args *a)
     else
         run_sums(op, a);
     norm_finish(op, a);
-    normalise(op, a, a->outer * a->dim * a->inner);
+    a->mean_in = floats(a->mean);
+    normalise(op, a, a->outer * a->dim * a->inner, some_in(a));
     return DN_OK;
 }
 
@@ -325,8 +416,8 @@ static dn_status run_norm_scale(const dn_op *op, const dn_op_io *io)
     const dn_args_norm_scale *n = &op->args.norm_scale;
     norm_args a = view_of(n->outer, n->dim, n->inner, io->scratch);
     a.x = values_in(op, io, 0);
-    a.gamma = cuda_in(op, io, 1);
-    a.beta = cuda_in(op, io, 2);
+    a.gamma = values_in(op, io, 1);
+    a.beta = values_in(op, io, 2);
     a.out = values_out(op, io, 0);
     a.mean = cuda_out(op, io, 1);
     a.inv_std = cuda_out(op, io, 2);
@@ -354,10 +445,12 @@ FINISH(mvn_finish)
     a->inv_std[i] = (float)inverse;
 }
 
-MAP(mvn_normalise, norm_args)
+MAP_SOME(mvn_normalise, norm_args)
 {
-    int64_t d = quotient(i, a->inner);
-    put_value(a->out, i, a->add, (get(a->x, i) - a->mean[d]) * a->inv_std[d]);
+    float v[MOST];
+    get_some(a->x, i, some, v);
+    normalised(a, quotient(i, a->inner), some, a->inner == 1, v, v);
+    put_some(a->out, i, some, a->add, v);
 }
 
 static dn_status prepare_mvn(dn_op *op, dn_op_info *info)
@@ -373,15 +466,17 @@ static dn_status run_mvn(const dn_op *op, const dn_op_io *io)
     norm_args a = view_of(1, v->rows, v->cols, io->scratch);
     a.x = values_in(op, io, 0);
     a.out = values_out(op, io, 0);
-    a.mean = a.p;
+    a.mean = (float *)a.p.at;
     a.inv_std = cuda_out(op, io, 1);
+    a.mean_in = a.p;
+    a.inv_in = floats(a.inv_std);
     a.eps = v->eps;
     a.variance = v->normalize_variance;
     a.add = cuda_adds(op, 0);
     a.term = TERM_SQUARES;
     run_sums(op, &a);
     mvn_finish(op, &a);
-    mvn_normalise(op, &a, v->rows * v->cols);
+    mvn_normalise(op, &a, v->rows * v->cols, some_in(&a));
     return DN_OK;
 }
 
@@ -392,18 +487,32 @@ const cuda_kind cuda_mvn = {"MVN", sizeof(dn_args_mvn), prepare_mvn, run_mvn};
 FINISH(means_finish)
 {
     double m = (double)(a->outer * a->inner);
-    a->p[i] = (float)(sum / m);
-    a->q[i] = a->variance ? (float)(more / m) : 0;
+    set(a->p, i, (float)(sum / m));
+    set(a->q, i, a->variance ? (float)(more / m) : 0);
 }
 
 /* dx = inv_std (dy - mean(dy) - y mean(dy y)) */
-MAP(normalise_bwd, norm_args)
+MAP_SOME(normalise_bwd, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
-    float inverse = a->inv_in ? a->inv_in[d] : 1, value = get(a->dy, i);
-    if (!a->use_global)
-        value = value - a->p[d] - get(a->y_in, i) * a->q[d];
-    put_value(a->out, i, a->add, inverse * value);
+    float v[MOST], y[MOST], p[MOST], q[MOST];
+    bool apart = a->inner == 1;
+    get_some(a->dy, i, some, v);
+    if (!a->use_global) {
+        get_some(a->y_in, i, some, y);
+        get_channels(a->p, d, some, apart, p);
+        get_channels(a->q, d, some, apart, q);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            v[k] = v[k] - p[k] - y[k] * q[k];
+    }
+    if (a->inv_in.at) {
+        get_channels(a->inv_in, d, some, apart, p);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            v[k] = p[k] * v[k];
+    }
+    put_some(a->out, i, some, a->add, v);
 }
 
 static dn_status norm_backward(const dn_op *op, const dn_op_io *io, norm_args *a)
@@ -417,7 +526,7 @@ static dn_status norm_backward(const dn_op *op, const dn_op_io *io, norm_args *a
         run_sums(op, a);
         means_finish(op, a);
     }
-    normalise_bwd(op, a, a->outer * a->dim * a->inner);
+    normalise_bwd(op, a, a->outer * a->dim * a->inner, some_in(a));
     return DN_OK;
 }
 
@@ -425,7 +534,7 @@ static dn_status run_batch_norm_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_batch_norm *b = &op->args.batch_norm;
     norm_args a = view_of(b->outer, b->dim, b->inner, io->scratch);
-    a.inv_in = cuda_in(op, io, 1);
+    a.inv_in = values_in(op, io, 1);
     a.use_global = b->use_global;
     a.variance = 1;
     return norm_backward(op, io, &a);
@@ -438,7 +547,7 @@ static dn_status run_mvn_bwd(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_mvn *v = &op->args.mvn;
     norm_args a = view_of(1, v->rows, v->cols, io->scratch);
-    a.inv_in = v->normalize_variance ? cuda_in(op, io, 1) : NULL;
+    a.inv_in = v->normalize_variance ? values_in(op, io, 1) : floats(NULL);
     a.variance = v->normalize_variance;
     return norm_backward(op, io, &a);
 }
@@ -448,8 +557,8 @@ const cuda_kind cuda_mvn_bwd = {"MVN_BWD", sizeof(dn_args_mvn), prepare_mvn, run
 FINISH(scaled_finish)
 {
     double m = (double)(a->outer * a->inner);
-    a->p[i] = (float)(sum / m);
-    a->q[i] = (float)(more / m);
+    set(a->p, i, (float)(sum / m));
+    set(a->q, i, (float)(more / m));
     if (a->dgamma)
         put_wide(&a->dgamma[i], a->add_gamma, more);
     if (a->dbeta)
@@ -457,13 +566,27 @@ FINISH(scaled_finish)
 }
 
 /* dx = gamma inv_std (dz - mean(dz) - n mean(dz n)) */
-MAP(scaled_bwd, norm_args)
+MAP_SOME(scaled_bwd, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
-    float dz = under(a, i, d), inverse = a->inv_in[d];
-    if (!a->use_global)
-        dz = dz - a->p[d] - (get(a->x, i) - a->mean_in[d]) * inverse * a->q[d];
-    put_value(a->out, i, a->add, a->gamma[d] * inverse * dz);
+    float x[MOST], dz[MOST], n[MOST], p[MOST], q[MOST];
+    bool apart = a->inner == 1;
+    get_some(a->x, i, some, x);
+    under(a, i, d, some, apart, x, dz);
+    if (!a->use_global) {
+        normalised(a, d, some, apart, x, n);
+        get_channels(a->p, d, some, apart, p);
+        get_channels(a->q, d, some, apart, q);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            dz[k] = dz[k] - p[k] - n[k] * q[k];
+    }
+    get_channels(a->gamma, d, some, apart, p);
+    get_channels(a->inv_in, d, some, apart, q);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        dz[k] = p[k] * q[k] * dz[k];
+    put_some(a->out, i, some, a->add, dz);
 }
 
 static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
@@ -472,11 +595,11 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     norm_args a = view_of(n->outer, n->dim, n->inner, io->scratch);
     a.x = values_in(op, io, 0);
     a.y_in = values_in(op, io, 1);
-    a.mean_in = cuda_in(op, io, 2);
-    a.inv_in = cuda_in(op, io, 3);
-    a.gamma = cuda_in(op, io, 4);
+    a.mean_in = values_in(op, io, 2);
+    a.inv_in = values_in(op, io, 3);
+    a.gamma = values_in(op, io, 4);
     a.dy = values_in(op, io, 5);
-    a.beta = cuda_in(op, io, 6);
+    a.beta = values_in(op, io, 6);
     a.out = values_out(op, io, 0);
     a.dgamma = cuda_out(op, io, 1);
     a.dbeta = cuda_out(op, io, 2);
@@ -489,7 +612,7 @@ static dn_status run_norm_scale_bwd(const dn_op *op, const dn_op_io *io)
     run_sums(op, &a);
     scaled_finish(op, &a);
     if (a.out.at)
-        scaled_bwd(op, &a, a.outer * a.dim * a.inner);
+        scaled_bwd(op, &a, a.outer * a.dim * a.inner, some_in(&a));
     return DN_OK;
 }
 
@@ -517,15 +640,21 @@ BLOCKS(shared_finish, norm_args)
     }
     double sum = block_sum(sums);
     THREADS(t)
-        if (t == 0 && block == 0)
-            put_wide(&a->dgamma[0], a->add_gamma, sum);
+    if (t == 0 && block == 0)
+        put_wide(&a->dgamma[0], a->add_gamma, sum);
 }
 
-MAP(prelu_bwd, norm_args)
+MAP_SOME(prelu_bwd, norm_args)
 {
     int64_t d = a->shared ? 0 : middle_of(i, a->dim, a->inner);
-    float dy = get(a->dy, i);
-    put_value(a->out, i, a->add, get(a->x, i) > 0 ? dy : a->gamma[d] * dy);
+    float dy[MOST], x[MOST], slope[MOST];
+    get_some(a->dy, i, some, dy);
+    get_some(a->x, i, some, x);
+    get_channels(a->gamma, d, some, a->inner == 1 && !a->shared, slope);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        dy[k] = x[k] > 0 ? dy[k] : slope[k] * dy[k];
+    put_some(a->out, i, some, a->add, dy);
 }
 
 static dn_status prepare_prelu_bwd(dn_op *op, dn_op_info *info)
@@ -541,7 +670,7 @@ static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
     const dn_args_prelu *p = &op->args.prelu;
     norm_args a = view_of(p->outer, p->dim, p->inner, io->scratch);
     a.x = values_in(op, io, 0);
-    a.gamma = cuda_in(op, io, 1);
+    a.gamma = values_in(op, io, 1);
     a.dy = values_in(op, io, 2);
     a.out = values_out(op, io, 0);
     a.dgamma = cuda_out(op, io, 1);
@@ -557,7 +686,7 @@ static dn_status run_prelu_bwd(const dn_op *op, const dn_op_io *io)
             slope_finish(op, &a);
     }
     if (a.out.at)
-        prelu_bwd(op, &a, p->outer * p->dim * p->inner);
+        prelu_bwd(op, &a, p->outer * p->dim * p->inner, some_in(&a));
     return DN_OK;
 }
 

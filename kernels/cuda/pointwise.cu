@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * pointwise.cu: FILL, UNARY, UNARY_BWD, ELTWISE, SELECT, BCAST, PRELU: one element of every
- * output from the same element of the inputs, which is read before it is written. */
-#include "functions.cuh"
+ * output from the same element of the inputs, which is read before it is written; of the first
+ * ones, of BCAST and PRELU a thread takes several neighbours. */
+#include "some.cuh"
 
 typedef struct fill_args {
     float *y, value;
@@ -28,16 +29,24 @@ typedef struct unary_args {
     int32_t add;
 } unary_args;
 
-MAP(unary, unary_args)
+MAP_SOME(unary, unary_args)
 {
-    put_value(a->out, i, a->add, apply(&a->f, get(a->x, i)));
+    float v[MOST];
+    get_some(a->x, i, some, v);
+    apply_some(&a->f, some, v);
+    put_some(a->out, i, some, a->add, v);
 }
 
-MAP(unary_bwd, unary_args)
+MAP_SOME(unary_bwd, unary_args)
 {
-    float slope =
-        a->x.at ? slope_from_x(&a->f, get(a->x, i)) : slope_from_y(&a->f, get(a->y, i));
-    put_value(a->out, i, a->add, get(a->dy, i) * slope);
+    float v[MOST], at[MOST];
+    get_some(a->dy, i, some, v);
+    get_some(a->x.at ? a->x : a->y, i, some, at);
+    if (a->x.at)
+        slopes_from_x(&a->f, some, at, v);
+    else
+        slopes_from_y(&a->f, some, at, v);
+    put_some(a->out, i, some, a->add, v);
 }
 
 static dn_status run_unary(const dn_op *op, const dn_op_io *io)
@@ -49,7 +58,8 @@ static dn_status run_unary(const dn_op *op, const dn_op_io *io)
                     values_out(op, io, 0),
                     function_of(u->fn, u->a, u->b, u->c),
                     cuda_adds(op, 0)};
-    unary(op, &a, op->out[0].count);
+    int64_t n = op->out[0].count;
+    unary(op, &a, n, some_of(n, a.x.narrow || a.out.narrow));
     return DN_OK;
 }
 
@@ -65,7 +75,8 @@ static dn_status run_unary_bwd(const dn_op *op, const dn_op_io *io)
                     values_out(op, io, 0),
                     function_of(u->fn, u->a, u->b, u->c),
                     cuda_adds(op, 0)};
-    unary_bwd(op, &a, op->out[0].count);
+    int64_t n = op->out[0].count;
+    unary_bwd(op, &a, n, some_of(n, a.dy.narrow || a.out.narrow));
     return DN_OK;
 }
 
@@ -79,35 +90,48 @@ typedef struct eltwise_args {
     int32_t op, num, add;
 } eltwise_args;
 
-MAP(eltwise, eltwise_args)
+MAP_SOME(eltwise, eltwise_args)
 {
-    int32_t which = 0;
-    float y = get(a->x[0], i);
-    if (a->op == DN_ELTWISE_SUM)
-        y *= a->coeff[0];
+    int32_t which[MOST];
+    float y[MOST], x[MOST];
+    get_some(a->x[0], i, some, y);
+    UNROLL
+    for (int j = 0; j < some; j++) {
+        which[j] = 0;
+        y[j] = a->op == DN_ELTWISE_SUM ? y[j] * a->coeff[0] : y[j];
+    }
     for (int32_t k = 1; k < a->num; k++) {
-        float x = get(a->x[k], i);
-        if (a->op == DN_ELTWISE_SUM)
-            y += a->coeff[k] * x;
-        else if (a->op == DN_ELTWISE_PROD)
-            y *= x;
-        else if (a->op == DN_ELTWISE_DIV)
-            y /= x;
-        else if (k == 1 ? !(y > x) : x > y) { /* Caffe's ties, as ref has them */
-            y = x;
-            which = k;
+        get_some(a->x[k], i, some, x);
+        UNROLL
+        for (int j = 0; j < some; j++) {
+            if (a->op == DN_ELTWISE_SUM)
+                y[j] += a->coeff[k] * x[j];
+            else if (a->op == DN_ELTWISE_PROD)
+                y[j] *= x[j];
+            else if (a->op == DN_ELTWISE_DIV)
+                y[j] /= x[j];
+            else if (k == 1 ? !(y[j] > x[j])
+                            : x[j] > y[j]) { /* Caffe's ties, as ref has them */
+                y[j] = x[j];
+                which[j] = k;
+            }
         }
     }
-    put_value(a->y, i, a->add, y);
-    if (a->mask)
-        a->mask[i] = which;
+    put_some(a->y, i, some, a->add, y);
+    UNROLL
+    for (int j = 0; a->mask && j < some; j++)
+        a->mask[i + j] = which[j];
 }
 
 static dn_status run_eltwise(const dn_op *op, const dn_op_io *io)
 {
     eltwise_args a;
-    for (int32_t k = 0; k < op->num_inputs; k++)
+    int64_t n = op->out[0].count;
+    bool narrow = op->out[0].info.dtype == DN_BF16;
+    for (int32_t k = 0; k < op->num_inputs; k++) {
         a.x[k] = values_in(op, io, k);
+        narrow = narrow || a.x[k].narrow;
+    }
     for (int32_t k = 0; k < DN_MAX_COEFF; k++)
         a.coeff[k] = (float)op->args.eltwise.coeff[k];
     a.y = values_out(op, io, 0);
@@ -115,7 +139,7 @@ static dn_status run_eltwise(const dn_op *op, const dn_op_io *io)
     a.op = op->args.eltwise.op;
     a.num = op->num_inputs;
     a.add = cuda_adds(op, 0);
-    eltwise(op, &a, op->out[0].count);
+    eltwise(op, &a, n, some_of(n, narrow));
     return DN_OK;
 }
 
@@ -145,77 +169,83 @@ static dn_status run_select(const dn_op *op, const dn_op_io *io)
 const cuda_kind cuda_select = {"SELECT", sizeof(dn_args_select), NULL, run_select};
 
 typedef struct bcast_args {
-    const float *x, *s, *t;
-    float *y;
+    values x, s, t, y;
     int64_t dim, inner, set; /* elements with the same s */
     int32_t op, add;
     function f;
 } bcast_args;
 
-MAP(bcast, bcast_args)
+MAP_SOME(bcast, bcast_args)
 {
     int64_t d = quotient(i, a->set) * a->dim + middle_of(i, a->dim, a->inner);
-    float x = a->x[i], s = a->s[d], y;
-    values out = {a->y, 0};
-    switch (a->op) {
-    case DN_BCAST_ADD:
-        y = x + s;
-        break;
-    case DN_BCAST_SUB:
-        y = x - s;
-        break;
-    case DN_BCAST_MUL:
-        y = x * s;
-        break;
-    case DN_BCAST_DIV:
-        y = x / s;
-        break;
-    default:
-        y = x * s + a->t[d];
+    float y[MOST], s[MOST];
+    bool apart = a->inner == 1;
+    get_some(a->x, i, some, y);
+    get_channels(a->s, d, some, apart, s);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        y[k] = a->op == DN_BCAST_ADD   ? y[k] + s[k]
+               : a->op == DN_BCAST_SUB ? y[k] - s[k]
+               : a->op == DN_BCAST_DIV ? y[k] / s[k]
+                                       : y[k] * s[k];
+    if (a->op == DN_BCAST_MULADD) {
+        get_channels(a->t, d, some, apart, s);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            y[k] += s[k];
     }
-    put_through(out, i, a->add, y, &a->f);
+    put_some_through(a->y, i, some, a->add, y, &a->f);
 }
 
 static dn_status run_bcast(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_bcast *b = &op->args.bcast;
     int64_t count = op->out[0].count;
-    bcast_args a = {cuda_in(op, io, 0),
-                    cuda_in(op, io, 1),
-                    cuda_in(op, io, 2),
-                    cuda_out(op, io, 0),
+    bcast_args a = {values_in(op, io, 0),
+                    values_in(op, io, 1),
+                    values_in(op, io, 2),
+                    values_out(op, io, 0),
                     b->dim,
                     b->inner,
                     count / (b->sets > 1 ? b->sets : 1),
                     b->op,
                     cuda_adds(op, 0),
                     function_of(b->activation, b->activation_a, 0, 0)};
-    bcast(op, &a, count);
+    bcast(op, &a, count, some_of(row_of_view(b->dim, b->inner), false));
     return DN_OK;
 }
 
 const cuda_kind cuda_bcast = {"BCAST", sizeof(dn_args_bcast), NULL, run_bcast};
 
 typedef struct prelu_args {
-    const float *x, *slope;
-    float *y;
+    values x, slope, y;
     int64_t dim, inner;
     int32_t shared, add;
 } prelu_args;
 
-MAP(prelu, prelu_args)
+MAP_SOME(prelu, prelu_args)
 {
-    float x = a->x[i];
+    float y[MOST], slope[MOST];
     int64_t d = a->shared ? 0 : middle_of(i, a->dim, a->inner);
-    put(&a->y[i], a->add, x > 0 ? x : a->slope[d] * x);
+    get_some(a->x, i, some, y);
+    get_channels(a->slope, d, some, a->inner == 1 && !a->shared, slope);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        y[k] = y[k] > 0 ? y[k] : slope[k] * y[k];
+    put_some(a->y, i, some, a->add, y);
 }
 
 static dn_status run_prelu(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_prelu *p = &op->args.prelu;
-    prelu_args a = {cuda_in(op, io, 0), cuda_in(op, io, 1), cuda_out(op, io, 0), p->dim,
-                    p->inner,           p->shared,          cuda_adds(op, 0)};
-    prelu(op, &a, op->out[0].count);
+    prelu_args a = {values_in(op, io, 0),
+                    values_in(op, io, 1),
+                    values_out(op, io, 0),
+                    p->dim,
+                    p->inner,
+                    p->shared,
+                    cuda_adds(op, 0)};
+    prelu(op, &a, op->out[0].count, some_of(row_of_view(p->dim, p->inner), false));
     return DN_OK;
 }
 

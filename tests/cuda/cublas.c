@@ -109,14 +109,14 @@ static int longest(int a, int b)
     return a > b ? a : b;
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(
-    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
-    const void *alpha, const void *A, cudaDataType type_a, int lda, long long stride_a,
-    const void *B, cudaDataType type_b, int ldb, long long stride_b, const void *beta, void *C,
-    cudaDataType type_c, int ldc, long long stride_c, int batch, cublasComputeType_t compute,
-    cublasGemmAlgo_t algorithm)
+static cublasStatus_t multiply_all(cublasHandle_t handle, cublasOperation_t op_a,
+                                   cublasOperation_t op_b, int m, int n, int k,
+                                   const void *alpha, const void *A, cudaDataType type_a,
+                                   int lda, long long stride_a, const void *B,
+                                   cudaDataType type_b, int ldb, long long stride_b,
+                                   const void *beta, void *C, cudaDataType type_c, int ldc,
+                                   long long stride_c, int batch, cublasComputeType_t compute)
 {
-    (void)algorithm;
     if (!handle->stream || !handle->workspace || type_c != CUDA_R_32F || type_a != type_b ||
         (type_a == CUDA_R_16BF && compute != CUBLAS_COMPUTE_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -147,4 +147,30 @@ cublasStatus_t cublasGemmStridedBatchedEx(
     __atomic_add_fetch(&fake_blas_types[type], 1, __ATOMIC_RELAXED);
     fake_do(handle->stream, multiply, &p, sizeof p);
     return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGemmStridedBatchedEx(
+    cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k,
+    const void *alpha, const void *A, cudaDataType type_a, int lda, long long stride_a,
+    const void *B, cudaDataType type_b, int ldb, long long stride_b, const void *beta, void *C,
+    cudaDataType type_c, int ldc, long long stride_c, int batch, cublasComputeType_t compute,
+    cublasGemmAlgo_t algorithm)
+{
+    (void)algorithm;
+    if (batch < 2) /* which asks for another function */
+        return CUBLAS_STATUS_INVALID_VALUE;
+    return multiply_all(handle, op_a, op_b, m, n, k, alpha, A, type_a, lda, stride_a, B, type_b,
+                        ldb, stride_b, beta, C, type_c, ldc, stride_c, batch, compute);
+}
+
+cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a,
+                            cublasOperation_t op_b, int m, int n, int k, const void *alpha,
+                            const void *A, cudaDataType type_a, int lda, const void *B,
+                            cudaDataType type_b, int ldb, const void *beta, void *C,
+                            cudaDataType type_c, int ldc, cublasComputeType_t compute,
+                            cublasGemmAlgo_t algorithm)
+{
+    (void)algorithm;
+    return multiply_all(handle, op_a, op_b, m, n, k, alpha, A, type_a, lda, 0, B, type_b, ldb,
+                        0, beta, C, type_c, ldc, 0, 1, compute);
 }

@@ -38,6 +38,8 @@ struct cudnnActivationStruct {
 __attribute__((visibility("default"))) long fake_dnn_runs[5], fake_dnn_trials;
 /* Runs in bf16, and of the algorithm whose bits change from run to run. */
 __attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
+/* Runs that may round f32 operands. */
+__attribute__((visibility("default"))) long fake_dnn_rounded;
 
 #define MAKE(name, type)                                                                       \
     cudnnStatus_t cudnnCreate##name(type *out)                                                 \
@@ -165,7 +167,9 @@ static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
                            cudnnTensorDescriptor_t y, cudnnConvolutionDescriptor_t conv,
                            int wanted, int *given, void *out)
 {
-    cudnnMathType_t math = conv->math == CUDNN_FMA_MATH ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
+    bool exact = conv->math == CUDNN_FMA_MATH; /* of some, the default may be said */
+    cudnnMathType_t math = exact ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
+    cudnnMathType_t good = exact ? CUDNN_DEFAULT_MATH : CUDNN_TENSOR_OP_MATH;
     const result all[] = {
         {HASTY, CUDNN_STATUS_SUCCESS, 1, SPACE, CUDNN_NON_DETERMINISTIC, math, {0}},
         {3,
@@ -177,7 +181,7 @@ static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
          {0}},
         {4, CUDNN_STATUS_SUCCESS, 3, (size_t)1 << 40, CUDNN_DETERMINISTIC, math, {0}},
         {5, CUDNN_STATUS_NOT_SUPPORTED, 3, 0, CUDNN_DETERMINISTIC, math, {0}},
-        {GOOD, CUDNN_STATUS_SUCCESS, 4, SPACE, CUDNN_DETERMINISTIC, math, {0}}};
+        {GOOD, CUDNN_STATUS_SUCCESS, 4, SPACE, CUDNN_DETERMINISTIC, good, {0}}};
     int count = (int)(sizeof all / sizeof all[0]);
     if (!types_fit(x, w, y))
         return CUDNN_STATUS_NOT_SUPPORTED;
@@ -485,6 +489,7 @@ static cudnnStatus_t convolve(const call *c)
         c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||
         !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
         return CUDNN_STATUS_BAD_PARAM;
+    __atomic_fetch_add(&fake_dnn_rounded, c->conv->math != CUDNN_FMA_MATH, __ATOMIC_RELAXED);
     fake_do(c->handle->stream, compute, c, sizeof *c);
     return CUDNN_STATUS_SUCCESS;
 }

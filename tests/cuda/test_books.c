@@ -15,7 +15,7 @@ static fake_cuda_control *fake;
 static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
-static long *dnn_runs, *dnn_narrow, *dnn_hasty, *blas_unordered, *blas_types;
+static long *dnn_runs, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered, *blas_types;
 static long **nccl_loses, *nccl_aborted;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
@@ -179,10 +179,13 @@ static void check_compute(void)
     SECTION("compute");
     dn_context_options options = device_options();
     memset(blas_types, 0, 3 * sizeof *blas_types);
+    *dnn_rounded = 0;
+    long runs = dnn_runs[1];
     train(&options, DN_COMPUTE_F32, 2);
     CHECK(blas_types[0] > 0 && blas_types[1] == 0 && blas_types[2] == 0);
+    CHECK(dnn_runs[1] > runs && *dnn_rounded == 0);
     train(&options, DN_COMPUTE_TF32, 2);
-    CHECK(blas_types[1] > 0 && blas_types[2] == 0);
+    CHECK(blas_types[1] > 0 && blas_types[2] == 0 && *dnn_rounded > 0);
     train(&options, DN_COMPUTE_BF16, 2);
     CHECK(blas_types[2] > 0);
 }
@@ -502,6 +505,7 @@ int main(int argc, char **argv)
     dnn_runs = find(dnn, "fake_dnn_runs");
     dnn_narrow = find(dnn, "fake_dnn_narrow");
     dnn_hasty = find(dnn, "fake_dnn_hasty");
+    dnn_rounded = find(dnn, "fake_dnn_rounded");
     blas_unordered = find(blas, "fake_blas_unordered");
     blas_types = find(blas, "fake_blas_types");
     nccl_loses = find(nccl, "fake_nccl_loses");

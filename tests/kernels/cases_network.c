@@ -9,7 +9,8 @@ typedef struct view {
 
 static const view views[] = {{1, 2, 1},    {2, 3, 5},    {64, 10, 1}, {3, 8, 17}, {4, 2, 33},
                              {2, 31, 1},   {5, 65, 1},   {1, 5, 64},  {7, 16, 9}, {1, 1000, 1},
-                             {2, 21, 700}, {1700, 21, 1}}; /* worth several tasks */
+                             {2, 21, 700}, {1700, 21, 1}, /* worth several tasks */
+                             {2, 3, 36},   {9, 20, 1},   {1700, 40, 1}, {3, 2, 2048}};
 #define NUM_VIEWS ((int)(sizeof(views) / sizeof(views[0])))
 
 static void batch_norm_cases(builder *b)

@@ -38,11 +38,11 @@ void ISA(cpu_dw_row)(float *y, const float *x, const float *w, const int64_t *ta
     int64_t j = 0;
     for (; !SMALL && n - j > 3 * VL; j += 4 * VL)
         dw_vectors(4, y + j, x + j, w, tap, taps, n - j, bias, e);
-    for (; SMALL && n - j > VL; j += 2 * VL)
+    for (; VL < 16 && n - j > VL; j += 2 * VL)
         dw_vectors(2, y + j, x + j, w, tap, taps, n - j, bias, e);
-    if (!SMALL && n - j > 2 * VL)
+    if (VL == 16 && n - j > 2 * VL)
         dw_vectors(3, y + j, x + j, w, tap, taps, n - j, bias, e);
-    else if (!SMALL && n - j > VL)
+    else if (VL == 16 && n - j > VL)
         dw_vectors(2, y + j, x + j, w, tap, taps, n - j, bias, e);
     else if (n > j)
         dw_vectors(1, y + j, x + j, w, tap, taps, n - j, bias, e);
@@ -508,10 +508,104 @@ INLINE void walk2_back(const cpu_walk *k, walk_at at, const cpu_end *e)
     }
 }
 
+#if VL == 8
+/* Two rows and columns of outputs at a time, channel by channel: the weights and four sums are
+ * in registers, where a walk along a row reads one or the other from memory. The order of each
+ * sum, and what is left out of it, are those of walk1 and walk2. */
+
+typedef struct walk_tile {
+    const float *row[5], *w, *bias, *in, *out; /* in, out: what comes next */
+    float *y, *y1; /* y1: the second row, or the first, which overwrites it */
+    int64_t edge;  /* where the column is that may be outside */
+    vf keep;       /* of it: all or nothing */
+    vf slope;      /* of what is negative; not negative itself */
+    bool left;
+} walk_tile;
+
+/* All of a tile's outputs, of the vector at c. */
+INLINE void tile_at(const int stride, const cpu_walk *k, const walk_tile *t, int64_t c)
+{
+    const int n = stride == 1 ? 4 : 5, edge = stride == 1 ? 3 : 0;
+    vf acc[4], w[9];
+    acc[0] = acc[1] = acc[2] = acc[3] = v_load(t->bias + c);
+    UNROLL
+    for (int i = 0; i < 9; i++)
+        w[i] = v_load(t->w + i * VL);
+    UNROLL
+    for (int a = 0; a < n; a++) {
+        if (stride == 1 && a == 0 && t->left)
+            continue;
+        UNROLL
+        for (int b = 0; b < n; b++) {
+            int r = stride == 1 ? b : a, s = stride == 1 ? a : b;
+            vf v = v_load(t->row[r] + c + (s == edge ? t->edge : s * k->C));
+            if (s == edge)
+                v = _mm256_and_ps(v, t->keep);
+            UNROLL
+            for (int i = 0; i < 4; i++) {
+                int tr = r - i / 2 * stride, ts = s - i % 2 * stride;
+                if (tr >= 0 && tr < 3 && ts >= 0 && ts < 3)
+                    acc[i] = v_fma(v, w[tr * 3 + ts], acc[i]);
+            }
+        }
+    }
+    UNROLL
+    for (int i = 3; i >= 0; i--)
+        v_store((i < 2 ? t->y : t->y1) + c + i % 2 * k->C,
+                v_sel(acc[i], v_mul(acc[i], t->slope), acc[i]));
+}
+
+/* All of its vectors; meanwhile what the next rows read and write is asked for. */
+INLINE void tile_along(const int stride, const cpu_walk *k, walk_tile *t)
+{
+    for (int64_t c = 0; c < k->count; c += VL, t->w += 9 * VL) {
+        UNROLL
+        for (int i = 0; i < 2 * stride * stride; i++)
+            fetch_ahead(t->in, i * 16);
+        fetch_ahead(t->out, 0);
+        fetch_ahead(t->out, 16);
+        t->in += 32 * stride * stride, t->out += 32;
+        tile_at(stride, k, t, c < k->count - VL ? c : k->count - VL);
+    }
+}
+
+static void tiles(const cpu_walk *k, float *y, const float *w, const float *bias,
+                  const cpu_end *e)
+{
+    walk_tile t = {.bias = bias,
+                   .in = k->base + k->next,
+                   .out = y + k->rows * k->out_row,
+                   .slope = v_set1(e->relu ? e->slope : 1)};
+    for (int64_t j = 0; j < k->outs; j += 2) {
+        int64_t q = j + 2 > k->outs ? k->outs - 2 : j, x = q * k->stride - 1;
+        int64_t edge = k->stride == 1 ? x + 3 == k->ins : x < 0;
+        t.w = w;
+        t.y = y + q * k->C;
+        t.y1 = t.y + (k->rows > 1 ? k->out_row : 0);
+        t.edge = (k->stride == 1 ? 3 - edge : edge) * k->C;
+        t.keep = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)edge - 1));
+        t.left = x < 0;
+        for (int r = 0; r < 5; r++)
+            t.row[r] = k->row[r] + x * k->step[r];
+        if (k->stride == 1)
+            tile_along(1, k, &t);
+        else
+            tile_along(2, k, &t);
+    }
+}
+#endif
+
 void ISA(cpu_dw_walk)(const cpu_walk *k, float *y, const float *w, const float *bias,
                       const cpu_end *e)
 {
-    for (int64_t c = 0; c + VL <= k->count; c += VL) {
+#if VL == 8
+    if (k->tiles) {
+        tiles(k, y, w, bias, e);
+        return;
+    }
+#endif
+    for (int64_t i = 0; i < k->count; i += VL) {
+        int64_t c = i < k->count - VL ? i : k->count - VL;
         walk_at at = walk_from(k, c, y, WALK);
         at.w = w + c;
         at.bias = bias ? bias + c : NULL;

@@ -115,15 +115,19 @@ typedef struct cpu_groups {
  * inputs they see: pixels of row[r] are step[r] apart, 0 where a row of zeros stands for one
  * outside the image. What the next rows will see begins `next` from base. `stride` 2:
  * padding 1. `back`: to the data and the weights; with stride 2 from two rows of dy to two of
- * dx. Does whole vectors of the first `count` of C channels. With a, x is normalised when it is
- * loaded (forward, and to the weights): f(a (x - mean) + b), slope being f's. With part,
- * forward, y's sums are added to it, as cpu_moments takes them; `first`: they begin here. */
+ * dx. Does the first `count` of C channels, at least 16, the last of them twice where they are
+ * no whole vectors. With a, x is normalised when it is loaded (forward, and to the weights):
+ * f(a (x - mean) + b), slope being f's. With part, forward, y's sums are added to it, as
+ * cpu_moments takes them; `first`: they begin here. `tiles`, where vl is 8: up to two rows,
+ * padding 1, at least two columns, with stride 2 as many again of inputs; w is laid by vectors,
+ * (count / 8, 9, 8), zeros are 5 pixels, bias is never NULL, and y is stored, ReLU's slope
+ * being no less than 0. */
 enum { CPU_DW_ROWS = 4, CPU_DW_BACK = 2 }; /* rows: of dw_walk, of dw_walk_grad */
 typedef struct cpu_walk {
     const float *row[CPU_DW_ROWS + 2], *base;
     int64_t step[CPU_DW_ROWS + 2], next;
     int64_t ins, outs, pad, stride, rows, out_row, C, count;
-    bool back, first;
+    bool back, first, tiles;
     const float *mean, *a, *b;
     float slope, *part;
 } cpu_walk;

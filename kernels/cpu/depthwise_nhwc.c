@@ -17,17 +17,19 @@ typedef struct dwc_op {
     int64_t N, C, in_image, in_row, out_image, out_row, taps, S;
     int64_t see_row, see_rows;              /* a walk sees x, or backward dy, */
     int64_t walk_row, walk_rows, walk_cols; /* and goes along y, or dx and x */
+    int64_t walked;                         /* so many channels */
     int64_t unit, per, units; /* rows taken at once at most; such pieces of an image, of all */
     int64_t stride, pad_h;    /* of 3x3; stride 0: no such kernel. pad_h: rows of zeros above */
-    int64_t pad_w;
-    int64_t tasks;         /* bands of units */
-    int64_t worker_floats; /* the list of taps */
-    int64_t parts;         /* floats of: the bands' sums, then w */
-    int64_t part_floats;   /* weights: sums of one band: as (taps, C), two of dx, two of dy;
-                              forward: what cpu_moments takes, or 0 */
+    int64_t pad_w, lanes;     /* lanes: of what goes by tiles, or 0 */
+    int64_t tasks;            /* bands of units */
+    int64_t worker_floats;    /* the list of taps */
+    int64_t parts;            /* floats of: the bands' sums, then w */
+    int64_t part_floats;      /* weights: sums of one band: as (taps, C), two of dx, two of dy;
+                                 forward: what cpu_moments takes, or 0 */
     int64_t zeros;
     bool weights, back, add_dw, add_db, keep;
     bool normalises; /* x, on the way */
+    bool pairs;      /* of rows; the last may be one */
     float x_slope;
     cpu_end end;
     cpu_unary f; /* applied to y as long as it is in a cache */
@@ -75,8 +77,9 @@ static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int
                   .rows = count,
                   .out_row = op->walk_row,
                   .C = op->C,
-                  .count = op->stride ? op->C - op->C % WHOLE : 0,
-                  .back = back};
+                  .count = op->walked,
+                  .back = back,
+                  .tiles = op->lanes > 0};
     if (op->normalises)
         k.mean = call->mean, k.a = call->a, k.b = call->beta, k.slope = op->x_slope;
     for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++) {
@@ -109,9 +112,7 @@ static void columns(const dwc_call *call, int64_t n, int64_t p, int64_t c, int64
 
 static int64_t first_row(const dwc_op *op, int64_t piece)
 {
-    if ((op->back || op->weights) && op->stride == 2)
-        return cpu_min(2 * piece, op->walk_rows);
-    return op->walk_rows * piece / op->per;
+    return op->pairs ? cpu_min(2 * piece, op->walk_rows) : op->walk_rows * piece / op->per;
 }
 
 static void band_task(void *arg, int64_t task, int32_t worker)
@@ -133,7 +134,8 @@ static void band_task(void *arg, int64_t task, int32_t worker)
         }
         float *y = call->y + n * op->out_image + p * op->out_row;
         if (k.count)
-            ker->dw_walk(&k, y, call->w, call->bias, &op->end);
+            ker->dw_walk(&k, y, call->w, op->lanes && !call->bias ? call->zeros : call->bias,
+                         &op->end);
         for (int64_t r = p; r < end; r++)
             columns(call, n, r, k.count, list);
         if (op->f.fn)
@@ -188,9 +190,18 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
     }
 }
 
-/* w: (C, taps) and back: one is the other's transpose. */
+/* w: (C, taps) and back: one is the other's transpose. Of tiles by vectors, the last of which
+ * ends with C, and turned as the walk needs it. */
 static void weights_in(const dwc_op *op, float *out, const float *w)
 {
+    for (int64_t v = 0; op->lanes && v < op->C; v += op->lanes)
+        for (int64_t t = 0; t < op->taps; t++)
+            for (int64_t l = 0; l < op->lanes; l++) {
+                int64_t c = cpu_min(v, op->C - op->lanes) + l;
+                *out++ = w[c * op->taps + (op->back ? op->taps - 1 - t : t)];
+            }
+    if (op->lanes)
+        return;
     for (int64_t t = 0; t < op->taps; t++)
         for (int64_t c = 0; c < op->C; c++)
             out[t * op->C + c] = w[c * op->taps + t];
@@ -283,6 +294,21 @@ static void plan_walk(dwc_op *op, const cpu_geo *geo)
     op->unit = op->weights ? CPU_DW_BACK : geo->sh == 1 ? rows : back ? 2 : cpu_ceil(rows, 2);
 }
 
+/* Of 3x3. An op that adds to y or to sums does no channel twice. */
+static void plan_channels(dwc_op *op, const cpu_geo *geo, bool moments)
+{
+    int64_t vl = op->base.backend->kernels->vl, cols = op->back ? geo->W : geo->Q;
+    bool once = op->weights || op->end.add || geo->C < WHOLE, back = op->back || op->weights;
+    bool slope = !op->end.relu || (op->end.slope >= 0 && op->end.slope <= 1);
+    op->pairs = back && op->stride == 2;
+    if (op->stride)
+        op->walked = once ? geo->C - geo->C % WHOLE : geo->C;
+    if (op->stride == 0 || once || moments || op->normalises || op->pairs || !slope ||
+        vl != 8 || op->pad_w != 1 || cols < 2 || (op->stride == 2 && geo->W % 2))
+        return;
+    op->lanes = vl, op->unit = 2, op->pairs = true;
+}
+
 static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
 {
     bool back = op->back;
@@ -296,15 +322,15 @@ static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
     op->in_image = (back ? geo->P : geo->H) * op->in_row;
     op->out_row = op->cols.outs * geo->C;
     op->out_image = op->rows.outs * op->out_row;
-    op->zeros = (geo->C + 15) & ~(int64_t)15;
     plan_walk(op, geo);
+    plan_channels(op, geo, moments);
+    op->zeros = (geo->C * (op->lanes ? 5 : 1) + 15) & ~(int64_t)15;
     bool dy = back || (op->weights && op->stride); /* is what is seen */
     op->see_row = (dy ? geo->Q : geo->W) * geo->C, op->see_rows = dy ? geo->P : geo->H;
     op->walk_cols = dy ? geo->W : geo->Q, op->walk_rows = dy ? geo->H : geo->P;
     op->walk_row = op->walk_cols * geo->C;
     op->per = cpu_ceil(op->walk_rows, op->unit);
-    bool pairs = dy && op->stride == 2; /* of rows; else an image's halves are tasks */
-    if (op->unit > 1 && op->per > 1 && !pairs)
+    if (op->unit > 1 && op->per > 1 && !op->pairs) /* an image's halves are tasks */
         op->per += op->N & op->per & 1;
     op->units = op->N * op->per;
     int64_t most = op->weights ? GRAD_TASKS : 64;
@@ -313,10 +339,11 @@ static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
     op->worker_floats = 2 * op->taps + 8; /* of 8 bytes */
     int64_t sums = op->weights ? (op->taps + 4) * op->C : moments ? 3 * op->C + 1 : 0;
     op->part_floats = (sums + 15) & ~(int64_t)15;
-    op->parts = op->tasks * op->part_floats + ((op->taps * op->C + 15) & ~(int64_t)15);
+    int64_t w = op->taps * ((op->C + 15) & ~(int64_t)15);
+    op->parts = op->tasks * op->part_floats + w;
     int64_t lists = op->base.backend->host.num_threads * op->worker_floats * 8;
     if (op->keep)
-        info->keep = (size_t)(op->taps * op->C) * 4, info->unread = 2;
+        info->keep = (size_t)w * 4, info->unread = 2;
     info->scratch = (size_t)((op->parts + 2 * op->zeros) * 4 + lists);
     return true;
 }

@@ -77,8 +77,8 @@ typedef struct dni_program {
 /* What is known of each kind: its name, the size of its arguments, least operand counts. */
 typedef struct dni_op_kind {
     const char *name;
-    size_t args_size;
-    uint32_t accumulates; /* bit i: output i may be added to */
+    uint16_t args_size;
+    uint16_t accumulates; /* bit i: output i may be added to */
 } dni_op_kind;
 const dni_op_kind *dni_op_kind_of(int32_t kind); /* NULL: no such kind */
 

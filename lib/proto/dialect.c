@@ -11,21 +11,28 @@
 
 #define FOREIGN 50000 /* what the schema lacks under a number that it uses */
 
-static const dni_dialect_scope *find_scope(const char *full_name)
+typedef struct rows_of {
+    const dni_renumbered *rows;
+    size_t count;
+} rows_of;
+
+static rows_of find_scope(const char *full_name)
 {
     const char *name = strchr(full_name, '.'); /* past the package */
-    for (size_t i = 0; name && i < dni_dialect_num_scopes; i++)
-        if (!strcmp(dni_dialect_scopes[i].name, name + 1))
-            return &dni_dialect_scopes[i];
-    return NULL;
+    const dni_renumbered *rows = dni_dialect_rows;
+    const uint8_t *count = dni_dialect_counts;
+    for (const char *s = dni_dialect_scopes; name && *s; s += strlen(s) + 1, rows += *count++)
+        if (!strcmp(s, name + 1))
+            return (rows_of){rows, *count};
+    return (rows_of){NULL, 0};
 }
 
 /* Our number for a dialect's; 0: a field that the schema lacks. */
-static uint32_t renumber(const dni_dialect_scope *scope, uint32_t number, int32_t dialect)
+static uint32_t renumber(rows_of scope, uint32_t number, int32_t dialect)
 {
-    for (size_t i = 0; scope && i < scope->count; i++)
-        if (scope->rows[i].from == number && scope->rows[i].dialects >> dialect & 1)
-            return scope->rows[i].to;
+    for (size_t i = 0; i < scope.count; i++)
+        if (scope.rows[i].from == (uint16_t)number && scope.rows[i].dialects >> dialect & 1)
+            return scope.rows[i].to;
     return number;
 }
 
@@ -102,7 +109,7 @@ static void weigh_field(const ProtobufCFieldDescriptor *f, const dni_wire_field 
 static void weigh(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size,
                   int32_t dialect, int depth, int64_t *score)
 {
-    const dni_dialect_scope *scope = find_scope(type->name);
+    rows_of scope = find_scope(type->name);
     dni_wire wire = {bytes, bytes + size};
     dni_wire_field field, layer_type = {0};
     uint64_t seen = 0; /* the required fields here have numbers below 64 */
@@ -200,7 +207,7 @@ static void put_field(dni_text *out, uint32_t number, const ProtobufCFieldDescri
 static void translate(dni_text *out, const ProtobufCMessageDescriptor *type,
                       const uint8_t *bytes, size_t size, int32_t dialect, int depth)
 {
-    const dni_dialect_scope *scope = find_scope(type->name);
+    rows_of scope = find_scope(type->name);
     dni_wire wire = {bytes, bytes + size};
     dni_wire_field field;
     int more;

@@ -8,19 +8,16 @@
 #define DNI_DIALECTS 15 /* bits of dni_renumbered.dialects; 0 is Caffe's own, and ours */
 
 typedef struct dni_renumbered {
-    uint32_t from; /* a field's number, or an enum's value */
+    uint16_t from; /* a field's number, its lower half, or an enum's value */
     uint16_t to, dialects;
 } dni_renumbered;
 
-typedef struct dni_dialect_scope {
-    const char *name; /* of the message or enum, without the package */
-    const dni_renumbered *rows;
-    size_t count;
-} dni_dialect_scope;
-
 extern const char *const dni_dialect_names[DNI_DIALECTS];
-extern const dni_dialect_scope dni_dialect_scopes[];
-extern const size_t dni_dialect_num_scopes;
+/* Names of messages and enums, without the package, and as many counts of rows; rows of one
+ * after those of the other. */
+extern const char dni_dialect_scopes[];
+extern const uint8_t dni_dialect_counts[];
+extern const dni_renumbered dni_dialect_rows[];
 
 /* By name; DN_E_NOTFOUND lists those there are. */
 dn_status dni_dialect_find(int32_t *out, const char *name);

@@ -27,7 +27,7 @@ const char *const dni_dialect_names[DNI_DIALECTS] = {
     "caffe", "ssd", "nvidia", "intel",  "yolo", "pspnet",     "happynear", "opencl",
     "lisa",  "hed", "face",   "pr2033", "rcnn", "sphereface", "ctpn"};
 
-static const dni_renumbered rows[] = {
+const dni_renumbered dni_dialect_rows[] = {
     /* AccuracyParameter */
     {4, 20001, HAPPYNEAR}, /* min_is_better */
     {4, 20002, LISA},      /* denominator */
@@ -207,8 +207,8 @@ static const dni_renumbered rows[] = {
     {605, 20049, YOLO},                        /* segmentation_evaluate_param */
     {6801, 20050, NVIDIA},                     /* detectnet_groundtruth_param */
     {6802, 20051, NVIDIA},                     /* detectnet_augmentation_param */
-    {8266711, 20022, RCNN | CTPN},             /* roi_pooling_param */
-    {8266712, 20011, RCNN | CTPN},             /* smooth_l1_loss_param */
+    {8266711 & 0xffff, 20022, RCNN | CTPN},             /* roi_pooling_param */
+    {8266712 & 0xffff, 20011, RCNN | CTPN},             /* smooth_l1_loss_param */
     /* LossParameter */
     {4, 20002, NVIDIA}, /* label_smoothing */
     {4, 20001, INTEL},  /* pre_fixed_normalizer */
@@ -418,42 +418,45 @@ static const dni_renumbered rows[] = {
     {61, 20010, YOLO},      /* RELU6 */
 };
 
-const dni_dialect_scope dni_dialect_scopes[] = {
-    {"AccuracyParameter", rows + 0, 2},
-    {"BatchNormParameter", rows + 2, 16},
-    {"BlobProto", rows + 18, 7},
-    {"ConcatParameter", rows + 25, 2},
-    {"ConvolutionParameter", rows + 27, 11},
-    {"DataParameter", rows + 38, 7},
-    {"Datum", rows + 45, 2},
-    {"DropoutParameter", rows + 47, 5},
-    {"ELUParameter", rows + 52, 1},
-    {"EltwiseParameter", rows + 53, 2},
-    {"EltwiseParameter.EltwiseOp", rows + 55, 1},
-    {"FillerParameter", rows + 56, 2},
-    {"ImageDataParameter", rows + 58, 22},
-    {"InnerProductParameter", rows + 80, 4},
-    {"LRNParameter", rows + 84, 4},
-    {"LayerParameter", rows + 88, 77},
-    {"LossParameter", rows + 165, 3},
-    {"LossParameter.NormalizationMode", rows + 168, 2},
-    {"MemoryDataParameter", rows + 170, 2},
-    {"NetParameter", rows + 172, 13},
-    {"NoiseParameter", rows + 185, 5},
-    {"NormalizeParameter", rows + 190, 3},
-    {"ParamSpec", rows + 193, 1},
-    {"ParameterParameter", rows + 194, 1},
-    {"PoolingParameter", rows + 195, 10},
-    {"PoolingParameter.PoolMethod", rows + 205, 6},
-    {"ReLUParameter", rows + 211, 1},
-    {"ReshapeParameter", rows + 212, 1},
-    {"ResizeParameter", rows + 213, 5},
-    {"ScaleParameter", rows + 218, 2},
-    {"SoftmaxParameter", rows + 220, 7},
-    {"SolverParameter", rows + 227, 43},
-    {"SolverParameter.SolverType", rows + 270, 1},
-    {"TransformationParameter", rows + 271, 63},
-    {"V1LayerParameter", rows + 334, 8},
-    {"V1LayerParameter.LayerType", rows + 342, 10},
+/* In the order of their rows. */
+const char dni_dialect_scopes[] =
+    "AccuracyParameter\0"
+    "BatchNormParameter\0"
+    "BlobProto\0"
+    "ConcatParameter\0"
+    "ConvolutionParameter\0"
+    "DataParameter\0"
+    "Datum\0"
+    "DropoutParameter\0"
+    "ELUParameter\0"
+    "EltwiseParameter\0"
+    "EltwiseParameter.EltwiseOp\0"
+    "FillerParameter\0"
+    "ImageDataParameter\0"
+    "InnerProductParameter\0"
+    "LRNParameter\0"
+    "LayerParameter\0"
+    "LossParameter\0"
+    "LossParameter.NormalizationMode\0"
+    "MemoryDataParameter\0"
+    "NetParameter\0"
+    "NoiseParameter\0"
+    "NormalizeParameter\0"
+    "ParamSpec\0"
+    "ParameterParameter\0"
+    "PoolingParameter\0"
+    "PoolingParameter.PoolMethod\0"
+    "ReLUParameter\0"
+    "ReshapeParameter\0"
+    "ResizeParameter\0"
+    "ScaleParameter\0"
+    "SoftmaxParameter\0"
+    "SolverParameter\0"
+    "SolverParameter.SolverType\0"
+    "TransformationParameter\0"
+    "V1LayerParameter\0"
+    "V1LayerParameter.LayerType\0";
+const uint8_t dni_dialect_counts[] = {
+    2, 16, 7, 2, 11, 7, 2, 5, 1, 2, 1, 2, 22, 4, 4, 77, 3, 2, 2, 13, 5, 3, 1, 1, 10, 6, 1,
+    1, 5, 2, 7, 43, 1, 63, 8, 10,
 };
-const size_t dni_dialect_num_scopes = DNI_COUNT(dni_dialect_scopes);

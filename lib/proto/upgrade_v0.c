@@ -37,76 +37,110 @@ static const struct v0_type {
     {"softmaxloss", "SoftmaxWithLoss"}, /* of the first months */
 };
 
-/* type NULL: any. Each row: a field of V0, and which field of which message it became. */
-static const struct v0_field {
-    const char *old, *type, *message, *now;
-} fields[] = {
-    {"num_output", "conv", "convolution_param", "num_output"},
-    {"num_output", "innerproduct", "inner_product_param", "num_output"},
-    {"biasterm", "conv", "convolution_param", "bias_term"},
-    {"biasterm", "innerproduct", "inner_product_param", "bias_term"},
-    {"weight_filler", "conv", "convolution_param", "weight_filler"},
-    {"weight_filler", "innerproduct", "inner_product_param", "weight_filler"},
-    {"bias_filler", "conv", "convolution_param", "bias_filler"},
-    {"bias_filler", "innerproduct", "inner_product_param", "bias_filler"},
-    {"pad", "conv", "convolution_param", "pad"},
-    {"pad", "pool", "pooling_param", "pad"},
-    {"pool", "pool", "pooling_param", "pool"}, /* the same numbers */
-    {"kernelsize", "conv", "convolution_param", "kernel_size"},
-    {"kernelsize", "pool", "pooling_param", "kernel_size"},
-    {"group", "conv", "convolution_param", "group"},
-    {"stride", "conv", "convolution_param", "stride"},
-    {"stride", "pool", "pooling_param", "stride"},
-    {"dropout_ratio", "dropout", "dropout_param", "dropout_ratio"},
-    {"local_size", "lrn", "lrn_param", "local_size"},
-    {"alpha", "lrn", "lrn_param", "alpha"},
-    {"beta", "lrn", "lrn_param", "beta"},
-    {"k", "lrn", "lrn_param", "k"},
-    {"source", "data", "data_param", "source"},
-    {"source", "hdf5_data", "hdf5_data_param", "source"},
-    {"source", "images", "image_data_param", "source"},
-    {"source", "window_data", "window_data_param", "source"},
-    {"source", "infogain_loss", "infogain_loss_param", "source"},
-    {"scale", NULL, "transform_param", "scale"},
-    {"meanfile", NULL, "transform_param", "mean_file"},
-    {"batchsize", "data", "data_param", "batch_size"},
-    {"batchsize", "hdf5_data", "hdf5_data_param", "batch_size"},
-    {"batchsize", "images", "image_data_param", "batch_size"},
-    {"batchsize", "window_data", "window_data_param", "batch_size"},
-    {"subtraction", NULL, "transform_param", "mean_value"},
-    {"cropsize", NULL, "transform_param", "crop_size"},
-    {"mirror", NULL, "transform_param", "mirror"},
-    {"rand_skip", "data", "data_param", "rand_skip"},
-    {"rand_skip", "images", "image_data_param", "rand_skip"},
-    {"shuffle_images", "images", "image_data_param", "shuffle"},
-    {"new_height", "images", "image_data_param", "new_height"},
-    {"new_width", "images", "image_data_param", "new_width"},
-    {"concat_dim", "concat", "concat_param", "concat_dim"},
-    {"det_fg_threshold", "window_data", "window_data_param", "fg_threshold"},
-    {"det_bg_threshold", "window_data", "window_data_param", "bg_threshold"},
-    {"det_fg_fraction", "window_data", "window_data_param", "fg_fraction"},
-    {"det_context_pad", "window_data", "window_data_param", "context_pad"},
-    {"det_crop_mode", "window_data", "window_data_param", "crop_mode"},
-    {"hdf5_output_param", "hdf5_output", NULL, "hdf5_output_param"},
-};
+/* Of a type (*: any), to which message (*: the layer) its fields went: each name, and what it
+ * became (=: the same; pool: the same numbers). An empty name ends a type, and the table. */
+static const char moves[] = "conv\0convolution_param\0"
+                            "num_output\0=\0"
+                            "biasterm\0bias_term\0"
+                            "weight_filler\0=\0"
+                            "bias_filler\0=\0"
+                            "pad\0=\0"
+                            "kernelsize\0kernel_size\0"
+                            "group\0=\0"
+                            "stride\0=\0"
+                            "\0"
+                            "innerproduct\0inner_product_param\0"
+                            "num_output\0=\0"
+                            "biasterm\0bias_term\0"
+                            "weight_filler\0=\0"
+                            "bias_filler\0=\0"
+                            "\0"
+                            "pool\0pooling_param\0"
+                            "pad\0=\0"
+                            "pool\0=\0"
+                            "kernelsize\0kernel_size\0"
+                            "stride\0=\0"
+                            "\0"
+                            "dropout\0dropout_param\0"
+                            "dropout_ratio\0=\0"
+                            "\0"
+                            "lrn\0lrn_param\0"
+                            "local_size\0=\0"
+                            "alpha\0=\0"
+                            "beta\0=\0"
+                            "k\0=\0"
+                            "\0"
+                            "data\0data_param\0"
+                            "source\0=\0"
+                            "batchsize\0batch_size\0"
+                            "rand_skip\0=\0"
+                            "\0"
+                            "hdf5_data\0hdf5_data_param\0"
+                            "source\0=\0"
+                            "batchsize\0batch_size\0"
+                            "\0"
+                            "images\0image_data_param\0"
+                            "source\0=\0"
+                            "batchsize\0batch_size\0"
+                            "rand_skip\0=\0"
+                            "shuffle_images\0shuffle\0"
+                            "new_height\0=\0"
+                            "new_width\0=\0"
+                            "\0"
+                            "window_data\0window_data_param\0"
+                            "source\0=\0"
+                            "batchsize\0batch_size\0"
+                            "det_fg_threshold\0fg_threshold\0"
+                            "det_bg_threshold\0bg_threshold\0"
+                            "det_fg_fraction\0fg_fraction\0"
+                            "det_context_pad\0context_pad\0"
+                            "det_crop_mode\0crop_mode\0"
+                            "\0"
+                            "infogain_loss\0infogain_loss_param\0"
+                            "source\0=\0"
+                            "\0"
+                            "*\0transform_param\0"
+                            "scale\0=\0"
+                            "meanfile\0mean_file\0"
+                            "subtraction\0mean_value\0"
+                            "cropsize\0crop_size\0"
+                            "mirror\0=\0"
+                            "\0"
+                            "concat\0concat_param\0"
+                            "concat_dim\0=\0"
+                            "\0"
+                            "hdf5_output\0*\0"
+                            "hdf5_output_param\0=\0"
+                            "\0";
+
+static const char *next(const char **at)
+{
+    const char *word = *at;
+    *at += strlen(word) + 1;
+    return word;
+}
 
 static dn_status move_fields(Cnn__LayerParameter *layer, Cnn__V0LayerParameter *old,
                              const dni_heap *heap, dni_remarks *remarks)
 {
-    for (size_t i = 0; i < DNI_COUNT(fields); i++) {
-        const struct v0_field *f = &fields[i];
-        if ((f->type && strcmp(f->type, old->type ? old->type : "")) ||
-            !dni_field_set(&old->base, f->old))
-            continue;
-        ProtobufCMessage *to =
-            f->message ? dni_field_sub(heap, &layer->base, f->message) : &layer->base;
-        if (!to)
-            return DN_E_NOMEM;
-        dn_status st = dni_field_move(heap, &old->base, f->old, to, f->now, NULL);
-        if (!st)
-            st = dni_remarks_move(remarks, heap, old, f->old, 0, to, f->now, 0);
-        if (st)
-            return st;
+    for (const char *at = moves; *at; at++) {
+        const char *type = next(&at), *message = next(&at);
+        bool mine = *type == '*' || (old->type && !strcmp(type, old->type));
+        while (*at) {
+            const char *from = next(&at), *now = next(&at);
+            if (!mine || !dni_field_set(&old->base, from))
+                continue;
+            now = *now == '=' ? from : now;
+            ProtobufCMessage *to =
+                *message == '*' ? &layer->base : dni_field_sub(heap, &layer->base, message);
+            if (!to)
+                return DN_E_NOMEM;
+            dn_status st = dni_field_move(heap, &old->base, from, to, now, NULL);
+            if (!st)
+                st = dni_remarks_move(remarks, heap, old, from, 0, to, now, 0);
+            if (st)
+                return st;
+        }
     }
     return DN_OK;
 }

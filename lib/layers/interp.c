@@ -6,12 +6,10 @@
  * border).
  * bottoms: (N, C, H, W), [a blob whose size is taken]; top: (N, C, H', W').
  * Gradient: dx = R^T dy C; none to the second bottom. */
-#include "layers/values.h"
+#include <math.h>
 
-typedef struct interp_state {
-    int64_t planes, H, W, P, Q; /* from H x W to P x Q */
-    void *R, *C;                /* (P, H), (Q, W), of the net's type */
-} interp_state;
+#include "layers/interp.h"
+#include "layers/values.h"
 
 static const Cnn__InterpParameter *param_of(const dni_layer *layer)
 {
@@ -36,62 +34,93 @@ static int64_t length(const Cnn__InterpParameter *p, int64_t n)
     return n + (n - 1) * (p->zoom_factor - 1);
 }
 
-/* (to, from + cut borders) */
-static dn_status weigh(const dni_layer *layer, void **out, int64_t to, int64_t from,
-                       int64_t skip, int64_t inner)
+dn_status dni_interp_size(const dni_layer *layer, int64_t size[2])
+{
+    const dni_shape *x = &layer->bottom[0], *like = &layer->bottom[layer->num_bottoms - 1];
+    DNI_REQUIRE(x->axes == 4 && like->axes == 4, DN_E_SHAPE, "a bottom has not 4 axes");
+    if (layer->num_bottoms > 1)
+        memcpy(size, like->dim + 2, 2 * sizeof *size);
+    DNI_REQUIRE(size[0] > 0 && size[1] > 0 && x->dim[2] > 0 && x->dim[3] > 0, DN_E_SHAPE,
+                "the bottom or the top is empty");
+    return DN_OK;
+}
+
+static double weight(const dni_interp_rule *r, double at, int64_t from, int64_t k)
+{
+    double x = fabs(at - (double)k) / r->width;
+    if (r->kernel == DNI_TRIANGLE)
+        return x < 1 ? 1 - x : 0;
+    if (r->kernel == DNI_CUBIC)
+        return x <= 1  ? x * x * (1.5 * x - 2.5) + 1
+               : x < 2 ? x * (x * (2.5 - 0.5 * x) - 4) + 2
+                       : 0;
+    at = round(at);
+    return (double)k == (at < 0 ? 0 : at > (double)(from - 1) ? (double)(from - 1) : at);
+}
+
+/* (to, from) */
+static dn_status fill(const dni_layer *layer, void **out, int64_t to, int64_t from,
+                      const dni_interp_rule *r)
 {
     dni_free(layer->heap, *out);
     *out = dni_alloc(layer->heap, (size_t)(to * from), sizeof(double));
     if (!*out)
         return DN_E_NOMEM;
-    double step = to > 1 ? (double)(inner - 1) / (double)(to - 1) : 0;
     for (int64_t i = 0; i < to; i++) {
-        double at = step * (double)i;
-        int64_t low = (int64_t)at < inner - 1 ? (int64_t)at : inner - 1;
-        double part = at - (double)low;
-        dni_put(*out, layer->dtype, i * from + skip + low, 1 - part);
-        if (low + 1 < inner)
-            dni_put(*out, layer->dtype, i * from + skip + low + 1, part);
+        double at = (float)i * r->step + r->shift, sum = 0;
+        for (int64_t k = 0; k < from; k++)
+            sum += weight(r, at, from, k);
+        for (int64_t k = 0; sum != 0 && k < from; k++)
+            dni_put(*out, layer->dtype, i * from + k, weight(r, at, from, k) / sum);
     }
     return DN_OK;
+}
+
+dn_status dni_interp_weigh(dni_layer *layer, const int64_t size[2],
+                           const dni_interp_rule rule[2])
+{
+    dni_interp *s = layer->state;
+    const int64_t *x = layer->bottom[0].dim;
+    s->planes = x[0] * x[1];
+    s->H = x[2], s->W = x[3], s->P = size[0], s->Q = size[1];
+    layer->top[0] = dni_shape_of(4, (int64_t[]){x[0], x[1], s->P, s->Q});
+    dn_status st = dni_shape_check(&layer->top[0]);
+    if (!st && !layer->wire_only)
+        st = fill(layer, &s->R, s->P, s->H, &rule[0]);
+    if (!st && !layer->wire_only)
+        st = fill(layer, &s->C, s->Q, s->W, &rule[1]);
+    return st;
 }
 
 static dn_status shape(dni_layer *layer)
 {
     const Cnn__InterpParameter *p = param_of(layer);
-    const dni_shape *x = &layer->bottom[0];
-    interp_state *s = layer->state;
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4", x->axes);
-    int64_t cut = -((int64_t)p->pad_beg + p->pad_end);
-    int64_t H = x->dim[2] - cut, W = x->dim[3] - cut;
-    DNI_REQUIRE(H > 0 && W > 0, DN_E_SHAPE, "nothing is left of the bottom");
-    *s = (interp_state){x->dim[0] * x->dim[1], x->dim[2], x->dim[3], length(p, H),
-                        length(p, W),          s->R,      s->C};
-    if (layer->num_bottoms > 1) {
-        DNI_REQUIRE(layer->bottom[1].axes == 4, DN_E_SHAPE, "bottom 1 has %d axes, not 4",
-                    layer->bottom[1].axes);
-        s->P = layer->bottom[1].dim[2], s->Q = layer->bottom[1].dim[3];
-    } else if (p->height > 0) {
-        s->P = p->height, s->Q = p->width;
+    const int64_t *x = layer->bottom[0].dim;
+    int64_t cut = -((int64_t)p->pad_beg + p->pad_end), size[2] = {p->height, p->width};
+    dni_interp_rule rule[2];
+    for (int d = 0; d < 2; d++)
+        if (p->height <= 0)
+            size[d] = length(p, x[2 + d] - cut);
+    dn_status st = dni_interp_size(layer, size);
+    for (int d = 0; !st && d < 2; d++) {
+        int64_t inner = x[2 + d] - cut;
+        DNI_REQUIRE(inner > 0, DN_E_SHAPE, "nothing is left of the bottom");
+        rule[d] = (dni_interp_rule){DNI_TRIANGLE,
+                                    size[d] > 1 ? (float)(inner - 1) / (float)(size[d] - 1) : 0,
+                                    (float)-p->pad_beg, 1};
     }
-    layer->top[0] = dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], s->P, s->Q});
-    dn_status st = dni_shape_check(&layer->top[0]);
-    if (!st && !layer->wire_only)
-        st = weigh(layer, &s->R, s->P, s->H, -p->pad_beg, H);
-    if (!st && !layer->wire_only)
-        st = weigh(layer, &s->C, s->Q, s->W, -p->pad_beg, W);
-    return st;
+    return st ? st : dni_interp_weigh(layer, size, rule);
 }
 
-static void teardown(dni_layer *layer)
+void dni_interp_teardown(dni_layer *layer)
 {
-    interp_state *s = layer->state;
+    dni_interp *s = layer->state;
     dni_free(layer->heap, s->R);
     dni_free(layer->heap, s->C);
 }
 
 /* y = op(M) x for each of the planes, x: (k, n), y: (m, n). */
-static void emit_rows(const interp_state *s, dni_builder *b, bool transposed, int64_t m,
+static void emit_rows(const dni_interp *s, dni_builder *b, bool transposed, int64_t m,
                       int64_t k, int64_t n, dni_tensor x, dni_tensor y)
 {
     dn_args_gemm a = {.trans_a = transposed,
@@ -109,18 +138,23 @@ static void emit_rows(const interp_state *s, dni_builder *b, bool transposed, in
     dni_emit(b, DN_OP_GEMM, &a, DNI_TENSORS(M, x, DNI_NONE), DNI_TENSORS(y));
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_interp_product(dni_layer *layer, dni_builder *b, dni_tensor x, dni_tensor y)
 {
-    const interp_state *s = layer->state;
+    const dni_interp *s = layer->state;
     dni_tensor C = dni_constant(b, b->dtype, s->Q * s->W, s->C);
     dni_tensor t = dni_temp(b, b->dtype, 3, (int64_t[]){s->planes, s->H, s->Q});
-    dni_emit_gemm(b, false, true, s->planes * s->H, s->Q, s->W, 1, b->x[0], C, t);
-    emit_rows(s, b, false, s->P, s->H, s->Q, t, b->y[0]);
+    dni_emit_gemm(b, false, true, s->planes * s->H, s->Q, s->W, 1, x, C, t);
+    emit_rows(s, b, false, s->P, s->H, s->Q, t, y);
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_interp_forward(dni_layer *layer, dni_builder *b)
 {
-    const interp_state *s = layer->state;
+    dni_interp_product(layer, b, b->x[0], b->y[0]);
+}
+
+void dni_interp_backward(dni_layer *layer, dni_builder *b)
+{
+    const dni_interp *s = layer->state;
     dni_tensor C = dni_constant(b, b->dtype, s->Q * s->W, s->C);
     dni_tensor t = dni_temp(b, b->dtype, 3, (int64_t[]){s->planes, s->H, s->Q});
     emit_rows(s, b, true, s->H, s->P, s->Q, b->dy[0], t);
@@ -129,15 +163,9 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_interp = {
     .type = "Interp",
-    .bottoms_min = 1,
-    .bottoms_max = 2,
-    .tops_min = 1,
-    .tops_max = 1,
-    .no_gradient = 1u << 1,
-    .state_size = sizeof(interp_state),
+    DNI_INTERP_CLASS,
     .setup = setup,
     .shape = shape,
-    .forward = forward,
-    .backward = backward,
-    .teardown = teardown,
+    .forward = dni_interp_forward,
+    .backward = dni_interp_backward,
 };

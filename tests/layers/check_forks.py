@@ -784,6 +784,114 @@ def correlation(rng):
 
 
 @case
+def l1_loss_of_places(rng):
+    """FlowNet 2's L1Loss, with truths that are not known."""
+    a, b = rng.normal(0, 1, (2, 2, 3, 4, 5))
+    b[0, :, 1, 2:4] = np.nan
+    b[1, 2, 0, 0] = np.nan
+    a[1, 1, 1, 1] = b[1, 1, 1, 1]
+    known = ~np.isnan(a - b)
+    d = np.where(known, a - b, 0)
+    for text, places, plateau, entries, power, eps, by in (
+            ('', False, 0, False, 0, 0, 1),
+            ('plateau: 0.4 normalize_by_num_entries: true', False, 0.4, True, 0, 0, 1),
+            ('l2_per_location: true', True, 0, False, 0.5, 0.01, 1),
+            ('l2_per_location: true plateau: 0.9 epsilon: 0.1 normalize_by_num_entries: true '
+             'l2_prescale_by_channels: true power: 0.3', True, 0.9, True, 0.3, 0.1, 3)):
+        made = net("layer { name: 'l' type: 'L1Loss' bottom: 'a' bottom: 'b' top: 'y' "
+                   'l1_loss_param { %s } }' % text, {'a': a, 'b': b})
+        made.forward()
+        n = known.sum() / 3 if entries else 2
+        if places:
+            s = (d ** 2).sum(1, keepdims=True) / by
+            kept = s >= plateau ** 2
+            s = np.where(kept, s, 0)
+            loss = ((s + eps) ** power).sum() / n
+            grad = power * (s + eps) ** (power - 1) * kept * 2 / by * d / n
+        else:
+            kept = known & (np.abs(d) >= plateau)
+            loss = np.abs(d[kept]).sum() / n
+            grad = np.where(kept, np.where(d > 0, 1, -1), 0) / n
+        close('loss, ' + text, made.blobs['y'].data, loss)
+        made.backward()
+        close('gradient of a, ' + text, made.blobs['a'].diff, grad)
+        close('gradient of b, ' + text, made.blobs['b'].diff, -grad)
+    made = net("layer { name: 'l' type: 'L1Loss' bottom: 'a' top: 'y' l1_loss_param { } }",
+               {'a': a})
+    made.forward()
+    close('loss of one bottom', made.blobs['y'].data, np.abs(a).sum() / 2)
+
+
+def resampled(x, size, kind, antialias):
+    """By the place: FlowNet 2's kernels, in single precision where its places are."""
+    (N, C, H, W), (P, Q) = x.shape, size
+    fy, fx, half = np.float32(H / P), np.float32(W / Q), np.float32(0.5)
+    y = np.zeros((N, C, P, Q))
+    wide = antialias and (fx > 1 or fy > 1)
+
+    def kernel(v):
+        v = abs(v)
+        if kind == 'LINEAR':
+            return max(0, 1 - v)
+        return (v * v * (1.5 * v - 2.5) + 1 if v <= 1 else
+                v * (v * (2.5 - 0.5 * v) - 4) + 2 if v < 2 else 0)
+
+    for p, q in itertools.product(range(P), range(Q)):
+        h, w = p * fy + fx / 2 - half, q * fx + fy / 2 - half
+        if kind == 'NEAREST':
+            at = [int(np.clip(np.floor(v + 0.5), 0, n - 1)) for v, n in ((h, H), (w, W))]
+            y[:, :, p, q] = x[:, :, at[0], at[1]]
+            continue
+        total = 0
+        for i, j in itertools.product(range(H), range(W)):
+            weight = (kernel((h - i) / (fy if wide else 1)) *
+                      kernel((w - j) / (fx if wide else 1)))
+            y[:, :, p, q] += weight * x[:, :, i, j]
+            total += weight
+        y[:, :, p, q] = y[:, :, p, q] / total if total else 0
+    return y
+
+
+@case
+def resample(rng):
+    x = rng.normal(0, 1, (2, 3, 6, 8))
+    for size, kind, antialias in itertools.product(((3, 4), (12, 16), (5, 9), (6, 8)),
+                                                   ('NEAREST', 'LINEAR', 'CUBIC'), (True, False)):
+        made = net("layer { name: 'l' type: 'Resample' bottom: 'x' top: 'y' resample_param { "
+                   'height: %d width: %d type: %s antialias: %s } }' %
+                   (size + (kind, str(antialias).lower())), {'x': x})
+        made.forward()
+        close('%s %s' % (kind, size), made.blobs['y'].data, resampled(x, size, kind, antialias))
+    made = net("layer { name: 'l' type: 'Resample' bottom: 'x' bottom: 'like' top: 'y' }",
+               {'x': x, 'like': rng.normal(0, 1, (1, 1, 3, 4))})
+    made.forward()
+    close('size of another', made.blobs['y'].data, resampled(x, (3, 4), 'LINEAR', True))
+
+
+@case
+def downsample(rng):
+    x = rng.normal(0, 1, (2, 2, 9, 12))
+    x[0, 0, 2:5, 3:8], x[1, 1, 8, 11] = np.nan, np.nan
+    for P, Q in (3, 4), (5, 12), (9, 12), (2, 2):
+        made = net("layer { name: 'l' type: 'Downsample' bottom: 'x' top: 'y' downsample_param { "
+                   'top_height: %d top_width: %d } }' % (P, Q), {'x': x}, force=False)
+        made.forward()
+        want = np.zeros((2, 2, P, Q))
+        for p, q in itertools.product(range(P), range(Q)):
+            sh, sw = 8 / (P - 1), 11 / (Q - 1)
+            rows = np.maximum(0, 1 - np.abs(np.arange(9) - p * sh) / sh)
+            cols = np.maximum(0, 1 - np.abs(np.arange(12) - q * sw) / sw)
+            w = np.outer(rows, cols) * ~np.isnan(x)
+            lost = np.outer(rows, cols).sum() - w.sum((2, 3))
+            with np.errstate(all='ignore'):
+                y = (w * np.nan_to_num(x)).sum((2, 3)) / w.sum((2, 3))
+                want[:, :, p, q] = np.where(lost / w.sum((2, 3)) > 0.5, np.nan, y)
+        got = made.blobs['y'].data
+        assert np.array_equal(np.isnan(got), np.isnan(want)), (P, Q)
+        close('downsample %d %d' % (P, Q), np.nan_to_num(got), np.nan_to_num(want))
+
+
+@case
 def normalize(rng):
     """The face nets' kind: one norm for each position, no weight."""
     x, dy, dn = rng.normal(0, 1, (2, 3, 4, 5)), rng.normal(0, 1, (2, 3, 4, 5)), np.ones((2, 1, 4, 5))

@@ -310,6 +310,15 @@ const gradient_row gradient_rows[] = {
      X4 L("Silence", "bottom: 'x'") "layer { name: 'm' type: 'Power' bottom: 'x' top: 'y' } ",
      0},
     {"Interp", X4 L("Interp", XY "interp_param { height: 7 width: 3 }"), 0},
+    {"Resample", X4 L("Resample", XY "resample_param { height: 7 width: 3 type: CUBIC }"), 0},
+    {"L1Loss",
+     X4 L("L1Loss", XY "l1_loss_param { l2_per_location: true normalize_by_num_entries: true "
+                       "power: 0.4 plateau: 1 l2_prescale_by_channels: true }"),
+     0},
+    {"L1Loss",
+     X4 IN("xx", "dim: 2 dim: 3 dim: 4 dim: 5")
+         L("L1Loss", "bottom: 'x' bottom: 'xx' top: 'y' l1_loss_param { plateau: 0.5 }"),
+     0},
     {"Interp",
      X4 L("Interp", XY "interp_param { zoom_factor: 3 shrink_factor: 2 pad_beg: -1 }"), 0},
     {"Upsample", X4 L("Upsample", XY "upsample_param { scale: 2 }"), 0},
@@ -619,7 +628,7 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
     "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
-    "DetectionEvaluate", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
+    "DetectionEvaluate", "Downsample", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
     "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
     "LabelsequenceAccuracy", "LaneData", "MatWrite", "MemoryData", "PriorBox",
     "PriorBoxClustered", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * binary.c: protobuf-c's own reader and writer, behind a walk that bounds the nesting first,
  * since protobuf-c recurses as deep as the file says. */
+#include <string.h>
+
 #include "proto/proto.h"
 #include "proto/wire.h"
 
@@ -38,6 +40,17 @@ bool dni_looks_binary(const void *bytes, size_t size)
     dni_wire wire = {at, at + size};
     dni_wire_field field;
     return controls && (controls > head / 64 || dni_wire_next(&wire, &field) > 0);
+}
+
+const char *dni_other_text(const void *bytes, size_t size)
+{
+    static const char lfs[] = "version https://git-lfs";
+    const char *at = bytes;
+    if (size >= sizeof lfs - 1 && !memcmp(at, lfs, sizeof lfs - 1))
+        return ": a pointer of Git LFS; 'git lfs pull' gets the file";
+    while (size > 0 && (*at == ' ' || *at == '\n' || *at == '\r'))
+        at++, size--;
+    return size > 0 && *at == '<' ? ": a web page" : "";
 }
 
 dn_status dni_binary_parse(ProtobufCMessage **out, const dni_heap *heap,

@@ -90,6 +90,8 @@ dn_status dni_binary_print(uint8_t **out, size_t *size, const dni_heap *heap,
                            const ProtobufCMessage *message);
 /* A binary message rather than text, even one that is cut: bytes that no text has. */
 bool dni_looks_binary(const void *bytes, size_t size);
+/* ": ..." what text is that people take for a net or weights; "": who knows. */
+const char *dni_other_text(const void *bytes, size_t size);
 
 /* ---- weights.c: weights straight from the wire ------------------------------------------- */
 

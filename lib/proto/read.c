@@ -26,6 +26,9 @@ static dn_status parse(parsed *p, const dni_heap *heap, const ProtobufCMessageDe
     if (!st && dni_looks_binary(bytes, size))
         st = dni_dialect_parse(&p->message, heap, type, bytes, size, name, dialect,
                                p->locations);
+    else if (!st && *dni_other_text(bytes, size))
+        st = dni_fail(DN_E_PARSE, "%s:1:1: this is no prototxt%s", name,
+                      dni_other_text(bytes, size));
     else if (!st)
         st = dni_text_parse(&p->message, heap, type, bytes, size, name, p->locations);
     return st;

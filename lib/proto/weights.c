@@ -25,12 +25,9 @@ typedef struct walk {
 
 static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
 {
-    static const char lfs[] = "version https://git-lfs";
     if (!layer && !dni_looks_binary(w->begin, w->size))
         return dni_fail(DN_E_PARSE, "%s: this is text, not weights%s", w->file,
-                        w->size >= sizeof lfs - 1 && !memcmp(w->begin, lfs, sizeof lfs - 1)
-                            ? ": a pointer of Git LFS; 'git lfs pull' gets the file"
-                            : "");
+                        dni_other_text(w->begin, w->size));
     return dni_fail(DN_E_PARSE, "%s: cut or damaged inside %s%s%s (byte %zu of %zu)", w->file,
                     layer ? "the weights of layer '" : "the file", layer ? layer : "",
                     layer ? "'" : "", (size_t)(wire->at - w->begin), w->size);

@@ -102,7 +102,7 @@ def typo_in_a_type():
           "3:1: layer 'c': unknown layer type 'Convolutoin'; did you mean 'Convolution'?")
     check(X + "layer { name: 'c' type: 'Rleu' bottom: 'x' top: 'c' }\n",
           "3:1: layer 'c': unknown layer type 'Rleu'; did you mean 'ReLU'?")
-    for other in ('Gelu', 'CReLU', 'SiLU', 'ReLUN', 'Resample', 'PSROIAlign'):
+    for other in ('Gelu', 'CReLU', 'SiLU', 'ReLUN', 'Regrid', 'PSROIAlign'):
         check(X + "layer { name: 'c' type: '%s' bottom: 'x' top: 'c' }\n" % other,
               "3:1: layer 'c': unknown layer type '%s'" % other)
     check(X + "layer { name: 'c' type: 'Quux' bottom: 'x' top: 'c' }\n",
@@ -370,6 +370,15 @@ def weights_say(line, weights):
 
 
 @test
+def prototxt_that_is_something_else():
+    check('\r\n <html><head></head></html>\n', '1:1: this is no prototxt: a web page')
+    check('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
+          "1:1: this is no prototxt: a pointer of Git LFS; 'git lfs pull' gets the file")
+    write('s_solver.prototxt', '<!DOCTYPE html>')
+    says('s_solver.prototxt:1:1: this is no prototxt: a web page', 'check', 's_solver.prototxt')
+
+
+@test
 def caffemodel_that_is_cut():
     deepnet('train', '--solver=solver.prototxt', '--quiet', code=0)
     whole = read('snap_iter_4.caffemodel')
@@ -382,6 +391,8 @@ def caffemodel_that_is_cut():
     write('text.caffemodel', 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n')
     weights_say("text.caffemodel: this is text, not weights: a pointer of Git LFS; 'git lfs pull' "
                 'gets the file', 'text.caffemodel')
+    write('text.caffemodel', '\n<!DOCTYPE html>\n<html></html>\n')
+    weights_say('text.caffemodel: this is text, not weights: a web page', 'text.caffemodel')
     write('nothing.caffemodel', '')
     weights_say('nothing.caffemodel: no layer of the net is in the file (it has none)',
                 'nothing.caffemodel')

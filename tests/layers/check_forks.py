@@ -892,6 +892,18 @@ def downsample(rng):
 
 
 @case
+def relu6_at_its_ends(rng):
+    x = np.array([[-1, 0, 1e-30, 3, np.nextafter(np.float32(6), np.float32(0)), 6, 7]])
+    for top in 'yx':
+        made = net("layer { name: 'l' type: 'ReLU6' bottom: 'x' top: '%s' }" % top, {'x': x})
+        made.forward()
+        close('relu6', made.blobs[top].data, np.clip(x, 0, 6))
+        if top == 'y':
+            made.backward(y=np.full_like(x, 2))
+            close('gradient', made.blobs['x'].diff, np.array([[0, 0, 2, 2, 2, 0, 0]]))
+
+
+@case
 def normalize(rng):
     """The face nets' kind: one norm for each position, no weight."""
     x, dy, dn = rng.normal(0, 1, (2, 3, 4, 5)), rng.normal(0, 1, (2, 3, 4, 5)), np.ones((2, 1, 4, 5))

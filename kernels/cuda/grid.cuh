@@ -19,6 +19,7 @@
 
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
+#define ALIGNED __align__(16) /* for get_some */
 #define THREADS(t) for (int t = (int)threadIdx.x; t >= 0; t = -1, __syncthreads())
 #define BARRIER() __syncthreads()
 /* Variables that each thread keeps from one region to the next: name[LANE(t)][i]. */
@@ -70,6 +71,7 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 
 #define DEVICE static inline
 #define SHARED
+#define ALIGNED _Alignas(16)
 #define THREADS(t) for (int lane = 0, t = lane_of(0); lane < BLOCK; t = lane_of(++lane))
 #define BARRIER() ((void)0)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]

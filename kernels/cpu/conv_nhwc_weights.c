@@ -3,12 +3,17 @@
  * channels as they lie times those of the image under each tap, copied side by side; of few
  * channels, under all taps. Where much lies outside the image, the pixels that see a tap are
  * copied together. A task is a block of taps' columns and, where those are few, a part
- * of the pixels: parts leave sums of their own, which are added in order. */
+ * of the pixels: parts leave sums of their own, which are added in order. With AVX2, whose
+ * tiles are done before a line of dy a pixel has come, dy is packed for all columns of a task.
+ */
 #include "conv_nhwc.h"
 
 #include <string.h>
 
 enum { PIXELS = 200, TASKS_WANTED = 16, FEW_PANELS = 8, JOINED = 64, TILE = 8 };
+enum {
+    CHUNK = 12
+}; /* channels of packed dy that lie together: with B within the first cache */
 
 typedef struct weights_op {
     dn_op base;
@@ -21,6 +26,7 @@ typedef struct weights_op {
     bool laid;   /* all runs are one, laid side by side */
     bool direct; /* sums are dw itself */
     bool seen;   /* tap by tap, and only pixels that see it */
+    bool packed; /* dy, by CHUNK channels of a piece's pixels */
     bool bias, add, add_bias;
 } weights_op;
 
@@ -34,7 +40,7 @@ typedef struct space { /* a worker's */
     const float **rows;
     cpu_pixel *pixel;
     float *zeros, *edges, *b, *tile,
-        *laid; /* laid: taps of pixels, or dy of those that see one */
+        *laid; /* taps of pixels, or dy of those that see one, or packed */
 } space;
 
 static space space_of(const weights_call *call, int32_t worker)
@@ -57,6 +63,7 @@ static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t laid = op->laid ? op->columns + 16 : op->seen ? op->geo.Kg : 0;
+    laid += op->packed ? op->geo.Kg + CHUNK : 0;
     return PIXELS * (10 + JOINED + ker->nr + laid) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
@@ -79,19 +86,32 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     int32_t vectors = width <= ker->vl ? 1 : 2;
     cpu_end end = {.alpha = 1, .add = add};
     float *c = sums + j / op->run_panels * op->floats + col;
-    if (width < vectors * ker->vl) {
-        cpu_narrow_rows(ker, width, Kg, len, dy, 1, dy_ld, b, c, op->ld, &end, s->tile);
-        return;
-    }
-    for (int64_t k = 0, n; k < Kg; k += n) { /* two tiles ask for the lines of x's panel */
-        bool x = next->x && k < 2 * TILE && k + TILE <= Kg;
-        n = x ? TILE : Kg - k;
+    bool narrow = width < vectors * ker->vl;
+    for (int64_t k = 0, n; k < Kg; k += n, c += n * op->ld) {
+        /* two tiles ask for the lines of x's panel */
+        bool x = next->x && k < 2 * TILE && k + TILE <= Kg && !narrow;
+        const float *a = dy + (op->packed ? k * len : k);
+        n = op->packed ? cpu_min(CHUNK, Kg - k) : x ? TILE : Kg - k;
+        if (narrow) {
+            cpu_narrow_rows(ker, width, n, len, a, 1, dy_ld, b, c, op->ld, &end, s->tile);
+            continue;
+        }
         end.ask = x ? next->x + k * 16 / TILE : next->dy;
         end.ask_step = x ? op->geo.C : next->dy < next->dy_end ? next->step : 0;
-        ker->rows(vectors, n, len, dy + k, 1, dy_ld, b, c + k * op->ld, op->ld, &end);
+        ker->rows(vectors, n, len, a, 1, dy_ld, b, c, op->ld, &end);
         if (!x)
             next->dy += n / TILE * len * end.ask_step;
     }
+}
+
+/* Of a piece, for all panels of a task. */
+static const float *pack_dy(const weights_op *op, const space *s, const float *dy, int64_t len)
+{
+    float *out = s->laid + (op->laid ? PIXELS * (op->columns + 16) : 0), *to = out;
+    for (int64_t k = 0; k < op->geo.Kg; k += CHUNK, to += CHUNK * len)
+        op->base.backend->kernels->lay_rows(to, CHUNK, dy + k, op->geo.K, len,
+                                            cpu_min(CHUNK, op->geo.Kg - k));
+    return out;
 }
 
 /* Rows of what outputs [from, from + len) see, as far as panels [b0, b1) want it. */
@@ -134,6 +154,9 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
         multiply(call, s, dy, geo->K, image.x + from * geo->C, 0, len, sums, add, &next);
         return;
     }
+    int64_t dy_ld = op->packed ? CHUNK : geo->K;
+    if (op->packed)
+        dy = pack_dy(op, s, dy, len);
     if (op->laid)
         lay(call, s, &image, from, len, b0, b1);
     else
@@ -150,7 +173,7 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
             next.x = s->rows[0] + col + ker->nr;
         else
             next.x = ready && left ? s->rows[0] + len * geo->C + b0 * ker->nr : NULL;
-        multiply(call, s, dy, geo->K, s->b, j, len, sums, add, &next);
+        multiply(call, s, dy, dy_ld, s->b, j, len, sums, add, &next);
     }
 }
 
@@ -296,6 +319,8 @@ static void plan(weights_op *op, dn_op_info *info)
     op->parts = wide >= FEW_PANELS ? 1 : cpu_max(1, cpu_min(op->pieces, tasks / wide));
     op->blocks =
         cpu_min(cpu_min(op->panels, tasks), cpu_ceil(2 * threads, op->parts * geo->group));
+    op->packed = ker->vl == 8 && !op->seen && op->panels > op->blocks &&
+                 !(geo->ready && geo->C == ker->nr);
     op->direct = taps == 1 && op->parts == 1;
     op->db_at = op->direct ? 0 : (geo->K * op->ld + 15) & ~(int64_t)15;
     op->part_floats = op->db_at + ((2 * geo->K + 15) & ~(int64_t)15);

@@ -139,7 +139,7 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         UNROLL
         for (int v = 0; v < nv; v++)
             acc[i][v] = e->add ? v_add(bv[v], v_load(c + i * ldc + v * VL)) : bv[v];
-        for (int v = 0; columns && e->ask && v < nv; v++)
+        for (int v = 0; columns && ASKS && e->ask && v < nv; v++)
             fetch_ahead(c, (i + m) * ldc + v * VL);
     }
     for (int64_t left = columns ? 0 : e->lines;; a += e->line - k * col) {
@@ -171,7 +171,7 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
                 acc[i][v] = v_sel(v_gt(acc[i][v], zero), acc[i][v], v_mul(acc[i][v], slope));
         }
     }
-    if (!columns && m == TALL && nv == 2 && e->tally)
+    if (!columns && !SMALL && m == TALL && nv == 2 && e->tally)
         tally_tile(e->tally, acc);
     UNROLL
     for (int i = 0; i < m; i++) {
@@ -179,7 +179,7 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         for (int v = 0; v < nv; v++)
             v_store(c + i * ldc + v * VL, acc[i][v]);
     }
-    if (!columns && m < TALL && nv == 2 && e->tally)
+    if (!columns && (SMALL || m < TALL) && nv == 2 && e->tally)
         ISA(cpu_tally)(e->tally, c, ldc, m, NR);
 }
 
@@ -191,7 +191,7 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
     const bool tall = VL != 8 || row % 1024 != 0;
     for (; tall && m >= TALL && (VL != 8 || (m != 8 && m != 9));
          m -= TALL, a += TALL * row, c += TALL * ldc) {
-        if (nv == 2 && row == 1 && !e->tally && !e->lines) {
+        if (!SMALL && nv == 2 && row == 1 && !e->tally && !e->lines) {
             rows_body(TALL, nv, true, k, a, row, col, b, c, ldc, e);
             own.ask += own.ask ? k * own.ask_step : 0;
         } else

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * gather.cu: GATHER and SCATTER_ADD. A row number outside the table is noted and its row left
- * out; the host reads the note. Rows are added in their order, a thread has a column; or as
+ * out; the host reads the note. Rows are added in their order: a block has a row of the table
+ * and looks which items name it, or, of tables too large for that, a thread has a column; or as
  * they come, a thread has an element. Where the last is set it is found first. */
 #include "grid.cuh"
+
+#define FEW  8                  /* items which a thread adds as fast, one after the other */
+#define MOST ((int64_t)1 << 30) /* looks at an item, in all */
 
 typedef struct gather_args {
     const float *x, *index;
@@ -51,6 +55,34 @@ MAP(scatter_add, gather_args)
         int64_t row = row_of(a, item);
         if (row >= 0)
             a->y[row * a->cols + column] += a->x[item * a->cols + column];
+    }
+}
+
+/* block: a row, of all tables */
+BLOCKS(scatter_rows, gather_args)
+{
+    SHARED int32_t hit[BLOCK], any[2];
+    int64_t table = quotient(block, a->limit);
+    float *y = a->y + block * a->cols;
+    for (int64_t first = table * a->count; first < (table + 1) * a->count; first += BLOCK) {
+        const float *x = a->x + first * a->cols;
+        THREADS(t)
+            any[t % 2] = 0;
+        THREADS(t)
+        {
+            hit[t] = first + t < (table + 1) * a->count && row_of(a, first + t) == block;
+            if (hit[t])
+                any[t % 2] = 1;
+        }
+        int32_t found = any[0] | any[1];
+        BARRIER();
+        THREADS(t)
+            for (int64_t column = t; found && column < a->cols; column += BLOCK) {
+                float sum = y[column];
+                for (int k = 0; k < BLOCK; k++)
+                    sum = hit[k] ? sum + x[k * a->cols + column] : sum;
+                y[column] = sum;
+            }
     }
 }
 
@@ -104,6 +136,8 @@ static dn_status prepare_scatter_add(dn_op *op, dn_op_info *info)
         return cuda_decline(info, "more than 2^31 rows to set");
     if (g->set)
         op->scratch = (size_t)(tables_of(op) * g->limit) * sizeof(int32_t);
+    int64_t rows = tables_of(op) * g->limit;
+    op->choice = g->count > FEW && rows > 0 && g->count <= MOST / rows;
     op->unordered = !g->set && op->backend->host.allow_nondeterministic != 0;
     return DN_OK;
 }
@@ -119,6 +153,8 @@ static dn_status run_scatter_add(const dn_op *op, const dn_op_io *io)
         scatter_last(op, &a, a.items * a.cols);
     } else if (op->unordered) {
         scatter_unordered(op, &a, a.items * a.cols);
+    } else if (op->choice) {
+        scatter_rows(op, &a, tables_of(op) * a.limit);
     } else {
         scatter_add(op, &a, tables_of(op) * a.cols);
     }

@@ -537,6 +537,20 @@ static void gather_cases(builder *b)
         }
 }
 
+/* Rows that many items name, others none, of one table and of several. */
+static void many_rows(builder *b)
+{
+    for (int32_t batch = 0; batch < 4; batch += 3) {
+        int64_t tables = batch ? batch : 1, rows = 700, cols = 270, limit = 90;
+        BEGIN(b, DN_OP_SCATTER_ADD, dn_args_gather);
+        b->c.args.gather = (dn_args_gather){b->c.args.base, rows, cols, limit, batch, 0, 0};
+        in(b, NORMAL, SHAPE(tables, rows, cols));
+        in_whole(b, DN_F32, limit / 2, SHAPE(tables, rows));
+        out(b, SHAPE(tables, limit, cols));
+        emit_added(b, 1);
+    }
+}
+
 /* No rows at all: a sum of them is zero, or what was there. */
 static void no_rows(builder *b)
 {
@@ -725,6 +739,7 @@ void cases_network(case_fn fn, void *user)
     measure_cases(&b);
     gather_cases(&b);
     no_rows(&b);
+    many_rows(&b);
     detect_cases(&b);
     overlap_cases(&b);
     ctc_cases(&b);

@@ -31,8 +31,8 @@ typedef struct block {
     unsigned char *memory, *data; /* data = memory + GUARD; behind a fence: memory */
     unsigned char *device;        /* what a device has of it, guards included; NULL: nothing */
     size_t bytes, before, after;  /* bytes of guards */
-    void *pages;                  /* with a fence: `mapped` bytes of them; else NULL */
-    size_t mapped;
+    void *pages;                  /* with a fence: `inside` bytes and a page around; or NULL */
+    size_t inside;
 } block;
 
 /* One execution: operands of one backend with one number of threads. */
@@ -123,17 +123,45 @@ size_t operand_bytes(const dn_operand *operand)
     return one ? (size_t)operand_count(operand) * one : 0;
 }
 
+/* Pages between fences that nobody has any more, by how many there are: mapping new ones took
+ * a sixth of the check. The first of a list; each begins with the address of the next. */
+enum { MOST_SPARE = 256 };
+static void *spare[MOST_SPARE];
+
+static void *fenced_pages(size_t page, size_t inside)
+{
+    size_t count = inside / page;
+    void *pages = count < MOST_SPARE ? spare[count] : NULL;
+    if (pages) {
+        memcpy(&spare[count], (unsigned char *)pages + page, sizeof(pages));
+        return pages;
+    }
+    pages = mmap(NULL, inside + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED ||
+        mprotect((unsigned char *)pages + page, inside, PROT_READ | PROT_WRITE))
+        abort();
+    return pages;
+}
+
+static void fenced_free(size_t page, void *pages, size_t inside)
+{
+    size_t count = inside / page;
+    if (count >= MOST_SPARE) {
+        munmap(pages, inside + 2 * page);
+        return;
+    }
+    memcpy((unsigned char *)pages + page, &spare[count], sizeof(pages));
+    spare[count] = pages;
+}
+
 /* Pages of the block's own between two that cannot be touched, the block at one end of them:
  * to the byte, or as near as `align` lets it be. */
 static block block_fenced(size_t bytes, fencing fence, size_t align)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), own = (bytes + align - 1) / align * align;
     size_t inside = (own + 2 * GUARD + page - 1) / page * page;
-    block b = {.bytes = bytes, .mapped = inside + 2 * page};
-    b.pages = mmap(NULL, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    block b = {.bytes = bytes, .inside = inside, .pages = fenced_pages(page, inside)};
     unsigned char *first = (unsigned char *)b.pages + page;
-    if (b.pages == MAP_FAILED || mprotect(first, inside, PROT_READ | PROT_WRITE))
-        abort();
     b.data = fence == FENCE_BEFORE ? first : first + inside - own;
     b.before = fence == FENCE_BEFORE ? 0 : GUARD;
     b.after = fence == FENCE_BEFORE ? GUARD : own - bytes;
@@ -160,7 +188,7 @@ static block block_new(size_t bytes, int value, fencing fence, size_t align)
 static void block_free(block *b)
 {
     if (b->pages)
-        munmap(b->pages, b->mapped);
+        fenced_free((size_t)sysconf(_SC_PAGESIZE), b->pages, b->inside);
     else
         free(b->memory);
 }

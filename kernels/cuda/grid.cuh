@@ -26,6 +26,8 @@
 #define PER_THREAD(type, name, count) type name[1][count]
 #define LANE(t) 0
 #define UNROLL  _Pragma("unroll") /* so that such variables are registers */
+/* Of threads whose results nobody reads: a loop has them left out, a device gains nothing. */
+#define IDLE(condition) 0
 
 /* Enough blocks to fill the device several times over; the loops take what is left. */
 static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
@@ -77,6 +79,7 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]
 #define LANE(t) (t)
 #define UNROLL
+#define IDLE(condition) (condition)
 
 /* All indices, or blocks, of a kernel, one after the other. */
 typedef void (*cuda_loop)(const dn_op *op, const void *args, int64_t n);

@@ -36,6 +36,8 @@ BLOCKS_OF(TILE, TILE_ARGS)
         THREADS(t)
         {
             int m = t / 16 * 4, n = t % 16;
+            if (IDLE(m0 + m >= s->m || n0 + n >= s->n))
+                continue;
             for (int k = 0; k < TILE_DEPTH; k++)
                 for (int i = 0; i < 4; i++)
                     for (int j = 0; j < 4; j++)

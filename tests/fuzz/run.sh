@@ -16,7 +16,7 @@ mkdir -p "$work"
 build=$work/build
 [ -f "$build/build.ninja" ] || CC=clang meson setup "$build" "$root" -Dfuzz=true \
     -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false \
-    -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=all' -Dpython=false \
+    -Dc_args='-g1 -fsanitize=fuzzer-no-link -fno-sanitize-recover=all' -Dpython=false \
     -Dexamples=false -Dcuda=disabled -Dtests=true > "$work/setup.log" || {
     cat "$work/setup.log"
     exit 1

@@ -5,37 +5,35 @@
 
 #include "proto/upgrade.h"
 
-static const struct v0_type {
-    const char *old, *now;
-} types[] = {
-    {"accuracy", "Accuracy"},
-    {"bnll", "BNLL"},
-    {"concat", "Concat"},
-    {"conv", "Convolution"},
-    {"data", "Data"},
-    {"dropout", "Dropout"},
-    {"euclidean_loss", "EuclideanLoss"},
-    {"flatten", "Flatten"},
-    {"hdf5_data", "HDF5Data"},
-    {"hdf5_output", "HDF5Output"},
-    {"im2col", "Im2col"},
-    {"images", "ImageData"},
-    {"infogain_loss", "InfogainLoss"},
-    {"innerproduct", "InnerProduct"},
-    {"lrn", "LRN"},
-    {"multinomial_logistic_loss", "MultinomialLogisticLoss"},
-    {"pool", "Pooling"},
-    {"relu", "ReLU"},
-    {"sigmoid", "Sigmoid"},
-    {"softmax", "Softmax"},
-    {"softmax_loss", "SoftmaxWithLoss"},
-    {"split", "Split"},
-    {"tanh", "TanH"},
-    {"window_data", "WindowData"},
-    {"power", "Power"},
-    {"argmax", "ArgMax"},
-    {"softmaxloss", "SoftmaxWithLoss"}, /* of the first months */
-};
+/* What each type is called today (softmaxloss: of the first months). An empty name ends them.
+ */
+static const char types[] = "accuracy\0Accuracy\0"
+                            "bnll\0BNLL\0"
+                            "concat\0Concat\0"
+                            "conv\0Convolution\0"
+                            "data\0Data\0"
+                            "dropout\0Dropout\0"
+                            "euclidean_loss\0EuclideanLoss\0"
+                            "flatten\0Flatten\0"
+                            "hdf5_data\0HDF5Data\0"
+                            "hdf5_output\0HDF5Output\0"
+                            "im2col\0Im2col\0"
+                            "images\0ImageData\0"
+                            "infogain_loss\0InfogainLoss\0"
+                            "innerproduct\0InnerProduct\0"
+                            "lrn\0LRN\0"
+                            "multinomial_logistic_loss\0MultinomialLogisticLoss\0"
+                            "pool\0Pooling\0"
+                            "relu\0ReLU\0"
+                            "sigmoid\0Sigmoid\0"
+                            "softmax\0Softmax\0"
+                            "softmax_loss\0SoftmaxWithLoss\0"
+                            "split\0Split\0"
+                            "tanh\0TanH\0"
+                            "window_data\0WindowData\0"
+                            "power\0Power\0"
+                            "argmax\0ArgMax\0"
+                            "softmaxloss\0SoftmaxWithLoss\0";
 
 /* Of a type (*: any), to which message (*: the layer) its fields went: each name, and what it
  * became (=: the same; pool: the same numbers). An empty name ends a type, and the table. */
@@ -174,9 +172,11 @@ dn_status dni_upgrade_v0(Cnn__LayerParameter *layer, Cnn__V1LayerParameter *oute
     const dni_multipliers multipliers = {old, old->blobs_lr, old->weight_decay, old->n_blobs_lr,
                                          old->n_weight_decay};
     const char *now = NULL;
-    for (size_t i = 0; old->type && i < DNI_COUNT(types); i++)
-        if (!strcmp(types[i].old, old->type))
-            now = types[i].now;
+    for (const char *at = types; old->type && *at;) {
+        const char *name = next(&at), *today = next(&at);
+        if (!strcmp(name, old->type))
+            now = today;
+    }
     if (old->type && !now)
         return dni_fail(DN_E_UNSUPPORTED, "layer '%s': unknown V0 layer type '%s'",
                         old->name ? old->name : "", old->type);

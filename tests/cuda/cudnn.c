@@ -403,27 +403,26 @@ static void store(void *data, cudnnDataType_t type, int64_t i, float value)
 }
 
 typedef struct product {
-    const void *a, *b;
-    cudnnDataType_t a_type, b_type;
+    const double *a, *b;
     double *sum;
 } product;
 
 static void to_y_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
-    p->sum[y] += (double)load(p->a, p->a_type, x) * load(p->b, p->b_type, w);
+    p->sum[y] += p->a[x] * p->b[w];
 }
 
 static void to_x_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
-    p->sum[x] += (double)load(p->a, p->a_type, y) * load(p->b, p->b_type, w);
+    p->sum[x] += p->a[y] * p->b[w];
 }
 
 static void to_w_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
-    p->sum[w] += (double)load(p->a, p->a_type, x) * load(p->b, p->b_type, y);
+    p->sum[w] += p->a[x] * p->b[y];
 }
 
 static int64_t elements(int axes, const int *dim)
@@ -432,6 +431,14 @@ static int64_t elements(int axes, const int *dim)
     for (int a = 0; a < axes; a++)
         count *= dim[a];
     return count;
+}
+
+static double *widened(const void *data, cudnnDataType_t type, int64_t count)
+{
+    double *wide = malloc((size_t)count * sizeof *wide);
+    for (int64_t i = 0; i < count; i++)
+        wide[i] = load(data, type, i);
+    return wide;
 }
 
 enum { TO_Y, TO_X, TO_W, TO_ACTIVE_Y, TO_BIASED_Y };
@@ -455,11 +462,11 @@ static void compute(void *args)
     const call *c = args;
     bool to_w = c->which == TO_W, to_x = c->which == TO_X;
     cudnnDataType_t type = to_w ? c->w->type : to_x ? c->x->type : c->y->type;
-    int64_t count = to_w   ? elements(c->w->axes, c->w->dim)
-                    : to_x ? elements(c->x->axes, c->x->dim)
-                           : elements(c->y->axes, c->y->dim);
-    product p = {c->a, c->b, to_x ? c->y->type : c->x->type, to_w ? c->y->type : c->w->type,
-                 calloc((size_t)count, sizeof(double))};
+    int64_t xs = elements(c->x->axes, c->x->dim), ws = elements(c->w->axes, c->w->dim);
+    int64_t ys = elements(c->y->axes, c->y->dim), count = to_w ? ws : to_x ? xs : ys;
+    double *a = to_x ? widened(c->a, c->y->type, ys) : widened(c->a, c->x->type, xs);
+    double *b = to_w ? widened(c->b, c->y->type, ys) : widened(c->b, c->w->type, ws);
+    product p = {a, b, calloc((size_t)count, sizeof(double))};
     memset(c->space, 0x7E, SPACE);
     if (to_w) /* each with loops of its own: a call for every term took half of the time */
         every_term(c->x, c->w, c->conv, c->y, to_w_term, &p);
@@ -476,6 +483,8 @@ static void compute(void *args)
             v = v > 0 ? v : 0;
         store(c->out, type, i, v);
     }
+    free(a);
+    free(b);
     free(p.sum);
     __atomic_fetch_add(&fake_dnn_runs[c->which], 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&fake_dnn_narrow, type == CUDNN_DATA_BFLOAT16, __ATOMIC_RELAXED);

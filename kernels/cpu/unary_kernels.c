@@ -138,6 +138,8 @@ static vf apply(const cpu_unary *u, vf x)
                      v_sub(v_abs(x), v_set1(0.5f / (u->a * u->a))));
     case DN_FN_HARD_SWISH:
         return hard_swish_of(x, a);
+    case DN_FN_RELU_TO:
+        return v_min(a, v_max(zero, x));
     default:
         return x;
     }
@@ -172,6 +174,9 @@ static vf slope_of(const cpu_unary *u, vf z, bool is_y)
     case DN_FN_SELU:
         y = is_y ? v_add(z, v_mul(a, b)) : v_mul(v_mul(a, b), exp_of(z));
         return v_sel(v_gt(z, zero), b, y);
+    case DN_FN_RELU_TO:
+        b = a, a = zero;
+        /* fall through */
     case DN_FN_CLIP: /* 0 at a NaN */
         return v_sel(v_eq(v_min(v_max(z, a), b), z), one, zero);
     case DN_FN_SWISH:
@@ -201,6 +206,9 @@ void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, bool add, int6
     if (u->fn == DN_FN_HARD_SWISH && !add) /* mostly over y in a cache */
         for (vf a = v_set1(u->a); i + VL <= n; i += VL)
             v_store(y + i, hard_swish_of(v_load(x + i), a));
+    if (u->fn == DN_FN_RELU_TO && !add)
+        for (vf a = v_set1(u->a); i + VL <= n; i += VL)
+            v_store(y + i, v_min(a, v_max(v_zero(), v_load(x + i))));
     for (; i < n; i += VL) {
         vf v = apply(u, v_loadp(x + i, n - i));
         if (add)

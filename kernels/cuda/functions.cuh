@@ -67,6 +67,8 @@ DEVICE float apply(const function *f, float x)
         return a * a * fabsf(x) < 1 ? x * x * a * a / 2 : fabsf(x) - 1 / (2 * a * a);
     case DN_FN_HARD_SWISH:
         return a * x * (x < -3 ? 0 : x > 3 ? 6 : x + 3);
+    case DN_FN_RELU_TO:
+        return x < 0 ? 0 : x > a ? a : x;
     default:
         return x;
     }
@@ -114,6 +116,8 @@ DEVICE float slope_from_x(const function *f, float x)
         return a * a * fabsf(x) < 1 ? a * a * x : sign_of(x);
     case DN_FN_HARD_SWISH:
         return a * (x < -3 ? 0 : x > 3 ? 6 : x + x + 3);
+    case DN_FN_RELU_TO:
+        return x >= 0 && x <= a ? 1.0f : 0.0f;
     case DN_FN_THRESHOLD:
     case DN_FN_SIGN:
         return 0;

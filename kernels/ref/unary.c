@@ -52,6 +52,8 @@ real REF(ref_function)(int32_t fn, real x, real a, real b, real c)
         return a * a * fabs(x) < 1 ? x * x * a * a / 2 : fabs(x) - 1 / (2 * a * a);
     case DN_FN_HARD_SWISH:
         return a * x * (x < -3 ? 0 : x > 3 ? 6 : x + 3);
+    case DN_FN_RELU_TO:
+        return x < 0 ? 0 : x > a ? a : x;
     default:
         return x;
     }
@@ -92,6 +94,8 @@ static real slope_from_x(int32_t fn, real x, real a, real b, real c)
         return a * a * fabs(x) < 1 ? a * a * x : sign(x);
     case DN_FN_HARD_SWISH:
         return a * (x < -3 ? 0 : x > 3 ? 6 : x + x + 3);
+    case DN_FN_RELU_TO:
+        return x >= 0 && x <= a;
     case DN_FN_THRESHOLD:
     case DN_FN_SIGN:
         return 0;

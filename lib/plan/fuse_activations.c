@@ -33,15 +33,18 @@ static int32_t *activation_of(dni_trial *t, double **a)
 static bool set_activation(dni_trial *t, const dni_op *function)
 {
     const dn_args_unary *u = (const dn_args_unary *)function->args;
-    double *a;
+    double *a, to = u->a;
     int32_t *activation = activation_of(t, &a);
+    bool six = u->fn == DN_FN_CLIP && u->a == 0 && u->b > 0; /* ReLU6, or to another */
     if (!activation || *activation != DN_FN_NONE || u->fn == DN_FN_NONE)
         return false;
-    if (u->b != 0 || u->c != 0 || (!a && u->a != 0))
+    if ((!six && u->b != 0) || u->c != 0 || (!a && (six || u->a != 0)))
         return false; /* parameters that do not travel */
-    *activation = u->fn;
+    *activation = six ? DN_FN_RELU_TO : u->fn;
+    if (six)
+        to = u->b;
     if (a)
-        *a = u->a;
+        *a = to;
     return true;
 }
 

@@ -108,7 +108,8 @@ static const function_row functions[] = {
     {DN_FN_THRESHOLD, 0.5, 0, 0, COARSE}, {DN_FN_SWISH, 1.5, 0, 0, NORMAL},
     {DN_FN_AFFINE, -2, 0.5, 0, NORMAL},   {DN_FN_SQRT, 0, 0, 0, POSITIVE},
     {DN_FN_SIGN, 0, 0, 0, COARSE},        {DN_FN_SELU, 1.6733, 1.0507, 0, NORMAL},
-    {DN_FN_SMOOTH_L1, 2, 0, 0, NORMAL},   {DN_FN_HARD_SWISH, 0.2, 0, 0, NORMAL}};
+    {DN_FN_SMOOTH_L1, 2, 0, 0, NORMAL},   {DN_FN_HARD_SWISH, 0.2, 0, 0, NORMAL},
+    {DN_FN_RELU_TO, 1, 0, 0, COARSE}};
 #define NUM_FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
 
 static void function_args(builder *b, const function_row *f)
@@ -259,7 +260,8 @@ static void reduce_case(builder *b, view v, int32_t op, int keep, bool x2_broadc
         a->y_stride[d] = keep >> d & 1 ? y_count : 0;
         y_count *= keep >> d & 1 ? dim[d] : 1;
     }
-    /* what rounding adds grows with the sums on the way, which are about the root of the terms */
+    /* what rounding adds grows with the sums on the way, which are about the root of the terms
+     */
     b->c.tolerance = 1e-6 * fmax(30, sqrt((double)x_count / (double)y_count));
     in(b, NORMAL, SHAPE(x_count));
     if (op == DN_REDUCE_DOT)

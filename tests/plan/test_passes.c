@@ -25,6 +25,14 @@ static const row rows[] = {
         X LAYER("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 4 }")
             ON("a", "s", "Sigmoid", ""),
         "GEMM", ""),
+    ROW("ReLU6", TEST, READABLE, X CONV("a", "x", "") ON("a", "r", "ReLU6", ""), "CONV", ""),
+    ROW("a clip that begins below 0", TEST, READABLE,
+        X CONV("a", "x", "") ON("a", "r", "Clip", "clip_param { min: -1 max: 6 }"),
+        "CONV UNARY", ""),
+    ROW("a top that pooling cannot carry", TEST, READABLE,
+        X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }")
+            ON("a", "r", "ReLU6", ""),
+        "POOL UNARY", ""),
     ROW("pooling and ReLU", TEST, READABLE,
         X LAYER("a", "Pooling", "x", "a", "pooling_param { kernel_size: 2 stride: 2 }")
             RELU("a"),

@@ -188,7 +188,8 @@ enum {
     DN_FN_SELU = 16,      /* b (x > 0 ? x : a (exp(x) - 1)) */
     DN_FN_SMOOTH_L1 = 17, /* s = a^2: |x| < 1/s ? x^2 s / 2 : |x| - 0.5 / s */
     DN_FN_HARD_SWISH = 18, /* a x min(max(x + 3, 0), 6) */
-    DN_FN_END = 19
+    DN_FN_RELU_TO = 19,    /* min(max(x, 0), a), which CLIP from 0 is as an activation */
+    DN_FN_END = 20
 };
 typedef struct dn_args_unary {
     dn_args base;

@@ -120,6 +120,9 @@ static vf apply(const cpu_unary *u, vf x)
         return v_sel(v_gt(x, zero), x, v_mul(a, expm1_of(x)));
     case DN_FN_SELU:
         return v_mul(b, v_sel(v_gt(x, zero), x, v_mul(a, expm1_of(x))));
+    case DN_FN_RELU_TO:
+        b = a, a = zero;
+        /* fall through */
     case DN_FN_CLIP: /* a NaN stays */
         return v_min(b, v_max(a, x));
     case DN_FN_THRESHOLD:
@@ -138,8 +141,6 @@ static vf apply(const cpu_unary *u, vf x)
                      v_sub(v_abs(x), v_set1(0.5f / (u->a * u->a))));
     case DN_FN_HARD_SWISH:
         return hard_swish_of(x, a);
-    case DN_FN_RELU_TO:
-        return v_min(a, v_max(zero, x));
     default:
         return x;
     }
@@ -203,10 +204,10 @@ static vf slope_of(const cpu_unary *u, vf z, bool is_y)
 void ISA(cpu_unary)(const cpu_unary *u, float *y, const float *x, bool add, int64_t n)
 {
     int64_t i = 0;
-    if (u->fn == DN_FN_HARD_SWISH && !add) /* mostly over y in a cache */
+    if (!SMALL && u->fn == DN_FN_HARD_SWISH && !add) /* mostly over y in a cache */
         for (vf a = v_set1(u->a); i + VL <= n; i += VL)
             v_store(y + i, hard_swish_of(v_load(x + i), a));
-    if (u->fn == DN_FN_RELU_TO && !add)
+    if (!SMALL && u->fn == DN_FN_RELU_TO && !add)
         for (vf a = v_set1(u->a); i + VL <= n; i += VL)
             v_store(y + i, v_min(a, v_max(v_zero(), v_load(x + i))));
     for (; i < n; i += VL) {

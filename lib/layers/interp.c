@@ -11,6 +11,9 @@
 #include "layers/interp.h"
 #include "layers/values.h"
 
+#define MAX_WEIGHTS 0x1p40 /* of an axis: each of the top's elements by each of the bottom's   \
+                            */
+
 static const Cnn__InterpParameter *param_of(const dni_layer *layer)
 {
     static const Cnn__InterpParameter defaults = CNN__INTERP_PARAMETER__INIT;
@@ -28,20 +31,22 @@ static dn_status setup(dni_layer *layer)
     return DN_OK;
 }
 
+/* What is left of n elements; 0: more than can be counted. */
 static int64_t length(const Cnn__InterpParameter *p, int64_t n)
 {
     n = (n - 1) / p->shrink_factor + 1;
-    return n + (n - 1) * (p->zoom_factor - 1);
+    return (double)n * p->zoom_factor < 0x1p62 ? n + (n - 1) * (p->zoom_factor - 1) : 0;
 }
 
 dn_status dni_interp_size(const dni_layer *layer, int64_t size[2])
 {
     const dni_shape *x = &layer->bottom[0], *like = &layer->bottom[layer->num_bottoms - 1];
     DNI_REQUIRE(x->axes == 4 && like->axes == 4, DN_E_SHAPE, "a bottom has not 4 axes");
+    DNI_REQUIRE(x->dim[2] > 0 && x->dim[3] > 0, DN_E_SHAPE, "the bottom is empty");
     if (layer->num_bottoms > 1)
         memcpy(size, like->dim + 2, 2 * sizeof *size);
-    DNI_REQUIRE(size[0] > 0 && size[1] > 0 && x->dim[2] > 0 && x->dim[3] > 0, DN_E_SHAPE,
-                "the bottom or the top is empty");
+    DNI_REQUIRE(size[0] > 0 && size[1] > 0, DN_E_SHAPE,
+                "the top's height or width is not given, or not above 0");
     return DN_OK;
 }
 
@@ -58,19 +63,22 @@ static double weight(const dni_interp_rule *r, double at, int64_t from, int64_t 
     return (double)k == (at < 0 ? 0 : at > (double)(from - 1) ? (double)(from - 1) : at);
 }
 
-/* (to, from) */
+/* (to, from). No weight is more than two widths from its row's middle, or NEAREST's one. */
 static dn_status fill(const dni_layer *layer, void **out, int64_t to, int64_t from,
                       const dni_interp_rule *r)
 {
+    double reach = r->kernel == DNI_NEAREST ? 1 : 2.0 * r->width, most = (double)(from - 1);
     dni_free(layer->heap, *out);
     *out = dni_alloc(layer->heap, (size_t)(to * from), sizeof(double));
     if (!*out)
         return DN_E_NOMEM;
     for (int64_t i = 0; i < to; i++) {
         double at = (float)i * r->step + r->shift, sum = 0;
-        for (int64_t k = 0; k < from; k++)
+        int64_t first = (int64_t)fmin(fmax(floor(at - reach), 0), most);
+        int64_t last = (int64_t)fmin(fmax(ceil(at + reach), 0), most);
+        for (int64_t k = first; k <= last; k++)
             sum += weight(r, at, from, k);
-        for (int64_t k = 0; sum != 0 && k < from; k++)
+        for (int64_t k = first; sum != 0 && k <= last; k++)
             dni_put(*out, layer->dtype, i * from + k, weight(r, at, from, k) / sum);
     }
     return DN_OK;
@@ -85,6 +93,10 @@ dn_status dni_interp_weigh(dni_layer *layer, const int64_t size[2],
     s->H = x[2], s->W = x[3], s->P = size[0], s->Q = size[1];
     layer->top[0] = dni_shape_of(4, (int64_t[]){x[0], x[1], s->P, s->Q});
     dn_status st = dni_shape_check(&layer->top[0]);
+    for (int d = 0; !st && d < 2; d++)
+        DNI_REQUIRE((double)size[d] * (double)x[2 + d] < MAX_WEIGHTS, DN_E_SHAPE,
+                    "from %lld to %lld elements takes too many weights", (long long)x[2 + d],
+                    (long long)size[d]);
     if (!st && !layer->wire_only)
         st = fill(layer, &s->R, s->P, s->H, &rule[0]);
     if (!st && !layer->wire_only)
@@ -98,13 +110,15 @@ static dn_status shape(dni_layer *layer)
     const int64_t *x = layer->bottom[0].dim;
     int64_t cut = -((int64_t)p->pad_beg + p->pad_end), size[2] = {p->height, p->width};
     dni_interp_rule rule[2];
-    for (int d = 0; d < 2; d++)
+    for (int d = 0; d < 2; d++) {
+        DNI_REQUIRE(layer->bottom[0].axes != 4 || x[2 + d] > cut, DN_E_SHAPE,
+                    "pad_beg and pad_end leave nothing of the bottom");
         if (p->height <= 0)
             size[d] = length(p, x[2 + d] - cut);
+    }
     dn_status st = dni_interp_size(layer, size);
     for (int d = 0; !st && d < 2; d++) {
         int64_t inner = x[2 + d] - cut;
-        DNI_REQUIRE(inner > 0, DN_E_SHAPE, "nothing is left of the bottom");
         rule[d] = (dni_interp_rule){DNI_TRIANGLE,
                                     size[d] > 1 ? (float)(inner - 1) / (float)(size[d] - 1) : 0,
                                     (float)-p->pad_beg, 1};

@@ -22,7 +22,9 @@ static dn_status shape(dni_layer *layer)
     const dni_shape *a = &layer->bottom[0], *b = &layer->bottom[layer->num_bottoms - 1];
     l1_state *s = layer->state;
     s->places = p && p->l2_per_location;
-    DNI_REQUIRE(a->axes > s->places && dni_shape_count(a) == dni_shape_count(b), DN_E_SHAPE,
+    DNI_REQUIRE(a->axes > s->places, DN_E_SHAPE,
+                "a bottom of one axis has no places for l2_per_location");
+    DNI_REQUIRE(dni_shape_count(a) == dni_shape_count(b), DN_E_SHAPE,
                 "bottom 0 has %lld values, bottom 1 has %lld", (long long)dni_shape_count(a),
                 (long long)dni_shape_count(b));
     s->outer = a->dim[0];
@@ -117,7 +119,8 @@ static void backward_sum(const dni_layer *layer, dni_builder *b, dni_tensor g)
                        slope);
     dni_emit_where(b, slope, s->sum.mask, kept);
     dni_emit(b, DN_OP_COPY, &stretch, DNI_TENSORS(kept), DNI_TENSORS(t));
-    dni_emit_product(b, s->d.value, t, g);
+    dni_emit_product(b, s->d.value, t, t);
+    dni_emit_where(b, t, s->d.mask, g); /* a slope at 0 may be infinite */
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

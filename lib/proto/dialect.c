@@ -27,11 +27,16 @@ static rows_of find_scope(const char *full_name)
     return (rows_of){NULL, 0};
 }
 
+static uint32_t whole(uint16_t from)
+{
+    return from > DNI_DIALECT_LAST ? from + (8266711u & ~0xffffu) : from;
+}
+
 /* Our number for a dialect's; 0: a field that the schema lacks. */
 static uint32_t renumber(rows_of scope, uint32_t number, int32_t dialect)
 {
     for (size_t i = 0; i < scope.count; i++)
-        if (scope.rows[i].from == (uint16_t)number && scope.rows[i].dialects >> dialect & 1)
+        if (whole(scope.rows[i].from) == number && scope.rows[i].dialects >> dialect & 1)
             return scope.rows[i].to;
     return number;
 }

@@ -7,8 +7,11 @@
 
 #define DNI_DIALECTS 15 /* bits of dni_renumbered.dialects; 0 is Caffe's own, and ours */
 
+/* The largest number that a row has whole; beyond, the lower half of 8266711 and its neighbour. */
+#define DNI_DIALECT_LAST 9000
+
 typedef struct dni_renumbered {
-    uint16_t from; /* a field's number, its lower half, or an enum's value */
+    uint16_t from; /* a field's number or an enum's value */
     uint16_t to, dialects;
 } dni_renumbered;
 

@@ -231,6 +231,30 @@ def kernel_larger_than_the_padded_input():
           "3:1: layer 'p': the kernel, 9, is larger than axis 2, which has 6 with its padding")
 
 
+@test
+def resizing_without_a_size():
+    for layer in ('Resample', 'Downsample'):
+        check(X + "layer { name: 'r' type: '%s' bottom: 'x' top: 'r' }\n" % layer,
+              "3:1: layer 'r': the top's height or width is not given, or not above 0")
+    check(X + "layer { name: 'r' type: 'Interp' bottom: 'x' top: 'r'\n"
+          "  interp_param { pad_beg: -3 pad_end: -3 } }\n",
+          "3:1: layer 'r': pad_beg and pad_end leave nothing of the bottom")
+    wide = "layer { name: '%s' type: 'Input' top: '%s' input_param {\n" \
+           "  shape { dim: 1 dim: 1 dim: 1 dim: %d } } }\n"
+    for layer in ('Resample', 'Downsample', 'Interp'):
+        check(wide % ('x', 'x', 1 << 24) + wide % ('z', 'z', 1 << 40) +
+              "layer { name: 'r' type: '%s' bottom: 'x' bottom: 'z' top: 'r' }\n" % layer,
+              "5:1: layer 'r': from 16777216 to 1099511627776 elements takes too many weights")
+
+
+@test
+def places_of_one_axis():
+    check("layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 } } }\n"
+          "layer { name: 'l' type: 'L1Loss' bottom: 'x' top: 'l'\n"
+          "  l1_loss_param { l2_per_location: true } }\n",
+          "2:1: layer 'l': a bottom of one axis has no places for l2_per_location")
+
+
 # ---- data ---------------------------------------------------------------------------------
 
 DATA = '''layer { name: "d" type: "Data" top: "data" top: "label"

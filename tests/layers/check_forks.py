@@ -796,6 +796,7 @@ def l1_loss_of_places(rng):
             ('', False, 0, False, 0, 0, 1),
             ('plateau: 0.4 normalize_by_num_entries: true', False, 0.4, True, 0, 0, 1),
             ('l2_per_location: true', True, 0, False, 0.5, 0.01, 1),
+            ('l2_per_location: true epsilon: 0', True, 0, False, 0.5, 0, 1),
             ('l2_per_location: true plateau: 0.9 epsilon: 0.1 normalize_by_num_entries: true '
              'l2_prescale_by_channels: true power: 0.3', True, 0.9, True, 0.3, 0.1, 3)):
         made = net("layer { name: 'l' type: 'L1Loss' bottom: 'a' bottom: 'b' top: 'y' "
@@ -807,7 +808,9 @@ def l1_loss_of_places(rng):
             kept = s >= plateau ** 2
             s = np.where(kept, s, 0)
             loss = ((s + eps) ** power).sum() / n
-            grad = power * (s + eps) ** (power - 1) * kept * 2 / by * d / n
+            with np.errstate(divide='ignore', invalid='ignore'): # of what is not known: 0 inf
+                grad = power * (s + eps) ** (power - 1) * kept * 2 / by * d / n
+            grad = np.where(known, grad, 0)
         else:
             kept = known & (np.abs(d) >= plateau)
             loss = np.abs(d[kept]).sum() / n

@@ -104,6 +104,10 @@ static void test_given(void)
         read_layer("100 { 2: 'Reorg' 149 { 1: 2 } }", "yolo", &net, "yolo");
     CHECK(l && l->reorg_param);
     dni_message_free(heap, net);
+    /* 132 is lisa's embed_param; this is 65536 above it */
+    l = read_layer("100 { 2: 'Embed' 65668 { 1: 4 } }", "lisa", &net, "caffe");
+    CHECK(l && !l->embed_param && l->base.n_unknown_fields == 1);
+    dni_message_free(heap, net);
     l = read_layer("100 { 2: 'DenseCRF' 146 { 1: 10 } }", "pspnet", &net, "caffe");
     CHECK(l && !l->recurrent_param && l->base.n_unknown_fields == 1 &&
           l->base.unknown_fields[0].tag == 50146);

@@ -157,7 +157,8 @@ DEVICE int source(const window *w, int d, int at, int k, bool back)
 }
 
 /* block: (PIXELS of the result, strip of channels). A thread takes `some` channels at a time,
- * so where a tap lies is found out once for all of them; weights are turned once for the block. */
+ * so where a tap lies is found out once for all of them; weights are turned once for the
+ * block. */
 DEVICE void depthwise(const conv_args *a, int64_t block, int some, bool back, float *weights)
 {
     const window *w = &a->w;
@@ -467,8 +468,8 @@ static dn_status dnn_to_image(const dn_op *op, const dn_op_io *io, const conv_ar
     if (status != DN_OK || finished || (!bias && !a->f.fn))
         return status;
     const dn_operand *y = &op->out[0].info;
-    finish_args f = {floats(bias), values_out(op, io, 0), y->shape.dim[1], 1, a->f,
-                     y->layout == DN_LAYOUT_NHWC};
+    finish_args f = {floats(bias), values_out(op, io, 0),      y->shape.dim[1], 1,
+                     a->f,         y->layout == DN_LAYOUT_NHWC};
     for (int32_t d = 2; d < y->shape.axes; d++)
         f.pixels *= y->shape.dim[d];
     conv_finish(op, &f, op->out[0].count,
@@ -725,6 +726,14 @@ static bool weights_init(conv_args *a, const dn_op *op)
     return true;
 }
 
+/* dy as the bias's gradient sums it: (outer, K, inner), which depends on how it lies. */
+static void bias_view(const conv_args *a, int64_t *outer, int64_t *inner)
+{
+    bool planes = a->y_at.p == 1;
+    *outer = planes ? a->N : a->N * a->w.Q;
+    *inner = planes ? a->w.Q : 1;
+}
+
 static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
 {
     conv_args a;
@@ -742,7 +751,9 @@ static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
         if (status != DN_OK)
             return status;
     }
-    size_t sums = cuda_channel_scratch(a.N, a.K, a.w.Q);
+    int64_t outer, inner;
+    bias_view(&a, &outer, &inner);
+    size_t sums = cuda_channel_scratch(outer, a.K, inner);
     if (cuda_has_out(op, 1) && sums > op->scratch)
         op->scratch = sums;
     return DN_OK;
@@ -750,11 +761,8 @@ static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
 
 static void bias_gradient(const dn_op *op, const dn_op_io *io, const conv_args *a)
 {
-    int64_t outer = a->N, inner = a->w.Q;
-    if (a->y_at.p != 1) {
-        outer *= inner;
-        inner = 1;
-    }
+    int64_t outer, inner;
+    bias_view(a, &outer, &inner);
     cuda_channel_sum(op, io->scratch, a->dy.at, a->dy.narrow != 0, outer, a->K, inner,
                      cuda_adds(op, 1), cuda_out(op, io, 1));
 }

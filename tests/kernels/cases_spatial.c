@@ -673,12 +673,15 @@ static void empty_cases(builder *b)
 }
 
 /* Convolutions that others do: of many frames, and of few channels; with operands at the end
- * that are absent. */
+ * that are absent. And of more pixels than weights: what is kept aside to sum a bias's gradient
+ * is more than what the weights' takes, and depends on the layout. */
 static void inner_conv_cases(builder *b)
 {
     static const conv_row rows[] = {
         {3, 1, 2, 3, 1, {21, 3, 4}, {19, 2, 1}, {1, 1, 1}, {3, 0, 0}, {1, 1, 1}},
-        {2, 2, 40, 20, 10, {9, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}}};
+        {2, 2, 40, 20, 10, {9, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+        {2, 3, 1, 9, 1, {20, 21}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+        {2, 3, 12, 12, 12, {20, 21}, {1, 1}, {1, 1}, {0, 0}, {1, 1}}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const conv_row *r = &rows[i];
         conv_shapes s = shapes_of(r);

@@ -640,8 +640,8 @@ BLOCKS(shared_finish, norm_args)
     }
     double sum = block_sum(sums);
     THREADS(t)
-    if (t == 0 && block == 0)
-        put_wide(&a->dgamma[0], a->add_gamma, sum);
+        if (t == 0 && block == 0)
+            put_wide(&a->dgamma[0], a->add_gamma, sum);
 }
 
 MAP_SOME(prelu_bwd, norm_args)

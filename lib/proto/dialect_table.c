@@ -207,8 +207,8 @@ const dni_renumbered dni_dialect_rows[] = {
     {605, 20049, YOLO},                        /* segmentation_evaluate_param */
     {6801, 20050, NVIDIA},                     /* detectnet_groundtruth_param */
     {6802, 20051, NVIDIA},                     /* detectnet_augmentation_param */
-    {8266711 & 0xffff, 20022, RCNN | CTPN},             /* roi_pooling_param */
-    {8266712 & 0xffff, 20011, RCNN | CTPN},             /* smooth_l1_loss_param */
+    {8266711 & 0xffff, 20022, RCNN | CTPN},    /* roi_pooling_param */
+    {8266712 & 0xffff, 20011, RCNN | CTPN},    /* smooth_l1_loss_param */
     /* LossParameter */
     {4, 20002, NVIDIA}, /* label_smoothing */
     {4, 20001, INTEL},  /* pre_fixed_normalizer */
@@ -457,6 +457,6 @@ const char dni_dialect_scopes[] =
     "V1LayerParameter\0"
     "V1LayerParameter.LayerType\0";
 const uint8_t dni_dialect_counts[] = {
-    2, 16, 7, 2, 11, 7, 2, 5, 1, 2, 1, 2, 22, 4, 4, 77, 3, 2, 2, 13, 5, 3, 1, 1, 10, 6, 1,
-    1, 5, 2, 7, 43, 1, 63, 8, 10,
+    2, 16, 7, 2, 11, 7, 2,  5, 1, 2, 1, 2, 22, 4,  4, 77, 3, 2,
+    2, 13, 5, 3, 1,  1, 10, 6, 1, 1, 5, 2, 7,  43, 1, 63, 8, 10,
 };

@@ -628,8 +628,8 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
     "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
-    "DetectionEvaluate", "Downsample", "DetectionOutput", "DummyData", "EvalDetection", "HDF5Data",
-    "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
+    "DetectionEvaluate", "DetectionOutput", "Downsample", "DummyData", "EvalDetection",
+    "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
     "LabelsequenceAccuracy", "LaneData", "MatWrite", "MemoryData", "PriorBox",
     "PriorBoxClustered", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",
     "VideoData", "WindowData", "YoloDetectionOutput",

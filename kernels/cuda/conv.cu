@@ -1,35 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * conv.cu: CONV, CONV_BWD_DATA, CONV_BWD_WEIGHTS as implicit matrix products: the columns are
- * never stored. Where a group has few channels (depthwise) a tile would be mostly empty: a
- * thread then sums a result by itself. Images are taken so many at a time that 32 bits count
- * their pixels. What cuDNN takes goes there. IM2COL and COL2IM. */
+ * never stored. Where a group has few channels a tile would be mostly empty: a thread then sums
+ * a result by itself (depthwise.cu: of channels-last images). Images are taken so many at a
+ * time that 32 bits count their pixels. What cuDNN takes goes there. IM2COL and COL2IM. */
+#include "conv.cuh"
 #include "dnn.h"
-#include "some.cuh"
-#include "tile_shape.cuh"
-#include "window.cuh"
 
 #define FEW          8   /* channels of a group: below it no tiles */
-#define STRIP        32  /* channels of channels-last images that a block takes together */
-#define PIXELS       512 /* of these, in a block, */
-#define MOST_TAPS    49  /* whose weights it keeps */
 #define WANTED       512 /* blocks that fill a large device */
 #define SMALLEST     256 /* terms a block should sum at least */
 #define LEAST        16  /* a thread, where each sums by itself */
 #define MOST_SCRATCH ((int64_t)1 << 26)
-
-typedef struct conv_args {
-    tile_shape tile;
-    window w;
-    values x, dy, out; /* of dx: its image is x_at's, its values out */
-    const float *weights, *bias;
-    float *pieces; /* of dw */
-    image x_at, y_at;
-    int64_t N, C, K, Cg, Kg; /* Cg, Kg: channels per group */
-    int64_t tap_groups;
-    int32_t strip;
-    function f;
-    int32_t add;
-} conv_args;
 
 /* ---- forward: y (Kg, N Q) = w (Kg, Cg R) x columns (Cg R, N Q), per group ---------------- */
 
@@ -143,86 +124,6 @@ MAP(data_direct, conv_args)
     data_put(a, group, 0, own, (int)n * a->w.by_I.value + pixel, sum);
 }
 
-/* ---- depthwise, channels last: forward, and to the data ---------------------------------- */
-
-/* What kernel position k of the result's coordinate `at` takes, -1: nothing. */
-DEVICE int source(const window *w, int d, int at, int k, bool back)
-{
-    int i = back ? at + w->pad[d] - k * w->dilation[d]
-                 : at * w->stride[d] - w->pad[d] + k * w->dilation[d];
-    int o = back && i >= 0 ? over(i, &w->by_stride[d]) : i;
-    if (back && (o < 0 || o * w->stride[d] != i))
-        return -1;
-    return o < (back ? w->out[d] : w->in[d]) ? o : -1;
-}
-
-/* block: (PIXELS of the result, strip of channels). A thread takes `some` channels at a time,
- * so where a tap lies is found out once for all of them; weights are turned once for the
- * block. */
-DEVICE void depthwise(const conv_args *a, int64_t block, int some, bool back, float *weights)
-{
-    const window *w = &a->w;
-    const divisor *by = back ? w->by_in : w->by_out, *by_all = back ? &w->by_I : &w->by_Q;
-    const int32_t *size = back ? w->out : w->in; /* of the image that is read */
-    values from = back ? a->dy : a->x, turned = {weights, 0, 0};
-    int64_t each = back ? a->y_at.n : a->x_at.n, strips = (a->C + STRIP - 1) / STRIP;
-    int64_t piece = quotient(block, strips), first = (block - piece * strips) * STRIP;
-    int across = STRIP / some, lanes = BLOCK / across, R = (int)w->R;
-    int begin = (int)piece * PIXELS, all = a->tile.n;
-    int end = all - begin < PIXELS ? all : begin + PIXELS;
-    THREADS(t)
-        for (int j = t; j < R * STRIP; j += BLOCK) {
-            int64_t c = first + j % STRIP;
-            weights[j] = c < a->C ? a->weights[c * R + j / STRIP] : 0;
-        }
-    THREADS(t)
-    {
-        int own = t % across * some;
-        int64_t c = first + own;
-        for (int p = begin + t / across; c < a->C && p < end; p += lanes) {
-            float sum[MOST], v[MOST], by_tap[MOST];
-            int n = over(p, by_all), at[AXES], s[AXES], r = 0;
-            split(p - n * by_all->value, by, at);
-            UNROLL
-            for (int j = 0; j < some; j++)
-                sum[j] = 0;
-            for (int k0 = 0; k0 < w->kernel[0]; k0++)
-                for (int k1 = 0; k1 < w->kernel[1]; k1++) {
-                    s[0] = source(w, 0, at[0], k0, back);
-                    s[1] = source(w, 1, at[1], k1, back);
-                    int64_t row = n * each + ((int64_t)s[0] * size[1] + s[1]) * size[2] * a->C;
-                    for (int k2 = 0; k2 < w->kernel[2]; k2++, r++) {
-                        s[2] = source(w, 2, at[2], k2, back);
-                        if ((s[0] | s[1] | s[2]) < 0)
-                            continue;
-                        get_some(from, row + s[2] * a->C + c, some, v);
-                        get_some(turned, r * STRIP + own, some, by_tap);
-                        UNROLL
-                        for (int j = 0; j < some; j++)
-                            sum[j] = fmaf(by_tap[j], v[j], sum[j]);
-                    }
-                }
-            if (a->bias) {
-                UNROLL
-                for (int j = 0; j < some; j++)
-                    sum[j] += a->bias[c + j];
-            }
-            put_some_through(a->out, p * a->C + c, some, a->add, sum, &a->f);
-        }
-    }
-}
-
-#define DEPTHWISE(name, some, back)                                                            \
-    BLOCKS(name, conv_args)                                                                    \
-    {                                                                                          \
-        SHARED ALIGNED float weights[MOST_TAPS * STRIP];                                       \
-        depthwise(a, block, some, back, weights);                                              \
-    }
-DEPTHWISE(depthwise_8, 8, false)
-DEPTHWISE(depthwise_4, 4, false)
-DEPTHWISE(depthwise_back_8, 8, true)
-DEPTHWISE(depthwise_back_4, 4, true)
-
 /* ---- to the weights: dw (Kg, Cg R) = dy (Kg, N Q) x columns^T (N Q, Cg R) ---------------- */
 
 DEVICE float weights_dy(const conv_args *a, int64_t group, int k, int nq)
@@ -249,8 +150,6 @@ DEVICE void weights_put(const conv_args *a, int64_t group, int piece, int k, int
 #define TILE_B    weights_column
 #define TILE_PUT  weights_put
 #include "tile.cuh"
-
-#define TAPS 9 /* that a block sums at once */
 
 /* block: (piece, strip of output channels, c, some taps). A thread has one of the channels and
  * every (BLOCK / strip)-th output, whose gradient it reads once for all taps. */
@@ -297,59 +196,6 @@ BLOCKS(weights_direct, conv_args)
             if (t < width && first + t < a->K && j < taps)
                 a->pieces[((piece * a->K + first + t) * a->Cg + c) * a->w.R + r0 + j] =
                     (float)sums[t];
-    }
-}
-
-/* Depthwise, channels last: block (piece, strip of channels, some taps). A thread has four
- * channels, and finds out once for them where a tap lies. */
-BLOCKS(depthwise_weights, conv_args)
-{
-    SHARED double sums[4][BLOCK];
-    PER_THREAD(float, sum, 4 * TAPS);
-    const int across = STRIP / 4, lanes = BLOCK / across;
-    int64_t rest = quotient(block, a->tap_groups), strips = (a->K + STRIP - 1) / STRIP;
-    int r0 = (int)(block - rest * a->tap_groups) * TAPS, taps = (int)a->w.R - r0;
-    int64_t piece = quotient(rest, strips), first = (rest - piece * strips) * STRIP;
-    int begin = (int)piece * a->tile.piece;
-    int end = a->tile.k - begin < a->tile.piece ? a->tile.k : begin + a->tile.piece;
-    THREADS(t)
-    {
-        int64_t k = first + t % across * 4;
-        UNROLL
-        for (int j = 0; j < 4 * TAPS; j++)
-            sum[LANE(t)][j] = 0;
-        for (int nq = begin + t / across; k < a->K && nq < end; nq += lanes) {
-            float dy[MOST], x[MOST];
-            int n = over(nq, &a->w.by_Q), o[AXES];
-            get_some(a->dy, nq * a->K + k, 4, dy);
-            split(nq - n * a->w.by_Q.value, a->w.by_out, o);
-            UNROLL
-            for (int j = 0; j < TAPS; j++) {
-                int pixel = j < taps ? tap_at(&a->w, o, r0 + j) : -1;
-                if (pixel < 0)
-                    continue;
-                get_some(a->x, n * a->x_at.n + pixel * a->C + k, 4, x);
-                UNROLL
-                for (int i = 0; i < 4; i++)
-                    sum[LANE(t)][4 * j + i] = fmaf(dy[i], x[i], sum[LANE(t)][4 * j + i]);
-            }
-        }
-    }
-    UNROLL
-    for (int j = 0; j < TAPS; j++) {
-        THREADS(t)
-            for (int i = 0; i < 4; i++)
-                sums[i][t] = sum[LANE(t)][4 * j + i];
-        for (int half = BLOCK / 2; half >= across; half /= 2)
-            THREADS(t)
-                for (int i = 0; t < half && i < 4; i++)
-                    sums[i][t] += sums[i][t + half];
-        THREADS(t)
-        {
-            int64_t k = first + 4 * t;
-            for (int i = 0; t < across && k < a->K && j < taps && i < 4; i++)
-                a->pieces[(piece * a->K + k + i) * a->w.R + r0 + j] = (float)sums[i][t];
-        }
     }
 }
 
@@ -554,24 +400,6 @@ static bool conv_init(conv_args *a, const dn_op *op, const cuda_operand *x,
     return a->Cg * a->w.R <= limit && a->Kg * a->w.R <= limit && a->K < limit;
 }
 
-/* One channel a group, and channels last. */
-static bool is_depthwise(const conv_args *a)
-{
-    return a->Cg == 1 && a->Kg == 1 && a->C > 1 && a->C % 4 == 0 && a->w.R <= MOST_TAPS &&
-           a->x_at.p == a->C && a->y_at.p == a->C;
-}
-
-static void run_depthwise(const dn_op *op, conv_args *a, int64_t pixels, bool back)
-{
-    bool narrow = a->out.narrow || (back ? a->dy : a->x).narrow;
-    int64_t blocks = (pixels + PIXELS - 1) / PIXELS * ((a->C + STRIP - 1) / STRIP);
-    a->tile.n = (int32_t)pixels;
-    if (some_of(a->C, narrow) == 8)
-        (back ? depthwise_back_8 : depthwise_8)(op, a, blocks);
-    else
-        (back ? depthwise_back_4 : depthwise_4)(op, a, blocks);
-}
-
 /* Depthwise: few channels in a group, and many groups. */
 static bool is_thin(const conv_args *a)
 {
@@ -611,8 +439,8 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
         a.x = values_from(values_in(op, io, 0), n * a.x_at.n);
         a.out = values_from(values_out(op, io, 0), n * a.y_at.n);
         a.tile = tile_shape_of(a.Kg, images * a.w.Q, a.Cg * a.w.R, 1, 0);
-        if (is_depthwise(&a))
-            run_depthwise(op, &a, images * a.w.Q, false);
+        if (cuda_is_depthwise(&a))
+            cuda_depthwise(op, &a, images * a.w.Q, false);
         else if (op->choice)
             conv_direct(op, &a, images * a.K * a.w.Q);
         else
@@ -655,8 +483,8 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
         a.dy = values_from(values_in(op, io, 0), n * a.y_at.n);
         a.out = values_from(values_out(op, io, 0), n * a.x_at.n);
         a.tile = tile_shape_of(a.Cg, images * a.w.I, a.Kg * a.w.R, 0, 0);
-        if (is_depthwise(&a))
-            run_depthwise(op, &a, images * a.w.I, true);
+        if (cuda_is_depthwise(&a))
+            cuda_depthwise(op, &a, images * a.w.I, true);
         else if (op->choice)
             data_direct(op, &a, images * a.C * a.w.I);
         else
@@ -781,8 +609,8 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
         if (status != DN_OK)
             return status;
     } else {
-        if (is_depthwise(&a))
-            depthwise_weights(op, &a, a.tile.pieces * direct_blocks(&a));
+        if (cuda_is_depthwise(&a))
+            cuda_depthwise_weights(op, &a, a.tile.pieces * direct_blocks(&a));
         else if (op->choice)
             weights_direct(op, &a, a.tile.pieces * direct_blocks(&a));
         else

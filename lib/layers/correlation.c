@@ -8,30 +8,34 @@
  * effect. bottoms: a, b of one shape (N, C, H, W); top: (N, displacements, P, Q),
  * P = ceil((H + 2 pad - 2 max - K + 1) / stride_1).
  * Gradient: that of the sum, |0|'s being 0.
- * A displacement is an op: the sum over channels of products of rows. */
+ * A displacement is an op: the sum over channels of products of rows. Back, where kernels
+ * overlap, y's gradient is first summed to what every element of a has of it, its box. */
 #include "layers/correlation.h"
 
 #include <string.h>
 
 enum { MOST = 1 << 14, AXES = 6 };
 
+static const int64_t ones[] = {1, 1};
+
 dn_status dni_correlation_shape(dni_layer *layer)
 {
     const Cnn__CorrelationParameter *p = layer->param->correlation_param;
     const dni_shape *x = &layer->bottom[0];
     dni_correlation *s = layer->state;
+    bool flat = layer->cls != &dni_layer_correlation;
+    int32_t side = flat && p ? p->single_direction : 0;
     DNI_REQUIRE(p && p->kernel_size % 2 && p->has_max_displacement && p->stride_1 &&
-                    p->stride_2,
+                    p->stride_2 && side >= -1 && side <= 1,
                 DN_E_NET,
-                "correlation_param needs an odd kernel_size, a max_displacement and strides "
-                "above 0");
+                "correlation_param needs an odd kernel_size, a max_displacement, strides "
+                "above 0 and a single_direction from -1 to 1");
     DNI_REQUIRE(x->axes == 4 && dni_shape_equal(x, &layer->bottom[1]), DN_E_SHAPE,
                 "the bottoms need one shape, of 4 axes");
     int64_t radius = p->max_displacement / p->stride_2, places = 1, size[2];
-    int32_t side = layer->cls == &dni_layer_correlation ? 0 : p->single_direction;
     s->padded = *x;
     for (int d = 0; d < 2; d++) {
-        bool moves = d || layer->cls == &dni_layer_correlation;
+        bool moves = d || !flat;
         s->pad[d] = moves ? p->pad : 0;
         s->reach[d] = moves ? p->max_displacement : 0;
         s->first[d] = !moves || side > 0 ? 0 : side < 0 ? -radius - 1 : -radius;
@@ -39,7 +43,9 @@ dn_status dni_correlation_shape(dni_layer *layer)
         int64_t *wide = &s->padded.dim[2 + d];
         int64_t room = (*wide += 2 * s->pad[d]) - 2 * s->reach[d] - p->kernel_size;
         DNI_REQUIRE(room >= 0, DN_E_SHAPE, "axis %d is too short for the displacements", 2 + d);
-        size[d] = room / p->stride_1 + 1;
+        s->step[d] = p->stride_1 <= room ? p->stride_1 : room + 1;
+        size[d] = room / s->step[d] + 1;
+        s->box[2 + d] = s->field[2 + d] = (size[d] - 1) * s->step[d] + p->kernel_size;
         int64_t beyond = -s->first[d] * p->stride_2 - s->reach[d];
         if (beyond > 0) /* where the fork reads the padding of the row above */
             *wide += beyond, s->pad[d] += beyond, s->reach[d] += beyond;
@@ -47,26 +53,40 @@ dn_status dni_correlation_shape(dni_layer *layer)
     }
     DNI_REQUIRE(places <= MOST, DN_E_LIMIT, "more than %d displacements", MOST);
     layer->top[0] = dni_shape_of(4, (int64_t[]){x->dim[0], places, size[0], size[1]});
-    s->terms = dni_shape_of(AXES, (int64_t[]){x->dim[0], size[0], x->dim[1], p->kernel_size,
-                                              p->kernel_size, size[1]});
+    dni_shape terms = dni_shape_of(AXES, (int64_t[]){x->dim[0], x->dim[1], p->kernel_size,
+                                                     p->kernel_size, size[0], size[1]});
+    s->box[0] = s->field[0] = x->dim[0];
+    s->box[1] = s->count[1], s->field[1] = x->dim[1];
     dn_status st = dni_shape_check(&s->padded);
-    return st ? st : dni_shape_check(&s->terms);
+    return st ? st : dni_shape_check(&terms);
 }
 
-/* x into the middle of wide; back: out of it. */
-static void place(const dni_layer *layer, dni_builder *b, dni_tensor x, dni_tensor wide,
-                  bool back)
+/* Strides of N, C, for 6 axes of the kernel's rows and columns, and of P and Q. */
+static void walk(int64_t *stride, int32_t axes, const int64_t *dim, const int64_t *step)
 {
-    const dni_correlation *s = layer->state;
-    const int64_t *dim = layer->bottom[0].dim, *to = s->padded.dim;
-    dn_args_copy a = {.axes = 3, .dim = {dim[0] * dim[1], dim[2], dim[3]}, .alpha = 1};
-    int64_t *of_x = back ? a.y_stride : a.x_stride, *of_wide = back ? a.x_stride : a.y_stride;
-    of_x[0] = dim[2] * dim[3], of_x[1] = dim[3], of_x[2] = 1;
-    of_wide[0] = to[2] * to[3], of_wide[1] = to[3], of_wide[2] = 1;
-    *(back ? &a.x_offset : &a.y_offset) = s->pad[0] * to[3] + s->pad[1];
-    if (!back)
-        dni_emit_fill(b, wide, 0);
-    dni_emit(b, DN_OP_COPY, &a, 1, back ? &wide : &x, 1, back ? &x : &wide);
+    stride[1] = dim[2] * dim[3];
+    stride[0] = dim[1] * stride[1];
+    stride[2] = dim[3];
+    stride[3] = 1;
+    stride[axes - 2] = step[0] * dim[3];
+    stride[axes - 1] = step[1];
+}
+
+/* As much as both have; add: 1 or -1 times. The steps are those of y. */
+static void copy(dni_builder *b, dni_tensor x, const int64_t *of_x, int64_t x_offset,
+                 dni_tensor y, const int64_t *of_y, int64_t y_offset, const int64_t *step,
+                 int add)
+{
+    dn_args_copy a = {.base.accumulate = add != 0,
+                      .axes = 4,
+                      .x_offset = x_offset,
+                      .y_offset = y_offset,
+                      .alpha = add ? add : 1};
+    for (int k = 0; k < 4; k++)
+        a.dim[k] = of_x[k] < of_y[k] ? of_x[k] : of_y[k];
+    walk(a.x_stride, 4, of_x, ones);
+    walk(a.y_stride, 4, of_y, step);
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
 }
 
 /* y from the padded bottoms; grad, theirs, from y's gradient. */
@@ -75,51 +95,47 @@ static void correlate(const dni_layer *layer, dni_builder *b, dni_tensor y,
 {
     const dni_correlation *s = layer->state;
     const Cnn__CorrelationParameter *p = layer->param->correlation_param;
-    const int64_t *dim = s->padded.dim, *top = layer->top[0].dim, *d = s->terms.dim;
-    int64_t row = dim[3], plane = top[2] * top[3], size = sizeof(int64_t[AXES]);
-    int64_t at = s->reach[0] * row + s->reach[1];
-    int64_t of_x[AXES] = {
-        dim[1] * dim[2] * row, p->stride_1 * row, dim[2] * row, row, 1, p->stride_1};
-    int64_t of_y[AXES] = {top[1] * plane, top[3], 0, 0, 0, 1};
-    int64_t packed[AXES] = {[AXES - 1] = 1};
-    bool subtract = p->correlation_type;
-    dni_tensor t = subtract ? dni_temp(b, b->dtype, AXES, d) : DNI_NONE, sign = t;
-    if (subtract)
-        sign = dni_temp(b, b->dtype, AXES, d);
-    for (int k = AXES - 1; k > 0; k--)
-        packed[k - 1] = packed[k] * d[k];
-    dn_args_copy c = {.axes = AXES, .x_offset = at, .alpha = 1};
+    const int64_t *top = layer->top[0].dim, *box = s->box, *wide = s->padded.dim;
+    int64_t field = box[2] * box[3], kernel = p->kernel_size, K = grad ? 1 : kernel;
+    int64_t plane = top[2] * top[3], row = wide[3], at = s->reach[0] * row + s->reach[1];
+    bool subtract = p->correlation_type, apart = grad && field != plane;
+    const int64_t *step = grad ? ones : s->step, *of_y = apart ? box : top;
+    const int64_t *of_x = subtract ? s->field : wide;
+    int64_t summed = box[0] * box[1] * field, values = wide[0] * wide[1] * field;
+    dni_tensor t = subtract ? dni_temp(b, b->dtype, 1, &values) : DNI_NONE;
+    dni_tensor boxes = apart ? dni_temp(b, b->dtype, 1, &summed) : y;
     dn_args_reduce a = {.base.accumulate = grad != NULL,
-                        .op = DN_REDUCE_DOT,
+                        .op = subtract && !grad ? DN_REDUCE_ASUM : DN_REDUCE_DOT,
                         .axes = AXES,
-                        .alpha = 1 / (double)(d[2] * d[3] * d[4])};
-    memcpy(a.dim, d, size);
-    memcpy(c.dim, d, size);
-    memcpy(c.x_stride, of_x, size);
-    memcpy(c.y_stride, packed, size);
-    memcpy(a.x_stride, grad ? of_y : subtract ? packed : of_x, size);
-    memcpy(a.x2_stride, subtract ? packed : of_x, size);
-    memcpy(a.y_stride, grad ? of_x : of_y, size);
+                        .dim = {wide[0], wide[1], K, K, of_y[2], of_y[3]},
+                        .alpha = 1 / (double)(wide[1] * kernel * kernel)};
+    int64_t *sums = grad ? a.x_stride : a.y_stride;
+    walk(sums, AXES, of_y, ones);
+    sums[1] = sums[2] = sums[3] = 0;
+    walk(a.x2_stride, AXES, of_x, step);
+    walk(grad ? a.y_stride : a.x_stride, AXES, grad ? wide : of_x, step);
     for (int64_t k = 0; k < top[1]; k++) {
+        int64_t e = k % s->count[1], of_k = apart ? e * field : k * plane;
         int64_t to =
-            at + ((s->first[0] + k / s->count[1]) * row + s->first[1] + k % s->count[1]) *
-                     p->stride_2;
-        if (subtract) {
-            dn_args_copy less = c;
-            less.base.accumulate = 1, less.x_offset = to, less.alpha = -1;
-            dni_emit(b, DN_OP_COPY, &c, DNI_TENSORS(s->wide[0]), DNI_TENSORS(t));
-            dni_emit(b, DN_OP_COPY, &less, DNI_TENSORS(s->wide[1]), DNI_TENSORS(t));
-            dni_emit_unary(b, DN_FN_SIGN, 0, 0, 0, t, sign);
+            at + ((s->first[0] + k / s->count[1]) * row + s->first[1] + e) * p->stride_2;
+        if (apart && !e) {
+            dni_emit_fill(b, boxes, 0);
+            for (int64_t i = 0; i < kernel * kernel; i++)
+                copy(b, y, top, k * plane, boxes, box, i / kernel * box[3] + i % kernel,
+                     s->step, 1);
         }
-        for (int i = 0; i < (grad ? 2 : 1); i++) {
-            a.x_offset = grad ? k * plane : subtract ? 0 : at;
-            a.x2_offset = subtract ? 0 : i ? at : to;
-            a.y_offset = !grad ? k * plane : i ? to : at;
-            dni_emit(b, DN_OP_REDUCE, &a,
-                     DNI_TENSORS(grad       ? y
-                                 : subtract ? t
-                                            : s->wide[0],
-                                 subtract ? sign : s->wide[!i]),
+        for (int i = 0; subtract && i < 2; i++)
+            copy(b, s->wide[i], wide, i ? to : at, t, s->field, 0, ones, -i);
+        if (subtract && grad)
+            dni_emit_unary(b, DN_FN_SIGN, 0, 0, 0, t, t);
+        for (int i = 0; i <= (grad != NULL); i++) {
+            dni_tensor of[] = {s->wide[0], s->wide[!i]};
+            a.x_offset = at, a.x2_offset = i ? at : to, a.y_offset = of_k;
+            if (subtract)
+                of[0] = of[1] = t, a.x_offset = a.x2_offset = 0;
+            if (grad)
+                of[0] = boxes, a.x_offset = of_k, a.y_offset = i ? to : at;
+            dni_emit(b, DN_OP_REDUCE, &a, a.op == DN_REDUCE_DOT ? 2 : 1, of,
                      DNI_TENSORS(grad ? grad[i] : y));
             if (subtract && grad)
                 a.alpha = -a.alpha;
@@ -127,13 +143,26 @@ static void correlate(const dni_layer *layer, dni_builder *b, dni_tensor y,
     }
 }
 
+/* x padded; without it zeros of that shape. */
+static void pad(const dni_layer *layer, dni_builder *b, const dni_tensor *x, dni_tensor *wide)
+{
+    const dni_correlation *s = layer->state;
+    int64_t count = dni_shape_count(&s->padded);
+    /* copies of an image: a layout for the plan to choose, one by one */
+    bool image = !layer->param->correlation_param->correlation_type;
+    for (int i = 0; i < 2; i++) {
+        wide[i] = dni_temp(b, b->dtype, image ? 4 : 1, image ? s->padded.dim : &count);
+        dni_emit_fill(b, wide[i], 0);
+        if (x)
+            copy(b, x[i], layer->bottom[0].dim, 0, wide[i], s->padded.dim, s->middle, ones, 0);
+    }
+}
+
 void dni_correlation_forward(dni_layer *layer, dni_builder *b)
 {
     dni_correlation *s = layer->state;
-    for (int i = 0; i < 2; i++) {
-        s->wide[i] = dni_temp(b, b->dtype, 4, s->padded.dim);
-        place(layer, b, b->x[i], s->wide[i], false);
-    }
+    s->middle = s->pad[0] * s->padded.dim[3] + s->pad[1];
+    pad(layer, b, b->x, s->wide);
     correlate(layer, b, b->y[0], NULL);
 }
 
@@ -141,13 +170,10 @@ void dni_correlation_backward(dni_layer *layer, dni_builder *b)
 {
     const dni_correlation *s = layer->state;
     dni_tensor grad[2];
-    for (int i = 0; i < 2; i++) {
-        grad[i] = dni_temp(b, b->dtype, 4, s->padded.dim);
-        dni_emit_fill(b, grad[i], 0);
-    }
+    pad(layer, b, NULL, grad);
     correlate(layer, b, b->dy[0], grad);
     for (int i = 0; i < 2; i++)
-        place(layer, b, b->dx[i], grad[i], true);
+        copy(b, grad[i], s->padded.dim, s->middle, b->dx[i], layer->bottom[0].dim, 0, ones, 0);
 }
 
 const dni_layer_class dni_layer_correlation = {.type = "Correlation", DNI_CORRELATION_CLASS};

@@ -6,11 +6,14 @@
 #include "layers/layer.h"
 
 typedef struct dni_correlation {
-    /* Of rows and columns: padding in front, where places of a begin, the first displacement
-     * of b, and how many there are. */
-    int64_t pad[2], reach[2], first[2], count[2];
-    dni_shape padded, terms; /* of a bottom; of one displacement, (N, P, C, K, K, Q) */
-    dni_tensor wide[2];      /* the bottoms, padded; while lowering */
+    /* Of rows and columns: padding in front, where places of a begin, from one to the next,
+     * the first displacement of b, and how many there are. */
+    int64_t pad[2], reach[2], step[2], first[2], count[2];
+    dni_shape padded;   /* of a bottom */
+    int64_t middle;     /* where that begins in it */
+    int64_t box[4];     /* of a row of displacements: what places have of it */
+    int64_t field[4];   /* of a bottom */
+    dni_tensor wide[2]; /* the bottoms, padded; while lowering */
 } dni_correlation;
 
 extern const dni_layer_class dni_layer_correlation;

@@ -767,8 +767,12 @@ def correlation(rng):
                                        correlation_type='SUBTRACT')),
             (True, (2, 3, 5, 9), dict(pad=4, max_displacement=4)),
             (True, (2, 3, 5, 9), dict(pad=4, max_displacement=4, single_direction=-1)),
+            (False, (1, 2, 5, 6), dict(pad=1, max_displacement=1, kernel_size=3,
+                                       stride_1=2 ** 32 - 1)),
             (True, (2, 3, 7, 9), dict(pad=2, max_displacement=3, kernel_size=3, stride_1=2,
-                                      single_direction=1))):
+                                      single_direction=1)),
+            (True, (2, 3, 4, 9), dict(pad=2, max_displacement=2, kernel_size=3,
+                                      correlation_type='SUBTRACT'))):
         x = rng.normal(0, 1, (2,) + shape)
         text = ' '.join('%s: %s' % item for item in dict(dict(kernel_size=1), **param).items())
         made = net("layer { name: 'l' type: 'Correlation%s' bottom: 'a' bottom: 'b' top: 'y' "

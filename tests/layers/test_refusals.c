@@ -69,6 +69,9 @@ static const struct refusal {
      "displacements"},
     {CORRELATION("kernel_size: 1 max_displacement: 64 pad: 64"), DN_E_LIMIT, "displacements"},
     {CORRELATION("kernel_size: 1 max_displacement: 0 pad: 4294967295"), DN_E_SHAPE, "2^46"},
+    {X4 "layer { name: 'l' type: 'Correlation1D' bottom: 'x' bottom: 'x' top: 'y' "
+        "correlation_param { kernel_size: 1 max_displacement: 0 single_direction: 2 } }",
+     DN_E_NET, "single_direction"},
     {X4 L("Deconvolution", "convolution_param { num_output: 4 kernel_size: 1 pad: 4 }"),
      DN_E_SHAPE, "pad 4"},
     {POOL(""), DN_E_NET, "kernel_size"},

@@ -101,11 +101,10 @@ static dn_status fuse_forward(dni_rewrite *r, size_t i)
     dni_tensor x = dni_root(p, function->inputs[0]), y = dni_root(p, function->outputs[0]);
     size_t maker = dni_last_write(p, x, i);
     dni_trial trial;
-    if (x == y || maker == SIZE_MAX || p->ops[maker].kind == DN_OP_NORM_SCALE_BWD ||
-        !can_move(p, maker, i, x, y))
+    if (x == y || maker == SIZE_MAX || p->ops[maker].kind == DN_OP_NORM_SCALE_BWD)
         return DN_OK;
     dni_trial_of(&trial, &p->ops[maker]);
-    if (!set_activation(&trial, function))
+    if (!set_activation(&trial, function) || !can_move(p, maker, i, x, y))
         return DN_OK;
     const dni_op *replaced[] = {&p->ops[maker], function};
     bool accepted;

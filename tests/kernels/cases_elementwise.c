@@ -319,7 +319,8 @@ static void prelu_cases(builder *b)
             in(b, NORMAL, shape);
             emit_in_place(b, 1, 2); /* dx alone */
             out(b, SHAPE(shared ? 1 : w.dim));
-            b->c.tolerance = 3e-5;
+            /* of up to 30840 terms, whose sums on the way are near 200 */
+            b->c.tolerance = shared ? 1e-4 : 3e-5;
             emit_in_place(b, 3, 2);
             b->c.out.operand[0].dtype = -1; /* dslope alone */
             emit_added(b, 2);

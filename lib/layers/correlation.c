@@ -12,8 +12,6 @@
  * overlap, y's gradient is first summed to what every element of a has of it, its box. */
 #include "layers/correlation.h"
 
-#include <string.h>
-
 enum { MOST = 1 << 14, AXES = 6 };
 
 static const int64_t ones[] = {1, 1};
@@ -70,6 +68,12 @@ static void walk(int64_t *stride, int32_t axes, const int64_t *dim, const int64_
     stride[3] = 1;
     stride[axes - 2] = step[0] * dim[3];
     stride[axes - 1] = step[1];
+}
+
+/* Where a bottom begins in its padded copy. */
+static int64_t middle(const dni_correlation *s)
+{
+    return s->pad[0] * s->padded.dim[3] + s->pad[1];
 }
 
 /* As much as both have; add: 1 or -1 times. The steps are those of y. */
@@ -154,14 +158,13 @@ static void pad(const dni_layer *layer, dni_builder *b, const dni_tensor *x, dni
         wide[i] = dni_temp(b, b->dtype, image ? 4 : 1, image ? s->padded.dim : &count);
         dni_emit_fill(b, wide[i], 0);
         if (x)
-            copy(b, x[i], layer->bottom[0].dim, 0, wide[i], s->padded.dim, s->middle, ones, 0);
+            copy(b, x[i], layer->bottom[0].dim, 0, wide[i], s->padded.dim, middle(s), ones, 0);
     }
 }
 
 void dni_correlation_forward(dni_layer *layer, dni_builder *b)
 {
     dni_correlation *s = layer->state;
-    s->middle = s->pad[0] * s->padded.dim[3] + s->pad[1];
     pad(layer, b, b->x, s->wide);
     correlate(layer, b, b->y[0], NULL);
 }
@@ -173,7 +176,7 @@ void dni_correlation_backward(dni_layer *layer, dni_builder *b)
     pad(layer, b, NULL, grad);
     correlate(layer, b, b->dy[0], grad);
     for (int i = 0; i < 2; i++)
-        copy(b, grad[i], s->padded.dim, s->middle, b->dx[i], layer->bottom[0].dim, 0, ones, 0);
+        copy(b, grad[i], s->padded.dim, middle(s), b->dx[i], layer->bottom[0].dim, 0, ones, 0);
 }
 
 const dni_layer_class dni_layer_correlation = {.type = "Correlation", DNI_CORRELATION_CLASS};

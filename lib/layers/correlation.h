@@ -10,7 +10,6 @@ typedef struct dni_correlation {
      * the first displacement of b, and how many there are. */
     int64_t pad[2], reach[2], step[2], first[2], count[2];
     dni_shape padded;   /* of a bottom */
-    int64_t middle;     /* where that begins in it */
     int64_t box[4];     /* of a row of displacements: what places have of it */
     int64_t field[4];   /* of a bottom */
     dni_tensor wide[2]; /* the bottoms, padded; while lowering */

@@ -356,11 +356,15 @@ void ISA(cpu_random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t bloc
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        uint64_t words[4][LANES];
-        memcpy(words, c, sizeof words);
+        /* two words a store */
+        vu pairs[2] = {(c[0] & 0xFFFFFFFFu) | c[1] << 32, (c[2] & 0xFFFFFFFFu) | c[3] << 32};
+        uint64_t words[2][LANES];
+        memcpy(words, pairs, sizeof words);
         for (int l = 0; l < LANES; l++)
-            for (int w = 0; w < 4; w++)
-                out[4 * l + w] = (uint32_t)words[w][l];
+            for (int w = 0; w < 2; w++) {
+                out[4 * l + 2 * w] = (uint32_t)words[w][l];
+                out[4 * l + 2 * w + 1] = (uint32_t)(words[w][l] >> 32);
+            }
     }
 #undef MUL
 }

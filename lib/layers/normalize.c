@@ -8,15 +8,11 @@
  * eps 1e-6 and no s; the second top is |x|, (N, 1, ...), with a gradient if bp_norm (false).
  * Gradient: ds = sums of dy x / |x|; dx = s (dy - u (u . dy)) / |x| with u = x / |x|. Where s
  * differs from channel to channel that is not the derivative, but what SSD trains with. */
+#include "layers/normalize.h"
+
 #include <string.h>
 
-#include "layers/layer.h"
-
-typedef struct normalize_state {
-    int64_t N, C, inner;
-    bool across, shared, plain; /* plain: without s */
-    dni_tensor u, norm;         /* for the gradient, while lowering */
-} normalize_state;
+typedef dni_normalize normalize_state;
 
 static const Cnn__NormalizeParameter *param_of(const dni_layer *layer)
 {
@@ -38,6 +34,7 @@ static dn_status setup(dni_layer *layer)
     s->plain = !layer->param->norm_param || layer->num_tops == 2;
     s->across = p->across_spatial && !s->plain;
     s->shared = p->channel_shared;
+    s->eps = s->plain ? 1e-6 : p->eps;
     if (s->plain)
         return DN_OK;
     dni_shape scale = dni_shape_of(s->shared ? 0 : 1, &layer->bottom[0].dim[1]);
@@ -46,7 +43,7 @@ static dn_status setup(dni_layer *layer)
     return st;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_normalize_shape(dni_layer *layer)
 {
     normalize_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
@@ -105,22 +102,21 @@ static void emit_scale(const normalize_state *s, dni_builder *b, dni_tensor x, d
         dni_emit_bcast(b, DN_BCAST_MUL, s->N, s->C, s->inner, x, b->w[0], y);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_normalize_forward(dni_layer *layer, dni_builder *b)
 {
     normalize_state *s = layer->state;
-    const Cnn__NormalizeParameter *p = param_of(layer);
     int64_t norms = s->across ? s->N : s->N * s->inner;
     bool keep = !s->plain && (layer->propagate[0] || layer->weight_wanted[0]);
     s->norm = layer->num_tops == 2 ? b->y[1] : dni_temp(b, b->dtype, 1, &norms);
     s->u = keep ? dni_temp_like(b, b->x[0]) : b->y[0];
     emit_sums(s, b, DN_REDUCE_SUMSQ, b->x[0], DNI_NONE, s->norm);
-    dni_emit_unary(b, DN_FN_POWER, 1, s->plain ? 1e-6 : p->eps, 0.5, s->norm, s->norm);
+    dni_emit_unary(b, DN_FN_POWER, 1, s->eps, 0.5, s->norm, s->norm);
     emit_stretched(s, b, DN_BCAST_DIV, b->x[0], s->norm, s->u);
     if (!s->plain)
         emit_scale(s, b, s->u, b->y[0]);
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_normalize_backward(dni_layer *layer, dni_builder *b)
 {
     const normalize_state *s = layer->state;
     int64_t dim = s->shared ? 1 : s->C;
@@ -148,14 +144,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_normalize = {
     .type = "Normalize",
-    .bottoms_min = 1,
-    .bottoms_max = 1,
-    .tops_min = 1,
     .tops_max = 2,
-    .flags = DNI_LAYER_READS_TOP,
-    .state_size = sizeof(normalize_state),
     .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    DNI_NORMALIZE_CLASS,
 };

@@ -4,42 +4,51 @@
  * names, the rest is 0.
  * upsample_param: scale (1) | scale_h scale_w; with a mask also upsample_h upsample_w (the
  * top's size), pad_out_h, pad_out_w (false: one less). DeconvNet's unpooling_param: unpool
- * (MAX), with a mask, unpool_size (both of the top's sizes), kernel_size and stride (of the
- * pooling; mean nothing here). bottoms: (N, C, H, W), [mask: the same, places in the top's
- * plane]; top: (N, C, H', W'). Gradient: the sum over the block; with a mask, what lies at the
- * place. */
-#include "layers/layer.h"
-
-typedef struct upsample_state {
-    int64_t rows, columns; /* of a block */
-} upsample_state;
+ * (MAX), with a mask, unpool_size (both of the top's sizes) | unpool_h unpool_w, kernel_size
+ * and stride (of the pooling; mean nothing here). bottoms: (N, C, H, W), [mask: the same,
+ * places in the top's plane]; top: (N, C, H', W'). Gradient: the sum over the block; with a
+ * mask, what lies at the place. */
+#include "layers/upsample.h"
 
 static const Cnn__UpsampleParameter *param_of(const dni_layer *layer)
 {
     static const Cnn__UpsampleParameter defaults = CNN__UPSAMPLE_PARAMETER__INIT;
-    return layer->param->upsample_param ? layer->param->upsample_param : &defaults;
+    const Cnn__UpsampleParameter *other = layer->param->unpooling_param;
+    return other                          ? other
+           : layer->param->upsample_param ? layer->param->upsample_param
+                                          : &defaults;
 }
 
-static dn_status setup(dni_layer *layer)
+/* The size, under whichever name. */
+static int64_t given(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    return a ? a : b ? b : c ? c : d;
+}
+
+dn_status dni_upsample_setup(dni_layer *layer)
 {
     const Cnn__UpsampleParameter *p = param_of(layer);
-    upsample_state *s = layer->state;
+    dni_upsample *s = layer->state;
     s->rows = p->has_scale_h ? (int64_t)p->scale_h : p->scale;
     s->columns = p->has_scale_w ? (int64_t)p->scale_w : p->scale;
     DNI_REQUIRE(s->rows > 0 && s->columns > 0 && s->rows <= INT32_MAX &&
                     s->columns <= INT32_MAX,
                 DN_E_NET, "scale must be positive");
-    DNI_REQUIRE(
-        !p->has_kernel_size || (p->unpool_size && layer->num_bottoms > 1 &&
-                                p->unpool == CNN__UPSAMPLE_PARAMETER__UNPOOL_METHOD__MAX),
-        DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to unpool_size is not supported");
+    s->H = given(p->unpool_size, p->unpool_h, p->output_h, p->upsample_h);
+    s->W = given(p->unpool_size, p->unpool_w, p->output_w, p->upsample_w);
+    DNI_REQUIRE((!p->has_kernel_size && p != layer->param->unpooling_param &&
+                 layer->cls->bottoms_min == 1) ||
+                    (((s->H && s->W) || p->has_scale) && layer->num_bottoms > 1 &&
+                     p->unpool == CNN__UPSAMPLE_PARAMETER__UNPOOL_METHOD__MAX),
+                DN_E_UNSUPPORTED,
+                "unpooling other than MAX by a mask to a given unpool_size is not supported");
     return DN_OK;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_upsample_shape(dni_layer *layer)
 {
     const Cnn__UpsampleParameter *p = param_of(layer);
-    const upsample_state *s = layer->state;
+    const dni_upsample *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
     int64_t H, W;
     DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4", x->axes);
@@ -48,12 +57,8 @@ static dn_status shape(dni_layer *layer)
     if (layer->num_bottoms > 1) {
         DNI_REQUIRE(dni_shape_equal(x, &layer->bottom[1]), DN_E_SHAPE,
                     "the mask has another shape than bottom 0");
-        H = p->unpool_size      ? p->unpool_size
-            : p->has_upsample_h ? p->upsample_h
-                                : H - p->pad_out_h;
-        W = p->unpool_size      ? p->unpool_size
-            : p->has_upsample_w ? p->upsample_w
-                                : W - p->pad_out_w;
+        H = s->H || p->has_upsample_h ? s->H : H - p->pad_out_h;
+        W = s->W || p->has_upsample_w ? s->W : W - p->pad_out_w;
     }
     layer->top[0] = dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], H, W});
     return DN_OK;
@@ -63,7 +68,7 @@ static dn_status shape(dni_layer *layer)
 
 static void forward_blocks(const dni_layer *layer, dni_builder *b)
 {
-    const upsample_state *s = layer->state;
+    const dni_upsample *s = layer->state;
     const int64_t *d = layer->bottom[0].dim, W = d[3], wide = W * s->columns;
     dn_args_copy a = {.axes = 4,
                       .dim = {d[0] * d[1] * d[2], s->rows, W, s->columns},
@@ -75,7 +80,7 @@ static void forward_blocks(const dni_layer *layer, dni_builder *b)
 
 static void backward_blocks(const dni_layer *layer, dni_builder *b)
 {
-    const upsample_state *s = layer->state;
+    const dni_upsample *s = layer->state;
     const int64_t *d = layer->bottom[0].dim, W = d[3], wide = W * s->columns;
     dn_args_reduce a = {.op = DN_REDUCE_SUM,
                         .axes = 4,
@@ -96,7 +101,7 @@ static dn_args_gather planes(const dni_layer *layer)
         .count = x[2] * x[3], .cols = 1, .limit = y[2] * y[3], .batch = x[0] * x[1]};
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_upsample_forward(dni_layer *layer, dni_builder *b)
 {
     dn_args_gather a = planes(layer);
     a.set = 1;
@@ -106,7 +111,7 @@ static void forward(dni_layer *layer, dni_builder *b)
         dni_emit(b, DN_OP_SCATTER_ADD, &a, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(b->y[0]));
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_upsample_backward(dni_layer *layer, dni_builder *b)
 {
     dn_args_gather a = planes(layer);
     if (b->num_x == 1)
@@ -118,13 +123,5 @@ static void backward(dni_layer *layer, dni_builder *b)
 const dni_layer_class dni_layer_upsample = {
     .type = "Upsample",
     .bottoms_min = 1,
-    .bottoms_max = 2,
-    .tops_min = 1,
-    .tops_max = 1,
-    .no_gradient = 1u << 1,
-    .state_size = sizeof(upsample_state),
-    .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    DNI_UPSAMPLE_CLASS,
 };

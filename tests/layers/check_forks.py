@@ -1222,6 +1222,43 @@ def unpooling_v1(rng):
 
 
 @case
+def unpooling_named(rng):
+    """The same as a layer of the modern language: DeconvNet's words, and FuseNet's."""
+    x = rng.normal(0, 1, (2, 3, 6, 4))
+    for param in ('unpool: MAX kernel_size: 2 stride: 2 unpool_h: 6 unpool_w: 4',
+                  'output_h: 6 output_w: 4', 'scale: 2'):
+        made = net("layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'q' top: 'm' pooling_param "
+                   "{ kernel_size: 2 stride: 2 } } layer { name: 'l' type: 'Unpooling' bottom: 'q' "
+                   "bottom: 'm' top: 'y' unpooling_param { %s } }" % param, {'x': x}, force=False)
+        made.forward()
+        close(param, made.blobs['y'].data, largest_of_four(x))
+
+
+@case
+def norms(rng):
+    """GRN has one norm for each position, Normalization one for each item."""
+    x = rng.normal(0, 1, (2, 3, 4, 5))
+    for kind, axes, eps in (("type: 'GRN' grn_param { bias: 0.25 }", 1, 0.25),
+                            ("type: 'GRN'", 1, 1), ("type: 'Normalization'", (1, 2, 3), 0)):
+        made = net("layer { name: 'l' bottom: 'x' top: 'y' %s }" % kind, {'x': x})
+        made.forward()
+        close(kind, made.blobs['y'].data, x / np.sqrt(eps + (x ** 2).sum(axes, keepdims=True)))
+
+
+@case
+def depthwise_conv(rng):
+    """Convolution by another name."""
+    x, tops = rng.normal(0, 1, (2, 4, 5, 5)), []
+    for kind in 'DepthwiseConv', 'Convolution':
+        made = net("layer { name: 'l' type: '%s' bottom: 'x' top: 'y' convolution_param { "
+                   "num_output: 4 group: 4 kernel_size: 3 pad: 1 bias_term: false } }" % kind, {'x': x})
+        made.params['l'][0].data[...] = np.linspace(-1, 1, 36).reshape(4, 1, 3, 3)
+        made.forward()
+        tops.append(made.blobs['y'].data.copy())
+    close('top', *tops)
+
+
+@case
 def interp(rng):
     """Corners fall on corners."""
     x = rng.normal(0, 1, (2, 3, 5, 7))

@@ -620,6 +620,17 @@ const gradient_row gradient_rows[] = {
                            "alpha: 2 } loss_param { normalization: NONE }"), 0},
     {"DiceCoefLoss", IN("x", "dim: 1 dim: 12") IN("xx", "dim: 1 dim: 12")
      L("DiceCoefLoss", "bottom: 'x' bottom: 'xx' top: 'y' loss_weight: 3"), 0},
+    /* the same under other names */
+    {"Unpooling",
+     X4 "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'mask' pooling_param { "
+     "kernel_size: 2 stride: 2 } } "
+     L("Unpooling", "bottom: 'm' bottom: 'mask' top: 'y' unpooling_param { output_h: 4 "
+                    "output_w: 5 }"), 0},
+    {"DepthwiseConv", X4 L("DepthwiseConv", XY "convolution_param { num_output: 3 kernel_size: "
+                                               "3 group: 3 }"), 0},
+    {"Normalization", X4 L("Normalization", XY), 0},
+    {"GRN", X4 L("GRN", XY "grn_param { bias: 0.5 }"), 0},
+    {"GRN", X4 L("GRN", XY), 0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];

@@ -223,6 +223,11 @@ static const struct refusal {
      DN_E_NET, "resize_param has no place"},
     {X4 L("Upsample", "upsample_param { unpool: AVE kernel_size: 2 unpool_size: 8 }"),
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask"},
+    {X4 "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'k' pooling_param { "
+        "kernel_size: 2 stride: 2 } } layer { name: 'l' type: 'Unpooling' bottom: 'm' bottom: 'k' "
+        "top: 'y' pooling_param { kernel_size: 2 stride: 2 } }",
+     DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given unpool_size"},
+    {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},
     {SOURCE("WindowData", "window_data_param { batch_size: 1 }"), DN_E_NET,
      "window_data_param needs a source"},
     {SOURCE("DummyData", ""), DN_E_NET, "shape"},

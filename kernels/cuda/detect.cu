@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * detect.cu: DETECT, of as many images at once as some memory holds. A candidate's place in the
- * order is how many come before it: each counts for itself, so nothing depends on who is first.
- * Suppression is a block per group: one kept box after the other is held against all that
- * follow it. Groups are counted through the images. */
-#include "grid.cuh"
+ * detect.cu: DETECT, of as many images at once as some memory holds. Which boxes are too near
+ * to which is found of all pairs at once, as bits; a block per group then goes through them, 64
+ * boxes at a time. Where the limit changes with each box kept, or the bits are too many, the
+ * block holds one kept box after the other against all that follow it. Groups are counted
+ * through the images. */
+#include "order.cuh"
 
 #define DETECT_FUNCTION     DEVICE
 #define DETECT_GET(d, x, i) ((const float *)(x))[i]
 #include "../detect.h"
 
-#define MOST_SCRATCH ((int64_t)64 << 20) /* of several images */
+#define MOST_SCRATCH ((int64_t)64 << 20) /* of several images; of an image's bits */
+#define WORD         64                  /* boxes whose bits are a number */
 
 typedef struct detect_args {
     detect d;
     int64_t n, images; /* the first, and how many: */
     dn_box *boxes;     /* (places, P) */
-    double *scores;    /* (groups, P): NaN where there is no candidate */
+    double *scores;    /* (groups, P) */
     double *nearest;   /* (groups, before): IoU with the nearest one kept */
+    ordered ranks;     /* (groups, P) by score */
+    uint64_t *bits;    /* (groups, before, words): which later ones are too near */
+    int64_t words;
     int32_t *order;    /* (groups, before): candidates, then those kept */
     int32_t *mark;     /* (groups, group): is it one of the image's best? */
     int32_t *counts;   /* (groups) */
@@ -38,32 +43,110 @@ MAP(detect_boxes, detect_args)
     a->boxes[i] = detect_box(&a->d, a->n + image, row - image * a->d.places, i - row * a->d.P);
 }
 
-/* i: a candidate of a group */
+/* i: what may be a candidate of a group */
 MAP(detect_scores, detect_args)
 {
     int64_t group = quotient(i, a->d.P), at = i - group * a->d.P;
     int64_t image = quotient(group, a->d.groups);
-    double score;
+    double score = 0;
     bool is = detect_score(&a->d, a->n + image, group - image * a->d.groups, at,
                            box_of(a, group, at), &score);
-    a->scores[i] = !is ? NAN : score == score ? score : -INFINITY;
+    a->scores[i] = score == score ? score : -INFINITY;
+    a->ranks.key[i] = is ? order_key(score) : 0;
     if (at == 0)
         a->counts[group] = 0;
 }
 
+/* i: one by the order of its piece of a group */
 MAP(detect_rank, detect_args)
 {
-    int64_t group = quotient(i, a->d.P), at = i - group * a->d.P, before = 0;
-    const double *scores = a->scores + group * a->d.P;
-    double own = scores[at];
-    if (own != own)
+    int64_t group = quotient(i, a->d.P);
+    if (a->ranks.key[i] == 0)
         return;
-    for (int64_t k = 0; k < a->d.P; k++)
-        before += comes_before(scores[k], k, own, at);
+    int64_t before = order_place(&a->ranks, group, i - group * a->d.P);
     if (before >= a->d.before)
         return;
-    a->order[group * a->d.before + before] = (int32_t)at;
+    a->order[group * a->d.before + before] = a->ranks.item[i];
     raise_to(&a->counts[group], (int32_t)before + 1);
+}
+
+/* ---- suppression ------------------------------------------------------------------------- */
+
+/* i: (group, word, box): of the boxes of a word those that are too near; what they say of those
+ * before the box is not looked at. */
+MAP(detect_near, detect_args)
+{
+    int64_t row = quotient(i, a->d.before), box = i - row * a->d.before;
+    int64_t group = quotient(row, a->words), word = row - group * a->words;
+    int64_t count = a->counts[group], first = word * WORD, end = first + WORD;
+    const int32_t *order = a->order + group * a->d.before;
+    uint64_t bits = 0;
+    if (box >= count || first >= count || end <= box)
+        return;
+    dn_box own = *box_of(a, group, order[box]);
+    for (int64_t k = first; k < end && k < count; k++)
+        if (!(dn_box_iou(box_of(a, group, order[k]), &own, a->d.one) <= a->d.nms))
+            bits |= (uint64_t)1 << (k - first);
+    a->bits[(group * a->d.before + box) * a->words + word] = bits;
+}
+
+DEVICE int ones(uint64_t bits)
+{
+#ifdef __CUDACC__
+    return __popcll(bits);
+#else
+    return __builtin_popcountll(bits);
+#endif
+}
+
+/* One thread goes through 64 boxes, all then note what those that are kept are too near to. */
+BLOCKS(detect_take, detect_args)
+{
+    SHARED uint64_t gone[BLOCK], near[WORD];
+    SHARED int32_t which[WORD];
+    int32_t *order = a->order + block * a->d.before;
+    const uint64_t *bits = a->bits + block * a->d.before * a->words;
+    int64_t count = a->counts[block], kept = 0;
+    THREADS(t)
+        gone[t] = 0;
+    for (int64_t w = 0; w * WORD < count && kept < a->d.group; w++) {
+        const uint64_t *rows = bits + w * WORD * a->words;
+        int here = (int)(count - w * WORD < WORD ? count - w * WORD : WORD);
+        THREADS(t)
+            if (t < here) {
+                near[t] = rows[t * a->words + w];
+                which[t] = order[w * WORD + t];
+            }
+        THREADS(t)
+            if (t == 0) {
+                uint64_t out = gone[w], in = 0;
+                int64_t left = a->d.group - kept;
+                for (int k = 0; k < here && left > 0; k++)
+                    if (!(out >> k & 1)) {
+                        out |= near[k];
+                        in |= (uint64_t)1 << k;
+                        left--;
+                    }
+                gone[w] = in;
+            }
+        uint64_t in = gone[w];
+        THREADS(t)
+        {
+            if (t < here && (in >> t & 1))
+                order[kept + ones(in & (((uint64_t)1 << t) - 1))] = which[t];
+            if (t > w && t < a->words) {
+                uint64_t out = 0;
+                UNROLL
+                for (int k = 0; k < WORD; k++)
+                    out |= in >> k & 1 ? rows[k * a->words + t] : 0;
+                gone[t] |= out;
+            }
+        }
+        kept += ones(in);
+    }
+    THREADS(t)
+        if (t == 0)
+            a->counts[block] = (int32_t)kept;
 }
 
 /* The next candidate, from i on, that is not too near to those kept: all threads look. */
@@ -183,11 +266,25 @@ static bool shape_of(const dn_op *op, detect *d)
     return detect_shape(d, &op->args.detect, op->num_inputs, in);
 }
 
+static int64_t words_of(const detect *d)
+{
+    return (d->before + WORD - 1) / WORD;
+}
+
+/* Of an image. 0: it is done without bits. */
+static int64_t bits_each(const detect *d)
+{
+    int64_t words = words_of(d), bits = words * d->before * d->groups;
+    bool changes = d->eta < 1 && d->nms > 0.5;
+    return changes || words > BLOCK || bits > MOST_SCRATCH / 8 ? 0 : bits;
+}
+
 /* Bytes of scratch of an image. */
 static int64_t bytes_each(const detect *d)
 {
     return d->P * d->places * (int64_t)sizeof(dn_box) +
-           (d->P + d->before) * d->groups * (int64_t)sizeof(double) +
+           ((d->P + d->before) * d->groups + bits_each(d)) * (int64_t)sizeof(double) +
+           order_bytes(d->groups, d->P) +
            (d->before + d->group + 1) * d->groups * (int64_t)sizeof(int32_t);
 }
 
@@ -203,7 +300,7 @@ static dn_status prepare(dn_op *op, dn_op_info *info)
     detect d;
     shape_of(op, &d);
     if (d.P > 1 << 20 || d.N > 1 << 24 || d.P * d.groups > INT32_MAX)
-        return cuda_decline(info, "more than 2^20 candidates, each held against each");
+        return cuda_decline(info, "more than 2^20 candidates");
     op->scratch =
         (size_t)(images_at_a_time(&d) * bytes_each(&d)) + (size_t)(d.N + 1) * sizeof(int32_t);
     return DN_OK;
@@ -219,7 +316,10 @@ static dn_status run_detect(const dn_op *op, const dn_op_io *io)
     a.boxes = (dn_box *)io->scratch;
     a.scores = (double *)(a.boxes + step * d->P * d->places);
     a.nearest = a.scores + d->P * groups;
-    a.order = (int32_t *)(a.nearest + d->before * groups);
+    a.bits = (uint64_t *)(a.nearest + d->before * groups);
+    a.words = bits_each(d) ? words_of(d) : 0;
+    a.ranks = order_in(a.bits + step * bits_each(d), groups, d->P);
+    a.order = a.ranks.item + d->P * groups;
     a.mark = a.order + d->before * groups;
     a.counts = a.mark + d->group * groups;
     a.first = a.counts + groups;
@@ -230,8 +330,14 @@ static dn_status run_detect(const dn_op *op, const dn_op_io *io)
         groups = a.images * d->groups;
         detect_boxes(op, &a, d->P * d->places * a.images);
         detect_scores(op, &a, d->P * groups);
+        order_sort(op, &a.ranks, a.ranks.pieces * groups);
         detect_rank(op, &a, d->P * groups);
-        detect_suppress(op, &a, groups);
+        if (a.words) {
+            detect_near(op, &a, d->before * a.words * groups);
+            detect_take(op, &a, groups);
+        } else {
+            detect_suppress(op, &a, groups);
+        }
         detect_mark(op, &a, d->group * groups);
         detect_count(op, &a, a.images);
         detect_total(op, &a, 1);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * multi_box.cu: MULTI_BOX, in steps: the true boxes of each image, what each prior overlaps, a
  * block for each image where they take turns, ranks of what may be mined, the losses. A prior
- * counts those before it, so nothing is sorted, and writes its own gradients, so nothing is
- * added by two. A label that is no object's is noted and left out. */
-#include "grid.cuh"
+ * writes its own gradients, so nothing is added by two. A label that is no object's is noted and left out. */
+#include "order.cuh"
 
 #define MULTI_FUNCTION DEVICE
 #include "../multi_box.h"
@@ -17,7 +16,7 @@ typedef struct multi_args {
     dn_args_multi_box p;
     /* scratch */
     double *overlap; /* (N, places, P) with the best true box */
-    double *score;   /* (N, P) what is ranked, then the two losses */
+    double *score;   /* (N, P) the two losses */
     double *pair;    /* (N, places, G) overlap with the best free box, */
     double *sums;    /* (N, P) */
     int32_t *first;  /* (N, places, G) which box that is; */
@@ -25,7 +24,8 @@ typedef struct multi_args {
     int32_t *num;    /* (N) and how many */
     int32_t *match;  /* (N, places, P) */
     int32_t *best;   /* (N, places, P) */
-    int32_t *order;  /* (N, P) rank among those that may be taken, or NEVER */
+    ordered ranks;   /* (N, P) by what it is taken for */
+    int32_t *order;  /* (N, P) NEVER: it may not be taken */
     int32_t *list;   /* (N, P) those, by rank */
     int32_t *taken;  /* (N, P) */
     int32_t *matches; /* (N) */
@@ -200,21 +200,19 @@ MAP(score_all, multi_args)
     int64_t n = quotient(i, a->P);
     bool may = a->num[n] > 0 && multi_is_eligible(&m, a->match[i], a->overlap[i]);
     a->order[i] = may ? 0 : NEVER;
-    double score = may ? multi_rank(&m, n, i - n * a->P, a->match[i]) : 0;
-    a->score[i] = score == score ? score : -INFINITY;
+    a->ranks.key[i] =
+        may ? order_key(multi_rank(&m, n, i - n * a->P, a->match[i])) : 0;
 }
 
+/* i: one by the order of its piece of an image */
 MAP(rank_all, multi_args)
 {
     int64_t n = quotient(i, a->P), begin = n * a->P;
-    double own = a->score[i];
-    int32_t before = 0;
-    if (a->order[i] == NEVER)
+    if (a->ranks.key[i] == 0)
         return;
-    for (int64_t k = begin; k < begin + a->P; k++)
-        before += a->order[k] != NEVER && comes_before(a->score[k], k, own, i);
-    a->list[begin + before] = (int32_t)(i - begin);
-    a->taken[i] = before;
+    int64_t before = order_place(&a->ranks, n, i - begin);
+    a->list[begin + before] = a->ranks.item[i];
+    a->taken[begin + a->ranks.item[i]] = (int32_t)before;
 }
 
 /* block: an image. taken: the rank of each, which becomes whether it is taken. */
@@ -365,7 +363,8 @@ static void lay_out(multi_args *a, void *scratch)
     a->score = a->overlap + NP * a->places;
     a->sums = a->score + NP;
     a->pair = a->sums + NP;
-    a->first = (int32_t *)(a->pair + NG * a->places);
+    a->ranks = order_in(a->pair + NG * a->places, a->N, a->P);
+    a->first = a->ranks.item + NP;
     a->rows = a->first + NG * a->places;
     a->num = a->rows + NG;
     a->matches = a->num + a->N;
@@ -381,8 +380,9 @@ static dn_status prepare_multi_box(dn_op *op, dn_op_info *info)
     multi_args a = sizes_of(op);
     int64_t NP = a.N * a.P, NG = a.N * a.G;
     if (a.P > 1 << 20 || (double)a.N * (double)a.G * (double)a.places > 1e12)
-        return cuda_decline(info, "more than 2^20 priors, each held against each");
+        return cuda_decline(info, "more than 2^20 priors");
     op->scratch = (size_t)(NP * (a.places + 2) + NG * a.places) * sizeof(double) +
+                  (size_t)order_bytes(a.N, a.P) +
                   (size_t)(NG * (a.places + 1) + 2 * a.N + NP * (2 * a.places + 3)) *
                       sizeof(int32_t);
     return DN_OK;
@@ -408,6 +408,7 @@ static dn_status run_multi_box(const dn_op *op, const dn_op_io *io)
     match_rest(op, &a, a.N * a.P);
     if (mines) {
         score_all(op, &a, a.N * a.P);
+        order_sort(op, &a.ranks, a.N * a.ranks.pieces);
         rank_all(op, &a, a.N * a.P);
         choose(op, &a, a.N);
     }

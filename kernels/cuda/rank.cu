@@ -1,45 +1,61 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * rank.cu: RANK: an element counts those of its row that come before it. Threads side by side
- * read the same element at once, so rows of some ten thousand take no time beside a network. */
-#include "grid.cuh"
+ * rank.cu: RANK: rows are ordered by key, then by value, as one number of 64 bits: an element's
+ * rank is its place less that of the first of its key. */
+#include "order.cuh"
 
 typedef struct rank_args {
     const float *x, *key;
     float *y;
     int64_t dim, most;
+    ordered o;
 } rank_args;
 
-DEVICE float rank_value(float x)
+/* In the order of numbers; of those that are none: 0. */
+DEVICE uint32_t rank_bits(float x)
 {
-    return x == x ? x : -INFINITY;
+    uint32_t word = bits_of(x == 0 ? 0 : x);
+    return x != x ? 0 : word >> 31 ? ~word : word | (uint32_t)1 << 31;
+}
+
+/* -infinity and what is no number are equally bad. */
+DEVICE uint32_t rank_value(float x)
+{
+    return rank_bits(x == x ? x : -INFINITY);
 }
 
 /* i: an element of y */
-MAP(rank, rank_args)
+MAP(rank_key, rank_args)
 {
-    int64_t row = quotient(i, a->dim), d = i - row * a->dim, before = 0;
-    const float *x = a->x + row * a->dim, *key = a->key ? a->key + row * a->dim : NULL;
-    float own = rank_value(x[d]);
-    for (int64_t e = 0; e < a->dim; e++) {
-        float other = rank_value(x[e]);
-        bool first = other > own || (other == own && e < d);
-        before += first && (!key || key[e] == key[d]);
-    }
-    a->y[i] = a->most == 0 ? (float)before : before < a->most ? 1.0f : 0.0f;
+    a->o.key[i] = (uint64_t)(a->key ? rank_bits(a->key[i]) : 1) << 32 | rank_value(a->x[i]);
+}
+
+/* i: one by the order of its piece. A key that is no number is no other's. */
+MAP(rank_place, rank_args)
+{
+    int64_t row = quotient(i, a->dim), at = i - row * a->dim, before = 0;
+    uint64_t own = a->o.key[i], best = own | 0xFFFFFFFFu;
+    if (own >> 32)
+        before = order_place(&a->o, row, at) - (a->key ? order_before(&a->o, row, best, -1) : 0);
+    a->y[row * a->dim + a->o.item[i]] =
+        a->most == 0 ? (float)before : before < a->most ? 1.0f : 0.0f;
 }
 
 static dn_status prepare_rank(dn_op *op, dn_op_info *info)
 {
-    return op->args.rank.dim <= 1 << 20
-               ? DN_OK
-               : cuda_decline(info, "more than 2^20 in a row, each held against each");
+    if (op->args.rank.dim > 1 << 20)
+        return cuda_decline(info, "more than 2^20 in a row");
+    op->scratch = (size_t)order_bytes(op->args.rank.outer, op->args.rank.dim);
+    return DN_OK;
 }
 
 static dn_status run_rank(const dn_op *op, const dn_op_io *io)
 {
+    const dn_args_rank *r = &op->args.rank;
     rank_args a = {cuda_in(op, io, 0), cuda_in(op, io, 1), cuda_out(op, io, 0),
-                   op->args.rank.dim, op->args.rank.most};
-    rank(op, &a, op->out[0].count);
+                   r->dim, r->most, order_in(io->scratch, r->outer, r->dim)};
+    rank_key(op, &a, op->out[0].count);
+    order_sort(op, &a.o, r->outer * a.o.pieces);
+    rank_place(op, &a, op->out[0].count);
     return DN_OK;
 }
 

@@ -724,6 +724,36 @@ static void updates_of_many(builder *b)
             }
 }
 
+/* Rows that a device sorts in pieces, and boxes that it compares by many words of bits. */
+static void long_rows(builder *b)
+{
+    static const int64_t dims[] = {2048, 2049, 5000};
+    for (int n = 0; n < 6; n++) {
+        BEGIN(b, DN_OP_RANK, dn_args_rank);
+        b->c.args.rank = (dn_args_rank){b->c.args.base, 2, dims[n % 3], n == 5 ? 1500 : 0};
+        in(b, n < 3 ? COARSE : SPOILT, SHAPE(2, dims[n % 3]));
+        if (n % 2)
+            in(b, n < 3 ? COARSE : SPOILT, SHAPE(2, dims[n % 3]));
+        out(b, SHAPE(2, dims[n % 3]));
+        emit(b);
+    }
+    for (int32_t n = 0; n < 6; n++) {
+        detect_begin(b, DN_DETECT_PROPOSAL, 4 * n, SHAPE(3, 4));
+        b->c.args.detect.threshold = -1e9;
+        b->c.args.detect.stride = 3;
+        b->c.args.detect.least = -10;
+        b->c.args.detect.before = n % 2 ? 1300 : 2000;
+        b->c.args.detect.after = n % 3 ? -1 : 100;
+        b->c.args.detect.keep = -1;
+        b->c.args.detect.eta = n == 4 ? 0.999 : 1;
+        b->c.args.detect.nms = n == 4 ? 0.8 : 0.4;
+        in(b, n < 4 ? COARSE : SPOILT, SHAPE(1, 6, 40, 20));
+        in(b, NORMAL, SHAPE(1, 12, 40, 20));
+        in_whole(b, DN_F32, 60, SHAPE(1, 3));
+        detect_emit(b, 1, 3 * 40 * 20, 1);
+    }
+}
+
 void cases_network(case_fn fn, void *user)
 {
     int32_t number = 3000000;
@@ -747,4 +777,5 @@ void cases_network(case_fn fn, void *user)
     lstm_cases(&b);
     update_cases(&b);
     updates_of_many(&b);
+    long_rows(&b);
 }

@@ -2,10 +2,12 @@
  * Pooling: y = max, average or a random choice over a window of each channel.
  * pooling_param: pool (MAX; AVE, STOCHASTIC), kernel_size | kernel_h kernel_w, stride (1) |
  * stride_h stride_w, pad (0) | pad_h pad_w, global_pooling (false: true takes the whole
- * plane), round_mode (CEIL). Of the forks: ceil_mode, avg_include_pad, torch_pooling. engine
- * changes nothing. kernel_size, stride and pad (once, or of the forks for each axis) are for
- * the spatial axes, but of C3D kernel_depth, temporal_stride and temporal_pad for the first of
- * three. bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad - kernel) / stride
+ * plane), round_mode (CEIL). Of the forks: ceil_mode, avg_include_pad, torch_pooling; of
+ * Synopsys': pad_t, pad_b, pad_l and pad_r in place of pad, and AVE_EXC_PAD, AVE of what lies
+ * inside. engine changes nothing. kernel_size, stride and pad (once, or of the forks for each
+ * axis) are for the spatial axes, but of C3D kernel_depth, temporal_stride and temporal_pad for
+ * the first of three. bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad -
+ * kernel) / stride
  * + 1, rounded up; with padding, a last window that would start beyond in + pad is left out.
  * Second top (MAX): the index in the plane of each maximum. AVE divides by the window cut at
  * in + pad. Gradient: MAX, STOCHASTIC: to the element chosen; AVE: spread evenly; STOCHASTIC
@@ -30,6 +32,7 @@ static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter
         *out = DN_POOL_MAX;
         return DN_OK;
     case CNN__POOLING_PARAMETER__POOL_METHOD__AVE:
+    case CNN__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD:
         *out = DN_POOL_AVE;
         return DN_OK;
     case CNN__POOLING_PARAMETER__POOL_METHOD__STOCHASTIC:
@@ -111,6 +114,28 @@ static dn_status read_window(const dni_layer *layer, const Cnn__PoolingParameter
     return st;
 }
 
+/* Each side's padding by itself: args.pad is what comes first, end what comes last. */
+static dn_status read_border(const Cnn__PoolingParameter *p, dn_args_pool *a, int64_t end[])
+{
+    const uint32_t first[2] = {p->pad_t, p->pad_l}, last[2] = {p->pad_b, p->pad_r};
+    bool any = p->pad_t || p->pad_l || p->pad_b || p->pad_r;
+    DNI_REQUIRE(!any || (a->spatial == 2 && !p->pad && !p->n_pad_3d && !p->pad_h && !p->pad_w &&
+                         !p->global_pooling),
+                DN_E_NET,
+                "pad_t, pad_b, pad_l and pad_r need 2 spatial axes and a kernel, and no pad");
+    for (int32_t i = 0; any && i < 2; i++) {
+        DNI_REQUIRE(first[i] < a->kernel[i] && last[i] < a->kernel[i], DN_E_NET,
+                    "a side's pad is not less than the kernel, %lld", (long long)a->kernel[i]);
+        DNI_REQUIRE(first[i] == last[i] || a->method == DN_POOL_MAX || a->exclude_pad,
+                    DN_E_UNSUPPORTED, "AVE of opposite sides padded unlike is not supported");
+        a->pad[i] = first[i];
+        end[i] = last[i];
+    }
+    for (int32_t i = any ? 2 : 0; i < a->spatial; i++)
+        end[i] = a->pad[i];
+    return DN_OK;
+}
+
 static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
                              dn_args_pool *a)
 {
@@ -138,10 +163,10 @@ static dn_status unsupported(const Cnn__PoolingParameter *p)
 }
 
 /* Windows along axis i; floor and ceiling of a negative quotient included. */
-static dn_status out_length(const dn_args_pool *a, int32_t i, int64_t in, bool up, bool padded,
-                            int64_t *out)
+static dn_status out_length(const dn_args_pool *a, int32_t i, int64_t in, int64_t end, bool up,
+                            bool padded, int64_t *out)
 {
-    int64_t room = in + 2 * a->pad[i] - a->kernel[i], s = a->stride[i];
+    int64_t room = in + a->pad[i] + end - a->kernel[i], s = a->stride[i];
     int64_t down = room >= 0 ? room / s : -((-room + s - 1) / s);
     *out = (up && room > down * s ? down + 1 : down) + 1;
     if (padded && (*out - 1) * s >= in + a->pad[i])
@@ -149,7 +174,7 @@ static dn_status out_length(const dn_args_pool *a, int32_t i, int64_t in, bool u
     DNI_REQUIRE(*out > 0, DN_E_SHAPE,
                 "the kernel, %lld, is larger than axis %d, which has %lld "
                 "with its padding",
-                (long long)a->kernel[i], 2 + i, (long long)(in + 2 * a->pad[i]));
+                (long long)a->kernel[i], 2 + i, (long long)(in + a->pad[i] + end));
     return DN_OK;
 }
 
@@ -169,7 +194,9 @@ dn_status dni_pooling_shape(dni_layer *layer)
     DNI_REQUIRE(x->axes >= 3 && x->axes <= 2 + DN_MAX_SPATIAL, DN_E_SHAPE,
                 "bottom has %d axes, pooling needs (N, C, spatial...)", x->axes);
     *a = (dn_args_pool){.spatial = x->axes - 2, .stream = layer->stream};
-    a->exclude_pad = !p->avg_include_pad;
+    a->exclude_pad =
+        !p->avg_include_pad || p->pool == CNN__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD;
+    int64_t end[DN_MAX_SPATIAL];
     dn_status st = unsupported(p);
     if (!st)
         st = read_method(layer, p, &a->method);
@@ -177,16 +204,18 @@ dn_status dni_pooling_shape(dni_layer *layer)
         st = check_tops(layer, a->method);
     if (!st)
         st = p->global_pooling ? read_global(p, x, a) : read_window(layer, p, a);
+    if (!st)
+        st = read_border(p, a, end);
     bool up = p->round_mode == CNN__POOLING_PARAMETER__ROUND_MODE__CEIL && p->ceil_mode &&
               !p->torch_pooling;
     bool padded = false;
-    for (int32_t i = 0; i < a->spatial; i++)
-        padded |= a->pad[i] > 0;
+    for (int32_t i = 0; !st && i < a->spatial; i++)
+        padded |= a->pad[i] > 0 || end[i] > 0;
     DNI_REQUIRE(!padded || a->method <= DN_POOL_AVE, DN_E_UNSUPPORTED,
                 "STOCHASTIC pooling takes no pad");
     dni_shape top = *x;
     for (int32_t i = 0; !st && i < a->spatial; i++)
-        st = out_length(a, i, x->dim[2 + i], up, padded, &top.dim[2 + i]);
+        st = out_length(a, i, x->dim[2 + i], end[i], up, padded, &top.dim[2 + i]);
     for (int32_t i = 0; i < layer->num_tops; i++)
         layer->top[i] = top;
     return st;

@@ -1258,6 +1258,37 @@ def depthwise_conv(rng):
     close('top', *tops)
 
 
+def pooled(x, method, kernel, stride, pads, up):
+    """Each window of an image that has a border of its own on each side."""
+    top, below, left, right = pads
+    H, W = x.shape[2:]
+    P, Q = [(n + a + b - kernel + (stride - 1 if up else 0)) // stride + 1
+            for n, a, b in ((H, top, below), (W, left, right))]
+    P, Q = P - ((P - 1) * stride >= H + top), Q - ((Q - 1) * stride >= W + left)
+    y = np.empty(x.shape[:2] + (P, Q))
+    for p, q in itertools.product(range(P), range(Q)):
+        i, j = p * stride - top, q * stride - left
+        window = x[:, :, max(i, 0):i + kernel, max(j, 0):j + kernel]
+        y[:, :, p, q] = window.max((2, 3)) if method == 'MAX' else window.mean((2, 3))
+    return y
+
+
+@case
+def pooling_sides(rng):
+    """Synopsys' padding of each side, as TensorFlow's SAME is written there."""
+    x = rng.normal(0, 1, (2, 3, 7, 6))
+    for method, kernel, stride, pads, up in itertools.product(
+            ('MAX', 'AVE_EXC_PAD'), (3,), (1, 2), ((0, 1, 0, 1), (1, 2, 0, 0), (0, 0, 2, 1)),
+            (True, False)):
+        param = 'pool: %s kernel_h: %d kernel_w: %d stride_h: %d stride_w: %d ceil_mode: %s pad_t: ' \
+            '%d pad_b: %d pad_l: %d pad_r: %d' % (
+                (method, kernel, kernel, stride, stride, str(up).lower()) + pads)
+        made = net("layer { name: 'l' type: 'Pooling' bottom: 'x' top: 'y' pooling_param { %s } }"
+                   % param, {'x': x})
+        made.forward()
+        close(param, made.blobs['y'].data, pooled(x, method, kernel, stride, pads, up))
+
+
 @case
 def interp(rng):
     """Corners fall on corners."""

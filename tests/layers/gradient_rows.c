@@ -631,6 +631,10 @@ const gradient_row gradient_rows[] = {
     {"Normalization", X4 L("Normalization", XY), 0},
     {"GRN", X4 L("GRN", XY "grn_param { bias: 0.5 }"), 0},
     {"GRN", X4 L("GRN", XY), 0},
+    {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 "
+                                   "pad_b: 1 pad_l: 2 }"), 0},
+    {"Pooling", X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 pad_t: 1 pad_r: 2 }"),
+     0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];

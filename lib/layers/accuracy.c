@@ -7,12 +7,10 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    static const Cnn__AccuracyParameter defaults = CNN__ACCURACY_PARAMETER__INIT;
-    const Cnn__AccuracyParameter *p = layer->param->accuracy_param;
+    const Cnn__AccuracyParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     dn_args_accuracy *a = layer->state;
     int32_t axis;
-    p = p ? p : &defaults;
     dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &axis);
     if (st)
         return st;
@@ -43,6 +41,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_accuracy = {
     .type = "Accuracy",
+    .own = DNI_OWN(accuracy_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -18,8 +18,8 @@
 
 static bool is_yolo(const dni_layer *layer)
 {
-    const Cnn__AnnotatedDataParameter *p = layer->param->annotated_data_param;
-    return p && p->yolo_data_type == 1;
+    const Cnn__AnnotatedDataParameter *p = layer->own;
+    return p->yolo_data_type == 1;
 }
 
 static dni_shape shape_of_boxes(const dni_layer *layer, int64_t N, int64_t boxes, bool labels)
@@ -80,12 +80,10 @@ static void labels(const dni_layer *layer, const dni_batch *batch, void *to)
 
 static dn_status setup(dni_layer *layer)
 {
-    static const Cnn__AnnotatedDataParameter none = CNN__ANNOTATED_DATA_PARAMETER__INIT;
-    const Cnn__AnnotatedDataParameter *p = layer->param->annotated_data_param;
+    const Cnn__AnnotatedDataParameter *p = layer->own;
     dni_database *d = layer->state;
     d->label_shape = label_shape;
     d->labels = labels;
-    p = p ? p : &none;
     if (!layer->wire_only) {
         DNI_REQUIRE(p->yolo_data_type == 0 || p->yolo_data_type == 1, DN_E_UNSUPPORTED,
                     "yolo_data_type %d is not supported, 0 and 1 are", p->yolo_data_type);
@@ -120,6 +118,7 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_annotated_data = {
     .type = "AnnotatedData",
+    .own = DNI_OWN(annotated_data_param),
     .bottoms_min = 0,
     .bottoms_max = 0,
     .tops_min = 1,

@@ -23,12 +23,10 @@ static dn_status shape_along(dni_layer *layer, const Cnn__ArgMaxParameter *p, dn
 
 static dn_status shape(dni_layer *layer)
 {
-    static const Cnn__ArgMaxParameter defaults = CNN__ARG_MAX_PARAMETER__INIT;
-    const Cnn__ArgMaxParameter *p = layer->param->argmax_param;
+    const Cnn__ArgMaxParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     dn_args_argmax *a = layer->state;
     dn_status st = DN_OK;
-    p = p ? p : &defaults;
     DNI_REQUIRE(x->axes >= 1, DN_E_SHAPE, "bottom has no axes");
     *a = (dn_args_argmax){.top_k = (int32_t)p->top_k, .out_max_val = p->out_max_val};
     if (p->has_axis) {
@@ -58,6 +56,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_arg_max = {
     .type = "ArgMax",
+    .own = DNI_OWN(argmax_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -18,12 +18,6 @@ typedef struct norm_state {
     dni_tensor y, inv_std; /* for the gradient, while lowering; y before the scale */
 } norm_state;
 
-static const Cnn__BatchNormParameter *param_of(const dni_layer *layer)
-{
-    static const Cnn__BatchNormParameter defaults = CNN__BATCH_NORM_PARAMETER__INIT;
-    return layer->param->batch_norm_param ? layer->param->batch_norm_param : &defaults;
-}
-
 static bool is_scaled(const Cnn__BatchNormParameter *p)
 {
     return p->scale_bias || p->scale_filler || p->filler || p->bias_filler ||
@@ -32,7 +26,7 @@ static bool is_scaled(const Cnn__BatchNormParameter *p)
 
 static dn_status declare_scale(dni_layer *layer, const dni_shape *shape)
 {
-    const Cnn__BatchNormParameter *p = param_of(layer);
+    const Cnn__BatchNormParameter *p = layer->own;
     dn_status st =
         dni_declare_weight(layer, shape, p->scale_filler ? p->scale_filler : p->filler);
     if (st)
@@ -43,7 +37,7 @@ static dn_status declare_scale(dni_layer *layer, const dni_shape *shape)
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__BatchNormParameter *p = param_of(layer);
+    const Cnn__BatchNormParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     norm_state *s = layer->state;
     DNI_REQUIRE(!p->disable_mean && !p->disable_variance, DN_E_UNSUPPORTED,
@@ -65,7 +59,7 @@ static dn_status setup(dni_layer *layer)
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__BatchNormParameter *p = param_of(layer);
+    const Cnn__BatchNormParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     norm_state *s = layer->state;
     DNI_REQUIRE(x->axes >= 1, DN_E_SHAPE, "bottom has no axes");
@@ -139,6 +133,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_batch_norm = {
     .type = "BatchNorm",
+    .own = DNI_OWN(batch_norm_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

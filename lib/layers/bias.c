@@ -7,8 +7,7 @@
 
 static const Cnn__BiasParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__BiasParameter defaults = CNN__BIAS_PARAMETER__INIT;
-    return layer->param->bias_param ? layer->param->bias_param : &defaults;
+    return layer->own;
 }
 
 static dn_status setup(dni_layer *layer)
@@ -46,6 +45,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_bias = {
     .type = "Bias",
+    .own = DNI_OWN(bias_param),
     .bottoms_min = 1,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -21,8 +21,7 @@ typedef struct bn_state {
 
 static const Cnn__BNParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__BNParameter defaults = CNN__BNPARAMETER__INIT;
-    return layer->param->bn_param ? layer->param->bn_param : &defaults;
+    return layer->own;
 }
 
 static dn_status setup(dni_layer *layer)
@@ -128,6 +127,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_bn = {
     .type = "BN",
+    .own = DNI_OWN(bn_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

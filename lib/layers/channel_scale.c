@@ -15,12 +15,12 @@ typedef struct scale_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ChannelScaleParameter *p = layer->param->channel_scale_param;
+    const Cnn__ChannelScaleParameter *p = layer->own;
     scale_state *s = layer->state;
-    DNI_REQUIRE(!p || !p->global_scale, DN_E_UNSUPPORTED, "global_scale is not supported");
-    s->scales = !p || p->do_forward;
-    s->to_x = !p || p->do_backward_feature;
-    s->to_f = !p || p->do_backward_scale;
+    DNI_REQUIRE(!p->global_scale, DN_E_UNSUPPORTED, "global_scale is not supported");
+    s->scales = p->do_forward;
+    s->to_x = p->do_backward_feature;
+    s->to_f = p->do_backward_scale;
     return DN_OK;
 }
 
@@ -79,6 +79,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_channel_scale = {
     .type = "ChannelScale",
+    .own = DNI_OWN(channel_scale_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

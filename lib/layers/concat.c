@@ -11,12 +11,12 @@ typedef struct concat_state {
 
 static dn_status read_axis(const dni_layer *layer, int32_t *axis)
 {
-    const Cnn__ConcatParameter *p = layer->param->concat_param;
-    DNI_REQUIRE(!p || !p->has_axis || !p->has_concat_dim, DN_E_NET,
+    const Cnn__ConcatParameter *p = layer->own;
+    DNI_REQUIRE(!p->has_axis || !p->has_concat_dim, DN_E_NET,
                 "give axis or concat_dim, not both");
-    if (p && p->has_concat_dim)
+    if (p->has_concat_dim)
         return dni_layer_axis(layer, 0, p->concat_dim, "concat_dim", axis);
-    return dni_layer_axis(layer, 0, p ? p->axis : 1, "axis", axis);
+    return dni_layer_axis(layer, 0, p->axis, "axis", axis);
 }
 
 static dn_status shape(dni_layer *layer)
@@ -86,6 +86,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_concat = {
     .type = "Concat",
+    .own = DNI_OWN(concat_param),
     .bottoms_min = 1,
     .bottoms_max = -1,
     .tops_min = 1,

@@ -9,7 +9,7 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__ContrastiveLossParameter *p = layer->param->contrastive_loss_param;
+    const Cnn__ContrastiveLossParameter *p = layer->own;
     dni_loss *s = layer->state;
     int64_t a = dni_shape_count(&layer->bottom[0]), b = dni_shape_count(&layer->bottom[1]);
     dn_status st = dni_loss_per_item(layer, DN_LOSS_CONTRASTIVE, false);
@@ -20,8 +20,8 @@ static dn_status shape(dni_layer *layer)
     DNI_REQUIRE(dni_shape_count(&layer->bottom[2]) == s->args.outer, DN_E_SHAPE,
                 "bottom 2 has %lld values, one for each of %lld pairs is needed",
                 (long long)dni_shape_count(&layer->bottom[2]), (long long)s->args.outer);
-    s->args.param = p ? p->margin : 1;
-    s->args.flag = p && p->legacy_version;
+    s->args.param = p->margin;
+    s->args.flag = p->legacy_version;
     return DN_OK;
 }
 
@@ -45,6 +45,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_contrastive_loss = {
     .type = "ContrastiveLoss",
+    .own = DNI_OWN(contrastive_loss_param),
     .bottoms_min = 3,
     .bottoms_max = 3,
     .tops_min = 1,

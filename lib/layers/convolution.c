@@ -17,8 +17,9 @@
 /* The window; the depthwise classes take each channel as a group of its own. */
 static dn_status read_window(const dni_layer *layer, dni_window *w)
 {
+    const Cnn__ConvolutionParameter *p = layer->own;
     dn_status st = dni_window_read(layer, w);
-    if (!st && strstr(layer->cls->type, "Depthwise") && !dni_conv_param(layer)->has_group) {
+    if (!st && strstr(layer->cls->type, "Depthwise") && !p->has_group) {
         int64_t C = layer->bottom[0].dim[w->axis];
         DNI_REQUIRE(C > 0 && C <= INT32_MAX, DN_E_SHAPE, "bottom has %lld channels",
                     (long long)C);
@@ -29,7 +30,7 @@ static dn_status read_window(const dni_layer *layer, dni_window *w)
 
 dn_status dni_convolution_setup(dni_layer *layer)
 {
-    const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
+    const Cnn__ConvolutionParameter *p = layer->own;
     dni_convolution *s = layer->state;
     dn_status st = read_window(layer, &s->window);
     if (st)

@@ -17,8 +17,8 @@ void dni_convolution_backward(dni_layer *layer, dni_builder *b);
 
 /* The members every such class has. */
 #define DNI_CONVOLUTION_CLASS                                                                  \
-    .bottoms_min = 1, .bottoms_max = -1, .tops_min = 1, .tops_max = -1,                        \
-    .state_size = sizeof(dni_convolution), .setup = dni_convolution_setup,                     \
+    .own = DNI_OWN(convolution_param), .bottoms_min = 1, .bottoms_max = -1, .tops_min = 1,     \
+    .tops_max = -1, .state_size = sizeof(dni_convolution), .setup = dni_convolution_setup,     \
     .shape = dni_convolution_shape, .forward = dni_convolution_forward,                        \
     .backward = dni_convolution_backward
 

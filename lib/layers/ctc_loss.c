@@ -15,9 +15,7 @@ typedef struct ctc_state {
 
 static dn_status shape(dni_layer *layer)
 {
-    static const Cnn__CtcLossParameter defaults = CNN__CTC_LOSS_PARAMETER__INIT;
-    const Cnn__CtcLossParameter *p =
-        layer->param->ctc_loss_param ? layer->param->ctc_loss_param : &defaults;
+    const Cnn__CtcLossParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     ctc_state *s = layer->state;
     DNI_REQUIRE(x->axes == 3 && x->dim[0] > 0 && x->dim[2] > 0, DN_E_SHAPE,
@@ -54,6 +52,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_ctc_loss = {
     .type = "CtcLoss",
+    .own = DNI_OWN(ctc_loss_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -76,9 +76,7 @@ dni_shape dni_database_guess(const dni_layer *layer)
 
 dni_shape dni_database_maps(const dni_layer *layer, const dni_shape *images, int64_t C)
 {
-    static const Cnn__AnnotatedDataParameter none = CNN__ANNOTATED_DATA_PARAMETER__INIT;
-    const Cnn__AnnotatedDataParameter *p = layer->param->annotated_data_param;
-    p = p ? p : &none;
+    const Cnn__AnnotatedDataParameter *p = layer->own;
     bool given = p->seg_resize_height > 0 && p->seg_resize_width > 0;
     int64_t by = p->seg_scales > 0 ? p->seg_scales : 1;
     return dni_shape_of(4, (int64_t[]){images->dim[0], C,

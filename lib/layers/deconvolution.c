@@ -14,7 +14,7 @@ typedef struct deconv_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
+    const Cnn__ConvolutionParameter *p = layer->own;
     deconv_state *s = layer->state;
     dn_status st = dni_window_read(layer, &s->window);
     if (st)
@@ -114,6 +114,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_deconvolution = {
     .type = "Deconvolution",
+    .own = DNI_OWN(convolution_param),
     .bottoms_min = 1,
     .bottoms_max = -1,
     .tops_min = 1,

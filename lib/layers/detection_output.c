@@ -23,16 +23,9 @@ typedef struct output_state {
     dni_detected found;
 } output_state;
 
-static const Cnn__DetectionOutputParameter *param_of(const dni_layer *layer)
-{
-    static const Cnn__DetectionOutputParameter defaults = CNN__DETECTION_OUTPUT_PARAMETER__INIT;
-    return layer->param->detection_output_param ? layer->param->detection_output_param
-                                                : &defaults;
-}
-
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__DetectionOutputParameter *p = param_of(layer);
+    const Cnn__DetectionOutputParameter *p = layer->own;
     const Cnn__NonMaximumSuppressionParameter *nms = p->nms_param;
     output_state *s = layer->state;
     DNI_REQUIRE(p->num_classes > 0 && p->num_classes < 1u << 20, DN_E_NET, "num_classes is %u",
@@ -81,7 +74,7 @@ static dn_status check_bottoms(const dni_layer *layer, output_state *s)
 /* Before the first run: as many boxes as there may be. */
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__DetectionOutputParameter *p = param_of(layer);
+    const Cnn__DetectionOutputParameter *p = layer->own;
     output_state *s = layer->state;
     dn_status st = check_bottoms(layer, s);
     if (st)
@@ -97,7 +90,7 @@ static dn_status shape(dni_layer *layer)
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    const Cnn__DetectionOutputParameter *p = param_of(layer);
+    const Cnn__DetectionOutputParameter *p = layer->own;
     output_state *s = layer->state;
     bool refined = layer->num_bottoms == 5;
     dn_args_detect args = {.method = DN_DETECT_PRIORS,
@@ -121,6 +114,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_detection_output = {
     .type = "DetectionOutput",
+    .own = DNI_OWN(detection_output_param),
     .bottoms_min = 3,
     .bottoms_max = 5,
     .tops_min = 1,

@@ -14,14 +14,14 @@ typedef struct dropout_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__DropoutParameter *p = layer->param->dropout_param;
+    const Cnn__DropoutParameter *p = layer->own;
     dropout_state *s = layer->state;
-    double ratio = p ? p->dropout_ratio : 0.5;
-    bool scale_train = !p || p->scale_train;
+    double ratio = p->dropout_ratio;
+    bool scale_train = p->scale_train;
     char text[32];
     DNI_REQUIRE(ratio >= 0 && ratio < 1, DN_E_NET, "dropout_ratio is %s, not in [0, 1)",
                 dni_number(text, sizeof text, ratio, 9));
-    DNI_REQUIRE(!p || !p->sqrt_scale, DN_E_UNSUPPORTED, "sqrt_scale is not supported");
+    DNI_REQUIRE(!p->sqrt_scale, DN_E_UNSUPPORTED, "sqrt_scale is not supported");
     s->args = (dn_args_dropout){
         .ratio = ratio, .scale = scale_train ? 1 / (1 - ratio) : 1, .stream = layer->stream};
     s->test = scale_train ? 1 : 1 - ratio;
@@ -55,6 +55,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_dropout = {
     .type = "Dropout",
+    .own = DNI_OWN(dropout_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

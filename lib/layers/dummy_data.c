@@ -20,12 +20,6 @@ typedef struct dummy_state {
     dummy_top *top;
 } dummy_state;
 
-static const Cnn__DummyDataParameter *param_of(const dni_layer *layer)
-{
-    static const Cnn__DummyDataParameter defaults = CNN__DUMMY_DATA_PARAMETER__INIT;
-    return layer->param->dummy_data_param ? layer->param->dummy_data_param : &defaults;
-}
-
 static dn_status check_count(const dni_layer *layer, const char *field, size_t n, bool needed)
 {
     DNI_REQUIRE((!needed && n == 0) || n == 1 || n == (size_t)layer->num_tops, DN_E_NET,
@@ -36,7 +30,7 @@ static dn_status check_count(const dni_layer *layer, const char *field, size_t n
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__DummyDataParameter *p = param_of(layer);
+    const Cnn__DummyDataParameter *p = layer->own;
     dummy_state *s = layer->state;
     dn_status st = check_count(layer, "data_filler", p->n_data_filler, false);
     if (st)
@@ -53,7 +47,7 @@ static void teardown(dni_layer *layer)
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__DummyDataParameter *p = param_of(layer);
+    const Cnn__DummyDataParameter *p = layer->own;
     const size_t n[4] = {p->n_num, p->n_channels, p->n_height, p->n_width};
     const uint32_t *dims[4] = {p->num, p->channels, p->height, p->width};
     static const char *const names[4] = {"num", "channels", "height", "width"};
@@ -99,7 +93,7 @@ static uint64_t stream_of(const dni_layer *layer, int32_t top)
 /* Ops of the device where there are some; a host call for what must happen only once. */
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    const Cnn__DummyDataParameter *p = param_of(layer);
+    const Cnn__DummyDataParameter *p = layer->own;
     dummy_state *s = layer->state;
     for (int32_t i = 0; i < b->num_y; i++) {
         const Cnn__FillerParameter *f = NULL;
@@ -120,6 +114,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_dummy_data = {
     .type = "DummyData",
+    .own = DNI_OWN(dummy_data_param),
     .bottoms_min = 0,
     .bottoms_max = 0,
     .tops_min = 1,

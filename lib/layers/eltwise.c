@@ -17,10 +17,8 @@ typedef struct eltwise_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    static const Cnn__EltwiseParameter defaults = CNN__ELTWISE_PARAMETER__INIT;
-    const Cnn__EltwiseParameter *p = layer->param->eltwise_param;
+    const Cnn__EltwiseParameter *p = layer->own;
     eltwise_state *s = layer->state;
-    p = p ? p : &defaults;
     switch (p->operation) {
     case CNN__ELTWISE_PARAMETER__ELTWISE_OP__SUM:
         s->op = DN_ELTWISE_SUM;
@@ -201,6 +199,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_eltwise = {
     .type = "Eltwise",
+    .own = DNI_OWN(eltwise_param),
     .bottoms_min = 1,
     .bottoms_max = -1,
     .tops_min = 1,

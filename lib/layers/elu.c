@@ -6,13 +6,14 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ELUParameter *p = layer->param->elu_param;
-    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_ELU, .a = p ? p->alpha : 1};
+    const Cnn__ELUParameter *p = layer->own;
+    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_ELU, .a = p->alpha};
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_elu = {
     .type = "ELU",
+    .own = DNI_OWN(elu_param),
     .setup = setup,
     DNI_NEURON_CLASS(DNI_LAYER_READS_TOP),
 };

@@ -28,10 +28,9 @@ typedef struct eval_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    static const Cnn__EvalDetectionParameter defaults = CNN__EVAL_DETECTION_PARAMETER__INIT;
     eval_state *s = layer->state;
     s->layer = layer;
-    s->p = layer->param->eval_detection_param ? layer->param->eval_detection_param : &defaults;
+    s->p = layer->own;
     DNI_REQUIRE(s->p->side > 0 && s->p->side < 4096 && s->p->num_class > 0 &&
                     s->p->num_class < 1u << 20 && s->p->num_object > 0 &&
                     s->p->num_object < 4096,
@@ -231,6 +230,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_eval_detection = {
     .type = "EvalDetection",
+    .own = DNI_OWN(eval_detection_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -9,18 +9,18 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ExpParameter *p = layer->param->exp_param;
-    double base = p ? p->base : -1, log_base = base == -1 ? 1 : log(base);
+    const Cnn__ExpParameter *p = layer->own;
+    double base = p->base, log_base = base == -1 ? 1 : log(base);
     DNI_REQUIRE(base == -1 || base > 0, DN_E_NET,
                 "exp_param.base must be positive, or -1 for e");
-    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_EXP,
-                                               .a = log_base * (p ? p->scale : 1),
-                                               .b = log_base * (p ? p->shift : 0)};
+    *(dni_neuron *)layer->state =
+        (dni_neuron){.fn = DN_FN_EXP, .a = log_base * p->scale, .b = log_base * p->shift};
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_exp = {
     .type = "Exp",
+    .own = DNI_OWN(exp_param),
     .setup = setup,
     DNI_NEURON_CLASS(DNI_LAYER_READS_TOP),
 };

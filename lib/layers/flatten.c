@@ -6,12 +6,12 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__FlattenParameter *p = layer->param->flatten_param;
+    const Cnn__FlattenParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     int32_t from, to;
-    dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "axis", &from);
+    dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &from);
     if (!st)
-        st = dni_layer_axis(layer, 0, p ? p->end_axis : -1, "end_axis", &to);
+        st = dni_layer_axis(layer, 0, p->end_axis, "end_axis", &to);
     if (st)
         return st;
     DNI_REQUIRE(from <= to, DN_E_NET, "axis %d comes after end_axis %d", from, to);
@@ -35,6 +35,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_flatten = {
     .type = "Flatten",
+    .own = DNI_OWN(flatten_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -12,8 +12,8 @@ static dn_status shape(dni_layer *layer)
 
 static void flip(const dni_layer *layer, dni_builder *b, dni_tensor x, dni_tensor y)
 {
-    const Cnn__FlipParameter *p = layer->param->flip_param;
-    bool width = !p || p->flip_width, height = p && p->flip_height;
+    const Cnn__FlipParameter *p = layer->own;
+    bool width = p->flip_width, height = p->flip_height;
     const int64_t *dim = layer->bottom[0].dim, H = dim[2], W = dim[3];
     dn_args_copy a = {.axes = 3,
                       .dim = {dim[0] * dim[1], H, W},
@@ -36,6 +36,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_flip = {
     .type = "Flip",
+    .own = DNI_OWN(flip_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -14,8 +14,7 @@
 
 static const Cnn__FocalLossParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__FocalLossParameter defaults = CNN__FOCAL_LOSS_PARAMETER__INIT;
-    return layer->param->focal_loss_param ? layer->param->focal_loss_param : &defaults;
+    return layer->own;
 }
 
 /* What the sum is divided by, where labels that are left out do not change it. */

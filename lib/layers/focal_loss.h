@@ -17,8 +17,9 @@ void dni_focal_forward(dni_layer *layer, dni_builder *b);
 void dni_focal_backward(dni_layer *layer, dni_builder *b);
 
 #define DNI_FOCAL_CLASS                                                                        \
-    .bottoms_min = 2, .bottoms_max = 2, .tops_min = 1, .tops_max = 2, .flags = DNI_LAYER_LOSS, \
-    .no_gradient = 1u << 1, .state_size = sizeof(dni_focal), .shape = dni_focal_shape,         \
-    .forward = dni_focal_forward, .backward = dni_focal_backward
+    .own = DNI_OWN(focal_loss_param), .bottoms_min = 2, .bottoms_max = 2, .tops_min = 1,       \
+    .tops_max = 2, .flags = DNI_LAYER_LOSS, .no_gradient = 1u << 1,                            \
+    .state_size = sizeof(dni_focal), .shape = dni_focal_shape, .forward = dni_focal_forward,   \
+    .backward = dni_focal_backward
 
 #endif

@@ -8,9 +8,9 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__HingeLossParameter *p = layer->param->hinge_loss_param;
+    const Cnn__HingeLossParameter *p = layer->own;
     dni_loss *s = layer->state;
-    bool l2 = p && p->norm == CNN__HINGE_LOSS_PARAMETER__NORM__L2;
+    bool l2 = p->norm == CNN__HINGE_LOSS_PARAMETER__NORM__L2;
     s->args.param = l2 ? 2 : 1;
     return dni_loss_per_item(layer, DN_LOSS_HINGE, true);
 }
@@ -27,6 +27,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_hinge_loss = {
     .type = "HingeLoss",
+    .own = DNI_OWN(hinge_loss_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

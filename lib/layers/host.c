@@ -174,7 +174,7 @@ void dni_host_class_make(dni_host_class *out, const dn_layer_class *given)
                                  .tops_min = count_of(given->tops_min, INT16_MAX),
                                  .tops_max = count_of(given->tops_max, -1),
                                  .flags = (uint16_t)(flags | (source ? DNI_LAYER_SOURCE : 0)),
-                                 .no_gradient = given->no_gradient,
+                                 .no_gradient = (uint16_t)given->no_gradient,
                                  .state_size = sizeof(host_state),
                                  .setup = setup,
                                  .shape = shape,

@@ -51,6 +51,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_im2col = {
     .type = "Im2col",
+    .own = DNI_OWN(convolution_param),
     .bottoms_min = 1,
     .bottoms_max = -1,
     .tops_min = 1,

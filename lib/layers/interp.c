@@ -11,18 +11,13 @@
 #include "layers/interp.h"
 #include "layers/values.h"
 
-#define MAX_WEIGHTS 0x1p40 /* of an axis: each of the top's elements by each of the bottom's   \
-                            */
-
-static const Cnn__InterpParameter *param_of(const dni_layer *layer)
-{
-    static const Cnn__InterpParameter defaults = CNN__INTERP_PARAMETER__INIT;
-    return layer->param->interp_param ? layer->param->interp_param : &defaults;
-}
+#define MAX_WEIGHTS                                                                            \
+    0x1p40 /* of an axis: each of the top's elements by each of the bottom's                   \
+            */
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__InterpParameter *p = param_of(layer);
+    const Cnn__InterpParameter *p = layer->own;
     DNI_REQUIRE(p->pad_beg <= 0 && p->pad_end <= 0, DN_E_NET,
                 "pad_beg and pad_end only cut: they are 0 or negative");
     DNI_REQUIRE(p->zoom_factor >= 1 && p->shrink_factor >= 1, DN_E_NET,
@@ -106,7 +101,7 @@ dn_status dni_interp_weigh(dni_layer *layer, const int64_t size[2],
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__InterpParameter *p = param_of(layer);
+    const Cnn__InterpParameter *p = layer->own;
     const int64_t *x = layer->bottom[0].dim;
     int64_t cut = -((int64_t)p->pad_beg + p->pad_end), size[2] = {p->height, p->width};
     dni_interp_rule rule[2];
@@ -177,6 +172,7 @@ void dni_interp_backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_interp = {
     .type = "Interp",
+    .own = DNI_OWN(interp_param),
     DNI_INTERP_CLASS,
     .setup = setup,
     .shape = shape,

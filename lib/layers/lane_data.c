@@ -26,6 +26,7 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_lane_data = {
     .type = "LaneData",
+    .own = DNI_OWN(annotated_data_param),
     .bottoms_min = 0,
     .bottoms_max = 0,
     .tops_min = 1,

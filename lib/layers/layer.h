@@ -6,6 +6,8 @@
 #ifndef DNI_LAYER_H
 #define DNI_LAYER_H
 
+#include <stddef.h>
+
 #include "cnn.pb-c.h"
 #include "core/context.h"
 #include "program/program.h"
@@ -39,7 +41,8 @@ typedef struct dni_layer_class {
     const char *type;                 /* as prototxt spells it */
     int16_t bottoms_min, bottoms_max; /* max -1: any number */
     int16_t tops_min, tops_max;
-    uint32_t no_gradient; /* bit i: bottom i never gets a gradient (labels) */
+    uint16_t own; /* DNI_OWN: where its own parameters are in a LayerParameter; 0: nowhere */
+    uint16_t no_gradient; /* bit i: bottom i never gets a gradient (labels) */
     uint16_t flags;
     uint16_t state_size; /* bytes of dni_layer.state, zeroed */
     /* Once, bottom shapes known: checks parameters, declares weights. May be NULL. */
@@ -53,6 +56,7 @@ typedef struct dni_layer_class {
     void (*teardown)(dni_layer *layer); /* frees what state holds; NULL: nothing */
     const dni_layer_cursor *cursor;     /* NULL: none */
 } dni_layer_class;
+#define DNI_OWN(field) offsetof(Cnn__LayerParameter, field)
 
 /* A parameter blob of a layer as declared. */
 typedef struct dni_weight {
@@ -67,6 +71,7 @@ typedef struct dni_weight {
 struct dni_layer {
     const dni_layer_class *cls;
     const Cnn__LayerParameter *param;
+    const void *own; /* the message of param that its class names, or one of the defaults */
     const char *name;
     const dn_context *context;
     const dni_heap *heap;

@@ -9,19 +9,18 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__LogParameter *p = layer->param->log_param;
-    double base = p ? p->base : -1;
+    const Cnn__LogParameter *p = layer->own;
+    double base = p->base;
     DNI_REQUIRE(base == -1 || (base > 0 && base != 1), DN_E_NET,
                 "log_param.base must be positive and not 1, or -1 for e");
-    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_LOG,
-                                               .a = p ? p->scale : 1,
-                                               .b = p ? p->shift : 0,
-                                               .c = base == -1 ? 1 : 1 / log(base)};
+    *(dni_neuron *)layer->state = (dni_neuron){
+        .fn = DN_FN_LOG, .a = p->scale, .b = p->shift, .c = base == -1 ? 1 : 1 / log(base)};
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_log = {
     .type = "Log",
+    .own = DNI_OWN(log_param),
     .setup = setup,
     DNI_NEURON_CLASS(0),
 };

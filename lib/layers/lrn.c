@@ -16,8 +16,7 @@ typedef struct lrn_state {
 
 static dn_status shape(dni_layer *layer)
 {
-    static const Cnn__LRNParameter defaults = CNN__LRNPARAMETER__INIT;
-    const Cnn__LRNParameter *p = layer->param->lrn_param ? layer->param->lrn_param : &defaults;
+    const Cnn__LRNParameter *p = layer->own;
     lrn_state *s = layer->state;
     bool within = p->norm_region == CNN__LRNPARAMETER__NORM_REGION__WITHIN_CHANNEL;
     int32_t axes = layer->bottom[0].axes;
@@ -49,6 +48,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_lrn = {
     .type = "LRN",
+    .own = DNI_OWN(lrn_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -15,17 +15,17 @@ typedef struct mvn_state {
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__MVNParameter *p = layer->param->mvn_param;
+    const Cnn__MVNParameter *p = layer->own;
     mvn_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    int32_t axis = p && p->across_channels ? 1 : 2;
+    int32_t axis = p->across_channels ? 1 : 2;
     DNI_REQUIRE(x->axes >= 1, DN_E_SHAPE, "bottom has no axes, MVN needs items");
     if (axis > x->axes)
         axis = x->axes;
-    s->args = (dn_args_mvn){.normalize_variance = p ? p->normalize_variance : 1,
+    s->args = (dn_args_mvn){.normalize_variance = p->normalize_variance,
                             .rows = dni_shape_range(x, 0, axis),
                             .cols = dni_shape_range(x, axis, x->axes),
-                            .eps = p ? p->eps : 1e-9};
+                            .eps = p->eps};
     return dni_shape_like_bottom(layer);
 }
 
@@ -54,6 +54,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_mvn = {
     .type = "MVN",
+    .own = DNI_OWN(mvn_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

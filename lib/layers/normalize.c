@@ -16,9 +16,7 @@ typedef dni_normalize normalize_state;
 
 static const Cnn__NormalizeParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__NormalizeParameter defaults = CNN__NORMALIZE_PARAMETER__INIT;
-    const Cnn__NormalizeParameter *other = layer->param->normalize_param;
-    return other ? other : layer->param->norm_param ? layer->param->norm_param : &defaults;
+    return layer->param->norm_param ? layer->param->norm_param : layer->own;
 }
 
 static dn_status setup(dni_layer *layer)

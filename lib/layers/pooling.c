@@ -18,12 +18,6 @@
 
 #include "deepnet/net.h"
 
-static const Cnn__PoolingParameter *param_of(const dni_layer *layer)
-{
-    static const Cnn__PoolingParameter defaults = CNN__POOLING_PARAMETER__INIT;
-    return layer->param->pooling_param ? layer->param->pooling_param : &defaults;
-}
-
 static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter *p,
                              int32_t *out)
 {
@@ -187,7 +181,7 @@ static dn_status check_tops(const dni_layer *layer, int32_t method)
 
 dn_status dni_pooling_shape(dni_layer *layer)
 {
-    const Cnn__PoolingParameter *p = param_of(layer);
+    const Cnn__PoolingParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     dni_pooling *s = layer->state;
     dn_args_pool *a = &s->args;

@@ -15,8 +15,8 @@ void dni_pooling_forward(dni_layer *layer, dni_builder *b);
 void dni_pooling_backward(dni_layer *layer, dni_builder *b);
 
 #define DNI_POOLING_CLASS                                                                      \
-    .bottoms_min = 1, .bottoms_max = 1, .tops_min = 1, .tops_max = 2,                          \
-    .state_size = sizeof(dni_pooling), .shape = dni_pooling_shape,                             \
+    .own = DNI_OWN(pooling_param), .bottoms_min = 1, .bottoms_max = 1, .tops_min = 1,          \
+    .tops_max = 2, .state_size = sizeof(dni_pooling), .shape = dni_pooling_shape,              \
     .forward = dni_pooling_forward, .backward = dni_pooling_backward
 
 #endif

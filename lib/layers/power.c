@@ -9,8 +9,8 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__PowerParameter *p = layer->param->power_param;
-    double power = p ? p->power : 1, scale = p ? p->scale : 1, shift = p ? p->shift : 0;
+    const Cnn__PowerParameter *p = layer->own;
+    double power = p->power, scale = p->scale, shift = p->shift;
     dni_neuron *s = layer->state;
     if (power == 0 || scale == 0) /* whatever x is */
         *s = (dni_neuron){.fn = DN_FN_NONE, .c = power == 0 ? 1 : pow(shift, power)};
@@ -41,6 +41,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_power = {
     .type = "Power",
+    .own = DNI_OWN(power_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -13,15 +13,15 @@ typedef struct prelu_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__PReLUParameter *p = layer->param->prelu_param;
+    const Cnn__PReLUParameter *p = layer->own;
     prelu_state *s = layer->state;
     DNI_REQUIRE(layer->bottom[0].axes >= 2, DN_E_SHAPE,
                 "bottom has %d axes, PReLU needs at least 2 (items, channels)",
                 layer->bottom[0].axes);
-    s->args.shared = p && p->channel_shared;
+    s->args.shared = p->channel_shared;
     s->args.dim = layer->bottom[0].dim[1];
     dni_shape slope = dni_shape_of(s->args.shared ? 0 : 1, &s->args.dim);
-    dn_status st = dni_declare_weight(layer, &slope, p ? p->filler : NULL);
+    dn_status st = dni_declare_weight(layer, &slope, p->filler);
     if (!st)
         layer->weight[0].constant = 0.25;
     return st;
@@ -58,6 +58,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_prelu = {
     .type = "PReLU",
+    .own = DNI_OWN(prelu_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -19,8 +19,7 @@ typedef dni_prior_boxes prior_state;
 
 static const Cnn__PriorBoxParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__PriorBoxParameter defaults = CNN__PRIOR_BOX_PARAMETER__INIT;
-    return layer->param->prior_box_param ? layer->param->prior_box_param : &defaults;
+    return layer->own;
 }
 
 static bool is_new(const prior_state *s, double ratio)

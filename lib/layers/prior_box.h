@@ -23,8 +23,9 @@ void dni_prior_forward(dni_layer *layer, dni_builder *b);
 void dni_prior_teardown(dni_layer *layer);
 
 #define DNI_PRIOR_CLASS                                                                        \
-    .bottoms_min = 2, .bottoms_max = 2, .tops_min = 1, .tops_max = 1, .no_gradient = 3,        \
-    .state_size = sizeof(dni_prior_boxes), .setup = dni_prior_setup, .shape = dni_prior_shape, \
-    .forward = dni_prior_forward, .teardown = dni_prior_teardown
+    .own = DNI_OWN(prior_box_param), .bottoms_min = 2, .bottoms_max = 2, .tops_min = 1,        \
+    .tops_max = 1, .no_gradient = 3, .state_size = sizeof(dni_prior_boxes),                    \
+    .setup = dni_prior_setup, .shape = dni_prior_shape, .forward = dni_prior_forward,          \
+    .teardown = dni_prior_teardown
 
 #endif

@@ -13,19 +13,19 @@ typedef struct reduction_state {
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__ReductionParameter *p = layer->param->reduction_param;
+    const Cnn__ReductionParameter *p = layer->own;
     reduction_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
     int32_t axis = 0;
     dn_status st = DN_OK;
-    if (p && p->axis != 0)
+    if (p->axis != 0)
         st = dni_layer_axis(layer, 0, p->axis, "reduction_param.axis", &axis);
     if (st)
         return st;
     s->op = p ? (int32_t)p->operation : CNN__REDUCTION_PARAMETER__REDUCTION_OP__SUM;
     s->num = dni_shape_range(x, 0, axis);
     s->dim = dni_shape_range(x, axis, x->axes);
-    s->coeff = p ? p->coeff : 1;
+    s->coeff = p->coeff;
     if (s->op == CNN__REDUCTION_PARAMETER__REDUCTION_OP__MEAN && s->dim > 0)
         s->coeff /= (double)s->dim;
     layer->top[0] = dni_shape_of(axis, x->dim);
@@ -81,6 +81,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_reduction = {
     .type = "Reduction",
+    .own = DNI_OWN(reduction_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

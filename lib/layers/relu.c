@@ -8,13 +8,14 @@
 
 static double slope(const dni_layer *layer)
 {
-    const Cnn__ReLUParameter *p = layer->param->relu_param;
-    return p ? p->negative_slope : 0;
+    const Cnn__ReLUParameter *p = layer->own;
+    return p->negative_slope;
 }
 
 static bool is_cut(const dni_layer *layer)
 {
-    return layer->param->relu_param && layer->param->relu_param->relu6;
+    const Cnn__ReLUParameter *p = layer->own;
+    return p->relu6;
 }
 
 static dn_status setup(dni_layer *layer)
@@ -44,6 +45,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_relu = {
     .type = "ReLU",
+    .own = DNI_OWN(relu_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

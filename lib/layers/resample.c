@@ -8,10 +8,8 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    static const Cnn__ResampleParameter defaults = CNN__RESAMPLE_PARAMETER__INIT;
-    const Cnn__ResampleParameter *p = layer->param->resample_param;
+    const Cnn__ResampleParameter *p = layer->own;
     const int64_t *x = layer->bottom[0].dim;
-    p = p ? p : &defaults;
     int64_t size[2] = {p->height, p->width};
     DNI_REQUIRE(p->type != CNN__RESAMPLE_PARAMETER__RESAMPLE_TYPE__AREA, DN_E_UNSUPPORTED,
                 "type AREA is not supported, nor in the fork");
@@ -32,6 +30,7 @@ static dn_status shape(dni_layer *layer)
 
 const dni_layer_class dni_layer_resample = {
     .type = "Resample",
+    .own = DNI_OWN(resample_param),
     DNI_INTERP_CLASS,
     .shape = shape,
     .forward = dni_interp_forward,

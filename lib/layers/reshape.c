@@ -57,12 +57,10 @@ static int64_t count_of(const dni_shape *shape)
 
 static dn_status shape(dni_layer *layer)
 {
-    static const Cnn__ReshapeParameter defaults = CNN__RESHAPE_PARAMETER__INIT;
     static const Cnn__BlobShape none = CNN__BLOB_SHAPE__INIT;
-    const Cnn__ReshapeParameter *p = layer->param->reshape_param;
+    const Cnn__ReshapeParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     int32_t from = 0, to = 0, inferred = -1;
-    p = p ? p : &defaults;
     const Cnn__BlobShape *dims = p->shape ? p->shape : &none;
     dn_status st = read_range(p, x->axes, &from, &to);
     if (st)
@@ -104,6 +102,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_reshape = {
     .type = "Reshape",
+    .own = DNI_OWN(reshape_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -5,8 +5,8 @@
 
 static int64_t axis_of(const dni_layer *layer)
 {
-    const Cnn__ReverseParameter *p = layer->param->reverse_param;
-    return p ? p->axis : 0;
+    const Cnn__ReverseParameter *p = layer->own;
+    return p->axis;
 }
 
 static dn_status shape(dni_layer *layer)
@@ -43,6 +43,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_reverse = {
     .type = "Reverse",
+    .own = DNI_OWN(reverse_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -14,8 +14,7 @@ typedef struct scale_state {
 
 static const Cnn__ScaleParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__ScaleParameter defaults = CNN__SCALE_PARAMETER__INIT;
-    return layer->param->scale_param ? layer->param->scale_param : &defaults;
+    return layer->own;
 }
 
 static dn_status setup(dni_layer *layer)
@@ -113,6 +112,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_scale = {
     .type = "Scale",
+    .own = DNI_OWN(scale_param),
     .bottoms_min = 1,
     .bottoms_max = 2,
     .tops_min = 1,

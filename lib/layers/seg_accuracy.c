@@ -13,8 +13,7 @@ typedef struct accuracy_state {
 
 static const Cnn__SegAccuracyParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__SegAccuracyParameter defaults = CNN__SEG_ACCURACY_PARAMETER__INIT;
-    return layer->param->seg_accuracy_param ? layer->param->seg_accuracy_param : &defaults;
+    return layer->own;
 }
 
 static dn_status setup(dni_layer *layer)
@@ -62,6 +61,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_seg_accuracy = {
     .type = "SegAccuracy",
+    .own = DNI_OWN(seg_accuracy_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

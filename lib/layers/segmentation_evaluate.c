@@ -67,8 +67,8 @@ static void resize(const evaluate_state *s, const void *x, int64_t c)
 
 static double threshold_of(const dni_layer *layer)
 {
-    const Cnn__SegmentationEvaluateParameter *p = layer->param->segmentation_evaluate_param;
-    return p ? p->threshold : 0.5;
+    const Cnn__SegmentationEvaluateParameter *p = layer->own;
+    return p->threshold;
 }
 
 /* Of resized maps, or none. */
@@ -112,6 +112,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_segmentation_evaluate = {
     .type = "SegmentationEvaluate",
+    .own = DNI_OWN(segmentation_evaluate_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -11,9 +11,9 @@ typedef struct shuffle_state {
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__ShuffleChannelParameter *p = layer->param->shuffle_channel_param;
+    const Cnn__ShuffleChannelParameter *p = layer->own;
     shuffle_state *s = layer->state;
-    s->group = p ? p->group : 1;
+    s->group = p->group;
     DNI_REQUIRE(layer->bottom[0].axes >= 2, DN_E_SHAPE, "bottom has no channels");
     DNI_REQUIRE(s->group > 0 && layer->bottom[0].dim[1] % s->group == 0, DN_E_NET,
                 "group %lld does not divide the %lld channels", (long long)s->group,
@@ -47,6 +47,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_shuffle_channel = {
     .type = "ShuffleChannel",
+    .own = DNI_OWN(shuffle_channel_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -14,9 +14,9 @@ typedef struct smooth_state {
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__SmoothL1LossParameter *p = layer->param->smooth_l1_loss_param;
+    const Cnn__SmoothL1LossParameter *p = layer->own;
     smooth_state *s = layer->state;
-    s->sigma = p ? p->sigma : 1;
+    s->sigma = p->sigma;
     DNI_REQUIRE(s->sigma > 0, DN_E_NET, "sigma must be positive");
     return DN_OK;
 }
@@ -67,6 +67,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_smooth_l1_loss = {
     .type = "SmoothL1Loss",
+    .own = DNI_OWN(smooth_l1_loss_param),
     .bottoms_min = 2,
     .bottoms_max = 4,
     .tops_min = 1,

@@ -6,11 +6,11 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__SoftmaxParameter *p = layer->param->softmax_param;
+    const Cnn__SoftmaxParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
     dn_args_axis *a = layer->state;
     int32_t axis;
-    dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "axis", &axis);
+    dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &axis);
     if (st)
         return st;
     *a = (dn_args_axis){.outer = dni_shape_range(x, 0, axis),
@@ -32,6 +32,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_softmax = {
     .type = "Softmax",
+    .own = DNI_OWN(softmax_param),
     .bottoms_min = 1,
     .bottoms_max = 1,
     .tops_min = 1,

@@ -7,13 +7,14 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__SwishParameter *p = layer->param->swish_param;
-    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_SWISH, .a = p ? p->beta : 1};
+    const Cnn__SwishParameter *p = layer->own;
+    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_SWISH, .a = p->beta};
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_swish = {
     .type = "Swish",
+    .own = DNI_OWN(swish_param),
     .setup = setup,
     DNI_NEURON_CLASS(0),
 };

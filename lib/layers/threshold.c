@@ -6,14 +6,14 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ThresholdParameter *p = layer->param->threshold_param;
-    *(dni_neuron *)layer->state =
-        (dni_neuron){.fn = DN_FN_THRESHOLD, .a = p ? p->threshold : 0};
+    const Cnn__ThresholdParameter *p = layer->own;
+    *(dni_neuron *)layer->state = (dni_neuron){.fn = DN_FN_THRESHOLD, .a = p->threshold};
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_threshold = {
     .type = "Threshold",
+    .own = DNI_OWN(threshold_param),
     .setup = setup,
     DNI_NEURON_CLASS(0),
 };

@@ -15,7 +15,7 @@ typedef struct triplet_state {
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__TripletLossParameter *p = layer->param->triplet_loss_param;
+    const Cnn__TripletLossParameter *p = layer->own;
     const dni_shape *a = &layer->bottom[0];
     triplet_state *s = layer->state;
     for (int32_t i = 1; i < 3; i++)
@@ -25,7 +25,7 @@ static dn_status shape(dni_layer *layer)
     s->N = a->dim[0];
     s->D = dni_shape_range(a, 1, a->axes);
     s->share = 1 / (double)(s->N ? s->N : 1);
-    s->margin = p ? p->margin : 1;
+    s->margin = p->margin;
     layer->top[0] = dni_shape_of(0, NULL);
     return DN_OK;
 }
@@ -74,6 +74,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_triplet_loss = {
     .type = "TripletLoss",
+    .own = DNI_OWN(triplet_loss_param),
     .bottoms_min = 3,
     .bottoms_max = 4,
     .tops_min = 1,

@@ -12,11 +12,8 @@
 
 static const Cnn__UpsampleParameter *param_of(const dni_layer *layer)
 {
-    static const Cnn__UpsampleParameter defaults = CNN__UPSAMPLE_PARAMETER__INIT;
     const Cnn__UpsampleParameter *other = layer->param->unpooling_param;
-    return other                          ? other
-           : layer->param->upsample_param ? layer->param->upsample_param
-                                          : &defaults;
+    return other ? other : layer->own;
 }
 
 /* The size, under whichever name. */

@@ -17,8 +17,8 @@ void dni_upsample_backward(dni_layer *layer, dni_builder *b);
 
 /* The members every such class has. */
 #define DNI_UPSAMPLE_CLASS                                                                     \
-    .bottoms_max = 2, .tops_min = 1, .tops_max = 1, .no_gradient = 1u << 1,                    \
-    .state_size = sizeof(dni_upsample), .setup = dni_upsample_setup,                           \
+    .own = DNI_OWN(upsample_param), .bottoms_max = 2, .tops_min = 1, .tops_max = 1,            \
+    .no_gradient = 1u << 1, .state_size = sizeof(dni_upsample), .setup = dni_upsample_setup,   \
     .shape = dni_upsample_shape, .forward = dni_upsample_forward,                              \
     .backward = dni_upsample_backward
 

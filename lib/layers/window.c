@@ -4,12 +4,6 @@
 
 #include <string.h>
 
-const Cnn__ConvolutionParameter *dni_conv_param(const dni_layer *layer)
-{
-    static const Cnn__ConvolutionParameter defaults = CNN__CONVOLUTION_PARAMETER__INIT;
-    return layer->param->convolution_param ? layer->param->convolution_param : &defaults;
-}
-
 /* A field given once for all spatial axes or once for each. */
 static dn_status read_each(const char *field, size_t count, const uint32_t *values,
                            int64_t none, int32_t spatial, int64_t least, int64_t *out)
@@ -104,7 +98,7 @@ static dn_status read_time(const dni_layer *layer, const Cnn__ConvolutionParamet
 
 dn_status dni_window_read(const dni_layer *layer, dni_window *w)
 {
-    const Cnn__ConvolutionParameter *p = dni_conv_param(layer);
+    const Cnn__ConvolutionParameter *p = layer->own;
     *w = (dni_window){0};
     dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &w->axis);
     if (st)

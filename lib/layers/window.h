@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * window.h: what Convolution, Deconvolution and Im2col share: reading the window from a
+ * window.h: what Convolution, Deconvolution and Im2col share: reading the window from their
  * ConvolutionParameter, and operands as (N, C, spatial) whatever `axis` says. */
 #ifndef DNI_WINDOW_H
 #define DNI_WINDOW_H
@@ -14,8 +14,6 @@ typedef struct dni_window {
     bool bordered;     /* opposite ones differ: args.pad is 0 */
 } dni_window;
 
-/* The ConvolutionParameter of the layer, or its defaults. */
-const Cnn__ConvolutionParameter *dni_conv_param(const dni_layer *layer);
 /* Reads axis, kernel, stride, pad and dilation for the shape of bottom 0. */
 dn_status dni_window_read(const dni_layer *layer, dni_window *w);
 /* Output length of spatial axis i of a bottom, at least 1 or DN_E_SHAPE. */

@@ -342,6 +342,7 @@ static void free_layers(dn_net *net)
         dni_free(heap, l->shapes);
         dni_free(heap, l->loss_weight);
         dni_free(heap, l->shape_given);
+        dni_message_free(heap, l->defaults);
     }
     dni_free(heap, net->layers);
 }

@@ -17,7 +17,7 @@ static bool layer_learns(const dn_net *net, dni_net_layer *l)
 
 static bool allows(const dni_layer *layer, int32_t bottom)
 {
-    return layer->cls->backward && !(bottom < 32 && layer->cls->no_gradient >> bottom & 1);
+    return layer->cls->backward && !(bottom < 16 && layer->cls->no_gradient >> bottom & 1);
 }
 
 static void spread_forward(dn_net *net)

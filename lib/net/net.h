@@ -74,6 +74,7 @@ typedef struct dni_net_layer {
     bool *shape_given; /* per top: INPUT layers, the host chose this shape; dynamic ones, the
                           last run found it */
     dni_shape *shapes; /* backing of layer.bottom and layer.top */
+    ProtobufCMessage *defaults; /* layer.own where the prototxt has none; or NULL */
 } dni_net_layer;
 
 /* Gradients of weights in the order in which a backward is done with them, a few at a time. */
@@ -97,7 +98,7 @@ struct dn_net {
     bool must_compute; /* fails where no backend offers `compute` */
     size_t memory_limit;
     bool wire_only;
-    int32_t guess; /* wire_only: which of the shapes that data may have */
+    int32_t guess;        /* wire_only: which of the shapes that data may have */
     bool shapes_changed;  /* an input was given another shape: plan again */
     bool dynamic;         /* has layers whose shapes are known only after they ran */
     bool dynamic_changed; /* such a layer just found another shape */

@@ -219,6 +219,24 @@ static uint64_t stream_of(const char *name)
     return hash & ~(uint64_t)15;
 }
 
+/* layer.own; every default stands in the schema alone. */
+static dn_status find_own(dni_net_layer *l)
+{
+    const ProtobufCMessageDescriptor *type = &cnn__layer_parameter__descriptor;
+    uint16_t at = l->layer.cls->own;
+    if (!at)
+        return DN_OK;
+    l->layer.own = *(void *const *)((const char *)l->layer.param + at);
+    for (unsigned i = 0; !l->layer.own && i < type->n_fields; i++)
+        if (type->fields[i].offset == at) {
+            dn_status st = dni_binary_parse(&l->defaults, l->layer.heap,
+                                            type->fields[i].descriptor, NULL, 0, "");
+            l->layer.own = l->defaults;
+            return st;
+        }
+    return DN_OK;
+}
+
 static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node, int32_t index)
 {
     const dni_layer_class *cls;
@@ -256,6 +274,8 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
         st = check_in_place(net, l, node);
     if (!st)
         st = check_propagate_down(&l->layer);
+    if (!st)
+        st = find_own(l);
     return st ? st : set_loss_weights(l);
 }
 

@@ -154,7 +154,7 @@ static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
 }
 
 /* Row panel i of a matrix that is no image, whose pieces of k are short: a tile is soon done.
- */
+ * Columns [j0, j1) are whole panels. */
 static void run_row(const cpu_mul *mul, const place *at, int64_t i, int64_t j0, int64_t j1,
                     const float *packed_b)
 {
@@ -167,12 +167,6 @@ static void run_row(const cpu_mul *mul, const place *at, int64_t i, int64_t j0, 
     if (end.bias_m)
         end.bias_m += r0;
     for (int64_t j = j0; j < j1; j++, packed_b += k * ker->nr) {
-        if ((j + 1) * ker->nr > mul->n) {
-            column col;
-            look_at(mul, j, &col);
-            run_tile(mul, at, i, j, &col, packed_b, ker->nr);
-            continue;
-        }
         end.bias_n = at->end.bias_n ? at->end.bias_n + j * ker->nr : NULL;
         ker->tile((int32_t)(r1 - r0), 2, k, a, packed_b, ker->nr, c + j * ker->nr, mul->ldc,
                   &end);
@@ -194,21 +188,21 @@ void cpu_mul_run(const cpu_mul *mul, const float *packed_a, const float *b, floa
         at.end.add = end->add || kb > 0;
         at.end.relu = end->relu && kb + 1 == mul->k_blocks;
         for (int64_t j0 = cols[0]; j0 < cols[1]; j0 += mul->block) {
-            int64_t j1 = cpu_min(cols[1], j0 + mul->block);
-            if (mul->in_place && (j0 + 1) * ker->nr <= mul->n) {
-                look_at(mul, j0, &col);
+            int64_t j = j0, j1 = cpu_min(cols[1], j0 + mul->block), whole = mul->n / ker->nr;
+            bool in_place = mul->in_place && j0 < whole; /* a panel by itself */
+            const float *from = in_place ? b + at.k0 * mul->ldb + j0 * ker->nr : packed_b;
+            if (!in_place)
+                pack_panels(mul, packed_b, b, at.k0, at.k1, j0, j1);
+            if (mul->row_outer) {
+                j = cpu_max(j0, cpu_min(j1, whole));
                 for (int64_t i = rows[0]; i < rows[1]; i++)
-                    run_tile(mul, &at, i, j0, &col, b + at.k0 * mul->ldb + j0 * ker->nr,
-                             mul->ldb);
-                continue;
+                    run_row(mul, &at, i, j0, j, packed_b);
             }
-            pack_panels(mul, packed_b, b, at.k0, at.k1, j0, j1);
-            for (int64_t i = rows[0]; mul->row_outer && i < rows[1]; i++)
-                run_row(mul, &at, i, j0, j1, packed_b);
-            for (int64_t j = j0; !mul->row_outer && j < j1; j++) {
+            for (; j < j1; j++) {
                 look_at(mul, j, &col);
                 for (int64_t i = rows[0]; i < rows[1]; i++)
-                    run_tile(mul, &at, i, j, &col, packed_b + (j - j0) * panel, ker->nr);
+                    run_tile(mul, &at, i, j, &col, from + (j - j0) * panel,
+                             in_place ? mul->ldb : ker->nr);
             }
         }
     }

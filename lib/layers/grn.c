@@ -7,16 +7,17 @@
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__GRNParameter *p = layer->param->grn_param;
+    const Cnn__GRNParameter *p = layer->own;
     dni_normalize *s = layer->state;
     s->plain = true;
-    s->eps = p ? p->bias : 1;
+    s->eps = p->bias;
     DNI_REQUIRE(s->eps >= 0, DN_E_NET, "bias must be at least 0");
     return DN_OK;
 }
 
 const dni_layer_class dni_layer_grn = {
     .type = "GRN",
+    .own = DNI_OWN(grn_param),
     .tops_max = 1,
     .setup = setup,
     DNI_NORMALIZE_CLASS,

@@ -142,6 +142,7 @@ void dni_normalize_backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_normalize = {
     .type = "Normalize",
+    .own = DNI_OWN(normalize_param),
     .tops_max = 2,
     .setup = setup,
     DNI_NORMALIZE_CLASS,

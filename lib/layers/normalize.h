@@ -18,9 +18,8 @@ void dni_normalize_backward(dni_layer *layer, dni_builder *b);
 
 /* The members every such class has; its setup says across, plain and eps. */
 #define DNI_NORMALIZE_CLASS                                                                    \
-    .own = DNI_OWN(normalize_param), .bottoms_min = 1, .bottoms_max = 1, .tops_min = 1,        \
-    .flags = DNI_LAYER_READS_TOP, .state_size = sizeof(dni_normalize),                         \
-    .shape = dni_normalize_shape, .forward = dni_normalize_forward,                            \
-    .backward = dni_normalize_backward
+    .bottoms_min = 1, .bottoms_max = 1, .tops_min = 1, .flags = DNI_LAYER_READS_TOP,           \
+    .state_size = sizeof(dni_normalize), .shape = dni_normalize_shape,                         \
+    .forward = dni_normalize_forward, .backward = dni_normalize_backward
 
 #endif

@@ -1289,6 +1289,42 @@ def pooling_sides(rng):
         close(param, made.blobs['y'].data, pooled(x, method, kernel, stride, pads, up))
 
 
+def transformed(x, theta, P, Q):
+    """Each pixel of P x Q between four of x, around which lie zeros."""
+    N, C, H, W = x.shape
+    y = np.zeros((N, C, P, Q))
+    for n, i, j in itertools.product(range(N), range(P), range(Q)):
+        r, c = theta[n].reshape(2, 3) @ (2 * i / P - 1, 2 * j / Q - 1, 1)
+        r, c = (r + 1) * H / 2, (c + 1) * W / 2
+        for a, b in itertools.product(*[(int(np.floor(v)), int(np.floor(v)) + 1) for v in (r, c)]):
+            if 0 <= a < H and 0 <= b < W:
+                y[n, :, i, j] += (1 - abs(r - a)) * (1 - abs(c - b)) * x[n, :, a, b]
+    return y
+
+
+@case
+def spatial_transformer(rng):
+    """Turned, moved, enlarged, far outside; numbers of theta given in st_param."""
+    x = rng.normal(0, 1, (4, 3, 6, 5))
+    theta = np.array([[1, 0, 0.1, 0, 1, -0.3], [0.6, -0.8, 0, 0.8, 0.6, 0.2],
+                      [2.5, 0, 0, 0, 0.4, 0.7], [0.5, 0, 4, 0, 1, 0]]) + rng.uniform(0, 0.01, (4, 6))
+    for size, param in (((6, 5), ''), ((4, 7), 'output_H: 4 output_W: 7')):
+        made = net("layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 't' top: 'y' "
+                   "st_param { %s } }" % param, {'x': x, 't': theta})
+        made.forward()
+        close(param, made.blobs['y'].data, transformed(x, theta, *size))
+    theta[:, 0], theta[:, 4] = 0.5, -0.25
+    made = net("layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 't' top: 'y' st_param "
+               "{ to_compute_dU: false theta_1_1: 0.5 theta_2_2: -0.25 } }",
+               {'x': x, 't': theta[:, [1, 2, 3, 5]]})
+    made.forward()
+    close('given', made.blobs['y'].data, transformed(x, theta, 6, 5))
+    made.blobs['y'].diff[...] = 1
+    made.backward()
+    close('dU', made.blobs['x'].diff, np.zeros(x.shape))
+    assert np.abs(made.blobs['t'].diff).max() > 0
+
+
 @case
 def interp(rng):
     """Corners fall on corners."""

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * pool.cu: POOL and POOL_BWD. The gradient is gathered: an input pixel asks the windows that
- * cover it, so nothing is added twice at once and the order is fixed. */
-#include "functions.cuh"
+ * cover it, so nothing is added twice at once and the order is fixed. Of channels-last images a
+ * thread takes several channels, whose window is found once. */
+#include "some.cuh"
 #include "window.cuh"
 
 #include "deepnet/sys/random.h"
@@ -66,28 +67,117 @@ DEVICE int walker_pixel(const walker *v, const window *w)
     return (v->at[0] * w->in[1] + v->at[1]) * w->in[2] + v->at[2];
 }
 
+DEVICE void set_mask(int32_t *mask, int64_t i, int some, const int32_t *v)
+{
+#ifdef __CUDACC__
+    if (some > 1 && ((uintptr_t)mask & 15) == 0) {
+        UNROLL
+        for (int k = 0; k < some; k += 4)
+            *(int4 *)(mask + i + k) = make_int4(v[k], v[k + 1], v[k + 2], v[k + 3]);
+        return;
+    }
+#endif
+    UNROLL
+    for (int k = 0; k < some; k++)
+        mask[i + k] = v[k];
+}
+
+DEVICE void get_mask(const int32_t *mask, int64_t i, int some, int32_t *v)
+{
+#ifdef __CUDACC__
+    if (some > 1 && ((uintptr_t)mask & 15) == 0) {
+        UNROLL
+        for (int k = 0; k < some; k += 4) {
+            int4 four = *(const int4 *)(mask + i + k);
+            v[k] = four.x;
+            v[k + 1] = four.y;
+            v[k + 2] = four.z;
+            v[k + 3] = four.w;
+        }
+        return;
+    }
+#endif
+    UNROLL
+    for (int k = 0; k < some; k++)
+        v[k] = mask[i + k];
+}
+
+/* The window o of element i of y, and where its first channel begins. */
+DEVICE int64_t window_of(const pool_args *a, int64_t i, int o[AXES])
+{
+    int64_t n, c;
+    int q;
+    locate(i, a->C, a->w.Q, &a->y_at, &n, &c, &q);
+    split(q, a->w.by_out, o);
+    return n * a->x_at.n + c * a->x_at.c;
+}
+
+MAP_SOME(pool_largest, pool_args)
+{
+    int o[AXES];
+    int32_t which[MOST];
+    float largest[MOST], x[MOST];
+    int64_t base = window_of(a, i, o);
+    walker v;
+    UNROLL
+    for (int k = 0; k < some; k++) {
+        largest[k] = -FLT_MAX;
+        which[k] = -1;
+    }
+    for (bool more = walker_init(&v, &a->w, o); more; more = walker_next(&v)) {
+        int pixel = walker_pixel(&v, &a->w);
+        get_some(a->x, base + pixel * a->x_at.p, some, x);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            if (x[k] > largest[k]) {
+                largest[k] = x[k];
+                which[k] = pixel;
+            }
+    }
+    put_some_through(a->y, i, some, a->add, largest, &a->f);
+    if (a->mask)
+        set_mask(a->mask, i, some, which);
+}
+
+MAP_SOME(pool_mean, pool_args)
+{
+    int o[AXES];
+    double sum[MOST];
+    float x[MOST];
+    int64_t base = window_of(a, i, o);
+    walker v;
+    UNROLL
+    for (int k = 0; k < some; k++)
+        sum[k] = 0;
+    for (bool more = walker_init(&v, &a->w, o); more; more = walker_next(&v)) {
+        get_some(a->x, base + walker_pixel(&v, &a->w) * a->x_at.p, some, x);
+        UNROLL
+        for (int k = 0; k < some; k++)
+            sum[k] += x[k];
+    }
+    int size = window_size(a, o);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        x[k] = size > 0 ? (float)(sum[k] / size) : 0;
+    put_some_through(a->y, i, some, a->add, x, &a->f);
+}
+
+/* ---- one of the window is drawn, or they are weighed ----------------------------------------
+ */
+
 typedef struct totals {
     double sum, squares;
-    float largest;
-    int which; /* pixel of the largest, or of the last */
 } totals;
 
 /* base: the first pixel of the channel. */
 DEVICE totals total_of(const pool_args *a, int64_t base, const int o[AXES])
 {
-    totals s = {0, 0, -FLT_MAX, -1};
+    totals s = {0, 0};
     walker v;
     for (bool more = walker_init(&v, &a->w, o); more; more = walker_next(&v)) {
-        int pixel = walker_pixel(&v, &a->w);
-        float value = get(a->x, base + pixel * a->x_at.p);
-        if (value > s.largest) {
-            s.largest = value;
-            s.which = pixel;
-        }
-        if (a->method != DN_POOL_MAX) {
-            s.sum += value;
-            s.squares += (double)value * value;
-        }
+        float value = get(a->x, base + walker_pixel(&v, &a->w) * a->x_at.p);
+        s.sum += value;
+        s.squares += (double)value * value;
     }
     return s;
 }
@@ -107,40 +197,64 @@ DEVICE int draw_from(const pool_args *a, int64_t base, const int o[AXES], double
     return pixel;
 }
 
-MAP(pool, pool_args)
+MAP(pool_stochastic, pool_args)
 {
     int64_t n, c;
-    int q, o[AXES];
+    int q, o[AXES], which = -1;
     float value;
     locate(i, a->C, a->w.Q, &a->y_at, &n, &c, &q);
     split(q, a->w.by_out, o);
     int64_t base = n * a->x_at.n + c * a->x_at.c;
     totals s = total_of(a, base, o);
-    if (a->method == DN_POOL_MAX) {
-        value = s.largest;
-    } else if (a->method == DN_POOL_AVE) {
-        int size = window_size(a, o);
-        value = size > 0 ? (float)(s.sum / size) : 0;
-    } else if (a->method == DN_POOL_STOCHASTIC_TRAIN) {
+    if (a->method == DN_POOL_STOCHASTIC_TRAIN) {
         uint32_t word[4];
         uint64_t at = (uint64_t)((n * a->C + c) * a->w.Q + q);
         dn_random_block(word, (uint64_t)a->state[0], a->stream, (uint64_t)a->state[1], at / 4);
-        s.which = draw_from(a, base, o, s.sum, dn_random_unit(word[at % 4]));
-        value = s.which < 0 ? 0 : get(a->x, base + s.which * a->x_at.p);
+        which = draw_from(a, base, o, s.sum, dn_random_unit(word[at % 4]));
+        value = which < 0 ? 0 : get(a->x, base + which * a->x_at.p);
     } else {
         value = (float)(s.squares / (FLT_MIN + s.sum));
     }
     put_through(a->y, i, a->add, value, &a->f);
     if (a->mask)
-        a->mask[i] = s.which;
+        a->mask[i] = which;
+}
+
+/* Of dy (x here) at `from`, what a window gives to the input pixel it had the largest in. */
+DEVICE void add_largest(const pool_args *a, int64_t from, int pixel, int some, double *sum)
+{
+    float dy[MOST];
+    int32_t which[MOST];
+    bool any = false;
+    get_mask(a->mask, from, some, which);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        any = any || which[k] == pixel;
+    if (!any)
+        return;
+    get_some(a->x, from, some, dy);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        sum[k] += which[k] == pixel ? dy[k] : 0;
+}
+
+/* The same of window o where it has the mean. */
+DEVICE void add_mean(const pool_args *a, const int o[AXES], int64_t from, int some, double *sum)
+{
+    float dy[MOST];
+    int size = window_size(a, o);
+    get_some(a->x, from, some, dy);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        sum[k] += size > 0 ? (double)dy[k] / size : 0;
 }
 
 /* i: an element of dx (y here); x: dy. */
-MAP(pool_bwd, pool_args)
+MAP_SOME(pool_bwd, pool_args)
 {
     int64_t n, c;
     int pixel, at[AXES], first[AXES], last[AXES], o[AXES];
-    double sum = 0;
+    double sum[MOST];
     locate(i, a->C, a->w.I, &a->x_at, &n, &c, &pixel);
     split(pixel, a->w.by_in, at);
     for (int d = 0; d < AXES; d++) {
@@ -149,20 +263,32 @@ MAP(pool_bwd, pool_args)
         last[d] = over(to, &a->w.by_stride[d]);
         last[d] = last[d] < a->w.out[d] ? last[d] : a->w.out[d] - 1;
     }
+    UNROLL
+    for (int k = 0; k < some; k++)
+        sum[k] = 0;
     int64_t base = n * a->y_at.n + c * a->y_at.c;
     for (o[0] = first[0]; o[0] <= last[0]; o[0]++)
         for (o[1] = first[1]; o[1] <= last[1]; o[1]++)
             for (o[2] = first[2]; o[2] <= last[2]; o[2]++) {
                 int q = (o[0] * a->w.out[1] + o[1]) * a->w.out[2] + o[2];
-                int64_t from = base + q * a->y_at.p;
-                if (a->mask) {
-                    sum += a->mask[from] == pixel ? get(a->x, from) : 0;
-                } else {
-                    int size = window_size(a, o);
-                    sum += size > 0 ? (double)get(a->x, from) / size : 0;
-                }
+                if (a->mask)
+                    add_largest(a, base + q * a->y_at.p, pixel, some, sum);
+                else
+                    add_mean(a, o, base + q * a->y_at.p, some, sum);
             }
-    put_value_wide(a->y, i, a->add, sum);
+    float before[MOST];
+    if (a->add)
+        get_some(a->y, i, some, before);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        before[k] = (float)(a->add ? before[k] + sum[k] : sum[k]);
+    set_some(a->y, i, some, before);
+}
+
+/* Channels that a thread takes: they lie together in both. */
+static int channels_of(const pool_args *a)
+{
+    return a->x_at.c == 1 && a->y_at.c == 1 ? some_of(a->C, a->x.narrow || a->y.narrow) : 1;
 }
 
 static bool pool_init(pool_args *a, const dn_op *op, const cuda_operand *x,
@@ -210,7 +336,12 @@ static dn_status run_pool(const dn_op *op, const dn_op_io *io)
     a.state = (const int64_t *)cuda_in(op, io, 1);
     a.y = values_out(op, io, 0);
     a.mask = (int32_t *)cuda_out(op, io, 1);
-    pool(op, &a, op->out[0].count);
+    if (a.method == DN_POOL_MAX)
+        pool_largest(op, &a, op->out[0].count, channels_of(&a));
+    else if (a.method == DN_POOL_AVE)
+        pool_mean(op, &a, op->out[0].count, channels_of(&a));
+    else
+        pool_stochastic(op, &a, op->out[0].count);
     return DN_OK;
 }
 
@@ -229,7 +360,7 @@ static dn_status run_pool_bwd(const dn_op *op, const dn_op_io *io)
     a.x = values_in(op, io, 0);
     a.mask = cuda_has_in(op, 1) ? (int32_t *)io->in[1] : NULL;
     a.y = values_out(op, io, 0);
-    pool_bwd(op, &a, op->out[0].count);
+    pool_bwd(op, &a, op->out[0].count, channels_of(&a));
     return DN_OK;
 }
 

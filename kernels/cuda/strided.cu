@@ -2,6 +2,7 @@
  * strided.cu: COPY and REDUCE over strided walks. Where several indices share an element of y a
  * single thread takes them in order: rare, and the order is part of the result, unless the
  * context allows any. */
+#include "some.cuh"
 #include "walk.cuh"
 
 #define SIDE 32 /* of the tiles in which axes are turned */
@@ -21,9 +22,27 @@ DEVICE void copy_one(const copy_args *a, int64_t i)
     put_value(a->y, at[1], a->add, a->alpha * get(a->x, at[0]));
 }
 
-MAP(copy, copy_args)
+MAP_SOME(copy, copy_args)
 {
-    copy_one(a, i);
+    float v[MOST];
+    int64_t at[3] = {a->x_offset, a->y_offset, 0};
+    walk_to(&a->w, i, at);
+    get_some(a->x, at[0], some, v);
+    UNROLL
+    for (int k = 0; k < some; k++)
+        v[k] = a->alpha * v[k];
+    put_some(a->y, at[1], some, a->add, v);
+}
+
+/* Neighbours of both that lie at multiples of so many. */
+static int some_of_copy(const copy_args *a)
+{
+    const walk *w = &a->w;
+    int64_t all = a->x_offset | a->y_offset;
+    for (int32_t d = 0; d < w->axes - 1; d++)
+        all |= w->stride[d][0] | w->stride[d][1];
+    bool rows = w->axes > 0 && w->stride[w->axes - 1][0] == 1 && w->stride[w->axes - 1][1] == 1;
+    return rows ? some_of(all | w->dim[w->axes - 1], a->x.narrow || a->y.narrow) : 1;
 }
 
 /* Where neighbours in x are not neighbours in y (an image is turned, axes are permuted): tiles
@@ -140,7 +159,7 @@ static dn_status run_copy(const dn_op *op, const dn_op_io *io)
     a.add = cuda_adds(op, 0);
     a.w = walk_of(c);
     if (op->choice == APART)
-        copy(op, &a, a.w.total);
+        copy(op, &a, a.w.total, some_of_copy(&a));
     else if (op->choice == TURNED)
         run_turn(op, &a);
     else if (op->unordered)

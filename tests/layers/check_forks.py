@@ -1303,6 +1303,26 @@ def transformed(x, theta, P, Q):
 
 
 @case
+def flow_warp(rng):
+    """FlowNet 2's: what the flow points to, 0 outside, the last pixel up to the edge."""
+    x, flow = rng.normal(0, 1, (2, 3, 5, 6)), rng.uniform(-3, 3, (2, 2, 5, 6))
+    flow[0, :, 1, 2], flow[0, :, 4, 5] = 0, 0.75
+    made = net("layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'f' top: 'y' }",
+               {'x': x, 'f': flow})
+    made.forward()
+    want = np.zeros(x.shape)
+    for n, i, j in itertools.product(range(2), range(5), range(6)):
+        r, c = i + flow[n, 1, i, j], j + flow[n, 0, i, j]
+        if 0 <= r < 5 and 0 <= c < 6:
+            a, b = int(r), int(c)
+            below, right = min(a + 1, 4), min(b + 1, 5)
+            u, v = r - a, c - b
+            want[n, :, i, j] = (1 - u) * ((1 - v) * x[n, :, a, b] + v * x[n, :, a, right]) + u * (
+                (1 - v) * x[n, :, below, b] + v * x[n, :, below, right])
+    close('top', made.blobs['y'].data, want)
+
+
+@case
 def spatial_transformer(rng):
     """Turned, moved, enlarged, far outside; numbers of theta given in st_param."""
     x = rng.normal(0, 1, (4, 3, 6, 5))

@@ -228,6 +228,11 @@ static const struct refusal {
         "top: 'y' pooling_param { kernel_size: 2 stride: 2 } }",
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given unpool_size"},
     {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},
+    {X4 "layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,
+     "bottom 1 must have 2 numbers for each pixel"},
+    {X4 "layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'x' top: 'y' flow_warp_param { "
+        "fill_value: NOT_A_NUMBER } }",
+     DN_E_UNSUPPORTED, "fill_value NOT_A_NUMBER is not supported"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' }",
      DN_E_UNSUPPORTED, "without st_param theta means another thing in each fork"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' st_param { } }",

@@ -19,13 +19,14 @@ enum {
     PR2033 = 1 << 11,
     RCNN = 1 << 12,
     SPHEREFACE = 1 << 13,
-    CTPN = 1 << 14
+    CTPN = 1 << 14,
+    FLOWNET2 = 1 << 15
 };
 
 /* By bit. Caffe's own is first: what it explains, nobody else is asked for. */
 const char *const dni_dialect_names[DNI_DIALECTS] = {
     "caffe", "ssd", "nvidia", "intel",  "yolo", "pspnet",     "happynear", "opencl",
-    "lisa",  "hed", "face",   "pr2033", "rcnn", "sphereface", "ctpn"};
+    "lisa",  "hed", "face",   "pr2033", "rcnn", "sphereface", "ctpn",      "flownet2"};
 
 const dni_renumbered dni_dialect_rows[] = {
     /* AccuracyParameter */
@@ -163,16 +164,22 @@ const dni_renumbered dni_dialect_rows[] = {
     {149, 20012, YOLO},                        /* reorg_param */
     {150, 20016, NVIDIA},                      /* cudnn_math_override */
     {150, 20015, YOLO},                        /* upsample_param */
+    {150, 20063, FLOWNET2},                    /* correlation_param */
     {151, 146, NVIDIA},                        /* recurrent_param */
     {151, 20017, OPENCL},                      /* noise_param */
+    {151, 20064, FLOWNET2},                    /* l1_loss_param */
     {152, 20018, NVIDIA},                      /* trt_param */
     {152, 20020, INTEL},                       /* box_annotator_ohem_param */
     {152, 20019, PSPNET},                      /* bn_param */
     {153, 20021, INTEL},                       /* psroi_pooling_param */
     {154, 20022, INTEL},                       /* roi_pooling_param */
     {155, 20023, INTEL},                       /* spatial_dropout_param */
+    {155, 20065, FLOWNET2},                    /* resample_param */
+    {156, 20066, FLOWNET2},                    /* downsample_param */
     {158, 20024, INTEL},                       /* quantization_param */
     {159, 20012, INTEL},                       /* reorg_param */
+    {159, 20071, FLOWNET2},                    /* flow_warp_param */
+    {162, 20067, FLOWNET2},                    /* reshape_every_iter */
     {200, 20025, SSD | NVIDIA | INTEL | YOLO}, /* annotated_data_param */
     {200, 20019, HAPPYNEAR},                   /* bn_param */
     {201, 20026, SSD | NVIDIA | INTEL | YOLO}, /* multibox_loss_param */
@@ -457,6 +464,6 @@ const char dni_dialect_scopes[] =
     "V1LayerParameter\0"
     "V1LayerParameter.LayerType\0";
 const uint8_t dni_dialect_counts[] = {
-    2, 16, 7, 2, 11, 7, 2,  5, 1, 2, 1, 2, 22, 4,  4, 77, 3, 2,
+    2, 16, 7, 2, 11, 7, 2,  5, 1, 2, 1, 2, 22, 4,  4, 83, 3, 2,
     2, 13, 5, 3, 1,  1, 10, 6, 1, 1, 5, 2, 7,  43, 1, 63, 8, 10,
 };

@@ -14,7 +14,7 @@
     "  num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'xavier' } } } "           \
     "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "                                   \
     "layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'i' inner_product_param { "       \
-    "  num_output: 300 weight_filler { type: 'xavier' } } } "                                  \
+    "  num_output: 240 weight_filler { type: 'xavier' } } } "                                  \
     "layer { name: 's' type: 'ReLU' bottom: 'i' top: 'i' } "                                   \
     "%s"                                                                                       \
     "layer { name: 'j' type: 'InnerProduct' bottom: 'i' top: 'j' inner_product_param { "       \
@@ -114,19 +114,19 @@ static double largest_gap(dn_net *a, dn_net *b)
     return largest;
 }
 
-/* Two with batches of 10 are one with a batch of 20, to rounding. */
+/* Two with batches of 4 are one with a batch of 8, to rounding. */
 static void check_as_one(const char *more)
 {
     SECTION("as one");
     team t;
-    assemble(&t, more, "", 10, NULL);
+    assemble(&t, more, "", 4, NULL);
     join(&t);
     CHECK_STATUS(dn_parallel_step(t.parallel, 3), DN_OK);
     CHECK_STATUS(dn_parallel_step(t.parallel, 5), DN_OK);
     check_equal_bits(&t);
     dn_context *context = make_context(0);
     dn_solver_options alone = {0};
-    dn_solver *one = make(context, more, "", 20, &alone);
+    dn_solver *one = make(context, more, "", 8, &alone);
     dn_net *net = dn_solver_net(one);
     CHECK_STATUS(dn_solver_step(one, 8), DN_OK);
     double gap = largest_gap(net, dn_solver_net(t.solver[0]));
@@ -154,7 +154,7 @@ static void check_resume(void)
     char path[300];
     team t;
     snprintf(path, sizeof path, "%s/half", check_folder());
-    assemble(&t, "type: 'Adam' ", DROPOUT, 10, NULL);
+    assemble(&t, "type: 'Adam' ", DROPOUT, 4, NULL);
     join(&t);
     CHECK_STATUS(dn_parallel_step(t.parallel, 4), DN_OK);
     CHECK_STATUS(dn_solver_snapshot(t.solver[0], path), DN_OK);
@@ -164,7 +164,7 @@ static void check_resume(void)
     uint64_t whole = hash_weights(dn_solver_net(t.solver[0]));
     dismiss(&t);
     strcat(path, ".solverstate");
-    assemble(&t, "type: 'Adam' ", DROPOUT, 10, NULL);
+    assemble(&t, "type: 'Adam' ", DROPOUT, 4, NULL);
     CHECK_STATUS(dn_solver_restore(t.solver[0], path), DN_OK);
     join(&t);
     CHECK_STATUS(dn_parallel_solve(t.parallel), DN_OK);
@@ -194,7 +194,7 @@ static void check_failures(void)
             dn_solver_options options[RANKS] = {{0}};
             options[rank].on_event = stop_at_5;
             options[rank].on_event_user = &kind;
-            assemble(&t, "", "", 10, options);
+            assemble(&t, "", "", 4, options);
             join(&t);
             dn_status status = dn_parallel_step(t.parallel, 12);
             CHECK_INT(status, k == 2 ? DN_E_CANCELLED : DN_E_DATA);
@@ -216,7 +216,7 @@ static void check_refusals(void)
     team t;
     dn_parallel *none = NULL;
     dn_solver *same[RANKS];
-    assemble(&t, "", "", 10, NULL);
+    assemble(&t, "", "", 4, NULL);
     same[0] = same[1] = t.solver[0];
     CHECK_STATUS(dn_parallel_create(&none, same, RANKS), DN_E_INVALID);
     CHECK_STATUS(dn_parallel_create(&none, t.solver, 1), DN_E_INVALID);
@@ -230,7 +230,7 @@ static void check_refusals(void)
     CHECK_STATUS(dn_parallel_step(t.parallel, -1), DN_E_INVALID);
     dismiss(&t);
     const dn_solver_options longer[RANKS] = {{.max_iter = 12}, {.max_iter = 13}};
-    assemble(&t, "", "", 10, longer);
+    assemble(&t, "", "", 4, longer);
     CHECK_MESSAGE(dn_parallel_create(&none, t.solver, RANKS), DN_E_INVALID,
                   "solver 1: its net, rule, iter_size or max_iter is not that of solver 0");
     dismiss(&t);

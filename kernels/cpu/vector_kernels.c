@@ -343,11 +343,11 @@ void ISA(cpu_random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t bloc
 #endif
     const vu zero = {0}, m0 = zero + 0xD2511F53u, m1 = zero + 0xCD9E8D57u;
     for (int64_t b = 0; b < blocks; b += LANES, out += 4 * LANES) {
-        vu c[4] = {zero, zero, zero + stream, zero + (stream >> 32)};
-        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+        vu number = zero;
         for (int l = 0; l < LANES; l++)
-            c[0][l] = block + (uint64_t)(b + l);
-        c[1] = c[0] >> 32;
+            number[l] = block + (uint64_t)(b + l);
+        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+        vu c[4] = {number, number >> 32, zero + stream, zero + (stream >> 32)};
         for (int round = 0; round < 10; round++) {
             vu p0 = MUL(c[0], m0), p1 = MUL(c[2], m1);
             c[0] = (p1 >> 32) ^ c[1] ^ k0;

@@ -162,7 +162,7 @@ typedef struct overlap_args {
     const double *ignored;
     float *y;
     int32_t *truth, *found, *both; /* per class */
-    int64_t dim, inner, classes, num_ignored;
+    int64_t dim, inner, classes, num_ignored, outer, labels; /* labels: of a sequence */
     double threshold;
     cuda_fault *fault;
 } overlap_args;
@@ -241,11 +241,62 @@ MAP(overlap_means, overlap_args)
     a->y[i + 2] = (float)(seen ? iou / (double)seen : 0);
 }
 
+#define SEQUENCE_FUNCTION DEVICE
+#define SEQUENCE_REAL     float
+#include "../sequence.h"
+
+/* block: a step; its best class, the first of equal ones. None is above one that is NaN. */
+BLOCKS(overlap_best, overlap_args)
+{
+    SHARED float most[BLOCK];
+    SHARED int32_t which[BLOCK];
+    const float *x = a->x + block * a->dim;
+    THREADS(t)
+    {
+        most[t] = x[0];
+        which[t] = 0;
+        for (int64_t d = t; d < a->dim; d += BLOCK)
+            if (x[d] > most[t]) {
+                most[t] = x[d];
+                which[t] = (int32_t)d;
+            }
+    }
+    for (int half = BLOCK / 2; half > 0; half /= 2)
+        THREADS(t)
+            if (t < half && comes_before(most[t + half], which[t + half], most[t], which[t])) {
+                most[t] = most[t + half];
+                which[t] = which[t + half];
+            }
+    THREADS(t)
+        if (t == 0)
+            a->found[block] = which[0];
+}
+
+BLOCKS(overlap_sequences, overlap_args)
+{
+    SHARED double sums[BLOCK];
+    THREADS(t)
+    {
+        sums[t] = 0;
+        for (int64_t n = t; n < a->outer; n += BLOCK)
+            sums[t] += sequence_is_right(a->found + n * a->inner, a->inner, a->t + n * a->labels,
+                                         a->labels, a->threshold);
+    }
+    double right = block_sum(sums);
+    THREADS(t)
+        if (t == 0 && block == 0)
+            a->y[0] = (float)overlap_share((int64_t)right, a->outer);
+}
+
 static dn_status prepare_overlap(dn_op *op, dn_op_info *info)
 {
     const dn_args_overlap *c = &op->args.overlap;
     if (c->outer * c->inner > INT32_MAX || c->dim > INT32_MAX)
         return cuda_decline(info, "2^31 positions");
+    if (c->measure == DN_OVERLAP_SEQUENCES) {
+        op->scratch = (size_t)(c->outer * c->inner) * sizeof(int32_t);
+        return DN_OK;
+    }
     op->scratch = 3 * (size_t)(c->dim > 1 ? c->dim : 2) * sizeof(int32_t);
     return DN_OK;
 }
@@ -266,6 +317,14 @@ static dn_status run_overlap(const dn_op *op, const dn_op_io *io)
     a.both = a.found + a.classes;
     a.threshold = c->threshold;
     a.fault = op->backend->fault;
+    if (c->measure == DN_OVERLAP_SEQUENCES) {
+        a.found = a.truth;
+        a.outer = c->outer;
+        a.labels = c->outer ? op->in[1].count / c->outer : 0;
+        overlap_best(op, &a, c->outer * c->inner);
+        overlap_sequences(op, &a, 1);
+        return DN_OK;
+    }
     overlap_zero(op, &a, a.classes);
     if (labels) {
         overlap_labels(op, &a, c->outer * c->inner);

@@ -5,6 +5,10 @@
 #include "../label.h"
 #include "ref.h"
 
+#define SEQUENCE_FUNCTION static
+#define SEQUENCE_REAL     real
+#include "../sequence.h"
+
 typedef struct counts { /* of one class: places that are of it, are taken for it, both */
     int64_t truth, found, both;
 } counts;
@@ -17,25 +21,26 @@ static int64_t classes_of(const dn_args_overlap *a)
 static dn_status check_overlap(dn_op *op)
 {
     const dn_args_overlap *a = &op->args.overlap;
-    bool maps = a->measure == DN_OVERLAP_MAPS;
+    bool maps = a->measure == DN_OVERLAP_MAPS, sequences = a->measure == DN_OVERLAP_SEQUENCES;
     int64_t count, labels;
-    if (!maps && a->measure != DN_OVERLAP_LABELS)
+    if (a->measure < DN_OVERLAP_LABELS || a->measure > DN_OVERLAP_SEQUENCES ||
+        (sequences && a->outer > 0 && op->in[1].count % a->outer))
         return ref_fail(op, DN_E_INVALID, "there is no measure %d", (int)a->measure);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
     REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
     REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, maps ? count : labels));
+    REF_TRY(ref_need_in(op, 1, maps ? count : sequences ? op->in[1].count : labels));
     op->scratch = (size_t)classes_of(a) * sizeof(counts);
-    return ref_need_out(op, 0, maps ? a->dim : 3);
+    if (sequences)
+        op->scratch = (size_t)a->inner * sizeof(int32_t);
+    return ref_need_out(op, 0, maps ? a->dim : sequences ? 1 : 3);
 }
 
-static int64_t guess_of(const dn_args_overlap *a, const real *x)
+static int64_t best_of(const real *x, int64_t dim, int64_t step)
 {
     int64_t best = 0;
-    if (a->dim == 1)
-        return (double)x[0] > a->threshold;
-    for (int64_t d = 1; d < a->dim; d++)
-        if (x[d * a->inner] > x[best * a->inner])
+    for (int64_t d = 1; d < dim; d++)
+        if (x[d * step] > x[best * step])
             best = d;
     return best;
 }
@@ -59,7 +64,9 @@ static dn_status count_labels(const dn_op *op, const dn_op_io *io, counts *of)
             continue;
         if (label_of(t[p], classes_of(a), 0, 0, &label) == LABEL_BAD)
             return label_fail(op->host, t[p], p, classes_of(a));
-        int64_t guess = guess_of(a, x + o * a->dim * a->inner + i);
+        x = (const real *)io->in[0] + o * a->dim * a->inner + i;
+        int64_t guess =
+            a->dim == 1 ? (double)x[0] > a->threshold : best_of(x, a->dim, a->inner);
         of[label].truth++;
         of[guess].found++;
         of[guess].both += guess == label;
@@ -80,6 +87,20 @@ static void count_maps(const dn_op *op, const dn_op_io *io, counts *of)
     }
 }
 
+static int64_t count_sequences(const dn_op *op, const dn_op_io *io, int32_t *best)
+{
+    const dn_args_overlap *a = &op->args.overlap;
+    const real *x = io->in[0], *t = io->in[1];
+    int64_t right = 0;
+    for (int64_t n = 0; n < a->outer; n++) {
+        int64_t labels = op->in[1].count / a->outer;
+        for (int64_t i = 0; i < a->inner; i++)
+            best[i] = (int32_t)best_of(x + (n * a->inner + i) * a->dim, a->dim, 1);
+        right += sequence_is_right(best, a->inner, t + n * labels, labels, a->threshold);
+    }
+    return right;
+}
+
 static double share(int64_t part, int64_t whole)
 {
     return whole ? (double)part / (double)whole : 0;
@@ -92,6 +113,10 @@ dn_status REF(ref_run_overlap)(const dn_op *op, const dn_op_io *io)
     real *y = io->out[0];
     int64_t all = 0, right = 0, with_truth = 0, seen = 0;
     double recall = 0, iou = 0;
+    if (a->measure == DN_OVERLAP_SEQUENCES) {
+        y[0] = (real)share(count_sequences(op, io, io->scratch), a->outer);
+        return DN_OK;
+    }
     memset(of, 0, op->scratch);
     if (a->measure == DN_OVERLAP_LABELS)
         REF_TRY(count_labels(op, io, of));

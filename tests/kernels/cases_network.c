@@ -724,6 +724,21 @@ static void updates_of_many(builder *b)
             }
 }
 
+/* Of few classes and steps, so that some are read right; ties, and what is no number. */
+static void sequence_cases(builder *b)
+{
+    for (int64_t n = 0; n < 24; n++) {
+        int64_t N = n * n % 301, T = n % 5, C = n % 6 == 5 ? 600 : 1 + n % 3, L = n % 4;
+        BEGIN(b, DN_OP_OVERLAP, dn_args_overlap);
+        b->c.args.overlap = (dn_args_overlap){
+            b->c.args.base, DN_OVERLAP_SEQUENCES, 0, N, C, T, (double)(n % 2)};
+        in(b, n % 4 ? COARSE : SPOILT, SHAPE(N, T, C));
+        in_whole(b, DN_F32, C < 3 ? C : 3, SHAPE(N, L));
+        out(b, SHAPE(1));
+        emit(b);
+    }
+}
+
 /* Rows that a device sorts in pieces, and boxes that it compares by many words of bits. */
 static void long_rows(builder *b)
 {
@@ -778,4 +793,5 @@ void cases_network(case_fn fn, void *user)
     update_cases(&b);
     updates_of_many(&b);
     long_rows(&b);
+    sequence_cases(&b);
 }

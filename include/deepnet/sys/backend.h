@@ -617,8 +617,11 @@ typedef struct dn_args_accuracy {
  *   the classes that some place is taken for. A label that is no class fails with DN_E_DATA.
  * MAPS: x, t: (outer, dim, inner); y (dim): intersection over union of the places above
  *   threshold, of the first of outer.
+ * SEQUENCES: x: (outer, inner, dim), t: (outer, ...) labels; y: one number, the share of the
+ *   sequences whose best classes, repeats taken once, are the labels; blanks, of the class that
+ *   threshold is, count on neither side.
  * 0 where there is nothing to share. */
-enum { DN_OVERLAP_LABELS = 0, DN_OVERLAP_MAPS = 1 };
+enum { DN_OVERLAP_LABELS = 0, DN_OVERLAP_MAPS = 1, DN_OVERLAP_SEQUENCES = 2 };
 typedef struct dn_args_overlap {
     dn_args base;
     int32_t measure, reserved;

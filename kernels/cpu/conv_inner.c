@@ -48,7 +48,7 @@ static dn_status run_steps(const inner_op *op, const dn_op_io *io, int32_t from,
         const dn_op_io own = {.struct_size = sizeof own,
                               .in = in,
                               .out = out,
-                              .scratch = (char *)io->scratch + op->used,
+                              .scratch = io->scratch ? (char *)io->scratch + op->used : NULL,
                               .keep = io->keep};
         if (!prepare)
             status = s->op->run(s->op, &own);

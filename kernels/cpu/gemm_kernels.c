@@ -29,7 +29,7 @@ static __attribute__((noinline)) void finish_tile(int mr, int nv, const float *s
         for (int v = 0; v < nv; v++) {
             float *ci = c + i * ldc + v * VL;
             v_store(ci, finish(v_load(sums + i * NR + v * VL), ci, bm,
-                               e->bias_n + (e->bias_n ? v * VL : 0), e));
+                               e->bias_n ? e->bias_n + v * VL : NULL, e));
         }
     }
 }

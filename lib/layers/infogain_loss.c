@@ -83,9 +83,11 @@ static dn_status shape(dni_layer *layer)
                 (long long)(a->outer * a->inner));
     if (layer->num_bottoms == 3)
         H = dni_shape_count(&layer->bottom[2]);
-    DNI_REQUIRE((layer->wire_only && layer->num_bottoms < 3) || H == a->dim * a->dim,
-                DN_E_SHAPE, "the infogain matrix has %lld values, %lld classes need %lld",
-                (long long)H, (long long)a->dim, (long long)(a->dim * a->dim));
+    DNI_REQUIRE((layer->wire_only && layer->num_bottoms < 3) ||
+                    (H % a->dim == 0 && H / a->dim == a->dim),
+                DN_E_SHAPE,
+                "the infogain matrix has %lld values, %lld classes need their square",
+                (long long)H, (long long)a->dim);
     layer->top[0] = dni_shape_of(0, NULL);
     if (layer->num_tops > 1)
         layer->top[1] = *x;

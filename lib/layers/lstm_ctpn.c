@@ -57,7 +57,7 @@ static dn_status shape(dni_layer *layer)
     DNI_REQUIRE(r->I == layer->weight[0].shape.dim[1], DN_E_SHAPE,
                 "%lld inputs, the weights were made for %lld", (long long)r->I,
                 (long long)layer->weight[0].shape.dim[1]);
-    return dni_grow(layer->heap, &r->steps, &r->cap_steps, (size_t)r->T, sizeof *r->steps);
+    return dni_recurrent_steps(layer);
 }
 
 const dni_layer_class dni_layer_lstm_ctpn = {

@@ -106,6 +106,15 @@ static dn_status check_states(const dni_layer *layer, const dni_recurrent *r)
     return DN_OK;
 }
 
+dn_status dni_recurrent_steps(dni_layer *layer)
+{
+    enum { MOST = 65536 };
+    dni_recurrent *r = layer->state;
+    DNI_REQUIRE(r->T <= MOST, DN_E_LIMIT, "%lld time steps; at most %d are unrolled",
+                (long long)r->T, MOST);
+    return dni_grow(layer->heap, &r->steps, &r->cap_steps, (size_t)r->T, sizeof *r->steps);
+}
+
 dn_status dni_recurrent_shape(dni_layer *layer)
 {
     dni_recurrent *r = layer->state;
@@ -125,8 +134,7 @@ dn_status dni_recurrent_shape(dni_layer *layer)
         st = check_states(layer, r);
     if (!st)
         st = make_carry(layer, r);
-    return st ? st
-              : dni_grow(layer->heap, &r->steps, &r->cap_steps, (size_t)r->T, sizeof *r->steps);
+    return st ? st : dni_recurrent_steps(layer);
 }
 
 void dni_recurrent_teardown(dni_layer *layer)

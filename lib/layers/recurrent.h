@@ -34,6 +34,7 @@ dn_status dni_recurrent_setup(dni_layer *layer, int32_t states, int64_t gates);
 dn_status dni_recurrent_weight(dni_layer *layer, int64_t rows, int64_t cols);
 dn_status dni_recurrent_bias(dni_layer *layer, int64_t count);
 dn_status dni_recurrent_shape(dni_layer *layer);
+dn_status dni_recurrent_steps(dni_layer *layer); /* room for T of them */
 void dni_recurrent_teardown(dni_layer *layer);
 
 /* (T, N, width): x W_x^T + b + x_static W_static^T. */

@@ -37,6 +37,9 @@ static dn_status own_memory(dn_blob *blob, const dni_shape *shape)
         return st;
     if (!dni_mul((size_t)dni_shape_count(shape), dni_dtype_size(blob->dtype), &bytes))
         return dni_fail(DN_E_SHAPE, "blob '%s' is too large for this machine", blob->name);
+    if (blob->net->memory_limit && bytes > blob->net->memory_limit)
+        return dni_fail(DN_E_LIMIT, "input '%s' needs %zu bytes; memory_limit is %zu",
+                        blob->name, bytes, blob->net->memory_limit);
     void *own = dni_alloc_aligned(heap, bytes);
     if (!own)
         return DN_E_NOMEM;

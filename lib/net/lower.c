@@ -338,15 +338,6 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
     }
 }
 
-static size_t weight_bytes(const dn_net *net)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < net->num_params; i++)
-        bytes +=
-            (size_t)dni_shape_count(&net->params[i]->blob.shape) * dni_dtype_size(net->dtype);
-    return bytes;
-}
-
 /* Does a layer work in place on what a source or the host wrote? Such a forward cannot be done
  * again (replay.c). */
 static bool changes_its_sources(const dn_net *net)
@@ -381,7 +372,7 @@ dn_status dni_net_lower(dn_net *net)
                                 .forward_only = net->state.phase == DN_PHASE_TEST};
     options.must_compute = net->must_compute;
     options.limit = net->memory_limit;
-    options.beside = weight_bytes(net);
+    options.beside = dni_net_weight_bytes(net);
     if (w.program) {
         w.program->compute = net->compute;
         w.program->compact = options.compact;

@@ -177,6 +177,7 @@ dn_status dni_net_infer_gradients(dn_net *net);                      /* gradient
 dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c */
 /* Makes and fills the weights: when all shapes fit, so that no mistake waits for that. */
 dn_status dni_net_fill_params(dn_net *net);
+size_t dni_net_weight_bytes(const dn_net *net);
 dn_status dni_net_make_blobs(dn_net *net); /* blob.c */
 void dni_blob_release_own(dn_blob *blob);
 dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what fits */

@@ -130,8 +130,21 @@ dn_status dni_net_declare_params(dn_net *net, dni_net_layer *l)
     return DN_OK;
 }
 
+size_t dni_net_weight_bytes(const dn_net *net)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < net->num_params; i++)
+        bytes +=
+            (size_t)dni_shape_count(&net->params[i]->blob.shape) * dni_dtype_size(net->dtype);
+    return bytes;
+}
+
 dn_status dni_net_fill_params(dn_net *net)
 {
+    size_t bytes = dni_net_weight_bytes(net), limit = net->memory_limit;
+    if (limit && bytes > limit)
+        return dni_fail(DN_E_LIMIT, "the weights need %zu bytes; memory_limit is %zu", bytes,
+                        limit);
     for (size_t k = 0; k < net->num_layers; k++) {
         const dni_net_layer *l = &net->layers[k];
         for (int32_t i = 0; i < l->layer.num_weights; i++) {

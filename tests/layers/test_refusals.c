@@ -96,6 +96,13 @@ static const struct refusal {
     {X4 L("InnerProduct", "inner_product_param { num_output: 2 axis: 9 }"), DN_E_SHAPE,
      "axis 9"},
     {X4 L("Softmax", "softmax_param { axis: 4 }"), DN_E_SHAPE, "axis 4"},
+    {IN("dim: 1 dim: 4294967296") LABELS(
+         "dim: 1") "layer { name: 'h' type: 'DummyData' top: 'h' dummy_data_param { shape { "
+                   "dim: 1 } } } layer { name: 'l' type: 'InfogainLoss' bottom: 'x' "
+                   "bottom: 't' bottom: 'h' top: 'y' }",
+     DN_E_SHAPE, "square"},
+    {IN("dim: 65537 dim: 1 dim: 1") L("Lstm", "lstm_param { num_output: 1 }"), DN_E_LIMIT,
+     "65537 time steps"},
     {X4 L("Dropout", "dropout_param { dropout_ratio: 1 }"), DN_E_NET, "dropout_ratio"},
     {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), DN_E_NET, "end_axis"},
     {X4 L("Reshape", "reshape_param { shape { dim: 7 } }"), DN_E_SHAPE, "120"},
@@ -129,13 +136,16 @@ static const struct refusal {
      DN_E_SHAPE, "a map of 6 channels"},
     {DETECTIONS(""), DN_E_NET, "num_classes is 0"},
     {DETECTIONS("num_classes: 1048576"), DN_E_NET, "num_classes is 1048576"},
-    {DETECTIONS("num_classes: 1048575"), DN_E_SHAPE, "2 priors of 1048575 classes need 2097150"},
-    {IN("dim: 1 dim: 4")
-     "layer { name: 'p' type: 'Input' top: 'p' top: 'g' input_param { "
-     "shape { dim: 1 dim: 2 dim: 17592186044416 } shape { dim: 1 dim: 1 dim: 1 dim: 8 } } } "
-     "layer { name: 'l' type: 'MultiBoxLoss' bottom: 'x' bottom: 'x' bottom: 'p' bottom: 'g' "
-     "top: 'y' multibox_loss_param { num_classes: 1048575 share_location: false "
-     "do_neg_mining: false } }",
+    {DETECTIONS("num_classes: 1048575"), DN_E_SHAPE,
+     "2 priors of 1048575 classes need 2097150"},
+    {IN("dim: 1 dim: 4") "layer { name: 'p' type: 'Input' top: 'p' top: 'g' input_param { "
+                         "shape { dim: 1 dim: 2 dim: 17592186044416 } shape { dim: 1 dim: 1 "
+                         "dim: 1 dim: 8 } } } "
+                         "layer { name: 'l' type: 'MultiBoxLoss' bottom: 'x' bottom: 'x' "
+                         "bottom: 'p' bottom: 'g' "
+                         "top: 'y' multibox_loss_param { num_classes: 1048575 share_location: "
+                         "false "
+                         "do_neg_mining: false } }",
      DN_E_SHAPE, "bottom 2 must be priors"},
     {X4 LABELS("dim: 4") "layer { name: 's' type: 'Bias' bottom: 'x' bottom: 't' top: 'y' }",
      DN_E_SHAPE, "axis 1"},
@@ -206,8 +216,9 @@ static const struct refusal {
      "VideoData would read the frames of 's'"},
     {SOURCE("VideoData", "video_data_param { batch_size: 2 }"), DN_E_NET,
      "video_data_param needs a source"},
-    {SOURCE("VideoData", "video_data_param { source: 's' batch_size: 2 num_segments: 4294967295 "
-                         "new_length: 4294967295 }"),
+    {SOURCE("VideoData",
+            "video_data_param { source: 's' batch_size: 2 num_segments: 4294967295 "
+            "new_length: 4294967295 }"),
      DN_E_SHAPE, "4294967295 segments of 4294967295 frames are too many"},
     {SOURCE("VideoData", "video_data_param { video_type: WEBCAM }"), DN_E_NET,
      "data_param needs a batch_size"},
@@ -223,9 +234,10 @@ static const struct refusal {
      DN_E_NET, "resize_param has no place"},
     {X4 L("Upsample", "upsample_param { unpool: AVE kernel_size: 2 unpool_size: 8 }"),
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask"},
-    {X4 "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'k' pooling_param { "
-        "kernel_size: 2 stride: 2 } } layer { name: 'l' type: 'Unpooling' bottom: 'm' bottom: 'k' "
-        "top: 'y' pooling_param { kernel_size: 2 stride: 2 } }",
+    {X4
+     "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'k' pooling_param { "
+     "kernel_size: 2 stride: 2 } } layer { name: 'l' type: 'Unpooling' bottom: 'm' bottom: 'k' "
+     "top: 'y' pooling_param { kernel_size: 2 stride: 2 } }",
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given unpool_size"},
     {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},
     {X4 "layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,

@@ -27,6 +27,29 @@ static void write_text(const char *path, const char *text)
         fclose(file);
 }
 
+/* Weights and inputs that no machine has room for are not asked for first. */
+static void check_before_allocated(dn_context *context)
+{
+    static const char *const texts[] = {
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1099511627776 } } "
+        "}",
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 1048576 } "
+        "} }"
+        "layer { name: 'y' type: 'InnerProduct' bottom: 'x' top: 'y' "
+        "inner_product_param { num_output: 1048576 } }"};
+    static const char *const words[] = {"input 'x' needs 4398046511104 bytes",
+                                        "the weights need 4398050705408 bytes"};
+    dn_net_options options = {.struct_size = sizeof options, .memory_limit = 1 << 30};
+    for (int i = 0; i < 2; i++) {
+        dn_net *net = NULL;
+        CHECK_STATUS(
+            dn_net_create_from_text(&net, context, texts[i], strlen(texts[i]), &options),
+            DN_E_LIMIT);
+        CHECK(dn_last_error() && strstr(dn_last_error(), words[i]));
+        dn_net_free(net);
+    }
+}
+
 static void check_planned(dn_context *context, const char *text)
 {
     const char *path = check_path("net.prototxt");
@@ -45,6 +68,7 @@ static void check_planned(dn_context *context, const char *text)
     CHECK_STATUS(dn_net_plan_memory(context, path, &small, &m), DN_E_LIMIT);
     CHECK(dn_last_error() && strstr(dn_last_error(), "; memory_limit is 1000"));
     CHECK_STATUS(dn_net_plan_memory(context, "nowhere.prototxt", NULL, &m), DN_E_IO);
+    check_before_allocated(context);
     CHECK_STATUS(dn_net_plan_memory(context, path, NULL, NULL), DN_E_INVALID);
 }
 

@@ -59,7 +59,8 @@ static void free_stage(cuda_stage *s)
 {
     if (s->taken)
         cudaEventSynchronize(s->taken);
-    cudaFreeHost(s->pinned);
+    if (s->pinned) /* nothing says that NULL is no error */
+        cudaFreeHost(s->pinned);
     cudaFree(s->device);
     s->pinned = s->device = NULL;
     s->bytes = 0;

@@ -217,11 +217,11 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
     return done(*out ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
-cudaError_t cudaFreeHost(void *ptr)
+cudaError_t cudaFreeHost(void *ptr) /* nothing says that NULL is no error */
 {
     start_device();
     free(ptr);
-    return cudaSuccess;
+    return done(ptr ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)

@@ -110,7 +110,7 @@ SHARED void sum_vector(const int step, const bool whole, float *y, const float *
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < cols; s++)
             sum = v_add(sum, load_step(x + r * w + s, step, n, whole));
-    store_first(y, v_mul(sum, v_set1(scale)), n);
+    v_storep(y, v_mul(sum, v_set1(scale)), n);
 }
 
 /* Floats a vector of outputs may touch in the last row, read carelessly. */

@@ -279,8 +279,8 @@ BLOCKS(overlap_sequences, overlap_args)
     {
         sums[t] = 0;
         for (int64_t n = t; n < a->outer; n += BLOCK)
-            sums[t] += sequence_is_right(a->found + n * a->inner, a->inner, a->t + n * a->labels,
-                                         a->labels, a->threshold);
+            sums[t] += sequence_is_right(a->found + n * a->inner, a->inner,
+                                         a->t + n * a->labels, a->labels, a->threshold);
     }
     double right = block_sum(sums);
     THREADS(t)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * multi_box.cu: MULTI_BOX, in steps: the true boxes of each image, what each prior overlaps, a
  * block for each image where they take turns, ranks of what may be mined, the losses. A prior
- * writes its own gradients, so nothing is added by two. A label that is no object's is noted and left out. */
+ * writes its own gradients, so nothing is added by two. A label that is no object's is noted and
+ * left out. */
 #include "order.cuh"
 
 #define MULTI_FUNCTION DEVICE

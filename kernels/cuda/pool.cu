@@ -162,8 +162,7 @@ MAP_SOME(pool_mean, pool_args)
     put_some_through(a->y, i, some, a->add, x, &a->f);
 }
 
-/* ---- one of the window is drawn, or they are weighed ----------------------------------------
- */
+/* ---- one of the window is drawn, or they are weighed ------------------------------------- */
 
 typedef struct totals {
     double sum, squares;

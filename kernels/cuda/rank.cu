@@ -35,7 +35,8 @@ MAP(rank_place, rank_args)
     int64_t row = quotient(i, a->dim), at = i - row * a->dim, before = 0;
     uint64_t own = a->o.key[i], best = own | 0xFFFFFFFFu;
     if (own >> 32)
-        before = order_place(&a->o, row, at) - (a->key ? order_before(&a->o, row, best, -1) : 0);
+        before = order_place(&a->o, row, at) -
+                 (a->key ? order_before(&a->o, row, best, -1) : 0);
     a->y[row * a->dim + a->o.item[i]] =
         a->most == 0 ? (float)before : before < a->most ? 1.0f : 0.0f;
 }

@@ -24,8 +24,8 @@ static dn_status check_overlap(dn_op *op)
     bool maps = a->measure == DN_OVERLAP_MAPS, sequences = a->measure == DN_OVERLAP_SEQUENCES;
     int64_t count, labels;
     if (a->measure < DN_OVERLAP_LABELS || a->measure > DN_OVERLAP_SEQUENCES ||
-        (sequences && a->outer > 0 && op->in[1].count % a->outer))
-        return ref_fail(op, DN_E_INVALID, "there is no measure %d", (int)a->measure);
+        (sequences && a->outer > 0 && (a->dim < 1 || op->in[1].count % a->outer)))
+        return ref_fail(op, DN_E_INVALID, "no measure %d of these sizes", (int)a->measure);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
     REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
     REF_TRY(ref_need_in(op, 0, count));

@@ -13,10 +13,10 @@ typedef struct crop_state {
 
 static dn_status find_offsets(const dni_layer *layer, int64_t *offset, int32_t *first)
 {
-    const Cnn__CropParameter *p = layer->param->crop_param;
+    const Cnn__CropParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0], *ref = &layer->bottom[1];
-    size_t given = p ? p->n_offset : 0;
-    dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 2, "crop_param.axis", first);
+    size_t given = p->n_offset;
+    dn_status st = dni_layer_axis(layer, 0, p->axis, "crop_param.axis", first);
     if (st)
         return st;
     DNI_REQUIRE(ref->axes == x->axes, DN_E_SHAPE, "the reference has %d axes, bottom 0 has %d",
@@ -103,6 +103,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_crop = {
     .type = "Crop",
+    .own = DNI_OWN(crop_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -2,7 +2,9 @@
  * FlowWarp (FlowNet 2): the top's pixel (i, j) is bottom 0 at row i + f1, column j + f0,
  * between four pixels linearly, f the flow there; 0 where that lies outside. flow_warp_param:
  * fill_value (ZERO; NOT_A_NUMBER is refused). bottoms: (N, C, H, W), flow (N, 2, H, W); top:
- * (N, C, H, W). Gradient: of the two linear functions. */
+ * (N, C, H, W). Gradient: of the two linear functions, on a pixel that to the right and below.
+ * A flow that is NaN gives NaN, where the fork gives 0; less than a rounding outside is inside.
+ */
 #include "layers/sampler.h"
 #include "layers/values.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * GRN (OpenVINO's training toolbox): y = x / sqrt(bias + sum x^2) over the channels of each
- * position. grn_param: bias (1; at least 0).
+ * position. grn_param: bias (1; at least 0, with which zeros give NaN).
  * bottom: (N, C, ...); top: the same. Gradient: dx = (dy - y (y . dy)) / sqrt(bias + sum x^2).
  */
 #include "layers/normalize.h"

@@ -46,10 +46,10 @@ static dn_status read_matrix(dni_layer *layer, const char *source)
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__InfogainLossParameter *p = layer->param->infogain_loss_param;
+    const Cnn__InfogainLossParameter *p = layer->own;
     if (layer->num_bottoms == 3 || layer->wire_only)
         return DN_OK;
-    DNI_REQUIRE(p && p->source, DN_E_NET,
+    DNI_REQUIRE(p->source, DN_E_NET,
                 "InfogainLoss needs its matrix: a third bottom, or infogain_loss_param.source");
     return read_matrix(layer, p->source);
 }
@@ -61,12 +61,12 @@ static void teardown(dni_layer *layer)
 
 static dn_status shape(dni_layer *layer)
 {
-    const Cnn__InfogainLossParameter *p = layer->param->infogain_loss_param;
+    const Cnn__InfogainLossParameter *p = layer->own;
     infogain_state *s = layer->state;
     dn_args_loss *a = &s->loss.args;
     const dni_shape *x = &layer->bottom[0];
     int32_t axis;
-    dn_status st = dni_layer_axis(layer, 0, p ? p->axis : 1, "infogain_loss_param.axis", &axis);
+    dn_status st = dni_layer_axis(layer, 0, p->axis, "infogain_loss_param.axis", &axis);
     if (st)
         return st;
     st = dni_loss_read(&s->loss, layer->param->loss_param,
@@ -114,6 +114,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 
 const dni_layer_class dni_layer_infogain_loss = {
     .type = "InfogainLoss",
+    .own = DNI_OWN(infogain_loss_param),
     .bottoms_min = 2,
     .bottoms_max = 3,
     .tops_min = 1,

@@ -11,9 +11,8 @@
 #include "layers/interp.h"
 #include "layers/values.h"
 
-#define MAX_WEIGHTS                                                                            \
-    0x1p40 /* of an axis: each of the top's elements by each of the bottom's                   \
-            */
+/* Of an axis: each of the top's elements by each of the bottom's. */
+#define MAX_WEIGHTS 0x1p40
 
 static dn_status setup(dni_layer *layer)
 {

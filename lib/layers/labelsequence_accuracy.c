@@ -18,18 +18,19 @@ static dn_status shape(dni_layer *layer)
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    const Cnn__CtcLossParameter *p = layer->param->ctc_loss_param;
+    const Cnn__CtcLossParameter *p = layer->own;
     const int64_t *x = layer->bottom[0].dim;
     dn_args_overlap args = {.measure = DN_OVERLAP_SEQUENCES,
                             .outer = x[0],
                             .dim = x[2],
                             .inner = x[1],
-                            .threshold = p ? p->blank_label : 0};
+                            .threshold = p->blank_label};
     dni_emit(b, DN_OP_OVERLAP, &args, 2, b->x, 1, b->y);
 }
 
 const dni_layer_class dni_layer_labelsequence_accuracy = {
     .type = "LabelsequenceAccuracy",
+    .own = DNI_OWN(ctc_loss_param),
     .bottoms_min = 2,
     .bottoms_max = 2,
     .tops_min = 1,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Normalization (forks for triplets, hashing and video): y = x / |x|, one norm for each item
- * over all its values. No parameters. bottom: (N, C, ...); top: the same. Gradient: dx = (dy -
+ * over all its values (NaN where all are 0). No parameters. bottom: (N, C, ...); top: the same. Gradient: dx = (dy -
  * y (y . dy)) / |x|. */
 #include "layers/normalize.h"
 

@@ -6,9 +6,9 @@
  * Synopsys': pad_t, pad_b, pad_l and pad_r in place of pad, and AVE_EXC_PAD, AVE of what lies
  * inside. engine changes nothing. kernel_size, stride and pad (once, or of the forks for each
  * axis) are for the spatial axes, but of C3D kernel_depth, temporal_stride and temporal_pad for
- * the first of three. bottom: (N, C, spatial...); top: (N, C, out...), out = (in + 2 pad -
- * kernel) / stride
- * + 1, rounded up; with padding, a last window that would start beyond in + pad is left out.
+ * the first of three. bottom: (N, C, spatial...); top: (N, C, out...), out = (in + the pads of
+ * both sides - kernel) / stride + 1, rounded up; with padding, a last window that would start
+ * beyond in + pad is left out.
  * Second top (MAX): the index in the plane of each maximum. AVE divides by the window cut at
  * in + pad. Gradient: MAX, STOCHASTIC: to the element chosen; AVE: spread evenly; STOCHASTIC
  * in TEST: 0. */
@@ -120,7 +120,7 @@ static dn_status read_border(const Cnn__PoolingParameter *p, dn_args_pool *a, in
     for (int32_t i = 0; any && i < 2; i++) {
         DNI_REQUIRE(first[i] < a->kernel[i] && last[i] < a->kernel[i], DN_E_NET,
                     "a side's pad is not less than the kernel, %lld", (long long)a->kernel[i]);
-        DNI_REQUIRE(first[i] == last[i] || a->method == DN_POOL_MAX || a->exclude_pad,
+        DNI_REQUIRE(first[i] == last[i] || a->method != DN_POOL_AVE || a->exclude_pad,
                     DN_E_UNSUPPORTED, "AVE of opposite sides padded unlike is not supported");
         a->pad[i] = first[i];
         end[i] = last[i];

@@ -22,7 +22,7 @@ static dn_status shape(dni_layer *layer)
         st = dni_layer_axis(layer, 0, p->axis, "reduction_param.axis", &axis);
     if (st)
         return st;
-    s->op = p ? (int32_t)p->operation : CNN__REDUCTION_PARAMETER__REDUCTION_OP__SUM;
+    s->op = (int32_t)p->operation;
     s->num = dni_shape_range(x, 0, axis);
     s->dim = dni_shape_range(x, axis, x->axes);
     s->coeff = p->coeff;

@@ -121,9 +121,11 @@ static void backward_places(const dni_sampler *s, dni_builder *b, dni_tensor dy,
     }
     for (int d = 0; d < 2; d++) {
         double low = s->inside, high = (double)(d ? s->W : s->H) + !s->inside;
+        if (s->inside) /* on the last pixel: to the edge it is constant */
+            high = nextafterf((float)high, 0);
         dni_tensor slope = dat[d] = dni_temp_like(b, t);
-        for (int other = 0; other < 2;
-             other++) { /* the corners on one side of the other axis */
+        /* the corners on one side of the other axis */
+        for (int other = 0; other < 2; other++) {
             int after = d ? 2 * other + 1 : 2 + other, before = d ? 2 * other : other;
             dni_emit_sum2(b, 1, sum[after], -1, sum[before], t);
             dni_emit_product(b, t, s->part[1 - d][other], other ? t : slope);

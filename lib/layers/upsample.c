@@ -5,9 +5,9 @@
  * upsample_param: scale (1) | scale_h scale_w; with a mask also upsample_h upsample_w (the
  * top's size), pad_out_h, pad_out_w (false: one less). DeconvNet's unpooling_param: unpool
  * (MAX), with a mask, unpool_size (both of the top's sizes) | unpool_h unpool_w, kernel_size
- * and stride (of the pooling; mean nothing here). bottoms: (N, C, H, W), [mask: the same,
- * places in the top's plane]; top: (N, C, H', W'). Gradient: the sum over the block; with a
- * mask, what lies at the place. */
+ * and stride (of the pooling; mean nothing here); FuseNet's: output_h output_w | scale.
+ * bottoms: (N, C, H, W), [mask: the same, places in the top's plane]; top: (N, C, H', W').
+ * Gradient: the sum over the block; with a mask, what lies at the place. */
 #include "layers/upsample.h"
 
 static const Cnn__UpsampleParameter *param_of(const dni_layer *layer)
@@ -38,7 +38,7 @@ dn_status dni_upsample_setup(dni_layer *layer)
                     (((s->H && s->W) || p->has_scale) && layer->num_bottoms > 1 &&
                      p->unpool == CNN__UPSAMPLE_PARAMETER__UNPOOL_METHOD__MAX),
                 DN_E_UNSUPPORTED,
-                "unpooling other than MAX by a mask to a given unpool_size is not supported");
+                "unpooling other than MAX by a mask to a given size is not supported");
     return DN_OK;
 }
 

@@ -149,6 +149,17 @@ static dn_status judge_fields(const dn_net *net, dni_net_file *file, const dni_n
     return st;
 }
 
+/* What a layer keeps for itself is of no plan: a prototxt may ask for any length. */
+static void *alloc_table(void *user, void *block, size_t old_size, size_t new_size)
+{
+    dn_net *net = user;
+    if (net->memory_limit && new_size > net->memory_limit) {
+        net->refused = true;
+        return NULL;
+    }
+    return net->heap->fn(net->heap->user, block, old_size, new_size);
+}
+
 static dn_status create_as(dn_net **out, dn_context *context, dni_net_file *file,
                            dn_net *origin, const dni_net_state *state, const dn_net_options *o,
                            uint64_t seed, int32_t guess)
@@ -170,6 +181,7 @@ static dn_status create_as(dn_net **out, dn_context *context, dni_net_file *file
                     .must_compute = !o->compute_fallback,
                     .num_keep = o->num_keep,
                     .seed = seed};
+    net->tables = net->memory_limit ? (dni_heap){alloc_table, net} : *heap;
     dni_context_hold(context);
     atomic_init(&net->references, 1);
     if (origin)
@@ -190,6 +202,10 @@ static dn_status create_as(dn_net **out, dn_context *context, dni_net_file *file
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
+        if (net->refused) {
+            st = dni_fail(DN_E_LIMIT, "%s; memory_limit is %zu", saved.text, net->memory_limit);
+            dni_save_error(&saved);
+        }
         net->file = NULL; /* still the caller's */
         dn_net_free(net);
         dni_restore_error(&saved);

@@ -4,7 +4,8 @@
 # the files of tests/ and of a folder of prototxts and caffemodels ($DEEPNET_CORPUS, or
 # shared/corpus beside the tree, where there is one): those up to
 # 4 KB, since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by
-# default a folder of its own under $TMPDIR; what it finds stays there.
+# default a folder of its own under $TMPDIR; what it finds stays there. $FUZZ_TARGETS: which;
+# `net`, which has its seeds within, needs the whole library built for it, and is not among them.
 set -eu
 seconds=${1:?usage: run.sh SECONDS [CORPUS]}
 corpus=${2:-${DEEPNET_CORPUS:-}}
@@ -21,12 +22,15 @@ build=$work/build
     cat "$work/setup.log"
     exit 1
 }
-ninja -C "$build" tests/fuzz/fuzz_text tests/fuzz/fuzz_binary tests/fuzz/fuzz_upgrade
+targets=${FUZZ_TARGETS:-text binary upgrade}
+for target in $targets; do
+    ninja -C "$build" "tests/fuzz/fuzz_$target"
+done
 cd "$root"
 # Words of the language, so that mutations get past the field names.
 grep -oE '[A-Za-z_][A-Za-z_0-9]+ = [0-9]+' proto/cnn.proto | sed 's/ = .*//' | sort -u |
     sed 's/.*/"&"/' > "$work/words.dict"
-for target in text binary upgrade; do
+for target in $targets; do
     seeds=$work/seeds-$target
     mkdir -p "$seeds"
     find tests/proto tests/corpus ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o \
@@ -42,7 +46,10 @@ for target in text binary upgrade; do
         abcdefgh > "$seeds/safetensors"
     echo "fuzz_$target: $seconds s"
     words=
-    [ $target = binary ] || words=-dict=$work/words.dict
+    case $target in
+    text | upgrade) words=-dict=$work/words.dict ;;
+    net) rm -f "$seeds"/* ;;
+    esac
     (cd "$work" && "build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
         -rss_limit_mb=2048 -print_final_stats=1 $words "$seeds" > "$work/$target.log" 2>&1) || {
         tail -40 "$work/$target.log"

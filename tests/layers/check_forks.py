@@ -1256,6 +1256,9 @@ def depthwise_conv(rng):
         made.forward()
         tops.append(made.blobs['y'].data.copy())
     close('top', *tops)
+    made = net("layer { name: 'l' type: 'DepthwiseConv' bottom: 'x' top: 'y' convolution_param { "
+               "num_output: 8 kernel_size: 3 } }", {'x': x})
+    close('a group for each channel', np.array(made.params['l'][0].shape), np.array([8, 1, 3, 3]))
 
 
 def pooled(x, method, kernel, stride, pads, up):
@@ -1306,20 +1309,26 @@ def transformed(x, theta, P, Q):
 def flow_warp(rng):
     """FlowNet 2's: what the flow points to, 0 outside, the last pixel up to the edge."""
     x, flow = rng.normal(0, 1, (2, 3, 5, 6)), rng.uniform(-3, 3, (2, 2, 5, 6))
-    flow[0, :, 1, 2], flow[0, :, 4, 5] = 0, 0.75
+    flow[0, :, 1, 2], flow[0, :, 4, 5], flow[1, :, 4], flow[1, :, :, 5] = 0, 0.75, 0, 0
     made = net("layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'f' top: 'y' }",
                {'x': x, 'f': flow})
     made.forward()
-    want = np.zeros(x.shape)
+    made.blobs['y'].diff[...] = dy = rng.normal(0, 1, x.shape)
+    made.backward()
+    want, slopes = np.zeros(x.shape), np.zeros(flow.shape)
     for n, i, j in itertools.product(range(2), range(5), range(6)):
         r, c = i + flow[n, 1, i, j], j + flow[n, 0, i, j]
         if 0 <= r < 5 and 0 <= c < 6:
             a, b = int(r), int(c)
             below, right = min(a + 1, 4), min(b + 1, 5)
             u, v = r - a, c - b
-            want[n, :, i, j] = (1 - u) * ((1 - v) * x[n, :, a, b] + v * x[n, :, a, right]) + u * (
-                (1 - v) * x[n, :, below, b] + v * x[n, :, below, right])
+            near, far = x[n, :, [a, below], b], x[n, :, [a, below], right]
+            rows = (1 - v) * near + v * far
+            want[n, :, i, j] = (1 - u) * rows[0] + u * rows[1]
+            slopes[n, 0, i, j] = dy[n, :, i, j] @ ((1 - u) * (far - near)[0] + u * (far - near)[1])
+            slopes[n, 1, i, j] = dy[n, :, i, j] @ (rows[1] - rows[0])
     close('top', made.blobs['y'].data, want)
+    close('gradient of the flow', made.blobs['f'].diff, slopes)
 
 
 @case

@@ -633,15 +633,15 @@ const gradient_row gradient_rows[] = {
     {"GRN", X4 L("GRN", XY), 0},
     {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 "
                                    "pad_b: 1 pad_l: 2 }"), 0},
-    {"Pooling", X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 pad_t: 1 pad_r: 2 }"),
-     0},
+    {"Pooling",
+     X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 pad_t: 1 pad_r: 2 }"), 0},
     {"FlowWarp", X4 IN("xf", "dim: 2 dim: 2 dim: 4 dim: 5")
                  L("FlowWarp", "bottom: 'x' bottom: 'xf' top: 'y' flow_warp_param { }"), 0},
     {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 6")
-                           L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param { }"), 0},
-    {"SpatialTransformer",
-     X4 IN("xt", "dim: 2 dim: 4") L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param "
-                                    "{ output_H: 3 theta_1_2: 0.1 theta_2_1: -0.2 }"), 0},
+     L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param { }"), 0},
+    {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 4")
+     L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param "
+                             "{ output_H: 3 theta_1_2: 0.1 theta_2_1: -0.2 }"), 0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];

@@ -238,7 +238,9 @@ static const struct refusal {
      "layer { name: 'm' type: 'Pooling' bottom: 'x' top: 'm' top: 'k' pooling_param { "
      "kernel_size: 2 stride: 2 } } layer { name: 'l' type: 'Unpooling' bottom: 'm' bottom: 'k' "
      "top: 'y' pooling_param { kernel_size: 2 stride: 2 } }",
-     DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given unpool_size"},
+     DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given size"},
+    {X4 L("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad_t: 1 }"),
+     DN_E_UNSUPPORTED, "STOCHASTIC pooling takes no pad"},
     {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},
     {X4 "layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,
      "bottom 1 must have 2 numbers for each pixel"},
@@ -247,10 +249,11 @@ static const struct refusal {
      DN_E_UNSUPPORTED, "fill_value NOT_A_NUMBER is not supported"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' }",
      DN_E_UNSUPPORTED, "without st_param theta means another thing in each fork"},
-    {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' st_param { } }",
+    {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' "
+        "st_param { } }",
      DN_E_SHAPE, "bottom 1 must have 6 numbers of theta for each item"},
-    {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' st_param { "
-        "de_transform: true } }",
+    {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' "
+        "st_param { de_transform: true } }",
      DN_E_UNSUPPORTED, "only affine and bilinear"},
     {X4 L("Pooling", "pooling_param { pool: AVE kernel_size: 3 pad_t: 1 }"), DN_E_UNSUPPORTED,
      "AVE of opposite sides padded unlike"},

@@ -58,7 +58,7 @@ typedef struct dn_layer_class {
     int32_t bottoms_min, bottoms_max; /* number of bottoms; max -1: no limit */
     int32_t tops_min, tops_max;
     uint32_t flags;       /* DN_LAYER_* */
-    uint32_t no_gradient; /* bit i: bottom i never gets a gradient (labels) */
+    uint32_t no_gradient; /* bit i: bottom i < 16 never gets a gradient (labels) */
     void *user;
     /* Called once, when the bottoms' shapes are known: reads parameters, adds weights, sets
      * *state. May be NULL. */

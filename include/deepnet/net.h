@@ -32,7 +32,9 @@ typedef struct dn_net_options {
     int32_t memory;
     const char *const *keep; /* names of blobs that stay readable, num_keep of them */
     size_t num_keep;
-    size_t memory_limit; /* bytes for blobs, weights and scratch; 0: none. DN_E_LIMIT beyond */
+    /* bytes for blobs, weights and scratch, and the most that a layer may ask for at once for
+     * tables of its own; 0: none. DN_E_LIMIT beyond */
+    size_t memory_limit;
     int32_t wire_only;   /* 1: check, wire and infer shapes; open no data, allocate no blobs */
     int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */
     const dn_shape *input_shapes;

@@ -97,8 +97,8 @@ struct dn_net {
     int32_t dtype, memory_mode, compute;
     bool must_compute; /* fails where no backend offers `compute` */
     size_t memory_limit;
-    dni_heap tables; /* the layers': no block larger than memory_limit */
-    bool refused;    /* one was asked for */
+    dni_heap tables;     /* the layers': no block larger than memory_limit */
+    atomic_bool refused; /* one was asked for, by whichever thread */
     bool wire_only;
     int32_t guess;        /* wire_only: which of the shapes that data may have */
     bool shapes_changed;  /* an input was given another shape: plan again */

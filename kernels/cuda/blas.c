@@ -48,7 +48,7 @@ static bool find_functions(cuda_blas *b)
         {"cublasGetVersion_v2", &b->get_version},  {"cublasGetStatusString", &b->status_text},
         {"cublasSetAtomicsMode", &b->set_atomics}, {"cublasGemmEx", &b->gemm},
         {"cublasGemmStridedBatchedEx", &b->batch}};
-    b->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    b->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), CUDA_LIBRARY);
     for (size_t i = 0; b->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         void *symbol = dlsym(b->library, wanted[i].name);
         if (!symbol)
@@ -115,9 +115,11 @@ void cuda_blas_close(dn_backend *backend)
     cuda_blas *b = backend->device->blas;
     if (!b)
         return;
-    if (b->handle)
-        b->destroy(b->handle);
-    cudaFree(b->workspace);
+    if (!backend->device->gone) {
+        if (b->handle)
+            b->destroy(b->handle);
+        cudaFree(b->workspace);
+    }
     if (b->library)
         dlclose(b->library);
     backend->host.free(backend->host.user, b);

@@ -190,7 +190,13 @@ static void let_go(dn_backend *backend)
 {
     cuda_device *d = backend->device;
     cuda_visit visit = {NULL, NULL};
-    if (d->get_current(&visit.before) == 0 && d->set_current(d->context) == 0)
+    d->gone = d->get_current(&visit.before) != 0;
+    if (d->gone) {
+        cuda_dnn_close(backend);
+        cuda_blas_close(backend);
+        return;
+    }
+    if (d->set_current(d->context) == 0)
         visit.device = d;
     if (backend->stream) /* the host's may outlive us with our work in it */
         cudaStreamSynchronize(backend->stream);

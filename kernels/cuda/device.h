@@ -8,6 +8,10 @@
 
 #include "cuda.h"
 
+/* How libraries are opened: never to leave again, as they have threads, and destructors of
+ * threads' variables, that would be called where nothing is. */
+#define CUDA_LIBRARY (RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)
+
 #define CUDA_SLOTS      64
 #define CUDA_SLOT_BYTES ((size_t)64 << 10)
 #define CUDA_STAGES     2
@@ -40,6 +44,7 @@ struct cuda_device {
     cuda_blas *blas;  /* NULL: not found */
     cuda_dnn *dnn;    /* likewise */
     cudaStream_t own; /* for recordings, and where the host has no stream for all else */
+    bool gone; /* the process ends, and the driver went before us with all that it had */
 };
 
 /* Makes the backend's device current; cuda_leave puts back what was: the host's context, be it

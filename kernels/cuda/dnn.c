@@ -93,7 +93,7 @@ static bool find_functions(cuda_dnn *d)
         void *to;
     } wanted[] = {FUNCTIONS(ROW)};
 #undef ROW
-    d->library = dlopen(SONAME_OF(CUDNN_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    d->library = dlopen(SONAME_OF(CUDNN_MAJOR), CUDA_LIBRARY);
     for (size_t i = 0; d->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         void *symbol = dlsym(d->library, wanted[i].name);
         if (!symbol)
@@ -121,7 +121,7 @@ void cuda_dnn_close(dn_backend *backend)
     cuda_dnn *d = backend->device->dnn;
     if (!d)
         return;
-    if (d->handle)
+    if (d->handle && !backend->device->gone)
         d->cudnnDestroy(d->handle);
     if (d->library)
         dlclose(d->library);

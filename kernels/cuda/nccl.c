@@ -49,7 +49,7 @@ static bool find_functions(nccl *n)
         void *to;
     } wanted[] = {FUNCTIONS(ROW)};
 #undef ROW
-    n->library = dlopen(SONAME_OF(NCCL_MAJOR), RTLD_NOW | RTLD_LOCAL);
+    n->library = dlopen(SONAME_OF(NCCL_MAJOR), CUDA_LIBRARY);
     for (size_t i = 0; n->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         void *symbol = dlsym(n->library, wanted[i].name);
         if (!symbol)
@@ -96,16 +96,17 @@ void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
             pthread_mutex_unlock(&c->lock);
         return;
     }
-    bool entered = cuda_enter(backend, &visit) == DN_OK;
-    if (c->comm && !atomic_load(&c->aborted)) {
+    bool entered = cuda_enter(backend, &visit) == DN_OK; /* no: the driver is gone */
+    if (entered && c->comm && !atomic_load(&c->aborted)) {
         /* ncclCommDestroy waits for what was queued: for ever, where the device is lost */
-        cudaError_t state = entered ? cudaStreamQuery(c->stream) : cudaErrorUnknown;
+        cudaError_t state = cudaStreamQuery(c->stream);
         bool fine = state == cudaSuccess || state == cudaErrorNotReady;
+        cudaGetLastError(); /* "not ready" is no later launch's fault */
         (fine ? c->lib.ncclCommDestroy : c->lib.ncclCommAbort)(c->comm);
     }
-    if (c->event)
+    if (entered && c->event)
         cudaEventDestroy(c->event);
-    if (c->stream)
+    if (entered && c->stream)
         cudaStreamDestroy(c->stream);
     if (entered)
         cuda_leave(&visit);

@@ -12,6 +12,9 @@ struct cublasContext {
     void *workspace;
 };
 
+/* The test's: handles that are open. */
+__attribute__((visibility("default"))) long fake_blas_handles;
+
 typedef struct product {
     cublasOperation_t op_a, op_b;
     int m, n, k, lda, ldb, ldc, batch;
@@ -24,12 +27,14 @@ typedef struct product {
 cublasStatus_t cublasCreate_v2(cublasHandle_t *out)
 {
     *out = calloc(1, sizeof **out);
+    __atomic_add_fetch(&fake_blas_handles, 1, __ATOMIC_RELAXED);
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasDestroy_v2(cublasHandle_t handle)
 {
     free(handle);
+    __atomic_sub_fetch(&fake_blas_handles, 1, __ATOMIC_RELAXED);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -43,7 +48,7 @@ cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream)
 cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void *workspace, size_t bytes)
 {
     handle->workspace = bytes ? workspace : NULL;
-    return CUBLAS_STATUS_SUCCESS;
+    return (uintptr_t)workspace % 256 ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
 }
 
 /* The test's: handles that may add in any order. */

@@ -29,6 +29,7 @@ struct cudnnFilterStruct {
 struct cudnnConvolutionStruct {
     int axes, pad[AXES], stride[AXES], dilation[AXES], group;
     cudnnMathType_t math;
+    bool ran; /* outside of a recording: the real one loads and compiles then */
 };
 struct cudnnActivationStruct {
     cudnnActivationMode_t mode;
@@ -115,6 +116,7 @@ cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t c, in
 {
     if (mode != CUDNN_CROSS_CORRELATION || type != CUDNN_DATA_FLOAT)
         return CUDNN_STATUS_NOT_SUPPORTED;
+    c->ran = false;
     c->axes = axes;
     memcpy(c->pad, pad, (size_t)axes * sizeof *pad);
     memcpy(c->stride, stride, (size_t)axes * sizeof *stride);
@@ -494,10 +496,14 @@ static void compute(void *args)
 static cudnnStatus_t convolve(const call *c)
 {
     sizes s;
+    uintptr_t all = (uintptr_t)c->a | (uintptr_t)c->b | (uintptr_t)c->out;
     if (!c->handle->stream || (c->algorithm != GOOD && c->algorithm != HASTY) ||
         c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||
         !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
         return CUDNN_STATUS_BAD_PARAM;
+    if (all % 16 || (uintptr_t)c->bias % 16 || (c->handle->stream->recording && !c->conv->ran))
+        return CUDNN_STATUS_EXECUTION_FAILED; /* some kernels load 16 bytes at once */
+    c->conv->ran = true;
     __atomic_fetch_add(&fake_dnn_rounded, c->conv->math != CUDNN_FMA_MATH, __ATOMIC_RELAXED);
     fake_do(c->handle->stream, compute, c, sizeof *c);
     return CUDNN_STATUS_SUCCESS;

@@ -13,10 +13,12 @@ typedef struct fake_cuda_control {
     size_t limit;     /* bytes of device memory; 0: none */
     int driver;       /* the driver's version, if it is too old */
     int no_capture;   /* streams cannot be recorded */
+    int gone;         /* the driver has ended */
     /* Counted. */
     long launches, given, recordings, replays, allocations;
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */
     long waits;                   /* for a stream */
+    long late;                    /* calls to let go of something when the driver had ended */
 } fake_cuda_control;
 
 #endif

@@ -78,6 +78,13 @@ static cudaError_t not_recording(void)
     return done(recorded ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
 }
 
+/* A real driver that has ended may well crash. */
+static void let_go(void)
+{
+    if (fake_cuda.gone)
+        count(fake_cuda.late);
+}
+
 static cudaError_t in_stream(cudaStream_t stream)
 {
     if (!stream || stream->device != current)
@@ -138,8 +145,9 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     if (!start)
         return done(cudaErrorMemoryAllocation);
     count(fake_cuda.allocations);
-    /* Nobody may count on zeros; of the gigabyte a trial is lent, its beginning is enough. */
-    memset(start, 0xB5, bytes < MOST_SOILED ? bytes : MOST_SOILED);
+    /* Nobody may count on zeros: NaN, in every type; of the gigabyte a trial is lent, its
+     * beginning is enough. */
+    memset(start, 0xFF, bytes < MOST_SOILED ? bytes : MOST_SOILED);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST; i++)
         if (!pieces[i].start) {
@@ -171,7 +179,7 @@ static _Thread_local char *context;
 static int get_current(void **out)
 {
     *out = context;
-    return 0;
+    return fake_cuda.gone ? cudaErrorCudartUnloading : 0;
 }
 
 static int set_current(void *wanted)
@@ -193,6 +201,7 @@ static void start_device(void)
 
 cudaError_t cudaFree(void *ptr)
 {
+    let_go();
     cudaError_t error = ptr ? cudaErrorInvalidValue : cudaSuccess;
     start_device();
     if (ptr && not_recording() != cudaSuccess && !is_lost())
@@ -219,6 +228,7 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
 
 cudaError_t cudaFreeHost(void *ptr) /* nothing says that NULL is no error */
 {
+    let_go();
     start_device();
     free(ptr);
     return done(ptr ? cudaSuccess : cudaErrorInvalidValue);
@@ -341,18 +351,23 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    let_go();
     free(stream);
     __atomic_fetch_sub(&live_streams, 1, __ATOMIC_RELAXED);
     return cudaSuccess;
 }
 
+/* Work may always be under way; the caller's last error is this then, as any other. */
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
-    return not_recording() != cudaSuccess ? last : in_stream(stream);
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
+        return last;
+    return done(cudaErrorNotReady);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    let_go();
     count(fake_cuda.waits);
     return not_recording() != cudaSuccess ? last : in_stream(stream);
 }
@@ -376,6 +391,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
+    let_go();
     free(event);
     __atomic_fetch_sub(&live_events, 1, __ATOMIC_RELAXED);
     return cudaSuccess;
@@ -388,8 +404,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    (void)event;
-    return not_recording();
+    return event->device == current ? not_recording() : done(cudaErrorInvalidResourceHandle);
 }
 
 /* ---- recordings -------------------------------------------------------------------------- */
@@ -400,7 +415,8 @@ struct CUgraphExec_st {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
 {
-    (void)mode;
+    if (mode != cudaStreamCaptureModeThreadLocal) /* others would disturb all threads */
+        return done(cudaErrorStreamCaptureUnsupported);
     if (fake_cuda.no_capture || !stream || recorded)
         return done(cudaErrorStreamCaptureUnsupported);
     if (in_stream(stream) != cudaSuccess)
@@ -432,7 +448,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
                                  unsigned long long flags)
 {
-    (void)flags;
+    if (flags || not_recording() != cudaSuccess)
+        return done(cudaErrorInvalidValue);
     *out = calloc(1, sizeof **out);
     (*out)->graph = calloc(1, sizeof *graph);
     *(*out)->graph = *graph;

@@ -16,7 +16,7 @@ static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long *dnn_runs, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered, *blas_types;
-static long **nccl_loses, *nccl_aborted;
+static long **nccl_loses, *nccl_aborted, *blas_handles;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 static void *find(void *library, const char *name)
@@ -489,6 +489,43 @@ static void check_lost_team(void)
     CHECK_INT(*nccl_aborted - before, 2);
 }
 
+/* A communicator is freed with work still under way: nobody is told so as a failure. */
+static void check_healthy_team(void)
+{
+    SECTION("a team ends");
+    dn_context_options options = device_options();
+    dn_context *context[2], *other = make_context(&options);
+    dn_solver *solver[2], *alone = make(other, 0);
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK(parallel && strcmp(dn_parallel_transport(parallel), "host") != 0);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    dn_parallel_free(parallel);
+    CHECK_STATUS(dn_solver_step(alone, 1), DN_OK);
+    dn_solver_free(alone);
+    dn_context_free(other);
+    free_team(context, solver, NULL);
+}
+
+/* The context is freed when the driver has ended, as at the end of a process: nothing is asked
+ * of it, nor of its libraries. */
+static void check_gone(void)
+{
+    SECTION("the driver has ended");
+    dn_context_options options = device_options();
+    dn_context *context = make_context(&options);
+    dn_solver *solver = make(context, 0);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    long handles = *blas_handles;
+    fake->gone = 1;
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(fake->late, 0);
+    CHECK_INT(*blas_handles, handles);
+}
+
 int main(int argc, char **argv)
 {
     char path[4096];
@@ -508,6 +545,7 @@ int main(int argc, char **argv)
     dnn_rounded = find(dnn, "fake_dnn_rounded");
     blas_unordered = find(blas, "fake_blas_unordered");
     blas_types = find(blas, "fake_blas_types");
+    blas_handles = find(blas, "fake_blas_handles");
     nccl_loses = find(nccl, "fake_nccl_loses");
     nccl_aborted = find(nccl, "fake_nccl_aborted");
     make_digits(images, labels);
@@ -525,5 +563,7 @@ int main(int argc, char **argv)
     check_memory();
     check_refused_team();
     check_lost_team();
+    check_healthy_team();
+    check_gone(); /* leaves things on the device */
     return check_summary();
 }

@@ -19,7 +19,7 @@ static dn_status check_accuracy(dn_op *op)
     return ref_need_out(op, 1, a->dim);
 }
 
-static bool among_top(const dn_args_accuracy *a, const real *x, int64_t label)
+static bool among_top(const dn_args_accuracy *a, const double *x, int64_t label)
 {
     int64_t better = 0;
     for (int64_t d = 0; d < a->dim; d++)
@@ -27,11 +27,11 @@ static bool among_top(const dn_args_accuracy *a, const real *x, int64_t label)
     return better < a->top_k;
 }
 
-dn_status REF(ref_run_accuracy)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_accuracy_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_accuracy *a = &op->args.accuracy;
-    const real *x = io->in[0], *t = io->in[1];
-    real *accuracy = io->out[0], *per_class = ref_out(op, io, 1);
+    const double *x = io->in[0], *t = io->in[1];
+    double *accuracy = io->out[0], *per_class = ref_out(op, io, 1);
     int64_t *right = io->scratch, *all = right + a->dim, num_right = 0, num = 0;
     memset(io->scratch, 0, op->scratch);
     for (int64_t p = 0; p < a->outer * a->inner; p++) {
@@ -48,14 +48,14 @@ dn_status REF(ref_run_accuracy)(const dn_op *op, const dn_op_io *io)
         num_right += right[d];
         num += all[d];
         if (per_class)
-            per_class[d] = all[d] ? (real)right[d] / (real)all[d] : 0;
+            per_class[d] = all[d] ? (double)right[d] / (double)all[d] : 0;
     }
-    *accuracy = num ? (real)num_right / (real)num : 0;
+    *accuracy = num ? (double)num_right / (double)num : 0;
     return DN_OK;
 }
 
-REF_KIND(accuracy) = {"ACCURACY", "TT:Tt",        sizeof(dn_args_accuracy),
-                      0,          check_accuracy, REF_RUNS(accuracy)};
+const ref_kind ref_accuracy = {"ACCURACY", "TT:Tt",        sizeof(dn_args_accuracy),
+                               0,          check_accuracy, REF_WIDE(accuracy)};
 
 static dn_status check_argmax(dn_op *op)
 {
@@ -71,20 +71,20 @@ static dn_status check_argmax(dn_op *op)
 }
 
 /* A NaN ranks below everything, so that ranks are an order whatever the data. */
-static real rank_of(real x)
+static double rank_of(double x)
 {
-    return x == x ? x : (real)-HUGE_VAL;
+    return x == x ? x : -HUGE_VAL;
 }
 
 /* Does element d come before element e, largest first, the larger index first in a tie? */
-static bool before(const real *x, int64_t step, int64_t d, int64_t e)
+static bool before(const double *x, int64_t step, int64_t d, int64_t e)
 {
-    real a = rank_of(x[d * step]), b = rank_of(x[e * step]);
+    double a = rank_of(x[d * step]), b = rank_of(x[e * step]);
     return a > b || (a == b && d > e);
 }
 
 /* The first in order that comes after `last` (-1: the very first). */
-static int64_t next_in_order(const dn_args_argmax *a, const real *x, int64_t last)
+static int64_t next_in_order(const dn_args_argmax *a, const double *x, int64_t last)
 {
     int64_t best = -1;
     for (int64_t d = 0; d < a->dim; d++)
@@ -94,26 +94,28 @@ static int64_t next_in_order(const dn_args_argmax *a, const real *x, int64_t las
     return best;
 }
 
-dn_status REF(ref_run_argmax)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_argmax_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_argmax *a = &op->args.argmax;
-    real *y = io->out[0];
+    double *y = io->out[0];
     for (int64_t o = 0; o < a->outer; o++)
         for (int64_t i = 0; i < a->inner; i++) {
-            const real *x = (const real *)io->in[0] + o * a->dim * a->inner + i;
+            const double *x = (const double *)io->in[0] + o * a->dim * a->inner + i;
             int64_t index = -1;
             for (int64_t k = 0; k < a->top_k; k++) {
                 index = next_in_order(a, x, index);
-                real value = x[index * a->inner];
+                double value = x[index * a->inner];
                 if (a->pairs) {
-                    y[(o * 2 + 0) * a->top_k + k] = (real)index;
+                    y[(o * 2 + 0) * a->top_k + k] = (double)index;
                     y[(o * 2 + 1) * a->top_k + k] = value;
                 } else {
-                    y[(o * a->top_k + k) * a->inner + i] = a->out_max_val ? value : (real)index;
+                    y[(o * a->top_k + k) * a->inner + i] =
+                        a->out_max_val ? value : (double)index;
                 }
             }
         }
     return DN_OK;
 }
 
-REF_KIND(argmax) = {"ARGMAX", "T:T", sizeof(dn_args_argmax), 0, check_argmax, REF_RUNS(argmax)};
+const ref_kind ref_argmax = {"ARGMAX", "T:T",        sizeof(dn_args_argmax),
+                             0,        check_argmax, REF_WIDE(argmax)};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * backend.c: the reference backend: one plain loop per kind of op, in float and double. It
- * takes every op, and is what the other backends are checked against. Operands in bf16 are
- * float to the loops (narrow.c). */
+ * takes every op, and is what the other backends are checked against. Operands in bf16, and
+ * floats where the loops are double's alone, are widened for them (narrow.c). */
 #include <string.h>
 
 #include "ref.h"
@@ -95,16 +95,19 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
                                const dn_operand *given, int32_t num, ref_operand *taken,
                                int32_t real_type)
 {
-    int32_t listed = (int32_t)strcspn(letters, "+:");
+    int32_t listed = (int32_t)strcspn(letters, "+:"), loops = op->wide ? DN_F64 : DN_F32;
     for (int32_t i = 0; i < num || i < listed; i++) {
         char letter = operand_letter(letters, i);
         bool present = i < num && given[i].dtype >= 0, optional = letter >= 'a';
-        if (i < num)
+        if (i < num) {
             taken[i].info = given[i];
-        if (present && given[i].dtype == DN_BF16 && real_type == DN_F32 && is_real(letter) &&
-            op->num_outputs <= DN_MAX_OPERANDS) { /* `narrow` has a bit for each */
-            taken[i].info.dtype = DN_F32;
-            op->narrow |= 1u << (&taken[i] - op->operand);
+            taken[i].stored = given[i].dtype;
+        }
+        if (present && is_real(letter) && real_type != DN_F64 && given[i].dtype != loops &&
+            (given[i].dtype == DN_F32 || given[i].dtype == DN_BF16) &&
+            op->num_outputs <= DN_MAX_OPERANDS) { /* narrow.c has a pointer for each */
+            taken[i].info.dtype = loops;
+            op->narrow = true;
         }
         if (!present && optional)
             continue;
@@ -113,7 +116,7 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
         if (!letter)
             return ref_fail(op, DN_E_INVALID, "%s %d is one too many", side, (int)i);
         if (!dtype_fits(optional ? (char)(letter - 'a' + 'A') : letter, taken[i].info.dtype,
-                        real_type))
+                        loops))
             return ref_fail(op, DN_E_INVALID, "%s %d has the wrong element type %d", side,
                             (int)i, (int)given[i].dtype);
         if (!layout_fits(letter, &given[i]))
@@ -194,21 +197,21 @@ static dn_status ref_op_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     memset(op, 0, bytes);
     op->host = host;
     op->kind = kinds[desc->kind];
-    op->wide = type == DN_F64;
+    op->wide = type == DN_F64 || !op->kind->run[0];
     op->num_inputs = desc->num_inputs;
     op->num_outputs = desc->num_outputs;
     op->in = op->operand;
     op->out = op->operand + op->num_inputs;
-    dn_status status = take(op, desc, type == DN_F64 ? DN_F64 : DN_F32);
+    dn_status status = take(op, desc, type);
     if (status != DN_OK) {
         host->free(host->user, op);
         return status;
     }
     info->scratch = op->narrow ? ref_narrow_scratch(op) : op->scratch;
     strncpy(info->implementation,
-            type == DN_F64 ? "ref:double"
-            : op->narrow   ? "ref:bf16"
-                           : "ref",
+            type == DN_F64    ? "ref:double"
+            : type == DN_BF16 ? "ref:bf16"
+                              : "ref",
             sizeof(info->implementation) - 1);
     *out = op;
     return DN_OK;

@@ -104,7 +104,7 @@ static int64_t side_by_side(int64_t c, int64_t group)
 
 /* What an element of x stands for: itself, or what a normalisation makes of it. */
 typedef struct source {
-    const real *x, *mean, *inv_std, *gamma, *beta;
+    const double *x, *mean, *inv_std, *gamma, *beta;
     int32_t activation;
 } source;
 
@@ -132,13 +132,12 @@ static source source_of(const dn_op *op, const dn_op_io *io, int32_t first)
                     op->args.conv.x_activation};
 }
 
-static real x_at(const source *s, int64_t c, int64_t at)
+static double x_at(const source *s, int64_t c, int64_t at)
 {
-    real y;
+    double y;
     if (!s->mean)
         return s->x[at];
-    put_through(&y, false,
-                s->gamma[c] * (((double)s->x[at] - s->mean[c]) * s->inv_std[c]) + s->beta[c],
+    put_through(&y, false, s->gamma[c] * ((s->x[at] - s->mean[c]) * s->inv_std[c]) + s->beta[c],
                 s->activation, 0);
     return y;
 }
@@ -156,7 +155,7 @@ static dn_status check_conv(dn_op *op)
 }
 
 /* Mean and biased variance of y, by channel. */
-static void moments_of(const geometry *g, const real *y, real *moments)
+static void moments_of(const geometry *g, const double *y, double *moments)
 {
     double count = (double)(g->N * g->w->Q);
     for (int64_t k = 0; k < g->K; k++) {
@@ -175,15 +174,15 @@ static void moments_of(const geometry *g, const real *y, real *moments)
     }
 }
 
-dn_status REF(ref_run_conv)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_conv_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_conv *a = &op->args.conv;
     geometry g = geometry_of(op, &op->in[0], &op->out[0]);
     int64_t Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
     const source x = source_of(op, io, 3);
-    const real *w = io->in[1], *b = ref_in(op, io, 2);
-    real *y = io->out[0];
+    const double *w = io->in[1], *b = ref_in(op, io, 2);
+    double *y = io->out[0];
     for (int64_t n = 0; n < g.N; n++)
         for (int64_t k = 0, m; k < g.K; k += m) {
             m = side_by_side(k, g.Kg);
@@ -210,7 +209,8 @@ dn_status REF(ref_run_conv)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(conv) = {"CONV", "XTttttt:Xt", sizeof(dn_args_conv), 1, check_conv, REF_RUNS(conv)};
+const ref_kind ref_conv = {"CONV", "XTttttt:Xt", sizeof(dn_args_conv),
+                           1,      check_conv,   REF_WIDE(conv)};
 
 static dn_status check_conv_bwd_data(dn_op *op)
 {
@@ -224,8 +224,8 @@ static dn_status check_conv_bwd_data(dn_op *op)
 
 /* dx: an image as g->image, laid out as it. */
 static void data_gradient(const dn_op *op, const dn_op_io *io, const geometry *g,
-                          const real *dy, const real *w, const real *b, real *dx, bool add,
-                          const dn_args_conv *a)
+                          const double *dy, const double *w, const double *b, double *dx,
+                          bool add, const dn_args_conv *a)
 {
     int64_t I = g->w->I, Q = g->w->Q, R = g->w->R;
     const int64_t *taps = make_taps(op, io);
@@ -251,7 +251,7 @@ static void data_gradient(const dn_op *op, const dn_op_io *io, const geometry *g
         }
 }
 
-dn_status REF(ref_run_conv_bwd_data)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_conv_bwd_data_f64(const dn_op *op, const dn_op_io *io)
 {
     geometry g = geometry_of(op, &op->out[0], &op->in[0]);
     data_gradient(op, io, &g, io->in[0], io->in[1], ref_in(op, io, 2), io->out[0],
@@ -259,9 +259,9 @@ dn_status REF(ref_run_conv_bwd_data)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(conv_bwd_data) = {"CONV_BWD_DATA",      "XTt:X",
-                           sizeof(dn_args_conv), 1,
-                           check_conv_bwd_data,  REF_RUNS(conv_bwd_data)};
+const ref_kind ref_conv_bwd_data = {"CONV_BWD_DATA",      "XTt:X",
+                                    sizeof(dn_args_conv), 1,
+                                    check_conv_bwd_data,  REF_WIDE(conv_bwd_data)};
 
 static dn_status check_conv_bwd_weights(dn_op *op)
 {
@@ -282,7 +282,7 @@ static dn_status check_conv_bwd_weights(dn_op *op)
     return ref_need_out(op, 3, 2 * op->in[0].info.shape.dim[1]);
 }
 
-static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, real *db)
+static void bias_gradient(const dn_op *op, const geometry *g, const double *dy, double *db)
 {
     for (int64_t k = 0; k < g->K; k++) {
         double sum = 0;
@@ -294,31 +294,30 @@ static void bias_gradient(const dn_op *op, const geometry *g, const real *dy, re
 }
 
 /* Of dz = dx f'(y), and of dz (x - mean), by channel. */
-static void sums_for_norm(const geometry *g, const source *x, const real *dx, real *sums)
+static void sums_for_norm(const geometry *g, const source *x, const double *dx, double *sums)
 {
     for (int64_t c = 0; c < g->C; c++) {
         double sum = 0, dot = 0;
         for (int64_t n = 0; n < g->N; n++)
             for (int64_t i = 0; i < g->w->I; i++) {
                 int64_t at = n * g->image.n + c * g->image.c + i * g->image.i;
-                double dz =
-                    x->activation == DN_FN_NONE || x_at(x, c, at) > 0 ? (double)dx[at] : 0;
+                double dz = x->activation == DN_FN_NONE || x_at(x, c, at) > 0 ? dx[at] : 0;
                 sum += dz;
-                dot += dz * ((double)x->x[at] - x->mean[c]);
+                dot += dz * (x->x[at] - x->mean[c]);
             }
         put(&sums[c], false, sum);
         put(&sums[g->C + c], false, dot);
     }
 }
 
-dn_status REF(ref_run_conv_bwd_weights)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_conv_bwd_weights_f64(const dn_op *op, const dn_op_io *io)
 {
     geometry g = geometry_of(op, &op->in[0], &op->in[1]);
     int64_t Q = g.w->Q, R = g.w->R;
     const int64_t *taps = make_taps(op, io);
     const source x = source_of(op, io, 2);
-    const real *dy = io->in[1];
-    real *dw = io->out[0], *db = ref_out(op, io, 1);
+    const double *dy = io->in[1];
+    double *dw = io->out[0], *db = ref_out(op, io, 1);
     for (int64_t k = 0, m; k < g.K; k += m) {
         m = side_by_side(k, g.Kg);
         for (int64_t c = 0; c < g.Cg; c++)
@@ -327,7 +326,7 @@ dn_status REF(ref_run_conv_bwd_weights)(const dn_op *op, const dn_op_io *io)
                 for (int64_t n = 0; n < g.N; n++) {
                     int64_t channel = k / g.Kg * g.Cg + c;
                     int64_t plane = n * g.image.n + channel * g.image.c;
-                    const real *row = dy + n * g.output.n + k * g.output.c;
+                    const double *row = dy + n * g.output.n + k * g.output.c;
                     for (int64_t q = 0; q < Q; q++)
                         if (taps[q * R + r] >= 0)
                             add_products(sum, m,
@@ -347,9 +346,9 @@ dn_status REF(ref_run_conv_bwd_weights)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(conv_bwd_weights) = {"CONV_BWD_WEIGHTS",     "XXttttt:Ttxt",
-                              sizeof(dn_args_conv),   3,
-                              check_conv_bwd_weights, REF_RUNS(conv_bwd_weights)};
+const ref_kind ref_conv_bwd_weights = {"CONV_BWD_WEIGHTS",     "XXttttt:Ttxt",
+                                       sizeof(dn_args_conv),   3,
+                                       check_conv_bwd_weights, REF_WIDE(conv_bwd_weights)};
 
 /* columns: (N, C * R, out) */
 static dn_status check_columns(dn_op *op, const ref_operand *image, const ref_operand *columns)
@@ -367,14 +366,14 @@ static dn_status check_im2col(dn_op *op)
     return check_columns(op, &op->in[0], &op->out[0]);
 }
 
-dn_status REF(ref_run_im2col)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_im2col_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *shape = &op->in[0].info.shape;
     int64_t planes = shape->dim[0] * shape->dim[1];
     int64_t I = op->window.I, Q = op->window.Q, R = op->window.R;
     const int64_t *taps = make_taps(op, io);
-    const real *x = io->in[0];
-    real *columns = io->out[0];
+    const double *x = io->in[0];
+    double *columns = io->out[0];
     for (int64_t c = 0; c < planes; c++)
         for (int64_t r = 0; r < R; r++)
             for (int64_t q = 0; q < Q; q++) {
@@ -385,21 +384,22 @@ dn_status REF(ref_run_im2col)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(im2col) = {"IM2COL", "T:T", sizeof(dn_args_conv), 1, check_im2col, REF_RUNS(im2col)};
+const ref_kind ref_im2col = {"IM2COL", "T:T",        sizeof(dn_args_conv),
+                             1,        check_im2col, REF_WIDE(im2col)};
 
 static dn_status check_col2im(dn_op *op)
 {
     return check_columns(op, &op->out[0], &op->in[0]);
 }
 
-dn_status REF(ref_run_col2im)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_col2im_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_shape *shape = &op->out[0].info.shape;
     int64_t planes = shape->dim[0] * shape->dim[1];
     int64_t I = op->window.I, Q = op->window.Q, R = op->window.R;
     const int64_t *taps = make_taps(op, io);
-    const real *columns = io->in[0];
-    real *x = io->out[0];
+    const double *columns = io->in[0];
+    double *x = io->out[0];
     double *sum = sums_of(op, io);
     for (int64_t c = 0; c < planes; c++) {
         for (int64_t i = 0; i < I; i++)
@@ -414,4 +414,5 @@ dn_status REF(ref_run_col2im)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(col2im) = {"COL2IM", "T:T", sizeof(dn_args_conv), 1, check_col2im, REF_RUNS(col2im)};
+const ref_kind ref_col2im = {"COL2IM", "T:T",        sizeof(dn_args_conv),
+                             1,        check_col2im, REF_WIDE(col2im)};

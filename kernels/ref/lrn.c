@@ -44,17 +44,17 @@ static neighbours neighbours_of(const dn_op *op, int64_t c, int64_t i)
 
 /* An image seen from one item of the batch: at(v, c, i). */
 typedef struct view {
-    real *data;
+    double *data;
     ref_image step;
 } view;
 
 static view view_of(const dn_op *op, const ref_operand *operand, void *data, int64_t n)
 {
     ref_image step = ref_image_of(&op->in[0].info.shape, operand->info.layout);
-    return (view){(real *)data + n * step.n, step};
+    return (view){(double *)data + n * step.n, step};
 }
 
-static real *at(const view *v, int64_t c, int64_t i)
+static double *at(const view *v, int64_t c, int64_t i)
 {
     return &v->data[c * v->step.c + i * v->step.i];
 }
@@ -95,13 +95,13 @@ static void lrn_item(const dn_op *op, const view *x, const view *y, const view *
                         double near = *at(x, e, h * n.W + w);
                         sum += near * near;
                     }
-            real s = (real)(k + weight_of(a) * sum);
+            double s = k + weight_of(a) * sum;
             *at(scale, c, i) = s;
-            put(at(y, c, i), ref_adds(op, 0), *at(x, c, i) * pow((double)s, -a->beta));
+            put(at(y, c, i), ref_adds(op, 0), *at(x, c, i) * pow(s, -a->beta));
         }
 }
 
-dn_status REF(ref_run_lrn)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_lrn_f64(const dn_op *op, const dn_op_io *io)
 {
     for (int64_t n = 0; n < op->in[0].info.shape.dim[0]; n++) {
         view x = view_of(op, &op->in[0], io->in[0], n);
@@ -112,7 +112,7 @@ dn_status REF(ref_run_lrn)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(lrn) = {"LRN", "X:XX", sizeof(dn_args_lrn), 1, check_lrn, REF_RUNS(lrn)};
+const ref_kind ref_lrn = {"LRN", "X:XX", sizeof(dn_args_lrn), 1, check_lrn, REF_WIDE(lrn)};
 
 static dn_status check_lrn_bwd(dn_op *op)
 {
@@ -135,15 +135,15 @@ static void lrn_bwd_item(const dn_op *op, const view v[4], const view *dx)
                 for (int64_t h = n.h[0]; h < n.h[1]; h++)
                     for (int64_t w = n.w[0]; w < n.w[1]; w++) {
                         int64_t j = h * n.W + w;
-                        sum += (double)*at(&v[3], e, j) * *at(&v[1], e, j) / *at(&v[2], e, j);
+                        sum += *at(&v[3], e, j) * *at(&v[1], e, j) / *at(&v[2], e, j);
                     }
             put(at(dx, c, i), ref_adds(op, 0),
-                *at(&v[3], c, i) * pow((double)*at(&v[2], c, i), -a->beta) -
+                *at(&v[3], c, i) * pow(*at(&v[2], c, i), -a->beta) -
                     2 * a->beta * weight_of(a) * *at(&v[0], c, i) * sum);
         }
 }
 
-dn_status REF(ref_run_lrn_bwd)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_lrn_bwd_f64(const dn_op *op, const dn_op_io *io)
 {
     for (int64_t n = 0; n < op->in[0].info.shape.dim[0]; n++) {
         view v[4], dx = view_of(op, &op->out[0], io->out[0], n);
@@ -154,5 +154,5 @@ dn_status REF(ref_run_lrn_bwd)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(lrn_bwd) = {"LRN_BWD", "XXXX:X",      sizeof(dn_args_lrn),
-                     1,         check_lrn_bwd, REF_RUNS(lrn_bwd)};
+const ref_kind ref_lrn_bwd = {"LRN_BWD", "XXXX:X",      sizeof(dn_args_lrn),
+                              1,         check_lrn_bwd, REF_WIDE(lrn_bwd)};

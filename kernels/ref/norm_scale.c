@@ -25,7 +25,7 @@ static dn_status check_norm_scale(dn_op *op)
 }
 
 /* Mean and biased variance of channel d. */
-static void statistics(const dn_args_norm_scale *a, const real *x, int64_t d, double *mean,
+static void statistics(const dn_args_norm_scale *a, const double *x, int64_t d, double *mean,
                        double *var)
 {
     double sum = 0, squares = 0, m = (double)(a->outer * a->inner);
@@ -41,15 +41,15 @@ static void statistics(const dn_args_norm_scale *a, const real *x, int64_t d, do
     *var = squares / m;
 }
 
-dn_status REF(ref_run_norm_scale)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_norm_scale_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
-    const real *x = io->in[0], *gamma = io->in[1], *beta = io->in[2];
-    const real *moments = ref_in(op, io, 3);
-    real *y = ref_out(op, io, 0), *mean = io->out[1], *inv_std = io->out[2];
-    real *running_mean = io->out[3], *running_var = io->out[4], *factor = io->out[5];
+    const double *x = io->in[0], *gamma = io->in[1], *beta = io->in[2];
+    const double *moments = ref_in(op, io, 3);
+    double *y = ref_out(op, io, 0), *mean = io->out[1], *inv_std = io->out[2];
+    double *running_mean = io->out[3], *running_var = io->out[4], *factor = io->out[5];
     double m = (double)(a->outer * a->inner), unbiased = m > 1 ? m / (m - 1) : 1;
-    double share = *factor == 0 ? 0 : 1 / (double)*factor;
+    double share = *factor == 0 ? 0 : 1 / *factor;
     for (int64_t d = 0; d < a->dim; d++) {
         double mu = running_mean[d] * share, var = running_var[d] * share;
         if (!a->use_global) {
@@ -57,12 +57,12 @@ dn_status REF(ref_run_norm_scale)(const dn_op *op, const dn_op_io *io)
                 mu = moments[d], var = moments[a->dim + d];
             else
                 statistics(a, x, d, &mu, &var);
-            running_mean[d] = (real)(a->fraction * running_mean[d] + mu);
-            running_var[d] = (real)(a->fraction * running_var[d] + var * unbiased);
+            running_mean[d] = a->fraction * running_mean[d] + mu;
+            running_var[d] = a->fraction * running_var[d] + var * unbiased;
         }
         double inverse = 1 / sqrt(var + a->eps);
-        mean[d] = (real)mu;
-        inv_std[d] = (real)inverse;
+        mean[d] = mu;
+        inv_std[d] = inverse;
         for (int64_t o = 0; y && o < a->outer; o++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
@@ -72,12 +72,13 @@ dn_status REF(ref_run_norm_scale)(const dn_op *op, const dn_op_io *io)
             }
     }
     if (!a->use_global)
-        *factor = (real)(a->fraction * *factor + 1);
+        *factor = a->fraction * *factor + 1;
     return DN_OK;
 }
 
-REF_KIND(norm_scale) = {"NORM_SCALE",     "TTTt:tTTTTT",       sizeof(dn_args_norm_scale), 1,
-                        check_norm_scale, REF_RUNS(norm_scale)};
+const ref_kind ref_norm_scale = {
+    "NORM_SCALE",     "TTTt:tTTTTT",       sizeof(dn_args_norm_scale), 1,
+    check_norm_scale, REF_WIDE(norm_scale)};
 
 static dn_status check_norm_scale_bwd(dn_op *op)
 {
@@ -105,38 +106,38 @@ static dn_status check_norm_scale_bwd(dn_op *op)
 
 typedef struct bwd {
     const dn_args_norm_scale *args;
-    const real *x, *y, *mean, *inv_std, *gamma, *dy, *beta, *sums;
+    const double *x, *y, *mean, *inv_std, *gamma, *dy, *beta, *sums;
 } bwd;
 
 static double n_at(const bwd *b, int64_t d, int64_t at)
 {
-    return ((double)b->x[at] - b->mean[d]) * b->inv_std[d];
+    return (b->x[at] - b->mean[d]) * b->inv_std[d];
 }
 
 static double dz_at(const bwd *b, int64_t d, int64_t at)
 {
     int32_t fn = b->args->activation;
-    real y, a = (real)b->args->activation_a;
+    double y, a = b->args->activation_a;
     if (!fn)
         return b->dy[at];
     if (b->y)
         y = b->y[at];
     else
         put_through(&y, false, b->gamma[d] * n_at(b, d, at) + b->beta[d], fn, a);
-    return (double)b->dy[at] * REF(ref_slope_from_y)(fn, y, a, 0);
+    return b->dy[at] * ref_slope_from_y_f64(fn, y, a, 0);
 }
 
-dn_status REF(ref_run_norm_scale_bwd)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_norm_scale_bwd_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_norm_scale *a = &op->args.norm_scale;
     bwd b = {a,         io->in[0], ref_in(op, io, 1), io->in[2],        io->in[3],
              io->in[4], io->in[5], ref_in(op, io, 6), ref_in(op, io, 7)};
-    real *dx = io->out[0], *dgamma = ref_out(op, io, 1), *dbeta = ref_out(op, io, 2);
+    double *dx = io->out[0], *dgamma = ref_out(op, io, 1), *dbeta = ref_out(op, io, 2);
     double m = (double)(a->outer * a->inner);
     for (int64_t d = 0; d < a->dim; d++) {
         double sum = 0, sum_n = 0;
         if (b.sums)
-            sum = b.sums[d], sum_n = (double)b.sums[a->dim + d] * b.inv_std[d];
+            sum = b.sums[d], sum_n = b.sums[a->dim + d] * b.inv_std[d];
         for (int64_t o = 0; !b.sums && o < a->outer; o++)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
@@ -152,12 +153,12 @@ dn_status REF(ref_run_norm_scale_bwd)(const dn_op *op, const dn_op_io *io)
             for (int64_t i = 0; i < a->inner; i++) {
                 int64_t at = index_of(a, o, d, i);
                 double dn = dz_at(&b, d, at) - centre - n_at(&b, d, at) * tilt;
-                put(&dx[at], ref_adds(op, 0), (double)b.gamma[d] * b.inv_std[d] * dn);
+                put(&dx[at], ref_adds(op, 0), b.gamma[d] * b.inv_std[d] * dn);
             }
     }
     return DN_OK;
 }
 
-REF_KIND(norm_scale_bwd) = {"NORM_SCALE_BWD",           "TtTTTTtt:Ttt",
-                            sizeof(dn_args_norm_scale), 7,
-                            check_norm_scale_bwd,       REF_RUNS(norm_scale_bwd)};
+const ref_kind ref_norm_scale_bwd = {"NORM_SCALE_BWD",           "TtTTTTtt:Ttt",
+                                     sizeof(dn_args_norm_scale), 7,
+                                     check_norm_scale_bwd,       REF_WIDE(norm_scale_bwd)};

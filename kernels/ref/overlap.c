@@ -6,7 +6,7 @@
 #include "ref.h"
 
 #define SEQUENCE_FUNCTION static
-#define SEQUENCE_REAL     real
+#define SEQUENCE_REAL     double
 #include "../sequence.h"
 
 typedef struct counts { /* of one class: places that are of it, are taken for it, both */
@@ -36,7 +36,7 @@ static dn_status check_overlap(dn_op *op)
     return ref_need_out(op, 0, maps ? a->dim : sequences ? 1 : 3);
 }
 
-static int64_t best_of(const real *x, int64_t dim, int64_t step)
+static int64_t best_of(const double *x, int64_t dim, int64_t step)
 {
     int64_t best = 0;
     for (int64_t d = 1; d < dim; d++)
@@ -57,16 +57,15 @@ static bool is_ignored(const dn_op *op, const dn_op_io *io, double label)
 static dn_status count_labels(const dn_op *op, const dn_op_io *io, counts *of)
 {
     const dn_args_overlap *a = &op->args.overlap;
-    const real *x = io->in[0], *t = io->in[1];
+    const double *x = io->in[0], *t = io->in[1];
     for (int64_t p = 0; p < a->outer * a->inner; p++) {
         int64_t label, o = p / a->inner, i = p % a->inner;
         if (is_ignored(op, io, t[p]))
             continue;
         if (label_of(t[p], classes_of(a), 0, 0, &label) == LABEL_BAD)
             return label_fail(op->host, t[p], p, classes_of(a));
-        x = (const real *)io->in[0] + o * a->dim * a->inner + i;
-        int64_t guess =
-            a->dim == 1 ? (double)x[0] > a->threshold : best_of(x, a->dim, a->inner);
+        x = (const double *)io->in[0] + o * a->dim * a->inner + i;
+        int64_t guess = a->dim == 1 ? x[0] > a->threshold : best_of(x, a->dim, a->inner);
         of[label].truth++;
         of[guess].found++;
         of[guess].both += guess == label;
@@ -77,9 +76,9 @@ static dn_status count_labels(const dn_op *op, const dn_op_io *io, counts *of)
 static void count_maps(const dn_op *op, const dn_op_io *io, counts *of)
 {
     const dn_args_overlap *a = &op->args.overlap;
-    const real *x = io->in[0], *t = io->in[1];
+    const double *x = io->in[0], *t = io->in[1];
     for (int64_t i = 0; a->outer && i < a->dim * a->inner; i++) {
-        bool found = (double)x[i] > a->threshold, truth = (double)t[i] > a->threshold;
+        bool found = x[i] > a->threshold, truth = t[i] > a->threshold;
         counts *c = &of[i / a->inner];
         c->found += found;
         c->truth += truth;
@@ -90,7 +89,7 @@ static void count_maps(const dn_op *op, const dn_op_io *io, counts *of)
 static int64_t count_sequences(const dn_op *op, const dn_op_io *io, int32_t *best)
 {
     const dn_args_overlap *a = &op->args.overlap;
-    const real *x = io->in[0], *t = io->in[1];
+    const double *x = io->in[0], *t = io->in[1];
     int64_t right = 0;
     for (int64_t n = 0; n < a->outer; n++) {
         int64_t labels = op->in[1].count / a->outer;
@@ -106,15 +105,15 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : 0;
 }
 
-dn_status REF(ref_run_overlap)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_overlap_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_overlap *a = &op->args.overlap;
     counts *of = io->scratch;
-    real *y = io->out[0];
+    double *y = io->out[0];
     int64_t all = 0, right = 0, with_truth = 0, seen = 0;
     double recall = 0, iou = 0;
     if (a->measure == DN_OVERLAP_SEQUENCES) {
-        y[0] = (real)share(count_sequences(op, io, io->scratch), a->outer);
+        y[0] = share(count_sequences(op, io, io->scratch), a->outer);
         return DN_OK;
     }
     memset(of, 0, op->scratch);
@@ -129,15 +128,15 @@ dn_status REF(ref_run_overlap)(const dn_op *op, const dn_op_io *io)
         recall += share(of[c].both, of[c].truth);
         iou += share(of[c].both, either);
         if (a->measure == DN_OVERLAP_MAPS)
-            y[c] = (real)share(of[c].both, either);
+            y[c] = share(of[c].both, either);
     }
     if (a->measure == DN_OVERLAP_MAPS)
         return DN_OK;
-    y[0] = (real)share(right, all);
-    y[1] = (real)(with_truth ? recall / (double)with_truth : 0);
-    y[2] = (real)(seen ? iou / (double)seen : 0);
+    y[0] = share(right, all);
+    y[1] = with_truth ? recall / (double)with_truth : 0;
+    y[2] = seen ? iou / (double)seen : 0;
     return DN_OK;
 }
 
-REF_KIND(overlap) = {"OVERLAP", "TTd:T",       sizeof(dn_args_overlap),
-                     0,         check_overlap, REF_RUNS(overlap)};
+const ref_kind ref_overlap = {"OVERLAP", "TTd:T",       sizeof(dn_args_overlap),
+                              0,         check_overlap, REF_WIDE(overlap)};

@@ -16,7 +16,7 @@ static dn_status check_rank(dn_op *op)
     return ref_need_out(op, 0, count);
 }
 
-static void rank_row(const dn_args_rank *a, const real *x, const real *key, real *y,
+static void rank_row(const dn_args_rank *a, const double *x, const double *key, double *y,
                      ref_scored *list)
 {
     int64_t count = a->dim;
@@ -31,21 +31,21 @@ static void rank_row(const dn_args_rank *a, const real *x, const real *key, real
                 list[left++] = list[i];
                 continue;
             }
-            y[at] = (real)(a->most == 0 ? rank : rank < a->most);
+            y[at] = (double)(a->most == 0 ? rank : rank < a->most);
             rank++;
         }
         count = left;
     }
 }
 
-dn_status REF(ref_run_rank)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_rank_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_rank *a = &op->args.rank;
-    const real *x = io->in[0], *key = ref_in(op, io, 1);
+    const double *x = io->in[0], *key = ref_in(op, io, 1);
     for (int64_t o = 0; o < a->outer; o++)
         rank_row(a, x + o * a->dim, key ? key + o * a->dim : NULL,
-                 (real *)io->out[0] + o * a->dim, io->scratch);
+                 (double *)io->out[0] + o * a->dim, io->scratch);
     return DN_OK;
 }
 
-REF_KIND(rank) = {"RANK", "Tt:T", sizeof(dn_args_rank), 0, check_rank, REF_RUNS(rank)};
+const ref_kind ref_rank = {"RANK", "Tt:T", sizeof(dn_args_rank), 0, check_rank, REF_WIDE(rank)};

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * ref.h: what the loops of this folder share. Each loop file is compiled twice, for float and
- * (REF_DOUBLE) for double: `real` is the element, REF(name) that build's name. Sums over many
- * elements are kept in double in both and rounded once: that is part of their definition. */
+ * ref.h: what the loops of this folder share. Sums over many elements are kept in double and
+ * rounded once: that is part of their definition. Loops over single elements are compiled
+ * twice, for float and (REF_DOUBLE) for double: `real` is the element, REF(name) that build's
+ * name. Those that compute in double anyway, and are not what a net waits for, have that build
+ * alone, to which floats are widened (narrow.c). */
 #ifndef DN_KERNELS_REF_H
 #define DN_KERNELS_REF_H
 
@@ -62,7 +64,8 @@ typedef union ref_args {
 } ref_args;
 
 typedef struct ref_operand {
-    dn_operand info;
+    dn_operand info; /* as the loops see it */
+    int32_t stored;  /* its type in memory */
     int64_t count;
 } ref_operand;
 
@@ -71,12 +74,12 @@ struct ref_kind;
 struct dn_op {
     const dn_backend_host *host;
     const struct ref_kind *kind;
-    int32_t wide; /* 1: of doubles */
+    int32_t wide; /* 1: the loops of doubles */
+    bool narrow;  /* some operand is stored in fewer bits than the loops want */
     ref_args args;
     ref_window window; /* convolutions and poolings */
     size_t scratch;    /* bytes, set by check */
     int32_t num_inputs, num_outputs;
-    uint32_t narrow; /* bit i: operand i is bf16, and float to the loops */
     ref_operand *in, *out;
     ref_operand operand[]; /* inputs, then outputs */
 };
@@ -89,7 +92,8 @@ typedef struct ref_kind {
     size_t args_size;
     uint32_t accumulate;           /* outputs that can be added to */
     dn_status (*check)(dn_op *op); /* once: nothing that run reads or writes is outside */
-    dn_status (*run[2])(const dn_op *op, const dn_op_io *io); /* of floats, of doubles */
+    /* Of floats, of doubles; without the former floats are widened. */
+    dn_status (*run[2])(const dn_op *op, const dn_op_io *io);
 } ref_kind;
 
 /* Every kind: its number and the name of its ref_kind (and of its loops). */
@@ -122,6 +126,10 @@ typedef struct ref_kind {
 #define REF_RUNS(name)                                                                         \
     {                                                                                          \
         ref_run_##name##_f32, ref_run_##name##_f64                                             \
+    }
+#define REF_WIDE(name)                                                                         \
+    {                                                                                          \
+        NULL, ref_run_##name##_f64                                                             \
     }
 #define REF_DECLARE(number, name)                                                              \
     extern const ref_kind ref_##name;                                                          \

@@ -13,14 +13,14 @@ static dn_status check_softmax(dn_op *op)
     return ref_need_out(op, 0, count);
 }
 
-dn_status REF(ref_run_softmax)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_softmax_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_axis *a = &op->args.axis;
     for (int64_t o = 0; o < a->outer; o++)
         for (int64_t i = 0; i < a->inner; i++) {
             int64_t base = o * a->dim * a->inner + i;
-            const real *x = (const real *)io->in[0] + base;
-            real *y = (real *)io->out[0] + base;
+            const double *x = (const double *)io->in[0] + base;
+            double *y = (double *)io->out[0] + base;
             double largest = -HUGE_VAL, sum = 0;
             for (int64_t d = 0; d < a->dim; d++)
                 largest = x[d * a->inner] > largest ? x[d * a->inner] : largest;
@@ -32,21 +32,21 @@ dn_status REF(ref_run_softmax)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(softmax) = {"SOFTMAX", "T:T",         sizeof(dn_args_axis),
-                     1,         check_softmax, REF_RUNS(softmax)};
+const ref_kind ref_softmax = {"SOFTMAX", "T:T",         sizeof(dn_args_axis),
+                              1,         check_softmax, REF_WIDE(softmax)};
 
-dn_status REF(ref_run_softmax_bwd)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_softmax_bwd_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_axis *a = &op->args.axis;
     for (int64_t o = 0; o < a->outer; o++)
         for (int64_t i = 0; i < a->inner; i++) {
             int64_t base = o * a->dim * a->inner + i;
-            const real *y = (const real *)io->in[0] + base,
-                       *dy = (const real *)io->in[1] + base;
-            real *dx = (real *)io->out[0] + base;
+            const double *y = (const double *)io->in[0] + base,
+                         *dy = (const double *)io->in[1] + base;
+            double *dx = (double *)io->out[0] + base;
             double dot = 0;
             for (int64_t d = 0; d < a->dim; d++)
-                dot += (double)dy[d * a->inner] * y[d * a->inner];
+                dot += dy[d * a->inner] * y[d * a->inner];
             for (int64_t d = 0; d < a->dim; d++)
                 put(&dx[d * a->inner], ref_adds(op, 0),
                     (dy[d * a->inner] - dot) * y[d * a->inner]);
@@ -54,5 +54,5 @@ dn_status REF(ref_run_softmax_bwd)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(softmax_bwd) = {"SOFTMAX_BWD",        "TT:T", sizeof(dn_args_axis), 1, check_softmax,
-                         REF_RUNS(softmax_bwd)};
+const ref_kind ref_softmax_bwd = {
+    "SOFTMAX_BWD", "TT:T", sizeof(dn_args_axis), 1, check_softmax, REF_WIDE(softmax_bwd)};

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import sys
 import unittest
 
@@ -184,6 +185,15 @@ class Layers(InFolder):
         with self.assertRaises(KeyboardInterrupt):
             net.forward()
         sys.modules['my_layers'].Stopping.stop = False
+        self.assertEqual(net.forward()['y'][0], 1)
+        old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with self.assertRaises(KeyboardInterrupt):
+                for _ in range(100000):
+                    net.forward()
+        finally:
+            signal.signal(signal.SIGALRM, old)
         self.assertEqual(net.forward()['y'][0], 1)
 
     def test_phase(self):

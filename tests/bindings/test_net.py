@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Nets: their parts by name, views that keep them alive, running, weights, errors."""
+import copy
 import gc
 import json
 import os
+import pickle
 import threading
 import unittest
 import weakref
@@ -84,6 +86,29 @@ class Views(InFolder):
         view[...] = 1
         self.assertEqual(float(view.sum()), 12)
         self.assertEqual(blob.data.tolist(), [0.5, 0.5])
+
+    def test_closed(self):
+        net = Net('net.prototxt', TEST)
+        net.close()
+        net.close()
+        self.assertIn('closed', repr(net))
+        for use in (lambda: net.name, lambda: net.blobs, lambda: net.params, net.forward,
+                    net.reshape, net.shared, lambda: net.save('w'), lambda: net._layer_names):
+            with self.assertRaisesRegex(deepnet.InvalidError, 'closed'):
+                use()
+        with self.assertRaises(AttributeError):
+            net.nothing
+
+    def test_there_is_one_owner(self):
+        net = Net('net.prototxt', TEST)
+        for what in (net, net.blobs['data'], net.params, deepnet.Context(num_threads=1)):
+            for copying in (copy.deepcopy, pickle.dumps):
+                with self.assertRaisesRegex(TypeError, 'cannot be pickled'):
+                    copying(what)
+        again = copy.copy(net)
+        del net
+        gc.collect()
+        self.assertEqual(again.blobs['data'].data.shape, (4, 3))
 
     def test_part_of_a_view_keeps_it_too(self):
         part = Net('net.prototxt', TEST).blobs['data'].data[1:, 2]

@@ -2,6 +2,8 @@
 """Solvers: stepping, callbacks, snapshots, the update rules by class, loops of one's own."""
 import gc
 import os
+import signal
+import sys
 import unittest
 
 import numpy as np
@@ -175,6 +177,24 @@ class Callbacks(Case):
         solver.off('step_end', fail)
         solver.step(2)
         self.assertEqual(solver.iter, 5)
+
+    def test_ctrl_c(self):
+        """Signals come while the library computes; Python runs their handlers before the first
+        line of the callback that comes next."""
+        solver = self.solver()
+        old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        hook = sys.unraisablehook
+        try:
+            for seconds in (0.02, 0.05, 0.1):
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                with self.assertRaises(KeyboardInterrupt):
+                    solver.step(10**6)
+        finally:
+            signal.signal(signal.SIGALRM, old)
+        self.assertIs(sys.unraisablehook, hook)
+        before = solver.iter
+        solver.step(2)
+        self.assertEqual(solver.iter, before + 2)
 
     def test_cancel(self):
         solver = self.solver()

@@ -2,6 +2,7 @@
 """A failed call of the library as an exception: one class per status, each also the built-in
 exception that Python programs would look for. The message is the library's own line."""
 import os
+import sys
 import threading
 
 from . import _api
@@ -141,9 +142,40 @@ def keep_interrupt(error):
     _interrupts.error = error
 
 
+def interrupted():
+    """Whether there is one that check() has not raised yet."""
+    return 'error' in _interrupts.__dict__
+
+
+class calling_back:
+    """Around a call that calls Python back. Python runs the handlers of signals before a
+    callback's first line as well, outside its `try`: what they raise there, as Ctrl-C does,
+    goes to sys.unraisablehook, and from here to check()."""
+
+    __slots__ = ('_hook',)
+
+    def __enter__(self):
+        self._hook = None
+        if threading.current_thread() is threading.main_thread():  # others run no handlers
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._caught
+
+    def __exit__(self, *_):
+        if self._hook:
+            sys.unraisablehook = self._hook
+
+    def _caught(self, what):
+        trace = what.exc_traceback
+        if trace and trace.tb_frame.f_globals.get('__package__') == __package__:
+            keep_interrupt(what.exc_value)
+        else:
+            self._hook(what)
+
+
 def check(lib, status, path=None):
     """Raises what a negative status means, or the interrupt that led to it; returns None for
     DN_OK."""
     interrupt = _interrupts.__dict__.pop('error', None)
+    if interrupt:
+        raise interrupt
     if status != _api.OK:
-        raise interrupt or failure(lib, status, path)
+        raise failure(lib, status, path)

@@ -22,7 +22,7 @@ import operator
 import numpy as np
 
 from . import _api
-from ._errors import keep_interrupt
+from ._errors import interrupted, keep_interrupt
 from ._lib import lib
 
 _TYPES = {_api.F32: '<f4', _api.F64: '<f8'}
@@ -159,6 +159,8 @@ def _guarded(handle_of):
     def decorate(function):
         def call(*arguments):
             try:
+                if interrupted():
+                    return _api.E_HOST
                 function(*arguments)
                 return _api.OK
             except BaseException as error:

@@ -11,7 +11,8 @@ import numpy as np
 from . import _api
 from ._blob import Blob
 from ._context import current_context
-from ._errors import InvalidError, NameNotFoundError, UnsupportedError, check, failure
+from ._errors import (InvalidError, NameNotFoundError, UnsupportedError, calling_back, check,
+                      failure)
 from ._lib import lib
 from ._owner import Owner
 from ._text import names_array, path_bytes
@@ -261,10 +262,11 @@ class Net:
         """Runs layers first to last (indices, both included); returns the loss."""
         def run(a, b):
             loss = ctypes.c_float()
-            if a == 0 and b == len(self._layers) - 1:
-                done = lib().net_forward(self._net, ctypes.byref(loss))
-            else:
-                done = lib().net_forward_range(self._net, a, b, ctypes.byref(loss))
+            with calling_back():
+                if a == 0 and b == len(self._layers) - 1:
+                    done = lib().net_forward(self._net, ctypes.byref(loss))
+                else:
+                    done = lib().net_forward_range(self._net, a, b, ctypes.byref(loss))
             check(lib(), done)
             return loss.value
         return self._run('forward', first, last, run)
@@ -272,10 +274,12 @@ class Net:
     def _backward(self, first, last):
         """Runs layers backward from first down to last (indices, both included)."""
         def run(a, b):
-            if a == len(self._layers) - 1 and b == 0:
-                check(lib(), lib().net_backward(self._net))
-            else:
-                check(lib(), lib().net_backward_range(self._net, a, b))
+            with calling_back():
+                if a == len(self._layers) - 1 and b == 0:
+                    done = lib().net_backward(self._net)
+                else:
+                    done = lib().net_backward_range(self._net, a, b)
+            check(lib(), done)
         self._run('backward', first, last, run)
 
     def _fill(self, arrays, names, attribute, what):
@@ -310,7 +314,8 @@ class Net:
         return {name: self._at(name).data for name in [*names, *(blobs or ())]}
 
     def backward(self, diffs=None, start=None, end=None, **kwargs):
-        """Runs the net backward after a forward; gradients of the weights are added up.
+        """Runs the net backward after a forward; gradients of the weights are added up. As in
+        Caffe, layers that lead to no loss are left out unless the net says force_backward.
 
         diffs   names of blobs whose gradients to return beside the inputs'.
         start   name of the layer to begin at; default: the last.
@@ -532,10 +537,12 @@ class Net:
 
     def close(self):
         """Lets go of the net; it is freed with the last array that views it."""
-        self._net = None
-        self._owner = None
-        self._blobs = collections.OrderedDict()
-        self._layers = []
+        self.__dict__.clear()
+
+    def __getattr__(self, name):
+        if not self.__dict__ and name.startswith('_') and not name.startswith('__'):
+            raise InvalidError('the net is closed')
+        raise AttributeError("a net has no attribute '%s'" % name)
 
     def __enter__(self):
         return self
@@ -544,7 +551,7 @@ class Net:
         self.close()
 
     def __repr__(self):
-        if not self._net:
+        if not self.__dict__:
             return '<deepnet.Net, closed>'
         return "<deepnet.Net '%s': %d layers, %s -> %s>" % (
             self.name, len(self._layers), ', '.join(self._inputs) or 'data layers',

@@ -27,6 +27,10 @@ class Owner:
         """Keeps `what` alive as long as this handle, or until another comes with its key."""
         self.kept[id(what) if key is None else key] = what
 
+    def __reduce__(self):  # pickle and copy.deepcopy: there would be two to free one handle
+        raise TypeError('nets, solvers and contexts cannot be pickled or copied; '
+                        'Net.save() has the weights, Net.shared() is another net on them')
+
     def root(self):
         """The owner at the end of the chain: the context's."""
         return self._depends[0].root() if self._depends else self

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _api
 from ._context import current_context
-from ._errors import check
+from ._errors import calling_back, check, interrupted
 from ._lib import lib
 from ._net import COMPUTE, MEMORY, Net, choose
 from ._owner import Owner
@@ -42,6 +42,8 @@ class _Events:
     def _dispatch(self, _user, _solver, pointer):
         # Also what lets Ctrl-C through: Python delivers it here, between two iterations.
         try:
+            if interrupted():
+                return _api.E_HOST
             raw = pointer.contents
             callbacks = self.callbacks.get(raw.kind)
             if callbacks or raw.kind == _api.EVENT_DISPLAY:
@@ -60,8 +62,10 @@ class _Events:
             self.error = error
             return _api.E_HOST
 
-    def check(self, status, path=None):
-        """Raises what a callback raised, else what the status means."""
+    def run(self, function, *arguments, path=None):
+        """Calls the library; raises what a callback raised, else what the status means."""
+        with calling_back():
+            status = function(*arguments)
         error, self.error = self.error, None
         if error is not None:
             raise error
@@ -209,14 +213,14 @@ class Solver:
         Raises what failed, CancelledError, or what a callback raised; the state is then that
         after the last whole iteration."""
         with self._progress(iterations if progress else 0):
-            self._events.check(lib().solver_step(self._solver, iterations))
+            self._events.run(lib().solver_step, self._solver, iterations)
 
     def solve(self, resume_file=None, progress=False):
         """Trains to max_iter, from a .solverstate if one is given."""
         if resume_file is not None:
             self.restore(resume_file)
         with self._progress(max(0, self.max_iter - self.iter) if progress else 0):
-            self._events.check(lib().solver_solve(self._solver))
+            self._events.run(lib().solver_solve, self._solver)
 
     def _progress(self, total):
         from ._progress import Progress
@@ -225,7 +229,7 @@ class Solver:
     def apply_update(self):
         """The update from the gradients as they stand, then iter + 1: for loops that run
         net.forward and net.backward by themselves (net.clear_param_diffs is theirs too)."""
-        self._events.check(lib().solver_apply_update(self._solver))
+        self._events.run(lib().solver_apply_update, self._solver)
 
     def cancel(self):
         """Asks a running step() to stop after this iteration, from any thread; if none runs,
@@ -235,7 +239,7 @@ class Solver:
     def test(self, index=0):
         """Runs test net `index` test_iter times.
         Returns {output: mean}: a float, or an array for outputs of several elements."""
-        self._events.check(lib().solver_test(self._solver, index))
+        self._events.run(lib().solver_test, self._solver, index)
         return self.test_outputs(index)
 
     def test_outputs(self, index=0):
@@ -270,12 +274,12 @@ class Solver:
         """Writes PATH.caffemodel and PATH.solverstate; default: snapshot_prefix + '_iter_N'.
         Both appear whole or not at all. Raises FileError."""
         name = None if path is None else path_bytes(path)
-        self._events.check(lib().solver_snapshot(self._solver, name))
+        self._events.run(lib().solver_snapshot, self._solver, name)
 
     def restore(self, path):
         """Takes up training from a .solverstate and the weights it names. On failure the solver
         is unchanged. Raises FileMissingError, ParseError, DataError."""
-        self._events.check(lib().solver_restore(self._solver, path_bytes(path)), path)
+        self._events.run(lib().solver_restore, self._solver, path_bytes(path), path=path)
 
     def share_weights(self, net):
         """Lets `net` use the train net's weights, without a copy."""

@@ -283,6 +283,28 @@ static void pack_weights(const dn_op *op, const dn_op_io *io, const conv_args *a
     }
 }
 
+/* The other way: where the op keeps them, nobody may have them as they were. */
+static void restore_weights(const dn_op *op, const dn_op_io *io, conv_args *a)
+{
+    if (!op->keep)
+        return;
+    const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
+    int64_t n = a->K * a->Cg * a->w.R;
+    repack_args r = {values_at(io->keep, want->narrow_w), floats((float *)io->scratch), a->Cg,
+                     a->w.R, 0};
+    if (want->taps_first)
+        unpack(op, &r, n);
+    else
+        convert(op, &r, n, some_of(n, true));
+    a->weights = (const float *)r.to.at;
+    if (want->bias_at) {
+        repack_args b = {values_at((char *)io->keep + want->bias_at, 1),
+                         floats((float *)io->scratch + (n + 63) / 64 * 64), 1, 1, 0};
+        convert(op, &b, op->in[2].count, some_of(op->in[2].count, true));
+        a->bias = (const float *)b.to.at;
+    }
+}
+
 /* Image i in the type that cuDNN wants; *space goes on behind it. */
 static const void *stage(const dn_op *op, const dn_op_io *io, int32_t i, char **space)
 {
@@ -336,6 +358,12 @@ static dn_status dnn_to_weights(const dn_op *op, const dn_op_io *io, const conv_
     if (status == DN_OK && packed)
         unpack(op, &r, a->K * a->Cg * a->w.R);
     return status;
+}
+
+static dn_status by_dnn(const dn_op *op, const dn_op_io *io, const conv_args *a,
+                        dn_status (*run)(const dn_op *, const dn_op_io *, const conv_args *))
+{
+    return op->dnn && !cuda_dnn_refused(op) ? run(op, io, a) : DN_DECLINED;
 }
 
 /* Of a 1 x 1 kernel on channels-last images: dw (K, C) = dy^T (K, N Q) x (N Q, C). */
@@ -429,11 +457,13 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
 {
     conv_args a;
     conv_init(&a, op, &op->in[0], &op->out[0]);
-    if (op->dnn)
-        return dnn_to_image(op, io, &a);
+    dn_status status = by_dnn(op, io, &a, dnn_to_image);
+    if (status != DN_DECLINED)
+        return status;
     int64_t step = images_at_a_time(a.N, a.w.Q);
     a.weights = cuda_in(op, io, 1);
     a.bias = cuda_in(op, io, 2);
+    restore_weights(op, io, &a);
     for (int64_t n = 0; n < a.N; n += step) {
         int64_t images = step < a.N - n ? step : a.N - n;
         a.x = values_from(values_in(op, io, 0), n * a.x_at.n);
@@ -473,11 +503,13 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
 {
     conv_args a;
     conv_init(&a, op, &op->out[0], &op->in[0]);
-    if (op->dnn)
-        return dnn_to_image(op, io, &a);
+    dn_status status = by_dnn(op, io, &a, dnn_to_image);
+    if (status != DN_DECLINED)
+        return status;
     int64_t step = images_at_a_time(a.N, a.w.I);
     a.weights = cuda_in(op, io, 1);
     a.bias = cuda_in(op, io, 2);
+    restore_weights(op, io, &a);
     for (int64_t n = 0; n < a.N; n += step) {
         int64_t images = step < a.N - n ? step : a.N - n;
         a.dy = values_from(values_in(op, io, 0), n * a.y_at.n);
@@ -603,12 +635,11 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
     a.dy = values_in(op, io, 1);
     a.pieces = (float *)io->scratch;
     pieces_args p = {a.pieces, cuda_out(op, io, 0), a.K * a.Cg * a.w.R, a.tile.pieces, a.add};
-    if (op->dnn || op->blas) {
-        dn_status status =
-            op->blas ? product_to_weights(op, io, &a) : dnn_to_weights(op, io, &a);
-        if (status != DN_OK)
-            return status;
-    } else {
+    dn_status status = op->blas ? product_to_weights(op, io, &a)
+                                : by_dnn(op, io, &a, dnn_to_weights);
+    if (status != DN_OK && status != DN_DECLINED)
+        return status;
+    if (status == DN_DECLINED) {
         if (cuda_is_depthwise(&a))
             cuda_depthwise_weights(op, &a, a.tile.pieces * direct_blocks(&a));
         else if (op->choice)

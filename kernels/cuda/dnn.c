@@ -65,8 +65,17 @@ struct cuda_dnn {
 #undef FIELD
 };
 
+typedef struct choice {
+    int32_t algorithm;
+    cudnnMathType_t math;
+    bool unordered;
+} choice;
+
 struct cuda_dnn_conv {
     int32_t which, algorithm;
+    choice choices[CANDIDATES]; /* best first: what is promised may be refused when it runs */
+    int32_t num, at;            /* of them; which it is now */
+    bool ran;                   /* so whatever fails later is no refusal */
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t w;
     cudnnConvolutionDescriptor_t conv;
@@ -334,22 +343,31 @@ static bool try_all(dn_backend *backend, const cuda_dnn_conv *v, const int64_t c
     return done && *n > 0;
 }
 
-static bool workspace_of(const cuda_dnn *d, cuda_dnn_conv *v)
+static bool workspace_of(const cuda_dnn *d, const cuda_dnn_conv *v, size_t *bytes)
 {
     if (v->which == CUDA_DNN_FORWARD)
         return d->cudnnGetConvolutionForwardWorkspaceSize(
                    d->handle, v->x, v->w, v->conv, v->y,
-                   (cudnnConvolutionFwdAlgo_t)v->algorithm,
-                   &v->workspace) == CUDNN_STATUS_SUCCESS;
+                   (cudnnConvolutionFwdAlgo_t)v->algorithm, bytes) == CUDNN_STATUS_SUCCESS;
     if (v->which == CUDA_DNN_DATA)
         return d->cudnnGetConvolutionBackwardDataWorkspaceSize(
                    d->handle, v->w, v->y, v->conv, v->x,
-                   (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
-                   &v->workspace) == CUDNN_STATUS_SUCCESS;
+                   (cudnnConvolutionBwdDataAlgo_t)v->algorithm, bytes) == CUDNN_STATUS_SUCCESS;
     return d->cudnnGetConvolutionBackwardFilterWorkspaceSize(
                d->handle, v->x, v->y, v->conv, v->w,
-               (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
-               &v->workspace) == CUDNN_STATUS_SUCCESS;
+               (cudnnConvolutionBwdFilterAlgo_t)v->algorithm, bytes) == CUDNN_STATUS_SUCCESS;
+}
+
+/* Choice v->at, if it needs no more than `most`. */
+static bool take_up(dn_op *op, size_t most, size_t *bytes)
+{
+    const cuda_dnn *d = op->backend->device->dnn;
+    cuda_dnn_conv *v = op->dnn;
+    const choice *c = &v->choices[v->at];
+    v->algorithm = c->algorithm;
+    op->unordered = c->unordered;
+    return d->cudnnSetConvolutionMathType(v->conv, c->math) == CUDNN_STATUS_SUCCESS &&
+           workspace_of(d, v, bytes) && *bytes <= most;
 }
 
 /* f32 means f32; whatever rounds operands to less than asked for is out in any case. A result
@@ -360,24 +378,27 @@ static bool math_fits(cudnnMathType_t math, int32_t compute)
                                      : math != CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
 }
 
-/* The best of the results, which come best first. */
+/* Of the results, which come best first, the one that fits, and what may stand in for it: in
+ * no more memory. */
 static bool pick(dn_op *op, int32_t compute, const result *r, int n, size_t most)
 {
-    const cuda_dnn *d = op->backend->device->dnn;
     cuda_dnn_conv *v = op->dnn;
-    for (int i = 0; i < n; i++) {
-        if (r[i].status != CUDNN_STATUS_SUCCESS || !math_fits(r[i].mathType, compute) ||
-            (r[i].determinism != CUDNN_DETERMINISTIC &&
-             !op->backend->host.allow_nondeterministic))
-            continue;
-        op->unordered = r[i].determinism != CUDNN_DETERMINISTIC;
-        v->algorithm = (int32_t)r[i].algo;
+    for (int i = v->num = 0; i < n; i++) {
+        bool unordered = r[i].determinism != CUDNN_DETERMINISTIC;
         cudnnMathType_t math = compute == DN_COMPUTE_F32 ? CUDNN_FMA_MATH : r[i].mathType;
-        if (d->cudnnSetConvolutionMathType(v->conv, math) == CUDNN_STATUS_SUCCESS &&
-            workspace_of(d, v) && v->workspace <= most)
-            return true;
+        size_t bytes = 0;
+        if (r[i].status != CUDNN_STATUS_SUCCESS || !math_fits(r[i].mathType, compute) ||
+            (unordered && !op->backend->host.allow_nondeterministic))
+            continue;
+        v->at = v->num;
+        v->choices[v->at] = (choice){(int32_t)r[i].algo, math, unordered};
+        if (!take_up(op, most, &bytes))
+            continue;
+        if (v->num++ == 0)
+            v->workspace = most = bytes;
     }
-    return false;
+    v->at = 0;
+    return v->num > 0 && take_up(op, most, &most);
 }
 
 static bool choose(dn_op *op, int32_t compute, const int64_t count[3])
@@ -410,6 +431,13 @@ static bool fits(const cuda_operand *x)
     return x->count > 0 && x->count <= INT32_MAX;
 }
 
+/* Alone, the bias is taken by one algorithm only. */
+static bool takes_bias(const dn_op *op)
+{
+    return op->args.conv.activation != DN_FN_NONE ||
+           op->dnn->algorithm == (int32_t)CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+}
+
 /* Products of bf16 numbers where the result is bf16, and for dw where cuDNN can have it in f32;
  * else images are widened. */
 static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y,
@@ -433,9 +461,7 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
         cuda_dnn_drop(op);
         return DN_OK;
     }
-    /* alone, the bias is taken by one algorithm only */
-    if (op->args.conv.activation == DN_FN_NONE &&
-        v->algorithm != (int32_t)CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM)
+    if (!takes_bias(op))
         v->fuses = false, v->wants.bias_at = 0;
     for (int i = 0; i < (weights ? 2 : 1); i++)
         if ((image[i]->info.dtype == DN_BF16) != narrow)
@@ -444,8 +470,11 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     if (!weights && (op->constant & packs) == packs)
         op->keep = v->wants.packed;
     op->compute = compute;
-    op->scratch = (op->keep ? 0 : v->wants.packed) + v->wants.staged[0] + v->wants.staged[1] +
-                  v->workspace;
+    size_t scratch = (op->keep ? 0 : v->wants.packed) + v->wants.staged[0] +
+                     v->wants.staged[1] + v->workspace;
+    if (op->keep) /* weights, and the bias, as they were */
+        op->scratch = rounded(count[2], false) + rounded(y->info.shape.dim[1], false);
+    op->scratch = scratch > op->scratch ? scratch : op->scratch;
     return DN_OK;
 }
 
@@ -535,25 +564,55 @@ static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void
                                       space, v->workspace, beta, v->y, y);
 }
 
+static cudnnStatus_t run(const cuda_dnn *d, cuda_dnn_conv *v, const void *a, const void *b,
+                         void *out, const float *beta, const void *bias, void *space,
+                         bool *finished)
+{
+    const float one = 1;
+    if (v->which == CUDA_DNN_FORWARD)
+        return run_forward(d, v, a, b, out, beta, bias, space, finished);
+    if (v->which == CUDA_DNN_DATA)
+        return d->cudnnConvolutionBackwardData(d->handle, &one, v->w, b, v->y, a, v->conv,
+                                               (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
+                                               space, v->workspace, beta, v->x, out);
+    return d->cudnnConvolutionBackwardFilter(d->handle, &one, v->x, a, v->y, b, v->conv,
+                                             (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
+                                             space, v->workspace, beta, v->w, out);
+}
+
+/* The next choice, after one that was refused. */
+static bool go_on(dn_op *op)
+{
+    cuda_dnn_conv *v = op->dnn;
+    size_t bytes;
+    while (++v->at < v->num)
+        if (take_up(op, v->workspace, &bytes)) {
+            v->fuses = v->bias && takes_bias(op) && (v->wants.bias_at || !v->wants.narrow_w);
+            return true;
+        }
+    return false;
+}
+
+bool cuda_dnn_refused(const dn_op *op)
+{
+    return op->dnn->at >= op->dnn->num;
+}
+
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
                        const void *bias, void *space, bool *finished)
 {
     const cuda_dnn *d = op->backend->device->dnn;
     cuda_dnn_conv *v = op->dnn;
-    const float one = 1, beta = add ? 1 : 0;
-    cudnnStatus_t status;
+    const float beta = add ? 1 : 0;
     *finished = false;
-    if (v->which == CUDA_DNN_FORWARD)
-        status = run_forward(d, v, a, b, out, &beta, bias, space, finished);
-    else if (v->which == CUDA_DNN_DATA)
-        status = d->cudnnConvolutionBackwardData(d->handle, &one, v->w, b, v->y, a, v->conv,
-                                                 (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
-                                                 space, v->workspace, &beta, v->x, out);
-    else
-        status =
-            d->cudnnConvolutionBackwardFilter(d->handle, &one, v->x, a, v->y, b, v->conv,
-                                              (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
-                                              space, v->workspace, &beta, v->w, out);
+    cudnnStatus_t status = run(d, v, a, b, out, &beta, bias, space, finished);
+    while (status != CUDNN_STATUS_SUCCESS && !v->ran) {
+        cudaGetLastError();
+        if (!go_on((dn_op *)op))
+            return DN_DECLINED;
+        status = run(d, v, a, b, out, &beta, bias, space, finished);
+    }
+    v->ran = true;
     return dnn_check(op->backend, status, "a convolution");
 }
 
@@ -603,6 +662,12 @@ const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
     (void)op;
     return NULL;
+}
+
+bool cuda_dnn_refused(const dn_op *op)
+{
+    (void)op;
+    return true;
 }
 
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,

@@ -30,8 +30,12 @@ void cuda_dnn_drop(dn_op *op);
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op);
 /* Nanoseconds that cuDNN measured when it was asked to try; 0: it was not. */
 double cuda_dnn_measured(const dn_op *op);
+/* What it chose by its heuristics it may yet refuse when it is to run: it did, every one of its
+ * algorithms, and the kernels of this folder are to do it. */
+bool cuda_dnn_refused(const dn_op *op);
 /* FORWARD: x, w -> y; DATA: dy, w -> dx; WEIGHTS: x, dy -> dw, added to what is there with
- * `add`; all of them as wanted. *finished (FORWARD alone): bias and activation are in. */
+ * `add`; all of them as wanted. *finished (FORWARD alone): bias and activation are in.
+ * DN_DECLINED: it has refused now, and nothing was done. */
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
                        const void *bias, void *space, bool *finished);
 

@@ -2,7 +2,7 @@
  * cudnn.c: what the CUDA module calls of cuDNN, as loops over what its descriptors say, so that
  * a wrong stride, size or order shows in the result. It offers algorithms that the module must
  * not take (not deterministic, half precision, too large a workspace) before the one it
- * should. */
+ * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 #include "stream.h"
 
-enum { AXES = 5, GOOD = 1, HASTY = 2, SPACE = 4096 };
+enum { AXES = 5, GOOD = 1, HASTY = 2, FALSE_FRIEND = 6, SPACE = 4096 };
 
 struct cudnnContext {
     cudaStream_t stream;
@@ -165,6 +165,14 @@ static bool types_fit(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
     return x->type == y->type && (w->type == x->type || getenv("FAKE_DNN_WIDE"));
 }
 
+enum { FAKE_ALL = 2 }; /* so many: and none that runs */
+
+static int false_friends(void)
+{
+    const char *number = getenv("FAKE_DNN_FALSE");
+    return number ? atoi(number) : 0;
+}
+
 static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
                            cudnnTensorDescriptor_t y, cudnnConvolutionDescriptor_t conv,
                            int wanted, int *given, void *out)
@@ -184,11 +192,19 @@ static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
         {4, CUDNN_STATUS_SUCCESS, 3, (size_t)1 << 40, CUDNN_DETERMINISTIC, math, {0}},
         {5, CUDNN_STATUS_NOT_SUPPORTED, 3, 0, CUDNN_DETERMINISTIC, math, {0}},
         {GOOD, CUDNN_STATUS_SUCCESS, 4, SPACE, CUDNN_DETERMINISTIC, good, {0}}};
-    int count = (int)(sizeof all / sizeof all[0]);
+    const result none = {
+        FALSE_FRIEND, CUDNN_STATUS_SUCCESS, 3, SPACE, CUDNN_DETERMINISTIC, good, {0}};
+    int count = (int)(sizeof all / sizeof all[0]), others = false_friends();
+    result *to = out;
     if (!types_fit(x, w, y))
         return CUDNN_STATUS_NOT_SUPPORTED;
-    *given = wanted < count ? wanted : count;
-    memcpy(out, all, (size_t)*given * sizeof all[0]);
+    *given = 0;
+    for (int i = 0; i < count && *given < wanted; i++) {
+        for (int k = 0; i == count - 1 && k < others && *given < wanted; k++)
+            to[(*given)++] = none;
+        if (others < FAKE_ALL || i < count - 1)
+            to[(*given)++] = all[i];
+    }
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -496,6 +512,8 @@ static void compute(void *args)
 static cudnnStatus_t convolve(const call *c)
 {
     sizes s;
+    if (c->algorithm == FALSE_FRIEND)
+        return CUDNN_STATUS_NOT_SUPPORTED;
     uintptr_t all = (uintptr_t)c->a | (uintptr_t)c->b | (uintptr_t)c->out;
     if (!c->handle->stream || (c->algorithm != GOOD && c->algorithm != HASTY) ||
         c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||

@@ -55,12 +55,10 @@ dn_status dni_convolution_setup(dni_layer *layer)
     return st;
 }
 
-dn_status dni_convolution_shape(dni_layer *layer)
+dn_status dni_convolution_shape_top(dni_layer *layer)
 {
     dni_convolution *s = layer->state;
-    dn_status st = dni_same_bottoms(layer);
-    if (!st)
-        st = read_window(layer, &s->window);
+    dn_status st = read_window(layer, &s->window);
     if (st)
         return st;
     DNI_REQUIRE(layer->bottom[0].dim[s->window.axis] == s->C, DN_E_SHAPE,
@@ -76,6 +74,12 @@ dn_status dni_convolution_shape(dni_layer *layer)
     return st;
 }
 
+dn_status dni_convolution_shape(dni_layer *layer)
+{
+    dn_status st = dni_same_bottoms(layer);
+    return st ? st : dni_convolution_shape_top(layer);
+}
+
 void dni_convolution_forward(dni_layer *layer, dni_builder *b)
 {
     const dni_convolution *s = layer->state;
@@ -88,15 +92,15 @@ void dni_convolution_forward(dni_layer *layer, dni_builder *b)
     }
 }
 
-static void backward_weights(const dni_convolution *s, dni_builder *b, dni_tensor x,
-                             dni_tensor dy)
+void dni_convolution_backward_weights(const dni_convolution *s, const dn_args_conv *args,
+                                      dni_builder *b, dni_tensor x, dni_tensor dy)
 {
     dni_tensor db = b->num_w > 1 ? b->dw[1] : DNI_NONE;
     if (b->dw[0] == DNI_NONE)
         dni_emit_reduce_mid(b, s->window.N, s->K, s->Q, 1, dy, DNI_NONE, db);
     else
-        dni_emit(b, DN_OP_CONV_BWD_WEIGHTS, &s->window.args,
-                 DNI_TENSORS(dni_border_read(&s->window, b, x), dy), DNI_TENSORS(b->dw[0], db));
+        dni_emit(b, DN_OP_CONV_BWD_WEIGHTS, args, DNI_TENSORS(x, dy),
+                 DNI_TENSORS(b->dw[0], db));
 }
 
 void dni_convolution_backward(dni_layer *layer, dni_builder *b)
@@ -109,7 +113,8 @@ void dni_convolution_backward(dni_layer *layer, dni_builder *b)
         }
         dni_tensor dy = dni_fold_read(&s->window, b, b->dy[i]);
         dni_tensor dx = dni_border_write(&s->window, b, b->dx[i]);
-        backward_weights(s, b, b->x[i], dy);
+        dni_tensor x = b->dw[0] == DNI_NONE ? b->x[i] : dni_border_read(&s->window, b, b->x[i]);
+        dni_convolution_backward_weights(s, &s->window.args, b, x, dy);
         dni_emit(b, DN_OP_CONV_BWD_DATA, &s->window.args, DNI_TENSORS(dy, b->w[0], DNI_NONE),
                  DNI_TENSORS(dx));
         dni_unborder(&s->window, b, dx, b->dx[i]);

@@ -12,8 +12,13 @@ typedef struct dni_convolution {
 
 dn_status dni_convolution_setup(dni_layer *layer);
 dn_status dni_convolution_shape(dni_layer *layer);
+/* The same from bottom 0 alone. */
+dn_status dni_convolution_shape_top(dni_layer *layer);
 void dni_convolution_forward(dni_layer *layer, dni_builder *b);
 void dni_convolution_backward(dni_layer *layer, dni_builder *b);
+/* The weights' part of it: of a convolution by these arguments. */
+void dni_convolution_backward_weights(const dni_convolution *s, const dn_args_conv *args,
+                                      dni_builder *b, dni_tensor x, dni_tensor dy);
 
 /* The members every such class has. */
 #define DNI_CONVOLUTION_CLASS                                                                  \

@@ -1331,6 +1331,51 @@ def flow_warp(rng):
     close('gradient of the flow', made.blobs['f'].diff, slopes)
 
 
+def deformed(x, offset, w, stride, pad, dilation, group, parts):
+    """By the definition: each tap moved, x linear between pixels, 0 outside, the last pixel up
+    to the edge."""
+    (N, C, H, W), (K, _, R, S), (P, Q) = x.shape, w.shape, offset.shape[2:]
+    moves = offset.reshape(N, parts, R, S, 2, P, Q)
+    y = np.zeros((N, K, P, Q))
+    for n, c, r, s, p, q in itertools.product(*map(range, (N, C, R, S, P, Q))):
+        dy, dx = moves[n, c // (C // parts), r, s, :, p, q]
+        h = p * stride[0] - pad + r * dilation[0] + dy
+        v = q * stride[1] - pad + s * dilation[1] + dx
+        if 0 <= h < H and 0 <= v < W:
+            a, b = int(h), int(v)
+            below, right, t, u = min(a + 1, H - 1), min(b + 1, W - 1), h - a, v - b
+            value = ((1 - t) * ((1 - u) * x[n, c, a, b] + u * x[n, c, a, right]) +
+                     t * ((1 - u) * x[n, c, below, b] + u * x[n, c, below, right]))
+            g = c // (C // group)
+            mine = slice(g * (K // group), (g + 1) * (K // group))
+            y[n, mine, p, q] += w[mine, c % (C // group), r, s] * value
+    return y
+
+
+@case
+def deformable_convolution(rng):
+    """Offsets within the image, on pixels and far outside; the same as a convolution without."""
+    for param, stride, dilation, group, parts, size in (
+            ('stride: 1 dilation: 1', (1, 1), (1, 1), 1, 1, (5, 6)),
+            ('stride_h: 2 stride_w: 1 dilation: 2 group: 2 deformable_group: 4', (2, 1), (2, 2), 2,
+             4, (2, 4))):
+        x = rng.normal(0, 1, (2, 4, 5, 6))
+        offset = rng.uniform(-3, 3, (2, parts * 18) + size)
+        offset[0, :6], offset[1, ::3] = 0, 0.75
+        made = net("layer { name: 'l' type: 'DeformableConvolution' bottom: 'x' bottom: 'o' top: 'y' "
+                   "deformable_convolution_param { num_output: 6 kernel_size: 3 pad: 1 "
+                   "weight_filler { type: 'gaussian' std: 1 } bias_filler { value: 0.5 } %s } }"
+                   % param, {'x': x, 'o': offset})
+        made.forward()
+        w = made.params['l'][0].data.copy()
+        want = deformed(x, offset, w, stride, 1, dilation, group, parts) + 0.5
+        close(param, made.blobs['y'].data, want)
+        made.blobs['o'].data[...] = 0
+        made.forward()
+        close('unmoved', made.blobs['y'].data,
+              deformed(x, 0 * offset, w, stride, 1, dilation, group, parts) + 0.5)
+
+
 @case
 def spatial_transformer(rng):
     """Turned, moved, enlarged, far outside; numbers of theta given in st_param."""

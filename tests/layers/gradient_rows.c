@@ -637,6 +637,15 @@ const gradient_row gradient_rows[] = {
      X4 L("Pooling", XY "pooling_param { kernel_size: 3 stride: 2 pad_t: 1 pad_r: 2 }"), 0},
     {"FlowWarp", X4 IN("xf", "dim: 2 dim: 2 dim: 4 dim: 5")
                  L("FlowWarp", "bottom: 'x' bottom: 'xf' top: 'y' flow_warp_param { }"), 0},
+    {"DeformableConvolution", IN("x", "dim: 2 dim: 4 dim: 4 dim: 5")
+     IN("xo", "dim: 2 dim: 24 dim: 2 dim: 4")
+     L("DeformableConvolution", "bottom: 'x' bottom: 'xo' top: 'y' deformable_convolution_param { "
+       "num_output: 2 kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad: 1 dilation_h: 1 "
+       "dilation_w: 3 group: 2 deformable_group: 2 weight_filler { type: 'gaussian' } }"), 0},
+    {"DeformableConvolution", X4 IN("xo", "dim: 2 dim: 18 dim: 4 dim: 5")
+     L("DeformableConvolution", "bottom: 'x' bottom: 'xo' top: 'y' deformable_convolution_param { "
+       "num_output: 2 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: 'xavier' } }"),
+     0},
     {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 6")
      L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param { }"), 0},
     {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 4")

@@ -247,6 +247,17 @@ static const struct refusal {
     {X4 "layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'x' top: 'y' flow_warp_param { "
         "fill_value: NOT_A_NUMBER } }",
      DN_E_UNSUPPORTED, "fill_value NOT_A_NUMBER is not supported"},
+    {X4 "layer { name: 'l' type: 'DeformableConvolution' bottom: 'x' bottom: 'x' top: 'y' "
+        "deformable_convolution_param { num_output: 2 kernel_size: 1 } }",
+     DN_E_SHAPE, "bottom 1 must have 2 numbers for each tap and place of the top"},
+    {X4 "layer { name: 'l' type: 'DeformableConvolution' bottom: 'x' bottom: 'x' top: 'y' "
+        "deformable_convolution_param { num_output: 2 kernel_size: 1 deformable_group: 2 } }",
+     DN_E_NET, "deformable_group 2 does not divide the 3 channels"},
+    {X4 "layer { name: 'l' type: 'DeformableConvolution' bottom: 'x' bottom: 'x' top: 'y' "
+        "deformable_convolution_param { num_output: 2 kernel_size: 1 pad_l: 1 } }",
+     DN_E_UNSUPPORTED, "a deformable convolution has 2 axes, padded alike"},
+    {X4 L("Convolution", "convolution_param { num_output: 2 kernel_size: 1 deformable_group: 1 }"),
+     DN_E_NET, "deformable_group is DeformableConvolution's"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' }",
      DN_E_UNSUPPORTED, "without st_param theta means another thing in each fork"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' "

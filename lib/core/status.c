@@ -76,7 +76,9 @@ dn_status dni_in(dn_status status, const char *format, ...)
         text[0] = 0;
     va_end(args);
     size_t used = strlen(text);
-    snprintf(text + used, sizeof(text) - used, ": %s", message);
+    /* A function of the host's may have given no reason. */
+    snprintf(text + used, sizeof(text) - used, ": %s",
+             message[0] ? message : dn_status_name(status));
     set_message(text);
     return status;
 }

@@ -241,15 +241,17 @@ static void *look_to_write(dn_blob *blob, bool diff, int32_t dtype)
     if (!diff && is_viewed(blob))
         return NULL;
     void *memory = look(blob, diff, dtype);
-    if (blob && memory == blob->own)
+    if (!memory)
+        return NULL;
+    if (memory == blob->own) {
         blob->lent_on_device = false;
-    if (memory && blob->store && !diff) {
+        blob->lent = true;
+    }
+    if (blob->store && !diff) {
         blob->store->version = DNI_VOLATILE;
         blob->store->writers++;
     }
-    blob->lent |= memory && memory == blob->own;
-    if (memory)
-        dni_mirror_wrote(blob->net->context, memory);
+    dni_mirror_wrote(blob->net->context, memory);
     return memory;
 }
 

@@ -867,6 +867,11 @@ static void check_refusals(void)
     CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
     CHECK(dn_blob_device_data(dn_net_blob(net, "b")) == NULL && dn_last_error());
     CHECK(dn_blob_device_data(NULL) == NULL && dn_last_error());
+    CHECK(!dn_blob_mutable_device_data(NULL) && dn_last_error());
+    CHECK(!dn_blob_data(NULL) && dn_last_error());
+    CHECK(!dn_blob_mutable_data(NULL) && dn_last_error());
+    CHECK(!dn_blob_mutable_diff(NULL) && dn_last_error());
+    CHECK_STATUS(dn_blob_write(NULL, &(float){1}, 1), DN_E_INVALID);
     dn_net_free(net);
     dn_context_free(context);
 }

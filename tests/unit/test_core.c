@@ -41,6 +41,7 @@ static void test_status(void)
     dni_clear_error();
     CHECK(dn_last_error() == NULL);
     CHECK_STATUS(dni_in(DN_OK, "nothing"), DN_OK);
+    CHECK_MESSAGE(dni_in(DN_E_NOMEM, "op CONV"), DN_E_NOMEM, "op CONV: DN_E_NOMEM");
     dni_restore_error(&saved);
     CHECK_TEXT(dn_last_error(), "layer 'fc': bottom 1 has 4 axes");
     CHECK_MESSAGE(dni_fail(DN_E_DATA, "two\nlines\x1b[0m"), DN_E_DATA, "two lines [0m");

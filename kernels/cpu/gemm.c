@@ -56,14 +56,17 @@ static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m
 }
 
 /* Packing B costs more than it spares; more tasks would make its rows short. */
-enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8 };
-/* So does it for what reads a panel again from the second cache. */
-enum { MIN_ROWS = 96, SOME_ROWS = 200 };
+enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8, FEW_TASKS = 16 };
+/* So does it for what reads a panel again from the second cache, unless tiles are so low that
+ * they read it too often. */
+enum { MIN_ROWS = 96, SOME_ROWS = 200, LOW_TILE = 6 };
 
 /* The piece of k in which B is read as it lies; 0: it is packed. */
-static int64_t in_place(const dn_args_gemm *g)
+static int64_t in_place(const gemm_op *op)
 {
-    bool some = g->m > MIN_ROWS && g->m <= SOME_ROWS;
+    const dn_args_gemm *g = &op->g;
+    bool some =
+        g->m > MIN_ROWS && g->m <= SOME_ROWS && op->base.backend->kernels->mr > LOW_TILE;
     if (g->trans_b || g->k < THIN_DEPTH)
         return 0;
     if (g->m <= THIN_ROWS)
@@ -124,12 +127,14 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
                         .ldb = g->ldb,
                         .b_trans = g->trans_b,
                         .exact = true,
-                        .in_place = in_place(g),
+                        .in_place = in_place(op),
                         .ldc = g->ldc};
     cpu_mul_plan(&op->mul);
     share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
               &op->tasks_n);
     int64_t tasks = op->tasks_m * op->tasks_n;
+    /* other rows of the same columns pack the same B again */
+    op->tasks_m = cpu_min(op->tasks_m, cpu_ceil(FEW_TASKS, op->tasks_n));
     if (op->mul.in_place) /* long rows of B */
         op->tasks_n = cpu_min(op->tasks_n, THIN_TASKS);
     if (op->mul.row_outer) { /* long rows of C; each task packs its B */
@@ -151,10 +156,11 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
  * cache. */
 enum { PANEL_K = 2048, PANEL_ROWS = 8, MIN_DEPTH = 96, MAX_TURNED_DEPTH = 256 };
 
-static bool fits_panels(const dn_args_gemm *g)
+static bool fits_panels(const gemm_op *op)
 {
+    const dn_args_gemm *g = &op->g;
     return g->m > MIN_ROWS && g->k > MIN_DEPTH && g->n >= 32 && g->alpha == 1 &&
-           g->bias_mode != 2 && !in_place(g) && (!g->trans_a || g->k <= MAX_TURNED_DEPTH);
+           g->bias_mode != 2 && !in_place(op) && (!g->trans_a || g->k <= MAX_TURNED_DEPTH);
 }
 
 /* Lines [k0, k0 + len) of panel j of B. */
@@ -412,7 +418,7 @@ static bool fills_lanes(const gemm_op *op)
 {
     const dn_args_gemm *g = &op->g;
     bool add = g->base.accumulate & 1;
-    return g->batch == 1 && g->m <= 32 && g->n >= 64 && g->k >= 64 && g->alpha == 1 &&
+    return g->batch == 1 && g->n >= 64 && g->n >= 2 * g->m && g->k >= 64 && g->alpha == 1 &&
            g->bias_mode != 2 && !(add && g->activation == DN_FN_RELU) &&
            4 * g->m >= 48 * cpu_ceil(g->m, 16);
 }
@@ -454,7 +460,7 @@ dn_status cpu_gemm_create(dn_backend *backend, const dn_op_desc *desc, dn_op **o
         plan_turned(op, info);
     else if (rows_by_rows(&op->g))
         plan_dot(op);
-    else if (fits_panels(&op->g))
+    else if (fits_panels(op))
         plan_panels(op, info);
     else
         plan_packed(op, info);

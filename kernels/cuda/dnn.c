@@ -59,7 +59,7 @@
 struct cuda_dnn {
     void *library;
     cudnnHandle_t handle; /* made for the first convolution */
-    bool refused;         /* it could not be made */
+    const char *refused;  /* why it could not be made; NULL: it could, or nobody asked */
 #define FIELD(name) __typeof__(name) *name;
     FUNCTIONS(FIELD)
 #undef FIELD
@@ -170,10 +170,19 @@ static bool has_handle(dn_backend *backend)
     cuda_dnn *d = backend->device->dnn;
     if (!d || d->refused)
         return false;
+    cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
     if (!d->handle)
-        d->refused = d->cudnnCreate(&d->handle) != CUDNN_STATUS_SUCCESS ||
-                     d->cudnnSetStream(d->handle, backend->stream) != CUDNN_STATUS_SUCCESS;
+        status = d->cudnnCreate(&d->handle);
+    if (status == CUDNN_STATUS_SUCCESS)
+        status = d->cudnnSetStream(d->handle, backend->stream);
+    if (status != CUDNN_STATUS_SUCCESS)
+        d->refused = d->cudnnGetErrorString(status);
     return !d->refused;
+}
+
+const char *cuda_dnn_absent(const dn_backend *backend)
+{
+    return backend->device->dnn ? backend->device->dnn->refused : NULL;
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */
@@ -661,6 +670,12 @@ double cuda_dnn_measured(const dn_op *op)
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
     (void)op;
+    return NULL;
+}
+
+const char *cuda_dnn_absent(const dn_backend *backend)
+{
+    (void)backend;
     return NULL;
 }
 

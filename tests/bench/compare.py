@@ -29,6 +29,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -135,6 +136,7 @@ def initial(kind, index, shape, rng):
 class Worker:
     def __init__(self, args, case, engine, mode_name, mode, threads, **more):
         self.label = engine + (' ' + mode_name if mode_name else '')
+        self.patience = args.patience
         self.error, self.times, self.cpu = None, [], []
         job = dict(case.job, engine=engine, mode=mode, threads=threads, **more)
         path = os.path.join(args.folder, 'job_%d_%s' % (id(self), engine))
@@ -150,8 +152,14 @@ class Worker:
             stderr=None if args.verbose else subprocess.DEVNULL)
 
     def read(self):
+        timer = threading.Timer(self.patience or 1e6, self.process.kill)
+        timer.daemon = True
+        timer.start()
         line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {'error': 'the process ended'}
+        late = not timer.is_alive()
+        timer.cancel()
+        answer = json.loads(line) if line else {
+            'error': 'no answer in %g s' % self.patience if late else 'the process ended'}
         if 'error' in answer:
             self.error = answer['error']
             self.close()
@@ -316,6 +324,7 @@ def measure_device(args, case, name, job, modes):
         row['engines'][worker.label] = {
             'ms': worker.times, 'cpu_ms': worker.cpu, 'first_s': worker.warm['first'],
             'peak': used, 'loaded': 0}
+        print('   %s: %.3f ms' % (worker.label, statistics.median(worker.times)), flush=True)
     add_ratios(args, row)
     return row
 
@@ -400,6 +409,8 @@ def arguments():
     parser.add_argument('--device', help='the path of a device\'s backend: PyTorch and deepnet '
                         'there, and nobody else')
     parser.add_argument('--torch-device', default='cuda', help='"cpu": a dry run')
+    parser.add_argument('--patience', type=float,
+                        help='seconds for one answer of an engine, after which it is ended')
     parser.add_argument('--batch', type=int, help='of train and infer; default: each net\'s own')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')

@@ -53,11 +53,25 @@ __attribute__((visibility("default"))) long fake_dnn_rounded;
         free(it);                                                                              \
         return CUDNN_STATUS_SUCCESS;                                                           \
     }
-MAKE(, cudnnHandle_t)
 MAKE(TensorDescriptor, cudnnTensorDescriptor_t)
 MAKE(FilterDescriptor, cudnnFilterDescriptor_t)
 MAKE(ConvolutionDescriptor, cudnnConvolutionDescriptor_t)
 MAKE(ActivationDescriptor, cudnnActivationDescriptor_t)
+
+/* Parts of several versions, for one, do not go together. */
+cudnnStatus_t cudnnCreate(cudnnHandle_t *out)
+{
+    if (getenv("FAKE_DNN_ABSENT"))
+        return CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH;
+    *out = calloc(1, sizeof **out);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnDestroy(cudnnHandle_t it)
+{
+    free(it);
+    return CUDNN_STATUS_SUCCESS;
+}
 
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 {

@@ -280,6 +280,9 @@ void *fake_cuda_current(void *set)
 
 cudaError_t cudaGetDeviceCount(int *number)
 {
+    const char *lost = getenv("FAKE_CUDA_LOST");
+    if (lost) /* for whole processes */
+        fake_cuda.lost = atol(lost);
     *number = getenv("FAKE_CUDA_NONE") || fake_cuda.driver ? 0 : DEVICES;
     return *number            ? cudaSuccess
            : fake_cuda.driver ? done(cudaErrorInsufficientDriver)

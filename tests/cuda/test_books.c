@@ -286,6 +286,25 @@ static int rows_in_plan(const dn_context_options *options, const char *net_text,
     return count;
 }
 
+/* cuDNN is there and does not start: convolutions are done, and the plan says why so slowly. */
+static void check_absent(void)
+{
+    SECTION("cuDNN does not start");
+    dn_context_options options = device_options();
+    setenv("FAKE_DNN_ABSENT", "1", 1);
+    dn_context *context = make_context(&options);
+    dn_solver *solver = make(context, 0);
+    char *text = NULL;
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_OPS, &text), DN_OK);
+    CHECK_AT(text && strstr(text, "[cuda:kernel, cuDNN: a fake refusal]"), "%s", text);
+    dn_net_text_free(dn_solver_net(solver), text);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    unsetenv("FAKE_DNN_ABSENT");
+    CHECK_INT(live(), 0);
+}
+
 /* Tensor cores want channels last; the plain units, and images that are soon done, do not. */
 static void check_layouts(void)
 {
@@ -556,6 +575,7 @@ int main(int argc, char **argv)
     check_narrow();
     check_compute();
     check_order();
+    check_absent();
     check_layouts();
     check_failed_launch();
     check_lost();

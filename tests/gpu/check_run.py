@@ -32,12 +32,12 @@ def run(*parts, **environment):
 
 class Run(unittest.TestCase):
     def test_all_parts(self):
-        code, report = run('device', 'kernels', 'lenet', 'solvers', 'train', 'coverage',
+        code, report = run('device', 'ops', 'kernels', 'lenet', 'solvers', 'train', 'coverage',
                            'infer1', 'devices', 'memcheck')
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
         self.assertIn('run.sh', report.splitlines()[2])
-        for part in ('device', 'backends', 'kernel checker, one case in ten',
+        for part in ('device', 'backends', 'who does which op', 'kernel checker, one case in ten',
                      'LeNet, host and device', 'recorded solvers',
                      'training beside PyTorch: lenet', 'what kernels cover',
                      'inference of one beside PyTorch: lenet', 'two devices',
@@ -46,6 +46,8 @@ class Run(unittest.TestCase):
         self.assertIn('cuda: Fake 100', report)
         self.assertIn('ok the same bits again', report)
         self.assertRegex(report, r'deepnet bf16 +\d')
+        self.assertRegex(report, r'CONV +cuda:cudnn +\d')
+        self.assertIn('   deepnet f32: ', report)
         self.assertTrue(re.search(r'\d+ passed, 0 failed, in \d+ s\n$', report), report)
 
     def test_a_failure_counts_and_the_rest_runs(self):
@@ -53,6 +55,13 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn('(there is no part nonsense)', report)
         self.assertIn('2 passed, 1 failed', report)
+
+    def test_a_lost_device_costs_its_kind_alone(self):
+        code, report = run('kernels', DN_TEST_KIND='SOFTMAX', FAKE_CUDA_LOST='3')
+        self.assertEqual(code, 1)
+        self.assertIn('kernel checker, kind by kind', report)
+        self.assertRegex(report, r'SOFTMAX:\n.*SOFTMAX, case \d+: .*unspecified launch failure')
+        self.assertIn('the device is lost, no more cases', report)
 
     def test_limits(self):
         code, report = run('kernels', 'solvers', LIMIT='0')
@@ -101,4 +110,4 @@ class Run(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])

@@ -7,7 +7,8 @@
 #
 # Parts, the most telling first; without names all but `compile`:
 #   device    what there is                    lenet     LeNet: losses of host and device, the same
-#   kernels   one case in ten of the checker             bits again, speed beside PyTorch
+#   ops       who does which op of some nets             bits again, speed beside PyTorch
+#   kernels   one case in ten of the checker
 #   train     six nets beside PyTorch: f32,    coverage  what of a step kernels cover
 #             TF32, bf16, memory; infer1: of   layers    recorded layers
 #             batch 1; infer                   solvers   recorded solvers
@@ -21,14 +22,14 @@
 # (meson test gpu-run). To a machine where nothing can be built or installed, tests/gpu/pack.sh
 # carries what is needed.
 set -u
-export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
 out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
-first='device kernels lenet train coverage infer1' then='layers solvers infer every devices'
+first='device ops kernels lenet train coverage infer1' then='layers solvers infer every devices'
 parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
 checker=$build/tests/kernels/check_kernels
@@ -85,6 +86,7 @@ part() {
     limit=${PART_LIMIT:-$1} name=$2
     shift 2
     say '\n## %s\n\n' "$name"
+    code=77
     late=$(($(date +%s) - began))
     if [ "$late" -ge "${LIMIT:-1000000}" ]; then
         say '(left out: %s s are over)\n' "$late"
@@ -107,6 +109,20 @@ part() {
     esac
 }
 
+# A kernel that touched what it may not is the end of its process: each kind in one of its own.
+kind_by_kind() {
+    kinds=$(sed -n 's/.*\[DN_OP_[A-Z0-9_]*\] = "\([A-Z0-9_]*\)".*/\1/p' \
+        "$root/tests/kernels/harness.c")
+    part 240 "kernel checker, kind by kind" sh -c 'failed=0
+for kind; do
+    text=$(DN_TEST_KIND=$kind timeout 90 "$CHECKER" "$MODULE" 2>&1) && continue
+    failed=1
+    echo "$kind:"
+    echo "$text" | grep -v "^seed" | head -8
+done
+exit $failed' kinds $kinds
+}
+
 # tool: the kernel checker under compute-sanitizer
 sanitize() {
     if command -v compute-sanitizer >/dev/null 2>&1; then
@@ -123,7 +139,7 @@ nets() {
     do
         part "$1" "$2: $net" "$python" "$root/tests/bench/compare.py" --device "$module" \
             --torch "${torch:-$python}" --torch-device "${TORCH_DEVICE:-cuda}" --build "$build" \
-            --nets "$net" --jobs "$3" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" \
+            --patience 60 --nets "$net" --jobs "$3" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" \
             --batch "${BATCH:-$([ "$net" = lenet ] && echo 64 || echo 128)}" $4
     done
 }
@@ -139,8 +155,12 @@ for one in $parts; do
             --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm || true'
         part 30 "backends" "$python" -c "import deepnet
 print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
-    kernels) part 90 "kernel checker, one case in ten" env DN_TEST_EVERY="${DN_TEST_EVERY:-10}" \
-        "$checker" "$module" ;;
+    ops) part 60 "who does which op" "$python" "$here/ops.py" "$module,cpu,ref" ;;
+    kernels)
+        export CHECKER="$checker" MODULE="$module" DN_TEST_EVERY="${DN_TEST_EVERY:-10}"
+        part 90 "kernel checker, one case in ten" "$checker" "$module"
+        case $code in 0 | 77) ;; *) kind_by_kind ;; esac
+        unset DN_TEST_EVERY ;;
     every) part 300 "kernel checker, every case" "$checker" "$module" ;;
     lenet) part 90 "LeNet, host and device" "${torch:-$python}" "$here/lenet.py" \
         "$module,cpu,ref" "${ITERATIONS:-200}" "${STEPS:-500}" ;;

@@ -66,11 +66,30 @@ static bool wanted(tally *t, const kernel_case *c, int every, bool sampled)
     return seen % ((seen < 256 ? 4 : 16) * every) == 0;
 }
 
+/* Whether a list has this name. */
+static bool lists(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)) != NULL; at += length)
+        if ((at == list || at[-1] == ',') && (at[length] == ',' || !at[length]))
+            return true;
+    return false;
+}
+
+/* What a kernel spoilt on a device is gone for the whole process. */
+static void stop_if_lost(const tally *t)
+{
+    if (t->candidate->space != DN_SPACE_DEVICE || check_lives())
+        return;
+    printf("%s: the device is lost, no more cases\nFAILED\n", t->candidate->name);
+    exit(1);
+}
+
 static void one_case(const kernel_case *c, void *user)
 {
     check *all = user;
     subject *s = NULL;
-    if (all->kinds && !strstr(all->kinds, kind_name(c->kind)))
+    if (all->kinds && !lists(all->kinds, kind_name(c->kind)))
         return;
     bool sampled = all->number[c->kind]++ % all->every == 0;
     for (tally *t = all->tallies; t < all->tallies + all->count; t++) {
@@ -88,6 +107,8 @@ static void one_case(const kernel_case *c, void *user)
         if (result == CASE_FAILED && t->lie < 0 && t->failed[c->kind] <= 5)
             printf("%s: %s, case %d: %s\n", t->candidate->name, kind_name(c->kind),
                    (int)c->number, reason);
+        if (result == CASE_FAILED)
+            stop_if_lost(t);
     }
     subject_free(s);
 }
@@ -226,6 +247,7 @@ int main(int argc, char **argv)
     static check all;
     const char *text = getenv("DN_TEST_SEED"), *every = getenv("DN_TEST_EVERY");
     int failures = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* whoever ends this has what was found so far */
     all.seed = text ? strtoull(text, NULL, 10) : 20260;
     all.every = every && atoi(every) > 1 ? atoi(every) : 1;
     all.kinds = getenv("DN_TEST_KIND");

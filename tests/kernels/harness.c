@@ -669,6 +669,15 @@ static dn_status open_backend(const dn_backend_ops *ops, int32_t num_threads,
     return DN_OK;
 }
 
+bool check_lives(void)
+{
+    void *some = NULL;
+    if (!opened.ops || opened.ops->mem_alloc(opened.backend, 1, &some) != DN_OK)
+        return !opened.ops;
+    opened.ops->mem_free(opened.backend, some);
+    return true;
+}
+
 void check_close(void)
 {
     if (opened.ops)
@@ -817,7 +826,8 @@ static bool threads_agree(const execution *one, const execution *start, const ke
         bool fine = status == DN_OK && guards_stand(&e, reason, size) &&
                     (getenv("DN_TEST_UNORDERED") || same_bits(one, &e, threads, reason, size));
         if (status != DN_OK)
-            snprintf(reason, size, "status %d with %d threads", (int)status, (int)threads);
+            snprintf(reason, size, "status %d with %d threads: %s", (int)status, (int)threads,
+                     host_message());
         execution_free(&e);
         if (!fine)
             return false;
@@ -860,7 +870,9 @@ static dn_status find_truth(subject *s, const dn_backend_ops *ref)
     return s->status;
 }
 
-static char fenced[128]; /* what runs between fences */
+#define PATIENCE 60 /* seconds for a case on a device, which may never end */
+
+static char fenced[128]; /* what runs between fences, or on a device */
 
 static void on_fault(int signal)
 {
@@ -873,6 +885,12 @@ static void on_fault(int signal)
  * liar's writes are for the guard words to show, and what oneDNN reads is not ours to mend. */
 static fencing fence_for(const kernel_case *c, const dn_backend_ops *candidate)
 {
+    if (candidate->space == DN_SPACE_DEVICE) {
+        snprintf(fenced, sizeof(fenced), "%s: %s, case %d: not done in %d s\n", candidate->name,
+                 kind_name(c->kind), (int)c->number, PATIENCE);
+        signal(SIGALRM, on_fault);
+        alarm(PATIENCE);
+    }
     if (candidate->space == DN_SPACE_DEVICE || strcmp(candidate->name, "liar") == 0 ||
         strcmp(candidate->name, "onednn") == 0)
         return NO_FENCE;
@@ -892,6 +910,7 @@ int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *cand
     int result = CASE_FAILED;
     execution_copy(&e, &s->start, c, false, fence_for(c, candidate));
     dn_status status = execute(&e, c, candidate, 1);
+    alarm(0);
     signal(SIGSEGV, SIG_DFL); /* what comes now has no fence to blame */
     signal(SIGBUS, SIG_DFL);
     /* ref does not know the number of threads: a few cases show that */

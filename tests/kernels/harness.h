@@ -107,6 +107,8 @@ int same_case(subject *s, const dn_backend_ops *one, const dn_backend_ops *other
               size_t size);
 /* Closes the device that check_case keeps open. */
 void check_close(void);
+/* False: a device that was opened does nothing any more. */
+bool check_lives(void);
 const char *kind_name(int32_t kind);
 int64_t operand_count(const dn_operand *operand);
 size_t operand_bytes(const dn_operand *operand);

@@ -360,10 +360,20 @@ static dn_status dnn_to_weights(const dn_op *op, const dn_op_io *io, const conv_
     return status;
 }
 
+/* cuDNN loads 16 bytes at once: a host's memory may lie otherwise. */
+static bool lies_for_dnn(const dn_op *op, const dn_op_io *io)
+{
+    uintptr_t all = (uintptr_t)io->out[0];
+    for (int32_t i = 0; i < op->num_inputs; i++)
+        all |= cuda_has_in(op, i) && !(op->keep && i > 0) ? (uintptr_t)io->in[i] : 0;
+    return all % 16 == 0;
+}
+
 static dn_status by_dnn(const dn_op *op, const dn_op_io *io, const conv_args *a,
                         dn_status (*run)(const dn_op *, const dn_op_io *, const conv_args *))
 {
-    return op->dnn && !cuda_dnn_refused(op) ? run(op, io, a) : DN_DECLINED;
+    return op->dnn && !cuda_dnn_refused(op) && lies_for_dnn(op, io) ? run(op, io, a)
+                                                                    : DN_DECLINED;
 }
 
 /* Of a 1 x 1 kernel on channels-last images: dw (K, C) = dy^T (K, N Q) x (N Q, C). */

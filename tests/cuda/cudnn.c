@@ -533,8 +533,12 @@ static cudnnStatus_t convolve(const call *c)
         c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||
         !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
         return CUDNN_STATUS_BAD_PARAM;
-    if (all % 16 || (uintptr_t)c->bias % 16 || (c->handle->stream->recording && !c->conv->ran))
-        return CUDNN_STATUS_EXECUTION_FAILED; /* some kernels load 16 bytes at once */
+    if (c->handle->stream->recording && !c->conv->ran)
+        return CUDNN_STATUS_EXECUTION_FAILED;
+    if (all % 16 || (uintptr_t)c->bias % 16) {
+        memset(c->out, 0xFF, 2); /* the real one may load 16 bytes at once: the device's end */
+        return CUDNN_STATUS_SUCCESS;
+    }
     c->conv->ran = true;
     __atomic_fetch_add(&fake_dnn_rounded, c->conv->math != CUDNN_FMA_MATH, __ATOMIC_RELAXED);
     fake_do(c->handle->stream, compute, c, sizeof *c);

@@ -246,6 +246,11 @@ class Running(InFolder):
             out = net.forward()
             self.assertEqual(out['y'].tolist(), labels)
             self.assertEqual(out['x'][0, 0, 0, 0], labels[0] * 4)
+        for other in ((4, 1, 2, 1), (4, 2, 2, 2), (4, 4), (4, 1, 2, 2, 1)):
+            with self.assertRaisesRegex(deepnet.InvalidError, r'\(N, 1, 2, 2\)'):
+                net.set_input_arrays(np.zeros(other))
+        with self.assertRaises(deepnet.NameNotFoundError):
+            net.set_input_arrays(np.zeros((4, 1, 2, 2)), layer='x')
         with self.assertRaises(deepnet.InvalidError):
             net.set_input_arrays(np.zeros((4, 1, 2, 2)), np.zeros(3))
 

@@ -486,20 +486,29 @@ class Net:
                                   Owner(handle.value, lib().net_free, self._owner))
 
     def set_input_arrays(self, data, labels=None, layer=None):
-        """Points a MemoryData layer at arrays: data (N, C, H, W) and labels of N values, N a
-        multiple of its batch size. They are kept, not copied, if they are float32 and
+        """Points a MemoryData layer at arrays: data (N, C, H, W), with the layer's C, H and W,
+        and labels of N values, N a multiple of its batch size. They are kept, not copied, if they are float32 and
         contiguous. layer: its name; None: the first one."""
         data = np.ascontiguousarray(data, dtype=np.float32)
         labels = np.zeros(len(data)) if labels is None else labels
         labels = np.ascontiguousarray(labels, dtype=np.float32).reshape(-1)
-        if data.ndim != 4 or len(labels) != len(data):
-            raise InvalidError('data %s and %d labels: data must be (N, C, H, W) with N labels'
-                               % (data.shape, len(labels)))
+        item = self._memory_item(layer)
+        if data.shape[1:] != item or len(labels) != len(data):
+            raise InvalidError('data %s and %d labels: data must be (N, %d, %d, %d) with N '
+                               'labels' % (data.shape, len(labels), *item))
         pointer = ctypes.POINTER(ctypes.c_float)
         check(lib(), lib().net_set_memory_data(
             self._net, layer.encode() if layer else None, data.ctypes.data_as(pointer),
             labels.ctypes.data_as(pointer), len(data)))
         self._owner.keep((data, labels), ('memory data', self._net, layer))
+
+    def _memory_item(self, name):
+        """The shape of one item of a MemoryData layer; the library sees only a pointer."""
+        for layer in self._layers:
+            if layer.type == 'MemoryData' and name in (None, layer.name):
+                return self._blobs[self.top_names[layer.name][0]].shape[1:]
+        raise NameNotFoundError("no MemoryData layer%s in this phase of the net" %
+                                ("" if name is None else " '%s'" % name))
 
     # ---- telling -----------------------------------------------------------------------------
 

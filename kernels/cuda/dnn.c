@@ -56,8 +56,30 @@
     X(cudnnConvolutionBackwardData)                                                            \
     X(cudnnConvolutionBackwardFilter)
 
+/* One of the three structs of results, which are alike. */
+typedef cudnnConvolutionFwdAlgoPerf_t result;
+_Static_assert(sizeof(result) == sizeof(cudnnConvolutionBwdDataAlgoPerf_t) &&
+                   sizeof(result) == sizeof(cudnnConvolutionBwdFilterAlgoPerf_t),
+               "results differ");
+
+/* A trial takes as long as some steps, and a plan asks for the same convolution again and
+ * again: in every layout, for each layer that is alike. */
+typedef struct trial_key {
+    int64_t x[2 + DN_MAX_SPATIAL], y[2 + DN_MAX_SPATIAL], kernel[DN_MAX_SPATIAL],
+        stride[DN_MAX_SPATIAL], pad[DN_MAX_SPATIAL], dilation[DN_MAX_SPATIAL], group;
+    int32_t which, compute, layout, spatial, narrow, narrow_w;
+} trial_key;
+
+typedef struct trial {
+    struct trial *next;
+    trial_key key;
+    result results[CANDIDATES];
+    int num;
+} trial;
+
 struct cuda_dnn {
     void *library;
+    trial *trials;
     cudnnHandle_t handle; /* made for the first convolution */
     const char *refused;  /* why it could not be made; NULL: it could, or nobody asked */
 #define FIELD(name) __typeof__(name) *name;
@@ -85,12 +107,6 @@ struct cuda_dnn_conv {
     double measured;  /* nanoseconds; 0: not tried */
     bool fuses;       /* bias, and ReLU if there is one, as part of it */
 };
-
-/* One of the three structs of results, which are alike. */
-typedef cudnnConvolutionFwdAlgoPerf_t result;
-_Static_assert(sizeof(result) == sizeof(cudnnConvolutionBwdDataAlgoPerf_t) &&
-                   sizeof(result) == sizeof(cudnnConvolutionBwdFilterAlgoPerf_t),
-               "results differ");
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
@@ -130,6 +146,11 @@ void cuda_dnn_close(dn_backend *backend)
     cuda_dnn *d = backend->device->dnn;
     if (!d)
         return;
+    for (trial *t = d->trials; t;) {
+        trial *next = t->next;
+        backend->host.free(backend->host.user, t);
+        t = next;
+    }
     if (d->handle && !backend->device->gone)
         d->cudnnDestroy(d->handle);
     if (d->library)
@@ -410,7 +431,53 @@ static bool pick(dn_op *op, int32_t compute, const result *r, int n, size_t most
     return v->num > 0 && take_up(op, most, &most);
 }
 
-static bool choose(dn_op *op, int32_t compute, const int64_t count[3])
+static trial_key key_of(const dn_op *op, int32_t compute, const cuda_operand *x,
+                        const cuda_operand *y)
+{
+    const dn_args_conv *c = &op->args.conv;
+    const cuda_dnn_conv *v = op->dnn;
+    trial_key k;
+    memset(&k, 0, sizeof(k)); /* padding, too */
+    for (int32_t i = 0; i < 2 + c->spatial; i++) {
+        k.x[i] = x->info.shape.dim[i];
+        k.y[i] = y->info.shape.dim[i];
+    }
+    for (int32_t i = 0; i < c->spatial; i++) {
+        k.kernel[i] = c->kernel[i];
+        k.stride[i] = c->stride[i];
+        k.pad[i] = c->pad[i];
+        k.dilation[i] = c->dilation[i];
+    }
+    k.group = c->group;
+    k.which = v->which;
+    k.compute = compute;
+    k.layout = x->info.layout;
+    k.spatial = c->spatial;
+    k.narrow = v->wants.narrow;
+    k.narrow_w = v->wants.narrow_w;
+    return k;
+}
+
+/* The trial of a convolution, made when it is first asked for; NULL: no memory for it. */
+static const trial *trial_of(const dn_op *op, const trial_key *key, const int64_t count[3])
+{
+    dn_backend *backend = op->backend;
+    cuda_dnn *d = backend->device->dnn;
+    for (const trial *t = d->trials; t; t = t->next)
+        if (memcmp(&t->key, key, sizeof(*key)) == 0)
+            return t;
+    trial *t = backend->host.alloc(backend->host.user, sizeof(*t));
+    if (!t)
+        return NULL;
+    *t = (trial){.next = d->trials, .key = *key};
+    if (!try_all(backend, op->dnn, count, t->results, &t->num))
+        t->num = 0;
+    d->trials = t;
+    return t;
+}
+
+static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda_operand *y,
+                   const int64_t count[3])
 {
     dn_backend *backend = op->backend;
     const cuda_dnn *d = backend->device->dnn;
@@ -422,14 +489,16 @@ static bool choose(dn_op *op, int32_t compute, const int64_t count[3])
                                                         : CUDNN_DEFAULT_MATH;
     if (d->cudnnSetConvolutionMathType(v->conv, math) != CUDNN_STATUS_SUCCESS)
         return false;
-    if (backend->host.tune && try_all(backend, v, count, r, &n) &&
-        pick(op, compute, r, n, MOST_TUNED)) {
-        for (int i = 0; i < n && v->measured == 0; i++)
-            if ((int32_t)r[i].algo == v->algorithm && r[i].time > 0)
-                v->measured = 1e6 * (double)r[i].time;
+    trial_key key = key_of(op, compute, x, y);
+    const trial *t = backend->host.tune ? trial_of(op, &key, count) : NULL;
+    if (t && pick(op, compute, t->results, t->num, MOST_TUNED)) {
+        for (int i = 0; i < t->num && v->measured == 0; i++)
+            if ((int32_t)t->results[i].algo == v->algorithm && t->results[i].time > 0)
+                v->measured = 1e6 * (double)t->results[i].time;
         return true;
     }
-    return by_heuristics(d, v, r, &n) == CUDNN_STATUS_SUCCESS &&
+    return d->cudnnSetConvolutionMathType(v->conv, math) == CUDNN_STATUS_SUCCESS &&
+           by_heuristics(d, v, r, &n) == CUDNN_STATUS_SUCCESS &&
            pick(op, compute, r, n, MOST_WORKSPACE);
 }
 
@@ -466,7 +535,7 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     v->wants.narrow = narrow;
     v->wants.narrow_w = narrow && !weights;
     op->dnn = v;
-    if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, count)) {
+    if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, x, y, count)) {
         cuda_dnn_drop(op);
         return DN_OK;
     }

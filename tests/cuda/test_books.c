@@ -15,7 +15,8 @@ static fake_cuda_control *fake;
 static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
-static long *dnn_runs, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered, *blas_types;
+static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
+    *blas_types;
 static long **nccl_loses, *nccl_aborted, *blas_handles;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
@@ -284,6 +285,28 @@ static int rows_in_plan(const dn_context_options *options, const char *net_text,
     dn_net_free(net);
     dn_context_free(context);
     return count;
+}
+
+/* Trials take longer than steps: a convolution that a context has tried it tries no more. */
+static void check_trials(void)
+{
+    SECTION("trials");
+    dn_context_options options = device_options();
+    options.tune = 1;
+    dn_context *context = make_context(&options);
+    long before = *dnn_trials;
+    dn_solver *first = make(context, 0), *second = NULL;
+    CHECK_STATUS(dn_solver_step(first, 1), DN_OK);
+    CHECK(*dnn_trials > before);
+    before = *dnn_trials;
+    second = make(context, 0);
+    CHECK_STATUS(dn_solver_step(second, 1), DN_OK);
+    CHECK_INT(*dnn_trials, before);
+    CHECK(hash_weights(dn_solver_net(first)) == hash_weights(dn_solver_net(second)));
+    dn_solver_free(first);
+    dn_solver_free(second);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
 }
 
 /* cuDNN is there and does not start: convolutions are done, and the plan says why so slowly. */
@@ -559,6 +582,7 @@ int main(int argc, char **argv)
     *(void **)&current = find(module, "fake_cuda_current");
     *(void **)&stream_of = find(module, "fake_cuda_stream");
     dnn_runs = find(dnn, "fake_dnn_runs");
+    dnn_trials = find(dnn, "fake_dnn_trials");
     dnn_narrow = find(dnn, "fake_dnn_narrow");
     dnn_hasty = find(dnn, "fake_dnn_hasty");
     dnn_rounded = find(dnn, "fake_dnn_rounded");
@@ -576,6 +600,7 @@ int main(int argc, char **argv)
     check_compute();
     check_order();
     check_absent();
+    check_trials();
     check_layouts();
     check_failed_launch();
     check_lost();

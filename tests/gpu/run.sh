@@ -168,7 +168,7 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         "$root/tests/layers/check_reference.py" ;;
     solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
         "$python" "$root/tests/solvers/check_reference.py" ;;
-    train) nets 120 "training beside PyTorch" train --quick ;;
+    train) nets 180 "training beside PyTorch" train --quick ;;
     infer1) nets 90 "inference of one beside PyTorch" infer1 --quick ;;
     infer) nets 90 "inference beside PyTorch" infer --quick ;;
     compile) nets 400 "beside PyTorch, compiled" train,infer,infer1 --full ;;

@@ -120,6 +120,7 @@ static dn_status run_packed(dn_op *base, const dn_op_io *io)
 static void plan_packed(gemm_op *op, dn_op_info *info)
 {
     const dn_args_gemm *g = &op->g;
+    const int64_t threads = op->base.backend->host.num_threads;
     op->mul = (cpu_mul){.ker = op->base.backend->kernels,
                         .m = g->m,
                         .n = g->n,
@@ -135,17 +136,15 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
     int64_t tasks = op->tasks_m * op->tasks_n;
     /* other rows of the same columns pack the same B again */
     op->tasks_m = cpu_min(op->tasks_m, cpu_ceil(FEW_TASKS, op->tasks_n));
-    if (op->mul.in_place) /* long rows of B */
-        op->tasks_n = cpu_min(op->tasks_n, THIN_TASKS);
+    if (op->mul.in_place) /* long rows of B: what is asked for ahead lies in them */
+        op->tasks_n = cpu_min(cpu_min(op->tasks_n, THIN_TASKS), threads);
     if (op->mul.row_outer) { /* long rows of C; each task packs its B */
         op->tasks_n = cpu_min(tasks, cpu_ceil(op->mul.col_panels, op->mul.block));
         op->tasks_m = cpu_min(cpu_min(tasks / op->tasks_n, THIN_TASKS), op->mul.row_panels);
     }
     op->a_floats = (int64_t)cpu_round64((size_t)cpu_mul_a_size(&op->mul) * 4) / 4;
     op->work_floats = (int64_t)cpu_round64((size_t)cpu_mul_work_size(&op->mul) * 4) / 4;
-    info->scratch = (size_t)(g->batch * op->a_floats +
-                             op->base.backend->host.num_threads * op->work_floats) *
-                    4;
+    info->scratch = (size_t)(g->batch * op->a_floats + threads * op->work_floats) * 4;
     op->base.run = run_packed;
 }
 

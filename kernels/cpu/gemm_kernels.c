@@ -63,7 +63,15 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
         b += ldb;
     }
     float sums[MR * NR], *to = c;
-    bool plain = !e->bias_n && !e->add && !e->relu;
+    bool plain = !e->bias_n && !e->relu && !(e->add && (e->bias_m || VL < 8));
+    if (plain && e->add) { /* a further piece of k */
+        UNROLL
+        for (int i = 0; i < mr; i++) {
+            UNROLL
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = v_add(acc[i][v], v_load(c + i * ldc + v * VL));
+        }
+    }
     if (plain && e->bias_m) {
         UNROLL
         for (int i = 0; i < mr; i++) {

@@ -23,6 +23,7 @@
 # carries what is needed.
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+export DN_TEST_THREADS="${DN_TEST_THREADS:-2}" # a device is told of one: the same once more
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=${BUILD:-$root/build}

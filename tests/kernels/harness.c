@@ -874,7 +874,7 @@ static dn_status find_truth(subject *s, const dn_backend_ops *ref)
     return s->status;
 }
 
-#define PATIENCE 60 /* seconds for a case on a device, which may never end */
+#define PATIENCE 80 /* seconds for a case on a device, which may never end */
 
 static char fenced[128]; /* what runs between fences, or on a device */
 

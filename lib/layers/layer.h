@@ -63,7 +63,8 @@ typedef struct dni_weight {
     dni_shape shape;
     const Cnn__FillerParameter *filler; /* NULL: constant 0 */
     double constant;                    /* value where filler is NULL */
-    bool statistic; /* not trained: no gradient, whatever lr_mult says (BatchNorm) */
+    const float *diagonal; /* NULL, or what is on the diagonal of the last two axes, a square */
+    bool statistic;        /* not trained: no gradient, whatever lr_mult says (BatchNorm) */
 } dni_weight;
 
 #define DNI_MAX_WEIGHTS 8

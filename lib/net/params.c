@@ -2,6 +2,7 @@
  * params.c: weights as layers declare them, filled, or shared by `param { name }`. */
 #include <string.h>
 
+#include "layers/values.h"
 #include "net/net.h"
 
 bool dni_param_trained(const dni_param *param)
@@ -73,8 +74,12 @@ static dn_status fill_param(dn_net *net, const dni_net_layer *l, int32_t i, dni_
     Cnn__FillerParameter constant = CNN__FILLER_PARAMETER__INIT;
     constant.has_value = 1;
     constant.value = (float)w->constant;
-    return dni_fill(w->filler ? w->filler : &constant, &w->shape, net->dtype,
-                    p->blob.store->data, net->seed, l->layer.stream + 8 + (uint64_t)i % 8);
+    st = dni_fill(w->filler ? w->filler : &constant, &w->shape, net->dtype, p->blob.store->data,
+                  net->seed, l->layer.stream + 8 + (uint64_t)i % 8);
+    int64_t side = w->diagonal ? w->shape.dim[w->shape.axes - 1] : 0;
+    for (int64_t k = 0; !st && k < side; k++)
+        dni_put(p->blob.store->data, net->dtype, k * (side + 1), w->diagonal[k]);
+    return st;
 }
 
 static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__ParamSpec *spec)

@@ -1376,6 +1376,82 @@ def deformable_convolution(rng):
               deformed(x, 0 * offset, w, stride, 1, dilation, group, parts) + 0.5)
 
 
+def lattice(features):
+    """The permutohedral lattice by its definition, as a matrix: each point spread over the
+    corners of its simplex, a blur along each axis, and back, over the sum of each row."""
+    n, d = features.shape
+    scaled = features * np.sqrt(2 / 3) * (d + 1) / np.sqrt(np.arange(1, d + 1) * np.arange(2, d + 2))
+    # onto the plane whose coordinates sum to 0
+    up = np.concatenate([np.triu(np.ones((d, d))) - 0, np.zeros((1, d))])
+    up[np.arange(1, d + 1), np.arange(d)] = -np.arange(1, d + 1)
+    corners, rows = {}, []
+    for y in scaled @ up.T:
+        # the nearest point whose coordinates are multiples of d + 1 and sum to 0
+        near = np.rint(y / (d + 1)).astype(int)
+        order = sorted(range(d + 1), key=lambda i: near[i] * (d + 1) - y[i])
+        excess = near.sum()
+        for i in order[::-1][:excess] if excess > 0 else order[:-excess]:
+            near[i] -= np.sign(excess)
+        away = y - near * (d + 1)
+        order = sorted(range(d + 1), key=lambda i: -away[i])
+        steps, row = away[order], {}
+        for r in range(d + 1):
+            # corner r: the last r coordinates in order lower by d + 1, all of them r higher
+            key = near * (d + 1) + r
+            key[order[d + 1 - r:]] -= d + 1
+            share = (1 - (steps[0] - steps[d]) / (d + 1) if r == 0 else
+                     (steps[d - r] - steps[d + 1 - r]) / (d + 1))
+            row[corners.setdefault(tuple(key), len(corners))] = share
+        rows.append(row)
+    splat = np.zeros((n, len(corners)))
+    for i, row in enumerate(rows):
+        for k, share in row.items():
+            splat[i, k] = share
+    blurred = splat.T
+    for axis in range(d + 1):
+        blur = np.eye(len(corners))
+        for key, k in corners.items():
+            for side in (-1, 1):
+                other = np.array(key) + side
+                other[axis] -= side * (d + 1)
+                if tuple(other) in corners:
+                    blur[k, corners[tuple(other)]] += 0.5
+        blurred = blur @ blurred
+    matrix = splat @ blurred
+    return matrix / matrix.sum(1, keepdims=True)
+
+
+@case
+def multi_stage_meanfield(rng):
+    """CRF as RNN: the iterations by their definition; colours alike and far apart."""
+    N, C, H, W = 2, 4, 5, 6
+    u, q = rng.normal(0, 1, (2, N, C, H, W))
+    image = rng.uniform(0, 255, (N, 3, H, W))
+    image[0, :, :, 3:] = image[0, :, :1, :1]
+    made = net("layer { name: 'l' type: 'MultiStageMeanfield' bottom: 'u' bottom: 'q' bottom: 'i' "
+               "top: 'y' multi_stage_meanfield_param { num_iterations: 4 compatibility_mode: POTTS "
+               "threshold: 2 theta_alpha: 12 theta_beta: 30 theta_gamma: 3 spatial_filter_weight: "
+               "1.5 bilateral_filter_weights_str: '5 4 3.5 2' } }", {'u': u, 'q': q, 'i': image})
+    close('weights', [w.data[0, 0] for w in made.params['l']],
+          [np.eye(C) * 1.5, np.diag([5, 4, 3.5, 2]), -np.eye(C)])
+    weights = []
+    for w in made.params['l']:
+        w.data[...] += rng.normal(0, 0.3, w.data.shape)
+        weights.append(w.data[0, 0].astype('f8'))
+    made.forward()
+    place = np.stack(np.meshgrid(np.arange(W), np.arange(H)), -1).reshape(-1, 2)
+    spatial = lattice(place / 3)
+    for n in range(N):
+        colours = image[n].astype('f4').reshape(3, -1).T
+        bilateral = lattice(np.concatenate([place / 12, colours / 30], 1))
+        state = q[n].reshape(C, -1)
+        for _ in range(4):
+            p = softmax(state, 0)
+            message = weights[0] @ p @ spatial.T + weights[1] @ p @ bilateral.T
+            state = u[n].reshape(C, -1) - weights[2] @ message
+        close('item %d' % n, made.blobs['y'].data[n].reshape(C, -1), state)
+
+
 @case
 def spatial_transformer(rng):
     """Turned, moved, enlarged, far outside; numbers of theta given in st_param."""

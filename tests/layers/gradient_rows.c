@@ -646,6 +646,11 @@ const gradient_row gradient_rows[] = {
      L("DeformableConvolution", "bottom: 'x' bottom: 'xo' top: 'y' deformable_convolution_param { "
        "num_output: 2 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: 'xavier' } }"),
      0},
+    {"MultiStageMeanfield", X4 IN("xq", "dim: 2 dim: 3 dim: 4 dim: 5")
+     IN("t9", "dim: 2 dim: 3 dim: 4 dim: 5")
+     L("MultiStageMeanfield", "bottom: 'x' bottom: 'xq' bottom: 't9' top: 'y' "
+       "multi_stage_meanfield_param { num_iterations: 3 theta_alpha: 4 theta_beta: 2 "
+       "theta_gamma: 1.5 bilateral_filter_weights_str: '2 1 0.5' }"), 0},
     {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 6")
      L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param { }"), 0},
     {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 4")

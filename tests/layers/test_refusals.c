@@ -26,6 +26,11 @@
 #define CORRELATION(rest)                                                                      \
     X4 "layer { name: 'l' type: 'Correlation' bottom: 'x' bottom: 'x' top: 'y' "               \
        "correlation_param { " rest " } } "
+#define CRF(rest)                                                                              \
+    X4 "layer { name: 'l' type: 'MultiStageMeanfield' bottom: 'x' bottom: 'x' bottom: 'x' "    \
+       "top: 'y' "                                                                             \
+       "multi_stage_meanfield_param { num_iterations: 2 theta_alpha: 1 theta_gamma: 1 " rest   \
+       " } } "
 #define SOURCE(type, rest) "layer { name: 'l' type: '" type "' top: 'y' top: 'z' " rest " } "
 
 static const struct refusal {
@@ -256,8 +261,18 @@ static const struct refusal {
     {X4 "layer { name: 'l' type: 'DeformableConvolution' bottom: 'x' bottom: 'x' top: 'y' "
         "deformable_convolution_param { num_output: 2 kernel_size: 1 pad_l: 1 } }",
      DN_E_UNSUPPORTED, "a deformable convolution has 2 axes, padded alike"},
-    {X4 L("Convolution", "convolution_param { num_output: 2 kernel_size: 1 deformable_group: 1 }"),
+    {X4 L("Convolution",
+          "convolution_param { num_output: 2 kernel_size: 1 deformable_group: 1 }"),
      DN_E_NET, "deformable_group is DeformableConvolution's"},
+    {CRF(""), DN_E_NET, "theta_alpha, theta_beta, theta_gamma above 0 and num_iterations"},
+    {CRF("theta_beta: 1 compatibility_mode: FULL_CROSS"), DN_E_UNSUPPORTED,
+     "compatibility_mode other than POTTS is not supported"},
+    {CRF("theta_beta: 1 spatial_filter_weights_str: '3 3'"), DN_E_NET,
+     "spatial_filter_weights_str needs 3 numbers, one for each channel"},
+    {CRF("theta_beta: 1 bilateral_filter_weights_str: '3 3 3 3'"), DN_E_NET,
+     "bilateral_filter_weights_str needs 3 numbers, one for each channel"},
+    {CRF("theta_beta: 1 bilateral_filter_weights_str: '3 b 3'"), DN_E_NET,
+     "bilateral_filter_weights_str needs 3 numbers, one for each channel"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' }",
      DN_E_UNSUPPORTED, "without st_param theta means another thing in each fork"},
     {X4 "layer { name: 'l' type: 'SpatialTransformer' bottom: 'x' bottom: 'x' top: 'y' "

@@ -35,17 +35,17 @@ static dn_status check_gemm(dn_op *op)
                          op->in[2].count);
 }
 
-dn_status REF(ref_run_gemm)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_gemm_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_gemm *a = &op->args.gemm;
     int64_t a_row = a->trans_a ? 1 : a->lda, a_col = a->trans_a ? a->lda : 1;
     int64_t b_row = a->trans_b ? 1 : a->ldb, b_col = a->trans_b ? a->ldb : 1;
     for (int64_t batch = 0; batch < a->batch; batch++) {
-        const real *A = (const real *)io->in[0] + a->offset_a + batch * a->stride_a;
-        const real *B = (const real *)io->in[1] + a->offset_b + batch * a->stride_b;
-        real *C = (real *)io->out[0] + a->offset_c + batch * a->stride_c;
-        const real *bias =
-            a->bias_mode ? (const real *)io->in[2] + batch * a->stride_bias : NULL;
+        const double *A = (const double *)io->in[0] + a->offset_a + batch * a->stride_a;
+        const double *B = (const double *)io->in[1] + a->offset_b + batch * a->stride_b;
+        double *C = (double *)io->out[0] + a->offset_c + batch * a->stride_c;
+        const double *bias =
+            a->bias_mode ? (const double *)io->in[2] + batch * a->stride_bias : NULL;
         for (int64_t i = 0; i < a->m; i++)
             for (int64_t j = 0; j < a->n; j += REF_SUMS) {
                 int64_t m = a->n - j < REF_SUMS ? a->n - j : REF_SUMS;
@@ -65,4 +65,5 @@ dn_status REF(ref_run_gemm)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(gemm) = {"GEMM", "TTt:T", sizeof(dn_args_gemm), 1, check_gemm, REF_RUNS(gemm)};
+const ref_kind ref_gemm = {"GEMM", "TTt:T",    sizeof(dn_args_gemm),
+                           1,      check_gemm, REF_WIDE(gemm)};

@@ -23,17 +23,18 @@ static int64_t slope_of(const dn_args_prelu *a, int64_t i)
     return a->shared ? 0 : i / a->inner % a->dim;
 }
 
-dn_status REF(ref_run_prelu)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_prelu_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_prelu *a = &op->args.prelu;
-    const real *x = io->in[0], *slope = io->in[1];
-    real *y = io->out[0];
+    const double *x = io->in[0], *slope = io->in[1];
+    double *y = io->out[0];
     for (int64_t i = 0; i < op->in[0].count; i++)
         put(&y[i], ref_adds(op, 0), x[i] > 0 ? x[i] : slope[slope_of(a, i)] * x[i]);
     return DN_OK;
 }
 
-REF_KIND(prelu) = {"PRELU", "TT:T", sizeof(dn_args_prelu), 1, check_prelu, REF_RUNS(prelu)};
+const ref_kind ref_prelu = {"PRELU", "TT:T",      sizeof(dn_args_prelu),
+                            1,       check_prelu, REF_WIDE(prelu)};
 
 static dn_status check_prelu_bwd(dn_op *op)
 {
@@ -44,7 +45,8 @@ static dn_status check_prelu_bwd(dn_op *op)
     return ref_need_out(op, 1, op->in[1].count);
 }
 
-static double slope_gradient(const dn_args_prelu *a, int64_t d, const real *x, const real *dy)
+static double slope_gradient(const dn_args_prelu *a, int64_t d, const double *x,
+                             const double *dy)
 {
     double sum = 0;
     for (int64_t o = 0; o < a->outer; o++)
@@ -55,11 +57,11 @@ static double slope_gradient(const dn_args_prelu *a, int64_t d, const real *x, c
     return sum;
 }
 
-dn_status REF(ref_run_prelu_bwd)(const dn_op *op, const dn_op_io *io)
+dn_status ref_run_prelu_bwd_f64(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_prelu *a = &op->args.prelu;
-    const real *x = io->in[0], *slope = io->in[1], *dy = io->in[2];
-    real *dx = ref_out(op, io, 0), *dslope = ref_out(op, io, 1);
+    const double *x = io->in[0], *slope = io->in[1], *dy = io->in[2];
+    double *dx = ref_out(op, io, 0), *dslope = ref_out(op, io, 1);
     double shared = 0;
     for (int64_t d = 0; dslope && d < a->dim; d++) {
         double sum = slope_gradient(a, d, x, dy);
@@ -75,5 +77,5 @@ dn_status REF(ref_run_prelu_bwd)(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-REF_KIND(prelu_bwd) = {"PRELU_BWD", "TTT:tt",        sizeof(dn_args_prelu),
-                       3,           check_prelu_bwd, REF_RUNS(prelu_bwd)};
+const ref_kind ref_prelu_bwd = {"PRELU_BWD", "TTT:tt",        sizeof(dn_args_prelu),
+                                3,           check_prelu_bwd, REF_WIDE(prelu_bwd)};

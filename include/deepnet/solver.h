@@ -94,8 +94,9 @@ DN_API void dn_solver_free(dn_solver *solver);
 
 /* Runs `iterations` (0 or more) iterations: forward and backward iter_size times, clip,
  * regularise, update; tests, displays and snapshots when the prototxt says. Returns DN_OK,
- * DN_E_CANCELLED (the state is that after the last whole iteration), or what failed.
- * Since 0.1. */
+ * DN_E_CANCELLED (the state is that after the last whole iteration), or what failed: weights
+ * and histories are then those of the last whole iteration, but what a forward moves on (the
+ * batch, random numbers, BatchNorm's averages) has moved on. Since 0.1. */
 DN_API dn_status dn_solver_step(dn_solver *solver, int64_t iterations);
 /* Steps to max_iter, with the last test, display and snapshot as Caffe has them. Since 0.1. */
 DN_API dn_status dn_solver_solve(dn_solver *solver);

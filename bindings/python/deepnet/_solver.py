@@ -210,8 +210,9 @@ class Solver:
     def step(self, iterations, progress=False):
         """Runs that many iterations: forward and backward, update; tests, displays and
         snapshots when the solver says. progress: True shows a bar (tqdm's, if installed).
-        Raises what failed, CancelledError, or what a callback raised; the state is then that
-        after the last whole iteration."""
+        Raises what failed, CancelledError, or what a callback raised; weights and histories are
+        then those of the last whole iteration. An iteration that failed on its way has used its
+        batch and random numbers, and moved BatchNorm's averages."""
         with self._progress(iterations if progress else 0):
             self._events.run(lib().solver_step, self._solver, iterations)
 

@@ -26,7 +26,8 @@ typedef struct node { /* an op */
 typedef struct picture { /* a storage that holds an image */
     bool is;             /* ... whose layout matters and can be chosen */
     int32_t group;       /* of the ops that write it; -1: none yet */
-    bool reads[2];       /* while counting: somebody reads it in this layout */
+    int32_t reads[2];    /* times that it is read in this layout */
+    int64_t seen;        /* by which look around a group */
 } picture;
 
 typedef struct search {
@@ -38,6 +39,8 @@ typedef struct search {
     bool *nhwc;        /* per group */
     bool *stuck;       /* per group: plain */
     int32_t num_groups;
+    size_t *first, *members; /* ops of group g: members [first[g], first[g + 1]) */
+    int64_t looks;
     double rate; /* bytes a nanosecond */
 } search;
 
@@ -195,6 +198,16 @@ static void find_groups(search *s)
     }
 }
 
+static void list_members(search *s)
+{
+    for (size_t i = 0; i < s->num_ops; i++)
+        s->first[s->nodes[i].group]++;
+    for (int32_t g = 0; g < s->num_groups; g++)
+        s->first[g + 1] += s->first[g]; /* where it ends, until all are listed */
+    for (size_t i = s->num_ops; i-- > 0;)
+        s->members[--s->first[s->nodes[i].group]] = i;
+}
+
 /* ---- the search -------------------------------------------------------------------------- */
 
 static bool is_nhwc(const search *s, dni_tensor root)
@@ -203,50 +216,86 @@ static bool is_nhwc(const search *s, dni_tensor root)
     return m->is && m->group >= 0 && s->nhwc[m->group];
 }
 
-static double total_cost(const search *s)
+/* To have it in the layouts that it is read in. */
+static double conversion_cost(const search *s, dni_tensor root)
 {
-    const dni_program *p = s->p;
+    const dni_tensor_info *info = &s->p->tensors[root];
+    bool image = info->shape.axes >= 4 && !dni_is_flat(&info->shape);
+    bool converted = image && s->pictures[root].reads[!is_nhwc(s, root)] > 0;
+    return converted ? 2 * (double)dni_tensor_bytes(info) / s->rate : 0;
+}
+
+static void count_reads(search *s, size_t i, int32_t by)
+{
+    const dni_op *op = &s->p->ops[i];
+    const node *n = &s->nodes[i];
+    bool turned = s->nhwc[n->group];
+    for (int32_t k = 0; k < op->num_inputs; k++)
+        if (op->inputs[k] != DNI_NONE)
+            s->pictures[dni_root(s->p, op->inputs[k])].reads[turned && n->in >> k & 1] += by;
+}
+
+static double total_cost(search *s)
+{
     double cost = 0;
     for (size_t t = 0; t < s->num_tensors; t++)
-        s->pictures[t].reads[0] = s->pictures[t].reads[1] = false;
+        s->pictures[t].reads[0] = s->pictures[t].reads[1] = 0;
     for (size_t i = 0; i < s->num_ops; i++) {
-        const node *n = &s->nodes[i];
-        bool turned = s->nhwc[n->group];
-        cost += n->cost[turned];
-        for (int32_t k = 0; k < p->ops[i].num_inputs; k++)
-            if (p->ops[i].inputs[k] != DNI_NONE) {
-                dni_tensor root = dni_root(p, p->ops[i].inputs[k]);
-                s->pictures[root].reads[turned && n->in >> k & 1] = true;
-            }
+        count_reads(s, i, 1);
+        cost += s->nodes[i].cost[s->nhwc[s->nodes[i].group]];
     }
-    for (size_t t = 0; t < s->num_tensors; t++) {
-        const dni_tensor_info *info = &p->tensors[t];
-        if (info->storage == (dni_tensor)t && info->shape.axes >= 4 &&
-            !dni_is_flat(&info->shape) && s->pictures[t].reads[!is_nhwc(s, (dni_tensor)t)])
-            cost += 2 * (double)dni_tensor_bytes(info) / s->rate;
+    for (size_t t = 0; t < s->num_tensors; t++)
+        if (s->p->tensors[t].storage == (dni_tensor)t)
+            cost += conversion_cost(s, (dni_tensor)t);
+    return cost;
+}
+
+/* The part of it that flipping the group changes: its ops, and what they read and write. */
+static double cost_around(search *s, int32_t g)
+{
+    double cost = 0;
+    s->looks++;
+    for (size_t m = s->first[g]; m < s->first[g + 1]; m++) {
+        const dni_op *op = &s->p->ops[s->members[m]];
+        cost += s->nodes[s->members[m]].cost[s->nhwc[g]];
+        for (int32_t k = 0; k < op->num_inputs + op->num_outputs; k++) {
+            dni_tensor root = dni_root(
+                s->p, k < op->num_inputs ? op->inputs[k] : dni_output(op, k - op->num_inputs));
+            if (root == DNI_NONE || s->pictures[root].seen == s->looks)
+                continue;
+            s->pictures[root].seen = s->looks;
+            cost += conversion_cost(s, root);
+        }
     }
     return cost;
 }
 
-/* Flips one group after the other, keeping what saves. */
-static double descend(search *s, double best)
+static void flip(search *s, int32_t g)
 {
-    for (int round = 0; round < ROUNDS; round++) {
-        double before = best;
+    for (size_t m = s->first[g]; m < s->first[g + 1]; m++)
+        count_reads(s, s->members[m], -1);
+    s->nhwc[g] = !s->nhwc[g];
+    for (size_t m = s->first[g]; m < s->first[g + 1]; m++)
+        count_reads(s, s->members[m], 1);
+}
+
+/* Flips one group after the other, keeping what saves. Reads are counted. */
+static void descend(search *s)
+{
+    bool saved = true;
+    for (int round = 0; round < ROUNDS && saved; round++) {
+        saved = false;
         for (int32_t g = 0; g < s->num_groups; g++) {
             if (s->stuck[g])
                 continue;
-            s->nhwc[g] = !s->nhwc[g];
-            double cost = total_cost(s);
-            if (cost < best)
-                best = cost;
+            double before = cost_around(s, g);
+            flip(s, g);
+            if (cost_around(s, g) < before)
+                saved = true;
             else
-                s->nhwc[g] = !s->nhwc[g];
+                flip(s, g);
         }
-        if (best == before)
-            break;
     }
-    return best;
 }
 
 static bool choose(search *s)
@@ -259,7 +308,9 @@ static bool choose(search *s)
     }
     if (s->r->context->nhwc || !any)
         return any;
-    return descend(s, total_cost(s)) < MARGIN * plain;
+    total_cost(s);
+    descend(s);
+    return total_cost(s) < MARGIN * plain;
 }
 
 /* ---- applying --------------------------------------------------------------------------- */
@@ -403,7 +454,10 @@ dn_status dni_choose_layouts(dni_rewrite *r)
     s.pictures = dni_alloc(heap, s.num_tensors, sizeof *s.pictures);
     s.nhwc = dni_alloc(heap, s.num_ops, sizeof *s.nhwc);
     s.stuck = dni_alloc(heap, s.num_ops, sizeof *s.stuck);
-    dn_status st = s.nodes && s.pictures && s.nhwc && s.stuck ? DN_OK : DN_E_NOMEM;
+    s.first = dni_alloc(heap, s.num_ops + 1, sizeof *s.first);
+    s.members = dni_alloc(heap, s.num_ops, sizeof *s.members);
+    dn_status st =
+        s.nodes && s.pictures && s.nhwc && s.stuck && s.first && s.members ? DN_OK : DN_E_NOMEM;
     bool any = false;
     if (!st)
         st = find_rate(&s);
@@ -414,6 +468,7 @@ dn_status dni_choose_layouts(dni_rewrite *r)
     if (!st && any) {
         find_pictures(&s);
         find_groups(&s);
+        list_members(&s);
         if (choose(&s))
             st = apply(&s);
     }
@@ -421,5 +476,7 @@ dn_status dni_choose_layouts(dni_rewrite *r)
     dni_free(heap, s.pictures);
     dni_free(heap, s.nhwc);
     dni_free(heap, s.stuck);
+    dni_free(heap, s.first);
+    dni_free(heap, s.members);
     return st;
 }

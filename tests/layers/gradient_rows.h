@@ -13,7 +13,7 @@ enum {
     ROW_KINKS = 4,  /* kinks are dense: fewer than half of the values may be smooth */
     ROW_INPUTS = 8, /* the layer's own rule for its weights is no derivative: inputs alone */
     ROW_RULE = 16,  /* what flows back is a rule, not the derivative of the top: it must be
-                       there and finite; check_forks.py holds it against the rule */
+                       there and finite; check_fork_*.py hold it against the rule */
 };
 
 /* Inputs are named by what they hold: x... standard normal, checked; p... positive, checked;

@@ -56,7 +56,9 @@ static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m
 }
 
 /* Packing B costs more than it spares; more tasks would make its rows short. */
-enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8, FEW_TASKS = 16 };
+enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8 };
+/* Where there are so many tasks, or two for each worker, rows are not cut any further. */
+enum { FEW_TASKS = 16 };
 /* So does it for what reads a panel again from the second cache, unless tiles are so low that
  * they read it too often. */
 enum { MIN_ROWS = 96, SOME_ROWS = 200, LOW_TILE = 6 };
@@ -135,7 +137,7 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
               &op->tasks_n);
     int64_t tasks = op->tasks_m * op->tasks_n;
     /* other rows of the same columns pack the same B again */
-    op->tasks_m = cpu_min(op->tasks_m, cpu_ceil(FEW_TASKS, op->tasks_n));
+    op->tasks_m = cpu_min(op->tasks_m, cpu_ceil(cpu_max(FEW_TASKS, 2 * threads), op->tasks_n));
     if (op->mul.in_place) /* long rows of B: what is asked for ahead lies in them */
         op->tasks_n = cpu_min(cpu_min(op->tasks_n, THIN_TASKS), threads);
     if (op->mul.row_outer) { /* long rows of C; each task packs its B */

@@ -115,8 +115,9 @@ static dn_status take_operands(dn_op *op, const char *side, const char *letters,
             return ref_fail(op, DN_E_INVALID, "%s %d is missing", side, (int)i);
         if (!letter)
             return ref_fail(op, DN_E_INVALID, "%s %d is one too many", side, (int)i);
-        if (!dtype_fits(optional ? (char)(letter - 'a' + 'A') : letter, taken[i].info.dtype,
-                        loops))
+        bool mixed = is_real(letter) && real_type != DN_F64 && given[i].dtype == DN_F64;
+        if (mixed || !dtype_fits(optional ? (char)(letter - 'a' + 'A') : letter,
+                                 taken[i].info.dtype, loops))
             return ref_fail(op, DN_E_INVALID, "%s %d has the wrong element type %d", side,
                             (int)i, (int)given[i].dtype);
         if (!layout_fits(letter, &given[i]))

@@ -33,53 +33,53 @@ static dn_status check_scatter_add(dn_op *op)
     return check_rows(op, false);
 }
 
-static dn_status check_indices(const dn_op *op, const double *index)
+static dn_status check_indices(const dn_op *op, const real *index)
 {
     const dn_args_gather *a = &op->args.gather;
     for (int64_t i = 0; i < batch_of(a) * a->count; i++)
-        if (!(index[i] > -1 && index[i] < (double)a->limit))
+        if (!(index[i] > -1 && index[i] < (real)a->limit))
             return row_number_fail(op->host, index[i], i, a->limit);
     return DN_OK;
 }
 
 /* Of item i, counted through all tables: where its row of a table begins. */
-static int64_t row_of(const dn_args_gather *a, const double *index, int64_t i)
+static int64_t row_of(const dn_args_gather *a, const real *index, int64_t i)
 {
     return (i / a->count * a->limit + (int64_t)index[i]) * a->cols;
 }
 
-dn_status ref_run_gather_f64(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_gather)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_gather *a = &op->args.gather;
-    const double *x = io->in[0], *index = io->in[1];
-    double *y = io->out[0];
+    const real *x = io->in[0], *index = io->in[1];
+    real *y = io->out[0];
     REF_TRY(check_indices(op, index));
     for (int64_t i = 0; i < batch_of(a) * a->count; i++) {
-        const double *row = x + row_of(a, index, i);
+        const real *row = x + row_of(a, index, i);
         for (int64_t j = 0; j < a->cols; j++)
             put(&y[i * a->cols + j], ref_adds(op, 0), row[j]);
     }
     return DN_OK;
 }
 
-const ref_kind ref_gather = {"GATHER", "TT:T",       sizeof(dn_args_gather),
-                             1,        check_gather, REF_WIDE(gather)};
+REF_KIND(gather) = {"GATHER", "TT:T",       sizeof(dn_args_gather),
+                    1,        check_gather, REF_RUNS(gather)};
 
-dn_status ref_run_scatter_add_f64(const dn_op *op, const dn_op_io *io)
+dn_status REF(ref_run_scatter_add)(const dn_op *op, const dn_op_io *io)
 {
     const dn_args_gather *a = &op->args.gather;
-    const double *x = io->in[0], *index = io->in[1];
-    double *y = io->out[0];
+    const real *x = io->in[0], *index = io->in[1];
+    real *y = io->out[0];
     REF_TRY(check_indices(op, index));
     for (int64_t i = 0; !ref_adds(op, 0) && i < op->out[0].count; i++)
         y[i] = 0;
     for (int64_t i = 0; i < batch_of(a) * a->count; i++) {
-        double *row = y + row_of(a, index, i);
+        real *row = y + row_of(a, index, i);
         for (int64_t j = 0; j < a->cols; j++)
             put(&row[j], !a->set, x[i * a->cols + j]);
     }
     return DN_OK;
 }
 
-const ref_kind ref_scatter_add = {
-    "SCATTER_ADD", "TT:T", sizeof(dn_args_gather), 1, check_scatter_add, REF_WIDE(scatter_add)};
+REF_KIND(scatter_add) = {
+    "SCATTER_ADD", "TT:T", sizeof(dn_args_gather), 1, check_scatter_add, REF_RUNS(scatter_add)};

@@ -5,10 +5,10 @@
  * that of Convolution, in 2 dimensions, and deformable_group (1): so many parts of the channels
  * are moved each by itself. bottoms: (N, C, H, W), (N, deformable_group kernel_h kernel_w 2, P,
  * Q), a dy before each dx; top: (N, num_output, P, Q); weights: as Convolution's.
- * Gradient: of the two linear functions, as FlowWarp's. The fork asks for offsets of the
- * bottom's size, and reads them as if they were of the top's; here they are. What the taps see
- * is a table of columns, sampled as (N deformable_group) images; of it y is a convolution of
- * 1x1.
+ * Gradient: of the two linear functions, as FlowWarp's; an offset that is NaN makes NaN. The
+ * fork asks for offsets of the bottom's size, and reads them as if they were of the top's; here
+ * they are. What the taps see is a table of columns, sampled as (N deformable_group) images; of
+ * it y is a convolution of 1x1.
  */
 #include "layers/convolution.h"
 #include "layers/sampler.h"
@@ -70,7 +70,7 @@ static dn_status shape(dni_layer *layer)
                     moved->dim[1] / (2 * s->taps) == parts,
                 DN_E_SHAPE, "bottom 1 must have 2 numbers for each tap and place of the top");
     DNI_REQUIRE((x->dim[2] + 3.0) * ((double)x->dim[3] + 3) <= 0x1p24, DN_E_SHAPE,
-                "a plane of bottom 0 is empty or too large");
+                "a plane of bottom 0 is too large");
     dni_shape all = dni_shape_of(4, (int64_t[]){C, s->taps, P, Q});
     st = dni_shape_check(&all);
     s->columns = dni_shape_of(4, (int64_t[]){x->dim[0], C * s->taps, P, Q});

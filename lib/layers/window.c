@@ -106,8 +106,8 @@ dn_status dni_window_read(const dni_layer *layer, dni_window *w)
     w->N = dni_shape_range(&layer->bottom[0], 0, w->axis);
     w->args.spatial = layer->bottom[0].axes - w->axis - 1;
     w->args.group = (int32_t)p->group;
-    DNI_REQUIRE(!p->has_deformable_group || strstr(layer->cls->type, "Deformable"), DN_E_NET,
-                "deformable_group is DeformableConvolution's");
+    DNI_REQUIRE(!p->has_deformable_group || !strcmp(layer->cls->type, "DeformableConvolution"),
+                DN_E_NET, "deformable_group is DeformableConvolution's");
     DNI_REQUIRE(w->args.spatial <= DN_MAX_SPATIAL, DN_E_UNSUPPORTED,
                 "%d spatial axes; at most %d are possible", w->args.spatial, DN_MAX_SPATIAL);
     st = read_kernel(p, w->args.spatial, w->args.kernel);

@@ -111,7 +111,7 @@ def typo_in_a_type():
           "3:1: layer 'c': unknown layer type 'Quux'")
     check(X + "layer { name: 'c' type: 'QuuxInnerProduct' bottom: 'x' top: 'c' }\n",
           "3:1: layer 'c': unknown layer type 'QuuxInnerProduct'")
-    for other in ('PSROIAlign', 'DeformableConvolution'):  # than ROIAlign, DepthwiseConvolution
+    for other in ('PSROIAlign', 'PartialConvolution'):  # than ROIAlign, DepthwiseConvolution
         check(X + f"layer {{ name: 'c' type: '{other}' bottom: 'x' top: 'c' }}\n",
               f"3:1: layer 'c': unknown layer type '{other}'")
 

@@ -504,7 +504,7 @@ static void check_reuse(void)
 static void check_memory_limit(void)
 {
     SECTION("device_memory_limit");
-    enum { LIMIT = 8 << 20 };
+    enum { LIMIT = 16 << 20 };
     fake = (fake_control){0};
     dn_context *context = NULL;
     dn_context_options options = {.struct_size = sizeof options,
@@ -515,7 +515,7 @@ static void check_memory_limit(void)
     dn_net *net = make_net(context);
     CHECK_STATUS(run_batch(net, 2048), DN_OK);
     CHECK_STATUS(run_batch(net, 8192), DN_E_LIMIT);
-    CHECK(dn_last_error() && strstr(dn_last_error(), "device_memory_limit is 8388608"));
+    CHECK(dn_last_error() && strstr(dn_last_error(), "device_memory_limit is 16777216"));
     CHECK_STATUS(run_batch(net, 3000), DN_OK); /* in the place of the 2048 */
     CHECK_STATUS(run_batch(net, 16), DN_OK);
     CHECK_STATUS(run_batch(net, 2048), DN_OK);

@@ -22,6 +22,7 @@ static const struct {
     {"EvalDetection", "sorts, matches"},
     {"Filter", "which items pass: the shape depends on it"},
     {"MemoryData", "the host's data"},
+    {"MultiStageMeanfield", "a table of the colours that an image has"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "ProposalLayer, ProposalTargetLayer: the shape depends on the number of boxes"},
     {"SegmentationEvaluate", "resizes images of 8 bits"},

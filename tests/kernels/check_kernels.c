@@ -74,9 +74,9 @@ static int64_t work_of(const kernel_case *c)
 }
 
 /* The rows of much work are those at which the fast backend begins to do something else. Plain
- * loops, as ref and the CUDA kernels are, choose by nothing that smaller rows do not have on
- * both sides; and a row has dozens of cases, of which every fifth says what it has to say. It
- * would be three quarters of their time. */
+ * loops, as ref and the CUDA kernels are, choose by shapes, which all of a row's dozens of
+ * cases share: every fifth of these says what they have to say. All of them would be three
+ * quarters of the time. */
 static bool is_one_of_much(tally *t, const kernel_case *c)
 {
     return !t->loops || work_of(c) < MUCH || t->large[c->kind]++ % OF_MUCH == 0;

@@ -191,10 +191,64 @@ class Layers(InFolder):
             signal.setitimer(signal.ITIMER_REAL, 0.02)
             with self.assertRaises(KeyboardInterrupt):
                 for _ in range(100000):
-                    net.forward()
+                    net._forward(0, 1)  # no views: Python drops what is raised in a __del__
         finally:
             signal.signal(signal.SIGALRM, old)
         self.assertEqual(net.forward()['y'][0], 1)
+
+    @staticmethod
+    def interrupted(make, after):
+        """Whether make() calls layers back, or check(), more than `after` times; then the next
+        call is interrupted before its first line, where Python runs the handlers of signals
+        too."""
+        left, places = after, (('deepnet._layer', 'call'), ('deepnet._errors', 'check'))
+
+        def profile(frame, event, _):
+            nonlocal left
+            if event == 'call' and (frame.f_globals.get('__name__'),
+                                    frame.f_code.co_name) in places:
+                left -= 1
+                if left < 0:
+                    sys.setprofile(None)
+                    raise KeyboardInterrupt
+        sys.setprofile(profile)
+        try:
+            make()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(None)
+        return left < 0
+
+    def test_interrupts_as_nets_are_made(self):
+        from deepnet import _errors, _layer
+        text = X + python('y', 'Scaled', ['x']) + python('z', 'Scaled', ['y'])
+        self.write('net.prototxt', text)
+        solver_text = 'base_lr: 0.1 lr_policy: "fixed"'
+        self.write('solver.prototxt', 'net: "net.prototxt" ' + solver_text)
+        net = caffe.Net(text=text, phase=caffe.TRAIN)
+
+        def reshape():
+            net.blobs['x'].reshape(5 - net.blobs['x'].shape[0], 3)  # 1, 4, 1, ...
+            net.reshape()
+        known, hook, unraisable = len(_layer._running), sys.unraisablehook, []
+        sys.unraisablehook = lambda what: unraisable.append(what.exc_type)
+        try:
+            for name, make in (
+                    ('a file', lambda: caffe.Net('net.prototxt', caffe.TRAIN)),
+                    ('text', lambda: caffe.Net(text=text, phase=caffe.TRAIN)),
+                    ('shared', net.shared), ('reshape', reshape),
+                    ('solver', lambda: caffe.SGDSolver('solver.prototxt')),
+                    ('its text', lambda: caffe.SGDSolver(text=solver_text, net_text=text))):
+                calls = 0
+                with self.subTest(name):
+                    while self.interrupted(make, calls):
+                        self.assertEqual((unraisable, _errors.interrupted()), ([], False))
+                        self.assertEqual(len(_layer._running), known)
+                        calls += 1
+                    self.assertGreaterEqual(calls, 3)
+        finally:
+            sys.unraisablehook = hook
 
     def test_phase(self):
         for phase in (caffe.TRAIN, caffe.TEST):

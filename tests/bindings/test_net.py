@@ -99,6 +99,23 @@ class Views(InFolder):
         with self.assertRaises(AttributeError):
             net.nothing
 
+    def test_closed_with_attributes_of_its_own(self):
+        class Own(Net):
+            @property
+            def wrong(self):
+                return [].nothing
+        net = Own('net.prototxt', TEST)
+        net.mine = 1
+        for _ in range(2):
+            with self.assertRaisesRegex(AttributeError, "'list' object .* 'nothing'"):
+                net.wrong
+            self.assertEqual(net.mine, 1)
+            net.close()
+            net.other = 2
+            self.assertIn('closed', repr(net))
+            with self.assertRaisesRegex(deepnet.InvalidError, 'closed'):
+                net.blobs
+
     def test_there_is_one_owner(self):
         net = Net('net.prototxt', TEST)
         for what in (net, net.blobs['data'], net.params, deepnet.Context(num_threads=1)):

@@ -4,11 +4,14 @@ import gc
 import os
 import signal
 import sys
+import threading
 import unittest
 
 import numpy as np
 
 import deepnet
+from deepnet._errors import keep_interrupt
+from deepnet._owner import Owner
 from nets import SOLVER, TRAINED, InFolder
 
 RNG = np.random.RandomState(1)
@@ -195,6 +198,48 @@ class Callbacks(Case):
         before = solver.iter
         solver.step(2)
         self.assertEqual(solver.iter, before + 2)
+
+    def test_ctrl_c_beside_a_failure(self):
+        solver = self.solver()
+
+        def fail(event):
+            keep_interrupt(KeyboardInterrupt())  # what a signal's handler raised
+            raise ValueError
+        solver.on('step_end', fail)
+        with self.assertRaises(KeyboardInterrupt) as caught:
+            solver.step(1)
+        self.assertIsInstance(caught.exception.__cause__, ValueError)
+        solver.off('step_end', fail)
+        solver.step(1)
+
+    def test_ctrl_c_as_a_call_returns(self):
+        solver = self.solver()
+
+        def step():
+            solver._events.error = ValueError()
+            keep_interrupt(KeyboardInterrupt())
+            raise KeyboardInterrupt
+        with self.assertRaises(KeyboardInterrupt):
+            solver._events.run(step)
+        solver.step(1)  # nothing is left over
+
+    def test_other_threads_report_their_own(self):
+        solver, hook, seen = self.solver(), sys.unraisablehook, []
+
+        def lose():
+            Owner(1, lambda handle: [].pop())  # IndexError in Owner.__del__
+
+        def work(event):
+            thread = threading.Thread(target=lose)
+            thread.start()
+            thread.join()
+        solver.on('step_end', work)
+        sys.unraisablehook = lambda what: seen.append(what.exc_type)
+        try:
+            solver.step(2)
+        finally:
+            sys.unraisablehook = hook
+        self.assertEqual(seen, [IndexError] * 2)
 
     def test_cancel(self):
         solver = self.solver()

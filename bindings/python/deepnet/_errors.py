@@ -147,6 +147,11 @@ def interrupted():
     return 'error' in _interrupts.__dict__
 
 
+def take_interrupt():
+    """The one that check() has not raised yet, for the caller to raise; None if none waits."""
+    return _interrupts.__dict__.pop('error', None)
+
+
 class calling_back:
     """Around a call that calls Python back. Python runs the handlers of signals before a
     callback's first line as well, outside its `try`: what they raise there, as Ctrl-C does,
@@ -159,13 +164,16 @@ class calling_back:
         if threading.current_thread() is threading.main_thread():  # others run no handlers
             self._hook, sys.unraisablehook = sys.unraisablehook, self._caught
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         if self._hook:
             sys.unraisablehook = self._hook
+        if kind:  # a second Ctrl-C, as the call returned: nobody comes to check()
+            take_interrupt()
 
     def _caught(self, what):
         trace = what.exc_traceback
-        if trace and trace.tb_frame.f_globals.get('__package__') == __package__:
+        if (threading.current_thread() is threading.main_thread() and trace
+                and trace.tb_frame.f_globals.get('__package__') == __package__):
             keep_interrupt(what.exc_value)
         else:
             self._hook(what)
@@ -174,8 +182,8 @@ class calling_back:
 def check(lib, status, path=None):
     """Raises what a negative status means, or the interrupt that led to it; returns None for
     DN_OK."""
-    interrupt = _interrupts.__dict__.pop('error', None)
-    if interrupt:
+    interrupt = take_interrupt()
+    if interrupt is not None:
         raise interrupt
     if status != _api.OK:
         raise failure(lib, status, path)

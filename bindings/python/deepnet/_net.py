@@ -14,7 +14,7 @@ from ._context import current_context
 from ._errors import (InvalidError, NameNotFoundError, UnsupportedError, calling_back, check,
                       failure)
 from ._lib import lib
-from ._owner import Owner
+from ._owner import Owner, make
 from ._text import names_array, path_bytes
 
 TRAIN, TEST = 0, 1  # as pycaffe has them; the C API counts from 1
@@ -41,6 +41,22 @@ def choose(table, value, what):
     except (KeyError, TypeError):
         raise InvalidError('%s %r: one of %s' % (what, value, ', '.join(map(repr, table)))) \
             from None
+
+
+class _UntilClosed:
+    """The attributes that close() takes away. An open net's own hide this one, which answers
+    for them afterwards; a __getattr__ would hide what a subclass's property raises."""
+
+    def __init__(self):
+        self.names = []
+
+    def __set_name__(self, _cls, name):
+        self.names.append(name)
+
+    def __get__(self, net, _cls=None):
+        if net is None:
+            return self
+        raise InvalidError('the net is closed')
 
 
 class NetLayer:
@@ -96,6 +112,9 @@ class Net:
     run during its calls. Its arrays are views that keep it alive.
     """
 
+    _net = _owner = _before = _after = _layer_names = _blobs = _inputs = _outputs = _layers = \
+        _UntilClosed()
+
     def __init__(self, network_file=None, phase=None, *args, weights=None, level=0, stages=None,
                  text=None, context=None, dtype='float32', memory='readable', keep=(),
                  memory_limit=0, input_shapes=None, wire_only=False, compute='f32',
@@ -118,18 +137,14 @@ class Net:
                 shape.axes = len(dims)
                 shape.dim[:len(dims)] = list(dims)
             options.input_shapes, options.input_shapes_count = shapes, len(shapes)
-        handle = ctypes.c_void_p()
         if text is None:
-            done = lib().net_create_from_prototxt(
-                ctypes.byref(handle), context._owner.handle, path_bytes(network_file),
-                ctypes.byref(options))
+            create, source = lib().net_create_from_prototxt, [path_bytes(network_file)]
         else:
             data = text.encode() if isinstance(text, str) else text
-            done = lib().net_create_from_text(
-                ctypes.byref(handle), context._owner.handle, data, len(data),
-                ctypes.byref(options))
-        check(lib(), done, network_file)
-        self._adopt(handle.value, Owner(handle.value, lib().net_free, context._owner))
+            create, source = lib().net_create_from_text, [data, len(data)]
+        handle = make(create, lib().net_free, context._owner.handle, *source,
+                      ctypes.byref(options), path=network_file)
+        self._adopt(handle, Owner(handle, lib().net_free, context._owner))
         if weights is not None:
             self.copy_from(weights)
 
@@ -400,7 +415,9 @@ class Net:
 
     def reshape(self):
         """Takes up new shapes of inputs (Blob.reshape) now rather than at the next forward."""
-        check(lib(), lib().net_reshape(self._net))
+        with calling_back():
+            done = lib().net_reshape(self._net)
+        check(lib(), done)
 
     def clear_param_diffs(self):
         """Sets the gradients of all weights to zero."""
@@ -480,15 +497,13 @@ class Net:
 
     def shared(self):
         """A second net on the same weights, with blobs of its own, for another thread."""
-        handle = ctypes.c_void_p()
-        check(lib(), lib().net_create_shared(ctypes.byref(handle), self._net, None))
-        return type(self)._borrow(handle.value,
-                                  Owner(handle.value, lib().net_free, self._owner))
+        handle = make(lib().net_create_shared, lib().net_free, self._net, None)
+        return type(self)._borrow(handle, Owner(handle, lib().net_free, self._owner))
 
     def set_input_arrays(self, data, labels=None, layer=None):
         """Points a MemoryData layer at arrays: data (N, C, H, W), with the layer's C, H and W,
-        and labels of N values, N a multiple of its batch size. They are kept, not copied, if they are float32 and
-        contiguous. layer: its name; None: the first one."""
+        and labels of N values, N a multiple of its batch size. They are kept, not copied, if
+        they are float32 and contiguous. layer: its name; None: the first one."""
         data = np.ascontiguousarray(data, dtype=np.float32)
         labels = np.zeros(len(data)) if labels is None else labels
         labels = np.ascontiguousarray(labels, dtype=np.float32).reshape(-1)
@@ -546,12 +561,8 @@ class Net:
 
     def close(self):
         """Lets go of the net; it is freed with the last array that views it."""
-        self.__dict__.clear()
-
-    def __getattr__(self, name):
-        if not self.__dict__ and name.startswith('_') and not name.startswith('__'):
-            raise InvalidError('the net is closed')
-        raise AttributeError("a net has no attribute '%s'" % name)
+        for name in Net._net.names:
+            self.__dict__.pop(name, None)
 
     def __enter__(self):
         return self
@@ -560,7 +571,7 @@ class Net:
         self.close()
 
     def __repr__(self):
-        if not self.__dict__:
+        if '_net' not in self.__dict__:
             return '<deepnet.Net, closed>'
         return "<deepnet.Net '%s': %d layers, %s -> %s>" % (
             self.name, len(self._layers), ', '.join(self._inputs) or 'data layers',

@@ -4,7 +4,26 @@
 Nets, solvers, blobs and the numpy views of blobs all hold the same Owner, and an Owner holds
 those it depends on (a net its context), so handles are freed in the right order by counting.
 """
+import ctypes
 import os
+
+from ._errors import calling_back, check
+from ._lib import lib
+
+
+def make(create, free, *arguments, path=None):
+    """The handle that create(&handle, *arguments) makes, layers written in Python included;
+    path: as for check(). An interrupt may come although it was made: it is freed then."""
+    handle = ctypes.c_void_p()
+    try:
+        with calling_back():
+            status = create(ctypes.byref(handle), *arguments)
+        check(lib(), status, path)
+    except BaseException:
+        if handle:
+            free(handle)
+        raise
+    return handle.value
 
 
 class Owner:

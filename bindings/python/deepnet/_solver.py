@@ -11,10 +11,10 @@ import numpy as np
 
 from . import _api
 from ._context import current_context
-from ._errors import calling_back, check, interrupted
+from ._errors import calling_back, check, interrupted, take_interrupt
 from ._lib import lib
 from ._net import COMPUTE, MEMORY, Net, choose
-from ._owner import Owner
+from ._owner import Owner, make
 from ._text import path_bytes
 
 _logger = logging.getLogger('deepnet')
@@ -64,10 +64,14 @@ class _Events:
 
     def run(self, function, *arguments, path=None):
         """Calls the library; raises what a callback raised, else what the status means."""
+        self.error = None  # an interrupt may have come before it was raised
         with calling_back():
             status = function(*arguments)
         error, self.error = self.error, None
         if error is not None:
+            interrupt = take_interrupt()
+            if interrupt is not None:
+                raise interrupt from error
             raise error
         check(lib(), status, path)
 
@@ -137,19 +141,15 @@ class Solver:
 
     @staticmethod
     def _create(context, solver_file, text, net_text, options):
-        handle = ctypes.c_void_p()
         if text is None:
-            done = lib().solver_create_from_prototxt(
-                ctypes.byref(handle), context._owner.handle, path_bytes(solver_file),
-                ctypes.byref(options))
+            create, source = lib().solver_create_from_prototxt, [path_bytes(solver_file)]
         else:
             data = text.encode() if isinstance(text, str) else text
             net = net_text.encode() if isinstance(net_text, str) else net_text
-            done = lib().solver_create_from_text(
-                ctypes.byref(handle), context._owner.handle, data, len(data), net,
-                len(net or b''), ctypes.byref(options))
-        check(lib(), done, solver_file)
-        return handle.value
+            create = lib().solver_create_from_text
+            source = [data, len(data), net, len(net or b'')]
+        return make(create, lib().solver_free, context._owner.handle, *source,
+                    ctypes.byref(options), path=solver_file)
 
     def _prototxt(self):
         if self._source is None:

@@ -81,12 +81,6 @@ static dn_status take(dn_op *op, const dn_op_desc *desc, dn_op_info *info)
     return op->kind->prepare ? op->kind->prepare(op, info) : DN_OK;
 }
 
-static bool convolves(const dn_op *op)
-{
-    return op->kind == &cuda_conv || op->kind == &cuda_conv_bwd_data ||
-           op->kind == &cuda_conv_bwd_weights;
-}
-
 dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                          dn_op_info *info)
 {
@@ -115,13 +109,12 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
         op->compute = DN_COMPUTE_F32;
     info->compute = op->compute;
     info->cost = cuda_cost(op);
-    const char *absent = convolves(op) && !op->blas ? cuda_dnn_absent(backend) : NULL;
     snprintf(info->implementation, sizeof(info->implementation), "cuda:%s%s%s%s",
              op->blas  ? "cublas"
              : op->dnn ? "cudnn"
                        : "kernel",
-             op->unordered ? " unordered" : "", absent ? ", cuDNN: " : "",
-             absent ? absent : "");
+             op->unordered ? " unordered" : "", op->absent ? ", cuDNN: " : "",
+             op->absent ? op->absent : "");
     *out = op;
     return DN_OK;
 }

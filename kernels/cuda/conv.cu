@@ -283,28 +283,6 @@ static void pack_weights(const dn_op *op, const dn_op_io *io, const conv_args *a
     }
 }
 
-/* The other way: where the op keeps them, nobody may have them as they were. */
-static void restore_weights(const dn_op *op, const dn_op_io *io, conv_args *a)
-{
-    if (!op->keep)
-        return;
-    const cuda_dnn_wants *want = cuda_dnn_wants_of(op);
-    int64_t n = a->K * a->Cg * a->w.R;
-    repack_args r = {values_at(io->keep, want->narrow_w), floats((float *)io->scratch), a->Cg,
-                     a->w.R, 0};
-    if (want->taps_first)
-        unpack(op, &r, n);
-    else
-        convert(op, &r, n, some_of(n, true));
-    a->weights = (const float *)r.to.at;
-    if (want->bias_at) {
-        repack_args b = {values_at((char *)io->keep + want->bias_at, 1),
-                         floats((float *)io->scratch + (n + 63) / 64 * 64), 1, 1, 0};
-        convert(op, &b, op->in[2].count, some_of(op->in[2].count, true));
-        a->bias = (const float *)b.to.at;
-    }
-}
-
 /* Image i in the type that cuDNN wants; *space goes on behind it. */
 static const void *stage(const dn_op *op, const dn_op_io *io, int32_t i, char **space)
 {
@@ -473,7 +451,6 @@ static dn_status run_conv(const dn_op *op, const dn_op_io *io)
     int64_t step = images_at_a_time(a.N, a.w.Q);
     a.weights = cuda_in(op, io, 1);
     a.bias = cuda_in(op, io, 2);
-    restore_weights(op, io, &a);
     for (int64_t n = 0; n < a.N; n += step) {
         int64_t images = step < a.N - n ? step : a.N - n;
         a.x = values_from(values_in(op, io, 0), n * a.x_at.n);
@@ -519,7 +496,6 @@ static dn_status run_conv_bwd_data(const dn_op *op, const dn_op_io *io)
     int64_t step = images_at_a_time(a.N, a.w.I);
     a.weights = cuda_in(op, io, 1);
     a.bias = cuda_in(op, io, 2);
-    restore_weights(op, io, &a);
     for (int64_t n = 0; n < a.N; n += step) {
         int64_t images = step < a.N - n ? step : a.N - n;
         a.dy = values_from(values_in(op, io, 0), n * a.y_at.n);

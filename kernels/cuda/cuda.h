@@ -100,6 +100,7 @@ struct dn_op {
     bool unordered;     /* what it sums comes in any order: only with allow_nondeterministic */
     int32_t compute;    /* DN_COMPUTE_* that its products are done in */
     cuda_dnn_conv *dnn; /* cuDNN does it; NULL: a kernel of ours */
+    const char *absent; /* why cuDNN, which was found, does not start; NULL: it was not asked */
     cuda_operand *in, *out;
 };
 

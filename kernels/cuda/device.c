@@ -191,7 +191,7 @@ static void let_go(dn_backend *backend)
     cuda_device *d = backend->device;
     cuda_visit visit = {NULL, NULL};
     d->gone = d->get_current(&visit.before) != 0;
-    if (d->gone) {
+    if (d->gone) { /* staging is pinned memory and events alone, which went with the driver */
         cuda_dnn_close(backend);
         cuda_blas_close(backend);
         return;

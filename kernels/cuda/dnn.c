@@ -18,6 +18,7 @@
 #define MOST_WORKSPACE ((size_t)256 << 20)
 #define MOST_TUNED     ((size_t)1 << 30)
 #define CANDIDATES     8
+#define MOST_TRIALS    256 /* of a context */
 
 #define TEXT_OF(number)  #number
 #define SONAME_OF(major) "libcudnn.so." TEXT_OF(major)
@@ -199,11 +200,6 @@ static bool has_handle(dn_backend *backend)
     if (status != CUDNN_STATUS_SUCCESS)
         d->refused = d->cudnnGetErrorString(status);
     return !d->refused;
-}
-
-const char *cuda_dnn_absent(const dn_backend *backend)
-{
-    return backend->device->dnn ? backend->device->dnn->refused : NULL;
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */
@@ -418,7 +414,8 @@ static bool pick(dn_op *op, int32_t compute, const result *r, int n, size_t most
         cudnnMathType_t math = compute == DN_COMPUTE_F32 ? CUDNN_FMA_MATH : r[i].mathType;
         size_t bytes = 0;
         if (r[i].status != CUDNN_STATUS_SUCCESS || !math_fits(r[i].mathType, compute) ||
-            (unordered && !op->backend->host.allow_nondeterministic))
+            (unordered && !op->backend->host.allow_nondeterministic) ||
+            (unordered && v->num > 0 && !v->choices[0].unordered)) /* described as ordered */
             continue;
         v->at = v->num;
         v->choices[v->at] = (choice){(int32_t)r[i].algo, math, unordered};
@@ -458,20 +455,30 @@ static trial_key key_of(const dn_op *op, int32_t compute, const cuda_operand *x,
     return k;
 }
 
-/* The trial of a convolution, made when it is first asked for; NULL: no memory for it. */
+/* The trial of a convolution, made when it is first asked for; NULL: no memory for it, which
+ * there may be later. Of too many the oldest goes: the last. */
 static const trial *trial_of(const dn_op *op, const trial_key *key, const int64_t count[3])
 {
     dn_backend *backend = op->backend;
     cuda_dnn *d = backend->device->dnn;
-    for (const trial *t = d->trials; t; t = t->next)
-        if (memcmp(&t->key, key, sizeof(*key)) == 0)
-            return t;
+    trial **last = &d->trials;
+    int32_t num = 0;
+    for (trial **at = last; *at; last = at, at = &(*at)->next, num++)
+        if (memcmp(&(*at)->key, key, sizeof(*key)) == 0)
+            return *at;
     trial *t = backend->host.alloc(backend->host.user, sizeof(*t));
     if (!t)
         return NULL;
-    *t = (trial){.next = d->trials, .key = *key};
-    if (!try_all(backend, op->dnn, count, t->results, &t->num))
-        t->num = 0;
+    *t = (trial){.key = *key};
+    if (!try_all(backend, op->dnn, count, t->results, &t->num)) {
+        backend->host.free(backend->host.user, t);
+        return NULL;
+    }
+    if (num >= MOST_TRIALS) {
+        backend->host.free(backend->host.user, *last);
+        *last = NULL;
+    }
+    t->next = d->trials;
     d->trials = t;
     return t;
 }
@@ -550,8 +557,6 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     op->compute = compute;
     size_t scratch = (op->keep ? 0 : v->wants.packed) + v->wants.staged[0] +
                      v->wants.staged[1] + v->workspace;
-    if (op->keep) /* weights, and the bias, as they were */
-        op->scratch = rounded(count[2], false) + rounded(y->info.shape.dim[1], false);
     op->scratch = scratch > op->scratch ? scratch : op->scratch;
     return DN_OK;
 }
@@ -565,8 +570,12 @@ static dn_status take(dn_op *op, int32_t which, const cuda_operand *x, const cud
         taps *= c->kernel[i];
     count[2] = x->info.shape.dim[1] / c->group * y->info.shape.dim[1] * taps;
     if (c->spatial > 3 || !fits(x) || !fits(y) || count[2] > INT32_MAX ||
-        x->info.layout != y->info.layout || !has_handle(backend))
+        x->info.layout != y->info.layout)
         return DN_OK;
+    if (!has_handle(backend)) {
+        op->absent = backend->device->dnn->refused;
+        return DN_OK;
+    }
     bool x_narrow = x->info.dtype == DN_BF16, y_narrow = y->info.dtype == DN_BF16;
     bool narrow = which == CUDA_DNN_FORWARD ? y_narrow
                   : which == CUDA_DNN_DATA  ? x_narrow
@@ -623,6 +632,15 @@ const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
     return &op->dnn->wants;
 }
 
+/* An algorithm that cannot: another one may. Memory that is not there, and cuDNN's own errors,
+ * are no such thing. */
+static bool is_refusal(cudnnStatus_t status)
+{
+    int category = CUDNN_STATUS_CATEGORY((int)status);
+    return category == CUDNN_STATUS_NOT_SUPPORTED || category == CUDNN_STATUS_BAD_PARAM ||
+           category == CUDNN_STATUS_EXECUTION_FAILED;
+}
+
 static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void *x,
                                  const void *w, void *y, const float *beta, const void *bias,
                                  void *space, bool *finished)
@@ -634,9 +652,9 @@ static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void
             d->handle, &one, v->x, x, v->w, w, v->conv, algorithm, space, v->workspace, beta,
             v->y, y, v->bias, bias, v->activation, v->y, y);
         *finished = status == CUDNN_STATUS_SUCCESS;
-        v->fuses = *finished; /* refused before anything ran: never asked again */
-        if (*finished)
+        if (v->ran || !is_refusal(status))
             return status;
+        v->fuses = false; /* refused before anything ran: never asked again */
     }
     return d->cudnnConvolutionForward(d->handle, &one, v->x, x, v->w, w, v->conv, algorithm,
                                       space, v->workspace, beta, v->y, y);
@@ -684,13 +702,13 @@ dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out,
     const float beta = add ? 1 : 0;
     *finished = false;
     cudnnStatus_t status = run(d, v, a, b, out, &beta, bias, space, finished);
-    while (status != CUDNN_STATUS_SUCCESS && !v->ran) {
+    while (!v->ran && is_refusal(status)) {
         cudaGetLastError();
         if (!go_on((dn_op *)op))
             return DN_DECLINED;
         status = run(d, v, a, b, out, &beta, bias, space, finished);
     }
-    v->ran = true;
+    v->ran = v->ran || status == CUDNN_STATUS_SUCCESS;
     return dnn_check(op->backend, status, "a convolution");
 }
 
@@ -739,12 +757,6 @@ double cuda_dnn_measured(const dn_op *op)
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 {
     (void)op;
-    return NULL;
-}
-
-const char *cuda_dnn_absent(const dn_backend *backend)
-{
-    (void)backend;
     return NULL;
 }
 

@@ -24,12 +24,11 @@ typedef struct cuda_dnn_wants {
 } cuda_dnn_wants;
 
 /* x and y: the operands with the input's and the output's shape. Where cuDNN takes it op->dnn
- * is set, and op->scratch and op->keep are what the above takes; where not, nothing is. */
+ * is set, and op->scratch and op->keep are what the above takes; where not, nothing is but
+ * op->absent, where it was asked for and does not start. */
 dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y);
 void cuda_dnn_drop(dn_op *op);
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op);
-/* Why cuDNN, which was found, does not start; NULL: it does, or nobody asked it yet. */
-const char *cuda_dnn_absent(const dn_backend *backend);
 /* Nanoseconds that cuDNN measured when it was asked to try; 0: it was not. */
 double cuda_dnn_measured(const dn_op *op);
 /* What it chose by its heuristics it may yet refuse when it is to run: it did, every one of its

@@ -44,11 +44,6 @@ double cuda_dnn_measured(const dn_op *op)
     return 0;
 }
 
-const char *cuda_dnn_absent(const dn_backend *backend)
-{
-    return NULL;
-}
-
 bool cuda_dnn_refused(const dn_op *op)
 {
     return true;

@@ -2,7 +2,8 @@
  * cudnn.c: what the CUDA module calls of cuDNN, as loops over what its descriptors say, so that
  * a wrong stride, size or order shows in the result. It offers algorithms that the module must
  * not take (not deterministic, half precision, too large a workspace) before the one it
- * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run. */
+ * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run;
+ * FAKE_DNN_FAILS the status that all fail with. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -526,6 +527,9 @@ static void compute(void *args)
 static cudnnStatus_t convolve(const call *c)
 {
     sizes s;
+    const char *fails = getenv("FAKE_DNN_FAILS");
+    if (fails)
+        return (cudnnStatus_t)atoi(fails);
     if (c->algorithm == FALSE_FRIEND)
         return CUDNN_STATUS_NOT_SUPPORTED;
     uintptr_t all = (uintptr_t)c->a | (uintptr_t)c->b | (uintptr_t)c->out;

@@ -309,6 +309,92 @@ static void check_trials(void)
     CHECK_INT(live(), 0);
 }
 
+/* Makes a convolution in `context`: the trials that this took. */
+static long trials_of(dn_context *context, int outputs)
+{
+    char text[512];
+    dn_net *net = NULL;
+    long before = *dnn_trials;
+    snprintf(text, sizeof text,
+             "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 2 "
+             "dim: 3 dim: 3 } } } layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' "
+             "convolution_param { num_output: %d kernel_size: 1 } }",
+             outputs);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    dn_net_free(net);
+    return *dnn_trials - before;
+}
+
+/* One that had no memory is made when there is some; of many the oldest is forgotten. */
+static void check_kept_trials(void)
+{
+    SECTION("trials that are kept");
+    dn_context_options options = device_options();
+    options.tune = 1;
+    dn_context *context = make_context(&options);
+    fake->limit = (size_t)40 << 20;
+    CHECK_INT(trials_of(context, 16), 0);
+    fake->limit = 0;
+    CHECK(trials_of(context, 16) > 0);
+    CHECK_INT(trials_of(context, 16), 0);
+    for (int i = 0; i < 256; i++)
+        trials_of(context, 17 + i);
+    CHECK_INT(trials_of(context, 17 + 255), 0);
+    CHECK(trials_of(context, 16) > 0);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
+/* No memory, and an error of cuDNN's own, are failures: nothing stands in for it, and the next
+ * step is cuDNN's again. */
+static void check_dnn_fails(void)
+{
+    SECTION("cuDNN fails");
+    static const struct {
+        const char *says;
+        dn_status status;
+    } all[] = {{"4003", DN_E_NOMEM}, {"4000", DN_E_DEVICE}};
+    dn_context_options options = device_options();
+    *fake = (fake_cuda_control){.no_capture = true}; /* a recording is no first run for it */
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        dn_context *context = make_context(&options);
+        dn_solver *solver = make(context, 0);
+        setenv("FAKE_DNN_FAILS", all[i].says, 1);
+        CHECK_MESSAGE(dn_solver_step(solver, 1), all[i].status,
+                      "cuDNN: a convolution: a fake refusal");
+        unsetenv("FAKE_DNN_FAILS");
+        long runs = dnn_runs[3] + dnn_runs[4];
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        hash_weights(dn_solver_net(solver)); /* waits for the device */
+        CHECK_AT(dnn_runs[3] + dnn_runs[4] > runs, "%ld runs, then %ld", runs,
+                 dnn_runs[3] + dnn_runs[4]);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+    *fake = (fake_cuda_control){0};
+}
+
+#define DEPTHWISE_NET                                                                          \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 8 dim: 6 "     \
+    "  dim: 6 } } } layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' "               \
+    "convolution_param { num_output: 8 kernel_size: 3 group: 8 } } "
+
+/* What never asks cuDNN has nothing to say of it. */
+static void check_unasked(dn_context *context)
+{
+    dn_net *net = NULL;
+    char *text = NULL;
+    CHECK_STATUS(
+        dn_net_create_from_text(&net, context, DEPTHWISE_NET, strlen(DEPTHWISE_NET), NULL),
+        DN_OK);
+    CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_OPS, &text), DN_OK);
+    CHECK_AT(text && strstr(text, "[cuda:kernel]") && !strstr(text, "cuDNN"), "%s", text);
+    dn_net_text_free(net, text);
+    dn_net_free(net);
+}
+
 /* cuDNN is there and does not start: convolutions are done, and the plan says why so slowly. */
 static void check_absent(void)
 {
@@ -322,6 +408,7 @@ static void check_absent(void)
     CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_OPS, &text), DN_OK);
     CHECK_AT(text && strstr(text, "[cuda:kernel, cuDNN: a fake refusal]"), "%s", text);
     dn_net_text_free(dn_solver_net(solver), text);
+    check_unasked(context);
     dn_solver_free(solver);
     dn_context_free(context);
     unsetenv("FAKE_DNN_ABSENT");
@@ -601,6 +688,8 @@ int main(int argc, char **argv)
     check_order();
     check_absent();
     check_trials();
+    check_kept_trials();
+    check_dnn_fails();
     check_layouts();
     check_failed_launch();
     check_lost();

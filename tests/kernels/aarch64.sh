@@ -26,8 +26,11 @@ const dn_backend_ops dn_cuda_host_backend = {0};
 extern const char *const dni_host_modules[], *const dni_device_modules[];
 const char *const dni_host_modules[] = {NULL}, *const dni_device_modules[] = {NULL};
 EOF
-# Of ref these are compiled once; the others are loops, once more in double.
-once=" $(sed -n '/^ref_f32 /,/)/p' kernels/ref/meson.build | grep -o "[a-z_]*\.c'" | tr "\n'" '  ')"
+# Of ref these are compiled once, as they are or in double alone; the others are loops for both.
+listed() { # variable of ref's meson.build
+    echo " $(sed -n "/^$1 /,/)/p" kernels/ref/meson.build | grep -o "[a-z_]*\.c'" | tr "\n'" '  ')"
+}
+once=$(listed ref_f32) wide=$(listed ref_wide_loops)
 {
     for file in kernels/cpu/*.c; do
         case $file in *_kernels.c | */isa.c) isa=-DCPU_ISA=plain ;; *) isa= ;; esac
@@ -35,7 +38,7 @@ once=" $(sed -n '/^ref_f32 /,/)/p' kernels/ref/meson.build | grep -o "[a-z_]*\.c
     done
     for file in kernels/ref/*.c; do
         name=$(basename "$file" .c)
-        echo "$file ref_$name"
+        case $wide in *" $name.c "*) ;; *) echo "$file ref_$name" ;; esac
         case $once in *" $name.c "*) ;; *) echo "$file ref64_$name -DREF_DOUBLE" ;; esac
     done
     for file in lib/core/*.c; do echo "$file core_$(basename "$file" .c)"; done

@@ -123,6 +123,54 @@ INLINE void tally_tile(const cpu_tally *t, vf acc[TALL][2])
     }
 }
 
+#if VL == 8
+/* Three rows times a step of two vectors. The sums stay in their registers: compilers that are
+ * given several steps to order move them about. */
+#define THREE_ROWS(at, acc, a, row, bv)                                                        \
+    do {                                                                                       \
+        vf t;                                                                                  \
+        __asm__("vbroadcastss " at "(%[p]), %[t]\n\t"                                          \
+                "vfmadd231ps %[b0], %[t], %[c0]\n\t"                                           \
+                "vfmadd231ps %[b1], %[t], %[c1]\n\t"                                           \
+                "vbroadcastss " at "(%[p],%[r]), %[t]\n\t"                                     \
+                "vfmadd231ps %[b0], %[t], %[c2]\n\t"                                           \
+                "vfmadd231ps %[b1], %[t], %[c3]\n\t"                                           \
+                "vbroadcastss " at "(%[p],%[r],2), %[t]\n\t"                                   \
+                "vfmadd231ps %[b0], %[t], %[c4]\n\t"                                           \
+                "vfmadd231ps %[b1], %[t], %[c5]"                                               \
+                : [t] "=&x"(t), [c0] "+x"((acc)[0][0]), [c1] "+x"((acc)[0][1]),                \
+                  [c2] "+x"((acc)[1][0]), [c3] "+x"((acc)[1][1]), [c4] "+x"((acc)[2][0]),      \
+                  [c5] "+x"((acc)[2][1])                                                       \
+                : [p] "r"(a), [r] "r"(row), [b0] "x"((bv)[0]), [b1] "x"((bv)[1])               \
+                : "memory");                                                                   \
+    } while (0)
+#define SIX_ROWS(u, at)                                                                        \
+    do {                                                                                       \
+        vf bv[2] = {v_load(b + (u)*NR), v_load(b + (u)*NR + VL)};                              \
+        THREE_ROWS(at, acc, a, bytes, bv);                                                     \
+        THREE_ROWS(at, acc + 3, lower, bytes, bv);                                             \
+    } while (0)
+
+/* k / 4 times four steps of six rows. Few instructions: a core that runs another thread as well
+ * decodes half as many, and there are 20 for 12 multiply-adds at least. Each time two lines are
+ * asked for, at `ask` and `second` floats on; every fourth time it goes on by `last`. */
+INLINE void six_rows(vf acc[TALL][2], int64_t k, const float *a, int64_t row, const float *b,
+                     const float *ask, int64_t second, int64_t next, int64_t last)
+{
+    const float *lower = a + 3 * row;
+    const int64_t bytes = row * (int64_t)sizeof *a;
+    for (int64_t p = 4; p <= k; p += 4, a += 4, lower += 4, b += 4 * NR) {
+        fetch_ahead(ask, 0);
+        fetch_ahead(ask, second);
+        ask += p % 16 ? next : last;
+        SIX_ROWS(0, "0");
+        SIX_ROWS(1, "4");
+        SIX_ROWS(2, "8");
+        SIX_ROWS(3, "12");
+    }
+}
+#endif
+
 /* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
  * piece of k; of rows, it is the next ones. */
 INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, const float *a,
@@ -151,7 +199,14 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
             fetch_ahead(c, (i + m) * ldc + v * VL);
     }
     for (int64_t left = columns ? 0 : e->lines;; a += e->line - k * col) {
-        for (int64_t p = 0; p < k; p++, a += col, b += NR) {
+        int64_t p = 0;
+#if VL == 8
+        if (!columns && m == TALL && nv == 2 && col == 1) {
+            six_rows(acc, k, a, row, b, a + TALL * row, row, 2 * row, 16 - 6 * row);
+            p = k & ~(int64_t)3, a += p, b += p * NR;
+        }
+#endif
+        for (; p < k; p++, a += col, b += NR) {
             if (columns && ASKS)
                 fetch_ahead(ask, ahead + p * step);
             else if (!columns && m >= ROWS)
@@ -223,12 +278,6 @@ void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_
 }
 
 #if VL > 4
-#if VL == 8 /* each of many short tiles begins its loop anew */
-#define UNROLL_BY_2 _Pragma("GCC unroll 2")
-#else
-#define UNROLL_BY_2
-#endif
-
 INLINE void strassen_add(const int m, vf acc[TALL][2], const cpu_dest *d, int64_t at)
 {
     for (int32_t f = 0; f < d->count; f++) {
@@ -270,7 +319,12 @@ INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, c
     strassen_add(m, acc, &c->dest[0], at);
     if (m >= ROWS)
         strassen_ask(c, at, m);
-    UNROLL_BY_2
+#if VL == 8
+    if (m == TALL) { /* k is a multiple of four */
+        six_rows(acc, k, a, row, b, b + k * NR + (at / m & 1) * 2 * NR, NR, 4 * NR, 4 * NR);
+        k = 0;
+    }
+#endif
     for (int64_t p = 0; p < k; p++, a++, b += NR) {
         fetch_ahead(b, ahead);
         UNROLL

@@ -5,12 +5,17 @@
 #define SUMS_IN_REGISTERS
 #include "gemm_kernels.h"
 
+/* Steps of k a turn: a core that others share has little to issue beside products. */
+#if VL == 8
+#define UNROLL_BY_2 _Pragma("GCC unroll 2")
+#else
+#define UNROLL_BY_2
+#endif
+
 /* ---- tile -------------------------------------------------------------------------------- */
 
-INLINE vf finish(vf acc, const float *c, float bias_m, const float *bias_n, const cpu_end *e)
+INLINE vf finish(vf acc, const float *c, const float *bias_n, const cpu_end *e)
 {
-    if (e->bias_m)
-        acc = v_add(acc, v_set1(bias_m));
     if (e->bias_n)
         acc = v_add(acc, v_load(bias_n));
     if (e->add)
@@ -24,61 +29,60 @@ INLINE vf finish(vf acc, const float *c, float bias_m, const float *bias_n, cons
 static __attribute__((noinline)) void finish_tile(int mr, int nv, const float *sums, float *c,
                                                   int64_t ldc, const cpu_end *e)
 {
-    for (int i = 0; i < mr; i++) {
-        float bm = e->bias_m ? e->bias_m[i] : 0.0f;
+    for (int i = 0; i < mr; i++)
         for (int v = 0; v < nv; v++) {
             float *ci = c + i * ldc + v * VL;
-            v_store(ci, finish(v_load(sums + i * NR + v * VL), ci, bm,
+            v_store(ci, finish(v_load(sums + i * NR + v * VL), ci,
                                e->bias_n ? e->bias_n + v * VL : NULL, e));
         }
+}
+
+INLINE void tile_step(const int mr, const int nv, vf acc[MR][2], const float *a, const float *b)
+{
+    vf bv[2];
+    UNROLL
+    for (int v = 0; v < nv; v++)
+        bv[v] = v_load(b + v * VL);
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        vf ai = v_set1(a[i]);
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
     }
 }
 
 INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, const float *b,
                       int64_t ldb, float *c, int64_t c_ld, const cpu_end *e)
 {
+    static const float none[MR] = {0};
+    const float *bias = e->bias_m ? e->bias_m : none;
     vf acc[MR][2];
     int64_t ldc = c_ld, ahead = ldb == NR ? 0 : 2 * NR; /* rows far apart: nothing else asks */
     UNROLL
     for (int i = 0; i < mr; i++) {
         UNROLL
         for (int v = 0; v < nv; v++)
-            acc[i][v] = v_zero();
+            acc[i][v] = v_set1(bias[i]);
     }
-    for (int64_t p = 0; p < k; p++) {
-        vf bv[2];
-        UNROLL
-        for (int v = 0; v < nv; v++) {
-            bv[v] = v_load(b + v * VL);
-            fetch_ahead(b, ahead + v * VL);
+    if (VL == 8 && nv == 2 && mr > 4 && ldb == NR) {
+        UNROLL_BY_2
+        for (int64_t p = 0; p < k; p++, a += mr, b += NR)
+            tile_step(mr, nv, acc, a, b);
+    } else
+        for (int64_t p = 0; p < k; p++, a += mr, b += ldb) {
+            for (int v = 0; v < (VL == 8 ? nv - 1 : nv); v++)
+                fetch_ahead(b, ahead + v * VL);
+            tile_step(mr, nv, acc, a, b);
         }
-        UNROLL
-        for (int i = 0; i < mr; i++) {
-            vf ai = v_set1(a[i]);
-            UNROLL
-            for (int v = 0; v < nv; v++)
-                acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
-        }
-        a += mr;
-        b += ldb;
-    }
     float sums[MR * NR], *to = c;
-    bool plain = !e->bias_n && !e->relu && !(e->add && (e->bias_m || VL < 8));
+    bool plain = !e->bias_n && !e->relu && !(e->add && VL < 8);
     if (plain && e->add) { /* a further piece of k */
         UNROLL
         for (int i = 0; i < mr; i++) {
             UNROLL
             for (int v = 0; v < nv; v++)
                 acc[i][v] = v_add(acc[i][v], v_load(c + i * ldc + v * VL));
-        }
-    }
-    if (plain && e->bias_m) {
-        UNROLL
-        for (int i = 0; i < mr; i++) {
-            vf bias = v_set1(e->bias_m[i]);
-            UNROLL
-            for (int v = 0; v < nv; v++)
-                acc[i][v] = v_add(acc[i][v], bias);
         }
     }
     if (!plain)
@@ -171,6 +175,22 @@ INLINE void six_rows(vf acc[TALL][2], int64_t k, const float *a, int64_t row, co
 }
 #endif
 
+INLINE void rows_step(const int m, const int nv, vf acc[TALL][2], const float *a, int64_t row,
+                      const float *b)
+{
+    vf bv[2];
+    UNROLL
+    for (int v = 0; v < nv; v++)
+        bv[v] = v_load(b + v * VL);
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        vf ai = v_set1(a[i * row]);
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+    }
+}
+
 /* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
  * piece of k; of rows, it is the next ones. */
 INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, const float *a,
@@ -206,21 +226,16 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
             p = k & ~(int64_t)3, a += p, b += p * NR;
         }
 #endif
-        for (; p < k; p++, a += col, b += NR) {
-            if (columns && ASKS)
+        UNROLL_BY_2
+        for (; columns && p < k; p++, a += col, b += NR) {
+            if (ASKS)
                 fetch_ahead(ask, ahead + p * step);
-            else if (!columns && m >= ROWS)
+            rows_step(m, nv, acc, a, row, b);
+        }
+        for (; p < k; p++, a += col, b += NR) {
+            if (m >= ROWS)
                 fetch_ahead(a, ahead + (p & (m > 4 ? 7 : 3)) * row);
-            UNROLL
-            for (int v = 0; v < nv; v++)
-                bv[v] = v_load(b + v * VL);
-            UNROLL
-            for (int i = 0; i < m; i++) {
-                vf ai = v_set1(a[i * row]);
-                UNROLL
-                for (int v = 0; v < nv; v++)
-                    acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
-            }
+            rows_step(m, nv, acc, a, row, b);
         }
         if (--left <= 0)
             break;

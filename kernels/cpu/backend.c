@@ -154,6 +154,7 @@ static const struct row {
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_groups_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_wino_create},
     {DN_OP_CONV, CPU_AVX2, cpu_strassen_create, true},
+    {DN_OP_CONV, CPU_PLAIN, cpu_conv_scatter_create},
     {DN_OP_CONV, CPU_PLAIN, cpu_conv_nhwc_create, true},
     {DN_OP_CONV, CPU_PLAIN, cpu_depthwise_create},
     {DN_OP_CONV, CPU_AVX2, cpu_dft_planes_create},

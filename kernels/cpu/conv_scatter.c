@@ -3,7 +3,10 @@
  * a tap makes is added to its pixel of dx. No product is of padding or between the pixels of a
  * stride, and all taps' channels lie side by side, few as they may be: where pixels of dx have
  * few channels or a stride above 2, or see few taps, this is faster than a product for each. A
- * task is some rows of an image's dx, added to in the order of dy's rows. */
+ * task is some rows of an image's dx, added to in the order of dy's rows.
+ * Where dx has one channel and no stride, taps are rows and pixels columns, so that what a tap
+ * makes lies side by side; forward to one channel, x is this dy, and taps are the last first.
+ */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -26,7 +29,8 @@ typedef struct scatter_op {
     int64_t columns, panels, ld; /* of a chunk */
     int64_t taps;                /* of a pixel before the next one's */
     int64_t group_floats, packed_floats, worker_floats;
-    bool keep;
+    bool keep, forward;
+    bool one; /* channel of dx, no stride: pixels are columns */
     cpu_end end;
 } scatter_op;
 
@@ -37,6 +41,17 @@ typedef struct scatter_call {
 } scatter_call;
 
 /* ---- weights ----------------------------------------------------------------------------- */
+
+/* One channel: (taps, channels of dy). */
+static void pack_one(const scatter_call *call)
+{
+    const cpu_geo *geo = &call->op->geo;
+    int64_t taps = geo->R * geo->S;
+    for (int64_t k = 0; k < geo->K; k++)
+        for (int64_t t = 0; t < taps; t++)
+            call->packed[(call->op->forward ? taps - 1 - t : t) * geo->K + k] =
+                call->w[k * taps + t];
+}
 
 /* Packed by chunk of rows of taps, panel, channel of dy. */
 static void pack_task(void *arg, int64_t task, int32_t worker)
@@ -114,6 +129,33 @@ static void add_taps(const scatter_op *op, float *dx, const float *t)
     }
 }
 
+/* The same of one channel: what taps make is ld apart. */
+static void add_columns(const scatter_op *op, float *dx, const float *t)
+{
+    const cpu_geo *geo = &op->geo;
+    for (int64_t s = 0, from, to; s < geo->S; s++, t += op->ld) {
+        int64_t w = s * geo->dw - geo->pw;
+        cpu_inside(w, 1, geo->W, geo->Q, &from, &to);
+        if (to > from)
+            op->base.backend->kernels->axpby(dx + w + from, t + from, 1, true, to - from);
+    }
+}
+
+/* All taps of `count` pixels of dy, nr of them at a time turned into a panel. */
+static void multiply_columns(const scatter_call *call, const float *dy, int64_t count,
+                             float *out)
+{
+    const scatter_op *op = call->op;
+    const cpu_kernels *ker = op->base.backend->kernels;
+    int64_t K = op->geo.K, taps = op->geo.R * op->geo.S;
+    float *panel = out + taps * op->ld;
+    const cpu_end end = {.alpha = 1};
+    for (int64_t i = 0; i < count; i += ker->nr) {
+        ker->pack_trans(panel, K, dy + i * K, K, cpu_min(ker->nr, count - i));
+        ker->rows(2, taps, K, call->packed, K, 1, panel, out + i, op->ld, &end);
+    }
+}
+
 /* Chunk i of group g of `count` pixels of dy. */
 static void multiply(const scatter_call *call, int64_t g, int64_t i, const float *dy,
                      int64_t count, float *out)
@@ -122,6 +164,10 @@ static void multiply(const scatter_call *call, int64_t g, int64_t i, const float
     const cpu_geo *geo = &op->geo;
     const cpu_kernels *ker = op->base.backend->kernels;
     const float *w = call->packed + g * op->group_floats + i * op->panels * geo->Kg * ker->nr;
+    if (op->one) {
+        multiply_columns(call, dy, count, out);
+        return;
+    }
     int64_t columns = cpu_min(op->columns, (geo->R - i * op->chunk) * geo->S * geo->Cg);
     for (int64_t j = 0; j * ker->nr < columns; j++, w += geo->Kg * ker->nr)
         for (int64_t k = 0; k < geo->Kg; k += PIECE) {
@@ -162,7 +208,10 @@ static void scatter_task(void *arg, int64_t task, int32_t worker)
             for (int64_t i = i0; i < i1; i++)
                 for (int64_t r = r0; r < r1; r++) {
                     int64_t h = i * geo->sh - geo->ph + r * geo->dh;
-                    if (h >= h0 && h < h1)
+                    if (h >= h0 && h < h1 && op->one)
+                        add_columns(op, dx + h * geo->W,
+                                    made + (i - i0) * geo->Q + r * geo->S * op->ld);
+                    else if (h >= h0 && h < h1)
                         add_taps(op, dx + h * geo->W * geo->C + g * geo->Cg,
                                  made + (i - i0) * geo->Q * op->ld +
                                      (r - r0) * geo->S * geo->Cg);
@@ -181,7 +230,10 @@ static void scatter_task(void *arg, int64_t task, int32_t worker)
 static void pack(const scatter_call *call)
 {
     const dn_op *base = &call->op->base;
-    cpu_for(base->backend, cpu_ceil(call->op->geo.K, PACK_ROWS), pack_task, (void *)call);
+    if (call->op->one)
+        pack_one(call);
+    else
+        cpu_for(base->backend, cpu_ceil(call->op->geo.K, PACK_ROWS), pack_task, (void *)call);
 }
 
 static dn_status scatter_prepare(dn_op *base, const dn_op_io *io)
@@ -221,9 +273,11 @@ static double cost_of(const scatter_op *op, double *direct)
                  16 * cpu_ceil(g->R * g->S * g->Cg - (op->chunks - 1) * op->columns, 16));
     double runs = (double)(g->R * cpu_ceil(g->S, op->taps)),
            weights = (double)(g->K * g->R * g->S) * g->Cg;
-    double rate = g->Cg < 32 ? 85 : 95;
+    double taps = (double)op->columns, rate = g->Cg < 32 ? 85 : 95;
     *direct = 2 * (double)(g->N * g->H * g->W * g->group) / (double)(g->sh * g->sw) *
               (double)(g->R * g->S * 16 * cpu_ceil(g->Cg, 16)) * k / rate;
+    if (op->one)
+        return pixels * (taps * k / 40 + (taps + k) * 0.1);
     return pixels * (2 * columns * k / 95 + runs * 3 + columns * 0.15) +
            (op->keep ? 0 : weights * 0.8);
 }
@@ -239,18 +293,31 @@ static void plan(scatter_op *op, dn_op_info *info)
     op->panels = cpu_ceil(op->columns, nr);
     op->ld = op->panels * nr;
     bool heavy = geo->K * geo->R * row > HEAVY; /* read once more by each piece */
-    op->rows = (heavy ? HEAVY_FLOATS : FLOATS) / (op->ld * geo->Q);
+    op->rows = (heavy ? HEAVY_FLOATS : FLOATS) / ((op->one ? op->columns : op->ld) * geo->Q);
     op->rows = cpu_max(1, cpu_min(geo->P, op->rows));
     op->blocks = cpu_min(cpu_ceil(TASKS_WANTED, geo->N), cpu_ceil(geo->H, 2 * geo->R));
     op->group_floats = op->chunks * op->panels * nr * geo->Kg;
     op->packed_floats = geo->group * op->group_floats;
     op->worker_floats = cpu_max(op->rows * geo->Q * op->ld, geo->R * row);
+    if (op->one) { /* an odd number of panels: no columns pages apart */
+        op->ld = (cpu_ceil(op->rows * geo->Q, nr) | 1) * nr;
+        op->worker_floats = op->columns * op->ld + geo->K * nr;
+    }
     op->worker_floats = (op->worker_floats + 31) & ~(int64_t)15;
     info->keep = op->keep ? (size_t)op->packed_floats * sizeof(float) : 0;
     info->unread = op->keep ? 2 : 0;
     info->scratch = (size_t)((op->keep ? 0 : op->packed_floats) +
                              op->base.backend->host.num_threads * op->worker_floats) *
                     sizeof(float);
+}
+
+/* Forward without a stride as backward: x is dy, y is dx. */
+static void turn(cpu_geo *geo)
+{
+    const cpu_geo f = *geo;
+    geo->H = f.P, geo->W = f.Q, geo->P = f.H, geo->Q = f.W;
+    geo->C = f.K, geo->K = f.C, geo->Cg = f.Kg, geo->Kg = f.Cg;
+    geo->ph = (f.R - 1) * f.dh - f.ph, geo->pw = (f.S - 1) * f.dw - f.pw;
 }
 
 dn_status cpu_conv_scatter_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
@@ -261,12 +328,16 @@ dn_status cpu_conv_scatter_create(dn_backend *backend, const dn_op_desc *desc, d
     double direct;
     if (!cpu_conv_nhwc_geo(&geo, desc, 0, info))
         return DN_DECLINED;
-    if (geo.frames || geo.ready)
-        return cpu_decline(info, "frames, or 1x1");
+    bool forward = desc->kind == DN_OP_CONV;
+    if (forward)
+        turn(&geo);
+    bool one = geo.C == 1 && geo.sh * geo.sw == 1 && geo.R * geo.S <= COLUMNS;
+    if (geo.frames || geo.ready || (forward && (!one || geo.ph < 0 || geo.pw < 0)))
+        return cpu_decline(info, "frames, 1x1, or forward to several channels");
     scatter_op *op = cpu_op_new(backend, sizeof *op, scatter_run, info, "cpu:rows+col2im");
     if (!op)
         return DN_E_NOMEM;
-    op->geo = geo;
+    op->geo = geo, op->forward = forward, op->one = one;
     op->keep = desc->constant & 2;
     op->base.prepare = op->keep ? scatter_prepare : NULL;
     op->end = (cpu_end){.slope = (float)args->activation_a,

@@ -392,7 +392,8 @@ dn_status cpu_strassen_create(dn_backend *backend, const dn_op_desc *desc, dn_op
     shape.laid = geo.ready && shape.C % 1024 ? 0 : shape.C + LINE;
     double cost = choose(&shape, desc->compact);
     if (!(geo.ready || (!back && strided(&geo))) || geo.group > 1 ||
-        cpu_conv_normalises(desc) || shape.M < LEAST || shape.K < 256 || cost == INFINITY)
+        cpu_conv_normalises(desc) || shape.M < LEAST || shape.K < 256 || shape.C < 256 ||
+        cost == INFINITY)
         return cpu_decline(info, "Strassen's product takes 1x1 of whole quarters");
     const char *other = geo.ready ? "cpu:rows 1x1" : "cpu:rows";
     if (cost > (shape.keep ? 0.95 : 0.91) * cpu_cost(backend, desc, other))

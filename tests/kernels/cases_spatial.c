@@ -703,6 +703,21 @@ static void inner_conv_cases(builder *b)
     }
 }
 
+/* To one channel, forward and backward: edges, taps apart, more rows than are made at a time.
+ */
+static void one_channel_cases(builder *b)
+{
+    static const conv_row rows[] = {{2, 2, 20, 1, 1, {9, 30}, {5, 3}, {1, 1}, {2, 0}, {1, 1}},
+                                    {2, 1, 33, 1, 1, {12, 11}, {3, 3}, {1, 1}, {1, 3}, {1, 2}},
+                                    {2, 1, 16, 1, 1, {70, 67}, {9, 9}, {1, 1}, {4, 4}, {1, 1}}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        conv_row back = rows[i];
+        back.K = back.C, back.C = 1;
+        conv_product(b, DN_OP_CONV, &rows[i]);
+        conv_product(b, DN_OP_CONV_BWD_DATA, &back);
+    }
+}
+
 void cases_spatial(case_fn fn, void *user)
 {
     int32_t number = 2000000;
@@ -718,6 +733,7 @@ void cases_spatial(case_fn fn, void *user)
     roi_cases(&b);
     wild_rois(&b);
     inner_conv_cases(&b);
+    one_channel_cases(&b);
 }
 
 /* ---- rows by chance ---------------------------------------------------------------------- */

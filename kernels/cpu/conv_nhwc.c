@@ -12,6 +12,9 @@
 enum {
     ROWS = 16,           /* tiles of rows laid at a time: they stay in the second cache */
     IN_PLACE_ROWS = 224, /* the same of rows that are read as they lie */
+    APART = 1024,        /* floats: lines of rows pages apart share the sets of both caches, */
+    LAID_ROWS = 112,     /* so these are laid ... */
+    LAID_COLUMNS = 256,  /* for so many outputs at a time, where tiles have no time to wait */
     PACK_ROWS = 32,      /* channels of dy whose weights a task packs */
     ROW_UNIT = 4,        /* a row alone takes as long as two of four */
     LINES = 4,           /* rows of outputs whose lines are laid at once */
@@ -37,6 +40,7 @@ typedef struct conv_op {
     int64_t line, pixel; /* floats of these, and from pixel to pixel */
     int64_t margin, lines_floats; /* before a line's pixels, which begin a line of the cache */
     bool back, keep, planes;
+    bool laid; /* rows that could be read as they lie */
     bool seen; /* a piece is one tap, and only of the rows that see it */
     cpu_end end;
     cpu_unary f; /* applied to y as long as it is in a cache */
@@ -244,7 +248,8 @@ static int64_t worker_floats(const conv_op *op)
     const cpu_kernels *ker = op->base.backend->kernels;
     return CPU_MAX_MR * (CPU_K_PIECE + ker->nr) +
            ((cpu_max(op->Cg, CPU_K_PIECE) + 15) & ~(int64_t)15) +
-           cpu_max(ROWS * ker->mr * (CPU_K_PIECE + 15), op->lines_floats) + 64;
+           cpu_max(cpu_max(ROWS * ker->mr, LAID_ROWS) * (CPU_K_PIECE + 16), op->lines_floats) +
+           64;
 }
 
 /* Where `count` outputs of a row are, from `at` on. */
@@ -384,12 +389,17 @@ static void in_place_task(const conv_call *call, int64_t g, int64_t from, int64_
                           int64_t j0, int64_t j1, const block *b)
 {
     const conv_op *op = call->op;
+    int64_t ld = op->laid ? CPU_K_PIECE + 16 : op->Cx;
     for (int64_t i = from, end; i < to; i = end) {
-        end = cpu_min(to, i + IN_PLACE_ROWS);
-        for (const piece *p = op->pieces, *last = p + call->phase->pieces; p < last; p++)
+        end = cpu_min(to, i + (op->laid ? LAID_ROWS : IN_PLACE_ROWS));
+        for (const piece *p = op->pieces, *last = p + call->phase->pieces; p < last; p++) {
+            const float *x = call->x + i * op->Cx + g * op->Cg + p->from;
+            if (op->laid)
+                op->base.backend->kernels->lay_rows(b->packed, ld, x, op->Cx, end - i,
+                                                    p->to - p->from);
             for (int64_t j = j0; j < j1; j++)
-                multiply_rows(call, g, j, call->x + i * op->Cx + g * op->Cg + p->from, op->Cx,
-                              i, end, p, NULL, b);
+                multiply_rows(call, g, j, op->laid ? b->packed : x, ld, i, end, p, NULL, b);
+        }
         apply_function(call, g, i, end, j0, j1);
     }
 }
@@ -558,6 +568,8 @@ static void share_out(const conv_op *op, cpu_phase *f, int64_t work)
     int64_t blocks = (cpu_ceil(f->count, IN_PLACE_ROWS) + 1) & ~(int64_t)1;
     if (f->count < 2 * FEW_ROWS)
         blocks = 1;
+    if (op->laid)
+        few = LAID_COLUMNS / op->base.backend->kernels->nr / (blocks == 1 ? 2 : 1);
     f->tasks_m = cpu_min(blocks, tasks);
     f->tasks_n = cpu_max(1, cpu_min(op->panels / few, tasks / f->tasks_m));
 }
@@ -666,6 +678,7 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
     op->H = back ? geo.P : geo.H, op->W = back ? geo.Q : geo.W;
     op->P = back ? geo.H : geo.P, op->Q = back ? geo.W : geo.Q;
     op->taps = geo.E * geo.R * geo.S;
+    op->laid = geo.ready && backend->kernels->vl == 8 && op->Cx % APART == 0;
     op->keep = desc->constant & 2;
     if (op->keep)
         op->base.prepare = conv_prepare;

@@ -705,7 +705,7 @@ static void inner_conv_cases(builder *b)
 
 /* To one channel, forward and backward: edges, taps apart, more rows than are made at a time.
  */
-static void one_channel_cases(builder *b)
+static void few_outputs_cases(builder *b)
 {
     static const conv_row rows[] = {{2, 2, 20, 1, 1, {9, 30}, {5, 3}, {1, 1}, {2, 0}, {1, 1}},
                                     {2, 1, 33, 1, 1, {12, 11}, {3, 3}, {1, 1}, {1, 3}, {1, 2}},
@@ -716,6 +716,9 @@ static void one_channel_cases(builder *b)
         conv_product(b, DN_OP_CONV, &rows[i]);
         conv_product(b, DN_OP_CONV_BWD_DATA, &back);
     }
+    /* pixels pages apart, more than are laid at a time */
+    static const conv_row pages = {2, 1, 1024, 40, 1, {7, 17}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
+    conv_product(b, DN_OP_CONV, &pages);
 }
 
 void cases_spatial(case_fn fn, void *user)
@@ -733,7 +736,7 @@ void cases_spatial(case_fn fn, void *user)
     roi_cases(&b);
     wild_rois(&b);
     inner_conv_cases(&b);
-    one_channel_cases(&b);
+    few_outputs_cases(&b);
 }
 
 /* ---- rows by chance ---------------------------------------------------------------------- */

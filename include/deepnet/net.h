@@ -32,10 +32,11 @@ typedef struct dn_net_options {
     int32_t memory;
     const char *const *keep; /* names of blobs that stay readable, num_keep of them */
     size_t num_keep;
-    /* bytes for blobs, weights and scratch, and the most that a layer may ask for at once for
-     * tables of its own; 0: none. DN_E_LIMIT beyond */
+    /* bytes for blobs, weights, scratch and the plan itself (for each step that a recurrent
+     * layer is unrolled to some 13 KB, with gradients 40), and the most that a layer may ask
+     * for at once for tables of its own; 0: none. DN_E_LIMIT beyond */
     size_t memory_limit;
-    int32_t wire_only;   /* 1: check, wire and infer shapes; open no data, allocate no blobs */
+    int32_t wire_only; /* 1: check, wire and infer shapes; open no data, allocate no blobs */
     int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */
     const dn_shape *input_shapes;
     /* DN_COMPUTE_*: the type to which the operands of matrix products (convolutions, inner
@@ -86,8 +87,8 @@ DN_API dn_status dn_net_forward(dn_net *net, float *loss);
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to
- * `to`). With DN_MEMORY_COMPACT, a forward that does not begin where the last one ended computes
- * the layers before it as well, and a layer's backward needs a forward since its last.
+ * `to`). With DN_MEMORY_COMPACT, a forward that does not begin where the last one ended
+ * computes the layers before it as well, and a layer's backward needs a forward since its last.
  * DN_E_INVALID for indices outside. Since 0.1. */
 DN_API dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *loss);
 DN_API dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to);
@@ -186,6 +187,7 @@ DN_API dn_status dn_net_share_weights(dn_net *net, dn_net *source);
 typedef struct dn_net_memory {
     size_t struct_size;
     size_t weights, weight_gradients, blobs, blob_gradients, scratch, total;
+    size_t plan; /* ops and their tables, by which the others are used */
 } dn_net_memory;
 DN_API dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out);
 /* What a net would need, before any of it is allocated: wires and plans the prototxt, opens no

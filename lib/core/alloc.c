@@ -25,6 +25,13 @@ static void *default_fn(void *user, void *ptr, size_t old_size, size_t new_size)
 
 const dni_heap dni_default_heap = {default_fn, NULL};
 
+static _Thread_local size_t held;
+
+size_t dni_held(void)
+{
+    return held;
+}
+
 static void *refuse(size_t count, size_t size)
 {
     if (size == 1)
@@ -52,6 +59,7 @@ void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size)
     if (!block)
         return refuse(count, size);
     memcpy(block, &total, sizeof(total));
+    held += total - old_total;
     return block + HEADER;
 }
 
@@ -70,6 +78,7 @@ void dni_free(const dni_heap *heap, void *ptr)
         return;
     char *block = (char *)ptr - HEADER;
     memcpy(&total, block, sizeof(total));
+    held -= total;
     heap->fn(heap->user, block, total, 0);
 }
 

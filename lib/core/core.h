@@ -65,6 +65,9 @@ void *dni_alloc_aligned(const dni_heap *heap, size_t bytes);
 void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size);
 void dni_free(const dni_heap *heap, void *ptr); /* of dni_alloc and dni_realloc; NULL is fine */
 void dni_free_aligned(const dni_heap *heap, void *ptr);
+/* Bytes that this thread asked for, less those it gave back, aligned ones aside: what something
+ * keeps is the difference between two of these. */
+size_t dni_held(void);
 char *dni_strdup(const dni_heap *heap, const char *text);
 char *dni_strndup(const dni_heap *heap, const char *text, size_t length);
 char *dni_format(const dni_heap *heap, const char *format, ...) DNI_PRINTF(2, 3);
@@ -72,6 +75,27 @@ char *dni_format(const dni_heap *heap, const char *format, ...) DNI_PRINTF(2, 3)
  * *array and *capacity are untouched on failure. */
 dn_status dni_grow(const dni_heap *heap, void *array, size_t *capacity, size_t need,
                    size_t element_size);
+
+/* ---- index.c: which numbers may be meant by a hash ----------------------------------------
+ */
+
+typedef struct dni_index_link {
+    int32_t first; /* of the chain that has this place's number; -1: none */
+    int32_t next;  /* behind this number in its chain */
+    uint32_t hash;
+    bool known;
+} dni_index_link;
+
+typedef struct dni_index {
+    dni_index_link *links; /* freed by its owner; all zero: empty */
+    size_t capacity;
+} dni_index;
+
+uint32_t dni_hash(const char *text);
+/* Numbers are added in ascending order, each once. */
+dn_status dni_index_add(dni_index *x, const dni_heap *heap, size_t id, uint32_t hash);
+/* The number added last whose hash may be that one; the others behind it by links[].next. */
+int32_t dni_index_first(const dni_index *x, uint32_t hash);
 
 /* ---- text.c: a string that grows --------------------------------------------------------- */
 

@@ -14,7 +14,11 @@ typedef struct dni_value {
     int32_t top;       /* as which top */
     int32_t consumers; /* how many bottoms read it */
     bool gradient;     /* wants one */
+    uint8_t reads;     /* DNI_READS_*: of its maker and those who worked in its place before */
 } dni_value;
+
+/* What a backward reads of the layer's top. */
+enum { DNI_READS_TOP = 1, DNI_READS_SIGN = 2 };
 
 typedef struct dni_node {
     Cnn__LayerParameter *param; /* borrowed from the net message */
@@ -30,6 +34,7 @@ typedef struct dni_graph {
     size_t num_values, cap_values;
     char **blobs; /* names */
     size_t num_blobs, cap_blobs;
+    dni_index names; /* of values, by their blobs' names */
 } dni_graph;
 
 typedef struct dni_net_state {
@@ -47,13 +52,14 @@ bool dni_layer_included(const Cnn__LayerParameter *layer, const dni_net_state *s
 
 /* Filters and wires net (already upgraded). tops_needed says how many tops a layer must at
  * least have: missing ones are made, without a name in the prototxt ("loss" for layer 'loss').
- * needs_top: the maker reads its top after `next`, which so does not work in place on it.
+ * reads: DNI_READS_* of a layer. spoils: of which of those what this layer does in place leaves
+ * nothing; it then does not work in place on such a top.
  * Errors: a bottom that nothing makes, or only a later layer; a top made twice. */
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,
                           int32_t (*tops_needed)(const Cnn__LayerParameter *),
-                          bool (*needs_top)(const void *user, const Cnn__LayerParameter *maker,
-                                            const Cnn__LayerParameter *next),
+                          uint8_t (*reads)(const void *user, const Cnn__LayerParameter *),
+                          uint8_t (*spoils)(const void *user, const Cnn__LayerParameter *),
                           const void *user);
 void dni_graph_free(dni_graph *graph);
 

@@ -13,8 +13,8 @@ typedef struct wiring {
     const Cnn__NetParameter *net;
     const dni_net_state *state;
     const dni_locations *locations;
-    bool (*needs_top)(const void *user, const Cnn__LayerParameter *maker,
-                      const Cnn__LayerParameter *next);
+    uint8_t (*reads)(const void *user, const Cnn__LayerParameter *layer);
+    uint8_t (*spoils)(const void *user, const Cnn__LayerParameter *layer);
     const void *user;
 } wiring;
 
@@ -27,10 +27,10 @@ static dn_status fail_at(const wiring *w, const Cnn__LayerParameter *layer, dn_s
 /* The value a name means now, or -1. */
 static int32_t find_value(const dni_graph *g, const char *name)
 {
-    for (size_t v = g->num_values; v-- > 0;)
-        if (!strcmp(g->blobs[g->values[v].blob], name))
-            return (int32_t)v;
-    return -1;
+    int32_t v = dni_index_first(&g->names, dni_hash(name));
+    while (v >= 0 && strcmp(g->blobs[g->values[v].blob], name))
+        v = g->names.links[v].next;
+    return v;
 }
 
 /* The first layer from `from` on (NULL: of all) with a top of that name, of those that take
@@ -91,15 +91,21 @@ static dn_status add_blob(dni_graph *g, const char *name, int32_t *out)
     return DN_OK;
 }
 
-static dn_status add_value(dni_graph *g, int32_t blob, int32_t top, int32_t *out)
+static dn_status add_value(wiring *w, const Cnn__LayerParameter *layer, int32_t blob,
+                           int32_t top, int32_t *out)
 {
+    dni_graph *g = w->graph;
     dn_status st =
         dni_grow(g->heap, &g->values, &g->cap_values, g->num_values + 1, sizeof *g->values);
+    if (!st)
+        st = dni_index_add(&g->names, g->heap, g->num_values, dni_hash(g->blobs[blob]));
     if (st)
         return st;
     *out = (int32_t)g->num_values;
-    g->values[g->num_values++] =
-        (dni_value){.blob = blob, .layer = (int32_t)g->num_nodes, .top = top};
+    g->values[g->num_values++] = (dni_value){.blob = blob,
+                                             .layer = (int32_t)g->num_nodes,
+                                             .top = top,
+                                             .reads = w->reads(w->user, layer)};
     return DN_OK;
 }
 
@@ -107,16 +113,9 @@ static dn_status add_value(dni_graph *g, int32_t blob, int32_t top, int32_t *out
 static bool read_by_others(const wiring *w, const Cnn__LayerParameter *layer, int32_t value,
                            const char *name)
 {
-    const dni_graph *g = w->graph;
-    const dni_value *v = &g->values[value], *from = v;
-    if (v->consumers > 1)
+    const dni_value *v = &w->graph->values[value];
+    if (v->consumers > 1 || v->reads & w->spoils(w->user, layer))
         return true;
-    while (from && from->blob == v->blob) { /* makers that worked in place, and the first */
-        const dni_node *maker = &g->nodes[from->layer];
-        if (w->needs_top(w->user, maker->param, layer))
-            return true;
-        from = from->top < maker->num_bottoms ? &g->values[maker->bottoms[from->top]] : NULL;
-    }
     for (size_t i = 0, times = 0; i < layer->n_bottom; i++)
         if (!strcmp(layer->bottom[i], name) && ++times > 1)
             return true;
@@ -138,13 +137,14 @@ static dn_status wire_top(wiring *w, dni_node *node, size_t i)
                         maker ? maker : "");
     }
     if (in_place && !read_by_others(w, layer, node->bottoms[i], name)) {
-        blob = g->values[node->bottoms[i]].blob;
-    } else {
-        dn_status st = add_blob(g, name, &blob);
-        if (st)
-            return st;
+        const dni_value before_it = g->values[node->bottoms[i]];
+        dn_status st = add_value(w, layer, before_it.blob, (int32_t)i, &node->tops[i]);
+        if (!st)
+            g->values[node->tops[i]].reads |= before_it.reads;
+        return st;
     }
-    return add_value(g, blob, (int32_t)i, &node->tops[i]);
+    dn_status st = add_blob(g, name, &blob);
+    return st ? st : add_value(w, layer, blob, (int32_t)i, &node->tops[i]);
 }
 
 static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
@@ -177,7 +177,7 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
         } else { /* a loss without a top: its value goes by the layer's name */
             st = add_blob(g, layer->name ? layer->name : "", &blob);
             if (!st)
-                st = add_value(g, blob, i, &node.tops[i]);
+                st = add_value(w, layer, blob, i, &node.tops[i]);
         }
     }
     if (st) {
@@ -194,8 +194,8 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
 dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__NetParameter *net,
                           const dni_net_state *state, const dni_locations *locations,
                           int32_t (*tops_needed)(const Cnn__LayerParameter *),
-                          bool (*needs_top)(const void *, const Cnn__LayerParameter *,
-                                            const Cnn__LayerParameter *),
+                          uint8_t (*reads)(const void *, const Cnn__LayerParameter *),
+                          uint8_t (*spoils)(const void *, const Cnn__LayerParameter *),
                           const void *user)
 {
     *graph = (dni_graph){.heap = heap};
@@ -203,7 +203,8 @@ dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__Net
                 .net = net,
                 .state = state,
                 .locations = locations,
-                .needs_top = needs_top,
+                .reads = reads,
+                .spoils = spoils,
                 .user = user};
     for (size_t i = 0; i < net->n_layer; i++) {
         Cnn__LayerParameter *layer = net->layer[i];
@@ -234,6 +235,7 @@ void dni_graph_free(dni_graph *graph)
     if (graph->heap) {
         dni_free(graph->heap, graph->nodes);
         dni_free(graph->heap, graph->values);
+        dni_free(graph->heap, graph->names.links);
         dni_free(graph->heap, graph->blobs);
     }
     *graph = (dni_graph){0};

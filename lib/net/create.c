@@ -381,6 +381,7 @@ static void free_blobs(dn_net *net)
         dni_free(heap, net->params[i]);
     }
     dni_free(heap, net->params);
+    dni_free(heap, net->shared.links);
     dni_free(heap, net->inputs);
     dni_free(heap, net->outputs);
 }

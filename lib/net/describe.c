@@ -104,8 +104,9 @@ dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out)
         m.blobs += sizes.data;
         m.blob_gradients = sizes.diff;
         m.scratch = sizes.temp + sizes.scratch;
+        m.plan = sizes.own;
     }
-    m.total = m.weights + m.weight_gradients + m.blobs + m.blob_gradients + m.scratch;
+    m.total = m.weights + m.weight_gradients + m.blobs + m.blob_gradients + m.scratch + m.plan;
     memcpy(out, &m, out->struct_size < sizeof m ? out->struct_size : sizeof m);
     return DN_OK;
 }
@@ -117,8 +118,8 @@ static void describe_memory(const dn_net *net, dni_text *text)
         return;
     dni_text_printf(text,
                     "memory in bytes: weights %zu, their gradients %zu, blobs %zu, their "
-                    "gradients %zu, scratch %zu, in all %zu\n",
-                    m.weights, m.weight_gradients, m.blobs, m.blob_gradients, m.scratch,
+                    "gradients %zu, scratch %zu, the plan itself %zu, in all %zu\n",
+                    m.weights, m.weight_gradients, m.blobs, m.blob_gradients, m.scratch, m.plan,
                     m.total);
 }
 

@@ -288,6 +288,8 @@ static dn_status allocate(lowering *w)
     w->root_diff = w->root_data + blobs;
     w->dw = w->w + w->net->num_params;
     w->b = (dni_builder){.program = w->program, .dtype = w->net->dtype};
+    w->program->limit = w->net->memory_limit;
+    w->program->before = dni_held() - dni_net_weight_bytes(w->net);
     return DN_OK;
 }
 
@@ -343,14 +345,15 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
 static bool changes_its_sources(const dn_net *net)
 {
     bool from_source = false;
-    for (size_t v = 0; v < net->graph.num_values; v++) {
+    for (size_t v = 0; v < net->graph.num_values && !from_source; v++) {
         const dni_value *value = &net->graph.values[v];
-        if (net->layers[value->layer].layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT))
+        const dni_node *maker = &net->graph.nodes[value->layer];
+        if (value->top >= maker->num_bottoms)
             continue;
-        for (size_t u = 0; u < v && !from_source; u++)
-            from_source = net->graph.values[u].blob == value->blob &&
-                          net->layers[net->graph.values[u].layer].layer.cls->flags &
-                              (DNI_LAYER_SOURCE | DNI_LAYER_INPUT);
+        const dni_value *before = &net->graph.values[maker->bottoms[value->top]];
+        from_source =
+            before->blob == value->blob &&
+            net->layers[before->layer].layer.cls->flags & (DNI_LAYER_SOURCE | DNI_LAYER_INPUT);
     }
     return from_source;
 }

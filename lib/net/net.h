@@ -122,6 +122,7 @@ struct dn_net {
     size_t num_layers;
     dni_param **params; /* distinct ones, in order of declaration */
     size_t num_params, cap_params;
+    dni_index shared; /* of params, by shared_name */
 
     dni_groups groups;
 

@@ -17,10 +17,10 @@ static const Cnn__ParamSpec *spec_of(const dni_layer *layer, int32_t i)
 
 static int32_t find_shared(const dn_net *net, const char *name)
 {
-    for (size_t i = 0; i < net->num_params; i++)
-        if (net->params[i]->shared_name && !strcmp(net->params[i]->shared_name, name))
-            return (int32_t)i;
-    return -1;
+    int32_t i = dni_index_first(&net->shared, dni_hash(name));
+    while (i >= 0 && strcmp(net->params[i]->shared_name, name))
+        i = net->shared.links[i].next;
+    return i;
 }
 
 static dn_status merge_multiplier(const char *what, const char *name, bool given, float value,
@@ -109,8 +109,12 @@ static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__
                      .statistic = w->statistic,
                      .data = DNI_NONE,
                      .diff = DNI_NONE};
-    if (spec && spec->name && *spec->name)
+    if (spec && spec->name && *spec->name) {
         p->shared_name = spec->name;
+        st = dni_index_add(&net->shared, net->heap, net->num_params - 1, dni_hash(spec->name));
+        if (st)
+            return st;
+    }
     p->blob.name = dni_format(net->heap, "%s/%d", l->layer.name, i);
     if (!p->blob.name)
         return DN_E_NOMEM;

@@ -42,18 +42,25 @@ static bool is_loss(const dni_layer_class *cls, const Cnn__LayerParameter *param
 
 /* What classes of the host read is not known; all is theirs to read. A loss is summed up after
  * the run. */
-static bool needs_top(const void *user, const Cnn__LayerParameter *maker,
-                      const Cnn__LayerParameter *next)
+static uint8_t reads(const void *user, const Cnn__LayerParameter *maker)
 {
-    const dni_layer_class *of = own_class(user, maker), *after = own_class(user, next);
-    if (!after || !(after->flags & DNI_LAYER_INPLACE))
-        return false; /* refused */
+    const dni_layer_class *of = own_class(user, maker);
     if (is_loss(of, maker))
-        return true;
-    if (of && of->flags & DNI_LAYER_READS_SIGN)
-        return maker->n_bottom && maker->n_top && !strcmp(maker->bottom[0], maker->top[0]) &&
-               !(after->flags & DNI_LAYER_KEEPS_SIGN);
-    return !of || of->flags & DNI_LAYER_READS_TOP;
+        return DNI_READS_TOP;
+    if (of && of->flags & DNI_LAYER_READS_SIGN) {
+        bool in_place =
+            maker->n_bottom && maker->n_top && !strcmp(maker->bottom[0], maker->top[0]);
+        return in_place ? DNI_READS_SIGN : 0;
+    }
+    return !of || of->flags & DNI_LAYER_READS_TOP ? DNI_READS_TOP : 0;
+}
+
+static uint8_t spoils(const void *user, const Cnn__LayerParameter *next)
+{
+    const dni_layer_class *cls = own_class(user, next);
+    if (!cls || !(cls->flags & DNI_LAYER_INPLACE))
+        return 0; /* refused */
+    return DNI_READS_TOP | (cls->flags & DNI_LAYER_KEEPS_SIGN ? 0 : DNI_READS_SIGN);
 }
 
 static bool is_known(const dni_layer *like, const Cnn__LayerParameter *param)
@@ -283,7 +290,7 @@ dn_status dni_net_wire(dn_net *net)
 {
     const dn_net *from = net->origin ? net->origin : net;
     dn_status st = dni_graph_build(&net->graph, net->heap, from->file->net, &net->state,
-                                   from->file->locations, tops_needed, needs_top, net);
+                                   from->file->locations, tops_needed, reads, spoils, net);
     if (st)
         return st;
     net->layers = dni_alloc(net->heap, net->graph.num_nodes, sizeof *net->layers);

@@ -20,6 +20,7 @@ struct dni_plan {
     dni_steps fused;
     bool *watched;     /* per op of section SHOW: the host has its pointer */
     bool fused_ran[2]; /* values, gradients are of a fused run: what is shown may be old */
+    size_t own;        /* bytes of what is made already, and of the program */
 };
 
 static dni_steps *whole(const dni_plan *plan, dni_section section)
@@ -67,16 +68,18 @@ static dn_status compile_fused(dni_plan *plan)
 }
 
 /* Of both ways to run, as far as they are compiled. */
-static dn_status check_limit(const dni_plan *plan)
+static dn_status check_limit(dni_plan *plan)
 {
     size_t placed = plan->base.data + plan->base.diff + dni_steps_bytes(&plan->fused) +
                     dni_steps_bytes(&plan->plain);
     size_t beside = plan->options.beside, limit = plan->options.limit;
-    if (limit && (beside > limit || placed > limit - beside))
+    size_t own = dni_held() - plan->program->before - beside;
+    if (limit && (beside + own > limit || placed > limit - beside - own))
         return dni_fail(DN_E_LIMIT,
-                        "the net needs %zu bytes for weights and %zu for blobs and scratch; "
-                        "memory_limit is %zu",
-                        beside, placed, limit);
+                        "the net needs %zu bytes for weights, %zu for blobs and scratch and "
+                        "%zu for its plan; memory_limit is %zu",
+                        beside, placed, own, limit);
+    plan->own = own;
     return DN_OK;
 }
 
@@ -84,6 +87,8 @@ static dn_status compile_plain(dni_plan *plan)
 {
     if (plan->plain.program)
         return DN_OK;
+    if (plan->own) /* later than the rest */
+        plan->program->before = dni_held() - plan->own - plan->options.beside;
     dn_status st =
         dni_steps_compile(&plan->plain, plan->context, plan->program, &plan->base, false);
     if (!st)
@@ -436,7 +441,8 @@ dni_plan_sizes dni_plan_size(const dni_plan *plan)
     return (dni_plan_sizes){.data = plan->base.data,
                             .diff = plan->base.diff,
                             .temp = dni_steps_bytes(s) - s->scratch_size,
-                            .scratch = s->scratch_size};
+                            .scratch = s->scratch_size,
+                            .own = plan->own};
 }
 
 const dni_program *dni_plan_program(const dni_plan *plan)

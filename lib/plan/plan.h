@@ -15,13 +15,14 @@ typedef struct dni_plan_options {
     bool plain;        /* nothing is fused */
     bool forward_only; /* whole runs are of the forward section alone */
     bool must_compute; /* some product must be done in what the program asks for */
-    size_t limit;      /* bytes of arenas, scratch and what is beside them; 0: none */
+    size_t limit;      /* bytes of all of it and what is beside it; 0: none */
     size_t beside;     /* bytes of weights, which are placed already */
 } dni_plan_options;
 
 /* Sizes in bytes, known before anything is allocated. */
 typedef struct dni_plan_sizes {
     size_t data, diff, temp, scratch;
+    size_t own; /* of the program, its steps and their ops, which are made already */
 } dni_plan_sizes;
 
 /* Compiles; options may be NULL. The program is borrowed and must live as long as the plan. */

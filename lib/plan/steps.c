@@ -60,6 +60,8 @@ static dn_status create_ops(dni_steps *s)
     for (size_t i = 0; i < s->program->num_ops; i++) {
         dni_choice *c = &s->choices[i];
         dn_status st = dni_choose(s->context, s->program, &s->program->ops[i], c);
+        if (!st)
+            st = dni_program_check(s->program);
         if (st)
             return st;
         s->steps[i].op = c->op;
@@ -146,15 +148,22 @@ static dn_status make_watches(dni_steps *s)
 
 /* Do two weights have one memory, as in a net on those of another that has them by one name?
  * What groups and fresh ops go by, that another tensor is other memory, does not hold then. */
-static bool weights_meet(const dni_program *p)
+static dn_status find_meeting(const dni_program *p, bool *meet)
 {
     const dni_tensor_info *t = p->tensors;
-    for (size_t i = 0; i < p->num_tensors; i++)
-        for (size_t k = 0; k < i && t[i].role == DNI_WEIGHT && t[i].memory; k++)
-            if (t[k].memory == t[i].memory && t[k].role == DNI_WEIGHT &&
-                t[k].storage != t[i].storage)
-                return true;
-    return false;
+    dni_index index = {0};
+    dn_status st = DN_OK;
+    *meet = false;
+    for (size_t i = 0; !st && i < p->num_tensors && !*meet; i++) {
+        uint32_t hash = (uint32_t)((uintptr_t)t[i].memory >> 6) * 2654435769u;
+        if (t[i].role != DNI_WEIGHT || !t[i].memory)
+            continue;
+        for (int32_t k = dni_index_first(&index, hash >> 8); k >= 0; k = index.links[k].next)
+            *meet |= t[k].memory == t[i].memory && t[k].storage != t[i].storage;
+        st = dni_index_add(&index, p->heap, i, hash >> 8);
+    }
+    dni_free(p->heap, index.links);
+    return st;
 }
 
 static void drop_fresh_ops(dni_steps *s)
@@ -171,8 +180,10 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
 {
     *s = (dni_steps){.context = context, .program = program, .base = base};
     dn_status st = set_up(s);
-    bool in_turns = fresh && base->compact;
-    fresh = fresh && !weights_meet(program);
+    bool in_turns = fresh && base->compact, meet;
+    if (!st)
+        st = find_meeting(program, &meet);
+    fresh = fresh && !st && !meet;
     if (!st)
         st = create_ops(s);
     if (!st && fresh)
@@ -313,14 +324,15 @@ dn_status dni_steps_bind(dni_steps *s, dni_section section)
 
 dn_status dni_steps_rebind(dni_steps *s)
 {
-    dn_status st = DN_OK;
+    bool meet;
+    dn_status st = find_meeting(s->program, &meet);
     s->prepared = false;
     if (s->sides)
         dni_record_drop(s);
     for (int i = 0; !st && i < DNI_SECTIONS; i++)
         if (s->bound[i])
             st = resolve(s, (dni_section)i);
-    if (weights_meet(s->program)) {
+    if (!st && meet) {
         drop_fresh_ops(s);
         memset(s->overwritten, 0, s->program->num_tensors * sizeof *s->overwritten);
         s->num_groups = 0;

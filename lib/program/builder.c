@@ -93,10 +93,9 @@ static bool has_contribution(const dni_builder *b, dni_tensor t)
 static dni_op *append(dni_builder *b, int32_t kind, const void *args)
 {
     dni_op *op = dni_program_op(b->program, kind, b->section, b->layer);
-    if (!op) {
-        b->status = DN_E_NOMEM;
+    b->status = op ? dni_program_check(b->program) : DN_E_NOMEM;
+    if (b->status)
         return NULL;
-    }
     size_t size = op->args->struct_size;
     if (args)
         memcpy(op->args, args, size);

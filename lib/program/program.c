@@ -69,7 +69,18 @@ const dni_op_kind *dni_op_kind_of(int32_t kind)
 
 void dni_program_init(dni_program *program, const dni_heap *heap)
 {
-    *program = (dni_program){.heap = heap};
+    *program = (dni_program){.heap = heap, .before = dni_held()};
+}
+
+dn_status dni_program_check(const dni_program *p)
+{
+    size_t bytes = dni_held() - p->before;
+    if (p->limit && bytes > p->limit)
+        return dni_fail(DN_E_LIMIT,
+                        "the net's weights and its plan, so far of %zu ops, need %zu bytes; "
+                        "memory_limit is %zu",
+                        p->num_ops, bytes, p->limit);
+    return DN_OK;
 }
 
 void dni_program_free(dni_program *program)
@@ -110,6 +121,8 @@ dn_status dni_program_copy(dni_program *copy, const dni_program *from)
     copy->num_tensors = from->num_tensors;
     copy->compute = from->compute;
     copy->compact = from->compact;
+    copy->limit = from->limit;
+    copy->before = from->before;
     for (size_t i = 0; i < from->num_ops; i++) {
         const dni_op *op = &from->ops[i];
         dni_op *to = dni_program_op(copy, op->kind, op->section, op->layer);

@@ -70,6 +70,8 @@ typedef struct dni_program {
     size_t num_ops, cap_ops;
     int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
     bool compact;    /* little memory is wanted of its ops */
+    size_t limit;    /* bytes for it, its plan and what is beside them; 0: none */
+    size_t before;   /* dni_held when there was nothing of it, less what is beside it */
     void **owned;    /* freed with it */
     size_t num_owned, cap_owned;
 } dni_program;
@@ -84,6 +86,8 @@ const dni_op_kind *dni_op_kind_of(int32_t kind); /* NULL: no such kind */
 
 void dni_program_init(dni_program *program, const dni_heap *heap);
 void dni_program_free(dni_program *program);
+/* DN_E_LIMIT once there is more of it and its plan than the limit allows. */
+dn_status dni_program_check(const dni_program *program);
 /* A deep copy: its ops can be rewritten. `copy` is freed by the caller also after a failure. */
 dn_status dni_program_copy(dni_program *copy, const dni_program *program);
 /* Appends an op with room for its arguments (struct_size set), or returns NULL. */

@@ -16,6 +16,7 @@ struct dni_locations {
     char *file;
     location *items;
     size_t count, capacity, next; /* next: where the upgrade will look first */
+    size_t unknowns;              /* items from the first unknown on; 0: there is none */
     char **notes;
     size_t num_notes, cap_notes;
     dni_remarks *remarks; /* NULL: not kept */
@@ -56,24 +57,28 @@ dn_status dni_locations_add(dni_locations *l, const dni_heap *heap, const void *
     if (!l)
         return DN_OK;
     dn_status st = dni_grow(heap, &l->items, &l->capacity, l->count + 1, sizeof *l->items);
-    if (!st)
-        l->items[l->count++] = (location){message, line, column, NULL};
-    return st;
+    if (st)
+        return st;
+    l->items[l->count++] = (location){message, line, column, NULL};
+    l->unknowns += l->unknowns > 0;
+    return DN_OK;
 }
 
 dn_status dni_locations_add_unknown(dni_locations *l, const dni_heap *heap, const void *message,
                                     int32_t line, int32_t column, const char *name)
 {
     dn_status st = dni_locations_add(l, heap, message, line, column);
-    if (!st)
-        l->items[l->count - 1].unknown = dni_strdup(heap, name);
-    return st || l->items[l->count - 1].unknown ? st : DN_E_NOMEM;
+    if (st)
+        return st;
+    l->unknowns += !l->unknowns;
+    l->items[l->count - 1].unknown = dni_strdup(heap, name);
+    return l->items[l->count - 1].unknown ? DN_OK : DN_E_NOMEM;
 }
 
 const char *dni_locations_find_unknown(const dni_locations *l, const void *message,
                                        int32_t *line, int32_t *column)
 {
-    for (size_t i = 0; l && i < l->count; i++)
+    for (size_t i = l ? l->count - l->unknowns : 0; l && i < l->count; i++)
         if (l->items[i].message == message && l->items[i].unknown) {
             *line = l->items[i].line;
             *column = l->items[i].column;

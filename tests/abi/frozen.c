@@ -114,7 +114,8 @@ OFFSET(dn_net_memory, blobs, 24);
 OFFSET(dn_net_memory, blob_gradients, 32);
 OFFSET(dn_net_memory, scratch, 40);
 OFFSET(dn_net_memory, total, 48);
-SIZE(dn_net_memory, 56);
+OFFSET(dn_net_memory, plan, 56);
+SIZE(dn_net_memory, 64);
 
 OFFSET(dn_upgrade_options, struct_size, 0);
 OFFSET(dn_upgrade_options, kind, 8);

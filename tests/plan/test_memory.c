@@ -15,7 +15,9 @@ static size_t report(dn_net *net)
 {
     dn_net_memory m = {.struct_size = sizeof m};
     CHECK_STATUS(dn_net_memory_report(net, &m), DN_OK);
-    CHECK_INT(m.total, m.weights + m.weight_gradients + m.blobs + m.blob_gradients + m.scratch);
+    CHECK(m.plan > 0);
+    CHECK_INT(m.total,
+              m.weights + m.weight_gradients + m.blobs + m.blob_gradients + m.scratch + m.plan);
     return m.total;
 }
 
@@ -144,6 +146,61 @@ static void check_huge(void)
                      DN_E_LIMIT);
     }
     dn_context_free(context);
+}
+
+typedef struct counted {
+    size_t now, most;
+} counted;
+
+static void *count_alloc(void *user, void *block, size_t old_size, size_t new_size)
+{
+    counted *c = user;
+    void *moved = new_size ? realloc(block, new_size) : NULL;
+    if (!new_size)
+        free(block);
+    if (moved || !new_size)
+        c->now += new_size - old_size;
+    c->most = c->now > c->most ? c->now : c->most;
+    return moved;
+}
+
+/* The plan of a layer that is unrolled to many steps counts, and stops before it is made. */
+static void check_unrolled(void)
+{
+    static const char text[] = IN("x", "dim: 3000 dim: 1 dim: 4") IN("c", "dim: 3000 dim: 1")
+        LAYER("y", "LSTM", "x' bottom: 'c", "y", "recurrent_param { num_output: 4 } ");
+    const size_t small = (size_t)4 << 20;
+    counted bytes = {0};
+    dn_context *context = NULL;
+    dn_context_options c = {.struct_size = sizeof c, .alloc = count_alloc};
+    c.alloc_user = &bytes;
+    SECTION("a plan that is larger than what it is for");
+    CHECK_STATUS(dn_context_create(&context, &c), DN_OK);
+    for (int32_t phase = DN_PHASE_TRAIN; phase <= DN_PHASE_TEST; phase++) {
+        dn_net *net = net_of(context, text, phase, DN_MEMORY_READABLE), *limited = NULL;
+        dn_net_memory m = {.struct_size = sizeof m};
+        dn_net_options o = {.struct_size = sizeof o, .phase = phase};
+        CHECK_STATUS(dn_net_memory_report(net, &m), DN_OK);
+        CHECK(m.plan > 3000 * 4096 && m.plan > 10 * (m.total - m.plan));
+        dn_net_free(net);
+        o.memory_limit = m.total;
+        CHECK_STATUS(dn_net_create_from_text(&net, context, text, sizeof text - 1, &o), DN_OK);
+        dn_net_free(net);
+        o.memory_limit = m.weights + m.plan;
+        CHECK_STATUS(dn_net_create_from_text(&limited, context, text, sizeof text - 1, &o),
+                     DN_E_LIMIT);
+        CHECK(dn_last_error() && strstr(dn_last_error(), " for its plan; memory_limit is "));
+        o.memory_limit = small;
+        bytes.most = bytes.now;
+        size_t before = bytes.now;
+        CHECK_STATUS(dn_net_create_from_text(&limited, context, text, sizeof text - 1, &o),
+                     DN_E_LIMIT);
+        CHECK(dn_last_error() && strstr(dn_last_error(), "its plan, so far of "));
+        CHECK(bytes.most - before < 2 * small);
+        CHECK_INT(bytes.now, before);
+    }
+    dn_context_free(context);
+    CHECK_INT(bytes.now, 0);
 }
 
 /* A limit that a whole run keeps to and a run of ranges, which needs more, does not. */
@@ -281,6 +338,7 @@ int main(void)
     check_many(fused);
     check_sums_of_weights();
     check_huge();
+    check_unrolled();
     dn_context_free(fused);
     dn_context_free(plain);
     return check_summary();

@@ -889,6 +889,33 @@ static void test_lent_threads(void)
     CHECK_INT(after, true);
 }
 
+/* By count: looking for each of many names, and for as many that are not there, meets few
+ * others; of one name the last is the first met. */
+static void test_index(void)
+{
+    enum { NAMES = 10000 };
+    dni_index index = {0};
+    size_t met = 0;
+    char name[16];
+    SECTION("index");
+    CHECK_INT(dni_index_first(&index, dni_hash("l0")), -1);
+    for (size_t i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "l%zu", i);
+        CHECK_STATUS(dni_index_add(&index, &dni_default_heap, i, dni_hash(name)), DN_OK);
+    }
+    for (size_t i = 0; i < 2 * NAMES; i++) {
+        snprintf(name, sizeof name, "l%zu", i);
+        int32_t k = dni_index_first(&index, dni_hash(name));
+        for (; k >= 0 && (size_t)k != i; k = index.links[k].next)
+            met++;
+        CHECK_INT(k, i < NAMES ? (int64_t)i : -1);
+    }
+    CHECK(met < 3 * 2 * NAMES);
+    CHECK_STATUS(dni_index_add(&index, &dni_default_heap, 3 * NAMES, dni_hash("l7")), DN_OK);
+    CHECK_INT(dni_index_first(&index, dni_hash("l7")), 3 * NAMES);
+    dni_free(&dni_default_heap, index.links);
+}
+
 int main(void)
 {
     test_status();
@@ -896,6 +923,7 @@ int main(void)
     test_numbers();
     test_heap();
     test_text();
+    test_index();
     test_nearest();
     test_shapes();
     test_arithmetic();

@@ -105,7 +105,8 @@ class dn_weights_report(Sized):
 class dn_net_memory(Sized):
     _fields_ = [('struct_size', c_size_t), ('weights', c_size_t),
                 ('weight_gradients', c_size_t), ('blobs', c_size_t),
-                ('blob_gradients', c_size_t), ('scratch', c_size_t), ('total', c_size_t)]
+                ('blob_gradients', c_size_t), ('scratch', c_size_t), ('total', c_size_t),
+                ('plan', c_size_t)]
 
 
 class dn_event(Sized):

@@ -98,7 +98,8 @@ class Net:
     dtype         'float32', or 'float64': everything in double, on the reference backend.
     memory        'readable', or 'compact': only inputs, outputs and the blobs in `keep` stay
                   readable, and the rest share memory.
-    memory_limit  bytes for blobs, weights and scratch; LimitError beyond. 0: none.
+    memory_limit  bytes for blobs, weights, scratch and the plan itself; LimitError beyond.
+                  0: none.
     input_shapes  shapes for the inputs, by their order, in place of the prototxt's.
     wire_only     True: check, wire and infer shapes; open no data, allocate no blobs.
     compute       'f32'; 'tf32' or 'bf16': operands of matrix products may be rounded to it, and
@@ -548,7 +549,8 @@ class Net:
         return self._text(lib().net_prototxt)
 
     def memory(self):
-        """{kind: bytes}: weights, weight_gradients, blobs, blob_gradients, scratch, total."""
+        """{kind: bytes}: weights, weight_gradients, blobs, blob_gradients, scratch, plan, and
+        total, the sum of them."""
         bytes_by_kind = _api.dn_net_memory()
         check(lib(), lib().net_memory_report(self._net, ctypes.byref(bytes_by_kind)))
         return {kind: getattr(bytes_by_kind, kind)

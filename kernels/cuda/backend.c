@@ -119,6 +119,12 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     return DN_OK;
 }
 
+void cuda_op_describe(dn_op *op, char *buffer, size_t size)
+{
+    if (op->dnn && cuda_dnn_refused(op))
+        snprintf(buffer, size, "cuda:kernel, cuDNN: refused");
+}
+
 void cuda_op_destroy(dn_op *op)
 {
     if (!op)

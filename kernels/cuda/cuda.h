@@ -185,6 +185,8 @@ CUDA_KINDS(CUDA_DECLARE)
 dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
                          dn_op_info *info);
 void cuda_op_destroy(dn_op *op);
+/* The table's op_describe. */
+void cuda_op_describe(dn_op *op, char *buffer, size_t size);
 dn_status cuda_decline(dn_op_info *info, const char *reason);
 /* The fault that a kernel noted, as a status with words; forgotten then. */
 dn_status cuda_take_fault(dn_backend *backend);

@@ -170,12 +170,19 @@ void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
         snprintf(buffer, size, "no cuDNN");
 }
 
-static dn_status dnn_check(dn_backend *backend, cudnnStatus_t status, const char *what)
+/* Of the host, of the device, or of CUDA beneath it: loading a kernel takes memory, too. */
+static bool is_out_of_memory(cudnnStatus_t status)
 {
-    if (status == CUDNN_STATUS_SUCCESS)
-        return DN_OK;
-    return backend->host.fail(status == CUDNN_STATUS_ALLOC_FAILED ? DN_E_NOMEM : DN_E_DEVICE,
-                              "cuDNN: %s: %s", what,
+    bool cause = cudaPeekAtLastError() == cudaErrorMemoryAllocation;
+    return status != CUDNN_STATUS_SUCCESS &&
+           (cause || status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+            status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED);
+}
+
+static dn_status dnn_fail(dn_backend *backend, dn_status as, cudnnStatus_t status,
+                          const char *what)
+{
+    return backend->host.fail(as, "cuDNN: %s: %s", what,
                               backend->device->dnn->cudnnGetErrorString(status));
 }
 
@@ -184,22 +191,31 @@ dn_status cuda_dnn_follow(dn_backend *backend)
     const cuda_dnn *d = backend->device->dnn;
     if (!d || !d->handle)
         return DN_OK;
-    return dnn_check(backend, d->cudnnSetStream(d->handle, backend->stream), "its stream");
+    cudnnStatus_t status = d->cudnnSetStream(d->handle, backend->stream);
+    return status == CUDNN_STATUS_SUCCESS
+               ? DN_OK
+               : dnn_fail(backend, DN_E_DEVICE, status, "its stream");
 }
 
-static bool has_handle(dn_backend *backend)
+/* Else *why not. */
+static bool has_handle(dn_backend *backend, const char **why)
 {
     cuda_dnn *d = backend->device->dnn;
-    if (!d || d->refused)
+    *why = d->refused;
+    if (d->refused)
         return false;
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
     if (!d->handle)
         status = d->cudnnCreate(&d->handle);
     if (status == CUDNN_STATUS_SUCCESS)
         status = d->cudnnSetStream(d->handle, backend->stream);
-    if (status != CUDNN_STATUS_SUCCESS)
-        d->refused = d->cudnnGetErrorString(status);
-    return !d->refused;
+    if (status == CUDNN_STATUS_SUCCESS)
+        return true;
+    *why = d->cudnnGetErrorString(status);
+    if (!is_out_of_memory(status)) /* there may be some for the next net */
+        d->refused = *why;
+    cudaGetLastError();
+    return false;
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */
@@ -572,10 +588,8 @@ static dn_status take(dn_op *op, int32_t which, const cuda_operand *x, const cud
     if (c->spatial > 3 || !fits(x) || !fits(y) || count[2] > INT32_MAX ||
         x->info.layout != y->info.layout)
         return DN_OK;
-    if (!has_handle(backend)) {
-        op->absent = backend->device->dnn->refused;
+    if (!has_handle(backend, &op->absent))
         return DN_OK;
-    }
     bool x_narrow = x->info.dtype == DN_BF16, y_narrow = y->info.dtype == DN_BF16;
     bool narrow = which == CUDA_DNN_FORWARD ? y_narrow
                   : which == CUDA_DNN_DATA  ? x_narrow
@@ -637,6 +651,8 @@ const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
 static bool is_refusal(cudnnStatus_t status)
 {
     int category = CUDNN_STATUS_CATEGORY((int)status);
+    if (is_out_of_memory(status))
+        return false;
     return category == CUDNN_STATUS_NOT_SUPPORTED || category == CUDNN_STATUS_BAD_PARAM ||
            category == CUDNN_STATUS_EXECUTION_FAILED;
 }
@@ -654,6 +670,7 @@ static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void
         *finished = status == CUDNN_STATUS_SUCCESS;
         if (v->ran || !is_refusal(status))
             return status;
+        cudaGetLastError();
         v->fuses = false; /* refused before anything ran: never asked again */
     }
     return d->cudnnConvolutionForward(d->handle, &one, v->x, x, v->w, w, v->conv, algorithm,
@@ -702,14 +719,18 @@ dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out,
     const float beta = add ? 1 : 0;
     *finished = false;
     cudnnStatus_t status = run(d, v, a, b, out, &beta, bias, space, finished);
-    while (!v->ran && is_refusal(status)) {
+    while (status != CUDNN_STATUS_SUCCESS) {
+        bool refused = !v->ran && is_refusal(status), full = is_out_of_memory(status);
         cudaGetLastError();
+        if (!refused)
+            return dnn_fail(op->backend, full ? DN_E_NOMEM : DN_E_DEVICE, status,
+                            "a convolution");
         if (!go_on((dn_op *)op))
             return DN_DECLINED;
         status = run(d, v, a, b, out, &beta, bias, space, finished);
     }
-    v->ran = v->ran || status == CUDNN_STATUS_SUCCESS;
-    return dnn_check(op->backend, status, "a convolution");
+    v->ran = true;
+    return DN_OK;
 }
 
 #else /* built without its headers */

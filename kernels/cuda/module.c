@@ -250,6 +250,7 @@ static const dn_backend_ops table = {
     .comm_mean = cuda_comm_mean,
     .comm_wait = cuda_comm_wait,
     .comm_free = cuda_comm_free,
+    .op_describe = cuda_op_describe,
 };
 
 __attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)

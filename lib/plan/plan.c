@@ -457,7 +457,14 @@ static const dni_choice *choice_of(const dni_plan *plan, size_t op)
 
 const char *dni_plan_implementation(const dni_plan *plan, size_t op)
 {
-    return choice_of(plan, op)->implementation;
+    const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
+    dni_choice *c = &s->choices[op];
+    for (int k = 0; k < 2; k++) {
+        dn_op *twin = k ? s->fresh[op] : c->op;
+        if (twin && c->ops->op_describe)
+            c->ops->op_describe(twin, c->implementation, sizeof c->implementation);
+    }
+    return c->implementation;
 }
 
 const char *dni_plan_declined(const dni_plan *plan, size_t op)

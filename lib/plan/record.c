@@ -159,9 +159,13 @@ dn_status dni_record_run(const dni_steps *s, size_t first, size_t end, bool fres
 {
     dni_join *join = (dni_join *)dni_mirror_late(s->context);
     dni_recording *r = join || end - first > 1 ? recording_of(s, first, end, fresh) : NULL;
-    if (!r || r->refused || r->runs++ == 0) {
+    if (!r || r->refused || !r->ran) {
         dn_status st = dni_mirror_catch_up(s->context);
-        return st ? st : dni_sides_run_each(s, first, end, fresh, failed);
+        if (!st)
+            st = dni_sides_run_each(s, first, end, fresh, failed);
+        if (r)
+            r->ran = !st;
+        return st;
     }
     dni_join_part part = {
         .steps = s, .version = s->sides->version, .index = (size_t)(r - s->sides->recordings)};

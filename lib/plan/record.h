@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * record.h: runs of device steps are recorded the second time they run, and replayed from then
- * on, if the backend can. Between dni_join_begin and dni_join_end replays are put off until
- * something else uses the device, and those that so follow one another are one. */
+ * record.h: runs of device steps are recorded once they have run to their end, and replayed
+ * from then on, if the backend can. Between dni_join_begin and dni_join_end replays are put off
+ * until something else uses the device, and those that so follow one another are one. */
 #ifndef DNI_PLAN_RECORD_H
 #define DNI_PLAN_RECORD_H
 
@@ -11,7 +11,8 @@
 typedef struct dni_recording {
     size_t first, end;
     bool fresh;
-    int64_t runs;
+    bool ran;        /* to its end: nothing is tried, or loaded, for the first time while it is
+                        recorded */
     void *recording; /* the backend's; NULL: none yet */
     bool refused;    /* these steps cannot be recorded */
 } dni_recording;

@@ -610,7 +610,8 @@ OFFSET(dn_backend_ops, comm_create, 160);
 OFFSET(dn_backend_ops, comm_mean, 168);
 OFFSET(dn_backend_ops, comm_wait, 176);
 OFFSET(dn_backend_ops, comm_free, 184);
-SIZE(dn_backend_ops, 192);
+OFFSET(dn_backend_ops, op_describe, 192);
+SIZE(dn_backend_ops, 200);
 
 VALUE(DN_F32, 0);
 VALUE(DN_F64, 1);

@@ -40,6 +40,8 @@ struct cudnnActivationStruct {
 __attribute__((visibility("default"))) long fake_dnn_runs[5], fake_dnn_trials;
 /* Runs in bf16, and of the algorithm whose bits change from run to run. */
 __attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
+/* Where CUDA's own error is left, if cuDNN fails for one. */
+__attribute__((visibility("default"))) int *fake_dnn_leaves;
 /* Runs that may round f32 operands. */
 __attribute__((visibility("default"))) long fake_dnn_rounded;
 
@@ -62,8 +64,9 @@ MAKE(ActivationDescriptor, cudnnActivationDescriptor_t)
 /* Parts of several versions, for one, do not go together. */
 cudnnStatus_t cudnnCreate(cudnnHandle_t *out)
 {
-    if (getenv("FAKE_DNN_ABSENT"))
-        return CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH;
+    const char *absent = getenv("FAKE_DNN_ABSENT"); /* the status that says so */
+    if (absent)
+        return (cudnnStatus_t)atoi(absent);
     *out = calloc(1, sizeof **out);
     return CUDNN_STATUS_SUCCESS;
 }
@@ -528,6 +531,8 @@ static cudnnStatus_t convolve(const call *c)
 {
     sizes s;
     const char *fails = getenv("FAKE_DNN_FAILS");
+    if (fails && fake_dnn_leaves && atoi(fails) == CUDNN_STATUS_EXECUTION_FAILED_CUDART)
+        *fake_dnn_leaves = cudaErrorMemoryAllocation;
     if (fails)
         return (cudnnStatus_t)atoi(fails);
     if (c->algorithm == FALSE_FRIEND)

@@ -14,6 +14,7 @@ typedef struct fake_cuda_control {
     int driver;       /* the driver's version, if it is too old */
     int no_capture;   /* streams cannot be recorded */
     int gone;         /* the driver has ended */
+    int left;         /* a library's call of CUDA failed with this: the last error, once */
     /* Counted. */
     long launches, given, recordings, replays, allocations;
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */

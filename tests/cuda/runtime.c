@@ -492,10 +492,18 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
 /* ---- words ------------------------------------------------------------------------------- */
 
+cudaError_t cudaPeekAtLastError(void)
+{
+    return is_lost()        ? cudaErrorLaunchFailure
+           : fake_cuda.left ? (cudaError_t)fake_cuda.left
+                            : last;
+}
+
 cudaError_t cudaGetLastError(void)
 {
-    cudaError_t error = is_lost() ? cudaErrorLaunchFailure : last;
+    cudaError_t error = cudaPeekAtLastError();
     last = cudaSuccess;
+    fake_cuda.left = 0;
     return error;
 }
 

@@ -354,10 +354,13 @@ static void check_dnn_fails(void)
     static const struct {
         const char *says;
         dn_status status;
-    } all[] = {{"4003", DN_E_NOMEM}, {"4000", DN_E_DEVICE}};
+    } all[] = {{"4003", DN_E_NOMEM},
+               {"4004", DN_E_NOMEM},
+               {"5003", DN_E_NOMEM},
+               {"4000", DN_E_DEVICE}};
     dn_context_options options = device_options();
-    *fake = (fake_cuda_control){.no_capture = true}; /* a recording is no first run for it */
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        *fake = (fake_cuda_control){0};
         dn_context *context = make_context(&options);
         dn_solver *solver = make(context, 0);
         setenv("FAKE_DNN_FAILS", all[i].says, 1);
@@ -365,15 +368,50 @@ static void check_dnn_fails(void)
                       "cuDNN: a convolution: a fake refusal");
         unsetenv("FAKE_DNN_FAILS");
         long runs = dnn_runs[3] + dnn_runs[4];
+        /* what failed has not run yet: it is no recording's turn, in which cuDNN may not start
+         */
         CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        CHECK_INT(fake->recordings, 0);
         hash_weights(dn_solver_net(solver)); /* waits for the device */
         CHECK_AT(dnn_runs[3] + dnn_runs[4] > runs, "%ld runs, then %ld", runs,
                  dnn_runs[3] + dnn_runs[4]);
+        CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+        CHECK(fake->recordings > 0);
         dn_solver_free(solver);
         dn_context_free(context);
         CHECK_INT(live(), 0);
     }
     *fake = (fake_cuda_control){0};
+}
+
+static char *described(dn_solver *solver)
+{
+    char *text = NULL;
+    CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_OPS, &text), DN_OK);
+    return text;
+}
+
+/* It offers what it then refuses: the plan says who does a convolution before, and after. */
+static void check_dnn_refuses(void)
+{
+    SECTION("cuDNN refuses");
+    dn_context_options options = device_options();
+    dn_context *context = make_context(&options);
+    setenv("FAKE_DNN_FALSE", "2", 1);
+    dn_solver *solver = make(context, 0);
+    char *text = described(solver);
+    CHECK_AT(text && strstr(text, "[cuda:cudnn]") && !strstr(text, "refused"), "%s", text);
+    dn_net_text_free(dn_solver_net(solver), text);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    unsetenv("FAKE_DNN_FALSE");
+    text = described(solver);
+    CHECK_AT(text && strstr(text, "[cuda:kernel, cuDNN: refused]") &&
+                 !strstr(text, "[cuda:cudnn"),
+             "%s", text);
+    dn_net_text_free(dn_solver_net(solver), text);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
 }
 
 #define DEPTHWISE_NET                                                                          \
@@ -400,12 +438,22 @@ static void check_absent(void)
 {
     SECTION("cuDNN does not start");
     dn_context_options options = device_options();
-    setenv("FAKE_DNN_ABSENT", "1", 1);
+    setenv("FAKE_DNN_ABSENT", "4004", 1); /* no memory: there may be some for another net */
     dn_context *context = make_context(&options);
     dn_solver *solver = make(context, 0);
-    char *text = NULL;
+    dn_solver_free(solver);
+    unsetenv("FAKE_DNN_ABSENT");
+    solver = make(context, 0);
+    char *text = described(solver);
+    CHECK_AT(text && strstr(text, "[cuda:cudnn]") && !strstr(text, "cuDNN:"), "%s", text);
+    dn_net_text_free(dn_solver_net(solver), text);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    setenv("FAKE_DNN_ABSENT", "1002", 1);
+    context = make_context(&options);
+    solver = make(context, 0);
     CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
-    CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_OPS, &text), DN_OK);
+    text = described(solver);
     CHECK_AT(text && strstr(text, "[cuda:kernel, cuDNN: a fake refusal]"), "%s", text);
     dn_net_text_free(dn_solver_net(solver), text);
     check_unasked(context);
@@ -673,6 +721,7 @@ int main(int argc, char **argv)
     dnn_narrow = find(dnn, "fake_dnn_narrow");
     dnn_hasty = find(dnn, "fake_dnn_hasty");
     dnn_rounded = find(dnn, "fake_dnn_rounded");
+    *(int **)find(dnn, "fake_dnn_leaves") = &fake->left;
     blas_unordered = find(blas, "fake_blas_unordered");
     blas_types = find(blas, "fake_blas_types");
     blas_handles = find(blas, "fake_blas_handles");
@@ -690,6 +739,7 @@ int main(int argc, char **argv)
     check_trials();
     check_kept_trials();
     check_dnn_fails();
+    check_dnn_refuses();
     check_layouts();
     check_failed_launch();
     check_lost();

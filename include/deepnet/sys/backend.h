@@ -831,6 +831,10 @@ typedef struct dn_backend_ops {
      * their way to: their waits end, comm_mean fails from then on, and all that is left to do
      * with the comm is to free it with abort 0. */
     void (*comm_free)(dn_backend *backend, void *comm, int32_t abort);
+    /* Where another implementation stands in by now for one that refused to run: writes what
+     * info->implementation would say of it, of at most `size` characters with the 0; else
+     * nothing. NULL: none ever does. */
+    void (*op_describe)(dn_op *op, char *buffer, size_t size);
 } dn_backend_ops;
 
 /* The one symbol a backend module exports. */

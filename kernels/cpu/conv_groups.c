@@ -16,7 +16,7 @@ typedef struct groups_op {
     int64_t lines, line, cols; /* of what is laid; outputs side by side see neighbours */
     int64_t bands, units, tasks;
     int64_t packed, worker_floats;
-    bool back, keep;
+    bool back, keep, by_rows;
     cpu_end end;
 } groups_op;
 
@@ -44,14 +44,28 @@ static void pack(const groups_op *op, float *out, const float *w)
 static void lay_line(const groups_op *op, float *out, const float *x)
 {
     const cpu_geo *geo = &op->geo;
-    for (int64_t f = 0; f < geo->sw; f++, out += op->cols * UNIT) {
+    int64_t step = op->by_rows ? 1 : geo->sw, cols = op->cols * geo->sw / step;
+    for (int64_t f = 0; f < step; f++, out += op->cols * UNIT) {
         int64_t from, to;
-        cpu_inside(f - geo->pw, geo->sw, geo->W, op->cols, &from, &to);
+        cpu_inside(f - geo->pw, step, geo->W, cols, &from, &to);
         if (from < to)
             op->base.backend->kernels->lay_rows(out + from * UNIT, UNIT,
-                                                x + (f - geo->pw + from * geo->sw) * geo->C,
-                                                geo->sw * geo->C, to - from, UNIT);
+                                                x + (f - geo->pw + from * step) * geo->C,
+                                                step * geo->C, to - from, UNIT);
     }
+}
+
+/* Groups of 16 are what `rows` multiplies: a row of taps lies in one piece. */
+static void multiply_rows(const groups_op *op, int64_t rows, float *y, const float *laid,
+                          const float *w, const float *bias)
+{
+    const cpu_groups *job = &op->job;
+    cpu_end end = op->end;
+    end.bias_n = bias;
+    end.lines = op->geo.R, end.line = op->geo.dh * op->line;
+    for (int64_t i = 0; i < rows; i++, y += job->out_row, laid += job->row)
+        op->base.backend->kernels->rows(2, job->cols, op->geo.S * UNIT, laid, op->geo.sw * UNIT,
+                                        1, w, y, job->C, &end);
 }
 
 static void groups_task(void *arg, int64_t task, int32_t worker)
@@ -74,9 +88,12 @@ static void groups_task(void *arg, int64_t task, int32_t worker)
             else
                 lay_line(op, laid + l * op->line,
                          call->x + (n * geo->H + h) * geo->W * geo->C + c);
-        op->base.backend->kernels->groups(&job, call->y + (n * geo->P + p) * job.out_row + c,
-                                          laid, call->w + c * job.steps,
-                                          call->bias ? call->bias + c : NULL, &op->end);
+        float *y = call->y + (n * geo->P + p) * job.out_row + c;
+        const float *w = call->w + c * job.steps, *bias = call->bias ? call->bias + c : NULL;
+        if (op->by_rows)
+            multiply_rows(op, job.rows, y, laid, w, bias);
+        else
+            op->base.backend->kernels->groups(&job, y, laid, w, bias, &op->end);
     }
 }
 
@@ -172,6 +189,9 @@ dn_status cpu_groups_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn
         return DN_E_NOMEM;
     op->geo = geo, op->back = back;
     op->keep = desc->constant & 2;
+    /* `rows` begins with what it adds to, and is not narrower than AVX-512's vectors */
+    op->by_rows =
+        f.Cg == UNIT && backend->kernels->vl == 8 && f.dw == 1 && !(args->base.accumulate & 1);
     if (op->keep)
         op->base.prepare = groups_prepare;
     op->end = (cpu_end){.alpha = 1,

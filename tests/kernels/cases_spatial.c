@@ -721,6 +721,17 @@ static void few_outputs_cases(builder *b)
     conv_product(b, DN_OP_CONV, &pages);
 }
 
+/* Groups of whole units, with strides, and rows of taps apart. */
+static void wide_group_cases(builder *b)
+{
+    static const conv_row rows[] = {{2, 2, 48, 48, 3, {13, 10}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+                                    {2, 1, 32, 32, 2, {9, 15}, {3, 5}, {1, 1}, {2, 1}, {2, 1}}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        conv_product(b, DN_OP_CONV, &rows[i]);
+        conv_product(b, DN_OP_CONV_BWD_DATA, &rows[i]);
+    }
+}
+
 void cases_spatial(case_fn fn, void *user)
 {
     int32_t number = 2000000;
@@ -737,6 +748,7 @@ void cases_spatial(case_fn fn, void *user)
     wild_rois(&b);
     inner_conv_cases(&b);
     few_outputs_cases(&b);
+    wide_group_cases(&b);
 }
 
 /* ---- rows by chance ---------------------------------------------------------------------- */

@@ -432,8 +432,8 @@ def arguments():
 
 
 def deepnet_modes(args, train):
-    """Every chain in f32, and the first in bf16."""
-    options = {} if train else {'memory': 'compact'}
+    """Every chain in f32, and the first in bf16; memory as `deepnet train` and `test` have it."""
+    options = {'memory': 'compact'}
     if args.device:
         mode = {'backends': os.path.abspath(args.device) + ',cpu,ref', 'context': {'tune': True}}
         return [('deepnet', p, dict(mode, options=dict(options, compute=p)))

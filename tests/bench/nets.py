@@ -576,10 +576,10 @@ def siamese(w):
 def lstm(w, layer=L.LSTM):
     """An LSTM over steps of `data` (steps, sequences, ...), and a class for each step."""
     steps, sequences = w.n['data'].fn.params['shape']['dim'][:2]
-    first, rest = (w.add(name, L.DummyData(
+    parts = [w.add(name, L.DummyData(
         shape=dict(dim=[count, sequences]), data_filler=dict(type='constant', value=value)))
-        for name, count, value in (('begins', 1, 0), ('goes_on', steps - 1, 1)))
-    cont = w.add('cont', L.Concat(first, rest, axis=0))
+        for name, count, value in (('begins', 1, 0), ('goes_on', steps - 1, 1)) if count]
+    cont = w.add('cont', L.Concat(*parts, axis=0))
     x = w.add('lstm', layer(w.data, cont, recurrent_param=dict(
         num_output=512, weight_filler=XAVIER)))
     w.loss('loss', w.linear('fc', x, w.classes))

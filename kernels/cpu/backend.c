@@ -77,7 +77,8 @@ bool cpu_conv_normalises(const dn_op_desc *desc)
 bool cpu_conv_more(const dn_op_desc *desc)
 {
     return cpu_conv_normalises(desc) ||
-           (desc->kind == DN_OP_CONV_BWD_WEIGHTS && desc->num_outputs > 2) ||
+           (desc->kind == DN_OP_CONV_BWD_WEIGHTS &&
+            (desc->num_outputs > 2 || cpu_present(desc->inputs, desc->num_inputs, 7))) ||
            (desc->kind == DN_OP_CONV && desc->num_outputs > 1);
 }
 
@@ -172,6 +173,7 @@ static const struct row {
     {DN_OP_CONV_BWD_DATA, CPU_AVX2, cpu_wino_planes_data_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_full_create},
     {DN_OP_CONV_BWD_DATA, CPU_PLAIN, cpu_conv_bwd_data_create},
+    {DN_OP_CONV_BWD_WEIGHTS, CPU_AVX2, cpu_conv_masked_create, true},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_depthwise_nhwc_create, true},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_whole_create},
     {DN_OP_CONV_BWD_WEIGHTS, CPU_PLAIN, cpu_conv_frames_create},

@@ -78,6 +78,41 @@ void ISA(cpu_dw_dot)(float *dw, const float *x, const float *dy, const int64_t *
     }
 }
 
+#if VL == 8
+/* Element i's window, if it has a place, and its own value to the bias. */
+INLINE void masked_add(vf sum[CPU_MASKED_ROWS], vf *bias, const cpu_masked *at, const float *x,
+                       const float *dy, const int32_t *mask, int64_t i)
+{
+    int64_t q = mask[i];
+    if ((uint64_t)q >= (uint64_t)at->places)
+        return;
+    vf d = v_set1(dy[i]);
+    *bias = v_add(*bias, d);
+    UNROLL
+    for (int r = 0; r < CPU_MASKED_ROWS; r++)
+        sum[r] = v_fma(d, v_load(x + at->place[q] + r * at->ldx), sum[r]);
+}
+
+void ISA(cpu_masked)(const cpu_masked *at, float *dw, float *db, const float *x,
+                     const float *dy, const int32_t *mask)
+{
+    vf even[CPU_MASKED_ROWS], odd[CPU_MASKED_ROWS], bias[2] = {v_zero(), v_zero()};
+    UNROLL
+    for (int r = 0; r < CPU_MASKED_ROWS; r++)
+        even[r] = v_load(dw + r * CPU_MASKED_LANES), odd[r] = v_zero();
+    for (int64_t i = 0; i < at->count; i += 2) {
+        masked_add(even, &bias[0], at, x, dy, mask, i);
+        if (i + 1 < at->count)
+            masked_add(odd, &bias[1], at, x, dy, mask, i + 1);
+    }
+    UNROLL
+    for (int r = 0; r < CPU_MASKED_ROWS; r++)
+        v_store(dw + r * CPU_MASKED_LANES, v_add(even[r], odd[r]));
+    if (db)
+        v_storep(db, v_add(v_loadp(db, 1), v_add(bias[0], bias[1])), 1);
+}
+#endif
+
 /* ---- NHWC -------------------------------------------------------------------------------- */
 
 #if SMALL

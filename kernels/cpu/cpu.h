@@ -87,6 +87,14 @@ typedef struct cpu_window {
     bool relu, add;
 } cpu_window;
 
+/* `count` elements of dy and of the mask, which is an index of `place`: where in x, whose rows
+ * are ldx apart, the window begins. dw: rows of CPU_MASKED_LANES. */
+enum { CPU_MASKED_ROWS = 5, CPU_MASKED_LANES = 8 };
+typedef struct cpu_masked {
+    const int32_t *place;
+    int64_t places, count, ldx;
+} cpu_masked;
+
 /* `lines` rows (ldy apart) of n outputs of a pooling in planes, whose windows are whole: each
  * of `rows` x `cols` inputs, rows w apart, from `first` in its plane on, `stride` more for each
  * output and `next` for each line. */
@@ -207,7 +215,12 @@ typedef struct cpu_kernels {
     void (*gather_rows)(float *out, const float *src, int64_t rows, int64_t cols,
                         int64_t src_ld);
 
-    /* conv_kernels.c: depthwise, on planes made ready by prepare */
+    /* conv_kernels.c: each element of dy adds its window of x to dw, and to db, if not NULL.
+     * Reads CPU_MASKED_ROWS rows of CPU_MASKED_LANES. */
+    void (*masked)(const cpu_masked *at, float *dw, float *db, const float *x, const float *dy,
+                   const int32_t *mask);
+
+    /* depthwise, on planes made ready by prepare */
     void (*dw_row)(float *y, const float *x, const float *w, const int64_t *tap, int64_t taps,
                    int64_t n, float bias, const cpu_end *end);
     void (*dw_dot)(float *dw, const float *x, const float *dy, const int64_t *tap, int64_t taps,
@@ -325,10 +338,6 @@ typedef struct cpu_kernels {
                      const float *end);
     void (*pool_sum)(const cpu_pool_lines *at, float *y, const float *x, const float *end,
                      float scale);
-    /* dx of 2x2 windows side by side: `rows` rows of dx (w wide, from index `first`) from q of
-     * dy. */
-    void (*pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
-                          int64_t rows, int64_t q, int64_t first);
     /* NHWC */
     void (*pool_cols_max)(const cpu_window *win, float *y, int32_t *mask, const float *x);
     void (*pool_cols_sum)(const cpu_window *win, float *y, const float *x);
@@ -399,7 +408,8 @@ bool cpu_present(const dn_operand *operands, int32_t count, int32_t i);
 int64_t cpu_count(const dn_shape *shape);
 /* CONV or CONV_BWD_WEIGHTS of what a normalisation makes of x. */
 bool cpu_conv_normalises(const dn_op_desc *desc);
-/* Or CONV_BWD_WEIGHTS that makes dx, too, or CONV that makes moments. */
+/* Or CONV_BWD_WEIGHTS that makes dx, too, or whose dy has a mask, or CONV that makes moments.
+ */
 bool cpu_conv_more(const dn_op_desc *desc);
 static inline int64_t cpu_min(int64_t a, int64_t b)
 {
@@ -448,6 +458,7 @@ void cpu_moments(const cpu_kernels *ker, float *moments, const float *parts,
 cpu_create_fn cpu_gemm_create, cpu_gemm_cblas_create;
 cpu_create_fn cpu_conv_create, cpu_conv_bwd_data_full_create, cpu_conv_bwd_data_create,
     cpu_conv_bwd_weights_create;
+cpu_create_fn cpu_conv_masked_create;
 cpu_create_fn cpu_conv_nhwc_create, cpu_conv_nhwc_weights_create;
 cpu_create_fn cpu_wino_create, cpu_wino_weights_create, cpu_strassen_create;
 cpu_create_fn cpu_dft_planes_create, cpu_wino_planes_data_create,

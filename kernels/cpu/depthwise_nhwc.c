@@ -358,6 +358,8 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
     bool weights = desc->kind == DN_OP_CONV_BWD_WEIGHTS;
     if (geo.Cg != 1 || geo.Kg != 1 || geo.frames)
         return cpu_decline(info, "not depthwise");
+    if (cpu_present(desc->inputs, desc->num_inputs, 7))
+        return cpu_decline(info, "dy has a mask");
     if (cpu_conv_more(desc) && (!walks(backend, &geo) || geo.C % WHOLE))
         return cpu_decline(info, "more than one thing only for 3x3 of whole vectors");
     dwc_op *op =

@@ -2,9 +2,10 @@
  * isa.c: the table of one instruction set, compiled once for each. */
 #include "isa.h"
 
-#define TEXT2(x)      #x
-#define TEXT(x)       TEXT2(x)
-#define ENTRY(kernel) .kernel = ISA(cpu_##kernel),
+#define TEXT2(x)       #x
+#define TEXT(x)        TEXT2(x)
+#define ENTRY(kernel)  .kernel = ISA(cpu_##kernel),
+#define NARROW(kernel) .kernel = cpu_##kernel##_avx2,
 
 const cpu_kernels ISA(cpu_kernels) = {.name = TEXT(CPU_ISA),
                                       .vl = VL,
@@ -14,6 +15,6 @@ const cpu_kernels ISA(cpu_kernels) = {.name = TEXT(CPU_ISA),
                                       .dot_n = DOT_N,
                                       .dw_rows = VL > 4 ? CPU_DW_ROWS : 0,
 #if VL > 4
-                                      CPU_WIDE_KERNELS(ENTRY)
+                                      CPU_WIDE_KERNELS(ENTRY) CPU_NARROW_KERNELS(NARROW)
 #endif
                                           CPU_KERNELS(ENTRY)};

@@ -18,12 +18,14 @@
     X(select) X(random) X(add_rows)                                                            \
     X(norm) X(norm_bwd) X(norm_sums) X(tally) X(moments) X(lrn) X(lrn_bwd) X(lrn_row)          \
     X(lrn_row_bwd)                                                                             \
-    X(pool_max) X(pool_sum) X(pool_max_bwd2) X(pool_cols_max) X(pool_cols_sum)                 \
+    X(pool_max) X(pool_sum) X(pool_cols_max) X(pool_cols_sum)                 \
     X(pool_cols_bwd)
 /* Not in the plain set, to spare its bytes. */
 #define CPU_WIDE_KERNELS(X)                                                                    \
     X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)                \
     X(groups) X(strassen_rows) X(strassen_sums)
+/* Of vectors of 8 in AVX-512's set as well: AVX2's. */
+#define CPU_NARROW_KERNELS(X) X(masked)
 /* clang-format on */
 
 /* The largest tiles, of `tile` and of `dot`. */
@@ -42,5 +44,8 @@
     extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
 CPU_KERNELS(CPU_DECLARE)
 CPU_WIDE_KERNELS(CPU_DECLARE)
+#define CPU_DECLARE_NARROW(kernel)                                                             \
+    extern __typeof__(*((const cpu_kernels *)0)->kernel) cpu_##kernel##_avx2;
+CPU_NARROW_KERNELS(CPU_DECLARE_NARROW)
 
 #endif

@@ -19,6 +19,7 @@ typedef struct pool_call {
     float *y;
     int32_t *mask;
     const int32_t *from_mask;
+    float *lines; /* of AVE's gradient, each worker's */
 } pool_call;
 
 typedef struct window {
@@ -26,7 +27,7 @@ typedef struct window {
 } window;
 
 /* The window of (p, q) cut to the image, and what AVE divides by. */
-static window window_at(const pool_op *op, int64_t p, int64_t q)
+static __attribute__((noinline)) window window_at(const pool_op *op, int64_t p, int64_t q)
 {
     window win = {p * op->sh - op->ph, 0, q * op->sw - op->pw, 0, 0};
     win.h1 = cpu_min(win.h0 + op->R, op->H + op->ph);
@@ -119,44 +120,28 @@ static void pool_task(void *arg, int64_t task, int32_t worker)
 static dn_status pool_run(dn_op *base, const dn_op_io *io)
 {
     pool_op *op = (pool_op *)base;
-    pool_call call = {op, io->in[0], io->out[0], op->masked ? io->out[1] : NULL, NULL};
+    pool_call call = {op, io->in[0], io->out[0], op->masked ? io->out[1] : NULL};
     cpu_for(base->backend, op->tasks, pool_task, &call);
     return DN_OK;
 }
 
 /* ---- backward ---------------------------------------------------------------------------- */
 
-static void ave_back(const pool_op *op, const float *dy, float *dx)
+/* A row of windows adds the same to all of its rows: `line`, of W floats. */
+static void ave_back(const pool_op *op, const float *dy, float *dx, float *line)
 {
-    for (int64_t p = 0; p < op->P; p++)
+    const cpu_kernels *ker = op->base.backend->kernels;
+    for (int64_t p = 0; p < op->P; p++, dy += op->Q) {
+        window win = {0};
+        memset(line, 0, (size_t)op->W * sizeof(float));
         for (int64_t q = 0; q < op->Q; q++) {
-            window win = window_at(op, p, q);
-            if (win.size < 1)
-                continue;
-            float d = dy[p * op->Q + q] / (float)win.size;
-            if (win.w1 - win.w0 == op->W) { /* rows without a gap are one */
-                win.w0 = win.h0 * op->W, win.w1 = win.h1 * op->W;
-                win.h0 = 0, win.h1 = 1;
-            }
-            for (int64_t h = win.h0; h < win.h1; h++)
-                for (int64_t w = win.w0; w < win.w1; w++)
-                    dx[h * op->W + w] += d;
+            win = window_at(op, p, q);
+            float d = win.size < 1 ? 0 : dy[q] / (float)win.size;
+            for (int64_t w = win.w0; w < win.w1; w++)
+                line[w] += d;
         }
-}
-
-/* Windows of 2x2, stride 2, no padding: each element of dx has its one window. */
-static bool is_2x2(const pool_op *op)
-{
-    return op->R == 2 && op->S == 2 && op->sh == 2 && op->sw == 2 && !op->ph && !op->pw;
-}
-
-static void max_back2(const pool_op *op, const float *dy, const int32_t *mask, float *dx)
-{
-    for (int64_t p = 0; p * 2 < op->H; p++) {
-        int64_t rows = cpu_min(2, op->H - p * 2), q = p < op->P ? op->Q : 0;
-        op->base.backend->kernels->pool_max_bwd2(dx + p * 2 * op->W, dy + p * op->Q,
-                                                 mask + p * op->Q, op->W, rows, q,
-                                                 p * 2 * op->W);
+        for (int64_t h = win.h0; h < win.h1; h++)
+            ker->axpby(dx + h * op->W, line, 1.0f, true, op->W);
     }
 }
 
@@ -165,19 +150,14 @@ static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
     const pool_call *call = arg;
     const pool_op *op = call->op;
     int64_t from, to, in = op->H * op->W, out = op->P * op->Q;
-    (void)worker;
     cpu_split(op->planes, op->tasks, task, &from, &to);
     for (int64_t i = from; i < to; i++) {
         float *dx = call->y + i * in;
         const float *dy = call->x + i * out;
-        if (op->max && is_2x2(op) && !op->add) {
-            max_back2(op, dy, call->from_mask + i * out, dx);
-            continue;
-        }
         if (!op->add)
             memset(dx, 0, (size_t)in * sizeof(float));
         if (!op->max) {
-            ave_back(op, dy, dx);
+            ave_back(op, dy, dx, call->lines + worker * op->W);
             continue;
         }
         const int32_t *mask = call->from_mask + i * out;
@@ -190,7 +170,7 @@ static void pool_bwd_task(void *arg, int64_t task, int32_t worker)
 static dn_status pool_bwd_run(dn_op *base, const dn_op_io *io)
 {
     pool_op *op = (pool_op *)base;
-    pool_call call = {op, io->in[0], io->out[0], NULL, op->max ? io->in[1] : NULL};
+    pool_call call = {op, io->in[0], io->out[0], NULL, op->max ? io->in[1] : NULL, io->scratch};
     cpu_for(base->backend, op->tasks, pool_bwd_task, &call);
     return DN_OK;
 }
@@ -249,6 +229,8 @@ static CPU_COLD dn_status create(dn_backend *backend, const dn_op_desc *desc, dn
     if (op->sw <= 2)
         whole(op->W, op->pw, op->S, op->sw, op->Q, &op->q0, &op->q1);
     whole(op->H, op->ph, op->R, op->sh, op->P, &op->p0, &op->p1);
+    if (!forward && !op->max)
+        info->scratch = (size_t)(backend->host.num_threads * op->W) * sizeof(float);
     op->tasks = cpu_max(1, cpu_min(op->planes, cpu_tasks_for(op->planes * op->H * op->W)));
     *out = &op->base;
     return DN_OK;

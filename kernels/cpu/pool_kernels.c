@@ -157,57 +157,6 @@ void ISA(cpu_pool_sum)(const cpu_pool_lines *at, float *y, const float *x, const
 #undef VECTOR
 }
 
-/* dx of 2x2 windows side by side: every element belongs to one window, so each is written once
- * and nothing is cleared first. `rows` (1 or 2) rows of dx from one of dy; what none of the q
- * windows reaches is zero. */
-void ISA(cpu_pool_max_bwd2)(float *dx, const float *dy, const int32_t *mask, int64_t w,
-                            int64_t rows, int64_t q, int64_t first)
-{
-#if VL == 16
-    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    const __m512i lanes =
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m256i none = _mm256_set1_epi32(-1);
-    for (int64_t j = 0; j < w; j += VL) {
-        int64_t n = q - j / 2;
-        __mmask8 in = (__mmask8)(n >= 8 ? 0xFF : n <= 0 ? 0 : (1u << n) - 1);
-        __mmask16 out = (__mmask16)(w - j >= VL ? 0xFFFF : (1u << (w - j)) - 1);
-        __m512 d = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(in, dy + j / 2));
-        __m512i m = _mm512_castsi256_si512(_mm256_mask_loadu_epi32(none, in, mask + j / 2));
-        __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)(first + j)));
-        d = _mm512_permutexvar_ps(twice, d);
-        m = _mm512_permutexvar_epi32(twice, m);
-        for (int64_t r = 0; r < rows; r++) {
-            __mmask16 here = _mm512_cmpeq_epi32_mask(at, m);
-            _mm512_mask_storeu_ps(dx + r * w + j, out, _mm512_maskz_mov_ps(here, d));
-            at = _mm512_add_epi32(at, _mm512_set1_epi32((int32_t)w));
-        }
-    }
-#elif VL == 8
-    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    for (int64_t j = 0; j < w; j += VL) { /* lanes beyond q: a gradient of zero */
-        __m128i in = _mm256_castsi256_si128(v_first(q - j / 2));
-        __m256i m = _mm256_castsi128_si256(_mm_maskload_epi32(mask + j / 2, in));
-        vf d = _mm256_castps128_ps256(_mm_maskload_ps(dy + j / 2, in));
-        __m256i at = _mm256_add_epi32(lanes, _mm256_set1_epi32((int32_t)(first + j)));
-        d = _mm256_permutevar8x32_ps(d, twice);
-        m = _mm256_permutevar8x32_epi32(m, twice);
-        for (int64_t r = 0; r < rows; r++) {
-            vf here = _mm256_castsi256_ps(_mm256_cmpeq_epi32(at, m));
-            v_storep(dx + r * w + j, _mm256_and_ps(here, d), w - j);
-            at = _mm256_add_epi32(at, _mm256_set1_epi32((int32_t)w));
-        }
-    }
-#else
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < w; j++) {
-            bool here = j / 2 < q && mask[j / 2] == (int32_t)(first + r * w + j);
-            dx[r * w + j] = here ? dy[j / 2] : 0;
-        }
-#endif
-}
-
 /* ---- NHWC -------------------------------------------------------------------------------- */
 
 SHARED void cols_max(const bool masked, const cpu_window *win, float *y, int32_t *mask,

@@ -583,8 +583,8 @@ static void bias_view(const conv_args *a, int64_t *outer, int64_t *inner)
 static dn_status prepare_conv_bwd_weights(dn_op *op, dn_op_info *info)
 {
     conv_args a;
-    if (cuda_has_in(op, 2) || cuda_has_out(op, 2))
-        return cuda_decline(info, "x is normalised on the way, or dx made as well");
+    if (cuda_has_in(op, 2) || cuda_has_out(op, 2) || cuda_has_in(op, 7))
+        return cuda_decline(info, "x is normalised on the way, dx made as well, or dy masked");
     if (!weights_init(&a, op))
         return cuda_decline(info, "more than 3 spatial axes, or 2^31 pixels");
     op->choice = a.Kg < FEW && a.Cg < FEW;

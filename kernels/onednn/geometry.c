@@ -51,6 +51,8 @@ bool one_geo_init(one_geo *g, const dn_backend *backend, const dn_op_desc *desc,
     int32_t more = desc->kind == DN_OP_CONV_BWD_WEIGHTS ? 2 : 1;
     if (one_present(desc->inputs, desc->num_inputs, more == 2 ? 2 : 3))
         why = "x is normalised on the way";
+    else if (more == 2 && one_present(desc->inputs, desc->num_inputs, 7))
+        why = "dy has a mask";
     else if (one_present(desc->outputs, desc->num_outputs, more))
         why = "both gradients at once, or moments of y";
     else if (a->spatial != 2 || w->dtype != DN_F32 || w->shape.axes != 4 ||

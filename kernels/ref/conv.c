@@ -60,7 +60,9 @@ static dn_status take_window(dn_op *op, const ref_operand *image)
     return DN_OK;
 }
 
-static dn_status check_shapes(dn_op *op, const ref_operand *image, const ref_operand *output)
+/* output: of the size that follows, or with `any` of any but for N and K. */
+static dn_status check_shapes(dn_op *op, const ref_operand *image, const ref_operand *output,
+                              bool any)
 {
     int64_t group = op->args.conv.group;
     REF_TRY(take_window(op, image));
@@ -69,7 +71,7 @@ static dn_status check_shapes(dn_op *op, const ref_operand *image, const ref_ope
         return ref_fail(op, DN_E_SHAPE, "%lld channels cannot be in %lld groups",
                         (long long)x->dim[1], (long long)group);
     bool same = y->axes == x->axes && y->dim[0] == x->dim[0];
-    for (int32_t d = 0; same && d < op->window.spatial; d++)
+    for (int32_t d = 0; same && !any && d < op->window.spatial; d++)
         same = y->dim[2 + d] == op->window.out[d];
     if (!same)
         return ref_fail(op, DN_E_SHAPE, "the output's shape is not that of %d-D windows here",
@@ -146,7 +148,7 @@ static dn_status check_conv(dn_op *op)
 {
     int64_t weights;
     REF_TRY(ref_need_activation(op, op->args.conv.activation));
-    REF_TRY(check_shapes(op, &op->in[0], &op->out[0]));
+    REF_TRY(check_shapes(op, &op->in[0], &op->out[0], false));
     REF_TRY(check_source(op, 3));
     REF_TRY(weights_count(op, &op->in[0], &op->out[0], &weights));
     REF_TRY(ref_need_in(op, 1, weights));
@@ -216,7 +218,7 @@ static dn_status check_conv_bwd_data(dn_op *op)
 {
     int64_t weights;
     REF_TRY(ref_need_activation(op, op->args.conv.activation));
-    REF_TRY(check_shapes(op, &op->out[0], &op->in[0]));
+    REF_TRY(check_shapes(op, &op->out[0], &op->in[0], false));
     REF_TRY(weights_count(op, &op->out[0], &op->in[0], &weights));
     REF_TRY(ref_need_in(op, 1, weights));
     return ref_need_in(op, 2, op->out[0].info.shape.dim[1]);
@@ -263,10 +265,17 @@ const ref_kind ref_conv_bwd_data = {"CONV_BWD_DATA",      "XTt:X",
                                     sizeof(dn_args_conv), 1,
                                     check_conv_bwd_data,  REF_WIDE(conv_bwd_data)};
 
+enum { MASK = 7 };
+
 static dn_status check_conv_bwd_weights(dn_op *op)
 {
     int64_t weights;
-    REF_TRY(check_shapes(op, &op->in[0], &op->in[1]));
+    bool masked = ref_has_in(op, MASK);
+    REF_TRY(check_shapes(op, &op->in[0], &op->in[1], masked));
+    REF_TRY(ref_need_in(op, MASK, op->in[1].count));
+    if (masked && (ref_has_in(op, 6) || op->in[MASK].info.layout != op->in[1].info.layout))
+        return ref_fail(op, DN_E_INVALID, "a mask (input %d) lies as dy, and w is absent",
+                        MASK);
     REF_TRY(check_source(op, 2));
     REF_TRY(weights_count(op, &op->in[0], &op->in[1], &weights));
     REF_TRY(ref_need_in(op, 6, weights));
@@ -282,13 +291,37 @@ static dn_status check_conv_bwd_weights(dn_op *op)
     return ref_need_out(op, 3, 2 * op->in[0].info.shape.dim[1]);
 }
 
-static void bias_gradient(const dn_op *op, const geometry *g, const double *dy, double *db)
+/* dy, and where its elements belong: in order without a mask. */
+typedef struct sink {
+    const double *dy;
+    const int32_t *mask;
+    int64_t count; /* in a plane */
+} sink;
+
+static int64_t plane_of(const ref_operand *dy)
+{
+    int64_t count = 1;
+    for (int32_t d = 2; d < dy->info.shape.axes; d++)
+        count *= dy->info.shape.dim[d];
+    return count;
+}
+
+/* The output that element i of a plane of dy belongs to; -1: none. */
+static int64_t output_of(const geometry *g, const sink *s, int64_t plane, int64_t i)
+{
+    int64_t q = s->mask ? s->mask[plane + i * g->output.i] : i;
+    return q < g->w->Q ? q : -1;
+}
+
+static void bias_gradient(const dn_op *op, const geometry *g, const sink *s, double *db)
 {
     for (int64_t k = 0; k < g->K; k++) {
         double sum = 0;
-        for (int64_t n = 0; n < g->N; n++)
-            for (int64_t q = 0; q < g->w->Q; q++)
-                sum += dy[n * g->output.n + k * g->output.c + q * g->output.i];
+        for (int64_t n = 0; n < g->N; n++) {
+            int64_t plane = n * g->output.n + k * g->output.c;
+            for (int64_t i = 0; i < s->count; i++)
+                sum += output_of(g, s, plane, i) < 0 ? 0 : s->dy[plane + i * g->output.i];
+        }
         put(&db[k], ref_adds(op, 1), sum);
     }
 }
@@ -313,32 +346,35 @@ static void sums_for_norm(const geometry *g, const source *x, const double *dx, 
 dn_status ref_run_conv_bwd_weights_f64(const dn_op *op, const dn_op_io *io)
 {
     geometry g = geometry_of(op, &op->in[0], &op->in[1]);
-    int64_t Q = g.w->Q, R = g.w->R;
+    int64_t R = g.w->R;
     const int64_t *taps = make_taps(op, io);
     const source x = source_of(op, io, 2);
     const double *dy = io->in[1];
+    const sink s = {dy, ref_in(op, io, MASK), plane_of(&op->in[1])};
     double *dw = io->out[0], *db = ref_out(op, io, 1);
     for (int64_t k = 0, m; k < g.K; k += m) {
-        m = side_by_side(k, g.Kg);
+        m = s.mask ? 1 : side_by_side(k, g.Kg); /* each has places of its own */
         for (int64_t c = 0; c < g.Cg; c++)
             for (int64_t r = 0; r < R; r++) {
                 double sum[REF_SUMS] = {0};
                 for (int64_t n = 0; n < g.N; n++) {
                     int64_t channel = k / g.Kg * g.Cg + c;
                     int64_t plane = n * g.image.n + channel * g.image.c;
-                    const double *row = dy + n * g.output.n + k * g.output.c;
-                    for (int64_t q = 0; q < Q; q++)
-                        if (taps[q * R + r] >= 0)
+                    int64_t at_dy = n * g.output.n + k * g.output.c;
+                    for (int64_t j = 0; j < s.count; j++) {
+                        int64_t q = output_of(&g, &s, at_dy, j);
+                        if (q >= 0 && taps[q * R + r] >= 0)
                             add_products(sum, m,
                                          x_at(&x, channel, plane + taps[q * R + r] * g.image.i),
-                                         &row[q * g.output.i], g.output.c);
+                                         &dy[at_dy + j * g.output.i], g.output.c);
+                    }
                 }
                 for (int64_t j = 0; j < m; j++)
                     put(&dw[((k + j) * g.Cg + c) * R + r], ref_adds(op, 0), sum[j]);
             }
     }
     if (db)
-        bias_gradient(op, &g, dy, db);
+        bias_gradient(op, &g, &s, db);
     if (ref_has_out(op, 2))
         data_gradient(op, io, &g, dy, io->in[6], NULL, io->out[2], false, NULL);
     if (ref_has_out(op, 3))
@@ -346,7 +382,7 @@ dn_status ref_run_conv_bwd_weights_f64(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const ref_kind ref_conv_bwd_weights = {"CONV_BWD_WEIGHTS",     "XXttttt:Ttxt",
+const ref_kind ref_conv_bwd_weights = {"CONV_BWD_WEIGHTS",     "XXtttttn:Ttxt",
                                        sizeof(dn_args_conv),   3,
                                        check_conv_bwd_weights, REF_WIDE(conv_bwd_weights)};
 

@@ -23,13 +23,12 @@ dni_tensor dni_edit_place(const dni_edit *e, dni_tensor root)
 
 dni_tensor dni_edit_value(dni_edit *e, dni_tensor like, int32_t dtype, int32_t layout)
 {
-    dni_tensor_info info = e->p->tensors[like];
-    info.role = DNI_TEMP;
-    info.storage = DNI_NONE;
-    info.keep = false;
-    info.dtype = dtype;
-    info.layout = layout;
-    return dni_program_tensor(e->p, &info);
+    dni_tensor made = dni_program_like(e->p, like);
+    if (made == DNI_NONE)
+        return made;
+    e->p->tensors[made].dtype = dtype;
+    e->p->tensors[made].layout = layout;
+    return made;
 }
 
 dn_status dni_edit_view(dni_edit *e, dni_tensor t, dni_tensor value, int32_t layout,

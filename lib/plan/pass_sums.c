@@ -72,17 +72,13 @@ static dn_status pass(dni_rewrite *r, size_t i, const maker *m)
     if (at == SIZE_MAX)
         return DN_OK;
     /* as the mean; dgamma may be absent */
-    dni_tensor_info info =
-        p->tensors[m == &forward ? p->ops[at].outputs[1] : p->ops[at].inputs[2]];
-    info.role = DNI_TEMP;
-    info.storage = DNI_NONE;
-    info.keep = false;
-    info.layout = DN_LAYOUT_PLAIN;
-    info.shape =
-        (dni_shape){.axes = 2, .dim = {2, p->tensors[p->ops[i].outputs[m->made]].shape.dim[1]}};
-    dni_tensor sums = dni_program_tensor(p, &info);
+    dni_tensor sums =
+        dni_program_like(p, m == &forward ? p->ops[at].outputs[1] : p->ops[at].inputs[2]);
     if (sums == DNI_NONE)
         return DN_E_NOMEM;
+    p->tensors[sums].layout = DN_LAYOUT_PLAIN;
+    p->tensors[sums].shape =
+        (dni_shape){.axes = 2, .dim = {2, p->tensors[p->ops[i].outputs[m->made]].shape.dim[1]}};
     dni_trial_of(&t[0], &p->ops[i]);
     dni_trial_of(&t[1], &p->ops[at]);
     while (t[1].op.num_inputs < (m == &forward ? MOMENTS : SUMS))

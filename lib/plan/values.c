@@ -48,11 +48,7 @@ static dn_status new_value(renaming *r, dni_tensor t)
         r->now[root] = root;
         return DN_OK;
     }
-    dni_tensor_info value = r->p->tensors[t];
-    value.role = DNI_TEMP;
-    value.storage = DNI_NONE;
-    value.keep = false;
-    dni_tensor made = dni_program_tensor(r->p, &value);
+    dni_tensor made = dni_program_like(r->p, t);
     r->now[root] = made == DNI_NONE ? root : made;
     return made == DNI_NONE ? DN_E_NOMEM : DN_OK;
 }

@@ -170,3 +170,12 @@ dni_tensor dni_program_tensor(dni_program *program, const dni_tensor_info *info)
         program->tensors[t].storage = t;
     return t;
 }
+
+dni_tensor dni_program_like(dni_program *program, dni_tensor like)
+{
+    dni_tensor_info info = program->tensors[like];
+    info.role = DNI_TEMP;
+    info.storage = DNI_NONE;
+    info.keep = false;
+    return dni_program_tensor(program, &info);
+}

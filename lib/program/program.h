@@ -98,6 +98,8 @@ void *dni_program_own(dni_program *program, const void *bytes, size_t size);
 void dni_program_sweep(dni_program *program);
 dni_tensor dni_program_tensor(dni_program *program,
                               const dni_tensor_info *info); /* or DNI_NONE */
+/* A value of its own, of the same type and shape; or DNI_NONE. */
+dni_tensor dni_program_like(dni_program *program, dni_tensor like);
 /* Floating-point operations of an op: a multiply-add counts 2. */
 int64_t dni_op_flops(const dni_program *program, const dni_op *op);
 /* "CONV x:64 1 28 28 w:20 1 5 5 -> y:64 20 24 24" into text. */

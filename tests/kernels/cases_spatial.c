@@ -403,6 +403,29 @@ static void strassen_training_cases(builder *b)
     }
 }
 
+/* The gradient of weights from one that was pooled: elements with places of their own, some
+ * with none, some with the same. */
+static void conv_masked(builder *b, const conv_row *r)
+{
+    conv_shapes s = shapes_of(r);
+    dn_shape dy = s.y;
+    int64_t places = 1;
+    conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
+    for (int32_t d = 0; d < r->spatial; d++) {
+        places *= dy.dim[2 + d];
+        dy.dim[2 + d] = (dy.dim[2 + d] + 1) / 2;
+    }
+    in(b, NORMAL, s.x);
+    in(b, NORMAL, dy);
+    for (int32_t k = 2; k < 7; k++)
+        in_absent(b);
+    add_operand(&b->c.in, DN_I32, WINDOW_MASK, places, dy);
+    out(b, s.w);
+    emit_layouts(b, 1, 3 | 1u << 7, 0);
+    out(b, SHAPE(r->K));
+    emit_layouts(b, 3, 3 | 1u << 7, 0);
+}
+
 static void conv_row_cases(builder *b, const conv_row *r)
 {
     conv_shapes s = shapes_of(r);
@@ -411,6 +434,7 @@ static void conv_row_cases(builder *b, const conv_row *r)
     conv_of_norm(b, DN_OP_CONV, r);
     conv_of_norm(b, DN_OP_CONV_BWD_WEIGHTS, r);
     conv_with_moments(b, r);
+    conv_masked(b, r);
     conv_begin(b, DN_OP_CONV_BWD_WEIGHTS, r);
     in(b, NORMAL, s.x);
     in(b, NORMAL, s.y);

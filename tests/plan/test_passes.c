@@ -106,6 +106,26 @@ static const row rows[] = {
         X CONV("a", "x", "") NORM_OF("a", "b") RELU("b") LOSS("b"),
         "CONV NORM_SCALE GEMM SOFTMAX LOSS",
         "FILL LOSS_BWD GEMM REDUCE GEMM NORM_SCALE_BWD CONV_BWD_WEIGHTS"),
+#define POOL(kernel, more)                                                                     \
+    LAYER("p", "Pooling", "a", "p",                                                            \
+          "pooling_param { kernel_size: " kernel " stride: 2 " more "}")
+    ROW("through a function from what is pooled, readable", TRAIN, READABLE,
+        X CONV("a", "x", "") ON("a", "s", "Sigmoid", "") POOL("3", "") LOSS("p"),
+        "CONV POOL GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM UNARY_BWD POOL_BWD CONV_BWD_WEIGHTS"),
+    ROW("a mean is of all of them", TRAIN, COMPACT,
+        X CONV("a", "x", "") RELU("a") POOL("2", "pool: AVE ") LOSS("p"),
+        "CONV POOL GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM POOL_BWD UNARY_BWD CONV_BWD_WEIGHTS"),
+    ROW("others want what is pooled", TRAIN, COMPACT,
+        X CONV("b", "x", "") CONV("a", "b", "") RELU("a") POOL("3", "") LOSS("p"),
+        "CONV CONV POOL GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM UNARY_BWD POOL_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA "
+        "CONV_BWD_WEIGHTS"),
+    ROW("a function after pooling, too", TRAIN, COMPACT,
+        X CONV("a", "x", "") ON("a", "s", "Sigmoid", "") POOL("2", "") RELU("p") LOSS("p"),
+        "CONV POOL GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM UNARY_BWD POOL_BWD UNARY_BWD CONV_BWD_WEIGHTS"),
     ROW("residual block in TRAIN", TRAIN, COMPACT, RESIDUAL,
         "CONV NORM_SCALE CONV NORM_SCALE CONV NORM_SCALE GEMM SOFTMAX LOSS",
         "FILL LOSS_BWD GEMM REDUCE GEMM UNARY_BWD NORM_SCALE_BWD CONV_BWD_WEIGHTS "
@@ -343,6 +363,50 @@ static void check_gradients_joined(dn_context *plain)
     dn_context_free(context);
 }
 
+/* A gradient that was pooled goes to the weights as it is, unless somebody looks at what it
+ * would become, or wants the gradient of x. */
+static void check_pooled_weights(dn_context *plain)
+{
+#define PLANES IN("x", "dim: 2 dim: 2 dim: 27 dim: 22")
+#define FIRST  PLANES CONV("a", "x", "stride: 2 ")
+    static const struct {
+        const char *text;
+        int32_t memory, masked;
+    } nets[] = {{FIRST POOL("2", "") LOSS("p"), DN_MEMORY_COMPACT, 1},
+                {FIRST RELU("a") POOL("3", "pad: 1 ") LOSS("p"), DN_MEMORY_COMPACT, 1},
+                {FIRST POOL("2", "") LOSS("p"), DN_MEMORY_READABLE, 0},
+                {FIRST POOL("2", "pool: AVE ") LOSS("p"), DN_MEMORY_COMPACT, 0},
+                {FIRST POOL("2", "")
+                     LAYER("q", "Pooling", "a", "q",
+                           "pooling_param { pool: AVE kernel_size: 2 stride: 2 }")
+                         SUM("p", "q", "z") LOSS("z"),
+                 DN_MEMORY_COMPACT, 0},
+                {PLANES CONV("b", "x", "") CONV("a", "b", "") POOL("2", "") LOSS("p"),
+                 DN_MEMORY_COMPACT, 0}};
+    dn_context *context = NULL;
+    dn_context_options o = {.struct_size = sizeof o, .backends = "cpu,ref", .seed = 7};
+    SECTION("weights from what is pooled");
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    for (size_t r = 0; r < DNI_COUNT(nets); r++) {
+        dn_net *net = net_of(context, nets[r].text, DN_PHASE_TRAIN, nets[r].memory);
+        dn_net *truth = net_of(plain, nets[r].text, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+        run(net, true);
+        run(truth, true);
+        compare_nets(net, truth, true);
+        const dni_program *p = dni_plan_program(net->plan);
+        int32_t masked = 0;
+        bool plain_set = true; /* which has no kernel for it */
+        for (size_t i = 0; i < p->num_ops; i++) {
+            masked += p->ops[i].kind == DN_OP_CONV_BWD_WEIGHTS && p->ops[i].num_inputs > 7;
+            plain_set = plain_set && !strstr(dni_plan_implementation(net->plan, i), "/avx");
+        }
+        CHECK_AT(masked == (plain_set ? 0 : nets[r].masked), "net %zu has %d", r, (int)masked);
+        dn_net_free(net);
+        dn_net_free(truth);
+    }
+    dn_context_free(context);
+}
+
 #define LENET(n)                                                                               \
     IN("x", "dim: " n " dim: 1 dim: 28 dim: 28")                                               \
     LAYER("a", "Convolution", "x", "a", "convolution_param { num_output: 20 kernel_size: 5 }") \
@@ -413,6 +477,7 @@ int main(void)
     check_norm_passed_on(plain, PASSED(FROZEN_NORM("a")));
     check_norm_read_often(nhwc, plain);
     check_gradients_joined(plain);
+    check_pooled_weights(plain);
     dn_context_free(fused);
     dn_context_free(nhwc);
     dn_context_free(plain);

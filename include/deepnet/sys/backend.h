@@ -73,8 +73,8 @@ enum {
     DN_OP_GEMM = 10,             /* a, b, [bias] -> c */
     DN_OP_CONV = 11,             /* x, w, [b], [mean, inv_std, gamma, beta] -> y, [moments] */
     DN_OP_CONV_BWD_DATA = 12,    /* dy, w, [b] -> dx */
-    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy, [mean, inv_std, gamma, beta], [w] -> dw, [db], [dx],
-                                    [sums] */
+    DN_OP_CONV_BWD_WEIGHTS = 13, /* x, dy, [mean, inv_std, gamma, beta], [w], [mask I32] -> dw,
+                                    [db], [dx], [sums] */
     DN_OP_IM2COL = 14,           /* x -> columns */
     DN_OP_COL2IM = 15,           /* columns -> x */
     DN_OP_POOL = 16,             /* x, [state] -> y, [mask I32] */
@@ -284,7 +284,9 @@ typedef struct dn_args_gemm {
  * moments (2, K): the mean of what y has become and its biased variance, by channel.
  * CONV_BWD_WEIGHTS with w also makes dx, laid out as x: what CONV_BWD_DATA makes of dy; and
  * with mean and its like sums (2, C): of dz = dx f'(y) and of dz (x - mean), y what x is
- * normalised to: those that NORM_SCALE_BWD begins with. */
+ * normalised to: those that NORM_SCALE_BWD begins with. With mask (and without w) dy is what
+ * POOL_BWD would take: each of its elements, (N, K, any...), mask alike, belongs where mask says
+ * in y's plane, -1: nowhere; the rest of y's gradient is 0. */
 typedef struct dn_args_conv {
     dn_args base;
     int32_t spatial, group;

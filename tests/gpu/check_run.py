@@ -45,6 +45,7 @@ class Run(unittest.TestCase):
             self.assertIn('## %s\n' % part, report)
         self.assertIn('cuda: Fake 100', report)
         self.assertIn('ok the same bits again', report)
+        self.assertRegex(report, r'on the device, from memory: \d+, from the LMDB: \d+')
         self.assertRegex(report, r'deepnet bf16 +\d')
         self.assertRegex(report, r'CONV +cuda:cudnn +\d')
         self.assertIn('   deepnet f32: ', report)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """How much of a training step kernels cover: the profiler's figure (CUPTI, through PyTorch's), of
-LeNet from the host's memory and of nets of tests/bench.
+LeNet whose data come from an LMDB (lenet_lmdb: whether the device waits for them) and of nets of
+tests/bench on one batch.
 
-usage: coverage.py CHAIN [NET ...]    CHAIN: /path/deepnet-cuda.so,cpu,ref; NET: lenet, resnet50
+usage: coverage.py CHAIN [NET ...]    CHAIN: /path/deepnet-cuda.so,cpu,ref; NET: lenet_lmdb, lenet,
+                                      resnet50
        coverage.py --self-test
 
 77 where there is no PyTorch with CUDA.
@@ -55,15 +57,17 @@ def main(chain, names):
         print(error)
         return 77
     torch.cuda.init()
-    sys.path.insert(0, os.path.join(HERE, '..', 'bench'))
     import deepnet
+    import lenet  # of this folder: tests/bench has another
+    sys.path.insert(0, os.path.join(HERE, '..', 'bench'))
     import nets
     failed = 0
     context = deepnet.Context(backends=chain, tune=True)
     for name in names:
+        text = lenet.FROM_LMDB if name == 'lenet_lmdb' else str(nets.build(name, True))
         with context:
             solver = deepnet.Solver(text='base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 '
-                                    'max_iter: 1000000', net_text=str(nets.build(name, True)))
+                                    'max_iter: 1000000', net_text=text)
         solver.step(5)
         context.synchronise()
 
@@ -97,4 +101,4 @@ if __name__ == '__main__':
     elif len(sys.argv) < 2 or sys.argv[1].startswith('-'):
         sys.exit(__doc__)
     else:
-        sys.exit(main(sys.argv[1], sys.argv[2:] or ['lenet', 'resnet50']))
+        sys.exit(main(sys.argv[1], sys.argv[2:] or ['lenet_lmdb', 'lenet', 'resnet50']))

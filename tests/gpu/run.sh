@@ -5,15 +5,16 @@
 #
 #   tests/gpu/run.sh [OUT [PART...]]    BUILD: the build folder (build), MODULE: the backend's path
 #
-# Parts, the most telling first; without names all but `compile`:
-#   device    what there is                    lenet     LeNet: losses of host and device, the same
-#   ops       who does which op of some nets             bits again, speed beside PyTorch
-#   kernels   one case in ten of the checker
-#   train     six nets beside PyTorch: f32,    coverage  what of a step kernels cover
-#             TF32, bf16, memory; infer1: of   layers    recorded layers
-#             batch 1; infer                   solvers   recorded solvers
-#   devices   two devices train together       every     the kernel checker, every case
-#   memcheck, racecheck  compute-sanitizer     compile   the nets with torch.compile
+# Parts, the most telling first, and each before those that take long; without names all but
+# `compile`:
+#   device    what there is                    train     six nets beside PyTorch: f32,
+#   kernels   one case in ten of the checker             TF32, bf16, memory; infer1: of
+#   lenet     LeNet: losses of host and device,          batch 1; infer
+#             the same bits again, speed from  every     the kernel checker, every case
+#             an LMDB beside PyTorch           devices   two devices train together
+#   ops       who does which op of some nets   memcheck, racecheck  compute-sanitizer
+#   coverage  what of a step kernels cover     compile   the nets with torch.compile
+#   layers, solvers  recorded ones
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would begin
 # later than that and ends what runs then: LIMIT=560 fits in ten minutes. NETS, BATCH, SECONDS_EACH,
@@ -30,7 +31,7 @@ build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
 out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
-first='device ops kernels lenet train coverage infer1' then='layers solvers infer every devices'
+first='device kernels lenet ops coverage layers solvers' then='train infer1 infer every devices'
 parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
 checker=$build/tests/kernels/check_kernels
@@ -164,12 +165,12 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         unset DN_TEST_EVERY ;;
     every) part 300 "kernel checker, every case" "$checker" "$module" ;;
     lenet) part 90 "LeNet, host and device" "${torch:-$python}" "$here/lenet.py" \
-        "$module,cpu,ref" "${ITERATIONS:-200}" "${STEPS:-500}" ;;
+        "$module,cpu,ref" "${ITERATIONS:-200}" "${STEPS:-1000}" ;;
     layers) part 100 "recorded layers" "${python:+env}" DEEPNET_TEST_MODULE="$module" "$python" \
         "$root/tests/layers/check_reference.py" ;;
     solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
         "$python" "$root/tests/solvers/check_reference.py" ;;
-    train) nets 180 "training beside PyTorch" train --quick ;;
+    train) nets 120 "training beside PyTorch" train --quick ;;
     infer1) nets 90 "inference of one beside PyTorch" infer1 --quick ;;
     infer) nets 90 "inference beside PyTorch" infer --quick ;;
     compile) nets 400 "beside PyTorch, compiled" train,infer,infer1 --full ;;

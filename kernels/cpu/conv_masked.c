@@ -106,13 +106,13 @@ dn_status cpu_conv_masked_create(dn_backend *backend, const dn_op_desc *desc, dn
     cpu_geo geo;
     if (!cpu_present(desc->inputs, desc->num_inputs, 7) || cpu_conv_normalises(desc) ||
         desc->num_outputs > 2 || !cpu_all_f32(desc))
-        return cpu_decline(info, "no mask, more is wanted, or not of plain f32");
+        return cpu_decline(info, "not a mask alone in f32");
     if (!cpu_geo_init(&geo, args, &desc->inputs[0].shape, &desc->outputs[0].shape,
                       &desc->inputs[1].shape, info))
         return DN_DECLINED;
     if (geo.H * geo.W > MOST_PIXELS || geo.R > CPU_MASKED_ROWS || geo.S > CPU_MASKED_LANES ||
         geo.dh * geo.dw > 1 || geo.H + 2 * geo.ph < geo.R || geo.W + 2 * geo.pw < geo.S)
-        return cpu_decline(info, "not small windows of small planes");
+        return cpu_decline(info, "large windows or planes");
     masked_op *op = cpu_op_new(backend, sizeof *op, masked_run, info, "cpu:masked");
     if (!op)
         return DN_E_NOMEM;

@@ -8,7 +8,7 @@
 
 enum { K_PIECE = 320 }; /* 320 x 32 floats: most of a 48 KiB first cache */
 
-void cpu_mul_plan(cpu_mul *mul)
+CPU_COLD void cpu_mul_plan(cpu_mul *mul)
 {
     const cpu_kernels *ker = mul->ker;
     mul->k_blocks = cpu_max(1, cpu_ceil(mul->k, mul->in_place ? mul->in_place : K_PIECE));

@@ -209,6 +209,11 @@ size_t dni_next_write(const dni_program *p, dni_tensor root, size_t from, size_t
     return from;
 }
 
+bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
+{
+    return t == DNI_NONE || dni_next_write(p, dni_root(p, t), from, end) >= end;
+}
+
 size_t dni_last_write(const dni_program *p, dni_tensor root, size_t end)
 {
     while (end-- > 0)

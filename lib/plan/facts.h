@@ -32,6 +32,8 @@ size_t dni_next_write(const dni_program *p, dni_tensor root, size_t from, size_t
 /* Last op before `end` that writes root, or reads it; SIZE_MAX: none. */
 size_t dni_last_write(const dni_program *p, dni_tensor root, size_t end);
 size_t dni_last_read(const dni_program *p, dni_tensor root, size_t end);
+/* No op in [from, end) writes t's memory. */
+bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end);
 /* No op in [from, end) reads or writes root. */
 bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t end);
 /* Op `reader` alone reads what op `writer` left in root: nobody else does until it is

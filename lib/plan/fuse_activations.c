@@ -144,13 +144,13 @@ static dn_status fuse_backward(dni_rewrite *r, size_t i)
     dni_program *p = r->program;
     dni_op *function = &p->ops[i];
     dni_tensor dz = dni_root(p, function->outputs[0]);
-    dni_tensor y = dni_root(p, function->inputs[1]), dy = dni_root(p, function->inputs[2]);
     size_t reader = dni_next_read(p, dz, i + 1, p->num_ops);
     dni_trial trial;
     if (function->inputs[0] != DNI_NONE || function->args->accumulate || reader == p->num_ops ||
         p->ops[reader].kind != DN_OP_NORM_SCALE_BWD || !dni_only_reader(p, dz, i, reader) ||
         dni_root(p, p->ops[reader].inputs[5]) != dz ||
-        dni_next_write(p, y, i, reader) != reader || dni_next_write(p, dy, i, reader) != reader)
+        !dni_unwritten(p, function->inputs[1], i, reader) ||
+        !dni_unwritten(p, function->inputs[2], i, reader))
         return DN_OK;
     dni_trial_of(&trial, &p->ops[reader]);
     if (!set_activation(&trial, function))

@@ -4,11 +4,6 @@
 
 enum { W = 6, DX = 2 }; /* operands of CONV_BWD_WEIGHTS */
 
-static bool unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
-{
-    return t == DNI_NONE || dni_next_write(p, dni_root(p, t), from, end) >= end;
-}
-
 /* CONV_BWD_DATA of the same dy, which could be at `weights` as well; SIZE_MAX: none. */
 static size_t find_data(const dni_program *p, size_t weights)
 {
@@ -20,8 +15,8 @@ static size_t find_data(const dni_program *p, size_t weights)
             dni_root(p, op->inputs[0]) != dni_root(p, w->inputs[1]))
             continue;
         const dni_tensor_info *x = &p->tensors[w->inputs[0]], *dx = &p->tensors[op->outputs[0]];
-        bool free = unwritten(p, op->inputs[0], weights, i) &&
-                    unwritten(p, op->inputs[1], weights, i) &&
+        bool free = dni_unwritten(p, op->inputs[0], weights, i) &&
+                    dni_unwritten(p, op->inputs[1], weights, i) &&
                     dni_untouched(p, dni_root(p, op->outputs[0]), weights, i);
         bool plain = !a->base.accumulate && !a->activation &&
                      (op->num_inputs < 3 || op->inputs[2] == DNI_NONE);

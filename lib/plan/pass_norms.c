@@ -48,7 +48,7 @@ static bool stays(const dni_program *p, size_t norm, size_t last)
     const dni_tensor given[] = {op->inputs[0], op->outputs[1], op->outputs[2], op->inputs[1],
                                 op->inputs[2]};
     for (size_t i = 0; i < DNI_COUNT(given); i++)
-        if (dni_next_write(p, dni_root(p, given[i]), norm + 1, last) < last)
+        if (!dni_unwritten(p, given[i], norm + 1, last))
             return false;
     const dni_tensor_info *x = &p->tensors[op->inputs[0]], *y = &p->tensors[op->outputs[0]];
     return dni_shape_equal(&x->shape, &y->shape) && x->layout == y->layout;

@@ -24,7 +24,7 @@ static const maker *maker_of(const dni_op *op)
 static bool stays(const dni_program *p, size_t i, size_t at, int32_t k)
 {
     dni_tensor t = k < p->ops[at].num_inputs ? p->ops[at].inputs[k] : DNI_NONE;
-    return t != DNI_NONE && dni_next_write(p, dni_root(p, t), i + 1, at) >= at;
+    return t != DNI_NONE && dni_unwritten(p, t, i + 1, at);
 }
 
 /* Of NORM_SCALE_BWD at `at`, for a convolution at i that normalises x by itself. */

@@ -7,11 +7,6 @@
 
 enum { MASK = 7 }; /* operand of CONV_BWD_WEIGHTS */
 
-static bool unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
-{
-    return dni_next_write(p, dni_root(p, t), from, end) >= end;
-}
-
 /* Op i hands gradients to single elements, and what it makes is read once, as input k of an op
  * of this kind, and not looked at; until then its operands are as they were. Else num_ops. */
 static size_t reader_of(const dni_program *p, size_t i, int32_t kind, int32_t k)
@@ -27,8 +22,8 @@ static size_t reader_of(const dni_program *p, size_t i, int32_t kind, int32_t k)
                  dni_root(p, reader->inputs[k]) == dx &&
                  dni_shape_equal(&p->tensors[reader->inputs[k]].shape,
                                  &p->tensors[op->outputs[0]].shape) &&
-                 dni_only_reader(p, dx, i, at) && unwritten(p, op->inputs[0], i + 1, at) &&
-                 unwritten(p, op->inputs[1], i + 1, at);
+                 dni_only_reader(p, dx, i, at) && dni_unwritten(p, op->inputs[0], i + 1, at) &&
+                 dni_unwritten(p, op->inputs[1], i + 1, at);
     return alone ? at : p->num_ops;
 }
 
@@ -45,8 +40,8 @@ static const dni_op *pooling_of(const dni_program *p, size_t i, const dni_op *re
     if (pool->kind != DN_OP_POOL ||
         ((const dn_args_pool *)pool->args)->activation != DN_FN_NONE ||
         dni_root(p, pool->inputs[0]) != dni_root(p, reader->inputs[1]) ||
-        !unwritten(p, pool->inputs[0], maker + 1, i) ||
-        !unwritten(p, pool->outputs[0], maker + 1, i) ||
+        !dni_unwritten(p, pool->inputs[0], maker + 1, i) ||
+        !dni_unwritten(p, pool->outputs[0], maker + 1, i) ||
         !dni_shape_equal(&p->tensors[pool->outputs[0]].shape,
                          &p->tensors[p->ops[i].inputs[0]].shape))
         return NULL;

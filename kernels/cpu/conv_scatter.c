@@ -28,6 +28,7 @@ typedef struct scatter_op {
     int64_t chunk, chunks;       /* rows of taps at a time */
     int64_t columns, panels, ld; /* of a chunk */
     int64_t taps;                /* of a pixel before the next one's */
+    int64_t tap, pixel;          /* floats from tap to tap of what is made, and pixels */
     int64_t group_floats, packed_floats, worker_floats;
     bool keep, forward;
     bool one; /* channel of dx, no stride: pixels are columns */
@@ -41,17 +42,6 @@ typedef struct scatter_call {
 } scatter_call;
 
 /* ---- weights ----------------------------------------------------------------------------- */
-
-/* One channel: (taps, channels of dy). */
-static void pack_one(const scatter_call *call)
-{
-    const cpu_geo *geo = &call->op->geo;
-    int64_t taps = geo->R * geo->S;
-    for (int64_t k = 0; k < geo->K; k++)
-        for (int64_t t = 0; t < taps; t++)
-            call->packed[(call->op->forward ? taps - 1 - t : t) * geo->K + k] =
-                call->w[k * taps + t];
-}
 
 /* Packed by chunk of rows of taps, panel, channel of dy. */
 static void pack_task(void *arg, int64_t task, int32_t worker)
@@ -116,8 +106,8 @@ static void add_taps(const scatter_op *op, float *dx, const float *t)
         int64_t w = s * geo->dw - geo->pw, step = geo->sw * geo->C;
         m = cpu_min(op->taps, geo->S - s);
         cpu_inside(w, geo->sw, geo->W - m + 1, geo->Q, &from, &to);
-        ker->add_rows(dx + w * geo->C + from * step, step, t + from * op->ld, op->ld, to - from,
-                      m * geo->Cg);
+        ker->add_rows(dx + w * geo->C + from * step, step, t + from * op->pixel, op->pixel,
+                      op->one ? to > from : to - from, op->one ? to - from : m * geo->Cg);
         for (int64_t q = 0; q < geo->Q && m > 1; q++) { /* partly outside */
             q = q == from ? to : q;
             int64_t at = w + q * geo->sw, t0 = cpu_max(0, -at), t1 = cpu_min(m, geo->W - at);
@@ -125,19 +115,7 @@ static void add_taps(const scatter_op *op, float *dx, const float *t)
                 ker->add_rows(dx + (at + t0) * geo->C, 0, t + q * op->ld + t0 * geo->C, 0, 1,
                               (t1 - t0) * geo->C);
         }
-        t += m * geo->Cg;
-    }
-}
-
-/* The same of one channel: what taps make is ld apart. */
-static void add_columns(const scatter_op *op, float *dx, const float *t)
-{
-    const cpu_geo *geo = &op->geo;
-    for (int64_t s = 0, from, to; s < geo->S; s++, t += op->ld) {
-        int64_t w = s * geo->dw - geo->pw;
-        cpu_inside(w, 1, geo->W, geo->Q, &from, &to);
-        if (to > from)
-            op->base.backend->kernels->axpby(dx + w + from, t + from, 1, true, to - from);
+        t += m * op->tap;
     }
 }
 
@@ -208,13 +186,10 @@ static void scatter_task(void *arg, int64_t task, int32_t worker)
             for (int64_t i = i0; i < i1; i++)
                 for (int64_t r = r0; r < r1; r++) {
                     int64_t h = i * geo->sh - geo->ph + r * geo->dh;
-                    if (h >= h0 && h < h1 && op->one)
-                        add_columns(op, dx + h * geo->W,
-                                    made + (i - i0) * geo->Q + r * geo->S * op->ld);
-                    else if (h >= h0 && h < h1)
+                    if (h >= h0 && h < h1)
                         add_taps(op, dx + h * geo->W * geo->C + g * geo->Cg,
-                                 made + (i - i0) * geo->Q * op->ld +
-                                     (r - r0) * geo->S * geo->Cg);
+                                 made + (i - i0) * geo->Q * op->pixel +
+                                     (r - r0) * geo->S * op->tap);
                 }
         }
         next = cpu_min(begun, p1 * geo->sh - geo->ph);
@@ -227,13 +202,17 @@ static void scatter_task(void *arg, int64_t task, int32_t worker)
 
 /* ---- run --------------------------------------------------------------------------------- */
 
+/* One channel: (taps, channels of dy), forward from the last tap on. */
 static void pack(const scatter_call *call)
 {
     const dn_op *base = &call->op->base;
+    int64_t K = call->op->geo.K, taps = call->op->columns;
     if (call->op->one)
-        pack_one(call);
+        base->backend->kernels->turn_rows(
+            call->packed + (call->op->forward ? (taps - 1) * K : 0), call->op->forward ? -K : K,
+            call->w, taps, K, taps, false);
     else
-        cpu_for(base->backend, cpu_ceil(call->op->geo.K, PACK_ROWS), pack_task, (void *)call);
+        cpu_for(base->backend, cpu_ceil(K, PACK_ROWS), pack_task, (void *)call);
 }
 
 static dn_status scatter_prepare(dn_op *base, const dn_op_io *io)
@@ -293,7 +272,7 @@ static void plan(scatter_op *op, dn_op_info *info)
     op->panels = cpu_ceil(op->columns, nr);
     op->ld = op->panels * nr;
     bool heavy = geo->K * geo->R * row > HEAVY; /* read once more by each piece */
-    op->rows = (heavy ? HEAVY_FLOATS : FLOATS) / ((op->one ? op->columns : op->ld) * geo->Q);
+    op->rows = (heavy ? HEAVY_FLOATS : FLOATS) / (op->ld * geo->Q);
     op->rows = cpu_max(1, cpu_min(geo->P, op->rows));
     op->blocks = cpu_min(cpu_ceil(TASKS_WANTED, geo->N), cpu_ceil(geo->H, 2 * geo->R));
     op->group_floats = op->chunks * op->panels * nr * geo->Kg;
@@ -303,6 +282,7 @@ static void plan(scatter_op *op, dn_op_info *info)
         op->ld = (cpu_ceil(op->rows * geo->Q, nr) | 1) * nr;
         op->worker_floats = op->columns * op->ld + geo->K * nr;
     }
+    op->tap = op->one ? op->ld : geo->Cg, op->pixel = op->one ? 1 : op->ld;
     op->worker_floats = (op->worker_floats + 31) & ~(int64_t)15;
     info->keep = op->keep ? (size_t)op->packed_floats * sizeof(float) : 0;
     info->unread = op->keep ? 2 : 0;

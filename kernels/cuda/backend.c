@@ -110,9 +110,10 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
     info->compute = op->compute;
     info->cost = cuda_cost(op);
     snprintf(info->implementation, sizeof(info->implementation), "cuda:%s%s%s%s",
-             op->blas  ? "cublas"
-             : op->dnn ? "cudnn"
-                       : "kernel",
+             op->lt     ? "cublaslt"
+             : op->blas ? "cublas"
+             : op->dnn  ? "cudnn"
+                        : "kernel",
              op->unordered ? " unordered" : "", op->absent ? ", cuDNN: " : "",
              op->absent ? op->absent : "");
     *out = op;
@@ -123,6 +124,8 @@ void cuda_op_describe(dn_op *op, char *buffer, size_t size)
 {
     if (op->dnn && cuda_dnn_refused(op))
         snprintf(buffer, size, "cuda:kernel, cuDNN: refused");
+    if (cuda_lt_refused(op))
+        snprintf(buffer, size, "cuda:cublas");
 }
 
 void cuda_op_destroy(dn_op *op)
@@ -130,6 +133,7 @@ void cuda_op_destroy(dn_op *op)
     if (!op)
         return;
     cuda_dnn_drop(op);
+    cuda_lt_drop(op);
     op->backend->host.free(op->backend->host.user, op);
 }
 

@@ -6,11 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cublas_v2.h>
-
 #include "device.h"
-
-#define WORKSPACE ((size_t)32 << 20) /* what cuBLAS wants on Hopper; less elsewhere */
 
 struct cuda_blas {
     void *library, *workspace;
@@ -58,7 +54,7 @@ static bool find_functions(cuda_blas *b)
     return b->library != NULL;
 }
 
-static dn_status blas_check(dn_backend *backend, cublasStatus_t status, const char *what)
+dn_status cuda_blas_check(dn_backend *backend, cublasStatus_t status, const char *what)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return DN_OK;
@@ -74,25 +70,28 @@ dn_status cuda_blas_follow(dn_backend *backend)
     if (!b)
         return DN_OK;
     dn_status status =
-        blas_check(backend, b->set_stream(b->handle, backend->stream), "its stream");
-    return status ? status
-                  : blas_check(backend, b->set_workspace(b->handle, b->workspace, WORKSPACE),
-                               "its workspace");
+        cuda_blas_check(backend, b->set_stream(b->handle, backend->stream), "its stream");
+    return status
+               ? status
+               : cuda_blas_check(backend,
+                                 b->set_workspace(b->handle, b->workspace, CUDA_BLAS_WORKSPACE),
+                                 "its workspace");
 }
 
 static dn_status set_up(dn_backend *backend, cuda_blas *b)
 {
-    dn_status status = blas_check(backend, b->create(&b->handle), "opening");
+    dn_status status = cuda_blas_check(backend, b->create(&b->handle), "opening");
     if (status == DN_OK)
-        status = cuda_check(backend, cudaMalloc(&b->workspace, WORKSPACE),
+        status = cuda_check(backend, cudaMalloc(&b->workspace, CUDA_BLAS_WORKSPACE),
                             "allocating the workspace of cuBLAS");
     if (status == DN_OK && backend->host.allow_nondeterministic)
-        status = blas_check(backend, b->set_atomics(b->handle, CUBLAS_ATOMICS_ALLOWED),
-                            "its atomics");
+        status = cuda_blas_check(backend, b->set_atomics(b->handle, CUBLAS_ATOMICS_ALLOWED),
+                                 "its atomics");
     if (status == DN_OK)
         status = cuda_blas_follow(backend);
     if (status == DN_OK)
-        status = blas_check(backend, b->get_version(b->handle, &b->version), "its version");
+        status =
+            cuda_blas_check(backend, b->get_version(b->handle, &b->version), "its version");
     return status;
 }
 
@@ -135,6 +134,11 @@ void cuda_blas_describe(const dn_backend *backend, char *buffer, size_t size)
         snprintf(buffer, size, "no cuBLAS");
 }
 
+void *cuda_blas_workspace(const dn_backend *backend)
+{
+    return backend->device->blas->workspace;
+}
+
 bool cuda_has_blas(const dn_backend *backend)
 {
     return backend->device->blas != NULL;
@@ -169,5 +173,5 @@ dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t com
                       : b->batch(b->handle, op_b, op_a, n, m, k, &alpha, B, type, ldb,
                                  a->stride_b, A, type, lda, a->stride_a, &beta, C, CUDA_R_32F,
                                  ldc, a->stride_c, (int)a->batch, sums, CUBLAS_GEMM_DEFAULT);
-    return blas_check(backend, done, "a matrix product");
+    return cuda_blas_check(backend, done, "a matrix product");
 }

@@ -28,8 +28,9 @@ typedef struct cuda_fault {
     int64_t item, limit;
 } cuda_fault;
 
-typedef struct cuda_device cuda_device;     /* device.h */
-typedef struct cuda_dnn_conv cuda_dnn_conv; /* dnn.c */
+typedef struct cuda_device cuda_device;         /* device.h */
+typedef struct cuda_dnn_conv cuda_dnn_conv;     /* dnn.c */
+typedef struct cuda_lt_product cuda_lt_product; /* lt.c */
 
 struct dn_backend {
     dn_backend_host host;
@@ -95,11 +96,12 @@ struct dn_op {
     size_t keep;    /* likewise; not 0: constant inputs are packed there by `pack` */
     uint32_t constant;
     int32_t num_inputs, num_outputs;
-    int32_t choice;     /* the kind's own: which of its kernels */
-    bool blas;          /* cuBLAS does it */
-    bool unordered;     /* what it sums comes in any order: only with allow_nondeterministic */
-    int32_t compute;    /* DN_COMPUTE_* that its products are done in */
-    cuda_dnn_conv *dnn; /* cuDNN does it; NULL: a kernel of ours */
+    int32_t choice;      /* the kind's own: which of its kernels */
+    bool blas;           /* cuBLAS does it */
+    bool unordered;      /* what it sums comes in any order: only with allow_nondeterministic */
+    int32_t compute;     /* DN_COMPUTE_* that its products are done in */
+    cuda_dnn_conv *dnn;  /* cuDNN does it; NULL: a kernel of ours */
+    cuda_lt_product *lt; /* cuBLASLt does it, where it lies well for it; else cuBLAS */
     const char *absent; /* why cuDNN, which was found, does not start; NULL: it was not asked */
     cuda_operand *in, *out;
 };
@@ -233,6 +235,14 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow
 bool cuda_has_blas(const dn_backend *backend);
 dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t compute,
                          const void *A, const void *B, bool narrow, float *C, bool add);
+
+/* lt.c: GEMM with its bias and ReLU in one launch. Where cuBLASLt takes it op->lt is set. Run:
+ * DN_DECLINED where it will not have these pointers, and nothing was done. */
+dn_status cuda_lt_take(dn_op *op);
+void cuda_lt_drop(dn_op *op);
+bool cuda_lt_refused(const dn_op *op); /* by itself: cuBLAS does it for good */
+dn_status cuda_lt_run(const dn_op *op, const float *A, const float *B, const float *bias,
+                      float *C);
 
 #ifdef __cplusplus
 }

@@ -153,6 +153,8 @@ static dn_status set_up(dn_backend *backend)
         return status;
     memset(fault, 0, sizeof(cuda_fault));
     status = cuda_blas_open(backend);
+    if (status == DN_OK)
+        status = cuda_lt_open(backend);
     return status ? status : cuda_dnn_open(backend);
 }
 
@@ -193,6 +195,7 @@ static void let_go(dn_backend *backend)
     d->gone = d->get_current(&visit.before) != 0;
     if (d->gone) { /* staging is pinned memory and events alone, which went with the driver */
         cuda_dnn_close(backend);
+        cuda_lt_close(backend);
         cuda_blas_close(backend);
         return;
     }
@@ -201,6 +204,7 @@ static void let_go(dn_backend *backend)
     if (backend->stream) /* the host's may outlive us with our work in it */
         cudaStreamSynchronize(backend->stream);
     cuda_dnn_close(backend);
+    cuda_lt_close(backend);
     cuda_blas_close(backend);
     cuda_staging_close(backend);
     cudaFreeHost(backend->fault);

@@ -4,6 +4,7 @@
 #ifndef DN_KERNELS_CUDA_DEVICE_H
 #define DN_KERNELS_CUDA_DEVICE_H
 
+#include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
 #include "cuda.h"
@@ -28,6 +29,7 @@ typedef struct cuda_stage {
 
 typedef struct cuda_blas cuda_blas; /* blas.c */
 typedef struct cuda_dnn cuda_dnn;   /* dnn.c */
+typedef struct cuda_lt cuda_lt;     /* lt.c */
 
 struct cuda_device {
     int32_t ordinal;
@@ -42,9 +44,10 @@ struct cuda_device {
     int32_t next_stage;
     cudaStream_t copier;
     cuda_blas *blas;  /* NULL: not found */
+    cuda_lt *lt;      /* likewise */
     cuda_dnn *dnn;    /* likewise */
     cudaStream_t own; /* for recordings, and where the host has no stream for all else */
-    bool gone; /* the process ends, and the driver went before us with all that it had */
+    bool gone;        /* the process ends, and the driver went before us with all that it had */
 };
 
 /* Makes the backend's device current; cuda_leave puts back what was: the host's context, be it
@@ -71,6 +74,14 @@ void cuda_staging_close(dn_backend *backend);
 /* Looks for cuBLAS: leaves device->blas NULL where there is none. */
 dn_status cuda_blas_open(dn_backend *backend);
 void cuda_blas_close(dn_backend *backend);
+/* The status of cuBLAS, or of cuBLASLt, as ours, with its words. */
+dn_status cuda_blas_check(dn_backend *backend, cublasStatus_t status, const char *what);
+#define CUDA_BLAS_WORKSPACE ((size_t)32 << 20) /* what it wants on Hopper; less elsewhere */
+void *cuda_blas_workspace(const dn_backend *backend);
+/* cuBLASLt, likewise: only where there is cuBLAS, whose workspace it uses. */
+#define CUDA_LT_ALIGNED 16 /* bytes that operands are multiples of */
+dn_status cuda_lt_open(dn_backend *backend);
+void cuda_lt_close(dn_backend *backend);
 /* "cuBLAS 13.1", or what stands in for it. */
 void cuda_blas_describe(const dn_backend *backend, char *buffer, size_t size);
 /* The same of cuDNN. */

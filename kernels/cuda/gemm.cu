@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * gemm.cu: GEMM: cuBLAS where it is found, else tiles of our own; bias and activation are
- * applied by the tile as it is stored, or by a pass of their own after cuBLAS. */
+ * applied by the tile as it is stored, by cuBLASLt, or by a pass of their own after cuBLAS. */
 #include "functions.cuh"
 #include "tile_shape.cuh"
 
@@ -70,7 +70,7 @@ static dn_status prepare_gemm(dn_op *op, dn_op_info *info)
         g->ldc > INT32_MAX || g->batch > INT32_MAX)
         return cuda_decline(info, "a side of 2^31 elements");
     op->blas = cuda_has_blas(op->backend) && fits_blas(g);
-    return DN_OK;
+    return op->blas && g->bias_mode ? cuda_lt_take(op) : DN_OK;
 }
 
 static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
@@ -99,8 +99,10 @@ static dn_status run_gemm(const dn_op *op, const dn_op_io *io)
         gemm_tile(op, &a, tile_blocks(&a.tile, g->batch));
         return DN_OK;
     }
-    dn_status status =
-        cuda_blas_gemm(op->backend, g, op->compute, a.A, a.B, false, a.C, a.add != 0);
+    dn_status status = op->lt ? cuda_lt_run(op, a.A, a.B, a.bias, a.C) : DN_DECLINED;
+    if (status != DN_DECLINED)
+        return status;
+    status = cuda_blas_gemm(op->backend, g, op->compute, a.A, a.B, false, a.C, a.add != 0);
     if (status == DN_OK && (a.bias_mode || a.f.fn))
         gemm_epilogue(op, &a, g->batch * g->m * g->n);
     return status;

@@ -25,6 +25,26 @@ dn_status cuda_blas_gemm(dn_backend *backend, const dn_args_gemm *a, int32_t com
     return backend->host.fail(DN_E_INTERNAL, "there is no cuBLAS on the host");
 }
 
+dn_status cuda_lt_take(dn_op *op)
+{
+    return DN_OK;
+}
+
+void cuda_lt_drop(dn_op *op)
+{
+}
+
+bool cuda_lt_refused(const dn_op *op)
+{
+    return false;
+}
+
+dn_status cuda_lt_run(const dn_op *op, const float *A, const float *B, const float *bias,
+                      float *C)
+{
+    return DN_DECLINED;
+}
+
 dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
 {
     return DN_OK;

@@ -3,7 +3,7 @@
  * them and fail when they are told to: cuDNN and the host's stream are used, steps are recorded
  * and replayed with the same bits, bf16 lies where the plan has it, nothing is summed in an
  * order that changes unless the context allows it, every failure is a status with CUDA's own
- * words, and nothing is left on the device. test_books FOLDER CUBLAS CUDNN */
+ * words, and nothing is left on the device. test_books FOLDER CUBLAS CUDNN NCCL CUBLASLT */
 #include <dlfcn.h>
 #include <stdbool.h>
 
@@ -17,7 +17,7 @@ static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
     *blas_types;
-static long **nccl_loses, *nccl_aborted, *blas_handles;
+static long **nccl_loses, *nccl_aborted, *blas_handles, *lt_runs, *lt_live;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 static void *find(void *library, const char *name)
@@ -189,6 +189,49 @@ static void check_compute(void)
     CHECK(blas_types[1] > 0 && blas_types[2] == 0 && *dnn_rounded > 0);
     train(&options, DN_COMPUTE_BF16, 2);
     CHECK(blas_types[2] > 0);
+}
+
+static char *described(dn_solver *solver)
+{
+    char *text = NULL;
+    CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_OPS, &text), DN_OK);
+    return text;
+}
+
+/* Bias and ReLU are part of an inner product where cuBLASLt has it so: a launch less each, and
+ * the same numbers as where it has not, or refuses when it is to run. */
+static void check_products(void)
+{
+    SECTION("products with their bias");
+    static const char *const says[] = {"", "none", "refuses"};
+    dn_context_options options = device_options();
+    uint64_t hash = 0;
+    long launches = 0;
+    for (int i = 0; i < 3; i++) {
+        *fake = (fake_cuda_control){.no_capture = 1};
+        setenv("FAKE_LT", says[i], 1);
+        dn_context *context = make_context(&options);
+        dn_solver *solver = make(context, 0);
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        long before = *lt_runs, began = fake->launches;
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        began = fake->launches - began;
+        launches = i == 0 ? began : launches;
+        CHECK_INT(*lt_runs - before, i == 0 ? 2 : 0);
+        CHECK_INT(began, i == 0 ? launches : launches + 2);
+        uint64_t now = hash_weights(dn_solver_net(solver));
+        hash = i == 0 ? now : hash;
+        CHECK(now == hash);
+        char *text = described(solver);
+        CHECK_AT(text && !strstr(text, "[cuda:cublaslt]") == (i > 0), "%s", text);
+        dn_net_text_free(dn_solver_net(solver), text);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(*lt_live, 0);
+        CHECK_INT(live(), 0);
+    }
+    unsetenv("FAKE_LT");
+    *fake = (fake_cuda_control){0};
 }
 
 static void check_narrow(void)
@@ -382,13 +425,6 @@ static void check_dnn_fails(void)
         CHECK_INT(live(), 0);
     }
     *fake = (fake_cuda_control){0};
-}
-
-static char *described(dn_solver *solver)
-{
-    char *text = NULL;
-    CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_OPS, &text), DN_OK);
-    return text;
 }
 
 /* It offers what it then refuses: the plan says who does a convolution before, and after. */
@@ -706,12 +742,15 @@ static void check_gone(void)
 int main(int argc, char **argv)
 {
     char path[4096];
-    if (argc != 5)
+    if (argc != 6)
         return 2;
     folder = argv[1];
     snprintf(path, sizeof path, "%s/deepnet-cuda.so", folder);
     void *module = dlopen(path, RTLD_NOW), *blas = dlopen(argv[2], RTLD_NOW);
     void *dnn = dlopen(argv[3], RTLD_NOW), *nccl = dlopen(argv[4], RTLD_NOW);
+    void *lt = dlopen(argv[5], RTLD_NOW);
+    lt_runs = find(lt, "fake_lt_runs");
+    lt_live = find(lt, "fake_lt_live");
     fake = find(module, "fake_cuda");
     *(void **)&live = find(module, "fake_cuda_live");
     *(void **)&current = find(module, "fake_cuda_current");
@@ -734,6 +773,7 @@ int main(int argc, char **argv)
     check_neighbours();
     check_narrow();
     check_compute();
+    check_products();
     check_order();
     check_absent();
     check_trials();

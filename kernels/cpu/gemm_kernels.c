@@ -697,8 +697,8 @@ void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t 
     if (row == 1) { /* stored (k, m): rows of the panel are contiguous already */
         for (int64_t p = 0; p < k; p++, out += mr, a += col)
             for (int32_t i = 0; i < mr; i += VL) {
-                int64_t n = mr - i;
-                v_storep(out + i, v_mul(v_set1(alpha), v_loadp(a + i, n)), n);
+                int64_t n = mr - i; /* over the next row, which is written after */
+                v_storep(out + i, v_mul(v_set1(alpha), v_loadp(a + i, n)), (k - p) * mr - i);
             }
         return;
     }

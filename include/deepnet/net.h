@@ -183,7 +183,7 @@ DN_API dn_status dn_net_save_weights(dn_net *net, const char *path);
  * changes nothing then. Since 0.1. */
 DN_API dn_status dn_net_share_weights(dn_net *net, dn_net *source);
 
-/* Bytes by kind; struct_size first. */
+/* Bytes by kind, and the sum of them all; struct_size first. */
 typedef struct dn_net_memory {
     size_t struct_size;
     size_t weights, weight_gradients, blobs, blob_gradients, scratch, total;

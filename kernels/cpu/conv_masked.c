@@ -8,7 +8,12 @@
 
 #include <string.h>
 
-enum { PARTS = 16, MOST_PIXELS = 5000, WINDOW = CPU_MASKED_ROWS * CPU_MASKED_LANES };
+enum {
+    PARTS = 16,
+    MOST_PIXELS = 6000,
+    MOST_SUMS = 1 << 16,
+    WINDOW = CPU_MASKED_ROWS * CPU_MASKED_LANES
+};
 
 typedef struct masked_op {
     dn_op base;
@@ -95,7 +100,8 @@ static bool plan(masked_op *op, dn_op_info *info)
     info->scratch = (size_t)(op->parts * op->part_floats +
                              op->base.backend->host.num_threads * geo->C * op->plane) *
                     4;
-    info->cost = 1.8 * (double)(geo->N * geo->K * geo->Cg * op->at.count);
+    info->cost = 1.8 * (double)(geo->N * geo->K * geo->Cg * op->at.count) +
+                 0.2 * (double)(geo->N * geo->C * op->plane + op->parts * op->part_floats);
     return true;
 }
 
@@ -110,8 +116,10 @@ dn_status cpu_conv_masked_create(dn_backend *backend, const dn_op_desc *desc, dn
     if (!cpu_geo_init(&geo, args, &desc->inputs[0].shape, &desc->outputs[0].shape,
                       &desc->inputs[1].shape, info))
         return DN_DECLINED;
-    if (geo.H * geo.W > MOST_PIXELS || geo.R > CPU_MASKED_ROWS || geo.S > CPU_MASKED_LANES ||
-        geo.dh * geo.dw > 1 || geo.H + 2 * geo.ph < geo.R || geo.W + 2 * geo.pw < geo.S)
+    double pixels = (double)(geo.H + 2 * geo.ph) * (double)(geo.W + 2 * geo.pw);
+    if (pixels > MOST_PIXELS || geo.K * geo.Cg > MOST_SUMS / WINDOW ||
+        geo.R > CPU_MASKED_ROWS || geo.S > CPU_MASKED_LANES || geo.dh * geo.dw > 1 ||
+        geo.H + 2 * geo.ph < geo.R || geo.W + 2 * geo.pw < geo.S)
         return cpu_decline(info, "large windows or planes");
     masked_op *op = cpu_op_new(backend, sizeof *op, masked_run, info, "cpu:masked");
     if (!op)

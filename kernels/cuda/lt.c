@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * lt.c: inner products whose bias and ReLU are added by the product itself, through cuBLASLt,
- * opened at run time: a launch less each. What it has no algorithm for stays cuBLAS's. The
+ * lt.c: inner products whose bias is added by the product itself, through cuBLASLt, opened at
+ * run time: a launch less each. Those with ReLU, and what it has no algorithm for, stay
+ * cuBLAS's: of cuBLASLt's own ReLU nothing says that it leaves a NaN one, as Caffe's does. The
  * algorithm is its heuristics' first within the workspace of cuBLAS, chosen when the op is
  * made: so results do not change from run to run, and nothing is looked up while a net runs. */
 #include <dlfcn.h>
@@ -112,8 +113,7 @@ static bool describe(const cuda_lt *lt, const dn_args_gemm *g, int32_t compute,
                                                             : CUBLAS_COMPUTE_32F;
     cublasOperation_t op_a = g->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t op_b = g->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue =
-        g->activation == DN_FN_NONE ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_RELU_BIAS;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     uint64_t m = (uint64_t)g->m, n = (uint64_t)g->n, k = (uint64_t)g->k;
     return lt->cublasLtMatmulDescCreate(&p->product, sums, CUDA_R_32F) ==
                CUBLAS_STATUS_SUCCESS &&
@@ -169,9 +169,8 @@ static bool choose(const dn_backend *backend, cuda_lt_product *p)
 static bool suits(const dn_op *op)
 {
     const dn_args_gemm *g = &op->args.gemm;
-    bool relu = g->activation == DN_FN_RELU && g->activation_a == 0;
     return g->batch == 1 && g->bias_mode == 1 && g->alpha == 1 && g->m > 0 && g->n > 0 &&
-           !cuda_adds(op, 0) && (relu || g->activation == DN_FN_NONE);
+           !cuda_adds(op, 0) && g->activation == DN_FN_NONE;
 }
 
 dn_status cuda_lt_take(dn_op *op)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * cublasLt.c: what the CUDA module calls of cuBLASLt, as loops: column-major as the real one,
- * of f32 with a bias for each row, and ReLU. What it is asked for must be whole: attributes of
- * their size, layouts that fit the product, memory aligned as the preference said, the
- * algorithm that was chosen for this very product. FAKE_LT is "none" (it has no algorithm) or
- * "refuses" (when it is to run). */
+ * of f32 with a bias for each row. What it is asked for must be whole: attributes of their
+ * size, layouts that fit the product, memory aligned as the preference said, the algorithm that
+ * was chosen for this very product. FAKE_LT is "none" (it has no algorithm) or "refuses" (when
+ * it is to run). */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -165,9 +165,7 @@ static bool product_of(call *c, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_
     c->ldb = lb->ld;
     c->ldc = lc->ld;
     return (ta ? la->cols : la->rows) == c->m && (tb ? lb->cols : lb->rows) == c->k &&
-           (tb ? lb->rows : lb->cols) == c->n &&
-           (c->p.epilogue == CUBLASLT_EPILOGUE_BIAS ||
-            c->p.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS) &&
+           (tb ? lb->rows : lb->cols) == c->n && c->p.epilogue == CUBLASLT_EPILOGUE_BIAS &&
            c->p.bias && (uintptr_t)c->p.bias % ALIGNED == 0;
 }
 
@@ -213,9 +211,7 @@ static void compute(void *args)
             for (int64_t l = 0; l < c->k; l++)
                 sum += (double)c->a[ta ? l + i * c->lda : i + l * c->lda] *
                        c->b[tb ? j + l * c->ldb : l + j * c->ldb];
-            float y = (float)sum + c->p.bias[i];
-            c->c[i + j * c->ldc] =
-                c->p.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS && !(y > 0) ? 0 : y;
+            c->c[i + j * c->ldc] = (float)sum + c->p.bias[i];
         }
     __atomic_add_fetch(&fake_lt_runs, 1, __ATOMIC_RELAXED);
 }

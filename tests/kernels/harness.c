@@ -345,7 +345,9 @@ static int32_t pixel_of_window(const kernel_case *c, int32_t k, int64_t i, uint6
     if (c->in.operand[k].layout == DN_LAYOUT_NHWC)
         q = i / y->dim[1];
     if (c->in.limit[k] > 0)
-        return bits % 8 == 0 ? -1 : (int32_t)(chance % c->in.limit[k]);
+        return bits % 8 == 0    ? -1
+               : bits % 32 == 1 ? (int32_t)c->in.limit[k] /* outside, too */
+                                : (int32_t)(chance % c->in.limit[k]);
     for (int32_t d = a->spatial - 1; d >= 0; d--) {
         int64_t begin = q % y->dim[2 + d] * a->stride[d] - a->pad[d];
         int64_t end = begin + a->kernel[d], in = x->dim[2 + d];

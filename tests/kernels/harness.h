@@ -15,7 +15,7 @@ enum {              /* how an operand is filled; `limit` where it says n */
        POSITIVE,    /* [0.5, 1.5) */
        SHARE,       /* (0, 1) */
        WHOLE,       /* whole numbers in [0, n) */
-       WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window (or bin), or -1; or one of n */
+       WINDOW_MASK, /* of POOL_BWD: a pixel of the element's window (or bin), or -1; or of n, or outside */
        STATE,       /* a seed and a step */
        SPOILT,      /* gaussian, one in 16 NaN */
        REGIONS,     /* of ROI_POOL: items and corners, in and about the map */

@@ -286,7 +286,7 @@ typedef struct dn_args_gemm {
  * with mean and its like sums (2, C): of dz = dx f'(y) and of dz (x - mean), y what x is
  * normalised to: those that NORM_SCALE_BWD begins with. With mask (and without w) dy is what
  * POOL_BWD would take: each of its elements, (N, K, any...), mask alike, belongs where mask says
- * in y's plane, -1: nowhere; the rest of y's gradient is 0. */
+ * in y's plane, outside it (-1): nowhere; the rest of y's gradient is 0. */
 typedef struct dn_args_conv {
     dn_args base;
     int32_t spatial, group;

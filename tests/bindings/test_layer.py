@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Layers written in Python, in pycaffe's shape; drawing; plots of a log."""
+import gc
 import importlib.util
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 import sys
 import unittest
+import weakref
 
 import numpy as np
 
@@ -231,6 +233,7 @@ class Layers(InFolder):
         def reshape():
             net.blobs['x'].reshape(5 - net.blobs['x'].shape[0], 3)  # 1, 4, 1, ...
             net.reshape()
+        gc.collect()  # what others left does not count
         known, hook, unraisable = len(_layer._running), sys.unraisablehook, []
         sys.unraisablehook = lambda what: unraisable.append(what.exc_type)
         try:
@@ -255,8 +258,26 @@ class Layers(InFolder):
             net = caffe.Net(text=python('p', 'Phase'), phase=phase)
             self.assertEqual(net.forward()['p'][0], phase)
 
+    def test_an_interrupt_leaves_no_cycle(self):
+        class Held:
+            pass
+
+        def make():
+            held = Held()
+            nonlocal gone
+            gone = weakref.ref(held)
+            caffe.Net(text=python('p', 'Phase'), phase=caffe.TEST)
+        gone = None
+        gc.disable()  # what is freed is so by counting
+        try:
+            self.assertTrue(self.interrupted(make, 1))
+            self.assertIsNone(gone())
+        finally:
+            gc.enable()
+
     def test_layers_are_freed_with_their_net(self):
         from deepnet import _layer
+        gc.collect()
         before = len(_layer._running)
         net = caffe.Net(text=python('p', 'Phase'), phase=caffe.TEST)
         self.assertEqual(len(_layer._running), before + 1)

@@ -184,6 +184,9 @@ def check(lib, status, path=None):
     DN_OK."""
     interrupt = take_interrupt()
     if interrupt is not None:
-        raise interrupt
+        try:
+            raise interrupt
+        finally:
+            del interrupt  # it knows this frame: a cycle would keep what its callers hold
     if status != _api.OK:
         raise failure(lib, status, path)

@@ -190,8 +190,8 @@ class Layers(InFolder):
         self.assertEqual(net.forward()['y'][0], 1)
         old = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
             with self.assertRaises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
                 for _ in range(100000):
                     net._forward(0, 1)  # no views: Python drops what is raised in a __del__
         finally:
@@ -199,16 +199,17 @@ class Layers(InFolder):
         self.assertEqual(net.forward()['y'][0], 1)
 
     @staticmethod
-    def interrupted(make, after):
-        """Whether make() calls layers back, or check(), more than `after` times; then the next
-        call is interrupted before its first line, where Python runs the handlers of signals
-        too."""
+    def interrupted(make, after, module=None):
+        """Whether make() calls layers back, or check(), more than `after` times, or functions of
+        a module; then the next call is interrupted before its first line, where Python runs the
+        handlers of signals too."""
         left, places = after, (('deepnet._layer', 'call'), ('deepnet._errors', 'check'))
 
         def profile(frame, event, _):
             nonlocal left
-            if event == 'call' and (frame.f_globals.get('__name__'),
-                                    frame.f_code.co_name) in places:
+            name = frame.f_globals.get('__name__')
+            if event == 'call' and (name == module if module else
+                                    (name, frame.f_code.co_name) in places):
                 left -= 1
                 if left < 0:
                     sys.setprofile(None)
@@ -257,6 +258,15 @@ class Layers(InFolder):
         for phase in (caffe.TRAIN, caffe.TEST):
             net = caffe.Net(text=python('p', 'Phase'), phase=phase)
             self.assertEqual(net.forward()['p'][0], phase)
+
+    def test_an_interrupt_leaves_no_hook(self):
+        net = caffe.Net(text=X + python('y', 'Scaled', ['x']), phase=caffe.TRAIN)
+        calls, hook = 0, sys.unraisablehook
+        while self.interrupted(net.forward, calls, 'deepnet._errors'):
+            self.assertIs(sys.unraisablehook, hook)
+            calls += 1
+        self.assertGreaterEqual(calls, 3)
+        net.forward()
 
     def test_an_interrupt_leaves_no_cycle(self):
         class Held:

@@ -189,8 +189,8 @@ class Callbacks(Case):
         hook = sys.unraisablehook
         try:
             for seconds in (0.02, 0.05, 0.1):
-                signal.setitimer(signal.ITIMER_REAL, seconds)
                 with self.assertRaises(KeyboardInterrupt):
+                    signal.setitimer(signal.ITIMER_REAL, seconds)
                     solver.step(10**6)
         finally:
             signal.signal(signal.SIGALRM, old)

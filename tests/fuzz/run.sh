@@ -6,6 +6,7 @@
 # 4 KB, since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by
 # default a folder of its own under $TMPDIR; what it finds stays there. $FUZZ_TARGETS: which;
 # `net`, which has its seeds within, needs the whole library built for it, and is not among them.
+# $FUZZ_SEED: the same inputs in each run, but for how many there is time for.
 set -eu
 seconds=${1:?usage: run.sh SECONDS [CORPUS]}
 corpus=${2:-${DEEPNET_CORPUS:-}}
@@ -51,7 +52,8 @@ for target in $targets; do
     net) rm -f "$seeds"/*; rss=4096 ;; # 65536 steps of an LSTM are planned in 2.2 GB
     esac
     (cd "$work" && "build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
-        -rss_limit_mb=$rss -print_final_stats=1 $words "$seeds" > "$work/$target.log" 2>&1) || {
+        -seed="${FUZZ_SEED:-0}" -rss_limit_mb=$rss -print_final_stats=1 $words "$seeds" \
+        > "$work/$target.log" 2>&1) || {
         tail -40 "$work/$target.log"
         echo "fuzz_$target failed; see $work"
         exit 1

@@ -152,31 +152,30 @@ def take_interrupt():
     return _interrupts.__dict__.pop('error', None)
 
 
-class calling_back:
-    """Around a call that calls Python back. Python runs the handlers of signals before a
-    callback's first line as well, outside its `try`: what they raise there, as Ctrl-C does,
-    goes to sys.unraisablehook, and from here to check()."""
+def calling_back(function, *arguments):
+    """function(*arguments), a call that calls Python back. Python runs the handlers of signals
+    before a callback's first line as well, outside its `try`: what they raise there, as Ctrl-C
+    does, goes to sys.unraisablehook, and from here to check()."""
+    if threading.current_thread() is not threading.main_thread():  # others run no handlers
+        return function(*arguments)
+    hook = sys.unraisablehook
 
-    __slots__ = ('_hook',)
-
-    def __enter__(self):
-        self._hook = None
-        if threading.current_thread() is threading.main_thread():  # others run no handlers
-            self._hook, sys.unraisablehook = sys.unraisablehook, self._caught
-
-    def __exit__(self, kind, *_):
-        if self._hook:
-            sys.unraisablehook = self._hook
-        if kind:  # a second Ctrl-C, as the call returned: nobody comes to check()
-            take_interrupt()
-
-    def _caught(self, what):
+    def caught(what):
         trace = what.exc_traceback
         if (threading.current_thread() is threading.main_thread() and trace
                 and trace.tb_frame.f_globals.get('__package__') == __package__):
             keep_interrupt(what.exc_value)
         else:
-            self._hook(what)
+            hook(what)
+    try:  # no context manager: a signal's handler may come before the first line of its __exit__
+        sys.unraisablehook = caught
+        return function(*arguments)
+    except BaseException:  # a second Ctrl-C, as the call returned: nobody comes to check()
+        sys.unraisablehook = hook
+        take_interrupt()
+        raise
+    finally:
+        sys.unraisablehook = hook
 
 
 def check(lib, status, path=None):

@@ -278,11 +278,11 @@ class Net:
         """Runs layers first to last (indices, both included); returns the loss."""
         def run(a, b):
             loss = ctypes.c_float()
-            with calling_back():
-                if a == 0 and b == len(self._layers) - 1:
-                    done = lib().net_forward(self._net, ctypes.byref(loss))
-                else:
-                    done = lib().net_forward_range(self._net, a, b, ctypes.byref(loss))
+            if a == 0 and b == len(self._layers) - 1:
+                done = calling_back(lib().net_forward, self._net, ctypes.byref(loss))
+            else:
+                done = calling_back(lib().net_forward_range, self._net, a, b,
+                                    ctypes.byref(loss))
             check(lib(), done)
             return loss.value
         return self._run('forward', first, last, run)
@@ -290,11 +290,10 @@ class Net:
     def _backward(self, first, last):
         """Runs layers backward from first down to last (indices, both included)."""
         def run(a, b):
-            with calling_back():
-                if a == len(self._layers) - 1 and b == 0:
-                    done = lib().net_backward(self._net)
-                else:
-                    done = lib().net_backward_range(self._net, a, b)
+            if a == len(self._layers) - 1 and b == 0:
+                done = calling_back(lib().net_backward, self._net)
+            else:
+                done = calling_back(lib().net_backward_range, self._net, a, b)
             check(lib(), done)
         self._run('backward', first, last, run)
 
@@ -416,9 +415,7 @@ class Net:
 
     def reshape(self):
         """Takes up new shapes of inputs (Blob.reshape) now rather than at the next forward."""
-        with calling_back():
-            done = lib().net_reshape(self._net)
-        check(lib(), done)
+        check(lib(), calling_back(lib().net_reshape, self._net))
 
     def clear_param_diffs(self):
         """Sets the gradients of all weights to zero."""

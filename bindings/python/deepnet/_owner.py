@@ -16,8 +16,7 @@ def make(create, free, *arguments, path=None):
     path: as for check(). An interrupt may come although it was made: it is freed then."""
     handle = ctypes.c_void_p()
     try:
-        with calling_back():
-            status = create(ctypes.byref(handle), *arguments)
+        status = calling_back(create, ctypes.byref(handle), *arguments)
         check(lib(), status, path)
     except BaseException:
         if handle:

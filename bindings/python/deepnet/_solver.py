@@ -65,8 +65,7 @@ class _Events:
     def run(self, function, *arguments, path=None):
         """Calls the library; raises what a callback raised, else what the status means."""
         self.error = None  # an interrupt may have come before it was raised
-        with calling_back():
-            status = function(*arguments)
+        status = calling_back(function, *arguments)
         error, self.error = self.error, None
         if error is not None:
             interrupt = take_interrupt()

@@ -49,11 +49,6 @@ static void forward(dni_layer *layer, dni_builder *b)
     dn_args_rank first = {.outer = 1, .dim = count, .most = s->most};
     dn_args_copy items = {
         .axes = 2, .dim = {R, S}, .x_stride = {5 * S, 1}, .y_stride = {S, 1}, .alpha = 1};
-    dn_args_copy spread = {.axes = 3,
-                           .dim = {R, B, S},
-                           .x_stride = {S, 0, 1},
-                           .y_stride = {B * S, S, 1},
-                           .alpha = 1};
     dn_args_select in = {.index = 1};
     const int64_t *dims = layer->top[1].dim;
     dni_tensor item = dni_temp(b, b->dtype, 1, &count), kept = dni_temp_like(b, item);
@@ -66,7 +61,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit_unary(b, DN_FN_AFFINE, 1, -s->ignore, 0, b->x[2], b->y[0]);
     dni_emit(b, DN_OP_SELECT, &in, DNI_TENSORS(b->y[0], keeps), DNI_TENSORS(b->y[0]));
     dni_emit_unary(b, DN_FN_AFFINE, 1, s->ignore, 0, b->y[0], b->y[0]);
-    dni_emit(b, DN_OP_COPY, &spread, DNI_TENSORS(kept), DNI_TENSORS(b->y[1]));
+    dni_emit_spread(b, R, B, S, 1, kept, b->y[1]);
     dni_emit(b, DN_OP_CAST, NULL, DNI_TENSORS(b->y[1]), DNI_TENSORS(weighs));
     dni_emit(b, DN_OP_SELECT, &in, DNI_TENSORS(b->x[3], weighs), DNI_TENSORS(b->y[1]));
 }

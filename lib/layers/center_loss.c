@@ -63,16 +63,12 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     center_state *s = layer->state;
-    int64_t count = s->rows.count * s->rows.cols;
-    dn_args_reduce sum = {.op = s->l1 ? DN_REDUCE_ASUM : DN_REDUCE_SUMSQ,
-                          .axes = 1,
-                          .dim = {count},
-                          .x_stride = {1},
-                          .alpha = (s->l1 ? 1 : 0.5) / (double)s->rows.count};
     s->d = dni_temp_like(b, b->x[0]);
     dni_emit(b, DN_OP_GATHER, &s->rows, DNI_TENSORS(b->w[0], b->x[1]), DNI_TENSORS(s->d));
     dni_emit_sum2(b, 1, b->x[0], -1, s->d, s->d);
-    dni_emit(b, DN_OP_REDUCE, &sum, DNI_TENSORS(s->d, DNI_NONE), DNI_TENSORS(b->y[0]));
+    dni_emit_reduce(b, s->l1 ? DN_REDUCE_ASUM : DN_REDUCE_SUMSQ, 1,
+                    s->rows.count * s->rows.cols, 1, (s->l1 ? 1 : 0.5) / (double)s->rows.count,
+                    s->d, DNI_NONE, b->y[0]);
     if (s->l1)
         dni_emit_unary(b, DN_FN_SIGN, 0, 0, 0, s->d, s->d);
 }

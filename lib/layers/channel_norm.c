@@ -17,13 +17,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     const dni_shape *x = &layer->bottom[0];
     int64_t C = x->dim[1], inner = dni_shape_range(x, 2, x->axes);
-    dn_args_reduce a = {.op = DN_REDUCE_SUMSQ,
-                        .axes = 3,
-                        .dim = {x->dim[0], C, inner},
-                        .x_stride = {C * inner, inner, 1},
-                        .y_stride = {inner, 0, 1},
-                        .alpha = 1};
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(b->x[0], DNI_NONE), DNI_TENSORS(b->y[0]));
+    dni_emit_reduce(b, DN_REDUCE_SUMSQ, x->dim[0], C, inner, 1, b->x[0], DNI_NONE, b->y[0]);
     dni_emit_unary(b, DN_FN_POWER, 1, 0, 0.5, b->y[0], b->y[0]);
 }
 
@@ -33,14 +27,9 @@ static void backward(dni_layer *layer, dni_builder *b)
     int64_t C = x->dim[1], inner = dni_shape_range(x, 2, x->axes);
     dni_tensor norm = dni_temp_like(b, b->y[0]), g = dni_temp_like(b, b->y[0]);
     dni_tensor wide = dni_temp_like(b, b->x[0]);
-    dn_args_copy stretch = {.axes = 3,
-                            .dim = {x->dim[0], C, inner},
-                            .x_stride = {inner, 0, 1},
-                            .y_stride = {C * inner, inner, 1},
-                            .alpha = 1};
     dni_emit_unary(b, DN_FN_AFFINE, 1, 1e-9, 0, b->y[0], norm);
     dni_emit_bcast(b, DN_BCAST_DIV, 1, x->dim[0] * inner, 1, b->dy[0], norm, g);
-    dni_emit(b, DN_OP_COPY, &stretch, DNI_TENSORS(g), DNI_TENSORS(wide));
+    dni_emit_spread(b, x->dim[0], C, inner, 1, g, wide);
     dni_emit_product(b, b->x[0], wide, b->dx[0]);
 }
 

@@ -29,15 +29,9 @@ static dn_status shape(dni_layer *layer)
 static dni_tensor dots(const dice_state *s, dni_builder *b, double alpha, dni_tensor x,
                        dni_tensor y)
 {
-    dn_args_reduce a = {.op = y == DNI_NONE ? DN_REDUCE_SUMSQ : DN_REDUCE_DOT,
-                        .axes = 2,
-                        .dim = {s->N, s->K},
-                        .x_stride = {s->K, 1},
-                        .x2_stride = {s->K, 1},
-                        .y_stride = {1, 0},
-                        .alpha = alpha};
     dni_tensor out = dni_temp(b, b->dtype, 1, &s->N);
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, y), DNI_TENSORS(out));
+    dni_emit_reduce(b, y == DNI_NONE ? DN_REDUCE_SUMSQ : DN_REDUCE_DOT, s->N, s->K, 1, alpha, x,
+                    y, out);
     dni_emit_unary(b, DN_FN_AFFINE, 1, y == DNI_NONE ? 0.5 : 1, 0, out, out);
     return out;
 }

@@ -18,16 +18,10 @@ typedef struct ip_state {
 dni_tensor dni_unit_rows(const dni_layer *layer, dni_builder *b, int64_t rows, int64_t cols,
                          double eps)
 {
-    dn_args_reduce sums = {.op = DN_REDUCE_SUMSQ,
-                           .axes = 2,
-                           .dim = {rows, cols},
-                           .x_stride = {cols, 1},
-                           .y_stride = {1, 0},
-                           .alpha = 1};
     dni_tensor norm = dni_temp(b, b->dtype, 1, &rows);
     bool stays = layer->phase == DN_PHASE_TRAIN;
     dni_tensor w = stays ? b->w[0] : dni_temp_like(b, b->w[0]);
-    dni_emit(b, DN_OP_REDUCE, &sums, DNI_TENSORS(b->w[0], DNI_NONE), DNI_TENSORS(norm));
+    dni_emit_reduce(b, DN_REDUCE_SUMSQ, rows, cols, 1, 1, b->w[0], DNI_NONE, norm);
     dni_emit_unary(b, DN_FN_POWER, 1, eps, 0.5, norm, norm);
     dni_emit_bcast(b, DN_BCAST_DIV, 1, rows, cols, b->w[0], norm, w);
     return w;

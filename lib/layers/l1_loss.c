@@ -37,21 +37,14 @@ static dn_status shape(dni_layer *layer)
 
 static void total(dni_builder *b, int32_t op, double alpha, dni_tensor x, dni_tensor y)
 {
-    dn_args_reduce a = {
-        .op = op, .axes = 1, .dim = {dni_tensor_count(b, x)}, .x_stride = {1}, .alpha = alpha};
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, DNI_NONE), DNI_TENSORS(y));
+    dni_emit_reduce(b, op, 1, dni_tensor_count(b, x), 1, alpha, x, DNI_NONE, y);
 }
 
 /* Of the places, (outer, inner): the sums of squares. */
 static void squares(const l1_state *s, dni_builder *b, dni_tensor x, dni_tensor y)
 {
-    dn_args_reduce a = {.op = DN_REDUCE_SUMSQ,
-                        .axes = 3,
-                        .dim = {s->outer, s->C, s->inner},
-                        .x_stride = {s->C * s->inner, s->inner, 1},
-                        .y_stride = {s->inner, 0, 1},
-                        .alpha = s->by_channels};
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, DNI_NONE), DNI_TENSORS(y));
+    dni_emit_reduce(b, DN_REDUCE_SUMSQ, s->outer, s->C, s->inner, s->by_channels, x, DNI_NONE,
+                    y);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
@@ -109,16 +102,11 @@ static void backward_sum(const dni_layer *layer, dni_builder *b, dni_tensor g)
         return;
     }
     dni_tensor slope = dni_temp_like(b, s->sum.value), kept = dni_temp_like(b, s->sum.value);
-    dn_args_copy stretch = {.axes = 3,
-                            .dim = {s->outer, s->C, s->inner},
-                            .x_stride = {s->inner, 0, 1},
-                            .y_stride = {s->C * s->inner, s->inner, 1},
-                            .alpha = 2 * s->by_channels};
     dni_emit_fill(b, kept, 1);
     dni_emit_unary_bwd(b, DN_FN_POWER, 1, p->epsilon, p->power, s->sum.value, DNI_NONE, kept,
                        slope);
     dni_emit_where(b, slope, s->sum.mask, kept);
-    dni_emit(b, DN_OP_COPY, &stretch, DNI_TENSORS(kept), DNI_TENSORS(t));
+    dni_emit_spread(b, s->outer, s->C, s->inner, 2 * s->by_channels, kept, t);
     dni_emit_product(b, s->d.value, t, t);
     dni_emit_where(b, t, s->d.mask, g); /* a slope at 0 may be infinite */
 }

@@ -169,14 +169,8 @@ static dni_tensor psi(const margin_state *s, dni_builder *b, dni_tensor c, dni_t
 /* Lengths of the rows of x: (rows, K). */
 static dni_tensor lengths(const margin_state *s, dni_builder *b, int64_t rows, dni_tensor x)
 {
-    dn_args_reduce sums = {.op = DN_REDUCE_SUMSQ,
-                           .axes = 2,
-                           .dim = {rows, s->K},
-                           .x_stride = {s->K, 1},
-                           .y_stride = {1, 0},
-                           .alpha = 1};
     dni_tensor y = dni_temp(b, b->dtype, 1, &rows);
-    dni_emit(b, DN_OP_REDUCE, &sums, DNI_TENSORS(x, DNI_NONE), DNI_TENSORS(y));
+    dni_emit_reduce(b, DN_REDUCE_SUMSQ, rows, s->K, 1, 1, x, DNI_NONE, y);
     dni_emit_unary(b, DN_FN_SQRT, 0, 0, 0, y, y);
     return y;
 }

@@ -62,14 +62,8 @@ dn_status dni_normalize_shape(dni_layer *layer)
 static void emit_sums(const normalize_state *s, dni_builder *b, int32_t op, dni_tensor x,
                       dni_tensor x2, dni_tensor y)
 {
-    dn_args_reduce a = {.op = op,
-                        .axes = 3,
-                        .dim = {s->N, s->C, s->inner},
-                        .x_stride = {s->C * s->inner, s->inner, 1},
-                        .x2_stride = {s->C * s->inner, s->inner, 1},
-                        .y_stride = {s->across ? 1 : s->inner, 0, s->across ? 0 : 1},
-                        .alpha = 1};
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
+    dni_emit_reduce(b, op, s->N, s->across ? s->C * s->inner : s->C, s->across ? 1 : s->inner,
+                    1, x, x2, y);
 }
 
 /* y = x op v, v stretched over what it is the norm of. */
@@ -81,12 +75,7 @@ static void emit_stretched(const normalize_state *s, dni_builder *b, int32_t op,
         return;
     }
     dni_tensor wide = dni_temp_like(b, x);
-    dn_args_copy a = {.axes = 3,
-                      .dim = {s->N, s->C, s->inner},
-                      .x_stride = {s->inner, 0, 1},
-                      .y_stride = {s->C * s->inner, s->inner, 1},
-                      .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(v), DNI_TENSORS(wide));
+    dni_emit_spread(b, s->N, s->C, s->inner, 1, v, wide);
     dni_emit_bcast(b, op, 1, s->N * s->C * s->inner, 1, x, wide, y);
 }
 

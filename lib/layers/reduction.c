@@ -47,13 +47,8 @@ static int32_t reduce_op(int32_t op)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     const reduction_state *s = layer->state;
-    dn_args_reduce args = {.op = reduce_op(s->op),
-                           .axes = 2,
-                           .dim = {s->num, s->dim},
-                           .x_stride = {s->dim, 1},
-                           .y_stride = {1, 0},
-                           .alpha = s->coeff};
-    dni_emit(b, DN_OP_REDUCE, &args, DNI_TENSORS(b->x[0], DNI_NONE), DNI_TENSORS(b->y[0]));
+    dni_emit_reduce(b, reduce_op(s->op), s->num, s->dim, 1, s->coeff, b->x[0], DNI_NONE,
+                    b->y[0]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
@@ -61,12 +56,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     const reduction_state *s = layer->state;
     int32_t op = reduce_op(s->op);
     if (op == DN_REDUCE_SUM) {
-        dn_args_copy spread = {.axes = 2,
-                               .dim = {s->num, s->dim},
-                               .x_stride = {1, 0},
-                               .y_stride = {s->dim, 1},
-                               .alpha = s->coeff};
-        dni_emit(b, DN_OP_COPY, &spread, DNI_TENSORS(b->dy[0]), DNI_TENSORS(b->dx[0]));
+        dni_emit_spread(b, s->num, s->dim, 1, s->coeff, b->dy[0], b->dx[0]);
         return;
     }
     dni_tensor factor = b->x[0], scale = dni_temp_like(b, b->dy[0]);

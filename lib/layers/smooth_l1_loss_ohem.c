@@ -45,12 +45,6 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     smooth_state *s = layer->state;
-    dn_args_reduce over_C = {.op = DN_REDUCE_SUM,
-                             .axes = 3,
-                             .dim = {s->N, s->C, s->S},
-                             .x_stride = {s->C * s->S, s->S, 1},
-                             .y_stride = {s->S, 0, 1},
-                             .alpha = 1};
     dni_tensor f = dni_temp_like(b, b->x[0]);
     s->d = dni_temp_like(b, b->x[0]);
     dni_emit_sum2(b, 1, b->x[0], -1, b->x[1], s->d);
@@ -59,7 +53,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit_unary(b, DN_FN_SMOOTH_L1, 1, 0, 0, s->d, f);
     dni_emit_reduce_mid(b, s->N * s->C * s->S, 1, 1, s->scale, f, DNI_NONE, b->y[0]);
     if (b->num_y > 1)
-        dni_emit(b, DN_OP_REDUCE, &over_C, DNI_TENSORS(f, DNI_NONE), DNI_TENSORS(b->y[1]));
+        dni_emit_reduce(b, DN_REDUCE_SUM, s->N, s->C, s->S, 1, f, DNI_NONE, b->y[1]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

@@ -30,24 +30,14 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     const tile_state *s = layer->state;
-    dn_args_copy args = {.axes = 3,
-                         .dim = {s->outer, s->tiles, s->inner},
-                         .x_stride = {s->inner, 0, 1},
-                         .y_stride = {s->tiles * s->inner, s->inner, 1},
-                         .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &args, DNI_TENSORS(b->x[0]), DNI_TENSORS(b->y[0]));
+    dni_emit_spread(b, s->outer, s->tiles, s->inner, 1, b->x[0], b->y[0]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const tile_state *s = layer->state;
-    dn_args_reduce args = {.op = DN_REDUCE_SUM,
-                           .axes = 3,
-                           .dim = {s->outer, s->tiles, s->inner},
-                           .x_stride = {s->tiles * s->inner, s->inner, 1},
-                           .y_stride = {s->inner, 0, 1},
-                           .alpha = 1};
-    dni_emit(b, DN_OP_REDUCE, &args, DNI_TENSORS(b->dy[0], DNI_NONE), DNI_TENSORS(b->dx[0]));
+    dni_emit_reduce(b, DN_REDUCE_SUM, s->outer, s->tiles, s->inner, 1, b->dy[0], DNI_NONE,
+                    b->dx[0]);
 }
 
 const dni_layer_class dni_layer_tile = {

@@ -33,13 +33,7 @@ static dn_status shape(dni_layer *layer)
 static dni_tensor distance(const triplet_state *s, dni_builder *b, dni_tensor d)
 {
     dni_tensor y = dni_temp(b, b->dtype, 1, &s->N);
-    dn_args_reduce a = {.op = DN_REDUCE_SUMSQ,
-                        .axes = 2,
-                        .dim = {s->N, s->D},
-                        .x_stride = {s->D, 1},
-                        .y_stride = {1, 0},
-                        .alpha = 1};
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(d, DNI_NONE), DNI_TENSORS(y));
+    dni_emit_reduce(b, DN_REDUCE_SUMSQ, s->N, s->D, 1, 1, d, DNI_NONE, y);
     return y;
 }
 

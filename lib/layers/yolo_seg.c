@@ -30,16 +30,12 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     seg_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    dn_args_reduce a = {.op = DN_REDUCE_SUMSQ,
-                        .axes = 1,
-                        .dim = {dni_shape_count(x)},
-                        .x_stride = {1},
-                        .alpha = 1.0 / (double)x->dim[0]};
     s->d = dni_temp_like(b, b->x[0]);
     dni_tensor p = dni_temp_like(b, b->x[0]);
     dni_emit_unary(b, DN_FN_SIGMOID, 0, 0, 0, b->x[0], p);
     dni_emit_sum2(b, s->scale, p, -s->scale, b->x[1], s->d);
-    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(s->d, DNI_NONE), DNI_TENSORS(b->y[0]));
+    dni_emit_reduce(b, DN_REDUCE_SUMSQ, 1, dni_shape_count(x), 1, 1.0 / (double)x->dim[0], s->d,
+                    DNI_NONE, b->y[0]);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

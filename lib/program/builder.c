@@ -277,6 +277,30 @@ void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inn
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
 }
 
+void dni_emit_reduce(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
+                     double alpha, dni_tensor x, dni_tensor x2, dni_tensor y)
+{
+    dn_args_reduce a = {.op = op,
+                        .axes = inner == 1 ? 2 : 3,
+                        .dim = {outer, dim, inner},
+                        .x_stride = {dim * inner, inner, 1},
+                        .x2_stride = {dim * inner, inner, 1},
+                        .y_stride = {inner, 0, 1},
+                        .alpha = alpha};
+    dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
+}
+
+void dni_emit_spread(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
+                     dni_tensor x, dni_tensor y)
+{
+    dn_args_copy a = {.axes = inner == 1 ? 2 : 3,
+                      .dim = {outer, dim, inner},
+                      .x_stride = {inner, 0, 1},
+                      .y_stride = {dim * inner, inner, 1},
+                      .alpha = alpha};
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
+}
+
 void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                    double alpha, dni_tensor a, dni_tensor bb, dni_tensor c)
 {

@@ -162,6 +162,13 @@ void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int6
 /* y[dim] = alpha * sum over outer and inner of x (or x * x2). x2 may be DNI_NONE. */
 void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inner,
                          double alpha, dni_tensor x, dni_tensor x2, dni_tensor y);
+/* y (outer, inner) = alpha times op over the middle axis of x, or of x and x2 (outer, dim,
+ * inner). x2 may be DNI_NONE. */
+void dni_emit_reduce(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
+                     double alpha, dni_tensor x, dni_tensor x2, dni_tensor y);
+/* y (outer, dim, inner) = alpha x (outer, inner). */
+void dni_emit_spread(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
+                     dni_tensor x, dni_tensor y);
 /* C = alpha op(A) op(B), plain row-major without gaps; C: (m, n). */
 void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                    double alpha, dni_tensor a, dni_tensor bb, dni_tensor c);

@@ -5,15 +5,11 @@
  * dy), do_backward_scale (true; false: df = 0); global_scale is not supported.
  * bottoms: x (N, C, positions...), f (one for each item and position); top: x's shape.
  * Gradient: dx = f dy; df = sum over the channels of x dy; with do_forward false the same. */
-#include "layers/layer.h"
+#include "layers/channel_scale.h"
 
-typedef struct scale_state {
-    int64_t N, C, S;
-    bool scales, to_x, to_f;
-    dni_tensor f; /* stretched to x's shape: while lowering */
-} scale_state;
+typedef dni_channel_scale scale_state;
 
-static dn_status setup(dni_layer *layer)
+dn_status dni_channel_scale_setup(dni_layer *layer)
 {
     const Cnn__ChannelScaleParameter *p = layer->own;
     scale_state *s = layer->state;
@@ -24,7 +20,7 @@ static dn_status setup(dni_layer *layer)
     return DN_OK;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_channel_scale_shape(dni_layer *layer)
 {
     scale_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0], *f = &layer->bottom[1];
@@ -40,53 +36,31 @@ static dn_status shape(dni_layer *layer)
     return dni_shape_like_bottom(layer);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_channel_scale_forward(dni_layer *layer, dni_builder *b)
 {
     scale_state *s = layer->state;
-    dn_args_copy stretch = {.axes = 3,
-                            .dim = {s->N, s->C, s->S},
-                            .x_stride = {s->S, 0, 1},
-                            .y_stride = {s->C * s->S, s->S, 1},
-                            .alpha = 1};
     s->f = dni_temp_like(b, b->x[0]);
-    dni_emit(b, DN_OP_COPY, &stretch, DNI_TENSORS(b->x[1]), DNI_TENSORS(s->f));
+    dni_emit_spread(b, s->N, s->C, s->S, 1, b->x[1], s->f);
     if (s->scales)
         dni_emit_product(b, b->x[0], s->f, b->y[0]);
     else
         dni_emit_copy(b, b->x[0], b->y[0]);
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_channel_scale_backward(dni_layer *layer, dni_builder *b)
 {
     const scale_state *s = layer->state;
-    dn_args_reduce over_C = {.op = DN_REDUCE_DOT,
-                             .axes = 3,
-                             .dim = {s->N, s->C, s->S},
-                             .x_stride = {s->C * s->S, s->S, 1},
-                             .x2_stride = {s->C * s->S, s->S, 1},
-                             .y_stride = {s->S, 0, 1},
-                             .alpha = 1};
     if (s->to_x)
         dni_emit_product(b, b->dy[0], s->f, b->dx[0]);
     else
         dni_emit_copy(b, b->dy[0], b->dx[0]);
     if (s->to_f)
-        dni_emit(b, DN_OP_REDUCE, &over_C, DNI_TENSORS(b->x[0], b->dy[0]),
-                 DNI_TENSORS(b->dx[1]));
+        dni_emit_reduce(b, DN_REDUCE_DOT, s->N, s->C, s->S, 1, b->x[0], b->dy[0], b->dx[1]);
     else
         dni_emit_fill(b, b->dx[1], 0);
 }
 
 const dni_layer_class dni_layer_channel_scale = {
     .type = "ChannelScale",
-    .own = DNI_OWN(channel_scale_param),
-    .bottoms_min = 2,
-    .bottoms_max = 2,
-    .tops_min = 1,
-    .tops_max = 1,
-    .state_size = sizeof(scale_state),
-    .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    DNI_CHANNEL_SCALE_CLASS,
 };

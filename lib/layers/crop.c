@@ -5,7 +5,7 @@
  * bottoms: x, reference (its values do not matter); top: x's lengths before axis, the
  * reference's from there on.
  * Gradient: dx = dy inside the window, 0 outside; none to the reference. */
-#include "layers/layer.h"
+#include "layers/crop.h"
 
 typedef struct crop_state {
     dn_args_copy window;
@@ -38,8 +38,8 @@ static dn_status find_offsets(const dni_layer *layer, int64_t *offset, int32_t *
 }
 
 /* Axes that are kept whole are folded into the one before: few strides do for many axes. */
-static dn_status make_window(dn_args_copy *w, const dni_shape *x, const dni_shape *y,
-                             const int64_t *offset)
+dn_status dni_crop_window(dn_args_copy *w, const dni_shape *x, const dni_shape *y,
+                          const int64_t *offset)
 {
     int64_t x_stride = 1, y_stride = 1;
     int32_t n = 0;
@@ -56,7 +56,7 @@ static dn_status make_window(dn_args_copy *w, const dni_shape *x, const dni_shap
         x_stride *= x->dim[i];
         y_stride *= y->dim[i];
     }
-    DNI_REQUIRE(n < DN_MAX_STRIDED, DN_E_UNSUPPORTED, "Crop cuts more than %d axes",
+    DNI_REQUIRE(n < DN_MAX_STRIDED, DN_E_UNSUPPORTED, "more than %d axes are cut",
                 DN_MAX_STRIDED);
     w->axes = n + 1;
     for (int32_t i = 0; i <= n; i++) { /* outermost first */
@@ -65,6 +65,20 @@ static dn_status make_window(dn_args_copy *w, const dni_shape *x, const dni_shap
         w->y_stride[i] = ys[n - i];
     }
     return DN_OK;
+}
+
+void dni_crop_put(dni_builder *b, const dn_args_copy *w, dni_tensor y, dni_tensor x,
+                  double around, bool add)
+{
+    dn_args_copy back = {
+        .base.accumulate = add, .axes = w->axes, .y_offset = w->x_offset, .alpha = 1};
+    for (int32_t i = 0; i < w->axes; i++) {
+        back.dim[i] = w->dim[i];
+        back.x_stride[i] = w->y_stride[i];
+        back.y_stride[i] = w->x_stride[i];
+    }
+    dni_emit_fill(b, x, around);
+    dni_emit(b, DN_OP_COPY, &back, DNI_TENSORS(y), DNI_TENSORS(x));
 }
 
 static dn_status shape(dni_layer *layer)
@@ -78,7 +92,7 @@ static dn_status shape(dni_layer *layer)
     layer->top[0] = layer->bottom[0];
     for (int32_t i = first; i < layer->bottom[0].axes; i++)
         layer->top[0].dim[i] = layer->bottom[1].dim[i];
-    return make_window(&s->window, &layer->bottom[0], &layer->top[0], offset);
+    return dni_crop_window(&s->window, &layer->bottom[0], &layer->top[0], offset);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
@@ -89,16 +103,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
-    const dn_args_copy *w = &((const crop_state *)layer->state)->window;
-    dn_args_copy back = {
-        .base.accumulate = 1, .axes = w->axes, .y_offset = w->x_offset, .alpha = 1};
-    for (int32_t i = 0; i < w->axes; i++) {
-        back.dim[i] = w->dim[i];
-        back.x_stride[i] = w->y_stride[i];
-        back.y_stride[i] = w->x_stride[i];
-    }
-    dni_emit_fill(b, b->dx[0], 0);
-    dni_emit(b, DN_OP_COPY, &back, DNI_TENSORS(b->dy[0]), DNI_TENSORS(b->dx[0]));
+    dni_crop_put(b, &((const crop_state *)layer->state)->window, b->dy[0], b->dx[0], 0, true);
 }
 
 const dni_layer_class dni_layer_crop = {

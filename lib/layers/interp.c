@@ -47,7 +47,7 @@ dn_status dni_interp_size(const dni_layer *layer, int64_t size[2])
 static double weight(const dni_interp_rule *r, double at, int64_t from, int64_t k)
 {
     double x = fabs(at - (double)k) / r->width;
-    if (r->kernel == DNI_TRIANGLE)
+    if (r->kernel == DNI_TRIANGLE || r->kernel == DNI_TENT)
         return x < 1 ? 1 - x : 0;
     if (r->kernel == DNI_CUBIC)
         return x <= 1  ? x * x * (1.5 * x - 2.5) + 1
@@ -72,6 +72,8 @@ static dn_status fill(const dni_layer *layer, void **out, int64_t to, int64_t fr
         int64_t last = (int64_t)fmin(fmax(ceil(at + reach), 0), most);
         for (int64_t k = first; k <= last; k++)
             sum += weight(r, at, from, k);
+        if (r->kernel == DNI_TENT)
+            sum = 1;
         for (int64_t k = first; sum != 0 && k <= last; k++)
             dni_put(*out, layer->dtype, i * from + k, weight(r, at, from, k) / sum);
     }

@@ -11,9 +11,11 @@ typedef struct dni_interp {
     void *R, *C;                /* (P, H), (Q, W), of the net's type */
 } dni_interp;
 
-enum { DNI_TRIANGLE, DNI_CUBIC, DNI_NEAREST };
+/* TENT: a triangle of which what lies outside of x is lost. */
+enum { DNI_TRIANGLE, DNI_CUBIC, DNI_NEAREST, DNI_TENT };
 
-/* Row i of the weights has its middle at i step + shift; each is divided by their sum. */
+/* Row i of the weights has its middle at i step + shift; each but TENT's is
+ * divided by their sum. */
 typedef struct dni_interp_rule {
     int32_t kernel;
     float step, shift, width; /* width: of the kernel, in elements of x; not NEAREST's */

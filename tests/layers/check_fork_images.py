@@ -107,6 +107,45 @@ def resampled(x, size, kind, antialias):
 
 
 @case
+def resize(rng):
+    """What lies below and to the right of the last pixels is black."""
+    x = rng.normal(1, 1, (2, 3, 5, 6))
+    for size, text in (((8, 9), "height: 8 width: 9"), ((2, 6), "height: 2 width: 6"),
+                       ((1, 13), "is_pyramid_test: true out_height_scale: 0.39 out_width_scale: 2.2")):
+        made = net("layer { name: 'l' type: 'Resize' bottom: 'x' top: 'y' resize_param { %s } }" % text,
+                   {'x': x})
+        made.forward()
+        wide, want = np.pad(x, ((0, 0), (0, 0), (0, 1), (0, 1))), np.zeros((2, 3) + size)
+        for i, j in itertools.product(range(size[0]), range(size[1])):
+            v, u = i * 5 / size[0], j * 6 / size[1]
+            a, b = int(v), int(u)
+            p, q = v - a, u - b
+            want[:, :, i, j] = ((1 - p) * ((1 - q) * wide[:, :, a, b] + q * wide[:, :, a, b + 1]) +
+                                p * ((1 - q) * wide[:, :, a + 1, b] + q * wide[:, :, a + 1, b + 1]))
+        close(text, made.blobs['y'].data, want)
+
+
+@case
+def padding(rng):
+    x = rng.normal(0, 1, (2, 3, 5, 6))
+    for text, up, left, value in (
+            ("pad_beg: 2 pad_end: 1", (2, 1), (2, 1), 0), ("pad: 3", (3, 3), (3, 3), 0),
+            ("pad_t: 1 pad_r: 2 pad_value: -4", (1, 0), (0, 2), -4),
+            ("pad_method: CONSTANT", (0, 0), (0, 0), 0)):
+        made = net("layer { name: 'l' type: 'Padding' bottom: 'x' top: 'y' padding_param { %s } }" % text,
+                   {'x': x})
+        made.forward()
+        close(text, made.blobs['y'].data,
+              np.pad(x, ((0, 0), (0, 0), up, left), constant_values=value))
+    made = deepnet.Net(None, deepnet.TEST, text="input: 'x' input_dim: 2 input_dim: 3 input_dim: 5 "
+                       "input_dim: 6 layers { name: 'l' type: PADDING bottom: 'x' top: 'y' padding_param "
+                       "{ pad_beg: -2 pad_end: -1 } }")
+    made.blobs['x'].data[...] = x
+    made.forward()
+    close('cut', made.blobs['y'].data, x[:, :, 2:-1, 2:-1])
+
+
+@case
 def resample(rng):
     x = rng.normal(0, 1, (2, 3, 6, 8))
     for size, kind, antialias in itertools.product(((3, 4), (12, 16), (5, 9), (6, 8)),

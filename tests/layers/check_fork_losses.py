@@ -205,6 +205,18 @@ def focal_loss(rng):
 
 
 @case
+def weighted_euclidean_loss(rng):
+    a, b, w = rng.normal(0, 1, (3, 4, 3, 2))
+    made = net("layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'a' bottom: 'b' bottom: 'w' "
+               "top: 'y' loss_weight: 3 }", {'a': a, 'b': b, 'w': w})
+    made.forward()
+    close('loss', made.blobs['y'].data, (w * (a - b) ** 2).sum() / 8)
+    made.backward()
+    for name, want in (('a', w * (a - b)), ('b', w * (b - a)), ('w', (a - b) ** 2 / 2)):
+        close('gradient of ' + name, made.blobs[name].diff, 3 * want / 4)
+
+
+@case
 def dice_coef_loss(rng):
     a, b = rng.normal(0, 1, (3, 2, 4)), rng.normal(0, 1, (3, 2, 4))
     made = net("layer { name: 'l' type: 'DiceCoefLoss' bottom: 'a' bottom: 'b' top: 'y' "

@@ -200,6 +200,15 @@ def norm_of_data(rng):
 
 
 @case
+def mask_pooling(rng):
+    x, f = rng.normal(0, 1, (3, 4, 2, 5)), rng.normal(0, 1, (3, 1, 2, 5))
+    made = net("layer { name: 'l' type: 'MaskPooling' bottom: 'x' bottom: 'f' top: 'y' }",
+               {'x': x, 'f': f})
+    made.forward()
+    close('top', made.blobs['y'].data, x * f)
+
+
+@case
 def norms(rng):
     """GRN has one norm for each position, Normalization one for each item."""
     x = rng.normal(0, 1, (2, 3, 4, 5))

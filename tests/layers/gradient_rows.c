@@ -656,6 +656,19 @@ const gradient_row gradient_rows[] = {
     {"SpatialTransformer", X4 IN("xt", "dim: 2 dim: 4")
      L("SpatialTransformer", "bottom: 'x' bottom: 'xt' top: 'y' st_param "
                              "{ output_H: 3 theta_1_2: 0.1 theta_2_1: -0.2 }"), 0},
+    {"MaskPooling", X4 IN("xs", "dim: 2 dim: 1 dim: 4 dim: 5")
+                    L("MaskPooling", "bottom: 'x' bottom: 'xs' top: 'y'"), 0},
+    {"Padding", X4 L("Padding", XY "padding_param { pad_beg: 1 pad_end: 2 }"), 0},
+    {"Padding", X4 L("Padding", XY "padding_param { pad_beg: -1 pad_end: -2 }"), 0},
+    {"Padding",
+     X4 L("Padding", XY "padding_param { pad: 1 pad_t: 2 pad_r: 3 pad_value: 7 }")
+     "layer { name: 'p' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 3 } } ", 0},
+    {"Resize", X4 L("Resize", XY "resize_param { height: 7 width: 4 }"), 0},
+    {"Resize", X4 L("Resize", XY "resize_param { is_pyramid_test: true out_height_scale: 0.6 "
+                              "out_width_scale: 2 }"), 0},
+    {"WeightedEuclideanLoss", X4 IN("xt", "dim: 2 dim: 3 dim: 4 dim: 5") IN("xw", "dim: 2 dim: 60")
+     L("WeightedEuclideanLoss", "bottom: 'x' bottom: 'xt' bottom: 'xw' top: 'y' loss_weight: 3"),
+     0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];

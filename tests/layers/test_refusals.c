@@ -246,6 +246,42 @@ static const struct refusal {
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given size"},
     {X4 L("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad_t: 1 }"),
      DN_E_UNSUPPORTED, "STOCHASTIC pooling takes no pad"},
+    {X4 L("Padding", "padding_param { pad_beg: -2 pad_end: -2 }"), DN_E_SHAPE,
+     "the pads leave nothing of the bottom"},
+    {X4 L("Padding", "padding_param { pad_beg: -2147483648 pad_end: -2147483648 }"), DN_E_SHAPE,
+     "the pads leave nothing of the bottom"},
+    {X4 L("Padding", "padding_param { pad_beg: -1 pad_end: 1 }"), DN_E_NET,
+     "pads are all positive or all negative"},
+    {X4 L("Padding", "padding_param { pad: 4294967295 pad_l: 4294967295 pad_t: 4294967295 }"),
+     DN_E_SHAPE, "more than 2^46 elements"},
+    {X4 L("Padding", "padding_param { pad: 1 pad_method: REPEAT }"), DN_E_UNSUPPORTED,
+     "pad_method other than CONSTANT"},
+    {"layer { name: 's' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 3 } } } " L(
+         "Padding", "padding_param { pad: 1 }"),
+     DN_E_SHAPE, "the bottom has 2 axes, not 4"},
+    {X4 L("Padding", "padding_param { pad: -1 }"), DN_E_PARSE, "-1"},
+    {X4 L("Resize", ""), DN_E_SHAPE, "height or width is not given, or not above 0"},
+    {X4 L("Resize", "resize_param { height: 4 }"), DN_E_SHAPE,
+     "height or width is not given, or not above 0"},
+    {X4 L("Resize", "resize_param { height: 4294967295 width: 4294967295 }"), DN_E_SHAPE,
+     "more than 2^46 elements"},
+    {X4 L("Resize", "resize_param { is_pyramid_test: true out_height_scale: 1e38 "
+                    "out_width_scale: inf }"),
+     DN_E_SHAPE, "more than 2^46 elements"},
+    {X4 L("Resize", "resize_param { is_pyramid_test: true out_height_scale: -2 "
+                    "out_width_scale: nan }"),
+     DN_E_SHAPE, "height or width is not given, or not above 0"},
+    {X4 L("Resize", "resize_param { resize_ratio: 2 }"), DN_E_UNSUPPORTED, "resize_ratio"},
+    {X4
+     "layer { name: 'w' type: 'Pooling' bottom: 'x' top: 'w' pooling_param { global_pooling: "
+     "true pool: AVE } } layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: "
+     "'x' "
+     "bottom: 'w' top: 'y' }",
+     DN_E_SHAPE, "bottoms 1 and 2 need bottom 0's"},
+    {X4 "layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: 'x' top: 'y' }",
+     DN_E_NET, "3"},
+    {X4 "layer { name: 'l' type: 'MaskPooling' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,
+     "bottom 1 has"},
     {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},
     {X4 "layer { name: 'l' type: 'FlowWarp' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,
      "bottom 1 must have 2 numbers for each pixel"},

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * WeightedEuclideanLoss: L = 1/(2N) sum w (a - b)^2, N the length of axis 0.
+ * No parameters. bottoms: a, b, weights w, all of one count; top: one number. Forks that give
+ * one weight to an item or to a place divide by other numbers: refused. Gradient: da = -db = w
+ * (a - b) / N; dw = (a - b)^2 / (2N). */
+#include "layers/layer.h"
+
+typedef struct weighted_state {
+    int64_t count;
+    double share;         /* 1 / N */
+    dni_tensor d, shared; /* a - b, w (a - b), while lowering */
+} weighted_state;
+
+static dn_status shape(dni_layer *layer)
+{
+    weighted_state *s = layer->state;
+    const dni_shape *a = &layer->bottom[0];
+    s->count = dni_shape_count(a);
+    DNI_REQUIRE(dni_shape_count(&layer->bottom[1]) == s->count &&
+                    dni_shape_count(&layer->bottom[2]) == s->count && a->axes,
+                DN_E_SHAPE, "bottoms 1 and 2 need bottom 0's %lld values", (long long)s->count);
+    s->share = 1.0 / (double)a->dim[0];
+    layer->top[0] = dni_shape_of(0, NULL);
+    return DN_OK;
+}
+
+static void forward(dni_layer *layer, dni_builder *b)
+{
+    weighted_state *s = layer->state;
+    s->d = dni_temp_like(b, b->x[0]);
+    s->shared = dni_temp_like(b, b->x[0]);
+    dni_emit_sum2(b, 1, b->x[0], -1, b->x[1], s->d);
+    dni_emit_product(b, s->d, b->x[2], s->shared);
+    dni_emit_reduce_mid(b, s->count, 1, 1, s->share / 2, s->d, s->shared, b->y[0]);
+}
+
+static void backward(dni_layer *layer, dni_builder *b)
+{
+    const weighted_state *s = layer->state;
+    dni_tensor g = dni_temp_like(b, b->x[0]);
+    dni_emit_bcast(b, DN_BCAST_MUL, s->count, 1, 1, s->shared, b->dy[0], g);
+    dni_emit_unary(b, DN_FN_AFFINE, s->share, 0, 0, g, b->dx[0]);
+    dni_emit_unary(b, DN_FN_AFFINE, -s->share, 0, 0, g, b->dx[1]);
+    if (b->dx[2] == DNI_NONE)
+        return;
+    dni_emit_product(b, s->d, s->d, g);
+    dni_emit_bcast(b, DN_BCAST_MUL, s->count, 1, 1, g, b->dy[0], g);
+    dni_emit_unary(b, DN_FN_AFFINE, s->share / 2, 0, 0, g, b->dx[2]);
+}
+
+const dni_layer_class dni_layer_weighted_euclidean_loss = {
+    .type = "WeightedEuclideanLoss",
+    .bottoms_min = 3,
+    .bottoms_max = 3,
+    .tops_min = 1,
+    .tops_max = 1,
+    .flags = DNI_LAYER_LOSS,
+    .state_size = sizeof(weighted_state),
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

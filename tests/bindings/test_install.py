@@ -2,9 +2,11 @@
 """What meson installs and what the wheel packs are the whole package."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import unittest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
@@ -34,6 +36,29 @@ class Files(unittest.TestCase):
         self.assertEqual(folder('/nowhere', '/nowhere/lib/other'), '/nowhere/lib/other')
         looked_in = [path for path in sys.path if path.endswith('-packages')][-1]
         self.assertEqual(folder(prefix, looked_in), looked_in)
+
+    @unittest.skipUnless(shutil.which('meson') and os.path.exists('/usr/bin/python3'),
+                         'needs meson and the system\'s Python')
+    def test_meson_installs_beside_a_python_it_cannot_use(self):
+        with tempfile.TemporaryDirectory() as at:
+            for name in ('bindings', 'proto'):
+                os.symlink(os.path.join(ROOT, name), os.path.join(at, name))
+            shutil.copy(os.path.join(ROOT, 'meson_options.txt'), at)
+            with open(os.path.join(at, 'meson.build'), 'w', encoding='utf-8') as file:
+                file.write("project('package')\nsubdir('bindings/python')\n")
+            os.mkdir(os.path.join(at, 'bin'))
+            broken = os.path.join(at, 'bin', 'python3')
+            with open(broken, 'w', encoding='utf-8') as file:
+                file.write('#!/bin/sh\nexit 1\n')
+            os.chmod(broken, 0o755)
+            path = os.path.dirname(broken) + os.pathsep + os.environ['PATH']
+            build = os.path.join(at, 'build')
+            for command in (['setup', build, at, '--prefix=' + os.path.join(at, 'prefix')],
+                            ['install', '-C', build]):
+                subprocess.run(['meson', *command], check=True, env={**os.environ, 'PATH': path},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+            self.assertTrue([names for _, _, names in os.walk(os.path.join(at, 'prefix'))
+                             if 'caffe_pb2.py' in names])
 
     def test_the_schema_is_the_librarys(self):
         paths = [os.path.join(PACKAGE, 'proto', 'cnn.proto'),

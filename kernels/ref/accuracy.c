@@ -12,11 +12,8 @@ static dn_status check_accuracy(dn_op *op)
     int64_t count, labels;
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
     REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, labels));
-    REF_TRY(ref_need_out(op, 0, 1));
     op->scratch = 2 * (size_t)a->dim * sizeof(int64_t); /* right, all: per class */
-    return ref_need_out(op, 1, a->dim);
+    return REF_NEED(op, count, labels, 1, a->dim);
 }
 
 static bool among_top(const dn_args_accuracy *a, const double *x, int64_t label)
@@ -66,8 +63,7 @@ static dn_status check_argmax(dn_op *op)
                         (long long)a->dim);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
     REF_TRY(ref_count3(op, a->outer, a->top_k, a->pairs ? 2 : a->inner, &answers));
-    REF_TRY(ref_need_in(op, 0, count));
-    return ref_need_out(op, 0, answers);
+    return REF_NEED(op, count, answers);
 }
 
 /* A NaN ranks below everything, so that ranks are an order whatever the data. */

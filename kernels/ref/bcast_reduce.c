@@ -16,10 +16,7 @@ static dn_status check_bcast(dn_op *op)
         return ref_fail(op, DN_E_INVALID, "%d sets do not divide %lld", (int)a->sets,
                         (long long)a->outer);
     REF_TRY(ref_need_activation(op, a->activation));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, sets * a->dim));
-    REF_TRY(ref_need_in(op, 2, sets * a->dim));
-    return ref_need_out(op, 0, count);
+    return REF_NEED(op, count, sets * a->dim, sets * a->dim, count);
 }
 
 static real bcast(int32_t op, real x, real s, real t)

@@ -34,6 +34,22 @@ dn_status ref_need_out(const dn_op *op, int32_t i, int64_t count)
     return ref_has_out(op, i) ? need(op, &op->out[i], "output", i, count) : DN_OK;
 }
 
+dn_status ref_need_all(const dn_op *op, const int64_t *counts)
+{
+    int32_t i = 0;
+    bool outputs = false;
+    for (const char *letter = op->kind->operands; *letter; letter++) {
+        if (*letter == ':')
+            i = 0, outputs = true;
+        if (*letter < 'A') /* a colon or a plus */
+            continue;
+        if (*counts != REF_ANY)
+            REF_TRY(outputs ? ref_need_out(op, i, *counts) : ref_need_in(op, i, *counts));
+        i++, counts++;
+    }
+    return DN_OK;
+}
+
 dn_status ref_count3(const dn_op *op, int64_t a, int64_t b, int64_t c, int64_t *count)
 {
     bool fits = a >= 0 && b >= 0 && c >= 0 && a <= LIMIT && b <= LIMIT && c <= LIMIT;

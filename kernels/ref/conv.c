@@ -278,17 +278,16 @@ static dn_status check_conv_bwd_weights(dn_op *op)
                         MASK);
     REF_TRY(check_source(op, 2));
     REF_TRY(weights_count(op, &op->in[0], &op->in[1], &weights));
-    REF_TRY(ref_need_in(op, 6, weights));
-    REF_TRY(ref_need_out(op, 0, weights));
-    REF_TRY(ref_need_out(op, 1, op->in[1].info.shape.dim[1]));
-    REF_TRY(ref_need_out(op, 2, op->in[0].count));
+    int64_t C = op->in[0].info.shape.dim[1];
+    REF_TRY(REF_NEED(op, REF_ANY, REF_ANY, REF_ANY, REF_ANY, REF_ANY, REF_ANY, weights, REF_ANY,
+                     weights, op->in[1].info.shape.dim[1], op->in[0].count, 2 * C));
     if (ref_has_out(op, 2) != ref_has_in(op, 6) ||
         (ref_has_out(op, 2) && op->out[2].info.layout != op->in[0].info.layout))
         return ref_fail(op, DN_E_INVALID, "dx (output %d) wants w, and to lie as x does", 2);
     if (ref_has_out(op, 3) && !(ref_has_out(op, 2) && ref_has_in(op, 2)))
         return ref_fail(op, DN_E_INVALID, "sums (output %d) are of dx and what normalises x",
                         3);
-    return ref_need_out(op, 3, 2 * op->in[0].info.shape.dim[1]);
+    return DN_OK;
 }
 
 /* dy, and where its elements belong: in order without a mask. */

@@ -47,8 +47,7 @@ REF_KIND(copy) = {"COPY", "T:T", sizeof(dn_args_copy), 1, check_copy, REF_RUNS(c
 
 static dn_status check_select(dn_op *op)
 {
-    REF_TRY(ref_need_in(op, 1, op->in[0].count));
-    return ref_need_out(op, 0, op->in[0].count);
+    return REF_NEED(op, REF_ANY, op->in[0].count, op->in[0].count);
 }
 
 dn_status REF(ref_run_select)(const dn_op *op, const dn_op_io *io)

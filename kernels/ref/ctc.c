@@ -22,8 +22,7 @@ static dn_status check_ctc(dn_op *op)
     REF_TRY(ref_count3(op, a->steps + 2, S, 1, &alpha));
     op->scratch =
         (size_t)(alpha + a->steps * x->dim[1]) * sizeof(double) + (size_t)L * sizeof(int32_t);
-    REF_TRY(ref_need_out(op, 0, 1));
-    return ref_need_out(op, 1, op->in[0].count);
+    return REF_NEED(op, REF_ANY, REF_ANY, 1, op->in[0].count);
 }
 
 static void put_at(const ctc *c, void *y, int64_t i, double value)

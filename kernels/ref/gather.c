@@ -18,9 +18,7 @@ static dn_status check_rows(dn_op *op, bool gather)
     if (a->set && (gather || a->base.accumulate))
         return ref_fail(op, DN_E_INVALID, "set is %d: of a scatter alone, without a sum",
                         (int)a->set);
-    REF_TRY(ref_need_in(op, 0, gather ? table : rows));
-    REF_TRY(ref_need_in(op, 1, batch * a->count));
-    return ref_need_out(op, 0, gather ? rows : table);
+    return REF_NEED(op, gather ? table : rows, batch * a->count, gather ? rows : table);
 }
 
 static dn_status check_gather(dn_op *op)

@@ -151,12 +151,10 @@ static dn_status check_loss(dn_op *op)
     if (ref_has_out(op, 2) && !softmax && a->loss != DN_LOSS_INFOGAIN &&
         a->loss != DN_LOSS_CONTRASTIVE)
         return ref_fail(op, DN_E_INVALID, "loss %d has no aux", (int)a->loss);
-    REF_TRY(ref_need_out(op, 0, 1));
-    REF_TRY(ref_need_out(op, 1, 1));
-    return ref_need_out(op, 2,
-                        softmax                       ? a->outer * a->inner
-                        : a->loss == DN_LOSS_INFOGAIN ? a->dim
-                                                      : a->outer);
+    return REF_NEED(op, REF_ANY, REF_ANY, REF_ANY, 1, 1,
+                    softmax                       ? a->outer * a->inner
+                    : a->loss == DN_LOSS_INFOGAIN ? a->dim
+                                                  : a->outer);
 }
 
 dn_status REF(ref_run_loss)(const dn_op *op, const dn_op_io *io)

@@ -131,11 +131,9 @@ static dn_status check_loss_bwd(dn_op *op)
         return ref_fail(op, DN_E_INVALID, "loss %d needs dx", (int)a->loss);
     if (ref_has_out(op, 1) && !pair)
         return ref_fail(op, DN_E_INVALID, "loss %d has no gradient to t", (int)a->loss);
-    REF_TRY(ref_need_in(op, 3, 1));
-    REF_TRY(ref_need_in(op, 4, a->loss == DN_LOSS_INFOGAIN ? a->dim : a->outer));
-    REF_TRY(ref_need_in(op, 5, 1));
-    REF_TRY(ref_need_out(op, 0, op->in[0].count));
-    return ref_need_out(op, 1, op->in[0].count);
+    return REF_NEED(op, REF_ANY, REF_ANY, REF_ANY, 1,
+                    a->loss == DN_LOSS_INFOGAIN ? a->dim : a->outer, 1, op->in[0].count,
+                    op->in[0].count);
 }
 
 dn_status REF(ref_run_loss_bwd)(const dn_op *op, const dn_op_io *io)

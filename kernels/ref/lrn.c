@@ -76,8 +76,7 @@ static double weight_of(const dn_args_lrn *a)
 static dn_status check_lrn(dn_op *op)
 {
     REF_TRY(check_lrn_args(op));
-    REF_TRY(ref_need_out(op, 0, op->in[0].count));
-    return ref_need_out(op, 1, op->in[0].count);
+    return REF_NEED(op, REF_ANY, op->in[0].count, op->in[0].count);
 }
 
 static void lrn_item(const dn_op *op, const view *x, const view *y, const view *scale)
@@ -117,9 +116,8 @@ const ref_kind ref_lrn = {"LRN", "X:XX", sizeof(dn_args_lrn), 1, check_lrn, REF_
 static dn_status check_lrn_bwd(dn_op *op)
 {
     REF_TRY(check_lrn_args(op));
-    for (int32_t i = 1; i < 4; i++)
-        REF_TRY(ref_need_in(op, i, op->in[0].count));
-    return ref_need_out(op, 0, op->in[0].count);
+    int64_t count = op->in[0].count;
+    return REF_NEED(op, REF_ANY, count, count, count, count);
 }
 
 /* v: x, y, scale, dy */

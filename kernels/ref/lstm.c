@@ -18,12 +18,7 @@ static dn_status check_lstm_unit(dn_op *op)
 {
     int64_t cells, gates;
     REF_TRY(check_sizes(op, &cells, &gates));
-    REF_TRY(ref_need_in(op, 0, cells));
-    REF_TRY(ref_need_in(op, 1, gates));
-    REF_TRY(ref_need_in(op, 2, op->args.lstm.N));
-    REF_TRY(ref_need_out(op, 0, cells));
-    REF_TRY(ref_need_out(op, 1, cells));
-    return ref_need_out(op, 2, gates);
+    return REF_NEED(op, cells, gates, op->args.lstm.N, cells, cells, gates);
 }
 
 dn_status ref_run_lstm_unit_f64(const dn_op *op, const dn_op_io *io)
@@ -55,14 +50,7 @@ static dn_status check_lstm_unit_bwd(dn_op *op)
 {
     int64_t cells, gates;
     REF_TRY(check_sizes(op, &cells, &gates));
-    REF_TRY(ref_need_in(op, 0, cells));
-    REF_TRY(ref_need_in(op, 1, gates));
-    REF_TRY(ref_need_in(op, 2, cells));
-    REF_TRY(ref_need_in(op, 3, op->args.lstm.N));
-    REF_TRY(ref_need_in(op, 4, cells));
-    REF_TRY(ref_need_in(op, 5, cells));
-    REF_TRY(ref_need_out(op, 0, cells));
-    return ref_need_out(op, 1, gates);
+    return REF_NEED(op, cells, gates, cells, op->args.lstm.N, cells, cells, cells, gates);
 }
 
 dn_status ref_run_lstm_unit_bwd_f64(const dn_op *op, const dn_op_io *io)

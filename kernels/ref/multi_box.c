@@ -48,7 +48,7 @@ static dn_status check_multi_box(dn_op *op)
 {
     const dn_args_multi_box *a = &op->args.multi_box;
     multi m = shape_of(op);
-    int64_t count, pairs;
+    int64_t scores, places, pairs;
     int32_t last =
         a->background + (a->flags & DN_MULTI_AGNOSTIC ? 1 : 0); /* label without a truth's */
     bool labels = a->flags & DN_MULTI_LOGISTIC || (a->background >= 0 && last < a->classes);
@@ -61,19 +61,14 @@ static dn_status check_multi_box(dn_op *op)
         op->in[3].count % 8)
         return ref_fail(op, DN_E_SHAPE, "%lld priors and %lld true boxes", (long long)m.P,
                         (long long)m.G);
-    REF_TRY(ref_need_in(op, 2, m.P * 8));
-    REF_TRY(ref_count3(op, m.N, m.P, a->classes, &count));
-    REF_TRY(ref_need_in(op, 1, count));
-    REF_TRY(ref_need_out(op, 2, count));
-    REF_TRY(ref_count3(op, m.N * m.P, m.places, 4, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_out(op, 1, count));
+    REF_TRY(ref_count3(op, m.N, m.P, a->classes, &scores));
+    REF_TRY(ref_count3(op, m.N * m.P, m.places, 4, &places));
     REF_TRY(ref_count3(op, m.P, m.G, 1, &pairs));
     op->scratch = (size_t)(pairs + m.P) * sizeof(double) +
                   (size_t)m.P * (sizeof(ref_scored) + sizeof(dn_box)) +
                   (size_t)m.G * sizeof(int64_t) +
                   (size_t)(m.P * (m.places + 1) + most_of(m.P, m.G)) * sizeof(int32_t);
-    return ref_need_out(op, 0, 1);
+    return REF_NEED(op, places, scores, m.P * 8, REF_ANY, 1, places, scores);
 }
 
 static multi_run start(const dn_op *op, const dn_op_io *io)

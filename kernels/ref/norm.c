@@ -65,11 +65,7 @@ static dn_status check_batch_norm(dn_op *op)
     const dn_args_batch_norm *a = &op->args.batch_norm;
     int64_t count;
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_out(op, 0, count));
-    for (int32_t i = 1; i < 5; i++)
-        REF_TRY(ref_need_out(op, i, a->dim));
-    return ref_need_out(op, 5, 1);
+    return REF_NEED(op, count, count, a->dim, a->dim, a->dim, a->dim, 1);
 }
 
 dn_status ref_run_batch_norm_f64(const dn_op *op, const dn_op_io *io)
@@ -106,10 +102,7 @@ static dn_status check_batch_norm_bwd(dn_op *op)
     const dn_args_batch_norm *a = &op->args.batch_norm;
     int64_t count;
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, a->dim));
-    REF_TRY(ref_need_in(op, 2, count));
-    return ref_need_out(op, 0, count);
+    return REF_NEED(op, count, a->dim, count, count);
 }
 
 dn_status ref_run_batch_norm_bwd_f64(const dn_op *op, const dn_op_io *io)
@@ -133,9 +126,7 @@ static dn_status check_mvn(dn_op *op)
     const dn_args_mvn *a = &op->args.mvn;
     int64_t count;
     REF_TRY(ref_count3(op, a->rows, a->cols, 1, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_out(op, 0, count));
-    return ref_need_out(op, 1, a->rows);
+    return REF_NEED(op, count, count, a->rows);
 }
 
 dn_status ref_run_mvn_f64(const dn_op *op, const dn_op_io *io)
@@ -161,10 +152,7 @@ static dn_status check_mvn_bwd(dn_op *op)
     const dn_args_mvn *a = &op->args.mvn;
     int64_t count;
     REF_TRY(ref_count3(op, a->rows, a->cols, 1, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, a->rows));
-    REF_TRY(ref_need_in(op, 2, count));
-    return ref_need_out(op, 0, count);
+    return REF_NEED(op, count, a->rows, count, count);
 }
 
 dn_status ref_run_mvn_bwd_f64(const dn_op *op, const dn_op_io *io)

@@ -14,14 +14,8 @@ static dn_status check_norm_scale(dn_op *op)
     int64_t count;
     REF_TRY(ref_need_activation(op, a->activation));
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, a->dim));
-    REF_TRY(ref_need_in(op, 2, a->dim));
-    REF_TRY(ref_need_in(op, 3, 2 * a->dim));
-    REF_TRY(ref_need_out(op, 0, count));
-    for (int32_t i = 1; i < 5; i++)
-        REF_TRY(ref_need_out(op, i, a->dim));
-    return ref_need_out(op, 5, 1);
+    return REF_NEED(op, count, a->dim, a->dim, 2 * a->dim, count, a->dim, a->dim, a->dim,
+                    a->dim, 1);
 }
 
 /* Mean and biased variance of channel d. */
@@ -92,16 +86,8 @@ static dn_status check_norm_scale_bwd(dn_op *op)
                         "and a function of y",
                         (int)a->activation);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, count));
-    for (int32_t i = 2; i < 5; i++)
-        REF_TRY(ref_need_in(op, i, a->dim));
-    REF_TRY(ref_need_in(op, 5, count));
-    REF_TRY(ref_need_in(op, 6, a->dim));
-    REF_TRY(ref_need_in(op, 7, 2 * a->dim));
-    REF_TRY(ref_need_out(op, 0, count));
-    REF_TRY(ref_need_out(op, 1, a->dim));
-    return ref_need_out(op, 2, a->dim);
+    return REF_NEED(op, count, count, a->dim, a->dim, a->dim, count, a->dim, 2 * a->dim, count,
+                    a->dim, a->dim);
 }
 
 typedef struct bwd {

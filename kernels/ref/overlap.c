@@ -28,12 +28,17 @@ static dn_status check_overlap(dn_op *op)
         return ref_fail(op, DN_E_INVALID, "no measure %d of these sizes", (int)a->measure);
     REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
     REF_TRY(ref_count3(op, a->outer, 1, a->inner, &labels));
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, maps ? count : sequences ? op->in[1].count : labels));
     op->scratch = (size_t)classes_of(a) * sizeof(counts);
     if (sequences)
         op->scratch = (size_t)a->inner * sizeof(int32_t);
-    return ref_need_out(op, 0, maps ? a->dim : sequences ? 1 : 3);
+    return REF_NEED(op, count,
+                    maps        ? count
+                    : sequences ? REF_ANY
+                                : labels,
+                    REF_ANY,
+                    maps        ? a->dim
+                    : sequences ? 1
+                                : 3);
 }
 
 static int64_t best_of(const double *x, int64_t dim, int64_t step)

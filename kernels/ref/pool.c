@@ -46,8 +46,7 @@ static dn_status check_pool(dn_op *op)
                         (int)op->args.pool.method);
     if (ref_has_out(op, 1) && !has_mask(op))
         return ref_fail(op, DN_E_INVALID, "method %d has no mask", (int)op->args.pool.method);
-    REF_TRY(ref_need_in(op, 1, 2));
-    return ref_need_out(op, 1, op->out[0].count);
+    return REF_NEED(op, REF_ANY, 2, REF_ANY, op->out[0].count);
 }
 
 /* Each takes the taps of one window, x's plane, the distance of its elements, and how many

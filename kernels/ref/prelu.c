@@ -3,19 +3,12 @@
  * before dx is written, so dx may be dy. */
 #include "ref.h"
 
-static dn_status check_view(const dn_op *op, int64_t *count)
-{
-    const dn_args_prelu *a = &op->args.prelu;
-    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, count));
-    REF_TRY(ref_need_in(op, 0, *count));
-    return ref_need_in(op, 1, a->shared ? 1 : a->dim);
-}
-
 static dn_status check_prelu(dn_op *op)
 {
+    const dn_args_prelu *a = &op->args.prelu;
     int64_t count;
-    REF_TRY(check_view(op, &count));
-    return ref_need_out(op, 0, count);
+    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
+    return REF_NEED(op, count, a->shared ? 1 : a->dim, count);
 }
 
 static int64_t slope_of(const dn_args_prelu *a, int64_t i)
@@ -38,11 +31,10 @@ const ref_kind ref_prelu = {"PRELU", "TT:T",      sizeof(dn_args_prelu),
 
 static dn_status check_prelu_bwd(dn_op *op)
 {
-    int64_t count;
-    REF_TRY(check_view(op, &count));
-    REF_TRY(ref_need_in(op, 2, count));
-    REF_TRY(ref_need_out(op, 0, count));
-    return ref_need_out(op, 1, op->in[1].count);
+    const dn_args_prelu *a = &op->args.prelu;
+    int64_t count, slopes = a->shared ? 1 : a->dim;
+    REF_TRY(ref_count3(op, a->outer, a->dim, a->inner, &count));
+    return REF_NEED(op, count, slopes, count, count, slopes);
 }
 
 static double slope_gradient(const dn_args_prelu *a, int64_t d, const double *x,

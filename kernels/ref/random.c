@@ -47,9 +47,7 @@ REF_KIND(random) = {"RANDOM", "S:T", sizeof(dn_args_random), 1, check_random, RE
 
 static dn_status check_dropout(dn_op *op)
 {
-    REF_TRY(ref_need_in(op, 1, 2));
-    REF_TRY(ref_need_out(op, 0, op->in[0].count));
-    return ref_need_out(op, 1, op->in[0].count);
+    return REF_NEED(op, REF_ANY, 2, op->in[0].count, op->in[0].count);
 }
 
 dn_status REF(ref_run_dropout)(const dn_op *op, const dn_op_io *io)
@@ -71,8 +69,7 @@ REF_KIND(dropout) = {"DROPOUT", "TS:TB",       sizeof(dn_args_dropout),
 
 static dn_status check_dropout_bwd(dn_op *op)
 {
-    REF_TRY(ref_need_in(op, 1, op->in[0].count));
-    return ref_need_out(op, 0, op->in[0].count);
+    return REF_NEED(op, REF_ANY, op->in[0].count, op->in[0].count);
 }
 
 dn_status REF(ref_run_dropout_bwd)(const dn_op *op, const dn_op_io *io)

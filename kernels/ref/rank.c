@@ -10,10 +10,8 @@ static dn_status check_rank(dn_op *op)
     if (a->most < 0 || a->dim > 1 << 24)
         return ref_fail(op, DN_E_SHAPE, "ranks among %lld, the first %lld", (long long)a->dim,
                         (long long)a->most);
-    REF_TRY(ref_need_in(op, 0, count));
-    REF_TRY(ref_need_in(op, 1, count));
     op->scratch = (size_t)a->dim * sizeof(ref_scored);
-    return ref_need_out(op, 0, count);
+    return REF_NEED(op, count, count, count);
 }
 
 static void rank_row(const dn_args_rank *a, const double *x, const double *key, double *y,

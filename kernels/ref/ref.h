@@ -153,6 +153,11 @@ bool ref_has_out(const dn_op *op, int32_t i);
 /* The operand has exactly `count` elements, or is absent. */
 dn_status ref_need_in(const dn_op *op, int32_t i, int64_t count);
 dn_status ref_need_out(const dn_op *op, int32_t i, int64_t count);
+/* All operands that the kind lists, in its order: how many elements each has, REF_ANY where
+ * that is its own matter. */
+enum { REF_ANY = -1 };
+dn_status ref_need_all(const dn_op *op, const int64_t *counts);
+#define REF_NEED(op, ...) ref_need_all(op, (const int64_t[]){__VA_ARGS__})
 /* *count = a * b * c, refused when one is negative or the product does not fit. */
 dn_status ref_count3(const dn_op *op, int64_t a, int64_t b, int64_t c, int64_t *count);
 /* Offset + index * stride stays within [0, count) for every index in dim. */

@@ -20,7 +20,7 @@ static dn_status check_targets(dn_op *op)
     const dn_args_targets *a = &op->args.targets;
     targets t = shape_of(op);
     bool regions = a->method == DN_TARGETS_REGIONS;
-    int64_t count = op->out[0].count, each = regions ? a->classes : 1;
+    int64_t count = op->out[0].count, each = regions ? a->classes : 1, boxes;
     if (a->method < DN_TARGETS_ANCHORS || a->method > DN_TARGETS_REGIONS || a->holding < 0 ||
         a->draws < a->holding || ref_has_in(op, 0) == regions ||
         ref_has_out(op, 4) != regions || ref_has_out(op, 5) != regions)
@@ -30,19 +30,12 @@ static dn_status check_targets(dn_op *op)
         (regions ? op->in[1].count % 5 != 0 : op->in[1].count < 2))
         return ref_fail(op, DN_E_SHAPE, "%lld boxes and %lld true ones", (long long)t.N,
                         (long long)t.G);
-    if (!regions) {
+    if (!regions)
         REF_TRY(ref_count3(op, op->in[0].count / 4, a->H, a->W, &count));
-        REF_TRY(ref_need_in(op, 0, op->in[0].count / 4 * 4));
-        REF_TRY(ref_need_out(op, 0, count));
-    }
-    REF_TRY(ref_need_in(op, 3, 2));
-    REF_TRY(ref_need_out(op, 4, 5 * count));
-    REF_TRY(ref_need_out(op, 5, 1));
-    REF_TRY(ref_count3(op, count, each, 4, &count));
-    for (int32_t i = 1; i < 4; i++)
-        REF_TRY(ref_need_out(op, i, count));
+    REF_TRY(ref_count3(op, count, each, 4, &boxes));
     op->scratch = (size_t)(t.N + t.G) * sizeof(double) + (size_t)t.N * 4 * sizeof(int32_t);
-    return DN_OK;
+    return REF_NEED(op, op->in[0].count / 4 * 4, REF_ANY, REF_ANY, 2, count, boxes, boxes,
+                    boxes, 5 * count, 1);
 }
 
 typedef struct room {

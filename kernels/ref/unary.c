@@ -164,9 +164,8 @@ static dn_status check_unary_bwd(dn_op *op)
     REF_TRY(check_fn(op));
     if (!ref_has_in(op, 0) && !(ref_has_in(op, 1) && (DN_FN_FROM_Y >> fn & 1)))
         return ref_fail(op, DN_E_INVALID, "the gradient of function %d needs x", (int)fn);
-    REF_TRY(ref_need_in(op, 0, op->in[2].count));
-    REF_TRY(ref_need_in(op, 1, op->in[2].count));
-    return ref_need_out(op, 0, op->in[2].count);
+    int64_t count = op->in[2].count;
+    return REF_NEED(op, count, count, REF_ANY, count);
 }
 
 dn_status REF(ref_run_unary_bwd)(const dn_op *op, const dn_op_io *io)

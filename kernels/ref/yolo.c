@@ -33,9 +33,7 @@ static dn_status check_yolo_loss(dn_op *op)
         return ref_fail(op, DN_E_SHAPE, "map and true boxes do not go together, %d anchors",
                         (int)a->anchors);
     op->scratch = (size_t)op->in[1].count / 5 * sizeof(int32_t);
-    REF_TRY(ref_need_in(op, 2, 2));
-    REF_TRY(ref_need_out(op, 0, 1));
-    return ref_need_out(op, 1, op->in[0].count);
+    return REF_NEED(op, REF_ANY, REF_ANY, 2, 1, op->in[0].count);
 }
 
 static bool is_wide(const dn_op *op)

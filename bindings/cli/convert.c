@@ -19,6 +19,7 @@ int cli_convert(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1};
     cli_words words;
     dn_context *context = NULL;
+    const char *backend = "lmdb";
     bool overwrite = false, shuffle = false, gray = false, encoded = false, check = false,
          skip = false;
     int64_t skipped = 0;
@@ -27,6 +28,7 @@ int cli_convert(const cli_command *self, int argc, char **argv)
     size_t k = 0;
     const cli_option options[] = {
         {"overwrite", NULL, CLI_FLAG, &overwrite, "replace a database that is there"},
+        {"backend", "lmdb", CLI_TEXT, &backend, "LMDB is the only kind that is made"},
         {"resize_height", "H", CLI_INT, &convert.height, "images: rows, with resize_width"},
         {"resize_width", "W", CLI_INT, &convert.width, "images: columns, with resize_height"},
         {"gray", NULL, CLI_FLAG, &gray, "images: one channel"},
@@ -47,7 +49,10 @@ int cli_convert(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "%s takes %s", kinds[k].name, kinds[k].words);
     if (k != 1 && (convert.height || convert.width || gray || shuffle || encoded || check ||
                    skip || host.seed >= 0))
-        return cli_usage(self, "%s takes no option but --overwrite", kinds[k].name);
+        return cli_usage(self, "%s takes no option but --overwrite and --backend",
+                         kinds[k].name);
+    if (strcmp(backend, "lmdb") && (k < 2 || strcmp(backend, "leveldb")))
+        return cli_usage(self, "%s makes no '%s', LMDB only", kinds[k].name, backend);
     if ((code = cli_context_create(&context, self, &host)) != CLI_GO)
         return code;
     char **word = words.word;

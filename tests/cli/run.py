@@ -196,6 +196,10 @@ def convert_makes_a_database():
     deepnet('convert', 'mnist', 'train-images', 'test-labels', 'x_lmdb', code=1)
     deepnet('convert', 'cifar', 'a', 'b', 'c', code=2)
     deepnet('convert', 'mnist', *paths, '--gray', code=2)
+    deepnet('convert', 'mnist', *paths, '--overwrite', '--backend=lmdb')
+    out = deepnet('convert', 'mnist', *paths, '--overwrite', '-backend', 'leveldb', code=2)
+    expect("mnist makes no 'leveldb', LMDB only" in out.stderr, out.stderr)
+    deepnet('convert', 'mean', 'train_lmdb', 'train.mean', '--backend=leveldb')
 
 
 def png(name, width, height, level):

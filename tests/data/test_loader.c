@@ -316,7 +316,7 @@ static void test_fork(const char *path)
     pid_t child = fork();
     if (child == 0) {
         dni_batch b;
-        alarm(10);
+        alarm(60);
         int wrong = dni_loader_next(l, &b) != DN_E_STATE;
         dni_loader_close(l);
         _exit(wrong);

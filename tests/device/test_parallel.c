@@ -25,6 +25,9 @@
     "base_lr: 0.02 lr_policy: 'inv' gamma: 0.0001 power: 0.75 momentum: 0.9 max_iter: 12 "     \
     "weight_decay: 0.0005 random_seed: 11 "
 
+/* A rank that waits for ever is a failure, not a hang. */
+#define BEGIN(name) (alarm(250), SECTION(name))
+
 enum { RANKS = 2 };
 static const char *lmdb, *module_folder;
 static int plain_rank = -1; /* its nets run as the layers wrote them */
@@ -117,7 +120,7 @@ static double largest_gap(dn_net *a, dn_net *b)
 /* Two with batches of 4 are one with a batch of 8, to rounding. */
 static void check_as_one(const char *more)
 {
-    SECTION("as one");
+    BEGIN("as one");
     team t;
     assemble(&t, more, "", 4, NULL);
     join(&t);
@@ -150,7 +153,7 @@ static void check_plans(void)
 /* A snapshot of rank 0 is enough for all to go on as if nothing had been. */
 static void check_resume(void)
 {
-    SECTION("resume");
+    BEGIN("resume");
     char path[300];
     team t;
     snprintf(path, sizeof path, "%s/half", check_folder());
@@ -185,7 +188,7 @@ static dn_status stop_at_5(void *user, dn_solver *solver, const dn_event *event)
 /* Whoever stops, wherever, takes the others along; then all go on from rank 0. */
 static void check_failures(void)
 {
-    SECTION("failures");
+    BEGIN("failures");
     const int kinds[] = {DN_EVENT_STEP_BEGIN, DN_EVENT_GRADIENTS, DN_EVENT_STEP_END};
     for (int rank = 0; rank < RANKS; rank++)
         for (int k = 0; k < 3 - rank; k++) {
@@ -212,7 +215,7 @@ static void check_failures(void)
 
 static void check_refusals(void)
 {
-    SECTION("refusals");
+    BEGIN("refusals");
     team t;
     dn_parallel *none = NULL;
     dn_solver *same[RANKS];
@@ -250,7 +253,6 @@ int main(int argc, char **argv)
         return 1;
     lmdb = argv[1];
     module_folder = argc > 2 ? argv[2] : NULL;
-    alarm(250); /* a rank that waits for ever is a failure, not a hang */
     check_as_one("");
     check_as_one("iter_size: 2 clip_gradients: 0.5 ");
     check_plans();

@@ -670,7 +670,7 @@ static inline void test_fork(dni_pool *pool)
     pid_t child = fork();
     if (child == 0) {
         atomic_int sum = 0;
-        alarm(10);
+        alarm(60);
         dni_pool_run(pool, 4, count_inner, &sum);
         dni_pool_free(pool);
         _exit(sum == 10 ? 0 : 1);

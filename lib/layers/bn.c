@@ -32,10 +32,12 @@ static dn_status setup(dni_layer *layer)
     s->segnet = p->scale_filler || p->shift_filler || p->has_bn_mode || p->has_var_eps;
     s->affine = s->segnet && p->bn_mode == CNN__BNPARAMETER__BNMODE__INFERENCE;
     s->fixed = !s->segnet && (p->frozen || layer->phase == DN_PHASE_TEST);
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     DNI_REQUIRE(!p->moving_average, DN_E_UNSUPPORTED, "moving_average is not supported");
     dni_shape w = dni_shape_of(4, (int64_t[]){1, x->dim[1], 1, 1});
-    dn_status st = dni_declare_weight(layer, &w, s->segnet ? p->scale_filler : p->slope_filler);
+    st = dni_declare_weight(layer, &w, s->segnet ? p->scale_filler : p->slope_filler);
     if (!st)
         st = dni_declare_weight(layer, &w, s->segnet ? p->shift_filler : p->bias_filler);
     for (int32_t i = 2; !st && !s->segnet && i < 4; i++) {

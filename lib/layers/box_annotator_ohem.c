@@ -47,14 +47,12 @@ static void forward(dni_layer *layer, dni_builder *b)
     const ohem_state *s = layer->state;
     int64_t R = s->R, B = s->B, S = s->S, count = R * S;
     dn_args_rank first = {.outer = 1, .dim = count, .most = s->most};
-    dn_args_copy items = {
-        .axes = 2, .dim = {R, S}, .x_stride = {5 * S, 1}, .y_stride = {S, 1}, .alpha = 1};
     dn_args_select in = {.index = 1};
     const int64_t *dims = layer->top[1].dim;
     dni_tensor item = dni_temp(b, b->dtype, 1, &count), kept = dni_temp_like(b, item);
     dni_tensor keeps = dni_temp(b, DN_I32, 1, &count);
     dni_tensor weighs = dni_temp(b, DN_I32, layer->top[1].axes, dims);
-    dni_emit(b, DN_OP_COPY, &items, DNI_TENSORS(b->x[0]), DNI_TENSORS(item));
+    dni_emit_rows(b, R, S, 5 * S, 0, S, 0, b->x[0], item);
     dni_emit(b, DN_OP_RANK, &first, DNI_TENSORS(b->x[1], item), DNI_TENSORS(kept));
     /* (kept ? label - ignore : 0) + ignore */
     dni_emit(b, DN_OP_CAST, NULL, DNI_TENSORS(kept), DNI_TENSORS(keeps));

@@ -96,7 +96,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         return;
     dni_tensor g = dni_temp_like(b, s->d);
     dni_emit_unary(b, DN_FN_AFFINE, 1 / (double)s->rows.count, 0, 0, s->d, g);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->rows.count * s->rows.cols, 1, 1, g, b->dy[0], b->dx[0]);
+    dni_emit_times(b, g, b->dy[0], b->dx[0]);
 }
 
 const dni_layer_class dni_layer_center_loss = {

@@ -6,11 +6,9 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    DNI_REQUIRE(layer->bottom[0].axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed",
-                layer->bottom[0].axes);
     layer->top[0] = layer->bottom[0];
     layer->top[0].dim[1] = 1;
-    return DN_OK;
+    return dni_need_axes(layer, 0, 2, true);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)

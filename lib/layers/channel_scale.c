@@ -24,7 +24,9 @@ dn_status dni_channel_scale_shape(dni_layer *layer)
 {
     scale_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0], *f = &layer->bottom[1];
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom 0 has %d axes, not (N, C, ...)", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     s->N = x->dim[0];
     s->C = x->dim[1];
     s->S = dni_shape_range(x, 2, x->axes);

@@ -42,45 +42,25 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-/* Copies bottom i's part of the top, out of it or into it. */
-static void part(const dni_layer *layer, dni_builder *b, int32_t i, int64_t at, dni_tensor from,
-                 dni_tensor to)
-{
-    const concat_state *s = layer->state;
-    int64_t here = layer->bottom[i].dim[s->axis] * s->inner;
-    int64_t row = layer->top[0].dim[s->axis] * s->inner;
-    dn_args_copy a = {.axes = 2,
-                      .dim = {s->outer, here},
-                      .x_stride = {here, 1},
-                      .y_stride = {here, 1},
-                      .alpha = 1};
-    if (to == b->y[0]) {
-        a.y_stride[0] = row;
-        a.y_offset = at;
-    } else {
-        a.x_stride[0] = row;
-        a.x_offset = at;
-    }
-    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(from), DNI_TENSORS(to));
-}
-
 static void forward(dni_layer *layer, dni_builder *b)
 {
     const concat_state *s = layer->state;
-    int64_t at = 0;
+    int64_t at = 0, row = layer->top[0].dim[s->axis] * s->inner;
     for (int32_t i = 0; i < b->num_x; i++) {
-        part(layer, b, i, at, b->x[i], b->y[0]);
-        at += layer->bottom[i].dim[s->axis] * s->inner;
+        int64_t here = layer->bottom[i].dim[s->axis] * s->inner;
+        dni_emit_rows(b, s->outer, here, here, 0, row, at, b->x[i], b->y[0]);
+        at += here;
     }
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const concat_state *s = layer->state;
-    int64_t at = 0;
+    int64_t at = 0, row = layer->top[0].dim[s->axis] * s->inner;
     for (int32_t i = 0; i < b->num_x; i++) {
-        part(layer, b, i, at, b->dy[0], b->dx[i]);
-        at += layer->bottom[i].dim[s->axis] * s->inner;
+        int64_t here = layer->bottom[i].dim[s->axis] * s->inner;
+        dni_emit_rows(b, s->outer, here, row, at, here, 0, b->dy[0], b->dx[i]);
+        at += here;
     }
 }
 

@@ -47,7 +47,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const ctc_state *s = layer->state;
-    dni_emit_bcast(b, DN_BCAST_MUL, dni_tensor_count(b, s->g), 1, 1, s->g, b->dy[0], b->dx[0]);
+    dni_emit_times(b, s->g, b->dy[0], b->dx[0]);
 }
 
 const dni_layer_class dni_layer_ctc_loss = {

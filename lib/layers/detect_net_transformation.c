@@ -37,7 +37,9 @@ static dn_status shape(dni_layer *layer)
 {
     const Cnn__DetectNetGroundTruthParameter *p = layer->param->detectnet_groundtruth_param;
     const dni_shape *x = layer->bottom;
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom 0 has %d axes, images have 4", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     layer->top[0] =
         dni_shape_of(4, (int64_t[]){x->dim[0], x->dim[1], p->image_size_y, p->image_size_x});
     layer->top[1] =

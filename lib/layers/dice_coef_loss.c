@@ -13,12 +13,10 @@ static dn_status shape(dni_layer *layer)
 {
     dice_state *s = layer->state;
     dn_status st = dni_loss_check_items(layer);
+    if (!st)
+        st = dni_same_counts(layer);
     if (st)
         return st;
-    int64_t count = dni_shape_count(&layer->bottom[0]);
-    DNI_REQUIRE(dni_shape_count(&layer->bottom[1]) == count, DN_E_SHAPE,
-                "bottom 0 has %lld values, bottom 1 has %lld", (long long)count,
-                (long long)dni_shape_count(&layer->bottom[1]));
     s->N = layer->bottom[0].dim[0];
     s->K = dni_shape_range(&layer->bottom[0], 1, layer->bottom[0].axes);
     layer->top[0] = dni_shape_of(0, NULL);
@@ -59,7 +57,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_emit_bcast(b, DN_BCAST_MUL, 1, s->N, s->K, b->x[i], s->r, g);
         dni_emit_sum2(b, 2, g, -2, b->x[1 - i], g);
         dni_emit_bcast(b, DN_BCAST_DIV, 1, s->N, s->K, g, s->size, g);
-        dni_emit_bcast(b, DN_BCAST_MUL, s->N * s->K, 1, 1, g, b->dy[0], b->dx[i]);
+        dni_emit_times(b, g, b->dy[0], b->dx[i]);
     }
 }
 

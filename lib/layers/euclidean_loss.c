@@ -6,10 +6,8 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    int64_t a = dni_shape_count(&layer->bottom[0]), b = dni_shape_count(&layer->bottom[1]);
-    DNI_REQUIRE(a == b, DN_E_SHAPE, "bottom 0 has %lld values, bottom 1 has %lld", (long long)a,
-                (long long)b);
-    return dni_loss_per_item(layer, DN_LOSS_EUCLIDEAN, false);
+    dn_status st = dni_same_counts(layer);
+    return st ? st : dni_loss_per_item(layer, DN_LOSS_EUCLIDEAN, false);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)

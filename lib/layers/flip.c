@@ -5,9 +5,8 @@
 
 static dn_status shape(dni_layer *layer)
 {
-    DNI_REQUIRE(layer->bottom[0].axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4",
-                layer->bottom[0].axes);
-    return dni_shape_like_bottom(layer);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    return st ? st : dni_shape_like_bottom(layer);
 }
 
 static void flip(const dni_layer *layer, dni_builder *b, dni_tensor x, dni_tensor y)

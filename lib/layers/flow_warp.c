@@ -53,14 +53,9 @@ static void plane(const dni_sampler *s, dni_builder *b, int d, bool back, dni_te
                   dni_tensor y)
 {
     const int64_t n = s->H * s->W;
-    dn_args_copy a = {.axes = 2,
-                      .dim = {s->N, n},
-                      .x_stride = {back ? n : 2 * n, 1},
-                      .y_stride = {back ? 2 * n : n, 1},
-                      .x_offset = back ? 0 : (1 - d) * n,
-                      .y_offset = back ? (1 - d) * n : 0,
-                      .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
+    int64_t wide = 2 * n, at = (1 - d) * n;
+    dni_emit_rows(b, s->N, n, back ? n : wide, back ? 0 : at, back ? wide : n, back ? at : 0, x,
+                  y);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)

@@ -129,7 +129,7 @@ void dni_focal_backward(dni_layer *layer, dni_builder *b)
     dni_emit_sum2(b, -s->scale, g, s->scale * gamma, h, g);
     if (s->valid != DNI_NONE)
         dni_emit_product(b, g, s->valid, g);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->M, 1, 1, g, b->dy[0], g);
+    dni_emit_times(b, g, b->dy[0], g);
     if (s->norm != DNI_NONE)
         dni_emit_bcast(b, DN_BCAST_DIV, s->M, 1, 1, g, s->norm, g);
     dni_emit_bcast(b, DN_BCAST_MUL, 1, s->M, s->C, s->rows, g, rows);

@@ -19,20 +19,17 @@ typedef struct l1_state {
 static dn_status shape(dni_layer *layer)
 {
     const Cnn__L1LossParameter *p = layer->param->l1_loss_param;
-    const dni_shape *a = &layer->bottom[0], *b = &layer->bottom[layer->num_bottoms - 1];
+    const dni_shape *a = &layer->bottom[0];
     l1_state *s = layer->state;
     s->places = p && p->l2_per_location;
     DNI_REQUIRE(a->axes > s->places, DN_E_SHAPE,
                 "a bottom of one axis has no places for l2_per_location");
-    DNI_REQUIRE(dni_shape_count(a) == dni_shape_count(b), DN_E_SHAPE,
-                "bottom 0 has %lld values, bottom 1 has %lld", (long long)dni_shape_count(a),
-                (long long)dni_shape_count(b));
     s->outer = a->dim[0];
     s->C = a->axes > 1 ? a->dim[1] : 1;
     s->inner = dni_shape_range(a, a->axes > 1 ? 2 : 1, a->axes);
     s->by_channels = p && p->l2_prescale_by_channels ? 1 / (double)s->C : 1;
     layer->top[0] = dni_shape_of(0, NULL);
-    return DN_OK;
+    return dni_same_counts(layer);
 }
 
 static void total(dni_builder *b, int32_t op, double alpha, dni_tensor x, dni_tensor y)
@@ -122,7 +119,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         dy = dni_temp_like(b, dy);
         dni_emit_bcast(b, DN_BCAST_DIV, 1, 1, 1, b->dy[0], s->entries, dy);
     }
-    dni_emit_bcast(b, DN_BCAST_MUL, dni_tensor_count(b, g), 1, 1, g, dy, g);
+    dni_emit_times(b, g, dy, g);
     dni_emit_unary(b, DN_FN_AFFINE, each, 0, 0, g, b->dx[0]);
     if (layer->num_bottoms > 1)
         dni_emit_unary(b, DN_FN_AFFINE, -each, 0, 0, g, b->dx[1]);

@@ -65,7 +65,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(v));
     dni_emit_bcast(b, DN_BCAST_ADD, at.batch, 1, 1, v, bias, v);
     dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, v, v);
-    dni_emit_bcast(b, DN_BCAST_MUL, at.batch, 1, 1, v, bias, v);
+    dni_emit_times(b, v, bias, v);
     at.base.accumulate = 1;
     dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(v, b->x[1]), DNI_TENSORS(b->y[0]));
 }

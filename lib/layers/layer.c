@@ -64,6 +64,26 @@ dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis,
     return dni_in(dni_shape_axis(&layer->bottom[bottom], axis, out), "%s", field);
 }
 
+dn_status dni_need_axes(const dni_layer *layer, int32_t bottom, int32_t axes, bool more)
+{
+    int32_t have = layer->bottom[bottom].axes;
+    DNI_REQUIRE(have == axes || (more && have > axes), DN_E_SHAPE,
+                more ? "bottom %d has %d axes, %d are needed" : "bottom %d has %d axes, not %d",
+                bottom, have, axes);
+    return DN_OK;
+}
+
+dn_status dni_same_counts(const dni_layer *layer)
+{
+    long long count = dni_shape_count(&layer->bottom[0]);
+    for (int32_t i = 1; i < layer->num_bottoms; i++) {
+        long long have = dni_shape_count(&layer->bottom[i]);
+        DNI_REQUIRE(have == count, DN_E_SHAPE, "bottom %d has %lld values, bottom 0 has %lld",
+                    i, have, count);
+    }
+    return DN_OK;
+}
+
 dn_status dni_shape_like_bottom(dni_layer *layer)
 {
     for (int32_t i = 0; i < layer->num_tops; i++)

@@ -110,6 +110,10 @@ dn_status dni_declare_weight(dni_layer *layer, const dni_shape *shape,
 /* Canonical axis of bottom i; fails naming the field. */
 dn_status dni_layer_axis(const dni_layer *layer, int32_t bottom, int64_t axis,
                          const char *field, int32_t *out);
+/* Bottom i has so many axes, or with `more` at least so many. */
+dn_status dni_need_axes(const dni_layer *layer, int32_t bottom, int32_t axes, bool more);
+/* Bottoms 1 and on have as many values as bottom 0. */
+dn_status dni_same_counts(const dni_layer *layer);
 /* Most elementwise layers: every top has the shape of bottom 0. */
 dn_status dni_shape_like_bottom(dni_layer *layer);
 /* A layer whose top shapes were found by its host call tells them here, from inside the call.

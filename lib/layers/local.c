@@ -18,10 +18,12 @@ static dn_status shape(dni_layer *layer)
 {
     local_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, 4 are needed", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     s->N = x->dim[0];
     dni_shape y = dni_shape_of(4, (int64_t[]){s->N, s->M, 0, 0});
-    dn_status st = dni_window_out(&s->window, x, 0, &y.dim[2]);
+    st = dni_window_out(&s->window, x, 0, &y.dim[2]);
     if (!st)
         st = dni_window_out(&s->window, x, 1, &y.dim[3]);
     if (st)

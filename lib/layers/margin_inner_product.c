@@ -193,7 +193,7 @@ static void bend(margin_state *s, dni_builder *b, dni_tensor lambda, dni_tensor 
     /* 1 / (1 + lambda), and 0 of items that are 0 */
     dni_tensor on = apply(b, DN_FN_THRESHOLD, norm);
     dni_emit_unary(b, DN_FN_POWER, 1, 1, -1, lambda, share);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->M, 1, 1, on, share, on);
+    dni_emit_times(b, on, share, on);
     dni_tensor of_w = is_large(s) ? label_lengths(s, b) : DNI_NONE, of_x = norm;
     if (is_large(s))
         norm = times(b, norm, of_w);

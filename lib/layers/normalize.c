@@ -23,8 +23,9 @@ static dn_status setup(dni_layer *layer)
 {
     const Cnn__NormalizeParameter *p = param_of(layer);
     normalize_state *s = layer->state;
-    DNI_REQUIRE(layer->bottom[0].axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed",
-                layer->bottom[0].axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     DNI_REQUIRE(!p->fix_gradient && !strcmp(p->normalize_type, "L2"), DN_E_UNSUPPORTED,
                 "normalize_param: only L2, without fix_gradient");
     DNI_REQUIRE(!layer->param->norm_param || !layer->param->normalize_param, DN_E_NET,
@@ -36,7 +37,7 @@ static dn_status setup(dni_layer *layer)
     if (s->plain)
         return DN_OK;
     dni_shape scale = dni_shape_of(s->shared ? 0 : 1, &layer->bottom[0].dim[1]);
-    dn_status st = dni_declare_weight(layer, &scale, p->scale_filler);
+    st = dni_declare_weight(layer, &scale, p->scale_filler);
     layer->weight[0].constant = 1;
     return st;
 }
@@ -45,17 +46,19 @@ dn_status dni_normalize_shape(dni_layer *layer)
 {
     normalize_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     s->N = x->dim[0];
     s->C = x->dim[1];
     s->inner = dni_shape_range(x, 2, x->axes);
     DNI_REQUIRE(s->plain || s->shared || s->C == layer->weight[0].shape.dim[0], DN_E_SHAPE,
                 "bottom has %lld channels, the scale was made for %lld", (long long)s->C,
                 (long long)layer->weight[0].shape.dim[0]);
-    dn_status st = dni_shape_like_bottom(layer);
+    dni_shape_like_bottom(layer);
     if (layer->num_tops == 2)
         layer->top[1].dim[1] = 1;
-    return st;
+    return DN_OK;
 }
 
 /* Sums of op over what one norm is taken of: norms (N), or (N, inner). */

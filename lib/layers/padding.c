@@ -21,7 +21,9 @@ static dn_status shape(dni_layer *layer)
     int64_t before[2] = {beg + p->pad_t, beg + p->pad_l};
     int64_t after[2] = {end + p->pad_b, end + p->pad_r}, offset[DN_MAX_AXES] = {0};
     DNI_REQUIRE(!p->pad_method, DN_E_UNSUPPORTED, "pad_method other than CONSTANT");
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "the bottom has %d axes, not 4", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     *y = *x;
     s->cuts = beg < 0 || end < 0;
     for (int d = 0; d < 2; d++) {
@@ -31,7 +33,7 @@ static dn_status shape(dni_layer *layer)
         y->dim[2 + d] += before[d] + after[d];
         DNI_REQUIRE(y->dim[2 + d] > 0, DN_E_SHAPE, "the pads leave nothing of the bottom");
     }
-    dn_status st = dni_shape_check(y);
+    st = dni_shape_check(y);
     return st ? st : dni_crop_window(&s->window, s->cuts ? x : y, s->cuts ? y : x, offset);
 }
 

@@ -15,13 +15,13 @@ static dn_status setup(dni_layer *layer)
 {
     const Cnn__PReLUParameter *p = layer->own;
     prelu_state *s = layer->state;
-    DNI_REQUIRE(layer->bottom[0].axes >= 2, DN_E_SHAPE,
-                "bottom has %d axes, PReLU needs at least 2 (items, channels)",
-                layer->bottom[0].axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     s->args.shared = p->channel_shared;
     s->args.dim = layer->bottom[0].dim[1];
     dni_shape slope = dni_shape_of(s->args.shared ? 0 : 1, &s->args.dim);
-    dn_status st = dni_declare_weight(layer, &slope, p->filler);
+    st = dni_declare_weight(layer, &slope, p->filler);
     if (!st)
         layer->weight[0].constant = 0.25;
     return st;
@@ -31,8 +31,9 @@ static dn_status shape(dni_layer *layer)
 {
     prelu_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, PReLU needs at least 2",
-                x->axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     DNI_REQUIRE(s->args.shared || x->dim[1] == s->args.dim, DN_E_SHAPE,
                 "bottom has %lld channels, the slopes were made for %lld", (long long)x->dim[1],
                 (long long)s->args.dim);

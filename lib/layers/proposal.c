@@ -104,14 +104,7 @@ static void take_columns(dni_builder *b, dni_tensor rows, int64_t from, int64_t 
                          dni_tensor y, int64_t to)
 {
     int64_t width = dni_tensor_shape(b, y)->dim[1];
-    dn_args_copy copy = {.axes = 2,
-                         .dim = {dni_tensor_shape(b, y)->dim[0], count},
-                         .x_stride = {7, 1},
-                         .y_stride = {width, 1},
-                         .x_offset = from,
-                         .y_offset = to,
-                         .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &copy, 1, &rows, 1, &y);
+    dni_emit_rows(b, dni_tensor_shape(b, y)->dim[0], count, 7, from, width, to, rows, y);
 }
 
 void dni_proposal_forward(dni_proposal *s, dni_builder *b)

@@ -20,7 +20,9 @@ static dn_status shape(dni_layer *layer)
     int64_t k = s->stride = p ? p->stride : 0;
     s->reverse = p && p->reverse;
     DNI_REQUIRE(k > 0 && k < 1 << 15, DN_E_NET, "reorg_param needs a stride");
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     DNI_REQUIRE(x->dim[1] % (k * k) == 0, DN_E_SHAPE,
                 "stride^2 does not divide the %lld channels", (long long)x->dim[1]);
     DNI_REQUIRE(s->reverse || (x->dim[2] % k == 0 && x->dim[3] % k == 0), DN_E_SHAPE,

@@ -36,7 +36,9 @@ static void teardown(dni_layer *layer)
 static dn_status shape(dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0], *t = &layer->bottom[1];
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom 0 has %d axes, not 4", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     DNI_REQUIRE(t->axes >= 1 && dni_shape_count(t) == x->dim[0] * x->dim[2] * x->dim[3],
                 DN_E_SHAPE, "bottom 1 has %lld labels, %lld are needed: one for each place",
                 (long long)dni_shape_count(t), (long long)(x->dim[0] * x->dim[2] * x->dim[3]));

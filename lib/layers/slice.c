@@ -71,13 +71,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     int64_t at = 0, row = layer->bottom[0].dim[s->axis] * s->inner;
     for (int32_t i = 0; i < b->num_y; i++) {
         int64_t here = layer->top[i].dim[s->axis] * s->inner;
-        dn_args_copy a = {.axes = 2,
-                          .dim = {s->outer, here},
-                          .x_stride = {row, 1},
-                          .y_stride = {here, 1},
-                          .x_offset = at,
-                          .alpha = 1};
-        dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(b->y[i]));
+        dni_emit_rows(b, s->outer, here, row, at, here, 0, b->x[0], b->y[i]);
         at += here;
     }
 }

@@ -25,12 +25,8 @@ static dn_status shape(dni_layer *layer)
 {
     smooth_state *s = layer->state;
     s->count = dni_shape_count(&layer->bottom[0]);
-    for (int32_t i = 1; i < layer->num_bottoms; i++)
-        DNI_REQUIRE(dni_shape_count(&layer->bottom[i]) == s->count, DN_E_SHAPE,
-                    "bottom %d has %lld values, bottom 0 has %lld", i,
-                    (long long)dni_shape_count(&layer->bottom[i]), (long long)s->count);
     layer->top[0] = dni_shape_of(0, NULL);
-    return DN_OK;
+    return dni_same_counts(layer);
 }
 
 static double per_item(const dni_layer *layer)
@@ -57,7 +53,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     const smooth_state *s = layer->state;
     dni_tensor g = dni_temp_like(b, b->x[0]);
     dni_emit_fill(b, g, per_item(layer));
-    dni_emit_bcast(b, DN_BCAST_MUL, s->count, 1, 1, g, b->dy[0], g);
+    dni_emit_times(b, g, b->dy[0], g);
     dni_emit_unary_bwd(b, DN_FN_SMOOTH_L1, s->sigma, 0, 0, s->d, DNI_NONE, g, g);
     for (int32_t i = 2; i < b->num_x; i++)
         dni_emit_product(b, g, b->x[i], g);

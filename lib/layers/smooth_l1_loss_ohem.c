@@ -21,14 +21,12 @@ static dn_status shape(dni_layer *layer)
     dni_loss loss = {0};
     dn_status st = dni_loss_read(&loss, layer->param->loss_param,
                                  CNN__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
+    if (!st)
+        st = dni_need_axes(layer, 0, 2, true);
+    if (!st)
+        st = dni_same_counts(layer);
     if (st)
         return st;
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom 0 has %d axes, not (N, C, ...)", x->axes);
-    for (int32_t i = 1; i < layer->num_bottoms; i++)
-        DNI_REQUIRE(dni_shape_count(&layer->bottom[i]) == dni_shape_count(x), DN_E_SHAPE,
-                    "bottom %d has %lld values, bottom 0 has %lld", i,
-                    (long long)dni_shape_count(&layer->bottom[i]),
-                    (long long)dni_shape_count(x));
     s->N = x->dim[0];
     s->C = x->dim[1];
     s->S = dni_shape_range(x, 2, x->axes);
@@ -61,7 +59,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     const smooth_state *s = layer->state;
     dni_tensor g = dni_temp_like(b, b->x[0]);
     dni_emit_fill(b, g, s->scale);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->N * s->C * s->S, 1, 1, g, b->dy[0], g);
+    dni_emit_times(b, g, b->dy[0], g);
     dni_emit_unary_bwd(b, DN_FN_SMOOTH_L1, 1, 0, 0, s->d, DNI_NONE, g, g);
     if (b->num_x > 2)
         dni_emit_product(b, g, b->x[2], g);

@@ -29,7 +29,9 @@ static dn_status setup(dni_layer *layer)
 static dn_status shape(dni_layer *layer)
 {
     const dni_shape *x = &layer->bottom[0];
-    DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom has %d axes, 2 are needed", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 2, true);
+    if (st)
+        return st;
     ((spatial_state *)layer->state)->channels = x->dim[0] * x->dim[1];
     return dni_shape_like_bottom(layer);
 }

@@ -56,8 +56,9 @@ static dn_status shape(dni_layer *layer)
     const dni_shape *x = &layer->bottom[0];
     DNI_REQUIRE(p && p->pyramid_height > 0 && p->pyramid_height <= MAX_LEVELS, DN_E_NET,
                 "spp_param needs a pyramid_height of 1 to %d", MAX_LEVELS);
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, SPP needs 4 (N, C, H, W)",
-                x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     DNI_REQUIRE(x->dim[2] > 0 && x->dim[3] > 0, DN_E_SHAPE, "the image is empty");
     s->levels = (int32_t)p->pyramid_height;
     s->total = 0;
@@ -65,7 +66,7 @@ static dn_status shape(dni_layer *layer)
         struct level *l = &s->level[i];
         l->pool =
             (dn_args_pool){.method = method_of(layer), .spatial = 2, .stream = layer->stream};
-        dn_status st = set_axis(l, 0, x->dim[2], (int64_t)1 << i);
+        st = set_axis(l, 0, x->dim[2], (int64_t)1 << i);
         if (!st)
             st = set_axis(l, 1, x->dim[3], (int64_t)1 << i);
         if (st)
@@ -78,19 +79,6 @@ static dn_status shape(dni_layer *layer)
     else
         layer->top[0] = dni_shape_of(2, (int64_t[]){x->dim[0], s->total});
     return DN_OK;
-}
-
-/* Between a level's tensor (N, count) and its place in rows of `total`. */
-static dn_args_copy place(const spp_state *s, int64_t N, int64_t count, int64_t at, bool out)
-{
-    dn_args_copy a = {.axes = 2,
-                      .dim = {N, count},
-                      .x_stride = {count, 1},
-                      .y_stride = {count, 1},
-                      .alpha = 1};
-    (out ? a.y_stride : a.x_stride)[0] = s->total;
-    *(out ? &a.y_offset : &a.x_offset) = at;
-    return a;
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
@@ -107,8 +95,7 @@ static void forward(dni_layer *layer, dni_builder *b)
         l->pool.stream = layer->stream + (uint64_t)i;
         dni_emit(b, DN_OP_POOL, &l->pool, DNI_TENSORS(b->x[0], train ? b->random : DNI_NONE),
                  DNI_TENSORS(l->y, l->mask));
-        dn_args_copy copy = place(s, N, count, at, true);
-        dni_emit(b, DN_OP_COPY, &copy, DNI_TENSORS(l->y), DNI_TENSORS(b->y[0]));
+        dni_emit_rows(b, N, count, count, 0, s->total, at, l->y, b->y[0]);
         at += count;
     }
 }
@@ -126,10 +113,9 @@ static void backward(dni_layer *layer, dni_builder *b)
         const struct level *l = &s->level[i];
         int64_t count = C * l->bins[0] * l->bins[1];
         dni_tensor dy = dni_temp_like(b, l->y);
-        dn_args_copy copy = place(s, N, count, at, false);
         dn_args_pool pool = l->pool;
         pool.base.accumulate = 1;
-        dni_emit(b, DN_OP_COPY, &copy, DNI_TENSORS(b->dy[0]), DNI_TENSORS(dy));
+        dni_emit_rows(b, N, count, s->total, at, count, 0, b->dy[0], dy);
         dni_emit(b, DN_OP_POOL_BWD, &pool, DNI_TENSORS(dy, l->mask), DNI_TENSORS(b->dx[0]));
         at += count;
     }

@@ -56,7 +56,7 @@ static void backward(dni_layer *layer, dni_builder *b)
 {
     const triplet_state *s = layer->state;
     dni_tensor on = dni_temp_like(b, s->on), d = dni_temp_like(b, s->pos);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->N, 1, 1, s->on, b->dy[0], on);
+    dni_emit_times(b, s->on, b->dy[0], on);
     dni_emit_unary(b, DN_FN_AFFINE, s->share, 0, 0, on, on);
     for (int32_t i = 0; i < 3; i++) {
         if (b->dx[i] == DNI_NONE)

@@ -48,7 +48,9 @@ dn_status dni_upsample_shape(dni_layer *layer)
     const dni_upsample *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
     int64_t H, W;
-    DNI_REQUIRE(x->axes == 4, DN_E_SHAPE, "bottom has %d axes, not 4", x->axes);
+    dn_status st = dni_need_axes(layer, 0, 4, false);
+    if (st)
+        return st;
     DNI_REQUIRE(dni_mul64(x->dim[2], s->rows, &H) && dni_mul64(x->dim[3], s->columns, &W),
                 DN_E_SHAPE, "the top would be too large");
     if (layer->num_bottoms > 1) {

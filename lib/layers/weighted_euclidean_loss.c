@@ -16,12 +16,9 @@ static dn_status shape(dni_layer *layer)
     weighted_state *s = layer->state;
     const dni_shape *a = &layer->bottom[0];
     s->count = dni_shape_count(a);
-    DNI_REQUIRE(dni_shape_count(&layer->bottom[1]) == s->count &&
-                    dni_shape_count(&layer->bottom[2]) == s->count && a->axes,
-                DN_E_SHAPE, "bottoms 1 and 2 need bottom 0's %lld values", (long long)s->count);
-    s->share = 1.0 / (double)a->dim[0];
+    s->share = 1.0 / (a->axes ? (double)a->dim[0] : 1.0);
     layer->top[0] = dni_shape_of(0, NULL);
-    return DN_OK;
+    return dni_same_counts(layer);
 }
 
 static void forward(dni_layer *layer, dni_builder *b)
@@ -38,13 +35,13 @@ static void backward(dni_layer *layer, dni_builder *b)
 {
     const weighted_state *s = layer->state;
     dni_tensor g = dni_temp_like(b, b->x[0]);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->count, 1, 1, s->shared, b->dy[0], g);
+    dni_emit_times(b, s->shared, b->dy[0], g);
     dni_emit_unary(b, DN_FN_AFFINE, s->share, 0, 0, g, b->dx[0]);
     dni_emit_unary(b, DN_FN_AFFINE, -s->share, 0, 0, g, b->dx[1]);
     if (b->dx[2] == DNI_NONE)
         return;
     dni_emit_product(b, s->d, s->d, g);
-    dni_emit_bcast(b, DN_BCAST_MUL, s->count, 1, 1, g, b->dy[0], g);
+    dni_emit_times(b, g, b->dy[0], g);
     dni_emit_unary(b, DN_FN_AFFINE, s->share / 2, 0, 0, g, b->dx[2]);
 }
 

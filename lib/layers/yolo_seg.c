@@ -43,7 +43,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     const seg_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
     dni_tensor g = dni_temp_like(b, b->x[0]);
-    dni_emit_bcast(b, DN_BCAST_MUL, dni_shape_count(x), 1, 1, s->d, b->dy[0], g);
+    dni_emit_times(b, s->d, b->dy[0], g);
     dni_emit_unary(b, DN_FN_AFFINE, 1.0 / (double)x->dim[0], 0, 0, g, b->dx[0]);
 }
 

@@ -290,6 +290,24 @@ void dni_emit_reduce(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
 }
 
+void dni_emit_times(dni_builder *b, dni_tensor x, dni_tensor s, dni_tensor y)
+{
+    dni_emit_bcast(b, DN_BCAST_MUL, dni_tensor_count(b, x), 1, 1, x, s, y);
+}
+
+void dni_emit_rows(dni_builder *b, int64_t rows, int64_t cols, int64_t x_row, int64_t x_at,
+                   int64_t y_row, int64_t y_at, dni_tensor x, dni_tensor y)
+{
+    dn_args_copy a = {.axes = 2,
+                      .dim = {rows, cols},
+                      .x_stride = {x_row, 1},
+                      .y_stride = {y_row, 1},
+                      .x_offset = x_at,
+                      .y_offset = y_at,
+                      .alpha = 1};
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
+}
+
 void dni_emit_spread(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
                      dni_tensor x, dni_tensor y)
 {

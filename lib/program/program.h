@@ -166,6 +166,11 @@ void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inn
  * inner). x2 may be DNI_NONE. */
 void dni_emit_reduce(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
                      double alpha, dni_tensor x, dni_tensor x2, dni_tensor y);
+/* y = x s, s one number. */
+void dni_emit_times(dni_builder *b, dni_tensor x, dni_tensor s, dni_tensor y);
+/* Rows of `cols` elements, each x_row and y_row after the one before, from x_at and y_at on. */
+void dni_emit_rows(dni_builder *b, int64_t rows, int64_t cols, int64_t x_row, int64_t x_at,
+                   int64_t y_row, int64_t y_at, dni_tensor x, dni_tensor y);
 /* y (outer, dim, inner) = alpha x (outer, inner). */
 void dni_emit_spread(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
                      dni_tensor x, dni_tensor y);

@@ -258,7 +258,7 @@ static const struct refusal {
      "pad_method other than CONSTANT"},
     {"layer { name: 's' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 3 } } } " L(
          "Padding", "padding_param { pad: 1 }"),
-     DN_E_SHAPE, "the bottom has 2 axes, not 4"},
+     DN_E_SHAPE, "bottom 0 has 2 axes, not 4"},
     {X4 L("Padding", "padding_param { pad: -1 }"), DN_E_PARSE, "-1"},
     {X4 L("Resize", ""), DN_E_SHAPE, "height or width is not given, or not above 0"},
     {X4 L("Resize", "resize_param { height: 4 }"), DN_E_SHAPE,
@@ -277,7 +277,7 @@ static const struct refusal {
      "true pool: AVE } } layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: "
      "'x' "
      "bottom: 'w' top: 'y' }",
-     DN_E_SHAPE, "bottoms 1 and 2 need bottom 0's"},
+     DN_E_SHAPE, "bottom 2 has 6 values, bottom 0 has 120"},
     {X4 "layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: 'x' top: 'y' }",
      DN_E_NET, "3"},
     {X4 "layer { name: 'l' type: 'MaskPooling' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,

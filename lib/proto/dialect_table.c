@@ -150,7 +150,7 @@ const dni_renumbered dni_dialect_rows[] = {
     {145, 20006, NVIDIA},                      /* forward_type */
     {145, 0, PSPNET},                          /* mat_write_param */
     {146, 20007, NVIDIA},                      /* backward_type */
-    {146, 0, PSPNET},                          /* dense_crf_param */
+    {146, 20075, PSPNET},                      /* dense_crf_param */
     {147, 20009, NVIDIA},                      /* forward_math */
     {147, 0, PSPNET},                          /* domain_transform_param */
     {147, 20008, FACE},                        /* center_loss_param */

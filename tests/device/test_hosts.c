@@ -16,6 +16,7 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
+    {"DenseCRF", "a table of the colours that an image has"},
     {"DetectionEvaluate", "sorts, matches"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
@@ -50,6 +51,11 @@ static const gradient_row others[] = {
              L("BoxAnnotatorOHEM",
                "bottom: 'x' bottom: 'e' bottom: 't' bottom: 'w' top: 'u' top: 'y' "
                "box_annotator_ohem_param { roi_per_img: 4 }"),
+     0},
+    {"DenseCRF",
+     IN("x", "dim: 1 dim: 2 dim: 3 dim: 4") IN("d", "dim: 1 dim: 2")
+         L("DenseCRF", "bottom: 'x' bottom: 'd' top: 'y' dense_crf_param { pos_w: 1 "
+                       "pos_xy_std: 2 }"),
      0},
     {"DetectionEvaluate",
      IN("x", "dim: 1 dim: 1 dim: 4 dim: 7") IN("g", "dim: 1 dim: 1 dim: 3 dim: 8")

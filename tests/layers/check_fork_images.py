@@ -524,6 +524,38 @@ def multi_stage_meanfield(rng):
 
 
 @case
+def dense_crf(rng):
+    """DeepLab's: kernels of places and of colours, images that are smaller than their blob."""
+    N, C, H, W = 3, 4, 5, 6
+    u, image = rng.normal(0, 1, (N, C, H, W)), rng.uniform(0, 255, (N, 3, H, W))
+    image[0, :, :, 3:] = image[0, :, :1, :1]
+    sizes = [[5, 6, 1], [4, 3, 1], [9, 7, 1]]
+    for colours, param in ((True, 'max_iter: 3 '), (True, 'max_iter: 2 output_probability: false '),
+                           (False, ''), (False, 'max_iter: 0 ')):
+        inputs = {'u': u, 'd': np.reshape(sizes, (N, 3, 1, 1))}
+        if colours:
+            inputs['i'] = image
+        made = net("layer { name: 'l' type: 'DenseCRF' bottom: 'u' bottom: 'd' %s top: 'y' "
+                   "dense_crf_param { %s pos_w: 1.5 pos_xy_std: 3 pos_w: 0.5 pos_xy_std: 1 bi_w: 2 "
+                   "bi_xy_std: 12 bi_rgb_std: 30 } }" % (colours and "bottom: 'i'" or '', param), inputs)
+        made.forward()
+        want = np.zeros((N, C, H, W))
+        for n in range(N):
+            h, w = min(H, sizes[n][0]), min(W, sizes[n][1])
+            place = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2)
+            kernels = [(1.5, lattice(place / 3)), (0.5, lattice(place / 1))]
+            if colours:
+                values = image[n, :, :h, :w].astype('f4').reshape(3, -1).T
+                kernels.append((2, lattice(np.concatenate([place / 12, values / 30], 1))))
+            unary = u[n, :, :h, :w].reshape(C, -1)
+            p = softmax(unary, 0)
+            for _ in range({'max_iter: 0 ': 0, '': 10}.get(param, int(param[10]) if param else 0)):
+                p = softmax(unary + sum(weight * p @ k.T for weight, k in kernels), 0)
+            want[n, :, :h, :w] = (np.log(p) if 'false' in param else p).reshape(C, h, w)
+        close(param, made.blobs['y'].data, want)
+
+
+@case
 def spatial_transformer(rng):
     """Turned, moved, enlarged, far outside; numbers of theta given in st_param."""
     x = rng.normal(0, 1, (4, 3, 6, 5))

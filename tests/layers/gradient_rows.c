@@ -676,7 +676,8 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
-    "ContinuationIndicator", "Data", "DenseImageData", "DetectNetTransformation",
+    "ContinuationIndicator", "Data", "DenseCRF", "DenseImageData",
+    "DetectNetTransformation",
     "DetectionEvaluate", "DetectionOutput", "Downsample", "DummyData", "EvalDetection",
     "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
     "LabelsequenceAccuracy", "LaneData", "MatWrite", "MemoryData", "PriorBox",

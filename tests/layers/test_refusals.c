@@ -11,7 +11,12 @@
 #define X4            IN("dim: 2 dim: 3 dim: 4 dim: 5")
 #define L(type, rest) "layer { name: 'l' type: '" type "' bottom: 'x' top: 'y' " rest " } "
 #define CONV(rest)    X4 L("Convolution", "convolution_param { " rest " }")
-#define POOL(rest)    X4 L("Pooling", "pooling_param { " rest " }")
+#define DENSE_CRF(image, rest)                                                                 \
+    "layer { name: 'd' type: 'Input' top: 'd' input_param { shape { dim: 2 dim: 2 } } } "      \
+    "layer { "                                                                                 \
+    "name: 'l' type: 'DenseCRF' bottom: 'x' bottom: 'd' " image                                \
+    " top: 'y' dense_crf_param { " rest " } }"
+#define POOL(rest) X4 L("Pooling", "pooling_param { " rest " }")
 #define LABELS(dims)                                                                           \
     "layer { name: 't' type: 'Input' top: 't' input_param { shape { " dims " } } } "
 #define YOLO(type, rest)                                                                       \
@@ -246,6 +251,20 @@ static const struct refusal {
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given size"},
     {X4 L("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad_t: 1 }"),
      DN_E_UNSUPPORTED, "STOCHASTIC pooling takes no pad"},
+    {X4 L("DenseCRF", ""), DN_E_NET, "2"},
+    {X4 DENSE_CRF("", "pos_w: 1"), DN_E_NET, "a pos_w needs a pos_xy_std"},
+    {X4 DENSE_CRF("bottom: 'x'", "pos_w: 1 pos_xy_std: 1"), DN_E_NET, "an image a bi_w"},
+    {X4 DENSE_CRF("",
+                  "pos_w: [1, 1, 1, 1, 1, 1, 1, 1, 1] pos_xy_std: [1, 1, 1, 1, 1, 1, 1, 1, 1]"),
+     DN_E_NET, "8 of both at most"},
+    {X4 DENSE_CRF("", "pos_w: 1 pos_xy_std: 0"), DN_E_NET, "deviations are above 0"},
+    {X4 DENSE_CRF("", "pos_w: 1 pos_xy_std: nan"), DN_E_NET, "deviations are above 0"},
+    {X4 DENSE_CRF("bottom: 'd'", "bi_w: 1 bi_xy_std: 1 bi_rgb_std: 1"), DN_E_SHAPE,
+     "bottom 2 needs images of bottom 0's size, of 3 colours"},
+    {"layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 dim: "
+     "1048576 "
+     "dim: 1048576 } } } " DENSE_CRF("", "pos_w: 1 pos_xy_std: 1"),
+     DN_E_SHAPE, "too many pixels"},
     {X4 L("Padding", "padding_param { pad_beg: -2 pad_end: -2 }"), DN_E_SHAPE,
      "the pads leave nothing of the bottom"},
     {X4 L("Padding", "padding_param { pad_beg: -2147483648 pad_end: -2147483648 }"), DN_E_SHAPE,

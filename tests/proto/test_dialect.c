@@ -113,9 +113,11 @@ static void test_given(void)
     l = read_layer("100 { 2: 'Embed' 65668 { 1: 4 } }", "lisa", &net, "caffe");
     CHECK(l && !l->embed_param && l->base.n_unknown_fields == 1);
     dni_message_free(heap, net);
-    l = read_layer("100 { 2: 'DenseCRF' 146 { 1: 10 } }", "pspnet", &net, "caffe");
-    CHECK(l && !l->recurrent_param && l->base.n_unknown_fields == 1 &&
-          l->base.unknown_fields[0].tag == 50146);
+    l = read_layer("100 { 2: 'DenseCRF' 146 { 1: 7 } }", "pspnet", &net, "pspnet");
+    CHECK(l && !l->recurrent_param && l->dense_crf_param && l->dense_crf_param->max_iter == 7);
+    dni_message_free(heap, net);
+    l = read_layer("100 { 2: 'DomainTransform' 147 { 1: 10 } }", "pspnet", &net, "face");
+    CHECK(l && l->base.n_unknown_fields == 1 && l->base.unknown_fields[0].tag == 50147);
     dni_message_free(heap, net);
     CHECK_MESSAGE(dni_dialect_parse(&m, heap, &cnn__net_parameter__descriptor, "", 0, "w",
                                     "mxnet", NULL), DN_E_NOTFOUND,

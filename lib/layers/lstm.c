@@ -2,7 +2,7 @@
  * LSTM: a layer of LSTM units over T steps (Donahue et al., 2015): at each step the
  * pre-activations W_x x + b + W_static x_static + W_h (cont h) go through an LSTMUnit.
  * recurrent_param: num_output D (required), weight_filler, bias_filler, expose_hidden (false),
- * debug_info (ignored).
+ * debug_info (noted).
  * bottoms: x (T, N, ...), cont (T, N), 0 where a sequence begins, [x_static (N, ...)], and with
  * expose_hidden h_0, c_0 (1, N, D). tops: h (T, N, D), and with expose_hidden h_T, c_T (1, N,
  * D); without it both states are carried from one run to the next.

@@ -2,7 +2,7 @@
  * RNN: a layer of plain recurrent units over T steps: h_t = tanh(W_x x_t + b + W_static
  * x_static + W_h (cont_t h_{t-1})), y_t = tanh(W_o h_t + b_o).
  * recurrent_param: num_output D (required), weight_filler, bias_filler, expose_hidden (false),
- * debug_info (ignored).
+ * debug_info (noted).
  * bottoms: x (T, N, ...), cont (T, N), 0 where a sequence begins, [x_static (N, ...)], and with
  * expose_hidden h_0 (1, N, D). tops: y (T, N, D), and with expose_hidden h_T (1, N, D); without
  * it the state is carried from one run to the next.

@@ -264,6 +264,9 @@ def options_as_caffe_writes_them():
     out = deepnet('train', '-solver', 'solver.prototxt', '--weights', 'snap_iter_60.caffemodel',
                   '-iterations=5', '--noquiet').stdout
     expect('done: 5 iterations' in out, out)
+    write('debug.prototxt', SOLVER + ' debug_info: true')
+    out = deepnet('train', '-solver=debug.prototxt', '-iterations=1')
+    expect("'debug_info' of SolverParameter changes what" in out.stderr, out.stderr)
     quiet = deepnet('train', '-solver=solver.prototxt', '--iterations', '2', '-quiet')
     expect(quiet.stdout == '' and quiet.stderr == '', quiet.stdout + quiet.stderr)
 

@@ -89,8 +89,8 @@ def main(proto, schema, fields):
         if listed.get(scope, []).count(name) != 1:
             wrong.append(f'{scope}.{name}: needs one place in fork_fields.txt')
     for scope in listed:
-        wrong += [f'fork_fields.txt: {scope} has no fork field {name}' for name in listed[scope]
-                  if (scope, name) not in forked]
+        wrong += [f'fork_fields.txt: {scope} has no field {name}' for name in listed[scope]
+                  if (scope, name) not in forked | set(wanted)]
     numbers = {}
     for (scope, name), value in have.items():
         other = numbers.setdefault((scope, value[0]), name)

@@ -330,6 +330,7 @@ static void test_judged(void)
         {"layer { transform_param { noise_param { } } }", "'noise_param'", NULL},
         {"layer { transform_param { distort_param { } } }", NULL, NULL}, /* the layer's to judge */
         {"layer { 777 { 1: 2 } }", "field 777 of LayerParameter is of no dialect known", NULL},
+        {"layer { recurrent_param { debug_info: true } }", NULL, "'debug_info' of RecurrentParam"},
         {"layer { engine: 'MKLDNN' }", NULL, "'engine' of LayerParameter steers"},
         {"layer { pooling_param { ceil_mode: false } }", NULL, NULL},
     };

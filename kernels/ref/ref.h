@@ -89,9 +89,8 @@ struct dn_op {
  * doubles, A any type; lower case: may be absent; last '+': one or more. */
 typedef struct ref_kind {
     const char *name, *operands;
-    size_t args_size;
-    uint32_t accumulate;           /* outputs that can be added to */
-    dn_status (*check)(dn_op *op); /* once: nothing that run reads or writes is outside */
+    uint32_t args_size, accumulate; /* accumulate: outputs that can be added to */
+    dn_status (*check)(dn_op *op);  /* once: nothing that run reads or writes is outside */
     /* Of floats, of doubles; without the former floats are widened. */
     dn_status (*run[2])(const dn_op *op, const dn_op_io *io);
 } ref_kind;

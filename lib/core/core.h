@@ -99,6 +99,8 @@ int32_t dni_index_first(const dni_index *x, uint32_t hash);
 
 /* ---- text.c: a string that grows --------------------------------------------------------- */
 
+bool dni_ends_with(const char *text, const char *end);
+
 /* Appends never fail one by one: the first failure sticks and dni_text_finish reports it. */
 typedef struct dni_text {
     const dni_heap *heap;

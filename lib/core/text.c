@@ -5,6 +5,12 @@
 
 #include "core/core.h"
 
+bool dni_ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
 void dni_text_init(dni_text *text, const dni_heap *heap)
 {
     *text = (dni_text){.heap = heap};

@@ -69,12 +69,6 @@ static void remove_view(level_source *s)
     s->view = NULL;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 static dn_status copy_file(level_source *s, const char *from, const char *to)
 {
     char *data;
@@ -93,9 +87,9 @@ static dn_status copy_file(level_source *s, const char *from, const char *to)
 /* Tables never change: a link will do. The rest is small, and the library writes to it. */
 static dn_status add_file(level_source *s, const char *folder, const char *name)
 {
-    bool table = ends_with(name, ".ldb") || ends_with(name, ".sst");
+    bool table = dni_ends_with(name, ".ldb") || dni_ends_with(name, ".sst");
     if (!table && strcmp(name, "CURRENT") && strncmp(name, "MANIFEST-", 9) &&
-        !ends_with(name, ".log"))
+        !dni_ends_with(name, ".log"))
         return DN_OK;
     char *from = dni_format(&s->heap, "%s/%s", folder, name);
     char *to = dni_format(&s->heap, "%s/%s", s->view, name);

@@ -18,6 +18,23 @@ static void put_labels(const dni_layer *layer, const dni_batch *batch, void *to)
     dni_put_floats(to, layer->dtype, batch->labels, batch->shape.dim[0]);
 }
 
+/* A batch that waits is not delivered; the position counts those of all ranks. */
+static int64_t tell(const dni_layer *layer)
+{
+    const dni_database *d = layer->state;
+    int64_t waits = d->fetched ? d->batch.shape.dim[0] * layer->ranks : 0;
+    return d->loader ? dni_loader_position(d->loader) - waits : 0;
+}
+
+static dn_status seek(dni_layer *layer, int64_t position)
+{
+    dni_database *d = layer->state;
+    d->fetched = false;
+    return d->loader ? dni_loader_seek(d->loader, position) : DN_OK;
+}
+
+static const dni_layer_cursor cursor = {tell, seek};
+
 dn_status dni_database_open(dni_layer *layer, dni_loader_options *o)
 {
     const Cnn__TransformationParameter *t = o->transform;
@@ -31,6 +48,7 @@ dn_status dni_database_open(dni_layer *layer, dni_loader_options *o)
         d->label_shape = label_shape;
         d->labels = put_labels;
     }
+    layer->cursor = &cursor;
     o->heap = layer->heap;
     o->train = layer->phase == DN_PHASE_TRAIN;
     o->folder = layer->folder;
@@ -127,20 +145,3 @@ void dni_database_teardown(dni_layer *layer)
 {
     dni_loader_close(((dni_database *)layer->state)->loader);
 }
-
-/* A batch that waits is not delivered; the position counts those of all ranks. */
-static int64_t tell(const dni_layer *layer)
-{
-    const dni_database *d = layer->state;
-    int64_t waits = d->fetched ? d->batch.shape.dim[0] * layer->ranks : 0;
-    return d->loader ? dni_loader_position(d->loader) - waits : 0;
-}
-
-static dn_status seek(dni_layer *layer, int64_t position)
-{
-    dni_database *d = layer->state;
-    d->fetched = false;
-    return d->loader ? dni_loader_seek(d->loader, position) : DN_OK;
-}
-
-const dni_layer_cursor dni_database_cursor = {tell, seek};

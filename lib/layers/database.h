@@ -28,6 +28,5 @@ dni_shape dni_database_guess(const dni_layer *layer);
 dni_shape dni_database_maps(const dni_layer *layer, const dni_shape *images, int64_t C);
 void dni_database_forward(dni_layer *layer, dni_builder *b);
 void dni_database_teardown(dni_layer *layer);
-extern const dni_layer_cursor dni_database_cursor;
 
 #endif

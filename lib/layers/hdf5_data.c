@@ -14,11 +14,26 @@ typedef struct hdf5_state {
     float **buffers; /* DN_F64 nets: a batch of each top as it is read */
 } hdf5_state;
 
+static int64_t tell(const dni_layer *layer)
+{
+    const hdf5_state *s = layer->state;
+    return s->hdf5 ? dni_hdf5_position(s->hdf5) : 0;
+}
+
+static dn_status seek(dni_layer *layer, int64_t place)
+{
+    const hdf5_state *s = layer->state;
+    return s->hdf5 ? dni_hdf5_seek(s->hdf5, place) : DN_OK;
+}
+
+static const dni_layer_cursor cursor = {tell, seek};
+
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__HDF5DataParameter *p = layer->param->hdf5_data_param;
     hdf5_state *s = layer->state;
     s->layer = layer;
+    layer->cursor = &cursor;
     DNI_REQUIRE(p && p->source && *p->source, DN_E_NET, "hdf5_data_param needs a source");
     DNI_REQUIRE(p->batch_size > 0 && p->batch_size <= INT32_MAX, DN_E_NET,
                 "hdf5_data_param needs a batch_size of at least 1");
@@ -114,20 +129,6 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
-static int64_t tell(const dni_layer *layer)
-{
-    const hdf5_state *s = layer->state;
-    return s->hdf5 ? dni_hdf5_position(s->hdf5) : 0;
-}
-
-static dn_status seek(dni_layer *layer, int64_t place)
-{
-    const hdf5_state *s = layer->state;
-    return s->hdf5 ? dni_hdf5_seek(s->hdf5, place) : DN_OK;
-}
-
-static const dni_layer_cursor cursor = {tell, seek};
-
 const dni_layer_class dni_layer_hdf5_data = {
     .type = "HDF5Data",
     .bottoms_min = 0,
@@ -140,5 +141,4 @@ const dni_layer_class dni_layer_hdf5_data = {
     .shape = shape,
     .forward = forward,
     .teardown = teardown,
-    .cursor = &cursor,
 };

@@ -15,10 +15,25 @@ typedef struct add_state {
     int64_t iteration;
 } add_state;
 
+/* A snapshot keeps the number of forwards. */
+static int64_t tell(const dni_layer *layer)
+{
+    return ((const add_state *)layer->state)->iteration;
+}
+
+static dn_status seek(dni_layer *layer, int64_t position)
+{
+    ((add_state *)layer->state)->iteration = position;
+    return DN_OK;
+}
+
+static const dni_layer_cursor cursor = {tell, seek};
+
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__LabelSpecificAddParameter *p = layer->param->label_specific_add_param;
     *(add_state *)layer->state = (add_state){layer, p ? p->iteration : 0};
+    layer->cursor = &cursor;
     return DN_OK;
 }
 
@@ -76,20 +91,6 @@ static void backward(dni_layer *layer, dni_builder *b)
     dni_emit_copy(b, b->dy[0], b->dx[0]);
 }
 
-/* A snapshot keeps the number of forwards. */
-static int64_t tell(const dni_layer *layer)
-{
-    return ((const add_state *)layer->state)->iteration;
-}
-
-static dn_status seek(dni_layer *layer, int64_t position)
-{
-    ((add_state *)layer->state)->iteration = position;
-    return DN_OK;
-}
-
-static const dni_layer_cursor cursor = {tell, seek};
-
 const dni_layer_class dni_layer_label_specific_add = {
     .type = "LabelSpecificAdd",
     .bottoms_min = 2,
@@ -102,5 +103,4 @@ const dni_layer_class dni_layer_label_specific_add = {
     .shape = shape,
     .forward = forward,
     .backward = backward,
-    .cursor = &cursor,
 };

@@ -54,7 +54,6 @@ typedef struct dni_layer_class {
     void (*forward)(dni_layer *layer, dni_builder *b);
     void (*backward)(dni_layer *layer, dni_builder *b);
     void (*teardown)(dni_layer *layer); /* frees what state holds; NULL: nothing */
-    const dni_layer_cursor *cursor;     /* NULL: none */
 } dni_layer_class;
 #define DNI_OWN(field) offsetof(Cnn__LayerParameter, field)
 
@@ -83,6 +82,7 @@ struct dni_layer {
     bool vague;     /* wire_only: ... or come from those of a layer before */
     int32_t guess;  /* wire_only: which guess of such shapes, from 0 */
     bool fixed;     /* of a DYNAMIC class, set by its setup: this one's shapes stand */
+    const dni_layer_cursor *cursor; /* set by its setup; NULL: none */
     int32_t num_bottoms, num_tops, num_weights;
     dni_shape *bottom; /* shapes of the bottoms: read */
     dni_shape *top;    /* shapes of the tops: written by cls->shape */

@@ -17,12 +17,10 @@ dn_status dni_margin_setup(dni_layer *layer);
 dn_status dni_margin_shape(dni_layer *layer);
 void dni_margin_forward(dni_layer *layer, dni_builder *b);
 void dni_margin_backward(dni_layer *layer, dni_builder *b);
-extern const dni_layer_cursor dni_margin_cursor;
 
 #define DNI_MARGIN_CLASS                                                                       \
     .bottoms_min = 2, .bottoms_max = 2, .tops_min = 1, .tops_max = 2, .no_gradient = 1u << 1,  \
     .state_size = sizeof(dni_margin), .setup = dni_margin_setup, .shape = dni_margin_shape,    \
-    .forward = dni_margin_forward, .backward = dni_margin_backward,                            \
-    .cursor = &dni_margin_cursor
+    .forward = dni_margin_forward, .backward = dni_margin_backward
 
 #endif

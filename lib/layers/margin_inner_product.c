@@ -28,6 +28,20 @@ static bool is_large(const margin_state *s)
     return !strcmp(s->layer->cls->type, "LargeMarginInnerProduct");
 }
 
+/* A snapshot keeps the number of forwards. */
+static int64_t tell(const dni_layer *layer)
+{
+    return ((const margin_state *)layer->state)->iteration;
+}
+
+static dn_status seek(dni_layer *layer, int64_t position)
+{
+    ((margin_state *)layer->state)->iteration = position;
+    return DN_OK;
+}
+
+static const dni_layer_cursor cursor = {tell, seek};
+
 dn_status dni_margin_setup(dni_layer *layer)
 {
     const Cnn__MarginInnerProductParameter *p = layer->param->margin_inner_product_param;
@@ -38,6 +52,7 @@ dn_status dni_margin_setup(dni_layer *layer)
     dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &axis);
     if (st)
         return st;
+    layer->cursor = &cursor;
     *s = (margin_state){.layer = layer, .N = p->num_output, .iteration = p->iteration};
     s->K = dni_shape_range(&layer->bottom[0], axis, layer->bottom[0].axes);
     dni_shape w = dni_shape_of(2, (int64_t[]){s->N, s->K});
@@ -271,20 +286,6 @@ void dni_margin_backward(dni_layer *layer, dni_builder *b)
     dni_emit_bcast(b, DN_BCAST_MUL, 1, s->M, s->K, b->x[0], times(b, of_label, s->to_x), rest);
     dni_emit_sum2(b, 1, part, 1, rest, b->dx[0]);
 }
-
-/* A snapshot keeps the number of forwards. */
-static int64_t tell(const dni_layer *layer)
-{
-    return ((const margin_state *)layer->state)->iteration;
-}
-
-static dn_status seek(dni_layer *layer, int64_t position)
-{
-    ((margin_state *)layer->state)->iteration = position;
-    return DN_OK;
-}
-
-const dni_layer_cursor dni_margin_cursor = {tell, seek};
 
 const dni_layer_class dni_layer_margin_inner_product = {
     .type = "MarginInnerProduct",

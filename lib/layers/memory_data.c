@@ -13,6 +13,23 @@ typedef struct memory_state {
     int64_t n, next, batch, item;
 } memory_state;
 
+static int64_t tell(const dni_layer *layer)
+{
+    const memory_state *s = layer->state;
+    return s->next;
+}
+
+static dn_status seek(dni_layer *layer, int64_t place)
+{
+    memory_state *s = layer->state;
+    DNI_REQUIRE(place >= 0 && place % s->batch == 0, DN_E_INVALID, "there is no batch at %lld",
+                (long long)place);
+    s->next = s->n ? place % s->n : place;
+    return DN_OK;
+}
+
+static const dni_layer_cursor cursor = {tell, seek};
+
 static dn_status shape(dni_layer *layer)
 {
     const Cnn__MemoryDataParameter *p = layer->param->memory_data_param;
@@ -27,6 +44,7 @@ static dn_status shape(dni_layer *layer)
     if (layer->num_tops > 1)
         layer->top[1] = dni_shape_of(1, dims);
     s->layer = layer;
+    layer->cursor = &cursor;
     s->batch = dims[0];
     s->item = dni_shape_range(&layer->top[0], 1, 4);
     return DN_OK;
@@ -66,23 +84,6 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
-static int64_t tell(const dni_layer *layer)
-{
-    const memory_state *s = layer->state;
-    return s->next;
-}
-
-static dn_status seek(dni_layer *layer, int64_t place)
-{
-    memory_state *s = layer->state;
-    DNI_REQUIRE(place >= 0 && place % s->batch == 0, DN_E_INVALID, "there is no batch at %lld",
-                (long long)place);
-    s->next = s->n ? place % s->n : place;
-    return DN_OK;
-}
-
-static const dni_layer_cursor cursor = {tell, seek};
-
 const dni_layer_class dni_layer_memory_data = {
     .type = "MemoryData",
     .bottoms_min = 0,
@@ -93,5 +94,4 @@ const dni_layer_class dni_layer_memory_data = {
     .state_size = sizeof(memory_state),
     .shape = shape,
     .forward = forward,
-    .cursor = &cursor,
 };

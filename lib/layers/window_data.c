@@ -55,5 +55,4 @@ const dni_layer_class dni_layer_window_data = {
     .shape = shape,
     .forward = dni_database_forward,
     .teardown = dni_database_teardown,
-    .cursor = &dni_database_cursor,
 };

@@ -37,7 +37,7 @@ static dn_status copy_statistics(const dn_net *net, char *saved, bool back)
 /* One that counts its forwards does the last one again. */
 static dn_status run_layer_again(const dn_net *net, dni_net_layer *l)
 {
-    const dni_layer_cursor *cursor = l->layer.cls->cursor;
+    const dni_layer_cursor *cursor = l->layer.cursor;
     int64_t forwards = cursor ? cursor->tell(&l->layer) : 0;
     dn_status st = cursor ? cursor->seek(&l->layer, forwards - 1) : DN_OK;
     if (!st)

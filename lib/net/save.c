@@ -149,12 +149,6 @@ static dn_status save_safetensors(dn_net *net, const char *path)
 
 /* ---- the interface ----------------------------------------------------------------------- */
 
-static bool ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
 dn_status dn_net_save_weights(dn_net *net, const char *path)
 {
     uint8_t *bytes;
@@ -164,9 +158,9 @@ dn_status dn_net_save_weights(dn_net *net, const char *path)
         return dni_fail(DN_E_INVALID, "dn_net_save_weights: an argument is NULL");
     if (net->wire_only)
         return dni_fail(DN_E_STATE, "the net was created with wire_only: it has no weights");
-    if (ends_in(path, ".h5"))
+    if (dni_ends_with(path, ".h5"))
         return dni_hdf5_save(net, path);
-    if (ends_in(path, ".safetensors"))
+    if (dni_ends_with(path, ".safetensors"))
         return save_safetensors(net, path);
     dn_status st = dni_net_serialise(net, false, &bytes, &size);
     if (st)

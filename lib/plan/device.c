@@ -11,11 +11,6 @@ static bool has_mem(const dni_steps *s, dni_tensor root)
            !dni_base_has(s->base, s->lies_in[root]);
 }
 
-static dni_tensor operand(const dni_op *op, int32_t k)
-{
-    return k < op->num_inputs ? op->inputs[k] : dni_output(op, k - op->num_inputs);
-}
-
 static int32_t num_operands(const dni_op *op)
 {
     return op->num_inputs + op->num_outputs;
@@ -88,8 +83,9 @@ bool dni_sides_need_host(const dni_steps *s, dni_section section)
     for (size_t i = 0; i < s->program->num_ops; i++) {
         const dni_op *op = &s->program->ops[i];
         for (int32_t k = 0; !s->steps[i].on_device && k < num_operands(op); k++) {
-            dni_tensor root =
-                operand(op, k) == DNI_NONE ? DNI_NONE : dni_root(s->program, operand(op, k));
+            dni_tensor root = dni_operand(op, k) == DNI_NONE
+                                  ? DNI_NONE
+                                  : dni_root(s->program, dni_operand(op, k));
             if (root != DNI_NONE && has_mem(s, root) && s->home[s->lies_in[root]] == section)
                 return true;
         }
@@ -174,12 +170,12 @@ dn_status dni_sides_resolve(dni_steps *s, size_t i)
     bool moved = false;
     for (int32_t k = 0; !st && k < num_operands(op); k++) {
         const char *before = span[k] ? span[k]->device : NULL;
-        if (operand(op, k) == DNI_NONE || !pointer[k])
+        if (dni_operand(op, k) == DNI_NONE || !pointer[k])
             continue;
         if (!step->on_device)
-            st = look(s, operand(op, k), &pointer[k]);
+            st = look(s, dni_operand(op, k), &pointer[k]);
         if (!st)
-            st = span_of(s, operand(op, k), pointer[k], &span[k]);
+            st = span_of(s, dni_operand(op, k), pointer[k], &span[k]);
         if (!st)
             pointer[k] = step->on_device ? span[k]->device : span[k]->host;
         moved |= !span[k] || span[k]->device != before;

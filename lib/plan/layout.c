@@ -259,8 +259,7 @@ static double cost_around(search *s, int32_t g)
         const dni_op *op = &s->p->ops[s->members[m]];
         cost += s->nodes[s->members[m]].cost[s->nhwc[g]];
         for (int32_t k = 0; k < op->num_inputs + op->num_outputs; k++) {
-            dni_tensor root = dni_root(
-                s->p, k < op->num_inputs ? op->inputs[k] : dni_output(op, k - op->num_inputs));
+            dni_tensor root = dni_root(s->p, dni_operand(op, k));
             if (root == DNI_NONE || s->pictures[root].seen == s->looks)
                 continue;
             s->pictures[root].seen = s->looks;

@@ -22,15 +22,10 @@ static bool minds_axes(const dni_op *op)
     return !elements && !is_line(op);
 }
 
-static dni_tensor operand(const dni_op *op, int32_t k)
-{
-    return k < op->num_inputs ? op->inputs[k] : dni_output(op, k - op->num_inputs);
-}
-
 /* The storage of operand k if it has three axes. */
 static dni_tensor line_of(const dni_program *p, const dni_op *op, int32_t k)
 {
-    dni_tensor t = operand(op, k);
+    dni_tensor t = dni_operand(op, k);
     return t != DNI_NONE && p->tensors[t].shape.axes == 3 ? dni_root(p, t) : DNI_NONE;
 }
 
@@ -61,11 +56,11 @@ static bool spread(const dni_program *p, const dni_op *op, bool *lines)
     int32_t count = op->num_inputs + op->num_outputs;
     for (int32_t k = 0; k < count && !(strided && !dni_is_copy(p, op)); k++)
         if (line_of(p, op, k) != DNI_NONE && (is_line(op) || lines[line_of(p, op, k)]))
-            shape = &p->tensors[operand(op, k)].shape;
+            shape = &p->tensors[dni_operand(op, k)].shape;
     for (int32_t k = 0; k < count && shape; k++) {
         dni_tensor root = line_of(p, op, k);
         if (root == DNI_NONE || lines[root] ||
-            !(is_line(op) || dni_shape_equal(shape, &p->tensors[operand(op, k)].shape)))
+            !(is_line(op) || dni_shape_equal(shape, &p->tensors[dni_operand(op, k)].shape)))
             continue;
         lines[root] = more = true;
     }

@@ -62,6 +62,11 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(TARGETS, dn_args_targets, 0),
 };
 
+dni_tensor dni_operand(const dni_op *op, int32_t k)
+{
+    return k < op->num_inputs ? op->inputs[k] : dni_output(op, k - op->num_inputs);
+}
+
 const dni_op_kind *dni_op_kind_of(int32_t kind)
 {
     return kind > 0 && kind < DN_OP_KIND_END && kinds[kind].name ? &kinds[kind] : NULL;

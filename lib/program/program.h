@@ -62,6 +62,9 @@ static inline dni_tensor dni_output(const dni_op *op, int32_t k)
     return k < LAST ? op->outputs[k] : op->outputs[LAST] + (k - LAST);
 }
 
+/* Of the inputs, then the outputs. */
+dni_tensor dni_operand(const dni_op *op, int32_t k);
+
 typedef struct dni_program {
     const dni_heap *heap;
     dni_tensor_info *tensors;

@@ -236,7 +236,7 @@ static dn_status copy_state(dn_solver *to, const dn_solver *root)
     for (size_t i = 0; !st && i < root->net->num_layers; i++) {
         const dni_layer *from = &root->net->layers[i].layer;
         dni_layer *layer = &to->net->layers[i].layer;
-        const dni_layer_cursor *cursor = layer->cls->cursor;
+        const dni_layer_cursor *cursor = layer->cursor;
         if (cursor && cursor->tell(layer) != cursor->tell(from))
             st = dni_in(cursor->seek(layer, cursor->tell(from)), "layer '%s'", layer->name);
     }

@@ -101,7 +101,7 @@ static dni_layer *source_of(const dn_solver *s, const Cnn__DeepnetState__Cursor 
     const dn_net *net = dni_solver_net(s, c->net);
     for (size_t i = 0; net && c->layer && i < net->num_layers; i++) {
         dni_layer *layer = &net->layers[i].layer;
-        if (layer->cls->cursor && !strcmp(layer->name, c->layer))
+        if (layer->cursor && !strcmp(layer->name, c->layer))
             return layer;
     }
     return NULL;
@@ -114,12 +114,12 @@ static dn_status seek_sources(dn_solver *s, const Cnn__DeepnetState *ours, int64
     for (*done = 0; ours && *done < ours->n_cursor; ++*done) {
         const Cnn__DeepnetState__Cursor *c = ours->cursor[*done];
         dni_layer *layer = source_of(s, c);
-        positions[*done] = layer ? layer->cls->cursor->tell(layer) : -1;
+        positions[*done] = layer ? layer->cursor->tell(layer) : -1;
         if (!layer)
             continue;
         if (c->records > INT64_MAX / 2) /* it counts on from there */
             return dni_fail(DN_E_DATA, "layer '%s': an impossible position", c->layer);
-        dn_status st = layer->cls->cursor->seek(layer, (int64_t)c->records);
+        dn_status st = layer->cursor->seek(layer, (int64_t)c->records);
         if (st)
             return dni_in(st, "layer '%s'", c->layer);
     }
@@ -134,7 +134,7 @@ static void seek_back(dn_solver *s, const Cnn__DeepnetState *ours, const int64_t
     for (size_t i = 0; i < count; i++) {
         dni_layer *layer = source_of(s, ours->cursor[i]);
         if (layer && positions[i] >= 0)
-            (void)!layer->cls->cursor->seek(layer, positions[i]);
+            (void)!layer->cursor->seek(layer, positions[i]);
     }
     dni_restore_error(&saved);
 }

@@ -97,13 +97,13 @@ static void add_cursors(state_message *m, const dn_net *net, uint32_t index)
 {
     for (size_t i = 0; i < net->num_layers; i++) {
         dni_layer *layer = &net->layers[i].layer;
-        if (!layer->cls->cursor)
+        if (!layer->cursor)
             continue;
         Cnn__DeepnetState__Cursor *c = &m->cursors[m->ours.n_cursor];
         *c = (Cnn__DeepnetState__Cursor)CNN__DEEPNET_STATE__CURSOR__INIT;
         c->layer = (char *)layer->name;
         c->has_records = 1;
-        c->records = (uint64_t)layer->cls->cursor->tell(layer);
+        c->records = (uint64_t)layer->cursor->tell(layer);
         c->has_net = index > 0;
         c->net = index;
         m->cursor_list[m->ours.n_cursor++] = c;

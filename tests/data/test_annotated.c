@@ -459,7 +459,7 @@ static void test_waiting(dn_context *context)
     for (int i = 0; net && i < 3; i++) {
         const dni_layer *data = &net->layers[0].layer;
         CHECK_STATUS(dn_net_forward(net, NULL), i ? DN_E_SHAPE : DN_OK);
-        CHECK_INT(data->cls->cursor->tell(data), 2);
+        CHECK_INT(data->cursor->tell(data), 2);
     }
     dn_solver_free(solver);
 }

@@ -107,10 +107,31 @@ class Messages(unittest.TestCase):
         cases = {'layer {\n  nme: "x"\n}': "2:3: unknown field 'nme'.*did you mean 'name'",
                  'layer {': "'}' is missing", 'name: 3': '1:7: .*string',
                  'name "x"': "':' is missing", 'layer: 3': "'{' is missing",
-                 'name: "x': '1:7: unexpected', 'state { phase: TOAST }': '1:16: .*TOAST'}
+                 'name: "x': '1:7: unexpected', 'state { phase: TOAST }': '1:16: .*TOAST',
+                 'state { phase: 7 }': '1:16: .*7', 'input_dim: [1 2]': "1:15: ',' or ']'",
+                 'name: "a"\n"\\q"': '2:1: unknown escape .q', 'name: "\\u12"': 'escape .u',
+                 'name: "a" name: "b"': "1:11: 'name' is given twice",
+                 'state { } state { level: 1 }': "'state' is given twice"}
         for text, message in cases.items():
             with self.subTest(text), self.assertRaisesRegex(deepnet.ParseError, message):
                 text_format.Parse(text, caffe_pb2.NetParameter())
+
+    def test_text_as_protobuf_reads_it(self):
+        net = text_format.Parse('''
+            name: "\\u00e9\\'\\U0001f600" force_backward: 0x1 input_dim: [010, - 2]
+            layer { loss_weight: [INF, -Infinity, 1e39, NaN, 2f] top: [] }''',
+                                caffe_pb2.NetParameter())
+        self.assertEqual(net.name, "\u00e9'\U0001f600")
+        self.assertIs(net.force_backward, True)
+        self.assertEqual(list(net.input_dim), [8, -2])
+        weights, inf = list(net.layer[0].loss_weight), float('inf')
+        self.assertEqual(weights[:3] + weights[4:], [inf, -inf, inf, 2])
+        self.assertNotEqual(weights[3], weights[3])
+        text_format.Merge('name: "b" state { level: 1 } state { phase: TRAIN }', net)
+        self.assertEqual((net.name, net.state.level), ('b', 1))
+        self.assertEqual(net.state.phase, caffe_pb2.TRAIN)
+        solver = text_format.Parse('device_id: 0 device_id: 1', caffe_pb2.SolverParameter())
+        self.assertEqual(solver.device_id, 1)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 """Messages with the interface of Google's protobuf, as far as Caffe scripts use it. A class is
 made for each message of the schema; a submessage is present once anything in it is set."""
 import array
-import struct
+import ctypes
 
 from . import _wire
 from ._schema import schema
@@ -61,8 +61,8 @@ def convert(field, value):
         return value.encode() if isinstance(value, str) else bytes(value)
     if isinstance(value, (str, bytes)):
         raise TypeError('%s takes a number, not %r' % (where, value))
-    if field.type == 'float':  # as C keeps it
-        return struct.unpack('<f', struct.pack('<f', value))[0]
+    if field.type == 'float':  # as C keeps it: infinite beyond its range
+        return ctypes.c_float(value).value
     if field.type == 'double':
         return float(value)
     if field.type == 'bool':

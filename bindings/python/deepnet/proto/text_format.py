@@ -12,29 +12,39 @@ from ._message import enum_class
 _TOKEN = re.compile(r'''
     (?P<space>\s+|\#[^\n]*|//[^\n]*)
   | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-  | (?P<number>[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?|inf\b|nan\b))
+  | (?P<number>[-+]?\s*(?:0[xX][0-9a-fA-F]+|inf\b|nan\b|
+                        (?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?))
   | (?P<name>-?[A-Za-z_]\w*)
   | (?P<sign>[:{}<>\[\],;])
 ''', re.X)
-_ESCAPE = re.compile(rb'\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))', re.S)
+_ESCAPE = re.compile(rb'\\(?:[xX]([0-9a-fA-F]{1,2})|([0-7]{1,3})|'
+                     rb'(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))|(.))', re.S)
 _ESCAPES = {b'n': b'\n', b't': b'\t', b'r': b'\r', b'a': b'\a', b'b': b'\b', b'f': b'\f',
-            b'v': b'\v'}
-_TRUTH = {'true': True, 't': True, '1': True, 'True': True,
-          'false': False, 'f': False, '0': False, 'False': False}
+            b'v': b'\v', **{sign: sign for sign in (b'\\', b"'", b'"', b'?')}}
+_TRUTH = {'true': True, 't': True, 'True': True, 'false': False, 'f': False, 'False': False}
+
+
+def _integer(word):
+    octal = re.fullmatch(r'([-+]?)0([0-7]+)', word)
+    return int(octal[1] + octal[2], 8) if octal else int(word, 0)
 
 
 def _unescape(quoted):
     def one(match):
-        hexadecimal, octal, other = match.groups()
+        hexadecimal, octal, *points, other = match.groups()
         if hexadecimal:
             return bytes([int(hexadecimal, 16)])
-        return bytes([int(octal, 8) & 255]) if octal else _ESCAPES.get(other, other)
+        if any(points):
+            return chr(int(points[0] or points[1], 16)).encode('utf-8', 'surrogateescape')
+        if not octal and other not in _ESCAPES:
+            raise ValueError('unknown escape \\%s in a string' % other.decode('latin-1'))
+        return bytes([int(octal, 8) & 255]) if octal else _ESCAPES[other]
     return _ESCAPE.sub(one, quoted[1:-1].encode('utf-8', 'surrogateescape'))
 
 
 class _Reader:
-    def __init__(self, text):
-        self.text, self.tokens, at = text, [], 0
+    def __init__(self, text, once=False):
+        self.text, self.once, self.tokens, at = text, once, [], 0
         while at < len(text):
             match = _TOKEN.match(text, at)
             if not match:
@@ -75,7 +85,11 @@ class _Reader:
                 near = difflib.get_close_matches(name, message._fields, 1)
                 self.fail("unknown field '%s' in %s%s" % (
                     name, message._name, "; did you mean '%s'?" % near[0] if near else ''), at)
-            self.field(message, message._fields[name])
+            field = message._fields[name]
+            if self.once and field.label != 'repeated' and message.HasField(name) and \
+                    name != 'device_id':  # forks that train on several at once give several
+                self.fail("'%s' is given twice" % name, at)
+            self.field(message, field)
             if not self.accept(','):
                 self.accept(';')
 
@@ -87,7 +101,8 @@ class _Reader:
             return self.value(message, field)
         while not self.accept(']'):
             self.value(message, field)
-            self.accept(',')
+            if not self.accept(',') and self.peek() != ']':
+                self.fail("',' or ']' is missing", self.tokens[self.at][2])
 
     def value(self, message, field):
         if field.kind == 'message':
@@ -106,21 +121,29 @@ class _Reader:
 
     def scalar(self, field):
         kind, word, at = self.take()
+        if kind == 'number':
+            word = ''.join(word.split())  # a sign may stand apart
         if field.type in ('string', 'bytes') and kind == 'string':
-            raw = _unescape(word)
-            while self.tokens[self.at][0] == 'string':
-                raw += _unescape(self.take()[1])
+            raw = b''
+            try:
+                raw += _unescape(word)
+                while self.tokens[self.at][0] == 'string':
+                    _, word, at = self.take()
+                    raw += _unescape(word)
+            except ValueError as error:
+                self.fail(str(error), at)
             return raw if field.type == 'bytes' else raw.decode('utf-8', 'surrogateescape')
         try:
             if field.kind == 'enum' and kind in ('name', 'number'):
-                return (enum_class(field.type).Value(word) if kind == 'name' else int(word, 0))
-            if field.type == 'bool' and word in _TRUTH:
-                return _TRUTH[word]
+                value = enum_class(field.type).Value(word) if kind == 'name' else _integer(word)
+                enum_class(field.type).Name(value)
+                return value
+            if field.type == 'bool':
+                return _TRUTH[word] if word in _TRUTH else bool((0, 1).index(_integer(word)))
             if field.type in ('float', 'double') and kind in ('number', 'name'):
-                return float(word.rstrip('fF') if word[-3:] != 'inf' else word)
-            if kind == 'number' and field.type not in ('string', 'bytes', 'bool'):
-                octal = re.fullmatch(r'([-+]?)0([0-7]+)', word)
-                return int(octal[1] + octal[2], 8) if octal else int(word, 0)
+                return float(word if word.lower().endswith('inf') else word.rstrip('fF'))
+            if kind == 'number' and field.type not in ('string', 'bytes'):
+                return _integer(word)
         except ValueError:
             pass
         self.fail("field '%s' takes a value of type %s, not %s"
@@ -128,12 +151,16 @@ class _Reader:
 
 
 def Merge(text, message):
-    """Adds what a prototxt says to a message, and returns that. ParseError says where."""
+    """Adds what a prototxt says to a message, and returns that; of a field given twice, the
+    last stands. ParseError says where."""
     _Reader(text.decode() if isinstance(text, bytes) else text).message(message)
     return message
 
 
-Parse = Merge
+def Parse(text, message):
+    """The same, but a field given twice is an error, as it is when a net is run."""
+    _Reader(text.decode() if isinstance(text, bytes) else text, True).message(message)
+    return message
 
 
 def _quote(value):

@@ -159,7 +159,7 @@ static dn_status run(void *user, void *const *in, void *const *out)
         cut(layer, in[0], n, s->C, h, w, x.u);
         if (layer->num_bottoms > 2)
             cut(layer, in[2], n, COLOURS, h, w, x.image);
-        if (h * w)
+        if (h * w > 0)
             infer(s, &x, h, w, own->max_iter);
         for (int64_t i = 0; i < s->C * h * w; i++)
             dni_put(out[0], layer->dtype,

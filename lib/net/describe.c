@@ -123,7 +123,7 @@ static void describe_memory(const dn_net *net, dni_text *text)
                     m.total);
 }
 
-dn_status dni_net_describe(dn_net *net, uint32_t what, const dni_plan *update, char **out)
+dn_status dni_net_describe(dn_net *net, uint32_t what, dni_plan *update, char **out)
 {
     if (net->shapes_changed) {
         dn_status st = dn_net_reshape(net);

@@ -141,7 +141,7 @@ struct dn_net {
 
 /* A net of an already read file (takes it over on success); the solver creates its nets so. */
 /* describe.c: dn_net_describe; update (NULL: none): printed behind the net's plan. */
-dn_status dni_net_describe(dn_net *net, uint32_t what, const dni_plan *update, char **out);
+dn_status dni_net_describe(dn_net *net, uint32_t what, dni_plan *update, char **out);
 dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
                          const dni_net_state *state, const dn_net_options *options,
                          uint64_t seed);

@@ -455,7 +455,7 @@ static const dni_choice *choice_of(const dni_plan *plan, size_t op)
     return plan->fused.program ? &plan->fused.choices[op] : &plan->plain.choices[op];
 }
 
-const char *dni_plan_implementation(const dni_plan *plan, size_t op)
+const char *dni_plan_implementation(dni_plan *plan, size_t op)
 {
     const dni_steps *s = plan->fused.program ? &plan->fused : &plan->plain;
     dni_choice *c = &s->choices[op];

@@ -79,7 +79,8 @@ bool dni_plan_readable(const dni_plan *plan, dni_tensor tensor);
 dni_plan_sizes dni_plan_size(const dni_plan *plan);
 /* What whole runs run, and how. */
 const dni_program *dni_plan_program(const dni_plan *plan);
-const char *dni_plan_implementation(const dni_plan *plan, size_t op); /* "cpu:sgemm" */
+/* "cpu:sgemm", written anew by an op that describes itself. */
+const char *dni_plan_implementation(dni_plan *plan, size_t op);
 double dni_plan_cost(const dni_plan *plan, size_t op); /* ns, one thread; 0: unknown */
 /* Bytes that the op keeps from its preparation; bit i of *unread: in place of input i, which
  * runs do not read. */
@@ -93,7 +94,7 @@ bool dni_plan_has_device(const dni_plan *plan);
 bool dni_plan_on_device(const dni_plan *plan, size_t op);
 /* print.c: the steps of whole runs as a table, and those of the update behind them (NULL:
  * none); layer_name knows the layers of both. */
-void dni_plan_print(const dni_plan *plan, const dni_plan *update,
+void dni_plan_print(dni_plan *plan, dni_plan *update,
                     const char *(*layer_name)(void *user, int32_t layer), void *user,
                     dni_text *text);
 const char *dni_plan_declined(const dni_plan *plan, size_t op); /* "cpu: why"; "" */

@@ -97,8 +97,8 @@ static double limit_of_runs(const dni_plan *plan)
     return total;
 }
 
-static void print_step(const dni_plan *plan, size_t i, size_t base, double total,
-                       const char *layer, dni_text *text)
+static void print_step(dni_plan *plan, size_t i, size_t base, double total, const char *layer,
+                       dni_text *text)
 {
     const dni_program *p = dni_plan_program(plan);
     const dni_op *op = &p->ops[i];
@@ -121,11 +121,11 @@ static void print_step(const dni_plan *plan, size_t i, size_t base, double total
     dni_text_printf(text, "\n");
 }
 
-void dni_plan_print(const dni_plan *plan, const dni_plan *update,
+void dni_plan_print(dni_plan *plan, dni_plan *update,
                     const char *(*layer_name)(void *user, int32_t layer), void *user,
                     dni_text *text)
 {
-    const dni_plan *const plans[2] = {plan, update};
+    dni_plan *const plans[2] = {plan, update};
     double total = limit_of_runs(plan) + (update ? limit_of_runs(update) : 0);
     size_t base = 0;
     dni_text_printf(text, "%4s %-7s %-20s %-32s %-6s %10s %14s %10s %7s %10s  %s\n", "step",

@@ -35,7 +35,8 @@ def declared():
 
 
 def listed():
-    text = re.sub(r'/\*.*?\*/', '', open(os.path.join(root, 'lib/deepnet.syms')).read(), flags=re.S)
+    path = os.path.join(root, 'lib/deepnet.syms')
+    text = re.sub(r'/\*.*?\*/', '', open(path).read(), flags=re.S)
     return set(re.findall(r'\b(dn_\w+);', text))
 
 

@@ -200,9 +200,9 @@ class Layers(InFolder):
 
     @staticmethod
     def interrupted(make, after, module=None):
-        """Whether make() calls layers back, or check(), more than `after` times, or functions of
-        a module; then the next call is interrupted before its first line, where Python runs the
-        handlers of signals too."""
+        """Whether make() calls layers back, or check(), or functions of a module, more than
+        `after` times; then the next call is interrupted before its first line, where Python
+        runs the handlers of signals too."""
         left, places = after, (('deepnet._layer', 'call'), ('deepnet._errors', 'check'))
 
         def profile(frame, event, _):

@@ -167,7 +167,7 @@ def calling_back(function, *arguments):
             keep_interrupt(what.exc_value)
         else:
             hook(what)
-    try:  # no context manager: a signal's handler may come before the first line of its __exit__
+    try:  # no context manager: a handler may run before the first line of its __exit__
         sys.unraisablehook = caught
         return function(*arguments)
     except BaseException:  # a second Ctrl-C, as the call returned: nobody comes to check()

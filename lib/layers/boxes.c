@@ -88,7 +88,5 @@ void dni_detect_rows(dni_builder *b, dni_detected *d, dni_layer *layer,
 {
     *d = (dni_detected){layer, dni_tensor_shape(b, b->y[0])->dim[2], 2};
     dni_tensor rows = dni_detect(b, d, args, num_inputs, inputs, most);
-    dn_args_copy copy = {
-        .axes = 1, .dim = {d->lowered * 7}, .x_stride = {1}, .y_stride = {1}, .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &copy, 1, &rows, 1, b->y);
+    dni_emit_rows(b, d->lowered, 7, 7, 0, 7, 0, rows, b->y[0]);
 }

@@ -21,11 +21,9 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     const dni_shape *y = &layer->top[0];
     dni_tensor none = dni_temp(b, b->dtype, 1, &y->dim[1]);
-    dn_args_copy first = {
-        .axes = 1, .dim = {y->dim[1]}, .x_stride = {1}, .y_stride = {1}, .alpha = 1};
     dni_emit_fill(b, none, 0);
     dni_emit_fill(b, b->y[0], 1);
-    dni_emit(b, DN_OP_COPY, &first, DNI_TENSORS(none), DNI_TENSORS(b->y[0]));
+    dni_emit_rows(b, 1, y->dim[1], y->dim[1], 0, y->dim[1], 0, none, b->y[0]);
 }
 
 const dni_layer_class dni_layer_continuation_indicator = {

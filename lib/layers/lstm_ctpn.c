@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Lstm (junhyukoh's caffe-lstm, CTPN's and text recognisers' forks): LSTM's formula over the T
- * steps of N sequences, each from a state of 0 in every run.
+ * steps of N sequences, each from a state of 0 in every run, or with bottom 1 from the last
+ * run's.
  * lstm_param: num_output D (required), weight_filler, bias_filler, batch_size N,
  * clipping_threshold (0: none; the gradients of pre-activations are cut to its size).
- * bottom: x (T, N, ...), top (T, N, D); with batch_size, or of two axes, x (T N, ...), the
- * sequences side by side in each step, and top (T N, D). A second bottom, which marks where
- * sequences go on, is not supported. weights: W_x (4 D, I), W_h (4 D, D), b (4 D).
- * Gradient: through the T steps. */
+ * bottoms: x (T, N, ...), top (T, N, D); with batch_size, or of two axes, x (T N, ...), the
+ * sequences side by side in each step, and top (T N, D); [cont (T N), 0 where a sequence
+ * begins]. weights: W_x (4 D, I), W_h (4 D, D), b (4 D).
+ * Gradient: through the T steps; none to cont. */
 #include "layers/recurrent.h"
 
 static dn_status read_sizes(dni_layer *layer)
@@ -57,15 +58,23 @@ static dn_status shape(dni_layer *layer)
     DNI_REQUIRE(r->I == layer->weight[0].shape.dim[1], DN_E_SHAPE,
                 "%lld inputs, the weights were made for %lld", (long long)r->I,
                 (long long)layer->weight[0].shape.dim[1]);
-    return dni_recurrent_steps(layer);
+    if (layer->num_bottoms > 1) {
+        int64_t count = dni_shape_count(&layer->bottom[1]);
+        DNI_REQUIRE(count == r->T * r->N, DN_E_SHAPE,
+                    "bottom 1 has %lld values, one for each of %lld steps is needed",
+                    (long long)count, (long long)(r->T * r->N));
+        st = dni_recurrent_carry(layer);
+    }
+    return st ? st : dni_recurrent_steps(layer);
 }
 
 const dni_layer_class dni_layer_lstm_ctpn = {
     .type = "Lstm",
     .bottoms_min = 1,
-    .bottoms_max = 1,
+    .bottoms_max = 2,
     .tops_min = 1,
     .tops_max = 1,
+    .no_gradient = 1u << 1,
     .state_size = sizeof(dni_recurrent),
     .setup = setup,
     .shape = shape,

@@ -77,9 +77,9 @@ dn_status dni_recurrent_setup(dni_layer *layer, int32_t states, int64_t gates)
     return st;
 }
 
-/* States start from zero, and again when the number of sequences changes. */
-static dn_status make_carry(dni_layer *layer, dni_recurrent *r)
+dn_status dni_recurrent_carry(dni_layer *layer)
 {
+    dni_recurrent *r = layer->state;
     int64_t count = r->N * r->D;
     if (r->expose || count == r->carry_count || layer->wire_only)
         return DN_OK;
@@ -133,7 +133,7 @@ dn_status dni_recurrent_shape(dni_layer *layer)
     if (!st)
         st = check_states(layer, r);
     if (!st)
-        st = make_carry(layer, r);
+        st = dni_recurrent_carry(layer);
     return st ? st : dni_recurrent_steps(layer);
 }
 
@@ -245,13 +245,7 @@ dni_tensor dni_step_take(const dni_recurrent *r, dni_builder *b, dni_tensor all,
 {
     int64_t count = r->N * cols;
     dni_tensor step = dni_step_temp(r, b, cols);
-    dn_args_copy args = {.axes = 1,
-                         .dim = {count},
-                         .x_stride = {1},
-                         .y_stride = {1},
-                         .x_offset = t * count,
-                         .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &args, DNI_TENSORS(all), DNI_TENSORS(step));
+    dni_emit_rows(b, 1, count, count, t * count, count, 0, all, step);
     return step;
 }
 
@@ -259,13 +253,7 @@ void dni_step_put(const dni_recurrent *r, dni_builder *b, dni_tensor step, dni_t
                   int64_t t, int64_t cols)
 {
     int64_t count = r->N * cols;
-    dn_args_copy args = {.axes = 1,
-                         .dim = {count},
-                         .x_stride = {1},
-                         .y_stride = {1},
-                         .y_offset = t * count,
-                         .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &args, DNI_TENSORS(step), DNI_TENSORS(all));
+    dni_emit_rows(b, 1, count, count, 0, count, t * count, step, all);
 }
 
 static dn_args_gemm step_product(const dni_recurrent *r, bool forward)

@@ -35,6 +35,8 @@ dn_status dni_recurrent_weight(dni_layer *layer, int64_t rows, int64_t cols);
 dn_status dni_recurrent_bias(dni_layer *layer, int64_t count);
 dn_status dni_recurrent_shape(dni_layer *layer);
 dn_status dni_recurrent_steps(dni_layer *layer); /* room for T of them */
+/* States are carried: from zero, and again so when the number of sequences changes. */
+dn_status dni_recurrent_carry(dni_layer *layer);
 void dni_recurrent_teardown(dni_layer *layer);
 
 /* (T, N, width): x W_x^T + b + x_static W_static^T. */

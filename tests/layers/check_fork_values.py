@@ -77,6 +77,30 @@ def lstm(rng):
 
 
 @case
+def lstm_goes_on(rng):
+    """junhyukoh's with a second bottom: the state of the last run goes on where it is not 0."""
+    T, N, I, H = 4, 2, 3, 5
+    wx, wh, b = rng.normal(0, 1, (4 * H, I)), rng.normal(0, 1, (4 * H, H)), rng.normal(0, 1, 4 * H)
+    cont = np.array([[0, 1], [1, 1], [1, 0], [1, 1]])
+    made = net("layer { name: 'l' type: 'Lstm' bottom: 'x' bottom: 'c' top: 'y' lstm_param { num_output: "
+               "5 batch_size: 2 } }", {'x': np.zeros((T * N, I)), 'c': cont.reshape(T * N, 1)})
+    for weight, value in zip(made.params['l'], (wx, wh, b)):
+        weight.data[...] = value
+    h, c = np.zeros((N, H)), np.zeros((N, H))
+    for _ in range(3):
+        x, want = rng.normal(0, 1, (T, N, I)), []
+        for t in range(T):
+            on = cont[t].reshape(N, 1)
+            i, f, o, g = np.split(x[t] @ wx.T + (on * h) @ wh.T + b, 4, 1)
+            c = on * sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            want.append(h)
+        made.blobs['x'].data[...] = x.reshape(T * N, I)
+        made.forward()
+        close('top', made.blobs['y'].data, np.concatenate(want))
+
+
+@case
 def mish(rng):
     x = np.concatenate([rng.normal(0, 2, 57), [-90, -30, 0, 30, 90]]).reshape(2, 31)
     for layers in ("layer { name: 'l' type: 'Mish' bottom: 'x' top: 'y' }",

@@ -669,6 +669,9 @@ const gradient_row gradient_rows[] = {
     {"WeightedEuclideanLoss", X4 IN("xt", "dim: 2 dim: 3 dim: 4 dim: 5") IN("xw", "dim: 2 dim: 60")
      L("WeightedEuclideanLoss", "bottom: 'x' bottom: 'xt' bottom: 'xw' top: 'y' loss_weight: 3"),
      0},
+    {"Lstm", IN("x", "dim: 6 dim: 3") IN("c", "dim: 6 dim: 1")
+     L("Lstm", "bottom: 'x' bottom: 'c' top: 'y' lstm_param { num_output: 2 weight_filler { type: "
+               "'gaussian' std: 0.5 } }"), 0},
 };
 
 const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];

@@ -113,6 +113,14 @@ static const struct refusal {
      DN_E_SHAPE, "square"},
     {IN("dim: 65537 dim: 1 dim: 1") L("Lstm", "lstm_param { num_output: 1 }"), DN_E_LIMIT,
      "65537 time steps"},
+    {IN("dim: 6 dim: 1") "layer { name: 'l' type: 'Lstm' bottom: 'x' bottom: 'c' top: 'y' "
+                         "lstm_param { "
+                         "num_output: 1 } } ",
+     DN_E_NET, "'c'"},
+    {IN("dim: 6 dim: 2") "layer { name: 'l' type: 'Lstm' bottom: 'x' bottom: 'x' top: 'y' "
+                         "lstm_param { "
+                         "num_output: 1 } } ",
+     DN_E_SHAPE, "bottom 1 has 12 values, one for each of 6"},
     {X4 L("Dropout", "dropout_param { dropout_ratio: 1 }"), DN_E_NET, "dropout_ratio"},
     {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), DN_E_NET, "end_axis"},
     {X4 L("Reshape", "reshape_param { shape { dim: 7 } }"), DN_E_SHAPE, "120"},

@@ -3,7 +3,8 @@
  * for one index of many; a BLOCKS kernel is a body for one block of BLOCK threads that work
  * together, written as a sequence of THREADS regions with a barrier after each. Compiled by
  * nvcc they are grid-stride kernels; compiled as C, loops: so the checker sees the same
- * arithmetic without a GPU. Sources stay in what C11 and C++ have in common. */
+ * arithmetic without a GPU; or, with CUDA_AS_THREADS, C whose blocks are threads, which shows
+ * what loops hide (tests/kernels/threads.c). Sources stay in what C11 and C++ have in common. */
 #ifndef DN_KERNELS_CUDA_GRID_CUH
 #define DN_KERNELS_CUDA_GRID_CUH
 
@@ -72,14 +73,22 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 #else
 
 #define DEVICE static inline
-#define SHARED
 #define ALIGNED _Alignas(16)
+#define UNROLL
+
+#ifdef CUDA_AS_THREADS
+#include "threads.cuh"
+#else
+#define SHARED
 #define THREADS(t) for (int lane = 0, t = lane_of(0); lane < BLOCK; t = lane_of(++lane))
 #define BARRIER() ((void)0)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]
 #define LANE(t) (t)
-#define UNROLL
 #define IDLE(condition) (condition)
+#define RUN_ALL(body, op, args, n)                                                             \
+    for (int64_t block = 0; block < n; block++)                                                \
+    body(args, in_some_order(op, block, n))
+#endif
 
 /* All indices, or blocks, of a kernel, one after the other. */
 typedef void (*cuda_loop)(const dn_op *op, const void *args, int64_t n);
@@ -118,10 +127,13 @@ static inline int lane_of(int lane)
 
 #define BLOCKS(name, args_type)                                                                \
     DEVICE void name##_block(const args_type *a, int64_t block);                               \
+    static void name##_body(const void *args, int64_t block)                                   \
+    {                                                                                          \
+        name##_block((const args_type *)args, block);                                          \
+    }                                                                                          \
     static void name##_loop(const dn_op *op, const void *args, int64_t n)                      \
     {                                                                                          \
-        for (int64_t block = 0; block < n; block++)                                            \
-            name##_block((const args_type *)args, in_some_order(op, block, n));                \
+        RUN_ALL(name##_body, op, args, n);                                                     \
     }                                                                                          \
     static void name(const dn_op *op, const args_type *a, int64_t n)                           \
     {                                                                                          \

@@ -14,7 +14,9 @@ typedef struct fake_cuda_control {
     int driver;       /* the driver's version, if it is too old */
     int no_capture;   /* streams cannot be recorded */
     int gone;         /* the driver has ended */
-    int left;         /* a library's call of CUDA failed with this: the last error, once */
+    int soon; /* streams that are made now do what waits for nothing at once; 0: when waited for
+               */
+    int left; /* a library's call of CUDA failed with this: the last error, once */
     /* Counted. */
     long launches, given, recordings, replays, allocations;
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */

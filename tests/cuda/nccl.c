@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * nccl.c: what the CUDA module calls of NCCL: ranks meet at each mean, in host memory. One that
- * was aborted lets all go. */
+ * nccl.c: what the CUDA module calls of NCCL: ranks meet at each mean, in host memory, when all
+ * before it in their streams is done; what it makes is there when somebody waits for it. One
+ * that was aborted lets all go. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>
+
+#include "stream.h"
 
 enum { MOST = 8 };
 
@@ -75,6 +78,18 @@ static bool meet(group *g)
     return whole;
 }
 
+typedef struct mean {
+    float *to, *values;
+    size_t count;
+} mean;
+
+static void put_mean(void *args)
+{
+    const mean *m = args;
+    memcpy(m->to, m->values, m->count * sizeof *m->values);
+    free(m->values);
+}
+
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type,
                            ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
 {
@@ -83,18 +98,24 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
         return ncclUnhandledCudaError;
     if (from != to || type != ncclFloat || op != ncclAvg || !stream)
         return ncclInvalidArgument;
+    stream->finish(stream);
     g->data[comm->rank] = to;
     g->size = count;
     if (!meet(g))
         return ncclRemoteError;
-    for (size_t i = 0; comm->rank == 0 && i < count; i++) {
+    mean m = {to, malloc(count * sizeof(float)), count};
+    for (size_t i = 0; i < count; i++) {
         float sum = 0;
         for (int r = 0; r < g->count; r++)
             sum += g->data[r][i];
-        for (int r = 0; r < g->count; r++)
-            g->data[r][i] = sum / (float)g->count;
+        m.values[i] = sum / (float)g->count;
     }
-    return g->size == count && meet(g) ? ncclSuccess : ncclRemoteError;
+    if (g->size != count || !meet(g)) {
+        free(m.values);
+        return ncclRemoteError;
+    }
+    fake_do(stream, put_mean, &m, sizeof m);
+    return ncclSuccess;
 }
 
 static ncclResult_t leave(ncclComm_t comm, bool abort)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * runtime.c: what the CUDA module calls of the CUDA runtime, on two devices that are not there:
- * their memory is the host's and work is done when it is asked for, or recorded and done by
- * each replay. What a real one would hold against the caller is held here too: memory of one
- * device used with another one current, work in a stream that is not the caller's, anything but
- * work for the stream that is recorded while one is. */
+ * their memory is the host's and work is done as late as a stream may do it, when somebody
+ * waits for it, or recorded and done so by each replay. What a real one would hold against the
+ * caller is held here too: memory of one device used with another one current, work in a stream
+ * that is not the caller's, anything but work for the stream that is recorded while one is, a
+ * copy from memory that is not pinned, for which the host would wait. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -13,10 +14,12 @@
 #include "grid.cuh"
 #include "stream.h"
 
-enum { DEVICES = 2, MOST = 65536 };
+enum { DEVICES = 2, MOST = 65536, MOST_STREAMS = 1024, MOST_TODO = 4096 };
 
 struct CUevent_st {
     int device;
+    cudaStream_t stream; /* it was recorded in, NULL: in none; */
+    long at;             /* when so much had been queued there */
 };
 
 typedef struct piece {
@@ -42,11 +45,120 @@ __attribute__((visibility("default"))) long fake_cuda_live(void);
 __attribute__((visibility("default"))) void *fake_cuda_current(void *set);
 __attribute__((visibility("default"))) void *fake_cuda_stream(int device);
 
-static struct CUstream_st given[DEVICES] = {{0, NULL}, {1, NULL}};
+/* Streams stay where they are, as events go on pointing to them: those given by the host come
+ * first. */
+static struct CUstream_st streams[MOST_STREAMS];
+static pthread_mutex_t streams_lock;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void begin(void)
+{
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&streams_lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+}
+
+static void lock_streams(void)
+{
+    pthread_once(&once, begin);
+    pthread_mutex_lock(&streams_lock);
+}
+
+static void unlock_streams(void)
+{
+    pthread_mutex_unlock(&streams_lock);
+}
+
+/* ---- what is to be done ------------------------------------------------------------------ */
+
+typedef struct wait_until {
+    cudaStream_t stream;
+    long at;
+} wait_until;
+
+static void run_until(cudaStream_t stream, long at);
+
+static void wait_here(void *args)
+{
+    const wait_until *w = args;
+    run_until(w->stream, w->at);
+}
+
+static void run_next(cudaStream_t stream)
+{
+    fake_node node =
+        stream->todo.nodes[stream->ran - (stream->queued - (long)stream->todo.count)];
+    node.work(node.args);
+    free(node.args);
+    if (++stream->ran == stream->queued)
+        stream->todo.count = 0;
+}
+
+static void run_until(cudaStream_t stream, long at)
+{
+    while (stream->ran < at)
+        run_next(stream);
+}
+
+static bool may_run(cudaStream_t stream)
+{
+    size_t next = stream->todo.count - (size_t)(stream->queued - stream->ran);
+    const fake_node *node = &stream->todo.nodes[next];
+    const wait_until *w = node->args;
+    return node->work != wait_here || w->stream->ran >= w->at;
+}
+
+static void more(cudaStream_t stream)
+{
+    if (stream->queued - stream->ran > MOST_TODO)
+        run_until(stream, stream->queued);
+    while (stream->soon && stream->ran < stream->queued && may_run(stream))
+        run_next(stream);
+}
+
+static void finish(cudaStream_t stream)
+{
+    lock_streams();
+    run_until(stream, stream->queued);
+    unlock_streams();
+}
+
+/* Of a device; -1: of all. */
+static void finish_all(int device)
+{
+    lock_streams();
+    for (int i = 0; i < MOST_STREAMS; i++)
+        if (streams[i].more && (device < 0 || streams[i].device == device))
+            run_until(&streams[i], streams[i].queued);
+    unlock_streams();
+}
+
+/* Of the caller's own streams the first is the one that computes; those after it may be ahead.
+ */
+static cudaStream_t make_stream(int from, int end, int device)
+{
+    cudaStream_t stream = NULL;
+    lock_streams();
+    for (int i = from; i < end && !stream; i++)
+        if (!streams[i].there)
+            stream = &streams[i];
+    if (stream) {
+        stream->there = true;
+        stream->device = device;
+        stream->soon = fake_cuda.soon != 0;
+        stream->lock = &streams_lock;
+        stream->more = more;
+        stream->finish = finish;
+    }
+    unlock_streams();
+    return stream;
+}
 
 void *fake_cuda_stream(int device)
 {
-    return &given[device];
+    return streams[device].there ? &streams[device] : make_stream(device, device + 1, device);
 }
 
 long fake_cuda_live(void)
@@ -87,11 +199,11 @@ static void let_go(void)
 
 static cudaError_t in_stream(cudaStream_t stream)
 {
-    if (!stream || stream->device != current)
+    if (!stream || !stream->there || stream->device != current)
         return done(cudaErrorInvalidResourceHandle);
     if (recorded && stream != recorded)
         return done(cudaErrorStreamCaptureImplicit);
-    if (stream >= given && stream < given + DEVICES)
+    if (stream < streams + DEVICES)
         count(fake_cuda.given);
     return done(cudaSuccess);
 }
@@ -99,16 +211,16 @@ static cudaError_t in_stream(cudaStream_t stream)
 /* ---- kernels ----------------------------------------------------------------------------- */
 
 typedef struct launch {
-    const dn_op *op;
+    dn_op op; /* whose own may be gone by then: all that loops ask of it */
     cuda_loop loop;
     int64_t n;
-    char args[];
+    _Alignas(16) char args[];
 } launch;
 
 static void run_launch(void *at)
 {
     launch *l = at;
-    l->loop(l->op, l->args, l->n);
+    l->loop(&l->op, l->args, l->n);
 }
 
 void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes, int64_t n)
@@ -122,7 +234,7 @@ void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes
     if (in_stream(stream) != cudaSuccess)
         return;
     launch *l = malloc(sizeof *l + bytes);
-    *l = (launch){op, loop, n};
+    *l = (launch){.op = {.backend = op->backend}, .loop = loop, .n = n};
     memcpy(l->args, args, bytes);
     fake_do(stream, run_launch, l, sizeof *l + bytes);
     free(l);
@@ -206,6 +318,8 @@ cudaError_t cudaFree(void *ptr)
     start_device();
     if (ptr && not_recording() != cudaSuccess && !is_lost())
         return last;
+    if (ptr)
+        finish_all(current);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < used && ptr; i++)
         if (pieces[i].start == ptr && pieces[i].device == current) {
@@ -219,17 +333,49 @@ cudaError_t cudaFree(void *ptr)
     return done(error);
 }
 
+/* Pinned memory, whose begin and end are kept. */
+static char *pinned[MOST][2];
+
+static bool is_pinned(const void *ptr, size_t bytes)
+{
+    bool is = false;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < MOST && pinned[i][1] && !is; i++)
+        is = pinned[i][0] && (const char *)ptr >= pinned[i][0] &&
+             (const char *)ptr + bytes <= pinned[i][1];
+    pthread_mutex_unlock(&lock);
+    return is;
+}
+
 cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
 {
     (void)flags;
-    *out = calloc(1, bytes);
-    return done(*out ? cudaSuccess : cudaErrorMemoryAllocation);
+    if (not_recording() != cudaSuccess)
+        return last;
+    char *start = calloc(1, bytes);
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < MOST && start; i++)
+        if (!pinned[i][0]) {
+            pinned[i][0] = start;
+            pinned[i][1] = start + bytes;
+            break;
+        }
+    pthread_mutex_unlock(&lock);
+    *out = start;
+    return done(start ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaFreeHost(void *ptr) /* nothing says that NULL is no error */
 {
     let_go();
     start_device();
+    if (ptr)
+        finish_all(-1);
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < MOST && pinned[i][1] && ptr; i++)
+        if (pinned[i][0] == ptr)
+            pinned[i][0] = NULL;
+    pthread_mutex_unlock(&lock);
     free(ptr);
     return done(ptr ? cudaSuccess : cudaErrorInvalidValue);
 }
@@ -239,6 +385,21 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
     *total = fake_cuda.limit ? fake_cuda.limit : (size_t)2 << 30;
     *left = *total > fake_cuda.held ? *total - fake_cuda.held : 0;
     return cudaSuccess;
+}
+
+typedef struct copy {
+    void *to;
+    const void *from; /* NULL: it is cleared */
+    size_t bytes;
+} copy;
+
+static void run_copy(void *args)
+{
+    const copy *c = args;
+    if (c->from)
+        memcpy(c->to, c->from, c->bytes);
+    else
+        memset(c->to, 0, c->bytes);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
@@ -251,10 +412,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
         return done(cudaErrorInvalidDevicePointer);
     if (kind == cudaMemcpyDeviceToDevice && device_of(from) != current)
         return done(cudaErrorInvalidDevicePointer);
-    if (kind == cudaMemcpyHostToDevice && device_of(from) >= 0)
+    if (kind == cudaMemcpyHostToDevice && !is_pinned(from, bytes))
         return done(cudaErrorInvalidValue);
     __atomic_add_fetch(&fake_cuda.copied[kind], bytes, __ATOMIC_RELAXED);
-    memcpy(to, from, bytes);
+    fake_do(stream, run_copy, &(copy){to, from, bytes}, sizeof(copy));
+    if (kind == cudaMemcpyDeviceToHost && !is_pinned(to, bytes))
+        finish(stream); /* as the real one does */
     return cudaSuccess;
 }
 
@@ -262,9 +425,9 @@ cudaError_t cudaMemsetAsync(void *device, int value, size_t bytes, cudaStream_t 
 {
     if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
         return last;
-    if (device_of(device) != current)
+    if (device_of(device) != current || value)
         return done(cudaErrorInvalidDevicePointer);
-    memset(device, value, bytes);
+    fake_do(stream, run_copy, &(copy){device, NULL, bytes}, sizeof(copy));
     return cudaSuccess;
 }
 
@@ -343,19 +506,20 @@ cudaError_t cudaDriverGetVersion(int *version)
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 {
-    (void)flags;
     if (is_lost())
         return done(cudaSuccess);
-    *out = malloc(sizeof **out);
-    **out = (struct CUstream_st){current, NULL};
+    if (flags != cudaStreamNonBlocking) /* it would wait for the host's legacy stream */
+        return done(cudaErrorInvalidValue);
+    *out = make_stream(DEVICES, MOST_STREAMS, current);
     count(live_streams);
-    return cudaSuccess;
+    return *out ? cudaSuccess : done(cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     let_go();
-    free(stream);
+    finish(stream);
+    stream->there = false;
     __atomic_fetch_sub(&live_streams, 1, __ATOMIC_RELAXED);
     return cudaSuccess;
 }
@@ -372,13 +536,22 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     let_go();
     count(fake_cuda.waits);
-    return not_recording() != cudaSuccess ? last : in_stream(stream);
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
+        return last;
+    finish(stream);
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     (void)flags;
-    return event ? in_stream(stream) : done(cudaErrorInvalidResourceHandle);
+    if (!event)
+        return done(cudaErrorInvalidResourceHandle);
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
+        return last;
+    if (event->stream)
+        fake_do(stream, wait_here, &(wait_until){event->stream, event->at}, sizeof(wait_until));
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
@@ -386,7 +559,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
     (void)flags;
     if (is_lost())
         return done(cudaSuccess);
-    *out = malloc(sizeof **out);
+    *out = calloc(1, sizeof **out);
     (*out)->device = current;
     __atomic_fetch_add(&live_events, 1, __ATOMIC_RELAXED);
     return cudaSuccess;
@@ -402,12 +575,26 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    return event->device == current ? in_stream(stream) : done(cudaErrorInvalidResourceHandle);
+    if (event->device != current)
+        return done(cudaErrorInvalidResourceHandle);
+    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
+        return last;
+    event->stream = stream;
+    event->at = stream->queued;
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
-    return event->device == current ? not_recording() : done(cudaErrorInvalidResourceHandle);
+    if (event->device != current)
+        return done(cudaErrorInvalidResourceHandle);
+    if (not_recording() != cudaSuccess)
+        return last;
+    lock_streams();
+    if (event->stream)
+        run_until(event->stream, event->at);
+    unlock_streams();
+    return cudaSuccess;
 }
 
 /* ---- recordings -------------------------------------------------------------------------- */
@@ -426,6 +613,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
         return last;
     stream->recording = calloc(1, sizeof *stream->recording);
     stream->recording->device = current;
+    stream->recording->owners = 1;
     recorded = stream;
     return cudaSuccess;
 }
@@ -456,12 +644,14 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
     *out = calloc(1, sizeof **out);
     (*out)->graph = calloc(1, sizeof *graph);
     *(*out)->graph = *graph;
-    *graph = (struct CUgraph_st){graph->device, 0, 0, NULL};
+    *graph = (struct CUgraph_st){.device = graph->device, .owners = 1};
     return done(cudaSuccess);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
+    if (__atomic_sub_fetch(&graph->owners, 1, __ATOMIC_ACQ_REL))
+        return cudaSuccess;
     for (size_t i = 0; i < graph->count; i++)
         free(graph->nodes[i].args);
     free(graph->nodes);
@@ -476,6 +666,14 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
     return cudaSuccess;
 }
 
+static void run_graph(void *args)
+{
+    cudaGraph_t graph = *(cudaGraph_t *)args;
+    for (size_t i = 0; i < graph->count; i++)
+        graph->nodes[i].work(graph->nodes[i].args);
+    cudaGraphDestroy(graph);
+}
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
     if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
@@ -485,8 +683,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     if (count(fake_cuda.launches) == fake_cuda.fail_launch)
         return done(cudaErrorLaunchOutOfResources);
     count(fake_cuda.replays);
-    for (size_t i = 0; i < exec->graph->count; i++)
-        exec->graph->nodes[i].work(exec->graph->nodes[i].args);
+    __atomic_add_fetch(&exec->graph->owners, 1, __ATOMIC_RELAXED);
+    fake_do(stream, run_graph, &exec->graph, sizeof exec->graph);
     return done(cudaSuccess);
 }
 

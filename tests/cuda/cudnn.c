@@ -34,6 +34,7 @@ struct cudnnConvolutionStruct {
 };
 struct cudnnActivationStruct {
     cudnnActivationMode_t mode;
+    cudnnNanPropagation_t nan;
 };
 
 /* The test's: cuDNN declines bias and ReLU; how often each function ran. */
@@ -159,8 +160,9 @@ cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t a,
                                            cudnnActivationMode_t mode,
                                            cudnnNanPropagation_t nan, double coefficient)
 {
-    (void)nan, (void)coefficient;
+    (void)coefficient;
     a->mode = mode;
+    a->nan = nan;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -491,6 +493,7 @@ typedef struct call {
     const void *a, *b, *bias;
     void *out;
     float alpha, beta;
+    bool keeps_nan; /* ReLU of it is NaN, not 0 */
 } call;
 
 /* With what the descriptors say, which may be gone when it is done. */
@@ -529,7 +532,7 @@ static void compute(void *args)
         if (c->which >= TO_ACTIVE_Y)
             v += load(c->bias, type, i / c->y->stride[1] % c->y->dim[1]);
         if (c->which == TO_ACTIVE_Y)
-            v = v > 0 ? v : 0;
+            v = v > 0 || (v != v && c->keeps_nan) ? v : 0;
         store(c->out, type, i, v);
     }
     free(a);
@@ -581,8 +584,8 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t h, const void *alpha,
                                       size_t bytes, const void *beta,
                                       const cudnnTensorDescriptor_t yd, void *y)
 {
-    call one = {h,    xd, yd, wd,   c, (int)algorithm, space,       bytes,
-                TO_Y, x,  w,  NULL, y, number(alpha),  number(beta)};
+    call one = {h,    xd, yd, wd,   c, (int)algorithm, space,        bytes,
+                TO_Y, x,  w,  NULL, y, number(alpha),  number(beta), true};
     return convolve(&one);
 }
 
@@ -594,8 +597,8 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t h, const void *alpha,
                                            size_t bytes, const void *beta,
                                            const cudnnTensorDescriptor_t dxd, void *dx)
 {
-    call one = {h,    dxd, dyd, wd,   c,  (int)algorithm, space,       bytes,
-                TO_X, dy,  w,   NULL, dx, number(alpha),  number(beta)};
+    call one = {h,    dxd, dyd, wd,   c,  (int)algorithm, space,        bytes,
+                TO_X, dy,  w,   NULL, dx, number(alpha),  number(beta), true};
     return convolve(&one);
 }
 
@@ -607,8 +610,8 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t h, const void *alpha,
                                              void *space, size_t bytes, const void *beta,
                                              const cudnnFilterDescriptor_t dwd, void *dw)
 {
-    call one = {h,    xd, dyd, dwd,  c,  (int)algorithm, space,       bytes,
-                TO_W, x,  dy,  NULL, dw, number(alpha),  number(beta)};
+    call one = {h,    xd, dyd, dwd,  c,  (int)algorithm, space,        bytes,
+                TO_W, x,  dy,  NULL, dw, number(alpha),  number(beta), true};
     return convolve(&one);
 }
 
@@ -624,8 +627,22 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
     bool alone = activation->mode == CUDNN_ACTIVATION_IDENTITY &&
                  algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
     int which = relu ? TO_ACTIVE_Y : TO_BIASED_Y;
-    call one = {h,     xd, yd, wd,   c, (int)algorithm, space,         bytes,
-                which, x,  w,  bias, y, number(alpha1), number(alpha2)};
+    call one = {h,
+                xd,
+                yd,
+                wd,
+                c,
+                (int)algorithm,
+                space,
+                bytes,
+                which,
+                x,
+                w,
+                bias,
+                y,
+                number(alpha1),
+                number(alpha2),
+                activation->nan == CUDNN_PROPAGATE_NAN};
     if (!(relu || alone) || z != y || zd != yd || bd->dim[1] != yd->dim[1] ||
         bd->type != yd->type || getenv("FAKE_DNN_UNFUSED"))
         return CUDNN_STATUS_NOT_SUPPORTED;

@@ -5,6 +5,7 @@
  * order that changes unless the context allows it, every failure is a status with CUDA's own
  * words, and nothing is left on the device. test_books FOLDER CUBLAS CUDNN NCCL CUBLASLT */
 #include <dlfcn.h>
+#include <math.h>
 #include <stdbool.h>
 
 #include "fake_cuda.h"
@@ -359,6 +360,28 @@ static int rows_in_plan(const dn_context_options *options, const char *net_text,
     dn_net_free(net);
     dn_context_free(context);
     return count;
+}
+
+/* What is no number is none behind cuDNN's ReLU either, as Caffe's has it. */
+static void check_nan(void)
+{
+    SECTION("NaN");
+    dn_context_options options = device_options();
+    dn_context *context = make_context(&options);
+    dn_net *net = NULL;
+    long runs = dnn_runs[3];
+    CHECK_STATUS(dn_net_create_from_text(&net, context, WIDE_NET, strlen(WIDE_NET), NULL),
+                 DN_OK);
+    float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+    for (int64_t i = 0; i < dn_blob_count(dn_net_blob(net, "x")); i++)
+        x[i] = NAN;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    const float *y = dn_blob_data(dn_net_blob(net, "c"));
+    CHECK(y[0] != y[0]);
+    CHECK(dnn_runs[3] > runs);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
 }
 
 /* Trials take longer than steps: a convolution that a context has tried it tries no more. */
@@ -814,6 +837,7 @@ int main(int argc, char **argv)
     check_dnn_fails();
     check_dnn_refuses();
     check_layouts();
+    check_nan();
     check_failed_launch();
     check_lost();
     check_no_device();

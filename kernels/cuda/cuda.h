@@ -79,6 +79,7 @@ typedef union cuda_args {
     dn_args_overlap overlap;
     dn_args_ctc ctc;
     dn_args_targets targets;
+    dn_args_lattice lattice;
 } cuda_args;
 
 typedef struct cuda_operand {
@@ -175,7 +176,9 @@ typedef struct cuda_kind {
     X(DETECT, detect)                                                                          \
     X(OVERLAP, overlap)                                                                        \
     X(CTC, ctc)                                                                                \
-    X(TARGETS, targets)
+    X(TARGETS, targets)                                                                        \
+    X(LATTICE, lattice)                                                                        \
+    X(LATTICE_FILTER, lattice_filter)
 
 #define CUDA_DECLARE(number, name) extern const cuda_kind cuda_##name;
 CUDA_KINDS(CUDA_DECLARE)

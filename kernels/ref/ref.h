@@ -61,6 +61,7 @@ typedef union ref_args {
     dn_args_overlap overlap;
     dn_args_ctc ctc;
     dn_args_targets targets;
+    dn_args_lattice lattice;
 } ref_args;
 
 typedef struct ref_operand {
@@ -112,7 +113,8 @@ typedef struct ref_kind {
     X(SCALE_CLIP, scale_clip) X(NORM_SCALE, norm_scale) X(NORM_SCALE_BWD, norm_scale_bwd)      \
     X(ROI_POOL, roi_pool) X(ROI_POOL_BWD, roi_pool_bwd) X(RANK, rank)                          \
     X(YOLO_LOSS, yolo_loss) X(MULTI_BOX, multi_box) X(DETECT, detect)                          \
-    X(OVERLAP, overlap) X(CTC, ctc) X(TARGETS, targets)
+    X(OVERLAP, overlap) X(CTC, ctc) X(TARGETS, targets) X(LATTICE, lattice)                   \
+    X(LATTICE_FILTER, lattice_filter)
 /* clang-format on */
 
 /* The description of a kind is float's; double's build has the loops alone:

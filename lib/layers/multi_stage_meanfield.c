@@ -3,7 +3,7 @@
  * random field over the pixels,
  *   q' = u - M (S k_s p + B k_b p),  p = softmax(q) over the channels,
  * k_s the mean of p over all pixels, weighted by a Gaussian of their places, k_b by one of
- * places and colours (permutohedral.h); q is bottom 1 at first, then the last q'.
+ * places and colours (LATTICE of sys/backend.h); q is bottom 1 at first, then the last q'.
  * multi_stage_meanfield_param: num_iterations, theta_alpha and theta_beta (deviations of places
  * and colours of k_b), theta_gamma (of places of k_s), all required; spatial_filter_weight (3)
  * and bilateral_filter_weight (5), or for each channel spatial_filter_weights_str and
@@ -16,24 +16,16 @@
 #include <string.h>
 
 #include "layers/layer.h"
-#include "layers/permutohedral.h"
 
 enum { STEPS = 64, SPATIAL = 0, BILATERAL = 1, MATRICES = 3 };
 
-/* A kernel: one lattice for all items, or one for each. While lowering: its tensors. */
-typedef struct kernel {
-    dni_lattice lattice;
-    dni_lattice_sizes size;
-    int64_t N, C, lattices;
-    dni_tensor table, shares, norm;
-} kernel;
-
 typedef struct state {
-    kernel kernel[2];
-    float *diagonal; /* of the three weights */
+    dn_args_lattice lattice[2]; /* one for all items, or one for each */
+    float *diagonal;            /* of the three weights */
     int64_t C, steps;
     dn_args_axis axis;
-    dn_args_conv mix; /* 1x1 */
+    dn_args_conv mix;    /* 1x1 */
+    dni_lattice made[2]; /* while lowering */
     struct {
         dni_tensor p, seen[2], message;
     } step[STEPS]; /* while lowering */
@@ -114,22 +106,21 @@ static dn_status shape(dni_layer *layer)
                     image->dim[0] == dim[0] && image->dim[2] == dim[2] &&
                     image->dim[3] == dim[3] && dim[1] == s->C,
                 DN_E_SHAPE, "bottoms 0 and 1 need one shape, bottom 2 as many images of it");
-    DNI_REQUIRE(dim[2] > 0 && dim[3] > 0 && image->dim[1] <= DNI_LATTICE_COLOURS &&
+    DNI_REQUIRE(dim[2] > 0 && dim[3] > 0 && image->dim[1] <= DN_LATTICE_COLOURS &&
                     (double)dim[2] * (double)dim[3] <= 0x1p24,
                 DN_E_SHAPE, "the image has more than %d channels, or too many pixels",
-                DNI_LATTICE_COLOURS);
+                DN_LATTICE_COLOURS);
     for (int k = 0; k < 2; k++) {
-        s->kernel[k] = (kernel){.lattice = {.H = dim[2],
-                                            .W = dim[3],
-                                            .colours = k ? image->dim[1] : 0,
-                                            .place = k ? p->theta_alpha : p->theta_gamma,
-                                            .colour = p->theta_beta,
-                                            .dtype = layer->dtype},
-                                .N = dim[0],
-                                .C = s->C,
-                                .lattices = k ? dim[0] : 1};
-        s->kernel[k].size = dni_lattice_sizes_of(&s->kernel[k].lattice);
-        dni_shape table = dni_shape_of(2, (int64_t[]){dim[0], s->kernel[k].size.table});
+        dn_args_lattice *l = &s->lattice[k];
+        *l = (dn_args_lattice){.N = dim[0],
+                               .C = s->C,
+                               .H = dim[2],
+                               .W = dim[3],
+                               .colours = k ? image->dim[1] : 0,
+                               .lattices = k ? dim[0] : 1,
+                               .place = k ? p->theta_alpha : p->theta_gamma,
+                               .colour = p->theta_beta};
+        dni_shape table = dni_shape_of(2, (int64_t[]){dim[0], dni_lattice_table(l)});
         dn_status st = dni_shape_check(&table);
         if (st)
             return st;
@@ -141,69 +132,6 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static void *part(const kernel *k, void *values, int64_t at)
-{
-    return (char *)values + at * (int64_t)dni_dtype_size(k->lattice.dtype);
-}
-
-static dn_status build(void *user, void *const *in, void *const *out)
-{
-    const kernel *k = user;
-    const dni_lattice *l = &k->lattice;
-    int64_t P = l->H * l->W;
-    for (int64_t n = 0; n < k->lattices; n++)
-        dni_lattice_build(l, l->colours ? part(k, in[0], n * l->colours * P) : NULL,
-                          (int32_t *)out[0] + n * k->size.table,
-                          part(k, out[1], n * k->size.shares), part(k, out[2], n * P), out[3],
-                          out[4]);
-    return DN_OK;
-}
-
-static dn_status filter_any(const kernel *k, void *const *in, void *const *out, bool back)
-{
-    int64_t P = k->lattice.H * k->lattice.W;
-    for (int64_t i = 0; i < k->N * k->C; i++) {
-        int64_t n = i / k->C % k->lattices;
-        dni_lattice_filter(&k->lattice, (const int32_t *)in[1] + n * k->size.table,
-                           part(k, in[2], n * k->size.shares), part(k, in[3], n * P), back,
-                           part(k, in[0], i * P), part(k, out[0], i * P), out[1]);
-    }
-    return DN_OK;
-}
-
-static dn_status filter(void *user, void *const *in, void *const *out)
-{
-    return filter_any(user, in, out, false);
-}
-
-static dn_status filter_back(void *user, void *const *in, void *const *out)
-{
-    return filter_any(user, in, out, true);
-}
-
-/* On the host: a table of hashed keys. What a call alone needs is an output nobody reads. */
-static void emit_build(kernel *k, dni_builder *b)
-{
-    dn_args_host_call call = {.fn = build, .user = k};
-    int64_t table = k->lattices * k->size.table, shares = k->lattices * k->size.shares;
-    int64_t norm = k->lattices * k->lattice.H * k->lattice.W;
-    k->table = dni_temp(b, DN_I32, 1, &table);
-    k->shares = dni_temp(b, b->dtype, 1, &shares);
-    k->norm = dni_temp(b, b->dtype, 1, &norm);
-    dni_emit(b, DN_OP_HOST_CALL, &call, k->lattice.colours ? 1 : 0, &b->x[2],
-             DNI_TENSORS(k->table, k->shares, k->norm, dni_temp(b, DN_I32, 1, &k->size.keys),
-                         dni_temp(b, b->dtype, 1, &k->size.values)));
-}
-
-static dni_tensor emit_filter(kernel *k, dni_builder *b, bool back, dni_tensor x)
-{
-    dn_args_host_call call = {.fn = back ? filter_back : filter, .user = k};
-    dni_tensor y = dni_temp_like(b, x), values = dni_temp(b, b->dtype, 1, &k->size.values);
-    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(x, k->table, k->shares, k->norm),
-             DNI_TENSORS(y, values));
-    return y;
-}
-
 /* W times the channels of x; back: its transpose. */
 static dni_tensor mixed(const state *s, dni_builder *b, bool back, dni_tensor x, int32_t w)
 {
@@ -213,18 +141,24 @@ static dni_tensor mixed(const state *s, dni_builder *b, bool back, dni_tensor x,
     return y;
 }
 
+static dni_tensor seen(const state *s, dni_builder *b, int k, bool back, dni_tensor x)
+{
+    return dni_emit_lattice_filter(b, &s->lattice[k], &s->made[k], back, x);
+}
+
 static void forward(dni_layer *layer, dni_builder *b)
 {
     state *s = layer->state;
     dni_tensor q = b->x[1];
     for (int k = 0; k < 2; k++)
-        emit_build(&s->kernel[k], b);
+        s->made[k] = dni_emit_lattice(b, &s->lattice[k],
+                                      s->lattice[k].colours ? b->x[2] : DNI_NONE, DNI_NONE);
     for (int64_t t = 0; t < s->steps; t++) {
         dni_tensor to[2], message = dni_temp_like(b, b->x[0]);
         s->step[t].p = dni_temp_like(b, b->x[0]);
         dni_emit(b, DN_OP_SOFTMAX, &s->axis, DNI_TENSORS(q), DNI_TENSORS(s->step[t].p));
         for (int k = 0; k < 2; k++) {
-            s->step[t].seen[k] = emit_filter(&s->kernel[k], b, false, s->step[t].p);
+            s->step[t].seen[k] = seen(s, b, k, false, s->step[t].p);
             to[k] = mixed(s, b, false, s->step[t].seen[k], k);
         }
         dni_emit_sum2(b, 1, to[0], 1, to[1], message);
@@ -257,7 +191,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         if (!t && b->dx[1] == DNI_NONE)
             break;
         for (int k = 0; k < 2; k++)
-            to[k] = emit_filter(&s->kernel[k], b, true, mixed(s, b, true, message, k));
+            to[k] = seen(s, b, k, true, mixed(s, b, true, message, k));
         dni_emit_sum2(b, 1, to[0], 1, to[1], dp);
         dq = t ? dni_temp_like(b, dq) : b->dx[1];
         dni_emit(b, DN_OP_SOFTMAX_BWD, &s->axis, DNI_TENSORS(s->step[t].p, dp),

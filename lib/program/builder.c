@@ -308,6 +308,39 @@ void dni_emit_rows(dni_builder *b, int64_t rows, int64_t cols, int64_t x_row, in
     dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
 }
 
+static int64_t lattice_corners(const dn_args_lattice *a)
+{
+    return a->H * a->W * (a->colours + 3);
+}
+
+int64_t dni_lattice_table(const dn_args_lattice *a)
+{
+    return 1 + lattice_corners(a) * (1 + 2 * (a->colours + 3));
+}
+
+dni_lattice dni_emit_lattice(dni_builder *b, const dn_args_lattice *a, dni_tensor image,
+                             dni_tensor size)
+{
+    int64_t table = a->lattices * dni_lattice_table(a);
+    int64_t shares = a->lattices * lattice_corners(a), norm = a->lattices * a->H * a->W;
+    dni_lattice made = {dni_temp(b, DN_I32, 1, &table), dni_temp(b, b->dtype, 1, &shares),
+                        dni_temp(b, b->dtype, 1, &norm)};
+    dni_emit(b, DN_OP_LATTICE, a, DNI_TENSORS(image, size),
+             DNI_TENSORS(made.table, made.shares, made.norm));
+    return made;
+}
+
+dni_tensor dni_emit_lattice_filter(dni_builder *b, const dn_args_lattice *a,
+                                   const dni_lattice *made, bool back, dni_tensor x)
+{
+    dn_args_lattice args = *a;
+    dni_tensor y = dni_temp_like(b, x);
+    args.back = back;
+    dni_emit(b, DN_OP_LATTICE_FILTER, &args,
+             DNI_TENSORS(x, made->table, made->shares, made->norm), DNI_TENSORS(y));
+    return y;
+}
+
 void dni_emit_spread(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
                      dni_tensor x, dni_tensor y)
 {

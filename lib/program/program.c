@@ -60,6 +60,8 @@ static const dni_op_kind kinds[DN_OP_KIND_END] = {
     KIND(OVERLAP, dn_args_overlap, 0),
     KIND(CTC, dn_args_ctc, 0),
     KIND(TARGETS, dn_args_targets, 0),
+    KIND(LATTICE, dn_args_lattice, 0),
+    KIND(LATTICE_FILTER, dn_args_lattice, 0),
 };
 
 dni_tensor dni_operand(const dni_op *op, int32_t k)

@@ -177,6 +177,17 @@ void dni_emit_rows(dni_builder *b, int64_t rows, int64_t cols, int64_t x_row, in
 /* y (outer, dim, inner) = alpha x (outer, inner). */
 void dni_emit_spread(dni_builder *b, int64_t outer, int64_t dim, int64_t inner, double alpha,
                      dni_tensor x, dni_tensor y);
+/* LATTICE's outputs, and how many elements a table of a lattice has. */
+typedef struct dni_lattice {
+    dni_tensor table, shares, norm;
+} dni_lattice;
+int64_t dni_lattice_table(const dn_args_lattice *a);
+/* image and size may be DNI_NONE. */
+dni_lattice dni_emit_lattice(dni_builder *b, const dn_args_lattice *a, dni_tensor image,
+                             dni_tensor size);
+/* The means of x, or back: the gradient; of the shape of x. */
+dni_tensor dni_emit_lattice_filter(dni_builder *b, const dn_args_lattice *a,
+                                   const dni_lattice *made, bool back, dni_tensor x);
 /* C = alpha op(A) op(B), plain row-major without gaps; C: (m, n). */
 void dni_emit_gemm(dni_builder *b, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                    double alpha, dni_tensor a, dni_tensor bb, dni_tensor c);

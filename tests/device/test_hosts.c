@@ -16,14 +16,12 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
-    {"DenseCRF", "a table of the colours that an image has"},
     {"DetectionEvaluate", "sorts, matches"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
     {"EvalDetection", "sorts, matches"},
     {"Filter", "which items pass: the shape depends on it"},
     {"MemoryData", "the host's data"},
-    {"MultiStageMeanfield", "a table of the colours that an image has"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "ProposalLayer, ProposalTargetLayer: the shape depends on the number of boxes"},
     {"SegmentationEvaluate", "resizes images of 8 bits"},

@@ -468,6 +468,53 @@ static void targets_cases(builder *b)
     }
 }
 
+/* lattices, colours, H, W, channels */
+static const int64_t lattices[][5] = {{1, 0, 1, 1, 1},   {1, 0, 9, 7, 3},  {2, 3, 6, 11, 2},
+                                      {1, 3, 37, 29, 1}, {3, 1, 20, 3, 2}, {1, 8, 5, 8, 9},
+                                      {1, 0, 40, 50, 130}};
+
+static void lattice_cases(builder *b)
+{
+    for (int32_t i = 0; i < (int32_t)(sizeof lattices / sizeof lattices[0]); i++)
+        for (int32_t n = 0; n < 6; n++) { /* wide and narrow, of numbers or not; back or not */
+            const int64_t *s = lattices[i], N = s[0] > 1 ? s[0] : 1 + n / 2;
+            int64_t corners = s[2] * s[3] * (s[1] + 3);
+            int64_t table = 1 + corners * (1 + 2 * (s[1] + 3));
+            dn_args_lattice args = {.N = N,
+                                    .C = s[4],
+                                    .H = s[2],
+                                    .W = s[3],
+                                    .colours = s[1],
+                                    .lattices = s[0],
+                                    .place = n % 3 ? 0.7 : 9,
+                                    .colour = n % 2 ? 0.3 : 2};
+            BEGIN(b, DN_OP_LATTICE, dn_args_lattice);
+            args.base = b->c.args.base;
+            b->c.args.lattice = args;
+            if (s[1])
+                in(b, n < 4 ? NORMAL : n < 5 ? SPOILT : WILD, SHAPE(s[0], s[1], s[2], s[3]));
+            else
+                in_absent(b);
+            if (n % 2)
+                in_whole(b, DN_F32, s[3] + 2, SHAPE(s[0], 2));
+            else
+                in_absent(b);
+            out_as(b, DN_I32, POISON, SHAPE(s[0], table));
+            out(b, SHAPE(s[0], corners));
+            out(b, SHAPE(s[0], s[2], s[3]));
+            emit(b);
+            BEGIN(b, DN_OP_LATTICE_FILTER, dn_args_lattice);
+            args.back = n % 2;
+            b->c.args.lattice = args;
+            in(b, n < 4 ? NORMAL : POSITIVE, SHAPE(N, s[4], s[2], s[3]));
+            add_operand(&b->c.in, DN_I32, LATTICE, 0, SHAPE(s[0], table));
+            in(b, SHARE, SHAPE(s[0], corners));
+            in(b, POSITIVE, SHAPE(s[0], s[2], s[3]));
+            out(b, SHAPE(N, s[4], s[2], s[3]));
+            emit(b);
+        }
+}
+
 static void overlap_cases(builder *b)
 {
     for (int v = 0; v <= NUM_VIEWS; v++)
@@ -730,8 +777,8 @@ static void sequence_cases(builder *b)
     for (int64_t n = 0; n < 24; n++) {
         int64_t N = n * n % 301, T = n % 5, C = n % 6 == 5 ? 600 : 1 + n % 3, L = n % 4;
         BEGIN(b, DN_OP_OVERLAP, dn_args_overlap);
-        b->c.args.overlap = (dn_args_overlap){
-            b->c.args.base, DN_OVERLAP_SEQUENCES, 0, N, C, T, (double)(n % 2)};
+        b->c.args.overlap = (dn_args_overlap){b->c.args.base, DN_OVERLAP_SEQUENCES, 0, N, C, T,
+                                              (double)(n % 2)};
         in(b, n % 4 ? COARSE : SPOILT, SHAPE(N, T, C));
         in_whole(b, DN_F32, C < 3 ? C : 3, SHAPE(N, L));
         out(b, SHAPE(1));
@@ -794,4 +841,5 @@ void cases_network(case_fn fn, void *user)
     updates_of_many(&b);
     long_rows(&b);
     sequence_cases(&b);
+    lattice_cases(&b);
 }

@@ -95,7 +95,9 @@ static const char *const names[DN_OP_KIND_END] = {[DN_OP_FILL] = "FILL",
                                                   [DN_OP_DETECT] = "DETECT",
                                                   [DN_OP_OVERLAP] = "OVERLAP",
                                                   [DN_OP_CTC] = "CTC",
-                                                  [DN_OP_TARGETS] = "TARGETS"};
+                                                  [DN_OP_TARGETS] = "TARGETS",
+                                                  [DN_OP_LATTICE] = "LATTICE",
+                                                  [DN_OP_LATTICE_FILTER] = "LATTICE_FILTER"};
 
 const char *kind_name(int32_t kind)
 {
@@ -480,6 +482,26 @@ static void fill_masks(const execution *e, const kernel_case *c, uint64_t seed, 
         }
 }
 
+/* Any corners of a pixel, any neighbours: a table like that of no image. */
+static void fill_tables(const execution *e, const kernel_case *c, uint64_t seed,
+                        uint64_t stream)
+{
+    const dn_args_lattice *a = &c->args.lattice;
+    int64_t corners = a->H * a->W * (a->colours + 3), rows = 2 * (a->colours + 3);
+    for (int32_t k = 0; k < c->in.count; k++)
+        for (int64_t n = 0; c->in.fill[k] == LATTICE && n < a->lattices; n++) {
+            int32_t *table = (int32_t *)e->in[k].data + n * (1 + corners + rows * corners);
+            int64_t count = table[0] = (int32_t)(1 + corners / (2 + n));
+            for (int64_t i = 1; i <= corners + rows * count; i++) {
+                uint64_t bits = random_bits(seed, stream + (uint64_t)k, i);
+                table[i] = i <= corners ? 1 + (int32_t)(bits % (uint64_t)count)
+                                        : (int32_t)(bits % (uint64_t)(count + 1));
+            }
+            for (int64_t i = 3 * corners / 4; i % (a->colours + 3); i++) /* no pixel */
+                table[1 + i] = 0;
+        }
+}
+
 static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
 {
     *e = (execution){.in_side = c->in, .out_side = c->out};
@@ -495,6 +517,7 @@ static void execution_init(execution *e, const kernel_case *c, uint64_t seed)
     fill_truths(e, c, seed, stream);
     fill_priors(e, c, seed, stream);
     fill_masks(e, c, seed, stream);
+    fill_tables(e, c, seed, stream);
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)
             continue;

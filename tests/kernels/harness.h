@@ -22,6 +22,7 @@ enum {              /* how an operand is filled; `limit` where it says n */
        TRUTHS,      /* of YOLO_LOSS: class, centre and size; one row in 16 is the end */
        PRIORS,      /* of MULTI_BOX: corners, some beyond the image, then variances */
        OBJECTS,     /* of MULTI_BOX: true boxes of n - 1 classes and a background */
+       LATTICE,     /* of LATTICE_FILTER: a table */
        WILD         /* gaussian, every second one NaN, infinite, zero, subnormal or far off */
 };
 
@@ -61,6 +62,7 @@ typedef union case_args {
     dn_args_overlap overlap;
     dn_args_ctc ctc;
     dn_args_targets targets;
+    dn_args_lattice lattice;
 } case_args;
 
 enum { MOST_OPERANDS = 200 }; /* of a side of a case: UPDATE has many outputs */

@@ -118,7 +118,9 @@ enum {
     DN_OP_CTC = 51,              /* x, labels -> loss, [g] */
     DN_OP_TARGETS = 52,          /* [anchors F64], from, truths, state -> labels, targets,
                                     inside, outside, [regions], [count I32] */
-                                 /* 53 .. 55 are free */
+    DN_OP_LATTICE = 53,          /* [image], [sizes] -> table I32, shares, norm */
+    DN_OP_LATTICE_FILTER = 54,   /* x, table I32, shares, norm -> y */
+                                 /* 55 is free */
     DN_OP_DETECT = 56,           /* [anchors F64], x0 .. xn -> rows, count I32 */
     DN_OP_OVERLAP = 57,          /* x, t, [ignored F64] -> y */
     DN_OP_KIND_END = 64
@@ -502,6 +504,32 @@ typedef struct dn_args_targets {
     double positive, negative, border, stride, deviation[4];
     uint64_t stream;
 } dn_args_targets;
+
+/* Means over all pixels of an image, weighted by a Gaussian of how far they are apart in place
+ * and colour, by the permutohedral lattice (Adams, Baek and Davis, 2010) over the F = colours + 2
+ * features of a pixel: it is spread over the F + 1 corners of the simplex it lies in, the lattice
+ * is blurred along each of its axes, and pixels take what their corners have.
+ *
+ * LATTICE: image (lattices, colours, H, W), absent without colours; sizes (lattices, 2): height
+ *   and width of the part of each, from its first row and column, that has pixels; absent: all of
+ *   it. `place` and `colour`, above 0, are the deviations; what is no number counts as 0. With
+ *   corners = H W (F + 1), for each lattice:
+ *   table (1 + corners + 2 (F + 1) corners): how many corners are in use, count; which of them,
+ *     from 1, those of each pixel are, numbered in the order they come in, 0 where there is
+ *     none; then along each axis two neighbours of each of the count, likewise. The rest is not
+ *     written.
+ *   shares (corners); norm (H, W): 1 over what the filter makes of ones; 0 without a pixel.
+ * LATTICE_FILTER: x, y (N, C, H, W); lattices: 1 for all N items or N, each item its own;
+ *   table, shares and norm as LATTICE has made them; `place` and `colour` have no effect. back:
+ *   x is the gradient of what would be y, y that of x. A NaN or an infinity in a plane of x may
+ *   make more of its y NaN than it would reach. */
+enum { DN_LATTICE_COLOURS = 8 }; /* at most */
+typedef struct dn_args_lattice {
+    dn_args base;
+    int64_t N, C, H, W, colours, lattices;
+    double place, colour;
+    int32_t back, reserved;
+} dn_args_lattice;
 
 /* x: (T, N, C); labels: (N, L), of which `blank` is left out. loss = -1/N sum_n log p(labels of
  * n | softmax of x in the first `steps` of T), p being the sum over all ways to spread them

@@ -86,7 +86,10 @@ static dn_status no_device(dn_backend *backend, cudaError_t error)
     int driver = 0, runtime = CUDART_VERSION;
     cudaGetLastError(); /* no later launch's fault */
     if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
-        driver > 0)
+        !driver)
+        return backend->host.fail(DN_E_DEVICE, "no device: there is no driver: %s",
+                                  cudaGetErrorString(error));
+    if (error == cudaErrorInsufficientDriver && driver > 0)
         return backend->host.fail(DN_E_DEVICE,
                                   "the driver knows CUDA %d.%d, this module needs %d.%d: %s",
                                   driver / 1000, driver % 1000 / 10, runtime / 1000,

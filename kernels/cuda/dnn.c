@@ -313,7 +313,8 @@ static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, i
                                           strides) == CUDNN_STATUS_SUCCESS &&
             d->cudnnSetActivationDescriptor(
                 v->activation, relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
-                CUDNN_PROPAGATE_NAN, 0) == CUDNN_STATUS_SUCCESS);
+                relu ? CUDNN_PROPAGATE_NAN : CUDNN_NOT_PROPAGATE_NAN,
+                0) == CUDNN_STATUS_SUCCESS);
 }
 
 static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,

@@ -45,11 +45,12 @@ DEVICE void add_whole(int64_t *y, int64_t value)
 /* Some planes, from `first` on. */
 typedef struct filter_args {
     lattice l;
-    values x, y; /* x.at NULL: ones; y is then 1 over what comes of them */
+    const float *x; /* NULL: ones; y is then 1 over what comes of them */
+    float *y;
     const int32_t *table;
     const float *share, *norm;
-    int64_t first, planes, each; /* each: how many planes have one lattice */
-    int32_t back, axis;          /* axis: the blur's, in turn */
+    int64_t first, each; /* each: how many planes have one lattice */
+    int32_t back, axis;  /* axis: the blur's, in turn */
     /* scratch: for each plane the corners' values, of which 0 is none */
     int64_t *sum;
     float *now, *next;
@@ -78,18 +79,20 @@ DEVICE float filter_value(const filter_args *a, int64_t plane, int64_t p)
     int64_t n = (a->first + plane) / a->each;
     if (!filter_table(a, plane)[1 + p * (a->l.F + 1)])
         return 0;
-    if (!a->x.at)
+    if (!a->x)
         return 1;
-    float x = get(a->x, (a->first + plane) * a->l.P + p);
+    float x = a->x[(a->first + plane) * a->l.P + p];
     return a->back ? x * a->norm[n * a->l.P + p] : x;
 }
 
 /* i: a corner of a plane */
 MAP(filter_clear, filter_args)
 {
-    int64_t plane = quotient(i, a->l.corners + 1);
-    a->sum[i] = 0;
-    a->most[plane] = 0;
+    int64_t plane = quotient(i, a->l.corners + 1), corner = i - plane * (a->l.corners + 1);
+    if (!corner)
+        a->most[plane] = 0;
+    if (corner <= filter_table(a, plane)[0])
+        a->sum[i] = 0;
 }
 
 /* block: a piece of a plane. Bits of numbers are in their order, and those of what is none come
@@ -117,11 +120,12 @@ BLOCKS(filter_most, filter_args)
             raise_to(&a->most[plane], most[0]);
 }
 
-/* By which power of two values are multiplied: a corner's sum, of no more than all pixels, stays
- * below 2^62. */
+enum { FILTER_BITS = 61 }; /* sums are below 2^61; blurred, they are parts of that */
+
+/* By which power of two values are multiplied, as a corner may have those of all pixels. */
 DEVICE int filter_shift(const filter_args *a, int64_t plane)
 {
-    int shift = 61 + 126 - (a->most[plane] >> 23);
+    int shift = FILTER_BITS + 126 - (a->most[plane] >> 23);
     for (int64_t P = a->l.P; P > 0; P >>= 1)
         shift--;
     return shift;
@@ -152,7 +156,7 @@ DEVICE float filter_now(const filter_args *a, int64_t plane, int64_t corner)
         return a->now[at];
     if (!filter_finite(a, plane))
         return corner ? NAN : 0;
-    return (float)ldexp((double)a->sum[at], -filter_shift(a, plane));
+    return (float)ldexp((double)a->sum[at], -FILTER_BITS);
 }
 
 /* i: a corner of a plane */
@@ -179,14 +183,14 @@ MAP(filter_slice, filter_args)
     double sum = 0;
     for (int64_t k = p * (a->l.F + 1); k < (p + 1) * (a->l.F + 1); k++)
         sum += (double)now[corner[k]] * (double)share[k];
-    sum *= lattice_alpha(a->l.F);
+    sum = ldexp(sum * lattice_alpha(a->l.F), FILTER_BITS - filter_shift(a, plane));
     if (!corner[p * (a->l.F + 1)])
         sum = 0;
-    else if (!a->x.at)
+    else if (!a->x)
         sum = 1 / (sum + 1e-20);
     else if (!a->back)
         sum *= (double)a->norm[n * a->l.P + p];
-    set(a->y, a->first * a->l.P + i, (float)sum);
+    a->y[a->first * a->l.P + i] = (float)sum;
 }
 
 /* All planes; scratch: filter_planes of filter_plane_bytes. */
@@ -227,8 +231,8 @@ static dn_status run_lattice_filter(const dn_op *op, const dn_op_io *io)
     const dn_args_lattice *p = &op->args.lattice;
     filter_args a;
     a.l = lattice_of(p);
-    a.x = values_in(op, io, 0);
-    a.y = values_out(op, io, 0);
+    a.x = cuda_in(op, io, 0);
+    a.y = cuda_out(op, io, 0);
     a.table = (const int32_t *)io->in[1];
     a.share = cuda_in(op, io, 2);
     a.norm = cuda_in(op, io, 3);
@@ -239,9 +243,8 @@ static dn_status run_lattice_filter(const dn_op *op, const dn_op_io *io)
     return DN_OK;
 }
 
-const cuda_kind cuda_lattice_filter = {"LATTICE_FILTER",       sizeof(dn_args_lattice),
-                                       prepare_lattice_filter, run_lattice_filter,
-                                       CUDA_NARROW(1, 1)};
+const cuda_kind cuda_lattice_filter = {"LATTICE_FILTER", sizeof(dn_args_lattice),
+                                       prepare_lattice_filter, run_lattice_filter};
 
 /* ---- lattice ----------------------------------------------------------------------------- */
 
@@ -308,7 +311,8 @@ MAP(lattice_claim, lattice_args)
         if (!taken || lattice_same(keys + (taken - 1) * F, keys + own * F, F))
             break;
     }
-    lower_to(&a->first[n * a->l.slots + at], (int32_t)own);
+    if (a->first[n * a->l.slots + at] > own)
+        lower_to(&a->first[n * a->l.slots + at], (int32_t)own);
     *where = (int32_t)at;
 }
 
@@ -419,8 +423,9 @@ static dn_status prepare_lattice(dn_op *op, dn_op_info *info)
     const dn_args_lattice *p = &op->args.lattice;
     const lattice l = lattice_of(p);
     (void)info;
-    op->scratch = (size_t)filter_planes(&l, p->lattices) * filter_plane_bytes(&l) +
-                  (size_t)(p->lattices * lattice_words(&l)) * sizeof(int32_t);
+    size_t build = (size_t)(p->lattices * lattice_words(&l)) * sizeof(int32_t);
+    size_t norms = (size_t)filter_planes(&l, p->lattices) * filter_plane_bytes(&l);
+    op->scratch = build > norms ? build : norms;
     return DN_OK;
 }
 
@@ -430,13 +435,13 @@ static dn_status run_lattice(const dn_op *op, const dn_op_io *io)
     filter_args f;
     a.p = op->args.lattice;
     a.l = lattice_of(&a.p);
-    int64_t n = a.p.lattices, some = filter_planes(&a.l, n);
+    int64_t n = a.p.lattices;
     a.image = cuda_in(op, io, 0);
     a.size = cuda_in(op, io, 1);
     a.table = (int32_t *)io->out[0];
     a.share = cuda_out(op, io, 1);
     a.pieces = (a.l.corners + PIECE - 1) / PIECE;
-    a.slot = (int32_t *)((char *)io->scratch + (size_t)some * filter_plane_bytes(&a.l));
+    a.slot = (int32_t *)io->scratch;
     a.first = a.slot + n * a.l.slots;
     a.key = a.first + n * a.l.slots;
     a.leader = a.key + n * a.l.corners * a.l.F;
@@ -450,8 +455,8 @@ static dn_status run_lattice(const dn_op *op, const dn_op_io *io)
     lattice_corner(op, &a, n * a.l.corners);
     lattice_near(op, &a, n * (a.l.F + 1) * a.l.corners);
     f.l = a.l;
-    f.x = floats(NULL);
-    f.y = values_out(op, io, 2);
+    f.x = NULL;
+    f.y = cuda_out(op, io, 2);
     f.table = a.table;
     f.share = a.share;
     f.norm = NULL;

@@ -12,7 +12,7 @@ static dn_status check_sizes(const dn_op *op, int64_t *planes)
     const dn_args_lattice *a = &op->args.lattice;
     int64_t corners = 0;
     if (a->colours < 0 || a->colours > DN_LATTICE_COLOURS || a->lattices < 1 ||
-        (a->lattices > 1 && a->lattices != a->N) || !(a->place > 0) || !(a->colour > 0))
+        (a->lattices > 1 && a->lattices != a->N))
         return ref_fail(op, DN_E_INVALID, "%lld lattices of %lld colours for %lld images",
                         (long long)a->lattices, (long long)a->colours, (long long)a->N);
     REF_TRY(ref_count3(op, a->H, a->W, a->colours + 3, &corners));
@@ -28,8 +28,9 @@ static dn_status check_lattice(dn_op *op)
     int64_t planes;
     REF_TRY(check_sizes(op, &planes));
     const lattice l = lattice_of(a);
-    if (a->colours && !ref_has_in(op, 0))
-        return ref_fail(op, DN_E_INVALID, "no image with %lld colours", (long long)a->colours);
+    if (!(a->place > 0) || !(a->colour > 0) || (a->colours && !ref_has_in(op, 0)))
+        return ref_fail(op, DN_E_INVALID, "%lld colours without an image, or a deviation of 0",
+                        (long long)a->colours);
     op->scratch = (size_t)(2 * (l.corners + 1)) * sizeof(double) +
                   (size_t)(l.slots + l.F * l.corners) * sizeof(int32_t);
     return REF_NEED(op, a->lattices * a->colours * l.P, 2 * a->lattices, a->lattices * l.table,

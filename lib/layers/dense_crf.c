@@ -3,14 +3,14 @@
  * random field over the pixels, p = softmax(u + sum over k of w_k K_k p), p = softmax(u) at
  * first, K_k the mean of p over all pixels, weighted by a Gaussian of their places, or of
  * places and colours (LATTICE of sys/backend.h). dense_crf_param:
- * max_iter (10); pos_w and pos_xy_std (weight and deviation) of each kernel of places; bi_w,
- * bi_xy_std and bi_rgb_std of each of places and colours, which needs bottom 2;
- * output_probability (true: p, false: log p).
- * bottoms: u (N, C, H, W), the height and width of each image without its padding (N, 2 or more
- * values), [image (N, 3, H, W)]; top: (N, C, H, W), 0 where there is padding. No gradient. */
+ * max_iter (10, 256 at most); pos_w and pos_xy_std (weight and deviation) of each kernel of
+ * places; bi_w, bi_xy_std and bi_rgb_std of each of places and colours, with bottom 2; 8
+ * kernels at most; output_probability (true: p, false: log p). bottoms: u (N, C, H, W), the
+ * height and width of each image without its padding (N, 2 or more values), [image (N, 3, H,
+ * W)]; top: (N, C, H, W), 0 where there is padding. No gradient. */
 #include <float.h>
 
-#include "layers/layer.h"
+#include "layers/known.h"
 
 enum { KERNELS = 8, COLOURS = 3, STEPS = 256 };
 
@@ -94,8 +94,9 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_lattice made[KERNELS];
     dni_tensor size = dni_temp(b, b->dtype, 1, &two), p = softened(s, b, b->x[0]);
     dni_tensor inside = dni_temp(b, b->dtype, 1, &count), all = dni_temp_like(b, b->x[0]);
-    dni_emit_rows(b, c->outer, 2, dni_tensor_count(b, b->x[1]) / c->outer, 0, 2, 0, b->x[1],
-                  size);
+    dni_tensor mask = dni_temp(b, DN_I32, 1, (int64_t[]){count * c->dim});
+    dni_emit_rows(b, c->outer, 2, dni_shape_range(&layer->bottom[1], 1, layer->bottom[1].axes),
+                  0, 2, 0, b->x[1], size);
     for (int64_t k = 0; k < s->kernels; k++)
         made[k] = dni_emit_lattice(b, &s->lattice[k],
                                    s->lattice[k].colours ? b->x[2] : DNI_NONE, size);
@@ -117,7 +118,8 @@ static void forward(dni_layer *layer, dni_builder *b)
     }
     dni_emit_unary(b, DN_FN_SIGN, 0, 0, 0, made[0].norm, inside);
     dni_emit_spread(b, c->outer, c->dim, c->inner, 1, inside, all);
-    dni_emit_product(b, p, all, b->y[0]);
+    dni_emit(b, DN_OP_CAST, &(dn_args){0}, DNI_TENSORS(all), DNI_TENSORS(mask));
+    dni_emit_where(b, p, mask, b->y[0]);
 }
 
 const dni_layer_class dni_layer_dense_crf = {

@@ -66,7 +66,14 @@ typedef struct dni_weight {
     bool statistic;        /* not trained: no gradient, whatever lr_mult says (BatchNorm) */
 } dni_weight;
 
+/* What a layer carries from run to run, and what it was before the last run. */
+typedef struct dni_carry {
+    void *now, *was; /* NULL: nothing */
+    size_t bytes;
+} dni_carry;
+
 #define DNI_MAX_WEIGHTS 8
+#define DNI_MAX_CARRY   2
 
 struct dni_layer {
     const dni_layer_class *cls;
@@ -83,6 +90,7 @@ struct dni_layer {
     int32_t guess;  /* wire_only: which guess of such shapes, from 0 */
     bool fixed;     /* of a DYNAMIC class, set by its setup: this one's shapes stand */
     const dni_layer_cursor *cursor; /* set by its setup; NULL: none */
+    dni_carry carry[DNI_MAX_CARRY]; /* set by its shape */
     int32_t num_bottoms, num_tops, num_weights;
     dni_shape *bottom; /* shapes of the bottoms: read */
     dni_shape *top;    /* shapes of the tops: written by cls->shape */

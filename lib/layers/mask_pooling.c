@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * MaskPooling (multi-task network cascades, MNC): ChannelScale under the name that it has
- * there: y[n, c, s] = x[n, c, s] f[n, s]. No parameters. bottoms: x, masks f; top, gradient: as
+ * there: y[n, c, s] = x[n, c, s] f[n, s]; channel_scale_param counts. bottoms: x, masks f; top, gradient: as
  * ChannelScale's. */
 #include "layers/channel_scale.h"
 

@@ -77,17 +77,27 @@ dn_status dni_recurrent_setup(dni_layer *layer, int32_t states, int64_t gates)
     return st;
 }
 
+static void drop(dni_layer *layer, int32_t k)
+{
+    dni_free(layer->heap, layer->carry[k].now);
+    dni_free(layer->heap, layer->carry[k].was);
+    layer->carry[k] = (dni_carry){0};
+}
+
 dn_status dni_recurrent_carry(dni_layer *layer)
 {
     dni_recurrent *r = layer->state;
     int64_t count = r->N * r->D;
+    size_t bytes = (size_t)count * dni_dtype_size(layer->dtype);
     if (r->expose || count == r->carry_count || layer->wire_only)
         return DN_OK;
     r->carry_count = 0;
     for (int32_t k = 0; k < r->states; k++) {
-        dni_free(layer->heap, r->carry[k]);
-        r->carry[k] = dni_alloc(layer->heap, (size_t)count, dni_dtype_size(layer->dtype));
-        if (!r->carry[k])
+        dni_carry *c = &layer->carry[k];
+        drop(layer, k);
+        *c = (dni_carry){dni_alloc(layer->heap, 1, bytes), dni_alloc(layer->heap, 1, bytes),
+                         bytes};
+        if (!c->now || !c->was)
             return DN_E_NOMEM;
     }
     r->carry_count = count;
@@ -141,7 +151,7 @@ void dni_recurrent_teardown(dni_layer *layer)
 {
     dni_recurrent *r = layer->state;
     for (int32_t k = 0; k < DNI_RECURRENT_STATES; k++)
-        dni_free(layer->heap, r->carry[k]);
+        drop(layer, k);
     dni_free(layer->heap, r->steps);
 }
 
@@ -209,20 +219,23 @@ dni_tensor dni_recurrent_begin(dni_layer *layer, dni_builder *b, int32_t k)
     if (r->expose)
         return b->x[state_bottom(r, k)];
     dni_tensor begin = dni_step_temp(r, b, r->D); /* the gradient reads it after the end */
-    if (r->carry[k])
-        dni_emit_copy(b, dni_constant(b, b->dtype, r->N * r->D, r->carry[k]), begin);
-    else
+    if (!r->carry_count) {
         dni_emit_fill(b, begin, 0);
+        return begin;
+    }
+    dni_emit_copy(b, dni_constant(b, b->dtype, r->carry_count, layer->carry[k].now), begin);
+    dni_emit_copy(b, begin, dni_constant(b, b->dtype, r->carry_count, layer->carry[k].was));
     return begin;
 }
 
 void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor value)
 {
     const dni_recurrent *r = layer->state;
-    if (r->expose || r->carry[k])
+    if (r->expose || r->carry_count)
         dni_emit_copy(b, value,
-                      r->expose ? b->y[1 + k]
-                                : dni_constant(b, b->dtype, r->N * r->D, r->carry[k]));
+                      r->expose
+                          ? b->y[1 + k]
+                          : dni_constant(b, b->dtype, r->carry_count, layer->carry[k].now));
 }
 
 dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k)

@@ -6,7 +6,7 @@
 
 #include "layers/layer.h"
 
-#define DNI_RECURRENT_STATES 2
+#define DNI_RECURRENT_STATES DNI_MAX_CARRY
 
 /* Tensors of one time step that the gradient reads; (N, D) but cont (N) and gates (N, 4 D). */
 typedef struct dni_step {
@@ -21,8 +21,7 @@ typedef struct dni_recurrent {
     double clip;           /* limit of gradients of pre-activations; 0: none */
     bool expose;           /* states are bottoms and tops; else carried from run to run */
     bool has_static;
-    void *carry[DNI_RECURRENT_STATES]; /* (N, D); NULL: each run begins with 0 */
-    int64_t carry_count;
+    int64_t carry_count; /* N D of states that are carried; 0: each run begins with 0 */
     dni_step *steps; /* T of them */
     size_t cap_steps;
     dni_tensor h_cont; /* (T, N, D): h of the step before, times cont */

@@ -2,11 +2,21 @@
  * Resize (happynear's fork and others): y = R x C^T for each plane: bilinear, row i of R having
  * the weights of the two rows of x around i H / P; of one below the last there are zeros.
  * resize_param: height, width; or is_pyramid_test: true and out_height_scale, out_width_scale:
- * P = H out_height_scale, Q = W out_width_scale, cut. Others' parameters are not known.
- * bottom: (N, C, H, W); top: (N, C, P, Q). Gradient: dx = R^T dy C. */
+ * P = H out_height_scale, Q = W out_width_scale, cut. Others, of SSD's preprocessing, are
+ * refused. bottom: (N, C, H, W); top: (N, C, P, Q). Gradient: dx = R^T dy C. */
 #include <math.h>
 
 #include "layers/interp.h"
+
+static dn_status setup(dni_layer *layer)
+{
+    const Cnn__ResizeParameter *p = layer->own;
+    DNI_REQUIRE(p->resize_mode == CNN__RESIZE_PARAMETER__RESIZE_MODE__WARP && p->prob == 1 &&
+                    !p->n_interp_mode && !p->n_pad_value && !p->height_scale && !p->width_scale,
+                DN_E_UNSUPPORTED,
+                "Resize takes height and width, or is_pyramid_test and its scales, alone");
+    return DN_OK;
+}
 
 static dn_status shape(dni_layer *layer)
 {
@@ -31,6 +41,7 @@ const dni_layer_class dni_layer_resize = {
     .tops_min = 1,
     .tops_max = 1,
     .state_size = sizeof(dni_interp),
+    .setup = setup,
     .teardown = dni_interp_teardown,
     .shape = shape,
     .forward = dni_interp_forward,

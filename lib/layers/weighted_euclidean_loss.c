@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * WeightedEuclideanLoss: L = 1/(2N) sum w (a - b)^2, N the length of axis 0.
  * No parameters. bottoms: a, b, weights w, all of one count; top: one number. Forks that give
- * one weight to an item or to a place divide by other numbers: refused. Gradient: da = -db = w
- * (a - b) / N; dw = (a - b)^2 / (2N). */
+ * one weight to an item or to a place divide by other numbers: refused, but where there is
+ * one value of each. Gradient: da = -db = w (a - b) / N; dw = (a - b)^2 / (2N), which those
+ * that were read leave out. */
 #include "layers/layer.h"
 
 typedef struct weighted_state {

@@ -2,8 +2,8 @@
  * replay.c: from fused runs to plain ones. A fused forward leaves every readable blob as a
  * plain one does, but not what only the layers' own backward reads. If that is asked for after
  * all, the forward is done once more, plain, from the data that the sources left: same random
- * numbers, statistics and readable blobs put back. From then on the net runs plain, so that the
- * host pays for this once. */
+ * numbers, carried states of before, statistics and readable blobs put back. From then on the
+ * net runs plain, so that the host pays for this once. */
 #include <string.h>
 
 #include "net/net.h"
@@ -34,12 +34,28 @@ static dn_status copy_statistics(const dn_net *net, char *saved, bool back)
     return st;
 }
 
+/* States go on from where the last run began. */
+static dn_status carry_back(const dni_layer *layer)
+{
+    dn_status st = DN_OK;
+    for (const dni_carry *c = layer->carry; !st && c < layer->carry + DNI_MAX_CARRY; c++) {
+        if (!c->now)
+            continue;
+        st = dni_mirror_fetch(layer->context, c->was);
+        memcpy(c->now, c->was, c->bytes);
+        dni_mirror_wrote(layer->context, c->now);
+    }
+    return st;
+}
+
 /* One that counts its forwards does the last one again. */
 static dn_status run_layer_again(const dn_net *net, dni_net_layer *l)
 {
     const dni_layer_cursor *cursor = l->layer.cursor;
     int64_t forwards = cursor ? cursor->tell(&l->layer) : 0;
     dn_status st = cursor ? cursor->seek(&l->layer, forwards - 1) : DN_OK;
+    if (!st)
+        st = carry_back(&l->layer);
     if (!st)
         st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
     if (cursor)

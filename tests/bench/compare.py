@@ -435,7 +435,8 @@ def deepnet_modes(args, train):
     """Every chain in f32, and the first in bf16; memory as `deepnet train` and `test` have it."""
     options = {'memory': 'compact'}
     if args.device:
-        mode = {'backends': os.path.abspath(args.device) + ',cpu,ref', 'context': {'tune': True}}
+        mode = {'backends': os.path.abspath(args.device) + ',cpu,ref', 'context': {'tune': True},
+                'on_device': True}
         return [('deepnet', p, dict(mode, options=dict(options, compute=p)))
                 for p in ('f32', 'tf32', 'bf16')]
     common = {'modules': args.modules, 'options': options}

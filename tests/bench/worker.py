@@ -65,6 +65,9 @@ class Deepnet(Pycaffe):
             self.net = deepnet.Net(text=job['prototxt'], phase=deepnet.TEST, context=context,
                                    **options)
         self.fill(job)
+        if job['mode'].get('on_device'):  # where PyTorch's inputs stay, too: no copy in each run
+            for name in ['data', 'label'][:1 + job['train']]:
+                self.net.blobs[name].mutable_device_data
         if job.get('caffemodel'):
             self.net.save(job['caffemodel'])
         sizes = self.net.memory()  # and the solver's history

@@ -500,7 +500,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int de
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = fake_cuda.driver ? fake_cuda.driver : CUDART_VERSION;
+    *version = fake_cuda.driver < 0 ? 0 : fake_cuda.driver ? fake_cuda.driver : CUDART_VERSION;
     return cudaSuccess;
 }
 

@@ -628,6 +628,9 @@ static void check_no_device(void)
     fake->driver = 11040;
     CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
                   "the driver knows CUDA 11.4, this module needs");
+    fake->driver = -1;
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
+                  "no device: there is no driver");
     fake->driver = 0;
     options.device = 3;
     CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,

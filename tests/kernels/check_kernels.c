@@ -227,9 +227,10 @@ static int add_module(check *all, const char *path)
         return 1;
     }
     host_init(&host, 1);
-    if (ops->open(&backend, &host)) {
+    dn_status status = ops->open(&backend, &host);
+    if (status) {
         printf("%s: %s\n", ops->name, host_message());
-        return 77;
+        return status == DN_E_DEVICE || status == DN_E_UNSUPPORTED ? 77 : 1;
     }
     ops->close(backend);
     add_backend(all, all->ref, ops, false);

@@ -497,8 +497,9 @@ static void fill_tables(const execution *e, const kernel_case *c, uint64_t seed,
                 table[i] = i <= corners ? 1 + (int32_t)(bits % (uint64_t)count)
                                         : (int32_t)(bits % (uint64_t)(count + 1));
             }
-            for (int64_t i = 3 * corners / 4; i % (a->colours + 3); i++) /* no pixel */
-                table[1 + i] = 0;
+            int64_t none = 3 * a->H * a->W / 4 * (a->colours + 3); /* no pixel */
+            for (int64_t i = 0; a->H * a->W > 1 && i < a->colours + 3; i++)
+                table[1 + none + i] = 0;
         }
 }
 

@@ -21,6 +21,7 @@ void cuda_blocks(void (*body)(const void *args, int64_t block), const void *args
 #define RUN_ALL(body, op, args, n)                                                             \
     for (int64_t block = 0; block < n; block += 2)                                             \
     cuda_blocks(body, args, in_some_order(op, block, n),                                       \
-                block + 1 < n ? in_some_order(op, block + 1, n) : -1, backwards)
+                block + 1 < n ? in_some_order(op, block + 1, n) : -1,                          \
+                (op)->backend->host.num_threads == 2)
 
 #endif

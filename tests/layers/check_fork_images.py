@@ -553,6 +553,15 @@ def dense_crf(rng):
                 p = softmax(unary + sum(weight * p @ k.T for weight, k in kernels), 0)
             want[n, :, :h, :w] = (np.log(p) if 'false' in param else p).reshape(C, h, w)
         close(param, made.blobs['y'].data, want)
+    u[1, :, 4:] = np.nan  # of what is padding
+    made.blobs['u'].data[...] = u
+    made.forward()
+    assert not made.blobs['y'].data[1, :, 4:].any()
+    made = net("layer { name: 'f' type: 'Filter' bottom: 'u' bottom: 'd' bottom: 's' top: 'x' top: 'e' } "
+               "layer { name: 'l' type: 'DenseCRF' bottom: 'x' bottom: 'e' top: 'y' dense_crf_param { "
+               "pos_w: 1 pos_xy_std: 1 } }", {'u': u, 'd': np.array(sizes), 's': np.zeros((N, 1))})
+    made.forward()
+    assert made.blobs['y'].shape[0] == 0, made.blobs['y'].shape
 
 
 @case

@@ -78,7 +78,7 @@ def lstm(rng):
 
 @case
 def lstm_goes_on(rng):
-    """junhyukoh's with a second bottom: the state of the last run goes on where it is not 0."""
+    """junhyukoh's with a second bottom: the state of the last run goes on where it is 1."""
     T, N, I, H = 4, 2, 3, 5
     wx, wh, b = rng.normal(0, 1, (4 * H, I)), rng.normal(0, 1, (4 * H, H)), rng.normal(0, 1, 4 * H)
     cont = np.array([[0, 1], [1, 1], [1, 0], [1, 1]])

@@ -259,7 +259,7 @@ static const struct refusal {
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given size"},
     {X4 L("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad_t: 1 }"),
      DN_E_UNSUPPORTED, "STOCHASTIC pooling takes no pad"},
-    {X4 L("DenseCRF", ""), DN_E_NET, "2"},
+    {X4 L("DenseCRF", ""), DN_E_NET, "at least 2 bottoms"},
     {X4 DENSE_CRF("", "pos_w: 1"), DN_E_NET, "a pos_w needs a pos_xy_std"},
     {X4 DENSE_CRF("bottom: 'x'", "pos_w: 1 pos_xy_std: 1"), DN_E_NET, "an image a bi_w"},
     {X4 DENSE_CRF("",
@@ -299,6 +299,8 @@ static const struct refusal {
                     "out_width_scale: nan }"),
      DN_E_SHAPE, "height or width is not given, or not above 0"},
     {X4 L("Resize", "resize_param { resize_ratio: 2 }"), DN_E_UNSUPPORTED, "resize_ratio"},
+    {X4 L("Resize", "resize_param { height: 2 width: 2 interp_mode: NEAREST }"),
+     DN_E_UNSUPPORTED, "alone"},
     {X4
      "layer { name: 'w' type: 'Pooling' bottom: 'x' top: 'w' pooling_param { global_pooling: "
      "true pool: AVE } } layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: "
@@ -306,7 +308,7 @@ static const struct refusal {
      "bottom: 'w' top: 'y' }",
      DN_E_SHAPE, "bottom 2 has 6 values, bottom 0 has 120"},
     {X4 "layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: 'x' top: 'y' }",
-     DN_E_NET, "3"},
+     DN_E_NET, "3 bottoms"},
     {X4 "layer { name: 'l' type: 'MaskPooling' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,
      "bottom 1 has"},
     {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},

@@ -101,6 +101,13 @@ static void use(dn_net *net, int way)
             "weight_filler { type: 'gaussian' } } } "                                          \
             "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'm' bottom: 't' top: "       \
             "'loss' } "
+/* States that go on from run to run. */
+#define CARRYING                                                                               \
+    IN("x", "dim: 2 dim: 3 dim: 5")                                                            \
+    IN("c", "dim: 2 dim: 3") "layer { name: 'r' type: 'LSTM' bottom: 'x' bottom: 'c' top: 'r' " \
+                             "recurrent_param { num_output: 4 weight_filler { type: "          \
+                             "'gaussian' } } } " ON("r", "p", "Power", "power_param { power: 2 }") \
+        LOSS("r")
 /* A loss on which another layer works in place. */
 #define LOSS_BEFORE                                                                            \
     X LAYER("b", "Convolution", "x", "b",                                                      \
@@ -527,7 +534,8 @@ static void check_statistics(dn_context *fused, dn_context *plain)
 int main(void)
 {
     static const char *const nets[] = {RESIDUAL, ON_INPUT,    LATE_SCALE, LATE_BIAS,
-                                       KEEPING,  OTHER_SHAPE, CHANGED,    COUNTING};
+                                       KEEPING,  OTHER_SHAPE, CHANGED,    COUNTING,
+                                       CARRYING};
     dn_context *plain = context_of(DN_PLAN_PLAIN);
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
         dn_context *context = context_of(plan);

@@ -512,8 +512,8 @@ typedef struct dn_args_targets {
  *
  * LATTICE: image (lattices, colours, H, W), absent without colours; sizes (lattices, 2): height
  *   and width of the part of each, from its first row and column, that has pixels; absent: all of
- *   it. `place` and `colour`, above 0, are the deviations; what is no number counts as 0. With
- *   corners = H W (F + 1), for each lattice:
+ *   it. `place` and `colour`, above 0, are the deviations; what is no number counts as 0,
+ *   what is further than 1e6 of them as that. With corners = H W (F + 1), for each lattice:
  *   table (1 + corners + 2 (F + 1) corners): how many corners are in use, count; which of them,
  *     from 1, those of each pixel are, numbered in the order they come in, 0 where there is
  *     none; then along each axis two neighbours of each of the count, likewise. The rest is not
@@ -521,8 +521,9 @@ typedef struct dn_args_targets {
  *   shares (corners); norm (H, W): 1 over what the filter makes of ones; 0 without a pixel.
  * LATTICE_FILTER: x, y (N, C, H, W); lattices: 1 for all N items or N, each item its own;
  *   table, shares and norm as LATTICE has made them; `place` and `colour` have no effect. back:
- *   x is the gradient of what would be y, y that of x. A NaN or an infinity in a plane of x may
- *   make more of its y NaN than it would reach. */
+ *   x is the gradient of what would be y, y that of x. y is 0 where there is no pixel, and x is
+ *   not read there. A NaN or an infinity in a plane of x may make more of its y NaN than it would
+ *   reach; numbers may count in steps of its largest over 2^60 / (H W). */
 enum { DN_LATTICE_COLOURS = 8 }; /* at most */
 typedef struct dn_args_lattice {
     dn_args base;

@@ -35,7 +35,10 @@ def _unescape(quoted):
         if hexadecimal:
             return bytes([int(hexadecimal, 16)])
         if any(points):
-            return chr(int(points[0] or points[1], 16)).encode('utf-8', 'surrogateescape')
+            point = int(points[0] or points[1], 16)
+            if point > 0x10FFFF or 0xD800 <= point < 0xE000:
+                raise ValueError('%x in a string is no character' % point)
+            return chr(point).encode('utf-8')
         if not octal and other not in _ESCAPES:
             raise ValueError('unknown escape \\%s in a string' % other.decode('latin-1'))
         return bytes([int(octal, 8) & 255]) if octal else _ESCAPES[other]

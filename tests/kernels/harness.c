@@ -487,19 +487,19 @@ static void fill_tables(const execution *e, const kernel_case *c, uint64_t seed,
                         uint64_t stream)
 {
     const dn_args_lattice *a = &c->args.lattice;
-    int64_t corners = a->H * a->W * (a->colours + 3), rows = 2 * (a->colours + 3);
     for (int32_t k = 0; k < c->in.count; k++)
         for (int64_t n = 0; c->in.fill[k] == LATTICE && n < a->lattices; n++) {
-            int32_t *table = (int32_t *)e->in[k].data + n * (1 + corners + rows * corners);
+            int64_t each = a->colours + 3, corners = a->H * a->W * each, from = 1;
+            int32_t *table = (int32_t *)e->in[k].data + n * (1 + corners + 2 * each * corners);
             int64_t count = table[0] = (int32_t)(1 + corners / (2 + n));
-            for (int64_t i = 1; i <= corners + rows * count; i++) {
+            for (int64_t i = 1; i <= corners + 2 * each * count; i++) {
                 uint64_t bits = random_bits(seed, stream + (uint64_t)k, i);
                 table[i] = i <= corners ? 1 + (int32_t)(bits % (uint64_t)count)
                                         : (int32_t)(bits % (uint64_t)(count + 1));
             }
-            int64_t none = 3 * a->H * a->W / 4 * (a->colours + 3); /* no pixel */
-            for (int64_t i = 0; a->H * a->W > 1 && i < a->colours + 3; i++)
-                table[1 + none + i] = 0;
+            from += 3 * a->H * a->W / 4 * each; /* no pixel */
+            for (int64_t i = 0; a->H * a->W > 1 && i < each; i++)
+                table[from + i] = 0;
         }
 }
 

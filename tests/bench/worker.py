@@ -65,9 +65,6 @@ class Deepnet(Pycaffe):
             self.net = deepnet.Net(text=job['prototxt'], phase=deepnet.TEST, context=context,
                                    **options)
         self.fill(job)
-        if job['mode'].get('on_device'):  # where PyTorch's inputs stay, too: no copy in each run
-            for name in ['data', 'label'][:1 + job['train']]:
-                self.net.blobs[name].mutable_device_data
         if job.get('caffemodel'):
             self.net.save(job['caffemodel'])
         sizes = self.net.memory()  # and the solver's history
@@ -84,7 +81,14 @@ class Deepnet(Pycaffe):
                     if forward(handle, None):
                         raise RuntimeError(deepnet._errors.last_error(deepnet._lib.lib()))
                 context.synchronise()
-        self.run = run
+
+        def first(n):
+            run(n)
+            for name in ['data', 'label'][:1 + job['train']]:
+                self.net.blobs[name].mutable_device_data
+            self.run = run
+        # As PyTorch's, inputs stay on the device: they are not copied there in each run.
+        self.run = first if job['mode'].get('on_device') else run
 
 
 class Caffe(Pycaffe):

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_hosts.c: which layers still run on the host where the context has a device: the nets of
- * the gradient check, one at least for each class with a gradient, and some for the others are
- * planned; what runs on the host is exactly this list.
+ * the gradient check, one at least for each class with a gradient, some for the others, and the
+ * recorded ones are planned, in each kind of plan and type of products; what runs on the host
+ * is exactly this list. test_hosts NETS [FOLDER]: the device is a fake one that takes what
+ * `ref` takes, or the module's in FOLDER, so that what its kernels decline shows.
  */
 #include "core/core.h"
 
@@ -11,6 +13,7 @@
 #include "deepnet/context.h"
 #include "fake.h"
 #include "net/net.h"
+#include "solver_text.h"
 
 /* In either direction, and why. */
 static const struct {
@@ -128,50 +131,142 @@ static const gradient_row none = {
 
 static bool found[NUM_HOSTS];
 
-static void note(const char *type, const char *text)
+static void note(const char *type, const char *why, const char *text)
 {
     for (int i = 0; i < NUM_HOSTS; i++)
         if (!strcmp(hosts[i].type, type)) {
             found[i] = true;
             return;
         }
-    CHECK_AT(false, "%s has a step on the host: %s", type, text);
+    CHECK_AT(false, "%s has a step on the host (%s): %s", type, why, text);
 }
 
-static void plan_row(dn_context *context, const gradient_row *row)
+/* What weights are folded into, when they change, is the host's. */
+static bool may_be_on_host(const dni_op *op)
+{
+    return op->section == DNI_PREPARE && op->kind == DN_OP_HOST_CALL;
+}
+
+static void look(dn_net *net, const char *text)
+{
+    const dni_program *p = dni_plan_program(net->plan);
+    for (size_t i = 0; i < p->num_ops; i++) {
+        const dni_op *op = &p->ops[i];
+        if (!dni_plan_on_device(net->plan, i) && !may_be_on_host(op))
+            note(op->layer < 0 ? "the plan" : net->layers[op->layer].layer.cls->type,
+                 dni_plan_declined(net->plan, i), text);
+    }
+    dn_net_free(net);
+}
+
+static void plan_row(dn_context *context, const gradient_row *row, int32_t compute)
 {
     char text[8192];
     dn_net *net = NULL;
     dn_net_options options = {.struct_size = sizeof options,
-                              .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
+                              .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN,
+                              .compute = compute,
+                              .compute_fallback = 1};
     snprintf(text, sizeof text, "force_backward: true %s", row->text);
     dn_status st = dn_net_create_from_text(&net, context, text, strlen(text), &options);
     CHECK_AT(st == DN_OK, "%s: %s", row->text, dn_last_error());
-    if (st)
-        return;
-    const dni_program *p = dni_plan_program(net->plan);
-    for (size_t i = 0; i < p->num_ops; i++)
-        if (!dni_plan_on_device(net->plan, i) && p->ops[i].section <= DNI_BACKWARD)
-            note(net->layers[p->ops[i].layer].layer.cls->type, row->text);
-    dn_net_free(net);
+    if (!st)
+        look(net, row->text);
 }
 
-int main(void)
+/* The recorded nets, in the phase that has a gradient. */
+static void plan_files(dn_context *context, const char *folder, int32_t compute)
 {
+    char path[1024];
+    int count = 0;
+    DIR *all = opendir(folder);
+    for (struct dirent *entry; all && (entry = readdir(all));) {
+        dn_net *net = NULL;
+        dn_net_options options = {.struct_size = sizeof options,
+                                  .phase = DN_PHASE_TRAIN,
+                                  .compute = compute,
+                                  .compute_fallback = 1};
+        snprintf(path, sizeof path, "%s/%s/net.prototxt", folder, entry->d_name);
+        if (access(path, R_OK))
+            continue;
+        count++;
+        dn_status st = dn_net_create_from_prototxt(&net, context, path, &options);
+        CHECK_AT(st == DN_OK, "%s: %s", path, dn_last_error());
+        if (!st)
+            look(net, path);
+    }
+    if (all)
+        closedir(all);
+    CHECK_AT(count > 0, "there are no nets in %s", folder);
+}
+
+static void plan_nets(dn_context_options *options, const char *folder, int32_t plan,
+                      int32_t compute)
+{
+    static const char *const plans[] = {"fused", "plain", "NHWC"};
     dn_context *context = NULL;
-    dn_context_options options = {
-        .struct_size = sizeof options, .backends = "ref", .backend = &fake_backend};
-    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
-    SECTION("steps on the host");
-    plan_row(context, &none);
+    SECTION(plans[plan]);
+    options->plan = plan;
+    memset(found, 0, sizeof found);
+    CHECK_STATUS(dn_context_create(&context, options), DN_OK);
+    if (!context)
+        return;
+    plan_row(context, &none, compute);
     for (int i = 0; i < NUM_HOSTS; i++)
         CHECK_AT(!found[i], "%s: an anchor's targets are the device's", hosts[i].type);
     for (size_t i = 0; i < num_gradient_rows; i++)
-        plan_row(context, &gradient_rows[i]);
+        plan_row(context, &gradient_rows[i], compute);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        plan_row(context, &others[i]);
+        plan_row(context, &others[i], compute);
     for (int i = 0; i < NUM_HOSTS; i++)
         CHECK_AT(found[i], "%s runs on the device: it leaves the list", hosts[i].type);
+    plan_files(context, folder, compute);
     dn_context_free(context);
+}
+
+/* Every rule, with all that may come before it. */
+static void plan_updates(const dn_context_options *options)
+{
+    SECTION("updates");
+    static const char *const rules[] = {
+        "type: 'SGD' momentum: 0.9",      "type: 'Nesterov' momentum: 0.9",
+        "type: 'AdaGrad' delta: 1e-7",    "type: 'RMSProp' rms_decay: 0.9 delta: 1e-7",
+        "type: 'AdaDelta' momentum: 0.9", "type: 'Adam' momentum: 0.9 momentum2: 0.99"};
+    static const char *const more[] = {
+        "", "weight_decay: 0.1", "weight_decay: 0.1 regularization_type: 'L1' iter_size: 2",
+        "clip_gradients: 1 weight_decay: 0.1 iter_size: 3"};
+    dn_context *context = NULL;
+    CHECK_STATUS(dn_context_create(&context, options), DN_OK);
+    for (size_t i = 0; context && i < sizeof rules / sizeof rules[0]; i++)
+        for (size_t k = 0; k < sizeof more / sizeof more[0]; k++) {
+            char text[512], *plan = NULL;
+            snprintf(text, sizeof text,
+                     "base_lr: 0.1 lr_policy: 'inv' gamma: 0.1 power: 1 %s %s", rules[i],
+                     more[k]);
+            dn_solver *solver = make_solver(context, text, SMALL_NET, NULL);
+            CHECK_STATUS(dn_solver_describe(solver, DN_DESCRIBE_PLAN, &plan), DN_OK);
+            CHECK_AT(plan && strstr(plan, "update: ") && !strstr(plan, "runs on the host"),
+                     "%s: %s", text, plan);
+            dn_net_text_free(dn_solver_net(solver), plan);
+            dn_solver_free(solver);
+        }
+    dn_context_free(context);
+}
+
+int main(int argc, char **argv)
+{
+    dn_context_options options = {.struct_size = sizeof options, .backends = "ref"};
+    if (argc < 2)
+        return 2;
+    if (argc > 2) {
+        options.device = 1;
+        options.module_folder = argv[2];
+    } else {
+        options.backend = &fake_backend;
+    }
+    for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++)
+        for (int32_t compute = DN_COMPUTE_F32; compute <= DN_COMPUTE_BF16; compute++)
+            plan_nets(&options, argv[1], plan, compute);
+    plan_updates(&options);
     return check_summary();
 }

@@ -326,7 +326,7 @@ class Net:
         names = self._outputs if end is None else self.top_names[end]
         if first <= last:
             self._forward(first, last)
-        return {name: self._at(name).data for name in [*names, *(blobs or ())]}
+        return self._views([*names, *(blobs or ())], 'data')
 
     def backward(self, diffs=None, start=None, end=None, **kwargs):
         """Runs the net backward after a forward; gradients of the weights are added up. As in
@@ -338,7 +338,7 @@ class Net:
         kwargs  a gradient for each output; all outputs or none. Losses set their own.
         Returns {name: array}: gradients of the inputs (with `end`: of that layer's bottoms) and
         of `diffs`, as views. Raises StateError before a forward, InvalidError,
-        NameNotFoundError.
+        NameNotFoundError, DataError, DeviceError.
         """
         if kwargs:
             self._fill(kwargs, self._outputs, 'diff', 'gradients')
@@ -347,7 +347,12 @@ class Net:
         names = self._inputs if end is None else self.bottom_names[end]
         if first >= last:
             self._backward(first, last)
-        return {name: self._at(name).diff for name in [*names, *(diffs or ())]}
+        return self._views([*names, *(diffs or ())], 'diff')
+
+    def _views(self, names, attribute):
+        if names:  # a device is waited for here, so that its failure is of its own class
+            check(lib(), lib().context_synchronise(self._owner.root().handle))
+        return {name: getattr(self._at(name), attribute) for name in names}
 
     def _at(self, name):
         if name not in self._blobs:

@@ -51,6 +51,52 @@ class Run(unittest.TestCase):
         self.assertIn('   deepnet f32: ', report)
         self.assertTrue(re.search(r'\d+ passed, 0 failed, in \d+ s\n$', report), report)
 
+    def test_the_long_parts(self):
+        code, report = run('layers', 'every', 'infer', DN_TEST_KIND='FILL,SOFTMAX',
+                           CASES='lstm net_lenet_small softmaxloss_spatial_ignore')
+        self.assertEqual(code, 0, report)
+        self.assertIn('## recorded layers\n\n```\n3 passed, 0 failed\n', report)
+        self.assertIn('## inference beside PyTorch: lenet\n', report)
+        self.assertRegex(report, r'## kernel checker, every case\n\n```\nseed \d+\ncuda: \d+ cases '
+                                 'agree with ref, 0 declined, 0 failed\n')
+        self.assertIn('\n3 passed, 0 failed', report)
+
+    def sanitized(self, script):
+        """The report of memcheck and racecheck by a compute-sanitizer that is this script."""
+        with tempfile.TemporaryDirectory() as folder:
+            tool = os.path.join(folder, 'compute-sanitizer')
+            with open(tool, 'w') as f:
+                f.write('#!/bin/sh\n' + script)
+            os.chmod(tool, 0o755)
+            return run('memcheck', 'racecheck', DN_TEST_KIND='FILL,SOFTMAX',
+                       PATH=folder + os.pathsep + os.environ['PATH'])
+
+    def test_compute_sanitizer(self):
+        code, report = self.sanitized('echo "tool $2"\n'
+                                      'while [ "${1#-}" != "$1" ]; do shift 2; done\nexec "$@"\n')
+        self.assertEqual(code, 0, report)
+        for tool in ('memcheck', 'racecheck'):
+            self.assertIn('## compute-sanitizer %s\n\n```\ntool %s\nseed ' % (tool, tool), report)
+        self.assertIn('2 passed, 0 failed', report)
+        self.assertNotIn('skipped', report)
+
+    def test_compute_sanitizer_finds_something(self):
+        code, report = self.sanitized('[ "$3" = --error-exitcode ] && exit "$4"\n'
+                                      'echo "1 cases agree with ref"\n')
+        self.assertEqual(code, 1, report)
+        self.assertEqual(report.count('(FAILED: exit code 9)'), 2, report)
+
+    def test_compute_sanitizer_runs_nothing(self):
+        """Whether it says so, or thinks that all is well."""
+        for ending in ('1', '0'):
+            code, report = self.sanitized('echo "=== Error: Device not supported"\nexit ' + ending)
+            self.assertEqual(code, 0, report)
+            for tool in ('memcheck', 'racecheck'):
+                self.assertIn('## compute-sanitizer %s\n\n(skipped: it ran nothing: === Error: '
+                              'Device not supported)\n' % tool, report)
+            self.assertIn('\nskipped: compute-sanitizer memcheck, compute-sanitizer racecheck\n'
+                          '\n0 passed, 0 failed', report)
+
     def test_a_failure_counts_and_the_rest_runs(self):
         code, report = run('nonsense', 'device', LIMIT='1000')
         self.assertEqual(code, 1)
@@ -82,6 +128,7 @@ class Run(unittest.TestCase):
                                PYTHONS='', TORCH='')
         self.assertEqual(code, 0, report)
         self.assertEqual(report.count('(skipped: no Python'), 4, report)
+        self.assertIn('\nskipped: LeNet, host and device, recorded layers, training', report)
         self.assertIn('1 passed, 0 failed', report)
 
     def test_packed(self):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Headers, lib/deepnet.syms and the built library name the same functions; the library needs
-nothing that ends or prints in its host; an optimised build, stripped, is under a million bytes;
-each header stands alone as C99 and as C++11.
+nothing that ends or prints in its host, and no library that only a module may need; an optimised
+build, stripped, is under a million bytes; each header stands alone as C99 and as C++11.
 usage: symbols.py SOURCE_ROOT LIBRARY OPTIMIZATION"""
 import glob, os, re, subprocess, sys, tempfile
 
@@ -50,6 +50,11 @@ def needed():
     return {l.split()[-1].split('@')[0] for l in lines}
 
 
+def libraries():
+    lines = run('readelf', '-d', library).stdout.splitlines()
+    return [l.split('[')[1].rstrip(']') for l in lines if '(NEEDED)' in l]
+
+
 def stands_alone(header, compiler, standard, language):
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, 'alone.c')
@@ -65,6 +70,8 @@ check(built == syms, 'library and deepnet.syms differ: %s' % sorted(built ^ syms
 sanitized = any(n.startswith(('__asan', '__ubsan', '__tsan')) for n in needed())
 bad = needed() & FORBIDDEN
 check('realloc' in needed() and (sanitized or not bad), 'the library needs %s' % sorted(bad))
+vendors = [l for l in libraries() if l.startswith(('libcu', 'libnccl', 'libnv', 'libdnnl'))]
+check(libraries() and not vendors, 'the library does not load without %s' % vendors)
 with tempfile.TemporaryDirectory() as folder:
     stripped = os.path.join(folder, 'stripped.so')
     run('strip', '-o', stripped, library)

@@ -81,7 +81,8 @@ typedef struct kernel_case {
     uint32_t constant; /* bit i: input i is announced as constant */
     int32_t compute; /* DN_COMPUTE_*; of BF16, and of operands in it, inputs are such numbers */
     int32_t alias;   /* the input that output 0 is, or -1 */
-    double tolerance; /* relative to the largest element of the operand, at least 1 */
+    double tolerance; /* relative to the largest element of the operand, at least 1; 0: rounded
+                       * once, the same bits */
     int32_t number;   /* counted over all cases: part of the random stream */
 } kernel_case;
 

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_use.c: the CUDA module as hosts use it, over the fakes: inputs that lie on the device
+ * already, images from a database, contexts on threads of their own, a batch that is too large.
+ * Each gives what it gives without that. test_use FOLDER LMDB */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "fake_cuda.h"
+#include "solver_text.h"
+
+static const char *folder, *lmdb;
+static fake_cuda_control *fake;
+static long (*live)(void);
+static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
+
+/* device 0: the host */
+static dn_context_options options_of(int32_t device)
+{
+    return (dn_context_options){.struct_size = sizeof(dn_context_options),
+                                .num_threads = 1,
+                                .device = device,
+                                .module_folder = folder,
+                                .backends = "ref"};
+}
+
+static dn_context *make_context(int32_t device)
+{
+    dn_context *context = NULL;
+    dn_context_options options = options_of(device);
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    if (!context)
+        exit(check_summary());
+    return context;
+}
+
+/* ---- device views ------------------------------------------------------------------------ */
+
+enum { VIEWED = 3 * 1000 };
+#define LINE(name, from)                                                                       \
+    "layer { name: '" name "' type: 'Power' bottom: '" from "' top: '" name "' power_param { " \
+    "  scale: 2 shift: 1 } } "
+#define POWER_NET                                                                              \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 3 dim: 1000 } } "     \
+    "} " LINE("z", "x") LINE("y", "z")
+
+static void forward_both(dn_net *first, dn_net *second, float start)
+{
+    float *x = dn_blob_mutable_data(dn_net_blob(first, "x"));
+    for (int i = 0; i < VIEWED; i++)
+        x[i] = start + (float)i;
+    CHECK_STATUS(dn_net_forward(first, NULL), DN_OK);
+    CHECK_STATUS(dn_net_forward(second, NULL), DN_OK);
+}
+
+/* A net reads what another one made, on the device: nothing goes through the host. */
+static void check_views(void)
+{
+    SECTION("device views");
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(1);
+    dn_net *net[2] = {NULL, NULL};
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(
+            dn_net_create_from_text(&net[i], context, POWER_NET, strlen(POWER_NET), NULL),
+            DN_OK);
+    dn_blob *x = dn_net_blob(net[1], "x");
+    CHECK_STATUS(dn_net_forward(net[0], NULL), DN_OK);
+    CHECK_STATUS(dn_blob_view_device(x, dn_blob_device_data(dn_net_blob(net[0], "y"))), DN_OK);
+    for (int run = 0; run < 4; run++) { /* plain, recorded, replayed */
+        size_t in = fake->copied[1], out = fake->copied[2];
+        forward_both(net[0], net[1], (float)run);
+        CHECK_AT(fake->copied[1] - in <= VIEWED * sizeof(float) + 64, "%zu bytes went there",
+                 fake->copied[1] - in);
+        CHECK_INT(fake->copied[2], out);
+        const float *y = dn_blob_data(dn_net_blob(net[1], "y"));
+        int wrong = 0;
+        for (int i = 0; i < VIEWED; i++)
+            wrong += y[i] != 16 * (float)(run + i) + 15;
+        CHECK_INT(wrong, 0);
+    }
+    CHECK(fake->replays > 0);
+    CHECK_NEAR(dn_blob_data(x)[7], 4 * (3 + 7) + 3, 0);
+    CHECK_STATUS(dn_blob_view_device(x, NULL), DN_OK);
+    dn_net_free(net[0]); /* with what was looked at */
+    float mine[VIEWED] = {5};
+    CHECK_STATUS(dn_blob_write(x, mine, VIEWED), DN_OK);
+    CHECK_STATUS(dn_net_forward(net[1], NULL), DN_OK);
+    CHECK_NEAR(dn_blob_data(dn_net_blob(net[1], "y"))[0], 4 * 5 + 3, 0);
+    dn_net_free(net[1]);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
+/* ---- a database -------------------------------------------------------------------------- */
+
+#define DATA_NET                                                                               \
+    "layer { name: 'd' type: 'Data' top: 'd' top: 't' data_param { source: '%s' "              \
+    "  backend: LMDB batch_size: 20 } transform_param { scale: 0.00390625 mirror: true "       \
+    "  crop_size: 24 } } "                                                                     \
+    "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'c' convolution_param { "          \
+    "  num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'xavier' } } } "           \
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "                                   \
+    "layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'i' inner_product_param { "       \
+    "  num_output: 10 weight_filler { type: 'xavier' } } } "                                   \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'i' bottom: 't' top: 'loss' } "
+
+/* Images as the host's layers see them, the same to the bit, and what is learnt from them. */
+static void check_data(void)
+{
+    SECTION("a database");
+    static const char text[] =
+        "base_lr: 0.02 lr_policy: 'fixed' momentum: 0.9 max_iter: 99 random_seed: 5";
+    char net[2048];
+    dn_context *context[2];
+    dn_solver *solver[2];
+    snprintf(net, sizeof net, DATA_NET, lmdb);
+    *fake = (fake_cuda_control){0};
+    for (int i = 0; i < 2; i++) {
+        context[i] = make_context(i);
+        solver[i] = make_solver(context[i], text, net, NULL);
+    }
+    for (int step = 0; step < 18; step++) { /* there are 15 batches */
+        const float *data[2], *loss[2];
+        for (int i = 0; i < 2; i++) {
+            dn_net *of = dn_solver_net(solver[i]);
+            CHECK_STATUS(dn_solver_step(solver[i], 1), DN_OK);
+            data[i] = dn_blob_data(dn_net_blob(of, "d"));
+            loss[i] = dn_blob_data(dn_net_blob(of, "loss"));
+        }
+        CHECK_AT(!memcmp(data[0], data[1], 20 * 24 * 24 * sizeof(float)), "step %d", step);
+        CHECK_NEAR(loss[1][0], loss[0][0], 1e-4);
+    }
+    CHECK(fake->replays > 10);
+    for (int i = 0; i < 2; i++) {
+        dn_solver_free(solver[i]);
+        dn_context_free(context[i]);
+    }
+    CHECK_INT(live(), 0);
+}
+
+/* ---- threads ----------------------------------------------------------------------------- */
+
+typedef struct worker {
+    int32_t device;
+    dn_status status;
+    uint64_t hash;
+    char why[256];
+} worker;
+
+static dn_status learn(worker *w, dn_context **context, dn_solver **solver)
+{
+    static const char text[] =
+        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 99 random_seed: 1";
+    dn_context_options options = options_of(w->device);
+    dn_status st = dn_context_create(context, &options);
+    if (!st)
+        st = dn_solver_create_from_text(solver, *context, text, strlen(text), DIGITS_NET,
+                                        strlen(DIGITS_NET), NULL);
+    if (!st)
+        st = dn_net_set_memory_data(dn_solver_net(*solver), NULL, images, labels, DIGITS);
+    for (int step = 0; !st && step < 8; step++) {
+        st = dn_solver_step(*solver, 1);
+        if (!st)
+            w->hash = hash_weights(dn_solver_net(*solver));
+    }
+    return st;
+}
+
+/* Makes a context, trains in it and frees it; checks are for the main thread. */
+static void *work(void *arg)
+{
+    worker *w = arg;
+    dn_context *context = NULL;
+    dn_solver *solver = NULL;
+    w->status = learn(w, &context, &solver);
+    if (w->status)
+        snprintf(w->why, sizeof w->why, "%s", dn_last_error());
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return NULL;
+}
+
+/* Contexts know nothing of each other, on one device or on two. */
+static void check_threads(void)
+{
+    SECTION("contexts on threads");
+    *fake = (fake_cuda_control){0};
+    worker alone = {.device = 1};
+    work(&alone);
+    CHECK_AT(!alone.status, "%s", alone.why);
+    for (int round = 0; round < 4; round++) {
+        worker all[3] = {{.device = 1}, {.device = 1 + round % 2}, {.device = 1}};
+        pthread_t thread[3];
+        for (int i = 0; i < 3; i++)
+            CHECK_INT(pthread_create(&thread[i], NULL, work, &all[i]), 0);
+        for (int i = 0; i < 3; i++) {
+            pthread_join(thread[i], NULL);
+            CHECK_AT(!all[i].status, "thread %d: %s", i, all[i].why);
+            CHECK_AT(all[i].hash == alone.hash, "thread %d learnt something else", i);
+        }
+    }
+    CHECK_INT(live(), 0);
+}
+
+/* ---- out of memory ----------------------------------------------------------------------- */
+
+enum { WIDTH = 64 };
+#define TANH_NET                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 64 } } } "     \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 dim: 64 } } } "     \
+    "layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'i' inner_product_param { "       \
+    "  num_output: 256 weight_filler { type: 'xavier' } } } "                                  \
+    "layer { name: 'h' type: 'TanH' bottom: 'i' top: 'h' } "                                   \
+    "layer { name: 'j' type: 'InnerProduct' bottom: 'h' top: 'j' inner_product_param { "       \
+    "  num_output: 64 weight_filler { type: 'xavier' } } } "                                   \
+    "layer { name: 'loss' type: 'EuclideanLoss' bottom: 'j' bottom: 't' top: 'loss' } "
+
+static dn_status step_with(dn_solver *solver, int64_t items)
+{
+    static const char *const names[] = {"x", "t"};
+    for (int k = 0; k < 2; k++) {
+        uint32_t state = 3 + (uint32_t)k;
+        dn_blob *blob = dn_net_blob(dn_solver_net(solver), names[k]);
+        CHECK_STATUS(dn_blob_reshape(blob, (int64_t[]){items, WIDTH}, 2), DN_OK);
+        float *values = malloc((size_t)(items * WIDTH) * sizeof *values);
+        for (int64_t i = 0; i < items * WIDTH; i++)
+            values[i] = next_number(&state);
+        CHECK_STATUS(dn_blob_write(blob, values, items * WIDTH), DN_OK);
+        free(values);
+    }
+    return dn_solver_step(solver, 1);
+}
+
+/* A batch that is too large costs its step alone: in the same solver, and in another one of the
+ * same context, smaller ones go on as if it had never been. */
+static void check_memory(void)
+{
+    SECTION("out of memory");
+    static const char text[] =
+        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 99 random_seed: 1";
+    uint64_t hash[2];
+    for (int tries = 0; tries < 2; tries++) {
+        *fake = (fake_cuda_control){.limit = (size_t)40 << 20};
+        dn_context *context = make_context(1);
+        dn_solver *solver = make_solver(context, text, TANH_NET, NULL);
+        CHECK_STATUS(step_with(solver, 8), DN_OK);
+        CHECK_STATUS(step_with(solver, 8), DN_OK);
+        for (int i = 0; i < tries; i++) {
+            CHECK_MESSAGE(step_with(solver, 32768), DN_E_NOMEM,
+                          "bytes of device memory were asked");
+            CHECK_INT(dn_solver_iteration(solver), 2);
+        }
+        for (int i = 0; i < 3; i++)
+            CHECK_STATUS(step_with(solver, 32), DN_OK);
+        hash[tries] = hash_weights(dn_solver_net(solver));
+        CHECK_INT(dn_solver_iteration(solver), 5);
+        if (tries) {
+            dn_solver *other = make_solver(context, text, TANH_NET, NULL);
+            CHECK_MESSAGE(step_with(other, 32768), DN_E_NOMEM, "bytes of device memory");
+            dn_solver_free(other);
+            other = make_solver(context, text, TANH_NET, NULL);
+            CHECK_STATUS(step_with(other, 32), DN_OK);
+            dn_solver_free(other);
+        }
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+        CHECK_INT(fake->held, 0);
+    }
+    CHECK(hash[0] == hash[1]);
+    *fake = (fake_cuda_control){0};
+}
+
+int main(int argc, char **argv)
+{
+    char path[4096];
+    if (argc != 3)
+        return 2;
+    folder = argv[1];
+    lmdb = argv[2];
+    snprintf(path, sizeof path, "%s/deepnet-cuda.so", folder);
+    void *module = dlopen(path, RTLD_NOW);
+    fake = module ? dlsym(module, "fake_cuda") : NULL;
+    CHECK_AT(fake != NULL, "%s", dlerror());
+    if (!fake)
+        return check_summary();
+    *(void **)&live = dlsym(module, "fake_cuda_live");
+    make_digits(images, labels);
+    check_views();
+    check_data();
+    check_threads();
+    check_memory();
+    return check_summary();
+}

@@ -109,6 +109,9 @@ class Messages(unittest.TestCase):
                  'name "x"': "':' is missing", 'layer: 3': "'{' is missing",
                  'name: "x': '1:7: unexpected', 'state { phase: TOAST }': '1:16: .*TOAST',
                  'state { phase: 7 }': '1:16: .*7', 'input_dim: [1 2]': "1:15: ',' or ']'",
+                 'input_dim: 1\ninput_dim: [2, 3000000000]': "2:16: .*'input_dim': 3000.*range",
+                 'state {\n level: -2147483649 }': "2:9: field 'level': -2147483649 is out of",
+                 'layer { loss_weight: - infinite }': '1:22: unexpected',
                  'name: "a"\n"\\q"': '2:1: unknown escape .q', 'name: "\\u12"': 'escape .u',
                  'name: "a" name: "b"': "1:11: 'name' is given twice",
                  'state { } state { level: 1 }': "'state' is given twice"}
@@ -119,13 +122,13 @@ class Messages(unittest.TestCase):
     def test_text_as_protobuf_reads_it(self):
         net = text_format.Parse('''
             name: "\\u00e9\\'\\U0001f600" force_backward: 0x1 input_dim: [010, - 2]
-            layer { loss_weight: [INF, -Infinity, 1e39, NaN, 2f] top: [] }''',
-                                caffe_pb2.NetParameter())
+            layer { loss_weight: [INF, -Infinity, 1e39, NaN, 2f, - INF, + Inf, - infinity] }
+            layer { top: [] }''', caffe_pb2.NetParameter())
         self.assertEqual(net.name, "\u00e9'\U0001f600")
         self.assertIs(net.force_backward, True)
         self.assertEqual(list(net.input_dim), [8, -2])
         weights, inf = list(net.layer[0].loss_weight), float('inf')
-        self.assertEqual(weights[:3] + weights[4:], [inf, -inf, inf, 2])
+        self.assertEqual(weights[:3] + weights[4:], [inf, -inf, inf, 2, -inf, inf, -inf])
         self.assertNotEqual(weights[3], weights[3])
         text_format.Merge('name: "b" state { level: 1 } state { phase: TRAIN }', net)
         self.assertEqual((net.name, net.state.level), ('b', 1))

@@ -12,7 +12,7 @@ from ._message import enum_class
 _TOKEN = re.compile(r'''
     (?P<space>\s+|\#[^\n]*|//[^\n]*)
   | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-  | (?P<number>[-+]?\s*(?:0[xX][0-9a-fA-F]+|inf\b|nan\b|
+  | (?P<number>[-+]?\s*(?:0[xX][0-9a-fA-F]+|(?i:inf|infinity|nan)\b|
                         (?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?))
   | (?P<name>-?[A-Za-z_]\w*)
   | (?P<sign>[:{}<>\[\],;])
@@ -116,11 +116,15 @@ class _Reader:
             target = target.add() if field.label == 'repeated' else target
             target.SetInParent()
             return self.message(target, end)
+        at = self.tokens[self.at][2]
         value = self.scalar(field)
-        if field.label == 'repeated':
-            getattr(message, field.name).append(value)
-        else:
-            setattr(message, field.name, value)
+        try:
+            if field.label == 'repeated':
+                getattr(message, field.name).append(value)
+            else:
+                setattr(message, field.name, value)
+        except ValueError as error:  # out of range
+            self.fail(str(error), at)
 
     def scalar(self, field):
         kind, word, at = self.take()

@@ -52,7 +52,10 @@ int cli_convert(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "%s takes no option but --overwrite and --backend",
                          kinds[k].name);
     if (strcmp(backend, "lmdb") && (k < 2 || strcmp(backend, "leveldb")))
-        return cli_usage(self, "%s makes no '%s', LMDB only", kinds[k].name, backend);
+        return cli_usage(self,
+                         k < 2 ? "%s makes no '%s', LMDB only"
+                               : "%s reads no '%s', LMDB and LevelDB only",
+                         kinds[k].name, backend);
     if ((code = cli_context_create(&context, self, &host)) != CLI_GO)
         return code;
     char **word = words.word;

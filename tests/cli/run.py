@@ -200,6 +200,8 @@ def convert_makes_a_database():
     out = deepnet('convert', 'mnist', *paths, '--overwrite', '-backend', 'leveldb', code=2)
     expect("mnist makes no 'leveldb', LMDB only" in out.stderr, out.stderr)
     deepnet('convert', 'mean', 'train_lmdb', 'train.mean', '--backend=leveldb')
+    out = deepnet('convert', 'mean', 'train_lmdb', 'train.mean', '--backend=hdf5', code=2)
+    expect("mean reads no 'hdf5', LMDB and LevelDB only" in out.stderr, out.stderr)
 
 
 def png(name, width, height, level):

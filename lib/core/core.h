@@ -76,8 +76,7 @@ char *dni_format(const dni_heap *heap, const char *format, ...) DNI_PRINTF(2, 3)
 dn_status dni_grow(const dni_heap *heap, void *array, size_t *capacity, size_t need,
                    size_t element_size);
 
-/* ---- index.c: which numbers may be meant by a hash ----------------------------------------
- */
+/* ---- index.c: which numbers may be meant by a key ---------------------------------------- */
 
 typedef struct dni_index_link {
     int32_t first; /* of the chain that has this place's number; -1: none */
@@ -89,13 +88,14 @@ typedef struct dni_index_link {
 typedef struct dni_index {
     dni_index_link *links; /* freed by its owner; all zero: empty */
     size_t capacity;
+    uint64_t seed;
 } dni_index;
 
-uint32_t dni_hash(const char *text);
 /* Numbers are added in ascending order, each once. */
-dn_status dni_index_add(dni_index *x, const dni_heap *heap, size_t id, uint32_t hash);
-/* The number added last whose hash may be that one; the others behind it by links[].next. */
-int32_t dni_index_first(const dni_index *x, uint32_t hash);
+dn_status dni_index_add(dni_index *x, const dni_heap *heap, size_t id, const void *key,
+                        size_t size);
+/* The number added last whose key may be that one; the others behind it by links[].next. */
+int32_t dni_index_first(const dni_index *x, const void *key, size_t size);
 
 /* ---- text.c: a string that grows --------------------------------------------------------- */
 

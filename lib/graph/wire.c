@@ -27,7 +27,7 @@ static dn_status fail_at(const wiring *w, const Cnn__LayerParameter *layer, dn_s
 /* The value a name means now, or -1. */
 static int32_t find_value(const dni_graph *g, const char *name)
 {
-    int32_t v = dni_index_first(&g->names, dni_hash(name));
+    int32_t v = dni_index_first(&g->names, name, strlen(name));
     while (v >= 0 && strcmp(g->blobs[g->values[v].blob], name))
         v = g->names.links[v].next;
     return v;
@@ -98,7 +98,8 @@ static dn_status add_value(wiring *w, const Cnn__LayerParameter *layer, int32_t 
     dn_status st =
         dni_grow(g->heap, &g->values, &g->cap_values, g->num_values + 1, sizeof *g->values);
     if (!st)
-        st = dni_index_add(&g->names, g->heap, g->num_values, dni_hash(g->blobs[blob]));
+        st = dni_index_add(&g->names, g->heap, g->num_values, g->blobs[blob],
+                           strlen(g->blobs[blob]));
     if (st)
         return st;
     *out = (int32_t)g->num_values;

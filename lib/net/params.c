@@ -17,7 +17,7 @@ static const Cnn__ParamSpec *spec_of(const dni_layer *layer, int32_t i)
 
 static int32_t find_shared(const dn_net *net, const char *name)
 {
-    int32_t i = dni_index_first(&net->shared, dni_hash(name));
+    int32_t i = dni_index_first(&net->shared, name, strlen(name));
     while (i >= 0 && strcmp(net->params[i]->shared_name, name))
         i = net->shared.links[i].next;
     return i;
@@ -111,7 +111,8 @@ static dn_status add_param(dn_net *net, dni_net_layer *l, int32_t i, const Cnn__
                      .diff = DNI_NONE};
     if (spec && spec->name && *spec->name) {
         p->shared_name = spec->name;
-        st = dni_index_add(&net->shared, net->heap, net->num_params - 1, dni_hash(spec->name));
+        st = dni_index_add(&net->shared, net->heap, net->num_params - 1, spec->name,
+                           strlen(spec->name));
         if (st)
             return st;
     }

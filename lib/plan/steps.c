@@ -155,12 +155,13 @@ static dn_status find_meeting(const dni_program *p, bool *meet)
     dn_status st = DN_OK;
     *meet = false;
     for (size_t i = 0; !st && i < p->num_tensors && !*meet; i++) {
-        uint32_t hash = (uint32_t)((uintptr_t)t[i].memory >> 6) * 2654435769u;
+        const void *key = &t[i].memory;
         if (t[i].role != DNI_WEIGHT || !t[i].memory)
             continue;
-        for (int32_t k = dni_index_first(&index, hash >> 8); k >= 0; k = index.links[k].next)
+        int32_t k = dni_index_first(&index, key, sizeof t[i].memory);
+        for (; k >= 0; k = index.links[k].next)
             *meet |= t[k].memory == t[i].memory && t[k].storage != t[i].storage;
-        st = dni_index_add(&index, p->heap, i, hash >> 8);
+        st = dni_index_add(&index, p->heap, i, key, sizeof t[i].memory);
     }
     dni_free(p->heap, index.links);
     return st;

@@ -254,6 +254,43 @@ static void check_many(dn_context *context)
         CHECK_INT(items[i].offset, lowest[i]);
 }
 
+/* Of two: are both alive at once, and in the same place? */
+static bool meet(const dni_place_item *a, const dni_place_item *b)
+{
+    return a->first <= b->last && b->first <= a->last && a->offset < b->offset + b->bytes &&
+           b->offset < a->offset + a->bytes;
+}
+
+/* Of thousands, each smaller than the one before, some long alive: where each lies is the
+ * lowest place that those before it leave. */
+static void check_lowest(dn_context *context)
+{
+    enum { MANY = 2500 };
+    static dni_place_item items[MANY];
+    size_t total = 0, end = 0;
+    uint32_t random = 1;
+    SECTION("each of thousands lies in the lowest gap");
+    for (size_t i = 0; i < MANY; i++) {
+        random = random * 1664525u + 1013904223u;
+        size_t first = (random >> 8) % MANY, life = random >> 28 ? random % 5 : random % MANY;
+        items[i] =
+            (dni_place_item){.bytes = 64 * (MANY - i), .first = first, .last = first + life};
+    }
+    CHECK_STATUS(dni_place(&context->heap, items, MANY, &total), DN_OK);
+    for (size_t i = 0; i < MANY; i++) {
+        dni_place_item low = items[i];
+        low.offset = 0;
+        for (size_t k = 0; k < i;) {
+            bool met = meet(&low, &items[k]);
+            low.offset = met ? items[k].offset + items[k].bytes : low.offset;
+            k = met ? 0 : k + 1;
+        }
+        CHECK_INT(items[i].offset, low.offset);
+        end = low.offset + low.bytes > end ? low.offset + low.bytes : end;
+    }
+    CHECK_INT(total, end);
+}
+
 static void check_middles(dn_context *context)
 {
     static const size_t falling[] = {64000, 128000, 64000, 32000, 16000};
@@ -335,6 +372,7 @@ int main(void)
     check_limited_ranges(fused);
     check_stagger(fused);
     check_middles(fused);
+    check_lowest(fused);
     check_many(fused);
     check_sums_of_weights();
     check_huge();

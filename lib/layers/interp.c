@@ -11,8 +11,9 @@
 #include "layers/interp.h"
 #include "layers/values.h"
 
-/* Of an axis: each of the top's elements by each of the bottom's. */
-#define MAX_WEIGHTS 0x1p40
+/* Of an axis: each of the top's elements by each of the bottom's; what they take is in no plan,
+ * so that no one's are more than 1 GB of floats. */
+#define MAX_WEIGHTS 0x1p28
 
 static dn_status setup(dni_layer *layer)
 {
@@ -63,7 +64,7 @@ static dn_status fill(const dni_layer *layer, void **out, int64_t to, int64_t fr
 {
     double reach = r->kernel == DNI_NEAREST ? 1 : 2.0 * r->width, most = (double)(from - 1);
     dni_free(layer->heap, *out);
-    *out = dni_alloc(layer->heap, (size_t)(to * from), sizeof(double));
+    *out = dni_alloc(layer->heap, (size_t)(to * from), dni_dtype_size(layer->dtype));
     if (!*out)
         return DN_E_NOMEM;
     for (int64_t i = 0; i < to; i++) {

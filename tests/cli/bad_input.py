@@ -245,6 +245,11 @@ def resizing_without_a_size():
         check(wide % ('x', 'x', 1 << 24) + wide % ('z', 'z', 1 << 40) +
               "layer { name: 'r' type: '%s' bottom: 'x' bottom: 'z' top: 'r' }\n" % layer,
               "5:1: layer 'r': from 16777216 to 1099511627776 elements takes too many weights")
+    check("layer { name: 'x' type: 'Input' top: 'x' input_param {\n"
+          "  shape { dim: 1 dim: 1 dim: 1 dim: 1 } } }\n"
+          "layer { name: 'r' type: 'Interp' bottom: 'x' top: 'r'\n"
+          "  interp_param { height: 1000000000 width: 1 } }\n",
+          "3:1: layer 'r': from 1 to 1000000000 elements takes too many weights")
 
 
 @test

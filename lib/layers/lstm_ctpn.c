@@ -61,8 +61,9 @@ static dn_status shape(dni_layer *layer)
     if (layer->num_bottoms > 1) {
         int64_t count = dni_shape_count(&layer->bottom[1]);
         DNI_REQUIRE(count == r->T * r->N, DN_E_SHAPE,
-                    "bottom 1 has %lld values, one for each of %lld steps is needed",
-                    (long long)count, (long long)(r->T * r->N));
+                    "bottom 1 has %lld values, %lld x %lld are needed: one for each step of "
+                    "each sequence",
+                    (long long)count, (long long)r->T, (long long)r->N);
         st = dni_recurrent_carry(layer);
     }
     return st ? st : dni_recurrent_steps(layer);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * WeightedEuclideanLoss: L = 1/(2N) sum w (a - b)^2, N the length of axis 0.
- * No parameters. bottoms: a, b, weights w, all of one count; top: one number. Forks that give
- * one weight to an item or to a place divide by other numbers: refused, but where there is
- * one value of each. Gradient: da = -db = w (a - b) / N; dw = (a - b)^2 / (2N), which those
- * that were read leave out. */
-#include "layers/layer.h"
+ * No parameters. bottoms: a, b (N, ...), weights w, all of one count; top: one number. Forks
+ * that give one weight to an item or to a place divide by other numbers: refused, but where
+ * there is one value of each. Gradient: da = -db = w (a - b) / N; dw = (a - b)^2 / (2N), which
+ * those that were read leave out. */
+#include "layers/loss.h"
 
 typedef struct weighted_state {
     int64_t count;
@@ -16,8 +16,11 @@ static dn_status shape(dni_layer *layer)
 {
     weighted_state *s = layer->state;
     const dni_shape *a = &layer->bottom[0];
+    dn_status st = dni_loss_check_items(layer);
+    if (st)
+        return st;
     s->count = dni_shape_count(a);
-    s->share = 1.0 / (a->axes ? (double)a->dim[0] : 1.0);
+    s->share = 1.0 / (double)a->dim[0];
     layer->top[0] = dni_shape_of(0, NULL);
     return dni_same_counts(layer);
 }

@@ -120,7 +120,10 @@ static const struct refusal {
     {IN("dim: 6 dim: 2") "layer { name: 'l' type: 'Lstm' bottom: 'x' bottom: 'x' top: 'y' "
                          "lstm_param { "
                          "num_output: 1 } } ",
-     DN_E_SHAPE, "bottom 1 has 12 values, one for each of 6"},
+     DN_E_SHAPE, "bottom 1 has 12 values, 6 x 1 are needed"},
+    {IN("dim: 4 dim: 3 dim: 2") "layer { name: 'l' type: 'Lstm' bottom: 'x' bottom: 'x' top: "
+                                "'y' lstm_param { num_output: 1 } } ",
+     DN_E_SHAPE, "bottom 1 has 24 values, 4 x 3 are needed: one for each step"},
     {X4 L("Dropout", "dropout_param { dropout_ratio: 1 }"), DN_E_NET, "dropout_ratio"},
     {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), DN_E_NET, "end_axis"},
     {X4 L("Reshape", "reshape_param { shape { dim: 7 } }"), DN_E_SHAPE, "120"},
@@ -309,6 +312,10 @@ static const struct refusal {
      DN_E_SHAPE, "bottom 2 has 6 values, bottom 0 has 120"},
     {X4 "layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: 'x' top: 'y' }",
      DN_E_NET, "3 bottoms"},
+    {X4 "layer { name: 't' type: 'Reshape' bottom: 'x' top: 't' reshape_param { shape { dim: 3 "
+        "dim: -1 } } } layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'x' bottom: 't' "
+        "bottom: 'x' top: 'y' }",
+     DN_E_SHAPE, "bottom 0 has 2 items, bottom 1 has 3"},
     {X4 "layer { name: 'l' type: 'MaskPooling' bottom: 'x' bottom: 'x' top: 'y' }", DN_E_SHAPE,
      "bottom 1 has"},
     {X4 L("GRN", "grn_param { bias: -1 }"), DN_E_NET, "bias must be at least 0"},

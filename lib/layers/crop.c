@@ -81,6 +81,16 @@ void dni_crop_put(dni_builder *b, const dn_args_copy *w, dni_tensor y, dni_tenso
     dni_emit(b, DN_OP_COPY, &back, DNI_TENSORS(y), DNI_TENSORS(x));
 }
 
+static dn_status setup(dni_layer *layer)
+{
+    if (!layer->param->crop_param)
+        dni_log(layer->context, DN_LOG_NOTICE,
+                "layer '%s': Crop without crop_param begins at 0; older forks looked for the "
+                "offset",
+                layer->name);
+    return DN_OK;
+}
+
 static dn_status shape(dni_layer *layer)
 {
     crop_state *s = layer->state;
@@ -115,6 +125,7 @@ const dni_layer_class dni_layer_crop = {
     .tops_max = 1,
     .no_gradient = 1u << 1,
     .state_size = sizeof(crop_state),
+    .setup = setup,
     .shape = shape,
     .forward = forward,
     .backward = backward,

@@ -143,6 +143,20 @@ def what_no_backend_computes_has_an_option():
 
 
 @test
+def a_crop_that_says_no_offset_is_noted_once():
+    write('crop.prototxt', """
+        layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: [1, 1, 8, 8] } } }
+        layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'p' pooling_param { kernel_size: 3 } }
+        layer { name: 'c' type: 'Crop' bottom: 'x' bottom: 'p' top: 'c' }""")
+    done = deepnet('info', 'crop.prototxt')
+    expect(done.stderr.count("layer 'c': Crop without crop_param begins at 0") == 1, done.stderr)
+    with open(os.path.join(folder.name, 'crop.prototxt'), encoding='utf-8') as file:
+        write('crop.prototxt', file.read().replace("top: 'c'", "top: 'c' crop_param { }"))
+    done = deepnet('info', 'crop.prototxt')
+    expect('Crop' not in done.stderr, done.stderr)
+
+
+@test
 def a_net_for_training_alone_is_drawn():
     rule = "include { phase: TRAIN }"
     write('train_only.prototxt', """layer { name: 'x' type: 'Input' top: 'x' %s input_param {

@@ -243,27 +243,39 @@ static dn_status read_enum(dni_reader *r, const ProtobufCFieldDescriptor *field,
     return dni_lexer_next(&r->lexer);
 }
 
-/* One escape after its backslash; returns the bytes read, 0 if there is no such escape. */
-static size_t unescape(const char *p, const char *end, char *out)
+/* A character as UTF-8; returns its bytes, 0 if there is none of that number. */
+static size_t put_character(uint32_t point, char *out)
+{
+    size_t more = point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+    uint32_t lead = more ? 0xFF00u >> (more + 1) : 0;
+    if (point > 0x10FFFF || point >> 11 == 0xD800 >> 11)
+        return 0;
+    for (size_t i = more; i > 0; i--, point >>= 6)
+        out[i] = (char)(0x80 | (point & 0x3F));
+    *out = (char)(lead | point);
+    return more + 1;
+}
+
+/* One escape after its backslash, of `bytes` bytes, up to 4; returns how many were read, 0 if
+ * there is no such escape. */
+static size_t unescape(const char *p, const char *end, char *out, size_t *bytes)
 {
     static const char from[] = "nrtabfv\\'\"?", to[] = "\n\r\t\a\b\f\v\\'\"?";
-    const char *known = p < end && *p ? strchr(from, *p) : NULL;
+    const char kind = p < end ? *p : 0, *known = kind ? strchr(from, kind) : NULL;
+    *bytes = 1;
     if (known) {
         *out = to[known - from];
         return 1;
     }
-    unsigned value = 0;
-    size_t n = 0;
-    if (p < end && (*p == 'x' || *p == 'X')) {
-        for (n = 1; n < 3 && p + n < end && hex_digit(p[n]) >= 0; n++)
-            value = value * 16 + (unsigned)hex_digit(p[n]);
-        *out = (char)value;
-        return n > 1 ? n : 0;
-    }
-    for (; n < 3 && p + n < end && p[n] >= '0' && p[n] <= '7'; n++)
-        value = value * 8 + (unsigned)(p[n] - '0');
+    size_t most = kind == 'u' ? 4 : kind == 'U' ? 8 : (kind | 0x20) == 'x' ? 2 : 0;
+    uint32_t value = 0, digit, base = most ? 16 : 8;
+    size_t first = most > 0, n = first, stop = most ? 1 + most : 3;
+    for (; n < stop && p + n < end && (digit = (uint32_t)hex_digit(p[n])) < base; n++)
+        value = value * base + digit;
     *out = (char)value;
-    return n;
+    if (most > 2)
+        *bytes = n == stop ? put_character(value, out) : 0;
+    return n > first && *bytes ? n : 0;
 }
 
 static dn_status append_string(dni_reader *r, dni_text *text)
@@ -276,12 +288,12 @@ static dn_status append_string(dni_reader *r, dni_text *text)
         dni_text_append(text, run, (size_t)(p - run));
         if (p == end)
             break;
-        char byte;
-        size_t n = unescape(p + 1, end, &byte);
+        char value[4];
+        size_t bytes, n = unescape(p + 1, end, value, &bytes);
         if (!n)
             return dni_reader_fail(r, "unknown escape \\%c in a string",
                                    p + 1 < end ? p[1] : ' ');
-        dni_text_append(text, &byte, 1);
+        dni_text_append(text, value, bytes);
         p += 1 + n;
     }
     return DN_OK;

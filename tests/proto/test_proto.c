@@ -74,6 +74,18 @@ static void test_numbers(void)
     dni_message_free(heap, net);
 }
 
+/* As protobuf has them, of one to four bytes. */
+static void test_characters(void)
+{
+    Cnn__NetParameter *net;
+    SECTION("characters");
+    CHECK_STATUS(parse_net("name: '\\u0041\\u07ffb\\u20aC\\U0001F600\\U0010ffff'", &net), DN_OK);
+    if (net)
+        CHECK_TEXT(net->name, "A\xdf\xbf"
+                              "b\xe2\x82\xac\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf");
+    dni_message_free(heap, net);
+}
+
 static void test_forms(void)
 {
     Cnn__NetParameter *net;
@@ -183,7 +195,11 @@ static void test_errors(void)
         {"name: 'abc\n'", "t.prototxt:1:7: string without end"},
         {"name: 'abc\\\n'", "t.prototxt:1:7: string without end"},
         {"name: 'a\\q'", "unknown escape \\q"},
+        {"name: '\\u00e'", "unknown escape \\u"},
+        {"name: '\\U0011ffff'", "unknown escape \\U"},
+        {"name: '\\ud83d\\ude00'", "unknown escape \\u"},
         {"name: '\\0'", "a zero byte in a string"},
+        {"name: '\\u0000'", "a zero byte in a string"},
         {"name 'x'", "t.prototxt:1:6: expected ':' after 'name'"},
         {"name: 'x' name: 'y'", "t.prototxt:1:11: 'name' of NetParameter is given twice"},
         {"state { } state { }", "'state' of NetParameter is given twice"},
@@ -735,6 +751,7 @@ int main(int argc, char **argv)
     folder = argc > 1 ? argv[1] : ".";
     test_early();
     test_numbers();
+    test_characters();
     test_forms();
     test_lenient();
     test_devices();

@@ -174,6 +174,21 @@ typedef struct cpu_kernels {
     /* rows of `tile` (nr apart) to C, run by run; row i of C begins at c_row[i] or i * ldc. */
     void (*merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count, float *c,
                   const int64_t *c_row, int64_t ldc, const cpu_end *end);
+    /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col]; B's rows
+     * are nr apart. No bias_m. */
+    void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
+                 int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
+    /* Of strassen.c, not in the plain set. A (m x k) B (k x nr), B's next panel being used
+     * next; and of x's quarters (m x n) x21 + x22, that - x11, x11 - x21, x12 - the second. */
+    void (*strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, const float *b,
+                          const cpu_dests *c);
+    void (*strassen_sums)(float *sums, int64_t sums_ld, int64_t m, int64_t n, const float *x,
+                          int64_t ld);
+    /* C (m x n) = A rows (lda apart) times B rows, of `len`. */
+    void (*dot)(int32_t m, int32_t n, int64_t len, const float *a, int64_t lda, const float *b,
+                int64_t ldb, float *c, int64_t ldc, const cpu_end *end);
+
+    /* pack_kernels.c */
     /* One panel of B, k rows of nr: row p begins at b + (row ? row[p] : p * ldb). `exact`:
      * nothing beyond a run may be read, else up to vl - 1 floats are. */
     void (*pack)(float *out, int64_t k, const float *b, const int64_t *row, int64_t ldb,
@@ -197,19 +212,6 @@ typedef struct cpu_kernels {
     /* y (cols rows of n, ld apart) (+)= x (n rows, x_ld apart) transposed. */
     void (*turn_rows)(float *y, int64_t ld, const float *x, int64_t x_ld, int64_t n,
                       int64_t cols, bool add);
-    /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col]; B's rows
-     * are nr apart. No bias_m. */
-    void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
-                 int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
-    /* Of strassen.c, not in the plain set. A (m x k) B (k x nr), B's next panel being used
-     * next; and of x's quarters (m x n) x21 + x22, that - x11, x11 - x21, x12 - the second. */
-    void (*strassen_rows)(int64_t m, int64_t k, const float *a, int64_t row, const float *b,
-                          const cpu_dests *c);
-    void (*strassen_sums)(float *sums, int64_t sums_ld, int64_t m, int64_t n, const float *x,
-                          int64_t ld);
-    /* C (m x n) = A rows (lda apart) times B rows, of `len`. */
-    void (*dot)(int32_t m, int32_t n, int64_t len, const float *a, int64_t lda, const float *b,
-                int64_t ldb, float *c, int64_t ldc, const cpu_end *end);
     /* rows pieces of `cols` floats, src_ld apart, made contiguous; writes and reads up to
      * vl - 1 floats too many. */
     void (*gather_rows)(float *out, const float *src, int64_t rows, int64_t cols,

@@ -3,7 +3,7 @@
  * instruction set. `tile` multiplies packed panels and serves gemm and convolution alike, as B
  * may be packed from an image; `dot` multiplies rows by rows without packing either. */
 #define SUMS_IN_REGISTERS
-#include "gemm_kernels.h"
+#include "isa.h"
 
 /* Steps of k a turn: a core that others share has little to issue beside products. */
 #if VL == 8
@@ -11,6 +11,23 @@
 #else
 #define UNROLL_BY_2
 #endif
+
+/* acc += a column of m floats, `row` apart, times a row of nv vectors. */
+INLINE void add_product(const int m, const int nv, vf (*acc)[2], const float *a, int64_t row,
+                        const float *b)
+{
+    vf bv[2];
+    UNROLL
+    for (int v = 0; v < nv; v++)
+        bv[v] = v_load(b + v * VL);
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        vf ai = v_set1(a[i * row]);
+        UNROLL
+        for (int v = 0; v < nv; v++)
+            acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+    }
+}
 
 /* ---- tile -------------------------------------------------------------------------------- */
 
@@ -37,21 +54,6 @@ static __attribute__((noinline)) void finish_tile(int mr, int nv, const float *s
         }
 }
 
-INLINE void tile_step(const int mr, const int nv, vf acc[MR][2], const float *a, const float *b)
-{
-    vf bv[2];
-    UNROLL
-    for (int v = 0; v < nv; v++)
-        bv[v] = v_load(b + v * VL);
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        vf ai = v_set1(a[i]);
-        UNROLL
-        for (int v = 0; v < nv; v++)
-            acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
-    }
-}
-
 INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, const float *b,
                       int64_t ldb, float *c, int64_t c_ld, const cpu_end *e)
 {
@@ -68,12 +70,12 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
     if (VL == 8 && nv == 2 && mr > 4 && ldb == NR) {
         UNROLL_BY_2
         for (int64_t p = 0; p < k; p++, a += mr, b += NR)
-            tile_step(mr, nv, acc, a, b);
+            add_product(mr, nv, acc, a, 1, b);
     } else
         for (int64_t p = 0; p < k; p++, a += mr, b += ldb) {
             for (int v = 0; v < (VL == 8 ? nv - 1 : nv); v++)
                 fetch_ahead(b, ahead + v * VL);
-            tile_step(mr, nv, acc, a, b);
+            add_product(mr, nv, acc, a, 1, b);
         }
     float sums[MR * NR], *to = c;
     bool plain = !e->bias_n && !e->relu && !(e->add && VL < 8);
@@ -175,22 +177,6 @@ INLINE void six_rows(vf acc[TALL][2], int64_t k, const float *a, int64_t row, co
 }
 #endif
 
-INLINE void rows_step(const int m, const int nv, vf acc[TALL][2], const float *a, int64_t row,
-                      const float *b)
-{
-    vf bv[2];
-    UNROLL
-    for (int v = 0; v < nv; v++)
-        bv[v] = v_load(b + v * VL);
-    UNROLL
-    for (int i = 0; i < m; i++) {
-        vf ai = v_set1(a[i * row]);
-        UNROLL
-        for (int v = 0; v < nv; v++)
-            acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
-    }
-}
-
 /* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
  * piece of k; of rows, it is the next ones. */
 INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, const float *a,
@@ -230,12 +216,12 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         for (; columns && p < k; p++, a += col, b += NR) {
             if (ASKS)
                 fetch_ahead(ask, ahead + p * step);
-            rows_step(m, nv, acc, a, row, b);
+            add_product(m, nv, acc, a, row, b);
         }
         for (; p < k; p++, a += col, b += NR) {
             if (m >= ROWS)
                 fetch_ahead(a, ahead + (p & (m > 4 ? 7 : 3)) * row);
-            rows_step(m, nv, acc, a, row, b);
+            add_product(m, nv, acc, a, row, b);
         }
         if (--left <= 0)
             break;
@@ -492,253 +478,6 @@ void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t 
     }
 }
 
-/* ---- packing ----------------------------------------------------------------------------- */
-
-/* Whole vectors, later ones over the tails of earlier ones: no masks in the loop. */
-INLINE void pack_copies(const int n, float *out, int64_t k, const float *b, const int64_t *row,
-                        int64_t ldb, const int32_t *lane, const int64_t *src)
-{
-    const float *from[4];
-    float *to[4];
-    UNROLL
-    for (int j = 0; j < n; j++) {
-        from[j] = b + src[j];
-        to[j] = out + lane[j];
-    }
-    for (int64_t p = 0; p < k; p++) {
-        int64_t at = row ? row[p] : p * ldb;
-        UNROLL
-        for (int j = 0; j < n; j++)
-            v_store(to[j] + p * NR, v_load(from[j] + at));
-    }
-}
-
-static void pack_exact(float *out, int64_t k, const float *b, const int64_t *row, int64_t ldb,
-                       const cpu_run *runs, int32_t count)
-{
-    for (int64_t p = 0; p < k; p++, out += NR) {
-        const float *from = b + (row ? row[p] : p * ldb);
-        for (int32_t r = 0; r < count; r++) {
-            const float *x = from + runs[r].src;
-            float *to = out + runs[r].lane;
-            for (int64_t j = 0, len = runs[r].len; j < len; j += VL)
-                v_storep(to + j, v_loadp(x + j, len - j), len - j);
-        }
-    }
-}
-
-void ISA(cpu_pack)(float *out, int64_t k, const float *b, const int64_t *row, int64_t ldb,
-                   const cpu_run *runs, int32_t count, bool exact)
-{
-    int32_t lane[NR], n = 0;
-    int64_t src[NR];
-    for (int32_t r = 0; r < count; r++) {
-        if (exact && runs[r].len % VL) {
-            pack_exact(out, k, b, row, ldb, runs, count);
-            return;
-        }
-        for (int32_t j = 0; j < runs[r].len; j += VL, n++) {
-            lane[n] = runs[r].lane + j;
-            src[n] = runs[r].src + j;
-        }
-    }
-    switch (n) {
-    case 1:
-        pack_copies(1, out, k, b, row, ldb, lane, src);
-        return;
-    case 2:
-        pack_copies(2, out, k, b, row, ldb, lane, src);
-        return;
-    case 3:
-        pack_copies(3, out, k, b, row, ldb, lane, src);
-        return;
-    case 4:
-        pack_copies(4, out, k, b, row, ldb, lane, src);
-        return;
-    default:
-        break;
-    }
-    for (int64_t p = 0; p < k; p++, out += NR) {
-        const float *from = b + (row ? row[p] : p * ldb);
-        for (int32_t j = 0; j < n; j++)
-            v_store(out + lane[j], v_load(from + src[j]));
-    }
-}
-
-void ISA(cpu_pack_trans)(float *out, int64_t k, const float *b, int64_t ldb, int64_t cols)
-{
-    for (int64_t j = 0; j < NR; j += VL) {
-        int64_t n = cols - j < VL ? cols - j : VL, p = 0;
-        if (n <= 0)
-            return;
-        for (; p + VL <= k && n == VL; p += VL) {
-            vf t[VL];
-            UNROLL
-            for (int i = 0; i < VL; i++)
-                t[i] = v_load(b + (j + i) * ldb + p);
-            v_transpose(t);
-            UNROLL
-            for (int i = 0; i < VL; i++)
-                v_store(out + (p + i) * NR + j, t[i]);
-        }
-        for (; p < k; p++)
-            for (int64_t i = 0; i < n; i++)
-                out[p * NR + j + i] = b[(j + i) * ldb + p];
-    }
-}
-
-#if VL > 4
-/* mr rows of contiguous floats, read forwards, or backwards from where they begin. Stores of
- * whole vectors run over the next row of the panel, which is written after; at the panel's end
- * they are cut. */
-static void pack_rows(float *out, int32_t mr, int64_t k, const float *const *rows, bool forward,
-                      float alpha)
-{
-    vf scale = v_set1(alpha);
-    for (int64_t p = 0; p < k; p += VL) {
-        int64_t n = k - p < VL ? k - p : VL, from = forward ? p : 1 - p - n;
-        vf t[VL];
-        UNROLL
-        for (int i = 0; i < VL; i++)
-            t[i] = v_mul(scale, v_loadm(rows[i < mr ? i : mr - 1] + from, n));
-        v_transpose(t);
-        if (forward && n == VL && (mr == VL || (k - p - VL) * mr >= VL)) {
-            UNROLL
-            for (int i = 0; i < VL; i++)
-                v_store(out + (p + i) * mr, t[i]);
-            continue;
-        }
-        for (int i = 0; i < n; i++) {
-            int64_t at = p + i;
-            vf column = t[forward ? i : n - 1 - i];
-            if ((k - at) * mr >= VL)
-                v_store(out + at * mr, column);
-            else
-                v_storen(out + at * mr, column, mr);
-        }
-    }
-}
-#endif
-
-void ISA(cpu_pack_pointers)(float *out, int32_t mr, int64_t k, const float *const *rows)
-{
-#if VL > 4
-    pack_rows(out, mr, k, rows, true, 1.0f);
-#else
-    for (int32_t i = 0; i < mr; i++)
-        for (int64_t p = 0; p < k; p++)
-            out[p * mr + i] = rows[i][p];
-#endif
-}
-
-void ISA(cpu_pack_weights)(float *out, int64_t cols, int64_t n, const float *w, int64_t ld,
-                           const int64_t *at, const int64_t *next, int64_t panel)
-{
-    for (int64_t j = 0; j < cols; j += VL)
-        for (int64_t i = 0; i < n; i += VL) {
-            vf t[VL];
-            int64_t left = n - i;
-            UNROLL
-            for (int v = 0; v < VL; v++)
-                t[v] = v_loadm(w + (j + v < cols ? j + v : cols - 1) * ld + i, left);
-            v_transpose(t);
-            for (int v = 0; v < VL && v < left; v++)
-                v_store(out + at[i + v] + panel * next[i + v] + j, t[v]);
-        }
-}
-
-void ISA(cpu_lay_rows)(float *out, int64_t ld, const float *src, int64_t src_ld, int64_t rows,
-                       int64_t n)
-{
-    int64_t last = (n - 1) / VL * VL;
-    for (int64_t i = 0; i < rows; i++, out += ld, src += src_ld) {
-        for (int64_t j = 0; j < last; j += VL)
-            v_store(out + j, v_load(src + j));
-        v_store(out + last, v_loadp(src + last, n - last));
-    }
-}
-
-void ISA(cpu_copy_rows)(float *out, int64_t k, const float *const *rows, int64_t col, int64_t n)
-{
-    for (int64_t p = 0; p < k; p++, out += NR) {
-        const float *from = rows[p] + col;
-        if (n == NR) {
-            v_store(out, v_load(from));
-            v_store(out + VL, v_load(from + VL));
-        } else {
-            v_store(out, v_loadp(from, n));
-            if (n > VL)
-                v_store(out + VL, v_loadp(from + VL, n - VL));
-        }
-    }
-}
-
-void ISA(cpu_turn_rows)(float *y, int64_t ld, const float *x, int64_t x_ld, int64_t n,
-                        int64_t cols, bool add)
-{
-    for (int64_t i0 = 0; i0 < n; i0 += VL)
-        for (int64_t c = 0; c < cols; c += VL) {
-            int64_t len = n - i0, left = cols - c;
-            vf t[VL];
-            UNROLL
-            for (int i = 0; i < VL; i++)
-                t[i] = v_loadm(x + (i0 + (i < len ? i : len - 1)) * x_ld + c, left);
-            v_transpose(t);
-            for (int i = 0; i < VL && i < left; i++) {
-                float *to = y + (c + i) * ld + i0;
-                v_storep(to, add ? v_add(t[i], v_loadp(to, len)) : t[i], len);
-            }
-        }
-}
-
-void ISA(cpu_pack_a)(float *out, int32_t mr, int64_t k, const float *a, int64_t row,
-                     int64_t col, float alpha)
-{
-    if (row == 1) { /* stored (k, m): rows of the panel are contiguous already */
-        for (int64_t p = 0; p < k; p++, out += mr, a += col)
-            for (int32_t i = 0; i < mr; i += VL) {
-                int64_t n = mr - i; /* over the next row, which is written after */
-                v_storep(out + i, v_mul(v_set1(alpha), v_loadp(a + i, n)), (k - p) * mr - i);
-            }
-        return;
-    }
-#if VL > 4
-    if (col == 1 || col == -1) {
-        const float *rows[MR];
-        for (int32_t i = 0; i < mr; i++)
-            rows[i] = a + i * row;
-        pack_rows(out, mr, k, rows, col == 1, alpha);
-        return;
-    }
-#endif
-    for (int32_t i = 0; i < mr; i++, out++, a += row) {
-        int64_t p = 0;
-        for (; p + 4 <= k; p += 4) {
-            float a0 = a[p * col], a1 = a[(p + 1) * col], a2 = a[(p + 2) * col];
-            float a3 = a[(p + 3) * col];
-            out[p * mr] = alpha * a0;
-            out[(p + 1) * mr] = alpha * a1;
-            out[(p + 2) * mr] = alpha * a2;
-            out[(p + 3) * mr] = alpha * a3;
-        }
-        for (; p < k; p++)
-            out[p * mr] = alpha * a[p * col];
-    }
-}
-
-void ISA(cpu_gather_rows)(float *out, const float *src, int64_t rows, int64_t cols,
-                          int64_t src_ld)
-{
-    if (cols <= VL) {
-        for (int64_t i = 0; i < rows; i++)
-            v_store(out + i * cols, v_load(src + i * src_ld));
-        return;
-    }
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j += VL)
-            v_store(out + i * cols + j, v_load(src + i * src_ld + j));
-}
-
 /* ---- dot --------------------------------------------------------------------------------- */
 
 INLINE void dot_step(const int m, const int n, vf acc[DOT_M][DOT_N], const float *a,
@@ -817,6 +556,50 @@ static dot_fn *const dots[DOT_M][DOT_N] = {
 #endif
 };
 /* clang-format on */
+
+#if defined(__AVX512F__)
+/* Lane i: the sum of t[i]'s lanes; adds halve the work at each step of the transpose. */
+INLINE vf v_sums(vf t[16])
+{
+    __m512 r[8], q[4], h[2];
+    UNROLL
+    for (int i = 0; i < 8; i++)
+        r[i] = _mm512_add_ps(_mm512_unpacklo_ps(t[2 * i], t[2 * i + 1]),
+                             _mm512_unpackhi_ps(t[2 * i], t[2 * i + 1]));
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        __m512d a = _mm512_castps_pd(r[2 * i]), b = _mm512_castps_pd(r[2 * i + 1]);
+        q[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                             _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    UNROLL
+    for (int i = 0; i < 2; i++)
+        h[i] = _mm512_add_ps(_mm512_shuffle_f32x4(q[2 * i], q[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(q[2 * i], q[2 * i + 1], 0xDD));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(h[0], h[1], 0x88),
+                         _mm512_shuffle_f32x4(h[0], h[1], 0xDD));
+}
+#elif defined(__AVX2__)
+INLINE vf v_sums(vf t[8]) /* in the order of AVX-512, of which it is the half */
+{
+    __m256 r[4], q[2];
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        r[i] = _mm256_add_ps(_mm256_unpacklo_ps(t[2 * i], t[2 * i + 1]),
+                             _mm256_unpackhi_ps(t[2 * i], t[2 * i + 1]));
+    UNROLL
+    for (int i = 0; i < 2; i++)
+        q[i] = _mm256_add_ps(_mm256_shuffle_ps(r[2 * i], r[2 * i + 1], 0x44),
+                             _mm256_shuffle_ps(r[2 * i], r[2 * i + 1], 0xEE));
+    return _mm256_add_ps(_mm256_permute2f128_ps(q[0], q[1], 0x20),
+                         _mm256_permute2f128_ps(q[0], q[1], 0x31));
+}
+#else
+INLINE vf v_sums(vf t[4])
+{
+    return (vf){v_sum(t[0]), v_sum(t[1]), v_sum(t[2]), v_sum(t[3])};
+}
+#endif
 
 /* VL sums of SUM_LANES each */
 static __attribute__((noinline)) void sum_rows(float *out, const float *rows)

@@ -37,22 +37,7 @@ dn_status dni_convolution_setup(dni_layer *layer)
         return st;
     s->C = layer->bottom[0].dim[s->window.axis];
     s->K = p->num_output;
-    DNI_REQUIRE(s->K > 0, DN_E_NET, "convolution_param needs num_output");
-    DNI_REQUIRE(p->group > 0 && p->group <= INT32_MAX, DN_E_NET, "group is %u", p->group);
-    int32_t group = s->window.args.group;
-    DNI_REQUIRE(s->C % group == 0, DN_E_NET, "group %d does not divide the %lld channels",
-                group, (long long)s->C);
-    DNI_REQUIRE(s->K % group == 0, DN_E_NET, "group %d does not divide num_output %lld", group,
-                (long long)s->K);
-    dni_shape w = {.axes = 2 + s->window.args.spatial, .dim = {s->K, s->C / group}};
-    for (int32_t i = 0; i < s->window.args.spatial; i++)
-        w.dim[2 + i] = s->window.args.kernel[i];
-    st = dni_declare_weight(layer, &w, p->weight_filler);
-    if (!st && p->bias_term) {
-        dni_shape bias = dni_shape_of(1, &s->K);
-        st = dni_declare_weight(layer, &bias, p->bias_filler);
-    }
-    return st;
+    return dni_window_weights(layer, &s->window, s->C, s->K, false);
 }
 
 dn_status dni_convolution_shape_top(dni_layer *layer)

@@ -21,21 +21,7 @@ static dn_status setup(dni_layer *layer)
         return st;
     s->C = layer->bottom[0].dim[s->window.axis];
     s->K = p->num_output;
-    DNI_REQUIRE(s->K > 0, DN_E_NET, "convolution_param needs num_output");
-    DNI_REQUIRE(p->group > 0 && p->group <= INT32_MAX, DN_E_NET, "group is %u", p->group);
-    DNI_REQUIRE(s->C % p->group == 0, DN_E_NET, "group %u does not divide the %lld channels",
-                p->group, (long long)s->C);
-    DNI_REQUIRE(s->K % p->group == 0, DN_E_NET, "group %u does not divide num_output %lld",
-                p->group, (long long)s->K);
-    dni_shape w = {.axes = 2 + s->window.args.spatial, .dim = {s->C, s->K / p->group}};
-    for (int32_t i = 0; i < s->window.args.spatial; i++)
-        w.dim[2 + i] = s->window.args.kernel[i];
-    st = dni_declare_weight(layer, &w, p->weight_filler);
-    if (!st && p->bias_term) {
-        dni_shape bias = dni_shape_of(1, &s->K);
-        st = dni_declare_weight(layer, &bias, p->bias_filler);
-    }
-    return st;
+    return dni_window_weights(layer, &s->window, s->C, s->K, true);
 }
 
 static dn_status out_length(const dni_window *w, int64_t in, int32_t i, int64_t *out)

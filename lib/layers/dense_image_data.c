@@ -39,7 +39,7 @@ static dn_status shape(dni_layer *layer)
     const Cnn__DenseImageDataParameter *p = layer->param->dense_image_data_param;
     int64_t H = p->crop_height ? p->crop_height : p->new_height ? p->new_height : HEIGHT;
     int64_t W = p->crop_width ? p->crop_width : p->new_width ? p->new_width : WIDTH;
-    return dni_image_list_shape(
+    return dni_image_list_shape_as(
         layer, dni_shape_of(4, (int64_t[]){p->batch_size, p->is_color ? 3 : 1, H, W}));
 }
 

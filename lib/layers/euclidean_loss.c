@@ -10,11 +10,6 @@ static dn_status shape(dni_layer *layer)
     return st ? st : dni_loss_per_item(layer, DN_LOSS_EUCLIDEAN, false);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
-{
-    dni_loss_forward(layer->state, b, b->x[0], DNI_NONE, DNI_NONE);
-}
-
 static void backward(dni_layer *layer, dni_builder *b)
 {
     dni_loss_backward(layer->state, b, b->dx[0], b->dx[1]);
@@ -29,6 +24,6 @@ const dni_layer_class dni_layer_euclidean_loss = {
     .flags = DNI_LAYER_LOSS,
     .state_size = sizeof(dni_loss),
     .shape = shape,
-    .forward = forward,
+    .forward = dni_loss_lower,
     .backward = backward,
 };

@@ -15,16 +15,6 @@ static dn_status shape(dni_layer *layer)
     return dni_loss_per_item(layer, DN_LOSS_HINGE, true);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
-{
-    dni_loss_forward(layer->state, b, b->x[0], DNI_NONE, DNI_NONE);
-}
-
-static void backward(dni_layer *layer, dni_builder *b)
-{
-    dni_loss_backward(layer->state, b, b->dx[0], DNI_NONE);
-}
-
 const dni_layer_class dni_layer_hinge_loss = {
     .type = "HingeLoss",
     .own = DNI_OWN(hinge_loss_param),
@@ -36,6 +26,6 @@ const dni_layer_class dni_layer_hinge_loss = {
     .no_gradient = 1u << 1,
     .state_size = sizeof(dni_loss),
     .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    .forward = dni_loss_lower,
+    .backward = dni_loss_lower_back,
 };

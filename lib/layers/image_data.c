@@ -7,7 +7,6 @@
  * gradient.
  * In a batch of 1 each image may have its own size. Pixels are blue, green, red, and turned as
  * a camera's Exif says, as Caffe has them with OpenCV 3.1 and later (2.4 did not turn them). */
-#include "layers/guess.h"
 #include "layers/image_list.h"
 
 static dn_status setup(dni_layer *layer)
@@ -15,11 +14,6 @@ static dn_status setup(dni_layer *layer)
     dni_image_list *s = layer->state;
     s->list.labelled = layer->num_tops > 1;
     return dni_image_list_setup(layer, layer->param->image_data_param);
-}
-
-static dn_status shape(dni_layer *layer)
-{
-    return dni_image_list_shape(layer, dni_guess_listed(layer));
 }
 
 const dni_layer_class dni_layer_image_data = {
@@ -31,7 +25,7 @@ const dni_layer_class dni_layer_image_data = {
     .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_image_list),
     .setup = setup,
-    .shape = shape,
+    .shape = dni_image_list_shape,
     .forward = dni_database_forward,
     .teardown = dni_database_teardown,
 };

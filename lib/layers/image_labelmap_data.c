@@ -3,7 +3,6 @@
  * list has the paths of both. Edges are 1 where the map's image has at least 128, else 0.
  * image_data_param as in ImageData, transform_param as in Data; crop and mirror alike for both.
  * tops: images (N, 3 or 1, H, W), edge maps (N, 1, H, W). No gradient. */
-#include "layers/guess.h"
 #include "layers/image_list.h"
 #include "layers/values.h"
 
@@ -24,11 +23,6 @@ static dn_status setup(dni_layer *layer)
     return st;
 }
 
-static dn_status shape(dni_layer *layer)
-{
-    return dni_image_list_shape(layer, dni_guess_listed(layer));
-}
-
 const dni_layer_class dni_layer_image_labelmap_data = {
     .type = "ImageLabelmapData",
     .bottoms_min = 0,
@@ -38,7 +32,7 @@ const dni_layer_class dni_layer_image_labelmap_data = {
     .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_image_list),
     .setup = setup,
-    .shape = shape,
+    .shape = dni_image_list_shape,
     .forward = dni_database_forward,
     .teardown = dni_database_teardown,
 };

@@ -3,6 +3,7 @@
  * new_width are a resize_param, is_color a force_color. */
 #include "layers/image_list.h"
 
+#include "layers/guess.h"
 #include "layers/values.h"
 
 static dni_shape map_shape(const dni_layer *layer, const dni_batch *batch)
@@ -81,7 +82,7 @@ dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *
     return dni_database_open(layer, &o);
 }
 
-dn_status dni_image_list_shape(dni_layer *layer, dni_shape guess)
+dn_status dni_image_list_shape_as(dni_layer *layer, dni_shape guess)
 {
     const dni_image_list *s = layer->state;
     const dni_loader *loader = s->database.loader;
@@ -93,4 +94,9 @@ dn_status dni_image_list_shape(dni_layer *layer, dni_shape guess)
     if (layer->num_tops > 2)
         layer->top[2] = dni_shape_of(4, sizes);
     return DN_OK;
+}
+
+dn_status dni_image_list_shape(dni_layer *layer)
+{
+    return dni_image_list_shape_as(layer, dni_guess_listed(layer));
 }

@@ -26,6 +26,7 @@ typedef struct dni_image_list {
 dn_status dni_image_list_setup(dni_layer *layer, const Cnn__ImageDataParameter *p);
 /* Images as the first one's, or as guessed where none may be opened; then (N, 1, H, W) where
  * there are maps, else (N); then (N, 1, 1, 2). */
-dn_status dni_image_list_shape(dni_layer *layer, dni_shape guess);
+dn_status dni_image_list_shape_as(dni_layer *layer, dni_shape guess);
+dn_status dni_image_list_shape(dni_layer *layer); /* a guess from image_data_param */
 
 #endif

@@ -7,7 +7,6 @@
  * have, 0 and ignore_label follow below and right. Maps are resized without mixing classes.
  * tops: images (N, 3 or 1, H, W), [class maps (N, 1, H, W)], [rows and columns of them that are
  * no padding (N, 1, 1, 2)]. No gradient. */
-#include "layers/guess.h"
 #include "layers/image_list.h"
 
 static dn_status setup(dni_layer *layer)
@@ -25,11 +24,6 @@ static dn_status setup(dni_layer *layer)
     return dni_image_list_setup(layer, p);
 }
 
-static dn_status shape(dni_layer *layer)
-{
-    return dni_image_list_shape(layer, dni_guess_listed(layer));
-}
-
 const dni_layer_class dni_layer_image_seg_data = {
     .type = "ImageSegData",
     .bottoms_min = 0,
@@ -39,7 +33,7 @@ const dni_layer_class dni_layer_image_seg_data = {
     .flags = DNI_LAYER_SOURCE | DNI_LAYER_DYNAMIC,
     .state_size = sizeof(dni_image_list),
     .setup = setup,
-    .shape = shape,
+    .shape = dni_image_list_shape,
     .forward = dni_database_forward,
     .teardown = dni_database_teardown,
 };

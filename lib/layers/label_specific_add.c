@@ -85,12 +85,6 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(v, b->x[1]), DNI_TENSORS(b->y[0]));
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
-{
-    (void)layer;
-    dni_emit_copy(b, b->dy[0], b->dx[0]);
-}
-
 const dni_layer_class dni_layer_label_specific_add = {
     .type = "LabelSpecificAdd",
     .bottoms_min = 2,
@@ -102,5 +96,5 @@ const dni_layer_class dni_layer_label_specific_add = {
     .setup = setup,
     .shape = shape,
     .forward = forward,
-    .backward = backward,
+    .backward = dni_copy_backward,
 };

@@ -91,6 +91,18 @@ dn_status dni_shape_like_bottom(dni_layer *layer)
     return DN_OK;
 }
 
+void dni_copy_forward(dni_layer *layer, dni_builder *b)
+{
+    (void)layer;
+    dni_emit_copy(b, b->x[0], b->y[0]);
+}
+
+void dni_copy_backward(dni_layer *layer, dni_builder *b)
+{
+    (void)layer;
+    dni_emit_copy(b, b->dy[0], b->dx[0]);
+}
+
 dn_status dni_dynamic_count(dni_layer *layer, int32_t axis, int64_t count)
 {
     dn_status st = DN_OK;

@@ -124,6 +124,9 @@ dn_status dni_need_axes(const dni_layer *layer, int32_t bottom, int32_t axes, bo
 dn_status dni_same_counts(const dni_layer *layer);
 /* Most elementwise layers: every top has the shape of bottom 0. */
 dn_status dni_shape_like_bottom(dni_layer *layer);
+/* Of layers whose values only get another shape. */
+void dni_copy_forward(dni_layer *layer, dni_builder *b);
+void dni_copy_backward(dni_layer *layer, dni_builder *b);
 /* A layer whose top shapes were found by its host call tells them here, from inside the call.
  * Where they are others than the tops were lowered for it writes nothing: it runs again. */
 dn_status dni_dynamic_shape(dni_layer *layer, int32_t top, const dni_shape *shape);

@@ -88,3 +88,13 @@ void dni_loss_backward(const dni_loss *s, dni_builder *b, dni_tensor dx, dni_ten
     dni_emit(b, DN_OP_LOSS_BWD, &s->args,
              DNI_TENSORS(s->x, b->x[1], s->weight, s->norm, s->aux, dy), DNI_TENSORS(dx, dt));
 }
+
+void dni_loss_lower(dni_layer *layer, dni_builder *b)
+{
+    dni_loss_forward(layer->state, b, b->x[0], DNI_NONE, DNI_NONE);
+}
+
+void dni_loss_lower_back(dni_layer *layer, dni_builder *b)
+{
+    dni_loss_backward(layer->state, b, b->dx[0], DNI_NONE);
+}

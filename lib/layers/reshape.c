@@ -90,16 +90,6 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
-{
-    dni_emit_copy(b, b->x[0], b->y[0]);
-}
-
-static void backward(dni_layer *layer, dni_builder *b)
-{
-    dni_emit_copy(b, b->dy[0], b->dx[0]);
-}
-
 const dni_layer_class dni_layer_reshape = {
     .type = "Reshape",
     .own = DNI_OWN(reshape_param),
@@ -109,6 +99,6 @@ const dni_layer_class dni_layer_reshape = {
     .tops_max = 1,
     .flags = DNI_LAYER_SHARED_DIFF,
     .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    .forward = dni_copy_forward,
+    .backward = dni_copy_backward,
 };

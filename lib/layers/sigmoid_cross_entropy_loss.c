@@ -20,16 +20,6 @@ static dn_status shape(dni_layer *layer)
     return dni_loss_per_item(layer, DN_LOSS_SIGMOID_CE, false);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
-{
-    dni_loss_forward(layer->state, b, b->x[0], DNI_NONE, DNI_NONE);
-}
-
-static void backward(dni_layer *layer, dni_builder *b)
-{
-    dni_loss_backward(layer->state, b, b->dx[0], DNI_NONE);
-}
-
 const dni_layer_class dni_layer_sigmoid_cross_entropy_loss = {
     .type = "SigmoidCrossEntropyLoss",
     .bottoms_min = 2,
@@ -40,6 +30,6 @@ const dni_layer_class dni_layer_sigmoid_cross_entropy_loss = {
     .no_gradient = 1u << 1,
     .state_size = sizeof(dni_loss),
     .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    .forward = dni_loss_lower,
+    .backward = dni_loss_lower_back,
 };

@@ -80,11 +80,6 @@ void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b)
     s->aux = DNI_NONE; /* the gradient does without */
 }
 
-void dni_softmax_loss_backward(dni_layer *layer, dni_builder *b)
-{
-    dni_loss_backward(layer->state, b, b->dx[0], DNI_NONE);
-}
-
 const dni_layer_class dni_layer_softmax_with_loss = {
     .type = "SoftmaxWithLoss",
     .bottoms_min = 2,
@@ -97,6 +92,6 @@ const dni_layer_class dni_layer_softmax_with_loss = {
     .setup = setup,
     .shape = dni_softmax_loss_shape,
     .forward = dni_softmax_loss_forward,
-    .backward = dni_softmax_loss_backward,
+    .backward = dni_loss_lower_back,
     .teardown = teardown,
 };

@@ -25,5 +25,5 @@ const dni_layer_class dni_layer_softmax_with_loss_ohem = {
     .state_size = sizeof(dni_loss),
     .shape = shape,
     .forward = dni_softmax_loss_forward,
-    .backward = dni_softmax_loss_backward,
+    .backward = dni_loss_lower_back,
 };

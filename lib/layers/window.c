@@ -124,6 +124,30 @@ dn_status dni_window_read(const dni_layer *layer, dni_window *w)
     return st ? st : read_time(layer, p, &w->args);
 }
 
+dn_status dni_window_weights(dni_layer *layer, const dni_window *w, int64_t C, int64_t K,
+                             bool transposed)
+{
+    const Cnn__ConvolutionParameter *p = layer->own;
+    const int32_t group = w->args.group;
+    DNI_REQUIRE(K > 0, DN_E_NET, "convolution_param needs num_output");
+    DNI_REQUIRE(p->group > 0 && p->group <= INT32_MAX, DN_E_NET, "group is %u", p->group);
+    DNI_REQUIRE(C % group == 0, DN_E_NET, "group %d does not divide the %lld channels", group,
+                (long long)C);
+    DNI_REQUIRE(K % group == 0, DN_E_NET, "group %d does not divide num_output %lld", group,
+                (long long)K);
+    dni_shape shape = {.axes = 2 + w->args.spatial, .dim = {K, C / group}};
+    if (transposed)
+        shape.dim[0] = C, shape.dim[1] = K / group;
+    for (int32_t i = 0; i < w->args.spatial; i++)
+        shape.dim[2 + i] = w->args.kernel[i];
+    dn_status st = dni_declare_weight(layer, &shape, p->weight_filler);
+    if (!st && p->bias_term) {
+        shape = dni_shape_of(1, &K);
+        st = dni_declare_weight(layer, &shape, p->bias_filler);
+    }
+    return st;
+}
+
 dn_status dni_window_out(const dni_window *w, const dni_shape *bottom, int32_t i, int64_t *out)
 {
     const dn_args_conv *a = &w->args;

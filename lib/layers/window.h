@@ -16,6 +16,10 @@ typedef struct dni_window {
 
 /* Reads axis, kernel, stride, pad and dilation for the shape of bottom 0. */
 dn_status dni_window_read(const dni_layer *layer, dni_window *w);
+/* Declares weights from C channels to K, (K, C / group, kernel...) or if transposed (C, K /
+ * group, kernel...), and the bias. */
+dn_status dni_window_weights(dni_layer *layer, const dni_window *w, int64_t C, int64_t K,
+                             bool transposed);
 /* Output length of spatial axis i of a bottom, at least 1 or DN_E_SHAPE. */
 dn_status dni_window_out(const dni_window *w, const dni_shape *bottom, int32_t i, int64_t *out);
 /* All bottoms have the shape of bottom 0, and there are as many tops. */

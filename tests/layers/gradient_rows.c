@@ -2,6 +2,11 @@
  * gradient_rows.c: the nets of the gradient check. */
 #include "gradient_rows.h"
 
+#include <math.h>
+#include <stdlib.h>
+
+#include "deepnet/sys/random.h"
+
 #define IN(name, dims) "layer { name: '" name "' type: 'Input' top: '" name "' " \
                        "input_param { shape { " dims " } } } "
 #define X4 IN("x", "dim: 2 dim: 3 dim: 4 dim: 5")
@@ -688,3 +693,32 @@ const char *const no_gradient_types[] = {
     "VideoData", "WindowData", "YoloDetectionOutput",
     "Yolov3DetectionOutput", NULL,
 };
+
+double gradient_uniform(uint64_t *draws)
+{
+    uint32_t word[4];
+    dn_random_block(word, 1, 2, 0, (*draws)++);
+    return dn_random_unit(word[0]);
+}
+
+double gradient_normal(uint64_t *draws)
+{
+    double u = 1 - gradient_uniform(draws), v = gradient_uniform(draws);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+double gradient_value(uint64_t *draws, const char *name, int64_t i, int64_t row)
+{
+    switch (name[0]) {
+    case 'p':
+        return 0.2 + gradient_uniform(draws);
+    case 't':
+        return floor(gradient_uniform(draws) * atoi(name + 1));
+    case 'c':
+        return i >= row;
+    case 's':
+        return (double)(i % 2);
+    default:
+        return gradient_normal(draws);
+    }
+}

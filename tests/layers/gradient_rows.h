@@ -29,4 +29,10 @@ extern const gradient_row gradient_rows[];
 extern const size_t num_gradient_rows;
 extern const char *const no_gradient_types[]; /* classes without a gradient; ends with NULL */
 
+/* Numbers in [0, 1), standard normal ones, and what element i of an input of that name starts
+ * as, whose rows have so many elements: the next of a stream. */
+double gradient_uniform(uint64_t *draws);
+double gradient_normal(uint64_t *draws);
+double gradient_value(uint64_t *draws, const char *name, int64_t i, int64_t row);
+
 #endif

@@ -7,7 +7,6 @@
 #include "check.h"
 
 #include "deepnet/context.h"
-#include "deepnet/sys/random.h"
 #include "gradient_rows.h"
 #include "net/net.h"
 
@@ -33,36 +32,17 @@ static uint64_t draws;
 
 static double uniform(void)
 {
-    uint32_t word[4];
-    dn_random_block(word, 1, 2, 0, draws++);
-    return dn_random_unit(word[0]);
+    return gradient_uniform(&draws);
 }
 
 static double normal(void)
 {
-    double u = 1 - uniform(), v = uniform();
-    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+    return gradient_normal(&draws);
 }
 
 static bool is_checked(const char *name)
 {
     return name[0] == 'x' || name[0] == 'p';
-}
-
-static double value_for(const char *name, int64_t i, int64_t row)
-{
-    switch (name[0]) {
-    case 'p':
-        return 0.2 + uniform();
-    case 't':
-        return floor(uniform() * atoi(name + 1));
-    case 'c':
-        return i >= row;
-    case 's':
-        return (double)(i % 2);
-    default:
-        return normal();
-    }
 }
 
 static void fill_inputs(dn_net *net)
@@ -72,7 +52,7 @@ static void fill_inputs(dn_net *net)
         double *data = dn_blob_mutable_data_f64(blob);
         int64_t count = dn_blob_count(blob), rows = dn_blob_dim(blob, 0);
         for (int64_t i = 0; data && i < count; i++)
-            data[i] = value_for(dn_blob_name(blob), i, rows ? count / rows : 1);
+            data[i] = gradient_value(&draws, dn_blob_name(blob), i, rows ? count / rows : 1);
     }
     for (size_t k = 0; k < net->num_params; k++) {
         double *data = dn_blob_mutable_data_f64(&net->params[k]->blob);

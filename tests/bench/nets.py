@@ -10,87 +10,7 @@ loss, the deploy form in the probabilities; the layers they share have the same 
 import os
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '..', '..', 'bindings', 'python'))
-from deepnet import NetSpec, layers as L, params as P  # noqa: E402
-
-MSRA, XAVIER = dict(type='msra'), dict(type='xavier')
-
-
-class Writer:
-    """A NetSpec under construction: a method adds a layer on `bottom` and returns its top."""
-
-    def __init__(self, data, classes, train, dropout):
-        self.n = NetSpec()
-        self.train, self.dropout_wanted, self.classes = train, dropout and train, classes
-        self.data = self.n['data'] = L.Input(shape=dict(dim=data))
-        if train:
-            self.label = self.n['label'] = L.Input(shape=dict(dim=data[:1]))
-
-    def add(self, name, top):
-        self.n[name] = top
-        return top
-
-    def relu(self, name, bottom, relu6=False):
-        return self.add(name, (L.ReLU6 if relu6 else L.ReLU)(bottom, in_place=True))
-
-    def conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
-             bias=True, dilation=1):
-        more = dict(group=group) if group > 1 else {}
-        if dilation > 1:
-            more['dilation'] = dilation
-        if not bias:
-            more['bias_term'] = False
-        if isinstance(kernel, tuple):  # h, w
-            more.update(kernel_h=kernel[0], kernel_w=kernel[1], pad_h=pad[0], pad_w=pad[1])
-        else:
-            more.update(kernel_size=kernel, pad=pad)
-        top = self.add(name, L.Convolution(bottom, num_output=outputs, stride=stride,
-                                           weight_filler=MSRA, **more))
-        return self.relu('relu_' + name, top) if relu else top
-
-    def norm_conv(self, name, bottom, outputs, kernel, stride=1, pad=0, group=1, relu=True,
-                  relu6=False, dilation=1):
-        """Convolution, batch norm, scale and ReLU, as nets without biases have them."""
-        top = self.conv(name, bottom, outputs, kernel, stride, pad, group, False, bias=False,
-                        dilation=dilation)
-        return self.norm(name, top, relu, relu6)
-
-    def norm(self, name, top, relu=True, relu6=False, in_place=True):
-        fixed = [dict(lr_mult=0)] * 3
-        top = self.add('bn_' + name, L.BatchNorm(top, in_place=in_place, param=fixed))
-        top = self.add('scale_' + name, L.Scale(top, in_place=True, bias_term=True))
-        return self.relu('relu_' + name, top, relu6) if relu else top
-
-    def pool(self, name, bottom, kernel, stride, pad=0, average=False):
-        how = P.Pooling.AVE if average else P.Pooling.MAX
-        return self.add(name, L.Pooling(bottom, pool=how, kernel_size=kernel, stride=stride,
-                                        pad=pad))
-
-    def global_pool(self, name, bottom):
-        return self.add(name, L.Pooling(bottom, pool=P.Pooling.AVE, global_pooling=True))
-
-    def lrn(self, name, bottom):
-        return self.add(name, L.LRN(bottom, local_size=5, alpha=1e-4, beta=0.75))
-
-    def linear(self, name, bottom, outputs, relu=False):
-        top = self.add(name, L.InnerProduct(bottom, num_output=outputs, weight_filler=XAVIER))
-        return self.relu('relu_' + name, top) if relu else top
-
-    def dropout(self, name, bottom, ratio):
-        if not self.dropout_wanted:
-            return bottom
-        return self.add(name, L.Dropout(bottom, in_place=True, dropout_ratio=ratio))
-
-    def flatten(self, name, bottom):
-        return self.add(name, L.Flatten(bottom))
-
-    def loss(self, name, bottom, weight=1):
-        more = dict(loss_weight=weight) if weight != 1 else {}
-        if self.train:
-            self.add(name, L.SoftmaxWithLoss(bottom, self.label, **more))
-        else:
-            self.add('prob', L.Softmax(bottom))
+from net_writer import L, MSRA, P, XAVIER, Writer
 
 
 def lenet(w):
@@ -208,11 +128,8 @@ def deeplab(w):
     branches = [w.norm_conv('aspp1', x, 256, 1)]
     branches += [w.norm_conv('aspp%d' % d, x, 256, 3, pad=d, dilation=d) for d in (6, 12, 18)]
     x = w.norm_conv('aspp', w.add('pyramid', L.Concat(*branches)), 256, 1)
-    x = w.add('upscore', L.Deconvolution(
-        w.conv('score', x, w.classes, 1, relu=False),
-        convolution_param=dict(num_output=w.classes, group=w.classes, kernel_size=16, stride=8,
-                               pad=4, bias_term=False, weight_filler=MSRA)))
-    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+    x = w.conv('score', x, w.classes, 1, relu=False)
+    w.pixels(w.deconv('upscore', x, w.classes, 16, 8, 4, group=w.classes, bias=False))
 
 
 def shufflenet(w):
@@ -355,8 +272,8 @@ def nin(w):
 def darknet19(w):
     """Redmon and Farhadi 2016: batch norm and ReLUs with a slope."""
     def conv(name, x, outputs, kernel):
-        x = w.norm_conv(name, x, outputs, kernel, pad=kernel // 2, relu=False)
-        return w.add('leaky_' + name, L.ReLU(x, negative_slope=0.1, in_place=True))
+        return w.leaky(name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
+                                         relu=False), 0.1)
 
     x = w.data
     for i, widths in enumerate(((32,), (64,), (128, 64, 128), (256, 128, 256),
@@ -381,11 +298,9 @@ def unet(w):
         x = w.pool('pool%d' % i, kept[-1], 2, 2)
     x = pair('bottom', x, 512)
     for i, width in ((3, 256), (2, 128), (1, 64), (0, 32)):
-        x = w.add('up%d' % i, L.Deconvolution(x, convolution_param=dict(
-            num_output=width, kernel_size=2, stride=2, weight_filler=MSRA)))
+        x = w.deconv('up%d' % i, x, width, 2, 2, 0)
         x = pair('join%d' % i, w.add('cat%d' % i, L.Concat(kept[i], x)), width)
-    x = w.conv('score', x, w.classes, 1, relu=False)
-    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+    w.pixels(w.conv('score', x, w.classes, 1, relu=False))
 
 
 def fcn_alexnet(w):
@@ -398,11 +313,8 @@ def fcn_alexnet(w):
     x = w.pool('pool5', w.conv('conv5', x, 256, 3, pad=1, group=2), 3, 2)
     x = w.dropout('drop6', w.conv('fc6', x, 4096, 6), 0.5)
     x = w.dropout('drop7', w.conv('fc7', x, 4096, 1), 0.5)
-    x = w.add('upscore', L.Deconvolution(
-        w.conv('score', x, w.classes, 1, relu=False),
-        convolution_param=dict(num_output=w.classes, kernel_size=63, stride=32,
-                               bias_term=False, weight_filler=MSRA)))
-    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
+    x = w.conv('score', x, w.classes, 1, relu=False)
+    w.pixels(w.deconv('upscore', x, w.classes, 63, 32, 0, bias=False))
 
 
 def ssd_mobilenet(w):
@@ -542,15 +454,12 @@ def mobilenet_v3(w):
 
 def onet(w):
     """The third net of MTCNN (Zhang and others 2016), PReLU; one class."""
-    def prelu(name, x):
-        return w.add('prelu_' + name, L.PReLU(x, in_place=True))
-
     x = w.data
     for i, (outputs, kernel, pool) in enumerate(((32, 3, 3), (64, 3, 3), (64, 3, 2),
                                                  (128, 2, 0)), 1):
-        x = prelu('conv%d' % i, w.conv('conv%d' % i, x, outputs, kernel, relu=False))
+        x = w.prelu('conv%d' % i, w.conv('conv%d' % i, x, outputs, kernel, relu=False))
         x = w.pool('pool%d' % i, x, pool, 2) if pool else x
-    w.loss('loss', w.linear('fc', prelu('ip', w.linear('ip', x, 256)), w.classes))
+    w.loss('loss', w.linear('fc', w.prelu('ip', w.linear('ip', x, 256)), w.classes))
 
 
 def siamese(w):
@@ -589,29 +498,11 @@ def rnn(w):
     lstm(w, L.RNN)
 
 
-def pixels(w, x):
-    """One class for the image, where a net ends in a map."""
-    w.loss('loss', w.flatten('flat', w.global_pool('pool', x)))
-
-
-def deconv(w, name, x, outputs, kernel, stride, pad, group=1, bias=True):
-    return w.add(name, L.Deconvolution(x, convolution_param=dict(
-        num_output=outputs, kernel_size=kernel, stride=stride, pad=pad, group=group,
-        bias_term=bias, weight_filler=MSRA)))
-
-
-def leaky(w, name, x, slope):
-    return w.add('leaky_' + name, L.ReLU(x, negative_slope=slope, in_place=True))
-
-
 def enet(w):
     """Paszke and others 2016: dilated and asymmetric bottlenecks, PReLU, pooling undone where
     its mask says; without dropout."""
-    def prelu(name, x):
-        return w.add('prelu_' + name, L.PReLU(x, in_place=True))
-
     def norm_conv(name, x, *args, **more):
-        return prelu(name, w.norm_conv(name, x, *args, relu=False, **more))
+        return w.prelu(name, w.norm_conv(name, x, *args, relu=False, **more))
 
     def inner(name, x, width, how):
         if how == 'wide':
@@ -622,7 +513,7 @@ def enet(w):
     def block(name, x, width, how=1):
         y = inner(name, norm_conv(name + '_1', x, width // 4, 1), width // 4, how)
         y = w.norm_conv(name + '_e', y, width, 1, relu=False)
-        return prelu(name, w.add(name, L.Eltwise(x, y)))
+        return w.prelu(name, w.add(name, L.Eltwise(x, y)))
 
     def down(name, x, inputs, width):
         pooled, mask = L.Pooling(x, ntop=2, pool=P.Pooling.MAX, kernel_size=2, stride=2)
@@ -630,21 +521,21 @@ def enet(w):
         main = w.norm_conv(name + '_m', w.add(name + '_pool', pooled), width, 1, relu=False)
         y = norm_conv(name + '_1', x, inputs // 4, 2, stride=2)
         y = w.norm_conv(name + '_e', inner(name, y, inputs // 4, 1), width, 1, relu=False)
-        return prelu(name, w.add(name, L.Eltwise(main, y))), mask
+        return w.prelu(name, w.add(name, L.Eltwise(main, y))), mask
 
     def up(name, x, width, mask, size):
         main = w.norm_conv(name + '_m', x, width, 1, relu=False)
         main = w.add(name + '_unpool', L.Upsample(main, mask, scale=2, upsample_h=size,
                                                   upsample_w=size))
         y = norm_conv(name + '_1', x, width // 4, 1)
-        y = deconv(w, name + '_d', y, width // 4, 2, 2, 0, bias=False)
-        y = prelu(name + '_d', w.norm(name + '_d', y, relu=False))
+        y = w.deconv(name + '_d', y, width // 4, 2, 2, 0, bias=False)
+        y = w.prelu(name + '_d', w.norm(name + '_d', y, relu=False))
         y = w.norm_conv(name + '_e', y, width, 1, relu=False)
         return w.relu('relu_' + name, w.add(name, L.Eltwise(main, y)))
 
     first = w.conv('initial', w.data, 13, 3, stride=2, pad=1, relu=False, bias=False)
     x = w.add('joined', L.Concat(first, w.pool('pool0', w.data, 2, 2)))
-    x = prelu('joined', w.norm('joined', x, relu=False))
+    x = w.prelu('joined', w.norm('joined', x, relu=False))
     x, mask1 = down('b1_0', x, 16, 64)
     for i in range(1, 5):
         x = block('b1_%d' % i, x, 64)
@@ -654,7 +545,7 @@ def enet(w):
             x = block('b%d_%d' % (part, i), x, 128, how)
     x = block('b4_2', block('b4_1', up('b4_0', x, 64, mask2, 64), 64), 64)
     x = block('b5_1', up('b5_0', x, 16, mask1, 128), 16)
-    pixels(w, deconv(w, 'score', x, w.classes, 2, 2, 0))
+    w.pixels(w.deconv('score', x, w.classes, 2, 2, 0))
 
 
 def se_resnet50(w):
@@ -679,7 +570,7 @@ def se_resnet50(w):
 def yolo_v2(w):
     """Redmon and Farhadi 2016: Darknet-19, a finer map brought in by Reorg, at 416."""
     def conv(name, x, outputs, kernel):
-        return leaky(w, name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
+        return w.leaky(name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
                                           relu=False), 0.1)
 
     x = w.data
@@ -693,13 +584,13 @@ def yolo_v2(w):
     x = conv('conv8', conv('conv7', x, 1024, 3), 1024, 3)
     fine = w.add('reorg', L.Reorg(conv('fine', fine, 64, 1), stride=2))
     x = conv('conv9', w.add('both', L.Concat(fine, x)), 1024, 3)
-    pixels(w, w.conv('region', x, 5 * w.classes, 1, relu=False))
+    w.pixels(w.conv('region', x, 5 * w.classes, 1, relu=False))
 
 
 def yolo_v3_tiny(w):
     """Redmon and Farhadi 2018: two scales, the coarse one's map made larger, at 416."""
     def conv(name, x, outputs, kernel=3):
-        return leaky(w, name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
+        return w.leaky(name, w.norm_conv(name, x, outputs, kernel, pad=kernel // 2,
                                           relu=False), 0.1)
 
     x = w.data
@@ -761,44 +652,41 @@ def openpose(w):
             y = w.conv(n + 'wide', y, 512 if stage == 1 else 128, 1)
             maps.append(w.conv(n + 'map', y, outputs, 1, relu=False))
         x = w.add('stage%d' % stage, L.Concat(*maps, features))
-    pixels(w, x)
+    w.pixels(x)
 
 
 def srcnn(w):
     """Dong and others 2014: 9-5-5."""
     x = w.conv('conv2', w.conv('conv1', w.data, 64, 9, pad=4), 32, 5, pad=2)
-    pixels(w, w.conv('conv4', w.conv('conv3', x, 1, 5, pad=2, relu=False), w.classes, 1))
+    w.pixels(w.conv('conv4', w.conv('conv3', x, 1, 5, pad=2, relu=False), w.classes, 1))
 
 
 def fsrcnn(w):
     """Dong and others 2016: d 56, s 12, m 4, three times as large by a deconvolution of 9x9."""
-    def prelu(name, x):
-        return w.add('prelu_' + name, L.PReLU(x, in_place=True))
-
     x = w.data
     for i, (outputs, kernel) in enumerate(((56, 5), (12, 1), (12, 3), (12, 3), (12, 3), (12, 3),
                                            (56, 1)), 1):
-        x = prelu('conv%d' % i, w.conv('conv%d' % i, x, outputs, kernel, pad=kernel // 2,
+        x = w.prelu('conv%d' % i, w.conv('conv%d' % i, x, outputs, kernel, pad=kernel // 2,
                                        relu=False))
-    x = deconv(w, 'deconv', x, 1, 9, 3, 4)
-    pixels(w, w.conv('class', x, w.classes, 1))
+    x = w.deconv('deconv', x, 1, 9, 3, 4)
+    w.pixels(w.conv('class', x, w.classes, 1))
 
 
 def dcgan_g(w):
     """Radford and others 2015: the generator, 64x64 of 100 numbers; its image's class."""
     x = w.data
     for i, outputs in enumerate((512, 256, 128, 64)):
-        x = deconv(w, 'up%d' % i, x, outputs, 4, 2 if i else 1, 1 if i else 0, bias=False)
+        x = w.deconv('up%d' % i, x, outputs, 4, 2 if i else 1, 1 if i else 0, bias=False)
         x = w.norm('up%d' % i, x)
-    x = w.add('image', L.TanH(deconv(w, 'up4', x, 3, 4, 2, 1)))
+    x = w.add('image', L.TanH(w.deconv('up4', x, 3, 4, 2, 1)))
     w.loss('loss', w.linear('fc', x, w.classes))
 
 
 def dcgan_d(w):
     """The discriminator of the same."""
-    x = leaky(w, '0', w.conv('conv0', w.data, 64, 4, 2, 1, relu=False), 0.2)
+    x = w.leaky('0', w.conv('conv0', w.data, 64, 4, 2, 1, relu=False), 0.2)
     for i, outputs in enumerate((128, 256, 512), 1):
-        x = leaky(w, str(i), w.norm_conv('conv%d' % i, x, outputs, 4, 2, 1, relu=False), 0.2)
+        x = w.leaky(str(i), w.norm_conv('conv%d' % i, x, outputs, 4, 2, 1, relu=False), 0.2)
     w.loss('loss', w.flatten('flat', w.conv('score', x, w.classes, 4, relu=False)))
 
 
@@ -808,16 +696,16 @@ def flownet_s(w):
     for i, (outputs, kernel, stride) in enumerate((
             (64, 7, 2), (128, 5, 2), (256, 5, 2), (256, 3, 1), (512, 3, 2), (512, 3, 1),
             (512, 3, 2), (512, 3, 1), (1024, 3, 2), (1024, 3, 1))):
-        x = leaky(w, str(i), w.conv('conv%d' % i, x, outputs, kernel, stride, kernel // 2,
+        x = w.leaky(str(i), w.conv('conv%d' % i, x, outputs, kernel, stride, kernel // 2,
                                     relu=False), 0.1)
         if i in (1, 3, 5, 7):
             kept.append(x)
     for i, outputs in ((3, 512), (2, 256), (1, 128), (0, 64)):
         flow = w.conv('flow%d' % i, x, 2, 3, pad=1, relu=False)
-        y = leaky(w, 'up%d' % i, deconv(w, 'up%d' % i, x, outputs, 4, 2, 1), 0.1)
-        x = w.add('join%d' % i, L.Concat(kept[i], y, deconv(w, 'upflow%d' % i, flow, 2, 4, 2,
+        y = w.leaky('up%d' % i, w.deconv('up%d' % i, x, outputs, 4, 2, 1), 0.1)
+        x = w.add('join%d' % i, L.Concat(kept[i], y, w.deconv('upflow%d' % i, flow, 2, 4, 2,
                                                             1)))
-    pixels(w, w.conv('flow', x, w.classes, 3, pad=1, relu=False))
+    w.pixels(w.conv('flow', x, w.classes, 3, pad=1, relu=False))
 
 
 def wide_resnet(w):

@@ -12,6 +12,8 @@ asks each for --seconds of steps. Printed are medians over the rounds in millise
 the ratio of each to deepnet's best in the same round with its spread, and the peak of resident
 memory (and what of it came after the engine was loaded). Before it is timed every engine must
 give deepnet's losses over three steps, or its probabilities, from the same weights and input.
+At the end each row is held against what deepnet should reach (goals.py): `met`, `not met`, or
+`not measured` where the rival is not there. A mode that was left out counts for nobody.
 
 jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). With --clock cpu
 the ratios are of processor time, which at one thread a busy machine hardly disturbs. --torch,
@@ -35,6 +37,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import numpy as np  # noqa: E402
+import goals  # noqa: E402
 
 TABLE = ['lenet', 'alexnet', 'googlenet', 'resnet50', 'mobilenet_v1']
 TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '-1', 'MALLOC_TOP_PAD_': '67108864',
@@ -176,7 +179,16 @@ class Worker:
         answer = self.read()
         return None if self.error else answer
 
+    def figures(self, peak, loaded):
+        """What compare.py knows of it once it has been timed."""
+        if self.error:
+            return {'error': self.error}
+        return {'ms': self.times, 'cpu_ms': self.cpu, 'first_s': self.warm['first'],
+                'peak': peak, 'loaded': loaded}
+
     def close(self):
+        if self.process.stdin.closed:
+            return
         self.process.stdin.close()
         try:
             self.process.wait(10)
@@ -244,7 +256,7 @@ def checked(args, name, train, modes):
     """The modes that can be compared; says which cannot."""
     limit, kept = 1e-3, []
     plain = [m for m in deepnet_modes(args, train)[1:] + modes
-             if not m[2].get('compile') and precision(m[1]) == 'f32']
+             if not m[2].get('compile') and goals.precision(m[1]) == 'f32']
     found = check_net(args, name, train, plain)
     for label, value in found.items():
         ok = isinstance(value, float) and value <= limit
@@ -260,6 +272,15 @@ def checked(args, name, train, modes):
 
 # ---- one row of the table -------------------------------------------------------------------
 
+def has_amx():
+    """Whether this machine has what bf16's goals are about."""
+    try:
+        with open('/proc/cpuinfo') as f:
+            return ' amx_bf16' in f.read()
+    except OSError:
+        return False
+
+
 def busy():
     """Load average, and the share of the last 10 s in which something waited for a core."""
     text = 'load %.2f' % os.getloadavg()[0]
@@ -274,11 +295,47 @@ def busy():
 def measure(args, name, job, threads, modes):
     train = job == 'train'
     case = Case(args.folder, name, train, 1 if job == 'infer1' else args.batch)
-    model = os.path.join(args.folder, name + '.caffemodel')
-    if args.device:
-        return measure_device(args, case, name, job, deepnet_modes(args, train) + modes)
-    workers = start_all(args, case, deepnet_modes(args, train) + modes, threads,
-                        caffemodel=model)
+    modes = deepnet_modes(args, train) + modes
+    row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
+           'device': bool(args.device), 'amx': has_amx(), 'busy': busy(),
+           'clock': 'cpu_ms' if args.clock == 'cpu' else 'ms',
+           'flops_forward': case.job['flops']}
+    row['engines'] = (on_device if args.device else in_turns)(args, case, modes, threads)
+    add_ratios(row)
+    row['goals'] = goals.judged(row)
+    return row
+
+
+def in_turns(args, case, modes, threads):
+    """The figures of engines that are all there at once, and of which one works at a time."""
+    model = os.path.join(args.folder, case.name + '.caffemodel')
+    workers = start_all(args, case, modes, threads, caffemodel=model)
+    rounds(args, workers)
+    figures = {}
+    for worker in workers:
+        memory = worker.ask(do='memory')
+        figures[worker.label] = worker.figures(memory and memory['peak'],
+                                               memory and memory['base'])
+        worker.close()
+    return figures
+
+
+def on_device(args, case, modes, threads):
+    """One process after the other, so that each has the device's memory for itself."""
+    figures = {}
+    for mode in modes:
+        before = device_memory()
+        worker = Worker(args, case, *mode, threads)
+        worker.read()
+        rounds(args, [worker])
+        one = figures[worker.label] = worker.figures(device_memory() - before, 0)
+        worker.close()
+        print('   %s: %s' % (worker.label, one.get('error') or
+                             '%.3f ms' % statistics.median(worker.times)), flush=True)
+    return figures
+
+
+def rounds(args, workers):
     for worker in workers:
         worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
     for _ in range(args.rounds):
@@ -287,110 +344,32 @@ def measure(args, name, job, threads, modes):
             if answer:
                 worker.times.append(1e3 * answer['wall'])
                 worker.cpu.append(1e3 * answer['cpu'])
-    row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
-           'busy': busy(), 'flops_forward': case.job['flops'], 'engines': {}}
-    for worker in workers:
-        memory = worker.ask(do='memory')
-        if worker.error:
-            row['engines'][worker.label] = {'error': worker.error}
-            continue
-        worker.close()
-        row['engines'][worker.label] = {
-            'ms': worker.times, 'cpu_ms': worker.cpu, 'first_s': worker.warm['first'],
-            'peak': memory['peak'], 'loaded': memory['base']}
-    add_ratios(args, row)
-    return row
 
 
-def measure_device(args, case, name, job, modes):
-    """One process after the other, so that each has the device's memory for itself."""
-    row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': args.host_threads,
-           'busy': busy(), 'flops_forward': case.job['flops'], 'engines': {}}
-    for engine, mode_name, mode in modes:
-        before = device_memory()
-        worker = Worker(args, case, engine, mode_name, mode, args.host_threads)
-        worker.read()
-        worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
-        for _ in range(args.rounds):
-            answer = worker.ask(do='run', seconds=args.seconds)
-            if answer:
-                worker.times.append(1e3 * answer['wall'])
-                worker.cpu.append(1e3 * answer['cpu'])
-        used = device_memory() - before
-        if worker.error:
-            row['engines'][worker.label] = {'error': worker.error}
-            continue
-        worker.close()
-        row['engines'][worker.label] = {
-            'ms': worker.times, 'cpu_ms': worker.cpu, 'first_s': worker.warm['first'],
-            'peak': used, 'loaded': 0}
-        print('   %s: %.3f ms' % (worker.label, statistics.median(worker.times)), flush=True)
-    add_ratios(args, row)
-    return row
-
-
-def precision(label):
-    return next((p for p in ('bf16', 'tf32') if p in label), 'f32')
-
-
-def fastest(row, chosen):
-    """The label with the least median of those that `chosen` takes; None if there is none."""
-    labels = [k for k, e in row['engines'].items() if 'error' not in e and chosen(k)]
-    return min(labels, key=lambda k: row['engines'][k]['median'], default=None)
-
-
-def ratio(args, row, label, base):
-    """[median, least, most] of label's time over base's in the same round."""
-    clock = 'cpu_ms' if args.clock == 'cpu' else 'ms'
-    times, others = row['engines'][label][clock], row['engines'][base][clock]
-    ratios = sorted(t / d for t, d in zip(times, others))
-    return [statistics.median(ratios), ratios[0], ratios[-1]]
-
-
-def add_ratios(args, row):
+def add_ratios(row):
     for e in row['engines'].values():
         if 'error' not in e:
-            e['median'] = statistics.median(e['cpu_ms' if args.clock == 'cpu' else 'ms'])
-    for p in ('f32', 'tf32', 'bf16'):
-        row['best_torch' if p == 'f32' else 'best_' + p] = fastest(
-            row, lambda k, p=p: k.startswith('torch') and precision(k) == p)
-    base = fastest(row, lambda k: k.startswith('deepnet') and precision(k) == 'f32')
+            e['median'] = statistics.median(e[row['clock']])
+    base = goals.best(row, lambda k: goals.is_ours(k) and goals.precision(k) == 'f32')
     for label, e in row['engines'].items():
         if base and 'error' not in e:
-            e['ratio'] = ratio(args, row, label, base)
+            e['ratio'] = goals.ratio(row, label, base)
 
 
 def print_row(row):
     print('%s %s, batch %d, %d thread%s (%s)' % (
         row['net'], row['job'].rstrip('1'), row['batch'], row['threads'],
         's'[:row['threads'] - 1], row['busy']))
+    bests = {goals.best(row, lambda k: goals.of_torch(k, p)) for p in ('f32', 'tf32', 'bf16')}
     for label, e in row['engines'].items():
         if 'error' in e:
             print('   %-24s %s' % (label, e['error']))
             continue
-        best = label in (row['best_torch'], row['best_tf32'], row['best_bf16'])
         spread = '%6.2f (%.2f to %.2f)' % tuple(e['ratio']) if 'ratio' in e else ''
         print('   %-24s %10.3f ms  %-24s cpu %10.3f ms  peak %5.0f MB (%.0f)%s' % (
             label, e['median'], spread, statistics.median(e['cpu_ms']), e['peak'] / 1e6,
-            (e['peak'] - e['loaded']) / 1e6, '  <- best' if best else ''))
+            (e['peak'] - e['loaded']) / 1e6, '  <- best' if label in bests else ''))
     sys.stdout.flush()
-
-
-def print_summary(args, rows):
-    print("\ntimes as fast as PyTorch's best mode of the same precision (least and most of the "
-          "rounds); peak memory over\nthe least of PyTorch's")
-    for row in rows:
-        for label, e in row['engines'].items():
-            rival = row[{'f32': 'best_torch'}.get(precision(label),
-                                                  'best_' + precision(label))]
-            if not label.startswith('deepnet') or not rival or 'error' in e:
-                continue
-            least = min(v['peak'] for k, v in row['engines'].items()
-                        if k.startswith('torch') and 'peak' in v) or float('nan')
-            print('%-12s %-6s %3d  %d thread  %-18s %9.2f ms  %5.2f (%.2f to %.2f)  %-19s '
-                  'memory %.2f' % (
-                      row['net'], row['job'], row['batch'], row['threads'], label, e['median'],
-                      *ratio(args, row, rival, label), rival, e['peak'] / least))
 
 
 # ---- the run --------------------------------------------------------------------------------
@@ -421,6 +400,7 @@ def arguments():
     parser.add_argument('--build', default=os.path.join(HERE, '..', '..', 'build'))
     for engine in ('torch', 'opencv', 'caffe'):
         parser.add_argument('--' + engine, help='the Python that has it, if not this one')
+    parser.add_argument('--judge', action='store_true', help='exit with 1 if a goal is missed')
     parser.add_argument('--json', help='file for all figures')
     parser.add_argument('--verbose', action='store_true')
     args = parser.parse_args()
@@ -484,16 +464,19 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         args.folder = folder
         rows, checks = run(args)
-    print_summary(args, rows)
+    goals.print_goals(rows)
     print('%.0f s' % (time.time() - began))
+    verdict = goals.counts(rows)
+    print('%d goals met, %d not met, %d not measured' % tuple(verdict.values()))
     if args.json:
         with open(args.json, 'w') as f:
             json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(began)),
                        'machine': platform.processor() or platform.machine(),
                        'clock': args.clock,
                        'rounds': args.rounds, 'seconds': args.seconds, 'checks': checks,
-                       'rows': rows}, f, indent=1)
+                       'goals': verdict, 'rows': rows}, f, indent=1)
+    return args.judge and verdict[goals.MISSED] > 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

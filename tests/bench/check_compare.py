@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""What compare.py says of goals: of rows made here, and of a run beside a PyTorch that is a
+script which answers at once.  usage: check_compare.py BUILD"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = sys.argv[1]
+sys.path.insert(0, HERE)
+import goals  # noqa: E402
+
+# compare.py starts it with worker.py's path and the job's: it says that a step takes as long as
+# the mode's name in the environment says, in seconds.
+RIVAL = '''#!%s
+import json, os, sys
+job = json.load(open(sys.argv[2]))
+print('{"ready": true}', flush=True)
+for line in sys.stdin:
+    s = float(os.environ['RIVAL_SECONDS'])
+    print(json.dumps({'first': s, 'step': s, 'n': 1, 'wall': s, 'cpu': s, 'peak': 1 << 40,
+                      'base': 0}), flush=True)
+''' % sys.executable
+
+
+def row(net, job, on_device=False, amx=False, **engines):
+    """Engines as LABEL=(milliseconds of each round, peak); '_' is a space, '__' a comma."""
+    made = {'net': net, 'job': job, 'batch': 1, 'threads': 1, 'clock': 'ms',
+            'device': on_device, 'amx': amx, 'engines': {}}
+    for label, (times, peak) in engines.items():
+        label = label.replace('__', ',').replace('_', ' ')
+        made['engines'][label] = {'ms': times, 'median': sorted(times)[len(times) // 2],
+                                  'peak': peak}
+    return made
+
+
+def verdicts(made):
+    return {(v['ours'], v['figure'], v['rival'], v['goal']): v['verdict']
+            for v in goals.judged(made)}
+
+
+class Goals(unittest.TestCase):
+    def test_host_training(self):
+        made = row('lenet', 'train', deepnet_onednn__cpu=([4, 4, 4], 90),
+                   deepnet_cpu=([5, 5, 5], 110), torch_default=([30, 30, 30], 100),
+                   torch_compile=([9.9, 9.9, 20], 120))
+        self.assertEqual(verdicts(made), {
+            ('deepnet onednn,cpu', 'speed', 'PyTorch', '>= 2.5'): 'not met',
+            ('deepnet onednn,cpu', 'memory', 'PyTorch', '< 1'): 'met',
+            ('deepnet onednn,cpu', 'memory', 'Caffe', '< 1'): 'not measured',
+            ('deepnet cpu', 'speed', 'PyTorch', '>= 2'): 'not met',
+            ('deepnet cpu', 'memory', 'PyTorch', '< 1'): 'not met',
+            ('deepnet cpu', 'memory', 'Caffe', '< 1'): 'not measured'})
+        made['engines']['torch compile']['ms'] = [10, 10, 10]
+        self.assertEqual(verdicts(made)['deepnet onednn,cpu', 'speed', 'PyTorch', '>= 2.5'],
+                         'met')
+        self.assertEqual(goals.judged(made)[0]['beside'], 'torch compile')
+        self.assertEqual(goals.judged(made)[1]['beside'], 'torch default')
+
+    def test_table(self):
+        def bound(net, job, ours):
+            return next(v['goal'] for v in goals.judged(row(net, job, **{ours: ([1], 1)})))
+        for net, *wanted in (('lenet', 2.5, 2, 1.2, 3), ('alexnet', 2, 1, 1.2, 1.2),
+                             ('googlenet', 1.6, 1, 1.2, 1.2), ('resnet50', 1.4, 1, 1.2, 1.2),
+                             ('mobilenet_v1', 1.4, 1, 1.2, 1.2), ('nin', 1, 1, 1, 1)):
+            found = [bound(net, 'train', 'deepnet_onednn__cpu'),
+                     bound(net, 'train', 'deepnet_cpu'), bound(net, 'infer', 'deepnet_cpu'),
+                     bound(net, 'infer1', 'deepnet_onednn__cpu')]
+            self.assertEqual(found, ['>= %g' % w for w in wanted])
+
+    def test_host_inference_beats_opencv(self):
+        made = row('resnet50', 'infer1', deepnet_cpu=([10], 1), torch_frozen=([12], 2),
+                   opencv=([10], 1), caffe=([100], 0.5))
+        self.assertEqual(sorted(verdicts(made).values()),
+                         ['met', 'met', 'not met', 'not met'])
+        self.assertEqual(verdicts(made)['deepnet cpu', 'speed', 'OpenCV', '> 1'], 'not met')
+
+    def test_bf16(self):
+        engines = dict(deepnet_cpu=([20], 1), deepnet_bf16=([10], 1), torch_bf16=([9], 2),
+                       torch_default=([40], 1))
+        found = verdicts(row('alexnet', 'train', amx=True, **engines))
+        self.assertEqual(found['deepnet bf16', 'speed', 'own f32', '>= 2'], 'met')
+        self.assertEqual(found['deepnet bf16', 'speed', 'PyTorch', '> 1'], 'not met')
+        self.assertEqual(found['deepnet bf16', 'memory', 'PyTorch', '< 1'], 'met')
+        for amx, net in ((False, 'alexnet'), (True, 'lenet')):
+            found = verdicts(row(net, 'train', amx=amx, **engines))
+            self.assertEqual(found['deepnet bf16', 'speed', 'own f32', ''], 'no goal')
+
+    def test_device(self):
+        made = row('lenet', 'train', True, deepnet_f32=([1], 0), deepnet_bf16=([3], 7),
+                   torch_f32=([9], 5), torch_f32_last=([8], 5), torch_f32_graph=([1.4], 5),
+                   torch_bf16_graph=([3], 7))
+        self.assertEqual(verdicts(made), {
+            ('deepnet f32', 'speed', 'PyTorch', '>= 1'): 'met',
+            ('deepnet f32', 'speed', 'PyTorch, eager', '>= 8'): 'met',
+            ('deepnet f32', 'speed', 'PyTorch, graph', '>= 1.5'): 'not met',
+            ('deepnet f32', 'memory', 'PyTorch', '<= 1'): 'not measured',
+            ('deepnet bf16', 'speed', 'PyTorch', '>= 1'): 'met',
+            ('deepnet bf16', 'memory', 'PyTorch', '<= 1'): 'met'})
+        made = row('vgg16', 'infer1', True, deepnet_tf32=([1], 1), torch_tf32=([2.9], 1),
+                   torch_tf32_compile=([1], 1))
+        self.assertEqual(verdicts(made)['deepnet tf32', 'speed', 'PyTorch, eager', '>= 3'],
+                         'not met')
+
+    def test_what_fails_has_missed(self):
+        made = row('nin', 'train', torch_default=([1], 1))
+        made['engines']['deepnet cpu'] = {'error': 'out of memory'}
+        self.assertEqual(list(verdicts(made).values()), ['not met', 'not met', 'not measured'])
+        made['engines']['deepnet cpu'] = {'error': 'left out', 'late': True}
+        self.assertEqual(set(verdicts(made).values()), {'not measured'})
+
+
+class Run(unittest.TestCase):
+    def compare(self, seconds, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            rival, found = os.path.join(folder, 'rival'), os.path.join(folder, 'json')
+            with open(rival, 'w') as f:
+                f.write(RIVAL)
+            os.chmod(rival, 0o755)
+            done = subprocess.run(
+                [sys.executable, os.path.join(HERE, 'compare.py'), '--build', BUILD, '--nets',
+                 'lenet', '--threads', '1', '--rounds', '1', '--seconds', '0.01', '--backends',
+                 'cpu', '--torch', rival, '--only', 'torch compile', '--json', found, *options],
+                env=dict(os.environ, RIVAL_SECONDS=seconds), capture_output=True, text=True)
+            with open(found) as f:
+                return done, json.load(f)
+
+    def test_verdict_and_exit_status(self):
+        done, found = self.compare('1000', '--jobs', 'infer1', '--judge')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.splitlines()[-1],
+                         '2 goals met, 0 not met, 2 not measured')
+        self.assertEqual(found['goals'], {'met': 2, 'not met': 0, 'not measured': 2})
+        for judge in (False, True):
+            done, found = self.compare('1e-9', '--jobs', 'infer', *['--judge'] * judge)
+            self.assertEqual(done.returncode, judge, done.stderr)
+            self.assertEqual(done.stdout.splitlines()[-1],
+                             '1 goals met, 1 not met, 2 not measured')
+            self.assertRegex(done.stdout, r'speed +of torch compile +0\.00 .*>= 1\.2 not met')
+            self.assertEqual(found['rows'][0]['goals'][0]['verdict'], 'not met')
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What compare.py says of goals: of rows made here, and of a run beside a PyTorch that is a
-script which answers at once.  usage: check_compare.py BUILD"""
+"""What compare.py says of goals: of rows made here, and of a run beside rival.py.
+
+usage: check_compare.py BUILD"""
 import json
 import os
 import subprocess
@@ -13,18 +14,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = sys.argv[1]
 sys.path.insert(0, HERE)
 import goals  # noqa: E402
-
-# compare.py starts it with worker.py's path and the job's: it says that a step takes as long as
-# the mode's name in the environment says, in seconds.
-RIVAL = '''#!%s
-import json, os, sys
-job = json.load(open(sys.argv[2]))
-print('{"ready": true}', flush=True)
-for line in sys.stdin:
-    s = float(os.environ['RIVAL_SECONDS'])
-    print(json.dumps({'first': s, 'step': s, 'n': 1, 'wall': s, 'cpu': s, 'peak': 1 << 40,
-                      'base': 0}), flush=True)
-''' % sys.executable
 
 
 def row(net, job, on_device=False, amx=False, **engines):
@@ -117,17 +106,22 @@ class Goals(unittest.TestCase):
 class Run(unittest.TestCase):
     def compare(self, seconds, *options):
         with tempfile.TemporaryDirectory() as folder:
-            rival, found = os.path.join(folder, 'rival'), os.path.join(folder, 'json')
-            with open(rival, 'w') as f:
-                f.write(RIVAL)
-            os.chmod(rival, 0o755)
+            found = os.path.join(folder, 'json')
             done = subprocess.run(
                 [sys.executable, os.path.join(HERE, 'compare.py'), '--build', BUILD, '--nets',
                  'lenet', '--threads', '1', '--rounds', '1', '--seconds', '0.01', '--backends',
-                 'cpu', '--torch', rival, '--only', 'torch compile', '--json', found, *options],
+                 'cpu', '--torch', os.path.join(HERE, 'rival.py'), '--only', 'torch compile',
+                 '--json', found, *options],
                 env=dict(os.environ, RIVAL_SECONDS=seconds), capture_output=True, text=True)
             with open(found) as f:
                 return done, json.load(f)
+
+    def test_limit(self):
+        """What there is no time for is left out, and the rest judged."""
+        done, found = self.compare('1', '--jobs', 'infer1,infer', '--limit', '0.01', '--judge')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn('lenet infer1: left out: there is no time left', done.stdout)
+        self.assertEqual((found['rows'], found['goals']['not met']), ([], 0))
 
     def test_verdict_and_exit_status(self):
         done, found = self.compare('1000', '--jobs', 'infer1', '--judge')

@@ -4,8 +4,8 @@
 
 usage: compare.py --all                     the tables: five nets, both jobs, 1 and 2 threads
        compare.py --nets lenet,resnet50 --jobs train,infer,infer1 --threads 1 --rounds 5
-       compare.py --device deepnet-cuda.so --nets resnet50 --batch 256    f32, TF32 and bf16 of
-                                                                         PyTorch and deepnet
+       compare.py --device deepnet-cuda.so --nets resnet50 --batch largest --limit 120
+                                               f32, TF32 and bf16 of PyTorch and deepnet there
 
 Every engine and mode runs in a process of its own (worker.py), one asked at a time; a round
 asks each for --seconds of steps. Printed are medians over the rounds in milliseconds a step,
@@ -20,7 +20,9 @@ the ratios are of processor time, which at one thread a busy machine hardly dist
 --opencv, --caffe name the Python that has each; one that cannot be imported is left out, and
 said so. PyTorch runs with the allocator's thresholds raised and huge pages, but for the mode
 `default`. With --device memory is the device's, by nvidia-smi, as each process is started
-alone; what the two take for the driver's context is in both.
+alone; what the two take for the driver's context is in both. `--batch largest` is then the
+largest that both hold: what deepnet can double the net's own batch to, halved until PyTorch can
+do a step too, both in f32. --limit ends a run in time: what is measured by then is judged.
 """
 import argparse
 import json
@@ -40,6 +42,7 @@ import numpy as np  # noqa: E402
 import goals  # noqa: E402
 
 TABLE = ['lenet', 'alexnet', 'googlenet', 'resnet50', 'mobilenet_v1']
+DIFFERENT = 256  # images in an input; a larger batch has them again, as making them takes long
 TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '-1', 'MALLOC_TOP_PAD_': '67108864',
          'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 LAST = {'channels_last': True, 'env': TUNED, 'sgd': {'fused': True}}
@@ -57,12 +60,13 @@ TRAIN_BF16 = [('torch', 'bf16', dict(LAST, bf16=True)),
 INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
               ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True))]
 
-# With --device: eager, channels-last with cudnn.benchmark, recorded as a CUDA graph, compiled.
-DEVICE = [('torch', name + more, dict(mode, **extra))
-          for name, mode in (('f32', {}), ('tf32', {'tf32': True, 'channels_last': True}),
-                             ('bf16', {'bf16': True, 'channels_last': True}))
-          for more, extra in (('', {}), ('-graph', {'graph': True}),
-                              ('-compile', {'compile': True}))]
+# With --device, of each precision and layout: eager, recorded as a CUDA graph, compiled.
+# cudnn.benchmark is on. The graph is of the layout that usually wins, of the other with --full.
+DEVICE = [('torch', p + ('-last' if last else '') + how,
+           {p: True, 'channels_last': last, how[1:] or 'eager': True,
+            'slow': how == '-compile' or how == '-graph' and last == (p == 'f32')})
+          for p in ('f32', 'tf32', 'bf16') for last in (False, True)
+          for how in ('', '-graph', '-compile')]
 
 
 # ---- what a job is --------------------------------------------------------------------------
@@ -82,9 +86,10 @@ def as_dict(message):
 
 
 class Case:
-    """A net in one form and batch: its text, weights, input and labels, the same for all."""
+    """A net in one form and batch: its text, weights, input and labels, the same for all. One
+    that is not filled is for finding out whether it can run: weights and input stay as made."""
 
-    def __init__(self, folder, name, train, batch, dropout=True):
+    def __init__(self, folder, name, train, batch, dropout=True, filled=True):
         import deepnet
         import nets
         self.name, self.train = name, train
@@ -102,9 +107,11 @@ class Case:
             'rate': 1e-3, 'momentum': 0.9, 'decay': 5e-4,
             'flops': int(sum(wired.flops().values())),
             'labels': rng.randint(0, 10, shape[0]).tolist()}
-        self.job.update(self.weights(folder, wired, net, rng))
-        self.job['input'] = os.path.join(folder, '%s_%d_input' % (name, shape[0]))
-        rng.uniform(-1, 1, shape).astype('<f4').tofile(self.job['input'])
+        if filled:
+            self.job.update(self.weights(folder, wired, net, rng))
+            self.job['input'] = os.path.join(folder, '%s_%d_input' % (name, shape[0]))
+            some = rng.uniform(-1, 1, (min(shape[0], DIFFERENT), *shape[1:])).astype('<f4')
+            np.resize(some, shape).tofile(self.job['input'])
 
     def weights(self, folder, wired, net, rng):
         """Random weights that keep activations of one size, in a file all engines read."""
@@ -136,11 +143,19 @@ def initial(kind, index, shape, rng):
 
 # ---- an engine in its process ---------------------------------------------------------------
 
+def in_time(args):
+    return time.time() < args.until
+
+
 class Worker:
     def __init__(self, args, case, engine, mode_name, mode, threads, **more):
         self.label = engine + (' ' + mode_name if mode_name else '')
-        self.patience = args.patience
-        self.error, self.times, self.cpu = None, [], []
+        self.patience, self.until = args.patience or 1e6, args.until
+        self.process, self.error, self.times, self.cpu = None, None, [], []
+        self.late = not in_time(args)
+        if self.late:
+            self.error = 'left out: there is no time left'
+            return
         job = dict(case.job, engine=engine, mode=mode, threads=threads, **more)
         path = os.path.join(args.folder, 'job_%d_%s' % (id(self), engine))
         with open(path, 'w') as f:
@@ -155,14 +170,19 @@ class Worker:
             stderr=None if args.verbose else subprocess.DEVNULL)
 
     def read(self):
-        timer = threading.Timer(self.patience or 1e6, self.process.kill)
+        if self.error:
+            return None
+        left = max(1, self.until - time.time())
+        timer = threading.Timer(min(self.patience, left), self.process.kill)
         timer.daemon = True
         timer.start()
         line = self.process.stdout.readline()
-        late = not timer.is_alive()
+        ended = not timer.is_alive()
         timer.cancel()
+        self.late = ended and left < self.patience
         answer = json.loads(line) if line else {
-            'error': 'no answer in %g s' % self.patience if late else 'the process ended'}
+            'error': 'left out: the time was over' if self.late else
+            'no answer in %g s' % self.patience if ended else 'the process ended'}
         if 'error' in answer:
             self.error = answer['error']
             self.close()
@@ -182,12 +202,12 @@ class Worker:
     def figures(self, peak, loaded):
         """What compare.py knows of it once it has been timed."""
         if self.error:
-            return {'error': self.error}
+            return {'error': self.error, 'late': self.late}
         return {'ms': self.times, 'cpu_ms': self.cpu, 'first_s': self.warm['first'],
                 'peak': peak, 'loaded': loaded}
 
     def close(self):
-        if self.process.stdin.closed:
+        if not self.process or self.process.stdin.closed:
             return
         self.process.stdin.close()
         try:
@@ -233,9 +253,11 @@ def check_net(args, name, train, modes):
     case = Case(args.folder, name, train, 2, dropout=False)
     case.job['rate'] = 1e-5  # more, and sums of another order grow into other losses
     model = os.path.join(args.folder, name + '.caffemodel')
-    deepnet = Worker(args, case, *deepnet_modes(args, train)[0], 1, caffemodel=model)
+    deepnet = Worker(args, case, *deepnet_modes(args)[0], 1, caffemodel=model)
     deepnet.read()
     mine = deepnet.ask(do='check')
+    if deepnet.late:
+        return {}
     if mine is None:
         sys.exit('deepnet: %s: %s' % (name, deepnet.error))
     deepnet.close()
@@ -245,7 +267,8 @@ def check_net(args, name, train, modes):
         worker.read()
         theirs = worker.ask(do='check')
         if theirs is None:
-            found[worker.label] = worker.error
+            if not worker.late:
+                found[worker.label] = worker.error
             continue
         worker.close()
         found[worker.label] = difference(mine['values'], theirs['values'], train)
@@ -255,7 +278,7 @@ def check_net(args, name, train, modes):
 def checked(args, name, train, modes):
     """The modes that can be compared; says which cannot."""
     limit, kept = 1e-3, []
-    plain = [m for m in deepnet_modes(args, train)[1:] + modes
+    plain = [m for m in deepnet_modes(args)[1:] + modes
              if not m[2].get('compile') and goals.precision(m[1]) == 'f32']
     found = check_net(args, name, train, plain)
     for label, value in found.items():
@@ -294,8 +317,13 @@ def busy():
 
 def measure(args, name, job, threads, modes):
     train = job == 'train'
-    case = Case(args.folder, name, train, 1 if job == 'infer1' else args.batch)
-    modes = deepnet_modes(args, train) + modes
+    batch = 1 if job == 'infer1' else args.batch
+    if batch == 'largest':
+        batch = largest_batch(args, name, train)
+    case = Case(args.folder, name, train, batch)
+    modes = deepnet_modes(args) + modes
+    if args.device:  # one precision after the other, so that what --limit leaves is whole
+        modes.sort(key=lambda m: ('tf32', 'bf16', 'f32').index(goals.precision(m[1])))
     row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
            'device': bool(args.device), 'amx': has_amx(), 'busy': busy(),
            'clock': 'cpu_ms' if args.clock == 'cpu' else 'ms',
@@ -338,12 +366,43 @@ def on_device(args, case, modes, threads):
 def rounds(args, workers):
     for worker in workers:
         worker.warm = worker.ask(do='warm', seconds=args.seconds / 2)
-    for _ in range(args.rounds):
+    for done in range(args.rounds):
+        if done and not in_time(args):
+            return
         for worker in workers:
             answer = worker.ask(do='run', seconds=args.seconds)
             if answer:
                 worker.times.append(1e3 * answer['wall'])
                 worker.cpu.append(1e3 * answer['cpu'])
+
+
+def fits(args, name, train, mode, batch):
+    """Whether two steps of this batch can be done. Whatever goes wrong is an answer: no memory,
+    a process that is ended for want of it, a step that takes too long."""
+    worker = Worker(args, Case(args.folder, name, train, batch, filled=False), *mode,
+                    args.host_threads)
+    worker.read()
+    worker.ask(do='warm', seconds=0)
+    worker.close()
+    if worker.error:
+        print('   %s, batch %d: %s' % (worker.label, batch, worker.error.split('\n')[0]),
+              flush=True)
+    return not worker.error
+
+
+def largest_batch(args, name, train):
+    """The largest batch, the net's own doubled so many times, that deepnet and PyTorch do."""
+    import nets
+    batch = nets.NETS[name][-1]
+    ours = deepnet_modes(args)[0]
+    while 2 * batch <= args.most and fits(args, name, train, ours, 2 * batch):
+        batch *= 2
+    for mode in [ours] + [m for m in modes_of(args, train) if m[0] == 'torch'][:1]:
+        while batch > 1 and in_time(args) and not fits(args, name, train, mode, batch):
+            batch //= 2
+    print('   the largest batch is %d' % batch if in_time(args) else
+          '   there was no time to find the largest batch', flush=True)
+    return batch
 
 
 def add_ratios(row):
@@ -390,7 +449,12 @@ def arguments():
     parser.add_argument('--torch-device', default='cuda', help='"cpu": a dry run')
     parser.add_argument('--patience', type=float,
                         help='seconds for one answer of an engine, after which it is ended')
-    parser.add_argument('--batch', type=int, help='of train and infer; default: each net\'s own')
+    parser.add_argument('--limit', type=float, default=float('inf'), help='seconds for all: an '
+                        'engine that would begin later is left out, one that works is ended')
+    parser.add_argument('--batch', type=lambda b: b if b == 'largest' else int(b),
+                        help='of train and infer; default: each net\'s own; with --device also '
+                        '"largest"')
+    parser.add_argument('--most', type=int, default=1024, help='where "largest" stops')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')
     parser.add_argument('--full', action='store_true',
@@ -404,6 +468,9 @@ def arguments():
     parser.add_argument('--json', help='file for all figures')
     parser.add_argument('--verbose', action='store_true')
     args = parser.parse_args()
+    if args.batch == 'largest' and not args.device:
+        parser.error('the largest batch is a device\'s: --device')
+    args.until = time.time() + args.limit
     args.modules = os.path.abspath(os.path.join(args.build, 'kernels', 'onednn'))
     has_onednn = os.path.exists(os.path.join(args.modules, 'deepnet-onednn.so'))
     args.host_threads = 1
@@ -411,12 +478,13 @@ def arguments():
     return args
 
 
-def deepnet_modes(args, train):
-    """Every chain in f32, and the first in bf16; memory as `deepnet train` and `test` have it."""
+def deepnet_modes(args):
+    """Every chain in f32, and the first in bf16; memory as `deepnet train` and `test` have
+    it."""
     options = {'memory': 'compact'}
     if args.device:
-        mode = {'backends': os.path.abspath(args.device) + ',cpu,ref', 'context': {'tune': True},
-                'on_device': True}
+        mode = {'backends': os.path.abspath(args.device) + ',cpu,ref',
+                'context': {'tune': True}, 'on_device': True}
         return [('deepnet', p, dict(mode, options=dict(options, compute=p)))
                 for p in ('f32', 'tf32', 'bf16')]
     common = {'modules': args.modules, 'options': options}
@@ -450,6 +518,9 @@ def run(args):
             checks['%s %s' % (name, 'train' if train else 'infer')] = found
             for job in jobs:
                 for threads in ['1'] if args.device else args.threads.split(','):
+                    if not in_time(args):
+                        print('%s %s: left out: there is no time left' % (name, job))
+                        continue
                     rows.append(measure(args, name, job, int(threads), modes))
                     print_row(rows[-1])
     return rows, checks

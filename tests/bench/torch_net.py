@@ -6,8 +6,6 @@ tracing nor calling it costs more than hand-written code. Weights come from the 
 Modes: layout (channels-last or not), freeze, optimize (optimize_for_inference), compile, bf16;
 with a device, tf32 and graph (the steps of training, or passes, recorded and replayed).
 """
-import array
-
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -285,7 +283,8 @@ class Source:
 def param_key(layer):
     return {'InnerProduct': 'inner_product_param', 'BatchNorm': 'batch_norm_param',
             'LRN': 'lrn_param', 'Pooling3D': 'pooling_param',
-            'ShuffleChannel': 'shuffle_channel_param'}.get(layer['type'], layer['type'].lower() + '_param')
+            'ShuffleChannel': 'shuffle_channel_param'}.get(layer['type'],
+                                                           layer['type'].lower() + '_param')
 
 
 def module_of(job):
@@ -295,6 +294,8 @@ def module_of(job):
     model = type('Net', (nn.Module,), {'forward': scope['forward']})()
     for name, module in source.modules.items():
         model.add_module(name, module)
+    if 'weights' not in job:
+        return model
     with open(job['weights'], 'rb') as f:
         weights = torch.frombuffer(bytearray(f.read()), dtype=torch.float32)
     with torch.no_grad():
@@ -309,6 +310,15 @@ def module_of(job):
     return model
 
 
+def input_of(job):
+    shape = torch.Size(job['shape'])
+    if 'input' not in job:
+        return torch.zeros(shape)
+    with open(job['input'], 'rb') as f:
+        values = torch.frombuffer(bytearray(f.read()), dtype=torch.float32)
+    return values[:shape.numel()].view(shape)
+
+
 class Torch:
     def __init__(self, job, resident):
         self.base = resident()
@@ -317,10 +327,6 @@ class Torch:
         torch.set_num_interop_threads(1)
         torch.manual_seed(1)
         shape = job['shape']
-        values = array.array('f')
-        with open(job['input'], 'rb') as f:
-            values.frombytes(f.read())
-        count = torch.Size(shape).numel()
         last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(len(shape))
         layout = last if last and mode.get('channels_last') else torch.contiguous_format
         self.device = mode.get('device', 'cpu')
@@ -328,8 +334,7 @@ class Torch:
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = bool(mode.get('tf32'))
             torch.backends.cuda.matmul.allow_tf32 = bool(mode.get('tf32'))
-        self.data = torch.tensor(values[:count]).view(shape).to(self.device).contiguous(
-            memory_format=layout)
+        self.data = input_of(job).to(self.device).contiguous(memory_format=layout)
         self.bf16, self.graph = bool(mode.get('bf16')), bool(mode.get('graph'))
         model = module_of(job).to(self.device, memory_format=layout)
         if job['train']:

@@ -25,6 +25,8 @@ class Pycaffe:
     """`self.net` and `self.solver` in pycaffe's shape, with the job's weights and input."""
 
     def fill(self, job):
+        if 'weights' not in job:
+            return
         import numpy
         weights = numpy.fromfile(job['weights'], '<f4')
         for name, index, shape, offset in job['params']:

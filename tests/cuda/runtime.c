@@ -443,9 +443,11 @@ void *fake_cuda_current(void *set)
 
 cudaError_t cudaGetDeviceCount(int *number)
 {
-    const char *lost = getenv("FAKE_CUDA_LOST");
+    const char *lost = getenv("FAKE_CUDA_LOST"), *memory = getenv("FAKE_CUDA_MEMORY");
     if (lost) /* for whole processes */
         fake_cuda.lost = atol(lost);
+    if (memory)
+        fake_cuda.limit = (size_t)atol(memory);
     *number = getenv("FAKE_CUDA_NONE") || fake_cuda.driver ? 0 : DEVICES;
     return *number            ? cudaSuccess
            : fake_cuda.driver ? done(cudaErrorInsufficientDriver)

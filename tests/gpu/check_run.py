@@ -30,6 +30,36 @@ def run(*parts, **environment):
         return code, report
 
 
+def compare(*options, **environment):
+    """compare.py's output, beside a PyTorch that is tests/bench/rival.py."""
+    bench = os.path.join(HERE, '..', 'bench')
+    return subprocess.run(
+        [sys.executable, os.path.join(bench, 'compare.py'), '--device', MODULE, '--build', BUILD,
+         '--torch', os.path.join(bench, 'rival.py'), '--torch-device', 'cpu', '--nets', 'lenet',
+         '--jobs', 'infer', '--rounds', '1', '--seconds', '0.01', '--only', 'torch tf32-last',
+         *options], env=dict(os.environ, **environment), check=True, capture_output=True,
+        text=True).stdout
+
+
+class Compare(unittest.TestCase):
+    def test_largest_batch(self):
+        """It is doubled as long as deepnet can, halved until PyTorch can, and all have it."""
+        out = compare('--batch', 'largest', '--most', '128', RIVAL_MOST='16')
+        self.assertEqual(re.findall('   (.*, batch .*)', out),
+                         ['torch tf32-last, batch %d: out of memory' % n for n in (128, 64, 32)])
+        self.assertIn('   the largest batch is 16\n', out)
+        self.assertIn('\nlenet infer, batch 16, ', out)
+        self.assertRegex(out, r'deepnet bf16 +\d')
+        self.assertRegex(out, r'torch tf32-last-graph +1000\.000 ms')
+
+    def test_largest_batch_of_a_small_device(self):
+        out = compare('--batch', 'largest', FAKE_CUDA_MEMORY=str(36 << 20))
+        self.assertRegex(out, r'deepnet f32, batch 64: .*device memory')
+        batch = int(re.search(r'the largest batch is (\d+)', out).group(1))
+        self.assertTrue(1 < batch < 64, out)
+        self.assertRegex(out, r'(?s)lenet infer, batch %d, .*deepnet f32 +\d' % batch)
+
+
 class Run(unittest.TestCase):
     def test_all_parts(self):
         code, report = run('device', 'ops', 'kernels', 'lenet', 'solvers', 'train', 'coverage',
@@ -49,6 +79,8 @@ class Run(unittest.TestCase):
         self.assertRegex(report, r'deepnet bf16 +\d')
         self.assertRegex(report, r'CONV +cuda:cudnn +\d')
         self.assertIn('   deepnet f32: ', report)
+        self.assertEqual(len(re.findall(r'\d+ goals met, \d+ not met, \d+ not measured', report)),
+                         2, report)
         self.assertTrue(re.search(r'\d+ passed, 0 failed, in \d+ s\n$', report), report)
 
     def test_the_long_parts(self):
@@ -121,8 +153,8 @@ class Run(unittest.TestCase):
     def test_without_python(self):
         """What needs numpy or PyTorch is left out, and said so; the rest runs."""
         with tempfile.TemporaryDirectory() as folder:
-            for name in ('sh', 'env', 'tee', 'date', 'dirname', 'basename', 'timeout', 'cat', 'rm',
-                         'mkdir', 'sed', 'tr', 'git', 'ldd', 'ln', 'wc'):
+            for name in ('sh', 'env', 'tee', 'date', 'dirname', 'basename', 'timeout', 'cat',
+                         'rm', 'mkdir', 'sed', 'tr', 'git', 'ldd', 'ln', 'wc'):
                 os.symlink(shutil.which(name), os.path.join(folder, name))
             code, report = run('kernels', 'lenet', 'layers', 'train', 'coverage', PATH=folder,
                                PYTHONS='', TORCH='')

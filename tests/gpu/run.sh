@@ -18,11 +18,13 @@
 #   layers, solvers  recorded ones
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would begin
-# later than that and ends what runs then: LIMIT=560 fits in ten minutes. NETS, BATCH, SECONDS_EACH,
-# ITERATIONS, STEPS, DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are
-# looked through for numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry
-# run on a module that is none (meson test gpu-run). To a machine where nothing can be built or
-# installed, tests/gpu/pack.sh carries what is needed.
+# later than that and ends what runs then: LIMIT=560 fits in ten minutes. A net beside PyTorch is
+# ended in time to judge what it has. BATCH is a number, or "largest" for what both hold (up to
+# MOST), as it is without LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS,
+# DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are looked through for
+# numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a module that
+# is none (meson test gpu-run). To a machine where nothing can be built or installed,
+# tests/gpu/pack.sh carries what is needed.
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export DN_TEST_THREADS="${DN_TEST_THREADS:-2}" # a device is told of one: the same once more
@@ -90,18 +92,23 @@ skip() {
     skipped="$skipped${skipped:+, }$1"
 }
 
-# limit, name, command...: a section of the report; its exit code counts
+# seconds: what a part may take, in $limit: those, PART_LIMIT, or what is left of LIMIT
+limit_of() {
+    late=$(($(date +%s) - began))
+    limit=${PART_LIMIT:-$1} left=$((${LIMIT:-1000000} - late))
+    [ "$left" -lt "$limit" ] && limit=$left
+}
+
+# seconds, name, command...: a section of the report; its exit code counts
 part() {
-    limit=${PART_LIMIT:-$1} name=$2
+    limit_of "$1"
+    name=$2
     shift 2
     code=77
-    late=$(($(date +%s) - began))
-    if [ "$late" -ge "${LIMIT:-1000000}" ]; then
+    if [ "$left" -le 0 ]; then
         say '\n## %s\n\n(left out: %s s are over)\n' "$name" "$late"
         return
     fi
-    left=$((${LIMIT:-1000000} - late))
-    [ "$left" -lt "$limit" ] && limit=$left
     case $1 in
     '') skip "$name" "no Python has what it needs"; return ;;
     esac
@@ -149,14 +156,20 @@ sanitize() {
     esac
 }
 
-# limit, name, job, more arguments: nets beside PyTorch, a part each, so that what is done is kept
+# seconds with LIMIT and without, name, job, more arguments: nets beside PyTorch, a part each, so
+# that what is done is kept
 nets() {
+    [ -n "${LIMIT:-}" ] && most=$1 usual=128 || most=$2 usual=largest
     for net in $(echo "${NETS:-lenet,resnet50,mobilenet_v1,googlenet,alexnet,vgg16}" | tr , ' ')
     do
-        part "$1" "$2: $net" "$python" "$root/tests/bench/compare.py" --device "$module" \
+        batch=${BATCH:-$usual}
+        [ "$net" = lenet ] && batch=${BATCH:-64}
+        limit_of "$most"
+        part "$most" "$3: $net" "$python" "$root/tests/bench/compare.py" --device "$module" \
             --torch "${torch:-$python}" --torch-device "${TORCH_DEVICE:-cuda}" --build "$build" \
-            --patience 60 --nets "$net" --jobs "$3" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" \
-            --batch "${BATCH:-$([ "$net" = lenet ] && echo 64 || echo 128)}" $4
+            --patience 60 --limit $((limit > 20 ? limit - 10 : limit / 2)) --nets "$net" \
+            --jobs "$4" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" --batch "$batch" \
+            --most "${MOST:-1024}" $5
     done
 }
 
@@ -184,10 +197,10 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         "$root/tests/layers/check_reference.py" ${CASES:-} ;;
     solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
         "$python" "$root/tests/solvers/check_reference.py" ;;
-    train) nets 120 "training beside PyTorch" train --quick ;;
-    infer1) nets 90 "inference of one beside PyTorch" infer1 --quick ;;
-    infer) nets 90 "inference beside PyTorch" infer --quick ;;
-    compile) nets 400 "beside PyTorch, compiled" train,infer,infer1 --full ;;
+    train) nets 60 300 "training beside PyTorch" train --quick ;;
+    infer1) nets 60 120 "inference of one beside PyTorch" infer1 --quick ;;
+    infer) nets 60 240 "inference beside PyTorch" infer --quick ;;
+    compile) nets 300 900 "beside PyTorch, compiled" train,infer,infer1 --full ;;
     coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
     devices)
         if [ "$(nvidia-smi -L 2>/dev/null | wc -l)" -gt 1 ]; then

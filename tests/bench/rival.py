@@ -1,0 +1,17 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A PyTorch for tests of compare.py (--torch rival.py): it computes nothing, a step takes it
+RIVAL_SECONDS, and a batch of more than RIVAL_MOST is too much for its memory."""
+import json
+import os
+import sys
+
+with open(sys.argv[2]) as f:  # after worker.py's path
+    job = json.load(f)
+seconds = float(os.environ.get('RIVAL_SECONDS', 1))
+if job['batch'] > int(os.environ.get('RIVAL_MOST', 1 << 30)):
+    sys.exit(print('{"error": "out of memory"}', flush=True))
+print('{"ready": true}', flush=True)
+for line in sys.stdin:
+    print(json.dumps({'first': seconds, 'step': seconds, 'wall': seconds, 'cpu': seconds,
+                      'peak': 1 << 40, 'base': 0, 'values': []}), flush=True)

@@ -58,7 +58,7 @@ else
     add 0 1
 fi
 
-# What needs a GPU, where there is one.
+# What needs a GPU, where there is one. The report stays in build/: run.sh says how to keep it.
 say "the GPU"
 "$root/tests/gpu/run.sh" "$build/gpu.md" </dev/null
 case $? in

@@ -177,6 +177,36 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 0, report)
         self.assertIn('2 passed, 0 failed', report)
 
+    def test_where_the_report_is_kept(self):
+        """A GPU's is, once it is whole, under its date and name; where OUT is named, it is not."""
+        with tempfile.TemporaryDirectory() as folder:
+            smi = os.path.join(folder, 'nvidia-smi')
+            with open(smi, 'w') as f:
+                f.write('#!/bin/sh\necho "NVIDIA H200 (80 GB)"\n')
+            os.chmod(smi, 0o755)
+            kept = os.path.join(folder, 'results')
+            os.mkdir(kept)
+            env = dict(os.environ, BUILD=BUILD, MODULE=MODULE, RESULTS=kept,
+                       PATH=folder + ':' + os.environ['PATH'])
+
+            def call(*args, **more):
+                return subprocess.run([os.path.join(HERE, 'run.sh'), *args],
+                                      env=dict(env, **more), capture_output=True, text=True)
+
+            for name in ('', '-2', '-3'):
+                done = call('', 'device')
+                self.assertEqual(done.returncode, 0, done.stdout)
+                day = re.search(r'GPU, ([0-9-]+)T', done.stdout).group(1)
+                name = os.path.join(kept, day + "-nvidia-h200-80-gb-" + name + '.md')
+                self.assertIn('the report is kept as %s\n' % name, done.stdout)
+                with open(name) as f:
+                    self.assertRegex(f.read(), r'(?s)^# deepnet on a GPU.*\n2 passed, 0 failed')
+            done = call(os.path.join(folder, 'gpu.md'), 'device')
+            self.assertIn('to keep the report: cp %s/gpu.md %s/' % (folder, kept), done.stdout)
+            done = call('', 'device', TORCH_DEVICE='cpu')
+            self.assertNotIn('report', done.stdout.splitlines()[-1])
+            self.assertEqual(len(os.listdir(kept)), 3)
+
     def test_without_a_device(self):
         code = subprocess.run([os.path.join(HERE, 'run.sh'), os.devnull],
                               env=dict(os.environ, BUILD=BUILD, MODULE=MODULE,

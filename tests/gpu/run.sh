@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they end,
-# to be kept under tests/bench/results. Ends with what was skipped, and N passed, N failed; 77 where
-# there is no GPU.
+# Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they end.
+# Ends with what was skipped, and N passed, N failed; 77 where there is no GPU. Without OUT (or with
+# '') that is build/gpu.md, and once it is whole it is kept as tests/bench/results/DATE-DEVICE.md
+# (RESULTS: another folder); with OUT, as tests/run.sh calls it, nothing else is written, and the
+# command that would keep it is printed.
 #
 #   tests/gpu/run.sh [OUT [PART...]]    BUILD: the build folder (build), MODULE: the backend's path
 #
@@ -32,7 +34,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
-out=${1:-$build/gpu.md}
+named=${1:-} out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
 first='device kernels lenet ops coverage layers solvers' then='train infer1 infer every devices'
 parts=${*:-$first $then memcheck racecheck}
@@ -173,6 +175,24 @@ nets() {
     done
 }
 
+# Where the report belongs, once a GPU has made it.
+keep() {
+    device=$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 2>/dev/null |
+        sed -n '1{s/[^A-Za-z0-9]\{1,\}/-/g;p;}' | tr '[:upper:]' '[:lower:]')
+    [ -n "$device" ] && [ "${TORCH_DEVICE:-cuda}" != cpu ] || return
+    base=${RESULTS:-$root/tests/bench/results}/$(date -u +%Y-%m-%d)-$device
+    kept=$base number=1
+    while [ -e "$kept.md" ]; do
+        number=$((number + 1))
+        kept=$base-$number
+    done
+    if [ -n "$named" ]; then
+        echo "to keep the report: cp $out $kept.md"
+    else
+        cp "$out" "$kept.md" && echo "the report is kept as $kept.md"
+    fi
+}
+
 mkdir -p "$(dirname "$out")"
 : >"$out"
 say '# deepnet on a GPU, %s, %s\n\n`%s`\n' "$(date -u +%Y-%m-%dT%H:%MZ)" \
@@ -216,4 +236,5 @@ done
 rm -f "$out.code"
 [ -n "$skipped" ] && say '\nskipped: %s\n' "$skipped"
 say '\n%s passed, %s failed, in %s s\n' "$passed" "$failed" "$(($(date +%s) - began))"
+keep
 [ "$failed" = 0 ]

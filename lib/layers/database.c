@@ -33,7 +33,7 @@ static dn_status seek(dni_layer *layer, int64_t position)
     return d->loader ? dni_loader_seek(d->loader, position) : DN_OK;
 }
 
-static const dni_layer_cursor cursor = {tell, seek};
+static const dni_layer_cursor cursor = {.tell = tell, .seek = seek};
 
 dn_status dni_database_open(dni_layer *layer, dni_loader_options *o)
 {

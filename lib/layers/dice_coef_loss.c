@@ -37,12 +37,11 @@ static dni_tensor dots(const dice_state *s, dni_builder *b, double alpha, dni_te
 static void forward(dni_layer *layer, dni_builder *b)
 {
     dice_state *s = layer->state;
-    dn_args_eltwise over = {.op = DN_ELTWISE_DIV};
     dni_tensor a2 = dots(s, b, 1, b->x[0], DNI_NONE), b2 = dots(s, b, 1, b->x[1], DNI_NONE);
     s->size = dni_temp_like(b, a2);
     dni_emit_sum2(b, 1, a2, 1, b2, s->size);
     s->r = dots(s, b, 2, b->x[0], b->x[1]);
-    dni_emit(b, DN_OP_ELTWISE, &over, DNI_TENSORS(s->r, s->size), DNI_TENSORS(s->r));
+    dni_emit_pair(b, DN_ELTWISE_DIV, s->r, s->size, s->r);
     dni_emit_reduce_mid(b, s->N, 1, 1, -1 / (double)s->N, s->r, DNI_NONE, b->y[0]);
     dni_emit_unary(b, DN_FN_AFFINE, 1, 1, 0, b->y[0], b->y[0]);
 }

@@ -25,13 +25,12 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     dni_known x = dni_emit_known(b, b->x[0], 0);
     dni_tensor y = dni_temp_like(b, b->y[0]), share = dni_temp_like(b, y);
-    dn_args_eltwise divide = {.op = DN_ELTWISE_DIV};
     dni_interp_product(layer, b, x.value, y);
     dni_interp_product(layer, b, x.one, share);
-    dni_emit(b, DN_OP_ELTWISE, &divide, DNI_TENSORS(y, share), DNI_TENSORS(y));
+    dni_emit_pair(b, DN_ELTWISE_DIV, y, share, y);
     dni_emit_unary(b, DN_FN_THRESHOLD, 2 / 3.0 - 1e-6, 0, 0, share, share);
     dni_emit_product(b, y, share, y);
-    dni_emit(b, DN_OP_ELTWISE, &divide, DNI_TENSORS(y, share), DNI_TENSORS(b->y[0]));
+    dni_emit_pair(b, DN_ELTWISE_DIV, y, share, b->y[0]);
 }
 
 const dni_layer_class dni_layer_downsample = {

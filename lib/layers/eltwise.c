@@ -143,17 +143,16 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void backward_product(dni_builder *b, int32_t i, dni_tensor y)
 {
     dni_tensor rest = dni_temp_like(b, b->x[i]);
-    dn_args_eltwise times = {.op = DN_ELTWISE_PROD}, over = {.op = DN_ELTWISE_DIV};
     if (y != DNI_NONE) {
-        dni_emit(b, DN_OP_ELTWISE, &over, DNI_TENSORS(y, b->x[i]), DNI_TENSORS(rest));
+        dni_emit_pair(b, DN_ELTWISE_DIV, y, b->x[i], rest);
     } else {
         product(b, i, b->x, rest);
         dni_tensor tail = i > 0 && i + 1 < b->num_x ? dni_temp_like(b, rest) : rest;
         product(b, b->num_x - i - 1, b->x + i + 1, tail);
         if (tail != rest)
-            dni_emit(b, DN_OP_ELTWISE, &times, DNI_TENSORS(rest, tail), DNI_TENSORS(rest));
+            dni_emit_product(b, rest, tail, rest);
     }
-    dni_emit(b, DN_OP_ELTWISE, &times, DNI_TENSORS(b->dy[0], rest), DNI_TENSORS(b->dx[i]));
+    dni_emit_product(b, b->dy[0], rest, b->dx[i]);
 }
 
 /* Back along the chain: what went to input 1 is for the bottoms before. */

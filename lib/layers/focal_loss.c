@@ -93,14 +93,13 @@ void dni_focal_forward(dni_layer *layer, dni_builder *b)
     dni_focal *s = layer->state;
     const dn_args_loss *l = &s->loss.args;
     dn_args_axis soft = {.outer = l->outer, .dim = l->dim, .inner = l->inner};
-    dn_args_gather at = {.count = 1, .cols = 1, .limit = s->C, .batch = s->M};
     dni_tensor prob = b->num_y > 1 ? b->y[1] : dni_temp_like(b, b->x[0]), part;
     s->rows = dni_temp_like(b, b->x[0]);
     s->p = dni_temp(b, b->dtype, 1, &s->M);
     emit_labels(s, b);
     dni_emit(b, DN_OP_SOFTMAX, &soft, DNI_TENSORS(b->x[0]), DNI_TENSORS(prob));
     emit_rows(s, b, prob, s->rows, false);
-    dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(s->rows, s->index), DNI_TENSORS(s->p));
+    dni_emit_at(b, false, s->M, s->C, s->rows, s->index, s->p);
     dni_emit_unary(b, DN_FN_CLIP, FLT_MIN, 1, 0, s->p, s->p);
     s->log_p = unary(b, DN_FN_LOG, 1, 0, 1, s->p);
     s->q = unary(b, DN_FN_AFFINE, -1, 1, 0, s->p);
@@ -118,8 +117,6 @@ void dni_focal_backward(dni_layer *layer, dni_builder *b)
 {
     const dni_focal *s = layer->state;
     double gamma = param_of(layer)->gamma;
-    dn_args_gather at = {
-        .base.accumulate = 1, .count = 1, .cols = 1, .limit = s->C, .batch = s->M};
     if (b->dx[0] == DNI_NONE)
         return;
     dni_tensor g = unary(b, DN_FN_POWER, 1, 0, gamma, s->q), rows = dni_temp_like(b, s->rows);
@@ -134,7 +131,7 @@ void dni_focal_backward(dni_layer *layer, dni_builder *b)
         dni_emit_bcast(b, DN_BCAST_DIV, s->M, 1, 1, g, s->norm, g);
     dni_emit_bcast(b, DN_BCAST_MUL, 1, s->M, s->C, s->rows, g, rows);
     dni_emit_unary(b, DN_FN_AFFINE, -1, 0, 0, rows, rows);
-    dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(g, s->index), DNI_TENSORS(rows));
+    dni_emit_at(b, true, s->M, s->C, g, s->index, rows);
     emit_rows(s, b, rows, b->dx[0], true);
 }
 

@@ -26,7 +26,7 @@ static dn_status seek(dni_layer *layer, int64_t place)
     return s->hdf5 ? dni_hdf5_seek(s->hdf5, place) : DN_OK;
 }
 
-static const dni_layer_cursor cursor = {tell, seek};
+static const dni_layer_cursor cursor = {.tell = tell, .seek = seek};
 
 static dn_status setup(dni_layer *layer)
 {

@@ -8,32 +8,26 @@
 #include <math.h>
 
 #include "deepnet/net.h"
-#include "layers/values.h"
+#include "layers/counted.h"
 
-typedef struct add_state {
-    const dni_layer *layer;
-    int64_t iteration;
-} add_state;
-
-/* A snapshot keeps the number of forwards. */
-static int64_t tell(const dni_layer *layer)
+static bool learns(const dni_layer *layer)
 {
-    return ((const add_state *)layer->state)->iteration;
+    return layer->param->label_specific_add_param && layer->phase == DN_PHASE_TRAIN;
 }
 
-static dn_status seek(dni_layer *layer, int64_t position)
+static double bias_of(const dni_layer *layer, int64_t forwards)
 {
-    ((add_state *)layer->state)->iteration = position;
-    return DN_OK;
+    const Cnn__LabelSpecificAddParameter *p = layer->param->label_specific_add_param;
+    if (!learns(layer) || !p->has_bias_base)
+        return learns(layer) ? p->bias : 0;
+    double power = pow(1 + p->bias_gamma * (double)forwards, p->bias_power);
+    return fmin(fmax(p->bias_base + power - 1, p->bias_min), p->bias_max);
 }
-
-static const dni_layer_cursor cursor = {tell, seek};
 
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__LabelSpecificAddParameter *p = layer->param->label_specific_add_param;
-    *(add_state *)layer->state = (add_state){layer, p ? p->iteration : 0};
-    layer->cursor = &cursor;
+    dni_count_forwards(layer, p ? p->iteration : 0, bias_of);
     return DN_OK;
 }
 
@@ -48,41 +42,20 @@ static dn_status shape(dni_layer *layer)
     return st;
 }
 
-/* -> bias */
-static dn_status next_bias(void *user, void *const *in, void *const *out)
-{
-    add_state *s = user;
-    const Cnn__LabelSpecificAddParameter *p = s->layer->param->label_specific_add_param;
-    double power = pow(1 + p->bias_gamma * (double)s->iteration++, p->bias_power);
-    (void)in;
-    dni_put(out[0], s->layer->dtype, 0,
-            fmin(fmax(p->bias_base + power - 1, p->bias_min), p->bias_max));
-    return DN_OK;
-}
-
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    const Cnn__LabelSpecificAddParameter *p = layer->param->label_specific_add_param;
     const dni_shape *x = &layer->bottom[0];
-    dn_args_host_call call = {.fn = next_bias, .user = layer->state};
-    dn_args_gather at = {
-        .count = 1, .cols = 1, .limit = dni_shape_range(x, 1, x->axes), .batch = x->dim[0]};
+    int64_t M = x->dim[0], N = dni_shape_range(x, 1, x->axes);
     dni_tensor v = dni_temp(b, b->dtype, 1, x->dim);
-    dni_tensor bias = b->num_y > 1 ? b->y[1] : dni_temp(b, b->dtype, 0, NULL);
-    bool learns = p && layer->phase == DN_PHASE_TRAIN;
+    dni_tensor bias = dni_emit_counted(layer, b);
     dni_emit_copy(b, b->x[0], b->y[0]);
-    if (learns && p->has_bias_base)
-        dni_emit(b, DN_OP_HOST_CALL, &call, 0, &bias, 1, &bias);
-    else
-        dni_emit_fill(b, bias, learns ? p->bias : 0);
-    if (!learns)
+    if (!learns(layer))
         return;
-    dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(b->x[0], b->x[1]), DNI_TENSORS(v));
-    dni_emit_bcast(b, DN_BCAST_ADD, at.batch, 1, 1, v, bias, v);
+    dni_emit_at(b, false, M, N, b->x[0], b->x[1], v);
+    dni_emit_bcast(b, DN_BCAST_ADD, M, 1, 1, v, bias, v);
     dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, v, v);
     dni_emit_times(b, v, bias, v);
-    at.base.accumulate = 1;
-    dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(v, b->x[1]), DNI_TENSORS(b->y[0]));
+    dni_emit_at(b, true, M, N, v, b->x[1], b->y[0]);
 }
 
 const dni_layer_class dni_layer_label_specific_add = {
@@ -92,7 +65,7 @@ const dni_layer_class dni_layer_label_specific_add = {
     .tops_min = 1,
     .tops_max = 2,
     .no_gradient = 1u << 1,
-    .state_size = sizeof(add_state),
+    .state_size = sizeof(dni_counted),
     .setup = setup,
     .shape = shape,
     .forward = forward,

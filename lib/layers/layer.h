@@ -31,10 +31,11 @@ enum {
 };
 
 /* Of layers that go on where they stopped: records delivered so far, and going on from there (a
- * snapshot keeps it). */
+ * snapshot keeps it). begin: told before each forward; may be NULL. */
 typedef struct dni_layer_cursor {
     int64_t (*tell)(const dni_layer *layer);
     dn_status (*seek)(dni_layer *layer, int64_t position);
+    void (*begin)(dni_layer *layer);
 } dni_layer_cursor;
 
 typedef struct dni_layer_class {

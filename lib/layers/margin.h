@@ -4,11 +4,12 @@
 #ifndef DNI_MARGIN_H
 #define DNI_MARGIN_H
 
-#include "layers/layer.h"
+#include "layers/counted.h"
 
 typedef struct dni_margin {
+    dni_counted lambda; /* first: it is cast to */
     const dni_layer *layer;
-    int64_t M, K, N, iteration;
+    int64_t M, K, N;
     /* of dy at a label: what w gets beside it, and x, and W's row of itself: (M) */
     dni_tensor w, to_w, to_x, of_w;
 } dni_margin;

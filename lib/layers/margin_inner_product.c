@@ -18,7 +18,6 @@
 
 #include "layers/inner_product.h"
 #include "layers/margin.h"
-#include "layers/values.h"
 
 typedef dni_margin margin_state;
 
@@ -28,19 +27,12 @@ static bool is_large(const margin_state *s)
     return !strcmp(s->layer->cls->type, "LargeMarginInnerProduct");
 }
 
-/* A snapshot keeps the number of forwards. */
-static int64_t tell(const dni_layer *layer)
+static double lambda_of(const dni_layer *layer, int64_t forwards)
 {
-    return ((const margin_state *)layer->state)->iteration;
+    const Cnn__MarginInnerProductParameter *p = layer->param->margin_inner_product_param;
+    double lambda = p->base * pow(1 + p->gamma * (double)(forwards + 1), -p->power);
+    return lambda > p->lambda_min ? lambda : p->lambda_min;
 }
-
-static dn_status seek(dni_layer *layer, int64_t position)
-{
-    ((margin_state *)layer->state)->iteration = position;
-    return DN_OK;
-}
-
-static const dni_layer_cursor cursor = {tell, seek};
 
 dn_status dni_margin_setup(dni_layer *layer)
 {
@@ -52,8 +44,8 @@ dn_status dni_margin_setup(dni_layer *layer)
     dn_status st = dni_layer_axis(layer, 0, p->axis, "axis", &axis);
     if (st)
         return st;
-    layer->cursor = &cursor;
-    *s = (margin_state){.layer = layer, .N = p->num_output, .iteration = p->iteration};
+    *s = (margin_state){.layer = layer, .N = p->num_output};
+    dni_count_forwards(layer, p->iteration, lambda_of);
     s->K = dni_shape_range(&layer->bottom[0], axis, layer->bottom[0].axes);
     dni_shape w = dni_shape_of(2, (int64_t[]){s->N, s->K});
     return dni_declare_weight(layer, &w, p->weight_filler);
@@ -89,23 +81,6 @@ static bool is_single(const margin_state *s)
            CNN__MARGIN_INNER_PRODUCT_PARAMETER__MARGIN_TYPE__SINGLE;
 }
 
-static double lambda_of(const margin_state *s)
-{
-    const Cnn__MarginInnerProductParameter *p = s->layer->param->margin_inner_product_param;
-    double lambda = p->base * pow(1 + p->gamma * (double)s->iteration, -p->power);
-    return lambda > p->lambda_min ? lambda : p->lambda_min;
-}
-
-/* -> lambda */
-static dn_status next_lambda(void *user, void *const *in, void *const *out)
-{
-    margin_state *s = user;
-    (void)in;
-    s->iteration++;
-    dni_put(out[0], s->layer->dtype, 0, lambda_of(s));
-    return DN_OK;
-}
-
 /* ---- numbers of items -------------------------------------------------------------------- */
 
 static dni_tensor apply(dni_builder *b, int32_t fn, dni_tensor x)
@@ -125,9 +100,8 @@ static dni_tensor line(dni_builder *b, double k, dni_tensor x, double c)
 
 static dni_tensor combine(dni_builder *b, int32_t op, dni_tensor x0, dni_tensor x1)
 {
-    dn_args_eltwise a = {.op = op, .coeff = {1, -1}};
     dni_tensor y = dni_temp_like(b, x0);
-    dni_emit(b, DN_OP_ELTWISE, &a, DNI_TENSORS(x0, x1), DNI_TENSORS(y));
+    dni_emit_pair(b, op, x0, x1, y);
     return y;
 }
 
@@ -138,7 +112,9 @@ static dni_tensor times(dni_builder *b, dni_tensor x0, dni_tensor x1)
 
 static dni_tensor minus(dni_builder *b, dni_tensor x0, dni_tensor x1)
 {
-    return combine(b, DN_ELTWISE_SUM, x0, x1);
+    dni_tensor y = dni_temp_like(b, x0);
+    dni_emit_sum2(b, 1, x0, -1, x1, y);
+    return y;
 }
 
 static dni_tensor over(dni_builder *b, dni_tensor x0, dni_tensor x1)
@@ -148,17 +124,14 @@ static dni_tensor over(dni_builder *b, dni_tensor x0, dni_tensor x1)
 
 static dni_tensor at_label(const margin_state *s, dni_builder *b, dni_tensor x)
 {
-    dn_args_gather at = {.count = 1, .cols = 1, .limit = s->N, .batch = s->M};
     dni_tensor y = dni_temp(b, b->dtype, 1, &s->M);
-    dni_emit(b, DN_OP_GATHER, &at, DNI_TENSORS(x, b->x[1]), DNI_TENSORS(y));
+    dni_emit_at(b, false, s->M, s->N, x, b->x[1], y);
     return y;
 }
 
 static void add_at_label(const margin_state *s, dni_builder *b, dni_tensor d, dni_tensor y)
 {
-    dn_args_gather at = {
-        .base.accumulate = 1, .count = 1, .cols = 1, .limit = s->N, .batch = s->M};
-    dni_emit(b, DN_OP_SCATTER_ADD, &at, DNI_TENSORS(d, b->x[1]), DNI_TENSORS(y));
+    dni_emit_at(b, true, s->M, s->N, d, b->x[1], y);
 }
 
 /* psi of c, which is sign(c) f(|c|) - (m - 1); *slope: psi'. By a = |c|: f = 2 a^2 (m = 2);
@@ -232,16 +205,9 @@ static void bend(margin_state *s, dni_builder *b, dni_tensor lambda, dni_tensor 
 void dni_margin_forward(dni_layer *layer, dni_builder *b)
 {
     margin_state *s = layer->state;
-    dn_args_host_call call = {.fn = next_lambda, .user = s};
-    dni_tensor lambda = b->num_y > 1   ? b->y[1]
-                        : is_single(s) ? DNI_NONE
-                                       : dni_temp(b, b->dtype, 0, NULL);
+    dni_tensor lambda = dni_emit_counted(layer, b);
     s->w = is_large(s) ? b->w[0] : dni_unit_rows(layer, b, s->N, s->K, 0);
     dni_emit_gemm(b, false, true, s->M, s->N, s->K, 1, b->x[0], s->w, b->y[0]);
-    if (layer->param->margin_inner_product_param->gamma != 0)
-        dni_emit(b, DN_OP_HOST_CALL, &call, 0, &lambda, 1, &lambda);
-    else
-        dni_emit_fill(b, lambda, lambda_of(s));
     if (!is_single(s))
         bend(s, b, lambda, b->y[0]);
 }

@@ -28,7 +28,7 @@ static dn_status seek(dni_layer *layer, int64_t place)
     return DN_OK;
 }
 
-static const dni_layer_cursor cursor = {tell, seek};
+static const dni_layer_cursor cursor = {.tell = tell, .seek = seek};
 
 static dn_status shape(dni_layer *layer)
 {

@@ -83,13 +83,11 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void leave_product(dni_builder *b)
 {
     const dni_program *p = b->program;
-    dn_args_eltwise a = {.op = DN_ELTWISE_PROD};
     if (dni_same(b, b->x[0], b->y[0]))
         return;
     for (size_t t = 0; t < p->num_tensors; t++)
         if (p->tensors[t].role == DNI_DIFF && p->tensors[t].blob == p->tensors[b->x[0]].blob) {
-            dni_tensor to = (dni_tensor)t;
-            dni_emit(b, DN_OP_ELTWISE, &a, DNI_TENSORS(b->dy[0], b->x[0]), DNI_TENSORS(to));
+            dni_emit_product(b, b->dy[0], b->x[0], (dni_tensor)t);
             return;
         }
 }

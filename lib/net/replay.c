@@ -48,21 +48,6 @@ static dn_status carry_back(const dni_layer *layer)
     return st;
 }
 
-/* One that counts its forwards does the last one again. */
-static dn_status run_layer_again(const dn_net *net, dni_net_layer *l)
-{
-    const dni_layer_cursor *cursor = l->layer.cursor;
-    int64_t forwards = cursor ? cursor->tell(&l->layer) : 0;
-    dn_status st = cursor ? cursor->seek(&l->layer, forwards - 1) : DN_OK;
-    if (!st)
-        st = carry_back(&l->layer);
-    if (!st)
-        st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
-    if (cursor)
-        (void)!cursor->seek(&l->layer, forwards);
-    return st;
-}
-
 /* From the first layer that ran fused on: what later ones left may lie where this one writes.
  */
 static dn_status run_again(dn_net *net, int32_t end, bool again)
@@ -74,9 +59,9 @@ static dn_status run_again(dn_net *net, int32_t end, bool again)
         again |= l->ran_fused;
         if (!again)
             continue;
-        dn_status st = DN_OK;
-        if (!source && !sink)
-            st = run_layer_again(net, l);
+        dn_status st = source || sink ? DN_OK : carry_back(&l->layer);
+        if (!st && !source && !sink)
+            st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
         if (st)
             return dni_in_layer(net, l, st);
         l->ran_fused = false;

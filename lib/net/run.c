@@ -136,9 +136,16 @@ static void touch_statistics(const dn_net *net)
             dni_store_touch(net->params[i]->blob.store);
 }
 
-/* What the host may have changed since the last run, for a device to take up. */
-static void announce(dn_net *net)
+/* What the host changed since the last run, or changes now, for a device to take up. */
+static void announce(dn_net *net, int32_t from, int32_t to)
 {
+    dni_fp host = dni_fp_enter();
+    for (int32_t i = from; i <= to; i++) {
+        dni_layer *layer = &net->layers[i].layer;
+        if (layer->cursor && layer->cursor->begin)
+            layer->cursor->begin(layer);
+    }
+    dni_fp_leave(host);
     dni_mirror_wrote(net->context, net->random_state);
     for (int32_t i = 0; i < net->num_inputs; i++) {
         const dn_blob *blob = net->blobs[net->inputs[i]];
@@ -169,7 +176,7 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         if (net->state.ranks > 1) /* no two ranks draw the same numbers */
             net->random_state[1] = net->random_state[1] * net->state.ranks + net->state.rank;
     }
-    announce(net);
+    announce(net, from, to);
     st = is_whole(net, from, to, DNI_FORWARD) ? forward_whole(net)
                                               : forward_layers(net, from, to);
     if (net->state.phase == DN_PHASE_TRAIN)

@@ -251,10 +251,15 @@ void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tenso
     dni_emit(b, DN_OP_ELTWISE, &sum, DNI_TENSORS(a, c), DNI_TENSORS(y));
 }
 
+void dni_emit_pair(dni_builder *b, int32_t op, dni_tensor a, dni_tensor c, dni_tensor y)
+{
+    dn_args_eltwise args = {.op = op};
+    dni_emit(b, DN_OP_ELTWISE, &args, DNI_TENSORS(a, c), DNI_TENSORS(y));
+}
+
 void dni_emit_product(dni_builder *b, dni_tensor a, dni_tensor c, dni_tensor y)
 {
-    dn_args_eltwise product = {.op = DN_ELTWISE_PROD};
-    dni_emit(b, DN_OP_ELTWISE, &product, DNI_TENSORS(a, c), DNI_TENSORS(y));
+    dni_emit_pair(b, DN_ELTWISE_PROD, a, c, y);
 }
 
 void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
@@ -288,6 +293,14 @@ void dni_emit_reduce(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int
                         .y_stride = {inner, 0, 1},
                         .alpha = alpha};
     dni_emit(b, DN_OP_REDUCE, &a, DNI_TENSORS(x, x2), DNI_TENSORS(y));
+}
+
+void dni_emit_at(dni_builder *b, bool add, int64_t M, int64_t N, dni_tensor x, dni_tensor index,
+                 dni_tensor y)
+{
+    dn_args_gather a = {.base.accumulate = add, .count = 1, .cols = 1, .limit = N, .batch = M};
+    dni_emit(b, add ? DN_OP_SCATTER_ADD : DN_OP_GATHER, &a, DNI_TENSORS(x, index),
+             DNI_TENSORS(y));
 }
 
 void dni_emit_times(dni_builder *b, dni_tensor x, dni_tensor s, dni_tensor y)

@@ -159,7 +159,9 @@ void dni_emit_unary_bwd(dni_builder *b, int32_t fn, double p, double q, double r
                         dni_tensor y, dni_tensor dy, dni_tensor dx);
 void dni_emit_sum2(dni_builder *b, double ca, dni_tensor a, double cc, dni_tensor c,
                    dni_tensor y); /* y = ca a + cc c */
-void dni_emit_product(dni_builder *b, dni_tensor a, dni_tensor c, dni_tensor y); /* y = a c */
+/* y = a c, or by another DN_ELTWISE_*, but SUM. */
+void dni_emit_pair(dni_builder *b, int32_t op, dni_tensor a, dni_tensor c, dni_tensor y);
+void dni_emit_product(dni_builder *b, dni_tensor a, dni_tensor c, dni_tensor y);
 void dni_emit_bcast(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
                     dni_tensor x, dni_tensor s, dni_tensor y);
 /* y[dim] = alpha * sum over outer and inner of x (or x * x2). x2 may be DNI_NONE. */
@@ -169,6 +171,9 @@ void dni_emit_reduce_mid(dni_builder *b, int64_t outer, int64_t dim, int64_t inn
  * inner). x2 may be DNI_NONE. */
 void dni_emit_reduce(dni_builder *b, int32_t op, int64_t outer, int64_t dim, int64_t inner,
                      double alpha, dni_tensor x, dni_tensor x2, dni_tensor y);
+/* Of M rows of N the value at each one's index: y (M) is x there; add: x (M) is added to y. */
+void dni_emit_at(dni_builder *b, bool add, int64_t M, int64_t N, dni_tensor x, dni_tensor index,
+                 dni_tensor y);
 /* y = x s, s one number. */
 void dni_emit_times(dni_builder *b, dni_tensor x, dni_tensor s, dni_tensor y);
 /* Rows of `cols` elements, each x_row and y_row after the one before, from x_at and y_at on. */

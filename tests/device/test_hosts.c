@@ -19,14 +19,12 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
-    {"DetectionEvaluate", "sorts, matches"},
+    {"DetectionEvaluate", "sorts, matches: of a test, and its output is the host's to sum"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
-    {"EvalDetection", "sorts, matches"},
+    {"EvalDetection", "sorts, matches: of a test, and its output is the host's to sum"},
     {"Filter", "which items pass: the shape depends on it"},
-    {"LabelSpecificAdd", "what is added goes by the count of forwards: a number"},
-    {"LargeMarginInnerProduct", "lambda goes by the count of forwards: a number"},
-    {"MarginInnerProduct", "lambda goes by the count of forwards: a number"},
+    {"HDF5Output", "writes a file"},
     {"MemoryData", "the host's data"},
     {"Proposal", "the number of boxes found: the shape depends on it"},
     {"Python", "ProposalLayer, ProposalTargetLayer: the shape depends on the number of boxes"},
@@ -49,7 +47,6 @@ static const char *const elsewhere[] = {"AnnotatedData",
                                         "DenseImageData",
                                         "DetectNetTransformation",
                                         "HDF5Data",
-                                        "HDF5Output",
                                         "ImageData",
                                         "ImageLabelmapData",
                                         "ImageSegData",
@@ -103,6 +100,10 @@ static const gradient_row others[] = {
      IN("x", "dim: 2 dim: 126") IN("t", "dim: 2 dim: 63")
          L("EvalDetection", "bottom: 'x' bottom: 't' top: 'y' "
                             "eval_detection_param { side: 3 num_class: 4 }"),
+     0},
+    {"HDF5Output",
+     IN("x", "dim: 2 dim: 3") IN("t", "dim: 2")
+         L("HDF5Output", "bottom: 'x' bottom: 't' hdf5_output_param { file_name: 'none.h5' }"),
      0},
     {"Input", IN("x", "dim: 2"), 0},
     {"LabelSpecificAdd",

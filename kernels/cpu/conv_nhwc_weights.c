@@ -63,7 +63,7 @@ static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t laid = op->laid ? op->columns + 16 : op->seen ? op->geo.Kg : 0;
-    laid += op->packed ? op->geo.Kg + CHUNK : 0;
+    laid += op->packed ? op->geo.Kg + 2 * CHUNK : 0;
     return PIXELS * (10 + JOINED + ker->nr + laid) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
@@ -90,7 +90,7 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     for (int64_t k = 0, n; k < Kg; k += n, c += n * op->ld) {
         /* two tiles ask for the lines of x's panel */
         bool x = next->x && k < 2 * TILE && k + TILE <= Kg && !narrow;
-        const float *a = dy + (op->packed ? k * len : k);
+        const float *a = dy + (op->packed ? k * (len + 1) : k);
         n = op->packed ? cpu_min(CHUNK, Kg - k) : x ? TILE : Kg - k;
         if (narrow) {
             cpu_narrow_rows(ker, width, n, len, a, 1, dy_ld, b, c, op->ld, &end, s->tile);
@@ -104,13 +104,17 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     }
 }
 
-/* Of a piece, for all panels of a task. */
+/* Of a piece, for all panels of a task, as it lies in memory: some pixels at a time. A chunk
+ * ends a row later, as whole vectors are written. */
 static const float *pack_dy(const weights_op *op, const space *s, const float *dy, int64_t len)
 {
-    float *out = s->laid + (op->laid ? PIXELS * (op->columns + 16) : 0), *to = out;
-    for (int64_t k = 0; k < op->geo.Kg; k += CHUNK, to += CHUNK * len)
-        op->base.backend->kernels->lay_rows(to, CHUNK, dy + k, op->geo.K, len,
-                                            cpu_min(CHUNK, op->geo.Kg - k));
+    float *out = s->laid + (op->laid ? PIXELS * (op->columns + 16) : 0);
+    for (int64_t i = 0, n; i < len; i += n, dy += n * op->geo.K) {
+        n = cpu_min(TILE, len - i);
+        for (int64_t k = 0; k < op->geo.Kg; k += CHUNK)
+            op->base.backend->kernels->lay_rows(out + k * (len + 1) + i * CHUNK, CHUNK, dy + k,
+                                                op->geo.K, n, cpu_min(CHUNK, op->geo.Kg - k));
+    }
     return out;
 }
 

@@ -201,7 +201,8 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         UNROLL
         for (int v = 0; v < nv; v++)
             acc[i][v] = e->add ? v_add(bv[v], v_load(c + i * ldc + v * VL)) : bv[v];
-        for (int v = 0; columns && ASKS && e->ask && v < nv; v++)
+        for (int v = 0; columns && (ASKS ? e->ask != NULL : e->add) && v < nv;
+             v += ASKS ? 1 : nv)
             fetch_ahead(c, (i + m) * ldc + v * VL);
     }
     for (int64_t left = columns ? 0 : e->lines;; a += e->line - k * col) {

@@ -30,28 +30,17 @@ struct cuda_blas {
                             cublasGemmAlgo_t);
 };
 
-#define TEXT_OF(number)  #number
-#define SONAME_OF(major) "libcublas.so." TEXT_OF(major)
+#define SONAME CUDA_SONAME("libcublas", CUBLAS_VER_MAJOR)
 
 static bool find_functions(cuda_blas *b)
 {
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {
+    const cuda_function wanted[] = {
         {"cublasCreate_v2", &b->create},           {"cublasDestroy_v2", &b->destroy},
         {"cublasSetStream_v2", &b->set_stream},    {"cublasSetWorkspace_v2", &b->set_workspace},
         {"cublasGetVersion_v2", &b->get_version},  {"cublasGetStatusString", &b->status_text},
         {"cublasSetAtomicsMode", &b->set_atomics}, {"cublasGemmEx", &b->gemm},
         {"cublasGemmStridedBatchedEx", &b->batch}};
-    b->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), CUDA_LIBRARY);
-    for (size_t i = 0; b->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        void *symbol = dlsym(b->library, wanted[i].name);
-        if (!symbol)
-            return false;
-        memcpy(wanted[i].to, &symbol, sizeof(symbol));
-    }
-    return b->library != NULL;
+    return cuda_find(&b->library, SONAME, wanted, sizeof(wanted) / sizeof(wanted[0]));
 }
 
 dn_status cuda_blas_check(dn_backend *backend, cublasStatus_t status, const char *what)

@@ -2,6 +2,7 @@
  * device.c: opening and closing a device, and CUDA's errors in words. */
 #include "device.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +17,20 @@ dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what)
     dn_status status = error == cudaErrorMemoryAllocation ? DN_E_NOMEM : DN_E_DEVICE;
     return backend->host.fail(status, "%s: %s (%s)", what, cudaGetErrorString(error),
                               cudaGetErrorName(error));
+}
+
+/* Never to leave again: they have threads, and destructors of threads' variables, that would be
+ * called where nothing is. */
+bool cuda_find(void **library, const char *soname, const cuda_function *wanted, size_t count)
+{
+    *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    for (size_t i = 0; *library && i < count; i++) {
+        void *symbol = dlsym(*library, wanted[i].name);
+        if (!symbol)
+            return false;
+        memcpy(wanted[i].to, &symbol, sizeof(symbol));
+    }
+    return *library != NULL;
 }
 
 dn_status cuda_enter(dn_backend *backend, cuda_visit *visit)

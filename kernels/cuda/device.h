@@ -9,9 +9,18 @@
 
 #include "cuda.h"
 
-/* How libraries are opened: never to leave again, as they have threads, and destructors of
- * threads' variables, that would be called where nothing is. */
-#define CUDA_LIBRARY (RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)
+/* Libraries are opened at run time: of each the functions that are wanted, as a list
+ * FUNCTIONS(X) of names, are fields of a struct `lib` and rows of a table. */
+typedef struct cuda_function {
+    const char *name;
+    void *to; /* a pointer to such a function */
+} cuda_function;
+#define CUDA_TEXT(number)        #number
+#define CUDA_SONAME(name, major) name ".so." CUDA_TEXT(major)
+#define CUDA_FIELD(name)         __typeof__(name) *name;
+#define CUDA_ROW(name)           {#name, &lib->name},
+/* Opens the library, which *library is then, and finds all of its functions; are they there? */
+bool cuda_find(void **library, const char *soname, const cuda_function *wanted, size_t count);
 
 #define CUDA_SLOTS      64
 #define CUDA_SLOT_BYTES ((size_t)64 << 10)

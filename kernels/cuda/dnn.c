@@ -20,8 +20,7 @@
 #define CANDIDATES     8
 #define MOST_TRIALS    256 /* of a context */
 
-#define TEXT_OF(number)  #number
-#define SONAME_OF(major) "libcudnn.so." TEXT_OF(major)
+#define SONAME CUDA_SONAME("libcudnn", CUDNN_MAJOR)
 
 #define FUNCTIONS(X)                                                                           \
     X(cudnnCreate)                                                                             \
@@ -83,9 +82,7 @@ struct cuda_dnn {
     trial *trials;
     cudnnHandle_t handle; /* made for the first convolution */
     const char *refused;  /* why it could not be made; NULL: it could, or nobody asked */
-#define FIELD(name) __typeof__(name) *name;
-    FUNCTIONS(FIELD)
-#undef FIELD
+    FUNCTIONS(CUDA_FIELD)
 };
 
 typedef struct choice {
@@ -111,22 +108,10 @@ struct cuda_dnn_conv {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static bool find_functions(cuda_dnn *d)
+static bool find_functions(cuda_dnn *lib)
 {
-#define ROW(name) {#name, &d->name},
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {FUNCTIONS(ROW)};
-#undef ROW
-    d->library = dlopen(SONAME_OF(CUDNN_MAJOR), CUDA_LIBRARY);
-    for (size_t i = 0; d->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        void *symbol = dlsym(d->library, wanted[i].name);
-        if (!symbol)
-            return false;
-        memcpy(wanted[i].to, &symbol, sizeof(symbol));
-    }
-    return d->library != NULL;
+    const cuda_function wanted[] = {FUNCTIONS(CUDA_ROW)};
+    return cuda_find(&lib->library, SONAME, wanted, sizeof(wanted) / sizeof(wanted[0]));
 }
 
 dn_status cuda_dnn_open(dn_backend *backend)

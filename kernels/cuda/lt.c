@@ -12,8 +12,7 @@
 
 #include "device.h"
 
-#define TEXT_OF(number)  #number
-#define SONAME_OF(major) "libcublasLt.so." TEXT_OF(major)
+#define SONAME CUDA_SONAME("libcublasLt", CUBLAS_VER_MAJOR)
 
 #define FUNCTIONS(X)                                                                           \
     X(cublasLtCreate)                                                                          \
@@ -32,9 +31,7 @@
 struct cuda_lt {
     void *library;
     cublasLtHandle_t handle;
-#define FIELD(name) __typeof__(name) *name;
-    FUNCTIONS(FIELD)
-#undef FIELD
+    FUNCTIONS(CUDA_FIELD)
 };
 
 struct cuda_lt_product {
@@ -44,22 +41,10 @@ struct cuda_lt_product {
     bool refused; /* when it was to run */
 };
 
-static bool find_functions(cuda_lt *lt)
+static bool find_functions(cuda_lt *lib)
 {
-#define ROW(name) {#name, &lt->name},
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {FUNCTIONS(ROW)};
-#undef ROW
-    lt->library = dlopen(SONAME_OF(CUBLAS_VER_MAJOR), CUDA_LIBRARY);
-    for (size_t i = 0; lt->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        void *symbol = dlsym(lt->library, wanted[i].name);
-        if (!symbol)
-            return false;
-        memcpy(wanted[i].to, &symbol, sizeof(symbol));
-    }
-    return lt->library != NULL;
+    const cuda_function wanted[] = {FUNCTIONS(CUDA_ROW)};
+    return cuda_find(&lib->library, SONAME, wanted, sizeof(wanted) / sizeof(wanted[0]));
 }
 
 /* Without it, or where it does not start, all goes on as if it were not there. */

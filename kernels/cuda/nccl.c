@@ -13,9 +13,8 @@
 
 #include <nccl.h>
 
-#define TEXT_OF(number)  #number
-#define SONAME_OF(major) "libnccl.so." TEXT_OF(major)
-#define PATIENCE_MS      200 /* for a rank that is just queueing work, before an abort */
+#define SONAME      CUDA_SONAME("libnccl", NCCL_MAJOR)
+#define PATIENCE_MS 200 /* for a rank that is just queueing work, before an abort */
 
 #define FUNCTIONS(X)                                                                           \
     X(ncclCommInitAll)                                                                         \
@@ -26,9 +25,7 @@
 
 typedef struct nccl {
     void *library;
-#define FIELD(name) __typeof__(name) *name;
-    FUNCTIONS(FIELD)
-#undef FIELD
+    FUNCTIONS(CUDA_FIELD)
     const char *(*last_error)(ncclComm_t); /* its own words; NULL: older than 2.13 */
 } nccl;
 
@@ -41,24 +38,14 @@ typedef struct comm {
     atomic_bool aborted;
 } comm;
 
-static bool find_functions(nccl *n)
+static bool find_functions(nccl *lib)
 {
-#define ROW(name) {#name, &n->name},
-    const struct {
-        const char *name;
-        void *to;
-    } wanted[] = {FUNCTIONS(ROW)};
-#undef ROW
-    n->library = dlopen(SONAME_OF(NCCL_MAJOR), CUDA_LIBRARY);
-    for (size_t i = 0; n->library && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        void *symbol = dlsym(n->library, wanted[i].name);
-        if (!symbol)
-            return false;
-        memcpy(wanted[i].to, &symbol, sizeof(symbol));
-    }
-    void *last = n->library ? dlsym(n->library, "ncclGetLastError") : NULL;
-    memcpy(&n->last_error, &last, sizeof(last));
-    return n->library != NULL;
+    const cuda_function wanted[] = {FUNCTIONS(CUDA_ROW)};
+    if (!cuda_find(&lib->library, SONAME, wanted, sizeof(wanted) / sizeof(wanted[0])))
+        return false;
+    void *last = dlsym(lib->library, "ncclGetLastError");
+    memcpy(&lib->last_error, &last, sizeof(last));
+    return true;
 }
 
 static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t result,
@@ -126,7 +113,7 @@ static dn_status make_one(dn_backend *backend, void **out)
     pthread_mutex_init(&c->lock, NULL);
     *out = c;
     if (!find_functions(&c->lib))
-        return backend->host.fail(DN_E_UNSUPPORTED, "%s was not found", SONAME_OF(NCCL_MAJOR));
+        return backend->host.fail(DN_E_UNSUPPORTED, "%s was not found", SONAME);
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
         status =

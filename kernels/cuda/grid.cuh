@@ -276,6 +276,37 @@ DEVICE void raise_to(int32_t *y, int32_t value)
 #endif
 }
 
+/* y becomes `value` if it is 0; what it was. */
+DEVICE int32_t claim(int32_t *y, int32_t value)
+{
+#ifdef __CUDACC__
+    return atomicCAS(y, 0, value);
+#else
+    int32_t was = *y;
+    *y = was ? was : value;
+    return was;
+#endif
+}
+
+/* The smallest of all that threads lower it to, and the sum of whole numbers that they add. */
+DEVICE void lower_to(int32_t *y, int32_t value)
+{
+#ifdef __CUDACC__
+    atomicMin(y, value);
+#else
+    *y = *y < value ? *y : value;
+#endif
+}
+
+DEVICE void add_whole(int64_t *y, int64_t value)
+{
+#ifdef __CUDACC__
+    atomicAdd((unsigned long long *)y, (unsigned long long)value);
+#else
+    *y += value;
+#endif
+}
+
 /* Does what has score x and number i come before y of k? The larger first, then the lower number;
  * not where one is NaN. */
 DEVICE bool comes_before(double x, int64_t i, double y, int64_t k)

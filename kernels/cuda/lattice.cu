@@ -10,36 +10,6 @@
 
 enum { PIECE = 2048, EACH = PIECE / BLOCK }; /* of what a block works on */
 
-/* y becomes `value` if it is 0; what it was. */
-DEVICE int32_t claim(int32_t *y, int32_t value)
-{
-#ifdef __CUDACC__
-    return atomicCAS(y, 0, value);
-#else
-    int32_t was = *y;
-    *y = was ? was : value;
-    return was;
-#endif
-}
-
-DEVICE void lower_to(int32_t *y, int32_t value)
-{
-#ifdef __CUDACC__
-    atomicMin(y, value);
-#else
-    *y = *y < value ? *y : value;
-#endif
-}
-
-DEVICE void add_whole(int64_t *y, int64_t value)
-{
-#ifdef __CUDACC__
-    atomicAdd((unsigned long long *)y, (unsigned long long)value);
-#else
-    *y += value;
-#endif
-}
-
 /* ---- filter ------------------------------------------------------------------------------ */
 
 /* Some planes, from `first` on. */
@@ -323,6 +293,17 @@ DEVICE int lattice_leads(const lattice_args *a, int64_t n, int64_t own)
     return where >= 0 && a->first[n * a->l.slots + where] == own;
 }
 
+/* sum[t]: that of sum[0 .. t] */
+DEVICE void add_before(int32_t *sum, int32_t *other)
+{
+    for (int step = 1; step < BLOCK; step *= 2) {
+        THREADS(t)
+            other[t] = t >= step ? sum[t - step] : 0;
+        THREADS(t)
+            sum[t] += other[t];
+    }
+}
+
 /* Of a piece, how many of each thread's neighbours lead, in sums up to it. */
 DEVICE int64_t lattice_sums(const lattice_args *a, int64_t block, int32_t *sum, int32_t *other,
                             int64_t *begin)
@@ -335,12 +316,7 @@ DEVICE int64_t lattice_sums(const lattice_args *a, int64_t block, int32_t *sum, 
         for (int64_t k = *begin + t * EACH; k < *begin + (t + 1) * EACH; k++)
             sum[t] += k < a->l.corners && lattice_leads(a, n, k);
     }
-    for (int step = 1; step < BLOCK; step *= 2) {
-        THREADS(t)
-            other[t] = t >= step ? sum[t - step] : 0;
-        THREADS(t)
-            sum[t] += other[t];
-    }
+    add_before(sum, other);
     return n;
 }
 
@@ -355,16 +331,30 @@ BLOCKS(lattice_count, lattice_args)
             a->part[block] = sum[BLOCK - 1];
 }
 
-/* i: a lattice */
-MAP(lattice_total, lattice_args)
+/* block: a lattice */
+BLOCKS(lattice_total, lattice_args)
 {
-    int32_t before = 0;
-    for (int64_t k = i * a->pieces; k < (i + 1) * a->pieces; k++) {
-        int32_t own = a->part[k];
-        a->part[k] = before;
-        before += own;
+    SHARED int32_t sum[BLOCK], other[BLOCK];
+    int32_t *part = a->part + block * a->pieces;
+    int64_t each = (a->pieces + BLOCK - 1) / BLOCK;
+    THREADS(t)
+    {
+        sum[t] = 0;
+        for (int64_t k = t * each; k < (t + 1) * each && k < a->pieces; k++)
+            sum[t] += part[k];
     }
-    a->table[i * a->l.table] = before;
+    add_before(sum, other);
+    THREADS(t)
+    {
+        int32_t before = t ? sum[t - 1] : 0;
+        for (int64_t k = t * each; k < (t + 1) * each && k < a->pieces; k++) {
+            int32_t own = part[k];
+            part[k] = before;
+            before += own;
+        }
+        if (t == BLOCK - 1)
+            a->table[block * a->l.table] = sum[t];
+    }
 }
 
 /* block: a piece of a lattice */

@@ -469,9 +469,9 @@ static void targets_cases(builder *b)
 }
 
 /* lattices, colours, H, W, channels */
-static const int64_t lattices[][5] = {{1, 0, 1, 1, 40},   {1, 0, 9, 7, 3},  {2, 3, 6, 11, 2},
-                                      {1, 3, 37, 29, 1}, {3, 1, 20, 3, 2}, {1, 8, 5, 8, 9},
-                                      {1, 0, 40, 50, 130}};
+static const int64_t lattices[][5] = {{1, 0, 1, 1, 40},  {1, 0, 9, 7, 3},    {2, 3, 6, 11, 2},
+                                      {1, 3, 37, 29, 1}, {3, 1, 20, 3, 2},   {1, 8, 5, 8, 9},
+                                      {2, 1, 30, 20, 2}, {1, 0, 40, 50, 130}};
 
 static void lattice_cases(builder *b)
 {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/proto.h"
+#include "proto/field.h"
 #include "proto/wire.h"
 
 typedef struct printer {
@@ -103,23 +103,6 @@ static void print_value(printer *p, const ProtobufCMessage *message,
     dni_remarks_print(p->remarks, text, DNI_REMARK_BESIDE, message, field->name, index, indent);
 }
 
-static size_t step_of(const ProtobufCFieldDescriptor *field)
-{
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4;
-    }
-}
-
 static bool present(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
     const char *at = (const char *)message;
@@ -167,8 +150,8 @@ static void print_message(printer *p, const ProtobufCMessage *message, int32_t i
         }
         size_t count = *(const size_t *)((const char *)message + field->quantifier_offset);
         const char *values = *(const char *const *)at;
-        for (size_t k = 0; k < count; k++)
-            print_value(p, message, field, values + k * step_of(field), k, indent);
+        for (size_t k = 0; k < count; k++, values += dni_field_value_size(field))
+            print_value(p, message, field, values, k, indent);
     }
     for (unsigned i = 0; i < message->n_unknown_fields; i++)
         print_unknown(p->text, &message->unknown_fields[i], indent);

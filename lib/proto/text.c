@@ -166,26 +166,6 @@ static dn_status find_field(dni_reader *r, const ProtobufCMessageDescriptor *typ
     return DN_OK;
 }
 
-static size_t value_size(const ProtobufCFieldDescriptor *field)
-{
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4; /* bool and enum are ints in protobuf-c */
-    }
-}
-
 /* Where the next value of a field goes: the member, or one more element of its array, whose
  * capacity is the power of two that holds its count. */
 static dn_status next_slot(dni_reader *r, ProtobufCMessage *message,
@@ -197,7 +177,7 @@ static dn_status next_slot(dni_reader *r, ProtobufCMessage *message,
     }
     size_t *count = (size_t *)((char *)message + field->quantifier_offset);
     void **array = member(message, field);
-    size_t size = value_size(field);
+    size_t size = dni_field_value_size(field);
     if ((*count & (*count - 1)) == 0) {
         size_t capacity = *count ? *count * 2 : 1;
         void *more = dni_realloc(r->heap, *array, capacity, size);
@@ -416,7 +396,7 @@ static dn_status read_axis(dni_reader *r, ProtobufCMessage *message,
     protobuf_c_boolean *has = (void *)((char *)message + (*field)->quantifier_offset);
     dn_status st = *has ? next_slot(r, message, list, &slot) : DN_OK;
     if (!st && *has) { /* the first goes before the others */
-        memcpy(slot, member(message, *field), value_size(list));
+        memcpy(slot, member(message, *field), dni_field_value_size(list));
         count_value(message, list);
         *has = 0;
     }

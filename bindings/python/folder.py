@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where meson.build installs the package: folder.py PREFIX FOLDER prints FOLDER, Meson's choice,
-unless this Python does not look there but in another folder below PREFIX."""
+"""Where meson.build installs the package: folder.py PREFIX FOLDER prints FOLDER, Meson's
+choice, unless this Python does not look there but in another folder below PREFIX."""
 import os
 import sys
 import sysconfig

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """targets.py NVCC MODULE [CAPABILITY...]: the CUDA module has machine code for the compute
-capabilities that README.md promises of this nvcc (or for these: gpu_arch), in every kernel's file,
-and PTX of the oldest, from which a driver makes the code of newer devices. The fat binaries are
-read here, as cuobjdump does not come with every nvcc."""
+capabilities that README.md promises of this nvcc (or for these: gpu_arch), in every kernel's
+file, and PTX of the oldest, from which a driver makes the code of newer devices. The fat
+binaries are read here, as cuobjdump does not come with every nvcc."""
 import re
 import struct
 import subprocess

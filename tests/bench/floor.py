@@ -5,11 +5,11 @@
 usage: floor.py [--build build] [--forms train,deploy] [NAME...]    nets of nets.py
 
 Every step of a run, as bench_steps has it (one thread, processor time, the update not among
-them), has the plan's flops and bytes; its floor is the larger of its flops over the peak and its
-bytes over the bandwidth, by bench_peak on the same core. Winograd's and Strassen's products are
-counted as direct ones and can go below it, as can steps whose operands lie in a cache. Prints
-a row of a table for each net: the flops at peak, the floor, what was measured, the share of the
-peak, and what the kinds of ops with the most time above their flops take of the whole.
+them), has the plan's flops and bytes; its floor is the larger of its flops over the peak and
+its bytes over the bandwidth, by bench_peak on the same core. Winograd's and Strassen's products
+are counted as direct ones and can go below it, as can steps whose operands lie in a cache.
+Prints a row of a table for each net: the flops at peak, the floor, what was measured, the share
+of the peak, and what the kinds of ops with the most time above their flops take of the whole.
 """
 import argparse
 import json

@@ -4,17 +4,19 @@
 
 usage: lenet.py [--threads N] [--rounds N] [--steps N] [--json FILE]
 
-deepnet steps its solver on an LMDB (made here of random images), so reading and transforming the
-data is in its time; PyTorch gets its batches for nothing. Each round times `steps` steps of each;
-printed are the medians over the rounds in milliseconds a step, and the ratio of each round.
+deepnet steps its solver on an LMDB (made here of random images), so reading and transforming
+the data is in its time; PyTorch gets its batches for nothing. Each round times `steps` steps of
+each; printed are the medians over the rounds in milliseconds a step, and the ratio of each
+round.
 Needs PyTorch; without it only deepnet's time is printed.
 """
 import argparse, json, os, statistics, struct, sys, tempfile, time
 import numpy as np
 
-SOLVER = '''net: "%s" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001
-power: 0.75 max_iter: 1000000 solver_mode: CPU'''
-LAYER = '''layer { name: "%s" type: "%s" bottom: "%s" top: "%s" param { lr_mult: 1 } param { lr_mult: 2 }
+SOLVER = '''net: "%s" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv"
+gamma: 0.0001 power: 0.75 max_iter: 1000000 solver_mode: CPU'''
+LAYER = '''layer { name: "%s" type: "%s" bottom: "%s" top: "%s"
+  param { lr_mult: 1 } param { lr_mult: 2 }
   %s { num_output: %d %s weight_filler { type: "xavier" } } }'''
 POOL = '''layer { name: "%s" type: "Pooling" bottom: "%s" top: "%s"
   pooling_param { pool: MAX kernel_size: 2 stride: 2 } }'''
@@ -22,16 +24,20 @@ POOL = '''layer { name: "%s" type: "Pooling" bottom: "%s" top: "%s"
 
 def net_text(source):
     return '\n'.join([
-        'layer { name: "d" type: "Data" top: "data" top: "label" transform_param { scale: 0.00390625 }',
+        'layer { name: "d" type: "Data" top: "data" top: "label"',
+        '  transform_param { scale: 0.00390625 }',
         '  data_param { source: "%s" batch_size: 64 backend: LMDB } }' % source,
-        LAYER % ('conv1', 'Convolution', 'data', 'conv1', 'convolution_param', 20, 'kernel_size: 5'),
+        LAYER % ('conv1', 'Convolution', 'data', 'conv1', 'convolution_param', 20,
+                 'kernel_size: 5'),
         POOL % ('pool1', 'conv1', 'pool1'),
-        LAYER % ('conv2', 'Convolution', 'pool1', 'conv2', 'convolution_param', 50, 'kernel_size: 5'),
+        LAYER % ('conv2', 'Convolution', 'pool1', 'conv2', 'convolution_param', 50,
+                 'kernel_size: 5'),
         POOL % ('pool2', 'conv2', 'pool2'),
         LAYER % ('ip1', 'InnerProduct', 'pool2', 'ip1', 'inner_product_param', 500, ''),
         'layer { name: "relu1" type: "ReLU" bottom: "ip1" top: "ip1" }',
         LAYER % ('ip2', 'InnerProduct', 'ip1', 'ip2', 'inner_product_param', 10, ''),
-        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }'])
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label"',
+        '  top: "loss" }'])
 
 
 def make_digits(folder, count=6400):
@@ -51,7 +57,8 @@ def deepnet_steps(threads, folder):
     import deepnet
     source = os.path.join(folder, 'lmdb')
     deepnet.convert_mnist(*make_digits(folder), source)
-    for name, text in (('net', net_text(source)), ('solver', SOLVER % os.path.join(folder, 'net'))):
+    solver = SOLVER % os.path.join(folder, 'net')
+    for name, text in (('net', net_text(source)), ('solver', solver)):
         with open(os.path.join(folder, name), 'w') as f:
             f.write(text)
     solver = deepnet.get_solver(os.path.join(folder, 'solver'))
@@ -105,11 +112,13 @@ def main():
         result = {'threads': a.threads, 'batch': 64, 'rounds': a.rounds}
         for name in peers:
             ratios = sorted(t / d for t, d in zip(times[name], times['deepnet']))
-            result[name] = {'ms': round(statistics.median(times[name]), 3), 'min': round(min(times[name]), 3),
+            result[name] = {'ms': round(statistics.median(times[name]), 3),
+                            'min': round(min(times[name]), 3),
                             'ratio': round(statistics.median(ratios), 2),
                             'ratio_spread': [round(ratios[0], 2), round(ratios[-1], 2)]}
-            print('%-20s %8.3f ms a step (best %.3f)   %.2f times deepnet\'s time (%.2f to %.2f)' % (
-                name, result[name]['ms'], result[name]['min'], result[name]['ratio'], ratios[0], ratios[-1]))
+            print('%-20s %8.3f ms a step (best %.3f)   %.2f times deepnet\'s time '
+                  '(%.2f to %.2f)' % (name, result[name]['ms'], result[name]['min'],
+                                      result[name]['ratio'], ratios[0], ratios[-1]))
         if a.json:
             with open(a.json, 'w') as f:
                 json.dump(result, f, indent=1)

@@ -6,16 +6,16 @@ usage: memory.py [NAME...] --torch PYTHON [--jobs train,infer] [--threads N] [--
 
 Every engine runs two steps or passes of the net in a process of its own, one after the other:
 deepnet in training with every blob readable and with memory compact, in inference compact;
-PyTorch in compare.py's mode `default`, since the others raise the allocator's thresholds. Printed
-in MB: the peak, in parentheses the peak without what was resident when the engine had been
-loaded, and of deepnet what it says that it allocates, the solver's history with it.
+PyTorch in compare.py's mode `default`, since the others raise the allocator's thresholds.
+Printed in MB: the peak, in parentheses the peak without what was resident when the engine had
+been loaded, and of deepnet what it says that it allocates, the solver's history with it.
 
-Caffe's column is computed from shapes, not measured: what Caffe 1.0's CPU code touches, since it
-allocates when it first touches. Every blob has data, in training with a diff; layers in place
-have none of their own; a blob with several readers has a diff for each. Weights have data,
-diff and history. A convolution that is not 1x1 has one image's columns, backward as forward;
-BatchNorm has two more of its top, Scale in place one, LRN and Dropout one, max pooling the
-indices, the loss its probabilities. A star: a net with layers that Caffe 1.0 lacks.
+Caffe's column is computed from shapes, not measured: what Caffe 1.0's CPU code touches, since
+it allocates when it first touches. Every blob has data, in training with a diff; layers in
+place have none of their own; a blob with several readers has a diff for each. Weights have
+data, diff and history. A convolution that is not 1x1 has one image's columns, backward as
+forward; BatchNorm has two more of its top, Scale in place one, LRN and Dropout one, max pooling
+the indices, the loss its probabilities. A star: a net with layers that Caffe 1.0 lacks.
 """
 import argparse
 import json
@@ -58,7 +58,8 @@ def extra(layer, shapes, weights, train):
     if kind == 'Scale':
         return size if bottom[0] == top[0] else 0
     if kind == 'Pooling':  # masks of MAX
-        return count(shapes[top[0]]) if layer.get('pooling_param', {}).get('pool', 0) == 0 else 0
+        how = layer.get('pooling_param', {}).get('pool', 0)
+        return count(shapes[top[0]]) if how == 0 else 0
     if kind == 'Dropout':
         return size if train else 0
     return size if kind in ('LRN', 'SoftmaxWithLoss', 'SigmoidCrossEntropyLoss') else 0

@@ -34,9 +34,10 @@ def compare(*options, **environment):
     """compare.py's output, beside a PyTorch that is tests/bench/rival.py."""
     bench = os.path.join(HERE, '..', 'bench')
     return subprocess.run(
-        [sys.executable, os.path.join(bench, 'compare.py'), '--device', MODULE, '--build', BUILD,
-         '--torch', os.path.join(bench, 'rival.py'), '--torch-device', 'cpu', '--nets', 'lenet',
-         '--jobs', 'infer', '--rounds', '1', '--seconds', '0.01', '--only', 'torch tf32-last',
+        [sys.executable, os.path.join(bench, 'compare.py'), '--device', MODULE, '--build',
+         BUILD, '--torch', os.path.join(bench, 'rival.py'), '--torch-device', 'cpu',
+         '--nets', 'lenet', '--jobs', 'infer', '--rounds', '1', '--seconds', '0.01',
+         '--only', 'torch tf32-last',
          *options], env=dict(os.environ, **environment), check=True, capture_output=True,
         text=True).stdout
 
@@ -46,7 +47,8 @@ class Compare(unittest.TestCase):
         """It is doubled as long as deepnet can, halved until PyTorch can, and all have it."""
         out = compare('--batch', 'largest', '--most', '128', RIVAL_MOST='16')
         self.assertEqual(re.findall('   (.*, batch .*)', out),
-                         ['torch tf32-last, batch %d: out of memory' % n for n in (128, 64, 32)])
+                         ['torch tf32-last, batch %d: out of memory' % n
+                          for n in (128, 64, 32)])
         self.assertIn('   the largest batch is 16\n', out)
         self.assertIn('\nlenet infer, batch 16, ', out)
         self.assertRegex(out, r'deepnet bf16 +\d')
@@ -67,9 +69,9 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
         self.assertIn('run.sh', report.splitlines()[2])
-        for part in ('device', 'backends', 'who does which op', 'kernel checker, one case in ten',
-                     'LeNet, host and device', 'recorded solvers',
-                     'training beside PyTorch: lenet', 'what kernels cover',
+        for part in ('device', 'backends', 'who does which op',
+                     'kernel checker, one case in ten', 'LeNet, host and device',
+                     'recorded solvers', 'training beside PyTorch: lenet', 'what kernels cover',
                      'inference of one beside PyTorch: lenet', 'two devices',
                      'compute-sanitizer memcheck'):
             self.assertIn('## %s\n' % part, report)
@@ -79,8 +81,8 @@ class Run(unittest.TestCase):
         self.assertRegex(report, r'deepnet bf16 +\d')
         self.assertRegex(report, r'CONV +cuda:cudnn +\d')
         self.assertIn('   deepnet f32: ', report)
-        self.assertEqual(len(re.findall(r'\d+ goals met, \d+ not met, \d+ not measured', report)),
-                         2, report)
+        verdicts = re.findall(r'\d+ goals met, \d+ not met, \d+ not measured', report)
+        self.assertEqual(len(verdicts), 2, report)
         self.assertTrue(re.search(r'\d+ passed, 0 failed, in \d+ s\n$', report), report)
 
     def test_the_long_parts(self):
@@ -89,8 +91,8 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 0, report)
         self.assertIn('## recorded layers\n\n```\n3 passed, 0 failed\n', report)
         self.assertIn('## inference beside PyTorch: lenet\n', report)
-        self.assertRegex(report, r'## kernel checker, every case\n\n```\nseed \d+\ncuda: \d+ cases '
-                                 'agree with ref, 0 declined, 0 failed\n')
+        self.assertRegex(report, r'## kernel checker, every case\n\n```\nseed \d+\ncuda: \d+ '
+                                 'cases agree with ref, 0 declined, 0 failed\n')
         self.assertIn('\n3 passed, 0 failed', report)
 
     def sanitized(self, script):
@@ -104,11 +106,12 @@ class Run(unittest.TestCase):
                        PATH=folder + os.pathsep + os.environ['PATH'])
 
     def test_compute_sanitizer(self):
-        code, report = self.sanitized('echo "tool $2"\n'
-                                      'while [ "${1#-}" != "$1" ]; do shift 2; done\nexec "$@"\n')
+        code, report = self.sanitized('echo "tool $2"\nwhile [ "${1#-}" != "$1" ]; do shift 2; '
+                                      'done\nexec "$@"\n')
         self.assertEqual(code, 0, report)
         for tool in ('memcheck', 'racecheck'):
-            self.assertIn('## compute-sanitizer %s\n\n```\ntool %s\nseed ' % (tool, tool), report)
+            self.assertIn('## compute-sanitizer %s\n\n```\ntool %s\nseed ' % (tool, tool),
+                          report)
         self.assertIn('2 passed, 0 failed', report)
         self.assertNotIn('skipped', report)
 
@@ -121,7 +124,8 @@ class Run(unittest.TestCase):
     def test_compute_sanitizer_runs_nothing(self):
         """Whether it says so, or thinks that all is well."""
         for ending in ('1', '0'):
-            code, report = self.sanitized('echo "=== Error: Device not supported"\nexit ' + ending)
+            code, report = self.sanitized('echo "=== Error: Device not supported"\n'
+                                          'exit ' + ending)
             self.assertEqual(code, 0, report)
             for tool in ('memcheck', 'racecheck'):
                 self.assertIn('## compute-sanitizer %s\n\n(skipped: it ran nothing: === Error: '
@@ -172,13 +176,13 @@ class Run(unittest.TestCase):
             self.assertTrue(os.path.exists(os.path.join(folder, 'lib', 'libdeepnet.so.0')))
             self.assertFalse([f for f in os.listdir(os.path.join(folder, 'libs'))
                               if f.startswith(('libc.so', 'libstdc++'))])
-            code, report = run('kernels', 'solvers', BUILD=folder,
-                               MODULE=os.path.join(folder, 'kernels', 'cuda', 'deepnet-cuda.so'))
+            module = os.path.join(folder, 'kernels', 'cuda', 'deepnet-cuda.so')
+            code, report = run('kernels', 'solvers', BUILD=folder, MODULE=module)
         self.assertEqual(code, 0, report)
         self.assertIn('2 passed, 0 failed', report)
 
     def test_where_the_report_is_kept(self):
-        """A GPU's is, once it is whole, under its date and name; where OUT is named, it is not."""
+        """A GPU's is, once it is whole, under its date and name, unless OUT is named."""
         with tempfile.TemporaryDirectory() as folder:
             smi = os.path.join(folder, 'nvidia-smi')
             with open(smi, 'w') as f:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""How much of a training step kernels cover: the profiler's figure (CUPTI, through PyTorch's), of
-LeNet whose data come from an LMDB (lenet_lmdb: whether the device waits for them) and of nets of
-tests/bench on one batch.
+"""How much of a training step kernels cover: the profiler's figure (CUPTI, through PyTorch's),
+of LeNet whose data come from an LMDB (lenet_lmdb: whether the device waits for them) and of
+nets of tests/bench on one batch.
 
-usage: coverage.py CHAIN [NET ...]    CHAIN: /path/deepnet-cuda.so,cpu,ref; NET: lenet_lmdb, lenet,
-                                      resnet50
+usage: coverage.py CHAIN [NET ...]    CHAIN: /path/deepnet-cuda.so,cpu,ref; NET: lenet_lmdb,
+                                      lenet, resnet50
        coverage.py --self-test
 
 77 where there is no PyTorch with CUDA.
@@ -87,10 +87,10 @@ def main(chain, names):
         whole = max(end for _, end in spans) - min(begin for begin, _ in spans)
         good = busy >= WANTED * whole
         failed += not good
-        print('%s %s: kernels cover %.1f %% of %d steps (%.3f ms each, %d pieces of work a step); '
-              'the longest gap is %.0f us' % ('ok' if good else 'FAILED', name,
-                                              100 * busy / whole, STEPS, 1e3 * step,
-                                              len(spans) / STEPS, gap))
+        print('%s %s: kernels cover %.1f %% of %d steps (%.3f ms each, %d pieces of work a '
+              'step); the longest gap is %.0f us' % (
+                  'ok' if good else 'FAILED', name, 100 * busy / whole, STEPS, 1e3 * step,
+                  len(spans) / STEPS, gap))
     print('%d passed, %d failed' % (len(names) - failed, failed))
     return failed > 0
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""LeNet, batch 64, on the host and on a device: 200 losses side by side, twice on the device for
-the same bits, and training steps a second of both: from memory, from an LMDB. The data are blobs of
-light made here.
+"""LeNet, batch 64, on the host and on a device: 200 losses side by side, twice on the device
+for the same bits, and training steps a second of both: from memory, from an LMDB. The data are
+blobs of light made here.
 
 usage: lenet.py CHAIN [ITERATIONS [STEPS]]
 CHAIN: backends, best first: /path/deepnet-cuda.so,cpu,ref. STEPS are timed at once, of each in
-turn, ROUNDS times; the medians count. Where PyTorch sees the device too, its steps a second, eager
-and from a CUDA graph (f32, cudnn.benchmark, data on the device), are printed beside; deepnet
-should do 8 and 1.5 times as many with data from the LMDB. What is known is printed at once, so
-that a run that is ended has not been for nothing.
+turn, ROUNDS times; the medians count. Where PyTorch sees the device too, its steps a second,
+eager and from a CUDA graph (f32, cudnn.benchmark, data on the device), are printed beside;
+deepnet should do 8 and 1.5 times as many with data from the LMDB. What is known is printed at
+once, so that a run that is ended has not been for nothing.
 """
 import hashlib
 import os
@@ -57,8 +57,8 @@ FROM_LMDB = NET.replace(NET[:NET.index('\n', NET.index('input_param'))], '''
     layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 }
       data_param { source: "%s" backend: LMDB batch_size: 64 } }''' % LMDB)
 WANTED = {'PyTorch eager': 8, 'PyTorch, CUDA graph': 1.5}
-SOLVER = '''base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75
-  max_iter: 10000 random_seed: 5'''
+SOLVER = '''base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001
+  power: 0.75 max_iter: 10000 random_seed: 5'''
 
 
 def batches(count):
@@ -179,9 +179,9 @@ def main(chain, iterations='200', steps='1000'):
     speeds = medians({**own, **theirs}, int(steps)) if theirs else {}
     for name in theirs:
         times = speeds['LMDB'] / speeds[name]
-        print('%s: %.0f a second; beside it deepnet %.0f, %.2f times as many, %.0f and %.2f from '
-              'the LMDB' % (name, speeds[name], speeds['memory'], speeds['memory'] / speeds[name],
-                            speeds['LMDB'], times))
+        print('%s: %.0f a second; beside it deepnet %.0f, %.2f times as many, %.0f and %.2f '
+              'from the LMDB' % (name, speeds[name], speeds['memory'],
+                                 speeds['memory'] / speeds[name], speeds['LMDB'], times))
         checks.append(('%g times as many as %s' % (WANTED[name], name), times >= WANTED[name]))
         print('ok' if checks[-1][1] else 'FAILED', checks[-1][0])
     failed = sum(not good for _, good in checks)

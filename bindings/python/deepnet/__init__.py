@@ -11,10 +11,10 @@ The package has pycaffe's shape, so that a pycaffe script runs with `import deep
     solver = caffe.get_solver('solver.prototxt')
     solver.step(100)
 
-It is pure Python over libdeepnet (ctypes and numpy). The library is the one that the environment
-variable DEEPNET_LIBRARY names, else the one beside the package or in its prefix, else the
-system's; the first call that needs it loads it. Every failure is a deepnet.Error with one line
-that says why.
+It is pure Python over libdeepnet (ctypes and numpy). The library is the one that the
+environment variable DEEPNET_LIBRARY names, else the one beside the package or in its prefix,
+else the system's; the first call that needs it loads it. Every failure is a deepnet.Error with
+one line that says why.
 """
 import importlib
 import sys
@@ -40,7 +40,8 @@ __version__ = '0.1.0'
 
 # Loaded when first used, so that `import deepnet` stays quick.
 _LAZY = {'io': 'io', 'net_spec': 'net_spec', 'proto': 'proto',
-         'coord_map': 'coord_map', 'draw': 'draw', 'plot': 'plot', 'classifier': 'classifier', 'detector': 'detector',
+         'coord_map': 'coord_map', 'draw': 'draw', 'plot': 'plot',
+         'classifier': 'classifier', 'detector': 'detector',
          'Classifier': 'classifier', 'Detector': 'detector', 'NetSpec': 'net_spec',
          'layers': 'net_spec', 'params': 'net_spec', 'to_proto': 'net_spec'}
 

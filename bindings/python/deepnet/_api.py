@@ -4,8 +4,8 @@
 This table is the only place that knows the C signatures; tests/bindings/test_abi.py holds it
 against the headers and lib/deepnet.syms, row by row and offset by offset.
 """
-from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64,
-                    c_size_t, c_uint32, c_uint64, c_void_p, sizeof)
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_float, c_int32,
+                    c_int64, c_size_t, c_uint32, c_uint64, c_void_p, sizeof)
 
 # Opaque handles: plain addresses. Who frees them is the business of _owner.py.
 context = net = solver = blob = layer = c_void_p

@@ -31,7 +31,8 @@ _PLANS = {True: _api.PLAN_FUSED, False: _api.PLAN_PLAIN, 'nhwc': _api.PLAN_NHWC}
 
 def _stream_of(stream):
     """The address of a device's stream, however the caller has it. torch and cupy have 0 for
-    CUDA's default stream, which here would be one of the context's own: cudaStreamLegacy is 1."""
+    CUDA's default stream, which here would be one of the context's own: cudaStreamLegacy is
+    1."""
     for name in ('cuda_stream', 'ptr'):
         if hasattr(stream, name):
             return getattr(stream, name) or 1

@@ -26,8 +26,8 @@ def convert_mnist(images, labels, out, overwrite=False):
 
 def convert_images(source, out, root='', size=None, gray=False, shuffle=False, seed=0,
                    encoded=False, check_size=False, overwrite=False, skip_bad=False):
-    """Makes an LMDB of Datum records out of JPEG and PNG files, as Caffe's convert_imageset does.
-    The database appears whole or not at all.
+    """Makes an LMDB of Datum records out of JPEG and PNG files, as Caffe's convert_imageset
+    does. The database appears whole or not at all.
 
     source      path of a text file; a line is an image's path, a space and a label.
     out         the folder to make.
@@ -66,8 +66,8 @@ def convert_mean(database, out):
 
 
 def upgrade(old, new, dialect=None):
-    """Writes a net, weights or a solver of any generation and dialect as today's; text keeps its
-    comments. The new file appears whole or not at all.
+    """Writes a net, weights or a solver of any generation and dialect as today's; text keeps
+    its comments. The new file appears whole or not at all.
 
     old, new  paths; text or binary by the new one's ending, else as the old file is.
     dialect   whose field numbers a binary file has ('ssd', 'nvidia', ...); None: found.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Layers written in Python, as pycaffe has them: `type: "Python"` with a python_param that names
-module and class. The class derives from deepnet.Layer; the library calls it as a layer of the
-host's own (sys/layer.h).
+"""Layers written in Python, as pycaffe has them: `type: "Python"` with a python_param that
+names module and class. The class derives from deepnet.Layer; the library calls it as a layer of
+the host's own (sys/layer.h).
 
     class Twice(deepnet.Layer):
         def setup(self, bottom, top):
@@ -155,7 +155,7 @@ _keys = iter(range(1, 2**62))
 
 
 def _guarded(handle_of):
-    """An exception becomes a status and its line; its traceback goes to the log's debug level."""
+    """An exception becomes a status and its line; its traceback goes to the log, at debug."""
     def decorate(function):
         def call(*arguments):
             try:

@@ -446,9 +446,9 @@ class Net:
     # ---- weights -----------------------------------------------------------------------------
 
     def copy_from(self, weights, policy='strict'):
-        """Loads weights by layer name from a .caffemodel, .caffemodel.h5 or .safetensors, or the
-        bytes of a .caffemodel or .safetensors; layers that it lacks keep theirs. On failure no
-        weight was changed.
+        """Loads weights by layer name from a .caffemodel, .caffemodel.h5 or .safetensors, or
+        the bytes of a .caffemodel or .safetensors; layers that it lacks keep theirs. On failure
+        no weight was changed.
 
         policy  for a weight of another shape: 'strict' raises DataError, 'skip' leaves it,
                 'reshape' takes it if the count agrees.
@@ -474,9 +474,9 @@ class Net:
         return self.copy_from(filename)
 
     def save(self, filename):
-        """Saves the net with its weights as a .caffemodel, or the weights as HDF5 or safetensors
-        for a name that ends in .h5 or .safetensors. An older file survives a failure. Raises
-        FileError, UnsupportedError."""
+        """Saves the net with its weights as a .caffemodel, or the weights as HDF5 or
+        safetensors for a name that ends in .h5 or .safetensors. An older file survives a
+        failure. Raises FileError, UnsupportedError."""
         check(lib(), lib().net_save_weights(self._net, path_bytes(filename)))
 
     def save_hdf5(self, filename, write_diff=False):

@@ -41,7 +41,8 @@ def _in_phase(layer, phase):
 
 
 def dot(net, rankdir='LR', phase=None):
-    """The graph of a NetParameter as Graphviz's text. phase: TRAIN or TEST; None: all layers."""
+    """The graph of a NetParameter as Graphviz's text. phase: TRAIN or TEST; None: all
+    layers."""
     lines = ['digraph %s {' % _quoted(net.name or 'net'), '  rankdir=%s;' % rankdir,
              '  node [fontsize=10, style=filled, fillcolor="#E0E0E0"];']
     blobs = set()

@@ -5,8 +5,8 @@ import json
 
 
 def read_log(path):
-    """{name: [(iteration, value), ...]}: 'loss', 'rate', and 'test NAME' for every number that a
-    test gave."""
+    """{name: [(iteration, value), ...]}: 'loss', 'rate', and 'test NAME' for every number that
+    a test gave."""
     curves = {}
 
     def add(name, iteration, value):

@@ -37,9 +37,8 @@ def compare(*options, **environment):
         [sys.executable, os.path.join(bench, 'compare.py'), '--device', MODULE, '--build',
          BUILD, '--torch', os.path.join(bench, 'rival.py'), '--torch-device', 'cpu',
          '--nets', 'lenet', '--jobs', 'infer', '--rounds', '1', '--seconds', '0.01',
-         '--only', 'torch tf32-last',
-         *options], env=dict(os.environ, **environment), check=True, capture_output=True,
-        text=True).stdout
+         '--only', 'torch tf32-last', *options],
+        env=dict(os.environ, **environment), check=True, capture_output=True, text=True).stdout
 
 
 class Compare(unittest.TestCase):

@@ -322,6 +322,7 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
     dni_free(net->heap, net->data);
     net->program = w->program;
     net->plan = plan;
+    net->plans++;
     net->groups.made = false;
     net->data = w->data;
     net->diff = w->diff;

@@ -128,6 +128,7 @@ struct dn_net {
 
     dni_program *program;
     dni_plan *plan;            /* NULL: wire_only, or the last planning failed */
+    uint64_t plans;            /* so far */
     dni_tensor *data, *diff;   /* per value */
     dn_blob **blobs;           /* per graph blob */
     int32_t *inputs, *outputs; /* graph blobs */

@@ -47,8 +47,9 @@ struct dn_solver {
     int64_t num_losses, next_loss;
     double pass_loss; /* of this iteration: their sum, so far */
     int32_t num_passes;
-    int64_t unread; /* net->step after the forward whose loss the device still has; 0: none */
-    dn_status late; /* what reading it failed with, when there was no status to return */
+    int64_t unread;   /* net->step after the forward whose loss the device still has; 0: none */
+    int64_t num_kept; /* passes after the last one in pass_loss, or losses: in update->losses */
+    dn_status late;   /* what reading it failed with, when there was no status to return */
     dni_saved_error late_words;
     atomic_bool cancel;
     bool running;
@@ -60,7 +61,7 @@ dn_net *dni_solver_net(const dn_solver *solver, uint32_t index);
 /* nets.c: makes net and tests by the rules of precedence; net_text may be NULL. */
 dn_status dni_solver_make_nets(dn_solver *solver, const char *net_text, size_t net_size);
 /* step.c */
-/* The loss of the latest pass, if the device still has it; waits for it then. */
+/* The losses that the device still has; waits for them then. */
 dn_status dni_solver_read_loss(dn_solver *solver);
 dn_status dni_solver_emit(dn_solver *solver, int32_t kind, int32_t test_net, float loss,
                           const char *path);

@@ -61,28 +61,56 @@ static void add_pass(dn_solver *s, float loss)
 {
     dni_fp host = dni_fp_enter();
     s->pass_loss += loss;
-    if (++s->num_passes == s->param->iter_size)
+    if (++s->num_passes == s->param->iter_size) {
         add_loss(s, (float)(s->pass_loss / s->param->iter_size));
+        s->pass_loss = s->num_passes = 0;
+    }
     dni_fp_leave(host);
 }
 
-/* Reading the loss waits for the device, so it is left until somebody asks, or, where all are
- * wanted, the next forward comes. */
-static bool wants_all(const dn_solver *s)
+/* Oldest first; those that the mean is no longer of are gone. */
+static dn_status read_kept(dn_solver *s)
 {
-    return s->param->average_loss > 1 || dni_schedule_reads_loss(s->param);
+    const dni_losses *l = &s->update->losses;
+    int32_t size = s->param->iter_size;
+    int64_t most = l->passes - size + (s->num_passes + s->num_kept) % size;
+    if (!s->num_kept)
+        return DN_OK;
+    dn_status st = dni_mirror_fetch(s->context, l->ring);
+    if (s->num_kept > most) {
+        s->num_kept = most;
+        s->pass_loss = s->num_passes = 0;
+    }
+    for (; s->num_kept; s->num_kept--)
+        if (!st)
+            add_pass(s, dni_losses_at(l, s->net->dtype, s->num_kept - 1));
+    return st;
 }
 
-/* After another forward or a reshape it is gone. */
+/* After another forward or a reshape, one that is not kept is gone. */
 dn_status dni_solver_read_loss(dn_solver *s)
 {
     float loss = 0;
     bool there = s->unread && s->unread == s->net->step && !s->net->reshaped;
     s->unread = 0;
-    dn_status st = there ? dni_net_loss(s->net, &loss) : DN_OK;
+    dn_status st = read_kept(s);
+    if (there && !st)
+        st = dni_net_loss(s->net, &loss);
     if (there && !st)
         add_pass(s, loss);
     return st;
+}
+
+/* Reading the loss waits for the device, so it is left there until somebody asks. */
+static dn_status leave_loss(dn_solver *s)
+{
+    dn_status st = dni_losses_keep(s->update, s->net);
+    if (st != DN_DECLINED) {
+        s->num_kept += !st;
+        return st;
+    }
+    s->unread = s->net->step;
+    return s->update->losses.passes > 2 ? dni_solver_read_loss(s) : DN_OK;
 }
 
 /* As far as it was read. */
@@ -103,7 +131,7 @@ static float known_loss(const dn_solver *s)
 float dn_solver_loss(const dn_solver *solver)
 {
     dn_solver *s = (dn_solver *)solver; /* what it last read is no part of what it is */
-    if (s && s->unread) {
+    if (s && (s->unread || s->num_kept)) {
         s->late = dni_solver_read_loss(s);
         if (s->late)
             dni_save_error(&s->late_words);
@@ -200,20 +228,18 @@ static bool due(int64_t iteration, int64_t interval)
 /* Gradients summed over iter_size passes. */
 static dn_status gradients(dn_solver *s)
 {
-    dn_status st = DN_OK;
-    s->pass_loss = 0;
-    s->num_passes = 0;
+    bool whole = (s->num_passes + s->num_kept) % s->param->iter_size == 0; /* else: a failure */
+    dn_status st = whole ? DN_OK : dni_solver_read_loss(s);
+    s->pass_loss = s->num_passes = 0;
     s->unread = 0; /* nobody asked */
     for (int32_t i = 0; !st && i < s->param->iter_size; i++) {
         float loss = 0;
         bool later = s->context->mirror != NULL;
-        st = dni_solver_read_loss(s);
-        if (!st)
-            st = dn_net_forward(s->net, later ? NULL : &loss);
+        st = dn_net_forward(s->net, later ? NULL : &loss);
         if (!st)
             st = dni_solver_backward(s, i + 1 == s->param->iter_size);
         if (!st && later)
-            s->unread = s->net->step;
+            st = leave_loss(s);
         else if (!st)
             add_pass(s, loss);
     }
@@ -223,8 +249,6 @@ static dn_status gradients(dn_solver *s)
 static dn_status begin(dn_solver *s)
 {
     dn_status st = dn_net_clear_gradients(s->net);
-    if (!st && wants_all(s))
-        st = dni_solver_read_loss(s);
     if (!st && !s->options.manual_tests && due(s->iteration, s->param->test_interval) &&
         (s->iteration > 0 || s->param->test_initialization))
         st = dni_solver_test_all(s);
@@ -322,8 +346,7 @@ dn_status dni_solver_step(dn_solver *s, int64_t iterations)
     if (iterations < 0 || iterations > INT64_MAX - s->iteration)
         return dni_fail(DN_E_INVALID, "%lld iterations", (long long)iterations);
     dn_status done = run_to(s, s->iteration + iterations);
-    bool read = !done && (iterations > 1 || wants_all(s));
-    return read ? dni_solver_read_loss(s) : done;
+    return !done && iterations > 1 ? dni_solver_read_loss(s) : done;
 }
 
 static bool ends_with_snapshot(const dn_solver *s)

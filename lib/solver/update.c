@@ -59,14 +59,12 @@ static void emit_norm2(dni_builder *b, const dni_update *u, dni_tensor norm2)
 /* hyper[2] = min(1, clip / norm): gradients are scaled where the update reads them. */
 static void emit_clip(dni_builder *b, dni_update *u, double clip, dni_tensor hyper)
 {
-    dni_shape one = dni_shape_of(0, NULL);
-    dni_tensor norm2 = memory_tensor(b, DNI_STATE, &one, &u->norm2), factor = scalar(b);
+    dni_tensor norm2 = dni_constant(b, b->dtype, 1, &u->norm2), factor = scalar(b);
     dn_args_scale_clip args = {.clip = clip};
-    dn_args_copy third = {.axes = 1, .dim = {1}, .y_offset = 2, .alpha = 1};
     emit_norm2(b, u, norm2);
     dni_emit_fill(b, factor, 1);
     dni_emit(b, DN_OP_SCALE_CLIP, &args, 1, &norm2, 1, &factor);
-    dni_emit(b, DN_OP_COPY, &third, 1, &factor, 1, &hyper);
+    dni_emit_rows(b, 1, 1, 0, 0, 0, 2, factor, hyper);
 }
 
 /* NVIDIA's LARC. Each weight has a rate of its own, local = larc_eta |w| / |g| (1 where one of
@@ -80,8 +78,7 @@ typedef struct larc {
 static dni_tensor emit_part(dni_builder *b, dni_tensor hyper, int64_t i)
 {
     dni_tensor part = scalar(b);
-    dn_args_copy args = {.axes = 1, .dim = {1}, .x_offset = i, .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &args, 1, &hyper, 1, &part);
+    dni_emit_rows(b, 1, 1, 0, i, 0, 0, hyper, part);
     return part;
 }
 
@@ -119,8 +116,7 @@ static dni_tensor emit_local(dni_builder *b, const larc *l, const dni_updated *w
     dni_emit_product(b, local, both, local);
     dni_emit_sum2(b, l->clip ? -1 : 1, local, l->clip ? -1 : 1, none, local);
     if (l->clip) /* min(a, b) = -max(-a, -b) */
-        dni_emit(b, DN_OP_ELTWISE, &(dn_args_eltwise){.op = DN_ELTWISE_MAX},
-                 DNI_TENSORS(local, l->rate), DNI_TENSORS(local));
+        dni_emit_pair(b, DN_ELTWISE_MAX, local, l->rate, local);
     else
         dni_emit_product(b, local, l->rate, local);
     dni_emit_copy(b, l->hyper, hyper);
@@ -169,8 +165,7 @@ static void store(void *memory, int32_t dtype, size_t i, double value)
 /* A momentum that changes: histories are multiplied by it before the UPDATE, which has 1. */
 static void emit_momentum(dni_builder *b, dni_update *u)
 {
-    dni_shape one = dni_shape_of(0, NULL);
-    dni_tensor momentum = memory_tensor(b, DNI_STATE, &one, &u->momentum);
+    dni_tensor momentum = dni_constant(b, b->dtype, 1, &u->momentum);
     for (size_t i = 0; i < u->num_weights && !b->status; i++) {
         dni_tensor h = u->weights[i].diff + 1;
         dni_emit_bcast(b, DN_BCAST_MUL, 1, 1, dni_tensor_count(b, h), h, momentum, h);
@@ -206,13 +201,33 @@ static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParamet
     join_updates(b, u, first, each);
 }
 
+/* The ring moves on by a pass; the newest comes first. */
+static void emit_losses(dni_builder *b, dni_losses *l)
+{
+    dni_shape one = dni_shape_of(0, NULL);
+    int64_t tops = (int64_t)l->num_tops;
+    if (!l->ring)
+        return;
+    dni_tensor ring = dni_constant(b, b->dtype, l->passes * tops, l->ring);
+    dni_tensor before = dni_temp_like(b, ring);
+    dni_emit_copy(b, ring, before);
+    dni_emit_rows(b, 1, (l->passes - 1) * tops, 0, 0, 0, tops, before, ring);
+    for (int64_t i = 0; i < tops; i++) {
+        dni_tensor top = memory_tensor(b, DNI_WEIGHT, &one, NULL);
+        l->first = top - (dni_tensor)i;
+        dni_emit_rows(b, 1, 1, 0, 0, 0, i, top, ring);
+    }
+}
+
 static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
 {
     dni_builder b = {.program = &u->program,
-                     .section = DNI_UPDATE,
+                     .section = DNI_FORWARD,
                      .layer = -1,
                      .dtype = u->dtype,
                      .random = DNI_NONE};
+    emit_losses(&b, &u->losses);
+    b.section = DNI_UPDATE;
     for (size_t i = 0; i < u->num_weights && !b.status; i++) { /* in the order of UPDATE */
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;
@@ -223,8 +238,7 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
         for (int32_t k = 0; k < u->rule->histories; k++)
             memory_tensor(&b, DNI_STATE, &blob->shape, w->history[k]);
     }
-    dni_shape four = dni_shape_of(1, (int64_t[]){4});
-    dni_tensor hyper = memory_tensor(&b, DNI_STATE, &four, &u->hyper);
+    dni_tensor hyper = dni_constant(&b, b.dtype, 4, &u->hyper);
     if (p->clip_gradients >= 0 && u->num_weights)
         emit_clip(&b, u, p->clip_gradients, hyper);
     emit_updates(&b, u, p, hyper);
@@ -283,6 +297,8 @@ dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule
     dni_program_init(&u->program, net->heap);
     dn_status st = collect(u, net);
     if (!st)
+        st = dni_losses_create(&u->losses, net, p);
+    if (!st)
         st = build(u, p);
     if (!st)
         st = dni_plan_compile(&u->plan, u->context, &u->program,
@@ -309,6 +325,8 @@ void dni_update_free(dni_update *u)
             dni_free_aligned(heap, u->weights[i].history[k]);
             dni_free_aligned(heap, u->weights[i].aside[k]);
         }
+    dni_free(heap, u->losses.tops);
+    dni_free(heap, u->losses.ring);
     dni_free(heap, u->weights);
     dni_free(heap, u->each);
     dni_free(heap, u);

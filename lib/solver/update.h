@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * update.h: the step from gradients to weights as a program of its own: clip if asked, then one
  * UPDATE op of all weights, or one per weight where the backend takes no more, or under LARC;
- * compiled once, when the solver is made. */
+ * compiled once, when the solver is made. Its forward, if any, is losses.c's. */
 #ifndef DNI_UPDATE_H
 #define DNI_UPDATE_H
 
@@ -18,6 +18,22 @@ typedef struct dni_updated {
     bool done; /* the last backward of this iteration will add nothing to its gradient */
 } dni_updated;
 
+/* A top with a loss weight. */
+typedef struct dni_loss_top {
+    int32_t value; /* of the net's graph */
+    float weight;
+} dni_loss_top;
+
+/* On a device: losses of passes that nobody has read yet. */
+typedef struct dni_losses {
+    void *ring; /* T: (passes, tops), the newest pass first; NULL: losses are read at once */
+    int64_t passes; /* those of the mean, and of one more iteration; 2: it is of one */
+    dni_loss_top *tops;
+    size_t num_tops;
+    dni_tensor first; /* of the tops' tensors, one after the other */
+    uint64_t plan;    /* net->plans when they were bound; 0: they are not */
+} dni_losses;
+
 typedef struct dni_update {
     dn_context *context;
     const dni_update_rule *rule;
@@ -32,6 +48,7 @@ typedef struct dni_update {
         float f32[4];
         double f64[4];
     } hyper;
+    dni_losses losses;
     double momentum; /* room for one T: of a momentum_policy */
     double norm2;    /* room for one T: the squared norm of all gradients */
 } dni_update;
@@ -45,6 +62,14 @@ dn_status dni_update_set(dni_update *update, double rate, double correction, dou
 /* Where dni_schedule_moves_momentum: likewise. */
 dn_status dni_update_set_momentum(dni_update *update, double momentum);
 dn_status dni_update_run(dni_update *update);
+/* losses.c: of all that the mean is of, and those of an iteration. */
+dn_status dni_losses_create(dni_losses *losses, const dn_net *net,
+                            const Cnn__SolverParameter *p);
+void dni_losses_free(dni_losses *losses, const dni_heap *heap);
+/* After a pass: its loss goes to the ring, which waits for nothing; DN_DECLINED: it cannot. */
+dn_status dni_losses_keep(dni_update *update, const dn_net *net);
+/* So many passes ago, of a ring whose values are on the host. */
+float dni_losses_at(const dni_losses *losses, int32_t dtype, int64_t pass);
 /* Does an earlier weight have this one's memory (dn_net_share_weights)? It is updated once. */
 bool dni_update_again(const dni_update *update, size_t weight);
 /* Bytes of one history of a weight. */

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_losses.c: losses that a mean is of stay on the device until somebody asks: whatever
+ * happens in between, dn_solver_loss says what it says on ref, and nothing waits before. */
+#include "fake.h"
+#include "solver_text.h"
+
+#define FIXED "base_lr: 0.02 lr_policy: 'fixed' momentum: 0.9 random_seed: 11 "
+#define TWO_LOSSES                                                                             \
+    SMALL_NET "layer { name: 'm' type: 'Reduction' bottom: 'ip1' top: 'm' loss_weight: 0.3 "   \
+              "  reduction_param { operation: SUMSQ } } "
+/* One number for each item. */
+#define PARTS                                                                                  \
+    SMALL_NET "layer { name: 'm' type: 'Reduction' bottom: 'ip1' top: 'm' loss_weight: 0.1 "   \
+              "  reduction_param { operation: SUMSQ axis: 1 } } "
+
+/* What happens between two looks at the loss. */
+typedef struct act {
+    char what; /* s: steps, one by one; S: at once; f: a forward of the host's; u: its own loop,
+                  updates; x: a failure in pass n of an iteration; i: n items; r: through a
+                  snapshot */
+    int n;
+} act;
+
+typedef struct story {
+    const char *solver, *net;
+    act acts[8];
+    bool waits; /* each step does */
+} story;
+
+enum { LOOKS = 8 };
+static int fail_in; /* passes from now; 0: never */
+
+/* A layer of the host's that is there to fail. */
+static dn_status same_shape(void *state, dn_layer *layer)
+{
+    (void)state;
+    return dn_layer_set_top_shape(layer, 0, dn_layer_bottom_shape(layer, 0));
+}
+
+static dn_status forward(void *state, const dn_layer_io *io)
+{
+    (void)state;
+    if (fail_in && !--fail_in)
+        return dn_layer_fail(io->layer, DN_E_DATA, "told to");
+    int64_t count = 1;
+    for (int32_t i = 0; i < io->bottom_shapes[0].axes; i++)
+        count *= io->bottom_shapes[0].dim[i];
+    memcpy(io->tops[0], io->bottoms[0], (size_t)count * sizeof(float));
+    return DN_OK;
+}
+
+static dn_status backward(void *state, const dn_layer_io *io)
+{
+    (void)state;
+    if (io->bottom_diffs[0])
+        memcpy(io->bottom_diffs[0], io->top_diffs[0],
+               (size_t)io->bottom_shapes[0].dim[0] * 6 * sizeof(float));
+    return DN_OK;
+}
+
+static const dn_layer_class may_fail = {.struct_size = sizeof may_fail,
+                                        .type = "MayFail",
+                                        .bottoms_min = 1,
+                                        .bottoms_max = 1,
+                                        .tops_min = 1,
+                                        .tops_max = 1,
+                                        .shape = same_shape,
+                                        .forward = forward,
+                                        .backward = backward};
+
+static dn_context *make_context(bool device)
+{
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = 1,
+                                  .backends = "ref",
+                                  .backend = device ? &fake_backend : NULL,
+                                  .layers = (const dn_layer_class *const[]){&may_fail},
+                                  .num_layers = 1};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    return context;
+}
+
+static void fill(dn_net *net, int64_t items)
+{
+    uint32_t state = 7;
+    dn_blob *x = dn_net_blob(net, "x"), *t = dn_net_blob(net, "t");
+    CHECK_STATUS(dn_blob_reshape(x, (int64_t[]){items, 6}, 2), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(t, &items, 1), DN_OK);
+    float *values = dn_blob_mutable_data(x), *labels = dn_blob_mutable_data(t);
+    for (int64_t i = 0; i < items * 6; i++)
+        values[i] = 2 * next_number(&state) - 1;
+    for (int64_t i = 0; i < items; i++)
+        labels[i] = (float)(i % 3);
+}
+
+static void through_snapshot(dn_solver **solver, dn_context *context, const story *s)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/losses", check_folder());
+    CHECK_STATUS(dn_solver_snapshot(*solver, path), DN_OK);
+    dn_solver_free(*solver);
+    *solver = make_solver(context, s->solver, s->net, NULL);
+    fill(dn_solver_net(*solver), 8);
+    strcat(path, ".solverstate");
+    CHECK_STATUS(dn_solver_restore(*solver, path), DN_OK);
+}
+
+static void host_loop(dn_solver *solver, int n)
+{
+    dn_net *net = dn_solver_net(solver);
+    for (int i = 0; i < n; i++) {
+        CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+        CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    }
+}
+
+static void play(dn_solver **solver, dn_context *context, const story *s, act a)
+{
+    int64_t out = fake.copies_out, waits = fake.waits;
+    if (a.what == 'S')
+        CHECK_STATUS(dn_solver_step(*solver, a.n), DN_OK);
+    else if (a.what == 'u')
+        host_loop(*solver, a.n);
+    else if (a.what == 'i')
+        fill(dn_solver_net(*solver), a.n);
+    else if (a.what == 'r')
+        through_snapshot(solver, context, s);
+    else if (a.what == 'x') {
+        fail_in = a.n;
+        CHECK_STATUS(dn_solver_step(*solver, 1), DN_E_DATA);
+    }
+    for (int i = 0; i < a.n && a.what == 'f'; i++)
+        CHECK_STATUS(dn_net_forward(dn_solver_net(*solver), NULL), DN_OK);
+    for (int i = 0; i < a.n && a.what == 's'; i++)
+        CHECK_STATUS(dn_solver_step(*solver, 1), DN_OK);
+    if (a.what == 's' && !s->waits)
+        CHECK_INT(fake.copies_out - out + fake.waits - waits, 0);
+}
+
+/* losses: after each act, or every second one where `rarely`. */
+static void tell(const story *s, bool device, bool rarely, float *losses)
+{
+    fake = (fake_control){0};
+    dn_context *context = make_context(device);
+    dn_solver *solver = make_solver(context, s->solver, s->net, NULL);
+    fill(dn_solver_net(solver), 8);
+    for (int i = 0; i < LOOKS; i++) {
+        play(&solver, context, s, s->acts[i]);
+        losses[i] = rarely && i % 2 == 0 ? 0 : dn_solver_loss(solver);
+    }
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
+#define MAY_FAIL                                                                               \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 6 } } } "      \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "             \
+    "layer { name: 'h' type: 'MayFail' bottom: 'x' top: 'h' } "                                \
+    "layer { name: 'i' type: 'InnerProduct' bottom: 'h' top: 'i' inner_product_param { "       \
+    "  num_output: 3 weight_filler { type: 'xavier' } } } "                                    \
+    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'i' bottom: 't' top: 'l' } "
+
+static void check_stories(void)
+{
+    static const story stories[] = {
+        {FIXED "average_loss: 3",
+         SMALL_NET,
+         {{'s', 1}, {'s', 2}, {'s', 2}, {'s', 9}, {'S', 1}, {'S', 5}, {'s', 40}, {'s', 1}},
+         false},
+        {FIXED "iter_size: 3",
+         SMALL_NET,
+         {{'s', 1}, {'s', 2}, {'S', 2}, {'s', 9}, {'f', 2}, {'s', 5}, {'r', 0}, {'s', 1}},
+         false},
+        {FIXED "average_loss: 4 iter_size: 2",
+         TWO_LOSSES,
+         {{'s', 1}, {'s', 2}, {'r', 0}, {'s', 9}, {'f', 2}, {'s', 3}, {'u', 3}, {'s', 2}},
+         false},
+        {FIXED "average_loss: 4",
+         TWO_LOSSES,
+         {{'s', 3}, {'i', 5}, {'s', 2}, {'i', 8}, {'s', 2}, {'f', 7}, {'s', 1}, {'u', 7}},
+         false},
+        {FIXED "average_loss: 4 iter_size: 2",
+         PARTS,
+         {{'s', 3}, {'i', 1}, {'s', 2}, {'i', 8}, {'s', 2}, {'f', 7}, {'i', 1}, {'s', 9}},
+         true},
+        {FIXED "average_loss: 3 iter_size: 3",
+         MAY_FAIL,
+         {{'s', 2}, {'x', 2}, {'s', 1}, {'x', 3}, {'x', 1}, {'s', 5}, {'x', 3}, {'s', 1}},
+         true},
+        {FIXED "average_loss: 3 display: 2",
+         SMALL_NET,
+         {{'s', 2}, {'s', 2}, {'s', 1}, {'s', 3}, {'r', 0}, {'s', 5}, {'f', 3}, {'s', 1}},
+         true},
+    };
+    for (size_t i = 0; i < sizeof stories / sizeof stories[0]; i++)
+        for (int rarely = 0; rarely < 2; rarely++) {
+            float expected[LOOKS], got[LOOKS];
+            tell(&stories[i], false, rarely, expected);
+            tell(&stories[i], true, rarely, got);
+            for (int k = 0; k < LOOKS; k++)
+                CHECK_AT(got[k] == expected[k], "story %zu, look %d: %.9g, on ref %.9g", i, k,
+                         (double)got[k], (double)expected[k]);
+        }
+}
+
+int main(void)
+{
+    SECTION("losses that wait on the device");
+    check_stories();
+    return check_summary();
+}

@@ -12,9 +12,9 @@
 #define UNROLL_BY_2
 #endif
 
-/* acc += a column of m floats, `row` apart, times a row of nv vectors. */
+/* acc += a column of m floats, `row` apart, the last at `last`, times a row of nv vectors. */
 INLINE void add_product(const int m, const int nv, vf (*acc)[2], const float *a, int64_t row,
-                        const float *b)
+                        int64_t last, const float *b)
 {
     vf bv[2];
     UNROLL
@@ -22,7 +22,7 @@ INLINE void add_product(const int m, const int nv, vf (*acc)[2], const float *a,
         bv[v] = v_load(b + v * VL);
     UNROLL
     for (int i = 0; i < m; i++) {
-        vf ai = v_set1(a[i * row]);
+        vf ai = v_set1(a[i < m - 1 ? i * row : last]);
         UNROLL
         for (int v = 0; v < nv; v++)
             acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
@@ -54,8 +54,10 @@ static __attribute__((noinline)) void finish_tile(int mr, int nv, const float *s
         }
 }
 
-INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, const float *b,
-                      int64_t ldb, float *c, int64_t c_ld, const cpu_end *e)
+/* Of `last` + 1 rows, mr or one fewer: then the last is there twice. Tiles of every second
+ * height are half the code. */
+INLINE void tile_body(const int mr, const int nv, int64_t last, int64_t k, const float *a,
+                      const float *b, int64_t ldb, float *c, int64_t c_ld, const cpu_end *e)
 {
     static const float none[MR] = {0};
     const float *bias = e->bias_m ? e->bias_m : none;
@@ -65,17 +67,17 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
     for (int i = 0; i < mr; i++) {
         UNROLL
         for (int v = 0; v < nv; v++)
-            acc[i][v] = v_set1(bias[i]);
+            acc[i][v] = v_set1(bias[i < mr - 1 ? i : last]);
     }
     if (VL == 8 && nv == 2 && mr > 4 && ldb == NR) {
         UNROLL_BY_2
-        for (int64_t p = 0; p < k; p++, a += mr, b += NR)
-            add_product(mr, nv, acc, a, 1, b);
+        for (int64_t p = 0; p < k; p++, a += last + 1, b += NR)
+            add_product(mr, nv, acc, a, 1, last, b);
     } else
-        for (int64_t p = 0; p < k; p++, a += mr, b += ldb) {
+        for (int64_t p = 0; p < k; p++, a += last + 1, b += ldb) {
             for (int v = 0; v < (VL == 8 ? nv - 1 : nv); v++)
                 fetch_ahead(b, ahead + v * VL);
-            add_product(mr, nv, acc, a, 1, b);
+            add_product(mr, nv, acc, a, 1, last, b);
         }
     float sums[MR * NR], *to = c;
     bool plain = !e->bias_n && !e->relu && !(e->add && VL < 8);
@@ -84,7 +86,8 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
         for (int i = 0; i < mr; i++) {
             UNROLL
             for (int v = 0; v < nv; v++)
-                acc[i][v] = v_add(acc[i][v], v_load(c + i * ldc + v * VL));
+                acc[i][v] =
+                    v_add(acc[i][v], v_load(c + (i < mr - 1 ? i : last) * ldc + v * VL));
         }
     }
     if (!plain)
@@ -93,10 +96,10 @@ INLINE void tile_body(const int mr, const int nv, int64_t k, const float *a, con
     for (int i = 0; i < mr; i++) {
         UNROLL
         for (int v = 0; v < nv; v++)
-            v_store(to + i * ldc + v * VL, acc[i][v]);
+            v_store(to + (i < mr - 1 ? i : last) * ldc + v * VL, acc[i][v]);
     }
     if (!plain)
-        finish_tile(mr, nv, sums, c, c_ld, e);
+        finish_tile((int)last + 1, nv, sums, c, c_ld, e);
 }
 
 /* ---- rows -------------------------------------------------------------------------------- */
@@ -217,12 +220,12 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         for (; columns && p < k; p++, a += col, b += NR) {
             if (ASKS)
                 fetch_ahead(ask, ahead + p * step);
-            add_product(m, nv, acc, a, row, b);
+            add_product(m, nv, acc, a, row, (m - 1) * row, b);
         }
         for (; p < k; p++, a += col, b += NR) {
             if (m >= ROWS)
                 fetch_ahead(a, ahead + (p & (m > 4 ? 7 : 3)) * row);
-            add_product(m, nv, acc, a, row, b);
+            add_product(m, nv, acc, a, row, (m - 1) * row, b);
         }
         if (--left <= 0)
             break;
@@ -396,25 +399,25 @@ void ISA(cpu_strassen_sums)(float *sums, int64_t sums_ld, int64_t m, int64_t n, 
 
 /* ---- tiles of every size ----------------------------------------------------------------- */
 
-typedef void tile_fn(int64_t k, const float *a, const float *b, int64_t ldb, float *c,
-                     int64_t ldc, const cpu_end *e);
+typedef void tile_fn(int64_t last, int64_t k, const float *a, const float *b, int64_t ldb,
+                     float *c, int64_t ldc, const cpu_end *e);
 /* clang-format off */
 #define TILE(m, v)                                                                           \
-    static void tile_##m##_##v(int64_t k, const float *a, const float *b, int64_t ldb,       \
-                               float *c, int64_t ldc, const cpu_end *e)                      \
+    static void tile_##m##_##v(int64_t last, int64_t k, const float *a, const float *b,      \
+                               int64_t ldb, float *c, int64_t ldc, const cpu_end *e)         \
     {                                                                                        \
-        tile_body(m, v, k, a, b, ldb, c, ldc, e);                                            \
+        tile_body(m, v, last, k, a, b, ldb, c, ldc, e);                                      \
     }
 #define TILES(m) TILE(m, 1) TILE(m, 2)
 #define ROW(m) {tile_##m##_1, tile_##m##_2}
-TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
+TILES(2) TILES(4) TILES(6)
 #if MR == 14
-TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12) TILES(13) TILES(14)
+TILES(8) TILES(10) TILES(12) TILES(14)
 #endif
-static tile_fn *const tiles[MR][2] = {
-    ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6),
+static tile_fn *const tiles[MR / 2][2] = {
+    ROW(2), ROW(4), ROW(6),
 #if MR == 14
-    ROW(7), ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13), ROW(14),
+    ROW(8), ROW(10), ROW(12), ROW(14),
 #endif
 };
 /* clang-format on */
@@ -422,7 +425,7 @@ static tile_fn *const tiles[MR][2] = {
 void ISA(cpu_tile)(int32_t mr, int32_t vectors, int64_t k, const float *a, const float *b,
                    int64_t ldb, float *c, int64_t ldc, const cpu_end *end)
 {
-    tiles[mr - 1][vectors - 1](k, a, b, ldb, c, ldc, end);
+    tiles[(mr - 1) / 2][vectors - 1](mr - 1, k, a, b, ldb, c, ldc, end);
 }
 
 #if VL == 16

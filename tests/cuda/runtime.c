@@ -520,8 +520,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     let_go();
-    finish(stream);
+    lock_streams();
+    run_until(stream, stream->queued);
     stream->there = false;
+    unlock_streams();
     __atomic_fetch_sub(&live_streams, 1, __ATOMIC_RELAXED);
     return cudaSuccess;
 }
@@ -694,16 +696,15 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
 cudaError_t cudaPeekAtLastError(void)
 {
-    return is_lost()        ? cudaErrorLaunchFailure
-           : fake_cuda.left ? (cudaError_t)fake_cuda.left
-                            : last;
+    int left = __atomic_load_n(&fake_cuda.left, __ATOMIC_RELAXED);
+    return is_lost() ? cudaErrorLaunchFailure : left ? (cudaError_t)left : last;
 }
 
 cudaError_t cudaGetLastError(void)
 {
     cudaError_t error = cudaPeekAtLastError();
     last = cudaSuccess;
-    fake_cuda.left = 0;
+    __atomic_store_n(&fake_cuda.left, 0, __ATOMIC_RELAXED);
     return error;
 }
 

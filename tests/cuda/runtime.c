@@ -44,6 +44,7 @@ __attribute__((visibility("default"))) fake_cuda_control fake_cuda;
 __attribute__((visibility("default"))) long fake_cuda_live(void);
 __attribute__((visibility("default"))) void *fake_cuda_current(void *set);
 __attribute__((visibility("default"))) void *fake_cuda_stream(int device);
+__attribute__((visibility("default"))) long fake_cuda_queued(void *stream); /* ever */
 
 /* Streams stay where they are, as events go on pointing to them: those given by the host come
  * first. */
@@ -159,6 +160,11 @@ static cudaStream_t make_stream(int from, int end, int device)
 void *fake_cuda_stream(int device)
 {
     return streams[device].there ? &streams[device] : make_stream(device, device + 1, device);
+}
+
+long fake_cuda_queued(void *stream)
+{
+    return ((struct CUstream_st *)stream)->queued;
 }
 
 long fake_cuda_live(void)

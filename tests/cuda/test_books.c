@@ -16,6 +16,8 @@ static fake_cuda_control *fake;
 static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
+static long (*queued_in)(void *);
+static void (**nccl_tells)(int, void *);
 static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
     *blas_types;
 static long **nccl_loses, *nccl_aborted, *blas_handles, *lt_runs, *lt_live;
@@ -616,6 +618,50 @@ static void check_lost(void)
     train(&options, 0, 2);
 }
 
+static void note(void *user, int32_t level, const char *line)
+{
+    (void)level;
+    snprintf(user, 512, "%s", line);
+}
+
+/* A context made as the solver's prototxt wishes computes on that device. */
+static void check_mode(void)
+{
+    SECTION("solver_mode");
+    for (int32_t id = 0; id < 3; id++) {
+        char text[200], line[512] = "";
+        dn_context_options options = device_options();
+        dn_context_options plain = {.struct_size = sizeof plain, .backends = "ref"};
+        dn_solver_options look = {.struct_size = sizeof look, .wire_only = 1};
+        snprintf(text, sizeof text,
+                 "base_lr: 0.01 lr_policy: 'fixed' solver_mode: GPU device_id: %d", (int)id);
+        dn_context *context = make_context(&plain);
+        dn_solver *solver = make_solver(context, text, DIGITS_NET, &look);
+        options.device = dn_solver_device(solver);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        if (id == 2) {
+            CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
+                          "device 3 was asked for; there are 2");
+            continue;
+        }
+        void *stream = options.device_stream = stream_of(id);
+        options.log = note;
+        options.log_user = line;
+        context = make_context(&options);
+        solver = make_solver(context, text, DIGITS_NET, NULL);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver), NULL, images, labels, DIGITS), DN_OK);
+        long before = queued_in(stream), other = queued_in(stream_of(1 - id));
+        CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+        CHECK(queued_in(stream) > before && queued_in(stream_of(1 - id)) == other);
+        CHECK_AT(!line[0], "'%s'", line); /* no notice: there is a device */
+        dn_solver_free(solver);
+        dn_context_free(context);
+    }
+    CHECK_INT(live(), 0);
+}
+
 static void check_no_device(void)
 {
     SECTION("no device");
@@ -662,12 +708,6 @@ static void check_memory(void)
     CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_NOMEM, "out of memory");
     CHECK_INT(live(), 0);
     *fake = (fake_cuda_control){0};
-}
-
-static void note(void *user, int32_t level, const char *line)
-{
-    (void)level;
-    snprintf(user, 512, "%s", line);
 }
 
 static void make_team(dn_context **context, dn_solver **solver, char *line)
@@ -779,6 +819,68 @@ static void check_healthy_team(void)
     free_team(context, solver, NULL);
 }
 
+#define PRODUCT(name, from, outputs)                                                           \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
+    "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
+/* Weights of a MiB and more, twice: those of each product are ready in a part of their own. */
+#define OVERLAP_NET                                                                            \
+    "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "              \
+    "  batch_size: 4 channels: 1 height: 16 width: 16 } } " PRODUCT("a", "d", "1100")          \
+        PRODUCT("b", "a", "300")                                                               \
+            PRODUCT("c", "b", "10") "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' "   \
+                                    "bottom: 't' top: 'l' } "
+
+enum { MEANS = 6 };
+static void *computes;    /* rank 0's stream */
+static long asked[MEANS]; /* what was queued there when a mean of its was asked for */
+static int means;
+
+static void tell(int rank, void *stream)
+{
+    if (rank)
+        return;
+    CHECK(stream != computes);
+    asked[means++ % MEANS] = queued_in(computes);
+}
+
+/* Means of late layers' gradients are asked for, in a stream of their own, before the backward
+ * of earlier layers is queued; the update comes after all of them. */
+static void check_overlap(void)
+{
+    SECTION("means while earlier layers compute");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    computes = stream_of(0);
+    for (int r = 0; r < 2; r++) {
+        dn_context_options options = device_options();
+        dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
+        options.device = 1 + r;
+        options.device_stream = stream_of(r);
+        context[r] = make_context(&options);
+        solver[r] = make_solver(context[r], "base_lr: 0.01 lr_policy: 'fixed' random_seed: 1",
+                                OVERLAP_NET, &o);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
+            DN_OK);
+    }
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    *nccl_tells = tell;
+    for (int step = 0; step < 4; step++) { /* the last ones are replays */
+        means = 0;
+        CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
+        CHECK_INT(means, MEANS);
+        for (int i = 1; i < MEANS; i++)
+            CHECK_AT((asked[i] > asked[i - 1]) == (i % 2 == 0),
+                     "step %d: mean %d is asked for "
+                     "after %ld, mean %d after %ld",
+                     step, i, asked[i], i - 1, asked[i - 1]);
+        CHECK(queued_in(computes) > asked[MEANS - 1]);
+    }
+    *nccl_tells = NULL;
+    free_team(context, solver, parallel);
+}
+
 /* The context is freed when the driver has ended, as at the end of a process: nothing is asked
  * of it, nor of its libraries. */
 static void check_gone(void)
@@ -812,6 +914,7 @@ int main(int argc, char **argv)
     *(void **)&live = find(module, "fake_cuda_live");
     *(void **)&current = find(module, "fake_cuda_current");
     *(void **)&stream_of = find(module, "fake_cuda_stream");
+    *(void **)&queued_in = find(module, "fake_cuda_queued");
     dnn_runs = find(dnn, "fake_dnn_runs");
     dnn_trials = find(dnn, "fake_dnn_trials");
     dnn_narrow = find(dnn, "fake_dnn_narrow");
@@ -823,6 +926,7 @@ int main(int argc, char **argv)
     blas_handles = find(blas, "fake_blas_handles");
     nccl_loses = find(nccl, "fake_nccl_loses");
     nccl_aborted = find(nccl, "fake_nccl_aborted");
+    nccl_tells = find(nccl, "fake_nccl_tells");
     make_digits(images, labels);
     check_stream();
     check_recordings();
@@ -843,11 +947,13 @@ int main(int argc, char **argv)
     check_nan();
     check_failed_launch();
     check_lost();
+    check_mode();
     check_no_device();
     check_memory();
     check_refused_team();
     check_lost_team();
     check_healthy_team();
+    check_overlap();
     check_gone(); /* leaves things on the device */
     return check_summary();
 }

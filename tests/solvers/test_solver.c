@@ -329,6 +329,45 @@ static void check_empty_test(dn_context *context)
     dn_solver_free(solver);
 }
 
+static void count_notices(void *user, int32_t level, const char *line)
+{
+    *(int *)user += level == DN_LOG_NOTICE && strstr(line, "the context has no device");
+}
+
+/* solver_mode and device_id are a wish that the host may honour; a context without a device
+ * says so once, and computes. */
+static void check_mode(void)
+{
+    static const struct {
+        const char *text;
+        int32_t device;
+    } rows[] = {{FIXED, 0},
+                {FIXED "solver_mode: CPU device_id: 1", 0},
+                {FIXED "solver_mode: GPU", 1},
+                {FIXED "solver_mode: GPU device_id: 2", 3},
+                {FIXED "solver_mode: GPU device_id: -1", 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int notices = 0;
+        dn_context *context = NULL;
+        dn_context_options options = {
+            .struct_size = sizeof options, .log = count_notices, .log_user = &notices};
+        dn_solver_options look = {.struct_size = sizeof look, .wire_only = 1};
+        CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+        dn_solver *wish = make_solver(context, rows[i].text, SMALL_NET, &look);
+        CHECK_INT(dn_solver_device(wish), rows[i].device);
+        CHECK_INT(notices, 0); /* it only looks */
+        dn_solver *solver = make_solver(context, rows[i].text, SMALL_NET, NULL);
+        CHECK_INT(notices, rows[i].device != 0);
+        fill_small(solver);
+        CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+        CHECK_INT(notices, rows[i].device != 0);
+        dn_solver_free(wish);
+        dn_solver_free(solver);
+        dn_context_free(context);
+    }
+    CHECK_INT(dn_solver_device(NULL), 0);
+}
+
 int main(void)
 {
     make_digits(images, labels);
@@ -349,6 +388,8 @@ int main(void)
     check_arguments(context);
     check_empty_test(context);
     dn_context_free(context);
+    SECTION("solver_mode");
+    check_mode();
     SECTION("the context is freed first");
     check_context_freed_first(false);
     check_context_freed_first(true);

@@ -150,7 +150,9 @@ static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
 
 static dn_status unsupported(const Cnn__PoolingParameter *p)
 {
-    DNI_REQUIRE(!p->n_dilation, DN_E_UNSUPPORTED, "dilation of pooling is not supported");
+    for (size_t i = 0; i < p->n_dilation; i++)
+        DNI_REQUIRE(p->dilation[i] == 1, DN_E_UNSUPPORTED,
+                    "dilation of pooling is not supported");
     DNI_REQUIRE(!p->has_axis || p->axis == 1, DN_E_UNSUPPORTED,
                 "axis %d of pooling is not supported, only 1", p->axis);
     return DN_OK;

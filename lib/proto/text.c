@@ -355,6 +355,18 @@ static dn_status read_list(dni_reader *r, ProtobufCMessage *message,
     return st ? st : dni_lexer_next(&r->lexer);
 }
 
+/* The sizes of a pooling window may be lists, for one axis after the other, in forks that pool
+ * along any number of them; they are kept in the lists of another fork. NULL: no such field. */
+static const ProtobufCFieldDescriptor *axes_of(const ProtobufCMessage *message,
+                                               const ProtobufCFieldDescriptor *field)
+{
+    char name[FIELD_NAME];
+    if (message->descriptor != &cnn__pooling_parameter__descriptor)
+        return NULL;
+    snprintf(name, sizeof name, "%s_3d", field->name);
+    return protobuf_c_message_descriptor_get_field_by_name(message->descriptor, name);
+}
+
 /* What stands behind the name of a field. */
 static dn_status read_values(dni_reader *r, ProtobufCMessage *message,
                              const ProtobufCFieldDescriptor *field)
@@ -365,9 +377,11 @@ static dn_status read_values(dni_reader *r, ProtobufCMessage *message,
         return dni_reader_fail(r, "expected ':' after '%s'", field->name);
     if (colon)
         st = dni_lexer_next(&r->lexer);
-    bool many = field->label == PROTOBUF_C_LABEL_REPEATED || devices(message, field);
-    if (!st && dni_lexer_is(&r->lexer, '[') && many)
-        return read_list(r, message, field);
+    if (!st && dni_lexer_is(&r->lexer, '[')) {
+        const ProtobufCFieldDescriptor *axes = axes_of(message, field);
+        if (axes || field->label == PROTOBUF_C_LABEL_REPEATED || devices(message, field))
+            return read_list(r, message, axes ? axes : field);
+    }
     return st ? st : read_value(r, message, field);
 }
 
@@ -378,18 +392,12 @@ static size_t values_of(const ProtobufCMessage *message, const ProtobufCFieldDes
                : 0;
 }
 
-/* A field given once more: the sizes of a pooling window may be, for one axis after the other,
- * in forks that pool along any number of them; they are kept in the lists of another fork. */
+/* A field given once more: the size of a pooling window, which becomes a list. */
 static dn_status read_axis(dni_reader *r, ProtobufCMessage *message,
                            const ProtobufCFieldDescriptor **field)
 {
-    char name[FIELD_NAME];
-    const ProtobufCFieldDescriptor *list = NULL;
+    const ProtobufCFieldDescriptor *list = axes_of(message, *field);
     void *slot;
-    if (message->descriptor == &cnn__pooling_parameter__descriptor) {
-        snprintf(name, sizeof name, "%s_3d", (*field)->name);
-        list = protobuf_c_message_descriptor_get_field_by_name(message->descriptor, name);
-    }
     if (!list)
         return dni_reader_fail(r, "'%s' of %s is given twice", (*field)->name,
                                message->descriptor->short_name);

@@ -356,7 +356,9 @@ class Maps(Images):
             np.testing.assert_array_equal(out['data'], want)
 
     def test_edges(self):
-        net = self.net(source='pairs.txt', kind='ImageLabelmapData')
+        with self.assertLogs('deepnet') as log:
+            net = self.net(source='pairs.txt', kind='ImageLabelmapData')
+        self.assertIn("HED's SigmoidCrossEntropyLoss weighs edges", log.output[0])
         for i in range(5):
             out = net.forward()
             np.testing.assert_array_equal(out['data'][0], planes(self.images[i]))

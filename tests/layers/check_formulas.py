@@ -92,9 +92,10 @@ def time(rng):
             flat, _ = pooled(x.reshape(6, 6, 5, 7), kind, (2, 2), (2, 2), (0, 0))
             close(name, value(made), flat.reshape(2, 3, 6, 3, 4))
         flat, _ = pooled(x.reshape(6, 1, 6, 35), kind, (3, 1), (2, 1), (0, 0))
-        for name, fields in (  # sizes of each axis as three forks spell them
+        for name, fields in (  # sizes of each axis as four forks spell them
                 ('Pooling3D', 'kernel_size: 1 kernel_depth: 3 temporal_stride: 2'),
                 ('Pooling', 'kernel_size: 3 kernel_size: 1 stride: 2 kernel_size: 1 stride: 1 stride: 1'),
+                ('Pooling', 'kernel_size: [ 3, 1, 1 ] stride: [2, 1, 1] pad: [0] dilation: 1'),
                 ('Pooling', 'kernel_size_3d: 3 kernel_size_3d: 1 kernel_size_3d: 1 stride_3d: 2 '
                  'stride_3d: 1 stride_3d: 1')):
             made = one(name, 'pooling_param { pool: %s %s }' % (kind, fields), {'x': x})

@@ -3,8 +3,9 @@
 # The tutorial from nothing to a trained LeNet: installs what is missing, builds deepnet, gets
 # the digits, converts them, trains, tests, and shows what came out. All lands in build/.
 #
-#   examples/mnist/train.sh [--iterations N] [--no-install] [--seed N] [--threads N]
+#   examples/mnist/train.sh [--gpu] [--iterations N] [--no-install] [--seed N] [--threads N]
 #
+# --gpu: builds the CUDA module and trains and tests on the first GPU, or says why it does not.
 # DEEPNET_MNIST_DIR: a folder with MNIST's four IDX files (plain or .gz), instead of a download.
 set -eu
 export LC_ALL=C
@@ -15,16 +16,18 @@ build=$root/build
 work=$build/mnist
 iterations=10000
 install=yes
+gpu=no
 extra=
 
 usage() {
-    echo "usage: $0 [--iterations N] [--no-install] [--seed N] [--threads N]" >&2
+    echo "usage: $0 [--gpu] [--iterations N] [--no-install] [--seed N] [--threads N]" >&2
     exit 2
 }
 while [ $# -gt 0 ]; do
     case $1 in
     --*=*) option=${1%%=*}; value=${1#*=}; shift; set -- "$option" "$value" "$@"; continue ;;
     --no-install) install=no ;;
+    --gpu) gpu=yes ;;
     --iterations | --seed | --threads)
         [ $# -gt 1 ] || usage
         case $2 in '' | *[!0-9]*) usage ;; esac
@@ -50,6 +53,23 @@ say "building deepnet in $build"
 ninja -C "$build" bindings/cli/deepnet
 deepnet=$build/bindings/cli/deepnet
 mkdir -p "$work/idx"
+
+backends=
+if [ $gpu = yes ]; then
+    module=kernels/cuda/deepnet-cuda.so
+    say "building the CUDA module"
+    echo 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }' \
+        >"$work/probe.prototxt"
+    if ! ninja -C "$build" -t query $module >/dev/null 2>&1; then
+        echo "no GPU: this build has no CUDA module (it needs nvcc); the CPU trains"
+    elif ! { ninja -C "$build" $module &&
+        why=$("$deepnet" info --gpu=0 --backends="$build/$module,cpu,ref" \
+            "$work/probe.prototxt" 2>&1 >/dev/null); }; then
+        echo "no GPU: ${why:-the CUDA module was not built}; the CPU trains"
+    else
+        backends=$build/$module,cpu,ref
+    fi
+fi
 
 # ---- the digits -----------------------------------------------------------------
 
@@ -135,12 +155,13 @@ cp "$here/lenet_train_test.prototxt" "$here/lenet_solver.prototxt" "$work/"
 cd "$build"
 say "training LeNet for $iterations iterations"
 "$deepnet" train --solver=mnist/lenet_solver.prototxt --iterations="$iterations" \
-    --log=mnist/train.jsonl $extra
+    --log=mnist/train.jsonl $extra ${backends:+--gpu=0 "--backends=$backends"}
 
 weights=mnist/lenet_iter_$iterations.caffemodel
 say "testing $weights on the 10,000 test images ($labels)"
 "$deepnet" test --model=mnist/lenet_train_test.prototxt --weights="$weights" --iterations=100 \
-    --confusion --labels="$here/$labels.txt" --log=mnist/test.json --quiet >mnist/test.txt
+    --confusion --labels="$here/$labels.txt" --log=mnist/test.json --quiet \
+    ${backends:+--gpu=0 "--backends=$backends"} >mnist/test.txt
 cat mnist/test.txt
 
 say "loss and accuracy"

@@ -234,13 +234,33 @@ def mask_pooling(rng):
 
 @case
 def norms(rng):
-    """GRN has one norm for each position, Normalization one for each item."""
+    """GRN has one norm for each position, Normalization and L2Normalize one for each item."""
     x = rng.normal(0, 1, (2, 3, 4, 5))
     for kind, axes, eps in (("type: 'GRN' grn_param { bias: 0.25 }", 1, 0.25),
                             ("type: 'GRN'", 1, 1), ("type: 'Normalization'", (1, 2, 3), 0)):
         made = net("layer { name: 'l' bottom: 'x' top: 'y' %s }" % kind, {'x': x})
         made.forward()
         close(kind, made.blobs['y'].data, x / np.sqrt(eps + (x ** 2).sum(axes, keepdims=True)))
+    x[1] *= 1e-4
+    made, dy = net("layer { name: 'l' type: 'L2Normalize' bottom: 'x' top: 'y' }", {'x': x}), x + 1
+    made.forward()
+    norm = np.sqrt(1e-7 + (x ** 2).sum((1, 2, 3), keepdims=True))
+    close('L2Normalize', made.blobs['y'].data, x / norm)
+    made.backward(y=dy)
+    dx = (dy - x / norm * (x / norm * dy).sum((1, 2, 3), keepdims=True)) / norm
+    for i in range(2):
+        close('gradient of L2Normalize', made.blobs['x'].diff[i], dx[i])
+
+
+@case
+def signed_sqrt(rng):
+    x, dy = np.append(rng.normal(0, 1, 58), [0, 1e-6]).reshape(3, 4, 5), rng.normal(0, 1, (3, 4, 5))
+    y = np.sign(x) * np.sqrt(np.abs(x))
+    made = net("layer { name: 'l' type: 'SignedSqrt' bottom: 'x' top: 'y' }", {'x': x})
+    made.forward()
+    close('top', made.blobs['y'].data, y)
+    made.backward(y=dy)
+    close('gradient', made.blobs['x'].diff, dy / (2 * np.abs(y) + 0.06))
 
 
 @case

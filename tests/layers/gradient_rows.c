@@ -634,6 +634,8 @@ const gradient_row gradient_rows[] = {
     {"DepthwiseConv", X4 L("DepthwiseConv", XY "convolution_param { num_output: 3 kernel_size: "
                                                "3 group: 3 }"), 0},
     {"Normalization", X4 L("Normalization", XY), 0},
+    {"L2Normalize", X4 L("L2Normalize", XY), 0},
+    {"SignedSqrt", X4 L("SignedSqrt", XY), ROW_RULE},
     {"GRN", X4 L("GRN", XY "grn_param { bias: 0.5 }"), 0},
     {"GRN", X4 L("GRN", XY), 0},
     {"Pooling", X4 L("Pooling", XY "pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 "

@@ -266,6 +266,8 @@ static const struct refusal {
      DN_E_UNSUPPORTED, "unpooling other than MAX by a mask to a given size"},
     {X4 L("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad_t: 1 }"),
      DN_E_UNSUPPORTED, "STOCHASTIC pooling takes no pad"},
+    {X4 "layer { name: 'l' type: 'L2Normalize' bottom: 'x' top: 'x' }", DN_E_NET, "in place"},
+    {X4 "layer { name: 'l' type: 'SignedSqrt' bottom: 'x' top: 'x' }", DN_E_NET, "in place"},
     {X4 L("DenseCRF", ""), DN_E_NET, "at least 2 bottoms"},
     {X4 DENSE_CRF("", "pos_w: 1"), DN_E_NET, "a pos_w needs a pos_xy_std"},
     {X4 DENSE_CRF("bottom: 'x'", "pos_w: 1 pos_xy_std: 1"), DN_E_NET, "an image a bi_w"},

@@ -154,8 +154,13 @@ def train_sh_takes_digits_from_a_folder_and_runs_twice():
     before = files_of(root)
     for suffix in ('.gz', ''):
         where = digits(make('idx' + suffix), suffix=suffix)
-        out = train(root, '--iterations', '30', DEEPNET_MNIST_DIR=where)
+        out = train(root, '--gpu', '--iterations', '30', DEEPNET_MNIST_DIR=where)
         expect('done: accuracy 0.' in out and '(digits)' in out, out)
+        expect(re.search(r'^no GPU: .*deepnet-cuda\.so.*; the CPU trains$' if suffix == '' else
+                         'no GPU: this build has no CUDA module', out, re.M), out)
+        write('no module', root, 'build', 'kernels', 'cuda', 'deepnet-cuda.so')
+        write('rule have\n  command = true\nbuild bindings/cli/deepnet: phony\n'
+              'build kernels/cuda/deepnet-cuda.so: phony\n', root, 'build', 'build.ninja')
         for word in ('train.jsonl', 'plot.svg', 'lenet_iter_30.caffemodel', 'converting to',
                      'training LeNet for 30 iterations', 'true  ', 'loss and accuracy'):
             expect(word in out, f'{word} in\n{out}')

@@ -3,9 +3,9 @@
  * accuracy_param: top_k (1), axis (1: of the classes), ignore_label (none).
  * bottoms: scores (any shape), labels (one for each position outside the axis); tops: one
  * number; the accuracy of each class (length of the axis). No gradient. */
-#include "layers/layer.h"
+#include "layers/accuracy.h"
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_accuracy_shape(dni_layer *layer)
 {
     const Cnn__AccuracyParameter *p = layer->own;
     const dni_shape *x = &layer->bottom[0];
@@ -33,7 +33,7 @@ static dn_status shape(dni_layer *layer)
     return DN_OK;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_accuracy_forward(dni_layer *layer, dni_builder *b)
 {
     dni_emit(b, DN_OP_ACCURACY, layer->state, DNI_TENSORS(b->x[0], b->x[1]),
              DNI_TENSORS(b->y[0], b->num_y > 1 ? b->y[1] : DNI_NONE));
@@ -42,12 +42,6 @@ static void forward(dni_layer *layer, dni_builder *b)
 const dni_layer_class dni_layer_accuracy = {
     .type = "Accuracy",
     .own = DNI_OWN(accuracy_param),
-    .bottoms_min = 2,
-    .bottoms_max = 2,
-    .tops_min = 1,
     .tops_max = 2,
-    .no_gradient = 3,
-    .state_size = sizeof(dn_args_accuracy),
-    .shape = shape,
-    .forward = forward,
+    DNI_ACCURACY_CLASS,
 };

@@ -96,6 +96,10 @@ static const gradient_row others[] = {
      L("DummyData", "top: 'y' dummy_data_param { shape { dim: 2 dim: 3 } "
                     "data_filler { type: 'gaussian' } }"),
      0},
+    {"EltwiseAccuracy",
+     IN("x", "dim: 2 dim: 3 dim: 2 dim: 2") IN("t", "dim: 2 dim: 1 dim: 2 dim: 2")
+         L("EltwiseAccuracy", "bottom: 'x' bottom: 't' top: 'y'"),
+     0},
     {"EvalDetection",
      IN("x", "dim: 2 dim: 126") IN("t", "dim: 2 dim: 63")
          L("EvalDetection", "bottom: 'x' bottom: 't' top: 'y' "

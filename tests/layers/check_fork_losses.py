@@ -205,6 +205,24 @@ def focal_loss(rng):
 
 
 @case
+def eltwise_accuracy(rng):
+    """DeconvNet's, in the older language, too."""
+    x, t = rng.normal(0, 1, (2, 4, 5, 6)), rng.randint(0, 4, (2, 1, 5, 6)).astype('f8')
+    t[rng.uniform(0, 1, t.shape) < 0.2] = 255
+    best = np.argsort(-x, 1)
+    inputs = ''.join("input: '%s' input_shape { %s } " % (name, ' '.join('dim: %d' % d for d in v.shape))
+                     for name, v in (('x', x), ('t', t)))
+    for text in "layer { type: 'EltwiseAccuracy' %s }", "layers { type: ELTWISE_ACCURACY %s }":
+        for k in 1, 2:
+            made = deepnet.Net(None, deepnet.TEST, text=inputs + text % (
+                "name: 'l' bottom: 'x' bottom: 't' top: 'y' eltwise_accuracy_param { top_k: %d "
+                "ignore_label: 255 }" % k))
+            made.blobs['x'].data[...], made.blobs['t'].data[...] = x, t
+            made.forward()
+            close(text, made.blobs['y'].data, (best[:, :k] == t).any(1)[t[:, 0] != 255].mean())
+
+
+@case
 def weighted_euclidean_loss(rng):
     a, b, w = rng.normal(0, 1, (3, 4, 3, 2))
     made = net("layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'a' bottom: 'b' bottom: 'w' "

@@ -688,7 +688,7 @@ const char *const no_gradient_types[] = {
     "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
     "ContinuationIndicator", "Data", "DenseCRF", "DenseImageData",
     "DetectNetTransformation",
-    "DetectionEvaluate", "DetectionOutput", "Downsample", "DummyData", "EvalDetection",
+    "DetectionEvaluate", "DetectionOutput", "Downsample", "DummyData", "EltwiseAccuracy", "EvalDetection",
     "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",
     "LabelsequenceAccuracy", "LaneData", "MatWrite", "MemoryData", "PriorBox",
     "PriorBoxClustered", "Proposal", "Python", "SegAccuracy", "SegmentationEvaluate",

@@ -43,6 +43,7 @@ typedef struct dni_net_state {
     const char *const *stages;
     size_t num_stages;
     int32_t rank, ranks; /* of a solver that trains with others; ranks 0: alone */
+    const int64_t *iteration; /* the present one of the solver; NULL: none */
 } dni_net_state;
 
 /* Caffe's refusal of a layer with rules of both kinds. */

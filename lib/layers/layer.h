@@ -104,6 +104,7 @@ struct dni_layer {
     uint64_t stream;     /* of its random numbers; use stream, stream + 1, ... up to + 15 */
     uint64_t seed;       /* of the net */
     int32_t rank, ranks; /* records rank, rank + ranks, ... are this net's; ranks >= 1 */
+    const int64_t *iteration; /* of the solver that trains the net; NULL: none */
     void *state;
 };
 

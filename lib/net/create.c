@@ -303,6 +303,7 @@ dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *
     o.dtype = net->dtype;
     dn_net *origin = net->origin ? net->origin : net;
     dni_net_state state = net->state;
+    state.iteration = NULL; /* it may outlive the solver */
     if (o.phase)
         state.phase = o.phase;
     st = create(&made, net->context, NULL, origin, &state, &o, net->seed);

@@ -263,6 +263,7 @@ static dn_status wire_layer(dn_net *net, dni_net_layer *l, const dni_node *node,
                            .num_tops = node->num_tops,
                            .seed = net->seed,
                            .rank = net->state.rank,
+                           .iteration = net->state.iteration,
                            .ranks = net->state.ranks > 1 ? net->state.ranks : 1};
     l->layer.stream = stream_of(l->layer.name);
     dn_status st = find_class(net, l, param->type, &cls);

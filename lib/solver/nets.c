@@ -108,6 +108,7 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
         if (phase == DN_PHASE_TRAIN) {
             state.rank = s->options.rank;
             state.ranks = s->options.num_ranks;
+            state.iteration = &s->iteration;
         }
         dn_net_options options = {.struct_size = sizeof options,
                                   .wire_only = s->options.wire_only,

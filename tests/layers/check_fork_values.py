@@ -4,6 +4,7 @@
 their definitions, and where the gradient is a rule of their own, against that rule:
 normalisation, activations, moves, recurrence."""
 import sys
+import tempfile
 
 import numpy as np
 
@@ -250,6 +251,75 @@ def norms(rng):
     dx = (dy - x / norm * (x / norm * dy).sum((1, 2, 3), keepdims=True)) / norm
     for i in range(2):
         close('gradient of L2Normalize', made.blobs['x'].diff[i], dx[i])
+
+
+@case
+def rrelu(rng):
+    x, dy = rng.normal(0, 1, (2, 40, 50))
+    below, by_name = x < 0, {'lb: 3 ub: 8': 5 / np.log(8 / 3),
+                             'negative_slope_lower: 3 negative_slope_upper: 8': 5.5}
+    for text, mean in by_name.items():
+        layer = "layer { name: 'l' type: 'RReLU' bottom: 'x' top: 'y' rrelu_param { %s } }" % text
+        made, drawn = net(layer, {'x': x}, deepnet.TEST), []
+        made.forward()
+        close(text, made.blobs['y'].data, np.where(below, x / mean, x))
+        made = net(layer, {'x': x})
+        for _ in range(2):
+            made.forward()
+            y = made.blobs['y'].data.astype('f8')
+            close('above 0', y[~below], x[~below])
+            drawn.append((x[below] / y[below]))
+            assert 2.999 < drawn[-1].min() < 3.1 and 7.9 < drawn[-1].max() < 8.001, drawn[-1]
+            assert abs(drawn[-1].mean() - 5.5) < 0.2 and abs(drawn[-1].std() - 5 / 12 ** 0.5) < 0.1
+            made.backward(y=dy)
+            close('gradient', made.blobs['x'].diff, np.where(below, dy * y / x, dy))
+        assert (np.abs(drawn[0] - drawn[1]) > 0.01).mean() > 0.9
+    assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 0.2
+
+
+SCALED = """name: 'scaled' layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 3 dim: 4 } } }
+layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'ip' inner_product_param { num_output: 2
+  weight_filler { type: 'gaussian' } } }
+layer { name: 'l' type: 'GradientScaler' bottom: 'ip' top: 'y' gradient_scaler_param { lower_bound: 0.25
+  upper_bound: 2 alpha: 3 max_iter: 4 } }
+layer { name: 'loss' type: 'EuclideanLoss' bottom: 'y' bottom: 'x2' top: 'loss' }"""
+
+
+@case
+def gradient_scaler(rng):
+    """By the iteration of the solver, however many passes it has; without one the factor is -1."""
+    x, dy = rng.normal(0, 1, (2, 3, 4))
+    made = net("layer { name: 'l' type: 'GradientScaler' bottom: 'x' top: 'y' }", {'x': x})
+    for _ in range(2):
+        made.forward()
+        close('top', made.blobs['y'].data, x)
+        made.backward(y=dy)
+        close('gradient', made.blobs['x'].diff, -dy)
+    solvers = [deepnet.Solver(
+        text="base_lr: 0 lr_policy: 'fixed' iter_size: %d snapshot_prefix: 'scaled'" % size,
+        net_text=SCALED.replace("dim: 4 } } }", "dim: 4 } } } layer { name: 'x2' type: 'Input' "
+                                "top: 'x2' input_param { shape { dim: 3 dim: 2 } } }", 1),
+        manual_snapshots=True, max_iter=9) for size in (1, 2, 1)]
+    for solver in solvers:
+        solver.net.blobs['x'].data[...] = x
+
+    def look(solver, iteration):
+        solver.step(1)
+        factor = 0.25 + 1.75 * (2 / (1 + np.exp(-3 * min(iteration / 4, 1))) - 1)
+        close('top', solver.net.blobs['y'].data, solver.net.blobs['ip'].data)
+        close('iteration %d' % iteration, solver.net.blobs['ip'].diff,
+              -factor * solver.net.blobs['y'].diff)
+
+    for i in range(3):
+        look(solvers[0], i)
+        look(solvers[1], i)
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + '/scaled'
+        solvers[0].snapshot(path)
+        solvers[2].restore(path + '.solverstate')
+    for i in range(3, 7):
+        for solver in solvers:
+            look(solver, i)
 
 
 @case

@@ -91,6 +91,13 @@ const gradient_row gradient_rows[] = {
     {"SeLu", X4 L("SeLu", XY), 0},
     {"PReLU", X4 L("PReLU", XY), 0},
     {"PReLU", IN_PLACE("PReLU", "prelu_param { channel_shared: true }"), 0},
+    {"RReLU", X4 L("RReLU", XY "rrelu_param { lb: 3 ub: 8 }"), 0},
+    {"RReLU", IN_PLACE("RReLU", "rrelu_param { lb: 0.5 ub: 2 }"), 0},
+    {"RReLU", IN_PLACE("RReLU", "rrelu_param { lb: 3 ub: 8 }"), ROW_TEST},
+    {"RReLU", X4 L("RReLU", XY "rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 }"),
+     ROW_TEST},
+    {"GradientScaler", X4 L("GradientScaler", XY), ROW_RULE},
+    {"GradientScaler", IN_PLACE("GradientScaler", "gradient_scaler_param { alpha: 3 }"), ROW_RULE},
     {"SpatialDropout",
      IN("x", "dim: 3 dim: 4 dim: 2 dim: 3")
      L("SpatialDropout", "bottom: 'x' top: 'y' spatial_dropout_param { dropout_ratio: 0.3 }"), 0},

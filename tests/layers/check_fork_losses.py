@@ -223,6 +223,23 @@ def eltwise_accuracy(rng):
 
 
 @case
+def sigmoid_loss_with_weights(rng):
+    """MNC: the mean by weights, or their sum where the weights add up to nothing."""
+    x, t = rng.normal(0, 3, (3, 4, 5)), rng.randint(0, 2, (3, 4, 5)) * 0.9
+    w = rng.uniform(0, 2, (3, 4, 5))
+    w[1], x[2, 0, 0] = 0, 100
+    made = net("layer { name: 'l' type: 'SigmoidCrossEntropyLoss' bottom: 'x' bottom: 't' "
+               "bottom: 'w' top: 'y' loss_weight: 3 }", {'x': x, 't': t, 'w': w})
+    for w, z in ((w, w.sum()), (w * 0, 1), (w - w.mean() - 1, 1)):
+        made.blobs['w'].data[...] = w
+        made.forward()
+        terms = np.maximum(x, 0) - x * t + np.log1p(np.exp(-abs(x)))
+        close('loss', made.blobs['y'].data, (w * terms).sum() / z)
+        made.backward()
+        close('gradient', made.blobs['x'].diff, 3 * w * (1 / (1 + np.exp(-x)) - t) / z)
+
+
+@case
 def weighted_euclidean_loss(rng):
     a, b, w = rng.normal(0, 1, (3, 4, 3, 2))
     made = net("layer { name: 'l' type: 'WeightedEuclideanLoss' bottom: 'a' bottom: 'b' bottom: 'w' "

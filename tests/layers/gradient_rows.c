@@ -427,6 +427,11 @@ const gradient_row gradient_rows[] = {
     {"HingeLoss",
      X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
                                           "hinge_loss_param { norm: L2 }"),
+    {"SigmoidCrossEntropyLoss",
+     X2 IN("t2", "dim: 3 dim: 4") IN("w", "dim: 12")
+         L("SigmoidCrossEntropyLoss",
+           "bottom: 'x' bottom: 't2' bottom: 'w' top: 'y' loss_weight: 2"),
+     0},
      0},
     {"MultinomialLogisticLoss",
      IN("p", "dim: 3 dim: 4") IN("t4", "dim: 3")

@@ -204,6 +204,12 @@ static const struct refusal {
                                               "'t' top: 'y' loss_param { class_weighting: 1 "
                                               "weight_by_label_freqs: true } }",
      DN_E_UNSUPPORTED, "weight_by_label_freqs is for SoftmaxWithLoss"},
+    {X4 L("SigmoidCrossEntropyLoss",
+          "bottom: 'x' bottom: 'x' loss_param { normalization: FULL }"),
+     DN_E_UNSUPPORTED, "there is no loss_param beside weights"},
+    {X4 LABELS("dim: 2") "layer { name: 's' type: 'SigmoidCrossEntropyLoss' bottom: 'x' "
+                         "bottom: 'x' bottom: 't' top: 'y' }",
+     DN_E_SHAPE, "bottom 2 has"},
     {X4 LABELS("dim: 2") "layer { name: 's' type: 'Accuracy' bottom: 'x' bottom: 't' top: 'y' "
                          "accuracy_param { top_k: 4 } }",
      DN_E_NET, "top_k"},

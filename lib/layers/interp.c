@@ -48,7 +48,9 @@ dn_status dni_interp_size(const dni_layer *layer, int64_t size[2])
 static double weight(const dni_interp_rule *r, double at, int64_t from, int64_t k)
 {
     double x = fabs(at - (double)k) / r->width;
-    if (r->kernel == DNI_TRIANGLE || r->kernel == DNI_TENT)
+    if (r->kernel == DNI_CUT && at > (double)from - 0.5)
+        return 0;
+    if (r->kernel != DNI_CUBIC && r->kernel != DNI_NEAREST)
         return x < 1 ? 1 - x : 0;
     if (r->kernel == DNI_CUBIC)
         return x <= 1  ? x * x * (1.5 * x - 2.5) + 1

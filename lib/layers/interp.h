@@ -11,8 +11,9 @@ typedef struct dni_interp {
     void *R, *C;                /* (P, H), (Q, W), of the net's type */
 } dni_interp;
 
-/* TENT: a triangle of which what lies outside of x is lost. */
-enum { DNI_TRIANGLE, DNI_CUBIC, DNI_NEAREST, DNI_TENT };
+/* TENT: a triangle of which what lies outside of x is lost; CUT: one that is 0 where its middle
+ * is more than half an element beyond the last. */
+enum { DNI_TRIANGLE, DNI_CUBIC, DNI_NEAREST, DNI_TENT, DNI_CUT };
 
 /* Row i of the weights has its middle at i step + shift; each but TENT's is
  * divided by their sum. */

@@ -126,6 +126,31 @@ def resize(rng):
 
 
 @case
+def mask_resize(rng):
+    """The last pixels go on for half a pixel, then there is black."""
+    x = rng.normal(1, 1, (2, 3, 5, 6))
+    for P, Q in ((3, 4), (8, 9), (5, 6), (1, 2), (24, 7), (10, 31)):
+        made = net("layer { name: 'l' type: 'MaskResize' bottom: 'x' top: 'y' mask_resize_param "
+                   "{ output_height: %d output_width: %d } }" % (P, Q), {'x': x})
+        made.forward()
+        rows, columns = np.zeros((P, 5)), np.zeros((Q, 6))
+        for m in (rows, columns):
+            to, size = m.shape
+            for i in range(to):
+                at = i * size / to
+                a = min(int(at), size - 1)
+                b = min(a + 1, size - 1)
+                if at <= size - 0.5:
+                    m[i, a] += 1 - (at - a if b > a else 0)
+                    m[i, b] += at - a if b > a else 0
+        close('%d, %d' % (P, Q), made.blobs['y'].data, rows @ x @ columns.T)
+        dy = rng.normal(0, 1, (2, 3, P, Q))
+        made.blobs['y'].diff[...] = dy
+        made.backward()
+        close('gradient', made.blobs['x'].diff, rows.T @ dy @ columns)
+
+
+@case
 def padding(rng):
     x = rng.normal(0, 1, (2, 3, 5, 6))
     for text, up, left, value in (

@@ -687,6 +687,8 @@ const gradient_row gradient_rows[] = {
                               "out_width_scale: 2 }"), 0},
     {"WeightedEuclideanLoss", X4 IN("xt", "dim: 2 dim: 3 dim: 4 dim: 5") IN("xw", "dim: 2 dim: 60")
      L("WeightedEuclideanLoss", "bottom: 'x' bottom: 'xt' bottom: 'xw' top: 'y' loss_weight: 3"),
+    {"MaskResize", X4 L("MaskResize", XY "mask_resize_param { output_height: 11 "
+                                      "output_width: 3 }"), 0},
      0},
     {"Lstm", IN("x", "dim: 6 dim: 3") IN("c", "dim: 6 dim: 1")
      L("Lstm", "bottom: 'x' bottom: 'c' top: 'y' lstm_param { num_output: 2 weight_filler { type: "

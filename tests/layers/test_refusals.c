@@ -332,6 +332,9 @@ static const struct refusal {
                     "out_width_scale: nan }"),
      DN_E_SHAPE, "height or width is not given, or not above 0"},
     {X4 L("Resize", "resize_param { resize_ratio: 2 }"), DN_E_UNSUPPORTED, "resize_ratio"},
+    {X4 L("MaskResize", ""), DN_E_SHAPE, "height or width is not given, or not above 0"},
+    {X4 L("MaskResize", "mask_resize_param { output_height: 4294967295 output_width: 9 }"),
+     DN_E_SHAPE, "takes too many weights"},
     {X4 L("Resize", "resize_param { height: 2 width: 2 interp_mode: NEAREST }"),
      DN_E_UNSUPPORTED, "alone"},
     {X4

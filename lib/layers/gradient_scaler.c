@@ -2,8 +2,8 @@
  * GradientScaler (Ganin and Lempitsky, 2015: the reversal layer of domain adaptation): y = x.
  * gradient_scaler_param: lower_bound (0), upper_bound (1), alpha (10), max_iter (1).
  * bottom: any shape; top: the same; in place allowed.
- * Gradient: dx = -c dy, c = l + (u - l) (2 / (1 + exp(-alpha p)) - 1), p = iteration / max_iter,
- * at most 1, of the solver that trains the net; without one c = 1. */
+ * Gradient: dx = -c dy, c = l + (u - l) (2 / (1 + exp(-alpha p)) - 1), p = iteration /
+ * max_iter, at most 1, of the solver that trains the net; without one c = 1. */
 #include <math.h>
 
 #include "layers/counted.h"

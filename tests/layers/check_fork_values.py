@@ -320,6 +320,11 @@ def gradient_scaler(rng):
     for i in range(3, 7):
         for solver in solvers:
             look(solver, i)
+    shared = solvers[0].net.shared()
+    shared.blobs['x'].data[...] = x
+    shared.forward()
+    shared.backward()
+    close('shared', shared.blobs['ip'].diff, -shared.blobs['y'].diff)
 
 
 @case

@@ -274,13 +274,13 @@ static const struct refusal {
      DN_E_UNSUPPORTED, "STOCHASTIC pooling takes no pad"},
     {X4 "layer { name: 'l' type: 'L2Normalize' bottom: 'x' top: 'x' }", DN_E_NET, "in place"},
     {X4 "layer { name: 'l' type: 'SignedSqrt' bottom: 'x' top: 'x' }", DN_E_NET, "in place"},
-    {X4 LABELS("dim: 2 dim: 1 dim: 4 dim: 5")
-     "layer { name: 'l' type: 'EltwiseAccuracy' bottom: 'x' bottom: 't' top: 'y' "
-     "eltwise_accuracy_param { top_k: 4 } }",
+    {X4 LABELS("dim: 2 dim: 1 dim: 4 dim: 5") "layer { name: 'l' type: 'EltwiseAccuracy' "
+                                              "bottom: 'x' bottom: 't' top: 'y' "
+                                              "eltwise_accuracy_param { top_k: 4 } }",
      DN_E_NET, "top_k is 4, the classes are 3"},
-    {X4 LABELS("dim: 2 dim: 1 dim: 4 dim: 5")
-     "layer { name: 'l' type: 'EltwiseAccuracy' bottom: 'x' bottom: 't' top: 'y' "
-     "eltwise_accuracy_param { use_label: 1 } }",
+    {X4 LABELS("dim: 2 dim: 1 dim: 4 dim: 5") "layer { name: 'l' type: 'EltwiseAccuracy' "
+                                              "bottom: 'x' bottom: 't' top: 'y' "
+                                              "eltwise_accuracy_param { use_label: 1 } }",
      DN_E_UNSUPPORTED, "unknown field 'use_label'"},
     {X4 L("RReLU", ""), DN_E_NET, "needs lb and ub, or"},
     {X4 L("RReLU", "rrelu_param { lb: 3 negative_slope_upper: 8 }"), DN_E_NET,

@@ -18,19 +18,38 @@ dn_status dni_roi_shape(dni_layer *layer)
     return DN_OK;
 }
 
+/* Corners a, c of the regions are made a - pad (c - a + 1) and c + pad (c - a + 1). */
+static dni_tensor widened(const dni_roi *s, dni_builder *b)
+{
+    int64_t R = dni_tensor_shape(b, b->x[1])->dim[0], pairs[2] = {R, 2};
+    dni_tensor out = dni_temp_like(b, b->x[1]), a = dni_temp(b, b->dtype, 2, pairs);
+    dni_tensor c = dni_temp_like(b, a), size = dni_temp_like(b, a);
+    dni_emit_rows(b, R, 2, 5, 1, 2, 0, b->x[1], a);
+    dni_emit_rows(b, R, 2, 5, 3, 2, 0, b->x[1], c);
+    dni_emit_sum2(b, 1, c, -1, a, size);
+    dni_emit_unary(b, DN_FN_AFFINE, 1, 1, 0, size, size);
+    dni_emit_sum2(b, 1, a, -s->pad, size, a);
+    dni_emit_sum2(b, 1, c, s->pad, size, c);
+    dni_emit_copy(b, b->x[1], out);
+    dni_emit_rows(b, R, 2, 2, 0, 5, 1, a, out);
+    dni_emit_rows(b, R, 2, 2, 0, 5, 3, c, out);
+    return out;
+}
+
 void dni_roi_forward(dni_layer *layer, dni_builder *b)
 {
     dni_roi *s = layer->state;
     const dni_shape *y = &layer->top[0];
     bool masked = s->args.method == DN_ROI_MAX && layer->propagate[0];
     s->mask = masked ? dni_temp(b, DN_I32, y->axes, y->dim) : DNI_NONE;
-    dni_emit(b, DN_OP_ROI_POOL, &s->args, DNI_TENSORS(b->x[0], b->x[1]),
+    s->regions = s->pad != 0 ? widened(s, b) : b->x[1];
+    dni_emit(b, DN_OP_ROI_POOL, &s->args, DNI_TENSORS(b->x[0], s->regions),
              DNI_TENSORS(b->y[0], s->mask));
 }
 
 void dni_roi_backward(dni_layer *layer, dni_builder *b)
 {
     dni_roi *s = layer->state;
-    dni_emit(b, DN_OP_ROI_POOL_BWD, &s->args, DNI_TENSORS(b->dy[0], b->x[1], s->mask),
+    dni_emit(b, DN_OP_ROI_POOL_BWD, &s->args, DNI_TENSORS(b->dy[0], s->regions, s->mask),
              DNI_TENSORS(b->dx[0]));
 }

@@ -8,8 +8,9 @@
 
 typedef struct dni_roi {
     dn_args_roi args;
-    int64_t K, P, Q; /* of top (R, K, P, Q); K 0: the map's channels. Set by setup */
-    dni_tensor mask; /* of MAX, where there is a gradient; while lowering */
+    int64_t K, P, Q;          /* of top (R, K, P, Q); K 0: the map's channels. Set by setup */
+    double pad;               /* share of its size that a region is widened by on each side */
+    dni_tensor regions, mask; /* mask: of MAX, where there is a gradient; while lowering */
 } dni_roi;
 
 dn_status dni_roi_shape(dni_layer *layer);

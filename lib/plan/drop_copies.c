@@ -22,6 +22,8 @@ static bool can_share(const dni_program *p, size_t at, dni_tensor x, dni_tensor 
         return false;
     if (from->keep && to->keep)
         return false;
+    if (input && dni_next_write(p, y, at + 1, p->num_ops) < p->num_ops)
+        return false; /* a part of it, or a sum: the host would find it in its input */
     if (dni_last_write(p, y, at) != SIZE_MAX || dni_next_read(p, y, 0, at) != at)
         return false; /* y had another value before */
     return stays_true(p, at, x, y) && stays_true(p, at, y, x);

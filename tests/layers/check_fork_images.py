@@ -217,22 +217,37 @@ def regions_of(rng, R, items, H, W, stride):
 
 @case
 def roi_pooling(rng):
-    x, regions = rng.normal(0, 1, (2, 3, 9, 11)), regions_of(rng, 7, 2, 9, 11, 8)
-    made = net("layer { name: 'l' type: 'ROIPooling' bottom: 'x' bottom: 'r' top: 'y' "
-               "roi_pooling_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.125 } }",
-               {'x': x, 'r': regions}, force=False)
-    made.forward()
-    want = np.zeros((7, 3, 3, 4))
-    for r, (n, x0, y0, x1, y1) in enumerate(regions.astype('f4')):
-        x0, y0, x1, y1 = np.floor(np.array([x0, y0, x1, y1]) * 0.125 + 0.5).astype(int)
-        h, w = max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1)
-        for i in range(3):
-            for j in range(4):
-                rows = slice(max(y0 + i * h // 3, 0), max(y0 - (-(i + 1) * h // 3), 0))
-                columns = slice(max(x0 + j * w // 4, 0), max(x0 - (-(j + 1) * w // 4), 0))
-                window = x[int(n), :, rows, columns]
-                want[r, :, i, j] = window.max((1, 2)) if window.size else 0
-    close('top', made.blobs['y'].data, want)
+    """pad_ratio is MS-CNN's."""
+    x = rng.normal(0, 1, (2, 3, 9, 11))
+    for stride, pad in ((8, 0), (8, 0.25), (1, 0.4)):
+        text = 'pad_ratio: %r' % pad if pad else ''
+        regions = regions_of(rng, 7, 2, 9, 11, stride)
+        made = net("layer { name: 'l' type: 'ROIPooling' bottom: 'x' bottom: 'r' top: 'y' "
+                   "roi_pooling_param { pooled_h: 3 pooled_w: 4 spatial_scale: %f %s } }" % (
+                       1 / stride, text), {'x': x, 'r': regions}, force=pad > 0)
+        made.forward()
+        dy, dx = rng.normal(0, 1, (7, 3, 3, 4)), np.zeros(x.shape)
+        want = np.zeros((7, 3, 3, 4))
+        for r, (n, x0, y0, x1, y1) in enumerate(regions.astype('f4')):
+            u, v = (x1 - x0 + 1) * pad, (y1 - y0 + 1) * pad
+            corners = np.array([x0 - u, y0 - v, x1 + u, y1 + v]) / stride
+            x0, y0, x1, y1 = np.floor(corners + 0.5).astype(int)
+            h, w = max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1)
+            for i in range(3):
+                for j in range(4):
+                    rows = slice(max(y0 + i * h // 3, 0), max(y0 - (-(i + 1) * h // 3), 0))
+                    columns = slice(max(x0 + j * w // 4, 0), max(x0 - (-(j + 1) * w // 4), 0))
+                    window = x[int(n), :, rows, columns]
+                    if not window.size:
+                        continue
+                    want[r, :, i, j] = window.max((1, 2))
+                    dx[int(n), :, rows, columns] += ((window == want[r, :, i, j, None, None]) *
+                                                     dy[r, :, i, j, None, None])
+        close('top ' + text, made.blobs['y'].data, want)
+        if pad:
+            made.blobs['y'].diff[...] = dy
+            made.backward()
+            close('gradient', made.blobs['x'].diff, dx)
 
 
 @case

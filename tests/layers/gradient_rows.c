@@ -217,6 +217,10 @@ const gradient_row gradient_rows[] = {
      X4 IN("t2", "dim: 6 dim: 5")
      L("ROIPooling", "bottom: 'x' bottom: 't2' top: 'y' roi_pooling_param { pooled_h: 2 "
                      "pooled_w: 3 spatial_scale: 2.5 }"), 0},
+    {"ROIPooling",
+     X4 IN("t2", "dim: 6 dim: 5")
+     L("ROIPooling", "bottom: 'x' bottom: 't2' top: 'y' roi_pooling_param { pooled_h: 2 "
+                     "pooled_w: 3 spatial_scale: 0.9 pad_ratio: 0.6 }"), 0},
     {"PSROIPooling",
      IN("x", "dim: 2 dim: 8 dim: 4 dim: 5") IN("t2", "dim: 6 dim: 5")
      L("PSROIPooling", "bottom: 'x' bottom: 't2' top: 'y' psroi_pooling_param { output_dim: 2 "
@@ -423,15 +427,15 @@ const gradient_row gradient_rows[] = {
          L("SigmoidCrossEntropyLoss", "bottom: 'x' bottom: 't2' top: 'y' "
                                       "loss_param { ignore_label: 1 normalization: VALID }"),
      0},
-    {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y'"), 0},
-    {"HingeLoss",
-     X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
-                                          "hinge_loss_param { norm: L2 }"),
     {"SigmoidCrossEntropyLoss",
      X2 IN("t2", "dim: 3 dim: 4") IN("w", "dim: 12")
          L("SigmoidCrossEntropyLoss",
            "bottom: 'x' bottom: 't2' bottom: 'w' top: 'y' loss_weight: 2"),
      0},
+    {"HingeLoss", X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y'"), 0},
+    {"HingeLoss",
+     X2 IN("t4", "dim: 3") L("HingeLoss", "bottom: 'x' bottom: 't4' top: 'y' "
+                                          "hinge_loss_param { norm: L2 }"),
      0},
     {"MultinomialLogisticLoss",
      IN("p", "dim: 3 dim: 4") IN("t4", "dim: 3")
@@ -683,12 +687,12 @@ const gradient_row gradient_rows[] = {
      X4 L("Padding", XY "padding_param { pad: 1 pad_t: 2 pad_r: 3 pad_value: 7 }")
      "layer { name: 'p' type: 'Power' bottom: 'x' top: 'z' power_param { scale: 3 } } ", 0},
     {"Resize", X4 L("Resize", XY "resize_param { height: 7 width: 4 }"), 0},
+    {"MaskResize", X4 L("MaskResize", XY "mask_resize_param { output_height: 11 "
+                                      "output_width: 3 }"), 0},
     {"Resize", X4 L("Resize", XY "resize_param { is_pyramid_test: true out_height_scale: 0.6 "
                               "out_width_scale: 2 }"), 0},
     {"WeightedEuclideanLoss", X4 IN("xt", "dim: 2 dim: 3 dim: 4 dim: 5") IN("xw", "dim: 2 dim: 60")
      L("WeightedEuclideanLoss", "bottom: 'x' bottom: 'xt' bottom: 'xw' top: 'y' loss_weight: 3"),
-    {"MaskResize", X4 L("MaskResize", XY "mask_resize_param { output_height: 11 "
-                                      "output_width: 3 }"), 0},
      0},
     {"Lstm", IN("x", "dim: 6 dim: 3") IN("c", "dim: 6 dim: 1")
      L("Lstm", "bottom: 'x' bottom: 'c' top: 'y' lstm_param { num_output: 2 weight_filler { type: "

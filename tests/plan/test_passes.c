@@ -44,6 +44,11 @@ static const row rows[] = {
     ROW("two readers", TEST, COMPACT,
         X CONV("a", "x", "") LAYER("r", "ReLU", "a", "b", "") SUM("a", "b", "c"),
         "CONV UNARY ELTWISE", ""),
+    ROW("a copy of the input that is written in part", TEST, READABLE,
+        IN("x", "dim: 4 dim: 2 dim: 6 dim: 5") IN("t", "dim: 3 dim: 5")
+            LAYER("a", "ROIPooling", "x' bottom: 't", "a",
+                  "roi_pooling_param { pooled_h: 2 pooled_w: 2 pad_ratio: 0.6 }"),
+        "COPY COPY ELTWISE UNARY ELTWISE ELTWISE COPY COPY COPY ROI_POOL", ""),
 #define HARD_SWISH(shift, clip, scale)                                                         \
     LAYER("s", "Power", "a", "s", "power_param { " shift " }")                                 \
     ON("s", "r", "Clip", "clip_param { " clip " }")                                            \

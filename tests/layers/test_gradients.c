@@ -235,6 +235,9 @@ static void check_row(dn_context *context, const gradient_row *row, const char *
                               .dtype = DN_F64,
                               .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
     snprintf(text, sizeof text, "force_backward: true %s%s", row->text, more);
+    draws = 0; /* a row's numbers are its own, whatever rows come before it */
+    for (const char *c = row->text; *c; c++)
+        draws = 31 * draws + (unsigned char)*c;
     dn_status st = dn_net_create_from_text(&r.net, context, text, strlen(text), &options);
     CHECK_AT(st == DN_OK, "%.999s: %s", text, dn_last_error());
     if (st)

@@ -63,8 +63,8 @@ static int64_t worker_floats(const weights_op *op)
 {
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t laid = op->laid ? op->columns + 16 : op->seen ? op->geo.Kg : 0;
-    laid += op->packed ? op->geo.Kg + 2 * CHUNK : 0;
-    return PIXELS * (10 + JOINED + ker->nr + laid) + 128 +
+    int64_t chunks = op->packed ? cpu_ceil(op->geo.Kg, CHUNK) : 0;
+    return PIXELS * (10 + JOINED + ker->nr + laid) + chunks * CHUNK * (PIXELS + 1) + 128 +
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 

@@ -12,6 +12,8 @@ static int64_t tell(const dni_layer *layer)
 
 static dn_status seek(dni_layer *layer, int64_t position)
 {
+    DNI_REQUIRE(position >= 0 && position < INT64_MAX / 2, DN_E_DATA, "%lld forwards",
+                (long long)position);
     ((dni_counted *)layer->state)->forwards = position;
     return DN_OK;
 }

@@ -20,10 +20,11 @@ static dn_status setup(dni_layer *layer)
     s->blend = CNN__RESIZE_PARAMETER__INTERP_MODE__LINEAR;
     dn_status st = dni_image_list_setup(layer, layer->param->image_data_param);
     s->database.labels = put_edges;
-    dni_log(layer->context, DN_LOG_NOTICE,
-            "layer '%s': HED's SigmoidCrossEntropyLoss weighs edges against the rest, here as in "
-            "Caffe it does not",
-            layer->name);
+    if (!st)
+        dni_log(layer->context, DN_LOG_NOTICE,
+                "layer '%s': HED's SigmoidCrossEntropyLoss weighs edges against the rest, "
+                "here as in Caffe it does not",
+                layer->name);
     return st;
 }
 

@@ -149,7 +149,7 @@ dn_status dni_plan_compile(dni_plan **out, dn_context *context, dni_program *pro
 /* What a device has of it need not come home. */
 static void forget_base(dni_plan *plan)
 {
-    for (size_t t = 0; plan->context->mirror && t < plan->base.count; t++)
+    for (size_t t = 0; plan->context->mirror && plan->base.pinned && t < plan->base.count; t++)
         if (dni_base_has(&plan->base, (dni_tensor)t))
             dni_mirror_forget(plan->context,
                               dni_base_memory(&plan->base, plan->program, (dni_tensor)t));

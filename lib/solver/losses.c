@@ -51,9 +51,11 @@ dn_status dni_losses_keep(dni_update *u, const dn_net *net)
 float dni_losses_at(const dni_losses *l, int32_t dtype, int64_t pass)
 {
     float loss = 0;
+    dni_fp host = dni_fp_enter();
     for (size_t i = 0; i < l->num_tops; i++) {
         int64_t at = pass * (int64_t)l->num_tops + (int64_t)i;
         loss += l->tops[i].weight * (float)dni_get(l->ring, dtype, at);
     }
+    dni_fp_leave(host);
     return loss;
 }

@@ -186,6 +186,8 @@ static void take_up(dn_solver *s, const Cnn__SolverState *state)
     for (size_t i = 0; ours && i < ours->n_test_random_step && i < (size_t)s->num_tests; i++)
         s->tests[i].net->step = ours->test_random_step[i];
     s->num_losses = s->next_loss = s->unread = s->num_kept = 0;
+    s->pass_loss = s->num_passes = 0;
+    s->late = DN_OK;
     size_t keep = (size_t)s->param->average_loss, first = 0;
     if (ours && ours->n_losses > keep)
         first = ours->n_losses - keep;

@@ -230,7 +230,8 @@ static dn_status gradients(dn_solver *s)
 {
     bool whole = (s->num_passes + s->num_kept) % s->param->iter_size == 0; /* else: a failure */
     dn_status st = whole ? DN_OK : dni_solver_read_loss(s);
-    s->pass_loss = s->num_passes = 0;
+    if (!whole)
+        s->pass_loss = s->num_passes = 0;
     s->unread = 0; /* nobody asked */
     for (int32_t i = 0; !st && i < s->param->iter_size; i++) {
         float loss = 0;

@@ -378,6 +378,9 @@ static dn_status follow_memory(dni_update *u)
         u->program.tensors[w->data].memory = again ? w->aside[0] : store->data;
         u->program.tensors[w->diff].memory = again ? w->aside[1] : store->diff;
     }
+    for (size_t i = 0; u->losses.ring && i < u->losses.num_tops; i++)
+        u->program.tensors[u->losses.first + (dni_tensor)i].memory = NULL;
+    u->losses.plan = 0;
     dn_status st = dni_plan_rebind(u->plan);
     /* Not before: until then, the next update tries again. */
     for (size_t i = 0; !st && i < u->num_weights; i++) {

@@ -65,7 +65,6 @@ dn_status dni_update_run(dni_update *update);
 /* losses.c: of all that the mean is of, and those of an iteration. */
 dn_status dni_losses_create(dni_losses *losses, const dn_net *net,
                             const Cnn__SolverParameter *p);
-void dni_losses_free(dni_losses *losses, const dni_heap *heap);
 /* After a pass: its loss goes to the ring, which waits for nothing; DN_DECLINED: it cannot. */
 dn_status dni_losses_keep(dni_update *update, const dn_net *net);
 /* So many passes ago, of a ring whose values are on the host. */

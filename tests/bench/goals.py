@@ -116,7 +116,9 @@ def judge(row, ours, figure, rival, test, bound):
     if bound is None:
         verdict = NONE
     elif value:
-        verdict = MET if TESTS[test](value[0], bound) else MISSED
+        late = any(engine.get('late') for label, engine in row['engines'].items()
+                   if RIVALS[rival](label, ours))  # its best mode may be the one cut off
+        verdict = MISSED if not TESTS[test](value[0], bound) else UNKNOWN if late else MET
     else:  # what failed of ours where the rival did not has missed it
         verdict = MISSED if beside and 'error' in mine and not mine.get('late') else UNKNOWN
     return {'ours': ours, 'figure': figure, 'rival': rival, 'beside': beside, 'value': value,

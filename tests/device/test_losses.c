@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_losses.c: losses that a mean is of stay on the device until somebody asks: whatever
  * happens in between, dn_solver_loss says what it says on ref, and nothing waits before. */
+#include <fenv.h>
+#include <stdlib.h>
+
 #include "fake.h"
 #include "solver_text.h"
 
@@ -16,8 +19,8 @@
 /* What happens between two looks at the loss. */
 typedef struct act {
     char what; /* s: steps, one by one; S: at once; f: a forward of the host's; u: its own loop,
-                  updates; x: a failure in pass n of an iteration; i: n items; r: through a
-                  snapshot */
+                  updates; x: a failure in pass n of an iteration; l: a look at the loss in it;
+                  i: n items; r: through a snapshot */
     int n;
 } act;
 
@@ -28,7 +31,8 @@ typedef struct story {
 } story;
 
 enum { LOOKS = 8 };
-static int fail_in; /* passes from now; 0: never */
+static int fail_in, look_in; /* passes from now; 0: never */
+static dn_solver *looked_at;
 
 /* A layer of the host's that is there to fail. */
 static dn_status same_shape(void *state, dn_layer *layer)
@@ -42,6 +46,8 @@ static dn_status forward(void *state, const dn_layer_io *io)
     (void)state;
     if (fail_in && !--fail_in)
         return dn_layer_fail(io->layer, DN_E_DATA, "told to");
+    if (look_in && !--look_in)
+        (void)dn_solver_loss(looked_at);
     int64_t count = 1;
     for (int32_t i = 0; i < io->bottom_shapes[0].axes; i++)
         count *= io->bottom_shapes[0].dim[i];
@@ -131,6 +137,10 @@ static void play(dn_solver **solver, dn_context *context, const story *s, act a)
     else if (a.what == 'x') {
         fail_in = a.n;
         CHECK_STATUS(dn_solver_step(*solver, 1), DN_E_DATA);
+    } else if (a.what == 'l') {
+        looked_at = *solver;
+        look_in = a.n;
+        CHECK_STATUS(dn_solver_step(*solver, 1), DN_OK);
     }
     for (int i = 0; i < a.n && a.what == 'f'; i++)
         CHECK_STATUS(dn_net_forward(dn_solver_net(*solver), NULL), DN_OK);
@@ -149,7 +159,9 @@ static void tell(const story *s, bool device, bool rarely, float *losses)
     fill(dn_solver_net(solver), 8);
     for (int i = 0; i < LOOKS; i++) {
         play(&solver, context, s, s->acts[i]);
+        fesetround(FE_UPWARD); /* the host's business */
         losses[i] = rarely && i % 2 == 0 ? 0 : dn_solver_loss(solver);
+        fesetround(FE_TONEAREST);
     }
     dn_solver_free(solver);
     dn_context_free(context);
@@ -191,6 +203,10 @@ static void check_stories(void)
          MAY_FAIL,
          {{'s', 2}, {'x', 2}, {'s', 1}, {'x', 3}, {'x', 1}, {'s', 5}, {'x', 3}, {'s', 1}},
          true},
+        {FIXED "average_loss: 2 iter_size: 3",
+         MAY_FAIL,
+         {{'s', 1}, {'l', 2}, {'s', 1}, {'l', 3}, {'x', 2}, {'l', 2}, {'l', 1}, {'s', 2}},
+         true},
         {FIXED "average_loss: 3 display: 2",
          SMALL_NET,
          {{'s', 2}, {'s', 2}, {'s', 1}, {'s', 3}, {'r', 0}, {'s', 5}, {'f', 3}, {'s', 1}},
@@ -207,9 +223,62 @@ static void check_stories(void)
         }
 }
 
+/* The n-th allocation fails; 0: none. */
+static long fail_at;
+
+static void *allocate(void *user, void *memory, size_t before, size_t size)
+{
+    (void)user;
+    if (!size) {
+        free(memory);
+        return NULL;
+    }
+    return size > before && fail_at && !--fail_at ? NULL : realloc(memory, size);
+}
+
+/* A solver on a device made and run; false: an allocation was missing. */
+static bool run_short(const char *solver_text, const char *net_text)
+{
+    dn_context *context = NULL;
+    dn_solver *solver = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = 1,
+                                  .backends = "ref",
+                                  .backend = &fake_backend,
+                                  .alloc = allocate};
+    dn_status st = dn_context_create(&context, &options);
+    if (!st)
+        st = dn_solver_create_from_text(&solver, context, solver_text, strlen(solver_text),
+                                        net_text, strlen(net_text), NULL);
+    for (int i = 0; !st && i < 4; i++) {
+        if (i == 2)
+            st = dn_blob_reshape(dn_net_blob(dn_solver_net(solver), "x"), (int64_t[]){8, 6}, 2);
+        if (!st)
+            st = dn_solver_step(solver, 1);
+    }
+    CHECK(st == DN_OK || st == DN_E_NOMEM);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+    return st == DN_OK;
+}
+
+static void check_allocations(void)
+{
+    long n = 1;
+    fake = (fake_control){0};
+    for (bool enough = false; !enough; n++) {
+        fail_at = n;
+        enough = run_short(FIXED "average_loss: 3 iter_size: 2", TWO_LOSSES) && fail_at;
+    }
+    CHECK(n > 300);
+}
+
 int main(void)
 {
     SECTION("losses that wait on the device");
     check_stories();
+    SECTION("each allocation of a solver on the device fails once");
+    check_allocations();
     return check_summary();
 }

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import unittest
 import weakref
@@ -77,6 +78,20 @@ class Growing(caffe.Layer):
         pass
 
 
+class Asked(caffe.Layer):
+    """As Faster R-CNN's data layer: told what to give after it was made."""
+    roidb = None
+
+    def set_roidb(self, roidb):
+        self.roidb = roidb
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.roidb
+
+
 class Failing(caffe.Layer):
     def reshape(self, bottom, top):
         top[0].reshape(1)
@@ -126,6 +141,34 @@ class Layers(InFolder):
     def tearDown(self):
         sys.path.remove(self.folder)
         super().tearDown()
+
+    def test_the_object_behind_a_layer(self):
+        text = X + python('a', 'Asked') + python('b', 'Asked')
+        solver = caffe.SGDSolver(text='base_lr: 1 lr_policy: "fixed" test_iter: 1 '
+                                      'test_interval: 9', net_text=text)
+        nets = [caffe.Net(text=text), solver.net, solver.test_nets[0], solver.net.shared()]
+        for i, net in enumerate(nets):
+            net.layers[1].set_roidb(i)
+            net.layer_dict['b'].roidb = 10 * i
+        for i, net in enumerate(nets):
+            net.forward()
+            self.assertEqual([net.blobs['a'].data[0], net.blobs['b'].data[0]], [i, 10 * i])
+            self.assertEqual((net.layers[1].name, net.layers[1].roidb), ('a', i))
+        with self.assertRaises(AttributeError):
+            nets[0].layers[0].roidb
+        gone = weakref.ref(nets[0].layers[1]._user)
+        del nets, net
+        gc.collect()
+        self.assertIsNone(gone())
+
+    def test_layer_of_the_script_itself(self):
+        self.write('script.py', LAYERS + 'net = caffe.Net(text=%r)\nnet.forward()\n'
+                   'print(float(net.blobs["p"].data[0]))\n' %
+                   python('p', 'Phase').replace('my_layers', '__main__'))
+        home = os.path.dirname(os.path.dirname(os.path.abspath(caffe.__file__)))
+        run = subprocess.run([sys.executable, 'script.py'], capture_output=True, text=True,
+                             env={**os.environ, 'PYTHONPATH': home})
+        self.assertEqual(run.stdout.strip(), '1.0', run.stderr)
 
     def test_loss_gives_what_the_built_in_gives(self):
         losses = []

@@ -20,6 +20,10 @@ class Messages(unittest.TestCase):
         self.assertTrue(layer.HasField('name'))
         layer.ClearField('name')
         self.assertFalse(layer.HasField('name'))
+        self.assertTrue(layer.IsInitialized())
+        names = [field.name for field in layer.DESCRIPTOR.fields]
+        self.assertEqual(names[:4], ['name', 'type', 'bottom', 'top'])
+        self.assertEqual(caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name['top'].number, 4)
 
     def test_enums(self):
         self.assertEqual((caffe_pb2.TRAIN, caffe_pb2.TEST), (0, 1))

@@ -109,6 +109,36 @@ class Training(InFolder):
                              env={**os.environ, 'PYTHONPATH': home})
         self.assertEqual(run.stdout.strip(), '1 1 1 Transformer', run.stderr)
 
+    def test_text_format_of_google(self):
+        """Whether protobuf is there or not; a stand-in's own messages stay its own."""
+        script = ('from google.protobuf import text_format\n'
+                  'import google.protobuf.text_format as again\n'
+                  'from caffe.proto import caffe_pb2\n'
+                  'net = text_format.Merge(open("net.prototxt").read(), caffe_pb2.NetParameter())\n'
+                  'again.Parse("force_backward: true", message=net)\n'
+                  'print(net.name, "force_backward: true" in text_format.MessageToString(net))\n'
+                  'try:\n'
+                  '    again.Merge("nam: 1", net)\n'
+                  'except text_format.ParseError:\n'
+                  '    print("refused")\n')
+        os.makedirs('there/google/protobuf')
+        self.write('there/google/__init__.py', '')
+        self.write('there/google/protobuf/__init__.py', '')
+        self.write('there/google/protobuf/text_format.py',
+                   'from deepnet import ParseError\n'
+                   'def Merge(text, message):\n'
+                   '    return "theirs"\n'
+                   'Parse = MessageToString = PrintMessage = Merge\n')
+        home = os.path.dirname(os.path.dirname(os.path.abspath(caffe.__file__)))
+        for folder, more, last in (('nowhere', '', []),
+                                   ('there', 'print(text_format.Merge("", 1))\n', ['theirs'])):
+            run = subprocess.run(
+                [sys.executable, '-S', '-c', 'import sys; sys.path += %r\n' % sys.path +
+                 'import deepnet; deepnet.install_as_caffe()\n' + script + more],
+                capture_output=True, text=True,
+                env={**os.environ, 'PYTHONPATH': os.pathsep.join((folder, home))})
+            self.assertEqual(run.stdout.split(), ['trained', 'True', 'refused', *last], run.stderr)
+
     def test_log_clock_and_the_one_process(self):
         code = ('import deepnet; deepnet.install_as_caffe()\n'
                 'from caffe.pycaffe import Timer\n'

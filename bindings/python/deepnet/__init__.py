@@ -60,10 +60,13 @@ def __dir__():
 
 
 def install_as_caffe():
-    """Lets `import caffe` and `from caffe.proto import caffe_pb2` mean this package, for
-    scripts that cannot be changed. Call it before they are imported."""
+    """Lets `import caffe` and `from caffe.proto import caffe_pb2` mean this package, and
+    `from google.protobuf import text_format` read and print its messages too, for scripts that
+    cannot be changed. Call it before they are imported."""
     package = sys.modules[__name__]
-    sys.modules['caffe'] = sys.modules['caffe.pycaffe'] = package
+    for name in ('caffe', 'caffe.pycaffe', 'caffe._caffe'):
+        sys.modules[name] = package
     for name in ('io', 'net_spec', 'coord_map', 'draw', 'classifier', 'detector', 'proto',
                  'proto.caffe_pb2'):
         sys.modules['caffe.' + name] = importlib.import_module('.' + name, __name__)
+    importlib.import_module('.proto._google', __name__).install()

@@ -120,6 +120,8 @@ class NetLayer:
     name: str
     type: str
     blobs: List[Blob]
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
 
 class Layer:
     param_str: str

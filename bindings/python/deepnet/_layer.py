@@ -18,6 +18,8 @@ import importlib
 import importlib.util
 import logging
 import operator
+import sys
+import threading
 
 import numpy as np
 
@@ -128,7 +130,7 @@ class _Running:
 
     def __init__(self, handle, user):
         api = lib()
-        self.user = user
+        self.user, self.name = user, api.layer_name(handle).decode()
         self.bottom = [LayerBlob(_shape(api.layer_bottom_shape(handle, i).contents))
                        for i in range(api.layer_num_bottoms(handle))]
         self.top = [LayerBlob() for _ in range(api.layer_num_tops(handle))]
@@ -152,6 +154,23 @@ def _text(handle, field):
 
 _running = {}  # what `state` points at is a key of this
 _keys = iter(range(1, 2**62))
+_made = threading.local()  # .keys of layers whose Net is still to come, in their order
+
+
+def begin_making():
+    """Nets are about to be made: what an earlier failure left is nobody's."""
+    _made.keys = []
+
+
+def take_made(name, phase):
+    """The user's object behind a layer of the Net that is made now; None: it is none of
+    Python's."""
+    for key in getattr(_made, 'keys', ()):
+        running = _running.get(key)
+        if running and (running.name, running.user.phase) == (name, phase):
+            _made.keys.remove(key)
+            return running.user
+    return None
 
 
 def _guarded(handle_of):
@@ -176,9 +195,11 @@ def _guarded(handle_of):
 
 @_api.layer_takes_fn
 def _takes(handle, _user):
-    """A module that can be found; what cannot is left to the layers the library knows."""
+    """A module that is there (a script itself is "__main__") or can be found; what cannot is
+    left to the layers the library knows."""
     try:
-        return int(importlib.util.find_spec(_text(handle, b'python_param.module')) is not None)
+        name = _text(handle, b'python_param.module')
+        return int(name in sys.modules or importlib.util.find_spec(name) is not None)
     except Exception:
         return 0
 
@@ -210,6 +231,7 @@ def _create(out, handle, _user):
     _declare(handle, user.blobs)
     key = next(_keys)
     _running[key] = running
+    _made.keys = [*getattr(_made, 'keys', ()), key]
     out[0] = key
 
 

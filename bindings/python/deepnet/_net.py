@@ -13,6 +13,7 @@ from ._blob import Blob
 from ._context import current_context
 from ._errors import (InvalidError, NameNotFoundError, UnsupportedError, calling_back, check,
                       failure)
+from ._layer import take_made
 from ._lib import lib
 from ._owner import Owner, make
 from ._text import names_array, path_bytes
@@ -60,12 +61,25 @@ class _UntilClosed:
 
 
 class NetLayer:
-    """A layer of a net: .name, .type, and .blobs, its weights."""
+    """A layer of a net: .name, .type, and .blobs, its weights. Whatever else is read or set of
+    a layer written in Python is its own: net.layers[0].set_roidb(roidb)."""
 
-    __slots__ = ('name', 'type', 'blobs')
+    __slots__ = ('_user', 'name', 'type', 'blobs')
 
-    def __init__(self, name, kind, blobs):
+    def __init__(self, name, kind, blobs, user=None):
+        object.__setattr__(self, '_user', user)
         self.name, self.type, self.blobs = name, kind, blobs
+
+    def __getattr__(self, name):
+        if name == '_user' or self._user is None:  # '_user': of a copy in the making
+            raise AttributeError("a layer of the net has no attribute '%s'" % name)
+        return getattr(self._user, name)
+
+    def __setattr__(self, name, value):
+        if self._user is None or name in self.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._user, name, value)
 
     def __repr__(self):
         return "<deepnet.NetLayer '%s' %s>" % (self.name, self.type)
@@ -173,8 +187,9 @@ class Net:
                          for i in range(api.net_num_outputs(handle))]
         self._layers = [
             NetLayer(name, api.net_layer_type(handle, i).decode(),
-                  [blob(api.net_layer_param(handle, i, k))
-                   for k in range(api.net_layer_num_params(handle, i))])
+                     [blob(api.net_layer_param(handle, i, k))
+                      for k in range(api.net_layer_num_params(handle, i))],
+                     take_made(name, self.phase))
             for i, name in enumerate(self._layer_names)]
 
     def _blob(self, handle):

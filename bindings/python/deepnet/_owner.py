@@ -8,6 +8,7 @@ import ctypes
 import os
 
 from ._errors import calling_back, check
+from ._layer import begin_making
 from ._lib import lib
 
 
@@ -15,6 +16,7 @@ def make(create, free, *arguments, path=None):
     """The handle that create(&handle, *arguments) makes, layers written in Python included;
     path: as for check(). An interrupt may come although it was made: it is freed then."""
     handle = ctypes.c_void_p()
+    begin_making()
     try:
         status = calling_back(create, ctypes.byref(handle), *arguments)
         check(lib(), status, path)

@@ -2,6 +2,7 @@
 """Messages with the interface of Google's protobuf, as far as Caffe scripts use it. A class is
 made for each message of the schema; a submessage is present once anything in it is set."""
 import array
+import collections
 import ctypes
 
 from . import _wire
@@ -9,6 +10,10 @@ from ._schema import schema
 
 _RANGES = {'int32': (-2**31, 2**31), 'uint32': (0, 2**32), 'int64': (-2**63, 2**63),
            'uint64': (0, 2**64)}
+
+
+Descriptor = collections.namedtuple('Descriptor', 'name fields fields_by_name')
+Descriptor.__doc__ = """What a message has: its fields by number, and by name."""
 
 
 class Enum:
@@ -228,9 +233,15 @@ class Message:
             self.SetInParent()
             self.MergeFrom(other)
 
+    def IsInitialized(self):
+        """True: no field of the language is required."""
+        return True
+
     def SerializeToString(self):
         """The binary form."""
         return _wire.serialize(self)
+
+    SerializePartialToString = SerializeToString
 
     def MergeFromString(self, data):
         """Adds what a binary form holds."""
@@ -295,9 +306,10 @@ def message_class(name):
     """The class of a full name, such as 'PoolingParameter'."""
     if name not in _classes:
         fields = schema().messages[name]
+        by_number = {f.number: f for f in sorted(fields.values(), key=lambda f: f.number)}
         members = {'_name': name, '_fields': fields, '__doc__': 'The message %s.' % name,
-                   '_by_number': {f.number: f for f in sorted(fields.values(),
-                                                              key=lambda f: f.number)}}
+                   '_by_number': by_number,
+                   'DESCRIPTOR': Descriptor(name, list(by_number.values()), fields)}
         for full, values in schema().enums.items():
             scope, _, short = full.rpartition('.')
             if scope == name:

@@ -112,8 +112,23 @@ class Goals(unittest.TestCase):
         self.assertIn('not met', verdicts(made).values())
 
 
+    def test_what_was_cut_off_is_marked(self):
+        """What is measured of it counts, but for its memory."""
+        made = row('nin', 'train', deepnet_cpu=([1, 1, 1], 1), torch_default=([2, 2], None))
+        made['engines']['torch default']['cut'] = 2
+        found = goals.judged(made)
+        self.assertEqual([(v['verdict'], v['cut']) for v in found[:2]],
+                         [('met', ', cut off after 2'), ('not measured', '')])
+        made['engines']['torch channels-last'] = {'ms': [3] * 3, 'median': 3, 'peak': 2}
+        self.assertEqual([(v['verdict'], v['cut']) for v in goals.judged(made)[:2]],
+                         [('met', ', cut off after 2'), ('not measured', '')])
+        made['engines']['deepnet cpu'].update(ms=[1], cut=1, peak=None)
+        self.assertEqual([(v['verdict'], v['cut']) for v in goals.judged(made)[:2]],
+                         [('met', ', cut off after 2'), ('not measured', '')])
+
+
 class Run(unittest.TestCase):
-    def compare(self, seconds, *options):
+    def compare(self, seconds, *options, **environment):
         with tempfile.TemporaryDirectory() as folder:
             found = os.path.join(folder, 'json')
             done = subprocess.run(
@@ -121,7 +136,8 @@ class Run(unittest.TestCase):
                  'lenet', '--threads', '1', '--rounds', '1', '--seconds', '0.01', '--backends',
                  'cpu', '--torch', os.path.join(HERE, 'rival.py'), '--only', 'torch compile',
                  '--json', found, *options],
-                env=dict(os.environ, RIVAL_SECONDS=seconds), capture_output=True, text=True)
+                env=dict(os.environ, RIVAL_SECONDS=seconds, **environment),
+                capture_output=True, text=True)
             with open(found) as f:
                 return done, json.load(f)
 
@@ -131,6 +147,17 @@ class Run(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn('lenet infer1: left out: there is no time left', done.stdout)
         self.assertEqual((found['rows'], found['goals']['not met']), ([], 0))
+
+    def test_rounds_before_the_limit_are_kept(self):
+        done, found = self.compare('1000', '--jobs', 'infer1', '--rounds', '3', '--limit', '15',
+                                   RIVAL_ROUNDS='2')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        engines = found['rows'][0]['engines']
+        self.assertEqual(len(engines['torch compile']['ms']), 2)
+        self.assertEqual(engines['torch compile']['cut'], 2)
+        self.assertNotIn('cut', engines['deepnet cpu'])
+        self.assertRegex(done.stdout, r'torch compile .* peak +\?, cut off after 2')
+        self.assertRegex(done.stdout, r'speed +of torch compile .* met, cut off after 2\n')
 
     def test_verdict_and_exit_status(self):
         done, found = self.compare('1000', '--jobs', 'infer1', '--judge')

@@ -22,7 +22,8 @@ said so. PyTorch runs with the allocator's thresholds raised and huge pages, but
 `default`. With --device memory is the device's, by nvidia-smi, as each process is started
 alone; what the two take for the driver's context is in both. `--batch largest` is then the
 largest that both hold: what deepnet can double the net's own batch to, halved until PyTorch can
-do a step too, both in f32. --limit ends a run in time: what is measured by then is judged.
+do a step too, both in f32. --limit ends a run in time: what is measured by then is judged,
+and rounds of an engine that was to have more are marked.
 """
 import argparse
 import json
@@ -150,7 +151,7 @@ def in_time(args):
 class Worker:
     def __init__(self, args, case, engine, mode_name, mode, threads, **more):
         self.label = engine + (' ' + mode_name if mode_name else '')
-        self.patience, self.until = args.patience or 1e6, args.until
+        self.patience, self.until, self.rounds = args.patience or 1e6, args.until, args.rounds
         self.process, self.error, self.times, self.cpu = None, None, [], []
         self.late = not in_time(args)
         if self.late:
@@ -200,11 +201,15 @@ class Worker:
         return None if self.error else answer
 
     def figures(self, peak, loaded):
-        """What compare.py knows of it once it has been timed."""
-        if self.error:
+        """What compare.py knows of it once it has been timed; `cut`: rounds of one that was
+        to have more, whose memory was not looked at where its process was ended."""
+        if self.error and not (self.late and self.times):
             return {'error': self.error, 'late': self.late}
-        return {'ms': self.times, 'cpu_ms': self.cpu, 'first_s': self.warm['first'],
-                'peak': peak, 'loaded': loaded}
+        figures = {'ms': self.times, 'cpu_ms': self.cpu, 'first_s': self.warm['first'],
+                   'peak': None if self.error else peak, 'loaded': loaded or 0}
+        if len(self.times) < self.rounds:
+            figures['cut'] = len(self.times)
+        return figures
 
     def close(self):
         if not self.process or self.process.stdin.closed:
@@ -358,8 +363,8 @@ def on_device(args, case, modes, threads):
         rounds(args, [worker])
         one = figures[worker.label] = worker.figures(device_memory() - before, 0)
         worker.close()
-        print('   %s: %s' % (worker.label, one.get('error') or
-                             '%.3f ms' % statistics.median(worker.times)), flush=True)
+        print('   %s: %s' % (worker.label, one.get('error') or '%.3f ms%s' % (
+            statistics.median(worker.times), goals.cut_off(one))), flush=True)
     return figures
 
 
@@ -425,9 +430,11 @@ def print_row(row):
             print('   %-24s %s' % (label, e['error']))
             continue
         spread = '%6.2f (%.2f to %.2f)' % tuple(e['ratio']) if 'ratio' in e else ''
-        print('   %-24s %10.3f ms  %-24s cpu %10.3f ms  peak %5.0f MB (%.0f)%s' % (
-            label, e['median'], spread, statistics.median(e['cpu_ms']), e['peak'] / 1e6,
-            (e['peak'] - e['loaded']) / 1e6, '  <- best' if label in bests else ''))
+        peak = '     ?' if e['peak'] is None else '%5.0f MB (%.0f)' % (
+            e['peak'] / 1e6, (e['peak'] - e['loaded']) / 1e6)
+        print('   %-24s %10.3f ms  %-24s cpu %10.3f ms  peak %s%s%s' % (
+            label, e['median'], spread, statistics.median(e['cpu_ms']), peak, goals.cut_off(e),
+            '  <- best' if label in bests else ''))
     sys.stdout.flush()
 
 

@@ -69,6 +69,11 @@ def ratio(row, label, base):
     return [statistics.median(ratios), ratios[0], ratios[-1]]
 
 
+def cut_off(engine):
+    """What tells of an engine that there was no time for all its rounds."""
+    return ', cut off after %d' % engine['cut'] if 'cut' in engine else ''
+
+
 # ---- goals ----------------------------------------------------------------------------------
 
 def host_goals(row, ours):
@@ -116,13 +121,16 @@ def judge(row, ours, figure, rival, test, bound):
     if bound is None:
         verdict = NONE
     elif value:
-        late = any(engine.get('late') for label, engine in row['engines'].items()
+        late = any(engine.get('late') or figure == 'memory' and engine.get('peak', 0) is None
+                   for label, engine in row['engines'].items()
                    if RIVALS[rival](label, ours))  # its best mode may be the one cut off
         verdict = MISSED if not TESTS[test](value[0], bound) else UNKNOWN if late else MET
     else:  # what failed of ours where the rival did not has missed it
         verdict = MISSED if beside and 'error' in mine and not mine.get('late') else UNKNOWN
+    few = [row['engines'][label] for label in (ours, beside) if label and figure == 'speed']
     return {'ours': ours, 'figure': figure, 'rival': rival, 'beside': beside, 'value': value,
-            'goal': '' if bound is None else '%s %g' % (test, bound), 'verdict': verdict}
+            'goal': '' if bound is None else '%s %g' % (test, bound), 'verdict': verdict,
+            'cut': max(map(cut_off, few), default='')}
 
 
 def counts(rows):
@@ -140,7 +148,7 @@ def print_goals(rows):
             if one['verdict'] == NONE and not one['value']:
                 continue
             value, *spread = one['value'] or [float('nan')]
-            print('%s  %-18s %-6s of %-24s %5.2f %-16s %-6s %s' % (
+            print('%s  %-18s %-6s of %-24s %5.2f %-16s %-6s %s%s' % (
                 name, one['ours'], one['figure'], one['beside'] or one['rival'], value,
                 '(%.2f to %.2f)' % tuple(spread) if spread else '', one['goal'],
-                one['verdict']))
+                one['verdict'], one['cut']))

@@ -63,8 +63,8 @@ class Compare(unittest.TestCase):
 
 class Run(unittest.TestCase):
     def test_all_parts(self):
-        code, report = run('device', 'ops', 'kernels', 'lenet', 'solvers', 'train', 'coverage',
-                           'infer1', 'devices', 'memcheck')
+        code, report = run('device', 'ops', 'kernels', 'lenet', 'train2', 'solvers', 'train',
+                           'coverage', 'infer1', 'devices', 'memcheck')
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
         self.assertIn('run.sh', report.splitlines()[2])
@@ -131,6 +131,27 @@ class Run(unittest.TestCase):
                               'Device not supported)\n' % tool, report)
             self.assertIn('\nskipped: compute-sanitizer memcheck, compute-sanitizer racecheck\n'
                           '\n0 passed, 0 failed', report)
+
+    def test_two_nets_train_first(self):
+        """Then the others, each once, and within a limit all that comes before `ops`."""
+        with tempfile.TemporaryDirectory() as folder:
+            timeout = os.path.join(folder, 'timeout')
+            with open(timeout, 'w') as f:
+                f.write('#!/bin/sh\necho "$3 s"\nexit 1\n')
+            os.chmod(timeout, 0o755)
+            code, report = run('device', 'kernels', 'lenet', 'train2', 'ops', 'train', 'infer',
+                               NETS='vgg16,lenet,nin', LIMIT='560', PART_LIMIT='',
+                               PATH=folder + os.pathsep + os.environ['PATH'])
+        self.assertEqual(re.findall('## (training|inference) .*: (.*)', report),
+                         [('training', net) for net in ('vgg16', 'lenet', 'nin')] +
+                         [('inference', net) for net in ('vgg16', 'lenet', 'nin')])
+        before, _ = report.split('## who does which op')
+        seconds = [int(s) for s in re.findall(r'^(\d+) s', before, re.M)]
+        self.assertIn('kind by kind', before)
+        self.assertEqual(len(seconds), 7, before)
+        self.assertLessEqual(sum(s + 5 for s in seconds), 560)
+        self.assertIn('training beside PyTorch: vgg16', before)
+        self.assertNotIn(': nin', before)
 
     def test_a_failure_counts_and_the_rest_runs(self):
         code, report = run('nonsense', 'device', LIMIT='1000')

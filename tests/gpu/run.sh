@@ -10,23 +10,26 @@
 #
 # Parts, the most telling first, and each before those that take long; without names all but
 # `compile`:
-#   device    what there is                    train     six nets beside PyTorch: f32,
-#   kernels   one case in ten of the checker             TF32, bf16, memory; infer1: of
-#   lenet     LeNet: losses of host and device,          batch 1; infer
+#   device    what there is                    train     the other nets of NETS beside
+#   kernels   one case in ten of the checker             PyTorch; infer1: all, of batch
+#   lenet     LeNet: losses of host and device,          1; infer
 #             the same bits again, speed from  every     the kernel checker, every case
 #             an LMDB beside PyTorch           devices   two devices train together
-#   ops       who does which op of some nets   memcheck, racecheck  compute-sanitizer
-#   coverage  what of a step kernels cover     compile   the nets with torch.compile
+#   train2    two nets train beside PyTorch:   memcheck, racecheck  compute-sanitizer
+#             f32, TF32, bf16, memory          compile   the nets with torch.compile
+#   ops       who does which op of some nets
+#   coverage  what of a step kernels cover
 #   layers, solvers  recorded ones
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would begin
-# later than that and ends what runs then: LIMIT=560 fits in ten minutes. A net beside PyTorch is
-# ended in time to judge what it has. BATCH is a number, or "largest" for what both hold (up to
-# MOST), as it is without LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS,
-# DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are looked through for
-# numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a module that
-# is none (meson test gpu-run). To a machine where nothing can be built or installed,
-# tests/gpu/pack.sh carries what is needed.
+# later than that and ends what runs then: LIMIT=560 fits in ten minutes, and what comes before
+# `ops` has its time in that, whatever each takes. A net beside PyTorch is ended in time to judge
+# what it has. BATCH is a number, or "largest" for what both hold (up to MOST), as it is without
+# LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS, DN_TEST_EVERY and CASES
+# (of the recorded layers) make it shorter. PYTHONS are looked through for numpy and PyTorch, TORCH
+# is the one that has it; TORCH_DEVICE=cpu is for a dry run on a module that is none (meson test
+# gpu-run). To a machine where nothing can be built or installed, tests/gpu/pack.sh carries what is
+# needed.
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export DN_TEST_THREADS="${DN_TEST_THREADS:-2}" # a device is told of one: the same once more
@@ -36,7 +39,8 @@ build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
 named=${1:-} out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
-first='device kernels lenet ops coverage layers solvers' then='train infer1 infer every devices'
+first='device kernels lenet train2 ops coverage layers solvers'
+then='train infer1 infer every devices'
 parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
 checker=$build/tests/kernels/check_kernels
@@ -80,10 +84,10 @@ print(':'.join(d for p in (s.submodule_search_locations if s else []) for d in g
 [ -n "$came" ] && export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$came"
 
 [ -f "$module" ] || { echo "there is no $module: built without nvcc"; exit 77; }
-why=$(DN_TEST_EVERY=1000000 "$checker" "$module" 2>&1)
+why=$(DN_TEST_EVERY=1000000 timeout -k 10 60 "$checker" "$module" 2>&1)
 [ $? = 77 ] && { echo "no GPU: $why"; exit 77; }
 
-passed=0 failed=0 skipped=
+passed=0 failed=0 skipped= trained=,
 say() {
     printf "$@" | tee -a "$out"
 }
@@ -130,7 +134,8 @@ part() {
 kind_by_kind() {
     kinds=$(sed -n 's/.*\[DN_OP_[A-Z0-9_]*\] = "\([A-Z0-9_]*\)".*/\1/p' \
         "$root/tests/kernels/harness.c")
-    part 240 "kernel checker, kind by kind" sh -c 'failed=0
+    [ -n "${LIMIT:-}" ] && most=80 || most=240
+    part "$most" "kernel checker, kind by kind" sh -c 'failed=0
 for kind; do
     text=$(DN_TEST_KIND=$kind timeout --foreground 90 "$CHECKER" "$MODULE" 2>&1) && continue
     failed=1
@@ -161,12 +166,19 @@ sanitize() {
     esac
 }
 
-# seconds with LIMIT and without, name, job, more arguments: nets beside PyTorch, a part each, so
-# that what is done is kept
+# how many, seconds with LIMIT and without, name, job, more arguments: nets beside PyTorch, a part
+# each, so that what is done is kept; of training those that were not trained before
 nets() {
-    [ -n "${LIMIT:-}" ] && most=$1 usual=128 || most=$2 usual=largest
+    [ -n "${LIMIT:-}" ] && most=$2 usual=128 || most=$3 usual=largest
+    more=$1
+    shift
     for net in $(echo "${NETS:-lenet,resnet50,mobilenet_v1,googlenet,alexnet,vgg16}" | tr , ' ')
     do
+        if [ "$4" = train ]; then
+            case $trained in *",$net,"*) continue ;; esac
+            [ "$more" -gt 0 ] || break
+            more=$((more - 1)) trained=$trained$net,
+        fi
         batch=${BATCH:-$usual}
         [ "$net" = lenet ] && batch=${BATCH:-64}
         limit_of "$most"
@@ -203,9 +215,9 @@ say '# deepnet on a GPU, %s, %s\n\n`%s`\n' "$(date -u +%Y-%m-%dT%H:%MZ)" \
 for one in $parts; do
     case $one in
     device)
-        part 30 "device" sh -c 'nvidia-smi --format=csv \
+        part 15 "device" sh -c 'nvidia-smi --format=csv \
             --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm || true'
-        part 30 "backends" "$python" -c "import deepnet
+        part 15 "backends" "$python" -c "import deepnet
 print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     ops) part 60 "who does which op" "$python" "$here/ops.py" "$module,cpu,ref" ;;
     kernels)
@@ -220,10 +232,11 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         "$root/tests/layers/check_reference.py" ${CASES:-} ;;
     solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
         "$python" "$root/tests/solvers/check_reference.py" ;;
-    train) nets 60 300 "training beside PyTorch" train --quick ;;
-    infer1) nets 60 120 "inference of one beside PyTorch" infer1 --quick ;;
-    infer) nets 60 240 "inference beside PyTorch" infer --quick ;;
-    compile) nets 300 900 "beside PyTorch, compiled" train,infer,infer1 --full ;;
+    train2) nets 2 110 300 "training beside PyTorch" train --quick ;;
+    train) nets 99 60 300 "training beside PyTorch" train --quick ;;
+    infer1) nets 99 60 120 "inference of one beside PyTorch" infer1 --quick ;;
+    infer) nets 99 60 240 "inference beside PyTorch" infer --quick ;;
+    compile) nets 99 300 900 "beside PyTorch, compiled" train,infer,infer1 --full ;;
     coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
     devices)
         if [ "$(nvidia-smi -L 2>/dev/null | wc -l)" -gt 1 ]; then

@@ -31,6 +31,7 @@ typedef struct cuda_fault {
 typedef struct cuda_device cuda_device;         /* device.h */
 typedef struct cuda_dnn_conv cuda_dnn_conv;     /* dnn.c */
 typedef struct cuda_lt_product cuda_lt_product; /* lt.c */
+typedef struct cuda_chain cuda_chain;           /* chain.cu */
 
 struct dn_backend {
     dn_backend_host host;
@@ -42,6 +43,8 @@ struct dn_backend {
      * has none), bytes from memory. 0: not known. */
     double flops_per_ns, tensor_per_ns, bytes_per_ns;
     cuda_device *device; /* NULL: kernels were compiled as plain C */
+    cuda_chain *chain;   /* small ops of what is recorded that are not launched yet; */
+    bool recording;      /* it is */
 };
 
 typedef union cuda_args {
@@ -232,6 +235,12 @@ static inline int32_t cuda_adds(const dn_op *op, int32_t output)
 size_t cuda_channel_scratch(int64_t outer, int64_t dim, int64_t inner);
 void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow, int64_t outer,
                       int64_t dim, int64_t inner, int32_t add, float *y);
+
+/* chain.cu: what is taken is launched by the next cuda_chain_run, all in one. False: launch it
+ * by itself, after that. */
+cuda_chain *cuda_chain_make(dn_backend *backend);
+bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io);
+void cuda_chain_run(cuda_chain *c);
 
 /* blas.c: C = alpha op(A) op(B) (+ C with add) through cuBLAS; row-major as dn_args_gemm says,
  * pointers with offsets applied; narrow: A and B are bf16. False: there is no cuBLAS. */

@@ -17,6 +17,7 @@ static void module_close(dn_backend *backend)
     cuda_device_close(backend);
     if (backend->ref)
         dn_ref_backend.close(backend->ref);
+    host.free(host.user, backend->chain);
     host.free(host.user, backend);
 }
 
@@ -31,6 +32,9 @@ static dn_status module_open(dn_backend **out, const dn_backend_host *host)
     dn_status status = cuda_device_open(backend);
     if (status == DN_OK)
         status = dn_ref_backend.open(&backend->ref, &backend->host);
+    backend->chain = status ? NULL : cuda_chain_make(backend);
+    if (status == DN_OK && !backend->chain)
+        status = host->fail(DN_E_NOMEM, "no memory for the backend");
     if (status != DN_OK) {
         module_close(backend);
         return status;
@@ -46,8 +50,10 @@ static dn_status launch(dn_op *op, const dn_op_io *io,
     dn_backend *backend = op->backend;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK)
+    if (status == DN_OK) {
+        cuda_chain_run(backend->chain);
         status = what(op, io);
+    }
     if (status == DN_OK)
         status = cuda_check(backend, cudaGetLastError(), op->kind->name);
     cuda_leave(&visit);
@@ -56,7 +62,9 @@ static dn_status launch(dn_op *op, const dn_op_io *io,
 
 static dn_status module_run(dn_op *op, const dn_op_io *io)
 {
-    return launch(op, io, op->kind->run);
+    return op->backend->recording && cuda_chain_take(op->backend->chain, op, io)
+               ? DN_OK
+               : launch(op, io, op->kind->run);
 }
 
 static dn_status module_prepare(dn_op *op, const dn_op_io *io)
@@ -168,6 +176,7 @@ static dn_status module_capture_begin(dn_backend *backend)
             "recording");
     if (status != DN_OK)
         use_given_stream(backend);
+    backend->recording = status == DN_OK;
     cuda_leave(&visit);
     return status;
 }
@@ -178,9 +187,14 @@ static dn_status module_capture_end(dn_backend *backend, void **recording)
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK)
+    backend->recording = false;
+    if (status == DN_OK) {
+        cuda_chain_run(backend->chain);
+        dn_status last = cuda_check(backend, cudaGetLastError(), "a chain of small ops");
         status = cuda_check(backend, cudaStreamEndCapture(backend->stream, &graph),
                             "ending a recording");
+        status = last ? last : status;
+    }
     dn_status back = use_given_stream(backend);
     status = status ? status : back;
     if (status == DN_OK)

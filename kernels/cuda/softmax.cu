@@ -1,35 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * softmax.cu: SOFTMAX and its gradient along dim. Long rows that lie together get a block each,
  * the others a thread each (neighbouring threads then read neighbouring elements). */
-#include "grid.cuh"
-
-#define LONG_ROW 64
-
-typedef struct axis_args {
-    const float *x, *dy;
-    float *y;
-    int64_t dim, inner;
-    int32_t add;
-} axis_args;
-
-DEVICE int64_t row_base(const axis_args *a, int64_t i)
-{
-    int64_t o = quotient(i, a->inner);
-    return o * a->dim * a->inner + (i - o * a->inner);
-}
+#include "softmax.cuh"
 
 MAP(softmax, axis_args)
 {
-    int64_t base = row_base(a, i);
-    float largest = -INFINITY, sum = 0;
-    for (int64_t d = 0; d < a->dim; d++)
-        largest = fmaxf(largest, a->x[base + d * a->inner]);
-    for (int64_t d = 0; d < a->dim; d++)
-        sum += expf(a->x[base + d * a->inner] - largest);
-    for (int64_t d = 0; d < a->dim; d++) {
-        int64_t at = base + d * a->inner;
-        put(&a->y[at], a->add, expf(a->x[at] - largest) / sum);
-    }
+    softmax_of(a, i);
 }
 
 MAP(softmax_bwd, axis_args)
@@ -99,21 +75,9 @@ BLOCKS(softmax_bwd_row, axis_args)
             put(&a->y[block * a->dim + d], a->add, (dy[d] - dot) * y[d]);
 }
 
-static axis_args args_of(const dn_op *op, const dn_op_io *io)
-{
-    axis_args a = {cuda_in(op, io, 0), cuda_in(op, io, 1), cuda_out(op, io, 0),
-                   op->args.axis.dim, op->args.axis.inner, cuda_adds(op, 0)};
-    return a;
-}
-
-static bool long_rows(const axis_args *a)
-{
-    return a->inner == 1 && a->dim >= LONG_ROW;
-}
-
 static dn_status run_softmax(const dn_op *op, const dn_op_io *io)
 {
-    axis_args a = args_of(op, io);
+    axis_args a = axis_args_of(op, io);
     if (long_rows(&a))
         softmax_row(op, &a, op->args.axis.outer);
     else
@@ -125,7 +89,7 @@ const cuda_kind cuda_softmax = {"SOFTMAX", sizeof(dn_args_axis), NULL, run_softm
 
 static dn_status run_softmax_bwd(const dn_op *op, const dn_op_io *io)
 {
-    axis_args a = args_of(op, io);
+    axis_args a = axis_args_of(op, io);
     if (long_rows(&a))
         softmax_bwd_row(op, &a, op->args.axis.outer);
     else

@@ -19,6 +19,7 @@ typedef struct fake_cuda_control {
     int left; /* a library's call of CUDA failed with this: the last error, once */
     /* Counted. */
     long launches, given, recordings, replays, allocations;
+    long kernels; /* of the last recording, libraries' not among them */
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */
     long waits;                   /* for a stream */
     long late;                    /* calls to let go of something when the driver had ended */

@@ -641,6 +641,10 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
         return done(cudaErrorStreamCaptureInvalidated);
     }
     *graph = made;
+    long kernels = 0;
+    for (size_t i = 0; i < made->count; i++)
+        kernels += made->nodes[i].work == run_launch;
+    __atomic_store_n(&fake_cuda.kernels, kernels, __ATOMIC_RELAXED);
     count(fake_cuda.recordings);
     return done(cudaSuccess);
 }

@@ -118,6 +118,55 @@ static void check_recordings(void)
     *fake = (fake_cuda_control){0};
 }
 
+#define LOSS_NET(outputs, loss)                                                                \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 6 } } } "      \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "             \
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'ip' inner_product_param { "     \
+    "  num_output: " #outputs " weight_filler { type: 'xavier' } } } "                         \
+    "layer { name: 'loss' type: '" #loss "' bottom: 'ip' bottom: 't' top: 'loss' } "
+
+/* Launches of a solver's step, of the module's own kernels, and what comes of some. */
+static long step_of(const char *net, bool recorded, uint64_t *hash)
+{
+    static const char text[] = "base_lr: 0.1 lr_policy: 'fixed' max_iter: 99 random_seed: 1";
+    dn_context_options options = device_options();
+    *fake = (fake_cuda_control){.no_capture = !recorded};
+    dn_context *context = make_context(&options);
+    dn_solver *solver = make_solver(context, text, net, NULL);
+    fill_small(solver);
+    CHECK_STATUS(dn_solver_step(solver, 4), DN_OK);
+    long before = fake->launches;
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    long launches = recorded ? fake->kernels : fake->launches - before;
+    *hash = hash_weights(dn_solver_net(solver));
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+    return launches;
+}
+
+/* What a loss of few elements is made of is one launch of a recording: SOFTMAX, LOSS, FILL of
+ * its gradient and LOSS_BWD; of many elements each by itself. Replays have the same bits. */
+static void check_chain(void)
+{
+    SECTION("chains of small ops");
+    static const struct {
+        const char *net;
+        long fewer;
+    } nets[] = {{SMALL_NET, 3},
+                {LOSS_NET(63, SoftmaxWithLoss), 3},
+                {LOSS_NET(64, SoftmaxWithLoss), 2}, /* a block a row */
+                {LOSS_NET(300, SoftmaxWithLoss), 0},
+                {LOSS_NET(1, EuclideanLoss), 2}};
+    for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
+        uint64_t each, all;
+        long launches = step_of(nets[i].net, false, &each);
+        CHECK_INT(step_of(nets[i].net, true, &all), launches - nets[i].fewer);
+        CHECK(all == each);
+    }
+    *fake = (fake_cuda_control){0};
+}
+
 #define COPY_NET                                                                               \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 3 dim: 6000000 } } "  \
     "} "                                                                                       \
@@ -930,6 +979,7 @@ int main(int argc, char **argv)
     make_digits(images, labels);
     check_stream();
     check_recordings();
+    check_chain();
     check_copies(0);
     check_copies(1);
     check_small_copies();

@@ -35,8 +35,8 @@ DEVICE void conv_put(const conv_args *a, int64_t group, int piece, int k, int nq
     int n = over(nq, &a->w.by_Q), q = nq - n * a->w.by_Q.value;
     if (a->bias)
         sum += a->bias[channel];
-    put_through(a->out, n * a->y_at.n + channel * a->y_at.c + q * a->y_at.p, a->add, sum,
-                &a->f);
+    put_some_through(a->out, n * a->y_at.n + channel * a->y_at.c + q * a->y_at.p, 1, a->add,
+                     &sum, &a->f);
 }
 
 #define TILE      conv_tile
@@ -91,8 +91,8 @@ DEVICE void data_put(const conv_args *a, int64_t group, int piece, int c, int ni
     int n = over(ni, &a->w.by_I), pixel = ni - n * a->w.by_I.value;
     if (a->bias)
         sum += a->bias[channel];
-    put_through(a->out, n * a->x_at.n + channel * a->x_at.c + pixel * a->x_at.p, a->add, sum,
-                &a->f);
+    put_some_through(a->out, n * a->x_at.n + channel * a->x_at.c + pixel * a->x_at.p, 1,
+                     a->add, &sum, &a->f);
 }
 
 #define TILE      data_tile

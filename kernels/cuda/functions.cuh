@@ -74,12 +74,6 @@ DEVICE float apply(const function *f, float x)
     }
 }
 
-/* Writes f(result), or f(y + result). */
-DEVICE void put_through(values y, int64_t i, int32_t add, float value, const function *f)
-{
-    set(y, i, apply(f, add ? get(y, i) + value : value));
-}
-
 DEVICE float slope_from_x(const function *f, float x)
 {
     float a = f->a, b = f->b, c = f->c;

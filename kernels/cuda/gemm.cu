@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * gemm.cu: GEMM: cuBLAS where it is found, else tiles of our own; bias and activation are
  * applied by the tile as it is stored, by cuBLASLt, or by a pass of their own after cuBLAS. */
-#include "functions.cuh"
+#include "some.cuh"
 #include "tile_shape.cuh"
 
 typedef struct gemm_args {
@@ -34,9 +34,9 @@ DEVICE float gemm_bias(const gemm_args *a, int64_t matrix, int64_t m, int64_t n)
 
 DEVICE void gemm_put(const gemm_args *a, int64_t matrix, int piece, int m, int n, float sum)
 {
-    values C = {a->C, 0};
-    put_through(C, matrix * a->stride_c + m * a->ldc + n, a->add,
-                a->alpha * sum + gemm_bias(a, matrix, m, n), &a->f);
+    values C = {a->C, 0, 0};
+    float value = a->alpha * sum + gemm_bias(a, matrix, m, n);
+    put_some_through(C, matrix * a->stride_c + m * a->ldc + n, 1, a->add, &value, &a->f);
 }
 
 #define TILE      gemm_tile

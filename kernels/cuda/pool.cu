@@ -214,7 +214,7 @@ MAP(pool_stochastic, pool_args)
     } else {
         value = (float)(s.squares / (FLT_MIN + s.sum));
     }
-    put_through(a->y, i, a->add, value, &a->f);
+    put_some_through(a->y, i, 1, a->add, &value, &a->f);
     if (a->mask)
         a->mask[i] = which;
 }

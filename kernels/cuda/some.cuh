@@ -180,7 +180,7 @@ DEVICE void slopes_from_x(const function *f, int some, const float *x, float *sl
         slope[k] *= f->fn == DN_FN_RELU ? (x[k] > 0 ? 1 : f->a) : slope_from_x_called(f, x[k]);
 }
 
-/* Writes f(result), or f(y + result). */
+/* Writes f(result), or f(y + result); also of one, where the code of f would be long. */
 DEVICE void put_some_through(values y, int64_t i, int some, int32_t add, float *v,
                              const function *f)
 {

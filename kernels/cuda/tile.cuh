@@ -19,6 +19,7 @@ BLOCKS_OF(TILE, TILE_ARGS)
     int end = s->k - begin < s->piece ? s->k : begin + s->piece;
 
     THREADS(t)
+        UNROLL
         for (int j = 0; j < 16; j++)
             sum[LANE(t)][j] = 0;
     for (int k0 = begin; k0 < end; k0 += TILE_DEPTH) {
@@ -38,8 +39,11 @@ BLOCKS_OF(TILE, TILE_ARGS)
             int m = t / 16 * 4, n = t % 16;
             if (IDLE(m0 + m >= s->m || n0 + n >= s->n))
                 continue;
+            UNROLL
             for (int k = 0; k < TILE_DEPTH; k++)
+                UNROLL
                 for (int i = 0; i < 4; i++)
+                    UNROLL
                     for (int j = 0; j < 4; j++)
                         sum[LANE(t)][4 * i + j] =
                             fmaf(A[k][m + i], B[k][n + 16 * j], sum[LANE(t)][4 * i + j]);
@@ -47,12 +51,15 @@ BLOCKS_OF(TILE, TILE_ARGS)
     }
     THREADS(t)
     {
-        for (int i = 0; i < 4; i++)
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            UNROLL
             for (int j = 0; j < 4; j++) {
                 int m = m0 + t / 16 * 4 + i, n = n0 + t % 16 + 16 * j;
                 if (m < s->m && n < s->n)
                     TILE_PUT(a, matrix, piece, m, n, sum[LANE(t)][4 * i + j]);
             }
+        }
     }
 }
 

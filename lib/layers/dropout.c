@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Dropout: TRAIN: y = x * mask / (1 - ratio), mask 0 with probability ratio; TEST: y = x.
  * dropout_param: dropout_ratio (0.5). Of the forks: scale_train (true; false: TRAIN: y = x *
- * mask, TEST: y = x (1 - ratio)). bottom: any shape; top: the same; in place allowed.
+ * mask, TEST: y = x (1 - ratio)), sample_weights_test (false; true: Bayesian SegNet's samples,
+ * TEST is as TRAIN). bottom: any shape; top: the same; in place allowed.
  * Gradient: dx = dy * mask / (1 - ratio). */
 #include "deepnet/net.h"
 #include "layers/layer.h"
 
 typedef struct dropout_state {
     dn_args_dropout args;
-    double test;     /* y = test * x in TEST */
+    bool draws;
+    double test;     /* y = test * x where nothing is drawn */
     dni_tensor mask; /* while lowering */
 } dropout_state;
 
@@ -24,6 +26,7 @@ static dn_status setup(dni_layer *layer)
     DNI_REQUIRE(!p->sqrt_scale, DN_E_UNSUPPORTED, "sqrt_scale is not supported");
     s->args = (dn_args_dropout){
         .ratio = ratio, .scale = scale_train ? 1 / (1 - ratio) : 1, .stream = layer->stream};
+    s->draws = layer->phase == DN_PHASE_TRAIN || p->sample_weights_test;
     s->test = scale_train ? 1 : 1 - ratio;
     return DN_OK;
 }
@@ -32,7 +35,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 {
     dropout_state *s = layer->state;
     const dni_shape *x = &layer->bottom[0];
-    if (layer->phase == DN_PHASE_TRAIN) {
+    if (s->draws) {
         s->mask = dni_temp(b, DN_U8, x->axes, x->dim);
         dni_emit(b, DN_OP_DROPOUT, &s->args, DNI_TENSORS(b->x[0], b->random),
                  DNI_TENSORS(b->y[0], s->mask));
@@ -46,7 +49,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 static void backward(dni_layer *layer, dni_builder *b)
 {
     const dropout_state *s = layer->state;
-    if (layer->phase == DN_PHASE_TRAIN)
+    if (s->draws)
         dni_emit(b, DN_OP_DROPOUT_BWD, &s->args, DNI_TENSORS(b->dy[0], s->mask),
                  DNI_TENSORS(b->dx[0]));
     else

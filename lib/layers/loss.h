@@ -30,6 +30,8 @@ void dni_loss_forward(dni_loss *s, dni_builder *b, dni_tensor x, dni_tensor weig
 /* SoftmaxWithLoss, which others are by another name. */
 dn_status dni_softmax_loss_shape(dni_layer *layer);
 void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b);
+/* The same with a weight for each class, or DNI_NONE. */
+void dni_softmax_loss_weighted(dni_layer *layer, dni_builder *b, dni_tensor weights);
 /* LOSS_BWD into dx and dt (DNI_NONE: none). */
 void dni_loss_backward(const dni_loss *s, dni_builder *b, dni_tensor dx, dni_tensor dt);
 /* forward of a layer that keeps a dni_loss and has two bottoms, and backward of one whose

@@ -67,17 +67,24 @@ dn_status dni_softmax_loss_shape(dni_layer *layer)
     return DN_OK;
 }
 
-void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b)
+void dni_softmax_loss_weighted(dni_layer *layer, dni_builder *b, dni_tensor weights)
 {
     dni_loss *s = layer->state;
     dn_args_axis a = {.outer = s->args.outer, .dim = s->args.dim, .inner = s->args.inner};
     dni_tensor prob = b->num_y > 1 ? b->y[1] : dni_temp_like(b, b->x[0]);
-    dni_tensor weights = b->num_x > 2       ? b->x[2]
-                         : s->class_weights ? dni_constant(b, b->dtype, a.dim, s->class_weights)
-                                            : DNI_NONE;
     dni_emit(b, DN_OP_SOFTMAX, &a, DNI_TENSORS(b->x[0]), DNI_TENSORS(prob));
     dni_loss_forward(s, b, prob, weights, b->num_y > 2 ? b->y[2] : DNI_NONE);
     s->aux = DNI_NONE; /* the gradient does without */
+}
+
+void dni_softmax_loss_forward(dni_layer *layer, dni_builder *b)
+{
+    const dni_loss *s = layer->state;
+    dni_tensor weights = b->num_x > 2 ? b->x[2]
+                         : s->class_weights
+                             ? dni_constant(b, b->dtype, s->args.dim, s->class_weights)
+                             : DNI_NONE;
+    dni_softmax_loss_weighted(layer, b, weights);
 }
 
 const dni_layer_class dni_layer_softmax_with_loss = {

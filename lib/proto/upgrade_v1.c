@@ -17,7 +17,7 @@ static const char *const types[] = {
     "BatchNorm", "Crop", "Normalize", "ReLU6", "ROIPooling", "PReLU", "Local", "Insanity",
     "TripletLoss", "EltwiseAffine", "BN", "VideoData", "Convolution3D", "Pooling3D",
     "ImageSegData", "SegAccuracy", "Interp", "DenseImageData", "Upsample", "SmoothL1Loss",
-    "MatWrite", "Padding", "EltwiseAccuracy"};
+    "MatWrite", "Padding", "EltwiseAccuracy", "MultiLabelLoss"};
 
 static const struct type_name {
     const char *old, *now;

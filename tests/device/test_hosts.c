@@ -19,6 +19,7 @@
 static const struct {
     const char *type, *why;
 } hosts[] = {
+    {"BoxOutput", "the number of boxes found: the shape depends on it"},
     {"DetectionEvaluate", "sorts, matches: of a test, and its output is the host's to sum"},
     {"DetectionOutput", "the number of boxes found: the shape depends on it"},
     {"DummyData", "a filler's values"},
@@ -43,6 +44,7 @@ enum { NUM_HOSTS = sizeof hosts / sizeof hosts[0] };
 /* Read files, or only wire. */
 static const char *const elsewhere[] = {"AnnotatedData",
                                         "AssistedExcitation",
+                                        "CPMData",
                                         "Data",
                                         "DenseImageData",
                                         "DetectNetTransformation",
@@ -68,6 +70,12 @@ static const gradient_row others[] = {
              L("BoxAnnotatorOHEM",
                "bottom: 'x' bottom: 'e' bottom: 't' bottom: 'w' top: 'u' top: 'y' "
                "box_annotator_ohem_param { roi_per_img: 4 }"),
+     0},
+    {"BoxOutput",
+     IN("x", "dim: 2 dim: 7 dim: 3 dim: 4") IN("y", "dim: 2 dim: 7 dim: 1 dim: 2")
+         L("BoxOutput", "bottom: 'x' bottom: 'y' top: 'z' box_output_param { fg_thr: -9 "
+                        "field_w: 20 field_h: 20 downsample_rate: 8 field_w: 40 field_h: 40 "
+                        "downsample_rate: 16 }"),
      0},
     {"ContinuationIndicator",
      L("ContinuationIndicator",

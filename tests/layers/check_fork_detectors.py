@@ -361,6 +361,47 @@ def proposal_target_few(rng):
     proposal_target(rng, R=10)
 
 
+def proposed(maps, n, classes, rates, fields):
+    """[score, corners] of image n: MS-CNN's, before suppression."""
+    for x, rate, field in zip(maps, rates, fields):
+        H, W = x.shape[2:]
+        for i in range(H):
+            for j in range(W):
+                v = x[n, :, i, j]
+                middle = (np.array([j, i]) + 0.5) * rate + np.clip(v[-4:-2], -0.4, 0.4) * field
+                size = np.exp(np.clip(v[-2:], -np.log(3), np.log(3))) * field
+                low = np.maximum(middle - size / 2, 0)
+                size = np.minimum(size, np.array([W, H]) * rate - low)
+                if (size >= 6).all():
+                    yield [v[1:classes].max() - v[0], [*low, *(low + size)]]
+
+
+@case
+def box_output(rng):
+    for classes, text, before, after in ((2, '', 99, 99),
+                                         (4, 'max_nms_num: 20 max_post_nms_num: 7', 20, 7)):
+        rates, fields = (8, 16), ([14, 10], [30, 28])
+        maps = [rng.normal(0, 1, (2, classes + 4, 5, 6)), rng.normal(0, 1, (2, classes + 4, 2, 3))]
+        made = net("layer { name: 'l' type: 'BoxOutput' bottom: 'a' bottom: 'b' top: 'y' top: 's' "
+                   "box_output_param { fg_thr: -0.5 iou_thr: 0.3 field_w: 14 field_w: 30 field_h: "
+                   "10 field_h: 28 downsample_rate: 8 downsample_rate: 16 field_whr: 3 field_xyr: "
+                   "2.5 min_size: 6 %s } }" % text, dict(zip('ab', maps)), deepnet.TEST)
+        made.forward()
+        want = []
+        for n in range(2):
+            rows = [r for r in proposed(maps, n, classes, rates, fields) if r[0] >= -0.5]
+            rows = suppress(sorted(rows, key=lambda r: -r[0])[:before], 0.3)[:after]
+            want += [[n, *box, score] for score, box in rows]
+        assert len(want) > 10
+        close('boxes', made.blobs['y'].data[:, :, 0, 0], np.array(want)[:, :5])
+        close('scores', made.blobs['s'].data[:, :, 0, 0], want)
+    made.blobs['a'].data[...], made.blobs['b'].data[...] = 0, 0
+    for blob in 'ab':
+        made.blobs[blob].data[:, 0] = 9
+    made.forward()
+    close('nothing', made.blobs['y'].data[:, :, 0, 0], [[0] + [-1] * 4, [1] + [-1] * 4])
+
+
 @case
 def refined_detections(rng):
     """RefineDet's: as SSD's with priors that were moved, and some that are nothing."""

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 import deepnet
-from oracle import case, close, main, net, softmax
+from oracle import case, close, main, net, sigmoid, softmax
 
 
 @case
@@ -237,6 +237,41 @@ def sigmoid_loss_with_weights(rng):
         close('loss', made.blobs['y'].data, (w * terms).sum() / z)
         made.backward()
         close('gradient', made.blobs['x'].diff, 3 * w * (1 / (1 + np.exp(-x)) - t) / z)
+
+
+@case
+def multi_label_loss(rng):
+    """Labels say yes, no or nothing; in the older language too."""
+    x, t = rng.normal(0, 2, (3, 4, 2)), rng.randint(-2, 3, (3, 4, 2)).astype('f8')
+    inputs = ''.join("input: '%s' input_shape { dim: 3 dim: 4 dim: 2 } " % name for name in 'xt')
+    for text in "layer { type: 'MultiLabelLoss' %s }", "layers { type: MULTI_LABEL_LOSS %s }":
+        made = deepnet.Net(None, deepnet.TRAIN, text='force_backward: true ' + inputs + text % (
+            "name: 'l' bottom: 'x' bottom: 't' top: 'y' loss_weight: 2"))
+        made.blobs['x'].data[...], made.blobs['t'].data[...] = x, t
+        made.forward()
+        p = sigmoid(x)
+        close('loss', made.blobs['y'].data,
+              -np.where(t > 0, np.log(p), np.log(1 - p))[t != 0].sum() / 3)
+        made.backward()
+        close('gradient', made.blobs['x'].diff, 2 / 3 * (p - (t > 0)) * (t != 0))
+
+
+@case
+def weighted_softmax_with_loss(rng):
+    x, t = rng.normal(0, 1, (3, 4, 2, 3)), rng.randint(0, 4, (3, 1, 2, 3))
+    t[rng.uniform(size=t.shape) < 0.2] = 9
+    for params, label, times in (('', 1, 1), ('softmax_param { pos_mult: 2.5 }', 1, 2.5),
+                                 ('softmax_param { pos_cid: 3 pos_mult: 0.5 }', 3, 0.5)):
+        made = net("layer { name: 'l' type: 'WeightedSoftmaxWithLoss' bottom: 'x' bottom: 't' top: "
+                   "'y' loss_weight: 2 loss_param { ignore_label: 9 } %s }" % params,
+                   {'x': x, 't': t})
+        made.forward()
+        p, known = softmax(x, 1), t != 9
+        w = np.where(t == label, times, 1) * known / known.sum()
+        hit = np.arange(4)[None, :, None, None] == t
+        close('loss' + params, made.blobs['y'].data, -(w * hit * np.log(p)).sum())
+        made.backward()
+        close('gradient' + params, made.blobs['x'].diff, 2 * w * (p - hit))
 
 
 @case

@@ -425,6 +425,26 @@ def reorg(rng):
 
 
 @case
+def sampled_dropout(rng):
+    """Bayesian SegNet's: drawn in TEST too, anew each time."""
+    x, text = rng.uniform(1, 2, (20, 300)), "layer { name: 'l' type: 'Dropout' bottom: 'x' top: " \
+        "'y' dropout_param { dropout_ratio: 0.25 sample_weights_test: %s } }"
+    made = net(text % 'true', {'x': x}, deepnet.TEST)
+    made.forward()
+    first = made.blobs['y'].data / x
+    assert set(np.round(first.ravel(), 3)) == {0, 1.333}
+    assert abs((first == 0).mean() - 0.25) < 0.03, (first == 0).mean()
+    made.forward()
+    factor = made.blobs['y'].data / x
+    assert 0.3 < ((factor == 0) != (first == 0)).mean() < 0.45
+    made.backward(y=np.ones_like(x))
+    close('gradient', made.blobs['x'].diff, factor)
+    made = net(text % 'false', {'x': x}, deepnet.TEST)
+    made.forward()
+    close('mean', made.blobs['y'].data, x)
+
+
+@case
 def spatial_dropout(rng):
     x = rng.uniform(1, 2, (20, 30, 3, 4))
     made = net("layer { name: 'l' type: 'SpatialDropout' bottom: 'x' top: 'y' dropout_param { "

@@ -691,6 +691,11 @@ const gradient_row gradient_rows[] = {
                                       "output_width: 3 }"), 0},
     {"Resize", X4 L("Resize", XY "resize_param { is_pyramid_test: true out_height_scale: 0.6 "
                               "out_width_scale: 2 }"), 0},
+    {"MultiLabelLoss", X4 IN("u", "dim: 2 dim: 60")
+     L("MultiLabelLoss", "bottom: 'x' bottom: 'u' top: 'y' loss_weight: 3"), 0},
+    {"WeightedSoftmaxWithLoss", X4 IN("t3", "dim: 2 dim: 4 dim: 5")
+     L("WeightedSoftmaxWithLoss", "bottom: 'x' bottom: 't3' top: 'y' loss_weight: 3 softmax_param "
+                                  "{ pos_mult: 2.5 pos_cid: 2 }"), 0},
     {"WeightedEuclideanLoss", X4 IN("xt", "dim: 2 dim: 3 dim: 4 dim: 5") IN("xw", "dim: 2 dim: 60")
      L("WeightedEuclideanLoss", "bottom: 'x' bottom: 'xt' bottom: 'xw' top: 'y' loss_weight: 3"),
      0},
@@ -703,8 +708,8 @@ const size_t num_gradient_rows = sizeof gradient_rows / sizeof gradient_rows[0];
 
 /* Sources have no bottoms, and what counts or picks has no derivative. */
 const char *const no_gradient_types[] = {
-    "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM",
-    "ContinuationIndicator", "Data", "DenseCRF", "DenseImageData",
+    "Accuracy", "AnnotatedData", "ArgMax", "AssistedExcitation", "BoxAnnotatorOHEM", "BoxOutput",
+    "CPMData", "ContinuationIndicator", "Data", "DenseCRF", "DenseImageData",
     "DetectNetTransformation",
     "DetectionEvaluate", "DetectionOutput", "Downsample", "DummyData", "EltwiseAccuracy", "EvalDetection",
     "HDF5Data", "HDF5Output", "ImageData", "ImageLabelmapData", "ImageSegData", "Input",

@@ -36,6 +36,8 @@
        "top: 'y' "                                                                             \
        "multi_stage_meanfield_param { num_iterations: 2 theta_alpha: 1 theta_gamma: 1 " rest   \
        " } } "
+#define FIELDS "field_w: 9 field_h: 9 downsample_rate: 8"
+#define BOX_OUTPUT(dims, params) IN(dims) L("BoxOutput", "box_output_param { " params " } ")
 #define SOURCE(type, rest) "layer { name: 'l' type: '" type "' top: 'y' top: 'z' " rest " } "
 
 static const struct refusal {
@@ -241,6 +243,12 @@ static const struct refusal {
     {SOURCE("DenseImageData", "dense_image_data_param { source: 's' label_divide_factor: 2 }"),
      DN_E_UNSUPPORTED, "label_divide_factor is not supported"},
     {SOURCE("DenseImageData", ""), DN_E_NET, "DenseImageData needs a source"},
+    {SOURCE("CPMData", "data_param { source: 's' batch_size: 2 }"), DN_E_UNSUPPORTED,
+     "CPMData would read the poses of 's'"},
+    {SOURCE("CPMData", "data_param { batch_size: 2 }"), DN_E_NET, "data_param needs a source"},
+    {SOURCE("CPMData", "data_param { source: 's' batch_size: 2 } cpm_transform_param { stride: "
+                       "0 }"),
+     DN_E_NET, "needs a stride and a crop_size_x"},
     {SOURCE("VideoData", "image_data_param { source: 's' }"), DN_E_UNSUPPORTED,
      "VideoData would read the images of 's'"},
     {SOURCE("VideoData", "video_data_param { source: 's' batch_size: 2 }"), DN_E_UNSUPPORTED,
@@ -292,6 +300,27 @@ static const struct refusal {
      "max_iter must be above 0"},
     {X4 L("GradientScaler", "gradient_scaler_param { threshold_iter: 5 }"), DN_E_UNSUPPORTED,
      "unknown field 'threshold_iter'"},
+    {X4 L("MultiLabelLoss", ""), DN_E_NET, "2 bottoms"},
+    {X4 "layer { name: 'l' type: 'MultiLabelLoss' bottom: 'x' bottom: 'l' top: 'y' }", DN_E_NET,
+     "made by no layer"},
+    {X4 LABELS("dim: 2 dim: 1 dim: 4 dim: 5")
+     "layer { name: 'l' type: 'WeightedSoftmaxWithLoss' bottom: 'x' bottom: 't' top: 'y' "
+     "softmax_param { pos_cid: 3 pos_mult: 2 } }",
+     DN_E_NET, "pos_cid is 3, the classes are 3"},
+    {X4 LABELS("dim: 2 dim: 1 dim: 4 dim: 5")
+     "layer { name: 'l' type: 'WeightedSoftmaxWithLoss' bottom: 'x' bottom: 't' bottom: 't' "
+     "top: 'y' }",
+     DN_E_NET, "takes 2 bottoms"},
+    {BOX_OUTPUT("dim: 2 dim: 6 dim: 3 dim: 4", "field_w: 9 field_h: 9"), DN_E_NET,
+     "needs a field_w, a field_h, a downsample_rate"},
+    {BOX_OUTPUT("dim: 2 dim: 5 dim: 3 dim: 4", FIELDS), DN_E_SHAPE, "two scores and more"},
+    {BOX_OUTPUT("dim: 2 dim: 6 dim: 12", FIELDS), DN_E_SHAPE, "the bottoms must be maps"},
+    {BOX_OUTPUT("dim: 1 dim: 6 dim: 50000 dim: 50000", FIELDS), DN_E_SHAPE,
+     "2500000000 cells are too many"},
+    {BOX_OUTPUT("dim: 2 dim: 6 dim: 3 dim: 4", FIELDS " field_whr: 0.5"), DN_E_NET,
+     "field_whr must be at least 1"},
+    {BOX_OUTPUT("dim: 2 dim: 6 dim: 3 dim: 4", FIELDS " nms_type: 'IOMU'"), DN_E_UNSUPPORTED,
+     "nms_type must be IOU"},
     {X4 L("DenseCRF", ""), DN_E_NET, "at least 2 bottoms"},
     {X4 DENSE_CRF("", "pos_w: 1"), DN_E_NET, "a pos_w needs a pos_xy_std"},
     {X4 DENSE_CRF("bottom: 'x'", "pos_w: 1 pos_xy_std: 1"), DN_E_NET, "an image a bi_w"},

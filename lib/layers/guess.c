@@ -54,10 +54,10 @@ dni_shape dni_guess_top(const dni_layer *layer, int64_t N, const char *top, cons
                             (int64_t[]){N, sequences > 0 && sequences < 65536 ? sequences : 1});
     if (!strcmp(top, "im_info"))
         return dni_shape_of(2, (int64_t[]){N, 3});
-    if (!strcmp(top, "rois"))
-        return dni_shape_of(2, (int64_t[]){N, 5});
     if (dni_guess_is_label(top))
         return dni_shape_of(layer->guess == DNI_GUESSES ? 2 : 1, (int64_t[]){N, 6});
+    if (strstr(top, "rois"))
+        return dni_shape_of(2, (int64_t[]){N, 5});
     return dni_guess_images(layer, N, source);
 }
 

@@ -86,6 +86,7 @@ static dn_status setup(dni_layer *layer)
     numbers(p, "allowed_border", &s->targets.border, 1);
     if (s->kind == ANCHOR_TARGET)
         return read_anchors(layer, p, &s->targets.anchor);
+    layer->guessed = layer->wire_only && s->kind == OTHER;
     if (layer->wire_only || s->kind == PROPOSAL_TARGET)
         return DN_OK;
     return dni_fail(DN_E_UNSUPPORTED,

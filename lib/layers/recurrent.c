@@ -37,16 +37,13 @@ static dn_status read_operands(dni_layer *layer, dni_recurrent *r)
 
 static dn_status read_sizes(dni_layer *layer, dni_recurrent *r)
 {
-    const dni_shape *x = &layer->bottom[0], *cont = &layer->bottom[1];
+    const dni_shape *x = &layer->bottom[0];
     DNI_REQUIRE(x->axes >= 2, DN_E_SHAPE, "bottom 0 has %d axes, (T, N, ...) is needed",
                 x->axes);
     r->T = x->dim[0];
     r->N = x->dim[1];
     r->I = dni_shape_range(x, 2, x->axes);
     DNI_REQUIRE(r->T > 0, DN_E_SHAPE, "bottom 0 has no time steps");
-    DNI_REQUIRE(cont->axes == 2 && cont->dim[0] == r->T && cont->dim[1] == r->N, DN_E_SHAPE,
-                "bottom 1 needs the shape (%lld, %lld): one number per step and sequence",
-                (long long)r->T, (long long)r->N);
     r->S = 0;
     if (r->has_static) {
         const dni_shape *s = &layer->bottom[2];
@@ -128,9 +125,13 @@ dn_status dni_recurrent_steps(dni_layer *layer)
 dn_status dni_recurrent_shape(dni_layer *layer)
 {
     dni_recurrent *r = layer->state;
+    const dni_shape *cont = &layer->bottom[1];
     dn_status st = read_sizes(layer, r);
     if (st)
         return st;
+    DNI_REQUIRE(cont->axes == 2 && cont->dim[0] == r->T && cont->dim[1] == r->N, DN_E_SHAPE,
+                "bottom 1 needs the shape (%lld, %lld): one number per step and sequence",
+                (long long)r->T, (long long)r->N);
     int64_t I = layer->weight[0].shape.dim[1];
     int64_t S = r->has_static ? layer->weight[2].shape.dim[1] : 0;
     DNI_REQUIRE(r->I == I && r->S == S, DN_E_SHAPE,

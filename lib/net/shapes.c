@@ -70,30 +70,44 @@ static bool is_used_before(const dn_net *net, const dni_net_layer *l, int32_t va
     return false;
 }
 
-/* A truth whose shape is a guess that does not fit, and that no layer saw yet, is taken to have
- * that of bottom 0, which it is compared with, or one channel of it; bottom 0 that of bottom 1.
- */
+static bool may_refit(const dn_net *net, const dni_net_layer *l, int32_t value)
+{
+    return is_guessed(net, value) && !is_used_before(net, l, value);
+}
+
+enum { WHOLE, ONE_CHANNEL, TWO_AXES, REFITS };
+
+static dni_shape refit(const dni_shape *other, int how)
+{
+    dni_shape shape = *other;
+    if (how == ONE_CHANNEL && shape.axes > 1)
+        shape.dim[1] = 1;
+    if (how == TWO_AXES && shape.axes > 2)
+        shape.axes = 2;
+    return shape;
+}
+
+/* Truths whose shape is a guess that does not fit, and that no layer saw yet, are taken to have
+ * that of bottom 0, which they are compared with, or one channel of it, or as marks of
+ * sequences its first two axes: all of them, those but the first, ...; then bottom 0 that of
+ * bottom 1. */
 static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node)
 {
     dni_saved_error saved;
     dni_save_error(&saved);
-    for (int32_t k = 1, n = node->num_bottoms; n > 1 && k <= n; k++) {
-        int32_t i = k % n;
-        dni_shape *bottom = &l->layer.bottom[i], guess = *bottom;
-        bool may =
-            is_guessed(net, node->bottoms[i]) && !is_used_before(net, l, node->bottoms[i]);
-        for (int one = 0; one < 2 && may; one++) {
-            *bottom = l->layer.bottom[!i];
-            if (one && bottom->axes > 1)
-                bottom->dim[1] = 1;
+    for (int32_t k = 1, n = node->num_bottoms; n > 1 && k <= n; k++)
+        for (int how = 0; how < REFITS; how++) {
+            take_bottoms(net, l, node);
+            for (int32_t i = k % n; i < (k < n ? n : 1); i++)
+                if (may_refit(net, l, node->bottoms[i]))
+                    l->layer.bottom[i] = refit(&l->layer.bottom[!i], how);
             dni_clear_error();
-            if (!shape_layer(net, l, node)) {
-                net->value_shapes[node->bottoms[i]] = *bottom;
-                return DN_OK;
-            }
+            if (shape_layer(net, l, node))
+                continue;
+            for (int32_t i = 0; i < n; i++)
+                net->value_shapes[node->bottoms[i]] = l->layer.bottom[i];
+            return DN_OK;
         }
-        *bottom = guess;
-    }
     dni_restore_error(&saved);
     return DN_E_SHAPE;
 }

@@ -31,6 +31,7 @@ typedef struct chain_args {
 
 struct cuda_chain {
     const dn_op *op; /* one of them */
+    bool loaded;
     chain_args args;
 };
 
@@ -91,9 +92,21 @@ static bool step_of(chain_step *s, const dn_op *op, const dn_op_io *io)
 cuda_chain *cuda_chain_make(dn_backend *backend)
 {
     cuda_chain *c = (cuda_chain *)backend->host.alloc(backend->host.user, sizeof(*c));
-    if (c)
+    if (c) {
         c->args.num = 0;
+        c->loaded = false;
+    }
     return c;
+}
+
+void cuda_chain_load(dn_backend *backend)
+{
+    cuda_chain *c = backend->chain;
+    dn_op none;
+    none.backend = backend;
+    if (!c->loaded)
+        chain(&none, &c->args, 1);
+    c->loaded = true;
 }
 
 bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io)

@@ -239,6 +239,9 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow
 /* chain.cu: what is taken is launched by the next cuda_chain_run, all in one. False: launch it
  * by itself, after that. */
 cuda_chain *cuda_chain_make(dn_backend *backend);
+/* Before anything is recorded: a kernel is loaded by its first launch, which may wait for the
+ * device. */
+void cuda_chain_load(dn_backend *backend);
 bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io);
 void cuda_chain_run(cuda_chain *c);
 

@@ -170,6 +170,10 @@ static dn_status module_capture_begin(dn_backend *backend)
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
         status = cuda_use_stream(backend, backend->device->own);
+    if (status == DN_OK) {
+        cuda_chain_load(backend);
+        status = cuda_check(backend, cudaGetLastError(), "a chain of small ops");
+    }
     if (status == DN_OK)
         status = cuda_check(
             backend, cudaStreamBeginCapture(backend->stream, cudaStreamCaptureModeThreadLocal),

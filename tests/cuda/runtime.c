@@ -3,8 +3,9 @@
  * their memory is the host's and work is done as late as a stream may do it, when somebody
  * waits for it, or recorded and done so by each replay. What a real one would hold against the
  * caller is held here too: memory of one device used with another one current, work in a stream
- * that is not the caller's, anything but work for the stream that is recorded while one is, a
- * copy from memory that is not pinned, for which the host would wait. */
+ * that is not the caller's, anything but work for the stream that is recorded while one is, or
+ * a kernel that was never launched before, a copy from memory that is not pinned, for which the
+ * host would wait. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include "grid.cuh"
 #include "stream.h"
 
-enum { DEVICES = 2, MOST = 65536, MOST_STREAMS = 1024, MOST_TODO = 4096 };
+enum { DEVICES = 2, MOST = 65536, MOST_STREAMS = 1024, MOST_TODO = 4096, MOST_KERNELS = 1024 };
 
 struct CUevent_st {
     int device;
@@ -223,6 +224,22 @@ typedef struct launch {
     _Alignas(16) char args[];
 } launch;
 
+/* A kernel is loaded when it is first launched, which may wait for the device: not while a
+ * stream is recorded. */
+static bool loads(cuda_loop kernel)
+{
+    static cuda_loop loaded[MOST_KERNELS];
+    pthread_mutex_lock(&lock);
+    int i = 0;
+    while (i < MOST_KERNELS && loaded[i] && loaded[i] != kernel)
+        i++;
+    bool first = i == MOST_KERNELS || !loaded[i];
+    if (first && !recorded && i < MOST_KERNELS)
+        loaded[i] = kernel;
+    pthread_mutex_unlock(&lock);
+    return first;
+}
+
 static void run_launch(void *at)
 {
     launch *l = at;
@@ -237,7 +254,7 @@ void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes
         done(cudaErrorLaunchOutOfResources);
         return;
     }
-    if (in_stream(stream) != cudaSuccess)
+    if (in_stream(stream) != cudaSuccess || (loads(loop) && not_recording() != cudaSuccess))
         return;
     launch *l = malloc(sizeof *l + bytes);
     *l = (launch){.op = {.backend = op->backend}, .loop = loop, .n = n};

@@ -50,6 +50,20 @@ hid_t dni_hdf5_create(const char *path)
     return in_memory(path, true);
 }
 
+#define MOST_BYTES    16                  /* of a value: a long double */
+#define MOST_PER_BYTE 512                 /* values: zeros, compressed */
+#define AT_LEAST      ((uint64_t)1 << 20) /* bytes that any dataset is good for */
+
+bool dni_hdf5_has_numbers(hid_t set, uint64_t count)
+{
+    hid_t type = H5Dget_type(set);
+    H5T_class_t kind = H5Tget_class(type); /* none, where there is no type */
+    bool ok = (kind == H5T_FLOAT || kind == H5T_INTEGER) && H5Tget_size(type) <= MOST_BYTES &&
+              count / MOST_PER_BYTE <= H5Dget_storage_size(set) + AT_LEAST;
+    H5Tclose(type);
+    return ok;
+}
+
 dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *path)
 {
     dn_status st = DN_OK;

@@ -24,6 +24,9 @@ void dni_hdf5_leave(const dni_hdf5_use *use);
 /* A file read into memory; a new one in memory, to become `path`. Negative: it cannot be. */
 hid_t dni_hdf5_load(const char *path);
 hid_t dni_hdf5_create(const char *path);
+/* Whether a dataset is of numbers, and so many of them can be in it: HDF5 takes memory for one of
+ * its values by the size that the file names, and fills what was never written. */
+bool dni_hdf5_has_numbers(hid_t set, uint64_t count);
 /* Closes a new file, and if `ok` writes it to path as dni_file_write does: an older file
  * survives every failure. DN_E_IO when not ok. */
 dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *path);

@@ -85,6 +85,8 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     if (count > r->left / sizeof(float))
         st = dni_fail(DN_E_DATA, "%s: up to '%s' it has weights of more than %d times its size",
                       r->path, layer, MOST_TIMES);
+    else if (!st && !dni_hdf5_has_numbers(set, count))
+        st = bad(r, "a weight", layer);
     float *values = st ? NULL : dni_alloc(r->heap, (size_t)count, sizeof *values);
     r->left -= st ? 0 : count * sizeof(float);
     if (!st && !values)

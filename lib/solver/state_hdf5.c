@@ -116,7 +116,7 @@ static void *read_set(const dni_heap *heap, hid_t at, const char *name, hid_t ty
     hid_t space = set < 0 ? -1 : H5Dget_space(set);
     hssize_t n = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
     void *values = NULL;
-    if (n >= 0 && (uint64_t)n < SIZE_MAX / 16)
+    if (n >= 0 && dni_hdf5_has_numbers(set, (uint64_t)n))
         values = dni_alloc(heap, (size_t)n, H5Tget_size(type));
     if (values && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         dni_free(heap, values);

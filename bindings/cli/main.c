@@ -24,6 +24,20 @@ static const cli_command commands[] = {
     {"devices", "[options]", "list the backends and devices that are there", cli_devices},
 };
 
+/* What people type who know Caffe's tools. */
+static const struct {
+    const char *theirs, *here;
+} tools[] = {
+    {"device_query", "devices"},
+    {"convert_imageset", "convert images"},
+    {"convert_mnist_data", "convert mnist"},
+    {"compute_image_mean", "convert mean"},
+    {"upgrade_net_proto_text", "upgrade"},
+    {"upgrade_net_proto_binary", "upgrade"},
+    {"upgrade_solver_proto_text", "upgrade"},
+    {"draw_net", "draw"},
+};
+
 static void print_help(FILE *out)
 {
     fputs("deepnet: trains and runs neural networks written in Caffe's prototxt.\n\n"
@@ -47,6 +61,20 @@ static const cli_command *find(const char *name)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
     return NULL;
+}
+
+static int refuse(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(tools); i++)
+        if (strcmp(tools[i].theirs, name) == 0) {
+            fprintf(stderr, "deepnet: there is no command '%s'; Caffe's is `deepnet %s` here\n",
+                    name, tools[i].here);
+            return CLI_USAGE;
+        }
+    if (*name)
+        fprintf(stderr, "deepnet: there is no command '%s'\n\n", name);
+    print_help(stderr);
+    return CLI_USAGE;
 }
 
 static bool is_any(const char *word, const char *a, const char *b)
@@ -82,12 +110,8 @@ int main(int argc, char **argv)
         return CLI_OK;
     }
     command = find(name);
-    if (!command) {
-        if (*name)
-            fprintf(stderr, "deepnet: there is no command '%s'\n\n", name);
-        print_help(stderr);
-        return CLI_USAGE;
-    }
+    if (!command)
+        return refuse(name);
     int code = command->run(command, argc - 1, argv + 1);
     /* A full disk behind stdout is a failure; ferror: lines were flushed as they came. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_OK)

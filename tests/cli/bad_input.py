@@ -76,6 +76,15 @@ def no_such_file():
          'convert', 'mnist', 'none', 'none', 'out')
 
 
+@test
+def names_of_caffe_s_tools():
+    for theirs, here in (('device_query', 'devices'), ('convert_imageset', 'convert images'),
+                         ('upgrade_net_proto_text', 'upgrade')):
+        out = deepnet(theirs, 'a', 'b', code=2)
+        expect(out == "deepnet: there is no command '%s'; Caffe's is `deepnet %s` here\n" % (
+            theirs, here), out)
+
+
 # ---- the text -----------------------------------------------------------------------------
 
 @test

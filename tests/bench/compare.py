@@ -151,7 +151,7 @@ def in_time(args):
 class Worker:
     def __init__(self, args, case, engine, mode_name, mode, threads, **more):
         self.label = engine + (' ' + mode_name if mode_name else '')
-        self.patience, self.until, self.rounds = args.patience or 1e6, args.until, args.rounds
+        self.patience, self.until = args.patience or 1e6, args.until
         self.process, self.error, self.times, self.cpu = None, None, [], []
         self.late = not in_time(args)
         if self.late:
@@ -200,14 +200,14 @@ class Worker:
         answer = self.read()
         return None if self.error else answer
 
-    def figures(self, peak, loaded):
+    def figures(self, args, peak, loaded):
         """What compare.py knows of it once it has been timed; `cut`: rounds of one that was
         to have more, whose memory was not looked at where its process was ended."""
         if self.error and not (self.late and self.times):
             return {'error': self.error, 'late': self.late}
         figures = {'ms': self.times, 'cpu_ms': self.cpu, 'first_s': self.warm['first'],
                    'peak': None if self.error else peak, 'loaded': loaded or 0}
-        if len(self.times) < self.rounds:
+        if len(self.times) < args.rounds:
             figures['cut'] = len(self.times)
         return figures
 
@@ -347,7 +347,7 @@ def in_turns(args, case, modes, threads):
     figures = {}
     for worker in workers:
         memory = worker.ask(do='memory')
-        figures[worker.label] = worker.figures(memory and memory['peak'],
+        figures[worker.label] = worker.figures(args, memory and memory['peak'],
                                                memory and memory['base'])
         worker.close()
     return figures
@@ -361,7 +361,7 @@ def on_device(args, case, modes, threads):
         worker = Worker(args, case, *mode, threads)
         worker.read()
         rounds(args, [worker])
-        one = figures[worker.label] = worker.figures(device_memory() - before, 0)
+        one = figures[worker.label] = worker.figures(args, device_memory() - before, 0)
         worker.close()
         print('   %s: %s' % (worker.label, one.get('error') or '%.3f ms%s' % (
             statistics.median(worker.times), goals.cut_off(one))), flush=True)

@@ -29,6 +29,8 @@ class Parts(InFolder):
         self.assertEqual(list(net.params), ['ip'])
         self.assertEqual(net.bottom_names['relu'], ['ip'])
         self.assertEqual(net.top_names['relu'], ['relu'])
+        self.assertEqual(([net._bottom_ids(i) for i in range(3)],
+                          [net._top_ids(i) for i in range(3)]), ([[], [0], [1]], [[0], [1], [2]]))
         self.assertEqual([layer.type for layer in net.layers],
                          ['Input', 'InnerProduct', 'ReLU'])
         self.assertEqual(len(net.layers[1].blobs), 2)
@@ -66,6 +68,7 @@ class Parts(InFolder):
                   'loss_weight: 2 }', phase=TEST)
         self.assertEqual(net.blob_loss_weights['l'], 2)
         self.assertEqual(net.blob_loss_weights['ip'], 0)
+        self.assertEqual(net._blob_loss_weights, [0, 0, 0, 2])
 
 
 class Views(InFolder):

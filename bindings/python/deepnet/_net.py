@@ -242,10 +242,21 @@ class Net:
     def _blob_names(self):
         return list(self._blobs)
 
+    def _names_at(self, count, item, i):
+        return [self._blob(item(self._net, i, k)).name for k in range(count(self._net, i))]
+
     def _ends(self, count, item):
-        return collections.OrderedDict(
-            (name, [self._blob(item(self._net, i, k)).name for k in range(count(self._net, i))])
-            for i, name in enumerate(self._layer_names))
+        return collections.OrderedDict((name, self._names_at(count, item, i))
+                                       for i, name in enumerate(self._layer_names))
+
+    def _bottom_ids(self, layer):
+        """Which of the blobs, counted, a layer takes, by its number, as pycaffe has it."""
+        return list(map(self._blob_names.index, self._names_at(
+            lib().net_layer_num_bottoms, lib().net_layer_bottom, layer)))
+
+    def _top_ids(self, layer):
+        return list(map(self._blob_names.index, self._names_at(
+            lib().net_layer_num_tops, lib().net_layer_top, layer)))
 
     @property
     def bottom_names(self):
@@ -265,6 +276,10 @@ class Net:
             for k, top in enumerate(tops):
                 weights[top] = lib().net_layer_loss_weight(self._net, i, k) or weights[top]
         return weights
+
+    @property
+    def _blob_loss_weights(self):
+        return list(self.blob_loss_weights.values())
 
     # ---- running -----------------------------------------------------------------------------
 

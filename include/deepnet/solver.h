@@ -139,7 +139,7 @@ DN_API int64_t dn_solver_max_iteration(const dn_solver *solver);
  * device dn_solver_step(solver, 1) returns without waiting for it; this call waits, and a
  * failure on the device may be reported by a later call. If the host runs or reshapes the net
  * before it asks, and average_loss and iter_size are 1, it gets the loss that was read before
- * that. Since 0.1. */
+ * that; likewise after a step that failed with DN_E_DEVICE (0: none was read). Since 0.1. */
 DN_API float dn_solver_loss(const dn_solver *solver);
 /* The update rule: "SGD", "Adam", ... Borrowed. Since 0.1. */
 DN_API const char *dn_solver_type(const dn_solver *solver);

@@ -299,6 +299,8 @@ static dn_status iterate(dn_solver *s)
         return dni_in(st, "iteration %lld", (long long)s->iteration);
     dni_join_begin(&s->join, s->context);
     st = dni_join_end(&s->join, learn(s));
+    if (st == DN_E_DEVICE) /* how far it came, nobody knows */
+        s->unread = s->num_kept = 0;
     if (!st)
         st = dni_solver_emit(s, DN_EVENT_STEP_END, 0, known_loss(s), NULL);
     if (!st && !s->options.manual_snapshots && due(s->iteration, s->param->snapshot))

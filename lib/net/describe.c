@@ -80,7 +80,9 @@ static void describe_segments(const dn_net *net, dni_text *text)
 
 static const char *layer_name(void *net, int32_t layer)
 {
-    return layer < 0 ? "" : ((const dn_net *)net)->layers[layer].layer.name;
+    return layer == DNI_OF_LOSSES ? "(losses)"
+           : layer < 0            ? ""
+                                  : ((const dn_net *)net)->layers[layer].layer.name;
 }
 
 dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out)

@@ -45,9 +45,11 @@ typedef enum dni_section {
     DNI_SECTIONS
 } dni_section;
 
+enum { DNI_OF_LOSSES = -2 }; /* in place of a layer: keeps the losses of a solver */
+
 typedef struct dni_op {
     int32_t kind;
-    int32_t layer; /* -1: none */
+    int32_t layer; /* -1: none; or DNI_OF_LOSSES */
     dni_section section;
     int32_t num_inputs, num_outputs;
     dni_tensor inputs[DN_MAX_OPERANDS], outputs[DN_MAX_OPERANDS];

@@ -223,11 +223,12 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
 {
     dni_builder b = {.program = &u->program,
                      .section = DNI_FORWARD,
-                     .layer = -1,
+                     .layer = DNI_OF_LOSSES,
                      .dtype = u->dtype,
                      .random = DNI_NONE};
     emit_losses(&b, &u->losses);
     b.section = DNI_UPDATE;
+    b.layer = -1;
     for (size_t i = 0; i < u->num_weights && !b.status; i++) { /* in the order of UPDATE */
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;

@@ -846,6 +846,7 @@ static void check_plan_text(void)
         row--;
     snprintf(want, sizeof want, "\nupdate: steps %d to ", row ? atoi(row) : -1);
     CHECK_AT(text && strstr(text, want), "no '%s' in %s", want, text);
+    CHECK_AT(text && strstr(text, " fwd     (losses) "), "%s", text);
     dn_net_text_free(dn_solver_net(solver), text);
     dn_solver_free(solver);
     dn_context_free(context);

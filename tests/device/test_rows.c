@@ -33,7 +33,8 @@ static void fill(dn_net *net, uint64_t *draws)
         float *data = dn_blob_mutable_data(blob);
         int64_t count = dn_blob_count(blob), rows = dn_blob_dim(blob, 0);
         for (int64_t i = 0; data && i < count; i++)
-            data[i] = (float)gradient_value(draws, dn_blob_name(blob), i, count / rows);
+            data[i] =
+                (float)gradient_value(draws, dn_blob_name(blob), i, rows ? count / rows : 1);
     }
     for (size_t k = 0; k < net->num_params; k++) {
         float *data = dn_blob_mutable_data(&net->params[k]->blob);

@@ -28,8 +28,9 @@ DN_API int64_t dn_blob_count(const dn_blob *blob);
 DN_API int32_t dn_blob_dtype(const dn_blob *blob);
 
 /* The values, dn_blob_count of them, brought up to date. Borrowed; valid until the net is run,
- * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, or a blob whose memory was
- * reused under DN_MEMORY_COMPACT). Since 0.1. */
+ * reshaped or freed. NULL: dn_last_error() says why (a DN_F64 net, a blob whose memory was
+ * reused under DN_MEMORY_COMPACT, a device that is lost); dn_blob_read has a status as well.
+ * Since 0.1. */
 DN_API const float *dn_blob_data(dn_blob *blob);
 /* Likewise, for writing.
  * - In a context with a device the pointer is valid until the next run; ask again after it. (An
@@ -74,8 +75,9 @@ DN_API double *dn_blob_mutable_data_f64(dn_blob *blob);
 DN_API const double *dn_blob_diff_f64(dn_blob *blob);
 DN_API double *dn_blob_mutable_diff_f64(dn_blob *blob);
 
-/* Copies count values in or out; count must be dn_blob_count. DN_E_INVALID otherwise.
- * Since 0.1. */
+/* Copies count values in or out; count must be dn_blob_count. Returns DN_OK, DN_E_INVALID
+ * (another count, or NULL), or why dn_blob_data would be NULL: DN_E_STATE, DN_E_NOMEM,
+ * DN_E_DEVICE (the device is lost). Since 0.1. */
 DN_API dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count);
 DN_API dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count);
 

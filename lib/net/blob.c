@@ -101,80 +101,80 @@ dn_status dni_net_make_blobs(dn_net *net)
 /* ---- looking ----------------------------------------------------------------------------- */
 
 /* A blob that no gradient flows to has one all the same, zero, as in Caffe. */
-static void *zero_diff(dn_blob *blob)
+static dn_status zero_diff(dn_blob *blob, void **out)
 {
     size_t bytes = (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
     if (blob->zero_bytes < bytes || !blob->zero) {
         void *zero = dni_alloc_aligned(blob->net->heap, bytes);
         if (!zero)
-            return NULL;
+            return DN_E_NOMEM;
         dni_free_aligned(blob->net->heap, blob->zero);
         blob->zero = memset(zero, 0, bytes);
         blob->zero_bytes = bytes;
     }
-    return blob->zero;
+    *out = blob->zero;
+    return DN_OK;
+}
+
+static dn_status no_memory(const dn_blob *blob)
+{
+    return dni_fail(DN_E_STATE, "%s '%s' has no memory: the net was created with wire_only",
+                    blob->value >= 0 ? "blob" : "weight", blob->name);
 }
 
 /* on_host: it is memory there; else an address to go by will do. */
-static void *activation(dn_blob *blob, bool diff, bool on_host)
+static dn_status activation(dn_blob *blob, bool diff, bool on_host, void **out)
 {
     dn_net *net = blob->net;
+    *out = blob->own;
     if (blob->own && !diff)
-        return blob->own;
-    if (net->shapes_changed && dn_net_reshape(net))
-        return NULL;
-    if (!net->plan) {
-        dni_fail(DN_E_STATE, "blob '%s' has no memory: the net was created with wire_only",
-                 blob->name);
-        return NULL;
-    }
+        return DN_OK;
+    dn_status st = net->shapes_changed ? dn_net_reshape(net) : DN_OK;
+    if (st)
+        return st;
+    if (!net->plan)
+        return no_memory(blob);
     dni_tensor t = diff ? blob->diff : blob->data;
     if (t == DNI_NONE)
-        return zero_diff(blob);
-    if (!dni_plan_readable(net->plan, t)) {
-        dni_fail(DN_E_STATE,
-                 "the memory of blob '%s' is used by others as well; name it in "
-                 "dn_net_options.keep, or use DN_MEMORY_READABLE",
-                 blob->name);
-        return NULL;
-    }
-    if (diff ? dni_net_bind_backward(net) : dni_plan_bind(net->plan, DNI_FORWARD))
-        return NULL;
-    void *memory = NULL;
-    dn_status st = (on_host ? dni_plan_look : dni_plan_show)(net->plan, t, &memory);
-    return st ? NULL : memory;
+        return zero_diff(blob, out);
+    if (!dni_plan_readable(net->plan, t))
+        return dni_fail(DN_E_STATE,
+                        "the memory of blob '%s' is used by others as well; name it in "
+                        "dn_net_options.keep, or use DN_MEMORY_READABLE",
+                        blob->name);
+    st = diff ? dni_net_bind_backward(net) : dni_plan_bind(net->plan, DNI_FORWARD);
+    return st ? st : (on_host ? dni_plan_look : dni_plan_show)(net->plan, t, out);
 }
 
 /* Where its values lie, on whichever side they are. */
-static void *find(dn_blob *blob, bool diff, int32_t dtype, bool on_host)
+static dn_status find(dn_blob *blob, bool diff, int32_t dtype, bool on_host, void **out)
 {
     dni_clear_error();
-    if (!blob) {
-        dni_fail(DN_E_INVALID, "the blob is NULL");
-        return NULL;
-    }
-    if (blob->dtype != dtype) {
-        dni_fail(DN_E_STATE, "blob '%s' holds %s; use the other accessor", blob->name,
-                 blob->dtype == DN_F64 ? "doubles (DN_F64)" : "floats (DN_F32)");
-        return NULL;
-    }
+    if (!blob)
+        return dni_fail(DN_E_INVALID, "the blob is NULL");
+    if (blob->dtype != dtype)
+        return dni_fail(DN_E_STATE, "blob '%s' holds %s; use the other accessor", blob->name,
+                        blob->dtype == DN_F64 ? "doubles (DN_F64)" : "floats (DN_F32)");
     if (!blob->store && blob->value >= 0)
-        return activation(blob, diff, on_host);
-    if (!blob->store) {
-        dni_fail(DN_E_STATE, "weight '%s' has no memory: the net was created with wire_only",
-                 blob->name);
-        return NULL;
-    }
-    if (diff && dni_store_diff(blob->store))
-        return NULL;
-    blob->store->diff_open |= diff;
-    return diff ? blob->store->diff : blob->store->data;
+        return activation(blob, diff, on_host, out);
+    if (!blob->store)
+        return no_memory(blob);
+    dn_status st = diff ? dni_store_diff(blob->store) : DN_OK;
+    blob->store->diff_open |= diff && !st;
+    *out = diff ? blob->store->diff : blob->store->data;
+    return st;
+}
+
+static dn_status fetch(dn_blob *blob, bool diff, int32_t dtype, void **out)
+{
+    dn_status st = find(blob, diff, dtype, true, out);
+    return st ? st : dni_mirror_fetch(blob->net->context, *out);
 }
 
 static void *look(dn_blob *blob, bool diff, int32_t dtype)
 {
-    void *memory = find(blob, diff, dtype, true);
-    return memory && !dni_mirror_fetch(blob->net->context, memory) ? memory : NULL;
+    void *memory;
+    return fetch(blob, diff, dtype, &memory) ? NULL : memory;
 }
 
 const float *dn_blob_data(dn_blob *blob)
@@ -182,14 +182,22 @@ const float *dn_blob_data(dn_blob *blob)
     return look(blob, false, DN_F32);
 }
 
-const void *dn_blob_device_data(dn_blob *blob)
+/* memory: where the host has it. */
+static const void *look_there(dn_blob *blob, void **memory)
 {
-    const void *device = NULL, *memory = find(blob, false, blob ? blob->dtype : DN_F32, false);
-    if (!memory || dni_mirror_look(blob->net->context, memory, &device))
+    const void *device = NULL;
+    if (find(blob, false, blob ? blob->dtype : DN_F32, false, memory) ||
+        dni_mirror_look(blob->net->context, *memory, &device))
         return NULL;
     if (!device)
         dni_fail(DN_E_STATE, "no device has blob '%s'", blob->name);
     return device;
+}
+
+const void *dn_blob_device_data(dn_blob *blob)
+{
+    void *memory;
+    return look_there(blob, &memory);
 }
 
 static bool is_viewed(const dn_blob *blob)
@@ -205,10 +213,9 @@ static bool is_viewed(const dn_blob *blob)
 
 void *dn_blob_mutable_device_data(dn_blob *blob)
 {
-    void *device = (void *)(uintptr_t)dn_blob_device_data(blob);
+    void *memory, *device = (void *)(uintptr_t)look_there(blob, &memory);
     if (!device)
         return NULL;
-    const void *memory = find(blob, false, blob->dtype, false);
     blob->lent_on_device |= memory == blob->own;
     dni_mirror_wrote_device(blob->net->context, memory);
     if (blob->store)
@@ -310,41 +317,36 @@ static dn_status check_count(const dn_blob *blob, const void *values, int64_t co
     return DN_OK;
 }
 
-/* look() says why it failed only by its message; most often memory. */
-static dn_status looked(const void *values)
+static dn_status reach(dn_blob *blob, const float *values, int64_t count, void **out)
 {
-    return values ? DN_OK : DN_E_STATE;
+    dni_clear_error();
+    dn_status st = check_count(blob, values, count);
+    return st ? st : fetch(blob, false, DN_F32, out);
 }
 
 dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
 {
-    dni_clear_error();
-    dn_status st = check_count(blob, values, count);
-    if (!st && is_viewed(blob))
+    void *data;
+    if (is_viewed(blob))
         return DN_E_STATE;
-    float *data = st ? NULL : look(blob, false, DN_F32);
-    if (!st)
-        st = looked(data);
-    if (!st)
-        memcpy(data, values, (size_t)count * sizeof *data);
-    if (!st)
-        dni_mirror_wrote(blob->net->context, data);
-    if (!st && data == blob->own)
+    dn_status st = reach(blob, values, count, &data);
+    if (st || !count)
+        return st;
+    memcpy(data, values, (size_t)count * sizeof *values);
+    dni_mirror_wrote(blob->net->context, data);
+    if (data == blob->own)
         blob->lent_on_device = false;
-    if (!st && blob->store)
+    if (blob->store)
         dni_store_touch(blob->store);
-    return st;
+    return DN_OK;
 }
 
 dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count)
 {
-    dni_clear_error();
-    dn_status st = check_count(blob, values, count);
-    const float *data = st ? NULL : dn_blob_data(blob);
-    if (!st)
-        st = looked(data);
-    if (!st)
-        memcpy(values, data, (size_t)count * sizeof *data);
+    void *data;
+    dn_status st = reach(blob, values, count, &data);
+    if (!st && count)
+        memcpy(values, data, (size_t)count * sizeof *values);
     return st;
 }
 

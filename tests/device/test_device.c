@@ -550,6 +550,28 @@ static dn_status count_calls(void *user, float *data, int64_t count)
     return DN_OK;
 }
 
+/* A pointer that is NULL has words alone; a copy of the values has a status as well. */
+static void check_lost_values(void)
+{
+    SECTION("lost values");
+    fake = (fake_control){0};
+    dn_context *context = make_context(&fake_backend);
+    dn_net *net = make_net(context);
+    dn_blob *blob = dn_net_blob(net, "b");
+    static float values[4096];
+    CHECK(dn_blob_count(blob) <= 4096);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    fake.fail_out = true;
+    CHECK(!dn_blob_data(blob) && strstr(dn_last_error(), "the device is lost"));
+    CHECK_MESSAGE(dn_blob_read(blob, values, dn_blob_count(blob)), DN_E_DEVICE,
+                  "the device is lost");
+    fake.fail_out = false;
+    CHECK_STATUS(dn_blob_read(blob, values, dn_blob_count(blob)), DN_OK);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(fake.allocated, 0);
+}
+
 /* Gradients that do not reach the host are not the fault of its all_reduce. */
 static void check_lost_gradients(void)
 {
@@ -895,6 +917,7 @@ int main(void)
     check_reuse();
     check_memory_limit();
     check_lost();
+    check_lost_values();
     check_lost_gradients();
     check_reduce();
     check_host_memory();

@@ -40,11 +40,50 @@ static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter
 
 #define LONGEST 65536 /* a kernel's tables grow with it; no image is as wide */
 
-/* name given once, or for each axis, or as name_h and name_w. */
-static dn_status read_size(const char *name, bool has, uint32_t value, size_t count,
-                           const uint32_t *each, bool has_h, uint32_t h, bool has_w, uint32_t w,
+/* Where the fields of a size are: given once, or for each axis, or as axis_h and axis_w. */
+typedef struct size_fields {
+    const char *once_name, *axis_name;
+    uint32_t nothing; /* a value that says no more than none */
+    uint16_t has, once, count, each, has_h, h, has_w, w;
+} size_fields;
+
+#define AT(field) offsetof(Cnn__PoolingParameter, field)
+#define FIELDS(once, axis)                                                                     \
+    AT(has_##once), AT(once), AT(n_##once##_3d), AT(once##_3d), AT(has_##axis##_h),            \
+        AT(axis##_h), AT(has_##axis##_w), AT(axis##_w)
+enum { KERNEL, STRIDE, PAD, SIZES };
+static const size_fields sizes[SIZES] = {
+    {"kernel_size", "kernel", UINT32_MAX, FIELDS(kernel_size, kernel)},
+    {"stride", "stride", 1, FIELDS(stride, stride)},
+    {"pad", "pad", 0, FIELDS(pad, pad)},
+};
+
+static uint32_t number(const Cnn__PoolingParameter *p, uint16_t at)
+{
+    return *(const uint32_t *)((const char *)p + at);
+}
+
+static size_t count_of(const Cnn__PoolingParameter *p, const size_fields *f)
+{
+    return *(const size_t *)((const char *)p + f->count);
+}
+
+static bool is_given(const Cnn__PoolingParameter *p, const size_fields *f)
+{
+    return (number(p, f->has) && number(p, f->once) != f->nothing) ||
+           (number(p, f->has_h) && number(p, f->h) != f->nothing) ||
+           (number(p, f->has_w) && number(p, f->w) != f->nothing) || count_of(p, f);
+}
+
+static dn_status read_size(const Cnn__PoolingParameter *p, const size_fields *f,
                            int32_t spatial, int64_t *out)
 {
+    bool has_h = number(p, f->has_h), has_w = number(p, f->has_w);
+    uint32_t once = number(p, f->once);
+    size_t count = count_of(p, f);
+    const uint32_t *each = *(uint32_t *const *)((const char *)p + f->each);
+    bool has = number(p, f->has) && once != f->nothing;
+    const char *name = has_h || has_w ? f->axis_name : f->once_name;
     DNI_REQUIRE(!(has && count), DN_E_NET, "give %s once or for each axis, not both", name);
     has = has || count > 0;
     DNI_REQUIRE(has_h == has_w, DN_E_NET, "%s_%c is missing", name, has_h ? 'w' : 'h');
@@ -55,7 +94,7 @@ static dn_status read_size(const char *name, bool has, uint32_t value, size_t co
     DNI_REQUIRE(count <= 1 || count == (size_t)spatial, DN_E_NET,
                 "%s is given %zu times for %d spatial axes", name, count, spatial);
     for (int32_t i = 0; i < spatial; i++) {
-        out[i] = has_h ? (i == 0 ? h : w) : count ? each[count > 1 ? i : 0] : value;
+        out[i] = has_h ? number(p, i ? f->w : f->h) : count ? each[count > 1 ? i : 0] : once;
         DNI_REQUIRE(out[i] <= LONGEST, DN_E_LIMIT, "%s is longer than %d", name, LONGEST);
     }
     return DN_OK;
@@ -82,20 +121,13 @@ static dn_status read_time(const dni_layer *layer, const Cnn__PoolingParameter *
 static dn_status read_window(const dni_layer *layer, const Cnn__PoolingParameter *p,
                              dn_args_pool *a)
 {
-    const char *size = p->has_kernel_h || p->has_kernel_w ? "kernel" : "kernel_size";
-    bool has = p->has_kernel_size || p->n_kernel_size_3d;
-    DNI_REQUIRE(has || p->has_kernel_h || p->has_kernel_w, DN_E_NET,
+    DNI_REQUIRE(is_given(p, &sizes[KERNEL]), DN_E_NET,
                 "pooling_param needs kernel_size, kernel_h and kernel_w, or global_pooling");
-    dn_status st = read_size(size, p->has_kernel_size, p->kernel_size, p->n_kernel_size_3d,
-                             p->kernel_size_3d, p->has_kernel_h, p->kernel_h, p->has_kernel_w,
-                             p->kernel_w, a->spatial, a->kernel);
+    dn_status st = read_size(p, &sizes[KERNEL], a->spatial, a->kernel);
     if (!st)
-        st = read_size("stride", p->has_stride && p->stride != 1, p->stride, p->n_stride_3d,
-                       p->stride_3d, p->has_stride_h, p->stride_h, p->has_stride_w, p->stride_w,
-                       a->spatial, a->stride);
+        st = read_size(p, &sizes[STRIDE], a->spatial, a->stride);
     if (!st)
-        st = read_size("pad", p->has_pad && p->pad, p->pad, p->n_pad_3d, p->pad_3d,
-                       p->has_pad_h, p->pad_h, p->has_pad_w, p->pad_w, a->spatial, a->pad);
+        st = read_size(p, &sizes[PAD], a->spatial, a->pad);
     if (!st)
         st = read_time(layer, p, a);
     for (int32_t i = 0; !st && i < a->spatial; i++) {
@@ -113,8 +145,7 @@ static dn_status read_border(const Cnn__PoolingParameter *p, dn_args_pool *a, in
 {
     const uint32_t first[2] = {p->pad_t, p->pad_l}, last[2] = {p->pad_b, p->pad_r};
     bool any = p->pad_t || p->pad_l || p->pad_b || p->pad_r;
-    DNI_REQUIRE(!any || (a->spatial == 2 && !p->pad && !p->n_pad_3d && !p->pad_h && !p->pad_w &&
-                         !p->global_pooling),
+    DNI_REQUIRE(!any || (a->spatial == 2 && !is_given(p, &sizes[PAD]) && !p->global_pooling),
                 DN_E_NET,
                 "pad_t, pad_b, pad_l and pad_r need 2 spatial axes and a kernel, and no pad");
     for (int32_t i = 0; any && i < 2; i++) {
@@ -133,14 +164,9 @@ static dn_status read_border(const Cnn__PoolingParameter *p, dn_args_pool *a, in
 static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
                              dn_args_pool *a)
 {
-    DNI_REQUIRE(!p->has_kernel_size && !p->has_kernel_h && !p->has_kernel_w &&
-                    !p->n_kernel_size_3d,
-                DN_E_NET, "global_pooling takes no kernel");
-    DNI_REQUIRE(p->pad == 0 && p->pad_h == 0 && p->pad_w == 0 && !p->n_pad_3d, DN_E_NET,
-                "global_pooling takes no pad");
-    DNI_REQUIRE((!p->has_stride || p->stride == 1) && (!p->has_stride_h || p->stride_h == 1) &&
-                    (!p->has_stride_w || p->stride_w == 1) && !p->n_stride_3d,
-                DN_E_NET, "global_pooling takes no stride");
+    for (int k = 0; k < SIZES; k++)
+        DNI_REQUIRE(!is_given(p, &sizes[k]), DN_E_NET, "global_pooling takes no %s",
+                    sizes[k].axis_name);
     for (int32_t i = 0; i < a->spatial; i++) {
         a->kernel[i] = x->dim[2 + i];
         a->stride[i] = 1;
@@ -148,11 +174,12 @@ static dn_status read_global(const Cnn__PoolingParameter *p, const dni_shape *x,
     return DN_OK;
 }
 
-static dn_status unsupported(const Cnn__PoolingParameter *p)
+static dn_status unsupported(const Cnn__PoolingParameter *p, const dni_shape *x)
 {
     for (size_t i = 0; i < p->n_dilation; i++)
-        DNI_REQUIRE(p->dilation[i] == 1, DN_E_UNSUPPORTED,
-                    "dilation of pooling is not supported");
+        DNI_REQUIRE(
+            p->dilation[i] == 1 && (p->n_dilation == 1 || p->n_dilation + 2 == (size_t)x->axes),
+            DN_E_UNSUPPORTED, "dilation of pooling is not supported, only 1 for each axis");
     DNI_REQUIRE(!p->has_axis || p->axis == 1, DN_E_UNSUPPORTED,
                 "axis %d of pooling is not supported, only 1", p->axis);
     return DN_OK;
@@ -193,7 +220,7 @@ dn_status dni_pooling_shape(dni_layer *layer)
     a->exclude_pad =
         !p->avg_include_pad || p->pool == CNN__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD;
     int64_t end[DN_MAX_SPATIAL];
-    dn_status st = unsupported(p);
+    dn_status st = unsupported(p, x);
     if (!st)
         st = read_method(layer, p, &a->method);
     if (!st)

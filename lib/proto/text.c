@@ -306,12 +306,14 @@ static dn_status keep_value(dni_reader *r, ProtobufCMessage *message,
     return st;
 }
 
+/* to: the field that keeps it. */
 static dn_status read_value(dni_reader *r, ProtobufCMessage *message,
-                            const ProtobufCFieldDescriptor *field)
+                            const ProtobufCFieldDescriptor *field,
+                            const ProtobufCFieldDescriptor *to)
 {
     void *slot;
     const char *from = r->lexer.token;
-    dn_status st = next_slot(r, message, field, &slot);
+    dn_status st = next_slot(r, message, to, &slot);
     if (st)
         return st;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
@@ -326,7 +328,7 @@ static dn_status read_value(dni_reader *r, ProtobufCMessage *message,
     if (!st && r->no_value)
         return keep_value(r, message, field, from);
     if (!st)
-        count_value(message, field);
+        count_value(message, to);
     return st;
 }
 
@@ -339,12 +341,13 @@ static int32_t *devices(ProtobufCMessage *message, const ProtobufCFieldDescripto
 }
 
 static dn_status read_list(dni_reader *r, ProtobufCMessage *message,
-                           const ProtobufCFieldDescriptor *field)
+                           const ProtobufCFieldDescriptor *field,
+                           const ProtobufCFieldDescriptor *to)
 {
     int32_t *device = devices(message, field), first = -1;
     dn_status st = dni_lexer_next(&r->lexer);
     while (!st && !dni_lexer_is(&r->lexer, ']')) {
-        st = read_value(r, message, field);
+        st = read_value(r, message, field, to);
         if (device)
             *device = first = first < 0 ? *device : first; /* the first of them is taken */
         if (!st && dni_lexer_is(&r->lexer, ','))
@@ -369,7 +372,8 @@ static const ProtobufCFieldDescriptor *axes_of(const ProtobufCMessage *message,
 
 /* What stands behind the name of a field. */
 static dn_status read_values(dni_reader *r, ProtobufCMessage *message,
-                             const ProtobufCFieldDescriptor *field)
+                             const ProtobufCFieldDescriptor *field,
+                             const ProtobufCFieldDescriptor **to)
 {
     dn_status st = DN_OK;
     bool colon = dni_lexer_is(&r->lexer, ':');
@@ -379,10 +383,11 @@ static dn_status read_values(dni_reader *r, ProtobufCMessage *message,
         st = dni_lexer_next(&r->lexer);
     if (!st && dni_lexer_is(&r->lexer, '[')) {
         const ProtobufCFieldDescriptor *axes = axes_of(message, field);
+        *to = axes ? axes : field;
         if (axes || field->label == PROTOBUF_C_LABEL_REPEATED || devices(message, field))
-            return read_list(r, message, axes ? axes : field);
+            return read_list(r, message, field, *to);
     }
-    return st ? st : read_value(r, message, field);
+    return st ? st : read_value(r, message, field, *to);
 }
 
 static size_t values_of(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
@@ -394,21 +399,22 @@ static size_t values_of(const ProtobufCMessage *message, const ProtobufCFieldDes
 
 /* A field given once more: the size of a pooling window, which becomes a list. */
 static dn_status read_axis(dni_reader *r, ProtobufCMessage *message,
-                           const ProtobufCFieldDescriptor **field)
+                           const ProtobufCFieldDescriptor *field,
+                           const ProtobufCFieldDescriptor **to)
 {
-    const ProtobufCFieldDescriptor *list = axes_of(message, *field);
+    const ProtobufCFieldDescriptor *list = axes_of(message, field);
     void *slot;
     if (!list)
-        return dni_reader_fail(r, "'%s' of %s is given twice", (*field)->name,
+        return dni_reader_fail(r, "'%s' of %s is given twice", field->name,
                                message->descriptor->short_name);
-    protobuf_c_boolean *has = (void *)((char *)message + (*field)->quantifier_offset);
+    protobuf_c_boolean *has = (void *)((char *)message + field->quantifier_offset);
     dn_status st = *has ? next_slot(r, message, list, &slot) : DN_OK;
     if (!st && *has) { /* the first goes before the others */
-        memcpy(slot, member(message, *field), dni_field_value_size(list));
+        memcpy(slot, member(message, field), sizeof(uint32_t));
         count_value(message, list);
         *has = 0;
     }
-    *field = list;
+    *to = list;
     return st;
 }
 
@@ -420,18 +426,22 @@ static dn_status read_known(dni_reader *r, ProtobufCMessage *message,
     dn_status st = DN_OK;
     bool again = !give(seen, message, field) && field->label != PROTOBUF_C_LABEL_REPEATED;
     int32_t *device = again ? devices(message, field) : NULL, first = device ? *device : 0;
+    const ProtobufCFieldDescriptor *to = field;
     if (again && !device)
-        st = read_axis(r, message, &field);
-    size_t before = values_of(message, field);
+        st = read_axis(r, message, field, &to);
+    size_t before = values_of(message, to);
     if (!st)
         st = hang_comments(r, message, last, field->name, before);
     if (!st)
         st = dni_lexer_next(&r->lexer);
     if (!st)
-        st = read_values(r, message, field);
+        st = read_values(r, message, field, &to);
+    if (!st && to != field) /* comments go along */
+        st = dni_remarks_move(r->remarks, r->heap, message, field->name, DNI_ANY_INDEX, message,
+                              to->name, 0);
     if (device)
         *device = first;
-    size_t after = values_of(message, field);
+    size_t after = values_of(message, to);
     *last = (last_value){field->name, after > before ? after - 1 : before};
     if (!st && field->type == PROTOBUF_C_TYPE_MESSAGE && is_layer(field->descriptor) && after) {
         void **layers = *(void ***)member(message, field);

@@ -158,6 +158,23 @@ static void test_comments(dn_context *context)
     dni_free(heap, again);
 }
 
+/* Sizes of a window become a list, and what is said of them goes along. */
+static void test_lists(dn_context *context)
+{
+    size_t size;
+    SECTION("lists");
+    write_text(path_old, "layer { pooling_param { # of rows\n kernel_size: 2 # high\n"
+                         "kernel_size: 3 # wide\n# steps\nstride: [2, 1] # both\n"
+                         "# none\npad: 0 # no more\n } }");
+    CHECK_STATUS(dn_upgrade_file(context, path_old, path_new, NULL), DN_OK);
+    char *have = read_text(path_new, &size);
+    CHECK_TEXT(have, "layer {\n  pooling_param {\n    # none\n    pad: 0  # no more\n"
+                     "    # of rows\n    kernel_size_3d: 2  # high\n"
+                     "    kernel_size_3d: 3  # wide\n    # steps\n    stride_3d: 2\n"
+                     "    stride_3d: 1  # both\n  }\n}\n");
+    dni_free(heap, have);
+}
+
 /* Text to binary and back is the upgraded text. */
 static void test_forms(dn_context *context)
 {
@@ -283,6 +300,7 @@ int main(int argc, char **argv)
     test_found();
     test_given();
     test_comments(context);
+    test_lists(context);
     test_forms(context);
     test_net(context);
     test_solver(context);

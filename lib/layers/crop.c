@@ -5,6 +5,8 @@
  * bottoms: x, reference (its values do not matter); top: x's lengths before axis, the
  * reference's from there on.
  * Gradient: dx = dy inside the window, 0 outside; none to the reference. */
+#include <string.h>
+
 #include "layers/crop.h"
 
 typedef struct crop_state {
@@ -81,9 +83,11 @@ void dni_crop_put(dni_builder *b, const dn_args_copy *w, dni_tensor y, dni_tenso
     dni_emit(b, DN_OP_COPY, &back, DNI_TENSORS(y), DNI_TENSORS(x));
 }
 
+/* Where both are as large there is but one place. */
 static dn_status setup(dni_layer *layer)
 {
-    if (!layer->param->crop_param)
+    const int64_t *x = layer->bottom[0].dim + 2, *ref = layer->bottom[1].dim + 2;
+    if (!layer->param->crop_param && memcmp(x, ref, (DN_MAX_AXES - 2) * sizeof *x))
         dni_log(layer->context, DN_LOG_NOTICE,
                 "layer '%s': Crop without crop_param begins at 0; older forks looked for the "
                 "offset",

@@ -154,6 +154,12 @@ def a_crop_that_says_no_offset_is_noted_once():
         write('crop.prototxt', file.read().replace("top: 'c'", "top: 'c' crop_param { }"))
     done = deepnet('info', 'crop.prototxt')
     expect('Crop' not in done.stderr, done.stderr)
+    write('crop.prototxt', """
+        layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: [1, 2, 8, 8] } } }
+        layer { name: 'r' type: 'ReLU' bottom: 'x' top: 'r' }
+        layer { name: 'c' type: 'Crop' bottom: 'x' bottom: 'r' top: 'c' }""")
+    done = deepnet('info', 'crop.prototxt')
+    expect('Crop' not in done.stderr, 'all is kept: ' + done.stderr)
 
 
 @test

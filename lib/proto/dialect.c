@@ -36,7 +36,7 @@ static uint32_t whole(uint16_t from)
 static uint32_t renumber(rows_of scope, uint32_t number, int32_t dialect)
 {
     for (size_t i = 0; i < scope.count; i++)
-        if (whole(scope.rows[i].from) == number && scope.rows[i].dialects >> dialect & 1)
+        if (whole(scope.rows[i].from) == number && scope.rows[i].dialects << 1 >> dialect & 1)
             return scope.rows[i].to;
     return number;
 }

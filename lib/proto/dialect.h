@@ -5,7 +5,7 @@
 
 #include "proto/proto.h"
 
-#define DNI_DIALECTS 16 /* bits of dni_renumbered.dialects; 0 is Caffe's own, and ours */
+#define DNI_DIALECTS 17 /* 0 is Caffe's own, and ours; 1 is bit 0 of dni_renumbered.dialects */
 
 /* The largest number that a row has whole; beyond, the lower half of 8266711 and its neighbour. */
 #define DNI_DIALECT_LAST 9000

@@ -4,29 +4,30 @@
  * Everything not here has the number that the schema gives it. */
 #include "proto/dialect.h"
 
+/* By number, from 1 on: there are no rows of Caffe's own. */
 enum {
-    CAFFE = 1 << 0,
-    SSD = 1 << 1,
-    NVIDIA = 1 << 2,
-    INTEL = 1 << 3,
-    YOLO = 1 << 4,
-    PSPNET = 1 << 5,
-    HAPPYNEAR = 1 << 6,
-    OPENCL = 1 << 7,
-    LISA = 1 << 8,
-    HED = 1 << 9,
-    FACE = 1 << 10,
-    PR2033 = 1 << 11,
-    RCNN = 1 << 12,
-    SPHEREFACE = 1 << 13,
-    CTPN = 1 << 14,
-    FLOWNET2 = 1 << 15
+    SSD = 1 << 0,
+    NVIDIA = 1 << 1,
+    INTEL = 1 << 2,
+    YOLO = 1 << 3,
+    PSPNET = 1 << 4,
+    HAPPYNEAR = 1 << 5,
+    OPENCL = 1 << 6,
+    LISA = 1 << 7,
+    HED = 1 << 8,
+    FACE = 1 << 9,
+    PR2033 = 1 << 10,
+    RCNN = 1 << 11,
+    SPHEREFACE = 1 << 12,
+    CTPN = 1 << 13,
+    FLOWNET2 = 1 << 14,
+    MSCNN = 1 << 15
 };
 
-/* By bit. Caffe's own is first: what it explains, nobody else is asked for. */
+/* By number. Caffe's own is first: what it explains, nobody else is asked for. */
 const char *const dni_dialect_names[DNI_DIALECTS] = {
-    "caffe", "ssd", "nvidia", "intel",  "yolo", "pspnet",     "happynear", "opencl",
-    "lisa",  "hed", "face",   "pr2033", "rcnn", "sphereface", "ctpn",      "flownet2"};
+    "caffe", "ssd",  "nvidia", "intel", "yolo",       "pspnet", "happynear", "opencl", "lisa",
+    "hed",   "face", "pr2033", "rcnn",  "sphereface", "ctpn",   "flownet2",  "mscnn"};
 
 const dni_renumbered dni_dialect_rows[] = {
     /* AccuracyParameter */
@@ -155,8 +156,9 @@ const dni_renumbered dni_dialect_rows[] = {
     {147, 0, PSPNET},                          /* domain_transform_param */
     {147, 20008, FACE},                        /* center_loss_param */
     {147, 20056, SPHEREFACE},                  /* margin_inner_product_param */
+    {147, 20022, MSCNN},                       /* roi_pooling_param */
     {148, 20010, NVIDIA},                      /* backward_math */
-    {148, 20011, INTEL},                       /* smooth_l1_loss_param */
+    {148, 20011, INTEL | MSCNN},               /* smooth_l1_loss_param */
     {148, 0, PSPNET},                          /* adaptive_bias_channel_param */
     {148, 0, OPENCL},                          /* mergecrop_param */
     {149, 20013, NVIDIA},                      /* debug */
@@ -272,6 +274,8 @@ const dni_renumbered dni_dialect_rows[] = {
     {6, 20004, HAPPYNEAR}, /* DEF_ALL3 */
     {7, 20005, HAPPYNEAR}, /* DEF_ALL4 */
     {8, 20006, HAPPYNEAR}, /* LOWRES */
+    /* ROIPoolingParameter */
+    {4, 20001, MSCNN}, /* pad_ratio */
     /* ReLUParameter */
     {3, 20001, INTEL}, /* fuse */
     /* ReshapeParameter */
@@ -453,6 +457,7 @@ const char dni_dialect_scopes[] =
     "ParameterParameter\0"
     "PoolingParameter\0"
     "PoolingParameter.PoolMethod\0"
+    "ROIPoolingParameter\0"
     "ReLUParameter\0"
     "ReshapeParameter\0"
     "ResizeParameter\0"
@@ -464,6 +469,6 @@ const char dni_dialect_scopes[] =
     "V1LayerParameter\0"
     "V1LayerParameter.LayerType\0";
 const uint8_t dni_dialect_counts[] = {
-    2, 16, 7, 2, 11, 7, 2,  5, 1, 2, 1, 2, 22, 4,  4, 83, 3, 2,
-    2, 13, 5, 3, 1,  1, 10, 6, 1, 1, 5, 2, 7,  43, 1, 63, 8, 10,
+    2,  16, 7, 2, 11, 7,  2, 5, 1, 2, 1, 2, 22, 4,  4, 84, 3, 2,  2,
+    13, 5,  3, 1, 1,  10, 6, 1, 1, 1, 5, 2, 7,  43, 1, 63, 8, 10,
 };

@@ -57,6 +57,10 @@ static void test_148(void)
     l = read_layer("100 { 1: 'r' 2: 'ReLU' 145: 1 148: 2 }", NULL, &net, "nvidia");
     CHECK(l && !l->clip_param && l->has_backward_math && l->has_forward_type);
     dni_message_free(heap, net);
+    l = read_layer("100 { 2: 'ROIPooling' 147 { 1: 7 4: 0x3e800000 } }", NULL, &net, "mscnn");
+    CHECK(l && l->roi_pooling_param && l->roi_pooling_param->pad_ratio == 0.25f);
+    CHECK(l && l->roi_pooling_param && !l->roi_pooling_param->n_pooled_size);
+    dni_message_free(heap, net);
 }
 
 static void test_found(void)
@@ -86,6 +90,11 @@ static void test_found(void)
          "psroi_pooling_param"},
         {"100 { 2: 'BatchNorm' 139 { 1: 1 4: 'MKLDNN' } }", "intel", "batch_norm_param"},
         {"100 { 2: 'BatchNorm' 139 { 1: 1 15: 2 7: 1 } }", "nvidia", "batch_norm_param"},
+        {"100 { 2: 'ROIPooling' 147 { 1: 7 2: 7 3: 0x3e000000 } }", "mscnn",
+         "roi_pooling_param"},
+        {"100 { 2: 'SmoothL1Loss' 148 { 1: 0x40400000 } } "
+         "100 { 2: 'ROIPooling' 147 { 1: 7 2: 7 4: 0x3e800000 } }",
+         "mscnn", "smooth_l1_loss_param"},
     };
     SECTION("found");
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {

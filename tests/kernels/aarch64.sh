@@ -42,7 +42,8 @@ once=$(listed ref_f32) wide=$(listed ref_wide_loops)
         case $once in *" $name.c "*) ;; *) echo "$file ref64_$name -DREF_DOUBLE" ;; esac
     done
     for file in lib/core/*.c; do echo "$file core_$(basename "$file" .c)"; done
-    for name in check_kernels harness host liar cases_elementwise cases_spatial cases_network; do
+    for name in check_kernels harness operands host liar cases_elementwise cases_spatial \
+        cases_network; do
         echo "tests/kernels/$name.c test_$name"
     done
     echo "$out/builtin.c builtin -Wno-missing-prototypes"

@@ -113,6 +113,7 @@ void check_close(void);
 /* False: a device that was opened does nothing any more. */
 bool check_lives(void);
 const char *kind_name(int32_t kind);
+/* operands.c */
 int64_t operand_count(const dn_operand *operand);
 size_t operand_bytes(const dn_operand *operand);
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * operands.h: memory of the operands of one execution, between guards or a page that cannot be
+ * touched, and the numbers in it. */
+#ifndef DN_TESTS_KERNELS_OPERANDS_H
+#define DN_TESTS_KERNELS_OPERANDS_H
+
+#include "harness.h"
+
+#define GUARD      64 /* bytes before and after every operand and the scratch */
+#define GUARD_BYTE 0xA5
+
+/* SHIFTED: no fence, but as little aligned as its elements need. */
+typedef enum fencing { NO_FENCE, FENCE_AFTER, FENCE_BEFORE, SHIFTED } fencing;
+
+typedef struct block {
+    unsigned char *memory, *data; /* data = memory + GUARD; behind a fence: memory */
+    unsigned char *device;        /* what a device has of it, guards included; NULL: nothing */
+    size_t bytes, before, after;  /* bytes of guards */
+    void *pages;                  /* with a fence: `inside` bytes and a page around; or NULL */
+    size_t inside;
+} block;
+
+/* One execution: operands of one backend with one number of threads. */
+typedef struct execution {
+    block in[MOST_OPERANDS], out[MOST_OPERANDS], scratch, keep;
+    side in_side, out_side;
+    fencing fence;
+    char implementation[sizeof(((dn_op_info *)0)->implementation)];
+} execution;
+
+block block_new(size_t bytes, int value, fencing fence, size_t align);
+bool block_guarded(const block *b);
+/* Element i of that memory. */
+double load(int32_t dtype, const void *data, int64_t i);
+bool is_narrow(const kernel_case *c);
+void execution_init(execution *e, const kernel_case *c, uint64_t seed);
+void execution_copy(execution *e, const execution *start, const kernel_case *c, bool wide,
+                    fencing fence);
+void execution_free(execution *e);
+
+#endif

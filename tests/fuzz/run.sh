@@ -5,8 +5,8 @@
 # shared/corpus beside the tree, where there is one): those up to
 # 4 KB, since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by
 # default a folder of its own under $TMPDIR; what it finds stays there. $FUZZ_TARGETS: which;
-# `net`, which has its seeds within, needs the whole library built for it, and is not among them.
-# $FUZZ_SEED: the same inputs in each run, but for how many there is time for.
+# `net`, which has its seeds within, needs the whole library built for it, and is not among
+# them. $FUZZ_SEED: the same inputs in each run, but for how many there is time for.
 set -eu
 seconds=${1:?usage: run.sh SECONDS [CORPUS]}
 corpus=${2:-${DEEPNET_CORPUS:-}}
@@ -35,14 +35,15 @@ for target in $targets; do
     seeds=$work/seeds-$target
     mkdir -p "$seeds"
     find tests/proto tests/corpus ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o \
-        -name '*.caffemodel' -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -9 | while read -r file; do
-        name=$seeds/$(printf %s "$file" | cksum | cut -d' ' -f1)
-        case $target in # an upgrade's input begins with the byte that lets all memory succeed
-        upgrade) { printf '\377'; cat "$file"; } > "$name" ;;
-        *) cp "$file" "$name" ;;
-        esac
-        chmod u+w "$name"
-    done
+        -name '*.caffemodel' -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -9 |
+        while read -r file; do
+            name=$seeds/$(printf %s "$file" | cksum | cut -d' ' -f1)
+            case $target in # an upgrade's begins with the byte that lets all memory succeed
+            upgrade) { printf '\377'; cat "$file"; } > "$name" ;;
+            *) cp "$file" "$name" ;;
+            esac
+            chmod u+w "$name"
+        done
     printf '\066\0\0\0\0\0\0\0%s%s' '{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' \
         abcdefgh > "$seeds/safetensors"
     echo "fuzz_$target: $seconds s"
@@ -51,9 +52,9 @@ for target in $targets; do
     text | upgrade) words=-dict=$work/words.dict ;;
     net) rm -f "$seeds"/*; rss=4096 ;; # 65536 steps of an LSTM are planned in 2.2 GB
     esac
-    (cd "$work" && "build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
-        -seed="${FUZZ_SEED:-0}" -rss_limit_mb=$rss -print_final_stats=1 $words "$seeds" \
-        > "$work/$target.log" 2>&1) || {
+    (cd "$work" && "build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=20 \
+        -max_len=4096 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=$rss -print_final_stats=1 \
+        $words "$seeds" > "$work/$target.log" 2>&1) || {
         tail -40 "$work/$target.log"
         echo "fuzz_$target failed; see $work"
         exit 1

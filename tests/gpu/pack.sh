@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# What tests/gpu/run.sh needs of a build, with the libraries that it links, in a folder to carry to
-# a machine that has a GPU and no way to build or install: there, BUILD=FOLDER tests/gpu/run.sh OUT.
+# What tests/gpu/run.sh needs of a build, with the libraries that it links, in a folder to carry
+# to a machine that has a GPU and no way to build or install: there, BUILD=FOLDER
+# tests/gpu/run.sh OUT.
 #
 #   tests/gpu/pack.sh FOLDER    BUILD: the build folder (build), MODULE: the backend's path
 #
-# Little to carry (some 10 MB): a build with -Dcblas=none, and -Dhdf5=disabled, likewise leveldb,
-# jpeg, png and onednn, and -Dgpu_arch=90 for Hopper alone.
+# Little to carry (some 10 MB): a build with -Dcblas=none, and -Dhdf5=disabled, likewise
+# leveldb, jpeg, png and onednn, and -Dgpu_arch=90 for Hopper alone.
 set -eu
 [ $# = 1 ] || { sed -n 's/^#   //p' "$0"; exit 2; }
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they end.
-# Ends with what was skipped, and N passed, N failed; 77 where there is no GPU. Without OUT (or with
-# '') that is build/gpu.md, and once it is whole it is kept as tests/bench/results/DATE-DEVICE.md
-# (RESULTS: another folder); with OUT, as tests/run.sh calls it, nothing else is written, and the
-# command that would keep it is printed.
+# Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they
+# end. Ends with what was skipped, and N passed, N failed; 77 where there is no GPU. Without OUT
+# (or with '') that is build/gpu.md, and once it is whole it is kept as
+# tests/bench/results/DATE-DEVICE.md (RESULTS: another folder); with OUT, as tests/run.sh calls
+# it, nothing else is written, and the command that would keep it is printed.
 #
-#   tests/gpu/run.sh [OUT [PART...]]    BUILD: the build folder (build), MODULE: the backend's path
+#   tests/gpu/run.sh [OUT [PART...]]   BUILD: the build folder (build), MODULE: the backend
 #
 # Parts, the most telling first, and each before those that take long; without names all but
 # `compile`:
@@ -21,15 +21,15 @@
 #   coverage  what of a step kernels cover
 #   layers, solvers  recorded ones
 #
-# PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would begin
-# later than that and ends what runs then: LIMIT=560 fits in ten minutes, and what comes before
-# `ops` has its time in that, whatever each takes. A net beside PyTorch is ended in time to judge
-# what it has. BATCH is a number, or "largest" for what both hold (up to MOST), as it is without
-# LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS, DN_TEST_EVERY and CASES
-# (of the recorded layers) make it shorter. PYTHONS are looked through for numpy and PyTorch, TORCH
-# is the one that has it; TORCH_DEVICE=cpu is for a dry run on a module that is none (meson test
-# gpu-run). To a machine where nothing can be built or installed, tests/gpu/pack.sh carries what is
-# needed.
+# PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would
+# begin later than that and ends what runs then: LIMIT=560 fits in ten minutes, and what comes
+# before `ops` has its time in that, whatever each takes. A net beside PyTorch is ended in time
+# to judge what it has. BATCH is a number, or "largest" for what both hold (up to MOST), as it
+# is without LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS,
+# DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are looked through
+# for numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a
+# module that is none (meson test gpu-run). To a machine where nothing can be built or
+# installed, tests/gpu/pack.sh carries what is needed.
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export DN_TEST_THREADS="${DN_TEST_THREADS:-2}" # a device is told of one: the same once more
@@ -65,7 +65,8 @@ export PYTHONPATH=$root/bindings/python DEEPNET_LIBRARY=$build/lib/libdeepnet.so
 # Libraries that pack.sh carried along and this machine lacks, and no others: what PyTorch links
 # here stays what it was built with.
 lacking() {
-    ldd "$checker" "$DEEPNET_LIBRARY" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
+    ldd "$checker" "$DEEPNET_LIBRARY" 2>/dev/null |
+        sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
 }
 if [ -d "$build/libs" ]; then
     mkdir -p "$build/lacking"
@@ -79,7 +80,8 @@ fi
 # cuBLAS, cuDNN and NCCL may have come with PyTorch alone.
 came=$("${torch:-false}" -c "import glob, importlib.util as u
 s = u.find_spec('nvidia')
-print(':'.join(d for p in (s.submodule_search_locations if s else []) for d in glob.glob(p + '/*/lib')))" \
+print(':'.join(d for p in (s.submodule_search_locations if s else [])
+               for d in glob.glob(p + '/*/lib')))" \
     2>/dev/null)
 [ -n "$came" ] && export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$came"
 
@@ -145,8 +147,9 @@ done
 exit $failed' kinds $kinds
 }
 
-# tool: the kernel checker under compute-sanitizer. Some copies of it know no device as new as this
-# one, or may not look at it, and then run nothing: a case that it lets through is asked for first.
+# tool: the kernel checker under compute-sanitizer. Some copies of it know no device as new as
+# this one, or may not look at it, and then run nothing: a case that it lets through is asked
+# for first.
 sanitize() {
     name="compute-sanitizer $1"
     if ! command -v compute-sanitizer >/dev/null 2>&1; then
@@ -166,8 +169,8 @@ sanitize() {
     esac
 }
 
-# how many, seconds with LIMIT and without, name, job, more arguments: nets beside PyTorch, a part
-# each, so that what is done is kept; of training those that were not trained before
+# how many, seconds with LIMIT and without, name, job, more arguments: nets beside PyTorch, a
+# part each, so that what is done is kept; of training those that were not trained before
 nets() {
     [ -n "${LIMIT:-}" ] && most=$2 usual=128 || most=$3 usual=largest
     more=$1
@@ -183,10 +186,10 @@ nets() {
         [ "$net" = lenet ] && batch=${BATCH:-64}
         limit_of "$most"
         part "$most" "$3: $net" "$python" "$root/tests/bench/compare.py" --device "$module" \
-            --torch "${torch:-$python}" --torch-device "${TORCH_DEVICE:-cuda}" --build "$build" \
-            --patience 60 --limit $((limit > 20 ? limit - 10 : limit / 2)) --nets "$net" \
-            --jobs "$4" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" --batch "$batch" \
-            --most "${MOST:-1024}" $5
+            --torch "${torch:-$python}" --torch-device "${TORCH_DEVICE:-cuda}" \
+            --build "$build" --patience 60 --limit $((limit > 20 ? limit - 10 : limit / 2)) \
+            --nets "$net" --jobs "$4" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" \
+            --batch "$batch" --most "${MOST:-1024}" $5
     done
 }
 
@@ -228,8 +231,8 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     every) part 300 "kernel checker, every case" "$checker" "$module" ;;
     lenet) part 90 "LeNet, host and device" "${torch:-$python}" "$here/lenet.py" \
         "$module,cpu,ref" "${ITERATIONS:-200}" "${STEPS:-1000}" ;;
-    layers) part 100 "recorded layers" "${python:+env}" DEEPNET_TEST_MODULE="$module" "$python" \
-        "$root/tests/layers/check_reference.py" ${CASES:-} ;;
+    layers) part 100 "recorded layers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
+        "$python" "$root/tests/layers/check_reference.py" ${CASES:-} ;;
     solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
         "$python" "$root/tests/solvers/check_reference.py" ;;
     train2) nets 2 110 300 "training beside PyTorch" train --quick ;;

@@ -28,7 +28,8 @@ const char *const dni_host_modules[] = {NULL}, *const dni_device_modules[] = {NU
 EOF
 # Of ref these are compiled once, as they are or in double alone; the others are loops for both.
 listed() { # variable of ref's meson.build
-    echo " $(sed -n "/^$1 /,/)/p" kernels/ref/meson.build | grep -o "[a-z_]*\.c'" | tr "\n'" '  ')"
+    echo " $(sed -n "/^$1 /,/)/p" kernels/ref/meson.build | grep -o "[a-z_]*\.c'" |
+        tr "\n'" '  ')"
 }
 once=$(listed ref_f32) wide=$(listed ref_wide_loops)
 {

@@ -37,6 +37,20 @@ class Parts(InFolder):
         self.assertEqual(net.layer_dict['ip'].type, 'InnerProduct')
         self.assertIn('simple', repr(net))
 
+    def test_names_that_are_no_utf8(self):
+        text = SIMPLE.encode().replace(b'"ip"', b'"\xd6\xd0"').replace(b'"simple"', b'"\xff"')
+        with open('gbk.prototxt', 'wb') as file:
+            file.write(text)
+        net = Net('gbk.prototxt', TEST)
+        again = Net(text=text.decode('utf-8', 'surrogateescape'), phase=TEST)
+        ip = list(net.params)[0]
+        self.assertEqual(ip.encode('utf-8', 'surrogateescape'), b'\xd6\xd0')
+        self.assertEqual((net.name, list(net.blobs)), (again.name, list(again.blobs)))
+        self.assertEqual(list(net.forward(blobs=[ip], end='relu')), ['relu', ip])
+        net.save('w.caffemodel')
+        self.assertEqual(again.copy_from('w.caffemodel').loaded, 1)
+        np.testing.assert_array_equal(again.params[ip][0].data, net.params[ip][0].data)
+
     def test_ways_to_make_one(self):
         first = Net('net.prototxt', TRAIN)
         first.save('w.caffemodel')

@@ -82,6 +82,15 @@ class Messages(unittest.TestCase):
         self.assertEqual(datum.channels, 1)
         self.assertEqual(datum.SerializeToString(), data)
 
+    def test_names_that_are_no_utf8_survive(self):
+        data = bytes.fromhex('0a02' 'd6d0')  # of a NetParameter: its name, in GBK
+        net = caffe_pb2.NetParameter.FromString(data)
+        self.assertEqual(net.SerializeToString(), data)
+        again = text_format.Merge(str(net), caffe_pb2.NetParameter())
+        self.assertEqual(again.SerializeToString(), data)
+        again.name = b'\xd6\xd0'
+        self.assertEqual(again, net)
+
     def test_unpacked_numbers_are_read(self):
         blob = caffe_pb2.BlobProto.FromString(bytes.fromhex('2d0000803f' + '2d00000040'))
         self.assertEqual(list(blob.data), [1.0, 2.0])

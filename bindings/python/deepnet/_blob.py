@@ -9,6 +9,7 @@ import numpy as np
 from . import _api
 from ._errors import UnsupportedError, check, last_error
 from ._lib import lib
+from ._text import from_c
 
 _TYPES = {_api.F32: '<f4', _api.F64: '<f8'}
 
@@ -83,7 +84,7 @@ class Blob:
     @property
     def name(self):
         """The blob's name; for a parameter 'layer/index'."""
-        return lib().blob_name(self._handle).decode()
+        return from_c(lib().blob_name(self._handle))
 
     @property
     def shape(self):

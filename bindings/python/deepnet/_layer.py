@@ -26,6 +26,7 @@ import numpy as np
 from . import _api
 from ._errors import interrupted, keep_interrupt
 from ._lib import lib
+from ._text import from_c
 
 _TYPES = {_api.F32: '<f4', _api.F64: '<f8'}
 _logger = logging.getLogger('deepnet')
@@ -130,7 +131,7 @@ class _Running:
 
     def __init__(self, handle, user):
         api = lib()
-        self.user, self.name = user, api.layer_name(handle).decode()
+        self.user, self.name = user, from_c(api.layer_name(handle))
         self.bottom = [LayerBlob(_shape(api.layer_bottom_shape(handle, i).contents))
                        for i in range(api.layer_num_bottoms(handle))]
         self.top = [LayerBlob() for _ in range(api.layer_num_tops(handle))]
@@ -141,7 +142,7 @@ class _Running:
             shape = _api.dn_shape(axes=len(blob.shape))
             shape.dim[:len(blob.shape)] = blob.shape
             if lib().layer_set_top_shape(handle, i, ctypes.byref(shape)):
-                raise ValueError((lib().last_error() or b'').decode())
+                raise ValueError((lib().last_error() or b'').decode('utf-8', 'replace'))
 
 
 def _shape(shape):
@@ -149,7 +150,7 @@ def _shape(shape):
 
 
 def _text(handle, field):
-    return (lib().layer_text(handle, field, 0) or b'').decode()
+    return from_c(lib().layer_text(handle, field, 0) or b'')
 
 
 _running = {}  # what `state` points at is a key of this
@@ -214,7 +215,7 @@ def _declare(handle, weights):
         shape = _api.dn_shape(axes=len(blob.shape))
         shape.dim[:len(blob.shape)] = blob.shape
         if lib().layer_add_weight(handle, ctypes.byref(shape), filler.encode()):
-            raise ValueError((lib().last_error() or b'').decode())
+            raise ValueError((lib().last_error() or b'').decode('utf-8', 'replace'))
 
 
 @_api.layer_create_fn

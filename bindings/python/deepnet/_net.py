@@ -16,7 +16,7 @@ from ._errors import (InvalidError, NameNotFoundError, UnsupportedError, calling
 from ._layer import take_made
 from ._lib import lib
 from ._owner import Owner, make
-from ._text import names_array, path_bytes
+from ._text import from_c, names_array, path_bytes, to_c
 
 TRAIN, TEST = 0, 1  # as pycaffe has them; the C API counts from 1
 
@@ -155,7 +155,7 @@ class Net:
         if text is None:
             create, source = lib().net_create_from_prototxt, [path_bytes(network_file)]
         else:
-            data = text.encode() if isinstance(text, str) else text
+            data = to_c(text)
             create, source = lib().net_create_from_text, [data, len(data)]
         handle = make(create, lib().net_free, context._owner.handle, *source,
                       ctypes.byref(options), path=network_file)
@@ -176,7 +176,7 @@ class Net:
         self._before = {'forward': [], 'backward': []}
         self._after = {'forward': [], 'backward': []}
         blob = self._blob
-        self._layer_names = [api.net_layer_name(handle, i).decode()
+        self._layer_names = [from_c(api.net_layer_name(handle, i))
                              for i in range(api.net_num_layers(handle))]
         self._blobs = collections.OrderedDict(
             (b.name, b) for b in (blob(api.net_blob_at(handle, i))
@@ -200,7 +200,7 @@ class Net:
     @property
     def name(self):
         """The net's name in its prototxt, '' if it has none."""
-        return lib().net_name(self._net).decode()
+        return from_c(lib().net_name(self._net))
 
     @property
     def phase(self):
@@ -284,7 +284,7 @@ class Net:
     # ---- running -----------------------------------------------------------------------------
 
     def _layer_index(self, name):
-        index = lib().net_find_layer(self._net, name.encode())
+        index = lib().net_find_layer(self._net, to_c(name))
         if index < 0:
             raise NameNotFoundError("no layer '%s' in this phase of the net" % name)
         return index
@@ -386,7 +386,7 @@ class Net:
 
     def _at(self, name):
         if name not in self._blobs:
-            lib().net_blob(self._net, name.encode())
+            lib().net_blob(self._net, to_c(name))
             raise failure(lib(), _api.E_NOTFOUND)
         return self._blobs[name]
 
@@ -496,7 +496,7 @@ class Net:
                                           ctypes.byref(report))
         check(lib(), done, path)
         return WeightsReport(report.loaded, *[
-            text.decode().split(', ') if text else []
+            from_c(text).split(', ') if text else []
             for text in (report.missing_names, report.unused_names, report.mismatched_names)])
 
     def load_hdf5(self, filename):
@@ -546,7 +546,7 @@ class Net:
                                'labels' % (data.shape, len(labels), *item))
         pointer = ctypes.POINTER(ctypes.c_float)
         check(lib(), lib().net_set_memory_data(
-            self._net, layer.encode() if layer else None, data.ctypes.data_as(pointer),
+            self._net, to_c(layer) if layer else None, data.ctypes.data_as(pointer),
             labels.ctypes.data_as(pointer), len(data)))
         self._owner.keep((data, labels), ('memory data', self._net, layer))
 

@@ -15,7 +15,7 @@ from ._errors import calling_back, check, interrupted, take_interrupt
 from ._lib import lib
 from ._net import COMPUTE, MEMORY, Net, choose
 from ._owner import Owner, make
-from ._text import path_bytes
+from ._text import from_c, path_bytes, to_c
 
 _logger = logging.getLogger('deepnet')
 
@@ -51,7 +51,7 @@ class _Events:
                 if raw.kind in (_api.EVENT_STEP_END, _api.EVENT_GRADIENTS):
                     loss = lib().solver_loss(_solver)  # on a device: nobody read it before
                 event = Event(_NAMES.get(raw.kind, raw.kind), raw.iteration, loss, raw.rate,
-                              raw.test_net, raw.path.decode() if raw.path else None)
+                              raw.test_net, from_c(raw.path) if raw.path else None)
                 if raw.kind == _api.EVENT_DISPLAY:
                     _logger.info('iteration %d: loss %.6g, learning rate %.6g',
                                  event.iteration, event.loss, event.rate)
@@ -143,8 +143,7 @@ class Solver:
         if text is None:
             create, source = lib().solver_create_from_prototxt, [path_bytes(solver_file)]
         else:
-            data = text.encode() if isinstance(text, str) else text
-            net = net_text.encode() if isinstance(net_text, str) else net_text
+            data, net = to_c(text), to_c(net_text)
             create = lib().solver_create_from_text
             source = [data, len(data), net, len(net or b'')]
         return make(create, lib().solver_free, context._owner.handle, *source,
@@ -154,7 +153,7 @@ class Solver:
         if self._source is None:
             with open(self._file, encoding='utf-8', errors='surrogateescape') as file:
                 self._source = file.read()
-        return self._source if isinstance(self._source, str) else self._source.decode()
+        return self._source if isinstance(self._source, str) else from_c(self._source)
 
     # ---- where it stands ---------------------------------------------------------------------
 
@@ -246,7 +245,7 @@ class Solver:
         """The averages of the last test of net `index`, as test() returns them."""
         values = collections.OrderedDict()
         for i in range(lib().solver_num_test_outputs(self._solver, index)):
-            name = lib().solver_test_output_name(self._solver, index, i).decode()
+            name = from_c(lib().solver_test_output_name(self._solver, index, i))
             values.setdefault(name, []).append(lib().solver_test_output(self._solver, index, i))
         return {name: v[0] if len(v) == 1 else np.array(v, np.float32)
                 for name, v in values.items()}

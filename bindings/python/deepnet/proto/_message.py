@@ -5,6 +5,7 @@ import array
 import collections
 import ctypes
 
+from .._text import from_c, to_c
 from . import _wire
 from ._schema import schema
 
@@ -58,12 +59,12 @@ def convert(field, value):
         return int(value)
     if field.type == 'string':
         if isinstance(value, bytes):
-            return value.decode()
+            return from_c(value)
         if not isinstance(value, str):
             raise TypeError('%s takes a string, not %r' % (where, value))
         return value
     if field.type == 'bytes':
-        return value.encode() if isinstance(value, str) else bytes(value)
+        return bytes(to_c(value))
     if isinstance(value, (str, bytes)):
         raise TypeError('%s takes a number, not %r' % (where, value))
     if field.type == 'float':  # as C keeps it: infinite beyond its range

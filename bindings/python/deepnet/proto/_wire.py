@@ -6,6 +6,7 @@ import struct
 import sys
 
 from .._errors import ParseError
+from .._text import from_c, to_c
 
 _FIXED = {'double': ('<d', 1), 'fixed64': ('<Q', 1), 'sfixed64': ('<q', 1), 'float': ('<f', 5),
           'fixed32': ('<I', 5), 'sfixed32': ('<i', 5)}
@@ -47,7 +48,7 @@ def _scalar_out(out, field, value):
     if field.type in _FIXED:
         out += struct.pack(_FIXED[field.type][0], value)
     elif field.type in ('string', 'bytes'):
-        raw = value.encode() if isinstance(value, str) else value
+        raw = to_c(value)
         write_varint(out, len(raw))
         out += raw
     elif field.type in ('sint32', 'sint64'):
@@ -139,7 +140,7 @@ def _value(field, raw):
     if field.type in _FIXED:
         return struct.unpack(_FIXED[field.type][0], raw)[0]
     if field.type == 'string':
-        return bytes(raw).decode('utf-8', 'surrogateescape')
+        return from_c(bytes(raw))
     if field.type == 'bytes':
         return bytes(raw)
     return _integer(field, raw)

@@ -26,11 +26,12 @@ static dn_status setup(dni_layer *layer)
 {
     const Cnn__BoxOutputParameter *p = layer->own;
     size_t maps = (size_t)layer->num_bottoms;
-    DNI_REQUIRE(p->n_field_w == maps && p->n_field_h == maps && p->n_downsample_rate == maps,
-                DN_E_NET, "each of %zu bottoms needs a field_w, a field_h, a downsample_rate",
+    DNI_REQUIRE(p->n_field_w == maps && p->n_field_h == maps && p->n_downsample_rate == maps &&
+                    p->field_whr >= 1 && p->field_xyr > 0,
+                DN_E_NET,
+                "%zu bottoms need as many of field_w, field_h and downsample_rate, a field_whr "
+                "of at least 1 and a positive field_xyr",
                 maps);
-    DNI_REQUIRE(p->field_whr >= 1 && p->field_xyr > 0, DN_E_NET,
-                "field_whr must be at least 1, field_xyr positive");
     DNI_REQUIRE(!strcmp(p->nms_type, "IOU"), DN_E_UNSUPPORTED, "nms_type must be IOU");
     return DN_OK;
 }

@@ -11,9 +11,7 @@ static dn_status setup(dni_layer *layer)
 {
     const Cnn__DataParameter *d = layer->param->data_param;
     const Cnn__CPMTransformationParameter *p = layer->own;
-    DNI_REQUIRE(p->stride > 0 && p->num_parts < 1 << 20 && p->crop_size_x >= p->stride &&
-                    p->crop_size_y >= p->stride,
-                DN_E_NET, "CPMData needs a stride and a crop_size_x and _y of at least that");
+    DNI_REQUIRE(p->stride > 0, DN_E_NET, "cpm_transform_param needs a stride");
     return dni_guess_unread(layer, "the poses of", "data_param", d ? d->source : NULL,
                             d ? d->batch_size : 0);
 }

@@ -4,9 +4,11 @@
  * forks divide by another number, or have labels of another kind; this one most forks have.)
  * bottoms: x (N, ...), t, of the same count; top: one number.
  * Gradient: (s(x) - (t > 0)) / N, 0 where t = 0; none to t. */
+#include <float.h>
+
 #include "layers/loss.h"
 
-enum { UNKNOWN = -1 };
+enum { UNKNOWN = 2 };
 
 typedef struct label_state {
     dni_loss loss;
@@ -26,14 +28,12 @@ static dn_status shape(dni_layer *layer)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     label_state *s = layer->state;
-    dni_tensor known = dni_temp_like(b, b->x[1]);
+    dni_tensor positive = dni_temp_like(b, b->x[1]);
     s->target = dni_temp_like(b, b->x[1]);
     s->loss.norm = dni_temp(b, b->dtype, 0, NULL);
-    dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, b->x[1], s->target);
-    dni_emit_unary(b, DN_FN_ABS, 0, 0, 0, b->x[1], known);
-    dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, known, known);
-    dni_emit_sum2(b, 1, s->target, 1, known, s->target);
-    dni_emit_unary(b, DN_FN_AFFINE, 1, UNKNOWN, 0, s->target, s->target);
+    dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, b->x[1], positive);
+    dni_emit_unary(b, DN_FN_THRESHOLD, -FLT_MIN, 0, 0, b->x[1], s->target);
+    dni_emit_sum2(b, UNKNOWN, s->target, -1, positive, s->target);
     dni_emit(b, DN_OP_LOSS, &s->loss.args, DNI_TENSORS(b->x[0], s->target, DNI_NONE),
              DNI_TENSORS(b->y[0], s->loss.norm, DNI_NONE));
 }

@@ -132,10 +132,9 @@ static dn_status shape(dni_layer *layer)
         return dni_proposal_target_shape(layer, &s->targets);
     for (int32_t i = 0; i < layer->num_tops; i++) {
         dni_shape *y = &layer->top[i];
-        if (s->kind == OTHER) {
+        if (s->kind == OTHER)
             *y = host_top(layer, i);
-            layer->vague = true;
-        } else if (i == 0)
+        else if (i == 0)
             *y = dni_shape_of(4, (int64_t[]){1, 3, 600, 1000});
         else if (!strcmp(layer->top_names[1], "im_info")) /* then the true boxes */
             *y = dni_shape_of(2, (int64_t[]){1, i == 1 ? 3 : 5});

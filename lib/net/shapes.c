@@ -56,6 +56,8 @@ static bool is_guessed(const dn_net *net, int32_t value)
 
 static void note_vague(const dn_net *net, dni_net_layer *l, const dni_node *node)
 {
+    if (node->num_bottoms == 1 && strstr("Flatten Reshape Slice", l->layer.cls->type))
+        l->layer.guessed |= is_guessed(net, node->bottoms[0]);
     l->layer.vague |= l->layer.guessed;
     for (int32_t i = 0; i < node->num_bottoms; i++)
         l->layer.vague |= net->layers[net->graph.values[node->bottoms[i]].layer].layer.vague;
@@ -70,46 +72,82 @@ static bool is_used_before(const dn_net *net, const dni_net_layer *l, int32_t va
     return false;
 }
 
-static bool may_refit(const dn_net *net, const dni_net_layer *l, int32_t value)
-{
-    return is_guessed(net, value) && !is_used_before(net, l, value);
-}
-
 enum { WHOLE, ONE_CHANNEL, TWO_AXES, REFITS };
 
-static dni_shape refit(const dni_shape *other, int how)
+/* Bottom i becomes what the comment of refit_guesses says. */
+static void refit(const dni_layer *layer, int32_t i, int how)
 {
-    dni_shape shape = *other;
-    if (how == ONE_CHANNEL && shape.axes > 1)
-        shape.dim[1] = 1;
-    if (how == TWO_AXES && shape.axes > 2)
-        shape.axes = 2;
-    return shape;
+    const Cnn__SliceParameter *p = layer->param->slice_param;
+    dni_shape *y = &layer->bottom[i];
+    if (layer->num_bottoms > 1) {
+        *y = layer->bottom[!i];
+        if (how == ONE_CHANNEL)
+            y->dim[1] = 1;
+        if (how == TWO_AXES)
+            y->axes = 2;
+    } else if (how) {
+        y->axes = 5;
+        y->dim[2] = y->dim[3] = y->dim[4] = 64;
+    } else {
+        y->axes = 2;
+        y->dim[1] = p && p->n_slice_point ? 2 * (int64_t)p->slice_point[p->n_slice_point - 1]
+                                          : layer->num_tops;
+    }
+}
+
+/* Sets the layer up, or if that was done gives its tops their shapes. */
+static dn_status set_up(dn_net *net, dni_net_layer *l, const dni_node *node, bool *done)
+{
+    dn_status st = DN_OK;
+    if (!*done && l->layer.cls->setup)
+        st = l->layer.cls->setup(&l->layer);
+    note_vague(net, l, node);
+    if (!st && !*done)
+        st = dni_net_declare_params(net, l);
+    *done |= !st;
+    return st ? st : shape_layer(net, l, node);
+}
+
+/* As if it had never been set up. */
+static void forget(dni_layer *layer)
+{
+    if (layer->cls->teardown)
+        layer->cls->teardown(layer);
+    memset(layer->state, 0, layer->cls->state_size);
+    layer->num_weights = 0;
 }
 
 /* Truths whose shape is a guess that does not fit, and that no layer saw yet, are taken to have
  * that of bottom 0, which they are compared with, or one channel of it, or as marks of
  * sequences its first two axes: all of them, those but the first, ...; then bottom 0 that of
- * bottom 1. */
-static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node)
+ * bottom 1. An only bottom has enough values to slice, or is a volume. */
+static bool refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node, bool *done)
 {
     dni_saved_error saved;
     dni_save_error(&saved);
-    for (int32_t k = 1, n = node->num_bottoms; n > 1 && k <= n; k++)
+    for (int32_t k = 1, n = node->num_bottoms; k <= n; k++)
         for (int how = 0; how < REFITS; how++) {
+            bool any = false;
             take_bottoms(net, l, node);
             for (int32_t i = k % n; i < (k < n ? n : 1); i++)
-                if (may_refit(net, l, node->bottoms[i]))
-                    l->layer.bottom[i] = refit(&l->layer.bottom[!i], how);
+                if (is_guessed(net, node->bottoms[i]) &&
+                    !is_used_before(net, l, node->bottoms[i])) {
+                    refit(&l->layer, i, how);
+                    any = true;
+                }
+            if (!any)
+                break;
+            if (!*done)
+                forget(&l->layer);
             dni_clear_error();
-            if (shape_layer(net, l, node))
+            if (set_up(net, l, node, done))
                 continue;
             for (int32_t i = 0; i < n; i++)
                 net->value_shapes[node->bottoms[i]] = l->layer.bottom[i];
-            return DN_OK;
+            return true;
         }
     dni_restore_error(&saved);
-    return DN_E_SHAPE;
+    return false;
 }
 
 /* The next layer after `from`, before `to`, whose shapes are known only after it ran. */
@@ -145,16 +183,13 @@ dn_status dni_net_set_up_layers(dn_net *net)
     net->sound = net->num_layers;
     for (size_t i = 0; i < net->num_layers; i++) {
         dni_net_layer *l = &net->layers[i];
-        take_bottoms(net, l, &net->graph.nodes[i]);
-        dn_status st = l->layer.cls->setup ? l->layer.cls->setup(&l->layer) : DN_OK;
+        const dni_node *node = &net->graph.nodes[i];
+        bool done = false;
+        take_bottoms(net, l, node);
+        dn_status st = set_up(net, l, node, &done);
+        if (st && st != DN_E_NOMEM && net->wire_only && refit_guesses(net, l, node, &done))
+            st = DN_OK;
         net->dynamic |= dni_layer_is_dynamic(&l->layer);
-        note_vague(net, l, &net->graph.nodes[i]);
-        if (!st)
-            st = dni_net_declare_params(net, l);
-        if (!st)
-            st = shape_layer(net, l, &net->graph.nodes[i]);
-        if (st == DN_E_SHAPE && net->wire_only)
-            st = refit_guesses(net, l, &net->graph.nodes[i]);
         if (st)
             return dni_in_layer(net, l, st);
     }

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Messages made from cnn.proto: values, presence, text, binary."""
+import array
 import copy
 import pickle
 import unittest
+
+import numpy as np
 
 import deepnet
 from deepnet.proto import caffe_pb2, text_format
@@ -94,6 +97,24 @@ class Messages(unittest.TestCase):
     def test_unpacked_numbers_are_read(self):
         blob = caffe_pb2.BlobProto.FromString(bytes.fromhex('2d0000803f' + '2d00000040'))
         self.assertEqual(list(blob.data), [1.0, 2.0])
+
+    def test_numbers_as_scripts_set_them(self):
+        blob, x = caffe_pb2.BlobProto(), np.arange(6, dtype='>f8').reshape(2, 3)
+        for values in (x, x.ravel().tolist(), array.array('d', x.ravel()), range(6)):
+            blob.data.extend(x.flat)
+            del blob.data[:]
+            blob.data.extend(values)
+            self.assertEqual(list(blob.data), [0, 1, 2, 3, 4, 5])
+            blob.data[:] = [7, 8]
+            blob.data[:] = values
+            self.assertEqual(list(blob.data), [0, 1, 2, 3, 4, 5])
+            blob.data[4:] = values
+            self.assertEqual(list(blob.data), [0, 1, 2, 3, 0, 1, 2, 3, 4, 5])
+        for wrong in (['x'], 'x', 3):
+            with self.assertRaises(TypeError):
+                blob.data[:] = wrong
+        layer = caffe_pb2.LayerParameter(include=[{'phase': 1}, caffe_pb2.NetStateRule()])
+        self.assertEqual([rule.HasField('phase') for rule in layer.include], [True, False])
 
     def test_damaged_bytes(self):
         data = self.net().SerializeToString()

@@ -32,9 +32,9 @@ def array_to_blobproto(arr, diff=None):
     """A BlobProto with the values of an array, and the gradients if given."""
     blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(np.shape(arr))
-    blob.data.extend(np.asarray(arr, np.float32).ravel().tolist())
+    blob.data.extend(np.asarray(arr, np.float32))
     if diff is not None:
-        blob.diff.extend(np.asarray(diff, np.float32).ravel().tolist())
+        blob.diff.extend(np.asarray(diff, np.float32))
     return blob
 
 
@@ -60,7 +60,7 @@ def array_to_datum(arr, label=None):
     if arr.dtype == np.uint8:
         datum.data = arr.tobytes()
     else:
-        datum.float_data.extend(arr.astype(np.float32).ravel().tolist())
+        datum.float_data.extend(arr.astype(np.float32))
     if label is not None:
         datum.label = label
     return datum

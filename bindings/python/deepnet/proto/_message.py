@@ -102,6 +102,27 @@ class _Scalars(list):
         super().__setitem__(index, value)
 
 
+class _Floats(array.array):
+    """A repeated field of floats: weights, most of them, hence no list."""
+
+    def extend(self, values):
+        """The numbers of an array (of a matrix its rows) or of any other iterable."""
+        if hasattr(values, 'astype') and values.dtype.kind in 'fiub':
+            self.frombytes(values.astype(self.typecode).tobytes())
+        else:
+            super().extend(values if self._is_alike(values) else iter(values))
+
+    def _is_alike(self, values):
+        return isinstance(values, array.array) and values.typecode == self.typecode
+
+    def __setitem__(self, index, value):
+        if isinstance(index, slice) and not self._is_alike(value):
+            numbers = _Floats(self.typecode)
+            numbers.extend(value)
+            value = numbers
+        super().__setitem__(index, value)
+
+
 class _Messages(list):
     """A repeated field of messages."""
 
@@ -127,7 +148,7 @@ def _repeated(field):
     if field.kind == 'message':
         return _Messages(field)
     if field.type in ('float', 'double'):
-        return array.array('f' if field.type == 'float' else 'd')
+        return _Floats('f' if field.type == 'float' else 'd')
     return _Scalars(field)
 
 
@@ -140,7 +161,11 @@ class Message:
         self.Clear()
         for name, value in fields.items():
             field = self._field(name)
-            if field.label == 'repeated':
+            if field.label == 'repeated' and field.kind == 'message':
+                for item in value:
+                    one = getattr(self, name).add()
+                    one.CopyFrom(type(one)(**item) if isinstance(item, dict) else item)
+            elif field.label == 'repeated':
                 getattr(self, name).extend(value)
             elif field.kind != 'message':
                 setattr(self, name, value)

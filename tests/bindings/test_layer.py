@@ -143,7 +143,7 @@ class Layers(InFolder):
         super().tearDown()
 
     def test_the_object_behind_a_layer(self):
-        text = X + python('a', 'Asked') + python('b', 'Asked')
+        text = X + python('a', 'Asked') + python('b', 'Asked', rest="param_str: 'told'")
         solver = caffe.SGDSolver(text='base_lr: 1 lr_policy: "fixed" test_iter: 1 '
                                       'test_interval: 9', net_text=text)
         nets = [caffe.Net(text=text), solver.net, solver.test_nets[0], solver.net.shared()]
@@ -154,6 +154,7 @@ class Layers(InFolder):
             net.forward()
             self.assertEqual([net.blobs['a'].data[0], net.blobs['b'].data[0]], [i, 10 * i])
             self.assertEqual((net.layers[1].name, net.layers[1].roidb), ('a', i))
+        self.assertEqual((net.layers[2].param_str, net.layers[2].param_str_), ('told', 'told'))
         with self.assertRaises(AttributeError):
             nets[0].layers[0].roidb
         gone = weakref.ref(nets[0].layers[1]._user)

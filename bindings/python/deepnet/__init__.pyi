@@ -125,6 +125,7 @@ class NetLayer:
 
 class Layer:
     param_str: str
+    param_str_: str
     phase: int
     blobs: Any
     def setup(self, bottom: List[Any], top: List[Any]) -> None: ...

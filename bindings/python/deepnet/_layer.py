@@ -104,10 +104,11 @@ class LayerWeights(list):
 
 
 class Layer:
-    """What a layer written in Python derives from. It has param_str, phase and blobs (its
-    weights), and defines setup, reshape and forward, and backward if it has a gradient."""
+    """What a layer written in Python derives from. It has param_str (param_str_ in scripts of
+    2015), phase and blobs (its weights), and defines setup, reshape and forward, and backward if
+    it has a gradient."""
 
-    param_str, phase = '', None
+    param_str, param_str_, phase = '', '', None
     blobs = ()
 
     def setup(self, bottom, top):
@@ -224,7 +225,7 @@ def _create(out, handle, _user):
     module = importlib.import_module(_text(handle, b'python_param.module'))
     kind = getattr(module, _text(handle, b'python_param.layer'))
     user = kind.__new__(kind)
-    user.param_str = _text(handle, b'python_param.param_str')
+    user.param_str = user.param_str_ = _text(handle, b'python_param.param_str')
     user.phase = 0 if lib().layer_phase(handle) == _api.PHASE_TRAIN else 1
     user.blobs = LayerWeights()
     running = _Running(handle, user)

@@ -92,6 +92,14 @@ class Asked(caffe.Layer):
         top[0].data[...] = self.roidb
 
 
+class Nesting(Asked):
+    """Has a net of its own, with a layer of the same name as one of the net it is in."""
+    def setup(self, bottom, top):
+        self.inner = caffe.Net(text="layer { name: 'a' type: 'Python' top: 'a' python_param { "
+                                    "module: 'my_layers' layer: 'Asked' } }")
+        self.inner.layers[0].set_roidb(-1)
+
+
 class Failing(caffe.Layer):
     def reshape(self, bottom, top):
         top[0].reshape(1)
@@ -161,6 +169,15 @@ class Layers(InFolder):
         del nets, net
         gc.collect()
         self.assertIsNone(gone())
+
+    def test_the_object_behind_a_layer_beside_one_that_makes_a_net(self):
+        net = caffe.Net(text=python('a', 'Asked') + python('b', 'Nesting') +
+                        python('c', 'Asked'))
+        for i, layer in enumerate(net.layers):
+            layer.set_roidb(i)
+        net.forward()
+        self.assertEqual([float(net.blobs[b].data[0]) for b in 'abc'], [0, 1, 2])
+        self.assertEqual(net.layers[1].inner.forward()['a'][0], -1)
 
     def test_layer_of_the_script_itself(self):
         self.write('script.py', LAYERS + 'net = caffe.Net(text=%r)\nnet.forward()\n'

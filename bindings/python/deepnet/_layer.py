@@ -105,8 +105,8 @@ class LayerWeights(list):
 
 class Layer:
     """What a layer written in Python derives from. It has param_str (param_str_ in scripts of
-    2015), phase and blobs (its weights), and defines setup, reshape and forward, and backward if
-    it has a gradient."""
+    2015), phase and blobs (its weights), and defines setup, reshape and forward, and backward
+    if it has a gradient."""
 
     param_str, param_str_, phase = '', '', None
     blobs = ()
@@ -159,9 +159,11 @@ _keys = iter(range(1, 2**62))
 _made = threading.local()  # .keys of layers whose Net is still to come, in their order
 
 
-def begin_making():
-    """Nets are about to be made: what an earlier failure left is nobody's."""
-    _made.keys = []
+def making_since(mark=None):
+    """The layers made from now on, or from an earlier mark on, are those of the Net to come: a
+    layer may make a net of its own in the middle. Returns the mark."""
+    _made.since = next(_keys) if mark is None else mark
+    return _made.since
 
 
 def take_made(name, phase):
@@ -169,7 +171,8 @@ def take_made(name, phase):
     Python's."""
     for key in getattr(_made, 'keys', ()):
         running = _running.get(key)
-        if running and (running.name, running.user.phase) == (name, phase):
+        wanted = running and key > _made.since
+        if wanted and (running.name, running.user.phase) == (name, phase):
             _made.keys.remove(key)
             return running.user
     return None
@@ -233,7 +236,7 @@ def _create(out, handle, _user):
     _declare(handle, user.blobs)
     key = next(_keys)
     _running[key] = running
-    _made.keys = [*getattr(_made, 'keys', ()), key]
+    _made.keys = [*filter(_running.get, getattr(_made, 'keys', ())), key]
     out[0] = key
 
 

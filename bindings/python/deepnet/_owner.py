@@ -8,7 +8,7 @@ import ctypes
 import os
 
 from ._errors import calling_back, check
-from ._layer import begin_making
+from ._layer import making_since
 from ._lib import lib
 
 
@@ -16,9 +16,10 @@ def make(create, free, *arguments, path=None):
     """The handle that create(&handle, *arguments) makes, layers written in Python included;
     path: as for check(). An interrupt may come although it was made: it is freed then."""
     handle = ctypes.c_void_p()
-    begin_making()
+    mark = making_since()
     try:
         status = calling_back(create, ctypes.byref(handle), *arguments)
+        making_since(mark)
         check(lib(), status, path)
     except BaseException:
         if handle:

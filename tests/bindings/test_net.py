@@ -29,8 +29,8 @@ class Parts(InFolder):
         self.assertEqual(list(net.params), ['ip'])
         self.assertEqual(net.bottom_names['relu'], ['ip'])
         self.assertEqual(net.top_names['relu'], ['relu'])
-        self.assertEqual(([net._bottom_ids(i) for i in range(3)],
-                          [net._top_ids(i) for i in range(3)]), ([[], [0], [1]], [[0], [1], [2]]))
+        self.assertEqual([net._bottom_ids(i) for i in range(3)], [[], [0], [1]])
+        self.assertEqual([net._top_ids(i) for i in range(3)], [[0], [1], [2]])
         self.assertEqual([layer.type for layer in net.layers],
                          ['Input', 'InnerProduct', 'ReLU'])
         self.assertEqual(len(net.layers[1].blobs), 2)

@@ -114,9 +114,11 @@ class Training(InFolder):
         script = ('from google.protobuf import text_format\n'
                   'import google.protobuf.text_format as again\n'
                   'from caffe.proto import caffe_pb2\n'
-                  'net = text_format.Merge(open("net.prototxt").read(), caffe_pb2.NetParameter())\n'
+                  'net = caffe_pb2.NetParameter()\n'
+                  'text_format.Merge(open("net.prototxt").read(), net)\n'
                   'again.Parse("force_backward: true", message=net)\n'
-                  'print(net.name, "force_backward: true" in text_format.MessageToString(net))\n'
+                  'text = text_format.MessageToString(net)\n'
+                  'print(net.name, "force_backward: true" in text)\n'
                   'try:\n'
                   '    again.Merge("nam: 1", net)\n'
                   'except text_format.ParseError:\n'
@@ -137,7 +139,8 @@ class Training(InFolder):
                  'import deepnet; deepnet.install_as_caffe()\n' + script + more],
                 capture_output=True, text=True,
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join((folder, home))})
-            self.assertEqual(run.stdout.split(), ['trained', 'True', 'refused', *last], run.stderr)
+            self.assertEqual(run.stdout.split(), ['trained', 'True', 'refused', *last],
+                             run.stderr)
 
     def test_log_clock_and_the_one_process(self):
         code = ('import deepnet; deepnet.install_as_caffe()\n'

@@ -2,18 +2,19 @@
  * conv_nhwc_weights.c: dw of a convolution in NHWC: for a piece of the output's pixels, dy's
  * channels as they lie times those of the image under each tap, copied side by side; of few
  * channels, under all taps. Where much lies outside the image, the pixels that see a tap are
- * copied together. A task is a block of taps' columns and, where those are few, a part
- * of the pixels: parts leave sums of their own, which are added in order. With AVX2, whose
- * tiles are done before a line of dy a pixel has come, dy is packed for all columns of a task.
- */
+ * copied together. A task is a block of taps' columns and, where those are few or the pixels
+ * many, a part of the pixels: parts leave sums of their own, which are added in order. With
+ * AVX2, whose tiles are done before a line of dy a pixel has come, dy is packed for all columns
+ * of a task. */
 #include "conv_nhwc.h"
 
 #include <string.h>
 
-enum { PIXELS = 200, TASKS_WANTED = 16, FEW_PANELS = 8, JOINED = 64, TILE = 8 };
+enum { PIXELS = 200, TASKS_WANTED = 16, FEW_PANELS = 8, PIECES = 8, JOINED = 64, TILE = 8 };
 enum {
-    CHUNK = 12
-}; /* channels of packed dy that lie together: with B within the first cache */
+    CHUNK = 12, /* channels of packed dy that lie together: with B within the first cache */
+    LINE = 16   /* floats */
+};
 
 typedef struct weights_op {
     dn_op base;
@@ -68,12 +69,30 @@ static int64_t worker_floats(const weights_op *op)
            ((cpu_max(op->phase.floats, op->geo.K) + 31) & ~(int64_t)15) + CPU_MAX_MR * ker->nr;
 }
 
+/* Lines that are used later, some of which are asked for at a time: `wide` neighbours each. */
+typedef struct lines {
+    const float *at;
+    int64_t left, some, wide, next, in; /* next: floats from one row's last to the next */
+} lines;
+
 /* What is used after a product, and is asked for during it: a panel of x (or NULL), and up to
- * its end dy of the next piece. */
+ * its end dy of the next piece. Packed dy has no time for that in its tiles: before each chunk,
+ * lines of both of the next piece. */
 typedef struct ahead {
     const float *x, *dy, *dy_end;
     int64_t step; /* floats of dy with each step of k */
+    lines x_lines, dy_lines;
 } ahead;
+
+static void ask(lines *l)
+{
+    for (int64_t i = 0; i < l->some && l->left > 0; i++, l->left--) {
+        __builtin_prefetch(l->at, 0, 2);
+        l->at += LINE;
+        if (++l->in == l->wide)
+            l->in = 0, l->at += l->next;
+    }
+}
 
 /* dy's channels of group g, as they lie, times panel j, added to sums from piece 1 on. */
 static void multiply(const weights_call *call, const space *s, const float *dy, int64_t dy_ld,
@@ -98,6 +117,8 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
         }
         end.ask = x ? next->x + k * 16 / TILE : next->dy;
         end.ask_step = x ? op->geo.C : next->dy < next->dy_end ? next->step : 0;
+        if (op->packed)
+            ask(&next->x_lines), ask(&next->dy_lines);
         ker->rows(vectors, n, len, a, 1, dy_ld, b, c, op->ld, &end);
         if (!x)
             next->dy += n / TILE * len * end.ask_step;
@@ -153,6 +174,17 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     bool ready = geo->ready && geo->group == 1;
     ahead next = {.dy = dy + len * geo->K, .dy_end = dy + (len + left) * geo->K};
     next.step = cpu_ceil(TILE * geo->K, (b1 - b0) * cpu_max(TILE, geo->Kg - 2 * TILE));
+    if (op->packed && geo->group == 1) {
+        int64_t calls = (b1 - b0) * cpu_ceil(geo->K, CHUNK);
+        next.dy_lines = (lines){.at = next.dy, .left = cpu_ceil(left * geo->K, LINE)};
+        next.dy_lines.some = cpu_ceil(next.dy_lines.left, calls);
+        if (ready)
+            next.x_lines = (lines){.at = image.x + (from + len) * geo->C + b0 * LINE,
+                                   .left = left * (b1 - b0),
+                                   .some = cpu_ceil(left, cpu_ceil(geo->K, CHUNK)),
+                                   .wide = b1 - b0,
+                                   .next = geo->C - (b1 - b0) * LINE};
+    }
     if (ready && geo->C == ker->nr) { /* a panel as it lies */
         next.x = left ? image.x + (from + len) * geo->C : NULL;
         multiply(call, s, dy, geo->K, image.x + from * geo->C, 0, len, sums, add, &next);
@@ -320,7 +352,10 @@ static void plan(weights_op *op, dn_op_info *info)
     int64_t threads = op->base.backend->host.num_threads;
     /* of 32 columns, whatever the vectors: parts are other sums */
     int64_t wide = runs * cpu_ceil(op->run_floats, 32) * geo->group;
-    op->parts = wide >= FEW_PANELS ? 1 : cpu_max(1, cpu_min(op->pieces, tasks / wide));
+    bool few = wide < FEW_PANELS; /* of many, tasks of columns would each read all of dy */
+    op->parts = few ? cpu_min(op->pieces, tasks / wide)
+                    : cpu_min(op->pieces / PIECES, 2 * tasks / wide);
+    op->parts = cpu_max(1, op->parts);
     op->blocks =
         cpu_min(cpu_min(op->panels, tasks), cpu_ceil(2 * threads, op->parts * geo->group));
     op->packed = ker->vl == 8 && !op->seen && op->panels > op->blocks &&

@@ -174,8 +174,8 @@ typedef struct cpu_kernels {
     /* rows of `tile` (nr apart) to C, run by run; row i of C begins at c_row[i] or i * ldc. */
     void (*merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count, float *c,
                   const int64_t *c_row, int64_t ldc, const cpu_end *end);
-    /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col]; B's rows
-     * are nr apart. No bias_m. */
+    /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col], one of
+     * which is 1; B's rows are nr apart. No bias_m. */
     void (*rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
                  int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *end);
     /* Of strassen.c, not in the plain set. A (m x k) B (k x nr), B's next panel being used

@@ -110,9 +110,6 @@ enum { ROWS = 8, TALL = 8 };
 #else
 enum { ROWS = 4, TALL = VL == 8 ? 6 : 4 };
 #endif
-/* Whether tiles of columns ask for a line in each step: to AVX2's, soon done, that costs more
- * than to wait for it in the second cache. */
-#define ASKS (VL != 8)
 
 /* `tally` of a whole tile in registers: read again, it would wait for its stores. */
 INLINE void tally_tile(const cpu_tally *t, vf acc[TALL][2])
@@ -133,51 +130,7 @@ INLINE void tally_tile(const cpu_tally *t, vf acc[TALL][2])
 }
 
 #if VL == 8
-/* Three rows times a step of two vectors. The sums stay in their registers: compilers that are
- * given several steps to order move them about. */
-#define THREE_ROWS(at, acc, a, row, bv)                                                        \
-    do {                                                                                       \
-        vf t;                                                                                  \
-        __asm__("vbroadcastss " at "(%[p]), %[t]\n\t"                                          \
-                "vfmadd231ps %[b0], %[t], %[c0]\n\t"                                           \
-                "vfmadd231ps %[b1], %[t], %[c1]\n\t"                                           \
-                "vbroadcastss " at "(%[p],%[r]), %[t]\n\t"                                     \
-                "vfmadd231ps %[b0], %[t], %[c2]\n\t"                                           \
-                "vfmadd231ps %[b1], %[t], %[c3]\n\t"                                           \
-                "vbroadcastss " at "(%[p],%[r],2), %[t]\n\t"                                   \
-                "vfmadd231ps %[b0], %[t], %[c4]\n\t"                                           \
-                "vfmadd231ps %[b1], %[t], %[c5]"                                               \
-                : [t] "=&x"(t), [c0] "+x"((acc)[0][0]), [c1] "+x"((acc)[0][1]),                \
-                  [c2] "+x"((acc)[1][0]), [c3] "+x"((acc)[1][1]), [c4] "+x"((acc)[2][0]),      \
-                  [c5] "+x"((acc)[2][1])                                                       \
-                : [p] "r"(a), [r] "r"(row), [b0] "x"((bv)[0]), [b1] "x"((bv)[1])               \
-                : "memory");                                                                   \
-    } while (0)
-#define SIX_ROWS(u, at)                                                                        \
-    do {                                                                                       \
-        vf bv[2] = {v_load(b + (u)*NR), v_load(b + (u)*NR + VL)};                              \
-        THREE_ROWS(at, acc, a, bytes, bv);                                                     \
-        THREE_ROWS(at, acc + 3, lower, bytes, bv);                                             \
-    } while (0)
-
-/* k / 4 times four steps of six rows. Few instructions: a core that runs another thread as well
- * decodes half as many, and there are 20 for 12 multiply-adds at least. Each time two lines are
- * asked for, at `ask` and `second` floats on; every fourth time it goes on by `last`. */
-INLINE void six_rows(vf acc[TALL][2], int64_t k, const float *a, int64_t row, const float *b,
-                     const float *ask, int64_t second, int64_t next, int64_t last)
-{
-    const float *lower = a + 3 * row;
-    const int64_t bytes = row * (int64_t)sizeof *a;
-    for (int64_t p = 4; p <= k; p += 4, a += 4, lower += 4, b += 4 * NR) {
-        fetch_ahead(ask, 0);
-        fetch_ahead(ask, second);
-        ask += p % 16 ? next : last;
-        SIX_ROWS(0, "0");
-        SIX_ROWS(1, "4");
-        SIX_ROWS(2, "8");
-        SIX_ROWS(3, "12");
-    }
-}
+#include "tiles_avx2.h"
 #endif
 
 /* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
@@ -204,22 +157,13 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
         UNROLL
         for (int v = 0; v < nv; v++)
             acc[i][v] = e->add ? v_add(bv[v], v_load(c + i * ldc + v * VL)) : bv[v];
-        for (int v = 0; columns && (ASKS ? e->ask != NULL : e->add) && v < nv;
-             v += ASKS ? 1 : nv)
+        for (int v = 0; columns && e->ask && v < nv; v++)
             fetch_ahead(c, (i + m) * ldc + v * VL);
     }
     for (int64_t left = columns ? 0 : e->lines;; a += e->line - k * col) {
         int64_t p = 0;
-#if VL == 8
-        if (!columns && m == TALL && nv == 2 && col == 1) {
-            six_rows(acc, k, a, row, b, a + TALL * row, row, 2 * row, 16 - 6 * row);
-            p = k & ~(int64_t)3, a += p, b += p * NR;
-        }
-#endif
-        UNROLL_BY_2
         for (; columns && p < k; p++, a += col, b += NR) {
-            if (ASKS)
-                fetch_ahead(ask, ahead + p * step);
+            fetch_ahead(ask, ahead + p * step);
             add_product(m, nv, acc, a, row, (m - 1) * row, b);
         }
         for (; p < k; p++, a += col, b += NR) {
@@ -259,7 +203,17 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
     const bool tall = VL != 8 || row % 1024 != 0;
     for (; tall && m >= TALL && (VL != 8 || (m != 8 && m != 9));
          m -= TALL, a += TALL * row, c += TALL * ldc) {
-        if (!SMALL && nv == 2 && row == 1 && !e->tally && !e->lines) {
+#if VL == 8
+        if (nv == 2 && col == 1) {
+            six_rows_tile(k, a, row, b, c, ldc, e);
+            continue;
+        }
+        if (nv == 2) { /* row is 1 */
+            six_columns_tile(k, a, col, b, c, ldc, e);
+            continue;
+        }
+#endif
+        if (!SMALL && VL != 8 && nv == 2 && row == 1 && !e->tally && !e->lines) {
             rows_body(TALL, nv, true, k, a, row, col, b, c, ldc, e);
             own.ask += own.ask ? k * own.ask_step : 0;
         } else

@@ -101,6 +101,8 @@ double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
     double rate = depthwise ? 52 : kind == DN_OP_CONV_BWD_WEIGHTS ? 105 : 115, moved = 0;
     if (pixels)
         rate *= 0.9;
+    if (kind == DN_OP_CONV_BWD_WEIGHTS && c < 8 && !backend->avx512) /* AVX2: 25 of 100 */
+        rate /= 2;
     if (g->type == dnnl_bf16 && !depthwise)
         rate *= backend->amx ? 8 : 2;
     if (!depthwise && kind == DN_OP_CONV_BWD_DATA)

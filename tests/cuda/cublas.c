@@ -95,18 +95,28 @@ static void multiply(void *args)
 {
     const product *p = args;
     size_t size = p->type == CUDA_R_16BF ? 2 : 4;
-    for (int64_t b = 0; b < p->batch; b++)
-        for (int64_t j = 0; j < p->n; j++)
+    int64_t k = p->k;
+    double *rows = malloc((size_t)(p->m * k + 1) * sizeof *rows); /* of A, then a column of B */
+    double *column = malloc((size_t)(k + 1) * sizeof *column);
+    for (int64_t b = 0; b < p->batch; b++) {
+        const char *a_at = p->A + (size_t)(b * p->stride_a) * size;
+        const char *b_at = p->B + (size_t)(b * p->stride_b) * size;
+        for (int64_t i = 0; i < p->m * k; i++)
+            rows[i] = at(a_at, p->type, p->op_a, p->lda, i / k, i % k);
+        for (int64_t j = 0; j < p->n; j++) {
+            for (int64_t l = 0; l < k; l++)
+                column[l] = at(b_at, p->type, p->op_b, p->ldb, l, j);
             for (int64_t i = 0; i < p->m; i++) {
-                const char *a_at = p->A + (size_t)(b * p->stride_a) * size;
-                const char *b_at = p->B + (size_t)(b * p->stride_b) * size;
                 float *c = p->C + b * p->stride_c + i + j * p->ldc;
                 double sum = 0;
-                for (int64_t l = 0; l < p->k; l++)
-                    sum += at(a_at, p->type, p->op_a, p->lda, i, l) *
-                           at(b_at, p->type, p->op_b, p->ldb, l, j);
+                for (int64_t l = 0; l < k; l++)
+                    sum += rows[i * k + l] * column[l];
                 *c = (float)(p->alpha * sum + (p->beta != 0 ? p->beta * *c : 0));
             }
+        }
+    }
+    free(rows);
+    free(column);
 }
 
 static int longest(int a, int b)

@@ -383,37 +383,40 @@ static void count3(int i, const int dim[3], int at[3])
     at[0] = i / dim[2] / dim[1];
 }
 
-/* Every product of the convolution: elements of x, w, y. */
-static bool every_term(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
-                       cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y, term_fn term,
-                       void *user)
+/* Every product of the convolution: elements of x, w, y. What depends on where is found once for
+ * all channels; inlined, for a call for every term took half of the time. */
+static inline __attribute__((always_inline)) bool
+every_term(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t c,
+           cudnnTensorDescriptor_t y, term_fn term, void *user)
 {
     sizes s;
     if (!sizes_of(&s, x, w, c, y))
         return false;
     int Q = s.out[0] * s.out[1] * s.out[2], R = s.kernel[0] * s.kernel[1] * s.kernel[2];
     int Cg = s.C / c->group, Kg = s.K / c->group;
+    int64_t first = weight_at(w, &s, 0, 0, 0), per_k = weight_at(w, &s, 1, 0, 0) - first;
+    int64_t per_c = weight_at(w, &s, 0, 1, 0) - first, x_step = x->stride[1];
     for (int n = 0; n < s.N; n++)
-        for (int k = 0; k < s.K; k++)
-            for (int q = 0; q < Q; q++)
-                for (int r = 0; r < R; r++) {
-                    int o[3], tap[3], p[3];
-                    bool inside = true;
-                    count3(q, s.out, o);
-                    count3(r, s.kernel, tap);
-                    for (int d = 0; d < 3; d++) {
-                        int a = d - (3 - c->axes);
-                        p[d] = a < 0
-                                   ? 0
-                                   : o[d] * c->stride[a] - c->pad[a] + tap[d] * c->dilation[a];
-                        inside = inside && p[d] >= 0 && p[d] < s.in[d];
-                    }
-                    int64_t to = at(y, n, k, o), weight = weight_at(w, &s, k, 0, r);
-                    int64_t next = weight_at(w, &s, k, 1, r) - weight;
-                    int64_t from = inside ? at(x, n, k / Kg * Cg, p) : 0;
-                    for (int i = 0; inside && i < Cg; i++)
-                        term(user, from + i * x->stride[1], weight + i * next, to);
+        for (int q = 0; q < Q; q++)
+            for (int r = 0; r < R; r++) {
+                int o[3], tap[3], p[3];
+                bool inside = true;
+                count3(q, s.out, o);
+                count3(r, s.kernel, tap);
+                for (int d = 0; d < 3; d++) {
+                    int a = d - (3 - c->axes);
+                    p[d] =
+                        a < 0 ? 0
+                              : o[d] * c->stride[a] - c->pad[a] + tap[d] * c->dilation[a];
+                    inside = inside && p[d] >= 0 && p[d] < s.in[d];
                 }
+                int64_t weight = weight_at(w, &s, 0, 0, r), to = at(y, n, 0, o);
+                int64_t from = inside ? at(x, n, 0, p) : 0;
+                for (int k = 0; inside && k < s.K; k++)
+                    for (int i = 0; i < Cg; i++)
+                        term(user, from + (k / Kg * Cg + i) * x_step,
+                             weight + k * per_k + i * per_c, to + k * y->stride[1]);
+            }
     return true;
 }
 
@@ -445,19 +448,19 @@ typedef struct product {
     double *sum;
 } product;
 
-static void to_y_term(void *user, int64_t x, int64_t w, int64_t y)
+static inline void to_y_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
     p->sum[y] += p->a[x] * p->b[w];
 }
 
-static void to_x_term(void *user, int64_t x, int64_t w, int64_t y)
+static inline void to_x_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
     p->sum[x] += p->a[y] * p->b[w];
 }
 
-static void to_w_term(void *user, int64_t x, int64_t w, int64_t y)
+static inline void to_w_term(void *user, int64_t x, int64_t w, int64_t y)
 {
     product *p = user;
     p->sum[w] += p->a[x] * p->b[y];
@@ -520,7 +523,7 @@ static void compute(void *args)
     double *b = to_w ? widened(c->b, c->y->type, ys) : widened(c->b, c->w->type, ws);
     product p = {a, b, calloc((size_t)count, sizeof(double))};
     memset(c->space, 0x7E, SPACE);
-    if (to_w) /* each with loops of its own: a call for every term took half of the time */
+    if (to_w)
         every_term(c->x, c->w, c->conv, c->y, to_w_term, &p);
     else if (to_x)
         every_term(c->x, c->w, c->conv, c->y, to_x_term, &p);

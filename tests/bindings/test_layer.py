@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Layers written in Python, in pycaffe's shape; drawing; plots of a log."""
+import copy
 import gc
 import importlib.util
 import json
@@ -100,6 +101,12 @@ class Nesting(Asked):
         self.inner.layers[0].set_roidb(-1)
 
 
+class Renamed(Asked):
+    """Keeps something of its own where pycaffe tells the phase and the name."""
+    def setup(self, bottom, top):
+        self.phase, self.name = 'train', 'mine'
+
+
 class Failing(caffe.Layer):
     def reshape(self, bottom, top):
         top[0].reshape(1)
@@ -178,6 +185,14 @@ class Layers(InFolder):
         net.forward()
         self.assertEqual([float(net.blobs[b].data[0]) for b in 'abc'], [0, 1, 2])
         self.assertEqual(net.layers[1].inner.forward()['a'][0], -1)
+
+    def test_the_object_behind_a_layer_that_sets_its_phase(self):
+        net = caffe.Net(text=python('a', 'Renamed'))
+        net.layers[0].set_roidb(3)
+        self.assertEqual((net.forward()['a'][0], net.layers[0].phase), (3, 'train'))
+        again = copy.copy(net.layers[0])
+        again.set_roidb(4)
+        self.assertEqual((net.forward()['a'][0], again.name), (4, 'a'))
 
     def test_layer_of_the_script_itself(self):
         self.write('script.py', LAYERS + 'net = caffe.Net(text=%r)\nnet.forward()\n'

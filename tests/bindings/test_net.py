@@ -141,10 +141,12 @@ class Views(InFolder):
             for copying in (copy.deepcopy, pickle.dumps):
                 with self.assertRaisesRegex(TypeError, 'cannot be pickled'):
                     copying(what)
-        again = copy.copy(net)
+        again, layer = copy.copy(net), copy.copy(net.layers[1])
+        self.assertEqual((layer.name, layer.type), (net.layers[1].name, net.layers[1].type))
         del net
         gc.collect()
         self.assertEqual(again.blobs['data'].data.shape, (4, 3))
+        self.assertEqual(len(layer.blobs), 2)
 
     def test_part_of_a_view_keeps_it_too(self):
         part = Net('net.prototxt', TEST).blobs['data'].data[1:, 2]

@@ -132,7 +132,9 @@ class _Running:
 
     def __init__(self, handle, user):
         api = lib()
-        self.user, self.name = user, from_c(api.layer_name(handle))
+        self.user = user  # it may have another name, and set another phase
+        self.name = from_c(api.layer_name(handle))
+        self.phase = _phase(handle)
         self.bottom = [LayerBlob(_shape(api.layer_bottom_shape(handle, i).contents))
                        for i in range(api.layer_num_bottoms(handle))]
         self.top = [LayerBlob() for _ in range(api.layer_num_tops(handle))]
@@ -148,6 +150,10 @@ class _Running:
 
 def _shape(shape):
     return tuple(shape.dim[:shape.axes])
+
+
+def _phase(handle):
+    return 0 if lib().layer_phase(handle) == _api.PHASE_TRAIN else 1
 
 
 def _text(handle, field):
@@ -172,7 +178,7 @@ def take_made(name, phase):
     for key in getattr(_made, 'keys', ()):
         running = _running.get(key)
         wanted = running and key > _made.since
-        if wanted and (running.name, running.user.phase) == (name, phase):
+        if wanted and (running.name, running.phase) == (name, phase):
             _made.keys.remove(key)
             return running.user
     return None
@@ -229,7 +235,7 @@ def _create(out, handle, _user):
     kind = getattr(module, _text(handle, b'python_param.layer'))
     user = kind.__new__(kind)
     user.param_str = user.param_str_ = _text(handle, b'python_param.param_str')
-    user.phase = 0 if lib().layer_phase(handle) == _api.PHASE_TRAIN else 1
+    user.phase = _phase(handle)
     user.blobs = LayerWeights()
     running = _Running(handle, user)
     user.setup(running.bottom, running.top)

@@ -76,7 +76,7 @@ class NetLayer:
         return getattr(self._user, name)
 
     def __setattr__(self, name, value):
-        if self._user is None or name in self.__slots__:
+        if name in self.__slots__ or self._user is None:  # a copy has no _user yet
             object.__setattr__(self, name, value)
         else:
             setattr(self._user, name, value)

@@ -4,6 +4,7 @@ import array
 import copy
 import pickle
 import unittest
+import warnings
 
 import numpy as np
 
@@ -93,6 +94,8 @@ class Messages(unittest.TestCase):
         self.assertEqual(again.SerializeToString(), data)
         again.name = b'\xd6\xd0'
         self.assertEqual(again, net)
+        for read in (text_format.Merge, text_format.Parse):
+            self.assertEqual(read(b'name: "\xd6\xd0"', caffe_pb2.NetParameter()), net)
 
     def test_unpacked_numbers_are_read(self):
         blob = caffe_pb2.BlobProto.FromString(bytes.fromhex('2d0000803f' + '2d00000040'))
@@ -113,8 +116,30 @@ class Messages(unittest.TestCase):
         for wrong in (['x'], 'x', 3):
             with self.assertRaises(TypeError):
                 blob.data[:] = wrong
+        del blob.data[:]
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            blob.data.extend(np.array([1e300, -1e300]))
+        self.assertEqual(list(blob.data), [float('inf'), -float('inf')])
         layer = caffe_pb2.LayerParameter(include=[{'phase': 1}, caffe_pb2.NetStateRule()])
         self.assertEqual([rule.HasField('phase') for rule in layer.include], [True, False])
+
+    def test_numbers_of_other_libraries(self):
+        class Dataset:
+            """As h5py and pandas have it: a dtype and an astype that are not numpy's."""
+            dtype = np.dtype('f4')
+
+            def astype(self, dtype):
+                return self
+
+            def __iter__(self):
+                return iter(np.arange(3, dtype=self.dtype))
+
+        blob = caffe_pb2.BlobProto()
+        blob.data.extend(Dataset())
+        self.assertEqual(list(blob.data), [0, 1, 2])
+        blob.data[1:] = Dataset()
+        self.assertEqual(list(blob.data), [0, 0, 1, 2])
 
     def test_damaged_bytes(self):
         data = self.net().SerializeToString()

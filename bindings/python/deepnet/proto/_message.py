@@ -5,6 +5,8 @@ import array
 import collections
 import ctypes
 
+import numpy as np
+
 from .._text import from_c, to_c
 from . import _wire
 from ._schema import schema
@@ -107,8 +109,9 @@ class _Floats(array.array):
 
     def extend(self, values):
         """The numbers of an array (of a matrix its rows) or of any other iterable."""
-        if hasattr(values, 'astype') and values.dtype.kind in 'fiub':
-            self.frombytes(values.astype(self.typecode).tobytes())
+        if isinstance(values, np.ndarray) and values.dtype.kind in 'fiub':
+            with np.errstate(over='ignore'):  # infinite beyond the range, as those of a list
+                self.frombytes(values.astype(self.typecode).tobytes())
         else:
             super().extend(values if self._is_alike(values) else iter(values))
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from .._errors import ParseError
+from .._text import from_c
 from ._message import enum_class
 
 _TOKEN = re.compile(r'''
@@ -47,6 +48,7 @@ def _unescape(quoted):
 
 class _Reader:
     def __init__(self, text, once=False):
+        text = from_c(text) if isinstance(text, bytes) else text
         self.text, self.once, self.tokens, at = text, once, [], 0
         while at < len(text):
             match = _TOKEN.match(text, at)
@@ -160,13 +162,13 @@ class _Reader:
 def Merge(text, message):
     """Adds what a prototxt says to a message, and returns that; of a field given twice, the
     last stands. ParseError says where."""
-    _Reader(text.decode() if isinstance(text, bytes) else text).message(message)
+    _Reader(text).message(message)
     return message
 
 
 def Parse(text, message):
     """The same, but a field given twice is an error, as it is when a net is run."""
-    _Reader(text.decode() if isinstance(text, bytes) else text, True).message(message)
+    _Reader(text, once=True).message(message)
     return message
 
 

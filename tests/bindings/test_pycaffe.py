@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Scripts as people wrote them for pycaffe, run with `import deepnet as caffe`."""
+import importlib.util
 import os
 import subprocess
 import sys
@@ -109,6 +110,24 @@ class Training(InFolder):
                              env={**os.environ, 'PYTHONPATH': home})
         self.assertEqual(run.stdout.strip(), '1 1 1 Transformer', run.stderr)
 
+    def with_google(self, code, folder='nowhere'):
+        """What a script prints, word by word, that has installed us as caffe; folder: where a
+        google.protobuf may be."""
+        home = os.path.dirname(os.path.dirname(os.path.abspath(caffe.__file__)))
+        run = subprocess.run(
+            [sys.executable, '-S', '-c', 'import sys; sys.path += %r\n' % sys.path +
+             'import deepnet; deepnet.install_as_caffe()\n' + code],
+            capture_output=True, text=True,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join((folder, home))})
+        self.assertEqual(run.stderr, '')
+        return run.stdout.split()
+
+    def write_google(self, folder, init='', text_format=''):
+        os.makedirs(folder + '/google/protobuf')
+        self.write(folder + '/google/__init__.py', '')
+        self.write(folder + '/google/protobuf/__init__.py', init)
+        self.write(folder + '/google/protobuf/text_format.py', text_format)
+
     def test_text_format_of_google(self):
         """Whether protobuf is there or not; a stand-in's own messages stay its own."""
         script = ('from google.protobuf import text_format\n'
@@ -121,26 +140,83 @@ class Training(InFolder):
                   'print(net.name, "force_backward: true" in text)\n'
                   'try:\n'
                   '    again.Merge("nam: 1", net)\n'
-                  'except text_format.ParseError:\n'
-                  '    print("refused")\n')
-        os.makedirs('there/google/protobuf')
-        self.write('there/google/__init__.py', '')
-        self.write('there/google/protobuf/__init__.py', '')
-        self.write('there/google/protobuf/text_format.py',
-                   'from deepnet import ParseError\n'
-                   'def Merge(text, message):\n'
-                   '    return "theirs"\n'
-                   'Parse = MessageToString = PrintMessage = Merge\n')
-        home = os.path.dirname(os.path.dirname(os.path.abspath(caffe.__file__)))
-        for folder, more, last in (('nowhere', '', []),
-                                   ('there', 'print(text_format.Merge("", 1))\n', ['theirs'])):
-            run = subprocess.run(
-                [sys.executable, '-S', '-c', 'import sys; sys.path += %r\n' % sys.path +
-                 'import deepnet; deepnet.install_as_caffe()\n' + script + more],
-                capture_output=True, text=True,
-                env={**os.environ, 'PYTHONPATH': os.pathsep.join((folder, home))})
-            self.assertEqual(run.stdout.split(), ['trained', 'True', 'refused', *last],
-                             run.stderr)
+                  'except text_format.ParseError as error:\n'
+                  '    print("refused", isinstance(error, deepnet.ParseError), error)\n'
+                  '    import pickle; pickle.loads(pickle.dumps(error))\n')
+        refused = ("refused True 1:1: unknown field 'nam' in NetParameter; "
+                   "did you mean 'name'?").split()
+        theirs = ('class ParseError(Exception):\n'
+                  '    def __init__(self, message=None, line=None):\n'
+                  '        self.line = line\n'
+                  '    def GetLine(self):\n'
+                  '        return self.line\n'
+                  'def Merge(text, message):\n'
+                  '    if not text:\n'
+                  '        raise ParseError("empty")\n'
+                  '    return "theirs"\n'
+                  'Parse = MessageToString = PrintMessage = MessageToBytes = Merge\n')
+        self.write_google('there', text_format=theirs)
+        own = ('print(text_format.Merge("a", 1))\n'
+               'try: text_format.Parse("", 1)\n'
+               'except text_format.ParseError as error: print(type(error).__module__)\n'
+               'try: text_format.Parse("name: 2", net)\n'
+               'except text_format.ParseError as error: print(error.GetLine())\n')
+        for folder, more, last in (
+                ('nowhere', '', []),
+                ('there', own, ['theirs', 'google.protobuf.text_format', '1'])):
+            self.assertEqual(self.with_google(script + more, folder),
+                             ['trained', 'True', *refused, *last])
+
+    def test_options_of_google(self):
+        script = ('import io\n'
+                  'from caffe.proto import caffe_pb2\n'
+                  'from google.protobuf import text_format\n'
+                  'net = caffe_pb2.NetParameter()\n'
+                  'text_format.Parse("name: \'a\' input: \'x\'", net,\n'
+                  '                  allow_unknown_field=True)\n'
+                  'out = io.StringIO()\n'
+                  'text_format.PrintMessage(net, out, as_utf8=True, indent=0)\n'
+                  'print(out.getvalue() == text_format.MessageToString(net, as_utf8=True))\n'
+                  'print(repr(text_format.MessageToString(net, as_one_line=True)))\n'
+                  'print(text_format.MessageToBytes(net, as_utf8=True) == str(net).encode())\n'
+                  'for wrong in (lambda: text_format.Merge("x"),\n'
+                  '              lambda: text_format.MessageToString(net, indent=2, x=1)):\n'
+                  '    try: wrong()\n'
+                  '    except TypeError: print("refused")\n')
+        self.write_google('there', text_format='def Merge(text, message): pass\n')
+        for folder in ('nowhere', 'there'):
+            self.assertEqual(
+                self.with_google(script, folder),
+                ['True', *repr('name: "a" input: "x"').split(), 'True', 'refused', 'refused'])
+
+    def test_google_of_which_there_is_none(self):
+        if importlib.util.find_spec('google'):
+            self.skipTest('there is one')
+        script = ('import importlib.util\n'
+                  '%s'
+                  'print([importlib.util.find_spec(name).name for name in (\n'
+                  '    "google", "google.protobuf", "google.protobuf.text_format")][1])\n'
+                  'from google import protobuf\n'
+                  'print(protobuf.__version__, importlib.util.find_spec("google.cloud"))\n'
+                  'deepnet.install_as_caffe()\n'
+                  'from google.protobuf import text_format\n'
+                  'print(text_format.MessageToString.__module__.partition(".")[0])\n')
+        self.assertEqual(self.with_google(script % ''),
+                         ['google.protobuf', '0.0.0', 'None', 'deepnet'])
+        self.write_google('later', '__version__ = "3.0"\n', 'MessageToString = len\n')
+        self.assertEqual(self.with_google(script % 'sys.path.insert(0, "later")\n'),
+                         ['google.protobuf', '3.0', 'None', 'deepnet'])
+
+    def test_google_that_fails(self):
+        script = ('from caffe.proto import caffe_pb2\n'
+                  'from google.protobuf import text_format\n'
+                  'import google.protobuf.text_format\n'
+                  'print(text_format.Merge("name: \'a\'", caffe_pb2.NetParameter()).name)\n')
+        for folder, files in (('outside', ('raise TypeError("descriptors")\n',)),
+                              ('without', ('import a_module_that_is_missing\n',)),
+                              ('inside', ('', 'raise ImportError("a library")\n'))):
+            self.write_google(folder, *files)
+            self.assertEqual(self.with_google(script, folder), ['a'])
 
     def test_log_clock_and_the_one_process(self):
         code = ('import deepnet; deepnet.install_as_caffe()\n'

@@ -201,22 +201,29 @@ def _format(field, value):
     return repr(value)
 
 
-def _lines(message, indent):
+def _lines(message, indent, step='  '):
     for field, value in message.ListFields():
         for item in value if field.label == 'repeated' else (value,):
             if field.kind == 'message':
                 yield '%s%s {' % (indent, field.name)
-                yield from _lines(item, indent + '  ')
+                yield from _lines(item, indent + step, step)
                 yield indent + '}'
             else:
                 yield '%s%s: %s' % (indent, field.name, _format(field, item))
 
 
-def MessageToString(message):
+def MessageToString(message, *, as_one_line=False):
     """A message as prototxt."""
+    if as_one_line:
+        return ' '.join(_lines(message, '', ''))
     return ''.join(line + '\n' for line in _lines(message, ''))
 
 
-def PrintMessage(message, out):
+def MessageToBytes(message, **options):
+    """The same, encoded."""
+    return MessageToString(message, **options).encode()
+
+
+def PrintMessage(message, out, **options):
     """Writes a message as prototxt to a file object."""
-    out.write(MessageToString(message))
+    out.write(MessageToString(message, **options))

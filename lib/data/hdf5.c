@@ -52,7 +52,7 @@ static dn_status dataset_shape(hid_t data, dni_shape *shape)
         shape->dim[i] = dims[i] > INT64_MAX ? INT64_MAX : (int64_t)dims[i];
     dn_status st = dni_shape_check(shape);
     if (!st && !dni_hdf5_has_numbers(data, (uint64_t)dni_shape_count(shape)))
-        st = dni_fail(DN_E_DATA, "its values are neither floats nor integers, or too many");
+        st = dni_fail(DN_E_DATA, "its values are neither floats nor integers, or more than its bytes hold");
     return st;
 }
 

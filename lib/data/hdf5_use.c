@@ -51,8 +51,8 @@ hid_t dni_hdf5_create(const char *path)
 }
 
 #define MOST_BYTES    16                  /* of a value: a long double */
-#define MOST_PER_BYTE 512                 /* values: zeros, compressed */
-#define AT_LEAST      ((uint64_t)1 << 20) /* bytes that any dataset is good for */
+#define MOST_PER_BYTE 1100                /* values: zeros of a byte, compressed */
+#define AT_LEAST      ((uint64_t)1 << 14) /* bytes that any dataset is good for */
 
 bool dni_hdf5_has_numbers(hid_t set, uint64_t count)
 {

@@ -13,6 +13,7 @@ typedef struct dni_value {
     int32_t layer;     /* who makes it, */
     int32_t top;       /* as which top */
     int32_t consumers; /* how many bottoms read it */
+    int32_t first;     /* who reads it first, if anybody */
     bool gradient;     /* wants one */
     uint8_t reads;     /* DNI_READS_*: of its maker and those who worked in its place before */
 } dni_value;

@@ -168,8 +168,8 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
         node.bottoms[i] = find_value(g, layer->bottom[i]);
         if (node.bottoms[i] < 0)
             st = unknown_bottom(w, layer, layer->bottom[i]);
-        else
-            g->values[node.bottoms[i]].consumers++;
+        else if (g->values[node.bottoms[i]].consumers++ == 0)
+            g->values[node.bottoms[i]].first = (int32_t)g->num_nodes;
     }
     for (int32_t i = 0; !st && i < tops; i++) {
         int32_t blob;

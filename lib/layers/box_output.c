@@ -17,6 +17,7 @@
 
 typedef struct output_state {
     int64_t N, C, P; /* P: cells of all maps */
+    int64_t room;    /* cells that `middle` has room for */
     int64_t before, most;
     void *middle; /* of each cell: (P) x, (P) y, in the net's type */
     dni_detected found;
@@ -40,8 +41,11 @@ static dn_status fill(dni_layer *layer, output_state *s)
 {
     const Cnn__BoxOutputParameter *p = layer->own;
     int64_t at = 0;
-    dni_free(layer->heap, s->middle);
-    s->middle = dni_alloc(layer->heap, (size_t)s->P, 2 * dni_dtype_size(layer->dtype));
+    if (s->room != s->P) {
+        dni_free(layer->heap, s->middle);
+        s->middle = dni_alloc(layer->heap, (size_t)s->P, 2 * dni_dtype_size(layer->dtype));
+        s->room = s->middle ? s->P : 0;
+    }
     for (int32_t k = 0; s->middle && k < layer->num_bottoms; k++) {
         double rate = p->downsample_rate[k];
         for (int64_t i = 0; i < layer->bottom[k].dim[2]; i++)

@@ -43,7 +43,7 @@ static dn_status read_method(const dni_layer *layer, const Cnn__PoolingParameter
 /* Where the fields of a size are: given once, or for each axis, or as axis_h and axis_w. */
 typedef struct size_fields {
     const char *once_name, *axis_name;
-    uint32_t nothing; /* a value that says no more than none */
+    int64_t nothing; /* a value that says no more than none; -1: each says something */
     uint16_t has, once, count, each, has_h, h, has_w, w;
 } size_fields;
 
@@ -53,7 +53,7 @@ typedef struct size_fields {
         AT(axis##_h), AT(has_##axis##_w), AT(axis##_w)
 enum { KERNEL, STRIDE, PAD, SIZES };
 static const size_fields sizes[SIZES] = {
-    {"kernel_size", "kernel", UINT32_MAX, FIELDS(kernel_size, kernel)},
+    {"kernel_size", "kernel", -1, FIELDS(kernel_size, kernel)},
     {"stride", "stride", 1, FIELDS(stride, stride)},
     {"pad", "pad", 0, FIELDS(pad, pad)},
 };

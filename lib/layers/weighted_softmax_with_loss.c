@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * WeightedSoftmaxWithLoss: SoftmaxWithLoss in which each position with the label pos_cid counts
  * pos_mult times; the norm counts it once. softmax_param: axis (1), pos_mult (1), pos_cid (1);
- * loss_param: as SoftmaxWithLoss's. Some forks' third bottom, a weight for each item, and
- * other spellings are refused.
+ * loss_param: as SoftmaxWithLoss's, but for weight_by_label_freqs. Some forks' third bottom, a
+ * weight for each item, and other spellings are refused.
  * bottoms: x (any shape), labels; tops: one number; the probabilities (x's shape).
  * Gradient: dx = w (p - 1[label]) / norm, 0 where ignored; none to the labels. */
 #include "layers/loss.h"
 
-static dn_status shape(dni_layer *layer)
+/* The parameters, if they say anything. */
+static const Cnn__SoftmaxParameter *weights_of(const dni_layer *layer)
 {
     const Cnn__SoftmaxParameter *p = layer->param->softmax_param;
+    return p && p->pos_mult != 1 ? p : NULL;
+}
+
+static dn_status shape(dni_layer *layer)
+{
+    const Cnn__SoftmaxParameter *p = weights_of(layer);
     const dni_loss *s = layer->state;
     dn_status st = dni_softmax_loss_shape(layer);
     if (st)
@@ -21,7 +28,7 @@ static dn_status shape(dni_layer *layer)
 
 static void forward(dni_layer *layer, dni_builder *b)
 {
-    const Cnn__SoftmaxParameter *p = layer->param->softmax_param;
+    const Cnn__SoftmaxParameter *p = weights_of(layer);
     const dni_loss *s = layer->state;
     int64_t classes = s->args.dim;
     dni_tensor weights = dni_temp(b, b->dtype, 1, &classes);

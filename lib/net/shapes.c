@@ -56,23 +56,21 @@ static bool is_guessed(const dn_net *net, int32_t value)
 
 static void note_vague(const dn_net *net, dni_net_layer *l, const dni_node *node)
 {
-    if (node->num_bottoms == 1 && strstr("Flatten Reshape Slice", l->layer.cls->type))
+    const char *type = l->layer.cls->type;
+    if (!strcmp(type, "Flatten") || !strcmp(type, "Reshape") || !strcmp(type, "Slice"))
         l->layer.guessed |= is_guessed(net, node->bottoms[0]);
     l->layer.vague |= l->layer.guessed;
     for (int32_t i = 0; i < node->num_bottoms; i++)
         l->layer.vague |= net->layers[net->graph.values[node->bottoms[i]].layer].layer.vague;
 }
 
-static bool is_used_before(const dn_net *net, const dni_net_layer *l, int32_t value)
+/* A guess that no layer saw yet. */
+static bool may_refit(const dn_net *net, const dni_net_layer *l, int32_t value)
 {
-    for (int32_t i = 0; i < l->layer.index; i++)
-        for (int32_t k = 0; k < net->graph.nodes[i].num_bottoms; k++)
-            if (net->graph.nodes[i].bottoms[k] == value)
-                return true;
-    return false;
+    return is_guessed(net, value) && net->graph.values[value].first == l->layer.index;
 }
 
-enum { WHOLE, ONE_CHANNEL, TWO_AXES, REFITS };
+enum { WHOLE, ONE_CHANNEL, TWO_AXES, REFITS, FIRST = 4 };
 
 /* Bottom i becomes what the comment of refit_guesses says. */
 static void refit(const dni_layer *layer, int32_t i, int how)
@@ -81,9 +79,9 @@ static void refit(const dni_layer *layer, int32_t i, int how)
     dni_shape *y = &layer->bottom[i];
     if (layer->num_bottoms > 1) {
         *y = layer->bottom[!i];
-        if (how == ONE_CHANNEL)
+        if (how == ONE_CHANNEL && y->axes > 1)
             y->dim[1] = 1;
-        if (how == TWO_AXES)
+        if (how == TWO_AXES && y->axes > 2)
             y->axes = 2;
     } else if (how) {
         y->axes = 5;
@@ -119,35 +117,41 @@ static void forget(dni_layer *layer)
 
 /* Truths whose shape is a guess that does not fit, and that no layer saw yet, are taken to have
  * that of bottom 0, which they are compared with, or one channel of it, or as marks of
- * sequences its first two axes: all of them, those but the first, ...; then bottom 0 that of
- * bottom 1. An only bottom has enough values to slice, or is a volume. */
-static bool refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node, bool *done)
+ * sequences its first two axes: all of them, those but the first, ... (the first FIRST); then
+ * bottom 0 that of bottom 1. An only bottom has enough values to slice, or is a volume. A layer
+ * that was given weights, or is the host's, is not set up anew. st: how it failed. */
+static dn_status refit_guesses(dn_net *net, dni_net_layer *l, const dni_node *node, bool *done,
+                               dn_status st)
 {
+    size_t params = net->num_params;
+    int32_t n = node->num_bottoms;
     dni_saved_error saved;
     dni_save_error(&saved);
-    for (int32_t k = 1, n = node->num_bottoms; k <= n; k++)
+    for (int32_t k = 1; k <= n; k = k < FIRST || k == n ? k + 1 : n)
         for (int how = 0; how < REFITS; how++) {
             bool any = false;
             take_bottoms(net, l, node);
             for (int32_t i = k % n; i < (k < n ? n : 1); i++)
-                if (is_guessed(net, node->bottoms[i]) &&
-                    !is_used_before(net, l, node->bottoms[i])) {
+                if (may_refit(net, l, node->bottoms[i])) {
                     refit(&l->layer, i, how);
                     any = true;
                 }
-            if (!any)
+            if (!any || (!*done && (l->host_class || net->num_params > params)))
                 break;
             if (!*done)
                 forget(&l->layer);
             dni_clear_error();
-            if (set_up(net, l, node, done))
+            dn_status now = set_up(net, l, node, done);
+            if (now == DN_E_NOMEM)
+                return now;
+            if (now)
                 continue;
             for (int32_t i = 0; i < n; i++)
                 net->value_shapes[node->bottoms[i]] = l->layer.bottom[i];
-            return true;
+            return DN_OK;
         }
     dni_restore_error(&saved);
-    return false;
+    return st;
 }
 
 /* The next layer after `from`, before `to`, whose shapes are known only after it ran. */
@@ -184,11 +188,13 @@ dn_status dni_net_set_up_layers(dn_net *net)
     for (size_t i = 0; i < net->num_layers; i++) {
         dni_net_layer *l = &net->layers[i];
         const dni_node *node = &net->graph.nodes[i];
+        size_t params = net->num_params;
         bool done = false;
         take_bottoms(net, l, node);
         dn_status st = set_up(net, l, node, &done);
-        if (st && st != DN_E_NOMEM && net->wire_only && refit_guesses(net, l, node, &done))
-            st = DN_OK;
+        if ((st == DN_E_SHAPE || st == DN_E_NET) && net->wire_only &&
+            (done || net->num_params == params))
+            st = refit_guesses(net, l, node, &done, st);
         net->dynamic |= dni_layer_is_dynamic(&l->layer);
         if (st)
             return dni_in_layer(net, l, st);

@@ -147,7 +147,7 @@ static void test_refused(void)
     check_refused("rows.h5\n", DN_E_DATA, "dataset 'label': it has 3 rows, 'data' has 4");
     write_h5(check_path("text.h5"), H5T_C_S1, 4, 5, 4);
     check_refused("text.h5\n", DN_E_DATA, "neither floats nor integers");
-    write_h5(check_path("far.h5"), H5T_NATIVE_FLOAT, (hsize_t)1 << 33, 5, 4);
+    write_h5(check_path("far.h5"), H5T_NATIVE_INT8, (hsize_t)1 << 23, 5, 4);
     check_refused("far.h5\n", DN_E_DATA, "dataset 'data': its values are neither");
     hid_t wide = H5Tcopy(H5T_STD_I32LE); /* HDF5 takes as much again for each it converts */
     H5Tset_size(wide, 1 << 20);

@@ -435,6 +435,36 @@ static dn_status typo(void **state, dn_layer *layer, void *user)
     return dn_layer_add_weight(layer, &one, "type: 'constant' valu: 1");
 }
 
+static dn_status picky(void **state, dn_layer *layer, void *user)
+{
+    (void)state;
+    ((probe *)user)->creates++;
+    return dn_layer_fail(layer, DN_E_SHAPE, "never");
+}
+
+/* Bottoms whose shapes are guesses are guessed anew as a whole, not while a layer is created. */
+static void check_guesses(probe *p)
+{
+    dn_layer_class cls = probe_class(p);
+    dn_net_options options = {.struct_size = sizeof options, .wire_only = 1};
+    dn_net *net = NULL;
+    SECTION("guesses");
+    cls.create = picky;
+    cls.destroy = NULL;
+    cls.bottoms_max = 3;
+    p->creates = 0;
+    dn_context *context = make_context(&cls);
+    CHECK_MESSAGE(make_net(&net, context,
+                           "layer { name: 'data' type: 'Python' top: 'a' top: 'b' top: 'c' "
+                           "python_param { module: 'm' layer: 'l' } } "
+                           "layer { name: 'p' type: 'Probe' bottom: 'a' bottom: 'b' bottom: 'c' "
+                           "top: 'y' }",
+                           &options),
+                  DN_E_SHAPE, "never");
+    CHECK(p->creates > 0 && p->creates <= 10);
+    dn_context_free(context);
+}
+
 static void check_refusals(probe *p)
 {
     dn_layer_class cls = probe_class(p);
@@ -480,6 +510,7 @@ int main(void)
     check_dynamic();
     check_takes(&p);
     check_parameters();
+    check_guesses(&p);
     check_refusals(&p);
     SECTION("every layer is gone");
     CHECK_INT(alive, 0);

@@ -272,6 +272,10 @@ def weighted_softmax_with_loss(rng):
         close('loss' + params, made.blobs['y'].data, -(w * hit * np.log(p)).sum())
         made.backward()
         close('gradient' + params, made.blobs['x'].diff, 2 * w * (p - hit))
+    made = net("layer { name: 'l' type: 'WeightedSoftmaxWithLoss' bottom: 'x' bottom: 't' top: 'y' "
+               "softmax_param { axis: 1 } }", {'x': x[:, :1], 't': np.zeros((3, 1, 2, 3))})
+    made.forward()  # one class, which pos_cid does not name
+    close('loss of one class', made.blobs['y'].data, 0)
 
 
 @case

@@ -93,6 +93,7 @@ static const struct refusal {
      "kernel is longer than 65536"},
     {POOL("kernel_size: 2 stride: 0"), DN_E_NET, "stride"},
     {POOL("global_pooling: true kernel_size: 2"), DN_E_NET, "global_pooling"},
+    {POOL("global_pooling: true kernel_size: 4294967295"), DN_E_NET, "takes no kernel"},
     {POOL("global_pooling: true pad: 1"), DN_E_NET, "global_pooling"},
     {POOL("pool: STOCHASTIC kernel_size: 2 pad: 1"), DN_E_UNSUPPORTED, "STOCHASTIC"},
     {IN("dim: 2 dim: 3") L("Pooling", "pooling_param { kernel_size: 2 }"), DN_E_SHAPE,

@@ -133,7 +133,8 @@ class Run(unittest.TestCase):
                           '\n0 passed, 0 failed', report)
 
     def test_two_nets_train_first(self):
-        """Then the others, each once, and within a limit all that comes before `ops`."""
+        """Then the others, each once; what comes before `ops` adds up to less than a limit, with
+        some seconds for each to begin and end."""
         with tempfile.TemporaryDirectory() as folder:
             timeout = os.path.join(folder, 'timeout')
             with open(timeout, 'w') as f:
@@ -165,6 +166,27 @@ class Run(unittest.TestCase):
         self.assertIn('kernel checker, kind by kind', report)
         self.assertRegex(report, r'SOFTMAX:\n.*SOFTMAX, case \d+: .*unspecified launch failure')
         self.assertIn('the device is lost, no more cases', report)
+
+    def test_a_kind_that_hangs(self):
+        """It is named, and those after it have their turn; the test has less patience."""
+        with tempfile.TemporaryDirectory() as folder:
+            checker = os.path.join(folder, 'tests', 'kernels', 'check_kernels')
+            timeout = os.path.join(folder, 'timeout')
+            os.makedirs(os.path.dirname(checker))
+            with open(checker, 'w') as f:
+                f.write('#!/bin/sh\ncase ${DN_TEST_KIND-none} in none) exit 1 ;;\n'
+                        'FILL) exec sleep 60 ;; SOFTMAX) echo wrong; exit 1 ;; esac\n')
+            with open(timeout, 'w') as f:
+                f.write('#!/bin/sh\n[ "$1" = --foreground ] && {\n'
+                        'shift 4; set -- --foreground -k 1 1 "$@"; }\n'
+                        'exec %s "$@"\n' % shutil.which('timeout'))
+            for name in (checker, timeout):
+                os.chmod(name, 0o755)
+            code, report = run('kernels', BUILD=folder, LIMIT='560',
+                               PATH=folder + os.pathsep + os.environ['PATH'])
+        self.assertEqual(code, 1)
+        self.assertIn('FILL:\nnot done in 15 s\n', report)
+        self.assertIn('SOFTMAX:\nwrong\n```\n(FAILED: exit code 1)\n', report)
 
     def test_limits(self):
         code, report = run('kernels', 'solvers', LIMIT='0')

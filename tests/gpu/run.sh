@@ -22,9 +22,10 @@
 #   layers, solvers  recorded ones
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would
-# begin later than that and ends what runs then: LIMIT=560 fits in ten minutes, and what comes
-# before `ops` has its time in that, whatever each takes. A net beside PyTorch is ended in time
-# to judge what it has. BATCH is a number, or "largest" for what both hold (up to MOST), as it
+# begin later than that and ends what runs then: LIMIT=560 fits in ten minutes, and the times of
+# what comes before `ops` add up to less, unless the device hangs: looking for it then takes up
+# to 70 s, and a part that cannot be ended 10 s more. A net beside PyTorch is ended in time to
+# judge what it has. BATCH is a number, or "largest" for what both hold (up to MOST), as it
 # is without LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS,
 # DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are looked through
 # for numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a
@@ -136,15 +137,19 @@ part() {
 kind_by_kind() {
     kinds=$(sed -n 's/.*\[DN_OP_[A-Z0-9_]*\] = "\([A-Z0-9_]*\)".*/\1/p' \
         "$root/tests/kernels/harness.c")
-    [ -n "${LIMIT:-}" ] && most=80 || most=240
-    part "$most" "kernel checker, kind by kind" sh -c 'failed=0
+    [ -n "${LIMIT:-}" ] && most=80 each=15 || most=240 each=90
+    part "$most" "kernel checker, kind by kind" sh -c 'failed=0 each=$1
+shift
 for kind; do
-    text=$(DN_TEST_KIND=$kind timeout --foreground 90 "$CHECKER" "$MODULE" 2>&1) && continue
+    text=$(DN_TEST_KIND=$kind timeout --foreground -k 5 "$each" "$CHECKER" "$MODULE" 2>&1)
+    code=$?
+    [ "$code" = 0 ] && continue
     failed=1
     echo "$kind:"
+    case $code in 124 | 137) echo "not done in $each s" ;; esac
     echo "$text" | grep -v "^seed" | head -8
 done
-exit $failed' kinds $kinds
+exit $failed' kinds "$each" $kinds
 }
 
 # tool: the kernel checker under compute-sanitizer. Some copies of it know no device as new as

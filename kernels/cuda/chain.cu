@@ -30,8 +30,7 @@ typedef struct chain_args {
 } chain_args;
 
 struct cuda_chain {
-    const dn_op *op; /* one of them */
-    bool loaded;
+    dn_op launch; /* what launches are told: a backend and no more */
     chain_args args;
 };
 
@@ -93,20 +92,19 @@ cuda_chain *cuda_chain_make(dn_backend *backend)
 {
     cuda_chain *c = (cuda_chain *)backend->host.alloc(backend->host.user, sizeof(*c));
     if (c) {
+        c->launch.backend = backend;
         c->args.num = 0;
-        c->loaded = false;
     }
     return c;
 }
 
+/* Each time, as whoever launches is told later whether it was done: a recording is rare. What
+ * one that was not ended has left is forgotten. */
 void cuda_chain_load(dn_backend *backend)
 {
     cuda_chain *c = backend->chain;
-    dn_op none;
-    none.backend = backend;
-    if (!c->loaded)
-        chain(&none, &c->args, 1);
-    c->loaded = true;
+    c->args.num = 0;
+    chain(&c->launch, &c->args, 1);
 }
 
 bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io)
@@ -115,7 +113,6 @@ bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io)
                op->kind == &cuda_loss_bwd;
     if (!may || c->args.num == MOST || !step_of(&c->args.steps[c->args.num], op, io))
         return false;
-    c->op = op;
     c->args.num++;
     return true;
 }
@@ -123,6 +120,6 @@ bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io)
 void cuda_chain_run(cuda_chain *c)
 {
     if (c->args.num)
-        chain(c->op, &c->args, 1);
+        chain(&c->launch, &c->args, 1);
     c->args.num = 0;
 }

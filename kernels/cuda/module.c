@@ -51,7 +51,8 @@ static dn_status launch(dn_op *op, const dn_op_io *io,
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK) {
-        cuda_chain_run(backend->chain);
+        if (backend->recording)
+            cuda_chain_run(backend->chain);
         status = what(op, io);
     }
     if (status == DN_OK)
@@ -159,9 +160,12 @@ static dn_status module_zero(dn_backend *backend, void *device, size_t bytes)
 /* ---- recordings --------------------------------------------------------------------------
  * Made in a stream of our own, whatever the host's is (the legacy one cannot be recorded). */
 
-static dn_status use_given_stream(dn_backend *backend)
+/* After what ended so: of two failures the later one, whose words are kept. */
+static dn_status use_given_stream(dn_backend *backend, dn_status status)
 {
-    return backend->host.stream ? cuda_use_stream(backend, backend->host.stream) : DN_OK;
+    dn_status back =
+        backend->host.stream ? cuda_use_stream(backend, backend->host.stream) : DN_OK;
+    return back ? back : status;
 }
 
 static dn_status module_capture_begin(dn_backend *backend)
@@ -179,7 +183,7 @@ static dn_status module_capture_begin(dn_backend *backend)
             backend, cudaStreamBeginCapture(backend->stream, cudaStreamCaptureModeThreadLocal),
             "recording");
     if (status != DN_OK)
-        use_given_stream(backend);
+        status = use_given_stream(backend, status);
     backend->recording = status == DN_OK;
     cuda_leave(&visit);
     return status;
@@ -194,13 +198,12 @@ static dn_status module_capture_end(dn_backend *backend, void **recording)
     backend->recording = false;
     if (status == DN_OK) {
         cuda_chain_run(backend->chain);
-        dn_status last = cuda_check(backend, cudaGetLastError(), "a chain of small ops");
-        status = cuda_check(backend, cudaStreamEndCapture(backend->stream, &graph),
-                            "ending a recording");
-        status = last ? last : status;
+        cudaError_t refused = cudaGetLastError();
+        cudaError_t ended = cudaStreamEndCapture(backend->stream, &graph);
+        status = cuda_check(backend, refused ? refused : ended,
+                            refused ? "a chain of small ops" : "ending a recording");
     }
-    dn_status back = use_given_stream(backend);
-    status = status ? status : back;
+    status = use_given_stream(backend, status);
     if (status == DN_OK)
         status =
             cuda_check(backend, cudaGraphInstantiate(&exec, graph, 0), "preparing a recording");

@@ -224,11 +224,12 @@ typedef struct launch {
     _Alignas(16) char args[];
 } launch;
 
-/* A kernel is loaded when it is first launched, which may wait for the device: not while a
+/* A kernel is loaded when a device first launches it, which may wait for that: not while a
  * stream is recorded. */
 static bool loads(cuda_loop kernel)
 {
-    static cuda_loop loaded[MOST_KERNELS];
+    static cuda_loop of_device[DEVICES][MOST_KERNELS];
+    cuda_loop *loaded = of_device[current];
     pthread_mutex_lock(&lock);
     int i = 0;
     while (i < MOST_KERNELS && loaded[i] && loaded[i] != kernel)

@@ -2,15 +2,14 @@
  * operands.c: see operands.h. Numbers are made once, in the types of the case, and copied for
  * each execution: what fills them is one function for each kind of operand. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
-#include "operands.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "deepnet/sys/random.h"
+#include "deepnet/sys/random.h" /* has a parameter of the name of a type of ours */
+#include "operands.h"
 
 enum { NORMALS = 16384 }; /* a logarithm and a cosine each took a third of the check */
 

@@ -162,6 +162,21 @@ class Views(InFolder):
         net.blobs['data'].data[...] = 5
         self.assertEqual(float(array[0, 0]), 5)
 
+    def test_as_arrays(self):
+        blob = Net('net.prototxt', TEST).blobs['data']
+        self.assertEqual(blob.__array__('f8').dtype, np.float64)
+        self.assertTrue(np.shares_memory(blob.__array__(copy=False), blob.data))
+        self.assertFalse(np.shares_memory(blob.__array__(copy=True), blob.data))
+        with self.assertRaisesRegex(ValueError, 'copy'):
+            blob.__array__('f8', copy=False)
+
+    def test_input_shapes(self):
+        for shapes in ([(2, 3)], np.array([[2, 3]]), [np.array([2, 3])]):
+            net = Net('net.prototxt', TEST, input_shapes=shapes)
+            self.assertEqual(net.blobs['ip'].shape, (2, 2))
+        with self.assertRaises(deepnet.Error):
+            Net('net.prototxt', TEST, input_shapes=[(1,) * 40])
+
     def test_float64(self):
         net = Net('net.prototxt', TEST, dtype='float64')
         self.assertEqual(net.blobs['data'].data.dtype, np.float64)
@@ -212,7 +227,7 @@ class Running(InFolder):
             self.net.forward(other=np.zeros((4, 3)))
         with self.assertRaisesRegex(deepnet.InvalidError, 'batch'):
             self.net.forward(data=np.zeros((5, 3)))
-        with self.assertRaises(ValueError):
+        with self.assertRaisesRegex(deepnet.InvalidError, "'data'.*7"):
             self.net.forward(data=np.zeros((4, 7)))
         with self.assertRaises(KeyError):
             self.net.forward(end='nothing')
@@ -512,6 +527,17 @@ class Contexts(InFolder):
         np.testing.assert_array_equal(self.weights(), a)
         deepnet.set_random_seed(3)
         np.testing.assert_array_equal(self.weights(), a)
+
+    def test_numbers(self):
+        a = self.weights(context=deepnet.Context(seed=np.int64(3)))
+        np.testing.assert_array_equal(a, self.weights(context=deepnet.Context(seed=3)))
+        for name, value in ('num_threads', 2**40), ('spin_us', -2**31 - 1), ('device', 2**32):
+            with self.assertRaisesRegex(OverflowError, name):
+                deepnet.Context(**{name: value})
+        with self.assertRaisesRegex(OverflowError, 'level'):
+            self.weights(level=2**32)
+        with self.assertRaisesRegex(ValueError, 'nhwc'):
+            deepnet.Context(fuse='no')
 
     def test_scopes(self):
         with deepnet.Context(seed=5) as outer:

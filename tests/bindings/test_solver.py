@@ -2,6 +2,7 @@
 """Solvers: stepping, callbacks, snapshots, the update rules by class, loops of one's own."""
 import gc
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -96,6 +97,22 @@ class Stepping(Case):
             np.testing.assert_array_equal(a, b)
         solver.learning_rate = None
         self.assertAlmostEqual(solver.learning_rate, 0.05, places=6)
+
+    def test_numbers(self):
+        solver = self.solver(seed=np.int64(3))
+        for a, b in zip(self.weights(solver), self.weights(self.solver(seed=3))):
+            np.testing.assert_array_equal(a, b)
+        solver.step(np.int64(2))
+        self.assertEqual(solver.iter, 2)
+        for wrong in 2.0, '2', None:
+            with self.assertRaises(TypeError):
+                solver.step(wrong)
+        with self.assertRaises(ValueError):
+            solver.learning_rate = 'high'
+        with self.assertRaisesRegex(ValueError, 'step_end'):
+            solver.off('end', print)
+        with self.assertRaisesRegex(TypeError, 'cannot be pickled'):
+            pickle.dumps(solver)
 
     def test_testing(self):
         solver = self.solver()

@@ -45,6 +45,9 @@ class Sized(Structure):
     def __init__(self, **fields):
         super().__init__(**fields)
         self.struct_size = sizeof(self)
+        for name, value in fields.items():  # ctypes drops the bits that a field has no room for
+            if isinstance(value, int) and (getattr(self, name) or 0) != value:
+                raise OverflowError('%s: %d is out of range' % (name, value))
 
 
 class dn_shape(Structure):

@@ -188,6 +188,9 @@ class Blob:
     def __array__(self, dtype=None, copy=None):
         data = self.data
         if dtype is not None and np.dtype(dtype) != data.dtype:
+            if copy is False:
+                raise ValueError("blob '%s' is %s; another type takes a copy" %
+                                 (self.name, data.dtype))
             return data.astype(dtype)
         return data.copy() if copy else data
 

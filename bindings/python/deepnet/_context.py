@@ -11,7 +11,7 @@ import os
 import threading
 
 from . import _api
-from ._errors import check
+from ._errors import check, choose
 from ._layer import CLASSES
 from ._lib import lib
 from ._owner import Owner
@@ -76,9 +76,9 @@ class Context:
         options = _api.dn_context_options(
             log=_log, num_threads=num_threads if threads is None else threads,
             device=device, backends=backends.encode() if backends else None,
-            seed=seed & (2**64 - 1),
+            seed=int(seed) & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=_PLANS[fuse], spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES),
+            plan=choose(_PLANS, fuse, 'fuse'), spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES),
             tune=int(tune), allow_nondeterministic=int(allow_nondeterministic),
             device_stream=_stream_of(device_stream), device_memory_limit=device_memory_limit)
         handle = ctypes.c_void_p()

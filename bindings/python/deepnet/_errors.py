@@ -114,6 +114,15 @@ class LibraryError(Error, ImportError):
         self.msg = message
 
 
+def choose(table, value, what):
+    """table[value], or a ValueError that lists the choices."""
+    try:
+        return table[value]
+    except (KeyError, TypeError):
+        raise InvalidError('%s %r: one of %s' % (what, value, ', '.join(map(repr, table)))) \
+            from None
+
+
 _CLASSES = {c.status: c for c in (
     InvalidError, NoMemoryError, FileError, ParseError, NetError, ShapeError, UnsupportedError,
     NameNotFoundError, DataError, DeviceError, CancelledError, StateError, LimitError,

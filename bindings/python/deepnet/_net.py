@@ -12,7 +12,7 @@ from . import _api
 from ._blob import Blob
 from ._context import current_context
 from ._errors import (InvalidError, NameNotFoundError, UnsupportedError, calling_back, check,
-                      failure)
+                      choose, failure)
 from ._layer import take_made
 from ._lib import lib
 from ._owner import Owner, make
@@ -33,15 +33,6 @@ WeightsReport = collections.namedtuple('WeightsReport', 'loaded missing unused m
 WeightsReport.__doc__ = """What loading weights found: `loaded` counts layers; `missing` (layers
 that the file lacks), `unused` (in the file alone) and `mismatched` (left alone because a shape
 differs) are lists of layer names."""
-
-
-def choose(table, value, what):
-    """table[value], or a ValueError that lists the choices."""
-    try:
-        return table[value]
-    except (KeyError, TypeError):
-        raise InvalidError('%s %r: one of %s' % (what, value, ', '.join(map(repr, table)))) \
-            from None
 
 
 class _UntilClosed:
@@ -146,11 +137,11 @@ class Net:
             compute_fallback=int(compute_fallback))
         options.stages, options.num_stages = names_array(stages)
         options.keep, options.num_keep = names_array(keep)
-        if input_shapes:
+        if input_shapes is not None:
             shapes = (_api.dn_shape * len(input_shapes))()
             for shape, dims in zip(shapes, input_shapes):
-                shape.axes = len(dims)
-                shape.dim[:len(dims)] = list(dims)
+                shape.axes = len(dims)  # of too many the library says so
+                shape.dim[:len(dims)] = list(dims)[:_api.MAX_AXES]
             options.input_shapes, options.input_shapes_count = shapes, len(shapes)
         if text is None:
             create, source = lib().net_create_from_prototxt, [path_bytes(network_file)]
@@ -336,7 +327,10 @@ class Net:
             if np.shape(array)[:1] != view.shape[:1]:
                 raise InvalidError("'%s' holds %s, the batch is %s: reshape the blob first" % (
                     name, np.shape(array), view.shape))
-            view[...] = array
+            try:
+                view[...] = array
+            except ValueError as error:  # numpy's, which does not know the name
+                raise InvalidError("'%s': %s" % (name, error)) from None
 
     def forward(self, blobs=None, start=None, end=None, **kwargs):
         """Runs the net forward.

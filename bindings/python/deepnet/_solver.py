@@ -5,15 +5,16 @@ One C callback serves every kind of event; what a Python callback raises comes o
 import collections
 import ctypes
 import logging
+import operator
 import re
 
 import numpy as np
 
 from . import _api
 from ._context import current_context
-from ._errors import calling_back, check, interrupted, take_interrupt
+from ._errors import calling_back, check, choose, interrupted, take_interrupt
 from ._lib import lib
-from ._net import COMPUTE, MEMORY, Net, choose
+from ._net import COMPUTE, MEMORY, Net
 from ._owner import Owner, make
 from ._text import from_c, path_bytes, to_c
 
@@ -38,6 +39,8 @@ class _Events:
         self.callbacks = collections.defaultdict(list)
         self.error = None
         self.function = _api.event_fn(self._dispatch)
+
+    __reduce__ = Owner.__reduce__
 
     def _dispatch(self, _user, _solver, pointer):
         # Also what lets Ctrl-C through: Python delivers it here, between two iterations.
@@ -121,7 +124,7 @@ class Solver:
         options = _api.dn_solver_options(
             on_event=self._events.function, max_iter=max_iter, manual_tests=int(manual_tests),
             manual_snapshots=int(manual_snapshots), seed_given=int(seed is not None),
-            seed=(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
+            seed=int(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
             compute_fallback=int(compute_fallback), memory=choose(MEMORY, memory, 'memory'))
         if all_reduce is not None:
             options.all_reduce = _all_reduce(all_reduce, self._events)
@@ -185,7 +188,8 @@ class Solver:
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        check(lib(), lib().solver_set_learning_rate(self._solver, -1 if rate is None else rate))
+        rate = -1 if rate is None else float(rate)
+        check(lib(), lib().solver_set_learning_rate(self._solver, rate))
 
     @property
     def test_interval(self):
@@ -211,6 +215,7 @@ class Solver:
         Raises what failed, CancelledError, or what a callback raised; weights and histories are
         then those of the last whole iteration. An iteration that failed on its way has used its
         batch and random numbers, and moved BatchNorm's averages."""
+        iterations = operator.index(iterations)
         with self._progress(iterations if progress else 0):
             self._events.run(lib().solver_step, self._solver, iterations)
 
@@ -259,7 +264,7 @@ class Solver:
 
     def off(self, kind, callback):
         """Takes a callback back."""
-        self._events.callbacks[_KINDS[kind]].remove(callback)
+        self._events.callbacks[choose(_KINDS, kind, 'event')].remove(callback)
 
     def add_callback(self, on_start, on_gradients_ready):
         """pycaffe's: both are called without arguments in each iteration, one before it begins

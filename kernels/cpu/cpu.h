@@ -171,7 +171,8 @@ typedef struct cpu_kernels {
     /* C (mr x nr or mr x vl) = A (k x mr, packed) B (k rows, ldb apart). */
     void (*tile)(int32_t mr, int32_t vectors, int64_t k, const float *a, const float *b,
                  int64_t ldb, float *c, int64_t ldc, const cpu_end *end);
-    /* rows of `tile` (nr apart) to C, run by run; row i of C begins at c_row[i] or i * ldc. */
+    /* rows of `tile` (nr apart) to C, run by run; row i of C begins at c_row[i] or i * ldc.
+     * No bias_m: what sums begin with, the tile has. */
     void (*merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t count, float *c,
                   const int64_t *c_row, int64_t ldc, const cpu_end *end);
     /* C (m x vectors) = A B with A as it lies: element (i, p) is a[i * row + p * col], one of

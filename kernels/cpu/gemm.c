@@ -59,21 +59,12 @@ static void share_out(int64_t work, int64_t rows, int64_t cols, int64_t *tasks_m
 enum { THIN_ROWS = 28, THIN_DEPTH = 128, THIN_TASKS = 8 };
 /* Where there are so many tasks, or two for each worker, rows are not cut any further. */
 enum { FEW_TASKS = 16 };
-/* So does it for what reads a panel again from the second cache, unless tiles are so low that
- * they read it too often. */
-enum { MIN_ROWS = 96, SOME_ROWS = 200, LOW_TILE = 6 };
 
 /* The piece of k in which B is read as it lies; 0: it is packed. */
-static int64_t in_place(const gemm_op *op)
+static int64_t in_place(const dn_args_gemm *g)
 {
-    const dn_args_gemm *g = &op->g;
-    bool some =
-        g->m > MIN_ROWS && g->m <= SOME_ROWS && op->base.backend->kernels->mr > LOW_TILE;
-    if (g->trans_b || g->k < THIN_DEPTH)
-        return 0;
-    if (g->m <= THIN_ROWS)
-        return 64; /* rows read side by side: each is another page */
-    return some && g->ldb % 1024 != 0 ? 1024 : 0; /* not in one set of the cache */
+    bool thin = !g->trans_b && g->k >= THIN_DEPTH && g->m <= THIN_ROWS;
+    return thin ? 64 : 0; /* rows read side by side: each is another page */
 }
 
 /* ---- packed ------------------------------------------------------------------------------ */
@@ -130,7 +121,7 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
                         .ldb = g->ldb,
                         .b_trans = g->trans_b,
                         .exact = true,
-                        .in_place = in_place(op),
+                        .in_place = in_place(&op->g),
                         .ldc = g->ldc};
     cpu_mul_plan(&op->mul);
     share_out(g->m * g->n * g->k, op->mul.row_panels, op->mul.col_panels, &op->tasks_m,
@@ -155,13 +146,13 @@ static void plan_packed(gemm_op *op, dn_op_info *info)
 /* Many rows: A is read as it lies, eight rows at a time, by a panel of B that is packed whole,
  * so that a sum is stored once. A^T: as many lines of A as k, which must stay in the first
  * cache. */
-enum { PANEL_K = 2048, PANEL_ROWS = 8, MIN_DEPTH = 96, MAX_TURNED_DEPTH = 256 };
+enum { PANEL_K = 2048, PANEL_ROWS = 8, MIN_ROWS = 96, MIN_DEPTH = 96, MAX_TURNED_DEPTH = 256 };
 
 static bool fits_panels(const gemm_op *op)
 {
     const dn_args_gemm *g = &op->g;
     return g->m > MIN_ROWS && g->k > MIN_DEPTH && g->n >= 32 && g->alpha == 1 &&
-           g->bias_mode != 2 && !in_place(op) && (!g->trans_a || g->k <= MAX_TURNED_DEPTH);
+           g->bias_mode != 2 && (!g->trans_a || g->k <= MAX_TURNED_DEPTH);
 }
 
 /* Lines [k0, k0 + len) of panel j of B. */

@@ -409,7 +409,7 @@ void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t 
                     const int64_t *c_row, int64_t ldc, const cpu_end *e)
 {
 #if VL == 16
-    if (c_row && e->add && !e->relu && !e->bias_m && !e->bias_n) {
+    if (c_row && e->add && !e->relu && !e->bias_n) {
         merge_add(mr, tile, runs, count, c, c_row);
         return;
     }
@@ -422,8 +422,6 @@ void ISA(cpu_merge)(int32_t mr, const float *tile, const cpu_run *runs, int32_t 
             for (int32_t j = 0; j < run->len; j += VL) {
                 int64_t n = run->len - j;
                 vf acc = v_loadp(t + j, n);
-                if (e->bias_m)
-                    acc = v_add(acc, v_set1(e->bias_m[i]));
                 if (e->bias_n)
                     acc = v_add(acc, v_loadp(e->bias_n + run->lane + j, n));
                 if (e->add)

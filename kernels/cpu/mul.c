@@ -147,8 +147,9 @@ static void run_tile(const cpu_mul *mul, const place *at, int64_t i, int64_t j,
         ker->tile(mr, col->vectors, k, a, b, ldb, c, mul->ldc, &end);
         return;
     }
-    static const cpu_end nothing = {0};
-    ker->tile(mr, col->vectors, k, a, b, ldb, at->tile, ker->nr, &nothing);
+    const cpu_end begin = {.bias_m = end.bias_m}; /* which sums begin with everywhere */
+    end.bias_m = NULL;
+    ker->tile(mr, col->vectors, k, a, b, ldb, at->tile, ker->nr, &begin);
     ker->merge(mr, at->tile, col->runs, col->count, at->c + (mul->c_row ? 0 : r0 * mul->ldc),
                mul->c_row ? mul->c_row + r0 : NULL, mul->ldc, &end);
 }

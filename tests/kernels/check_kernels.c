@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * check_kernels.c: every op of every built-in backend against ref, and the check itself against
  * liars: a lie of any kind about any op must come out. Arguments are what is wanted of it: ref,
- * cpu, avx2, plain (the fast backend as lesser machines have it), same (cpu and avx2 give the
- * same bits; neither it nor avx2 where they are one), liars; or what is not built in:
+ * cpu, avx2, plain (the fast backend as lesser machines have it), avx512 (as greater ones do,
+ * emulated), same (avx512 and avx2 give the same bits), liars; or what is not built in:
  * cuda-host, a module's path. DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so
  * many of each kind, DN_TEST_KIND a list of kinds, DN_TEST_THREADS up to how many threads (3),
  * DN_TEST_RANDOM so many convolutions, products and poolings by chance in the tables' place;
@@ -17,6 +17,11 @@
 
 extern const dn_backend_ops *const dni_builtin_backends[];
 extern const dn_backend_ops dn_cpu_backend_avx2, dn_cpu_backend_plain;
+#ifdef CPU_HAVE_EMULATED
+extern const dn_backend_ops dn_cpu_backend_emulated; /* AVX-512's kernels, made of AVX2 */
+#else
+#define dn_cpu_backend_emulated dn_cpu_backend_avx2
+#endif
 extern const dn_backend_ops dn_cuda_host_backend; /* the CUDA kernels, compiled as plain C */
 
 enum { FEW_CASES = 4, MUCH = 1 << 20, OF_MUCH = 5 };
@@ -273,25 +278,38 @@ static void describe(const dn_backend_ops *ops, char *buffer, size_t size)
     ops->close(backend);
 }
 
-/* This machine's fast backend is what AVX2 makes of it: the one is not checked twice, nor
- * compared with itself. */
-static bool avx2_is_all(void)
+/* This machine's fast backend is what `ops` makes of it: the one is not checked twice. */
+static bool is_best(const dn_backend_ops *ops)
 {
-    char best[256], avx2[256];
+    char best[256], other[256];
     describe(built_in("cpu"), best, sizeof(best));
-    describe(&dn_cpu_backend_avx2, avx2, sizeof(avx2));
-    return best[0] && strcmp(best, avx2) == 0;
+    describe(ops, other, sizeof(other));
+    return best[0] && strcmp(best, other) == 0;
+}
+
+/* AVX-512's kernels: this machine's own, or emulated; NULL without AVX2. */
+static const dn_backend_ops *avx512(void)
+{
+    char best[256], emulated[256];
+    describe(built_in("cpu"), best, sizeof(best));
+    describe(&dn_cpu_backend_emulated, emulated, sizeof(emulated));
+    if (strncmp(best, "avx512 ", 7) == 0)
+        return built_in("cpu");
+    return strncmp(emulated, "emulated ", 9) == 0 ? &dn_cpu_backend_emulated : NULL;
 }
 
 static int add_named(check *all, const char *name)
 {
-    const dn_backend_ops *ops = built_in(name);
-    if ((strcmp(name, "same") == 0 || strcmp(name, "avx2") == 0) && avx2_is_all())
-        printf("%s: cpu has no more than AVX2 here\n", name);
+    const dn_backend_ops *ops = strcmp(name, "avx512") == 0 ? avx512() : built_in(name);
+    bool of_avx512 = strcmp(name, "avx512") == 0 || strcmp(name, "same") == 0;
+    if (of_avx512 && !avx512())
+        printf("%s: there is no AVX2 here to make AVX-512 of\n", name);
+    else if ((strcmp(name, "avx512") == 0 || strcmp(name, "avx2") == 0) && is_best(ops))
+        printf("%s: that is cpu here\n", name);
     else if (strcmp(name, "liars") == 0)
         add_liars(all);
     else if (strcmp(name, "same") == 0)
-        add_backend(all, built_in("cpu"), &dn_cpu_backend_avx2, true);
+        add_backend(all, avx512(), &dn_cpu_backend_avx2, true);
     else if (ops)
         add_backend(all, all->ref, ops, false);
     else

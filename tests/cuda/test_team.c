@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_team.c: ranks of the CUDA module, over the fakes: where NCCL refuses they go through the
+ * host, what is lost is said, means travel while earlier layers compute, and nothing is left on
+ * a device. */
+#include "books.h"
+
+static void make_team(dn_context **context, dn_solver **solver, char *line)
+{
+    static const char text[] =
+        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1";
+    for (int r = 0; r < 2; r++) {
+        dn_context_options options = device_options();
+        dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
+        options.device = 1 + r;
+        options.log = note;
+        options.log_user = line;
+        context[r] = make_context(&options);
+        solver[r] = make_solver(context[r], text, DIGITS_NET, &o);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
+            DN_OK);
+    }
+}
+
+static void free_team(dn_context **context, dn_solver **solver, dn_parallel *parallel)
+{
+    dn_parallel_free(parallel);
+    for (int r = 0; r < 2; r++) {
+        dn_solver_free(solver[r]);
+        dn_context_free(context[r]);
+    }
+    CHECK_INT(live(), 0);
+    *fake = (fake_cuda_control){0};
+}
+
+/* Two ranks go through the host where NCCL will not have them. */
+static void check_refused_team(void)
+{
+    SECTION("NCCL refuses");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    make_team(context, solver, line);
+    setenv("FAKE_NCCL_REFUSES", "1", 1);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    unsetenv("FAKE_NCCL_REFUSES");
+    CHECK_AT(strstr(line, "NCCL: joining the devices: a fake failure: a fake reason") != NULL,
+             "'%s'", line);
+    CHECK(parallel && !strcmp(dn_parallel_transport(parallel), "host"));
+    CHECK_STATUS(dn_parallel_step(parallel, 4), DN_OK);
+    CHECK(hash_weights(dn_solver_net(solver[0])) == hash_weights(dn_solver_net(solver[1])));
+    free_team(context, solver, parallel);
+}
+
+/* NCCL says no more than that CUDA failed: what CUDA says of it is said, too. */
+static void check_lost_team(void)
+{
+    SECTION("NCCL on a lost device");
+    static const char *const joining[] = {
+        "making a stream: unspecified launch failure (cudaErrorLaunchFailure)",
+        "NCCL: joining the devices: unhandled cuda error: unspecified launch failure"};
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    for (int within = 0; within < 2; within++) {
+        char line[512] = "";
+        make_team(context, solver, line);
+        fake->launches = 1;
+        if (within)
+            *nccl_loses = &fake->lost;
+        else
+            fake->lost = 1;
+        CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK); /* on the host, then */
+        CHECK_AT(strstr(line, joining[within]) != NULL, "'%s'", line);
+        CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
+        free_team(context, solver, parallel);
+    }
+    char line[512] = "";
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    *nccl_loses = &fake->lost;
+    CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
+    free_team(context, solver, parallel);
+    /* lost after the last mean: nobody says goodbye to a rank that cannot answer */
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    long before = *nccl_aborted;
+    fake->lost = 1;
+    free_team(context, solver, parallel);
+    CHECK_INT(*nccl_aborted - before, 2);
+}
+
+/* A communicator is freed with work still under way: nobody is told so as a failure. */
+static void check_healthy_team(void)
+{
+    SECTION("a team ends");
+    dn_context_options options = device_options();
+    dn_context *context[2], *other = make_context(&options);
+    dn_solver *solver[2], *alone = make(other, 0);
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK(parallel && strcmp(dn_parallel_transport(parallel), "host") != 0);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    dn_parallel_free(parallel);
+    CHECK_STATUS(dn_solver_step(alone, 1), DN_OK);
+    dn_solver_free(alone);
+    dn_context_free(other);
+    free_team(context, solver, NULL);
+}
+
+#define PRODUCT(name, from, outputs)                                                           \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
+    "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
+/* Weights of a MiB and more, twice: those of each product are ready in a part of their own. */
+#define OVERLAP_NET                                                                            \
+    "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "              \
+    "  batch_size: 4 channels: 1 height: 16 width: 16 } } " PRODUCT("a", "d", "1100")          \
+        PRODUCT("b", "a", "300")                                                               \
+            PRODUCT("c", "b", "10") "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' "   \
+                                    "bottom: 't' top: 'l' } "
+
+enum { MEANS = 6 };
+static void *computes;    /* rank 0's stream */
+static long asked[MEANS]; /* what was queued there when a mean of its was asked for */
+static int means;
+
+static void tell(int rank, void *stream)
+{
+    if (rank)
+        return;
+    CHECK(stream != computes);
+    asked[means++ % MEANS] = queued_in(computes);
+}
+
+/* Means of late layers' gradients are asked for, in a stream of their own, before the backward
+ * of earlier layers is queued; the update comes after all of them. */
+static void check_overlap(void)
+{
+    SECTION("means while earlier layers compute");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    computes = stream_of(0);
+    for (int r = 0; r < 2; r++) {
+        dn_context_options options = device_options();
+        dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
+        options.device = 1 + r;
+        options.device_stream = stream_of(r);
+        context[r] = make_context(&options);
+        solver[r] = make_solver(context[r], "base_lr: 0.01 lr_policy: 'fixed' random_seed: 1",
+                                OVERLAP_NET, &o);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
+            DN_OK);
+    }
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    *nccl_tells = tell;
+    for (int step = 0; step < 4; step++) { /* the last ones are replays */
+        means = 0;
+        CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
+        CHECK_INT(means, MEANS);
+        for (int i = 1; i < MEANS; i++)
+            CHECK_AT((asked[i] > asked[i - 1]) == (i % 2 == 0),
+                     "step %d: mean %d is asked for "
+                     "after %ld, mean %d after %ld",
+                     step, i, asked[i], i - 1, asked[i - 1]);
+        CHECK(queued_in(computes) > asked[MEANS - 1]);
+    }
+    *nccl_tells = NULL;
+    free_team(context, solver, parallel);
+}
+
+int main(int argc, char **argv)
+{
+    open_books(argc, argv);
+    check_refused_team();
+    check_lost_team();
+    check_healthy_team();
+    check_overlap();
+    CHECK_INT(*dnn_hasty + *blas_unordered, 0);
+    return check_summary();
+}

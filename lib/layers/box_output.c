@@ -117,11 +117,9 @@ static dni_tensor score_of(dni_builder *b, const output_state *s, const map *m)
 
 #define NOTHING (-1e30) /* the score of a box that is too small */
 
-/* Boxes in d = x or y go to boxes (N, P, 4); those too small lose their score. One copy for
- * both. */
-static __attribute__((noinline)) void decode(const Cnn__BoxOutputParameter *p, dni_builder *b,
-                                             const output_state *s, const map *m, int d,
-                                             dni_tensor score, dni_tensor boxes)
+/* Boxes in d = x or y go to boxes (N, P, 4); those too small lose their score. */
+static void decode(const Cnn__BoxOutputParameter *p, dni_builder *b, const output_state *s,
+                   const map *m, int d, dni_tensor score, dni_tensor boxes)
 {
     size_t at = (size_t)(d * s->P + m->at) * dni_dtype_size(b->dtype);
     dni_tensor middle = dni_constant(b, b->dtype, m->cells, (char *)s->middle + at);

@@ -52,8 +52,7 @@ static double fan(const fill *f)
     }
 }
 
-/* One copy for three fillers. */
-static __attribute__((noinline)) void draw_uniform(const fill *f, double low, double high)
+static void draw_uniform(const fill *f, double low, double high)
 {
     for (int64_t i = 0; i < f->count; i += 4) {
         uint32_t word[4];

@@ -129,8 +129,12 @@ INLINE void tally_tile(const cpu_tally *t, vf acc[TALL][2])
     }
 }
 
-#if VL == 8
+/* A compiler that does not optimise has not the registers that the assembler asks for. */
+#if VL == 8 && defined(__OPTIMIZE__)
+#define SIX 1
 #include "tiles_avx2.h"
+#else
+#define SIX 0
 #endif
 
 /* `columns`: A's rows are neighbours, and what comes next is where `end` says, else the next
@@ -203,7 +207,7 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
     const bool tall = VL != 8 || row % 1024 != 0;
     for (; tall && m >= TALL && (VL != 8 || (m != 8 && m != 9));
          m -= TALL, a += TALL * row, c += TALL * ldc) {
-#if VL == 8
+#if SIX
         if (nv == 2 && col == 1) {
             six_rows_tile(k, a, row, b, c, ldc, e);
             continue;
@@ -278,7 +282,7 @@ INLINE void strassen_body(const int m, int64_t k, const float *a, int64_t row, c
     strassen_add(m, acc, &c->dest[0], at);
     if (m >= ROWS)
         strassen_ask(c, at, m);
-#if VL == 8
+#if SIX
     if (m == TALL) { /* k is a multiple of four */
         six_rows(acc, k, a, row, b, b + k * NR + (at / m & 1) * 2 * NR, NR, 4 * NR, 4 * NR);
         k = 0;

@@ -41,28 +41,26 @@ static void free_recording(const dn_context *context, void **recording)
     *recording = NULL;
 }
 
-/* Everything is on the device already: only launches are recorded. */
-static dn_status record(const dn_context *context, const dni_join_part *parts, size_t count,
-                        void **out, size_t *failed)
+/* Everything is on the device already: only launches are recorded. NULL where one of them, or
+ * the recording, failed: as steps by themselves they say why. */
+static void *record(const dn_context *context, const dni_join_part *parts, size_t count)
 {
     const dni_backend_slot *slot = dni_mirror_slot(context);
-    dn_status st = slot->ops->capture_begin(slot->backend);
-    if (st)
-        return st;
+    void *recording = NULL;
+    dn_status st = slot->ops->capture_begin(slot->backend), ended = st;
     for (size_t p = 0; !st && p < count; p++) {
         const dni_steps *s = parts[p].steps;
         const dni_recording *r = of_part(&parts[p]);
-        for (size_t i = r->first; !st && i < r->end; i++) {
-            *failed = i;
+        for (size_t i = r->first; !st && i < r->end; i++)
             st = s->steps[i].run(dni_sides_op(s, i, r->fresh), &s->steps[i].io);
-        }
     }
-    void *recording = NULL;
-    dn_status ended = slot->ops->capture_end(slot->backend, &recording);
-    if (st || ended)
+    if (!ended)
+        ended = slot->ops->capture_end(slot->backend, &recording);
+    if (st || ended) {
         free_recording(context, &recording);
-    *out = recording;
-    return st ? st : ended;
+        dni_clear_error();
+    }
+    return recording;
 }
 
 static dn_status replay(const dn_context *context, void *recording)
@@ -76,10 +74,9 @@ static dn_status run_part(const dni_join_part *part, size_t *failed)
 {
     const dni_steps *s = part->steps;
     dni_recording *r = of_part(part);
-    if (!r->recording && !r->refused && r->end - r->first > 1 &&
-        record(s->context, part, 1, &r->recording, failed)) {
-        r->refused = true;
-        dni_clear_error();
+    if (!r->recording && !r->refused && r->end - r->first > 1) {
+        r->recording = record(s->context, part, 1);
+        r->refused = !r->recording;
     }
     return r->recording ? replay(s->context, r->recording)
                         : dni_sides_run_each(s, r->first, r->end, r->fresh, failed);
@@ -103,12 +100,10 @@ static dni_joined *find(dni_join *join, const dni_joined *wanted)
         if (same(&join->kept[i], wanted))
             return &join->kept[i];
     dni_joined *made = &join->kept[join->next];
-    size_t failed;
     join->next = (join->next + 1) % DNI_JOIN_KEPT;
     free_recording(join->context, &made->recording);
-    *made = *wanted;
-    if (record(join->context, made->parts, made->count, &made->recording, &failed))
-        dni_clear_error(); /* each by itself, from now on */
+    *made = *wanted; /* without a recording each by itself, from now on */
+    made->recording = record(join->context, made->parts, made->count);
     return made;
 }
 

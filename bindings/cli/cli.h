@@ -53,7 +53,7 @@ int cli_fail_last(void);
 /* ---- the host's side of a context: context.c ------------------------------- */
 
 typedef struct cli_host {
-    const char *gpu; /* a number, "none"; NULL: the CPU */
+    const char *gpu; /* a number, "none", "all"; NULL: the CPU */
     int32_t device;  /* as dn_context_options has it, where gpu is NULL */
     int64_t threads; /* 0: all */
     int64_t seed;    /* -1: not given */
@@ -66,7 +66,7 @@ typedef struct cli_host {
 
 /* Its rows of an option table. */
 #define CLI_HOST_OPTIONS(host)                                                                 \
-    {"gpu", "N", CLI_TEXT, &(host).gpu, "compute on GPU number N (train: N,M,...; none)"},     \
+    {"gpu", "N", CLI_TEXT, &(host).gpu, "compute on GPU number N (train: N,M,..; all; none)"}, \
         {"threads", "N", CLI_INT, &(host).threads, "threads to compute with (default: all)"},  \
         {"seed", "N", CLI_INT, &(host).seed, "seed of every random number"},                   \
         {"tune", NULL, CLI_FLAG, &(host).tune, "time the backends' convolutions first"},       \
@@ -77,7 +77,7 @@ typedef struct cli_host {
 /* A context whose log goes to stderr; CLI_GO, or the exit code after the line was printed. */
 int cli_context_create(dn_context **out, const cli_command *command, const cli_host *host);
 /* The numbers of --gpu, as dn_context_options.device counts; *count 0: none was given. CLI_GO,
- * or CLI_USAGE for what is no list of different numbers. */
+ * CLI_USAGE for what is no list of different numbers, or CLI_FAILED if all were none. */
 int cli_gpus_of(const cli_command *command, const cli_host *host, int32_t *devices,
                 int32_t most, int32_t *count);
 

@@ -15,6 +15,22 @@ static void log_line(void *user, int32_t level, const char *line)
     fprintf(stderr, "%s%s\n", level >= DN_LOG_WARNING ? "warning: " : "", line);
 }
 
+/* --gpu=all: devices are numbered without gaps, so the first that does not answer ends them. */
+static int all_gpus(const cli_host *host, int32_t *devices, int32_t most, int32_t *count)
+{
+    dn_context_options options = {
+        .struct_size = sizeof options, .num_threads = 1, .backends = host->backends};
+    for (int32_t i = 0; i < most; i++) {
+        dn_context *context = NULL;
+        options.device = i + 1;
+        if (dn_context_create(&context, &options))
+            return i ? CLI_GO : cli_fail_last();
+        dn_context_free(context);
+        devices[(*count)++] = i + 1;
+    }
+    return CLI_GO;
+}
+
 int cli_gpus_of(const cli_command *command, const cli_host *host, int32_t *devices,
                 int32_t most, int32_t *count)
 {
@@ -22,6 +38,8 @@ int cli_gpus_of(const cli_command *command, const cli_host *host, int32_t *devic
     *count = 0;
     if (!at || strcmp(at, "none") == 0)
         return CLI_GO;
+    if (most > 1 && strcmp(at, "all") == 0)
+        return all_gpus(host, devices, most, count);
     for (;; at++) {
         char *end;
         long device = strtol(at, &end, 10);
@@ -30,7 +48,7 @@ int cli_gpus_of(const cli_command *command, const cli_host *host, int32_t *devic
             fits = devices[i] != (int32_t)device + 1;
         if (!fits || *count == most)
             return cli_usage(command,
-                             most > 1 ? "--gpu takes numbers of GPUs, \"0,1\", not '%s'"
+                             most > 1 ? "--gpu takes numbers of GPUs, \"0,1\", or all, not '%s'"
                                       : "--gpu takes the number of one GPU, not '%s'",
                              host->gpu);
         devices[(*count)++] = (int32_t)device + 1;

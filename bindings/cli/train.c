@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * train.c: `deepnet train`: a solver run to its end. Everything said comes from the solver's
  * events; Ctrl-C is caught here, never in the library: the first one asks the solver to stop
- * after its iteration and takes a snapshot, the second leaves at once. Several GPUs are as many
- * contexts and solvers, of which the first speaks for all. */
+ * after its iteration and takes a snapshot, the second leaves at once; SIGHUP takes a snapshot
+ * alone, as Caffe's does. Several GPUs are as many contexts and solvers, of which the first
+ * speaks for all. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -26,7 +27,7 @@ typedef struct job {
 } job;
 
 static dn_solver *volatile running;
-static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t interrupts, hangups;
 
 static void on_signal(int number)
 {
@@ -37,12 +38,22 @@ static void on_signal(int number)
         dn_solver_cancel(running);
 }
 
+static void on_hangup(int number)
+{
+    (void)number;
+    hangups = 1;
+}
+
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal}, before;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_hangup;
+    action.sa_flags = SA_RESTART;                                              /* it goes on */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* nohup */
+        sigaction(SIGHUP, &action, NULL);
 }
 
 /* ---- the log ------------------------------- */
@@ -159,6 +170,11 @@ static dn_status on_event(void *user, dn_solver *solver, const dn_event *event)
     char note[64];
     switch (event->kind) {
     case DN_EVENT_STEP_END:
+        if (hangups) {
+            hangups = 0;
+            if (dn_solver_snapshot(solver, NULL))
+                cli_fail_last(); /* said, and training goes on */
+        }
         if (!cli_bar_due(event->iteration)) /* the loss may have to come from a device */
             break;
         snprintf(note, sizeof note, "loss %.4g", dn_solver_loss(solver));
@@ -277,11 +293,11 @@ static int create_contexts(job *j, const cli_command *self, cli_host *host)
     int32_t devices[MOST_GPUS];
     int code = cli_gpus_of(self, host, devices, MOST_GPUS, &j->count);
     heed_mode(j, host);
-    bool several = j->count > 1;
-    j->count = j->count ? j->count : 1;
+    bool chosen = j->count > 0;
+    j->count = chosen ? j->count : 1;
     for (int32_t i = 0; code == CLI_GO && i < j->count; i++) {
         cli_host one = *host;
-        if (several) {
+        if (chosen) {
             one.gpu = NULL;
             one.device = devices[i];
         }
@@ -308,6 +324,29 @@ static int create(dn_solver **out, dn_context *context, job *j, const cli_host *
                                                                            : CLI_GO;
 }
 
+/* Whether a path ends so, or so and in .h5. */
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t size = strlen(path), tail = strlen(ending);
+    if (size > 3 && strcmp(path + size - 3, ".h5") == 0)
+        size -= 3;
+    return size >= tail && strncmp(path + size - tail, ending, tail) == 0;
+}
+
+/* The two kinds of files that training starts from are easily taken for each other. */
+static int check_start(const cli_command *self, const char *weights, const char *snapshot)
+{
+    if (weights && snapshot)
+        return cli_usage(self, "--weights and --snapshot exclude each other: one starts anew");
+    if (weights && ends_in(weights, ".solverstate"))
+        return cli_usage(self, "--weights starts from a .caffemodel, not a .solverstate; "
+                               "--snapshot goes on from one");
+    if (snapshot && ends_in(snapshot, ".caffemodel"))
+        return cli_usage(self, "--snapshot goes on from a .solverstate, not a .caffemodel; "
+                               "--weights starts from one");
+    return CLI_GO;
+}
+
 int cli_train(const cli_command *self, int argc, char **argv)
 {
     job j = {.start = cli_now()};
@@ -332,9 +371,9 @@ int cli_train(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--solver=FILE is missing");
     if (iterations == 0)
         return cli_usage(self, "--iterations is at least 1");
-    if (weights && snapshot)
-        return cli_usage(self, "--weights and --snapshot exclude each other: one starts anew");
-    code = cli_compute_of(self, &compute, &j.compute, &j.compute_fallback);
+    code = check_start(self, weights, snapshot);
+    if (code == CLI_GO)
+        code = cli_compute_of(self, &compute, &j.compute, &j.compute_fallback);
     if (code != CLI_GO)
         return code;
     if (log && !(j.log = fopen(log, "w")))

@@ -126,6 +126,10 @@ def usage_errors_are_2_and_help_is_0():
     deepnet('train', '--solver', code=2)
     done = deepnet('train', '--solver=x', '--weights=x', '--snapshot=x', code=2)
     expect('--weights and --snapshot exclude each other' in done.stderr, done.stderr)
+    for swapped, where in ('--weights=a_iter_1.solverstate', '--snapshot'), \
+            ('--snapshot=a_iter_1.caffemodel.h5', '--weights'):
+        done = deepnet('train', '--solver=solver.prototxt', swapped, code=2)
+        expect(re.search(f'{where} ', done.stderr.splitlines()[0]), done.stderr)
     text = deepnet('--help').stdout
     expect(re.findall(r'^  (\w+) +\S', text, re.M) == list(COMMANDS), text)
     expect(re.search('0 done; 1 .*; 2 .* 130 interrupted', text.replace('\n', ' ')), text)
@@ -561,7 +565,15 @@ def several_gpus_train_together():
                                         code=2).stderr, wrong)
     expect('one GPU' in deepnet('time', '--model=net.prototxt', '--gpu=0,1', code=2).stderr,
            'time takes one')
+    expect('one GPU' in deepnet('time', '--model=net.prototxt', '--gpu=all', code=2).stderr,
+           'time takes one')
     deepnet('train', '--solver=gpus.prototxt', '--iterations=1', '--gpu=none')
+    deepnet('train', '--solver=gpus.prototxt', '--iterations=1', '--log=gpus.jsonl',
+            '--gpu=all', '--threads=1', f'--backends={fake},ref')  # 64 of them answer
+    with open(os.path.join(folder.name, 'gpus.jsonl')) as file:
+        expect(json.loads(file.readline())['devices'] == 64, 'all of them')
+    expect(deepnet('train', '--solver=gpus.prototxt', '--gpu=all', '--backends=ref',
+                   code=1).stderr.strip(), 'there is none')
 
 
 # ---- the progress bar: on a terminal, and nowhere else --------------------------------------
@@ -691,6 +703,29 @@ def interrupt_takes_a_snapshot():
 @test
 def termination_takes_a_snapshot():
     interrupted(signal.SIGTERM)
+
+
+@test
+def a_hangup_takes_a_snapshot_and_training_goes_on():
+    long_solver()
+    process = subprocess.Popen([DEEPNET, 'train', '--solver=long.prototxt', '--log=hup.jsonl'],
+                               cwd=folder.name, text=True, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    seen, deadline = [], time.time() + 60
+
+    def wait_for(event):
+        while time.time() < deadline and event not in seen:
+            seen[:] = [r['event'] for r in records_so_far('hup.jsonl')]
+            time.sleep(0.01)
+        expect(event in seen and process.poll() is None, f'{event}: {seen[-3:]}')
+    wait_for('display')
+    process.send_signal(signal.SIGHUP)
+    wait_for('snapshot')
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    expect(process.returncode == 130, f'exit code {process.returncode}\n{error}')
+    taken = [r for r in records('hup.jsonl') if r['event'] == 'snapshot']
+    expect(len(taken) == 2 and all(exists(r['path']) for r in taken), str(taken))
 
 
 @test

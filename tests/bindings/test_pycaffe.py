@@ -102,13 +102,15 @@ class Training(InFolder):
                 'import caffe\n'
                 'from caffe import layers as L, params as P\n'
                 'from caffe.proto import caffe_pb2\n'
-                'import caffe.io\n'
+                'import caffe.io, caffe.pycaffe, caffe.proto.caffe_pb2\n'
+                'from caffe._caffe import SGDSolver\n'
                 'print(caffe.TEST, caffe_pb2.TEST, P.Pooling.AVE,\n'
-                '      caffe.io.Transformer.__name__)')
+                '      caffe.io.Transformer.__name__, caffe.pycaffe.Net is caffe.Net,\n'
+                '      caffe._caffe.SGDSolver is SGDSolver, caffe.proto.caffe_pb2.TEST)')
         home = os.path.dirname(os.path.dirname(os.path.abspath(caffe.__file__)))
         run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                              env={**os.environ, 'PYTHONPATH': home})
-        self.assertEqual(run.stdout.strip(), '1 1 1 Transformer', run.stderr)
+        self.assertEqual(run.stdout.strip(), '1 1 1 Transformer True True 1', run.stderr)
 
     def with_google(self, code, folder='nowhere'):
         """What a script prints, word by word, that has installed us as caffe; folder: where a

@@ -66,6 +66,7 @@ def install_as_caffe():
     package = sys.modules[__name__]
     for name in ('caffe', 'caffe.pycaffe', 'caffe._caffe'):
         sys.modules[name] = package
+    package.pycaffe = package._caffe = package  # `import caffe.pycaffe` would not set it
     for name in ('io', 'net_spec', 'coord_map', 'draw', 'classifier', 'detector', 'proto',
                  'proto.caffe_pb2'):
         sys.modules['caffe.' + name] = importlib.import_module('.' + name, __name__)

@@ -7,7 +7,7 @@
  * expose_hidden h_0, c_0 (1, N, D). tops: h (T, N, D), and with expose_hidden h_T, c_T (1, N,
  * D); without it both states are carried from one run to the next.
  * weights: W_x (4 D, I), b (4 D), [W_static (4 D, S)], W_h (4 D, D).
- * Gradient: through the T steps; none to cont. */
+ * Gradient: through the T steps; none to cont, nor through h_0, c_0, h_T, c_T (so Caffe's). */
 #include "layers/recurrent.h"
 
 static dn_status setup(dni_layer *layer)
@@ -53,9 +53,7 @@ void dni_lstm_backward(dni_layer *layer, dni_builder *b)
     dni_recurrent *r = layer->state;
     dn_args_lstm unit = {.N = r->N, .D = r->D};
     dni_tensor dproj = dni_all_temp(r, b, r->width);
-    dni_tensor dh = dni_recurrent_end_bwd(layer, b, 0), dc = dni_recurrent_end_bwd(layer, b, 1);
-    if (dc == DNI_NONE)
-        dc = zeros(r, b);
+    dni_tensor dh = DNI_NONE, dc = zeros(r, b);
     for (int64_t t = r->T; t-- > 0 && !b->status;) {
         const dni_step *s = &r->steps[t];
         dni_tensor dc_prev = dni_step_temp(r, b, r->D), dx = dni_step_temp(r, b, r->width);
@@ -71,8 +69,7 @@ void dni_lstm_backward(dni_layer *layer, dni_builder *b)
         dh = dni_step_input_bwd(r, b, t, dx, b->w[r->hidden]);
         dc = dc_prev;
     }
-    dni_recurrent_begin_bwd(layer, b, 0, dh);
-    dni_recurrent_begin_bwd(layer, b, 1, dc);
+    dni_recurrent_begin_bwd(layer, b);
     dni_emit_gemm(b, true, false, r->width, r->D, r->T * r->N, 1, dproj, r->h_cont,
                   b->dw[r->hidden]);
     dni_recurrent_project_bwd(layer, b, dproj);

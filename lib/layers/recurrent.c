@@ -239,17 +239,12 @@ void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor v
                           : dni_constant(b, b->dtype, r->carry_count, layer->carry[k].now));
 }
 
-dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k)
+void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b)
 {
     const dni_recurrent *r = layer->state;
-    return r->expose ? b->dy[1 + k] : DNI_NONE;
-}
-
-void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor d)
-{
-    const dni_recurrent *r = layer->state;
-    if (r->expose)
-        dni_emit_copy(b, d, b->dx[state_bottom(r, k)]);
+    for (int32_t i = state_bottom(r, 0); i < layer->num_bottoms; i++)
+        if (b->dx[i] != DNI_NONE)
+            dni_emit_fill(b, b->dx[i], 0);
 }
 
 /* ---- one step --------------------------------------------------------------------------- */

@@ -46,9 +46,8 @@ void dni_recurrent_project_bwd(dni_layer *layer, dni_builder *b, dni_tensor dpro
 /* State k before the first step and after the last. */
 dni_tensor dni_recurrent_begin(dni_layer *layer, dni_builder *b, int32_t k);
 void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor value);
-/* Their gradients: what comes in after the last step (DNI_NONE: nothing), what goes out. */
-dni_tensor dni_recurrent_end_bwd(dni_layer *layer, dni_builder *b, int32_t k);
-void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor d);
+/* Gradients end with the run, as in Caffe, where states are bottoms and tops too: these get 0. */
+void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b);
 
 /* LSTM's steps, of a layer whose sizes and weights are set; without a bottom 1 the sequences
  * begin with the first step. */

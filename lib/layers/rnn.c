@@ -7,7 +7,7 @@
  * expose_hidden h_0 (1, N, D). tops: y (T, N, D), and with expose_hidden h_T (1, N, D); without
  * it the state is carried from one run to the next.
  * weights: W_x (D, I), b (D), [W_static (D, S)], W_h (D, D), W_o (D, D), b_o (D).
- * Gradient: through the T steps; none to cont. */
+ * Gradient: through the T steps; none to cont, nor through h_0 and h_T (so Caffe's). */
 #include "layers/recurrent.h"
 
 typedef struct rnn_state {
@@ -77,7 +77,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     dni_recurrent *r = layer->state;
     int32_t w_h = layer->num_weights - 3;
     dni_tensor dproj = dni_all_temp(r, b, r->D), dh_all = output_bwd(layer, b);
-    dni_tensor dh = dni_recurrent_end_bwd(layer, b, 0);
+    dni_tensor dh = DNI_NONE;
     for (int64_t t = r->T; t-- > 0 && !b->status;) {
         dni_tensor d = dni_step_take(r, b, dh_all, t, r->D);
         if (dh != DNI_NONE)
@@ -86,7 +86,7 @@ static void backward(dni_layer *layer, dni_builder *b)
         dni_step_put(r, b, d, dproj, t, r->D);
         dh = dni_step_input_bwd(r, b, t, d, b->w[w_h]);
     }
-    dni_recurrent_begin_bwd(layer, b, 0, dh);
+    dni_recurrent_begin_bwd(layer, b);
     dni_emit_gemm(b, true, false, r->D, r->D, r->T * r->N, 1, dproj, r->h_cont, b->dw[w_h]);
     dni_recurrent_project_bwd(layer, b, dproj);
 }

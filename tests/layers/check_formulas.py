@@ -497,6 +497,11 @@ def lstm(rng):
         close('top', value(made), np.stack(y))
         close('hidden', value(made, 'hT'), h[None])
         close('cell', value(made, 'cT'), c[None])
+        d, ends = rng.normal(0, 1, (T, N, D)), rng.normal(0, 1, (2, 1, N, D))
+        alone = gradient(made, 'x', y=d, hT=0 * ends[0], cT=0 * ends[1])
+        close('gradients of the ends', gradient(made, 'x', y=d, hT=ends[0], cT=ends[1]), alone)
+        for state in ('h0', 'c0'):
+            close('gradient of ' + state, np.array(made.blobs[state].diff), np.zeros((1, N, D)))
 
 
 @case
@@ -510,6 +515,13 @@ def rnn(rng):
         h = np.tanh(x[t] @ w.T + b + (h * goes_on[t][:, None]) @ u.T)
         y.append(np.tanh(h @ v.T + d))
     close('top', value(made), np.stack(y))
+    inputs = {'x': x, 'c': np.ones((4, 2)), 'h0': rng.normal(0, 1, (1, 2, 5))}
+    made = one('RNN', 'recurrent_param { num_output: 5 expose_hidden: true %s }' % FILL, inputs,
+               ('y', 'hT'))
+    d, end = rng.normal(0, 1, (4, 2, 5)), rng.normal(0, 1, (1, 2, 5))
+    alone = gradient(made, 'x', y=d, hT=0 * end)
+    close('gradient of the end', gradient(made, 'x', y=d, hT=end), alone)
+    close('gradient of h0', np.array(made.blobs['h0'].diff), 0 * end)
 
 
 if __name__ == '__main__':

@@ -553,15 +553,17 @@ const gradient_row gradient_rows[] = {
      0},
     {"LSTM",
      IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
-         IN("xh", "dim: 1 dim: 2 dim: 3") IN("xc", "dim: 1 dim: 2 dim: 3") L(
-             "LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' bottom: 'xc' top: 'y' "
-                     "top: 'h' top: 'z' recurrent_param { num_output: 3 expose_hidden: true }"),
+         IN("sh", "dim: 1 dim: 2 dim: 3") IN("sc", "dim: 1 dim: 2 dim: 3") L(
+             "LSTM", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'sh' bottom: 'sc' top: 'y' "
+                     "top: 'h' top: 'z' recurrent_param { num_output: 3 expose_hidden: true }")
+             L("Silence", "bottom: 'h' bottom: 'z'"),
      0},
     {"RNN",
      IN("x", "dim: 3 dim: 2 dim: 4") IN("c", "dim: 3 dim: 2") IN("xs", "dim: 2 dim: 3")
-         IN("xh", "dim: 1 dim: 2 dim: 3")
-             L("RNN", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'xh' top: 'y' top: 'h' "
-                      "recurrent_param { num_output: 3 expose_hidden: true }"),
+         IN("sh", "dim: 1 dim: 2 dim: 3")
+             L("RNN", "bottom: 'x' bottom: 'c' bottom: 'xs' bottom: 'sh' top: 'y' top: 'h' "
+                      "recurrent_param { num_output: 3 expose_hidden: true }")
+                 L("Silence", "bottom: 'h'"),
      0},
     {"LSTMUnit",
      IN("x", "dim: 1 dim: 2 dim: 3") IN("xg", "dim: 1 dim: 2 dim: 12") IN("s", "dim: 1 dim: 2")

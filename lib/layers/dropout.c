@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Dropout: TRAIN: y = x * mask / (1 - ratio), mask 0 with probability ratio; TEST: y = x.
- * dropout_param: dropout_ratio (0.5). Of the forks: scale_train (true; false: TRAIN: y = x *
- * mask, TEST: y = x (1 - ratio)), sample_weights_test (false; true: Bayesian SegNet's samples,
- * TEST is as TRAIN). bottom: any shape; top: the same; in place allowed.
+ * dropout_param: dropout_ratio (0.5; 1 only where nothing is drawn). Of the forks: scale_train
+ * (true; false: TRAIN: y = x * mask, TEST: y = x (1 - ratio)), sample_weights_test (false;
+ * true: Bayesian SegNet's samples, TEST is as TRAIN).
+ * bottom: any shape; top: the same; in place allowed.
  * Gradient: dx = dy * mask / (1 - ratio). */
 #include "deepnet/net.h"
 #include "layers/layer.h"
@@ -21,12 +22,13 @@ static dn_status setup(dni_layer *layer)
     double ratio = p->dropout_ratio;
     bool scale_train = p->scale_train;
     char text[32];
-    DNI_REQUIRE(ratio >= 0 && ratio < 1, DN_E_NET, "dropout_ratio is %s, not in [0, 1)",
-                dni_number(text, sizeof text, ratio, 9));
-    DNI_REQUIRE(!p->sqrt_scale, DN_E_UNSUPPORTED, "sqrt_scale is not supported");
-    s->args = (dn_args_dropout){
-        .ratio = ratio, .scale = scale_train ? 1 / (1 - ratio) : 1, .stream = layer->stream};
     s->draws = layer->phase == DN_PHASE_TRAIN || p->sample_weights_test;
+    DNI_REQUIRE(ratio >= 0 && (ratio < 1 || (ratio == 1 && !s->draws)), DN_E_NET,
+                "dropout_ratio is %s, not in [0, 1)", dni_number(text, sizeof text, ratio, 9));
+    DNI_REQUIRE(!p->sqrt_scale, DN_E_UNSUPPORTED, "sqrt_scale is not supported");
+    s->args = (dn_args_dropout){.ratio = ratio,
+                                .scale = scale_train && s->draws ? 1 / (1 - ratio) : 1,
+                                .stream = layer->stream};
     s->test = scale_train ? 1 : 1 - ratio;
     return DN_OK;
 }

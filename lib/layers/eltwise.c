@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * Eltwise: y = sum of coeff_i x_i, product of x_i, or largest x_i, element by element.
- * eltwise_param: operation (SUM; PROD, MAX), coeff (SUM: one for each bottom; none: all 1),
- * stable_prod_grad (true: the product of the others; false: y / x_i, undefined at 0).
+ * eltwise_param: operation (SUM; PROD, MAX), coeff (SUM: one for each bottom; none: all 1; MAX
+ * has no use for them), stable_prod_grad (true: the product of the others; false: y / x_i,
+ * undefined at 0).
  * bottoms: any number of one shape (Caffe: not one alone, FlowNet's fork does); top: the same.
  * Gradient: coeff_i dy; dy times the other factors; dy to the largest, a tie to one alone. */
 #include "layers/layer.h"
@@ -33,8 +34,8 @@ static dn_status setup(dni_layer *layer)
         return dni_fail(DN_E_UNSUPPORTED, "this eltwise operation is not supported");
     }
     s->stable = p->stable_prod_grad;
-    DNI_REQUIRE(p->n_coeff == 0 || s->op == DN_ELTWISE_SUM, DN_E_NET,
-                "coeff goes with operation SUM alone");
+    DNI_REQUIRE(p->n_coeff == 0 || s->op != DN_ELTWISE_PROD, DN_E_NET,
+                "coeff goes with operation SUM, not PROD");
     DNI_REQUIRE(p->n_coeff == 0 || p->n_coeff == (size_t)layer->num_bottoms, DN_E_NET,
                 "%zu coeff for %d bottoms; give one for each or none", p->n_coeff,
                 layer->num_bottoms);
@@ -65,7 +66,9 @@ static dn_status shape(dni_layer *layer)
 static double coeff(const dni_layer *layer, int32_t i)
 {
     const Cnn__EltwiseParameter *p = layer->param->eltwise_param;
-    return p && p->n_coeff ? p->coeff[i] : 1;
+    return p && p->n_coeff && p->operation == CNN__ELTWISE_PARAMETER__ELTWISE_OP__SUM
+               ? p->coeff[i]
+               : 1;
 }
 
 /* Largest i + count <= n, count at most a chunk. */

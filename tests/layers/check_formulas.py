@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 
+import deepnet
 from oracle import case, close, main, net, sigmoid, softmax
 
 
@@ -330,6 +331,9 @@ def eltwise(rng):
     close('ties, second', np.array(made.blobs['b'].diff), [[1, 1, 0, 1]])
     close('ties, third', np.array(made.blobs['c'].diff), [[0, 0, 1, 0]])
     a, b = np.array([[0, 2, 3.]]), np.array([[5, 0, 2.]])
+    made = one('Eltwise', 'eltwise_param { operation: MAX coeff: 2 coeff: -3 }', {'a': a, 'b': b})
+    close('MAX has no coeff', value(made), np.maximum(a, b))
+    close('nor its gradient', gradient(made, 'a', y=np.ones((1, 3))), a > b)
     made = one('Eltwise', 'eltwise_param { operation: PROD }', {'a': a, 'b': b})
     close('through 0', gradient(made, 'a', y=np.ones((1, 3))), b)
     made = one('Eltwise', 'eltwise_param { operation: PROD stable_prod_grad: false }',
@@ -343,6 +347,8 @@ def neurons(rng):
     ones = np.ones_like(x)
     made = one('BNLL', '', {'x': x})
     close('BNLL', value(made), np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+    made = one('Dropout', 'dropout_param { dropout_ratio: 1 }', {'x': x}, phase=deepnet.TEST)
+    close('Dropout of all, TEST', value(made), x)
     made = one('ELU', 'elu_param { alpha: 0.7 }', {'x': x})
     close('ELU', value(made), np.where(x > 0, x, 0.7 * np.expm1(np.minimum(x, 0))))
     made = one('Threshold', 'threshold_param { threshold: 2 }', {'x': x}, force=False)

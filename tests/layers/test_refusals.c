@@ -127,7 +127,8 @@ static const struct refusal {
     {IN("dim: 4 dim: 3 dim: 2") "layer { name: 'l' type: 'Lstm' bottom: 'x' bottom: 'x' top: "
                                 "'y' lstm_param { num_output: 1 } } ",
      DN_E_SHAPE, "bottom 1 has 24 values, 4 x 3 are needed: one for each step"},
-    {X4 L("Dropout", "dropout_param { dropout_ratio: 1 }"), DN_E_NET, "dropout_ratio"},
+    {X4 L("Dropout", "dropout_param { dropout_ratio: 1 sample_weights_test: true }"), DN_E_NET,
+     "dropout_ratio"},
     {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), DN_E_NET, "end_axis"},
     {X4 L("Reshape", "reshape_param { shape { dim: 7 } }"), DN_E_SHAPE, "120"},
     {X4 L("Reshape", "reshape_param { shape { dim: -1 dim: -1 } }"), DN_E_NET, "twice"},
@@ -180,7 +181,7 @@ static const struct refusal {
         "1 } }",
      DN_E_NET, "coeff"},
     {X4 "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'x' top: 'y' eltwise_param { "
-        "operation: MAX coeff: 1 coeff: 2 } }",
+        "operation: PROD coeff: 1 coeff: 2 } }",
      DN_E_NET, "SUM"},
     /* before memory is taken for the weights, 80 GB of them */
     {"layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 200000 } } } "

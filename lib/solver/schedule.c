@@ -87,7 +87,7 @@ static const struct policy {
     {"inv", inverse, NEEDS_GAMMA},
     {"multistep", by_step, NEEDS_GAMMA},
     {"poly", poly, NEEDS_MAX_ITER},
-    {"sigmoid", sigmoid, NEEDS_GAMMA},
+    {"sigmoid", sigmoid, 0}, /* gamma < 0: it falls */
     {"multifixed", multifixed, NEEDS_STAGES},
     {plateau, by_step, NEEDS_GAMMA},
 };
@@ -182,7 +182,7 @@ float dni_schedule_rate(const Cnn__SolverParameter *p, int64_t max_iter, int64_t
     dni_fp host = dni_fp_enter();
     float rate = (float)(rises(p, iteration) ? rising : find(p->lr_policy)->rate)(p, &m);
     dni_fp_leave(host);
-    return rate < p->min_lr ? p->min_lr : rate;
+    return p->min_lr > 0 && rate < p->min_lr ? p->min_lr : rate; /* base_lr may be negative */
 }
 
 bool dni_schedule_moves_momentum(const Cnn__SolverParameter *p)

@@ -31,6 +31,10 @@ static const policy_row policies[] = {
      {{0, 0.2}, {1, 0.18518909}, {10, 0.07071068}, {19, 0.00223607}, {20, 0}}},
     {"lr_policy: 'sigmoid' gamma: 0.3 stepsize: 5",
      {{0, 0.03648505}, {1, 0.04629507}, {5, 0.1}, {10, 0.16351495}, {19, 0.19704526}}},
+    {"lr_policy: 'sigmoid' gamma: -0.3 stepsize: 5",
+     {{0, 0.163514895}, {1, 0.153704957}, {5, 0.1}, {10, 0.0364851048}, {19, 0.00295480634}}},
+    {"base_lr: -0.2 lr_policy: 'step' gamma: 0.3 stepsize: 4",
+     {{0, -0.2}, {3, -0.2}, {4, -0.06}, {8, -0.018}, {19, -0.00162}}},
     {"lr_policy: 'multifixed' stagelr: 0.5 stagelr: 0.25 stageiter: 3 stageiter: 7",
      {{0, 0.5}, {3, 0.5}, {4, 0.25}, {8, 0.25}, {19, 0.25}}},
     {"lr_policy: 'step' gamma: 0.3 stepsize: 4 warmup_iter: 5 warmup_start_lr: 0.1",
@@ -48,13 +52,14 @@ static const policy_row policies[] = {
 static void check_policy(dn_context *context, const policy_row *row)
 {
     char text[256];
-    snprintf(text, sizeof text, "base_lr: 0.2 max_iter: 20 %s", row->text);
+    snprintf(text, sizeof text, "%s max_iter: 20 %s",
+             strstr(row->text, "base_lr") ? "" : "base_lr: 0.2", row->text);
     dn_solver *solver = make_solver(context, text, SMALL_NET, NULL);
     for (size_t k = 0; k < 5; k++) {
         while (dn_solver_iteration(solver) < row->points[k].at)
             CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
         double got = dn_solver_learning_rate(solver), want = row->points[k].rate;
-        CHECK_AT(fabs(got - want) <= 2e-6 * want + 1e-30, "%s: %.9g at %d, expected %.9g",
+        CHECK_AT(fabs(got - want) <= 2e-6 * fabs(want) + 1e-30, "%s: %.9g at %d, expected %.9g",
                  row->text, got, row->points[k].at, want);
     }
     dn_solver_free(solver);

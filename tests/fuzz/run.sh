@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs each for so long, from
-# the files of tests/ and of a folder of prototxts and caffemodels ($DEEPNET_CORPUS, or
-# shared/corpus beside the tree, where there is one): those up to
-# 4 KB, since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by
-# default a folder of its own under $TMPDIR; what it finds stays there. $FUZZ_TARGETS: which;
-# `net`, which has its seeds within, needs the whole library built for it, and is not among
-# them. $FUZZ_SEED: the same inputs in each run, but for how many there is time for.
+# run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs each for so long (0: not
+# at all), from the files of tests/ and of a folder of prototxts and caffemodels
+# ($DEEPNET_CORPUS, or shared/corpus beside the tree, where there is one): those up to 4 KB,
+# since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by default a
+# folder of its own under $TMPDIR; what it finds stays there. $FUZZ_TARGETS: which; `net`, which
+# has its seeds within, needs the whole library built for it, and is not among them. $FUZZ_SEED:
+# the same inputs in each run, but for how many there is time for.
 set -eu
 seconds=${1:?usage: run.sh SECONDS [CORPUS]}
 corpus=${2:-${DEEPNET_CORPUS:-}}
@@ -27,6 +27,7 @@ targets=${FUZZ_TARGETS:-text binary upgrade}
 for target in $targets; do
     ninja -C "$build" "tests/fuzz/fuzz_$target"
 done
+[ "$seconds" != 0 ] || exit 0
 cd "$root"
 # Words of the language, so that mutations get past the field names.
 grep -oE '[A-Za-z_][A-Za-z_0-9]+ = [0-9]+' proto/cnn.proto | sed 's/ = .*//' | sort -u |

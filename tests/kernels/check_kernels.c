@@ -6,8 +6,9 @@
  * cuda-host, a module's path. DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so
  * many of each kind, DN_TEST_KIND a list of kinds, DN_TEST_THREADS up to how many threads (3),
  * DN_TEST_RANDOM so many convolutions, products and poolings by chance in the tables' place;
- * with DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in any order
- * (and the bits may differ with the number of threads). */
+ * with DN_TEST_LOOPS modules are plain loops, as ref is, and have few cases of much work; with
+ * DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in any order (and
+ * the bits may differ with the number of threads). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,15 +204,16 @@ static int run_check(check *all)
     return failures;
 }
 
-static void add_backend(check *all, const dn_backend_ops *ref, const dn_backend_ops *candidate,
-                        bool same)
+static tally *add_backend(check *all, const dn_backend_ops *ref,
+                          const dn_backend_ops *candidate, bool same)
 {
-    all->tallies[all->count++] =
-        (tally){.ref = ref,
-                .candidate = candidate,
-                .same = same,
-                .loops = candidate == all->ref || candidate == &dn_cuda_host_backend,
-                .lie = -1};
+    tally *t = &all->tallies[all->count++];
+    *t = (tally){.ref = ref,
+                 .candidate = candidate,
+                 .same = same,
+                 .loops = candidate == all->ref || candidate == &dn_cuda_host_backend,
+                 .lie = -1};
+    return t;
 }
 
 static void add_liars(check *all)
@@ -238,7 +240,7 @@ static int add_module(check *all, const char *path)
         return status == DN_E_DEVICE || status == DN_E_UNSUPPORTED ? 77 : 1;
     }
     ops->close(backend);
-    add_backend(all, all->ref, ops, false);
+    add_backend(all, all->ref, ops, false)->loops = getenv("DN_TEST_LOOPS") != NULL;
     return 0;
 }
 

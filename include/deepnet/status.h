@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet/status.h: how a call says that it failed. Every fallible call returns a dn_status;
- * the reason is one line of text per thread, there exactly when the last call failed. */
+ * the reason is one line of text per thread, there exactly when the last such call failed. */
 #ifndef DEEPNET_STATUS_H
 #define DEEPNET_STATUS_H
 
@@ -31,9 +31,10 @@ enum {
     DN_E_INTERNAL = -15    /* a mistake of this library; please report it */
 };
 
-/* The reason for this thread's last failed call, one line without a newline, or NULL if this
- * thread's last call succeeded. Borrowed: valid until this thread's next call into deepnet.
- * Thread-safety: any thread; each sees its own. Since 0.1. */
+/* The reason for this thread's last failed call, one line without a newline, or NULL if a later
+ * call that can fail succeeded. Calls that cannot (dn_version, dn_net_num_layers, those that
+ * free) leave it, so a host may free first and print then. Borrowed: valid until this thread's
+ * next call that can fail. Thread-safety: any thread; each sees its own. Since 0.1. */
 DN_API const char *dn_last_error(void);
 
 /* The name of a status, "DN_E_PARSE"; "unknown status" for a number that is none. Never NULL;

@@ -4,7 +4,7 @@
 #include "check.h"
 
 #include "deepnet/context.h"
-#include "deepnet/net.h"
+#include "deepnet/solver.h"
 
 #define IN(dims)                                                                               \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { " dims " } } } "
@@ -531,6 +531,35 @@ static void check_wire_only(dn_context *context)
                   "layer 'y': weight 0: unknown filler type 'xaver'; did you mean 'xavier'?");
 }
 
+/* The reason of a failure outlives what cannot fail: hosts free first and print then. */
+static void check_reason_stays(dn_context *context)
+{
+    static const char text[] = IN("dim: 2 dim: 3");
+    static const char solver_text[] = "base_lr: 1 lr_policy: 'fixed'";
+    dn_context *another = NULL;
+    dn_net *net = NULL, *none = NULL;
+    dn_solver *solver = NULL;
+    SECTION("the reason stays");
+    CHECK_STATUS(dn_context_create(&another, NULL), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, sizeof text - 1, NULL), DN_OK);
+    CHECK_STATUS(dn_solver_create_from_text(&solver, another, solver_text,
+                                            sizeof solver_text - 1, text, sizeof text - 1,
+                                            NULL),
+                 DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&none, context, "x", 1, NULL), DN_E_PARSE);
+    const char *reason = dn_last_error();
+    CHECK(dn_version() && dn_net_num_layers(net) == 1 && dn_net_find_layer(net, "y") == -1);
+    CHECK(!dn_net_layer_name(net, 1) && dn_solver_iteration(solver) == 0);
+    dn_net_free(net);
+    dn_solver_free(solver);
+    dn_context_free(another);
+    CHECK(reason && reason == dn_last_error() && strstr(reason, "unknown field 'x'"));
+    CHECK(dn_layer_type(0));
+    CHECK_STATUS(dn_context_synchronise(context), DN_OK);
+    CHECK(!dn_last_error());
+}
+
 int main(void)
 {
     dn_context *context = NULL;
@@ -539,6 +568,7 @@ int main(void)
         check_refusals(context);
         check_runs(context);
         check_wire_only(context);
+        check_reason_stays(context);
     }
     dn_context_free(context);
     return check_summary();

@@ -196,12 +196,15 @@ MULTI_FUNCTION double multi_logistic_term(const multi *m, int64_t at, int32_t la
     return sum;
 }
 
-/* The loss of the scores of prior i, matched with a true box (row >= 0) or with none. */
+/* The loss of the scores of prior i, matched with a true box (row >= 0) or with none: it is of
+ * background then, but of no class in Caffe's sum of logistic losses over all. */
 MULTI_FUNCTION double multi_conf_term(const multi *m, int64_t n, int64_t i, int64_t row,
                                       double scale, void *dconf)
 {
     int64_t at = (n * m->P + i) * m->a->classes;
     int32_t background = m->a->background, label = background < m->a->classes ? background : -1;
+    if (m->a->mining == DN_MULTI_ALL && m->a->flags & DN_MULTI_LOGISTIC)
+        label = -1;
     if (row >= 0)
         label = m->a->flags & DN_MULTI_AGNOSTIC ? background + 1 : multi_label(m, row);
     return m->a->flags & DN_MULTI_LOGISTIC ? multi_logistic_term(m, at, label, scale, dconf)

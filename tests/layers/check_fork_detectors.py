@@ -576,5 +576,29 @@ def multi_box_loss(rng):
         close(what + ', scores', made.blobs['c'].diff, dconf.reshape(N, -1) / by)
 
 
+@case
+def multi_box_logistic(rng):
+    """A prior without a match is of no class where all count, of background where it is chosen."""
+    P, C, box = 6, 3, np.array([0.2, 0.3, 0.6, 0.8])
+    for mining in ('NONE', 'MAX_NEGATIVE neg_pos_ratio: 100 neg_overlap: 1'):
+        priors = np.vstack([box + 0.01 * i for i in range(2)] +
+                           [box + [0.3, 0.1, 0.3, 0.1 + 0.01 * i] for i in range(P - 2)])
+        conf = rng.normal(0, 1, (P, C))
+        made = net("layer { name: 'l' type: 'MultiBoxLoss' bottom: 'x' bottom: 'c' bottom: 'p' "
+                   "bottom: 'g' top: 'y' propagate_down: true propagate_down: true propagate_down: "
+                   'false propagate_down: false loss_param { normalization: NONE } '
+                   'multibox_loss_param { num_classes: 3 conf_loss_type: LOGISTIC mining_type: '
+                   '%s } }' % mining,
+                   {'x': np.zeros((1, 4 * P)), 'c': conf.reshape(1, -1),
+                    'p': np.stack([priors.ravel(), np.full(4 * P, 0.1)])[None],
+                    'g': np.array([0, 2, 0, *box, 0])[None, None, None]})
+        made.forward()
+        made.backward()
+        target = np.zeros((P, C))
+        target[:2, 2] = 1
+        target[2:, 0] = mining != 'NONE'
+        close(mining, made.blobs['c'].diff, (sigmoid(conf) - target).reshape(1, -1))
+
+
 if __name__ == '__main__':
     sys.exit(main(*sys.argv[1:]))

@@ -443,7 +443,7 @@ typedef struct dn_args_yolo_loss {
  *
  * L_conf, over the priors that are chosen: -log of the softmax (or LOGISTIC) of the scores
  * against the truth's label (AGNOSTIC: background + 1), or background without a match. Chosen:
- * - ALL: all;
+ * - ALL: all (LOGISTIC: without a match against no label);
  * - MAX_NEGATIVE: the matched and, of the unmatched whose greatest IoU is below neg_overlap,
  *   those of the largest L_conf, `ratio` times as many as the matched;
  * - HARD_EXAMPLE: the `sample` of all with the largest loss; matches outside it do not count.

@@ -70,6 +70,10 @@ static void check_planned(dn_context *context, const char *text)
             dn_net *net = net_of(context, text, phase, memory);
             CHECK_INT(planned.total, report(net));
             dn_net_free(net);
+            o.memory_limit = planned.total;
+            net = NULL;
+            CHECK_STATUS(dn_net_create_from_prototxt(&net, context, path, &o), DN_OK);
+            dn_net_free(net);
         }
     dn_net_memory m = {.struct_size = sizeof m};
     dn_net_options small = {.struct_size = sizeof small, .memory_limit = 1000};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * blas.c: cuBLAS, opened at run time: the module loads and multiplies without it. One
- * workspace, the library's own size, so that captured steps may be replayed and results do not
+ * blas.c: cuBLAS, opened at run time: the module loads and multiplies without it. One workspace
+ * a stream, the library's own size, so that captured steps may be replayed and results do not
  * change from run to run. */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -60,11 +60,11 @@ dn_status cuda_blas_follow(dn_backend *backend)
         return DN_OK;
     dn_status status =
         cuda_blas_check(backend, b->set_stream(b->handle, backend->stream), "its stream");
-    return status
-               ? status
-               : cuda_blas_check(backend,
-                                 b->set_workspace(b->handle, b->workspace, CUDA_BLAS_WORKSPACE),
-                                 "its workspace");
+    return status ? status
+                  : cuda_blas_check(backend,
+                                    b->set_workspace(b->handle, cuda_blas_workspace(backend),
+                                                     CUDA_BLAS_WORKSPACE),
+                                    "its workspace");
 }
 
 static dn_status set_up(dn_backend *backend, cuda_blas *b)
@@ -125,7 +125,8 @@ void cuda_blas_describe(const dn_backend *backend, char *buffer, size_t size)
 
 void *cuda_blas_workspace(const dn_backend *backend)
 {
-    return backend->device->blas->workspace;
+    const cuda_device *d = backend->device;
+    return d->side && backend->stream == d->side ? d->side_workspace : d->blas->workspace;
 }
 
 bool cuda_has_blas(const dn_backend *backend)

@@ -5,7 +5,7 @@
 #include "loss.cuh"
 #include "softmax.cuh"
 
-enum { MOST = 8, SMALL = 2048 }; /* ops of a chain, elements of the largest tensor of one */
+enum { SMALL = 2048 }; /* elements of the largest tensor of an op */
 
 enum { CHAIN_SOFTMAX, CHAIN_LOSS, CHAIN_LOSS_BWD, CHAIN_FILL };
 
@@ -26,7 +26,7 @@ typedef struct chain_step {
 
 typedef struct chain_args {
     int32_t num;
-    chain_step steps[MOST];
+    chain_step steps[CUDA_CHAIN_MOST];
 } chain_args;
 
 struct cuda_chain {
@@ -65,6 +65,9 @@ static bool has_no_rows(const loss_args *l)
 static bool step_of(chain_step *s, const dn_op *op, const dn_op_io *io)
 {
     bool fill = op->kind == &cuda_fill;
+    if (!fill && op->kind != &cuda_softmax && op->kind != &cuda_loss &&
+        op->kind != &cuda_loss_bwd)
+        return false;
     if ((fill ? op->out[0] : op->in[0]).count > SMALL)
         return false;
     if (fill) {
@@ -107,11 +110,15 @@ void cuda_chain_load(dn_backend *backend)
     chain(&c->launch, &c->args, 1);
 }
 
+bool cuda_chain_may(const dn_op *op, const dn_op_io *io)
+{
+    chain_step step;
+    return step_of(&step, op, io);
+}
+
 bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io)
 {
-    bool may = op->kind == &cuda_fill || op->kind == &cuda_softmax || op->kind == &cuda_loss ||
-               op->kind == &cuda_loss_bwd;
-    if (!may || c->args.num == MOST || !step_of(&c->args.steps[c->args.num], op, io))
+    if (c->args.num == CUDA_CHAIN_MOST || !step_of(&c->args.steps[c->args.num], op, io))
         return false;
     c->args.num++;
     return true;

@@ -613,12 +613,16 @@ static void bias_gradient(const dn_op *op, const dn_op_io *io, const conv_args *
                      cuda_adds(op, 1), cuda_out(op, io, 1));
 }
 
-static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
+static dn_status run_weights_part(const dn_op *op, const dn_op_io *io, int32_t part)
 {
     conv_args a = {{0}};
     weights_init(&a, op);
     a.x = values_in(op, io, 0);
     a.dy = values_in(op, io, 1);
+    if (part > 0) {
+        bias_gradient(op, io, &a);
+        return DN_OK;
+    }
     a.pieces = (float *)io->scratch;
     pieces_args p = {a.pieces, cuda_out(op, io, 0), a.K * a.Cg * a.w.R, a.tile.pieces, a.add};
     dn_status status = op->blas ? product_to_weights(op, io, &a)
@@ -634,14 +638,18 @@ static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
             weights_tile(op, &a, tile_blocks(&a.tile, op->args.conv.group));
         add_pieces(op, &p, p.count);
     }
-    if (cuda_has_out(op, 1))
-        bias_gradient(op, io, &a);
     return DN_OK;
+}
+
+static dn_status run_conv_bwd_weights(const dn_op *op, const dn_op_io *io)
+{
+    dn_status status = run_weights_part(op, io, 0);
+    return status || !cuda_has_out(op, 1) ? status : run_weights_part(op, io, 1);
 }
 
 const cuda_kind cuda_conv_bwd_weights = {"CONV_BWD_WEIGHTS", sizeof(dn_args_conv),
                                          prepare_conv_bwd_weights, run_conv_bwd_weights,
-                                         CUDA_NARROW(3, 0)};
+                                         CUDA_NARROW(3, 0), NULL, 0, run_weights_part};
 
 /* ---- IM2COL, COL2IM: columns (N C, R, Q) ------------------------------------------------- */
 

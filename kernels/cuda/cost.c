@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * cost.c: what convolutions and copies are expected to take, so that the plan can tell which
- * layout pays. A model from the device's published rates; with `tune` cuDNN's own measurement
- * stands in its place. */
+ * layout pays, and what else may take, so that a recording can tell what to do beside it. A
+ * model from the device's published rates; with `tune` cuDNN's own measurement stands in its
+ * place. */
 #include "dnn.h"
 
 #define LAUNCH_NS 2000.0 /* of a kernel, recorded or not */
@@ -72,4 +73,18 @@ double cuda_cost(const dn_op *op)
     bool convolves = op->kind == &cuda_conv || op->kind == &cuda_conv_bwd_data ||
                      op->kind == &cuda_conv_bwd_weights;
     return convolves ? convolution(op, moved(op)) : 0;
+}
+
+double cuda_time(const dn_op *op, int32_t part)
+{
+    const dn_backend *backend = op->backend;
+    const dn_args_gemm *g = &op->args.gemm;
+    double known = part > 0 ? 0 : cuda_cost(op), flops = 0;
+    if (known > 0 || backend->bytes_per_ns <= 0)
+        return known > 0 ? known : LAUNCH_NS;
+    if (op->kind == &cuda_gemm)
+        flops = 2.0 * (double)g->batch * (double)g->m * (double)g->n * (double)g->k;
+    return LAUNCH_NS +
+           larger(flops / (backend->flops_per_ns * (op->blas ? SHARE_PLAIN : SHARE_OURS)),
+                  moved(op) / backend->bytes_per_ns);
 }

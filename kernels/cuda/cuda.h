@@ -32,6 +32,7 @@ typedef struct cuda_device cuda_device;         /* device.h */
 typedef struct cuda_dnn_conv cuda_dnn_conv;     /* dnn.c */
 typedef struct cuda_lt_product cuda_lt_product; /* lt.c */
 typedef struct cuda_chain cuda_chain;           /* chain.cu */
+typedef struct cuda_tape cuda_tape;             /* lanes.c */
 
 struct dn_backend {
     dn_backend_host host;
@@ -43,7 +44,8 @@ struct dn_backend {
      * has none), bytes from memory. 0: not known. */
     double flops_per_ns, tensor_per_ns, bytes_per_ns;
     cuda_device *device; /* NULL: kernels were compiled as plain C */
-    cuda_chain *chain;   /* small ops of what is recorded that are not launched yet; */
+    cuda_chain *chain;   /* small ops of what is recorded that are not launched yet */
+    cuda_tape *tape;     /* what is recorded; */
     bool recording;      /* it is */
 };
 
@@ -122,6 +124,9 @@ typedef struct cuda_kind {
      */
     dn_status (*pack)(const dn_op *op, const dn_op_io *io);
     uint32_t wide; /* operands that are doubles, as in narrow */
+    /* `run` as two, of which neither needs the other: what goes to output 0, and the rest.
+     * NULL: it is one. */
+    dn_status (*run_part)(const dn_op *op, const dn_op_io *io, int32_t part);
 } cuda_kind;
 
 #define CUDA_NARROW(in, out) ((uint32_t)(in) | (uint32_t)(out) << 16)
@@ -201,6 +206,7 @@ dn_status cuda_take_fault(dn_backend *backend);
 
 /* cost.c: nanoseconds that a run is expected to take; 0: not known. */
 double cuda_cost(const dn_op *op);
+double cuda_time(const dn_op *op, int32_t part); /* likewise, of any op; never 0 */
 
 /* ---- for kinds --------------------------------------------------------------------------- */
 
@@ -238,10 +244,12 @@ void cuda_channel_sum(const dn_op *op, void *scratch, const void *x, bool narrow
 
 /* chain.cu: what is taken is launched by the next cuda_chain_run, all in one. False: launch it
  * by itself, after that. */
+#define CUDA_CHAIN_MOST 8
 cuda_chain *cuda_chain_make(dn_backend *backend);
 /* Before anything is recorded: a kernel is loaded by its first launch, which may wait for the
  * device. */
 void cuda_chain_load(dn_backend *backend);
+bool cuda_chain_may(const dn_op *op, const dn_op_io *io); /* would it be taken? */
 bool cuda_chain_take(cuda_chain *c, const dn_op *op, const dn_op_io *io);
 void cuda_chain_run(cuda_chain *c);
 

@@ -70,6 +70,30 @@ static dn_status find(dn_backend *backend, const char *name, void *to)
     return cuda_check(backend, error, name);
 }
 
+dn_status cuda_event_make(dn_backend *backend, cudaEvent_t *event)
+{
+    return *event ? DN_OK
+                  : cuda_check(backend, cudaEventCreateWithFlags(event, cudaEventDisableTiming),
+                               "making an event");
+}
+
+dn_status cuda_event_record(dn_backend *backend, cudaEvent_t event, cudaStream_t stream)
+{
+    return cuda_check(backend, cudaEventRecord(event, stream), "recording an event");
+}
+
+dn_status cuda_event_await(dn_backend *backend, cudaEvent_t event, cudaStream_t stream)
+{
+    return cuda_check(backend, cudaStreamWaitEvent(stream, event, 0), "waiting for an event");
+}
+
+dn_status cuda_event_order(dn_backend *backend, cudaEvent_t event, cudaStream_t earlier,
+                           cudaStream_t later)
+{
+    dn_status status = cuda_event_record(backend, event, earlier);
+    return status ? status : cuda_event_await(backend, event, later);
+}
+
 /* What cuda_enter needs. Leaves the device current; *visit says what was before. */
 static dn_status first_visit(dn_backend *backend, cuda_visit *visit)
 {
@@ -185,6 +209,23 @@ dn_status cuda_use_stream(dn_backend *backend, cudaStream_t stream)
     return status ? status : cuda_dnn_follow(backend);
 }
 
+static bool make_side(cuda_device *d)
+{
+    return (d->side ||
+            cudaStreamCreateWithFlags(&d->side, cudaStreamNonBlocking) == cudaSuccess) &&
+           (!d->blas || d->side_workspace ||
+            cudaMalloc(&d->side_workspace, CUDA_BLAS_WORKSPACE) == cudaSuccess) &&
+           (d->side_scratch || cudaMalloc(&d->side_scratch, CUDA_SIDE_SCRATCH) == cudaSuccess);
+}
+
+bool cuda_side_open(dn_backend *backend)
+{
+    bool made = make_side(backend->device);
+    if (!made)
+        cudaGetLastError();
+    return made;
+}
+
 dn_status cuda_device_open(dn_backend *backend)
 {
     const dn_backend_host *host = &backend->host;
@@ -226,6 +267,10 @@ static void let_go(dn_backend *backend)
     cuda_blas_close(backend);
     cuda_staging_close(backend);
     cudaFreeHost(backend->fault);
+    if (d->side)
+        cudaStreamDestroy(d->side);
+    cudaFree(d->side_workspace);
+    cudaFree(d->side_scratch);
     if (d->own)
         cudaStreamDestroy(d->own);
     cuda_leave(&visit);

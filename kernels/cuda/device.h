@@ -52,11 +52,13 @@ struct cuda_device {
     cuda_stage stages[CUDA_STAGES];
     int32_t next_stage;
     cudaStream_t copier;
-    cuda_blas *blas;  /* NULL: not found */
-    cuda_lt *lt;      /* likewise */
-    cuda_dnn *dnn;    /* likewise */
-    cudaStream_t own; /* for recordings, and where the host has no stream for all else */
-    bool gone;        /* the process ends, and the driver went before us with all that it had */
+    cuda_blas *blas;   /* NULL: not found */
+    cuda_lt *lt;       /* likewise */
+    cuda_dnn *dnn;     /* likewise */
+    cudaStream_t own;  /* for recordings, and where the host has no stream for all else */
+    cudaStream_t side; /* beside it in recordings; made, with the rest, for the first of them */
+    void *side_workspace, *side_scratch;
+    bool gone; /* the process ends, and the driver went before us with all that it had */
 };
 
 /* Makes the backend's device current; cuda_leave puts back what was: the host's context, be it
@@ -79,6 +81,26 @@ void cuda_device_close(dn_backend *backend);
  */
 dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes);
 void cuda_staging_close(dn_backend *backend);
+
+/* Of events: *event is made unless it is there. What is queued in a stream after _await comes
+ * after what was queued before _record; _order is both. */
+dn_status cuda_event_make(dn_backend *backend, cudaEvent_t *event);
+dn_status cuda_event_record(dn_backend *backend, cudaEvent_t event, cudaStream_t stream);
+dn_status cuda_event_await(dn_backend *backend, cudaEvent_t event, cudaStream_t stream);
+dn_status cuda_event_order(dn_backend *backend, cudaEvent_t event, cudaStream_t earlier,
+                           cudaStream_t later);
+
+/* lanes.c: what is to be recorded, all of which is captured at the end. `io` and what it points
+ * to stay as they are until then. */
+cuda_tape *cuda_tape_make(dn_backend *backend);
+void cuda_tape_free(dn_backend *backend);
+void cuda_tape_begin(dn_backend *backend);
+dn_status cuda_tape_note(dn_op *op, const dn_op_io *io);
+dn_status cuda_tape_capture(dn_backend *backend, cudaGraph_t *graph);
+
+/* The side stream and what goes with it. False: there is no memory for it; no error is left. */
+#define CUDA_SIDE_SCRATCH ((size_t)16 << 20)
+bool cuda_side_open(dn_backend *backend);
 
 /* Looks for cuBLAS: leaves device->blas NULL where there is none. */
 dn_status cuda_blas_open(dn_backend *backend);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * module.c: the table of the CUDA module, and its one symbol. Everything runs in one stream in
- * the order it was asked for; only copy_out and synchronise wait. */
+ * the order it was asked for, but for what a recording does beside it (lanes.c); only copy_out
+ * and synchronise wait. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ static void module_close(dn_backend *backend)
     cuda_device_close(backend);
     if (backend->ref)
         dn_ref_backend.close(backend->ref);
+    cuda_tape_free(backend);
     host.free(host.user, backend->chain);
     host.free(host.user, backend);
 }
@@ -33,7 +35,8 @@ static dn_status module_open(dn_backend **out, const dn_backend_host *host)
     if (status == DN_OK)
         status = dn_ref_backend.open(&backend->ref, &backend->host);
     backend->chain = status ? NULL : cuda_chain_make(backend);
-    if (status == DN_OK && !backend->chain)
+    backend->tape = status ? NULL : cuda_tape_make(backend);
+    if (status == DN_OK && (!backend->chain || !backend->tape))
         status = host->fail(DN_E_NOMEM, "no memory for the backend");
     if (status != DN_OK) {
         module_close(backend);
@@ -50,11 +53,8 @@ static dn_status launch(dn_op *op, const dn_op_io *io,
     dn_backend *backend = op->backend;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK) {
-        if (backend->recording)
-            cuda_chain_run(backend->chain);
+    if (status == DN_OK)
         status = what(op, io);
-    }
     if (status == DN_OK)
         status = cuda_check(backend, cudaGetLastError(), op->kind->name);
     cuda_leave(&visit);
@@ -63,9 +63,7 @@ static dn_status launch(dn_op *op, const dn_op_io *io,
 
 static dn_status module_run(dn_op *op, const dn_op_io *io)
 {
-    return op->backend->recording && cuda_chain_take(op->backend->chain, op, io)
-               ? DN_OK
-               : launch(op, io, op->kind->run);
+    return op->backend->recording ? cuda_tape_note(op, io) : launch(op, io, op->kind->run);
 }
 
 static dn_status module_prepare(dn_op *op, const dn_op_io *io)
@@ -170,23 +168,9 @@ static dn_status use_given_stream(dn_backend *backend, dn_status status)
 
 static dn_status module_capture_begin(dn_backend *backend)
 {
-    cuda_visit visit;
-    dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK)
-        status = cuda_use_stream(backend, backend->device->own);
-    if (status == DN_OK) {
-        cuda_chain_load(backend);
-        status = cuda_check(backend, cudaGetLastError(), "a chain of small ops");
-    }
-    if (status == DN_OK)
-        status = cuda_check(
-            backend, cudaStreamBeginCapture(backend->stream, cudaStreamCaptureModeThreadLocal),
-            "recording");
-    if (status != DN_OK)
-        status = use_given_stream(backend, status);
-    backend->recording = status == DN_OK;
-    cuda_leave(&visit);
-    return status;
+    cuda_tape_begin(backend);
+    backend->recording = true;
+    return DN_OK;
 }
 
 static dn_status module_capture_end(dn_backend *backend, void **recording)
@@ -196,14 +180,8 @@ static dn_status module_capture_end(dn_backend *backend, void **recording)
     cudaGraphExec_t exec = NULL;
     dn_status status = cuda_enter(backend, &visit);
     backend->recording = false;
-    if (status == DN_OK) {
-        cuda_chain_run(backend->chain);
-        cudaError_t refused = cudaGetLastError();
-        cudaError_t ended = cudaStreamEndCapture(backend->stream, &graph);
-        status = cuda_check(backend, refused ? refused : ended,
-                            refused ? "a chain of small ops" : "ending a recording");
-    }
-    status = use_given_stream(backend, status);
+    if (status == DN_OK)
+        status = use_given_stream(backend, cuda_tape_capture(backend, &graph));
     if (status == DN_OK)
         status =
             cuda_check(backend, cudaGraphInstantiate(&exec, graph, 0), "preparing a recording");

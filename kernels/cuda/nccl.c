@@ -120,9 +120,7 @@ static dn_status make_one(dn_backend *backend, void **out)
             cuda_check(backend, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
                        "making a stream");
     if (status == DN_OK)
-        status =
-            cuda_check(backend, cudaEventCreateWithFlags(&c->event, cudaEventDisableTiming),
-                       "making an event");
+        status = cuda_event_make(backend, &c->event);
     cuda_leave(&visit);
     return status;
 }
@@ -176,23 +174,13 @@ dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **co
     return status;
 }
 
-/* Whatever is queued in `later` from now on waits for what `earlier` has so far. */
-static dn_status follow(dn_backend *backend, comm *c, cudaStream_t earlier, cudaStream_t later)
-{
-    dn_status status =
-        cuda_check(backend, cudaEventRecord(c->event, earlier), "recording an event");
-    return status ? status
-                  : cuda_check(backend, cudaStreamWaitEvent(later, c->event, 0),
-                               "waiting for an event");
-}
-
 dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t count)
 {
     comm *c = made;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
-        status = follow(backend, c, backend->stream, c->stream);
+        status = cuda_event_order(backend, c->event, backend->stream, c->stream);
     if (status == DN_OK) {
         pthread_mutex_lock(&c->lock);
         status = atomic_load(&c->aborted)
@@ -213,7 +201,7 @@ dn_status cuda_comm_wait(dn_backend *backend, void *made)
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
-        status = follow(backend, c, c->stream, backend->stream);
+        status = cuda_event_order(backend, c->event, c->stream, backend->stream);
     cuda_leave(&visit);
     return status;
 }

@@ -6,23 +6,11 @@
 
 #include "device.h"
 
-static dn_status make_event(dn_backend *backend, cudaEvent_t *event)
-{
-    return *event ? DN_OK
-                  : cuda_check(backend, cudaEventCreateWithFlags(event, cudaEventDisableTiming),
-                               "making an event");
-}
-
 static dn_status make_pinned(dn_backend *backend, void **memory, size_t bytes)
 {
     return *memory ? DN_OK
                    : cuda_check(backend, cudaHostAlloc(memory, bytes, cudaHostAllocDefault),
                                 "allocating pinned memory");
-}
-
-static dn_status record(dn_backend *backend, cudaEvent_t event, cudaStream_t stream)
-{
-    return cuda_check(backend, cudaEventRecord(event, stream), "recording an event");
 }
 
 static dn_status wait_for(dn_backend *backend, cudaEvent_t event)
@@ -39,7 +27,7 @@ static dn_status copy_small(dn_backend *backend, char *device, const char *host,
     d->next_slot = (i + 1) % CUDA_SLOTS;
     dn_status status = make_pinned(backend, (void **)&d->slots, CUDA_SLOTS * CUDA_SLOT_BYTES);
     if (status == DN_OK)
-        status = make_event(backend, &d->arrived[i]);
+        status = cuda_event_make(backend, &d->arrived[i]);
     if (status == DN_OK)
         status = wait_for(backend, d->arrived[i]);
     if (status != DN_OK)
@@ -49,7 +37,7 @@ static dn_status copy_small(dn_backend *backend, char *device, const char *host,
     status = cuda_check(
         backend, cudaMemcpyAsync(device, slot, bytes, cudaMemcpyHostToDevice, backend->stream),
         "copying to the device");
-    return status ? status : record(backend, d->arrived[i], backend->stream);
+    return status ? status : cuda_event_record(backend, d->arrived[i], backend->stream);
 }
 
 /* ---- large ------------------------------------------------------------------------------- */
@@ -69,9 +57,9 @@ static void free_stage(cuda_stage *s)
 static dn_status make_stage(dn_backend *backend, cuda_stage *s, size_t bytes)
 {
     cuda_device *d = backend->device;
-    dn_status status = make_event(backend, &s->copied);
+    dn_status status = cuda_event_make(backend, &s->copied);
     if (status == DN_OK)
-        status = make_event(backend, &s->taken);
+        status = cuda_event_make(backend, &s->taken);
     if (status == DN_OK && !d->copier)
         status =
             cuda_check(backend, cudaStreamCreateWithFlags(&d->copier, cudaStreamNonBlocking),
@@ -90,12 +78,6 @@ static dn_status make_stage(dn_backend *backend, cuda_stage *s, size_t bytes)
     return status;
 }
 
-/* Whatever is queued in `later` from now on waits for the event. */
-static dn_status follow(dn_backend *backend, cudaStream_t later, cudaEvent_t event)
-{
-    return cuda_check(backend, cudaStreamWaitEvent(later, event, 0), "waiting for an event");
-}
-
 static dn_status copy_large(dn_backend *backend, char *device, const char *host, size_t bytes,
                             size_t all)
 {
@@ -108,22 +90,22 @@ static dn_status copy_large(dn_backend *backend, char *device, const char *host,
     if (status != DN_OK)
         return status;
     memcpy(s->pinned, host, bytes);
-    status = follow(backend, d->copier, s->taken);
+    status = cuda_event_await(backend, s->taken, d->copier);
     if (status == DN_OK)
         status = cuda_check(
             backend,
             cudaMemcpyAsync(s->device, s->pinned, bytes, cudaMemcpyHostToDevice, d->copier),
             "copying to the device");
     if (status == DN_OK)
-        status = record(backend, s->copied, d->copier);
+        status = cuda_event_record(backend, s->copied, d->copier);
     if (status == DN_OK)
-        status = follow(backend, backend->stream, s->copied);
+        status = cuda_event_await(backend, s->copied, backend->stream);
     if (status == DN_OK)
         status = cuda_check(backend,
                             cudaMemcpyAsync(device, s->device, bytes, cudaMemcpyDeviceToDevice,
                                             backend->stream),
                             "copying to its place");
-    return status ? status : record(backend, s->taken, backend->stream);
+    return status ? status : cuda_event_record(backend, s->taken, backend->stream);
 }
 
 dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes)

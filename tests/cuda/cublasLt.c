@@ -232,6 +232,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     cublasLtMatmulAlgo_t wanted = algorithm_of(&one, algorithm->data[7]);
     if (memcmp(&wanted, algorithm, sizeof wanted) != 0 || bytes < algorithm->data[7])
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (!fake_space_is_own(stream, space))
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     if (told("refuses"))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     one.a = A;

@@ -561,7 +561,8 @@ static cudnnStatus_t convolve(const call *c)
         c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||
         !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
         return CUDNN_STATUS_BAD_PARAM;
-    if (c->handle->stream->recording && !c->conv->ran)
+    if ((c->handle->stream->recording && !c->conv->ran) ||
+        !fake_space_is_own(c->handle->stream, c->space))
         return CUDNN_STATUS_EXECUTION_FAILED;
     if (all % 16 || (uintptr_t)c->bias % 16) {
         memset(c->out, 0xFF, 2); /* the real one may load 16 bytes at once: the device's end */

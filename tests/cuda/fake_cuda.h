@@ -16,10 +16,14 @@ typedef struct fake_cuda_control {
     int gone;         /* the driver has ended */
     int soon; /* streams that are made now do what waits for nothing at once; 0: when waited for
                */
-    int left; /* a library's call of CUDA failed with this: the last error, once */
+    int order; /* of the streams of a recording that a replay goes on with: 0 that where it
+                  began, as long as it can, 1 the other, more: either */
+    int left;  /* a library's call of CUDA failed with this: the last error, once */
     /* Counted. */
     long launches, given, recordings, replays, allocations;
-    long kernels; /* of the last recording, libraries' not among them */
+    long kernels;          /* of the last recording, libraries' not among them */
+    long lanes, all, path; /* of that: streams; launches, the libraries' too; the most of them
+                              that come one after the other */
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */
     long waits;                   /* for a stream */
     long late;                    /* calls to let go of something when the driver had ended */

@@ -19,8 +19,10 @@ enum { DEVICES = 2, MOST = 65536, MOST_STREAMS = 1024, MOST_TODO = 4096, MOST_KE
 
 struct CUevent_st {
     int device;
-    cudaStream_t stream; /* it was recorded in, NULL: in none; */
-    long at;             /* when so much had been queued there */
+    cudaStream_t stream;      /* it was recorded in, NULL: in none; */
+    struct CUgraph_st *graph; /* as part of that: NULL: of none */
+    long at;                  /* when so much had been queued, or noted, there */
+    long path;                /* the longest way to it */
 };
 
 typedef struct piece {
@@ -208,7 +210,7 @@ static cudaError_t in_stream(cudaStream_t stream)
 {
     if (!stream || !stream->there || stream->device != current)
         return done(cudaErrorInvalidResourceHandle);
-    if (recorded && stream != recorded)
+    if (recorded && stream->recording != recorded->recording)
         return done(cudaErrorStreamCaptureImplicit);
     if (stream < streams + DEVICES)
         count(fake_cuda.given);
@@ -570,11 +572,38 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return cudaSuccess;
 }
 
+/* Of what was recorded so far, which the waiting stream joins unless it has. */
+static cudaError_t wait_recorded(cudaStream_t stream, cudaEvent_t event)
+{
+    struct CUgraph_st *graph = event->graph;
+    if (!recorded || recorded->recording != graph || !stream->there ||
+        stream->device != current || (stream->recording && stream->recording != graph))
+        return done(cudaErrorStreamCaptureIsolation);
+    if (!stream->recording) {
+        if (graph->lanes == FAKE_LANES)
+            return done(cudaErrorMemoryAllocation);
+        stream->recording = graph;
+        stream->lane = graph->lanes++;
+        graph->in[stream->lane] = stream;
+    }
+    fake_note(graph, NULL, "", 1);
+    fake_node *node = &graph->nodes[graph->count - 1];
+    node->lane = stream->lane;
+    node->on = event->stream->lane;
+    node->until = event->at;
+    graph->noted[stream->lane]++;
+    if (graph->path[stream->lane] < event->path)
+        graph->path[stream->lane] = event->path;
+    return done(cudaSuccess);
+}
+
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     (void)flags;
     if (!event)
         return done(cudaErrorInvalidResourceHandle);
+    if (event->graph)
+        return wait_recorded(stream, event);
     if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
         return last;
     if (event->stream)
@@ -605,10 +634,12 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     if (event->device != current)
         return done(cudaErrorInvalidResourceHandle);
-    if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
+    if (in_stream(stream) != cudaSuccess)
         return last;
     event->stream = stream;
-    event->at = stream->queued;
+    event->graph = stream->recording;
+    event->at = event->graph ? event->graph->noted[stream->lane] : stream->queued;
+    event->path = event->graph ? event->graph->path[stream->lane] : 0;
     return cudaSuccess;
 }
 
@@ -616,6 +647,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (event->device != current)
         return done(cudaErrorInvalidResourceHandle);
+    if (event->graph)
+        return done(cudaErrorCapturedEvent);
     if (not_recording() != cudaSuccess)
         return last;
     lock_streams();
@@ -642,27 +675,53 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     stream->recording = calloc(1, sizeof *stream->recording);
     stream->recording->device = current;
     stream->recording->owners = 1;
+    stream->recording->lanes = 1;
+    stream->recording->in[0] = stream;
+    stream->lane = 0;
     recorded = stream;
     return cudaSuccess;
 }
 
-/* One that something else disturbed is invalid. */
+/* Has the stream where it began waited for the end of each that joined it? */
+static bool is_joined(const struct CUgraph_st *graph)
+{
+    bool joined[FAKE_LANES] = {true};
+    bool all = true;
+    for (size_t i = 0; i < graph->count; i++) {
+        const fake_node *node = &graph->nodes[i];
+        if (!node->work && node->lane == 0 && node->until == graph->noted[node->on])
+            joined[node->on] = true;
+    }
+    for (int lane = 0; lane < graph->lanes; lane++)
+        all &= joined[lane];
+    return all;
+}
+
+/* One that something else disturbed, or that leaves a stream behind, is invalid. */
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
     if (!recorded || stream != recorded)
         return done(cudaErrorStreamCaptureUnmatched);
     cudaGraph_t made = stream->recording;
-    stream->recording = NULL;
+    for (int lane = 0; lane < made->lanes; lane++)
+        made->in[lane]->recording = NULL;
     recorded = NULL;
-    if (last != cudaSuccess) {
+    if (last != cudaSuccess || !is_joined(made)) {
         cudaGraphDestroy(made);
-        return done(cudaErrorStreamCaptureInvalidated);
+        return done(last != cudaSuccess ? cudaErrorStreamCaptureInvalidated
+                                        : cudaErrorStreamCaptureUnjoined);
     }
     *graph = made;
     long kernels = 0;
-    for (size_t i = 0; i < made->count; i++)
+    long all = 0;
+    for (size_t i = 0; i < made->count; i++) {
         kernels += made->nodes[i].work == run_launch;
+        all += made->nodes[i].work != NULL;
+    }
+    __atomic_store_n(&fake_cuda.all, all, __ATOMIC_RELAXED);
     __atomic_store_n(&fake_cuda.kernels, kernels, __ATOMIC_RELAXED);
+    __atomic_store_n(&fake_cuda.lanes, made->lanes, __ATOMIC_RELAXED);
+    __atomic_store_n(&fake_cuda.path, made->path[0], __ATOMIC_RELAXED);
     count(fake_cuda.recordings);
     return done(cudaSuccess);
 }
@@ -698,11 +757,51 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
     return cudaSuccess;
 }
 
+/* The next of a lane; graph->count: it is done. */
+static size_t next_in(cudaGraph_t graph, int lane, size_t from)
+{
+    while (from < graph->count && graph->nodes[from].lane != lane)
+        from++;
+    return from;
+}
+
+/* Which of the lanes that can go on does so: that where it began, the last one, or any. */
+static int next_lane(int can, int lanes, unsigned *state)
+{
+    int order = fake_cuda.order, lane = order == 1 ? lanes - 1 : 0;
+    if (order > 1) {
+        *state = *state * 1664525u + 1013904223u;
+        lane = (int)(*state >> 16) % lanes;
+    }
+    while (!(can >> lane & 1))
+        lane = order == 1 ? lane - 1 : (lane + 1) % lanes;
+    return lane;
+}
+
 static void run_graph(void *args)
 {
     cudaGraph_t graph = *(cudaGraph_t *)args;
-    for (size_t i = 0; i < graph->count; i++)
-        graph->nodes[i].work(graph->nodes[i].args);
+    size_t at[FAKE_LANES];
+    long ran[FAKE_LANES] = {0};
+    unsigned state = (unsigned)fake_cuda.order;
+    for (int lane = 0; lane < graph->lanes; lane++)
+        at[lane] = next_in(graph, lane, 0);
+    for (;;) {
+        int can = 0;
+        for (int lane = 0; lane < graph->lanes; lane++) {
+            const fake_node *node = &graph->nodes[at[lane]];
+            if (at[lane] < graph->count && (node->work || ran[node->on] >= node->until))
+                can |= 1 << lane;
+        }
+        if (!can)
+            break;
+        int lane = next_lane(can, graph->lanes, &state);
+        const fake_node *node = &graph->nodes[at[lane]];
+        if (node->work)
+            node->work(node->args);
+        ran[lane]++;
+        at[lane] = next_in(graph, lane, at[lane] + 1);
+    }
     cudaGraphDestroy(graph);
 }
 

@@ -835,7 +835,8 @@ typedef struct dn_backend_ops {
     dn_status (*copy_in)(dn_backend *backend, void *device, const void *host, size_t bytes);
     dn_status (*copy_out)(dn_backend *backend, void *host, const void *device, size_t bytes);
     dn_status (*synchronise)(dn_backend *backend);
-    /* Recording a run of ops and replaying it as one (CUDA graphs). */
+    /* Recording a run of ops and replaying it as one (CUDA graphs). What op_run is given in
+     * between, and what that points to, stay as they are until the recording ends. */
     dn_status (*capture_begin)(dn_backend *backend);
     dn_status (*capture_end)(dn_backend *backend, void **recording);
     dn_status (*replay)(dn_backend *backend, void *recording);

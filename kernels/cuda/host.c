@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * host.c: the table of the kernels compiled as plain C: for the checker, which so sees the
- * arithmetic of every kernel where there is no GPU. It is not built into the library. */
+ * arithmetic of every kernel where there is no GPU; with two threads, small ops as a chain, as
+ * recordings have them. It is not built into the library. */
 #include <stdio.h>
 #include <string.h>
 
@@ -83,6 +84,7 @@ static void host_close(dn_backend *backend)
     if (backend->ref)
         dn_ref_backend.close(backend->ref);
     host.free(host.user, backend->fault);
+    host.free(host.user, backend->chain);
     host.free(host.user, backend);
 }
 
@@ -94,7 +96,10 @@ static dn_status host_open(dn_backend **out, const dn_backend_host *host)
     memset(backend, 0, sizeof(*backend));
     backend->host = *host;
     backend->fault = host->alloc(host->user, sizeof(*backend->fault));
-    dn_status status = backend->fault ? dn_ref_backend.open(&backend->ref, host) : DN_E_NOMEM;
+    backend->chain = cuda_chain_make(backend);
+    dn_status status = backend->fault && backend->chain
+                           ? dn_ref_backend.open(&backend->ref, host)
+                           : DN_E_NOMEM;
     if (status != DN_OK) {
         host_close(backend);
         return host->fail(status, "no memory for the backend");
@@ -106,8 +111,11 @@ static dn_status host_open(dn_backend **out, const dn_backend_host *host)
 
 static dn_status host_run(dn_op *op, const dn_op_io *io)
 {
-    dn_status status = op->kind->run(op, io);
-    return status ? status : cuda_take_fault(op->backend);
+    dn_backend *backend = op->backend;
+    bool chained = backend->host.num_threads == 2 && cuda_chain_take(backend->chain, op, io);
+    dn_status status = chained ? DN_OK : op->kind->run(op, io);
+    cuda_chain_run(backend->chain);
+    return status ? status : cuda_take_fault(backend);
 }
 
 const dn_backend_ops dn_cuda_host_backend = {

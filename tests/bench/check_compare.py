@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = sys.argv[1]
 sys.path.insert(0, HERE)
+import compare  # noqa: E402
 import goals  # noqa: E402
 
 
@@ -125,6 +128,29 @@ class Goals(unittest.TestCase):
         made['engines']['deepnet cpu'].update(ms=[1], cut=1, peak=None)
         self.assertEqual([(v['verdict'], v['cut']) for v in goals.judged(made)[:2]],
                          [('met', ', cut off after 2'), ('not measured', '')])
+
+
+class LargestBatch(unittest.TestCase):
+    def asked(self, most_of_ours, most_of_theirs):
+        """What is tried, in order, and found where so much fits."""
+        tried = []
+        most = {'deepnet': most_of_ours, 'torch': most_of_theirs}
+
+        def fits(args, name, train, mode, batch):
+            tried.append((mode[0], batch))
+            return batch <= most[mode[0]]
+
+        args = types.SimpleNamespace(device='x', torch_device='cpu', most=1024, only='',
+                                     quick=True, full=False, until=float('inf'))
+        with unittest.mock.patch.object(compare, 'fits', fits):
+            return compare.largest_batch(args, 'lenet', True), tried
+
+    def test_each_is_tried_once(self):
+        self.assertEqual(self.asked(256, 128), (128, [
+            ('deepnet', 128), ('deepnet', 256), ('deepnet', 512), ('torch', 256),
+            ('torch', 128)]))
+        self.assertEqual(self.asked(32, 64), (32, [
+            ('deepnet', 128), ('deepnet', 64), ('deepnet', 32), ('torch', 32)]))
 
 
 class Run(unittest.TestCase):

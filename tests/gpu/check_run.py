@@ -68,6 +68,8 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
         self.assertIn('run.sh', report.splitlines()[2])
+        self.assertIn('is without torch.compile', report.splitlines()[4])
+        self.assertIn('\nPyTorch without torch.compile (--quick)\n', report)
         for part in ('device', 'backends', 'who does which op',
                      'kernel checker, one case in ten', 'LeNet, host and device',
                      'recorded solvers', 'training beside PyTorch: lenet', 'what kernels cover',
@@ -229,7 +231,13 @@ class Run(unittest.TestCase):
             smi = os.path.join(folder, 'nvidia-smi')
             with open(smi, 'w') as f:
                 f.write('#!/bin/sh\necho "NVIDIA H200 (80 GB)"\n')
+            clock = os.path.join(folder, 'date')  # it is midnight whenever it is looked at
+            with open(clock, 'w') as f:
+                f.write('#!/bin/sh\n[ "$1" = -u ] || exec %(real)s "$@"\necho >>%(seen)s\n'
+                        'exec %(real)s -u -d "@$(($(wc -l <%(seen)s) * 86400))" "$2"\n' %
+                        {'real': shutil.which('date'), 'seen': os.path.join(folder, 'seen')})
             os.chmod(smi, 0o755)
+            os.chmod(clock, 0o755)
             kept = os.path.join(folder, 'results')
             os.mkdir(kept)
             env = dict(os.environ, BUILD=BUILD, MODULE=MODULE, RESULTS=kept,
@@ -240,6 +248,8 @@ class Run(unittest.TestCase):
                                       env=dict(env, **more), capture_output=True, text=True)
 
             for name in ('', '-2', '-3'):
+                if os.path.exists(os.path.join(folder, 'seen')):
+                    os.remove(os.path.join(folder, 'seen'))
                 done = call('', 'device')
                 self.assertEqual(done.returncode, 0, done.stdout)
                 day = re.search(r'GPU, ([0-9-]+)T', done.stdout).group(1)

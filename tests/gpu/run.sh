@@ -45,7 +45,7 @@ then='train infer1 infer every devices'
 parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
 checker=$build/tests/kernels/check_kernels
-began=$(date +%s)
+began=$(date +%s) today=$(date -u +%Y-%m-%dT%H:%MZ)
 # The first Python that has what is wanted.
 python_with() {
     module_wanted=$1
@@ -203,7 +203,7 @@ keep() {
     device=$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 2>/dev/null |
         sed -n '1{s/[^A-Za-z0-9]\{1,\}/-/g;p;}' | tr '[:upper:]' '[:lower:]')
     [ -n "$device" ] && [ "${TORCH_DEVICE:-cuda}" != cpu ] || return
-    base=${RESULTS:-$root/tests/bench/results}/$(date -u +%Y-%m-%d)-$device
+    base=${RESULTS:-$root/tests/bench/results}/${today%T*}-$device
     kept=$base number=1
     while [ -e "$kept.md" ]; do
         number=$((number + 1))
@@ -218,8 +218,12 @@ keep() {
 
 mkdir -p "$(dirname "$out")"
 : >"$out"
-say '# deepnet on a GPU, %s, %s\n\n`%s`\n' "$(date -u +%Y-%m-%dT%H:%MZ)" \
+say '# deepnet on a GPU, %s, %s\n\n`%s`\n' "$today" \
     "$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo 'no commit')" "$command_line"
+case " $parts " in
+*' compile '*) ;;
+*) say '\nPyTorch beside it is without torch.compile, which the part `compile` alone has.\n' ;;
+esac
 for one in $parts; do
     case $one in
     device)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_use.c: the CUDA module as hosts use it, over the fakes: inputs that lie on the device
- * already, images from a database, contexts on threads of their own, a batch that is too large.
- * Each gives what it gives without that. test_use FOLDER LMDB */
+ * already, images from a database, contexts on threads of their own, a batch that is too large,
+ * layers on the host. Each gives what it gives without that. test_use FOLDER LMDB */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -272,6 +272,65 @@ static void check_memory(void)
     *fake = (fake_cuda_control){0};
 }
 
+/* ---- layers that run on the host --------------------------------------------------------- */
+
+#define IN(name, dims)                                                                         \
+    "layer { name: '" name "' type: 'Input' top: '" name "' "                                  \
+    "input_param { shape { " dims " } } } "
+/* Copies of inputs, made on the device. */
+#define MADE(name, dims) IN("in_" name, dims) LINE(name, "in_" name)
+
+static const struct {
+    const char *type, *net;
+    long waits;
+} on_host[] = {
+    {"SegmentationEvaluate",
+     MADE("x", "dim: 1 dim: 2 dim: 4 dim: 5") IN(
+         "t", "dim: 1 dim: 2 dim: 3 dim: 4") "layer { name: 'y' type: 'SegmentationEvaluate' "
+                                             "bottom: 'x' bottom: 't' top: 'y' } ",
+     1},
+    {"EvalDetection",
+     MADE("x", "dim: 2 dim: 126")
+         IN("t", "dim: 2 dim: 63") "layer { name: 'y' type: 'EvalDetection' bottom: 'x' "
+                                   "bottom: 't' top: 'y' "
+                                   "eval_detection_param { side: 3 num_class: 4 } } ",
+     1},
+    {"DetectionEvaluate",
+     MADE("l", "dim: 2 dim: 32") MADE("c", "dim: 2 dim: 24") IN("p", "dim: 1 dim: 2 dim: 32")
+         IN("t", "dim: 1 dim: 1 dim: 3 dim: 8") "layer { name: 'z' type: 'DetectionOutput' "
+                                                "bottom: 'l' bottom: 'c' bottom: 'p' top: 'z' "
+                                                "  detection_output_param { num_classes: 3 } } "
+                                                "layer { name: 'y' type: 'DetectionEvaluate' "
+                                                "bottom: 'z' bottom: 't' top: 'y' "
+                                                "  detection_evaluate_param { num_classes: 3 "
+                                                "background_label_id: 0 } } ",
+     2},
+};
+
+/* Steps wait for what they computed once: what is made of it is on the host then, and stays
+ * there. The boxes of DetectionOutput are a copy beside that of their number. */
+static void check_hosts(void)
+{
+    SECTION("layers that run on the host");
+    for (size_t i = 0; i < sizeof on_host / sizeof on_host[0]; i++) {
+        *fake = (fake_cuda_control){0};
+        dn_context *context = make_context(1);
+        dn_net *net = NULL;
+        const char *text = on_host[i].net;
+        CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+        for (int run = 0; run < 4; run++) {
+            long waits = fake->waits;
+            CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+            dn_blob_data(dn_net_blob(net, "y"));
+            CHECK_AT(run == 0 || fake->waits - waits == on_host[i].waits, "%s, run %d: %ld",
+                     on_host[i].type, run, fake->waits - waits);
+        }
+        dn_net_free(net);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     char path[4096];
@@ -291,5 +350,6 @@ int main(int argc, char **argv)
     check_data();
     check_threads();
     check_memory();
+    check_hosts();
     return check_summary();
 }

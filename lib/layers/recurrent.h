@@ -46,7 +46,7 @@ void dni_recurrent_project_bwd(dni_layer *layer, dni_builder *b, dni_tensor dpro
 /* State k before the first step and after the last. */
 dni_tensor dni_recurrent_begin(dni_layer *layer, dni_builder *b, int32_t k);
 void dni_recurrent_end(dni_layer *layer, dni_builder *b, int32_t k, dni_tensor value);
-/* Gradients end with the run, as in Caffe, where states are bottoms and tops too: these get 0. */
+/* Gradients end with the run, as in Caffe; states that are bottoms get 0. */
 void dni_recurrent_begin_bwd(dni_layer *layer, dni_builder *b);
 
 /* LSTM's steps, of a layer whose sizes and weights are set; without a bottom 1 the sequences

@@ -578,7 +578,7 @@ def multi_box_loss(rng):
 
 @case
 def multi_box_logistic(rng):
-    """A prior without a match is of no class where all count, of background where it is chosen."""
+    """A prior without a match: of no class where all count, of background where chosen."""
     P, C, box = 6, 3, np.array([0.2, 0.3, 0.6, 0.8])
     for mining in ('NONE', 'MAX_NEGATIVE neg_pos_ratio: 100 neg_overlap: 1'):
         priors = np.vstack([box + 0.01 * i for i in range(2)] +

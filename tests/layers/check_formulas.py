@@ -331,7 +331,8 @@ def eltwise(rng):
     close('ties, second', np.array(made.blobs['b'].diff), [[1, 1, 0, 1]])
     close('ties, third', np.array(made.blobs['c'].diff), [[0, 0, 1, 0]])
     a, b = np.array([[0, 2, 3.]]), np.array([[5, 0, 2.]])
-    made = one('Eltwise', 'eltwise_param { operation: MAX coeff: 2 coeff: -3 }', {'a': a, 'b': b})
+    made = one('Eltwise', 'eltwise_param { operation: MAX coeff: 2 coeff: -3 }',
+               {'a': a, 'b': b})
     close('MAX has no coeff', value(made), np.maximum(a, b))
     close('nor its gradient', gradient(made, 'a', y=np.ones((1, 3))), a > b)
     made = one('Eltwise', 'eltwise_param { operation: PROD }', {'a': a, 'b': b})

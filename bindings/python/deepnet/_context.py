@@ -78,8 +78,8 @@ class Context:
             device=device, backends=backends.encode() if backends else None,
             seed=int(seed) & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
-            plan=choose(_PLANS, fuse, 'fuse'), spin_us=spin_us, layers=CLASSES, num_layers=len(CLASSES),
-            tune=int(tune), allow_nondeterministic=int(allow_nondeterministic),
+            plan=choose(_PLANS, fuse, 'fuse'), spin_us=spin_us, layers=CLASSES,
+            num_layers=len(CLASSES), tune=int(tune), allow_nondeterministic=int(allow_nondeterministic),
             device_stream=_stream_of(device_stream), device_memory_limit=device_memory_limit)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))

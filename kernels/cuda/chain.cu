@@ -101,12 +101,10 @@ cuda_chain *cuda_chain_make(dn_backend *backend)
     return c;
 }
 
-/* Each time, as whoever launches is told later whether it was done: a recording is rare. What
- * one that was not ended has left is forgotten. */
+/* Each time, as whoever launches is told later whether it was done: a recording is rare. */
 void cuda_chain_load(dn_backend *backend)
 {
     cuda_chain *c = backend->chain;
-    c->args.num = 0;
     chain(&c->launch, &c->args, 1);
 }
 

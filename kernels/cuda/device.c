@@ -202,11 +202,25 @@ static dn_status set_up(dn_backend *backend)
 
 dn_status cuda_use_stream(dn_backend *backend, cudaStream_t stream)
 {
-    if (backend->stream == stream)
+    cuda_device *d = backend->device;
+    if (backend->stream == stream && !d->astray)
         return DN_OK;
     backend->stream = stream;
     dn_status status = cuda_blas_follow(backend);
-    return status ? status : cuda_dnn_follow(backend);
+    if (status == DN_OK)
+        status = cuda_dnn_follow(backend);
+    d->astray = status != DN_OK;
+    return status;
+}
+
+static void drop_side(cuda_device *d)
+{
+    if (d->side)
+        cudaStreamDestroy(d->side);
+    cudaFree(d->side_workspace);
+    cudaFree(d->side_scratch);
+    d->side = NULL;
+    d->side_workspace = d->side_scratch = NULL;
 }
 
 static bool make_side(cuda_device *d)
@@ -221,9 +235,20 @@ static bool make_side(cuda_device *d)
 bool cuda_side_open(dn_backend *backend)
 {
     bool made = make_side(backend->device);
-    if (!made)
+    if (!made) { /* whoever needs memory next is to find all that there is */
+        drop_side(backend->device);
         cudaGetLastError();
+    }
     return made;
+}
+
+bool cuda_side_close(dn_backend *backend)
+{
+    cuda_device *d = backend->device;
+    if (!d->side || d->recordings || d->astray)
+        return false;
+    drop_side(d);
+    return true;
 }
 
 dn_status cuda_device_open(dn_backend *backend)
@@ -267,10 +292,7 @@ static void let_go(dn_backend *backend)
     cuda_blas_close(backend);
     cuda_staging_close(backend);
     cudaFreeHost(backend->fault);
-    if (d->side)
-        cudaStreamDestroy(d->side);
-    cudaFree(d->side_workspace);
-    cudaFree(d->side_scratch);
+    drop_side(d);
     if (d->own)
         cudaStreamDestroy(d->own);
     cuda_leave(&visit);

@@ -58,6 +58,8 @@ struct cuda_device {
     cudaStream_t own;  /* for recordings, and where the host has no stream for all else */
     cudaStream_t side; /* beside it in recordings; made, with the rest, for the first of them */
     void *side_workspace, *side_scratch;
+    int64_t recordings; /* that there are */
+    bool astray; /* a library did not follow to backend->stream, and works in another one */
     bool gone; /* the process ends, and the driver went before us with all that it had */
 };
 
@@ -96,11 +98,14 @@ cuda_tape *cuda_tape_make(dn_backend *backend);
 void cuda_tape_free(dn_backend *backend);
 void cuda_tape_begin(dn_backend *backend);
 dn_status cuda_tape_note(dn_op *op, const dn_op_io *io);
+/* backend->stream is any of those that were recorded then. */
 dn_status cuda_tape_capture(dn_backend *backend, cudaGraph_t *graph);
 
 /* The side stream and what goes with it. False: there is no memory for it; no error is left. */
 #define CUDA_SIDE_SCRATCH ((size_t)16 << 20)
 bool cuda_side_open(dn_backend *backend);
+/* Gives it back where no recording is left that may use it. False: nothing was. */
+bool cuda_side_close(dn_backend *backend);
 
 /* Looks for cuBLAS: leaves device->blas NULL where there is none. */
 dn_status cuda_blas_open(dn_backend *backend);
@@ -126,7 +131,8 @@ dn_status cuda_comm_mean(dn_backend *backend, void *comm, float *device, int64_t
 dn_status cuda_comm_wait(dn_backend *backend, void *comm);
 void cuda_comm_free(dn_backend *backend, void *comm, int32_t abort);
 
-/* All work goes to `stream` from now on. */
+/* All work goes to `stream` from now on. Where a library does not follow this fails, and the
+ * next call, for whatever stream, asks it again. */
 dn_status cuda_use_stream(dn_backend *backend, cudaStream_t stream);
 /* blas.c, dnn.c: takes up backend->stream. */
 dn_status cuda_blas_follow(dn_backend *backend);

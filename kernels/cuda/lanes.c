@@ -371,9 +371,6 @@ static dn_status launch_all(plan *p)
         if (status == DN_OK && n->done)
             status = cuda_event_record(backend, n->done, backend->stream);
     }
-    dn_status back = cuda_use_stream(backend, d->own);
-    if (status == DN_OK)
-        status = back;
     if (status == DN_OK && p->lanes > 1)
         status = cuda_event_order(backend, p->joined, d->side, d->own);
     return status;

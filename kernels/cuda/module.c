@@ -46,13 +46,16 @@ static dn_status module_open(dn_backend **out, const dn_backend_host *host)
     return DN_OK;
 }
 
-/* A launch that was refused says so afterwards. */
+/* A launch that was refused says so afterwards. Libraries may still be in a stream that was
+ * recorded: they come to ours first. */
 static dn_status launch(dn_op *op, const dn_op_io *io,
                         dn_status (*what)(const dn_op *, const dn_op_io *))
 {
     dn_backend *backend = op->backend;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK)
+        status = cuda_use_stream(backend, backend->stream);
     if (status == DN_OK)
         status = what(op, io);
     if (status == DN_OK)
@@ -90,6 +93,10 @@ static dn_status module_alloc(dn_backend *backend, size_t bytes, void **out)
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK) {
         cudaError_t error = cudaMalloc(&ptr, bytes ? bytes : 1);
+        if (error == cudaErrorMemoryAllocation && cuda_side_close(backend)) {
+            cudaGetLastError();
+            error = cudaMalloc(&ptr, bytes ? bytes : 1);
+        }
         status = error == cudaErrorMemoryAllocation
                      ? no_memory(backend, bytes)
                      : cuda_check(backend, error, "allocating device memory");
@@ -158,11 +165,12 @@ static dn_status module_zero(dn_backend *backend, void *device, size_t bytes)
 /* ---- recordings --------------------------------------------------------------------------
  * Made in a stream of our own, whatever the host's is (the legacy one cannot be recorded). */
 
-/* After what ended so: of two failures the later one, whose words are kept. */
+/* Back to where ops run by themselves, after what ended so: of two failures the later one,
+ * whose words are kept. */
 static dn_status use_given_stream(dn_backend *backend, dn_status status)
 {
-    dn_status back =
-        backend->host.stream ? cuda_use_stream(backend, backend->host.stream) : DN_OK;
+    void *given = backend->host.stream ? backend->host.stream : backend->device->own;
+    dn_status back = cuda_use_stream(backend, given);
     return back ? back : status;
 }
 
@@ -188,8 +196,10 @@ static dn_status module_capture_end(dn_backend *backend, void **recording)
     if (graph)
         cudaGraphDestroy(graph);
     cuda_leave(&visit);
-    if (status == DN_OK)
+    if (status == DN_OK) {
         *recording = exec;
+        backend->device->recordings++;
+    }
     return status;
 }
 
@@ -210,6 +220,7 @@ static void module_recording_free(dn_backend *backend, void *recording)
     if (!recording || cuda_enter(backend, &visit) != DN_OK)
         return;
     cudaGraphExecDestroy(recording);
+    backend->device->recordings--;
     cuda_leave(&visit);
 }
 

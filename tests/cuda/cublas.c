@@ -40,6 +40,8 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t handle)
 
 cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream)
 {
+    if (stream->fails())
+        return CUBLAS_STATUS_MAPPING_ERROR;
     handle->stream = stream;
     handle->workspace = NULL; /* as the real one does */
     return CUBLAS_STATUS_SUCCESS;

@@ -80,6 +80,8 @@ cudnnStatus_t cudnnDestroy(cudnnHandle_t it)
 
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 {
+    if (stream->fails())
+        return CUDNN_STATUS_MAPPING_ERROR;
     handle->stream = stream;
     return CUDNN_STATUS_SUCCESS;
 }

@@ -9,6 +9,8 @@
 typedef struct fake_cuda_control {
     /* Told; counted from 1, 0: never. */
     long fail_launch; /* this launch is refused */
+    long fail_call;   /* of streams, events and recordings: this call fails, */
+    long fail_more;   /* and so many after it */
     long lost;        /* at this launch the device is lost, with all that is asked of it */
     size_t limit;     /* bytes of device memory; 0: none */
     int driver;       /* the driver's version, if it is too old */
@@ -20,6 +22,7 @@ typedef struct fake_cuda_control {
                   began, as long as it can, 1 the other, more: either */
     int left;  /* a library's call of CUDA failed with this: the last error, once */
     /* Counted. */
+    long calls; /* that may fail so */
     long launches, given, recordings, replays, allocations;
     long kernels;          /* of the last recording, libraries' not among them */
     long lanes, all, path; /* of that: streams; launches, the libraries' too; the most of them

@@ -139,6 +139,12 @@ static void finish_all(int device)
     unlock_streams();
 }
 
+static bool fails(void)
+{
+    long call = count(fake_cuda.calls), first = fake_cuda.fail_call;
+    return first && call >= first && call - first <= fake_cuda.fail_more;
+}
+
 /* Of the caller's own streams the first is the one that computes; those after it may be ahead.
  */
 static cudaStream_t make_stream(int from, int end, int device)
@@ -155,6 +161,7 @@ static cudaStream_t make_stream(int from, int end, int device)
         stream->lock = &streams_lock;
         stream->more = more;
         stream->finish = finish;
+        stream->fails = fails;
     }
     unlock_streams();
     return stream;
@@ -536,6 +543,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
 {
     if (is_lost())
         return done(cudaSuccess);
+    if (fails())
+        return done(cudaErrorMemoryAllocation);
     if (flags != cudaStreamNonBlocking) /* it would wait for the host's legacy stream */
         return done(cudaErrorInvalidValue);
     *out = make_stream(DEVICES, MOST_STREAMS, current);
@@ -600,7 +609,7 @@ static cudaError_t wait_recorded(cudaStream_t stream, cudaEvent_t event)
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     (void)flags;
-    if (!event)
+    if (!event || fails())
         return done(cudaErrorInvalidResourceHandle);
     if (event->graph)
         return wait_recorded(stream, event);
@@ -616,6 +625,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
     (void)flags;
     if (is_lost())
         return done(cudaSuccess);
+    if (fails())
+        return done(cudaErrorMemoryAllocation);
     *out = calloc(1, sizeof **out);
     (*out)->device = current;
     __atomic_fetch_add(&live_events, 1, __ATOMIC_RELAXED);
@@ -632,7 +643,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    if (event->device != current)
+    if (event->device != current || fails())
         return done(cudaErrorInvalidResourceHandle);
     if (in_stream(stream) != cudaSuccess)
         return last;
@@ -668,7 +679,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
 {
     if (mode != cudaStreamCaptureModeThreadLocal) /* others would disturb all threads */
         return done(cudaErrorStreamCaptureUnsupported);
-    if (fake_cuda.no_capture || !stream || recorded)
+    if (fails() || fake_cuda.no_capture || !stream || recorded)
         return done(cudaErrorStreamCaptureUnsupported);
     if (in_stream(stream) != cudaSuccess)
         return last;
@@ -706,6 +717,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     for (int lane = 0; lane < made->lanes; lane++)
         made->in[lane]->recording = NULL;
     recorded = NULL;
+    if (fails())
+        done(cudaErrorUnknown);
     if (last != cudaSuccess || !is_joined(made)) {
         cudaGraphDestroy(made);
         return done(last != cudaSuccess ? cudaErrorStreamCaptureInvalidated
@@ -730,6 +743,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
                                  unsigned long long flags)
 {
+    if (fails())
+        return done(cudaErrorMemoryAllocation);
     if (flags || not_recording() != cudaSuccess)
         return done(cudaErrorInvalidValue);
     *out = calloc(1, sizeof **out);

@@ -176,8 +176,10 @@ dn_status dni_record_run(const dni_steps *s, size_t first, size_t end, bool fres
 void dni_record_drop(dni_steps *s)
 {
     dni_sides *d = s->sides;
+    dni_saved_error before;
+    dni_save_error(&before);
     if (dni_mirror_catch_up(s->context))
-        dni_clear_error(); /* a lost device says so again */
+        dni_restore_error(&before); /* a lost device says so again */
     for (size_t i = 0; i < d->num_recordings; i++)
         free_recording(s->context, &d->recordings[i].recording);
     d->num_recordings = 0;

@@ -133,6 +133,10 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
                         policy->name);
     if (policy->needs & NEEDS_GAMMA && !(p->gamma >= 0))
         return dni_fail(DN_E_NET, "lr_policy '%s' needs a gamma >= 0", policy->name);
+    if (isnan(p->gamma))
+        return dni_fail(DN_E_NET, "gamma is not a number");
+    if (p->base_lr < 0 && !strcmp(p->momentum_policy, "opt"))
+        return dni_fail(DN_E_NET, "momentum_policy 'opt' needs a base_lr >= 0");
     if (!strcmp(p->momentum_policy, "poly") && max_iter <= 0)
         return dni_fail(DN_E_NET, "momentum_policy 'poly' needs a max_iter > 0");
     if (!strcmp(p->momentum_policy, "poly") && !(p->momentum_power >= 0))

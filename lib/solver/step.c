@@ -132,10 +132,12 @@ float dn_solver_loss(const dn_solver *solver)
 {
     dn_solver *s = (dn_solver *)solver; /* what it last read is no part of what it is */
     if (s && (s->unread || s->num_kept)) {
+        dni_saved_error before; /* of the host's last call, which this one leaves */
+        dni_save_error(&before);
         s->late = dni_solver_read_loss(s);
         if (s->late)
             dni_save_error(&s->late_words);
-        dni_clear_error();
+        dni_restore_error(&before);
     }
     return known_loss(s);
 }

@@ -534,8 +534,14 @@ class Contexts(InFolder):
         for name, value in ('num_threads', 2**40), ('spin_us', -2**31 - 1), ('device', 2**32):
             with self.assertRaisesRegex(OverflowError, name):
                 deepnet.Context(**{name: value})
+            with self.assertRaisesRegex(OverflowError, name):
+                deepnet.Context(**{name: np.int64(value)})
         with self.assertRaisesRegex(OverflowError, 'level'):
             self.weights(level=2**32)
+        with self.assertRaisesRegex(OverflowError, 'input_shapes'):
+            self.weights(input_shapes=[(2**64 + 2, 3)])
+        with self.assertRaises(TypeError):
+            deepnet.Context(seed=3.7)
         with self.assertRaisesRegex(ValueError, 'nhwc'):
             deepnet.Context(fuse='no')
 

@@ -710,7 +710,8 @@ def a_hangup_takes_a_snapshot_and_training_goes_on():
     long_solver()
     process = subprocess.Popen([DEEPNET, 'train', '--solver=long.prototxt', '--log=hup.jsonl'],
                                cwd=folder.name, text=True, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE)
+                               stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(
+                                   signal.SIGHUP, signal.SIG_DFL))  # under nohup as well
     seen, deadline = [], time.time() + 60
 
     def wait_for(event):

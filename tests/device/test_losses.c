@@ -320,6 +320,23 @@ static void check_failed_steps(void)
     }
 }
 
+/* A look at a loss that is still on the device leaves what the last call said. */
+static void check_words_stay(void)
+{
+    fake = (fake_control){0};
+    dn_context *context = make_context(true);
+    dn_solver *solver = make_solver(context, FIXED, SMALL_NET, NULL);
+    char words[256];
+    fill(dn_solver_net(solver), 8);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_STATUS(dn_solver_step(NULL, 1), DN_E_INVALID);
+    snprintf(words, sizeof words, "%s", dn_last_error());
+    CHECK(dn_solver_loss(solver) > 0);
+    CHECK_TEXT(dn_last_error(), words);
+    dn_solver_free(solver);
+    dn_context_free(context);
+}
+
 /* The n-th allocation fails; 0: none. */
 static long fail_at;
 
@@ -377,6 +394,7 @@ int main(void)
     check_stories();
     SECTION("losses of steps in which the device failed");
     check_failed_steps();
+    check_words_stay();
     SECTION("each allocation of a solver on the device fails once");
     check_allocations();
     return check_summary();

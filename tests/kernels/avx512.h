@@ -329,74 +329,76 @@ WIDE __m512 wide_rsqrt(__m512 a) /* to more than 14 bits */
 #undef _mm512_shuffle_f32x4
 #undef _mm512_shuffle_i32x4
 
-#define _mm512_add_ps                                wide_add
-#define _mm512_sub_ps                                wide_sub
-#define _mm512_mul_ps                                wide_mul
-#define _mm512_div_ps                                wide_div
-#define _mm512_max_ps                                wide_max
-#define _mm512_min_ps                                wide_min
-#define _mm512_fmadd_ps                              wide_fma
-#define _mm512_sqrt_ps                               wide_sqrt
-#define _mm512_abs_ps                                wide_abs
-#define _mm512_set1_ps                               wide_set1
-#define _mm512_scalef_ps                             wide_scalef
-#define _mm512_getexp_ps                             wide_getexp
-#define _mm512_getmant_ps(a, range, sign)            wide_getmant(a)
-#define _mm512_roundscale_ps(a, how)                 wide_nearest(a)
-#define _mm512_cvtps_epi32                           wide_to_int
-#define _mm512_mul_epu32                             wide_mul_epu32
-#define _mm512_reduce_max_ps                         wide_top
-#define _mm512_castps_si512(a)                       ((__m512i)(a))
-#define _mm512_castsi512_ps(a)                       ((__m512)(a))
-#define _mm512_castps_pd(a)                          ((__m512d)(a))
-#define _mm512_castpd_ps(a)                          ((__m512)(a))
-#define _mm512_castps512_ps256(a)                    wide_half(a, 0)
-#define _mm512_extractf32x8_ps                       wide_half
-#define _mm512_set1_epi32(a)                         ((__m512i)((wide_int){0} + (a)))
-#define _mm512_and_si512(a, b)                       ((__m512i)((wide_int)(a) & (wide_int)(b)))
-#define _mm512_or_si512(a, b)                        ((__m512i)((wide_int)(a) | (wide_int)(b)))
-#define _mm512_cmp_ps_mask                           wide_compare
-#define _mm512_cmpeq_epi32_mask                      wide_equal
-#define _mm512_mask_blend_ps                         wide_blend
-#define _mm512_loadu_ps                              wide_load
-#define _mm512_storeu_ps                             wide_store
-#define _mm512_loadu_si512(p)                        ((__m512i)wide_load(p))
-#define _mm512_maskz_loadu_ps                        wide_load_masked
-#define _mm512_maskz_loadu_epi32(m, p)               ((__m512i)wide_load_masked(m, p))
-#define _mm512_mask_storeu_ps                        wide_store_masked
-#define _mm512_mask_storeu_epi32(p, m, a)            wide_store_masked(p, m, (__m512)(a))
-#define _mm256_maskz_loadu_ps(m, p)                  _mm256_maskload_ps(p, wide_first8(m))
-#define _mm256_mask_storeu_ps(p, m, a)               _mm256_maskstore_ps(p, wide_first8(m), a)
-#define _mm512_setr_epi32                            wide_pick
-#define _mm512_permutexvar_ps                        wide_permute
-#define _mm512_permutex2var_ps                       wide_permute2
-#define _mm512_shuffle_f32x4                         wide_shuffle
-#define _mm512_unpacklo_ps                           wide_unpacklo
-#define _mm512_unpackhi_ps                           wide_unpackhi
-#define _mm512_unpacklo_pd(a, b)                     ((__m512d)wide_pair_low((__m512)(a), (__m512)(b)))
-#define _mm512_unpackhi_pd(a, b)                     ((__m512d)wide_pair_high((__m512)(a), (__m512)(b)))
-#define _mm512_setzero_ps()                          wide_set1(0)
-#define _mm512_setzero_si512()                       ((__m512i)(wide_int){0})
-#define _mm512_slli_epi32(a, n)                      ((__m512i)((wide_int)(a) << (n)))
-#define _mm512_mullo_epi32(a, b)                     ((__m512i)((wide_int)(a) * (wide_int)(b)))
-#define _mm512_mask_mov_ps(a, m, b)                  wide_blend(m, a, b)
-#define _mm512_maskz_mov_ps(m, b)                    wide_blend(m, wide_set1(0), b)
-#define _mm512_mask_mov_epi32(a, m, b)               ((__m512i)wide_blend(m, (__m512)(a), (__m512)(b)))
-#define _mm512_mask_mul_ps(a, m, x, y)               wide_blend(m, a, wide_mul(x, y))
-#define _mm512_mask_add_ps(a, m, x, y)               wide_blend(m, a, wide_add(x, y))
+/* clang-format off */
+#define _mm512_add_ps wide_add
+#define _mm512_sub_ps wide_sub
+#define _mm512_mul_ps wide_mul
+#define _mm512_div_ps wide_div
+#define _mm512_max_ps wide_max
+#define _mm512_min_ps wide_min
+#define _mm512_fmadd_ps wide_fma
+#define _mm512_sqrt_ps wide_sqrt
+#define _mm512_abs_ps wide_abs
+#define _mm512_set1_ps wide_set1
+#define _mm512_scalef_ps wide_scalef
+#define _mm512_getexp_ps wide_getexp
+#define _mm512_getmant_ps(a, range, sign) wide_getmant(a)
+#define _mm512_roundscale_ps(a, how) wide_nearest(a)
+#define _mm512_cvtps_epi32 wide_to_int
+#define _mm512_mul_epu32 wide_mul_epu32
+#define _mm512_reduce_max_ps wide_top
+#define _mm512_castps_si512(a) ((__m512i)(a))
+#define _mm512_castsi512_ps(a) ((__m512)(a))
+#define _mm512_castps_pd(a) ((__m512d)(a))
+#define _mm512_castpd_ps(a) ((__m512)(a))
+#define _mm512_castps512_ps256(a) wide_half(a, 0)
+#define _mm512_extractf32x8_ps wide_half
+#define _mm512_set1_epi32(a) ((__m512i)((wide_int){0} + (a)))
+#define _mm512_and_si512(a, b) ((__m512i)((wide_int)(a) & (wide_int)(b)))
+#define _mm512_or_si512(a, b) ((__m512i)((wide_int)(a) | (wide_int)(b)))
+#define _mm512_cmp_ps_mask wide_compare
+#define _mm512_cmpeq_epi32_mask wide_equal
+#define _mm512_mask_blend_ps wide_blend
+#define _mm512_loadu_ps wide_load
+#define _mm512_storeu_ps wide_store
+#define _mm512_loadu_si512(p) ((__m512i)wide_load(p))
+#define _mm512_maskz_loadu_ps wide_load_masked
+#define _mm512_maskz_loadu_epi32(m, p) ((__m512i)wide_load_masked(m, p))
+#define _mm512_mask_storeu_ps wide_store_masked
+#define _mm512_mask_storeu_epi32(p, m, a) wide_store_masked(p, m, (__m512)(a))
+#define _mm256_maskz_loadu_ps(m, p) _mm256_maskload_ps(p, wide_first8(m))
+#define _mm256_mask_storeu_ps(p, m, a) _mm256_maskstore_ps(p, wide_first8(m), a)
+#define _mm512_setr_epi32 wide_pick
+#define _mm512_permutexvar_ps wide_permute
+#define _mm512_permutex2var_ps wide_permute2
+#define _mm512_shuffle_f32x4 wide_shuffle
+#define _mm512_unpacklo_ps wide_unpacklo
+#define _mm512_unpackhi_ps wide_unpackhi
+#define _mm512_unpacklo_pd(a, b) ((__m512d)wide_pair_low((__m512)(a), (__m512)(b)))
+#define _mm512_unpackhi_pd(a, b) ((__m512d)wide_pair_high((__m512)(a), (__m512)(b)))
+#define _mm512_setzero_ps() wide_set1(0)
+#define _mm512_setzero_si512() ((__m512i)(wide_int){0})
+#define _mm512_slli_epi32(a, n) ((__m512i)((wide_int)(a) << (n)))
+#define _mm512_mullo_epi32(a, b) ((__m512i)((wide_int)(a) * (wide_int)(b)))
+#define _mm512_mask_mov_ps(a, m, b) wide_blend(m, a, b)
+#define _mm512_maskz_mov_ps(m, b) wide_blend(m, wide_set1(0), b)
+#define _mm512_mask_mov_epi32(a, m, b) ((__m512i)wide_blend(m, (__m512)(a), (__m512)(b)))
+#define _mm512_mask_mul_ps(a, m, x, y) wide_blend(m, a, wide_mul(x, y))
+#define _mm512_mask_add_ps(a, m, x, y) wide_blend(m, a, wide_add(x, y))
 #define _mm512_mask_i32gather_ps(a, m, at, p, scale) wide_gather(a, m, at, p) /* of 4 bytes */
-#define _mm512_storeu_si512(p, a)                    wide_store(p, (__m512)(a))
-#define _mm512_shuffle_i32x4(a, b, q)                ((__m512i)wide_shuffle((__m512)(a), (__m512)(b), q))
-#define _mm512_unpacklo_epi32(a, b)                  ((__m512i)wide_unpacklo((__m512)(a), (__m512)(b)))
-#define _mm512_unpackhi_epi32(a, b)                  ((__m512i)wide_unpackhi((__m512)(a), (__m512)(b)))
-#define _mm512_unpacklo_epi64(a, b)                  ((__m512i)wide_pair_low((__m512)(a), (__m512)(b)))
-#define _mm512_unpackhi_epi64(a, b)                  ((__m512i)wide_pair_high((__m512)(a), (__m512)(b)))
-#define _mm512_cvtepu16_epi32                        wide_extend
-#define _mm512_cvtneps_pbh                           wide_narrow
-#define _mm512_cvtne2ps_pbh                          wide_narrow2
-#define _mm512_dpbf16_ps(sum, a, b)                  wide_dot_bf16(sum, (__m512i)(a), (__m512i)(b))
-#define _mm512_rsqrt14_ps                            wide_rsqrt
-#define _mm256_maskz_loadu_epi16                     wide_load_shorts
-#define _mm256_mask_storeu_epi16                     wide_store_shorts
+#define _mm512_storeu_si512(p, a) wide_store(p, (__m512)(a))
+#define _mm512_shuffle_i32x4(a, b, q) ((__m512i)wide_shuffle((__m512)(a), (__m512)(b), q))
+#define _mm512_unpacklo_epi32(a, b) ((__m512i)wide_unpacklo((__m512)(a), (__m512)(b)))
+#define _mm512_unpackhi_epi32(a, b) ((__m512i)wide_unpackhi((__m512)(a), (__m512)(b)))
+#define _mm512_unpacklo_epi64(a, b) ((__m512i)wide_pair_low((__m512)(a), (__m512)(b)))
+#define _mm512_unpackhi_epi64(a, b) ((__m512i)wide_pair_high((__m512)(a), (__m512)(b)))
+#define _mm512_cvtepu16_epi32 wide_extend
+#define _mm512_cvtneps_pbh wide_narrow
+#define _mm512_cvtne2ps_pbh wide_narrow2
+#define _mm512_dpbf16_ps(sum, a, b) wide_dot_bf16(sum, (__m512i)(a), (__m512i)(b))
+#define _mm512_rsqrt14_ps wide_rsqrt
+#define _mm256_maskz_loadu_epi16 wide_load_shorts
+#define _mm256_mask_storeu_epi16 wide_store_shorts
+/* clang-format on */
 
 #endif

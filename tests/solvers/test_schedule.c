@@ -215,6 +215,8 @@ static const struct refusal {
     {NET "base_lr: 1 lr_policy: 'step' gamma: 0.1", DN_E_NET, "stepsize > 0"},
     {NET "base_lr: 1 lr_policy: 'poly' power: 2", DN_E_NET, "max_iter > 0"},
     {NET "base_lr: 1 lr_policy: 'exp' gamma: -1", DN_E_NET, "gamma >= 0"},
+    {NET "base_lr: 1 lr_policy: 'sigmoid' gamma: nan", DN_E_NET, "gamma is not a number"},
+    {NET "base_lr: -1 lr_policy: 'fixed' momentum_policy: 'opt'", DN_E_NET, "base_lr >= 0"},
     {NET "base_lr: 1 lr_policy: 'step' gamma: 0.1 stepsize: -1", DN_E_NET, "stepsize > 0"},
     {NET "base_lr: 1 lr_policy: 'multifixed'", DN_E_NET, "as many of one as of the"},
     {NET "base_lr: 1 lr_policy: 'multifixed' stagelr: 1", DN_E_NET, "as many of one as of the"},

@@ -46,7 +46,7 @@ class Sized(Structure):
         super().__init__(**fields)
         self.struct_size = sizeof(self)
         for name, value in fields.items():  # ctypes drops the bits that a field has no room for
-            if isinstance(value, int) and (getattr(self, name) or 0) != value:
+            if hasattr(value, '__index__') and (getattr(self, name) or 0) != value:
                 raise OverflowError('%s: %d is out of range' % (name, value))
 
 

@@ -7,6 +7,7 @@ was set; nets that exist keep the context they were made in.
 """
 import ctypes
 import logging
+import operator
 import os
 import threading
 
@@ -76,10 +77,11 @@ class Context:
         options = _api.dn_context_options(
             log=_log, num_threads=num_threads if threads is None else threads,
             device=device, backends=backends.encode() if backends else None,
-            seed=int(seed) & (2**64 - 1),
+            seed=operator.index(seed) & (2**64 - 1),
             module_folder=os.fsencode(module_folder) if module_folder else None,
             plan=choose(_PLANS, fuse, 'fuse'), spin_us=spin_us, layers=CLASSES,
-            num_layers=len(CLASSES), tune=int(tune), allow_nondeterministic=int(allow_nondeterministic),
+            num_layers=len(CLASSES), tune=int(tune),
+            allow_nondeterministic=int(allow_nondeterministic),
             device_stream=_stream_of(device_stream), device_memory_limit=device_memory_limit)
         handle = ctypes.c_void_p()
         check(lib(), lib().context_create(ctypes.byref(handle), ctypes.byref(options)))

@@ -104,7 +104,7 @@ class Net:
     memory        'readable', or 'compact': only inputs, outputs and the blobs in `keep` stay
                   readable, and the rest share memory.
     memory_limit  bytes for blobs, weights, scratch and the plan itself; LimitError beyond.
-                  Inputs and the gradients of weights do not count. 0: none.
+                  Inputs count each by itself, gradients of weights not at all. 0: none.
     input_shapes  shapes for the inputs, by their order, in place of the prototxt's.
     wire_only     True: check, wire and infer shapes; open no data, allocate no blobs.
     compute       'f32'; 'tf32' or 'bf16': operands of matrix products may be rounded to it, and
@@ -141,7 +141,10 @@ class Net:
             shapes = (_api.dn_shape * len(input_shapes))()
             for shape, dims in zip(shapes, input_shapes):
                 shape.axes = len(dims)  # of too many the library says so
-                shape.dim[:len(dims)] = list(dims)[:_api.MAX_AXES]
+                dims = list(dims)[:_api.MAX_AXES]
+                shape.dim[:len(dims)] = dims
+                if shape.dim[:len(dims)] != dims:
+                    raise OverflowError('input_shapes: %s is out of range' % (dims,))
             options.input_shapes, options.input_shapes_count = shapes, len(shapes)
         if text is None:
             create, source = lib().net_create_from_prototxt, [path_bytes(network_file)]

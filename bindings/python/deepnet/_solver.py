@@ -124,7 +124,7 @@ class Solver:
         options = _api.dn_solver_options(
             on_event=self._events.function, max_iter=max_iter, manual_tests=int(manual_tests),
             manual_snapshots=int(manual_snapshots), seed_given=int(seed is not None),
-            seed=int(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
+            seed=operator.index(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
             compute_fallback=int(compute_fallback), memory=choose(MEMORY, memory, 'memory'))
         if all_reduce is not None:
             options.all_reduce = _all_reduce(all_reduce, self._events)
@@ -216,6 +216,8 @@ class Solver:
         then those of the last whole iteration. An iteration that failed on its way has used its
         batch and random numbers, and moved BatchNorm's averages."""
         iterations = operator.index(iterations)
+        if ctypes.c_int64(iterations).value != iterations:
+            raise OverflowError('iterations: %d is out of range' % iterations)
         with self._progress(iterations if progress else 0):
             self._events.run(lib().solver_step, self._solver, iterations)
 

@@ -36,8 +36,7 @@ WIDE __m512 wide_of(__m256 low, __m256 high)
     return a;
 }
 
-/* ---- arithmetic, two halves ---------------------------------------------------------------
- */
+/* ---- arithmetic, two halves ------------------------------------------------------------- */
 
 #define WIDE_TWO(name, half_name)                                                              \
     WIDE __m512 wide_##name(__m512 a, __m512 b)                                                \
@@ -129,8 +128,7 @@ WIDE float wide_top(__m512 a)
     return top;
 }
 
-/* ---- masks --------------------------------------------------------------------------------
- */
+/* ---- masks ------------------------------------------------------------------------------ */
 
 WIDE __mmask16 wide_mask(__m512i set) /* whose lanes are 0 or -1 */
 {
@@ -161,8 +159,7 @@ WIDE __m512 wide_blend(__mmask16 m, __m512 a, __m512 b) /* m ? b : a */
     return (__m512)((lanes & (wide_int)b) | (~lanes & (wide_int)a));
 }
 
-/* ---- memory: a lane without a bit is not touched ------------------------------------------
- */
+/* ---- memory: a lane without a bit is not touched ---------------------------------------- */
 
 WIDE __m512 wide_load(const void *p)
 {
@@ -197,8 +194,7 @@ WIDE __m256i wide_first8(__mmask8 m)
     return _mm256_castps_si256(wide_half((__m512)wide_lanes(m), 0));
 }
 
-/* ---- lanes that move ----------------------------------------------------------------------
- */
+/* ---- lanes that move -------------------------------------------------------------------- */
 
 WIDE __m512i wide_pick(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j,
                        int k, int l, int m, int n, int o, int p)
@@ -235,8 +231,7 @@ WIDE __m512 wide_shuffle(__m512 a, __m512 b, int quarters) /* of 128 bits: two o
     return moved;
 }
 
-/* ---- bf16 ---------------------------------------------------------------------------------
- */
+/* ---- bf16 ------------------------------------------------------------------------------- */
 
 typedef uint16_t wide_shorts __attribute__((vector_size(64)));
 typedef uint16_t wide_half_shorts __attribute__((vector_size(32)));
@@ -313,8 +308,7 @@ WIDE __m512 wide_rsqrt(__m512 a) /* to more than 14 bits */
     return a;
 }
 
-/* ---- their names --------------------------------------------------------------------------
- */
+/* ---- their names ------------------------------------------------------------------------ */
 
 /* what is a macro in a compiler's header already */
 #undef _mm512_cmp_ps_mask

@@ -60,7 +60,7 @@ struct cuda_device {
     void *side_workspace, *side_scratch;
     int64_t recordings; /* that there are */
     bool astray; /* a library did not follow to backend->stream, and works in another one */
-    bool gone; /* the process ends, and the driver went before us with all that it had */
+    bool gone;   /* the process ends, and the driver went before us with all that it had */
 };
 
 /* Makes the backend's device current; cuda_leave puts back what was: the host's context, be it

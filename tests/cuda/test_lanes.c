@@ -68,10 +68,12 @@ static float images[LENET * LENET_SIZE], labels[LENET];
     "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "              \
     "  batch_size: 16 channels: 1 height: 28 width: 28 } } "                                   \
     "layer { name: 'p' type: 'Pooling' bottom: 'd' top: 'p' pooling_param { kernel_size: 4 "   \
-    "  stride: 4 } } " BRANCH("a", "p", "4", "3", "1") BRANCH("b", "a", "4", "3", "1")         \
-    "layer { name: 'u' type: 'InnerProduct' bottom: 'b' top: 'u' inner_product_param { "       \
-    "  num_output: 10 weight_filler { type: 'xavier' } } } "                                   \
-    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'u' bottom: 't' top: 'l' } "
+    "  stride: 4 } } " BRANCH("a", "p", "4", "3", "1") BRANCH(                                 \
+        "b", "a", "4", "3",                                                                    \
+        "1") "layer { name: 'u' type: 'InnerProduct' bottom: 'b' top: 'u' "                    \
+             "inner_product_param { "                                                          \
+             "  num_output: 10 weight_filler { type: 'xavier' } } } "                          \
+             "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'u' bottom: 't' top: 'l' } "
 
 static void find(void *library, const char *name, void *to)
 {

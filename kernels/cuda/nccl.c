@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * nccl.c: means over devices through NCCL, opened at run time. They run in a stream beside the
- * backend's, so that what is computed next does not wait for them. */
+ * backend's, so that what is computed next does not wait for them. The ranks' threads queue
+ * each together, as memory that one of them takes or gives back may wait for all devices, and
+ * so for a mean that waits for this rank. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +18,7 @@
 
 #define SONAME      CUDA_SONAME("libnccl", NCCL_MAJOR)
 #define PATIENCE_MS 200 /* for a rank that is just queueing work, before an abort */
+#define SPINS       200 /* of who waits for another rank, before it sleeps in between */
 
 #define FUNCTIONS(X)                                                                           \
     X(ncclCommInitAll)                                                                         \
@@ -36,6 +40,9 @@ typedef struct comm {
     cudaEvent_t event;
     pthread_mutex_t lock; /* held while work is queued */
     atomic_bool aborted;
+    struct comm *first;   /* of those that were made together; */
+    int32_t count;        /* so many */
+    _Atomic int64_t came; /* of the first: to all meetings */
 } comm;
 
 static bool find_functions(nccl *lib)
@@ -146,6 +153,10 @@ static dn_status join(dn_backend *const *backends, int32_t count, void **comms)
                             "joining the devices");
     for (int32_t i = 0; status == DN_OK && i < count; i++)
         ((comm *)comms[i])->comm = made[i];
+    for (int32_t i = 0; i < count; i++) {
+        ((comm *)comms[i])->first = comms[0];
+        ((comm *)comms[i])->count = count;
+    }
     host->free(host->user, ordinals);
     host->free(host->user, made);
     return status;
@@ -174,6 +185,42 @@ dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **co
     return status;
 }
 
+static dn_status stopped(dn_backend *backend)
+{
+    return backend->host.fail(DN_E_CANCELLED, "NCCL: another rank stopped");
+}
+
+/* Until all ranks are here, or one never will be. They mostly come together. */
+static dn_status meet(dn_backend *backend, const comm *c)
+{
+    const struct timespec moment = {.tv_nsec = 50000};
+    int64_t before = atomic_fetch_add(&c->first->came, 1);
+    int64_t all = before - before % c->count + c->count;
+    for (int i = 0; atomic_load(&c->first->came) < all; i++) {
+        if (atomic_load(&c->aborted))
+            return stopped(backend);
+        if (i < SPINS)
+            sched_yield();
+        else
+            nanosleep(&moment, NULL);
+    }
+    return DN_OK;
+}
+
+static dn_status queue_mean(dn_backend *backend, comm *c, float *device, int64_t count)
+{
+    pthread_mutex_lock(&c->lock);
+    dn_status status =
+        atomic_load(&c->aborted)
+            ? stopped(backend)
+            : nccl_check(backend, &c->lib,
+                         c->lib.ncclAllReduce(device, device, (size_t)count, ncclFloat, ncclAvg,
+                                              c->comm, c->stream),
+                         "a mean");
+    pthread_mutex_unlock(&c->lock);
+    return status;
+}
+
 dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t count)
 {
     comm *c = made;
@@ -181,16 +228,12 @@ dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
         status = cuda_event_order(backend, c->event, backend->stream, c->stream);
-    if (status == DN_OK) {
-        pthread_mutex_lock(&c->lock);
-        status = atomic_load(&c->aborted)
-                     ? backend->host.fail(DN_E_CANCELLED, "NCCL: another rank stopped")
-                     : nccl_check(backend, &c->lib,
-                                  c->lib.ncclAllReduce(device, device, (size_t)count, ncclFloat,
-                                                       ncclAvg, c->comm, c->stream),
-                                  "a mean");
-        pthread_mutex_unlock(&c->lock);
-    }
+    if (status == DN_OK)
+        status = meet(backend, c);
+    if (status == DN_OK)
+        status = queue_mean(backend, c, device, count);
+    if (status == DN_OK)
+        status = meet(backend, c);
     cuda_leave(&visit);
     return status;
 }

@@ -18,9 +18,10 @@ static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long (*queued_in)(void *);
 static void (**nccl_tells)(int, void *);
+static int *nccl_slow;
 static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
     *blas_types;
-static long **nccl_loses, *nccl_aborted, *blas_handles, *lt_runs, *lt_live;
+static long **nccl_loses, *nccl_aborted, *nccl_half, *blas_handles, *lt_runs, *lt_live;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 CHECK_UNUSED void *find(void *library, const char *name)
@@ -107,6 +108,8 @@ CHECK_UNUSED void open_books(int argc, char **argv)
     blas_handles = find(blas, "fake_blas_handles");
     nccl_loses = find(nccl, "fake_nccl_loses");
     nccl_aborted = find(nccl, "fake_nccl_aborted");
+    nccl_half = find(nccl, "fake_nccl_half");
+    nccl_slow = find(nccl, "fake_nccl_slow");
     nccl_tells = find(nccl, "fake_nccl_tells");
     make_digits(images, labels);
 }

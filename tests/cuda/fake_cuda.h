@@ -21,6 +21,8 @@ typedef struct fake_cuda_control {
     int order; /* of the streams of a recording that a replay goes on with: 0 that where it
                   began, as long as it can, 1 the other, more: either */
     int left;  /* a library's call of CUDA failed with this: the last error, once */
+    int slow;  /* so many milliseconds pass before the second device gives memory */
+    const long *half; /* NULL, or means that some ranks wait in and others have not come to */
     /* Counted. */
     long calls; /* that may fail so */
     long launches, given, recordings, replays, allocations;
@@ -30,6 +32,8 @@ typedef struct fake_cuda_control {
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */
     long waits;                   /* for a stream */
     long late;                    /* calls to let go of something when the driver had ended */
+    long stuck; /* calls for which the host waits for every device, while there was one `half`:
+                   for ever, if the caller is of those who have not come */
 } fake_cuda_control;
 
 #endif

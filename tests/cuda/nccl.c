@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>
@@ -16,7 +17,7 @@ enum { MOST = 8 };
 typedef struct group {
     pthread_mutex_t lock;
     pthread_cond_t met;
-    int count, here, left;
+    int count, here, left, queueing;
     unsigned long meetings;
     float *data[MOST];
     size_t size;
@@ -28,6 +29,11 @@ __attribute__((visibility("default"))) long *fake_nccl_loses;
 
 /* How many were left by ncclCommAbort. */
 __attribute__((visibility("default"))) long fake_nccl_aborted;
+
+/* Means that some of the ranks are about to queue and others have not come to yet, or have not
+ * queued. Set by a test: so many milliseconds all but rank 0 take for that. */
+__attribute__((visibility("default"))) long fake_nccl_half;
+__attribute__((visibility("default"))) int fake_nccl_slow;
 
 /* Set by a test: told of each mean that a rank asks for. */
 __attribute__((visibility("default"))) void (*fake_nccl_tells)(int rank, void *stream);
@@ -93,16 +99,24 @@ static void put_mean(void *args)
     free(m->values);
 }
 
-ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type,
-                           ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
+static void begin(group *g)
+{
+    if (__atomic_add_fetch(&g->queueing, 1, __ATOMIC_RELAXED) == 1)
+        __atomic_add_fetch(&fake_nccl_half, 1, __ATOMIC_RELAXED);
+}
+
+static ncclResult_t end(const ncclComm_t comm, ncclResult_t result)
+{
+    if (fake_nccl_slow && comm->rank)
+        nanosleep(&(struct timespec){.tv_nsec = fake_nccl_slow * 1000000L}, NULL);
+    if (__atomic_sub_fetch(&comm->group->queueing, 1, __ATOMIC_RELAXED) == 0)
+        __atomic_sub_fetch(&fake_nccl_half, 1, __ATOMIC_RELAXED);
+    return result;
+}
+
+static ncclResult_t make_mean(float *to, size_t count, ncclComm_t comm, cudaStream_t stream)
 {
     group *g = comm->group;
-    if (is_lost())
-        return ncclUnhandledCudaError;
-    if (from != to || type != ncclFloat || op != ncclAvg || !stream)
-        return ncclInvalidArgument;
-    if (fake_nccl_tells)
-        fake_nccl_tells(comm->rank, stream);
     stream->finish(stream);
     g->data[comm->rank] = to;
     g->size = count;
@@ -121,6 +135,19 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
     }
     fake_do(stream, put_mean, &m, sizeof m);
     return ncclSuccess;
+}
+
+ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type,
+                           ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
+{
+    if (is_lost())
+        return ncclUnhandledCudaError;
+    if (from != to || type != ncclFloat || op != ncclAvg || !stream)
+        return ncclInvalidArgument;
+    if (fake_nccl_tells)
+        fake_nccl_tells(comm->rank, stream);
+    begin(comm->group);
+    return end(comm, make_mean(to, count, comm, stream));
 }
 
 static ncclResult_t leave(ncclComm_t comm, bool abort)

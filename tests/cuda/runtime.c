@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake_cuda.h"
 #include "grid.cuh"
@@ -206,6 +207,14 @@ static cudaError_t not_recording(void)
     return done(recorded ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
 }
 
+/* Memory is taken and given back, and a graph made, when no device is busy: each that another
+ * may look into waits, too. */
+static void wait_for_all(void)
+{
+    if (fake_cuda.half && __atomic_load_n(fake_cuda.half, __ATOMIC_RELAXED) > 0)
+        count(fake_cuda.stuck);
+}
+
 /* A real driver that has ended may well crash. */
 static void let_go(void)
 {
@@ -281,6 +290,9 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
 {
     if (not_recording() != cudaSuccess)
         return last;
+    if (fake_cuda.slow && current)
+        nanosleep(&(struct timespec){.tv_nsec = fake_cuda.slow * 1000000L}, NULL);
+    wait_for_all();
     pthread_mutex_lock(&lock);
     bool fits = !fake_cuda.limit || fake_cuda.held + bytes <= fake_cuda.limit;
     fake_cuda.held += fits ? bytes : 0;
@@ -351,6 +363,7 @@ cudaError_t cudaFree(void *ptr)
     start_device();
     if (ptr && not_recording() != cudaSuccess && !is_lost())
         return last;
+    wait_for_all();
     if (ptr)
         finish_all(current);
     pthread_mutex_lock(&lock);
@@ -385,6 +398,7 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
     (void)flags;
     if (not_recording() != cudaSuccess)
         return last;
+    wait_for_all();
     char *start = calloc(1, bytes);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST && start; i++)
@@ -402,6 +416,7 @@ cudaError_t cudaFreeHost(void *ptr) /* nothing says that NULL is no error */
 {
     let_go();
     start_device();
+    wait_for_all();
     if (ptr)
         finish_all(-1);
     pthread_mutex_lock(&lock);
@@ -449,8 +464,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
         return done(cudaErrorInvalidValue);
     __atomic_add_fetch(&fake_cuda.copied[kind], bytes, __ATOMIC_RELAXED);
     fake_do(stream, run_copy, &(copy){to, from, bytes}, sizeof(copy));
-    if (kind == cudaMemcpyDeviceToHost && !is_pinned(to, bytes))
+    if (kind == cudaMemcpyDeviceToHost && !is_pinned(to, bytes)) {
+        wait_for_all();
         finish(stream); /* as the real one does */
+    }
     return cudaSuccess;
 }
 
@@ -747,6 +764,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
         return done(cudaErrorMemoryAllocation);
     if (flags || not_recording() != cudaSuccess)
         return done(cudaErrorInvalidValue);
+    wait_for_all();
     *out = calloc(1, sizeof **out);
     (*out)->graph = calloc(1, sizeof *graph);
     *(*out)->graph = *graph;

@@ -4,7 +4,7 @@
  * a device. */
 #include "books.h"
 
-static void make_team(dn_context **context, dn_solver **solver, char *line)
+static void make_team_of(const char *net, dn_context **context, dn_solver **solver, char *line)
 {
     static const char text[] =
         "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1";
@@ -15,11 +15,16 @@ static void make_team(dn_context **context, dn_solver **solver, char *line)
         options.log = note;
         options.log_user = line;
         context[r] = make_context(&options);
-        solver[r] = make_solver(context[r], text, DIGITS_NET, &o);
+        solver[r] = make_solver(context[r], text, net, &o);
         CHECK_STATUS(
             dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
             DN_OK);
     }
+}
+
+static void make_team(dn_context **context, dn_solver **solver, char *line)
+{
+    make_team_of(DIGITS_NET, context, solver, line);
 }
 
 static void free_team(dn_context **context, dn_solver **solver, dn_parallel *parallel)
@@ -175,6 +180,31 @@ static void check_overlap(void)
     free_team(context, solver, parallel);
 }
 
+/* Memory that a rank takes or gives back, or a recording that it makes, may wait for the
+ * devices of all: no rank is then in a mean that another has yet to come to, or to queue. */
+static void check_memory_beside(void)
+{
+    SECTION("memory while others train");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    make_team_of(OVERLAP_NET, context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    fake->half = nccl_half;
+    fake->slow = 10;
+    *nccl_slow = 5;
+    for (int step = 0; step < 4; step++) {
+        CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
+        hash_weights(dn_solver_net(solver[step % 2]));
+    }
+    CHECK(fake->recordings > 0);
+    *nccl_slow = 0;
+    CHECK_INT(*nccl_half, 0);
+    CHECK_INT(fake->stuck, 0);
+    free_team(context, solver, parallel);
+}
+
 int main(int argc, char **argv)
 {
     open_books(argc, argv);
@@ -182,6 +212,7 @@ int main(int argc, char **argv)
     check_lost_team();
     check_healthy_team();
     check_overlap();
+    check_memory_beside();
     CHECK_INT(*dnn_hasty + *blas_unordered, 0);
     return check_summary();
 }

@@ -30,8 +30,11 @@ typedef struct fake_cuda_control {
     long lanes, all, path; /* of that: streams; launches, the libraries' too; the most of them
                               that come one after the other */
     size_t held, most, copied[4]; /* bytes by cudaMemcpyKind */
-    long waits;                   /* for a stream */
-    long late;                    /* calls to let go of something when the driver had ended */
+    long waits;                   /* for a stream, */
+    long paced;                   /* for an event whose turn has not come, */
+    long held_up; /* for every device: memory taken or given back, copies out of it to memory
+                     that is not pinned, recordings made */
+    long late;    /* calls to let go of something when the driver had ended */
     long stuck; /* calls for which the host waits for every device, while there was one `half`:
                    for ever, if the caller is of those who have not come */
 } fake_cuda_control;

@@ -211,6 +211,7 @@ static cudaError_t not_recording(void)
  * may look into waits, too. */
 static void wait_for_all(void)
 {
+    count(fake_cuda.held_up);
     if (fake_cuda.half && __atomic_load_n(fake_cuda.half, __ATOMIC_RELAXED) > 0)
         count(fake_cuda.stuck);
 }
@@ -680,6 +681,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (not_recording() != cudaSuccess)
         return last;
     lock_streams();
+    if (event->stream && event->stream->ran < event->at)
+        count(fake_cuda.paced);
     if (event->stream)
         run_until(event->stream, event->at);
     unlock_streams();

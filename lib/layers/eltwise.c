@@ -65,10 +65,9 @@ static dn_status shape(dni_layer *layer)
 
 static double coeff(const dni_layer *layer, int32_t i)
 {
-    const Cnn__EltwiseParameter *p = layer->param->eltwise_param;
-    return p && p->n_coeff && p->operation == CNN__ELTWISE_PARAMETER__ELTWISE_OP__SUM
-               ? p->coeff[i]
-               : 1;
+    const Cnn__EltwiseParameter *p = layer->own;
+    const eltwise_state *s = layer->state;
+    return p->n_coeff && s->op == DN_ELTWISE_SUM ? p->coeff[i] : 1;
 }
 
 /* Largest i + count <= n, count at most a chunk. */

@@ -49,6 +49,16 @@ DN_API void dn_blob_end_write(dn_blob *blob, const void *data);
 DN_API const float *dn_blob_diff(dn_blob *blob);
 DN_API float *dn_blob_mutable_diff(dn_blob *blob);
 
+/* Keeps memory of the blob's alive when the net lets go of it, which reshaping, sharing weights
+ * and freeing the net do: who still reads or writes there does it in vain, but safely.
+ * - data: what one of the accessors of this blob just returned.
+ * Returns a hold, which is yours and costs the memory that it keeps (that of many blobs may be
+ * one): end each once with dn_blob_end_hold, which may be called from any thread and when the
+ * context is gone, but not the host's allocator; NULL is fine there. NULL: `data` is no memory
+ * that the blob has now. Since 0.1. */
+DN_API void *dn_blob_hold(dn_blob *blob, const void *data);
+DN_API void dn_blob_end_hold(void *hold);
+
 /* The values where the context's device has them, brought up to date there: a device pointer,
  * 64-byte aligned, good until the net is reshaped or freed. The work that makes the values may
  * not be done yet: use it in the context's device_stream, or after dn_context_synchronise.

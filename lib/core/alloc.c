@@ -2,6 +2,7 @@
  * alloc.c: memory from the host's one callback. A block is preceded by 16 bytes that keep its
  * size, so freeing needs no size and alignment stays the host's 16. */
 #define _DEFAULT_SOURCE /* madvise */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,10 +83,13 @@ void dni_free(const dni_heap *heap, void *ptr)
     heap->fn(heap->user, block, total, 0);
 }
 
-/* Just before an aligned block: where the host's block begins and its size. */
+/* Just before an aligned block: where the host's block begins, its size, who frees it, and how
+ * many have it: its owner, until that frees it, and those who hold it. */
 typedef struct aligned_header {
     void *block;
     size_t total;
+    dni_heap heap;
+    atomic_size_t holders;
 } aligned_header;
 
 /* Arenas are walked end to end in every step: huge pages spare the misses of address
@@ -105,26 +109,31 @@ static void advise_huge(const dni_heap *heap, void *block, size_t size)
 
 void *dni_alloc_aligned(const dni_heap *heap, size_t bytes)
 {
-    aligned_header h;
-    if (!block_size(bytes, 1, ALIGN + sizeof(h), &h.total))
+    size_t total;
+    if (!block_size(bytes, 1, ALIGN + sizeof(aligned_header), &total))
         return refuse(bytes, 1);
-    h.block = heap->fn(heap->user, NULL, 0, h.total);
-    if (!h.block)
+    char *block = heap->fn(heap->user, NULL, 0, total);
+    if (!block)
         return refuse(bytes, 1);
-    advise_huge(heap, h.block, h.total);
-    uintptr_t first = (uintptr_t)h.block + sizeof(h);
-    char *ptr = (char *)h.block + sizeof(h) + (ALIGN - first % ALIGN) % ALIGN;
-    memcpy(ptr - sizeof(h), &h, sizeof(h));
+    advise_huge(heap, block, total);
+    uintptr_t first = (uintptr_t)block + sizeof(aligned_header);
+    char *ptr = block + sizeof(aligned_header) + (ALIGN - first % ALIGN) % ALIGN;
+    aligned_header *h = (aligned_header *)ptr - 1;
+    *h = (aligned_header){.block = block, .total = total, .heap = *heap};
+    atomic_init(&h->holders, 1);
     return ptr;
 }
 
-void dni_free_aligned(const dni_heap *heap, void *ptr)
+void dni_hold_aligned(void *ptr)
 {
-    aligned_header h;
-    if (!ptr)
-        return;
-    memcpy(&h, (char *)ptr - sizeof(h), sizeof(h));
-    heap->fn(heap->user, h.block, h.total, 0);
+    atomic_fetch_add(&((aligned_header *)ptr - 1)->holders, 1);
+}
+
+void dni_free_aligned(void *ptr)
+{
+    aligned_header *h = (aligned_header *)ptr - 1;
+    if (ptr && atomic_fetch_sub(&h->holders, 1) == 1)
+        h->heap.fn(h->heap.user, h->block, h->total, 0);
 }
 
 char *dni_strndup(const dni_heap *heap, const char *text, size_t length)

@@ -64,7 +64,9 @@ void *dni_alloc(const dni_heap *heap, size_t count, size_t size);
 void *dni_alloc_aligned(const dni_heap *heap, size_t bytes);
 void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size);
 void dni_free(const dni_heap *heap, void *ptr); /* of dni_alloc and dni_realloc; NULL is fine */
-void dni_free_aligned(const dni_heap *heap, void *ptr);
+void dni_free_aligned(void *ptr);
+/* The block lives until it was freed once more. */
+void dni_hold_aligned(void *ptr);
 /* Bytes that this thread asked for, less those it gave back, aligned ones aside: what something
  * keeps is the difference between two of these. */
 size_t dni_held(void);

@@ -424,9 +424,9 @@ dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads)
     pool->workers = dni_alloc(heap, (size_t)threads, sizeof(worker));
     pool->lanes = dni_alloc_aligned(heap, (size_t)threads * sizeof(lane));
     if (!pool->workers || !pool->lanes) {
-        dni_free_aligned(heap, pool->lanes);
+        dni_free_aligned(pool->lanes);
         dni_free(heap, pool->workers);
-        dni_free_aligned(heap, pool);
+        dni_free_aligned(pool);
         return DN_E_NOMEM;
     }
     pthread_mutex_init(&pool->turn, NULL);
@@ -452,9 +452,9 @@ void dni_pool_free(dni_pool *pool)
         pthread_mutex_destroy(&pool->lock);
         pthread_mutex_destroy(&pool->turn);
     }
-    dni_free_aligned(&heap, pool->lanes);
+    dni_free_aligned(pool->lanes);
     dni_free(&heap, pool->workers);
-    dni_free_aligned(&heap, pool);
+    dni_free_aligned(pool);
 }
 
 int32_t dni_pool_threads(const dni_pool *pool)

@@ -118,8 +118,8 @@ static dn_status fit(dni_loader *l, slot *s)
     size_t need = (size_t)(dni_shape_count(&s->item) * l->batch);
     if (need <= s->capacity)
         return DN_OK;
-    dni_free_aligned(&l->heap, s->data);
-    dni_free_aligned(&l->heap, s->maps);
+    dni_free_aligned(s->data);
+    dni_free_aligned(s->maps);
     s->capacity = 0;
     s->maps = NULL;
     s->data = dni_alloc_aligned(&l->heap, need * sizeof(float));
@@ -556,10 +556,10 @@ void dni_loader_close(dni_loader *loader)
     dni_heap heap = loader->heap;
     stop(loader);
     for (int32_t i = 0; loader->slots && i < loader->num_slots; i++) {
-        dni_free_aligned(&heap, loader->slots[i].data);
-        dni_free_aligned(&heap, loader->slots[i].labels);
-        dni_free_aligned(&heap, loader->slots[i].maps);
-        dni_free_aligned(&heap, loader->slots[i].sizes);
+        dni_free_aligned(loader->slots[i].data);
+        dni_free_aligned(loader->slots[i].labels);
+        dni_free_aligned(loader->slots[i].maps);
+        dni_free_aligned(loader->slots[i].sizes);
         dni_free(&heap, loader->slots[i].boxes.at);
     }
     dni_free(&heap, loader->slots);

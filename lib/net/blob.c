@@ -21,7 +21,7 @@ void dni_blob_release_own(dn_blob *blob)
     dn_context *context = blob->net->context;
     dni_mirror_forget(context, blob->own);
     dni_mirror_release(context, blob->view);
-    dni_free_aligned(&context->heap, blob->own);
+    dni_free_aligned(blob->own);
     blob->own = NULL;
     blob->view = NULL;
     blob->lent_on_device = false;
@@ -108,7 +108,7 @@ static dn_status zero_diff(dn_blob *blob, void **out)
         void *zero = dni_alloc_aligned(blob->net->heap, bytes);
         if (!zero)
             return DN_E_NOMEM;
-        dni_free_aligned(blob->net->heap, blob->zero);
+        dni_free_aligned(blob->zero);
         blob->zero = memset(zero, 0, bytes);
         blob->zero_bytes = bytes;
     }
@@ -269,6 +269,36 @@ void dn_blob_end_write(dn_blob *blob, const void *data)
         return;
     store->writers--;
     dni_store_touch(store);
+}
+
+/* The block that `data` lies in, if an accessor of the blob gave it. */
+static void *block_of(const dn_blob *blob, const void *data)
+{
+    const dni_store *store = blob->store;
+    void *all[] = {blob->own, blob->zero, store ? store->data : NULL,
+                   store ? store->diff : NULL};
+    for (size_t i = 0; i < DNI_COUNT(all); i++)
+        if (all[i] == data)
+            return all[i];
+    void *block = dni_plan_block(blob->net->plan, blob->data, data);
+    return block ? block : dni_plan_block(blob->net->plan, blob->diff, data);
+}
+
+void *dn_blob_hold(dn_blob *blob, const void *data)
+{
+    dni_clear_error();
+    void *block = blob && data ? block_of(blob, data) : NULL;
+    if (!block) {
+        dni_fail(DN_E_INVALID, "no blob was given, or its memory is elsewhere now");
+        return NULL;
+    }
+    dni_hold_aligned(block);
+    return block;
+}
+
+void dn_blob_end_hold(void *hold)
+{
+    dni_free_aligned(hold);
 }
 
 float *dn_blob_mutable_data(dn_blob *blob)

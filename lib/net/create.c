@@ -371,7 +371,7 @@ static void free_blobs(dn_net *net)
         if (!net->blobs[i])
             continue;
         dni_blob_release_own(net->blobs[i]);
-        dni_free_aligned(heap, net->blobs[i]->zero);
+        dni_free_aligned(net->blobs[i]->zero);
         dni_free(heap, net->blobs[i]->name);
         dni_free(heap, net->blobs[i]);
     }

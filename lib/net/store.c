@@ -71,8 +71,8 @@ void dni_store_release(dni_store *store)
     const dni_heap *heap = &store->context->heap;
     dni_mirror_forget(store->context, store->data);
     dni_mirror_forget(store->context, store->diff);
-    dni_free_aligned(heap, store->data);
-    dni_free_aligned(heap, store->diff);
+    dni_free_aligned(store->data);
+    dni_free_aligned(store->diff);
     dni_free(heap, store);
 }
 

@@ -60,9 +60,9 @@ void dni_base_free(dni_base *base)
     if (!base->heap)
         return;
     for (size_t t = 0; base->apart && t < base->count; t++)
-        dni_free_aligned(base->heap, base->apart[t]);
-    dni_free_aligned(base->heap, base->arena[0]);
-    dni_free_aligned(base->heap, base->arena[1]);
+        dni_free_aligned(base->apart[t]);
+    dni_free_aligned(base->arena[0]);
+    dni_free_aligned(base->arena[1]);
     dni_free(base->heap, base->names);
     dni_free(base->heap, base->apart);
     dni_free(base->heap, base->shown);
@@ -114,6 +114,12 @@ void *dni_base_memory(const dni_base *base, const dni_program *p, dni_tensor roo
         return base->names ? base->names + NAME * (size_t)root : NULL;
     char *arena = base->arena[p->tensors[root].role == DNI_DIFF];
     return arena ? arena + base->offset[root] : NULL;
+}
+
+void *dni_base_block(const dni_base *base, const dni_program *p, dni_tensor root)
+{
+    return base->apart[root] ? base->apart[root]
+                             : base->arena[p->tensors[root].role == DNI_DIFF];
 }
 
 static dn_status make_apart(dni_base *base, const dni_program *p, dni_tensor root)

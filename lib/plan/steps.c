@@ -213,9 +213,9 @@ void dni_steps_free(dni_steps *s)
             s->choices[i].ops->op_destroy(s->choices[i].op);
     drop_fresh_ops(s);
     for (int i = 0; i < DNI_SECTIONS; i++)
-        dni_free_aligned(heap, s->arena[i]);
-    dni_free_aligned(heap, s->scratch);
-    dni_free_aligned(heap, s->keep);
+        dni_free_aligned(s->arena[i]);
+    dni_free_aligned(s->scratch);
+    dni_free_aligned(s->keep);
     dni_free(heap, s->steps);
     dni_free(heap, s->choices);
     dni_free(heap, s->keep_at);

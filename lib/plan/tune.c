@@ -122,11 +122,11 @@ static dn_status borrow(trial *t, const dn_op_desc *d, const dn_op_info *info)
 static void give_back(trial *t)
 {
     for (int32_t i = 0; i < DN_MAX_OPERANDS; i++) {
-        dni_free_aligned(t->heap, t->in[i]);
-        dni_free_aligned(t->heap, t->out[i]);
+        dni_free_aligned(t->in[i]);
+        dni_free_aligned(t->out[i]);
     }
-    dni_free_aligned(t->heap, t->scratch);
-    dni_free_aligned(t->heap, t->keep);
+    dni_free_aligned(t->scratch);
+    dni_free_aligned(t->keep);
 }
 
 /* One thread's time is its own, whatever else the machine does; of several only the wall's. */

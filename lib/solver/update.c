@@ -323,8 +323,8 @@ void dni_update_free(dni_update *u)
     dni_program_free(&u->program);
     for (size_t i = 0; i < u->num_weights; i++)
         for (int k = 0; k < 2; k++) {
-            dni_free_aligned(heap, u->weights[i].history[k]);
-            dni_free_aligned(heap, u->weights[i].aside[k]);
+            dni_free_aligned(u->weights[i].history[k]);
+            dni_free_aligned(u->weights[i].aside[k]);
         }
     dni_free(heap, u->losses.tops);
     dni_free(heap, u->losses.ring);

@@ -23,7 +23,7 @@ static void *host_alloc(void *user, size_t bytes)
 
 static void host_free(void *user, void *ptr)
 {
-    dni_free_aligned(&dni_default_heap, ptr);
+    dni_free_aligned(ptr);
 }
 
 static void host_for(void *user, int64_t tasks, void (*body)(void *, int64_t, int32_t),

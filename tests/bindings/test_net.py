@@ -154,6 +154,28 @@ class Views(InFolder):
         part[...] = 4
         self.assertEqual(part.tolist(), [4, 4, 4])
 
+    def test_reshape_leaves_them_their_memory(self):
+        net, other = Net('net.prototxt', TRAIN), Net('net.prototxt', TRAIN)
+        net.forward()
+        net.backward()
+        blobs = [*net.blobs.values(), *net.params['ip']]
+        views = [getattr(blob, what) for blob in blobs for what in ('data', 'diff')]
+        for view in views:
+            view[...] = 3
+        net.share_with(other)
+        for n in (400, 3, 5000):
+            net.blobs['data'].reshape(n, 3)
+            net.reshape()
+            net.blobs['data'].data[...] = 7
+            net.forward()
+            net.backward()
+        for view in views:
+            self.assertTrue((view == 3).all())
+            view[...] = 4
+        self.assertTrue((net.blobs['data'].data == 7).all())
+        net.close()
+        self.assertTrue(all((view == 4).all() for view in views))
+
     def test_dlpack(self):
         if not hasattr(np, 'from_dlpack'):
             self.skipTest('this numpy has no from_dlpack')

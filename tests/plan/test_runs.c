@@ -531,6 +531,84 @@ static void check_statistics(dn_context *fused, dn_context *plain)
     }
 }
 
+/* Frees nothing unseen: what is in there is gone at once. */
+static void *spoil(void *user, void *ptr, size_t old_size, size_t new_size)
+{
+    if (ptr && new_size < old_size)
+        memset((char *)ptr + new_size, 0x55, old_size - new_size);
+    *(size_t *)user += new_size - (ptr ? old_size : 0);
+    if (new_size)
+        return realloc(ptr, new_size);
+    free(ptr);
+    return NULL;
+}
+
+typedef struct held {
+    float *at;
+    int64_t count;
+    void *hold;
+} held;
+
+static held hold_one(dn_blob *blob, bool diff)
+{
+    held h = {.at = diff ? dn_blob_mutable_diff(blob) : dn_blob_mutable_data(blob),
+              .count = dn_blob_count(blob)};
+    h.hold = dn_blob_hold(blob, h.at);
+    CHECK(h.at && h.hold && h.hold <= (void *)h.at);
+    for (int64_t i = 0; i < h.count; i++)
+        h.at[i] = 3;
+    return h;
+}
+
+/* What the host holds outlives reshapes, shared weights, the net and its context, and is given
+ * back in the end. */
+static void check_held(int32_t plan, int32_t memory)
+{
+    SECTION("held memory");
+    enum { MOST = 64 };
+    size_t bytes = 0, n = 0;
+    const dn_context_options o = {.struct_size = sizeof o,
+                                  .alloc = spoil,
+                                  .alloc_user = &bytes,
+                                  .num_threads = 1,
+                                  .plan = plan};
+    dn_context *context;
+    held all[MOST];
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    dn_net *net = net_of(context, RESIDUAL, DN_PHASE_TRAIN, memory);
+    dn_net *other = net_of(context, RESIDUAL, DN_PHASE_TRAIN, memory);
+    for (int32_t i = 0; i < dn_net_num_blobs(net) && n + 2 < MOST; i++)
+        for (int diff = 0; diff < 2; diff++) {
+            dn_blob *blob = dn_net_blob_at(net, i);
+            if (diff ? dn_blob_diff(blob) : dn_blob_data(blob)) /* else it is compact */
+                all[n++] = hold_one(blob, diff);
+        }
+    CHECK(n > 2);
+    dn_blob *w = dn_net_layer_param(net, 2, 0), *x = dn_net_input(net, 0);
+    for (int diff = 0; w && diff < 2; diff++)
+        all[n++] = hold_one(w, diff);
+    CHECK(!dn_blob_hold(x, all) && !dn_blob_hold(x, NULL) && !dn_blob_hold(NULL, all[0].at));
+    CHECK_STATUS(dn_net_share_weights(net, other), DN_OK);
+    const int64_t dims[] = {3, 3, 6, 5}, labels = 3;
+    CHECK_STATUS(dn_blob_reshape(x, dims, 4), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(dn_net_input(net, 1), &labels, 1), DN_OK);
+    step(net, true);
+    dn_net_free(net);
+    dn_net_free(other);
+    dn_context_free(context);
+    CHECK(bytes > 0);
+    for (size_t i = 0; i < n; i++) {
+        for (int64_t k = 0; k < all[i].count; k++)
+            if (all[i].at[k] != 3) {
+                CHECK_INT(k, all[i].count);
+                break;
+            }
+        dn_blob_end_hold(all[i].hold);
+    }
+    dn_blob_end_hold(NULL);
+    CHECK_INT((int64_t)bytes, 0);
+}
+
 int main(void)
 {
     static const char *const nets[] = {RESIDUAL, ON_INPUT,    LATE_SCALE, LATE_BIAS,
@@ -553,6 +631,8 @@ int main(void)
         check_cleared(context, plain);
         check_sharing(context, plain);
         check_survivors(context);
+        check_held(plan, DN_MEMORY_READABLE);
+        check_held(plan, DN_MEMORY_COMPACT);
         dn_context_free(context);
     }
     SECTION("constant weights");

@@ -271,8 +271,8 @@ static void use_heap(const dni_heap *heap)
         CHECK(bytes != NULL);
     }
     dni_free(heap, bytes), dni_free(heap, none), dni_free(heap, copy), dni_free(heap, part);
-    dni_free(heap, text), dni_free_aligned(heap, arena), dni_free_aligned(heap, empty);
-    dni_free(heap, NULL), dni_free_aligned(heap, NULL);
+    dni_free(heap, text), dni_free_aligned(arena), dni_free_aligned(empty);
+    dni_free(heap, NULL), dni_free_aligned(NULL);
 }
 
 static void test_heap(void)

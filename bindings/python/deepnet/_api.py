@@ -183,6 +183,8 @@ FUNCTIONS = {
     'dn_blob_diff_f64': (address, (blob,)),
     'dn_blob_mutable_diff_f64': (address, (blob,)),
     'dn_blob_end_write': (None, (blob, c_void_p)),
+    'dn_blob_hold': (address, (blob, c_void_p)),
+    'dn_blob_end_hold': (None, (c_void_p,)),
     'dn_blob_write': (status, (blob, floats, c_int64)),
     'dn_blob_read': (status, (blob, floats, c_int64)),
     'dn_blob_reshape': (status, (blob, dims, c_int32)),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A named array of a net. Its numpy arrays are views of the library's memory, fetched anew on
-each access because a reshape moves them; a view keeps the whole net alive."""
+each access because a reshape moves them; a view keeps the whole net alive, and the memory that
+it shows when the net has left that."""
 import ctypes
 import operator
 
@@ -15,29 +16,25 @@ _TYPES = {_api.F32: '<f4', _api.F64: '<f8'}
 
 
 class _Memory:
-    """What numpy needs to make a view, and what the view needs to stay valid."""
+    """What numpy needs to make a view, and what the view needs to stay valid: the net, and of
+    its memory what the net may leave, as in a reshape. The library is told when the last view
+    is gone; writes: those of values could write."""
 
-    __slots__ = ('__array_interface__', '_owner')
+    __slots__ = ('__array_interface__', '_owner', '_handle', '_hold', '_writes')
 
-    def __init__(self, address, shape, typestr, owner):
+    def __init__(self, address, shape, typestr, owner, handle, writes):
         self.__array_interface__ = {'version': 3, 'data': (address, False), 'shape': shape,
                                     'typestr': typestr}
         self._owner = owner
-
-
-class _WritableMemory(_Memory):
-    """The same, which tells the library when the last view that could write is gone."""
-
-    __slots__ = ('_handle',)
-
-    def __init__(self, address, shape, typestr, owner, handle):
-        super().__init__(address, shape, typestr, owner)
         self._handle = handle
+        self._writes = writes
+        self._hold = lib().blob_hold(handle, address)
 
     def __del__(self):
         try:
-            if self._owner.handle:  # a cycle may have taken the net down before
+            if self._writes and self._owner.handle:  # a cycle may have freed the net before
                 lib().blob_end_write(self._handle, self.__array_interface__['data'][0])
+            lib().blob_end_hold(self._hold)
         except Exception:  # the interpreter is going down
             pass
 
@@ -114,7 +111,7 @@ class Blob:
     height = property(lambda self: self._legacy(2), doc='The length of axis 2; 1 if absent.')
     width = property(lambda self: self._legacy(3), doc='The length of axis 3; 1 if absent.')
 
-    def _view(self, single, double, memory=_Memory, *more):
+    def _view(self, single, double, writes):
         kind = lib().blob_dtype(self._handle)
         address = (double if kind == _api.F64 else single)(self._handle)
         if not address:
@@ -122,20 +119,21 @@ class Blob:
             if reason is None and self.count == 0:
                 return np.empty(self.shape, _TYPES[kind])
             raise UnsupportedError(reason or "blob '%s' has no such memory" % self.name)
-        return np.asarray(memory(address, self.shape, _TYPES[kind], self._owner, *more))
+        return np.asarray(_Memory(address, self.shape, _TYPES[kind], self._owner, self._handle,
+                                  writes))
 
     @property
     def data(self):
-        """The values as a writable view, up to date: `blob.data[...] = x`. Valid until the net
-        is reshaped; copy what must outlive the next forward."""
-        return self._view(lib().blob_mutable_data, lib().blob_mutable_data_f64,
-                          _WritableMemory, self._handle)
+        """The values as a writable view, up to date: `blob.data[...] = x`. After a reshape it
+        keeps what it had, and the net no longer looks there: ask for another; copy what must
+        outlive the next forward."""
+        return self._view(lib().blob_mutable_data, lib().blob_mutable_data_f64, True)
 
     @property
     def diff(self):
         """The gradient of the loss with respect to the values, likewise a writable view; zeros
         until a backward pass wrote it."""
-        return self._view(lib().blob_mutable_diff, lib().blob_mutable_diff_f64)
+        return self._view(lib().blob_mutable_diff, lib().blob_mutable_diff_f64, False)
 
     def reshape(self, *dims):
         """Gives an input blob another shape: blob.reshape(1, 3, 224, 224). What follows takes

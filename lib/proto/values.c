@@ -256,6 +256,18 @@ static size_t put_character(uint32_t point, char *out)
     return more + 1;
 }
 
+/* Up to `most` digits of a base; returns how many. */
+static size_t digits(const char *p, const char *end, size_t most, uint32_t base,
+                     uint32_t *value)
+{
+    size_t n = 0;
+    uint32_t digit;
+    *value = 0;
+    for (; n < most && p + n < end && (digit = (uint32_t)hex_digit(p[n])) < base; n++)
+        *value = *value * base + digit;
+    return n;
+}
+
 /* One escape after its backslash, of `bytes` bytes, up to 4; returns how many were read, 0 if
  * there is no such escape. */
 static size_t unescape(const char *p, const char *end, char *out, size_t *bytes)
@@ -268,14 +280,21 @@ static size_t unescape(const char *p, const char *end, char *out, size_t *bytes)
         return 1;
     }
     size_t most = kind == 'u' ? 4 : kind == 'U' ? 8 : (kind | 0x20) == 'x' ? 2 : 0;
-    uint32_t value = 0, digit, base = most ? 16 : 8;
-    size_t first = most > 0, n = first, stop = most ? 1 + most : 3;
-    for (; n < stop && p + n < end && (digit = (uint32_t)hex_digit(p[n])) < base; n++)
-        value = value * base + digit;
+    size_t first = most > 0, stop = most ? most : 3;
+    uint32_t value, low, base = most ? 16 : 8;
+    size_t n = digits(p + first, end, stop, base, &value);
     *out = (char)value;
-    if (most > 2)
-        *bytes = n == stop ? put_character(value, out) : 0;
-    return n > first && *bytes ? n : 0;
+    if (most > 2) {
+        bool whole = n == stop;
+        const char *next = p + first + n; /* of a pair of UTF-16 */
+        if (whole && value >> 10 == 0xD800 >> 10 && end - next > 2 && !memcmp(next, "\\u", 2) &&
+            digits(next + 2, end, 4, 16, &low) == 4 && low >> 10 == 0xDC00 >> 10) {
+            value = 0x10000 + ((value & 0x3FF) << 10 | (low & 0x3FF));
+            n += 6;
+        }
+        *bytes = whole ? put_character(value, out) : 0;
+    }
+    return n && *bytes ? first + n : 0;
 }
 
 static dn_status append_string(dni_reader *r, dni_text *text)

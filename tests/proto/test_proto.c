@@ -84,6 +84,10 @@ static void test_characters(void)
         CHECK_TEXT(net->name, "A\xdf\xbf"
                               "b\xe2\x82\xac\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf");
     dni_message_free(heap, net);
+    CHECK_STATUS(parse_net("name: '\\ud83d\\ude00\\uD800\\uDC00\\udbff\\udfff'", &net), DN_OK);
+    if (net) /* pairs of UTF-16 are one */
+        CHECK_TEXT(net->name, "\xf0\x9f\x98\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
+    dni_message_free(heap, net);
 }
 
 static void test_forms(void)
@@ -197,7 +201,10 @@ static void test_errors(void)
         {"name: 'a\\q'", "unknown escape \\q"},
         {"name: '\\u00e'", "unknown escape \\u"},
         {"name: '\\U0011ffff'", "unknown escape \\U"},
-        {"name: '\\ud83d\\ude00'", "unknown escape \\u"},
+        {"name: '\\ud83d'", "unknown escape \\u"},
+        {"name: '\\ude00\\ud83d'", "unknown escape \\u"},
+        {"name: '\\ud83d\\u0041'", "unknown escape \\u"},
+        {"name: '\\ud83d\\ude0'", "unknown escape \\u"},
         {"name: '\\0'", "a zero byte in a string"},
         {"name: '\\u0000'", "a zero byte in a string"},
         {"name 'x'", "t.prototxt:1:6: expected ':' after 'name'"},

@@ -10,6 +10,12 @@
 
 enum { LANES = 2, MOST_NODES = 4096 };
 
+/* 1: the module that is built for comparison, in which recordings keep one stream
+ * (tests/gpu/streams.py). */
+#ifndef CUDA_STREAMS
+#define CUDA_STREAMS 2
+#endif
+
 /* What has to wait for the other lane starts that much later. What takes longer than that fills
  * the device by itself. A part in MARGIN must be won, since costs are guesses. */
 #define CROSS_NS  1000.0
@@ -295,7 +301,8 @@ static dn_status make_plan(plan *p)
         alone += p->nodes[i].cost;
     find_waits(p);
     p->lanes = LANES;
-    if (share_out(p) > alone * (1 - 1.0 / MARGIN) || !cuda_side_open(p->backend))
+    if (share_out(p) > alone * (1 - 1.0 / MARGIN) || CUDA_STREAMS < 2 ||
+        !cuda_side_open(p->backend))
         keep_order(p);
     else
         find_crossings(p);

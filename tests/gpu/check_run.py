@@ -64,7 +64,7 @@ class Compare(unittest.TestCase):
 class Run(unittest.TestCase):
     def test_all_parts(self):
         code, report = run('device', 'ops', 'kernels', 'lenet', 'train2', 'solvers', 'train',
-                           'coverage', 'infer1', 'devices', 'memcheck')
+                           'coverage', 'streams', 'infer1', 'devices', 'memcheck')
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'^# deepnet on a GPU, \d{4}-\d\d-\d\dT\d\d:\d\dZ, ')
         self.assertIn('run.sh', report.splitlines()[2])
@@ -73,12 +73,15 @@ class Run(unittest.TestCase):
         for part in ('device', 'backends', 'who does which op',
                      'kernel checker, one case in ten', 'LeNet, host and device',
                      'recorded solvers', 'training beside PyTorch: lenet', 'what kernels cover',
+                     'two streams beside one',
                      'inference of one beside PyTorch: lenet', 'two devices',
                      'compute-sanitizer memcheck'):
             self.assertIn('## %s\n' % part, report)
         self.assertIn('cuda: Fake 100', report)
         self.assertIn('ok the same bits again', report)
         self.assertRegex(report, r'on the device, from memory: \d+, from the LMDB: \d+')
+        self.assertRegex(report, r'ok lenet, training of 2: \d+ a second in two streams, ')
+        self.assertRegex(report, r'ok lenet, inference of 1: \d+ a second in two streams, ')
         self.assertRegex(report, r'deepnet bf16 +\d')
         self.assertRegex(report, r'CONV +cuda:cudnn +\d')
         self.assertIn('   deepnet f32: ', report)

@@ -22,6 +22,8 @@ for file in lib/libdeepnet.so lib/libdeepnet.so.0 tests/kernels/check_kernels \
     strip -o "$to/$file" "$(readlink -f "$file")"
 done
 strip -o "$to/kernels/cuda/deepnet-cuda.so" "$module"
+other=$(dirname "$module")/one-stream.so # for comparison
+[ -f "$other" ] && strip -o "$to/kernels/cuda/one-stream.so" "$other"
 # Not those of the compiler and the C library: whatever else runs there needs its own.
 ldd lib/libdeepnet.so tests/kernels/check_kernels tests/device/test_parallel |
     awk '$3 ~ /^\// { print $3 }' | sort -u |

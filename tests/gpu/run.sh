@@ -19,6 +19,7 @@
 #             f32, TF32, bf16, memory          compile   the nets with torch.compile
 #   ops       who does which op of some nets
 #   coverage  what of a step kernels cover
+#   streams   what recordings in two streams gain
 #   layers, solvers  recorded ones
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would
@@ -40,7 +41,7 @@ build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
 named=${1:-} out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
-first='device kernels lenet train2 ops coverage layers solvers'
+first='device kernels lenet train2 ops coverage streams layers solvers'
 then='train infer1 infer every devices'
 parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
@@ -250,6 +251,7 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     infer) nets 99 60 240 "inference beside PyTorch" infer --quick ;;
     compile) nets 99 300 900 "beside PyTorch, compiled" train,infer,infer1 --full ;;
     coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
+    streams) part 60 "two streams beside one" "$python" "$here/streams.py" "$module,cpu,ref" ;;
     devices)
         if [ "$(nvidia-smi -L 2>/dev/null | wc -l)" -gt 1 ]; then
             part 60 "two devices" "$build/tests/device/test_parallel" \

@@ -113,7 +113,7 @@ static void check_short_table(void)
 static void check_copies(void)
 {
     SECTION("copies");
-    enum { STEPS = 10, BATCH = 16 };
+    enum { STEPS = 10, BATCH = 8 };
     fake = (fake_control){0};
     dn_context *context = make_context(&fake_backend);
     dn_solver *solver = make_digit_solver(context);
@@ -314,12 +314,16 @@ static void check_reshaped(void)
     "  num_output: 256 weight_filler { type: 'xavier' } } } "                                  \
     "layer { name: 'b' type: 'ReLU' bottom: 'a' top: 'b' } "
 
-static dn_net *make_net(dn_context *context)
+static dn_net *make_net_of(dn_context *context, const char *text)
 {
     dn_net *net = NULL;
-    CHECK_STATUS(dn_net_create_from_text(&net, context, BATCH_NET, strlen(BATCH_NET), NULL),
-                 DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
     return net;
+}
+
+static dn_net *make_net(dn_context *context)
+{
+    return make_net_of(context, BATCH_NET);
 }
 
 /* What the host writes is seen by the device, and the other way round. */
@@ -462,9 +466,15 @@ static void check_out_of_memory(void)
     CHECK_INT(fake.allocated, 0);
 }
 
+/* Much memory and little work, of which the plans for large batches would be most. */
+#define GROWING                                                                                \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 256 } } } "    \
+    "layer { name: 'a' type: 'Power' bottom: 'x' top: 'a' power_param { scale: 2 } } "         \
+    "layer { name: 'b' type: 'ReLU' bottom: 'a' top: 'b' } "
+
 static dn_status run_batch(dn_net *net, int64_t batch)
 {
-    CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "x"), (int64_t[]){batch, 64}, 2), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "x"), (int64_t[]){batch, 256}, 2), DN_OK);
     return dn_net_forward(net, NULL);
 }
 
@@ -475,7 +485,7 @@ static void check_reuse(void)
     SECTION("device memory from plan to plan");
     fake = (fake_control){0};
     dn_context *context = make_context(&fake_backend);
-    dn_net *net = make_net(context);
+    dn_net *net = make_net_of(context, GROWING);
     CHECK_STATUS(run_batch(net, 4096), DN_OK);
     CHECK_STATUS(run_batch(net, 3000), DN_OK);
     int64_t allocations = fake.allocations;
@@ -512,7 +522,7 @@ static void check_memory_limit(void)
                                   .backend = &fake_backend,
                                   .device_memory_limit = LIMIT};
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
-    dn_net *net = make_net(context);
+    dn_net *net = make_net_of(context, GROWING);
     CHECK_STATUS(run_batch(net, 2048), DN_OK);
     CHECK_STATUS(run_batch(net, 8192), DN_E_LIMIT);
     CHECK(dn_last_error() && strstr(dn_last_error(), "device_memory_limit is 16777216"));
@@ -695,9 +705,9 @@ static void look_there(dn_net *net, const char *name, float expected)
 static void check_host_memory(void)
 {
     SECTION("host memory");
-    enum { WIDTH = 1 << 20 };
+    enum { WIDTH = 1 << 18 };
     const char *text =
-        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1048576 } } "
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 262144 } } "
         "} " WIDE("a", "x") WIDE("b", "a") WIDE("c", "b") "layer { name: 's' type: 'Reduction' "
                                                           "bottom: 'c' top: 's' }";
     fake = (fake_control){0};
@@ -750,9 +760,9 @@ static void check_host_memory(void)
 static void check_shown_there(void)
 {
     SECTION("shown on the device");
-    enum { SIZE = 8 * 256 * 256 };
+    enum { SIZE = 8 * 128 * 128 };
     const char *text = "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 "
-                       "dim: 4 dim: 256 dim: 256 } } } " FLAT("a", "x") FLAT("b", "a");
+                       "dim: 4 dim: 128 dim: 128 } } } " FLAT("a", "x") FLAT("b", "a");
     fake = (fake_control){0};
     dn_context *context = NULL;
     dn_net *net = NULL;

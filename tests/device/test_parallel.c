@@ -14,7 +14,7 @@
     "  num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'xavier' } } } "           \
     "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "                                   \
     "layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'i' inner_product_param { "       \
-    "  num_output: 240 weight_filler { type: 'xavier' } } } "                                  \
+    "  num_output: 24 weight_filler { type: 'xavier' } } } "                                  \
     "layer { name: 's' type: 'ReLU' bottom: 'i' top: 'i' } "                                   \
     "%s"                                                                                       \
     "layer { name: 'j' type: 'InnerProduct' bottom: 'i' top: 'j' inner_product_param { "       \

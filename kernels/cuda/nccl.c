@@ -68,6 +68,28 @@ static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t res
                               n->ncclGetErrorString(result), *why ? ": " : "", why);
 }
 
+/* From any thread, which may have a device of its own current: NCCL does not keep that. */
+static void leave_others(dn_backend *backend, comm *c)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    cuda_visit visit;
+    bool locked = false;
+    if (atomic_exchange(&c->aborted, true))
+        return;
+    for (int i = 0; i < PATIENCE_MS && !locked; i++) {
+        locked = pthread_mutex_trylock(&c->lock) == 0;
+        if (!locked)
+            nanosleep(&moment, NULL);
+    }
+    bool entered = cuda_enter(backend, &visit) == DN_OK;
+    if (c->comm)
+        c->lib.ncclCommAbort(c->comm);
+    if (entered)
+        cuda_leave(&visit);
+    if (locked)
+        pthread_mutex_unlock(&c->lock);
+}
+
 void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
 {
     comm *c = made;
@@ -75,19 +97,7 @@ void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
     if (!c)
         return;
     if (abort) {
-        const struct timespec moment = {.tv_nsec = 1000000};
-        bool locked = false;
-        if (atomic_exchange(&c->aborted, true))
-            return;
-        for (int i = 0; i < PATIENCE_MS && !locked; i++) {
-            locked = pthread_mutex_trylock(&c->lock) == 0;
-            if (!locked)
-                nanosleep(&moment, NULL);
-        }
-        if (c->comm)
-            c->lib.ncclCommAbort(c->comm);
-        if (locked)
-            pthread_mutex_unlock(&c->lock);
+        leave_others(backend, c);
         return;
     }
     bool entered = cuda_enter(backend, &visit) == DN_OK; /* no: the driver is gone */

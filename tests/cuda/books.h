@@ -18,6 +18,7 @@ static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long (*queued_in)(void *);
 static void (**nccl_tells)(int, void *);
+static void (**nccl_meddles)(void);
 static int *nccl_slow;
 static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
     *blas_types;
@@ -109,6 +110,7 @@ CHECK_UNUSED void open_books(int argc, char **argv)
     nccl_loses = find(nccl, "fake_nccl_loses");
     nccl_aborted = find(nccl, "fake_nccl_aborted");
     nccl_half = find(nccl, "fake_nccl_half");
+    nccl_meddles = find(nccl, "fake_nccl_meddles");
     nccl_slow = find(nccl, "fake_nccl_slow");
     nccl_tells = find(nccl, "fake_nccl_tells");
     make_digits(images, labels);

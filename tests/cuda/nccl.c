@@ -35,6 +35,9 @@ __attribute__((visibility("default"))) long fake_nccl_aborted;
 __attribute__((visibility("default"))) long fake_nccl_half;
 __attribute__((visibility("default"))) int fake_nccl_slow;
 
+/* Set by a test: what an abort does to the caller's current device. */
+__attribute__((visibility("default"))) void (*fake_nccl_meddles)(void);
+
 /* Set by a test: told of each mean that a rank asks for. */
 __attribute__((visibility("default"))) void (*fake_nccl_tells)(int rank, void *stream);
 
@@ -173,6 +176,8 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
     __atomic_fetch_add(&fake_nccl_aborted, 1, __ATOMIC_RELAXED);
+    if (fake_nccl_meddles)
+        fake_nccl_meddles();
     return leave(comm, true);
 }
 

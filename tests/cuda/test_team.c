@@ -118,6 +118,38 @@ static void check_healthy_team(void)
     free_team(context, solver, NULL);
 }
 
+static char mine, other; /* contexts of the host's */
+
+static void meddle(void)
+{
+    current(&other);
+}
+
+/* Who stops, and so lets go of all ranks, has its own current device afterwards. */
+static void check_stopped_team(void)
+{
+    SECTION("a team is stopped");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    make_team(context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    void *before = current(NULL);
+    long aborted = *nccl_aborted;
+    current(&mine);
+    *nccl_meddles = meddle;
+    dn_solver_cancel(solver[0]);
+    CHECK_STATUS(dn_parallel_step(parallel, 1), DN_E_CANCELLED);
+    *nccl_meddles = NULL;
+    CHECK(current(NULL) == &mine);
+    CHECK_INT(*nccl_aborted - aborted, 2);
+    if (before)
+        current(before);
+    free_team(context, solver, parallel);
+}
+
 #define PRODUCT(name, from, outputs)                                                           \
     "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
     "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
@@ -211,6 +243,7 @@ int main(int argc, char **argv)
     check_refused_team();
     check_lost_team();
     check_healthy_team();
+    check_stopped_team();
     check_overlap();
     check_memory_beside();
     CHECK_INT(*dnn_hasty + *blas_unordered, 0);

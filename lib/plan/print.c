@@ -50,11 +50,10 @@ static void print_recordings(const dni_plan *plan, size_t base,
             i = end;
         } else {
             if (end == i)
-                dni_text_printf(text, "%s: step %zu, '%s', runs on the host: %s\n",
-                                section_names[op->section], base + i,
-                                layer_name(user, op->layer),
-                                op->kind == DN_OP_HOST_CALL ? "a layer of its own"
-                                                            : dni_plan_declined(plan, i));
+                dni_text_printf(
+                    text, "%s: step %zu, '%s', runs on the host: %s\n",
+                    section_names[op->section], base + i, layer_name(user, op->layer),
+                    op->kind == DN_OP_HOST_CALL ? "a host call" : dni_plan_declined(plan, i));
             else
                 dni_text_printf(text, "%s: step %zu runs by itself\n",
                                 section_names[op->section], base + i);

@@ -307,6 +307,14 @@ static const struct {
      2},
 };
 
+static void check_plan_says(dn_net *net)
+{
+    char *plan = NULL;
+    CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_PLAN, &plan), DN_OK);
+    CHECK_AT(plan && strstr(plan, ", 'y', runs on the host: a host call\n"), "%s", plan);
+    dn_net_text_free(net, plan);
+}
+
 /* Steps wait for what they computed once: what is made of it is on the host then, and stays
  * there. The boxes of DetectionOutput are a copy beside that of their number. */
 static void check_hosts(void)
@@ -325,6 +333,7 @@ static void check_hosts(void)
             CHECK_AT(run == 0 || fake->waits - waits == on_host[i].waits, "%s, run %d: %ld",
                      on_host[i].type, run, fake->waits - waits);
         }
+        check_plan_says(net);
         dn_net_free(net);
         dn_context_free(context);
         CHECK_INT(live(), 0);

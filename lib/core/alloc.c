@@ -14,6 +14,12 @@
 #define ALIGN     ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
 
+#ifdef MADV_HUGEPAGE
+enum { ADVICE_HUGE = MADV_HUGEPAGE, ADVICE_SMALL = MADV_NOHUGEPAGE };
+#else
+enum { ADVICE_HUGE = -1, ADVICE_SMALL = -1 };
+#endif
+
 static void *default_fn(void *user, void *ptr, size_t old_size, size_t new_size)
 {
     (void)user, (void)old_size;
@@ -92,19 +98,14 @@ typedef struct aligned_header {
     atomic_size_t holders;
 } aligned_header;
 
-/* Arenas are walked end to end in every step: huge pages spare the misses of address
- * translation and most page faults. Only within what the C library gave us; the host's memory
- * is the host's to advise, and so is the system's answer to keep or ignore. */
-static void advise_huge(const dni_heap *heap, void *block, size_t size)
+/* Only within what the C library gave us; the host's memory is the host's to advise, and so is
+ * the system's answer to keep or ignore. */
+static void advise(const dni_heap *heap, void *block, size_t size, int advice)
 {
-#ifdef MADV_HUGEPAGE
     uintptr_t first = ((uintptr_t)block + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
     uintptr_t end = ((uintptr_t)block + size) & ~(HUGE_PAGE - 1);
-    if (heap->fn == default_fn && end > first)
-        (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
-#else
-    (void)heap, (void)block, (void)size;
-#endif
+    if (advice >= 0 && heap->fn == default_fn && end > first)
+        (void)madvise((void *)first, end - first, advice);
 }
 
 void *dni_alloc_aligned(const dni_heap *heap, size_t bytes)
@@ -115,7 +116,9 @@ void *dni_alloc_aligned(const dni_heap *heap, size_t bytes)
     char *block = heap->fn(heap->user, NULL, 0, total);
     if (!block)
         return refuse(bytes, 1);
-    advise_huge(heap, block, total);
+    /* Arenas are walked end to end in every step: huge pages spare the misses of address
+     * translation and most page faults. */
+    advise(heap, block, total, ADVICE_HUGE);
     uintptr_t first = (uintptr_t)block + sizeof(aligned_header);
     char *ptr = block + sizeof(aligned_header) + (ALIGN - first % ALIGN) % ALIGN;
     aligned_header *h = (aligned_header *)ptr - 1;
@@ -134,6 +137,15 @@ void dni_free_aligned(void *ptr)
     aligned_header *h = (aligned_header *)ptr - 1;
     if (ptr && atomic_fetch_sub(&h->holders, 1) == 1)
         h->heap.fn(h->heap.user, h->block, h->total, 0);
+}
+
+/* A huge page around every byte that is touched would be all of it. */
+void *dni_alloc_sparse(const dni_heap *heap, size_t bytes)
+{
+    void *block = dni_realloc(heap, NULL, bytes, 1);
+    if (block)
+        advise(heap, block, bytes, ADVICE_SMALL);
+    return block;
 }
 
 char *dni_strndup(const dni_heap *heap, const char *text, size_t length)

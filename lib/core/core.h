@@ -61,6 +61,8 @@ extern const dni_heap dni_default_heap; /* realloc and free of the C library */
  * product overflows or the host has none. count or size 0 gives a valid unique pointer. */
 void *dni_alloc(const dni_heap *heap, size_t count, size_t size);
 /* The same, not zeroed, at a multiple of 64 bytes: arenas and scratch. */
+/* Bytes that are not zero, of which most will never be touched. */
+void *dni_alloc_sparse(const dni_heap *heap, size_t bytes);
 void *dni_alloc_aligned(const dni_heap *heap, size_t bytes);
 void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size);
 void dni_free(const dni_heap *heap, void *ptr); /* of dni_alloc and dni_realloc; NULL is fine */
@@ -154,7 +156,49 @@ dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size
  * to, is refused, not waited for. */
 dn_status dni_file_read_regular(const dni_heap *heap, const char *path, size_t limit,
                                 char **out, size_t *size);
-/* Writes beside, syncs, renames: after a failure the old file is still the old file. */
+/* ---- view.c ------------------------------------------------------------------------------ */
+
+/* A file of which only what is looked at is read. A function of a view that is NULL finds all
+ * in memory, as of one that was read whole. */
+typedef struct dni_view {
+    const dni_heap *heap;
+    const char *path;
+    int fd;
+    uint8_t *data; /* room for all of the file; its first 4096 bytes are there */
+    size_t size;
+    uint8_t *have;    /* per block of 4096 bytes: it is there; NULL: all are */
+    dn_status status; /* of the first failure */
+} dni_view;
+
+/* path must outlive it. dni_view_close also after a failure. */
+dn_status dni_view_open(dni_view *view, const dni_heap *heap, const char *path);
+/* Makes bytes of the data be there. False, as of the next two, if they cannot be read. */
+bool dni_view_need(dni_view *view, const void *at, size_t size);
+/* Copies bytes of the data, there or not, elsewhere. */
+bool dni_view_copy(dni_view *view, void *to, const void *at, size_t size);
+/* Can all of the file be read? */
+bool dni_view_check(dni_view *view);
+void dni_view_close(dni_view *view);
+
+/* ---- file.c: writing --------------------------------------------------------------------- */
+
+/* A file that is being written: beside its place, then synced and renamed onto it, so that after
+ * a failure the old file is still the old file. */
+typedef struct dni_draft {
+    const dni_heap *heap;
+    const char *path;
+    char *target, *temporary; /* NULL: a device or a pipe, written where it is */
+    int fd, error;
+    size_t held;
+    char buffer[4096];
+} dni_draft;
+
+/* path must outlive it. The first failure sticks and is the end's. */
+void dni_draft_begin(dni_draft *draft, const dni_heap *heap, const char *path);
+void dni_draft_write(dni_draft *draft, const void *data, size_t size);
+/* st: the writer's own failure, which is returned, and nothing kept. */
+dn_status dni_draft_end(dni_draft *draft, dn_status st);
+/* The same of all bytes at once. */
 dn_status dni_file_write(const dni_heap *heap, const char *path, const void *data, size_t size);
 bool dni_file_exists(const char *path);
 /* What a relative path inside a file means: the working directory, as in Caffe; where nothing

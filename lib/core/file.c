@@ -20,7 +20,7 @@
 static dn_status fail_errno(int error, const char *verb, const char *path)
 {
     char text[128];
-    return dni_fail(DN_E_IO, "cannot %s '%s': %s", verb, path,
+    return dni_fail(error == ENOMEM ? DN_E_NOMEM : DN_E_IO, "cannot %s '%s': %s", verb, path,
                     dni_errno_text(error, text, sizeof(text)));
 }
 
@@ -114,18 +114,6 @@ static int write_all(int fd, const char *data, size_t size)
     return 0;
 }
 
-/* Devices and pipes cannot be replaced, only written. */
-static int write_in_place(const char *path, const void *data, size_t size)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno;
-    int error = write_all(fd, data, size);
-    if (close(fd) && !error)
-        error = errno;
-    return error;
-}
-
 /* A new file beside `target`, its name in `temporary`; the descriptor, or -1. Made by open, not
  * mkstemp, so that it gets the permissions any new file would. */
 static int open_beside(const char *target, char *temporary, size_t size)
@@ -155,60 +143,98 @@ static void sync_folder(const dni_heap *heap, const char *path)
     dni_free(heap, folder);
 }
 
-/* Returns 0 or errno. old: the file to be replaced, or NULL; its permissions are kept. */
-static int write_beside(const char *target, const struct stat *old, char *temporary,
-                        size_t room, const void *data, size_t size)
+/* Devices and pipes cannot be replaced, only written. Through a symbolic link, the file it names
+ * is replaced, not the link; its permissions are kept. Returns 0 or errno. */
+static int open_draft(dni_draft *d)
 {
-    int error = 0, fd = open_beside(target, temporary, room);
-    if (fd < 0)
-        return errno;
-    if (old)
-        (void)!fchmod(fd, old->st_mode & 07777);
-    error = write_all(fd, data, size);
-    if (!error && fsync(fd))
+    struct stat info;
+    size_t room = PATH_MAX + 64;
+    bool exists = stat(d->path, &info) == 0;
+    if (exists && !S_ISREG(info.st_mode)) {
+        d->fd = open(d->path, O_WRONLY | O_CLOEXEC);
+        return d->fd < 0 ? errno : 0;
+    }
+    if (strlen(d->path) >= PATH_MAX)
+        return ENAMETOOLONG;
+    d->target = dni_realloc(d->heap, NULL, room, 1);
+    d->temporary = d->target ? dni_realloc(d->heap, NULL, room, 1) : NULL;
+    if (!d->temporary)
+        return ENOMEM;
+    if (!exists || !realpath(d->path, d->target))
+        snprintf(d->target, room, "%s", d->path);
+    d->fd = open_beside(d->target, d->temporary, room);
+    if (d->fd >= 0 && exists)
+        (void)!fchmod(d->fd, info.st_mode & 07777);
+    return d->fd < 0 ? errno : 0;
+}
+
+void dni_draft_begin(dni_draft *d, const dni_heap *heap, const char *path)
+{
+    d->heap = heap;
+    d->path = path;
+    d->target = d->temporary = NULL;
+    d->fd = -1;
+    d->held = 0;
+    d->error = open_draft(d);
+}
+
+static void flush(dni_draft *d)
+{
+    if (!d->error)
+        d->error = write_all(d->fd, d->buffer, d->held);
+    d->held = 0;
+}
+
+void dni_draft_write(dni_draft *d, const void *data, size_t size)
+{
+    if (size > sizeof d->buffer - d->held)
+        flush(d);
+    if (size <= sizeof d->buffer) {
+        memcpy(d->buffer + d->held, data, size);
+        d->held += size;
+    } else if (!d->error) {
+        d->error = write_all(d->fd, data, size);
+    }
+}
+
+/* Returns 0 or errno. */
+static int put_in_place(dni_draft *d, bool keep)
+{
+    int error = d->error;
+    if (keep && !error && d->temporary && fsync(d->fd))
         error = errno;
-    if (close(fd) && !error)
+    if (close(d->fd) && !error)
         error = errno;
-    if (!error && rename(temporary, target))
+    if (!d->temporary)
+        return error;
+    if (keep && !error && rename(d->temporary, d->target))
         error = errno;
-    if (error)
-        unlink(temporary);
+    if (!keep || error)
+        unlink(d->temporary);
+    else
+        sync_folder(d->heap, d->target);
     return error;
+}
+
+dn_status dni_draft_end(dni_draft *d, dn_status st)
+{
+    dni_saved_error saved;
+    flush(d);
+    dni_save_error(&saved);
+    if (d->fd >= 0)
+        d->error = put_in_place(d, !st);
+    dni_free(d->heap, d->target);
+    dni_free(d->heap, d->temporary);
+    dni_restore_error(&saved);
+    return st ? st : d->error ? fail_errno(d->error, "write", d->path) : DN_OK;
 }
 
 dn_status dni_file_write(const dni_heap *heap, const char *path, const void *data, size_t size)
 {
-    struct stat info;
-    int error;
-    bool exists = stat(path, &info) == 0;
-    if (exists && S_ISDIR(info.st_mode))
-        return fail_errno(EISDIR, "write", path);
-    if (exists && !S_ISREG(info.st_mode)) {
-        error = write_in_place(path, data, size);
-        return error ? fail_errno(error, "write", path) : DN_OK;
-    }
-    size_t room = PATH_MAX + 64;
-    char *target = dni_realloc(heap, NULL, room, 1);
-    char *temporary = target ? dni_realloc(heap, NULL, room, 1) : NULL;
-    if (!temporary) {
-        dni_free(heap, target);
-        return DN_E_NOMEM;
-    }
-    /* Through a symbolic link: the file it names is replaced, not the link. */
-    if (!exists || !realpath(path, target))
-        snprintf(target, room, "%s", path);
-    error = strlen(path) >= PATH_MAX
-                ? ENAMETOOLONG
-                : write_beside(target, exists ? &info : NULL, temporary, room, data, size);
-    if (!error) {
-        dni_saved_error saved;
-        dni_save_error(&saved);
-        sync_folder(heap, target);
-        dni_restore_error(&saved);
-    }
-    dni_free(heap, temporary);
-    dni_free(heap, target);
-    return error ? fail_errno(error, "write", path) : DN_OK;
+    dni_draft draft;
+    dni_draft_begin(&draft, heap, path);
+    dni_draft_write(&draft, data, size);
+    return dni_draft_end(&draft, DN_OK);
 }
 
 /* ---- paths ------------------------------------------------------------------------------- */

@@ -139,7 +139,7 @@ static int32_t number_of(const dni_wire_field *f)
 /* NormalizedBBox: xmin 1, ymin 2, xmax 3, ymax 4, difficult 6. */
 static int read_box(dni_annotation *a, const dni_wire_field *bytes)
 {
-    dni_wire wire = {bytes->data, bytes->data + bytes->size};
+    dni_wire wire = {bytes->data, bytes->data + bytes->size, NULL};
     dni_wire_field f;
     int more;
     while ((more = dni_wire_next(&wire, &f)) > 0) {
@@ -154,7 +154,7 @@ static int read_box(dni_annotation *a, const dni_wire_field *bytes)
 /* Annotation: instance_id 1, bbox 2. */
 static int read_annotation(dni_annotation *a, const dni_wire_field *bytes)
 {
-    dni_wire wire = {bytes->data, bytes->data + bytes->size};
+    dni_wire wire = {bytes->data, bytes->data + bytes->size, NULL};
     dni_wire_field f;
     int more;
     while ((more = dni_wire_next(&wire, &f)) > 0) {
@@ -169,7 +169,7 @@ static int read_annotation(dni_annotation *a, const dni_wire_field *bytes)
 /* AnnotationGroup: group_label 1, annotation 2. */
 static dn_status read_group(dni_boxes *boxes, const dni_heap *heap, const dni_wire_field *bytes)
 {
-    dni_wire wire = {bytes->data, bytes->data + bytes->size};
+    dni_wire wire = {bytes->data, bytes->data + bytes->size, NULL};
     size_t first = boxes->count;
     int32_t label = 0;
     dni_wire_field f;
@@ -197,7 +197,7 @@ static dn_status read_group(dni_boxes *boxes, const dni_heap *heap, const dni_wi
 static dn_status read_record(dni_annotator *a, const dni_record *record, dni_boxes *boxes,
                              dni_wire_field *datum)
 {
-    dni_wire wire = {record->data, record->data + record->size};
+    dni_wire wire = {record->data, record->data + record->size, NULL};
     dni_wire_field f;
     int more;
     a->type = a->param && a->param->has_anno_type ? (int32_t)a->param->anno_type : -1;

@@ -56,7 +56,7 @@ static void take_field(datum *d, const dni_wire_field *f)
 
 static dn_status read_datum(datum *d, const uint8_t *bytes, size_t size)
 {
-    dni_wire wire = {bytes, bytes + size};
+    dni_wire wire = {bytes, bytes + size, NULL};
     dni_wire_field field;
     int more;
     memset(d, 0, sizeof(*d));
@@ -77,7 +77,7 @@ static float get_float(const uint8_t *at)
 static dn_status copy_floats(dni_decoder *decoder, const datum *d, const uint8_t *bytes,
                              size_t size)
 {
-    dni_wire wire = {bytes, bytes + size};
+    dni_wire wire = {bytes, bytes + size, NULL};
     dni_wire_field field;
     size_t n = 0;
     if (dni_grow(decoder->heap, &decoder->floats, &decoder->floats_capacity, d->floats,

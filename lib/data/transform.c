@@ -42,7 +42,7 @@ static dn_status read_mean(dni_transform *t, const char *base, const char *path)
     if (!st)
         st = dni_file_read(t->heap, resolved, &bytes, &size);
     if (!st) {
-        st = dni_weights_blob_read(&blob, bytes, size, resolved);
+        st = dni_weights_blob_read(&blob, bytes, size, NULL, resolved);
         if (!st)
             st = dni_in(take_mean(t, &blob), "'%s'", resolved);
     }

@@ -19,7 +19,7 @@ static dn_status parse_matrix(dni_layer *layer, const char *bytes, size_t size,
 {
     infogain_state *s = layer->state;
     dni_weights_blob blob;
-    dn_status st = dni_weights_blob_read(&blob, bytes, size, path);
+    dn_status st = dni_weights_blob_read(&blob, bytes, size, NULL, path);
     if (st)
         return st;
     while (s->H_dim * s->H_dim < blob.count)

@@ -94,17 +94,13 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     if (!st && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
         st = bad(r, "a weight", layer);
     H5Dclose(set);
-    blob.data = values;
-    size_t size = st ? 0 : dni_pack_field_size(7, dni_pack_blob_size(&blob));
-    uint8_t *bytes = st ? NULL : dni_alloc(r->heap, size, 1), *at = bytes;
-    if (!st && !bytes)
-        st = DN_E_NOMEM;
     if (!st) {
-        at = dni_pack_field(at, 7, dni_pack_blob_size(&blob));
-        at = dni_pack_blob_write(at, &blob);
-        dni_text_append(out, (const char *)bytes, (size_t)(at - bytes));
+        uint8_t head[DNI_PACK_HEAD];
+        dni_pack_append(out, 7, NULL, dni_pack_blob_size(&blob));
+        dni_text_append(out, (const char *)head,
+                        (size_t)(dni_pack_blob_head(head, &blob) - head));
+        dni_text_append(out, (const char *)values, (size_t)count * sizeof *values);
     }
-    dni_free(r->heap, bytes);
     dni_free(r->heap, values);
     return st;
 }

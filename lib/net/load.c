@@ -232,17 +232,25 @@ static dn_status check_arguments(const dn_net *net, const void *source, int32_t 
     return DN_OK;
 }
 
-/* Other formats become a .caffemodel in memory first. */
-static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, const char *name,
-                            int32_t policy, dn_weights_report *report)
+/* Other formats become a .caffemodel in memory first. view: of which they are bytes, or NULL. */
+static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, dni_view *view,
+                            const char *name, int32_t policy, dn_weights_report *report)
 {
     dni_weights weights;
     char *packed = NULL;
     dn_status st = DN_OK;
-    if (dni_is_safetensors(bytes, size))
+    if (dni_is_safetensors(bytes, size)) {
+        if (!dni_view_need(view, bytes, size))
+            return view->status;
         st = dni_safetensors_weights(net->heap, bytes, size, name, &packed, &size);
+        view = NULL;
+    }
     if (!st)
-        st = dni_weights_read(&weights, net->heap, packed ? packed : bytes, size, name);
+        st = dni_weights_read(&weights, net->heap, packed ? packed : bytes, size, view, name);
+    if (!st && !dni_view_check(view)) {
+        st = view->status;
+        dni_weights_free(&weights, net->heap);
+    }
     if (!st) {
         st = load_weights(net, &weights, name, policy, report);
         dni_weights_free(&weights, net->heap);
@@ -256,31 +264,29 @@ dn_status dn_net_load_weights_memory(dn_net *net, const void *bytes, size_t size
 {
     dni_clear_error();
     dn_status st = check_arguments(net, bytes, policy, report);
-    return st ? st : load_bytes(net, bytes, size, "weights", policy, report);
+    return st ? st : load_bytes(net, bytes, size, NULL, "weights", policy, report);
 }
 
 dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
                               dn_weights_report *report)
 {
-    char *bytes;
-    size_t size;
+    dni_view view;
     dni_clear_error();
     dn_status st = check_arguments(net, path, policy, report);
-    if (!st)
-        st = dni_file_read(net->heap, path, &bytes, &size);
     if (st)
         return st;
     char *packed = NULL;
     size_t packed_size = 0;
-    if (dni_is_hdf5(bytes, size)) {
+    st = dni_view_open(&view, net->heap, path);
+    if (!st && dni_is_hdf5(view.data, view.size)) {
         st = dni_hdf5_weights(net->heap, path, &packed, &packed_size);
         if (!st)
-            st = load_bytes(net, packed, packed_size, path, policy, report);
+            st = load_bytes(net, packed, packed_size, NULL, path, policy, report);
         dni_free(net->heap, packed);
-    } else {
-        st = load_bytes(net, bytes, size, path, policy, report);
+    } else if (!st) {
+        st = load_bytes(net, view.data, view.size, &view, path, policy, report);
     }
-    dni_free(net->heap, bytes);
+    dni_view_close(&view);
     return st;
 }
 

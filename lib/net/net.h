@@ -163,8 +163,8 @@ dn_status dni_store_clear(dni_store *store);
 dn_status dni_net_bind_backward(dn_net *net);
 /* Of the latest whole forward; waits for the device. */
 dn_status dni_net_loss(const dn_net *net, float *out);
-/* The net with its weights as a message: heap-owned bytes of a .caffemodel. */
-dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *size);
+/* The net with its weights as a .caffemodel. */
+dn_status dni_net_save(dn_net *net, const char *path, bool with_diff);
 
 dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t count,
                            int32_t dtype);

@@ -64,22 +64,34 @@ size_t dni_pack_blob_size(const dni_pack_blob *blob)
     return size + (blob->diff ? dni_pack_field_size(9, values) : 0);
 }
 
-uint8_t *dni_pack_blob_write(uint8_t *at, const dni_pack_blob *blob)
+uint8_t *dni_pack_blob_head(uint8_t *at, const dni_pack_blob *blob)
 {
-    size_t values = values_size(blob);
-    bool wide = blob->dtype == DN_F64;
     at = dni_pack_field(at, 7, shape_size(&blob->shape));
     if (blob->shape.axes)
         at = dni_pack_field(at, 1, dims_size(&blob->shape));
     for (int32_t i = 0; i < blob->shape.axes; i++)
         at = dni_pack_varint(at, (uint64_t)blob->shape.dim[i]);
-    at = dni_pack_field(at, wide ? 8 : 5, values);
-    memcpy(at, blob->data, values);
-    at += values;
-    if (blob->diff) {
-        at = dni_pack_field(at, wide ? 9 : 6, values);
-        memcpy(at, blob->diff, values);
-        at += values;
-    }
-    return at;
+    return dni_pack_field(at, blob->dtype == DN_F64 ? 8 : 5, values_size(blob));
+}
+
+static void save_values(dni_draft *draft, const void *values, size_t size)
+{
+    static const char zeros[4096];
+    for (; !values && size > sizeof zeros; size -= sizeof zeros)
+        dni_draft_write(draft, zeros, sizeof zeros);
+    dni_draft_write(draft, values ? values : zeros, size);
+}
+
+void dni_pack_blob_save(dni_draft *draft, uint32_t number, const dni_pack_blob *blob)
+{
+    uint8_t head[DNI_PACK_HEAD],
+        *end = dni_pack_field(head, number, dni_pack_blob_size(blob));
+    end = dni_pack_blob_head(end, blob);
+    dni_draft_write(draft, head, (size_t)(end - head));
+    save_values(draft, blob->data, values_size(blob));
+    if (!blob->diff)
+        return;
+    end = dni_pack_field(head, blob->dtype == DN_F64 ? 9 : 6, values_size(blob));
+    dni_draft_write(draft, head, (size_t)(end - head));
+    save_values(draft, blob->diff, values_size(blob));
 }

@@ -8,12 +8,16 @@
 typedef struct dni_pack_blob {
     dni_shape shape;
     int32_t dtype;
-    const void *data, *diff; /* diff NULL: none */
+    const void *data, *diff; /* data NULL: zeros; diff NULL: none */
 } dni_pack_blob;
 
-/* Bytes of a BlobProto, and the writing of it. */
+enum { DNI_PACK_HEAD = 64 + 10 * DN_MAX_AXES }; /* bytes for a blob's key and head */
+
+/* Bytes of a BlobProto; all of it that is before the values; and a field that is one, straight
+ * from where its values are. */
 size_t dni_pack_blob_size(const dni_pack_blob *blob);
-uint8_t *dni_pack_blob_write(uint8_t *at, const dni_pack_blob *blob);
+uint8_t *dni_pack_blob_head(uint8_t *at, const dni_pack_blob *blob);
+void dni_pack_blob_save(dni_draft *draft, uint32_t number, const dni_pack_blob *blob);
 size_t dni_pack_varint_size(uint64_t value);
 uint8_t *dni_pack_varint(uint8_t *at, uint64_t value);
 /* A length-delimited field's key and length; its bytes follow. */

@@ -39,40 +39,40 @@ static size_t layer_size(const dn_net *net, const dni_net_layer *l, bool with_di
     return size;
 }
 
-static uint8_t *write_layer(uint8_t *at, const dn_net *net, const dni_net_layer *l,
-                            bool with_diff)
+static dn_status write_layer(dni_draft *draft, const dn_net *net, const dni_net_layer *l,
+                             bool with_diff)
 {
     Cnn__LayerParameter param = bare(l);
-    at = dni_pack_field(at, NET_LAYER, layer_size(net, l, with_diff));
-    at += protobuf_c_message_pack(&param.base, at);
+    uint8_t head[24], *end = dni_pack_field(head, NET_LAYER, layer_size(net, l, with_diff)),
+                      *bytes;
+    size_t size;
+    dn_status st = dni_binary_print(&bytes, &size, net->heap, &param.base);
+    if (st)
+        return st;
+    dni_draft_write(draft, head, (size_t)(end - head));
+    dni_draft_write(draft, bytes, size);
+    dni_free(net->heap, bytes);
     for (int32_t i = 0; i < l->layer.num_weights; i++) {
         dni_pack_blob blob = blob_of(net, l, i, with_diff);
-        at = dni_pack_field(at, LAYER_BLOBS, dni_pack_blob_size(&blob));
-        at = dni_pack_blob_write(at, &blob);
+        dni_pack_blob_save(draft, LAYER_BLOBS, &blob);
     }
-    return at;
+    return DN_OK;
 }
 
-dn_status dni_net_serialise(dn_net *net, bool with_diff, uint8_t **out, size_t *size)
+dn_status dni_net_save(dn_net *net, const char *path, bool with_diff)
 {
     const char *name = dn_net_name(net);
     dn_status st = dni_net_fetch_weights(net, with_diff);
     if (st)
         return st;
-    size_t bytes = dni_pack_field_size(NET_NAME, strlen(name));
-    for (size_t i = 0; i < net->num_layers; i++)
-        bytes += dni_pack_field_size(NET_LAYER, layer_size(net, &net->layers[i], with_diff));
-    uint8_t *buffer = dni_alloc(net->heap, bytes, 1), *at = buffer;
-    if (!buffer)
-        return DN_E_NOMEM;
-    at = dni_pack_field(at, NET_NAME, strlen(name));
-    memcpy(at, name, strlen(name));
-    at += strlen(name);
-    for (size_t i = 0; i < net->num_layers; i++)
-        at = write_layer(at, net, &net->layers[i], with_diff);
-    *out = buffer;
-    *size = (size_t)(at - buffer);
-    return DN_OK;
+    dni_draft draft;
+    uint8_t head[24], *end = dni_pack_field(head, NET_NAME, strlen(name));
+    dni_draft_begin(&draft, net->heap, path);
+    dni_draft_write(&draft, head, (size_t)(end - head));
+    dni_draft_write(&draft, name, strlen(name));
+    for (size_t i = 0; !st && i < net->num_layers; i++)
+        st = write_layer(&draft, net, &net->layers[i], with_diff);
+    return dni_draft_end(&draft, st);
 }
 
 /* ---- .safetensors ------------------------------------------------------------------------ */
@@ -90,8 +90,8 @@ static void append_name(dni_text *text, const char *name, int32_t index, int32_t
         dni_text_printf(text, index ? ".bias" : ".weight");
 }
 
-/* The header, padded so that values lie at multiples of 8; the number of their bytes. */
-static size_t append_header(const dn_net *net, dni_text *text)
+/* The header, padded so that values lie at multiples of 8. */
+static void append_header(const dn_net *net, dni_text *text)
 {
     size_t at = 0;
     const char *comma = "{";
@@ -114,35 +114,32 @@ static size_t append_header(const dn_net *net, dni_text *text)
     dni_text_printf(text, *comma == '{' ? "{}" : "}");
     while (!text->failed && text->size % 8)
         dni_text_append(text, " ", 1);
-    return at;
 }
 
 static dn_status save_safetensors(dn_net *net, const char *path)
 {
     dni_text text;
+    dni_draft draft;
+    uint8_t length[DNI_SAFETENSORS_LENGTH];
     dn_status st = dni_net_fetch_weights(net, false);
     if (st)
         return st;
     dni_text_init(&text, net->heap);
-    size_t values = append_header(net, &text),
-           size = DNI_SAFETENSORS_LENGTH + text.size + values;
-    uint8_t *bytes = text.failed ? NULL : dni_alloc(net->heap, size, 1), *at = bytes;
-    st = bytes ? DN_OK : DN_E_NOMEM;
-    if (!st) {
-        for (int i = 0; i < DNI_SAFETENSORS_LENGTH; i++)
-            *at++ = (uint8_t)((uint64_t)text.size >> 8 * i);
-        memcpy(at, text.data, text.size);
-        at += text.size;
-        for (size_t i = 0; i < net->num_layers; i++)
-            for (int32_t k = 0; k < net->layers[i].layer.num_weights; k++) {
-                const dn_blob *blob = &net->params[net->layers[i].params[k]]->blob;
-                size_t n = (size_t)dni_shape_count(&blob->shape) * dni_dtype_size(blob->dtype);
-                memcpy(at, blob->store->data, n);
-                at += n;
-            }
-        st = dni_file_write(net->heap, path, bytes, size);
-    }
-    dni_free(net->heap, bytes);
+    append_header(net, &text);
+    for (int i = 0; i < DNI_SAFETENSORS_LENGTH; i++)
+        length[i] = (uint8_t)((uint64_t)text.size >> 8 * i);
+    dni_draft_begin(&draft, net->heap, path);
+    dni_draft_write(&draft, length, sizeof length);
+    if (!text.failed)
+        dni_draft_write(&draft, text.data, text.size);
+    for (size_t i = 0; i < net->num_layers; i++)
+        for (int32_t k = 0; k < net->layers[i].layer.num_weights; k++) {
+            const dn_blob *blob = &net->params[net->layers[i].params[k]]->blob;
+            dni_draft_write(&draft, blob->store->data,
+                            (size_t)dni_shape_count(&blob->shape) *
+                                dni_dtype_size(blob->dtype));
+        }
+    st = dni_draft_end(&draft, text.failed ? DN_E_NOMEM : DN_OK);
     dni_text_free(&text);
     return st;
 }
@@ -151,8 +148,6 @@ static dn_status save_safetensors(dn_net *net, const char *path)
 
 dn_status dn_net_save_weights(dn_net *net, const char *path)
 {
-    uint8_t *bytes;
-    size_t size;
     dni_clear_error();
     if (!net || !path)
         return dni_fail(DN_E_INVALID, "dn_net_save_weights: an argument is NULL");
@@ -162,12 +157,7 @@ dn_status dn_net_save_weights(dn_net *net, const char *path)
         return dni_hdf5_save(net, path);
     if (dni_ends_with(path, ".safetensors"))
         return save_safetensors(net, path);
-    dn_status st = dni_net_serialise(net, false, &bytes, &size);
-    if (st)
-        return st;
-    st = dni_file_write(net->heap, path, bytes, size);
-    dni_free(net->heap, bytes);
-    return st;
+    return dni_net_save(net, path, false);
 }
 
 dn_status dn_net_prototxt(dn_net *net, char **out)

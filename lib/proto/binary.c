@@ -10,7 +10,7 @@
 static bool nesting_fits(const ProtobufCMessageDescriptor *type, const uint8_t *at, size_t size,
                          int depth)
 {
-    dni_wire wire = {at, at + size};
+    dni_wire wire = {at, at + size, NULL};
     dni_wire_field field;
     int more;
     if (depth > DNI_MESSAGE_DEPTH)
@@ -37,7 +37,7 @@ bool dni_looks_binary(const void *bytes, size_t size)
             return true;
         controls += (at[i] < 0x20 && !(at[i] >= '\t' && at[i] <= '\r')) || at[i] == 0x7f;
     }
-    dni_wire wire = {at, at + size};
+    dni_wire wire = {at, at + size, NULL};
     dni_wire_field field;
     return controls && (controls > head / 64 || dni_wire_next(&wire, &field) > 0);
 }

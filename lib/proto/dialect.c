@@ -115,7 +115,7 @@ static void weigh(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, 
                   int32_t dialect, int depth, int64_t *score)
 {
     rows_of scope = find_scope(type->name);
-    dni_wire wire = {bytes, bytes + size};
+    dni_wire wire = {bytes, bytes + size, NULL};
     dni_wire_field field, layer_type = {0};
     uint64_t seen = 0; /* the required fields here have numbers below 64 */
     int more = 1;
@@ -213,7 +213,7 @@ static void translate(dni_text *out, const ProtobufCMessageDescriptor *type,
                       const uint8_t *bytes, size_t size, int32_t dialect, int depth)
 {
     rows_of scope = find_scope(type->name);
-    dni_wire wire = {bytes, bytes + size};
+    dni_wire wire = {bytes, bytes + size, NULL};
     dni_wire_field field;
     int more;
     while ((more = dni_wire_next(&wire, &field)) > 0) {

@@ -103,6 +103,7 @@ typedef struct dni_weights_blob {
     int32_t raw_type;  /* of raw data, as enum Type numbers them; -1: none */
     const uint8_t *at; /* the blob's bytes */
     size_t size;
+    dni_view *view; /* of which they are; NULL: in memory */
 } dni_weights_blob;
 
 typedef struct dni_weights_layer {
@@ -117,16 +118,18 @@ typedef struct dni_weights {
 } dni_weights;
 
 /* Finds layers with blobs in a NetParameter of any generation; skips everything else, so forks'
- * layer parameters cannot disturb it. bytes must outlive *out. A cut file is DN_E_PARSE. */
+ * layer parameters cannot disturb it. bytes, and the view if they are one's, must outlive *out.
+ * A cut file is DN_E_PARSE. */
 dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes,
-                           size_t size, const char *file_name);
+                           size_t size, dni_view *view, const char *file_name);
 void dni_weights_free(dni_weights *weights, const dni_heap *heap);
-/* count values as floats or doubles (dtype). DN_E_DATA if the file has another count. */
+/* count values as floats or doubles (dtype). DN_E_DATA if the file has another count, DN_E_IO
+ * if the view cannot be read. */
 dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
                              int64_t count);
-/* The same walk over a single BlobProto (a mean file). */
+/* The same walk over a single BlobProto (a mean file, a history). */
 dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t size,
-                                const char *file_name);
+                                dni_view *view, const char *file_name);
 
 /* ---- upgrade*.c -------------------------------------------------------------------------- */
 

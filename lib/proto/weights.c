@@ -21,10 +21,16 @@ typedef struct walk {
     const char *file;
     const uint8_t *begin;
     size_t size;
+    dni_view *view;
 } walk;
 
+/* The view's own failure if it has one. */
 static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
 {
+    if (w->view && w->view->status)
+        return w->view->status;
+    if (!layer && !dni_view_need(w->view, w->begin, w->size))
+        return w->view->status;
     if (!layer && !dni_looks_binary(w->begin, w->size))
         return dni_fail(DN_E_PARSE, "%s: this is text, not weights%s", w->file,
                         dni_other_text(w->begin, w->size));
@@ -43,11 +49,13 @@ static bool add_dim(dni_shape *shape, uint64_t value)
     return true;
 }
 
-static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size)
+static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size, dni_view *view)
 {
-    dni_wire wire = {at, at + size};
+    dni_wire wire = {at, at + size, NULL};
     dni_wire_field field;
     int more;
+    if (!dni_view_need(view, at, size))
+        return false;
     while ((more = dni_wire_next(&wire, &field)) > 0) {
         const uint8_t *p = field.data, *end = p ? p + field.size : NULL;
         uint64_t value;
@@ -86,7 +94,7 @@ static size_t value_size(const dni_weights_blob *blob, const dni_wire_field *fie
 /* The type first, wherever it stands: counting and copying must agree on what is a value. */
 static int32_t find_raw_type(const dni_weights_blob *blob)
 {
-    dni_wire wire = {blob->at, blob->at + blob->size};
+    dni_wire wire = {blob->at, blob->at + blob->size, blob->view};
     dni_wire_field field;
     int32_t type = -1;
     while (dni_wire_next(&wire, &field) > 0)
@@ -97,7 +105,7 @@ static int32_t find_raw_type(const dni_weights_blob *blob)
 
 static bool read_blob_fields(dni_weights_blob *blob, bool *has_legacy, int64_t legacy[4])
 {
-    dni_wire wire = {blob->at, blob->at + blob->size};
+    dni_wire wire = {blob->at, blob->at + blob->size, blob->view};
     dni_wire_field field;
     int more;
     while ((more = dni_wire_next(&wire, &field)) > 0) {
@@ -110,7 +118,7 @@ static bool read_blob_fields(dni_weights_blob *blob, bool *has_legacy, int64_t l
             legacy[field.number - BLOB_NUM] = (int32_t)(uint32_t)field.value;
             *has_legacy = true;
         } else if (field.number == BLOB_SHAPE && field.type == WIRE_BYTES) {
-            if (!read_shape(&blob->shape, field.data, field.size))
+            if (!read_shape(&blob->shape, field.data, field.size, blob->view))
                 return false;
             blob->legacy = false;
         } else if (field.number == BLOB_DATA || field.number == BLOB_DOUBLE) {
@@ -121,15 +129,20 @@ static bool read_blob_fields(dni_weights_blob *blob, bool *has_legacy, int64_t l
 }
 
 dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t size,
-                                const char *file_name)
+                                dni_view *view, const char *file_name)
 {
     int64_t legacy[4] = {0};
     bool has_legacy = false;
-    *out = (dni_weights_blob){
-        .at = size ? bytes : (const void *)"", .size = size, .legacy = true, .raw_type = -1};
+    *out = (dni_weights_blob){.at = size ? bytes : (const void *)"",
+                              .size = size,
+                              .view = view,
+                              .legacy = true,
+                              .raw_type = -1};
     out->raw_type = find_raw_type(out);
     if (!read_blob_fields(out, &has_legacy, legacy))
-        return dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name);
+        return view && view->status
+                   ? view->status
+                   : dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name);
     if (out->legacy && has_legacy)
         out->shape = dni_shape_of(4, legacy);
     else if (out->legacy)
@@ -179,22 +192,25 @@ static double value_at(const uint8_t *at, size_t step)
     return half_value(half);
 }
 
-static int64_t take_values(const dni_wire_field *field, size_t step, int32_t dtype,
-                           void *values, int64_t at)
+static bool take_values(const dni_wire_field *field, size_t step, dni_view *view, int32_t dtype,
+                        void *values, int64_t *at)
 {
+    bool ok;
     if (step == 4 && dtype == DN_F32 && field->size) {
-        memcpy((float *)values + at, field->data, field->size);
-        return at + (int64_t)(field->size / 4);
+        ok = dni_view_copy(view, (float *)values + *at, field->data, field->size);
+        *at += (int64_t)(field->size / 4);
+        return ok;
     }
-    for (size_t i = 0; i + step <= field->size; i += step)
-        store(dtype, values, at++, value_at(field->data + i, step));
-    return at;
+    ok = dni_view_need(view, field->data, field->size);
+    for (size_t i = 0; ok && i + step <= field->size; i += step)
+        store(dtype, values, (*at)++, value_at(field->data + i, step));
+    return ok;
 }
 
 dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
                              int64_t count)
 {
-    dni_wire wire = {blob->at, blob->at + blob->size};
+    dni_wire wire = {blob->at, blob->at + blob->size, blob->view};
     dni_wire_field field;
     int64_t at = 0;
     if (blob->count != count)
@@ -202,8 +218,8 @@ dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *
                         (long long)blob->count, (long long)count);
     while (dni_wire_next(&wire, &field) > 0) {
         size_t step = value_size(blob, &field);
-        if (step)
-            at = take_values(&field, step, dtype, values, at);
+        if (step && !take_values(&field, step, blob->view, dtype, values, &at))
+            return blob->view->status;
     }
     return DN_OK; /* reading the blob has counted the same fields */
 }
@@ -218,7 +234,7 @@ static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_fiel
     if (st)
         return st;
     st = dni_weights_blob_read(&layer->blobs[layer->num_blobs], field->data, field->size,
-                               w->file);
+                               w->view, w->file);
     if (!st)
         layer->num_blobs++;
     return st ? dni_in(st, "layer '%s'", layer->name ? layer->name : "") : DN_OK;
@@ -226,6 +242,8 @@ static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_fiel
 
 static dn_status set_name(walk *w, dni_weights_layer *layer, const dni_wire_field *field)
 {
+    if (!dni_view_need(w->view, field->data, field->size))
+        return w->view->status;
     dni_free(w->heap, layer->name);
     layer->name = dni_strndup(w->heap, (const char *)field->data, field->size);
     return layer->name ? DN_OK : DN_E_NOMEM;
@@ -234,7 +252,7 @@ static dn_status set_name(walk *w, dni_weights_layer *layer, const dni_wire_fiel
 static dn_status walk_layer(walk *w, dni_weights_layer *layer, const uint8_t *at, size_t size,
                             uint32_t name, uint32_t blobs, uint32_t inner)
 {
-    dni_wire wire = {at, at + size};
+    dni_wire wire = {at, at + size, w->view};
     dni_wire_field field;
     dn_status st = DN_OK;
     int more = 1;
@@ -279,10 +297,15 @@ static dn_status add_layer(walk *w, const dni_wire_field *field)
 }
 
 dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes,
-                           size_t size, const char *file_name)
+                           size_t size, dni_view *view, const char *file_name)
 {
-    walk w = {.out = out, .heap = heap, .file = file_name, .begin = bytes, .size = size};
-    dni_wire wire = {bytes, (const uint8_t *)bytes + size};
+    walk w = {.out = out,
+              .heap = heap,
+              .file = file_name,
+              .begin = bytes,
+              .size = size,
+              .view = view};
+    dni_wire wire = {bytes, (const uint8_t *)bytes + size, view};
     dni_wire_field field;
     dn_status st = DN_OK;
     int more = 1;

@@ -6,6 +6,7 @@
 #include "proto/proto.h"
 
 enum { GROUP_BEGINS = 3, GROUP_ENDS = 4 };
+enum { LONGEST_HEAD = 20 }; /* two varints: key and size; of types 1 and 5 the value as well */
 
 bool dni_wire_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {
@@ -33,6 +34,9 @@ static bool take(dni_wire *wire, dni_wire_field *field, uint64_t size)
 static bool read_field(dni_wire *wire, dni_wire_field *field)
 {
     uint64_t key, size;
+    size_t left = (size_t)(wire->end - wire->at);
+    if (!dni_view_need(wire->view, wire->at, left < LONGEST_HEAD ? left : LONGEST_HEAD))
+        return false;
     if (!dni_wire_varint(&wire->at, wire->end, &key) || !(key >> 3) || key >> 3 >= 1u << 29)
         return false;
     *field = (dni_wire_field){.number = (uint32_t)(key >> 3), .type = (uint32_t)(key & 7)};

@@ -7,12 +7,13 @@
 
 typedef struct dni_wire {
     const uint8_t *at, *end;
+    dni_view *view; /* what they are bytes of; NULL: all are in memory */
 } dni_wire;
 
 typedef struct dni_wire_field {
     uint32_t number, type; /* wire type: 0 varint, 1 64-bit, 2 bytes, 5 32-bit */
     uint64_t value;        /* of type 0 */
-    const uint8_t *data;   /* of types 1, 2, 5 */
+    const uint8_t *data;   /* of types 1, 2, 5; of type 2 the view may not have it yet */
     size_t size;
 } dni_wire_field;
 

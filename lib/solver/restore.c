@@ -4,29 +4,37 @@
 #include <string.h>
 
 #include "net/hdf5.h"
+#include "proto/wire.h"
 #include "solver/solver.h"
+
+enum { STATE_HISTORY = 3 };
+
+/* A .solverstate: histories stay in the file, or in the bytes that HDF5 has become. */
+typedef struct saved_state {
+    const dni_heap *heap;
+    dni_view view;
+    uint8_t *packed;
+    Cnn__SolverState *message; /* without histories */
+    dni_weights_blob *history;
+    size_t num_history, capacity;
+} saved_state;
 
 /* ---- checks ----------------------------------------------------------------------------- */
 
-static size_t values_in(const Cnn__BlobProto *blob)
-{
-    return blob->n_data ? blob->n_data : blob->n_double_data;
-}
-
-static dn_status check_history(const dn_solver *s, const Cnn__SolverState *state)
+static dn_status check_history(const dn_solver *s, const saved_state *state)
 {
     size_t params = s->net->num_params, need = params * (size_t)s->rule->histories;
-    if (state->n_history != need)
+    if (state->num_history != need)
         return dni_fail(DN_E_DATA,
                         "it holds %zu histories, %s with %zu weights has %zu; was "
                         "it made by another type of solver or for another net?",
-                        state->n_history, s->rule->type, params, need);
+                        state->num_history, s->rule->type, params, need);
     for (size_t i = 0; i < need; i++) {
         const dn_blob *blob = &s->net->params[i % params]->blob;
-        size_t count = (size_t)blob->store->count;
-        if (values_in(state->history[i]) != count)
-            return dni_fail(DN_E_DATA, "the history of weight '%s' has %zu values, not %zu",
-                            blob->name, values_in(state->history[i]), count);
+        if (state->history[i].count != blob->store->count)
+            return dni_fail(DN_E_DATA, "the history of weight '%s' has %lld values, not %lld",
+                            blob->name, (long long)state->history[i].count,
+                            (long long)blob->store->count);
     }
     return DN_OK;
 }
@@ -37,8 +45,9 @@ static bool can_count_on(int64_t step)
     return step >= 0 && step <= INT64_MAX / 2;
 }
 
-static dn_status check_state(const dn_solver *s, const Cnn__SolverState *state)
+static dn_status check_state(const dn_solver *s, const saved_state *saved)
 {
+    const Cnn__SolverState *state = saved->message;
     if (state->iter < 0 || state->current_step < 0)
         return dni_fail(DN_E_DATA, "iteration %d, step %d", (int)state->iter,
                         (int)state->current_step);
@@ -51,7 +60,7 @@ static dn_status check_state(const dn_solver *s, const Cnn__SolverState *state)
     if (ours && (ours->since < 0 || ours->since > state->iter))
         return dni_fail(DN_E_DATA, "the least loss is of iteration %lld of %d",
                         (long long)ours->since, (int)state->iter);
-    return check_history(s, state);
+    return check_history(s, saved);
 }
 
 /* ---- the weights ------------------------------------------------------------------------ */
@@ -141,17 +150,6 @@ static void seek_back(dn_solver *s, const Cnn__DeepnetState *ours, const int64_t
 
 /* ---- taking it up ----------------------------------------------------------------------- */
 
-static void copy_history(void *to, int32_t dtype, const Cnn__BlobProto *from, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        double value = from->n_data ? from->data[i] : from->double_data[i];
-        if (dtype == DN_F64)
-            ((double *)to)[i] = value;
-        else
-            ((float *)to)[i] = (float)value;
-    }
-}
-
 static size_t index_of(const dn_net *net, const dni_param *param)
 {
     size_t i = 0;
@@ -160,19 +158,25 @@ static size_t index_of(const dn_net *net, const dni_param *param)
     return i;
 }
 
-static void take_up(dn_solver *s, const Cnn__SolverState *state)
+static dn_status copy_histories(dn_solver *s, const saved_state *state)
 {
-    const Cnn__DeepnetState *ours = state->deepnet;
     size_t params = s->net->num_params;
+    dn_status st = DN_OK;
     for (size_t i = 0; i < s->update->num_weights; i++) {
         dni_updated *w = &s->update->weights[i];
         size_t at = index_of(s->net, w->param);
-        for (int32_t k = 0; k < s->rule->histories; k++) {
-            copy_history(w->history[k], s->update->dtype,
-                         state->history[(size_t)k * params + at], w->param->blob.store->count);
+        for (int32_t k = 0; !st && k < s->rule->histories; k++) {
+            st = dni_weights_values(&state->history[(size_t)k * params + at], s->update->dtype,
+                                    w->history[k], w->param->blob.store->count);
             dni_mirror_wrote(s->net->context, w->history[k]);
         }
     }
+    return st;
+}
+
+static void take_up(dn_solver *s, const Cnn__SolverState *state)
+{
+    const Cnn__DeepnetState *ours = state->deepnet;
     s->iteration = state->iter;
     s->step = state->current_step;
     s->plateau = (dni_plateau){DNI_LOSS_MOST, 0};
@@ -196,62 +200,116 @@ static void take_up(dn_solver *s, const Cnn__SolverState *state)
     s->next_loss = s->num_losses % s->param->average_loss;
 }
 
-static dn_status restore(dn_solver *s, const char *path, const Cnn__SolverState *state)
+static dn_status restore(dn_solver *s, const char *path, const saved_state *state)
 {
-    const Cnn__DeepnetState *ours = state->deepnet;
     size_t seeked = 0;
     dn_status st = check_state(s, state);
     if (st)
         return dni_in(st, "%s", path);
+    const Cnn__DeepnetState *ours = state->message->deepnet;
     int64_t *positions = dni_alloc(s->heap, ours ? ours->n_cursor : 0, sizeof *positions);
     if (!positions)
         return DN_E_NOMEM;
     st = seek_sources(s, ours, positions, &seeked);
     if (!st)
-        st = load_weights(s, path, state->learned_net);
+        st = load_weights(s, path, state->message->learned_net);
+    if (!st)
+        st = copy_histories(s, state);
     if (st)
         seek_back(s, ours, positions, seeked);
     else
-        take_up(s, state);
+        take_up(s, state->message);
     dni_free(s->heap, positions);
     return st;
 }
 
-/* HDF5 is told by its first bytes, whatever the name. */
-static dn_status read_state(const dni_heap *heap, const char *path, Cnn__SolverState **out)
+/* ---- reading ---------------------------------------------------------------------------- */
+
+static dn_status add_history(saved_state *state, const dni_wire_field *field, dni_view *view,
+                             const char *path)
 {
-    char *bytes = NULL;
-    size_t size = 0;
+    dn_status st = dni_grow(state->heap, &state->history, &state->capacity,
+                            state->num_history + 1, sizeof *state->history);
+    return st ? st
+              : dni_weights_blob_read(&state->history[state->num_history++], field->data,
+                                      field->size, view, path);
+}
+
+/* Everything but histories is parsed as ever. */
+static dn_status read_binary(saved_state *state, const void *bytes, size_t size, dni_view *view,
+                             const char *path)
+{
+    dni_wire wire = {bytes, (const uint8_t *)bytes + size, view};
+    dni_wire_field field;
+    dni_text rest;
     ProtobufCMessage *message = NULL;
-    dn_status st = dni_file_read(heap, path, &bytes, &size);
+    const uint8_t *begin = wire.at;
+    dn_status st = DN_OK;
+    int more = 1;
+    dni_text_init(&rest, state->heap);
+    for (; !st && (more = dni_wire_next(&wire, &field)) > 0; begin = wire.at) {
+        if (field.number == STATE_HISTORY && field.type == 2)
+            st = add_history(state, &field, view, path);
+        else if (dni_view_need(view, begin, (size_t)(wire.at - begin)))
+            dni_text_append(&rest, (const char *)begin, (size_t)(wire.at - begin));
+    }
+    if (!st && (more || !dni_view_check(view)))
+        st = view && view->status ? view->status
+                                  : dni_fail(DN_E_PARSE,
+                                             "%s: not a whole SolverState: the file is cut or "
+                                             "damaged",
+                                             path);
+    if (!st && rest.failed)
+        st = DN_E_NOMEM;
+    if (!st)
+        st = dni_binary_parse(&message, state->heap, &cnn__solver_state__descriptor, rest.data,
+                              rest.size, path);
+    state->message = (Cnn__SolverState *)message;
+    dni_text_free(&rest);
+    return st;
+}
+
+static dn_status read_hdf5(saved_state *state, const char *path)
+{
+    Cnn__SolverState *message;
+    size_t size;
+    dn_status st = dni_state_read_hdf5(state->heap, path, &message);
     if (st)
         return st;
-    if (dni_is_hdf5(bytes, size)) {
-        st = dni_state_read_hdf5(heap, path, out);
-    } else {
-        st =
-            dni_binary_parse(&message, heap, &cnn__solver_state__descriptor, bytes, size, path);
-        if (!st)
-            *out = (Cnn__SolverState *)message;
-    }
-    dni_free(heap, bytes);
-    return st;
+    st = dni_binary_print(&state->packed, &size, state->heap, &message->base);
+    dni_message_free(state->heap, message);
+    return st ? st : read_binary(state, state->packed, size, NULL, path);
+}
+
+/* HDF5 is told by its first bytes, whatever the name. */
+static dn_status read_state(saved_state *state, const char *path)
+{
+    dni_view *view = &state->view;
+    dn_status st = dni_view_open(view, state->heap, path);
+    if (st)
+        return st;
+    return dni_is_hdf5(view->data, view->size)
+               ? read_hdf5(state, path)
+               : read_binary(state, view->data, view->size, view, path);
 }
 
 dn_status dn_solver_restore(dn_solver *s, const char *path)
 {
-    Cnn__SolverState *state = NULL;
     dni_clear_error();
     if (!s || !path)
         return dni_fail(DN_E_INVALID, "dn_solver_restore: an argument is NULL");
     dn_status st = dni_solver_check_alone(s);
     if (!st)
         st = dni_solver_can_run(s);
-    if (!st)
-        st = read_state(s->heap, path, &state);
     if (st)
         return st;
-    st = restore(s, path, state);
-    dni_message_free(s->heap, state);
+    saved_state state = {.heap = s->heap};
+    st = read_state(&state, path);
+    if (!st)
+        st = restore(s, path, &state);
+    dni_view_close(&state.view);
+    dni_message_free(s->heap, state.message);
+    dni_free(s->heap, state.history);
+    dni_free(s->heap, state.packed);
     return st;
 }

@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "net/hdf5.h"
+#include "net/pack.h"
 #include "solver/solver.h"
+
+enum { STATE_HISTORY = 3 };
 
 /* The message with everything it points to that is not the solver's own. */
 typedef struct state_message {
@@ -20,17 +23,17 @@ typedef struct state_message {
     Cnn__DeepnetState__Cursor **cursor_list;
     int64_t *steps; /* of the test nets */
     float *losses;
-    void *zeros; /* history of params that are not trained */
+    void *zeros; /* for HDF5, history of params that are not trained */
 } state_message;
 
 /* ---- building the message --------------------------------------------------------------- */
 
-static dn_status allocate(state_message *m, const dn_solver *s)
+static dn_status allocate(state_message *m, const dn_solver *s, bool hdf5)
 {
     const dni_heap *heap = s->heap;
     size_t params = s->net->num_params, blobs = params * (size_t)s->rule->histories;
     int64_t largest = 0;
-    for (size_t i = 0; i < params; i++)
+    for (size_t i = 0; hdf5 && i < params; i++)
         if (s->net->params[i]->blob.store->count > largest)
             largest = s->net->params[i]->blob.store->count;
     m->blobs = dni_alloc(heap, blobs, sizeof *m->blobs);
@@ -145,9 +148,10 @@ static dn_status fetch_histories(const dn_solver *s)
 }
 
 /* model: the path the weights will have. release() also after a failure. */
-static dn_status build_state(state_message *m, const dn_solver *s, const char *model)
+static dn_status build_state(state_message *m, const dn_solver *s, bool hdf5,
+                             const char *model)
 {
-    dn_status st = allocate(m, s);
+    dn_status st = allocate(m, s, hdf5);
     if (!st)
         st = fetch_histories(s);
     if (!st && s->iteration > INT32_MAX)
@@ -191,31 +195,38 @@ static void free_file(snapshot_file *f, const dni_heap *heap)
 
 static dn_status write_model(dn_solver *s, const char *path, bool hdf5)
 {
+    return hdf5 ? dni_hdf5_save(s->net, path)
+                : dni_net_save(s->net, path, s->param->snapshot_diff);
+}
+
+/* Histories straight from where they are. */
+static dn_status write_binary(const dn_solver *s, const char *path, state_message *m)
+{
+    dni_draft draft;
     uint8_t *bytes;
-    size_t size;
-    if (hdf5)
-        return dni_hdf5_save(s->net, path);
-    dn_status st = dni_net_serialise(s->net, s->param->snapshot_diff, &bytes, &size);
+    size_t size, params = s->net->num_params, histories = m->state.n_history;
+    m->state.n_history = 0;
+    dn_status st = dni_binary_print(&bytes, &size, s->heap, &m->state.base);
     if (st)
         return st;
-    st = dni_file_write(s->heap, path, bytes, size);
+    dni_draft_begin(&draft, s->heap, path);
+    dni_draft_write(&draft, bytes, size);
     dni_free(s->heap, bytes);
-    return st;
+    for (size_t i = 0; i < histories; i++) {
+        const Cnn__BlobProto *from = m->blob_list[i];
+        dni_pack_blob blob = {s->net->params[i % params]->blob.shape, s->update->dtype,
+                              from->data ? (const void *)from->data : from->double_data, NULL};
+        dni_pack_blob_save(&draft, STATE_HISTORY, &blob);
+    }
+    return dni_draft_end(&draft, DN_OK);
 }
 
 static dn_status write_state(dn_solver *s, const char *path, bool hdf5, const char *model)
 {
     state_message m = {0};
-    uint8_t *bytes = NULL;
-    size_t size;
-    dn_status st = build_state(&m, s, model);
-    if (!st && hdf5)
-        st = dni_state_write_hdf5(s->heap, path, &m.state);
-    else if (!st)
-        st = dni_binary_print(&bytes, &size, s->heap, &m.state.base);
-    if (!st && bytes)
-        st = dni_file_write(s->heap, path, bytes, size);
-    dni_free(s->heap, bytes);
+    dn_status st = build_state(&m, s, hdf5, model);
+    if (!st)
+        st = hdf5 ? dni_state_write_hdf5(s->heap, path, &m.state) : write_binary(s, path, &m);
     release(&m, s->heap);
     return st;
 }

@@ -260,6 +260,7 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__Solve
     if (!state)
         return DN_E_NOMEM;
     *state = (Cnn__SolverState)CNN__SOLVER_STATE__INIT;
+    state->has_iter = state->has_current_step = 1;
     dni_hdf5_use use;
     dni_hdf5_enter(&use);
     hid_t file = dni_hdf5_load(path);

@@ -296,13 +296,13 @@ def module_of(job):
         model.add_module(name, module)
     if 'weights' not in job:
         return model
-    with open(job['weights'], 'rb') as f:
-        weights = torch.frombuffer(bytearray(f.read()), dtype=torch.float32)
-    with torch.no_grad():
+    with torch.no_grad(), open(job['weights'], 'rb') as f:
         for name, index, shape, offset in job['params']:
             target = source.params[name][index]
-            if target is not None:
-                target.copy_(weights[offset:offset + target.numel()].view(target.shape))
+            if target is not None: # one at a time, lest a copy of all be the peak
+                f.seek(4 * offset)
+                values = bytearray(f.read(4 * target.numel()))
+                target.copy_(torch.frombuffer(values, dtype=torch.float32).view(target.shape))
         for lstm in source.lstms:  # i, f, o, g there
             for weight in (lstm.weight_ih_l0, lstm.bias_ih_l0, lstm.weight_hh_l0):
                 i, f, o, g = weight.clone().chunk(4)

@@ -171,8 +171,9 @@ DN_API float dn_solver_test_output(const dn_solver *solver, int32_t test_net, in
 DN_API dn_status dn_solver_snapshot(dn_solver *solver, const char *path);
 /* Resumes training from a .solverstate (Caffe's or our own) and the weights that it names. Our
  * own also hold the random state and the data cursors: training that was stopped and resumed
- * has the same bits as training that was not. On failure the solver is unchanged. Returns
- * DN_OK, DN_E_IO, DN_E_PARSE, DN_E_DATA. Since 0.1. */
+ * has the same bits as training that was not. On failure the solver is unchanged, but for files
+ * that are cut while they are read (see dn_net_load_weights). Returns DN_OK, DN_E_IO,
+ * DN_E_PARSE, DN_E_DATA, DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_solver_restore(dn_solver *solver, const char *path);
 
 /* Several solvers that train one net data-parallel, on several devices or in several contexts.

@@ -182,8 +182,8 @@ void dni_view_close(dni_view *view);
 
 /* ---- file.c: writing --------------------------------------------------------------------- */
 
-/* A file that is being written: beside its place, then synced and renamed onto it, so that after
- * a failure the old file is still the old file. */
+/* A file that is being written: beside its place, then synced and renamed onto it, so that
+ * after a failure the old file is still the old file. */
 typedef struct dni_draft {
     const dni_heap *heap;
     const char *path;

@@ -143,8 +143,8 @@ static void sync_folder(const dni_heap *heap, const char *path)
     dni_free(heap, folder);
 }
 
-/* Devices and pipes cannot be replaced, only written. Through a symbolic link, the file it names
- * is replaced, not the link; its permissions are kept. Returns 0 or errno. */
+/* Devices and pipes cannot be replaced, only written. Through a symbolic link, the file it
+ * names is replaced, not the link; its permissions are kept. Returns 0 or errno. */
 static int open_draft(dni_draft *d)
 {
     struct stat info;

@@ -16,9 +16,9 @@ enum { BLOCK = 4096 };
 static bool fail(dni_view *v, int error)
 {
     char text[128];
-    v->status = dni_fail(DN_E_IO, "cannot read '%s': %s", v->path,
-                         error ? dni_errno_text(error, text, sizeof text)
-                               : "it has become shorter");
+    v->status =
+        dni_fail(DN_E_IO, "cannot read '%s': %s", v->path,
+                 error ? dni_errno_text(error, text, sizeof text) : "it has become shorter");
     return false;
 }
 

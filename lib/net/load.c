@@ -232,7 +232,8 @@ static dn_status check_arguments(const dn_net *net, const void *source, int32_t 
     return DN_OK;
 }
 
-/* Other formats become a .caffemodel in memory first. view: of which they are bytes, or NULL. */
+/* Other formats become a .caffemodel in memory first. view: of which they are bytes, or NULL.
+ */
 static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, dni_view *view,
                             const char *name, int32_t policy, dn_weights_report *report)
 {

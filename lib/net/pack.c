@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-size_t dni_pack_varint_size(uint64_t value)
+static size_t varint_size(uint64_t value)
 {
     size_t n = 1;
     while (value >>= 7)
@@ -23,7 +23,7 @@ uint8_t *dni_pack_varint(uint8_t *at, uint64_t value)
 
 size_t dni_pack_field_size(uint32_t number, size_t size)
 {
-    return dni_pack_varint_size((uint64_t)number << 3 | 2) + dni_pack_varint_size(size) + size;
+    return varint_size((uint64_t)number << 3 | 2) + varint_size(size) + size;
 }
 
 uint8_t *dni_pack_field(uint8_t *at, uint32_t number, size_t size)
@@ -43,7 +43,7 @@ static size_t dims_size(const dni_shape *shape)
 {
     size_t size = 0;
     for (int32_t i = 0; i < shape->axes; i++)
-        size += dni_pack_varint_size((uint64_t)shape->dim[i]);
+        size += varint_size((uint64_t)shape->dim[i]);
     return size;
 }
 
@@ -64,19 +64,25 @@ size_t dni_pack_blob_size(const dni_pack_blob *blob)
     return size + (blob->diff ? dni_pack_field_size(9, values) : 0);
 }
 
+uint8_t *dni_pack_shape(uint8_t *at, const dni_shape *shape)
+{
+    at = dni_pack_field(at, 7, shape_size(shape));
+    if (shape->axes)
+        at = dni_pack_field(at, 1, dims_size(shape));
+    for (int32_t i = 0; i < shape->axes; i++)
+        at = dni_pack_varint(at, (uint64_t)shape->dim[i]);
+    return at;
+}
+
 uint8_t *dni_pack_blob_head(uint8_t *at, const dni_pack_blob *blob)
 {
-    at = dni_pack_field(at, 7, shape_size(&blob->shape));
-    if (blob->shape.axes)
-        at = dni_pack_field(at, 1, dims_size(&blob->shape));
-    for (int32_t i = 0; i < blob->shape.axes; i++)
-        at = dni_pack_varint(at, (uint64_t)blob->shape.dim[i]);
+    at = dni_pack_shape(at, &blob->shape);
     return dni_pack_field(at, blob->dtype == DN_F64 ? 8 : 5, values_size(blob));
 }
 
 static void save_values(dni_draft *draft, const void *values, size_t size)
 {
-    static const char zeros[4096];
+    const char zeros[256] = {0};
     for (; !values && size > sizeof zeros; size -= sizeof zeros)
         dni_draft_write(draft, zeros, sizeof zeros);
     dni_draft_write(draft, values ? values : zeros, size);
@@ -84,8 +90,7 @@ static void save_values(dni_draft *draft, const void *values, size_t size)
 
 void dni_pack_blob_save(dni_draft *draft, uint32_t number, const dni_pack_blob *blob)
 {
-    uint8_t head[DNI_PACK_HEAD],
-        *end = dni_pack_field(head, number, dni_pack_blob_size(blob));
+    uint8_t head[DNI_PACK_HEAD], *end = dni_pack_field(head, number, dni_pack_blob_size(blob));
     end = dni_pack_blob_head(end, blob);
     dni_draft_write(draft, head, (size_t)(end - head));
     save_values(draft, blob->data, values_size(blob));

@@ -16,9 +16,9 @@ enum { DNI_PACK_HEAD = 64 + 10 * DN_MAX_AXES }; /* bytes for a blob's key and he
 /* Bytes of a BlobProto; all of it that is before the values; and a field that is one, straight
  * from where its values are. */
 size_t dni_pack_blob_size(const dni_pack_blob *blob);
+uint8_t *dni_pack_shape(uint8_t *at, const dni_shape *shape); /* the field BlobProto.shape */
 uint8_t *dni_pack_blob_head(uint8_t *at, const dni_pack_blob *blob);
 void dni_pack_blob_save(dni_draft *draft, uint32_t number, const dni_pack_blob *blob);
-size_t dni_pack_varint_size(uint64_t value);
 uint8_t *dni_pack_varint(uint8_t *at, uint64_t value);
 /* A length-delimited field's key and length; its bytes follow. */
 size_t dni_pack_field_size(uint32_t number, size_t size);

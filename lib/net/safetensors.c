@@ -316,7 +316,7 @@ static int by_name(const void *a, const void *b)
 
 /* ---- as a .caffemodel -------------------------------------------------------------------- */
 
-enum { BLOB_DATA = 5, BLOB_SHAPE = 7, BLOB_RAW_TYPE = 10, BLOB_RAW_DATA = 12 };
+enum { BLOB_RAW_TYPE = 10, BLOB_RAW_DATA = 12 };
 
 typedef struct packed {
     uint8_t shape[8 + 10 * DN_MAX_AXES], *end; /* the field BlobProto.shape */
@@ -325,13 +325,7 @@ typedef struct packed {
 
 static void pack_tensor(packed *p, const tensor *t)
 {
-    size_t dims = 0;
-    for (int32_t i = 0; i < t->shape.axes; i++)
-        dims += dni_pack_varint_size((uint64_t)t->shape.dim[i]);
-    p->end = dni_pack_field(p->shape, BLOB_SHAPE, dni_pack_field_size(1, dims));
-    p->end = dni_pack_field(p->end, 1, dims);
-    for (int32_t i = 0; i < t->shape.axes; i++)
-        p->end = dni_pack_varint(p->end, (uint64_t)t->shape.dim[i]);
+    p->end = dni_pack_shape(p->shape, &t->shape);
     p->values = t->type == BF16 ? 2 * t->size : t->size;
     p->size = (size_t)(p->end - p->shape) + 2 + dni_pack_field_size(BLOB_RAW_DATA, p->values);
 }

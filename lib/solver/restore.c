@@ -13,7 +13,7 @@ enum { STATE_HISTORY = 3 };
 typedef struct saved_state {
     const dni_heap *heap;
     dni_view view;
-    uint8_t *packed;
+    char *packed;
     Cnn__SolverState *message; /* without histories */
     dni_weights_blob *history;
     size_t num_history, capacity;
@@ -253,32 +253,18 @@ static dn_status read_binary(saved_state *state, const void *bytes, size_t size,
         else if (dni_view_need(view, begin, (size_t)(wire.at - begin)))
             dni_text_append(&rest, (const char *)begin, (size_t)(wire.at - begin));
     }
-    if (!st && (more || !dni_view_check(view)))
-        st = view && view->status ? view->status
-                                  : dni_fail(DN_E_PARSE,
-                                             "%s: not a whole SolverState: the file is cut or "
-                                             "damaged",
-                                             path);
-    if (!st && rest.failed)
-        st = DN_E_NOMEM;
+    if (more < 0) /* so that the rest is not whole either */
+        dni_text_append(&rest, "\xff", 1);
+    if (!st && !dni_view_check(view))
+        st = view->status;
     if (!st)
-        st = dni_binary_parse(&message, state->heap, &cnn__solver_state__descriptor, rest.data,
-                              rest.size, path);
+        st = rest.failed
+                 ? DN_E_NOMEM
+                 : dni_binary_parse(&message, state->heap, &cnn__solver_state__descriptor,
+                                    rest.data, rest.size, path);
     state->message = (Cnn__SolverState *)message;
     dni_text_free(&rest);
     return st;
-}
-
-static dn_status read_hdf5(saved_state *state, const char *path)
-{
-    Cnn__SolverState *message;
-    size_t size;
-    dn_status st = dni_state_read_hdf5(state->heap, path, &message);
-    if (st)
-        return st;
-    st = dni_binary_print(&state->packed, &size, state->heap, &message->base);
-    dni_message_free(state->heap, message);
-    return st ? st : read_binary(state, state->packed, size, NULL, path);
 }
 
 /* HDF5 is told by its first bytes, whatever the name. */
@@ -286,11 +272,11 @@ static dn_status read_state(saved_state *state, const char *path)
 {
     dni_view *view = &state->view;
     dn_status st = dni_view_open(view, state->heap, path);
-    if (st)
-        return st;
-    return dni_is_hdf5(view->data, view->size)
-               ? read_hdf5(state, path)
-               : read_binary(state, view->data, view->size, view, path);
+    if (st || !dni_is_hdf5(view->data, view->size))
+        return st ? st : read_binary(state, view->data, view->size, view, path);
+    size_t size = 0;
+    st = dni_state_read_hdf5(state->heap, path, &state->packed, &size);
+    return st ? st : read_binary(state, state->packed, size, NULL, path);
 }
 
 dn_status dn_solver_restore(dn_solver *s, const char *path)

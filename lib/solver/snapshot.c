@@ -7,38 +7,25 @@
 #include <string.h>
 
 #include "net/hdf5.h"
-#include "net/pack.h"
 #include "solver/solver.h"
 
 enum { STATE_HISTORY = 3 };
 
-/* The message with everything it points to that is not the solver's own. */
+/* The message, without histories, and everything it points to that is not the solver's own. */
 typedef struct state_message {
     Cnn__SolverState state;
     Cnn__DeepnetState ours;
-    Cnn__BlobProto *blobs; /* histories x params: the first history of all, then the second */
-    Cnn__BlobProto **blob_list;
-    Cnn__BlobShape *shapes; /* per param */
     Cnn__DeepnetState__Cursor *cursors;
     Cnn__DeepnetState__Cursor **cursor_list;
     int64_t *steps; /* of the test nets */
     float *losses;
-    void *zeros; /* for HDF5, history of params that are not trained */
 } state_message;
 
 /* ---- building the message --------------------------------------------------------------- */
 
-static dn_status allocate(state_message *m, const dn_solver *s, bool hdf5)
+static dn_status allocate(state_message *m, const dn_solver *s)
 {
     const dni_heap *heap = s->heap;
-    size_t params = s->net->num_params, blobs = params * (size_t)s->rule->histories;
-    int64_t largest = 0;
-    for (size_t i = 0; hdf5 && i < params; i++)
-        if (s->net->params[i]->blob.store->count > largest)
-            largest = s->net->params[i]->blob.store->count;
-    m->blobs = dni_alloc(heap, blobs, sizeof *m->blobs);
-    m->blob_list = dni_alloc(heap, blobs, sizeof *m->blob_list);
-    m->shapes = dni_alloc(heap, params, sizeof *m->shapes);
     size_t layers = 0;
     for (uint32_t n = 0; n <= (uint32_t)s->num_tests; n++)
         layers += dni_solver_net(s, n)->num_layers;
@@ -46,54 +33,28 @@ static dn_status allocate(state_message *m, const dn_solver *s, bool hdf5)
     m->cursor_list = dni_alloc(heap, layers, sizeof *m->cursor_list);
     m->steps = dni_alloc(heap, (size_t)s->num_tests, sizeof *m->steps);
     m->losses = dni_alloc(heap, (size_t)s->num_losses, sizeof *m->losses);
-    m->zeros = dni_alloc(heap, (size_t)largest, sizeof(double));
-    return m->blobs && m->blob_list && m->shapes && m->cursors && m->cursor_list && m->steps &&
-                   m->losses && m->zeros
-               ? DN_OK
-               : DN_E_NOMEM;
+    return m->cursors && m->cursor_list && m->steps && m->losses ? DN_OK : DN_E_NOMEM;
 }
 
 static void release(state_message *m, const dni_heap *heap)
 {
-    dni_free(heap, m->blobs);
-    dni_free(heap, m->blob_list);
-    dni_free(heap, m->shapes);
     dni_free(heap, m->cursors);
     dni_free(heap, m->cursor_list);
     dni_free(heap, m->steps);
     dni_free(heap, m->losses);
-    dni_free(heap, m->zeros);
 }
 
-/* Caffe keeps a history for every param; those that are not trained have zeros. */
-static void *history_of(const dn_solver *s, const dni_param *param, int32_t k, void *zeros)
+bool dni_solver_history(const dn_solver *s, size_t i, dni_pack_blob *out)
 {
-    for (size_t i = 0; i < s->update->num_weights; i++)
-        if (s->update->weights[i].param == param)
-            return s->update->weights[i].history[k];
-    return zeros;
-}
-
-static void add_history(state_message *m, const dn_solver *s, size_t i, int32_t k)
-{
-    dni_param *param = s->net->params[i];
-    size_t at = (size_t)k * s->net->num_params + i;
-    size_t count = (size_t)param->blob.store->count;
-    void *values = history_of(s, param, k, m->zeros);
-    Cnn__BlobProto *blob = &m->blobs[at];
-    *blob = (Cnn__BlobProto)CNN__BLOB_PROTO__INIT;
-    m->shapes[i] = (Cnn__BlobShape)CNN__BLOB_SHAPE__INIT;
-    m->shapes[i].n_dim = (size_t)param->blob.shape.axes;
-    m->shapes[i].dim = param->blob.shape.dim;
-    blob->shape = &m->shapes[i];
-    if (s->update->dtype == DN_F64) {
-        blob->n_double_data = count;
-        blob->double_data = values;
-    } else {
-        blob->n_data = count;
-        blob->data = values;
-    }
-    m->blob_list[at] = blob;
+    size_t params = s->net->num_params;
+    if (i >= params * (size_t)s->rule->histories)
+        return false;
+    const dni_param *param = s->net->params[i % params];
+    *out = (dni_pack_blob){.shape = param->blob.shape, .dtype = s->update->dtype};
+    for (size_t w = 0; w < s->update->num_weights; w++)
+        if (s->update->weights[w].param == param)
+            out->data = s->update->weights[w].history[i / params];
+    return true;
 }
 
 static void add_cursors(state_message *m, const dn_net *net, uint32_t index)
@@ -148,10 +109,9 @@ static dn_status fetch_histories(const dn_solver *s)
 }
 
 /* model: the path the weights will have. release() also after a failure. */
-static dn_status build_state(state_message *m, const dn_solver *s, bool hdf5,
-                             const char *model)
+static dn_status build_state(state_message *m, const dn_solver *s, const char *model)
 {
-    dn_status st = allocate(m, s, hdf5);
+    dn_status st = allocate(m, s);
     if (!st)
         st = fetch_histories(s);
     if (!st && s->iteration > INT32_MAX)
@@ -164,11 +124,6 @@ static dn_status build_state(state_message *m, const dn_solver *s, bool hdf5,
     m->state.iter = (int32_t)s->iteration;
     m->state.current_step = s->step;
     m->state.learned_net = (char *)model;
-    for (int32_t k = 0; k < s->rule->histories; k++)
-        for (size_t i = 0; i < s->net->num_params; i++)
-            add_history(m, s, i, k);
-    m->state.history = m->blob_list;
-    m->state.n_history = (size_t)s->rule->histories * s->net->num_params;
     fill_ours(m, s);
     return DN_OK;
 }
@@ -199,34 +154,30 @@ static dn_status write_model(dn_solver *s, const char *path, bool hdf5)
                 : dni_net_save(s->net, path, s->param->snapshot_diff);
 }
 
-/* Histories straight from where they are. */
-static dn_status write_binary(const dn_solver *s, const char *path, state_message *m)
+static dn_status write_binary(const dn_solver *s, const char *path,
+                              const Cnn__SolverState *state)
 {
     dni_draft draft;
+    dni_pack_blob history;
     uint8_t *bytes;
-    size_t size, params = s->net->num_params, histories = m->state.n_history;
-    m->state.n_history = 0;
-    dn_status st = dni_binary_print(&bytes, &size, s->heap, &m->state.base);
+    size_t size;
+    dn_status st = dni_binary_print(&bytes, &size, s->heap, &state->base);
     if (st)
         return st;
     dni_draft_begin(&draft, s->heap, path);
     dni_draft_write(&draft, bytes, size);
     dni_free(s->heap, bytes);
-    for (size_t i = 0; i < histories; i++) {
-        const Cnn__BlobProto *from = m->blob_list[i];
-        dni_pack_blob blob = {s->net->params[i % params]->blob.shape, s->update->dtype,
-                              from->data ? (const void *)from->data : from->double_data, NULL};
-        dni_pack_blob_save(&draft, STATE_HISTORY, &blob);
-    }
+    for (size_t i = 0; dni_solver_history(s, i, &history); i++)
+        dni_pack_blob_save(&draft, STATE_HISTORY, &history);
     return dni_draft_end(&draft, DN_OK);
 }
 
 static dn_status write_state(dn_solver *s, const char *path, bool hdf5, const char *model)
 {
     state_message m = {0};
-    dn_status st = build_state(&m, s, hdf5, model);
+    dn_status st = build_state(&m, s, model);
     if (!st)
-        st = hdf5 ? dni_state_write_hdf5(s->heap, path, &m.state) : write_binary(s, path, &m);
+        st = hdf5 ? dni_state_write_hdf5(s, path, &m.state) : write_binary(s, path, &m.state);
     release(&m, s->heap);
     return st;
 }

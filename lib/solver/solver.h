@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "deepnet/solver.h"
+#include "net/pack.h"
 #include "plan/record.h"
 #include "solver/update.h"
 
@@ -87,9 +88,12 @@ dn_status dni_solver_test_all(dn_solver *solver);
 dn_status dni_solver_check_folder(const dn_solver *solver);
 /* snapshot.c: path as dn_solver_snapshot has it. */
 dn_status dni_solver_snapshot_to(dn_solver *solver, const char *path);
-/* state_hdf5.c: a .solverstate.h5. *out: dni_message_free. */
-dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
+/* The i-th history of a .solverstate: the rule's first of all weights, then its second; zeros
+ * of weights that are not trained, as in Caffe. False: there is none. */
+bool dni_solver_history(const dn_solver *solver, size_t i, dni_pack_blob *out);
+/* state_hdf5.c: a .solverstate.h5, read as the bytes of a binary one. *out: dni_free. */
+dn_status dni_state_write_hdf5(const dn_solver *solver, const char *path,
                                const Cnn__SolverState *state);
-dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__SolverState **out);
+dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out, size_t *size);
 
 #endif

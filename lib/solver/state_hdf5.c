@@ -12,16 +12,16 @@ static dn_status left_out(const char *path)
                     path);
 }
 
-dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
+dn_status dni_state_write_hdf5(const dn_solver *solver, const char *path,
                                const Cnn__SolverState *state)
 {
-    (void)heap, (void)state;
+    (void)solver, (void)state;
     return left_out(path);
 }
 
-dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__SolverState **out)
+dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out, size_t *size)
 {
-    (void)heap, (void)out;
+    (void)heap, (void)out, (void)size;
     return left_out(path);
 }
 
@@ -31,6 +31,9 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__Solve
 #include <string.h>
 
 #include "data/hdf5_use.h"
+
+enum { STATE_ITER = 1, STATE_LEARNED_NET, STATE_HISTORY, STATE_CURRENT_STEP };
+enum { STATE_DEEPNET = 20001, BLOB_DATA = 5 };
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
@@ -61,32 +64,41 @@ static bool write_string(hid_t at, const char *name, const char *text)
     return ok;
 }
 
-static bool write_history(hid_t file, const Cnn__SolverState *state)
+static bool write_blob(const dni_heap *heap, hid_t at, size_t index, const dni_pack_blob *blob)
+{
+    hsize_t dims[DN_MAX_AXES];
+    char name[24];
+    void *zeros = NULL;
+    if (!blob->data)
+        zeros = dni_alloc(heap, (size_t)dni_shape_count(&blob->shape), sizeof(double));
+    for (int d = 0; d < blob->shape.axes; d++)
+        dims[d] = (hsize_t)blob->shape.dim[d];
+    snprintf(name, sizeof name, "%zu", index);
+    bool ok = (blob->data || zeros) &&
+              write_set(at, name, blob->dtype == DN_F64 ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT,
+                        blob->shape.axes, dims, blob->data ? blob->data : zeros);
+    dni_free(heap, zeros);
+    return ok;
+}
+
+static bool write_history(const dn_solver *s, hid_t file)
 {
     hid_t group = H5Gcreate2(file, "history", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool ok = group >= 0;
-    for (size_t i = 0; ok && i < state->n_history; i++) {
-        const Cnn__BlobProto *blob = state->history[i];
-        hsize_t dims[DN_MAX_AXES];
-        char name[24];
-        int axes = blob->shape ? (int)blob->shape->n_dim : 0;
-        for (int d = 0; d < axes; d++)
-            dims[d] = (hsize_t)blob->shape->dim[d];
-        snprintf(name, sizeof name, "%zu", i);
-        ok = write_set(group, name, blob->n_data ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE, axes,
-                       dims, blob->n_data ? (const void *)blob->data : blob->double_data);
-    }
+    dni_pack_blob history;
+    for (size_t i = 0; ok && dni_solver_history(s, i, &history); i++)
+        ok = write_blob(s->heap, group, i, &history);
     if (group >= 0)
         ok &= H5Gclose(group) >= 0;
     return ok;
 }
 
-dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
+dn_status dni_state_write_hdf5(const dn_solver *s, const char *path,
                                const Cnn__SolverState *state)
 {
     uint8_t *ours;
     size_t size;
-    dn_status st = dni_binary_print(&ours, &size, heap, &state->deepnet->base);
+    dn_status st = dni_binary_print(&ours, &size, s->heap, &state->deepnet->base);
     if (st)
         return st;
     hsize_t bytes = size;
@@ -96,11 +108,11 @@ dn_status dni_state_write_hdf5(const dni_heap *heap, const char *path,
     bool ok = file >= 0 && write_number(file, "iter", state->iter) &&
               write_string(file, "learned_net", state->learned_net) &&
               write_number(file, "current_step", state->current_step) &&
-              write_history(file, state) &&
+              write_history(s, file) &&
               write_set(file, "deepnet", H5T_NATIVE_UCHAR, 1, &bytes, ours);
-    st = dni_hdf5_write(heap, file, ok, path);
+    st = dni_hdf5_write(s->heap, file, ok, path);
     dni_hdf5_leave(&use);
-    dni_free(heap, ours);
+    dni_free(s->heap, ours);
     return st;
 }
 
@@ -186,96 +198,79 @@ static dn_status read_string(const dni_heap *heap, hid_t at, const char *name, c
                : dni_fail(DN_E_PARSE, "%s: '%s' is not a string that can be read", path, name);
 }
 
-static dn_status add_blob(const dni_heap *heap, Cnn__SolverState *state, float *values,
-                          size_t count)
+static void append_number(dni_text *out, uint32_t number, int32_t value)
 {
-    Cnn__BlobProto *blob = dni_alloc(heap, 1, sizeof *blob);
-    if (!blob) {
-        dni_free(heap, values);
-        return DN_E_NOMEM;
-    }
-    *blob = (Cnn__BlobProto)CNN__BLOB_PROTO__INIT;
-    blob->data = values;
-    blob->n_data = count;
-    state->history[state->n_history++] = blob;
-    return DN_OK;
+    uint8_t field[20], *end = dni_pack_varint(field, (uint64_t)number << 3);
+    end = dni_pack_varint(end, (uint64_t)(int64_t)value);
+    dni_text_append(out, (const char *)field, (size_t)(end - field));
 }
 
-static dn_status read_history(const dni_heap *heap, hid_t file, const char *path,
-                              Cnn__SolverState *state)
+static dn_status read_history(dni_text *out, hid_t file, const char *path)
 {
     H5G_info_t info = {0};
     hid_t group = H5Gopen2(file, "history", H5P_DEFAULT);
     dn_status st = DN_OK;
     if (group < 0 || H5Gget_info(group, &info) < 0)
         st = dni_fail(DN_E_PARSE, "%s: an HDF5 file, but it has no group 'history'", path);
-    if (!st && !(state->history = dni_alloc(heap, info.nlinks, sizeof *state->history)))
-        st = DN_E_NOMEM;
     for (hsize_t i = 0; !st && i < info.nlinks; i++) {
         char name[24];
         size_t count;
         snprintf(name, sizeof name, "%llu", (unsigned long long)i);
-        float *values = read_set(heap, group, name, H5T_NATIVE_FLOAT, &count);
-        st = values ? add_blob(heap, state, values, count)
-                    : dni_fail(DN_E_PARSE, "%s: history %s cannot be read", path, name);
+        float *values = read_set(out->heap, group, name, H5T_NATIVE_FLOAT, &count);
+        if (!values) {
+            st = dni_fail(DN_E_PARSE, "%s: history %s cannot be read", path, name);
+            break;
+        }
+        dni_pack_append(out, STATE_HISTORY, NULL,
+                        dni_pack_field_size(BLOB_DATA, count * sizeof *values));
+        dni_pack_append(out, BLOB_DATA, values, count * sizeof *values);
+        dni_free(out->heap, values);
     }
     if (group >= 0)
         H5Gclose(group);
     return st;
 }
 
-static dn_status read_ours(const dni_heap *heap, hid_t file, const char *path,
-                           Cnn__SolverState *state)
+static dn_status read_all(dni_text *out, hid_t file, const char *path)
 {
+    int32_t number;
+    char *learned = NULL;
     size_t size;
-    ProtobufCMessage *message;
-    uint8_t *bytes = read_set(heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
-    if (!bytes)
-        return DN_OK; /* Caffe's own */
-    dn_status st =
-        dni_binary_parse(&message, heap, &cnn__deepnet_state__descriptor, bytes, size, path);
-    if (!st)
-        state->deepnet = (Cnn__DeepnetState *)message;
-    dni_free(heap, bytes);
-    return st;
-}
-
-static dn_status read_all(const dni_heap *heap, hid_t file, const char *path,
-                          Cnn__SolverState *state)
-{
-    int32_t step = 0;
-    if (!read_number(heap, file, "iter", &state->iter))
+    if (!read_number(out->heap, file, "iter", &number))
         return dni_fail(DN_E_PARSE, "%s: an HDF5 file, but not the state of a solver", path);
-    if (read_number(heap, file, "current_step", &step))
-        state->current_step = step;
-    dn_status st = read_string(heap, file, "learned_net", path, &state->learned_net);
-    if (!st)
-        st = read_history(heap, file, path, state);
-    return st ? st : read_ours(heap, file, path, state);
+    append_number(out, STATE_ITER, number);
+    if (read_number(out->heap, file, "current_step", &number))
+        append_number(out, STATE_CURRENT_STEP, number);
+    dn_status st = read_string(out->heap, file, "learned_net", path, &learned);
+    if (learned)
+        dni_pack_append(out, STATE_LEARNED_NET, learned, strlen(learned));
+    dni_free(out->heap, learned);
+    uint8_t *ours = read_set(out->heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
+    if (ours) /* else Caffe's own */
+        dni_pack_append(out, STATE_DEEPNET, ours, size);
+    dni_free(out->heap, ours);
+    return st ? st : read_history(out, file, path);
 }
 
-dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, Cnn__SolverState **out)
+dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out, size_t *size)
 {
-    Cnn__SolverState *state = dni_alloc(heap, 1, sizeof *state);
-    if (!state)
-        return DN_E_NOMEM;
-    *state = (Cnn__SolverState)CNN__SOLVER_STATE__INIT;
-    state->has_iter = state->has_current_step = 1;
+    dni_text text;
     dni_hdf5_use use;
+    dni_text_init(&text, heap);
     dni_hdf5_enter(&use);
     hid_t file = dni_hdf5_load(path);
     dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", path)
-                            : read_all(heap, file, path, state);
+                            : read_all(&text, file, path);
     if (file >= 0)
         H5Fclose(file);
     dni_hdf5_leave(&use);
-    if (st) {
-        dni_message_free(heap, state);
-        return st;
+    *size = text.size;
+    if (!st) {
+        dni_clear_error(); /* what was not there, or could not be read, did without */
+        st = dni_text_finish(&text, out);
     }
-    dni_clear_error();
-    *out = state;
-    return DN_OK;
+    dni_text_free(&text);
+    return st;
 }
 
 #endif

@@ -142,8 +142,8 @@ static void check_cut(dn_net *net, const char *bytes, size_t cut)
     snprintf(why, sizeof why, "%s", reason());
     weights_of(net, 3);
     dn_status want = dn_net_load_weights_memory(net, bytes, cut, DN_WEIGHTS_STRICT, NULL);
-    CHECK_AT(st == want && !strcmp(why, reason()), "cut at %zu: %s%.400s, not %s%.400s",
-             cut, dn_status_name(st), why, dn_status_name(want), reason());
+    CHECK_AT(st == want && !strcmp(why, reason()), "cut at %zu: %s%.400s, not %s%.400s", cut,
+             dn_status_name(st), why, dn_status_name(want), reason());
     CHECK_AT(after == (st ? before : weights_of(net, 0)), "cut at %zu: other weights", cut);
 }
 

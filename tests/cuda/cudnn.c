@@ -385,8 +385,8 @@ static void count3(int i, const int dim[3], int at[3])
     at[0] = i / dim[2] / dim[1];
 }
 
-/* Every product of the convolution: elements of x, w, y. What depends on where is found once for
- * all channels; inlined, for a call for every term took half of the time. */
+/* Every product of the convolution: elements of x, w, y. What depends on where is found once
+ * for all channels; inlined, for a call for every term took half of the time. */
 static inline __attribute__((always_inline)) bool
 every_term(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t c,
            cudnnTensorDescriptor_t y, term_fn term, void *user)

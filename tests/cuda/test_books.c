@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_books.c: the CUDA module in a host's hands, over the fakes, which count what is asked of
- * them and fail when they are told to: cuDNN and the host's stream are used, bf16 lies where the
- * plan has it, nothing is summed in an order that changes unless the context allows it, every
- * failure is a status with CUDA's own words, and nothing is left on the device. */
+ * them and fail when they are told to: cuDNN and the host's stream are used, bf16 lies where
+ * the plan has it, nothing is summed in an order that changes unless the context allows it,
+ * every failure is a status with CUDA's own words, and nothing is left on the device. */
 #include <math.h>
 
 #include "books.h"

@@ -275,24 +275,25 @@ void dn_blob_end_write(dn_blob *blob, const void *data)
 static void *block_of(const dn_blob *blob, const void *data)
 {
     const dni_store *store = blob->store;
-    void *all[] = {blob->own, blob->zero, store ? store->data : NULL,
-                   store ? store->diff : NULL};
-    for (size_t i = 0; i < DNI_COUNT(all); i++)
-        if (all[i] == data)
-            return all[i];
-    void *block = dni_plan_block(blob->net->plan, blob->data, data);
-    return block ? block : dni_plan_block(blob->net->plan, blob->diff, data);
+    const dni_plan *plan = blob->net->plan;
+    if (data == blob->own || data == blob->zero ||
+        (store && (data == store->data || data == store->diff)))
+        return (void *)(uintptr_t)data;
+    if (plan && data == dni_plan_memory(plan, blob->data))
+        return dni_plan_block(plan, blob->data);
+    if (plan && data == dni_plan_memory(plan, blob->diff))
+        return dni_plan_block(plan, blob->diff);
+    return NULL;
 }
 
 void *dn_blob_hold(dn_blob *blob, const void *data)
 {
     dni_clear_error();
     void *block = blob && data ? block_of(blob, data) : NULL;
-    if (!block) {
-        dni_fail(DN_E_INVALID, "no blob was given, or its memory is elsewhere now");
-        return NULL;
-    }
-    dni_hold_aligned(block);
+    if (block)
+        dni_hold_aligned(block);
+    else
+        dni_fail(DN_E_INVALID, "that is no memory of a blob");
     return block;
 }
 

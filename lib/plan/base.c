@@ -116,12 +116,6 @@ void *dni_base_memory(const dni_base *base, const dni_program *p, dni_tensor roo
     return arena ? arena + base->offset[root] : NULL;
 }
 
-void *dni_base_block(const dni_base *base, const dni_program *p, dni_tensor root)
-{
-    return base->apart[root] ? base->apart[root]
-                             : base->arena[p->tensors[root].role == DNI_DIFF];
-}
-
 static dn_status make_apart(dni_base *base, const dni_program *p, dni_tensor root)
 {
     if (base->apart[root])

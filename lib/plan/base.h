@@ -39,7 +39,5 @@ void dni_base_copy(const dni_base *base, const dni_program *program, char *buffe
 bool dni_base_has(const dni_base *base, dni_tensor root);
 /* On a device perhaps an address to go by. NULL: not bound. */
 void *dni_base_memory(const dni_base *base, const dni_program *program, dni_tensor root);
-/* The aligned block that this is in, where it is memory. */
-void *dni_base_block(const dni_base *base, const dni_program *program, dni_tensor root);
 
 #endif

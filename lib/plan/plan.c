@@ -385,17 +385,11 @@ void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor)
     return plan->plain.program ? dni_steps_memory(&plan->plain, tensor) : NULL;
 }
 
-void *dni_plan_block(const dni_plan *plan, dni_tensor tensor, const void *data)
+void *dni_plan_block(const dni_plan *plan, dni_tensor tensor)
 {
-    if (!plan || tensor == DNI_NONE || dni_plan_memory(plan, tensor) != data)
-        return NULL;
-    const dni_tensor_info *tensors = plan->program->tensors;
-    dni_tensor root = tensors[tensor].storage;
-    if (!dni_is_placed(&tensors[root])) /* what has no blob is a layer's own */
-        return tensors[root].role == DNI_STATE && tensors[root].blob < 0 ? NULL
-                                                                         : tensors[root].memory;
-    return dni_base_has(&plan->base, root) ? dni_base_block(&plan->base, plan->program, root)
-                                           : NULL;
+    const dni_base *base = &plan->base;
+    dni_tensor root = plan->program->tensors[tensor].storage;
+    return base->apart[root] ? base->apart[root] : base->arena[is_gradient(plan, root)];
 }
 
 dn_status dni_plan_carry(dni_plan *from, dni_plan *to, dni_tensor tensor)

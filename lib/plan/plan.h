@@ -60,8 +60,8 @@ dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
 /* Where a tensor of the layers' program lives when it runs plain; for one that stays readable,
  * always. NULL before its section is bound. */
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor);
-/* The aligned block that it lives in, if that is where `data` is; else NULL. */
-void *dni_plan_block(const dni_plan *plan, dni_tensor tensor, const void *data);
+/* The aligned block in which a tensor lives that the plan places and that stays readable. */
+void *dni_plan_block(const dni_plan *plan, dni_tensor tensor);
 /* The same brought up to date, now and from then on after every run; on a device perhaps an
  * address to go by. */
 dn_status dni_plan_show(dni_plan *plan, dni_tensor tensor, void **out);

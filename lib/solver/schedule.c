@@ -146,7 +146,8 @@ dn_status dni_schedule_check(const Cnn__SolverParameter *p, int64_t max_iter)
         return dni_fail(DN_E_NET, "unknown momentum_policy '%s'; there are fixed, poly and opt",
                         p->momentum_policy);
     if (!(p->min_lr >= 0 && (p->min_lr == 0 || p->min_lr <= p->base_lr)))
-        return dni_fail(DN_E_NET, "min_lr is not from 0 to base_lr");
+        return dni_fail(DN_E_NET, "min_lr is not from 0 to base_lr%s",
+                        p->base_lr < 0 ? ", which is negative" : "");
     return DN_OK;
 }
 

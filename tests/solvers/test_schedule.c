@@ -222,6 +222,7 @@ static const struct refusal {
     {NET "base_lr: 1 lr_policy: 'multifixed' stagelr: 1", DN_E_NET, "as many of one as of the"},
     {NET FIXED "min_lr: -0.1", DN_E_NET, "min_lr is not from 0 to base_lr"},
     {NET FIXED "min_lr: 0.2", DN_E_NET, "min_lr is not from 0 to base_lr"},
+    {NET "base_lr: -1 lr_policy: 'fixed' min_lr: 0.2", DN_E_NET, "base_lr, which is negative"},
     {NET FIXED "momentum_policy: 'poly'", DN_E_NET, "needs a max_iter > 0"},
     {NET FIXED "momentum_policy: 'poly' max_iter: 9 momentum_power: -1", DN_E_NET,
      "needs a momentum_power >= 0"},

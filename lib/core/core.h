@@ -201,6 +201,8 @@ dn_status dni_draft_end(dni_draft *draft, dn_status st);
 /* The same of all bytes at once. */
 dn_status dni_file_write(const dni_heap *heap, const char *path, const void *data, size_t size);
 bool dni_file_exists(const char *path);
+/* Bytes of `path` with at most so many of its last name: where room is needed for an ending. */
+int dni_file_stem(const char *path, size_t most);
 /* What a relative path inside a file means: the working directory, as in Caffe; where nothing
  * is there, the folder `base` (may be NULL). For a path to be written, what must be there is
  * its folder. *out: free with dni_free. */

@@ -114,12 +114,19 @@ static int write_all(int fd, const char *data, size_t size)
     return 0;
 }
 
+int dni_file_stem(const char *path, size_t most)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return (int)((size_t)(name - path) + strnlen(name, most));
+}
+
 /* A new file beside `target`, its name in `temporary`; the descriptor, or -1. Made by open, not
  * mkstemp, so that it gets the permissions any new file would. */
 static int open_beside(const char *target, char *temporary, size_t size)
 {
     for (int attempt = 0; attempt < 100; attempt++) {
-        int n = snprintf(temporary, size, "%s.%ld-%d.tmp", target, (long)getpid(), attempt);
+        int n = snprintf(temporary, size, "%.*s.%ld-%d.tmp", dni_file_stem(target, 200), target,
+                         (long)getpid(), attempt);
         if (n < 0 || (size_t)n >= size) {
             errno = ENAMETOOLONG;
             return -1;

@@ -138,7 +138,8 @@ static dn_status name_file(snapshot_file *f, const dni_heap *heap, const char *b
                            const char *extension, bool hdf5)
 {
     f->path = dni_format(heap, "%s%s%s", base, extension, hdf5 ? ".h5" : "");
-    f->draft = f->path ? dni_format(heap, "%s.new", f->path) : NULL;
+    f->draft =
+        f->path ? dni_format(heap, "%.*s.new", dni_file_stem(f->path, 251), f->path) : NULL;
     return f->draft ? DN_OK : DN_E_NOMEM;
 }
 

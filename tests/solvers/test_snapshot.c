@@ -52,6 +52,22 @@ static void check_names(dn_context *context)
     dn_solver_free(solver);
 }
 
+/* A name as long as the file system takes leaves no room for an ending while it is written. */
+static void check_long_names(dn_context *context)
+{
+    char name[256];
+    dn_solver *solver = make_adam(context, "");
+    CHECK(!mkdir(check_path("long"), 0777));
+    for (int size = 226; size <= 243; size++) { /* and .solverstate */
+        snprintf(name, sizeof name, "long/%0*d", size, 1);
+        CHECK_STATUS(dn_solver_snapshot(solver, check_path(name)), DN_OK);
+    }
+    CHECK_INT(count_files(check_path("long")), 2 * 18);
+    snprintf(name, sizeof name, "long/%0*d", 244, 1);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path(name)), DN_E_IO);
+    dn_solver_free(solver);
+}
+
 /* The weights are found beside the state even when both were moved. */
 static void check_moved(dn_context *context)
 {
@@ -267,6 +283,7 @@ int main(void)
     CHECK_STATUS(dn_context_create(&context, NULL), DN_OK);
     SECTION("names");
     check_names(context);
+    check_long_names(context);
     check_moved(context);
     check_hdf5(context);
     SECTION("full disk");

@@ -158,6 +158,16 @@ static void refuse(verdict *v, const char *where, dn_status status)
     snprintf(v->message, sizeof v->message, "%s%s", where, line ? line : "no reason given");
 }
 
+/* A shared parameter has the name of the first layer that has it. */
+static bool is_own(dn_net *net, int32_t layer, int32_t index)
+{
+    const char *owner = dn_net_layer_name(net, layer);
+    const char *name = dn_blob_name(dn_net_layer_param(net, layer, index));
+    size_t size = strlen(owner);
+    return strncmp(name, owner, size) == 0 && name[size] == '/' &&
+           atoi(name + size + 1) == index;
+}
+
 static void count_net(verdict *v, dn_net *net)
 {
     v->layers = dn_net_num_layers(net);
@@ -169,7 +179,8 @@ static void count_net(verdict *v, dn_net *net)
             strcmp(type, "DummyData") != 0 && dn_net_layer_num_tops(net, i))
             cli_shape(v->data, sizeof v->data, dn_net_layer_top(net, i, 0));
         for (int32_t k = 0; k < dn_net_layer_num_params(net, i); k++)
-            v->parameters += dn_blob_count(dn_net_layer_param(net, i, k));
+            if (is_own(net, i, k))
+                v->parameters += dn_blob_count(dn_net_layer_param(net, i, k));
     }
 }
 

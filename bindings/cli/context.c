@@ -23,8 +23,13 @@ static int all_gpus(const cli_host *host, int32_t *devices, int32_t most, int32_
     for (int32_t i = 0; i < most; i++) {
         dn_context *context = NULL;
         options.device = i + 1;
-        if (dn_context_create(&context, &options))
-            return i ? CLI_GO : cli_fail_last();
+        if (dn_context_create(&context, &options)) {
+            if (!i)
+                return cli_fail_last();
+            if (!host->quiet)
+                fprintf(stderr, "%d GPUs; the next one: %s\n", (int)i, dn_last_error());
+            return CLI_GO;
+        }
         dn_context_free(context);
         devices[(*count)++] = i + 1;
     }
@@ -77,7 +82,10 @@ int cli_context_create(dn_context **out, const cli_command *command, const cli_h
     int code = cli_gpus_of(command, host, &options.device, 1, &devices);
     if (code != CLI_GO)
         return code;
-    return dn_context_create(out, &options) ? cli_fail_last() : CLI_GO;
+    if (!dn_context_create(out, &options))
+        return CLI_GO;
+    return options.device ? cli_fail("GPU %d: %s", (int)options.device - 1, dn_last_error())
+                          : cli_fail_last();
 }
 
 int cli_compute_of(const cli_command *command, const cli_compute *c, int32_t *compute,

@@ -26,63 +26,53 @@ static dn_status fail_errno(int error, const char *verb, const char *path)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* What is left of the file after a first guess at its size: pipes and /proc have none. */
-static dn_status read_all(const dni_heap *heap, int fd, const char *path, size_t limit,
-                          char **data, size_t *size)
+/* Returns 0 or errno. guess: at its size; pipes and /proc have none. limit 0: any size. */
+static int read_all(const dni_heap *heap, int fd, size_t guess, size_t limit, char **data,
+                    size_t *size)
 {
-    struct stat info;
-    size_t capacity = 0, need = 4096;
-    if (fstat(fd, &info))
-        return fail_errno(errno, "read", path);
-    if (limit && !S_ISDIR(info.st_mode) &&
-        (!S_ISREG(info.st_mode) || (uintmax_t)info.st_size > limit))
-        return dni_fail(DN_E_IO, "cannot read '%s': it is no regular file of up to %zu bytes",
-                        path, limit);
-    if (S_ISDIR(info.st_mode))
-        return fail_errno(EISDIR, "read", path);
-    if (S_ISREG(info.st_mode) && info.st_size > 0) {
-        if ((uintmax_t)info.st_size >= SIZE_MAX / 2)
-            return fail_errno(EFBIG, "read", path);
-        need = (size_t)info.st_size + 2; /* the zero, and a byte to see the end */
-        *data = dni_realloc(heap, NULL, need, 1);
-        if (!*data)
-            return DN_E_NOMEM;
-        capacity = need;
-    }
-    for (;;) {
-        if (dni_grow(heap, data, &capacity, *size + 2, 1))
-            return DN_E_NOMEM;
+    size_t capacity = guess + 2; /* the zero, and a byte to see the end */
+    *data = dni_realloc(heap, NULL, capacity, 1);
+    while (*data && !dni_grow(heap, data, &capacity, *size + 2, 1)) {
         ssize_t n = read(fd, *data + *size, capacity - *size - 1);
         if (n < 0 && errno != EINTR)
-            return fail_errno(errno, "read", path);
-        if (n == 0)
-            break;
+            return errno;
         *size += n > 0 ? (size_t)n : 0;
         if (limit && *size > limit) /* it has grown */
-            return fail_errno(EFBIG, "read", path);
+            return EFBIG;
+        (*data)[*size] = 0;
+        if (n == 0)
+            return 0;
     }
-    (*data)[*size] = 0;
-    return DN_OK;
+    return ENOMEM;
 }
 
-/* limit 0: any file. */
 static dn_status read_file(const dni_heap *heap, const char *path, size_t limit, char **out,
                            size_t *size)
 {
+    struct stat info;
     char *data = NULL;
-    size_t got = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | (limit ? O_NONBLOCK : 0));
-    if (fd < 0)
-        return fail_errno(errno, "read", path);
-    dn_status st = read_all(heap, fd, path, limit, &data, &got);
-    close(fd);
-    if (st) {
-        dni_free(heap, data);
-        return st == DN_E_NOMEM ? dni_in(st, "'%s'", path) : st;
+    size_t got = 0, guess = 4094;
+    int error = 0, fd = open(path, O_RDONLY | O_CLOEXEC | (limit ? O_NONBLOCK : 0));
+    if (fd < 0 || fstat(fd, &info))
+        error = errno;
+    else if (S_ISREG(info.st_mode) && info.st_size > 0)
+        guess = (uintmax_t)info.st_size < SIZE_MAX / 2 ? (size_t)info.st_size : SIZE_MAX / 2;
+    bool unfit =
+        !error && limit && !S_ISDIR(info.st_mode) && (!S_ISREG(info.st_mode) || guess > limit);
+    if (!error && !unfit)
+        error = read_all(heap, fd, guess, limit, &data, &got);
+    if (fd >= 0)
+        close(fd);
+    if (!error && !unfit) {
+        *out = data;
+        *size = got;
+        return DN_OK;
     }
-    *out = data;
-    *size = got;
-    return DN_OK;
+    dni_free(heap, data);
+    if (unfit)
+        return dni_fail(DN_E_IO, "cannot read '%s': it is no regular file of up to %zu bytes",
+                        path, limit);
+    return fail_errno(error, "read", path);
 }
 
 dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size)

@@ -41,11 +41,11 @@ static bool read_at(dni_view *v, void *to, size_t at, size_t size)
 
 bool dni_view_need(dni_view *v, const void *at, size_t size)
 {
-    if (!v || !v->have || !size)
+    if (!v || !v->have)
         return true;
-    size_t begin = (size_t)((const uint8_t *)at - v->data), last = (begin + size - 1) / BLOCK;
-    for (size_t b = begin / BLOCK, end; !v->status && b <= last; b = end + 1) {
-        for (end = b; end <= last && !v->have[end]; end++)
+    size_t begin = (size_t)((const uint8_t *)at - v->data), limit = begin + size;
+    for (size_t b = begin / BLOCK, end; !v->status && b * BLOCK < limit; b = end + 1) {
+        for (end = b; end * BLOCK < limit && !v->have[end]; end++)
             v->have[end] = 1;
         size_t from = b * BLOCK, to = end * BLOCK < v->size ? end * BLOCK : v->size;
         if (end > b)
@@ -90,7 +90,7 @@ dn_status dni_view_open(dni_view *v, const dni_heap *heap, const char *path)
     v->have = dni_alloc(heap, v->size / BLOCK + 1, 1);
     v->data = v->have ? dni_alloc_sparse(heap, v->size) : NULL;
     if (!v->data)
-        return dni_in(DN_E_NOMEM, "'%s'", path);
+        return DN_E_NOMEM;
     v->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (v->fd < 0)
         fail(v, errno);

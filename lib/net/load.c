@@ -237,7 +237,7 @@ static dn_status check_arguments(const dn_net *net, const void *source, int32_t 
 static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, dni_view *view,
                             const char *name, int32_t policy, dn_weights_report *report)
 {
-    dni_weights weights;
+    dni_weights weights = {0};
     char *packed = NULL;
     dn_status st = DN_OK;
     if (dni_is_safetensors(bytes, size)) {
@@ -248,14 +248,11 @@ static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, dni_vie
     }
     if (!st)
         st = dni_weights_read(&weights, net->heap, packed ? packed : bytes, size, view, name);
-    if (!st && !dni_view_check(view)) {
+    if (!st && !dni_view_check(view))
         st = view->status;
-        dni_weights_free(&weights, net->heap);
-    }
-    if (!st) {
+    if (!st)
         st = load_weights(net, &weights, name, policy, report);
-        dni_weights_free(&weights, net->heap);
-    }
+    dni_weights_free(&weights, net->heap);
     dni_free(net->heap, packed);
     return st;
 }

@@ -82,10 +82,11 @@ uint8_t *dni_pack_blob_head(uint8_t *at, const dni_pack_blob *blob)
 
 static void save_values(dni_draft *draft, const void *values, size_t size)
 {
-    const char zeros[256] = {0};
-    for (; !values && size > sizeof zeros; size -= sizeof zeros)
-        dni_draft_write(draft, zeros, sizeof zeros);
-    dni_draft_write(draft, values ? values : zeros, size);
+    const float zero = 0;
+    if (values)
+        dni_draft_write(draft, values, size);
+    for (; !values && size; size -= sizeof zero)
+        dni_draft_write(draft, &zero, sizeof zero);
 }
 
 void dni_pack_blob_save(dni_draft *draft, uint32_t number, const dni_pack_blob *blob)

@@ -27,9 +27,7 @@ typedef struct walk {
 /* The view's own failure if it has one. */
 static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
 {
-    if (w->view && w->view->status)
-        return w->view->status;
-    if (!layer && !dni_view_need(w->view, w->begin, w->size))
+    if (!dni_view_need(w->view, w->begin, layer ? 0 : w->size))
         return w->view->status;
     if (!layer && !dni_looks_binary(w->begin, w->size))
         return dni_fail(DN_E_PARSE, "%s: this is text, not weights%s", w->file,
@@ -140,9 +138,9 @@ dn_status dni_weights_blob_read(dni_weights_blob *out, const void *bytes, size_t
                               .raw_type = -1};
     out->raw_type = find_raw_type(out);
     if (!read_blob_fields(out, &has_legacy, legacy))
-        return view && view->status
-                   ? view->status
-                   : dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name);
+        return dni_view_need(view, out->at, 0)
+                   ? dni_fail(DN_E_PARSE, "%s: an array is cut or damaged", file_name)
+                   : view->status;
     if (out->legacy && has_legacy)
         out->shape = dni_shape_of(4, legacy);
     else if (out->legacy)

@@ -62,7 +62,8 @@ static void read_safetensors(const uint8_t *data, size_t size)
     if (!dni_is_safetensors(data, size) ||
         checked(dni_safetensors_weights(&dni_default_heap, data, size, "f", &out, &out_size)))
         return;
-    must(checked(dni_weights_read(&weights, &dni_default_heap, out, out_size, "f")) == DN_OK);
+    must(checked(dni_weights_read(&weights, &dni_default_heap, out, out_size, NULL, "f")) ==
+         DN_OK);
     for (size_t i = 0; i < weights.num_layers; i++)
         for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
             take_values(&weights.layers[i].blobs[k]);
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dni_weights weights;
     dni_weights_blob blob;
     dni_clear_error();
-    if (!checked(dni_weights_read(&weights, &dni_default_heap, data, size, "f"))) {
+    if (!checked(dni_weights_read(&weights, &dni_default_heap, data, size, NULL, "f"))) {
         for (size_t i = 0; i < weights.num_layers; i++)
             for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
                 take_values(&weights.layers[i].blobs[k]);
@@ -83,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     read_safetensors(data, size);
     dni_clear_error();
-    if (!checked(dni_weights_blob_read(&blob, data, size, "f")))
+    if (!checked(dni_weights_blob_read(&blob, data, size, NULL, "f")))
         take_values(&blob);
     read_message(&cnn__net_parameter__descriptor, data, size);
     read_dialects(data, size);

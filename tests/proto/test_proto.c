@@ -575,7 +575,7 @@ static void test_weights(void)
     float values[6];
     double doubles[2];
     SECTION("weights");
-    CHECK_STATUS(dni_weights_read(&w, heap, bytes, size, "w"), DN_OK);
+    CHECK_STATUS(dni_weights_read(&w, heap, bytes, size, NULL, "w"), DN_OK);
     CHECK_INT(w.num_layers, 3);
     const dni_weights_layer *ip = layer_of(&w, "ip1"), *old = layer_of(&w, "old");
     if (ip && old && layer_of(&w, "older")) {
@@ -605,19 +605,19 @@ static void test_raw_weights(void)
     dni_weights_blob blob;
     float values[3] = {0};
     SECTION("raw weights");
-    CHECK_STATUS(dni_weights_blob_read(&blob, half, sizeof half, "h"), DN_OK);
+    CHECK_STATUS(dni_weights_blob_read(&blob, half, sizeof half, NULL, "h"), DN_OK);
     CHECK_INT(blob.count, 3);
     CHECK_STATUS(dni_weights_values(&blob, DN_F32, values, 3), DN_OK);
     CHECK(values[0] == 1 && values[1] == -2 && values[2] == 0x1p-24f);
-    CHECK_STATUS(dni_weights_blob_read(&blob, behind, sizeof behind, "h"), DN_OK);
+    CHECK_STATUS(dni_weights_blob_read(&blob, behind, sizeof behind, NULL, "h"), DN_OK);
     CHECK_INT(blob.count, 2);
     CHECK_STATUS(dni_weights_values(&blob, DN_F32, values, 2), DN_OK);
     CHECK(values[1] == INFINITY);
-    CHECK_STATUS(dni_weights_blob_read(&blob, none, sizeof none, "h"), DN_OK);
+    CHECK_STATUS(dni_weights_blob_read(&blob, none, sizeof none, NULL, "h"), DN_OK);
     CHECK_INT(blob.count, 0);
-    CHECK_STATUS(dni_weights_blob_read(&blob, odd, sizeof odd, "h"), DN_E_PARSE);
-    CHECK_STATUS(dni_weights_blob_read(&blob, ragged, sizeof ragged, "h"), DN_E_PARSE);
-    CHECK_STATUS(dni_weights_blob_read(&blob, varint_data, sizeof varint_data, "h"),
+    CHECK_STATUS(dni_weights_blob_read(&blob, odd, sizeof odd, NULL, "h"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, ragged, sizeof ragged, NULL, "h"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, varint_data, sizeof varint_data, NULL, "h"),
                  DN_E_PARSE);
 }
 
@@ -633,18 +633,18 @@ static void test_groups(void)
     dni_weights_blob blob;
     float values[2] = {0};
     SECTION("groups");
-    CHECK_STATUS(dni_weights_blob_read(&blob, nested, sizeof nested, "g"), DN_OK);
+    CHECK_STATUS(dni_weights_blob_read(&blob, nested, sizeof nested, NULL, "g"), DN_OK);
     CHECK_INT(blob.count, 2);
     CHECK_STATUS(dni_weights_values(&blob, DN_F32, values, 2), DN_OK);
     CHECK(values[0] == 1 && values[1] == 2);
-    CHECK_STATUS(dni_weights_blob_read(&blob, open, sizeof open, "g"), DN_E_PARSE);
-    CHECK_STATUS(dni_weights_blob_read(&blob, ends, sizeof ends, "g"), DN_E_PARSE);
-    CHECK_STATUS(dni_weights_blob_read(&blob, crossed, sizeof crossed, "g"), DN_E_PARSE);
-    CHECK_STATUS(dni_weights_blob_read(&blob, cut, sizeof cut, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, open, sizeof open, NULL, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, ends, sizeof ends, NULL, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, crossed, sizeof crossed, NULL, "g"), DN_E_PARSE);
+    CHECK_STATUS(dni_weights_blob_read(&blob, cut, sizeof cut, NULL, "g"), DN_E_PARSE);
     for (size_t depth = 1; depth <= sizeof deep / 2; depth++) {
         memset(deep, 0x13, depth);
         memset(deep + depth, 0x14, depth);
-        CHECK_STATUS(dni_weights_blob_read(&blob, deep, 2 * depth, "g"),
+        CHECK_STATUS(dni_weights_blob_read(&blob, deep, 2 * depth, NULL, "g"),
                      depth <= DNI_MESSAGE_DEPTH ? DN_OK : DN_E_PARSE);
     }
 }
@@ -661,7 +661,7 @@ static void test_truncation(void)
         dni_weights w;
         ProtobufCMessage *m = NULL;
         dni_clear_error();
-        dn_status st = dni_weights_read(&w, heap, part, cut, "w.caffemodel");
+        dn_status st = dni_weights_read(&w, heap, part, cut, NULL, "w.caffemodel");
         CHECK_AT(!st == !dn_last_error(), "cut at %zu", cut);
         refused += st != 0;
         if (!st)
@@ -675,7 +675,7 @@ static void test_truncation(void)
     }
     CHECK(refused > size - 10);
     dni_weights w;
-    CHECK_MESSAGE(dni_weights_read(&w, heap, bytes, size - 1, "w.caffemodel"), DN_E_PARSE,
+    CHECK_MESSAGE(dni_weights_read(&w, heap, bytes, size - 1, NULL, "w.caffemodel"), DN_E_PARSE,
                   "w.caffemodel: cut or damaged");
     dni_free(heap, bytes);
 }
@@ -724,7 +724,7 @@ static bool run_with_failure(const char *text, size_t size, long at)
     if (!st)
         st = dni_binary_parse(&copy, &failing, file->net->base.descriptor, bytes, packed, "n");
     if (!st)
-        st = dni_weights_read(&w, &failing, bytes, packed, "n");
+        st = dni_weights_read(&w, &failing, bytes, packed, NULL, "n");
     CHECK_AT(st == DN_OK || st == DN_E_NOMEM, "request %ld: %s", at, dn_status_name(st));
     CHECK_AT(!st == !dn_last_error(), "request %ld: message", at);
     dni_weights_free(&w, &failing);

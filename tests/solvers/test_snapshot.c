@@ -85,6 +85,30 @@ static void check_moved(dn_context *context)
     dn_solver_free(solver);
 }
 
+/* A weight that is not trained has a history of zeros in the file, as in Caffe: who trains it
+ * then goes on as with none. form: ".h5" or "". */
+static void check_frozen(dn_context *context, const char *more, const char *form)
+{
+    char text[512], path[512], frozen[] = SMALL_NET;
+    memcpy(strstr(frozen, "lr_mult: 1"), "lr_mult: 0", 10);
+    snprintf(text, sizeof text, ADAM "%s", more);
+    snprintf(path, sizeof path, "%s.solverstate%s", check_path("frozen"), form);
+    dn_solver *solver = make_solver(context, text, frozen, NULL);
+    dn_solver *fresh = make_adam(context, more), *used = make_adam(context, more);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("frozen")), DN_OK);
+    CHECK_STATUS(dn_solver_step(used, 3), DN_OK); /* what it has kept is to go */
+    CHECK_STATUS(dn_solver_restore(used, path), DN_OK);
+    snprintf(path, sizeof path, "%s.caffemodel%s", check_path("frozen"), form);
+    CHECK_STATUS(dn_net_load_weights(dn_solver_net(fresh), path, DN_WEIGHTS_STRICT, NULL),
+                 DN_OK);
+    CHECK_STATUS(dn_solver_step(fresh, 2), DN_OK);
+    CHECK_STATUS(dn_solver_step(used, 2), DN_OK);
+    CHECK(hash_weights(dn_solver_net(used)) == hash_weights(dn_solver_net(fresh)));
+    dn_solver_free(solver);
+    dn_solver_free(fresh);
+    dn_solver_free(used);
+}
+
 static void check_hdf5(dn_context *context)
 {
     dn_solver *solver = make_adam(context, "snapshot_format: HDF5 average_loss: 3");
@@ -96,6 +120,7 @@ static void check_hdf5(dn_context *context)
         return;
     }
     CHECK_STATUS(st, DN_OK);
+    check_frozen(context, "snapshot_format: HDF5", ".h5");
     CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
     uint64_t hash = hash_weights(dn_solver_net(solver));
     float loss = dn_solver_loss(solver);
@@ -285,6 +310,7 @@ int main(void)
     check_names(context);
     check_long_names(context);
     check_moved(context);
+    check_frozen(context, "", "");
     check_hdf5(context);
     SECTION("full disk");
     check_full_disk(context);

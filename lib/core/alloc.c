@@ -134,8 +134,8 @@ void dni_hold_aligned(void *ptr)
 
 void dni_free_aligned(void *ptr)
 {
-    aligned_header *h = (aligned_header *)ptr - 1;
-    if (ptr && atomic_fetch_sub(&h->holders, 1) == 1)
+    aligned_header *h = ptr;
+    if (h && atomic_fetch_sub(&(--h)->holders, 1) == 1)
         h->heap.fn(h->heap.user, h->block, h->total, 0);
 }
 

@@ -2,8 +2,11 @@
  * test_view.c: files of which only what is looked at is read, and weights in them: the same as
  * from bytes in memory, wherever blocks begin and wherever the file is cut; without room for
  * what goes from the one place to the other. */
+#define _GNU_SOURCE /* syscall */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "net/net.h"
 
@@ -11,6 +14,17 @@
 #include "deepnet/deepnet.h"
 
 enum { BLOCK = 4096, SIZE = 4 * BLOCK + 5 };
+
+/* This program's own stands before the C library's: a disk that is bad from there on. */
+static off_t bad_from; /* 0: nowhere */
+ssize_t pread(int fd, void *data, size_t size, off_t at)
+{
+    if (bad_from && at + (off_t)size > bad_from) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, data, size, at);
+}
 
 /* ---- the view ---------------------------------------------------------------------------- */
 
@@ -171,6 +185,52 @@ static void test_weights(dn_context *context, int32_t from, int32_t to)
     dn_net_free(net);
 }
 
+#define ONES ",1,1,1,1,1,1,1,1,1,1"
+
+/* The first bytes of a layer and of a blob of 31 axes at every place about a border. */
+static void test_borders(dn_context *context)
+{
+    static char name[BLOCK + 100], text[BLOCK + 500];
+    SECTION("weights at a border");
+    for (int length = BLOCK - 150; length < BLOCK + 10; length++) {
+        dn_net *net = NULL;
+        memset(name, 'n', (size_t)length);
+        name[length] = 0;
+        int n = snprintf(text, sizeof text,
+                         "name: '%s' layer { name: 'p' type: 'Parameter' top: 'p' "
+                         "parameter_param { shape { dim: [300" ONES ONES ONES "] } } }",
+                         name);
+        CHECK_STATUS(dn_net_create_from_text(&net, context, text, (size_t)n, NULL), DN_OK);
+        uint64_t hash = weights_of(net, 7);
+        CHECK_STATUS(dn_net_save_weights(net, check_path("border.caffemodel")), DN_OK);
+        weights_of(net, 9);
+        CHECK_STATUS(
+            dn_net_load_weights(net, check_path("border.caffemodel"), DN_WEIGHTS_STRICT, NULL),
+            DN_OK);
+        CHECK_AT(weights_of(net, 0) == hash, "a name of %d letters: other weights", length);
+        dn_net_free(net);
+    }
+}
+
+/* What cannot be read is known before the first weight is changed. */
+static void test_unreadable(dn_context *context)
+{
+    const char *path = check_path("many.caffemodel");
+    struct stat info;
+    dn_net *net = many_layers(context, DN_F32);
+    SECTION("unreadable weights");
+    CHECK_STATUS(dn_net_save_weights(net, path), DN_OK);
+    CHECK(!stat(path, &info));
+    for (bad_from = 1; bad_from < info.st_size; bad_from += 1997) {
+        uint64_t hash = weights_of(net, 9);
+        CHECK_MESSAGE(dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, NULL), DN_E_IO,
+                      "many.caffemodel': Input/output error");
+        CHECK(weights_of(net, 0) == hash);
+    }
+    bad_from = 0;
+    dn_net_free(net);
+}
+
 /* ---- room -------------------------------------------------------------------------------- */
 
 enum { SIDE = 2400, MIB = 1 << 20 }; /* 22 MiB of weights */
@@ -246,6 +306,8 @@ int main(void)
     test_weights(context, DN_F32, DN_F32);
     test_weights(context, DN_F32, DN_F64);
     test_weights(context, DN_F64, DN_F32);
+    test_borders(context);
+    test_unreadable(context);
     dn_context_free(context);
     return check_summary();
 }

@@ -232,28 +232,19 @@ static dn_status check_arguments(const dn_net *net, const void *source, int32_t 
     return DN_OK;
 }
 
-/* Other formats become a .caffemodel in memory first. view: of which they are bytes, or NULL.
- */
+/* view: of which they are bytes, or NULL. HDF5 has become a .caffemodel in memory. */
 static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, dni_view *view,
                             const char *name, int32_t policy, dn_weights_report *report)
 {
     dni_weights weights = {0};
-    char *packed = NULL;
-    dn_status st = DN_OK;
-    if (dni_is_safetensors(bytes, size)) {
-        if (!dni_view_need(view, bytes, size))
-            return view->status;
-        st = dni_safetensors_weights(net->heap, bytes, size, name, &packed, &size);
-        view = NULL;
-    }
-    if (!st)
-        st = dni_weights_read(&weights, net->heap, packed ? packed : bytes, size, view, name);
+    dn_status st = dni_is_safetensors(bytes, size)
+                       ? dni_safetensors_read(&weights, net->heap, bytes, size, view, name)
+                       : dni_weights_read(&weights, net->heap, bytes, size, view, name);
     if (!st && !dni_view_check(view))
         st = view->status;
     if (!st)
         st = load_weights(net, &weights, name, policy, report);
     dni_weights_free(&weights, net->heap);
-    dni_free(net->heap, packed);
     return st;
 }
 

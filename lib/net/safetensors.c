@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * safetensors.c: see safetensors.h. Read by way of the bytes of a .caffemodel, as HDF5 is. The
+ * safetensors.c: see safetensors.h. The
  * header is hostile: it is parsed in a copy, every length is checked before it is used. */
 #include "net/safetensors.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/pack.h"
-
 enum { LENGTH = DNI_SAFETENSORS_LENGTH, MAX_HEADER = 100000000, MAX_DEPTH = 16 };
-enum { BF16 = -1, NO_FLOAT = -2 }; /* beside CNN__TYPE__* */
+enum { NO_FLOAT = -1 }; /* beside CNN__TYPE__* and DNI_RAW_BF16 */
 
 static uint64_t little_endian(const uint8_t *at)
 {
@@ -189,7 +187,7 @@ static int32_t type_of(const char *name, size_t *width)
     } types[] = {{"F32", CNN__TYPE__FLOAT, 4},
                  {"F64", CNN__TYPE__DOUBLE, 8},
                  {"F16", CNN__TYPE__FLOAT16, 2},
-                 {"BF16", BF16, 2}};
+                 {"BF16", DNI_RAW_BF16, 2}};
     for (size_t i = 0; i < DNI_COUNT(types); i++)
         if (!strcmp(name, types[i].name)) {
             *width = (size_t)types[i].width;
@@ -230,7 +228,7 @@ static dn_status check_tensor(reading *r, tensor *t, const char *name, size_t wi
     if (t->size != (size_t)dni_shape_count(&t->shape) * width)
         return dni_fail(DN_E_PARSE, "%s: '%s' has %zu bytes where its shape needs %zu",
                         r->j.file, name, t->size, (size_t)dni_shape_count(&t->shape) * width);
-    if (t->size > r->left) /* or a small file would become a large .caffemodel */
+    if (t->size > r->left) /* two of them overlap */
         return dni_fail(DN_E_PARSE, "%s: '%s' and those before have more bytes than there are",
                         r->j.file, name);
     r->left -= t->size;
@@ -314,91 +312,61 @@ static int by_name(const void *a, const void *b)
     return order ? order : x->index - y->index;
 }
 
-/* ---- as a .caffemodel -------------------------------------------------------------------- */
+/* ---- as weights of layers -----------------------------------------------------------------
+ */
 
-enum { BLOB_RAW_TYPE = 10, BLOB_RAW_DATA = 12 };
-
-typedef struct packed {
-    uint8_t shape[8 + 10 * DN_MAX_AXES], *end; /* the field BlobProto.shape */
-    size_t values, size;                       /* bytes of the values, of the BlobProto */
-} packed;
-
-static void pack_tensor(packed *p, const tensor *t)
+/* `count` tensors of one layer. */
+static dn_status add_layer(const reading *r, const tensor *t, size_t count, dni_view *view,
+                           dni_weights *out)
 {
-    p->end = dni_pack_shape(p->shape, &t->shape);
-    p->values = t->type == BF16 ? 2 * t->size : t->size;
-    p->size = (size_t)(p->end - p->shape) + 2 + dni_pack_field_size(BLOB_RAW_DATA, p->values);
-}
-
-/* The upper half of a float, padded. */
-static void append_bf16(dni_text *out, const tensor *t)
-{
-    char value[4] = {0};
-    for (size_t i = 0; i < t->size; i += 2) {
-        memcpy(value + 2, t->data + i, 2);
-        dni_text_append(out, value, sizeof value);
-    }
-}
-
-static void append_tensor(dni_text *out, const tensor *t)
-{
-    const uint8_t type[2] = {BLOB_RAW_TYPE << 3,
-                             t->type == BF16 ? CNN__TYPE__FLOAT : (uint8_t)t->type};
-    packed p;
-    pack_tensor(&p, t);
-    dni_pack_append(out, 7, NULL, p.size);
-    dni_text_append(out, (const char *)p.shape, (size_t)(p.end - p.shape));
-    dni_text_append(out, (const char *)type, sizeof type);
-    dni_pack_append(out, BLOB_RAW_DATA, NULL, p.values);
-    if (t->type == BF16)
-        append_bf16(out, t);
-    else
-        dni_text_append(out, (const char *)t->data, t->size);
-}
-
-static dn_status append_layer(const reading *r, const tensor *t, size_t count, dni_text *out)
-{
-    packed p;
-    size_t size = dni_pack_field_size(1, strlen(t->layer));
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (t[i].index != (int32_t)i)
             return dni_fail(DN_E_PARSE, "%s: layer '%s' has weight %d %s", r->j.file, t->layer,
                             t[i].index,
                             t[i].index < (int32_t)i ? "twice" : "but not those before");
-        pack_tensor(&p, &t[i]);
-        size += dni_pack_field_size(7, p.size);
-    }
-    dni_pack_append(out, 100, NULL, size);
-    dni_pack_append(out, 1, t->layer, strlen(t->layer));
-    for (size_t i = 0; i < count; i++)
-        append_tensor(out, &t[i]);
+    dni_weights_layer *layer = dni_weights_add(out, r->heap);
+    if (!layer)
+        return DN_E_NOMEM;
+    layer->name = dni_strdup(r->heap, t->layer);
+    layer->blobs = dni_alloc(r->heap, count, sizeof *layer->blobs);
+    if (!layer->name || !layer->blobs)
+        return DN_E_NOMEM;
+    for (; layer->num_blobs < count; t++)
+        layer->blobs[layer->num_blobs++] =
+            (dni_weights_blob){.shape = t->shape,
+                               .count = dni_shape_count(&t->shape),
+                               .raw_type = t->type,
+                               .bare = true,
+                               .at = t->data,
+                               .size = t->size,
+                               .view = view};
     return DN_OK;
 }
 
-static dn_status append_layers(reading *r, dni_text *out)
+static dn_status add_layers(reading *r, dni_view *view, dni_weights *out)
 {
     dn_status st = DN_OK;
     if (r->count)
         qsort(r->tensors, r->count, sizeof *r->tensors, by_name);
-    dni_text_append(out, "", 0);
     for (size_t at = 0, n; !st && at < r->count; at += n) {
         for (n = 1; at + n < r->count; n++)
             if (strcmp(r->tensors[at].layer, r->tensors[at + n].layer))
                 break;
-        st = append_layer(r, &r->tensors[at], n, out);
+        st = add_layer(r, &r->tensors[at], n, view, out);
     }
     return st;
 }
 
-dn_status dni_safetensors_weights(const dni_heap *heap, const void *bytes, size_t size,
-                                  const char *name, char **out, size_t *out_size)
+dn_status dni_safetensors_read(dni_weights *out, const dni_heap *heap, const void *bytes,
+                               size_t size, dni_view *view, const char *name)
 {
     const uint8_t *at = bytes;
     size_t header = (size_t)little_endian(at);
-    dni_text text;
     if (header > size - LENGTH)
         return dni_fail(DN_E_PARSE, "%s: its header has %zu bytes, the file %zu; it was cut",
                         name, header, size);
+    if (!dni_view_need(view, at, LENGTH + header))
+        return view->status;
     char *copy = dni_strndup(heap, (const char *)at + LENGTH, header);
     if (!copy)
         return DN_E_NOMEM;
@@ -407,14 +375,15 @@ dn_status dni_safetensors_weights(const dni_heap *heap, const void *bytes, size_
                  .data = at + LENGTH + header,
                  .data_size = size - LENGTH - header,
                  .left = size - LENGTH - header};
-    dni_text_init(&text, heap);
     dn_status st = read_header(&r);
     if (!st)
-        st = append_layers(&r, &text);
-    *out_size = text.size;
-    if (!st)
-        st = dni_text_finish(&text, out);
-    dni_text_free(&text);
+        st = add_layers(&r, view, out);
+    if (st) {
+        dni_saved_error saved;
+        dni_save_error(&saved);
+        dni_weights_free(out, heap);
+        dni_restore_error(&saved);
+    }
     dni_free(heap, r.tensors);
     dni_free(heap, copy);
     return st;

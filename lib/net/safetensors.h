@@ -10,9 +10,9 @@
 enum { DNI_SAFETENSORS_LENGTH = 8 }; /* bytes before the header */
 
 bool dni_is_safetensors(const void *bytes, size_t size);
-/* The same weights as the bytes of a .caffemodel; free with dni_free. Tensors that are no
- * floats are left out. name: the file's, for messages. */
-dn_status dni_safetensors_weights(const dni_heap *heap, const void *bytes, size_t size,
-                                  const char *name, char **out, size_t *out_size);
+/* The weights, whose values stay where they are; *out is empty before. Tensors that are no
+ * floats are left out. view: as dni_weights_read has it; name: the file's, for messages. */
+dn_status dni_safetensors_read(dni_weights *out, const dni_heap *heap, const void *bytes,
+                               size_t size, dni_view *view, const char *name);
 
 #endif

@@ -100,11 +100,14 @@ typedef struct dni_weights_blob {
     dni_shape shape; /* of legacy blobs: num, channels, height, width */
     bool legacy;
     int64_t count;     /* values in the file: floats, doubles, or NVIDIA's raw fp16 and so on */
-    int32_t raw_type;  /* of raw data, as enum Type numbers them; -1: none */
+    int32_t raw_type;  /* of raw data, as enum Type numbers them, or BF16; -1: none */
+    bool bare;         /* the bytes are the values, of raw_type; else a message */
     const uint8_t *at; /* the blob's bytes */
     size_t size;
     dni_view *view; /* of which they are; NULL: in memory */
 } dni_weights_blob;
+
+enum { DNI_RAW_BF16 = -2 };
 
 typedef struct dni_weights_layer {
     char *name;
@@ -122,6 +125,8 @@ typedef struct dni_weights {
  * A cut file is DN_E_PARSE. */
 dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *bytes,
                            size_t size, dni_view *view, const char *file_name);
+/* Room for one more layer, which is zero; NULL: no memory. */
+dni_weights_layer *dni_weights_add(dni_weights *out, const dni_heap *heap);
 void dni_weights_free(dni_weights *weights, const dni_heap *heap);
 /* count values as floats or doubles (dtype). DN_E_DATA if the file has another count, DN_E_IO
  * if the view cannot be read. */

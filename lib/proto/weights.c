@@ -74,6 +74,7 @@ static size_t raw_size(int32_t type)
     return type == CNN__TYPE__DOUBLE    ? 8
            : type == CNN__TYPE__FLOAT   ? 4
            : type == CNN__TYPE__FLOAT16 ? 2
+           : type == DNI_RAW_BF16       ? 2
                                         : 0;
 }
 
@@ -173,7 +174,7 @@ static float half_value(uint16_t half)
     return value;
 }
 
-static double value_at(const uint8_t *at, size_t step)
+static double value_at(const uint8_t *at, size_t step, int32_t raw_type)
 {
     uint16_t half;
     float single;
@@ -187,21 +188,25 @@ static double value_at(const uint8_t *at, size_t step)
         return single;
     }
     memcpy(&half, at, sizeof half);
-    return half_value(half);
+    if (raw_type != DNI_RAW_BF16)
+        return half_value(half);
+    uint32_t bits = (uint32_t)half << 16;
+    memcpy(&single, &bits, sizeof single);
+    return single;
 }
 
-static bool take_values(const dni_wire_field *field, size_t step, dni_view *view, int32_t dtype,
-                        void *values, int64_t *at)
+static bool take_values(const dni_weights_blob *blob, const dni_wire_field *field, size_t step,
+                        int32_t dtype, void *values, int64_t *at)
 {
     bool ok;
     if (step == 4 && dtype == DN_F32 && field->size) {
-        ok = dni_view_copy(view, (float *)values + *at, field->data, field->size);
+        ok = dni_view_copy(blob->view, (float *)values + *at, field->data, field->size);
         *at += (int64_t)(field->size / 4);
         return ok;
     }
-    ok = dni_view_need(view, field->data, field->size);
+    ok = dni_view_need(blob->view, field->data, field->size);
     for (size_t i = 0; ok && i + step <= field->size; i += step)
-        store(dtype, values, (*at)++, value_at(field->data + i, step));
+        store(dtype, values, (*at)++, value_at(field->data + i, step, blob->raw_type));
     return ok;
 }
 
@@ -209,17 +214,18 @@ dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *
                              int64_t count)
 {
     dni_wire wire = {blob->at, blob->at + blob->size, blob->view};
-    dni_wire_field field;
+    dni_wire_field field = {.data = blob->at, .size = blob->size};
     int64_t at = 0;
     if (blob->count != count)
         return dni_fail(DN_E_DATA, "the file has %lld values where %lld belong",
                         (long long)blob->count, (long long)count);
-    while (dni_wire_next(&wire, &field) > 0) {
+    bool ok =
+        !blob->bare || take_values(blob, &field, raw_size(blob->raw_type), dtype, values, &at);
+    while (ok && !blob->bare && dni_wire_next(&wire, &field) > 0) {
         size_t step = value_size(blob, &field);
-        if (step && !take_values(&field, step, blob->view, dtype, values, &at))
-            return blob->view->status;
+        ok = !step || take_values(blob, &field, step, dtype, values, &at);
     }
-    return DN_OK; /* reading the blob has counted the same fields */
+    return ok ? DN_OK : blob->view->status; /* reading the blob has counted the same fields */
 }
 
 /* ---- layers ------------------------------------------------------------------------------ */
@@ -273,24 +279,30 @@ static void drop_layer(const dni_heap *heap, dni_weights_layer *layer)
     dni_free(heap, layer->blobs);
 }
 
+dni_weights_layer *dni_weights_add(dni_weights *out, const dni_heap *heap)
+{
+    if (dni_grow(heap, &out->layers, &out->cap_layers, out->num_layers + 1,
+                 sizeof *out->layers))
+        return NULL;
+    out->layers[out->num_layers] = (dni_weights_layer){0};
+    return &out->layers[out->num_layers++];
+}
+
 static dn_status add_layer(walk *w, const dni_wire_field *field)
 {
-    dni_weights_layer layer = {0};
+    dni_weights_layer *layer = dni_weights_add(w->out, w->heap);
+    if (!layer)
+        return DN_E_NOMEM;
     dn_status st =
         field->number == NET_LAYER
-            ? walk_layer(w, &layer, field->data, field->size, LAYER_NAME, LAYER_BLOBS, 0)
-            : walk_layer(w, &layer, field->data, field->size, V1_NAME, V1_BLOBS, V1_LAYER_V0);
-    if (!st && layer.num_blobs && !layer.name) {
-        layer.name = dni_strdup(w->heap, "");
-        st = layer.name ? DN_OK : DN_E_NOMEM;
+            ? walk_layer(w, layer, field->data, field->size, LAYER_NAME, LAYER_BLOBS, 0)
+            : walk_layer(w, layer, field->data, field->size, V1_NAME, V1_BLOBS, V1_LAYER_V0);
+    if (!st && layer->num_blobs && !layer->name) {
+        layer->name = dni_strdup(w->heap, "");
+        st = layer->name ? DN_OK : DN_E_NOMEM;
     }
-    if (!st && layer.num_blobs)
-        st = dni_grow(w->heap, &w->out->layers, &w->out->cap_layers, w->out->num_layers + 1,
-                      sizeof *w->out->layers);
-    if (st || !layer.num_blobs)
-        drop_layer(w->heap, &layer);
-    else
-        w->out->layers[w->out->num_layers++] = layer;
+    if (!st && !layer->num_blobs)
+        drop_layer(w->heap, &w->out->layers[--w->out->num_layers]);
     return st;
 }
 

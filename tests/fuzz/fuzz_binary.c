@@ -52,23 +52,17 @@ static void read_dialects(const uint8_t *data, size_t size)
     }
 }
 
-/* What becomes of one is a .caffemodel that can be read. */
 static void read_safetensors(const uint8_t *data, size_t size)
 {
-    dni_weights weights;
-    char *out = NULL;
-    size_t out_size;
+    dni_weights weights = {0};
     dni_clear_error();
     if (!dni_is_safetensors(data, size) ||
-        checked(dni_safetensors_weights(&dni_default_heap, data, size, "f", &out, &out_size)))
+        checked(dni_safetensors_read(&weights, &dni_default_heap, data, size, NULL, "f")))
         return;
-    must(checked(dni_weights_read(&weights, &dni_default_heap, out, out_size, NULL, "f")) ==
-         DN_OK);
     for (size_t i = 0; i < weights.num_layers; i++)
         for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
             take_values(&weights.layers[i].blobs[k]);
     dni_weights_free(&weights, &dni_default_heap);
-    dni_free(&dni_default_heap, out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

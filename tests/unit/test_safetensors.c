@@ -195,43 +195,52 @@ static void test_hostile(void)
     };
     SECTION("safetensors: hostile headers");
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {
-        char *out = NULL;
-        size_t size, out_size;
+        dni_weights out = {0};
+        size_t size;
         const uint8_t *bytes = file(rows[i].header, "\0\0\0\0\0\0\0\0", 8, &size);
         CHECK(dni_is_safetensors(bytes, size));
-        CHECK_MESSAGE(
-            dni_safetensors_weights(&dni_default_heap, bytes, size, "s", &out, &out_size),
-            rows[i].status ? rows[i].status : DN_E_PARSE, rows[i].line);
-        CHECK(!out);
+        CHECK_MESSAGE(dni_safetensors_read(&out, &dni_default_heap, bytes, size, NULL, "s"),
+                      rows[i].status ? rows[i].status : DN_E_PARSE, rows[i].line);
+        CHECK(!out.layers && !out.num_layers);
     }
     CHECK(!dni_is_safetensors("\x08\0\0\0\0\0\0\0", 8));
     CHECK(!dni_is_safetensors("\x08\0\0\0\0\0\0\0[", 9));
     CHECK(!dni_is_safetensors("\x01\xe1\xf5\x05\0\0\0\0{", 9)); /* 100,000,001 */
 }
 
+static void read_values(const dni_weights_blob *blob)
+{
+    float *values = malloc((size_t)blob->count * sizeof *values);
+    CHECK_STATUS(dni_weights_values(blob, DN_F32, values, blob->count), DN_OK);
+    free(values);
+}
+
 /* Every length, and every bit the other way: a status, and nothing read outside. */
 static void test_damaged(void)
 {
-    size_t size, out_size;
+    size_t size;
     const uint8_t *good =
         file(W ",\"__metadata__\":{\"k\":\"v\"}}", "\0\0\x80?\0\0\0@", 8, &size);
     SECTION("safetensors: damaged");
     for (size_t i = 0; i < 9 * size; i++) {
         size_t length = i < size ? i : size;
         uint8_t *bytes = malloc(length + !length); /* its end is guarded by the sanitizer */
-        char *out = NULL;
+        dni_weights out = {0};
         memcpy(bytes, good, length);
         if (i >= size)
             bytes[(i - size) / 8] ^= (uint8_t)(1u << (i - size) % 8);
         dni_clear_error();
         if (dni_is_safetensors(bytes, length)) {
             dn_status st =
-                dni_safetensors_weights(&dni_default_heap, bytes, length, "s", &out, &out_size);
-            CHECK_AT(st ? !out && dn_last_error() : out && !dn_last_error(), "%zu: %s", i,
+                dni_safetensors_read(&out, &dni_default_heap, bytes, length, NULL, "s");
+            CHECK_AT(st ? !out.layers && dn_last_error() : !dn_last_error(), "%zu: %s", i,
                      dn_status_name(st));
             CHECK_AT(i >= size || st == DN_E_PARSE, "%zu bytes: %s", i, dn_status_name(st));
         }
-        dni_free(&dni_default_heap, out);
+        for (size_t l = 0; l < out.num_layers; l++)
+            for (size_t k = 0; k < out.layers[l].num_blobs; k++)
+                read_values(&out.layers[l].blobs[k]);
+        dni_weights_free(&out, &dni_default_heap);
         free(bytes);
     }
     dni_clear_error();
@@ -257,20 +266,20 @@ static void test_failures(void)
 {
     check_heap counts = {0};
     dni_heap heap = {check_alloc, &counts};
-    size_t size, out_size;
+    size_t size;
     const uint8_t *bytes = file(W "}", "\0\0\x80?\0\0\0@", 8, &size);
     SECTION("safetensors: each allocation fails");
     dn_status st = DN_E_NOMEM;
     for (long i = 1; st && i < 20; i++) {
-        char *out = NULL;
+        dni_weights out = {0};
         counts.requests = 0;
         counts.fail_at = i;
         dni_clear_error();
-        st = dni_safetensors_weights(&heap, bytes, size, "s", &out, &out_size);
+        st = dni_safetensors_read(&out, &heap, bytes, size, NULL, "s");
         CHECK_AT(st == (counts.requests < i ? DN_OK : DN_E_NOMEM) && !st == !dn_last_error(),
                  "allocation %ld: %s", i, dn_status_name(st));
-        CHECK(!st == !!out);
-        dni_free(&heap, out);
+        CHECK(!st == !!out.layers);
+        dni_weights_free(&out, &heap);
         CHECK_HEAP_CLEAN(&counts);
     }
     CHECK_STATUS(st, DN_OK);

@@ -164,8 +164,10 @@ static bool is_own(dn_net *net, int32_t layer, int32_t index)
     const char *owner = dn_net_layer_name(net, layer);
     const char *name = dn_blob_name(dn_net_layer_param(net, layer, index));
     size_t size = strlen(owner);
-    return strncmp(name, owner, size) == 0 && name[size] == '/' &&
-           atoi(name + size + 1) == index;
+    if (strncmp(name, owner, size) != 0 || name[size] != '/')
+        return false;
+    name += size + 1; /* of "a", not the rest of "a/b/0" */
+    return !name[strspn(name, "0123456789")] && atoi(name) == index;
 }
 
 static void count_net(verdict *v, dn_net *net)

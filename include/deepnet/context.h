@@ -32,8 +32,9 @@ typedef struct dn_context_options {
     size_t struct_size;
     /* Allocates all memory the library uses, in the manner of Lua: ptr NULL allocates new_size
      * bytes (aligned as malloc aligns), new_size 0 frees, anything else resizes; returning NULL
-     * means out of memory. Called from any thread that uses the context. NULL: realloc and free
-     * of the C library. */
+     * means out of memory. Called from any thread that uses the context, and by
+     * dn_blob_end_hold, perhaps after the context was freed. NULL: realloc and free of the C
+     * library. */
     void *(*alloc)(void *user, void *ptr, size_t old_size, size_t new_size);
     void *alloc_user;
     /* Receives one line of text, without a newline; level is DN_LOG_NOTICE or DN_LOG_WARNING.

@@ -13,6 +13,7 @@
 #define HEADER    ((size_t)16)
 #define ALIGN     ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
+#define MAPPED    ((size_t)32 << 20) /* what is larger, glibc gives back when it is freed */
 
 #ifdef MADV_HUGEPAGE
 enum { ADVICE_HUGE = MADV_HUGEPAGE, ADVICE_SMALL = MADV_NOHUGEPAGE };
@@ -139,11 +140,12 @@ void dni_free_aligned(void *ptr)
         h->heap.fn(h->heap.user, h->block, h->total, 0);
 }
 
-/* A huge page around every byte that is touched would be all of it. */
+/* A huge page around every byte that is touched would be all of it. Smaller blocks the C
+ * library may keep for others, who want huge pages. */
 void *dni_alloc_sparse(const dni_heap *heap, size_t bytes)
 {
     void *block = dni_realloc(heap, NULL, bytes, 1);
-    if (block)
+    if (block && bytes > MAPPED)
         advise(heap, block, bytes, ADVICE_SMALL);
     return block;
 }

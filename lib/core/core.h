@@ -60,9 +60,9 @@ extern const dni_heap dni_default_heap; /* realloc and free of the C library */
 /* count * size zeroed bytes, 16-byte aligned. NULL with the message set (DN_E_NOMEM) when the
  * product overflows or the host has none. count or size 0 gives a valid unique pointer. */
 void *dni_alloc(const dni_heap *heap, size_t count, size_t size);
-/* The same, not zeroed, at a multiple of 64 bytes: arenas and scratch. */
-/* Bytes that are not zero, of which most will never be touched. */
+/* Not zeroed, and most of it will never be touched. */
 void *dni_alloc_sparse(const dni_heap *heap, size_t bytes);
+/* Not zeroed, at a multiple of 64 bytes: arenas and scratch. */
 void *dni_alloc_aligned(const dni_heap *heap, size_t bytes);
 void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size);
 void dni_free(const dni_heap *heap, void *ptr); /* of dni_alloc and dni_realloc; NULL is fine */
@@ -150,6 +150,12 @@ bool dni_mul64(int64_t a, int64_t b, int64_t *out);
 
 /* ---- file.c ------------------------------------------------------------------------------ */
 
+/* "cannot VERB 'PATH': " and what errno says: DN_E_IO, or of ENOMEM DN_E_NOMEM. */
+dn_status dni_fail_errno(int error, const char *verb, const char *path);
+/* What is left of an open file; 0 or errno. guess: at its size, which pipes and /proc do not
+ * have; limit 0: any size. *data also after a failure, *size 0 and *data NULL before. */
+int dni_file_read_open(const dni_heap *heap, int fd, size_t guess, size_t limit, char **data,
+                       size_t *size);
 /* Reads a whole file; adds a terminating zero not counted in *size. Free with dni_free. */
 dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size);
 /* The same of a regular file of at most `limit` bytes: a device, or a pipe that nobody writes
@@ -164,11 +170,13 @@ typedef struct dni_view {
     const dni_heap *heap;
     const char *path;
     int fd;
-    uint8_t *data; /* room for all of the file; its first 4096 bytes are there */
+    uint8_t *data; /* room for all of the file; its head is there */
     size_t size;
-    uint8_t *have;    /* per block of 4096 bytes: it is there; NULL: all are */
+    uint8_t *have;    /* per block: it is there; NULL: all are */
     dn_status status; /* of the first failure */
 } dni_view;
+
+enum { DNI_VIEW_HEAD = 4096 };
 
 /* path must outlive it. dni_view_close also after a failure. */
 dn_status dni_view_open(dni_view *view, const dni_heap *heap, const char *path);

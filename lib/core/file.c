@@ -17,7 +17,7 @@
 #define PATH_MAX 4096
 #endif
 
-static dn_status fail_errno(int error, const char *verb, const char *path)
+dn_status dni_fail_errno(int error, const char *verb, const char *path)
 {
     char text[128];
     return dni_fail(error == ENOMEM ? DN_E_NOMEM : DN_E_IO, "cannot %s '%s': %s", verb, path,
@@ -26,9 +26,8 @@ static dn_status fail_errno(int error, const char *verb, const char *path)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* Returns 0 or errno. guess: at its size; pipes and /proc have none. limit 0: any size. */
-static int read_all(const dni_heap *heap, int fd, size_t guess, size_t limit, char **data,
-                    size_t *size)
+int dni_file_read_open(const dni_heap *heap, int fd, size_t guess, size_t limit, char **data,
+                       size_t *size)
 {
     size_t capacity = guess + 2; /* the zero, and a byte to see the end */
     *data = dni_realloc(heap, NULL, capacity, 1);
@@ -60,7 +59,7 @@ static dn_status read_file(const dni_heap *heap, const char *path, size_t limit,
     bool unfit =
         !error && limit && !S_ISDIR(info.st_mode) && (!S_ISREG(info.st_mode) || guess > limit);
     if (!error && !unfit)
-        error = read_all(heap, fd, guess, limit, &data, &got);
+        error = dni_file_read_open(heap, fd, guess, limit, &data, &got);
     if (fd >= 0)
         close(fd);
     if (!error && !unfit) {
@@ -72,7 +71,7 @@ static dn_status read_file(const dni_heap *heap, const char *path, size_t limit,
     if (unfit)
         return dni_fail(DN_E_IO, "cannot read '%s': it is no regular file of up to %zu bytes",
                         path, limit);
-    return fail_errno(error, "read", path);
+    return dni_fail_errno(error, "read", path);
 }
 
 dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size_t *size)
@@ -223,7 +222,7 @@ dn_status dni_draft_end(dni_draft *d, dn_status st)
     dni_free(d->heap, d->target);
     dni_free(d->heap, d->temporary);
     dni_restore_error(&saved);
-    return st ? st : d->error ? fail_errno(d->error, "write", d->path) : DN_OK;
+    return st ? st : d->error ? dni_fail_errno(d->error, "write", d->path) : DN_OK;
 }
 
 dn_status dni_file_write(const dni_heap *heap, const char *path, const void *data, size_t size)

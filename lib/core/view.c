@@ -10,28 +10,21 @@
 
 #include "core/core.h"
 
-enum { BLOCK = 4096 };
-
-/* error 0: the file ended early. */
-static bool fail(dni_view *v, int error)
-{
-    char text[128];
-    v->status =
-        dni_fail(DN_E_IO, "cannot read '%s': %s", v->path,
-                 error ? dni_errno_text(error, text, sizeof text) : "it has become shorter");
-    return false;
-}
+enum { BLOCK = DNI_VIEW_HEAD };
 
 static bool read_at(dni_view *v, void *to, size_t at, size_t size)
 {
     char *bytes = to;
     while (size > 0) {
-        size_t piece = size < ((size_t)1 << 30) ? size : (size_t)1 << 30;
-        ssize_t n = pread(v->fd, bytes, piece, (off_t)at);
+        ssize_t n = pread(v->fd, bytes, size, (off_t)at);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return fail(v, n < 0 ? errno : 0);
+        if (n <= 0) {
+            v->status =
+                n < 0 ? dni_fail_errno(errno, "read", v->path)
+                      : dni_fail(DN_E_IO, "cannot read '%s': it has become shorter", v->path);
+            return false;
+        }
         bytes += n;
         at += (size_t)n;
         size -= (size_t)n;
@@ -56,8 +49,10 @@ bool dni_view_need(dni_view *v, const void *at, size_t size)
 
 bool dni_view_copy(dni_view *v, void *to, const void *at, size_t size)
 {
-    if (v && v->have)
+    if (v && v->have && size > BLOCK)
         return read_at(v, to, (size_t)((const uint8_t *)at - v->data), size);
+    if (!dni_view_need(v, at, size))
+        return false;
     memcpy(to, at, size);
     return true;
 }
@@ -66,36 +61,35 @@ bool dni_view_check(dni_view *v)
 {
     char piece[4 * BLOCK];
     size_t n;
-    for (size_t at = 0; v && v->have && at < v->size; at += n) {
+    for (size_t at = 0; v && v->have && !v->status && at < v->size; at += n) {
         n = v->size - at < sizeof piece ? v->size - at : sizeof piece;
-        if (!read_at(v, piece, at, n))
-            return false;
+        read_at(v, piece, at, n);
     }
-    return true;
+    return !v || !v->status;
 }
 
-/* A pipe, which cannot be opened twice, or what has no size of its own, is read whole. */
+/* What has no size of its own, such as a pipe, is read whole. */
 dn_status dni_view_open(dni_view *v, const dni_heap *heap, const char *path)
 {
     struct stat info;
-    *v = (dni_view){.heap = heap, .path = path, .fd = -1};
-    if (stat(path, &info) || !S_ISREG(info.st_mode) || info.st_size <= 0 ||
-        (uintmax_t)info.st_size > SIZE_MAX / 2) {
-        char *data;
-        dn_status st = dni_file_read(heap, path, &data, &v->size);
-        v->data = st ? NULL : (uint8_t *)data;
-        return st;
-    }
-    v->size = (size_t)info.st_size;
-    v->have = dni_alloc(heap, v->size / BLOCK + 1, 1);
-    v->data = v->have ? dni_alloc_sparse(heap, v->size) : NULL;
-    if (!v->data)
-        return DN_E_NOMEM;
+    *v = (dni_view){.heap = heap, .path = path};
     v->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (v->fd < 0)
-        fail(v, errno);
-    else
-        dni_view_need(v, v->data, v->size < BLOCK ? v->size : BLOCK);
+    int error = v->fd < 0 || fstat(v->fd, &info) ? errno : 0;
+    if (error || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+        char *data = NULL;
+        if (!error)
+            error = dni_file_read_open(heap, v->fd, 4094, 0, &data, &v->size);
+        v->data = (uint8_t *)data;
+        return error ? dni_fail_errno(error, "read", path) : DN_OK;
+    }
+    if ((uintmax_t)info.st_size > SIZE_MAX / 2)
+        return dni_fail_errno(EFBIG, "read", path);
+    v->size = (size_t)info.st_size;
+    v->data = dni_alloc_sparse(heap, v->size);
+    v->have = v->data ? dni_alloc(heap, v->size / BLOCK + 1, 1) : NULL;
+    if (!v->have)
+        return dni_in(DN_E_NOMEM, "'%s'", path);
+    dni_view_need(v, v->data, v->size < BLOCK ? v->size : BLOCK);
     return v->status;
 }
 

@@ -4,6 +4,7 @@
 #include "data/hdf5_use.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 /* Not a state of ours: HDF5's own, when it was built without threads, is one for the whole
  * process, so what guards it from two contexts must be too. Builds with threads (Debian's is
@@ -64,6 +65,42 @@ bool dni_hdf5_has_numbers(hid_t set, uint64_t count)
     return ok;
 }
 
+void *dni_hdf5_take(const dni_heap *heap, hid_t set, hid_t type, uint64_t count)
+{
+    void *values = NULL;
+    if (dni_hdf5_has_numbers(set, count))
+        values = dni_alloc(heap, (size_t)count, H5Tget_size(type));
+    if (values && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
+        dni_free(heap, values);
+        values = NULL;
+    }
+    return values;
+}
+
+bool dni_hdf5_put(hid_t at, const char *name, hid_t type, int axes, const hsize_t *dims,
+                  const void *values)
+{
+    hid_t space = axes ? H5Screate_simple(axes, dims, NULL) : H5Screate(H5S_SCALAR);
+    hid_t set = H5Dcreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    bool ok = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    if (set >= 0)
+        ok &= H5Dclose(set) >= 0;
+    H5Sclose(space);
+    return ok;
+}
+
+bool dni_hdf5_put_values(hid_t at, size_t number, int32_t dtype, const dni_shape *shape,
+                         const void *values)
+{
+    hsize_t dims[DN_MAX_AXES];
+    char name[24];
+    snprintf(name, sizeof name, "%zu", number);
+    for (int32_t i = 0; i < shape->axes; i++)
+        dims[i] = (hsize_t)shape->dim[i];
+    return dni_hdf5_put(at, name, dtype == DN_F64 ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT,
+                        shape->axes, dims, values);
+}
+
 dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *path)
 {
     dn_status st = DN_OK;
@@ -74,7 +111,9 @@ dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *
     if (size >= 0 && !(bytes = dni_realloc(heap, NULL, (size_t)size, 1)))
         st = DN_E_NOMEM;
     else if (size < 0 || H5Fget_file_image(file, bytes, (size_t)size) != size)
-        st = dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
+        st = dn_last_error() /* a failed allocation has said so already */
+                 ? DN_E_NOMEM
+                 : dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
     if (file >= 0)
         H5Fclose(file);
     if (!st)

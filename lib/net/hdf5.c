@@ -85,14 +85,10 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
     if (count > r->left / sizeof(float))
         st = dni_fail(DN_E_DATA, "%s: up to '%s' it has weights of more than %d times its size",
                       r->path, layer, MOST_TIMES);
-    else if (!st && !dni_hdf5_has_numbers(set, count))
-        st = bad(r, "a weight", layer);
-    float *values = st ? NULL : dni_alloc(r->heap, (size_t)count, sizeof *values);
+    float *values = st ? NULL : dni_hdf5_take(r->heap, set, H5T_NATIVE_FLOAT, count);
     r->left -= st ? 0 : count * sizeof(float);
     if (!st && !values)
-        st = DN_E_NOMEM;
-    if (!st && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-        st = bad(r, "a weight", layer);
+        st = dn_last_error() ? DN_E_NOMEM : bad(r, "a weight", layer);
     H5Dclose(set);
     if (!st) {
         uint8_t head[DNI_PACK_HEAD];
@@ -215,25 +211,6 @@ dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, s
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-static bool write_blob(hid_t group, const dn_blob *blob, int32_t index)
-{
-    char name[24];
-    hsize_t dims[DN_MAX_AXES];
-    snprintf(name, sizeof name, "%d", index);
-    for (int32_t i = 0; i < blob->shape.axes; i++)
-        dims[i] = (hsize_t)blob->shape.dim[i];
-    hid_t type = blob->dtype == DN_F64 ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT;
-    hid_t space = blob->shape.axes ? H5Screate_simple(blob->shape.axes, dims, NULL)
-                                   : H5Screate(H5S_SCALAR);
-    hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    bool ok =
-        set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, blob->store->data) >= 0;
-    if (set >= 0)
-        ok &= H5Dclose(set) >= 0;
-    H5Sclose(space);
-    return ok;
-}
-
 /* Of a name with slashes, the groups around it too; one of them may be a layer as well. */
 static hid_t layer_group(hid_t data, const char *name)
 {
@@ -255,8 +232,11 @@ static bool write_layers(dn_net *net, hid_t file)
         const dni_net_layer *l = &net->layers[i];
         hid_t group = layer_group(data, l->layer.name);
         ok = group >= 0;
-        for (int32_t k = 0; ok && k < l->layer.num_weights; k++)
-            ok = write_blob(group, &net->params[l->params[k]]->blob, k);
+        for (int32_t k = 0; ok && k < l->layer.num_weights; k++) {
+            const dn_blob *blob = &net->params[l->params[k]]->blob;
+            ok = dni_hdf5_put_values(group, (size_t)k, blob->dtype, &blob->shape,
+                                     blob->store->data);
+        }
         if (group >= 0)
             ok &= H5Gclose(group) >= 0;
     }

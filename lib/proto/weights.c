@@ -24,14 +24,15 @@ typedef struct walk {
     dni_view *view;
 } walk;
 
-/* The view's own failure if it has one. */
+/* The view's own failure if it has one. Of a view, the head is there. */
 static dn_status cut(const walk *w, const dni_wire *wire, const char *layer)
 {
-    if (!dni_view_need(w->view, w->begin, layer ? 0 : w->size))
+    size_t head = w->size < DNI_VIEW_HEAD ? w->size : DNI_VIEW_HEAD;
+    if (w->view && w->view->status)
         return w->view->status;
-    if (!layer && !dni_looks_binary(w->begin, w->size))
+    if (!layer && !dni_looks_binary(w->begin, head))
         return dni_fail(DN_E_PARSE, "%s: this is text, not weights%s", w->file,
-                        dni_other_text(w->begin, w->size));
+                        dni_other_text(w->begin, head));
     return dni_fail(DN_E_PARSE, "%s: cut or damaged inside %s%s%s (byte %zu of %zu)", w->file,
                     layer ? "the weights of layer '" : "the file", layer ? layer : "",
                     layer ? "'" : "", (size_t)(wire->at - w->begin), w->size);
@@ -71,16 +72,17 @@ static bool read_shape(dni_shape *shape, const uint8_t *at, size_t size, dni_vie
 /* Bytes of one element of raw data; 0: a type that holds no weights. */
 static size_t raw_size(int32_t type)
 {
-    return type == CNN__TYPE__DOUBLE    ? 8
-           : type == CNN__TYPE__FLOAT   ? 4
-           : type == CNN__TYPE__FLOAT16 ? 2
-           : type == DNI_RAW_BF16       ? 2
-                                        : 0;
+    return type == CNN__TYPE__DOUBLE                            ? 8
+           : type == CNN__TYPE__FLOAT                           ? 4
+           : type == CNN__TYPE__FLOAT16 || type == DNI_RAW_BF16 ? 2
+                                                                : 0;
 }
 
 /* Bytes of one value in a field that holds values, packed or not; 0: the field holds none. */
 static size_t value_size(const dni_weights_blob *blob, const dni_wire_field *field)
 {
+    if (blob->bare)
+        return raw_size(blob->raw_type);
     if (field->number == BLOB_DATA && (field->type == WIRE_BYTES || field->type == WIRE_32))
         return 4;
     if (field->number == BLOB_DOUBLE && (field->type == WIRE_BYTES || field->type == WIRE_64))
@@ -176,21 +178,17 @@ static float half_value(uint16_t half)
 
 static double value_at(const uint8_t *at, size_t step, int32_t raw_type)
 {
-    uint16_t half;
+    uint32_t bits = 0;
     float single;
     double value;
     if (step == 8) {
         memcpy(&value, at, sizeof value);
         return value;
     }
-    if (step == 4) {
-        memcpy(&single, at, sizeof single);
-        return single;
-    }
-    memcpy(&half, at, sizeof half);
-    if (raw_type != DNI_RAW_BF16)
-        return half_value(half);
-    uint32_t bits = (uint32_t)half << 16;
+    memcpy(&bits, at, step);
+    if (step == 2 && raw_type != DNI_RAW_BF16)
+        return half_value((uint16_t)bits);
+    bits <<= step == 2 ? 16 : 0;
     memcpy(&single, &bits, sizeof single);
     return single;
 }
@@ -198,34 +196,39 @@ static double value_at(const uint8_t *at, size_t step, int32_t raw_type)
 static bool take_values(const dni_weights_blob *blob, const dni_wire_field *field, size_t step,
                         int32_t dtype, void *values, int64_t *at)
 {
-    bool ok;
+    uint8_t piece[512 * sizeof(double)];
+    size_t n;
     if (step == 4 && dtype == DN_F32 && field->size) {
-        ok = dni_view_copy(blob->view, (float *)values + *at, field->data, field->size);
+        float *to = (float *)values + *at;
         *at += (int64_t)(field->size / 4);
-        return ok;
+        return dni_view_copy(blob->view, to, field->data, field->size);
     }
-    ok = dni_view_need(blob->view, field->data, field->size);
-    for (size_t i = 0; ok && i + step <= field->size; i += step)
-        store(dtype, values, (*at)++, value_at(field->data + i, step, blob->raw_type));
-    return ok;
+    for (size_t from = 0; from < field->size; from += n) {
+        n = field->size - from < sizeof piece ? field->size - from : sizeof piece;
+        if (!dni_view_copy(blob->view, piece, field->data + from, n))
+            return false;
+        for (size_t i = 0; i + step <= n; i += step)
+            store(dtype, values, (*at)++, value_at(piece + i, step, blob->raw_type));
+    }
+    return true;
 }
 
 dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
                              int64_t count)
 {
-    dni_wire wire = {blob->at, blob->at + blob->size, blob->view};
-    dni_wire_field field = {.data = blob->at, .size = blob->size};
+    const uint8_t *end = blob->at + blob->size;
+    dni_wire wire = {blob->bare ? end : blob->at, end, blob->view};
+    dni_wire_field field = {.data = blob->at, .size = blob->size}; /* if bare; else no field */
     int64_t at = 0;
     if (blob->count != count)
         return dni_fail(DN_E_DATA, "the file has %lld values where %lld belong",
                         (long long)blob->count, (long long)count);
-    bool ok =
-        !blob->bare || take_values(blob, &field, raw_size(blob->raw_type), dtype, values, &at);
-    while (ok && !blob->bare && dni_wire_next(&wire, &field) > 0) {
+    do {
         size_t step = value_size(blob, &field);
-        ok = !step || take_values(blob, &field, step, dtype, values, &at);
-    }
-    return ok ? DN_OK : blob->view->status; /* reading the blob has counted the same fields */
+        if (step && !take_values(blob, &field, step, dtype, values, &at))
+            return blob->view->status;
+    } while (dni_wire_next(&wire, &field) > 0);
+    return DN_OK; /* reading the blob has counted the same fields */
 }
 
 /* ---- layers ------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * restore.c: takes up training from a .solverstate. Everything that can fail happens before the
- * first change that cannot be taken back. */
+ * first change that cannot be taken back, but for the reading of values that could be read a
+ * moment ago. */
 #include <string.h>
 
 #include "net/hdf5.h"
@@ -150,27 +151,16 @@ static void seek_back(dn_solver *s, const Cnn__DeepnetState *ours, const int64_t
 
 /* ---- taking it up ----------------------------------------------------------------------- */
 
-static size_t index_of(const dn_net *net, const dni_param *param)
-{
-    size_t i = 0;
-    while (net->params[i] != param)
-        i++;
-    return i;
-}
-
 static dn_status copy_histories(dn_solver *s, const saved_state *state)
 {
-    size_t params = s->net->num_params;
+    dni_pack_blob history;
     dn_status st = DN_OK;
-    for (size_t i = 0; i < s->update->num_weights; i++) {
-        dni_updated *w = &s->update->weights[i];
-        size_t at = index_of(s->net, w->param);
-        for (int32_t k = 0; !st && k < s->rule->histories; k++) {
-            st = dni_weights_values(&state->history[(size_t)k * params + at], s->update->dtype,
-                                    w->history[k], w->param->blob.store->count);
-            dni_mirror_wrote(s->net->context, w->history[k]);
+    for (size_t i = 0; !st && dni_solver_history(s, i, &history); i++)
+        if (history.data) {
+            st = dni_weights_values(&state->history[i], history.dtype, (void *)history.data,
+                                    state->history[i].count);
+            dni_mirror_wrote(s->net->context, history.data);
         }
-    }
     return st;
 }
 
@@ -250,7 +240,9 @@ static dn_status read_binary(saved_state *state, const void *bytes, size_t size,
     for (; !st && (more = dni_wire_next(&wire, &field)) > 0; begin = wire.at) {
         if (field.number == STATE_HISTORY && field.type == 2)
             st = add_history(state, &field, view, path);
-        else if (dni_view_need(view, begin, (size_t)(wire.at - begin)))
+        else if (!dni_view_need(view, begin, (size_t)(wire.at - begin)))
+            st = view->status;
+        else
             dni_text_append(&rest, (const char *)begin, (size_t)(wire.at - begin));
     }
     if (more < 0) /* so that the rest is not whole either */

@@ -2,9 +2,11 @@
  * snapshot.c: a .caffemodel and a .solverstate that Caffe can read, with what Caffe lacks in
  * a field of our own. Both are written under other names first and renamed when both are
  * whole. */
+#define _XOPEN_SOURCE 700 /* access */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "net/hdf5.h"
 #include "solver/solver.h"
@@ -140,7 +142,12 @@ static dn_status name_file(snapshot_file *f, const dni_heap *heap, const char *b
     f->path = dni_format(heap, "%s%s%s", base, extension, hdf5 ? ".h5" : "");
     f->draft =
         f->path ? dni_format(heap, "%.*s.new", dni_file_stem(f->path, 251), f->path) : NULL;
-    return f->draft ? DN_OK : DN_E_NOMEM;
+    if (!f->draft)
+        return DN_E_NOMEM;
+    /* known before anything is written: the other file may have a name that fits */
+    return access(f->path, F_OK) && errno == ENAMETOOLONG
+               ? dni_fail_errno(errno, "write", f->path)
+               : DN_OK;
 }
 
 static void free_file(snapshot_file *f, const dni_heap *heap)

@@ -37,47 +37,18 @@ enum { STATE_DEEPNET = 20001, BLOB_DATA = 5 };
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
-static bool write_set(hid_t at, const char *name, hid_t type, int axes, const hsize_t *dims,
-                      const void *values)
-{
-    hid_t space = axes ? H5Screate_simple(axes, dims, NULL) : H5Screate(H5S_SCALAR);
-    hid_t set = H5Dcreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    bool ok = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    if (set >= 0)
-        ok &= H5Dclose(set) >= 0;
-    H5Sclose(space);
-    return ok;
-}
-
 static bool write_number(hid_t at, const char *name, int value)
 {
     hsize_t one = 1;
-    return write_set(at, name, H5T_NATIVE_INT, 1, &one, &value);
+    return dni_hdf5_put(at, name, H5T_NATIVE_INT, 1, &one, &value);
 }
 
 static bool write_string(hid_t at, const char *name, const char *text)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
     bool ok = type >= 0 && H5Tset_size(type, strlen(text) + 1) >= 0 &&
-              write_set(at, name, type, 0, NULL, text);
+              dni_hdf5_put(at, name, type, 0, NULL, text);
     H5Tclose(type);
-    return ok;
-}
-
-static bool write_blob(const dni_heap *heap, hid_t at, size_t index, const dni_pack_blob *blob)
-{
-    hsize_t dims[DN_MAX_AXES];
-    char name[24];
-    void *zeros = NULL;
-    if (!blob->data)
-        zeros = dni_alloc(heap, (size_t)dni_shape_count(&blob->shape), sizeof(double));
-    for (int d = 0; d < blob->shape.axes; d++)
-        dims[d] = (hsize_t)blob->shape.dim[d];
-    snprintf(name, sizeof name, "%zu", index);
-    bool ok = (blob->data || zeros) &&
-              write_set(at, name, blob->dtype == DN_F64 ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT,
-                        blob->shape.axes, dims, blob->data ? blob->data : zeros);
-    dni_free(heap, zeros);
     return ok;
 }
 
@@ -86,8 +57,15 @@ static bool write_history(const dn_solver *s, hid_t file)
     hid_t group = H5Gcreate2(file, "history", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool ok = group >= 0;
     dni_pack_blob history;
-    for (size_t i = 0; ok && dni_solver_history(s, i, &history); i++)
-        ok = write_blob(s->heap, group, i, &history);
+    for (size_t i = 0; ok && dni_solver_history(s, i, &history); i++) {
+        void *zeros = NULL;
+        if (!history.data)
+            history.data = zeros = dni_alloc(s->heap, (size_t)dni_shape_count(&history.shape),
+                                             dni_dtype_size(history.dtype));
+        ok = history.data &&
+             dni_hdf5_put_values(group, i, history.dtype, &history.shape, history.data);
+        dni_free(s->heap, zeros);
+    }
     if (group >= 0)
         ok &= H5Gclose(group) >= 0;
     return ok;
@@ -109,7 +87,7 @@ dn_status dni_state_write_hdf5(const dn_solver *s, const char *path,
               write_string(file, "learned_net", state->learned_net) &&
               write_number(file, "current_step", state->current_step) &&
               write_history(s, file) &&
-              write_set(file, "deepnet", H5T_NATIVE_UCHAR, 1, &bytes, ours);
+              dni_hdf5_put(file, "deepnet", H5T_NATIVE_UCHAR, 1, &bytes, ours);
     st = dni_hdf5_write(s->heap, file, ok, path);
     dni_hdf5_leave(&use);
     dni_free(s->heap, ours);
@@ -127,19 +105,20 @@ static void *read_set(const dni_heap *heap, hid_t at, const char *name, hid_t ty
     hid_t set = H5Dopen2(at, name, H5P_DEFAULT);
     hid_t space = set < 0 ? -1 : H5Dget_space(set);
     hssize_t n = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
-    void *values = NULL;
-    if (n >= 0 && dni_hdf5_has_numbers(set, (uint64_t)n))
-        values = dni_alloc(heap, (size_t)n, H5Tget_size(type));
-    if (values && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
-        dni_free(heap, values);
-        values = NULL;
-    }
+    void *values = n < 0 ? NULL : dni_hdf5_take(heap, set, type, (uint64_t)n);
     if (space >= 0)
         H5Sclose(space);
     if (set >= 0)
         H5Dclose(set);
     *count = (size_t)n;
     return values;
+}
+
+static dn_status unreadable(const char *path, const char *name)
+{
+    return dn_last_error() /* a failed allocation has said so already */
+               ? DN_E_NOMEM
+               : dni_fail(DN_E_PARSE, "%s: '%s' cannot be read", path, name);
 }
 
 static bool read_number(const dni_heap *heap, hid_t at, const char *name, int32_t *out)
@@ -191,11 +170,7 @@ static dn_status read_string(const dni_heap *heap, hid_t at, const char *name, c
         H5Tclose(type);
     if (set >= 0)
         H5Dclose(set);
-    if (*out)
-        return DN_OK;
-    return dn_last_error() /* a failed allocation has said so already */
-               ? DN_E_NOMEM
-               : dni_fail(DN_E_PARSE, "%s: '%s' is not a string that can be read", path, name);
+    return *out ? DN_OK : unreadable(path, name);
 }
 
 static void append_number(dni_text *out, uint32_t number, int32_t value)
@@ -218,7 +193,7 @@ static dn_status read_history(dni_text *out, hid_t file, const char *path)
         snprintf(name, sizeof name, "%llu", (unsigned long long)i);
         float *values = read_set(out->heap, group, name, H5T_NATIVE_FLOAT, &count);
         if (!values) {
-            st = dni_fail(DN_E_PARSE, "%s: history %s cannot be read", path, name);
+            st = unreadable(path, name);
             break;
         }
         dni_pack_append(out, STATE_HISTORY, NULL,
@@ -237,17 +212,24 @@ static dn_status read_all(dni_text *out, hid_t file, const char *path)
     char *learned = NULL;
     size_t size;
     if (!read_number(out->heap, file, "iter", &number))
-        return dni_fail(DN_E_PARSE, "%s: an HDF5 file, but not the state of a solver", path);
+        return dn_last_error()
+                   ? DN_E_NOMEM
+                   : dni_fail(DN_E_PARSE, "%s: an HDF5 file, but not the state of a solver",
+                              path);
     append_number(out, STATE_ITER, number);
     if (read_number(out->heap, file, "current_step", &number))
         append_number(out, STATE_CURRENT_STEP, number);
+    else if (H5Lexists(file, "current_step", H5P_DEFAULT) > 0)
+        return unreadable(path, "current_step");
     dn_status st = read_string(out->heap, file, "learned_net", path, &learned);
     if (learned)
         dni_pack_append(out, STATE_LEARNED_NET, learned, strlen(learned));
     dni_free(out->heap, learned);
-    uint8_t *ours = read_set(out->heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
+    uint8_t *ours = st ? NULL : read_set(out->heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
     if (ours) /* else Caffe's own */
         dni_pack_append(out, STATE_DEEPNET, ours, size);
+    else if (!st && H5Lexists(file, "deepnet", H5P_DEFAULT) > 0)
+        st = unreadable(path, "deepnet");
     dni_free(out->heap, ours);
     return st ? st : read_history(out, file, path);
 }
@@ -265,10 +247,8 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out
         H5Fclose(file);
     dni_hdf5_leave(&use);
     *size = text.size;
-    if (!st) {
-        dni_clear_error(); /* what was not there, or could not be read, did without */
+    if (!st)
         st = dni_text_finish(&text, out);
-    }
     dni_text_free(&text);
     return st;
 }

@@ -55,7 +55,8 @@ static void check_names(dn_context *context)
 /* A name as long as the file system takes leaves no room for an ending while it is written. */
 static void check_long_names(dn_context *context)
 {
-    char name[256];
+    char name[264], model[264];
+    struct stat info;
     dn_solver *solver = make_adam(context, "");
     CHECK(!mkdir(check_path("long"), 0777));
     for (int size = 226; size <= 243; size++) { /* and .solverstate */
@@ -64,7 +65,11 @@ static void check_long_names(dn_context *context)
     }
     CHECK_INT(count_files(check_path("long")), 2 * 18);
     snprintf(name, sizeof name, "long/%0*d", 244, 1);
+    snprintf(model, sizeof model, "long/%0*d.caffemodel", 244, 1); /* which fits */
+    check_write(check_path(model), "old", 3);
     CHECK_STATUS(dn_solver_snapshot(solver, check_path(name)), DN_E_IO);
+    CHECK(!stat(check_path(model), &info) && info.st_size == 3);
+    CHECK_INT(count_files(check_path("long")), 2 * 18 + 1);
     dn_solver_free(solver);
 }
 

@@ -64,7 +64,7 @@ static void test_view(void)
 {
     const char *path = check_path("view");
     dni_view view;
-    uint8_t last[5];
+    uint8_t large[BLOCK + 9];
     SECTION("view");
     write_pattern(path, SIZE, 0);
     CHECK_STATUS(dni_view_open(&view, &dni_default_heap, path), DN_OK);
@@ -78,9 +78,11 @@ static void test_view(void)
     CHECK(is_pattern(view.data, 0, BLOCK, 0) && /* what is there is not read again */
           is_pattern(view.data + BLOCK, BLOCK, 2 * BLOCK, 1) &&
           is_pattern(view.data + (size_t)3 * BLOCK, (size_t)3 * BLOCK, BLOCK + 5, 2));
-    write_pattern(path, SIZE, 3);
-    CHECK(dni_view_copy(&view, last, view.data + SIZE - 5, 5) &&
-          is_pattern(last, SIZE - 5, 5, 3));
+    write_pattern(path, SIZE, 3); /* but what is large, which goes elsewhere */
+    CHECK(dni_view_copy(&view, large, view.data + SIZE - sizeof large, sizeof large) &&
+          is_pattern(large, SIZE - sizeof large, sizeof large, 3));
+    CHECK(dni_view_copy(&view, large, view.data + SIZE - 5, 5) &&
+          is_pattern(large, SIZE - 5, 5, 2));
     CHECK(!truncate(path, SIZE - 1));
     CHECK(!dni_view_check(&view));
     CHECK_INT(view.status, DN_E_IO);

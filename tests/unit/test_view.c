@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_view.c: files of which only what is looked at is read, and weights in them: the same as
- * from bytes in memory, wherever blocks begin and wherever the file is cut; without room for
- * what goes from the one place to the other. */
+ * test_view.c: files of which only what is looked at is read, and weights and states of solvers
+ * in them: the same as from bytes in memory, wherever blocks begin and wherever the file is
+ * cut; without room for what goes from the one place to the other. */
 #define _GNU_SOURCE /* syscall */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "net/net.h"
 #include "net/pack.h"
+#include "proto/wire.h"
+#include "solver/solver.h"
 
 #include "check.h"
 #include "deepnet/deepnet.h"
@@ -275,6 +278,276 @@ static void test_unreadable(dn_context *context)
     dn_net_free(net);
 }
 
+/* ---- a file renamed onto the path -------------------------------------------------------- */
+
+typedef struct renamer {
+    const char *from[2], *link, *path;
+    atomic_bool stop, failed;
+} renamer;
+
+/* In turn: a rename onto another name of the same file would do nothing. */
+static void *rename_on(void *argument)
+{
+    renamer *r = argument;
+    for (int i = 0; !r->stop; i ^= 1)
+        if (link(r->from[i], r->link) || rename(r->link, r->path))
+            r->stop = r->failed = true;
+    return NULL;
+}
+
+/* Of two files that take turns at the path one is read, whole. */
+static void test_renamed(dn_context *context)
+{
+    static const char text[] = "layer { name: 'p' type: 'Parameter' top: 'p' parameter_param { "
+                               "shape { dim: 2000 } } }";
+    static char name[3 * BLOCK + 1];
+    renamer r = {{check_path("turn.0"), check_path("turn.1")}, check_path("turn.link"),
+                 check_path("turn"), false, false};
+    uint64_t hash[2];
+    pthread_t thread;
+    dn_net *net = NULL;
+    SECTION("renamed meanwhile");
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, sizeof text - 1, NULL), DN_OK);
+    for (int i = 0; i < 2; i++) {
+        hash[i] = weights_of(net, 7 + (uint32_t)i);
+        memset(name, 'n', i ? sizeof name - 1 : 1);
+        save_as_caffe(net, name, r.from[i]);
+    }
+    CHECK(!link(r.from[1], r.path));
+    CHECK(!pthread_create(&thread, NULL, rename_on, &r));
+    for (int i = 0; i < 2000 && !r.failed; i++) {
+        dn_status st = dn_net_load_weights(net, r.path, DN_WEIGHTS_STRICT, NULL);
+        uint64_t now = weights_of(net, 0);
+        CHECK_AT(!st && (now == hash[0] || now == hash[1]), "load %d: %s", i,
+                 st ? dn_last_error() : "other weights");
+    }
+    r.stop = true;
+    pthread_join(thread, NULL);
+    CHECK(!r.failed);
+    dn_net_free(net);
+}
+
+/* ---- safetensors ------------------------------------------------------------------------- */
+
+static void test_safetensors(dn_context *context, int32_t from, int32_t to)
+{
+    const char *path = check_path("many.safetensors");
+    dn_net *saved = many_layers(context, from), *net = many_layers(context, to);
+    char *bytes = NULL;
+    size_t size = 0;
+    struct stat info;
+    SECTION("safetensors in a view");
+    uint64_t hash = weights_of(saved, 7);
+    CHECK_STATUS(dn_net_save_weights(saved, path), DN_OK);
+    CHECK_STATUS(dni_file_read(&dni_default_heap, path, &bytes, &size), DN_OK);
+    CHECK(size > BLOCK && (uint8_t)bytes[1] * 256 > BLOCK); /* the length of the header */
+    weights_of(net, 9);
+    CHECK_STATUS(dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, NULL), DN_OK);
+    CHECK(weights_of(net, 0) == hash);
+    weights_of(net, 9);
+    CHECK_STATUS(dn_net_load_weights_memory(net, bytes, size, DN_WEIGHTS_STRICT, NULL), DN_OK);
+    CHECK(weights_of(net, 0) == hash);
+    for (size_t cut = 0; from == to && cut < size; cut += cut < 300 ? 1 : 997)
+        check_cut(net, bytes, cut);
+    path = check_path("many.safetensors");
+    CHECK(!stat(path, &info));
+    for (bad = 1; bad < info.st_size; bad += 997) {
+        uint64_t before = weights_of(net, 9);
+        CHECK_MESSAGE(dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, NULL), DN_E_IO,
+                      "many.safetensors': Input/output error");
+        CHECK(weights_of(net, 0) == before);
+    }
+    bad = 0;
+    dni_free(&dni_default_heap, bytes);
+    dn_net_free(saved);
+    dn_net_free(net);
+}
+
+enum { HALVES = 5 * BLOCK + 3 };
+
+/* Value i of a tensor of halves: i % 200 + 1, which either type holds. */
+static uint16_t half_of(int i, bool brain)
+{
+    union {
+        float value;
+        uint32_t bits;
+    } of = {.value = (float)(i % 200 + 1)};
+    return (uint16_t)(brain ? of.bits >> 16 : (of.bits >> 13) - (112 << 10));
+}
+
+/* More values of two bytes than a block, or what converts them at a time, holds. */
+static void test_halves(dn_context *context, bool brain, int32_t dtype)
+{
+    static uint8_t bytes[512 + 2 * HALVES];
+    char text[256];
+    const char *path = check_path("half.safetensors");
+    dn_net *net = NULL;
+    dn_net_options options = {.struct_size = sizeof options, .dtype = dtype};
+    SECTION(brain ? "safetensors: BF16" : "safetensors: F16");
+    int n = snprintf(text, sizeof text,
+                     "layer { name: 'p' type: 'Parameter' top: 'p' parameter_param { "
+                     "shape { dim: %d } } }",
+                     HALVES);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, (size_t)n, &options), DN_OK);
+    n = snprintf((char *)bytes + 8, 504,
+                 "{\"p.0\":{\"dtype\":\"%s\",\"shape\":[%d],\"data_offsets\":[0,%d]}}",
+                 brain ? "BF16" : "F16", HALVES, 2 * HALVES);
+    bytes[0] = (uint8_t)n;
+    for (int i = 0; i < HALVES; i++) {
+        uint16_t half = half_of(i, brain);
+        memcpy(bytes + 8 + n + 2 * i, &half, sizeof half);
+    }
+    size_t size = (size_t)(8 + n + 2 * HALVES);
+    check_write(path, bytes, size);
+    for (int memory = 0; memory < 2; memory++) {
+        dni_store *store = net->params[0]->blob.store;
+        int wrong = 0;
+        weights_of(net, 9);
+        dn_status st =
+            memory ? dn_net_load_weights_memory(net, bytes, size, DN_WEIGHTS_STRICT, NULL)
+                   : dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, NULL);
+        CHECK_AT(!st, "%s", dn_last_error());
+        for (int i = 0; i < HALVES; i++)
+            wrong += (dtype == DN_F64 ? ((double *)store->data)[i]
+                                      : (double)((float *)store->data)[i]) != i % 200 + 1;
+        CHECK_INT(wrong, 0);
+    }
+    dn_net_free(net);
+}
+
+/* ---- states of solvers ------------------------------------------------------------------- */
+
+static dn_solver *adam_of(dn_context *context, int outputs, int losses)
+{
+    static const float x[7] = {1, -2, 3, 0.5f, 1, -1, 2};
+    char text[1024];
+    dn_solver *solver = NULL;
+    int n = snprintf(
+        text, sizeof text,
+        "type: 'Adam' base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 random_seed: 4 "
+        "average_loss: %d net_param {"
+        "layer { name: 'x' type: 'Input' top: 'x' top: 't' input_param {"
+        "  shape { dim: [1, 7] } shape { dim: [1, %d] } } }"
+        "layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'y' inner_product_param {"
+        "  num_output: %d weight_filler { type: 'xavier' } } }"
+        "layer { name: 'loss' type: 'EuclideanLoss' bottom: 'y' bottom: 't' top: 'l' } }",
+        losses, outputs, outputs);
+    CHECK_STATUS(dn_solver_create_from_text(&solver, context, text, (size_t)n, NULL, 0, NULL),
+                 DN_OK);
+    CHECK_STATUS(dn_blob_write(dn_net_blob(dn_solver_net(solver), "x"), x, 7), DN_OK);
+    return solver;
+}
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Weights, histories, losses from the oldest on, and the iteration as one number. */
+static uint64_t state_of(const dn_solver *s)
+{
+    uint64_t hash = mix(14695981039346656037u, &s->iteration, sizeof s->iteration);
+    dni_pack_blob history;
+    int64_t most = s->param->average_loss;
+    for (size_t p = 0; p < s->net->num_params; p++) {
+        const dni_store *store = s->net->params[p]->blob.store;
+        hash = mix(hash, store->data, (size_t)store->count * sizeof(float));
+    }
+    for (size_t i = 0; dni_solver_history(s, i, &history); i++) {
+        const dni_store *store = s->net->params[i % s->net->num_params]->blob.store;
+        hash = mix(hash, history.data, (size_t)store->count * sizeof(float));
+    }
+    for (int64_t i = 0; i < s->num_losses; i++)
+        hash = mix(hash, &s->losses[(s->next_loss - s->num_losses + i + most) % most],
+                   sizeof *s->losses);
+    return hash;
+}
+
+/* A byte that is bad, most of them inside a history, of which only the head is looked at before
+ * weights change. */
+static void test_unreadable_state(dn_context *context)
+{
+    const char *path = check_path("bad.solverstate");
+    struct stat info;
+    SECTION("an unreadable state");
+    dn_solver *solver = adam_of(context, 1000, 1);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("bad")), DN_OK);
+    uint64_t saved = state_of(solver);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    uint64_t before = state_of(solver);
+    CHECK(saved != before && !stat(path, &info) && info.st_size > (off_t)8 * BLOCK);
+    for (bad = 1; bad < info.st_size; bad += 997) {
+        CHECK_MESSAGE(dn_solver_restore(solver, path), DN_E_IO,
+                      "bad.solverstate': Input/output error");
+        CHECK(state_of(solver) == before);
+    }
+    bad = 0;
+    CHECK_STATUS(dn_solver_restore(solver, path), DN_OK);
+    CHECK(state_of(solver) == saved);
+    dn_solver_free(solver);
+}
+
+/* What is no history lies across blocks, too. */
+static void test_losses(dn_context *context)
+{
+    const char *path = check_path("losses.solverstate");
+    char *first = NULL, *second = NULL;
+    size_t size = 0, again = 0;
+    SECTION("losses of a state");
+    dn_solver *solver = adam_of(context, 3, 3000), *other = adam_of(context, 3, 3000);
+    CHECK_STATUS(dn_solver_step(solver, 3010), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("losses")), DN_OK);
+    CHECK_STATUS(dni_file_read(&dni_default_heap, path, &first, &size), DN_OK);
+    CHECK(size > (size_t)2 * BLOCK && solver->num_losses == 3000);
+    CHECK_STATUS(dn_solver_restore(other, path), DN_OK);
+    CHECK(state_of(other) == state_of(solver));
+    CHECK(dn_solver_loss(other) == dn_solver_loss(solver));
+    CHECK_STATUS(dn_solver_snapshot(other, check_path("losses")), DN_OK);
+    CHECK_STATUS(dni_file_read(&dni_default_heap, path, &second, &again), DN_OK);
+    CHECK(size == again && !memcmp(first, second, size));
+    dni_free(&dni_default_heap, first);
+    dni_free(&dni_default_heap, second);
+    dn_solver_free(solver);
+    dn_solver_free(other);
+}
+
+/* Cut anywhere, a history is missing: where a field ends, what is left is a state of fewer;
+ * elsewhere it is none. */
+static void test_cut_state(dn_context *context)
+{
+    const char *path = check_path("cut.solverstate");
+    char *bytes = NULL;
+    size_t size = 0, border = 0;
+    dni_wire_field field;
+    SECTION("a cut state");
+    dn_solver *solver = adam_of(context, 80, 1);
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("whole")), DN_OK);
+    CHECK_STATUS(dni_file_read(&dni_default_heap, check_path("whole.solverstate"), &bytes,
+                               &size),
+                 DN_OK);
+    CHECK(size > BLOCK);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    uint64_t before = state_of(solver);
+    dni_wire wire = {(const uint8_t *)bytes, (const uint8_t *)bytes + size, NULL};
+    for (size_t cut = 0; cut < size; cut++) {
+        if (cut > border && dni_wire_next(&wire, &field) > 0)
+            border = (size_t)(wire.at - (const uint8_t *)bytes);
+        dn_status want = cut == border ? DN_E_DATA : DN_E_PARSE;
+        remove(path); /* some disks wait for what is written over a file */
+        check_write(path, bytes, cut);
+        dn_status st = dn_solver_restore(solver, path);
+        CHECK_AT(st == want, "cut at %zu: %s, not %s", cut, dn_status_name(st),
+                 dn_status_name(want));
+        CHECK_AT(state_of(solver) == before, "cut at %zu: another state", cut);
+    }
+    dni_free(&dni_default_heap, bytes);
+    dn_solver_free(solver);
+}
+
 /* ---- room -------------------------------------------------------------------------------- */
 
 enum { SIDE = 2400, MIB = 1 << 20 }; /* 22 MiB of weights */
@@ -355,6 +628,15 @@ int main(void)
     test_weights(context, DN_F64, DN_F32);
     test_borders(context);
     test_unreadable(context);
+    test_renamed(context);
+    test_safetensors(context, DN_F32, DN_F32);
+    test_safetensors(context, DN_F32, DN_F64);
+    test_safetensors(context, DN_F64, DN_F64);
+    for (int i = 0; i < 4; i++)
+        test_halves(context, i % 2, i / 2 ? DN_F64 : DN_F32);
+    test_unreadable_state(context);
+    test_losses(context);
+    test_cut_state(context);
     dn_context_free(context);
     return check_summary();
 }

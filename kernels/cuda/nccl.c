@@ -68,7 +68,15 @@ static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t res
                               n->ncclGetErrorString(result), *why ? ": " : "", why);
 }
 
-/* From any thread, which may have a device of its own current: NCCL does not keep that. */
+/* NCCL leaves whichever it likes current, though the caller's was the backend's own. */
+static void leave(dn_backend *backend, cuda_visit visit)
+{
+    if (!visit.device)
+        visit = (cuda_visit){backend->device, backend->device->context};
+    cuda_leave(&visit);
+}
+
+/* From any thread, which may have a device of its own current. */
 static void leave_others(dn_backend *backend, comm *c)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
@@ -85,7 +93,7 @@ static void leave_others(dn_backend *backend, comm *c)
     if (c->comm)
         c->lib.ncclCommAbort(c->comm);
     if (entered)
-        cuda_leave(&visit);
+        leave(backend, visit);
     if (locked)
         pthread_mutex_unlock(&c->lock);
 }
@@ -113,7 +121,7 @@ void cuda_comm_free(dn_backend *backend, void *made, int32_t abort)
     if (entered && c->stream)
         cudaStreamDestroy(c->stream);
     if (entered)
-        cuda_leave(&visit);
+        leave(backend, visit);
     if (c->lib.library)
         dlclose(c->lib.library);
     pthread_mutex_destroy(&c->lock);
@@ -184,9 +192,7 @@ dn_status cuda_comm_create(dn_backend *const *backends, int32_t count, void **co
         status = cuda_enter(backends[0], &visit);
         if (status == DN_OK)
             status = join(backends, count, comms);
-        if (!visit.device) /* whichever NCCL left current */
-            visit = (cuda_visit){backends[0]->device, backends[0]->device->context};
-        cuda_leave(&visit);
+        leave(backends[0], visit);
     }
     for (int32_t i = 0; status != DN_OK && i < count; i++) {
         cuda_comm_free(backends[i], comms[i], 0);

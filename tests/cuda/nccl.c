@@ -35,7 +35,7 @@ __attribute__((visibility("default"))) long fake_nccl_aborted;
 __attribute__((visibility("default"))) long fake_nccl_half;
 __attribute__((visibility("default"))) int fake_nccl_slow;
 
-/* Set by a test: what an abort does to the caller's current device. */
+/* Set by a test: what joining or leaving does to the caller's current device. */
 __attribute__((visibility("default"))) void (*fake_nccl_meddles)(void);
 
 /* Set by a test: told of each mean that a rank asks for. */
@@ -71,6 +71,8 @@ ncclResult_t ncclCommInitAll(ncclComm_t *out, int count, const int *devices)
         out[i]->group = g;
         out[i]->rank = i;
     }
+    if (fake_nccl_meddles)
+        fake_nccl_meddles();
     return ncclSuccess;
 }
 
@@ -156,6 +158,8 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
 static ncclResult_t leave(ncclComm_t comm, bool abort)
 {
     group *g = comm->group;
+    if (fake_nccl_meddles)
+        fake_nccl_meddles();
     pthread_mutex_lock(&g->lock);
     g->aborted |= abort;
     pthread_cond_broadcast(&g->met);
@@ -176,8 +180,6 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
     __atomic_fetch_add(&fake_nccl_aborted, 1, __ATOMIC_RELAXED);
-    if (fake_nccl_meddles)
-        fake_nccl_meddles();
     return leave(comm, true);
 }
 

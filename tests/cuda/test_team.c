@@ -119,35 +119,51 @@ static void check_healthy_team(void)
 }
 
 static char mine, other; /* contexts of the host's */
+static void *found[2];   /* what was current when NCCL was called */
+static int meddled;
 
 static void meddle(void)
 {
+    found[meddled++ % 2] = current(NULL);
     current(&other);
 }
 
-/* Who stops, and so lets go of all ranks, has its own current device afterwards. */
+/* Who stops, and so lets go of all ranks, has its own current device afterwards: a context of
+ * the host's, or that of either rank. So has who joins them anew, and who frees the team. */
 static void check_stopped_team(void)
 {
     SECTION("a team is stopped");
-    dn_context *context[2];
-    dn_solver *solver[2];
-    dn_parallel *parallel = NULL;
-    char line[512] = "";
-    make_team(context, solver, line);
-    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
-    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
-    void *before = current(NULL);
-    long aborted = *nccl_aborted;
-    current(&mine);
-    *nccl_meddles = meddle;
-    dn_solver_cancel(solver[0]);
-    CHECK_STATUS(dn_parallel_step(parallel, 1), DN_E_CANCELLED);
-    *nccl_meddles = NULL;
-    CHECK(current(NULL) == &mine);
-    CHECK_INT(*nccl_aborted - aborted, 2);
-    if (before)
-        current(before);
-    free_team(context, solver, parallel);
+    void *own[3] = {&mine};
+    for (int i = 0; i < 3; i++) {
+        dn_context *context[2];
+        dn_solver *solver[2];
+        dn_parallel *parallel = NULL;
+        char line[512] = "";
+        make_team(context, solver, line);
+        CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+        CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+        void *before = current(NULL);
+        long aborted = *nccl_aborted;
+        current(own[i]);
+        *nccl_meddles = meddle;
+        meddled = 0;
+        dn_solver_cancel(solver[0]);
+        CHECK_STATUS(dn_parallel_step(parallel, 1), DN_E_CANCELLED);
+        CHECK_AT(current(NULL) == own[i], "context %d", i);
+        CHECK_INT(*nccl_aborted - aborted, 2);
+        CHECK_INT(meddled, 2);
+        own[1] = found[0], own[2] = found[1];
+        CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
+        CHECK_AT(current(NULL) == own[i], "context %d", i);
+        dn_parallel_free(parallel);
+        CHECK_AT(current(NULL) == own[i], "context %d", i);
+        CHECK_INT(meddled, 5); /* the ranks joined anew */
+        *nccl_meddles = NULL;
+        if (before)
+            current(before);
+        free_team(context, solver, NULL);
+    }
+    CHECK(own[1] && own[2] && own[1] != own[2]);
 }
 
 #define PRODUCT(name, from, outputs)                                                           \

@@ -188,8 +188,12 @@ typedef struct dn_parallel dn_parallel;
  * rank = their index and num_ranks = count. All take over the weights, histories, iteration and
  * data cursors of solvers[0]. They are borrowed until dn_parallel_free; meanwhile stepping,
  * updating or restoring one by itself fails with DN_E_STATE, and a host that writes weights or
- * sets the learning rate does so in all of them, between two calls. Returns DN_OK, DN_E_INVALID
- * (solvers that do not fit together), DN_E_UNSUPPORTED (DN_F64 nets), DN_E_NOMEM. Since 0.1. */
+ * sets the learning rate does so in all of them, between two calls. On CUDA devices a rank
+ * waits, within a step, for the others while its context is locked: while a step runs, the
+ * contexts of the ranks may not be used from another rank's callbacks (a net of context 0 run
+ * in an event callback of rank 1 would wait for ever), and other threads that use them may wait
+ * for the slowest rank. Returns DN_OK, DN_E_INVALID (solvers that do not fit together),
+ * DN_E_UNSUPPORTED (DN_F64 nets), DN_E_NOMEM. Since 0.1. */
 DN_API dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers,
                                     int32_t count);
 /* As dn_solver_step and dn_solver_solve, for all of them at once: solvers[0] in the caller's

@@ -855,7 +855,8 @@ typedef struct dn_backend_ops {
     dn_status (*comm_create)(dn_backend *const *backends, int32_t count, void **comms);
     /* The mean of device[0 .. count) over all ranks, in place: of what was queued so far,
      * beside what is queued from now on. Every rank calls in the same order, in a thread of its
-     * own. */
+     * own; it may return only when all ranks have called. comm_free with abort ends that
+     * wait. */
     dn_status (*comm_mean)(dn_backend *backend, void *comm, float *device, int64_t count);
     /* What is queued from now on comes after all means so far. */
     dn_status (*comm_wait)(dn_backend *backend, void *comm);

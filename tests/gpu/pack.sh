@@ -6,7 +6,7 @@
 #
 #   tests/gpu/pack.sh FOLDER    BUILD: the build folder (build), MODULE: the backend's path
 #
-# Little to carry (some 10 MB): a build with -Dcblas=none, and -Dhdf5=disabled, likewise
+# Little to carry (some 17 MB): a build with -Dcblas=none, and -Dhdf5=disabled, likewise
 # leveldb, jpeg, png and onednn, and -Dgpu_arch=90 for Hopper alone.
 set -eu
 [ $# = 1 ] || { sed -n 's/^#   //p' "$0"; exit 2; }

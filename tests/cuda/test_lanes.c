@@ -3,6 +3,7 @@
  * early or as late as it may, and whatever the order its bits are those of one op after the
  * other; the way from a step's beginning to its end is as short as it is meant to be. A call
  * that fails on the way to a recording changes no number, and no memory is kept for nothing.
+ * The module that is built for comparison keeps to one stream.
  * test_lanes FOLDER */
 #include <dlfcn.h>
 #include <limits.h>
@@ -14,6 +15,7 @@
 enum { ORDERS = 5, LENET = 16, LENET_SIZE = 28 * 28 };
 
 static const char *folder;
+static const char *module; /* its path; NULL: that of the folder */
 static fake_cuda_control *fake;
 static long (*live)(void);
 static void *(*stream_of)(int);
@@ -87,10 +89,10 @@ static void find(void *library, const char *name, void *to)
 static dn_context *make_context(void *stream)
 {
     dn_context_options options = {.struct_size = sizeof options,
-                                  .device = 1,
+                                  .device = module ? 0 : 1,
                                   .device_stream = stream,
                                   .module_folder = folder,
-                                  .backends = "ref"};
+                                  .backends = module ? module : "ref"};
     dn_context *context = NULL;
     CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     if (!context)
@@ -246,6 +248,25 @@ static void check_memory(void)
     *fake = (fake_cuda_control){0};
 }
 
+/* one-stream.so, and the fakes in it; the same bits. */
+static void check_one_stream(void)
+{
+    SECTION("the module with one stream");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/one-stream.so", folder);
+    fake_cuda_control *other = NULL;
+    find(dlopen(path, RTLD_NOW), "fake_cuda", &other);
+    *fake = (fake_cuda_control){0};
+    uint64_t hash = train(LENET_NET, NULL, 0);
+    CHECK_INT(fake->lanes, 2);
+    module = path;
+    CHECK(train(LENET_NET, NULL, 0) == hash);
+    module = NULL;
+    CHECK_INT(other->lanes, 1);
+    CHECK_INT(other->all, 24);
+    CHECK(other->replays > 0);
+}
+
 int main(int argc, char **argv)
 {
     char path[4096];
@@ -254,10 +275,10 @@ int main(int argc, char **argv)
         return 2;
     folder = argv[1];
     snprintf(path, sizeof path, "%s/deepnet-cuda.so", folder);
-    void *module = dlopen(path, RTLD_NOW);
-    find(module, "fake_cuda", &fake);
-    find(module, "fake_cuda_live", &live);
-    find(module, "fake_cuda_stream", &stream_of);
+    void *library = dlopen(path, RTLD_NOW);
+    find(library, "fake_cuda", &fake);
+    find(library, "fake_cuda_live", &live);
+    find(library, "fake_cuda_stream", &stream_of);
     for (int i = 0; i < LENET * LENET_SIZE; i++)
         images[i] = next_number(&state);
     for (int i = 0; i < LENET; i++)
@@ -265,6 +286,7 @@ int main(int argc, char **argv)
     check_way();
     check_failures();
     check_memory();
+    check_one_stream();
     check_orders("digits", DIGITS_NET);
     check_orders("branches", BRANCHES_NET);
     return check_summary();

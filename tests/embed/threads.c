@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * threads.c: two contexts in two threads know nothing of each other: each trains the same small
  * net, at the same time, with workers of its own, to the same bits as one alone. Nets of one
- * context that share weights run and go in threads of their own. Nor do the bits depend on how
- * the host rounds, or traps. Built with ThreadSanitizer in CI. */
+ * context that share weights run and go in threads of their own; memory that the host holds
+ * goes from any. Nor do the bits depend on how the host rounds, or traps. Built with
+ * ThreadSanitizer in CI. */
 #define _GNU_SOURCE /* feenableexcept */
 #include <fenv.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "deepnet/deepnet.h"
@@ -125,6 +127,63 @@ static int share(void)
     return 1;
 }
 
+/* ---- memory that the host holds ---------------------------------------------------------- */
+
+enum { HOLDS = 2000 };
+
+static void *holds[HOLDS];
+
+static void *end_half(void *first)
+{
+    for (int i = 0; i < HOLDS / 2; i++)
+        dn_blob_end_hold(((void **)first)[i]);
+    return NULL;
+}
+
+static void *count_bytes(void *bytes, void *ptr, size_t old_size, size_t new_size)
+{
+    *(size_t *)bytes += new_size - (ptr ? old_size : 0);
+    if (new_size)
+        return realloc(ptr, new_size);
+    free(ptr);
+    return NULL;
+}
+
+/* The last of many goes in either of two threads, the net long gone. */
+static int hold(void)
+{
+    size_t bytes = 0;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = 1,
+                                  .alloc = count_bytes,
+                                  .alloc_user = &bytes};
+    dn_context *context = NULL;
+    dn_net *net = NULL;
+    pthread_t thread[2];
+    dn_status st = dn_context_create(&context, &options);
+    if (!st)
+        st = dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, NULL);
+    dn_blob *x = st ? NULL : dn_net_input(net, 0);
+    for (int i = 0; x && i < HOLDS; i++)
+        if (!(holds[i] = dn_blob_hold(x, dn_blob_data(x))))
+            st = DN_E_INVALID;
+    if (st) {
+        printf("failed: %s\n", dn_last_error());
+        return 0;
+    }
+    dn_net_free(net);
+    dn_context_free(context);
+    size_t held = bytes;
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&thread[i], NULL, end_half, &holds[i * HOLDS / 2]))
+            return 0;
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    if (!held || bytes)
+        printf("of %zu bytes held by two threads %zu are left\n", held, bytes);
+    return held && !bytes;
+}
+
 /* ---- the host's floating-point environment ----------------------------------------------- */
 
 /* log(0), which traps if anything does. */
@@ -191,7 +250,7 @@ static int as_ever(const job *expected)
 
 int main(void)
 {
-    if (!share())
+    if (!share() || !hold())
         return 1;
 
     static job alone = {.threads = 1}, both[2] = {{.threads = 2}, {.threads = 3}};

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What compare.py says of goals: of rows made here, and of a run beside rival.py.
+"""What compare.py says of goals: of rows made here, and of a run beside rival.py; how an
+engine is filled.
 
 usage: check_compare.py BUILD"""
 import json
@@ -12,11 +13,14 @@ import types
 import unittest
 import unittest.mock
 
+import numpy
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = sys.argv[1]
 sys.path.insert(0, HERE)
 import compare  # noqa: E402
 import goals  # noqa: E402
+import worker  # noqa: E402
 
 
 def row(net, job, on_device=False, amx=False, **engines):
@@ -198,6 +202,29 @@ class Run(unittest.TestCase):
                              '1 goals met, 1 not met, 2 not measured')
             self.assertRegex(done.stdout, r'speed +of torch compile +0\.00 .*>= 1\.2 not met')
             self.assertEqual(found['rows'][0]['goals'][0]['verdict'], 'not met')
+
+
+class Fill(unittest.TestCase):
+    def fill(self, size, shape, offset):
+        """A weight of `size` after it was filled from a file of 12: `shape`, at `offset`."""
+        blobs = {'data': types.SimpleNamespace(data=numpy.zeros(3, '<f4'))}
+        weight = types.SimpleNamespace(data=numpy.zeros(size, '<f4'))
+        engine = worker.Pycaffe()
+        engine.net = types.SimpleNamespace(params={'ip': [weight]}, blobs=blobs)
+        with tempfile.NamedTemporaryFile() as file:
+            numpy.arange(12, dtype='<f4').tofile(file.name)
+            engine.fill({'params': [['ip', 0, shape, offset]], 'weights': file.name,
+                         'input': file.name, 'train': False})
+        return weight.data.ravel().tolist()
+
+    def test_in_place(self):
+        self.assertEqual(self.fill((2, 3), [2, 3], 6), [6, 7, 8, 9, 10, 11])
+        self.assertEqual(self.fill(2, [2], 0), [0, 1])
+
+    def test_other_sizes(self):
+        for size, shape, offset in ((5, [2, 3], 0), (7, [2, 3], 0), (6, [2, 3], 7),
+                                    (6, [2, 3], 12)):
+            self.assertRaises(ValueError, self.fill, size, shape, offset)
 
 
 if __name__ == '__main__':

@@ -299,7 +299,7 @@ def module_of(job):
     with torch.no_grad(), open(job['weights'], 'rb') as f:
         for name, index, shape, offset in job['params']:
             target = source.params[name][index]
-            if target is not None: # one at a time, lest a copy of all be the peak
+            if target is not None:  # one at a time, lest a copy of all be the peak
                 f.seek(4 * offset)
                 values = bytearray(f.read(4 * target.numel()))
                 target.copy_(torch.frombuffer(values, dtype=torch.float32).view(target.shape))

@@ -6,6 +6,7 @@ memory is one engine's, and while one is asked the others wait in read().
 An engine has run(n), n steps or passes, and check(): what it computed, to be compared.
 """
 import json
+import math
 import os
 import sys
 import time
@@ -31,8 +32,11 @@ class Pycaffe:
         # Straight into place: a copy of all weights would be the peak that is measured.
         with open(job['weights'], 'rb') as f:
             for name, index, shape, offset in job['params']:
+                values = self.net.params[name][index].data
                 f.seek(4 * offset)
-                f.readinto(self.net.params[name][index].data)
+                if values.nbytes != 4 * math.prod(shape) or f.readinto(values) != values.nbytes:
+                    raise ValueError('%s[%d]: %d bytes, not the %s of %s' % (
+                        name, index, values.nbytes, shape, job['weights']))
         data = self.net.blobs['data'].data
         data[...] = numpy.fromfile(job['input'], '<f4')[:data.size].reshape(data.shape)
         if job['train']:

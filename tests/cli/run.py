@@ -434,6 +434,12 @@ def check_is_one_line_a_file():
         'param { name: "b" } inner_product_param { num_output: 2 } }' % (n, n) for n in 'abc'))
     out = deepnet('check', 'shared.prototxt').stdout
     expect('4 layers, 8 parameters' in out, out)
+    write('inside.prototxt', 'input: "x" input_shape { dim: 1 dim: 3 }' + ''.join(
+        'layer { name: "%s" type: "InnerProduct" bottom: "x" top: "%s" param { name: "w" } '
+        'param { name: "b" } inner_product_param { num_output: 2 } }' % (n, n)
+        for n in ('a/b', 'a')))
+    out = deepnet('check', 'inside.prototxt').stdout  # both names begin as 'a/'
+    expect('3 layers, 8 parameters' in out, out)
     write('staged.prototxt',
           NET.replace('phase: TEST }\n  data', 'phase: TEST stage: "dev" }\n  data'))
     out = deepnet('check', 'staged.prototxt').stdout

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * nccl.c: what the CUDA module calls of NCCL: ranks meet at each mean, in host memory, when all
  * before it in their streams is done; what it makes is there when somebody waits for it. One
- * that was aborted lets all go. */
+ * that was aborted lets all go, and stays to the end: somebody may still look at it. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,7 +14,14 @@
 
 enum { MOST = 8 };
 
+struct ncclComm {
+    struct group *group;
+    int rank;
+    bool aborted;
+};
+
 typedef struct group {
+    struct ncclComm comms[MOST];
     pthread_mutex_t lock;
     pthread_cond_t met;
     int count, here, left, queueing;
@@ -22,13 +29,25 @@ typedef struct group {
     float *data[MOST];
     size_t size;
     bool aborted;
+    struct group *next; /* of those that were aborted */
 } group;
+
+static group *aborted;
+static pthread_mutex_t aborted_lock = PTHREAD_MUTEX_INITIALIZER;
+
+__attribute__((destructor)) static void free_aborted(void)
+{
+    for (group *g = aborted, *next; g; g = next) {
+        next = g->next;
+        free(g);
+    }
+}
 
 /* Set by a test: fake_cuda.lost of the module. The next call finds it so. */
 __attribute__((visibility("default"))) long *fake_nccl_loses;
 
-/* How many were left by ncclCommAbort. */
-__attribute__((visibility("default"))) long fake_nccl_aborted;
+/* How many were left by ncclCommAbort, and what was asked of such a one, which is no more. */
+__attribute__((visibility("default"))) long fake_nccl_aborted, fake_nccl_late;
 
 /* Means that some of the ranks are about to queue and others have not come to yet, or have not
  * queued. Set by a test: so many milliseconds all but rank 0 take for that. */
@@ -49,11 +68,6 @@ static bool is_lost(void)
     return lost != NULL;
 }
 
-struct ncclComm {
-    group *group;
-    int rank;
-};
-
 ncclResult_t ncclCommInitAll(ncclComm_t *out, int count, const int *devices)
 {
     if (is_lost())
@@ -67,9 +81,8 @@ ncclResult_t ncclCommInitAll(ncclComm_t *out, int count, const int *devices)
         return ncclSystemError;
     }
     for (int i = 0; i < count; i++) {
-        out[i] = malloc(sizeof *out[i]);
-        out[i]->group = g;
-        out[i]->rank = i;
+        g->comms[i] = (struct ncclComm){.group = g, .rank = i};
+        out[i] = &g->comms[i];
     }
     if (fake_nccl_meddles)
         fake_nccl_meddles();
@@ -123,8 +136,10 @@ static ncclResult_t make_mean(float *to, size_t count, ncclComm_t comm, cudaStre
 {
     group *g = comm->group;
     stream->finish(stream);
+    pthread_mutex_lock(&g->lock);
     g->data[comm->rank] = to;
     g->size = count;
+    pthread_mutex_unlock(&g->lock);
     if (!meet(g))
         return ncclRemoteError;
     mean m = {to, malloc(count * sizeof(float)), count};
@@ -142,6 +157,16 @@ static ncclResult_t make_mean(float *to, size_t count, ncclComm_t comm, cudaStre
     return ncclSuccess;
 }
 
+static bool is_late(const ncclComm_t comm)
+{
+    pthread_mutex_lock(&comm->group->lock);
+    bool late = comm->aborted;
+    pthread_mutex_unlock(&comm->group->lock);
+    if (late)
+        __atomic_fetch_add(&fake_nccl_late, 1, __ATOMIC_RELAXED);
+    return late;
+}
+
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type,
                            ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
 {
@@ -149,6 +174,8 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
         return ncclUnhandledCudaError;
     if (from != to || type != ncclFloat || op != ncclAvg || !stream)
         return ncclInvalidArgument;
+    if (is_late(comm))
+        return ncclInvalidUsage;
     if (fake_nccl_tells)
         fake_nccl_tells(comm->rank, stream);
     begin(comm->group);
@@ -161,14 +188,19 @@ static ncclResult_t leave(ncclComm_t comm, bool abort)
     if (fake_nccl_meddles)
         fake_nccl_meddles();
     pthread_mutex_lock(&g->lock);
+    comm->aborted = abort;
     g->aborted |= abort;
     pthread_cond_broadcast(&g->met);
-    bool last = --g->left == 0;
+    bool last = --g->left == 0, keep = g->aborted;
     pthread_mutex_unlock(&g->lock);
-    if (last && !abort) /* an aborted one may still be looked at: left to the end */
+    if (last && keep) {
+        pthread_mutex_lock(&aborted_lock);
+        g->next = aborted;
+        aborted = g;
+        pthread_mutex_unlock(&aborted_lock);
+    } else if (last) {
         free(g);
-    if (!abort)
-        free(comm);
+    }
     return ncclSuccess;
 }
 

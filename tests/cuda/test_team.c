@@ -2,7 +2,12 @@
  * test_team.c: ranks of the CUDA module, over the fakes: where NCCL refuses they go through the
  * host, what is lost is said, means travel while earlier layers compute, and nothing is left on
  * a device. */
+#include <sched.h>
+#include <time.h>
+
 #include "books.h"
+
+static dn_event_fn on_event; /* of rank 1 */
 
 static void make_team_of(const char *net, dn_context **context, dn_solver **solver, char *line)
 {
@@ -11,6 +16,7 @@ static void make_team_of(const char *net, dn_context **context, dn_solver **solv
     for (int r = 0; r < 2; r++) {
         dn_context_options options = device_options();
         dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
+        o.on_event = r ? on_event : NULL;
         options.device = 1 + r;
         options.log = note;
         options.log_user = line;
@@ -166,6 +172,60 @@ static void check_stopped_team(void)
     CHECK(own[1] && own[2] && own[1] != own[2]);
 }
 
+static bool holds; /* the caller's rank, when it first waits for the other, */
+static long held;
+static long until; /* so many ranks were left */
+
+/* Not for ever. */
+static void wait_for(const long *number, long least)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int i = 0; i < 10000 && __atomic_load_n(number, __ATOMIC_RELAXED) < least; i++)
+        nanosleep(&moment, NULL);
+}
+
+/* The module's, too, where a rank waits for others before a mean. */
+int sched_yield(void)
+{
+    if (__atomic_exchange_n(&holds, false, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&held, 1, __ATOMIC_RELAXED);
+        wait_for(nccl_aborted, until);
+    }
+    return 0;
+}
+
+static dn_status come_later(void *user, dn_solver *solver, const dn_event *event)
+{
+    (void)user, (void)solver, (void)event;
+    wait_for(&held, 1);
+    return DN_OK;
+}
+
+/* Rank 1 fails, and lets go of all, when rank 0 has met it and is on its way to the mean: that
+ * asks nothing of a communicator that is no more. */
+static void check_rank_between(void)
+{
+    SECTION("a rank fails while another is on its way");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    on_event = come_later;
+    make_team(context, solver, line);
+    on_event = NULL;
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    held = 1;
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    held = 0;
+    until = *nccl_aborted + 2;
+    holds = true;
+    *nccl_loses = &fake->lost;
+    CHECK_MESSAGE(dn_parallel_step(parallel, 1), DN_E_DEVICE, "unspecified launch failure");
+    CHECK(held && !holds);
+    CHECK_INT(*nccl_aborted, until);
+    free_team(context, solver, parallel);
+}
+
 #define PRODUCT(name, from, outputs)                                                           \
     "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
     "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
@@ -260,8 +320,10 @@ int main(int argc, char **argv)
     check_lost_team();
     check_healthy_team();
     check_stopped_team();
+    check_rank_between();
     check_overlap();
     check_memory_beside();
     CHECK_INT(*dnn_hasty + *blas_unordered, 0);
+    CHECK_INT(*nccl_late, 0);
     return check_summary();
 }

@@ -162,34 +162,6 @@ dn_status dni_file_read(const dni_heap *heap, const char *path, char **out, size
  * to, is refused, not waited for. */
 dn_status dni_file_read_regular(const dni_heap *heap, const char *path, size_t limit,
                                 char **out, size_t *size);
-/* ---- view.c ------------------------------------------------------------------------------ */
-
-/* A file of which only what is looked at is read. A function of a view that is NULL finds all
- * in memory, as of one that was read whole. */
-typedef struct dni_view {
-    const dni_heap *heap;
-    const char *path;
-    int fd;
-    uint8_t *data; /* room for all of the file; its head is there */
-    size_t size;
-    uint8_t *have;    /* per block: it is there; NULL: all are */
-    dn_status status; /* of the first failure */
-} dni_view;
-
-enum { DNI_VIEW_HEAD = 4096 };
-
-/* path must outlive it. dni_view_close also after a failure. */
-dn_status dni_view_open(dni_view *view, const dni_heap *heap, const char *path);
-/* Makes bytes of the data be there. False, as of the next two, if they cannot be read. */
-bool dni_view_need(dni_view *view, const void *at, size_t size);
-/* Copies bytes of the data, there or not, elsewhere. */
-bool dni_view_copy(dni_view *view, void *to, const void *at, size_t size);
-/* Can all of the file be read? */
-bool dni_view_check(dni_view *view);
-void dni_view_close(dni_view *view);
-
-/* ---- file.c: writing --------------------------------------------------------------------- */
-
 /* A file that is being written: beside its place, then synced and renamed onto it, so that
  * after a failure the old file is still the old file. */
 typedef struct dni_draft {
@@ -221,6 +193,32 @@ dn_status dni_path_listed(const dni_heap *heap, const char *base, const char *li
                           const char *path, char **out);
 /* The folder part of a path ("." if it has none). Free with dni_free; NULL: no memory. */
 char *dni_path_folder(const dni_heap *heap, const char *path);
+
+/* ---- view.c ------------------------------------------------------------------------------ */
+
+/* A file of which only what is looked at is read. A function of a view that is NULL finds all
+ * in memory, as of one that was read whole. */
+typedef struct dni_view {
+    const dni_heap *heap;
+    const char *path;
+    int fd;
+    uint8_t *data; /* room for all of the file; its head is there */
+    size_t size;
+    uint8_t *have;    /* per block: it is there; NULL: all are */
+    dn_status status; /* of the first failure */
+} dni_view;
+
+enum { DNI_VIEW_HEAD = 4096 };
+
+/* path must outlive it. dni_view_close also after a failure. */
+dn_status dni_view_open(dni_view *view, const dni_heap *heap, const char *path);
+/* Makes bytes of the data be there. False, as of the next two, if they cannot be read. */
+bool dni_view_need(dni_view *view, const void *at, size_t size);
+/* Copies bytes of the data, there or not, elsewhere. */
+bool dni_view_copy(dni_view *view, void *to, const void *at, size_t size);
+/* Can all of the file be read? */
+bool dni_view_check(dni_view *view);
+void dni_view_close(dni_view *view);
 
 /* ---- fp.c: whatever the host rounds, flushes or traps ------------------------------------ */
 

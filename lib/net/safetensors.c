@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * safetensors.c: see safetensors.h. The
- * header is hostile: it is parsed in a copy, every length is checked before it is used. */
+ * safetensors.c: see safetensors.h. The header is hostile: it is parsed in a copy, every length
+ * is checked before it is used. */
 #include "net/safetensors.h"
 
 #include <stdlib.h>
@@ -312,8 +312,7 @@ static int by_name(const void *a, const void *b)
     return order ? order : x->index - y->index;
 }
 
-/* ---- as weights of layers -----------------------------------------------------------------
- */
+/* ---- as weights of layers ---------------------------------------------------------------- */
 
 /* `count` tensors of one layer. */
 static dn_status add_layer(const reading *r, const tensor *t, size_t count, dni_view *view,

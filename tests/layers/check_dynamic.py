@@ -14,7 +14,8 @@ from deepnet.proto import caffe_pb2, text_format
 REFERENCE = Path(__file__).resolve().parent / 'reference'
 # Layers with a bottom that is no batch, or with time in axis 0.
 NO_BATCH = {'bias_two_bottoms', 'scale_two_bottoms', 'infogain', 'parameter', 'lstm', 'rnn',
-            'lstm_static', 'lstm_unit', 'fork_multibox_smooth', 'net_siamese_shared'}
+            'lstm_static', 'lstm_unit', 'fork_multibox_smooth', 'fork_net_captions',
+            'net_siamese_shared'}
 DRAWN = re.compile('dropout|dummy|bn')  # another outcome, or other statistics, at each run
 
 

@@ -75,22 +75,22 @@ dn_status dni_view_open(dni_view *v, const dni_heap *heap, const char *path)
     *v = (dni_view){.heap = heap, .path = path};
     v->fd = open(path, O_RDONLY | O_CLOEXEC);
     int error = v->fd < 0 || fstat(v->fd, &info) ? errno : 0;
-    if (error || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+    if (!error && S_ISREG(info.st_mode) && info.st_size > 0) {
+        v->size = (size_t)info.st_size;
+        v->data =
+            (uintmax_t)info.st_size > SIZE_MAX / 2 ? NULL : dni_alloc_sparse(heap, v->size);
+        v->have = v->data ? dni_alloc(heap, v->size / BLOCK + 1, 1) : NULL;
+        if (v->have) {
+            dni_view_need(v, v->data, v->size < BLOCK ? v->size : BLOCK);
+            return v->status;
+        }
+        error = ENOMEM;
+    } else if (!error) {
         char *data = NULL;
-        if (!error)
-            error = dni_file_read_open(heap, v->fd, 4094, 0, &data, &v->size);
+        error = dni_file_read_open(heap, v->fd, 4094, 0, &data, &v->size);
         v->data = (uint8_t *)data;
-        return error ? dni_fail_errno(error, "read", path) : DN_OK;
     }
-    if ((uintmax_t)info.st_size > SIZE_MAX / 2)
-        return dni_fail_errno(EFBIG, "read", path);
-    v->size = (size_t)info.st_size;
-    v->data = dni_alloc_sparse(heap, v->size);
-    v->have = v->data ? dni_alloc(heap, v->size / BLOCK + 1, 1) : NULL;
-    if (!v->have)
-        return dni_in(DN_E_NOMEM, "'%s'", path);
-    dni_view_need(v, v->data, v->size < BLOCK ? v->size : BLOCK);
-    return v->status;
+    return error ? dni_fail_errno(error, "read", path) : DN_OK;
 }
 
 void dni_view_close(dni_view *v)

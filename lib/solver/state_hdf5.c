@@ -114,11 +114,12 @@ static void *read_set(const dni_heap *heap, hid_t at, const char *name, hid_t ty
     return values;
 }
 
-static dn_status unreadable(const char *path, const char *name)
+/* kind: what it should be. */
+static dn_status unreadable(const char *path, const char *name, const char *kind)
 {
     return dn_last_error() /* a failed allocation has said so already */
                ? DN_E_NOMEM
-               : dni_fail(DN_E_PARSE, "%s: '%s' cannot be read", path, name);
+               : dni_fail(DN_E_PARSE, "%s: '%s' is not %s that can be read", path, name, kind);
 }
 
 static bool read_number(const dni_heap *heap, hid_t at, const char *name, int32_t *out)
@@ -170,7 +171,7 @@ static dn_status read_string(const dni_heap *heap, hid_t at, const char *name, c
         H5Tclose(type);
     if (set >= 0)
         H5Dclose(set);
-    return *out ? DN_OK : unreadable(path, name);
+    return *out ? DN_OK : unreadable(path, name, "a string");
 }
 
 static void append_number(dni_text *out, uint32_t number, int32_t value)
@@ -193,7 +194,7 @@ static dn_status read_history(dni_text *out, hid_t file, const char *path)
         snprintf(name, sizeof name, "%llu", (unsigned long long)i);
         float *values = read_set(out->heap, group, name, H5T_NATIVE_FLOAT, &count);
         if (!values) {
-            st = unreadable(path, name);
+            st = unreadable(path, name, "a history");
             break;
         }
         dni_pack_append(out, STATE_HISTORY, NULL,
@@ -220,7 +221,7 @@ static dn_status read_all(dni_text *out, hid_t file, const char *path)
     if (read_number(out->heap, file, "current_step", &number))
         append_number(out, STATE_CURRENT_STEP, number);
     else if (H5Lexists(file, "current_step", H5P_DEFAULT) > 0)
-        return unreadable(path, "current_step");
+        return unreadable(path, "current_step", "a number");
     dn_status st = read_string(out->heap, file, "learned_net", path, &learned);
     if (learned)
         dni_pack_append(out, STATE_LEARNED_NET, learned, strlen(learned));
@@ -229,7 +230,7 @@ static dn_status read_all(dni_text *out, hid_t file, const char *path)
     if (ours) /* else Caffe's own */
         dni_pack_append(out, STATE_DEEPNET, ours, size);
     else if (!st && H5Lexists(file, "deepnet", H5P_DEFAULT) > 0)
-        st = unreadable(path, "deepnet");
+        st = unreadable(path, "deepnet", "bytes");
     dni_free(out->heap, ours);
     return st ? st : read_history(out, file, path);
 }

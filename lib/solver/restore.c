@@ -8,8 +8,6 @@
 #include "proto/wire.h"
 #include "solver/solver.h"
 
-enum { STATE_HISTORY = 3 };
-
 /* A .solverstate: histories stay in the file, or in the bytes that HDF5 has become. */
 typedef struct saved_state {
     const dni_heap *heap;
@@ -238,7 +236,7 @@ static dn_status read_binary(saved_state *state, const void *bytes, size_t size,
     int more = 1;
     dni_text_init(&rest, state->heap);
     for (; !st && (more = dni_wire_next(&wire, &field)) > 0; begin = wire.at) {
-        if (field.number == STATE_HISTORY && field.type == 2)
+        if (field.number == DNI_STATE_HISTORY && field.type == 2)
             st = add_history(state, &field, view, path);
         else if (!dni_view_need(view, begin, (size_t)(wire.at - begin)))
             st = view->status;

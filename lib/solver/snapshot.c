@@ -11,8 +11,6 @@
 #include "net/hdf5.h"
 #include "solver/solver.h"
 
-enum { STATE_HISTORY = 3 };
-
 /* The message, without histories, and everything it points to that is not the solver's own. */
 typedef struct state_message {
     Cnn__SolverState state;
@@ -176,7 +174,7 @@ static dn_status write_binary(const dn_solver *s, const char *path,
     dni_draft_write(&draft, bytes, size);
     dni_free(s->heap, bytes);
     for (size_t i = 0; dni_solver_history(s, i, &history); i++)
-        dni_pack_blob_save(&draft, STATE_HISTORY, &history);
+        dni_pack_blob_save(&draft, DNI_STATE_HISTORY, &history);
     return dni_draft_end(&draft, DN_OK);
 }
 

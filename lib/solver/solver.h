@@ -88,6 +88,7 @@ dn_status dni_solver_test_all(dn_solver *solver);
 dn_status dni_solver_check_folder(const dn_solver *solver);
 /* snapshot.c: path as dn_solver_snapshot has it. */
 dn_status dni_solver_snapshot_to(dn_solver *solver, const char *path);
+enum { DNI_STATE_HISTORY = 3 }; /* the field of SolverState */
 /* The i-th history of a .solverstate: the rule's first of all weights, then its second; zeros
  * of weights that are not trained, as in Caffe. False: there is none. */
 bool dni_solver_history(const dn_solver *solver, size_t i, dni_pack_blob *out);

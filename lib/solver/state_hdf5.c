@@ -32,7 +32,7 @@ dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out
 
 #include "data/hdf5_use.h"
 
-enum { STATE_ITER = 1, STATE_LEARNED_NET, STATE_HISTORY, STATE_CURRENT_STEP };
+enum { STATE_ITER = 1, STATE_LEARNED_NET = 2, STATE_CURRENT_STEP = 4 };
 enum { STATE_DEEPNET = 20001, BLOB_DATA = 5 };
 
 /* ---- writing ---------------------------------------------------------------------------- */
@@ -197,7 +197,7 @@ static dn_status read_history(dni_text *out, hid_t file, const char *path)
             st = unreadable(path, name, "a history");
             break;
         }
-        dni_pack_append(out, STATE_HISTORY, NULL,
+        dni_pack_append(out, DNI_STATE_HISTORY, NULL,
                         dni_pack_field_size(BLOB_DATA, count * sizeof *values));
         dni_pack_append(out, BLOB_DATA, values, count * sizeof *values);
         dni_free(out->heap, values);

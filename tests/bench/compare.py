@@ -106,7 +106,6 @@ class Case:
             'layers': [as_dict(l) for l in net.layer], 'losses': losses, 'folder': folder,
             'shapes': {b: list(blob.shape) for b, blob in wired.blobs.items()},
             'rate': 1e-3, 'momentum': 0.9, 'decay': 5e-4,
-            'flops': int(sum(wired.flops().values())),
             'labels': rng.randint(0, 10, shape[0]).tolist()}
         if filled:
             self.job.update(self.weights(folder, wired, net, rng))
@@ -331,8 +330,7 @@ def measure(args, name, job, threads, modes):
         modes.sort(key=lambda m: ('tf32', 'bf16', 'f32').index(goals.precision(m[1])))
     row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
            'device': bool(args.device), 'amx': has_amx(), 'busy': busy(),
-           'clock': 'cpu_ms' if args.clock == 'cpu' else 'ms',
-           'flops_forward': case.job['flops']}
+           'clock': 'cpu_ms' if args.clock == 'cpu' else 'ms'}
     row['engines'] = (on_device if args.device else in_turns)(args, case, modes, threads)
     add_ratios(row)
     row['goals'] = goals.judged(row)

@@ -586,7 +586,8 @@ class Net:
                 for kind, _ in bytes_by_kind._fields_[1:]}
 
     def flops(self):
-        """OrderedDict: layer name to the floating-point operations of one forward pass."""
+        """OrderedDict: layer name to the floating-point operations of one forward pass (0 in a
+        net that is only wired, which has no ops)."""
         return collections.OrderedDict((name, lib().net_layer_flops(self._net, i))
                                        for i, name in enumerate(self._layer_names))
 

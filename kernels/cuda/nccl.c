@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * nccl.c: means over devices through NCCL, opened at run time. They run in a stream beside the
- * backend's, so that what is computed next does not wait for them. The ranks' threads queue
- * each together, as memory that one of them takes or gives back may wait for all devices, and
- * so for a mean that waits for this rank. */
+ * backend's, so that what is computed next does not wait for them. Neighbours share a call, by
+ * their sizes alone, so that all ranks cut alike. The ranks' threads queue each call together,
+ * as memory that one of them takes or gives back may wait for all devices, and so for a mean
+ * that waits for this rank. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -19,11 +20,17 @@
 #define SONAME      CUDA_SONAME("libnccl", NCCL_MAJOR)
 #define PATIENCE_MS 200 /* for a rank that is just queueing work, before an abort */
 #define SPINS       200 /* of who waits for another rank, before it sleeps in between */
+#define MOST_MEANS  256 /* of one call */
+/* A call is made for so many bytes: for fewer the first, that it may begin soon. */
+#define FIRST_BYTES ((int64_t)1 << 20)
+#define MORE_BYTES  ((int64_t)4 << 20)
 
 #define FUNCTIONS(X)                                                                           \
     X(ncclCommInitAll)                                                                         \
     X(ncclCommDestroy)                                                                         \
     X(ncclCommAbort)                                                                           \
+    X(ncclGroupStart)                                                                          \
+    X(ncclGroupEnd)                                                                            \
     X(ncclAllReduce)                                                                           \
     X(ncclGetErrorString)
 
@@ -33,6 +40,11 @@ typedef struct nccl {
     const char *(*last_error)(ncclComm_t); /* its own words; NULL: older than 2.13 */
 } nccl;
 
+typedef struct mean {
+    float *device;
+    int64_t count;
+} mean;
+
 typedef struct comm {
     nccl lib; /* each has the library open for itself */
     ncclComm_t comm;
@@ -40,9 +52,13 @@ typedef struct comm {
     cudaEvent_t event;
     pthread_mutex_t lock; /* held while work is queued */
     atomic_bool aborted;
-    struct comm *first;   /* of those that were made together; */
-    int32_t count;        /* so many */
-    _Atomic int64_t came; /* of the first: to all meetings */
+    struct comm *first;     /* of those that were made together; */
+    int32_t count;          /* so many */
+    _Atomic int64_t came;   /* of the first: to all meetings */
+    mean means[MOST_MEANS]; /* of the next call */
+    int32_t num_means;
+    int64_t bytes; /* of those */
+    bool called;   /* since comm_wait */
 } comm;
 
 static bool find_functions(nccl *lib)
@@ -223,23 +239,30 @@ static dn_status meet(dn_backend *backend, const comm *c)
     return DN_OK;
 }
 
-static dn_status queue_mean(dn_backend *backend, comm *c, float *device, int64_t count)
+static ncclResult_t ask(const comm *c)
+{
+    ncclResult_t begun = c->lib.ncclGroupStart(), result = begun;
+    for (int32_t i = 0; result == ncclSuccess && i < c->num_means; i++)
+        result = c->lib.ncclAllReduce(c->means[i].device, c->means[i].device,
+                                      (size_t)c->means[i].count, ncclFloat, ncclAvg, c->comm,
+                                      c->stream);
+    ncclResult_t ended = begun == ncclSuccess ? c->lib.ncclGroupEnd() : begun;
+    return result != ncclSuccess ? result : ended;
+}
+
+static dn_status queue(dn_backend *backend, comm *c)
 {
     pthread_mutex_lock(&c->lock);
-    dn_status status =
-        atomic_load(&c->aborted)
-            ? stopped(backend)
-            : nccl_check(backend, &c->lib,
-                         c->lib.ncclAllReduce(device, device, (size_t)count, ncclFloat, ncclAvg,
-                                              c->comm, c->stream),
-                         "a mean");
+    dn_status status = atomic_load(&c->aborted)
+                           ? stopped(backend)
+                           : nccl_check(backend, &c->lib, ask(c), "a mean");
     pthread_mutex_unlock(&c->lock);
     return status;
 }
 
-dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t count)
+/* All means so far, whatever comes of them. */
+static dn_status call(dn_backend *backend, comm *c)
 {
-    comm *c = made;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
@@ -247,20 +270,38 @@ dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t
     if (status == DN_OK)
         status = meet(backend, c);
     if (status == DN_OK)
-        status = queue_mean(backend, c, device, count);
+        status = queue(backend, c);
     if (status == DN_OK)
         status = meet(backend, c);
     cuda_leave(&visit);
+    c->num_means = 0;
+    c->bytes = 0;
+    c->called = true;
     return status;
+}
+
+dn_status cuda_comm_mean(dn_backend *backend, void *made, float *device, int64_t count)
+{
+    comm *c = made;
+    if (atomic_load(&c->aborted))
+        return stopped(backend);
+    c->means[c->num_means++] = (mean){device, count};
+    c->bytes += count * (int64_t)sizeof(*device);
+    bool enough = c->bytes >= (c->called ? MORE_BYTES : FIRST_BYTES);
+    return enough || c->num_means == MOST_MEANS ? call(backend, c) : DN_OK;
 }
 
 dn_status cuda_comm_wait(dn_backend *backend, void *made)
 {
     comm *c = made;
     cuda_visit visit;
-    dn_status status = cuda_enter(backend, &visit);
+    dn_status status = c->num_means ? call(backend, c) : DN_OK;
+    c->called = false;
     if (status == DN_OK)
-        status = cuda_event_order(backend, c->event, c->stream, backend->stream);
+        status = cuda_enter(backend, &visit);
+    if (status != DN_OK)
+        return status;
+    status = cuda_event_order(backend, c->event, c->stream, backend->stream);
     cuda_leave(&visit);
     return status;
 }

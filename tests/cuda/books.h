@@ -17,13 +17,13 @@ static long (*live)(void);
 static void *(*current)(void *);
 static void *(*stream_of)(int);
 static long (*queued_in)(void *);
-static void (**nccl_tells)(int, void *);
+static void (**nccl_tells)(int, int, void *);
 static void (**nccl_meddles)(void);
 static int *nccl_slow;
 static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
     *blas_types;
-static long **nccl_loses, *nccl_aborted, *nccl_late, *nccl_half, *blas_handles, *lt_runs,
-    *lt_live;
+static long **nccl_loses, *nccl_aborted, *nccl_late, *nccl_half, *nccl_spares, *nccl_open,
+    *blas_handles, *lt_runs, *lt_live;
 static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
 
 CHECK_UNUSED void *find(void *library, const char *name)
@@ -111,6 +111,8 @@ CHECK_UNUSED void open_books(int argc, char **argv)
     nccl_loses = find(nccl, "fake_nccl_loses");
     nccl_aborted = find(nccl, "fake_nccl_aborted");
     nccl_late = find(nccl, "fake_nccl_late");
+    nccl_spares = find(nccl, "fake_nccl_spares");
+    nccl_open = find(nccl, "fake_nccl_open");
     nccl_half = find(nccl, "fake_nccl_half");
     nccl_meddles = find(nccl, "fake_nccl_meddles");
     nccl_slow = find(nccl, "fake_nccl_slow");

@@ -8,11 +8,11 @@
 #include "books.h"
 
 static dn_event_fn on_event; /* of rank 1 */
+#define SOLVER "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1 "
+static const char *text = SOLVER;
 
 static void make_team_of(const char *net, dn_context **context, dn_solver **solver, char *line)
 {
-    static const char text[] =
-        "base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 max_iter: 9 random_seed: 1";
     for (int r = 0; r < 2; r++) {
         dn_context_options options = device_options();
         dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
@@ -88,12 +88,16 @@ static void check_lost_team(void)
         free_team(context, solver, parallel);
     }
     char line[512] = "";
-    make_team(context, solver, line);
-    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
-    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
-    *nccl_loses = &fake->lost;
-    CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
-    free_team(context, solver, parallel);
+    for (int spares = 0; spares < 4; spares += 3) { /* the first mean of a call, or another */
+        make_team(context, solver, line);
+        CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+        CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+        *nccl_spares = spares;
+        *nccl_loses = &fake->lost;
+        CHECK_MESSAGE(dn_parallel_step(parallel, 2), DN_E_DEVICE, "unspecified launch failure");
+        CHECK(!*nccl_loses);
+        free_team(context, solver, parallel);
+    }
     /* lost after the last mean: nobody says goodbye to a rank that cannot answer */
     make_team(context, solver, line);
     CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
@@ -226,33 +230,102 @@ static void check_rank_between(void)
     free_team(context, solver, parallel);
 }
 
-#define PRODUCT(name, from, outputs)                                                           \
-    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
-    "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
-/* Weights of a MiB and more, twice: those of each product are ready in a part of their own. */
-#define OVERLAP_NET                                                                            \
-    "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "              \
-    "  batch_size: 4 channels: 1 height: 16 width: 16 } } " PRODUCT("a", "d", "1100")          \
-        PRODUCT("b", "a", "300")                                                               \
-            PRODUCT("c", "b", "10") "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' "   \
-                                    "bottom: 't' top: 'l' } "
+static int calls; /* by rank 0 */
+enum { CALLS = 3 };
+static int of[CALLS];     /* means of each, */
+static void *computes;    /* rank 0's stream, */
+static long asked[CALLS]; /* and what was queued there by then */
 
-enum { MEANS = 6 };
-static void *computes;    /* rank 0's stream */
-static long asked[MEANS]; /* what was queued there when a mean of its was asked for */
-static int means;
-
-static void tell(int rank, void *stream)
+static void tell(int rank, int means, void *stream)
 {
     if (rank)
         return;
     CHECK(stream != computes);
-    asked[means++ % MEANS] = queued_in(computes);
+    of[calls % CALLS] = means;
+    asked[calls++ % CALLS] = computes ? queued_in(computes) : 0;
+}
+
+static bool stops;
+
+static dn_status stop_at_display(void *user, dn_solver *solver, const dn_event *event)
+{
+    (void)user, (void)solver;
+    if (event->kind != DN_EVENT_DISPLAY || !stops)
+        return DN_OK;
+    wait_for(&held, 1);
+    return 7;
+}
+
+/* Rank 1 stops with gradients that wait for others to share a call with, which rank 0 waits to
+ * make: nobody makes it. The next step is whole again. */
+static void check_stop_within(void)
+{
+    SECTION("a rank stops within a call's means");
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    on_event = stop_at_display;
+    text = SOLVER "display: 1";
+    make_team(context, solver, line);
+    text = SOLVER;
+    on_event = NULL;
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    *nccl_tells = tell;
+    computes = NULL;
+    CHECK_STATUS(dn_parallel_step(parallel, 2), DN_OK);
+    CHECK_INT(calls, 2); /* all of a small net are one */
+    held = 0;
+    until = *nccl_aborted + 2;
+    stops = holds = true;
+    CHECK_MESSAGE(dn_parallel_step(parallel, 1), DN_E_HOST, "the event callback returned 7");
+    CHECK(held && !holds);
+    stops = false;
+    CHECK_INT(calls, 2);
+    CHECK_INT(*nccl_aborted, until);
+    CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
+    CHECK_INT(calls, 3);
+    CHECK(hash_weights(dn_solver_net(solver[0])) == hash_weights(dn_solver_net(solver[1])));
+    *nccl_tells = NULL;
+    free_team(context, solver, parallel);
+}
+
+#define PRODUCT(name, from, outputs)                                                           \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
+    "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
+#define DIGITS_INPUT                                                                           \
+    "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "              \
+    "  batch_size: 4 channels: 1 height: 16 width: 16 } } "
+#define LOSS "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 't' top: 'l' } "
+/* Weights of a MiB and more, three times: those of each product are ready in a part of their
+ * own. */
+#define OVERLAP_NET(width)                                                                     \
+    DIGITS_INPUT PRODUCT("a", "d", "1100") PRODUCT("b", "a", width) PRODUCT("e", "b", "1000")  \
+        PRODUCT("c", "e", "10") LOSS
+
+static const struct {
+    const char *net;
+    int calls, of[CALLS];
+} overlaps[] = {
+    /* the first call is of a MiB, those after it of four: */
+    {OVERLAP_NET("1000"), 3, {4, 2, 2}}, /* a's 1.1 are left at the end, */
+    {OVERLAP_NET("300"), 2, {4, 4}},     /* with b's 1.3 */
+};
+
+static void check_calls_of(int i, int step)
+{
+    CHECK_AT(calls == overlaps[i].calls, "net %d, step %d: %d calls", i, step, calls);
+    for (int k = 0; k < overlaps[i].calls; k++) {
+        CHECK_AT(of[k] == overlaps[i].of[k], "net %d, step %d: call %d is of %d means", i, step,
+                 k, of[k]);
+        long next = k + 1 < overlaps[i].calls ? asked[k + 1] : queued_in(computes);
+        CHECK_AT(asked[k] < next, "net %d, step %d: after call %d comes nothing", i, step, k);
+    }
 }
 
 /* Means of late layers' gradients are asked for, in a stream of their own, before the backward
  * of earlier layers is queued; the update comes after all of them. */
-static void check_overlap(void)
+static void check_overlap(int i)
 {
     SECTION("means while earlier layers compute");
     dn_context *context[2];
@@ -266,7 +339,7 @@ static void check_overlap(void)
         options.device_stream = stream_of(r);
         context[r] = make_context(&options);
         solver[r] = make_solver(context[r], "base_lr: 0.01 lr_policy: 'fixed' random_seed: 1",
-                                OVERLAP_NET, &o);
+                                overlaps[i].net, &o);
         CHECK_STATUS(
             dn_net_set_memory_data(dn_solver_net(solver[r]), NULL, images, labels, DIGITS),
             DN_OK);
@@ -274,16 +347,44 @@ static void check_overlap(void)
     CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
     *nccl_tells = tell;
     for (int step = 0; step < 4; step++) { /* the last ones are replays */
-        means = 0;
+        calls = 0;
         CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
-        CHECK_INT(means, MEANS);
-        for (int i = 1; i < MEANS; i++)
-            CHECK_AT((asked[i] > asked[i - 1]) == (i % 2 == 0),
-                     "step %d: mean %d is asked for "
-                     "after %ld, mean %d after %ld",
-                     step, i, asked[i], i - 1, asked[i - 1]);
-        CHECK(queued_in(computes) > asked[MEANS - 1]);
+        check_calls_of(i, step);
     }
+    *nccl_tells = NULL;
+    free_team(context, solver, parallel);
+}
+
+enum { SCALES = 130 }; /* each of two weights, with four of the net's products */
+
+/* A call is of 256 means at most. */
+static void check_many_weights(void)
+{
+    SECTION("many small weights");
+    static char net[SCALES * 128 + 1024];
+    dn_context *context[2];
+    dn_solver *solver[2];
+    dn_parallel *parallel = NULL;
+    char line[512] = "";
+    size_t at = (size_t)snprintf(net, sizeof net, "%s", DIGITS_INPUT PRODUCT("s0", "d", "8"));
+    for (int i = 0; i < SCALES; i++)
+        at += (size_t)snprintf(net + at, sizeof net - at,
+                               "layer { name: 's%d' type: 'Scale' bottom: 's%d' top: 's%d' "
+                               "scale_param { bias_term: true } } ",
+                               i + 1, i, i + 1);
+    snprintf(net + at, sizeof net - at,
+             "layer { name: 'c' type: 'InnerProduct' bottom: 's%d' top: 'c' "
+             "inner_product_param { num_output: 10 } } " LOSS,
+             SCALES);
+    make_team_of(net, context, solver, line);
+    CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
+    *nccl_tells = tell;
+    computes = NULL;
+    calls = 0;
+    CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
+    CHECK_INT(calls, 2);
+    CHECK_INT(of[0], 256);
+    CHECK_INT(of[1], 2 * SCALES + 4 - 256);
     *nccl_tells = NULL;
     free_team(context, solver, parallel);
 }
@@ -297,7 +398,7 @@ static void check_memory_beside(void)
     dn_solver *solver[2];
     dn_parallel *parallel = NULL;
     char line[512] = "";
-    make_team_of(OVERLAP_NET, context, solver, line);
+    make_team_of(OVERLAP_NET("300"), context, solver, line);
     CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);
     fake->half = nccl_half;
     fake->slow = 10;
@@ -321,9 +422,13 @@ int main(int argc, char **argv)
     check_healthy_team();
     check_stopped_team();
     check_rank_between();
-    check_overlap();
+    check_stop_within();
+    for (int i = 0; i < 2; i++)
+        check_overlap(i);
+    check_many_weights();
     check_memory_beside();
     CHECK_INT(*dnn_hasty + *blas_unordered, 0);
     CHECK_INT(*nccl_late, 0);
+    CHECK_INT(*nccl_open, 0);
     return check_summary();
 }

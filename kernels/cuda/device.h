@@ -46,7 +46,8 @@ struct cuda_device {
     int (*get_current)(void **); /* the driver's cuCtxGetCurrent and cuCtxSetCurrent */
     int (*set_current)(void *);
     void *context;                   /* the device's primary one, which the runtime works in */
-    char *slots;                     /* pinned: CUDA_SLOTS small copies on their way */
+    char *slots;                     /* pinned: CUDA_SLOTS small copies on their way, and one
+                                        more to the host */
     cudaEvent_t arrived[CUDA_SLOTS]; /* all of these are made by the first copy */
     int32_t next_slot;
     cuda_stage stages[CUDA_STAGES];
@@ -79,9 +80,13 @@ dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what);
 dn_status cuda_device_open(dn_backend *backend);
 void cuda_device_close(dn_backend *backend);
 
-/* staging.c: the table's copy_in; what it made is freed by the other, with the device current.
- */
+/* With the device current; what kernels found wrong with the data comes out here. */
+dn_status cuda_wait(dn_backend *backend);
+
+/* staging.c: the table's copy_in and copy_out; what they made is freed by the third, with the
+ * device current. */
 dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes);
+dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, size_t bytes);
 void cuda_staging_close(dn_backend *backend);
 
 /* Of events: *event is made unless it is there. What is queued in a stream after _await comes

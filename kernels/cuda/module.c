@@ -117,28 +117,11 @@ static void module_free(dn_backend *backend, void *ptr)
     cuda_leave(&visit);
 }
 
-/* With the device current; what kernels found wrong with the data comes out here. */
-static dn_status wait(dn_backend *backend)
+dn_status cuda_wait(dn_backend *backend)
 {
     dn_status status =
         cuda_check(backend, cudaStreamSynchronize(backend->stream), "waiting for the device");
     return status ? status : cuda_take_fault(backend);
-}
-
-static dn_status module_copy_out(dn_backend *backend, void *host, const void *device,
-                                 size_t bytes)
-{
-    cuda_visit visit;
-    dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK && bytes)
-        status = cuda_check(
-            backend,
-            cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, backend->stream),
-            "copying from the device");
-    if (status == DN_OK)
-        status = wait(backend);
-    cuda_leave(&visit);
-    return status;
 }
 
 static dn_status module_synchronise(dn_backend *backend)
@@ -146,7 +129,7 @@ static dn_status module_synchronise(dn_backend *backend)
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     if (status == DN_OK)
-        status = wait(backend);
+        status = cuda_wait(backend);
     cuda_leave(&visit);
     return status;
 }
@@ -247,7 +230,7 @@ static const dn_backend_ops table = {
     .mem_alloc = module_alloc,
     .mem_free = module_free,
     .copy_in = cuda_copy_in,
-    .copy_out = module_copy_out,
+    .copy_out = cuda_copy_out,
     .synchronise = module_synchronise,
     .capture_begin = module_capture_begin,
     .capture_end = module_capture_end,

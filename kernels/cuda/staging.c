@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * staging.c: from the host to the device. The caller may reuse its memory at once, and does not
- * wait for what the device computes: small copies have many slots, large ones a stream of their
- * own, so that the next batch travels while the present one is computed. */
+ * staging.c: between the host and the device. To the device: the caller may reuse its memory at
+ * once, and does not wait for what the device computes: small copies have many slots, large
+ * ones a stream of their own, so that the next batch travels while the present one is computed.
+ * To the host: small copies go through pinned memory, as copies to other memory wait for more
+ * than their stream. */
 #include <string.h>
 
 #include "device.h"
@@ -18,6 +20,13 @@ static dn_status wait_for(dn_backend *backend, cudaEvent_t event)
     return cuda_check(backend, cudaEventSynchronize(event), "waiting for a copy");
 }
 
+/* Those to the device, and one more to the host. */
+static dn_status make_slots(dn_backend *backend)
+{
+    return make_pinned(backend, (void **)&backend->device->slots,
+                       (CUDA_SLOTS + 1) * CUDA_SLOT_BYTES);
+}
+
 /* ---- small ------------------------------------------------------------------------------- */
 
 static dn_status copy_small(dn_backend *backend, char *device, const char *host, size_t bytes)
@@ -25,7 +34,7 @@ static dn_status copy_small(dn_backend *backend, char *device, const char *host,
     cuda_device *d = backend->device;
     int32_t i = d->next_slot;
     d->next_slot = (i + 1) % CUDA_SLOTS;
-    dn_status status = make_pinned(backend, (void **)&d->slots, CUDA_SLOTS * CUDA_SLOT_BYTES);
+    dn_status status = make_slots(backend);
     if (status == DN_OK)
         status = cuda_event_make(backend, &d->arrived[i]);
     if (status == DN_OK)
@@ -121,6 +130,31 @@ dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size
         status = small ? copy_small(backend, to, from, piece)
                        : copy_large(backend, to, from, piece, bytes);
     }
+    cuda_leave(&visit);
+    return status;
+}
+
+/* ---- to the host ------------------------------------------------------------------------- */
+
+dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, size_t bytes)
+{
+    bool small = bytes <= CUDA_SLOT_BYTES;
+    void *to = host;
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (status == DN_OK && small) {
+        status = make_slots(backend);
+        to = backend->device->slots + CUDA_SLOTS * CUDA_SLOT_BYTES;
+    }
+    if (status == DN_OK && bytes)
+        status = cuda_check(
+            backend,
+            cudaMemcpyAsync(to, device, bytes, cudaMemcpyDeviceToHost, backend->stream),
+            "copying from the device");
+    if (status == DN_OK)
+        status = cuda_wait(backend);
+    if (status == DN_OK && small)
+        memcpy(host, to, bytes);
     cuda_leave(&visit);
     return status;
 }

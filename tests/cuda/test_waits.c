@@ -124,7 +124,7 @@ static void check_steps(const char *lmdb)
         }
         waits after = now();
         CHECK_INT(after.waits - before.waits, all[i].each);
-        CHECK_INT(after.held_up - before.held_up, all[i].each);
+        CHECK_INT(after.held_up - before.held_up, 0);
         CHECK(after.replays - before.replays >= STEPS);
         (void)dn_solver_loss(solver);
         CHECK_INT(now().waits - after.waits, all[i].read);
@@ -154,7 +154,7 @@ static void check_ranks(void)
     CHECK_STATUS(dn_parallel_step(parallel, STEPS), DN_OK);
     waits after = now();
     CHECK_INT(after.waits - before.waits, 2); /* a call of several ends with the last loss */
-    CHECK_INT(after.held_up - before.held_up, 2);
+    CHECK_INT(after.held_up - before.held_up, 0);
     dn_parallel_free(parallel);
     for (int r = 0; r < 2; r++) {
         dn_solver_free(solver[r]);

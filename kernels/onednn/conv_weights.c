@@ -151,19 +151,10 @@ static void plan_memory(weights_op *op, dn_op_info *info)
                     op->lane_bytes * (size_t)op->base.backend->num_streams;
 }
 
-/* More pieces than two only while adding them up is a small part of the work. */
-static int64_t pieces_of(const dn_backend *backend, const one_geo *g)
-{
-    double work = one_geo_cost(backend, g, DN_OP_CONV_BWD_WEIGHTS);
-    double adding = 12.0 / 8 * (double)one_geo_weight_count(g);
-    int64_t most = (int64_t)(work / (6 * adding)) + 1;
-    return one_min(one_geo_pieces(g), one_max(2, one_min(most, 16)));
-}
-
 /* A gradient of a piece is written, added and made plain: five times its size and more. */
 static dn_status make(weights_op *op, bool add, dn_op_info *info)
 {
-    int64_t pieces = pieces_of(op->base.backend, &op->geo);
+    int64_t pieces = one_geo_gradients(op->base.backend, &op->geo);
     op->channels = one_geo_by_channels(&op->geo, 2 * pieces + 1);
     if (op->channels) {
         dn_status st = make_stages(op, 0, add, info);

@@ -88,10 +88,15 @@ static double filled(int64_t c)
     return (double)c / (double)((c + 15) / 16 * 16);
 }
 
+static double count_of(const one_image *i)
+{
+    return (double)(i->N * i->C * i->H * i->W);
+}
+
 /* Measured on one core of a Zen 4 whose f32 peak is 150 GFLOP/s: NHWC convolutions run at 105
  * to 125 where channels fill vectors, those of 1x1 a tenth less, depthwise ones at 50; bf16
- * twice that (AVX512_BF16), some eight times with AMX. Operands in another form are moved at 11
- * GB/s. */
+ * twice that (AVX512_BF16), some eight times with AMX, which so often waits for memory that
+ * bf16's bytes count as they are. Operands in another form are moved at 11 GB/s. */
 double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
 {
     bool depthwise = g->group > 1 && g->x.C == g->group;
@@ -109,15 +114,16 @@ double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
         rate *= filled(c);
     else if (!depthwise)
         rate *= filled(k) * (wide < 16 ? 0.6 + 0.4 * (double)wide / 16 : 1);
+    bool tiles = backend->amx && g->type == dnnl_bf16 && !depthwise;
     if (g->x.layout != DN_LAYOUT_NHWC)
-        moved += 8.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W);
+        moved += 8.0 * count_of(&g->x);
     if (g->y.layout != DN_LAYOUT_NHWC)
-        moved += 8.0 * (double)(g->y.N * g->y.C * g->y.H * g->y.W);
+        moved += 8.0 * count_of(&g->y);
     if (g->thinned)
         moved += 8.0 * (double)(g->x.N * g->x.C * g->y.H * g->y.W);
-    double touched =
-        4.0 * (double)(g->x.N * g->x.C * g->x.H * g->x.W + g->y.N * g->y.C * g->y.H * g->y.W) /
-        10;
+    double touched = ((double)one_size(tiles && g->x.type == dnnl_bf16) * count_of(&g->x) +
+                      (double)one_size(tiles && g->y.type == dnnl_bf16) * count_of(&g->y)) /
+                     10;
     double work = g->flops / rate;
     if (depthwise && backend->avx512) /* a tenth and more ahead of cpu's, in memory or not */
         touched *= 0.9;
@@ -128,6 +134,15 @@ double one_geo_cost(const dn_backend *backend, const one_geo *g, int32_t kind)
 int64_t one_geo_pieces(const one_geo *g)
 {
     return one_max(1, one_min(64, (int64_t)(g->flops / 2e6)));
+}
+
+/* More pieces than two only while adding their gradients up is a small part of the work. */
+int64_t one_geo_gradients(const dn_backend *backend, const one_geo *g)
+{
+    double work = one_geo_cost(backend, g, DN_OP_CONV_BWD_WEIGHTS);
+    double adding = 12.0 / 8 * (double)one_geo_weight_count(g);
+    int64_t most = (int64_t)(work / (6 * adding)) + 1;
+    return one_min(one_geo_pieces(g), one_max(2, one_min(most, 16)));
 }
 
 /* ---- cuts -------------------------------------------------------------------------------- */

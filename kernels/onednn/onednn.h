@@ -165,6 +165,8 @@ int64_t one_geo_weight_count(const one_geo *geo);
 /* Nanoseconds on one thread; how many pieces are worth their overhead. */
 double one_geo_cost(const dn_backend *backend, const one_geo *geo, int32_t kind);
 int64_t one_geo_pieces(const one_geo *geo);
+/* How many of them that make a gradient of all weights each. */
+int64_t one_geo_gradients(const dn_backend *backend, const one_geo *geo);
 
 typedef struct one_piece {
     int64_t image, h, p, k; /* where it begins in x and in y */

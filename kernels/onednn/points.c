@@ -156,11 +156,13 @@ static void points_release(dn_op *base)
 /* ---- create ------------------------------------------------------------------------------ */
 
 /* By what is moved: parts write, and read again, all of dw; ranges copy dy, and each reads x.
- */
+ * With AMX that may take longer than the product. */
 static void cut(points_op *op)
 {
     const one_geo *g = &op->geo;
-    int64_t pieces = one_min(PIECES, one_geo_pieces(g));
+    const dn_backend *backend = op->base.backend;
+    bool tiles = backend->amx && g->type == dnnl_bf16;
+    int64_t pieces = one_min(PIECES, tiles ? one_geo_gradients(backend, g) : one_geo_pieces(g));
     int64_t parts = one_max(1, one_min(pieces, op->pixels / ROWS));
     double dw = 4 * (double)one_geo_weight_count(g), size = (double)size_of(g);
     double by_part = dw * (double)(2 * parts + 1);

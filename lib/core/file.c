@@ -106,7 +106,10 @@ static int write_all(int fd, const char *data, size_t size)
 int dni_file_stem(const char *path, size_t most)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    return (int)((size_t)(name - path) + strnlen(name, most));
+    size_t length = strnlen(name, most);
+    while (length && (name[length] & 0xc0) == 0x80) /* not inside a character of UTF-8 */
+        length--;
+    return (int)((size_t)(name - path) + length);
 }
 
 /* A new file beside `target`, its name in `temporary`; the descriptor, or -1. Made by open, not

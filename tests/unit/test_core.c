@@ -485,6 +485,12 @@ static void test_files(void)
     dni_free(heap, data);
     CHECK_INT(count_entries(check_folder()), 2);
     CHECK(dni_file_exists(path) && !dni_file_exists(check_path("none")));
+    SECTION("stems of names end at the end of a character");
+    CHECK_INT(dni_file_stem("long/a\u00e9", 3), 8);
+    CHECK_INT(dni_file_stem("long/a\u00e9", 2), 6);
+    CHECK_INT(dni_file_stem("long/a\U0001f600b", 5), 10);
+    CHECK_INT(dni_file_stem("long/a\U0001f600b", 4), 6);
+    CHECK_INT(dni_file_stem("long/\x80\x80", 1), 5);
 }
 
 /* A file-size limit stands for a full disk: the old file stays, nothing is left beside it. */

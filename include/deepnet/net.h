@@ -165,8 +165,9 @@ enum { DN_WEIGHTS_STRICT = 0, DN_WEIGHTS_SKIP = 1, DN_WEIGHTS_RESHAPE = 2 };
  * .safetensors (F32, F64, F16, BF16), told apart by what is in them. Layers that the file lacks
  * keep their values; of several of one name the last counts, and a weight shared by name may be
  * in one of its layers only. On failure no weight was changed; only a file that becomes
- * unreadable after it has been read once (DN_E_IO: it was cut meanwhile) may leave some. Values
- * go from the file into place (but HDF5's): memory of its size is asked for and hardly used. In
+ * unreadable after it has been read once (DN_E_IO: it was cut meanwhile, or a disk failed) may
+ * leave some, as one that is written to meanwhile may, even with DN_OK. Values go from the file
+ * into place (but HDF5's and a pipe's): memory of its size is asked for and hardly used. In
  * .safetensors weight 0 and 1 of layer "a" are "a.weight" and "a.bias"; "a.0", "a.1", ... will
  * do, and are what layers of more have. report: may be NULL; set struct_size. Returns DN_OK,
  * DN_E_IO, DN_E_PARSE (cut or damaged), DN_E_DATA (a shape differs; no layer in common),

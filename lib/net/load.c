@@ -161,7 +161,7 @@ static dn_status copy_layers(const load *l)
             dni_store_touch(store);
             dni_mirror_wrote(l->net->context, store->data);
             if (st)
-                return dni_in(st, "%s: layer '%s'", l->file, to->layer.name);
+                return dni_in(st, "layer '%s'", to->layer.name);
         }
     }
     return DN_OK;

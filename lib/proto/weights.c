@@ -244,7 +244,7 @@ static dn_status add_blob(walk *w, dni_weights_layer *layer, const dni_wire_fiel
                                w->view, w->file);
     if (!st)
         layer->num_blobs++;
-    return st ? dni_in(st, "layer '%s'", layer->name ? layer->name : "") : DN_OK;
+    return dni_in(st, "layer '%s'", layer->name ? layer->name : "");
 }
 
 static dn_status set_name(walk *w, dni_weights_layer *layer, const dni_wire_field *field)

@@ -23,8 +23,13 @@ enum { BLOCK = 4096, SIZE = 4 * BLOCK + 5 };
 /* This program's own stands before the C library's: a disk with a byte that is
  * bad. */
 static off_t bad; /* 0: none */
+static int left;  /* reads until the file is cut; 0: it is not */
 ssize_t pread(int fd, void *data, size_t size, off_t at)
 {
+    if (left && !--left) {
+        left = 1;
+        return 0;
+    }
     if (bad && at <= bad && bad < at + (off_t)size) {
         errno = EIO;
         return -1;
@@ -285,6 +290,20 @@ static void test_unreadable(dn_context *context)
         CHECK(weights_of(net, 0) == hash);
     }
     bad = 0;
+    SECTION("a file that is cut after any of the reads");
+    dn_status st = DN_E_IO;
+    for (int reads = 1; st; reads++) {
+        left = reads;
+        st = dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, NULL);
+        const char *line = dn_last_error(), *name = line ? strstr(line, path) : NULL;
+        CHECK_AT(!st || (st == DN_E_IO && name && !strstr(name + 1, path) &&
+                         strstr(line, "it has become shorter")),
+                 "after %d: %s", reads, line);
+        if (st != DN_E_IO)
+            break;
+    }
+    left = 0;
+    CHECK_STATUS(st, DN_OK);
     dn_net_free(net);
 }
 

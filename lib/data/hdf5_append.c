@@ -36,10 +36,8 @@ static hid_t create_dataset(hid_t file, const dni_hdf5_batch *b, hid_t type)
     hid_t set = -1;
     if (space >= 0 && chunks >= 0 && H5Pset_chunk(chunks, e.axes, e.dims) >= 0)
         set = H5Dcreate2(file, b->dataset, type, space, H5P_DEFAULT, chunks, H5P_DEFAULT);
-    if (chunks >= 0)
-        H5Pclose(chunks);
-    if (space >= 0)
-        H5Sclose(space);
+    H5Pclose(chunks);
+    H5Sclose(space);
     return set;
 }
 
@@ -52,8 +50,7 @@ static bool grow(hid_t set, const extent *batch, hsize_t *at)
                 H5Sget_simple_extent_dims(space, e.dims, NULL) >= 0;
     for (int i = 1; same && i < batch->axes; i++)
         same = e.dims[i] == batch->dims[i];
-    if (space >= 0)
-        H5Sclose(space);
+    H5Sclose(space);
     at[0] = e.dims[0];
     e.dims[0] += batch->dims[0];
     return same && H5Dset_extent(set, e.dims) >= 0;
@@ -67,10 +64,8 @@ static bool write_at(hid_t set, hid_t type, const extent *batch, const hsize_t *
     bool ok = space >= 0 && memory >= 0 &&
               H5Sselect_hyperslab(space, H5S_SELECT_SET, at, NULL, batch->dims, NULL) >= 0 &&
               H5Dwrite(set, type, memory, space, H5P_DEFAULT, values) >= 0;
-    if (memory >= 0)
-        H5Sclose(memory);
-    if (space >= 0)
-        H5Sclose(space);
+    H5Sclose(memory);
+    H5Sclose(space);
     return ok;
 }
 
@@ -118,11 +113,9 @@ static int reserve(const char *path, bool create, off_t bytes)
 dn_status dni_hdf5_append(const char *path, bool create, const dni_hdf5_batch *batches,
                           int32_t count)
 {
-    char why[128];
     int error = reserve(path, create, bytes_of(batches, count));
     if (error)
-        return dni_fail(DN_E_IO, "cannot write '%s': %s", path,
-                        dni_errno_text(error, why, sizeof why));
+        return dni_fail_errno(error, "write", path);
     dni_hdf5_use use;
     dni_hdf5_enter(&use);
     hid_t file = create ? H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)
@@ -130,8 +123,7 @@ dn_status dni_hdf5_append(const char *path, bool create, const dni_hdf5_batch *b
     bool ok = file >= 0;
     for (int32_t i = 0; ok && i < count; i++)
         ok = append(file, create, &batches[i]);
-    if (file >= 0)
-        ok &= H5Fclose(file) >= 0;
+    ok &= H5Fclose(file) >= 0;
     dni_hdf5_leave(&use);
     return ok ? DN_OK : dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
 }

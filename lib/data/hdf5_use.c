@@ -30,25 +30,28 @@ void dni_hdf5_leave(const dni_hdf5_use *use)
 
 #define IMAGE_GROWTH ((size_t)1 << 20) /* bytes */
 
-static hid_t in_memory(const char *path, bool create)
+/* image: NULL, or what was read whole, as from a pipe, which has nothing more. */
+static hid_t in_memory(const char *path, const dni_view *image, bool create)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
-    if (access >= 0 && H5Pset_fapl_core(access, IMAGE_GROWTH, 0) >= 0)
+    if (access >= 0 && H5Pset_fapl_core(access, IMAGE_GROWTH, 0) >= 0 &&
+        (!image || H5Pset_file_image(access, image->data, image->size) >= 0))
         file = create ? H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access)
                       : H5Fopen(path, H5F_ACC_RDONLY, access);
-    if (access >= 0)
-        H5Pclose(access);
+    H5Pclose(access);
     return file;
 }
 
-hid_t dni_hdf5_load(const char *path)
+hid_t dni_hdf5_load(const dni_view *view)
 {
-    return in_memory(path, false);
+    /* An image is refused if it has the name of a file that can be opened. */
+    return view->have ? in_memory(view->path, NULL, false)
+                      : in_memory("/dev/null/", view, false);
 }
 
 hid_t dni_hdf5_create(const char *path)
 {
-    return in_memory(path, true);
+    return in_memory(path, NULL, true);
 }
 
 #define MOST_BYTES    16                  /* of a value: a long double */
@@ -83,8 +86,7 @@ bool dni_hdf5_put(hid_t at, const char *name, hid_t type, int axes, const hsize_
     hid_t space = axes ? H5Screate_simple(axes, dims, NULL) : H5Screate(H5S_SCALAR);
     hid_t set = H5Dcreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     bool ok = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    if (set >= 0)
-        ok &= H5Dclose(set) >= 0;
+    ok &= H5Dclose(set) >= 0;
     H5Sclose(space);
     return ok;
 }
@@ -114,8 +116,7 @@ dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *
         st = dn_last_error() /* a failed allocation has said so already */
                  ? DN_E_NOMEM
                  : dni_fail(DN_E_IO, "cannot write '%s' as HDF5", path);
-    if (file >= 0)
-        H5Fclose(file);
+    H5Fclose(file);
     if (!st)
         st = dni_file_write(heap, path, bytes, (size_t)size);
     dni_free(heap, bytes);

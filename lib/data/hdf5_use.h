@@ -22,7 +22,7 @@ void dni_hdf5_enter(dni_hdf5_use *use);
 void dni_hdf5_leave(const dni_hdf5_use *use);
 
 /* A file read into memory; a new one in memory, to become `path`. Negative: it cannot be. */
-hid_t dni_hdf5_load(const char *path);
+hid_t dni_hdf5_load(const dni_view *view);
 hid_t dni_hdf5_create(const char *path);
 /* Whether a dataset is of numbers, and so many of them can be in it: HDF5 takes memory for one
  * of its values by the size that the file names, and fills what was never written. */

@@ -28,13 +28,6 @@ typedef struct level_source {
     bool started; /* the iterator stands on a record that was handed out */
 } level_source;
 
-static dn_status fail_errno(const char *verb, const char *path)
-{
-    char text[128];
-    return dni_fail(DN_E_IO, "cannot %s '%s': %s", verb, path,
-                    dni_errno_text(errno, text, sizeof(text)));
-}
-
 /* The library names its files by our folder; the message should not. Takes text over. */
 static dn_status fail_level(const level_source *s, char *text)
 {
@@ -81,7 +74,7 @@ static dn_status copy_file(level_source *s, const char *from, const char *to)
     if (file && fclose(file))
         written = false;
     dni_free(&s->heap, data);
-    return written ? DN_OK : fail_errno("write", to);
+    return written ? DN_OK : dni_fail_errno(errno, "write", to);
 }
 
 /* Tables never change: a link will do. The rest is small, and the library writes to it. */
@@ -95,7 +88,7 @@ static dn_status add_file(level_source *s, const char *folder, const char *name)
     char *to = dni_format(&s->heap, "%s/%s", s->view, name);
     dn_status st = from && to ? DN_OK : DN_E_NOMEM;
     if (!st && table && symlink(from, to))
-        st = fail_errno("link", to);
+        st = dni_fail_errno(errno, "link", to);
     else if (!st && !table)
         st = copy_file(s, from, to);
     dni_free(&s->heap, from);
@@ -111,7 +104,7 @@ static dn_status make_folder(level_source *s)
     if (!name)
         return DN_E_NOMEM;
     if (!mkdtemp(name)) {
-        dn_status st = fail_errno("make a folder", name);
+        dn_status st = dni_fail_errno(errno, "make a folder", name);
         dni_free(&s->heap, name);
         return st;
     }
@@ -127,7 +120,7 @@ static dn_status make_view(level_source *s, const char *path)
     if (!absolute)
         return DN_E_NOMEM;
     DIR *folder = realpath(path, absolute) ? opendir(absolute) : NULL;
-    dn_status st = folder ? make_folder(s) : fail_errno("open", path);
+    dn_status st = folder ? make_folder(s) : dni_fail_errno(errno, "open", path);
     while (!st && (entry = readdir(folder)) != NULL) {
         st = add_file(s, absolute, entry->d_name);
         current |= strcmp(entry->d_name, "CURRENT") == 0;

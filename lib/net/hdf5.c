@@ -12,11 +12,11 @@ bool dni_is_hdf5(const void *bytes, size_t size)
 
 #ifndef DN_HAVE_HDF5
 
-dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, size_t *size)
+dn_status dni_hdf5_weights(const dni_view *view, char **out, size_t *size)
 {
-    (void)heap, (void)out, (void)size;
+    (void)out, (void)size;
     return dni_fail(DN_E_UNSUPPORTED, "'%s' is HDF5; this build of deepnet was made without it",
-                    path);
+                    view->path);
 }
 
 dn_status dni_hdf5_save(dn_net *net, const char *path)
@@ -62,8 +62,7 @@ static dn_status read_shape(const reading *r, hid_t set, const char *name, dni_s
     int axes = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
     if (axes >= 0 && axes <= DN_MAX_AXES)
         H5Sget_simple_extent_dims(space, dims, NULL);
-    if (space >= 0)
-        H5Sclose(space);
+    H5Sclose(space);
     if (axes < 0 || axes > DN_MAX_AXES)
         return bad(r, "the shape", name);
     *shape = (dni_shape){.axes = axes};
@@ -131,8 +130,7 @@ static H5I_type_t kind_of(hid_t group, const char *name)
 {
     hid_t object = H5Oopen(group, name, H5P_DEFAULT);
     H5I_type_t kind = object < 0 ? H5I_BADID : H5Iget_type(object);
-    if (object >= 0)
-        H5Oclose(object);
+    H5Oclose(object);
     return kind;
 }
 
@@ -189,18 +187,17 @@ static dn_status read_layers(reading *r, hid_t file)
     return st;
 }
 
-dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, size_t *size)
+dn_status dni_hdf5_weights(const dni_view *view, char **out, size_t *size)
 {
-    reading r = {.heap = heap, .path = path};
+    reading r = {.heap = view->heap, .path = view->path};
     dni_hdf5_use use;
     dni_hdf5_enter(&use);
-    dni_text_init(&r.out, heap);
+    dni_text_init(&r.out, r.heap);
     dni_text_append(&r.out, "", 0);
-    hid_t file = dni_hdf5_load(path);
-    dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", path)
+    hid_t file = dni_hdf5_load(view);
+    dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", r.path)
                             : read_layers(&r, file);
-    if (file >= 0)
-        H5Fclose(file);
+    H5Fclose(file);
     dni_hdf5_leave(&use);
     *size = r.out.size;
     if (!st)
@@ -219,8 +216,7 @@ static hid_t layer_group(hid_t data, const char *name)
         group = H5Lexists(data, name, H5P_DEFAULT) > 0
                     ? H5Gopen2(data, name, H5P_DEFAULT)
                     : H5Gcreate2(data, name, links, H5P_DEFAULT, H5P_DEFAULT);
-    if (links >= 0)
-        H5Pclose(links);
+    H5Pclose(links);
     return group;
 }
 
@@ -237,11 +233,9 @@ static bool write_layers(dn_net *net, hid_t file)
             ok = dni_hdf5_put_values(group, (size_t)k, blob->dtype, &blob->shape,
                                      blob->store->data);
         }
-        if (group >= 0)
-            ok &= H5Gclose(group) >= 0;
+        ok &= H5Gclose(group) >= 0;
     }
-    if (data >= 0)
-        ok &= H5Gclose(data) >= 0;
+    ok &= H5Gclose(data) >= 0;
     return ok;
 }
 

@@ -7,8 +7,8 @@
 #include "net/net.h"
 
 bool dni_is_hdf5(const void *bytes, size_t size);
-/* Reads the file at path into the bytes of a .caffemodel; free with dni_free. */
-dn_status dni_hdf5_weights(const dni_heap *heap, const char *path, char **out, size_t *size);
+/* Reads a file into the bytes of a .caffemodel; free with dni_free. */
+dn_status dni_hdf5_weights(const dni_view *view, char **out, size_t *size);
 /* Writes the net's weights; beside, then renamed. */
 dn_status dni_hdf5_save(dn_net *net, const char *path);
 

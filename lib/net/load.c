@@ -268,7 +268,7 @@ dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
     size_t packed_size = 0;
     st = dni_view_open(&view, net->heap, path);
     if (!st && dni_is_hdf5(view.data, view.size)) {
-        st = dni_hdf5_weights(net->heap, path, &packed, &packed_size);
+        st = dni_hdf5_weights(&view, &packed, &packed_size);
         if (!st)
             st = load_bytes(net, packed, packed_size, NULL, path, policy, report);
         dni_free(net->heap, packed);

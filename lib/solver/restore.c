@@ -265,7 +265,7 @@ static dn_status read_state(saved_state *state, const char *path)
     if (st || !dni_is_hdf5(view->data, view->size))
         return st ? st : read_binary(state, view->data, view->size, view, path);
     size_t size = 0;
-    st = dni_state_read_hdf5(state->heap, path, &state->packed, &size);
+    st = dni_state_read_hdf5(view, &state->packed, &size);
     return st ? st : read_binary(state, state->packed, size, NULL, path);
 }
 

@@ -95,6 +95,6 @@ bool dni_solver_history(const dn_solver *solver, size_t i, dni_pack_blob *out);
 /* state_hdf5.c: a .solverstate.h5, read as the bytes of a binary one. *out: dni_free. */
 dn_status dni_state_write_hdf5(const dn_solver *solver, const char *path,
                                const Cnn__SolverState *state);
-dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out, size_t *size);
+dn_status dni_state_read_hdf5(const dni_view *view, char **out, size_t *size);
 
 #endif

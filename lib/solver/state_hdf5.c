@@ -19,10 +19,10 @@ dn_status dni_state_write_hdf5(const dn_solver *solver, const char *path,
     return left_out(path);
 }
 
-dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out, size_t *size)
+dn_status dni_state_read_hdf5(const dni_view *view, char **out, size_t *size)
 {
-    (void)heap, (void)out, (void)size;
-    return left_out(path);
+    (void)out, (void)size;
+    return left_out(view->path);
 }
 
 #else
@@ -66,8 +66,7 @@ static bool write_history(const dn_solver *s, hid_t file)
              dni_hdf5_put_values(group, i, history.dtype, &history.shape, history.data);
         dni_free(s->heap, zeros);
     }
-    if (group >= 0)
-        ok &= H5Gclose(group) >= 0;
+    ok &= H5Gclose(group) >= 0;
     return ok;
 }
 
@@ -103,13 +102,11 @@ static void *read_set(const dni_heap *heap, hid_t at, const char *name, hid_t ty
     if (H5Lexists(at, name, H5P_DEFAULT) <= 0)
         return NULL;
     hid_t set = H5Dopen2(at, name, H5P_DEFAULT);
-    hid_t space = set < 0 ? -1 : H5Dget_space(set);
+    hid_t space = H5Dget_space(set);
     hssize_t n = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
     void *values = n < 0 ? NULL : dni_hdf5_take(heap, set, type, (uint64_t)n);
-    if (space >= 0)
-        H5Sclose(space);
-    if (set >= 0)
-        H5Dclose(set);
+    H5Sclose(space);
+    H5Dclose(set);
     *count = (size_t)n;
     return values;
 }
@@ -161,16 +158,13 @@ static dn_status read_string(const dni_heap *heap, hid_t at, const char *name, c
     if (H5Lexists(at, name, H5P_DEFAULT) <= 0)
         return DN_OK;
     hid_t set = H5Dopen2(at, name, H5P_DEFAULT);
-    hid_t type = set < 0 ? -1 : H5Dget_type(set), space = set < 0 ? -1 : H5Dget_space(set);
+    hid_t type = H5Dget_type(set), space = H5Dget_space(set);
     if (type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING &&
         H5Sget_simple_extent_npoints(space) == 1)
         *out = read_text(heap, set, type, space);
-    if (space >= 0)
-        H5Sclose(space);
-    if (type >= 0)
-        H5Tclose(type);
-    if (set >= 0)
-        H5Dclose(set);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(set);
     return *out ? DN_OK : unreadable(path, name, "a string");
 }
 
@@ -202,8 +196,7 @@ static dn_status read_history(dni_text *out, hid_t file, const char *path)
         dni_pack_append(out, BLOB_DATA, values, count * sizeof *values);
         dni_free(out->heap, values);
     }
-    if (group >= 0)
-        H5Gclose(group);
+    H5Gclose(group);
     return st;
 }
 
@@ -235,17 +228,16 @@ static dn_status read_all(dni_text *out, hid_t file, const char *path)
     return st ? st : read_history(out, file, path);
 }
 
-dn_status dni_state_read_hdf5(const dni_heap *heap, const char *path, char **out, size_t *size)
+dn_status dni_state_read_hdf5(const dni_view *view, char **out, size_t *size)
 {
     dni_text text;
     dni_hdf5_use use;
-    dni_text_init(&text, heap);
+    dni_text_init(&text, view->heap);
     dni_hdf5_enter(&use);
-    hid_t file = dni_hdf5_load(path);
-    dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", path)
-                            : read_all(&text, file, path);
-    if (file >= 0)
-        H5Fclose(file);
+    hid_t file = dni_hdf5_load(view);
+    dn_status st = file < 0 ? dni_fail(DN_E_PARSE, "%s: cut or damaged HDF5", view->path)
+                            : read_all(&text, file, view->path);
+    H5Fclose(file);
     dni_hdf5_leave(&use);
     *size = text.size;
     if (!st)

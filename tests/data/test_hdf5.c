@@ -182,6 +182,7 @@ static void test_weights_refused(void)
     const hsize_t two = 2;
     char *out = NULL;
     size_t size;
+    dni_view view;
     SECTION("weights of other names");
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     H5Gclose(H5Gcreate2(file, "data", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
@@ -190,8 +191,10 @@ static void test_weights_refused(void)
     write_dataset(file, "data/ip/other", H5T_NATIVE_FLOAT, 1, &two);
     H5Fclose(file);
     alarm(60);
-    CHECK_MESSAGE(dni_hdf5_weights(heap, path, &out, &size), DN_E_PARSE, "a weight");
+    CHECK_STATUS(dni_view_open(&view, heap, path), DN_OK);
+    CHECK_MESSAGE(dni_hdf5_weights(&view, &out, &size), DN_E_PARSE, "a weight");
     alarm(0);
+    dni_view_close(&view);
     CHECK(!out);
 }
 

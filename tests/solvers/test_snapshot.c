@@ -2,8 +2,10 @@
  * test_snapshot.c: files of a solver: where they go, what a full disk leaves, what is
  * refused and changes nothing, snapshots of Caffe; and every allocation that fails once on
  * the way. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "solver_text.h"
 
@@ -114,6 +116,25 @@ static void check_frozen(dn_context *context, const char *more, const char *form
     dn_solver_free(used);
 }
 
+/* Another process writes what the file has into a pipe at "pipe". */
+static pid_t pipe_from(const char *path)
+{
+    char bytes[65536];
+    size_t size = 0;
+    FILE *file = fopen(path, "rb");
+    if (file) {
+        size = fread(bytes, 1, sizeof bytes, file);
+        fclose(file);
+    }
+    unlink(check_path("pipe"));
+    CHECK(size && size < sizeof bytes && mkfifo(check_path("pipe"), 0600) == 0);
+    pid_t child = fork();
+    if (child)
+        return child;
+    int fd = open(check_path("pipe"), O_WRONLY);
+    _exit(fd < 0 || write(fd, bytes, size) != (ssize_t)size);
+}
+
 static void check_hdf5(dn_context *context)
 {
     dn_solver *solver = make_adam(context, "snapshot_format: HDF5 average_loss: 3");
@@ -134,6 +155,22 @@ static void check_hdf5(dn_context *context)
     CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
     CHECK(hash_weights(dn_solver_net(solver)) == hash && dn_solver_loss(solver) == loss);
     CHECK_STATUS(dn_solver_restore(solver, check_path("five.caffemodel.h5")), DN_E_PARSE);
+    SECTION("HDF5 through a pipe");
+    alarm(60);
+    pid_t writer = pipe_from(check_path("five.solverstate.h5"));
+    CHECK_STATUS(dn_solver_restore(solver, check_path("pipe")), DN_OK);
+    CHECK(waitpid(writer, NULL, 0) == writer);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    CHECK(hash_weights(dn_solver_net(solver)) == hash);
+    CHECK_STATUS(dn_net_save_weights(dn_solver_net(solver), check_path("now.h5")), DN_OK);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    writer = pipe_from(check_path("now.h5"));
+    CHECK_STATUS(dn_net_load_weights(dn_solver_net(solver), check_path("pipe"),
+                                     DN_WEIGHTS_STRICT, NULL),
+                 DN_OK);
+    CHECK(waitpid(writer, NULL, 0) == writer);
+    CHECK(hash_weights(dn_solver_net(solver)) == hash);
+    alarm(0);
     dn_solver_free(solver);
 }
 

@@ -170,9 +170,12 @@ INLINE void rows_body(const int m, const int nv, const bool columns, int64_t k, 
             fetch_ahead(ask, ahead + p * step);
             add_product(m, nv, acc, a, row, (m - 1) * row, b);
         }
-        for (; p < k; p++, a += col, b += NR) {
+        /* beside eight rows no register is left to count: b's address does */
+        const float *to = columns ? b : b + k * NR;
+        for (; VL == 16 ? b < to : p < k; p++, a += col, b += NR) {
+            int64_t turn = VL == 16 ? (int64_t)((uintptr_t)b / (NR * sizeof *b)) : p;
             if (m >= ROWS)
-                fetch_ahead(a, ahead + (p & (m > 4 ? 7 : 3)) * row);
+                fetch_ahead(a, ahead + (turn & (m > 4 ? 7 : 3)) * row);
             add_product(m, nv, acc, a, row, (m - 1) * row, b);
         }
         if (--left <= 0)

@@ -28,6 +28,8 @@ typedef struct verdict {
     int layers;
     int64_t parameters; /* of the last phase that wired */
     char data[128];     /* the shape that was taken for data it did not open; "" if none */
+    char misfit[256];   /* the layer that takes no such shape, and why; "" if none */
+    bool trying;        /* that: nothing is noted */
     char stage[STAGE];  /* the last that was needed; "" if none */
     char *notes;        /* what the library noted, a line each; NULL: nothing */
     int num_notes;
@@ -140,7 +142,7 @@ static void take_note(void *user, int32_t level, const char *line)
     size_t length = strlen(line), used = v->notes ? strlen(v->notes) : 0;
     char *larger;
     (void)level;
-    if (v->notes && strstr(v->notes, line))
+    if (v->trying || (v->notes && strstr(v->notes, line)))
         return;
     larger = realloc(v->notes, used + length + 2);
     if (!larger)
@@ -177,13 +179,41 @@ static void count_net(verdict *v, dn_net *net)
     for (int32_t i = 0; i < dn_net_num_layers(net); i++) {
         const char *type = dn_net_layer_type(net, i);
         bool python = strcmp(type, "Python") == 0 && dn_net_layer_num_bottoms(net, i) == 0;
-        if ((python || strstr(type, "Data")) && strcmp(type, "MemoryData") != 0 &&
-            strcmp(type, "DummyData") != 0 && dn_net_layer_num_tops(net, i))
+        if ((python || cli_is_data(net, i)) && dn_net_layer_num_tops(net, i))
             cli_shape(v->data, sizeof v->data, dn_net_layer_top(net, i, 0));
         for (int32_t k = 0; k < dn_net_layer_num_params(net, i); k++)
             if (is_own(net, i, k))
                 v->parameters += dn_blob_count(dn_net_layer_param(net, i, k));
     }
+}
+
+/* What follows data that is not opened need not fit the shape that it was taken to have; what
+ * does not is said. of_solver: the text of the solver whose net it is, or NULL. */
+static void try_data(verdict *v, dn_context *context, dn_net *net, const char *of_solver,
+                     const dn_net_options *options)
+{
+    const dn_solver_options wire = {
+        .struct_size = sizeof wire, .manual_tests = 1, .wire_only = 1};
+    dn_net_options given = *options;
+    dn_net *strict = NULL;
+    dn_solver *solver = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    given.phase = dn_net_phase(net);
+    v->misfit[0] = 0;
+    if (!*v->data || cli_without_data(&text, &size, net) != CLI_GO)
+        return;
+    v->trying = true;
+    dn_status status = of_solver
+                           ? dn_solver_create_from_text(&solver, context, of_solver,
+                                                        strlen(of_solver), text, size, &wire)
+                           : dn_net_create_from_text(&strict, context, text, size, &given);
+    if (status == DN_E_SHAPE)
+        snprintf(v->misfit, sizeof v->misfit, "%s", cli_misfit());
+    v->trying = false;
+    dn_solver_free(solver);
+    dn_net_free(strict);
+    free(text);
 }
 
 /* Wires once: false when it does not. */
@@ -192,8 +222,10 @@ static bool wire_once(verdict *v, dn_context *context, const char *path,
 {
     dn_net *net = NULL;
     *status = dn_net_create_from_prototxt(&net, context, path, options);
-    if (*status == DN_OK)
+    if (*status == DN_OK) {
         count_net(v, net);
+        try_data(v, context, net, NULL, options);
+    }
     dn_net_free(net);
     return *status == DN_OK;
 }
@@ -235,8 +267,9 @@ static void check_net(verdict *v, dn_context *context, const char *path, const l
         wire(v, context, path, l->test ? "phase TRAIN: " : "", *options, DN_PHASE_TRAIN, l);
 }
 
-static void check_solver(verdict *v, dn_context *context, const char *path)
+static void check_solver(verdict *v, dn_context *context, const char *path, const char *text)
 {
+    const dn_net_options none = {.struct_size = sizeof none};
     dn_solver_options options = {.struct_size = sizeof options, .wire_only = 1};
     dn_solver *solver = NULL;
     dn_status status = dn_solver_create_from_prototxt(&solver, context, path, &options);
@@ -248,6 +281,7 @@ static void check_solver(verdict *v, dn_context *context, const char *path)
         return;
     }
     count_net(v, dn_solver_net(solver));
+    try_data(v, context, dn_solver_net(solver), text, &none);
     dn_solver_free(solver);
 }
 
@@ -268,12 +302,12 @@ static void check_file(verdict *v, dn_context *context, const char *path,
         return;
     }
     look_at(&l, text);
-    free(text);
     v->state = FINE;
     if (l.solver)
-        check_solver(v, context, path);
+        check_solver(v, context, path, text);
     else
         check_net(v, context, path, &l, options);
+    free(text);
 }
 
 /* ---- output ------------------------------- */
@@ -284,9 +318,10 @@ static void print_verdict(const verdict *v, const char *path, bool notes)
     if (v->num_notes && !notes)
         snprintf(noted, sizeof noted, ", %d note%s", v->num_notes, v->num_notes > 1 ? "s" : "");
     if (v->state == FINE)
-        printf("%s: fine: %s of %d layers, %s parameters%s%s%s%s%s\n", path, v->kind, v->layers,
-               cli_count(parameters, (double)v->parameters), *v->data ? ", data taken as " : "",
-               v->data, *v->stage ? ", in stage " : "", v->stage, noted);
+        printf("%s: fine: %s of %d layers, %s parameters%s%s%s%s%s%s%s\n", path, v->kind,
+               v->layers, cli_count(parameters, (double)v->parameters),
+               *v->data ? ", data taken as " : "", v->data, *v->stage ? ", in stage " : "",
+               v->stage, noted, *v->misfit ? "; no such data fits " : "", v->misfit);
     else /* most sentences begin with the file they are about */
         printf("%s%s%s\n", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
                strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
@@ -326,6 +361,8 @@ static void print_json(const verdict *v, const char *path, bool first)
         cli_json_int(stdout, "parameters", v->parameters);
         if (*v->data)
             cli_json_text(stdout, "data", v->data);
+        if (*v->misfit)
+            cli_json_text(stdout, "misfit", v->misfit);
         if (*v->stage)
             cli_json_text(stdout, "stage", v->stage);
     } else {

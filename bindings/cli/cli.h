@@ -153,6 +153,15 @@ const char *cli_bytes(char buffer[24], double bytes);
 /* "64 x 20 x 24 x 24"; returns buffer. */
 const char *cli_shape(char *buffer, size_t size, const dn_blob *blob);
 
+/* ---- inputs in place of data ------------------------------- */
+
+bool cli_is_data(dn_net *net, int32_t layer);
+/* The wired net's prototxt, printed one layer after the other from the start of a line, with
+ * Input layers for those that read data. *out: free. CLI_GO, or said. */
+int cli_without_data(char **out, size_t *size, dn_net *net);
+/* The library's last line from the layer on: a place in such a text means nothing. */
+const char *cli_misfit(void);
+
 /* ---- the commands ------------------------------- */
 
 int cli_train(const cli_command *self, int argc, char **argv);

@@ -14,66 +14,28 @@ typedef struct parts {
 
 /* ---- inputs in place of data ------------------------------------------------- */
 
-static bool is_data(dn_net *net, int32_t layer)
+static int fail_guessed(dn_status status)
 {
-    const char *type = dn_net_layer_type(net, layer);
-    return type && strstr(type, "Data") && strcmp(type, "DummyData") != 0 &&
-           strcmp(type, "MemoryData") != 0 && dn_net_layer_num_bottoms(net, layer) == 0;
-}
-
-static void print_input(FILE *out, dn_net *net, int32_t layer)
-{
-    fprintf(out, "layer {\n  name: \"%s\"\n  type: \"Input\"\n", dn_net_layer_name(net, layer));
-    for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++)
-        fprintf(out, "  top: \"%s\"\n", dn_blob_name(dn_net_layer_top(net, layer, i)));
-    fputs("  input_param {", out);
-    for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++) {
-        const dn_blob *top = dn_net_layer_top(net, layer, i);
-        fputs(" shape {", out);
-        for (int32_t k = 0; k < dn_blob_axes(top); k++)
-            fprintf(out, " dim: %lld", (long long)dn_blob_dim(top, k));
-        fputs(" }", out);
-    }
-    fputs(" }\n}\n", out);
-}
-
-/* The wired net's prototxt, printed one layer after the other from the start of a line, with
- * Input layers for those that read data. *out: free. */
-static int without_data(char **out, size_t *size, dn_net *net)
-{
-    char *text = NULL;
-    int32_t layer = -1;
-    FILE *file;
-    if (dn_net_prototxt(net, &text))
+    if (status != DN_E_SHAPE)
         return cli_fail_last();
-    if (!(file = open_memstream(out, size))) {
-        dn_net_text_free(net, text);
-        return cli_fail("no memory left");
-    }
-    for (char *line = text, *next; *line; line = next) {
-        next = strchr(line, '\n');
-        next = next ? next + 1 : line + strlen(line);
-        bool opens = strncmp(line, "layer {", 7) == 0;
-        if (opens && is_data(net, ++layer))
-            print_input(file, net, layer);
-        if (layer < 0 || !is_data(net, layer))
-            fwrite(line, 1, (size_t)(next - line), file);
-    }
-    dn_net_text_free(net, text);
-    return fclose(file) == 0 ? CLI_GO : cli_fail("no memory left");
+    return cli_fail("its data are not here; what they were taken as does not fit %s; --wire "
+                    "shows what is known",
+                    cli_misfit());
 }
 
 static int replace_data(dn_net **net, dn_context *context, const dn_net_options *options)
 {
     dn_net_options full = *options;
     dn_net *built = NULL;
+    dn_status status;
     char *text = NULL;
     size_t size = 0;
-    int code = without_data(&text, &size, *net);
+    int code = cli_without_data(&text, &size, *net);
     full.wire_only = 0;
     full.phase = dn_net_phase(*net);
-    if (code == CLI_GO && dn_net_create_from_text(&built, context, text, size, &full))
-        code = cli_fail_last();
+    if (code == CLI_GO &&
+        (status = dn_net_create_from_text(&built, context, text, size, &full)) != DN_OK)
+        code = fail_guessed(status);
     free(text);
     if (code != CLI_GO)
         return code;
@@ -112,13 +74,13 @@ static int open_solver(dn_solver **out, dn_context *context, const char *path,
     *guessed = status == DN_E_IO || status == DN_E_DATA || status == DN_E_UNSUPPORTED;
     if (!*guessed || dn_solver_create_from_prototxt(&wired, context, path, &wire))
         return cli_fail_last();
-    int code = without_data(&net, &size, dn_solver_net(wired));
+    int code = cli_without_data(&net, &size, dn_solver_net(wired));
     dn_solver_free(wired);
     if (code == CLI_GO && !(text = cli_read_text(path)))
         code = cli_fail("%s: %s", path, strerror(errno));
-    if (code == CLI_GO &&
-        dn_solver_create_from_text(out, context, text, strlen(text), net, size, options))
-        code = cli_fail_last();
+    if (code == CLI_GO && (status = dn_solver_create_from_text(out, context, text, strlen(text),
+                                                               net, size, options)) != DN_OK)
+        code = fail_guessed(status);
     free(net);
     free(text);
     return code;

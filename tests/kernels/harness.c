@@ -118,11 +118,12 @@ static dn_status each_block(execution *e, const dn_backend_ops *ops, dn_backend 
                             block_fn fn)
 {
     dn_status first = DN_OK;
-    for (int32_t k = 0; k < 2 * MOST_OPERANDS + 2; k++) {
-        block *b = k < MOST_OPERANDS        ? &e->in[k]
-                   : k < 2 * MOST_OPERANDS  ? &e->out[k - MOST_OPERANDS]
-                   : k == 2 * MOST_OPERANDS ? &e->scratch
-                                            : &e->keep;
+    int32_t operands = e->ins + e->outs;
+    for (int32_t k = 0; k < operands + 2; k++) {
+        block *b = k < e->ins      ? &e->in[k]
+                   : k < operands  ? &e->out[k - e->ins]
+                   : k == operands ? &e->scratch
+                                   : &e->keep;
         dn_status status = fn(ops, backend, b);
         first = first ? first : status;
     }
@@ -157,10 +158,10 @@ static dn_status run_op(execution *e, const kernel_case *c, const dn_backend_ops
 {
     void *in[MOST_OPERANDS] = {NULL}, *out[MOST_OPERANDS] = {NULL};
     dn_status status = each_block(e, ops, backend, lend);
-    for (int32_t k = 0; k < MOST_OPERANDS; k++) {
+    for (int32_t k = 0; k < e->ins; k++)
         in[k] = pointer_to(&e->in[k]);
+    for (int32_t k = 0; k < e->outs; k++)
         out[k] = pointer_to(&e->out[k]);
-    }
     if (c->alias >= 0)
         in[c->alias] = out[0];
     dn_op_io io = {.struct_size = sizeof(io),
@@ -229,8 +230,8 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
                        .kind = c->kind,
                        .num_inputs = c->in.count,
                        .num_outputs = c->out.count,
-                       .inputs = e->in_side.operand,
-                       .outputs = e->out_side.operand,
+                       .inputs = e->inputs,
+                       .outputs = e->outputs,
                        .args = &c->args,
                        .constant = c->constant,
                        .compute = c->compute};
@@ -250,14 +251,22 @@ static dn_status execute(execution *e, const kernel_case *c, const dn_backend_op
     return status;
 }
 
-static bool guards_stand(const execution *e, char *reason, size_t size)
+static bool all_guarded(const block *blocks, int32_t count, const char *what, char *reason,
+                        size_t size)
 {
-    for (int32_t k = 0; k < MOST_OPERANDS; k++)
-        if ((e->in[k].memory && !block_guarded(&e->in[k])) ||
-            (e->out[k].memory && !block_guarded(&e->out[k]))) {
-            snprintf(reason, size, "wrote outside operand %d", (int)k);
+    for (int32_t k = 0; k < count; k++)
+        if (blocks[k].memory && !block_guarded(&blocks[k])) {
+            snprintf(reason, size, "wrote outside %s %d", what, (int)k);
             return false;
         }
+    return true;
+}
+
+static bool guards_stand(const execution *e, char *reason, size_t size)
+{
+    if (!all_guarded(e->in, e->ins, "input", reason, size) ||
+        !all_guarded(e->out, e->outs, "output", reason, size))
+        return false;
     if (e->scratch.memory && !block_guarded(&e->scratch)) {
         snprintf(reason, size, "wrote outside the scratch it asked for");
         return false;
@@ -271,7 +280,7 @@ static bool guards_stand(const execution *e, char *reason, size_t size)
 
 static bool inputs_kept(const execution *e, const execution *start, char *reason, size_t size)
 {
-    for (int32_t k = 0; k < MOST_OPERANDS; k++)
+    for (int32_t k = 0; k < e->ins; k++)
         if (e->in[k].memory && memcmp(e->in[k].data, start->in[k].data, e->in[k].bytes) != 0) {
             snprintf(reason, size, "changed input %d", (int)k);
             return false;
@@ -283,9 +292,9 @@ static bool inputs_kept(const execution *e, const execution *start, char *reason
 static double largest_of(const execution *e, int32_t k)
 {
     double largest = 1;
-    int64_t count = operand_count(&e->out_side.operand[k]);
+    int64_t count = operand_count(&e->outputs[k]);
     for (int64_t i = 0; i < count; i++) {
-        double value = fabs(load(e->out_side.operand[k].dtype, e->out[k].data, i));
+        double value = fabs(load(e->outputs[k].dtype, e->out[k].data, i));
         largest = value > largest && value < 1e30 ? value : largest;
     }
     return largest;
@@ -304,7 +313,7 @@ static bool outputs_agree(const execution *e, const execution *truth, const kern
     for (int32_t k = 0; k < c->out.count; k++) {
         if (!e->out[k].memory)
             continue;
-        int32_t dtype = e->out_side.operand[k].dtype;
+        int32_t dtype = e->outputs[k].dtype;
         bool real = dtype == DN_F32 || dtype == DN_F64;
         double bound = real ? c->tolerance * largest_of(truth, k) : 0;
         if (dtype == DN_BF16 && is_narrow(c)) /* one rounding, or two with accumulate */
@@ -312,7 +321,7 @@ static bool outputs_agree(const execution *e, const execution *truth, const kern
         int64_t count = operand_count(&c->out.operand[k]);
         for (int64_t i = 0; i < count; i++) {
             double got = load(dtype, e->out[k].data, i);
-            double want = load(truth->out_side.operand[k].dtype, truth->out[k].data, i);
+            double want = load(truth->outputs[k].dtype, truth->out[k].data, i);
             if (dtype == DN_F32 && c->tolerance == 0)
                 want = (float)want;
             if (got == want || (got != got && want != want))
@@ -330,7 +339,7 @@ static bool outputs_agree(const execution *e, const execution *truth, const kern
 static bool same_bits(const execution *a, const execution *b, int32_t threads, char *reason,
                       size_t size)
 {
-    for (int32_t k = 0; k < MOST_OPERANDS; k++)
+    for (int32_t k = 0; k < a->outs; k++)
         if (a->out[k].memory && memcmp(a->out[k].data, b->out[k].data, a->out[k].bytes) != 0) {
             snprintf(reason, size, "output %d: other bits with %d threads than with 1", (int)k,
                      (int)threads);
@@ -487,10 +496,10 @@ int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *cand
 /* The same bits; one NaN is as good as another. */
 static bool same_numbers(const execution *a, const execution *b, char *reason, size_t size)
 {
-    for (int32_t k = 0; k < a->out_side.count; k++)
-        for (int64_t i = 0; a->out[k].memory && i < operand_count(&a->out_side.operand[k]);
+    for (int32_t k = 0; k < a->outs; k++)
+        for (int64_t i = 0; a->out[k].memory && i < operand_count(&a->outputs[k]);
              i++) {
-            int32_t dtype = a->out_side.operand[k].dtype;
+            int32_t dtype = a->outputs[k].dtype;
             double x = load(dtype, a->out[k].data, i), y = load(dtype, b->out[k].data, i);
             if ((x == y && signbit(x) == signbit(y)) || (x != x && y != y))
                 continue;

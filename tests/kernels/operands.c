@@ -199,34 +199,14 @@ static void store(int32_t dtype, void *data, int64_t i, double value)
     }
 }
 
-double load(int32_t dtype, const void *data, int64_t i)
-{
-    uint32_t word;
-    float x;
-    switch (dtype) {
-    case DN_F32:
-        return ((const float *)data)[i];
-    case DN_F64:
-        return ((const double *)data)[i];
-    case DN_BF16:
-        word = (uint32_t)((const uint16_t *)data)[i] << 16;
-        memcpy(&x, &word, sizeof(x));
-        return x;
-    case DN_I32:
-        return ((const int32_t *)data)[i];
-    case DN_I64:
-        return (double)((const int64_t *)data)[i];
-    default:
-        return ((const uint8_t *)data)[i];
-    }
-}
-
 /* Operands in bf16, or rounded to it: inputs are bf16 numbers then, so products are exact. */
 bool is_narrow(const kernel_case *c)
 {
     bool narrow = c->compute == DN_COMPUTE_BF16;
-    for (int32_t k = 0; k < MOST_OPERANDS && c->kind != DN_OP_CAST; k++)
-        narrow |= c->in.operand[k].dtype == DN_BF16 || c->out.operand[k].dtype == DN_BF16;
+    for (int32_t k = 0; k < c->in.count && c->kind != DN_OP_CAST; k++)
+        narrow |= c->in.operand[k].dtype == DN_BF16;
+    for (int32_t k = 0; k < c->out.count && c->kind != DN_OP_CAST; k++)
+        narrow |= c->out.operand[k].dtype == DN_BF16;
     return narrow;
 }
 
@@ -412,16 +392,30 @@ static void fill_tables(const execution *e, const kernel_case *c, uint64_t seed,
         }
 }
 
+/* Blocks to be, of those operands. */
+static void begin(execution *e, int32_t ins, const dn_operand *inputs, int32_t outs,
+                  const dn_operand *outputs, fencing fence)
+{
+    e->ins = ins;
+    e->outs = outs;
+    e->fence = fence;
+    e->scratch = e->keep = (block){0};
+    memset(e->in, 0, (size_t)ins * sizeof(e->in[0]));
+    memset(e->out, 0, (size_t)outs * sizeof(e->out[0]));
+    memcpy(e->inputs, inputs, (size_t)ins * sizeof(inputs[0]));
+    memcpy(e->outputs, outputs, (size_t)outs * sizeof(outputs[0]));
+}
+
 void execution_init(execution *e, const kernel_case *c, uint64_t seed)
 {
-    *e = (execution){.in_side = c->in, .out_side = c->out};
+    begin(e, c->in.count, c->in.operand, c->out.count, c->out.operand, NO_FENCE);
     bool narrow = is_narrow(c);
     uint64_t stream = (uint64_t)c->number * 2 * DN_MAX_OPERANDS;
     for (int32_t k = 0; k < c->in.count; k++) {
         if (c->in.operand[k].dtype < 0)
             continue;
-        e->in[k] = block_new(operand_bytes(&e->in_side.operand[k]), 0, NO_FENCE, 1);
-        fill_block(&e->in[k], &e->in_side, k, narrow, seed, stream + (uint64_t)k);
+        e->in[k] = block_new(operand_bytes(&e->inputs[k]), 0, NO_FENCE, 1);
+        fill_block(&e->in[k], &c->in, k, narrow, seed, stream + (uint64_t)k);
     }
     fill_regions(e, c, seed, stream);
     fill_truths(e, c, seed, stream);
@@ -431,28 +425,27 @@ void execution_init(execution *e, const kernel_case *c, uint64_t seed)
     for (int32_t k = 0; k < c->out.count; k++) {
         if (c->out.operand[k].dtype < 0)
             continue;
-        e->out[k] = block_new(operand_bytes(&e->out_side.operand[k]), 0xFF, NO_FENCE, 1);
+        e->out[k] = block_new(operand_bytes(&e->outputs[k]), 0xFF, NO_FENCE, 1);
         if (c->out.fill[k] != POISON)
-            fill_block(&e->out[k], &e->out_side, k, narrow, seed,
+            fill_block(&e->out[k], &c->out, k, narrow, seed,
                        stream + DN_MAX_OPERANDS + (uint64_t)k);
     }
     if (c->alias >= 0)
         memcpy(e->out[0].data, e->in[c->alias].data, e->out[0].bytes);
 }
 
-/* A block of one side for another execution, with the numbers it starts as. */
-static block block_copy(const block *from, const dn_operand *was, const dn_operand *is,
-                        fencing fence)
+/* A block for another execution, with the numbers it starts as. */
+static block block_copy(const block *from, int32_t was, const dn_operand *is, fencing fence)
 {
     if (!from->memory)
         return (block){0};
     size_t one = fence == SHIFTED ? element_bytes(is->dtype) : 1;
     block b = block_new(operand_bytes(is), 0, fence, one);
-    if (was->dtype == is->dtype)
+    if (was == is->dtype)
         memcpy(b.data, from->data, b.bytes);
-    int64_t count = was->dtype != is->dtype ? operand_count(is) : 0;
+    int64_t count = was != is->dtype ? operand_count(is) : 0;
     for (int64_t i = 0; i < count; i++)
-        store(is->dtype, b.data, i, load(was->dtype, from->data, i));
+        store(is->dtype, b.data, i, load(was, from->data, i));
     return b;
 }
 
@@ -462,24 +455,25 @@ void execution_copy(execution *e, const execution *start, const kernel_case *c, 
                     fencing fence)
 {
     bool narrow = is_narrow(c);
-    *e = (execution){.in_side = start->in_side, .out_side = start->out_side, .fence = fence};
-    for (int32_t k = 0; k < MOST_OPERANDS; k++) {
-        dn_operand *in = &e->in_side.operand[k], *out = &e->out_side.operand[k];
-        if (wide) {
-            widen(&in->dtype, narrow);
-            widen(&out->dtype, narrow);
-        }
-        e->in[k] = block_copy(&start->in[k], &start->in_side.operand[k], in, fence);
-        e->out[k] = block_copy(&start->out[k], &start->out_side.operand[k], out, fence);
+    begin(e, start->ins, start->inputs, start->outs, start->outputs, fence);
+    for (int32_t k = 0; k < e->ins; k++) {
+        if (wide)
+            widen(&e->inputs[k].dtype, narrow);
+        e->in[k] = block_copy(&start->in[k], start->inputs[k].dtype, &e->inputs[k], fence);
+    }
+    for (int32_t k = 0; k < e->outs; k++) {
+        if (wide)
+            widen(&e->outputs[k].dtype, narrow);
+        e->out[k] = block_copy(&start->out[k], start->outputs[k].dtype, &e->outputs[k], fence);
     }
 }
 
 void execution_free(execution *e)
 {
-    for (int32_t k = 0; k < MOST_OPERANDS; k++) {
+    for (int32_t k = 0; k < e->ins; k++)
         block_free(&e->in[k]);
+    for (int32_t k = 0; k < e->outs; k++)
         block_free(&e->out[k]);
-    }
     block_free(&e->scratch);
     block_free(&e->keep);
 }

@@ -4,6 +4,8 @@
 #ifndef DN_TESTS_KERNELS_OPERANDS_H
 #define DN_TESTS_KERNELS_OPERANDS_H
 
+#include <string.h>
+
 #include "harness.h"
 
 #define GUARD      64 /* bytes before and after every operand and the scratch */
@@ -20,18 +22,41 @@ typedef struct block {
     size_t inside;
 } block;
 
-/* One execution: operands of one backend with one number of threads. */
+/* One execution: operands of one backend with one number of threads. Nothing is known of more
+ * blocks and operands than there are: of most cases, a hundredth. */
 typedef struct execution {
+    int32_t ins, outs;
     block in[MOST_OPERANDS], out[MOST_OPERANDS], scratch, keep;
-    side in_side, out_side;
+    dn_operand inputs[MOST_OPERANDS], outputs[MOST_OPERANDS];
     fencing fence;
     char implementation[sizeof(((dn_op_info *)0)->implementation)];
 } execution;
 
+/* Element i of that memory. */
+static inline double load(int32_t dtype, const void *data, int64_t i)
+{
+    uint32_t word;
+    float x;
+    switch (dtype) {
+    case DN_F32:
+        return ((const float *)data)[i];
+    case DN_F64:
+        return ((const double *)data)[i];
+    case DN_BF16:
+        word = (uint32_t)((const uint16_t *)data)[i] << 16;
+        memcpy(&x, &word, sizeof(x));
+        return x;
+    case DN_I32:
+        return ((const int32_t *)data)[i];
+    case DN_I64:
+        return (double)((const int64_t *)data)[i];
+    default:
+        return ((const uint8_t *)data)[i];
+    }
+}
+
 block block_new(size_t bytes, int value, fencing fence, size_t align);
 bool block_guarded(const block *b);
-/* Element i of that memory. */
-double load(int32_t dtype, const void *data, int64_t i);
 bool is_narrow(const kernel_case *c);
 void execution_init(execution *e, const kernel_case *c, uint64_t seed);
 void execution_copy(execution *e, const execution *start, const kernel_case *c, bool wide,

@@ -497,8 +497,7 @@ int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *cand
 static bool same_numbers(const execution *a, const execution *b, char *reason, size_t size)
 {
     for (int32_t k = 0; k < a->outs; k++)
-        for (int64_t i = 0; a->out[k].memory && i < operand_count(&a->outputs[k]);
-             i++) {
+        for (int64_t i = 0; a->out[k].memory && i < operand_count(&a->outputs[k]); i++) {
             int32_t dtype = a->outputs[k].dtype;
             double x = load(dtype, a->out[k].data, i), y = load(dtype, b->out[k].data, i);
             if ((x == y && signbit(x) == signbit(y)) || (x != x && y != y))

@@ -25,8 +25,8 @@ OF_THE_RECORDER = re.compile(r'_split_\d+$')
 
 
 class Case:
-    def __init__(self, folder, context):
-        self.arrays = np.load(folder / 'blobs.npz')
+    def __init__(self, folder, arrays, context):
+        self.arrays = arrays
         phase = deepnet.TEST if RECORDED_IN_TEST.match(folder.name) else deepnet.TRAIN
         self.net = deepnet.Net(str(folder / 'net.prototxt'), phase, context=context)
         self.inputs = [name for name, _ in self.group('in')]
@@ -34,9 +34,9 @@ class Case:
 
     def group(self, kind):
         """The arrays recorded as kind/NAME, with their names."""
-        for key in self.arrays.files:
+        for key, array in self.arrays.items():
             if key.startswith(kind + '/'):
-                yield key[len(kind) + 1:], self.arrays[key]
+                yield key[len(kind) + 1:], array
 
     def param(self, name):
         layer, index = name.rsplit('/', 1)
@@ -93,11 +93,12 @@ class Case:
 def complaints_of(folder, contexts):
     """Of every backend: its first context is held against the record, the others against it."""
     complaints = []
+    arrays = dict(np.load(folder / 'blobs.npz'))  # each is read and unpacked once
     for (backends, fuse), with_threads in contexts.items():
         where = '%s, fuse=%s' % (backends or 'all backends', fuse)
         bits = []
         for context in with_threads:
-            case = Case(folder, context)
+            case = Case(folder, arrays, context)
             bits.append(case.run())
             if len(bits) == 1:
                 complaints += ['%s: %s' % (where, text) for text in case.complaints]

@@ -23,7 +23,7 @@ LAYERS = ('ip1', 'ip2')
 
 class Case:
     def __init__(self):
-        self.arrays = np.load('trajectory.npz')
+        self.arrays = dict(np.load('trajectory.npz'))  # each is unpacked once
         self.complaints = []
 
     def solver(self):

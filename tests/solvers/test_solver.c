@@ -90,14 +90,21 @@ static void check_resumption(dn_context *context, const char *text)
     snprintf(whole, sizeof whole,
              "base_lr: 0.01 weight_decay: 0.001 average_loss: 4 random_seed: 5 %s", text);
     dn_solver *through = make_digit_solver(context, whole);
+    CHECK_STATUS(dn_net_forward(dn_solver_net(through), NULL), DN_OK); /* draws, for Dropout */
     CHECK_STATUS(dn_solver_step(through, 11), DN_OK);
+    float half = dn_solver_loss(through);
     CHECK_STATUS(dn_solver_snapshot(through, check_path("half")), DN_OK);
-    CHECK_STATUS(dn_solver_step(through, 9), DN_OK);
+    CHECK_STATUS(dn_solver_step(through, 2), DN_OK);
+    float later = dn_solver_loss(through); /* of two losses from before the snapshot, too */
+    CHECK_STATUS(dn_solver_step(through, 7), DN_OK);
     dn_solver *again = make_digit_solver(context, whole);
     CHECK_STATUS(dn_solver_step(again, 2), DN_OK);
     CHECK_STATUS(dn_solver_restore(again, check_path("half.solverstate")), DN_OK);
     CHECK_INT(dn_solver_iteration(again), 11);
-    CHECK_STATUS(dn_solver_step(again, 9), DN_OK);
+    CHECK(dn_solver_loss(again) == half);
+    CHECK_STATUS(dn_solver_step(again, 2), DN_OK);
+    CHECK_AT(dn_solver_loss(again) == later, "another mean of the losses: %s", text);
+    CHECK_STATUS(dn_solver_step(again, 7), DN_OK);
     CHECK_AT(hash_weights(dn_solver_net(again)) == hash_weights(dn_solver_net(through)) &&
                  dn_solver_loss(again) == dn_solver_loss(through),
              "resumed differently: %s", text);

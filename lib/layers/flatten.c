@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * Flatten: axes [axis, end_axis] become one.
+ * Flatten: axes [axis, end_axis] become one; with an end_axis just before axis, none of them,
+ * which puts an axis of length 1 there, as in Caffe.
  * flatten_param: axis (1), end_axis (-1). bottom: any shape; top: the same values.
  * Gradient: dx = dy under the bottom's shape. */
 #include "layers/layer.h"
@@ -14,7 +15,8 @@ static dn_status shape(dni_layer *layer)
         st = dni_layer_axis(layer, 0, p->end_axis, "end_axis", &to);
     if (st)
         return st;
-    DNI_REQUIRE(from <= to, DN_E_NET, "axis %d comes after end_axis %d", from, to);
+    DNI_REQUIRE(from <= to + (x->axes < DN_MAX_AXES), DN_E_NET,
+                "axis %d comes after end_axis %d", from, to);
     dni_shape top = dni_shape_of(from, x->dim);
     top.dim[top.axes++] = dni_shape_range(x, from, to + 1);
     for (int32_t i = to + 1; i < x->axes; i++)

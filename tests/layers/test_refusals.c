@@ -129,7 +129,7 @@ static const struct refusal {
      DN_E_SHAPE, "bottom 1 has 24 values, 4 x 3 are needed: one for each step"},
     {X4 L("Dropout", "dropout_param { dropout_ratio: 1 sample_weights_test: true }"), DN_E_NET,
      "dropout_ratio"},
-    {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), DN_E_NET, "end_axis"},
+    {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 1 }"), DN_E_NET, "end_axis"},
     {X4 L("Reshape", "reshape_param { shape { dim: 7 } }"), DN_E_SHAPE, "120"},
     {X4 L("Reshape", "reshape_param { shape { dim: -1 dim: -1 } }"), DN_E_NET, "twice"},
     {X4 L("Reshape", "reshape_param { shape { dim: -1 dim: 7 } }"), DN_E_SHAPE, "divide"},

@@ -47,6 +47,7 @@ static const struct rule {
      "2 3 4 7", "5 7"},
     {X4 L("Flatten", ""), "2 60", NULL},
     {X4 L("Flatten", "flatten_param { axis: 0 end_axis: -2 }"), "24 5", NULL},
+    {X4 L("Flatten", "flatten_param { axis: 3 end_axis: 2 }"), "2 3 4 1 5", NULL},
     {X4 L("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 5 } }"), "2 12 5", NULL},
     {X4 L("Reshape", "reshape_param { shape { dim: 10 dim: 2 } axis: -3 }"), "2 3 10 2", NULL},
     {X4 L("Reshape", "reshape_param { shape { dim: 1 } axis: 1 num_axes: 0 }"), "2 1 3 4 5",

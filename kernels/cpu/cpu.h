@@ -422,6 +422,11 @@ static inline int64_t cpu_max(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
+/* A variance that was made of sums, which round: not below 0, but a NaN stays one. */
+static inline double cpu_variance(double of_sums)
+{
+    return of_sums < 0 ? 0 : of_sums;
+}
 static inline int64_t cpu_ceil(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;

@@ -46,7 +46,7 @@ static channel forward_channel(const norm_call *call, int64_t d, double centre, 
         var = call->run_var[d] * call->share;
     } else {
         mean = call->given ? sum : centre + sum / m;
-        var = call->given ? square : fmax(0, square / m - sum / m * (sum / m));
+        var = call->given ? square : cpu_variance(square / m - sum / m * (sum / m));
         call->run_mean[d] = (float)(op->fraction * call->run_mean[d] + mean);
         call->run_var[d] =
             (float)(op->fraction * call->run_var[d] + var * (m > 1 ? m / (m - 1) : 1));
@@ -275,7 +275,7 @@ void cpu_moments(const cpu_kernels *ker, float *moments, const float *parts,
     }
     ker->moments(moments, parts, part_floats, share, count, dim);
     for (int64_t d = 0; d < dim; d++)
-        moments[dim + d] = (float)fmax(0, moments[dim + d] / all);
+        moments[dim + d] = (float)cpu_variance(moments[dim + d] / all);
 }
 
 /* ---- run, create ------------------------------------------------------------------------- */

@@ -56,7 +56,7 @@ static void mvn_row(const rows_op *op, const float *x, float *y, float *inverse)
         ker->norm_sums(&k, NULL, x, NULL, 1, a->cols, &sum, &square);
         double off = sum / (double)a->cols, var = square / (double)a->cols - off * off;
         mean += (float)off;
-        inv = (float)(1 / (sqrt(fmax(0, var)) + a->eps));
+        inv = (float)(1 / (sqrt(cpu_variance(var)) + a->eps));
     }
     *inverse = inv;
     ker->norm(&k, y, x, 1, a->cols);

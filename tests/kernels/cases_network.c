@@ -30,6 +30,9 @@ static void batch_norm_cases(builder *b)
             for (int k = 0; k < 2; k++)
                 out_as(b, DN_F32, POSITIVE, SHAPE(w.dim));
             out_as(b, DN_F32, POSITIVE, SHAPE(1));
+            b->c.in.fill[0] = SPOILT; /* the running values say so */
+            emit(b);
+            b->c.in.fill[0] = NORMAL;
             emit_in_place(b, 1, 0);
             b->c.kind = DN_OP_BATCH_NORM_BWD;
             in(b, POSITIVE, SHAPE(w.dim));
@@ -62,6 +65,9 @@ static void norm_scale_cases(builder *b)
             for (int k = 0; k < 2; k++)
                 out_as(b, DN_F32, POSITIVE, SHAPE(w.dim));
             out_as(b, DN_F32, POSITIVE, SHAPE(1));
+            b->c.in.fill[0] = SPOILT;
+            emit(b);
+            b->c.in.fill[0] = NORMAL;
             emit_added(b, 1);
             emit_narrow_in_place(b, 1, -1, 1, 1);
             in(b, POSITIVE, SHAPE(2, w.dim)); /* moments that another op has made */
@@ -105,6 +111,9 @@ static void mvn_cases(builder *b)
             in(b, NORMAL, SHAPE(rows, cols));
             out(b, SHAPE(rows, cols));
             out(b, SHAPE(rows));
+            b->c.in.fill[0] = SPOILT;
+            emit(b);
+            b->c.in.fill[0] = NORMAL;
             emit_added(b, 1);
             b->c.kind = DN_OP_MVN_BWD;
             in(b, POSITIVE, SHAPE(rows));

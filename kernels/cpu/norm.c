@@ -75,6 +75,13 @@ static channel backward_channel(const norm_call *call, int64_t d, double sum, do
                      (float)(-a * sum / m)};
 }
 
+static channel channel_of(const norm_call *call, int64_t d, double centre, double sum,
+                          double square)
+{
+    return call->dy ? backward_channel(call, d, sum, square)
+                    : forward_channel(call, d, centre, sum, square);
+}
+
 /* ---- planes ------------------------------------------------------------------------------ */
 
 /* Sums over all planes of channel d about `centre`: floats in a plane, doubles across. */
@@ -104,25 +111,20 @@ static channel plane_channel(const norm_call *call, int64_t d)
 {
     const norm_op *op = call->op;
     double sum = 0, square = 0, m = (double)(op->outer * op->inner);
+    float centre = 0;
     if (call->given) {
         sum = call->given[d], square = call->given[op->dim + d];
-        return call->dy ? backward_channel(call, d, sum, square)
-                        : forward_channel(call, d, 0, sum, square);
-    }
-    if (call->dy) {
+    } else if (call->dy) {
         if (!op->global || call->dgamma || call->dbeta)
             sum_planes(call, call->dy, d, call->mean_in ? call->mean_in[d] : 0, &sum, &square);
-        return backward_channel(call, d, sum, square);
-    }
-    float centre = 0;
-    if (!op->global) {
+    } else if (!op->global) {
         for (int64_t o = 0; o < op->outer; o++)
             sum += op->base.backend->kernels->reduce(
                 DN_REDUCE_SUM, call->x + (o * op->dim + d) * op->inner, NULL, op->inner);
         centre = (float)(sum / m);
         sum_planes(call, NULL, d, centre, &sum, &square);
     }
-    return forward_channel(call, d, centre, sum, square);
+    return channel_of(call, d, centre, sum, square);
 }
 
 /* Backward with global statistics, x serves the activation alone. */
@@ -233,8 +235,7 @@ static void row_channels(const norm_call *call)
                                          2 * op->dim);
     for (int64_t d = 0; d < op->dim; d++) {
         double sum = sums[d], square = sums[op->dim + d];
-        channel c = call->dy ? backward_channel(call, d, sum, square)
-                             : forward_channel(call, d, k[d], sum, square);
+        channel c = channel_of(call, d, k[d], sum, square);
         k[d] = c.mean;
         k[op->dim + d] = c.a;
         k[2 * op->dim + d] = c.b;

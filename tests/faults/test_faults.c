@@ -5,6 +5,13 @@
 
 #include "check.h"
 
+/* Stands before the C library's: no power fails here, and the disk takes longer than all the
+ * rest. */
+int fsync(int fd)
+{
+    return 0;
+}
+
 static const char net_text[] =
     "name: 'LeNet'\n"
     "layer { name: 'data' type: 'Input' top: 'data' top: 'label'\n"

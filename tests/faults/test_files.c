@@ -79,15 +79,13 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
 }
 int fsync(int fd)
 {
-    REAL(int, "fsync", int);
     FAIL(EIO, -1)
-    return real(fd);
+    return 0; /* no power fails here, and the disk takes longer than all the rest */
 }
 int fdatasync(int fd)
 {
-    REAL(int, "fdatasync", int);
     FAIL(EIO, -1)
-    return real(fd);
+    return 0;
 }
 int ftruncate(int fd, off_t size)
 {

@@ -61,20 +61,21 @@ MAP(scatter_add, gather_args)
 /* block: a row, of all tables */
 BLOCKS(scatter_rows, gather_args)
 {
-    SHARED int32_t hit[BLOCK], any[2];
+    SHARED int32_t hit[BLOCK], any[1];
     int64_t table = quotient(block, a->limit);
     float *y = a->y + block * a->cols;
     for (int64_t first = table * a->count; first < (table + 1) * a->count; first += BLOCK) {
         const float *x = a->x + first * a->cols;
         THREADS(t)
-            any[t % 2] = 0;
+            if (t == 0)
+                any[0] = 0;
         THREADS(t)
         {
             hit[t] = first + t < (table + 1) * a->count && row_of(a, first + t) == block;
             if (hit[t])
-                any[t % 2] = 1;
+                raise_to(any, 1);
         }
-        int32_t found = any[0] | any[1];
+        int32_t found = any[0];
         BARRIER();
         THREADS(t)
             for (int64_t column = t; found && column < a->cols; column += BLOCK) {

@@ -85,9 +85,11 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 #define PER_THREAD(type, name, count) type name[BLOCK][count]
 #define LANE(t) (t)
 #define IDLE(condition) (condition)
-#define RUN_ALL(body, op, args, n)                                                             \
-    for (int64_t block = 0; block < n; block++)                                                \
-    body(args, in_some_order(op, block, n))
+#define ATOMIC(statement) statement
+#define RUN_MAP(body, op, args, n)                                                             \
+    for (int64_t i = 0; i < n; i++)                                                            \
+    body(args, in_some_order(op, i, n))
+#define RUN_BLOCKS RUN_MAP
 #endif
 
 /* All indices, or blocks, of a kernel, one after the other. */
@@ -111,36 +113,29 @@ static inline int lane_of(int lane)
     return backwards ? BLOCK - 1 - lane : lane;
 }
 
-#define MAP(name, args_type)                                                                   \
+#define KERNEL(name, args_type, run)                                                           \
     DEVICE void name##_at(const args_type *a, int64_t i);                                      \
+    static void name##_body(const void *args, int64_t i)                                       \
+    {                                                                                          \
+        name##_at((const args_type *)args, i);                                                 \
+    }                                                                                          \
     static void name##_loop(const dn_op *op, const void *args, int64_t n)                      \
     {                                                                                          \
-        for (int64_t i = 0; i < n; i++)                                                        \
-            name##_at((const args_type *)args, in_some_order(op, i, n));                       \
+        run(name##_body, op, args, n);                                                         \
     }                                                                                          \
     static void name(const dn_op *op, const args_type *a, int64_t n)                           \
     {                                                                                          \
         if (n > 0)                                                                             \
             cuda_launch(op, name##_loop, a, sizeof(*a), n);                                    \
-    }                                                                                          \
+    }
+
+#define MAP(name, args_type)                                                                   \
+    KERNEL(name, args_type, RUN_MAP)                                                           \
     DEVICE void name##_at(const args_type *a, int64_t i)
 
 #define BLOCKS(name, args_type)                                                                \
-    DEVICE void name##_block(const args_type *a, int64_t block);                               \
-    static void name##_body(const void *args, int64_t block)                                   \
-    {                                                                                          \
-        name##_block((const args_type *)args, block);                                          \
-    }                                                                                          \
-    static void name##_loop(const dn_op *op, const void *args, int64_t n)                      \
-    {                                                                                          \
-        RUN_ALL(name##_body, op, args, n);                                                     \
-    }                                                                                          \
-    static void name(const dn_op *op, const args_type *a, int64_t n)                           \
-    {                                                                                          \
-        if (n > 0)                                                                             \
-            cuda_launch(op, name##_loop, a, sizeof(*a), n);                                    \
-    }                                                                                          \
-    DEVICE void name##_block(const args_type *a, int64_t block)
+    KERNEL(name, args_type, RUN_BLOCKS)                                                        \
+    DEVICE void name##_at(const args_type *a, int64_t block)
 
 #endif
 
@@ -262,7 +257,7 @@ DEVICE void add_unordered(float *y, float value)
 #ifdef __CUDACC__
     atomicAdd(y, value);
 #else
-    *y += value;
+    ATOMIC(*y += value);
 #endif
 }
 
@@ -272,7 +267,19 @@ DEVICE void raise_to(int32_t *y, int32_t value)
 #ifdef __CUDACC__
     atomicMax(y, value);
 #else
-    *y = *y > value ? *y : value;
+    ATOMIC(*y = *y > value ? *y : value);
+#endif
+}
+
+/* What others may change meanwhile, as it was at some time. */
+DEVICE int32_t look(const int32_t *y)
+{
+#ifdef __CUDACC__
+    return *(const volatile int32_t *)y;
+#else
+    int32_t was;
+    ATOMIC(was = *y);
+    return was;
 #endif
 }
 
@@ -282,8 +289,10 @@ DEVICE int32_t claim(int32_t *y, int32_t value)
 #ifdef __CUDACC__
     return atomicCAS(y, 0, value);
 #else
-    int32_t was = *y;
-    *y = was ? was : value;
+    int32_t was;
+    ATOMIC(was = *y);
+    if (!was)
+        ATOMIC(*y = value);
     return was;
 #endif
 }
@@ -294,7 +303,7 @@ DEVICE void lower_to(int32_t *y, int32_t value)
 #ifdef __CUDACC__
     atomicMin(y, value);
 #else
-    *y = *y < value ? *y : value;
+    ATOMIC(*y = *y < value ? *y : value);
 #endif
 }
 
@@ -303,7 +312,7 @@ DEVICE void add_whole(int64_t *y, int64_t value)
 #ifdef __CUDACC__
     atomicAdd((unsigned long long *)y, (unsigned long long)value);
 #else
-    *y += value;
+    ATOMIC(*y += value);
 #endif
 }
 
@@ -341,9 +350,11 @@ DEVICE void note_fault(cuda_fault *fault, int32_t what, int64_t item, float valu
     if (atomicCAS_system(&fault->what, CUDA_FAULT_NONE, what) != CUDA_FAULT_NONE)
         return;
 #else
-    if (fault->what != CUDA_FAULT_NONE)
+    int32_t before;
+    ATOMIC(before = fault->what);
+    if (before != CUDA_FAULT_NONE)
         return;
-    fault->what = what;
+    ATOMIC(fault->what = what);
 #endif
     fault->item = item;
     fault->value = value;

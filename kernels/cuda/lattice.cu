@@ -277,11 +277,12 @@ MAP(lattice_claim, lattice_args)
     if (*where < 0)
         return;
     for (;; at = (at + 1) & (a->l.slots - 1)) {
-        int32_t taken = slot[at] ? slot[at] : claim(&slot[at], (int32_t)own + 1);
+        int32_t taken = look(&slot[at]);
+        taken = taken ? taken : claim(&slot[at], (int32_t)own + 1);
         if (!taken || lattice_same(keys + (taken - 1) * F, keys + own * F, F))
             break;
     }
-    if (a->first[n * a->l.slots + at] > own)
+    if (look(&a->first[n * a->l.slots + at]) > own)
         lower_to(&a->first[n * a->l.slots + at], (int32_t)own);
     *where = (int32_t)at;
 }

@@ -17,7 +17,7 @@ DEVICE void count_one(int32_t *counter)
 #ifdef __CUDACC__
     atomicAdd(counter, 1);
 #else
-    ++*counter;
+    ATOMIC(++*counter);
 #endif
 }
 

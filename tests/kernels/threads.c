@@ -2,8 +2,9 @@
  * threads.c: a block of a CUDA kernel as BLOCK threads of one processor: each runs from barrier
  * to barrier before the next does, in one order or in the other. So what one reads of shared
  * memory outside of a region and another writes before it has looked, a barrier that not all
- * come to, and shared memory that nobody has written show, which loops over regions hide. A
- * module, as it has the kernels once more. */
+ * come to, and shared memory that nobody has written show, which loops over regions hide; and
+ * whatever two of them do to the same memory with no barrier between (races.c). A module, as it
+ * has the kernels once more. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +12,14 @@
 #include <ucontext.h>
 
 #include "grid.cuh"
+#include "races.h"
 
 #define STACK 65536
 
 typedef struct thread {
     jmp_buf at;
     bool began;
+    int64_t block; /* that it works on */
     int line; /* of the barrier it has come to; 0: it has ended */
 } thread;
 
@@ -29,9 +32,9 @@ static _Alignas(64) char stacks[BLOCK][STACK];
 static jmp_buf scheduler;
 static int current;
 static struct {
-    void (*body)(const void *args, int64_t block);
+    cuda_body body;
     const void *args;
-    int64_t block, next;
+    int64_t block, next; /* next: -1: there is none */
 } job;
 
 int cuda_thread(void)
@@ -46,13 +49,25 @@ void cuda_barrier(int line)
         longjmp(scheduler, 1);
 }
 
+void cuda_atomic(bool begins)
+{
+    race_atomic(begins);
+}
+
+static void do_block(int64_t block)
+{
+    threads[current].block = block;
+    race_caller(block, current);
+    job.body(job.args, block);
+}
+
 /* A thread lives as long as the process: at the end of a block it waits for the next. */
 static void live(void)
 {
     for (;;) {
-        job.body(job.args, job.block);
+        do_block(job.block);
         if (job.next >= 0)
-            job.body(job.args, job.next);
+            do_block(job.next);
         cuda_barrier(0);
     }
 }
@@ -61,6 +76,7 @@ static void go_on(int number)
 {
     static ucontext_t context, back;
     current = number;
+    race_caller(threads[number].block, number);
     if (_setjmp(scheduler))
         return;
     if (threads[number].began)
@@ -74,24 +90,52 @@ static void go_on(int number)
     swapcontext(&back, &context);
 }
 
-void cuda_blocks(void (*body)(const void *args, int64_t block), const void *args, int64_t block,
-                 int64_t next, bool last_first)
+void cuda_indices(const char *name, cuda_body body, const void *args, int64_t n,
+                  bool last_first)
 {
-    job.body = body;
-    job.args = args;
-    job.block = block;
-    job.next = next;
-    memset(__start_cuda_shared, 0xFF, (size_t)(__stop_cuda_shared - __start_cuda_shared));
+    race_launch(name);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = last_first ? n - 1 - i : i;
+        race_caller(at, -1);
+        body(args, at);
+    }
+    race_end();
+}
+
+static size_t shared_size(void)
+{
+    return (size_t)(__stop_cuda_shared - __start_cuda_shared);
+}
+
+/* The threads' way from barrier to barrier, to the end of the block, or of two. */
+static void run_job(const char *name, bool last_first)
+{
+    memset(__start_cuda_shared, 0xFF, shared_size());
     do {
+        race_barrier();
         for (int i = 0; i < BLOCK; i++)
             go_on(last_first ? BLOCK - 1 - i : i);
         for (int i = 1; i < BLOCK; i++)
             if (threads[i].line != threads[0].line) {
-                fprintf(stderr, "thread 0 waits in line %d, thread %d in line %d\n",
+                fprintf(stderr, "%s: thread 0 waits in line %d, thread %d in line %d\n", name,
                         threads[0].line, i, threads[i].line);
                 abort(); /* a device would hang, or worse */
             }
     } while (threads[0].line);
+}
+
+void cuda_blocks(const char *name, cuda_body body, const void *args, int64_t n, bool last_first)
+{
+    race_memory(__start_cuda_shared, shared_size(), stacks[0], sizeof(stacks));
+    race_launch(name);
+    job.body = body;
+    job.args = args;
+    for (int64_t i = 0; i < n; i += 2) {
+        job.block = last_first ? n - 1 - i : i;
+        job.next = i + 1 == n ? -1 : last_first ? job.block - 1 : job.block + 1;
+        run_job(name, last_first);
+    }
+    race_end();
 }
 
 __attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)

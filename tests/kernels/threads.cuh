@@ -3,14 +3,22 @@
 #ifndef DN_TESTS_KERNELS_THREADS_CUH
 #define DN_TESTS_KERNELS_THREADS_CUH
 
+/* What a kernel does for one index, or block. */
+typedef void (*cuda_body)(const void *args, int64_t i);
+
 /* The caller's number. */
 int cuda_thread(void);
 /* Waits for all others, who must come to the same line. */
 void cuda_barrier(int line);
-/* What each thread of a block does, as it does on a device: one block of work and, without
- * waiting for the others, the next; -1: there is none. */
-void cuda_blocks(void (*body)(const void *args, int64_t block), const void *args, int64_t block,
-                 int64_t next, bool last_first);
+/* Until it ends, what the caller does to memory others may do at the same time. */
+void cuda_atomic(bool begins);
+/* All indices, each a thread that waits for nobody. */
+void cuda_indices(const char *name, cuda_body body, const void *args, int64_t n,
+                  bool last_first);
+/* All blocks: each thread of a block does, as on a device, one block of work and, without
+ * waiting for the others, the next. */
+void cuda_blocks(const char *name, cuda_body body, const void *args, int64_t n,
+                 bool last_first);
 
 #define SHARED static __attribute__((section("cuda_shared")))
 #define THREADS(t) for (int t = cuda_thread(); t >= 0; t = -1, cuda_barrier(__LINE__))
@@ -18,10 +26,15 @@ void cuda_blocks(void (*body)(const void *args, int64_t block), const void *args
 #define PER_THREAD(type, name, count) type name[1][count]
 #define LANE(t) 0
 #define IDLE(condition) 0
-#define RUN_ALL(body, op, args, n)                                                             \
-    for (int64_t block = 0; block < n; block += 2)                                             \
-    cuda_blocks(body, args, in_some_order(op, block, n),                                       \
-                block + 1 < n ? in_some_order(op, block + 1, n) : -1,                          \
-                (op)->backend->host.num_threads == 2)
+#define ATOMIC(statement)                                                                      \
+    do {                                                                                       \
+        cuda_atomic(true);                                                                     \
+        statement;                                                                             \
+        cuda_atomic(false);                                                                    \
+    } while (0)
+#define RUN_MAP(body, op, args, n)                                                             \
+    cuda_indices(#body, body, args, n, (op)->backend->host.num_threads == 2)
+#define RUN_BLOCKS(body, op, args, n)                                                          \
+    cuda_blocks(#body, body, args, n, (op)->backend->host.num_threads == 2)
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * update.cu: UPDATE, SUMSQ_ALL and SCALE_CLIP. The norm stays on the device between them, so
  * clipping needs no look from the host. */
-#include "grid.cuh"
+#include "some.cuh"
 
-#define PIECE 16384 /* elements that one block sums */
-#define SHARE 1024  /* elements that one block updates */
-#define MOST  64    /* weights of a launch: their pointers are arguments */
+#define PIECE   16384 /* elements that one block sums */
+#define SHARE   1024  /* elements that one block updates, */
+#define EACH    4     /* and a thread at once */
+#define WEIGHTS 64    /* of a launch: their pointers are arguments */
 
 typedef struct weight {
     float *w, *grad, *h1, *h2;
@@ -13,59 +14,88 @@ typedef struct weight {
 
 typedef struct update_args {
     const float *hyper, *each; /* of the first weight */
-    weight weights[MOST];
-    int64_t count[MOST], first[MOST]; /* elements; the first block */
+    weight weights[WEIGHTS];
+    int64_t count[WEIGHTS], first[WEIGHTS]; /* elements; the first block */
     float lr_mult, decay, momentum, momentum2, delta, rms_decay;
     int32_t rule, l1, num;
 } update_args;
 
 /* From a gradient and the histories to the step that is taken off the weight. */
-DEVICE float step_of(const update_args *a, const weight *v, float rate, float g, int64_t i)
+DEVICE float step_of(const update_args *a, float rate, float correction, float g, float *h1,
+                     float *h2)
 {
-    float m = a->momentum, before = v->h1[i], step;
+    float m = a->momentum, before = *h1, step;
     switch (a->rule) {
     case DN_UPDATE_SGD:
-        return v->h1[i] = m * before + rate * g;
+        return *h1 = m * before + rate * g;
     case DN_UPDATE_NESTEROV:
-        v->h1[i] = m * before + rate * g;
-        return (1 + m) * v->h1[i] - m * before;
+        *h1 = m * before + rate * g;
+        return (1 + m) * *h1 - m * before;
     case DN_UPDATE_ADAGRAD:
-        v->h1[i] = before + g * g;
-        return rate * g / (sqrtf(v->h1[i]) + a->delta);
+        *h1 = before + g * g;
+        return rate * g / (sqrtf(*h1) + a->delta);
     case DN_UPDATE_RMSPROP:
-        v->h1[i] = a->rms_decay * before + (1 - a->rms_decay) * g * g;
-        return rate * g / (sqrtf(v->h1[i]) + a->delta);
+        *h1 = a->rms_decay * before + (1 - a->rms_decay) * g * g;
+        return rate * g / (sqrtf(*h1) + a->delta);
     case DN_UPDATE_ADADELTA:
-        v->h1[i] = m * before + (1 - m) * g * g;
-        step = g * sqrtf((v->h2[i] + a->delta) / (v->h1[i] + a->delta));
-        v->h2[i] = m * v->h2[i] + (1 - m) * step * step;
+        *h1 = m * before + (1 - m) * g * g;
+        step = g * sqrtf((*h2 + a->delta) / (*h1 + a->delta));
+        *h2 = m * *h2 + (1 - m) * step * step;
         return rate * step;
     default:
-        v->h1[i] = m * before + (1 - m) * g;
-        v->h2[i] = a->momentum2 * v->h2[i] + (1 - a->momentum2) * g * g;
-        return rate * a->hyper[1] * v->h1[i] / (sqrtf(v->h2[i]) + a->delta);
+        *h1 = m * before + (1 - m) * g;
+        *h2 = a->momentum2 * *h2 + (1 - a->momentum2) * g * g;
+        return rate * correction * *h1 / (sqrtf(*h2) + a->delta);
     }
+}
+
+/* Elements [i, i + some) of weight k: all of them are loaded before the first is stored. */
+DEVICE void update_some(const update_args *a, int32_t k, int64_t i, int some)
+{
+    const weight *v = &a->weights[k];
+    uintptr_t all = (uintptr_t)v->w | (uintptr_t)v->grad | (uintptr_t)v->h1 | (uintptr_t)v->h2;
+    int32_t loose = (all & 15) != 0;
+    values at[4] = {
+        {v->w, 0, loose}, {v->grad, 0, loose}, {v->h1, 0, loose}, {v->h2, 0, loose}};
+    float w[EACH], g[EACH], h1[EACH], h2[EACH] = {0};
+    float rate = a->hyper[0] * (a->each ? a->each[2 * k] : a->lr_mult);
+    float decay = a->each ? a->each[2 * k + 1] : a->decay;
+    float correction = a->hyper[1], clip = a->hyper[2], share = a->hyper[3];
+    get_some(at[0], i, some, w);
+    get_some(at[1], i, some, g);
+    get_some(at[2], i, some, h1);
+    if (v->h2)
+        get_some(at[3], i, some, h2);
+    UNROLL
+    for (int j = 0; j < some; j++) {
+        g[j] = g[j] * clip * share;
+        if (decay != 0)
+            g[j] += decay * (a->l1 ? (float)((w[j] > 0) - (w[j] < 0)) : w[j]);
+        g[j] = step_of(a, rate, correction, g[j], &h1[j], &h2[j]);
+        w[j] -= g[j];
+    }
+    if (v->h2)
+        set_some(at[3], i, some, h2);
+    set_some(at[2], i, some, h1);
+    set_some(at[1], i, some, g);
+    set_some(at[0], i, some, w);
 }
 
 BLOCKS(update, update_args)
 {
     int32_t k = 0;
-    for (int32_t half = MOST / 2; half > 0; half /= 2)
+    for (int32_t half = WEIGHTS / 2; half > 0; half /= 2)
         if (k + half < a->num && block >= a->first[k + half])
             k += half;
-    const weight *v = &a->weights[k];
     int64_t begin = (block - a->first[k]) * SHARE;
     int64_t end = begin + SHARE < a->count[k] ? begin + SHARE : a->count[k];
-    float rate = a->hyper[0] * (a->each ? a->each[2 * k] : a->lr_mult);
-    float decay = a->each ? a->each[2 * k + 1] : a->decay;
     THREADS(t)
-        for (int64_t i = begin + t; i < end; i += BLOCK) {
-            float w = v->w[i], g = v->grad[i] * a->hyper[2] * a->hyper[3];
-            if (decay != 0)
-                g += decay * (a->l1 ? (float)((w > 0) - (w < 0)) : w);
-            float step = step_of(a, v, rate, g, i);
-            v->grad[i] = step;
-            v->w[i] = w - step;
+        for (int64_t i = begin + EACH * t; i < end; i += EACH * BLOCK) {
+            if (i + EACH <= end)
+                update_some(a, k, i, EACH);
+            else
+                for (; i < end; i++)
+                    update_some(a, k, i, 1);
         }
 }
 
@@ -74,7 +104,8 @@ static dn_status run_update(const dn_op *op, const dn_op_io *io)
     const dn_args_update *u = &op->args.update;
     int32_t own = u->rule == DN_UPDATE_ADADELTA || u->rule == DN_UPDATE_ADAM ? 4 : 3;
     int32_t num = cuda_has_in(op, 1) ? op->num_outputs / own : 1;
-    update_args a = {cuda_in(op, io, 0)};
+    update_args a;
+    a.hyper = cuda_in(op, io, 0);
     a.lr_mult = (float)u->lr_mult;
     a.decay = (float)u->decay;
     a.momentum = (float)u->momentum;
@@ -83,10 +114,10 @@ static dn_status run_update(const dn_op *op, const dn_op_io *io)
     a.rms_decay = (float)u->rms_decay;
     a.rule = u->rule;
     a.l1 = u->l1;
-    for (int32_t first = 0; first < num; first += MOST) {
+    for (int32_t first = 0; first < num; first += WEIGHTS) {
         int64_t blocks = 0;
         a.each = cuda_has_in(op, 1) ? cuda_in(op, io, 1) + 2 * first : NULL;
-        a.num = num - first < MOST ? num - first : MOST;
+        a.num = num - first < WEIGHTS ? num - first : WEIGHTS;
         for (int32_t k = 0; k < a.num; k++) {
             int32_t at = (first + k) * own;
             a.weights[k].w = cuda_out(op, io, at);

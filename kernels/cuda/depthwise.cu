@@ -88,18 +88,50 @@ DEPTHWISE(depthwise_back_4, 4, true)
 
 /* ---- to the weights ---------------------------------------------------------------------- */
 
+/* How far kernel position r lies from the window's first, in coordinates and in pixels. */
+typedef struct reach {
+    int32_t by[AXES];
+    uint32_t pixels; /* modulo 2^32, as the window may begin outside of the image */
+} reach;
+
+DEVICE reach reach_of(const window *w, int r)
+{
+    reach v;
+    split(r, w->by_kernel, v.by);
+    v.pixels = 0;
+    for (int d = 0; d < AXES; d++) {
+        v.by[d] *= w->dilation[d];
+        v.pixels = v.pixels * (uint32_t)w->in[d] + (uint32_t)v.by[d];
+    }
+    return v;
+}
+
+/* Of a window that begins at `first`, does it reach into the image? */
+DEVICE bool reaches(const window *w, const int first[AXES], const reach *v)
+{
+    bool in = true;
+    for (int d = 0; d < AXES; d++)
+        in = in && (uint32_t)(first[d] + v->by[d]) < (uint32_t)w->in[d];
+    return in;
+}
+
 /* block: (piece, strip of channels, some taps). A thread has four channels, and finds out once
- * for them where a tap lies. */
+ * for them where a tap lies, by what the block knows of each tap. */
 BLOCKS(depthwise_weights, conv_args)
 {
     SHARED double sums[4][BLOCK];
+    SHARED ALIGNED reach reaches_to[TAPS];
     PER_THREAD(float, sum, 4 * TAPS);
     const int across = STRIP / 4, lanes = BLOCK / across;
+    const window *w = &a->w;
     int64_t rest = quotient(block, a->tap_groups), strips = (a->K + STRIP - 1) / STRIP;
-    int r0 = (int)(block - rest * a->tap_groups) * TAPS, taps = (int)a->w.R - r0;
+    int r0 = (int)(block - rest * a->tap_groups) * TAPS, taps = (int)w->R - r0;
     int64_t piece = quotient(rest, strips), first = (rest - piece * strips) * STRIP;
     int begin = (int)piece * a->tile.piece;
     int end = a->tile.k - begin < a->tile.piece ? a->tile.k : begin + a->tile.piece;
+    THREADS(t)
+        if (t < TAPS && t < taps)
+            reaches_to[t] = reach_of(w, r0 + t);
     THREADS(t)
     {
         int64_t k = first + t % across * 4;
@@ -108,15 +140,21 @@ BLOCKS(depthwise_weights, conv_args)
             sum[LANE(t)][j] = 0;
         for (int nq = begin + t / across; k < a->K && nq < end; nq += lanes) {
             float dy[MOST], x[MOST];
-            int n = over(nq, &a->w.by_Q), o[AXES];
+            int n = over(nq, &w->by_Q), o[AXES];
+            uint32_t pixel = 0;
             get_some(a->dy, nq * a->K + k, 4, dy);
-            split(nq - n * a->w.by_Q.value, a->w.by_out, o);
+            split(nq - n * w->by_Q.value, w->by_out, o);
+            UNROLL
+            for (int d = 0; d < AXES; d++) {
+                o[d] = o[d] * w->stride[d] - w->pad[d];
+                pixel = pixel * (uint32_t)w->in[d] + (uint32_t)o[d];
+            }
+            int64_t at = n * a->x_at.n + k;
             UNROLL
             for (int j = 0; j < TAPS; j++) {
-                int pixel = j < taps ? tap_at(&a->w, o, r0 + j) : -1;
-                if (pixel < 0)
+                if (j >= taps || !reaches(w, o, &reaches_to[j]))
                     continue;
-                get_some(a->x, n * a->x_at.n + pixel * a->C + k, 4, x);
+                get_some(a->x, at + (pixel + reaches_to[j].pixels) * a->C, 4, x);
                 UNROLL
                 for (int i = 0; i < 4; i++)
                     sum[LANE(t)][4 * j + i] = fmaf(dy[i], x[i], sum[LANE(t)][4 * j + i]);

@@ -252,11 +252,12 @@ MAP_SOME(convert, repack_args)
     set_some(a->to, i, some, v);
 }
 
-/* i: (k, r, c), from (k, c, r) */
+/* i: (k, c): its taps, which lie together in `from`; those of neighbours do in `to`. */
 MAP(repack, repack_args)
 {
-    int64_t row = quotient(i, a->C), k = quotient(row, a->R), r = row - k * a->R;
-    set(a->to, i, get(a->from, (k * a->C + (i - row * a->C)) * a->R + r));
+    int64_t k = quotient(i, a->C), to = k * a->R * a->C + (i - k * a->C);
+    for (int64_t r = 0; r < a->R; r++)
+        set(a->to, to + r * a->C, get(a->from, i * a->R + r));
 }
 
 /* i: (k, c, r), from (k, r, c) */
@@ -273,7 +274,7 @@ static void pack_weights(const dn_op *op, const dn_op_io *io, const conv_args *a
     int64_t n = a->K * a->Cg * a->w.R;
     repack_args r = {values_in(op, io, 1), values_at(to, want->narrow_w), a->Cg, a->w.R, 0};
     if (want->taps_first)
-        repack(op, &r, n);
+        repack(op, &r, a->K * a->Cg);
     else
         convert(op, &r, n, some_of(n, true));
     if (want->bias_at) {

@@ -7,6 +7,8 @@
 
 #include "deepnet/sys/random.h"
 
+#define AHEAD 4 /* pixels of a mean that a thread loads before it adds them */
+
 typedef struct pool_args {
     window w;
     values x, y;
@@ -139,27 +141,48 @@ MAP_SOME(pool_largest, pool_args)
         set_mask(a->mask, i, some, which);
 }
 
+/* Adds `count` pixels that lie in a row, in their order; AHEAD of them are on their way at a
+ * time, as a window may be all of an image, whose loads a thread would wait for one by one. */
+DEVICE void add_pixels(const pool_args *a, int64_t at, int count, int some, double *sum)
+{
+    for (int p = 0; p < count; p += AHEAD) {
+        float x[AHEAD][MOST];
+        UNROLL
+        for (int j = 0; j < AHEAD; j++)
+            if (p + j < count)
+                get_some(a->x, at + (p + j) * a->x_at.p, some, x[j]);
+        UNROLL
+        for (int j = 0; j < AHEAD; j++) {
+            UNROLL
+            for (int k = 0; p + j < count && k < some; k++)
+                sum[k] += x[j][k];
+        }
+    }
+}
+
 MAP_SOME(pool_mean, pool_args)
 {
     int o[AXES];
     double sum[MOST];
-    float x[MOST];
+    float y[MOST];
     int64_t base = window_of(a, i, o);
     walker v;
     UNROLL
     for (int k = 0; k < some; k++)
         sum[k] = 0;
-    for (bool more = walker_init(&v, &a->w, o); more; more = walker_next(&v)) {
-        get_some(a->x, base + walker_pixel(&v, &a->w) * a->x_at.p, some, x);
-        UNROLL
-        for (int k = 0; k < some; k++)
-            sum[k] += x[k];
+    if (walker_init(&v, &a->w, o)) {
+        int row = v.end[2] - v.begin[2], rows = v.end[1] - v.begin[1];
+        bool whole = row == a->w.in[2]; /* rows that follow one another are one */
+        for (; v.at[0] < v.end[0]; v.at[0]++)
+            for (v.at[1] = v.begin[1]; v.at[1] < v.end[1]; v.at[1] += whole ? rows : 1)
+                add_pixels(a, base + walker_pixel(&v, &a->w) * a->x_at.p,
+                           whole ? row * rows : row, some, sum);
     }
     int size = window_size(a, o);
     UNROLL
     for (int k = 0; k < some; k++)
-        x[k] = size > 0 ? (float)(sum[k] / size) : 0;
-    put_some_through(a->y, i, some, a->add, x, &a->f);
+        y[k] = size > 0 ? (float)(sum[k] / size) : 0;
+    put_some_through(a->y, i, some, a->add, y, &a->f);
 }
 
 /* ---- one of the window is drawn, or they are weighed ------------------------------------- */

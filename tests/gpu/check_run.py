@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -265,6 +266,20 @@ class Run(unittest.TestCase):
             done = call('', 'device', TORCH_DEVICE='cpu')
             self.assertNotIn('report', done.stdout.splitlines()[-1])
             self.assertEqual(len(os.listdir(kept)), 3)
+
+    def test_a_device_that_nobody_can_ask(self):
+        """Where nvidia-smi hangs, the run ends all the same."""
+        with tempfile.TemporaryDirectory() as folder:
+            smi = os.path.join(folder, 'nvidia-smi')
+            with open(smi, 'w') as f:
+                f.write('#!/bin/sh\nexec sleep 120\n')
+            os.chmod(smi, 0o755)
+            began = time.monotonic()
+            code, report = run('devices', PART_LIMIT='1', TORCH_DEVICE='cuda',
+                               PATH=folder + os.pathsep + os.environ['PATH'])
+            self.assertLess(time.monotonic() - began, 100)
+        self.assertEqual(code, 0, report)
+        self.assertIn('## two devices\n\n(skipped: there is one)', report)
 
     def test_without_a_device(self):
         code = subprocess.run([os.path.join(HERE, 'run.sh'), os.devnull],

@@ -47,6 +47,11 @@ parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
 checker=$build/tests/kernels/check_kernels
 began=$(date +%s) today=$(date -u +%Y-%m-%dT%H:%MZ)
+# Where the device hangs, this may hang as well.
+smi() {
+    timeout -k 5 "${PART_LIMIT:-15}" nvidia-smi "$@" 2>/dev/null
+}
+
 # The first Python that has what is wanted.
 python_with() {
     module_wanted=$1
@@ -201,7 +206,7 @@ nets() {
 
 # Where the report belongs, once a GPU has made it.
 keep() {
-    device=$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 2>/dev/null |
+    device=$(smi --query-gpu=name --format=csv,noheader -i 0 |
         sed -n '1{s/[^A-Za-z0-9]\{1,\}/-/g;p;}' | tr '[:upper:]' '[:lower:]')
     [ -n "$device" ] && [ "${TORCH_DEVICE:-cuda}" != cpu ] || return
     base=${RESULTS:-$root/tests/bench/results}/${today%T*}-$device
@@ -253,7 +258,7 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
     streams) part 60 "two streams beside one" "$python" "$here/streams.py" "$module,cpu,ref" ;;
     devices)
-        if [ "$(nvidia-smi -L 2>/dev/null | wc -l)" -gt 1 ]; then
+        if [ "$(smi -L | wc -l)" -gt 1 ]; then
             part 60 "two devices" "$build/tests/device/test_parallel" \
                 "$root/tests/data/reference/fashion300_lmdb" "$(dirname "$module")"
         else

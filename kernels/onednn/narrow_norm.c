@@ -100,7 +100,8 @@ static void forward_channel(const norm_call *call, int64_t d, double sum, double
     double var = call->run_var[d] * call->share;
     if (!op->global) {
         mean = k[d] + sum / m;
-        var = fmax(0, square / m - sum / m * (sum / m));
+        var = square / m - sum / m * (sum / m);
+        var = var < 0 ? 0 : var; /* a NaN stays */
         call->run_mean[d] = (float)(op->fraction * call->run_mean[d] + mean);
         call->run_var[d] =
             (float)(op->fraction * call->run_var[d] + var * (m > 1 ? m / (m - 1) : 1));

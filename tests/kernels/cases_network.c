@@ -67,6 +67,7 @@ static void norm_scale_cases(builder *b)
             out_as(b, DN_F32, POSITIVE, SHAPE(1));
             b->c.in.fill[0] = SPOILT;
             emit(b);
+            emit_narrow_in_place(b, 0, -1, 1, 1);
             b->c.in.fill[0] = NORMAL;
             emit_added(b, 1);
             emit_narrow_in_place(b, 1, -1, 1, 1);

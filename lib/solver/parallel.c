@@ -15,8 +15,9 @@ typedef struct member {
     dn_parallel *parallel;
     int32_t rank;
     dn_solver *solver;
-    float *data; /* its gradient, while all are at the same weight */
-    void *comm;  /* the backend's */
+    float *data;         /* its gradient, while all are at the same weight */
+    dn_backend *backend; /* while gradients travel by it, */
+    void *comm;          /* this of its */
     dn_solver_options before;
     pthread_t thread;
     bool started;
@@ -75,10 +76,8 @@ static void give_up(member *m, dn_status status)
     }
     pthread_cond_broadcast(&p->met);
     pthread_mutex_unlock(&p->lock);
-    for (int32_t r = 0; first && p->ops && r < p->count; r++) {
-        const dni_backend_slot *slot = dni_mirror_slot(p->members[r].solver->context);
-        p->ops->comm_free(slot->backend, p->members[r].comm, 1);
-    }
+    for (int32_t r = 0; first && p->ops && r < p->count; r++)
+        p->ops->comm_free(p->members[r].backend, p->members[r].comm, 1);
 }
 
 /* ---- through host memory ----------------------------------------------------------------- */
@@ -120,30 +119,25 @@ static dn_status has_comm(const member *m)
     return st;
 }
 
+/* data NULL: what comes from now on comes after all means. */
 static dn_status mean_on_device(void *user, float *data, int64_t count)
 {
     const member *m = user;
+    const dn_backend_ops *ops = m->parallel->ops;
     const dn_context *context = m->solver->context;
     dn_status st = has_comm(m);
     if (st)
         return st;
     dni_mirror_lock(context);
-    st = m->parallel->ops->comm_mean(dni_mirror_slot(context)->backend, m->comm, data, count);
+    st = data ? ops->comm_mean(m->backend, m->comm, data, count)
+              : ops->comm_wait(m->backend, m->comm);
     dni_mirror_unlock(context);
     return st;
 }
 
 static dn_status wait_on_device(void *user)
 {
-    const member *m = user;
-    const dn_context *context = m->solver->context;
-    dn_status st = has_comm(m);
-    if (st)
-        return st;
-    dni_mirror_lock(context);
-    st = m->parallel->ops->comm_wait(dni_mirror_slot(context)->backend, m->comm);
-    dni_mirror_unlock(context);
-    return st;
+    return mean_on_device(user, NULL, 0);
 }
 
 /* The table that all contexts' devices have in common, if it can do this. */
@@ -169,7 +163,8 @@ static void connect(dn_parallel *p)
     if (!ops)
         return;
     for (int32_t r = 0; r < p->count; r++)
-        backends[r] = dni_mirror_slot(p->members[r].solver->context)->backend;
+        backends[r] = p->members[r].backend =
+            dni_mirror_slot(p->members[r].solver->context)->backend;
     dn_status st = ops->comm_create(backends, p->count, comms);
     if (st) {
         dni_log(p->members[0].solver->context, DN_LOG_NOTICE,
@@ -185,12 +180,8 @@ static void connect(dn_parallel *p)
 
 static void disconnect(dn_parallel *p)
 {
-    for (int32_t r = 0; p->ops && r < p->count; r++) {
-        const dni_backend_slot *slot = dni_mirror_slot(p->members[r].solver->context);
-        if (p->members[r].comm)
-            p->ops->comm_free(slot->backend, p->members[r].comm, 0);
-        p->members[r].comm = NULL;
-    }
+    for (int32_t r = 0; p->ops && r < p->count; r++)
+        p->ops->comm_free(p->members[r].backend, p->members[r].comm, 0);
     p->ops = NULL;
 }
 
@@ -251,9 +242,14 @@ static dn_status copy_state(dn_solver *to, const dn_solver *root)
 static dn_status gather(dn_parallel *p)
 {
     dn_status st = DN_OK;
+    disconnect(p);
     for (int32_t r = 1; !st && r < p->count; r++)
         st = copy_state(p->members[r].solver, p->members[0].solver);
-    return st;
+    if (st)
+        return st;
+    connect(p);
+    set_hooks(p);
+    return DN_OK;
 }
 
 /* ---- create and free --------------------------------------------------------------------- */
@@ -324,8 +320,6 @@ dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers, int32
     pthread_cond_init(&p->met, NULL);
     dn_status st = gather(p);
     if (!st) {
-        connect(p);
-        set_hooks(p);
         for (int32_t r = 0; r < count; r++)
             solvers[r]->joined = true;
         *out = p;
@@ -394,14 +388,10 @@ static dn_status run(dn_parallel *p, int64_t iterations)
     p->iterations = iterations;
     p->failed = -1;
     p->waiting = 0;
-    if (p->stale) {
-        disconnect(p);
+    if (p->stale)
         st = gather(p);
-        if (st)
-            return st;
-        connect(p);
-        set_hooks(p);
-    }
+    if (st)
+        return st;
     for (int32_t r = 1; r < p->count; r++)
         start(&p->members[r]);
     run_member(&p->members[0]);

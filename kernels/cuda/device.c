@@ -35,9 +35,10 @@ bool cuda_find(void **library, const char *soname, const cuda_function *wanted, 
 
 dn_status cuda_enter(dn_backend *backend, cuda_visit *visit)
 {
-    const cuda_device *d = backend->device;
+    cuda_device *d = backend->device;
     void *before = NULL;
     visit->device = NULL;
+    atomic_fetch_add(&d->visits, 1);
     int error = d->get_current(&before);
     if (error == 0 && before != d->context) {
         error = d->set_current(d->context);

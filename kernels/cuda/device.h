@@ -6,6 +6,7 @@
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
+#include <stdatomic.h>
 
 #include "cuda.h"
 
@@ -36,6 +37,13 @@ typedef struct cuda_stage {
     cudaEvent_t taken;  /* from there: so is device */
 } cuda_stage;
 
+/* A copy to the host that was begun, as it was said that it comes. */
+typedef struct cuda_expected {
+    const void *device; /* NULL: the host has it */
+    size_t bytes, at;   /* where in the slot */
+} cuda_expected;
+#define CUDA_EXPECTED 16
+
 typedef struct cuda_blas cuda_blas; /* blas.c */
 typedef struct cuda_dnn cuda_dnn;   /* dnn.c */
 typedef struct cuda_lt cuda_lt;     /* lt.c */
@@ -53,10 +61,15 @@ struct cuda_device {
     cuda_stage stages[CUDA_STAGES];
     int32_t next_stage;
     cudaStream_t copier;
-    cuda_blas *blas;   /* NULL: not found */
-    cuda_lt *lt;       /* likewise */
-    cuda_dnn *dnn;     /* likewise */
-    cudaStream_t own;  /* for recordings, and where the host has no stream for all else */
+    cuda_expected expected[CUDA_EXPECTED];
+    int32_t num_expected;
+    bool all_there;          /* in the slot */
+    uint64_t expected_at;    /* when visits was so many; else there are none */
+    _Atomic uint64_t visits; /* by cuda_enter */
+    cuda_blas *blas;         /* NULL: not found */
+    cuda_lt *lt;             /* likewise */
+    cuda_dnn *dnn;           /* likewise */
+    cudaStream_t own;        /* for recordings, and where the host has no stream for all else */
     cudaStream_t side; /* beside it in recordings; made, with the rest, for the first of them */
     void *side_workspace, *side_scratch;
     int64_t recordings; /* that there are */
@@ -83,10 +96,11 @@ void cuda_device_close(dn_backend *backend);
 /* With the device current; what kernels found wrong with the data comes out here. */
 dn_status cuda_wait(dn_backend *backend);
 
-/* staging.c: the table's copy_in and copy_out; what they made is freed by the third, with the
+/* staging.c: the table's entries of these names; what they made is freed by the last, with the
  * device current. */
 dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes);
 dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, size_t bytes);
+dn_status cuda_copy_out_soon(dn_backend *backend, void *host, const void *device, size_t bytes);
 void cuda_staging_close(dn_backend *backend);
 
 /* Of events: *event is made unless it is there. What is queued in a stream after _await comes

@@ -244,6 +244,7 @@ static const dn_backend_ops table = {
     .comm_wait = cuda_comm_wait,
     .comm_free = cuda_comm_free,
     .op_describe = cuda_op_describe,
+    .copy_out_soon = cuda_copy_out_soon,
 };
 
 __attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)

@@ -136,26 +136,86 @@ dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size
 
 /* ---- to the host ------------------------------------------------------------------------- */
 
-dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, size_t bytes)
+static dn_status begin_copy_out(dn_backend *backend, void *to, const void *device, size_t bytes)
 {
-    bool small = bytes <= CUDA_SLOT_BYTES;
-    void *to = host;
+    return cuda_check(
+        backend, cudaMemcpyAsync(to, device, bytes, cudaMemcpyDeviceToHost, backend->stream),
+        "copying from the device");
+}
+
+/* One that was said to come; NULL too where anything else was asked since. */
+static cuda_expected *find_expected(cuda_device *d, const void *device, size_t bytes)
+{
+    if (d->expected_at != atomic_load(&d->visits))
+        d->num_expected = 0;
+    for (int32_t i = 0; i < d->num_expected; i++)
+        if (d->expected[i].device == device && d->expected[i].bytes == bytes)
+            return &d->expected[i];
+    return NULL;
+}
+
+/* Into the slot, behind the others. *out NULL: there is no room. */
+static dn_status expect(dn_backend *backend, const void *device, size_t bytes,
+                        cuda_expected **out)
+{
+    cuda_device *d = backend->device;
+    const cuda_expected *last = d->num_expected ? &d->expected[d->num_expected - 1] : NULL;
+    size_t at = last ? last->at + last->bytes : 0;
+    *out = NULL;
+    if (d->num_expected == CUDA_EXPECTED || bytes > CUDA_SLOT_BYTES - at)
+        return DN_OK;
+    dn_status status = make_slots(backend);
+    if (status == DN_OK && bytes)
+        status = begin_copy_out(backend, d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + at, device,
+                                bytes);
+    if (status != DN_OK)
+        return status;
+    *out = &d->expected[d->num_expected++];
+    **out = (cuda_expected){.device = device, .bytes = bytes, .at = at};
+    d->all_there = false;
+    return DN_OK;
+}
+
+dn_status cuda_copy_out_soon(dn_backend *backend, void *host, const void *device, size_t bytes)
+{
+    (void)host;
+    cuda_device *d = backend->device;
+    cuda_expected *known = find_expected(d, device, bytes);
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK && small) {
-        status = make_slots(backend);
-        to = backend->device->slots + CUDA_SLOTS * CUDA_SLOT_BYTES;
-    }
-    if (status == DN_OK && bytes)
-        status = cuda_check(
-            backend,
-            cudaMemcpyAsync(to, device, bytes, cudaMemcpyDeviceToHost, backend->stream),
-            "copying from the device");
-    if (status == DN_OK)
-        status = cuda_wait(backend);
-    if (status == DN_OK && small)
-        memcpy(host, to, bytes);
+    if (status == DN_OK && !known)
+        status = expect(backend, device, bytes, &known);
     cuda_leave(&visit);
+    d->expected_at = atomic_load(&d->visits);
+    return status;
+}
+
+dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, size_t bytes)
+{
+    cuda_device *d = backend->device;
+    cuda_expected *e = find_expected(d, device, bytes);
+    bool there = e && d->all_there;
+    cuda_visit visit;
+    dn_status status = cuda_enter(backend, &visit);
+    if (!e)
+        d->num_expected = 0;
+    if (status == DN_OK && !e)
+        status = expect(backend, device, bytes, &e);
+    if (status == DN_OK && !e)
+        status = begin_copy_out(backend, host, device, bytes);
+    if (status == DN_OK && !there)
+        status = cuda_wait(backend);
+    if (status == DN_OK && e)
+        memcpy(host, d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + e->at, bytes);
+    if (status == DN_OK && e)
+        e->device = NULL; /* its values may be others the next time */
+    while (d->num_expected && !d->expected[d->num_expected - 1].device)
+        d->num_expected--;
+    if (status != DN_OK)
+        d->num_expected = 0;
+    cuda_leave(&visit);
+    d->all_there = true;
+    d->expected_at = atomic_load(&d->visits);
     return status;
 }
 

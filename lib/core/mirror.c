@@ -280,21 +280,21 @@ void dni_mirror_age(const dn_context *context)
 {
     dni_mirror *m = context->mirror;
     dni_mirror_lock(context);
-    m->runs++;
-    if (m->kept)
-        give_back(m, m->runs - WAITS);
+    give_back(m, ++m->runs - WAITS);
     dni_mirror_unlock(context);
 }
 
-dn_status dni_span_to_host(const dn_context *context, dni_span *span)
+dn_status dni_span_to_host(const dn_context *context, dni_span *span, bool soon)
 {
     const dni_backend_slot *slot = context->mirror->slot;
-    if (span->on_host)
+    dn_status (*copy)(dn_backend *, void *, const void *, size_t) =
+        soon ? slot->ops->copy_out_soon : slot->ops->copy_out;
+    if (span->on_host || !copy)
         return DN_OK;
     dn_status st = dni_mirror_catch_up(context);
     if (!st)
-        st = slot->ops->copy_out(slot->backend, span->host, span->device, span->bytes);
-    span->on_host = !st;
+        st = copy(slot->backend, span->host, span->device, span->bytes);
+    span->on_host = !st && !soon;
     return st;
 }
 
@@ -383,7 +383,8 @@ void dni_mirror_release(dn_context *context, dni_span *span)
     if (--span->holds == 0) {
         if (!span->forgotten) {
             if (!span->viewed)
-                (void)dni_span_to_host(context, span); /* a lost device keeps what it had */
+                /* a lost device keeps what it had */
+                (void)dni_span_to_host(context, span, false);
             *find(context->mirror, span->host) = span->next;
         }
         drop(context, span);
@@ -391,70 +392,81 @@ void dni_mirror_release(dn_context *context, dni_span *span)
     dni_mirror_unlock(context);
 }
 
-void dni_mirror_forget(const dn_context *context, const void *host)
+/* The span of `host`, with the lock; NULL, and without: there is none. */
+static dni_span *take(const dn_context *context, const void *host)
 {
     if (!context->mirror || !host)
-        return;
+        return NULL;
     dni_mirror_lock(context);
-    dni_span **at = find(context->mirror, host), *span = *at;
-    if (span) {
-        *at = span->next;
-        span->forgotten = true;
-    }
+    dni_span *span = *find(context->mirror, host);
+    if (!span)
+        dni_mirror_unlock(context);
+    return span;
+}
+
+void dni_mirror_forget(const dn_context *context, const void *host)
+{
+    dni_span *span = take(context, host);
+    if (!span)
+        return;
+    *find(context->mirror, host) = span->next;
+    span->forgotten = true;
     dni_mirror_unlock(context);
 }
 
-dn_status dni_mirror_fetch(const dn_context *context, const void *host)
+static dn_status fetch(const dn_context *context, const void *host, bool soon)
 {
-    if (!context->mirror || !host)
+    dni_span *span = take(context, host);
+    if (!span)
         return DN_OK;
-    dni_mirror_lock(context);
-    dni_span *span = *find(context->mirror, host);
-    dn_status st = span ? dni_span_to_host(context, span) : DN_OK;
+    dn_status st = dni_span_to_host(context, span, soon);
     dni_mirror_unlock(context);
     return st;
 }
 
+dn_status dni_mirror_fetch(const dn_context *context, const void *host)
+{
+    return fetch(context, host, false);
+}
+
+dn_status dni_mirror_fetch_soon(const dn_context *context, const void *host)
+{
+    return fetch(context, host, true);
+}
+
 dn_status dni_mirror_look(const dn_context *context, const void *host, const void **out)
 {
+    dni_span *span = take(context, host);
     *out = NULL;
-    if (!context->mirror || !host)
+    if (!span)
         return DN_OK;
-    dni_mirror_lock(context);
-    dni_span *span = *find(context->mirror, host);
-    dn_status st = span ? dni_span_to_device(context, span) : DN_OK;
-    if (span && !st)
+    dn_status st = dni_span_to_device(context, span);
+    if (!st)
         st = dni_mirror_catch_up(context);
-    if (span && !st)
+    if (!st)
         *out = span->device;
     dni_mirror_unlock(context);
     return st;
 }
 
+static void wrote(const dn_context *context, const void *host, bool on_device)
+{
+    dni_span *span = take(context, host);
+    if (!span)
+        return;
+    span->on_host = !on_device;
+    span->on_device = on_device;
+    dni_mirror_unlock(context);
+}
+
 void dni_mirror_wrote(const dn_context *context, const void *host)
 {
-    if (!context->mirror || !host)
-        return;
-    dni_mirror_lock(context);
-    dni_span *span = *find(context->mirror, host);
-    if (span) {
-        span->on_host = true;
-        span->on_device = false;
-    }
-    dni_mirror_unlock(context);
+    wrote(context, host, false);
 }
 
 void dni_mirror_wrote_device(const dn_context *context, const void *host)
 {
-    if (!context->mirror || !host)
-        return;
-    dni_mirror_lock(context);
-    dni_span *span = *find(context->mirror, host);
-    if (span) {
-        span->on_host = false;
-        span->on_device = true;
-    }
-    dni_mirror_unlock(context);
+    wrote(context, host, true);
 }
 
 static dn_status take_back(dn_context *context, dni_span **view)
@@ -512,22 +524,16 @@ dn_status dni_mirror_wait(const dn_context *context)
 
 dn_status dni_mirror_zero(const dn_context *context, void *host, size_t bytes)
 {
-    dni_span *span = NULL;
-    dn_status st = DN_OK;
-    if (context->mirror) {
-        dni_mirror_lock(context);
-        span = *find(context->mirror, host);
-        if (span)
-            st = dni_mirror_catch_up(context);
-        if (span && !st)
-            st = zero_device(context->mirror->slot, span->device, span->bytes);
-        if (span) {
-            span->on_host = st != DN_OK;
-            span->on_device = !st;
-        }
-        dni_mirror_unlock(context);
-    }
-    if (!span)
+    dni_span *span = take(context, host);
+    if (!span) {
         memset(host, 0, bytes);
+        return DN_OK;
+    }
+    dn_status st = dni_mirror_catch_up(context);
+    if (!st)
+        st = zero_device(context->mirror->slot, span->device, span->bytes);
+    span->on_host = st != DN_OK;
+    span->on_device = !st;
+    dni_mirror_unlock(context);
     return st;
 }

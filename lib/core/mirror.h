@@ -30,6 +30,8 @@ const dni_backend_slot *dni_mirror_slot(const dn_context *context);
 
 /* Before the host reads; only what a device wrote since is copied. */
 dn_status dni_mirror_fetch(const dn_context *context, const void *host);
+/* Several of these, then dni_mirror_fetch of each, and nothing in between: they wait once. */
+dn_status dni_mirror_fetch_soon(const dn_context *context, const void *host);
 /* After (or just before) the host writes: what the device has is old. */
 void dni_mirror_wrote(const dn_context *context, const void *host);
 /* Where a device has it, brought up to date; *out NULL: nowhere. */
@@ -56,8 +58,9 @@ dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, bool th
 /* What went by `from` goes by `to`, which is memory, from now on. */
 void dni_mirror_move(const dn_context *context, const void *from, void *to);
 void dni_mirror_release(dn_context *context, dni_span *span);
-/* Whoever asks has the lock: threads whose nets share weights share their spans. */
-dn_status dni_span_to_host(const dn_context *context, dni_span *span);
+/* Whoever asks has the lock: threads whose nets share weights share their spans. soon: it will
+ * be asked for, as dni_mirror_fetch_soon has it. */
+dn_status dni_span_to_host(const dn_context *context, dni_span *span, bool soon);
 dn_status dni_span_to_device(const dn_context *context, dni_span *span);
 /* Device memory, zero; DN_E_LIMIT beyond the context's device_memory_limit. */
 dn_status dni_mirror_alloc(const dn_context *context, size_t bytes, void *out);

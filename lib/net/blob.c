@@ -171,6 +171,13 @@ static dn_status fetch(dn_blob *blob, bool diff, int32_t dtype, void **out)
     return st ? st : dni_mirror_fetch(blob->net->context, *out);
 }
 
+dn_status dni_blob_fetch_soon(dn_blob *blob)
+{
+    void *memory;
+    dn_status st = find(blob, false, blob->dtype, true, &memory);
+    return st ? st : dni_mirror_fetch_soon(blob->net->context, memory);
+}
+
 static void *look(dn_blob *blob, bool diff, int32_t dtype)
 {
     void *memory;

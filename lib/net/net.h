@@ -184,6 +184,8 @@ dn_status dni_net_fill_params(dn_net *net);
 size_t dni_net_weight_bytes(const dn_net *net);
 dn_status dni_net_make_blobs(dn_net *net); /* blob.c */
 void dni_blob_release_own(dn_blob *blob);
+/* Of data, as dni_mirror_fetch_soon. */
+dn_status dni_blob_fetch_soon(dn_blob *blob);
 dn_status dni_net_lower(dn_net *net); /* lower.c: program and plan; keeps what fits */
 /* replay.c: what plain runs of layers before `end` would have left for others; of `all`, or of
  * those that last ran fused. */

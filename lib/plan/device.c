@@ -216,10 +216,11 @@ dn_status dni_sides_carry(const dni_steps *from, const dni_steps *to, dni_tensor
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-static dn_status bring(const dni_steps *s, dni_span *span, bool on_device)
+/* soon: it is only said that it will be. */
+static dn_status bring(const dni_steps *s, dni_span *span, bool on_device, bool soon)
 {
     return on_device ? dni_span_to_device(s->context, span)
-                     : dni_span_to_host(s->context, span);
+                     : dni_span_to_host(s->context, span, soon);
 }
 
 dn_status dni_sides_bring(const dni_steps *s, size_t i)
@@ -228,10 +229,11 @@ dn_status dni_sides_bring(const dni_steps *s, size_t i)
     dni_span **span = s->sides->spans + first_operand(s, i);
     bool on_device = s->steps[i].on_device;
     dn_status st = DN_OK;
-    for (int32_t k = 0; !st && k < num_operands(op); k++)
-        if (span[k] &&
-            (k < op->num_inputs || !dni_overwrites(s->program, op, k - op->num_inputs)))
-            st = bring(s, span[k], on_device);
+    for (int soon = !on_device; soon >= 0; soon--)
+        for (int32_t k = 0; !st && k < num_operands(op); k++)
+            if (span[k] &&
+                (k < op->num_inputs || !dni_overwrites(s->program, op, k - op->num_inputs)))
+                st = bring(s, span[k], on_device, soon);
     return st;
 }
 

@@ -623,7 +623,8 @@ OFFSET(dn_backend_ops, comm_mean, 168);
 OFFSET(dn_backend_ops, comm_wait, 176);
 OFFSET(dn_backend_ops, comm_free, 184);
 OFFSET(dn_backend_ops, op_describe, 192);
-SIZE(dn_backend_ops, 200);
+OFFSET(dn_backend_ops, copy_out_soon, 200);
+SIZE(dn_backend_ops, 208);
 
 VALUE(DN_F32, 0);
 VALUE(DN_F64, 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_tape.c: ops that are recorded one by one, over the fakes: those that touch the same
  * memory stay in order whatever its type, also where one of them touches a part of it; one that
- * needs more scratch than the second stream has stays in the first.
+ * needs more scratch than the second stream has stays in the first. Copies to the host that are
+ * said to come wait once, and give what is there when they do.
  * test_tape FOLDER */
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -187,6 +188,66 @@ static void check_scratch(int64_t rows, int lanes)
     table->mem_free(backend, index);
 }
 
+enum { RESULTS = 4 };
+
+/* The bytes at `from` are all `value`; so many waits. */
+static void check_result(const void *from, size_t bytes, int value, long waits)
+{
+    static unsigned char found[1 << 16];
+    long before = fake->waits;
+    memset(found, 99, sizeof found);
+    must(table->copy_out(backend, found, from, bytes));
+    for (size_t i = 0; i < bytes; i++)
+        if (found[i] != value) {
+            CHECK_AT(false, "byte %zu of %zu is %d, not %d", i, bytes, found[i], value);
+            break;
+        }
+    CHECK_INT(fake->waits - before, waits);
+}
+
+static void fill(void *device, size_t bytes, int value)
+{
+    static unsigned char values[1 << 16];
+    memset(values, value, bytes);
+    must(table->copy_in(backend, device, values, bytes));
+}
+
+/* The first three fill the slot; the fourth waits by itself. */
+static void check_results(void)
+{
+    static const size_t size[RESULTS] = {100, (1 << 16) - 101, 1, 3};
+    void *x[RESULTS];
+    for (int i = 0; i < RESULTS; i++) {
+        x[i] = device_memory(size[i]);
+        fill(x[i], size[i], i + 1);
+    }
+    for (int i = 0; i < RESULTS; i++)
+        must(table->copy_out_soon(backend, NULL, x[i], size[i]));
+    must(table->copy_out_soon(backend, NULL, x[0], size[0]));
+    for (int i = 0; i < RESULTS; i++) /* the last copy found nothing */
+        check_result(x[RESULTS - 1 - i], size[RESULTS - 1 - i], RESULTS - i, 1);
+    for (int i = 0; i < RESULTS - 1; i++)
+        must(table->copy_out_soon(backend, NULL, x[i], size[i]));
+    for (int i = 0; i < RESULTS - 1; i++)
+        check_result(x[i], size[i], i + 1, i == 0);
+    check_result(x[1], size[1], 2, 1); /* it was had */
+    must(table->copy_out_soon(backend, NULL, x[0], size[0]));
+    fill(x[0], size[0], 7);
+    check_result(x[0], size[0], 7, 1);
+    must(table->copy_out_soon(backend, NULL, x[0], size[0]));
+    check_result(x[2], size[2], 3, 1);
+    check_result(x[0], size[0], 7, 1);
+    must(table->copy_out_soon(backend, NULL, x[0], size[0]));
+    check_result(x[0], 1, 7, 1); /* of another size */
+    for (int i = 0; i < 20; i++)
+        must(table->copy_out_soon(backend, NULL, (char *)x[1] + i, 1));
+    for (int i = 0; i < 16; i++)
+        check_result((char *)x[1] + i, 1, 2, i == 0);
+    check_result((char *)x[1] + 16, 1, 2, 1);
+    for (int i = 0; i < RESULTS; i++)
+        table->mem_free(backend, x[i]);
+}
+
 int main(int argc, char **argv)
 {
     char path[4096];
@@ -213,6 +274,8 @@ int main(int argc, char **argv)
     SECTION("scratch");
     check_scratch(ROWS / 16, 2);
     check_scratch(ROWS, 1);
+    SECTION("results");
+    check_results();
     table->close(backend);
     return check_summary();
 }

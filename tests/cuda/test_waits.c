@@ -99,9 +99,10 @@ static const struct {
     {"several passes an iteration", SOLVER "iter_size: 3", MEMORY LENET, 0, 1},
     {"clipped", SOLVER "clip_gradients: 1 weight_decay: 0.1", MEMORY LENET, 0, 1},
     {"display", SOLVER "display: 5", MEMORY LENET, STEPS / 5, 1},
-    /* each pass of a test has a loss and an accuracy that are summed up on the host */
+    /* each pass of a test has a loss and an accuracy that are summed up on the host, together
+     */
     {"with a test net", SOLVER "test_interval: 5 test_iter: 3 test_initialization: false",
-     MEMORY LENET TESTED, STEPS / 5 * 3 * 2, 1},
+     MEMORY LENET TESTED, STEPS / 5 * 3, 1},
 };
 
 static void check_steps(const char *lmdb)

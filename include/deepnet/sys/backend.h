@@ -855,8 +855,9 @@ typedef struct dn_backend_ops {
     dn_status (*comm_create)(dn_backend *const *backends, int32_t count, void **comms);
     /* The mean of device[0 .. count) over all ranks, in place: of what was queued so far,
      * beside what is queued from now on. Every rank calls in the same order, in a thread of its
-     * own; it may return only when all ranks have called. comm_free with abort ends that
-     * wait. */
+     * own; it may return only when all ranks have called. comm_free with abort ends that wait.
+     * Several may become one: until comm_wait, which may then wait so too, the memory stays and
+     * nobody writes there. */
     dn_status (*comm_mean)(dn_backend *backend, void *comm, float *device, int64_t count);
     /* What is queued from now on comes after all means so far. */
     dn_status (*comm_wait)(dn_backend *backend, void *comm);
@@ -868,6 +869,12 @@ typedef struct dn_backend_ops {
      * info->implementation would say of it, of at most `size` characters with the 0; else
      * nothing. NULL: none ever does. */
     void (*op_describe)(dn_op *op, char *buffer, size_t size);
+    /* copy_out of the same comes next, maybe after others that were said to: all of them may be
+     * begun now, for one wait, but `host` is not written yet. Where anything else is asked
+     * before, copy_out copies what it finds, as always; nobody else writes there in between.
+     * NULL: each waits by itself. */
+    dn_status (*copy_out_soon)(dn_backend *backend, void *host, const void *device,
+                               size_t bytes);
 } dn_backend_ops;
 
 /* The one symbol a backend module exports. */

@@ -186,6 +186,7 @@ static void forward(dni_layer *layer, dni_builder *b)
         if (i)
             dni_emit_rows(b, count, 1, 7, 2, width, 5, rows, b->y[i]);
     }
+    dni_emit_count(b, &s->found, b->y[0]);
 }
 
 static void teardown(dni_layer *layer)

@@ -66,19 +66,18 @@ static dn_status run_count(void *user, void *const *in, void *const *out)
     return dni_dynamic_count(d->layer, d->axis, *(const int32_t *)in[0]);
 }
 
-void dni_emit_count(dni_builder *b, dni_detected *d, dni_tensor count)
+void dni_emit_count(dni_builder *b, dni_detected *d, dni_tensor top)
 {
     dn_args_host_call call = {.fn = run_count, .user = d};
-    dni_emit(b, DN_OP_HOST_CALL, &call, 1, &count, 0, &count);
+    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(d->count, top), 0, &top);
 }
 
 dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,
                       int32_t num_inputs, const dni_tensor *inputs, int64_t most)
 {
     dni_tensor rows = dni_temp(b, b->dtype, 2, (int64_t[]){most, 7});
-    dni_tensor count = dni_temp(b, DN_I32, 0, NULL);
-    dni_emit(b, DN_OP_DETECT, args, num_inputs, inputs, DNI_TENSORS(rows, count));
-    dni_emit_count(b, d, count);
+    d->count = dni_temp(b, DN_I32, 0, NULL);
+    dni_emit(b, DN_OP_DETECT, args, num_inputs, inputs, DNI_TENSORS(rows, d->count));
     return rows;
 }
 
@@ -89,4 +88,5 @@ void dni_detect_rows(dni_builder *b, dni_detected *d, dni_layer *layer,
     *d = (dni_detected){layer, dni_tensor_shape(b, b->y[0])->dim[2], 2};
     dni_tensor rows = dni_detect(b, d, args, num_inputs, inputs, most);
     dni_emit_rows(b, d->lowered, 7, 7, 0, 7, 0, rows, b->y[0]);
+    dni_emit_count(b, d, b->y[0]);
 }

@@ -32,12 +32,14 @@ int64_t dni_suppress(dni_scored *list, int64_t count, const dni_box *boxes, doub
  * the host reads it, and tops that were lowered for another one are lowered again. */
 typedef struct dni_detected {
     dni_layer *layer;
-    int64_t lowered; /* rows that the tops have */
-    int32_t axis;    /* of the tops, that the rows are */
+    int64_t lowered;  /* rows that the tops have */
+    int32_t axis;     /* of the tops, that the rows are */
+    dni_tensor count; /* I32 */
 } dni_detected;
-/* The host reads count (I32). */
-void dni_emit_count(dni_builder *b, dni_detected *d, dni_tensor count);
-/* DETECT of inputs into a temporary (most, 7), which is returned. */
+/* The host reads count, and with it, as it waits only once then, `top`, unless it is DNI_NONE:
+ * whoever asks for what was found has it there. */
+void dni_emit_count(dni_builder *b, dni_detected *d, dni_tensor top);
+/* DETECT of inputs into a temporary (most, 7), which is returned, and d->count. */
 dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,
                       int32_t num_inputs, const dni_tensor *inputs, int64_t most);
 /* The same, and its rows are top 0: (1, 1, R, 7). */

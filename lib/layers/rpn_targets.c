@@ -81,12 +81,13 @@ dn_status dni_proposal_target_shape(dni_layer *layer, dni_rpn_targets *s)
 
 void dni_proposal_target_forward(dni_rpn_targets *s, dni_builder *b)
 {
-    const dni_tensor *y = b->y, count = dni_temp(b, DN_I32, 0, NULL);
+    const dni_tensor *y = b->y;
     dn_args_targets args = regions;
     args.classes = s->classes;
     args.stream = s->layer->stream;
-    s->drawn = (dni_detected){s->layer, dni_tensor_shape(b, y[0])->dim[0], 0};
+    s->drawn = (dni_detected){s->layer, dni_tensor_shape(b, y[0])->dim[0], 0,
+                              dni_temp(b, DN_I32, 0, NULL)};
     dni_emit(b, DN_OP_TARGETS, &args, DNI_TENSORS(DNI_NONE, b->x[0], b->x[1], b->random),
-             DNI_TENSORS(y[1], y[2], y[3], y[4], y[0], count));
-    dni_emit_count(b, &s->drawn, count);
+             DNI_TENSORS(y[1], y[2], y[3], y[4], y[0], s->drawn.count));
+    dni_emit_count(b, &s->drawn, DNI_NONE);
 }

@@ -71,14 +71,16 @@ void dni_base_free(dni_base *base)
     *base = (dni_base){0};
 }
 
-static dn_status make_arena(const dni_heap *heap, char **arena, size_t bytes)
+dn_status dni_make_arena(const dni_heap *heap, void *out, size_t bytes, bool zero)
 {
-    if (*arena || !bytes)
+    void **ptr = out;
+    if (*ptr || !bytes)
         return DN_OK;
-    *arena = dni_alloc_aligned(heap, bytes);
-    if (!*arena)
+    *ptr = dni_alloc_aligned(heap, bytes);
+    if (!*ptr)
         return DN_E_NOMEM;
-    memset(*arena, 0, bytes);
+    if (zero)
+        memset(*ptr, 0, bytes);
     return DN_OK;
 }
 
@@ -95,9 +97,9 @@ dn_status dni_base_bind(dni_base *base, dni_section section)
 {
     if (base->device)
         return make_names(base);
-    dn_status st = make_arena(base->heap, &base->arena[0], base->data);
+    dn_status st = dni_make_arena(base->heap, &base->arena[0], base->data, true);
     if (!st && section == DNI_BACKWARD)
-        st = make_arena(base->heap, &base->arena[1], base->diff);
+        st = dni_make_arena(base->heap, &base->arena[1], base->diff, true);
     return st;
 }
 

@@ -25,6 +25,8 @@ typedef struct dni_base {
  * freed by the caller also after a failure. */
 dn_status dni_base_init(dni_base *base, const dni_program *program, bool compact);
 void dni_base_free(dni_base *base);
+/* Memory at *out, a pointer to a pointer, unless there is some or none is needed. */
+dn_status dni_make_arena(const dni_heap *heap, void *out, size_t bytes, bool zero);
 /* Gives every tensor its place; after the last change of `shown`. */
 dn_status dni_base_place(dni_base *base, const dni_program *program);
 /* Memory of values, and for BACKWARD of gradients; not of those that are shown. */

@@ -35,10 +35,7 @@ static bool writes_what(const dni_program *p, const dni_op *a, const dni_op *b)
 {
     for (int32_t k = 0; k < a->num_outputs; k++) {
         dni_tensor root = dni_root(p, dni_output(a, k));
-        for (int32_t i = 0; root != DNI_NONE && i < b->num_inputs; i++)
-            if (dni_root(p, b->inputs[i]) == root)
-                return true;
-        if (root != DNI_NONE && dni_op_writes(p, b, root))
+        if (root != DNI_NONE && (dni_op_writes(p, b, root) || dni_op_reads(p, b, root)))
             return true;
     }
     return false;

@@ -248,13 +248,41 @@ bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_
 {
     if (!dni_is_placed(&p->tensors[root]) || dni_last_write(p, root, reader) != writer)
         return false;
-    for (size_t i = writer + 1; i < p->num_ops; i++) {
+    size_t end = p->ends ? p->ends[root] : p->num_ops;
+    for (size_t i = writer + 1; i < end; i++) {
         if (i != reader && dni_op_reads(p, &p->ops[i], root))
             return false;
         if (overwritten_by(p, &p->ops[i], root))
             return i >= reader;
     }
     return !p->tensors[root].keep;
+}
+
+dn_status dni_begin_ends(dni_program *p)
+{
+    p->ends = dni_alloc(p->heap, 2 * p->num_tensors, sizeof *p->ends);
+    if (!p->ends)
+        return DN_E_NOMEM;
+    p->written = p->ends + p->num_tensors;
+    return DN_OK;
+}
+
+void dni_note_ends(dni_program *p, size_t op)
+{
+    const dni_op *o = &p->ops[op];
+    for (int32_t k = 0; k < o->num_inputs + o->num_outputs; k++) {
+        dni_tensor root = dni_root(p, dni_operand(o, k));
+        if (root != DNI_NONE && p->ends[root] <= op)
+            p->ends[root] = op + 1;
+        if (root != DNI_NONE && k >= o->num_inputs)
+            p->written[root] = op + 1;
+    }
+}
+
+void dni_stop_ends(dni_program *p)
+{
+    dni_free(p->heap, p->ends);
+    p->ends = NULL;
 }
 
 void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to)

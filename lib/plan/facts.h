@@ -39,6 +39,11 @@ bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t en
 /* Op `reader` alone reads what op `writer` left in root: nobody else does until it is
  * overwritten whole, and the host does not look at it. */
 bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_t reader);
+/* A pass that asks much keeps where ops stop touching storages: at first none does, and each op
+ * is noted, and noted again when it got operands. */
+dn_status dni_begin_ends(dni_program *p);
+void dni_note_ends(dni_program *p, size_t op);
+void dni_stop_ends(dni_program *p);
 /* Makes `from` and everything that shares its memory share that of `to`. */
 void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to);
 

@@ -48,19 +48,20 @@ static bool set_activation(dni_trial *t, const dni_op *function)
     return true;
 }
 
-/* Is y, where op i takes the gradient through f, still what f made of x? After a layer in place
- * x is y; and one may have come after f. */
-static bool is_of_x(const dni_program *p, size_t i)
+/* Is y, which `op` takes the gradient with through f, still what f made of x? After a layer in
+ * place x is y; and one may have come after f. */
+static bool is_of_x(const dni_program *p, const dni_op *op)
 {
-    const dni_op *op = &p->ops[i];
     dni_tensor x = dni_root(p, op->inputs[0]), y = dni_root(p, op->inputs[1]);
-    size_t maker = dni_last_write(p, y, i);
-    const dni_op *f = maker == SIZE_MAX ? NULL : &p->ops[maker];
+    const dni_op *f = p->written[y] ? &p->ops[p->written[y] - 1] : NULL;
     if (x == DNI_NONE || x == y)
         return true;
     return f && f->kind == DN_OP_UNARY && dni_root(p, f->inputs[0]) == x &&
            ((const dn_args_unary *)f->args)->fn == ((const dn_args_unary *)op->args)->fn;
 }
+
+/* Only with a slope that is not negative. */
+#define KEEP_SIGN (1u << DN_FN_RELU | 1u << DN_FN_ELU | 1u << DN_FN_SELU)
 
 /* Where x and y are both at hand, y is enough for most functions: x need not stay. */
 static void prefer_y(dni_program *p)
@@ -68,12 +69,11 @@ static void prefer_y(dni_program *p)
     for (size_t i = 0; i < p->num_ops; i++) {
         dni_op *op = &p->ops[i];
         const dn_args_unary *u = (const dn_args_unary *)op->args;
-        if (op->kind != DN_OP_UNARY_BWD || op->inputs[1] == DNI_NONE ||
-            !(DN_FN_FROM_Y >> u->fn & 1) || !is_of_x(p, i))
-            continue;
-        bool keeps_sign = u->fn == DN_FN_RELU || u->fn == DN_FN_ELU || u->fn == DN_FN_SELU;
-        if (!keeps_sign || u->a >= 0)
+        bool from_y = op->kind == DN_OP_UNARY_BWD && op->inputs[1] != DNI_NONE &&
+                      DN_FN_FROM_Y >> u->fn & 1 && is_of_x(p, op);
+        if (from_y && (u->a >= 0 || !(KEEP_SIGN >> u->fn & 1)))
             op->inputs[0] = DNI_NONE;
+        dni_note_ends(p, i);
     }
 }
 
@@ -171,6 +171,7 @@ static dn_status fuse_backward(dni_rewrite *r, size_t i)
     if (st || !accepted)
         return st;
     dni_trial_adopt(&trial, &p->ops[reader]);
+    dni_note_ends(p, reader);
     dni_kill(function);
     return DN_OK;
 }
@@ -178,12 +179,14 @@ static dn_status fuse_backward(dni_rewrite *r, size_t i)
 dn_status dni_fuse_activations(dni_rewrite *r)
 {
     dni_program *p = r->program;
-    dn_status st = DN_OK;
-    prefer_y(p);
+    dn_status st = dni_begin_ends(p);
+    if (!st)
+        prefer_y(p);
     for (size_t i = 0; !st && i < p->num_ops; i++)
         if (p->ops[i].kind == DN_OP_UNARY)
             st = fuse_forward(r, i);
         else if (p->ops[i].kind == DN_OP_UNARY_BWD)
             st = fuse_backward(r, i);
+    dni_stop_ends(p);
     return st;
 }

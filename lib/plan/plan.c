@@ -343,14 +343,11 @@ dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t 
 size_t dni_plan_last_write(const dni_plan *plan, dni_section section, dni_tensor tensor)
 {
     const dni_steps *s = &plan->fused;
-    size_t end = s->program ? s->end[section] : 0;
-    for (; end > 0 && end > s->first[section]; end--) {
-        const dni_op *op = &s->program->ops[end - 1];
-        for (int32_t k = 0; k < op->num_outputs; k++)
-            if (op->outputs[k] != DNI_NONE &&
-                dni_root(s->program, op->outputs[k]) == dni_root(s->program, tensor))
-                return end;
-    }
+    const dni_program *p = s->program;
+    size_t end = p ? s->end[section] : 0;
+    for (; end > 0 && end > s->first[section]; end--)
+        if (dni_op_writes(p, &p->ops[end - 1], dni_root(p, tensor)))
+            return end;
     return 0;
 }
 

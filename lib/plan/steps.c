@@ -78,7 +78,8 @@ static dn_status create_ops(dni_steps *s)
     return DN_OK;
 }
 
-/* Outputs of op i that add to a weight's gradient which nobody touched before. */
+/* Outputs of op i that add to a weight's gradient which nobody touched before: it has no end
+ * yet. */
 static uint32_t first_additions(const dni_program *p, size_t i, const dni_trial *overwriting)
 {
     const dni_op *op = &p->ops[i];
@@ -86,7 +87,7 @@ static uint32_t first_additions(const dni_program *p, size_t i, const dni_trial 
     for (int32_t k = 0; k < op->num_outputs; k++) {
         dni_tensor t = op->outputs[k];
         if (t != DNI_NONE && p->tensors[t].role == DNI_WEIGHT_DIFF &&
-            op->args->accumulate >> k & 1 && dni_untouched(p, dni_root(p, t), 0, i) &&
+            op->args->accumulate >> k & 1 && !p->ends[dni_root(p, t)] &&
             dni_overwrites(p, &overwriting->op, k))
             first |= 1u << k;
     }
@@ -123,10 +124,14 @@ static dn_status create_fresh_op(dni_steps *s, size_t i)
 
 static dn_status create_fresh_ops(dni_steps *s)
 {
-    dn_status st = DN_OK;
-    for (size_t i = s->first[DNI_BACKWARD]; !st && i < s->end[DNI_BACKWARD]; i++)
-        if (s->program->ops[i].kind != DN_OP_HOST_CALL)
+    dni_program *p = s->program;
+    dn_status st = dni_begin_ends(p);
+    for (size_t i = 0; !st && i < s->end[DNI_BACKWARD]; i++) {
+        if (p->ops[i].section == DNI_BACKWARD && p->ops[i].kind != DN_OP_HOST_CALL)
             st = create_fresh_op(s, i);
+        dni_note_ends(p, i);
+    }
+    dni_stop_ends(p);
     return st;
 }
 
@@ -289,29 +294,16 @@ static dn_status resolve(dni_steps *s, dni_section section)
     return st;
 }
 
-static dn_status allocate(const dni_heap *heap, void *out, size_t bytes, bool zero)
-{
-    void **ptr = out;
-    if (*ptr || !bytes)
-        return DN_OK;
-    *ptr = dni_alloc_aligned(heap, bytes);
-    if (!*ptr)
-        return DN_E_NOMEM;
-    if (zero)
-        memset(*ptr, 0, bytes);
-    return DN_OK;
-}
-
 dn_status dni_steps_bind(dni_steps *s, dni_section section)
 {
     const dni_heap *heap = s->program->heap;
     if (s->bound[section])
         return DN_OK;
-    dn_status st = allocate(heap, &s->scratch, s->host_scratch, false);
+    dn_status st = dni_make_arena(heap, &s->scratch, s->host_scratch, false);
     if (!st && s->host_keeps)
-        st = allocate(heap, &s->keep, s->keep_size, false);
+        st = dni_make_arena(heap, &s->keep, s->keep_size, false);
     if (!st && (!s->sides || dni_sides_need_host(s, section)))
-        st = allocate(heap, &s->arena[section], s->arena_size[section], true);
+        st = dni_make_arena(heap, &s->arena[section], s->arena_size[section], true);
     if (!st && s->sides)
         st = dni_sides_bind(s, section);
     if (!st && section == DNI_FORWARD) /* it names what is only there while preparing */

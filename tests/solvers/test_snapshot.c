@@ -165,9 +165,9 @@ static void check_hdf5(dn_context *context)
     CHECK_STATUS(dn_net_save_weights(dn_solver_net(solver), check_path("now.h5")), DN_OK);
     CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
     writer = pipe_from(check_path("now.h5"));
-    CHECK_STATUS(dn_net_load_weights(dn_solver_net(solver), check_path("pipe"),
-                                     DN_WEIGHTS_STRICT, NULL),
-                 DN_OK);
+    CHECK_STATUS(
+        dn_net_load_weights(dn_solver_net(solver), check_path("pipe"), DN_WEIGHTS_STRICT, NULL),
+        DN_OK);
     CHECK(waitpid(writer, NULL, 0) == writer);
     CHECK(hash_weights(dn_solver_net(solver)) == hash);
     alarm(0);

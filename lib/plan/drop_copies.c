@@ -32,7 +32,10 @@ static bool can_share(const dni_program *p, size_t at, dni_tensor x, dni_tensor 
 dn_status dni_drop_copies(dni_rewrite *r)
 {
     dni_program *p = r->program;
-    for (size_t i = 0; i < p->num_ops; i++) {
+    dn_status st = dni_begin_ends(p);
+    for (size_t i = 0; !st && i < p->num_ops; i++)
+        dni_note_ends(p, i);
+    for (size_t i = 0; !st && i < p->num_ops; i++) {
         if (!dni_is_copy(p, &p->ops[i]))
             continue;
         dni_tensor x = dni_root(p, p->ops[i].inputs[0]), y = dni_root(p, p->ops[i].outputs[0]);
@@ -44,5 +47,6 @@ dn_status dni_drop_copies(dni_rewrite *r)
             dni_merge_storage(p, y, x);
         dni_kill(&p->ops[i]);
     }
-    return DN_OK;
+    dni_stop_ends(p);
+    return st;
 }

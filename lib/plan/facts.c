@@ -204,9 +204,10 @@ size_t dni_next_read(const dni_program *p, dni_tensor root, size_t from, size_t 
 
 size_t dni_next_write(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
-    while (from < end && !dni_op_writes(p, &p->ops[from], root))
+    size_t stop = p->ends && p->written[root] < end ? p->written[root] : end;
+    while (from < stop && !dni_op_writes(p, &p->ops[from], root))
         from++;
-    return from;
+    return from < stop ? from : end;
 }
 
 bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
@@ -290,4 +291,8 @@ void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to)
     for (size_t t = 0; t < p->num_tensors; t++)
         if (p->tensors[t].storage == from)
             p->tensors[t].storage = to;
+    if (p->ends && p->ends[to] < p->ends[from])
+        p->ends[to] = p->ends[from];
+    if (p->ends && p->written[to] < p->written[from])
+        p->written[to] = p->written[from];
 }

@@ -134,9 +134,9 @@ DN_API dn_blob *dn_net_layer_top(dn_net *net, int32_t layer, int32_t index);
  */
 DN_API int32_t dn_net_layer_num_params(const dn_net *net, int32_t layer);
 DN_API dn_blob *dn_net_layer_param(dn_net *net, int32_t layer, int32_t index);
-/* Floating-point operations of one forward pass of the layer (a multiply-add counts 2; 0 in a net
- * that is only wired, which has no ops), and the weight of a top in the loss (0: none). Since
- * 0.1. */
+/* Floating-point operations of one forward pass of the layer (a multiply-add counts 2; 0 in a
+ * net that is only wired, which has no ops), and the weight of a top in the loss (0: none).
+ * Since 0.1. */
 DN_API int64_t dn_net_layer_flops(const dn_net *net, int32_t layer);
 DN_API float dn_net_layer_loss_weight(const dn_net *net, int32_t layer, int32_t top);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { MAX_REGIONS = 4096, MAX_RECORDED = 4096, PAGE = 4096 };
+enum { MAX_REGIONS = 4096, MAX_RECORDED = 4096, MAX_SOON = 32, PAGE = 4096 };
 
 extern const dn_backend_ops dn_ref_backend;
 const dn_backend_ops *dn_backend_entry(void);
@@ -36,6 +36,10 @@ struct dn_backend {
     dn_backend *ref;
     region regions[MAX_REGIONS];
     recording *recording; /* being made */
+    /* Copies to the host that were said to come. Whatever else is asked makes it forget them. */
+    const void *soon[MAX_SOON];
+    int num_soon;
+    bool there; /* it has waited for them */
 };
 
 struct dn_op {
@@ -126,6 +130,12 @@ static void fake_free(dn_backend *b, void *ptr)
     *r = (region){NULL, 0};
 }
 
+static void forget(dn_backend *b)
+{
+    b->num_soon = 0;
+    b->there = false;
+}
+
 /* Copies with the device's side open; host memory on that side is the engine's mistake. */
 static dn_status copy(dn_backend *b, void *to, const void *from, const void *device,
                       size_t bytes)
@@ -143,15 +153,34 @@ static dn_status copy(dn_backend *b, void *to, const void *from, const void *dev
 
 static dn_status fake_copy_in(dn_backend *b, void *device, const void *host, size_t bytes)
 {
+    forget(b);
     add(fake.copies_in, 1);
     add(fake.bytes_in, bytes);
     return copy(b, device, host, device, bytes);
 }
 
+static dn_status fake_copy_out_soon(dn_backend *b, void *host, const void *device, size_t bytes)
+{
+    (void)bytes;
+    if (!region_of(b, device) || region_of(b, host))
+        return b->host.fail(DN_E_INTERNAL, "fake: a copy between the wrong sides");
+    if (b->there || b->num_soon == MAX_SOON)
+        forget(b);
+    b->soon[b->num_soon++] = device;
+    return DN_OK;
+}
+
 static dn_status fake_copy_out(dn_backend *b, void *host, const void *device, size_t bytes)
 {
+    bool said = false;
+    for (int i = 0; i < b->num_soon; i++)
+        said |= b->soon[i] == device;
     add(fake.copies_out, 1);
     add(fake.bytes_out, bytes);
+    add(fake.trips_out, !said || !b->there);
+    if (!said)
+        forget(b);
+    b->there = said;
     if (fake.fail_out)
         return b->host.fail(DN_E_DEVICE, "fake: the device is lost");
     return copy(b, host, device, device, bytes);
@@ -160,6 +189,7 @@ static dn_status fake_copy_out(dn_backend *b, void *host, const void *device, si
 static dn_status fake_zero(dn_backend *b, void *device, size_t bytes)
 {
     region *r = region_of(b, device);
+    forget(b);
     if (!r || b->recording)
         return b->host.fail(DN_E_INTERNAL, "fake: zeros in memory of the host");
     protect(r, PROT_READ | PROT_WRITE);
@@ -257,6 +287,7 @@ static dn_status open_all(const dn_op *op, const dn_op_io *io, int how)
 static dn_status run_now(dn_op *op, const dn_op_io *io)
 {
     int64_t run = add(fake.runs, 1);
+    forget(op->backend);
     if (fake.fail_run && run >= fake.fail_run)
         return op->backend->host.fail(DN_E_DEVICE, "fake: the device is lost");
     dn_status status = open_all(op, io, PROT_READ | PROT_WRITE);
@@ -349,6 +380,7 @@ const dn_backend_ops fake_backend = {
     .recording_free = fake_recording_free,
     .describe = fake_describe,
     .mem_zero = fake_zero,
+    .copy_out_soon = fake_copy_out_soon,
 };
 
 /* As a module: DN_FAKE_DECLINES is a mask of kinds. */

@@ -16,6 +16,7 @@ typedef struct fake_control {
     int64_t fail_run;   /* this run of an op fails (counted from 1), and all after it */
     bool fail_out;      /* nothing can be copied from the device */
     int64_t runs, replays, copies_in, copies_out; /* counted */
+    int64_t trips_out; /* of copies to the host: those that were said to come share one */
     size_t bytes_in, bytes_out, allocated, most;
     int64_t waits, allocations;
 } fake_control;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_losses.c: losses that a mean is of stay on the device until somebody asks: whatever
- * happens in between, dn_solver_loss says what it says on ref, and nothing waits before. */
+ * happens in between, dn_solver_loss says what it says on ref, and nothing waits before. What
+ * the host wants at once comes together. */
 #include <fenv.h>
 #include <stdlib.h>
 
@@ -15,6 +16,15 @@
 #define PARTS                                                                                  \
     SMALL_NET "layer { name: 'm' type: 'Reduction' bottom: 'ip1' top: 'm' loss_weight: 0.1 "   \
               "  reduction_param { operation: SUMSQ axis: 1 } } "
+#define ACCURACY                                                                               \
+    "layer { name: 'a' type: 'Accuracy' bottom: 'ip2' bottom: 't' top: 'a' "                   \
+    "  include { phase: TEST } } "
+
+#define PRODUCT                                                                                \
+    SMALL_NET "layer { name: 'ip3' type: 'InnerProduct' bottom: 'ip1' top: 'ip3' "             \
+    "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } } "              \
+    "layer { name: 'p' type: 'Eltwise' bottom: 'ip2' bottom: 'ip3' top: 'p' "                  \
+    "  eltwise_param { operation: PROD } } "
 
 /* What happens between two looks at the loss. */
 typedef struct act {
@@ -388,6 +398,45 @@ static void check_allocations(void)
     CHECK(n > 300);
 }
 
+/* What a pass of a test gives comes to the host together. */
+static void check_test_trips(dn_context *context)
+{
+    dn_solver *solver = make_solver(context, FIXED "test_iter: 4 test_interval: 100",
+                                    TWO_LOSSES ACCURACY, NULL);
+    fill(dn_solver_test_net(solver, 0), 8);
+    CHECK_STATUS(dn_solver_test(solver, 0), DN_OK);
+    CHECK_INT(dn_solver_num_test_outputs(solver, 0), 3);
+    fake_control was = fake;
+    CHECK_STATUS(dn_solver_test(solver, 0), DN_OK);
+    CHECK_INT(fake.copies_out - was.copies_out, 4 * 3);
+    CHECK_INT(fake.trips_out - was.trips_out, 4);
+    dn_solver_free(solver);
+}
+
+/* So do the operands of what runs on the host. */
+static void check_host_trips(dn_context *context)
+{
+    fake.declines = (uint64_t)1 << DN_OP_ELTWISE;
+    dn_solver *solver = make_solver(context, FIXED, PRODUCT, NULL);
+    dn_net *net = dn_solver_net(solver);
+    fill(net, 8);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    fake_control was = fake;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_INT(fake.copies_out - was.copies_out, 2);
+    CHECK_INT(fake.trips_out - was.trips_out, 1);
+    dn_solver_free(solver);
+}
+
+static void check_trips(void)
+{
+    fake = (fake_control){0};
+    dn_context *context = make_context(true);
+    check_test_trips(context);
+    check_host_trips(context);
+    dn_context_free(context);
+}
+
 int main(void)
 {
     SECTION("losses that wait on the device");
@@ -395,6 +444,8 @@ int main(void)
     SECTION("losses of steps in which the device failed");
     check_failed_steps();
     check_words_stay();
+    SECTION("values that the host wants at once come together");
+    check_trips();
     SECTION("each allocation of a solver on the device fails once");
     check_allocations();
     return check_summary();

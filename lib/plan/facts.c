@@ -275,7 +275,7 @@ void dni_note_ends(dni_program *p, size_t op)
         dni_tensor root = dni_root(p, dni_operand(o, k));
         if (root != DNI_NONE && p->ends[root] <= op)
             p->ends[root] = op + 1;
-        if (root != DNI_NONE && k >= o->num_inputs)
+        if (root != DNI_NONE && k >= o->num_inputs && p->written[root] <= op)
             p->written[root] = op + 1;
     }
 }

@@ -25,6 +25,16 @@ static const row rows[] = {
         X LAYER("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 4 }")
             ON("a", "s", "Sigmoid", ""),
         "GEMM", ""),
+    ROW("written again between", TRAIN, COMPACT,
+        X CONV("w", "x", "") CONV("c", "w", "") NORM_OF("c", "b") CONV("k", "w", "")
+            LAYER("r", "ReLU", "b", "x0", "") SUM("w", "x0", "x1") NORM_OF("x1", "n")
+                LAYER("q", "ReLU", "n", "m", "") CONV("g", "m", "") SUM("x1", "g", "x2")
+                    SUM("x2", "k", "z") LOSS("z"),
+        "CONV CONV NORM_SCALE CONV ELTWISE NORM_SCALE CONV ELTWISE ELTWISE GEMM SOFTMAX "
+        "LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM UNARY CONV_BWD_WEIGHTS CONV_BWD_DATA "
+        "NORM_SCALE_BWD UNARY_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA NORM_SCALE_BWD "
+        "CONV_BWD_WEIGHTS CONV_BWD_DATA CONV_BWD_WEIGHTS"),
     ROW("ReLU6", TEST, READABLE, X CONV("a", "x", "") ON("a", "r", "ReLU6", ""), "CONV", ""),
     ROW("a clip that begins below 0", TEST, READABLE,
         X CONV("a", "x", "") ON("a", "r", "Clip", "clip_param { min: -1 max: 6 }"),

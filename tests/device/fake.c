@@ -36,7 +36,7 @@ struct dn_backend {
     dn_backend *ref;
     region regions[MAX_REGIONS];
     recording *recording; /* being made */
-    /* Copies to the host that were said to come. Whatever else is asked makes it forget them. */
+    /* copies to the host that were said to come; any other call makes it forget them */
     const void *soon[MAX_SOON];
     int num_soon;
     bool there; /* it has waited for them */

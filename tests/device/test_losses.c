@@ -22,9 +22,9 @@
 
 #define PRODUCT                                                                                \
     SMALL_NET "layer { name: 'ip3' type: 'InnerProduct' bottom: 'ip1' top: 'ip3' "             \
-    "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } } "              \
-    "layer { name: 'p' type: 'Eltwise' bottom: 'ip2' bottom: 'ip3' top: 'p' "                  \
-    "  eltwise_param { operation: PROD } } "
+              "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } } "    \
+              "layer { name: 'p' type: 'Eltwise' bottom: 'ip2' bottom: 'ip3' top: 'p' "        \
+              "  eltwise_param { operation: PROD } } "
 
 /* What happens between two looks at the loss. */
 typedef struct act {
@@ -398,11 +398,23 @@ static void check_allocations(void)
     CHECK(n > 300);
 }
 
+static dn_status at_test(void *user, dn_solver *solver, const dn_event *event)
+{
+    (void)solver;
+    if (event->kind == DN_EVENT_TEST_END)
+        *(float *)user = event->loss;
+    return DN_OK;
+}
+
 /* What a pass of a test gives comes to the host together. */
 static void check_test_trips(dn_context *context)
 {
-    dn_solver *solver = make_solver(context, FIXED "test_iter: 4 test_interval: 100",
-                                    TWO_LOSSES ACCURACY, NULL);
+    float loss = 0;
+    dn_solver_options options = {
+        .struct_size = sizeof options, .on_event = at_test, .on_event_user = &loss};
+    dn_solver *solver =
+        make_solver(context, FIXED "test_iter: 4 test_interval: 100 test_compute_loss: true",
+                    TWO_LOSSES ACCURACY, &options);
     fill(dn_solver_test_net(solver, 0), 8);
     CHECK_STATUS(dn_solver_test(solver, 0), DN_OK);
     CHECK_INT(dn_solver_num_test_outputs(solver, 0), 3);
@@ -410,6 +422,9 @@ static void check_test_trips(dn_context *context)
     CHECK_STATUS(dn_solver_test(solver, 0), DN_OK);
     CHECK_INT(fake.copies_out - was.copies_out, 4 * 3);
     CHECK_INT(fake.trips_out - was.trips_out, 4);
+    float sum =
+        dn_solver_test_output(solver, 0, 0) + 0.3f * dn_solver_test_output(solver, 0, 1);
+    CHECK_NEAR(loss, sum, 1e-5);
     dn_solver_free(solver);
 }
 

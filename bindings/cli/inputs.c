@@ -13,11 +13,8 @@ bool cli_is_data(dn_net *net, int32_t layer)
            strcmp(type, "MemoryData") != 0 && dn_net_layer_num_bottoms(net, layer) == 0;
 }
 
-static void print_input(FILE *out, dn_net *net, int32_t layer)
+static void print_shapes(FILE *out, dn_net *net, int32_t layer)
 {
-    fprintf(out, "layer {\n  name: \"%s\"\n  type: \"Input\"\n", dn_net_layer_name(net, layer));
-    for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++)
-        fprintf(out, "  top: \"%s\"\n", dn_blob_name(dn_net_layer_top(net, layer, i)));
     fputs("  input_param {", out);
     for (int32_t i = 0; i < dn_net_layer_num_tops(net, layer); i++) {
         const dn_blob *top = dn_net_layer_top(net, layer, i);
@@ -26,7 +23,18 @@ static void print_input(FILE *out, dn_net *net, int32_t layer)
             fprintf(out, " dim: %lld", (long long)dn_blob_dim(top, k));
         fputs(" }", out);
     }
-    fputs(" }\n}\n", out);
+    fputs(" }\n", out);
+}
+
+/* A line of a layer that reads data, as an Input layer has it: names as they are printed. */
+static void print_input(FILE *out, const char *line, size_t length, dn_net *net, int32_t layer)
+{
+    if (strncmp(line, "  type: ", 8) == 0)
+        fputs("  type: \"Input\"\n", out);
+    if (*line == '}')
+        print_shapes(out, net, layer);
+    if (*line != ' ' || strncmp(line, "  name: ", 8) == 0 || strncmp(line, "  top: ", 7) == 0)
+        fwrite(line, 1, length, out);
 }
 
 int cli_without_data(char **out, size_t *size, dn_net *net)
@@ -43,10 +51,10 @@ int cli_without_data(char **out, size_t *size, dn_net *net)
     for (char *line = text, *next; *line; line = next) {
         next = strchr(line, '\n');
         next = next ? next + 1 : line + strlen(line);
-        bool opens = strncmp(line, "layer {", 7) == 0;
-        if (opens && cli_is_data(net, ++layer))
-            print_input(file, net, layer);
-        if (layer < 0 || !cli_is_data(net, layer))
+        layer += strncmp(line, "layer {", 7) == 0;
+        if (layer >= 0 && cli_is_data(net, layer))
+            print_input(file, line, (size_t)(next - line), net, layer);
+        else
             fwrite(line, 1, (size_t)(next - line), file);
     }
     dn_net_text_free(net, text);

@@ -444,22 +444,26 @@ def check_is_one_line_a_file():
           NET.replace('phase: TEST }\n  data', 'phase: TEST stage: "dev" }\n  data'))
     out = deepnet('check', 'staged.prototxt').stdout
     expect(out.rstrip().endswith('in stage dev'), out)
-    write('sliced.prototxt', """
+    sliced = """
         layer { name: "d" type: "Data" top: "data" data_param { source: "x" batch_size: 4 } }
         layer { name: "s" type: "Slice" bottom: "data" top: "a" top: "b"
                 slice_param { slice_point: 1 } }
         layer { name: "r" type: "Reshape" bottom: "a" top: "c"
                 reshape_param { shape { dim: 0 dim: 10 } } }
         layer { name: "ip" type: "InnerProduct" bottom: "c" top: "ip"
-                inner_product_param { num_output: 3 } }""")
+                inner_product_param { num_output: 3 } }"""
+    write('sliced.prototxt', sliced)
+    write('quoted.prototxt',
+          sliced.replace('"d"', r'"d\"q\n\\"').replace('"data"', r'"layer {\n\'\\ \303\251"'))
     write('sliced_solver.prototxt', SOLVER.replace('net.prototxt', 'sliced.prototxt'))
     why = "layer 'r': the bottom has 200704 values, the new shape 40"
-    for words in (['sliced.prototxt'], ['sliced_solver.prototxt']):
+    for words in (['sliced.prototxt'], ['quoted.prototxt'], ['sliced_solver.prototxt']):
         out = deepnet('check', *words).stdout
         expect(out.rstrip().endswith('4 x 3 x 224 x 224; no such data fits ' + why), out)
         out = json.loads(deepnet('check', '--json', *words).stdout)
         expect(out['files'][0]['misfit'] == why, str(out))
-    for words in (['sliced.prototxt'], ['--solver=sliced_solver.prototxt']):
+    for words in (['sliced.prototxt'], ['quoted.prototxt'],
+                  ['--solver=sliced_solver.prototxt']):
         out = deepnet('info', *words, code=1)
         expect('as does not fit ' + why in out.stderr + out.stdout, out.stderr)
     write('noted.prototxt', NET.replace('num_output: 2', 'num_output: 2 engine: "MKLDNN"'))

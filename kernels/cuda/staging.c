@@ -154,6 +154,20 @@ static cuda_expected *find_expected(cuda_device *d, const void *device, size_t b
     return NULL;
 }
 
+/* Where there is no pinned memory d->slots stays NULL, and copies go straight to the host; an
+ * error that stays too is the device's end. */
+static dn_status try_slots(dn_backend *backend)
+{
+    cuda_device *d = backend->device;
+    size_t bytes = (CUDA_SLOTS + 1) * CUDA_SLOT_BYTES;
+    if (d->slots ||
+        cudaHostAlloc((void **)&d->slots, bytes, cudaHostAllocDefault) == cudaSuccess)
+        return DN_OK;
+    d->slots = NULL;
+    cudaGetLastError();
+    return cuda_check(backend, cudaGetLastError(), "allocating pinned memory");
+}
+
 /* Into the slot, behind the others. *out NULL: there is no room. */
 static dn_status expect(dn_backend *backend, const void *device, size_t bytes,
                         cuda_expected **out)
@@ -164,11 +178,12 @@ static dn_status expect(dn_backend *backend, const void *device, size_t bytes,
     *out = NULL;
     if (d->num_expected == CUDA_EXPECTED || bytes > CUDA_SLOT_BYTES - at)
         return DN_OK;
-    dn_status status = make_slots(backend);
-    if (status == DN_OK && bytes)
+    dn_status status = bytes ? try_slots(backend) : DN_OK;
+    bool fits = d->slots || !bytes;
+    if (status == DN_OK && fits && bytes)
         status = begin_copy_out(backend, d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + at, device,
                                 bytes);
-    if (status != DN_OK)
+    if (status != DN_OK || !fits)
         return status;
     *out = &d->expected[d->num_expected++];
     **out = (cuda_expected){.device = device, .bytes = bytes, .at = at};
@@ -205,7 +220,7 @@ dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, siz
         status = begin_copy_out(backend, host, device, bytes);
     if (status == DN_OK && !there)
         status = cuda_wait(backend);
-    if (status == DN_OK && e)
+    if (status == DN_OK && e && bytes)
         memcpy(host, d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + e->at, bytes);
     if (status == DN_OK && e)
         e->device = NULL; /* its values may be others the next time */
@@ -214,7 +229,7 @@ dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, siz
     if (status != DN_OK)
         d->num_expected = 0;
     cuda_leave(&visit);
-    d->all_there = true;
+    d->all_there = status == DN_OK;
     d->expected_at = atomic_load(&d->visits);
     return status;
 }

@@ -11,10 +11,12 @@ typedef struct fake_cuda_control {
     long fail_launch; /* this launch is refused */
     long fail_call;   /* of streams, events and recordings: this call fails, */
     long fail_more;   /* and so many after it */
+    long fail_wait;   /* this wait for a stream fails, and what it is for is never done */
     long lost;        /* at this launch the device is lost, with all that is asked of it */
     size_t limit;     /* bytes of device memory; 0: none */
     int driver;       /* the driver's version, if it is too old */
     int no_capture;   /* streams cannot be recorded */
+    int no_pinned;    /* the host has no more memory to pin */
     int gone;         /* the driver has ended */
     int soon; /* streams that are made now do what waits for nothing at once; 0: when waited for
                */

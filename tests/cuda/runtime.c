@@ -130,6 +130,16 @@ static void finish(cudaStream_t stream)
     unlock_streams();
 }
 
+/* It failed, with all that was still to come. */
+static void lose(cudaStream_t stream)
+{
+    lock_streams();
+    for (; stream->ran < stream->queued; stream->ran++)
+        free(stream->todo.nodes[stream->ran - stream->queued + (long)stream->todo.count].args);
+    stream->todo.count = 0;
+    unlock_streams();
+}
+
 /* Of a device; -1: of all. */
 static void finish_all(int device)
 {
@@ -400,7 +410,7 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
     if (not_recording() != cudaSuccess)
         return last;
     wait_for_all();
-    char *start = calloc(1, bytes);
+    char *start = fake_cuda.no_pinned ? NULL : calloc(1, bytes);
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST && start; i++)
         if (!pinned[i][0]) {
@@ -592,7 +602,10 @@ cudaError_t cudaStreamQuery(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     let_go();
-    count(fake_cuda.waits);
+    if (count(fake_cuda.waits) == fake_cuda.fail_wait) {
+        lose(stream);
+        return done(cudaErrorUnknown);
+    }
     if (not_recording() != cudaSuccess || in_stream(stream) != cudaSuccess)
         return last;
     finish(stream);

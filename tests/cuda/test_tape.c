@@ -2,7 +2,8 @@
  * test_tape.c: ops that are recorded one by one, over the fakes: those that touch the same
  * memory stay in order whatever its type, also where one of them touches a part of it; one that
  * needs more scratch than the second stream has stays in the first. Copies to the host that are
- * said to come wait once, and give what is there when they do.
+ * said to come wait once, and give what is there when they do; those for which there is no
+ * pinned memory come all the same.
  * test_tape FOLDER */
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -22,6 +23,7 @@ typedef struct noted { /* an op with all that is to stay until the recording end
 
 static const dn_backend_ops *table;
 static dn_backend *backend;
+static dn_backend_host host;
 static fake_cuda_control *fake;
 static char words[512];
 
@@ -248,6 +250,62 @@ static void check_results(void)
         table->mem_free(backend, x[i]);
 }
 
+/* What was on its way when a wait failed is asked for once more. */
+static void check_failed_wait(void)
+{
+    SECTION("a wait that fails");
+    unsigned char *x = device_memory(FEW), *y = device_memory(FEW), found[FEW];
+    fill(x, FEW, 6);
+    fill(y, FEW, 5);
+    check_result(y, FEW, 5, 1);
+    must(table->copy_out_soon(backend, NULL, x, 1));
+    must(table->copy_out_soon(backend, NULL, x + 1, 1));
+    fake->fail_wait = fake->waits + 1;
+    CHECK_INT(table->copy_out(backend, found, x + 1, 1), DN_E_DEVICE);
+    check_result(x, 1, 6, 1);
+    check_result(x + 1, 1, 6, 1);
+    table->mem_free(backend, x);
+    table->mem_free(backend, y);
+}
+
+/* By a device to which nothing was copied yet. No error is left for the op that comes next; one
+ * that is the device's end is said. */
+static void check_no_slots(void)
+{
+    SECTION("no pinned memory");
+    dn_backend *other = backend;
+    noted cast;
+    float found[FEW];
+    must(table->open(&backend, &host));
+    void *x = device_memory(sizeof found), *y = device_memory(sizeof found);
+    make_cast(&cast, DN_F32, x, DN_F32, y, FEW);
+    must(table->mem_zero(backend, x, sizeof found));
+    long held_up = fake->held_up;
+    must(table->copy_out_soon(backend, NULL, x, 0));
+    must(table->copy_out(backend, NULL, x, 0));
+    CHECK_INT(fake->held_up - held_up, 0);
+    fake->no_pinned = 1;
+    words[0] = '\0';
+    must(table->copy_out_soon(backend, found, x, sizeof found));
+    must(table->op_run(cast.op, &cast.io));
+    check_result(y, sizeof found, 0, 1);
+    must(table->op_run(cast.op, &cast.io));
+    CHECK_TEXT(words, "");
+    fake->lost = fake->launches;
+    CHECK_INT(table->copy_out_soon(backend, found, x, sizeof found), DN_E_DEVICE);
+    CHECK_INT(table->copy_out(backend, found, x, sizeof found), DN_E_DEVICE);
+    fake->lost = fake->no_pinned = 0;
+    fill(x, sizeof found, 7);
+    must(table->copy_out_soon(backend, NULL, x, sizeof found));
+    check_result(x, sizeof found, 7, 1);
+    table->op_destroy(cast.op);
+    table->mem_free(backend, cast.scratch);
+    table->mem_free(backend, x);
+    table->mem_free(backend, y);
+    table->close(backend);
+    backend = other;
+}
+
 int main(int argc, char **argv)
 {
     char path[4096];
@@ -264,11 +322,11 @@ int main(int argc, char **argv)
     memcpy(&enter, &entry, sizeof enter);
     table = enter();
     fake = control;
-    dn_backend_host host = {.struct_size = sizeof host,
-                            .alloc = host_alloc,
-                            .free = host_free,
-                            .fail = host_fail,
-                            .num_threads = 1};
+    host = (dn_backend_host){.struct_size = sizeof host,
+                             .alloc = host_alloc,
+                             .free = host_free,
+                             .fail = host_fail,
+                             .num_threads = 1};
     must(table->open(&backend, &host));
     check_types();
     SECTION("scratch");
@@ -276,6 +334,8 @@ int main(int argc, char **argv)
     check_scratch(ROWS, 1);
     SECTION("results");
     check_results();
+    check_failed_wait();
+    check_no_slots();
     table->close(backend);
     return check_summary();
 }

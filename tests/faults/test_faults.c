@@ -149,6 +149,48 @@ static void works_again(void)
     CHECK_HEAP_CLEAN(&heap);
 }
 
+static dn_net *seeded(dn_context *context)
+{
+    dn_net *net = NULL;
+    dn_net_options train = {.struct_size = sizeof train, .phase = DN_PHASE_TRAIN};
+    CHECK_STATUS(dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, &train),
+                 DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    return net;
+}
+
+/* A net that could not share another's weights runs on its own; what it let go of is gone. */
+static void shares_or_not(void)
+{
+    check_heap heap = {0};
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = &heap,
+                                  .num_threads = 1};
+    dn_context *context = NULL;
+    dn_status st = DN_E_NOMEM;
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    for (long i = 1; st && i < 100; i++) {
+        dn_net *net = seeded(context), *source = seeded(context);
+        dn_blob *own = dn_net_layer_param(net, 1, 0);
+        const float *before = dn_blob_data(own);
+        heap.fail_at = heap.requests + i;
+        st = dn_net_share_weights(net, source);
+        heap.fail_at = 0;
+        CHECK_AT(!st || st == DN_E_NOMEM, "%s", dn_status_name(st));
+        CHECK((dn_blob_data(own) == before) == (st != DN_OK));
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+        dn_net_free(source);
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        dn_net_free(net);
+    }
+    CHECK_STATUS(st, DN_OK);
+    dn_context_free(context);
+    CHECK_HEAP_CLEAN(&heap);
+}
+
 int main(void)
 {
     SECTION("each allocation fails once");
@@ -157,5 +199,7 @@ int main(void)
     fail_each(1);
     SECTION("works again after a failure");
     works_again();
+    SECTION("shares weights or does not");
+    shares_or_not();
     return check_summary();
 }

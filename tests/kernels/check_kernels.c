@@ -6,9 +6,9 @@
  * cuda-host, a module's path. DN_TEST_SEED chooses other numbers, DN_TEST_EVERY one case of so
  * many of each kind, DN_TEST_KIND a list of kinds, DN_TEST_THREADS up to how many threads (3),
  * DN_TEST_RANDOM so many convolutions, products and poolings by chance in the tables' place;
- * with DN_TEST_LOOPS modules are plain loops, as ref is, and have few cases of much work; with
- * DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in any order (and
- * the bits may differ with the number of threads). */
+ * with DN_TEST_LOOPS modules are plain loops, as ref is, and have one case in so many of much
+ * work; with DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in any
+ * order (and the bits may differ with the number of threads). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +29,9 @@ enum { FEW_CASES = 4, MUCH = 1 << 20, OF_MUCH = 5 };
 
 typedef struct tally {
     const dn_backend_ops *ref, *candidate;
-    bool same;  /* ref is not the truth, but to have the same bits */
-    bool loops; /* knows no sizes: see is_one_of_much */
-    int lie;    /* -1: none; else failures are what is wanted */
+    bool same; /* ref is not the truth, but to have the same bits */
+    int loops; /* 0, or knows no sizes, one case in so many of much work: is_one_of_much */
+    int lie;   /* -1: none; else failures are what is wanted */
     int seen[DN_OP_KIND_END], large[DN_OP_KIND_END];
     int passed[DN_OP_KIND_END], declined[DN_OP_KIND_END], failed[DN_OP_KIND_END];
 } tally;
@@ -81,11 +81,11 @@ static int64_t work_of(const kernel_case *c)
 
 /* The rows of much work are those at which the fast backend begins to do something else. Plain
  * loops, as ref and the CUDA kernels are, choose by shapes, which all of a row's dozens of
- * cases share: every fifth of these says what they have to say. All of them would be three
- * quarters of the time. */
+ * cases share: every fifth of these (or as DN_TEST_LOOPS has it) says what they have to say.
+ * All of them would be three quarters of the time. */
 static bool is_one_of_much(tally *t, const kernel_case *c)
 {
-    return !t->loops || work_of(c) < MUCH || t->large[c->kind]++ % OF_MUCH == 0;
+    return !t->loops || work_of(c) < MUCH || t->large[c->kind]++ % t->loops == 0;
 }
 
 /* Liars are told every fourth case of a kind, after its first 256 every sixteenth; and none of
@@ -210,11 +210,9 @@ static tally *add_backend(check *all, const dn_backend_ops *ref,
                           const dn_backend_ops *candidate, bool same)
 {
     tally *t = &all->tallies[all->count++];
-    *t = (tally){.ref = ref,
-                 .candidate = candidate,
-                 .same = same,
-                 .loops = candidate == all->ref || candidate == &dn_cuda_host_backend,
-                 .lie = -1};
+    *t = (tally){.ref = ref, .candidate = candidate, .same = same, .lie = -1};
+    if (candidate == all->ref || candidate == &dn_cuda_host_backend)
+        t->loops = OF_MUCH;
     return t;
 }
 
@@ -228,6 +226,7 @@ static void add_liars(check *all)
  */
 static int add_module(check *all, const char *path)
 {
+    const char *loops = getenv("DN_TEST_LOOPS");
     const dn_backend_ops *ops;
     dn_backend_host host;
     dn_backend *backend = NULL;
@@ -242,7 +241,7 @@ static int add_module(check *all, const char *path)
         return status == DN_E_DEVICE || status == DN_E_UNSUPPORTED ? 77 : 1;
     }
     ops->close(backend);
-    add_backend(all, all->ref, ops, false)->loops = getenv("DN_TEST_LOOPS") != NULL;
+    add_backend(all, all->ref, ops, false)->loops = loops ? atoi(loops) : 0;
     return 0;
 }
 

@@ -2,8 +2,9 @@
  * races.c: whether two threads of a kernel meet in memory. The kernels are compiled with calls
  * for what -fsanitize=thread would watch; here they note which thread and block last wrote and
  * who has read since: since the last barrier, or, between blocks, which never wait for each
- * other, since the launch. What is accessed is known by its first byte, as elements do not
- * overlap. That the bits come out right is no excuse. */
+ * other, since the launch. Of what is accessed each fourth byte is known, from its first: no
+ * elements overlap otherwise. That the bits come out right is no excuse. Noting takes its time,
+ * so a kernel that has touched much is watched less often (race_launch). */
 #include "races.h"
 
 #include <stdio.h>
@@ -13,6 +14,7 @@
 enum { NOBODY = -1, ATOMICALLY = -2, SEVERAL = -3, ALONE = -4 };
 
 enum { PAGE = 4096, BUCKETS = 1 << 16, RECENT = 64, KEPT = 2048, NEAR = 1 << 16 };
+enum { KERNELS = 512, SHARE = 1 << 14 };
 
 /* Of a byte. Numbers of old launches and barriers say that the rest is not true any more. */
 typedef struct cell {
@@ -29,7 +31,10 @@ typedef struct page {
 static page *pages[BUCKETS], *recent[RECENT];
 static int num_pages;
 static uint32_t launch, barrier;
-static const char *kernel; /* NULL: none runs */
+static struct history {
+    const char *kernel;
+    int64_t launches, touches;
+} histories[KERNELS], *watched; /* NULL: no kernel runs, or nobody watches it */
 static int32_t block, thread;
 static bool atomically;
 static struct {
@@ -68,18 +73,31 @@ static void forget(void)
     num_pages = 0;
 }
 
+static struct history *history_of(const char *name)
+{
+    for (int i = 0; i < KERNELS; i++)
+        if (!histories[i].kernel || histories[i].kernel == name) {
+            histories[i].kernel = name;
+            return &histories[i];
+        }
+    abort();
+}
+
+/* The first launch is watched, and all that are small; large ones as often as the others leave
+ * them time, so that each kernel is seen at many shapes whatever their order. */
 void race_launch(const char *name)
 {
+    struct history *h = history_of(name);
     if (num_pages > KEPT)
         forget();
-    kernel = name;
+    watched = h->touches <= SHARE * h->launches++ ? h : NULL;
     launch++;
     barrier++;
 }
 
 void race_end(void)
 {
-    kernel = NULL;
+    watched = NULL;
 }
 
 void race_barrier(void)
@@ -116,12 +134,18 @@ static page *page_of(uintptr_t number)
     return p;
 }
 
-static void found(uintptr_t at, const char *what, const char *whose, int32_t own, int32_t other)
+static void found(uintptr_t at, bool writes, const char *whose, int32_t number, int32_t other)
 {
-    bool shared = at - memory.shared < memory.shared_size;
-    fprintf(stderr, "%s: %s %d %s what another (%d) has touched, %s memory's byte %zu\n",
-            kernel, whose, own, what, other, shared ? "shared" : "all",
-            (size_t)(shared ? at - memory.shared : at));
+    char who[32], where[64] = "";
+    if (other >= 0)
+        snprintf(who, sizeof(who), "%s %d", whose, other);
+    else
+        snprintf(who, sizeof(who), "%s", other == SEVERAL ? "several" : "one that is atomic");
+    if (at - memory.shared < memory.shared_size)
+        snprintf(where, sizeof(where), ", byte %zu of shared memory",
+                 (size_t)(at - memory.shared));
+    fprintf(stderr, "%s: %s %d %s%s what %s touched%s\n", watched->kernel, whose, number,
+            writes ? "writes" : "reads", atomically ? ", atomically," : "", who, where);
     abort(); /* on a device, now this and now that */
 }
 
@@ -143,13 +167,13 @@ static int32_t meets(int32_t *wrote, int32_t *read, int32_t own, bool writes)
 static inline void touch(const void *p, bool writes)
 {
     uintptr_t at = (uintptr_t)p, here = (uintptr_t)__builtin_frame_address(0);
-    if (!kernel || at - memory.stacks < memory.stacks_size || at - (here - NEAR) < 2 * NEAR)
+    if (!watched || at - memory.stacks < memory.stacks_size || at - (here - NEAR) < 2 * NEAR)
         return;
     bool shared = at - memory.shared < memory.shared_size;
     cell *c = shared ? &memory.cells[(at - memory.shared) / 4]
                      : &page_of(at / PAGE)->cells[at % PAGE];
-    const char *what = writes ? "writes" : "reads";
     int32_t own = atomically ? ATOMICALLY : thread, other = own;
+    watched->touches++;
     if (c->barrier != barrier) {
         c->barrier = barrier;
         c->wrote = c->read = NOBODY;
@@ -157,7 +181,7 @@ static inline void touch(const void *p, bool writes)
     if (thread != ALONE)
         other = meets(&c->wrote, &c->read, own, writes);
     if (other != own)
-        found(at, what, "thread", thread, other);
+        found(at, writes, "thread", thread, other);
     if (shared)
         return;
     if (c->launch != launch) {
@@ -167,7 +191,7 @@ static inline void touch(const void *p, bool writes)
     own = atomically ? ATOMICALLY : block;
     other = meets(&c->block_wrote, &c->block_read, own, writes);
     if (other != own)
-        found(at, what, "block", block, other);
+        found(at, writes, "block", block, other);
 }
 
 /* ---- what compilers call -------------------------------------------------------------------
@@ -211,19 +235,19 @@ void __tsan_write_range(void *p, size_t size)
     void __tsan_unaligned_write##size(void *p);                                                \
     void __tsan_read##size(void *p)                                                            \
     {                                                                                          \
-        touch(p, false);                                                                       \
+        __tsan_read_range(p, size);                                                            \
     }                                                                                          \
     void __tsan_write##size(void *p)                                                           \
     {                                                                                          \
-        touch(p, true);                                                                        \
+        __tsan_write_range(p, size);                                                           \
     }                                                                                          \
     void __tsan_unaligned_read##size(void *p)                                                  \
     {                                                                                          \
-        touch(p, false);                                                                       \
+        __tsan_read_range(p, size);                                                            \
     }                                                                                          \
     void __tsan_unaligned_write##size(void *p)                                                 \
     {                                                                                          \
-        touch(p, true);                                                                        \
+        __tsan_write_range(p, size);                                                           \
     }
 WATCHED(1)
 WATCHED(2)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A kernel begins: what was done before it is over. */
+/* A kernel begins: what was done before it is over. Not all of its launches are watched. */
 void race_launch(const char *kernel);
 /* It has ended: what is done to memory is the host's again. */
 void race_end(void);

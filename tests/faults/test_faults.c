@@ -109,21 +109,34 @@ static void fail_each(int persist)
              requests);
 }
 
+static dn_context *context_on(check_heap *heap)
+{
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .alloc = check_alloc,
+                                  .alloc_user = heap,
+                                  .num_threads = 1};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    return context;
+}
+
+/* It has run forward. */
+static dn_net *net_in(dn_context *context)
+{
+    dn_net *net = NULL;
+    dn_net_options train = {.struct_size = sizeof train, .phase = DN_PHASE_TRAIN};
+    CHECK_STATUS(dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, &train),
+                 DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    return net;
+}
+
 /* After a failure in the middle the objects still work. */
 static void works_again(void)
 {
     check_heap heap = {0};
-    dn_context_options options = {.struct_size = sizeof options,
-                                  .alloc = check_alloc,
-                                  .alloc_user = &heap,
-                                  .num_threads = 1};
-    dn_context *context = NULL;
-    dn_net *net = NULL;
-    dn_net_options train = {.struct_size = sizeof train, .phase = DN_PHASE_TRAIN};
-    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
-    CHECK_STATUS(dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, &train),
-                 DN_OK);
-    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    dn_context *context = context_on(&heap);
+    dn_net *net = net_in(context);
     const int64_t bigger[] = {5, 1, 28, 28}, labels = 5;
     CHECK_STATUS(dn_blob_reshape(dn_net_input(net, 0), bigger, 4), DN_OK);
     CHECK_STATUS(dn_blob_reshape(dn_net_input(net, 1), &labels, 1), DN_OK);
@@ -149,30 +162,15 @@ static void works_again(void)
     CHECK_HEAP_CLEAN(&heap);
 }
 
-static dn_net *seeded(dn_context *context)
-{
-    dn_net *net = NULL;
-    dn_net_options train = {.struct_size = sizeof train, .phase = DN_PHASE_TRAIN};
-    CHECK_STATUS(dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1, &train),
-                 DN_OK);
-    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
-    CHECK_STATUS(dn_net_backward(net), DN_OK);
-    return net;
-}
-
 /* A net that could not share another's weights runs on its own; what it let go of is gone. */
 static void shares_or_not(void)
 {
     check_heap heap = {0};
-    dn_context_options options = {.struct_size = sizeof options,
-                                  .alloc = check_alloc,
-                                  .alloc_user = &heap,
-                                  .num_threads = 1};
-    dn_context *context = NULL;
+    dn_context *context = context_on(&heap);
     dn_status st = DN_E_NOMEM;
-    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
     for (long i = 1; st && i < 100; i++) {
-        dn_net *net = seeded(context), *source = seeded(context);
+        dn_net *net = net_in(context), *source = net_in(context);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
         dn_blob *own = dn_net_layer_param(net, 1, 0);
         const float *before = dn_blob_data(own);
         heap.fail_at = heap.requests + i;

@@ -298,7 +298,7 @@ static void test_unreadable(dn_context *context)
         const char *line = dn_last_error(), *name = line ? strstr(line, path) : NULL;
         CHECK_AT(!st || (st == DN_E_IO && name && !strstr(name + 1, path) &&
                          strstr(line, "it has become shorter")),
-                 "after %d: %s", reads, line);
+                 "after %d: %s", reads, line ? line : "no line");
         if (st != DN_E_IO)
             break;
     }

@@ -21,10 +21,11 @@ static dn_status wait_for(dn_backend *backend, cudaEvent_t event)
 }
 
 /* Those to the device, and one more to the host. */
+#define SLOTS_BYTES ((CUDA_SLOTS + 1) * CUDA_SLOT_BYTES)
+
 static dn_status make_slots(dn_backend *backend)
 {
-    return make_pinned(backend, (void **)&backend->device->slots,
-                       (CUDA_SLOTS + 1) * CUDA_SLOT_BYTES);
+    return make_pinned(backend, (void **)&backend->device->slots, SLOTS_BYTES);
 }
 
 /* ---- small ------------------------------------------------------------------------------- */
@@ -143,6 +144,12 @@ static dn_status begin_copy_out(dn_backend *backend, void *to, const void *devic
         "copying from the device");
 }
 
+/* Byte `at` of the last slot. */
+static char *outgoing(const cuda_device *d, size_t at)
+{
+    return d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + at;
+}
+
 /* One that was said to come; NULL too where anything else was asked since. */
 static cuda_expected *find_expected(cuda_device *d, const void *device, size_t bytes)
 {
@@ -159,9 +166,8 @@ static cuda_expected *find_expected(cuda_device *d, const void *device, size_t b
 static dn_status try_slots(dn_backend *backend)
 {
     cuda_device *d = backend->device;
-    size_t bytes = (CUDA_SLOTS + 1) * CUDA_SLOT_BYTES;
     if (d->slots ||
-        cudaHostAlloc((void **)&d->slots, bytes, cudaHostAllocDefault) == cudaSuccess)
+        cudaHostAlloc((void **)&d->slots, SLOTS_BYTES, cudaHostAllocDefault) == cudaSuccess)
         return DN_OK;
     d->slots = NULL;
     cudaGetLastError();
@@ -181,8 +187,7 @@ static dn_status expect(dn_backend *backend, const void *device, size_t bytes,
     dn_status status = bytes ? try_slots(backend) : DN_OK;
     bool fits = d->slots || !bytes;
     if (status == DN_OK && fits && bytes)
-        status = begin_copy_out(backend, d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + at, device,
-                                bytes);
+        status = begin_copy_out(backend, outgoing(d, at), device, bytes);
     if (status != DN_OK || !fits)
         return status;
     *out = &d->expected[d->num_expected++];
@@ -221,7 +226,7 @@ dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, siz
     if (status == DN_OK && !there)
         status = cuda_wait(backend);
     if (status == DN_OK && e && bytes)
-        memcpy(host, d->slots + CUDA_SLOTS * CUDA_SLOT_BYTES + e->at, bytes);
+        memcpy(host, outgoing(d, e->at), bytes);
     if (status == DN_OK && e)
         e->device = NULL; /* its values may be others the next time */
     while (d->num_expected && !d->expected[d->num_expected - 1].device)

@@ -35,6 +35,13 @@ static const row rows[] = {
         "FILL LOSS_BWD GEMM REDUCE GEMM UNARY CONV_BWD_WEIGHTS CONV_BWD_DATA "
         "NORM_SCALE_BWD UNARY_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA NORM_SCALE_BWD "
         "CONV_BWD_WEIGHTS CONV_BWD_DATA CONV_BWD_WEIGHTS"),
+    ROW("read once more between", TRAIN, COMPACT,
+        X CONV("w", "x", "") CONV("c", "w", "") NORM_OF("c", "b")
+            LAYER("h", "HardSigmoid", "w", "h", "") LAYER("r", "ReLU", "b", "r", "")
+                SUM("h", "r", "z") CONV("k", "z", "") LOSS("k"),
+        "CONV CONV NORM_SCALE UNARY UNARY ELTWISE CONV GEMM SOFTMAX LOSS",
+        "FILL LOSS_BWD GEMM REDUCE GEMM CONV_BWD_WEIGHTS CONV_BWD_DATA UNARY UNARY_BWD "
+        "NORM_SCALE_BWD CONV_BWD_WEIGHTS CONV_BWD_DATA CONV_BWD_WEIGHTS"),
     ROW("ReLU6", TEST, READABLE, X CONV("a", "x", "") ON("a", "r", "ReLU6", ""), "CONV", ""),
     ROW("a clip that begins below 0", TEST, READABLE,
         X CONV("a", "x", "") ON("a", "r", "Clip", "clip_param { min: -1 max: 6 }"),

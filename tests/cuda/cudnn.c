@@ -11,26 +11,13 @@
 
 #include <cudnn.h>
 
+#include "fake_dnn.h"
 #include "stream.h"
 
-enum { AXES = 5, GOOD = 1, HASTY = 2, FALSE_FRIEND = 6, SPACE = 4096 };
+enum { GOOD = 1, HASTY = 2, FALSE_FRIEND = 6, SPACE = 4096 };
 
 struct cudnnContext {
     cudaStream_t stream;
-};
-struct cudnnTensorStruct {
-    cudnnDataType_t type;
-    int axes, dim[AXES], stride[AXES];
-};
-struct cudnnFilterStruct {
-    cudnnDataType_t type;
-    int axes, dim[AXES];
-    bool last;
-};
-struct cudnnConvolutionStruct {
-    int axes, pad[AXES], stride[AXES], dilation[AXES], group;
-    cudnnMathType_t math;
-    bool ran; /* outside of a recording: the real one loads and compiles then */
 };
 struct cudnnActivationStruct {
     cudnnActivationMode_t mode;
@@ -45,6 +32,8 @@ __attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
 __attribute__((visibility("default"))) int *fake_dnn_leaves;
 /* Runs that may round f32 operands. */
 __attribute__((visibility("default"))) long fake_dnn_rounded;
+/* NULL, or is told of what heuristics are asked about. */
+__attribute__((visibility("default"))) fake_dnn_tell fake_dnn_tells;
 
 #define MAKE(name, type)                                                                       \
     cudnnStatus_t cudnnCreate##name(type *out)                                                 \
@@ -230,6 +219,14 @@ static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
     return CUDNN_STATUS_SUCCESS;
 }
 
+static void tell(int which, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                 cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y)
+{
+    fake_dnn_question question = {which, *x, *y, *w, *c};
+    if (fake_dnn_tells)
+        fake_dnn_tells(&question);
+}
+
 static size_t space_of(int algorithm)
 {
     return algorithm == 4 ? (size_t)1 << 40 : SPACE;
@@ -241,6 +238,7 @@ cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(
     int *given, cudnnConvolutionFwdAlgoPerf_t *out)
 {
     (void)h;
+    tell(FAKE_DNN_FORWARD, x, w, c, y);
     return offer(x, w, y, c, wanted, given, out);
 }
 
@@ -250,6 +248,7 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
     int *given, cudnnConvolutionBwdDataAlgoPerf_t *out)
 {
     (void)h;
+    tell(FAKE_DNN_DATA, dx, w, c, dy);
     return offer(dx, w, dy, c, wanted, given, out);
 }
 
@@ -259,6 +258,7 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
     int *given, cudnnConvolutionBwdFilterAlgoPerf_t *out)
 {
     (void)h;
+    tell(FAKE_DNN_WEIGHTS, x, dw, c, dy);
     return offer(x, dw, dy, c, wanted, given, out);
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_plans.c: whether cuDNN has a plan for what dnn.c asks of it, in the types, layouts and
- * workspace that it asks with: of the real cuDNN, which takes a description of a device for
- * the device itself. The benchmark nets' convolutions on an H100. */
+ * test_plans.c: whether cuDNN has a plan for what dnn.c asks of it: the module asks the fake
+ * one, which tells in which types, layouts and strides; the real one, which takes a description
+ * of a device for the device itself, is asked the same. The benchmark nets' convolutions on an
+ * H100. test_plans MODULE CUBLAS CUDNN, the fakes, and the real CUBLASLT. */
 #include <cudnn.h>
+#include <dlfcn.h>
 #include <stdbool.h>
 
+#include "../kernels/harness.h"
 #include "check.h"
+#include "fake_dnn.h"
 
 enum { SKIPPED = 77, MOST_DESCRIPTORS = 128, MOST_CONFIGS = 16 };
 
@@ -67,10 +71,9 @@ static void set_one(descriptor d, cudnnBackendAttributeName_t name, descriptor v
     set(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
 }
 
-/* ---- a convolution ----------------------------------------------------------------------- */
+/* ---- what dnn.c asks --------------------------------------------------------------------- */
 
-enum { FORWARD, DATA, WEIGHTS };
-enum { F32, TF32, BF16 };
+enum { F32 = DN_COMPUTE_F32, TF32 = DN_COMPUTE_TF32, BF16 = DN_COMPUTE_BF16 };
 
 typedef struct conv {
     const char *name;
@@ -82,39 +85,140 @@ typedef struct form {
     bool last;
 } form;
 
-static descriptor tensor_of(int64_t id, cudnnDataType_t type, const int64_t dims[4], bool last)
+static const dn_backend_ops *ops;
+static dn_backend *backend;
+static fake_dnn_question asked; /* the first of an op: what it is refused it asks otherwise */
+static int num_asked;
+
+static void note_asked(const fake_dnn_question *question)
+{
+    if (num_asked++ == 0)
+        asked = *question;
+}
+
+static dn_operand operand_of(const form *f, int64_t N, int64_t C, int64_t size)
+{
+    return (dn_operand){f->compute == BF16 ? DN_BF16 : DN_F32,
+                        f->last ? DN_LAYOUT_NHWC : DN_LAYOUT_PLAIN,
+                        {4, 0, {N, C, size, size}}};
+}
+
+static int64_t out_of(const conv *c)
+{
+    return (c->size + 2 * c->pad - c->kernel) / c->stride + 1;
+}
+
+/* Makes the op; false: it asks cuDNN nothing. */
+static bool ask(const conv *c, const form *f)
+{
+    static const int32_t kinds[] = {DN_OP_CONV, DN_OP_CONV_BWD_DATA, DN_OP_CONV_BWD_WEIGHTS};
+    dn_operand x = operand_of(f, c->N, c->C, c->size), y = operand_of(f, c->N, c->K, out_of(c));
+    dn_operand w = {DN_F32, 0, {4, 0, {c->K, c->C / c->group, c->kernel, c->kernel}}};
+    dn_operand in[3][2] = {{x, w}, {y, w}, {x, y}}, out[] = {y, x, w};
+    dn_args_conv args = {.base.struct_size = sizeof args, .spatial = 2, .group = (int)c->group};
+    dn_op_desc desc = {sizeof desc,  kinds[f->which], 2,     1, 0,
+                       in[f->which], &out[f->which],  &args, 0, f->compute};
+    dn_op_info info = {.struct_size = sizeof info};
+    dn_op *op = NULL;
+    for (int i = 0; i < 2; i++) {
+        args.kernel[i] = c->kernel;
+        args.stride[i] = c->stride;
+        args.pad[i] = c->pad;
+        args.dilation[i] = 1;
+    }
+    num_asked = 0;
+    CHECK_AT(ops->op_create(backend, &desc, &op, &info) == DN_OK, "%s: %s%s", c->name,
+             host_message(), info.reason);
+    if (op)
+        ops->op_destroy(op);
+    return num_asked > 0;
+}
+
+static bool is_image(const struct cudnnTensorStruct *t, const form *f, int64_t N, int64_t C,
+                     int64_t size)
+{
+    const int64_t all = size * size, dim[4] = {N, C, size, size};
+    const int64_t first[4] = {C * all, all, size, 1}, last[4] = {C * all, 1, size * C, C};
+    bool same = t->axes == 4 &&
+                t->type == (f->compute == BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT);
+    for (int i = 0; same && i < 4; i++)
+        same = t->dim[i] == dim[i] && t->stride[i] == (f->last ? last : first)[i];
+    return same;
+}
+
+/* Whether that is what it was to ask: plans there are of other things, too. */
+static void check_asked(const conv *c, const form *f)
+{
+    static const cudnnMathType_t math[] = {
+        [F32] = CUDNN_FMA_MATH, [TF32] = CUDNN_DEFAULT_MATH, [BF16] = CUDNN_TENSOR_OP_MATH};
+    const struct cudnnFilterStruct *w = &asked.w;
+    const struct cudnnConvolutionStruct *v = &asked.conv;
+    bool narrow = f->compute == BF16 && f->which != FAKE_DNN_WEIGHTS;
+    CHECK_INT(asked.which, f->which);
+    CHECK(is_image(&asked.x, f, c->N, c->C, c->size));
+    CHECK(is_image(&asked.y, f, c->N, c->K, out_of(c)));
+    CHECK(w->axes == 4 && w->dim[0] == c->K && w->dim[1] == c->C / c->group);
+    CHECK(w->dim[2] == c->kernel && w->dim[3] == c->kernel && w->last == f->last);
+    CHECK(w->type == (narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT));
+    CHECK(v->axes == 2 && v->group == c->group && v->math == math[f->compute]);
+    for (int i = 0; i < 2; i++)
+        CHECK(v->stride[i] == c->stride && v->pad[i] == c->pad && v->dilation[i] == 1);
+}
+
+/* ---- the same as a graph ----------------------------------------------------------------- */
+
+static void widen(int64_t to[], const int from[], int num)
+{
+    for (int i = 0; i < num; i++)
+        to[i] = from[i];
+}
+
+static descriptor tensor_of(int64_t id, const struct cudnnTensorStruct *t)
 {
     descriptor d = make(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    int64_t C = dims[1], H = dims[2], W = dims[3], aligned = 16;
-    int64_t first[4] = {C * H * W, H * W, W, 1}, channels[4] = {C * H * W, 1, W * C, C};
+    int64_t dims[AXES], strides[AXES], aligned = 16;
+    widen(dims, t->dim, t->axes);
+    widen(strides, t->stride, t->axes);
     set(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
-    set(d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    set(d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &t->type);
     set(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &aligned);
-    set(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dims);
-    set(d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, last ? channels : first);
+    set(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, t->axes, dims);
+    set(d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, t->axes, strides);
     note(cudnnBackendFinalize(d));
     return d;
 }
 
-static descriptor window_of(const conv *c)
+static descriptor weights_of(const struct cudnnFilterStruct *w)
+{
+    int C = w->dim[1], R = w->dim[2], S = w->dim[3];
+    struct cudnnTensorStruct first = {
+        w->type, 4, {w->dim[0], C, R, S}, {C * R * S, R * S, S, 1}};
+    struct cudnnTensorStruct last = {
+        w->type, 4, {w->dim[0], C, R, S}, {C * R * S, 1, S * C, C}};
+    return tensor_of('w', w->last ? &last : &first);
+}
+
+static descriptor window_of(const struct cudnnConvolutionStruct *c)
 {
     descriptor d = make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-    int64_t axes = 2, pad[2] = {c->pad, c->pad}, stride[2] = {c->stride, c->stride};
-    int64_t apart[2] = {1, 1};
+    int64_t axes = c->axes, pad[AXES], stride[AXES], apart[AXES];
     cudnnDataType_t sums = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    widen(pad, c->pad, c->axes);
+    widen(stride, c->stride, c->axes);
+    widen(apart, c->dilation, c->axes);
     set(d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &axes);
     set(d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums);
     set(d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
-    set(d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad);
-    set(d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad);
-    set(d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, apart);
-    set(d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride);
+    set(d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, axes, pad);
+    set(d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, axes, pad);
+    set(d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, axes, apart);
+    set(d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, axes, stride);
     note(cudnnBackendFinalize(d));
     return d;
 }
 
-static descriptor graph_of(const conv *c, const form *f, cudnnDataType_t weights)
+static descriptor graph_of(const fake_dnn_question *q)
 {
     static const struct {
         cudnnBackendDescriptorType_t type;
@@ -130,23 +234,19 @@ static descriptor graph_of(const conv *c, const form *f, cudnnDataType_t weights
             CUDNN_ATTR_OPERATION_CONVOLUTION_##attribute##_ALPHA,                              \
             CUDNN_ATTR_OPERATION_CONVOLUTION_##attribute##_BETA                                \
     }
-        [FORWARD] = KIND(FORWARD, FORWARD, X, Y, W),
-        [DATA] = KIND(BACKWARD_DATA, BWD_DATA, DX, DY, W),
-        [WEIGHTS] = KIND(BACKWARD_FILTER, BWD_FILTER, X, DY, DW),
+        [FAKE_DNN_FORWARD] = KIND(FORWARD, FORWARD, X, Y, W),
+        [FAKE_DNN_DATA] = KIND(BACKWARD_DATA, BWD_DATA, DX, DY, W),
+        [FAKE_DNN_WEIGHTS] = KIND(BACKWARD_FILTER, BWD_FILTER, X, DY, DW),
 #undef KIND
     };
-    cudnnDataType_t images = f->compute == BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    int64_t out = (c->size + 2 * c->pad - c->kernel) / c->stride + 1;
-    int64_t x[4] = {c->N, c->C, c->size, c->size}, y[4] = {c->N, c->K, out, out};
-    int64_t w[4] = {c->K, c->C / c->group, c->kernel, c->kernel};
     float one = 1, zero = 0;
-    descriptor op = make(kinds[f->which].type);
-    set_one(op, kinds[f->which].x, tensor_of('x', images, x, f->last));
-    set_one(op, kinds[f->which].y, tensor_of('y', images, y, f->last));
-    set_one(op, kinds[f->which].w, tensor_of('w', weights, w, f->last));
-    set_one(op, kinds[f->which].window, window_of(c));
-    set(op, kinds[f->which].alpha, CUDNN_TYPE_FLOAT, 1, &one);
-    set(op, kinds[f->which].beta, CUDNN_TYPE_FLOAT, 1, &zero);
+    descriptor op = make(kinds[q->which].type);
+    set_one(op, kinds[q->which].x, tensor_of('x', &q->x));
+    set_one(op, kinds[q->which].y, tensor_of('y', &q->y));
+    set_one(op, kinds[q->which].w, weights_of(&q->w));
+    set_one(op, kinds[q->which].window, window_of(&q->conv));
+    set(op, kinds[q->which].alpha, CUDNN_TYPE_FLOAT, 1, &one);
+    set(op, kinds[q->which].beta, CUDNN_TYPE_FLOAT, 1, &zero);
     note(cudnnBackendFinalize(op));
     descriptor graph = make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set_one(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, op);
@@ -157,7 +257,7 @@ static descriptor graph_of(const conv *c, const form *f, cudnnDataType_t weights
 /* ---- its plans --------------------------------------------------------------------------- */
 
 /* The same bits every time, and no operand rounded to less than was asked for. */
-static bool may_serve(descriptor config, int32_t compute)
+static bool may_serve(descriptor config, cudnnMathType_t math)
 {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     int64_t num = 0;
@@ -171,8 +271,8 @@ static bool may_serve(descriptor config, int32_t compute)
     for (int64_t i = 0; i < num; i++)
         if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC ||
             notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
-            (compute == F32 && (notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
-                                notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
+            (math == CUDNN_FMA_MATH && (notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE ||
+                                        notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
             return false;
     return true;
 }
@@ -194,7 +294,7 @@ static int64_t workspace_of(descriptor config)
 }
 
 /* Plans that serve, of those that the heuristics offer. */
-static int plans_of(descriptor graph, int32_t compute, cudnnBackendHeurMode_t mode)
+static int plans_of(descriptor graph, cudnnMathType_t math, cudnnBackendHeurMode_t mode)
 {
     descriptor configs[MOST_CONFIGS], heuristics = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     int64_t num = 0;
@@ -208,21 +308,21 @@ static int plans_of(descriptor graph, int32_t compute, cudnnBackendHeurMode_t mo
     note(cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                   CUDNN_TYPE_BACKEND_DESCRIPTOR, MOST_CONFIGS, &num, configs));
     for (int64_t i = 0; i < num && i < MOST_CONFIGS; i++) {
-        int64_t bytes = may_serve(configs[i], compute) ? workspace_of(configs[i]) : -1;
+        int64_t bytes = may_serve(configs[i], math) ? workspace_of(configs[i]) : -1;
         plans += bytes >= 0 && bytes <= MOST_WORKSPACE;
     }
     return plans;
 }
 
-static int plans_for(const conv *c, const form *f, cudnnDataType_t weights)
+static int plans_for(const fake_dnn_question *q)
 {
     int before = num_made;
     failed = CUDNN_STATUS_SUCCESS;
-    descriptor graph = graph_of(c, f, weights);
-    int plans = plans_of(graph, f->compute, CUDNN_HEUR_MODE_A);
+    descriptor graph = graph_of(q);
+    int plans = plans_of(graph, q->conv.math, CUDNN_HEUR_MODE_A);
     if (plans == 0)
-        plans = plans_of(graph, f->compute, CUDNN_HEUR_MODE_FALLBACK);
-    CHECK_AT(failed == CUDNN_STATUS_SUCCESS, "%s: %s", c->name, cudnnGetErrorString(failed));
+        plans = plans_of(graph, q->conv.math, CUDNN_HEUR_MODE_FALLBACK);
+    CHECK_AT(failed == CUDNN_STATUS_SUCCESS, "%s", cudnnGetErrorString(failed));
     drop_to(before);
     return plans;
 }
@@ -247,10 +347,12 @@ static const conv convs[] = {
 #define NUM_CONVS (sizeof(convs) / sizeof(convs[0]))
 
 static const form forms[] = {
-    {FORWARD, F32, false},  {DATA, F32, false},  {WEIGHTS, F32, false},
-    {FORWARD, TF32, false}, {DATA, TF32, false}, {WEIGHTS, TF32, false},
-    {FORWARD, TF32, true},  {DATA, TF32, true},  {WEIGHTS, TF32, true},
-    {FORWARD, BF16, true},  {DATA, BF16, true},
+    {FAKE_DNN_FORWARD, F32, false}, {FAKE_DNN_DATA, F32, false},
+    {FAKE_DNN_WEIGHTS, F32, false}, {FAKE_DNN_FORWARD, TF32, false},
+    {FAKE_DNN_DATA, TF32, false},   {FAKE_DNN_WEIGHTS, TF32, false},
+    {FAKE_DNN_FORWARD, TF32, true}, {FAKE_DNN_DATA, TF32, true},
+    {FAKE_DNN_WEIGHTS, TF32, true}, {FAKE_DNN_FORWARD, BF16, true},
+    {FAKE_DNN_DATA, BF16, true},
 };
 
 static void check_conv(const conv *c)
@@ -260,28 +362,68 @@ static void check_conv(const conv *c)
     SECTION(c->name);
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         const form *f = &forms[i];
-        if (f->which == DATA && c->C <= 3) /* images have no gradient */
+        if (f->which == FAKE_DNN_DATA && c->C <= 3) /* images have no gradient */
             continue;
-        bool narrow = f->compute == BF16;
-        CHECK_AT(plans_for(c, f, narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT) > 0,
-                 "%s in %s%s: no plan", kinds[f->which], computes[f->compute],
-                 f->last ? ", channels last" : "");
+        bool any = ask(c, f);
+        if (any)
+            check_asked(c, f);
+        CHECK_AT(any && plans_for(&asked) > 0, "%s in %s%s: %s", kinds[f->which],
+                 computes[f->compute], f->last ? ", channels last" : "",
+                 any ? "no plan" : "not asked");
     }
 }
 
-/* Gradients of weights are f32, and cuDNN 9.19 has none of bf16 images: those are widened. */
+/* Gradients of weights are f32, and cuDNN 9.19 has none of bf16 images: those are widened. What
+ * is one product is asked of cuBLAS. */
 static void tell_of_gradients(void)
 {
-    static const form narrow = {WEIGHTS, BF16, true};
-    int taken = 0;
+    static const form narrow = {FAKE_DNN_WEIGHTS, BF16, true};
+    int taken = 0, num = 0;
     SECTION("gradients in f32 of bf16 images");
-    for (size_t i = 0; i < NUM_CONVS; i++)
-        taken += plans_for(&convs[i], &narrow, CUDNN_DATA_FLOAT) > 0;
-    printf("gradients in f32 of bf16 images: plans for %d of %zu\n", taken, NUM_CONVS);
+    for (size_t i = 0; i < NUM_CONVS; i++) {
+        if (!ask(&convs[i], &narrow))
+            continue;
+        check_asked(&convs[i], &narrow);
+        taken += plans_for(&asked) > 0;
+        num++;
+    }
+    CHECK(num > 0);
+    printf("gradients in f32 of bf16 images: plans for %d of %d\n", taken, num);
 }
 
-int main(void)
+/* Opened first, the fakes are what the module finds by name; the real cuDNN is linked as the
+ * part of it that plans, whose name is another. */
+static void open_module(char **argv)
 {
+    dn_backend_host host;
+    void *blas = dlopen(argv[2], RTLD_NOW), *dnn = dlopen(argv[3], RTLD_NOW);
+    void *module = blas && dnn ? dlopen(argv[1], RTLD_NOW) : NULL;
+    void *tells = module ? dlsym(dnn, "fake_dnn_tells") : NULL, *entry = NULL;
+    dn_backend_entry_fn ops_of;
+    if (tells)
+        entry = dlsym(module, DN_BACKEND_ENTRY);
+    if (!entry) {
+        fprintf(stderr, "%s\n", dlerror());
+        exit(1);
+    }
+    *(fake_dnn_tell *)tells = note_asked;
+    memcpy(&ops_of, &entry, sizeof ops_of);
+    ops = ops_of();
+    host_init(&host, 1);
+    if (ops->open(&backend, &host)) {
+        fprintf(stderr, "%s\n", host_message());
+        exit(1);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 5)
+        return 2;
+    if (!dlopen(argv[4], RTLD_NOW)) { /* the one that is open is what cuDNN finds */
+        fprintf(stderr, "%s\n", dlerror());
+        return 1;
+    }
     device = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
     set(device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
         (int64_t)sizeof(device_text) - 1, device_text);
@@ -290,9 +432,12 @@ int main(void)
         drop_to(0);
         return SKIPPED;
     }
+    open_module(argv);
     for (size_t i = 0; i < NUM_CONVS; i++)
         check_conv(&convs[i]);
     tell_of_gradients();
+    ops->close(backend);
+    CHECK_INT(host_live_allocations(), 0);
     drop_to(0);
     return check_summary();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * facts.c: see facts.h. Programs have a few thousand ops at most and passes ask about
- * neighbours far more often than about the whole, so questions are scans from a place, without
- * an index. */
+ * neighbours far more often than about the whole, so questions are scans from a place; how far
+ * they go, a pass that asks much has noted. */
 #include "plan/facts.h"
 
 #include <stdlib.h>

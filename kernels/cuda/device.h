@@ -58,6 +58,7 @@ struct cuda_device {
                                         more to the host */
     cudaEvent_t arrived[CUDA_SLOTS]; /* all of these are made by the first copy */
     int32_t next_slot;
+    atomic_bool no_slots; /* no memory to pin for them, and none was given back since */
     cuda_stage stages[CUDA_STAGES];
     int32_t next_stage;
     cudaStream_t copier;

@@ -114,6 +114,7 @@ static void module_free(dn_backend *backend, void *ptr)
         return;
     if (cudaFree(ptr) != cudaSuccess)
         cudaGetLastError(); /* no later launch's fault */
+    atomic_store(&backend->device->no_slots, false);
     cuda_leave(&visit);
 }
 

@@ -77,6 +77,7 @@ static dn_status make_stage(dn_backend *backend, cuda_stage *s, size_t bytes)
     if (status != DN_OK || s->bytes >= bytes)
         return status;
     free_stage(s);
+    atomic_store(&d->no_slots, false);
     status = make_pinned(backend, &s->pinned, bytes);
     if (status == DN_OK)
         status = cuda_check(backend, cudaMalloc(&s->device, bytes),
@@ -161,15 +162,17 @@ static cuda_expected *find_expected(cuda_device *d, const void *device, size_t b
     return NULL;
 }
 
-/* Where there is no pinned memory d->slots stays NULL, and copies go straight to the host; an
- * error that stays too is the device's end. */
+/* Where there is no pinned memory d->slots stays NULL, and copies go straight to the host: it
+ * is asked for again when some was given back, as asking may wait for all devices. An error
+ * that stays too is the device's end. */
 static dn_status try_slots(dn_backend *backend)
 {
     cuda_device *d = backend->device;
-    if (d->slots ||
+    if (d->slots || atomic_load(&d->no_slots) ||
         cudaHostAlloc((void **)&d->slots, SLOTS_BYTES, cudaHostAllocDefault) == cudaSuccess)
         return DN_OK;
     d->slots = NULL;
+    atomic_store(&d->no_slots, true);
     cudaGetLastError();
     return cuda_check(backend, cudaGetLastError(), "allocating pinned memory");
 }

@@ -291,6 +291,10 @@ static void check_no_slots(void)
     check_result(y, sizeof found, 0, 1);
     must(table->op_run(cast.op, &cast.io));
     CHECK_TEXT(words, "");
+    held_up = fake->held_up;
+    must(table->copy_out_soon(backend, found, x, sizeof found));
+    CHECK_INT(fake->held_up - held_up, 0); /* who was refused does not ask each time */
+    table->mem_free(backend, device_memory(1));
     fake->lost = fake->launches;
     CHECK_INT(table->copy_out_soon(backend, found, x, sizeof found), DN_E_DEVICE);
     CHECK_INT(table->copy_out(backend, found, x, sizeof found), DN_E_DEVICE);

@@ -16,7 +16,8 @@ static uint32_t below(uint64_t *state, uint32_t n)
 /* Functions of one operand; some are added to what was there. */
 static void fill(dni_program *p, uint64_t *state)
 {
-    dni_tensor_info t = {.role = DNI_TEMP, .storage = DNI_NONE, .shape = {.axes = 1, .dim = {4}}};
+    dni_tensor_info t = {
+        .role = DNI_TEMP, .storage = DNI_NONE, .shape = {.axes = 1, .dim = {4}}};
     for (int k = 0; k < TENSORS; k++) {
         t.keep = !below(state, 4);
         CHECK(dni_program_tensor(p, &t) == k);

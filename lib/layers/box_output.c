@@ -177,8 +177,8 @@ static void forward(dni_layer *layer, dni_builder *b)
                            .nms = p->iou_thr,
                            .eta = 1};
     s->found = (dni_detected){layer, dni_tensor_shape(b, b->y[0])->dim[0], 0};
-    dni_tensor rows = dni_detect(b, &s->found, &args,
-                                 DNI_TENSORS(DNI_NONE, scores, boxes, zeros), s->N * s->most);
+    dni_tensor rows = dni_detect(b, &s->found, &args, DNI_ARRAY(DNI_NONE, scores, boxes, zeros),
+                                 s->N * s->most);
     for (int32_t i = 0; i < b->num_y; i++) {
         int64_t count = dni_tensor_shape(b, b->y[i])->dim[0], width = 5 + i;
         dni_emit_rows(b, count, 1, 7, 0, width, 0, rows, b->y[i]);

@@ -69,7 +69,7 @@ static dn_status run_count(void *user, void *const *in, void *const *out)
 void dni_emit_count(dni_builder *b, dni_detected *d, dni_tensor top)
 {
     dn_args_host_call call = {.fn = run_count, .user = d};
-    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(d->count, top), 0, &top);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &call, DNI_ARRAY(d->count, top), 0, &top);
 }
 
 dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *args,
@@ -77,7 +77,7 @@ dni_tensor dni_detect(dni_builder *b, dni_detected *d, const dn_args_detect *arg
 {
     dni_tensor rows = dni_temp(b, b->dtype, 2, (int64_t[]){most, 7});
     d->count = dni_temp(b, DN_I32, 0, NULL);
-    dni_emit(b, DN_OP_DETECT, args, num_inputs, inputs, DNI_TENSORS(rows, d->count));
+    dni_emit_arrays(b, DN_OP_DETECT, args, num_inputs, inputs, DNI_ARRAY(rows, d->count));
     return rows;
 }
 

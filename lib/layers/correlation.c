@@ -139,8 +139,8 @@ static void correlate(const dni_layer *layer, dni_builder *b, dni_tensor y,
                 of[0] = of[1] = t, a.x_offset = a.x2_offset = 0;
             if (grad)
                 of[0] = boxes, a.x_offset = of_k, a.y_offset = i ? to : at;
-            dni_emit(b, DN_OP_REDUCE, &a, a.op == DN_REDUCE_DOT ? 2 : 1, of,
-                     DNI_TENSORS(grad ? grad[i] : y));
+            dni_emit_arrays(b, DN_OP_REDUCE, &a, a.op == DN_REDUCE_DOT ? 2 : 1, of,
+                            DNI_ARRAY(grad ? grad[i] : y));
             if (subtract && grad)
                 a.alpha = -a.alpha;
         }

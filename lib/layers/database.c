@@ -138,7 +138,7 @@ void dni_database_forward(dni_layer *layer, dni_builder *b)
 {
     dni_database *d = layer->state;
     dn_args_host_call call = {.fn = next_batch, .user = d};
-    dni_emit(b, DN_OP_HOST_CALL, &call, 0, b->y, b->num_y, b->y);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &call, 0, b->y, b->num_y, b->y);
 }
 
 void dni_database_teardown(dni_layer *layer)

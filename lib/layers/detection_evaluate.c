@@ -184,7 +184,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     evaluate_state *s = layer->state;
     dn_args_host_call call = {.fn = run, .user = s};
     s->y = *dni_tensor_shape(b, b->y[0]);
-    dni_emit(b, DN_OP_HOST_CALL, &call, 2, b->x, DNI_TENSORS(b->y[0]));
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &call, 2, b->x, 1, b->y);
 }
 
 const dni_layer_class dni_layer_detection_evaluate = {

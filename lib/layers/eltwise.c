@@ -83,7 +83,7 @@ static void forward_sum(dni_layer *layer, dni_builder *b)
         dn_args_eltwise a = {.base.accumulate = i > 0, .op = DN_ELTWISE_SUM};
         for (int32_t k = 0; k < count; k++)
             a.coeff[k] = coeff(layer, i + k);
-        dni_emit(b, DN_OP_ELTWISE, &a, count, b->x + i, DNI_TENSORS(b->y[0]));
+        dni_emit_arrays(b, DN_OP_ELTWISE, &a, count, b->x + i, 1, b->y);
     }
 }
 
@@ -98,7 +98,7 @@ static void product(dni_builder *b, int32_t n, const dni_tensor *x, dni_tensor y
             in[k] = x[i + k];
         if (i > 0)
             in[count++] = y;
-        dni_emit(b, DN_OP_ELTWISE, &a, count, in, DNI_TENSORS(y));
+        dni_emit_arrays(b, DN_OP_ELTWISE, &a, count, in, DNI_ARRAY(y));
     }
 }
 
@@ -126,7 +126,7 @@ static void forward_max(dni_layer *layer, dni_builder *b)
         int32_t n = max_inputs(b, i, in);
         const dni_shape *top = &layer->top[0];
         *mask = wanted ? dni_temp(b, DN_I32, top->axes, top->dim) : DNI_NONE;
-        dni_emit(b, DN_OP_ELTWISE, &a, n, in, DNI_TENSORS(b->y[0], *mask));
+        dni_emit_arrays(b, DN_OP_ELTWISE, &a, n, in, DNI_ARRAY(b->y[0], *mask));
     }
 }
 

@@ -225,7 +225,7 @@ static dn_status run(void *user, void *const *in, void *const *out)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     dn_args_host_call call = {.fn = run, .user = layer->state};
-    dni_emit(b, DN_OP_HOST_CALL, &call, 2, b->x, DNI_TENSORS(b->y[0]));
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &call, 2, b->x, 1, b->y);
 }
 
 const dni_layer_class dni_layer_eval_detection = {

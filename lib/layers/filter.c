@@ -75,7 +75,8 @@ static void forward(dni_layer *layer, dni_builder *b)
     dn_args_host_call call = {.fn = choose, .user = s};
     s->chosen = layer->top[0].dim[0];
     s->order = dni_temp(b, b->dtype, 1, &s->chosen);
-    dni_emit(b, DN_OP_HOST_CALL, &call, 1, &b->x[layer->num_tops], 1, &s->order);
+    dni_emit(b, DN_OP_HOST_CALL, &call, DNI_TENSORS(b->x[layer->num_tops]),
+             DNI_TENSORS(s->order));
     for (int32_t i = 0; i < layer->num_tops; i++)
         move(s, b, false, i, b->x[i], b->y[i]);
 }

@@ -126,7 +126,7 @@ static dn_status next_rows(void *user, void *const *in, void *const *out)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     dn_args_host_call a = {.fn = next_rows, .user = layer->state};
-    dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
 const dni_layer_class dni_layer_hdf5_data = {

@@ -57,7 +57,7 @@ static dn_status write_batch(void *user, void *const *in, void *const *out)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     dn_args_host_call a = {.fn = write_batch, .user = layer->state};
-    dni_emit(b, DN_OP_HOST_CALL, &a, 2, b->x, 0, b->x);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &a, 2, b->x, 0, b->x);
 }
 
 const dni_layer_class dni_layer_hdf5_output = {

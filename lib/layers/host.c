@@ -140,7 +140,7 @@ static void forward(dni_layer *layer, dni_builder *b)
     dni_tensor in[DN_MAX_OPERANDS];
     int32_t n = add(in, 0, b->x, b->num_x);
     n = add(in, n, b->w, b->num_w);
-    dni_emit(b, DN_OP_HOST_CALL, &call, n, in, b->num_y, b->y);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &call, n, in, b->num_y, b->y);
 }
 
 static void backward(dni_layer *layer, dni_builder *b)
@@ -153,7 +153,7 @@ static void backward(dni_layer *layer, dni_builder *b)
     n = add(in, n, b->dy, b->num_y);
     int32_t m = add(out, 0, b->dx, b->num_x);
     m = add(out, m, b->dw, b->num_w);
-    dni_emit(b, DN_OP_HOST_CALL, &call, n, in, m, out);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &call, n, in, m, out);
 }
 
 /* A host's count, of which -1 has no limit; `beyond` stands for more than there ever are. */

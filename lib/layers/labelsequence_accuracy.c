@@ -25,7 +25,7 @@ static void forward(dni_layer *layer, dni_builder *b)
                             .dim = x[2],
                             .inner = x[1],
                             .threshold = p->blank_label};
-    dni_emit(b, DN_OP_OVERLAP, &args, 2, b->x, 1, b->y);
+    dni_emit_arrays(b, DN_OP_OVERLAP, &args, 2, b->x, 1, b->y);
 }
 
 const dni_layer_class dni_layer_labelsequence_accuracy = {

@@ -81,7 +81,7 @@ static dn_status next_batch(void *user, void *const *in, void *const *out)
 static void forward(dni_layer *layer, dni_builder *b)
 {
     dn_args_host_call a = {.fn = next_batch, .user = layer->state};
-    dni_emit(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
+    dni_emit_arrays(b, DN_OP_HOST_CALL, &a, 0, b->y, b->num_y, b->y);
 }
 
 const dni_layer_class dni_layer_memory_data = {

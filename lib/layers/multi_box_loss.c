@@ -123,7 +123,8 @@ static void forward(dni_layer *layer, dni_builder *b)
     multi_state *s = layer->state;
     for (int32_t i = 0; i < 2; i++)
         s->g[i] = layer->propagate[i] ? dni_temp_like(b, b->x[i]) : DNI_NONE;
-    dni_emit(b, DN_OP_MULTI_BOX, &s->args, 4, b->x, DNI_TENSORS(b->y[0], s->g[0], s->g[1]));
+    dni_emit_arrays(b, DN_OP_MULTI_BOX, &s->args, 4, b->x,
+                    DNI_ARRAY(b->y[0], s->g[0], s->g[1]));
 }
 
 static void backward(dni_layer *layer, dni_builder *b)

@@ -121,7 +121,7 @@ void dni_proposal_forward(dni_proposal *s, dni_builder *b)
     dni_tensor anchors = dni_constant(b, DN_F64, 4 * s->A, s->anchor);
     s->found = (dni_detected){s->layer, dni_tensor_shape(b, b->y[0])->dim[0], 0};
     dni_tensor rows = dni_detect(
-        b, &s->found, &args, DNI_TENSORS(anchors, b->x[0], b->x[1], b->x[2]), most ? most : 1);
+        b, &s->found, &args, DNI_ARRAY(anchors, b->x[0], b->x[1], b->x[2]), most ? most : 1);
     dni_emit_count(b, &s->found, DNI_NONE);
     take_columns(b, rows, 0, 1, b->y[0], 0);
     take_columns(b, rows, 3, 4, b->y[0], 1);

@@ -58,10 +58,10 @@ void dni_anchor_target_forward(dni_rpn_targets *s, dni_builder *b)
     args.border = s->border;
     args.stride = a->stride;
     args.stream = a->layer->stream;
-    dni_emit(
+    dni_emit_arrays(
         b, DN_OP_TARGETS, &args,
-        DNI_TENSORS(dni_constant(b, DN_F64, 4 * a->A, a->anchor), b->x[2], b->x[1], b->random),
-        4, b->y);
+        DNI_ARRAY(dni_constant(b, DN_F64, 4 * a->A, a->anchor), b->x[2], b->x[1], b->random), 4,
+        b->y);
 }
 
 /* ---- regions ----------------------------------------------------------------------------- */

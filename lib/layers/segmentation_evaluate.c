@@ -105,9 +105,9 @@ static void forward(dni_layer *layer, dni_builder *b)
                             .inner = x[2] * x[3],
                             .threshold = threshold_of(layer)};
     if (s->resampler || is_empty(layer))
-        dni_emit(b, DN_OP_HOST_CALL, &call, 2, b->x, DNI_TENSORS(b->y[0]));
+        dni_emit_arrays(b, DN_OP_HOST_CALL, &call, 2, b->x, 1, b->y);
     else
-        dni_emit(b, DN_OP_OVERLAP, &args, 2, b->x, 1, b->y);
+        dni_emit_arrays(b, DN_OP_OVERLAP, &args, 2, b->x, 1, b->y);
 }
 
 const dni_layer_class dni_layer_segmentation_evaluate = {

@@ -214,7 +214,8 @@ static void emit_inside(const dni_window *w, dni_builder *b, dni_tensor image, d
     inside[0] = H * W, inside[1] = W, inside[2] = all[2] = 1;
     all[0] = s->dim[2] * s->dim[3], all[1] = s->dim[3];
     *(out ? &a.x_offset : &a.y_offset) = at + w->border[1];
-    dni_emit(b, DN_OP_COPY, &a, 1, out ? &whole : &image, 1, out ? &image : &whole);
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(out ? whole : image),
+             DNI_TENSORS(out ? image : whole));
 }
 
 dni_tensor dni_border_write(const dni_window *w, dni_builder *b, dni_tensor t)

@@ -184,7 +184,7 @@ static void seed_tops(lowering *w, size_t layer)
         dn_args_fill fill = {.base.accumulate = written, .value = l->loss_weight[i]};
         bool silent = !written && w->net->graph.values[node->tops[i]].consumers > 0;
         if (fill.value != 0 || silent)
-            dni_emit(&w->b, DN_OP_FILL, &fill, 0, &t, 1, &t);
+            dni_emit_arrays(&w->b, DN_OP_FILL, &fill, 0, &t, 1, &t);
     }
 }
 
@@ -201,7 +201,7 @@ static void part_twins(lowering *w, const dni_node *node, bool join)
             } else if (w->program->tensors[dx[i]].written) {
                 dn_args_eltwise sum = {.coeff = {1}};
                 sum.base.accumulate = w->program->tensors[dx[k]].written;
-                dni_emit(&w->b, DN_OP_ELTWISE, &sum, 1, &dx[i], 1, &dx[k]);
+                dni_emit(&w->b, DN_OP_ELTWISE, &sum, DNI_TENSORS(dx[i]), DNI_TENSORS(dx[k]));
             }
             break;
         }

@@ -178,8 +178,8 @@ static void emit_nothing(dni_builder *b, int32_t kind, const dn_args *args, int3
     }
 }
 
-void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
-              const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs)
+void dni_emit_arrays(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
+                     const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs)
 {
     if (b->status || all_absent(num_outputs, outputs))
         return;
@@ -206,12 +206,18 @@ void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs
     emit_outputs(b, b->program->num_ops - 1, k, num_outputs, outputs);
 }
 
+void dni_emit_list(dni_builder *b, int32_t what, const void *args, const dni_tensor *operands)
+{
+    int32_t inputs = what >> 8 & 255;
+    dni_emit_arrays(b, what & 255, args, inputs, operands, what >> 16, operands + inputs);
+}
+
 /* ---- shorthands -------------------------------------------------------------------------- */
 
 void dni_emit_fill(dni_builder *b, dni_tensor y, double value)
 {
     dn_args_fill a = {.value = value};
-    dni_emit(b, DN_OP_FILL, &a, 0, &y, 1, &y);
+    dni_emit_arrays(b, DN_OP_FILL, &a, 0, &y, 1, &y);
 }
 
 void dni_emit_copy(dni_builder *b, dni_tensor x, dni_tensor y)
@@ -227,14 +233,14 @@ void dni_emit_copy(dni_builder *b, dni_tensor x, dni_tensor y)
                       .x_stride = {1},
                       .y_stride = {1},
                       .alpha = 1};
-    dni_emit(b, DN_OP_COPY, &a, 1, &x, 1, &y);
+    dni_emit(b, DN_OP_COPY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
 }
 
 void dni_emit_unary(dni_builder *b, int32_t fn, double p, double q, double r, dni_tensor x,
                     dni_tensor y)
 {
     dn_args_unary a = {.fn = fn, .a = p, .b = q, .c = r};
-    dni_emit(b, DN_OP_UNARY, &a, 1, &x, 1, &y);
+    dni_emit(b, DN_OP_UNARY, &a, DNI_TENSORS(x), DNI_TENSORS(y));
 }
 
 void dni_emit_unary_bwd(dni_builder *b, int32_t fn, double p, double q, double r, dni_tensor x,

@@ -127,9 +127,12 @@ typedef struct dni_builder {
     int32_t num_x, num_y, num_w;
 } dni_builder;
 
-/* Number of operands and their array, for dni_emit. */
-#define DNI_TENSORS(...)                                                                       \
-    (int32_t)(sizeof((dni_tensor[]){__VA_ARGS__}) / sizeof(dni_tensor)), (dni_tensor[])        \
+/* Tensors for dni_emit; their number and array for functions that take both. */
+#define DNI_TENSORS(...) (__VA_ARGS__)
+#define DNI_EACH(...)    __VA_ARGS__
+#define DNI_NUMBER(...)  (int32_t)(sizeof((dni_tensor[]){__VA_ARGS__}) / sizeof(dni_tensor))
+#define DNI_ARRAY(...)                                                                         \
+    DNI_NUMBER(__VA_ARGS__), (dni_tensor[])                                                    \
     {                                                                                          \
         __VA_ARGS__                                                                            \
     }
@@ -140,8 +143,15 @@ typedef struct dni_builder {
  * and accumulate. Where another layer already contributed (and always for dw) the builder turns
  * overwriting into adding and drops the FILL. So never read dx or dw back. In place, dx shares
  * memory with dy: emit what reads dy first. */
-void dni_emit(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
-              const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs);
+#define dni_emit(b, kind, args, inputs, outputs)                                               \
+    dni_emit_list(b, (kind) | DNI_NUMBER inputs << 8 | DNI_NUMBER outputs << 16, args,         \
+                  (dni_tensor[]){DNI_EACH inputs, DNI_EACH outputs})
+/* kind, number of inputs and of outputs from the lowest byte on: a call is a constant and one
+ * array, as over a hundred of them should be. */
+void dni_emit_list(dni_builder *b, int32_t what, const void *args, const dni_tensor *operands);
+/* The same of tensors that are in arrays already, or none. */
+void dni_emit_arrays(dni_builder *b, int32_t kind, const void *args, int32_t num_inputs,
+                     const dni_tensor *inputs, int32_t num_outputs, const dni_tensor *outputs);
 
 /* A tensor that lives from its first op to its last, forward to backward if used there. */
 dni_tensor dni_temp(dni_builder *b, int32_t dtype, int32_t axes, const int64_t *dims);

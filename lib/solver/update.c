@@ -50,7 +50,7 @@ static void emit_norm2(dni_builder *b, const dni_update *u, dni_tensor norm2)
             count++;
         }
         dni_tensor part = first ? scalar(b) : norm2;
-        dni_emit(b, DN_OP_SUMSQ_ALL, NULL, count, diffs, 1, &part);
+        dni_emit_arrays(b, DN_OP_SUMSQ_ALL, NULL, count, diffs, 1, &part);
         if (first)
             dni_emit_sum2(b, 1, norm2, 1, part, norm2);
     }
@@ -63,7 +63,7 @@ static void emit_clip(dni_builder *b, dni_update *u, double clip, dni_tensor hyp
     dn_args_scale_clip args = {.clip = clip};
     emit_norm2(b, u, norm2);
     dni_emit_fill(b, factor, 1);
-    dni_emit(b, DN_OP_SCALE_CLIP, &args, 1, &norm2, 1, &factor);
+    dni_emit(b, DN_OP_SCALE_CLIP, &args, DNI_TENSORS(norm2), DNI_TENSORS(factor));
     dni_emit_rows(b, 1, 1, 0, 0, 0, 2, factor, hyper);
 }
 
@@ -102,8 +102,8 @@ static dni_tensor emit_local(dni_builder *b, const larc *l, const dni_updated *w
     dni_tensor local = scalar(b), g2 = scalar(b), both = scalar(b), none = scalar(b);
     dni_tensor hyper = dni_temp_like(b, l->hyper);
     dn_args_copy first = {.axes = 1, .dim = {1}, .alpha = l->clip ? -1 : 1};
-    dni_emit(b, DN_OP_SUMSQ_ALL, NULL, 1, &w->data, 1, &local);
-    dni_emit(b, DN_OP_SUMSQ_ALL, NULL, 1, &w->diff, 1, &g2);
+    dni_emit(b, DN_OP_SUMSQ_ALL, NULL, DNI_TENSORS(w->data), DNI_TENSORS(local));
+    dni_emit(b, DN_OP_SUMSQ_ALL, NULL, DNI_TENSORS(w->diff), DNI_TENSORS(g2));
     dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, local, both);
     dni_emit_unary(b, DN_FN_THRESHOLD, 0, 0, 0, g2, none);
     dni_emit_product(b, both, none, both);
@@ -120,7 +120,7 @@ static dni_tensor emit_local(dni_builder *b, const larc *l, const dni_updated *w
     else
         dni_emit_product(b, local, l->rate, local);
     dni_emit_copy(b, l->hyper, hyper);
-    dni_emit(b, DN_OP_COPY, &first, 1, &local, 1, &hyper);
+    dni_emit(b, DN_OP_COPY, &first, DNI_TENSORS(local), DNI_TENSORS(hyper));
     return hyper;
 }
 

@@ -264,35 +264,47 @@ static int run(job *j, dn_solver *solver)
     return CLI_OK;
 }
 
-/* solver_mode: GPU means the GPU if there is one that answers; the solver says it if not. */
-static void heed_mode(const job *j, cli_host *host)
+/* solver_mode: GPU means the GPU. Where there can be none, the reason is said, and the solver
+ * adds that the CPU computes; one that is there and does not answer is a failure. */
+static int heed_mode(const job *j, cli_host *host)
 {
     const dn_context_options plain = {
         .struct_size = sizeof plain, .num_threads = 1, .backends = "ref"};
     const dn_solver_options look = {.struct_size = sizeof look, .wire_only = 1};
     dn_context *context = NULL;
     dn_solver *solver = NULL;
-    if (host->gpu || host->backends || dn_context_create(&context, &plain))
-        return;
+    if (host->gpu || dn_context_create(&context, &plain))
+        return CLI_GO;
     if (!dn_solver_create_from_prototxt(&solver, context, j->path, &look))
         host->device = dn_solver_device(solver);
     dn_solver_free(solver);
     dn_context_free(context);
     if (!host->device)
-        return;
-    dn_context_options real = {
-        .struct_size = sizeof real, .num_threads = 1, .device = host->device};
-    if (dn_context_create(&context, &real))
-        host->device = 0;
-    else
+        return CLI_GO;
+    const dn_context_options real = {.struct_size = sizeof real,
+                                     .num_threads = 1,
+                                     .device = host->device,
+                                     .backends = host->backends};
+    const int gpu = host->device - 1;
+    dn_status status = dn_context_create(&context, &real);
+    if (!status)
         dn_context_free(context);
+    else if (status != DN_E_UNSUPPORTED)
+        return cli_fail("solver_mode GPU: GPU %d: %s", gpu, dn_last_error());
+    else {
+        host->device = 0;
+        if (!host->quiet)
+            fprintf(stderr, "GPU %d: %s\n", gpu, dn_last_error());
+    }
+    return CLI_GO;
 }
 
 static int create_contexts(job *j, const cli_command *self, cli_host *host)
 {
     int32_t devices[MOST_GPUS];
     int code = cli_gpus_of(self, host, devices, MOST_GPUS, &j->count);
-    heed_mode(j, host);
+    if (code == CLI_GO)
+        code = heed_mode(j, host);
     bool chosen = j->count > 0;
     j->count = chosen ? j->count : 1;
     for (int32_t i = 0; code == CLI_GO && i < j->count; i++) {

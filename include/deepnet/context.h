@@ -52,8 +52,8 @@ typedef struct dn_context_options {
      * process may use (affinity and container limits). Results do not depend on it. */
     int32_t num_threads;
     /* 0: compute on the CPU. n > 0: use the n-th device of the first device backend;
-     * DN_E_DEVICE if it does not answer, DN_E_UNSUPPORTED if no module for devices was found.
-     */
+     * DN_E_DEVICE if it does not answer, DN_E_UNSUPPORTED if the machine has none, or no
+     * module for devices was found. */
     int32_t device;
     /* Names of the backends in the chain, best first, separated by commas: "cpu,ref", "ref".
      * A name is that of a built-in backend or of a module in module_folder; a name with a '/'
@@ -110,7 +110,7 @@ typedef struct dn_context_options {
  * out      receives the context; free it with dn_context_free. Untouched on failure.
  * options  borrowed for the call; NULL: all defaults.
  * Returns DN_OK, DN_E_INVALID (an option outside its range), DN_E_NOMEM, DN_E_NOTFOUND (no such
- * backend), DN_E_DEVICE (the device does not answer).
+ * backend), DN_E_DEVICE (the device does not answer), DN_E_UNSUPPORTED (there is none).
  * Thread-safety: any thread. Afterwards nets of one context may run concurrently. Since 0.1. */
 DN_API dn_status dn_context_create(dn_context **out, const dn_context_options *options);
 

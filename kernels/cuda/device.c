@@ -120,15 +120,19 @@ static dn_status first_visit(dn_backend *backend, cuda_visit *visit)
     return status;
 }
 
-/* Why there is no device: a driver that is too old says so with versions. */
+/* Why there is no device: a machine that has none is another thing than one whose driver fails,
+ * and a driver that is too old says so with versions. */
 static dn_status no_device(dn_backend *backend, cudaError_t error)
 {
     int driver = 0, runtime = CUDART_VERSION;
     cudaGetLastError(); /* no later launch's fault */
     if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
         !driver)
-        return backend->host.fail(DN_E_DEVICE, "no device: there is no driver: %s",
+        return backend->host.fail(DN_E_UNSUPPORTED, "no device: there is no driver: %s",
                                   cudaGetErrorString(error));
+    if (error == cudaErrorNoDevice)
+        return backend->host.fail(DN_E_UNSUPPORTED, "no device: %s (%s)",
+                                  cudaGetErrorString(error), cudaGetErrorName(error));
     if (error == cudaErrorInsufficientDriver && driver > 0)
         return backend->host.fail(DN_E_DEVICE,
                                   "the driver knows CUDA %d.%d, this module needs %d.%d: %s",

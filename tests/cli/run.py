@@ -56,10 +56,10 @@ solver_mode: CPU
 COMMANDS = ('train', 'test', 'time', 'info', 'check', 'upgrade', 'draw', 'convert', 'devices')
 
 
-def deepnet(*arguments, code=0, cwd=None):
+def deepnet(*arguments, code=0, cwd=None, **env):
     done = subprocess.run([DEEPNET, *arguments], cwd=cwd or folder.name, text=True, timeout=120,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+                          stderr=subprocess.PIPE, env=dict(os.environ, **env))
     expect(done.returncode == code, f'{arguments}: exit code {done.returncode}, not {code}:\n'
            f'{done.stdout}\n{done.stderr}')
     return done
@@ -574,11 +574,44 @@ def a_last_snapshot_without_a_folder_is_refused_at_once():
 @test
 def solver_mode_gpu_without_one_is_a_notice():
     write('gpu.prototxt', SOLVER.replace('CPU', 'GPU'))
-    done = deepnet('train', '--solver=gpu.prototxt', '--iterations=1')
-    if 'no device' in deepnet('devices').stdout:
-        expect(done.stderr.count('\n') == 1 and 'GPU' in done.stderr, done.stderr)
-        done = deepnet('train', '--solver=gpu.prototxt', '--gpu=0', code=1)
-        expect('GPU 0: ' in done.stderr, done.stderr)  # it must be there if it was asked for
+    why = re.match('no device: (.*)', deepnet('devices').stdout.splitlines()[-1])
+    if not why:
+        raise Skip('there is a device')
+    for backends in [], ['--backends=ref']:
+        done = deepnet('train', '--solver=gpu.prototxt', '--iterations=1', *backends)
+        expect(done.stderr == f'GPU 0: {why.group(1)}\nsolver_mode GPU: the context has no '
+               'device, the CPU computes\n', done.stderr)
+    done = deepnet('train', '--solver=gpu.prototxt', '--iterations=1', '--quiet')
+    expect(not done.stdout + done.stderr, done.stderr)
+    done = deepnet('train', '--solver=gpu.prototxt', '--gpu=0', code=1)
+    expect('GPU 0: ' in done.stderr, done.stderr)  # it must be there if it was asked for
+
+
+def with_cuda(*arguments, code=0, **env):
+    """deepnet train on the CUDA module over fakes of CUDA, which has two devices."""
+    module = os.environ.get('DEEPNET_FAKE_CUDA')
+    if not module:
+        raise Skip('DEEPNET_FAKE_CUDA names no module')
+    return deepnet('train', *arguments, f'--backends={module},ref', code=code,
+                   LD_LIBRARY_PATH=os.path.dirname(module), **env)
+
+
+@test
+def solver_mode_gpu_is_that_gpu_or_a_failure():
+    for device, code, says, env in (
+            (1, 0, '', {}),
+            (5, 1, 'GPU 5: .*device 6 was asked for; there are 2', {}),
+            (0, 1, 'GPU 0: .*out of memory', {'FAKE_CUDA_MEMORY': '1'}),
+            (0, 1, 'GPU 0: .*the driver knows CUDA 11.4', {'FAKE_CUDA_DRIVER': '11040'})):
+        write('gpu.prototxt', SOLVER.replace('CPU', f'GPU device_id: {device}'))
+        done = with_cuda('--solver=gpu.prototxt', '--iterations=1', '--log=gpu.jsonl',
+                         code=code, **env)
+        expect(re.fullmatch(f'(deepnet: solver_mode GPU: {says}.*\n)?', done.stderr) and
+               bool(says) == bool(done.stderr), f'{device}, {env}: {done.stderr}')
+        if not code:
+            expect(records('gpu.jsonl')[0]['backend'].startswith('cuda'), 'it computes')
+    done = with_cuda('--solver=gpu.prototxt', code=1, FAKE_CUDA_NONE='1')
+    expect('no device: ' in done.stderr, done.stderr)  # its module was asked for
 
 
 @test
@@ -607,6 +640,18 @@ def several_gpus_train_together():
         expect(json.loads(file.readline())['devices'] == 64, 'all of them')
     expect(deepnet('train', '--solver=gpus.prototxt', '--gpu=all', '--backends=ref',
                    code=1).stderr.strip(), 'there is none')
+
+
+@test
+def gradients_of_gpus_travel_by_nccl():
+    write('gpus.prototxt', SOLVER)
+    done = with_cuda('--solver=gpus.prototxt', '--iterations=6', '--log=gpus.jsonl',
+                     '--gpu=all')
+    start, *_, end = records('gpus.jsonl')
+    expect((start['devices'], start['gradients'], end['how']) == (2, 'cuda', 'done') and
+           'done: 6 iterations' in done.stdout, (start, done.stdout))
+    expect('device 3 was asked for; there are 2' in
+           with_cuda('--solver=gpus.prototxt', '--gpu=0,2', code=1).stderr, 'there is no third')
 
 
 # ---- the progress bar: on a terminal, and nowhere else --------------------------------------

@@ -505,10 +505,13 @@ void *fake_cuda_current(void *set)
 cudaError_t cudaGetDeviceCount(int *number)
 {
     const char *lost = getenv("FAKE_CUDA_LOST"), *memory = getenv("FAKE_CUDA_MEMORY");
+    const char *driver = getenv("FAKE_CUDA_DRIVER");
     if (lost) /* for whole processes */
         fake_cuda.lost = atol(lost);
     if (memory)
         fake_cuda.limit = (size_t)atol(memory);
+    if (driver)
+        fake_cuda.driver = atoi(driver);
     *number = getenv("FAKE_CUDA_NONE") || fake_cuda.driver ? 0 : DEVICES;
     return *number            ? cudaSuccess
            : fake_cuda.driver ? done(cudaErrorInsufficientDriver)

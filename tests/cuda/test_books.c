@@ -576,14 +576,14 @@ static void check_no_device(void)
     dn_context *context = NULL;
     dn_context_options options = device_options();
     setenv("FAKE_CUDA_NONE", "1", 1);
-    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
-                  "no CUDA-capable device is detected (cudaErrorNoDevice)");
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_UNSUPPORTED,
+                  "no device: no CUDA-capable device is detected (cudaErrorNoDevice)");
     unsetenv("FAKE_CUDA_NONE");
     fake->driver = 11040;
     CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
                   "the driver knows CUDA 11.4, this module needs");
     fake->driver = -1;
-    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_DEVICE,
+    CHECK_MESSAGE(dn_context_create(&context, &options), DN_E_UNSUPPORTED,
                   "no device: there is no driver");
     fake->driver = 0;
     options.device = 3;

@@ -104,6 +104,6 @@ def main(names):
 if __name__ == '__main__':
     try:
         sys.exit(main(sys.argv[1:]))
-    except deepnet.DeviceError as error:
+    except (deepnet.DeviceError, deepnet.UnsupportedError) as error:
         print('skipped: %s' % error)
         sys.exit(77)

@@ -48,7 +48,7 @@ class Context:
     seed         of every random number in the context's nets; same seed, same bits.
     backends     names, best first: 'cpu,ref' or a sequence of them; None: all built in.
     device       0: the host computes; n: the n-th device (DeviceError if it does not answer,
-                 UnsupportedError if no module for one was found).
+                 UnsupportedError if there is none, or no module for one).
     module_folder  where backend modules lie; None: where they were installed.
     fuse         False: every op runs as its layer wrote it; slower, equal but for rounding.
                  'nhwc': every op that can work on channels-last images does.

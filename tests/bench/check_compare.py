@@ -157,6 +157,11 @@ class LargestBatch(unittest.TestCase):
             ('deepnet', 128), ('deepnet', 64), ('deepnet', 32), ('torch', 32)]))
 
 
+class Modes(unittest.TestCase):
+    def test_all_update_in_one_kernel(self):
+        self.assertEqual([m for m in compare.DEVICE if m[2].get('sgd') != {'fused': True}], [])
+
+
 class Run(unittest.TestCase):
     def compare(self, seconds, *options, **environment):
         with tempfile.TemporaryDirectory() as folder:
@@ -193,15 +198,25 @@ class Run(unittest.TestCase):
         done, found = self.compare('1000', '--jobs', 'infer1', '--judge')
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout.splitlines()[-1],
-                         '2 goals met, 0 not met, 2 not measured')
+                         'goals: 2 met, 0 not met, 2 not measured')
         self.assertEqual(found['goals'], {'met': 2, 'not met': 0, 'not measured': 2})
         for judge in (False, True):
             done, found = self.compare('1e-9', '--jobs', 'infer', *['--judge'] * judge)
             self.assertEqual(done.returncode, judge, done.stderr)
             self.assertEqual(done.stdout.splitlines()[-1],
-                             '1 goals met, 1 not met, 2 not measured')
+                             'goals: 1 met, 1 not met, 2 not measured')
             self.assertRegex(done.stdout, r'speed +of torch compile +0\.00 .*>= 1\.2 not met')
             self.assertEqual(found['rows'][0]['goals'][0]['verdict'], 'not met')
+
+
+    def test_what_failed_of_ours(self):
+        rows = [row('nin', 'train', True, deepnet_f32=([1], 1))]
+        rows[0]['engines'].update({'torch f32': {'error': 'out of memory', 'late': False},
+                                   'deepnet tf32': {'error': 'left out', 'late': True}})
+        self.assertEqual(compare.failures(rows), [])
+        rows[0]['engines']['deepnet bf16'] = {'error': 'the process ended', 'late': False}
+        self.assertEqual(compare.failures(rows),
+                         ['nin train, batch 1: deepnet bf16: the process ended'])
 
 
 class Fill(unittest.TestCase):

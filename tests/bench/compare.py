@@ -13,7 +13,8 @@ the ratio of each to deepnet's best in the same round with its spread, and the p
 memory (and what of it came after the engine was loaded). Before it is timed every engine must
 give deepnet's losses over three steps, or its probabilities, from the same weights and input.
 At the end each row is held against what deepnet should reach (goals.py): `met`, `not met`, or
-`not measured` where the rival is not there. A mode that was left out counts for nobody.
+`not measured` where the rival is not there. A mode that was left out counts for nobody. The exit
+status is 1 if a mode of deepnet failed; goals that are missed make it 1 with --judge alone.
 
 jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). With --clock cpu
 the ratios are of processor time, which at one thread a busy machine hardly disturbs. --torch,
@@ -64,7 +65,7 @@ INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
 # With --device, of each precision and layout: eager, recorded as a CUDA graph, compiled.
 # cudnn.benchmark is on. The graph is of the layout that usually wins, of the other with --full.
 DEVICE = [('torch', p + ('-last' if last else '') + how,
-           {p: True, 'channels_last': last, how[1:] or 'eager': True,
+           {p: True, 'channels_last': last, how[1:] or 'eager': True, 'sgd': {'fused': True},
             'slow': how == '-compile' or how == '-graph' and last == (p == 'f32')})
           for p in ('f32', 'tf32', 'bf16') for last in (False, True)
           for how in ('', '-graph', '-compile')]
@@ -532,6 +533,13 @@ def run(args):
     return rows, checks
 
 
+def failures(rows):
+    """What of ours was to run and did not: no goal that is missed, but a fault."""
+    return ['%s %s, batch %d: %s: %s' % (row['net'], row['job'], row['batch'], label, e['error'])
+            for row in rows for label, e in row['engines'].items()
+            if goals.is_ours(label) and 'error' in e and not e['late']]
+
+
 def main():
     args = arguments()
     os.environ.setdefault('DEEPNET_LIBRARY',
@@ -545,8 +553,8 @@ def main():
         rows, checks = run(args)
     goals.print_goals(rows)
     print('%.0f s' % (time.time() - began))
-    verdict = goals.counts(rows)
-    print('%d goals met, %d not met, %d not measured' % tuple(verdict.values()))
+    verdict = goals.counts(one['verdict'] for row in rows for one in row['goals'])
+    print(goals.summary(verdict))
     if args.json:
         with open(args.json, 'w') as f:
             json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(began)),
@@ -554,7 +562,10 @@ def main():
                        'clock': args.clock,
                        'rounds': args.rounds, 'seconds': args.seconds, 'checks': checks,
                        'goals': verdict, 'rows': rows}, f, indent=1)
-    return args.judge and verdict[goals.MISSED] > 0
+    failed = failures(rows)
+    for text in failed:
+        print('FAILED ' + text)
+    return bool(failed) or args.judge and verdict[goals.MISSED] > 0
 
 
 if __name__ == '__main__':

@@ -133,9 +133,14 @@ def judge(row, ours, figure, rival, test, bound):
             'cut': max(map(cut_off, few), default='')}
 
 
-def counts(rows):
-    all_of_them = [one['verdict'] for row in rows for one in row['goals']]
-    return {name: all_of_them.count(name) for name in (MET, MISSED, UNKNOWN)}
+def counts(verdicts):
+    verdicts = list(verdicts)
+    return {name: verdicts.count(name) for name in (MET, MISSED, UNKNOWN)}
+
+
+def summary(counted):
+    """The line that tests/gpu/run.sh adds up over its parts."""
+    return 'goals: ' + ', '.join('%d %s' % (number, name) for name, number in counted.items())
 
 
 def print_goals(rows):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """run.sh without a GPU: over the fakes of tests/cuda its parts run, and its report has what it
 should.  usage: check_run.py BUILD MODULE (the libraries' fakes in LD_LIBRARY_PATH)"""
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -10,9 +12,11 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD, MODULE = sys.argv[1:3]
+GOALS = r'goals: \d+ met, \d+ not met, \d+ not measured'
 
 
 def run(*parts, **environment):
@@ -86,9 +90,13 @@ class Run(unittest.TestCase):
         self.assertRegex(report, r'deepnet bf16 +\d')
         self.assertRegex(report, r'CONV +cuda:cudnn +\d')
         self.assertIn('   deepnet f32: ', report)
-        verdicts = re.findall(r'\d+ goals met, \d+ not met, \d+ not measured', report)
-        self.assertEqual(len(verdicts), 2, report)
-        self.assertTrue(re.search(r'\d+ passed, 0 failed, in \d+ s\n$', report), report)
+        verdicts = re.findall('(?m)^%s$' % GOALS, report)
+        self.assertEqual(len(verdicts), 3, report)
+        total = re.search(r'\n(%s); \d+ passed, 0 failed, in \d+ s\n$' % GOALS, report)
+        self.assertTrue(total, report)
+        numbers = [[int(n) for n in re.findall(r'\d+', v)] for v in [*verdicts, total.group(1)]]
+        self.assertEqual(numbers[-1], [sum(n) for n in zip(*numbers[:-1])])
+        self.assertIn('\n8 times as many as PyTorch eager: not measured\n', report)
 
     def test_the_long_parts(self):
         code, report = run('layers', 'every', 'infer', DN_TEST_KIND='FILL,SOFTMAX',
@@ -173,6 +181,13 @@ class Run(unittest.TestCase):
         self.assertRegex(report, r'SOFTMAX:\n.*SOFTMAX, case \d+: .*unspecified launch failure')
         self.assertIn('the device is lost, no more cases', report)
 
+    def test_a_mode_of_ours_that_fails(self):
+        """Whatever it was to be compared with: the part fails."""
+        code, report = run('infer', NETS='lenet', FAKE_CUDA_LOST='20', SECONDS_EACH='0.5')
+        self.assertEqual(code, 1, report)
+        self.assertRegex(report, r'\nFAILED lenet infer, batch 2: deepnet bf16: .*launch failure')
+        self.assertIn('(FAILED: exit code 1)', report)
+
     def test_a_kind_that_hangs(self):
         """It is named, and those after it have their turn; the test has less patience."""
         with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +221,7 @@ class Run(unittest.TestCase):
         """What needs numpy or PyTorch is left out, and said so; the rest runs."""
         with tempfile.TemporaryDirectory() as folder:
             for name in ('sh', 'env', 'tee', 'date', 'dirname', 'basename', 'timeout', 'cat',
-                         'rm', 'mkdir', 'sed', 'tr', 'git', 'ldd', 'ln', 'wc'):
+                         'rm', 'mkdir', 'sed', 'tr', 'git', 'ldd', 'ln', 'wc', 'awk'):
                 os.symlink(shutil.which(name), os.path.join(folder, name))
             code, report = run('kernels', 'lenet', 'layers', 'train', 'coverage', PATH=folder,
                                PYTHONS='', TORCH='')
@@ -300,6 +315,44 @@ class Run(unittest.TestCase):
     def test_the_arithmetic_of_coverage(self):
         subprocess.run([sys.executable, os.path.join(HERE, 'coverage.py'), '--self-test'],
                        check=True, stdout=subprocess.DEVNULL)
+
+
+class Lenet(unittest.TestCase):
+    """What lenet.py asks of PyTorch, and says of speeds."""
+    @classmethod
+    def setUpClass(cls):
+        sys.path.insert(0, HERE)
+        import lenet
+        cls.lenet = lenet
+
+    def trainers(self, recorded):
+        torch = unittest.mock.MagicMock()
+        with unittest.mock.patch.dict(sys.modules, torch=torch, torch_net=unittest.mock.Mock(
+                recorded=recorded)):
+            return torch, self.lenet.torch_trainers()
+
+    def judged(self, **speeds):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            return self.lenet.judged(speeds), said.getvalue()
+
+    def test_the_rival_is_not_slowed(self):
+        torch, trainers = self.trainers(lambda step: step)
+        self.assertEqual(list(trainers), list(self.lenet.WANTED))
+        self.assertTrue(torch.optim.SGD.call_args.kwargs['fused'])
+        for run in trainers.values():
+            run(1)
+        update = torch.optim.SGD.return_value
+        self.assertEqual(update.zero_grad.call_args_list,
+                         2 * [unittest.mock.call(set_to_none=True)])
+
+    def test_what_could_not_be_measured(self):
+        with contextlib.redirect_stdout(io.StringIO()):
+            _, trainers = self.trainers(unittest.mock.Mock(side_effect=RuntimeError('no graph')))
+        self.assertEqual(list(trainers), ['PyTorch eager'])
+        found, said = self.judged(memory=100, LMDB=94, **{'PyTorch eager': 11})
+        self.assertEqual(found, ['not met', 'met', 'not measured'])
+        self.assertIn('1.5 times as many as PyTorch, CUDA graph: not measured\n', said)
+        self.assertEqual(self.judged(memory=100, LMDB=96)[0], ['met'] + 2 * ['not measured'])
 
 
 if __name__ == '__main__':

@@ -8,8 +8,9 @@ usage: lenet.py CHAIN [ITERATIONS [STEPS]]
 CHAIN: backends, best first: /path/deepnet-cuda.so,cpu,ref. STEPS are timed at once, of each in
 turn, ROUNDS times; the medians count. Where PyTorch sees the device too, its steps a second,
 eager and from a CUDA graph (f32, cudnn.benchmark, data on the device), are printed beside;
-deepnet should do 8 and 1.5 times as many with data from the LMDB. What is known is printed at
-once, so that a run that is ended has not been for nothing.
+deepnet should do 8 and 1.5 times as many with data from the LMDB, and from the LMDB 95 % of what
+it does from memory. Speeds are goals, met, not met or not measured; losses and bits pass or
+fail. What is known is printed at once, so that a run that is ended has not been for nothing.
 """
 import hashlib
 import os
@@ -22,6 +23,8 @@ import numpy as np
 import deepnet
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../bench'))
+import goals  # noqa: E402
+
 BATCH = 64
 ROUNDS = 5
 
@@ -57,6 +60,7 @@ FROM_LMDB = NET.replace(NET[:NET.index('\n', NET.index('input_param'))], '''
     layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 }
       data_param { source: "%s" backend: LMDB batch_size: 64 } }''' % LMDB)
 WANTED = {'PyTorch eager': 8, 'PyTorch, CUDA graph': 1.5}
+LEAST_OF_MEMORY = 0.95
 SOLVER = '''base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001
   power: 0.75 max_iter: 10000 random_seed: 5'''
 
@@ -114,12 +118,13 @@ def torch_trainers():
     net = nn.Sequential(nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5),
                         nn.MaxPool2d(2), nn.Flatten(), nn.Linear(800, 500), nn.ReLU(),
                         nn.Linear(500, 10)).cuda()
-    update = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
+    update = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005,
+                             fused=True)
     loss_of = nn.CrossEntropyLoss()
     x, y = torch.rand(BATCH, 1, 28, 28).cuda(), torch.randint(0, 10, (BATCH,)).cuda()
 
     def step():
-        update.zero_grad(set_to_none=False)
+        update.zero_grad(set_to_none=True)
         loss_of(net(x), y).backward()
         update.step()
 
@@ -152,6 +157,26 @@ def medians(trainers, steps):
     return {name: statistics.median(several) for name, several in speeds.items()}
 
 
+def judged(speeds):
+    """What becomes of each goal, printed; `speeds` lacks what could not be measured."""
+    verdicts = []
+
+    def judge(what, times, wanted):
+        verdicts.append(goals.UNKNOWN if times is None else
+                        goals.MET if times >= wanted else goals.MISSED)
+        print('%g times as many %s: %s' % (wanted, what, verdicts[-1]))
+
+    judge('from the LMDB as from memory', speeds['LMDB'] / speeds['memory'], LEAST_OF_MEMORY)
+    for name, wanted in WANTED.items():
+        times = speeds['LMDB'] / speeds[name] if name in speeds else None
+        if times:
+            print('%s: %.0f a second; beside it deepnet %.0f, %.2f times as many, %.0f and %.2f '
+                  'from the LMDB' % (name, speeds[name], speeds['memory'],
+                                     speeds['memory'] / speeds[name], speeds['LMDB'], times))
+        judge('as ' + name, times, wanted)
+    return verdicts
+
+
 def main(chain, iterations='200', steps='1000'):
     host, device = deepnet.Context(backends='cpu,ref'), deepnet.Context(backends=chain)
     print('\n'.join(device.backends))
@@ -173,19 +198,14 @@ def main(chain, iterations='200', steps='1000'):
           medians({'': trainer(host)}, min(int(steps), 20))[''])
     tuned = deepnet.Context(backends=chain, tune=True)  # as cudnn.benchmark is
     own = {'memory': trainer(tuned), 'LMDB': trainer(tuned, FROM_LMDB)}
-    print('on the device, from memory: %(memory).0f, from the LMDB: %(LMDB).0f' %
-          medians(own, int(steps)))
+    speeds = medians(own, int(steps))
+    print('on the device, from memory: %(memory).0f, from the LMDB: %(LMDB).0f' % speeds)
     theirs = torch_trainers()
-    speeds = medians({**own, **theirs}, int(steps)) if theirs else {}
-    for name in theirs:
-        times = speeds['LMDB'] / speeds[name]
-        print('%s: %.0f a second; beside it deepnet %.0f, %.2f times as many, %.0f and %.2f '
-              'from the LMDB' % (name, speeds[name], speeds['memory'],
-                                 speeds['memory'] / speeds[name], speeds['LMDB'], times))
-        checks.append(('%g times as many as %s' % (WANTED[name], name), times >= WANTED[name]))
-        print('ok' if checks[-1][1] else 'FAILED', checks[-1][0])
+    speeds = medians({**own, **theirs}, int(steps)) if theirs else speeds
+    verdicts = judged(speeds)
     failed = sum(not good for _, good in checks)
     print('%d passed, %d failed' % (len(checks) - failed, failed))
+    print(goals.summary(goals.counts(verdicts)))
     return failed > 0
 
 

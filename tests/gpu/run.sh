@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they
-# end. Ends with what was skipped, and N passed, N failed; 77 where there is no GPU. Without OUT
-# (or with '') that is build/gpu.md, and once it is whole it is kept as
+# end. Ends with what was skipped, what became of the goals of all parts, and N passed, N failed;
+# 77 where there is no GPU. A part fails by what is wrong or does not run, not by a goal that is
+# missed. Without OUT (or with '') that is build/gpu.md, and once it is whole it is kept as
 # tests/bench/results/DATE-DEVICE.md (RESULTS: another folder); with OUT, as tests/run.sh calls
 # it, nothing else is written, and the command that would keep it is printed.
 #
@@ -204,6 +205,16 @@ nets() {
     done
 }
 
+# The goals of all parts, with a semicolon; nothing where there were none.
+all_goals() {
+    sed -n 's/^goals: \([0-9]\)/\1/p' "$out" | tr , '\n' | awk '
+        { number = $1; sub(/^ *[0-9]+ /, ""); if (!($0 in sum)) order[++kinds] = $0 }
+        { sum[$0] += number }
+        END { for (i = 1; i <= kinds; i++)
+                  text = text (i > 1 ? ", " : "goals: ") sum[order[i]] " " order[i]
+              if (kinds) print text "; " }'
+}
+
 # Where the report belongs, once a GPU has made it.
 keep() {
     device=$(smi --query-gpu=name --format=csv,noheader -i 0 |
@@ -270,6 +281,7 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
 done
 rm -f "$out.code"
 [ -n "$skipped" ] && say '\nskipped: %s\n' "$skipped"
-say '\n%s passed, %s failed, in %s s\n' "$passed" "$failed" "$(($(date +%s) - began))"
+say '\n%s%s passed, %s failed, in %s s\n' "$(all_goals)" "$passed" "$failed" \
+    "$(($(date +%s) - began))"
 keep
 [ "$failed" = 0 ]

@@ -121,6 +121,7 @@ static int info_solver(const char *path, dn_context *context, const parts *p,
                                        .manual_tests = 1,
                                        .manual_snapshots = 1,
                                        .wire_only = net_options->wire_only,
+                                       .memory = net_options->memory,
                                        .compute = net_options->compute,
                                        .compute_fallback = net_options->compute_fallback};
     bool guessed = false;
@@ -152,7 +153,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
     cli_words words;
     cli_compute compute = {0};
     const char *model = NULL, *solver = NULL;
-    bool wire = false;
+    bool wire = false, compact = true; /* as train and test have it */
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
     const cli_option options[] = {
@@ -164,6 +165,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
         {"plan", NULL, CLI_FLAG, &p.plan,
          "what runs, step by step: bytes, flops, limits; memory"},
         {"prototxt", NULL, CLI_FLAG, &p.prototxt, "the net as today's prototxt instead"},
+        {"compact", NULL, CLI_FLAG, &compact,
+         "as train and test run it (default); --compact=no: inner blobs readable"},
         {"wire", NULL, CLI_FLAG, &wire, "wire only: open no data, allocate nothing"},
         CLI_COMPUTE_OPTIONS(compute),
         CLI_STATE_OPTIONS(state),
@@ -183,6 +186,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
             cli_compute_of(self, &compute, &net_options.compute, &net_options.compute_fallback);
     if (code == CLI_GO)
         code = cli_context_create(&context, self, &host);
+    net_options.memory = compact ? DN_MEMORY_COMPACT : DN_MEMORY_READABLE;
     net_options.wire_only = wire || p.prototxt; /* no data is needed for its text */
     if (code == CLI_GO)
         code = solver ? info_solver(solver, context, &p, &net_options)

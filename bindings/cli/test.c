@@ -295,6 +295,8 @@ int cli_test(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--iterations is at least 1");
     if (j.labels && !j.confusion)
         return cli_usage(self, "--labels names the rows of --confusion, which is missing");
+    if (!j.confusion) /* which looks at inner blobs */
+        net_options.memory = DN_MEMORY_COMPACT;
     code = cli_state_apply(self, &state, DN_PHASE_TEST, &net_options);
     if (code == CLI_GO)
         code =

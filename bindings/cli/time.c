@@ -9,7 +9,7 @@
 typedef struct job {
     const char *model, *weights;
     int64_t iterations;
-    bool forward_only, json;
+    bool forward_only, json, compact;
 } job;
 
 /* Seconds of `iterations` runs, one row per layer and one for the whole pass. */
@@ -189,6 +189,7 @@ int cli_time(const cli_command *self, int argc, char **argv)
         {"weights", "LIST", CLI_TEXT, &j.weights, "files of weights, comma-separated"},
         {"iterations", "N", CLI_INT, &j.iterations, "times to run it (default: 50)"},
         {"forward_only", NULL, CLI_FLAG, &j.forward_only, "leave backward out"},
+        {"compact", NULL, CLI_FLAG, &j.compact, "inner blobs not readable, as in train"},
         {"json", NULL, CLI_FLAG, &j.json, "one JSON object a layer"},
         CLI_COMPUTE_OPTIONS(compute),
         CLI_STATE_OPTIONS(state),
@@ -201,6 +202,7 @@ int cli_time(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "--model=FILE is missing");
     if (j.iterations < 1 || j.iterations > 1000000)
         return cli_usage(self, "--iterations is 1 to 1000000");
+    net_options.memory = j.compact ? DN_MEMORY_COMPACT : DN_MEMORY_READABLE;
     code = cli_state_apply(self, &state, DN_PHASE_TRAIN, &net_options);
     if (code == CLI_GO)
         code =

@@ -4,6 +4,7 @@ import gc
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import unittest
@@ -47,6 +48,14 @@ class Stepping(Case):
             compact.net.blobs['ip1'].data
         with self.assertRaises(ValueError):
             self.solver(memory='much')
+
+    @unittest.skipUnless('DEEPNET_TEST_COMMAND' in os.environ, 'no command was built')
+    def test_the_command_says_what_it_trains_in(self):
+        for flag, memory in ('--compact', 'compact'), ('--compact=no', 'readable'):
+            solver, said = self.solver(memory=memory), subprocess.run(
+                [os.environ['DEEPNET_TEST_COMMAND'], 'info', '--solver=solver.prototxt',
+                 '--plan', flag], check=True, capture_output=True, text=True).stdout
+            self.assertEqual(said.splitlines()[-1], solver.net.describe('memory').rstrip())
 
     def test_step(self):
         solver = self.solver()

@@ -47,6 +47,17 @@ layer { name: "c" type: "Convolution" bottom: "x" top: "c"
   convolution_param { num_output: 8 kernel_size: 3 bias_term: false } }
 layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }
 '''
+INNER = '''
+layer { name: "x" type: "Input" top: "x" top: "label"
+  input_param { shape { dim: 8 dim: 3 dim: 32 dim: 32 } shape { dim: 8 } } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+  convolution_param { num_output: 32 kernel_size: 3 pad: 1 bias_term: false
+    weight_filler { type: "xavier" } } }
+layer { name: "d" type: "ReLU" bottom: "c" top: "d" }
+layer { name: "ip" type: "InnerProduct" bottom: "d" top: "ip"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+'''
 SOLVER = '''net: "net.prototxt" test_iter: 4 test_interval: 20 base_lr: 0.1 momentum: 0.9
 lr_policy: "fixed" display: 10 max_iter: 60 snapshot: 40 snapshot_prefix: "snap" random_seed: 3
 solver_mode: CPU
@@ -333,7 +344,8 @@ def time_prints_each_layer():
     out = deepnet('time', '--model=net.prototxt', '--iterations=3').stdout
     expect(re.search(r'^ip +InnerProduct +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+', out, re.M), out)
     expect(re.search(r'^all ', out, re.M), out)
-    rows = deepnet('time', '--model=net.prototxt', '--iterations=2', '--json').stdout
+    rows = deepnet('time', '--model=net.prototxt', '--iterations=2', '--json',
+                   '--compact').stdout
     expect(json.loads(rows.splitlines()[-1])['layer'] == 'all', rows)
 
 
@@ -396,6 +408,14 @@ def info_of_a_solver_lists_its_update():
         expect(guessed or int(updates[0][3]) == 4 * (4 + 4 + 6 * (128 + 2)), plan)
     plan = deepnet('info', 'planned_net.prototxt', '--plan', '--phase=TRAIN').stdout
     expect('update' not in plan, 'a net has no update')
+    write('planned_net.prototxt', INNER)
+    total = re.compile(r'^memory in bytes: .* in all (\d+)$', re.M)
+    for words in (('--solver=planned.prototxt',), ('planned_net.prototxt', '--phase=TRAIN')):
+        plan = deepnet('info', *words, '--plan').stdout
+        readable = deepnet('info', *words, '--plan', '--compact=no').stdout
+        expect(not re.search(r'^ *\d+ show ', plan, re.M), f'read by nobody\n{plan}')
+        expect(int(total.search(plan)[1]) < int(total.search(readable)[1]), plan)
+    write('planned_net.prototxt', NET)
     write('planned.prototxt', SOLVER.replace('"net', '"planned_net') + 'clip_gradients: 1')
     plan = deepnet('info', '--solver=planned.prototxt', '--plan').stdout
     expect(re.search(r'^ +\d+ update .*SCALE_CLIP', plan, re.M), plan)

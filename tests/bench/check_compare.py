@@ -4,6 +4,8 @@
 engine is filled.
 
 usage: check_compare.py BUILD"""
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -91,12 +93,23 @@ class Goals(unittest.TestCase):
                    torch_f32=([9], 5), torch_f32_last=([8], 5), torch_f32_graph=([1.4], 5),
                    torch_bf16_graph=([3], 7))
         self.assertEqual(verdicts(made), {
-            ('deepnet f32', 'speed', 'PyTorch', '>= 1'): 'met',
+            ('deepnet f32', 'speed', 'PyTorch', '>= 1'): 'met without compile',
             ('deepnet f32', 'speed', 'PyTorch, eager', '>= 8'): 'met',
             ('deepnet f32', 'speed', 'PyTorch, graph', '>= 1.5'): 'not met',
             ('deepnet f32', 'memory', 'PyTorch', '<= 1'): 'not measured',
-            ('deepnet bf16', 'speed', 'PyTorch', '>= 1'): 'met',
+            ('deepnet bf16', 'speed', 'PyTorch', '>= 1'): 'met without compile',
             ('deepnet bf16', 'memory', 'PyTorch', '<= 1'): 'met'})
+        self.assertEqual(goals.summary(goals.counts(verdicts(made).values())),
+                         'goals: 2 met, 2 met without compile, 1 not met, 1 not measured')
+        made['engines']['torch bf16-last-compile-graph'] = {'ms': [4], 'median': 4, 'peak': 8}
+        self.assertEqual(verdicts(made)['deepnet bf16', 'speed', 'PyTorch', '>= 1'], 'met')
+        made['engines']['torch f32-compile'] = {'error': 'no compiler', 'late': False}
+        self.assertEqual(verdicts(made)['deepnet f32', 'speed', 'PyTorch', '>= 1'],
+                         'met without compile')
+        made['engines']['torch f32-compile-graph'] = {'ms': [1], 'median': 1, 'peak': 8}
+        self.assertEqual(verdicts(made)['deepnet f32', 'speed', 'PyTorch, graph', '>= 1.5'],
+                         'not met')
+        self.assertEqual(goals.judged(made)[2]['beside'], 'torch f32 graph')
         made = row('vgg16', 'infer1', True, deepnet_tf32=([1], 1), torch_tf32=([2.9], 1),
                    torch_tf32_compile=([1], 1))
         self.assertEqual(verdicts(made)['deepnet tf32', 'speed', 'PyTorch, eager', '>= 3'],
@@ -135,31 +148,151 @@ class Goals(unittest.TestCase):
 
 
 class LargestBatch(unittest.TestCase):
-    def asked(self, most_of_ours, most_of_theirs):
+    def asked(self, most_of_ours, most_of_theirs, precision='bf16', most=1024):
         """What is tried, in order, and found where so much fits."""
         tried = []
-        most = {'deepnet': most_of_ours, 'torch': most_of_theirs}
+        fitting = {'deepnet': most_of_ours, 'torch': most_of_theirs}
 
         def fits(args, name, train, mode, batch):
+            self.assertIn(precision, mode[1])
             tried.append((mode[0], batch))
-            return batch <= most[mode[0]]
+            return batch <= fitting[mode[0]]
 
-        args = types.SimpleNamespace(device='x', torch_device='cpu', most=1024, only='',
-                                     quick=True, full=False, until=float('inf'))
-        with unittest.mock.patch.object(compare, 'fits', fits):
-            return compare.largest_batch(args, 'lenet', True), tried
+        args = types.SimpleNamespace(device='x', torch_device='cpu', most=most, only='',
+                                     quick=True, compiled=False, full=False,
+                                     until=float('inf'))
+        with unittest.mock.patch.object(compare, 'fits', fits), \
+                contextlib.redirect_stdout(io.StringIO()) as said:
+            return compare.largest_batch(args, 'lenet', True, precision), tried, said.getvalue()
 
     def test_each_is_tried_once(self):
-        self.assertEqual(self.asked(256, 128), (128, [
+        self.assertEqual(self.asked(256, 128)[:2], (128, [
             ('deepnet', 128), ('deepnet', 256), ('deepnet', 512), ('torch', 256),
-            ('torch', 128)]))
-        self.assertEqual(self.asked(32, 64), (32, [
-            ('deepnet', 128), ('deepnet', 64), ('deepnet', 32), ('torch', 32)]))
+            ('torch', 128), ('deepnet', 192), ('torch', 192)]))
+        self.assertEqual(self.asked(50, 64)[:2], (48, [
+            ('deepnet', 128), ('deepnet', 64), ('deepnet', 32), ('torch', 32),
+            ('deepnet', 48), ('torch', 48)]))
+        self.assertEqual(self.asked(400, 1000, 'tf32')[0], 384)
+
+    def test_where_it_stops(self):
+        batch, tried, said = self.asked(1e6, 1e6, most=256)
+        self.assertEqual((batch, tried[-1]), (256, ('torch', 256)))
+        self.assertIn('the largest batch in bf16 is 256, where --most stops', said)
+        self.assertNotIn('stops', self.asked(256, 1e6)[2])
+
+
+class Memory(unittest.TestCase):
+    def peak(self, figures):
+        """What is found where nvidia-smi tells of so many MiB, one after the other."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'nvidia-smi')
+            with open(path, 'w') as f:
+                f.write('#!/bin/sh\necho "$@" >%s/asked\nfor one in %s; do echo $one; done\n' %
+                        (folder, figures))
+            os.chmod(path, 0o755)
+            env = {'PATH': folder + os.pathsep + os.environ['PATH']}
+            with unittest.mock.patch.dict(os.environ, env), \
+                    unittest.mock.patch.object(compare, 'device_id', lambda: '0000:C1:00.0'):
+                memory = compare.DeviceMemory()
+                memory.thread.join()
+                with open(os.path.join(folder, 'asked')) as f:
+                    self.asked = f.read()
+                return memory.close()
+
+    def test_a_figure_that_falls(self):
+        self.assertEqual(self.peak('100 300 700 200 150'), 600 << 20)
+        self.assertIn('-i 0000:C1:00.0 ', self.asked)
+        self.assertIn('-lms 20', self.asked)
+        self.assertEqual(self.peak('"[N/A]"'), 0)
+
+    def test_without_nvidia_smi(self):
+        with unittest.mock.patch.dict(os.environ, PATH='/nowhere'):
+            self.assertEqual(compare.DeviceMemory().close(), 0)
+
+    def test_which_device(self):
+        """It is CUDA's first, by its place on the bus."""
+        def bus(text, size, device):
+            text.value = b'0000:C1:00.0'
+            return 0
+
+        for code, found in ((0, '0000:C1:00.0'), (100, '0')):
+            cuda = types.SimpleNamespace(cuInit=lambda flags: code, cuDeviceGetPCIBusId=bus,
+                                         cuDeviceGet=lambda device, index: index)
+            with unittest.mock.patch.object(compare.ctypes, 'CDLL', lambda name: cuda):
+                self.assertEqual(compare.device_id(), found)
+
+
+class Patience(unittest.TestCase):
+    def test_of_the_first_answers(self):
+        """An engine that plans, tunes or compiles is not taken for one that hangs."""
+        args = types.SimpleNamespace(patience=60, patience_first=400, folder='', verbose=False,
+                                     until=float('inf'))
+        with unittest.mock.patch.object(compare.subprocess, 'Popen') as engine, \
+                unittest.mock.patch.object(compare, 'open', unittest.mock.mock_open(),
+                                           create=True), \
+                unittest.mock.patch.object(compare.threading, 'Timer') as timer:
+            engine.return_value.stdout.readline.return_value = '{}'
+            worker_of = compare.Worker(args, types.SimpleNamespace(job={}), 'torch', '', {}, 1)
+            worker_of.read()
+            for do in ('check', 'warm', 'run'):
+                worker_of.ask(do=do)
+        self.assertEqual([call.args[0] for call in timer.call_args_list], [400, 400, 400, 60])
+
+
+class Checked(unittest.TestCase):
+    def kept(self, device=True, **found):
+        args = types.SimpleNamespace(device=device, verbose=False, chains=['cpu'], bf16=True,
+                                     modules='')
+        modes = [('torch', p, {}) for p in ('f32', 'tf32', 'bf16', 'bf16-compile')]
+        asked = []
+
+        def check_net(args, name, train, plain):
+            asked.extend(m[0] + ' ' + m[1] for m in plain)
+            return {label.replace('_', ' '): value for label, value in found.items()}
+
+        with unittest.mock.patch.object(compare, 'check_net', check_net), \
+                unittest.mock.patch.object(compare, 'deepnet_modes', lambda args: [
+                    ('deepnet', p, {}) for p in ('f32', 'tf32', 'bf16')]), \
+                contextlib.redirect_stdout(io.StringIO()) as said:
+            modes[3][2]['compile'] = True
+            kept, faults = compare.checked(args, 'nin', True, modes)[::2]
+        return asked, [m[1] for m in kept], faults, said.getvalue()
+
+    def test_all_precisions_of_a_device(self):
+        asked, kept, faults, _ = self.kept(torch_tf32=5e-3, torch_bf16=2e-2)
+        self.assertEqual(asked, ['deepnet tf32', 'deepnet bf16', 'torch f32', 'torch tf32',
+                                 'torch bf16'])
+        self.assertEqual((kept, faults), (['f32', 'tf32', 'bf16', 'bf16-compile'], []))
+        self.assertEqual(self.kept(torch_f32=2e-3)[1], ['tf32', 'bf16', 'bf16-compile'])
+        self.assertEqual(self.kept(torch_tf32=2e-2)[1], ['f32', 'bf16', 'bf16-compile'])
+        self.assertEqual(self.kept(torch_bf16=6e-2)[1], ['f32', 'tf32', 'bf16-compile'])
+        self.assertEqual(self.kept(device=False)[0], ['torch f32'])
+
+    def test_liars_of_ours(self):
+        faults = self.kept(deepnet_tf32=5e-3, deepnet_bf16=6e-2)[2]
+        self.assertEqual(faults, ['nin train: deepnet bf16: differs by 6.0e-02'])
+        self.assertEqual(self.kept(deepnet_tf32='the process ended')[2],
+                         ['nin train: deepnet tf32: left out: the process ended'])
 
 
 class Modes(unittest.TestCase):
     def test_all_update_in_one_kernel(self):
         self.assertEqual([m for m in compare.DEVICE if m[2].get('sgd') != {'fused': True}], [])
+
+    def modes(self, *options):
+        with unittest.mock.patch.object(sys, 'argv', ['compare.py', '--device', 'x', *options]):
+            return {m[1]: m[2] for m in compare.modes_of(compare.arguments(), True)}
+
+    def test_of_a_device(self):
+        eager = {'f32', 'f32-last', 'tf32', 'tf32-last', 'bf16', 'bf16-last'}
+        usual = {'f32', 'tf32-last', 'bf16-last'}
+        compiled = {p + how for p in usual for how in ('-compile', '-compile-graph')}
+        self.assertEqual(set(self.modes('--quick')), eager | {p + '-graph' for p in usual})
+        self.assertEqual(set(self.modes('--compiled')), compiled)
+        self.assertEqual(set(self.modes()), {*self.modes('--quick'), *compiled})
+        self.assertEqual(len(self.modes('--full')), 24)
+        self.assertEqual({self.modes('--compiled')[p + '-compile-graph']['compile']
+                          for p in usual}, {'reduce-overhead'})
 
 
 class Run(unittest.TestCase):

@@ -13,20 +13,23 @@ the ratio of each to deepnet's best in the same round with its spread, and the p
 memory (and what of it came after the engine was loaded). Before it is timed every engine must
 give deepnet's losses over three steps, or its probabilities, from the same weights and input.
 At the end each row is held against what deepnet should reach (goals.py): `met`, `not met`, or
-`not measured` where the rival is not there. A mode that was left out counts for nobody. The exit
-status is 1 if a mode of deepnet failed; goals that are missed make it 1 with --judge alone.
+`not measured` where the rival is not there. A mode that was left out counts for nobody. The
+exit status is 1 if a mode of deepnet failed, or computes something else on a device; goals that
+are missed make it 1 with --judge alone.
 
 jobs: train (forward, backward, SGD with momentum), infer, infer1 (batch 1). With --clock cpu
 the ratios are of processor time, which at one thread a busy machine hardly disturbs. --torch,
 --opencv, --caffe name the Python that has each; one that cannot be imported is left out, and
 said so. PyTorch runs with the allocator's thresholds raised and huge pages, but for the mode
-`default`. With --device memory is the device's, by nvidia-smi, as each process is started
-alone; what the two take for the driver's context is in both. `--batch largest` is then the
-largest that both hold: what deepnet can double the net's own batch to, halved until PyTorch can
-do a step too, both in f32. --limit ends a run in time: what is measured by then is judged,
-and rounds of an engine that was to have more are marked.
+`default`. With --device memory is the device's, by nvidia-smi every 20 ms, as each process is
+started alone; what the two take for the driver's context is in both. `--batch largest` is then
+the largest that both hold in a precision, each of which has its row: what deepnet can double
+the net's own batch to, halved until PyTorch can do a step too, or half as much again. --limit
+ends a run in time: what is measured by then is judged, and rounds of an engine that was to have
+more are marked.
 """
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -43,6 +46,7 @@ sys.path.insert(0, HERE)
 import numpy as np  # noqa: E402
 import goals  # noqa: E402
 
+PRECISIONS = ('tf32', 'bf16', 'f32')  # of a device, in the order in which they are timed
 TABLE = ['lenet', 'alexnet', 'googlenet', 'resnet50', 'mobilenet_v1']
 DIFFERENT = 256  # images in an input; a larger batch has them again, as making them takes long
 TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '-1', 'MALLOC_TOP_PAD_': '67108864',
@@ -62,13 +66,16 @@ TRAIN_BF16 = [('torch', 'bf16', dict(LAST, bf16=True)),
 INFER_BF16 = [('torch', 'bf16-frozen', dict(LAST, bf16=True, freeze=True)),
               ('torch', 'bf16-compile', dict(LAST, bf16=True, compile=True))]
 
-# With --device, of each precision and layout: eager, recorded as a CUDA graph, compiled.
-# cudnn.benchmark is on. The graph is of the layout that usually wins, of the other with --full.
+# With --device, of each precision and layout: eager, recorded as a CUDA graph, compiled, and
+# compiled to graphs (max-autotune, which does that too, tries kernels for many minutes a net).
+# cudnn.benchmark is on. All but eager is of the layout that usually wins, of the other with
+# --full.
+HOW = {'': {}, '-graph': {'graph': True}, '-compile': {'compile': 'default'},
+       '-compile-graph': {'compile': 'reduce-overhead'}}
 DEVICE = [('torch', p + ('-last' if last else '') + how,
-           {p: True, 'channels_last': last, how[1:] or 'eager': True, 'sgd': {'fused': True},
-            'slow': how == '-compile' or how == '-graph' and last == (p == 'f32')})
-          for p in ('f32', 'tf32', 'bf16') for last in (False, True)
-          for how in ('', '-graph', '-compile')]
+           {p: True, 'channels_last': last, 'sgd': {'fused': True}, **HOW[how],
+            'slow': bool(how) and last == (p == 'f32')})
+          for p in ('f32', 'tf32', 'bf16') for last in (False, True) for how in HOW]
 
 
 # ---- what a job is --------------------------------------------------------------------------
@@ -152,6 +159,7 @@ class Worker:
     def __init__(self, args, case, engine, mode_name, mode, threads, **more):
         self.label = engine + (' ' + mode_name if mode_name else '')
         self.patience, self.until = args.patience or 1e6, args.until
+        self.patience_first = args.patience_first or self.patience
         self.process, self.error, self.times, self.cpu = None, None, [], []
         self.late = not in_time(args)
         if self.late:
@@ -170,20 +178,21 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=None if args.verbose else subprocess.DEVNULL)
 
-    def read(self):
+    def read(self, first=True):
         if self.error:
             return None
         left = max(1, self.until - time.time())
-        timer = threading.Timer(min(self.patience, left), self.process.kill)
+        patience = self.patience_first if first else self.patience
+        timer = threading.Timer(min(patience, left), self.process.kill)
         timer.daemon = True
         timer.start()
         line = self.process.stdout.readline()
         ended = not timer.is_alive()
         timer.cancel()
-        self.late = ended and left < self.patience
+        self.late = ended and left < patience
         answer = json.loads(line) if line else {
             'error': 'left out: the time was over' if self.late else
-            'no answer in %g s' % self.patience if ended else 'the process ended'}
+            'no answer in %g s' % patience if ended else 'the process ended'}
         if 'error' in answer:
             self.error = answer['error']
             self.close()
@@ -197,7 +206,7 @@ class Worker:
         except OSError:
             self.error = 'the process ended'
             return None
-        answer = self.read()
+        answer = self.read(first=what['do'] in ('warm', 'check'))
         return None if self.error else answer
 
     def figures(self, args, peak, loaded):
@@ -222,14 +231,54 @@ class Worker:
             self.process.wait()
 
 
-def device_memory():
-    """Bytes in use on the first device; 0 where that cannot be told."""
+def device_id():
+    """nvidia-smi's name of CUDA's device 0, which need not be its own: CUDA may be shown some
+    alone, and puts the fastest first."""
+    device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
     try:
-        text = subprocess.run(['nvidia-smi', '--query-gpu=memory.used', '--format=csv,noheader,'
-                               'nounits', '-i', '0'], capture_output=True, text=True).stdout
-        return int(text.split()[0]) << 20
-    except (OSError, IndexError, ValueError):
-        return 0
+        cuda = ctypes.CDLL('libcuda.so.1')
+    except OSError:
+        return '0'
+    failed = (cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0) or
+              cuda.cuDeviceGetPCIBusId(text, len(text), device))
+    return '0' if failed else text.value.decode()
+
+
+class DeviceMemory:
+    """The most bytes in use on the device from now on, above those of now: by an nvidia-smi
+    that looks every 20 ms, as memory of a step may be given back before it ends."""
+
+    def __init__(self):
+        self.figures, self.looked = [], threading.Event()
+        self.process = self.thread = None
+        try:
+            self.process = subprocess.Popen(
+                ['nvidia-smi', '--query-gpu=memory.used', '--format=csv,noheader,nounits', '-i',
+                 device_id(), '-lms', '20'], stdout=subprocess.PIPE, text=True)
+        except OSError:
+            return
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+        self.looked.wait(15)  # where the device hangs, nvidia-smi does
+
+    def look(self):
+        for line in self.process.stdout:
+            if line.strip().isdigit():
+                self.figures.append(int(line) << 20)
+            self.looked.set()
+        self.looked.set()
+
+    def peak(self):
+        """0 where it cannot be told."""
+        return max(self.figures) - self.figures[0] if self.figures else 0
+
+    def close(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.thread.join(1)
+            self.process.stdout.close()
+        return self.peak()
 
 
 def start_all(args, case, modes, threads, **more):
@@ -241,6 +290,11 @@ def start_all(args, case, modes, threads, **more):
 
 
 # ---- checking that all compute the same -----------------------------------------------------
+
+# How far a mode's numbers may be from our f32: sums in another order; operands rounded to 11
+# bits (5e-4 each) or 8 (4e-3), in layer after layer. A gradient of the wrong sign is 4e-2.
+LIMITS = {'f32': 1e-3, 'tf32': 1e-2, 'bf16': 3e-2}
+
 
 def difference(mine, theirs, train):
     mine, theirs = np.array(mine), np.array(theirs)
@@ -267,8 +321,7 @@ def check_net(args, name, train, modes):
         sys.exit('deepnet: %s: %s' % (name, deepnet.error))
     deepnet.close()
     found = {}
-    for mode in modes:
-        worker = Worker(args, case, *mode, 1, caffemodel=model)
+    for worker in [Worker(args, case, *mode, 1, caffemodel=model) for mode in modes]:
         worker.read()
         theirs = worker.ask(do='check')
         if theirs is None:
@@ -281,21 +334,27 @@ def check_net(args, name, train, modes):
 
 
 def checked(args, name, train, modes):
-    """The modes that can be compared; says which cannot."""
-    limit, kept = 1e-3, []
-    plain = [m for m in deepnet_modes(args)[1:] + modes
-             if not m[2].get('compile') and goals.precision(m[1]) == 'f32']
+    """The modes that can be compared, all differences, and what is wrong of ours; says which
+    cannot."""
+    kept, faults = [], []
+    plain = [m for m in deepnet_modes(args)[1:] + modes if not m[2].get('compile') and
+             (args.device or goals.precision(m[1]) == 'f32')]
     found = check_net(args, name, train, plain)
+
+    def good(label):
+        value = found.get(label, 0.0)
+        return isinstance(value, float) and value <= LIMITS[goals.precision(label)]
+
     for label, value in found.items():
-        ok = isinstance(value, float) and value <= limit
         text = 'differs by %.1e' % value if isinstance(value, float) else 'left out: ' + value
-        if not ok or args.verbose:
+        if not good(label) or args.verbose:
             print('   %s: %s' % (label, text), flush=True)
+        if not good(label) and args.device and goals.is_ours(label):
+            faults.append('%s %s: %s: %s' % (name, 'train' if train else 'infer', label, text))
     for mode in modes:
-        value = found.get(mode[0] + (' ' + mode[1] if mode[1] else ''), 0.0)
-        if isinstance(value, float) and value <= limit:
+        if good(mode[0] + (' ' + mode[1] if mode[1] else '')):
             kept.append(mode)
-    return kept, found
+    return kept, found, faults
 
 
 # ---- one row of the table -------------------------------------------------------------------
@@ -320,15 +379,16 @@ def busy():
     return text
 
 
-def measure(args, name, job, threads, modes):
+def measure(args, name, job, threads, modes, precision=None):
+    """A row; of a `precision` alone, in which the largest batch was asked for."""
     train = job == 'train'
     batch = 1 if job == 'infer1' else args.batch
-    if batch == 'largest':
-        batch = largest_batch(args, name, train)
+    if precision:
+        batch = largest_batch(args, name, train, precision)
     case = Case(args.folder, name, train, batch)
-    modes = deepnet_modes(args) + modes
+    modes = of_precision(deepnet_modes(args) + modes, precision)
     if args.device:  # one precision after the other, so that what --limit leaves is whole
-        modes.sort(key=lambda m: ('tf32', 'bf16', 'f32').index(goals.precision(m[1])))
+        modes.sort(key=lambda m: PRECISIONS.index(goals.precision(m[1])))
     row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
            'device': bool(args.device), 'amx': has_amx(), 'busy': busy(),
            'clock': 'cpu_ms' if args.clock == 'cpu' else 'ms'}
@@ -356,11 +416,11 @@ def on_device(args, case, modes, threads):
     """One process after the other, so that each has the device's memory for itself."""
     figures = {}
     for mode in modes:
-        before = device_memory()
+        memory = DeviceMemory()
         worker = Worker(args, case, *mode, threads)
         worker.read()
         rounds(args, [worker])
-        one = figures[worker.label] = worker.figures(args, device_memory() - before, 0)
+        one = figures[worker.label] = worker.figures(args, memory.close(), 0)
         worker.close()
         print('   %s: %s' % (worker.label, one.get('error') or '%.3f ms%s' % (
             statistics.median(worker.times), goals.cut_off(one))), flush=True)
@@ -394,19 +454,29 @@ def fits(args, name, train, mode, batch):
     return not worker.error
 
 
-def largest_batch(args, name, train):
-    """The largest batch, the net's own doubled so many times, that deepnet and PyTorch do."""
+def of_precision(modes, precision):
+    return [m for m in modes if precision in (None, goals.precision(m[1]))]
+
+
+def largest_batch(args, name, train, precision):
+    """The largest batch that deepnet and PyTorch do: the net's own doubled so many times, or
+    half as much again."""
     import nets
     batch, known = nets.NETS[name][-1], False
-    ours = deepnet_modes(args)[0]
+    ours, *theirs = of_precision(deepnet_modes(args) + modes_of(args, train), precision)[:2]
     while 2 * batch <= args.most and fits(args, name, train, ours, 2 * batch):
         batch, known = 2 * batch, True
-    theirs = [m for m in modes_of(args, train) if m[0] == 'torch'][:1]
+    stopped = 2 * batch > args.most
     for mode in theirs if known else [ours] + theirs:
         while batch > 1 and in_time(args) and not fits(args, name, train, mode, batch):
-            batch //= 2
-    print('   the largest batch is %d' % batch if in_time(args) else
-          '   there was no time to find the largest batch', flush=True)
+            batch, stopped = batch // 2, False
+    more = batch * 3 // 2
+    if batch < more <= args.most and in_time(args) and all(
+            fits(args, name, train, mode, more) for mode in [ours] + theirs):
+        batch = more
+    print('   the largest batch in %s is %d%s' % (
+        precision, batch, ', where --most stops' * stopped) if in_time(args) else
+        '   there was no time to find the largest batch', flush=True)
     return batch
 
 
@@ -414,7 +484,8 @@ def add_ratios(row):
     for e in row['engines'].values():
         if 'error' not in e:
             e['median'] = statistics.median(e[row['clock']])
-    base = goals.best(row, lambda k: goals.is_ours(k) and goals.precision(k) == 'f32')
+    base = (goals.best(row, lambda k: goals.is_ours(k) and goals.precision(k) == 'f32') or
+            goals.best(row, goals.is_ours))
     for label, e in row['engines'].items():
         if base and 'error' not in e:
             e['ratio'] = goals.ratio(row, label, base)
@@ -456,16 +527,21 @@ def arguments():
     parser.add_argument('--torch-device', default='cuda', help='"cpu": a dry run')
     parser.add_argument('--patience', type=float,
                         help='seconds for one answer of an engine, after which it is ended')
+    parser.add_argument('--patience-first', type=float, help='for the first two, in which it '
+                        'plans, tunes and compiles; default: --patience')
     parser.add_argument('--limit', type=float, default=float('inf'), help='seconds for all: an '
                         'engine that would begin later is left out, one that works is ended')
     parser.add_argument('--batch', type=lambda b: b if b == 'largest' else int(b),
                         help='of train and infer; default: each net\'s own; with --device also '
                         '"largest"')
-    parser.add_argument('--most', type=int, default=1024, help='where "largest" stops')
+    parser.add_argument('--most', type=int, default=4096, help='where "largest" stops')
     parser.add_argument('--bf16', action='store_true', help='PyTorch\'s bf16 modes as well')
     parser.add_argument('--quick', action='store_true', help='without torch.compile')
+    parser.add_argument('--compiled', action='store_true',
+                        help='of PyTorch the modes of torch.compile alone')
     parser.add_argument('--full', action='store_true',
-                        help='with torch.compile in training too')
+                        help='with torch.compile in training too, and on a device with the '
+                        'layout that seldom wins')
     parser.add_argument('--only', default='', help='other engines or modes to run: '
                         '"torch,opencv", "torch channels-last"')
     parser.add_argument('--build', default=os.path.join(HERE, '..', '..', 'build'))
@@ -511,31 +587,42 @@ def modes_of(args, train):
     only = args.only.split(',') if args.only else ['']
     return [m for m in modes if any((m[0] + ' ' + m[1]).startswith(o) for o in only)
             and not (args.quick and m[2].get('compile'))
+            and not (args.compiled and not m[2].get('compile'))
             and not (m[2].get('slow') and not args.full)]
 
 
 def run(args):
-    rows, checks = [], {}
+    rows, checks, faults = [], {}, []
     for name in args.nets.split(','):
         for train in (True, False):
             jobs = [j for j in args.jobs.split(',') if (j == 'train') == train]
             if not jobs:
                 continue
-            modes, found = checked(args, name, train, modes_of(args, train))
+            modes, found, wrong = checked(args, name, train, modes_of(args, train))
+            faults += wrong
             checks['%s %s' % (name, 'train' if train else 'infer')] = found
-            for job in jobs:
-                for threads in ['1'] if args.device else args.threads.split(','):
-                    if not in_time(args):
-                        print('%s %s: left out: there is no time left' % (name, job))
-                        continue
-                    rows.append(measure(args, name, job, int(threads), modes))
-                    print_row(rows[-1])
-    return rows, checks
+            for job, threads, precision in rows_of(args, jobs):
+                if not in_time(args):
+                    print('%s %s: left out: there is no time left' % (name, job))
+                    continue
+                rows.append(measure(args, name, job, int(threads), modes, precision))
+                print_row(rows[-1])
+    return rows, checks, faults + failures(rows)
+
+
+def rows_of(args, jobs):
+    """(job, threads, precision) of each row; no precision: all that there are."""
+    for job in jobs:
+        largest = args.batch == 'largest' and job != 'infer1'
+        for threads in ['1'] if args.device else args.threads.split(','):
+            for precision in PRECISIONS if largest else [None]:
+                yield job, threads, precision
 
 
 def failures(rows):
     """What of ours was to run and did not: no goal that is missed, but a fault."""
-    return ['%s %s, batch %d: %s: %s' % (row['net'], row['job'], row['batch'], label, e['error'])
+    return ['%s %s, batch %d: %s: %s' % (row['net'], row['job'], row['batch'], label,
+                                         e['error'])
             for row in rows for label, e in row['engines'].items()
             if goals.is_ours(label) and 'error' in e and not e['late']]
 
@@ -550,7 +637,7 @@ def main():
         print('PyTorch without torch.compile (--quick)', flush=True)
     with tempfile.TemporaryDirectory() as folder:
         args.folder = folder
-        rows, checks = run(args)
+        rows, checks, failed = run(args)
     goals.print_goals(rows)
     print('%.0f s' % (time.time() - began))
     verdict = goals.counts(one['verdict'] for row in rows for one in row['goals'])
@@ -562,7 +649,6 @@ def main():
                        'clock': args.clock,
                        'rounds': args.rounds, 'seconds': args.seconds, 'checks': checks,
                        'goals': verdict, 'rows': rows}, f, indent=1)
-    failed = failures(rows)
     for text in failed:
         print('FAILED ' + text)
     return bool(failed) or args.judge and verdict[goals.MISSED] > 0

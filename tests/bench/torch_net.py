@@ -3,8 +3,9 @@
 person would write it (BatchNorm and Scale are one BatchNorm2d, ReLU in place), so that neither
 tracing nor calling it costs more than hand-written code. Weights come from the same file.
 
-Modes: layout (channels-last or not), freeze, optimize (optimize_for_inference), compile, bf16;
-with a device, tf32 and graph (the steps of training, or passes, recorded and replayed).
+Modes: layout (channels-last or not), freeze, optimize (optimize_for_inference), compile (or
+torch.compile's mode), bf16; with a device, tf32 and graph (the steps of training, or passes,
+recorded and replayed).
 """
 import torch
 from torch import nn
@@ -23,6 +24,11 @@ def recorded(step):
     with torch.cuda.graph(graph):
         step()
     return graph.replay
+
+
+def compiled(model, mode):
+    how = mode['compile']
+    return torch.compile(model, mode=how if isinstance(how, str) else 'default')
 
 
 def bias_of(p):
@@ -358,7 +364,7 @@ class Torch:
         model.train()
         update = torch.optim.SGD(model.parameters(), job['rate'], job['momentum'],
                                  weight_decay=job['decay'], **mode.get('sgd', {}))
-        forward = torch.compile(model) if mode.get('compile') else model
+        forward = compiled(model, mode) if mode.get('compile') else model
 
         def step():
             update.zero_grad(set_to_none=True)
@@ -392,7 +398,7 @@ class Torch:
         elif mode.get('compile'):
             import torch._inductor.config as config
             config.freezing = True
-            forward = torch.compile(model)
+            forward = compiled(model, mode)
 
         def step():
             self.out = forward(self.data)

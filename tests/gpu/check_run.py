@@ -42,26 +42,39 @@ def compare(*options, **environment):
         [sys.executable, os.path.join(bench, 'compare.py'), '--device', MODULE, '--build',
          BUILD, '--torch', os.path.join(bench, 'rival.py'), '--torch-device', 'cpu',
          '--nets', 'lenet', '--jobs', 'infer', '--rounds', '1', '--seconds', '0.01',
-         '--only', 'torch tf32-last', *options],
-        env=dict(os.environ, **environment), check=True, capture_output=True, text=True).stdout
+         '--only', 'torch tf32-last,torch bf16-last', *options],
+        env=dict(os.environ, RIVAL_PYTHON=sys.executable, **environment), check=True,
+        capture_output=True, text=True).stdout
 
 
 class Compare(unittest.TestCase):
     def test_largest_batch(self):
-        """It is doubled as long as deepnet can, halved until PyTorch can, and all have it."""
-        out = compare('--batch', 'largest', '--most', '128', RIVAL_MOST='16')
+        """It is doubled as long as deepnet can, halved until PyTorch can, in each precision."""
+        out = compare('--quick', '--batch', 'largest', '--most', '64', RIVAL_MOST='24')
         self.assertEqual(re.findall('   (.*, batch .*)', out),
-                         ['torch tf32-last, batch %d: out of memory' % n
-                          for n in (128, 64, 32)])
-        self.assertIn('   the largest batch is 16\n', out)
-        self.assertIn('\nlenet infer, batch 16, ', out)
-        self.assertRegex(out, r'deepnet bf16 +\d')
-        self.assertRegex(out, r'torch tf32-last-graph +1000\.000 ms')
+                         ['torch tf32-last, batch 64: out of memory',
+                          'torch tf32-last, batch 32: out of memory',
+                          'torch bf16-last, batch 64: out of memory'])
+        self.assertEqual(re.findall('   the largest batch in (.*)', out),
+                         ['tf32 is 24', 'bf16 is 48', 'f32 is 64, where --most stops'])
+        self.assertRegex(out, r'(?s)\nlenet infer, batch 24, .*deepnet tf32 +\d'
+                              r'.*torch tf32-last-graph +1000\.000 ms'
+                              r'.*\nlenet infer, batch 48, .*deepnet bf16 +\d'
+                              r'.*torch bf16-last-graph +1000\.000 ms'
+                              r'.*\nlenet infer, batch 64, .*deepnet f32 +\d')
+
+    def test_what_computes_something_else(self):
+        """It is left out: of TF32 what bf16 may be."""
+        out = compare('--quick', '--batch', '2', RIVAL_OFF='0.02')
+        self.assertEqual(re.findall('   (torch .*): differs by 2.0e-02', out),
+                         ['torch tf32-last', 'torch tf32-last-graph'])
+        self.assertRegex(out, r'torch bf16-last-graph +1000\.000 ms')
+        self.assertNotIn('torch tf32-last-graph  ', out)
 
     def test_largest_batch_of_a_small_device(self):
         out = compare('--batch', 'largest', FAKE_CUDA_MEMORY=str(36 << 20))
         self.assertRegex(out, r'deepnet f32, batch 64: .*device memory')
-        batch = int(re.search(r'the largest batch is (\d+)', out).group(1))
+        batch = int(re.search(r'the largest batch in f32 is (\d+)', out).group(1))
         self.assertTrue(1 < batch < 64, out)
         self.assertRegex(out, r'(?s)lenet infer, batch %d, .*deepnet f32 +\d' % batch)
 
@@ -185,7 +198,7 @@ class Run(unittest.TestCase):
         """Whatever it was to be compared with: the part fails."""
         code, report = run('infer', NETS='lenet', FAKE_CUDA_LOST='20', SECONDS_EACH='0.5')
         self.assertEqual(code, 1, report)
-        self.assertRegex(report, r'\nFAILED lenet infer, batch 2: deepnet bf16: .*launch failure')
+        self.assertRegex(report, r'\nFAILED lenet infer, batch 2: deepnet bf16: .*launch fail')
         self.assertIn('(FAILED: exit code 1)', report)
 
     def test_a_kind_that_hangs(self):
@@ -347,7 +360,7 @@ class Lenet(unittest.TestCase):
 
     def test_what_could_not_be_measured(self):
         with contextlib.redirect_stdout(io.StringIO()):
-            _, trainers = self.trainers(unittest.mock.Mock(side_effect=RuntimeError('no graph')))
+            _, trainers = self.trainers(unittest.mock.Mock(side_effect=RuntimeError('none')))
         self.assertEqual(list(trainers), ['PyTorch eager'])
         found, said = self.judged(memory=100, LMDB=94, **{'PyTorch eager': 11})
         self.assertEqual(found, ['not met', 'met', 'not measured'])

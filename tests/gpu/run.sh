@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they
-# end. Ends with what was skipped, what became of the goals of all parts, and N passed, N failed;
-# 77 where there is no GPU. A part fails by what is wrong or does not run, not by a goal that is
-# missed. Without OUT (or with '') that is build/gpu.md, and once it is whole it is kept as
+# end. Ends with what was skipped, what became of the goals of all parts, and N passed, N
+# failed; 77 where there is no GPU. A part fails by what is wrong or does not run, not by a goal
+# that is missed. Without OUT (or with '') that is build/gpu.md, and once it is whole it is kept as
 # tests/bench/results/DATE-DEVICE.md (RESULTS: another folder); with OUT, as tests/run.sh calls
 # it, nothing else is written, and the command that would keep it is printed.
 #
 #   tests/gpu/run.sh [OUT [PART...]]   BUILD: the build folder (build), MODULE: the backend
 #
 # Parts, the most telling first, and each before those that take long; without names all but
-# `compile`:
+# `compile`, without which goals beside PyTorch are met "without compile":
 #   device    what there is                    train     the other nets of NETS beside
 #   kernels   one case in ten of the checker             PyTorch; infer1: all, of batch
 #   lenet     LeNet: losses of host and device,          1; infer
@@ -189,7 +189,7 @@ nets() {
     shift
     for net in $(echo "${NETS:-lenet,resnet50,mobilenet_v1,googlenet,alexnet,vgg16}" | tr , ' ')
     do
-        if [ "$4" = train ]; then
+        if [ "$4$5" = train--quick ]; then
             case $trained in *",$net,"*) continue ;; esac
             [ "$more" -gt 0 ] || break
             more=$((more - 1)) trained=$trained$net,
@@ -199,9 +199,10 @@ nets() {
         limit_of "$most"
         part "$most" "$3: $net" "$python" "$root/tests/bench/compare.py" --device "$module" \
             --torch "${torch:-$python}" --torch-device "${TORCH_DEVICE:-cuda}" \
-            --build "$build" --patience 60 --limit $((limit > 20 ? limit - 10 : limit / 2)) \
+            --build "$build" --patience 60 --patience-first "$((limit > 400 ? 400 : limit))" \
+            --limit $((limit > 20 ? limit - 10 : limit / 2)) \
             --nets "$net" --jobs "$4" --rounds 3 --seconds "${SECONDS_EACH:-0.3}" \
-            --batch "$batch" --most "${MOST:-1024}" $5
+            --batch "$batch" --most "${MOST:-4096}" $5
     done
 }
 
@@ -265,7 +266,10 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     train) nets 99 60 300 "training beside PyTorch" train --quick ;;
     infer1) nets 99 60 120 "inference of one beside PyTorch" infer1 --quick ;;
     infer) nets 99 60 240 "inference beside PyTorch" infer --quick ;;
-    compile) nets 99 300 900 "beside PyTorch, compiled" train,infer,infer1 --full ;;
+    compile) # nine processes a part, six of which compile for a minute or two
+        nets 99 300 900 "training beside PyTorch, compiled" train --compiled
+        nets 99 300 900 "inference beside PyTorch, compiled" infer --compiled
+        nets 99 300 900 "inference of one beside PyTorch, compiled" infer1 --compiled ;;
     coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
     streams) part 60 "two streams beside one" "$python" "$here/streams.py" "$module,cpu,ref" ;;
     devices)

@@ -71,14 +71,12 @@ DEVICE int walker_pixel(const walker *v, const window *w)
 
 DEVICE void set_mask(int32_t *mask, int64_t i, int some, const int32_t *v)
 {
-#ifdef __CUDACC__
     if (some > 1 && ((uintptr_t)mask & 15) == 0) {
         UNROLL
         for (int k = 0; k < some; k += 4)
             *(int4 *)(mask + i + k) = make_int4(v[k], v[k + 1], v[k + 2], v[k + 3]);
         return;
     }
-#endif
     UNROLL
     for (int k = 0; k < some; k++)
         mask[i + k] = v[k];
@@ -86,7 +84,6 @@ DEVICE void set_mask(int32_t *mask, int64_t i, int some, const int32_t *v)
 
 DEVICE void get_mask(const int32_t *mask, int64_t i, int some, int32_t *v)
 {
-#ifdef __CUDACC__
     if (some > 1 && ((uintptr_t)mask & 15) == 0) {
         UNROLL
         for (int k = 0; k < some; k += 4) {
@@ -98,7 +95,6 @@ DEVICE void get_mask(const int32_t *mask, int64_t i, int some, int32_t *v)
         }
         return;
     }
-#endif
     UNROLL
     for (int k = 0; k < some; k++)
         v[k] = mask[i + k];

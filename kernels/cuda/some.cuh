@@ -22,14 +22,16 @@ static inline int64_t row_of_view(int64_t dim, int64_t inner)
     return inner == 1 ? dim : inner;
 }
 
-#ifndef __CUDACC__
-/* What the device would not load in one piece is no number here. */
-static inline bool lies_well(values x, int64_t i, int some)
+/* What a device would not load in one piece is no number where it can be asked. */
+DEVICE bool lies_well(values x, int64_t i, int some)
 {
+#ifdef __CUDACC__
+    return true;
+#else
     int64_t size = some * (x.narrow ? 2 : 4);
     return ((intptr_t)x.at + i * (x.narrow ? 2 : 4)) % (size > 16 ? 16 : size) == 0;
-}
 #endif
+}
 
 /* v: elements [i, i + some), where i is a multiple of some, a constant. */
 DEVICE void get_some(values x, int64_t i, int some, float *v)
@@ -40,7 +42,11 @@ DEVICE void get_some(values x, int64_t i, int some, float *v)
             v[k] = get(x, i + k);
         return;
     }
-#ifdef __CUDACC__
+    if (!lies_well(x, i, some)) {
+        for (int k = 0; k < some; k++)
+            v[k] = NAN;
+        return;
+    }
     if (x.narrow) {
         uint2 word[2];
         if (some == 8) {
@@ -67,10 +73,6 @@ DEVICE void get_some(values x, int64_t i, int some, float *v)
         v[k + 2] = four.z;
         v[k + 3] = four.w;
     }
-#else
-    for (int k = 0; k < some; k++)
-        v[k] = lies_well(x, i, some) ? get(x, i + k) : NAN;
-#endif
 }
 
 DEVICE void set_some(values y, int64_t i, int some, const float *v)
@@ -81,7 +83,11 @@ DEVICE void set_some(values y, int64_t i, int some, const float *v)
             set(y, i + k, v[k]);
         return;
     }
-#ifdef __CUDACC__
+    if (!lies_well(y, i, some)) {
+        for (int k = 0; k < some; k++)
+            set(y, i + k, NAN);
+        return;
+    }
     if (y.narrow) {
         uint2 word[2];
         UNROLL
@@ -98,10 +104,6 @@ DEVICE void set_some(values y, int64_t i, int some, const float *v)
     UNROLL
     for (int k = 0; k < some; k += 4)
         *(float4 *)((float *)y.at + i + k) = make_float4(v[k], v[k + 1], v[k + 2], v[k + 3]);
-#else
-    for (int k = 0; k < some; k++)
-        set(y, i + k, lies_well(y, i, some) ? v[k] : NAN);
-#endif
 }
 
 /* Writes results, or adds them. */

@@ -21,7 +21,8 @@
 #define PATIENCE_MS 200 /* for a rank that is just queueing work, before an abort */
 #define SPINS       200 /* of who waits for another rank, before it sleeps in between */
 #define MOST_MEANS  256 /* of one call */
-/* A call is made for so many bytes: for fewer the first, that it may begin soon. */
+/* A call is made for so many bytes: for fewer the first, that it may begin soon. The backward
+ * stops for as many (lib/net/groups.c). */
 #define FIRST_BYTES ((int64_t)1 << 20)
 #define MORE_BYTES  ((int64_t)4 << 20)
 

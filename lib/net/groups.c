@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * groups.c: in which order a backward finishes the gradients of weights, so that those of late
- * layers can be summed over devices while earlier layers still compute. Groups are of some
- * size: each ends a recorded run of steps, and so costs a launch. */
+ * groups.c: up to where a backward is done with the gradients of the last weights, so that they
+ * can be summed over devices while earlier layers still compute. Groups are of some size: each
+ * ends a recorded run of steps, and so costs a launch, for nothing if the backend waits for
+ * more before it sums. So they are of what the CUDA module waits for: 1 MiB, then 4 each. */
 #include "net/net.h"
 
-#define GROUP_BYTES ((size_t)1 << 20)
+#define FIRST_BYTES ((size_t)1 << 20)
+#define MORE_BYTES  ((size_t)4 << 20)
 
 void dni_net_free_groups(dn_net *net)
 {
@@ -14,23 +16,20 @@ void dni_net_free_groups(dn_net *net)
     net->groups = (dni_groups){.ready = net->groups.ready, .user = net->groups.user};
 }
 
-/* By the op that writes last, which is kept in `of` for now. */
-static void sort_params(dn_net *net)
+/* From the last to the first, as they are summed: a weight's turn comes when its bias, which is
+ * written after it, is done. The op after which it does is kept in `of` for now. */
+static void list_params(dn_net *net)
 {
     dni_groups *g = &net->groups;
-    for (size_t i = 0; i < net->num_params; i++) {
+    size_t turn = 0;
+    for (size_t i = net->num_params; i-- > 0;) {
         dni_tensor diff = net->params[i]->diff;
         size_t end = diff == DNI_NONE ? 0 : dni_plan_last_write(net->plan, DNI_BACKWARD, diff);
-        size_t at = g->num_params;
         if (!end)
             continue;
-        for (; at > 0 && g->of[at - 1] > end; at--) {
-            g->of[at] = g->of[at - 1];
-            g->params[at] = g->params[at - 1];
-        }
-        g->of[at] = end;
-        g->params[at] = i;
-        g->num_params++;
+        turn = end > turn ? end : turn;
+        g->of[g->num_params] = turn;
+        g->params[g->num_params++] = i;
     }
 }
 
@@ -44,7 +43,7 @@ static void cut_groups(dn_net *net)
         bytes += (size_t)store->count * dni_dtype_size(store->dtype);
         g->of[i] = g->count;
         bool last = i + 1 == g->num_params;
-        if (last || (bytes >= GROUP_BYTES && g->of[i + 1] > end)) {
+        if (last || (bytes >= (g->count ? MORE_BYTES : FIRST_BYTES) && g->of[i + 1] > end)) {
             g->ends[g->count++] = end;
             bytes = 0;
         }
@@ -79,7 +78,7 @@ dn_status dni_net_groups(dn_net *net, dni_pauses *pauses)
         g->ends = dni_alloc(net->heap, net->num_params, sizeof *g->ends);
         if (!g->params || !g->of || !g->ends)
             return DN_E_NOMEM;
-        sort_params(net);
+        list_params(net);
         cut_groups(net);
         g->made = true;
     }

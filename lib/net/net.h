@@ -77,7 +77,7 @@ typedef struct dni_net_layer {
     ProtobufCMessage *defaults; /* layer.own where the prototxt has none; or NULL */
 } dni_net_layer;
 
-/* Gradients of weights in the order in which a backward is done with them, a few at a time. */
+/* Gradients of weights, from the last to the first, as a backward is done with them. */
 typedef struct dni_groups {
     size_t *params, *of; /* in that order: indices into dn_net.params, and their group */
     size_t *ends;        /* per group: the backward's ops after which it is done */

@@ -302,6 +302,8 @@ static void check_stop_within(void)
 #define OVERLAP_NET(width)                                                                     \
     DIGITS_INPUT PRODUCT("a", "d", "1100") PRODUCT("b", "a", width) PRODUCT("e", "b", "1000")  \
         PRODUCT("c", "e", "10") LOSS
+#define TWO_PARTS_NET                                                                          \
+    DIGITS_INPUT PRODUCT("a", "d", "300") PRODUCT("e", "a", "1000") PRODUCT("c", "e", "10") LOSS
 
 static const struct {
     const char *net;
@@ -310,6 +312,7 @@ static const struct {
     /* the first call is of a MiB, those after it of four: */
     {OVERLAP_NET("1000"), 3, {4, 2, 2}}, /* a's 1.1 are left at the end, */
     {OVERLAP_NET("300"), 2, {4, 4}},     /* with b's 1.3 */
+    {TWO_PARTS_NET, 2, {4, 2}},          /* e's are there when its own backward is */
 };
 
 static void check_calls_of(int i, int step)
@@ -348,8 +351,10 @@ static void check_overlap(int i)
     *nccl_tells = tell;
     for (int step = 0; step < 4; step++) { /* the last ones are replays */
         calls = 0;
+        fake->replays = 0;
         CHECK_STATUS(dn_parallel_step(parallel, 1), DN_OK);
         check_calls_of(i, step);
+        CHECK_INT(fake->replays, step ? 2 * overlaps[i].calls : 0); /* cut for calls alone */
     }
     *nccl_tells = NULL;
     free_team(context, solver, parallel);
@@ -423,7 +428,7 @@ int main(int argc, char **argv)
     check_stopped_team();
     check_rank_between();
     check_stop_within();
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < (int)(sizeof overlaps / sizeof *overlaps); i++)
         check_overlap(i);
     check_many_weights();
     check_memory_beside();

@@ -22,6 +22,17 @@
     "  num_output: 10 weight_filler { type: 'xavier' } } } "                                   \
     "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'j' bottom: 't' top: 'loss' } "
 #define DROPOUT "layer { name: 'o' type: 'Dropout' bottom: 'i' top: 'i' } "
+#define PRODUCT(name, from, outputs)                                                           \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
+    "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
+/* 0.5, 4 and 2 MiB more, from first to last: NCCL is called for the last, for the middle one
+ * and for the rest, with the backward of earlier layers in between. */
+#define LARGE                                                                                  \
+    PRODUCT("u", "i", "2048")                                                                  \
+    PRODUCT("v", "u", "512")                                                                   \
+    PRODUCT("w", "v", "1024")                                                                  \
+    PRODUCT("x", "w", "10")                                                                    \
+    "layer { name: 'm' type: 'SoftmaxWithLoss' bottom: 'x' bottom: 't' top: 'm' } "
 #define SOLVER                                                                                 \
     "base_lr: 0.02 lr_policy: 'inv' gamma: 0.0001 power: 0.75 momentum: 0.9 max_iter: 12 "     \
     "weight_decay: 0.0005 random_seed: 11 "
@@ -119,18 +130,18 @@ static double largest_gap(dn_net *a, dn_net *b)
 }
 
 /* Two with batches of 4 are one with a batch of 8, to rounding. */
-static void check_as_one(const char *more)
+static void check_as_one(const char *more, const char *layers)
 {
     BEGIN("as one");
     team t;
-    assemble(&t, more, "", 4, NULL);
+    assemble(&t, more, layers, 4, NULL);
     join(&t);
     CHECK_STATUS(dn_parallel_step(t.parallel, 3), DN_OK);
     CHECK_STATUS(dn_parallel_step(t.parallel, 5), DN_OK);
     check_equal_bits(&t);
     dn_context *context = make_context(0);
     dn_solver_options alone = {0};
-    dn_solver *one = make(context, more, "", 8, &alone);
+    dn_solver *one = make(context, more, layers, 8, &alone);
     dn_net *net = dn_solver_net(one);
     CHECK_STATUS(dn_solver_step(one, 8), DN_OK);
     double gap = largest_gap(net, dn_solver_net(t.solver[0]));
@@ -147,7 +158,7 @@ static void check_as_one(const char *more)
 static void check_plans(void)
 {
     plain_rank = 1;
-    check_as_one("");
+    check_as_one("", "");
     plain_rank = -1;
 }
 
@@ -254,8 +265,9 @@ int main(int argc, char **argv)
         return 1;
     lmdb = argv[1];
     module_folder = argc > 2 ? argv[2] : NULL;
-    check_as_one("");
-    check_as_one("iter_size: 2 clip_gradients: 0.5 ");
+    check_as_one("", "");
+    check_as_one("iter_size: 2 clip_gradients: 0.5 ", "");
+    check_as_one("", LARGE);
     check_plans();
     check_resume();
     check_failures();

@@ -71,8 +71,7 @@ static dn_status set_up(dn_backend *backend, cuda_blas *b)
 {
     dn_status status = cuda_blas_check(backend, b->create(&b->handle), "opening");
     if (status == DN_OK)
-        status = cuda_check(backend, cudaMalloc(&b->workspace, CUDA_BLAS_WORKSPACE),
-                            "allocating the workspace of cuBLAS");
+        status = cuda_alloc(backend, &b->workspace, CUDA_BLAS_WORKSPACE, " for cuBLAS");
     if (status == DN_OK && backend->host.allow_nondeterministic)
         status = cuda_blas_check(backend, b->set_atomics(b->handle, CUBLAS_ATOMICS_ALLOWED),
                                  "its atomics");

@@ -19,6 +19,35 @@ dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what)
                               cudaGetErrorName(error));
 }
 
+static cudaError_t try_alloc(dn_backend *backend, void **out, size_t bytes)
+{
+    cudaError_t error = cudaMalloc(out, bytes ? bytes : 1);
+    if (error != cudaErrorMemoryAllocation || !cuda_side_close(backend))
+        return error;
+    cudaGetLastError();
+    return cudaMalloc(out, bytes ? bytes : 1);
+}
+
+dn_status cuda_alloc(dn_backend *backend, void **out, size_t bytes, const char *use)
+{
+    size_t left = 0, total = 0;
+    cudaError_t error = try_alloc(backend, out, bytes);
+    if (error != cudaErrorMemoryAllocation)
+        return cuda_check(backend, error, "allocating device memory");
+    cudaGetLastError();
+    cudaMemGetInfo(&left, &total);
+    return backend->host.fail(
+        DN_E_NOMEM, "%zu bytes of device memory%s were asked for, %zu of %zu are free", bytes,
+        use, left, total);
+}
+
+dn_status cuda_alloc_pinned(dn_backend *backend, void **out, size_t bytes, unsigned flags)
+{
+    char what[80];
+    snprintf(what, sizeof(what), "allocating %zu bytes of pinned memory", bytes);
+    return cuda_check(backend, cudaHostAlloc(out, bytes, flags), what);
+}
+
 /* Never to leave again: they have threads, and destructors of threads' variables, that would be
  * called where nothing is. */
 bool cuda_find(void **library, const char *soname, const cuda_function *wanted, size_t count)
@@ -192,9 +221,7 @@ static dn_status set_up(dn_backend *backend)
         backend, cudaStreamCreateWithFlags(&d->own, cudaStreamNonBlocking), "making a stream");
     backend->stream = backend->host.stream ? backend->host.stream : d->own;
     if (status == DN_OK)
-        status =
-            cuda_check(backend, cudaHostAlloc(&fault, sizeof(cuda_fault), cudaHostAllocMapped),
-                       "allocating pinned memory");
+        status = cuda_alloc_pinned(backend, &fault, sizeof(cuda_fault), cudaHostAllocMapped);
     backend->fault = fault;
     if (status != DN_OK)
         return status;

@@ -90,6 +90,10 @@ void cuda_leave(const cuda_visit *visit);
 /* DN_OK, or a failure that says what was asked and CUDA's own words. */
 dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what);
 
+/* Device memory, for which the side stream's is given up; use: "", or what it is for. */
+dn_status cuda_alloc(dn_backend *backend, void **out, size_t bytes, const char *use);
+dn_status cuda_alloc_pinned(dn_backend *backend, void **out, size_t bytes, unsigned flags);
+
 /* Opens the device host->device; backend->device is set, also where this fails half-way. */
 dn_status cuda_device_open(dn_backend *backend);
 void cuda_device_close(dn_backend *backend);

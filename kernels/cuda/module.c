@@ -76,31 +76,13 @@ static dn_status module_prepare(dn_op *op, const dn_op_io *io)
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-static dn_status no_memory(dn_backend *backend, size_t bytes)
-{
-    size_t left = 0, total = 0;
-    cudaGetLastError();
-    cudaMemGetInfo(&left, &total);
-    return backend->host.fail(DN_E_NOMEM,
-                              "%zu bytes of device memory were asked for, %zu of %zu are free",
-                              bytes, left, total);
-}
-
 static dn_status module_alloc(dn_backend *backend, size_t bytes, void **out)
 {
     cuda_visit visit;
     void *ptr = NULL;
     dn_status status = cuda_enter(backend, &visit);
-    if (status == DN_OK) {
-        cudaError_t error = cudaMalloc(&ptr, bytes ? bytes : 1);
-        if (error == cudaErrorMemoryAllocation && cuda_side_close(backend)) {
-            cudaGetLastError();
-            error = cudaMalloc(&ptr, bytes ? bytes : 1);
-        }
-        status = error == cudaErrorMemoryAllocation
-                     ? no_memory(backend, bytes)
-                     : cuda_check(backend, error, "allocating device memory");
-    }
+    if (status == DN_OK)
+        status = cuda_alloc(backend, &ptr, bytes, "");
     cuda_leave(&visit);
     if (status == DN_OK)
         *out = ptr;

@@ -10,9 +10,7 @@
 
 static dn_status make_pinned(dn_backend *backend, void **memory, size_t bytes)
 {
-    return *memory ? DN_OK
-                   : cuda_check(backend, cudaHostAlloc(memory, bytes, cudaHostAllocDefault),
-                                "allocating pinned memory");
+    return *memory ? DN_OK : cuda_alloc_pinned(backend, memory, bytes, cudaHostAllocDefault);
 }
 
 static dn_status wait_for(dn_backend *backend, cudaEvent_t event)
@@ -80,8 +78,7 @@ static dn_status make_stage(dn_backend *backend, cuda_stage *s, size_t bytes)
     atomic_store(&d->no_slots, false);
     status = make_pinned(backend, &s->pinned, bytes);
     if (status == DN_OK)
-        status = cuda_check(backend, cudaMalloc(&s->device, bytes),
-                            "allocating device memory for copies");
+        status = cuda_alloc(backend, &s->device, bytes, " for copies");
     if (status == DN_OK)
         s->bytes = bytes;
     else

@@ -26,6 +26,7 @@ struct dni_mirror {
     block *blocks;
     size_t held, kept; /* bytes of all blocks; blocks that nobody uses */
     int64_t runs;
+    int64_t scarce; /* memory was short: until that run nothing is kept */
     dni_late *late;
     uint64_t numbers;
 };
@@ -59,6 +60,23 @@ static void give_back(dni_mirror *m, int64_t before)
         m->slot->ops->mem_free(m->slot->backend, b->device);
         dni_free(&m->context->heap, b);
     }
+}
+
+/* For who found no memory, and whoever asks next. False: there was nothing to give back. */
+static bool make_room(dni_mirror *m)
+{
+    bool any = m->kept > 0;
+    m->scarce = m->runs + WAITS;
+    give_back(m, INT64_MAX);
+    return any;
+}
+
+bool dni_mirror_make_room(const dn_context *context)
+{
+    dni_mirror_lock(context);
+    bool any = make_room(context->mirror);
+    dni_mirror_unlock(context);
+    return any;
 }
 
 dn_status dni_mirror_create(dni_mirror **out, dn_context *context, const dni_backend_slot *slot)
@@ -209,9 +227,8 @@ static dn_status make_block(dni_mirror *m, size_t bytes, block **out)
     if (!b)
         return st ? st : DN_E_NOMEM;
     st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
-    if (st == DN_E_NOMEM && m->kept) {
+    if (st == DN_E_NOMEM && make_room(m)) {
         dni_clear_error();
-        give_back(m, INT64_MAX);
         st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
     }
     if (st) {
@@ -232,6 +249,8 @@ static void let_go(dni_mirror *m, block *b)
     b->used = false;
     b->since = m->runs;
     m->kept++;
+    if (m->runs < m->scarce)
+        give_back(m, INT64_MAX);
 }
 
 dn_status dni_mirror_alloc(const dn_context *context, size_t bytes, void *out)
@@ -306,6 +325,10 @@ dn_status dni_span_to_device(const dn_context *context, dni_span *span)
     dn_status st = dni_mirror_catch_up(context);
     if (!st)
         st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
+    if (st == DN_E_NOMEM && make_room(context->mirror)) { /* it takes memory on its way */
+        dni_clear_error();
+        st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
+    }
     span->on_device = !st;
     return st;
 }

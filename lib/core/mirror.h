@@ -68,6 +68,9 @@ void dni_mirror_dealloc(const dn_context *context, void *device);
 /* Once for each run of a section: memory that nobody took up again for a while is given back to
  * the device. */
 void dni_mirror_age(const dn_context *context);
+/* Something found no memory: what is kept is given back, and for some runs nothing is kept.
+ * False: there was nothing to give back. */
+bool dni_mirror_make_room(const dn_context *context);
 /* All that is kept is given back: who used it will not come again. */
 void dni_mirror_empty(const dn_context *context);
 /* What a thread put off, to be one with what it asks for next: plan/record.h. Whatever else

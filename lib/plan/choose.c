@@ -58,6 +58,10 @@ static dn_status create(const dn_context *context, const dni_backend_slot *slot,
     if (device)
         dni_mirror_lock(context);
     dn_status st = slot->ops->op_create(slot->backend, desc, op, info);
+    if (st == DN_E_NOMEM && device && dni_mirror_make_room(context)) {
+        dni_clear_error();
+        st = slot->ops->op_create(slot->backend, desc, op, info);
+    }
     if (device)
         dni_mirror_unlock(context);
     return st;

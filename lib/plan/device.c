@@ -314,6 +314,8 @@ dn_status dni_sides_run(const dni_steps *s, size_t first, size_t end, bool fresh
         dni_mirror_unlock(s->context);
         i = next;
     }
+    if (st == DN_E_NOMEM) /* kernels take some, too; the next run is to find all there is */
+        dni_mirror_make_room(s->context);
     if (failed)
         *failed = at;
     return st;

@@ -286,6 +286,10 @@ void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes
     }
     if (in_stream(stream) != cudaSuccess || (loads(loop) && not_recording() != cudaSuccess))
         return;
+    if (!recorded && fake_cuda.limit && fake_cuda.held + fake_cuda.kernel > fake_cuda.limit) {
+        done(cudaErrorMemoryAllocation);
+        return;
+    }
     launch *l = malloc(sizeof *l + bytes);
     *l = (launch){.op = {.backend = op->backend}, .loop = loop, .n = n};
     memcpy(l->args, args, bytes);

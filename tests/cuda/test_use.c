@@ -272,6 +272,78 @@ static void check_memory(void)
     *fake = (fake_cuda_control){0};
 }
 
+#define LARGE_NET                                                                              \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 65536 } } "    \
+    "} " LINE("y", "x")
+
+/* Items of 256 KiB, which travel in stages. */
+static dn_status forward_items(dn_net *net, int64_t items)
+{
+    dn_blob *blob = dn_net_blob(net, "x");
+    CHECK_STATUS(dn_blob_reshape(blob, (int64_t[]){items, 65536}, 2), DN_OK);
+    int64_t last = items * 65536 - 1;
+    float *x = dn_blob_mutable_data(blob);
+    memset(x, 0, (size_t)(last + 1) * sizeof *x);
+    x[last] = 7;
+    dn_status st = dn_net_forward(net, NULL);
+    const float *y = st ? NULL : dn_blob_data(dn_net_blob(net, "y"));
+    CHECK(st || (y[0] == 1 && y[last] == 15));
+    return st;
+}
+
+/* After a batch that the device has no memory for, and after one that it had it for, all is
+ * there for the next: for its blobs, for what its input travels through, for its kernels. A
+ * kernel that finds no room among what is kept leaves room for the next try. */
+static void check_room(void)
+{
+    SECTION("room for the next batch");
+    static const struct {
+        int64_t first, runs, then;
+        size_t kernel; /* bytes that must be free for one */
+        dn_status large, small;
+    } all[] = {
+        {320, 1, 24, 0, DN_E_NOMEM, DN_OK}, {320, 1, 30, 0, DN_E_NOMEM, DN_OK},
+        {320, 1, 38, 0, DN_E_NOMEM, DN_OK}, {320, 1, 20, (size_t)8 << 20, DN_E_NOMEM, DN_OK},
+        {96, 1, 44, 0, DN_OK, DN_OK},       {88, 2, 20, (size_t)8 << 20, DN_OK, DN_E_NOMEM}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        *fake = (fake_cuda_control){.limit = (size_t)132 << 20, .kernel = all[i].kernel};
+        dn_context *context = make_context(1);
+        dn_net *net = NULL;
+        CHECK_STATUS(dn_net_create_from_text(&net, context, LARGE_NET, strlen(LARGE_NET), NULL),
+                     DN_OK);
+        for (int run = 0; run < all[i].runs; run++)
+            CHECK_STATUS(forward_items(net, all[i].first), all[i].large);
+        CHECK_STATUS(forward_items(net, all[i].then), all[i].small);
+        for (int run = 0; run < 3; run++)
+            CHECK_STATUS(forward_items(net, all[i].then), DN_OK);
+        dn_net_free(net);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+        CHECK_INT(fake->held, 0);
+    }
+    *fake = (fake_cuda_control){0};
+}
+
+/* What an input travels through is pinned: what was asked for is said, and asked for again. */
+static void check_unpinned(void)
+{
+    SECTION("no memory to pin");
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(1);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, LARGE_NET, strlen(LARGE_NET), NULL),
+                 DN_OK);
+    fake->no_pinned = 1;
+    for (int run = 0; run < 2; run++)
+        CHECK_MESSAGE(forward_items(net, 2), DN_E_NOMEM,
+                      "allocating 524288 bytes of pinned memory: out of memory");
+    fake->no_pinned = 0;
+    CHECK_STATUS(forward_items(net, 2), DN_OK);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
 /* ---- layers that run on the host --------------------------------------------------------- */
 
 #define IN(name, dims)                                                                         \
@@ -365,6 +437,8 @@ int main(int argc, char **argv)
     check_data();
     check_threads();
     check_memory();
+    check_room();
+    check_unpinned();
     check_hosts();
     return check_summary();
 }

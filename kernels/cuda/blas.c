@@ -47,9 +47,10 @@ dn_status cuda_blas_check(dn_backend *backend, cublasStatus_t status, const char
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return DN_OK;
-    return backend->host.fail(status == CUBLAS_STATUS_ALLOC_FAILED ? DN_E_NOMEM : DN_E_DEVICE,
-                              "cuBLAS: %s: %s", what,
-                              backend->device->blas->status_text(status));
+    char lost[CUDA_WORDS];
+    return backend->host.fail(
+        status == CUBLAS_STATUS_ALLOC_FAILED ? DN_E_NOMEM : DN_E_DEVICE, "cuBLAS: %s: %s%s",
+        what, backend->device->blas->status_text(status), cuda_lost_words(backend, lost));
 }
 
 /* Another stream takes the workspace away. */

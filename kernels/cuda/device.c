@@ -19,6 +19,19 @@ dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what)
                               cudaGetErrorName(error));
 }
 
+const char *cuda_lost_words(const dn_backend *backend, char words[CUDA_WORDS])
+{
+    words[0] = 0;
+    if (backend->device->capturing) /* which this would end */
+        return words;
+    cudaError_t error = cudaStreamQuery(backend->stream);
+    if (error != cudaSuccess && error != cudaErrorNotReady)
+        snprintf(words, CUDA_WORDS, ": %s (%s)", cudaGetErrorString(error),
+                 cudaGetErrorName(error));
+    cudaGetLastError();
+    return words;
+}
+
 static cudaError_t try_alloc(dn_backend *backend, void **out, size_t bytes)
 {
     cudaError_t error = cudaMalloc(out, bytes ? bytes : 1);

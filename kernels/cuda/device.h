@@ -74,6 +74,7 @@ struct cuda_device {
     cudaStream_t side; /* beside it in recordings; made, with the rest, for the first of them */
     void *side_workspace, *side_scratch;
     int64_t recordings; /* that there are */
+    bool capturing;     /* one is made */
     bool astray; /* a library did not follow to backend->stream, and works in another one */
     bool gone;   /* the process ends, and the driver went before us with all that it had */
 };
@@ -89,6 +90,11 @@ void cuda_leave(const cuda_visit *visit);
 
 /* DN_OK, or a failure that says what was asked and CUDA's own words. */
 dn_status cuda_check(dn_backend *backend, cudaError_t error, const char *what);
+
+/* ": " and CUDA's own words where the device is lost, which libraries do not pass on: they have
+ * other runtimes than ours, but an error that stays is in all of them. Else "". */
+#define CUDA_WORDS 160
+const char *cuda_lost_words(const dn_backend *backend, char words[CUDA_WORDS]);
 
 /* Device memory, for which the side stream's is given up; use: "", or what it is for. */
 dn_status cuda_alloc(dn_backend *backend, void **out, size_t bytes, const char *use);

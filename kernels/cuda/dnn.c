@@ -18,7 +18,8 @@
 #define MOST_WORKSPACE ((size_t)256 << 20)
 #define MOST_TUNED     ((size_t)1 << 30)
 #define CANDIDATES     8
-#define MOST_TRIALS    256 /* of a context */
+#define MOST_TRIALS    256                /* of a context */
+#define LITTLE         ((size_t)64 << 20) /* with less of it free, loading kernels may fail */
 
 #define SONAME CUDA_SONAME("libcudnn", CUDNN_MAJOR)
 
@@ -83,6 +84,7 @@ struct cuda_dnn {
     cudnnHandle_t handle; /* made for the first convolution */
     const char *refused;  /* why it could not be made; NULL: it could, or nobody asked */
     FUNCTIONS(CUDA_FIELD)
+    void (*last_error)(char *, size_t); /* NULL: it has none */
 };
 
 typedef struct choice {
@@ -111,7 +113,11 @@ struct cuda_dnn_conv {
 static bool find_functions(cuda_dnn *lib)
 {
     const cuda_function wanted[] = {FUNCTIONS(CUDA_ROW)};
-    return cuda_find(&lib->library, SONAME, wanted, sizeof(wanted) / sizeof(wanted[0]));
+    if (!cuda_find(&lib->library, SONAME, wanted, sizeof(wanted) / sizeof(wanted[0])))
+        return false;
+    void *last = dlsym(lib->library, "cudnnGetLastErrorString");
+    memcpy(&lib->last_error, &last, sizeof(last));
+    return true;
 }
 
 dn_status cuda_dnn_open(dn_backend *backend)
@@ -155,20 +161,32 @@ void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
         snprintf(buffer, size, "no cuDNN");
 }
 
-/* Of the host, of the device, or of CUDA beneath it: loading a kernel takes memory, too. */
-static bool is_out_of_memory(cudnnStatus_t status)
+/* CUDA beneath it failed. With which error only its own runtime knows, not ours. */
+static bool is_of_cuda(cudnnStatus_t status)
 {
-    bool cause = cudaPeekAtLastError() == cudaErrorMemoryAllocation;
-    return status != CUDNN_STATUS_SUCCESS &&
-           (cause || status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
-            status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED);
+    return status == CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER ||
+           status == CUDNN_STATUS_EXECUTION_FAILED_CUDART;
 }
 
-static dn_status dnn_fail(dn_backend *backend, dn_status as, cudnnStatus_t status,
-                          const char *what)
+/* Of the host, or of the device: loading a kernel takes memory, too. */
+static bool is_out_of_memory(cudnnStatus_t status)
 {
-    return backend->host.fail(as, "cuDNN: %s: %s", what,
-                              backend->device->dnn->cudnnGetErrorString(status));
+    size_t left = LITTLE, total = 0;
+    if (is_of_cuda(status) && cudaMemGetInfo(&left, &total) != cudaSuccess)
+        cudaGetLastError();
+    return left < LITTLE || status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+           status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+}
+
+static dn_status dnn_fail(dn_backend *backend, cudnnStatus_t status, const char *what)
+{
+    const cuda_dnn *d = backend->device->dnn;
+    char why[160] = "", lost[CUDA_WORDS];
+    if (d->last_error)
+        d->last_error(why, sizeof(why));
+    return backend->host.fail(is_out_of_memory(status) ? DN_E_NOMEM : DN_E_DEVICE,
+                              "cuDNN: %s: %s%s%s%s", what, d->cudnnGetErrorString(status),
+                              *why ? ": " : "", why, cuda_lost_words(backend, lost));
 }
 
 dn_status cuda_dnn_follow(dn_backend *backend)
@@ -177,30 +195,29 @@ dn_status cuda_dnn_follow(dn_backend *backend)
     if (!d || !d->handle)
         return DN_OK;
     cudnnStatus_t status = d->cudnnSetStream(d->handle, backend->stream);
-    return status == CUDNN_STATUS_SUCCESS
-               ? DN_OK
-               : dnn_fail(backend, DN_E_DEVICE, status, "its stream");
+    return status == CUDNN_STATUS_SUCCESS ? DN_OK : dnn_fail(backend, status, "its stream");
 }
 
-/* Else *why not. */
-static bool has_handle(dn_backend *backend, const char **why)
+/* *why: it does not start, for good; NULL: there is a handle. Memory that is not there is a
+ * failure: there may be some for whoever asks again. */
+static dn_status start(dn_backend *backend, const char **why)
 {
     cuda_dnn *d = backend->device->dnn;
     *why = d->refused;
     if (d->refused)
-        return false;
-    cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
-    if (!d->handle)
+        return DN_OK;
+    cudnnStatus_t status = d->handle ? CUDNN_STATUS_SUCCESS : d->cudnnCreate(&d->handle);
+    if (is_out_of_memory(status) && cuda_side_close(backend))
         status = d->cudnnCreate(&d->handle);
     if (status == CUDNN_STATUS_SUCCESS)
         status = d->cudnnSetStream(d->handle, backend->stream);
     if (status == CUDNN_STATUS_SUCCESS)
-        return true;
-    *why = d->cudnnGetErrorString(status);
-    if (!is_out_of_memory(status)) /* there may be some for the next net */
-        d->refused = *why;
+        return DN_OK;
     cudaGetLastError();
-    return false;
+    if (is_out_of_memory(status))
+        return dnn_fail(backend, status, "opening");
+    *why = d->refused = d->cudnnGetErrorString(status);
+    return DN_OK;
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */
@@ -574,13 +591,14 @@ static dn_status take(dn_op *op, int32_t which, const cuda_operand *x, const cud
     if (c->spatial > 3 || !fits(x) || !fits(y) || count[2] > INT32_MAX ||
         x->info.layout != y->info.layout)
         return DN_OK;
-    if (!has_handle(backend, &op->absent))
-        return DN_OK;
+    dn_status status = start(backend, &op->absent);
+    if (status != DN_OK || op->absent)
+        return status;
     bool x_narrow = x->info.dtype == DN_BF16, y_narrow = y->info.dtype == DN_BF16;
     bool narrow = which == CUDA_DNN_FORWARD ? y_narrow
                   : which == CUDA_DNN_DATA  ? x_narrow
                                             : x_narrow && y_narrow;
-    dn_status status = take_in(op, which, x, y, narrow, count);
+    status = take_in(op, which, x, y, narrow, count);
     if (status == DN_OK && !op->dnn && narrow && which == CUDA_DNN_WEIGHTS)
         status = take_in(op, which, x, y, false, count);
     return status;
@@ -632,12 +650,12 @@ const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
     return &op->dnn->wants;
 }
 
-/* An algorithm that cannot: another one may. Memory that is not there, and cuDNN's own errors,
- * are no such thing. */
+/* An algorithm that cannot: another one may. Memory that is not there, cuDNN's own errors and
+ * CUDA's are no such thing. */
 static bool is_refusal(cudnnStatus_t status)
 {
     int category = CUDNN_STATUS_CATEGORY((int)status);
-    if (is_out_of_memory(status))
+    if (is_of_cuda(status))
         return false;
     return category == CUDNN_STATUS_NOT_SUPPORTED || category == CUDNN_STATUS_BAD_PARAM ||
            category == CUDNN_STATUS_EXECUTION_FAILED;
@@ -706,11 +724,9 @@ dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out,
     *finished = false;
     cudnnStatus_t status = run(d, v, a, b, out, &beta, bias, space, finished);
     while (status != CUDNN_STATUS_SUCCESS) {
-        bool refused = !v->ran && is_refusal(status), full = is_out_of_memory(status);
         cudaGetLastError();
-        if (!refused)
-            return dnn_fail(op->backend, full ? DN_E_NOMEM : DN_E_DEVICE, status,
-                            "a convolution");
+        if (v->ran || !is_refusal(status))
+            return dnn_fail(op->backend, status, "a convolution");
         if (!go_on((dn_op *)op))
             return DN_DECLINED;
         status = run(d, v, a, b, out, &beta, bias, space, finished);

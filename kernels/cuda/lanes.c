@@ -398,7 +398,9 @@ static dn_status capture(plan *p, cudaGraph_t *graph)
                        "recording");
     if (status != DN_OK)
         return status;
+    backend->device->capturing = true;
     status = launch_all(p);
+    backend->device->capturing = false;
     cudaError_t ended = cudaStreamEndCapture(own, graph);
     if (status == DN_OK)
         return cuda_check(backend, ended, "ending a recording");

@@ -24,8 +24,19 @@ typedef struct product {
     float *C, alpha, beta;
 } product;
 
+/* FAKE_BLAS_FAILS is the status that opening, and products, fail with. */
+static cublasStatus_t status_of(bool lost)
+{
+    const char *fails = getenv("FAKE_BLAS_FAILS");
+    return fails  ? (cublasStatus_t)atoi(fails)
+           : lost ? CUBLAS_STATUS_EXECUTION_FAILED
+                  : CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasCreate_v2(cublasHandle_t *out)
 {
+    if (status_of(false))
+        return status_of(false);
     *out = calloc(1, sizeof **out);
     __atomic_add_fetch(&fake_blas_handles, 1, __ATOMIC_RELAXED);
     return CUBLAS_STATUS_SUCCESS;
@@ -142,6 +153,8 @@ static cublasStatus_t multiply_all(cublasHandle_t handle, cublasOperation_t op_a
     if (m < 0 || n < 0 || k < 0 || lda < longest(1, op_a == CUBLAS_OP_N ? m : k) ||
         ldb < longest(1, op_b == CUBLAS_OP_N ? k : n) || ldc < longest(1, m))
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (status_of(handle->stream->lost()))
+        return status_of(handle->stream->lost());
     product p = {op_a,
                  op_b,
                  m,

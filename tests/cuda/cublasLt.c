@@ -236,6 +236,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
         return CUBLAS_STATUS_EXECUTION_FAILED;
     if (told("refuses"))
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (stream->lost())
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     one.a = A;
     one.b = B;
     one.c = D;

@@ -28,8 +28,8 @@ struct cudnnActivationStruct {
 __attribute__((visibility("default"))) long fake_dnn_runs[5], fake_dnn_trials;
 /* Runs in bf16, and of the algorithm whose bits change from run to run. */
 __attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
-/* Where CUDA's own error is left, if cuDNN fails for one. */
-__attribute__((visibility("default"))) int *fake_dnn_leaves;
+/* NULL, or asked before a handle is made: the status that this fails with. */
+__attribute__((visibility("default"))) int (*fake_dnn_opens)(void);
 /* Runs that may round f32 operands. */
 __attribute__((visibility("default"))) long fake_dnn_rounded;
 /* NULL, or is told of what heuristics are asked about. */
@@ -57,6 +57,9 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *out)
     const char *absent = getenv("FAKE_DNN_ABSENT"); /* the status that says so */
     if (absent)
         return (cudnnStatus_t)atoi(absent);
+    int status = fake_dnn_opens ? fake_dnn_opens() : 0;
+    if (status)
+        return (cudnnStatus_t)status;
     *out = calloc(1, sizeof **out);
     return CUDNN_STATUS_SUCCESS;
 }
@@ -83,6 +86,12 @@ size_t cudnnGetVersion(void)
 const char *cudnnGetErrorString(cudnnStatus_t status)
 {
     return status == CUDNN_STATUS_SUCCESS ? "success" : "a fake refusal";
+}
+
+void cudnnGetLastErrorString(char *message, size_t most)
+{
+    if (most > 11)
+        memcpy(message, "of its own", 11);
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */
@@ -408,8 +417,7 @@ every_term(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutio
                 for (int d = 0; d < 3; d++) {
                     int a = d - (3 - c->axes);
                     p[d] =
-                        a < 0 ? 0
-                              : o[d] * c->stride[a] - c->pad[a] + tap[d] * c->dilation[a];
+                        a < 0 ? 0 : o[d] * c->stride[a] - c->pad[a] + tap[d] * c->dilation[a];
                     inside = inside && p[d] >= 0 && p[d] < s.in[d];
                 }
                 int64_t weight = weight_at(w, &s, 0, 0, r), to = at(y, n, 0, o);
@@ -552,10 +560,10 @@ static cudnnStatus_t convolve(const call *c)
 {
     sizes s;
     const char *fails = getenv("FAKE_DNN_FAILS");
-    if (fails && fake_dnn_leaves && atoi(fails) == CUDNN_STATUS_EXECUTION_FAILED_CUDART)
-        *fake_dnn_leaves = cudaErrorMemoryAllocation;
     if (fails)
         return (cudnnStatus_t)atoi(fails);
+    if (c->handle->stream->lost())
+        return CUDNN_STATUS_EXECUTION_FAILED_CUDART;
     if (c->algorithm == FALSE_FRIEND)
         return CUDNN_STATUS_NOT_SUPPORTED;
     uintptr_t all = (uintptr_t)c->a | (uintptr_t)c->b | (uintptr_t)c->out;

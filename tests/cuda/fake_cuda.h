@@ -23,7 +23,6 @@ typedef struct fake_cuda_control {
                */
     int order; /* of the streams of a recording that a replay goes on with: 0 that where it
                   began, as long as it can, 1 the other, more: either */
-    int left;  /* a library's call of CUDA failed with this: the last error, once */
     int slow;  /* so many milliseconds pass before the second device gives memory */
     const long *half; /* NULL, or means that some ranks wait in and others have not come to */
     /* Counted. */

@@ -150,6 +150,12 @@ static void finish_all(int device)
     unlock_streams();
 }
 
+static bool is_lost(void)
+{
+    long lost = __atomic_load_n(&fake_cuda.lost, __ATOMIC_RELAXED);
+    return lost && __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= lost;
+}
+
 static bool fails(void)
 {
     long call = count(fake_cuda.calls), first = fake_cuda.fail_call;
@@ -173,6 +179,7 @@ static cudaStream_t make_stream(int from, int end, int device)
         stream->more = more;
         stream->finish = finish;
         stream->fails = fails;
+        stream->lost = is_lost;
     }
     unlock_streams();
     return stream;
@@ -194,12 +201,6 @@ long fake_cuda_live(void)
     for (int i = 0; i < used; i++)
         live += pieces[i].start != NULL;
     return live;
-}
-
-static bool is_lost(void)
-{
-    long lost = __atomic_load_n(&fake_cuda.lost, __ATOMIC_RELAXED);
-    return lost && __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= lost;
 }
 
 static cudaError_t done(cudaError_t error)
@@ -879,15 +880,13 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
 cudaError_t cudaPeekAtLastError(void)
 {
-    int left = __atomic_load_n(&fake_cuda.left, __ATOMIC_RELAXED);
-    return is_lost() ? cudaErrorLaunchFailure : left ? (cudaError_t)left : last;
+    return is_lost() ? cudaErrorLaunchFailure : last;
 }
 
 cudaError_t cudaGetLastError(void)
 {
     cudaError_t error = cudaPeekAtLastError();
     last = cudaSuccess;
-    __atomic_store_n(&fake_cuda.left, 0, __ATOMIC_RELAXED);
     return error;
 }
 

@@ -50,6 +50,7 @@ struct CUstream_st {
     /* Does what can be done now: called whenever there is more. */
     void (*more)(struct CUstream_st *stream);
     void (*finish)(struct CUstream_st *stream); /* waits for all of it */
+    bool (*lost)(void);                         /* is the device? */
     bool (*fails)(void); /* a call that sets it: is it the one that a test wants to fail? */
 };
 

@@ -359,26 +359,30 @@ static void check_kept_trials(void)
     CHECK_INT(live(), 0);
 }
 
-/* No memory, and an error of cuDNN's own, are failures: nothing stands in for it, and the next
- * step is cuDNN's again. */
+/* No memory, an error of cuDNN's own and CUDA's beneath it are failures: nothing stands in for
+ * it, and the next step is cuDNN's again. Of CUDA's only the memory that is free tells. */
 static void check_dnn_fails(void)
 {
     SECTION("cuDNN fails");
     static const struct {
         const char *says;
+        size_t limit;
         dn_status status;
-    } all[] = {{"4003", DN_E_NOMEM},
-               {"4004", DN_E_NOMEM},
-               {"5003", DN_E_NOMEM},
-               {"4000", DN_E_DEVICE}};
+    } all[] = {{"4003", 0, DN_E_NOMEM},
+               {"4004", 0, DN_E_NOMEM},
+               {"5001", (size_t)64 << 20, DN_E_NOMEM},
+               {"5003", (size_t)64 << 20, DN_E_NOMEM},
+               {"5001", 0, DN_E_DEVICE},
+               {"5003", 0, DN_E_DEVICE},
+               {"4000", 0, DN_E_DEVICE}};
     dn_context_options options = device_options();
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        *fake = (fake_cuda_control){0};
+        *fake = (fake_cuda_control){.limit = all[i].limit};
         dn_context *context = make_context(&options);
         dn_solver *solver = make(context, 0);
         setenv("FAKE_DNN_FAILS", all[i].says, 1);
         CHECK_MESSAGE(dn_solver_step(solver, 1), all[i].status,
-                      "cuDNN: a convolution: a fake refusal");
+                      "cuDNN: a convolution: a fake refusal: of its own");
         unsetenv("FAKE_DNN_FAILS");
         long runs = dnn_runs[3] + dnn_runs[4];
         /* what failed has not run yet: it is no recording's turn, in which cuDNN may not start
@@ -395,6 +399,66 @@ static void check_dnn_fails(void)
         CHECK_INT(live(), 0);
     }
     *fake = (fake_cuda_control){0};
+}
+
+/* cuBLAS does not start, then fails: with its words. */
+static void check_blas_fails(void)
+{
+    SECTION("cuBLAS fails");
+    static const struct {
+        const char *says;
+        dn_status status;
+    } all[] = {{"3", DN_E_NOMEM}, {"13", DN_E_DEVICE}};
+    dn_context_options options = device_options();
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        dn_context *context = NULL;
+        setenv("FAKE_BLAS_FAILS", all[i].says, 1);
+        CHECK_MESSAGE(dn_context_create(&context, &options), all[i].status,
+                      "cuBLAS: opening: a fake failure");
+        unsetenv("FAKE_BLAS_FAILS");
+        CHECK_INT(live(), 0);
+        context = make_context(&options);
+        dn_solver *solver = make(context, 0);
+        setenv("FAKE_BLAS_FAILS", all[i].says, 1);
+        CHECK_MESSAGE(dn_solver_step(solver, 1), all[i].status,
+                      "cuBLAS: a matrix product: a fake failure");
+        unsetenv("FAKE_BLAS_FAILS");
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
+static size_t most_held;
+
+static int needs_room(void)
+{
+    return fake->held > most_held ? 4004 : 0;
+}
+
+/* cuDNN starts with the first convolution: for it, too, what is kept is given back. */
+static void check_dnn_room(void)
+{
+    SECTION("room for cuDNN");
+    dn_context_options options = device_options();
+    dn_context *context = make_context(&options);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, COPY_NET, strlen(COPY_NET), NULL),
+                 DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "x"), (int64_t[]){3, 600}, 2), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    *dnn_opens = needs_room;
+    most_held = fake->held - 1;
+    dn_solver *solver = make(context, 0);
+    CHECK(fake->held <= most_held);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    *dnn_opens = NULL;
+    dn_solver_free(solver);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
 }
 
 /* It offers what it then refuses: the plan says who does a convolution before, and after. */
@@ -439,17 +503,19 @@ static void check_unasked(dn_context *context)
     dn_net_free(net);
 }
 
-/* cuDNN is there and does not start: convolutions are done, and the plan says why so slowly. */
+/* cuDNN is there and does not start: convolutions are done, and the plan says why so slowly.
+ * No memory for it is a failure: there may be some for another net. */
 static void check_absent(void)
 {
     SECTION("cuDNN does not start");
     dn_context_options options = device_options();
-    setenv("FAKE_DNN_ABSENT", "4004", 1); /* no memory: there may be some for another net */
+    setenv("FAKE_DNN_ABSENT", "4004", 1);
     dn_context *context = make_context(&options);
-    dn_solver *solver = make(context, 0);
-    dn_solver_free(solver);
+    dn_net *net = NULL;
+    CHECK_MESSAGE(dn_net_create_from_text(&net, context, WIDE_NET, strlen(WIDE_NET), NULL),
+                  DN_E_NOMEM, "cuDNN: opening: a fake refusal");
     unsetenv("FAKE_DNN_ABSENT");
-    solver = make(context, 0);
+    dn_solver *solver = make(context, 0);
     char *text = described(solver);
     CHECK_AT(text && strstr(text, "[cuda:cudnn]") && !strstr(text, "cuDNN:"), "%s", text);
     dn_net_text_free(dn_solver_net(solver), text);
@@ -512,12 +578,13 @@ static void check_failed_launch(void)
     }
 }
 
-/* The device goes away in the middle: the context can be freed, and a new one works. */
+/* The device goes away in the middle, with CUDA's own words whoever notices: the context can
+ * be freed, and a new one works. */
 static void check_lost(void)
 {
     SECTION("a lost device");
     dn_context_options options = device_options();
-    for (int at = 1; at < 100; at += 7) {
+    for (int at = 1; at < 100; at += at < 8 ? 1 : 7) {
         *fake = (fake_cuda_control){0};
         dn_context *context = make_context(&options);
         dn_solver *solver = make(context, 0);
@@ -653,6 +720,8 @@ int main(int argc, char **argv)
     check_trials();
     check_kept_trials();
     check_dnn_fails();
+    check_dnn_room();
+    check_blas_fails();
     check_dnn_refuses();
     check_layouts();
     check_nan();

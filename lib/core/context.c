@@ -193,9 +193,11 @@ static dn_status open_device(dn_context *c, const char *names, const char *folde
         }
         names += length + (names[length] == ',');
     }
-    for (const char *const *name = dni_device_modules; *name; name++)
-        if (!dni_module_load(&c->heap, folder, *name, strlen(*name), &ops))
-            return add_backend(c, ops);
+    for (const char *const *name = dni_device_modules; *name; name++) {
+        dn_status st = dni_module_load(&c->heap, folder, *name, strlen(*name), &ops);
+        if (!st || st == DN_E_NOMEM)
+            return st ? st : add_backend(c, ops);
+    }
     dni_saved_error why;
     dni_save_error(&why);
     return dni_fail(DN_E_UNSUPPORTED, "no backend for a device was found: %s", why.text);

@@ -487,6 +487,17 @@ bool dni_plan_on_device(const dni_plan *plan, size_t op)
     return (plan->fused.program ? &plan->fused : &plan->plain)->steps[op].on_device;
 }
 
+const char *dni_plan_refused(const dni_plan *plan, size_t first, size_t end)
+{
+    const dni_sides *d = (plan->fused.program ? &plan->fused : &plan->plain)->sides;
+    for (size_t i = 0; i < d->num_recordings; i++) {
+        const dni_recording *r = &d->recordings[i];
+        if (r->first >= first && r->end <= end && r->refused[0])
+            return r->refused;
+    }
+    return NULL;
+}
+
 size_t dni_plan_keeps(const dni_plan *plan, size_t op, uint32_t *unread)
 {
     *unread = choice_of(plan, op)->unread;

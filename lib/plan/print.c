@@ -45,8 +45,10 @@ static void print_recordings(const dni_plan *plan, size_t base,
         if (!in_runs(op)) {
             i++;
         } else if (end > i + 1) {
-            dni_text_printf(text, "%s: steps %zu to %zu are recorded as one\n",
-                            section_names[op->section], base + i, base + end - 1);
+            const char *why = dni_plan_refused(plan, i, end);
+            dni_text_printf(text, "%s: steps %zu to %zu are %s%s\n", section_names[op->section],
+                            base + i, base + end - 1,
+                            why ? "not recorded: " : "recorded as one", why ? why : "");
             i = end;
         } else {
             if (end == i)

@@ -3,6 +3,8 @@
  * version of its steps: whoever drops one so drops all that it is part of. */
 #include "plan/record.h"
 
+#include <stdio.h>
+
 #include "plan/device.h"
 
 /* The entry of steps [first, end), made at their first run; NULL: none, and no recording. */
@@ -41,12 +43,11 @@ static void free_recording(const dn_context *context, void **recording)
     *recording = NULL;
 }
 
-/* Everything is on the device already: only launches are recorded. NULL where one of them, or
- * the recording, failed: as steps by themselves they say why. */
-static void *record(const dn_context *context, const dni_join_part *parts, size_t count)
+/* Everything is on the device already: only launches are recorded. */
+static dn_status capture(const dn_context *context, const dni_join_part *parts, size_t count,
+                         void **recording)
 {
     const dni_backend_slot *slot = dni_mirror_slot(context);
-    void *recording = NULL;
     dn_status st = slot->ops->capture_begin(slot->backend), ended = st;
     for (size_t p = 0; !st && p < count; p++) {
         const dni_steps *s = parts[p].steps;
@@ -55,11 +56,23 @@ static void *record(const dn_context *context, const dni_join_part *parts, size_
             st = s->steps[i].run(dni_sides_op(s, i, r->fresh), &s->steps[i].io);
     }
     if (!ended)
-        ended = slot->ops->capture_end(slot->backend, &recording);
-    if (st || ended) {
-        free_recording(context, &recording);
-        dni_clear_error();
-    }
+        ended = slot->ops->capture_end(slot->backend, recording);
+    if (st || ended)
+        free_recording(context, recording);
+    return st ? st : ended;
+}
+
+/* NULL where a launch, or the recording, failed, whose words `why` has then. */
+static void *record(const dn_context *context, const dni_join_part *parts, size_t count,
+                    char *why, size_t size)
+{
+    void *recording = NULL;
+    dn_status st = capture(context, parts, count, &recording);
+    if (st == DN_E_NOMEM && dni_mirror_make_room(context))
+        st = capture(context, parts, count, &recording);
+    if (st)
+        snprintf(why, size, "%s", dn_last_error() ? dn_last_error() : dn_status_name(st));
+    dni_clear_error();
     return recording;
 }
 
@@ -74,10 +87,8 @@ static dn_status run_part(const dni_join_part *part, size_t *failed)
 {
     const dni_steps *s = part->steps;
     dni_recording *r = of_part(part);
-    if (!r->recording && !r->refused && r->end - r->first > 1) {
-        r->recording = record(s->context, part, 1);
-        r->refused = !r->recording;
-    }
+    if (!r->recording && !r->refused[0] && r->end - r->first > 1)
+        r->recording = record(s->context, part, 1, r->refused, sizeof r->refused);
     return r->recording ? replay(s->context, r->recording)
                         : dni_sides_run_each(s, r->first, r->end, r->fresh, failed);
 }
@@ -103,7 +114,7 @@ static dni_joined *find(dni_join *join, const dni_joined *wanted)
     join->next = (join->next + 1) % DNI_JOIN_KEPT;
     free_recording(join->context, &made->recording);
     *made = *wanted; /* without a recording each by itself, from now on */
-    made->recording = record(join->context, made->parts, made->count);
+    made->recording = record(join->context, made->parts, made->count, NULL, 0);
     return made;
 }
 
@@ -154,7 +165,7 @@ dn_status dni_record_run(const dni_steps *s, size_t first, size_t end, bool fres
 {
     dni_join *join = (dni_join *)dni_mirror_late(s->context);
     dni_recording *r = join || end - first > 1 ? recording_of(s, first, end, fresh) : NULL;
-    if (!r || r->refused || !r->ran) {
+    if (!r || r->refused[0] || !r->ran) {
         dn_status st = dni_mirror_catch_up(s->context);
         if (!st)
             st = dni_sides_run_each(s, first, end, fresh, failed);

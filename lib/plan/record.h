@@ -14,7 +14,7 @@ typedef struct dni_recording {
     bool ran;        /* to its end: nothing is tried, or loaded, for the first time while it is
                         recorded */
     void *recording; /* the backend's; NULL: none yet */
-    bool refused;    /* these steps cannot be recorded */
+    char refused[120]; /* these steps cannot be recorded: why; "": they may be */
 } dni_recording;
 
 /* Steps [first, end), which are all on the device, once the host's of before are done. */

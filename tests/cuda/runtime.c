@@ -245,6 +245,11 @@ static cudaError_t in_stream(cudaStream_t stream)
     return done(cudaSuccess);
 }
 
+static bool has_room(size_t bytes)
+{
+    return !fake_cuda.limit || fake_cuda.held + bytes <= fake_cuda.limit;
+}
+
 /* ---- kernels ----------------------------------------------------------------------------- */
 
 typedef struct launch {
@@ -287,7 +292,7 @@ void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes
     }
     if (in_stream(stream) != cudaSuccess || (loads(loop) && not_recording() != cudaSuccess))
         return;
-    if (!recorded && fake_cuda.limit && fake_cuda.held + fake_cuda.kernel > fake_cuda.limit) {
+    if (!recorded && !has_room(fake_cuda.kernel)) {
         done(cudaErrorMemoryAllocation);
         return;
     }
@@ -310,7 +315,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
         nanosleep(&(struct timespec){.tv_nsec = fake_cuda.slow * 1000000L}, NULL);
     wait_for_all();
     pthread_mutex_lock(&lock);
-    bool fits = !fake_cuda.limit || fake_cuda.held + bytes <= fake_cuda.limit;
+    bool fits = has_room(bytes);
     fake_cuda.held += fits ? bytes : 0;
     fake_cuda.most = fake_cuda.held > fake_cuda.most ? fake_cuda.held : fake_cuda.most;
     pthread_mutex_unlock(&lock);
@@ -784,7 +789,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
                                  unsigned long long flags)
 {
-    if (fails())
+    if (fails() || !has_room(fake_cuda.graph))
         return done(cudaErrorMemoryAllocation);
     if (flags || not_recording() != cudaSuccess)
         return done(cudaErrorInvalidValue);

@@ -546,6 +546,31 @@ static void check_layouts(void)
     CHECK_INT(rows_in_plan(&options, WIDE_NET, DN_COMPUTE_TF32), 0);
 }
 
+/* Where nothing can be recorded steps run one by one, and the plan says why. */
+static void check_unrecorded(void)
+{
+    SECTION("no recordings");
+    dn_context_options options = device_options();
+    for (int refused = 0; refused < 2; refused++) {
+        *fake = (fake_cuda_control){.no_capture = refused};
+        dn_context *context = make_context(&options);
+        dn_solver *solver = make(context, 0);
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        char *text = NULL;
+        CHECK_STATUS(dn_net_describe(dn_solver_net(solver), DN_DESCRIBE_PLAN, &text), DN_OK);
+        const char *one = text ? strstr(text, "are recorded as one") : NULL;
+        const char *why = text ? strstr(text, "are not recorded: recording: a fake error "
+                                              "(cudaErrorOfSomeKind)\n")
+                               : NULL;
+        CHECK_AT(refused ? why && !one : one && !why, "%s", text);
+        dn_net_text_free(dn_solver_net(solver), text);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+    *fake = (fake_cuda_control){0};
+}
+
 /* Launches refused one after the other: a status each time, and the next step works. */
 static void check_failed_launch(void)
 {
@@ -725,6 +750,7 @@ int main(int argc, char **argv)
     check_dnn_refuses();
     check_layouts();
     check_nan();
+    check_unrecorded();
     check_failed_launch();
     check_lost();
     check_mode();

@@ -324,6 +324,29 @@ static void check_room(void)
     *fake = (fake_cuda_control){0};
 }
 
+/* A recording, too, has what is kept given back for it. */
+static void check_recording_room(void)
+{
+    SECTION("room for a recording");
+    static const char text[] = LARGE_NET LINE("z", "y");
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(1);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+    CHECK_STATUS(forward_items(net, 88), DN_OK);
+    CHECK_STATUS(forward_items(net, 20), DN_OK);
+    fake->limit = fake->held + 1;
+    fake->graph = 2;
+    CHECK_STATUS(forward_items(net, 20), DN_OK);
+    CHECK_INT(fake->replays, 1);
+    CHECK_STATUS(forward_items(net, 20), DN_OK);
+    CHECK_INT(fake->replays, 2);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+    *fake = (fake_cuda_control){0};
+}
+
 /* What an input travels through is pinned: what was asked for is said, and asked for again. */
 static void check_unpinned(void)
 {
@@ -342,6 +365,29 @@ static void check_unpinned(void)
     dn_net_free(net);
     dn_context_free(context);
     CHECK_INT(live(), 0);
+}
+
+/* The host's memory: whichever request fails while a context is made, that is what is said. */
+static void check_host_memory(void)
+{
+    SECTION("out of the host's memory");
+    *fake = (fake_cuda_control){0};
+    dn_status st = DN_E_NOMEM;
+    long n = 0;
+    while (st && n < 1000) {
+        check_heap heap = {.fail_at = ++n};
+        dn_context_options options = options_of(1);
+        dn_context *context = NULL;
+        options.alloc = check_alloc;
+        options.alloc_user = &heap;
+        st = dn_context_create(&context, &options);
+        CHECK_AT(st == (context ? DN_OK : DN_E_NOMEM), "request %ld: %s: %s", n,
+                 dn_status_name(st), dn_last_error());
+        dn_context_free(context);
+        CHECK_INT(atomic_load(&heap.live_blocks), 0);
+        CHECK_INT(live(), 0);
+    }
+    CHECK_AT(!st && n > 5, "%ld requests", n);
 }
 
 /* ---- layers that run on the host --------------------------------------------------------- */
@@ -438,7 +484,9 @@ int main(int argc, char **argv)
     check_threads();
     check_memory();
     check_room();
+    check_recording_room();
     check_unpinned();
+    check_host_memory();
     check_hosts();
     return check_summary();
 }

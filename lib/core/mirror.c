@@ -62,21 +62,23 @@ static void give_back(dni_mirror *m, int64_t before)
     }
 }
 
-/* For who found no memory, and whoever asks next. False: there was nothing to give back. */
-static bool make_room(dni_mirror *m)
+bool dni_mirror_make_room(const dn_context *context)
 {
+    dni_mirror *m = context->mirror;
+    dni_mirror_lock(context);
     bool any = m->kept > 0;
     m->scarce = m->runs + WAITS;
     give_back(m, INT64_MAX);
+    dni_mirror_unlock(context);
     return any;
 }
 
-bool dni_mirror_make_room(const dn_context *context)
+bool dni_mirror_again(const dn_context *context, dn_status st)
 {
-    dni_mirror_lock(context);
-    bool any = make_room(context->mirror);
-    dni_mirror_unlock(context);
-    return any;
+    bool again = st == DN_E_NOMEM && dni_mirror_make_room(context);
+    if (again)
+        dni_clear_error();
+    return again;
 }
 
 dn_status dni_mirror_create(dni_mirror **out, dn_context *context, const dni_backend_slot *slot)
@@ -226,11 +228,9 @@ static dn_status make_block(dni_mirror *m, size_t bytes, block **out)
     block *b = st ? NULL : dni_alloc(&m->context->heap, 1, sizeof *b);
     if (!b)
         return st ? st : DN_E_NOMEM;
-    st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
-    if (st == DN_E_NOMEM && make_room(m)) {
-        dni_clear_error();
+    do
         st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
-    }
+    while (dni_mirror_again(m->context, st));
     if (st) {
         dni_free(&m->context->heap, b);
         return st;
@@ -323,12 +323,11 @@ dn_status dni_span_to_device(const dn_context *context, dni_span *span)
     if (span->on_device)
         return DN_OK;
     dn_status st = dni_mirror_catch_up(context);
-    if (!st)
+    if (st)
+        return st;
+    do /* it takes memory on its way */
         st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
-    if (st == DN_E_NOMEM && make_room(context->mirror)) { /* it takes memory on its way */
-        dni_clear_error();
-        st = slot->ops->copy_in(slot->backend, span->device, span->host, span->bytes);
-    }
+    while (dni_mirror_again(context, st));
     span->on_device = !st;
     return st;
 }

@@ -57,11 +57,10 @@ static dn_status create(const dn_context *context, const dni_backend_slot *slot,
     bool device = slot->ops->space == DN_SPACE_DEVICE;
     if (device)
         dni_mirror_lock(context);
-    dn_status st = slot->ops->op_create(slot->backend, desc, op, info);
-    if (st == DN_E_NOMEM && device && dni_mirror_make_room(context)) {
-        dni_clear_error();
+    dn_status st;
+    do
         st = slot->ops->op_create(slot->backend, desc, op, info);
-    }
+    while (device && dni_mirror_again(context, st));
     if (device)
         dni_mirror_unlock(context);
     return st;

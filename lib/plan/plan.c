@@ -495,7 +495,7 @@ const char *dni_plan_refused(const dni_plan *plan, size_t first, size_t end)
         if (r->first >= first && r->end <= end && r->refused[0])
             return r->refused;
     }
-    return NULL;
+    return "";
 }
 
 size_t dni_plan_keeps(const dni_plan *plan, size_t op, uint32_t *unread)

@@ -94,8 +94,8 @@ int32_t dni_plan_lane(const dni_plan *plan, size_t op, size_t *first, size_t *en
 /* Some steps run on a device; does this one? */
 bool dni_plan_has_device(const dni_plan *plan);
 bool dni_plan_on_device(const dni_plan *plan, size_t op);
-/* Why steps [first, end), or some of them, could not be recorded; NULL: they were, or are yet
- * to be. */
+/* Why steps [first, end), or some of them, could not be recorded; "": they were, or are yet to
+ * be. */
 const char *dni_plan_refused(const dni_plan *plan, size_t first, size_t end);
 /* print.c: the steps of whole runs as a table, and those of the update behind them (NULL:
  * none); layer_name knows the layers of both. */

@@ -48,7 +48,7 @@ static void print_recordings(const dni_plan *plan, size_t base,
             const char *why = dni_plan_refused(plan, i, end);
             dni_text_printf(text, "%s: steps %zu to %zu are %s%s\n", section_names[op->section],
                             base + i, base + end - 1,
-                            why ? "not recorded: " : "recorded as one", why ? why : "");
+                            why[0] ? "not recorded: " : "recorded as one", why);
             i = end;
         } else {
             if (end == i)

@@ -67,11 +67,13 @@ static void *record(const dn_context *context, const dni_join_part *parts, size_
                     char *why, size_t size)
 {
     void *recording = NULL;
-    dn_status st = capture(context, parts, count, &recording);
-    if (st == DN_E_NOMEM && dni_mirror_make_room(context))
+    dn_status st;
+    do
         st = capture(context, parts, count, &recording);
+    while (dni_mirror_again(context, st));
+    const char *words = dn_last_error();
     if (st)
-        snprintf(why, size, "%s", dn_last_error() ? dn_last_error() : dn_status_name(st));
+        snprintf(why, size, "%s", words ? words : "failed");
     dni_clear_error();
     return recording;
 }

@@ -77,14 +77,14 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
 #define UNROLL
 
 /* CUDA's: what is loaded and stored in one piece, whatever lies there. */
-#define PIECE(type, name, count, ...)                                                          \
+#define VECTOR(type, name, count, ...)                                                         \
     typedef struct __attribute__((may_alias, aligned(count * 4))) name {                       \
         type __VA_ARGS__;                                                                      \
     } name;
-PIECE(float, float4, 4, x, y, z, w)
-PIECE(int32_t, int4, 4, x, y, z, w)
-PIECE(uint32_t, uint4, 4, x, y, z, w)
-PIECE(uint32_t, uint2, 2, x, y)
+VECTOR(float, float4, 4, x, y, z, w)
+VECTOR(int32_t, int4, 4, x, y, z, w)
+VECTOR(uint32_t, uint4, 4, x, y, z, w)
+VECTOR(uint32_t, uint2, 2, x, y)
 #define make_float4(...) ((float4){__VA_ARGS__})
 #define make_int4(...)   ((int4){__VA_ARGS__})
 #define make_uint4(...)  ((uint4){__VA_ARGS__})

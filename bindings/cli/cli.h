@@ -153,6 +153,17 @@ const char *cli_bytes(char buffer[24], double bytes);
 /* "64 x 20 x 24 x 24"; returns buffer. */
 const char *cli_shape(char *buffer, size_t size, const dn_blob *blob);
 
+/* ---- a plan by a machine's rates: peak.c ------------------------------- */
+
+typedef struct cli_peak {
+    double gflops, gbytes, bf16; /* 10^9 a second; bf16: flops of ops with operands in that */
+} cli_peak;
+
+/* "GFLOPS,GBYTES[,BF16GFLOPS]". CLI_GO, or CLI_USAGE. */
+int cli_peak_of(const cli_command *command, const char *text, cli_peak *out);
+/* Prints a description with a plan in it, limits and shares by these rates. */
+void cli_peak_print(const char *text, const cli_peak *peak);
+
 /* ---- inputs in place of data ------------------------------- */
 
 bool cli_is_data(dn_net *net, int32_t layer);

@@ -10,6 +10,7 @@
 
 typedef struct parts {
     bool layers, ops, memory, plan, prototxt;
+    cli_peak peak; /* 0: not given */
 } parts;
 
 /* ---- inputs in place of data ------------------------------------------------- */
@@ -106,7 +107,10 @@ static int print_net(dn_net *net, dn_solver *solver, const parts *p, bool wired,
         : solver    ? dn_solver_describe(solver, what, &text)
                     : dn_net_describe(net, what, &text))
         return cli_fail_last();
-    fputs(text, stdout);
+    if (p->peak.gflops > 0)
+        cli_peak_print(text, &p->peak);
+    else
+        fputs(text, stdout);
     dn_net_text_free(net, text);
     if (guessed)
         puts("its data are not here: Input layers of the shape shown stand in for them");
@@ -152,7 +156,7 @@ int cli_info(const cli_command *self, int argc, char **argv)
     cli_state state = {0};
     cli_words words;
     cli_compute compute = {0};
-    const char *model = NULL, *solver = NULL;
+    const char *model = NULL, *solver = NULL, *peak = NULL;
     bool wire = false, compact = true; /* as train and test have it */
     dn_net_options net_options = {.struct_size = sizeof net_options};
     dn_context *context = NULL;
@@ -164,6 +168,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
         {"memory", NULL, CLI_FLAG, &p.memory, "only the memory by kind"},
         {"plan", NULL, CLI_FLAG, &p.plan,
          "what runs, step by step: bytes, flops, limits; memory"},
+        {"peak", "LIST", CLI_TEXT, &peak,
+         "limits by GFLOPS,GBYTES[,BF16GFLOPS], as of bench_peak"},
         {"prototxt", NULL, CLI_FLAG, &p.prototxt, "the net as today's prototxt instead"},
         {"compact", NULL, CLI_FLAG, &compact,
          "as train and test run it (default); --compact=no: inner blobs readable"},
@@ -179,6 +185,10 @@ int cli_info(const cli_command *self, int argc, char **argv)
         return cli_usage(self, "it takes one prototxt");
     if (solver && (state.phase || state.level || state.stage))
         return cli_usage(self, "a solver says which layers take part");
+    if (peak && !p.plan)
+        return cli_usage(self, "--peak is for --plan, which is missing");
+    if (peak && (code = cli_peak_of(self, peak, &p.peak)) != CLI_GO)
+        return code;
     model = model || solver ? model : words.word[0];
     code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &net_options);
     if (code == CLI_GO)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * print.c: the steps of whole runs as a table: what each moves and computes, what it cannot
- * take less than on one core, and its share of the sum of that. */
+ * take less than at one core's rates, and its share of the sum of that. */
 #include "plan/facts.h"
 #include "plan/plan.h"
 
@@ -140,7 +140,7 @@ void dni_plan_print(dni_plan *plan, dni_plan *update,
     }
     dni_text_printf(text, "%zu steps; at the least", base);
     print_tenths(text, 1, total / 1e6);
-    dni_text_printf(text, " ms on one core that does 240 GFLOP/s and moves 16 GB/s\n");
+    dni_text_printf(text, " ms at 240 GFLOP/s and 16 GB/s\n");
     base = 0;
     for (int k = 0; k < 2 && plans[k]; k++) {
         if (dni_plan_has_device(plans[k]))

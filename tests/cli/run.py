@@ -379,6 +379,20 @@ def info_says_what_a_net_is():
     expect(re.search(r'^ +1 fwd +ip +\S+ +plain +\d+ +5120 +[\d.]+ +[\d.]+% .*GEMM', plan,
                      re.M), plan)
     expect('memory in bytes' in plan, plan)
+    columns = re.compile(r'(?:plain|nhwc) +\d+ +\d+ +([\d.]+) +([\d.]+)%')
+    slow, fast = (deepnet('info', 'net.prototxt', '--plan', f'--peak={peak}').stdout
+                  for peak in ('0.01,0.02', '0.02,0.04'))
+    expect(len(columns.findall(plan)) == len(columns.findall(slow)) > 3, slow)
+    for (once, share), (half, same) in zip(columns.findall(slow), columns.findall(fast)):
+        expect(abs(float(once) - 2 * float(half)) < 0.2 and share == same, f'{slow}\n{fast}')
+    flops = re.search(r'^ +1 fwd .* 5120 +([\d.]+) ', slow, re.M)[1]
+    expect(flops == '512.0' and ' ms at 0.01 GFLOP/s (bf16: 0.01) and 0.02 GB/s\n' in slow, slow)
+    blank = re.compile(r' at the least .*|(?<=\d) +[\d.]+ +[\d.]+%')
+    expect(blank.sub('', plan) == blank.sub('', slow), 'all else is as it was')
+    for bad in ('1', '1,0', '1,2,', '1;2', '1,2,3,4', 'x'):
+        expect('--peak is' in deepnet('info', 'net.prototxt', '--plan', '--peak=' + bad,
+                                      code=2).stderr, bad)
+    deepnet('info', 'net.prototxt', '--peak=1,2', code=2)
     write('folded.prototxt', FOLDED)
     plan = deepnet('info', 'folded.prototxt', '--plan', '--backends=cpu,ref').stdout
     expect(re.search(r'^ +0 fwd +c .*; keeps \d+ bytes in place of input 1$', plan, re.M), plan)

@@ -725,6 +725,38 @@ static void test_pool(void)
     CHECK_HEAP_CLEAN(&counts);
 }
 
+/* Processor time of all threads, in seconds, for jobs with naps between them. */
+static double cost_of_waiting(int32_t spin_us)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+    const dn_context_options o = {
+        .struct_size = sizeof o, .num_threads = 3, .spin_us = spin_us};
+    struct timespec first, last;
+    dn_context *context = NULL;
+    CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
+    run_job(context->pool, 6, false); /* starts the workers */
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &first);
+    for (int i = 0; i < 100; i++) {
+        nanosleep(&nap, NULL);
+        run_job(context->pool, 6, false);
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &last);
+    dn_context_free(context);
+    return (double)(last.tv_sec - first.tv_sec) + 1e-9 * (double)(last.tv_nsec - first.tv_nsec);
+}
+
+/* Workers that may not poll leave the processor alone; a busy machine is asked again. */
+static void test_waiting(void)
+{
+    double asleep = 1, polling = 0;
+    SECTION("workers: waiting");
+    for (int i = 0; i < 5 && 3 * asleep > polling; i++) {
+        asleep = cost_of_waiting(DN_SPIN_NONE);
+        polling = cost_of_waiting(1000);
+    }
+    CHECK_AT(3 * asleep <= polling, "%g s asleep, %g s polling", asleep, polling);
+}
+
 static void test_default_threads(void)
 {
     SECTION("default threads");
@@ -942,6 +974,7 @@ int main(void)
     test_full_disk();
     test_paths();
     test_pool();
+    test_waiting();
     test_default_threads();
     test_quotas();
     test_affinity();

@@ -2,7 +2,8 @@
  * test_gradients.c: every layer's gradient against central differences, in double on `ref`.
  * A row passes only if its gradient, taken with the opposite sign, would be refused. Every row
  * runs fused, plain and in NHWC. DN_TEST_EVERY checks one element in so many, for slow tools:
- * a sample may be one of zeros, which have no sign. */
+ * a sample may be one of zeros, which have no sign. DN_TEST_F32 names a chain of backends: what
+ * that computes in f32 is compared with the gradients in double instead. */
 #include "core/core.h"
 
 #include "check.h"
@@ -13,7 +14,10 @@
 
 #define STEP      1e-5
 #define TOLERANCE 1e-5 /* relative to the larger of 1 and the derivative */
+#define ROUNDED   2e-4 /* f32's tolerance, relative to the largest of a blob's */
 #define KINK      1e-3 /* how far the one-sided differences of a smooth function may differ */
+
+enum { TEXT = 8192 };
 
 typedef struct tally {
     int checked, kinks, wrong, wrong_negated;
@@ -229,21 +233,29 @@ static const char *follower(const gradient_row *row)
                : NULL;
 }
 
-static void check_row(dn_context *context, const gradient_row *row, const char *more)
+/* text: receives the net's; its numbers are its own, whatever rows come before it. */
+static dn_net *net_of_row(dn_context *context, const gradient_row *row, const char *more,
+                          int32_t dtype, char text[TEXT])
 {
-    char text[8192];
-    tally t = {0};
-    run r = {0};
+    dn_net *net = NULL;
     dn_net_options options = {.struct_size = sizeof options,
-                              .dtype = DN_F64,
+                              .dtype = dtype,
                               .phase = row->flags & ROW_TEST ? DN_PHASE_TEST : DN_PHASE_TRAIN};
-    snprintf(text, sizeof text, "force_backward: true %s%s", row->text, more);
-    draws = 0; /* a row's numbers are its own, whatever rows come before it */
+    snprintf(text, TEXT, "force_backward: true %s%s", row->text, more);
+    draws = 0;
     for (const char *c = row->text; *c; c++)
         draws = 31 * draws + (unsigned char)*c;
-    dn_status st = dn_net_create_from_text(&r.net, context, text, strlen(text), &options);
+    dn_status st = dn_net_create_from_text(&net, context, text, strlen(text), &options);
     CHECK_AT(st == DN_OK, "%.999s: %s", text, dn_last_error());
-    if (st)
+    return net;
+}
+
+static void check_row(dn_context *context, const gradient_row *row, const char *more)
+{
+    char text[TEXT];
+    tally t = {0};
+    run r = {.net = net_of_row(context, row, more, DN_F64, text)};
+    if (!r.net)
         return;
     fill_inputs(r.net);
     bool ran = forward(r.net);
@@ -266,6 +278,86 @@ static void check_row(dn_context *context, const gradient_row *row, const char *
                  "%.999s: %d values checked, %d at kinks", text, t.checked, t.kinks);
     }
     free(r.seed);
+    dn_net_free(r.net);
+}
+
+/* ---- in f32 --------------------------------------------------------------------------------
+ */
+
+/* The wide blob's values, rounded, are both's. */
+static void share(dn_blob *wide, dn_blob *narrow)
+{
+    double *from = dn_blob_mutable_data_f64(wide);
+    float *to = dn_blob_mutable_data(narrow);
+    for (int64_t i = 0; from && to && i < dn_blob_count(wide); i++)
+        from[i] = to[i] = (float)from[i];
+}
+
+static void compare_blobs(tally *t, dn_blob *wide, dn_blob *narrow)
+{
+    const double *right = dn_blob_diff_f64(wide);
+    const float *diff = dn_blob_diff(narrow);
+    double largest = 1;
+    CHECK_AT(right && diff, "%s has no gradient", dn_blob_name(wide));
+    for (int64_t i = 0; right && i < dn_blob_count(wide); i++)
+        largest = fabs(right[i]) > largest ? fabs(right[i]) : largest;
+    for (int64_t i = 0; right && diff && i < dn_blob_count(wide); i++, t->checked++) {
+        t->wrong_negated += fabs((double)diff[i] + right[i]) > ROUNDED * largest;
+        if (fabs((double)diff[i] - right[i]) <= ROUNDED * largest)
+            continue;
+        t->wrong++;
+        snprintf(t->where, sizeof t->where, "%.40s[%lld]: %g, in double %g", dn_blob_name(wide),
+                 (long long)i, (double)diff[i], right[i]);
+    }
+}
+
+/* Backward of the objective that the wide net's outputs have been seeded with. */
+static bool backward_as(dn_net *wide, dn_net *narrow)
+{
+    for (int32_t k = 0; k < dn_net_num_outputs(wide); k++) {
+        const double *from = dn_blob_diff_f64(dn_net_output(wide, k));
+        float *to = dn_blob_mutable_diff(dn_net_output(narrow, k));
+        bool loss = weight_of(wide, dn_net_output(wide, k)) != 0;
+        for (int64_t i = 0; from && to && !loss && i < dn_blob_count(dn_net_output(wide, k));
+             i++)
+            to[i] = (float)from[i];
+    }
+    return !dn_net_clear_gradients(wide) && !dn_net_clear_gradients(narrow) &&
+           !dn_net_backward(wide) && !dn_net_backward(narrow);
+}
+
+static void check_rounded(dn_context *wide, dn_context *context, const gradient_row *row,
+                          const char *more)
+{
+    char text[TEXT];
+    tally t = {0};
+    run r = {.net = net_of_row(wide, row, more, DN_F64, text)};
+    dn_net *narrow = net_of_row(context, row, more, DN_F32, text);
+    bool there = r.net && narrow && !(row->flags & ROW_RULE);
+    if (there)
+        fill_inputs(r.net);
+    for (int32_t k = 0; there && k < dn_net_num_inputs(narrow); k++)
+        share(dn_net_input(r.net, k), dn_net_input(narrow, k));
+    for (size_t k = 0; there && k < narrow->num_params; k++)
+        share(&r.net->params[k]->blob, &narrow->params[k]->blob);
+    if (there) {
+        bool ran =
+            forward(r.net) && forward(narrow) && seed_outputs(&r) && backward_as(r.net, narrow);
+        CHECK_AT(ran, "%.999s: %s", text, dn_last_error());
+        there = ran;
+    }
+    for (int32_t k = 0; there && k < dn_net_num_inputs(narrow); k++)
+        if (is_checked(dn_blob_name(dn_net_input(narrow, k))))
+            compare_blobs(&t, dn_net_input(r.net, k), dn_net_input(narrow, k));
+    for (size_t k = 0; there && k < narrow->num_params; k++)
+        if (!narrow->params[k]->statistic && !(row->flags & ROW_INPUTS))
+            compare_blobs(&t, &r.net->params[k]->blob, &narrow->params[k]->blob);
+    CHECK_AT(t.wrong == 0, "%.999s: %d of %d wrong, last %s", text, t.wrong, t.checked,
+             t.where);
+    CHECK_AT(!there || (row->flags & ROW_ZERO) || t.wrong_negated > 0,
+             "%.999s: a negated gradient is not refused", text);
+    free(r.seed);
+    dn_net_free(narrow);
     dn_net_free(r.net);
 }
 
@@ -323,23 +415,33 @@ static void check_checker(void)
 
 int main(int argc, char **argv)
 {
-    dn_context *context = NULL;
+    dn_context *context = NULL, *wide = NULL;
+    const char *chain = getenv("DN_TEST_F32");
     every = getenv("DN_TEST_EVERY") ? atoi(getenv("DN_TEST_EVERY")) : 1;
     check_checker();
     check_coverage();
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {
-        dn_context_options options = {.struct_size = sizeof options, .plan = plan};
+        dn_context_options options = {.struct_size = sizeof options, .plan = plan, .seed = 1};
+        CHECK_STATUS(dn_context_create(&wide, &options), DN_OK);
+        options.backends = chain;
         CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
         for (size_t i = 0; context && i < num_gradient_rows; i++) {
             SECTION(gradient_rows[i].type);
             const char *more = follower(&gradient_rows[i]);
             if (argc > 1 && strcmp(argv[1], gradient_rows[i].type))
                 continue;
+            if (chain) {
+                check_rounded(wide, context, &gradient_rows[i], "");
+                if (more)
+                    check_rounded(wide, context, &gradient_rows[i], more);
+                continue;
+            }
             check_row(context, &gradient_rows[i], "");
             if (more)
                 check_row(context, &gradient_rows[i], more);
         }
         dn_context_free(context);
+        dn_context_free(wide);
     }
     return check_summary();
 }

@@ -112,16 +112,17 @@ class Run(unittest.TestCase):
         self.assertIn('\n8 times as many as PyTorch eager: not measured\n', report)
 
     def test_the_long_parts(self):
-        code, report = run('layers', 'every', 'infer', DN_TEST_KIND='FILL,SOFTMAX',
+        code, report = run('layers', 'every', 'infer', 'compute', DN_TEST_KIND='FILL,SOFTMAX',
                            CASES='lstm net_lenet_small softmaxloss_spatial_ignore')
         self.assertEqual(code, 0, report)
         self.assertIn('## recorded layers\n\n```\n3 passed, 0 failed\n', report)
         self.assertIn('## inference beside PyTorch: lenet\n', report)
         self.assertRegex(report, r'## kernel checker, every case\n\n```\nseed \d+\ncuda: \d+ '
                                  'cases agree with ref, 0 declined, 0 failed\n')
-        self.assertIn('\n3 passed, 0 failed', report)
+        self.assertIn('## layers in other precisions\n', report)
+        self.assertTrue(re.search(r'; 4 passed, 0 failed, in \d+ s\n$', report), report)
 
-    def sanitized(self, script):
+    def sanitized(self, script, **environment):
         """The report of memcheck and racecheck by a compute-sanitizer that is this script."""
         with tempfile.TemporaryDirectory() as folder:
             tool = os.path.join(folder, 'compute-sanitizer')
@@ -129,17 +130,43 @@ class Run(unittest.TestCase):
                 f.write('#!/bin/sh\n' + script)
             os.chmod(tool, 0o755)
             return run('memcheck', 'racecheck', DN_TEST_KIND='FILL,SOFTMAX',
-                       PATH=folder + os.pathsep + os.environ['PATH'])
+                       PATH=folder + os.pathsep + os.environ['PATH'], **environment)
 
     def test_compute_sanitizer(self):
-        code, report = self.sanitized('echo "tool $2"\nwhile [ "${1#-}" != "$1" ]; do shift 2; '
-                                      'done\nexec "$@"\n')
+        through = ('echo "tool $2"\n[ -n "$SAID" ] && echo "every $DN_TEST_EVERY"\n'
+                   'while [ "${1#-}" != "$1" ]; do shift 2; done\nexec "$@"\n')
+        code, report = self.sanitized(through)
         self.assertEqual(code, 0, report)
         for tool in ('memcheck', 'racecheck'):
             self.assertIn('## compute-sanitizer %s\n\n```\ntool %s\nseed ' % (tool, tool),
                           report)
         self.assertIn('2 passed, 0 failed', report)
         self.assertNotIn('skipped', report)
+        for limit, every in (('', 10), ('560', 100)):  # a tenth of it in ten minutes
+            report = self.sanitized(through, SAID='1', LIMIT=limit)[1]
+            self.assertEqual(re.findall(r'every (\d+)\n', report), 2 * [str(every)], report)
+
+    def tutorial(self, ending):
+        """The part `mnist` with a tutorial that ends so."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'train.sh')
+            with open(path, 'w') as f:
+                f.write('#!/bin/sh\necho "asked: $@"\n%s\n' % ending)
+            os.chmod(path, 0o755)
+            return run('mnist', TUTORIAL=path)
+
+    def test_the_tutorial(self):
+        code, report = self.tutorial('echo "== done: accuracy 0.9612 (digits)"')
+        self.assertEqual(code, 0, report)
+        self.assertIn('asked: --gpu --no-install --iterations 500\n', report)
+        self.assertEqual(self.tutorial('echo "== done: accuracy 0.7512 (garments)"')[0], 0)
+        for ending in ('echo "== done: accuracy 0.9312 (digits)"', 'echo "half of it"',
+                       'echo "== done: accuracy 0.96 (digits)"; exit 3',
+                       'echo "no GPU: none"; echo "== done: accuracy 0.96 (digits)"'):
+            self.assertEqual(self.tutorial(ending)[0], 1, ending)
+        self.assertIn('no GPU: none\n', self.tutorial(ending)[1])
+        if os.path.abspath(BUILD) != os.path.abspath(os.path.join(HERE, '../../build')):
+            self.assertIn('## the tutorial\n\n(skipped: it builds in ', run('mnist')[1])
 
     def test_compute_sanitizer_finds_something(self):
         code, report = self.sanitized('[ "$3" = --error-exitcode ] && exit "$4"\n'
@@ -325,9 +352,83 @@ class Run(unittest.TestCase):
                               stdout=subprocess.DEVNULL).returncode
         self.assertEqual(code, 77)
 
-    def test_the_arithmetic_of_coverage(self):
+
+class Coverage(unittest.TestCase):
+    PROFILER = '''import types
+events_of = %r
+class ProfilerActivity:
+    CUDA = 1
+class profile:
+    def __init__(self, activities):
+        assert activities == [ProfilerActivity.CUDA]
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        pass
+    def events(self):
+        return [types.SimpleNamespace(name=name, device_type=device, time_range=
+                                      types.SimpleNamespace(start=start, end=end))
+                for name, device, start, end in events_of]
+'''
+
+    def cover(self, events, *options, **environment):
+        """coverage.py beside a PyTorch whose profiler has seen these."""
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(os.path.join(folder, 'torch'))
+            for name, text in (('__init__', 'import types\ncuda = types.SimpleNamespace('
+                                'is_available=lambda: True, init=lambda: None)\n'),
+                               ('autograd', 'class DeviceType:\n    CUDA = 1\n'),
+                               ('profiler', self.PROFILER % (events,))):
+                with open(os.path.join(folder, 'torch', name + '.py'), 'w') as f:
+                    f.write(text)
+            path = os.pathsep.join([folder, os.path.join(HERE, '../../bindings/python')])
+            done = subprocess.run(
+                [sys.executable, os.path.join(HERE, 'coverage.py'), MODULE + ',cpu,ref',
+                 '--steps', '2', *options], capture_output=True, text=True,
+                env=dict(os.environ, PYTHONPATH=path, DEEPNET_LIBRARY=os.path.join(
+                    BUILD, 'lib', 'libdeepnet.so'), **environment))
+            return done.returncode, done.stdout
+
+    def steps(self, wait, copy=0):
+        """Twelve steps of two kernels, of which the first ten wait for nothing."""
+        events = [('host', 0, 0, 5000)]
+        for i in range(12):
+            late = wait if i >= 10 else 0
+            events += [('conv', 1, 1000 * i, 1000 * i + 500 - late),
+                       ('Memcpy HtoD', 1, 1000 * i + 500 - late, 1000 * i + 500 - late + copy),
+                       ('gemm', 1, 1000 * i + 500, 1000 * i + 1000)]
+        return events
+
+    def test_the_arithmetic(self):
         subprocess.run([sys.executable, os.path.join(HERE, 'coverage.py'), '--self-test'],
                        check=True, stdout=subprocess.DEVNULL)
+
+    def test_a_device_that_waits(self):
+        """For a copy, which does not count, or for a launch."""
+        rows = '--rows', 'lenet bf16 infer1,lenet_lmdb f32 train'
+        code, out = self.cover(self.steps(40), *rows)
+        self.assertEqual(code, 0, out)
+        self.assertRegex(out, r'lenet bf16 infer1: kernels cover 96.0 % of 2 steps, with copies '
+                              r'96.0 \(.*, 2 kernels a step\); the longest gap is 40 us: met\n')
+        self.assertRegex(out, r'lenet_lmdb f32 train: .*: met\n2 passed, 0 failed\n'
+                              r'goals: 2 met, 0 not met, 0 not measured\n$')
+        rows = '--rows', 'lenet tf32 infer1'
+        code, out = self.cover(self.steps(48) + [('axpy', 1, 12052, 20000)], *rows)
+        self.assertRegex(out, r'cover 9[89]\.\d .*the longest gap is 52 us: not met\n')
+        code, out = self.cover(self.steps(200, 200), *rows)
+        self.assertEqual(code, 0, out)
+        self.assertRegex(out, r'cover 80.0 % of 2 steps, with copies 100.0 .*: not met\n')
+
+    def test_what_cannot_be_told(self):
+        rows = '--rows', 'lenet f32 infer1,nonsense f32 train'
+        code, out = self.cover([('host', 0, 0, 9)], *rows)
+        self.assertEqual(code, 1, out)
+        self.assertIn('FAILED lenet f32 infer1: the profiler saw no kernel\n', out)
+        self.assertIn('0 passed, 2 failed\n', out)
+        code, out = self.cover([], '--limit', '0')
+        self.assertEqual(code, 0, out)
+        self.assertIn('vgg16 tf32 infer1: not measured, there is no time left\n', out)
+        self.assertTrue(out.endswith('goals: 0 met, 0 not met, 33 not measured\n'), out)
 
 
 class Lenet(unittest.TestCase):

@@ -10,7 +10,7 @@
 #   tests/gpu/run.sh [OUT [PART...]]   BUILD: the build folder (build), MODULE: the backend
 #
 # Parts, the most telling first, and each before those that take long; without names all but
-# `compile`, without which goals beside PyTorch are met "without compile":
+# `compile` (hours), without which goals beside PyTorch are met "without compile":
 #   device    what there is                    train     the other nets of NETS beside
 #   kernels   one case in ten of the checker             PyTorch; infer1: all, of batch
 #   lenet     LeNet: losses of host and device,          1; infer
@@ -19,16 +19,20 @@
 #   train2    two nets train beside PyTorch:   memcheck, racecheck  compute-sanitizer
 #             f32, TF32, bf16, memory          compile   the nets with torch.compile
 #   ops       who does which op of some nets
-#   coverage  what of a step kernels cover
+#   coverage  what of a step kernels cover: nets,
+#             precisions, training, batch 1
 #   streams   what recordings in two streams gain
 #   layers, solvers  recorded ones
+#   compute   layers in other precisions
+#   mnist     the tutorial, by the command
 #
 # PART_LIMIT ends a part after so many seconds (each has its own), LIMIT leaves out what would
 # begin later than that and ends what runs then: LIMIT=560 fits in ten minutes, and the times of
 # what comes before `ops` add up to less, unless the device hangs: looking for it then takes up
 # to 70 s, and a part that cannot be ended 10 s more. A net beside PyTorch is ended in time to
-# judge what it has. BATCH is a number, or "largest" for what both hold (up to MOST), as it
-# is without LIMIT; with it 128; LeNet's is 64. NETS, SECONDS_EACH, ITERATIONS, STEPS,
+# judge what it has. BATCH is a number, or "largest" for what both hold in each precision (up to
+# MOST), as it is without LIMIT; with it 128; LeNet's is 64. Compute-sanitizer has one case in
+# SANITIZE_EVERY, 10, or 100 with LIMIT. NETS, SECONDS_EACH, ITERATIONS, STEPS,
 # DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are looked through
 # for numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a
 # module that is none (meson test gpu-run). To a machine where nothing can be built or
@@ -42,7 +46,7 @@ build=${BUILD:-$root/build}
 module=${MODULE:-$build/kernels/cuda/deepnet-cuda.so}
 named=${1:-} out=${1:-$build/gpu.md}
 [ $# -gt 0 ] && shift
-first='device kernels lenet train2 ops coverage streams layers solvers'
+first='device kernels lenet train2 ops coverage streams layers solvers compute mnist'
 then='train infer1 infer every devices'
 parts=${*:-$first $then memcheck racecheck}
 command_line="tests/gpu/run.sh $out $parts"
@@ -173,12 +177,23 @@ sanitize() {
     why=$(DN_TEST_KIND=FILL DN_TEST_EVERY=1000 timeout -k 10 "$limit" \
         compute-sanitizer --tool "$1" "$checker" "$module" 2>&1)
     [ $? = 124 ] && why="no answer in $limit s"
+    [ -n "${LIMIT:-}" ] && most=120 every=100 || most=1800 every=10
     case $why in
     *' cases agree with ref'*)
-        part 120 "$name" env DN_TEST_EVERY="${SANITIZE_EVERY:-100}" \
+        part "$most" "$name" env DN_TEST_EVERY="${SANITIZE_EVERY:-$every}" \
             compute-sanitizer --tool "$1" --error-exitcode 9 "$checker" "$module" ;;
     *) skip "$name" "it ran nothing: $(echo "$why" | grep -v '^ *$' | tail -n 1)" ;;
     esac
+}
+
+# It builds what it runs, in build/: left out where that is not the build which is tested, as of
+# one that was carried here.
+mnist() {
+    if [ -z "${TUTORIAL:-}" ] && [ "$(cd "$build" && pwd)" != "$root/build" ]; then
+        skip "the tutorial" "it builds in $root/build, which is not what is tested"
+    else
+        part 120 "the tutorial" "$here/mnist.sh" ${TUTORIAL:+"$TUTORIAL"}
+    fi
 }
 
 # how many, seconds with LIMIT and without, name, job, more arguments: nets beside PyTorch, a
@@ -259,18 +274,26 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     lenet) part 90 "LeNet, host and device" "${torch:-$python}" "$here/lenet.py" \
         "$module,cpu,ref" "${ITERATIONS:-200}" "${STEPS:-1000}" ;;
     layers) part 100 "recorded layers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
-        "$python" "$root/tests/layers/check_reference.py" ${CASES:-} ;;
+        DEEPNET_TEST_THREADS=1 "$python" "$root/tests/layers/check_reference.py" ${CASES:-} ;;
     solvers) part 100 "recorded solvers" "${python:+env}" DEEPNET_TEST_MODULE="$module" \
         "$python" "$root/tests/solvers/check_reference.py" ;;
-    train2) nets 2 110 300 "training beside PyTorch" train --quick ;;
-    train) nets 99 60 300 "training beside PyTorch" train --quick ;;
-    infer1) nets 99 60 120 "inference of one beside PyTorch" infer1 --quick ;;
-    infer) nets 99 60 240 "inference beside PyTorch" infer --quick ;;
+    compute) part 60 "layers in other precisions" "${python:+env}" \
+        DEEPNET_TEST_MODULE="$module" \
+        "$python" "$root/tests/layers/check_compute.py" ;;
+    mnist) mnist ;;
+    train2) nets 2 110 900 "training beside PyTorch" train --quick ;;
+    train) nets 99 60 900 "training beside PyTorch" train --quick ;;
+    infer1) nets 99 60 300 "inference of one beside PyTorch" infer1 --quick ;;
+    infer) nets 99 60 600 "inference beside PyTorch" infer --quick ;;
     compile) # nine processes a part, six of which compile for a minute or two
         nets 99 300 900 "training beside PyTorch, compiled" train --compiled
         nets 99 300 900 "inference beside PyTorch, compiled" infer --compiled
         nets 99 300 900 "inference of one beside PyTorch, compiled" infer1 --compiled ;;
-    coverage) part 60 "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" ;;
+    coverage)
+        [ -n "${LIMIT:-}" ] && most=120 || most=900
+        limit_of "$most"
+        part "$most" "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" \
+            --limit $((limit > 40 ? limit - 30 : limit / 2)) ;; # a row may take so long
     streams) part 60 "two streams beside one" "$python" "$here/streams.py" "$module,cpu,ref" ;;
     devices)
         if [ "$(smi -L | wc -l)" -gt 1 ]; then

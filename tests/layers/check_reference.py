@@ -5,7 +5,8 @@ and the arrays that went in and came out. The tolerance allows for another order
 Every case runs on each backend, fused, plain and in NHWC, with one, two and three threads, which
 must give the same bits.
 DEEPNET_TEST_MODULE names a module that then takes all it can, with ref for the rest; where its
-device is not there, the test is skipped.
+device is not there, the test is skipped. DEEPNET_TEST_THREADS: other numbers of threads (1,2,3),
+which to a device are nothing.
 
 usage: check_reference.py [CASE]...
 """
@@ -114,8 +115,9 @@ def chains():
 
 def main(names):
     known = sorted(path.parent.name for path in ROOT.glob('*/net.prototxt'))
+    threads_wanted = os.environ.get('DEEPNET_TEST_THREADS', '1,2,3')
     contexts = {(backends, fuse): [deepnet.Context(threads, backends=backends, fuse=fuse)
-                                   for threads in (1, 2, 3)]
+                                   for threads in map(int, threads_wanted.split(','))]
                 for backends in chains() for fuse in (True, False, 'nhwc')}
     failed = 0
     for name in names or known:

@@ -13,7 +13,8 @@ the ratio of each to deepnet's best in the same round with its spread, and the p
 memory (and what of it came after the engine was loaded). Before it is timed every engine must
 give deepnet's losses over three steps, or its probabilities, from the same weights and input.
 At the end each row is held against what deepnet should reach (goals.py): `met`, `not met`, or
-`not measured` where the rival is not there. A mode that was left out counts for nobody. The
+`not measured` where the rival is not there; on a device `met without compile` where PyTorch's
+best had no mode of torch.compile to beat. A mode that was left out counts for nobody. The
 exit status is 1 if a mode of deepnet failed, or computes something else on a device; goals that
 are missed make it 1 with --judge alone.
 

@@ -71,6 +71,17 @@ class Compare(unittest.TestCase):
         self.assertRegex(out, r'torch bf16-last-graph +1000\.000 ms')
         self.assertNotIn('torch tf32-last-graph  ', out)
 
+    def test_ours_that_computes_something_else(self):
+        """As all of bf16 does, where it must be f32's to the bit."""
+        done = subprocess.run(
+            [sys.executable, '-c', 'import sys, compare\ncompare.LIMITS["bf16"] = 0\n'
+             'sys.exit(compare.main())', '--device', MODULE, '--build', BUILD, '--only', 'none',
+             '--nets', 'lenet', '--jobs', 'infer1', '--rounds', '1', '--seconds', '0.01'],
+            cwd=os.path.join(HERE, '..', 'bench'), capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stdout, r'(?s)deepnet bf16 +\d.*\nFAILED lenet infer: deepnet bf16: '
+                                      r'differs by \d\.\de-03\n$')
+
     def test_largest_batch_of_a_small_device(self):
         out = compare('--batch', 'largest', FAKE_CUDA_MEMORY=str(36 << 20))
         self.assertRegex(out, r'deepnet f32, batch 64: .*device memory')
@@ -103,6 +114,7 @@ class Run(unittest.TestCase):
         self.assertRegex(report, r'deepnet bf16 +\d')
         self.assertRegex(report, r'CONV +cuda:cudnn +\d')
         self.assertIn('   deepnet f32: ', report)
+        self.assertRegex(report, r'\nlenet, bf16: loss 2\.\d+\n')
         verdicts = re.findall('(?m)^%s$' % GOALS, report)
         self.assertEqual(len(verdicts), 3, report)
         total = re.search(r'\n(%s); \d+ passed, 0 failed, in \d+ s\n$' % GOALS, report)
@@ -227,6 +239,17 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 1, report)
         self.assertRegex(report, r'\nFAILED lenet infer, batch 2: deepnet bf16: .*launch fail')
         self.assertIn('(FAILED: exit code 1)', report)
+
+    def test_a_loss_in_bf16_that_is_far_off(self):
+        """Even f32's own is, where nothing is near enough."""
+        done = subprocess.run(
+            [sys.executable, '-c', 'import sys, ops\nops.NEAR = -1\n'
+             'sys.exit(ops.main(sys.argv[1]))', MODULE + ',cpu,ref'], cwd=HERE, text=True,
+            capture_output=True, env=dict(
+                os.environ, NETS='lenet', DEEPNET_LIBRARY=BUILD + '/lib/libdeepnet.so',
+                PYTHONPATH=os.path.join(HERE, '../../bindings/python')))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stdout, r'FAILED lenet, bf16: loss 2\.\d+, not near 2\.')
 
     def test_a_kind_that_hangs(self):
         """It is named, and those after it have their turn; the test has less patience."""

@@ -290,7 +290,7 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         nets 99 300 900 "inference beside PyTorch, compiled" infer --compiled
         nets 99 300 900 "inference of one beside PyTorch, compiled" infer1 --compiled ;;
     coverage)
-        [ -n "${LIMIT:-}" ] && most=120 || most=900
+        [ -n "${LIMIT:-}" ] && most=90 || most=900
         limit_of "$most"
         part "$most" "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" \
             --limit $((limit > 40 ? limit - 30 : limit / 2)) ;; # a row may take so long

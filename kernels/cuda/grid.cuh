@@ -81,10 +81,12 @@ static inline unsigned grid_blocks(const dn_op *op, int64_t blocks)
     typedef struct __attribute__((may_alias, aligned(count * 4))) name {                       \
         type __VA_ARGS__;                                                                      \
     } name;
+#ifndef __VECTOR_TYPES_H__ /* CUDA's header has been there */
 VECTOR(float, float4, 4, x, y, z, w)
 VECTOR(int32_t, int4, 4, x, y, z, w)
 VECTOR(uint32_t, uint4, 4, x, y, z, w)
 VECTOR(uint32_t, uint2, 2, x, y)
+#endif
 #define make_float4(...) ((float4){__VA_ARGS__})
 #define make_int4(...)   ((int4){__VA_ARGS__})
 #define make_uint4(...)  ((uint4){__VA_ARGS__})

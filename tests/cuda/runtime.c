@@ -151,6 +151,12 @@ static void finish_all(int device)
     unlock_streams();
 }
 
+static bool is_lost(void)
+{
+    long lost = __atomic_load_n(&fake_cuda.lost, __ATOMIC_RELAXED);
+    return lost && __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= lost;
+}
+
 static bool fails(void)
 {
     long call = count(fake_cuda.calls), first = fake_cuda.fail_call;
@@ -174,6 +180,7 @@ static cudaStream_t make_stream(int from, int end, int device)
         stream->more = more;
         stream->finish = finish;
         stream->fails = fails;
+        stream->lost = is_lost;
     }
     unlock_streams();
     return stream;
@@ -195,12 +202,6 @@ long fake_cuda_live(void)
     for (int i = 0; i < used; i++)
         live += pieces[i].start != NULL;
     return live;
-}
-
-static bool is_lost(void)
-{
-    long lost = __atomic_load_n(&fake_cuda.lost, __ATOMIC_RELAXED);
-    return lost && __atomic_load_n(&fake_cuda.launches, __ATOMIC_RELAXED) >= lost;
 }
 
 static cudaError_t done(cudaError_t error)
@@ -245,6 +246,11 @@ static cudaError_t in_stream(cudaStream_t stream)
     return done(cudaSuccess);
 }
 
+static bool has_room(size_t bytes)
+{
+    return !fake_cuda.limit || fake_cuda.held + bytes <= fake_cuda.limit;
+}
+
 /* ---- kernels ----------------------------------------------------------------------------- */
 
 typedef struct launch {
@@ -287,6 +293,10 @@ void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes
     }
     if (in_stream(stream) != cudaSuccess || (loads(loop) && not_recording() != cudaSuccess))
         return;
+    if (!recorded && !has_room(fake_cuda.kernel)) {
+        done(cudaErrorMemoryAllocation);
+        return;
+    }
     launch *l = malloc(sizeof *l + bytes);
     *l = (launch){.op = {.backend = op->backend}, .loop = loop, .n = n};
     memcpy(l->args, args, bytes);
@@ -306,7 +316,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
         nanosleep(&(struct timespec){.tv_nsec = fake_cuda.slow * 1000000L}, NULL);
     wait_for_all();
     pthread_mutex_lock(&lock);
-    bool fits = !fake_cuda.limit || fake_cuda.held + bytes <= fake_cuda.limit;
+    bool fits = has_room(bytes);
     fake_cuda.held += fits ? bytes : 0;
     fake_cuda.most = fake_cuda.held > fake_cuda.most ? fake_cuda.held : fake_cuda.most;
     pthread_mutex_unlock(&lock);
@@ -780,7 +790,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
                                  unsigned long long flags)
 {
-    if (fails())
+    if (fails() || !has_room(fake_cuda.graph))
         return done(cudaErrorMemoryAllocation);
     if (flags || not_recording() != cudaSuccess)
         return done(cudaErrorInvalidValue);
@@ -876,15 +886,13 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
 cudaError_t cudaPeekAtLastError(void)
 {
-    int left = __atomic_load_n(&fake_cuda.left, __ATOMIC_RELAXED);
-    return is_lost() ? cudaErrorLaunchFailure : left ? (cudaError_t)left : last;
+    return is_lost() ? cudaErrorLaunchFailure : last;
 }
 
 cudaError_t cudaGetLastError(void)
 {
     cudaError_t error = cudaPeekAtLastError();
     last = cudaSuccess;
-    __atomic_store_n(&fake_cuda.left, 0, __ATOMIC_RELAXED);
     return error;
 }
 

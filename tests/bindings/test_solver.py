@@ -291,6 +291,93 @@ class Callbacks(Case):
         self.solver().step(2, progress=True)
 
 
+LMDB = os.path.join(os.path.dirname(__file__), '..', 'data', 'reference', 'fashion300_lmdb')
+RANKED = '''
+layer { name: "d" type: "Data" top: "x" top: "t" data_param { source: "%s" batch_size: %d
+  backend: LMDB } transform_param { scale: 0.00390625 } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param {
+  num_output: 10 weight_filler { type: "xavier" } } }
+layer { name: "l" type: "SoftmaxWithLoss" bottom: "ip" bottom: "t" top: "l" }
+'''
+
+
+class Ranks(unittest.TestCase):
+    def ranked(self, batch, **options):
+        return deepnet.Solver(text='base_lr: 0.1 lr_policy: "fixed" momentum: 0.9 max_iter: 6 '
+                                   'random_seed: 3 snapshot_after_train: false',
+                              net_text=RANKED % (LMDB, batch), context=deepnet.Context(1),
+                              **options)
+
+    def labels(self, solver):
+        seen = []
+        solver.on('step_end',
+                  lambda event: seen.extend(solver.net.blobs['t'].data.astype(int).tolist()))
+        return seen
+
+    def as_one(self, solvers, seen):
+        alone = self.ranked(8)
+        labels = self.labels(alone)
+        alone.solve()
+        self.assertEqual(len(labels), 48)
+        for r in range(2):  # in turn, and nobody else's
+            self.assertEqual(seen[r], labels[r::2])
+        for a, *both in zip(Case.weights(alone), *map(Case.weights, solvers)):
+            np.testing.assert_array_equal(*both)
+            np.testing.assert_allclose(a, both[0], atol=2e-6)
+
+    def test_all_reduce_of_ranks(self):
+        meet, given = threading.Barrier(2, timeout=60), [None, None]
+
+        def of(rank):
+            def mean(gradients):
+                given[rank] = gradients.copy()
+                meet.wait()
+                gradients[...] = (given[0] + given[1]) / 2
+                meet.wait()
+            return mean
+        solvers = [self.ranked(4, rank=r, num_ranks=2, all_reduce=of(r)) for r in range(2)]
+        seen = [self.labels(s) for s in solvers]
+        thread = threading.Thread(target=solvers[1].solve)
+        thread.start()
+        solvers[0].solve()
+        thread.join()
+        self.as_one(solvers, seen)
+
+    def test_parallel(self):
+        solvers = [self.ranked(4, rank=r, num_ranks=2) for r in range(2)]
+        seen = [self.labels(s) for s in solvers]
+        with deepnet.Parallel(solvers) as parallel:
+            self.assertEqual(parallel.transport, 'host')
+            parallel.step(2)
+            with self.assertRaises(deepnet.StateError):
+                solvers[1].step(1)
+            parallel.solve()
+        self.as_one(solvers, seen)
+        solvers[1].step(1)
+        with self.assertRaises(ValueError):
+            parallel.step(1)
+
+    def test_parallel_fails(self):
+        class Stop(Exception):
+            pass
+
+        def stop(event):
+            if event.iteration == 2 and not stopped:
+                stopped.append(event)
+                raise Stop
+        stopped, solvers = [], [self.ranked(4, rank=r, num_ranks=2) for r in range(2)]
+        solvers[1].on('gradients', stop)
+        parallel = deepnet.Parallel(iter(solvers))
+        with self.assertRaises(Stop):
+            parallel.step(6)
+        parallel.step(1)
+        self.assertEqual(solvers[0].iter, solvers[1].iter)
+        with self.assertRaises(deepnet.InvalidError):
+            deepnet.Parallel([self.ranked(4)] * 2)
+        with self.assertRaises(OverflowError):
+            parallel.step(2**70)
+
+
 class Snapshots(Case):
     def test_resumed_is_the_same(self):
         one = self.solver()

@@ -33,7 +33,7 @@ from ._net import TEST, TRAIN, Net, NetLayer, WeightsReport
 from ._pycaffe import (Timer, has_nccl, init_log, log, set_multiprocess, set_solver_count,
                        set_solver_rank, solver_count, solver_rank)
 from ._solver import (AdaDeltaSolver, AdaGradSolver, AdamSolver, Event, NesterovSolver,
-                      RMSPropSolver, SGDSolver, Solver, get_solver)
+                      Parallel, RMSPropSolver, SGDSolver, Solver, get_solver)
 from .layer_types import layer_type_list
 
 __version__ = '0.1.0'

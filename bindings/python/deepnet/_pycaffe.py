@@ -44,7 +44,8 @@ class Timer:
 
 
 def has_nccl():
-    """False: one process trains; `deepnet train --gpu=0,1` takes several GPUs."""
+    """False: nothing is told of ranks here; deepnet.Parallel and `deepnet train --gpu=0,1` take
+    several GPUs."""
     return False
 
 

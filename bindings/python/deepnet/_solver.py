@@ -67,15 +67,23 @@ class _Events:
 
     def run(self, function, *arguments, path=None):
         """Calls the library; raises what a callback raised, else what the status means."""
-        self.error = None  # an interrupt may have come before it was raised
-        status = calling_back(function, *arguments)
-        error, self.error = self.error, None
-        if error is not None:
-            interrupt = take_interrupt()
-            if interrupt is not None:
-                raise interrupt from error
-            raise error
-        check(lib(), status, path)
+        _run([self], function, *arguments, path=path)
+
+
+def _run(listeners, function, *arguments, path=None):
+    """The same, where callbacks of several solvers may be called."""
+    for events in listeners:
+        events.error = None  # an interrupt may have come before it was raised
+    status = calling_back(function, *arguments)
+    error = next((events.error for events in listeners if events.error is not None), None)
+    for events in listeners:
+        events.error = None
+    if error is not None:
+        interrupt = take_interrupt()
+        if interrupt is not None:
+            raise interrupt from error
+        raise error
+    check(lib(), status, path)
 
 
 def _all_reduce(function, events):
@@ -88,6 +96,13 @@ def _all_reduce(function, events):
             events.error = error
             return _api.E_HOST
     return _api.all_reduce_fn(reduce)
+
+
+def _int64(iterations):
+    iterations = operator.index(iterations)
+    if ctypes.c_int64(iterations).value != iterations:
+        raise OverflowError('iterations: %d is out of range' % iterations)
+    return iterations
 
 
 def _with_type(text, kind):
@@ -107,6 +122,11 @@ class Solver:
     manual_tests, manual_snapshots  True: none by themselves; call test() and snapshot().
     compute, compute_fallback, memory  of its nets, as for Net.
     all_reduce    function(array): sums the gradients over processes, in place, before updates.
+    rank, num_ranks  num_ranks > 1: this is solver `rank` of so many that train one net, each on
+                  its own part of the data: its Data layers take records rank,
+                  rank + num_ranks, ..., and its random numbers are its own. Only rank 0 has
+                  test nets and takes the prototxt's snapshots. With all_reduce, over processes;
+                  else for Parallel.
 
     Statuses as for Net. SGDSolver and its kin take the same arguments, and their own update
     rule whatever the file says. A solver is for one thread at a time, cancel() apart.
@@ -116,7 +136,8 @@ class Solver:
 
     def __init__(self, solver_file=None, *, text=None, net_text=None, context=None, seed=None,
                  max_iter=0, manual_tests=False, manual_snapshots=False, all_reduce=None,
-                 compute='f32', compute_fallback=False, memory='readable'):
+                 compute='f32', compute_fallback=False, memory='readable', rank=0,
+                 num_ranks=0):
         if (solver_file is None) == (text is None):
             raise TypeError('%s takes solver_file or text' % type(self).__name__)
         context = context or current_context()
@@ -125,7 +146,8 @@ class Solver:
             on_event=self._events.function, max_iter=max_iter, manual_tests=int(manual_tests),
             manual_snapshots=int(manual_snapshots), seed_given=int(seed is not None),
             seed=operator.index(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
-            compute_fallback=int(compute_fallback), memory=choose(MEMORY, memory, 'memory'))
+            compute_fallback=int(compute_fallback), memory=choose(MEMORY, memory, 'memory'),
+            rank=rank, num_ranks=num_ranks)
         if all_reduce is not None:
             options.all_reduce = _all_reduce(all_reduce, self._events)
         self._file, self._source = solver_file, text
@@ -215,9 +237,7 @@ class Solver:
         Raises what failed, CancelledError, or what a callback raised; weights and histories are
         then those of the last whole iteration. An iteration that failed on its way has used its
         batch and random numbers, and moved BatchNorm's averages."""
-        iterations = operator.index(iterations)
-        if ctypes.c_int64(iterations).value != iterations:
-            raise OverflowError('iterations: %d is out of range' % iterations)
+        iterations = _int64(iterations)
         with self._progress(iterations if progress else 0):
             self._events.run(lib().solver_step, self._solver, iterations)
 
@@ -324,6 +344,54 @@ class AdaDeltaSolver(Solver):
 class AdamSolver(Solver):
     """Adaptive moments, with bias correction."""
     _type = 'Adam'
+
+
+class Parallel:
+    """Solvers that train one net together, on several devices or in several contexts: each
+    computes the gradients of its own batch, and the mean of them is the step of all.
+
+    solvers   1 to 64, made from one prototxt with rank = their index and num_ranks = their
+              number. All take over the weights, histories and iteration of the first. Until
+              close(), or the end of a `with`, none steps by itself (StateError).
+
+    Callbacks of solvers but the first are called in threads of the library's. Raises
+    InvalidError for solvers that do not fit together.
+    """
+
+    def __init__(self, solvers):
+        self.solvers = tuple(solvers)
+        handles = (ctypes.c_void_p * len(self.solvers))(*[s._solver for s in self.solvers])
+        handle = make(lib().parallel_create, lib().parallel_free, handles, len(handles))
+        self._owner = Owner(handle, lib().parallel_free, *[s._owner for s in self.solvers])
+
+    def _run(self, function, *arguments):
+        if self._owner is None:
+            raise ValueError('the Parallel is closed')
+        _run([s._events for s in self.solvers], function, self._owner.handle, *arguments)
+
+    def step(self, iterations):
+        """As Solver.step, for all of them at once. If one fails, all stop, and the next call
+        goes on from the state of the first. To cancel, call solvers[0].cancel()."""
+        self._run(lib().parallel_step, _int64(iterations))
+
+    def solve(self):
+        """Trains to max_iter."""
+        self._run(lib().parallel_solve)
+
+    @property
+    def transport(self):
+        """What the gradients travel by: a backend's name, such as 'cuda', or 'host'."""
+        return lib().parallel_transport(self._owner and self._owner.handle).decode()
+
+    def close(self):
+        """Lets the solvers go, each on its own again."""
+        self._owner = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self.close()
 
 
 _CLASSES = {cls._type: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver,

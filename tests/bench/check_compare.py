@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = sys.argv[1]
 sys.path.insert(0, HERE)
 import compare  # noqa: E402
+import floor  # noqa: E402
 import goals  # noqa: E402
 import worker  # noqa: E402
 
@@ -350,6 +351,36 @@ class Run(unittest.TestCase):
         rows[0]['engines']['deepnet bf16'] = {'error': 'the process ended', 'late': False}
         self.assertEqual(compare.failures(rows),
                          ['nin train, batch 1: deepnet bf16: the process ended'])
+
+
+class Floor(unittest.TestCase):
+    def verdict(self, form, *steps):
+        return floor.row_of('made', form, steps, 1e6, 1e6).split(' | ')[5]
+
+    def test_verdict(self):
+        conv = (10, 10, 65e5, 'CONV_BWD_DATA')  # ms, bytes, flops
+        self.assertEqual(self.verdict('train', conv), 'met')
+        self.assertEqual(self.verdict('train', conv, (0.2, 10, 0, 'COPY')), 'not met')
+        self.assertEqual(self.verdict('deploy', conv, (9, 10, 0, 'COPY')), 'no goal')
+        self.assertEqual(self.verdict('train', conv, (9, 65e5, 0, 'COPY')), 'no goal')
+
+    @unittest.skipUnless(os.path.exists(os.path.join(BUILD, 'bindings', 'cli', 'deepnet')),
+                         'no command was built')
+    def test_of_the_plan(self):
+        rows = {}
+        with tempfile.TemporaryDirectory() as folder:
+            floor.nets.main(folder, 'lenet')
+            for form in ('train', 'deploy'):
+                path = os.path.join(folder, 'lenet_%s.prototxt' % form)
+                row = floor.floor_of('lenet', form, floor.planned(BUILD, path, form), 1e6, 2e6)
+                rows[form] = [float(c) for c in row.strip('| ').split('|')[1:]]
+        forward = 2 * 64 * (24**2 * 20 * 25 + 8**2 * 50 * 20 * 25 + 800 * 500 + 5000)
+        self.assertAlmostEqual(rows['deploy'][0] * 1e9 / forward, 1, delta=0.02)
+        self.assertAlmostEqual(rows['train'][0] / rows['deploy'][0], 2.8, delta=0.1)
+        for gflop, megabytes, at_peak, moving, least in rows.values():
+            self.assertAlmostEqual(at_peak / gflop / 1e3, 1, delta=0.01)
+            self.assertAlmostEqual(moving / megabytes * 2, 1, delta=0.01)
+            self.assertTrue(max(at_peak, moving) <= least <= at_peak + moving)
 
 
 class Fill(unittest.TestCase):

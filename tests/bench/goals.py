@@ -5,7 +5,7 @@ beside the best that a rival has in the same precision and, where engines take t
 round.
 
 Not here: the device's data from an LMDB (tests/gpu/lenet.py), what of a step kernels cover
-(tests/gpu/coverage.py), the part of the machine's peak that training reaches (floor.py).
+(tests/gpu/coverage.py).
 """
 import operator
 import statistics
@@ -26,6 +26,10 @@ BF16 = {'alexnet': 2, 'googlenet': 2, 'resnet50': 2}
 # eager; for all else no slower than PyTorch's best mode.
 DEVICE_LENET = (('PyTorch, eager', 8), ('PyTorch, graph', 1.5))
 DEVICE_ONE = 3
+# Of the machine's f32 peak, training on one core (floor.py), where convolutions at peak are at
+# least so much of the net's floor.
+PEAK, DOMINATED = 0.65, 0.75
+PEAK_SAID = 'goal, >= %.0f %%' % (100 * PEAK)
 
 RIVALS = {  # which labels are the rival's, beside a label of ours
     'PyTorch': lambda label, ours: of_torch(label, ours),
@@ -102,6 +106,13 @@ def device_goals(row, ours):
         for rival, times in DEVICE_LENET:
             yield 'speed', rival, '>=', times
     yield 'memory', 'PyTorch', '<=', 1
+
+
+def of_peak(form, share, convolutions):
+    """share: of the peak; convolutions: at peak, of the net's floor."""
+    if form != 'train' or convolutions < DOMINATED:
+        return NONE
+    return MET if share >= PEAK else MISSED
 
 
 def judged(row):

@@ -26,6 +26,8 @@ bench_options bench_parse(int argc, char **argv, const char *usage)
             o.seconds = strtod(value + 1, NULL);
         else if (value && strncmp(argv[i], "--spin-us=", 10) == 0)
             o.spin_us = atoi(value + 1);
+        else if (value && strncmp(argv[i], "--gap-us=", 9) == 0)
+            o.gap_us = atoi(value + 1);
         else if (value && strncmp(argv[i], "--plan=", 7) == 0)
             o.plan = strcmp(value + 1, "nhwc") == 0    ? DN_PLAN_NHWC
                      : strcmp(value + 1, "plain") == 0 ? DN_PLAN_PLAIN

@@ -15,12 +15,14 @@ typedef struct bench_options {
     double seconds;                          /* of repetitions for one figure */
     int cpu_time; /* the process's time: at one thread, others do not disturb it */
     int each;     /* every step, not only sums */
+    int gap_us;   /* asleep before every step, as a host that calls now and then */
     int num_files;
     char **files;
 } bench_options;
 
 /* --threads=N --backends=LIST --modules=FOLDER --plan=fused|plain|nhwc --compute=bf16
- * --seconds=S --cpu-time --each FILE...; ends the process on anything else. */
+ * --seconds=S --spin-us=N --gap-us=N --cpu-time --each FILE...; ends the process on anything
+ * else. */
 bench_options bench_parse(int argc, char **argv, const char *usage);
 
 double bench_now(void);        /* seconds of a clock on the wall */

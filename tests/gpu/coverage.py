@@ -14,6 +14,7 @@ row begins.
 77 where there is no PyTorch with CUDA.
 """
 import argparse
+import gc
 import os
 import sys
 import time
@@ -139,6 +140,7 @@ def main(chain, rows, steps, until):
         except Exception as error:  # the other rows are still of interest
             print('FAILED %s: %s' % (' '.join(row), error))
             failed += 1
+        gc.collect()  # an engine refers to itself, and has memory of the device
     print('%d passed, %d failed' % (len(verdicts), failed))
     print(goals.summary(goals.counts(verdicts)))
     return failed > 0

@@ -8,9 +8,9 @@ usage: lenet.py CHAIN [ITERATIONS [STEPS]]
 CHAIN: backends, best first: /path/deepnet-cuda.so,cpu,ref. STEPS are timed at once, of each in
 turn, ROUNDS times; the medians count. Where PyTorch sees the device too, its steps a second,
 eager and from a CUDA graph (f32, cudnn.benchmark, data on the device), are printed beside;
-deepnet should do 8 and 1.5 times as many with data from the LMDB, and from there 95 % of what it
-does from memory. Speeds are goals, met, not met or not measured; losses and bits pass or fail.
-What is known is printed at once, so that a run that is ended has not been for nothing.
+deepnet should do 8 and 1.5 times as many with data from the LMDB, and from there 95 % of what
+it does from memory. Speeds are goals, met, not met or not measured; losses and bits pass or
+fail. What is known is printed at once, so that a run that is ended has not been for nothing.
 """
 import hashlib
 import os
@@ -168,11 +168,12 @@ def judged(speeds):
 
     judge('from the LMDB as from memory', speeds['LMDB'] / speeds['memory'], LEAST_OF_MEMORY)
     for name, wanted in WANTED.items():
-        times = speeds['LMDB'] / speeds[name] if name in speeds else None
-        if times:
+        theirs = speeds.get(name)
+        times = theirs and speeds['LMDB'] / theirs
+        if theirs:
             print('%s: %.0f a second; beside it deepnet %.0f, %.2f times as many, %.0f and '
-                  '%.2f from the LMDB' % (name, speeds[name], speeds['memory'],
-                                          speeds['memory'] / speeds[name], speeds['LMDB'], times))
+                  '%.2f from the LMDB' % (name, theirs, speeds['memory'],
+                                          speeds['memory'] / theirs, speeds['LMDB'], times))
         judge('as ' + name, times, wanted)
     return verdicts
 

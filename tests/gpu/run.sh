@@ -3,9 +3,9 @@
 # Everything that needs a GPU, in one go. What it prints also goes to OUT, part by part as they
 # end. Ends with what was skipped, what became of the goals of all parts, and N passed, N
 # failed; 77 where there is no GPU. A part fails by what is wrong or does not run, not by a goal
-# that is missed. Without OUT (or with '') that is build/gpu.md, and once it is whole it is kept as
-# tests/bench/results/DATE-DEVICE.md (RESULTS: another folder); with OUT, as tests/run.sh calls
-# it, nothing else is written, and the command that would keep it is printed.
+# that is missed. Without OUT (or with '') that is build/gpu.md, and once it is whole it is kept
+# as tests/bench/results/DATE-DEVICE.md (RESULTS: another folder); with OUT, as tests/run.sh
+# calls it, nothing else is written, and the command that would keep it is printed.
 #
 #   tests/gpu/run.sh [OUT [PART...]]   BUILD: the build folder (build), MODULE: the backend
 #
@@ -293,7 +293,7 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         [ -n "${LIMIT:-}" ] && most=90 || most=900
         limit_of "$most"
         part "$most" "what kernels cover" "$torch" "$here/coverage.py" "$module,cpu,ref" \
-            --limit $((limit > 40 ? limit - 30 : limit / 2)) ;; # a row may take so long
+            --limit $((limit * 2 / 3)) ;; # the last row may take the rest
     streams) part 60 "two streams beside one" "$python" "$here/streams.py" "$module,cpu,ref" ;;
     devices)
         if [ "$(smi -L | wc -l)" -gt 1 ]; then

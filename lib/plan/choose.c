@@ -153,7 +153,8 @@ dn_status dni_choose(dn_context *context, const dni_program *p, const dni_op *op
 
 bool dni_is_last_resort(const dn_context *context, const dni_choice *choice)
 {
-    return choice->ops && choice->rank == context->num_backends - 1;
+    return choice->ops && (choice->rank == context->num_backends - 1 ||
+                           (context->mirror && choice->ops->space == DN_SPACE_HOST));
 }
 
 static dn_status try_op(const dni_rewrite *r, const dni_op *op, dni_choice *choice)

@@ -20,7 +20,8 @@ typedef struct dni_choice {
 
 /* Bit i: nothing changes input i of the op between a run and a preparation. */
 uint32_t dni_constant_inputs(const dni_program *p, const dni_op *op);
-/* Did it come to the last resort of the chain, which takes everything and is slow? */
+/* Did it come to the last resort of the chain, which takes everything and is slow? Where there
+ * is a device that is all of the host: what its ops take is not all that they cost. */
 bool dni_is_last_resort(const dn_context *context, const dni_choice *choice);
 /* The same with the operands whose bit is set as NHWC, whatever the program says. */
 dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op *op,

@@ -81,6 +81,11 @@ static const gradient_row others[] = {
      L("ContinuationIndicator",
        "top: 'y' continuation_indicator_param { time_step: 4 batch_size: 3 }"),
      0},
+    {"Convolution",
+     IN("x", "dim: 1 dim: 64 dim: 8 dim: 8")
+         L("Convolution", "bottom: 'x' top: 'y' convolution_param { num_output: 64 group: 64 "
+                          "kernel_size: 3 pad: 1 weight_filler { type: 'xavier' } }"),
+     0},
     {"DenseCRF",
      IN("x", "dim: 1 dim: 2 dim: 3 dim: 4") IN("d", "dim: 1 dim: 2")
          L("DenseCRF", "bottom: 'x' bottom: 'd' top: 'y' dense_crf_param { pos_w: 1 "
@@ -343,9 +348,12 @@ int main(int argc, char **argv)
         options.backend = &fake_backend;
     }
     check_all_there();
-    for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++)
-        for (int32_t compute = DN_COMPUTE_F32; compute <= DN_COMPUTE_BF16; compute++)
-            plan_nets(&options, argv[1], plan, compute);
+    for (int32_t all = 0; all <= 1; all++)
+        for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++)
+            for (int32_t compute = DN_COMPUTE_F32; compute <= DN_COMPUTE_BF16; compute++) {
+                options.backends = all ? NULL : "ref"; /* NULL: with what is fast on the host */
+                plan_nets(&options, argv[1], plan, compute);
+            }
     plan_updates(&options);
     return check_summary();
 }

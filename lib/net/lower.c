@@ -168,6 +168,8 @@ static void lower_forward(lowering *w, size_t layer)
     if (l->layer.cls->forward)
         l->layer.cls->forward(&l->layer, &w->b);
     l->forward.end = w->program->num_ops;
+    if (l->forward.end && dni_layer_is_dynamic(&l->layer))
+        w->program->ops[l->forward.end - 1].splits = true;
 }
 
 /* What the layer's tops received from the layers above: a loss starts with its weight; a value

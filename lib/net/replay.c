@@ -61,7 +61,7 @@ static dn_status run_again(dn_net *net, int32_t end, bool again)
             continue;
         dn_status st = source || sink ? DN_OK : carry_back(&l->layer);
         if (!st && !source && !sink)
-            st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end);
+            st = dni_plan_run_plain(net->plan, l->forward.first, l->forward.end, NULL);
         if (st)
             return dni_in_layer(net, l, st);
         l->ran_fused = false;

@@ -6,18 +6,30 @@
 #include "net/net.h"
 
 /* Which layer was the host's question about: the failed op's, for the message. */
+static dn_status run_ops(dn_net *net, size_t first, size_t end)
+{
+    int32_t layer = -1;
+    dn_status st = dni_plan_run_plain(net->plan, first, end, &layer);
+    return st && layer >= 0 ? dni_in_layer(net, &net->layers[layer], st) : st;
+}
+
+/* All of them at once, as their ops follow one another, or up to the next one that finds its
+ * shapes as it runs. */
 static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward)
 {
-    int32_t step = backward ? -1 : 1;
-    if (!backward)
-        net->fused_state = false;
-    for (int32_t i = from; i != to + step; i += step) {
-        dni_net_layer *l = &net->layers[i];
-        const dni_range *r = backward ? &l->backward : &l->forward;
-        dn_status st = dni_plan_run_plain(net->plan, r->first, r->end);
+    const dni_net_layer *layers = net->layers;
+    if (backward)
+        return run_ops(net, layers[from].backward.first, layers[to].backward.end);
+    net->fused_state = false;
+    for (int32_t i = from, last; i <= to; i++) {
+        for (last = i; last < to && !dni_layer_is_dynamic(&layers[last].layer);)
+            last++;
+        dn_status st = run_ops(net, layers[i].forward.first, layers[last].forward.end);
         if (st)
-            return dni_in_layer(net, l, st);
-        l->ran_fused &= backward;
+            return st;
+        while (i < last)
+            net->layers[i++].ran_fused = false;
+        net->layers[last].ran_fused = false;
         bool again = net->dynamic_changed;
         if (!again && (net->sound == net->num_layers || (size_t)i + 1 != net->sound))
             continue;
@@ -31,7 +43,7 @@ static dn_status run_layers(dn_net *net, int32_t from, int32_t to, bool backward
             return st;
         }
         if (again)
-            i -= step; /* its tops now have room of the right size */
+            i--; /* its tops now have room of the right size */
     }
     return DN_OK;
 }

@@ -318,6 +318,13 @@ static dn_status run_parts(dni_steps *s, dni_section section, bool fresh,
     return st;
 }
 
+static dn_status blame(const dni_steps *s, dn_status st, size_t failed, int32_t *layer)
+{
+    if (st && layer)
+        *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
+    return st;
+}
+
 dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
                               const dni_pauses *pauses, int32_t *layer)
 {
@@ -328,10 +335,8 @@ dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
     if (!st)
         st = run_parts(s, section, fresh, pauses, &failed);
     dni_fp_leave(host);
-    if (st && layer)
-        *layer = failed < s->program->num_ops ? s->program->ops[failed].layer : -1;
     if (st || section > DNI_BACKWARD || s == &plan->plain)
-        return st;
+        return blame(s, st, failed, layer);
     plan->fused_ran[section] = true;
     return show_all(plan, section == DNI_BACKWARD, true);
 }
@@ -357,16 +362,17 @@ bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff)
     return plan->fused.program && plan->fused.overwritten[weight_diff];
 }
 
-dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end)
+dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end, int32_t *layer)
 {
+    size_t failed = SIZE_MAX;
     dn_status st = dni_plan_settle(plan);
     dni_fp host = dni_fp_enter();
     if (!st)
         st = dni_steps_prepare(&plan->plain);
     if (!st)
-        st = dni_steps_run(&plan->plain, first, end, false, NULL);
+        st = dni_steps_run(&plan->plain, first, end, false, &failed);
     dni_fp_leave(host);
-    return st;
+    return blame(&plan->plain, st, failed, layer);
 }
 
 /* ---- looking ----------------------------------------------------------------------------- */

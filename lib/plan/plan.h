@@ -55,8 +55,9 @@ dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
 /* Behind the last op of the section's whole run that writes the tensor; 0: none does. */
 size_t dni_plan_last_write(const dni_plan *plan, dni_section section, dni_tensor tensor);
 bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff);
-/* Runs ops [first, end) of the layers' program; their sections must be bound plain. */
-dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end);
+/* Runs ops [first, end) of the layers' program; their sections must be bound plain. *layer: as
+ * above. */
+dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end, int32_t *layer);
 /* Where a tensor of the layers' program lives when it runs plain; for one that stays readable,
  * always. NULL before its section is bound. */
 void *dni_plan_memory(const dni_plan *plan, dni_tensor tensor);

@@ -40,7 +40,7 @@ static void print_recordings(const dni_plan *plan, size_t base,
         const dni_op *op = &p->ops[i];
         size_t end = i;
         while (end < p->num_ops && p->ops[end].section == op->section &&
-               dni_plan_on_device(plan, end))
+               dni_plan_on_device(plan, end) && !(end > i && p->ops[end - 1].splits))
             end++;
         if (!in_runs(op)) {
             i++;

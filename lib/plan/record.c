@@ -107,17 +107,24 @@ static bool same(const dni_joined *a, const dni_joined *b)
     return all;
 }
 
+/* NULL: it is not to be one. */
 static dni_joined *find(dni_join *join, const dni_joined *wanted)
 {
-    for (size_t i = 0; i < DNI_JOIN_KEPT; i++)
-        if (same(&join->kept[i], wanted))
-            return &join->kept[i];
-    dni_joined *made = &join->kept[join->next];
-    join->next = (join->next + 1) % DNI_JOIN_KEPT;
-    free_recording(join->context, &made->recording);
-    *made = *wanted; /* without a recording each by itself, from now on */
-    made->recording = record(join->context, made->parts, made->count, NULL, 0);
-    return made;
+    dni_joined *oldest = join->kept;
+    for (dni_joined *k = join->kept; k < join->kept + DNI_JOIN_KEPT; k++) {
+        if (same(k, wanted)) {
+            k->used = join->begun;
+            return k;
+        }
+        oldest = k->used < oldest->used ? k : oldest;
+    }
+    if (oldest->used == join->begun) /* more than are kept: all of them would be made again */
+        return NULL;
+    free_recording(join->context, &oldest->recording);
+    *oldest = *wanted; /* without a recording each by itself, from now on */
+    oldest->used = join->begun;
+    oldest->recording = record(join->context, oldest->parts, oldest->count, NULL, 0);
+    return oldest;
 }
 
 static dn_status catch_up(dni_late *late)
@@ -138,6 +145,7 @@ static dn_status catch_up(dni_late *late)
 void dni_join_begin(dni_join *join, dn_context *context)
 {
     join->late.run = catch_up;
+    join->begun++;
     join->context = context;
     dni_mirror_begin_late(context, &join->late);
 }

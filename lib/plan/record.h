@@ -33,7 +33,8 @@ typedef struct dni_join_part { /* a recording of some steps */
 
 typedef struct dni_joined {
     dni_join_part parts[DNI_JOIN_PARTS];
-    size_t count; /* 0: none */
+    size_t count;  /* 0: none */
+    uint64_t used; /* dni_join.begun the last time */
     void *recording;
 } dni_joined;
 
@@ -43,7 +44,7 @@ typedef struct dni_join {
     dn_context *context;
     dni_joined now; /* put off */
     dni_joined kept[DNI_JOIN_KEPT];
-    size_t next; /* of kept to be replaced */
+    uint64_t begun; /* how often */
 } dni_join;
 
 void dni_join_begin(dni_join *join, dn_context *context);

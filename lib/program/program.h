@@ -50,6 +50,7 @@ enum { DNI_OF_LOSSES = -2 }; /* in place of a layer: keeps the losses of a solve
 typedef struct dni_op {
     int32_t kind;
     int32_t layer; /* -1: none; or DNI_OF_LOSSES */
+    bool splits;   /* a plain run ends behind it: what follows may get other shapes */
     dni_section section;
     int32_t num_inputs, num_outputs;
     dni_tensor inputs[DN_MAX_OPERANDS], outputs[DN_MAX_OPERANDS];

@@ -38,6 +38,15 @@ static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
     "layer { name: 'i2' type: 'InnerProduct' bottom: 'i1' top: 'i2' inner_product_param { "    \
     "  num_output: 10 weight_filler { type: 'xavier' } } } "                                   \
     "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'i2' bottom: 't' top: 'loss' } "
+/* All of them pass: the host sees so in each step. */
+#define FILTER(from, to)                                                                       \
+    "layer { name: 'a" to "' type: 'Power' bottom: 't' top: 'a" to "' power_param { "          \
+    "  scale: 0 shift: 1 } } "                                                                 \
+    "layer { name: '" to "' type: 'Filter' bottom: '" from "' bottom: 'a" to "' top: '" to     \
+    "' } "                                                                                     \
+    "layer { name: 'r" to "' type: 'ReLU' bottom: '" to "' top: '" to "' } "
+#define OF_FILTERED(top)                                                                       \
+    "layer { name: 'of' type: 'SoftmaxWithLoss' bottom: '" top "' bottom: 't' top: 'of' } "
 #define TESTED                                                                                 \
     "layer { name: 'right' type: 'Accuracy' bottom: 'i2' bottom: 't' top: 'right' "            \
     "  include { phase: TEST } } "
@@ -62,11 +71,12 @@ static dn_solver *make(dn_context *context, const char *text, const char *net,
     return solver;
 }
 
-static dn_context *make_context(int32_t device)
+static dn_context *make_context(int32_t device, int32_t plan)
 {
     dn_context_options options = {.struct_size = sizeof options,
                                   .num_threads = 1,
                                   .device = device,
+                                  .plan = plan,
                                   .module_folder = folder,
                                   .backends = "ref"};
     dn_context *context = NULL;
@@ -89,8 +99,11 @@ static void feed(dn_solver *solver)
 
 static const struct {
     const char *name, *solver, *net;
-    long each; /* STEPS steps wait so often; */
-    long read; /* and who reads the loss then */
+    long each;    /* STEPS steps wait so often; */
+    long read;    /* and who reads the loss then */
+    long replays; /* of a step; 0: at least one. A plain backward adds to zeros that are
+                     written before it */
+    int32_t plan;
 } all[] = {
     {"from memory", SOLVER, MEMORY LENET, 0, 1},
     {"fed by the host", SOLVER, INPUT LENET, 0, 1},
@@ -103,7 +116,30 @@ static const struct {
      */
     {"with a test net", SOLVER "test_interval: 5 test_iter: 3 test_initialization: false",
      MEMORY LENET TESTED, STEPS / 5 * 3, 1},
+    {"plain", SOLVER, MEMORY LENET, 0, 1, 2, DN_PLAN_PLAIN},
+    {"a shape that is found as it runs", SOLVER,
+     MEMORY LENET FILTER("i2", "f1") OF_FILTERED("f1"), STEPS, 2, 3},
+    {"more parts than are kept", SOLVER,
+     MEMORY LENET FILTER("i2", "f1") FILTER("f1", "f2") FILTER("f2", "f3") FILTER("f3", "f4")
+         FILTER("f4", "f5") FILTER("f5", "f6") OF_FILTERED("f6"),
+     STEPS * 6, 2},
 };
+
+/* A forward is as many replays as the plan says. */
+static void check_plan(dn_net *net)
+{
+    char *text = NULL;
+    CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_PLAN, &text), DN_OK);
+    long said = 0, before = 0;
+    for (const char *at = text; (at = strstr(at, "\nfwd: steps ")); at++)
+        said++;
+    dn_net_text_free(net, text);
+    for (int i = 0; i < 3; i++) {
+        before = fake->replays;
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    }
+    CHECK_INT(fake->replays - before, said);
+}
 
 static void check_steps(const char *lmdb)
 {
@@ -112,7 +148,7 @@ static void check_steps(const char *lmdb)
         SECTION(all[i].name);
         *fake = (fake_cuda_control){.soon = 1};
         snprintf(net, sizeof net, all[i].net, lmdb);
-        dn_context *context = make_context(1);
+        dn_context *context = make_context(1, all[i].plan);
         dn_solver *solver = make(context, all[i].solver, net, NULL);
         for (int step = 0; step < FIRST; step++) {
             feed(solver);
@@ -127,8 +163,11 @@ static void check_steps(const char *lmdb)
         CHECK_INT(after.waits - before.waits, all[i].each);
         CHECK_INT(after.held_up - before.held_up, 0);
         CHECK(after.replays - before.replays >= STEPS);
+        if (all[i].replays)
+            CHECK_INT(after.replays - before.replays, STEPS * all[i].replays);
         (void)dn_solver_loss(solver);
         CHECK_INT(now().waits - after.waits, all[i].read);
+        check_plan(dn_solver_net(solver));
         dn_solver_free(solver);
         dn_context_free(context);
         CHECK_INT(live(), 0);
@@ -145,7 +184,7 @@ static void check_ranks(void)
     dn_parallel *parallel = NULL;
     for (int r = 0; r < 2; r++) {
         dn_solver_options o = {.struct_size = sizeof o, .rank = r, .num_ranks = 2};
-        context[r] = make_context(1 + r);
+        context[r] = make_context(1 + r, DN_PLAN_FUSED);
         solver[r] = make(context[r], SOLVER, MEMORY LENET, &o);
     }
     CHECK_STATUS(dn_parallel_create(&parallel, solver, 2), DN_OK);

@@ -334,7 +334,7 @@ dn_status dni_span_to_device(const dn_context *context, dni_span *span)
 
 /* ---- spans ------------------------------------------------------------------------------- */
 
-static void drop(dn_context *context, dni_span *span)
+static void drop(const dn_context *context, dni_span *span)
 {
     if (!span->viewed)
         dni_mirror_dealloc(context, span->device);
@@ -397,7 +397,7 @@ void dni_mirror_move(const dn_context *context, const void *from, void *to)
     dni_mirror_unlock(context);
 }
 
-void dni_mirror_release(dn_context *context, dni_span *span)
+void dni_mirror_release(const dn_context *context, dni_span *span)
 {
     if (!span)
         return;
@@ -424,6 +424,16 @@ static dni_span *take(const dn_context *context, const void *host)
     if (!span)
         dni_mirror_unlock(context);
     return span;
+}
+
+void dni_mirror_keep(const dn_context *context, const void *host, dni_span **span)
+{
+    dni_span *found = take(context, host);
+    if (!found)
+        return;
+    found->holds += !*span;
+    *span = found;
+    dni_mirror_unlock(context);
 }
 
 void dni_mirror_forget(const dn_context *context, const void *host)

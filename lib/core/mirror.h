@@ -57,7 +57,9 @@ dn_status dni_mirror_hold(dn_context *context, void *host, size_t bytes, bool th
                           dni_span **out);
 /* What went by `from` goes by `to`, which is memory, from now on. */
 void dni_mirror_move(const dn_context *context, const void *from, void *to);
-void dni_mirror_release(dn_context *context, dni_span *span);
+void dni_mirror_release(const dn_context *context, dni_span *span);
+/* If `host` has a span, *span holds it from now on; NULL before the first call. */
+void dni_mirror_keep(const dn_context *context, const void *host, dni_span **span);
 /* Whoever asks has the lock: threads whose nets share weights share their spans. soon: it will
  * be asked for, as dni_mirror_fetch_soon has it. */
 dn_status dni_span_to_host(const dn_context *context, dni_span *span, bool soon);

@@ -299,7 +299,9 @@ void *dn_blob_hold(dn_blob *blob, const void *data)
     void *block = blob && data ? block_of(blob, data) : NULL;
     if (block)
         dni_hold_aligned(block);
-    else
+    if (block && blob->store)
+        blob->store->held = true;
+    if (!block)
         dni_fail(DN_E_INVALID, "that is no memory of a blob");
     return block;
 }
@@ -355,11 +357,17 @@ static dn_status check_count(const dn_blob *blob, const void *values, int64_t co
     return DN_OK;
 }
 
-static dn_status reach(dn_blob *blob, const float *values, int64_t count, void **out)
+/* all: it is all written, so that what a device has need not come; but a value of the plan may
+ * lie in more. */
+static dn_status reach(dn_blob *blob, const float *values, int64_t count, bool all, void **out)
 {
     dni_clear_error();
     dn_status st = check_count(blob, values, count);
-    return st ? st : fetch(blob, false, DN_F32, out);
+    if (!st)
+        st = find(blob, false, DN_F32, true, out);
+    if (st || (all && (blob->store || *out == blob->own)))
+        return st;
+    return dni_mirror_fetch(blob->net->context, *out);
 }
 
 dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
@@ -367,7 +375,7 @@ dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
     void *data;
     if (is_viewed(blob))
         return DN_E_STATE;
-    dn_status st = reach(blob, values, count, &data);
+    dn_status st = reach(blob, values, count, true, &data);
     if (st || !count)
         return st;
     memcpy(data, values, (size_t)count * sizeof *values);
@@ -382,7 +390,7 @@ dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count)
 dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count)
 {
     void *data;
-    dn_status st = reach(blob, values, count, &data);
+    dn_status st = reach(blob, values, count, false, &data);
     if (!st && count)
         memcpy(values, data, (size_t)count * sizeof *values);
     return st;

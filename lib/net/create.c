@@ -403,6 +403,7 @@ void dn_net_free(dn_net *net)
     if (!net)
         return;
     const dni_heap *heap = net->heap;
+    dni_net_keep_weights(net);
     dni_plan_free(net->plan);
     dni_net_free_groups(net);
     if (net->program)

@@ -320,6 +320,7 @@ static dn_status carry_over(dn_net *net, const dni_program *program, dni_plan *p
 
 static void adopt(dn_net *net, lowering *w, dni_plan *plan)
 {
+    dni_net_keep_weights(net);
     free_program(net, net->program, net->plan);
     dni_free(net->heap, net->data);
     net->program = w->program;

@@ -19,13 +19,15 @@ typedef struct dni_store {
     atomic_size_t references; /* nets that share it may be freed in any thread */
     int64_t count;
     int32_t dtype;
-    void *data;       /* count values */
-    void *diff;       /* made when first asked for, zero */
-    bool cleared;     /* diff is zero, though its memory may not say so yet */
-    bool diff_open;   /* the host has a pointer to diff */
-    uint64_t changes; /* of data, so far */
-    int64_t writers;  /* pointers to data that the host may write through */
-    uint64_t version; /* of data; DNI_VOLATILE: the host has a pointer to write through */
+    void *data;         /* count values */
+    void *diff;         /* made when first asked for, zero */
+    bool cleared;       /* diff is zero, though its memory may not say so yet */
+    bool diff_open;     /* the host has a pointer to diff */
+    uint64_t changes;   /* of data, so far */
+    int64_t writers;    /* pointers to data that the host may write through */
+    uint64_t version;   /* of data; DNI_VOLATILE: the host has a pointer to write through */
+    bool held;          /* the host may keep the memory longer than we */
+    dni_span *spans[2]; /* of data and diff, once a plan is gone that had them on a device */
 } dni_store;
 
 struct dn_blob {
@@ -154,6 +156,8 @@ const uint64_t *dni_net_version(const dn_net *net, const dni_store *store);
 void dni_store_touch(dni_store *store);
 /* Brings all weights, and their gradients if wanted, to the host. */
 dn_status dni_net_fetch_weights(const dn_net *net, bool with_diff);
+/* Before a plan goes: what a device has of them stays there. */
+void dni_net_keep_weights(const dn_net *net);
 /* Makes the gradient memory of a weight, zero; what is cleared is zero in memory then. */
 dn_status dni_store_diff(dni_store *store);
 /* The same, but leaves it to a backward to overwrite what is cleared. */

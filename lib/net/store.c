@@ -68,12 +68,26 @@ void dni_store_release(dni_store *store)
 {
     if (!store || atomic_fetch_sub(&store->references, 1) > 1)
         return;
-    const dni_heap *heap = &store->context->heap;
-    dni_mirror_forget(store->context, store->data);
-    dni_mirror_forget(store->context, store->diff);
-    dni_free_aligned(store->data);
-    dni_free_aligned(store->diff);
-    dni_free(heap, store);
+    void *const memory[2] = {store->data, store->diff};
+    for (int i = 0; i < 2; i++) {
+        if (store->held) /* a lost device keeps what it had */
+            (void)dni_mirror_fetch(store->context, memory[i]);
+        dni_mirror_forget(store->context, memory[i]);
+        dni_mirror_release(store->context, store->spans[i]);
+        dni_free_aligned(memory[i]);
+    }
+    dni_free(&store->context->heap, store);
+}
+
+void dni_net_keep_weights(const dn_net *net)
+{
+    for (size_t i = 0; i < net->num_params; i++) {
+        dni_store *store = net->params[i]->blob.store;
+        if (!store)
+            continue;
+        dni_mirror_keep(net->context, store->data, &store->spans[0]);
+        dni_mirror_keep(net->context, store->diff, &store->spans[1]);
+    }
 }
 
 dn_status dni_net_fetch_weights(const dn_net *net, bool with_diff)

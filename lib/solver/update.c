@@ -319,6 +319,14 @@ void dni_update_free(dni_update *u)
     if (!u)
         return;
     const dni_heap *heap = &u->context->heap;
+    dni_mirror_forget(u->context, &u->hyper); /* what a device has need not come home */
+    dni_mirror_forget(u->context, &u->norm2);
+    dni_mirror_forget(u->context, u->losses.ring);
+    for (size_t i = 0; i < u->num_weights; i++)
+        for (int k = 0; k < 2; k++) {
+            dni_mirror_forget(u->context, u->weights[i].history[k]);
+            dni_mirror_forget(u->context, u->weights[i].aside[k]);
+        }
     dni_plan_free(u->plan);
     dni_program_free(&u->program);
     for (size_t i = 0; i < u->num_weights; i++)

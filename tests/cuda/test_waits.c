@@ -168,10 +168,71 @@ static void check_steps(const char *lmdb)
         (void)dn_solver_loss(solver);
         CHECK_INT(now().waits - after.waits, all[i].read);
         check_plan(dn_solver_net(solver));
+        size_t home = fake->copied[2];
+        dn_solver_free(solver);
+        CHECK_INT(fake->copied[2] - home, 0);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
+/* Weights stay on the device, whatever the net is planned for. */
+static void check_reshape(void)
+{
+    static const char text[] =
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 64 } } }"
+        "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' inner_product_param { "
+        "  num_output: 500 weight_filler { type: 'xavier' } } }";
+    SECTION("another shape");
+    *fake = (fake_cuda_control){.soon = 1};
+    dn_context *context = make_context(1, DN_PLAN_FUSED);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    for (int64_t i = 0; i < 6; i++) {
+        const int64_t dims[] = {5 + i % 2, 64};
+        size_t to = fake->copied[1], from = fake->copied[2];
+        CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "x"), dims, 2), DN_OK);
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_INT((fake->copied[1] - to) / (500 * sizeof(float)), 0);
+        CHECK_INT(fake->copied[2] - from, 0);
+    }
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
+/* What the host writes whole does not come home first; memory that it keeps is as it was when
+ * the net went. */
+static void check_weights(void)
+{
+    SECTION("weights of the host");
+    float *kept[2], zeros[40] = {0};
+    void *hold[2];
+    for (int i = 0; i < 2; i++) {
+        *fake = (fake_cuda_control){.soon = 1};
+        dn_context *context = make_context(1, DN_PLAN_FUSED);
+        dn_solver *solver = make(context, SOLVER, MEMORY LENET, NULL);
+        dn_blob *weight = dn_net_layer_param(dn_solver_net(solver), 4, 0);
+        dn_blob *bias = dn_net_layer_param(dn_solver_net(solver), 4, 1);
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        size_t home = fake->copied[2];
+        long waits = now().waits;
+        CHECK_STATUS(dn_blob_write(bias, zeros, 40), DN_OK);
+        CHECK_INT(fake->copied[2] - home, 0);
+        CHECK_INT(now().waits - waits, 0);
+        kept[i] = (float *)(uintptr_t)dn_blob_data(weight);
+        hold[i] = dn_blob_hold(weight, kept[i]);
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        if (i)
+            CHECK(dn_blob_data(weight) == kept[i]);
         dn_solver_free(solver);
         dn_context_free(context);
         CHECK_INT(live(), 0);
     }
+    CHECK(hold[0] && hold[1] && !memcmp(kept[0], kept[1], 40 * 12 * sizeof(float)));
+    dn_blob_end_hold(hold[0]);
+    dn_blob_end_hold(hold[1]);
 }
 
 /* Two ranks, of which each reduces its gradients on the device. */
@@ -218,6 +279,8 @@ int main(int argc, char **argv)
     *(void **)&live = dlsym(module, "fake_cuda_live");
     make_digits(images, labels);
     check_steps(argv[2]);
+    check_reshape();
+    check_weights();
     check_ranks();
     return check_summary();
 }

@@ -25,8 +25,9 @@ bool cuda_find(void **library, const char *soname, const cuda_function *wanted, 
 
 #define CUDA_SLOTS      64
 #define CUDA_SLOT_BYTES ((size_t)64 << 10)
-#define CUDA_STAGES     2
+#define CUDA_STAGES     8
 #define CUDA_MOST_STAGE ((size_t)32 << 20)
+#define CUDA_LOOK_BYTES ((size_t)2 << 20)
 
 /* A large piece on its way: through pinned memory, then beside the computation to the device,
  * then to where it belongs when the computation comes to it. */
@@ -60,8 +61,12 @@ struct cuda_device {
     int32_t next_slot;
     atomic_bool no_slots; /* no memory to pin for them, and none was given back since */
     cuda_stage stages[CUDA_STAGES];
-    int32_t next_stage;
+    int32_t num_stages, next_stage; /* those that are used, two at the least */
+    int32_t pieces, before;         /* large ones of this batch, of the one before: */
+    uint64_t batch_at;              /* all that was copied when visits was up to so many */
     cudaStream_t copier;
+    char *looks;          /* pinned: two pieces of something large on its way to the host */
+    cudaEvent_t there[2]; /* it arrived */
     cuda_expected expected[CUDA_EXPECTED];
     int32_t num_expected;
     bool all_there;          /* in the slot */

@@ -2,8 +2,8 @@
  * staging.c: between the host and the device. To the device: the caller may reuse its memory at
  * once, and does not wait for what the device computes: small copies have many slots, large
  * ones a stream of their own, so that the next batch travels while the present one is computed.
- * To the host: small copies go through pinned memory, as copies to other memory wait for more
- * than their stream. */
+ * To the host: copies go through pinned memory, as those to other memory wait for more than
+ * their stream. */
 #include <string.h>
 
 #include "device.h"
@@ -86,12 +86,33 @@ static dn_status make_stage(dn_backend *backend, cuda_stage *s, size_t bytes)
     return status;
 }
 
+static bool goes_on(const cuda_device *d)
+{
+    return d->batch_at + 1 == atomic_load(&d->visits);
+}
+
+/* As many as two batches had pieces, one after the other: those of the next wait until those of
+ * the present one are taken, and not for its step. Weights come once. */
+static cuda_stage *next_stage(cuda_device *d)
+{
+    if (!goes_on(d)) {
+        d->batch_at = atomic_load(&d->visits) - 1;
+        d->before = d->pieces;
+        d->pieces = 0;
+    }
+    bool more = ++d->pieces > d->num_stages && d->before >= d->pieces;
+    if (d->num_stages < 2 || (more && d->num_stages < CUDA_STAGES))
+        return &d->stages[d->num_stages++];
+    cuda_stage *s = &d->stages[d->next_stage];
+    d->next_stage = (d->next_stage + 1) % d->num_stages;
+    return s;
+}
+
 static dn_status copy_large(dn_backend *backend, char *device, const char *host, size_t bytes,
                             size_t all)
 {
     cuda_device *d = backend->device;
-    cuda_stage *s = &d->stages[d->next_stage];
-    d->next_stage = (d->next_stage + 1) % CUDA_STAGES;
+    cuda_stage *s = next_stage(d);
     dn_status status = make_stage(backend, s, all < CUDA_MOST_STAGE ? all : CUDA_MOST_STAGE);
     if (status == DN_OK)
         status = wait_for(backend, s->copied);
@@ -118,6 +139,7 @@ static dn_status copy_large(dn_backend *backend, char *device, const char *host,
 
 dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size_t bytes)
 {
+    cuda_device *d = backend->device;
     cuda_visit visit;
     dn_status status = cuda_enter(backend, &visit);
     bool small = bytes <= CUDA_SLOT_BYTES;
@@ -130,6 +152,7 @@ dn_status cuda_copy_in(dn_backend *backend, void *device, const void *host, size
                        : copy_large(backend, to, from, piece, bytes);
     }
     cuda_leave(&visit);
+    d->batch_at += goes_on(d);
     return status;
 }
 
@@ -159,16 +182,16 @@ static cuda_expected *find_expected(cuda_device *d, const void *device, size_t b
     return NULL;
 }
 
-/* Where there is no pinned memory d->slots stays NULL, and copies go straight to the host: it
- * is asked for again when some was given back, as asking may wait for all devices. An error
- * that stays too is the device's end. */
-static dn_status try_slots(dn_backend *backend)
+/* Where there is no pinned memory *memory stays NULL, and copies go straight to the host: it is
+ * asked for again when some was given back, as asking may wait for all devices. An error that
+ * stays too is the device's end. */
+static dn_status try_pinned(dn_backend *backend, char **memory, size_t bytes)
 {
     cuda_device *d = backend->device;
-    if (d->slots || atomic_load(&d->no_slots) ||
-        cudaHostAlloc((void **)&d->slots, SLOTS_BYTES, cudaHostAllocDefault) == cudaSuccess)
+    if (*memory || atomic_load(&d->no_slots) ||
+        cudaHostAlloc((void **)memory, bytes, cudaHostAllocDefault) == cudaSuccess)
         return DN_OK;
-    d->slots = NULL;
+    *memory = NULL;
     atomic_store(&d->no_slots, true);
     cudaGetLastError();
     return cuda_check(backend, cudaGetLastError(), "allocating pinned memory");
@@ -184,7 +207,7 @@ static dn_status expect(dn_backend *backend, const void *device, size_t bytes,
     *out = NULL;
     if (d->num_expected == CUDA_EXPECTED || bytes > CUDA_SLOT_BYTES - at)
         return DN_OK;
-    dn_status status = bytes ? try_slots(backend) : DN_OK;
+    dn_status status = bytes ? try_pinned(backend, &d->slots, SLOTS_BYTES) : DN_OK;
     bool fits = d->slots || !bytes;
     if (status == DN_OK && fits && bytes)
         status = begin_copy_out(backend, outgoing(d, at), device, bytes);
@@ -194,6 +217,34 @@ static dn_status expect(dn_backend *backend, const void *device, size_t bytes,
     **out = (cuda_expected){.device = device, .bytes = bytes, .at = at};
     d->all_there = false;
     return DN_OK;
+}
+
+/* Piece by piece: the next one travels while the host takes this one. */
+static dn_status copy_out_large(dn_backend *backend, char *host, const char *device,
+                                size_t bytes)
+{
+    cuda_device *d = backend->device;
+    size_t begun = 0, step = CUDA_LOOK_BYTES;
+    dn_status status = try_pinned(backend, &d->looks, 2 * step);
+    if (status == DN_OK && !d->looks)
+        return begin_copy_out(backend, host, device, bytes);
+    for (size_t at = 0; status == DN_OK && at < bytes; at += step) {
+        for (; status == DN_OK && begun < bytes && begun <= at + step; begun += step) {
+            int32_t half = begun / step % 2;
+            status = cuda_event_make(backend, &d->there[half]);
+            if (status == DN_OK)
+                status = begin_copy_out(backend, d->looks + half * step, device + begun,
+                                        bytes - begun < step ? bytes - begun : step);
+            if (status == DN_OK)
+                status = cuda_event_record(backend, d->there[half], backend->stream);
+        }
+        if (status == DN_OK)
+            status = wait_for(backend, d->there[at / step % 2]);
+        if (status == DN_OK)
+            memcpy(host + at, d->looks + at / step % 2 * step,
+                   bytes - at < step ? bytes - at : step);
+    }
+    return status;
 }
 
 dn_status cuda_copy_out_soon(dn_backend *backend, void *host, const void *device, size_t bytes)
@@ -222,7 +273,7 @@ dn_status cuda_copy_out(dn_backend *backend, void *host, const void *device, siz
     if (status == DN_OK && !e)
         status = expect(backend, device, bytes, &e);
     if (status == DN_OK && !e)
-        status = begin_copy_out(backend, host, device, bytes);
+        status = copy_out_large(backend, host, device, bytes);
     if (status == DN_OK && !there)
         status = cuda_wait(backend);
     if (status == DN_OK && e && bytes)
@@ -253,7 +304,12 @@ void cuda_staging_close(dn_backend *backend)
         if (s->taken)
             cudaEventDestroy(s->taken);
     }
+    for (int32_t i = 0; i < 2; i++)
+        if (d->there[i])
+            cudaEventDestroy(d->there[i]);
     if (d->copier)
         cudaStreamDestroy(d->copier);
+    if (d->looks)
+        cudaFreeHost(d->looks);
     cudaFreeHost(d->slots);
 }

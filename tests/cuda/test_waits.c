@@ -235,6 +235,67 @@ static void check_weights(void)
     dn_blob_end_hold(hold[1]);
 }
 
+/* The next batch is on its way while a step runs, also if it is one of 160 MiB: what the device
+ * was made to do by then, `y` shows. */
+static void check_large(void)
+{
+    static const char text[] =
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 40960 "
+        "dim: 1024 } } } layer { name: 'y' type: 'Reduction' bottom: 'x' top: 'y' }";
+    SECTION("a large input");
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(1, DN_PLAN_FUSED);
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+    float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+    const float *y = NULL;
+    for (int i = 1; i <= 6; i++) {
+        x[0] = (float)i;
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        if (i == 4)
+            CHECK_STATUS(dn_context_synchronise(context), DN_OK);
+        y = dn_blob_device_data(dn_net_blob(net, "y"));
+    }
+    CHECK_AT(y && *y == 4, "batch 6 waits for step %g", y ? (double)*y : 0);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
+static void check_looks(void)
+{
+    char text[512];
+    SECTION("a look at much");
+    for (int rows = 100; rows <= 20000; rows += 19900) { /* 400 KB, 80 MB */
+        *fake = (fake_cuda_control){.soon = 1};
+        snprintf(text, sizeof text,
+                 "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: %d "
+                 "dim: 1001 } } } layer { name: 'y' type: 'Power' bottom: 'x' top: 'y' "
+                 "power_param { scale: 2 } }",
+                 rows);
+        dn_context *context = make_context(1, DN_PLAN_FUSED);
+        dn_net *net = NULL;
+        CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+        float *x = dn_blob_mutable_data(dn_net_blob(net, "x"));
+        const float *y = NULL;
+        long held_up = 0, wrong = 0;
+        for (int i = 0; i < 3; i++) {
+            for (int k = 0; k < rows * 1001; k++)
+                x[k] = (float)(k + i);
+            CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+            held_up = fake->held_up;
+            y = dn_blob_data(dn_net_blob(net, "y"));
+        }
+        CHECK_INT(fake->held_up - held_up, 0);
+        for (int k = 0; y && k < rows * 1001; k++)
+            wrong += y[k] != 2 * (float)(k + 2);
+        CHECK(y && wrong == 0);
+        dn_net_free(net);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
 /* Two ranks, of which each reduces its gradients on the device. */
 static void check_ranks(void)
 {
@@ -281,6 +342,8 @@ int main(int argc, char **argv)
     check_steps(argv[2]);
     check_reshape();
     check_weights();
+    check_large();
+    check_looks();
     check_ranks();
     return check_summary();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * deepnet.hpp: deepnet for C++11, header only, over the C API alone. Owners (Context, Net,
- * Solver) move and free themselves; Blob and NetRef are borrowed; a failure is an Error.
+ * Solver, Parallel) move and free themselves; Blob and NetRef are borrowed; a failure is an
+ * Error.
  *
  *     deepnet::Context context;
  *     deepnet::Net net(context, "lenet.prototxt");
@@ -298,6 +299,7 @@ public:
     dn_solver *get() const noexcept { return solver_.get(); }
 
 private:
+    friend class Parallel;
     struct Listener {
         OnEvent on_event;
         std::exception_ptr thrown;
@@ -334,6 +336,48 @@ private:
 
     std::unique_ptr<Listener> listener_; /* its address is stable when the solver moves */
     detail::Owned<dn_solver> solver_;
+};
+
+/* Solvers that train one net together, see dn_parallel_create: made with rank, their index, and
+ * num_ranks in their options. Owns them. Events of all but the first come in other threads;
+ * what one of them throws comes out of step(). */
+class Parallel {
+public:
+    explicit Parallel(std::vector<Solver> solvers)
+        : solvers_(std::move(solvers)), parallel_(nullptr, {dn_parallel_free}) {
+        std::vector<dn_solver *> joined;
+        for (const Solver &solver : solvers_)
+            joined.push_back(solver.get());
+        dn_parallel *out = nullptr;
+        detail::check(
+            dn_parallel_create(&out, joined.data(), static_cast<int32_t>(joined.size())));
+        parallel_.reset(out);
+    }
+    Parallel(Parallel &&) = default;
+    Parallel &operator=(Parallel &&) = delete; /* would free the old solvers first */
+    void step(int64_t iterations) { run(dn_parallel_step(get(), iterations)); }
+    void solve() { run(dn_parallel_solve(get())); }
+    /* What gradients travel by: a backend's name, or "host". */
+    std::string transport() const { return dn_parallel_transport(get()); }
+    Solver &operator[](size_t rank) { return solvers_.at(rank); }
+    dn_parallel *get() const noexcept { return parallel_.get(); }
+
+private:
+    void run(dn_status status) {
+        std::exception_ptr thrown;
+        for (Solver &solver : solvers_) {
+            std::exception_ptr &one = solver.listener_->thrown;
+            if (one && !thrown)
+                thrown = one;
+            one = nullptr;
+        }
+        if (thrown)
+            std::rethrow_exception(thrown);
+        detail::check(status);
+    }
+
+    std::vector<Solver> solvers_;
+    detail::Owned<dn_parallel> parallel_; /* freed before them */
 };
 
 } // namespace deepnet

@@ -94,6 +94,42 @@ static void test_solver(const deepnet::Context &context) {
     CHECK(thrown([&] { solver.test_net(0); }) == DN_E_NOTFOUND);
 }
 
+static void test_parallel(const deepnet::Context &context) {
+    const deepnet::Context other;
+    int steps[2] = {0, 0};
+    std::vector<deepnet::Solver> solvers;
+    for (int32_t r = 0; r < 2; r++) {
+        dn_solver_options options = deepnet::solver_options();
+        options.rank = r;
+        options.num_ranks = 2;
+        solvers.push_back(deepnet::Solver::from_text(
+            r ? other : context, solver_text, net_text,
+            [&steps, r](const dn_event &event) {
+                if (event.kind == DN_EVENT_STEP_END && ++steps[r] == 3 && r)
+                    throw std::string("enough");
+            },
+            options));
+        solvers[static_cast<size_t>(r)].net()["x"].write({1, 2, 3, 4});
+        solvers[static_cast<size_t>(r)].net()["t"].write({1, static_cast<float>(r)});
+    }
+    deepnet::Parallel both(std::move(solvers));
+    deepnet::Parallel moved(std::move(both));
+    CHECK(moved.transport() == "host");
+    moved.step(2);
+    CHECK(steps[0] == 2 && steps[1] == 2 && moved[1].iteration() == 2);
+    std::string caught;
+    try {
+        moved.step(2);
+    } catch (const std::string &what) {
+        caught = what;
+    }
+    CHECK(caught == "enough");
+    moved.step(1);
+    CHECK(moved[0].iteration() == moved[1].iteration());
+    CHECK(thrown([&] { moved[0].step(1); }) == DN_E_STATE);
+    CHECK(thrown([] { deepnet::Parallel none({}); }) == DN_E_INVALID);
+}
+
 static_assert(!std::is_copy_constructible<deepnet::Net>::value, "a net has one owner");
 static_assert(std::is_nothrow_move_constructible<deepnet::Context>::value, "owners move");
 
@@ -104,6 +140,7 @@ int main() {
         test_net(context);
         test_errors(context);
         test_solver(context);
+        test_parallel(context);
     } catch (const std::exception &error) {
         std::fprintf(stderr, "unexpected: %s\n", error.what());
         failures++;

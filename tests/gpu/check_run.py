@@ -368,6 +368,18 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 0, report)
         self.assertIn('## two devices\n\n(skipped: there is one)', report)
 
+    def test_two_devices(self):
+        with tempfile.TemporaryDirectory() as folder:
+            smi = os.path.join(folder, 'nvidia-smi')
+            with open(smi, 'w') as f:
+                f.write('#!/bin/sh\necho one; echo two\n')
+            os.chmod(smi, 0o755)
+            code, report = run('devices', PATH=folder + os.pathsep + os.environ['PATH'])
+        self.assertEqual(code, 0, report)
+        self.assertRegex(report, r'## two devices\n\n```\n\d+ passed, 0 failed\n')
+        self.assertRegex(report, r'ok lenet, 2 a device: \d+ images a second on one, \d+ on '
+                                 r'two, \d\.\d\d times as many, by cuda\n')
+
     def test_without_a_device(self):
         code = subprocess.run([os.path.join(HERE, 'run.sh'), os.devnull],
                               env=dict(os.environ, BUILD=BUILD, MODULE=MODULE,

@@ -299,6 +299,8 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
         if [ "$(smi -L | wc -l)" -gt 1 ]; then
             part 60 "two devices" "$build/tests/device/test_parallel" \
                 "$root/tests/data/reference/fashion300_lmdb" "$(dirname "$module")"
+            part 90 "what a second device gains" "$python" "$here/scale.py" \
+                "$module,cpu,ref"
         else
             skip "two devices" "there is one"
         fi ;;

@@ -102,6 +102,7 @@ VECTOR(uint32_t, uint2, 2, x, y)
 #define LANE(t) (t)
 #define IDLE(condition) (condition)
 #define ATOMIC(statement) statement
+#define LISTED(name)
 #define RUN_MAP(body, op, args, n)                                                             \
     for (int64_t i = 0; i < n; i++)                                                            \
     body(args, in_some_order(op, i, n))
@@ -135,6 +136,7 @@ static inline int lane_of(int lane)
     {                                                                                          \
         name##_at((const args_type *)args, i);                                                 \
     }                                                                                          \
+    LISTED(name)                                                                               \
     static void name##_loop(const dn_op *op, const void *args, int64_t n)                      \
     {                                                                                          \
         run(name##_body, op, args, n);                                                         \

@@ -64,7 +64,7 @@ DEVICE float sum_of_row(const lrn_args *a, int k, const float *term)
     return sum;
 }
 
-MAP_SOME(lrn_rows, lrn_args)
+MAP_SEVERAL(lrn_rows, lrn_args)
 {
     float x[MOST + 2 * HALO], term[MOST + 2 * HALO], scale[MOST], y[MOST];
     get_row(a, a->x, i, middle_of(i, a->length[0], 1), some, 0, x);
@@ -80,7 +80,7 @@ MAP_SOME(lrn_rows, lrn_args)
     put_some(a->out, i, some, a->add, y);
 }
 
-MAP_SOME(lrn_rows_bwd, lrn_args)
+MAP_SEVERAL(lrn_rows_bwd, lrn_args)
 {
     float dy[MOST + 2 * HALO], term[MOST + 2 * HALO], scale[MOST + 2 * HALO], x[MOST];
     int64_t c = middle_of(i, a->length[0], 1);
@@ -98,7 +98,7 @@ MAP_SOME(lrn_rows_bwd, lrn_args)
     put_some(a->out, i, some, a->add, x);
 }
 
-MAP_SOME(lrn_planes, lrn_args)
+MAP_SEVERAL(lrn_planes, lrn_args)
 {
     neighbours n = neighbours_of(a, i);
     float x[MOST], scale[MOST];
@@ -121,7 +121,7 @@ MAP_SOME(lrn_planes, lrn_args)
     put_some(a->out, i, some, a->add, x);
 }
 
-MAP_SOME(lrn_planes_bwd, lrn_args)
+MAP_SEVERAL(lrn_planes_bwd, lrn_args)
 {
     neighbours n = neighbours_of(a, i);
     float x[MOST], dy[MOST], scale[MOST], sum[MOST];

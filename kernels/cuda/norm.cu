@@ -445,7 +445,7 @@ FINISH(mvn_finish)
     a->inv_std[i] = (float)inverse;
 }
 
-MAP_SOME(mvn_normalise, norm_args)
+MAP_FLOATS(mvn_normalise, norm_args)
 {
     float v[MOST];
     get_some(a->x, i, some, v);
@@ -492,7 +492,7 @@ FINISH(means_finish)
 }
 
 /* dx = inv_std (dy - mean(dy) - y mean(dy y)) */
-MAP_SOME(normalise_bwd, norm_args)
+MAP_FLOATS(normalise_bwd, norm_args)
 {
     int64_t d = middle_of(i, a->dim, a->inner);
     float v[MOST], y[MOST], p[MOST], q[MOST];
@@ -644,7 +644,7 @@ BLOCKS(shared_finish, norm_args)
             put_wide(&a->dgamma[0], a->add_gamma, sum);
 }
 
-MAP_SOME(prelu_bwd, norm_args)
+MAP_FLOATS(prelu_bwd, norm_args)
 {
     int64_t d = a->shared ? 0 : middle_of(i, a->dim, a->inner);
     float dy[MOST], x[MOST], slope[MOST];

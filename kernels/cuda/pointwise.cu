@@ -175,7 +175,7 @@ typedef struct bcast_args {
     function f;
 } bcast_args;
 
-MAP_SOME(bcast, bcast_args)
+MAP_FLOATS(bcast, bcast_args)
 {
     int64_t d = quotient(i, a->set) * a->dim + middle_of(i, a->dim, a->inner);
     float y[MOST], s[MOST];
@@ -223,7 +223,7 @@ typedef struct prelu_args {
     int32_t shared, add;
 } prelu_args;
 
-MAP_SOME(prelu, prelu_args)
+MAP_FLOATS(prelu, prelu_args)
 {
     float y[MOST], slope[MOST];
     int64_t d = a->shared ? 0 : middle_of(i, a->dim, a->inner);

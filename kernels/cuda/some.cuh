@@ -197,21 +197,18 @@ DEVICE void put_some_through(values y, int64_t i, int some, int32_t add, float *
     set_some(y, i, some, v);
 }
 
+#define MAP_OF(count, name, args_type)                                                         \
+    MAP(name##_##count, args_type)                                                             \
+    {                                                                                          \
+        name##_some(a, count * i, count);                                                      \
+    }
+
 /* name(op, a, n, some): the body for all i < n that are multiples of some, which n is. */
 #define MAP_SOME(name, args_type)                                                              \
     DEVICE void name##_some(const args_type *a, int64_t i, int some);                          \
-    MAP(name##_8, args_type)                                                                   \
-    {                                                                                          \
-        name##_some(a, 8 * i, 8);                                                              \
-    }                                                                                          \
-    MAP(name##_4, args_type)                                                                   \
-    {                                                                                          \
-        name##_some(a, 4 * i, 4);                                                              \
-    }                                                                                          \
-    MAP(name##_1, args_type)                                                                   \
-    {                                                                                          \
-        name##_some(a, i, 1);                                                                  \
-    }                                                                                          \
+    MAP_OF(8, name, args_type)                                                                 \
+    MAP_OF(4, name, args_type)                                                                 \
+    MAP_OF(1, name, args_type)                                                                 \
     static void name(const dn_op *op, const args_type *a, int64_t n, int some)                 \
     {                                                                                          \
         if (some == 8)                                                                         \
@@ -220,6 +217,34 @@ DEVICE void put_some_through(values y, int64_t i, int some, int32_t add, float *
             name##_4(op, a, n / 4);                                                            \
         else                                                                                   \
             name##_1(op, a, n);                                                                \
+    }                                                                                          \
+    DEVICE void name##_some(const args_type *a, int64_t i, int some)
+
+/* Of floats alone: some is 4 or 1. */
+#define MAP_FLOATS(name, args_type)                                                            \
+    DEVICE void name##_some(const args_type *a, int64_t i, int some);                          \
+    MAP_OF(4, name, args_type)                                                                 \
+    MAP_OF(1, name, args_type)                                                                 \
+    static void name(const dn_op *op, const args_type *a, int64_t n, int some)                 \
+    {                                                                                          \
+        if (some == 4)                                                                         \
+            name##_4(op, a, n / 4);                                                            \
+        else                                                                                   \
+            name##_1(op, a, n);                                                                \
+    }                                                                                          \
+    DEVICE void name##_some(const args_type *a, int64_t i, int some)
+
+/* What has another kernel for one by one: some is 8 or 4. */
+#define MAP_SEVERAL(name, args_type)                                                           \
+    DEVICE void name##_some(const args_type *a, int64_t i, int some);                          \
+    MAP_OF(8, name, args_type)                                                                 \
+    MAP_OF(4, name, args_type)                                                                 \
+    static void name(const dn_op *op, const args_type *a, int64_t n, int some)                 \
+    {                                                                                          \
+        if (some == 8)                                                                         \
+            name##_8(op, a, n / 8);                                                            \
+        else                                                                                   \
+            name##_4(op, a, n / 4);                                                            \
     }                                                                                          \
     DEVICE void name##_some(const args_type *a, int64_t i, int some)
 

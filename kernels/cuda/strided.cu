@@ -224,13 +224,6 @@ DEVICE void reduce_start(const reduce_args *a, int64_t k, int64_t at[3])
     walk_to(&a->kept, k, at);
 }
 
-MAP(reduce_zero, reduce_args)
-{
-    int64_t at[3];
-    reduce_start(a, i, at);
-    a->y[at[2]] = 0;
-}
-
 MAP(reduce_few, reduce_args)
 {
     int64_t at[3];
@@ -298,9 +291,14 @@ MAP(reduce_finish, reduce_args)
     reduce_finish_one(a, i, a->add);
 }
 
-/* After zeroing: kept indices that share an element add up. */
+/* Kept indices that share an element add up, and two may not make it zero at once. */
 MAP(reduce_finish_in_order, reduce_args)
 {
+    for (int64_t k = i; !a->add && k < a->kept.total; k++) {
+        int64_t at[3];
+        reduce_start(a, k, at);
+        a->y[at[2]] = 0;
+    }
     for (int64_t k = i; k < a->kept.total; k++)
         reduce_finish_one(a, k, 1);
 }
@@ -363,8 +361,6 @@ static dn_status run_reduce(const dn_op *op, const dn_op_io *io)
         reduce_finish(op, &a, a.kept.total);
         return DN_OK;
     }
-    if (!a.add)
-        reduce_zero(op, &a, a.kept.total);
     reduce_finish_in_order(op, &a, a.kept.total ? 1 : 0);
     return DN_OK;
 }

@@ -370,6 +370,30 @@ static void norm_cases(builder *b)
     }
 }
 
+/* Sums that share an element of y: element (i, k) of them is added to y[i + k]. */
+static void diagonal_cases(builder *b)
+{
+    const int64_t lengths[] = {0, 1, 3, 70, 5000};
+    for (int n = 0; n < 5; n++)
+        for (int32_t op = 0; op <= DN_REDUCE_DOT; op++) {
+            BEGIN(b, DN_OP_REDUCE, dn_args_reduce);
+            b->c.args.reduce = (dn_args_reduce){.base = b->c.args.base,
+                                                .op = op,
+                                                .axes = 3,
+                                                .alpha = 0.5,
+                                                .dim = {5, 4, lengths[n]},
+                                                .x_stride = {4 * lengths[n], lengths[n], 1},
+                                                .x2_stride = {0, lengths[n], 1},
+                                                .y_stride = {1, 1, 0}};
+            b->c.tolerance = 1e-6 * fmax(30, sqrt((double)lengths[n]));
+            in(b, NORMAL, SHAPE(20 * lengths[n]));
+            if (op == DN_REDUCE_DOT)
+                in(b, NORMAL, SHAPE(4 * lengths[n]));
+            out_as(b, DN_F32, NORMAL, SHAPE(8));
+            emit_added(b, 1);
+        }
+}
+
 static dn_status twice(void *user, void *const *in, void *const *out)
 {
     const int32_t *x = in[0];
@@ -410,4 +434,5 @@ void cases_elementwise(case_fn fn, void *user)
     cast_cases(&b);
     norm_cases(&b);
     host_call_cases(&b);
+    diagonal_cases(&b);
 }

@@ -8,13 +8,16 @@
  * DN_TEST_RANDOM so many convolutions, products and poolings by chance in the tables' place;
  * with DN_TEST_LOOPS modules are plain loops, as ref is, and have one case in so many of much
  * work; with DN_TEST_TUNE backends may time what they choose, with DN_TEST_UNORDERED sum in any
- * order (and the bits may differ with the number of threads). */
+ * order (and the bits may differ with the number of threads). DN_TEST_KERNELS lists kernels
+ * which a module that knows them must have launched, or with a ! before it, all others. */
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/module.h"
 #include "harness.h"
+#include "launches.h"
 
 extern const dn_backend_ops *const dni_builtin_backends[];
 extern const dn_backend_ops dn_cpu_backend_avx2, dn_cpu_backend_plain;
@@ -32,6 +35,7 @@ typedef struct tally {
     bool same; /* ref is not the truth, but to have the same bits */
     int loops; /* 0, or knows no sizes, one case in so many of much work: is_one_of_much */
     int lie;   /* -1: none; else failures are what is wanted */
+    const kernel_launches *launches; /* of a module that counts them, or NULL */
     int seen[DN_OP_KIND_END], large[DN_OP_KIND_END];
     int passed[DN_OP_KIND_END], declined[DN_OP_KIND_END], failed[DN_OP_KIND_END];
 } tally;
@@ -43,8 +47,9 @@ typedef struct check {
     uint64_t seed;
     int every; /* DN_TEST_EVERY: of each kind one case of so many, for slow tools */
     int number[DN_OP_KIND_END];
-    const char *kinds; /* DN_TEST_KIND */
-    int random;        /* DN_TEST_RANDOM */
+    const char *kinds;   /* DN_TEST_KIND */
+    const char *kernels; /* DN_TEST_KERNELS */
+    int random;          /* DN_TEST_RANDOM */
     tally tallies[32];
     int count;
 } check;
@@ -88,12 +93,22 @@ static bool is_one_of_much(tally *t, const kernel_case *c)
     return !t->loops || work_of(c) < MUCH || t->large[c->kind]++ % t->loops == 0;
 }
 
+/* Whatever the sample: no kernel is left out. */
+static bool launches_rare(const tally *t, const kernel_case *c)
+{
+    if (!t->launches)
+        return false;
+    t->launches->rehearse(true);
+    rehearse_case(c, t->candidate);
+    return t->launches->rehearse(false) > 0;
+}
+
 /* Liars are told every fourth case of a kind, after its first 256 every sixteenth; and none of
  * much work, since one compares those no differently. */
 static bool wanted(tally *t, const kernel_case *c, int every, bool sampled)
 {
     if (t->lie < 0)
-        return sampled && is_one_of_much(t, c);
+        return (sampled && is_one_of_much(t, c)) || launches_rare(t, c);
     if ((t->lie == LIE_STALE && !c->constant) || hides_lies(c) || work_of(c) >= MUCH)
         return false;
     int seen = t->seen[c->kind]++;
@@ -147,6 +162,31 @@ static void one_case(const kernel_case *c, void *user)
     subject_free(s);
 }
 
+/* Kernels that no case launched, of those that DN_TEST_KERNELS wants. */
+static int kernels_missing(const check *all, const tally *t)
+{
+    bool but = all->kernels && all->kernels[0] == '!';
+    const char *name;
+    int missing = 0;
+    if (!t->launches || !all->kernels)
+        return 0;
+    for (int i = 0; (name = t->launches->missing(i)) != NULL; i++)
+        if (lists(all->kernels + but, name) != but) {
+            printf("no case launches %s\n", name);
+            missing++;
+        }
+    return missing;
+}
+
+/* All cases of a kind may be declined: they go to the next backend. But a device is to take
+ * every kind that is not the host's, or each step has a copy in it; of a sample, few cases say
+ * nothing. */
+static bool may_decline(const check *all, const tally *t, int32_t kind)
+{
+    return t->candidate->space != DN_SPACE_DEVICE || kind == DN_OP_HOST_CALL ||
+           (all->every > 1 && t->declined[kind] < FEW_CASES);
+}
+
 /* Failures of an honest backend; a kind without any case is one. */
 static int backend_failures(const check *all, const tally *t)
 {
@@ -157,12 +197,14 @@ static int backend_failures(const check *all, const tally *t)
         failures += t->failed[kind];
         bool named = all->kinds && all->every == 1 && kind_name(kind) &&
                      lists(all->kinds, kind_name(kind));
-        int cases = t->passed[kind] + t->failed[kind] + (named ? 0 : t->declined[kind]);
+        bool taken = named || !may_decline(all, t, kind);
+        int cases = t->passed[kind] + t->failed[kind] + (taken ? 0 : t->declined[kind]);
         if ((all->kinds && !named) || all->random || !kind_name(kind) || cases > 0)
             continue;
-        printf("%s has no case%s\n", kind_name(kind), named ? " that is not declined" : "");
+        printf("%s has no case%s\n", kind_name(kind), taken ? " that is not declined" : "");
         failures++;
     }
+    failures += kernels_missing(all, t);
     printf("%s: %d cases agree with %s, %d declined, %d failed\n", t->candidate->name, passed,
            t->ref->name, declined, failures);
     return failures;
@@ -241,7 +283,9 @@ static int add_module(check *all, const char *path)
         return status == DN_E_DEVICE || status == DN_E_UNSUPPORTED ? 77 : 1;
     }
     ops->close(backend);
-    add_backend(all, all->ref, ops, false)->loops = loops ? atoi(loops) : 0;
+    tally *t = add_backend(all, all->ref, ops, false);
+    t->loops = loops ? atoi(loops) : 0;
+    t->launches = dlsym(dlopen(path, RTLD_NOW), "dn_kernel_launches");
     return 0;
 }
 
@@ -329,6 +373,7 @@ int main(int argc, char **argv)
     all.seed = text ? strtoull(text, NULL, 10) : 20260;
     all.every = every && atoi(every) > 1 ? atoi(every) : 1;
     all.kinds = getenv("DN_TEST_KIND");
+    all.kernels = getenv("DN_TEST_KERNELS");
     all.random = getenv("DN_TEST_RANDOM") ? atoi(getenv("DN_TEST_RANDOM")) : 0;
     all.ref = built_in("ref");
     printf("seed %llu\n", (unsigned long long)all.seed);

@@ -493,6 +493,14 @@ int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *cand
     return result;
 }
 
+void rehearse_case(const kernel_case *c, const dn_backend_ops *candidate)
+{
+    execution e;
+    execution_zeros(&e, c);
+    execute(&e, c, candidate, 1);
+    execution_free(&e);
+}
+
 /* The same bits; one NaN is as good as another. */
 static bool same_numbers(const execution *a, const execution *b, char *reason, size_t size)
 {

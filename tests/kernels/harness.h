@@ -108,6 +108,8 @@ int check_case(subject *s, const dn_backend_ops *ref, const dn_backend_ops *cand
  * gemm+col2im (counted as declined). */
 int same_case(subject *s, const dn_backend_ops *one, const dn_backend_ops *other, char *reason,
               size_t size);
+/* Makes and runs the op, of zeros: for a candidate that does not launch anything now. */
+void rehearse_case(const kernel_case *c, const dn_backend_ops *candidate);
 /* Closes the device that check_case keeps open. */
 void check_close(void);
 /* False: a device that was opened does nothing any more. */

@@ -59,6 +59,7 @@ block block_new(size_t bytes, int value, fencing fence, size_t align);
 bool block_guarded(const block *b);
 bool is_narrow(const kernel_case *c);
 void execution_init(execution *e, const kernel_case *c, uint64_t seed);
+void execution_zeros(execution *e, const kernel_case *c);
 void execution_copy(execution *e, const execution *start, const kernel_case *c, bool wide,
                     fencing fence);
 void execution_free(execution *e);

@@ -12,9 +12,11 @@
 #include <ucontext.h>
 
 #include "grid.cuh"
+#include "launches.h"
 #include "races.h"
 
-#define STACK 65536
+#define STACK  65536
+#define HARDLY 8 /* launches, of which the first cases' are as small as the numbers get */
 
 typedef struct thread {
     jmp_buf at;
@@ -25,6 +27,8 @@ typedef struct thread {
 
 extern const dn_backend_ops dn_cuda_host_backend;
 extern char __start_cuda_shared[], __stop_cuda_shared[];
+extern cuda_kernel *const __start_cuda_listed[], *const __stop_cuda_listed[];
+extern const kernel_launches dn_kernel_launches;
 const dn_backend_ops *dn_backend_entry(void);
 
 static thread threads[BLOCK];
@@ -36,6 +40,8 @@ static struct {
     const void *args;
     int64_t block, next; /* next: -1: there is none */
 } job;
+static bool rehearsing;
+static int rare; /* launches of a rehearsal */
 
 int cuda_thread(void)
 {
@@ -90,9 +96,42 @@ static void go_on(int number)
     swapcontext(&back, &context);
 }
 
-void cuda_indices(const char *name, cuda_body body, const void *args, int64_t n,
-                  bool last_first)
+/* Its name; NULL: it is not to be launched. */
+static const char *launch(cuda_body body)
 {
+    cuda_kernel *const *k = __start_cuda_listed;
+    while ((*k)->body != body)
+        k++;
+    if (rehearsing)
+        rare += (*k)->launches < HARDLY;
+    else
+        (*k)->launches++;
+    return rehearsing ? NULL : (*k)->name;
+}
+
+static int rehearse(bool begins)
+{
+    rehearsing = begins;
+    rare = begins ? 0 : rare;
+    return rare;
+}
+
+static const char *missing(int i)
+{
+    for (cuda_kernel *const *k = __start_cuda_listed; k < __stop_cuda_listed; k++)
+        if ((*k)->launches == 0 && i-- == 0)
+            return (*k)->name;
+    return NULL;
+}
+
+__attribute__((visibility("default")))
+const kernel_launches dn_kernel_launches = {rehearse, missing};
+
+void cuda_indices(cuda_body body, const void *args, int64_t n, bool last_first)
+{
+    const char *name = launch(body);
+    if (!name)
+        return;
     race_launch(name);
     for (int64_t i = 0; i < n; i++) {
         int64_t at = last_first ? n - 1 - i : i;
@@ -124,8 +163,11 @@ static void run_job(const char *name, bool last_first)
     } while (threads[0].line);
 }
 
-void cuda_blocks(const char *name, cuda_body body, const void *args, int64_t n, bool last_first)
+void cuda_blocks(cuda_body body, const void *args, int64_t n, bool last_first)
 {
+    const char *name = launch(body);
+    if (!name)
+        return;
     race_memory(__start_cuda_shared, shared_size(), stacks[0], sizeof(stacks));
     race_launch(name);
     job.body = body;

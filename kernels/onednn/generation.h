@@ -2,7 +2,7 @@
  * generation.h: where oneDNN 2 and oneDNN 3 differ. 2 describes an operation by a struct and
  * memory by value, 3 takes the parameters at once and memory descriptions are opaque; the rest
  * of the module is written once, over these few functions. generation2.c or generation3.c is
- * compiled, as the headers found say. */
+ * compiled, as the headers found say; tests/kernels/onednn3.sh has 3 where a system has 2. */
 #ifndef ONEDNN_GENERATION_H
 #define ONEDNN_GENERATION_H
 

@@ -5,21 +5,22 @@
  * replayed. */
 #include "dnn.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "device.h"
-
-#ifdef CUDA_HAS_DNN
-#include <dlfcn.h>
-
 #include <cudnn.h>
+
+#include "device.h"
 
 #define MOST_WORKSPACE ((size_t)256 << 20)
 #define MOST_TUNED     ((size_t)1 << 30)
 #define CANDIDATES     8
 #define MOST_TRIALS    256                /* of a context */
 #define LITTLE         ((size_t)64 << 20) /* with less of it free, loading kernels may fail */
+#ifndef CUDA_DNN_MOST
+#define CUDA_DNN_MOST INT32_MAX /* elements of a batch that it counts */
+#endif
 
 #define SONAME CUDA_SONAME("libcudnn", CUDNN_MAJOR)
 
@@ -103,9 +104,11 @@ struct cuda_dnn_conv {
     cudnnConvolutionDescriptor_t conv;
     cudnnActivationDescriptor_t activation;
     cuda_dnn_wants wants;
-    size_t workspace; /* bytes */
-    double measured;  /* nanoseconds; 0: not tried */
-    bool fuses;       /* bias, and ReLU if there is one, as part of it */
+    size_t workspace;       /* bytes */
+    double measured;        /* nanoseconds; 0: not tried */
+    bool fuses;             /* bias, and ReLU if there is one, as part of it */
+    int64_t images, pieces; /* of the batch: so many at a time, and how often */
+    size_t step[3];         /* bytes from one piece to the next: of a, b, out */
 };
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -240,12 +243,12 @@ static int axes_of(const dn_args_conv *c)
 }
 
 static bool set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to, const cuda_operand *x,
-                      const dn_args_conv *c, bool narrow)
+                      int64_t images, const dn_args_conv *c, bool narrow)
 {
     int axes = axes_of(c), dims[2 + DN_MAX_SPATIAL], strides[2 + DN_MAX_SPATIAL];
     bool last = x->info.layout == DN_LAYOUT_NHWC;
     int64_t channels = x->info.shape.dim[1], at = last ? channels : 1;
-    dims[0] = (int)x->info.shape.dim[0];
+    dims[0] = (int)images;
     dims[1] = (int)channels;
     for (int i = axes - 1; i >= 0; i--) {
         int from = i - (axes - c->spatial);
@@ -328,8 +331,8 @@ static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
            d->cudnnCreateTensorDescriptor(&v->y) == CUDNN_STATUS_SUCCESS &&
            d->cudnnCreateFilterDescriptor(&v->w) == CUDNN_STATUS_SUCCESS &&
            d->cudnnCreateConvolutionDescriptor(&v->conv) == CUDNN_STATUS_SUCCESS &&
-           set_image(d, v->x, x, c, v->wants.narrow) &&
-           set_image(d, v->y, y, c, v->wants.narrow) &&
+           set_image(d, v->x, x, v->images, c, v->wants.narrow) &&
+           set_image(d, v->y, y, v->images, c, v->wants.narrow) &&
            set_weights(d, v, c, K, C / c->group, x->info.layout == DN_LAYOUT_NHWC) &&
            set_window(d, v, c) && set_epilogue(d, op, v, K);
 }
@@ -458,6 +461,7 @@ static trial_key key_of(const dn_op *op, int32_t compute, const cuda_operand *x,
         k.x[i] = x->info.shape.dim[i];
         k.y[i] = y->info.shape.dim[i];
     }
+    k.x[0] = k.y[0] = v->images;
     for (int32_t i = 0; i < c->spatial; i++) {
         k.kernel[i] = c->kernel[i];
         k.stride[i] = c->stride[i];
@@ -520,7 +524,7 @@ static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda
     if (t && pick(op, compute, t->results, t->num, MOST_TUNED)) {
         for (int i = 0; i < t->num && v->measured == 0; i++)
             if ((int32_t)t->results[i].algo == v->algorithm && t->results[i].time > 0)
-                v->measured = 1e6 * (double)t->results[i].time;
+                v->measured = 1e6 * (double)t->results[i].time * (double)v->pieces;
         return true;
     }
     return d->cudnnSetConvolutionMathType(v->conv, math) == CUDNN_STATUS_SUCCESS &&
@@ -530,9 +534,30 @@ static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda
 
 /* ---- taking and running ------------------------------------------------------------------ */
 
-static bool fits(const cuda_operand *x)
+/* Of both operands so many that their elements can be counted: the largest part of the batch
+ * that leaves no rest, each part as aligned as the whole. 0: there is none that is worth it. */
+static int64_t images_at_a_time(const cuda_operand *x, const cuda_operand *y)
 {
-    return x->count > 0 && x->count <= INT32_MAX;
+    int64_t N = x->info.shape.dim[0];
+    if (x->count <= 0 || y->count <= 0)
+        return 0;
+    int64_t in = x->count / N, out = y->count / N;
+    int64_t most = CUDA_DNN_MOST / (in > out ? in : out), n = N < most ? N : most;
+    while (n > 0 && n < N && (N % n != 0 || n * in % 8 != 0 || n * out % 8 != 0))
+        n--;
+    return n == N || n >= most / 4 ? n : 0;
+}
+
+static void cut(cuda_dnn_conv *v, const cuda_operand *x, const cuda_operand *y, int64_t images)
+{
+    v->images = images;
+    v->pieces = x->info.shape.dim[0] / images;
+    size_t element = v->wants.narrow ? 2 : 4;
+    size_t in = (size_t)(x->count / v->pieces) * element;
+    size_t out = (size_t)(y->count / v->pieces) * element;
+    v->step[0] = v->which == CUDA_DNN_DATA ? out : in;
+    v->step[1] = v->which == CUDA_DNN_WEIGHTS ? out : 0;
+    v->step[2] = v->which == CUDA_DNN_FORWARD ? out : v->which == CUDA_DNN_DATA ? in : 0;
 }
 
 /* Alone, the bias is taken by one algorithm only. */
@@ -560,6 +585,7 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     v->which = which;
     v->wants.narrow = narrow;
     v->wants.narrow_w = narrow && !weights;
+    cut(v, x, y, images_at_a_time(x, y));
     op->dnn = v;
     if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, x, y, count)) {
         cuda_dnn_drop(op);
@@ -584,12 +610,15 @@ static dn_status take(dn_op *op, int32_t which, const cuda_operand *x, const cud
 {
     dn_backend *backend = op->backend;
     const dn_args_conv *c = &op->args.conv;
-    int64_t taps = 1, count[3] = {x->count, y->count, 0};
+    int64_t taps = 1, images = images_at_a_time(x, y), count[3];
     for (int32_t i = 0; i < c->spatial; i++)
         taps *= c->kernel[i];
+    if (!images)
+        return DN_OK;
+    count[0] = x->count / x->info.shape.dim[0] * images;
+    count[1] = y->count / x->info.shape.dim[0] * images;
     count[2] = x->info.shape.dim[1] / c->group * y->info.shape.dim[1] * taps;
-    if (c->spatial > 3 || !fits(x) || !fits(y) || count[2] > INT32_MAX ||
-        x->info.layout != y->info.layout)
+    if (c->spatial > 3 || count[2] > INT32_MAX || x->info.layout != y->info.layout)
         return DN_OK;
     dn_status status = start(backend, &op->absent);
     if (status != DN_OK || op->absent)
@@ -715,8 +744,8 @@ bool cuda_dnn_refused(const dn_op *op)
     return op->dnn->at >= op->dnn->num;
 }
 
-dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
-                       const void *bias, void *space, bool *finished)
+static dn_status run_piece(const dn_op *op, const void *a, const void *b, void *out, bool add,
+                           const void *bias, void *space, bool *finished)
 {
     const cuda_dnn *d = op->backend->device->dnn;
     cuda_dnn_conv *v = op->dnn;
@@ -735,65 +764,16 @@ dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out,
     return DN_OK;
 }
 
-#else /* built without its headers */
-
-dn_status cuda_dnn_open(dn_backend *backend)
-{
-    (void)backend;
-    return DN_OK;
-}
-
-void cuda_dnn_close(dn_backend *backend)
-{
-    (void)backend;
-}
-
-dn_status cuda_dnn_follow(dn_backend *backend)
-{
-    (void)backend;
-    return DN_OK;
-}
-
-void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
-{
-    (void)backend;
-    snprintf(buffer, size, "built without cuDNN");
-}
-
-dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y)
-{
-    (void)op, (void)which, (void)x, (void)y;
-    return DN_OK;
-}
-
-void cuda_dnn_drop(dn_op *op)
-{
-    (void)op;
-}
-
-double cuda_dnn_measured(const dn_op *op)
-{
-    (void)op;
-    return 0;
-}
-
-const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op)
-{
-    (void)op;
-    return NULL;
-}
-
-bool cuda_dnn_refused(const dn_op *op)
-{
-    (void)op;
-    return true;
-}
-
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
                        const void *bias, void *space, bool *finished)
 {
-    (void)a, (void)b, (void)out, (void)add, (void)bias, (void)space, (void)finished;
-    return op->backend->host.fail(DN_E_INTERNAL, "there is no cuDNN");
+    const cuda_dnn_conv *v = op->dnn;
+    dn_status status = DN_OK;
+    for (size_t i = 0; i < (size_t)v->pieces && status == DN_OK; i++) {
+        bool adds = add || (i > 0 && v->which == CUDA_DNN_WEIGHTS);
+        status =
+            run_piece(op, (const char *)a + i * v->step[0], (const char *)b + i * v->step[1],
+                      (char *)out + i * v->step[2], adds, bias, space, finished);
+    }
+    return status;
 }
-
-#endif

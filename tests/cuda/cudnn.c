@@ -3,7 +3,8 @@
  * a wrong stride, size or order shows in the result. It offers algorithms that the module must
  * not take (not deterministic, half precision, too large a workspace) before the one it
  * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run;
- * FAKE_DNN_FAILS the status that all fail with. */
+ * FAKE_DNN_FAILS the status that all fail with; FAKE_DNN_MOST how many elements of an image it
+ * counts. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -106,9 +107,15 @@ cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataTyp
 {
     if (!is_type(type) || axes < 4 || axes > AXES)
         return CUDNN_STATUS_NOT_SUPPORTED;
-    for (int i = 0; i < axes; i++)
+    const char *limit = getenv("FAKE_DNN_MOST");
+    long long most = limit ? atoll(limit) : INT32_MAX, count = 1;
+    for (int i = 0; i < axes; i++) {
         if (dim[i] < 1)
             return CUDNN_STATUS_BAD_PARAM;
+        count *= dim[i];
+    }
+    if (count > most)
+        return CUDNN_STATUS_NOT_SUPPORTED;
     t->type = type;
     t->axes = axes;
     memcpy(t->dim, dim, (size_t)axes * sizeof *dim);

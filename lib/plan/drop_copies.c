@@ -32,9 +32,7 @@ static bool can_share(const dni_program *p, size_t at, dni_tensor x, dni_tensor 
 dn_status dni_drop_copies(dni_rewrite *r)
 {
     dni_program *p = r->program;
-    dn_status st = dni_begin_ends(p);
-    for (size_t i = 0; !st && i < p->num_ops; i++)
-        dni_note_ends(p, i);
+    dn_status st = dni_note_all(p);
     for (size_t i = 0; !st && i < p->num_ops; i++) {
         if (!dni_is_copy(p, &p->ops[i]))
             continue;

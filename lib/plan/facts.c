@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * facts.c: see facts.h. Programs have a few thousand ops at most and passes ask about
- * neighbours far more often than about the whole, so questions are scans from a place; how far
- * they go, a pass that asks much has noted. */
+ * neighbours far more often than about the whole, so questions are scans from a place; between
+ * which ops they go, a pass that asks much has noted. */
 #include "plan/facts.h"
 
 #include <stdlib.h>
@@ -195,19 +195,58 @@ double dni_op_limit(const dni_program *p, const dni_op *op)
 
 /* ---- by place ---------------------------------------------------------------------------- */
 
+typedef bool touches(const dni_program *p, const dni_op *op, dni_tensor root);
+
+/* Of what is noted, an array each, as long as the first: in which no op touches the storage
+ * any more, or writes it; before which none did, as what is left to the largest number; the way
+ * from each tensor to the next of its storage. */
+enum { ENDS, WRITTEN, BEGINS, NEXT, NOTES };
+
+static size_t *noted(const dni_program *p, int what)
+{
+    return p->ends + what * (p->written - p->ends);
+}
+
+/* The ops of [*from, *end) that may touch root, or write it. */
+static void narrow(const dni_program *p, dni_tensor root, int what, size_t *from, size_t *end)
+{
+    if (!p->ends || root == DNI_NONE)
+        return;
+    size_t begin = ~noted(p, BEGINS)[root], stop = noted(p, what)[root];
+    *from = begin > *from ? begin : *from;
+    *end = stop < *end ? stop : *end;
+}
+
+static size_t next(const dni_program *p, dni_tensor root, int what, size_t from, size_t end)
+{
+    touches *does = what == ENDS ? dni_op_reads : dni_op_writes;
+    size_t stop = end;
+    narrow(p, root, what, &from, &stop);
+    for (; from < stop; from++)
+        if (does(p, &p->ops[from], root))
+            return from;
+    return end;
+}
+
+static size_t last(const dni_program *p, dni_tensor root, int what, size_t end)
+{
+    touches *does = what == ENDS ? dni_op_reads : dni_op_writes;
+    size_t from = 0;
+    narrow(p, root, what, &from, &end);
+    while (end-- > from)
+        if (does(p, &p->ops[end], root))
+            return end;
+    return SIZE_MAX;
+}
+
 size_t dni_next_read(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
-    while (from < end && !dni_op_reads(p, &p->ops[from], root))
-        from++;
-    return from;
+    return next(p, root, ENDS, from, end);
 }
 
 size_t dni_next_write(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
-    size_t stop = p->ends && p->written[root] < end ? p->written[root] : end;
-    while (from < stop && !dni_op_writes(p, &p->ops[from], root))
-        from++;
-    return from < stop ? from : end;
+    return next(p, root, WRITTEN, from, end);
 }
 
 bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
@@ -217,18 +256,12 @@ bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
 
 size_t dni_last_write(const dni_program *p, dni_tensor root, size_t end)
 {
-    while (end-- > 0)
-        if (dni_op_writes(p, &p->ops[end], root))
-            return end;
-    return SIZE_MAX;
+    return last(p, root, WRITTEN, end);
 }
 
 size_t dni_last_read(const dni_program *p, dni_tensor root, size_t end)
 {
-    while (end-- > 0)
-        if (dni_op_reads(p, &p->ops[end], root))
-            return end;
-    return SIZE_MAX;
+    return last(p, root, ENDS, end);
 }
 
 bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t end)
@@ -261,11 +294,32 @@ bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_
 
 dn_status dni_begin_ends(dni_program *p)
 {
-    p->ends = dni_alloc(p->heap, 2 * p->num_tensors, sizeof *p->ends);
+    p->ends = dni_alloc(p->heap, NOTES * p->num_tensors, sizeof *p->ends);
     if (!p->ends)
         return DN_E_NOMEM;
     p->written = p->ends + p->num_tensors;
+    for (size_t t = 0, *way = noted(p, NEXT); t < p->num_tensors; t++) {
+        size_t root = (size_t)p->tensors[t].storage;
+        if (root != t) {
+            way[t] = root + way[root] - t;
+            way[root] = t - root;
+        }
+    }
     return DN_OK;
+}
+
+dn_status dni_note_all(dni_program *p)
+{
+    dn_status st = dni_begin_ends(p);
+    for (size_t i = 0; !st && i < p->num_ops; i++)
+        dni_note_ends(p, i);
+    return st;
+}
+
+static void note(const dni_program *p, dni_tensor root, int what, size_t value)
+{
+    size_t *place = &noted(p, what)[root];
+    *place = value > *place ? value : *place;
 }
 
 void dni_note_ends(dni_program *p, size_t op)
@@ -273,10 +327,12 @@ void dni_note_ends(dni_program *p, size_t op)
     const dni_op *o = &p->ops[op];
     for (int32_t k = 0; k < o->num_inputs + o->num_outputs; k++) {
         dni_tensor root = dni_root(p, dni_operand(o, k));
-        if (root != DNI_NONE && p->ends[root] <= op)
-            p->ends[root] = op + 1;
-        if (root != DNI_NONE && k >= o->num_inputs && p->written[root] <= op)
-            p->written[root] = op + 1;
+        if (root == DNI_NONE)
+            continue;
+        note(p, root, ENDS, op + 1);
+        note(p, root, BEGINS, ~op);
+        if (k >= o->num_inputs)
+            note(p, root, WRITTEN, op + 1);
     }
 }
 
@@ -288,11 +344,13 @@ void dni_stop_ends(dni_program *p)
 
 void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to)
 {
-    for (size_t t = 0; t < p->num_tensors; t++)
-        if (p->tensors[t].storage == from)
-            p->tensors[t].storage = to;
-    if (p->ends && p->ends[to] < p->ends[from])
-        p->ends[to] = p->ends[from];
-    if (p->ends && p->written[to] < p->written[from])
-        p->written[to] = p->written[from];
+    size_t *way = noted(p, NEXT), t = (size_t)from, first = way[from];
+    do {
+        p->tensors[t].storage = to;
+        t += way[t];
+    } while (t != (size_t)from);
+    way[from] = (size_t)to + way[to] - (size_t)from;
+    way[to] = (size_t)from + first - (size_t)to;
+    for (int what = ENDS; what <= BEGINS; what++)
+        note(p, to, what, noted(p, what)[from]);
 }

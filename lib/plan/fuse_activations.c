@@ -116,6 +116,7 @@ static dn_status fuse_forward(dni_rewrite *r, size_t i)
     else
         dni_merge_storage(p, x, y);
     dni_trial_adopt(&trial, &p->ops[maker]);
+    dni_note_ends(p, maker);
     dni_kill(function);
     return DN_OK;
 }

@@ -460,12 +460,16 @@ dn_status dni_choose_layouts(dni_rewrite *r)
     bool any = false;
     if (!st)
         st = find_rate(&s);
+    if (!st)
+        st = dni_note_all(s.p);
     for (size_t i = 0; !st && i < s.num_ops; i++) {
         st = weigh(&s, i);
         any |= s.nodes[i].can;
     }
-    if (!st && any) {
+    if (!st)
         find_pictures(&s);
+    dni_stop_ends(s.p);
+    if (!st && any) {
         find_groups(&s);
         list_members(&s);
         if (choose(&s))

@@ -54,20 +54,27 @@ static void change(dni_program *p, uint64_t *state)
 static void compare(dni_program *p)
 {
     dni_program scanned = *p;
-    int wrong_writes = 0, wrong_readers = 0;
+    int wrong_writes = 0, wrong_reads = 0, wrong_readers = 0;
     scanned.ends = scanned.written = NULL;
     for (dni_tensor t = 0; t < TENSORS; t++) {
         if (dni_root(p, t) != t)
             continue;
+        for (size_t end = 0; end <= OPS; end++) {
+            wrong_writes += dni_last_write(p, t, end) != dni_last_write(&scanned, t, end);
+            wrong_reads += dni_last_read(p, t, end) != dni_last_read(&scanned, t, end);
+        }
         for (size_t from = 0; from < OPS; from++)
             for (size_t to = from; to <= OPS; to++) {
-                wrong_writes += dni_next_write(p, t, from, to) !=
-                                dni_next_write(&scanned, t, from, to);
+                wrong_writes +=
+                    dni_next_write(p, t, from, to) != dni_next_write(&scanned, t, from, to);
+                wrong_reads +=
+                    dni_next_read(p, t, from, to) != dni_next_read(&scanned, t, from, to);
                 wrong_readers += to < OPS && dni_only_reader(p, t, from, to) !=
                                                  dni_only_reader(&scanned, t, from, to);
             }
     }
     CHECK_INT(wrong_writes, 0);
+    CHECK_INT(wrong_reads, 0);
     CHECK_INT(wrong_readers, 0);
 }
 
@@ -78,9 +85,7 @@ int main(void)
         dni_program p;
         dni_program_init(&p, &dni_default_heap);
         fill(&p, &state);
-        CHECK_INT(dni_begin_ends(&p), DN_OK);
-        for (size_t i = 0; i < OPS; i++)
-            dni_note_ends(&p, i);
+        CHECK_INT(dni_note_all(&p), DN_OK);
         compare(&p);
         for (int k = 0; k < CHANGES; k++) {
             change(&p, &state);

@@ -269,25 +269,6 @@ class Checked(unittest.TestCase):
         self.assertEqual(self.kept(torch_bf16=6e-2)[1], ['f32', 'tf32', 'bf16-compile'])
         self.assertEqual(self.kept(device=False)[0], ['torch f32'])
 
-    def test_where_steps_count(self):
-        """That a loss went the other way is seen where nothing is rounded to less than f32."""
-        losses = {'deepnet f32': [7, 6.9999, 6.9998]}
-
-        def engine(args, case, name, mode, *more, **files):
-            label = name + ' ' + mode
-            return unittest.mock.Mock(label=label, late=False, ask=lambda do: {
-                'values': losses.get(label, [7, 7.0001, 7.0002])})
-
-        with unittest.mock.patch.object(compare, 'Worker', engine), \
-                unittest.mock.patch.object(compare, 'Case'), \
-                unittest.mock.patch.object(compare, 'deepnet_modes', lambda args: [
-                    ('deepnet', 'f32', {})]):
-            found = compare.check_net(types.SimpleNamespace(folder=''), 'nin', True, [
-                ('torch', p, {}) for p in ('f32', 'tf32', 'bf16')])
-        self.assertAlmostEqual(found['torch f32'], 0.04)
-        self.assertLess(found['torch tf32'], 1e-4)
-        self.assertLess(found['torch bf16'], 1e-4)
-
     def test_liars_of_ours(self):
         faults = self.kept(deepnet_tf32=5e-3, deepnet_bf16=6e-2)[2]
         self.assertEqual(faults, ['nin train: deepnet bf16: differs by 6.0e-02'])

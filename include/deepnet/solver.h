@@ -70,7 +70,7 @@ typedef struct dn_solver_options {
      * runs after them). */
     dn_status (*all_reduce_wait)(void *user);
     /* num_ranks > 1: this is solver `rank` of num_ranks that train the same net, each on its
-     * own part of the data. Its Data layers take records rank, rank + num_ranks, ..., and it
+     * own part of the data. Its data layers take records rank, rank + num_ranks, ..., and it
      * draws random numbers of its own. Only rank 0 has test nets and takes the prototxt's
      * snapshots. */
     int32_t rank, num_ranks;

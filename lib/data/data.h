@@ -297,6 +297,7 @@ typedef struct dni_hdf5_options {
     int32_t num_datasets;
     bool shuffle;          /* the files, and the rows of each, anew in every pass */
     uint64_t seed, stream; /* stream and stream + 1 are used */
+    int32_t rank, ranks;   /* only rows rank, rank + ranks, ... of the run; ranks 0: all */
 } dni_hdf5_options;
 
 /* Reads on the thread that calls, a file at a time, each wholly into memory. The datasets of a
@@ -308,7 +309,7 @@ const dni_shape *dni_hdf5_row_shape(const dni_hdf5 *hdf5, int32_t dataset);
 /* The next rows, across the ends of files and of the last one; tops[i]: rows * row count
  * floats. */
 dn_status dni_hdf5_next(dni_hdf5 *hdf5, int64_t rows, float *const *tops);
-int64_t dni_hdf5_position(const dni_hdf5 *hdf5);
+int64_t dni_hdf5_position(const dni_hdf5 *hdf5); /* as that of a loader */
 dn_status dni_hdf5_seek(dni_hdf5 *hdf5, int64_t position);
 
 /* ---- lmdb_writer.c ----------------------------------------------------------------------- */

@@ -25,7 +25,8 @@ struct dni_hdf5 {
     int32_t num_tables;
     bool shuffle;
     uint64_t seed, stream;
-    int64_t position; /* rows delivered */
+    int64_t rank, ranks; /* of every `ranks` rows the one that is ours */
+    int64_t position;    /* rows delivered to all ranks */
 
     uint64_t pass;      /* over all files */
     size_t turn;        /* files[order[turn]] is in memory */
@@ -184,7 +185,7 @@ static dn_status advance(dni_hdf5 *h)
 
 static dn_status copy_rows(dni_hdf5 *h, int64_t rows, float *const *tops)
 {
-    for (int64_t i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < rows * h->ranks; i++) {
         for (int empty = 0; h->next == h->rows; empty++) {
             dn_status st = advance(h);
             if (st)
@@ -193,9 +194,9 @@ static dn_status copy_rows(dni_hdf5 *h, int64_t rows, float *const *tops)
                 return dni_fail(DN_E_DATA, "none of the files has a row");
         }
         int64_t row = h->row_order ? h->row_order[h->next] : h->next;
-        for (int32_t k = 0; k < h->num_tables; k++) {
+        for (int32_t k = 0; k < h->num_tables && i % h->ranks == h->rank; k++) {
             const table *t = &h->tables[k];
-            memcpy(tops[k] + i * t->count, t->values + row * t->count,
+            memcpy(tops[k] + i / h->ranks * t->count, t->values + row * t->count,
                    (size_t)t->count * sizeof(float));
         }
         h->next++;
@@ -213,7 +214,7 @@ dn_status dni_hdf5_next(dni_hdf5 *h, int64_t rows, float *const *tops)
         h->loaded = false;
         return st;
     }
-    h->position += rows;
+    h->position += rows * h->ranks;
     return DN_OK;
 }
 
@@ -323,6 +324,8 @@ dn_status dni_hdf5_open(dni_hdf5 **out, const dni_hdf5_options *o)
     h->shuffle = o->shuffle;
     h->seed = o->seed;
     h->stream = o->stream;
+    h->rank = o->rank;
+    h->ranks = o->ranks > 1 ? o->ranks : 1;
     dn_status st = set_up(h, o);
     if (st) {
         dni_hdf5_close(h);

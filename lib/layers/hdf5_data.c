@@ -42,8 +42,6 @@ static dn_status setup(dni_layer *layer)
     layer->guessed = layer->wire_only;
     if (layer->wire_only)
         return DN_OK;
-    DNI_REQUIRE(layer->ranks == 1, DN_E_UNSUPPORTED,
-                "HDF5Data gives every device the same rows; train on one, or from a database");
     dni_hdf5_options o = {.heap = layer->heap,
                           .source = p->source,
                           .folder = layer->folder,
@@ -51,7 +49,9 @@ static dn_status setup(dni_layer *layer)
                           .num_datasets = layer->num_tops,
                           .shuffle = p->shuffle,
                           .seed = layer->seed,
-                          .stream = layer->stream};
+                          .stream = layer->stream,
+                          .rank = layer->rank,
+                          .ranks = layer->ranks};
     return dni_hdf5_open(&s->hdf5, &o);
 }
 

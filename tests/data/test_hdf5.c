@@ -102,6 +102,37 @@ static void test_shuffle(void)
     dni_hdf5_close(h);
 }
 
+/* Ranks are dealt the rows of one source in turn, over the ends of files and passes. */
+static void test_ranks(void)
+{
+    enum { RANKS = 3, EACH = 16, ALL = RANKS * EACH };
+    float data[ALL * ROW], labels[ALL], own[EACH * ROW], own_labels[EACH];
+    SECTION("ranks");
+    for (int shuffle = 0; shuffle < 2; shuffle++) {
+        dni_hdf5_options o = options("h5.txt");
+        o.shuffle = shuffle;
+        dni_hdf5 *h = open_hdf5(&o);
+        take(h, ALL, data, labels);
+        dni_hdf5_close(h);
+        o.ranks = RANKS;
+        for (o.rank = 0; o.rank < RANKS; o.rank++) {
+            h = open_hdf5(&o);
+            take(h, 5, own, own_labels);
+            CHECK_INT(dni_hdf5_position(h), 5 * RANKS);
+            dni_hdf5_close(h);
+            h = open_hdf5(&o); /* as resumed */
+            CHECK_STATUS(dni_hdf5_seek(h, 5 * RANKS), DN_OK);
+            take(h, EACH - 5, own + 5 * ROW, own_labels + 5);
+            dni_hdf5_close(h);
+            for (int i = 0; i < EACH; i++) {
+                int at = i * RANKS + o.rank;
+                CHECK(memcmp(own + i * ROW, data + at * ROW, ROW * sizeof *own) == 0);
+                CHECK(own_labels[i] == labels[at]);
+            }
+        }
+    }
+}
+
 static void write_dataset(hid_t file, const char *name, hid_t type, int axes,
                           const hsize_t *dims)
 {
@@ -280,6 +311,7 @@ int main(int argc, char **argv)
     reference = argc > 1 ? argv[1] : "reference";
     test_reference();
     test_shuffle();
+    test_ranks();
     test_refused();
     test_weights_refused();
     test_memory();

@@ -123,7 +123,7 @@ class Solver:
     compute, compute_fallback, memory  of its nets, as for Net.
     all_reduce    function(array): sums the gradients over processes, in place, before updates.
     rank, num_ranks  num_ranks > 1: this is solver `rank` of so many that train one net, each on
-                  its own part of the data: its Data layers take records rank,
+                  its own part of the data: its data layers take records rank,
                   rank + num_ranks, ..., and its random numbers are its own. Only rank 0 has
                   test nets and takes the prototxt's snapshots. With all_reduce, over processes;
                   else for Parallel.

@@ -217,10 +217,10 @@ static void check_weights(void)
         dn_blob *bias = dn_net_layer_param(dn_solver_net(solver), 4, 1);
         CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
         size_t home = fake->copied[2];
-        long waits = now().waits;
+        long waited = now().waits;
         CHECK_STATUS(dn_blob_write(bias, zeros, 40), DN_OK);
         CHECK_INT(fake->copied[2] - home, 0);
-        CHECK_INT(now().waits - waits, 0);
+        CHECK_INT(now().waits - waited, 0);
         kept[i] = (float *)(uintptr_t)dn_blob_data(weight);
         hold[i] = dn_blob_hold(weight, kept[i]);
         CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);

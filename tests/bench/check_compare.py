@@ -25,6 +25,10 @@ import floor  # noqa: E402
 import goals  # noqa: E402
 import worker  # noqa: E402
 
+with unittest.mock.patch.dict(sys.modules, {name: unittest.mock.MagicMock() for name in (
+        'torch', 'torch.nn', 'torch.nn.functional')}):
+    import torch_net  # noqa: E402
+
 
 def row(net, job, on_device=False, amx=False, **engines):
     """Engines as LABEL=(milliseconds of each round, peak); '_' is a space, '__' a comma."""
@@ -274,6 +278,55 @@ class Checked(unittest.TestCase):
         self.assertEqual(faults, ['nin train: deepnet bf16: differs by 6.0e-02'])
         self.assertEqual(self.kept(deepnet_tf32='the process ended')[2],
                          ['nin train: deepnet tf32: left out: the process ended'])
+
+
+class Number:
+    """What a tensor of one value does."""
+    def __init__(self, value):
+        self.value = value
+
+    def cpu(self):
+        return Number(self.value)
+
+    def copy_(self, other):
+        self.value = other.value
+
+    def zero_(self):
+        self.value = 0
+
+
+class Recorded(unittest.TestCase):
+    def losses(self, graph):
+        """Of steps of torch_net.py, where to record one takes three."""
+        weight, update, model = Number(5), unittest.mock.MagicMock(), unittest.mock.MagicMock()
+        update.state, model.state_dict.return_value = {}, {'w': weight}
+
+        def step():
+            momentum = update.state.setdefault(weight, {'momentum_buffer': Number(0)})
+            momentum = momentum['momentum_buffer']
+            momentum.value = 0.9 * momentum.value + weight.value
+            weight.value -= 0.1 * momentum.value
+
+        def record(one):
+            for _ in range(3):
+                one()
+            return one
+
+        update.step = step
+        model.side_effect = lambda data, label: unittest.mock.Mock(
+            item=lambda now=weight.value: now)
+        engine = torch_net.Torch.__new__(torch_net.Torch)
+        engine.device, engine.data, engine.bf16 = 'cuda', None, False
+        job = {'train': True, 'labels': [1], 'batch': 1, 'rate': 0.1, 'momentum': 0.9,
+               'decay': 0}
+        with unittest.mock.patch.object(torch_net, 'recorded', record), \
+                unittest.mock.patch.object(torch_net.torch.optim, 'SGD', return_value=update):
+            engine.make_training(job, model, {'graph': graph})
+            return engine.check(job)
+
+    def test_a_graph_begins_where_an_eager_mode_does(self):
+        self.assertEqual(self.losses(True), self.losses(False))
+        self.assertEqual(self.losses(True)[0], 5)
 
 
 class Modes(unittest.TestCase):

@@ -279,6 +279,35 @@ class Checked(unittest.TestCase):
         self.assertEqual(self.kept(deepnet_tf32='the process ended')[2],
                          ['nin train: deepnet tf32: left out: the process ended'])
 
+    def test_so_many_at_once(self):
+        """Of engines, which share a device's memory."""
+        alive, most = [], []
+
+        class Engine:
+            late, error = False, None
+
+            def __init__(self, args, case, engine, name, mode, threads, **more):
+                self.label = name
+                alive.append(self)
+                most.append(len(alive))
+
+            def read(self):
+                pass
+
+            def ask(self, do):
+                return {'values': [1, 2]}
+
+            def close(self):
+                alive.remove(self)
+
+        modes = [('torch', str(i), {}) for i in range(9)]
+        with unittest.mock.patch.object(compare, 'Worker', Engine), \
+                unittest.mock.patch.object(compare, 'Case'), \
+                unittest.mock.patch.object(compare, 'deepnet_modes', lambda args: modes):
+            found = compare.check_net(types.SimpleNamespace(folder=''), 'nin', False, modes)
+        self.assertEqual((max(most), alive), (4, []))
+        self.assertEqual(found, {str(i): 0 for i in range(9)})
+
 
 class Number:
     """What a tensor of one value does."""

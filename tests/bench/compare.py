@@ -297,6 +297,7 @@ def start_all(args, case, modes, threads, **more):
 # the kernels as plain C bf16 is 1.4e-2 from f32 in MobileNet's losses where its last means are
 # of 32 values; of 8 it is 5.8e-2, of the net's own 98 it should be less.
 LIMITS = {'f32': 1e-3, 'tf32': 1e-2, 'bf16': 3e-2}
+CHECKED_AT_ONCE = 4  # engines that share a device's memory, which may be small
 
 
 def difference(mine, theirs, train):
@@ -324,15 +325,15 @@ def check_net(args, name, train, modes):
         sys.exit('deepnet: %s: %s' % (name, deepnet.error))
     deepnet.close()
     found = {}
-    for worker in [Worker(args, case, *mode, 1, caffemodel=model) for mode in modes]:
-        worker.read()
-        theirs = worker.ask(do='check')
-        if theirs is None:
-            if not worker.late:
+    for first in range(0, len(modes), CHECKED_AT_ONCE):
+        some = modes[first:first + CHECKED_AT_ONCE]
+        for worker in start_all(args, case, some, 1, caffemodel=model):
+            theirs = worker.ask(do='check')
+            if theirs is not None:
+                worker.close()
+                found[worker.label] = difference(mine['values'], theirs['values'], train)
+            elif not worker.late:
                 found[worker.label] = worker.error
-            continue
-        worker.close()
-        found[worker.label] = difference(mine['values'], theirs['values'], train)
     return found
 
 

@@ -153,22 +153,24 @@ class Goals(unittest.TestCase):
 
 
 class LargestBatch(unittest.TestCase):
-    def asked(self, most_of_ours, most_of_theirs, precision='bf16', most=1024):
+    def asked(self, most_of_ours, most_of_theirs, precision='bf16', most=1024,
+              modes=(('torch', 'bf16-compile', {'compile': True}), ('torch', 'bf16', {}),
+                     ('torch', 'bf16-last', {}), ('torch', 'tf32', {}))):
         """What is tried, in order, and found where so much fits."""
         tried = []
         fitting = {'deepnet': most_of_ours, 'torch': most_of_theirs}
 
         def fits(args, name, train, mode, batch):
+            self.assertIn(mode[1], ('bf16', 'tf32'))
             self.assertIn(precision, mode[1])
             tried.append((mode[0], batch))
             return batch <= fitting[mode[0]]
 
-        args = types.SimpleNamespace(device='x', torch_device='cpu', most=most, only='',
-                                     quick=True, compiled=False, full=False,
-                                     until=float('inf'))
+        args = types.SimpleNamespace(device='x', most=most, until=float('inf'))
         with unittest.mock.patch.object(compare, 'fits', fits), \
                 contextlib.redirect_stdout(io.StringIO()) as said:
-            return compare.largest_batch(args, 'lenet', True, precision), tried, said.getvalue()
+            batch = compare.largest_batch(args, 'lenet', True, precision, modes)
+        return batch, tried, said.getvalue()
 
     def test_each_is_tried_once(self):
         self.assertEqual(self.asked(256, 128)[:2], (128, [
@@ -184,6 +186,12 @@ class LargestBatch(unittest.TestCase):
         self.assertEqual((batch, tried[-1]), (256, ('torch', 256)))
         self.assertIn('the largest batch in bf16 is 256, where --most stops', said)
         self.assertNotIn('stops', self.asked(256, 1e6)[2])
+
+    def test_without_a_rival(self):
+        """Where no mode of PyTorch passed the check, as without one."""
+        for modes in ((), (('torch', 'bf16-compile', {'compile': True}),)):
+            batch, tried, _ = self.asked(256, 0, modes=modes)
+            self.assertEqual((batch, tried[-1]), (256, ('deepnet', 384)))
 
 
 class Memory(unittest.TestCase):
@@ -372,6 +380,8 @@ class Modes(unittest.TestCase):
         compiled = {p + how for p in usual for how in ('-compile', '-compile-graph')}
         self.assertEqual(set(self.modes('--quick')), eager | {p + '-graph' for p in usual})
         self.assertEqual(set(self.modes('--compiled')), compiled)
+        self.assertEqual(set(self.modes('--compiled', '--batch', 'largest')),
+                         compiled | {'f32', 'tf32', 'bf16'})
         self.assertEqual(set(self.modes()), {*self.modes('--quick'), *compiled})
         self.assertEqual(len(self.modes('--full')), 24)
         self.assertEqual({self.modes('--compiled')[p + '-compile-graph']['compile']

@@ -384,13 +384,14 @@ def busy():
 
 
 def measure(args, name, job, threads, modes, precision=None):
-    """A row; of a `precision` alone, in which the largest batch was asked for."""
+    """A row of the modes that were checked; of a `precision` alone, in which the largest batch
+    was asked for."""
     train = job == 'train'
     batch = 1 if job == 'infer1' else args.batch
     if precision:
-        batch = largest_batch(args, name, train, precision)
+        batch = largest_batch(args, name, train, precision, modes)
     case = Case(args.folder, name, train, batch)
-    modes = of_precision(deepnet_modes(args) + modes, precision)
+    modes = of_precision(deepnet_modes(args) + timed_of(args, modes), precision)
     if args.device:  # one precision after the other, so that what --limit leaves is whole
         modes.sort(key=lambda m: PRECISIONS.index(goals.precision(m[1])))
     row = {'net': name, 'job': job, 'batch': case.job['batch'], 'threads': threads,
@@ -462,12 +463,13 @@ def of_precision(modes, precision):
     return [m for m in modes if precision in (None, goals.precision(m[1]))]
 
 
-def largest_batch(args, name, train, precision):
+def largest_batch(args, name, train, precision, modes):
     """The largest batch that deepnet and PyTorch do: the net's own doubled so many times, or
-    half as much again."""
+    half as much again. PyTorch is the first of the modes that compiles nothing, if any."""
     import nets
     batch, known = nets.NETS[name][-1], False
-    ours, *theirs = of_precision(deepnet_modes(args) + modes_of(args, train), precision)[:2]
+    ours = of_precision(deepnet_modes(args), precision)[0]
+    theirs = searched_with(modes, precision)
     while 2 * batch <= args.most and fits(args, name, train, ours, 2 * batch):
         batch, known = 2 * batch, True
     stopped = 2 * batch > args.most
@@ -583,16 +585,27 @@ def deepnet_modes(args):
 
 
 def modes_of(args, train):
+    """Those to be checked: with --compiled also what the largest batch is looked for with."""
     modes = list(TRAIN if train else INFER)
     if args.device:
         modes = [(e, n, dict(m, device=args.torch_device)) for e, n, m in DEVICE]
     elif args.bf16:
         modes += TRAIN_BF16 if train else INFER_BF16
     only = args.only.split(',') if args.only else ['']
-    return [m for m in modes if any((m[0] + ' ' + m[1]).startswith(o) for o in only)
-            and not (args.quick and m[2].get('compile'))
-            and not (args.compiled and not m[2].get('compile'))
-            and not (m[2].get('slow') and not args.full)]
+    modes = [m for m in modes if any((m[0] + ' ' + m[1]).startswith(o) for o in only)
+             and not (args.quick and m[2].get('compile'))
+             and not (m[2].get('slow') and not args.full)]
+    searched = [searched_with(modes, p) for p in PRECISIONS if args.batch == 'largest']
+    return [m for m in modes if [m] in searched or m in timed_of(args, modes)]
+
+
+def timed_of(args, modes):
+    return [m for m in modes if m[2].get('compile') or not args.compiled]
+
+
+def searched_with(modes, precision):
+    """The first that compiles nothing, in a list, which may be empty."""
+    return [m for m in of_precision(modes, precision) if not m[2].get('compile')][:1]
 
 
 def run(args):

@@ -63,6 +63,15 @@ class Compare(unittest.TestCase):
                               r'.*torch bf16-last-graph +1000\.000 ms'
                               r'.*\nlenet infer, batch 64, .*deepnet f32 +\d')
 
+    def test_largest_batch_of_what_compiles(self):
+        """It is looked for with an eager mode, which then is not timed."""
+        out = compare('--compiled', '--batch', 'largest', '--most', '64', RIVAL_MOST='24')
+        self.assertEqual(re.findall('   (torch .*), batch .*: out', out),
+                         2 * ['torch tf32-last'] + ['torch bf16-last'])
+        self.assertEqual(re.findall(r'   (torch [^:\s]+) +1000\.000 ms', out),
+                         ['torch %s-last-compile%s' % (p, graph) for p in ('tf32', 'bf16')
+                          for graph in ('', '-graph')])
+
     def test_what_computes_something_else(self):
         """It is left out: of TF32 what bf16 may be."""
         out = compare('--quick', '--batch', '2', RIVAL_OFF='0.02')

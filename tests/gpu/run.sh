@@ -285,7 +285,8 @@ print('\\n'.join(deepnet.Context(backends='$module,cpu,ref').backends))" ;;
     train) nets 99 60 900 "training beside PyTorch" train --quick ;;
     infer1) nets 99 60 300 "inference of one beside PyTorch" infer1 --quick ;;
     infer) nets 99 60 600 "inference beside PyTorch" infer --quick ;;
-    compile) # nine processes a part, six of which compile for a minute or two
+    compile) # nine are timed a part, of which six compile for a minute or two; none of those is
+        # checked, nor is the largest batch looked for with one
         nets 99 300 900 "training beside PyTorch, compiled" train --compiled
         nets 99 300 900 "inference beside PyTorch, compiled" infer --compiled
         nets 99 300 900 "inference of one beside PyTorch, compiled" infer1 --compiled ;;

@@ -398,13 +398,16 @@ class Run(unittest.TestCase):
 
 
 class Coverage(unittest.TestCase):
-    PROFILER = '''import types
+    PROFILER = '''import os, sys, types
 events_of = %r
 class ProfilerActivity:
     CUDA = 1
 class profile:
     def __init__(self, activities):
         assert activities == [ProfilerActivity.CUDA]
+        assert os.environ['TEARDOWN_CUPTI'] + os.environ['DISABLE_CUPTI_LAZY_REINIT'] == '01'
+        if os.environ.get('DIES') in sys.argv:
+            os.abort()
     def __enter__(self):
         return self
     def __exit__(self, *error):
@@ -462,6 +465,13 @@ class profile:
         code, out = self.cover(self.steps(200, 200), *rows)
         self.assertEqual(code, 0, out)
         self.assertRegex(out, r'cover 80.0 % of 2 steps, with copies 100.0 .*: not met\n')
+
+    def test_a_row_that_dies(self):
+        code, out = self.cover(self.steps(0), '--rows', 'lenet f32 infer1,lenet tf32 infer1',
+                               DIES='lenet f32 infer1')
+        self.assertEqual(code, 1, out)
+        self.assertIn('FAILED lenet f32 infer1: its process ended with -6\n', out)
+        self.assertRegex(out, r'lenet tf32 infer1: .*: met\n1 passed, 1 failed\n')
 
     def test_what_cannot_be_told(self):
         rows = '--rows', 'lenet f32 infer1,nonsense f32 train'

@@ -6,16 +6,18 @@ computing: what copies and memsets cover beside kernels is told, and does not co
 each row kernels cover 95 %, and no gap between two of them is longer than some launches take.
 
 usage: coverage.py CHAIN [--limit S] [--steps N] [--rows 'NET COMPUTE JOB,...']
+       coverage.py CHAIN --steps N --row 'NET COMPUTE JOB'     one, in this process
        coverage.py --self-test
 CHAIN: /path/deepnet-cuda.so,cpu,ref. NET: one of tests/bench, at its own batch, or lenet_lmdb,
 whose data come from an LMDB; COMPUTE: f32, tf32, bf16; JOB: train, infer1. After S seconds no
-row begins.
+row begins. Each has a process of its own: to profile CUDA graphs that were made before the
+profiler was first used, or to use it again and again, may be the end of one.
 
 77 where there is no PyTorch with CUDA.
 """
 import argparse
-import gc
 import os
+import subprocess
 import sys
 import time
 
@@ -32,6 +34,8 @@ STEPS, STEPS_LENET = 20, 200
 WANTED = 0.95
 LONGEST_GAP = 50  # microseconds, of which a launch takes some 5
 COPIES = ('Memcpy', 'Memset')
+# What PyTorch sets where it records graphs itself: CUPTI, once begun, stays.
+LASTING = {'TEARDOWN_CUPTI': '0', 'DISABLE_CUPTI_LAZY_REINIT': '1'}
 
 
 def covered(spans):
@@ -101,7 +105,8 @@ def runner(chain, name, compute, job):
 
 
 def measure(chain, row, steps):
-    """The verdict on a row, printed."""
+    """Prints a row, and the verdict on it at the end."""
+    device_did(lambda: None)  # before there are graphs
     run = runner(chain, *row)
     run(5)
     began = time.perf_counter()
@@ -116,7 +121,33 @@ def measure(chain, row, steps):
           'step); the longest gap is %.0f us: %s' % (
               ' '.join(row), 100 * busy, steps, 100 * with_copies, 1e3 * step, count / steps,
               gap, verdict))
-    return verdict
+
+
+def verdict_of(chain, row, steps):
+    """Of a process that measures this row, whose output is printed; None if it failed."""
+    name = ' '.join(row)
+    done = subprocess.run(
+        [sys.executable, os.path.abspath(__file__), chain, '--steps', str(steps), '--row',
+         name], env=dict(os.environ, **LASTING), stdout=subprocess.PIPE, text=True)
+    print(done.stdout, end='', flush=True)
+    found = [line for line in done.stdout.splitlines() if line.startswith(name + ': kernels')]
+    if done.returncode == 0 and found:
+        return found[-1].split(': ')[-1]
+    if 'FAILED ' + name not in done.stdout:
+        print('FAILED %s: its process ended with %d' % (name, done.returncode), flush=True)
+    return None
+
+
+def alone(chain, row, steps):
+    """Whether it failed to measure this row."""
+    try:
+        import torch
+        torch.cuda.init()
+        measure(chain, row, steps)
+    except Exception as error:
+        print('FAILED %s: %s' % (' '.join(row), error))
+        return 1
+    return 0
 
 
 def main(chain, rows, steps, until):
@@ -127,7 +158,6 @@ def main(chain, rows, steps, until):
     except ImportError as error:
         print(error)
         return 77
-    torch.cuda.init()
     verdicts, failed = [], 0
     for row in rows:
         usual = STEPS_LENET if row[0].startswith('lenet') else STEPS
@@ -135,12 +165,9 @@ def main(chain, rows, steps, until):
             print('%s: not measured, there is no time left' % ' '.join(row))
             verdicts.append(goals.UNKNOWN)
             continue
-        try:
-            verdicts.append(measure(chain, row, steps or usual))
-        except Exception as error:  # the other rows are still of interest
-            print('FAILED %s: %s' % (' '.join(row), error))
-            failed += 1
-        gc.collect()  # an engine refers to itself, and has memory of the device
+        verdict = verdict_of(chain, row, steps or usual)
+        verdicts += [verdict] if verdict else []
+        failed += not verdict
     print('%d passed, %d failed' % (len(verdicts), failed))
     print(goals.summary(goals.counts(verdicts)))
     return failed > 0
@@ -155,5 +182,8 @@ if __name__ == '__main__':
     parser.add_argument('--steps', type=int)
     parser.add_argument('--rows', type=lambda text: [one.split() for one in text.split(',')],
                         default=ROWS)
+    parser.add_argument('--row', type=str.split)
     args = parser.parse_args()
+    if args.row:
+        sys.exit(alone(args.chain, args.row, args.steps))
     sys.exit(main(args.chain, args.rows, args.steps, time.time() + args.limit))

@@ -386,8 +386,16 @@ class Run(unittest.TestCase):
             code, report = run('devices', PATH=folder + os.pathsep + os.environ['PATH'])
         self.assertEqual(code, 0, report)
         self.assertRegex(report, r'## two devices\n\n```\n\d+ passed, 0 failed\n')
-        self.assertRegex(report, r'ok lenet, 2 a device: \d+ images a second on one, \d+ on '
-                                 r'two, \d\.\d\d times as many, by cuda\n')
+        found = re.search(r'ok lenet, 2 a device: (\d+) images a second on one, (\d+) on two, '
+                          r'(\d\.\d\d) times as many, by cuda\n', report)
+        self.assertTrue(found, report)
+        one, two, ratio = (float(number) for number in found.groups())
+        self.assertAlmostEqual(ratio, two / one, delta=0.01 + (1 + ratio) / one)  # rounded
+
+    def test_images_of_two_devices(self):
+        sys.path.insert(0, HERE)
+        import scale
+        self.assertEqual(scale.images_a_second(64, {1: 10, 2: 8}), {1: 640, 2: 1024})
 
     def test_without_a_device(self):
         code = subprocess.run([os.path.join(HERE, 'run.sh'), os.devnull],

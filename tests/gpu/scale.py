@@ -41,6 +41,11 @@ def make(chain, name, batch, count):
     return run, getattr(team, 'transport', None)
 
 
+def images_a_second(batch, speeds):
+    """Of {devices: steps a second}, in each of which each device has a batch."""
+    return {devices: devices * batch * speed for devices, speed in speeds.items()}
+
+
 def main(chain):
     try:
         deepnet.Context(backends=chain, device=2)
@@ -55,12 +60,12 @@ def main(chain):
         batch = min(batch, int(most)) if most.isdigit() else batch
         (one, _), (two, transport) = (make(chain, name, batch, count) for count in (1, 2))
         times = streams.times_of(two, seconds)
-        speeds = lenet.medians({'one': one, 'two': two}, times)
+        images = images_a_second(batch, lenet.medians({1: one, 2: two}, times))
         failed += transport != 'cuda'
         print('%s %s, %d a device: %.0f images a second on one, %.0f on two, %.2f times as '
               'many, by %s' % ('ok' if transport == 'cuda' else 'FAILED', name, batch,
-                               batch * speeds['one'], 2 * batch * speeds['two'],
-                               2 * speeds['two'] / speeds['one'], transport), flush=True)
+                               images[1], images[2], images[2] / images[1], transport),
+              flush=True)
     return failed > 0
 
 

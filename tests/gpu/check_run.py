@@ -186,6 +186,10 @@ class Run(unittest.TestCase):
                        'echo "no GPU: none"; echo "== done: accuracy 0.96 (digits)"'):
             self.assertEqual(self.tutorial(ending)[0], 1, ending)
         self.assertIn('no GPU: none\n', self.tutorial(ending)[1])
+        code, report = self.tutorial('echo "train.sh: MNIST could not be downloaded, and"; '
+                                     'exit 1')
+        self.assertEqual(code, 0, report)
+        self.assertIn('\nskipped: the tutorial\n', report)
         if os.path.abspath(BUILD) != os.path.abspath(os.path.join(HERE, '../../build')):
             self.assertIn('## the tutorial\n\n(skipped: it builds in ', run('mnist')[1])
 

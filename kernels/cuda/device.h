@@ -62,6 +62,7 @@ struct cuda_device {
     atomic_bool no_slots; /* no memory to pin for them, and none was given back since */
     cuda_stage stages[CUDA_STAGES];
     int32_t num_stages, next_stage; /* those that are used, two at the least */
+    atomic_bool no_stages;          /* likewise no memory for more of them */
     int32_t pieces, before;         /* large ones of this batch, of the one before: */
     uint64_t batch_at;              /* all that was copied when visits was up to so many */
     cudaStream_t copier;

@@ -97,6 +97,7 @@ static void module_free(dn_backend *backend, void *ptr)
     if (cudaFree(ptr) != cudaSuccess)
         cudaGetLastError(); /* no later launch's fault */
     atomic_store(&backend->device->no_slots, false);
+    atomic_store(&backend->device->no_stages, false);
     cuda_leave(&visit);
 }
 

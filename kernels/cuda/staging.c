@@ -91,6 +91,13 @@ static bool goes_on(const cuda_device *d)
     return d->batch_at + 1 == atomic_load(&d->visits);
 }
 
+static cuda_stage *turn(cuda_device *d)
+{
+    cuda_stage *s = &d->stages[d->next_stage];
+    d->next_stage = (d->next_stage + 1) % d->num_stages;
+    return s;
+}
+
 /* As many as two batches had pieces, one after the other: those of the next wait until those of
  * the present one are taken, and not for its step. Weights come once. */
 static cuda_stage *next_stage(cuda_device *d)
@@ -101,11 +108,33 @@ static cuda_stage *next_stage(cuda_device *d)
         d->pieces = 0;
     }
     bool more = ++d->pieces > d->num_stages && d->before >= d->pieces;
-    if (d->num_stages < 2 || (more && d->num_stages < CUDA_STAGES))
-        return &d->stages[d->num_stages++];
-    cuda_stage *s = &d->stages[d->next_stage];
-    d->next_stage = (d->next_stage + 1) % d->num_stages;
-    return s;
+    more = more && d->num_stages < CUDA_STAGES && !atomic_load(&d->no_stages);
+    return more || d->num_stages < 2 ? &d->stages[d->num_stages++] : turn(d);
+}
+
+/* Quietly: where there is no memory for one of more than two, others do. It is not asked for
+ * again until some was given back, as asking may wait for all devices. */
+static bool try_stage(cuda_device *d, cuda_stage *s, size_t bytes)
+{
+    if (d->num_stages <= 2 || s->bytes >= bytes)
+        return true;
+    free_stage(s);
+    if (cudaHostAlloc(&s->pinned, bytes, cudaHostAllocDefault) != cudaSuccess)
+        s->pinned = NULL;
+    else if (cudaMalloc(&s->device, bytes) == cudaSuccess)
+        s->bytes = bytes;
+    else
+        s->device = NULL;
+    if (s->bytes)
+        return true;
+    free_stage(s);
+    cudaGetLastError();
+    cuda_stage none = *s;
+    *s = d->stages[--d->num_stages];
+    d->stages[d->num_stages] = none;
+    d->next_stage %= d->num_stages;
+    atomic_store(&d->no_stages, true);
+    return false;
 }
 
 static dn_status copy_large(dn_backend *backend, char *device, const char *host, size_t bytes,
@@ -113,7 +142,10 @@ static dn_status copy_large(dn_backend *backend, char *device, const char *host,
 {
     cuda_device *d = backend->device;
     cuda_stage *s = next_stage(d);
-    dn_status status = make_stage(backend, s, all < CUDA_MOST_STAGE ? all : CUDA_MOST_STAGE);
+    size_t room = all < CUDA_MOST_STAGE ? all : CUDA_MOST_STAGE;
+    while (!try_stage(d, s, room))
+        s = turn(d);
+    dn_status status = make_stage(backend, s, room);
     if (status == DN_OK)
         status = wait_for(backend, s->copied);
     if (status != DN_OK)

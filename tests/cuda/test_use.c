@@ -367,6 +367,55 @@ static void check_unpinned(void)
     CHECK_INT(live(), 0);
 }
 
+/* A net that comes and goes. */
+static void forward_other(dn_context *context)
+{
+    dn_net *net = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&net, context, LARGE_NET, strlen(LARGE_NET), NULL),
+                 DN_OK);
+    CHECK_STATUS(forward_items(net, 1), DN_OK);
+    dn_net_free(net);
+}
+
+/* What more than two pieces of a batch could travel through, beside each other, they do without
+ * where there is no memory for it, on the device or to pin: without a word, and once memory was
+ * given back they have it. */
+static void check_few_stages(void)
+{
+    SECTION("few stages");
+    for (int unpinned = 0; unpinned < 2; unpinned++) {
+        *fake = (fake_cuda_control){0};
+        dn_context *context = make_context(1);
+        dn_net *net = NULL;
+        CHECK_STATUS(dn_net_create_from_text(&net, context, LARGE_NET, strlen(LARGE_NET), NULL),
+                     DN_OK);
+        CHECK_STATUS(forward_items(net, 384), DN_OK); /* 96 MiB, of three pieces */
+        long held = (long)fake->held, held_up = 0;
+        fake->no_pinned = unpinned;
+        fake->limit = unpinned ? 0 : fake->held + 1;
+        for (int run = 0; run < 4; run++) {
+            CHECK_STATUS(forward_items(net, 384), DN_OK);
+            CHECK(dn_last_error() == NULL);
+            CHECK_AT(run < 2 || fake->held_up == held_up, "run %d asks again", run);
+            held_up = fake->held_up;
+        }
+        CHECK_INT((long)fake->held - held, 0);
+        fake->no_pinned = 0;
+        fake->limit = 0;
+        CHECK_STATUS(forward_items(net, 384), DN_OK);
+        CHECK_INT((long)fake->held - held, 0);
+        forward_other(context);
+        for (int run = 0; run < 2; run++)
+            CHECK_STATUS(forward_items(net, 384), DN_OK);
+        CHECK_INT((long)fake->held - held, 32 << 20); /* now of three */
+        dn_net_free(net);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+        CHECK_INT(fake->held, 0);
+    }
+    *fake = (fake_cuda_control){0};
+}
+
 /* The host's memory: whichever request fails while a context is made, that is what is said. */
 static void check_host_memory(void)
 {
@@ -486,6 +535,7 @@ int main(int argc, char **argv)
     check_room();
     check_recording_room();
     check_unpinned();
+    check_few_stages();
     check_host_memory();
     check_hosts();
     return check_summary();

@@ -199,14 +199,16 @@ DN_API dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers
 /* As dn_solver_step and dn_solver_solve, for all of them at once: solvers[0] in the caller's
  * thread, each other one in a thread of its own. If one fails, all stop; its status and message
  * are the call's, and the next call goes on from the state of solvers[0]. To cancel, call
- * dn_solver_cancel with solvers[0]. Returns DN_OK, DN_E_INVALID (NULL, iterations below 0), or
- * what dn_solver_step returns. Since 0.1. */
+ * dn_solver_cancel with solvers[0]. Returns DN_OK, DN_E_INVALID (NULL, iterations below 0),
+ * DN_E_STATE (a call runs, of which this may be a callback), or what dn_solver_step returns.
+ * Since 0.1. */
 DN_API dn_status dn_parallel_step(dn_parallel *parallel, int64_t iterations);
 DN_API dn_status dn_parallel_solve(dn_parallel *parallel);
 /* What exchanges the gradients: the backend's name, such as "cuda", or "host" for host memory.
  * Borrowed. Since 0.1. */
 DN_API const char *dn_parallel_transport(const dn_parallel *parallel);
-/* Frees the group, not its solvers: free those after it. NULL is fine. Since 0.1. */
+/* Frees the group, not its solvers: free those after it. Not while a call runs, so not from a
+ * callback. NULL is fine. Since 0.1. */
 DN_API void dn_parallel_free(dn_parallel *parallel);
 
 DN_END_DECLS

@@ -37,6 +37,7 @@ struct dn_parallel {
     dn_status status;
     dni_saved_error error;
     bool stale; /* the last call failed: ranks may have parted */
+    atomic_bool running;
 };
 
 /* ---- meeting ----------------------------------------------------------------------------- */
@@ -382,7 +383,7 @@ static void start(member *m)
         give_up(m, dni_fail(DN_E_NOMEM, "no thread could be started"));
 }
 
-static dn_status run(dn_parallel *p, int64_t iterations)
+static dn_status run_all(dn_parallel *p, int64_t iterations)
 {
     dn_status st = DN_OK;
     p->iterations = iterations;
@@ -403,6 +404,15 @@ static dn_status run(dn_parallel *p, int64_t iterations)
         return DN_OK;
     dni_restore_error(&p->error);
     return p->failed ? dni_in(p->status, "rank %d", p->failed) : p->status;
+}
+
+static dn_status run(dn_parallel *p, int64_t iterations)
+{
+    if (atomic_exchange(&p->running, true))
+        return dni_fail(DN_E_STATE, "the dn_parallel is running");
+    dn_status st = run_all(p, iterations);
+    atomic_store(&p->running, false);
+    return st;
 }
 
 dn_status dn_parallel_step(dn_parallel *p, int64_t iterations)

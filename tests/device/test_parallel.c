@@ -225,6 +225,50 @@ static void check_failures(void)
         }
 }
 
+typedef struct nested {
+    team *team;
+    dn_status status[2];
+    char words[200];
+} nested;
+
+static dn_status step_inside(void *user, dn_solver *solver, const dn_event *event)
+{
+    nested *n = user;
+    (void)solver;
+    if (event->kind != DN_EVENT_GRADIENTS || event->iteration != 2)
+        return DN_OK;
+    n->status[0] = dn_parallel_step(n->team->parallel, 1);
+    snprintf(n->words, sizeof n->words, "%s", dn_last_error());
+    n->status[1] = dn_parallel_solve(n->team->parallel);
+    return DN_OK;
+}
+
+/* A callback cannot step them, of whichever rank: all go on as if it had not tried. */
+static void check_nested(void)
+{
+    BEGIN("nested");
+    uint64_t hash[RANKS + 1];
+    for (int rank = 0; rank <= RANKS; rank++) {
+        team t;
+        nested n = {.team = &t};
+        dn_solver_options options[RANKS + 1] = {{0}};
+        options[rank].on_event = step_inside;
+        options[rank].on_event_user = &n;
+        assemble(&t, "", "", 4, options);
+        join(&t);
+        CHECK_STATUS(dn_parallel_step(t.parallel, 5), DN_OK);
+        CHECK_STATUS(dn_parallel_step(t.parallel, 1), DN_OK);
+        CHECK_INT(dn_solver_iteration(t.solver[0]), 6);
+        check_equal_bits(&t);
+        hash[rank] = hash_weights(dn_solver_net(t.solver[0]));
+        CHECK_INT(n.status[0], rank < RANKS ? DN_E_STATE : DN_OK);
+        CHECK_INT(n.status[1], rank < RANKS ? DN_E_STATE : DN_OK);
+        CHECK_AT(rank == RANKS || strstr(n.words, "the dn_parallel is running"), "%s", n.words);
+        dismiss(&t);
+    }
+    CHECK(hash[0] == hash[RANKS] && hash[1] == hash[RANKS]);
+}
+
 static void check_refusals(void)
 {
     BEGIN("refusals");
@@ -271,6 +315,7 @@ int main(int argc, char **argv)
     check_plans();
     check_resume();
     check_failures();
+    check_nested();
     check_refusals();
     return check_summary();
 }

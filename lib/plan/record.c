@@ -62,7 +62,8 @@ static dn_status capture(const dn_context *context, const dni_join_part *parts, 
     return st ? st : ended;
 }
 
-/* NULL where a launch, or the recording, failed, whose words `why` has then. */
+/* NULL where a launch, or the recording, failed, whose words `why` has then, or where the
+ * backend made none. */
 static void *record(const dn_context *context, const dni_join_part *parts, size_t count,
                     char *why, size_t size)
 {
@@ -72,8 +73,8 @@ static void *record(const dn_context *context, const dni_join_part *parts, size_
         st = capture(context, parts, count, &recording);
     while (dni_mirror_again(context, st));
     const char *words = dn_last_error();
-    if (st)
-        snprintf(why, size, "%s", words ? words : "failed");
+    if (!recording)
+        snprintf(why, size, "%s", st && words ? words : "failed");
     dni_clear_error();
     return recording;
 }

@@ -14,7 +14,8 @@ typedef struct dni_recording {
     bool ran;        /* to its end: nothing is tried, or loaded, for the first time while it is
                         recorded */
     void *recording; /* the backend's; NULL: none yet */
-    char refused[120]; /* these steps cannot be recorded: why; "": they may be */
+    char refused[120]; /* these steps cannot be recorded: why, be it that there was no memory,
+                          as each try costs more than a run; "": they may be */
 } dni_recording;
 
 /* Steps [first, end), which are all on the device, once the host's of before are done. */

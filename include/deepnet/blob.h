@@ -87,7 +87,8 @@ DN_API double *dn_blob_mutable_diff_f64(dn_blob *blob);
 
 /* Copies count values in or out; count must be dn_blob_count. Returns DN_OK, DN_E_INVALID
  * (another count, or NULL), or why dn_blob_data would be NULL: DN_E_STATE, DN_E_NOMEM,
- * DN_E_DEVICE (the device is lost), or what dn_net_reshape returns. Since 0.1. */
+ * DN_E_DEVICE (the device is lost, which after a write to a weight or an input may be said by
+ * the next run only), or what dn_net_reshape returns. Since 0.1. */
 DN_API dn_status dn_blob_write(dn_blob *blob, const float *values, int64_t count);
 DN_API dn_status dn_blob_read(dn_blob *blob, float *values, int64_t count);
 

@@ -26,7 +26,7 @@ typedef struct dni_store {
     uint64_t changes;   /* of data, so far */
     int64_t writers;    /* pointers to data that the host may write through */
     uint64_t version;   /* of data; DNI_VOLATILE: the host has a pointer to write through */
-    bool held;          /* the host may keep the memory longer than we */
+    atomic_bool held;   /* the host may keep the memory longer than we; by any net's thread */
     dni_span *spans[2]; /* of data and diff, once a plan is gone that had them on a device */
 } dni_store;
 

@@ -291,27 +291,37 @@ class Callbacks(Case):
         self.solver().step(2, progress=True)
 
 
-LMDB = os.path.join(os.path.dirname(__file__), '..', 'data', 'reference', 'fashion300_lmdb')
+LMDB = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', 'data', 'reference',
+                                    'fashion300_lmdb'))
+ROWS = '''
+layer { name: "d" type: "Data" top: "data" top: "label" data_param { source: "%s"
+  batch_size: %d backend: LMDB } transform_param { scale: 0.00390625 } }
+'''
+HDF5_ROWS = '''
+layer { name: "d" type: "HDF5Data" top: "data" top: "label" hdf5_data_param { source: "%s"
+  batch_size: %d shuffle: true } }
+'''
 RANKED = '''
-layer { name: "d" type: "Data" top: "x" top: "t" data_param { source: "%s" batch_size: %d
-  backend: LMDB } transform_param { scale: 0.00390625 } }
-layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param {
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param {
   num_output: 10 weight_filler { type: "xavier" } } }
-layer { name: "l" type: "SoftmaxWithLoss" bottom: "ip" bottom: "t" top: "l" }
+layer { name: "l" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "l" }
 '''
 
 
-class Ranks(unittest.TestCase):
+class Ranks(InFolder):
+    rows, source = ROWS, LMDB
+
     def ranked(self, batch, **options):
         return deepnet.Solver(text='base_lr: 0.1 lr_policy: "fixed" momentum: 0.9 max_iter: 6 '
                                    'random_seed: 3 snapshot_after_train: false',
-                              net_text=RANKED % (LMDB, batch), context=deepnet.Context(1),
-                              **options)
+                              net_text=self.rows % (self.source, batch) + RANKED,
+                              context=deepnet.Context(1), **options)
 
     def labels(self, solver):
         seen = []
         solver.on('step_end',
-                  lambda event: seen.extend(solver.net.blobs['t'].data.astype(int).tolist()))
+                  lambda event: seen.extend(
+                      solver.net.blobs['label'].data.astype(int).tolist()))
         return seen
 
     def as_one(self, solvers, seen):
@@ -356,6 +366,18 @@ class Ranks(unittest.TestCase):
         solvers[1].step(1)
         with self.assertRaises(ValueError):
             parallel.step(1)
+
+    def test_parallel_of_hdf5(self):
+        net = deepnet.Net(text=ROWS % (LMDB, 48) + 'layer { name: "out" type: "HDF5Output" '
+                               'bottom: "data" bottom: "label" '
+                               'hdf5_output_param { file_name: "rows.h5" } }')
+        try:
+            net.forward()
+        except deepnet.UnsupportedError:
+            self.skipTest('HDF5 was left out of this build')
+        self.write('rows.txt', 'rows.h5\n')
+        self.rows, self.source = HDF5_ROWS, os.path.abspath('rows.txt')
+        self.test_parallel()
 
     def test_parallel_fails(self):
         class Stop(Exception):

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * devices.c: `deepnet devices`: the backends of the host and of each device that answers. */
+#include <string.h>
+
 #include "cli.h"
 
 enum { MAX_DEVICES = 64 };
@@ -19,8 +21,9 @@ static void print_devices(void)
         dn_context *context = NULL;
         options.device = i;
         if (dn_context_create(&context, &options)) {
+            const char *why = dn_last_error(), *none = "no device: ";
             if (i == 1)
-                printf("no device: %s\n", dn_last_error());
+                printf("%s%s\n", strncmp(why, none, strlen(none)) == 0 ? "" : none, why);
             return;
         }
         printf("device %d (--gpu=%d):\n", (int)(i - 1), (int)(i - 1));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * peak.c: --peak of `deepnet info`: the library prints a plan's limits and shares by rates that
  * it names; by those of a machine they are made here, of the bytes and flops in the table. */
+#include <math.h>
 #include <string.h>
 
 #include "cli.h"
@@ -11,6 +12,11 @@ typedef struct step {
     bool runs;                  /* in every iteration: the shares are of these */
 } step;
 
+static bool is_rate(double rate)
+{
+    return rate > 0 && isfinite(rate);
+}
+
 int cli_peak_of(const cli_command *command, const char *text, cli_peak *out)
 {
     char end;
@@ -19,7 +25,7 @@ int cli_peak_of(const cli_command *command, const char *text, cli_peak *out)
     if (read == 2)
         out->bf16 = out->gflops;
     if ((read != 2 && read != 4) || (read == 4 && end != ',') ||
-        !(out->gflops > 0 && out->gbytes > 0 && out->bf16 > 0))
+        !is_rate(out->gflops) || !is_rate(out->gbytes) || !is_rate(out->bf16))
         return cli_usage(command,
                          "--peak is GFLOPS,GBYTES or GFLOPS,GBYTES,BF16GFLOPS, not '%s'", text);
     return CLI_GO;

@@ -289,13 +289,12 @@ static int heed_mode(const job *j, cli_host *host)
     dn_status status = dn_context_create(&context, &real);
     if (!status)
         dn_context_free(context);
-    else if (status != DN_E_UNSUPPORTED)
-        return cli_fail("solver_mode GPU: GPU %d: %s", gpu, dn_last_error());
-    else {
+    else if (status == DN_E_UNSUPPORTED) {
         host->device = 0;
         if (!host->quiet)
             fprintf(stderr, "GPU %d: %s\n", gpu, dn_last_error());
-    }
+    } else if (status != DN_E_NOTFOUND) /* which is of --backends, whatever the mode is */
+        return cli_fail("solver_mode GPU: GPU %d: %s", gpu, dn_last_error());
     return CLI_GO;
 }
 

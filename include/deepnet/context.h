@@ -101,8 +101,9 @@ typedef struct dn_context_options {
      * at once, including memory kept for the next plan. Exceeding it fails with DN_E_LIMIT; a
      * smaller batch may then work. Memory that the device's libraries allocate for themselves
      * does not count, nor does what the backend works in: on CUDA 32 MiB for products, up to
-     * 64 MiB for inputs on their way, or as much as a batch of them and at most 256 MiB, and, if
-     * they can be had, 48 MiB from when a step is first recorded in two streams. 0: no limit. */
+     * 64 MiB for inputs on their way, or as much as a batch of them and at most 256 MiB, and,
+     * if they can be had, 48 MiB from when a step is first recorded in two streams. 0: no
+     * limit. */
     size_t device_memory_limit;
 } dn_context_options;
 

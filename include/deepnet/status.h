@@ -20,7 +20,7 @@ enum {
     DN_E_PARSE = -4,       /* a text or binary file is not in its format */
     DN_E_NET = -5,         /* the net does not wire: missing bottom, top made twice, ... */
     DN_E_SHAPE = -6,       /* shapes do not fit, or overflow */
-    DN_E_UNSUPPORTED = -7, /* known, but not in this build or not by this release */
+    DN_E_UNSUPPORTED = -7, /* known, but not in this build, release or machine */
     DN_E_NOTFOUND = -8,    /* no blob, layer or item of that name */
     DN_E_DATA = -9,        /* a record, a label or a weight file is not what the net needs */
     DN_E_DEVICE = -10,     /* a device failed; its own words are in the message */

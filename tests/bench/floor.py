@@ -101,8 +101,8 @@ def main():
     print('%.1f GFLOP/s, %.1f GB/s\n' % tuple(args.peak))
     print('| net | Gflop | MB | flops at peak, ms | bytes at bandwidth | floor |\n'
           '|---|---|---|---|---|---|' if args.plan_only else
-          '| net | flops at peak, ms | floor | measured | of the peak | %s | above their flops, '
-          'of the whole |\n|---|---|---|---|---|---|---|' % goals.PEAK_SAID)
+          '| net | flops at peak, ms | floor | measured | of the peak | %s | above their '
+          'flops, of the whole |\n|---|---|---|---|---|---|---|' % goals.PEAK_SAID)
     rates = 1e6 * args.peak[0], 1e6 * args.peak[1]
     with tempfile.TemporaryDirectory() as folder:
         nets.main(folder, *args.names)

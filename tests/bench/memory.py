@@ -143,7 +143,7 @@ def main():
     parser.add_argument('--json', help='file for all figures')
     parser.add_argument('--build', default=os.path.join(compare.HERE, '..', '..', 'build'))
     parser.add_argument('--verbose', action='store_true')
-    parser.set_defaults(patience=None, until=float('inf'))
+    parser.set_defaults(patience=None, patience_first=None, until=float('inf'))
     args = parser.parse_args()
     os.environ.setdefault('DEEPNET_LIBRARY',
                           os.path.abspath(os.path.join(args.build, 'lib', 'libdeepnet.so')))

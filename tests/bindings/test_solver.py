@@ -398,6 +398,16 @@ class Ranks(InFolder):
             deepnet.Parallel([self.ranked(4)] * 2)
         with self.assertRaises(OverflowError):
             parallel.step(2**70)
+        with self.assertRaises(TypeError):
+            deepnet.Parallel([None])
+
+    def test_parallel_is_closed_by_a_callback(self):
+        solvers = [self.ranked(4, rank=r, num_ranks=2) for r in range(2)]
+        parallel = deepnet.Parallel(solvers)
+        solvers[0].on('gradients', lambda event: parallel.close())
+        parallel.step(2)
+        self.assertEqual([s.iter for s in solvers], [2, 2])
+        solvers[1].step(1)
 
 
 class Snapshots(Case):

@@ -468,7 +468,8 @@ class profile:
         code, out = self.cover(self.steps(40), *rows)
         self.assertEqual(code, 0, out)
         self.assertRegex(out, r'lenet bf16 infer1: kernels cover 96.0 % of 2 steps, with '
-                              r'copies 96.0 \(.*, 2 kernels a step\); the longest gap is 40 us: met\n')
+                              r'copies 96.0 \(.*, 2 kernels a step\); '
+                              r'the longest gap is 40 us: met\n')
         self.assertRegex(out, r'lenet_lmdb f32 train: .*: met\n2 passed, 0 failed\n'
                               r'goals: 2 met, 0 not met, 0 not measured\n$')
         rows = '--rows', 'lenet tf32 infer1'

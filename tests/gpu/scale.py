@@ -49,7 +49,7 @@ def images_a_second(batch, speeds):
 def main(chain):
     try:
         deepnet.Context(backends=chain, device=2)
-    except deepnet.DeviceError as error:
+    except (deepnet.DeviceError, deepnet.UnsupportedError) as error:
         print('there is no second device: %s' % error)
         return 77
     wanted, most = os.environ.get('NETS'), os.environ.get('BATCH', '')

@@ -5,8 +5,8 @@ and the arrays that went in and came out. The tolerance allows for another order
 Every case runs on each backend, fused, plain and in NHWC, with one, two and three threads, which
 must give the same bits.
 DEEPNET_TEST_MODULE names a module that then takes all it can, with ref for the rest; where its
-device is not there, the test is skipped. DEEPNET_TEST_THREADS: other numbers of threads (1,2,3),
-which to a device are nothing.
+device is not there, the test is skipped. DEEPNET_TEST_THREADS: other numbers of threads
+(1,2,3), which to a device are nothing.
 
 usage: check_reference.py [CASE]...
 """

@@ -360,14 +360,18 @@ class Parallel:
 
     def __init__(self, solvers):
         self.solvers = tuple(solvers)
+        for solver in self.solvers:
+            if not isinstance(solver, Solver):
+                raise TypeError('Parallel takes Solvers, not %r' % type(solver).__name__)
         handles = (ctypes.c_void_p * len(self.solvers))(*[s._solver for s in self.solvers])
         handle = make(lib().parallel_create, lib().parallel_free, handles, len(handles))
         self._owner = Owner(handle, lib().parallel_free, *[s._owner for s in self.solvers])
 
     def _run(self, function, *arguments):
-        if self._owner is None:
+        owner = self._owner  # held here: whoever closes meanwhile only lets it go
+        if owner is None:
             raise ValueError('the Parallel is closed')
-        _run([s._events for s in self.solvers], function, self._owner.handle, *arguments)
+        _run([s._events for s in self.solvers], function, owner.handle, *arguments)
 
     def step(self, iterations):
         """As Solver.step, for all of them at once. If one fails, all stop, and the next call
@@ -384,7 +388,7 @@ class Parallel:
         return lib().parallel_transport(self._owner and self._owner.handle).decode()
 
     def close(self):
-        """Lets the solvers go, each on its own again."""
+        """Lets the solvers go, each on its own again; in the midst of a step, after it."""
         self._owner = None
 
     def __enter__(self):

@@ -92,7 +92,7 @@ class Compare(unittest.TestCase):
                                       r'deepnet bf16: differs by \d\.\de-03\n$')
 
     def test_largest_batch_of_a_small_device(self):
-        out = compare('--batch', 'largest', FAKE_CUDA_MEMORY=str(36 << 20))
+        out = compare('--quick', '--batch', 'largest', FAKE_CUDA_MEMORY=str(36 << 20))
         self.assertRegex(out, r'deepnet f32, batch 64: .*device memory')
         batch = int(re.search(r'the largest batch in f32 is (\d+)', out).group(1))
         self.assertTrue(1 < batch < 64, out)

@@ -359,6 +359,7 @@ public:
     void solve() { run(dn_parallel_solve(get())); }
     /* What gradients travel by: a backend's name, or "host". */
     std::string transport() const { return dn_parallel_transport(get()); }
+    /* Borrowed, and not to be moved from. std::out_of_range beyond num_ranks. */
     Solver &operator[](size_t rank) { return solvers_.at(rank); }
     dn_parallel *get() const noexcept { return parallel_.get(); }
 

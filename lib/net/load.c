@@ -29,10 +29,13 @@ static void add_name(names *n, const char *name)
     dni_text_printf(&n->text, n->count++ ? ", %s" : "%s", name);
 }
 
-/* Caffe's rule for old files: their four axes against the shape with ones in front. */
+/* Caffe's rule for old files: their four axes against the shape with ones in front. Of a weight
+ * without axes it writes no shape at all. */
 static bool shapes_agree(const dni_weights_blob *have, const dni_shape *want)
 {
     if (dni_shape_equal(&have->shape, want))
+        return true;
+    if (have->legacy && !want->axes && have->count == 1)
         return true;
     if (!have->legacy || have->shape.axes != 4 || want->axes > 4)
         return false;

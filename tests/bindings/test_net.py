@@ -471,6 +471,21 @@ class Weights(InFolder):
         self.assertEqual(two.copy_from('w.caffemodel').unused, [])
         np.testing.assert_array_equal(two.params['ip'][0].data, one.params['ip'][0].data)
 
+    def test_weight_without_axes(self):
+        """Caffe writes its value alone, without a shape."""
+        made = Net(text=SIMPLE + "layer { name: 'slope' type: 'PReLU' bottom: 'relu' top: 'y' "
+                   'prelu_param { channel_shared: true } }', phase=TEST)
+        proto = deepnet.proto.caffe_pb2.NetParameter()
+        slope = proto.layer.add(name='slope', type='PReLU').blobs.add()
+        for values in ([0.5], [0.5, 1]):
+            slope.data[:] = values
+            if len(values) == 1:
+                made.copy_from(proto.SerializeToString())
+                self.assertEqual(made.params['slope'][0].data, 0.5)
+            else:
+                with self.assertRaises(deepnet.DataError):
+                    made.copy_from(proto.SerializeToString())
+
     def test_share(self):
         one, two = Net('net.prototxt', TRAIN), Net('net.prototxt', TEST)
         two.share_with(one)

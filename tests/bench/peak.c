@@ -44,7 +44,7 @@ static void *fma_loop(void *arg)
             acc[k] = acc[k] * x + y;
     j->seconds = bench_thread_now() - start;
     for (int k = 0; k < CHAINS; k++)
-        j->result += acc[k][k];
+        j->result += acc[k][k % LANES];
     return NULL;
 }
 

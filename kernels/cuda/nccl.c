@@ -77,12 +77,11 @@ static dn_status nccl_check(dn_backend *backend, const nccl *n, ncclResult_t res
 {
     if (result == ncclSuccess)
         return DN_OK;
-    cudaError_t error = cudaGetLastError(); /* no later launch's fault */
     const char *why = n->last_error ? n->last_error(NULL) : "";
-    if (result == ncclUnhandledCudaError && error != cudaSuccess)
-        why = cudaGetErrorString(error);
-    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s%s%s", what,
-                              n->ncclGetErrorString(result), *why ? ": " : "", why);
+    char lost[CUDA_WORDS];
+    return backend->host.fail(DN_E_DEVICE, "NCCL: %s: %s%s%s%s", what,
+                              n->ncclGetErrorString(result), *why ? ": " : "", why,
+                              cuda_lost_words(backend, lost));
 }
 
 /* NCCL leaves whichever it likes current, though the caller's was the backend's own. */

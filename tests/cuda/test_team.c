@@ -64,13 +64,14 @@ static void check_refused_team(void)
     free_team(context, solver, parallel);
 }
 
-/* NCCL says no more than that CUDA failed: what CUDA says of it is said, too. */
+/* NCCL's words say no more than that CUDA failed: what CUDA says of it is said, too. */
 static void check_lost_team(void)
 {
     SECTION("NCCL on a lost device");
     static const char *const joining[] = {
         "making a stream: unspecified launch failure (cudaErrorLaunchFailure)",
-        "NCCL: joining the devices: unhandled cuda error: unspecified launch failure"};
+        "NCCL: joining the devices: unhandled cuda error: a fake reason: unspecified launch "
+        "failure (cudaErrorLaunchFailure)"};
     dn_context *context[2];
     dn_solver *solver[2];
     dn_parallel *parallel = NULL;

@@ -123,8 +123,8 @@ dn_status cuda_op_create(dn_backend *backend, const dn_op_desc *desc, dn_op **ou
 void cuda_op_describe(dn_op *op, char *buffer, size_t size)
 {
     if (op->dnn && cuda_dnn_refused(op))
-        snprintf(buffer, size, "cuda:kernel%s, cuDNN: refused",
-                 op->unordered ? " unordered" : "");
+        snprintf(buffer, size, "cuda:kernel%s, cuDNN: %s", op->unordered ? " unordered" : "",
+                 op->absent);
     if (cuda_lt_refused(op))
         snprintf(buffer, size, "cuda:cublas");
 }

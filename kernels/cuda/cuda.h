@@ -108,7 +108,7 @@ struct dn_op {
     int32_t compute;     /* DN_COMPUTE_* that its products are done in */
     cuda_dnn_conv *dnn;  /* cuDNN does it; NULL: a kernel of ours */
     cuda_lt_product *lt; /* cuBLASLt does it, where it lies well for it; else cuBLAS */
-    const char *absent; /* why cuDNN, which was found, does not start; NULL: it was not asked */
+    const char *absent; /* why cuDNN does not do it; NULL: it does, or it was not asked */
     cuda_operand *in, *out;
 };
 

@@ -98,6 +98,7 @@ struct cuda_dnn_conv {
     int32_t which, algorithm;
     choice choices[CANDIDATES]; /* best first: what is promised may be refused when it runs */
     int32_t num, at;            /* of them; which it is now */
+    cudnnStatus_t status;       /* of what was asked last */
     bool ran;                   /* so whatever fails later is no refusal */
     cudnnTensorDescriptor_t x, y, bias;
     cudnnFilterDescriptor_t w;
@@ -164,6 +165,13 @@ void cuda_dnn_describe(const dn_backend *backend, char *buffer, size_t size)
         snprintf(buffer, size, "no cuDNN");
 }
 
+/* Is it done? */
+static bool fine(cuda_dnn_conv *v, cudnnStatus_t status)
+{
+    v->status = status;
+    return status == CUDNN_STATUS_SUCCESS;
+}
+
 /* CUDA beneath it failed. With which error only its own runtime knows, not ours. */
 static bool is_of_cuda(cudnnStatus_t status)
 {
@@ -181,6 +189,12 @@ static bool is_out_of_memory(cudnnStatus_t status)
            status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
 }
 
+/* Of which nothing says that cuDNN would not do it: there may be memory another time. */
+static bool is_failure(cudnnStatus_t status)
+{
+    return is_of_cuda(status) || is_out_of_memory(status);
+}
+
 static dn_status dnn_fail(dn_backend *backend, cudnnStatus_t status, const char *what)
 {
     const cuda_dnn *d = backend->device->dnn;
@@ -190,6 +204,14 @@ static dn_status dnn_fail(dn_backend *backend, cudnnStatus_t status, const char 
     return backend->host.fail(is_out_of_memory(status) ? DN_E_NOMEM : DN_E_DEVICE,
                               "cuDNN: %s: %s%s%s%s", what, d->cudnnGetErrorString(status),
                               *why ? ": " : "", why, cuda_lost_words(backend, lost));
+}
+
+/* Why cuDNN does not do it, for the plan. */
+static const char *reason_of(const cuda_dnn *d, cudnnStatus_t status)
+{
+    static const char prefix[] = "CUDNN_STATUS_";
+    const char *text = d->cudnnGetErrorString(status);
+    return strncmp(text, prefix, sizeof(prefix) - 1) ? text : text + sizeof(prefix) - 1;
 }
 
 dn_status cuda_dnn_follow(dn_backend *backend)
@@ -219,7 +241,7 @@ static dn_status start(dn_backend *backend, const char **why)
     cudaGetLastError();
     if (is_out_of_memory(status))
         return dnn_fail(backend, status, "opening");
-    *why = d->refused = d->cudnnGetErrorString(status);
+    *why = d->refused = reason_of(d, status);
     return DN_OK;
 }
 
@@ -242,8 +264,9 @@ static int axes_of(const dn_args_conv *c)
     return c->spatial < 2 ? 2 : c->spatial;
 }
 
-static bool set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to, const cuda_operand *x,
-                      int64_t images, const dn_args_conv *c, bool narrow)
+static cudnnStatus_t set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to,
+                               const cuda_operand *x, int64_t images, const dn_args_conv *c,
+                               bool narrow)
 {
     int axes = axes_of(c), dims[2 + DN_MAX_SPATIAL], strides[2 + DN_MAX_SPATIAL];
     bool last = x->info.layout == DN_LAYOUT_NHWC;
@@ -258,8 +281,7 @@ static bool set_image(const cuda_dnn *d, cudnnTensorDescriptor_t to, const cuda_
     }
     strides[1] = last ? 1 : (int)at;
     strides[0] = (int)(last ? at : at * channels);
-    return d->cudnnSetTensorNdDescriptor(to, type_of(narrow), 2 + axes, dims, strides) ==
-           CUDNN_STATUS_SUCCESS;
+    return d->cudnnSetTensorNdDescriptor(to, type_of(narrow), 2 + axes, dims, strides);
 }
 
 static bool set_weights(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *c, int64_t K,
@@ -276,9 +298,9 @@ static bool set_weights(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv 
     wants->taps_first = last && taps > 1;
     if (wants->taps_first || wants->narrow_w)
         wants->packed = rounded(K * Cg * taps, wants->narrow_w);
-    return d->cudnnSetFilterNdDescriptor(v->w, type_of(wants->narrow_w),
-                                         last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, 2 + axes,
-                                         dims) == CUDNN_STATUS_SUCCESS;
+    return fine(v, d->cudnnSetFilterNdDescriptor(v->w, type_of(wants->narrow_w),
+                                                 last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
+                                                 2 + axes, dims));
 }
 
 static bool set_window(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *c)
@@ -290,10 +312,10 @@ static bool set_window(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *
         stride[i] = from >= 0 ? (int)c->stride[from] : 1;
         apart[i] = from >= 0 ? (int)c->dilation[from] : 1;
     }
-    return d->cudnnSetConvolutionNdDescriptor(v->conv, axes, pad, stride, apart,
-                                              CUDNN_CROSS_CORRELATION,
-                                              CUDNN_DATA_FLOAT) == CUDNN_STATUS_SUCCESS &&
-           d->cudnnSetConvolutionGroupCount(v->conv, (int)c->group) == CUDNN_STATUS_SUCCESS;
+    return fine(v, d->cudnnSetConvolutionNdDescriptor(v->conv, axes, pad, stride, apart,
+                                                      CUDNN_CROSS_CORRELATION,
+                                                      CUDNN_DATA_FLOAT)) &&
+           fine(v, d->cudnnSetConvolutionGroupCount(v->conv, (int)c->group));
 }
 
 /* Bias, and ReLU after it, are what cuDNN can add by itself. */
@@ -312,14 +334,14 @@ static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, i
         v->wants.packed += rounded(K, true);
     }
     return !v->fuses ||
-           (d->cudnnCreateTensorDescriptor(&v->bias) == CUDNN_STATUS_SUCCESS &&
-            d->cudnnCreateActivationDescriptor(&v->activation) == CUDNN_STATUS_SUCCESS &&
-            d->cudnnSetTensorNdDescriptor(v->bias, type_of(v->wants.narrow_w), 2 + axes, dims,
-                                          strides) == CUDNN_STATUS_SUCCESS &&
-            d->cudnnSetActivationDescriptor(
-                v->activation, relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
-                relu ? CUDNN_PROPAGATE_NAN : CUDNN_NOT_PROPAGATE_NAN,
-                0) == CUDNN_STATUS_SUCCESS);
+           (fine(v, d->cudnnCreateTensorDescriptor(&v->bias)) &&
+            fine(v, d->cudnnCreateActivationDescriptor(&v->activation)) &&
+            fine(v, d->cudnnSetTensorNdDescriptor(v->bias, type_of(v->wants.narrow_w), 2 + axes,
+                                                  dims, strides)) &&
+            fine(v, d->cudnnSetActivationDescriptor(
+                        v->activation,
+                        relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
+                        relu ? CUDNN_PROPAGATE_NAN : CUDNN_NOT_PROPAGATE_NAN, 0)));
 }
 
 static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
@@ -327,12 +349,12 @@ static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
 {
     const dn_args_conv *c = &op->args.conv;
     int64_t C = x->info.shape.dim[1], K = y->info.shape.dim[1];
-    return d->cudnnCreateTensorDescriptor(&v->x) == CUDNN_STATUS_SUCCESS &&
-           d->cudnnCreateTensorDescriptor(&v->y) == CUDNN_STATUS_SUCCESS &&
-           d->cudnnCreateFilterDescriptor(&v->w) == CUDNN_STATUS_SUCCESS &&
-           d->cudnnCreateConvolutionDescriptor(&v->conv) == CUDNN_STATUS_SUCCESS &&
-           set_image(d, v->x, x, v->images, c, v->wants.narrow) &&
-           set_image(d, v->y, y, v->images, c, v->wants.narrow) &&
+    return fine(v, d->cudnnCreateTensorDescriptor(&v->x)) &&
+           fine(v, d->cudnnCreateTensorDescriptor(&v->y)) &&
+           fine(v, d->cudnnCreateFilterDescriptor(&v->w)) &&
+           fine(v, d->cudnnCreateConvolutionDescriptor(&v->conv)) &&
+           fine(v, set_image(d, v->x, x, v->images, c, v->wants.narrow)) &&
+           fine(v, set_image(d, v->y, y, v->images, c, v->wants.narrow)) &&
            set_weights(d, v, c, K, C / c->group, x->info.layout == DN_LAYOUT_NHWC) &&
            set_window(d, v, c) && set_epilogue(d, op, v, K);
 }
@@ -391,19 +413,19 @@ static bool try_all(dn_backend *backend, const cuda_dnn_conv *v, const int64_t c
     return done && *n > 0;
 }
 
-static bool workspace_of(const cuda_dnn *d, const cuda_dnn_conv *v, size_t *bytes)
+static cudnnStatus_t workspace_of(const cuda_dnn *d, const cuda_dnn_conv *v, size_t *bytes)
 {
     if (v->which == CUDA_DNN_FORWARD)
         return d->cudnnGetConvolutionForwardWorkspaceSize(
-                   d->handle, v->x, v->w, v->conv, v->y,
-                   (cudnnConvolutionFwdAlgo_t)v->algorithm, bytes) == CUDNN_STATUS_SUCCESS;
+            d->handle, v->x, v->w, v->conv, v->y, (cudnnConvolutionFwdAlgo_t)v->algorithm,
+            bytes);
     if (v->which == CUDA_DNN_DATA)
         return d->cudnnGetConvolutionBackwardDataWorkspaceSize(
-                   d->handle, v->w, v->y, v->conv, v->x,
-                   (cudnnConvolutionBwdDataAlgo_t)v->algorithm, bytes) == CUDNN_STATUS_SUCCESS;
+            d->handle, v->w, v->y, v->conv, v->x, (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
+            bytes);
     return d->cudnnGetConvolutionBackwardFilterWorkspaceSize(
-               d->handle, v->x, v->y, v->conv, v->w,
-               (cudnnConvolutionBwdFilterAlgo_t)v->algorithm, bytes) == CUDNN_STATUS_SUCCESS;
+        d->handle, v->x, v->y, v->conv, v->w, (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
+        bytes);
 }
 
 /* Choice v->at, if it needs no more than `most`. */
@@ -414,8 +436,8 @@ static bool take_up(dn_op *op, size_t most, size_t *bytes)
     const choice *c = &v->choices[v->at];
     v->algorithm = c->algorithm;
     op->unordered = c->unordered;
-    return d->cudnnSetConvolutionMathType(v->conv, c->math) == CUDNN_STATUS_SUCCESS &&
-           workspace_of(d, v, bytes) && *bytes <= most;
+    return fine(v, d->cudnnSetConvolutionMathType(v->conv, c->math)) &&
+           fine(v, workspace_of(d, v, bytes)) && *bytes <= most;
 }
 
 /* f32 means f32; whatever rounds operands to less than asked for is out in any case. A result
@@ -441,13 +463,17 @@ static bool pick(dn_op *op, int32_t compute, const result *r, int n, size_t most
             continue;
         v->at = v->num;
         v->choices[v->at] = (choice){(int32_t)r[i].algo, math, unordered};
-        if (!take_up(op, most, &bytes))
+        if (!take_up(op, most, &bytes)) {
+            if (is_failure(v->status))
+                return false;
             continue;
+        }
         if (v->num++ == 0)
             v->workspace = most = bytes;
     }
     v->at = 0;
-    return v->num > 0 && take_up(op, most, &most);
+    return fine(v, v->num > 0 ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_NOT_SUPPORTED) &&
+           take_up(op, most, &most);
 }
 
 static trial_key key_of(const dn_op *op, int32_t compute, const cuda_operand *x,
@@ -517,7 +543,7 @@ static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda
     cudnnMathType_t math = compute == DN_COMPUTE_F32    ? CUDNN_FMA_MATH
                            : compute == DN_COMPUTE_BF16 ? CUDNN_TENSOR_OP_MATH
                                                         : CUDNN_DEFAULT_MATH;
-    if (d->cudnnSetConvolutionMathType(v->conv, math) != CUDNN_STATUS_SUCCESS)
+    if (!fine(v, d->cudnnSetConvolutionMathType(v->conv, math)))
         return false;
     trial_key key = key_of(op, compute, x, y);
     const trial *t = backend->host.tune ? trial_of(op, &key, count) : NULL;
@@ -527,9 +553,8 @@ static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda
                 v->measured = 1e6 * (double)t->results[i].time * (double)v->pieces;
         return true;
     }
-    return d->cudnnSetConvolutionMathType(v->conv, math) == CUDNN_STATUS_SUCCESS &&
-           by_heuristics(d, v, r, &n) == CUDNN_STATUS_SUCCESS &&
-           pick(op, compute, r, n, MOST_WORKSPACE);
+    return fine(v, d->cudnnSetConvolutionMathType(v->conv, math)) &&
+           fine(v, by_heuristics(d, v, r, &n)) && pick(op, compute, r, n, MOST_WORKSPACE);
 }
 
 /* ---- taking and running ------------------------------------------------------------------ */
@@ -587,9 +612,13 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     v->wants.narrow_w = narrow && !weights;
     cut(v, x, y, images_at_a_time(x, y));
     op->dnn = v;
+    op->absent = NULL;
     if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, x, y, count)) {
+        cudnnStatus_t status = v->status;
+        op->absent = reason_of(backend->device->dnn, status);
         cuda_dnn_drop(op);
-        return DN_OK;
+        cudaGetLastError();
+        return is_failure(status) ? dnn_fail(backend, status, "planning a convolution") : DN_OK;
     }
     if (!takes_bias(op))
         v->fuses = false, v->wants.bias_at = 0;
@@ -756,8 +785,10 @@ static dn_status run_piece(const dn_op *op, const void *a, const void *b, void *
         cudaGetLastError();
         if (v->ran || !is_refusal(status))
             return dnn_fail(op->backend, status, "a convolution");
-        if (!go_on((dn_op *)op))
+        if (!go_on((dn_op *)op)) {
+            ((dn_op *)op)->absent = reason_of(d, status);
             return DN_DECLINED;
+        }
         status = run(d, v, a, b, out, &beta, bias, space, finished);
     }
     v->ran = true;

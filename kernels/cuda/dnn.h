@@ -25,7 +25,7 @@ typedef struct cuda_dnn_wants {
 
 /* x and y: the operands with the input's and the output's shape. Where cuDNN takes it op->dnn
  * is set, and op->scratch and op->keep are what the above takes; where not, nothing is but
- * op->absent, where it was asked for and does not start. */
+ * op->absent, where it was asked and does not start, or has none of these. */
 dn_status cuda_dnn_take(dn_op *op, int32_t which, const cuda_operand *x, const cuda_operand *y);
 void cuda_dnn_drop(dn_op *op);
 const cuda_dnn_wants *cuda_dnn_wants_of(const dn_op *op);

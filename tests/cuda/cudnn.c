@@ -3,8 +3,8 @@
  * a wrong stride, size or order shows in the result. It offers algorithms that the module must
  * not take (not deterministic, half precision, too large a workspace) before the one it
  * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run;
- * FAKE_DNN_FAILS the status that all fail with; FAKE_DNN_MOST how many elements of an image it
- * counts. */
+ * FAKE_DNN_FAILS the status that all fail with, FAKE_DNN_PLANS that with which descriptors of
+ * images do; FAKE_DNN_MOST how many elements of an image it counts. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -86,7 +86,9 @@ size_t cudnnGetVersion(void)
 
 const char *cudnnGetErrorString(cudnnStatus_t status)
 {
-    return status == CUDNN_STATUS_SUCCESS ? "success" : "a fake refusal";
+    return status == CUDNN_STATUS_SUCCESS     ? "success"
+           : status == CUDNN_STATUS_BAD_PARAM ? "CUDNN_STATUS_BAD_PARAM"
+                                              : "a fake refusal";
 }
 
 void cudnnGetLastErrorString(char *message, size_t most)
@@ -105,9 +107,11 @@ static bool is_type(cudnnDataType_t type)
 cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataType_t type,
                                          int axes, const int dim[], const int stride[])
 {
+    const char *limit = getenv("FAKE_DNN_MOST"), *fails = getenv("FAKE_DNN_PLANS");
+    if (fails)
+        return (cudnnStatus_t)atoi(fails);
     if (!is_type(type) || axes < 4 || axes > AXES)
         return CUDNN_STATUS_NOT_SUPPORTED;
-    const char *limit = getenv("FAKE_DNN_MOST");
     long long most = limit ? atoll(limit) : INT32_MAX, count = 1;
     for (int i = 0; i < axes; i++) {
         if (dim[i] < 1)
@@ -192,6 +196,31 @@ static bool types_fit(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
     return x->type == y->type && (w->type == x->type || getenv("FAKE_DNN_WIDE"));
 }
 
+typedef struct sizes {
+    int space, N, C, K, in[3], out[3], kernel[3];
+} sizes;
+
+/* What the three descriptors have in common, if they agree. */
+static bool sizes_of(sizes *s, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                     cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y)
+{
+    *s = (sizes){.space = c->axes, .N = x->dim[0], .C = x->dim[1], .K = y->dim[1]};
+    bool fit = x->axes == c->axes + 2 && y->axes == x->axes && w->axes == x->axes &&
+               y->dim[0] == s->N && w->dim[0] == s->K && w->dim[1] == s->C / c->group;
+    for (int d = 0; d < 3; d++) {
+        int a = d - (3 - c->axes);
+        s->in[d] = a < 0 ? 1 : x->dim[2 + a];
+        s->out[d] = a < 0 ? 1 : y->dim[2 + a];
+        s->kernel[d] = a < 0 ? 1 : w->dim[2 + a];
+        if (a >= 0)
+            fit = fit && s->out[d] == (s->in[d] + 2 * c->pad[a] -
+                                       (c->dilation[a] * (s->kernel[d] - 1) + 1)) /
+                                              c->stride[a] +
+                                          1;
+    }
+    return fit;
+}
+
 enum { FAKE_ALL = 2 }; /* so many: and none that runs */
 
 static int false_friends(void)
@@ -223,6 +252,9 @@ static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
         FALSE_FRIEND, CUDNN_STATUS_SUCCESS, 3, SPACE, CUDNN_DETERMINISTIC, good, {0}};
     int count = (int)(sizeof all / sizeof all[0]), others = false_friends();
     result *to = out;
+    sizes s;
+    if (!sizes_of(&s, x, w, conv, y))
+        return CUDNN_STATUS_BAD_PARAM;
     if (!types_fit(x, w, y))
         return CUDNN_STATUS_NOT_SUPPORTED;
     *given = 0;
@@ -352,31 +384,6 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
 }
 
 /* ---- convolutions ------------------------------------------------------------------------ */
-
-typedef struct sizes {
-    int space, N, C, K, in[3], out[3], kernel[3];
-} sizes;
-
-/* What the three descriptors have in common, if they agree. */
-static bool sizes_of(sizes *s, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
-                     cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t y)
-{
-    *s = (sizes){.space = c->axes, .N = x->dim[0], .C = x->dim[1], .K = y->dim[1]};
-    bool fit = x->axes == c->axes + 2 && y->axes == x->axes && w->axes == x->axes &&
-               y->dim[0] == s->N && w->dim[0] == s->K && w->dim[1] == s->C / c->group;
-    for (int d = 0; d < 3; d++) {
-        int a = d - (3 - c->axes);
-        s->in[d] = a < 0 ? 1 : x->dim[2 + a];
-        s->out[d] = a < 0 ? 1 : y->dim[2 + a];
-        s->kernel[d] = a < 0 ? 1 : w->dim[2 + a];
-        if (a >= 0)
-            fit = fit && s->out[d] == (s->in[d] + 2 * c->pad[a] -
-                                       (c->dilation[a] * (s->kernel[d] - 1) + 1)) /
-                                              c->stride[a] +
-                                          1;
-    }
-    return fit;
-}
 
 static int64_t at(cudnnTensorDescriptor_t t, int n, int c, const int p[3])
 {

@@ -461,6 +461,41 @@ static void check_dnn_room(void)
     CHECK_INT(live(), 0);
 }
 
+/* It has no descriptors of such images: the plan says who does the convolution, and why. That
+ * there was no memory, or that CUDA failed, is no such thing. */
+static void check_dnn_plans(void)
+{
+    SECTION("cuDNN plans");
+    static const struct {
+        const char *says, *plan;
+        dn_status status;
+    } all[] = {{"3000", "[cuda:kernel, cuDNN: a fake refusal]", DN_OK},
+               {"2000", "[cuda:kernel, cuDNN: BAD_PARAM]", DN_OK},
+               {"4003", NULL, DN_E_NOMEM},
+               {"5003", NULL, DN_E_DEVICE}};
+    dn_context_options options = device_options();
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        dn_context *context = make_context(&options);
+        dn_net *net = NULL;
+        char *text = NULL;
+        setenv("FAKE_DNN_PLANS", all[i].says, 1);
+        dn_status status =
+            dn_net_create_from_text(&net, context, WIDE_NET, strlen(WIDE_NET), NULL);
+        unsetenv("FAKE_DNN_PLANS");
+        CHECK_STATUS(status, all[i].status);
+        CHECK(!status || strstr(dn_last_error(), "cuDNN: planning a convolution: a fake "
+                                                 "refusal: of its own"));
+        if (net) {
+            CHECK_STATUS(dn_net_describe(net, DN_DESCRIBE_OPS, &text), DN_OK);
+            CHECK_AT(text && strstr(text, all[i].plan), "%s", text);
+            dn_net_text_free(net, text);
+        }
+        dn_net_free(net);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
 /* It offers what it then refuses: the plan says who does a convolution before, and after. */
 static void check_dnn_refuses(void)
 {
@@ -475,7 +510,7 @@ static void check_dnn_refuses(void)
     CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
     unsetenv("FAKE_DNN_FALSE");
     text = described(solver);
-    CHECK_AT(text && strstr(text, "[cuda:kernel, cuDNN: refused]") &&
+    CHECK_AT(text && strstr(text, "[cuda:kernel, cuDNN: a fake refusal]") &&
                  !strstr(text, "[cuda:cudnn"),
              "%s", text);
     dn_net_text_free(dn_solver_net(solver), text);
@@ -792,6 +827,7 @@ int main(int argc, char **argv)
     check_dnn_fails();
     check_dnn_room();
     check_blas_fails();
+    check_dnn_plans();
     check_dnn_refuses();
     check_cut();
     check_layouts();

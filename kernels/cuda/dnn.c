@@ -108,7 +108,9 @@ struct cuda_dnn_conv {
     size_t workspace;       /* bytes */
     double measured;        /* nanoseconds; 0: not tried */
     bool fuses;             /* bias, and ReLU if there is one, as part of it */
-    int64_t images, pieces; /* of the batch: so many at a time, and how often */
+    int64_t images, pieces; /* of the batch: so many at a time, and how often; */
+    int64_t rest;           /* of images that come last, with descriptors of their own: */
+    cudnnTensorDescriptor_t rest_x, rest_y;
     size_t step[3];         /* bytes from one piece to the next: of a, b, out */
 };
 
@@ -344,6 +346,15 @@ static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, i
                         relu ? CUDNN_PROPAGATE_NAN : CUDNN_NOT_PROPAGATE_NAN, 0)));
 }
 
+static bool describe_rest(const cuda_dnn *d, cuda_dnn_conv *v, const dn_args_conv *c,
+                          const cuda_operand *x, const cuda_operand *y)
+{
+    return fine(v, d->cudnnCreateTensorDescriptor(&v->rest_x)) &&
+           fine(v, d->cudnnCreateTensorDescriptor(&v->rest_y)) &&
+           fine(v, set_image(d, v->rest_x, x, v->rest, c, v->wants.narrow)) &&
+           fine(v, set_image(d, v->rest_y, y, v->rest, c, v->wants.narrow));
+}
+
 static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
                      const cuda_operand *x, const cuda_operand *y)
 {
@@ -355,6 +366,7 @@ static bool describe(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v,
            fine(v, d->cudnnCreateConvolutionDescriptor(&v->conv)) &&
            fine(v, set_image(d, v->x, x, v->images, c, v->wants.narrow)) &&
            fine(v, set_image(d, v->y, y, v->images, c, v->wants.narrow)) &&
+           (!v->rest || describe_rest(d, v, c, x, y)) &&
            set_weights(d, v, c, K, C / c->group, x->info.layout == DN_LAYOUT_NHWC) &&
            set_window(d, v, c) && set_epilogue(d, op, v, K);
 }
@@ -428,7 +440,17 @@ static cudnnStatus_t workspace_of(const cuda_dnn *d, const cuda_dnn_conv *v, siz
         bytes);
 }
 
-/* Choice v->at, if it needs no more than `most`. */
+/* From the other pieces to the rest, and back. */
+static void swap_rest(cuda_dnn_conv *v)
+{
+    cudnnTensorDescriptor_t x = v->x, y = v->y;
+    v->x = v->rest_x;
+    v->y = v->rest_y;
+    v->rest_x = x;
+    v->rest_y = y;
+}
+
+/* Choice v->at, if it needs no more than `most`, of the rest either. */
 static bool take_up(dn_op *op, size_t most, size_t *bytes)
 {
     const cuda_dnn *d = op->backend->device->dnn;
@@ -436,8 +458,16 @@ static bool take_up(dn_op *op, size_t most, size_t *bytes)
     const choice *c = &v->choices[v->at];
     v->algorithm = c->algorithm;
     op->unordered = c->unordered;
-    return fine(v, d->cudnnSetConvolutionMathType(v->conv, c->math)) &&
-           fine(v, workspace_of(d, v, bytes)) && *bytes <= most;
+    size_t rest = 0;
+    bool fits = fine(v, d->cudnnSetConvolutionMathType(v->conv, c->math)) &&
+                fine(v, workspace_of(d, v, bytes));
+    if (fits && v->rest) {
+        swap_rest(v);
+        fits = fine(v, workspace_of(d, v, &rest));
+        swap_rest(v);
+    }
+    *bytes = rest > *bytes ? rest : *bytes;
+    return fits && *bytes <= most;
 }
 
 /* f32 means f32; whatever rounds operands to less than asked for is out in any case. A result
@@ -550,7 +580,8 @@ static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda
     if (t && pick(op, compute, t->results, t->num, MOST_TUNED)) {
         for (int i = 0; i < t->num && v->measured == 0; i++)
             if ((int32_t)t->results[i].algo == v->algorithm && t->results[i].time > 0)
-                v->measured = 1e6 * (double)t->results[i].time * (double)v->pieces;
+                v->measured = 1e6 * (double)t->results[i].time *
+                              (double)x->info.shape.dim[0] / (double)v->images;
         return true;
     }
     return fine(v, d->cudnnSetConvolutionMathType(v->conv, math)) &&
@@ -559,8 +590,9 @@ static bool choose(dn_op *op, int32_t compute, const cuda_operand *x, const cuda
 
 /* ---- taking and running ------------------------------------------------------------------ */
 
-/* Of both operands so many that their elements can be counted: the largest part of the batch
- * that leaves no rest, each part as aligned as the whole. 0: there is none that is worth it. */
+/* Of both operands so many that their elements can be counted, each piece as aligned as the
+ * whole: the largest part of the batch that leaves no rest, if it is large, or any with a rest.
+ * 0: there is none that is worth it. */
 static int64_t images_at_a_time(const cuda_operand *x, const cuda_operand *y)
 {
     int64_t N = x->info.shape.dim[0];
@@ -570,16 +602,22 @@ static int64_t images_at_a_time(const cuda_operand *x, const cuda_operand *y)
     int64_t most = CUDA_DNN_MOST / (in > out ? in : out), n = N < most ? N : most;
     while (n > 0 && n < N && (N % n != 0 || n * in % 8 != 0 || n * out % 8 != 0))
         n--;
-    return n == N || n >= most / 4 ? n : 0;
+    if (n == N || n > most / 2)
+        return n;
+    for (n = most; n > 0 && (n * in % 8 != 0 || n * out % 8 != 0);)
+        n--;
+    return n >= most / 4 ? n : 0;
 }
 
 static void cut(cuda_dnn_conv *v, const cuda_operand *x, const cuda_operand *y, int64_t images)
 {
+    int64_t N = x->info.shape.dim[0];
     v->images = images;
-    v->pieces = x->info.shape.dim[0] / images;
+    v->pieces = N / images;
+    v->rest = N % images;
     size_t element = v->wants.narrow ? 2 : 4;
-    size_t in = (size_t)(x->count / v->pieces) * element;
-    size_t out = (size_t)(y->count / v->pieces) * element;
+    size_t in = (size_t)(x->count / N * images) * element;
+    size_t out = (size_t)(y->count / N * images) * element;
     v->step[0] = v->which == CUDA_DNN_DATA ? out : in;
     v->step[1] = v->which == CUDA_DNN_WEIGHTS ? out : 0;
     v->step[2] = v->which == CUDA_DNN_FORWARD ? out : v->which == CUDA_DNN_DATA ? in : 0;
@@ -685,6 +723,10 @@ void cuda_dnn_drop(dn_op *op)
         d->cudnnDestroyTensorDescriptor(v->x);
     if (v->y)
         d->cudnnDestroyTensorDescriptor(v->y);
+    if (v->rest_x)
+        d->cudnnDestroyTensorDescriptor(v->rest_x);
+    if (v->rest_y)
+        d->cudnnDestroyTensorDescriptor(v->rest_y);
     if (v->bias)
         d->cudnnDestroyTensorDescriptor(v->bias);
     if (v->w)
@@ -798,13 +840,18 @@ static dn_status run_piece(const dn_op *op, const void *a, const void *b, void *
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
                        const void *bias, void *space, bool *finished)
 {
-    const cuda_dnn_conv *v = op->dnn;
+    cuda_dnn_conv *v = op->dnn;
     dn_status status = DN_OK;
-    for (size_t i = 0; i < (size_t)v->pieces && status == DN_OK; i++) {
+    size_t pieces = (size_t)v->pieces, all = pieces + (v->rest > 0);
+    for (size_t i = 0; i < all && status == DN_OK; i++) {
         bool adds = add || (i > 0 && v->which == CUDA_DNN_WEIGHTS);
+        if (i == pieces)
+            swap_rest(v);
         status =
             run_piece(op, (const char *)a + i * v->step[0], (const char *)b + i * v->step[1],
                       (char *)out + i * v->step[2], adds, bias, space, finished);
+        if (i == pieces)
+            swap_rest(v);
     }
     return status;
 }

@@ -275,9 +275,10 @@ static void tell(int which, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w
         fake_dnn_tells(&question);
 }
 
-static size_t space_of(int algorithm)
+/* Odd numbers of images take more. */
+static size_t space_of(int algorithm, cudnnTensorDescriptor_t x)
 {
-    return algorithm == 4 ? (size_t)1 << 40 : SPACE;
+    return algorithm == 4 ? (size_t)1 << 40 : SPACE + 256 * (size_t)(x->dim[0] % 2);
 }
 
 cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(
@@ -358,8 +359,8 @@ cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(
     const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t y,
     cudnnConvolutionFwdAlgo_t algorithm, size_t *bytes)
 {
-    (void)h, (void)x, (void)w, (void)c, (void)y;
-    *bytes = space_of((int)algorithm);
+    (void)h, (void)w, (void)c, (void)y;
+    *bytes = space_of((int)algorithm, x);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -368,8 +369,8 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
     const cudnnConvolutionDescriptor_t c, const cudnnTensorDescriptor_t dx,
     cudnnConvolutionBwdDataAlgo_t algorithm, size_t *bytes)
 {
-    (void)h, (void)dx, (void)w, (void)c, (void)dy;
-    *bytes = space_of((int)algorithm);
+    (void)h, (void)w, (void)c, (void)dy;
+    *bytes = space_of((int)algorithm, dx);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -378,8 +379,8 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
     const cudnnConvolutionDescriptor_t c, const cudnnFilterDescriptor_t dw,
     cudnnConvolutionBwdFilterAlgo_t algorithm, size_t *bytes)
 {
-    (void)h, (void)x, (void)dw, (void)c, (void)dy;
-    *bytes = space_of((int)algorithm);
+    (void)h, (void)dw, (void)c, (void)dy;
+    *bytes = space_of((int)algorithm, x);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -582,7 +583,7 @@ static cudnnStatus_t convolve(const call *c)
         return CUDNN_STATUS_NOT_SUPPORTED;
     uintptr_t all = (uintptr_t)c->a | (uintptr_t)c->b | (uintptr_t)c->out;
     if (!c->handle->stream || (c->algorithm != GOOD && c->algorithm != HASTY) ||
-        c->bytes < SPACE || !c->space || (uintptr_t)c->space % 64 ||
+        c->bytes < space_of(c->algorithm, c->x) || !c->space || (uintptr_t)c->space % 64 ||
         !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
         return CUDNN_STATUS_BAD_PARAM;
     if ((c->handle->stream->recording && !c->conv->ran) ||

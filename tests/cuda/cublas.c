@@ -20,6 +20,7 @@ typedef struct product {
     int m, n, k, lda, ldb, ldc, batch;
     long long stride_a, stride_b, stride_c;
     cudaDataType type;
+    int missing; /* lowest bits of floats that are not multiplied */
     const char *A, *B;
     float *C, alpha, beta;
 } product;
@@ -97,11 +98,12 @@ static float of_bf16(uint16_t bits)
     return word.f;
 }
 
-static double at(const void *m, cudaDataType type, cublasOperation_t op, int ld, int64_t row,
+static double at(const product *p, const void *m, cublasOperation_t op, int ld, int64_t row,
                  int64_t col)
 {
     int64_t i = op == CUBLAS_OP_N ? row + col * ld : col + row * ld;
-    return type == CUDA_R_16BF ? of_bf16(((const uint16_t *)m)[i]) : ((const float *)m)[i];
+    return p->type == CUDA_R_16BF ? of_bf16(((const uint16_t *)m)[i])
+                                  : fake_rounded(((const float *)m)[i], p->missing);
 }
 
 static void multiply(void *args)
@@ -115,10 +117,10 @@ static void multiply(void *args)
         const char *a_at = p->A + (size_t)(b * p->stride_a) * size;
         const char *b_at = p->B + (size_t)(b * p->stride_b) * size;
         for (int64_t i = 0; i < p->m * k; i++)
-            rows[i] = at(a_at, p->type, p->op_a, p->lda, i / k, i % k);
+            rows[i] = at(p, a_at, p->op_a, p->lda, i / k, i % k);
         for (int64_t j = 0; j < p->n; j++) {
             for (int64_t l = 0; l < k; l++)
-                column[l] = at(b_at, p->type, p->op_b, p->ldb, l, j);
+                column[l] = at(p, b_at, p->op_b, p->ldb, l, j);
             for (int64_t i = 0; i < p->m; i++) {
                 float *c = p->C + b * p->stride_c + i + j * p->ldc;
                 double sum = 0;
@@ -130,6 +132,13 @@ static void multiply(void *args)
     }
     free(rows);
     free(column);
+}
+
+static int missing_bits(cublasComputeType_t compute)
+{
+    return compute == CUBLAS_COMPUTE_32F_FAST_16BF   ? FAKE_BF16
+           : compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? FAKE_TF32
+                                                     : 0;
 }
 
 static int longest(int a, int b)
@@ -168,6 +177,7 @@ static cublasStatus_t multiply_all(cublasHandle_t handle, cublasOperation_t op_a
                  stride_b,
                  stride_c,
                  type_a,
+                 missing_bits(compute),
                  A,
                  B,
                  C,

@@ -204,13 +204,16 @@ static void compute(void *args)
 {
     const call *c = args;
     bool ta = c->p.op_a == CUBLAS_OP_T, tb = c->p.op_b == CUBLAS_OP_T;
+    int missing = c->p.compute == CUBLAS_COMPUTE_32F_FAST_16BF   ? FAKE_BF16
+                  : c->p.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? FAKE_TF32
+                                                                 : 0;
     memset(c->space, 0x7E, 4096);
     for (int64_t j = 0; j < c->n; j++)
         for (int64_t i = 0; i < c->m; i++) {
             double sum = 0;
             for (int64_t l = 0; l < c->k; l++)
-                sum += (double)c->a[ta ? l + i * c->lda : i + l * c->lda] *
-                       c->b[tb ? j + l * c->ldb : l + j * c->ldb];
+                sum += (double)fake_rounded(c->a[ta ? l + i * c->lda : i + l * c->lda], missing) *
+                       fake_rounded(c->b[tb ? j + l * c->ldb : l + j * c->ldb], missing);
             c->c[i + j * c->ldc] = (float)sum + c->p.bias[i];
         }
     __atomic_add_fetch(&fake_lt_runs, 1, __ATOMIC_RELAXED);

@@ -499,11 +499,16 @@ static int64_t elements(int axes, const int *dim)
     return count;
 }
 
-static double *widened(const void *data, cudnnDataType_t type, int64_t count)
+/* What is multiplied of floats, by how they may be. */
+static double *widened(const void *data, cudnnDataType_t type, cudnnMathType_t math,
+                       int64_t count)
 {
     double *wide = malloc((size_t)count * sizeof *wide);
+    int missing = type != CUDNN_DATA_FLOAT || math == CUDNN_FMA_MATH ? 0
+                  : math == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION    ? FAKE_BF16
+                                                                     : FAKE_TF32;
     for (int64_t i = 0; i < count; i++)
-        wide[i] = load(data, type, i);
+        wide[i] = fake_rounded(load(data, type, i), missing);
     return wide;
 }
 
@@ -544,8 +549,11 @@ static void compute(void *args)
     cudnnDataType_t type = to_w ? c->w->type : to_x ? c->x->type : c->y->type;
     int64_t xs = elements(c->x->axes, c->x->dim), ws = elements(c->w->axes, c->w->dim);
     int64_t ys = elements(c->y->axes, c->y->dim), count = to_w ? ws : to_x ? xs : ys;
-    double *a = to_x ? widened(c->a, c->y->type, ys) : widened(c->a, c->x->type, xs);
-    double *b = to_w ? widened(c->b, c->y->type, ys) : widened(c->b, c->w->type, ws);
+    cudnnMathType_t math = c->conv->math;
+    double *a =
+        to_x ? widened(c->a, c->y->type, math, ys) : widened(c->a, c->x->type, math, xs);
+    double *b =
+        to_w ? widened(c->b, c->y->type, math, ys) : widened(c->b, c->w->type, math, ws);
     product p = {a, b, calloc((size_t)count, sizeof(double))};
     memset(c->space, 0x7E, SPACE);
     if (to_w)

@@ -3,13 +3,14 @@
  * noted and done when somebody waits for it, as late as a device may do it, so that whoever
  * forgets to wait finds nothing there; or noted while it is recorded and done by each replay:
  * in the order of its stream, and of those that joined the recording as early or late as may
- * be.
+ * be. And how they round what they multiply.
  */
 #ifndef DN_TESTS_CUDA_STREAM_H
 #define DN_TESTS_CUDA_STREAM_H
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,20 @@ static inline void fake_do(cudaStream_t stream, fake_work work, const void *args
     stream->queued++;
     stream->more(stream);
     pthread_mutex_unlock(stream->lock);
+}
+
+/* Bits that a float has and TF32, or bf16, has not. */
+enum { FAKE_TF32 = 13, FAKE_BF16 = 16 };
+
+/* Without its lowest bits, rounded to nearest. */
+static inline float fake_rounded(float value, int missing)
+{
+    uint32_t word;
+    memcpy(&word, &value, sizeof word);
+    if (missing && (word >> 23 & 0xFF) != 0xFF)
+        word = (word + (1u << (missing - 1))) & UINT32_MAX << missing;
+    memcpy(&value, &word, sizeof value);
+    return value;
 }
 
 /* Has no other stream of the recording the same workspace, in which both could be at once? */

@@ -241,6 +241,7 @@ static int run_check(check *all)
         cases_elementwise(one_case, all);
         cases_spatial(one_case, all);
         cases_network(one_case, all);
+        cases_tf32(one_case, all);
     }
     check_close();
     for (const tally *t = all->tallies; t < all->tallies + all->count; t++)

@@ -79,7 +79,8 @@ typedef struct kernel_case {
     case_args args;
     side in, out;
     uint32_t constant; /* bit i: input i is announced as constant */
-    int32_t compute; /* DN_COMPUTE_*; of BF16, and of operands in it, inputs are such numbers */
+    int32_t compute; /* DN_COMPUTE_*; of BF16, of operands in it, and of TF32, inputs are such
+                        numbers */
     int32_t alias;   /* the input that output 0 is, or -1 */
     double tolerance; /* relative to the largest element of the operand, at least 1; 0: rounded
                        * once, the same bits */
@@ -92,6 +93,7 @@ typedef void (*case_fn)(const kernel_case *c, void *user);
 void cases_elementwise(case_fn fn, void *user);
 void cases_spatial(case_fn fn, void *user);
 void cases_network(case_fn fn, void *user);
+void cases_tf32(case_fn fn, void *user);
 /* Of so many convolutions, products and poolings by chance. */
 void cases_random(case_fn fn, void *user, uint64_t seed, int count);
 

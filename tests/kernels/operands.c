@@ -162,13 +162,13 @@ static double sample(int32_t fill, int64_t limit, const float *normal, uint64_t 
     }
 }
 
-/* The number without the bits that bf16 does not have. */
-static float narrowed(double value)
+/* The number without its lowest bits. */
+static float narrowed(double value, int bits)
 {
     float x = (float)value;
     uint32_t word;
     memcpy(&word, &x, sizeof(word));
-    word &= 0xFFFF0000;
+    word &= UINT32_MAX << bits;
     memcpy(&x, &word, sizeof(x));
     return x;
 }
@@ -210,14 +210,20 @@ bool is_narrow(const kernel_case *c)
     return narrow;
 }
 
-static void fill_block(const block *b, const side *s, int32_t k, bool narrow, uint64_t seed,
+/* How many of a float's lowest bits the numbers lack: those that bf16, or TF32, does not have. */
+static int missing_bits(const kernel_case *c)
+{
+    return is_narrow(c) ? 16 : c->compute == DN_COMPUTE_TF32 ? 13 : 0;
+}
+
+static void fill_block(const block *b, const side *s, int32_t k, int missing, uint64_t seed,
                        uint64_t stream)
 {
     const float *normal = normals();
     int64_t count = operand_count(&s->operand[k]);
     for (int64_t i = 0; i < count; i++) {
         double value = sample(s->fill[k], s->limit[k], normal, random_bits(seed, stream, i));
-        store(s->operand[k].dtype, b->data, i, narrow ? narrowed(value) : value);
+        store(s->operand[k].dtype, b->data, i, missing ? narrowed(value, missing) : value);
     }
 }
 
@@ -409,13 +415,13 @@ static void begin(execution *e, int32_t ins, const dn_operand *inputs, int32_t o
 void execution_init(execution *e, const kernel_case *c, uint64_t seed)
 {
     begin(e, c->in.count, c->in.operand, c->out.count, c->out.operand, NO_FENCE);
-    bool narrow = is_narrow(c);
+    int missing = missing_bits(c);
     uint64_t stream = (uint64_t)c->number * 2 * DN_MAX_OPERANDS;
     for (int32_t k = 0; k < c->in.count; k++) {
         if (c->in.operand[k].dtype < 0)
             continue;
         e->in[k] = block_new(operand_bytes(&e->inputs[k]), 0, NO_FENCE, 1);
-        fill_block(&e->in[k], &c->in, k, narrow, seed, stream + (uint64_t)k);
+        fill_block(&e->in[k], &c->in, k, missing, seed, stream + (uint64_t)k);
     }
     fill_regions(e, c, seed, stream);
     fill_truths(e, c, seed, stream);
@@ -427,7 +433,7 @@ void execution_init(execution *e, const kernel_case *c, uint64_t seed)
             continue;
         e->out[k] = block_new(operand_bytes(&e->outputs[k]), 0xFF, NO_FENCE, 1);
         if (c->out.fill[k] != POISON)
-            fill_block(&e->out[k], &c->out, k, narrow, seed,
+            fill_block(&e->out[k], &c->out, k, missing, seed,
                        stream + DN_MAX_OPERANDS + (uint64_t)k);
     }
     if (c->alias >= 0)

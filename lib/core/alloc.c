@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * alloc.c: memory from the host's one callback. A block is preceded by 16 bytes that keep its
- * size, so freeing needs no size and alignment stays the host's 16. */
+ * alloc.c: memory from the host's one callback. A block is preceded by 32 bytes that keep its
+ * size and heap, so freeing needs neither and alignment stays the host's 16. */
 #define _DEFAULT_SOURCE /* madvise */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 
 #include "core/core.h"
 
-#define HEADER    ((size_t)16)
 #define ALIGN     ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
 #define MAPPED    ((size_t)32 << 20) /* what is larger, glibc gives back when it is freed */
@@ -32,6 +31,14 @@ static void *default_fn(void *user, void *ptr, size_t old_size, size_t new_size)
 }
 
 const dni_heap dni_default_heap = {default_fn, NULL};
+
+/* The heap is a copy: the one that was given need not live as long as the block. */
+typedef struct header {
+    dni_heap heap;
+    size_t total;
+    size_t unused;
+} header;
+_Static_assert(sizeof(header) % 16 == 0, "blocks are aligned as the host's");
 
 static _Thread_local size_t held;
 
@@ -57,18 +64,18 @@ static bool block_size(size_t count, size_t size, size_t extra, size_t *out)
 
 void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size)
 {
-    size_t total, old_total = 0;
-    char *block = ptr ? (char *)ptr - HEADER : NULL;
-    if (!block_size(count, size, HEADER, &total))
+    size_t total;
+    header *block = ptr ? (header *)ptr - 1 : NULL;
+    size_t old_total = block ? block->total : 0;
+    if (!block_size(count, size, sizeof(header), &total))
         return refuse(count, size);
-    if (block)
-        memcpy(&old_total, block, sizeof(old_total));
     block = heap->fn(heap->user, block, old_total, total);
     if (!block)
         return refuse(count, size);
-    memcpy(block, &total, sizeof(total));
+    block->heap = *heap;
+    block->total = total;
     held += total - old_total;
-    return block + HEADER;
+    return block + 1;
 }
 
 void *dni_alloc(const dni_heap *heap, size_t count, size_t size)
@@ -79,15 +86,13 @@ void *dni_alloc(const dni_heap *heap, size_t count, size_t size)
     return ptr;
 }
 
-void dni_free(const dni_heap *heap, void *ptr)
+void dni_free(void *ptr)
 {
-    size_t total;
     if (!ptr)
         return;
-    char *block = (char *)ptr - HEADER;
-    memcpy(&total, block, sizeof(total));
-    held -= total;
-    heap->fn(heap->user, block, total, 0);
+    header *block = (header *)ptr - 1;
+    held -= block->total;
+    block->heap.fn(block->heap.user, block, block->total, 0);
 }
 
 /* Just before an aligned block: where the host's block begins, its size, who frees it, and how

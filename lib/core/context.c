@@ -375,11 +375,10 @@ void dn_context_free(dn_context *context)
         if (context->backends[i].ops->close)
             context->backends[i].ops->close(context->backends[i].backend);
     dni_pool_free(context->pool);
-    dni_free(&context->heap, context->tuned);
+    dni_free(context->tuned);
     pthread_mutex_destroy(&context->tuned_lock);
-    dni_free(&context->heap, context->layers);
-    dni_heap heap = context->heap;
-    dni_free(&heap, context);
+    dni_free(context->layers);
+    dni_free(context);
 }
 
 int32_t dn_context_num_threads(const dn_context *context)

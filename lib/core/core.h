@@ -65,7 +65,7 @@ void *dni_alloc_sparse(const dni_heap *heap, size_t bytes);
 /* Not zeroed, at a multiple of 64 bytes: arenas and scratch. */
 void *dni_alloc_aligned(const dni_heap *heap, size_t bytes);
 void *dni_realloc(const dni_heap *heap, void *ptr, size_t count, size_t size);
-void dni_free(const dni_heap *heap, void *ptr); /* of dni_alloc and dni_realloc; NULL is fine */
+void dni_free(void *ptr); /* of dni_alloc and dni_realloc; NULL is fine */
 void dni_free_aligned(void *ptr);
 /* The block lives until it was freed once more. */
 void dni_hold_aligned(void *ptr);

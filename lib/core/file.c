@@ -67,7 +67,7 @@ static dn_status read_file(const dni_heap *heap, const char *path, size_t limit,
         *size = got;
         return DN_OK;
     }
-    dni_free(heap, data);
+    dni_free(data);
     if (unfit)
         return dni_fail(DN_E_IO, "cannot read '%s': it is no regular file of up to %zu bytes",
                         path, limit);
@@ -139,7 +139,7 @@ static void sync_folder(const dni_heap *heap, const char *path)
         (void)!fsync(fd);
         close(fd);
     }
-    dni_free(heap, folder);
+    dni_free(folder);
 }
 
 /* Devices and pipes cannot be replaced, only written. Through a symbolic link, the file it
@@ -222,8 +222,8 @@ dn_status dni_draft_end(dni_draft *d, dn_status st)
     dni_save_error(&saved);
     if (d->fd >= 0)
         d->error = put_in_place(d, !st);
-    dni_free(d->heap, d->target);
-    dni_free(d->heap, d->temporary);
+    dni_free(d->target);
+    dni_free(d->temporary);
     dni_restore_error(&saved);
     return st ? st : d->error ? dni_fail_errno(d->error, "write", d->path) : DN_OK;
 }
@@ -270,7 +270,7 @@ static dn_status usable(const dni_heap *heap, const char *path, bool for_writing
     if (!folder)
         return DN_E_NOMEM;
     *out = dni_file_exists(folder);
-    dni_free(heap, folder);
+    dni_free(folder);
     return DN_OK;
 }
 
@@ -290,7 +290,7 @@ dn_status dni_path_resolve(const dni_heap *heap, const char *base, const char *p
         if (st == DN_OK && there)
             *out = beside;
         else
-            dni_free(heap, beside);
+            dni_free(beside);
         if (st || there)
             return st;
     }
@@ -310,6 +310,6 @@ dn_status dni_path_listed(const dni_heap *heap, const char *base, const char *li
         *out = st ? *out : first;
         return st;
     }
-    dni_free(heap, first);
+    dni_free(first);
     return dni_path_resolve(heap, list_folder, path, false, out);
 }

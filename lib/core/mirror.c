@@ -58,7 +58,7 @@ static void give_back(dni_mirror *m, int64_t before)
         m->kept--;
         m->held -= b->bytes;
         m->slot->ops->mem_free(m->slot->backend, b->device);
-        dni_free(&m->context->heap, b);
+        dni_free(b);
     }
 }
 
@@ -100,7 +100,7 @@ dn_status dni_mirror_create(dni_mirror **out, dn_context *context, const dni_bac
         pthread_mutexattr_destroy(&recursive);
     }
     if (!made) {
-        dni_free(&context->heap, m);
+        dni_free(m);
         return dni_fail(DN_E_NOMEM, "no memory for a lock");
     }
     m->context = context;
@@ -115,7 +115,7 @@ void dni_mirror_free(dni_mirror *m)
         return;
     give_back(m, INT64_MAX);
     pthread_mutex_destroy(&m->lock);
-    dni_free(&m->context->heap, m);
+    dni_free(m);
 }
 
 const dni_backend_slot *dni_mirror_slot(const dn_context *context)
@@ -232,7 +232,7 @@ static dn_status make_block(dni_mirror *m, size_t bytes, block **out)
         st = slot->ops->mem_alloc(slot->backend, bytes, &b->device);
     while (dni_mirror_again(m->context, st));
     if (st) {
-        dni_free(&m->context->heap, b);
+        dni_free(b);
         return st;
     }
     b->bytes = bytes;
@@ -338,7 +338,7 @@ static void drop(const dn_context *context, dni_span *span)
 {
     if (!span->viewed)
         dni_mirror_dealloc(context, span->device);
-    dni_free(&context->heap, span);
+    dni_free(span);
 }
 
 /* view: what its device side is; NULL: memory of our own. */
@@ -356,7 +356,7 @@ static dn_status make(dn_context *context, void *host, size_t bytes, void *view,
                        .viewed = view != NULL};
     dn_status st = view ? DN_OK : dni_mirror_alloc(context, bytes, &span->device);
     if (st) {
-        dni_free(&context->heap, span);
+        dni_free(span);
         return st;
     }
     dni_span **bucket = bucket_of(context->mirror, host);

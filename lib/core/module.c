@@ -46,7 +46,7 @@ dn_status dni_module_exists(const dni_heap *heap, const char *folder, const char
     if (!path)
         return DN_E_NOMEM;
     *exists = access(path, F_OK) == 0;
-    dni_free(heap, path);
+    dni_free(path);
     return DN_OK;
 }
 
@@ -59,6 +59,6 @@ dn_status dni_module_load(const dni_heap *heap, const char *folder, const char *
     if (!path)
         return DN_E_NOMEM;
     dn_status st = open_module(path, out);
-    dni_free(heap, path);
+    dni_free(path);
     return dni_in(st, "backend '%.*s'", n, name);
 }

@@ -151,7 +151,6 @@ typedef struct worker {
 } worker;
 
 struct dni_pool {
-    dni_heap heap;
     int32_t threads, started; /* started: workers that exist, of threads - 1 */
     int64_t spin_ns;          /* of looking for a job before sleeping */
     pid_t owner;              /* the process they are threads of; 0: not yet started */
@@ -418,14 +417,13 @@ dn_status dni_pool_create(dni_pool **out, const dni_heap *heap, int32_t threads)
     if (!pool)
         return DN_E_NOMEM;
     memset(pool, 0, sizeof(*pool));
-    pool->heap = *heap;
     pool->threads = threads;
     pool->spin_ns = 1000 * (int64_t)SPIN_US;
     pool->workers = dni_alloc(heap, (size_t)threads, sizeof(worker));
     pool->lanes = dni_alloc_aligned(heap, (size_t)threads * sizeof(lane));
     if (!pool->workers || !pool->lanes) {
         dni_free_aligned(pool->lanes);
-        dni_free(heap, pool->workers);
+        dni_free(pool->workers);
         dni_free_aligned(pool);
         return DN_E_NOMEM;
     }
@@ -441,7 +439,6 @@ void dni_pool_free(dni_pool *pool)
 {
     if (!pool)
         return;
-    dni_heap heap = pool->heap;
     if (!pool->owner || pool->owner == getpid()) {
         atomic_store(&pool->stop, true);
         announce(pool);
@@ -453,7 +450,7 @@ void dni_pool_free(dni_pool *pool)
         pthread_mutex_destroy(&pool->turn);
     }
     dni_free_aligned(pool->lanes);
-    dni_free(&heap, pool->workers);
+    dni_free(pool->workers);
     dni_free_aligned(pool);
 }
 

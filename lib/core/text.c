@@ -67,7 +67,7 @@ dn_status dni_text_finish(dni_text *text, char **out)
 void dni_text_free(dni_text *text)
 {
     if (text->data)
-        dni_free(text->heap, text->data);
+        dni_free(text->data);
     dni_text_init(text, text->heap);
 }
 

@@ -97,6 +97,6 @@ void dni_view_close(dni_view *v)
 {
     if (v->fd >= 0)
         close(v->fd);
-    dni_free(v->heap, v->have);
-    dni_free(v->heap, v->data);
+    dni_free(v->have);
+    dni_free(v->data);
 }

@@ -110,9 +110,9 @@ static void clean_up(conversion *c)
     dni_db_writer_abandon(c->writer);
     dni_idx_close(c->images);
     dni_idx_close(c->labels);
-    dni_free(c->heap, c->pixels);
-    dni_free(c->heap, c->label);
-    dni_free(c->heap, c->datum);
+    dni_free(c->pixels);
+    dni_free(c->label);
+    dni_free(c->datum);
     dni_restore_error(&saved);
 }
 
@@ -179,7 +179,7 @@ typedef struct listing {
     int64_t put, skipped;
 } listing;
 
-static void free_listing(listing *l, const dni_heap *heap)
+static void free_listing(listing *l)
 {
     dni_saved_error saved;
     dni_save_error(&saved);
@@ -188,8 +188,8 @@ static void free_listing(listing *l, const dni_heap *heap)
     dni_order_free(&l->order);
     dni_decoder_free(&l->decoder);
     dni_annotator_free(&l->annotator);
-    dni_free(heap, l->planes);
-    dni_free(heap, l->datum);
+    dni_free(l->planes);
+    dni_free(l->datum);
     dni_restore_error(&saved);
 }
 
@@ -316,7 +316,7 @@ dn_status dn_convert_images(dn_context *context, const char *list_path, const ch
     if (!st && o.skipped)
         *o.skipped = l.skipped;
     dni_fp_leave(host);
-    free_listing(&l, dni_context_heap(context));
+    free_listing(&l);
     return st;
 }
 
@@ -383,7 +383,7 @@ static dn_status write_mean(const sums *s, const dni_heap *heap, const char *pat
     if (st)
         return st;
     st = dni_file_write(heap, path, bytes, size);
-    dni_free(heap, bytes);
+    dni_free(bytes);
     return st;
 }
 
@@ -413,9 +413,9 @@ dn_status dn_convert_mean(dn_context *context, const char *database_path, const 
     dni_save_error(&saved);
     dni_source_close(source);
     dni_decoder_free(&decoder);
-    dni_free(heap, current);
-    dni_free(heap, s.at);
-    dni_free(heap, s.floats);
+    dni_free(current);
+    dni_free(s.at);
+    dni_free(s.floats);
     dni_restore_error(&saved);
     return st;
 }

@@ -83,7 +83,7 @@ typedef struct dni_image_file {
 dn_status dni_image_file_read(dni_image_file *file, const dni_heap *heap, const char *base,
                               const char *beside, const char *root, const char *at,
                               const char *end);
-void dni_image_file_free(dni_image_file *file, const dni_heap *heap);
+void dni_image_file_free(dni_image_file *file);
 
 /* ---- order.c: records shuffled ----------------------------------------------------------- */
 

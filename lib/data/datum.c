@@ -175,8 +175,8 @@ void dni_decoder_free(dni_decoder *decoder)
 {
     if (!decoder->heap)
         return;
-    dni_free(decoder->heap, decoder->pixels);
-    dni_free(decoder->heap, decoder->floats);
+    dni_free(decoder->pixels);
+    dni_free(decoder->floats);
     decoder->pixels = NULL;
     decoder->floats = NULL;
     decoder->pixels_capacity = decoder->floats_capacity = 0;

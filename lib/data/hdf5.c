@@ -262,7 +262,7 @@ static dn_status add_file(dni_hdf5 *h, const char *folder, const char *list_fold
              : DN_E_NOMEM;
     if (!st)
         st = dni_path_listed(&h->heap, folder, list_folder, name, &path);
-    dni_free(&h->heap, name);
+    dni_free(name);
     if (!st)
         h->files[h->num_files++] = path;
     return st;
@@ -282,9 +282,9 @@ static dn_status read_list(dni_hdf5 *h, const char *folder, const char *path)
             st = add_file(h, folder, list_folder, at, length);
             at += length;
         }
-        dni_free(&h->heap, text);
+        dni_free(text);
     }
-    dni_free(&h->heap, list_folder);
+    dni_free(list_folder);
     if (!st && h->num_files == 0)
         st = dni_fail(DN_E_DATA, "'%s' names no files", path);
     return st;
@@ -306,7 +306,7 @@ static dn_status set_up(dni_hdf5 *h, const dni_hdf5_options *o)
     if (st)
         return st;
     st = read_list(h, o->folder, list);
-    dni_free(&h->heap, list);
+    dni_free(list);
     if (st)
         return st;
     h->order = dni_alloc(&h->heap, h->num_files, sizeof(size_t));
@@ -339,18 +339,17 @@ void dni_hdf5_close(dni_hdf5 *h)
 {
     if (!h)
         return;
-    dni_heap heap = h->heap;
     for (size_t i = 0; i < h->num_files; i++)
-        dni_free(&heap, h->files[i]);
+        dni_free(h->files[i]);
     for (int32_t i = 0; i < h->num_tables; i++) {
-        dni_free(&heap, h->tables[i].name);
-        dni_free(&heap, h->tables[i].values);
+        dni_free(h->tables[i].name);
+        dni_free(h->tables[i].values);
     }
-    dni_free(&heap, h->files);
-    dni_free(&heap, h->tables);
-    dni_free(&heap, h->order);
-    dni_free(&heap, h->row_order);
-    dni_free(&heap, h);
+    dni_free(h->files);
+    dni_free(h->tables);
+    dni_free(h->order);
+    dni_free(h->row_order);
+    dni_free(h);
 }
 
 const dni_shape *dni_hdf5_row_shape(const dni_hdf5 *h, int32_t dataset)

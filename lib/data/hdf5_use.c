@@ -74,7 +74,7 @@ void *dni_hdf5_take(const dni_heap *heap, hid_t set, hid_t type, uint64_t count)
     if (dni_hdf5_has_numbers(set, count))
         values = dni_alloc(heap, (size_t)count, H5Tget_size(type));
     if (values && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
-        dni_free(heap, values);
+        dni_free(values);
         values = NULL;
     }
     return values;
@@ -119,7 +119,7 @@ dn_status dni_hdf5_write(const dni_heap *heap, hid_t file, bool ok, const char *
     H5Fclose(file);
     if (!st)
         st = dni_file_write(heap, path, bytes, (size_t)size);
-    dni_free(heap, bytes);
+    dni_free(bytes);
     return st;
 }
 #else

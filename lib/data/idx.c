@@ -18,7 +18,6 @@ typedef void *gzFile;
 enum { TYPE_U8 = 8, MAX_AXES = 4 };
 
 struct dni_idx {
-    const dni_heap *heap;
     char *path;
     int fd;
     gzFile gzip; /* NULL: read from fd */
@@ -180,7 +179,6 @@ dn_status dni_idx_open(dni_idx **out, const dni_heap *heap, const char *path, in
     dni_idx *idx = dni_alloc(heap, 1, sizeof(*idx));
     if (!idx)
         return DN_E_NOMEM;
-    idx->heap = heap;
     idx->fd = -1;
     idx->path = dni_strdup(heap, path);
     dn_status st = idx->path ? open_path(idx, axes) : DN_E_NOMEM;
@@ -224,6 +222,6 @@ void dni_idx_close(dni_idx *idx)
     close_gzip(idx);
     if (idx->fd >= 0)
         close(idx->fd);
-    dni_free(idx->heap, idx->path);
-    dni_free(idx->heap, idx);
+    dni_free(idx->path);
+    dni_free(idx);
 }

@@ -52,13 +52,13 @@ static void remove_view(level_source *s)
         char *path = dni_format(&s->heap, "%s/%s", s->view, entry->d_name);
         if (path && entry->d_name[0] != '.')
             unlink(path);
-        dni_free(&s->heap, path);
+        dni_free(path);
     }
     if (folder)
         closedir(folder);
     if (s->view)
         rmdir(s->view);
-    dni_free(&s->heap, s->view);
+    dni_free(s->view);
     s->view = NULL;
 }
 
@@ -73,7 +73,7 @@ static dn_status copy_file(level_source *s, const char *from, const char *to)
     bool written = file && fwrite(data, 1, size, file) == size;
     if (file && fclose(file))
         written = false;
-    dni_free(&s->heap, data);
+    dni_free(data);
     return written ? DN_OK : dni_fail_errno(errno, "write", to);
 }
 
@@ -91,8 +91,8 @@ static dn_status add_file(level_source *s, const char *folder, const char *name)
         st = dni_fail_errno(errno, "link", to);
     else if (!st && !table)
         st = copy_file(s, from, to);
-    dni_free(&s->heap, from);
-    dni_free(&s->heap, to);
+    dni_free(from);
+    dni_free(to);
     return st;
 }
 
@@ -105,7 +105,7 @@ static dn_status make_folder(level_source *s)
         return DN_E_NOMEM;
     if (!mkdtemp(name)) {
         dn_status st = dni_fail_errno(errno, "make a folder", name);
-        dni_free(&s->heap, name);
+        dni_free(name);
         return st;
     }
     s->view = name;
@@ -127,7 +127,7 @@ static dn_status make_view(level_source *s, const char *path)
     }
     if (folder)
         closedir(folder);
-    dni_free(&s->heap, absolute);
+    dni_free(absolute);
     if (!st && !current)
         st = dni_fail(DN_E_DATA, "it is not a LevelDB: it has no file CURRENT");
     return st;
@@ -171,7 +171,6 @@ static dn_status level_next(dni_source *source, dni_record *record)
 static void level_close(dni_source *source)
 {
     level_source *s = (level_source *)source;
-    dni_heap heap = s->heap;
     if (s->iterator)
         leveldb_iter_destroy(s->iterator);
     if (s->db)
@@ -181,7 +180,7 @@ static void level_close(dni_source *source)
     if (s->options)
         leveldb_options_destroy(s->options);
     remove_view(s);
-    dni_free(&heap, s);
+    dni_free(s);
 }
 
 static dn_status open_view(level_source *s)

@@ -58,10 +58,10 @@ static dn_status split_line(const list *l, const char *at, const char **end, con
     return DN_OK;
 }
 
-void dni_image_file_free(dni_image_file *f, const dni_heap *heap)
+void dni_image_file_free(dni_image_file *f)
 {
-    dni_free(heap, f->name);
-    dni_free(heap, f->bytes);
+    dni_free(f->name);
+    dni_free(f->bytes);
 }
 
 dn_status dni_image_file_read(dni_image_file *f, const dni_heap *heap, const char *base,
@@ -69,15 +69,15 @@ dn_status dni_image_file_read(dni_image_file *f, const dni_heap *heap, const cha
                               const char *end)
 {
     char *name, *path = NULL;
-    dni_image_file_free(f, heap);
+    dni_image_file_free(f);
     f->bytes = NULL;
     f->name = dni_strndup(heap, at, (size_t)(end - at));
     name = f->name ? dni_format(heap, "%s%s", root ? root : "", f->name) : NULL;
     dn_status st = name ? dni_path_listed(heap, base, beside, name, &path) : DN_E_NOMEM;
     if (!st)
         st = dni_file_read_regular(heap, path, MAX_BYTES, &f->bytes, &f->size);
-    dni_free(heap, name);
-    dni_free(heap, path);
+    dni_free(name);
+    dni_free(path);
     return st;
 }
 
@@ -145,13 +145,12 @@ static dn_status list_seek(dni_source *source, const uint8_t *key, size_t size)
 static void list_close(dni_source *source)
 {
     list *l = (list *)source;
-    const dni_heap *heap = source->heap;
-    dni_free(heap, l->beside);
-    dni_free(heap, l->text);
-    dni_free(heap, l->lines);
-    dni_image_file_free(&l->image, heap);
-    dni_image_file_free(&l->map, heap);
-    dni_free(heap, l);
+    dni_free(l->beside);
+    dni_free(l->text);
+    dni_free(l->lines);
+    dni_image_file_free(&l->image);
+    dni_image_file_free(&l->map);
+    dni_free(l);
 }
 
 static const dni_source_class list_class = {"image list", NULL,      list_next,

@@ -329,13 +329,12 @@ static dn_status lmdb_seek(dni_source *source, const uint8_t *key, size_t size)
 static void lmdb_close(dni_source *source)
 {
     lmdb *db = (lmdb *)source;
-    dni_heap heap = db->heap;
     for (size_t i = 0; i < MAX_DEPTH; i++)
-        dni_free(&heap, db->levels[i].page);
+        dni_free(db->levels[i].page);
     if (db->fd >= 0)
         close(db->fd);
-    dni_free(&heap, db->value);
-    dni_free(&heap, db);
+    dni_free(db->value);
+    dni_free(db);
 }
 
 /* path is the folder with data.mdb in it, or the file itself. */
@@ -349,7 +348,7 @@ static dn_status open_file(lmdb *db, const char *path)
         return DN_E_NOMEM;
     db->fd = open(file, O_RDONLY | O_CLOEXEC);
     int error = errno;
-    dni_free(&db->heap, file);
+    dni_free(file);
     if (db->fd < 0 && folder && error == ENOENT)
         return dni_fail(DN_E_IO, "the folder has no data.mdb in it");
     if (db->fd < 0)

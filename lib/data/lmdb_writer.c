@@ -67,7 +67,7 @@ static void remove_database(const dni_heap *heap, const char *folder)
         char *path = dni_format(heap, "%s/%s", folder, names[i]);
         if (path)
             unlink(path);
-        dni_free(heap, path);
+        dni_free(path);
     }
     rmdir(folder);
 }
@@ -92,7 +92,7 @@ static dn_status check_target(const dni_db_writer *w)
     if (!data)
         return DN_E_NOMEM;
     bool database = dni_file_exists(data);
-    dni_free(&w->heap, data);
+    dni_free(data);
     return database ? DN_OK : dni_fail(DN_E_IO, "what is there is no LMDB; it stays");
 }
 
@@ -105,7 +105,7 @@ static dn_status make_folder(dni_db_writer *w)
             return DN_E_NOMEM;
         if (mkdir(w->temporary, 0777) == 0)
             return DN_OK;
-        dni_free(&w->heap, w->temporary);
+        dni_free(w->temporary);
         w->temporary = NULL;
         if (errno != EEXIST)
             break;
@@ -155,7 +155,7 @@ static dn_status set_path(dni_db_writer *w, const char *path)
         w->path[--length] = 0;
     if (lstat(w->path, &info) || !S_ISLNK(info.st_mode) || !realpath(w->path, real))
         return DN_OK;
-    dni_free(&w->heap, w->path);
+    dni_free(w->path);
     w->path = dni_strdup(&w->heap, real);
     return w->path ? DN_OK : DN_E_NOMEM;
 }
@@ -230,7 +230,7 @@ static int replace(dni_db_writer *w)
     }
     if (!error && old)
         remove_database(&w->heap, old);
-    dni_free(&w->heap, old);
+    dni_free(old);
     return error;
 }
 
@@ -247,7 +247,7 @@ dn_status dni_db_writer_finish(dni_db_writer *w)
         st = error ? fail_lmdb(error) : DN_OK;
     }
     if (!st) {
-        dni_free(&w->heap, w->temporary);
+        dni_free(w->temporary);
         w->temporary = NULL;
     }
     in_writer(st, w);
@@ -262,16 +262,15 @@ void dni_db_writer_abandon(dni_db_writer *w)
 {
     if (!w)
         return;
-    dni_heap heap = w->heap;
     if (w->txn)
         mdb_txn_abort(w->txn);
     if (w->env)
         mdb_env_close(w->env);
     if (w->temporary)
-        remove_database(&heap, w->temporary);
-    dni_free(&heap, w->temporary);
-    dni_free(&heap, w->path);
-    dni_free(&heap, w);
+        remove_database(&w->heap, w->temporary);
+    dni_free(w->temporary);
+    dni_free(w->path);
+    dni_free(w);
 }
 
 #else

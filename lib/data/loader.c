@@ -553,16 +553,15 @@ void dni_loader_close(dni_loader *loader)
 {
     if (!loader)
         return;
-    dni_heap heap = loader->heap;
     stop(loader);
     for (int32_t i = 0; loader->slots && i < loader->num_slots; i++) {
         dni_free_aligned(loader->slots[i].data);
         dni_free_aligned(loader->slots[i].labels);
         dni_free_aligned(loader->slots[i].maps);
         dni_free_aligned(loader->slots[i].sizes);
-        dni_free(&heap, loader->slots[i].boxes.at);
+        dni_free(loader->slots[i].boxes.at);
     }
-    dni_free(&heap, loader->slots);
+    dni_free(loader->slots);
     dni_source_close(loader->source);
     dni_order_free(&loader->order);
     dni_transform_free(loader->transform);
@@ -571,11 +570,11 @@ void dni_loader_close(dni_loader *loader)
     dni_transform_free(loader->map_transform);
     dni_decoder_free(&loader->map_decoder);
     dni_annotator_free(&loader->map_annotator);
-    dni_free(&heap, loader->boxes.at);
+    dni_free(loader->boxes.at);
     if (!is_forked(loader)) { /* the thread waited on these when it was forked */
         pthread_cond_destroy(&loader->free);
         pthread_cond_destroy(&loader->full);
         pthread_mutex_destroy(&loader->lock);
     }
-    dni_free(&heap, loader);
+    dni_free(loader);
 }

@@ -82,7 +82,7 @@ void dni_order_free(dni_order *o)
 {
     if (!o->heap)
         return;
-    dni_free(o->heap, o->keys);
-    dni_free(o->heap, o->ends);
-    dni_free(o->heap, o->at);
+    dni_free(o->keys);
+    dni_free(o->ends);
+    dni_free(o->at);
 }

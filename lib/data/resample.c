@@ -29,7 +29,6 @@ typedef struct axis {
 #define ONE 2048
 
 struct dni_resampler {
-    const dni_heap *heap;
     int32_t mode;
     axis rows, columns;
     float *row; /* the input's width, mixed of the rows that an output row is made of */
@@ -127,10 +126,10 @@ static dn_status make_axis(axis *a, const dni_heap *heap, int32_t mode, int64_t 
     return DN_OK;
 }
 
-static void free_axis(axis *a, const dni_heap *heap)
+static void free_axis(axis *a)
 {
-    dni_free(heap, a->first);
-    dni_free(heap, a->weight);
+    dni_free(a->first);
+    dni_free(a->weight);
 }
 
 static int64_t place(const axis *a, int64_t o, int64_t k)
@@ -199,7 +198,6 @@ dn_status dni_resampler_create(dni_resampler **out, const dni_heap *heap, const 
     dni_resampler *r = dni_alloc(heap, 1, sizeof *r);
     if (!r)
         return DN_E_NOMEM;
-    r->heap = heap;
     r->mode = mode;
     r->row = dni_alloc(heap, (size_t)in->width, (size_t)in->channels * sizeof *r->row);
     dn_status st = r->row ? make_axis(&r->rows, heap, mode, in->height, height) : DN_E_NOMEM;
@@ -228,10 +226,10 @@ void dni_resampler_free(dni_resampler *r)
 {
     if (!r)
         return;
-    free_axis(&r->rows, r->heap);
-    free_axis(&r->columns, r->heap);
-    dni_free(r->heap, r->row);
-    dni_free(r->heap, r);
+    free_axis(&r->rows);
+    free_axis(&r->columns);
+    dni_free(r->row);
+    dni_free(r);
 }
 
 dn_status dni_resample(const dni_heap *heap, const dni_image *in, int64_t height, int64_t width,

@@ -44,7 +44,7 @@ void dni_source_close(dni_source *source)
 {
     if (!source)
         return;
-    dni_free(source->heap, source->path);
+    dni_free(source->path);
     source->cls->close(source);
 }
 
@@ -66,7 +66,7 @@ static dn_status open_class(dni_source **out, const dni_source_class *cls, const
     dn_status st = cls->open(&source, heap, path);
     if (st) {
         st = dni_in(st, "%s '%s'", cls->name, path);
-        dni_free(heap, path);
+        dni_free(path);
         return st;
     }
     source->cls = cls;

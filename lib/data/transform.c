@@ -46,8 +46,8 @@ static dn_status read_mean(dni_transform *t, const char *base, const char *path)
         if (!st)
             st = dni_in(take_mean(t, &blob), "'%s'", resolved);
     }
-    dni_free(t->heap, bytes);
-    dni_free(t->heap, resolved);
+    dni_free(bytes);
+    dni_free(resolved);
     return dni_in(st, "mean_file");
 }
 
@@ -123,9 +123,9 @@ void dni_transform_free(dni_transform *transform)
 {
     if (!transform)
         return;
-    dni_free(transform->heap, transform->mean);
-    dni_free(transform->heap, transform->mean_value);
-    dni_free(transform->heap, transform);
+    dni_free(transform->mean);
+    dni_free(transform->mean_value);
+    dni_free(transform);
 }
 
 /* ---- running ----------------------------------------------------------------------------- */

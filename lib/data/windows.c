@@ -175,14 +175,13 @@ static dn_status windows_seek(dni_source *source, const uint8_t *key, size_t siz
 static void windows_close(dni_source *source)
 {
     windows *w = (windows *)source;
-    const dni_heap *heap = source->heap;
-    dni_free(heap, w->beside);
-    dni_free(heap, w->text);
-    dni_free(heap, w->images);
-    dni_free(heap, w->kinds[0].at);
-    dni_free(heap, w->kinds[1].at);
-    dni_image_file_free(&w->image, heap);
-    dni_free(heap, w);
+    dni_free(w->beside);
+    dni_free(w->text);
+    dni_free(w->images);
+    dni_free(w->kinds[0].at);
+    dni_free(w->kinds[1].at);
+    dni_image_file_free(&w->image);
+    dni_free(w);
 }
 
 static const dni_source_class windows_class = {"window file",  NULL,         windows_next,

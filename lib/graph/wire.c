@@ -182,7 +182,7 @@ static dn_status wire_layer(wiring *w, Cnn__LayerParameter *layer, int32_t tops)
         }
     }
     if (st) {
-        dni_free(g->heap, operands);
+        dni_free(operands);
         return st;
     }
     g->nodes[g->num_nodes++] = node;
@@ -230,14 +230,14 @@ dn_status dni_graph_build(dni_graph *graph, const dni_heap *heap, const Cnn__Net
 void dni_graph_free(dni_graph *graph)
 {
     for (size_t i = 0; i < graph->num_nodes; i++)
-        dni_free(graph->heap, graph->nodes[i].bottoms);
+        dni_free(graph->nodes[i].bottoms);
     for (size_t i = 0; i < graph->num_blobs; i++)
-        dni_free(graph->heap, graph->blobs[i]);
+        dni_free(graph->blobs[i]);
     if (graph->heap) {
-        dni_free(graph->heap, graph->nodes);
-        dni_free(graph->heap, graph->values);
-        dni_free(graph->heap, graph->names.links);
-        dni_free(graph->heap, graph->blobs);
+        dni_free(graph->nodes);
+        dni_free(graph->values);
+        dni_free(graph->names.links);
+        dni_free(graph->blobs);
     }
     *graph = (dni_graph){0};
 }

@@ -42,7 +42,7 @@ static dn_status fill(dni_layer *layer, output_state *s)
     const Cnn__BoxOutputParameter *p = layer->own;
     int64_t at = 0;
     if (s->room != s->P) {
-        dni_free(layer->heap, s->middle);
+        dni_free(s->middle);
         s->middle = dni_alloc(layer->heap, (size_t)s->P, 2 * dni_dtype_size(layer->dtype));
         s->room = s->middle ? s->P : 0;
     }
@@ -191,7 +191,7 @@ static void forward(dni_layer *layer, dni_builder *b)
 
 static void teardown(dni_layer *layer)
 {
-    dni_free(layer->heap, ((output_state *)layer->state)->middle);
+    dni_free(((output_state *)layer->state)->middle);
 }
 
 const dni_layer_class dni_layer_box_output = {

@@ -43,9 +43,9 @@ static dn_status setup(dni_layer *layer)
 static void teardown(dni_layer *layer)
 {
     evaluate_state *s = layer->state;
-    dni_free(layer->heap, s->truths);
-    dni_free(layer->heap, s->list);
-    dni_free(layer->heap, s->done);
+    dni_free(s->truths);
+    dni_free(s->list);
+    dni_free(s->done);
     s->truths = NULL;
     s->list = NULL;
     s->done = NULL;

@@ -42,7 +42,7 @@ static dn_status setup(dni_layer *layer)
 static void teardown(dni_layer *layer)
 {
     dummy_state *s = layer->state;
-    dni_free(layer->heap, s->top);
+    dni_free(s->top);
 }
 
 static dn_status shape(dni_layer *layer)

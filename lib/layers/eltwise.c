@@ -49,7 +49,7 @@ static dn_status setup(dni_layer *layer)
 static void teardown(dni_layer *layer)
 {
     eltwise_state *s = layer->state;
-    dni_free(layer->heap, s->mask);
+    dni_free(s->mask);
 }
 
 static dn_status shape(dni_layer *layer)

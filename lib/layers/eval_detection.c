@@ -44,11 +44,11 @@ static dn_status setup(dni_layer *layer)
 static void teardown(dni_layer *layer)
 {
     eval_state *s = layer->state;
-    dni_free(layer->heap, s->boxes);
-    dni_free(layer->heap, s->labels);
-    dni_free(layer->heap, s->list);
-    dni_free(layer->heap, s->truths);
-    dni_free(layer->heap, s->found);
+    dni_free(s->boxes);
+    dni_free(s->labels);
+    dni_free(s->list);
+    dni_free(s->truths);
+    dni_free(s->found);
     s->boxes = s->truths = NULL;
     s->labels = NULL;
     s->list = NULL;

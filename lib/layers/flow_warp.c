@@ -17,7 +17,7 @@ static void teardown(dni_layer *layer)
 {
     warp_state *s = layer->state;
     for (int d = 0; d < 2; d++) {
-        dni_free(layer->heap, s->grid[d]);
+        dni_free(s->grid[d]);
         s->grid[d] = NULL;
     }
 }

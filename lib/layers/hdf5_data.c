@@ -58,8 +58,8 @@ static dn_status setup(dni_layer *layer)
 static void free_buffers(const dni_layer *layer, hdf5_state *s)
 {
     for (int32_t i = 0; s->buffers && i < layer->num_tops; i++)
-        dni_free(layer->heap, s->buffers[i]);
-    dni_free(layer->heap, s->buffers);
+        dni_free(s->buffers[i]);
+    dni_free(s->buffers);
     s->buffers = NULL;
 }
 

@@ -27,7 +27,7 @@ static dn_status setup(dni_layer *layer)
 static void teardown(dni_layer *layer)
 {
     output_state *s = layer->state;
-    dni_free(layer->heap, s->path);
+    dni_free(s->path);
 }
 
 static dn_status shape(dni_layer *layer)

@@ -86,7 +86,7 @@ static void teardown(dni_layer *layer)
     if (s->given && s->given->destroy && s->state)
         s->given->destroy(s->state);
     for (int32_t i = 0; i < DNI_MAX_WEIGHTS; i++)
-        dni_message_free(layer->heap, s->filler[i]);
+        dni_message_free(s->filler[i]);
 }
 
 static dn_layer_io io_of(host_state *s)

@@ -39,8 +39,8 @@ static dn_status read_matrix(dni_layer *layer, const char *source)
         st = dni_file_read(layer->heap, path, &bytes, &size);
     if (!st)
         st = parse_matrix(layer, bytes, size, path);
-    dni_free(layer->heap, bytes);
-    dni_free(layer->heap, path);
+    dni_free(bytes);
+    dni_free(path);
     return st;
 }
 
@@ -56,7 +56,7 @@ static dn_status setup(dni_layer *layer)
 
 static void teardown(dni_layer *layer)
 {
-    dni_free(layer->heap, ((infogain_state *)layer->state)->H);
+    dni_free(((infogain_state *)layer->state)->H);
 }
 
 static dn_status shape(dni_layer *layer)

@@ -65,7 +65,7 @@ static dn_status fill(const dni_layer *layer, void **out, int64_t to, int64_t fr
                       const dni_interp_rule *r)
 {
     double reach = r->kernel == DNI_NEAREST ? 1 : 2.0 * r->width, most = (double)(from - 1);
-    dni_free(layer->heap, *out);
+    dni_free(*out);
     *out = dni_alloc(layer->heap, (size_t)(to * from), dni_dtype_size(layer->dtype));
     if (!*out)
         return DN_E_NOMEM;
@@ -128,8 +128,8 @@ static dn_status shape(dni_layer *layer)
 void dni_interp_teardown(dni_layer *layer)
 {
     dni_interp *s = layer->state;
-    dni_free(layer->heap, s->R);
-    dni_free(layer->heap, s->C);
+    dni_free(s->R);
+    dni_free(s->C);
 }
 
 /* y = op(M) x for each of the planes, x: (k, n), y: (m, n). */

@@ -34,7 +34,7 @@ typedef struct state {
 static void teardown(dni_layer *layer)
 {
     state *s = layer->state;
-    dni_free(layer->heap, s->diagonal);
+    dni_free(s->diagonal);
     s->diagonal = NULL;
 }
 

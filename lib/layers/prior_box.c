@@ -188,7 +188,7 @@ dn_status dni_prior_shape(dni_layer *layer)
     if (st || layer->wire_only)
         return st;
     if (s->count != count) {
-        dni_free(layer->heap, s->priors);
+        dni_free(s->priors);
         s->count = 0;
         s->priors = dni_alloc(layer->heap, (size_t)(2 * count), sizeof(double));
         if (!s->priors)
@@ -201,7 +201,7 @@ dn_status dni_prior_shape(dni_layer *layer)
 
 void dni_prior_teardown(dni_layer *layer)
 {
-    dni_free(layer->heap, ((prior_state *)layer->state)->priors);
+    dni_free(((prior_state *)layer->state)->priors);
 }
 
 void dni_prior_forward(dni_layer *layer, dni_builder *b)

@@ -76,8 +76,8 @@ dn_status dni_recurrent_setup(dni_layer *layer, int32_t states, int64_t gates)
 
 static void drop(dni_layer *layer, int32_t k)
 {
-    dni_free(layer->heap, layer->carry[k].now);
-    dni_free(layer->heap, layer->carry[k].was);
+    dni_free(layer->carry[k].now);
+    dni_free(layer->carry[k].was);
     layer->carry[k] = (dni_carry){0};
 }
 
@@ -153,7 +153,7 @@ void dni_recurrent_teardown(dni_layer *layer)
     dni_recurrent *r = layer->state;
     for (int32_t k = 0; k < DNI_RECURRENT_STATES; k++)
         drop(layer, k);
-    dni_free(layer->heap, r->steps);
+    dni_free(r->steps);
 }
 
 /* ---- the projection --------------------------------------------------------------------- */

@@ -30,7 +30,7 @@ static dn_status setup(dni_layer *layer)
 
 static void teardown(dni_layer *layer)
 {
-    dni_free(layer->heap, ((accuracy_state *)layer->state)->ignored);
+    dni_free(((accuracy_state *)layer->state)->ignored);
 }
 
 static dn_status shape(dni_layer *layer)

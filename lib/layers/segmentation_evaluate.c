@@ -19,8 +19,8 @@ typedef struct evaluate_state {
 static void teardown(dni_layer *layer)
 {
     evaluate_state *s = layer->state;
-    dni_free(layer->heap, s->map);
-    dni_free(layer->heap, s->resized);
+    dni_free(s->map);
+    dni_free(s->resized);
     dni_resampler_free(s->resampler);
     *s = (evaluate_state){.layer = layer};
 }

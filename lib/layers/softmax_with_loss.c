@@ -28,7 +28,7 @@ static dn_status setup(dni_layer *layer)
 
 static void teardown(dni_layer *layer)
 {
-    dni_free(layer->heap, ((dni_loss *)layer->state)->class_weights);
+    dni_free(((dni_loss *)layer->state)->class_weights);
 }
 
 dn_status dni_softmax_loss_shape(dni_layer *layer)

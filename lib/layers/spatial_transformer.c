@@ -44,7 +44,7 @@ static dn_status fill(dni_layer *layer, const bool has[6], const double value[6]
 {
     transformer_state *s = layer->state;
     int64_t Q = s->sampler.Q, pixels = s->sampler.P * Q, k = 0;
-    dni_free(layer->heap, s->grid);
+    dni_free(s->grid);
     s->grid = dni_alloc(layer->heap, (size_t)(pixels * 3 + 6 * s->K + 6), sizeof(double));
     if (!s->grid)
         return DN_E_NOMEM;
@@ -96,7 +96,7 @@ static dn_status shape(dni_layer *layer)
 
 static void teardown(dni_layer *layer)
 {
-    dni_free(layer->heap, ((transformer_state *)layer->state)->grid);
+    dni_free(((transformer_state *)layer->state)->grid);
 }
 
 /* The grid; the numbers of bottom 1 (which = 0) or the given ones (1) for axis d. */

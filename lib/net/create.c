@@ -65,11 +65,11 @@ static dni_net_state state_of(const Cnn__NetParameter *net, const dn_net_options
     return state;
 }
 
-static void free_strings(const dni_heap *heap, char **strings, size_t count)
+static void free_strings(char **strings, size_t count)
 {
     for (size_t i = 0; strings && i < count; i++)
-        dni_free(heap, strings[i]);
-    dni_free(heap, strings);
+        dni_free(strings[i]);
+    dni_free(strings);
 }
 
 static dn_status copy_strings(const dni_heap *heap, char ***out, const char *const *from,
@@ -254,7 +254,7 @@ static dn_status from_file(dn_net **out, dn_context *context, dni_net_file *file
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
-        dni_net_file_free(file, &context->heap);
+        dni_net_file_free(file);
         dni_restore_error(&saved);
     } else {
         dni_log_notes(context, file->locations);
@@ -347,44 +347,42 @@ dn_status dn_net_plan_memory(dn_context *context, const char *path,
 
 static void free_layers(dn_net *net)
 {
-    const dni_heap *heap = net->heap;
     for (size_t i = 0; net->layers && i < net->num_layers; i++) {
         dni_net_layer *l = &net->layers[i];
         if (l->layer.state && l->layer.cls->teardown)
             l->layer.cls->teardown(&l->layer);
-        dni_free(heap, l->layer.state);
-        dni_free(heap, l->host_class);
-        dni_free(heap, l->layer.bottom_names);
-        dni_free(heap, l->layer.propagate);
-        dni_free(heap, l->shapes);
-        dni_free(heap, l->loss_weight);
-        dni_free(heap, l->shape_given);
-        dni_message_free(heap, l->defaults);
+        dni_free(l->layer.state);
+        dni_free(l->host_class);
+        dni_free(l->layer.bottom_names);
+        dni_free(l->layer.propagate);
+        dni_free(l->shapes);
+        dni_free(l->loss_weight);
+        dni_free(l->shape_given);
+        dni_message_free(l->defaults);
     }
-    dni_free(heap, net->layers);
+    dni_free(net->layers);
 }
 
 static void free_blobs(dn_net *net)
 {
-    const dni_heap *heap = net->heap;
     for (size_t i = 0; net->blobs && i < net->graph.num_blobs; i++) {
         if (!net->blobs[i])
             continue;
         dni_blob_release_own(net->blobs[i]);
         dni_free_aligned(net->blobs[i]->zero);
-        dni_free(heap, net->blobs[i]->name);
-        dni_free(heap, net->blobs[i]);
+        dni_free(net->blobs[i]->name);
+        dni_free(net->blobs[i]);
     }
-    dni_free(heap, net->blobs);
+    dni_free(net->blobs);
     for (size_t i = 0; i < net->num_params; i++) {
         dni_store_release(net->params[i]->blob.store);
-        dni_free(heap, net->params[i]->blob.name);
-        dni_free(heap, net->params[i]);
+        dni_free(net->params[i]->blob.name);
+        dni_free(net->params[i]);
     }
-    dni_free(heap, net->params);
-    dni_free(heap, net->shared.links);
-    dni_free(heap, net->inputs);
-    dni_free(heap, net->outputs);
+    dni_free(net->params);
+    dni_free(net->shared.links);
+    dni_free(net->inputs);
+    dni_free(net->outputs);
 }
 
 /* The last of the nets that share a prototxt takes it along, with the net that read it. */
@@ -393,8 +391,8 @@ static void let_go(dn_net *net)
     if (!net || atomic_fetch_sub(&net->references, 1) > 1)
         return;
     dn_context *context = net->context;
-    dni_net_file_free(net->file, net->heap);
-    dni_free(net->heap, net);
+    dni_net_file_free(net->file);
+    dni_free(net);
     dn_context_free(context);
 }
 
@@ -402,23 +400,22 @@ void dn_net_free(dn_net *net)
 {
     if (!net)
         return;
-    const dni_heap *heap = net->heap;
     dni_net_keep_weights(net);
     dni_plan_free(net->plan);
     dni_net_free_groups(net);
     if (net->program)
         dni_program_free(net->program);
-    dni_free(heap, net->program);
+    dni_free(net->program);
     free_layers(net);
     free_blobs(net);
     dni_mirror_empty(net->context);
-    dni_free(heap, net->data);
-    dni_free(heap, net->value_shapes);
+    dni_free(net->data);
+    dni_free(net->value_shapes);
     dni_graph_free(&net->graph);
-    free_strings(heap, (char **)net->state.stages, net->state.num_stages);
-    free_strings(heap, net->keep, net->num_keep);
+    free_strings((char **)net->state.stages, net->state.num_stages);
+    free_strings(net->keep, net->num_keep);
     for (size_t i = 0; i < DNI_COUNT(net->report_text); i++)
-        dni_free(heap, net->report_text[i]);
+        dni_free(net->report_text[i]);
     let_go(net->origin);
     let_go(net);
 }

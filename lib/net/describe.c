@@ -159,5 +159,5 @@ dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
 void dn_net_text_free(dn_net *net, char *text)
 {
     if (net)
-        dni_free(net->heap, text);
+        dni_free(text);
 }

@@ -141,6 +141,6 @@ dn_status dni_net_infer_gradients(dn_net *net)
         force(net);
     mark_values(net);
     lend_diffs(net);
-    dni_free(net->heap, flags);
+    dni_free(flags);
     return DN_OK;
 }

@@ -10,9 +10,9 @@
 
 void dni_net_free_groups(dn_net *net)
 {
-    dni_free(net->heap, net->groups.params);
-    dni_free(net->heap, net->groups.of);
-    dni_free(net->heap, net->groups.ends);
+    dni_free(net->groups.params);
+    dni_free(net->groups.of);
+    dni_free(net->groups.ends);
     net->groups = (dni_groups){.ready = net->groups.ready, .user = net->groups.user};
 }
 

@@ -96,7 +96,7 @@ static dn_status read_blob(reading *r, hid_t group, const char *index, const cha
                         (size_t)(dni_pack_blob_head(head, &blob) - head));
         dni_text_append(out, (const char *)values, (size_t)count * sizeof *values);
     }
-    dni_free(r->heap, values);
+    dni_free(values);
     return st;
 }
 

@@ -181,7 +181,7 @@ static dn_status keep_report(load *l, dn_weights_report *report)
         st = st ? st : one;
     }
     for (int i = 0; i < 3; i++) {
-        dni_free(l->net->heap, st ? texts[i] : l->net->report_text[i]);
+        dni_free(st ? texts[i] : l->net->report_text[i]);
         if (!st)
             l->net->report_text[i] = texts[i];
     }
@@ -216,8 +216,8 @@ static dn_status load_weights(dn_net *net, const dni_weights *weights, const cha
     dni_text_free(&l.missing.text);
     dni_text_free(&l.unused.text);
     dni_text_free(&l.mismatched.text);
-    dni_free(net->heap, l.used);
-    dni_free(net->heap, l.source);
+    dni_free(l.used);
+    dni_free(l.source);
     return st;
 }
 
@@ -247,7 +247,7 @@ static dn_status load_bytes(dn_net *net, const void *bytes, size_t size, dni_vie
         st = view->status;
     if (!st)
         st = load_weights(net, &weights, name, policy, report);
-    dni_weights_free(&weights, net->heap);
+    dni_weights_free(&weights);
     return st;
 }
 
@@ -274,7 +274,7 @@ dn_status dn_net_load_weights(dn_net *net, const char *path, int32_t policy,
         st = dni_hdf5_weights(&view, &packed, &packed_size);
         if (!st)
             st = load_bytes(net, packed, packed_size, NULL, path, policy, report);
-        dni_free(net->heap, packed);
+        dni_free(packed);
     } else if (!st) {
         st = load_bytes(net, view.data, view.size, &view, path, policy, report);
     }

@@ -300,7 +300,7 @@ static void free_program(const dn_net *net, dni_program *program, dni_plan *plan
     dni_plan_free(plan);
     if (program)
         dni_program_free(program);
-    dni_free(net->heap, program);
+    dni_free(program);
 }
 
 /* Values of tensors that are the same in both programs go along to the new memory. */
@@ -322,7 +322,7 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
 {
     dni_net_keep_weights(net);
     free_program(net, net->program, net->plan);
-    dni_free(net->heap, net->data);
+    dni_free(net->data);
     net->program = w->program;
     net->plan = plan;
     net->plans++;
@@ -396,11 +396,11 @@ dn_status dni_net_lower(dn_net *net)
         free_program(net, w.program, plan);
         dni_restore_error(&saved);
     }
-    dni_free(net->heap, w.data);
-    dni_free(net->heap, w.root_data);
-    dni_free(net->heap, w.operands);
-    dni_free(net->heap, w.fresh);
-    dni_free(net->heap, w.w);
+    dni_free(w.data);
+    dni_free(w.root_data);
+    dni_free(w.operands);
+    dni_free(w.fresh);
+    dni_free(w.w);
     dni_fp_leave(host);
     return st;
 }

@@ -94,7 +94,7 @@ dn_status dni_net_replay(dn_net *net, int32_t end, bool all)
         back = dni_plan_copy_data(net->plan, saved, true);
         st = st ? st : back;
     }
-    dni_free(net->heap, saved);
+    dni_free(saved);
     net->fused_state = false;
     return st;
 }

@@ -380,10 +380,10 @@ dn_status dni_safetensors_read(dni_weights *out, const dni_heap *heap, const voi
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
-        dni_weights_free(out, heap);
+        dni_weights_free(out);
         dni_restore_error(&saved);
     }
-    dni_free(heap, r.tensors);
-    dni_free(heap, copy);
+    dni_free(r.tensors);
+    dni_free(copy);
     return st;
 }

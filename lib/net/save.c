@@ -51,7 +51,7 @@ static dn_status write_layer(dni_draft *draft, const dn_net *net, const dni_net_
         return st;
     dni_draft_write(draft, head, (size_t)(end - head));
     dni_draft_write(draft, bytes, size);
-    dni_free(net->heap, bytes);
+    dni_free(bytes);
     for (int32_t i = 0; i < l->layer.num_weights; i++) {
         dni_pack_blob blob = blob_of(net, l, i, with_diff);
         dni_pack_blob_save(draft, LAYER_BLOBS, &blob);
@@ -177,7 +177,7 @@ dn_status dn_net_prototxt(dn_net *net, char **out)
     message.n_layer = net->num_layers;
     if (!st)
         st = dni_text_print(out, net->heap, &message.base, NULL);
-    dni_free(net->heap, layers);
-    dni_free(net->heap, list);
+    dni_free(layers);
+    dni_free(list);
     return st;
 }

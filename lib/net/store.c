@@ -19,7 +19,7 @@ dn_status dni_store_create(dni_store **out, const dn_context *context, int64_t c
     atomic_init(&store->references, 1);
     store->data = dni_alloc_aligned(heap, bytes);
     if (!store->data) {
-        dni_free(heap, store);
+        dni_free(store);
         return DN_E_NOMEM;
     }
     *out = store;
@@ -76,7 +76,7 @@ void dni_store_release(dni_store *store)
         dni_mirror_release(store->context, store->spans[i]);
         dni_free_aligned(memory[i]);
     }
-    dni_free(&store->context->heap, store);
+    dni_free(store);
 }
 
 void dni_net_keep_weights(const dn_net *net)

@@ -178,7 +178,7 @@ dn_status dni_steps_place(dni_steps *s, bool in_turns)
     }
     for (int section = 0; !st && section < DNI_SECTIONS; section++)
         st = place_section(s, (dni_section)section, lives, items);
-    dni_free(p->heap, lives);
-    dni_free(p->heap, items);
+    dni_free(lives);
+    dni_free(items);
     return st;
 }

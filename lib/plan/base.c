@@ -63,11 +63,11 @@ void dni_base_free(dni_base *base)
         dni_free_aligned(base->apart[t]);
     dni_free_aligned(base->arena[0]);
     dni_free_aligned(base->arena[1]);
-    dni_free(base->heap, base->names);
-    dni_free(base->heap, base->apart);
-    dni_free(base->heap, base->shown);
-    dni_free(base->heap, base->pinned);
-    dni_free(base->heap, base->offset);
+    dni_free(base->names);
+    dni_free(base->apart);
+    dni_free(base->shown);
+    dni_free(base->pinned);
+    dni_free(base->offset);
     *base = (dni_base){0};
 }
 

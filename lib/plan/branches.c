@@ -180,9 +180,9 @@ dn_status dni_steps_find_groups(dni_steps *s)
         try_groups(&f, i);
     if (!st)
         st = make_groups(&f);
-    dni_free(heap, f.touches);
-    dni_free(heap, f.cost);
-    dni_free(heap, f.from);
+    dni_free(f.touches);
+    dni_free(f.cost);
+    dni_free(f.from);
     return st;
 }
 

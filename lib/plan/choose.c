@@ -141,7 +141,7 @@ dn_status dni_choose_as(dn_context *context, const dni_program *p, const dni_op 
                        .compute = p->compute};
     dn_status st = ask_chain(context, &desc, choice);
     if (in != few)
-        dni_free(p->heap, in);
+        dni_free(in);
     return dni_in(st, "op %s", dni_op_kind_of(op->kind)->name);
 }
 

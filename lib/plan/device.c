@@ -53,7 +53,6 @@ static void let_go(dni_steps *s, dni_span **at)
 void dni_sides_free(dni_steps *s)
 {
     dni_sides *d = s->sides;
-    const dni_heap *heap = s->program->heap;
     if (!d)
         return;
     dni_record_drop(s);
@@ -66,10 +65,10 @@ void dni_sides_free(dni_steps *s)
     }
     dni_mirror_dealloc(s->context, d->scratch);
     dni_mirror_dealloc(s->context, d->keep);
-    dni_free(heap, d->recordings);
-    dni_free(heap, d->spans);
-    dni_free(heap, d->places);
-    dni_free(heap, d);
+    dni_free(d->recordings);
+    dni_free(d->spans);
+    dni_free(d->places);
+    dni_free(d);
     s->sides = NULL;
 }
 
@@ -208,7 +207,7 @@ dn_status dni_sides_carry(const dni_steps *from, const dni_steps *to, dni_tensor
         st = slot->ops->copy_in(slot->backend, b->device, room, a->bytes);
     dni_mirror_unlock(to->context);
     if (a->on_device)
-        dni_free(heap, room);
+        dni_free(room);
     b->on_device = !st;
     b->on_host = false;
     return st;

@@ -77,7 +77,7 @@ static dn_status put_in_order(dni_edit *e)
             ordered[count++] = p->ops[i];
     }
     memcpy(p->ops, ordered, count * sizeof *ordered);
-    dni_free(p->heap, ordered);
+    dni_free(ordered);
     return DN_OK;
 }
 
@@ -85,7 +85,7 @@ dn_status dni_edit_end(dni_edit *e, dn_status st)
 {
     if (!st)
         st = put_in_order(e);
-    dni_free(e->p->heap, e->other);
-    dni_free(e->p->heap, e->before);
+    dni_free(e->other);
+    dni_free(e->before);
     return st;
 }

@@ -338,7 +338,7 @@ void dni_note_ends(dni_program *p, size_t op)
 
 void dni_stop_ends(dni_program *p)
 {
-    dni_free(p->heap, p->ends);
+    dni_free(p->ends);
     p->ends = NULL;
 }
 

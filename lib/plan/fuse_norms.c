@@ -173,7 +173,7 @@ static dn_status become(dni_program *p, size_t index, const dni_trial *t)
     dn_args *args = dni_alloc(p->heap, 1, sizeof(dn_args_norm_scale));
     if (!args)
         return DN_E_NOMEM;
-    dni_free(p->heap, p->ops[index].args);
+    dni_free(p->ops[index].args);
     p->ops[index].kind = t->op.kind;
     p->ops[index].args = args;
     dni_trial_adopt(t, &p->ops[index]);

@@ -475,11 +475,11 @@ dn_status dni_choose_layouts(dni_rewrite *r)
         if (choose(&s))
             st = apply(&s);
     }
-    dni_free(heap, s.nodes);
-    dni_free(heap, s.pictures);
-    dni_free(heap, s.nhwc);
-    dni_free(heap, s.stuck);
-    dni_free(heap, s.first);
-    dni_free(heap, s.members);
+    dni_free(s.nodes);
+    dni_free(s.pictures);
+    dni_free(s.nhwc);
+    dni_free(s.stuck);
+    dni_free(s.first);
+    dni_free(s.members);
     return st;
 }

@@ -103,6 +103,6 @@ dn_status dni_widen_lines(dni_rewrite *r)
             }
         }
     }
-    dni_free(p->heap, lines);
+    dni_free(lines);
     return DN_OK;
 }

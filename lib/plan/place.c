@@ -107,6 +107,6 @@ dn_status dni_place(const dni_heap *heap, dni_place_item *items, size_t count, s
     *total = count > MOST_MIDDLES ? least : place_all(order, placed, count, true);
     if (*total > least)
         *total = place_all(order, placed, count, false);
-    dni_free(heap, order);
+    dni_free(order);
     return DN_OK;
 }

@@ -159,14 +159,13 @@ void dni_plan_free(dni_plan *plan)
 {
     if (!plan)
         return;
-    const dni_heap *heap = &plan->context->heap;
     forget_base(plan);
     dni_steps_free(&plan->fused);
     dni_steps_free(&plan->plain);
     dni_program_free(&plan->fused_program);
     dni_base_free(&plan->base);
-    dni_free(heap, plan->watched);
-    dni_free(heap, plan);
+    dni_free(plan->watched);
+    dni_free(plan);
 }
 
 /* ---- binding ----------------------------------------------------------------------------- */

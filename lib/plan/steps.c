@@ -168,7 +168,7 @@ static dn_status find_meeting(const dni_program *p, bool *meet)
             *meet |= t[k].memory == t[i].memory && t[k].storage != t[i].storage;
         st = dni_index_add(&index, p->heap, i, key, sizeof t[i].memory);
     }
-    dni_free(p->heap, index.links);
+    dni_free(index.links);
     return st;
 }
 
@@ -211,7 +211,6 @@ void dni_steps_free(dni_steps *s)
 {
     if (!s->program)
         return;
-    const dni_heap *heap = s->program->heap;
     dni_sides_free(s);
     for (size_t i = 0; s->choices && i < s->program->num_ops; i++)
         if (s->choices[i].op)
@@ -221,21 +220,21 @@ void dni_steps_free(dni_steps *s)
         dni_free_aligned(s->arena[i]);
     dni_free_aligned(s->scratch);
     dni_free_aligned(s->keep);
-    dni_free(heap, s->steps);
-    dni_free(heap, s->choices);
-    dni_free(heap, s->keep_at);
-    dni_free(heap, s->scratch_at);
-    dni_free(heap, s->groups);
-    dni_free(heap, s->lane);
-    dni_free(heap, s->fresh);
-    dni_free(heap, s->taken_by);
-    dni_free(heap, s->fleeting);
-    dni_free(heap, s->overwritten);
-    dni_free(heap, s->pointers);
-    dni_free(heap, s->lies_in);
-    dni_free(heap, s->home);
-    dni_free(heap, s->offset);
-    dni_free(heap, s->watches);
+    dni_free(s->steps);
+    dni_free(s->choices);
+    dni_free(s->keep_at);
+    dni_free(s->scratch_at);
+    dni_free(s->groups);
+    dni_free(s->lane);
+    dni_free(s->fresh);
+    dni_free(s->taken_by);
+    dni_free(s->fleeting);
+    dni_free(s->overwritten);
+    dni_free(s->pointers);
+    dni_free(s->lies_in);
+    dni_free(s->home);
+    dni_free(s->offset);
+    dni_free(s->watches);
     *s = (dni_steps){0};
 }
 

@@ -313,7 +313,7 @@ static dn_status choose(search *s)
                 better |= turn(s, &n->wide, before, &cost);
         }
     }
-    dni_free(s->p->heap, before);
+    dni_free(before);
     return DN_OK;
 }
 
@@ -432,7 +432,7 @@ dn_status dni_choose_types(dni_rewrite *r)
         if (!st)
             st = apply(&s);
     }
-    dni_free(heap, s.nodes);
-    dni_free(heap, s.can);
+    dni_free(s.nodes);
+    dni_free(s.can);
     return st;
 }

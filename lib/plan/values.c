@@ -97,8 +97,8 @@ dn_status dni_split_values(dni_rewrite *rewrite)
     }
     for (size_t i = 0; !st && i < p->num_ops; i++)
         st = rename_op(&r, i);
-    dni_free(heap, r.total);
-    dni_free(heap, r.fixed);
-    dni_free(heap, r.now);
+    dni_free(r.total);
+    dni_free(r.fixed);
+    dni_free(r.now);
     return st;
 }

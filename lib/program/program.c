@@ -93,12 +93,12 @@ dn_status dni_program_check(const dni_program *p)
 void dni_program_free(dni_program *program)
 {
     for (size_t i = 0; i < program->num_ops; i++)
-        dni_free(program->heap, program->ops[i].args);
+        dni_free(program->ops[i].args);
     for (size_t i = 0; i < program->num_owned; i++)
-        dni_free(program->heap, program->owned[i]);
-    dni_free(program->heap, program->owned);
-    dni_free(program->heap, program->ops);
-    dni_free(program->heap, program->tensors);
+        dni_free(program->owned[i]);
+    dni_free(program->owned);
+    dni_free(program->ops);
+    dni_free(program->tensors);
     dni_program_init(program, program->heap);
 }
 
@@ -161,7 +161,7 @@ void dni_program_sweep(dni_program *program)
         if (program->ops[i].kind)
             program->ops[kept++] = program->ops[i];
         else
-            dni_free(program->heap, program->ops[i].args);
+            dni_free(program->ops[i].args);
     program->num_ops = kept;
 }
 

@@ -270,6 +270,6 @@ dn_status dni_dialect_parse(ProtobufCMessage **out, const dni_heap *heap,
         st = dni_dialect_translate(&ours, &ours_size, heap, type, bytes, size, known);
     if (!st)
         st = dni_binary_parse(out, heap, type, ours, ours_size, file_name);
-    dni_free(heap, ours);
+    dni_free(ours);
     return st;
 }

@@ -85,7 +85,7 @@ static bool same_kind(const ProtobufCFieldDescriptor *a, const ProtobufCFieldDes
 }
 
 /* Frees what a field points to, and marks it as not there. */
-static void clear(const dni_heap *heap, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static void clear(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
 {
     void **value = (void **)((char *)m + f->offset);
     bool many = f->label == PROTOBUF_C_LABEL_REPEATED, pointers = by_pointer(f);
@@ -95,12 +95,12 @@ static void clear(const dni_heap *heap, ProtobufCMessage *m, const ProtobufCFiel
     for (size_t i = 0; pointers && i < count; i++) {
         void *one = many ? ((void **)*value)[i] : *value;
         if (f->type == PROTOBUF_C_TYPE_MESSAGE)
-            dni_message_free(heap, one);
+            dni_message_free(one);
         else
-            dni_free(heap, one);
+            dni_free(one);
     }
     if (many)
-        dni_free(heap, *value);
+        dni_free(*value);
     forget(m, f);
 }
 
@@ -137,7 +137,7 @@ dn_status dni_field_move(const dni_heap *heap, ProtobufCMessage *from, const cha
         if (st)
             return st;
     } else {
-        clear(heap, to, t);
+        clear(to, t);
         memcpy((char *)to + t->offset, value,
                single ? dni_field_value_size(f) : sizeof(void *));
         if (!single)

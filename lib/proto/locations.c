@@ -29,26 +29,26 @@ dn_status dni_locations_create(dni_locations **out, const dni_heap *heap, const 
         return DN_E_NOMEM;
     l->file = dni_strdup(heap, file);
     if (!l->file) {
-        dni_free(heap, l);
+        dni_free(l);
         return DN_E_NOMEM;
     }
     *out = l;
     return DN_OK;
 }
 
-void dni_locations_free(dni_locations *l, const dni_heap *heap)
+void dni_locations_free(dni_locations *l)
 {
     if (!l)
         return;
     for (size_t i = 0; i < l->num_notes; i++)
-        dni_free(heap, l->notes[i]);
-    dni_free(heap, l->notes);
-    dni_remarks_free(l->remarks, heap);
+        dni_free(l->notes[i]);
+    dni_free(l->notes);
+    dni_remarks_free(l->remarks);
     for (size_t i = 0; i < l->count; i++)
-        dni_free(heap, l->items[i].unknown);
-    dni_free(heap, l->file);
-    dni_free(heap, l->items);
-    dni_free(heap, l);
+        dni_free(l->items[i].unknown);
+    dni_free(l->file);
+    dni_free(l->items);
+    dni_free(l);
 }
 
 dn_status dni_locations_add(dni_locations *l, const dni_heap *heap, const void *message,
@@ -133,7 +133,7 @@ static dn_status add_note(dni_locations *l, const dni_heap *heap, int32_t line, 
         note ? dni_grow(heap, &l->notes, &l->cap_notes, l->num_notes + 1, sizeof *l->notes)
              : DN_E_NOMEM;
     if (st)
-        dni_free(heap, note);
+        dni_free(note);
     else
         l->notes[l->num_notes++] = note;
     return st;

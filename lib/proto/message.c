@@ -7,9 +7,9 @@ static void *take(void *heap, size_t size)
     return dni_alloc(heap, 1, size);
 }
 
-static void give(void *heap, void *pointer)
+static void give(void *unused, void *pointer)
 {
-    dni_free(heap, pointer);
+    dni_free(pointer);
 }
 
 ProtobufCAllocator dni_proto_allocator(const dni_heap *heap)
@@ -17,9 +17,9 @@ ProtobufCAllocator dni_proto_allocator(const dni_heap *heap)
     return (ProtobufCAllocator){take, give, (void *)(uintptr_t)heap};
 }
 
-void dni_message_free(const dni_heap *heap, void *message)
+void dni_message_free(void *message)
 {
-    ProtobufCAllocator allocator = dni_proto_allocator(heap);
+    ProtobufCAllocator allocator = {.free = give};
     if (message)
         protobuf_c_message_free_unpacked(message, &allocator);
 }
@@ -33,6 +33,6 @@ dn_status dni_message_copy(ProtobufCMessage **out, const dni_heap *heap,
     if (st)
         return st;
     st = dni_binary_parse(out, heap, message->descriptor, bytes, size, "copy");
-    dni_free(heap, bytes);
+    dni_free(bytes);
     return st;
 }

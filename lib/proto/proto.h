@@ -11,7 +11,7 @@
 
 /* protobuf-c's allocator over a heap, which must outlive the messages. */
 ProtobufCAllocator dni_proto_allocator(const dni_heap *heap);
-void dni_message_free(const dni_heap *heap, void *message); /* NULL is fine */
+void dni_message_free(void *message); /* NULL is fine */
 /* A deep copy. */
 dn_status dni_message_copy(ProtobufCMessage **out, const dni_heap *heap,
                            const ProtobufCMessage *message);
@@ -20,7 +20,7 @@ dn_status dni_message_copy(ProtobufCMessage **out, const dni_heap *heap,
 
 typedef struct dni_locations dni_locations;
 dn_status dni_locations_create(dni_locations **out, const dni_heap *heap, const char *file);
-void dni_locations_free(dni_locations *locations, const dni_heap *heap);
+void dni_locations_free(dni_locations *locations);
 dn_status dni_locations_add(dni_locations *locations, const dni_heap *heap, const void *message,
                             int32_t line, int32_t column);
 /* `to` stands where `from` stood (upgrades replace messages). */
@@ -127,7 +127,7 @@ dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *b
                            size_t size, dni_view *view, const char *file_name);
 /* Room for one more layer, which is zero; NULL: no memory. */
 dni_weights_layer *dni_weights_add(dni_weights *out, const dni_heap *heap);
-void dni_weights_free(dni_weights *weights, const dni_heap *heap);
+void dni_weights_free(dni_weights *weights);
 /* count values as floats or doubles (dtype). DN_E_DATA if the file has another count, DN_E_IO
  * if the view cannot be read. */
 dn_status dni_weights_values(const dni_weights_blob *blob, int32_t dtype, void *values,
@@ -193,10 +193,10 @@ dn_status dni_net_read_text(dni_net_file **out, const dni_heap *heap, const char
 /* Takes over a message that came from elsewhere (net_param of a solver); upgrades it. */
 dn_status dni_net_file_wrap(dni_net_file **out, const dni_heap *heap, Cnn__NetParameter *net,
                             const char *folder, const char *name);
-void dni_net_file_free(dni_net_file *file, const dni_heap *heap);
+void dni_net_file_free(dni_net_file *file);
 dn_status dni_solver_read(dni_solver_file **out, const dni_heap *heap, const char *path);
 dn_status dni_solver_read_text(dni_solver_file **out, const dni_heap *heap, const char *text,
                                size_t size, const char *name);
-void dni_solver_file_free(dni_solver_file *file, const dni_heap *heap);
+void dni_solver_file_free(dni_solver_file *file);
 
 #endif

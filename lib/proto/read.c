@@ -10,12 +10,12 @@ typedef struct parsed {
     dni_locations *locations;
 } parsed;
 
-static void drop(parsed *p, const dni_heap *heap)
+static void drop(parsed *p)
 {
     dni_saved_error saved;
     dni_save_error(&saved);
-    dni_message_free(heap, p->message);
-    dni_locations_free(p->locations, heap);
+    dni_message_free(p->message);
+    dni_locations_free(p->locations);
     dni_restore_error(&saved);
 }
 
@@ -73,8 +73,8 @@ static dn_status read_bytes(dni_net_file **net, dni_solver_file **solver, const 
     if (!st)
         st = net ? finish_net(net, heap, &p, folder) : finish_solver(solver, heap, &p, folder);
     if (st) {
-        drop(&p, heap);
-        dni_free(heap, folder);
+        drop(&p);
+        dni_free(folder);
     }
     return st;
 }
@@ -90,7 +90,7 @@ static dn_status read_path(dni_net_file **net, dni_solver_file **solver, const d
     char *folder = dni_path_folder(heap, path);
     st =
         folder ? read_bytes(net, solver, heap, bytes, size, path, folder, dialect) : DN_E_NOMEM;
-    dni_free(heap, bytes);
+    dni_free(bytes);
     return st;
 }
 
@@ -116,20 +116,20 @@ dn_status dni_net_file_wrap(dni_net_file **out, const dni_heap *heap, Cnn__NetPa
     if (!st)
         st = finish_net(out, heap, &p, copy);
     if (st) {
-        drop(&p, heap);
-        dni_free(heap, copy);
+        drop(&p);
+        dni_free(copy);
     }
     return st;
 }
 
-void dni_net_file_free(dni_net_file *file, const dni_heap *heap)
+void dni_net_file_free(dni_net_file *file)
 {
     if (!file)
         return;
-    dni_message_free(heap, file->net);
-    dni_locations_free(file->locations, heap);
-    dni_free(heap, file->folder);
-    dni_free(heap, file);
+    dni_message_free(file->net);
+    dni_locations_free(file->locations);
+    dni_free(file->folder);
+    dni_free(file);
 }
 
 dn_status dni_solver_read(dni_solver_file **out, const dni_heap *heap, const char *path)
@@ -143,12 +143,12 @@ dn_status dni_solver_read_text(dni_solver_file **out, const dni_heap *heap, cons
     return read_bytes(NULL, out, heap, text, size, name, NULL, NULL);
 }
 
-void dni_solver_file_free(dni_solver_file *file, const dni_heap *heap)
+void dni_solver_file_free(dni_solver_file *file)
 {
     if (!file)
         return;
-    dni_message_free(heap, file->solver);
-    dni_locations_free(file->locations, heap);
-    dni_free(heap, file->folder);
-    dni_free(heap, file);
+    dni_message_free(file->solver);
+    dni_locations_free(file->locations);
+    dni_free(file->folder);
+    dni_free(file);
 }

@@ -39,15 +39,15 @@ dn_status dni_remarks_create(dni_remarks **out, const dni_heap *heap)
     return *out ? DN_OK : DN_E_NOMEM;
 }
 
-void dni_remarks_free(dni_remarks *r, const dni_heap *heap)
+void dni_remarks_free(dni_remarks *r)
 {
     for (size_t i = 0; r && i < r->count; i++)
-        dni_free(heap, r->items[i].text);
+        dni_free(r->items[i].text);
     if (r) {
-        dni_free(heap, r->items);
-        dni_free(heap, r->moves);
+        dni_free(r->items);
+        dni_free(r->moves);
     }
-    dni_free(heap, r);
+    dni_free(r);
 }
 
 dn_status dni_remarks_add(dni_remarks *r, const dni_heap *heap, dni_remark_kind kind,

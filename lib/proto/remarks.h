@@ -17,7 +17,7 @@ typedef enum dni_remark_kind {
 #define DNI_ANY_INDEX SIZE_MAX
 
 dn_status dni_remarks_create(dni_remarks **out, const dni_heap *heap);
-void dni_remarks_free(dni_remarks *remarks, const dni_heap *heap);
+void dni_remarks_free(dni_remarks *remarks);
 /* On value `index` of a field; field NULL: at the end of the message. Empty text: nothing. */
 dn_status dni_remarks_add(dni_remarks *remarks, const dni_heap *heap, dni_remark_kind kind,
                           const void *message, const char *field, size_t index,

@@ -92,7 +92,7 @@ static dn_status read_old(rewriting *w)
     else if (!st)
         st = dni_dialect_parse(&w->message, w->heap, type, bytes, size, w->from,
                                w->options.dialect, w->locations);
-    dni_free(w->heap, bytes);
+    dni_free(bytes);
     return st;
 }
 
@@ -130,7 +130,7 @@ static dn_status write_new(rewriting *w)
     }
     if (!st)
         st = dni_file_write(w->heap, w->to, bytes, size);
-    dni_free(w->heap, bytes);
+    dni_free(bytes);
     return st;
 }
 
@@ -174,8 +174,8 @@ dn_status dn_upgrade_file(dn_context *context, const char *from, const char *to,
         dni_log_notes(context, w.locations);
     dni_saved_error saved;
     dni_save_error(&saved);
-    dni_message_free(w.heap, w.message);
-    dni_locations_free(w.locations, w.heap);
+    dni_message_free(w.message);
+    dni_locations_free(w.locations);
     dni_restore_error(&saved);
     return st;
 }

@@ -302,7 +302,7 @@ static dn_status keep_value(dni_reader *r, ProtobufCMessage *message,
     if (!st)
         st = dni_remarks_add(r->remarks, r->heap, DNI_REMARK_UNKNOWN, message, NULL, 0, line,
                              size);
-    dni_free(r->heap, line);
+    dni_free(line);
     return st;
 }
 
@@ -532,7 +532,7 @@ dn_status dni_text_parse(ProtobufCMessage **out, const dni_heap *heap,
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
-        dni_message_free(heap, message);
+        dni_message_free(message);
         dni_restore_error(&saved);
         return st;
     }

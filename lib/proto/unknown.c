@@ -227,7 +227,7 @@ dn_status dni_read_numbered(dni_reader *r, ProtobufCMessage *message)
     if (!st)
         more = dni_realloc(r->heap, message->unknown_fields, n + 1, sizeof *more);
     if (!more) {
-        dni_free(r->heap, bytes);
+        dni_free(bytes);
         return st ? st : DN_E_NOMEM;
     }
     more[n] =

@@ -64,8 +64,8 @@ static dn_status upgrade_layers(Cnn__NetParameter *net, const dni_heap *heap,
             return dni_in_location(st, locations, net->layer[i]);
     }
     for (size_t i = 0; i < net->n_layers; i++)
-        dni_message_free(heap, net->layers[i]);
-    dni_free(heap, net->layers);
+        dni_message_free(net->layers[i]);
+    dni_free(net->layers);
     net->layers = NULL;
     net->n_layers = 0;
     return DN_OK;
@@ -225,7 +225,7 @@ static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap,
     Cnn__LayerParameter *layer = dni_message_new(heap, &cnn__layer_parameter__descriptor);
     dn_status st = layer ? prepend(net, layer, heap) : DN_E_NOMEM;
     if (st) {
-        dni_message_free(heap, layer);
+        dni_message_free(layer);
         return st;
     }
     layer->name = dni_strdup(heap, "input");
@@ -243,7 +243,7 @@ static dn_status upgrade_inputs(Cnn__NetParameter *net, const dni_heap *heap,
         st = dni_field_move(heap, &net->base, "input_shape", input, "shape", NULL);
     if (!st)
         st = dni_field_move(heap, &net->base, "input", &layer->base, "top", NULL);
-    dni_free(heap, net->input_dim);
+    dni_free(net->input_dim);
     net->input_dim = NULL;
     net->n_input_dim = 0;
     return st;

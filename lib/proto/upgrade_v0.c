@@ -227,7 +227,7 @@ static dn_status fold(Cnn__V1LayerParameter *layer, size_t bottom,
     char *name = dni_strdup(heap, padding->bottom[0]);
     if (!name)
         return DN_E_NOMEM;
-    dni_free(heap, layer->bottom[bottom]);
+    dni_free(layer->bottom[bottom]);
     layer->bottom[bottom] = name;
     layer->layer->has_pad = 1;
     layer->layer->pad = padding->layer->pad;
@@ -261,7 +261,7 @@ dn_status dni_upgrade_v0_padding(Cnn__NetParameter *net, const dni_heap *heap,
         if (!st)
             st = dni_remarks_move(remarks, heap, net, "layers", i, net, "layer", kept + shift);
         if (drop)
-            dni_message_free(heap, l);
+            dni_message_free(l);
         else
             net->layers[kept++] = l;
     }

@@ -354,7 +354,7 @@ static dn_status read_string(dni_reader *r, const ProtobufCFieldDescriptor *fiel
     if (!st && !r->depth) /* inputs, lr_policy: messages point at them */
         st = dni_locations_add(r->locations, r->heap, value, line, column);
     if (st) {
-        dni_free(r->heap, value);
+        dni_free(value);
         return st;
     }
     if (field->type == PROTOBUF_C_TYPE_STRING)

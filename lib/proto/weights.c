@@ -251,7 +251,7 @@ static dn_status set_name(walk *w, dni_weights_layer *layer, const dni_wire_fiel
 {
     if (!dni_view_need(w->view, field->data, field->size))
         return w->view->status;
-    dni_free(w->heap, layer->name);
+    dni_free(layer->name);
     layer->name = dni_strndup(w->heap, (const char *)field->data, field->size);
     return layer->name ? DN_OK : DN_E_NOMEM;
 }
@@ -276,10 +276,10 @@ static dn_status walk_layer(walk *w, dni_weights_layer *layer, const uint8_t *at
     return st ? st : more ? cut(w, &wire, layer->name) : DN_OK;
 }
 
-static void drop_layer(const dni_heap *heap, dni_weights_layer *layer)
+static void drop_layer(dni_weights_layer *layer)
 {
-    dni_free(heap, layer->name);
-    dni_free(heap, layer->blobs);
+    dni_free(layer->name);
+    dni_free(layer->blobs);
 }
 
 dni_weights_layer *dni_weights_add(dni_weights *out, const dni_heap *heap)
@@ -305,7 +305,7 @@ static dn_status add_layer(walk *w, const dni_wire_field *field)
         st = layer->name ? DN_OK : DN_E_NOMEM;
     }
     if (!st && !layer->num_blobs)
-        drop_layer(w->heap, &w->out->layers[--w->out->num_layers]);
+        drop_layer(&w->out->layers[--w->out->num_layers]);
     return st;
 }
 
@@ -331,16 +331,16 @@ dn_status dni_weights_read(dni_weights *out, const dni_heap *heap, const void *b
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
-        dni_weights_free(out, heap);
+        dni_weights_free(out);
         dni_restore_error(&saved);
     }
     return st;
 }
 
-void dni_weights_free(dni_weights *weights, const dni_heap *heap)
+void dni_weights_free(dni_weights *weights)
 {
     for (size_t i = 0; i < weights->num_layers; i++)
-        drop_layer(heap, &weights->layers[i]);
-    dni_free(heap, weights->layers);
+        drop_layer(&weights->layers[i]);
+    dni_free(weights->layers);
     *weights = (dni_weights){0};
 }

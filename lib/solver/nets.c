@@ -37,16 +37,16 @@ static dn_status search_above(const dn_solver *s, const char *path, char **resol
            strcmp(folder, "/")) {
         char *above = dni_path_folder(s->heap, folder);
         char *there = above ? dni_format(s->heap, "%s/%s", above, path) : NULL;
-        dni_free(s->heap, folder);
+        dni_free(folder);
         folder = above;
         if (there) {
-            dni_free(s->heap, *resolved);
+            dni_free(*resolved);
             *resolved = there;
         } else {
             st = DN_E_NOMEM;
         }
     }
-    dni_free(s->heap, folder);
+    dni_free(folder);
     if (!st && !dni_file_exists(*resolved))
         st = dni_fail(DN_E_IO,
                       "'%s' is not there: looked in the working directory, in the "
@@ -63,7 +63,7 @@ static dn_status read_path(dni_net_file **out, const dn_solver *s, const char *p
         st = search_above(s, path, &resolved);
     if (!st)
         st = dni_net_read(out, s->heap, resolved, NULL);
-    dni_free(s->heap, resolved);
+    dni_free(resolved);
     return st;
 }
 
@@ -124,11 +124,11 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
         merge_state(&state, names, own);
         st = dni_net_create(out, s->context, file, &state, &options, seed);
     }
-    dni_free(s->heap, names);
+    dni_free(names);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);
-        dni_net_file_free(file, s->heap);
+        dni_net_file_free(file);
         dni_restore_error(&saved);
     }
     return st;

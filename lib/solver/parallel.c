@@ -24,7 +24,6 @@ typedef struct member {
 } member;
 
 struct dn_parallel {
-    const dni_heap *heap;
     member *members;
     int32_t count;
     const dn_backend_ops *ops; /* gradients travel by its comms; NULL: through here */
@@ -309,11 +308,11 @@ dn_status dn_parallel_create(dn_parallel **out, dn_solver *const *solvers, int32
     dn_parallel *p = dni_alloc(heap, 1, sizeof *p);
     member *members = dni_alloc(heap, (size_t)count, sizeof *members);
     if (!p || !members) {
-        dni_free(heap, p);
-        dni_free(heap, members);
+        dni_free(p);
+        dni_free(members);
         return DN_E_NOMEM;
     }
-    *p = (dn_parallel){.heap = heap, .members = members, .count = count, .failed = -1};
+    *p = (dn_parallel){.members = members, .count = count, .failed = -1};
     for (int32_t r = 0; r < count; r++)
         members[r] = (member){
             .parallel = p, .rank = r, .solver = solvers[r], .before = solvers[r]->options};
@@ -343,9 +342,8 @@ void dn_parallel_free(dn_parallel *p)
     }
     pthread_cond_destroy(&p->met);
     pthread_mutex_destroy(&p->lock);
-    const dni_heap *heap = p->heap;
-    dni_free(heap, p->members);
-    dni_free(heap, p);
+    dni_free(p->members);
+    dni_free(p);
     dni_restore_error(&saved);
 }
 

@@ -75,16 +75,16 @@ static dn_status find_weights(const dn_solver *s, const char *state_path, const 
     if (!st && !dni_file_exists(path)) {
         char *beside = dni_format(s->heap, "%s/%s", folder, slash ? slash + 1 : learned);
         if (beside && dni_file_exists(beside)) {
-            dni_free(s->heap, path);
+            dni_free(path);
             path = beside;
         } else {
-            dni_free(s->heap, beside);
+            dni_free(beside);
             st = beside ? DN_OK : DN_E_NOMEM;
         }
     }
-    dni_free(s->heap, folder);
+    dni_free(folder);
     if (st)
-        dni_free(s->heap, path);
+        dni_free(path);
     else
         *out = path;
     return st;
@@ -98,7 +98,7 @@ static dn_status load_weights(dn_solver *s, const char *state_path, const char *
     dn_status st = find_weights(s, state_path, learned, &path);
     if (!st)
         st = dn_net_load_weights(s->net, path, DN_WEIGHTS_STRICT, NULL);
-    dni_free(s->heap, path);
+    dni_free(path);
     return st;
 }
 
@@ -207,7 +207,7 @@ static dn_status restore(dn_solver *s, const char *path, const saved_state *stat
         seek_back(s, ours, positions, seeked);
     else
         take_up(s, state->message);
-    dni_free(s->heap, positions);
+    dni_free(positions);
     return st;
 }
 
@@ -284,8 +284,8 @@ dn_status dn_solver_restore(dn_solver *s, const char *path)
     if (!st)
         st = restore(s, path, &state);
     dni_view_close(&state.view);
-    dni_message_free(s->heap, state.message);
-    dni_free(s->heap, state.history);
-    dni_free(s->heap, state.packed);
+    dni_message_free(state.message);
+    dni_free(state.history);
+    dni_free(state.packed);
     return st;
 }

@@ -36,12 +36,12 @@ static dn_status allocate(state_message *m, const dn_solver *s)
     return m->cursors && m->cursor_list && m->steps && m->losses ? DN_OK : DN_E_NOMEM;
 }
 
-static void release(state_message *m, const dni_heap *heap)
+static void release(state_message *m)
 {
-    dni_free(heap, m->cursors);
-    dni_free(heap, m->cursor_list);
-    dni_free(heap, m->steps);
-    dni_free(heap, m->losses);
+    dni_free(m->cursors);
+    dni_free(m->cursor_list);
+    dni_free(m->steps);
+    dni_free(m->losses);
 }
 
 bool dni_solver_history(const dn_solver *s, size_t i, dni_pack_blob *out)
@@ -148,10 +148,10 @@ static dn_status name_file(snapshot_file *f, const dni_heap *heap, const char *b
                : DN_OK;
 }
 
-static void free_file(snapshot_file *f, const dni_heap *heap)
+static void free_file(snapshot_file *f)
 {
-    dni_free(heap, f->path);
-    dni_free(heap, f->draft);
+    dni_free(f->path);
+    dni_free(f->draft);
 }
 
 static dn_status write_model(dn_solver *s, const char *path, bool hdf5)
@@ -172,7 +172,7 @@ static dn_status write_binary(const dn_solver *s, const char *path,
         return st;
     dni_draft_begin(&draft, s->heap, path);
     dni_draft_write(&draft, bytes, size);
-    dni_free(s->heap, bytes);
+    dni_free(bytes);
     for (size_t i = 0; dni_solver_history(s, i, &history); i++)
         dni_pack_blob_save(&draft, DNI_STATE_HISTORY, &history);
     return dni_draft_end(&draft, DN_OK);
@@ -184,7 +184,7 @@ static dn_status write_state(dn_solver *s, const char *path, bool hdf5, const ch
     dn_status st = build_state(&m, s, model);
     if (!st)
         st = hdf5 ? dni_state_write_hdf5(s, path, &m.state) : write_binary(s, path, &m.state);
-    release(&m, s->heap);
+    release(&m);
     return st;
 }
 
@@ -225,8 +225,8 @@ static dn_status snapshot(dn_solver *s, const char *base)
         st = dni_in(write_both(s, &model, &state, hdf5), "snapshot");
     if (!st)
         st = dni_solver_emit(s, DN_EVENT_SNAPSHOT, 0, dn_solver_loss(s), state.path);
-    free_file(&model, s->heap);
-    free_file(&state, s->heap);
+    free_file(&model);
+    free_file(&state);
     return st;
 }
 
@@ -239,7 +239,7 @@ dn_status dni_solver_snapshot_to(dn_solver *s, const char *path)
         return dni_fail(DN_E_INVALID, "the solver has no snapshot_prefix; give a path");
     char *base = dni_format(s->heap, "%s_iter_%lld", s->prefix, (long long)s->iteration);
     st = base ? snapshot(s, base) : DN_E_NOMEM;
-    dni_free(s->heap, base);
+    dni_free(base);
     return st;
 }
 

@@ -69,7 +69,7 @@ static bool is_folder(const dni_heap *heap, const char *path)
 {
     char *inside = dni_format(heap, "%s/.", path);
     bool found = inside && dni_file_exists(inside);
-    dni_free(heap, inside);
+    dni_free(inside);
     return found;
 }
 
@@ -88,8 +88,8 @@ static dn_status find_prefix(dn_solver *s, const char *path)
     char *name = path ? stem(heap, path, true) : dni_strdup(heap, "solver");
     bool slash = s->prefix[strlen(s->prefix) - 1] == '/';
     char *inside = name ? dni_format(heap, "%s%s%s", s->prefix, slash ? "" : "/", name) : NULL;
-    dni_free(heap, name);
-    dni_free(heap, s->prefix);
+    dni_free(name);
+    dni_free(s->prefix);
     s->prefix = inside;
     return inside ? DN_OK : DN_E_NOMEM;
 }
@@ -113,7 +113,7 @@ dn_status dni_solver_check_folder(const dn_solver *s)
     if (!is_folder(s->heap, folder))
         st = dni_fail(DN_E_IO, "snapshot_prefix '%s': there is no folder '%s'", s->prefix,
                       folder);
-    dni_free(s->heap, folder);
+    dni_free(folder);
     return st;
 }
 
@@ -132,8 +132,8 @@ static dn_status load_weights(dn_solver *s)
                 st = dni_path_resolve(s->heap, s->file->folder, name, false, &path);
             if (!st)
                 st = dn_net_load_weights(s->net, path, DN_WEIGHTS_STRICT, NULL);
-            dni_free(s->heap, name);
-            dni_free(s->heap, path);
+            dni_free(name);
+            dni_free(path);
             if (st)
                 return st;
             at += length + (at[length] == ',');
@@ -198,7 +198,7 @@ static dn_status create(dn_solver **out, dn_context *context, dni_solver_file *f
 {
     dn_solver *s = dni_alloc(&context->heap, 1, sizeof *s);
     if (!s) {
-        dni_solver_file_free(file, &context->heap);
+        dni_solver_file_free(file);
         return DN_E_NOMEM;
     }
     dni_context_hold(context);
@@ -256,20 +256,19 @@ void dn_solver_free(dn_solver *s)
 {
     if (!s)
         return;
-    const dni_heap *heap = s->heap;
     dn_context *context = s->context;
     dni_join_free(&s->join);
     dni_update_free(s->update);
     for (int32_t i = 0; s->tests && i < s->num_tests; i++) {
         dn_net_free(s->tests[i].net);
-        dni_free(heap, s->tests[i].outputs);
+        dni_free(s->tests[i].outputs);
     }
-    dni_free(heap, s->tests);
+    dni_free(s->tests);
     dn_net_free(s->net);
-    dni_free(heap, s->losses);
-    dni_free(heap, s->prefix);
-    dni_solver_file_free(s->file, heap);
-    dni_free(heap, s);
+    dni_free(s->losses);
+    dni_free(s->prefix);
+    dni_solver_file_free(s->file);
+    dni_free(s);
     dn_context_free(context);
 }
 

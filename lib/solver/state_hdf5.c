@@ -64,7 +64,7 @@ static bool write_history(const dn_solver *s, hid_t file)
                                              dni_dtype_size(history.dtype));
         ok = history.data &&
              dni_hdf5_put_values(group, i, history.dtype, &history.shape, history.data);
-        dni_free(s->heap, zeros);
+        dni_free(zeros);
     }
     ok &= H5Gclose(group) >= 0;
     return ok;
@@ -89,7 +89,7 @@ dn_status dni_state_write_hdf5(const dn_solver *s, const char *path,
               dni_hdf5_put(file, "deepnet", H5T_NATIVE_UCHAR, 1, &bytes, ours);
     st = dni_hdf5_write(s->heap, file, ok, path);
     dni_hdf5_leave(&use);
-    dni_free(s->heap, ours);
+    dni_free(ours);
     return st;
 }
 
@@ -126,7 +126,7 @@ static bool read_number(const dni_heap *heap, hid_t at, const char *name, int32_
     bool ok = value && count == 1;
     if (ok)
         *out = *value;
-    dni_free(heap, value);
+    dni_free(value);
     return ok;
 }
 
@@ -145,7 +145,7 @@ static char *read_text(const dni_heap *heap, hid_t set, hid_t type, hid_t space)
     size_t size = H5Tget_size(type);
     text = size < 65536 ? dni_alloc(heap, size + 1, 1) : NULL;
     if (text && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text) < 0) {
-        dni_free(heap, text);
+        dni_free(text);
         text = NULL;
     }
     return text;
@@ -194,7 +194,7 @@ static dn_status read_history(dni_text *out, hid_t file, const char *path)
         dni_pack_append(out, DNI_STATE_HISTORY, NULL,
                         dni_pack_field_size(BLOB_DATA, count * sizeof *values));
         dni_pack_append(out, BLOB_DATA, values, count * sizeof *values);
-        dni_free(out->heap, values);
+        dni_free(values);
     }
     H5Gclose(group);
     return st;
@@ -218,13 +218,13 @@ static dn_status read_all(dni_text *out, hid_t file, const char *path)
     dn_status st = read_string(out->heap, file, "learned_net", path, &learned);
     if (learned)
         dni_pack_append(out, STATE_LEARNED_NET, learned, strlen(learned));
-    dni_free(out->heap, learned);
+    dni_free(learned);
     uint8_t *ours = st ? NULL : read_set(out->heap, file, "deepnet", H5T_NATIVE_UCHAR, &size);
     if (ours) /* else Caffe's own */
         dni_pack_append(out, STATE_DEEPNET, ours, size);
     else if (!st && H5Lexists(file, "deepnet", H5P_DEFAULT) > 0)
         st = unreadable(path, "deepnet", "bytes");
-    dni_free(out->heap, ours);
+    dni_free(ours);
     return st ? st : read_history(out, file, path);
 }
 

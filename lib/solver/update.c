@@ -318,7 +318,6 @@ void dni_update_free(dni_update *u)
 {
     if (!u)
         return;
-    const dni_heap *heap = &u->context->heap;
     dni_mirror_forget(u->context, &u->hyper); /* what a device has need not come home */
     dni_mirror_forget(u->context, &u->norm2);
     dni_mirror_forget(u->context, u->losses.ring);
@@ -334,11 +333,11 @@ void dni_update_free(dni_update *u)
             dni_free_aligned(u->weights[i].history[k]);
             dni_free_aligned(u->weights[i].aside[k]);
         }
-    dni_free(heap, u->losses.tops);
-    dni_free(heap, u->losses.ring);
-    dni_free(heap, u->weights);
-    dni_free(heap, u->each);
-    dni_free(heap, u);
+    dni_free(u->losses.tops);
+    dni_free(u->losses.ring);
+    dni_free(u->weights);
+    dni_free(u->each);
+    dni_free(u);
 }
 
 bool dni_update_again(const dni_update *u, size_t weight)

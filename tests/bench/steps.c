@@ -113,7 +113,7 @@ static void print_section(const bench_options *o, dn_net *net, dni_section secti
                    (long long)dni_op_flops(p, op),
                    op->layer < 0 ? "" : net->layers[op->layer].layer.name,
                    dni_plan_implementation(net->plan, i), nhwc ? "nhwc " : "plain", line);
-            dni_free(net->heap, line);
+            dni_free(line);
         }
     }
     printf("%s %.3f ms:", backward ? "backward" : "forward", total);

@@ -32,7 +32,7 @@ CHECK_UNUSED void put_record(dni_db_writer *writer, int64_t n, size_of_record s)
                                   pixels, (int32_t)(n % 10)),
                  DN_OK);
     CHECK_STATUS(dni_db_writer_put(writer, key, 8, bytes, size), DN_OK);
-    dni_free(heap, bytes);
+    dni_free(bytes);
     free(pixels);
 }
 

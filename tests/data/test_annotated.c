@@ -122,7 +122,7 @@ static void put_annotated(dni_db_writer *w, int n, const uint8_t *pixels, size_o
     }
     snprintf(key, sizeof key, "%08d", n);
     CHECK_STATUS(dni_db_writer_put(w, key, 8, record.at, record.size), DN_OK);
-    dni_free(heap, datum);
+    dni_free(datum);
 }
 
 static dni_loader *open_loader(const char *path, uint32_t batch, const char *transform,
@@ -153,8 +153,8 @@ static dni_loader *open_loader(const char *path, uint32_t batch, const char *tra
 static void close_loader(dni_loader *l, ProtobufCMessage *kept[2])
 {
     dni_loader_close(l);
-    dni_message_free(heap, kept[0]);
-    dni_message_free(heap, kept[1]);
+    dni_message_free(kept[0]);
+    dni_message_free(kept[1]);
 }
 
 /* Colours: all drawn from a range of one value, so the result is known. */
@@ -632,7 +632,7 @@ static void test_long_side(void)
     }
     dni_annotator_free(&a);
     dni_decoder_free(&decoder);
-    dni_free(heap, datum);
+    dni_free(datum);
     free(pixels);
 }
 
@@ -647,7 +647,7 @@ int main(int argc, char **argv)
     char *images = read_file(path, &size);
     const uint8_t *colours = test_sizes((const uint8_t *)images);
     test_colours((const uint8_t *)images, colours);
-    dni_free(heap, images);
+    dni_free(images);
     const char *objects = check_path("objects");
     make_objects(objects);
     test_objects(objects);

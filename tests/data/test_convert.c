@@ -79,7 +79,7 @@ static void zip(const char *from, const char *to, int more)
     gzFile file = gzopen(to, "wb");
     CHECK(file && gzwrite(file, data, (unsigned)(size + more)) == (int)(size + more) &&
           gzclose(file) == Z_OK);
-    dni_free(heap, data);
+    dni_free(data);
 }
 
 static void test_gzip(void)
@@ -103,7 +103,7 @@ static void test_gzip(void)
     memset(data + 20, 0x77, 200);
     check_write(images, data, size);
     CHECK_CONVERT(images, labels, check_path("no"), NULL, DN_E_PARSE, "gzip file");
-    dni_free(heap, data);
+    dni_free(data);
 }
 #endif
 

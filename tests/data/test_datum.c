@@ -47,7 +47,7 @@ static void test_raw(void)
     }
     CHECK_INT(wrong, 0);
     free(copy);
-    dni_free(heap, bytes);
+    dni_free(bytes);
 }
 
 static void test_float(void)

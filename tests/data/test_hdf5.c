@@ -64,7 +64,7 @@ static void test_reference(void)
     }
     CHECK_INT(dni_hdf5_position(h), 35);
     dni_hdf5_close(h);
-    dni_free(heap, expected);
+    dni_free(expected);
 }
 
 /* Each pass of a shuffled source has every row once, in another order; seeking finds them. */

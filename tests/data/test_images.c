@@ -239,8 +239,8 @@ static void test_converting(dn_status (*work)(dn_context *context), const char *
     }
     char *now = read_file(made, &size);
     CHECK(size == kept_size && !memcmp(now, kept, size));
-    dni_free(heap, now);
-    dni_free(heap, kept);
+    dni_free(now);
+    dni_free(kept);
     dn_context_free(context);
     CHECK_HEAP_CLEAN(&counts);
 }

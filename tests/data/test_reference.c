@@ -83,7 +83,7 @@ static void check_row(const row *r)
     }
     CHECK_INT(at - expected, size);
     dni_loader_close(l);
-    dni_free(heap, expected);
+    dni_free(expected);
 }
 
 int main(int argc, char **argv)

@@ -134,7 +134,7 @@ static void test_lmdb_cut(void)
                  dn_status_name(st));
     }
     CHECK_INT(accepted, 0);
-    dni_free(heap, data);
+    dni_free(data);
 }
 
 /* Flipped bytes in every header: any answer but a crash, a hang or silence. */
@@ -159,7 +159,7 @@ static void test_lmdb_damaged(void)
             data[at] = kept;
         }
     CHECK(refused > 20);
-    dni_free(heap, data);
+    dni_free(data);
 }
 
 /* A value that fills its pages to the last byte, and one a byte longer; then pages that say
@@ -194,7 +194,7 @@ static void test_lmdb_big_values(void)
         CHECK_INT(changed, 1);
         check_write(file, data, size);
         CHECK_REFUSED(LMDB, path, DN_E_DATA, "its value is longer than its pages");
-        dni_free(heap, data);
+        dni_free(data);
         free(value);
     }
 }
@@ -221,7 +221,7 @@ static void test_lmdb_written_to(void)
                       meta < 2 ? "it was written to while it was being read"
                                : "is damaged: it says it is another");
         dni_source_close(source);
-        dni_free(heap, data);
+        dni_free(data);
     }
 }
 

@@ -29,9 +29,9 @@ static void read_message(const ProtobufCMessageDescriptor *type, const uint8_t *
         must(checked(dni_text_print(&text, &dni_default_heap, message, NULL)) == DN_OK);
         must(checked(dni_message_copy(&copy, &dni_default_heap, message)) == DN_OK);
     }
-    dni_free(&dni_default_heap, text);
-    dni_message_free(&dni_default_heap, copy);
-    dni_message_free(&dni_default_heap, message);
+    dni_free(text);
+    dni_message_free(copy);
+    dni_message_free(message);
 }
 
 /* The guess, and each dialect's numbers. */
@@ -48,7 +48,7 @@ static void read_dialects(const uint8_t *data, size_t size)
         if (checked(dni_dialect_translate(&ours, &ours_size, heap, type, data, size, d)))
             continue;
         read_message(type, ours, ours_size);
-        dni_free(heap, ours);
+        dni_free(ours);
     }
 }
 
@@ -62,7 +62,7 @@ static void read_safetensors(const uint8_t *data, size_t size)
     for (size_t i = 0; i < weights.num_layers; i++)
         for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
             take_values(&weights.layers[i].blobs[k]);
-    dni_weights_free(&weights, &dni_default_heap);
+    dni_weights_free(&weights);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < weights.num_layers; i++)
             for (size_t k = 0; k < weights.layers[i].num_blobs; k++)
                 take_values(&weights.layers[i].blobs[k]);
-        dni_weights_free(&weights, &dni_default_heap);
+        dni_weights_free(&weights);
     }
     read_safetensors(data, size);
     dni_clear_error();

@@ -14,9 +14,9 @@ static void round_trip(const ProtobufCMessage *message)
                                 NULL)) == DN_OK);
     must(checked(dni_text_print(&text_again, heap, again, NULL)) == DN_OK);
     must(!strcmp(text, text_again));
-    dni_message_free(heap, again);
-    dni_free(heap, text);
-    dni_free(heap, text_again);
+    dni_message_free(again);
+    dni_free(text);
+    dni_free(text_again);
 }
 
 static char *print_kept(const ProtobufCMessageDescriptor *type, const char *text, size_t size)
@@ -31,8 +31,8 @@ static char *print_kept(const ProtobufCMessageDescriptor *type, const char *text
     if (!checked(dni_text_parse(&message, heap, type, text, size, "f", locations)))
         must(checked(dni_text_print(&printed, heap, message,
                                     dni_locations_remarks(locations))) == DN_OK);
-    dni_message_free(heap, message);
-    dni_locations_free(locations, heap);
+    dni_message_free(message);
+    dni_locations_free(locations);
     return printed;
 }
 
@@ -44,9 +44,9 @@ static void round_trip_kept(const ProtobufCMessageDescriptor *type, const char *
     char *twice = once ? print_kept(type, once, strlen(once)) : NULL;
     char *thrice = twice ? print_kept(type, twice, strlen(twice)) : NULL;
     must(!once || (twice && thrice && !strcmp(twice, thrice)));
-    dni_free(&dni_default_heap, once);
-    dni_free(&dni_default_heap, twice);
-    dni_free(&dni_default_heap, thrice);
+    dni_free(once);
+    dni_free(twice);
+    dni_free(thrice);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!checked(dni_text_parse(&message, &dni_default_heap, types[i], (const char *)data,
                                     size, "f", NULL)))
             round_trip(message);
-        dni_message_free(&dni_default_heap, message);
+        dni_message_free(message);
         round_trip_kept(types[i], (const char *)data, size);
     }
     return 0;

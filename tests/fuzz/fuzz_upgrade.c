@@ -29,8 +29,8 @@ static void upgrade_again(dni_net_file *file, const dni_heap *heap)
     must(dni_net_upgrade(file->net, heap, NULL) == DN_OK);
     must(dni_text_print(&after, heap, &file->net->base, NULL) == DN_OK);
     must(!strcmp(before, after));
-    dni_free(heap, before);
-    dni_free(heap, after);
+    dni_free(before);
+    dni_free(after);
 }
 
 /* As `deepnet upgrade` does it: remarks move with their fields. */
@@ -50,9 +50,9 @@ static void upgrade_kept(const char *text, size_t size, const dni_heap *heap)
         st = checked(dni_net_upgrade((Cnn__NetParameter *)message, heap, locations));
     if (!st)
         checked(dni_text_print(&printed, heap, message, dni_locations_remarks(locations)));
-    dni_free(heap, printed);
-    dni_message_free(heap, message);
-    dni_locations_free(locations, heap);
+    dni_free(printed);
+    dni_message_free(message);
+    dni_locations_free(locations);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -68,9 +68,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dni_clear_error();
     if (!checked(dni_net_read_text(&net, &heap, text, size - 1, "f", NULL)) && memory.left < 0)
         upgrade_again(net, &heap);
-    dni_net_file_free(net, &heap);
+    dni_net_file_free(net);
     dni_clear_error();
     checked(dni_solver_read_text(&solver, &heap, text, size - 1, "f"));
-    dni_solver_file_free(solver, &heap);
+    dni_solver_file_free(solver);
     return 0;
 }

@@ -272,7 +272,7 @@ static void check_printed(dn_context *narrow)
     dni_op_print(p, &p->ops[0], &text);
     CHECK_STATUS(dni_text_finish(&text, &line), DN_OK);
     CHECK_TEXT(line, "CONV s:2x3x16x15 w:3x3x3x3 w:3 -> 2x3x16x15/bf16");
-    dni_free(net->heap, line);
+    dni_free(line);
     dn_net_free(net);
 }
 

@@ -27,10 +27,10 @@ static dn_status round_trip(const ProtobufCMessage *message)
         st = dni_fail(DN_E_INTERNAL, "printed and read again, it differs");
     dni_saved_error saved;
     dni_save_error(&saved);
-    dni_free(heap, text);
-    dni_free(heap, before);
-    dni_free(heap, after);
-    dni_message_free(heap, again);
+    dni_free(text);
+    dni_free(before);
+    dni_free(after);
+    dni_message_free(again);
     dni_restore_error(&saved);
     return st;
 }
@@ -49,8 +49,8 @@ static dn_status read_one(const char *kind, const char *path)
         st = dni_fail(DN_E_INTERNAL, "still old after the upgrade");
     dni_saved_error saved;
     dni_save_error(&saved);
-    dni_net_file_free(net, heap);
-    dni_solver_file_free(solver, heap);
+    dni_net_file_free(net);
+    dni_solver_file_free(solver);
     dni_restore_error(&saved);
     return st;
 }

@@ -34,9 +34,9 @@ static Cnn__LayerParameter *read_layer(const char *numbered, const char *dialect
                                    "w", dialect, locations), DN_OK);
     bool other = strcmp(dialect ? dialect : found, "caffe") != 0;
     CHECK_INT(dni_locations_num_notes(locations), other);
-    dni_locations_free(locations, heap);
-    dni_message_free(heap, wire);
-    dni_free(heap, bytes);
+    dni_locations_free(locations);
+    dni_message_free(wire);
+    dni_free(bytes);
     *net = (Cnn__NetParameter *)message;
     return *net && (*net)->n_layer ? (*net)->layer[0] : NULL;
 }
@@ -49,18 +49,18 @@ static void test_148(void)
     Cnn__LayerParameter *l = read_layer(
         "100 { 1: 'c' 2: 'Clip' 148 { 1: 0x3f800000 2: 0x40000000 } }", NULL, &net, "caffe");
     CHECK(l && l->clip_param && l->clip_param->max == 2);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     l = read_layer("100 { 2: 'SmoothL1Loss' 148 { 1: 0x40400000 } }", NULL, &net, "intel");
     CHECK(l && !l->clip_param && l->smooth_l1_loss_param);
     CHECK(l && l->smooth_l1_loss_param && l->smooth_l1_loss_param->sigma == 3);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     l = read_layer("100 { 1: 'r' 2: 'ReLU' 145: 1 148: 2 }", NULL, &net, "nvidia");
     CHECK(l && !l->clip_param && l->has_backward_math && l->has_forward_type);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     l = read_layer("100 { 2: 'ROIPooling' 147 { 1: 7 4: 0x3e800000 } }", NULL, &net, "mscnn");
     CHECK(l && l->roi_pooling_param && l->roi_pooling_param->pad_ratio == 0.25f);
     CHECK(l && l->roi_pooling_param && !l->roi_pooling_param->n_pooled_size);
-    dni_message_free(heap, net);
+    dni_message_free(net);
 }
 
 static void test_found(void)
@@ -104,7 +104,7 @@ static void test_found(void)
             &cnn__layer_parameter__descriptor, rows[i].field);
         CHECK_AT(l && f && *(void **)((char *)l + f->offset), "%s", rows[i].field);
         CHECK_AT(l && !l->base.n_unknown_fields, "%s", rows[i].field);
-        dni_message_free(heap, net);
+        dni_message_free(net);
     }
 }
 
@@ -117,17 +117,17 @@ static void test_given(void)
     Cnn__LayerParameter *l =
         read_layer("100 { 2: 'Reorg' 149 { 1: 2 } }", "yolo", &net, "yolo");
     CHECK(l && l->reorg_param);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     /* 132 is lisa's embed_param; this is 65536 above it */
     l = read_layer("100 { 2: 'Embed' 65668 { 1: 4 } }", "lisa", &net, "caffe");
     CHECK(l && !l->embed_param && l->base.n_unknown_fields == 1);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     l = read_layer("100 { 2: 'DenseCRF' 146 { 1: 7 } }", "pspnet", &net, "pspnet");
     CHECK(l && !l->recurrent_param && l->dense_crf_param && l->dense_crf_param->max_iter == 7);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     l = read_layer("100 { 2: 'DomainTransform' 147 { 1: 10 } }", "pspnet", &net, "face");
     CHECK(l && l->base.n_unknown_fields == 1 && l->base.unknown_fields[0].tag == 50147);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     CHECK_MESSAGE(dni_dialect_parse(&m, heap, &cnn__net_parameter__descriptor, "", 0, "w",
                                     "mxnet", NULL), DN_E_NOTFOUND,
                   "there is no dialect 'mxnet'; there are caffe, ssd, nvidia");
@@ -162,9 +162,9 @@ static void test_comments(dn_context *context)
     CHECK_STATUS(dn_upgrade_file(context, path_new, path_new, NULL), DN_OK);
     char *again = read_text(path_new, &size);
     CHECK_TEXT(again, text);
-    dni_free(heap, have);
-    dni_free(heap, text);
-    dni_free(heap, again);
+    dni_free(have);
+    dni_free(text);
+    dni_free(again);
 }
 
 /* Sizes of a window become a list, and what is said of them goes along. */
@@ -181,7 +181,7 @@ static void test_lists(dn_context *context)
                      "    # of rows\n    kernel_size_3d: 2  # high\n"
                      "    kernel_size_3d: 3  # wide\n    # steps\n    stride_3d: 2\n"
                      "    stride_3d: 1  # both\n  }\n}\n");
-    dni_free(heap, have);
+    dni_free(have);
 }
 
 /* Text to binary and back is the upgraded text. */
@@ -197,12 +197,12 @@ static void test_forms(dn_context *context)
     CHECK_STATUS(dn_upgrade_file(context, path_old, path_new, &o), DN_OK);
     char *bytes = read_text(path_new, &size);
     CHECK(dni_looks_binary(bytes, size));
-    dni_free(heap, bytes);
+    dni_free(bytes);
     o.form = DN_FORM_TEXT;
     CHECK_STATUS(dn_upgrade_file(context, path_new, path_old, &o), DN_OK);
     bytes = read_text(path_old, &size);
     CHECK_TEXT(bytes, text);
-    dni_free(heap, bytes);
+    dni_free(bytes);
 }
 
 /* A net from binary text in memory, in the numbers of a fork. */
@@ -234,8 +234,8 @@ static void test_net(dn_context *context)
     o.dialect = "mxnet";
     CHECK_STATUS(dn_net_create_from_text(&net, context, (const char *)bytes, size, &o),
                  DN_E_NOTFOUND);
-    dni_message_free(heap, wire);
-    dni_free(heap, bytes);
+    dni_message_free(wire);
+    dni_free(bytes);
 }
 
 static void test_solver(dn_context *context)
@@ -248,7 +248,7 @@ static void test_solver(dn_context *context)
     char *have = read_text(path_new, &size);
     CHECK_TEXT(have, "base_lr: 0.5  # fast\nnet_param {\n  layer {\n    name: \"r\"\n"
                      "    type: \"ReLU\"\n  }\n}\n# old\ntype: \"Adam\"\n");
-    dni_free(heap, have);
+    dni_free(have);
 }
 
 static void test_refusals(dn_context *context)

@@ -25,7 +25,7 @@ static char *read_text(const char *name, size_t *size)
 {
     char *path = dni_format(heap, "%s/%s", folder, name), *text = NULL;
     CHECK_STATUS(dni_file_read(heap, path, &text, size), DN_OK);
-    dni_free(heap, path);
+    dni_free(path);
     return text;
 }
 
@@ -66,12 +66,12 @@ static void test_numbers(void)
         CHECK_STATUS(parse_net(text, &net), DN_OK);
         if (net)
             CHECK_AT(net->layer[0]->loss_weight[0] == rows[i].value, "%s", rows[i].text);
-        dni_message_free(heap, net);
+        dni_message_free(net);
     }
     Cnn__NetParameter *net;
     CHECK_STATUS(parse_net("layer { loss_weight: nan }", &net), DN_OK);
     CHECK(net && isnan(net->layer[0]->loss_weight[0]));
-    dni_message_free(heap, net);
+    dni_message_free(net);
 }
 
 /* As protobuf has them, of one to four bytes. */
@@ -83,11 +83,11 @@ static void test_characters(void)
     if (net)
         CHECK_TEXT(net->name, "A\xdf\xbf"
                               "b\xe2\x82\xac\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf");
-    dni_message_free(heap, net);
+    dni_message_free(net);
     CHECK_STATUS(parse_net("name: '\\ud83d\\ude00\\uD800\\uDC00\\udbff\\udfff'", &net), DN_OK);
     if (net) /* pairs of UTF-16 are one */
         CHECK_TEXT(net->name, "\xf0\x9f\x98\x80\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
-    dni_message_free(heap, net);
+    dni_message_free(net);
 }
 
 static void test_forms(void)
@@ -96,7 +96,7 @@ static void test_forms(void)
     SECTION("forms");
     CHECK_STATUS(parse_net("\xEF\xBB\xBF", &net), DN_OK); /* a byte-order mark alone */
     CHECK(net && net->n_layer == 0);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     CHECK_STATUS(parse_net("# c\nname : 'a' \"b\\x41\\101\\n\\\"\" ; // d\n"
                            "input_dim: [1, -2,0x10 ,010], input_dim:5;\n"
                            "state: < phase: 1, level: -3 stage: 'x' >\n"
@@ -118,7 +118,7 @@ static void test_forms(void)
     CHECK_INT(net->layer[0]->n_propagate_down, 4);
     CHECK_INT(net->layer[0]->propagate_down[2], 1);
     CHECK_TEXT(net->layer[2]->name, "q");
-    dni_message_free(heap, net);
+    dni_message_free(net);
 }
 
 static void test_lenient(void)
@@ -144,7 +144,7 @@ static void test_lenient(void)
     CHECK(
         strstr(dni_locations_get_note(file->locations, 1), "n:3:1: layer 'd': 'scale' has no"));
     CHECK(dni_locations_get_note(file->locations, 2) == NULL);
-    dni_net_file_free(file, heap);
+    dni_net_file_free(file);
 }
 
 /* Forks train on several devices, listed; the first counts. */
@@ -160,7 +160,7 @@ static void test_devices(void)
                      DN_OK);
         if (m)
             CHECK_INT(((Cnn__SolverParameter *)m)->device_id, 3);
-        dni_message_free(heap, m);
+        dni_message_free(m);
     }
 }
 
@@ -229,7 +229,7 @@ static void test_errors(void)
         Cnn__NetParameter *net = NULL;
         CHECK_MESSAGE(parse_net(rows[i].text, &net), DN_E_PARSE, rows[i].message);
         CHECK(net == NULL);
-        dni_message_free(heap, net);
+        dni_message_free(net);
     }
 }
 
@@ -276,7 +276,7 @@ static void test_unknown(void)
         Cnn__NetParameter *net = NULL;
         CHECK_MESSAGE(parse_net(rows[i].text, &net), rows[i].status, rows[i].message);
         CHECK(net == NULL);
-        dni_message_free(heap, net);
+        dni_message_free(net);
     }
 }
 
@@ -300,10 +300,10 @@ static void test_numbered(void)
     CHECK_STATUS(dni_binary_parse(&again, heap, net->base.descriptor, bytes, size, "n"), DN_OK);
     CHECK_STATUS(dni_text_print(&printed, heap, again, NULL), DN_OK);
     CHECK_TEXT(printed, text);
-    dni_message_free(heap, net);
-    dni_message_free(heap, again);
-    dni_free(heap, bytes);
-    dni_free(heap, printed);
+    dni_message_free(net);
+    dni_message_free(again);
+    dni_free(bytes);
+    dni_free(printed);
 }
 
 /* Comments and what is unknown come back where they stood. */
@@ -331,9 +331,9 @@ static void test_remarks(void)
     CHECK_INT(dni_remarks_unknown(dni_locations_remarks(locations)), 2);
     if (net && !dni_text_print(&printed, heap, net, dni_locations_remarks(locations)))
         CHECK_TEXT(printed, wanted);
-    dni_free(heap, printed);
-    dni_message_free(heap, net);
-    dni_locations_free(locations, heap);
+    dni_free(printed);
+    dni_message_free(net);
+    dni_locations_free(locations);
 }
 
 static void test_judged(void)
@@ -376,7 +376,7 @@ static void test_judged(void)
                  rows[i].text, note ? note : "no note");
         if (file)
             CHECK(dni_locations_num_notes(file->locations) < 2);
-        dni_net_file_free(file, heap);
+        dni_net_file_free(file);
     }
 }
 
@@ -393,7 +393,7 @@ static void test_moved(void)
     const Cnn__LayerParameter *l = file ? file->net->layer[0] : NULL;
     CHECK(l && l->transform_param && l->transform_param->scale == 0.5f);
     CHECK(l && !l->data_param->has_scale && l->data_param->scale == 1);
-    dni_net_file_free(file, heap);
+    dni_net_file_free(file);
 }
 
 static void test_upgrades(void)
@@ -421,13 +421,13 @@ static void test_upgrades(void)
             CHECK_TEXT(printed, now); /* the printer is Caffe's too, byte for byte */
             CHECK(!dni_net_is_old(file->net));
         }
-        dni_net_file_free(file, heap);
-        dni_message_free(heap, wanted);
-        dni_free(heap, old);
-        dni_free(heap, now);
-        dni_free(heap, a);
-        dni_free(heap, b);
-        dni_free(heap, printed);
+        dni_net_file_free(file);
+        dni_message_free(wanted);
+        dni_free(old);
+        dni_free(now);
+        dni_free(a);
+        dni_free(b);
+        dni_free(printed);
     }
 }
 
@@ -482,8 +482,8 @@ static void test_old_nets(void)
         CHECK_AT(!st, "%s: %s", rows[i].text, dn_last_error());
         if (file && !dni_text_print(&printed, heap, &file->net->base, NULL))
             CHECK_TEXT(printed, rows[i].now);
-        dni_free(heap, printed);
-        dni_net_file_free(file, heap);
+        dni_free(printed);
+        dni_net_file_free(file);
     }
 }
 
@@ -501,7 +501,7 @@ static void test_solvers(void)
             CHECK_TEXT(file->solver->type, types[i]);
             CHECK(!file->solver->has_solver_type);
         }
-        dni_solver_file_free(file, heap);
+        dni_solver_file_free(file);
     }
     dni_solver_file *file = NULL;
     const char both[] = "solver_type: ADAM type: 'SGD'", sag[] = "solver_type: SAG";
@@ -531,14 +531,14 @@ static void test_tutorial(void)
         CHECK(conv->param[1]->lr_mult == 2);
         CHECK_INT(net->net->layer[7]->include[0]->phase, CNN__PHASE__TRAIN);
     }
-    dni_net_file_free(net, heap);
-    dni_free(heap, text);
+    dni_net_file_free(net);
+    dni_free(text);
     text = read_text("tutorial_solver.prototxt", &size);
     CHECK_STATUS(dni_solver_read_text(&solver, heap, text, size, "tutorial"), DN_OK);
     if (solver)
         CHECK(solver->solver->base_lr == 0.01f && solver->solver->max_iter == 10000);
-    dni_solver_file_free(solver, heap);
-    dni_free(heap, text);
+    dni_solver_file_free(solver);
+    dni_free(text);
 }
 
 /* ---- binary ------------------------------------------------------------------------------ */
@@ -555,7 +555,7 @@ static uint8_t *small_weights(size_t *size)
     uint8_t *bytes = NULL;
     CHECK_STATUS(parse_net(text, &net), DN_OK);
     CHECK_STATUS(dni_binary_print(&bytes, size, heap, &net->base), DN_OK);
-    dni_message_free(heap, net);
+    dni_message_free(net);
     return bytes;
 }
 
@@ -591,8 +591,8 @@ static void test_weights(void)
         CHECK_INT(old->blobs[0].shape.axes, 4);
         CHECK_INT(layer_of(&w, "older")->blobs[0].count, 1);
     }
-    dni_weights_free(&w, heap);
-    dni_free(heap, bytes);
+    dni_weights_free(&w);
+    dni_free(bytes);
 }
 
 /* NVIDIA's blobs; the type may stand behind the data, or be nonsense. */
@@ -665,19 +665,19 @@ static void test_truncation(void)
         CHECK_AT(!st == !dn_last_error(), "cut at %zu", cut);
         refused += st != 0;
         if (!st)
-            dni_weights_free(&w, heap);
+            dni_weights_free(&w);
         dni_clear_error();
         dn_status st2 =
             dni_binary_parse(&m, heap, &cnn__net_parameter__descriptor, part, cut, "w");
         CHECK_AT(!st2 == !dn_last_error() && !st2 == !st, "cut at %zu", cut);
-        dni_message_free(heap, m);
+        dni_message_free(m);
         free(part);
     }
     CHECK(refused > size - 10);
     dni_weights w;
     CHECK_MESSAGE(dni_weights_read(&w, heap, bytes, size - 1, NULL, "w.caffemodel"), DN_E_PARSE,
                   "w.caffemodel: cut or damaged");
-    dni_free(heap, bytes);
+    dni_free(bytes);
 }
 
 static void test_detection(void)
@@ -690,7 +690,7 @@ static void test_detection(void)
     CHECK(!dni_looks_binary("", 0));
     const char text[] = "\n\nname: 'x'\r\n\tlayer { }\f";
     CHECK(!dni_looks_binary(text, strlen(text)));
-    dni_free(heap, bytes);
+    dni_free(bytes);
 }
 
 /* ---- surroundings ------------------------------------------------------------------------ */
@@ -727,11 +727,11 @@ static bool run_with_failure(const char *text, size_t size, long at)
         st = dni_weights_read(&w, &failing, bytes, packed, NULL, "n");
     CHECK_AT(st == DN_OK || st == DN_E_NOMEM, "request %ld: %s", at, dn_status_name(st));
     CHECK_AT(!st == !dn_last_error(), "request %ld: message", at);
-    dni_weights_free(&w, &failing);
-    dni_message_free(&failing, copy);
-    dni_free(&failing, bytes);
-    dni_free(&failing, printed);
-    dni_net_file_free(file, &failing);
+    dni_weights_free(&w);
+    dni_message_free(copy);
+    dni_free(bytes);
+    dni_free(printed);
+    dni_net_file_free(file);
     CHECK_HEAP_CLEAN(&counted);
     return counted.requests < at;
 }
@@ -749,7 +749,7 @@ static void test_failures(void)
         while (!run_with_failure(text, size, at) && at < 100000)
             at++;
         CHECK(at > 50);
-        dni_free(heap, text);
+        dni_free(text);
     }
 }
 

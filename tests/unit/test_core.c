@@ -270,9 +270,9 @@ static void use_heap(const dni_heap *heap)
         bytes = dni_realloc(heap, bytes, 0, 1);
         CHECK(bytes != NULL);
     }
-    dni_free(heap, bytes), dni_free(heap, none), dni_free(heap, copy), dni_free(heap, part);
-    dni_free(heap, text), dni_free_aligned(arena), dni_free_aligned(empty);
-    dni_free(heap, NULL), dni_free_aligned(NULL);
+    dni_free(bytes), dni_free(none), dni_free(copy), dni_free(part);
+    dni_free(text), dni_free_aligned(arena), dni_free_aligned(empty);
+    dni_free(NULL), dni_free_aligned(NULL);
 }
 
 static void test_heap(void)
@@ -284,6 +284,10 @@ static void test_heap(void)
     SECTION("heap");
     use_heap(&dni_default_heap);
     use_heap(&heap);
+    dni_heap gone = heap;
+    void *block = dni_alloc(&gone, 1, 1);
+    gone = (dni_heap){0};
+    dni_free(block);
     CHECK_HEAP_CLEAN(&counts);
     dni_clear_error();
     CHECK(dni_alloc(&heap, SIZE_MAX / 2, 3) == NULL && dn_last_error());
@@ -304,7 +308,7 @@ static void test_heap(void)
     counts.fail_at = counts.requests + 1;
     CHECK_STATUS(dni_grow(&heap, &array, &capacity, 100000, sizeof(int)), DN_E_NOMEM);
     CHECK(array == before && capacity == capacity_before && array[0] == 5);
-    dni_free(&heap, array);
+    dni_free(array);
     counts.persist = 1;
     CHECK(!dni_alloc(&heap, 1, 1) && !dni_strdup(&heap, "x") && !dni_format(&heap, "x"));
     CHECK(!dni_alloc_aligned(&heap, 1));
@@ -333,7 +337,7 @@ static void test_text(void)
     SECTION("text");
     CHECK_STATUS(make_text(&heap, &made), DN_OK);
     CHECK(made && strlen(made) == 390 && strncmp(made, "0,a1,a2,a", 9) == 0);
-    dni_free(&heap, made);
+    dni_free(made);
     long requests = counts.requests;
     for (long i = 1; i <= requests; i++) {
         char *untouched = made;
@@ -346,7 +350,7 @@ static void test_text(void)
     dni_text_init(&text, &heap);
     CHECK_STATUS(dni_text_finish(&text, &made), DN_OK);
     CHECK_TEXT(made, "");
-    dni_free(&heap, made);
+    dni_free(made);
     dni_text_append(&text, "gone", 4);
     dni_text_free(&text);
     CHECK_HEAP_CLEAN(&counts);
@@ -450,7 +454,7 @@ static bool file_is(const char *path, const char *text)
     size_t size = 0;
     bool same = dni_file_read(&dni_default_heap, path, &data, &size) == DN_OK &&
                 size == strlen(text) && strcmp(data, text) == 0;
-    dni_free(&dni_default_heap, data);
+    dni_free(data);
     return same;
 }
 
@@ -482,7 +486,7 @@ static void test_files(void)
     CHECK(stat("/dev/null", &info) == 0 && S_ISCHR(info.st_mode));
     CHECK_STATUS(dni_file_read(heap, "/proc/self/status", &data, &size), DN_OK);
     CHECK(data && strstr(data, "Pid:") && data[size] == 0);
-    dni_free(heap, data);
+    dni_free(data);
     CHECK_INT(count_entries(check_folder()), 2);
     CHECK(dni_file_exists(path) && !dni_file_exists(check_path("none")));
     SECTION("stems of names end at the end of a character");
@@ -529,7 +533,7 @@ static void check_resolve(const char *base, const char *path, bool writing,
     char *out = NULL;
     CHECK_STATUS(dni_path_resolve(&dni_default_heap, base, path, writing, &out), DN_OK);
     CHECK_TEXT(out, expected);
-    dni_free(&dni_default_heap, out);
+    dni_free(out);
 }
 
 static void test_paths(void)
@@ -541,7 +545,7 @@ static void test_paths(void)
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {
         char *folder = dni_path_folder(&dni_default_heap, rows[i][0]);
         CHECK_TEXT(folder, rows[i][1]);
-        dni_free(&dni_default_heap, folder);
+        dni_free(folder);
     }
     check_write(inside, "x", 1);
     check_resolve(base, "here.txt", false, inside);
@@ -955,8 +959,8 @@ static void test_index(void)
     CHECK(alike < 10);
     CHECK_STATUS(dni_index_add(&index, &dni_default_heap, 3 * NAMES, "l7", 2), DN_OK);
     CHECK_INT(dni_index_first(&index, "l7", 2), 3 * NAMES);
-    dni_free(&dni_default_heap, index.links);
-    dni_free(&dni_default_heap, other.links);
+    dni_free(index.links);
+    dni_free(other.links);
 }
 
 int main(void)

@@ -67,7 +67,7 @@ static void test_round_trip(dn_context *context)
     CHECK_INT(size, 8 + length + 52);
     CHECK(size > 8 && (uint8_t)bytes[0] + 256 * (uint8_t)bytes[1] == (int)length);
     CHECK(size > length && !memcmp(bytes + 8, header, sizeof header - 1));
-    dni_free(&dni_default_heap, bytes);
+    dni_free(bytes);
     set(weight(net, ip, 0), 99);
     set(weight(net, "bn", 2), 99);
     CHECK_STATUS(dn_net_load_weights(net, path, DN_WEIGHTS_STRICT, &report), DN_OK);
@@ -240,7 +240,7 @@ static void test_damaged(void)
         for (size_t l = 0; l < out.num_layers; l++)
             for (size_t k = 0; k < out.layers[l].num_blobs; k++)
                 read_values(&out.layers[l].blobs[k]);
-        dni_weights_free(&out, &dni_default_heap);
+        dni_weights_free(&out);
         free(bytes);
     }
     dni_clear_error();
@@ -279,7 +279,7 @@ static void test_failures(void)
         CHECK_AT(st == (counts.requests < i ? DN_OK : DN_E_NOMEM) && !st == !dn_last_error(),
                  "allocation %ld: %s", i, dn_status_name(st));
         CHECK(!st == !!out.layers);
-        dni_weights_free(&out, &heap);
+        dni_weights_free(&out);
         CHECK_HEAP_CLEAN(&counts);
     }
     CHECK_STATUS(st, DN_OK);

@@ -216,7 +216,7 @@ static void test_weights(dn_context *context, int32_t from, int32_t to)
     SECTION("weights in a view");
     char *bytes = check_both(saved, net, path, &size);
     CHECK(size > (size_t)20 * BLOCK);
-    dni_free(&dni_default_heap, bytes);
+    dni_free(bytes);
     dn_net_free(saved);
     dn_net_free(net);
 }
@@ -379,7 +379,7 @@ static void test_safetensors(dn_context *context, int32_t from, int32_t to)
         CHECK(weights_of(net, 0) == before);
     }
     bad = 0;
-    dni_free(&dni_default_heap, bytes);
+    dni_free(bytes);
     dn_net_free(saved);
     dn_net_free(net);
 }
@@ -536,8 +536,8 @@ static void test_losses(dn_context *context)
     CHECK_STATUS(dn_solver_snapshot(other, check_path("losses")), DN_OK);
     CHECK_STATUS(dni_file_read(&dni_default_heap, path, &second, &again), DN_OK);
     CHECK(size == again && !memcmp(first, second, size));
-    dni_free(&dni_default_heap, first);
-    dni_free(&dni_default_heap, second);
+    dni_free(first);
+    dni_free(second);
     dn_solver_free(solver);
     dn_solver_free(other);
 }
@@ -572,7 +572,7 @@ static void test_cut_state(dn_context *context)
                  dn_status_name(want));
         CHECK_AT(state_of(solver) == before, "cut at %zu: another state", cut);
     }
-    dni_free(&dni_default_heap, bytes);
+    dni_free(bytes);
     dn_solver_free(solver);
 }
 

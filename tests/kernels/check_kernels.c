@@ -28,7 +28,7 @@ extern const dn_backend_ops dn_cpu_backend_emulated; /* AVX-512's kernels, made 
 #endif
 extern const dn_backend_ops dn_cuda_host_backend; /* the CUDA kernels, compiled as plain C */
 
-enum { FEW_CASES = 4, MUCH = 1 << 20, OF_MUCH = 5 };
+enum { FEW_CASES = 4, MUCH = 1 << 20, OF_MUCH = 5, OF_MUCH_OF_REF = 25 };
 
 typedef struct tally {
     const dn_backend_ops *ref, *candidate;
@@ -87,7 +87,8 @@ static int64_t work_of(const kernel_case *c)
 /* The rows of much work are those at which the fast backend begins to do something else. Plain
  * loops, as ref and the CUDA kernels are, choose by shapes, which all of a row's dozens of
  * cases share: every fifth of these (or as DN_TEST_LOOPS has it) says what they have to say.
- * All of them would be three quarters of the time. */
+ * All of them would be three quarters of the time. ref's loops are those of the truth, on
+ * operands that it widens: still fewer. */
 static bool is_one_of_much(tally *t, const kernel_case *c)
 {
     return !t->loops || work_of(c) < MUCH || t->large[c->kind]++ % t->loops == 0;
@@ -254,7 +255,9 @@ static tally *add_backend(check *all, const dn_backend_ops *ref,
 {
     tally *t = &all->tallies[all->count++];
     *t = (tally){.ref = ref, .candidate = candidate, .same = same, .lie = -1};
-    if (candidate == all->ref || candidate == &dn_cuda_host_backend)
+    if (candidate == all->ref)
+        t->loops = OF_MUCH_OF_REF;
+    if (candidate == &dn_cuda_host_backend)
         t->loops = OF_MUCH;
     return t;
 }

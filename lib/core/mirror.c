@@ -81,6 +81,11 @@ bool dni_mirror_again(const dn_context *context, dn_status st)
     return again;
 }
 
+size_t dni_mirror_held(const dn_context *context)
+{
+    return context->mirror->held;
+}
+
 dn_status dni_mirror_create(dni_mirror **out, dn_context *context, const dni_backend_slot *slot)
 {
     const dn_backend_ops *ops = slot->ops;

@@ -76,6 +76,8 @@ bool dni_mirror_make_room(const dn_context *context);
 /* The same after what ended so, if that was it, whose words are forgotten: is it worth another
  * try? */
 bool dni_mirror_again(const dn_context *context, dn_status st);
+/* Bytes of device memory that there are now. */
+size_t dni_mirror_held(const dn_context *context);
 /* All that is kept is given back: who used it will not come again. */
 void dni_mirror_empty(const dn_context *context);
 /* What a thread put off, to be one with what it asks for next: plan/record.h. Whatever else

@@ -65,7 +65,7 @@ static dn_status capture(const dn_context *context, const dni_join_part *parts, 
 /* NULL where a launch, or the recording, failed, whose words `why` has then, or where the
  * backend made none. */
 static void *record(const dn_context *context, const dni_join_part *parts, size_t count,
-                    char *why, size_t size)
+                    char *why, size_t size, size_t *scarce)
 {
     void *recording = NULL;
     dn_status st;
@@ -75,8 +75,14 @@ static void *record(const dn_context *context, const dni_join_part *parts, size_
     const char *words = dn_last_error();
     if (!recording)
         snprintf(why, size, "%s", st && words ? words : "failed");
+    *scarce = st == DN_E_NOMEM ? dni_mirror_held(context) : 0;
     dni_clear_error();
     return recording;
+}
+
+static bool less_scarce(const dn_context *context, size_t scarce)
+{
+    return dni_mirror_held(context) < scarce;
 }
 
 static dn_status replay(const dn_context *context, void *recording)
@@ -91,7 +97,7 @@ static dn_status run_part(const dni_join_part *part, size_t *failed)
     const dni_steps *s = part->steps;
     dni_recording *r = of_part(part);
     if (!r->recording && !r->refused[0] && r->end - r->first > 1)
-        r->recording = record(s->context, part, 1, r->refused, sizeof r->refused);
+        r->recording = record(s->context, part, 1, r->refused, sizeof r->refused, &r->scarce);
     return r->recording ? replay(s->context, r->recording)
                         : dni_sides_run_each(s, r->first, r->end, r->fresh, failed);
 }
@@ -108,6 +114,11 @@ static bool same(const dni_joined *a, const dni_joined *b)
     return all;
 }
 
+static void record_joined(dni_join *join, dni_joined *j)
+{
+    j->recording = record(join->context, j->parts, j->count, NULL, 0, &j->scarce);
+}
+
 /* NULL: it is not to be one. */
 static dni_joined *find(dni_join *join, const dni_joined *wanted)
 {
@@ -115,6 +126,8 @@ static dni_joined *find(dni_join *join, const dni_joined *wanted)
     for (dni_joined *k = join->kept; k < join->kept + DNI_JOIN_KEPT; k++) {
         if (same(k, wanted)) {
             k->used = join->begun;
+            if (less_scarce(join->context, k->scarce))
+                record_joined(join, k);
             return k;
         }
         oldest = k->used < oldest->used ? k : oldest;
@@ -124,7 +137,7 @@ static dni_joined *find(dni_join *join, const dni_joined *wanted)
     free_recording(join->context, &oldest->recording);
     *oldest = *wanted; /* without a recording each by itself, from now on */
     oldest->used = join->begun;
-    oldest->recording = record(join->context, oldest->parts, oldest->count, NULL, 0);
+    record_joined(join, oldest);
     return oldest;
 }
 
@@ -176,6 +189,8 @@ dn_status dni_record_run(const dni_steps *s, size_t first, size_t end, bool fres
 {
     dni_join *join = (dni_join *)dni_mirror_late(s->context);
     dni_recording *r = join || end - first > 1 ? recording_of(s, first, end, fresh) : NULL;
+    if (r && less_scarce(s->context, r->scarce))
+        r->refused[0] = 0;
     if (!r || r->refused[0] || !r->ran) {
         dn_status st = dni_mirror_catch_up(s->context);
         if (!st)

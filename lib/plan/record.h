@@ -14,8 +14,9 @@ typedef struct dni_recording {
     bool ran;        /* to its end: nothing is tried, or loaded, for the first time while it is
                         recorded */
     void *recording; /* the backend's; NULL: none yet */
-    char refused[120]; /* these steps cannot be recorded: why, be it that there was no memory,
-                          as each try costs more than a run; "": they may be */
+    char refused[120]; /* these steps cannot be recorded: why; "": they may be */
+    size_t scarce;     /* there was no memory for it while so much was held: it is tried again
+                          when it is less, as each try costs more than a run; 0: another reason */
 } dni_recording;
 
 /* Steps [first, end), which are all on the device, once the host's of before are done. */
@@ -37,6 +38,7 @@ typedef struct dni_joined {
     size_t count;  /* 0: none */
     uint64_t used; /* dni_join.begun the last time */
     void *recording;
+    size_t scarce; /* as of a part */
 } dni_joined;
 
 /* The owner's, from step to step; zero at first. */

@@ -212,8 +212,9 @@ static void compute(void *args)
         for (int64_t i = 0; i < c->m; i++) {
             double sum = 0;
             for (int64_t l = 0; l < c->k; l++)
-                sum += (double)fake_rounded(c->a[ta ? l + i * c->lda : i + l * c->lda], missing) *
-                       fake_rounded(c->b[tb ? j + l * c->ldb : l + j * c->ldb], missing);
+                sum +=
+                    (double)fake_rounded(c->a[ta ? l + i * c->lda : i + l * c->lda], missing) *
+                    fake_rounded(c->b[tb ? j + l * c->ldb : l + j * c->ldb], missing);
             c->c[i + j * c->ldc] = (float)sum + c->p.bias[i];
         }
     __atomic_add_fetch(&fake_lt_runs, 1, __ATOMIC_RELAXED);

@@ -15,7 +15,7 @@ typedef struct fake_cuda_control {
     long lost;        /* at this launch the device is lost, with all that is asked of it */
     size_t limit;     /* bytes of device memory; 0: none */
     size_t kernel;    /* bytes of it that must be free for a launch that is not recorded, */
-    size_t graph;     /* and for a recording */
+    size_t graph;     /* and for each that is when a recording is prepared */
     int driver;       /* the driver's version, if it is too old */
     int no_capture;   /* streams cannot be recorded */
     int no_pinned;    /* the host has no more memory to pin */

@@ -790,7 +790,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph,
                                  unsigned long long flags)
 {
-    if (fails() || !has_room(fake_cuda.graph))
+    if (fails() || !has_room(fake_cuda.graph * graph->count))
         return done(cudaErrorMemoryAllocation);
     if (flags || not_recording() != cudaSuccess)
         return done(cudaErrorInvalidValue);

@@ -347,6 +347,75 @@ static void check_recording_room(void)
     *fake = (fake_cuda_control){0};
 }
 
+/* One that there was no memory for is made when some was given back, and not asked for before. */
+static void check_scarce_recording(void)
+{
+    SECTION("a recording, later");
+    static const char text[] = LARGE_NET LINE("z", "y");
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(1);
+    dn_net *net = NULL, *other = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&other, context, text, strlen(text), NULL), DN_OK);
+    CHECK_STATUS(forward_items(other, 40), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&net, context, text, strlen(text), NULL), DN_OK);
+    CHECK_STATUS(forward_items(net, 20), DN_OK);
+    fake->limit = fake->held + 1;
+    fake->graph = 2;
+    for (int run = 0; run < 3; run++)
+        CHECK_STATUS(forward_items(net, 20), DN_OK);
+    CHECK_INT(fake->replays, 0);
+    CHECK_INT(fake->recordings, 1); /* which could not be kept */
+    dn_net_free(other);
+    for (int run = 0; run < 3; run++)
+        CHECK_STATUS(forward_items(net, 20), DN_OK);
+    CHECK_INT(fake->replays, 3);
+    CHECK_INT(fake->recordings, 2);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+    *fake = (fake_cuda_control){0};
+}
+
+/* Of a step: there is memory for its parts, and then for all of it. */
+static void check_scarce_step(void)
+{
+    SECTION("a step's recording, later");
+    static const char text[] = "base_lr: 0.01 lr_policy: 'fixed' max_iter: 99 random_seed: 1";
+    *fake = (fake_cuda_control){0};
+    dn_context *context = make_context(1);
+    dn_net *other = NULL;
+    CHECK_STATUS(dn_net_create_from_text(&other, context, LARGE_NET, strlen(LARGE_NET), NULL),
+                 DN_OK);
+    CHECK_STATUS(forward_items(other, 40), DN_OK);
+    for (int scarce = 0; scarce < 2; scarce++) {
+        dn_solver *solver = make_solver(context, text, DIGITS_NET, NULL);
+        dn_net *net = dn_solver_net(solver);
+        CHECK_STATUS(dn_net_set_memory_data(net, NULL, images, labels, DIGITS), DN_OK);
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        if (scarce) {
+            fake->limit = fake->held + (size_t)fake->all - 1;
+            fake->graph = 1;
+        }
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        hash_weights(net); /* waits for the device */
+        long before = fake->replays;
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        hash_weights(net);
+        CHECK_INT(fake->replays - before, scarce ? 6 : 3);
+        before = fake->replays;
+        if (scarce) {
+            dn_net_free(other);
+            CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+            hash_weights(net);
+            CHECK_INT(fake->replays - before, 3);
+        }
+        dn_solver_free(solver);
+    }
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+    *fake = (fake_cuda_control){0};
+}
+
 /* What an input travels through is pinned: what was asked for is said, and asked for again. */
 static void check_unpinned(void)
 {
@@ -534,6 +603,8 @@ int main(int argc, char **argv)
     check_memory();
     check_room();
     check_recording_room();
+    check_scarce_recording();
+    check_scarce_step();
     check_unpinned();
     check_few_stages();
     check_host_memory();

@@ -6,7 +6,8 @@
 
 static const struct {
     int64_t m, n, k, batch;
-} products[] = {{17, 65, 64, 1}, {64, 10, 500, 1}, {4, 4, 4, 5}, {65, 33, 129, 1}, {1, 1, 257, 1}};
+} products[] = {
+    {17, 65, 64, 1}, {64, 10, 500, 1}, {4, 4, 4, 5}, {65, 33, 129, 1}, {1, 1, 257, 1}};
 
 static void product_cases(builder *b)
 {

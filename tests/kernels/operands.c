@@ -210,7 +210,7 @@ bool is_narrow(const kernel_case *c)
     return narrow;
 }
 
-/* How many of a float's lowest bits the numbers lack: those that bf16, or TF32, does not have. */
+/* How many of a float's lowest bits the numbers lack: those that bf16, or TF32, has not. */
 static int missing_bits(const kernel_case *c)
 {
     return is_narrow(c) ? 16 : c->compute == DN_COMPUTE_TF32 ? 13 : 0;

@@ -4,43 +4,49 @@
  * negative_slope_lower, negative_slope_upper, with r = their mean in TEST (the two of one fork
  * are required). bottom: any shape; top: the same; in place allowed.
  * Gradient: dx = dy where x > 0, dy / r elsewhere. */
+#include "layers/rrelu.h"
+
 #include <math.h>
 
 #include "deepnet/net.h"
-#include "layers/layer.h"
 
-typedef struct rrelu_state {
-    double low, high, test;
-    dni_tensor r; /* TRAIN, while lowering */
-} rrelu_state;
+dn_status dni_rrelu_bounds(dni_layer *layer, double low, double high)
+{
+    dni_rrelu *s = layer->state;
+    DNI_REQUIRE(low > 0 && low < high, DN_E_NET,
+                "the bounds are above 0, the second above the first");
+    s->low = low;
+    s->high = high;
+    s->test = log(high / low) / (high - low);
+    return DN_OK;
+}
 
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__RReLUParameter *p = layer->own;
-    rrelu_state *s = layer->state;
+    dni_rrelu *s = layer->state;
     bool bounds = p->has_lb && p->has_ub;
     bool slopes = p->has_negative_slope_lower && p->has_negative_slope_upper;
     DNI_REQUIRE(bounds != slopes, DN_E_NET,
                 "rrelu_param needs lb and ub, or negative_slope_lower and _upper");
-    s->low = bounds ? p->lb : p->negative_slope_lower;
-    s->high = bounds ? p->ub : p->negative_slope_upper;
-    DNI_REQUIRE(s->low > 0 && s->low < s->high, DN_E_NET,
-                "the bounds of rrelu_param are above 0, the second above the first");
-    s->test = bounds ? log(s->high / s->low) / (s->high - s->low) : 2 / (s->low + s->high);
-    return DN_OK;
+    if (bounds)
+        return dni_rrelu_bounds(layer, p->lb, p->ub);
+    dn_status st = dni_rrelu_bounds(layer, p->negative_slope_lower, p->negative_slope_upper);
+    s->test = 2 / (s->low + s->high);
+    return st;
 }
 
 /* y = above + below / r: one of them is 0. */
-static void join(const rrelu_state *s, dni_builder *b, dni_tensor above, dni_tensor below,
+static void join(const dni_rrelu *s, dni_builder *b, dni_tensor above, dni_tensor below,
                  dni_tensor y)
 {
     dni_emit_bcast(b, DN_BCAST_DIV, 1, dni_tensor_count(b, below), 1, below, s->r, below);
     dni_emit_sum2(b, 1, above, 1, below, y);
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_rrelu_forward(dni_layer *layer, dni_builder *b)
 {
-    rrelu_state *s = layer->state;
+    dni_rrelu *s = layer->state;
     if (layer->phase != DN_PHASE_TRAIN) {
         dni_emit_unary(b, DN_FN_RELU, s->test, 0, 0, b->x[0], b->y[0]);
         return;
@@ -56,9 +62,9 @@ static void forward(dni_layer *layer, dni_builder *b)
 }
 
 /* y has the sign of x, so in place it will do. */
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_rrelu_backward(dni_layer *layer, dni_builder *b)
 {
-    const rrelu_state *s = layer->state;
+    const dni_rrelu *s = layer->state;
     dni_tensor x = dni_same(b, b->x[0], b->y[0]) ? b->y[0] : b->x[0];
     if (layer->phase != DN_PHASE_TRAIN) {
         dni_emit_unary_bwd(b, DN_FN_RELU, s->test, 0, 0, x, DNI_NONE, b->dy[0], b->dx[0]);
@@ -73,14 +79,6 @@ static void backward(dni_layer *layer, dni_builder *b)
 const dni_layer_class dni_layer_rrelu = {
     .type = "RReLU",
     .own = DNI_OWN(rrelu_param),
-    .bottoms_min = 1,
-    .bottoms_max = 1,
-    .tops_min = 1,
-    .tops_max = 1,
-    .flags = DNI_LAYER_INPLACE | DNI_LAYER_READS_SIGN,
-    .state_size = sizeof(rrelu_state),
     .setup = setup,
-    .shape = dni_shape_like_bottom,
-    .forward = forward,
-    .backward = backward,
+    DNI_RRELU_CLASS,
 };

@@ -5,25 +5,18 @@
  * bottoms: x; s, if it is not learned (num_axes is then not used). top: x's shape; in place
  * allowed. weights: s unless it is a bottom; b with bias_term.
  * Gradient: dx = s dy; ds = sums of x dy; db = sums of dy. */
-#include "layers/affine.h"
-
-typedef struct scale_state {
-    dni_affine view;
-    dni_tensor x; /* for ds: a copy where the layer works in place */
-} scale_state;
-
-static const Cnn__ScaleParameter *param_of(const dni_layer *layer)
-{
-    return layer->own;
-}
+#include "layers/scale.h"
 
 static dn_status setup(dni_layer *layer)
 {
-    const Cnn__ScaleParameter *p = param_of(layer);
+    const Cnn__ScaleParameter *p = layer->own;
+    dni_scale *state = layer->state;
     dni_shape s = layer->bottom[layer->num_bottoms - 1];
     dn_status st = DN_OK;
     DNI_REQUIRE(!p->has_min_value && !p->has_max_value, DN_E_UNSUPPORTED,
                 "min_value and max_value are not supported");
+    state->axis = p->axis;
+    state->bias_term = p->bias_term;
     if (layer->num_bottoms == 1) {
         st = dni_affine_shape(layer, p->axis, p->num_axes, &s);
         if (!st)
@@ -36,12 +29,12 @@ static dn_status setup(dni_layer *layer)
     return st;
 }
 
-static dn_status shape(dni_layer *layer)
+dn_status dni_scale_shape(dni_layer *layer)
 {
-    scale_state *s = layer->state;
+    dni_scale *s = layer->state;
     const dni_shape *blob =
         layer->num_bottoms > 1 ? &layer->bottom[1] : &layer->weight[0].shape;
-    dn_status st = dni_affine_view(layer, param_of(layer)->axis, blob, &s->view);
+    dn_status st = dni_affine_view(layer, s->axis, blob, &s->view);
     if (!st && layer->num_bottoms > 1 && layer->num_weights)
         DNI_REQUIRE(dni_shape_count(blob) == dni_shape_count(&layer->weight[0].shape),
                     DN_E_SHAPE, "the bias was made for %lld values, not %lld",
@@ -53,12 +46,12 @@ static dn_status shape(dni_layer *layer)
 /* Index of b among the weights, -1 without bias_term. */
 static int32_t bias_of(const dni_layer *layer)
 {
-    return param_of(layer)->bias_term ? layer->num_weights - 1 : -1;
+    return ((const dni_scale *)layer->state)->bias_term ? layer->num_weights - 1 : -1;
 }
 
-static void forward(dni_layer *layer, dni_builder *b)
+void dni_scale_forward(dni_layer *layer, dni_builder *b)
 {
-    scale_state *s = layer->state;
+    dni_scale *s = layer->state;
     const dni_affine *v = &s->view;
     int32_t bias = bias_of(layer);
     bool learned = b->num_x == 1;
@@ -92,9 +85,9 @@ static void leave_product(dni_builder *b)
         }
 }
 
-static void backward(dni_layer *layer, dni_builder *b)
+void dni_scale_backward(dni_layer *layer, dni_builder *b)
 {
-    const scale_state *s = layer->state;
+    const dni_scale *s = layer->state;
     const dni_affine *v = &s->view;
     int32_t bias = bias_of(layer);
     bool learned = b->num_x == 1;
@@ -111,14 +104,8 @@ static void backward(dni_layer *layer, dni_builder *b)
 const dni_layer_class dni_layer_scale = {
     .type = "Scale",
     .own = DNI_OWN(scale_param),
-    .bottoms_min = 1,
     .bottoms_max = 2,
-    .tops_min = 1,
-    .tops_max = 1,
     .flags = DNI_LAYER_INPLACE | DNI_LAYER_SCRATCH_DIFF,
-    .state_size = sizeof(scale_state),
     .setup = setup,
-    .shape = shape,
-    .forward = forward,
-    .backward = backward,
+    DNI_SCALE_CLASS,
 };

@@ -187,6 +187,7 @@ const dni_renumbered dni_dialect_rows[] = {
     {201, 20026, SSD | NVIDIA | INTEL | YOLO}, /* multibox_loss_param */
     {201, 20027, HAPPYNEAR},                   /* local_param */
     {202, 20028, SSD | NVIDIA | INTEL | YOLO}, /* permute_param */
+    {202, 20082, HAPPYNEAR},                   /* insanity_param */
     {203, 20029, SSD | NVIDIA | INTEL | YOLO}, /* prior_box_param */
     {203, 20030, HAPPYNEAR},                   /* triplet_loss_param */
     {204, 20031, SSD | NVIDIA | INTEL | YOLO}, /* detection_output_param */
@@ -411,6 +412,7 @@ const dni_renumbered dni_dialect_rows[] = {
     {43, 20001, HAPPYNEAR}, /* bn_param */
     {44, 20002, HAPPYNEAR}, /* local_param */
     {45, 20003, HAPPYNEAR}, /* prelu_param */
+    {46, 20018, HAPPYNEAR}, /* insanity_param */
     {47, 20004, HAPPYNEAR}, /* triplet_loss_param */
     {48, 20005, HAPPYNEAR}, /* roi_pooling_param */
     {49, 20006, HAPPYNEAR}, /* eltwise_affine_param */
@@ -469,6 +471,6 @@ const char dni_dialect_scopes[] =
     "V1LayerParameter\0"
     "V1LayerParameter.LayerType\0";
 const uint8_t dni_dialect_counts[] = {
-    2,  16, 7, 2, 11, 7,  2, 5, 1, 2, 1, 2, 22, 4,  4, 84, 3, 2,  2,
-    13, 5,  3, 1, 1,  10, 6, 1, 1, 1, 5, 2, 7,  43, 1, 63, 8, 10,
+    2,  16, 7, 2, 11, 7,  2, 5, 1, 2, 1, 2, 22, 4,  4, 85, 3, 2,  2,
+    13, 5,  3, 1, 1,  10, 6, 1, 1, 1, 5, 2, 7,  43, 1, 63, 9, 10,
 };

@@ -256,10 +256,12 @@ def norms(rng):
 @case
 def rrelu(rng):
     x, dy = rng.normal(0, 1, (2, 40, 50))
-    below, by_name = x < 0, {'lb: 3 ub: 8': 5 / np.log(8 / 3),
-                             'negative_slope_lower: 3 negative_slope_upper: 8': 5.5}
-    for text, mean in by_name.items():
-        layer = "layer { name: 'l' type: 'RReLU' bottom: 'x' top: 'y' rrelu_param { %s } }" % text
+    below, mean = x < 0, 5 / np.log(8 / 3)
+    for kind, text, mean in (
+            ('RReLU', 'rrelu_param { lb: 3 ub: 8 }', mean),
+            ('RReLU', 'rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 }', 5.5),
+            ('Insanity', 'insanity_param { lb: 3 ub: 8 }', mean)):
+        layer = "layer { name: 'l' type: '%s' bottom: 'x' top: 'y' %s }" % (kind, text)
         made, drawn = net(layer, {'x': x}, deepnet.TEST), []
         made.forward()
         close(text, made.blobs['y'].data, np.where(below, x / mean, x))
@@ -275,6 +277,29 @@ def rrelu(rng):
             close('gradient', made.blobs['x'].diff, np.where(below, dy * y / x, dy))
         assert (np.abs(drawn[0] - drawn[1]) > 0.01).mean() > 0.9
     assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 0.2
+    made = net("layer { name: 'l' type: 'Insanity' bottom: 'x' top: 'y' }", {'x': x}, deepnet.TEST)
+    made.forward()
+    close('usual bounds', made.blobs['y'].data, np.where(below, x * np.log(2) / 5, x))
+
+
+@case
+def eltwise_affine(rng):
+    x, dy = rng.normal(0, 1, (2, 2, 3, 4, 5))
+    for shared, axes in ((False, (0, 2, 3)), (True, (0, 1, 2, 3))):
+        made = net("layer { name: 'l' type: 'EltwiseAffine' bottom: 'x' top: 'y' "
+                   'eltwise_affine_param { channel_shared: %s } }' % str(shared).lower(), {'x': x})
+        a, b = made.params['l']
+        shape = () if shared else (3,)
+        np.testing.assert_array_equal(a.data, np.full(shape, 1.0001, 'f4'))
+        np.testing.assert_array_equal(b.data, np.full(shape, 0.0001, 'f4'))
+        a.data[...], b.data[...] = rng.normal(0, 1, (2, *shape))
+        slope, shift = (np.array(w.data).reshape(-1, 1, 1) for w in (a, b))
+        made.forward()
+        close('top', made.blobs['y'].data, slope * x + shift)
+        made.backward(y=dy)
+        close('gradient', made.blobs['x'].diff, slope * dy)
+        close('of the slope', a.diff, (x * dy).sum(axes))
+        close('of the shift', b.diff, dy.sum(axes))
 
 
 SCALED = """name: 'scaled' layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 3 dim: 4 } } }

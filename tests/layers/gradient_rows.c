@@ -91,6 +91,7 @@ const gradient_row gradient_rows[] = {
     {"SeLu", X4 L("SeLu", XY), 0},
     {"PReLU", X4 L("PReLU", XY), 0},
     {"PReLU", IN_PLACE("PReLU", "prelu_param { channel_shared: true }"), 0},
+    {"Insanity", X4 L("Insanity", XY), 0},
     {"RReLU", X4 L("RReLU", XY "rrelu_param { lb: 3 ub: 8 }"), 0},
     {"RReLU", IN_PLACE("RReLU", "rrelu_param { lb: 0.5 ub: 2 }"), 0},
     {"RReLU", IN_PLACE("RReLU", "rrelu_param { lb: 3 ub: 8 }"), ROW_TEST},
@@ -169,6 +170,10 @@ const gradient_row gradient_rows[] = {
      IN("x", "dim: 2 dim: 2 dim: 2 dim: 3 dim: 3")
          L("Deconvolution", XY "convolution_param { num_output: 3 kernel_size: 2 axis: 2 }"),
      0},
+    {"EltwiseAffine", X4 L("EltwiseAffine", XY), 0},
+    {"EltwiseAffine", X4 L("EltwiseAffine", XY "eltwise_affine_param { channel_shared: true }"),
+     0},
+    {"EltwiseAffine", IN_PLACE("EltwiseAffine", ""), 0},
     {"Scale", X4 L("Scale", XY), 0},
     {"Scale", X4 L("Scale", XY "scale_param { axis: 1 num_axes: 2 bias_term: true }"), 0},
     {"Scale", X4 L("Scale", XY "scale_param { num_axes: 0 bias_term: true }"), 0},

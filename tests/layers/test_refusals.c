@@ -309,6 +309,7 @@ static const struct refusal {
     {X4 L("RReLU", "rrelu_param { lb: 0 ub: 8 }"), DN_E_NET, "are above 0, the second above"},
     {X4 L("RReLU", "rrelu_param { lb: 3 ub: 3 }"), DN_E_NET, "are above 0, the second above"},
     {X4 L("RReLU", "rrelu_param { lb: nan ub: 3 }"), DN_E_NET, "are above 0, the second above"},
+    {X4 L("Insanity", "insanity_param { ub: 5 }"), DN_E_NET, "are above 0, the second above"},
     {X4 L("GradientScaler", "gradient_scaler_param { max_iter: 0 }"), DN_E_NET,
      "max_iter must be above 0"},
     {X4 L("GradientScaler", "gradient_scaler_param { threshold_iter: 5 }"), DN_E_UNSUPPORTED,

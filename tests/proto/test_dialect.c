@@ -74,6 +74,8 @@ static void test_found(void)
         {"100 { 2: 'RegionLoss' 600 { 1: 13 } }", "yolo", "region_loss_param"},
         {"100 { 2: 'ROIPooling' 8266711 { 1: 7 } }", "rcnn", "roi_pooling_param"},
         {"100 { 2: 'Flip' 212 { 1: 1 } }", "happynear", "flip_param"},
+        {"100 { 2: 'Insanity' 202 { 1: 0x40400000 2: 0x41000000 } }", "happynear",
+         "insanity_param"},
         {"100 { 2: 'CenterLoss' 147 { 1: 10 } }", "face", "center_loss_param"},
         {"100 { 2: 'MarginInnerProduct' 147 { 1: 10 2: 3 5: 0x447a0000 } }", "sphereface",
          "margin_inner_product_param"},

@@ -97,7 +97,7 @@ static bool is_one_of_much(tally *t, const kernel_case *c)
 /* Whatever the sample: no kernel is left out. */
 static bool launches_rare(const tally *t, const kernel_case *c)
 {
-    if (!t->launches)
+    if (!t->launches || !t->launches->rehearse)
         return false;
     t->launches->rehearse(true);
     rehearse_case(c, t->candidate);

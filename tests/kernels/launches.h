@@ -8,7 +8,7 @@
 
 typedef struct kernel_launches {
     /* From true to false launches are counted, not done. Returns how many were of kernels that
-     * have hardly been launched yet. */
+     * have hardly been launched yet. NULL: launches are always done. */
     int (*rehearse)(bool begins);
     /* The i-th kernel that was never launched; NULL: there are no more. */
     const char *(*missing)(int i);

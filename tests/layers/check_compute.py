@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""compute='bf16': a line where no backend offers it, f32 where the user accepts that, also with
-a module on a machine that lacks the instructions; with DEEPNET_TEST_MODULE, results that bf16
-explains, and the same bits for any number of threads. No ReLU: what rounding moves across zero
-makes gradients jump.
+"""compute='bf16', 'tf32': a line where no backend offers it, f32 where the user accepts that,
+also with a module on a machine that lacks the instructions; with DEEPNET_TEST_MODULE, results
+that the precision explains, and the same bits for any number of threads. No ReLU: what rounding
+moves across zero makes gradients jump.
 """
 import os
 import subprocess
@@ -44,6 +44,7 @@ layer { name: 'ip' type: 'InnerProduct' bottom: 'all' top: 'ip'
   inner_product_param { num_output: 10 weight_filler { type: 'xavier' } } }
 layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 't' top: 'loss' }
 '''
+BOUNDS = {'tf32': 2.5e-3, 'bf16': 2e-2}  # of a result, by its largest
 complaints = []
 
 
@@ -66,17 +67,17 @@ def results(context, text=NET, **options):
     return out
 
 
-def without_bf16(context):
+def without(context, compute='bf16'):
     try:
-        results(context, compute='bf16')
-        complaints.append('a chain without bf16 accepted it')
+        results(context, compute=compute)
+        complaints.append('a chain without %s accepted it' % compute)
     except deepnet.UnsupportedError as error:
-        expect('the line does not say why: %s' % error, 'bf16' in str(error))
+        expect('the line does not say why: %s' % error, compute in str(error).lower())
     for text in (NET, DENSE):
         for memory in ('readable', 'compact'):
             keep = dict(memory=memory, keep=('conv', 'deep', 'ip', 'loss'))
             wide = results(context, text, **keep)
-            narrow = results(context, text, compute='bf16', compute_fallback=True, **keep)
+            narrow = results(context, text, compute=compute, compute_fallback=True, **keep)
             expect('the fallback is not f32', all((wide[k] == narrow[k]).all() for k in wide))
     try:
         results(context, compute='f16')
@@ -93,37 +94,49 @@ def limited(path):
     expect('without bf16 instructions: ' + run.stdout, run.returncode == 0)
 
 
-def with_module(path):
-    contexts = [deepnet.Context(threads, seed=3, backends=path + ',cpu,ref')
-                for threads in (1, 2, 3)]
-    wide = results(contexts[0])
+def in_precision(contexts, wide, compute):
+    """False: no backend offers it."""
     try:
-        narrow = results(contexts[0], compute='bf16')
-    except deepnet.UnsupportedError as error:
-        without_bf16(contexts[0])
-        if complaints:
-            return
-        print('skipped but for the line and the fallback: %s' % error)
-        sys.exit(77)
+        narrow = results(contexts[0], compute=compute)
+    except deepnet.UnsupportedError:
+        without(contexts[0], compute)
+        return False
     for name, value in wide.items():
         off = np.abs(narrow[name] - value).max() / np.abs(value).max()
-        expect('%s differs by %.2g of its largest' % (name, off), off < 2e-2)
-    expect('nothing was rounded', (narrow['deep'] != wide['deep']).any())
+        expect('%s in %s differs by %.2g of its largest' % (name, compute, off),
+               off < BOUNDS[compute])
+    expect('%s: nothing was rounded' % compute, (narrow['deep'] != wide['deep']).any())
     for context in contexts[1:]:
-        other = results(context, compute='bf16')
-        expect('other bits with %d threads' % context.num_threads,
+        other = results(context, compute=compute)
+        expect('%s: other bits with %d threads' % (compute, context.num_threads),
                all((other[name] == narrow[name]).all() for name in other))
+    return True
+
+
+def with_module(contexts):
+    wide = results(contexts[0])
+    offered = [compute for compute in BOUNDS if in_precision(contexts, wide, compute)]
+    if not offered and not complaints:
+        print('skipped but for the line and the fallback')
+        sys.exit(77)
 
 
 module = os.environ.get('DEEPNET_TEST_MODULE')
 if os.environ.get('DEEPNET_TEST_LIMITED'):
-    without_bf16(deepnet.Context(backends=module + ',cpu,ref'))
+    without(deepnet.Context(backends=module + ',cpu,ref'))
 elif module:
-    with_module(module)
+    try:
+        made = [deepnet.Context(threads, seed=3, backends=module + ',cpu,ref')
+                for threads in (1, 2, 3)]
+    except (deepnet.DeviceError, deepnet.UnsupportedError) as error:
+        print('skipped: %s' % error)
+        sys.exit(77)
+    with_module(made)
     if 'onednn' in os.path.basename(module):
         limited(module)
 else:
-    without_bf16(deepnet.Context(backends='cpu,ref'))
+    for precision in BOUNDS:
+        without(deepnet.Context(backends='cpu,ref'), precision)
 for complaint in complaints:
     print(complaint)
 sys.exit(bool(complaints))

@@ -96,7 +96,7 @@ typedef struct cli_compute {
 int cli_compute_of(const cli_command *command, const cli_compute *c, int32_t *compute,
                    int32_t *fallback);
 
-/* Which layers of a net take part: --phase, --level, --stage. */
+/* Which layers of a net take part: --phase (but of a solver's), --level, --stage. */
 typedef struct cli_state {
     const char *phase;
     int64_t level;
@@ -104,12 +104,13 @@ typedef struct cli_state {
     const char *stages[32];
 } cli_state;
 
-#define CLI_STATE_OPTIONS(state)                                                               \
-    {"phase", "PHASE", CLI_TEXT, &(state).phase, "TRAIN or TEST"},                             \
-        {"level", "N", CLI_INT, &(state).level, "level, for rules with min_level, max_level"}, \
+#define CLI_RULE_OPTIONS(state)                                                                \
+    {"level", "N", CLI_INT, &(state).level, "level, for rules with min_level, max_level"},     \
     {                                                                                          \
         "stage", "LIST", CLI_TEXT, &(state).stage, "stages, for rules with stage, not_stage"   \
     }
+#define CLI_STATE_OPTIONS(state)                                                               \
+    {"phase", "PHASE", CLI_TEXT, &(state).phase, "TRAIN or TEST"}, CLI_RULE_OPTIONS(state)
 
 /* Fills options; CLI_GO, or CLI_USAGE for a phase that is none. */
 int cli_state_apply(const cli_command *command, cli_state *state, int32_t default_phase,

@@ -20,6 +20,7 @@ typedef struct job {
     dn_parallel *parallel; /* NULL: there is one */
     FILE *log;
     int32_t compute, compute_fallback; /* as dn_solver_options has them */
+    dn_net_options rules;              /* level and stages of the train net */
     bool quiet;
     bool snapshot_seen; /* the last snapshot told its path by an event */
     double start;
@@ -270,7 +271,11 @@ static int heed_mode(const job *j, cli_host *host)
 {
     const dn_context_options plain = {
         .struct_size = sizeof plain, .num_threads = 1, .backends = "ref"};
-    const dn_solver_options look = {.struct_size = sizeof look, .wire_only = 1};
+    const dn_solver_options look = {.struct_size = sizeof look,
+                                    .wire_only = 1,
+                                    .stages = j->rules.stages,
+                                    .num_stages = j->rules.num_stages,
+                                    .level = j->rules.level};
     dn_context *context = NULL;
     dn_solver *solver = NULL;
     if (host->gpu || dn_context_create(&context, &plain))
@@ -329,6 +334,9 @@ static int create(dn_solver **out, dn_context *context, job *j, const cli_host *
     options.compute = j->compute;
     options.compute_fallback = j->compute_fallback;
     options.memory = DN_MEMORY_COMPACT; /* nobody looks at inner blobs */
+    options.level = j->rules.level;
+    options.stages = j->rules.stages;
+    options.num_stages = j->rules.num_stages;
     options.seed_given = host->seed >= 0;
     options.seed = host->seed >= 0 ? (uint64_t)host->seed : 0;
     return dn_solver_create_from_prototxt(out, context, j->path, &options) ? cli_fail_last()
@@ -364,6 +372,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
     cli_host host = {.seed = -1};
     const char *weights = NULL, *snapshot = NULL, *log = NULL;
     cli_compute compute = {0};
+    cli_state state = {0};
     int64_t iterations = -1; /* not given: max_iter */
     const cli_option options[] = {
         {"solver", "FILE", CLI_TEXT, &j.path, "the solver prototxt"},
@@ -372,6 +381,7 @@ int cli_train(const cli_command *self, int argc, char **argv)
         {"iterations", "N", CLI_INT, &iterations, "stop at iteration N rather than max_iter"},
         {"log", "FILE", CLI_TEXT, &log, "write one JSON object per event"},
         {"quiet", NULL, CLI_FLAG, &j.quiet, "say nothing but errors and warnings"},
+        CLI_RULE_OPTIONS(state),
         CLI_COMPUTE_OPTIONS(compute),
         CLI_HOST_OPTIONS(host),
     };
@@ -385,6 +395,8 @@ int cli_train(const cli_command *self, int argc, char **argv)
     code = check_start(self, weights, snapshot);
     if (code == CLI_GO)
         code = cli_compute_of(self, &compute, &j.compute, &j.compute_fallback);
+    if (code == CLI_GO)
+        code = cli_state_apply(self, &state, DN_PHASE_DEFAULT, &j.rules);
     if (code != CLI_GO)
         return code;
     if (log && !(j.log = fopen(log, "w")))

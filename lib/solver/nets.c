@@ -91,7 +91,8 @@ static void merge_state(dni_net_state *to, const char **stages, const Cnn__NetSt
     to->stages = stages;
 }
 
-/* The phase, then the net's own state, then the solver's: what is set later counts. */
+/* The phase, then the net's own state, then the solver's, then of the train net what the
+ * options give: what is set later counts. */
 static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, int32_t phase,
                           const Cnn__NetState *own)
 {
@@ -100,7 +101,11 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
     if (st)
         return st;
     const Cnn__NetState *nets = file->net->state;
-    size_t stages = (nets ? nets->n_stage : 0) + (own ? own->n_stage : 0);
+    const Cnn__NetState given = {.has_level = s->options.level != 0,
+                                 .level = s->options.level,
+                                 .n_stage = s->options.num_stages,
+                                 .stage = (char **)s->options.stages};
+    size_t stages = (nets ? nets->n_stage : 0) + (own ? own->n_stage : 0) + given.n_stage;
     const char **names = dni_alloc(s->heap, stages, sizeof *names);
     st = names ? DN_OK : DN_E_NOMEM;
     if (!st) {
@@ -122,6 +127,7 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
             seed = (uint64_t)s->param->random_seed;
         merge_state(&state, names, nets);
         merge_state(&state, names, own);
+        merge_state(&state, names, phase == DN_PHASE_TRAIN ? &given : NULL);
         st = dni_net_create(out, s->context, file, &state, &options, seed);
     }
     dni_free(names);

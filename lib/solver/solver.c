@@ -22,6 +22,8 @@ static dn_status copy_options(dn_solver_options *to, const dn_solver_options *fr
         return dni_fail(DN_E_INVALID, "rank %d of num_ranks %d", to->rank, to->num_ranks);
     if (to->rank > 0)
         to->manual_tests = to->manual_snapshots = 1;
+    if (to->num_stages && !to->stages)
+        return dni_fail(DN_E_INVALID, "stages is NULL, num_stages is not 0");
     if (to->max_iter < 0)
         return dni_fail(DN_E_INVALID, "max_iter %lld is negative", (long long)to->max_iter);
     return DN_OK;

@@ -168,7 +168,10 @@ OFFSET(dn_solver_options, all_reduce_on_device, 84);
 OFFSET(dn_solver_options, all_reduce_wait, 88);
 OFFSET(dn_solver_options, rank, 96);
 OFFSET(dn_solver_options, num_ranks, 100);
-SIZE(dn_solver_options, 104);
+OFFSET(dn_solver_options, stages, 104);
+OFFSET(dn_solver_options, num_stages, 112);
+OFFSET(dn_solver_options, level, 120);
+SIZE(dn_solver_options, 128);
 
 OFFSET(dn_convert_options, struct_size, 0);
 OFFSET(dn_convert_options, overwrite, 8);

@@ -37,6 +37,13 @@ class Case(InFolder):
 
 
 class Stepping(Case):
+    def test_rules(self):
+        with open('net.prototxt', 'a', encoding='utf-8') as file:
+            file.write('layer { type: "Power" bottom: "t" top: "more" '
+                       'include { stage: "a" min_level: 2 } }')
+        for options, there in (({}, False), ({'stages': ['b', 'a'], 'level': 2}, True)):
+            self.assertEqual('more' in self.solver(**options).net.blobs, there)
+
     def test_memory(self):
         readable, compact = self.solver(), self.solver(memory='compact')
         for solver in (readable, compact):

@@ -308,6 +308,12 @@ def options_as_caffe_writes_them():
     write('debug.prototxt', SOLVER + ' debug_info: true')
     out = deepnet('train', '-solver=debug.prototxt', '-iterations=1')
     expect("'debug_info' of SolverParameter changes what" in out.stderr, out.stderr)
+    write('rules.prototxt', NET.replace('TRAIN', 'TRAIN stage: "go" min_level: 2'))
+    write('rules_solver.prototxt', SOLVER.replace('net.prototxt', 'rules.prototxt'))
+    rules = ('train', '-solver=rules_solver.prototxt', '-iterations=1')
+    expect("'data' is made by no layer" in deepnet(*rules, code=1).stderr, 'TRAIN has no data')
+    out = deepnet(*rules, '-stage', 'x,go', '-level=2').stdout
+    expect('done: 1 iterations' in out, out)
     quiet = deepnet('train', '-solver=solver.prototxt', '--iterations', '2', '-quiet')
     expect(quiet.stdout == '' and quiet.stderr == '', quiet.stdout + quiet.stderr)
 

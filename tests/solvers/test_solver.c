@@ -336,6 +336,34 @@ static void check_empty_test(dn_context *context)
     dn_solver_free(solver);
 }
 
+/* Stages and level of the options come after train_state's, and concern the train net alone. */
+static void check_stages(dn_context *context)
+{
+    static const char *const stages[] = {"a", "b"};
+    static const char *const named[] = {"low", "high", "a", "c"};
+    dn_solver_options o = {
+        .struct_size = sizeof o, .stages = stages, .num_stages = 2, .level = 3};
+    dn_solver *solver = make_solver(
+        context, FIXED "test_interval: 9 test_iter: 1 train_state { stage: 'c' level: 1 } ",
+        SMALL_NET
+        "layer { type: 'Power' bottom: 't' top: 'low' include { max_level: 2 } } "
+        "layer { type: 'Power' bottom: 't' top: 'high' include { min_level: 3 } } "
+        "layer { type: 'Power' bottom: 't' top: 'a' include { stage: 'a' stage: 'b' } } "
+        "layer { type: 'Power' bottom: 't' top: 'c' include { stage: 'c' } } ",
+        &o);
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        CHECK_AT(!dn_net_blob(dn_solver_net(solver), named[i]) == (i == 0), "%s", named[i]);
+        CHECK_AT(!dn_net_blob(dn_solver_test_net(solver, 0), named[i]) == (i > 0), "%s",
+                 named[i]);
+    }
+    dn_solver_free(solver);
+    o.stages = NULL;
+    solver = NULL;
+    CHECK_MESSAGE(dn_solver_create_from_text(&solver, context, FIXED, sizeof FIXED - 1,
+                                             SMALL_NET, sizeof SMALL_NET - 1, &o),
+                  DN_E_INVALID, "stages is NULL");
+}
+
 static void count_notices(void *user, int32_t level, const char *line)
 {
     *(int *)user += level == DN_LOG_NOTICE && strstr(line, "the context has no device");
@@ -394,6 +422,7 @@ int main(void)
     check_parts(context);
     check_arguments(context);
     check_empty_test(context);
+    check_stages(context);
     dn_context_free(context);
     SECTION("solver_mode");
     check_mode();

@@ -222,7 +222,8 @@ class Solver:
                  max_iter: int = 0, manual_tests: bool = False, manual_snapshots: bool = False,
                  all_reduce: Optional[Callable[[Array], Any]] = None, compute: str = 'f32',
                  compute_fallback: bool = False, memory: str = 'readable', rank: int = 0,
-                 num_ranks: int = 0) -> None: ...
+                 num_ranks: int = 0, level: int = 0,
+                 stages: Optional[Sequence[str]] = None) -> None: ...
     @property
     def iter(self) -> int: ...
     @property

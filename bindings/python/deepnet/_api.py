@@ -129,7 +129,8 @@ class dn_solver_options(Sized):
                 ('max_iter', c_int64), ('compute', c_int32), ('compute_fallback', c_int32),
                 ('memory', c_int32), ('all_reduce_on_device', c_int32),
                 ('all_reduce_wait', all_reduce_wait_fn), ('rank', c_int32),
-                ('num_ranks', c_int32)]
+                ('num_ranks', c_int32), ('stages', POINTER(c_char_p)), ('num_stages', c_size_t),
+                ('level', c_int32), ('reserved', c_int32)]
 
 
 class dn_convert_options(Sized):

@@ -16,7 +16,7 @@ from ._errors import calling_back, check, choose, interrupted, take_interrupt
 from ._lib import lib
 from ._net import COMPUTE, MEMORY, Net
 from ._owner import Owner, make
-from ._text import from_c, path_bytes, to_c
+from ._text import from_c, names_array, path_bytes, to_c
 
 _logger = logging.getLogger('deepnet')
 
@@ -121,6 +121,7 @@ class Solver:
     max_iter      in place of the prototxt's.
     manual_tests, manual_snapshots  True: none by themselves; call test() and snapshot().
     compute, compute_fallback, memory  of its nets, as for Net.
+    level, stages for the rules of the train net's layers, beside the prototxt's train_state.
     all_reduce    function(array): sums the gradients over processes, in place, before updates.
     rank, num_ranks  num_ranks > 1: this is solver `rank` of so many that train one net, each on
                   its own part of the data: its data layers take records rank,
@@ -137,7 +138,7 @@ class Solver:
     def __init__(self, solver_file=None, *, text=None, net_text=None, context=None, seed=None,
                  max_iter=0, manual_tests=False, manual_snapshots=False, all_reduce=None,
                  compute='f32', compute_fallback=False, memory='readable', rank=0,
-                 num_ranks=0):
+                 num_ranks=0, level=0, stages=None):
         if (solver_file is None) == (text is None):
             raise TypeError('%s takes solver_file or text' % type(self).__name__)
         context = context or current_context()
@@ -147,7 +148,8 @@ class Solver:
             manual_snapshots=int(manual_snapshots), seed_given=int(seed is not None),
             seed=operator.index(seed or 0) & (2**64 - 1), compute=choose(COMPUTE, compute, 'compute'),
             compute_fallback=int(compute_fallback), memory=choose(MEMORY, memory, 'memory'),
-            rank=rank, num_ranks=num_ranks)
+            rank=rank, num_ranks=num_ranks, level=level)
+        options.stages, options.num_stages = names_array(stages)
         if all_reduce is not None:
             options.all_reduce = _all_reduce(all_reduce, self._events)
         self._file, self._source = solver_file, text

@@ -25,7 +25,8 @@ def run(*parts, **environment):
         out = os.path.join(folder, 'gpu.md')
         env = dict(os.environ, BUILD=BUILD, MODULE=MODULE, TORCH=sys.executable,
                    TORCH_DEVICE='cpu', NETS='lenet', BATCH='2', SECONDS_EACH='0.01',
-                   ITERATIONS='2', STEPS='1', DN_TEST_EVERY='300', PART_LIMIT='300')
+                   ITERATIONS='2', STEPS='1', LENET_BATCH='4', DN_TEST_EVERY='300',
+                   PART_LIMIT='300')
         env.update(environment)
         code = subprocess.run([os.path.join(HERE, 'run.sh'), out, *parts], env=env,
                               stdout=subprocess.DEVNULL).returncode
@@ -35,37 +36,39 @@ def run(*parts, **environment):
         return code, report
 
 
-def compare(*options, **environment):
-    """compare.py's output, beside a PyTorch that is tests/bench/rival.py."""
+def compare(*options, own=16, **environment):
+    """compare.py's output, beside a PyTorch that is tests/bench/rival.py; the net's own batch
+    is that small, as the fakes compute slowly."""
     bench = os.path.join(HERE, '..', 'bench')
     return subprocess.run(
-        [sys.executable, os.path.join(bench, 'compare.py'), '--device', MODULE, '--build',
-         BUILD, '--torch', os.path.join(bench, 'rival.py'), '--torch-device', 'cpu',
-         '--nets', 'lenet', '--jobs', 'infer', '--rounds', '1', '--seconds', '0.01',
-         '--only', 'torch tf32-last,torch bf16-last', *options],
-        env=dict(os.environ, RIVAL_PYTHON=sys.executable, **environment), check=True,
+        [sys.executable, '-c', 'import sys, compare, nets\n'
+         'nets.NETS["lenet"] = (*nets.NETS["lenet"][:-1], %d)\nsys.exit(compare.main())' % own,
+         '--device', MODULE, '--build', BUILD, '--torch', os.path.join(bench, 'rival.py'),
+         '--torch-device', 'cpu', '--nets', 'lenet', '--jobs', 'infer', '--rounds', '1',
+         '--seconds', '0.01', '--only', 'torch tf32-last,torch bf16-last', *options],
+        env=dict(os.environ, RIVAL_PYTHON=sys.executable, **environment), check=True, cwd=bench,
         capture_output=True, text=True).stdout
 
 
 class Compare(unittest.TestCase):
     def test_largest_batch(self):
         """It is doubled as long as deepnet can, halved until PyTorch can, in each precision."""
-        out = compare('--quick', '--batch', 'largest', '--most', '64', RIVAL_MOST='24')
+        out = compare('--quick', '--batch', 'largest', '--most', '16', RIVAL_MOST='6')
         self.assertEqual(re.findall('   (.*, batch .*)', out),
-                         ['torch tf32-last, batch 64: out of memory',
-                          'torch tf32-last, batch 32: out of memory',
-                          'torch bf16-last, batch 64: out of memory'])
+                         ['torch tf32-last, batch 16: out of memory',
+                          'torch tf32-last, batch 8: out of memory',
+                          'torch bf16-last, batch 16: out of memory'])
         self.assertEqual(re.findall('   the largest batch in (.*)', out),
-                         ['tf32 is 24', 'bf16 is 48', 'f32 is 64, where --most stops'])
-        self.assertRegex(out, r'(?s)\nlenet infer, batch 24, .*deepnet tf32 +\d'
+                         ['tf32 is 6', 'bf16 is 12', 'f32 is 16, where --most stops'])
+        self.assertRegex(out, r'(?s)\nlenet infer, batch 6, .*deepnet tf32 +\d'
                               r'.*torch tf32-last-graph +1000\.000 ms'
-                              r'.*\nlenet infer, batch 48, .*deepnet bf16 +\d'
+                              r'.*\nlenet infer, batch 12, .*deepnet bf16 +\d'
                               r'.*torch bf16-last-graph +1000\.000 ms'
-                              r'.*\nlenet infer, batch 64, .*deepnet f32 +\d')
+                              r'.*\nlenet infer, batch 16, .*deepnet f32 +\d')
 
     def test_largest_batch_of_what_compiles(self):
         """It is looked for with an eager mode, which then is not timed."""
-        out = compare('--compiled', '--batch', 'largest', '--most', '64', RIVAL_MOST='24')
+        out = compare('--compiled', '--batch', 'largest', '--most', '16', RIVAL_MOST='6')
         self.assertEqual(re.findall('   (torch .*), batch .*: out', out),
                          2 * ['torch tf32-last'] + ['torch bf16-last'])
         self.assertEqual(re.findall(r'   (torch [^:\s]+) +1000\.000 ms', out),
@@ -92,10 +95,11 @@ class Compare(unittest.TestCase):
                                       r'deepnet bf16: differs by \d\.\de-03\n$')
 
     def test_largest_batch_of_a_small_device(self):
-        out = compare('--quick', '--batch', 'largest', FAKE_CUDA_MEMORY=str(36 << 20))
-        self.assertRegex(out, r'deepnet f32, batch 64: .*device memory')
+        out = compare('--quick', '--batch', 'largest', own=32,
+                      FAKE_CUDA_MEMORY=str(36 << 20))
+        self.assertRegex(out, r'deepnet f32, batch 32: .*device memory')
         batch = int(re.search(r'the largest batch in f32 is (\d+)', out).group(1))
-        self.assertTrue(1 < batch < 64, out)
+        self.assertTrue(1 < batch < 32, out)
         self.assertRegex(out, r'(?s)lenet infer, batch %d, .*deepnet f32 +\d' % batch)
 
 
@@ -444,8 +448,9 @@ class profile:
             done = subprocess.run(
                 [sys.executable, os.path.join(HERE, 'coverage.py'), MODULE + ',cpu,ref',
                  '--steps', '2', *options], capture_output=True, text=True,
-                env=dict(os.environ, PYTHONPATH=path, DEEPNET_LIBRARY=os.path.join(
-                    BUILD, 'lib', 'libdeepnet.so'), **environment))
+                env=dict(os.environ, PYTHONPATH=path, LENET_BATCH='2',
+                         DEEPNET_LIBRARY=os.path.join(BUILD, 'lib', 'libdeepnet.so'),
+                         **environment))
             return done.returncode, done.stdout
 
     def steps(self, wait, copy=0):

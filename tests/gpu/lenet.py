@@ -25,7 +25,7 @@ import deepnet
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../bench'))
 import goals  # noqa: E402
 
-BATCH = 64
+BATCH = int(os.environ.get('LENET_BATCH', 64))
 ROUNDS = 5
 
 
@@ -43,7 +43,8 @@ def learned(kind, outputs, more=''):
 POOL = 'pooling_param { pool: MAX kernel_size: 2 stride: 2 }'
 NET = '\n'.join([
     '''layer { name: "data" type: "Input" top: "data" top: "label"
-      input_param { shape { dim: 64 dim: 1 dim: 28 dim: 28 } shape { dim: 64 } } }''',
+      input_param { shape { dim: %d dim: 1 dim: 28 dim: 28 } shape { dim: %d } } }''' %
+    (BATCH, BATCH),
     layer('conv1', 'Convolution', 'data', 'conv1',
           learned('convolution_param', 20, 'kernel_size: 5')),
     layer('pool1', 'Pooling', 'conv1', 'pool1', POOL),
@@ -58,7 +59,7 @@ LMDB = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data', 'r
                     'fashion300_lmdb')
 FROM_LMDB = NET.replace(NET[:NET.index('\n', NET.index('input_param'))], '''
     layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 }
-      data_param { source: "%s" backend: LMDB batch_size: 64 } }''' % LMDB)
+      data_param { source: "%s" backend: LMDB batch_size: %d } }''' % (LMDB, BATCH))
 WANTED = {'PyTorch eager': 8, 'PyTorch, CUDA graph': 1.5}
 LEAST_OF_MEMORY = 0.95
 SOLVER = '''base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001

@@ -33,11 +33,11 @@
 # judge what it has. BATCH is a number, or "largest" for what both hold in each precision (up to
 # MOST), as it is without LIMIT; with it 128; LeNet's is 64. Compute-sanitizer has one case in
 # SANITIZE_EVERY, 10, or 100 with LIMIT. Without LIMIT all takes up to four hours; tests/run.sh
-# sets one hour, in which all parts are done. NETS, SECONDS_EACH, ITERATIONS, STEPS,
-# DN_TEST_EVERY and CASES (of the recorded layers) make it shorter. PYTHONS are looked through
-# for numpy and PyTorch, TORCH is the one that has it; TORCH_DEVICE=cpu is for a dry run on a
-# module that is none (meson test gpu-run). To a machine where nothing can be built or
-# installed, tests/gpu/pack.sh carries what is needed.
+# sets one hour, in which all parts are done. NETS, SECONDS_EACH, ITERATIONS, STEPS, LENET_BATCH
+# (of `lenet` and `coverage`, 64), DN_TEST_EVERY and CASES (of the recorded layers) make it
+# shorter. PYTHONS are looked through for numpy and PyTorch, TORCH is the one that has it;
+# TORCH_DEVICE=cpu is for a dry run on a module that is none (meson test gpu-run). To a machine
+# where nothing can be built or installed, tests/gpu/pack.sh carries what is needed.
 set -u
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 export DN_TEST_THREADS="${DN_TEST_THREADS:-2}" # a device is told of one: the same once more

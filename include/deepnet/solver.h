@@ -74,8 +74,9 @@ typedef struct dn_solver_options {
      * draws random numbers of its own. Only rank 0 has test nets and takes the prototxt's
      * snapshots. */
     int32_t rank, num_ranks;
-    /* For rules of the train net, as `deepnet train --stage --level` has them: num_stages stages
-     * (copied) beside those of the prototxt's train_state; a level in its place if not 0. */
+    /* For rules of the train net, as `deepnet train --stage --level` has them: num_stages
+     * stages, copied, beside those of the prototxt's train_state; a level in its place unless
+     * it is 0. */
     const char *const *stages;
     size_t num_stages;
     int32_t level, reserved; /* reserved: 0 */

@@ -160,10 +160,10 @@ INLINE void dwc_block(const int n, const bool whole, int64_t left, const cpu_dw 
 }
 
 /* The channels beyond whole vectors: rare, so one column at a time. */
-static void dwc_rest(int n, int64_t c, const cpu_dw *dw, float *y, const float *x,
-                     const float *w, const float *bias, const cpu_end *e)
+COLD void dwc_rest(int n, int64_t c, const cpu_dw *dw, float *y, const float *x, const float *w,
+                   const float *bias, const cpu_end *e)
 {
-    for (int i = 0; i < n && c < dw->C; i++)
+    for (int i = 0; i < n; i++)
         dwc_block(1, false, dw->C - c, dw, y + i * dw->ldy + c, x + i * dw->ldx + c, w + c,
                   bias ? bias + c : NULL, e);
 }
@@ -174,7 +174,8 @@ INLINE void dwc_columns(const int n, const cpu_dw *dw, float *y, const float *x,
     int64_t c = 0;
     for (; c + VL <= dw->C; c += VL)
         dwc_block(n, true, 0, dw, y + c, x + c, w + c, bias ? bias + c : NULL, e);
-    dwc_rest(n, c, dw, y, x, w, bias, e);
+    if (c < dw->C)
+        dwc_rest(n, c, dw, y, x, w, bias, e);
 }
 
 void ISA(cpu_dw_cols)(const cpu_dw *dw, float *y, const float *x, const float *w,
@@ -220,8 +221,8 @@ INLINE void dwc_grad(const int n, const bool whole, int64_t left, const cpu_dw *
     }
 }
 
-static void dwc_grad_rest(int n, int64_t c, const cpu_dw *dw, float *grad, const float *x,
-                          const float *dy)
+COLD void dwc_grad_rest(int n, int64_t c, const cpu_dw *dw, float *grad, const float *x,
+                        const float *dy)
 {
     int64_t left = dw->C - c < VL ? dw->C - c : VL;
     for (int i = 0; i < n; i++)

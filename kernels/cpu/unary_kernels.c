@@ -4,8 +4,6 @@
  * again. */
 #include "unary_kernels.h"
 
-#define COLD static __attribute__((noinline))
-
 COLD vf exp_of(vf x)
 {
     return v_exp(x);

@@ -30,10 +30,16 @@ static void print_tenths(dni_text *text, int width, double value)
     dni_text_printf(text, " %*lld.%lld", width, tenths / 10, tenths % 10);
 }
 
+/* Replays of a step so far; does what was last end the one before? */
+typedef struct replays {
+    size_t count;
+    bool cut;
+} replays;
+
 /* What a device records and replays as one, and what splits it. */
 static void print_recordings(const dni_plan *plan, size_t base,
                              const char *(*layer_name)(void *, int32_t), void *user,
-                             dni_text *text)
+                             replays *step, dni_text *text)
 {
     const dni_program *p = dni_plan_program(plan);
     for (size_t i = 0; i < p->num_ops;) {
@@ -42,10 +48,14 @@ static void print_recordings(const dni_plan *plan, size_t base,
         while (end < p->num_ops && p->ops[end].section == op->section &&
                dni_plan_on_device(plan, end) && !(end > i && p->ops[end - 1].splits))
             end++;
+        const char *why = dni_plan_refused(plan, i, end);
         if (!in_runs(op)) {
             i++;
-        } else if (end > i + 1) {
-            const char *why = dni_plan_refused(plan, i, end);
+            continue;
+        }
+        step->count += step->cut && end > i && !why[0];
+        step->cut = end == i || why[0];
+        if (end > i + 1) {
             dni_text_printf(text, "%s: steps %zu to %zu are %s%s\n", section_names[op->section],
                             base + i, base + end - 1,
                             why[0] ? "not recorded: " : "recorded as one", why);
@@ -127,6 +137,7 @@ void dni_plan_print(dni_plan *plan, dni_plan *update,
                     dni_text *text)
 {
     dni_plan *const plans[2] = {plan, update};
+    replays step = {0, true};
     double total = limit_of_runs(plan) + (update ? limit_of_runs(update) : 0);
     size_t base = 0;
     dni_text_printf(text, "%4s %-7s %-20s %-32s %-6s %10s %14s %10s %7s %10s  %s\n", "step",
@@ -144,7 +155,9 @@ void dni_plan_print(dni_plan *plan, dni_plan *update,
     base = 0;
     for (int k = 0; k < 2 && plans[k]; k++) {
         if (dni_plan_has_device(plans[k]))
-            print_recordings(plans[k], base, layer_name, user, text);
+            print_recordings(plans[k], base, layer_name, user, &step, text);
         base += dni_plan_program(plans[k])->num_ops;
     }
+    if (update && step.count)
+        dni_text_printf(text, "replays in a step: %zu\n", step.count);
 }

@@ -557,6 +557,39 @@ static void check_plan_says(dn_net *net)
     dn_net_text_free(net, plan);
 }
 
+/* The plan says how often a step is replayed: once, unless a layer in it runs on the host. */
+static void check_replays(void)
+{
+    SECTION("replays in a step");
+    static const char text[] = "base_lr: 0.01 lr_policy: 'fixed' max_iter: 99 random_seed: 1";
+    static const char *const nets[] = {
+        DIGITS_NET, DIGITS_NET MADE("u", "dim: 1 dim: 2 dim: 4 dim: 5") IN(
+                        "v", "dim: 1 dim: 2 dim: 3 dim: 4") "layer { name: 'e' bottom: 'u' "
+                                                            "type: 'SegmentationEvaluate' "
+                                                            "bottom: 'v' top: 'e' } "};
+    for (int times = 1; times < 3; times++) {
+        *fake = (fake_cuda_control){0};
+        dn_context *context = make_context(1);
+        dn_solver *solver = make_solver(context, text, nets[times - 1], NULL);
+        dn_net *net = dn_solver_net(solver);
+        char *plan = NULL, says[40];
+        CHECK_STATUS(dn_net_set_memory_data(net, NULL, images, labels, DIGITS), DN_OK);
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        hash_weights(net); /* waits for the device */
+        long before = fake->replays;
+        CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+        hash_weights(net);
+        CHECK_INT(fake->replays - before, 3 * times);
+        CHECK_STATUS(dn_solver_describe(solver, DN_DESCRIBE_PLAN, &plan), DN_OK);
+        snprintf(says, sizeof says, "\nreplays in a step: %d\n", times);
+        CHECK_AT(plan && strstr(plan, says), "%s", plan);
+        dn_net_text_free(net, plan);
+        dn_solver_free(solver);
+        dn_context_free(context);
+        CHECK_INT(live(), 0);
+    }
+}
+
 /* Steps wait for what they computed once: what is made of it is on the host then, and stays
  * there. The boxes of DetectionOutput come with their number. */
 static void check_hosts(void)
@@ -609,5 +642,6 @@ int main(int argc, char **argv)
     check_few_stages();
     check_host_memory();
     check_hosts();
+    check_replays();
     return check_summary();
 }

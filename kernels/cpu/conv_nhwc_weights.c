@@ -5,7 +5,7 @@
  * copied together. A task is a block of taps' columns and, where those are few or the pixels
  * many, a part of the pixels: parts leave sums of their own, which are added in order. With
  * AVX2, whose tiles are done before a line of dy a pixel has come, dy is packed for all columns
- * of a task. */
+ * of a task, or as many pixels of few channels are taken as the first cache holds. */
 #include "conv_nhwc.h"
 
 #include <string.h>
@@ -13,6 +13,7 @@
 enum { PIXELS = 200, TASKS_WANTED = 16, FEW_PANELS = 8, PIECES = 8, JOINED = 64, TILE = 8 };
 enum {
     CHUNK = 12, /* channels of packed dy that lie together: with B within the first cache */
+    NEAR = 64,  /* so many, of as many pixels, are that without being packed */
     LINE = 16   /* floats */
 };
 
@@ -23,11 +24,13 @@ typedef struct weights_op {
     int64_t run_floats, floats; /* of a run; and what fills its last panel, where it is laid */
     int64_t run_panels, panels; /* of columns: of a run, of all */
     int64_t blocks, parts, pieces, columns, ld; /* ld: of the sums */
+    int64_t pixels;                             /* multiplied at a time, of a piece */
     int64_t part_floats, worker_floats, db_at;
     bool laid;   /* all runs are one, laid side by side */
     bool direct; /* sums are dw itself */
     bool seen;   /* tap by tap, and only pixels that see it */
-    bool packed; /* dy, by CHUNK channels of a piece's pixels */
+    bool chunks; /* dy is taken by CHUNK channels: of AVX2 */
+    bool packed; /* and copied so, chunk by chunk, of a piece's pixels */
     bool bias, add, add_bias;
 } weights_op;
 
@@ -108,16 +111,16 @@ static void multiply(const weights_call *call, const space *s, const float *dy, 
     bool narrow = width < vectors * ker->vl;
     for (int64_t k = 0, n; k < Kg; k += n, c += n * op->ld) {
         /* two tiles ask for the lines of x's panel */
-        bool x = next->x && k < 2 * TILE && k + TILE <= Kg && !narrow;
+        bool x = !op->chunks && next->x && k < 2 * TILE && k + TILE <= Kg && !narrow;
         const float *a = dy + (op->packed ? k * (len + 1) : k);
-        n = op->packed ? cpu_min(CHUNK, Kg - k) : x ? TILE : Kg - k;
+        n = op->chunks ? cpu_min(CHUNK, Kg - k) : x ? TILE : Kg - k;
         if (narrow) {
             cpu_narrow_rows(ker, width, n, len, a, 1, dy_ld, b, c, op->ld, &end, s->tile);
             continue;
         }
         end.ask = x ? next->x + k * 16 / TILE : next->dy;
         end.ask_step = x ? op->geo.C : next->dy < next->dy_end ? next->step : 0;
-        if (op->packed)
+        if (op->chunks)
             ask(&next->x_lines), ask(&next->dy_lines);
         ker->rows(vectors, n, len, a, 1, dy_ld, b, c, op->ld, &end);
         if (!x)
@@ -174,7 +177,7 @@ static void piece_sums(const weights_call *call, const space *s, int64_t g, int6
     bool ready = geo->ready && geo->group == 1;
     ahead next = {.dy = dy + len * geo->K, .dy_end = dy + (len + left) * geo->K};
     next.step = cpu_ceil(TILE * geo->K, (b1 - b0) * cpu_max(TILE, geo->Kg - 2 * TILE));
-    if (op->packed && geo->group == 1) {
+    if (op->chunks && geo->group == 1) {
         int64_t calls = (b1 - b0) * cpu_ceil(geo->K, CHUNK);
         next.dy_lines = (lines){.at = next.dy, .left = cpu_ceil(left * geo->K, LINE)};
         next.dy_lines.some = cpu_ceil(next.dy_lines.left, calls);
@@ -284,9 +287,9 @@ static void weights_task(void *arg, int64_t task, int32_t worker)
         memset(db, 0, (size_t)(2 * geo->K) * sizeof(float));
     for (int64_t p = p0; p < p1; p++) {
         cpu_split(op->phase.count, op->pieces, p, &from, &to);
-        if (!op->seen)
-            piece_sums(call, &s, g, from, to - from, b0, b1, sums,
-                       p > p0 || (op->direct && op->add));
+        for (int64_t at = from; !op->seen && at < to; at += op->pixels)
+            piece_sums(call, &s, g, at, cpu_min(op->pixels, to - at), b0, b1, sums,
+                       p > p0 || at > from || (op->direct && op->add));
         if (bias) /* the other sum, of squares, is not wanted */
             op->base.backend->kernels->norm_sums(&plain, NULL, call->dy + from * geo->K, NULL,
                                                  to - from, geo->K, db, db + geo->K);
@@ -358,8 +361,10 @@ static void plan(weights_op *op, dn_op_info *info)
     op->parts = cpu_max(1, op->parts);
     op->blocks =
         cpu_min(cpu_min(op->panels, tasks), cpu_ceil(2 * threads, op->parts * geo->group));
-    op->packed = ker->vl == 8 && !op->seen && op->panels > op->blocks &&
+    op->chunks = ker->vl == 8;
+    op->packed = op->chunks && !op->seen && op->panels > op->blocks && geo->K > NEAR &&
                  !(geo->ready && geo->C == ker->nr);
+    op->pixels = op->chunks && geo->K <= NEAR ? cpu_min(PIXELS, NEAR * NEAR / geo->K) : PIXELS;
     op->direct = taps == 1 && op->parts == 1;
     op->db_at = op->direct ? 0 : (geo->K * op->ld + 15) & ~(int64_t)15;
     op->part_floats = op->db_at + ((2 * geo->K + 15) & ~(int64_t)15);

@@ -233,7 +233,10 @@ void ISA(cpu_lay_rows)(float *out, int64_t ld, const float *src, int64_t src_ld,
     for (int64_t i = 0; i < rows; i++, out += ld, src += src_ld) {
         for (int64_t j = 0; j < last; j += VL)
             v_store(out + j, v_load(src + j));
-        v_store(out + last, v_loadp(src + last, n - last));
+        if (n - last == 4)
+            memcpy(out + last, src + last, 4 * sizeof *out);
+        else
+            v_store(out + last, v_loadp(src + last, n - last));
     }
 }
 

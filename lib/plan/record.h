@@ -15,8 +15,8 @@ typedef struct dni_recording {
                         recorded */
     void *recording; /* the backend's; NULL: none yet */
     char refused[120]; /* these steps cannot be recorded: why; "": they may be */
-    size_t scarce;     /* there was no memory for it while so much was held: it is tried again
-                          when it is less, as each try costs more than a run; 0: another reason */
+    size_t scarce;     /* there was no memory for it while so much was held: tried again when it
+                          is less, as each try costs more than a run; 0: there was */
 } dni_recording;
 
 /* Steps [first, end), which are all on the device, once the host's of before are done. */

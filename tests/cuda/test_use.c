@@ -347,7 +347,7 @@ static void check_recording_room(void)
     *fake = (fake_cuda_control){0};
 }
 
-/* One that there was no memory for is made when some was given back, and not asked for before. */
+/* One that there was no memory for is made when some was given back, and not tried before. */
 static void check_scarce_recording(void)
 {
     SECTION("a recording, later");

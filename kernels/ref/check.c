@@ -15,6 +15,16 @@ bool ref_has_out(const dn_op *op, int32_t i)
     return i < op->num_outputs && op->out[i].info.dtype >= 0;
 }
 
+void *ref_in(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    return ref_has_in(op, i) ? io->in[i] : NULL;
+}
+
+void *ref_out(const dn_op *op, const dn_op_io *io, int32_t i)
+{
+    return ref_has_out(op, i) ? io->out[i] : NULL;
+}
+
 static dn_status need(const dn_op *op, const ref_operand *x, const char *side, int32_t i,
                       int64_t count)
 {

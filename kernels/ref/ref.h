@@ -151,6 +151,9 @@ dn_status ref_narrow_run(dn_op *op, const dn_op_io *io);
 
 bool ref_has_in(const dn_op *op, int32_t i);
 bool ref_has_out(const dn_op *op, int32_t i);
+/* An optional operand's pointer, NULL where absent. */
+void *ref_in(const dn_op *op, const dn_op_io *io, int32_t i);
+void *ref_out(const dn_op *op, const dn_op_io *io, int32_t i);
 /* The operand has exactly `count` elements, or is absent. */
 dn_status ref_need_in(const dn_op *op, int32_t i, int64_t count);
 dn_status ref_need_out(const dn_op *op, int32_t i, int64_t count);
@@ -189,17 +192,6 @@ int64_t ref_suppress(ref_scored *list, int64_t count, const dn_box *boxes, doubl
                      double eta, double one, int64_t most);
 
 /* ---- for the loops ----------------------------------------------------------------------- */
-
-/* An optional operand's pointer, NULL where absent. */
-static inline void *ref_in(const dn_op *op, const dn_op_io *io, int32_t i)
-{
-    return ref_has_in(op, i) ? io->in[i] : NULL;
-}
-
-static inline void *ref_out(const dn_op *op, const dn_op_io *io, int32_t i)
-{
-    return ref_has_out(op, i) ? io->out[i] : NULL;
-}
 
 static inline bool ref_adds(const dn_op *op, int32_t output)
 {

@@ -25,6 +25,8 @@
 /* Sets this thread's message and returns status, so a failure is one statement. Never use
  * floating-point conversions: they depend on the locale (dni_number writes them). */
 dn_status dni_fail(dn_status status, const char *format, ...) DNI_PRINTF(2, 3);
+/* "function: an argument is NULL", DN_E_INVALID */
+dn_status dni_fail_null(const char *function);
 /* Puts "where: " in front of the message when status is a failure; returns status. */
 dn_status dni_in(dn_status status, const char *format, ...) DNI_PRINTF(2, 3);
 /* Every public function begins with this: the message exists only if the call failed. */

@@ -65,6 +65,11 @@ dn_status dni_fail(dn_status status, const char *format, ...)
     return status;
 }
 
+dn_status dni_fail_null(const char *function)
+{
+    return dni_fail(DN_E_INVALID, "%s: an argument is NULL", function);
+}
+
 dn_status dni_in(dn_status status, const char *format, ...)
 {
     char text[2 * sizeof(message) + 2];

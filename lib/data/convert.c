@@ -140,7 +140,7 @@ dn_status dn_convert_mnist(dn_context *context, const char *images_path,
     dn_convert_options o;
     dni_clear_error();
     if (!context || !images_path || !labels_path || !out_path)
-        return dni_fail(DN_E_INVALID, "dn_convert_mnist: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = read_options(&o, options);
     if (st)
         return st;
@@ -308,7 +308,7 @@ dn_status dn_convert_images(dn_context *context, const char *list_path, const ch
     listing l = {0};
     dni_clear_error();
     if (!context || !list_path || !out_path)
-        return dni_fail(DN_E_INVALID, "dn_convert_images: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = read_options(&o, options);
     dni_fp host = dni_fp_enter();
     if (!st)
@@ -391,7 +391,7 @@ dn_status dn_convert_mean(dn_context *context, const char *database_path, const 
 {
     dni_clear_error();
     if (!context || !database_path || !out_path)
-        return dni_fail(DN_E_INVALID, "dn_convert_mean: an argument is NULL");
+        return dni_fail_null(__func__);
     const dni_heap *heap = dni_context_heap(context);
     dni_decoder decoder = {.heap = heap};
     dni_source *source = NULL;

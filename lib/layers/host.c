@@ -250,7 +250,7 @@ dn_status dn_layer_number(const dn_layer *layer, const char *field, int32_t inde
 {
     dni_clear_error();
     if (!field || !out)
-        return dni_fail(DN_E_INVALID, "dn_layer_number: an argument is NULL");
+        return dni_fail_null(__func__);
     return dni_field_number(&layer->layer->param->base, field, index, out);
 }
 

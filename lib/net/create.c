@@ -269,7 +269,7 @@ dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context, const c
     dni_net_file *file = NULL;
     dni_clear_error();
     if (!out || !context || !path)
-        return dni_fail(DN_E_INVALID, "dn_net_create_from_prototxt: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = copy_options(&o, options);
     if (!st)
         st = dni_net_read(&file, &context->heap, path, o.dialect);
@@ -283,7 +283,7 @@ dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char 
     dni_net_file *file = NULL;
     dni_clear_error();
     if (!out || !context || !text)
-        return dni_fail(DN_E_INVALID, "dn_net_create_from_text: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = copy_options(&o, options);
     if (!st)
         st = dni_net_read_text(&file, &context->heap, text, size, "net", o.dialect);
@@ -296,7 +296,7 @@ dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *
     dn_net *made = NULL;
     dni_clear_error();
     if (!out || !net)
-        return dni_fail(DN_E_INVALID, "dn_net_create_shared: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = copy_options(&o, options);
     if (st)
         return st;

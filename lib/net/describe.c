@@ -152,7 +152,7 @@ dn_status dn_net_describe(dn_net *net, uint32_t what, char **out)
 {
     dni_clear_error();
     if (!net || !out)
-        return dni_fail(DN_E_INVALID, "dn_net_describe: an argument is NULL");
+        return dni_fail_null(__func__);
     return dni_net_describe(net, what, NULL, out);
 }
 

@@ -225,7 +225,7 @@ static dn_status check_arguments(const dn_net *net, const void *source, int32_t 
                                  const dn_weights_report *report)
 {
     if (!net || !source)
-        return dni_fail(DN_E_INVALID, "dn_net_load_weights: an argument is NULL");
+        return dni_fail_null("dn_net_load_weights");
     if (net->wire_only)
         return dni_fail(DN_E_STATE, "the net was created with wire_only: it has no weights");
     if (policy < DN_WEIGHTS_STRICT || policy > DN_WEIGHTS_RESHAPE)

@@ -184,7 +184,7 @@ dn_status dn_net_set_memory_data(dn_net *net, const char *layer, const float *da
 {
     dni_clear_error();
     if (!net || !data || !labels)
-        return dni_fail(DN_E_INVALID, "dn_net_set_memory_data: an argument is NULL");
+        return dni_fail_null(__func__);
     for (size_t i = 0; i < net->num_layers; i++) {
         dni_layer *l = &net->layers[i].layer;
         if (strcmp(l->cls->type, "MemoryData") || (layer && strcmp(l->name, layer)))

@@ -150,7 +150,7 @@ dn_status dn_net_save_weights(dn_net *net, const char *path)
 {
     dni_clear_error();
     if (!net || !path)
-        return dni_fail(DN_E_INVALID, "dn_net_save_weights: an argument is NULL");
+        return dni_fail_null(__func__);
     if (net->wire_only)
         return dni_fail(DN_E_STATE, "the net was created with wire_only: it has no weights");
     if (dni_ends_with(path, ".h5"))
@@ -164,7 +164,7 @@ dn_status dn_net_prototxt(dn_net *net, char **out)
 {
     dni_clear_error();
     if (!net || !out)
-        return dni_fail(DN_E_INVALID, "dn_net_prototxt: an argument is NULL");
+        return dni_fail_null(__func__);
     Cnn__NetParameter message = *(net->origin ? net->origin : net)->file->net;
     Cnn__LayerParameter *layers = dni_alloc(net->heap, net->num_layers, sizeof *layers);
     Cnn__LayerParameter **list = dni_alloc(net->heap, net->num_layers, sizeof *list);

@@ -159,7 +159,7 @@ dn_status dn_upgrade_file(dn_context *context, const char *from, const char *to,
     rewriting w = {.from = from, .to = to};
     dni_clear_error();
     if (!context || !from || !to)
-        return dni_fail(DN_E_INVALID, "dn_upgrade_file: an argument is NULL");
+        return dni_fail_null(__func__);
     w.heap = &context->heap;
     dn_status st = take_options(&w.options, options);
     if (!st)

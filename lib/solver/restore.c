@@ -273,7 +273,7 @@ dn_status dn_solver_restore(dn_solver *s, const char *path)
 {
     dni_clear_error();
     if (!s || !path)
-        return dni_fail(DN_E_INVALID, "dn_solver_restore: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = dni_solver_check_alone(s);
     if (!st)
         st = dni_solver_can_run(s);

@@ -232,7 +232,7 @@ dn_status dn_solver_create_from_prototxt(dn_solver **out, dn_context *context, c
     dni_solver_file *file = NULL;
     dni_clear_error();
     if (!out || !context || !path)
-        return dni_fail(DN_E_INVALID, "dn_solver_create_from_prototxt: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = copy_options(&o, options);
     if (!st)
         st = dni_solver_read(&file, &context->heap, path);
@@ -247,7 +247,7 @@ dn_status dn_solver_create_from_text(dn_solver **out, dn_context *context, const
     dni_solver_file *file = NULL;
     dni_clear_error();
     if (!out || !context || !text)
-        return dni_fail(DN_E_INVALID, "dn_solver_create_from_text: an argument is NULL");
+        return dni_fail_null(__func__);
     dn_status st = copy_options(&o, options);
     if (!st)
         st = dni_solver_read_text(&file, &context->heap, text, size, "solver");
@@ -285,7 +285,7 @@ dn_status dn_solver_describe(dn_solver *s, uint32_t what, char **out)
 {
     dni_clear_error();
     if (!s || !out)
-        return dni_fail(DN_E_INVALID, "dn_solver_describe: an argument is NULL");
+        return dni_fail_null(__func__);
     return dni_net_describe(s->net, what, s->update ? s->update->plan : NULL, out);
 }
 

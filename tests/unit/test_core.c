@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "core/context.h"
+#include "deepnet/upgrade.h"
 
 #include "check.h"
 #include "comma.h"
@@ -46,6 +47,8 @@ static void test_status(void)
     CHECK_TEXT(dn_last_error(), "layer 'fc': bottom 1 has 4 axes");
     CHECK_MESSAGE(dni_fail(DN_E_DATA, "two\nlines\x1b[0m"), DN_E_DATA, "two lines [0m");
     CHECK_MESSAGE(dni_fail(DN_E_DATA, "%s", ""), DN_E_DATA, "failed");
+    CHECK_MESSAGE(dn_upgrade_file(NULL, NULL, NULL, NULL), DN_E_INVALID,
+                  "dn_upgrade_file: an argument is NULL");
     dni_fail(DN_E_DATA, "inner");
     dni_fail(DN_E_DATA, "again %s", dn_last_error());
     CHECK_TEXT(dn_last_error(), "again inner");

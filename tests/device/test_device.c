@@ -702,6 +702,76 @@ static void check_reduce(void)
     CHECK(hash[0] == hash[1]);
 }
 
+enum { MOST_LATE = 8 };
+
+/* Gradients in host memory whose sums begin when they are told of, and end in the wait. */
+typedef struct late_sums {
+    float *data[MOST_LATE];
+    int64_t count[MOST_LATE];
+    int num;
+    bool late;            /* else at once */
+    int64_t first, waits; /* what the device had done when the first was told of; and since */
+} late_sums;
+
+static dn_status sum_late(void *user, float *data, int64_t count)
+{
+    late_sums *l = user;
+    l->first = l->num ? l->first : fake.runs;
+    l->data[l->num] = data;
+    l->count[l->num++] = count;
+    for (int64_t i = 0; !l->late && i < count; i++)
+        data[i] *= 2;
+    return l->num > MOST_LATE ? DN_E_LIMIT : DN_OK;
+}
+
+static dn_status wait_late(void *user)
+{
+    late_sums *l = user;
+    l->waits = fake.runs - l->first;
+    for (int k = 0; k < l->num; k++)
+        for (int64_t i = 0; l->late && i < l->count[k]; i++)
+            l->data[k][i] *= 2;
+    l->num = 0;
+    return DN_OK;
+}
+
+#define PRODUCT(name, from, outputs)                                                           \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
+    "inner_product_param { num_output: " outputs " weight_filler { type: 'xavier' } } } "
+
+/* A host sums a layer's gradients, in its own memory, while earlier layers compute. */
+static void check_late_sums(void)
+{
+    SECTION("all_reduce beside the backward");
+    static const char net_text[] =
+        "layer { name: 'd' type: 'MemoryData' top: 'd' top: 't' memory_data_param { "
+        "  batch_size: 4 channels: 1 height: 16 width: 16 } } " PRODUCT("a", "d", "300")
+            PRODUCT("e", "a", "1000") PRODUCT("c", "e", "10") "layer { name: 'l' bottom: 'c' "
+                                                             "type: 'SoftmaxWithLoss' "
+                                                             "bottom: 't' top: 'l' } ";
+    uint64_t hash[2] = {0};
+    for (int late = 0; late < 2; late++) {
+        late_sums l = {.late = late};
+        dn_solver_options options = {.struct_size = sizeof options,
+                                     .all_reduce = sum_late,
+                                     .all_reduce_user = &l,
+                                     .all_reduce_wait = wait_late};
+        fake = (fake_control){0};
+        dn_context *context = make_context(&fake_backend);
+        dn_solver *solver = make_solver(context, digits_solver, net_text, &options);
+        dn_net *net = dn_solver_net(solver);
+        CHECK_STATUS(dn_net_set_memory_data(net, NULL, images, labels, DIGITS), DN_OK);
+        for (int step = 0; step < 3; step++) {
+            CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+            CHECK_AT(l.waits > 0, "step %d: nothing ran meanwhile", step);
+        }
+        hash[late] = hash_weights(net);
+        dn_solver_free(solver);
+        dn_context_free(context);
+    }
+    CHECK(hash[0] == hash[1]);
+}
+
 static size_t heap_now, heap_most;
 
 static void *counted(void *user, void *ptr, size_t old_size, size_t new_size)
@@ -968,6 +1038,7 @@ int main(void)
     check_lost_values();
     check_lost_gradients();
     check_reduce();
+    check_late_sums();
     check_host_memory();
     check_shown_there();
     check_filter();

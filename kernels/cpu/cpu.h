@@ -245,14 +245,16 @@ typedef struct cpu_kernels {
     void (*groups)(const cpu_groups *groups, float *y, const float *x, const float *w,
                    const float *bias, const cpu_end *end);
 
-    /* wino_kernels.c: n channels from `col` on of pixels `at`; frequency f of 36 at f * step */
-    void (*wino_in)(float *v, int64_t step, const float *const *at, int64_t col, int64_t n);
-    /* of r x r weights, or elements of dy */
-    void (*wino_values)(int32_t r, float *v, int64_t step, const float *const *at, int64_t col,
-                        int64_t n);
-    /* size x size outputs */
-    void (*wino_out)(int32_t size, float *const *y, const float *m, int64_t step, int64_t n,
-                     const cpu_end *end);
+    /* wino_kernels.c: n channels from `col` on of pixels `at`; frequency f of 36 at f * step.
+     * flat: six lines, each by itself, with one of weights */
+    void (*wino_in)(bool flat, float *v, int64_t step, const float *const *at, int64_t col,
+                    int64_t n);
+    /* of r x r weights, or elements of dy; flat: of r, at 6 frequencies */
+    void (*wino_values)(int32_t r, bool flat, float *v, int64_t step, const float *const *at,
+                        int64_t col, int64_t n);
+    /* size x size outputs; flat: 6 x size */
+    void (*wino_out)(int32_t size, bool flat, float *const *y, const float *m, int64_t step,
+                     int64_t n, const cpu_end *end);
     /* The same with 64 frequencies, of whole vectors; element e of a tile is at x[at[e]].
      * 8x8 inputs; r x r outputs (4) or taps (5); y += 8x8 gradients; 5x5 taps to y. NULL in the
      * plain set. */

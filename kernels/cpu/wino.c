@@ -56,48 +56,61 @@ typedef struct space { /* a worker's */
 
 /* ---- geometry ---------------------------------------------------------------------------- */
 
-cpu_wino_corner cpu_wino_at(const cpu_wino *w, int64_t tile)
+typedef struct corner { /* of a piece's outputs */
+    int64_t n, h, w;
+} corner;
+
+static corner corner_of(const cpu_wino *w, int64_t piece)
 {
-    int64_t i = tile / w->cols % w->rows, j = tile % w->cols;
-    return (cpu_wino_corner){tile / (w->rows * w->cols),
-                             i / w->dh * w->dh * w->size + i % w->dh,
-                             j / w->dw * w->dw * w->size + j % w->dw};
+    int64_t i = piece / w->cols % w->rows, j = piece % w->cols;
+    return (corner){piece / (w->rows * w->cols), i / w->dh * w->dh * w->tall + i % w->dh,
+                    j / w->dw * w->dw * w->wide + j % w->dw};
 }
 
-/* Tiles along an axis of P outputs: d for every d * size of them, as many as begin there. */
+/* Pieces along an axis of P outputs: d for every d * size of them, as many as begin there. */
 static int64_t tiles_along(int64_t P, int64_t d, int64_t size)
 {
     int64_t before = (P - 1) / (d * size);
     return before * d + cpu_min(d, P - before * d * size);
 }
 
-const float *cpu_wino_frame(const cpu_wino *w, const float *x, int64_t n, int64_t e)
+/* The frame that a piece of frame n (of all) sees as its e'th; NULL: none. */
+static const float *frame_of(const cpu_wino *w, const float *x, int64_t n, int64_t e)
 {
     int64_t d = n % w->T * w->sd + e * w->dd - w->pd;
     return d < 0 || d >= w->D ? NULL : x + (n / w->T * w->D + d) * w->H * w->W * w->Cx;
 }
 
-void cpu_wino_patch(const cpu_wino *wino, const float **at, int64_t n, const float *image,
-                    int64_t H, int64_t W, int64_t C, int64_t h, int64_t w, int64_t stride,
-                    const float *outside)
+void cpu_wino_patch(const cpu_wino *wino, const float **at, const float *images, bool of_y,
+                    int64_t tile, int64_t e, int64_t h, int64_t w, const float *outside)
 {
-    for (int64_t i = 0; i < n; i++, h += wino->dh * stride)
-        for (int64_t j = 0, k = w; j < n; j++, k += wino->dw * stride) {
-            bool in = image && h >= 0 && h < H && k >= 0 && k < W;
-            *at++ = in ? image + (h * W + k) * C : outside;
-        }
+    int64_t n = of_y ? wino->size : 6, stride = of_y ? wino->out : wino->in;
+    int64_t H = of_y ? wino->P : wino->H, W = of_y ? wino->Q : wino->W;
+    int64_t C = of_y ? wino->Kx : wino->Cx, frames = wino->N * wino->T;
+    for (int64_t i = 0; i < wino->pieces; i++) {
+        corner c = corner_of(wino, tile * wino->pieces + i);
+        const float *image = c.n >= frames ? NULL
+                             : of_y        ? images + c.n * H * W * C
+                                           : frame_of(wino, images, c.n, e);
+        for (int64_t l = 0; l < (wino->pieces > 1 ? 1 : n); l++)
+            for (int64_t j = 0; j < n; j++) {
+                int64_t y = (c.h + l * wino->dh + j * wino->on_h) * stride + h;
+                int64_t x = (c.w + j * wino->on_w) * stride + w;
+                bool in = image && y >= 0 && y < H && x >= 0 && x < W;
+                *at++ = in ? image + (y * W + x) * C : outside;
+            }
+    }
 }
 
 /* Of a phase (a, b) of y the first output's first tap lies (a + lead) / stride further on. */
-void cpu_wino_look(const cpu_wino *w, const float **at, const float *x, cpu_wino_corner c,
-                   int64_t e, int64_t phase, const float *zeros)
+void cpu_wino_look(const cpu_wino *w, const float **at, const float *x, int64_t tile, int64_t e,
+                   int64_t phase, const float *zeros)
 {
-    int64_t h = c.h * w->in - w->pad_h + (phase / w->out + w->lead_h) / w->out;
-    int64_t col = c.w * w->in - w->pad_w + (phase % w->out + w->lead_w) / w->out;
+    int64_t h = (phase / w->out + w->lead_h) / w->out - w->pad_h;
+    int64_t col = (phase % w->out + w->lead_w) / w->out - w->pad_w;
     if (w->in > 1)
         h += e / w->in, col += e % w->in;
-    cpu_wino_patch(w, at, 6, cpu_wino_frame(w, x, c.n, e), w->H, w->W, w->Cx, h, col, w->in,
-                   zeros);
+    cpu_wino_patch(w, at, x, false, tile, e, h, col, zeros);
 }
 
 /* Nanoseconds on one thread, fitted to ResNet-50's, AlexNet's and GoogLeNet's shapes on a Zen 4
@@ -114,7 +127,8 @@ static double cost_of(const cpu_wino *w, int32_t isa, bool weights, bool kept)
         ns = flops * C32 * (double)w->K / 92 + tiles * 150 * (C + K) + 250 * C * (double)w->K;
     else
         ns = flops * channels * K32 / 100 + tiles * (140 * C + 40 * (double)w->size * K) +
-             (kept ? 75 : 125) * channels * K * (double)cpu_ceil(w->tiles, TILES_MOST);
+             (kept || w->pieces > 1 ? 75 : 125) * channels * K *
+                 (double)cpu_ceil(w->tiles, TILES_MOST);
     return ns * (double)(w->group * w->phases) * (isa == CPU_PLAIN ? 10 : 1);
 }
 
@@ -131,10 +145,14 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
     bool back = desc->kind == DN_OP_CONV_BWD_DATA;
     if (!cpu_conv_nhwc_geo(&f, desc, 0, info))
         return false;
-    int64_t stride = f.sh, taps = cpu_ceil(f.R, stride);
-    if (f.R != f.S || taps < 2 || taps > 5 || f.sh != f.sw || f.Cg < 32 || f.Kg < 32 ||
+    int64_t stride = f.sh, taps = cpu_ceil(cpu_max(f.R, f.S), stride), size = 7 - taps;
+    bool flat = f.R != f.S, down = flat && f.S == 1; /* along h */
+    if ((flat && (cpu_min(f.R, f.S) > 1 || f.frames || stride > 1 ||
+                  desc->kind == DN_OP_CONV_BWD_WEIGHTS)) ||
+        taps < 2 || taps > 5 || f.sh != f.sw || f.Cg < 32 || f.Kg < 32 ||
         (stride > 1 && (f.frames || f.dh > 1 || f.dw > 1)) || (back && f.sd != 1)) {
-        cpu_decline(info, "Winograd takes 2 to 5 taps each way and 32 channels or more");
+        cpu_decline(info,
+                    "Winograd takes 2 to 5 taps, a line or square, and 32 channels or more");
         return false;
     }
     *wino = (cpu_wino){.N = f.N,
@@ -154,7 +172,13 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
                        .K = back ? f.Cg : f.Kg,
                        .group = f.group,
                        .taps = taps,
-                       .size = 7 - taps,
+                       .size = size,
+                       .pieces = flat ? 6 : 1,
+                       .count = flat ? taps : taps * taps,
+                       .tall = f.R > 1 ? size : 1,
+                       .wide = f.S > 1 ? size : 1,
+                       .on_h = down ? f.dh : 0,
+                       .on_w = down ? 0 : f.dw,
                        .kernel = f.R,
                        .area = f.E * f.R * f.S,
                        .in = back ? 1 : stride,
@@ -162,15 +186,19 @@ bool cpu_wino_init(cpu_wino *wino, const dn_backend *backend, const dn_op_desc *
                        .phases = back ? stride * stride : 1,
                        .lead_h = back ? f.ph : 0,
                        .lead_w = back ? f.pw : 0,
-                       .pad_h = back ? (taps - 1) * f.dh : f.ph,
-                       .pad_w = back ? (taps - 1) * f.dw : f.pw,
+                       .pad_h = !back     ? f.ph
+                                : f.R > 1 ? (taps - 1) * f.dh
+                                          : 0,
+                       .pad_w = !back     ? f.pw
+                                : f.S > 1 ? (taps - 1) * f.dw
+                                          : 0,
                        .dh = f.dh,
                        .dw = f.dw};
     if (wino->in > 1) /* phases of x are summed as frames are, but lie in the same */
         wino->E = stride * stride, wino->dd = 0;
-    wino->rows = tiles_along(cpu_ceil(wino->P, wino->out), wino->dh, wino->size);
-    wino->cols = tiles_along(cpu_ceil(wino->Q, wino->out), wino->dw, wino->size);
-    wino->tiles = wino->N * wino->T * wino->rows * wino->cols;
+    wino->rows = tiles_along(cpu_ceil(wino->P, wino->out), wino->dh, wino->tall);
+    wino->cols = tiles_along(cpu_ceil(wino->Q, wino->out), wino->dw, wino->wide);
+    wino->tiles = cpu_ceil(wino->N * wino->T * wino->rows * wino->cols, wino->pieces);
     double cost =
         cost_of(wino, backend->isa, desc->kind == DN_OP_CONV_BWD_WEIGHTS, keeps(wino, desc));
     if (cost > 0.85 * cpu_cost(backend, desc, "cpu:rows") * cpu_geo_seen(&f, back)) {
@@ -210,8 +238,7 @@ static void look(const wino_call *call, int64_t g, int64_t tile, int64_t e, cons
                  const float *zeros)
 {
     const cpu_wino *w = &call->op->wino;
-    cpu_wino_look(w, at, call->x + g % w->group * w->C, cpu_wino_at(w, tile), e, g / w->group,
-                  zeros);
+    cpu_wino_look(w, at, call->x + g % w->group * w->C, tile, e, g / w->group, zeros);
 }
 
 /* Tiles [from, to) of group g, the first at v: of UNIT channels all frames after each other,
@@ -233,8 +260,8 @@ static void transform_input(const wino_call *call, int64_t g, int64_t from, int6
         float *out = v + t / E * call->op->ld;
         for (int64_t c = 0, n; c < w->C; c += n) {
             n = cpu_min(unit, w->C - c);
-            call->op->base.backend->kernels->wino_in(out + c * E + t % E * n, step, at[t & 1],
-                                                     c, n);
+            call->op->base.backend->kernels->wino_in(w->pieces > 1, out + c * E + t % E * n,
+                                                     step, at[t & 1], c, n);
         }
     }
 }
@@ -268,7 +295,7 @@ static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64
 {
     const wino_op *op = call->op;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t area = op->wino.taps * op->wino.taps, E = op->wino.E;
+    int64_t area = op->wino.count, E = op->wino.E;
     const float *at[25];
     for (int64_t c = c0, n; c < c1; c += n) {
         n = cpu_min(op->fetch, c1 - c);
@@ -284,8 +311,8 @@ static void transform_weights(const wino_call *call, int64_t g, int64_t j, int64
                     __builtin_prefetch(at[t] + v + AHEAD * area * ker->nr);
             }
             int64_t place = (first - c0) * E + i % E * unit + c - first + i / E;
-            ker->wino_values((int32_t)op->wino.taps, out + place * ker->nr, step, at, 0,
-                             ker->nr);
+            ker->wino_values((int32_t)op->wino.taps, op->wino.pieces > 1, out + place * ker->nr,
+                             step, at, 0, ker->nr);
         }
     }
 }
@@ -298,7 +325,8 @@ static void multiply(const wino_op *op, int64_t j, int64_t tiles, int64_t len, c
     const cpu_end end = {.alpha = 1, .add = add};
     int32_t vectors = op->wino.K - j * ker->nr <= ker->vl ? 1 : 2;
     for (int64_t f = 0; f < CPU_WINO_FREQ; f++)
-        ker->rows(vectors, tiles, len, v + f * v_step, op->ld, 1, u + f * u_step,
+        ker->rows(vectors, tiles, len, v + f * v_step, op->ld, 1,
+                  u + (op->wino.pieces > 1 ? f % 6 : f) * u_step,
                   sums + f * cpu_wino_step(tiles * ker->nr), ker->nr, &end);
 }
 
@@ -310,19 +338,17 @@ static void transform_output(const wino_call *call, const space *s, int64_t g, i
     const cpu_kernels *ker = op->base.backend->kernels;
     int64_t phase = g / w->group;
     int64_t col = g % w->group * w->K + j * ker->nr, n = cpu_min(ker->nr, w->K - j * ker->nr);
-    const float *at[2][25];
+    const float *at[2][CPU_WINO_FREQ];
     cpu_end end = op->end;
     end.bias_n = call->bias ? call->bias + col : NULL;
     for (int64_t t = from; t <= to; t++) {
         if (t < to) {
-            cpu_wino_corner c = cpu_wino_at(w, t);
-            cpu_wino_patch(w, at[t & 1], w->size, call->y + c.n * w->P * w->Q * w->Kx + col,
-                           w->P, w->Q, w->Kx, c.h * w->out + phase / w->out,
-                           c.w * w->out + phase % w->out, w->out, s->trash);
+            cpu_wino_patch(w, at[t & 1], call->y + col, true, t, 0, phase / w->out,
+                           phase % w->out, s->trash);
             cpu_wino_fetch(at[t & 1], w->size, 0, n);
         }
         if (t > from)
-            ker->wino_out((int32_t)w->size, (float *const *)at[(t - 1) & 1],
+            ker->wino_out((int32_t)w->size, w->pieces > 1, (float *const *)at[(t - 1) & 1],
                           s->sums + (t - 1 - from) * ker->nr,
                           cpu_wino_step((to - from) * ker->nr), n, &end);
     }
@@ -508,7 +534,7 @@ static bool plan(wino_op *op, bool constant, dn_op_info *info)
 {
     const cpu_wino *w = &op->wino;
     const cpu_kernels *ker = op->base.backend->kernels;
-    int64_t most = TILES_MOST, area = w->E * w->taps * w->taps;
+    int64_t most = TILES_MOST, area = w->E * w->count;
     op->area = area;
     op->groups = w->group * w->phases;
     op->piece = cpu_max(1, DEPTH / UNIT / w->E) * UNIT * w->E;

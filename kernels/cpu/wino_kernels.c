@@ -19,6 +19,14 @@ INLINE vf times(float a, vf x, vf y)
     return v_fma(v_set1(a), x, y);
 }
 
+/* Of a flat tile a column stays as it is. */
+INLINE void keep_line(vf *out, const vf d[6])
+{
+    UNROLL
+    for (int i = 0; i < 6; i++)
+        out[i * 6] = d[i];
+}
+
 /* ---- input: B^T d B ---------------------------------------------------------------------- */
 
 SHARED void input_line(vf *out, const int step, const vf d[6])
@@ -33,7 +41,8 @@ SHARED void input_line(vf *out, const int step, const vf d[6])
     out[5 * step] = times(A2 * B2, d[1], times(-A2 - B2, d[3], d[5]));
 }
 
-void ISA(cpu_wino_in)(float *v, int64_t step, const float *const *at, int64_t col, int64_t n)
+void ISA(cpu_wino_in)(bool flat, float *v, int64_t step, const float *const *at, int64_t col,
+                      int64_t n)
 {
     for (int64_t c = 0; c < n; c += VL) {
         vf t[36], d[6];
@@ -41,7 +50,10 @@ void ISA(cpu_wino_in)(float *v, int64_t step, const float *const *at, int64_t co
             UNROLL
             for (int i = 0; i < 6; i++)
                 d[i] = v_loadm(at[i * 6 + j] + col + c, n - c);
-            input_line(t + j, 6, d);
+            if (flat)
+                keep_line(t + j, d);
+            else
+                input_line(t + j, 6, d);
         }
         for (int i = 0; i < 6; i++) {
             vf out[6];
@@ -86,7 +98,7 @@ INLINE void values_line(vf *out, const int step, const vf g[MOST], const int r)
     out[5 * step] = g[r - 1];
 }
 
-SHARED void values_body(const bool known, const int r, float *v, int64_t step,
+SHARED void values_body(const bool known, const int r, const bool flat, float *v, int64_t step,
                         const float *const *at, int64_t col, int64_t n)
 {
     vf t[6 * MOST], g[MOST], out[6];
@@ -101,11 +113,14 @@ SHARED void values_body(const bool known, const int r, float *v, int64_t step,
             }
         } else
             for (int j = 0; j < r; j++) {
-                for (int i = 0; i < r; i++)
+                for (int i = 0; i < (flat ? 1 : r); i++)
                     g[i] = v_loadm(at[i * r + j] + col + c, n - c);
-                values_line(t + j, MOST, g, r);
+                if (flat)
+                    t[j] = g[0];
+                else
+                    values_line(t + j, MOST, g, r);
             }
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < (flat ? 1 : 6); i++) {
             values_line(out, 1, t + i * MOST, r);
             UNROLL
             for (int j = 0; j < 6; j++)
@@ -114,13 +129,13 @@ SHARED void values_body(const bool known, const int r, float *v, int64_t step,
     }
 }
 
-void ISA(cpu_wino_values)(int32_t r, float *v, int64_t step, const float *const *at,
+void ISA(cpu_wino_values)(int32_t r, bool flat, float *v, int64_t step, const float *const *at,
                           int64_t col, int64_t n)
 {
-    if (KNOWN && r == 3) /* weights of 3x3 are many */
-        values_body(true, 3, v, step, at, col, n);
+    if (KNOWN && r == 3 && !flat) /* weights of 3x3 are many */
+        values_body(true, 3, false, v, step, at, col, n);
     else
-        values_body(false, r, v, step, at, col, n);
+        values_body(false, r, flat, v, step, at, col, n);
 }
 
 /* ---- output: A^T m A --------------------------------------------------------------------- */
@@ -150,19 +165,22 @@ INLINE void finish(float *y, vf sum, vf slope, int64_t n, const cpu_end *e)
     v_storep(y, sum, n);
 }
 
-SHARED void output_body(const bool known, const int size, float *const *y, const float *m,
-                        int64_t step, int64_t n, const cpu_end *e)
+SHARED void output_body(const bool known, const int size, const bool flat, float *const *y,
+                        const float *m, int64_t step, int64_t n, const cpu_end *e)
 {
-    vf t[6 * MOST], line[6], slope = v_set1(e->slope);
+    vf t[36], line[6], slope = v_set1(e->slope);
     for (int64_t c = 0; c < n; c += VL) {
         vf bias = e->bias_n ? v_loadm(e->bias_n + c, n - c) : v_zero();
         for (int j = 0; j < 6; j++) {
             UNROLL
             for (int i = 0; i < 6; i++)
                 line[i] = v_load(m + (i * 6 + j) * step + c);
-            output_line(t + j, 6, line, size);
+            if (flat)
+                keep_line(t + j, line);
+            else
+                output_line(t + j, 6, line, size);
         }
-        for (int i = 0; i < size; i++) {
+        for (int i = 0; i < (flat ? 6 : size); i++) {
             output_line(line, 1, t + i * 6, size);
             if (known) {
                 UNROLL
@@ -175,15 +193,15 @@ SHARED void output_body(const bool known, const int size, float *const *y, const
     }
 }
 
-void ISA(cpu_wino_out)(int32_t size, float *const *y, const float *m, int64_t step, int64_t n,
-                       const cpu_end *e)
+void ISA(cpu_wino_out)(int32_t size, bool flat, float *const *y, const float *m, int64_t step,
+                       int64_t n, const cpu_end *e)
 {
-    if (KNOWN && size == 4)
-        output_body(true, 4, y, m, step, n, e);
-    else if (KNOWN && size == 2)
-        output_body(true, 2, y, m, step, n, e);
+    if (KNOWN && size == 4 && !flat)
+        output_body(true, 4, false, y, m, step, n, e);
+    else if (KNOWN && size == 2 && !flat)
+        output_body(true, 2, false, y, m, step, n, e);
     else
-        output_body(false, size, y, m, step, n, e);
+        output_body(false, size, flat, y, m, step, n, e);
 }
 
 /* ---- 8x8 tiles: the product of 4x4 and 5x5 coefficients ---------------------------------- */

@@ -55,19 +55,18 @@ static void input_task(void *arg, int64_t task, int32_t worker)
     memset(zeros, 0, (size_t)cpu_max(w->C, w->K) * sizeof(float));
     cpu_split(tiles, INPUT_TASKS, task, &t0, &t1);
     for (int64_t t = t0; t < t1; t++) {
-        cpu_wino_corner c = cpu_wino_at(w, call->from + t);
-        cpu_wino_patch(w, at, w->size, call->dy + c.n * w->P * w->Q * w->Kx + call->g * w->K,
-                       w->P, w->Q, w->Kx, c.h, c.w, 1, zeros);
+        cpu_wino_patch(w, at, call->dy + call->g * w->K, true, call->from + t, 0, 0, 0, zeros);
         for (int64_t k = call->k0, j = 0; k < call->k1; k += ker->nr, j++)
-            ker->wino_values((int32_t)w->size, call->u + j * panel + t * ker->nr, step, at, k,
-                             cpu_min(ker->nr, call->k1 - k));
+            ker->wino_values((int32_t)w->size, false, call->u + j * panel + t * ker->nr, step,
+                             at, k, cpu_min(ker->nr, call->k1 - k));
         if (call->x_ready)
             continue;
         for (int64_t j = 0; j < op->panels; j++) {
             int64_t col = j % op->wide * ker->nr;
             if (col == 0)
-                cpu_wino_look(w, at, call->x + call->g * w->C, c, j / op->wide, 0, zeros);
-            ker->wino_in(call->v + j * panel + t * ker->nr, step, at, col,
+                cpu_wino_look(w, at, call->x + call->g * w->C, call->from + t, j / op->wide, 0,
+                              zeros);
+            ker->wino_in(false, call->v + j * panel + t * ker->nr, step, at, col,
                          cpu_min(ker->nr, w->C - col));
         }
     }
@@ -104,7 +103,8 @@ static void write_taps(const weights_call *call, int64_t task, const float *sums
     for (int64_t t = 0; t < area; t++)
         at[t] = taps + t * ker->nr;
     for (int64_t i = 0; i < n; i++) {
-        ker->wino_out((int32_t)w->taps, at, sums + i * ker->nr, op->sum_step, cols, &nothing);
+        ker->wino_out((int32_t)w->taps, false, at, sums + i * ker->nr, op->sum_step, cols,
+                      &nothing);
         float *dw = call->dw + ((call->g * w->K + k + i) * w->C + c) * w->area;
         if (w->in > 1)
             spread_taps(w, dw, e, taps, ker->nr, cols, op->add);

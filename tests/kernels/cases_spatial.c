@@ -157,6 +157,10 @@ static const conv_row convs[] = {
 static const conv_row large_convs[] = {
     {2, 1, 232, 232, 1, {6, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 1, 32, 32, 1, {66, 65}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    /* kernels of one line: pieces of lines, of several images, of no whole tile */
+    {2, 3, 64, 64, 1, {5, 41}, {1, 3}, {1, 1}, {1, 2}, {1, 1}},
+    {2, 2, 128, 124, 2, {2, 200}, {1, 3}, {1, 1}, {0, 7}, {3, 4}},
+    {2, 1, 96, 94, 1, {131, 3}, {5, 1}, {1, 1}, {2, 0}, {1, 1}},
     /* strided: phases of x and of y, of unlike size, with taps that are not there */
     {2, 3, 60, 62, 1, {39, 44}, {4, 4}, {2, 2}, {1, 1}, {1, 1}},
     {2, 3, 64, 96, 2, {27, 26}, {5, 5}, {2, 2}, {2, 1}, {1, 1}},

@@ -204,18 +204,13 @@ void ISA(cpu_norm_sums)(const cpu_norm *k, const float *dy, const float *x, cons
 
 /* ---- LRN across channels ----------------------------------------------------------------- */
 
-static __attribute__((noinline)) vf any_power(vf s, float beta)
-{
-    return v_exp(v_mul(v_set1(-beta), v_log(s)));
-}
-
 SHARED vf power(vf s, float beta) /* s^-beta */
 {
     if (beta == 0.75f) {
         vf root = v_sqrt(s);
         return v_div(v_set1(1.0f), v_mul(root, v_sqrt(root)));
     }
-    return any_power(s, beta);
+    return ISA(cpu_any_power)(s, beta);
 }
 
 /* Planes lie pages apart, so nothing but this asks for what comes next. */

@@ -53,4 +53,7 @@ SHARED vf v_log(vf x)
     return v_sel(v_gt(x, v_set1(3.4028234e38f)), v_set1(INFINITY), y);
 }
 
+/* s^-beta; in unary_kernels.c, which has exp and log anyway. */
+vf ISA(cpu_any_power)(vf s, float beta);
+
 #endif

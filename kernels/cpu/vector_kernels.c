@@ -48,11 +48,13 @@ typedef __m256i part;
 SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
                        float a, bool add)
 {
-    part in = PART(m), out = PART(n), none = PART(0);
+    part in = PART(m), out = PART(n);
     __m256 r[8], s[8];
+    /* masked stores of AVX2 are slow: what is too much is of the next rows, which follow */
+    int64_t whole = n >= 8 ? m : !add && ldy == n ? m - 7 / n : 0;
     UNROLL
     for (int j = 0; j < 8; j++)
-        r[j] = PART_LOAD(x + j * ldx, j < n ? in : none);
+        r[j] = PART_LOAD(x + (j < n ? j : 0) * ldx, in);
     UNROLL
     for (int j = 0; j < 8; j += 2) {
         s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
@@ -76,7 +78,7 @@ SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64
         s[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(a));
         if (add)
             s[i] = _mm256_add_ps(s[i], PART_LOAD(y, out));
-        if (VL == 8 && n >= 8) /* masked stores of AVX2 are slow */
+        if (VL == 8 && i < whole)
             _mm256_storeu_ps(y, s[i]);
         else
             PART_STORE(y, out, s[i]);

@@ -191,7 +191,8 @@ static void plan_scratch(conv_op *op, dn_op_info *info)
 {
     const cpu_geo *geo = &op->geo;
     const cpu_mul *mul = &op->mul[0];
-    int64_t work = mul->m * mul->n * mul->k, tasks = cpu_max(1, cpu_min(64, work >> 20));
+    int64_t work = mul->m * mul->n * mul->k;
+    int64_t tasks = cpu_max(1, cpu_min(64, (work + (1 << 19)) >> 20));
     int64_t least = op->images > 1 ? mul[geo->N % op->chunks != 0].col_panels : mul->col_panels;
     op->tasks_n = cpu_min(least, tasks);
     op->tasks_m = cpu_max(1, cpu_min(mul->row_panels, tasks / op->tasks_n));

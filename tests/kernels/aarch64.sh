@@ -44,7 +44,7 @@ once=$(listed ref_f32) wide=$(listed ref_wide_loops)
     done
     for file in lib/core/*.c; do echo "$file core_$(basename "$file" .c)"; done
     for name in check_kernels harness operands host liar cases_elementwise cases_spatial \
-        cases_network; do
+        cases_network cases_tf32; do
         echo "tests/kernels/$name.c test_$name"
     done
     echo "$out/builtin.c builtin -Wno-missing-prototypes"

@@ -32,19 +32,16 @@ static bool can_share(const dni_program *p, size_t at, dni_tensor x, dni_tensor 
 dn_status dni_drop_copies(dni_rewrite *r)
 {
     dni_program *p = r->program;
-    dn_status st = dni_note_all(p);
+    dn_status st = DN_OK;
     for (size_t i = 0; !st && i < p->num_ops; i++) {
         if (!dni_is_copy(p, &p->ops[i]))
             continue;
         dni_tensor x = dni_root(p, p->ops[i].inputs[0]), y = dni_root(p, p->ops[i].outputs[0]);
         if (!can_share(p, i, x, y))
             continue;
-        if (p->tensors[y].keep)
-            dni_merge_storage(p, x, y);
-        else
-            dni_merge_storage(p, y, x);
+        bool stays = p->tensors[y].keep;
+        st = dni_merge_storage(p, stays ? x : y, stays ? y : x);
         dni_kill(&p->ops[i]);
     }
-    dni_stop_ends(p);
     return st;
 }

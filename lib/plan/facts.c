@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * facts.c: see facts.h. Programs have a few thousand ops at most and passes ask about
- * neighbours far more often than about the whole, so questions are scans from a place; between
- * which ops they go, a pass that asks much has noted. */
+ * facts.c: see facts.h. Questions are scans from a place; while it is noted which ops touch
+ * which storage, of those alone. */
 #include "plan/facts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define FLOPS_PER_NS 240.0
 #define BYTES_PER_NS 16.0
@@ -197,56 +197,64 @@ double dni_op_limit(const dni_program *p, const dni_op *op)
 
 typedef bool touches(const dni_program *p, const dni_op *op, dni_tensor root);
 
-/* Of what is noted, an array each, as long as the first: in which no op touches the storage
- * any more, or writes it; before which none did, as what is left to the largest number; the way
- * from each tensor to the next of its storage. */
-enum { ENDS, WRITTEN, BEGINS, NEXT, NOTES };
+/* Ops that may touch a storage: `count` users from `first` on, with room for more. */
+typedef struct dni_uses {
+    size_t first, count, room;
+    size_t way; /* from this tensor to the next of its storage */
+} dni_uses;
 
-static size_t *noted(const dni_program *p, int what)
+/* How many of them come before op `at`. */
+static size_t users_before(const dni_program *p, const dni_uses *u, size_t at)
 {
-    return p->ends + what * (p->written - p->ends);
+    size_t low = 0, high = u->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (p->users[u->first + middle] < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
-/* The ops of [*from, *end) that may touch root, or write it. */
-static void narrow(const dni_program *p, dni_tensor root, int what, size_t *from, size_t *end)
+/* The first op from `at` on that may touch root, or `back` 1: the last before it; SIZE_MAX:
+ * none. */
+static size_t user(const dni_program *p, dni_tensor root, size_t at, size_t back)
 {
-    if (!p->ends || root == DNI_NONE)
-        return;
-    size_t begin = ~noted(p, BEGINS)[root], stop = noted(p, what)[root];
-    *from = begin > *from ? begin : *from;
-    *end = stop < *end ? stop : *end;
+    if (!p->uses || root == DNI_NONE)
+        return at - back;
+    if ((size_t)root >= p->cap_uses)
+        return SIZE_MAX;
+    const dni_uses *u = &p->uses[root];
+    size_t k = users_before(p, u, at) - back;
+    return k < u->count ? p->users[u->first + k] : SIZE_MAX;
 }
 
-static size_t next(const dni_program *p, dni_tensor root, int what, size_t from, size_t end)
+static size_t next(const dni_program *p, dni_tensor root, touches *does, size_t from,
+                   size_t end)
 {
-    touches *does = what == ENDS ? dni_op_reads : dni_op_writes;
-    size_t stop = end;
-    narrow(p, root, what, &from, &stop);
-    for (; from < stop; from++)
-        if (does(p, &p->ops[from], root))
-            return from;
+    for (size_t i = user(p, root, from, 0); i < end; i = user(p, root, i + 1, 0))
+        if (does(p, &p->ops[i], root))
+            return i;
     return end;
 }
 
-static size_t last(const dni_program *p, dni_tensor root, int what, size_t end)
+static size_t last(const dni_program *p, dni_tensor root, touches *does, size_t end)
 {
-    touches *does = what == ENDS ? dni_op_reads : dni_op_writes;
-    size_t from = 0;
-    narrow(p, root, what, &from, &end);
-    while (end-- > from)
-        if (does(p, &p->ops[end], root))
-            return end;
-    return SIZE_MAX;
+    size_t i = user(p, root, end, 1);
+    while (i != SIZE_MAX && !does(p, &p->ops[i], root))
+        i = user(p, root, i, 1);
+    return i;
 }
 
 size_t dni_next_read(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
-    return next(p, root, ENDS, from, end);
+    return next(p, root, dni_op_reads, from, end);
 }
 
 size_t dni_next_write(const dni_program *p, dni_tensor root, size_t from, size_t end)
 {
-    return next(p, root, WRITTEN, from, end);
+    return next(p, root, dni_op_writes, from, end);
 }
 
 bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
@@ -256,12 +264,12 @@ bool dni_unwritten(const dni_program *p, dni_tensor t, size_t from, size_t end)
 
 size_t dni_last_write(const dni_program *p, dni_tensor root, size_t end)
 {
-    return last(p, root, WRITTEN, end);
+    return last(p, root, dni_op_writes, end);
 }
 
 size_t dni_last_read(const dni_program *p, dni_tensor root, size_t end)
 {
-    return last(p, root, ENDS, end);
+    return last(p, root, dni_op_reads, end);
 }
 
 bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t end)
@@ -282,8 +290,8 @@ bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_
 {
     if (!dni_is_placed(&p->tensors[root]) || dni_last_write(p, root, reader) != writer)
         return false;
-    size_t end = p->ends ? p->ends[root] : p->num_ops;
-    for (size_t i = writer + 1; i < end; i++) {
+    for (size_t i = user(p, root, writer + 1, 0); i < p->num_ops;
+         i = user(p, root, i + 1, 0)) {
         if (i != reader && dni_op_reads(p, &p->ops[i], root))
             return false;
         if (overwritten_by(p, &p->ops[i], root))
@@ -292,65 +300,83 @@ bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_
     return !p->tensors[root].keep;
 }
 
-dn_status dni_begin_ends(dni_program *p)
-{
-    p->ends = dni_alloc(p->heap, NOTES * p->num_tensors, sizeof *p->ends);
-    if (!p->ends)
-        return DN_E_NOMEM;
-    p->written = p->ends + p->num_tensors;
-    for (size_t t = 0, *way = noted(p, NEXT); t < p->num_tensors; t++) {
-        size_t root = (size_t)p->tensors[t].storage;
-        if (root != t) {
-            way[t] = root + way[root] - t;
-            way[root] = t - root;
-        }
-    }
-    return DN_OK;
-}
-
 dn_status dni_note_all(dni_program *p)
 {
-    dn_status st = dni_begin_ends(p);
+    dn_status st =
+        dni_grow(p->heap, &p->uses, &p->cap_uses, p->num_tensors + 1, sizeof *p->uses);
+    for (size_t t = 0; !st && t < p->num_tensors; t++) {
+        size_t root = (size_t)p->tensors[t].storage;
+        if (root != t) {
+            p->uses[t].way = root + p->uses[root].way - t;
+            p->uses[root].way = t - root;
+        }
+    }
     for (size_t i = 0; !st && i < p->num_ops; i++)
-        dni_note_ends(p, i);
+        st = dni_note(p, i);
     return st;
 }
 
-static void note(const dni_program *p, dni_tensor root, int what, size_t value)
+static dn_status note(dni_program *p, dni_tensor root, size_t op)
 {
-    size_t *place = &noted(p, what)[root];
-    *place = value > *place ? value : *place;
+    dni_uses *u = &p->uses[root];
+    size_t k = users_before(p, u, op), room = u->room ? 2 * u->room : 4;
+    if (k < u->count && p->users[u->first + k] == op)
+        return DN_OK;
+    if (u->count == u->room) {
+        dn_status st = dni_grow(p->heap, &p->users, &p->cap_users, p->num_users + room,
+                                sizeof *p->users);
+        if (st)
+            return st;
+        memcpy(p->users + p->num_users, p->users + u->first, u->count * sizeof *p->users);
+        u->first = p->num_users;
+        u->room = room;
+        p->num_users += room;
+    }
+    size_t *at = p->users + u->first + k;
+    memmove(at + 1, at, (u->count++ - k) * sizeof *at);
+    *at = op;
+    return DN_OK;
 }
 
-void dni_note_ends(dni_program *p, size_t op)
+dn_status dni_note(dni_program *p, size_t op)
 {
     const dni_op *o = &p->ops[op];
-    for (int32_t k = 0; k < o->num_inputs + o->num_outputs; k++) {
-        dni_tensor root = dni_root(p, dni_operand(o, k));
-        if (root == DNI_NONE)
-            continue;
-        note(p, root, ENDS, op + 1);
-        note(p, root, BEGINS, ~op);
-        if (k >= o->num_inputs)
-            note(p, root, WRITTEN, op + 1);
-    }
+    if (!p->uses)
+        return DN_OK;
+    dn_status st = dni_grow(p->heap, &p->uses, &p->cap_uses, p->num_tensors, sizeof *p->uses);
+    for (int32_t k = 0; !st && k < o->num_inputs + o->num_outputs; k++)
+        if (dni_operand(o, k) != DNI_NONE)
+            st = note(p, dni_root(p, dni_operand(o, k)), op);
+    return st;
 }
 
-void dni_stop_ends(dni_program *p)
+void dni_forget_notes(dni_program *p)
 {
-    dni_free(p->ends);
-    p->ends = NULL;
+    dni_free(p->uses);
+    dni_free(p->users);
+    p->uses = NULL;
+    p->users = NULL;
+    p->cap_uses = p->num_users = p->cap_users = 0;
 }
 
-void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to)
+dn_status dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to)
 {
-    size_t *way = noted(p, NEXT), t = (size_t)from, first = way[from];
+    dni_uses *many = &p->uses[to], few = p->uses[from];
+    size_t t = (size_t)from, way = many->way;
     do {
         p->tensors[t].storage = to;
-        t += way[t];
+        t += p->uses[t].way;
     } while (t != (size_t)from);
-    way[from] = (size_t)to + way[to] - (size_t)from;
-    way[to] = (size_t)from + first - (size_t)to;
-    for (int what = ENDS; what <= BEGINS; what++)
-        note(p, to, what, noted(p, what)[from]);
+    p->uses[from].way = (size_t)to + way - (size_t)from;
+    many->way = way = (size_t)from + few.way - (size_t)to;
+    if (few.count > many->count) {
+        dni_uses fewer = *many;
+        *many = few;
+        many->way = way;
+        few = fewer;
+    }
+    dn_status st = DN_OK;
+    for (size_t k = 0; !st && k < few.count; k++)
+        st = note(p, to, p->users[few.first + k]);
+    return st;
 }

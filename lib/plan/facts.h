@@ -39,13 +39,12 @@ bool dni_untouched(const dni_program *p, dni_tensor root, size_t from, size_t en
 /* Op `reader` alone reads what op `writer` left in root: nobody else does until it is
  * overwritten whole, and the host does not look at it. */
 bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_t reader);
-/* A pass that asks much keeps where ops begin and stop touching storages: at first none does,
- * and each op is noted, and noted again when it got operands. */
-dn_status dni_begin_ends(dni_program *p);
-dn_status dni_note_all(dni_program *p); /* begins, and notes all ops */
-void dni_note_ends(dni_program *p, size_t op);
-void dni_stop_ends(dni_program *p);
+/* Who asks much notes which ops touch which storage: all ops, and again what got operands,
+ * until they are moved or forgotten. */
+dn_status dni_note_all(dni_program *p);
+dn_status dni_note(dni_program *p, size_t op); /* nothing where none is noted */
+void dni_forget_notes(dni_program *p);
 /* Makes `from` and everything that shares its memory share that of `to`. While it is noted. */
-void dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to);
+dn_status dni_merge_storage(dni_program *p, dni_tensor from, dni_tensor to);
 
 #endif

@@ -9,7 +9,8 @@ static size_t taker_of(const dni_steps *s, dni_tensor t)
 {
     const dni_program *p = s->program;
     size_t taker = SIZE_MAX;
-    for (size_t i = 0; i < p->num_ops; i++)
+    for (size_t i = dni_next_read(p, t, 0, p->num_ops); i < p->num_ops;
+         i = dni_next_read(p, t, i + 1, p->num_ops))
         for (int32_t k = 0; k < p->ops[i].num_inputs; k++) {
             if (dni_root(p, p->ops[i].inputs[k]) != t)
                 continue;
@@ -32,12 +33,14 @@ static bool waits_for_one(const dni_program *p, size_t taker, size_t maker)
     return true;
 }
 
-void dni_steps_find_fleeting(dni_steps *s)
+dn_status dni_steps_find_fleeting(dni_steps *s)
 {
-    const dni_program *p = s->program;
+    dni_program *p = s->program;
+    dn_status st = dni_note_all(p);
     for (size_t i = 0; i < p->num_ops; i++)
         s->taken_by[i] = SIZE_MAX;
-    for (size_t i = s->first[DNI_PREPARE]; i < s->end[DNI_PREPARE] && !s->context->mirror; i++)
+    for (size_t i = s->first[DNI_PREPARE]; !st && i < s->end[DNI_PREPARE] && !s->context->mirror;
+         i++)
         for (int32_t k = 0; k < p->ops[i].num_outputs; k++) {
             dni_tensor t = p->ops[i].outputs[k];
             size_t taker = t == DNI_NONE ? SIZE_MAX : taker_of(s, t);
@@ -49,4 +52,6 @@ void dni_steps_find_fleeting(dni_steps *s)
             s->fleeting[t] = true;
             s->taken_by[i] = taker;
         }
+    dni_forget_notes(p);
+    return st;
 }

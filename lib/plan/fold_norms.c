@@ -129,7 +129,7 @@ static dn_status add_computation(dni_program *p, const dni_op *conv, const dni_o
     op.layer = made->layer;
     op.args = made->args;
     *made = op;
-    return DN_OK;
+    return dni_note(p, p->num_ops - 1);
 }
 
 static dn_status fold_into(dni_rewrite *r, size_t conv, size_t norm)
@@ -159,9 +159,8 @@ static dn_status fold_into(dni_rewrite *r, size_t conv, size_t norm)
     st = add_computation(p, &was, &after, w, b);
     if (st)
         return st;
-    dni_trial_adopt(&trial, &p->ops[conv]);
     dni_kill(&p->ops[norm]);
-    return DN_OK;
+    return dni_trial_adopt(&trial, p, conv);
 }
 
 dn_status dni_fold_norms(dni_rewrite *r)

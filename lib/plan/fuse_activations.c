@@ -53,10 +53,11 @@ static bool set_activation(dni_trial *t, const dni_op *function)
 static bool is_of_x(const dni_program *p, const dni_op *op)
 {
     dni_tensor x = dni_root(p, op->inputs[0]), y = dni_root(p, op->inputs[1]);
-    const dni_op *f = p->written[y] ? &p->ops[p->written[y] - 1] : NULL;
+    size_t maker = dni_last_write(p, y, (size_t)(op - p->ops));
+    const dni_op *f = &p->ops[maker == SIZE_MAX ? 0 : maker];
     if (x == DNI_NONE || x == y)
         return true;
-    return f && f->kind == DN_OP_UNARY && dni_root(p, f->inputs[0]) == x &&
+    return maker != SIZE_MAX && f->kind == DN_OP_UNARY && dni_root(p, f->inputs[0]) == x &&
            ((const dn_args_unary *)f->args)->fn == ((const dn_args_unary *)op->args)->fn;
 }
 
@@ -73,7 +74,6 @@ static void prefer_y(dni_program *p)
                       DN_FN_FROM_Y >> u->fn & 1 && is_of_x(p, op);
         if (from_y && (u->a >= 0 || !(KEEP_SIGN >> u->fn & 1)))
             op->inputs[0] = DNI_NONE;
-        dni_note_ends(p, i);
     }
 }
 
@@ -114,11 +114,9 @@ static dn_status fuse_forward(dni_rewrite *r, size_t i)
     if (dni_overwrites(p, &p->ops[maker], 0))
         trial.op.outputs[0] = function->outputs[0];
     else
-        dni_merge_storage(p, x, y);
-    dni_trial_adopt(&trial, &p->ops[maker]);
-    dni_note_ends(p, maker);
+        st = dni_merge_storage(p, x, y);
     dni_kill(function);
-    return DN_OK;
+    return st ? st : dni_trial_adopt(&trial, p, maker);
 }
 
 /* If y is what ReLU made of the very normalisation whose gradient `reader` is, x and beta tell
@@ -171,23 +169,19 @@ static dn_status fuse_backward(dni_rewrite *r, size_t i)
         st = dni_accepts(r, &trial.op, replaced, 2, &accepted);
     if (st || !accepted)
         return st;
-    dni_trial_adopt(&trial, &p->ops[reader]);
-    dni_note_ends(p, reader);
     dni_kill(function);
-    return DN_OK;
+    return dni_trial_adopt(&trial, p, reader);
 }
 
 dn_status dni_fuse_activations(dni_rewrite *r)
 {
     dni_program *p = r->program;
-    dn_status st = dni_begin_ends(p);
-    if (!st)
-        prefer_y(p);
+    dn_status st = DN_OK;
+    prefer_y(p);
     for (size_t i = 0; !st && i < p->num_ops; i++)
         if (p->ops[i].kind == DN_OP_UNARY)
             st = fuse_forward(r, i);
         else if (p->ops[i].kind == DN_OP_UNARY_BWD)
             st = fuse_backward(r, i);
-    dni_stop_ends(p);
     return st;
 }

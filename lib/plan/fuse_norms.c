@@ -83,7 +83,8 @@ static bool find_gradients(const dni_program *p, norm *m)
         return false;
     m->dz = p->ops[m->dscale].inputs[0];
     dni_tensor dz = dni_root(p, m->dz);
-    for (size_t i = m->scale + 1; i < m->bwd; i++)
+    for (size_t i = dni_next_read(p, dz, m->scale + 1, m->bwd); i < m->bwd;
+         i = dni_next_read(p, dz, i + 1, m->bwd))
         if (is_channel_sum(&p->ops[i], DN_REDUCE_SUM, a) &&
             dni_root(p, p->ops[i].inputs[0]) == dz &&
             p->ops[i].layer == p->ops[m->dscale].layer)
@@ -176,8 +177,7 @@ static dn_status become(dni_program *p, size_t index, const dni_trial *t)
     dni_free(p->ops[index].args);
     p->ops[index].kind = t->op.kind;
     p->ops[index].args = args;
-    dni_trial_adopt(t, &p->ops[index]);
-    return DN_OK;
+    return dni_trial_adopt(t, p, index);
 }
 
 static dn_status accepted_by_chain(const dni_rewrite *r, const norm *m,

@@ -61,23 +61,20 @@ static dn_status fuse(dni_rewrite *r, size_t i, int32_t kept, size_t maker)
     if (st || !accepted)
         return st;
     trial.op.outputs[0] = sum->outputs[0];
-    dni_merge_storage(p, dni_root(p, sum->inputs[kept]), dni_root(p, sum->outputs[0]));
-    dni_trial_adopt(&trial, &p->ops[maker]);
-    dni_note_ends(p, maker);
+    st = dni_merge_storage(p, dni_root(p, sum->inputs[kept]), dni_root(p, sum->outputs[0]));
     dni_kill(sum);
-    return DN_OK;
+    return st ? st : dni_trial_adopt(&trial, p, maker);
 }
 
 dn_status dni_fuse_sums(dni_rewrite *r)
 {
     dni_program *p = r->program;
-    dn_status st = dni_note_all(p);
+    dn_status st = DN_OK;
     for (size_t i = 0; !st && i < p->num_ops; i++)
         for (int32_t kept = 0; !st && kept < 2 && is_plain_sum(&p->ops[i]); kept++) {
             size_t maker;
             if (can_fuse(p, i, kept, &maker))
                 st = fuse(r, i, kept, maker);
         }
-    dni_stop_ends(p);
     return st;
 }

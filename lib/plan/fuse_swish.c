@@ -47,11 +47,10 @@ static dn_status fuse(dni_rewrite *r, size_t i, int32_t k)
     dn_status st = dni_accepts(r, &trial.op, (const dni_op *const *)chain, n + 1, &accepted);
     if (st || !accepted)
         return st;
-    dni_trial_adopt(&trial, chain[1]);
     dni_kill(product);
     for (; n > 1; n--)
         dni_kill(chain[n]);
-    return DN_OK;
+    return dni_trial_adopt(&trial, p, (size_t)(chain[1] - p->ops));
 }
 
 dn_status dni_fuse_swish(dni_rewrite *r)

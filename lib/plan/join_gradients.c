@@ -46,8 +46,8 @@ static dn_status join(dni_rewrite *r, size_t weights)
     const dni_op *now[] = {&t.op, NULL}, *were[] = {&p->ops[weights], &p->ops[data]};
     dn_status st = dni_saves(r, now, were, 2, &joined);
     if (!st && joined) {
-        dni_trial_adopt(&t, &p->ops[weights]);
         dni_kill(&p->ops[data]);
+        st = dni_trial_adopt(&t, p, weights);
     }
     return st;
 }

@@ -38,7 +38,6 @@ typedef struct search {
     picture *pictures; /* per tensor that is its own storage */
     bool *nhwc;        /* per group */
     bool *stuck;       /* per group: plain */
-    int32_t num_groups;
     size_t *first, *members; /* ops of group g: members [first[g], first[g + 1]) */
     int64_t looks;
     double rate; /* bytes a nanosecond */
@@ -155,15 +154,12 @@ static void find_pictures(search *s)
     }
 }
 
-static void join_groups(search *s, int32_t from, int32_t to)
+/* A group that joined others is that of its last op; each op knows one nearer to that. */
+static int32_t group_of(const search *s, int32_t op)
 {
-    for (size_t i = 0; i < s->num_ops; i++)
-        if (s->nodes[i].group == from)
-            s->nodes[i].group = to;
-    for (size_t t = 0; t < s->num_tensors; t++)
-        if (s->pictures[t].group == from)
-            s->pictures[t].group = to;
-    s->stuck[to] |= s->stuck[from];
+    for (int32_t to; (to = s->nodes[op].group) != op; op = to)
+        s->nodes[op].group = s->nodes[to].group;
+    return op;
 }
 
 /* Neither an image whose layout is chosen nor one that is the same in both. */
@@ -180,29 +176,36 @@ static void find_groups(search *s)
     for (size_t i = 0; i < s->num_ops; i++) {
         const dni_op *op = &p->ops[i];
         node *n = &s->nodes[i];
-        n->group = s->num_groups++;
+        n->group = (int32_t)i;
         s->stuck[n->group] = !n->can;
         for (int32_t k = 0; k < op->num_outputs; k++) {
             dni_tensor root = dni_root(p, op->outputs[k]);
             if (root == DNI_NONE)
                 continue;
-            s->stuck[n->group] |= is_fixed(s, n, k, root);
+            s->stuck[i] |= is_fixed(s, n, k, root);
             if (!s->pictures[root].is)
                 continue;
-            s->stuck[n->group] |= !(n->out >> k & 1);
-            if (s->pictures[root].group < 0)
-                s->pictures[root].group = n->group;
-            else if (s->pictures[root].group != n->group)
-                join_groups(s, s->pictures[root].group, n->group);
+            s->stuck[i] |= !(n->out >> k & 1);
+            if (s->pictures[root].group >= 0) {
+                int32_t joins = group_of(s, s->pictures[root].group);
+                s->stuck[i] |= s->stuck[joins];
+                s->nodes[joins].group = (int32_t)i;
+            }
+            s->pictures[root].group = (int32_t)i;
         }
     }
 }
 
 static void list_members(search *s)
 {
-    for (size_t i = 0; i < s->num_ops; i++)
+    for (size_t i = 0; i < s->num_ops; i++) {
+        s->nodes[i].group = group_of(s, (int32_t)i);
         s->first[s->nodes[i].group]++;
-    for (int32_t g = 0; g < s->num_groups; g++)
+    }
+    for (size_t t = 0; t < s->num_tensors; t++)
+        if (s->pictures[t].group >= 0)
+            s->pictures[t].group = group_of(s, s->pictures[t].group);
+    for (size_t g = 0; g < s->num_ops; g++)
         s->first[g + 1] += s->first[g]; /* where it ends, until all are listed */
     for (size_t i = s->num_ops; i-- > 0;)
         s->members[--s->first[s->nodes[i].group]] = i;
@@ -251,7 +254,7 @@ static double total_cost(search *s)
 }
 
 /* The part of it that flipping the group changes: its ops, and what they read and write. */
-static double cost_around(search *s, int32_t g)
+static double cost_around(search *s, size_t g)
 {
     double cost = 0;
     s->looks++;
@@ -269,7 +272,7 @@ static double cost_around(search *s, int32_t g)
     return cost;
 }
 
-static void flip(search *s, int32_t g)
+static void flip(search *s, size_t g)
 {
     for (size_t m = s->first[g]; m < s->first[g + 1]; m++)
         count_reads(s, s->members[m], -1);
@@ -284,7 +287,7 @@ static void descend(search *s)
     bool saved = true;
     for (int round = 0; round < ROUNDS && saved; round++) {
         saved = false;
-        for (int32_t g = 0; g < s->num_groups; g++) {
+        for (size_t g = 0; g < s->num_ops; g++) {
             if (s->stuck[g])
                 continue;
             double before = cost_around(s, g);
@@ -301,7 +304,7 @@ static bool choose(search *s)
 {
     double plain = total_cost(s);
     bool any = false;
-    for (int32_t g = 0; g < s->num_groups; g++) {
+    for (size_t g = 0; g < s->num_ops; g++) {
         s->nhwc[g] = !s->stuck[g];
         any |= s->nhwc[g];
     }
@@ -423,9 +426,7 @@ static dn_status turn_op(edit *e, size_t at)
         st = operand_in(e, at, trial.op.outputs[k], n->out >> k & 1, turned, true,
                         &trial.op.outputs[k]);
     }
-    if (!st)
-        dni_trial_adopt(&trial, &s->p->ops[at]);
-    return st;
+    return st ? st : dni_trial_adopt(&trial, s->p, at);
 }
 
 static dn_status apply(search *s)
@@ -460,15 +461,12 @@ dn_status dni_choose_layouts(dni_rewrite *r)
     bool any = false;
     if (!st)
         st = find_rate(&s);
-    if (!st)
-        st = dni_note_all(s.p);
     for (size_t i = 0; !st && i < s.num_ops; i++) {
         st = weigh(&s, i);
         any |= s.nodes[i].can;
     }
     if (!st)
         find_pictures(&s);
-    dni_stop_ends(s.p);
     if (!st && any) {
         find_groups(&s);
         list_members(&s);

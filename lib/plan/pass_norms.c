@@ -93,7 +93,7 @@ static dn_status pass(dni_rewrite *r, size_t norm)
     }
     dn_status st = dni_saves(r, now, were, count, &saves);
     for (int32_t i = 0; !st && saves && i < count; i++)
-        dni_trial_adopt(&trial[i], &p->ops[readers[i].op]);
+        st = dni_trial_adopt(&trial[i], p, readers[i].op);
     return st;
 }
 

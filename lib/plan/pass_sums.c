@@ -87,10 +87,10 @@ static dn_status pass(dni_rewrite *r, size_t i, const maker *m)
     t[1].op.inputs[t[1].op.num_inputs++] = sums;
     const dni_op *now[] = {&t[0].op, &t[1].op}, *were[] = {&p->ops[i], &p->ops[at]};
     dn_status st = dni_saves(r, now, were, 2, &saves);
-    if (!st && saves) {
-        dni_trial_adopt(&t[0], &p->ops[i]);
-        dni_trial_adopt(&t[1], &p->ops[at]);
-    }
+    if (!st && saves)
+        st = dni_trial_adopt(&t[0], p, i);
+    if (!st && saves)
+        st = dni_trial_adopt(&t[1], p, at);
     return st;
 }
 

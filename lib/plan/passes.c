@@ -18,7 +18,10 @@ dn_status dni_rewrite_program(dni_rewrite *r)
 {
     dn_status st = DN_OK;
     for (size_t i = 0; !st && i < DNI_COUNT(passes); i++) {
-        st = passes[i](r);
+        st = dni_note_all(r->program);
+        if (!st)
+            st = passes[i](r);
+        dni_forget_notes(r->program);
         dni_program_sweep(r->program);
     }
     return st;
@@ -46,12 +49,14 @@ void dni_trial_of(dni_trial *trial, const dni_op *op)
     trial->op.args = &trial->args.base;
 }
 
-void dni_trial_adopt(const dni_trial *trial, dni_op *op)
+dn_status dni_trial_adopt(const dni_trial *trial, dni_program *p, size_t index)
 {
+    dni_op *op = &p->ops[index];
     dn_args *args = op->args;
     memcpy(args, &trial->args, dni_op_kind_of(op->kind)->args_size);
     *op = trial->op;
     op->args = args;
+    return dni_note(p, index);
 }
 
 void dni_kill(dni_op *op)

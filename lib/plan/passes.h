@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * passes.h: rewriting a program before it is compiled. A pass takes a program to one that gives
- * the same values with less work; a new one is a file and a row in passes.c. */
+ * the same values with less work; a new one is a file and a row in passes.c. While it runs, it
+ * is noted which ops touch which storage (facts.h). */
 #ifndef DNI_PASSES_H
 #define DNI_PASSES_H
 
@@ -52,8 +53,8 @@ typedef struct dni_trial {
     } args;
 } dni_trial;
 void dni_trial_of(dni_trial *trial, const dni_op *op);
-/* The op becomes what the trial is (of the same kind). */
-void dni_trial_adopt(const dni_trial *trial, dni_op *op);
+/* The op at `index` becomes what the trial is (of the same kind). */
+dn_status dni_trial_adopt(const dni_trial *trial, dni_program *p, size_t index);
 /* Takes the op out of the program; swept after the pass. */
 void dni_kill(dni_op *op);
 

@@ -141,21 +141,18 @@ static void insert_by_offset(block *b, block **free, const dni_place_item *item)
 {
     while (b->next && b->next->items[0].offset <= item->offset)
         b = b->next;
-    if (b->count == BLOCK) {
-        block *upper = (*free)++;
-        *upper = *b;
-        upper->count = b->count = BLOCK / 2;
-        memcpy(upper->items, b->items + BLOCK / 2, BLOCK / 2 * sizeof *b->items);
-        b->next = upper;
-        sum_up(b);
-        insert_by_offset(b, free, item);
-        sum_up(upper);
-        return;
-    }
     size_t at = b->count++;
     for (; at > 0 && b->items[at - 1].offset > item->offset; at--)
         b->items[at] = b->items[at - 1];
     b->items[at] = *item;
+    if (b->count == BLOCK) {
+        block *upper = (*free)++;
+        upper->next = b->next;
+        b->next = upper;
+        upper->count = b->count = BLOCK / 2;
+        memcpy(upper->items, b->items + BLOCK / 2, BLOCK / 2 * sizeof *b->items);
+        sum_up(upper);
+    }
     sum_up(b);
 }
 

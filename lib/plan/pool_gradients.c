@@ -71,7 +71,8 @@ static dn_status move_function(dni_rewrite *r, size_t i)
     back->outputs[0] = function.outputs[0];
     function.outputs[0] = dz;
     p->ops[i] = function;
-    return DN_OK;
+    dn_status st = dni_note(p, i);
+    return st ? st : dni_note(p, at);
 }
 
 dn_status dni_pool_functions(dni_rewrite *r)
@@ -100,8 +101,8 @@ static dn_status mask_weights(dni_rewrite *r, size_t i)
     bool saves;
     dn_status st = dni_saves(r, now, were, 2, &saves);
     if (!st && saves) {
-        dni_trial_adopt(&t, &p->ops[at]);
         dni_kill(&p->ops[i]);
+        st = dni_trial_adopt(&t, p, at);
     }
     return st;
 }

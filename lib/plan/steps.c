@@ -87,7 +87,7 @@ static uint32_t first_additions(const dni_program *p, size_t i, const dni_trial 
     for (int32_t k = 0; k < op->num_outputs; k++) {
         dni_tensor t = op->outputs[k];
         if (t != DNI_NONE && p->tensors[t].role == DNI_WEIGHT_DIFF &&
-            op->args->accumulate >> k & 1 && !p->ends[dni_root(p, t)] &&
+            op->args->accumulate >> k & 1 && dni_untouched(p, dni_root(p, t), 0, i) &&
             dni_overwrites(p, &overwriting->op, k))
             first |= 1u << k;
     }
@@ -125,13 +125,11 @@ static dn_status create_fresh_op(dni_steps *s, size_t i)
 static dn_status create_fresh_ops(dni_steps *s)
 {
     dni_program *p = s->program;
-    dn_status st = dni_begin_ends(p);
-    for (size_t i = 0; !st && i < s->end[DNI_BACKWARD]; i++) {
-        if (p->ops[i].section == DNI_BACKWARD && p->ops[i].kind != DN_OP_HOST_CALL)
+    dn_status st = dni_note_all(p);
+    for (size_t i = s->first[DNI_BACKWARD]; !st && i < s->end[DNI_BACKWARD]; i++)
+        if (p->ops[i].kind != DN_OP_HOST_CALL)
             st = create_fresh_op(s, i);
-        dni_note_ends(p, i);
-    }
-    dni_stop_ends(p);
+    dni_forget_notes(p);
     return st;
 }
 
@@ -194,10 +192,10 @@ dn_status dni_steps_compile(dni_steps *s, dn_context *context, dni_program *prog
         st = create_ops(s);
     if (!st && fresh)
         st = dni_steps_find_groups(s);
-    if (!st) {
-        dni_steps_find_fleeting(s);
+    if (!st)
+        st = dni_steps_find_fleeting(s);
+    if (!st)
         st = dni_steps_place(s, in_turns);
-    }
     if (!st && fresh)
         st = create_fresh_ops(s);
     if (!st && !dni_steps_share_scratch(s))

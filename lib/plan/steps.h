@@ -94,7 +94,7 @@ dn_status dni_steps_run_group(const dni_steps *s, const dni_group *group, bool f
                               size_t *failed);
 
 /* fleeting.c: finds what is fleeting. */
-void dni_steps_find_fleeting(dni_steps *s);
+dn_status dni_steps_find_fleeting(dni_steps *s);
 /* arena.c: gives every tensor of the list a place: lies_in, home, offset, arena_size. in_turns:
  * a whole backward follows each forward, and nothing else does. */
 dn_status dni_steps_place(dni_steps *s, bool in_turns);

@@ -155,8 +155,9 @@ static void follow_products(search *s, bool *rounded)
 static bool only_products_read(const search *s, dni_tensor root)
 {
     const dni_program *p = s->p;
-    for (size_t i = 0; i < s->num_ops; i++)
-        if (!dni_is_product(p->ops[i].kind) && dni_op_reads(p, &p->ops[i], root))
+    for (size_t i = dni_next_read(p, root, 0, s->num_ops); i < s->num_ops;
+         i = dni_next_read(p, root, i + 1, s->num_ops))
+        if (!dni_is_product(p->ops[i].kind))
             return false;
     return !p->tensors[root].keep;
 }
@@ -259,12 +260,11 @@ static bool is_near_edge(const search *s, dni_tensor root)
     const dni_program *p = s->p;
     if (s->cast[root])
         return true;
-    for (size_t i = 0; i < s->num_ops; i++)
-        if (dni_op_writes(p, &p->ops[i], root))
-            for (int32_t k = 0; k < p->ops[i].num_inputs; k++)
-                if (p->ops[i].inputs[k] != DNI_NONE &&
-                    s->cast[dni_root(p, p->ops[i].inputs[k])])
-                    return true;
+    for (size_t i = dni_next_write(p, root, 0, s->num_ops); i < s->num_ops;
+         i = dni_next_write(p, root, i + 1, s->num_ops))
+        for (int32_t k = 0; k < p->ops[i].num_inputs; k++)
+            if (p->ops[i].inputs[k] != DNI_NONE && s->cast[dni_root(p, p->ops[i].inputs[k])])
+                return true;
     return false;
 }
 

@@ -77,8 +77,10 @@ typedef struct dni_program {
     int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
     bool compact;    /* little memory is wanted of its ops */
     size_t limit;    /* bytes for it, its plan and what is beside them; 0: none */
-    size_t *ends;    /* per storage: from there on no op touches it; NULL: not known */
-    size_t *written; /* from there on none writes it */
+    struct dni_uses *uses; /* per storage: which of `users` touch it; NULL: not known */
+    size_t cap_uses;
+    size_t *users; /* ops, by storage and then in order */
+    size_t num_users, cap_users;
     size_t before;   /* dni_held when there was nothing of it, less what is beside it */
     void **owned;    /* freed with it */
     size_t num_owned, cap_owned;

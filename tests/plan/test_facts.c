@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_facts.c: what facts.h answers with the ends of storages noted is what a scan of the
+ * test_facts.c: what facts.h answers with notes of which ops touch which storage is what a scan of the
  * whole program answers, also when ops got other operands and storages were merged. */
 #include "check.h"
 
@@ -37,7 +37,7 @@ static void change(dni_program *p, uint64_t *state)
     dni_tensor t = (dni_tensor)below(state, TENSORS), u = (dni_tensor)below(state, TENSORS);
     switch (below(state, 4)) {
     case 0:
-        dni_merge_storage(p, dni_root(p, t), dni_root(p, u));
+        CHECK_STATUS(dni_merge_storage(p, dni_root(p, t), dni_root(p, u)), DN_OK);
         return;
     case 1:
         p->ops[op].inputs[0] = t;
@@ -48,14 +48,14 @@ static void change(dni_program *p, uint64_t *state)
     default: /* noted once more, as it is */
         break;
     }
-    dni_note_ends(p, op);
+    CHECK_STATUS(dni_note(p, op), DN_OK);
 }
 
 static void compare(dni_program *p)
 {
     dni_program scanned = *p;
     int wrong_writes = 0, wrong_reads = 0, wrong_readers = 0;
-    scanned.ends = scanned.written = NULL;
+    scanned.uses = NULL;
     for (dni_tensor t = 0; t < TENSORS; t++) {
         if (dni_root(p, t) != t)
             continue;
@@ -91,7 +91,7 @@ int main(void)
             change(&p, &state);
             compare(&p);
         }
-        dni_stop_ends(&p);
+        dni_forget_notes(&p);
         dni_program_free(&p);
     }
     return check_summary();

@@ -265,23 +265,13 @@ static bool meet(const dni_place_item *a, const dni_place_item *b)
            b->offset < a->offset + a->bytes;
 }
 
-/* Of thousands, each smaller than the one before, some long alive: where each lies is the
- * lowest place that those before it leave. */
-static void check_lowest(dn_context *context)
+/* Of thousands, none larger than the one before: where each lies is the lowest place that
+ * those before it leave. */
+static void check_each(dn_context *context, dni_place_item *items, size_t count)
 {
-    enum { MANY = 2500 };
-    static dni_place_item items[MANY];
     size_t total = 0, end = 0;
-    uint32_t random = 1;
-    SECTION("each of thousands lies in the lowest gap");
-    for (size_t i = 0; i < MANY; i++) {
-        random = random * 1664525u + 1013904223u;
-        size_t first = (random >> 8) % MANY, life = random >> 28 ? random % 5 : random % MANY;
-        items[i] =
-            (dni_place_item){.bytes = 64 * (MANY - i), .first = first, .last = first + life};
-    }
-    CHECK_STATUS(dni_place(&context->heap, items, MANY, &total), DN_OK);
-    for (size_t i = 0; i < MANY; i++) {
+    CHECK_STATUS(dni_place(&context->heap, items, count, &total), DN_OK);
+    for (size_t i = 0; i < count; i++) {
         dni_place_item low = items[i];
         low.offset = 0;
         for (size_t k = 0; k < i;) {
@@ -293,6 +283,31 @@ static void check_lowest(dn_context *context)
         end = low.offset + low.bytes > end ? low.offset + low.bytes : end;
     }
     CHECK_INT(total, end);
+}
+
+static void check_lowest(dn_context *context)
+{
+    enum { MANY = 2500, PAIRS = 2000 };
+    static dni_place_item items[MANY];
+    size_t total;
+    uint32_t random = 1;
+    SECTION("each of thousands, some long alive, lies in the lowest gap");
+    for (size_t i = 0; i < MANY; i++) {
+        random = random * 1664525u + 1013904223u;
+        size_t first = (random >> 8) % MANY, life = random >> 28 ? random % 5 : random % MANY;
+        items[i] =
+            (dni_place_item){.bytes = 64 * (MANY - i), .first = first, .last = first + life};
+    }
+    check_each(context, items, MANY);
+    SECTION("also in one that is between hundreds that are alive");
+    for (size_t i = 0; i < MANY; i++)
+        items[i] = (dni_place_item){.bytes = i < PAIRS ? 128 : 64, .first = 20, .last = 30};
+    items[0] = (dni_place_item){.bytes = 128 * PAIRS + 12800, .first = 0, .last = 10};
+    items[1] = (dni_place_item){.bytes = 128 * PAIRS, .first = 5, .last = 30};
+    CHECK_STATUS(dni_place(&context->heap, items, MANY, &total), DN_OK);
+    CHECK_INT(items[PAIRS - 1].offset, 128 * (PAIRS - 3));
+    CHECK_INT(items[PAIRS].offset, 128 * (PAIRS - 2));
+    CHECK_INT(total, items[1].offset + items[1].bytes + 64 * (MANY - PAIRS) - 12800 - 256);
 }
 
 static void check_middles(dn_context *context)

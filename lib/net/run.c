@@ -181,8 +181,8 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
         st = make_ready(net);
     if (st)
         return st;
+    net->ran_forward = false;
     if (from == 0) {
-        net->ran_forward = false;
         net->random_state[0] = (int64_t)net->seed;
         net->random_state[1] = net->step++;
         if (net->state.ranks > 1) /* no two ranks draw the same numbers */

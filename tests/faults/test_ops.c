@@ -155,10 +155,37 @@ static bool run_fails(long i)
     return failed;
 }
 
+/* What layers `from` to the last left half made is nothing to go back from. */
+static void no_backward_after(int32_t from)
+{
+    check_heap heap = {0};
+    const dn_backend_ops ops = device_backend();
+    dn_context *context = make_context(&heap, &ops);
+    dn_net *net = NULL;
+    CHECK_STATUS(
+        dn_net_create_from_text(&net, context, net_text, sizeof net_text - 1,
+                                &(dn_net_options){.struct_size = sizeof(dn_net_options)}),
+        DN_OK);
+    int32_t last = dn_net_num_layers(net) - 1;
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    device.fail_run = device.run + 2;
+    CHECK_STATUS(dn_net_forward_range(net, from, last, NULL), DN_E_DEVICE);
+    CHECK_STATUS(dn_net_backward(net), DN_E_STATE);
+    CHECK_STATUS(dn_net_forward_range(net, from, last, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    dn_net_free(net);
+    dn_context_free(context);
+    CHECK_HEAP_CLEAN(&heap);
+}
+
 int main(void)
 {
     long i = 1;
     each_op_fails_when_made();
+    SECTION("no backward after a forward that failed, of all layers or of the last");
+    no_backward_after(0);
+    no_backward_after(3);
     SECTION("each op fails when it runs");
     while (run_fails(i))
         i++;

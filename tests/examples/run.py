@@ -119,11 +119,17 @@ def training_lenet_takes_less_than_60_mb():
 
 # ---- train.sh -----------------------------------------------------------------------------
 
-def tree(name):
-    """A tree as train.sh sees one, with the command that is already built in it."""
+def tree(name, whole=False):
+    """A tree as train.sh sees one, with the command that is already built in it; not whole: the
+    tests while it trains are of one batch."""
     root = make(name)
     for part in ('examples/mnist', 'scripts'):
         shutil.copytree(os.path.join(SOURCE, part), os.path.join(root, part))
+    if not whole:
+        solver = read(root, 'examples', 'mnist', 'lenet_solver.prototxt')
+        expect('test_iter: 100\n' in solver, solver)
+        write(solver.replace('test_iter: 100\n', 'test_iter: 1\n'), root, 'examples', 'mnist',
+              'lenet_solver.prototxt')
     write('rule have\n  command = true\nbuild bindings/cli/deepnet: phony\n', root, 'build',
           'build.ninja')
     os.makedirs(os.path.join(root, 'build', 'bindings', 'cli'))
@@ -178,7 +184,7 @@ def curve(svg, colour):
 @test
 def train_sh_ends_with_accuracy_confusion_matrix_and_plot():
     """600 iterations: tests at 0 and 500, a loss every 100, and the final test."""
-    root = tree('whole')
+    root = tree('whole', whole=True)
     out = train(root, '--iterations=600', '--seed=1', DEEPNET_MNIST_DIR=digits(make('idx.gz')))
     rows = re.findall(r'^(\d)\S* ((?: +\d+){10}) +([\d.]+)%$', out, re.M)
     matrix = [list(map(int, row.split())) for _, row, _ in rows]

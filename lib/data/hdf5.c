@@ -3,6 +3,7 @@
  * n-th depends on the seed alone: files and rows are permuted by pass and file, not by what was
  * drawn before. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "data/data.h"
 #include "deepnet/sys/random.h"
@@ -53,7 +54,9 @@ static dn_status dataset_shape(hid_t data, dni_shape *shape)
         shape->dim[i] = dims[i] > INT64_MAX ? INT64_MAX : (int64_t)dims[i];
     dn_status st = dni_shape_check(shape);
     if (!st && !dni_hdf5_has_numbers(data, (uint64_t)dni_shape_count(shape)))
-        st = dni_fail(DN_E_DATA, "its values are neither floats nor integers, or more than its bytes hold");
+        st =
+            dni_fail(DN_E_DATA,
+                     "its values are neither floats nor integers, or more than its bytes hold");
     return st;
 }
 
@@ -107,10 +110,13 @@ static dn_status read_file(dni_hdf5 *h, const char *path, bool values, int64_t *
     dni_hdf5_use use;
     *rows = -1;
     dni_hdf5_enter(&use);
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    struct stat info;
+    bool there = stat(path, &info) == 0; /* a pipe would be waited for */
+    hid_t file =
+        there && S_ISREG(info.st_mode) ? H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT) : -1;
     if (file < 0)
-        st = dni_file_exists(path) ? dni_fail(DN_E_DATA, "it is no HDF5 file, or damaged")
-                                   : dni_fail(DN_E_IO, "there is no such file");
+        st = there ? dni_fail(DN_E_DATA, "it is no HDF5 file, or damaged")
+                   : dni_fail(DN_E_IO, "there is no such file");
     for (int32_t i = 0; !st && i < h->num_tables; i++)
         st = read_dataset(h, file, &h->tables[i], values, rows);
     if (file >= 0)

@@ -172,6 +172,8 @@ static void test_refused(void)
     CHECK_MESSAGE(dni_hdf5_open(&h, &o), DN_E_IO, "cannot read 'none.txt'");
     check_refused(" \n", DN_E_DATA, "names no files");
     check_refused("gone.h5\n", DN_E_IO, "gone.h5': there is no such file");
+    CHECK(mkfifo(check_path("pipe.h5"), 0600) == 0); /* nobody writes to it */
+    check_refused("pipe.h5\n", DN_E_DATA, "pipe.h5': it is no HDF5 file");
     check_write(check_path("text.h5"), "text", 4);
     check_refused("text.h5\n", DN_E_DATA, "no HDF5 file");
     write_h5(check_path("rows.h5"), H5T_NATIVE_FLOAT, 4, 5, 3);

@@ -290,8 +290,7 @@ bool dni_only_reader(const dni_program *p, dni_tensor root, size_t writer, size_
 {
     if (!dni_is_placed(&p->tensors[root]) || dni_last_write(p, root, reader) != writer)
         return false;
-    for (size_t i = user(p, root, writer + 1, 0); i < p->num_ops;
-         i = user(p, root, i + 1, 0)) {
+    for (size_t i = user(p, root, writer + 1, 0); i < p->num_ops; i = user(p, root, i + 1, 0)) {
         if (i != reader && dni_op_reads(p, &p->ops[i], root))
             return false;
         if (overwritten_by(p, &p->ops[i], root))
@@ -323,8 +322,8 @@ static dn_status note(dni_program *p, dni_tensor root, size_t op)
     if (k < u->count && p->users[u->first + k] == op)
         return DN_OK;
     if (u->count == u->room) {
-        dn_status st = dni_grow(p->heap, &p->users, &p->cap_users, p->num_users + room,
-                                sizeof *p->users);
+        dn_status st =
+            dni_grow(p->heap, &p->users, &p->cap_users, p->num_users + room, sizeof *p->users);
         if (st)
             return st;
         memcpy(p->users + p->num_users, p->users + u->first, u->count * sizeof *p->users);

@@ -39,8 +39,8 @@ dn_status dni_steps_find_fleeting(dni_steps *s)
     dn_status st = dni_note_all(p);
     for (size_t i = 0; i < p->num_ops; i++)
         s->taken_by[i] = SIZE_MAX;
-    for (size_t i = s->first[DNI_PREPARE]; !st && i < s->end[DNI_PREPARE] && !s->context->mirror;
-         i++)
+    for (size_t i = s->first[DNI_PREPARE];
+         !st && i < s->end[DNI_PREPARE] && !s->context->mirror; i++)
         for (int32_t k = 0; k < p->ops[i].num_outputs; k++) {
             dni_tensor t = p->ops[i].outputs[k];
             size_t taker = t == DNI_NONE ? SIZE_MAX : taker_of(s, t);

@@ -35,9 +35,9 @@ typedef struct search {
     dni_program *p;
     size_t num_ops, num_tensors; /* at first */
     node *nodes;
-    picture *pictures; /* per tensor that is its own storage */
-    bool *nhwc;        /* per group */
-    bool *stuck;       /* per group: plain */
+    picture *pictures;       /* per tensor that is its own storage */
+    bool *nhwc;              /* per group */
+    bool *stuck;             /* per group: plain */
     size_t *first, *members; /* ops of group g: members [first[g], first[g + 1]) */
     int64_t looks;
     double rate; /* bytes a nanosecond */

@@ -356,6 +356,15 @@ def time_prints_each_layer():
 
 
 @test
+def info_steers_no_terminal():
+    write('steers.prototxt', r"""layer { name: 'a\033[2Jb\177' type: 'Input' top: 'x\r'
+        input_param { shape { dim: 1 } } }""")
+    out = deepnet('info', 'steers.prototxt').stdout
+    expect('a?[2Jb?' in out and 'x?' in out, repr(out))
+    expect(not re.search(r'[\x00-\x09\x0b-\x1f\x7f]', out), repr(out))
+
+
+@test
 def info_says_what_a_net_is():
     out = deepnet('info', 'net.prototxt').stdout
     for word in ('InnerProduct', '20x1x8x8', '130'):

@@ -43,8 +43,9 @@ typedef struct dni_net_state {
     int32_t level;
     const char *const *stages;
     size_t num_stages;
-    int32_t rank, ranks; /* of a solver that trains with others; ranks 0: alone */
+    int32_t rank, ranks;      /* of a solver that trains with others; ranks 0: alone */
     const int64_t *iteration; /* the present one of the solver; NULL: none */
+    bool late; /* it may make large gradients of weights by itself (plan/late.c) */
 } dni_net_state;
 
 /* Caffe's refusal of a layer with rules of both kinds. */

@@ -146,6 +146,19 @@ static dn_status activation(dn_blob *blob, bool diff, bool on_host, void **out)
     return st ? st : (on_host ? dni_plan_look : dni_plan_show)(net->plan, t, out);
 }
 
+static dn_status weight_diff(const dn_blob *blob)
+{
+    dni_store *store = blob->store;
+    if (store->taken)
+        return dni_fail(
+            DN_E_STATE,
+            "the update made the gradient of '%s' piece by piece and kept none; now "
+            "that it was asked for, it is kept from the next step on",
+            blob->name);
+    dn_status st = store->late ? dni_net_catch_up(store->late) : DN_OK;
+    return st ? st : dni_store_diff(store);
+}
+
 /* Where its values lie, on whichever side they are. */
 static dn_status find(dn_blob *blob, bool diff, int32_t dtype, bool on_host, void **out)
 {
@@ -159,8 +172,8 @@ static dn_status find(dn_blob *blob, bool diff, int32_t dtype, bool on_host, voi
         return activation(blob, diff, on_host, out);
     if (!blob->store)
         return no_memory(blob);
-    dn_status st = diff ? dni_store_diff(blob->store) : DN_OK;
-    blob->store->diff_open |= diff && !st;
+    dn_status st = diff ? weight_diff(blob) : DN_OK;
+    blob->store->diff_open |= diff;
     *out = diff ? blob->store->diff : blob->store->data;
     return st;
 }

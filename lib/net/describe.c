@@ -96,7 +96,7 @@ dn_status dn_net_memory_report(const dn_net *net, dn_net_memory *out)
         const dni_param *p = net->params[i];
         size_t bytes = (size_t)dni_shape_count(&p->blob.shape) * dni_dtype_size(net->dtype);
         m.weights += bytes;
-        m.weight_gradients += p->wanted ? bytes : 0;
+        m.weight_gradients += p->wanted && !dni_net_without_diff(net, p) ? bytes : 0;
     }
     for (int32_t i = 0; i < net->num_inputs; i++)
         m.blobs += (size_t)dni_shape_count(&net->blobs[net->inputs[i]]->shape) *

@@ -345,12 +345,13 @@ dn_status dn_net_share_weights(dn_net *net, dn_net *source)
         if (st)
             return st;
     }
-    for (size_t i = 0; i < net->num_layers; i++) {
+    dn_status st = dni_net_catch_up(net);
+    for (size_t i = 0; !st && i < net->num_layers; i++) {
         const dni_net_layer *from = find_source(source, &net->layers[i]);
         if (from)
             share_layer(net, &net->layers[i], source, from);
     }
-    if (dni_plan_rebind(net->plan))
+    if (!st && dni_plan_rebind(net->plan))
         dni_clear_error(); /* what is missing on a device is said by the next run */
-    return DN_OK;
+    return st;
 }

@@ -383,6 +383,7 @@ dn_status dni_net_lower(dn_net *net)
     if (w.program) {
         w.program->compute = net->compute;
         w.program->compact = options.compact;
+        w.program->late = options.compact && net->state.late;
     }
     if (!st)
         st = dni_plan_compile(&plan, net->context, w.program, &options);

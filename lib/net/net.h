@@ -23,6 +23,8 @@ typedef struct dni_store {
     void *diff;         /* made when first asked for, zero */
     bool cleared;       /* diff is zero, though its memory may not say so yet */
     bool diff_open;     /* the host has a pointer to diff */
+    dn_net *late;       /* this net's backward left it to the update to make diff; NULL: none */
+    bool taken;         /* the update did, and kept nothing of it */
     uint64_t changes;   /* of data, so far */
     int64_t writers;    /* pointers to data that the host may write through */
     uint64_t version;   /* of data; DNI_VOLATILE: the host has a pointer to write through */
@@ -114,6 +116,8 @@ struct dn_net {
     bool once;        /* a forward cannot be done again: a layer changes its source in place */
     bool reshaped;    /* since the latest forward: its values are gone */
     bool fused_state; /* the last forward was whole, and fused */
+    bool may_leave;   /* the backward that runs may leave gradients to the update (late.c) */
+    bool leaves;      /* it does, or the latest did */
     bool stay_plain;  /* the host mixes ranges with whole runs: fuse no more */
     char **keep;
     size_t num_keep;
@@ -165,6 +169,20 @@ dn_status dni_store_make_diff(dni_store *store);
 dn_status dni_store_clear(dni_store *store);
 /* Allocates and binds gradients; done by the first backward or look at a diff. */
 dn_status dni_net_bind_backward(dn_net *net);
+/* late.c: dn_net_backward, but gradients that late.c of the plan put off are left to the
+ * update, if they can be: net->leaves. */
+dn_status dni_net_backward_leaving(dn_net *net);
+bool dni_net_can_leave(const dn_net *net);
+/* Is this one left, or about to be? */
+bool dni_net_leaves(const dn_net *net, const dni_param *param);
+/* One that is left to the update in every step so far. */
+bool dni_net_without_diff(const dn_net *net, const dni_param *param);
+/* Makes what was left after all: before the host looks, or another run. */
+dn_status dni_net_catch_up(dn_net *net);
+/* What was left was made by the update (taken), or is nobody's any more. */
+void dni_net_take_left(dn_net *net, bool taken);
+/* Memory for gradients that are not left. for_plain: a plain run adds to what is there. */
+dn_status dni_net_bind_gradients(dn_net *net, bool for_plain);
 /* Of the latest whole forward; waits for the device. */
 dn_status dni_net_loss(const dn_net *net, float *out);
 /* The net with its weights as a .caffemodel. */

@@ -56,6 +56,8 @@ static dn_status run_whole(dn_net *net, dni_section section, bool fresh)
     dn_status st = dni_plan_bind(net->plan, section);
     if (!st && section == DNI_BACKWARD)
         st = dni_net_groups(net, &pauses);
+    if (section == DNI_BACKWARD && net->leaves)
+        pauses.end = dni_plan_late(net->plan, &(size_t){0});
     if (!st)
         st = dni_plan_run_paused(net->plan, section, fresh, &pauses, &layer);
     return st && layer >= 0 ? dni_in_layer(net, &net->layers[layer], st) : st;
@@ -179,6 +181,8 @@ dn_status dn_net_forward_range(dn_net *net, int32_t from, int32_t to, float *los
     dn_status st = check_range(net, from, to);
     if (!st)
         st = make_ready(net);
+    if (!st)
+        st = dni_net_catch_up(net);
     if (st)
         return st;
     net->ran_forward = false;
@@ -206,25 +210,30 @@ dn_status dn_net_forward(dn_net *net, float *loss)
     return dn_net_forward_range(net, 0, net ? (int32_t)net->num_layers - 1 : 0, loss);
 }
 
-/* for_plain: a plain run adds to what is there. */
-static dn_status bind_gradients(dn_net *net, bool for_plain)
+dn_status dni_net_bind_gradients(dn_net *net, bool for_plain)
 {
+    bool late = false;
     for (size_t i = 0; i < net->num_params; i++) {
         dni_param *p = net->params[i];
-        if (p->diff == DNI_NONE)
+        dni_store *store = p->blob.store;
+        if (p->diff == DNI_NONE || dni_net_leaves(net, p))
             continue;
-        dn_status st =
-            for_plain ? dni_store_diff(p->blob.store) : dni_store_make_diff(p->blob.store);
+        dn_status st = store->late ? dni_net_catch_up(store->late) : DN_OK;
+        if (!st)
+            st = for_plain ? dni_store_diff(store) : dni_store_make_diff(store);
         if (st)
             return st;
-        net->program->tensors[p->diff].memory = p->blob.store->diff;
+        void **memory = &net->program->tensors[p->diff].memory;
+        late |= *memory != store->diff && dni_plan_late_maker(net->plan, p->diff) != SIZE_MAX;
+        *memory = store->diff;
+        store->taken = false;
     }
-    return DN_OK;
+    return late ? dni_plan_rebind(net->plan) : DN_OK;
 }
 
 dn_status dni_net_bind_backward(dn_net *net)
 {
-    dn_status st = bind_gradients(net, true);
+    dn_status st = dni_net_bind_gradients(net, true);
     return st ? st : dni_plan_bind(net->plan, DNI_BACKWARD);
 }
 
@@ -234,10 +243,12 @@ static dn_status settle_gradients(dn_net *net, bool *fresh)
 {
     *fresh = true;
     for (size_t i = 0; i < net->num_params; i++)
-        *fresh &= net->params[i]->diff == DNI_NONE || net->params[i]->blob.store->cleared;
+        *fresh &= net->params[i]->diff == DNI_NONE || net->params[i]->blob.store->cleared ||
+                  dni_net_leaves(net, net->params[i]);
     for (size_t i = 0; i < net->num_params; i++) {
         dni_param *p = net->params[i];
-        if (p->diff == DNI_NONE || (*fresh && dni_plan_overwrites(net->plan, p->diff)))
+        if (p->diff == DNI_NONE || (*fresh && dni_plan_overwrites(net->plan, p->diff)) ||
+            dni_net_leaves(net, p))
             continue;
         dn_status st = dni_store_diff(p->blob.store);
         if (st)
@@ -249,20 +260,24 @@ static dn_status settle_gradients(dn_net *net, bool *fresh)
 static dn_status backward_whole(dn_net *net)
 {
     bool fresh = false;
-    dn_status st = bind_gradients(net, false);
+    net->leaves = net->may_leave && dni_net_can_leave(net);
+    dn_status st = dni_net_bind_gradients(net, false);
     if (!st)
         st = settle_gradients(net, &fresh);
     if (!st)
         st = run_whole(net, DNI_BACKWARD, fresh);
+    net->leaves &= !st;
     for (size_t i = 0; i < net->num_params && !st; i++)
-        if (net->params[i]->diff != DNI_NONE)
+        if (dni_net_leaves(net, net->params[i]))
+            net->params[i]->blob.store->late = net;
+        else if (net->params[i]->diff != DNI_NONE)
             net->params[i]->blob.store->cleared = false;
     return st;
 }
 
 static dn_status backward_layers(dn_net *net, int32_t from, int32_t to)
 {
-    dn_status st = bind_gradients(net, true);
+    dn_status st = dni_net_bind_gradients(net, true);
     if (!st)
         st = dni_plan_bind_plain(net->plan, DNI_BACKWARD);
     if (!st)
@@ -281,6 +296,9 @@ dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
         return dni_fail(DN_E_STATE, "backward needs a forward of the same shapes before it%s",
                         spent ? ", one of its own with DN_MEMORY_COMPACT" : "");
     bool fused = net->fused_state && is_whole(net, to, from, DNI_BACKWARD);
+    st = dni_net_catch_up(net);
+    if (st)
+        return st;
     st = fused ? backward_whole(net) : backward_layers(net, from, to);
     net->left = to; /* values gave their places to gradients */
     return st;
@@ -313,7 +331,9 @@ dn_status dn_net_reshape(dn_net *net)
         if (dni_layer_is_dynamic(&net->layers[i].layer))
             memset(net->layers[i].shape_given, 0,
                    (size_t)net->layers[i].layer.num_tops * sizeof(bool));
-    dn_status st = dni_net_infer_shapes(net, net->num_layers);
+    dn_status st = dni_net_catch_up(net);
+    if (!st)
+        st = dni_net_infer_shapes(net, net->num_layers);
     if (!st && !net->wire_only)
         st = dni_net_lower(net);
     net->shapes_changed = st != DN_OK;

@@ -58,8 +58,11 @@ dn_status dni_store_diff(dni_store *store)
 /* Writing zeros that the next backward overwrites would cost a pass over all weights. */
 dn_status dni_store_clear(dni_store *store)
 {
-    if (!store || !store->diff)
-        return DN_OK;
+    dn_status st = store && store->late ? dni_net_catch_up(store->late) : DN_OK;
+    if (store)
+        store->taken &= st != DN_OK;
+    if (!store || !store->diff || st)
+        return st;
     store->cleared = true;
     return store->diff_open ? dni_store_diff(store) : DN_OK;
 }

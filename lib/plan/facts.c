@@ -160,11 +160,14 @@ bool dni_is_copy(const dni_program *p, const dni_op *op)
     }
 }
 
-/* A copy may walk over a part of its operands. */
+/* A copy may walk over a part of its operands; what is between the ops of a strip stays in the
+ * caches. */
 static double walked(const dni_program *p, const dni_op *op, dni_tensor t)
 {
     const dn_args_copy *a = (const dn_args_copy *)op->args;
     double bytes = (double)dni_dtype_size(p->tensors[t].dtype);
+    if (op->turns && p->tensors[t].role == DNI_TEMP)
+        return 0;
     if (op->kind != DN_OP_COPY)
         return (double)dni_tensor_bytes(&p->tensors[t]);
     for (int32_t i = 0; i < a->axes; i++)

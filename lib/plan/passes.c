@@ -7,11 +7,11 @@
 #include <string.h>
 
 static dn_status (*const passes[])(dni_rewrite *r) = {
-    dni_split_values,   dni_drop_copies,    dni_widen_lines,      dni_fuse_norms,
-    dni_fold_norms,     dni_fuse_sums,      dni_fuse_swish,       dni_fuse_activations,
-    dni_pool_functions, dni_choose_layouts, dni_fuse_activations, dni_settle_compute,
-    dni_pass_norms,     dni_join_gradients, dni_pool_weights,     dni_pass_sums,
-    dni_choose_types,
+    dni_split_values,   dni_drop_copies,       dni_widen_lines,      dni_fuse_norms,
+    dni_fold_norms,     dni_fuse_sums,         dni_fuse_swish,       dni_fuse_activations,
+    dni_pool_functions, dni_choose_layouts,    dni_fuse_activations, dni_settle_compute,
+    dni_pass_norms,     dni_join_gradients,    dni_pool_weights,     dni_pass_sums,
+    dni_choose_types,   dni_put_off_gradients,
 };
 
 dn_status dni_rewrite_program(dni_rewrite *r)

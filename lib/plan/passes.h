@@ -31,10 +31,11 @@ dn_status dni_choose_layouts(dni_rewrite *r); /* layout.c: NHWC where that is fa
 /* choose.c: where no backend multiplies in what the program asks for, it is one of f32 */
 dn_status dni_settle_compute(dni_rewrite *r);
 dn_status dni_pass_norms(dni_rewrite *r); /* pass_norms.c: into the convolutions that read y */
-dn_status dni_join_gradients(dni_rewrite *r); /* join_gradients.c: dx and dw of one op */
-dn_status dni_pool_weights(dni_rewrite *r);   /* pool_gradients.c: dw from a pooled dy */
-dn_status dni_pass_sums(dni_rewrite *r);      /* pass_sums.c: of norms, by what they read */
-dn_status dni_choose_types(dni_rewrite *r);   /* types.c: bf16 where compute says so */
+dn_status dni_join_gradients(dni_rewrite *r);    /* join_gradients.c: dx and dw of one op */
+dn_status dni_pool_weights(dni_rewrite *r);      /* pool_gradients.c: dw from a pooled dy */
+dn_status dni_pass_sums(dni_rewrite *r);         /* pass_sums.c: of norms, by what they read */
+dn_status dni_choose_types(dni_rewrite *r);      /* types.c: bf16 where compute says so */
+dn_status dni_put_off_gradients(dni_rewrite *r); /* late.c: what an update may make, last */
 
 /* An op on trial: a copy whose arguments can be changed without touching the program's. */
 typedef struct dni_trial {

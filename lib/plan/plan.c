@@ -305,7 +305,8 @@ static dn_status run_parts(dni_steps *s, dni_section section, bool fresh,
     size_t at = s->first[section];
     dn_status st = DN_OK;
     for (size_t i = 0; !st && i <= pauses->count; i++) {
-        size_t end = i < pauses->count ? pauses->ends[i] : s->end[section];
+        size_t last = pauses->end ? pauses->end : s->end[section];
+        size_t end = i < pauses->count ? pauses->ends[i] : last;
         if (end > at)
             st = dni_steps_run(s, at, end, fresh, failed);
         at = end > at ? end : at;
@@ -359,6 +360,53 @@ size_t dni_plan_last_write(const dni_plan *plan, dni_section section, dni_tensor
 bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff)
 {
     return plan->fused.program && plan->fused.overwritten[weight_diff];
+}
+
+size_t dni_plan_late(const dni_plan *plan, size_t *end)
+{
+    const dni_steps *s = &plan->fused;
+    size_t first = *end = s->program ? s->end[DNI_BACKWARD] : 0;
+    while (first > 0 && s->program->ops[first - 1].late)
+        first--;
+    return first;
+}
+
+void *dni_plan_input(const dni_plan *plan, size_t op, int32_t input)
+{
+    return (void *)(uintptr_t)plan->fused.steps[op].io.in[input];
+}
+
+size_t dni_plan_late_maker(const dni_plan *plan, dni_tensor weight_diff)
+{
+    size_t end;
+    for (size_t i = dni_plan_late(plan, &end); i < end; i++)
+        if (plan->fused_program.ops[i].outputs[0] == weight_diff && plan->fused.fresh[i])
+            return i;
+    return SIZE_MAX;
+}
+
+dn_status dni_plan_run_late(dni_plan *plan)
+{
+    size_t end, first = dni_plan_late(plan, &end);
+    dni_fp host = dni_fp_enter();
+    dn_status st = dni_steps_run(&plan->fused, first, end, true, NULL);
+    dni_fp_leave(host);
+    return st;
+}
+
+dn_status dni_plan_run_turns(dni_plan *plan, size_t first, size_t end)
+{
+    dni_steps *s = &plan->plain;
+    int32_t turn = 0, turns = s->program->ops[first].turns;
+    dn_status st = DN_OK;
+    dni_fp host = dni_fp_enter();
+    for (; !st && turn < turns; turn++) {
+        st = dni_steps_run(s, first, end, false, NULL);
+        dni_steps_advance(s, first, end, 1);
+    }
+    dni_steps_advance(s, first, end, -turn);
+    dni_fp_leave(host);
+    return st;
 }
 
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end, int32_t *layer)

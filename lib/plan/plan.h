@@ -47,6 +47,7 @@ dn_status dni_plan_run(dni_plan *plan, dni_section section, bool fresh, int32_t 
 typedef struct dni_pauses {
     const size_t *ends;
     size_t count;
+    size_t end; /* where all ends; 0: with the section */
     dn_status (*fn)(void *user, size_t pause);
     void *user;
 } dni_pauses;
@@ -55,6 +56,16 @@ dn_status dni_plan_run_paused(dni_plan *plan, dni_section section, bool fresh,
 /* Behind the last op of the section's whole run that writes the tensor; 0: none does. */
 size_t dni_plan_last_write(const dni_plan *plan, dni_section section, dni_tensor tensor);
 bool dni_plan_overwrites(const dni_plan *plan, dni_tensor weight_diff);
+/* late.c's ops of whole runs, [returned, *end) of dni_plan_program: what they overwrite may be
+ * without memory if they do not run. Where a bound one's input is. */
+size_t dni_plan_late(const dni_plan *plan, size_t *end);
+void *dni_plan_input(const dni_plan *plan, size_t op, int32_t input);
+/* The late op that makes the gradient; SIZE_MAX: none does. */
+size_t dni_plan_late_maker(const dni_plan *plan, dni_tensor weight_diff);
+/* After a whole run that ended before them. */
+dn_status dni_plan_run_late(dni_plan *plan);
+/* Of a plain plan: ops [first, end) in all their turns. */
+dn_status dni_plan_run_turns(dni_plan *plan, size_t first, size_t end);
 /* Runs ops [first, end) of the layers' program; their sections must be bound plain. *layer: as
  * above. */
 dn_status dni_plan_run_plain(dni_plan *plan, size_t first, size_t end, int32_t *layer);

@@ -99,34 +99,51 @@ static void print_lane(const dni_plan *plan, size_t i, size_t base, dni_text *te
                         base + first, base + end - 1);
 }
 
-static double limit_of_runs(const dni_plan *plan)
+static int32_t turns_of(const dni_op *op)
+{
+    return op->turns ? op->turns : 1;
+}
+
+/* Ops that `update` takes the place of are printed as "left", and are no part of a run. */
+static bool is_left(const dni_op *op, dni_plan *update)
+{
+    const dni_program *p = update ? dni_plan_program(update) : NULL;
+    return op->late && p && p->ops[p->num_ops - 1].turns;
+}
+
+static double limit_of_runs(const dni_plan *plan, dni_plan *update)
 {
     const dni_program *p = dni_plan_program(plan);
     double total = 0;
     for (size_t i = 0; i < p->num_ops; i++)
-        total += in_runs(&p->ops[i]) ? dni_op_limit(p, &p->ops[i]) : 0;
+        if (in_runs(&p->ops[i]) && !is_left(&p->ops[i], update))
+            total += turns_of(&p->ops[i]) * dni_op_limit(p, &p->ops[i]);
     return total;
 }
 
-static void print_step(dni_plan *plan, size_t i, size_t base, double total, const char *layer,
-                       dni_text *text)
+static void print_step(dni_plan *plan, size_t i, size_t base, double total, bool left,
+                       const char *layer, dni_text *text)
 {
     const dni_program *p = dni_plan_program(plan);
     const dni_op *op = &p->ops[i];
-    double limit = dni_op_limit(p, op);
+    int32_t turns = turns_of(op);
+    double limit = turns * dni_op_limit(p, op);
     dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", base + i,
-                    section_names[op->section], layer, dni_plan_implementation(plan, i),
-                    layout_of(p, op), (long long)dni_op_bytes(p, op),
-                    (long long)dni_op_flops(p, op));
+                    left ? "left" : section_names[op->section], layer,
+                    dni_plan_implementation(plan, i), layout_of(p, op),
+                    turns * (long long)dni_op_bytes(p, op),
+                    turns * (long long)dni_op_flops(p, op));
     print_tenths(text, 8, limit / 1e3);
-    print_tenths(text, 4, in_runs(op) && total > 0 ? 100 * limit / total : 0);
+    print_tenths(text, 4, in_runs(op) && !left && total > 0 ? 100 * limit / total : 0);
     dni_text_printf(text, "%%");
     if (dni_plan_cost(plan, i) > 0)
-        print_tenths(text, 8, dni_plan_cost(plan, i) / 1e3);
+        print_tenths(text, 8, turns * dni_plan_cost(plan, i) / 1e3);
     else
         dni_text_printf(text, " %10s", "-");
     dni_text_printf(text, "  ");
     dni_op_print(p, op, text);
+    if (op->turns)
+        dni_text_printf(text, "; in %d strips", (int)turns);
     print_kept(plan, i, text);
     print_lane(plan, i, base, text);
     dni_text_printf(text, "\n");
@@ -138,7 +155,7 @@ void dni_plan_print(dni_plan *plan, dni_plan *update,
 {
     dni_plan *const plans[2] = {plan, update};
     replays step = {0, true};
-    double total = limit_of_runs(plan) + (update ? limit_of_runs(update) : 0);
+    double total = limit_of_runs(plan, update) + (update ? limit_of_runs(update, NULL) : 0);
     size_t base = 0;
     dni_text_printf(text, "%4s %-7s %-20s %-32s %-6s %10s %14s %10s %7s %10s  %s\n", "step",
                     "part", "layer", "implementation", "layout", "bytes", "flops", "limit us",
@@ -146,7 +163,8 @@ void dni_plan_print(dni_plan *plan, dni_plan *update,
     for (int k = 0; k < 2 && plans[k]; k++) {
         const dni_program *p = dni_plan_program(plans[k]);
         for (size_t i = 0; i < p->num_ops; i++)
-            print_step(plans[k], i, base, total, layer_name(user, p->ops[i].layer), text);
+            print_step(plans[k], i, base, total, is_left(&p->ops[i], update),
+                       layer_name(user, p->ops[i].layer), text);
         base += p->num_ops;
     }
     dni_text_printf(text, "%zu steps; at the least", base);

@@ -275,12 +275,26 @@ dn_status dni_steps_resolve(dni_steps *s, size_t i)
     for (int32_t k = 0; k < op->num_outputs; k++, at++) {
         dni_tensor t = dni_output(op, k);
         *at = dni_steps_memory(s, t);
-        if (t != DNI_NONE && !*at && dni_shape_count(&s->program->tensors[t].shape))
+        if (t != DNI_NONE && !*at && !op->late &&
+            dni_shape_count(&s->program->tensors[t].shape))
             return dni_fail(DN_E_INTERNAL, "op %zu has an output without memory", i);
     }
     step->io.scratch = s->scratch ? (char *)s->scratch + s->scratch_at[i] : NULL;
     step->io.keep = s->choices[i].keep && s->keep ? s->keep + s->keep_at[i] : NULL;
     return s->sides ? dni_sides_resolve(s, i) : DN_OK;
+}
+
+void dni_steps_advance(dni_steps *s, size_t first, size_t end, int32_t turns)
+{
+    for (size_t i = first; i < end; i++) {
+        const dni_op *op = &s->program->ops[i];
+        char **at = (char **)(uintptr_t)s->steps[i].io.in;
+        for (int32_t k = 0; k < op->num_inputs + op->num_outputs; k++, at++) {
+            dni_tensor t = dni_operand(op, k);
+            if (t != DNI_NONE)
+                *at += turns * (ptrdiff_t)s->program->tensors[t].advance;
+        }
+    }
 }
 
 static dn_status resolve(dni_steps *s, dni_section section)

@@ -78,6 +78,8 @@ void *dni_steps_memory(const dni_steps *s, dni_tensor tensor);
 dn_status dni_steps_prepare(dni_steps *s);
 /* Resolves the pointers of one step. */
 dn_status dni_steps_resolve(dni_steps *s, size_t step);
+/* Moves their pointers on, or back, by so many turns. */
+void dni_steps_advance(dni_steps *s, size_t first, size_t end, int32_t turns);
 /* Runs steps [first, end), `fresh` ops where there are any and that is true. *failed: where it
  * stopped; may be NULL. */
 dn_status dni_steps_run(const dni_steps *s, size_t first, size_t end, bool fresh,

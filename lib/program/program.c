@@ -128,6 +128,7 @@ dn_status dni_program_copy(dni_program *copy, const dni_program *from)
     copy->num_tensors = from->num_tensors;
     copy->compute = from->compute;
     copy->compact = from->compact;
+    copy->late = from->late;
     copy->limit = from->limit;
     copy->before = from->before;
     for (size_t i = 0; i < from->num_ops; i++) {

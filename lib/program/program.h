@@ -30,6 +30,7 @@ typedef struct dni_tensor_info {
     bool written;       /* DIFF: a layer already wrote a contribution (while building) */
     bool keep;          /* stays readable after the run: not shared by liveness */
     int32_t layout;     /* DN_LAYOUT_*; layers write plain */
+    size_t advance;     /* bytes on which it lies in each turn of an op with turns */
     const uint64_t *version; /* WEIGHT that changes with this number alone, and at any time once
                                 it is DNI_VOLATILE; NULL: at any time */
 } dni_tensor_info;
@@ -51,6 +52,8 @@ typedef struct dni_op {
     int32_t kind;
     int32_t layer; /* -1: none; or DNI_OF_LOSSES */
     bool splits;   /* a plain run ends behind it: what follows may get other shapes */
+    bool late;     /* an update may take its place (plan/late.c) */
+    int32_t turns; /* of a strip (solver/strips.c): so often a run; 0: once */
     dni_section section;
     int32_t num_inputs, num_outputs;
     dni_tensor inputs[DN_MAX_OPERANDS], outputs[DN_MAX_OPERANDS];
@@ -76,6 +79,7 @@ typedef struct dni_program {
     size_t num_ops, cap_ops;
     int32_t compute; /* DN_COMPUTE_*: what its matrix products may be done in */
     bool compact;    /* little memory is wanted of its ops */
+    bool late;       /* an update may take the place of its last ops (plan/late.c) */
     size_t limit;    /* bytes for it, its plan and what is beside them; 0: none */
     struct dni_uses *uses; /* per storage: which of `users` touch it; NULL: not known */
     size_t cap_uses;

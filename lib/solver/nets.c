@@ -91,6 +91,16 @@ static void merge_state(dni_net_state *to, const char **stages, const Cnn__NetSt
     to->stages = stages;
 }
 
+/* May the update make large gradients by itself, of which nothing stays? Not if all of them are
+ * asked for at once, or more than one backward's. */
+static bool may_be_late(const dn_solver *s)
+{
+    const Cnn__SolverParameter *p = s->param;
+    return p->iter_size == 1 && p->clip_gradients < 0 && !p->larc && !p->snapshot_diff &&
+           !dni_schedule_moves_momentum(p) && !s->options.all_reduce &&
+           s->options.num_ranks <= 1 && !s->context->mirror;
+}
+
 /* The phase, then the net's own state, then the solver's, then of the train net what the
  * options give: what is set later counts. */
 static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, int32_t phase,
@@ -114,6 +124,7 @@ static dn_status make_net(dn_net **out, const dn_solver *s, const source *from, 
             state.rank = s->options.rank;
             state.ranks = s->options.num_ranks;
             state.iteration = &s->iteration;
+            state.late = may_be_late(s);
         }
         dn_net_options options = {.struct_size = sizeof options,
                                   .wire_only = s->options.wire_only,

@@ -70,8 +70,11 @@ void dni_solver_reduce_anew(dn_solver *s)
 
 dn_status dni_solver_backward(dn_solver *s, bool last)
 {
-    if (!s->options.all_reduce || !last)
-        return dn_net_backward(s->net);
+    if (!s->options.all_reduce || !last) {
+        dn_status st = dni_update_fit(s->update, s->net);
+        bool leaving = s->update->num_strips && !s->options.all_reduce;
+        return st ? st : leaving ? dni_net_backward_leaving(s->net) : dn_net_backward(s->net);
+    }
     return dni_net_backward_telling(s->net, ready, s);
 }
 

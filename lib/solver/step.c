@@ -187,7 +187,7 @@ static dn_status update(dn_solver *s)
 {
     dn_status st = set_rate(s);
     if (!st)
-        st = dni_update_run(s->update);
+        st = dni_update_run(s->update, s->net);
     if (st)
         return dni_in(st, "update");
     s->step = dni_schedule_step(s->param, s->iteration, s->step);

@@ -17,8 +17,8 @@ size_t dni_updated_bytes(const dni_updated *weight)
 
 /* ---- the program ------------------------------------------------------------------------ */
 
-static dni_tensor memory_tensor(dni_builder *b, dni_role role, const dni_shape *shape,
-                                void *memory)
+dni_tensor dni_memory_tensor(dni_builder *b, dni_role role, const dni_shape *shape,
+                             void *memory)
 {
     dni_tensor_info info = {.role = role,
                             .dtype = b->dtype,
@@ -124,22 +124,25 @@ static dni_tensor emit_local(dni_builder *b, const larc *l, const dni_updated *w
     return hyper;
 }
 
-/* The updates from op `first` on as one op, where whoever takes the first of them takes that.
- */
-static void join_updates(dni_builder *b, const dni_update *u, size_t first, dni_tensor each)
+/* The updates of weights [from, end), from op `first` on, as one op, where whoever takes the
+ * first of them takes that. */
+static void join_updates(dni_builder *b, const dni_update *u, size_t first, size_t from,
+                         size_t end)
 {
     dni_program *p = b->program;
     dni_choice one, all = {.op = NULL};
-    if (b->status || p->num_ops - first != u->num_weights || u->num_weights < 2)
+    if (b->status || p->num_ops - first != end - from || end - from < 2)
         return;
     dni_op op = p->ops[first];
     op.layer = -1;
     op.num_inputs = 2;
-    op.inputs[1] = each;
-    op.num_outputs = (int32_t)u->num_weights * (2 + u->rule->histories);
+    op.inputs[1] = dni_constant(b, b->dtype, 2 * (int64_t)(end - from),
+                                (char *)u->each + 2 * from * dni_dtype_size(b->dtype));
+    op.num_outputs = (int32_t)(end - from) * (2 + u->rule->histories);
     for (int32_t k = 0; k < DN_MAX_OPERANDS; k++)
-        op.outputs[k] = u->weights[0].data + k;
-    b->status = dni_choose(u->context, p, &p->ops[first], &one);
+        op.outputs[k] = u->weights[from].data + k;
+    if (!b->status)
+        b->status = dni_choose(u->context, p, &p->ops[first], &one);
     if (b->status)
         return;
     one.ops->op_destroy(one.op);
@@ -172,33 +175,35 @@ static void emit_momentum(dni_builder *b, dni_update *u)
     }
 }
 
-static void emit_updates(dni_builder *b, dni_update *u, const Cnn__SolverParameter *p,
-                         dni_tensor hyper)
+void dni_emit_update(dni_builder *b, const dni_update *u, size_t weight, dni_tensor hyper,
+                     dni_tensor data, dni_tensor diff, dni_tensor history)
 {
-    bool l1 = p->regularization_type && !strcmp(p->regularization_type, "L1");
-    larc local = emit_larc(b, p, hyper);
-    dni_tensor each = dni_constant(b, b->dtype, 2 * (int64_t)u->num_weights, u->each);
-    bool moves = dni_schedule_moves_momentum(p);
-    if (moves)
-        emit_momentum(b, u);
+    const Cnn__SolverParameter *p = u->param;
+    const dni_updated *w = &u->weights[weight];
+    dn_args_update args = {.rule = u->rule->rule,
+                           .l1 =
+                               p->regularization_type && !strcmp(p->regularization_type, "L1"),
+                           .lr_mult = p->larc ? 1 : w->param->lr_mult,
+                           .decay = (double)p->weight_decay * w->param->decay_mult};
+    u->rule->fill(p, &args);
+    args.momentum = dni_schedule_moves_momentum(p) ? 1 : args.momentum;
+    store(u->each, b->dtype, 2 * weight, args.lr_mult);
+    store(u->each, b->dtype, 2 * weight + 1, args.decay);
+    dni_emit(b, DN_OP_UPDATE, &args, DNI_TENSORS(hyper),
+             DNI_TENSORS(data, diff, history, u->rule->histories > 1 ? history + 1 : DNI_NONE));
+}
+
+static void emit_updates(dni_builder *b, dni_update *u, const larc *local, dni_tensor hyper,
+                         size_t from, size_t end)
+{
     size_t first = b->program->num_ops;
-    for (size_t i = 0; i < u->num_weights && !b->status; i++) {
-        dni_updated *w = &u->weights[i];
-        dn_args_update args = {.rule = u->rule->rule,
-                               .l1 = l1,
-                               .lr_mult = local.on ? 1 : w->param->lr_mult,
-                               .decay = (double)p->weight_decay * w->param->decay_mult};
-        u->rule->fill(p, &args);
-        args.momentum = moves ? 1 : args.momentum;
-        store(u->each, b->dtype, 2 * i, args.lr_mult);
-        store(u->each, b->dtype, 2 * i + 1, args.decay);
+    for (size_t i = from; i < end && !b->status; i++) {
+        const dni_updated *w = &u->weights[i];
         b->layer = w->layer;
-        dni_emit(b, DN_OP_UPDATE, &args,
-                 DNI_TENSORS(local.on ? emit_local(b, &local, w) : hyper),
-                 DNI_TENSORS(w->data, w->diff, w->diff + 1,
-                             u->rule->histories > 1 ? w->diff + 2 : DNI_NONE));
+        dni_emit_update(b, u, i, local->on ? emit_local(b, local, w) : hyper, w->data, w->diff,
+                        w->diff + 1);
     }
-    join_updates(b, u, first, each);
+    join_updates(b, u, first, from, end);
 }
 
 /* The ring moves on by a pass; the newest comes first. */
@@ -213,14 +218,16 @@ static void emit_losses(dni_builder *b, dni_losses *l)
     dni_emit_copy(b, ring, before);
     dni_emit_rows(b, 1, (l->passes - 1) * tops, 0, 0, 0, tops, before, ring);
     for (int64_t i = 0; i < tops; i++) {
-        dni_tensor top = memory_tensor(b, DNI_WEIGHT, &one, NULL);
+        dni_tensor top = dni_memory_tensor(b, DNI_WEIGHT, &one, NULL);
         l->first = top - (dni_tensor)i;
         dni_emit_rows(b, 1, 1, 0, 0, 0, i, top, ring);
     }
 }
 
-static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
+static dn_status build(dni_update *u, const dn_net *net)
 {
+    const Cnn__SolverParameter *p = u->param;
+    size_t rest = u->num_weights - u->num_late;
     dni_builder b = {.program = &u->program,
                      .section = DNI_FORWARD,
                      .layer = DNI_OF_LOSSES,
@@ -229,20 +236,31 @@ static dn_status build(dni_update *u, const Cnn__SolverParameter *p)
     emit_losses(&b, &u->losses);
     b.section = DNI_UPDATE;
     b.layer = -1;
+    u->first_op = u->program.num_ops;
     for (size_t i = 0; i < u->num_weights && !b.status; i++) { /* in the order of UPDATE */
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;
         w->memory[0] = blob->store->data;
         w->memory[1] = blob->store->diff;
-        w->data = memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
-        w->diff = memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
+        w->data = dni_memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
+        w->diff = dni_memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
         for (int32_t k = 0; k < u->rule->histories; k++)
-            memory_tensor(&b, DNI_STATE, &blob->shape, w->history[k]);
+            dni_memory_tensor(&b, DNI_STATE, &blob->shape, w->history[k]);
     }
     dni_tensor hyper = dni_constant(&b, b.dtype, 4, &u->hyper);
     if (p->clip_gradients >= 0 && u->num_weights)
         emit_clip(&b, u, p->clip_gradients, hyper);
-    emit_updates(&b, u, p, hyper);
+    larc local = emit_larc(&b, p, hyper);
+    if (dni_schedule_moves_momentum(p))
+        emit_momentum(&b, u);
+    emit_updates(&b, u, &local, hyper, 0, rest);
+    u->late_op = u->program.num_ops;
+    emit_updates(&b, u, &local, hyper, rest, u->num_weights);
+    u->strips_op = u->program.num_ops;
+    for (size_t i = u->late_op; i < u->strips_op; i++)
+        u->program.ops[i].late = true;
+    if (!b.status)
+        dni_emit_strips(&b, u, net, hyper);
     return b.status;
 }
 
@@ -257,20 +275,23 @@ static int32_t layer_with(const dn_net *net, size_t param)
     return -1;
 }
 
-static dn_status collect(dni_update *u, dn_net *net)
+/* The gradient may be left to the update. */
+static bool is_late(const dn_net *net, const dni_param *param)
+{
+    return param->diff != DNI_NONE && dni_plan_late_maker(net->plan, param->diff) != SIZE_MAX;
+}
+
+static dn_status collect(dni_update *u, dn_net *net, bool late)
 {
     const dni_heap *heap = &u->context->heap;
-    u->weights = dni_alloc(heap, net->num_params, sizeof *u->weights);
-    u->each = dni_alloc(heap, net->num_params, 2 * dni_dtype_size(u->dtype));
-    if (!u->weights || !u->each)
-        return DN_E_NOMEM;
     for (size_t i = 0; i < net->num_params; i++) {
-        if (!dni_param_trained(net->params[i]))
+        if (!dni_param_trained(net->params[i]) || is_late(net, net->params[i]) != late)
             continue;
         dni_updated *w = &u->weights[u->num_weights++];
+        u->num_late += late;
         w->param = net->params[i];
         w->layer = layer_with(net, i);
-        dn_status st = dni_store_diff(w->param->blob.store);
+        dn_status st = late ? DN_OK : dni_store_diff(w->param->blob.store);
         for (int32_t k = 0; !st && k < u->rule->histories; k++) {
             w->history[k] = dni_alloc_aligned(heap, dni_updated_bytes(w));
             if (!w->history[k])
@@ -281,6 +302,39 @@ static dn_status collect(dni_update *u, dn_net *net)
             return st;
     }
     return DN_OK;
+}
+
+static dn_status collect_all(dni_update *u, dn_net *net)
+{
+    const dni_heap *heap = &u->context->heap;
+    u->weights = dni_alloc(heap, net->num_params, sizeof *u->weights);
+    u->each = dni_alloc(heap, net->num_params, 2 * dni_dtype_size(u->dtype));
+    u->strips = dni_alloc(heap, net->num_params, 2 * sizeof *u->strips);
+    if (!u->weights || !u->each || !u->strips)
+        return DN_E_NOMEM;
+    dn_status st = collect(u, net, false);
+    return st ? st : collect(u, net, true);
+}
+
+dn_status dni_update_fit(dni_update *u, const dn_net *net)
+{
+    if (u->plan && (!u->num_late || u->of == net->plans))
+        return DN_OK;
+    dni_plan_free(u->plan);
+    u->plan = NULL;
+    dni_program_free(&u->program);
+    u->of = net->plans;
+    dn_status st = build(u, net);
+    if (!st)
+        st = dni_plan_compile(&u->plan, u->context, &u->program,
+                              &(dni_plan_options){.plain = true});
+    if (!st)
+        st = dni_plan_bind(u->plan, DNI_UPDATE);
+    if (st) {
+        dni_plan_free(u->plan);
+        u->plan = NULL;
+    }
+    return st;
 }
 
 dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule *rule,
@@ -294,18 +348,14 @@ dn_status dni_update_create(dni_update **out, dn_net *net, const dni_update_rule
         return DN_E_NOMEM;
     u->context = net->context;
     u->rule = rule;
+    u->param = p;
     u->dtype = net->dtype;
     dni_program_init(&u->program, net->heap);
-    dn_status st = collect(u, net);
+    dn_status st = collect_all(u, net);
     if (!st)
         st = dni_losses_create(&u->losses, net, p);
     if (!st)
-        st = build(u, p);
-    if (!st)
-        st = dni_plan_compile(&u->plan, u->context, &u->program,
-                              &(dni_plan_options){.plain = true});
-    if (!st)
-        st = dni_plan_bind(u->plan, DNI_UPDATE);
+        st = dni_update_fit(u, net);
     if (st) {
         dni_update_free(u);
         return st;
@@ -335,6 +385,7 @@ void dni_update_free(dni_update *u)
         }
     dni_free(u->losses.tops);
     dni_free(u->losses.ring);
+    dni_free(u->strips);
     dni_free(u->weights);
     dni_free(u->each);
     dni_free(u);
@@ -363,12 +414,12 @@ static dn_status lay_aside(const dni_update *u, dni_updated *w)
 }
 
 /* The net may have been given other memory for a weight since (sharing). */
-static dn_status follow_memory(dni_update *u)
+static dn_status follow_memory(dni_update *u, const dn_net *net)
 {
-    bool moved = false;
+    bool moved = net->leaves && dni_strips_follow(u, net);
     for (size_t i = 0; i < u->num_weights; i++) {
         dni_store *store = u->weights[i].param->blob.store;
-        dn_status st = dni_store_diff(store);
+        dn_status st = dni_net_leaves(net, u->weights[i].param) ? DN_OK : dni_store_diff(store);
         if (st)
             return st;
         moved |= u->weights[i].memory[0] != store->data;
@@ -424,11 +475,18 @@ dn_status dni_update_set_momentum(dni_update *u, double momentum)
     return dni_mirror_look(u->context, &u->momentum, &device);
 }
 
-dn_status dni_update_run(dni_update *u)
+dn_status dni_update_run(dni_update *u, dn_net *net)
 {
-    dn_status st = follow_memory(u);
+    bool strips = net->leaves;
+    dn_status st = dni_update_fit(u, net);
     if (!st)
-        st = dni_plan_run(u->plan, DNI_UPDATE, false, NULL);
+        st = follow_memory(u, net);
+    if (!st)
+        st = dni_plan_run_plain(u->plan, u->first_op, strips ? u->late_op : u->strips_op, NULL);
+    for (size_t i = 0; !st && strips && i < u->num_strips; i++)
+        st = dni_plan_run_turns(u->plan, u->strips[i].op, u->strips[i].op + 2);
+    if (!st && strips)
+        dni_net_take_left(net, true);
     for (size_t i = 0; i < u->num_weights; i++)
         dni_store_touch(u->weights[i].param->blob.store);
     return st;

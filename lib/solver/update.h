@@ -34,15 +34,31 @@ typedef struct dni_losses {
     uint64_t plan;    /* net->plans when they were bound; 0: they are not */
 } dni_losses;
 
+/* Rows of a weight from `row` on, so many at a time (strips.c). */
+typedef struct dni_strip {
+    size_t weight, maker; /* of its gradient: the op of the net's plan */
+    size_t op;            /* the first of two here */
+    int64_t row, at;      /* at: elements before it */
+    dni_tensor first;     /* dy, x, w, their product, histories */
+} dni_strip;
+
 typedef struct dni_update {
     dn_context *context;
     const dni_update_rule *rule;
+    const Cnn__SolverParameter *param;
     int32_t dtype;
     dni_program program;
     dni_plan *plan;
-    dni_updated *weights; /* those that are trained, in order of declaration */
+    dni_updated *weights; /* those that are trained, in order of declaration; late ones last */
     void *each;           /* T: of every weight lr_mult and decay */
     size_t num_weights;
+    size_t num_late; /* the last so many, whose gradients the backward may leave */
+    dni_strip *strips;
+    size_t num_strips; /* 0: nothing can be left under the net's present plan */
+    /* In the program: the first op, and those of the late weights from their gradients, in
+     * whose place strips may come. */
+    size_t first_op, late_op, strips_op;
+    uint64_t of;        /* net->plans when it was made */
     size_t num_reduced; /* the last so many went to all_reduce in this iteration */
     union {
         float f32[4];
@@ -61,7 +77,19 @@ void dni_update_free(dni_update *update);
 dn_status dni_update_set(dni_update *update, double rate, double correction, double scale);
 /* Where dni_schedule_moves_momentum: likewise. */
 dn_status dni_update_set_momentum(dni_update *update, double momentum);
-dn_status dni_update_run(dni_update *update);
+/* From the gradients, or from what the backward left of them. */
+dn_status dni_update_run(dni_update *update, dn_net *net);
+/* Makes strips for the net's present plan; nothing to do if it is the one before. */
+dn_status dni_update_fit(dni_update *update, const dn_net *net);
+/* strips.c: of the late weights; and whether what they go by has moved. */
+void dni_emit_strips(dni_builder *b, dni_update *update, const dn_net *net, dni_tensor hyper);
+bool dni_strips_follow(dni_update *update, const dn_net *net);
+/* For strips.c: memory that is not the program's; UPDATE of one weight, a second history behind
+ * the first. */
+dni_tensor dni_memory_tensor(dni_builder *b, dni_role role, const dni_shape *shape,
+                             void *memory);
+void dni_emit_update(dni_builder *b, const dni_update *update, size_t weight, dni_tensor hyper,
+                     dni_tensor data, dni_tensor diff, dni_tensor history);
 /* losses.c: of all that the mean is of, and those of an iteration. */
 dn_status dni_losses_create(dni_losses *losses, const dn_net *net,
                             const Cnn__SolverParameter *p);

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause
+ * test_strips.c: gradients of large weights that the update makes itself, some rows at a time,
+ * leave the bits that a step through memory leaves, and take none of it; whoever looks at one,
+ * or fails in between, finds what was always there. */
+#include <stdbool.h>
+
+#include "solver_text.h"
+
+/* Two weights whose rows are cut into strips of one size and what is left; the second is stored
+ * transposed. */
+#define BODY                                                                                   \
+    "layer { name: 'p' type: 'Power' bottom: 'x' top: 'p' power_param { scale: 2 } } "         \
+    "layer { name: 'a' type: 'InnerProduct' bottom: 'p' top: 'a' param { lr_mult: 1.5 } "      \
+    "  param { lr_mult: 2 decay_mult: 0 } inner_product_param { num_output: 1300 "             \
+    "  weight_filler { type: 'xavier' } } } "                                                  \
+    "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' } "                                   \
+    "layer { name: 'b' type: 'InnerProduct' bottom: 'a' top: 'b' param { decay_mult: 2 } "     \
+    "  inner_product_param { num_output: 420 transpose: true "                                 \
+    "  weight_filler { type: 'xavier' } } } "                                                  \
+    "layer { name: 'h' type: 'TanH' bottom: 'b' top: 'b' } "                                   \
+    "layer { name: 'c' type: 'InnerProduct' bottom: 'b' top: 'c' inner_product_param { "       \
+    "  num_output: 3 weight_filler { type: 'xavier' } } } "                                    \
+    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 't' top: 'l' } "
+#define NET(items)                                                                             \
+    "layer { name: 'x' type: 'DummyData' top: 'x' top: 't' dummy_data_param { "                \
+    "  shape { dim: " #items " dim: 300 } shape { dim: " #items " } data_filler { "            \
+    "  type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 2 } } } " BODY
+#define FED                                                                                    \
+    "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 300 } } } "    \
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } " BODY
+#define SOLVER "base_lr: 0.01 lr_policy: 'fixed' weight_decay: 0.01 random_seed: 5 "
+
+enum { WEIGHT_A = 1300 * 300, WEIGHT_B = 1300 * 420, STRIPS_A = 2, STRIPS_B = 2 };
+
+static dn_context *context_of(int32_t threads, check_heap *heap)
+{
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = threads,
+                                  .alloc = heap ? check_alloc : NULL,
+                                  .alloc_user = heap,
+                                  .seed = 3};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    return context;
+}
+
+static dn_solver *solver_of(dn_context *context, const char *text, const char *net,
+                            int32_t memory, dn_event_fn on_event, void *user)
+{
+    dn_solver_options options = {.struct_size = sizeof options,
+                                 .memory = memory,
+                                 .on_event = on_event,
+                                 .on_event_user = user};
+    return make_solver(context, text, net, &options);
+}
+
+static int strips_of(dn_solver *solver)
+{
+    char *plan = NULL;
+    int found = 0;
+    CHECK_STATUS(dn_solver_describe(solver, DN_DESCRIBE_PLAN, &plan), DN_OK);
+    for (const char *line = plan; line && (line = strstr(line, " update ")); line++) {
+        const char *product = strstr(line, " GEMM "), *end = strchr(line, '\n');
+        found += product && product < end;
+    }
+    dn_net_text_free(dn_solver_net(solver), plan);
+    return found;
+}
+
+static dn_blob *weight(dn_solver *solver, const char *layer)
+{
+    dn_net *net = dn_solver_net(solver);
+    return dn_net_layer_param(net, dn_net_find_layer(net, layer), 0);
+}
+
+static uint64_t hash_of(const float *values, int64_t count)
+{
+    uint64_t hash = 14695981039346656037u;
+    CHECK(values != NULL);
+    for (int64_t i = 0; values && i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        hash = (hash ^ bits) * 1099511628211u;
+    }
+    return hash;
+}
+
+static uint64_t hash_all(dn_solver *solver)
+{
+    static const char *const layers[] = {"a", "b", "c"};
+    uint64_t hash = 0;
+    for (int i = 0; i < 3; i++)
+        hash = 3 * hash ^ hash_of(dn_blob_data(weight(solver, layers[i])),
+                                  dn_blob_count(weight(solver, layers[i])));
+    return hash;
+}
+
+/* ---- bits ------------------------------------------------------------------------------- */
+
+static uint64_t trained(int32_t threads, const char *text, const char *net, int32_t memory,
+                        int strips)
+{
+    dn_context *context = context_of(threads, NULL);
+    dn_solver *solver = solver_of(context, text, net, memory, NULL, NULL);
+    CHECK_INT(strips_of(solver), strips);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    uint64_t hash = hash_all(solver);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+static void check_bits(void)
+{
+    static const char *const rules[] = {
+        SOLVER "momentum: 0.9",
+        SOLVER "type: 'Nesterov' momentum: 0.9",
+        SOLVER "type: 'AdaGrad' delta: 1e-3",
+        SOLVER "type: 'RMSProp' rms_decay: 0.9 delta: 1e-3",
+        SOLVER "type: 'AdaDelta' momentum: 0.9 delta: 1e-3",
+        SOLVER "type: 'Adam' momentum: 0.9 momentum2: 0.99 regularization_type: 'L1'",
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        SECTION(rules[i]);
+        uint64_t want = trained(1, rules[i], NET(5), DN_MEMORY_READABLE, 0);
+        for (int32_t threads = 1; threads <= 3; threads++)
+            CHECK(trained(threads, rules[i], NET(5), DN_MEMORY_COMPACT, STRIPS_A + STRIPS_B) ==
+                  want);
+    }
+    SECTION("a batch of many");
+    CHECK(trained(2, rules[0], NET(130), DN_MEMORY_COMPACT, STRIPS_A + STRIPS_B) ==
+          trained(1, rules[0], NET(130), DN_MEMORY_READABLE, 0));
+}
+
+/* What needs all gradients at once, or those of more than one backward. */
+static void check_refused(void)
+{
+    static const char *const texts[] = {
+        SOLVER "momentum: 0.9 clip_gradients: 0.1", SOLVER "momentum: 0.9 iter_size: 2",
+        SOLVER "momentum: 0.9 larc: true", SOLVER "momentum: 0.9 snapshot_diff: true"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        SECTION(texts[i]);
+        CHECK(trained(1, texts[i], NET(5), DN_MEMORY_COMPACT, 0) ==
+              trained(1, texts[i], NET(5), DN_MEMORY_READABLE, 0));
+    }
+}
+
+/* ---- looking ---------------------------------------------------------------------------- */
+
+typedef struct looker {
+    bool looks;
+    dn_status fails;
+    uint64_t seen;
+} looker;
+
+static dn_status look(void *user, dn_solver *solver, const dn_event *event)
+{
+    looker *l = user;
+    if (event->kind != DN_EVENT_GRADIENTS)
+        return DN_OK;
+    if (l->looks)
+        l->seen = hash_of(dn_blob_diff(weight(solver, "a")), WEIGHT_A) ^
+                  hash_of(dn_blob_diff(weight(solver, "b")), WEIGHT_B);
+    return l->fails;
+}
+
+static void check_looked_at(void)
+{
+    SECTION("gradients in their event");
+    looker at[2] = {{false, DN_OK, 0}, {false, DN_OK, 0}};
+    dn_context *context = context_of(2, NULL);
+    dn_solver *solver[2];
+    for (int k = 0; k < 2; k++)
+        solver[k] = solver_of(context, SOLVER "momentum: 0.9", NET(5),
+                              k ? DN_MEMORY_COMPACT : DN_MEMORY_READABLE, look, &at[k]);
+    for (int i = 0; i < 4; i++) {
+        at[0].looks = at[1].looks = i % 2;
+        for (int k = 0; k < 2; k++)
+            CHECK_STATUS(dn_solver_step(solver[k], 1), DN_OK);
+        CHECK(at[0].seen == at[1].seen && (at[0].seen != 0) == (i > 0));
+        CHECK(hash_all(solver[0]) == hash_all(solver[1]));
+    }
+    SECTION("steps after the update");
+    CHECK(hash_of(dn_blob_diff(weight(solver[0], "b")), WEIGHT_B) ==
+          hash_of(dn_blob_diff(weight(solver[1], "b")), WEIGHT_B));
+    dn_solver_free(solver[1]);
+    solver[1] =
+        solver_of(context, SOLVER "momentum: 0.9", NET(5), DN_MEMORY_COMPACT, NULL, NULL);
+    CHECK_STATUS(dn_solver_step(solver[1], 1), DN_OK);
+    CHECK(!dn_blob_diff(weight(solver[1], "b")));
+    CHECK(dn_last_error() && strstr(dn_last_error(), "gradient of 'b/0' piece by piece"));
+    CHECK_STATUS(dn_solver_step(solver[1], 3), DN_OK);
+    CHECK(hash_of(dn_blob_diff(weight(solver[0], "b")), WEIGHT_B) ==
+          hash_of(dn_blob_diff(weight(solver[1], "b")), WEIGHT_B));
+    SECTION("zero once they are cleared");
+    dn_solver_free(solver[1]);
+    solver[1] =
+        solver_of(context, SOLVER "momentum: 0.9", NET(5), DN_MEMORY_COMPACT, NULL, NULL);
+    CHECK_STATUS(dn_solver_step(solver[1], 1), DN_OK);
+    CHECK_STATUS(dn_net_clear_gradients(dn_solver_net(solver[1])), DN_OK);
+    const float *zero = dn_blob_diff(weight(solver[1], "a"));
+    CHECK(zero && zero[0] == 0 && zero[WEIGHT_A - 1] == 0);
+    dn_solver_free(solver[0]);
+    dn_solver_free(solver[1]);
+    dn_context_free(context);
+}
+
+/* A step that ends between backward and update, and what may follow. */
+static uint64_t interrupted(int32_t memory, int then)
+{
+    looker at = {false, DN_E_HOST, 0};
+    dn_context *context = context_of(1, NULL);
+    dn_solver *solver = solver_of(context, SOLVER "momentum: 0.9", NET(5), memory, look, &at);
+    dn_net *net = dn_solver_net(solver);
+    uint64_t before = hash_all(solver);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_E_HOST);
+    CHECK(hash_all(solver) == before);
+    at.fails = DN_OK;
+    if (then == 1) /* the update after all */
+        CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    if (then == 2) { /* a gradient of two backwards */
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+        CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    }
+    if (then == 3) { /* of the second alone, whose update finds it in memory */
+        CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward(net), DN_OK);
+        CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    }
+    if (then == 4) { /* by layers */
+        CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward_range(net, dn_net_num_layers(net) - 1, 3), DN_OK);
+        CHECK_STATUS(dn_solver_apply_update(solver), DN_OK);
+    }
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    uint64_t hash = hash_all(solver);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+/* ---- other shapes, other weights, no memory -----------------------------------------------
+ */
+
+static void feed(dn_solver *solver, int64_t items)
+{
+    static float x[8 * 300], t[8];
+    uint32_t state = 7;
+    dn_net *net = dn_solver_net(solver);
+    int64_t dims[2] = {items, 300};
+    for (int i = 0; i < 8 * 300; i++)
+        x[i] = 2 * next_number(&state) - 1;
+    for (int i = 0; i < 8; i++)
+        t[i] = (float)(i % 3);
+    CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "x"), dims, 2), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(dn_net_blob(net, "t"), dims, 1), DN_OK);
+    CHECK_STATUS(dn_net_reshape(net), DN_OK);
+    CHECK_STATUS(dn_blob_write(dn_net_blob(net, "x"), x, items * 300), DN_OK);
+    CHECK_STATUS(dn_blob_write(dn_net_blob(net, "t"), t, items), DN_OK);
+}
+
+static uint64_t moved(int32_t memory, check_heap *heap, bool starve)
+{
+    dn_context *context = context_of(1, heap);
+    dn_solver *solver = solver_of(context, SOLVER "momentum: 0.9", FED, memory, NULL, NULL);
+    dn_solver *other = solver_of(context, SOLVER "momentum: 0.9", FED, memory, NULL, NULL);
+    feed(solver, 8);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    feed(solver, 6);
+    CHECK_STATUS(dn_net_share_weights(dn_solver_net(solver), dn_solver_net(other)), DN_OK);
+    dn_status st = DN_E_NOMEM;
+    int failures = 0;
+    for (long i = 1; st && i < 400; i++, failures += st != DN_OK) {
+        heap->fail_at = starve ? heap->requests + i : 0;
+        st = dn_solver_step(solver, 1);
+        heap->fail_at = 0;
+        CHECK_AT(!st || st == DN_E_NOMEM, "%s", dn_status_name(st));
+    }
+    CHECK(!st && (failures > 2) == starve);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    uint64_t hash = hash_all(solver);
+    dn_solver_free(other);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_HEAP_CLEAN(heap);
+    return hash;
+}
+
+static int64_t held(int32_t memory)
+{
+    check_heap heap = {0};
+    dn_net_memory m = {.struct_size = sizeof m};
+    dn_context *context = context_of(1, &heap);
+    dn_solver *solver = solver_of(context, SOLVER "momentum: 0.9", NET(5), memory, NULL, NULL);
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    CHECK_STATUS(dn_net_memory_report(dn_solver_net(solver), &m), DN_OK);
+    size_t all = 4 * (WEIGHT_A + 1300 + WEIGHT_B + 420 + 420 * 3 + 3);
+    size_t made = 4 * (WEIGHT_A + WEIGHT_B);
+    CHECK_INT(m.weights, all);
+    CHECK_INT(m.weight_gradients, memory == DN_MEMORY_COMPACT ? all - made : all);
+    int64_t peak = heap.peak_bytes;
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return peak;
+}
+
+int main(void)
+{
+    check_bits();
+    check_refused();
+    check_looked_at();
+    for (int then = 0; then <= 4; then++) {
+        SECTION("a failure between backward and update");
+        CHECK(interrupted(DN_MEMORY_COMPACT, then) == interrupted(DN_MEMORY_READABLE, then));
+    }
+    SECTION("another batch, another's weights");
+    check_heap heap = {0};
+    uint64_t want = moved(DN_MEMORY_READABLE, &heap, false);
+    CHECK(moved(DN_MEMORY_COMPACT, &heap, false) == want);
+    SECTION("no memory");
+    CHECK(moved(DN_MEMORY_COMPACT, &heap, true) == want);
+    SECTION("memory");
+    CHECK(held(DN_MEMORY_COMPACT) < held(DN_MEMORY_READABLE) - 2 * (WEIGHT_A + WEIGHT_B));
+    return check_summary();
+}

@@ -8,9 +8,10 @@
 
 /* Two weights whose rows are cut into strips of one size and what is left; the second is stored
  * transposed. */
-#define BODY                                                                                   \
-    "layer { name: 'p' type: 'Power' bottom: 'x' top: 'p' power_param { scale: 2 } } "         \
-    "layer { name: 'a' type: 'InnerProduct' bottom: 'p' top: 'a' param { lr_mult: 1.5 } "      \
+#define POWER "layer { name: 'p' type: 'Power' bottom: 'x' top: 'p' power_param { scale: 2 } } "
+#define BODY(from)                                                                             \
+    "layer { name: 'a' type: 'InnerProduct' bottom: '" from                                    \
+    "' top: 'a' param { lr_mult: 1.5 } "                                                       \
     "  param { lr_mult: 2 decay_mult: 0 } inner_product_param { num_output: 1300 "             \
     "  weight_filler { type: 'xavier' } } } "                                                  \
     "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' } "                                   \
@@ -21,13 +22,15 @@
     "layer { name: 'c' type: 'InnerProduct' bottom: 'b' top: 'c' inner_product_param { "       \
     "  num_output: 3 weight_filler { type: 'xavier' } } } "                                    \
     "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 't' top: 'l' } "
-#define NET(items)                                                                             \
+#define DATA(items)                                                                            \
     "layer { name: 'x' type: 'DummyData' top: 'x' top: 't' dummy_data_param { "                \
     "  shape { dim: " #items " dim: 300 } shape { dim: " #items " } data_filler { "            \
-    "  type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 2 } } } " BODY
+    "  type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 2 } } } "
+#define NET(items) DATA(items) POWER BODY("p")
 #define FED                                                                                    \
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 300 } } } "    \
-    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } " BODY
+    "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } " POWER BODY( \
+        "p")
 #define SOLVER "base_lr: 0.01 lr_policy: 'fixed' weight_decay: 0.01 random_seed: 5 "
 
 enum { WEIGHT_A = 1300 * 300, WEIGHT_B = 1300 * 420, STRIPS_A = 2, STRIPS_B = 2 };
@@ -127,6 +130,9 @@ static void check_bits(void)
             CHECK(trained(threads, rules[i], NET(5), DN_MEMORY_COMPACT, STRIPS_A + STRIPS_B) ==
                   want);
     }
+    SECTION("the data, which the host may write, as a factor");
+    CHECK(trained(2, rules[0], DATA(5) BODY("x"), DN_MEMORY_COMPACT, STRIPS_B) ==
+          trained(1, rules[0], DATA(5) BODY("x"), DN_MEMORY_READABLE, 0));
     SECTION("a batch of many");
     CHECK(trained(2, rules[0], NET(130), DN_MEMORY_COMPACT, STRIPS_A + STRIPS_B) ==
           trained(1, rules[0], NET(130), DN_MEMORY_READABLE, 0));
@@ -151,11 +157,16 @@ typedef struct looker {
     bool looks;
     dn_status fails;
     uint64_t seen;
+    dn_net *other; /* on the same weights: adds to their gradients first */
 } looker;
 
 static dn_status look(void *user, dn_solver *solver, const dn_event *event)
 {
     looker *l = user;
+    if (event->kind == DN_EVENT_STEP_BEGIN && l->other) {
+        CHECK_STATUS(dn_net_forward(l->other, NULL), DN_OK);
+        CHECK_STATUS(dn_net_backward(l->other), DN_OK);
+    }
     if (event->kind != DN_EVENT_GRADIENTS)
         return DN_OK;
     if (l->looks)
@@ -167,7 +178,7 @@ static dn_status look(void *user, dn_solver *solver, const dn_event *event)
 static void check_looked_at(void)
 {
     SECTION("gradients in their event");
-    looker at[2] = {{false, DN_OK, 0}, {false, DN_OK, 0}};
+    looker at[2] = {{false, DN_OK, 0, NULL}, {false, DN_OK, 0, NULL}};
     dn_context *context = context_of(2, NULL);
     dn_solver *solver[2];
     for (int k = 0; k < 2; k++)
@@ -208,7 +219,7 @@ static void check_looked_at(void)
 /* A step that ends between backward and update, and what may follow. */
 static uint64_t interrupted(int32_t memory, int then)
 {
-    looker at = {false, DN_E_HOST, 0};
+    looker at = {false, DN_E_HOST, 0, NULL};
     dn_context *context = context_of(1, NULL);
     dn_solver *solver = solver_of(context, SOLVER "momentum: 0.9", NET(5), memory, look, &at);
     dn_net *net = dn_solver_net(solver);
@@ -236,6 +247,22 @@ static uint64_t interrupted(int32_t memory, int then)
     }
     CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
     uint64_t hash = hash_all(solver);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+static uint64_t added_to(int32_t memory)
+{
+    looker at = {false, DN_OK, 0, NULL};
+    dn_context *context = context_of(1, NULL);
+    dn_solver *solver = solver_of(context, SOLVER "momentum: 0.9", NET(5), memory, look, &at);
+    dn_solver *other = solver_of(context, SOLVER, NET(5), DN_MEMORY_READABLE, NULL, NULL);
+    CHECK_STATUS(dn_net_share_weights(dn_solver_net(other), dn_solver_net(solver)), DN_OK);
+    at.other = dn_solver_net(other);
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    uint64_t hash = hash_all(solver);
+    dn_solver_free(other);
     dn_solver_free(solver);
     dn_context_free(context);
     return hash;
@@ -315,6 +342,8 @@ int main(void)
         SECTION("a failure between backward and update");
         CHECK(interrupted(DN_MEMORY_COMPACT, then) == interrupted(DN_MEMORY_READABLE, then));
     }
+    SECTION("gradients of another net");
+    CHECK(added_to(DN_MEMORY_COMPACT) == added_to(DN_MEMORY_READABLE));
     SECTION("another batch, another's weights");
     check_heap heap = {0};
     uint64_t want = moved(DN_MEMORY_READABLE, &heap, false);

@@ -262,18 +262,6 @@ static dn_status take_layers(dn_context *c, const dn_context_options *o)
 
 /* ---- create and free --------------------------------------------------------------------- */
 
-static dn_status check_options(const dn_context_options *o)
-{
-    if (!o->struct_size)
-        return dni_fail(DN_E_INVALID, "dn_context_options.struct_size is 0; set it to sizeof");
-    const unsigned char *bytes = (const unsigned char *)o;
-    for (size_t i = sizeof *o; i < o->struct_size; i++)
-        if (bytes[i])
-            return dni_fail(DN_E_UNSUPPORTED,
-                            "dn_context_options has an option this release does not know");
-    return DN_OK;
-}
-
 static dn_status set_up(dn_context *c, const dn_context_options *o)
 {
     if (o->num_threads < 0 || o->num_threads > 4096)
@@ -333,13 +321,10 @@ dn_status dn_context_create(dn_context **out, const dn_context_options *options)
     dni_clear_error();
     if (!out)
         return dni_fail(DN_E_INVALID, "dn_context_create: out is NULL");
-    dn_context_options o = {.struct_size = sizeof o};
-    if (options) {
-        dn_status st = check_options(options);
-        if (st)
-            return st;
-        memcpy(&o, options, options->struct_size < sizeof o ? options->struct_size : sizeof o);
-    }
+    dn_context_options o;
+    dn_status st = dni_take_options(&o, options, sizeof o, "dn_context_options");
+    if (st)
+        return st;
     dni_heap heap = dni_default_heap;
     if (o.alloc)
         heap = (dni_heap){o.alloc, o.alloc_user};
@@ -349,7 +334,7 @@ dn_status dn_context_create(dn_context **out, const dn_context_options *options)
     c->heap = heap;
     atomic_init(&c->references, 1);
     pthread_mutex_init(&c->tuned_lock, NULL);
-    dn_status st = set_up(c, &o);
+    st = set_up(c, &o);
     if (st) {
         dni_saved_error saved;
         dni_save_error(&saved);

@@ -70,6 +70,25 @@ dn_status dni_fail_null(const char *function)
     return dni_fail(DN_E_INVALID, "%s: an argument is NULL", function);
 }
 
+dn_status dni_take_options(void *to, const void *from, size_t size, const char *type)
+{
+    const unsigned char *bytes = from;
+    size_t given = size;
+    memset(to, 0, size);
+    if (from)
+        memcpy(&given, from, sizeof given);
+    if (given < sizeof given)
+        return dni_fail(DN_E_INVALID, "%s.struct_size is %zu; set it to sizeof", type, given);
+    for (size_t i = size; i < given; i++)
+        if (bytes[i])
+            return dni_fail(DN_E_UNSUPPORTED, "%s has an option this release does not know",
+                            type);
+    if (from)
+        memcpy(to, from, given < size ? given : size);
+    memcpy(to, &size, sizeof size);
+    return DN_OK;
+}
+
 dn_status dni_in(dn_status status, const char *format, ...)
 {
     char text[2 * sizeof(message) + 2];

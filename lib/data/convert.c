@@ -116,23 +116,6 @@ static void clean_up(conversion *c)
     dni_restore_error(&saved);
 }
 
-/* Options of a later release must be zero here. */
-static dn_status read_options(dn_convert_options *o, const dn_convert_options *options)
-{
-    const unsigned char *bytes = (const unsigned char *)options;
-    *o = (dn_convert_options){0};
-    if (!options)
-        return DN_OK;
-    if (options->struct_size < sizeof(size_t))
-        return dni_fail(DN_E_INVALID, "dn_convert_options.struct_size is not set");
-    for (size_t i = sizeof(*options); i < options->struct_size; i++)
-        if (bytes[i])
-            return dni_fail(DN_E_INVALID, "an option of dn_convert_options is not known to "
-                                          "release " DN_VERSION_STRING);
-    memcpy(o, options, options->struct_size < sizeof(*o) ? options->struct_size : sizeof(*o));
-    return DN_OK;
-}
-
 dn_status dn_convert_mnist(dn_context *context, const char *images_path,
                            const char *labels_path, const char *out_path,
                            const dn_convert_options *options)
@@ -141,7 +124,7 @@ dn_status dn_convert_mnist(dn_context *context, const char *images_path,
     dni_clear_error();
     if (!context || !images_path || !labels_path || !out_path)
         return dni_fail_null(__func__);
-    dn_status st = read_options(&o, options);
+    dn_status st = dni_take_options(&o, options, sizeof o, "dn_convert_options");
     if (st)
         return st;
     conversion c = {.heap = dni_context_heap(context)};
@@ -309,7 +292,7 @@ dn_status dn_convert_images(dn_context *context, const char *list_path, const ch
     dni_clear_error();
     if (!context || !list_path || !out_path)
         return dni_fail_null(__func__);
-    dn_status st = read_options(&o, options);
+    dn_status st = dni_take_options(&o, options, sizeof o, "dn_convert_options");
     dni_fp host = dni_fp_enter();
     if (!st)
         st = convert_images(&l, context, list_path, out_path, &o);

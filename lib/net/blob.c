@@ -150,11 +150,9 @@ static dn_status weight_diff(const dn_blob *blob)
 {
     dni_store *store = blob->store;
     if (store->taken)
-        return dni_fail(
-            DN_E_STATE,
-            "the update made the gradient of '%s' piece by piece and kept none; now "
-            "that it was asked for, it is kept from the next step on",
-            blob->name);
+        return dni_fail(DN_E_STATE,
+                        "the update kept no gradient of '%s'; from the next step on it does",
+                        blob->name);
     dn_status st = store->late ? dni_net_catch_up(store->late) : DN_OK;
     return st ? st : dni_store_diff(store);
 }

@@ -6,27 +6,11 @@
 #include "layers/guess.h"
 #include "net/net.h"
 
-static dn_status check_options(const dn_net_options *o)
+static dn_status take_options(dn_net_options *to, const dn_net_options *from)
 {
-    if (!o->struct_size)
-        return dni_fail(DN_E_INVALID, "dn_net_options.struct_size is 0; set it to sizeof");
-    const unsigned char *bytes = (const unsigned char *)o;
-    for (size_t i = sizeof *o; i < o->struct_size; i++)
-        if (bytes[i])
-            return dni_fail(DN_E_UNSUPPORTED,
-                            "dn_net_options has an option this release does not know");
-    return DN_OK;
-}
-
-static dn_status copy_options(dn_net_options *to, const dn_net_options *from)
-{
-    *to = (dn_net_options){.struct_size = sizeof *to};
-    if (!from)
-        return DN_OK;
-    dn_status st = check_options(from);
+    dn_status st = dni_take_options(to, from, sizeof *to, "dn_net_options");
     if (st)
         return st;
-    memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
     if (to->phase < DN_PHASE_DEFAULT || to->phase > DN_PHASE_TEST)
         return dni_fail(DN_E_INVALID, "phase %d is none of DN_PHASE_*", to->phase);
     if (to->dtype != DN_F32 && to->dtype != DN_F64)
@@ -239,7 +223,7 @@ dn_status dni_net_create(dn_net **out, dn_context *context, dni_net_file *file,
                          uint64_t seed)
 {
     dn_net_options o;
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     if (st)
         return st;
     return create(out, context, file, NULL, state, &o, seed);
@@ -270,7 +254,7 @@ dn_status dn_net_create_from_prototxt(dn_net **out, dn_context *context, const c
     dni_clear_error();
     if (!out || !context || !path)
         return dni_fail_null(__func__);
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     if (!st)
         st = dni_net_read(&file, &context->heap, path, o.dialect);
     return st ? st : from_file(out, context, file, &o);
@@ -284,7 +268,7 @@ dn_status dn_net_create_from_text(dn_net **out, dn_context *context, const char 
     dni_clear_error();
     if (!out || !context || !text)
         return dni_fail_null(__func__);
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     if (!st)
         st = dni_net_read_text(&file, &context->heap, text, size, "net", o.dialect);
     return st ? st : from_file(out, context, file, &o);
@@ -297,7 +281,7 @@ dn_status dn_net_create_shared(dn_net **out, dn_net *net, const dn_net_options *
     dni_clear_error();
     if (!out || !net)
         return dni_fail_null(__func__);
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     if (st)
         return st;
     o.dtype = net->dtype;
@@ -329,7 +313,7 @@ dn_status dn_net_plan_memory(dn_context *context, const char *path,
     dni_clear_error();
     if (!out || !out->struct_size)
         return dni_fail(DN_E_INVALID, "dn_net_plan_memory: out is NULL, or struct_size 0");
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     o.wire_only = 1;
     if (!st)
         st = dn_net_create_from_prototxt(&net, context, path, &o);

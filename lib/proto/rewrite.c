@@ -136,16 +136,9 @@ static dn_status write_new(rewriting *w)
 
 static dn_status take_options(dn_upgrade_options *to, const dn_upgrade_options *from)
 {
-    *to = (dn_upgrade_options){.struct_size = sizeof *to};
-    if (!from)
-        return DN_OK;
-    if (from->struct_size < sizeof from->struct_size)
-        return dni_fail(DN_E_INVALID, "dn_upgrade_options.struct_size is 0; set it to sizeof");
-    for (size_t i = sizeof *from; i < from->struct_size; i++)
-        if (((const unsigned char *)from)[i])
-            return dni_fail(DN_E_UNSUPPORTED,
-                            "dn_upgrade_options has an option this release does not know");
-    memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    dn_status st = dni_take_options(to, from, sizeof *to, "dn_upgrade_options");
+    if (st)
+        return st;
     if (to->kind < DN_FILE_AUTO || to->kind > DN_FILE_SOLVER)
         return dni_fail(DN_E_INVALID, "kind %d is none of DN_FILE_*", (int)to->kind);
     if (to->form < DN_FORM_AUTO || to->form > DN_FORM_BINARY)

@@ -5,19 +5,11 @@
 
 #include <string.h>
 
-static dn_status copy_options(dn_solver_options *to, const dn_solver_options *from)
+static dn_status take_options(dn_solver_options *to, const dn_solver_options *from)
 {
-    *to = (dn_solver_options){.struct_size = sizeof *to};
-    if (!from)
-        return DN_OK;
-    if (!from->struct_size)
-        return dni_fail(DN_E_INVALID, "dn_solver_options.struct_size is 0; set it to sizeof");
-    const unsigned char *bytes = (const unsigned char *)from;
-    for (size_t i = sizeof *to; i < from->struct_size; i++)
-        if (bytes[i])
-            return dni_fail(DN_E_UNSUPPORTED,
-                            "dn_solver_options has an option this release does not know");
-    memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    dn_status st = dni_take_options(to, from, sizeof *to, "dn_solver_options");
+    if (st)
+        return st;
     if (to->rank < 0 || to->num_ranks < 0 || to->rank >= (to->num_ranks ? to->num_ranks : 1))
         return dni_fail(DN_E_INVALID, "rank %d of num_ranks %d", to->rank, to->num_ranks);
     if (to->rank > 0)
@@ -233,7 +225,7 @@ dn_status dn_solver_create_from_prototxt(dn_solver **out, dn_context *context, c
     dni_clear_error();
     if (!out || !context || !path)
         return dni_fail_null(__func__);
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     if (!st)
         st = dni_solver_read(&file, &context->heap, path);
     return st ? st : create(out, context, file, path, NULL, 0, &o);
@@ -248,7 +240,7 @@ dn_status dn_solver_create_from_text(dn_solver **out, dn_context *context, const
     dni_clear_error();
     if (!out || !context || !text)
         return dni_fail_null(__func__);
-    dn_status st = copy_options(&o, options);
+    dn_status st = take_options(&o, options);
     if (!st)
         st = dni_solver_read_text(&file, &context->heap, text, size, "solver");
     return st ? st : create(out, context, file, NULL, net_text, net_size, &o);

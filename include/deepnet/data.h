@@ -9,7 +9,8 @@
 
 DN_BEGIN_DECLS
 
-/* Zero is the default of every field; struct_size = sizeof(dn_convert_options). */
+/* Zero is the default of every field; struct_size = sizeof(dn_convert_options). An option that
+ * this release does not know must be zero, else DN_E_UNSUPPORTED. */
 typedef struct dn_convert_options {
     size_t struct_size;
     int32_t overwrite; /* 1: replace an LMDB that is already there */

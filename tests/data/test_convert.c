@@ -143,8 +143,8 @@ static void test_refused(void)
                   "none'");
     CHECK_CONVERT(at_reference("img.idx"), labels, NULL, NULL, DN_E_INVALID, "NULL");
     CHECK_CONVERT(at_reference("img.idx"), labels, "/nowhere/at/all", NULL, DN_E_IO, "nowhere");
-    CHECK_CONVERT(at_reference("img.idx"), labels, check_path("no"), &later.known, DN_E_INVALID,
-                  "not known");
+    CHECK_CONVERT(at_reference("img.idx"), labels, check_path("no"), &later.known,
+                  DN_E_UNSUPPORTED, "does not know");
     later.more = 0;
     CHECK_CONVERT(at_reference("img.idx"), labels, check_path("yes"), &later.known, DN_OK, "");
     CHECK(stat(check_path("no"), &info) != 0);

@@ -96,7 +96,7 @@ typedef struct cli_compute {
 int cli_compute_of(const cli_command *command, const cli_compute *c, int32_t *compute,
                    int32_t *fallback);
 
-/* Which layers of a net take part: --phase (but of a solver's), --level, --stage. */
+/* Which layers of a net take part: --phase (not of a solver's), --level, --stage. */
 typedef struct cli_state {
     const char *phase;
     int64_t level;

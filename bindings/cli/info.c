@@ -134,6 +134,9 @@ static int info_solver(const char *path, dn_context *context, const parts *p,
                                        .manual_tests = 1,
                                        .manual_snapshots = 1,
                                        .wire_only = net_options->wire_only,
+                                       .level = net_options->level,
+                                       .stages = net_options->stages,
+                                       .num_stages = net_options->num_stages,
                                        .memory = net_options->memory,
                                        .compute = net_options->compute,
                                        .compute_fallback = net_options->compute_fallback};
@@ -192,8 +195,8 @@ int cli_info(const cli_command *self, int argc, char **argv)
         return code;
     if (words.count + (model != NULL) + (solver != NULL) != 1)
         return cli_usage(self, "it takes one prototxt");
-    if (solver && (state.phase || state.level || state.stage))
-        return cli_usage(self, "a solver says which layers take part");
+    if (solver && state.phase)
+        return cli_usage(self, "a solver says of which phase its nets are");
     if (peak && !p.plan)
         return cli_usage(self, "--peak is for --plan, which is missing");
     if (peak && (code = cli_peak_of(self, peak, &p.peak)) != CLI_GO)

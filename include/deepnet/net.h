@@ -84,8 +84,8 @@ DN_API dn_status dn_net_forward(dn_net *net, float *loss);
  * gradients of the weights (dn_net_clear_gradients sets them to zero). For outputs that are not
  * losses, the gradient is taken from their diff; as in Caffe, layers that lead to no loss are
  * left out, their weights' gradients too, unless the net says `force_backward: true`.
- * DN_E_STATE before the first forward. Several backwards may follow one forward, except with
- * DN_MEMORY_COMPACT. Since 0.1. */
+ * DN_E_STATE before the first forward, and after one that failed. Several backwards may follow
+ * one forward, except with DN_MEMORY_COMPACT. Since 0.1. */
 DN_API dn_status dn_net_backward(dn_net *net);
 
 /* The same for layers [from, to] (indices, both included; backward runs from `from` down to

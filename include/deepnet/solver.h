@@ -64,8 +64,8 @@ typedef struct dn_solver_options {
     /* Of the nets. DN_MEMORY_COMPACT trains in less, inner blobs unreadable; and gradients of
      * inner products' large weights (1 MiB and more) may be made by the update, which keeps
      * none of them. Who asks for one before the update, in DN_EVENT_GRADIENTS, has it as ever;
-     * the first to ask after one gets NULL (DN_E_STATE), and from the next step on all are
-     * kept. */
+     * the first to ask after one gets NULL (DN_E_STATE), as does a backward or an update before
+     * dn_net_clear_gradients, and from the next step on all are kept. */
     int32_t memory;
     /* 0: all_reduce gets host memory, into which the gradient was copied. 1: it gets device
      * memory, queues its work in the context's device_stream, and returns at once. */

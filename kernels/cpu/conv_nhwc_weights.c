@@ -79,8 +79,8 @@ typedef struct lines {
 } lines;
 
 /* What is used after a product, and is asked for during it: a panel of x (or NULL), and up to
- * its end dy of the next piece. Packed dy has no time for that in its tiles: before each chunk,
- * lines of both of the next piece. */
+ * its end dy of the next piece. Where dy comes in chunks its tiles have no time for that: before
+ * each, lines of both of the next piece. */
 typedef struct ahead {
     const float *x, *dy, *dy_end;
     int64_t step; /* floats of dy with each step of k */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline, unused))
-#define COLD   static __attribute__((noinline)) /* clang inlines what is called from four */
+#define COLD   static __attribute__((noinline)) /* clang inlines it in four places */
 #if defined(__OPTIMIZE_SIZE__) && !defined(SUMS_IN_REGISTERS) /* the plain set on x86 */
 #define UNROLL
 #elif defined(__clang__)

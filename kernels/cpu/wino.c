@@ -67,6 +67,12 @@ static corner corner_of(const cpu_wino *w, int64_t piece)
                     j / w->dw * w->dw * w->wide + j % w->dw};
 }
 
+/* That weights have: those of a line, one. */
+static int64_t weight_freqs(const cpu_wino *w)
+{
+    return w->pieces > 1 ? 6 : CPU_WINO_FREQ;
+}
+
 /* Pieces along an axis of P outputs: d for every d * size of them, as many as begin there. */
 static int64_t tiles_along(int64_t P, int64_t d, int64_t size)
 {
@@ -326,7 +332,7 @@ static void multiply(const wino_op *op, int64_t j, int64_t tiles, int64_t len, c
     int32_t vectors = op->wino.K - j * ker->nr <= ker->vl ? 1 : 2;
     for (int64_t f = 0; f < CPU_WINO_FREQ; f++)
         ker->rows(vectors, tiles, len, v + f * v_step, op->ld, 1,
-                  u + (op->wino.pieces > 1 ? f % 6 : f) * u_step,
+                  u + f % weight_freqs(&op->wino) * u_step,
                   sums + f * cpu_wino_step(tiles * ker->nr), ker->nr, &end);
 }
 
@@ -361,7 +367,7 @@ static void make_weights(const wino_call *call, int64_t i, const space *s, float
     const wino_op *op = call->op;
     int64_t step = cpu_wino_step(op->depth * op->base.backend->kernels->nr);
     transform_weights(call, i / op->panels, i % op->panels, 0, op->wino.C,
-                      all + i * CPU_WINO_FREQ * step, step, s->taps);
+                      all + i * weight_freqs(&op->wino) * step, step, s->taps);
 }
 
 static void weights_task(void *arg, int64_t task, int32_t worker)
@@ -385,8 +391,8 @@ static void local_task(void *arg, int64_t task, int32_t worker)
     *s.made = 1;
     transform_input(call, g, from, to, s.input, step, s.zeros);
     for (int64_t j = 0; j < op->panels; j++) {
-        const float *u =
-            (op->own ? s.own : call->shared) + (g * op->panels + j) * CPU_WINO_FREQ * u_step;
+        const float *u = (op->own ? s.own : call->shared) +
+                         (g * op->panels + j) * weight_freqs(&op->wino) * u_step;
         multiply(op, j, to - from, op->depth, s.input, step, u, u_step, s.sums, false);
         transform_output(call, &s, g, j, from, to);
     }
@@ -543,7 +549,7 @@ static bool plan(wino_op *op, bool constant, dn_op_info *info)
     op->depth = w->C * w->E;
     op->ld = ((op->depth + 15) & ~(int64_t)15) + 16;
     int64_t weights =
-        op->groups * op->panels * CPU_WINO_FREQ * cpu_wino_step(op->depth * ker->nr);
+        op->groups * op->panels * weight_freqs(w) * cpu_wino_step(op->depth * ker->nr);
     bool few = w->tiles <= TILES_MOST && op->panels >= 4;
     op->local = !few && (weights <= WEIGHTS_FLOATS || op->panels < 4);
     op->own = few || weights <= OWN_FLOATS;
@@ -560,7 +566,7 @@ static bool plan(wino_op *op, bool constant, dn_op_info *info)
     int64_t shared = op->local ? weights : op->wave * input;
     op->shared_floats = op->own ? 0 : shared;
     op->own_floats = op->own ? (shared + 15) & ~(int64_t)15 : 0;
-    int64_t own = op->local ? input : CPU_WINO_FREQ * cpu_wino_step(op->piece * ker->nr);
+    int64_t own = op->local ? input : weight_freqs(w) * cpu_wino_step(op->piece * ker->nr);
     op->fetch = op->flipped ? 1 : UNIT;
     op->worker_floats = ((w->C + 15) & ~(int64_t)15) + (1 + op->fetch * area) * ker->nr +
                         CPU_WINO_FREQ * cpu_wino_step(op->block * ker->nr) + own;

@@ -108,8 +108,8 @@ struct cuda_dnn_conv {
     size_t workspace;       /* bytes */
     double measured;        /* nanoseconds; 0: not tried */
     bool fuses;             /* bias, and ReLU if there is one, as part of it */
-    int64_t images, pieces; /* of the batch: so many at a time, and how often; */
-    int64_t rest;           /* of images that come last, with descriptors of their own: */
+    int64_t images, pieces; /* of the batch: so many at a time, and how often */
+    int64_t rest;           /* images that come last, with descriptors of their own */
     cudnnTensorDescriptor_t rest_x, rest_y;
     size_t step[3];         /* bytes from one piece to the next: of a, b, out */
 };
@@ -652,11 +652,14 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     op->dnn = v;
     op->absent = NULL;
     if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, x, y, count)) {
-        cudnnStatus_t status = v->status;
-        op->absent = reason_of(backend->device->dnn, status);
+        cudnnStatus_t refusal = v->status;
+        dn_status status = is_failure(refusal)
+                               ? dnn_fail(backend, refusal, "planning a convolution")
+                               : DN_OK;
+        op->absent = reason_of(backend->device->dnn, refusal);
         cuda_dnn_drop(op);
         cudaGetLastError();
-        return is_failure(status) ? dnn_fail(backend, status, "planning a convolution") : DN_OK;
+        return status;
     }
     if (!takes_bias(op))
         v->fuses = false, v->wants.bias_at = 0;
@@ -797,12 +800,13 @@ static cudnnStatus_t run(const cuda_dnn *d, cuda_dnn_conv *v, const void *a, con
                                              space, v->workspace, beta, v->w, out);
 }
 
-/* The next choice, after one that was refused. */
-static bool go_on(dn_op *op)
+/* The next choice, after one that was refused; false: there is none, or it failed by status. */
+static bool go_on(dn_op *op, cudnnStatus_t refusal)
 {
     cuda_dnn_conv *v = op->dnn;
     size_t bytes;
-    while (++v->at < v->num)
+    v->status = refusal;
+    while (!is_failure(v->status) && ++v->at < v->num)
         if (take_up(op, v->workspace, &bytes)) {
             v->fuses = v->bias && takes_bias(op) && (v->wants.bias_at || !v->wants.narrow_w);
             return true;
@@ -827,7 +831,9 @@ static dn_status run_piece(const dn_op *op, const void *a, const void *b, void *
         cudaGetLastError();
         if (v->ran || !is_refusal(status))
             return dnn_fail(op->backend, status, "a convolution");
-        if (!go_on((dn_op *)op)) {
+        if (!go_on((dn_op *)op, status)) {
+            if (is_failure(v->status))
+                return dnn_fail(op->backend, v->status, "a convolution");
             ((dn_op *)op)->absent = reason_of(d, status);
             return DN_DECLINED;
         }

@@ -32,7 +32,8 @@ static dn_status setup(dni_layer *layer)
     if (bounds)
         return dni_rrelu_bounds(layer, p->lb, p->ub);
     dn_status st = dni_rrelu_bounds(layer, p->negative_slope_lower, p->negative_slope_upper);
-    s->test = 2 / (s->low + s->high);
+    if (!st)
+        s->test = 2 / (s->low + s->high);
     return st;
 }
 

@@ -149,11 +149,7 @@ static dn_status activation(dn_blob *blob, bool diff, bool on_host, void **out)
 static dn_status weight_diff(const dn_blob *blob)
 {
     dni_store *store = blob->store;
-    if (store->taken)
-        return dni_fail(DN_E_STATE,
-                        "the update kept no gradient of '%s'; from the next step on it does",
-                        blob->name);
-    dn_status st = store->late ? dni_net_catch_up(store->late) : DN_OK;
+    dn_status st = store->late ? dni_net_catch_up(store->late) : dni_net_was_kept(blob);
     return st ? st : dni_store_diff(store);
 }
 

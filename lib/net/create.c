@@ -384,7 +384,8 @@ void dn_net_free(dn_net *net)
 {
     if (!net)
         return;
-    dni_net_take_left(net, false);
+    if (net->leaves)
+        dni_net_take_left(net, false);
     dni_net_keep_weights(net);
     dni_plan_free(net->plan);
     dni_net_free_groups(net);

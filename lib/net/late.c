@@ -33,7 +33,7 @@ bool dni_net_without_diff(const dn_net *net, const dni_param *param)
 
 bool dni_net_leaves(const dn_net *net, const dni_param *param)
 {
-    return net->leaves && maker_of(net, param) != SIZE_MAX;
+    return (net->leaves || param->blob.store->taken) && maker_of(net, param) != SIZE_MAX;
 }
 
 void dni_net_take_left(dn_net *net, bool taken)
@@ -48,12 +48,31 @@ void dni_net_take_left(dn_net *net, bool taken)
     net->leaves = false;
 }
 
+dn_status dni_net_was_kept(const dn_blob *weight)
+{
+    if (!weight->store->taken)
+        return DN_OK;
+    weight->store->diff_open = true;
+    return dni_fail(DN_E_STATE,
+                    "the update kept no gradient of '%s'; from the next step on it does",
+                    weight->name);
+}
+
+dn_status dni_net_all_kept(const dn_net *net)
+{
+    dn_status st = DN_OK;
+    for (size_t i = 0; !st && i < net->num_params; i++)
+        if (net->params[i]->diff != DNI_NONE)
+            st = dni_net_was_kept(&net->params[i]->blob);
+    return st;
+}
+
 dn_status dni_net_catch_up(dn_net *net)
 {
     if (!net->leaves)
         return DN_OK;
     net->leaves = false;
-    dn_status st = dni_net_bind_gradients(net, false);
+    dn_status st = dni_net_bind_gradients(net, true);
     if (!st)
         st = dni_plan_run_late(net->plan);
     net->leaves = st != DN_OK;

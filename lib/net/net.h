@@ -173,10 +173,13 @@ dn_status dni_net_bind_backward(dn_net *net);
  * update, if they can be: net->leaves. */
 dn_status dni_net_backward_leaving(dn_net *net);
 bool dni_net_can_leave(const dn_net *net);
-/* Is this one left, or about to be? */
+/* Is this one left, or about to be, or was it? */
 bool dni_net_leaves(const dn_net *net, const dni_param *param);
 /* One that is left to the update in every step so far. */
 bool dni_net_without_diff(const dn_net *net, const dni_param *param);
+/* DN_E_STATE if the update made the weight's gradient; it will not from the next step on. */
+dn_status dni_net_was_kept(const dn_blob *weight);
+dn_status dni_net_all_kept(const dn_net *net);
 /* Makes what was left after all: before the host looks, or another run. */
 dn_status dni_net_catch_up(dn_net *net);
 /* What was left was made by the update (taken), or is nobody's any more. */

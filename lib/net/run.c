@@ -212,7 +212,7 @@ dn_status dn_net_forward(dn_net *net, float *loss)
 
 dn_status dni_net_bind_gradients(dn_net *net, bool for_plain)
 {
-    bool late = false;
+    bool moved = false;
     for (size_t i = 0; i < net->num_params; i++) {
         dni_param *p = net->params[i];
         dni_store *store = p->blob.store;
@@ -224,11 +224,10 @@ dn_status dni_net_bind_gradients(dn_net *net, bool for_plain)
         if (st)
             return st;
         void **memory = &net->program->tensors[p->diff].memory;
-        late |= *memory != store->diff && dni_plan_late_maker(net->plan, p->diff) != SIZE_MAX;
+        moved |= *memory != store->diff && net->program->late;
         *memory = store->diff;
-        store->taken = false;
     }
-    return late ? dni_plan_rebind(net->plan) : DN_OK;
+    return moved ? dni_plan_rebind(net->plan) : DN_OK;
 }
 
 dn_status dni_net_bind_backward(dn_net *net)
@@ -297,6 +296,8 @@ dn_status dn_net_backward_range(dn_net *net, int32_t from, int32_t to)
                         spent ? ", one of its own with DN_MEMORY_COMPACT" : "");
     bool fused = net->fused_state && is_whole(net, to, from, DNI_BACKWARD);
     st = dni_net_catch_up(net);
+    if (!st)
+        st = dni_net_all_kept(net);
     if (st)
         return st;
     st = fused ? backward_whole(net) : backward_layers(net, from, to);
@@ -315,6 +316,7 @@ dn_status dn_net_clear_gradients(dn_net *net)
     if (!net)
         return dni_fail(DN_E_INVALID, "the net is NULL");
     dn_status st = DN_OK;
+    dni_net_take_left(net, false);
     for (size_t i = 0; !st && i < net->num_params; i++)
         st = dni_store_clear(net->params[i]->blob.store);
     return st;

@@ -22,6 +22,7 @@ static bool is_plain(const dn_args_gemm *g, int64_t count)
            !g->offset_c && !g->bias_mode && !g->activation;
 }
 
+/* What it is made of takes no more memory than it does, as it lives on until the update. */
 static bool can_wait(const dni_program *p, size_t i, size_t end)
 {
     const dni_op *op = &p->ops[i];
@@ -30,6 +31,9 @@ static bool can_wait(const dni_program *p, size_t i, size_t end)
     dni_tensor root = dni_root(p, op->outputs[0]);
     const dni_tensor_info *dw = &p->tensors[root];
     return dw->role == DNI_WEIGHT_DIFF && dni_tensor_bytes(dw) >= LEAST &&
+           dni_tensor_bytes(&p->tensors[op->inputs[0]]) +
+                   dni_tensor_bytes(&p->tensors[op->inputs[1]]) <=
+               dni_tensor_bytes(dw) &&
            is_plain((const dn_args_gemm *)op->args, dni_shape_count(&dw->shape)) &&
            stays(p, op->inputs[0], i + 1, end) && stays(p, op->inputs[1], i + 1, end) &&
            dni_untouched(p, root, 0, i) && dni_untouched(p, root, i + 1, p->num_ops);
@@ -43,13 +47,14 @@ dn_status dni_put_off_gradients(dni_rewrite *r)
         at += p->ops[i].section == DNI_FORWARD;
         end += p->ops[i].section <= DNI_BACKWARD;
     }
+    for (size_t i = at; i < end; i++) /* before any is moved: ops are noted where they are */
+        p->ops[i].late = can_wait(p, i, end);
     for (size_t left = end - at; left > 0; left--) {
-        if (!can_wait(p, at, end)) {
+        if (!p->ops[at].late) {
             at++;
             continue;
         }
         dni_op op = p->ops[at];
-        op.late = true;
         memmove(&p->ops[at], &p->ops[at + 1], (end - at - 1) * sizeof op);
         p->ops[end - 1] = op;
     }

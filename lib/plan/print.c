@@ -54,7 +54,7 @@ static void print_recordings(const dni_plan *plan, size_t base,
             continue;
         }
         step->count += step->cut && end > i && !why[0];
-        step->cut = end == i || why[0];
+        step->cut = end == i || why[0] || p->ops[end - 1].splits;
         if (end > i + 1) {
             dni_text_printf(text, "%s: steps %zu to %zu are %s%s\n", section_names[op->section],
                             base + i, base + end - 1,
@@ -108,7 +108,7 @@ static int32_t turns_of(const dni_op *op)
 static bool is_left(const dni_op *op, dni_plan *update)
 {
     const dni_program *p = update ? dni_plan_program(update) : NULL;
-    return op->late && p && p->ops[p->num_ops - 1].turns;
+    return op->late && p && p->num_ops && p->ops[p->num_ops - 1].turns;
 }
 
 static double limit_of_runs(const dni_plan *plan, dni_plan *update)
@@ -155,7 +155,7 @@ void dni_plan_print(dni_plan *plan, dni_plan *update,
 {
     dni_plan *const plans[2] = {plan, update};
     replays step = {0, true};
-    double total = limit_of_runs(plan, update) + (update ? limit_of_runs(update, NULL) : 0);
+    double total = limit_of_runs(plan, update) + (update ? limit_of_runs(update, update) : 0);
     size_t base = 0;
     dni_text_printf(text, "%4s %-7s %-20s %-32s %-6s %10s %14s %10s %7s %10s  %s\n", "step",
                     "part", "layer", "implementation", "layout", "bytes", "flops", "limit us",

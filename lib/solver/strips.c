@@ -7,7 +7,7 @@
 
 enum { STRIP_BYTES = 1 << 20, STRIP_ROWS = 32 }; /* about so much, in whole lots of rows */
 
-/* Elements of memory that dni_strips_follow finds; so many on in each turn. */
+/* Elements of memory that dni_strips_follow finds, `advance` further on in each turn. */
 static dni_tensor vector(dni_builder *b, dni_role role, int64_t count, int64_t advance)
 {
     dni_shape shape = dni_shape_of(1, &count);
@@ -81,8 +81,10 @@ bool dni_strips_follow(dni_update *u, const dn_net *net)
 void dni_emit_strips(dni_builder *b, dni_update *u, const dn_net *net, dni_tensor hyper)
 {
     const dni_program *from = dni_plan_program(net->plan);
-    bool all = true;
+    size_t end, first = dni_plan_late(net->plan, &end);
+    bool all = end - first == u->num_late;
     u->num_strips = 0;
+    u->program.compute = from->compute; /* products of the same bits as the backward's */
     for (size_t i = u->num_weights - u->num_late; i < u->num_weights; i++)
         all &= dni_plan_late_maker(net->plan, u->weights[i].param->diff) != SIZE_MAX;
     for (size_t i = u->num_weights - u->num_late; all && i < u->num_weights; i++) {

@@ -240,7 +240,7 @@ static dn_status build(dni_update *u, const dn_net *net)
     for (size_t i = 0; i < u->num_weights && !b.status; i++) { /* in the order of UPDATE */
         dni_updated *w = &u->weights[i];
         const dn_blob *blob = &w->param->blob;
-        w->memory[0] = blob->store->data;
+        w->memory[0] = dni_update_again(u, i) ? NULL : blob->store->data; /* laid aside */
         w->memory[1] = blob->store->diff;
         w->data = dni_memory_tensor(&b, DNI_WEIGHT, &blob->shape, blob->store->data);
         w->diff = dni_memory_tensor(&b, DNI_WEIGHT_DIFF, &blob->shape, blob->store->diff);
@@ -478,7 +478,9 @@ dn_status dni_update_set_momentum(dni_update *u, double momentum)
 dn_status dni_update_run(dni_update *u, dn_net *net)
 {
     bool strips = net->leaves;
-    dn_status st = dni_update_fit(u, net);
+    dn_status st = strips ? DN_OK : dni_net_all_kept(net);
+    if (!st)
+        st = dni_update_fit(u, net);
     if (!st)
         st = follow_memory(u, net);
     if (!st)

@@ -314,6 +314,9 @@ def options_as_caffe_writes_them():
     expect("'data' is made by no layer" in deepnet(*rules, code=1).stderr, 'TRAIN has no data')
     out = deepnet(*rules, '-stage', 'x,go', '-level=2').stdout
     expect('done: 1 iterations' in out, out)
+    staged = ('info', '--solver=rules_solver.prototxt', '--plan', '--stage=go')
+    expect("'data' is made by no layer" in deepnet(*staged, code=1).stderr, 'of its level')
+    expect('at the least' in deepnet(*staged, '--level=2').stdout, 'a plan in its level')
     quiet = deepnet('train', '-solver=solver.prototxt', '--iterations', '2', '-quiet')
     expect(quiet.stdout == '' and quiet.stderr == '', quiet.stdout + quiet.stderr)
 

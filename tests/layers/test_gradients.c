@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_gradients.c: every layer's gradient against central differences, in double on `ref`.
  * A row passes only if its gradient, taken with the opposite sign, would be refused. Every row
- * runs fused, plain and in NHWC. DN_TEST_EVERY checks one element in so many, for slow tools:
+ * runs fused, plain and in NHWC. DN_TEST_ELEMENTS checks one element in so many, for slow tools:
  * a sample may be one of zeros, which have no sign. DN_TEST_F32 names a chain of backends: what
  * that computes in f32 is compared with the gradients in double instead. */
 #include "core/core.h"
@@ -417,7 +417,7 @@ int main(int argc, char **argv)
 {
     dn_context *context = NULL, *wide = NULL;
     const char *chain = getenv("DN_TEST_F32");
-    every = getenv("DN_TEST_EVERY") ? atoi(getenv("DN_TEST_EVERY")) : 1;
+    every = getenv("DN_TEST_ELEMENTS") ? atoi(getenv("DN_TEST_ELEMENTS")) : 1;
     check_checker();
     check_coverage();
     for (int32_t plan = DN_PLAN_FUSED; plan <= DN_PLAN_NHWC; plan++) {

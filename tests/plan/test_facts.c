@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * test_facts.c: what facts.h answers with notes of which ops touch which storage is what a scan of the
- * whole program answers, also when ops got other operands and storages were merged. */
+ * test_facts.c: what facts.h answers with notes of which ops touch which storage is what a scan
+ * of the whole program answers, also when ops got other operands and storages were merged. */
 #include "check.h"
 
 #include "plan/facts.h"

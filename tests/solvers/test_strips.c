@@ -31,6 +31,22 @@
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 300 } } } "    \
     "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } " POWER BODY( \
         "p")
+/* h + f(h) twice: gradients that are summed in place, after products have read them. */
+#define WIDE(name, from)                                                                       \
+    "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
+    "  inner_product_param { num_output: 520 weight_filler { type: 'xavier' } } } "
+#define RESIDUAL(a, b, from, to)                                                               \
+    WIDE(a, from)                                                                              \
+    "layer { type: 'ReLU' bottom: '" a "' top: '" a                                            \
+    "' } " WIDE(b, a) "layer { type: 'Eltwise' bottom: '" from "' bottom: '" b "' top: '" to   \
+                      "' } "
+#define RESIDUALS                                                                              \
+    DATA(4)                                                                                    \
+    WIDE("i", "x")                                                                             \
+    RESIDUAL("a", "b", "i", "s")                                                               \
+    RESIDUAL("c", "d", "s", "u")                                                               \
+        WIDE("e", "u") "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'e' bottom: 't' "    \
+                       "  top: 'l' } "
 #define SOLVER "base_lr: 0.01 lr_policy: 'fixed' weight_decay: 0.01 random_seed: 5 "
 
 enum { WEIGHT_A = 1300 * 300, WEIGHT_B = 1300 * 420, STRIPS_A = 2, STRIPS_B = 2 };
@@ -133,6 +149,12 @@ static void check_bits(void)
     SECTION("the data, which the host may write, as a factor");
     CHECK(trained(2, rules[0], DATA(5) BODY("x"), DN_MEMORY_COMPACT, STRIPS_B) ==
           trained(1, rules[0], DATA(5) BODY("x"), DN_MEMORY_READABLE, 0));
+    SECTION("factors that are overwritten in the backward");
+    CHECK(trained(1, rules[0], RESIDUALS, DN_MEMORY_COMPACT, 3) ==
+          trained(1, rules[0], RESIDUALS, DN_MEMORY_READABLE, 0));
+    SECTION("factors larger than what they make");
+    CHECK(trained(1, rules[0], NET(300), DN_MEMORY_COMPACT, STRIPS_B) ==
+          trained(1, rules[0], NET(300), DN_MEMORY_READABLE, 0));
     SECTION("a batch of many");
     CHECK(trained(2, rules[0], NET(130), DN_MEMORY_COMPACT, STRIPS_A + STRIPS_B) ==
           trained(1, rules[0], NET(130), DN_MEMORY_READABLE, 0));
@@ -199,10 +221,24 @@ static void check_looked_at(void)
         solver_of(context, SOLVER "momentum: 0.9", NET(5), DN_MEMORY_COMPACT, NULL, NULL);
     CHECK_STATUS(dn_solver_step(solver[1], 1), DN_OK);
     CHECK(!dn_blob_diff(weight(solver[1], "b")));
-    CHECK(dn_last_error() && strstr(dn_last_error(), "gradient of 'b/0' piece by piece"));
+    CHECK(dn_last_error() && strstr(dn_last_error(), "kept no gradient of 'b/0'"));
     CHECK_STATUS(dn_solver_step(solver[1], 3), DN_OK);
     CHECK(hash_of(dn_blob_diff(weight(solver[0], "b")), WEIGHT_B) ==
           hash_of(dn_blob_diff(weight(solver[1], "b")), WEIGHT_B));
+    SECTION("an update, and a sum, without them");
+    dn_solver_free(solver[0]);
+    solver[0] =
+        solver_of(context, SOLVER "momentum: 0.9", NET(5), DN_MEMORY_COMPACT, NULL, NULL);
+    dn_net *net = dn_solver_net(solver[0]);
+    CHECK_STATUS(dn_solver_step(solver[0], 1), DN_OK);
+    CHECK(dn_blob_diff(dn_net_output(net, 0)) != NULL);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_E_STATE);
+    CHECK_STATUS(dn_solver_apply_update(solver[0]), DN_E_STATE);
+    CHECK_STATUS(dn_net_clear_gradients(net), DN_OK);
+    CHECK_STATUS(dn_net_forward(net, NULL), DN_OK);
+    CHECK_STATUS(dn_net_backward(net), DN_OK);
+    CHECK_STATUS(dn_solver_apply_update(solver[0]), DN_OK);
     SECTION("zero once they are cleared");
     dn_solver_free(solver[1]);
     solver[1] =
@@ -268,8 +304,7 @@ static uint64_t added_to(int32_t memory)
     return hash;
 }
 
-/* ---- other shapes, other weights, no memory -----------------------------------------------
- */
+/* ---- other shapes, other weights, no memory --------------------------------------------- */
 
 static void feed(dn_solver *solver, int64_t items)
 {
@@ -315,6 +350,49 @@ static uint64_t moved(int32_t memory, check_heap *heap, bool starve)
     return hash;
 }
 
+/* Two weights become one, whose gradients are a sum; then all is planned anew. */
+static uint64_t met(int32_t memory)
+{
+    static const char source[] =
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 520 } } } "
+        "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' param { name: 'w' } "
+        "  inner_product_param { num_output: 520 weight_filler { type: 'xavier' } } } "
+        "layer { name: 'b' type: 'InnerProduct' bottom: 'a' top: 'b' param { name: 'w' } "
+        "  inner_product_param { num_output: 520 } } ";
+    dn_net_options options = {.struct_size = sizeof options, .phase = DN_PHASE_TRAIN};
+    dn_context *context = context_of(1, NULL);
+    dn_solver *solver =
+        solver_of(context, SOLVER "momentum: 0.9", RESIDUALS, memory, NULL, NULL);
+    dn_net *from = NULL;
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_STATUS(dn_net_create_from_text(&from, context, source, sizeof source - 1, &options),
+                 DN_OK);
+    CHECK_STATUS(dn_net_share_weights(dn_solver_net(solver), from), DN_OK);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_STATUS(dn_net_reshape(dn_solver_net(solver)), DN_OK);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    uint64_t hash = hash_all(solver);
+    dn_net_free(from);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+/* Gradients that nothing updates. */
+static void check_frozen(void)
+{
+    static const char net[] = "force_backward: true " DATA(4) POWER
+        "layer { name: 'a' type: 'InnerProduct' bottom: 'p' top: 'a' param { lr_mult: 0 } "
+        "  param { lr_mult: 0 } inner_product_param { num_output: 1300 } } "
+        "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'a' bottom: 't' top: 'l' } ";
+    dn_context *context = context_of(1, NULL);
+    dn_solver *solver = solver_of(context, SOLVER, net, DN_MEMORY_COMPACT, NULL, NULL);
+    CHECK_INT(strips_of(solver), 0);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    dn_solver_free(solver);
+    dn_context_free(context);
+}
+
 static int64_t held(int32_t memory)
 {
     check_heap heap = {0};
@@ -348,6 +426,10 @@ int main(void)
     check_heap heap = {0};
     uint64_t want = moved(DN_MEMORY_READABLE, &heap, false);
     CHECK(moved(DN_MEMORY_COMPACT, &heap, false) == want);
+    SECTION("two weights become one");
+    CHECK(met(DN_MEMORY_COMPACT) == met(DN_MEMORY_READABLE));
+    SECTION("no weight is trained");
+    check_frozen();
     SECTION("no memory");
     CHECK(moved(DN_MEMORY_COMPACT, &heap, true) == want);
     SECTION("memory");

@@ -45,8 +45,9 @@
     WIDE("i", "x")                                                                             \
     RESIDUAL("a", "b", "i", "s")                                                               \
     RESIDUAL("c", "d", "s", "u")                                                               \
-        WIDE("e", "u") "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'e' bottom: 't' "    \
-                       "  top: 'l' } "
+    WIDE("e", "u")                                                                             \
+    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'e' bottom: 't' "                       \
+    "  top: 'l' } "
 #define SOLVER "base_lr: 0.01 lr_policy: 'fixed' weight_decay: 0.01 random_seed: 5 "
 
 enum { WEIGHT_A = 1300 * 300, WEIGHT_B = 1300 * 420, STRIPS_A = 2, STRIPS_B = 2 };
@@ -350,6 +351,12 @@ static uint64_t moved(int32_t memory, check_heap *heap, bool starve)
     return hash;
 }
 
+#define CHAIN                                                                                  \
+    DATA(4)                                                                                    \
+    WIDE("i", "x") WIDE("a", "i") WIDE("b", "a") WIDE(                                         \
+        "c",                                                                                   \
+        "b") "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 't' top: 'l' } "
+
 /* Two weights become one, whose gradients are a sum; then all is planned anew. */
 static uint64_t met(int32_t memory)
 {
@@ -361,8 +368,7 @@ static uint64_t met(int32_t memory)
         "  inner_product_param { num_output: 520 } } ";
     dn_net_options options = {.struct_size = sizeof options, .phase = DN_PHASE_TRAIN};
     dn_context *context = context_of(1, NULL);
-    dn_solver *solver =
-        solver_of(context, SOLVER "momentum: 0.9", RESIDUALS, memory, NULL, NULL);
+    dn_solver *solver = solver_of(context, SOLVER "momentum: 0.9", CHAIN, memory, NULL, NULL);
     dn_net *from = NULL;
     CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
     CHECK_STATUS(dn_net_create_from_text(&from, context, source, sizeof source - 1, &options),

@@ -141,7 +141,8 @@ static void check_bits(void)
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         SECTION(rules[i]);
         uint64_t want = trained(1, rules[i], NET(5), DN_MEMORY_READABLE, 0);
-        for (int32_t threads = 1; threads <= 3; threads++)
+        int32_t first = i ? 2 : 1, last = i ? 2 : 3; /* the rule does not know of threads */
+        for (int32_t threads = first; threads <= last; threads++)
             CHECK(trained(threads, rules[i], NET(5), DN_MEMORY_COMPACT, STRIPS_A + STRIPS_B) ==
                   want);
     }

@@ -6,6 +6,8 @@
 static dn_status setup(dni_layer *layer)
 {
     const Cnn__RReLUParameter *p = layer->own;
+    DNI_REQUIRE(!p->has_negative_slope_lower && !p->has_negative_slope_upper, DN_E_NET,
+                "insanity_param has lb and ub alone");
     return dni_rrelu_bounds(layer, p->has_lb ? p->lb : 5, p->has_ub ? p->ub : 10);
 }
 

@@ -295,7 +295,7 @@ static dn_status allocate(lowering *w)
     return DN_OK;
 }
 
-static void free_program(const dn_net *net, dni_program *program, dni_plan *plan)
+static void free_program(dni_program *program, dni_plan *plan)
 {
     dni_plan_free(plan);
     if (program)
@@ -321,7 +321,7 @@ static dn_status carry_over(dn_net *net, const dni_program *program, dni_plan *p
 static void adopt(dn_net *net, lowering *w, dni_plan *plan)
 {
     dni_net_keep_weights(net);
-    free_program(net, net->program, net->plan);
+    free_program(net->program, net->plan);
     dni_free(net->data);
     net->program = w->program;
     net->plan = plan;
@@ -394,7 +394,7 @@ dn_status dni_net_lower(dn_net *net)
     } else if (w.program) {
         dni_saved_error saved;
         dni_save_error(&saved);
-        free_program(net, w.program, plan);
+        free_program(w.program, plan);
         dni_restore_error(&saved);
     }
     dni_free(w.data);

@@ -310,6 +310,8 @@ static const struct refusal {
     {X4 L("RReLU", "rrelu_param { lb: 3 ub: 3 }"), DN_E_NET, "are above 0, the second above"},
     {X4 L("RReLU", "rrelu_param { lb: nan ub: 3 }"), DN_E_NET, "are above 0, the second above"},
     {X4 L("Insanity", "insanity_param { ub: 5 }"), DN_E_NET, "are above 0, the second above"},
+    {X4 L("Insanity", "insanity_param { negative_slope_upper: 5 }"), DN_E_NET,
+     "lb and ub alone"},
     {X4 L("GradientScaler", "gradient_scaler_param { max_iter: 0 }"), DN_E_NET,
      "max_iter must be above 0"},
     {X4 L("GradientScaler", "gradient_scaler_param { threshold_iter: 5 }"), DN_E_UNSUPPORTED,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause
- * solver_text.h: the nets that the solver tests train, and how they are fed. */
+ * solver_text.h: the nets that the solver tests train, and how they are fed and starved. */
 #ifndef SOLVER_TEXT_H
 #define SOLVER_TEXT_H
 
@@ -99,6 +99,22 @@ CHECK_UNUSED uint64_t hash_weights(dn_net *net)
                 hash = (hash ^ bytes[i]) * 1099511628211u;
         }
     return hash;
+}
+
+/* A step, which lacks memory at its first request, then at its second, until it has all that it
+ * asks for; !starve: at once. Returns how often it failed. */
+CHECK_UNUSED int step_starved(dn_solver *solver, check_heap *heap, int starve)
+{
+    dn_status st = DN_E_NOMEM;
+    int failures = 0;
+    for (long i = 1; st && i < 400; i++, failures += st != DN_OK) {
+        heap->fail_at = starve ? heap->requests + i : 0;
+        st = dn_solver_step(solver, 1);
+        heap->fail_at = 0;
+        CHECK_AT(!st || st == DN_E_NOMEM, "%s", dn_status_name(st));
+    }
+    CHECK_STATUS(st, DN_OK);
+    return failures;
 }
 
 #endif

@@ -332,15 +332,7 @@ static uint64_t moved(int32_t memory, check_heap *heap, bool starve)
     CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
     feed(solver, 6);
     CHECK_STATUS(dn_net_share_weights(dn_solver_net(solver), dn_solver_net(other)), DN_OK);
-    dn_status st = DN_E_NOMEM;
-    int failures = 0;
-    for (long i = 1; st && i < 400; i++, failures += st != DN_OK) {
-        heap->fail_at = starve ? heap->requests + i : 0;
-        st = dn_solver_step(solver, 1);
-        heap->fail_at = 0;
-        CHECK_AT(!st || st == DN_E_NOMEM, "%s", dn_status_name(st));
-    }
-    CHECK(!st && (failures > 2) == starve);
+    CHECK((step_starved(solver, heap, starve) > 2) == starve);
     CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
     uint64_t hash = hash_all(solver);
     dn_solver_free(other);

@@ -328,7 +328,7 @@ static bool set_epilogue(const cuda_dnn *d, const dn_op *op, cuda_dnn_conv *v, i
     int axes = axes_of(c);
     bool relu = c->activation == DN_FN_RELU && c->activation_a == 0;
     v->fuses = v->which == CUDA_DNN_FORWARD && cuda_has_in(op, 2) &&
-               (relu || c->activation == DN_FN_NONE);
+               (relu || c->activation == DN_FN_NONE) && !(v->rest && cuda_adds(op, 0));
     for (int i = 0; i < axes; i++)
         dims[2 + i] = strides[2 + i] = 1;
     if (v->fuses && v->wants.narrow_w) {
@@ -764,48 +764,39 @@ static bool is_refusal(cudnnStatus_t status)
            category == CUDNN_STATUS_EXECUTION_FAILED;
 }
 
-static cudnnStatus_t run_forward(const cuda_dnn *d, cuda_dnn_conv *v, const void *x,
-                                 const void *w, void *y, const float *beta, const void *bias,
-                                 void *space, bool *finished)
+static cudnnStatus_t run(const cuda_dnn *d, const cuda_dnn_conv *v, const float *alpha,
+                         const void *a, const void *b, void *out, const float *beta,
+                         const void *bias, void *space)
 {
-    const float one = 1;
-    cudnnConvolutionFwdAlgo_t algorithm = (cudnnConvolutionFwdAlgo_t)v->algorithm;
-    if (v->fuses) {
-        cudnnStatus_t status = d->cudnnConvolutionBiasActivationForward(
-            d->handle, &one, v->x, x, v->w, w, v->conv, algorithm, space, v->workspace, beta,
-            v->y, y, v->bias, bias, v->activation, v->y, y);
-        *finished = status == CUDNN_STATUS_SUCCESS;
-        if (v->ran || !is_refusal(status))
-            return status;
-        cudaGetLastError();
-        v->fuses = false; /* refused before anything ran: never asked again */
-    }
-    return d->cudnnConvolutionForward(d->handle, &one, v->x, x, v->w, w, v->conv, algorithm,
-                                      space, v->workspace, beta, v->y, y);
-}
-
-static cudnnStatus_t run(const cuda_dnn *d, cuda_dnn_conv *v, const void *a, const void *b,
-                         void *out, const float *beta, const void *bias, void *space,
-                         bool *finished)
-{
-    const float one = 1;
+    if (v->fuses)
+        return d->cudnnConvolutionBiasActivationForward(
+            d->handle, alpha, v->x, a, v->w, b, v->conv,
+            (cudnnConvolutionFwdAlgo_t)v->algorithm, space, v->workspace, beta, v->y, out,
+            v->bias, bias, v->activation, v->y, out);
     if (v->which == CUDA_DNN_FORWARD)
-        return run_forward(d, v, a, b, out, beta, bias, space, finished);
+        return d->cudnnConvolutionForward(d->handle, alpha, v->x, a, v->w, b, v->conv,
+                                          (cudnnConvolutionFwdAlgo_t)v->algorithm, space,
+                                          v->workspace, beta, v->y, out);
     if (v->which == CUDA_DNN_DATA)
-        return d->cudnnConvolutionBackwardData(d->handle, &one, v->w, b, v->y, a, v->conv,
+        return d->cudnnConvolutionBackwardData(d->handle, alpha, v->w, b, v->y, a, v->conv,
                                                (cudnnConvolutionBwdDataAlgo_t)v->algorithm,
                                                space, v->workspace, beta, v->x, out);
-    return d->cudnnConvolutionBackwardFilter(d->handle, &one, v->x, a, v->y, b, v->conv,
+    return d->cudnnConvolutionBackwardFilter(d->handle, alpha, v->x, a, v->y, b, v->conv,
                                              (cudnnConvolutionBwdFilterAlgo_t)v->algorithm,
                                              space, v->workspace, beta, v->w, out);
 }
 
-/* The next choice, after one that was refused; false: there is none, or it failed by status. */
+/* The next choice, after one that was refused, if only with its bias; false: there is none, or
+ * it failed by status. */
 static bool go_on(dn_op *op, cudnnStatus_t refusal)
 {
     cuda_dnn_conv *v = op->dnn;
     size_t bytes;
     v->status = refusal;
+    if (v->fuses) {
+        v->fuses = false;
+        return true;
+    }
     while (!is_failure(v->status) && ++v->at < v->num)
         if (take_up(op, v->workspace, &bytes)) {
             v->fuses = v->bias && takes_bias(op) && (v->wants.bias_at || !v->wants.narrow_w);
@@ -819,25 +810,54 @@ bool cuda_dnn_refused(const dn_op *op)
     return op->dnn->at >= op->dnn->num;
 }
 
-static dn_status run_piece(const dn_op *op, const void *a, const void *b, void *out, bool add,
-                           const void *bias, void *space, bool *finished)
+typedef struct batch {
+    const char *a, *b, *bias;
+    char *out;
+    bool add;
+    void *space;
+} batch;
+
+/* Piece i. Without `done`: for what becomes of it alone, with no trace that is not overwritten.
+ */
+static cudnnStatus_t run_piece(const dn_op *op, const batch *all, int64_t i, bool done)
 {
-    const cuda_dnn *d = op->backend->device->dnn;
     cuda_dnn_conv *v = op->dnn;
-    const float beta = add ? 1 : 0;
-    *finished = false;
-    cudnnStatus_t status = run(d, v, a, b, out, &beta, bias, space, finished);
-    while (status != CUDNN_STATUS_SUCCESS) {
+    bool adds = all->add || (done && i > 0 && v->which == CUDA_DNN_WEIGHTS);
+    const float alpha = done || !all->add ? 1 : 0, beta = adds ? 1 : 0;
+    if (i == v->pieces)
+        swap_rest(v);
+    cudnnStatus_t status =
+        run(op->backend->device->dnn, v, &alpha, all->a + (size_t)i * v->step[0],
+            all->b + (size_t)i * v->step[1], all->out + (size_t)i * v->step[2], &beta,
+            all->bias, all->space);
+    if (i == v->pieces)
+        swap_rest(v);
+    if (status != CUDNN_STATUS_SUCCESS)
         cudaGetLastError();
+    return status;
+}
+
+/* The first piece, by the first choice that does the rest as well: of the two sizes either may
+ * be refused, which is known before anything is added up. */
+static dn_status run_first(const dn_op *op, const batch *all)
+{
+    cuda_dnn_conv *v = op->dnn;
+    for (;;) {
+        cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
+        if (v->rest && !v->ran)
+            status = run_piece(op, all, v->pieces, false);
+        if (status == CUDNN_STATUS_SUCCESS)
+            status = run_piece(op, all, 0, true);
+        if (status == CUDNN_STATUS_SUCCESS)
+            break;
         if (v->ran || !is_refusal(status))
             return dnn_fail(op->backend, status, "a convolution");
-        if (!go_on((dn_op *)op, status)) {
-            if (is_failure(v->status))
-                return dnn_fail(op->backend, v->status, "a convolution");
-            ((dn_op *)op)->absent = reason_of(d, status);
-            return DN_DECLINED;
-        }
-        status = run(d, v, a, b, out, &beta, bias, space, finished);
+        if (go_on((dn_op *)op, status))
+            continue;
+        if (is_failure(v->status))
+            return dnn_fail(op->backend, v->status, "a convolution");
+        ((dn_op *)op)->absent = reason_of(op->backend->device->dnn, status);
+        return DN_DECLINED;
     }
     v->ran = true;
     return DN_OK;
@@ -846,18 +866,14 @@ static dn_status run_piece(const dn_op *op, const void *a, const void *b, void *
 dn_status cuda_dnn_run(const dn_op *op, const void *a, const void *b, void *out, bool add,
                        const void *bias, void *space, bool *finished)
 {
-    cuda_dnn_conv *v = op->dnn;
-    dn_status status = DN_OK;
-    size_t pieces = (size_t)v->pieces, all = pieces + (v->rest > 0);
-    for (size_t i = 0; i < all && status == DN_OK; i++) {
-        bool adds = add || (i > 0 && v->which == CUDA_DNN_WEIGHTS);
-        if (i == pieces)
-            swap_rest(v);
-        status =
-            run_piece(op, (const char *)a + i * v->step[0], (const char *)b + i * v->step[1],
-                      (char *)out + i * v->step[2], adds, bias, space, finished);
-        if (i == pieces)
-            swap_rest(v);
+    const cuda_dnn_conv *v = op->dnn;
+    const batch all = {a, b, bias, out, add, space};
+    dn_status status = run_first(op, &all);
+    for (int64_t i = 1; i < v->pieces + (v->rest > 0) && status == DN_OK; i++) {
+        cudnnStatus_t done = run_piece(op, &all, i, true);
+        if (done != CUDNN_STATUS_SUCCESS)
+            status = dnn_fail(op->backend, done, "a convolution");
     }
+    *finished = v->fuses;
     return status;
 }

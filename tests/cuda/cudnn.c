@@ -2,7 +2,8 @@
  * cudnn.c: what the CUDA module calls of cuDNN, as loops over what its descriptors say, so that
  * a wrong stride, size or order shows in the result. It offers algorithms that the module must
  * not take (not deterministic, half precision, too large a workspace) before the one it
- * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run;
+ * should. FAKE_DNN_FALSE is how often one that it offers is refused when it is to run,
+ * FAKE_DNN_ODD whether that is so of odd numbers of images alone, 1, or of even ones, 0;
  * FAKE_DNN_FAILS the status that all fail with, FAKE_DNN_PLANS that with which descriptors of
  * images do; FAKE_DNN_MOST how many elements of an image it counts. */
 #include <stdbool.h>
@@ -227,6 +228,12 @@ static int false_friends(void)
 {
     const char *number = getenv("FAKE_DNN_FALSE");
     return number ? atoi(number) : 0;
+}
+
+static bool is_refused(int algorithm, cudnnTensorDescriptor_t x)
+{
+    const char *odd = getenv("FAKE_DNN_ODD");
+    return algorithm == FALSE_FRIEND && (!odd || atoi(odd) == x->dim[0] % 2);
 }
 
 static cudnnStatus_t offer(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
@@ -587,10 +594,11 @@ static cudnnStatus_t convolve(const call *c)
         return (cudnnStatus_t)atoi(fails);
     if (c->handle->stream->lost())
         return CUDNN_STATUS_EXECUTION_FAILED_CUDART;
-    if (c->algorithm == FALSE_FRIEND)
+    if (is_refused(c->algorithm, c->x))
         return CUDNN_STATUS_NOT_SUPPORTED;
     uintptr_t all = (uintptr_t)c->a | (uintptr_t)c->b | (uintptr_t)c->out;
-    if (!c->handle->stream || (c->algorithm != GOOD && c->algorithm != HASTY) ||
+    if (!c->handle->stream ||
+        (c->algorithm != GOOD && c->algorithm != HASTY && c->algorithm != FALSE_FRIEND) ||
         c->bytes < space_of(c->algorithm, c->x) || !c->space || (uintptr_t)c->space % 64 ||
         !types_fit(c->x, c->w, c->y) || !sizes_of(&s, c->x, c->w, c->conv, c->y))
         return CUDNN_STATUS_BAD_PARAM;

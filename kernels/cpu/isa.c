@@ -16,5 +16,8 @@ const cpu_kernels ISA(cpu_kernels) = {.name = TEXT(CPU_ISA),
                                       .dw_rows = VL > 4 ? CPU_DW_ROWS : 0,
 #if VL > 4
                                       CPU_WIDE_KERNELS(ENTRY) CPU_NARROW_KERNELS(NARROW)
+                                          CPU_WAITING_KERNELS(NARROW)
+#else
+                                      CPU_WAITING_KERNELS(ENTRY)
 #endif
-                                          CPU_KERNELS(ENTRY)};
+                                              CPU_KERNELS(ENTRY)};

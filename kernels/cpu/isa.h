@@ -14,12 +14,13 @@
     X(wino_in) X(wino_values) X(wino_out)                                                      \
     X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                  \
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \
-    X(axpby) X(turn) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(rule) X(pick)         \
-    X(select) X(random) X(add_rows)                                                            \
-    X(norm) X(norm_bwd) X(norm_sums) X(tally) X(moments) X(lrn) X(lrn_bwd) X(lrn_row)          \
-    X(lrn_row_bwd)                                                                             \
-    X(pool_max) X(pool_sum) X(pool_cols_max) X(pool_cols_sum)                 \
-    X(pool_cols_bwd)
+    X(axpby) X(eltwise) X(bcast) X(bcast_row) X(reduce) X(sgd) X(pick) X(select) X(random)     \
+    X(add_rows) X(norm) X(norm_bwd) X(norm_sums) X(tally) X(moments)                           \
+    X(pool_max) X(pool_sum) X(pool_cols_max) X(pool_cols_sum) X(pool_cols_bwd)
+/* AVX2's in AVX-512's set as well: they wait for memory, or for quotients and roots, of which
+ * 16 take as long as twice 8. */
+#define CPU_WAITING_KERNELS(X)                                                                 \
+    X(turn) X(rule) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)
 /* Not in the plain set, to spare its bytes. */
 #define CPU_WIDE_KERNELS(X)                                                                    \
     X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)                \
@@ -44,8 +45,12 @@
     extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
 CPU_KERNELS(CPU_DECLARE)
 CPU_WIDE_KERNELS(CPU_DECLARE)
+CPU_WAITING_KERNELS(CPU_DECLARE)
 #define CPU_DECLARE_NARROW(kernel)                                                             \
     extern __typeof__(*((const cpu_kernels *)0)->kernel) cpu_##kernel##_avx2;
 CPU_NARROW_KERNELS(CPU_DECLARE_NARROW)
+#if VL == 16
+CPU_WAITING_KERNELS(CPU_DECLARE_NARROW)
+#endif
 
 #endif

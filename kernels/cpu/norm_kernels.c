@@ -202,7 +202,9 @@ void ISA(cpu_norm_sums)(const cpu_norm *k, const float *dy, const float *x, cons
         sums(k, NULL, x, y, rows, n, sum, square);
 }
 
-/* ---- LRN across channels ----------------------------------------------------------------- */
+/* ---- LRN across channels; AVX2's serves AVX-512, too ------------------------------------- */
+
+#if VL < 16
 
 SHARED vf power(vf s, float beta) /* s^-beta */
 {
@@ -334,3 +336,4 @@ void ISA(cpu_lrn_row_bwd)(float *dx, const float *x, const float *y, const float
             put(dx + i, d, add, left);
         }
 }
+#endif

@@ -14,10 +14,12 @@ COLD vf log_of(vf x)
     return v_log(x);
 }
 
+#if VL < 16
 vf ISA(cpu_any_power)(vf s, float beta)
 {
     return exp_of(v_mul(v_set1(-beta), log_of(s)));
 }
+#endif
 
 /* exp(x) - 1, or 0 where x is above 0: exact near 0 */
 SHARED vf expm1_of(vf x)

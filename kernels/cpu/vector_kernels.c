@@ -31,81 +31,6 @@ void ISA(cpu_add_rows)(float *y, int64_t ldy, const float *x, int64_t ldx, int64
     }
 }
 
-#if VL == 16
-typedef __mmask8 part;
-#define PART(n)             ((part)((n) >= 8 ? 0xFF : (1 << (n)) - 1))
-#define PART_LOAD(p, m)     _mm256_maskz_loadu_ps(m, p)
-#define PART_STORE(p, m, v) _mm256_mask_storeu_ps(p, m, v)
-#elif VL == 8
-typedef __m256i part;
-#define PART(n)             v_first(n)
-#define PART_LOAD(p, m)     _mm256_maskload_ps(p, m)
-#define PART_STORE(p, m, v) _mm256_maskstore_ps(p, m, v)
-#endif
-
-#if VL >= 8
-/* 8x8 at most: rows of x to columns of y. 256 bits in AVX-512, too: what waits is memory. */
-SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
-                       float a, bool add)
-{
-    part in = PART(m), out = PART(n);
-    __m256 r[8], s[8];
-    /* masked stores of AVX2 are slow: what is too much is of the next rows, which follow */
-    int64_t whole = n >= 8 ? m : !add && ldy == n ? m - 7 / n : 0;
-    UNROLL
-    for (int j = 0; j < 8; j++)
-        r[j] = PART_LOAD(x + (j < n ? j : 0) * ldx, in);
-    UNROLL
-    for (int j = 0; j < 8; j += 2) {
-        s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
-        s[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
-    }
-    UNROLL
-    for (int j = 0; j < 8; j += 4)
-        for (int k = 0; k < 2; k++) {
-            r[j + 2 * k] = _mm256_shuffle_ps(s[j + k], s[j + k + 2], 0x44);
-            r[j + 2 * k + 1] = _mm256_shuffle_ps(s[j + k], s[j + k + 2], 0xEE);
-        }
-    UNROLL
-    for (int j = 0; j < 4; j++) {
-        s[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
-        s[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
-    }
-    UNROLL
-    for (int i = 0; i < 8; i++, y += ldy) {
-        if (i >= m)
-            break;
-        s[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(a));
-        if (add)
-            s[i] = _mm256_add_ps(s[i], PART_LOAD(y, out));
-        if (VL == 8 && i < whole)
-            _mm256_storeu_ps(y, s[i]);
-        else
-            PART_STORE(y, out, s[i]);
-    }
-}
-#else
-SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
-                       float a, bool add)
-{
-    for (int64_t i = 0; i < m && i < 8; i++)
-        for (int64_t j = 0; j < n && j < 8; j++) {
-            float v = a * x[j * ldx + i];
-            y[i * ldy + j] = add ? y[i * ldy + j] + v : v;
-        }
-}
-#endif
-
-/* Two blocks of a line of x at a time. */
-void ISA(cpu_turn)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
-                   float a, bool add)
-{
-    for (int64_t i0 = 0; i0 < m; i0 += 16)
-        for (int64_t j = 0; j < n; j += 8)
-            for (int64_t i = i0; i < m && i < i0 + 16; i += 8)
-                turn_block(y + i * ldy + j, ldy, x + j * ldx + i, ldx, m - i, n - j, a, add);
-}
-
 void ISA(cpu_eltwise)(int32_t op, float *y, const float *x0, const float *x1, float c0,
                       float c1, bool add, int64_t n)
 {
@@ -263,6 +188,115 @@ void ISA(cpu_sgd)(const cpu_sgd *u, float *w, float *grad, float *h, int64_t n)
         }
 }
 
+/* Philox4x32-10 of `blocks` counters from `block` on, VL / 2 at a time: one to 64 bits, the
+ * lower half of which counts. */
+void ISA(cpu_random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t block,
+                     int64_t blocks)
+{
+    typedef uint64_t vu __attribute__((vector_size(VL * 4)));
+    enum { LANES = VL / 2 };
+#if VL == 16
+#define MUL(a, b) (vu) _mm512_mul_epu32((__m512i)(a), (__m512i)(b))
+#elif VL == 8
+#define MUL(a, b) (vu) _mm256_mul_epu32((__m256i)(a), (__m256i)(b))
+#else
+#define MUL(a, b) (((a)&0xFFFFFFFFu) * (b))
+#endif
+    const vu zero = {0}, m0 = zero + 0xD2511F53u, m1 = zero + 0xCD9E8D57u;
+    for (int64_t b = 0; b < blocks; b += LANES, out += 4 * LANES) {
+        vu number = zero;
+        for (int l = 0; l < LANES; l++)
+            number[l] = block + (uint64_t)(b + l);
+        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+        vu c[4] = {number, number >> 32, zero + stream, zero + (stream >> 32)};
+        for (int round = 0; round < 10; round++) {
+            vu p0 = MUL(c[0], m0), p1 = MUL(c[2], m1);
+            c[0] = (p1 >> 32) ^ c[1] ^ k0;
+            c[2] = (p0 >> 32) ^ c[3] ^ k1;
+            c[1] = p1, c[3] = p0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        /* two words a store */
+        vu pairs[2] = {(c[0] & 0xFFFFFFFFu) | c[1] << 32, (c[2] & 0xFFFFFFFFu) | c[3] << 32};
+        uint64_t words[2][LANES];
+        memcpy(words, pairs, sizeof words);
+        for (int l = 0; l < LANES; l++)
+            for (int w = 0; w < 2; w++) {
+                out[4 * l + 2 * w] = (uint32_t)words[w][l];
+                out[4 * l + 2 * w + 1] = (uint32_t)(words[w][l] >> 32);
+            }
+    }
+#undef MUL
+}
+
+/* ---- AVX2's serve AVX-512, too ----------------------------------------------------------- */
+
+#if VL < 16
+
+#if VL == 8
+/* 8x8 at most: rows of x to columns of y. */
+SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                       float a, bool add)
+{
+    __m256i in = v_first(m), out = v_first(n);
+    __m256 r[8], s[8];
+    /* masked stores of AVX2 are slow: what is too much is of the next rows, which follow */
+    int64_t whole = n >= 8 ? m : !add && ldy == n ? m - 7 / n : 0;
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        r[j] = _mm256_maskload_ps(x + (j < n ? j : 0) * ldx, in);
+    UNROLL
+    for (int j = 0; j < 8; j += 2) {
+        s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
+        s[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
+    }
+    UNROLL
+    for (int j = 0; j < 8; j += 4)
+        for (int k = 0; k < 2; k++) {
+            r[j + 2 * k] = _mm256_shuffle_ps(s[j + k], s[j + k + 2], 0x44);
+            r[j + 2 * k + 1] = _mm256_shuffle_ps(s[j + k], s[j + k + 2], 0xEE);
+        }
+    UNROLL
+    for (int j = 0; j < 4; j++) {
+        s[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
+        s[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
+    }
+    UNROLL
+    for (int i = 0; i < 8; i++, y += ldy) {
+        if (i >= m)
+            break;
+        s[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(a));
+        if (add)
+            s[i] = _mm256_add_ps(s[i], _mm256_maskload_ps(y, out));
+        if (i < whole)
+            _mm256_storeu_ps(y, s[i]);
+        else
+            _mm256_maskstore_ps(y, out, s[i]);
+    }
+}
+#else
+SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                       float a, bool add)
+{
+    for (int64_t i = 0; i < m && i < 8; i++)
+        for (int64_t j = 0; j < n && j < 8; j++) {
+            float v = a * x[j * ldx + i];
+            y[i * ldy + j] = add ? y[i * ldy + j] + v : v;
+        }
+}
+#endif
+
+/* Two blocks of a line of x at a time. */
+void ISA(cpu_turn)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
+                   float a, bool add)
+{
+    for (int64_t i0 = 0; i0 < m; i0 += 16)
+        for (int64_t j = 0; j < n; j += 8)
+            for (int64_t i = i0; i < m && i < i0 + 16; i += 8)
+                turn_block(y + i * ldy + j, ldy, x + j * ldx + i, ldx, m - i, n - j, a, add);
+}
+
 /* h = keep h + add g^2 */
 INLINE vf squares(float *h, float keep, float add, vf g, int64_t left)
 {
@@ -328,45 +362,4 @@ void ISA(cpu_rule)(const cpu_rule *u, float *w, float *grad, float *h1, float *h
             v_storep(w + i, v_sub(wv, step), left);
         }
 }
-
-/* Philox4x32-10 of `blocks` counters from `block` on, VL / 2 at a time: one to 64 bits, the
- * lower half of which counts. */
-void ISA(cpu_random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t block,
-                     int64_t blocks)
-{
-    typedef uint64_t vu __attribute__((vector_size(VL * 4)));
-    enum { LANES = VL / 2 };
-#if VL == 16
-#define MUL(a, b) (vu) _mm512_mul_epu32((__m512i)(a), (__m512i)(b))
-#elif VL == 8
-#define MUL(a, b) (vu) _mm256_mul_epu32((__m256i)(a), (__m256i)(b))
-#else
-#define MUL(a, b) (((a)&0xFFFFFFFFu) * (b))
 #endif
-    const vu zero = {0}, m0 = zero + 0xD2511F53u, m1 = zero + 0xCD9E8D57u;
-    for (int64_t b = 0; b < blocks; b += LANES, out += 4 * LANES) {
-        vu number = zero;
-        for (int l = 0; l < LANES; l++)
-            number[l] = block + (uint64_t)(b + l);
-        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-        vu c[4] = {number, number >> 32, zero + stream, zero + (stream >> 32)};
-        for (int round = 0; round < 10; round++) {
-            vu p0 = MUL(c[0], m0), p1 = MUL(c[2], m1);
-            c[0] = (p1 >> 32) ^ c[1] ^ k0;
-            c[2] = (p0 >> 32) ^ c[3] ^ k1;
-            c[1] = p1, c[3] = p0;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
-        }
-        /* two words a store */
-        vu pairs[2] = {(c[0] & 0xFFFFFFFFu) | c[1] << 32, (c[2] & 0xFFFFFFFFu) | c[3] << 32};
-        uint64_t words[2][LANES];
-        memcpy(words, pairs, sizeof words);
-        for (int l = 0; l < LANES; l++)
-            for (int w = 0; w < 2; w++) {
-                out[4 * l + 2 * w] = (uint32_t)words[w][l];
-                out[4 * l + 2 * w + 1] = (uint32_t)(words[w][l] >> 32);
-            }
-    }
-#undef MUL
-}

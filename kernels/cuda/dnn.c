@@ -653,6 +653,10 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
     op->absent = NULL;
     if (!describe(backend->device->dnn, op, v, x, y) || !choose(op, compute, x, y, count)) {
         cudnnStatus_t refusal = v->status;
+        if (is_out_of_memory(refusal) && cuda_side_close(backend)) {
+            cuda_dnn_drop(op);
+            return take_in(op, which, x, y, narrow, count);
+        }
         dn_status status = is_failure(refusal)
                                ? dnn_fail(backend, refusal, "planning a convolution")
                                : DN_OK;

@@ -20,7 +20,7 @@ static long (*queued_in)(void *);
 static void (**nccl_tells)(int, int, void *);
 static void (**nccl_meddles)(void);
 static int *nccl_slow;
-static int (**dnn_opens)(void);
+static int (**dnn_opens)(void), (**dnn_plans)(void);
 static long *dnn_runs, *dnn_trials, *dnn_narrow, *dnn_hasty, *dnn_rounded, *blas_unordered,
     *blas_types;
 static long **nccl_loses, *nccl_aborted, *nccl_late, *nccl_half, *nccl_spares, *nccl_open,
@@ -106,6 +106,7 @@ CHECK_UNUSED void open_books(int argc, char **argv)
     dnn_hasty = find(dnn, "fake_dnn_hasty");
     dnn_rounded = find(dnn, "fake_dnn_rounded");
     *(void **)&dnn_opens = find(dnn, "fake_dnn_opens");
+    *(void **)&dnn_plans = find(dnn, "fake_dnn_plans");
     blas_unordered = find(blas, "fake_blas_unordered");
     blas_types = find(blas, "fake_blas_types");
     blas_handles = find(blas, "fake_blas_handles");

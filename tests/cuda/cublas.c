@@ -5,7 +5,7 @@
 
 #include <cublas_v2.h>
 
-#include "stream.h"
+#include "fake_blas.h"
 
 struct cublasContext {
     cudaStream_t stream;
@@ -134,13 +134,6 @@ static void multiply(void *args)
     free(column);
 }
 
-static int missing_bits(cublasComputeType_t compute)
-{
-    return compute == CUBLAS_COMPUTE_32F_FAST_16BF   ? FAKE_BF16
-           : compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? FAKE_TF32
-                                                     : 0;
-}
-
 static int longest(int a, int b)
 {
     return a > b ? a : b;
@@ -177,7 +170,7 @@ static cublasStatus_t multiply_all(cublasHandle_t handle, cublasOperation_t op_a
                  stride_b,
                  stride_c,
                  type_a,
-                 missing_bits(compute),
+                 fake_missing(compute),
                  A,
                  B,
                  C,

@@ -11,7 +11,7 @@
 
 #include <cublasLt.h>
 
-#include "stream.h"
+#include "fake_blas.h"
 
 enum { ALIGNED = 16, MAGIC = 0x17E };
 
@@ -204,9 +204,7 @@ static void compute(void *args)
 {
     const call *c = args;
     bool ta = c->p.op_a == CUBLAS_OP_T, tb = c->p.op_b == CUBLAS_OP_T;
-    int missing = c->p.compute == CUBLAS_COMPUTE_32F_FAST_16BF   ? FAKE_BF16
-                  : c->p.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? FAKE_TF32
-                                                                 : 0;
+    int missing = fake_missing(c->p.compute);
     memset(c->space, 0x7E, 4096);
     for (int64_t j = 0; j < c->n; j++)
         for (int64_t i = 0; i < c->m; i++) {

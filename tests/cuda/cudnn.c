@@ -30,8 +30,8 @@ struct cudnnActivationStruct {
 __attribute__((visibility("default"))) long fake_dnn_runs[5], fake_dnn_trials;
 /* Runs in bf16, and of the algorithm whose bits change from run to run. */
 __attribute__((visibility("default"))) long fake_dnn_narrow, fake_dnn_hasty;
-/* NULL, or asked before a handle is made: the status that this fails with. */
-__attribute__((visibility("default"))) int (*fake_dnn_opens)(void);
+/* NULL, or asked before a handle is made, an image described: the status that it fails with. */
+__attribute__((visibility("default"))) int (*fake_dnn_opens)(void), (*fake_dnn_plans)(void);
 /* Runs that may round f32 operands. */
 __attribute__((visibility("default"))) long fake_dnn_rounded;
 /* NULL, or is told of what heuristics are asked about. */
@@ -109,8 +109,9 @@ cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataTyp
                                          int axes, const int dim[], const int stride[])
 {
     const char *limit = getenv("FAKE_DNN_MOST"), *fails = getenv("FAKE_DNN_PLANS");
-    if (fails)
-        return (cudnnStatus_t)atoi(fails);
+    int status = fails ? atoi(fails) : fake_dnn_plans ? fake_dnn_plans() : 0;
+    if (status)
+        return (cudnnStatus_t)status;
     if (!is_type(type) || axes < 4 || axes > AXES)
         return CUDNN_STATUS_NOT_SUPPORTED;
     long long most = limit ? atoll(limit) : INT32_MAX, count = 1;

@@ -461,6 +461,27 @@ static void check_dnn_room(void)
     CHECK_INT(live(), 0);
 }
 
+/* Each is planned: so is what the module has for recordings beside each other, where none is
+ * left. */
+static void check_dnn_plan_room(void)
+{
+    SECTION("room for its plans");
+    dn_context_options options = device_options();
+    dn_context *context = make_context(&options);
+    dn_solver *solver = make(context, 0);
+    CHECK_STATUS(dn_solver_step(solver, 4), DN_OK);
+    dn_solver_free(solver);
+    most_held = fake->held - 1;
+    *dnn_plans = needs_room;
+    solver = make(context, 0);
+    *dnn_plans = NULL;
+    CHECK(fake->held <= most_held);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    CHECK_INT(live(), 0);
+}
+
 /* It has no descriptors of such images: the plan says who does the convolution, and why. That
  * there was no memory, or that CUDA failed, is no such thing. */
 static void check_dnn_plans(void)
@@ -872,6 +893,7 @@ int main(int argc, char **argv)
     check_kept_trials();
     check_dnn_fails();
     check_dnn_room();
+    check_dnn_plan_room();
     check_blas_fails();
     check_dnn_plans();
     check_dnn_refuses();

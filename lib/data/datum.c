@@ -84,7 +84,7 @@ static dn_status copy_floats(dni_decoder *decoder, const datum *d, const uint8_t
                  sizeof(float)))
         return DN_E_NOMEM;
     while (dni_wire_next(&wire, &field) > 0)
-        if (field.number == FLOAT_DATA && field.type != VARINT)
+        if (field.number == FLOAT_DATA) /* a varint has no bytes */
             for (size_t i = 0; i + sizeof(float) <= field.size; i += sizeof(float))
                 decoder->floats[n++] = get_float(field.data + i);
     return DN_OK;
@@ -173,8 +173,6 @@ dn_status dni_decoder_room(dni_decoder *decoder, int64_t height, int64_t width,
 
 void dni_decoder_free(dni_decoder *decoder)
 {
-    if (!decoder->heap)
-        return;
     dni_free(decoder->pixels);
     dni_free(decoder->floats);
     decoder->pixels = NULL;

@@ -80,8 +80,6 @@ dn_status dni_order_record(dni_order *o, dni_source *source, int64_t number, dni
 
 void dni_order_free(dni_order *o)
 {
-    if (!o->heap)
-        return;
     dni_free(o->keys);
     dni_free(o->ends);
     dni_free(o->at);

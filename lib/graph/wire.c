@@ -233,11 +233,9 @@ void dni_graph_free(dni_graph *graph)
         dni_free(graph->nodes[i].bottoms);
     for (size_t i = 0; i < graph->num_blobs; i++)
         dni_free(graph->blobs[i]);
-    if (graph->heap) {
-        dni_free(graph->nodes);
-        dni_free(graph->values);
-        dni_free(graph->names.links);
-        dni_free(graph->blobs);
-    }
+    dni_free(graph->nodes);
+    dni_free(graph->values);
+    dni_free(graph->names.links);
+    dni_free(graph->blobs);
     *graph = (dni_graph){0};
 }

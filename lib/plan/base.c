@@ -57,8 +57,6 @@ dn_status dni_base_place(dni_base *base, const dni_program *p)
 
 void dni_base_free(dni_base *base)
 {
-    if (!base->heap)
-        return;
     for (size_t t = 0; base->apart && t < base->count; t++)
         dni_free_aligned(base->apart[t]);
     dni_free_aligned(base->arena[0]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_datum.c: Datum messages whole and broken: raw, float, JPEG, PNG. */
+#define _GNU_SOURCE /* memmem */
 #include "records.h"
 
 #ifdef DN_HAVE_JPEG
@@ -63,6 +64,11 @@ static void test_float(void)
         decode(BYTES("\x08\1\x10\1\x18\2\x32\x08\0\0\x80\x3f\0\0\0\xc0"), &image, &label),
         DN_OK);
     CHECK(label == 0 && image.f32[0] == 1 && image.f32[1] == -2);
+    CHECK_STATUS(decode(BYTES("\x08\1\x10\1\x18\2\x32\7\0\0\x80\x3fxyz"
+                              "\x35\0\0\0\xc0\x30\1"),
+                        &image, &label),
+                 DN_OK);
+    CHECK(image.f32[0] == 1 && image.f32[1] == -2);
 }
 
 static void test_refused(void)
@@ -79,6 +85,7 @@ static void test_refused(void)
         {BYTES("\x08\1\x10\1\x18\2"), "it has 0 values; 1 x 1 x 2 needs 2"},
         {BYTES("\x08\1\x10\1\x18\2\x22\3abc"), "it has 3 values; 1 x 1 x 2 needs 2"},
         {BYTES("\x08\1\x10\1\x18\2\x35\0\0\0\0"), "it has 1 values"},
+        {BYTES("\x08\1\x10\1\x18\4\x25ghij"), "it has 0 values"}, /* a number */
         {BYTES("\x08\xff\xff\xff\xff\x0f\x10\1\x18\1\x22\1a"), "size is -1 x 1 x 1"},
         {BYTES("\x08\xff\xff\xff\xff\x07\x10\xff\xff\xff\xff\x07\x18\xff\xff\xff\xff\x07"),
          "size is 2147483647 x"},
@@ -91,6 +98,7 @@ static void test_refused(void)
         {BYTES("\x00"), "not a Datum"},
         {BYTES("\x22\4nope\x38\1"), "neither JPEG nor PNG"},
         {BYTES("\x38\1"), "neither JPEG nor PNG"},
+        {BYTES("\x38\2"), "neither JPEG nor PNG"},
     };
     dni_image image;
     int32_t label;
@@ -215,6 +223,13 @@ static void test_jpeg(void)
     jpeg_destroy_compress(&jpeg);
     check_forced("JPEG", bytes, wrap(bytes, file, size), 3, 6);
     check_broken(bytes, file, size);
+    uint8_t *frame = memmem(file, size, "\xff\xc0", 2);
+    if (CHECK(frame))
+        memcpy(frame + 5, "\x40\0\x40\1", 4);
+    dni_image image;
+    int32_t label;
+    CHECK_MESSAGE(decode(bytes, wrap(bytes, file, size), &image, &label), DN_E_DATA,
+                  "16384 x 16385 pixels; 2^28 are the limit");
     free(file);
 }
 #endif

@@ -88,11 +88,11 @@ static void test_means(void)
 }
 
 /* A BlobProto: num, channels, height, width, packed data. */
-static void write_mean(const char *path, int values)
+static void write_mean(const char *path, uint8_t num, int values)
 {
     static uint8_t bytes[2000];
     uint8_t *at = bytes;
-    const uint8_t head[] = {0x08, 1, 0x10, C, 0x18, H, 0x20, W, 0x2a};
+    const uint8_t head[] = {0x08, num, 0x10, C, 0x18, H, 0x20, W, 0x2a};
     memcpy(at, head, sizeof(head));
     at += sizeof(head);
     *at++ = (uint8_t)(values * 4 & 127) | 128;
@@ -113,7 +113,7 @@ static void test_mean_file(void)
     Cnn__TransformationParameter p = CNN__TRANSFORMATION_PARAMETER__INIT;
     int wrong = 0;
     SECTION("mean_file");
-    write_mean(check_path("mean"), ALL);
+    write_mean(check_path("mean"), 1, ALL);
     p.mean_file = "mean", p.crop_size = 4;
     t = create(&p, false);
     dni_transform_run(t, &image, 0, out);
@@ -127,10 +127,14 @@ static void test_mean_file(void)
     CHECK_MESSAGE(dni_transform_shape(t, &image, &shape), DN_E_DATA,
                   "the image is 3 x 9 x 7, the mean 3 x 9 x 8");
     dni_transform_free(t);
-    write_mean(check_path("short"), ALL - 1);
+    write_mean(check_path("short"), 1, ALL - 1);
     p.mean_file = "short";
     CHECK_MESSAGE(dni_transform_create(&t, heap, &p, false, check_folder(), 0, 0), DN_E_DATA,
-                  "mean_file");
+                  "it has 215 values, its shape is 1 3 9 8 (216)");
+    write_mean(check_path("two"), 2, 2 * ALL);
+    p.mean_file = "two";
+    CHECK_MESSAGE(dni_transform_create(&t, heap, &p, false, check_folder(), 0, 0), DN_E_DATA,
+                  "its shape 2 3 9 8 (432) is no image's");
     p.mean_file = "missing";
     CHECK_MESSAGE(dni_transform_create(&t, heap, &p, false, check_folder(), 0, 0), DN_E_IO,
                   "mean_file: cannot read 'missing'");

@@ -3,8 +3,11 @@
  * leave the bits that a step through memory leaves, and take none of it; whoever looks at one,
  * or fails in between, finds what was always there. */
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "solver_text.h"
+
+extern const dn_backend_ops dn_ref_backend;
 
 /* Two weights whose rows are cut into strips of one size and what is left; the second is stored
  * transposed. */
@@ -31,6 +34,20 @@
     "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 300 } } } "    \
     "layer { name: 't' type: 'Input' top: 't' input_param { shape { dim: 8 } } } "
 #define FED INPUTS POWER BODY("p")
+#define CONV(name, from)                                                                       \
+    "layer { name: '" name "' type: 'Convolution' bottom: '" from "' top: '" name "' "         \
+    "  convolution_param { num_output: 3 kernel_size: 3 pad: 1 weight_filler { type: 'xavier'" \
+    " } } } "
+/* Two convolutions have p as bf16; the products have it converted. */
+#define MIXED                                                                                  \
+    "layer { name: 'x' type: 'DummyData' top: 'x' top: 't' dummy_data_param { "                \
+    "  shape { dim: 5 dim: 3 dim: 10 dim: 10 } shape { dim: 5 } data_filler { "                \
+    "  type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 2 } } } " CONV(         \
+        "p", "x") "layer { type: 'TanH' bottom: 'p' top: 'p' } " BODY("p") CONV("q", "p")      \
+        CONV("s", "q") "layer { name: 'e' type: 'InnerProduct' bottom: 's' top: 'e' "          \
+                       "  inner_product_param { num_output: 3 } } "                            \
+                       "layer { name: 'm' type: 'SoftmaxWithLoss' bottom: 'e' bottom: 't' "    \
+                       "top: 'm' } "
 /* h + f(h) twice: gradients that are summed in place, after products have read them. */
 #define WIDE(name, from)                                                                       \
     "layer { name: '" name "' type: 'InnerProduct' bottom: '" from "' top: '" name "' "        \
@@ -72,14 +89,17 @@ static dn_solver *solver_of(dn_context *context, const char *text, const char *n
     return make_solver(context, text, net, &options);
 }
 
-static int strips_of(dn_solver *solver)
+/* Products of the update, all of them by `backend`. */
+static int strips_of(dn_solver *solver, const char *backend)
 {
     char *plan = NULL;
     int found = 0;
     CHECK_STATUS(dn_solver_describe(solver, DN_DESCRIBE_PLAN, &plan), DN_OK);
     for (const char *line = plan; line && (line = strstr(line, " update ")); line++) {
         const char *product = strstr(line, " GEMM "), *end = strchr(line, '\n');
+        const char *by = strstr(line, backend);
         found += product && product < end;
+        CHECK(!product || product > end || (by && by < product));
     }
     dn_net_text_free(dn_solver_net(solver), plan);
     return found;
@@ -120,7 +140,7 @@ static uint64_t trained(int32_t threads, const char *text, const char *net, int3
 {
     dn_context *context = context_of(threads, NULL);
     dn_solver *solver = solver_of(context, text, net, memory, NULL, NULL);
-    CHECK_INT(strips_of(solver), strips);
+    CHECK_INT(strips_of(solver, "cpu:"), strips);
     CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
     uint64_t hash = hash_all(solver);
     dn_solver_free(solver);
@@ -304,6 +324,113 @@ static uint64_t added_to(int32_t memory)
     return hash;
 }
 
+/* ---- bf16 ------------------------------------------------------------------------------- */
+
+/* Ops in bf16 by `ref`. Products round what they multiply, as those of machines do that have
+ * them in bf16; `ref` itself multiplies what it is given. */
+struct dn_op {
+    dn_op *by_ref;
+    int64_t count[2]; /* of f32 to be rounded; 0: none is */
+    size_t scratch;   /* of by_ref */
+};
+
+static dn_status round_create(dn_backend *backend, const dn_op_desc *desc, dn_op **out,
+                              dn_op_info *info)
+{
+    bool product = desc->kind >= DN_OP_GEMM && desc->kind <= DN_OP_CONV_BWD_WEIGHTS;
+    bool narrow = product && desc->compute == DN_COMPUTE_BF16;
+    for (int32_t k = 0; k < desc->num_inputs; k++)
+        narrow |= desc->inputs[k].dtype == DN_BF16;
+    for (int32_t k = 0; k < desc->num_outputs; k++)
+        narrow |= desc->outputs[k].dtype == DN_BF16;
+    dn_op *op = narrow ? calloc(1, sizeof *op) : NULL;
+    if (!op)
+        return DN_DECLINED;
+    dn_status st = dn_ref_backend.op_create(backend, desc, &op->by_ref, info);
+    if (st) {
+        free(op);
+        return st;
+    }
+    op->scratch = (info->scratch + 63) / 64 * 64;
+    for (int k = 0; k < 2 && desc->kind == DN_OP_GEMM; k++) {
+        const dn_operand *operand = &desc->inputs[k];
+        op->count[k] = operand->dtype == DN_F32;
+        for (int32_t i = 0; i < operand->shape.axes; i++)
+            op->count[k] *= operand->shape.dim[i];
+    }
+    info->scratch = op->scratch + 4 * (size_t)(op->count[0] + op->count[1]);
+    info->compute = desc->compute;
+    snprintf(info->implementation, sizeof info->implementation, "rounding");
+    *out = op;
+    return DN_OK;
+}
+
+static dn_status round_run(dn_op *op, const dn_op_io *io)
+{
+    void *in[DN_MAX_OPERANDS];
+    dn_op_io rounded = *io;
+    uint32_t *to = (uint32_t *)((char *)io->scratch + op->scratch);
+    if (!op->count[0] && !op->count[1])
+        return dn_ref_backend.op_run(op->by_ref, io);
+    rounded.in = in;
+    memcpy(in, io->in, 3 * sizeof *in);
+    for (int k = 0; k < 2; to += op->count[k++]) {
+        const uint32_t *from = io->in[k];
+        for (int64_t i = 0; i < op->count[k]; i++)
+            to[i] = (from[i] + 0x7FFF + (from[i] >> 16 & 1)) & 0xFFFF0000u;
+        in[k] = op->count[k] ? to : in[k];
+    }
+    return dn_ref_backend.op_run(op->by_ref, &rounded);
+}
+
+static void round_destroy(dn_op *op)
+{
+    dn_ref_backend.op_destroy(op->by_ref);
+    free(op);
+}
+
+static uint64_t trained_narrow(const char *net, int32_t memory, bool looks, int strips)
+{
+    looker at = {looks, DN_OK, 0, NULL};
+    dn_backend_ops rounding = dn_ref_backend;
+    rounding.name = "rounding";
+    rounding.op_create = round_create;
+    rounding.op_run = round_run;
+    rounding.op_destroy = round_destroy;
+    rounding.op_prepare = NULL;
+    dn_context *context = NULL;
+    dn_context_options options = {.struct_size = sizeof options,
+                                  .num_threads = 2,
+                                  .backend = &rounding,
+                                  .backends = "cpu,ref",
+                                  .seed = 3};
+    dn_solver_options o = {.struct_size = sizeof o,
+                           .memory = memory,
+                           .compute = DN_COMPUTE_BF16,
+                           .on_event = look,
+                           .on_event_user = &at};
+    CHECK_STATUS(dn_context_create(&context, &options), DN_OK);
+    dn_solver *solver = make_solver(context, SOLVER "momentum: 0.9", net, &o);
+    CHECK_INT(strips_of(solver, "rounding"), strips);
+    CHECK_STATUS(dn_solver_step(solver, 2), DN_OK);
+    uint64_t hash = hash_all(solver);
+    dn_solver_free(solver);
+    dn_context_free(context);
+    return hash;
+}
+
+static void check_narrow(void)
+{
+    SECTION("bf16");
+    uint64_t want = trained_narrow(NET(5), DN_MEMORY_READABLE, false, 0);
+    CHECK(trained_narrow(NET(5), DN_MEMORY_COMPACT, false, STRIPS_A + STRIPS_B) == want);
+    CHECK(trained_narrow(NET(5), DN_MEMORY_COMPACT, true, STRIPS_A + STRIPS_B) == want);
+    CHECK(trained(1, SOLVER "momentum: 0.9", NET(5), DN_MEMORY_READABLE, 0) != want);
+    SECTION("bf16: values that lie so");
+    want = trained_narrow(MIXED, DN_MEMORY_COMPACT, true, STRIPS_A + STRIPS_B);
+    CHECK(trained_narrow(MIXED, DN_MEMORY_COMPACT, false, STRIPS_A + STRIPS_B) == want);
+}
+
 /* ---- other shapes, other weights, no memory --------------------------------------------- */
 
 static void feed(dn_solver *solver, int64_t items)
@@ -381,7 +508,7 @@ static void check_frozen(void)
         "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'a' bottom: 't' top: 'l' } ";
     dn_context *context = context_of(1, NULL);
     dn_solver *solver = solver_of(context, SOLVER, net, DN_MEMORY_COMPACT, NULL, NULL);
-    CHECK_INT(strips_of(solver), 0);
+    CHECK_INT(strips_of(solver, ""), 0);
     CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
     dn_solver_free(solver);
     dn_context_free(context);
@@ -414,6 +541,7 @@ int main(void)
         SECTION("a failure between backward and update");
         CHECK(interrupted(DN_MEMORY_COMPACT, then) == interrupted(DN_MEMORY_READABLE, then));
     }
+    check_narrow();
     SECTION("gradients of another net");
     CHECK(added_to(DN_MEMORY_COMPACT) == added_to(DN_MEMORY_READABLE));
     SECTION("another batch, another's weights");

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_loader.c: batches: their order, the end of the database, resuming, records that do not
  * fit, and memory that runs out. */
+#include <fenv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "records.h"
+#include "signals.h"
 
 static const size_of_record small = {2, 5, 4};
 enum { ITEM = 2 * 5 * 4, RECORDS = 23 };
@@ -153,6 +155,60 @@ static void test_shuffle(const char *path, size_of_record s)
     take(l, 6, again, N);
     CHECK(memcmp(again, first, N * sizeof *again) != 0);
     dni_loader_close(l);
+}
+
+/* Of two records each comes first in some passes. */
+static void test_shuffle_two(const char *path)
+{
+    enum { PASSES = 32 };
+    int64_t records[2 * PASSES], turned = 0;
+    make_lmdb(path, 2, small);
+    Cnn__DataParameter p = data_param(path, 2);
+    dni_loader_options o = {.heap = heap, .param = &p};
+    SECTION("shuffle, two records");
+    p.shuffle = 1;
+    dni_loader *l = open_loader(&o);
+    take(l, 2, records, 2 * PASSES);
+    for (int i = 0; i < PASSES; i++)
+        turned += records[2 * i] == 1;
+    CHECK(turned > PASSES / 4 && turned < PASSES * 3 / 4);
+    dni_loader_close(l);
+}
+
+/* Keys that memory ran out for are read anew, all of them once. */
+static void test_shuffle_again(const char *path)
+{
+    check_heap counts = {0};
+    dni_heap h = {check_alloc, &counts};
+    Cnn__DataParameter p = data_param(path, 1);
+    dni_loader_options o = {.heap = &h, .param = &p};
+    dn_status st = DN_E_NOMEM;
+    int failed = 0;
+    SECTION("shuffle, after a failure");
+    p.shuffle = 1;
+    for (long fail = 1; st; fail++) {
+        dni_loader *l = NULL;
+        dni_batch b;
+        counts.requests = 0;
+        counts.fail_at = fail;
+        st = dni_loader_open(&l, &o);
+        if (st)
+            continue;
+        st = dni_loader_next(l, &b);
+        counts.fail_at = 0;
+        if (st) {
+            int64_t records[RECORDS], sum = 0;
+            failed++;
+            CHECK_STATUS(dni_loader_seek(l, 0), DN_OK);
+            take(l, 1, records, RECORDS);
+            for (int i = 0; i < RECORDS; i++)
+                sum += INT64_C(1) << records[i] % 60;
+            CHECK_INT(sum, (INT64_C(1) << RECORDS) - 1);
+        }
+        dni_loader_close(l);
+    }
+    CHECK(failed > 2);
+    CHECK_HEAP_CLEAN(&counts);
 }
 
 static void test_shuffle_leveldb(const char *folder)
@@ -326,6 +382,49 @@ static void test_fork(const char *path)
     dni_loader_close(l);
 }
 
+/* What it computes, and which signals come, is the host's business with its own threads. */
+static void test_thread(const char *path)
+{
+    Cnn__DataParameter p = data_param(path, 4);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_loader_options o = {.heap = heap, .param = &p, .transform = &t};
+    float first[4 * ITEM];
+    dni_batch b;
+    SECTION("its thread");
+    t.scale = 0.1f;
+    for (int i = 0; i < 2; i++) {
+        dni_loader *l = open_loader(&o);
+#ifdef FE_UPWARD
+        fesetround(i ? FE_UPWARD : FE_TONEAREST);
+#endif
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        fesetenv(FE_DFL_ENV);
+        CHECK_INT(threads_that_take(SIGTERM), 1);
+        CHECK(!i || memcmp(first, b.data, sizeof first) == 0);
+        memcpy(first, b.data, sizeof first);
+        dni_loader_close(l);
+    }
+}
+
+/* Where it cannot go on from a place, it says so. */
+static void test_cut(const char *path)
+{
+    char file[600];
+    Cnn__DataParameter p = data_param(path, 4);
+    dni_loader_options o = {.heap = heap, .param = &p};
+    dni_batch b;
+    SECTION("cut while it is open");
+    make_lmdb(path, RECORDS, small);
+    dni_loader *l = open_loader(&o);
+    snprintf(file, sizeof file, "%s/data.mdb", path);
+    CHECK(!truncate(file, 100));
+    CHECK_STATUS(dni_loader_seek(l, 4), DN_OK);
+    alarm(60);
+    CHECK_STATUS(dni_loader_next(l, &b), DN_E_DATA);
+    alarm(0);
+    dni_loader_close(l);
+}
+
 static void test_memory(const char *path, bool shuffle)
 {
     check_heap counts = {0};
@@ -356,11 +455,15 @@ int main(int argc, char **argv)
     test_shuffle(check_path("shuffled"), small);
     test_shuffle(check_path("large"), (size_of_record){3, 60, 70}); /* on overflow pages */
     test_shuffle(check_path("deep"), (size_of_record){1, 30, 50});  /* two to a leaf */
+    test_shuffle_two(check_path("two"));
+    test_shuffle_again(kept);
     test_shuffle_leveldb(argv[1]);
     test_sizes();
     test_own_channels();
     test_refused(kept);
     test_fork(kept);
+    test_thread(kept);
+    test_cut(check_path("cut"));
     test_memory(kept, false);
     test_memory(kept, true);
     return check_summary();

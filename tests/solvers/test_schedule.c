@@ -117,10 +117,12 @@ static void check_plateau(dn_context *context, const float *losses, int snapshot
                                "plateau_winsize: 2 plateau_winsize: 3 average_loss: 2";
     dn_solver *solver = make_solver(context, text, LOSS_NET, NULL);
     for (int i = 0; i < 12; i++) {
-        if (i == snapshot_at) { /* another goes on */
+        if (i == snapshot_at) { /* another, which was lower, goes on */
             CHECK_STATUS(dn_solver_snapshot(solver, check_path("plateau")), DN_OK);
             dn_solver_free(solver);
             solver = make_solver(context, text, LOSS_NET, NULL);
+            dn_blob_mutable_data(dn_net_layer_param(dn_solver_net(solver), 0, 0))[0] = -9;
+            CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
             CHECK_STATUS(dn_solver_restore(solver, check_path("plateau.solverstate")), DN_OK);
         }
         dn_blob_mutable_data(dn_net_layer_param(dn_solver_net(solver), 0, 0))[0] = losses[i];
@@ -276,7 +278,7 @@ int main(void)
     check_given_rate(context);
     SECTION("plateau");
     for (size_t i = 0; i < sizeof courses / sizeof courses[0]; i++)
-        for (int at = -1; at < 8; at += 4)
+        for (int at = -1; at < 8; at += at < 0 ? 1 : 3)
             check_plateau(context, courses[i], at);
     check_plateau_alone(context);
     SECTION("larc");

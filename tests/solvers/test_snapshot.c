@@ -116,6 +116,38 @@ static void check_frozen(dn_context *context, const char *more, const char *form
     dn_solver_free(used);
 }
 
+/* The last losses come with the state, before there are as many as the mean is of as well, and
+ * where it is of fewer than were kept. */
+static void check_losses(dn_context *context)
+{
+    dn_solver *five = make_adam(context, "average_loss: 5"), *again = NULL;
+    dn_solver *two = make_adam(context, "average_loss: 2");
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(dn_solver_step(five, 2), DN_OK);
+        CHECK_STATUS(dn_solver_step(two, 2), DN_OK);
+        CHECK_STATUS(dn_solver_snapshot(five, check_path("losses")), DN_OK);
+        again = make_adam(context, i ? "average_loss: 2" : "average_loss: 5");
+        CHECK_STATUS(dn_solver_restore(again, check_path("losses.solverstate")), DN_OK);
+        CHECK(dn_solver_loss(again) == dn_solver_loss(i ? two : five));
+        dn_solver_free(again);
+    }
+    dn_solver_free(five);
+    dn_solver_free(two);
+}
+
+/* What test nets have come to means nothing to a solver without any. */
+static void check_fewer_tests(dn_context *context)
+{
+    dn_solver *tests = make_adam(context, "test_iter: 1 test_interval: 100");
+    dn_solver *none = make_adam(context, "");
+    CHECK_STATUS(dn_solver_step(tests, 1), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(tests, check_path("tests")), DN_OK);
+    CHECK_STATUS(dn_solver_restore(none, check_path("tests.solverstate")), DN_OK);
+    CHECK_INT(dn_solver_iteration(none), 1);
+    dn_solver_free(tests);
+    dn_solver_free(none);
+}
+
 /* Another process writes what the file has into a pipe at "pipe". */
 static pid_t pipe_from(const char *path)
 {
@@ -209,6 +241,10 @@ static void check_full_disk(dn_context *context)
     }
     CHECK_STATUS(dn_solver_snapshot(solver, check_path("full/s")), DN_OK);
     CHECK_MESSAGE(dn_solver_snapshot(solver, check_path("no/such/s")), DN_E_IO, "no/such");
+    CHECK(!mkdir(check_path("taken"), 0777));
+    CHECK(!mkdir(check_path("taken/s.caffemodel"), 0777)); /* which no file can replace */
+    CHECK_MESSAGE(dn_solver_snapshot(solver, check_path("taken/s")), DN_E_IO, "rename");
+    CHECK_INT(count_files(check_path("taken")), 1);
     dn_solver_free(solver);
 }
 
@@ -223,20 +259,44 @@ static void refuse(dn_solver *solver, const char *path, dn_status status, const 
     CHECK(hash_weights(dn_solver_net(solver)) == hash);
 }
 
+/* What "good.solverstate" holds. */
+static size_t read_good(char bytes[8192])
+{
+    FILE *file = fopen(check_path("good.solverstate"), "rb");
+    size_t size = file ? fread(bytes, 1, 8192, file) : 0;
+    if (file)
+        fclose(file);
+    CHECK(size > 100 && size < 8192);
+    return size;
+}
+
 static void check_cut(dn_solver *solver)
 {
     static char bytes[8192];
-    FILE *file = fopen(check_path("good.solverstate"), "rb");
-    size_t size = file ? fread(bytes, 1, sizeof bytes, file) : 0;
-    if (file)
-        fclose(file);
-    CHECK(size > 100 && size < sizeof bytes);
+    size_t size = read_good(bytes);
     for (size_t cut = 1; cut < size; cut += 97) {
         check_write(check_path("cut.solverstate"), bytes, cut);
         dn_status st = dn_solver_restore(solver, check_path("cut.solverstate"));
         CHECK_AT(st == DN_E_PARSE || st == DN_E_DATA || st == DN_E_IO, "cut at %zu: %s", cut,
                  dn_status_name(st));
     }
+    check_write(check_path("cut.solverstate"), bytes, size - 1); /* in a history */
+    refuse(solver, check_path("cut.solverstate"), DN_E_PARSE, "cut.solverstate");
+}
+
+/* A state of Caffe's has an int of 32 bits for the iteration. */
+static void check_last(dn_solver *solver)
+{
+    static char bytes[8192 + 6];
+    size_t size = read_good(bytes);
+    memcpy(bytes + size, "\x08\xff\xff\xff\xff\x07", 6); /* iter: INT32_MAX */
+    check_write(check_path("last.solverstate"), bytes, size + 6);
+    CHECK_STATUS(dn_solver_restore(solver, check_path("last.solverstate")), DN_OK);
+    CHECK_STATUS(dn_solver_snapshot(solver, check_path("end")), DN_OK);
+    CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+    CHECK_MESSAGE(dn_solver_snapshot(solver, check_path("end")), DN_E_LIMIT,
+                  "iteration 2147483648");
+    CHECK_MESSAGE(dn_solver_step(solver, INT64_MAX), DN_E_INVALID, "iterations");
 }
 
 /* A step that the net could not count on from. */
@@ -245,10 +305,7 @@ static void check_counts(dn_solver *solver)
     static char bytes[8192 + 16];
     static const char fields[3][3] = {"\x90\xe2\x09", "\xa8\xe2\x09", /* net's, a test's */
                                       "\xb8\xe2\x09"};                /* plateau's since */
-    FILE *file = fopen(check_path("good.solverstate"), "rb");
-    size_t size = file ? fread(bytes, 1, 8192, file) : 0;
-    if (file)
-        fclose(file);
+    size_t size = read_good(bytes);
     for (int i = 0; i < 3; i++) {
         memcpy(bytes + size, "\x8a\xe2\x09\x0c", 4); /* deepnet, of 12 bytes: INT64_MAX */
         memcpy(bytes + size + 4, fields[i], 3);
@@ -261,6 +318,7 @@ static void check_counts(dn_solver *solver)
 
 static void check_refusals(dn_context *context)
 {
+    char wide[] = SMALL_NET;
     dn_solver *adam = make_adam(context, "");
     dn_solver *sgd = make_solver(context, "base_lr: 1 lr_policy: 'fixed'", SMALL_NET, NULL);
     CHECK_STATUS(dn_solver_step(adam, 2), DN_OK);
@@ -268,14 +326,46 @@ static void check_refusals(dn_context *context)
     refuse(sgd, check_path("good.solverstate"), DN_E_DATA, "8 histories");
     refuse(adam, check_path("good.caffemodel"), DN_E_PARSE, "good.caffemodel");
     refuse(adam, check_path("absent.solverstate"), DN_E_IO, "absent");
+    memcpy(strstr(wide, "num_output: 5"), "num_output: 7", 13);
+    dn_solver *other = make_solver(context, ADAM, wide, NULL);
+    refuse(other, check_path("good.solverstate"), DN_E_DATA,
+           "the history of weight 'ip1/0' has 30 values, not 42");
+    dn_solver_free(other);
     check_cut(adam);
     check_counts(adam);
+    check_last(adam);
     remove(check_path("good.caffemodel"));
     refuse(adam, check_path("good.solverstate"), DN_E_IO, "good.caffemodel");
     CHECK_STATUS(dn_solver_restore(adam, NULL), DN_E_INVALID);
     CHECK_STATUS(dn_solver_step(adam, 1), DN_OK);
     dn_solver_free(adam);
     dn_solver_free(sgd);
+}
+
+/* A data layer that went to the state's place goes back when the rest cannot be read. */
+static void check_place(dn_context *context)
+{
+    static float images[DIGITS * DIGIT_SIZE], labels[DIGITS];
+    dn_solver *solver[2];
+    make_digits(images, labels);
+    for (int i = 0; i < 2; i++) {
+        solver[i] = make_solver(context, ADAM, DIGITS_NET, NULL);
+        CHECK_STATUS(
+            dn_net_set_memory_data(dn_solver_net(solver[i]), NULL, images, labels, DIGITS),
+            DN_OK);
+        CHECK_STATUS(dn_solver_step(solver[i], 2), DN_OK);
+    }
+    CHECK_STATUS(dn_solver_snapshot(solver[0], check_path("place")), DN_OK);
+    remove(check_path("place.caffemodel"));
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(dn_solver_step(solver[i], 1), DN_OK);
+        if (i == 0)
+            refuse(solver[i], check_path("place.solverstate"), DN_E_IO, "place.caffemodel");
+        CHECK_STATUS(dn_solver_step(solver[i], 1), DN_OK);
+    }
+    CHECK(hash_weights(dn_solver_net(solver[0])) == hash_weights(dn_solver_net(solver[1])));
+    dn_solver_free(solver[0]);
+    dn_solver_free(solver[1]);
 }
 
 /* ---- Caffe's own ------------------------------------------------------------------------ */
@@ -353,11 +443,14 @@ int main(void)
     check_long_names(context);
     check_moved(context);
     check_frozen(context, "", "");
+    check_losses(context);
+    check_fewer_tests(context);
     check_hdf5(context);
     SECTION("full disk");
     check_full_disk(context);
     SECTION("refusals");
     check_refusals(context);
+    check_place(context);
     SECTION("Caffe's snapshots");
     check_caffe(context);
     dn_context_free(context);

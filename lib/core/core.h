@@ -30,6 +30,8 @@ dn_status dni_fail_null(const char *function);
 /* A host's options of the size that it knows them in, struct_size first, or NULL for the
  * defaults, as the `size` bytes that this release has. */
 dn_status dni_take_options(void *to, const void *from, size_t size, const char *type);
+/* "type has an option this release does not know", DN_E_UNSUPPORTED */
+dn_status dni_fail_option(const char *type);
 /* Puts "where: " in front of the message when status is a failure; returns status. */
 dn_status dni_in(dn_status status, const char *format, ...) DNI_PRINTF(2, 3);
 /* Every public function begins with this: the message exists only if the call failed. */

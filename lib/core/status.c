@@ -70,6 +70,11 @@ dn_status dni_fail_null(const char *function)
     return dni_fail(DN_E_INVALID, "%s: an argument is NULL", function);
 }
 
+dn_status dni_fail_option(const char *type)
+{
+    return dni_fail(DN_E_UNSUPPORTED, "%s has an option this release does not know", type);
+}
+
 dn_status dni_take_options(void *to, const void *from, size_t size, const char *type)
 {
     const unsigned char *bytes = from;
@@ -81,8 +86,7 @@ dn_status dni_take_options(void *to, const void *from, size_t size, const char *
         return dni_fail(DN_E_INVALID, "%s.struct_size is %zu; set it to sizeof", type, given);
     for (size_t i = size; i < given; i++)
         if (bytes[i])
-            return dni_fail(DN_E_UNSUPPORTED, "%s has an option this release does not know",
-                            type);
+            return dni_fail_option(type);
     if (from)
         memcpy(to, from, given < size ? given : size);
     memcpy(to, &size, sizeof size);

@@ -116,6 +116,13 @@ static void clean_up(conversion *c)
     dni_restore_error(&saved);
 }
 
+static dn_status take_options(dn_convert_options *to, const dn_convert_options *from)
+{
+    static const char type[] = "dn_convert_options";
+    dn_status st = dni_take_options(to, from, sizeof *to, type);
+    return !st && (to->reserved || to->reserved2) ? dni_fail_option(type) : st;
+}
+
 dn_status dn_convert_mnist(dn_context *context, const char *images_path,
                            const char *labels_path, const char *out_path,
                            const dn_convert_options *options)
@@ -124,7 +131,7 @@ dn_status dn_convert_mnist(dn_context *context, const char *images_path,
     dni_clear_error();
     if (!context || !images_path || !labels_path || !out_path)
         return dni_fail_null(__func__);
-    dn_status st = dni_take_options(&o, options, sizeof o, "dn_convert_options");
+    dn_status st = take_options(&o, options);
     if (st)
         return st;
     conversion c = {.heap = dni_context_heap(context)};
@@ -292,7 +299,7 @@ dn_status dn_convert_images(dn_context *context, const char *list_path, const ch
     dni_clear_error();
     if (!context || !list_path || !out_path)
         return dni_fail_null(__func__);
-    dn_status st = dni_take_options(&o, options, sizeof o, "dn_convert_options");
+    dn_status st = take_options(&o, options);
     dni_fp host = dni_fp_enter();
     if (!st)
         st = convert_images(&l, context, list_path, out_path, &o);

@@ -7,9 +7,12 @@
 
 static dn_status take_options(dn_solver_options *to, const dn_solver_options *from)
 {
-    dn_status st = dni_take_options(to, from, sizeof *to, "dn_solver_options");
+    static const char type[] = "dn_solver_options";
+    dn_status st = dni_take_options(to, from, sizeof *to, type);
     if (st)
         return st;
+    if (to->reserved)
+        return dni_fail_option(type);
     if (to->rank < 0 || to->num_ranks < 0 || to->rank >= (to->num_ranks ? to->num_ranks : 1))
         return dni_fail(DN_E_INVALID, "rank %d of num_ranks %d", to->rank, to->num_ranks);
     if (to->rank > 0)

@@ -146,6 +146,13 @@ static void test_refused(void)
     CHECK_CONVERT(at_reference("img.idx"), labels, check_path("no"), &later.known,
                   DN_E_UNSUPPORTED, "does not know");
     later.more = 0;
+    for (int i = 0; i < 2; i++) {
+        later.known.reserved = i == 0;
+        later.known.reserved2 = i == 1;
+        CHECK_CONVERT(at_reference("img.idx"), labels, check_path("no"), &later.known,
+                      DN_E_UNSUPPORTED, "does not know");
+    }
+    later.known.reserved2 = 0;
     CHECK_CONVERT(at_reference("img.idx"), labels, check_path("yes"), &later.known, DN_OK, "");
     CHECK(stat(check_path("no"), &info) != 0);
 }

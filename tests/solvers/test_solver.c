@@ -362,6 +362,10 @@ static void check_stages(dn_context *context)
     CHECK_MESSAGE(dn_solver_create_from_text(&solver, context, FIXED, sizeof FIXED - 1,
                                              SMALL_NET, sizeof SMALL_NET - 1, &o),
                   DN_E_INVALID, "stages is NULL");
+    o = (dn_solver_options){.struct_size = sizeof o, .reserved = 1};
+    CHECK_MESSAGE(dn_solver_create_from_text(&solver, context, FIXED, sizeof FIXED - 1,
+                                             SMALL_NET, sizeof SMALL_NET - 1, &o),
+                  DN_E_UNSUPPORTED, "does not know");
 }
 
 static void count_notices(void *user, int32_t level, const char *line)

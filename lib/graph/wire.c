@@ -110,17 +110,11 @@ static dn_status add_value(wiring *w, const Cnn__LayerParameter *layer, int32_t 
     return DN_OK;
 }
 
-/* Whether somebody but `layer` reads the value that `name` means when `layer` is reached. */
-static bool read_by_others(const wiring *w, const Cnn__LayerParameter *layer, int32_t value,
-                           const char *name)
+/* Whether somebody but `layer`, whose bottoms are counted, reads a value, or it does twice. */
+static bool read_by_others(const wiring *w, const Cnn__LayerParameter *layer, int32_t value)
 {
     const dni_value *v = &w->graph->values[value];
-    if (v->consumers > 1 || v->reads & w->spoils(w->user, layer))
-        return true;
-    for (size_t i = 0, times = 0; i < layer->n_bottom; i++)
-        if (!strcmp(layer->bottom[i], name) && ++times > 1)
-            return true;
-    return false;
+    return v->consumers > 1 || v->reads & w->spoils(w->user, layer);
 }
 
 static dn_status wire_top(wiring *w, dni_node *node, size_t i)
@@ -137,7 +131,7 @@ static dn_status wire_top(wiring *w, dni_node *node, size_t i)
         return dni_fail(DN_E_NET, "top '%s' is made twice; layer '%s' makes it too", name,
                         maker ? maker : "");
     }
-    if (in_place && !read_by_others(w, layer, node->bottoms[i], name)) {
+    if (in_place && !read_by_others(w, layer, node->bottoms[i])) {
         const dni_value before_it = g->values[node->bottoms[i]];
         dn_status st = add_value(w, layer, before_it.blob, (int32_t)i, &node->tops[i]);
         if (!st)

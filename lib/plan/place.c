@@ -87,7 +87,8 @@ typedef struct search {
     size_t bytes, middle; /* of what it fits around the middle of */
 } search;
 
-/* In the gap that ends at `to` the item fits; false: nothing more is looked for. */
+/* In the gap that ends at `to`, or is the last, the item fits; false: nothing more is looked
+ * for. */
 static bool end_gap(search *s, size_t to)
 {
     s->lowest = s->from < s->lowest ? s->from : s->lowest;
@@ -130,10 +131,9 @@ static size_t find_gap(const block *b, dni_place_item *const *order, size_t coun
     bool more = true;
     for (; b && more; b = b->next)
         more = pass(&s, b);
-    if (more && total >= s.from + s.item->bytes)
+    if (more)
         end_gap(&s, total);
-    size_t lowest = s.lowest < s.from ? s.lowest : s.from;
-    return s.middle < SIZE_MAX ? s.middle : lowest;
+    return s.middle < SIZE_MAX ? s.middle : s.lowest;
 }
 
 /* *free: the first of the blocks that hold nothing yet. */

@@ -310,6 +310,94 @@ static void check_lowest(dn_context *context)
     CHECK_INT(total, items[1].offset + items[1].bytes + 64 * (MANY - PAIRS) - 12800 - 256);
 }
 
+/* Where an item lies whom those before it, all larger, leave room: around the middle of the
+ * largest that lies there at another time, in a gap below `total`; else as low as can be. */
+static size_t best_of(const dni_place_item *items, size_t count, size_t total)
+{
+    dni_place_item probe = items[count];
+    size_t best = SIZE_MAX, bytes = 0, lowest = SIZE_MAX, end = 0;
+    for (size_t i = 0; i <= count; i++) { /* behind each, and at 0 */
+        size_t from = i ? items[i - 1].offset + items[i - 1].bytes : 0, to = SIZE_MAX;
+        bool taken = false;
+        probe.offset = from, probe.bytes = 1;
+        for (size_t k = 0; k < count; k++) {
+            bool alive = items[k].first <= probe.last && probe.first <= items[k].last;
+            taken |= meet(&probe, &items[k]);
+            if (alive && items[k].offset >= from && items[k].offset < to)
+                to = items[k].offset;
+        }
+        bool last = to == SIZE_MAX;
+        to = last && total ? total : to;
+        if (taken || (!last && to - from < items[count].bytes))
+            continue;
+        lowest = from < lowest ? from : lowest;
+        for (size_t k = 0; total && k < count; k++) {
+            size_t at = items[k].offset + items[k].bytes / 2 - items[count].bytes / 2;
+            at &= ~(size_t)63;
+            if (items[k].offset + items[k].bytes / 2 < from + items[count].bytes / 2 ||
+                at < from || at + items[count].bytes > to)
+                continue;
+            end = items[k].bytes;
+            if (end > bytes || (end == bytes && at < best))
+                best = at, bytes = end;
+        }
+    }
+    return best < SIZE_MAX ? best : lowest;
+}
+
+/* Of hundreds, none larger than the one before: what best_of says, with middles or, where those
+ * take more memory, without. */
+static void check_sets(dn_context *context)
+{
+    enum { MANY = 200, SETS = 30 };
+    static dni_place_item items[MANY], want[2][MANY];
+    uint32_t random = 7;
+    int differ = 0, without = 0;
+    SECTION("each of hundreds, in many sets, lies where it should");
+    for (int set = 0; set < SETS; set++) {
+        size_t total[2] = {0}, got;
+        for (size_t i = 0; i < MANY; i++) {
+            random = random * 1664525u + 1013904223u;
+            size_t first = (random >> 8) % 60, life = random >> 28 ? random >> 4 & 7 : 40;
+            size_t alike = 1 + (size_t)set % 3 * 4;
+            if (set % 2) { /* blocks that are alive as a whole, above such as no longer are */
+                first = i < 64 ? 0 : i < MANY - 40 ? 5 : 20;
+                life = 10 + (i >= 64) * (20 + random % 4);
+            }
+            items[i] = (dni_place_item){
+                .bytes = 64 * (1 + (MANY - i) / alike), .first = first, .last = first + life};
+        }
+        for (int middles = 0; middles < 2; middles++) {
+            memcpy(want[middles], items, sizeof items);
+            for (size_t i = 0; i < MANY; i++) {
+                dni_place_item *w = &want[middles][i];
+                w->offset = best_of(want[middles], i, middles ? total[1] : 0);
+                size_t end = w->offset + w->bytes;
+                total[middles] = end > total[middles] ? end : total[middles];
+            }
+        }
+        bool use = total[1] <= total[0];
+        CHECK_STATUS(dni_place(&context->heap, items, MANY, &got), DN_OK);
+        CHECK_INT(got, total[use]);
+        without += !use;
+        for (size_t i = 0; i < MANY; i++)
+            differ += items[i].offset != want[use][i].offset;
+    }
+    CHECK_INT(differ, 0);
+    CHECK(without > 0 && without < SETS);
+}
+
+static void check_too_large(dn_context *context)
+{
+    dni_place_item one = {.bytes = SIZE_MAX - 10},
+                   two[2] = {{.bytes = SIZE_MAX / 4 * 2}, {.bytes = SIZE_MAX / 4 * 2}};
+    size_t total = 0;
+    SECTION("more than a machine has");
+    CHECK_MESSAGE(dni_place(&context->heap, &one, 1, &total), DN_E_SHAPE, "a tensor is");
+    CHECK_MESSAGE(dni_place(&context->heap, two, 2, &total), DN_E_SHAPE, "tensors are");
+    dni_clear_error();
+}
+
 static void check_middles(dn_context *context)
 {
     static const size_t falling[] = {64000, 128000, 64000, 32000, 16000};
@@ -392,6 +480,8 @@ int main(void)
     check_stagger(fused);
     check_middles(fused);
     check_lowest(fused);
+    check_sets(fused);
+    check_too_large(fused);
     check_many(fused);
     check_sums_of_weights();
     check_huge();

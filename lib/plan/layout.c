@@ -169,7 +169,21 @@ static bool is_fixed(const search *s, const node *n, int32_t output, dni_tensor 
            !dni_is_flat(&s->p->tensors[root].shape);
 }
 
-/* Ops that write one image have one layout; so have the images that one op writes. */
+/* Op i has the layout of those that write the image, as one that is turned with it or not. */
+static void join(search *s, size_t i, dni_tensor root, bool turns)
+{
+    picture *m = &s->pictures[root];
+    s->stuck[i] |= !turns;
+    if (m->group >= 0) {
+        int32_t joins = group_of(s, m->group);
+        s->stuck[i] |= s->stuck[joins];
+        s->nodes[joins].group = (int32_t)i;
+    }
+    m->group = (int32_t)i;
+}
+
+/* Ops that write one image have one layout; so have the images that one op writes, and whoever
+ * reads a mask of integers, which nothing converts. */
 static void find_groups(search *s)
 {
     const dni_program *p = s->p;
@@ -178,20 +192,18 @@ static void find_groups(search *s)
         node *n = &s->nodes[i];
         n->group = (int32_t)i;
         s->stuck[n->group] = !n->can;
+        for (int32_t k = 0; k < op->num_inputs; k++) {
+            dni_tensor root = dni_root(p, op->inputs[k]);
+            if (root != DNI_NONE && s->pictures[root].is && p->tensors[root].dtype == DN_I32)
+                join(s, i, root, n->in >> k & 1);
+        }
         for (int32_t k = 0; k < op->num_outputs; k++) {
             dni_tensor root = dni_root(p, op->outputs[k]);
             if (root == DNI_NONE)
                 continue;
             s->stuck[i] |= is_fixed(s, n, k, root);
-            if (!s->pictures[root].is)
-                continue;
-            s->stuck[i] |= !(n->out >> k & 1);
-            if (s->pictures[root].group >= 0) {
-                int32_t joins = group_of(s, s->pictures[root].group);
-                s->stuck[i] |= s->stuck[joins];
-                s->nodes[joins].group = (int32_t)i;
-            }
-            s->pictures[root].group = (int32_t)i;
+            if (s->pictures[root].is)
+                join(s, i, root, n->out >> k & 1);
         }
     }
 }

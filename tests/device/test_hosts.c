@@ -57,7 +57,8 @@ static const char *const elsewhere[] = {"AnnotatedData",
                                         "VideoData",
                                         "WindowData"};
 
-/* Of classes without a gradient, each but those, and of parameters that bring the host in. */
+/* Of classes without a gradient, each but those, and of parameters and neighbours that bring
+ * the host in. */
 static const gradient_row others[] = {
     {"Accuracy",
      IN("x", "dim: 2 dim: 3") IN("t", "dim: 2")
@@ -108,6 +109,14 @@ static const gradient_row others[] = {
     {"DummyData",
      L("DummyData", "top: 'y' dummy_data_param { shape { dim: 2 dim: 3 } "
                     "data_filler { type: 'gaussian' } }"),
+     0},
+    {"Eltwise", /* one reader of its mask can be turned, and one cannot */
+     IN("x", "dim: 1 dim: 4 dim: 3 dim: 3")
+         "layer { name: 'd' type: 'Dropout' bottom: 'x' top: 'd' } "
+         "layer { name: 'm' type: 'Eltwise' bottom: 'd' bottom: 'x' top: 'm' "
+         "  eltwise_param { operation: MAX } } " L(
+             "Convolution", "bottom: 'm' top: 'y' convolution_param { num_output: 4 "
+                            "kernel_size: 1 weight_filler { type: 'xavier' } }"),
      0},
     {"EltwiseAccuracy",
      IN("x", "dim: 2 dim: 3 dim: 2 dim: 2") IN("t", "dim: 2 dim: 1 dim: 2 dim: 2")

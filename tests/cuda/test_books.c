@@ -461,7 +461,7 @@ static void check_dnn_room(void)
     CHECK_INT(live(), 0);
 }
 
-/* Each is planned: so is what the module has for recordings beside each other, where none is
+/* For each plan, too: what the module has for the second stream of recordings, where none is
  * left. */
 static void check_dnn_plan_room(void)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_plans.c: whether cuDNN has a plan for what dnn.c asks of it: the module asks the fake
  * one, which tells in which types, layouts and strides; the real one, which takes a description
- * of a device for the device itself, is asked the same. The benchmark nets' convolutions on an
- * H100. test_plans MODULE CUBLAS CUDNN, the fakes, and the real CUBLASLT. */
+ * of a device for the device itself, is asked the same. The benchmark nets' convolutions, and
+ * others, on an H100. The descriptors themselves are the real one's to refuse, too.
+ * test_plans MODULE CUBLAS CUDNN, the fakes, and CUBLASLT CUDNN, the real ones. */
 #include <cudnn.h>
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -78,6 +79,7 @@ enum { F32 = DN_COMPUTE_F32, TF32 = DN_COMPUTE_TF32, BF16 = DN_COMPUTE_BF16 };
 typedef struct conv {
     const char *name;
     int64_t N, C, size, K, kernel, stride, pad, group;
+    int axes, dilation; /* 0: two, none */
 } conv;
 
 typedef struct form {
@@ -96,35 +98,54 @@ static void note_asked(const fake_dnn_question *question)
         asked = *question;
 }
 
-static dn_operand operand_of(const form *f, int64_t N, int64_t C, int64_t size)
+static int axes_of(const conv *c)
+{
+    return c->axes ? c->axes : 2;
+}
+
+static int64_t dilation_of(const conv *c)
+{
+    return c->dilation ? c->dilation : 1;
+}
+
+static dn_shape shape_of(const conv *c, int64_t N, int64_t C, int64_t size)
+{
+    dn_shape shape = {2 + axes_of(c), 0, {N, C}};
+    for (int i = 0; i < axes_of(c); i++)
+        shape.dim[2 + i] = size;
+    return shape;
+}
+
+static dn_operand operand_of(const conv *c, const form *f, int64_t C, int64_t size)
 {
     return (dn_operand){f->compute == BF16 ? DN_BF16 : DN_F32,
                         f->last ? DN_LAYOUT_NHWC : DN_LAYOUT_PLAIN,
-                        {4, 0, {N, C, size, size}}};
+                        shape_of(c, c->N, C, size)};
 }
 
 static int64_t out_of(const conv *c)
 {
-    return (c->size + 2 * c->pad - c->kernel) / c->stride + 1;
+    return (c->size + 2 * c->pad - dilation_of(c) * (c->kernel - 1) - 1) / c->stride + 1;
 }
 
 /* Makes the op; false: it asks cuDNN nothing. */
 static bool ask(const conv *c, const form *f)
 {
     static const int32_t kinds[] = {DN_OP_CONV, DN_OP_CONV_BWD_DATA, DN_OP_CONV_BWD_WEIGHTS};
-    dn_operand x = operand_of(f, c->N, c->C, c->size), y = operand_of(f, c->N, c->K, out_of(c));
-    dn_operand w = {DN_F32, 0, {4, 0, {c->K, c->C / c->group, c->kernel, c->kernel}}};
+    dn_operand x = operand_of(c, f, c->C, c->size), y = operand_of(c, f, c->K, out_of(c));
+    dn_operand w = {DN_F32, 0, shape_of(c, c->K, c->C / c->group, c->kernel)};
     dn_operand in[3][2] = {{x, w}, {y, w}, {x, y}}, out[] = {y, x, w};
-    dn_args_conv args = {.base.struct_size = sizeof args, .spatial = 2, .group = (int)c->group};
+    dn_args_conv args = {.base.struct_size = sizeof args, .spatial = axes_of(c),
+                         .group = (int)c->group};
     dn_op_desc desc = {sizeof desc,  kinds[f->which], 2,     1, 0,
                        in[f->which], &out[f->which],  &args, 0, f->compute};
     dn_op_info info = {.struct_size = sizeof info};
     dn_op *op = NULL;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < axes_of(c); i++) {
         args.kernel[i] = c->kernel;
         args.stride[i] = c->stride;
         args.pad[i] = c->pad;
-        args.dilation[i] = 1;
+        args.dilation[i] = dilation_of(c);
     }
     num_asked = 0;
     CHECK_AT(ops->op_create(backend, &desc, &op, &info) == DN_OK, "%s: %s%s", c->name,
@@ -134,16 +155,28 @@ static bool ask(const conv *c, const form *f)
     return num_asked > 0;
 }
 
-static bool is_image(const struct cudnnTensorStruct *t, const form *f, int64_t N, int64_t C,
+/* An image of one axis is a row: the first of two is 1. */
+static bool is_along(const conv *c, const int *given, int64_t wanted, int64_t of_row)
+{
+    bool same = c->axes != 1 || *given++ == of_row;
+    for (int i = 0; i < axes_of(c); i++)
+        same = same && given[i] == wanted;
+    return same;
+}
+
+static bool is_image(const struct cudnnTensorStruct *t, const conv *c, const form *f, int64_t C,
                      int64_t size)
 {
-    const int64_t all = size * size, dim[4] = {N, C, size, size};
-    const int64_t first[4] = {C * all, all, size, 1}, last[4] = {C * all, 1, size * C, C};
-    bool same = t->axes == 4 &&
-                t->type == (f->compute == BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT);
-    for (int i = 0; same && i < 4; i++)
-        same = t->dim[i] == dim[i] && t->stride[i] == (f->last ? last : first)[i];
-    return same;
+    int64_t at = f->last ? C : 1;
+    bool same = t->axes == (c->axes == 1 ? 4 : 2 + axes_of(c)) &&
+                t->type == (f->compute == BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT) &&
+                t->dim[0] == c->N && t->dim[1] == C && is_along(c, t->dim + 2, size, 1);
+    for (int i = t->axes - 1; same && i >= 2; i--) {
+        same = t->stride[i] == at;
+        at *= t->dim[i];
+    }
+    return same && t->stride[1] == (f->last ? 1 : at) &&
+           t->stride[0] == (f->last ? at : at * C);
 }
 
 /* Whether that is what it was to ask: plans there are of other things, too. */
@@ -155,14 +188,14 @@ static void check_asked(const conv *c, const form *f)
     const struct cudnnConvolutionStruct *v = &asked.conv;
     bool narrow = f->compute == BF16 && f->which != FAKE_DNN_WEIGHTS;
     CHECK_INT(asked.which, f->which);
-    CHECK(is_image(&asked.x, f, c->N, c->C, c->size));
-    CHECK(is_image(&asked.y, f, c->N, c->K, out_of(c)));
-    CHECK(w->axes == 4 && w->dim[0] == c->K && w->dim[1] == c->C / c->group);
-    CHECK(w->dim[2] == c->kernel && w->dim[3] == c->kernel && w->last == f->last);
+    CHECK(is_image(&asked.x, c, f, c->C, c->size));
+    CHECK(is_image(&asked.y, c, f, c->K, out_of(c)));
+    CHECK(w->axes == asked.x.axes && w->dim[0] == c->K && w->dim[1] == c->C / c->group);
+    CHECK(is_along(c, w->dim + 2, c->kernel, 1) && w->last == f->last);
     CHECK(w->type == (narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT));
-    CHECK(v->axes == 2 && v->group == c->group && v->math == math[f->compute]);
-    for (int i = 0; i < 2; i++)
-        CHECK(v->stride[i] == c->stride && v->pad[i] == c->pad && v->dilation[i] == 1);
+    CHECK(v->axes == w->axes - 2 && v->group == c->group && v->math == math[f->compute]);
+    CHECK(is_along(c, v->stride, c->stride, 1) && is_along(c, v->pad, c->pad, 0));
+    CHECK(is_along(c, v->dilation, dilation_of(c), 1));
 }
 
 /* ---- the same as a graph ----------------------------------------------------------------- */
@@ -190,12 +223,14 @@ static descriptor tensor_of(int64_t id, const struct cudnnTensorStruct *t)
 
 static descriptor weights_of(const struct cudnnFilterStruct *w)
 {
-    int C = w->dim[1], R = w->dim[2], S = w->dim[3];
-    struct cudnnTensorStruct first = {
-        w->type, 4, {w->dim[0], C, R, S}, {C * R * S, R * S, S, 1}};
-    struct cudnnTensorStruct last = {
-        w->type, 4, {w->dim[0], C, R, S}, {C * R * S, 1, S * C, C}};
-    return tensor_of('w', w->last ? &last : &first);
+    struct cudnnTensorStruct t = {.type = w->type, .axes = w->axes};
+    int at = w->last ? w->dim[1] : 1;
+    for (int i = w->axes - 1; i >= 0; i--) {
+        t.dim[i] = w->dim[i];
+        t.stride[i] = i == 1 && w->last ? 1 : at;
+        at *= i == 1 && w->last ? 1 : w->dim[i];
+    }
+    return tensor_of('w', &t);
 }
 
 static descriptor window_of(const struct cudnnConvolutionStruct *c)
@@ -327,6 +362,70 @@ static int plans_for(const fake_dnn_question *q)
     return plans;
 }
 
+/* ---- its descriptors --------------------------------------------------------------------- */
+
+#define LEGACY(X)                                                                              \
+    X(cudnnCreateTensorDescriptor)                                                             \
+    X(cudnnDestroyTensorDescriptor)                                                            \
+    X(cudnnSetTensorNdDescriptor)                                                              \
+    X(cudnnCreateFilterDescriptor)                                                             \
+    X(cudnnDestroyFilterDescriptor)                                                            \
+    X(cudnnSetFilterNdDescriptor)                                                              \
+    X(cudnnCreateConvolutionDescriptor)                                                        \
+    X(cudnnDestroyConvolutionDescriptor)                                                       \
+    X(cudnnSetConvolutionNdDescriptor)                                                         \
+    X(cudnnSetConvolutionGroupCount)                                                           \
+    X(cudnnGetConvolutionNdForwardOutputDim)
+
+static struct {
+#define FIELD(name) __typeof__(name) *name;
+    LEGACY(FIELD)
+#undef FIELD
+} real;
+
+static void open_real(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+#define FIND(name)                                                                             \
+    *(void **)&real.name = library ? dlsym(library, #name) : NULL;                             \
+    CHECK_AT(real.name != NULL, "%s: %s", path, #name);                                        \
+    if (!real.name)                                                                            \
+        exit(check_summary());
+    LEGACY(FIND)
+#undef FIND
+}
+
+/* Whether it takes the descriptors, and they make an image as large as y. */
+static bool is_described(const fake_dnn_question *q)
+{
+    const struct cudnnTensorStruct *x = &q->x, *y = &q->y;
+    const struct cudnnConvolutionStruct *c = &q->conv;
+    cudnnTensorDescriptor_t images[2];
+    cudnnFilterDescriptor_t w;
+    cudnnConvolutionDescriptor_t window;
+    int dim[AXES] = {0};
+    real.cudnnCreateTensorDescriptor(&images[0]);
+    real.cudnnCreateTensorDescriptor(&images[1]);
+    real.cudnnCreateFilterDescriptor(&w);
+    real.cudnnCreateConvolutionDescriptor(&window);
+    bool taken =
+        !real.cudnnSetTensorNdDescriptor(images[0], x->type, x->axes, x->dim, x->stride) &&
+        !real.cudnnSetTensorNdDescriptor(images[1], y->type, y->axes, y->dim, y->stride) &&
+        !real.cudnnSetFilterNdDescriptor(w, q->w.type,
+                                         q->w.last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
+                                         q->w.axes, q->w.dim) &&
+        !real.cudnnSetConvolutionNdDescriptor(window, c->axes, c->pad, c->stride, c->dilation,
+                                              CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) &&
+        !real.cudnnSetConvolutionGroupCount(window, c->group) &&
+        !real.cudnnGetConvolutionNdForwardOutputDim(window, images[0], w, y->axes, dim) &&
+        !memcmp(dim, y->dim, (size_t)y->axes * sizeof *dim);
+    real.cudnnDestroyTensorDescriptor(images[0]);
+    real.cudnnDestroyTensorDescriptor(images[1]);
+    real.cudnnDestroyFilterDescriptor(w);
+    real.cudnnDestroyConvolutionDescriptor(window);
+    return taken;
+}
+
 /* ---- the nets' --------------------------------------------------------------------------- */
 
 static const conv convs[] = {
@@ -343,6 +442,12 @@ static const conv convs[] = {
     {"ResNet-50 res2a 1x1", 128, 64, 56, 256, 1, 1, 0, 1},
     {"ResNet-50 res3a 1x1", 128, 256, 56, 512, 1, 2, 0, 1},
     {"ResNet-50 at batch 1", 1, 512, 7, 512, 3, 1, 1, 1},
+    {"in groups, with a stride", 32, 64, 29, 128, 3, 2, 1, 4},
+    {"DeepLab, dilated", 2, 512, 33, 1024, 3, 1, 12, 1, .dilation = 12},
+    {"FCN, upsampling", 4, 21, 64, 21, 4, 2, 1, 1},
+    {"of one axis", 16, 64, 200, 64, 5, 1, 4, 1, .axes = 1, .dilation = 2},
+    {"C3D conv2", 8, 64, 28, 128, 3, 1, 1, 1, .axes = 3},
+    {"of three axes in groups", 4, 64, 15, 64, 3, 2, 2, 2, .axes = 3, .dilation = 2},
 };
 #define NUM_CONVS (sizeof(convs) / sizeof(convs[0]))
 
@@ -362,7 +467,8 @@ static void check_conv(const conv *c)
     SECTION(c->name);
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         const form *f = &forms[i];
-        if (f->which == FAKE_DNN_DATA && c->C <= 3) /* images have no gradient */
+        if ((f->which == FAKE_DNN_DATA && c->C <= 3) || /* images have no gradient */
+            (f->last && c->axes == 1))                  /* nor rows another layout */
             continue;
         bool any = ask(c, f);
         if (any)
@@ -370,6 +476,7 @@ static void check_conv(const conv *c)
         CHECK_AT(any && plans_for(&asked) > 0, "%s in %s%s: %s", kinds[f->which],
                  computes[f->compute], f->last ? ", channels last" : "",
                  any ? "no plan" : "not asked");
+        CHECK(any && is_described(&asked));
     }
 }
 
@@ -381,7 +488,7 @@ static void tell_of_gradients(void)
     int taken = 0, num = 0;
     SECTION("gradients in f32 of bf16 images");
     for (size_t i = 0; i < NUM_CONVS; i++) {
-        if (!ask(&convs[i], &narrow))
+        if (convs[i].axes == 1 || !ask(&convs[i], &narrow))
             continue;
         check_asked(&convs[i], &narrow);
         taken += plans_for(&asked) > 0;
@@ -418,7 +525,7 @@ static void open_module(char **argv)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5)
+    if (argc != 6)
         return 2;
     if (!dlopen(argv[4], RTLD_NOW)) { /* the one that is open is what cuDNN finds */
         fprintf(stderr, "%s\n", dlerror());
@@ -433,6 +540,7 @@ int main(int argc, char **argv)
         return SKIPPED;
     }
     open_module(argv);
+    open_real(argv[5]);
     for (size_t i = 0; i < NUM_CONVS; i++)
         check_conv(&convs[i]);
     tell_of_gradients();

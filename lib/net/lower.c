@@ -380,6 +380,7 @@ dn_status dni_net_lower(dn_net *net)
     options.must_compute = net->must_compute;
     options.limit = net->memory_limit;
     options.beside = dni_net_weight_bytes(net);
+    options.gradients = dni_net_gradient_bytes(net);
     if (w.program) {
         w.program->compute = net->compute;
         w.program->compact = options.compact;

@@ -140,13 +140,23 @@ dn_status dni_net_declare_params(dn_net *net, dni_net_layer *l)
     return DN_OK;
 }
 
+static size_t bytes_of(const dn_net *net, bool gradients)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < net->num_params; i++)
+        if (!gradients || net->params[i]->wanted)
+            count += (size_t)dni_shape_count(&net->params[i]->blob.shape);
+    return count * dni_dtype_size(net->dtype);
+}
+
 size_t dni_net_weight_bytes(const dn_net *net)
 {
-    size_t bytes = 0;
-    for (size_t i = 0; i < net->num_params; i++)
-        bytes +=
-            (size_t)dni_shape_count(&net->params[i]->blob.shape) * dni_dtype_size(net->dtype);
-    return bytes;
+    return bytes_of(net, false);
+}
+
+size_t dni_net_gradient_bytes(const dn_net *net)
+{
+    return bytes_of(net, true);
 }
 
 dn_status dni_net_fill_params(dn_net *net)

@@ -72,13 +72,14 @@ static dn_status check_limit(dni_plan *plan)
 {
     size_t placed = plan->base.data + plan->base.diff + dni_steps_bytes(&plan->fused) +
                     dni_steps_bytes(&plan->plain);
-    size_t beside = plan->options.beside, limit = plan->options.limit;
-    size_t own = dni_held() - plan->program->before - beside;
-    if (limit && (beside + own > limit || placed > limit - beside - own))
+    size_t limit = plan->options.limit;
+    size_t own = dni_held() - plan->program->before - plan->options.beside;
+    size_t weights = plan->options.beside + plan->options.gradients;
+    if (limit && (weights + own > limit || placed > limit - weights - own))
         return dni_fail(DN_E_LIMIT,
-                        "the net needs %zu bytes for weights, %zu for blobs and scratch and "
-                        "%zu for its plan; memory_limit is %zu",
-                        beside, placed, own, limit);
+                        "the net needs %zu bytes for weights and their gradients, %zu for "
+                        "blobs and scratch and %zu for its plan; memory_limit is %zu",
+                        weights, placed, own, limit);
     plan->own = own;
     return DN_OK;
 }

@@ -17,6 +17,7 @@ typedef struct dni_plan_options {
     bool must_compute; /* some product must be done in what the program asks for */
     size_t limit;      /* bytes of all of it and what is beside it; 0: none */
     size_t beside;     /* bytes of weights, which are placed already */
+    size_t gradients;  /* and of theirs, which a backward will ask for */
 } dni_plan_options;
 
 /* Sizes in bytes, known before anything is allocated. */

@@ -73,6 +73,13 @@ static void check_planned(dn_context *context, const char *text)
             o.memory_limit = planned.total;
             net = NULL;
             CHECK_STATUS(dn_net_create_from_prototxt(&net, context, path, &o), DN_OK);
+            for (int32_t i = 0; i < dn_net_num_inputs(net); i++) /* which count apart */
+                o.memory_limit -= sizeof(float) * (size_t)dn_blob_count(dn_net_input(net, i));
+            dn_net_free(net);
+            net = NULL;
+            o.memory_limit -= (planned.weight_gradients + 1) / 2;
+            CHECK_STATUS(dn_net_create_from_prototxt(&net, context, path, &o),
+                         planned.weight_gradients ? DN_E_LIMIT : DN_OK);
             dn_net_free(net);
         }
     dn_net_memory m = {.struct_size = sizeof m};

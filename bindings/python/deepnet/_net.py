@@ -103,7 +103,8 @@ class Net:
     dtype         'float32', or 'float64': everything in double, on the reference backend.
     memory        'readable', or 'compact': only inputs, outputs and the blobs in `keep` stay
                   readable, and the rest share memory.
-    memory_limit  bytes for blobs, weights, scratch and the plan itself; LimitError beyond.
+    memory_limit  bytes for blobs, weights, the gradients of both, scratch and the plan itself;
+                  LimitError beyond.
                   Inputs count each by itself, gradients of weights not at all. 0: none.
     input_shapes  shapes for the inputs, by their order, in place of the prototxt's.
     wire_only     True: check, wire and infer shapes; open no data, allocate no blobs.

@@ -47,7 +47,7 @@ typedef struct dn_net_options {
      * support that, which halves their memory; blobs still read as f32. Weights, their
      * gradients and updates, statistics, sums and losses stay f32. DN_E_UNSUPPORTED if no
      * backend of the context offers it for any layer of the net; with compute_fallback 1 the
-     * net then computes in f32. */
+     * net then computes in f32, and a notice to the context's log says so. */
     int32_t compute;
     int32_t compute_fallback;
     const char *dialect; /* the fork whose field numbers a binary net uses: "caffe", "ssd",

@@ -344,6 +344,15 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
     }
 }
 
+/* Said once, not whenever shapes change. */
+static void note_compute(const dn_net *net)
+{
+    if (net->plans == 1 && dni_plan_program(net->plan)->compute != net->compute)
+        dni_log(net->context, DN_LOG_NOTICE,
+                "no backend of this context computes this net in %s; it computes in f32",
+                net->compute == DN_COMPUTE_BF16 ? "bf16" : "tf32");
+}
+
 /* Does a layer work in place on what a source or the host wrote? Such a forward cannot be done
  * again (replay.c). */
 static bool changes_its_sources(const dn_net *net)
@@ -392,6 +401,7 @@ dn_status dni_net_lower(dn_net *net)
         st = carry_over(net, w.program, plan);
     if (!st) {
         adopt(net, &w, plan);
+        note_compute(net);
     } else if (w.program) {
         dni_saved_error saved;
         dni_save_error(&saved);

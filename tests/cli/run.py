@@ -154,7 +154,9 @@ def what_no_backend_computes_has_an_option():
         inner_product_param { num_output: 1 } }""")
     asked = ('info', 'narrow.prototxt', '--backends=ref', '--compute=bf16', '--memory')
     expect('compute_fallback accepts f32' in deepnet(*asked, code=1).stderr, 'no line')
-    deepnet(*asked, '--compute_fallback')
+    said = deepnet(*asked, '--compute_fallback').stderr
+    expect(said == 'no backend of this context computes this net in bf16; it computes in '
+           'f32\n', said)
 
 
 @test

@@ -237,8 +237,12 @@ static void check_costs(const char *backends, double cost)
     dn_context_free(context);
 }
 
-/* What is printed of a step says which operands are bf16. */
-/* Where no product is in bf16 nothing else is. */
+static void count_notices(void *user, int32_t level, const char *line)
+{
+    *(int *)user += level == DN_LOG_NOTICE && strstr(line, "in bf16; it computes in f32");
+}
+
+/* Where no product is in bf16 nothing else is, which is said once. */
 static void check_fallback(dn_context *wide)
 {
     SECTION("a chain that has it for no product");
@@ -246,10 +250,19 @@ static void check_fallback(dn_context *wide)
     dn_context *context = NULL;
     twice = dn_ref_backend;
     twice.name = "twice";
-    dn_context_options o = {
-        .struct_size = sizeof o, .backend = &twice, .backends = "ref", .seed = 7};
+    int notices = 0;
+    dn_context_options o = {.struct_size = sizeof o,
+                            .backend = &twice,
+                            .backends = "ref",
+                            .seed = 7,
+                            .log = count_notices,
+                            .log_user = &notices};
     CHECK_STATUS(dn_context_create(&context, &o), DN_OK);
     dn_net *net = narrow_net(context, rows[2].net, DN_PHASE_TRAIN, DN_MEMORY_READABLE);
+    CHECK_STATUS(dn_blob_reshape(dn_net_input(net, 0), (int64_t[]){1, 3, 16, 15}, 4), DN_OK);
+    CHECK_STATUS(dn_blob_reshape(dn_net_input(net, 1), (int64_t[]){1}, 1), DN_OK);
+    CHECK_STATUS(dn_net_reshape(net), DN_OK);
+    CHECK_INT(notices, 1);
     CHECK_INT(count_narrow(net), 0);
     CHECK_INT(dni_plan_program(net->plan)->compute, DN_COMPUTE_F32);
     dn_net_options n = {
@@ -261,6 +274,7 @@ static void check_fallback(dn_context *wide)
     dn_context_free(context);
 }
 
+/* What is printed of a step says which operands are bf16. */
 static void check_printed(dn_context *narrow)
 {
     SECTION("printed");

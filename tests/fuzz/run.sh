@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs each for so long (0: not
-# at all), from the files of tests/ and of a folder of prototxts and caffemodels
+# run.sh SECONDS [CORPUS]: builds the fuzz targets with clang and runs all at once for so long
+# (0: not at all), from the files of tests/ and of a folder of prototxts and caffemodels
 # ($DEEPNET_CORPUS, or shared/corpus beside the tree, where there is one): those up to 4 KB,
 # since large seeds leave time for a few runs a second only. Works in $FUZZ_DIR, by default a
 # folder of its own under $TMPDIR; what it finds stays there. $FUZZ_TARGETS: which; `net`, which
@@ -32,14 +32,14 @@ cd "$root"
 # Words of the language, so that mutations get past the field names.
 grep -oE '[A-Za-z_][A-Za-z_0-9]+ = [0-9]+' proto/cnn.proto | sed 's/ = .*//' | sort -u |
     sed 's/.*/"&"/' > "$work/words.dict"
-for target in $targets; do
-    seeds=$work/seeds-$target
+fuzz() { # target
+    seeds=$work/seeds-$1
     mkdir -p "$seeds"
     find tests/proto tests/corpus ${corpus:+"$corpus"} -type f \( -name '*.prototxt' -o \
         -name '*.caffemodel' -o -name '*.binaryproto' -o -name '*.solverstate' \) -size -9 |
         while read -r file; do
             name=$seeds/$(printf %s "$file" | cksum | cut -d' ' -f1)
-            case $target in # an upgrade's begins with the byte that lets all memory succeed
+            case $1 in # an upgrade's begins with the byte that lets all memory succeed
             upgrade) { printf '\377'; cat "$file"; } > "$name" ;;
             *) cp "$file" "$name" ;;
             esac
@@ -47,19 +47,32 @@ for target in $targets; do
         done
     printf '\066\0\0\0\0\0\0\0%s%s' '{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' \
         abcdefgh > "$seeds/safetensors"
-    echo "fuzz_$target: $seconds s"
     words= rss=2048
-    case $target in
+    case $1 in
     text | upgrade) words=-dict=$work/words.dict ;;
     net) rm -f "$seeds"/*; rss=4096 ;; # 65536 steps of an LSTM are planned in 2.2 GB
     esac
-    (cd "$work" && "build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=20 \
-        -max_len=4096 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=$rss -print_final_stats=1 \
-        $words "$seeds" > "$work/$target.log" 2>&1) || {
+    cd "$work"
+    exec "build/tests/fuzz/fuzz_$1" -max_total_time="$seconds" -timeout=20 -max_len=4096 \
+        -seed="${FUZZ_SEED:-0}" -rss_limit_mb=$rss -print_final_stats=1 $words "$seeds" \
+        > "$1.log" 2>&1
+}
+running=
+for target in $targets; do
+    fuzz "$target" &
+    running="$running $target:$!"
+done
+failed=0
+for one in $running; do
+    target=${one%:*}
+    if wait "${one#*:}"; then
+        echo "fuzz_$target: $seconds s"
+        grep -E 'stat::number_of_executed_units|stat::peak_rss_mb' "$work/$target.log"
+    else
         tail -40 "$work/$target.log"
         echo "fuzz_$target failed; see $work"
-        exit 1
-    }
-    grep -E 'stat::number_of_executed_units|stat::peak_rss_mb' "$work/$target.log"
+        failed=1
+    fi
 done
+[ $failed = 0 ] || exit 1
 echo "fuzzing found nothing"

@@ -310,10 +310,6 @@ const char *dni_parse_number(const char *begin, const char *end, double *value)
     if (!any)
         return begin;
     c = parse_exponent(c, end, &d.exponent);
-    if (d.exponent > 100000)
-        d.exponent = 100000;
-    if (d.exponent < -100000)
-        d.exponent = -100000;
     v = d.count ? decimal_value(&d) : 0;
     *value = negative ? -v : v;
     return c;

@@ -323,10 +323,10 @@ static void print_verdict(const verdict *v, const char *path, bool notes)
                *v->data ? ", data taken as " : "", v->data, *v->stage ? ", in stage " : "",
                v->stage, noted, *v->misfit ? "; no such data fits " : "", v->misfit);
     else /* most sentences begin with the file they are about */
-        printf("%s%s%s\n", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
-               strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
+        cli_line("%s%s%s", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
+                 strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);
     if (v->notes && notes)
-        fputs(v->notes, stdout);
+        fputs(cli_tame(v->notes, true), stdout);
 }
 
 static void print_json_notes(const char *notes)

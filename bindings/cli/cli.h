@@ -130,7 +130,12 @@ bool cli_bar_due(int64_t done);                   /* ... which would be now */
 void cli_bar_clear(void); /* takes it off the screen until the next set */
 void cli_bar_end(void);
 
-/* One line on stdout, above the bar. */
+enum { CLI_LINE = 8192 }; /* bytes of a line */
+
+/* Names are the file's: what would steer a terminal is shown as '?'; newlines, where `lines`
+ * are wanted, are not. Returns text. */
+char *cli_tame(char *text, bool lines);
+/* One line on stdout, above the bar, tamed. */
 void cli_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A whole file, with a zero behind it; free. NULL, with errno: it cannot be read. */

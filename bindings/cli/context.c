@@ -11,8 +11,10 @@ static void log_line(void *user, int32_t level, const char *line)
     const cli_host *host = user;
     if (host->quiet && level < DN_LOG_WARNING)
         return;
+    char text[CLI_LINE];
+    snprintf(text, sizeof text, "%s%s", level >= DN_LOG_WARNING ? "warning: " : "", line);
     cli_bar_clear();
-    fprintf(stderr, "%s%s\n", level >= DN_LOG_WARNING ? "warning: " : "", line);
+    fprintf(stderr, "%s\n", cli_tame(text, false));
 }
 
 /* --gpu=all: devices are numbered without gaps, so the first that does not answer ends them. */

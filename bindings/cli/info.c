@@ -89,14 +89,6 @@ static int open_solver(dn_solver **out, dn_context *context, const char *path,
 
 /* ---- output ------------------------------------------------------------------- */
 
-/* Names are the file's: what would steer a terminal is shown as '?'. */
-static void tame(char *text)
-{
-    for (; *text; text++)
-        if (((unsigned char)*text < 32 && *text != '\n') || *text == 127)
-            *text = '?';
-}
-
 /* solver: the one whose net it is, or NULL. */
 static int print_net(dn_net *net, dn_solver *solver, const parts *p, bool wired, bool guessed)
 {
@@ -115,7 +107,7 @@ static int print_net(dn_net *net, dn_solver *solver, const parts *p, bool wired,
         : solver    ? dn_solver_describe(solver, what, &text)
                     : dn_net_describe(net, what, &text))
         return cli_fail_last();
-    tame(text);
+    cli_tame(text, true);
     if (p->peak.gflops > 0)
         cli_peak_print(text, &p->peak);
     else

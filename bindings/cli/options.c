@@ -10,13 +10,13 @@
 
 int cli_fail(const char *format, ...)
 {
+    char line[CLI_LINE];
     va_list list;
     cli_bar_clear();
-    fputs("deepnet: ", stderr);
     va_start(list, format);
-    vfprintf(stderr, format, list);
+    vsnprintf(line, sizeof line, format, list);
     va_end(list);
-    fputc('\n', stderr);
+    fprintf(stderr, "deepnet: %s\n", cli_tame(line, false));
     return CLI_FAILED;
 }
 

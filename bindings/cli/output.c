@@ -108,14 +108,29 @@ void cli_bar_end(void)
     bar.on = false;
 }
 
+/* C0, DEL, and C1 both as UTF-8 has it, after 0xC2, and as a byte of no longer character. */
+char *cli_tame(char *text, bool lines)
+{
+    unsigned char before = 0, c;
+    for (char *at = text; (c = (unsigned char)*at); before = c, at++) {
+        bool high = c >= 0x80 && c < 0xA0 && (before < 0x80 || before == 0xC2);
+        if (high && before == 0xC2)
+            at[-1] = '?';
+        if (high || (c < 32 && !(lines && c == '\n')) || c == 127)
+            *at = '?';
+    }
+    return text;
+}
+
 void cli_line(const char *format, ...)
 {
+    char line[CLI_LINE];
     va_list list;
     cli_bar_clear();
     va_start(list, format);
-    vprintf(format, list);
+    vsnprintf(line, sizeof line, format, list);
     va_end(list);
-    putchar('\n');
+    puts(cli_tame(line, false));
 }
 
 char *cli_read_text(const char *path)

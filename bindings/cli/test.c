@@ -174,10 +174,11 @@ static void print_averages(const sums *s, dn_net *net, int64_t iterations, doubl
         float weight = loss_weight_of(net, blob);
         for (int64_t k = 0; k < dn_blob_count(blob) && at < s->count; k++) {
             double mean = s->value[at++] / (double)iterations;
-            printf("%s = %.7g", dn_blob_name(blob), mean);
+            char weighted[64] = "";
             if (weight != 0)
-                printf(" (* %g = %.7g loss)", weight, weight * mean);
-            putchar('\n');
+                snprintf(weighted, sizeof weighted, " (* %g = %.7g loss)", weight,
+                         weight * mean);
+            cli_line("%s = %.7g%s", dn_blob_name(blob), mean, weighted);
             if (log && dn_blob_count(blob) == 1)
                 cli_json_real(log, dn_blob_name(blob), mean);
         }

@@ -98,13 +98,13 @@ static int measure(const job *j, dn_net *net, samples *forward, samples *backwar
 static void print_row(const char *name, const char *type, summary f, const summary *b,
                       double flops)
 {
-    char rate[24] = "";
-    printf("%-24.24s %-18.18s %10.3f %10.3f", name, type, 1e3 * f.median, 1e3 * f.mean);
+    char rate[24], back[64] = "", work[32] = "";
     if (b)
-        printf(" %10.3f %10.3f", 1e3 * b->median, 1e3 * b->mean);
+        snprintf(back, sizeof back, " %10.3f %10.3f", 1e3 * b->median, 1e3 * b->mean);
     if (flops > 0 && f.median > 0)
-        printf("  %8s", cli_count(rate, flops / f.median));
-    putchar('\n');
+        snprintf(work, sizeof work, "  %8s", cli_count(rate, flops / f.median));
+    cli_line("%-24.24s %-18.18s %10.3f %10.3f%s%s", name, type, 1e3 * f.median, 1e3 * f.mean,
+             back, work);
 }
 
 static void print_json(const char *name, const char *type, summary f, const summary *b)

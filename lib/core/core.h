@@ -123,6 +123,8 @@ typedef struct dni_text {
 void dni_text_init(dni_text *text, const dni_heap *heap);
 void dni_text_append(dni_text *text, const char *bytes, size_t size);
 void dni_text_printf(dni_text *text, const char *format, ...) DNI_PRINTF(2, 3);
+/* Ends the line that begins at `from`: no name in it does so sooner. */
+void dni_text_end_line(dni_text *text, size_t from);
 /* Hands the string over (free with dni_free) or returns DN_E_NOMEM; the text is empty again. */
 dn_status dni_text_finish(dni_text *text, char **out);
 void dni_text_free(dni_text *text);

@@ -52,6 +52,14 @@ void dni_text_printf(dni_text *text, const char *format, ...)
     text->size += (size_t)length;
 }
 
+void dni_text_end_line(dni_text *text, size_t from)
+{
+    for (size_t i = from; !text->failed && i < text->size; i++)
+        if (text->data[i] == '\n')
+            text->data[i] = '?';
+    dni_text_append(text, "\n", 1);
+}
+
 dn_status dni_text_finish(dni_text *text, char **out)
 {
     dni_text_append(text, "", 0); /* an empty text is "", not NULL */

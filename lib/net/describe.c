@@ -29,6 +29,7 @@ static void describe_layers(const dn_net *net, dni_text *text)
     for (size_t i = 0; i < net->num_layers; i++) {
         const dni_net_layer *l = &net->layers[i];
         int64_t own = dn_net_layer_flops(net, (int32_t)i);
+        size_t from = text->size;
         dni_text_printf(text, "%-24s %-20s %12lld ", l->layer.name, l->layer.cls->type,
                         (long long)layer_params(net, l));
         if (net->plan)
@@ -39,7 +40,7 @@ static void describe_layers(const dn_net *net, dni_text *text)
             dni_text_printf(text, " %s ", l->layer.top_names[k]);
             print_shape(text, &net->value_shapes[net->graph.nodes[i].tops[k]]);
         }
-        dni_text_printf(text, "\n");
+        dni_text_end_line(text, from);
         flops += own;
     }
     for (size_t i = 0; i < net->num_params; i++)
@@ -57,13 +58,14 @@ static void describe_ops(const dn_net *net, dni_text *text)
     for (size_t i = 0; i < program->num_ops; i++) {
         const dni_op *op = &program->ops[i];
         const char *declined = dni_plan_declined(net->plan, i);
+        size_t from = text->size;
         dni_text_printf(text, "%4zu %s %-20s ", i, op->section == DNI_FORWARD ? "fwd" : "bwd",
                         op->layer < 0 ? "" : net->layers[op->layer].layer.name);
         dni_op_print(program, op, text);
         dni_text_printf(text, "  [%s]", dni_plan_implementation(net->plan, i));
         if (declined[0])
             dni_text_printf(text, "  (declined: %s)", declined);
-        dni_text_printf(text, "\n");
+        dni_text_end_line(text, from);
     }
 }
 

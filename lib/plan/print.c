@@ -128,6 +128,7 @@ static void print_step(dni_plan *plan, size_t i, size_t base, double total, bool
     const dni_op *op = &p->ops[i];
     int32_t turns = turns_of(op);
     double limit = turns * dni_op_limit(p, op);
+    size_t from = text->size;
     dni_text_printf(text, "%4zu %-7s %-20s %-32s %-6s %10lld %14lld", base + i,
                     left ? "left" : section_names[op->section], layer,
                     dni_plan_implementation(plan, i), layout_of(p, op),
@@ -146,7 +147,7 @@ static void print_step(dni_plan *plan, size_t i, size_t base, double total, bool
         dni_text_printf(text, "; in %d strips", (int)turns);
     print_kept(plan, i, text);
     print_lane(plan, i, base, text);
-    dni_text_printf(text, "\n");
+    dni_text_end_line(text, from);
 }
 
 void dni_plan_print(dni_plan *plan, dni_plan *update,

@@ -363,10 +363,30 @@ def time_prints_each_layer():
 @test
 def info_steers_no_terminal():
     write('steers.prototxt', r"""layer { name: 'a\033[2Jb\177' type: 'Input' top: 'x\r'
-        input_param { shape { dim: 1 } } }""")
+        input_param { shape { dim: [1, 2] } } }
+        layer { name: 'e\302\233\n1 \303\233' type: 'InnerProduct' bottom: 'x\r' top: 'y\n\033['
+        inner_product_param { num_output: 1 } }""")
+    steers = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')
     out = deepnet('info', 'steers.prototxt').stdout
     expect('a?[2Jb?' in out and 'x?' in out, repr(out))
-    expect(not re.search(r'[\x00-\x09\x0b-\x1f\x7f]', out), repr(out))
+    expect(re.search(r'^e\?\?\?1 Û +InnerProduct .*  y\?\?\[ 1x1$', out, re.M), repr(out))
+    out += deepnet('info', 'steers.prototxt', '--plan').stdout
+    expect(len(re.findall(r'^ *\d+ fwd +e\?\?\?1 Û .* GEMM ', out, re.M)) == 2, repr(out))
+    expect(not steers.search(out), repr(out))
+    net = deepnet('info', 'steers.prototxt', '--prototxt').stdout
+    write('steered.prototxt', net + r"""layer { name: 'l' type: 'EuclideanLoss'
+        bottom: 'y\n\033[' bottom: 'y\n\033[' top: 'z\n\033[31m' }""")
+    write('steered_solver.prototxt', """net: 'steered.prototxt' base_lr: 1 lr_policy: 'fixed'
+        max_iter: 1 test_iter: 1 test_interval: 1 snapshot_after_train: false""")
+    done = deepnet('train', '--solver=steered_solver.prototxt')
+    expect('  z??[31m 0\n' in done.stdout, repr(done.stdout))
+    out = deepnet('time', '--model=steered.prototxt', '--iterations=1').stdout
+    expect('\ne???1 Û ' in out and not steers.search(done.stdout + out), repr(out))
+    write('steered.prototxt', net + "layer { name: 'l\\177' type: 'L' }")
+    for words, code in (('check',), 1), (('info',), 1):
+        done = deepnet(*words, 'steered.prototxt', code=code)
+        out = done.stdout + done.stderr
+        expect("'l?'" in out and not steers.search(out), repr(out))
 
 
 @test

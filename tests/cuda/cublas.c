@@ -150,7 +150,9 @@ static cublasStatus_t multiply_all(cublasHandle_t handle, cublasOperation_t op_a
     if (!handle->stream || !handle->workspace || type_c != CUDA_R_32F || type_a != type_b ||
         (type_a == CUDA_R_16BF && compute != CUBLAS_COMPUTE_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (!fake_space_is_own(handle->stream, handle->workspace))
+    const int kind[] = {op_a, op_b, m, n, k, lda, ldb, ldc, batch, type_a, compute};
+    if (!fake_space_is_own(handle->stream, handle->workspace) ||
+        !fake_is_loaded(handle->stream, kind, sizeof kind / sizeof *kind))
         return CUBLAS_STATUS_EXECUTION_FAILED;
     if (m < 0 || n < 0 || k < 0 || lda < longest(1, op_a == CUBLAS_OP_N ? m : k) ||
         ldb < longest(1, op_b == CUBLAS_OP_N ? k : n) || ldc < longest(1, m))

@@ -234,11 +234,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     cublasLtMatmulAlgo_t wanted = algorithm_of(&one, algorithm->data[7]);
     if (memcmp(&wanted, algorithm, sizeof wanted) != 0 || bytes < algorithm->data[7])
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (!fake_space_is_own(stream, space))
-        return CUBLAS_STATUS_EXECUTION_FAILED;
     if (told("refuses"))
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (stream->lost())
+    const int kind[] = {one.p.op_a,   one.p.op_b,   (int)one.m,   (int)one.n,   (int)one.k,
+                        (int)one.lda, (int)one.ldb, (int)one.ldc, one.p.compute};
+    if (stream->lost() || !fake_space_is_own(stream, space) ||
+        !fake_is_loaded(stream, kind, sizeof kind / sizeof *kind))
         return CUBLAS_STATUS_EXECUTION_FAILED;
     one.a = A;
     one.b = B;

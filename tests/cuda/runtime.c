@@ -421,7 +421,9 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
     if (not_recording() != cudaSuccess)
         return last;
     wait_for_all();
-    char *start = fake_cuda.no_pinned ? NULL : calloc(1, bytes);
+    char *start = fake_cuda.no_pinned ? NULL : malloc(bytes);
+    if (start)
+        memset(start, 0xFF, bytes); /* nor on zeros here */
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST && start; i++)
         if (!pinned[i][0]) {
@@ -454,7 +456,7 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
     *total = fake_cuda.limit ? fake_cuda.limit : (size_t)2 << 30;
     *left = *total > fake_cuda.held ? *total - fake_cuda.held : 0;
-    return cudaSuccess;
+    return done(cudaSuccess);
 }
 
 typedef struct copy {
@@ -713,7 +715,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (event->stream)
         run_until(event->stream, event->at);
     unlock_streams();
-    return cudaSuccess;
+    return done(cudaSuccess);
 }
 
 /* ---- recordings -------------------------------------------------------------------------- */

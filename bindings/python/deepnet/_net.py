@@ -104,8 +104,7 @@ class Net:
     memory        'readable', or 'compact': only inputs, outputs and the blobs in `keep` stay
                   readable, and the rest share memory.
     memory_limit  bytes for blobs, weights, the gradients of both, scratch and the plan itself;
-                  LimitError beyond.
-                  Inputs count each by itself, gradients of weights not at all. 0: none.
+                  LimitError beyond. Inputs count each by itself. 0: none.
     input_shapes  shapes for the inputs, by their order, in place of the prototxt's.
     wire_only     True: check, wire and infer shapes; open no data, allocate no blobs.
     compute       'f32'; 'tf32' or 'bf16': operands of matrix products may be rounded to it, and

@@ -242,7 +242,6 @@ static dn_status put_files(listing *l, const dn_context *context, const dn_conve
     for (int64_t n = 0;; n++) {
         if (o->shuffle && n && n == l->order.count)
             break;
-        record.data = NULL;
         dn_status st = o->shuffle ? dni_order_record(&l->order, l->source, n, &record)
                                   : dni_source_next(l->source, &record);
         if (!st && !record.data)

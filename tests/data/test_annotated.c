@@ -512,6 +512,15 @@ static void test_refused(dn_context *context, const char *path)
     CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
     refuse(context, deep, 1, "transform_param { resize_param { height: 3 width: 3 } }",
            DN_E_UNSUPPORTED, "no 8-bit image of up to 4 channels");
+    ProtobufCMessage *kept[2];
+    dni_batch b;
+    w = new_writer(check_path("both")); /* boxes, then a label */
+    put_annotated(w, 0, pixels, (size_of_record){3, 1, 1}, 0, NULL, 0);
+    put_annotated(w, 1, pixels, (size_of_record){3, 1, 1}, -1, NULL, 0);
+    CHECK_STATUS(dni_db_writer_finish(w), DN_OK);
+    dni_loader *l = open_loader(check_path("both"), 2, "", "", 1, kept);
+    CHECK_MESSAGE(dni_loader_next(l, &b), DN_E_DATA, "of another type than the first record's");
+    close_loader(l, kept);
 }
 
 enum { DAMAGED = 60 };

@@ -107,6 +107,17 @@ static void test_gzip(void)
 }
 #endif
 
+static int count_entries(const char *path)
+{
+    int count = 0;
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -121,6 +132,11 @@ static void test_refused(void)
         {"\0\0\x08\x01\0\0\0\x01x", 9, DN_E_PARSE, "1 axes where 3 were expected (images)"},
         {"\0\0\x0d\x03\0\0\0\x01", 8, DN_E_UNSUPPORTED, "type 0x0d"},
         {"\0\0\x08\x09\0\0\0\x01", 8, DN_E_PARSE, "not an IDX"},
+        {"\1\0\x08\x03\0\0\0\x01", 8, DN_E_PARSE, "not an IDX"},
+        {"\0\1\x08\x03\0\0\0\x01", 8, DN_E_PARSE, "not an IDX"},
+        {"\0\0\x08\x03\0\0\0\1\0\0\0\1\0\0\0\1xy", 18, DN_E_PARSE, "says 1 values, it has 2"},
+        {"\0\0\x08\x03\0\0\0\4\x7f\xff\xff\xff\x7f\xff\xff\xff", 16, DN_E_PARSE,
+         "too many values"},
         {"\0\0\x08\x03\0\0\0\2\0\0\0\1\0\0\0\1x", 17, DN_E_PARSE, "says 2 values, it has 1"},
         {"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 16, DN_E_PARSE,
          "too many values"},
@@ -134,6 +150,7 @@ static void test_refused(void)
         int64_t more;
     } later = {{.struct_size = sizeof(later)}, 1};
     SECTION("refused");
+    int open = count_entries("/proc/self/fd");
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {
         check_write(path, rows[i].bytes, rows[i].size);
         CHECK_CONVERT(path, labels, check_path("no"), NULL, rows[i].status, rows[i].part);
@@ -155,17 +172,7 @@ static void test_refused(void)
     later.known.reserved2 = 0;
     CHECK_CONVERT(at_reference("img.idx"), labels, check_path("yes"), &later.known, DN_OK, "");
     CHECK(stat(check_path("no"), &info) != 0);
-}
-
-static int count_entries(void)
-{
-    int count = 0;
-    DIR *folder = opendir(check_folder());
-    while (folder && readdir(folder))
-        count++;
-    if (folder)
-        closedir(folder);
-    return count;
+    CHECK_INT(count_entries("/proc/self/fd"), open); /* no file is left open */
 }
 
 /* A file-size limit stands for a full disk: what was there stays, nothing is left beside it. */
@@ -177,7 +184,7 @@ static void test_full_disk(void)
     struct rlimit before, limit;
     SECTION("full disk");
     CHECK_CONVERT(images, labels, out, NULL, DN_OK, "");
-    int entries = count_entries();
+    int entries = count_entries(check_folder());
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &before);
     limit = before;
@@ -186,7 +193,7 @@ static void test_full_disk(void)
         setrlimit(RLIMIT_FSIZE, &limit);
         CHECK_CONVERT(images, labels, out, &o, DN_E_IO, "full'");
         setrlimit(RLIMIT_FSIZE, &before);
-        CHECK_INT(count_entries(), entries);
+        CHECK_INT(count_entries(check_folder()), entries);
     }
     check_same(out, at_reference("fashion300_lmdb"));
 }
@@ -204,14 +211,14 @@ static void test_memory(void)
     counts.requests = 0;
     CHECK_CONVERT(images, labels, check_path("lent"), NULL, DN_OK, "");
     long requests = counts.requests;
-    int entries = count_entries();
+    int entries = count_entries(check_folder());
     for (long i = 1; i <= requests; i++) {
         counts.requests = 0;
         counts.fail_at = i;
         CHECK_CONVERT(images, labels, check_path("lent2"), NULL, DN_E_NOMEM, "");
         counts.fail_at = 0;
         CHECK_INT(counts.live_blocks, held);
-        CHECK_INT(count_entries(), entries);
+        CHECK_INT(count_entries(check_folder()), entries);
     }
     dn_context_free(context);
     CHECK_HEAP_CLEAN(&counts);

@@ -19,6 +19,14 @@ static const uint8_t png[] = {
     0x64, 0x62, 0x66, 0x61, 0x65, 0x03, 0,    0,    0x3f, 0,    0x16, 0x98, 0xc1, 0x68, 0x13,
     0,    0,    0,    0,    'I',  'E',  'N',  'D',  0xae, 0x42, 0x60, 0x82};
 
+/* 1 x 1 pixel. */
+static const uint8_t narrow_png[] = {
+    0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0,    0,    0,    0x0d, 0x49, 0x48,
+    0x44, 0x52, 0,    0,    0,    0x01, 0,    0,    0,    0x01, 0x08, 0x02, 0,    0,
+    0,    0x90, 0x77, 0x53, 0xde, 0,    0,    0,    0x0c, 0x49, 0x44, 0x41, 0x54, 0x78,
+    0x9c, 0x63, 0x60, 0x64, 0x62, 0x06, 0,    0,    0x0e, 0,    0x07, 0xd7, 0x6f, 0xe4,
+    0x78, 0,    0,    0,    0,    0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
+
 /* Two batches, and all there was is given back. */
 static dn_status use(const dni_heap *h, bool shuffle, bool mapped)
 {
@@ -124,6 +132,7 @@ static void test_windows(void)
 static void test_odd_windows(void)
 {
     static const float bad[] = {NAN, INFINITY, -1, 1e30f};
+    char mean[10 + 12 * sizeof(float)] = {0};
     Cnn__DataParameter p = data_param("windows.txt", 2);
     Cnn__WindowDataParameter w = CNN__WINDOW_DATA_PARAMETER__INIT;
     Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
@@ -139,9 +148,82 @@ static void test_odd_windows(void)
         CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_NET, "fg_fraction");
     }
     w.fg_fraction = 0.5f;
+    t.mean_file = "flat"; /* 3 x 1 x 4 */
+    memcpy(mean, "\x08\1\x10\3\x18\1\x20\4\x2a\x30", 10);
+    check_write("flat", mean, sizeof mean);
+    CHECK_MESSAGE(dni_loader_open(&l, &o), DN_E_DATA, "the mean does not cover");
+    t.mean_file = NULL;
     CHECK_STATUS(dni_loader_open(&l, &o), DN_OK);
     CHECK_STATUS(dni_loader_seek(l, INT64_MAX / 2 - 1), DN_OK);
     CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+    dni_loader_close(l);
+}
+
+/* Windows as `text` has them, in batches of 2, with what the rest says. */
+static dni_loader *open_windows(const char *text, Cnn__WindowDataParameter *w,
+                                Cnn__TransformationParameter *t, int64_t rank, int64_t ranks)
+{
+    Cnn__DataParameter p = data_param("odd.txt", 2);
+    dni_loader_options o = {
+        .heap = heap, .param = &p, .windows = w, .transform = t, .rank = rank, .ranks = ranks};
+    dni_loader *l = NULL;
+    w->source = "odd.txt";
+    p.force_encoded_color = true;
+    check_write("odd.txt", text, strlen(text));
+    CHECK_STATUS(dni_loader_open(&l, &o), DN_OK);
+    return l;
+}
+
+static void test_places_of_windows(void)
+{
+    Cnn__WindowDataParameter w = CNN__WINDOW_DATA_PARAMETER__INIT;
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_batch b = {0};
+    bool seen = false;
+    SECTION("windows: thresholds, ranks, edges");
+    t.crop_size = 3;
+    w.fg_fraction = 0.5f;
+    dni_loader *l = open_windows("# 0 a.png 3 1 2 3\n1 0.5 0 0 0 0\n2 1 1 0 1 0\n0 0 0 0 1 0",
+                                 &w, &t, 1, 2);
+    for (int i = 0; l && i < 16; i++) { /* those of the second of two */
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        CHECK(b.labels && b.labels[0] == 0 && b.labels[1] > 0);
+        seen |= b.labels && b.labels[1] == 1; /* whose overlap is the threshold */
+    }
+    CHECK(seen);
+    dni_loader_close(l);
+    w.fg_fraction = 1;
+    l = open_windows("# 0 a.png 3 1 2 1\n1 1 1 0 -1 0", &w, &t, 0, 1);
+    CHECK_MESSAGE(dni_loader_next(l, &b), DN_E_DATA, "from 1 to -1 lies beyond its edge, at 2");
+    dni_loader_close(l);
+    w.crop_mode =
+        "square"; /* the window with what is beside it is 2 x 2, a quarter of it there */
+    t.mirror = true;
+    l = open_windows("# 0 a.png 3 1 2 1\n1 1 1 0 1 0", &w, &t, 0, 1);
+    for (int i = 0; l && i < 8; i++) {
+        CHECK_STATUS(dni_loader_next(l, &b), DN_OK);
+        for (int k = 0; b.data && k < 54; k++)
+            CHECK_INT(b.data[k] != 0 && k / 3 % 3 == 2, 0);
+    }
+    dni_loader_close(l);
+}
+
+/* Each pixel has its class: a map of another width is none. */
+static void test_narrow_map(void)
+{
+    Cnn__DataParameter p = data_param("narrow.txt", 1);
+    Cnn__TransformationParameter t = CNN__TRANSFORMATION_PARAMETER__INIT;
+    dni_list list = {.mapped = true};
+    dni_loader_options o = {
+        .heap = heap, .param = &p, .list = &list, .transform = &t, .map_transform = &t};
+    dni_loader *l = NULL;
+    dni_batch b;
+    SECTION("a map of another width");
+    check_write("narrow.png", narrow_png, sizeof narrow_png);
+    check_write("narrow.txt", "a.png narrow.png", 16);
+    CHECK_STATUS(dni_loader_open(&l, &o), DN_OK);
+    CHECK_MESSAGE(dni_loader_next(l, &b), DN_E_DATA,
+                  "its class map: it is 1 x 1, the image 1 x 2");
     dni_loader_close(l);
 }
 
@@ -274,6 +356,8 @@ int main(void)
     test_reading();
     test_windows();
     test_odd_windows();
+    test_places_of_windows();
+    test_narrow_map();
     test_left_out();
     test_converting(convert, "db/data.mdb");
     test_converting(average, "mean.binaryproto");

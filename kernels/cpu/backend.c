@@ -32,14 +32,17 @@ void *cpu_op_new(dn_backend *backend, size_t size, dn_status (*run)(dn_op *, con
 void *cpu_op_table(dn_op *op, size_t count, size_t size)
 {
     dn_backend_host *host = &op->backend->host;
-    size_t bytes = count > SIZE_MAX / (size ? size : 1) ? SIZE_MAX : count * size;
-    void *table = bytes == SIZE_MAX ? NULL : host->alloc(host->user, bytes ? bytes : 1);
+    size_t bytes = sizeof(cpu_table) + count * size;
+    bool fits = !size || count <= (SIZE_MAX - sizeof(cpu_table)) / size;
+    cpu_table *table = fits ? host->alloc(host->user, bytes) : NULL;
     if (!table) {
         host->fail(DN_E_NOMEM, "out of memory for an operation's tables");
         return NULL;
     }
-    op->owned[op->owned_count++] = table;
-    return memset(table, 0, bytes ? bytes : 1);
+    memset(table, 0, bytes);
+    table->next = op->tables;
+    op->tables = table;
+    return table->bytes;
 }
 
 void cpu_op_free(dn_op *op)
@@ -47,8 +50,10 @@ void cpu_op_free(dn_op *op)
     for (dn_op *next; op; op = next) {
         dn_backend_host host = op->backend->host;
         next = op->next;
-        for (int32_t i = 0; i < op->owned_count; i++)
-            host.free(host.user, op->owned[i]);
+        for (cpu_table *table = op->tables, *rest; table; table = rest) {
+            rest = table->next;
+            host.free(host.user, table);
+        }
         host.free(host.user, op);
     }
 }

@@ -367,15 +367,19 @@ struct dn_backend {
     int32_t isa;
 };
 
-/* Each family's op begins with this. Tables in `owned` go with the op. */
+typedef struct cpu_table {
+    struct cpu_table *next;
+    _Alignas(16) char bytes[];
+} cpu_table;
+
+/* Each family's op begins with this; short, so that few of its own fields lie far from it. */
 struct dn_op {
     dn_backend *backend;
     int32_t num_inputs, num_outputs; /* set when it is made: what io has */
     dn_status (*run)(dn_op *op, const dn_op_io *io);
     dn_status (*prepare)(dn_op *op, const dn_op_io *io); /* NULL: nothing to prepare */
     dn_op *next;                                         /* goes with this one */
-    void *owned[24];
-    int32_t owned_count;
+    cpu_table *tables;                                   /* likewise */
 };
 
 typedef dn_status cpu_create_fn(dn_backend *backend, const dn_op_desc *desc, dn_op **out,

@@ -75,13 +75,13 @@ struct ref_kind;
 struct dn_op {
     const dn_backend_host *host;
     const struct ref_kind *kind;
+    ref_operand *in, *out;
+    int32_t num_inputs, num_outputs;
     int32_t wide; /* 1: the loops of doubles */
     bool narrow;  /* some operand is stored in fewer bits than the loops want */
     ref_args args;
-    ref_window window; /* convolutions and poolings */
-    size_t scratch;    /* bytes, set by check */
-    int32_t num_inputs, num_outputs;
-    ref_operand *in, *out;
+    ref_window window;     /* convolutions and poolings */
+    size_t scratch;        /* bytes, set by check */
     ref_operand operand[]; /* inputs, then outputs */
 };
 

@@ -76,36 +76,37 @@ typedef struct dni_carry {
 #define DNI_MAX_WEIGHTS 8
 #define DNI_MAX_CARRY   2
 
+/* What nearly all layers use comes first: instructions reach the first 128 bytes in less. */
 struct dni_layer {
     const dni_layer_class *cls;
     const Cnn__LayerParameter *param;
     const void *own; /* the message of param that its class names, or one of the defaults */
-    const char *name;
-    const dn_context *context;
-    const dni_heap *heap;
-    const char *folder; /* of the prototxt, for relative paths; NULL: none */
-    int32_t index, phase /* DN_PHASE_TRAIN or DN_PHASE_TEST */, dtype;
-    bool wire_only; /* shapes only: open no data */
-    bool guessed;   /* wire_only: its tops' shapes stand nowhere, set where they are guessed */
-    bool vague;     /* wire_only: ... or come from those of a layer before */
-    int32_t guess;  /* wire_only: which guess of such shapes, from 0 */
-    bool fixed;     /* of a DYNAMIC class, set by its setup: this one's shapes stand */
-    const dni_layer_cursor *cursor; /* set by its setup; NULL: none */
-    dni_carry carry[DNI_MAX_CARRY]; /* set by its shape */
-    int32_t num_bottoms, num_tops, num_weights;
+    void *state;
     dni_shape *bottom; /* shapes of the bottoms: read */
     dni_shape *top;    /* shapes of the tops: written by cls->shape */
-    const char **bottom_names, **top_names;
+    int32_t num_bottoms, num_tops, num_weights;
+    int32_t phase /* DN_PHASE_TRAIN or DN_PHASE_TEST */, dtype, index;
     bool *propagate;     /* bottom i wants a gradient (set before lowering) */
     bool *weight_wanted; /* weight i wants a gradient (set before lowering) */
-    bool scratch_diff;   /* nobody wants bottom 0's gradient; its diff is this layer's to leave
-                            something in (set before lowering) */
+    const dni_heap *heap;
+    const dn_context *context;
+    const char *name;
+    bool scratch_diff; /* nobody wants bottom 0's gradient; its diff is this layer's to leave
+                          something in (set before lowering) */
+    bool fixed;        /* of a DYNAMIC class, set by its setup: this one's shapes stand */
+    bool wire_only;    /* shapes only: open no data */
+    bool guessed;  /* wire_only: its tops' shapes stand nowhere, set where they are guessed */
+    bool vague;    /* wire_only: ... or come from those of a layer before */
+    int32_t guess; /* wire_only: which guess of such shapes, from 0 */
+    const dni_layer_cursor *cursor; /* set by its setup; NULL: none */
+    dni_carry carry[DNI_MAX_CARRY]; /* set by its shape */
+    const char *folder;             /* of the prototxt, for relative paths; NULL: none */
+    const char **bottom_names, **top_names;
     dni_weight weight[DNI_MAX_WEIGHTS];
     uint64_t stream;     /* of its random numbers; use stream, stream + 1, ... up to + 15 */
     uint64_t seed;       /* of the net */
     int32_t rank, ranks; /* records rank, rank + ranks, ... are this net's; ranks >= 1 */
     const int64_t *iteration; /* of the solver that trains the net; NULL: none */
-    void *state;
 };
 
 /* Declares the next weight; filler may be NULL (constant 0). In setup only. */

@@ -46,6 +46,16 @@ def verdicts(made):
             for v in goals.judged(made)}
 
 
+class Absent(unittest.TestCase):
+    def test_python_that_is_not_there(self):
+        with tempfile.TemporaryDirectory() as folder:
+            args = types.SimpleNamespace(patience=0, patience_first=0, until=float('inf'),
+                                         folder=folder, verbose=False, torch='/no/python')
+            case = types.SimpleNamespace(job={})
+            one, = compare.start_all(args, case, [('torch', 'default', {})], 1)
+        self.assertRegex(one.error, '^left out: .*/no/python')
+
+
 class Goals(unittest.TestCase):
     def test_host_training(self):
         made = row('lenet', 'train', deepnet_onednn__cpu=([4, 4, 4], 90),

@@ -174,10 +174,13 @@ class Worker:
                    MKL_NUM_THREADS=str(threads), PYTHONDONTWRITEBYTECODE='1',
                    **mode.get('env', {}))
         python = getattr(args, engine, None) or sys.executable
-        self.process = subprocess.Popen(
-            [python, os.path.join(HERE, 'worker.py'), path], env=env, text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=None if args.verbose else subprocess.DEVNULL)
+        try:
+            self.process = subprocess.Popen(
+                [python, os.path.join(HERE, 'worker.py'), path], env=env, text=True, bufsize=1,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=None if args.verbose else subprocess.DEVNULL)
+        except OSError as error:
+            self.error = 'left out: %s' % error
 
     def read(self, first=True):
         if self.error:

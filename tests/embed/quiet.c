@@ -125,6 +125,39 @@ static void check_net(dn_context *context, int32_t phase, int32_t compute)
     dn_net_free(net);
 }
 
+/* Records from a database, the loader's thread, random numbers, and two kinds of update. */
+static void check_solver(dn_context *context, int32_t memory, const char *rule)
+{
+    static const char net[] =
+        "layer { name: 'd' type: 'Data' top: 'd' top: 't' data_param { source: '" RECORDS "' "
+        "  backend: LMDB batch_size: 8 } transform_param { scale: 0.004 mirror: true } } " CONV(
+            "c", "d", "num_output: 8 kernel_size: 5")
+            LAYER("p", "Pooling", "c", "p", "pooling_param { kernel_size: 2 stride: 2 }")
+                LAYER("o", "Dropout", "p", "p", "") LAYER(
+                    "i", "InnerProduct", "p", "i", "inner_product_param { num_output: 300 }")
+                    LAYER("j", "InnerProduct", "i", "j",
+                          "inner_product_param { num_output: 10 }") //
+        "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'j' bottom: 't' top: 'l' } ";
+    dn_solver *solver = NULL;
+    dn_solver_options o = {.struct_size = sizeof o, .memory = memory};
+    dn_status st = dn_solver_create_from_text(&solver, context, rule, strlen(rule), net,
+                                              sizeof net - 1, &o);
+    if (st == DN_E_UNSUPPORTED) /* built without LMDB */
+        return;
+    CHECK_STATUS(st, DN_OK);
+    CHECK_STATUS(dn_solver_step(solver, 3), DN_OK);
+    atomic_store(&count, 0);
+    atomic_store(&armed, 1);
+    for (int i = 0; i < 5; i++) {
+        CHECK_STATUS(dn_solver_step(solver, 1), DN_OK);
+        CHECK(dn_solver_loss(solver) > 0);
+    }
+    atomic_store(&armed, 0);
+    CHECK_AT(atomic_load(&count) == 0, "%d allocations, memory %d, %s", (int)count, (int)memory,
+             rule);
+    dn_solver_free(solver);
+}
+
 int main(int argc, char **argv)
 {
     dn_context *context = NULL;
@@ -146,6 +179,16 @@ int main(int argc, char **argv)
     for (int32_t phase = DN_PHASE_TRAIN; context && phase <= DN_PHASE_TEST; phase++) {
         check_net(context, phase, DN_COMPUTE_F32);
         check_net(context, phase, DN_COMPUTE_BF16);
+    }
+    for (int32_t memory = DN_MEMORY_READABLE; context && memory <= DN_MEMORY_COMPACT;
+         memory++) {
+        check_solver(context, memory,
+                     "base_lr: 0.001 lr_policy: 'inv' gamma: 1e-4 power: 0.75 momentum: 0.9 "
+                     "weight_decay: 5e-4 average_loss: 3 clip_gradients: 10");
+        check_solver(
+            context, memory,
+            "type: 'Adam' base_lr: 0.001 lr_policy: 'fixed' momentum: 0.9 iter_size: 2");
+        check_solver(context, memory, "base_lr: 0.001 lr_policy: 'fixed' momentum: 0.9");
     }
     dn_context_free(context);
     return check_summary();

@@ -3,7 +3,7 @@
 """Holds the solvers against trajectories recorded from Caffe: 20 iterations from given weights, and
 the last ten of them again from the snapshot that Caffe wrote, and from our own.
 DEEPNET_TEST_MODULE names a module that then takes all it can, with ref for the rest; where its
-device is not there, the test is skipped.
+device is not there, the test is skipped. DEEPNET_TEST_MEMORY: "compact", as the command trains.
 
 usage: check_reference.py [CASE]...
 """
@@ -19,6 +19,7 @@ import deepnet
 
 ROOT = Path(__file__).resolve().parent / 'reference'
 LAYERS = ('ip1', 'ip2')
+MEMORY = os.environ.get('DEEPNET_TEST_MEMORY', 'readable')
 
 
 class Case:
@@ -27,7 +28,7 @@ class Case:
         self.complaints = []
 
     def solver(self):
-        return deepnet.get_solver('solver.prototxt')
+        return deepnet.get_solver('solver.prototxt', memory=MEMORY)
 
     def weights(self, solver):
         return [blob for layer in LAYERS for blob in solver.net.params[layer]]

@@ -26,6 +26,20 @@ class Arrays(unittest.TestCase):
         with self.assertRaises(caffe.DataError):
             caffe.io.blobproto_to_array(blob)
 
+    def test_double_blobproto(self):
+        blob = caffe.proto.caffe_pb2.BlobProto()
+        blob.double_data.extend([1, 2.5])
+        self.assertEqual(caffe.io.blobproto_to_array(blob).tolist(), [1, 2.5])
+        self.assertEqual(caffe.io.blobproto_to_array(blob, True).size, 0)
+
+    def test_mean(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'mean.binaryproto')
+            for shape, want in (((1, 3, 2, 2), (3, 2, 2)), ((2, 3, 2, 2), (2, 3, 2, 2))):
+                with open(path, 'wb') as file:
+                    file.write(caffe.io.array_to_blobproto(np.ones(shape)).SerializeToString())
+                self.assertEqual(caffe.io.load_mean(path).shape, want)
+
     def test_vector(self):
         arrays = [np.ones((2, 3), np.float32), np.zeros(4, np.float32)]
         data = caffe.io.arraylist_to_blobprotovector_str(arrays)
@@ -38,6 +52,7 @@ class Arrays(unittest.TestCase):
             datum = caffe.io.array_to_datum(array, 7)
             back = caffe.io.datum_to_array(datum)
             self.assertEqual((back.dtype, datum.label), (array.dtype, 7))
+            self.assertTrue(back.flags.writeable)
             np.testing.assert_array_equal(back, array)
 
 
@@ -49,6 +64,10 @@ class Images(unittest.TestCase):
         self.assertEqual(small.ravel().tolist(), [2.5])  # the mean of four
         flat = caffe.io.resize_image(np.full((5, 7, 3), 9.0), (8, 2))
         np.testing.assert_array_equal(flat, np.full((8, 2, 3), 9.0))
+        rows = np.float32([[[0]], [[10]], [[20]], [[30]]])
+        self.assertEqual(caffe.io.resize_image(rows[:2], (4, 1)).ravel().tolist(),
+                         [0, 2.5, 7.5, 10])  # beyond the border it goes on
+        self.assertEqual(caffe.io.resize_image(rows, (2, 1), 0).ravel().tolist(), [10, 30])
 
     def test_oversample(self):
         image = RNG.rand(7, 9, 3).astype(np.float32)
@@ -73,6 +92,9 @@ class Images(unittest.TestCase):
         np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(t.deprocess('data', made), image, atol=1e-5)
         self.assertEqual(t.preprocess('data', np.zeros((9, 9, 3))).shape, (3, 4, 5))
+        t.set_channel_swap('data', (1, 2, 0))
+        np.testing.assert_allclose(t.deprocess('data', t.preprocess('data', image)), image,
+                                   atol=1e-5)
 
     def test_transformer_mistakes(self):
         t = caffe.io.Transformer({'data': (1, 3, 4, 5)})

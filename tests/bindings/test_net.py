@@ -19,6 +19,36 @@ RNG = np.random.RandomState(1)
 
 
 class Parts(InFolder):
+    def test_blobs_as_keys(self):
+        net = Net('net.prototxt', TEST)
+        blob = net.params['ip'][0]
+        self.assertEqual(len({blob, net.layers[1].blobs[0], net.params['ip'][1]}), 2)
+        net.blobs['data'].reshape(1, 1, 1, 1, 3)
+        with self.assertRaisesRegex(ValueError, '5 axes'):
+            net.blobs['data'].num
+
+    def test_errors_are_pickled_whole(self):
+        for error in (deepnet.ShapeError('words'), deepnet.Error('words', -99)):
+            again = pickle.loads(pickle.dumps(error))
+            self.assertEqual((type(again), again.status, str(again)),
+                             (type(error), error.status, 'words'))
+
+    def test_what_is_there_but_no_file(self):
+        with self.assertRaises(deepnet.FileError) as caught:
+            Net('net.prototxt', TEST).copy_from(self.folder)
+        self.assertNotIsInstance(caught.exception, deepnet.FileMissingError)
+
+    def test_some_of_the_inputs(self):
+        net = Net(text='layer { name: "i" type: "Input" top: "a" top: "b" input_param { shape '
+                  '{ dim: 2 dim: 3 } } } layer { name: "s" type: "Eltwise" bottom: "a" '
+                  'bottom: "b" top: "s" }', phase=TEST)
+        whole = np.ones((4, 3), np.float32)
+        with self.assertRaisesRegex(deepnet.InvalidError, 'the net has: a, b'):
+            net.forward(a=whole[:2])
+        with self.assertRaisesRegex(deepnet.InvalidError, 'different lengths'):
+            net.forward_all(a=whole, b=whole[:3])
+        np.testing.assert_array_equal(net.forward_all(a=whole, b=whole)['s'], 2 * whole)
+
     def test_names(self):
         net = Net('net.prototxt', TEST)
         self.assertEqual((net.name, net.phase), ('simple', TEST))

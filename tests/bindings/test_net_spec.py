@@ -90,6 +90,20 @@ class Coordinates(unittest.TestCase):
         conv = L.Convolution(data, kernel_size=3, pad=[4, 6], num_output=2)
         self.assertEqual(self.crop_offset(conv, data), [3, 5])
 
+    def test_maps(self):
+        data = L.DummyData()
+        conv = L.Convolution(data, kernel_size=3, num_output=2)
+        pool = L.Pooling(data, kernel_size=2, stride=2)
+        cut = L.Crop(data, L.DummyData(), crop_param=dict(axis=2, offset=[3]))
+        self.assertEqual(coord_map.coord_map_from_to(data, conv), (2, [1], [1]))
+        self.assertEqual(coord_map.coord_map_from_to(conv, data), (2, [1], [-1]))
+        self.assertEqual(coord_map.coord_map_from_to(data, cut), (2, [1], [3]))
+        both = L.Eltwise(data, pool)  # by the first way there is
+        self.assertEqual(coord_map.coord_map_from_to(data, both), (None, [1], [0]))
+        with self.assertRaisesRegex(caffe.Error, 'different axes'):
+            coord_map.coord_map_from_to(data, L.Crop(conv, L.DummyData(),
+                                                     crop_param=dict(axis=1, offset=[0])))
+
     def test_refused(self):
         data = L.DummyData()
         strided = L.Convolution(data, kernel_size=1, stride=2, num_output=2)

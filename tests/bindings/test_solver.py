@@ -81,6 +81,13 @@ class Stepping(Case):
         solver.solve()
         self.assertEqual(solver.iter, 20)
         self.assertTrue(os.path.exists('snap_iter_20.caffemodel'))
+        first, last = self.solver(), self.solver()
+        first.step(5)
+        first.snapshot('five')
+        seen = []
+        last.on('step_end', lambda event: seen.append(event.iteration))
+        last.solve('five.solverstate')
+        self.assertEqual((len(seen), last.iter), (15, 20))
 
     def test_same_seed_same_bits(self):
         runs = []
@@ -133,6 +140,7 @@ class Stepping(Case):
     def test_testing(self):
         solver = self.solver()
         loss = solver.test()['loss']
+        self.assertIsInstance(loss, float)
         self.assertAlmostEqual(loss, float(solver.net.forward()['loss']), places=5)
         self.assertEqual(solver.test_outputs(), {'loss': loss})
 
@@ -199,6 +207,17 @@ class Callbacks(Case):
                          ['snap_iter_6.solverstate'])
         with self.assertRaises(ValueError):
             solver.on('nothing', print)
+
+    def test_a_callback_takes_itself_back(self):
+        solver, seen = self.solver(), []
+
+        def once(event):
+            seen.append('once')
+            solver.off('step_end', once)
+        solver.on('step_end', once)
+        solver.on('step_end', lambda event: seen.append('each'))
+        solver.step(2)
+        self.assertEqual(seen, ['once', 'each', 'each'])
 
     def test_what_they_raise_comes_out(self):
         solver = self.solver()

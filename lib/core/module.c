@@ -16,6 +16,9 @@ static dn_status open_module(const char *path, const dn_backend_ops **out)
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         const char *why = dlerror();
+        size_t length = strlen(path);
+        if (why && !strncmp(why, path, length) && !strncmp(why + length, ": ", 2))
+            why += length + 2;
         return dni_fail(DN_E_NOTFOUND, "no backend at '%s': %s", path,
                         why ? why : "dlopen failed");
     }

@@ -58,6 +58,7 @@ static void test_absent(const char *name)
         .struct_size = sizeof o, .module_folder = "/nowhere", .backends = name};
     SECTION("absent");
     CHECK_MESSAGE(dn_context_create(&context, &o), DN_E_NOTFOUND, name);
+    CHECK(dn_last_error() && !strstr(dn_last_error(), ".so: ")); /* the path is said once */
     context = open_chain("/nowhere", NULL);
     CHECK_TEXT(warning, "");
     CHECK(context && strncmp(dn_context_backend(context, 0), name, strlen(name)));

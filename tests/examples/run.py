@@ -121,15 +121,16 @@ def training_lenet_takes_less_than_60_mb():
 
 def tree(name, whole=False):
     """A tree as train.sh sees one, with the command that is already built in it; not whole: the
-    tests while it trains are of one batch."""
+    tests while it trains are of one batch, the last one of 1000 images."""
     root = make(name)
     for part in ('examples/mnist', 'scripts'):
         shutil.copytree(os.path.join(SOURCE, part), os.path.join(root, part))
-    if not whole:
-        solver = read(root, 'examples', 'mnist', 'lenet_solver.prototxt')
-        expect('test_iter: 100\n' in solver, solver)
-        write(solver.replace('test_iter: 100\n', 'test_iter: 1\n'), root, 'examples', 'mnist',
-              'lenet_solver.prototxt')
+    for name, line, fewer in (('solver', 'test_iter: 100\n', 'test_iter: 1\n'),
+                              ('train_test', 'batch_size: 100\n', 'batch_size: 10\n')):
+        where = root, 'examples', 'mnist', f'lenet_{name}.prototxt'
+        expect(read(*where).count(line) == 1, line)
+        if not whole:
+            write(read(*where).replace(line, fewer), *where)
     write('rule have\n  command = true\nbuild bindings/cli/deepnet: phony\n', root, 'build',
           'build.ninja')
     os.makedirs(os.path.join(root, 'build', 'bindings', 'cli'))

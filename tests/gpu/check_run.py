@@ -36,7 +36,7 @@ def run(*parts, **environment):
         return code, report
 
 
-def compare(*options, own=16, **environment):
+def compare(*options, own=8, **environment):
     """compare.py's output, beside a PyTorch that is tests/bench/rival.py; the net's own batch
     is that small, as the fakes compute slowly."""
     bench = os.path.join(HERE, '..', 'bench')
@@ -53,22 +53,22 @@ def compare(*options, own=16, **environment):
 class Compare(unittest.TestCase):
     def test_largest_batch(self):
         """It is doubled as long as deepnet can, halved until PyTorch can, in each precision."""
-        out = compare('--quick', '--batch', 'largest', '--most', '16', RIVAL_MOST='6')
+        out = compare('--quick', '--batch', 'largest', '--most', '8', RIVAL_MOST='3')
         self.assertEqual(re.findall('   (.*, batch .*)', out),
-                         ['torch tf32-last, batch 16: out of memory',
-                          'torch tf32-last, batch 8: out of memory',
-                          'torch bf16-last, batch 16: out of memory'])
+                         ['torch tf32-last, batch 8: out of memory',
+                          'torch tf32-last, batch 4: out of memory',
+                          'torch bf16-last, batch 8: out of memory'])
         self.assertEqual(re.findall('   the largest batch in (.*)', out),
-                         ['tf32 is 6', 'bf16 is 12', 'f32 is 16, where --most stops'])
-        self.assertRegex(out, r'(?s)\nlenet infer, batch 6, .*deepnet tf32 +\d'
+                         ['tf32 is 3', 'bf16 is 6', 'f32 is 8, where --most stops'])
+        self.assertRegex(out, r'(?s)\nlenet infer, batch 3, .*deepnet tf32 +\d'
                               r'.*torch tf32-last-graph +1000\.000 ms'
-                              r'.*\nlenet infer, batch 12, .*deepnet bf16 +\d'
+                              r'.*\nlenet infer, batch 6, .*deepnet bf16 +\d'
                               r'.*torch bf16-last-graph +1000\.000 ms'
-                              r'.*\nlenet infer, batch 16, .*deepnet f32 +\d')
+                              r'.*\nlenet infer, batch 8, .*deepnet f32 +\d')
 
     def test_largest_batch_of_what_compiles(self):
         """It is looked for with an eager mode, which then is not timed."""
-        out = compare('--compiled', '--batch', 'largest', '--most', '16', RIVAL_MOST='6')
+        out = compare('--compiled', '--batch', 'largest', '--most', '8', RIVAL_MOST='3')
         self.assertEqual(re.findall('   (torch .*), batch .*: out', out),
                          2 * ['torch tf32-last'] + ['torch bf16-last'])
         self.assertEqual(re.findall(r'   (torch [^:\s]+) +1000\.000 ms', out),

@@ -55,6 +55,16 @@ class Absent(unittest.TestCase):
             one, = compare.start_all(args, case, [('torch', 'default', {})], 1)
         self.assertRegex(one.error, '^left out: .*/no/python')
 
+    def test_what_was_not_measured_has_no_figure(self):
+        made = row('lenet', 'train', deepnet_cpu=([5, 5, 5], 110),
+                   torch_default=([30, 30, 60], 100))
+        made['goals'] = goals.judged(made)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            goals.print_goals([made])
+        self.assertRegex(printed.getvalue(), r'speed  of torch default +6\.00 \(6\.00 to 12\.00\) ')
+        self.assertRegex(printed.getvalue(), r'memory of Caffe +-  +< 1    not measured\n')
+
 
 class Goals(unittest.TestCase):
     def test_host_training(self):

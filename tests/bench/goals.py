@@ -168,8 +168,8 @@ def print_goals(rows):
         for one in row['goals']:
             if one['verdict'] == NONE and not one['value']:
                 continue
-            value, *spread = one['value'] or [float('nan')]
-            print('%s  %-18s %-6s of %-24s %5.2f %-16s %-6s %s%s' % (
+            value, *spread = ['%.2f' % figure for figure in one['value'] or []] or ['-']
+            print('%s  %-18s %-6s of %-24s %5s %-16s %-6s %s%s' % (
                 name, one['ours'], one['figure'], one['beside'] or one['rival'], value,
-                '(%.2f to %.2f)' % tuple(spread) if spread else '', one['goal'],
+                '(%s to %s)' % tuple(spread) if spread else '', one['goal'],
                 one['verdict'], one['cut']))

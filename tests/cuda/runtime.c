@@ -423,7 +423,7 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)
     wait_for_all();
     char *start = fake_cuda.no_pinned ? NULL : malloc(bytes);
     if (start)
-        memset(start, 0xFF, bytes); /* nor on zeros here */
+        memset(start, 0xFF, bytes); /* nobody may count on zeros here either */
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST && start; i++)
         if (!pinned[i][0]) {

@@ -62,8 +62,9 @@ class Absent(unittest.TestCase):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             goals.print_goals([made])
-        self.assertRegex(printed.getvalue(), r'speed  of torch default +6\.00 \(6\.00 to 12\.00\) ')
-        self.assertRegex(printed.getvalue(), r'memory of Caffe +-  +< 1    not measured\n')
+        text = printed.getvalue()
+        self.assertRegex(text, r'speed  of torch default +6\.00 \(6\.00 to 12\.00\) ')
+        self.assertRegex(text, r'memory of Caffe +-  +< 1    not measured\n')
 
 
 class Goals(unittest.TestCase):

@@ -330,6 +330,7 @@ static uint64_t added_to(int32_t memory)
  * them in bf16; `ref` itself multiplies what it is given. */
 struct dn_op {
     dn_op *by_ref;
+    int32_t num_inputs;
     int64_t count[2]; /* of f32 to be rounded; 0: none is */
     size_t scratch;   /* of by_ref */
 };
@@ -351,6 +352,7 @@ static dn_status round_create(dn_backend *backend, const dn_op_desc *desc, dn_op
         free(op);
         return st;
     }
+    op->num_inputs = desc->num_inputs;
     op->scratch = (info->scratch + 63) / 64 * 64;
     for (int k = 0; k < 2 && desc->kind == DN_OP_GEMM; k++) {
         const dn_operand *operand = &desc->inputs[k];
@@ -373,7 +375,7 @@ static dn_status round_run(dn_op *op, const dn_op_io *io)
     if (!op->count[0] && !op->count[1])
         return dn_ref_backend.op_run(op->by_ref, io);
     rounded.in = in;
-    memcpy(in, io->in, 3 * sizeof *in);
+    memcpy(in, io->in, (size_t)op->num_inputs * sizeof *in);
     for (int k = 0; k < 2; to += op->count[k++]) {
         const uint32_t *from = io->in[k];
         for (int64_t i = 0; i < op->count[k]; i++)

@@ -91,9 +91,17 @@ typedef struct dni_groups {
     void *user;
 } dni_groups;
 
+/* What is used most comes first: instructions reach the first 128 bytes in less. */
 struct dn_net {
     dn_context *context;
     const dni_heap *heap;
+    dni_net_layer *layers;
+    size_t num_layers;
+    dni_param **params; /* distinct ones, in order of declaration */
+    size_t num_params, cap_params;
+    dni_program *program;
+    dni_plan *plan; /* NULL: wire_only, or the last planning failed */
+    dni_graph graph;
     dni_net_file *file; /* NULL when shared from another net */
     dn_net *origin;     /* the net whose prototxt this one shares; one of its references */
     atomic_size_t references; /* itself and the nets that share its prototxt */
@@ -122,18 +130,10 @@ struct dn_net {
     char **keep;
     size_t num_keep;
 
-    dni_graph graph;
     dni_shape *value_shapes; /* per value */
-    dni_net_layer *layers;
-    size_t num_layers;
-    dni_param **params; /* distinct ones, in order of declaration */
-    size_t num_params, cap_params;
-    dni_index shared; /* of params, by shared_name */
-
+    dni_index shared;        /* of params, by shared_name */
     dni_groups groups;
 
-    dni_program *program;
-    dni_plan *plan;            /* NULL: wire_only, or the last planning failed */
     uint64_t plans;            /* so far */
     dni_tensor *data, *diff;   /* per value */
     dn_blob **blobs;           /* per graph blob */

@@ -29,14 +29,12 @@ struct dn_solver {
     const dni_heap *heap;
     dni_solver_file *file;
     const Cnn__SolverParameter *param; /* of file */
-    dn_solver_options options;
-    char *prefix; /* of snapshots; NULL: none known */
+    char *prefix;                      /* of snapshots; NULL: none known */
     const dni_update_rule *rule;
     dn_net *net;
     dni_test_net *tests;
     int32_t num_tests;
     dni_update *update;
-    dni_join join; /* forward, backward and update */
 
     int64_t iteration, max_iter;
     int32_t step; /* what Caffe calls current_step */
@@ -51,10 +49,12 @@ struct dn_solver {
     int64_t unread;   /* net->step after the forward whose loss the device still has; 0: none */
     int64_t num_kept; /* passes after the last one in pass_loss, or losses: in update->losses */
     dn_status late;   /* what reading it failed with, when there was no status to return */
-    dni_saved_error late_words;
     atomic_bool cancel;
     bool running;
     bool joined; /* by a dn_parallel: what its all_reduce says are our own words */
+    dn_solver_options options;
+    dni_join join;              /* forward, backward and update */
+    dni_saved_error late_words; /* of late */
 };
 
 /* nets.c: net 0 is the one that learns, net i tests[i - 1]'s; NULL: no such net. */

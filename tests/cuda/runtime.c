@@ -262,10 +262,10 @@ typedef struct launch {
 
 /* A kernel is loaded when a device first launches it, which may wait for that: not while a
  * stream is recorded. */
-static bool loads(cuda_loop kernel)
+static bool loads(const void *kernel)
 {
-    static cuda_loop of_device[DEVICES][MOST_KERNELS];
-    cuda_loop *loaded = of_device[current];
+    static const void *of_device[DEVICES][MOST_KERNELS];
+    const void **loaded = of_device[current];
     pthread_mutex_lock(&lock);
     int i = 0;
     while (i < MOST_KERNELS && loaded[i] && loaded[i] != kernel)
@@ -277,6 +277,29 @@ static bool loads(cuda_loop kernel)
     return first;
 }
 
+cudaError_t fake_cuda_fail(cudaError_t error)
+{
+    return done(error);
+}
+
+void fake_cuda_lose(void)
+{
+    __atomic_store_n(&fake_cuda.lost, 1, __ATOMIC_RELAXED);
+}
+
+cudaError_t fake_cuda_launch(cudaStream_t stream, const void *kernel, fake_work work,
+                             const void *args, size_t bytes)
+{
+    if (count(fake_cuda.launches) == fake_cuda.fail_launch)
+        return done(cudaErrorLaunchOutOfResources);
+    if (in_stream(stream) != cudaSuccess || (loads(kernel) && not_recording() != cudaSuccess))
+        return last;
+    if (!recorded && !has_room(fake_cuda.kernel))
+        return done(cudaErrorMemoryAllocation);
+    fake_do(stream, work, args, bytes);
+    return cudaSuccess;
+}
+
 static void run_launch(void *at)
 {
     launch *l = at;
@@ -285,22 +308,10 @@ static void run_launch(void *at)
 
 void cuda_launch(const dn_op *op, cuda_loop loop, const void *args, size_t bytes, int64_t n)
 {
-    long number = count(fake_cuda.launches);
-    cudaStream_t stream = op->backend->stream;
-    if (number == fake_cuda.fail_launch) {
-        done(cudaErrorLaunchOutOfResources);
-        return;
-    }
-    if (in_stream(stream) != cudaSuccess || (loads(loop) && not_recording() != cudaSuccess))
-        return;
-    if (!recorded && !has_room(fake_cuda.kernel)) {
-        done(cudaErrorMemoryAllocation);
-        return;
-    }
     launch *l = malloc(sizeof *l + bytes);
     *l = (launch){.op = {.backend = op->backend}, .loop = loop, .n = n};
     memcpy(l->args, args, bytes);
-    fake_do(stream, run_launch, l, sizeof *l + bytes);
+    fake_cuda_launch(op->backend->stream, (const void *)loop, run_launch, l, sizeof *l + bytes);
     free(l);
 }
 
@@ -413,6 +424,25 @@ static bool is_pinned(const void *ptr, size_t bytes)
              (const char *)ptr + bytes <= pinned[i][1];
     pthread_mutex_unlock(&lock);
     return is;
+}
+
+bool fake_cuda_memory(int device, const void *at, char **from, char **to)
+{
+    const char *byte = at;
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < used && !found; i++) {
+        *from = pieces[i].start;
+        *to = pieces[i].start + pieces[i].bytes;
+        found = *from && pieces[i].device == device && byte >= *from && byte < *to;
+    }
+    for (int i = 0; i < MOST && pinned[i][1] && !found; i++) {
+        *from = pinned[i][0];
+        *to = pinned[i][1];
+        found = *from && byte >= *from && byte < *to;
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
 }
 
 cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags)

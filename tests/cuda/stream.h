@@ -84,6 +84,15 @@ static inline void fake_do(cudaStream_t stream, fake_work work, const void *args
     pthread_mutex_unlock(stream->lock);
 }
 
+/* runtime.c: a launch of that kernel in the stream: refused, or done as fake_do does it; an
+ * error of the calling thread; the end of all devices; and the piece of a device's memory, or
+ * of what the host shares with all, that has this byte. */
+cudaError_t fake_cuda_launch(cudaStream_t stream, const void *kernel, fake_work work,
+                             const void *args, size_t bytes);
+cudaError_t fake_cuda_fail(cudaError_t error);
+void fake_cuda_lose(void);
+bool fake_cuda_memory(int device, const void *at, char **from, char **to);
+
 /* Bits that a float has and TF32, or bf16, has not. */
 enum { FAKE_TF32 = 13, FAKE_BF16 = 16 };
 

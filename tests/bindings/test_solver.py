@@ -143,6 +143,43 @@ class Stepping(Case):
         self.assertIsInstance(loss, float)
         self.assertAlmostEqual(loss, float(solver.net.forward()['loss']), places=5)
         self.assertEqual(solver.test_outputs(), {'loss': loss})
+        with self.assertRaises(deepnet.InvalidError):
+            solver.test(1)
+
+    def test_tests_and_snapshots_when_they_are_due(self):
+        text = SOLVER.replace('test_interval: 1000', 'test_interval: 15') + 'snapshot: 10'
+        self.write('solver.prototxt', text)
+        solver, seen = self.solver(), []
+        for kind in ('test_end', 'snapshot'):
+            solver.on(kind, lambda event: seen.append((event.kind, event.iteration, event.loss)))
+        solver.solve()
+        self.assertEqual([event[:2] for event in seen],
+                         [('snapshot', 10), ('test_end', 15), ('snapshot', 20)])
+        self.assertEqual(seen[1][2], 0)  # without test_compute_loss
+
+    def test_what_a_test_net_has_prepared(self):
+        self.write('net.prototxt', """
+            layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 9
+              dim: 9 } } }
+            layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 dim: 16
+              dim: 7 dim: 7 } } }
+            layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param {
+              num_output: 16 kernel_size: 3 weight_filler { type: "xavier" } } }
+            layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }
+            layer { name: "s" type: "Scale" bottom: "c" top: "c" }
+            layer { name: "loss" type: "EuclideanLoss" bottom: "c" bottom: "t" top: "loss" }""")
+        solver = deepnet.get_solver('solver.prototxt')
+        nets = [solver.net, solver.test_nets[0]]
+        for net in nets:
+            net.blobs['x'].data[...] = np.linspace(-1, 1, net.blobs['x'].count).reshape(2, 3, 9, 9)
+            net.blobs['t'].data[...] = 1
+        nets[1].forward()
+        solver.step(3)
+        solver.net.save('now.caffemodel')
+        fresh = deepnet.Net('net.prototxt', deepnet.TEST, weights='now.caffemodel')
+        for name in ('x', 't'):
+            fresh.blobs[name].data[...] = nets[1].blobs[name].data
+        self.assertEqual(float(nets[1].forward()['loss']), float(fresh.forward()['loss']))
 
     def test_nets_outlive_the_name(self):
         net = self.solver().net

@@ -174,6 +174,27 @@ static void check_kinds(dni_program *p)
     check_copy(p);
 }
 
+/* Written by op 0; op 1 works in place; op 2, which reads it, is after another write or not. */
+static void check_reader(bool written)
+{
+    dni_tensor_info t = {
+        .role = DNI_TEMP, .storage = DNI_NONE, .shape = {.axes = 1, .dim = {4}}, .keep = true};
+    dni_program p;
+    dni_program_init(&p, &dni_default_heap);
+    for (int i = 0; i < 2; i++)
+        (void)dni_program_tensor(&p, &t);
+    for (int i = 0; i < 3; i++) {
+        dni_op *op = dni_program_op(&p, DN_OP_UNARY, DNI_FORWARD, 0);
+        op->num_inputs = op->num_outputs = 1;
+        op->inputs[0] = i == 0 || (i == 1 && written) ? 1 : 0;
+        op->outputs[0] = i == 2 ? 1 : 0;
+    }
+    SECTION("the only reader");
+    CHECK(written || dni_only_reader(&p, 0, 0, 1)); /* what it reads it overwrites */
+    CHECK(!dni_only_reader(&p, 0, 0, 2));           /* it reads what op 1 wrote */
+    dni_program_free(&p);
+}
+
 /* ---- gradients that are put off ---------------------------------------------------------- */
 
 /* dw = dy' x, of so many rows, in the middle of a backward; by `what` something is otherwise.
@@ -279,6 +300,8 @@ int main(void)
     dni_program p;
     dni_program_init(&p, &dni_default_heap);
     check_kinds(&p);
+    check_reader(false);
+    check_reader(true);
     dni_program_free(&p);
     check_waits();
     return check_summary();

@@ -95,6 +95,29 @@ static void test_options(void)
     CHECK_MESSAGE(dni_take_options(&to, from, sizeof to, "o"), DN_E_INVALID, "struct_size");
 }
 
+static void test_contexts(void)
+{
+    static const dn_backend_ops empty = {.name = "empty"};
+    static const struct {
+        dn_context_options options;
+        const char *part;
+    } rows[] = {
+        {{.num_threads = 4097}, "num_threads is 4097"},
+        {{.num_threads = -1}, "num_threads is -1"},
+        {{.spin_us = 1000001}, "spin_us is 1000001"},
+        {{.num_layers = 1}, "layers is NULL, num_layers is 1"},
+        {{.backend = &empty}, "a backend's struct_size is not set"},
+    };
+    SECTION("contexts that cannot be");
+    for (size_t i = 0; i < DNI_COUNT(rows); i++) {
+        dn_context *context = NULL;
+        dn_context_options o = rows[i].options;
+        o.struct_size = sizeof o;
+        CHECK_MESSAGE(dn_context_create(&context, &o), DN_E_INVALID, rows[i].part);
+        CHECK(context == NULL);
+    }
+}
+
 static void test_status_threads(void)
 {
     pthread_t thread;
@@ -420,7 +443,7 @@ static void test_nearest(void)
     CHECK_TEXT(dni_nearest(longest, &longer, 1), NULL);
     CHECK_TEXT(dni_nearest(longest + 1, &longest, 1), longest);
     CHECK_TEXT(dni_nearest("rat", (const char *[]){"cat", "bat"}, 2), "cat");
-    CHECK(!dni_ends_with("a.h5" + 3, ".h5") && dni_ends_with("a.h5", ".h5"));
+    CHECK(!dni_ends_with(&"a.h5"[3], ".h5") && dni_ends_with("a.h5", ".h5"));
 }
 
 /* ---- shapes ------------------------------------------------------------------------------ */
@@ -671,6 +694,7 @@ int main(void)
     test_status();
     test_status_threads();
     test_options();
+    test_contexts();
     test_numbers();
     test_heap();
     test_text();

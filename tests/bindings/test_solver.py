@@ -173,8 +173,11 @@ class Stepping(Case):
         for net in nets:
             net.blobs['x'].data[...] = np.linspace(-1, 1, net.blobs['x'].count).reshape(2, 3, 9, 9)
             net.blobs['t'].data[...] = 1
-        nets[1].forward()
         solver.step(3)
+        solver.net.forward()
+        nets[1].forward()  # between a forward and its update
+        solver.net.backward()
+        solver.apply_update()
         solver.net.save('now.caffemodel')
         fresh = deepnet.Net('net.prototxt', deepnet.TEST, weights='now.caffemodel')
         for name in ('x', 't'):

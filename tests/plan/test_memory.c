@@ -356,7 +356,7 @@ static size_t best_of(const dni_place_item *items, size_t count, size_t total)
  * take more memory, without. */
 static void check_sets(dn_context *context)
 {
-    enum { MANY = 200, SETS = 30 };
+    enum { MANY = 200, SETS = 8 };
     static dni_place_item items[MANY], want[2][MANY];
     uint32_t random = 7;
     int differ = 0, without = 0;

@@ -764,9 +764,19 @@ INLINE void walk2_grad(const cpu_walk *k, walk_at at, const float *w, walk_sums 
     }
 }
 
+#if VL == 8
+#include "dw_tile_avx2.h"
+#endif
+
 void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, const float *w, const float *x,
                            float *dx)
 {
+#if VL == 8
+    if (k->tiles) {
+        tiles_grad(k, grad, x, dx);
+        return;
+    }
+#endif
     for (int64_t c = 0; c + VL <= k->count; c += VL) {
         walk_at at = walk_from(k, c, x, BACK);
         float wc[9 * VL], *sum = grad + 9 * k->C + c;
@@ -775,7 +785,7 @@ void ISA(cpu_dw_walk_grad)(const cpu_walk *k, float *grad, const float *w, const
                        .mean = k->a ? at.mean : v_zero(),
                        .a = k->a ? at.a : v_set1(1),
                        .b = k->a ? at.b : v_zero(),
-                       .slope = v_set1(k->a ? k->slope : 1),
+                       .slope = v_set1(k->slope),
                        .x = x + c,
                        .dx = dx ? dx + c : NULL};
         for (int j = 0; j < 9; j++) {

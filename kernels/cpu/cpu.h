@@ -129,8 +129,12 @@ typedef struct cpu_groups {
  * cpu_moments takes them; `first`: they begin here. `tiles`, where vl is 8: up to two rows,
  * padding 1, at least two columns, with stride 2 as many again of inputs; w is laid by vectors,
  * (count / 8, 9, 8), zeros are 5 pixels, bias is never NULL, and y is stored, ReLU's slope
- * being no less than 0. */
+ * being no less than 0. Of dw_walk_grad: stride 1, two rows and as many columns again, whole
+ * vectors, dx is wanted. */
 enum { CPU_DW_ROWS = 4, CPU_DW_BACK = 2 }; /* rows: of dw_walk, of dw_walk_grad */
+/* Vectors of eight channels in a record, which dw_walk_grad with `tiles` takes for w and grad:
+ * 9 weights, 9 and 2 that are added to, mean, a and b: without a 0, 1 and 0, and slope is 1. */
+enum { CPU_DW_RECORD = 23 };
 typedef struct cpu_walk {
     const float *row[CPU_DW_ROWS + 2], *base;
     int64_t step[CPU_DW_ROWS + 2], next;
@@ -237,7 +241,7 @@ typedef struct cpu_kernels {
     void (*dw_walk)(const cpu_walk *walk, float *y, const float *w, const float *bias,
                     const cpu_end *end);
     /* adds to grad: dw as w lies, then two rows of C, sums of dz = dx f'(..) and dz (x - mean).
-     * dx (or NULL, and w is not read): that of dw_walk */
+     * dx (or NULL, and w is not read): that of dw_walk. tiles: grad is records */
     void (*dw_walk_grad)(const cpu_walk *walk, float *grad, const float *w, const float *x,
                          float *dx);
 

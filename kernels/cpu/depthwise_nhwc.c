@@ -24,8 +24,9 @@ typedef struct dwc_op {
     int64_t tasks;            /* bands of units */
     int64_t worker_floats;    /* the list of taps */
     int64_t parts;            /* floats of: the bands' sums, then w */
-    int64_t part_floats;      /* weights: sums of one band: as (taps, C), two of dx, two of dy;
-                                 forward: what cpu_moments takes, or 0 */
+    int64_t part_floats;      /* weights: sums of one band: as (taps, C), two of dx, or records
+                                 of tiles; two of dy; forward: what cpu_moments takes, or 0 */
+    int64_t db_at;            /* those of dy */
     int64_t zeros;
     bool weights, back, add_dw, add_db, keep;
     bool normalises; /* x, on the way */
@@ -79,9 +80,10 @@ static cpu_walk walk_of(const dwc_call *call, const float *image, int64_t p, int
                   .C = op->C,
                   .count = op->walked,
                   .back = back,
-                  .tiles = op->lanes > 0};
+                  .tiles = op->lanes > 0,
+                  .slope = op->x_slope};
     if (op->normalises)
-        k.mean = call->mean, k.a = call->a, k.b = call->beta, k.slope = op->x_slope;
+        k.mean = call->mean, k.a = call->a, k.b = call->beta;
     for (int64_t r = 0; r < CPU_DW_ROWS + 2; r++) {
         bool inside = r < rows && first + r >= 0 && first + r < limit;
         k.row[r] = inside ? image + (first + r) * op->see_row : call->zeros;
@@ -162,6 +164,30 @@ static void columns_grad(const dwc_call *call, int64_t n, int64_t p, int64_t c, 
     }
 }
 
+/* A band's sum of tap t, or from op->taps on of dx. */
+static float sum_of(const dwc_op *op, const float *part, int64_t t, int64_t c)
+{
+    int64_t lanes = op->lanes;
+    return lanes ? part[(c / lanes * CPU_DW_RECORD + 9 + t) * lanes + c % lanes]
+                 : part[t * op->C + c];
+}
+
+/* What tiles read beside the sums, which are zeros. */
+static void begin_records(const dwc_call *call, float *part)
+{
+    int64_t lanes = call->op->lanes, own = call->op->normalises;
+    size_t bytes = (size_t)lanes * sizeof(float);
+    for (int64_t c = 0; c < call->op->C; c += lanes, part += CPU_DW_RECORD * lanes) {
+        memcpy(part, call->w_in + c * 9, 9 * bytes);
+        for (int64_t i = 0; i < lanes; i++) {
+            float *as = part + 20 * lanes + i;
+            as[0] = own ? call->mean[c + i] : 0;
+            as[lanes] = own ? call->a[c + i] : 1;
+            as[2 * lanes] = own ? call->beta[c + i] : 0;
+        }
+    }
+}
+
 static void grad_task(void *arg, int64_t task, int32_t worker)
 {
     const dwc_call *call = arg;
@@ -169,9 +195,11 @@ static void grad_task(void *arg, int64_t task, int32_t worker)
     const cpu_kernels *ker = op->base.backend->kernels;
     const cpu_norm plain = {.mean = call->zeros, .rows = true};
     int64_t from, to, *list = call->lists + worker * op->worker_floats;
-    float *part = call->parts + task * op->part_floats, *db = part + (op->taps + 2) * op->C;
+    float *part = call->parts + task * op->part_floats, *db = part + op->db_at;
     cpu_split(op->units, op->tasks, task, &from, &to);
     memset(part, 0, (size_t)op->part_floats * sizeof(float));
+    if (op->lanes)
+        begin_records(call, part);
     for (int64_t i = from; i < to; i++) {
         int64_t n = i / op->per, piece = i % op->per, p = first_row(op, piece);
         int64_t at = n * op->in_image + p * op->in_row;
@@ -210,19 +238,20 @@ static void weights_in(const dwc_op *op, float *out, const float *w)
 static void weights_out(const dwc_call *call)
 {
     const dwc_op *op = call->op;
-    float *sum = call->parts, *of_dx = sum + op->taps * op->C;
+    float *sum = call->parts;
     for (int64_t i = 1; i < op->tasks; i++)
         op->base.backend->kernels->axpby(sum, sum + i * op->part_floats, 1, true,
-                                         (op->taps + 3) * op->C);
-    for (int64_t c = 0; c < op->C; c++)
+                                         op->db_at + op->C);
+    for (int64_t c = 0; c < op->C; c++) {
         for (int64_t t = 0; t < op->taps; t++) {
-            float *dw = call->y + c * op->taps + t;
-            *dw = op->add_dw ? *dw + sum[t * op->C + c] : sum[t * op->C + c];
+            float *dw = call->y + c * op->taps + t, of = sum_of(op, sum, t, c);
+            *dw = op->add_dw ? *dw + of : of;
         }
-    if (call->sums)
-        memcpy(call->sums, of_dx, (size_t)(2 * op->C) * sizeof(float));
+        for (int64_t t = 0; call->sums && t < 2; t++)
+            call->sums[t * op->C + c] = sum_of(op, sum, op->taps + t, c);
+    }
     if (call->db)
-        op->base.backend->kernels->axpby(call->db, of_dx + 2 * op->C, 1, op->add_db, op->C);
+        op->base.backend->kernels->axpby(call->db, sum + op->db_at, 1, op->add_db, op->C);
 }
 
 static dn_status dwc_prepare(dn_op *base, const dn_op_io *io)
@@ -294,8 +323,9 @@ static void plan_walk(dwc_op *op, const cpu_geo *geo)
     op->unit = op->weights ? CPU_DW_BACK : geo->sh == 1 ? rows : back ? 2 : cpu_ceil(rows, 2);
 }
 
-/* Of 3x3. An op that adds to y or to sums does no channel twice. */
-static void plan_channels(dwc_op *op, const cpu_geo *geo, bool moments)
+/* Of 3x3. An op that adds to y or to sums does no channel twice; `both` gradients have whole
+ * vectors. */
+static void plan_channels(dwc_op *op, const cpu_geo *geo, bool moments, bool both)
 {
     int64_t vl = op->base.backend->kernels->vl, cols = op->back ? geo->W : geo->Q;
     bool once = op->weights || op->end.add || geo->C < WHOLE, back = op->back || op->weights;
@@ -303,13 +333,17 @@ static void plan_channels(dwc_op *op, const cpu_geo *geo, bool moments)
     op->pairs = back && op->stride == 2;
     if (op->stride)
         op->walked = once ? geo->C - geo->C % WHOLE : geo->C;
+    /* images in halves (plan) are not all pairs of rows */
+    if (both && vl == 8 && op->stride == 1 && geo->ph == 1 && geo->pw == 1 &&
+        geo->H % 2 + geo->W % 2 == 0 && !(geo->N & geo->H / 2 & 1))
+        op->lanes = vl;
     if (op->stride == 0 || once || moments || op->normalises || op->pairs || !slope ||
         vl != 8 || op->pad_w != 1 || cols < 2 || (op->stride == 2 && geo->W % 2))
         return;
     op->lanes = vl, op->unit = 2, op->pairs = true;
 }
 
-static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
+static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, bool both, dn_op_info *info)
 {
     bool back = op->back;
     if (!cpu_axis_plan(&op->rows, &op->base, geo->H, geo->P, geo->R, geo->sh, geo->ph, geo->dh,
@@ -323,7 +357,7 @@ static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
     op->out_row = op->cols.outs * geo->C;
     op->out_image = op->rows.outs * op->out_row;
     plan_walk(op, geo);
-    plan_channels(op, geo, moments);
+    plan_channels(op, geo, moments, both);
     op->zeros = (geo->C * (op->lanes ? 5 : 1) + 15) & ~(int64_t)15;
     bool dy = back || (op->weights && op->stride); /* is what is seen */
     op->see_row = (dy ? geo->Q : geo->W) * geo->C, op->see_rows = dy ? geo->P : geo->H;
@@ -337,7 +371,8 @@ static bool plan(dwc_op *op, const cpu_geo *geo, bool moments, dn_op_info *info)
     int64_t work = op->N * op->out_image * op->taps;
     op->tasks = cpu_max(1, cpu_min(cpu_min(most, op->units), (work >> 17) * 2));
     op->worker_floats = 2 * op->taps + 8; /* of 8 bytes */
-    int64_t sums = op->weights ? (op->taps + 4) * op->C : moments ? 3 * op->C + 1 : 0;
+    op->db_at = (op->lanes ? CPU_DW_RECORD : op->taps + 2) * op->C;
+    int64_t sums = op->weights ? op->db_at + 2 * op->C : moments ? 3 * op->C + 1 : 0;
     op->part_floats = (sums + 15) & ~(int64_t)15;
     int64_t w = op->taps * ((op->C + 15) & ~(int64_t)15);
     op->parts = op->tasks * op->part_floats + w;
@@ -369,7 +404,7 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
         return DN_E_NOMEM;
     op->weights = weights;
     op->normalises = cpu_conv_normalises(desc);
-    op->x_slope = args->x_activation == DN_FN_RELU ? 0 : 1;
+    op->x_slope = op->normalises && args->x_activation == DN_FN_RELU ? 0 : 1;
     op->add_dw = args->base.accumulate & 1;
     op->add_db = args->base.accumulate & 2;
     op->keep = !op->weights && desc->constant & 2;
@@ -383,7 +418,8 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
         op->f = (cpu_unary){args->activation, op->end.slope, 0, 0};
     op->back = desc->kind == DN_OP_CONV_BWD_DATA;
     bool moments = !weights && cpu_present(desc->outputs, desc->num_outputs, 1);
-    if (!plan(op, &geo, moments, info)) {
+    bool both = weights && cpu_present(desc->outputs, desc->num_outputs, 2);
+    if (!plan(op, &geo, moments, both, info)) {
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }

@@ -554,8 +554,8 @@ typedef struct walk_tile {
     float *y, *y1; /* y1: the second row, or the first, which overwrites it */
     int64_t edge;  /* where the column is that may be outside */
     vf keep;       /* of it: all or nothing */
-    vf slope;      /* of what is negative; not negative itself */
-    bool left;
+    vf slope;      /* of what is negative; not negative itself; or the ceiling */
+    bool left, ceiling;
 } walk_tile;
 
 /* All of a tile's outputs, of the vector at c. */
@@ -587,8 +587,11 @@ INLINE void tile_at(const int stride, const cpu_walk *k, const walk_tile *t, int
     }
     UNROLL
     for (int i = 3; i >= 0; i--)
-        v_store((i < 2 ? t->y : t->y1) + c + i % 2 * k->C,
-                v_sel(acc[i], v_mul(acc[i], t->slope), acc[i]));
+        acc[i] = t->ceiling ? v_min(t->slope, v_max(v_zero(), acc[i]))
+                            : v_sel(acc[i], v_mul(acc[i], t->slope), acc[i]);
+    UNROLL
+    for (int i = 3; i >= 0; i--)
+        v_store((i < 2 ? t->y : t->y1) + c + i % 2 * k->C, acc[i]);
 }
 
 /* All of its vectors; meanwhile what the next rows read and write is asked for. */
@@ -611,7 +614,8 @@ static void tiles(const cpu_walk *k, float *y, const float *w, const float *bias
     walk_tile t = {.bias = bias,
                    .in = k->base + k->next,
                    .out = y + k->rows * k->out_row,
-                   .slope = v_set1(e->relu ? e->slope : 1)};
+                   .slope = v_set1(e->relu || e->ceiling ? e->slope : 1),
+                   .ceiling = e->ceiling};
     for (int64_t j = 0; j < k->outs; j += 2) {
         int64_t q = j + 2 > k->outs ? k->outs - 2 : j, x = q * k->stride - 1;
         int64_t edge = k->stride == 1 ? x + 3 == k->ins : x < 0;

@@ -329,10 +329,12 @@ static void multiply_rows(const conv_call *call, int64_t g, int64_t j, const flo
     }
     end.bias_n = call->bias && p == first && !op->seen ? call->bias + col : NULL;
     end.add = op->end.add || p > first || op->seen;
-    end.relu = op->end.relu && p + 1 == first + f->pieces && !op->seen;
+    bool last = p + 1 == first + f->pieces;
+    end.relu = op->end.relu && last && !op->seen;
+    end.ceiling = op->end.ceiling && last;
     if (!c_row) {
         y += from * op->Kx;
-        if (b->part && p + 1 == first + f->pieces)
+        if (b->part && last)
             rows_and_sums(call, col, to - from, len, x, ld, w, y, &end, b->part,
                           from == b->from);
         else if (width == vectors * ker->vl)
@@ -686,7 +688,8 @@ dn_status cpu_conv_nhwc_create(dn_backend *backend, const dn_op_desc *desc, dn_o
                         .slope = (float)args->activation_a,
                         .add = args->base.accumulate & 1,
                         .relu = args->activation == DN_FN_RELU};
-    if (other)
+    op->end.ceiling = args->activation == DN_FN_RELU_TO;
+    if (other && !op->end.ceiling)
         op->f = (cpu_unary){args->activation, op->end.slope, 0, 0};
     if (!plan(op, moments, info)) {
         cpu_op_free(&op->base);

@@ -28,8 +28,8 @@ typedef struct cpu_tally {
 typedef struct cpu_end {
     const float *bias_m, *bias_n; /* per row, per column; or NULL */
     float alpha;                  /* dot kernels only: packed A carries it already */
-    float slope;                  /* of ReLU */
-    bool add, relu;
+    float slope;                  /* of ReLU, or its ceiling */
+    bool add, relu, ceiling;      /* ceiling: of `rows` and tiles of dw_walk */
     const float *ask; /* `rows`, of columns of A: what is used next, or NULL: the next piece */
     int64_t ask_step; /* of k; so many floats of it are asked for with each step */
     const cpu_tally *tally; /* of `rows`, of rows of A and two vectors; or NULL */

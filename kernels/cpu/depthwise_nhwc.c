@@ -423,6 +423,9 @@ dn_status cpu_depthwise_nhwc_create(dn_backend *backend, const dn_op_desc *desc,
         cpu_op_free(&op->base);
         return DN_E_NOMEM;
     }
+    op->end.ceiling = op->lanes && op->f.fn == DN_FN_RELU_TO;
+    if (op->end.ceiling)
+        op->f.fn = DN_FN_NONE;
     *out = &op->base;
     return DN_OK;
 }

@@ -234,13 +234,31 @@ INLINE void rows_of(const int nv, int64_t m, int64_t k, const float *a, int64_t 
         rows_body(1, nv, false, k, a, row, col, b, c, ldc, e);
 }
 
-void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
-                   int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+static __attribute__((noinline)) void rows_of_any(int32_t vectors, int64_t m, int64_t k,
+                                                  const float *a, int64_t row, int64_t col,
+                                                  const float *b, float *c, int64_t ldc,
+                                                  const cpu_end *e)
 {
     if (vectors == 2)
         rows_of(2, m, k, a, row, col, b, c, ldc, e);
     else
         rows_of(1, m, k, a, row, col, b, c, ldc, e);
+}
+
+/* Tiles in assembler have the ceiling; after them up to nine rows are left. Twice is the same.
+ */
+void ISA(cpu_rows)(int32_t vectors, int64_t m, int64_t k, const float *a, int64_t row,
+                   int64_t col, const float *b, float *c, int64_t ldc, const cpu_end *e)
+{
+    rows_of_any(vectors, m, k, a, row, col, b, c, ldc, e);
+    if (!e->ceiling)
+        return;
+    bool most = SIX && vectors == 2 && col == 1 && row % 1024 != 0;
+    for (int64_t i = most && m > 9 ? m - 9 : 0; i < m; i++)
+        for (int64_t v = 0; v < vectors * VL; v += VL) {
+            float *at = c + i * ldc + v;
+            v_store(at, v_min(v_set1(e->slope), v_max(v_zero(), v_load(at))));
+        }
 }
 
 #if VL > 4

@@ -70,6 +70,9 @@ INLINE void six_rows(vf acc[TALL][2], int64_t k, const float *a, int64_t row, co
     "vmulps %%ymm13, %%ymm" #i ", %%ymm14\n\t"                                                 \
     "vcmpgt_oqps %%ymm12, %%ymm" #i ", %%ymm15\n\t"                                            \
     "vblendvps %%ymm15, %%ymm" #i ", %%ymm14, %%ymm" #i "\n\t"
+#define SIX_CEILING(i)                                                                         \
+    "vmaxps %%ymm" #i ", %%ymm12, %%ymm" #i "\n\t"                                             \
+    "vminps %%ymm" #i ", %%ymm13, %%ymm" #i "\n\t"
 #define SIX_ROW(at, i, j)                                                                      \
     "vbroadcastss " at ", %%ymm14\n\t"                                                         \
     "vfmadd231ps %%ymm12, %%ymm14, %%ymm" #i "\n\t"                                            \
@@ -95,13 +98,14 @@ INLINE void six_rows(vf acc[TALL][2], int64_t k, const float *a, int64_t row, co
     "je 1f\n\t"                                                                                \
     SIX_OF_C(SIX_ADD)                                                                          \
     "1:\n\t"
-#define SIX_END                                                                                \
-    "cmpb $0, %[relu]\n\t"                                                                     \
-    "je 7f\n\t"                                                                                \
+#define SIX_END(CEILING)                                                                       \
     "vxorps %%ymm12, %%ymm12, %%ymm12\n\t"                                                     \
     "vbroadcastss %[slope], %%ymm13\n\t"                                                       \
+    "cmpb $0, %[relu]\n\t"                                                                     \
+    "je 7f\n\t"                                                                                \
     SIX_SUMS(SIX_RELU)                                                                         \
     "7:\n\t"                                                                                   \
+    CEILING                                                                                    \
     SIX_OF_C(SIX_STORE)
 #define SIX_C                                                                                  \
     [c] "r"(c), [c3] "r"(c + 3 * ldc), [ld] "r"(ldc * (int64_t)sizeof *c), [add] "m"(e->add),  \
@@ -156,10 +160,13 @@ static __attribute__((noinline)) void six_rows_tile(int64_t k, const float *a, i
         "add %[skip], %[a]\n\t"
         "decq %[left]\n\t"
         "jg 1b\n\t"
-        SIX_END
+        SIX_END("cmpb $0, %[ceiling]\n\t"
+                "je 8f\n\t"
+                SIX_SUMS(SIX_CEILING)
+                "8:\n\t")
         : [a] "+r"(a), [b] "+r"(b), [ask] "+r"(ask), [n] "+r"(n), [left] "+m"(left)
         : [k] "m"(k), [skip] "m"(skip), [back] "m"(back), [row] "r"(row), [row3] "r"(3 * row),
-          [row5] "r"(5 * row), SIX_C
+          [row5] "r"(5 * row), [ceiling] "m"(e->ceiling), SIX_C
         : SIX_CLOBBERS);
     if (!e->tally)
         return;
@@ -199,7 +206,7 @@ static __attribute__((noinline)) void six_columns_tile(int64_t k, const float *a
         "dec %[k]\n\t"
         "jnz 3b\n"
         "4:\n\t"
-        SIX_END
+        SIX_END("")
         : [a] "+r"(a), [b] "+r"(b), [k] "+r"(k)
         : [n] "r"(n), [col] "r"(col), SIX_C
         : SIX_CLOBBERS);

@@ -264,6 +264,11 @@ static void conv_product(builder *b, int32_t kind, const conv_row *r)
         b->c.constant = bias ? 1u << 1 | 1u << 2 : 1u << 1;
         emit_conv(b, 1);
     }
+    if (!forward)
+        return;
+    b->c.args.conv.activation = DN_FN_RELU_TO;
+    b->c.args.conv.activation_a = 6;
+    emit_layouts(b, 0, 1, 1);
 }
 
 /* Of what a normalisation makes of x. */
@@ -337,6 +342,11 @@ static void large_conv_cases(builder *b)
             b->c.args.conv.activation = DN_FN_RELU;
             b->c.args.conv.activation_a = 0.1;
             b->c.constant = 1u << 1;
+            emit(b);
+            if (kind != DN_OP_CONV)
+                continue;
+            b->c.args.conv.activation = DN_FN_RELU_TO;
+            b->c.args.conv.activation_a = 6;
             emit(b);
         }
     }

@@ -234,8 +234,10 @@ static dn_status start(dn_backend *backend, const char **why)
     if (d->refused)
         return DN_OK;
     cudnnStatus_t status = d->handle ? CUDNN_STATUS_SUCCESS : d->cudnnCreate(&d->handle);
-    if (is_out_of_memory(status) && cuda_side_close(backend))
+    if (is_out_of_memory(status) && cuda_side_close(backend)) {
+        cudaGetLastError();
         status = d->cudnnCreate(&d->handle);
+    }
     if (status == CUDNN_STATUS_SUCCESS)
         status = d->cudnnSetStream(d->handle, backend->stream);
     if (status == CUDNN_STATUS_SUCCESS)
@@ -655,6 +657,7 @@ static dn_status take_in(dn_op *op, int32_t which, const cuda_operand *x, const 
         cudnnStatus_t refusal = v->status;
         if (is_out_of_memory(refusal) && cuda_side_close(backend)) {
             cuda_dnn_drop(op);
+            cudaGetLastError();
             return take_in(op, which, x, y, narrow, count);
         }
         dn_status status = is_failure(refusal)

@@ -125,9 +125,9 @@ def tree(name, whole=False):
     root = make(name)
     for part in ('examples/mnist', 'scripts'):
         shutil.copytree(os.path.join(SOURCE, part), os.path.join(root, part))
-    for name, line, fewer in (('solver', 'test_iter: 100\n', 'test_iter: 1\n'),
+    for part, line, fewer in (('solver', 'test_iter: 100\n', 'test_iter: 1\n'),
                               ('train_test', 'batch_size: 100\n', 'batch_size: 10\n')):
-        where = root, 'examples', 'mnist', f'lenet_{name}.prototxt'
+        where = root, 'examples', 'mnist', f'lenet_{part}.prototxt'
         expect(read(*where).count(line) == 1, line)
         if not whole:
             write(read(*where).replace(line, fewer), *where)

@@ -69,7 +69,7 @@ for one in $running; do
         echo "fuzz_$target: $seconds s"
         grep -E 'stat::number_of_executed_units|stat::peak_rss_mb' "$work/$target.log"
     else
-        tail -40 "$work/$target.log"
+        tail -40 "$work/$target.log" || :
         echo "fuzz_$target failed; see $work"
         failed=1
     fi

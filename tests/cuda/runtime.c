@@ -17,6 +17,10 @@
 
 #include "grid.cuh" /* after CUDA's */
 
+#ifndef FAKE_PROCESSORS
+#define FAKE_PROCESSORS 132
+#endif
+
 enum { DEVICES = 2, MOST = 65536, MOST_STREAMS = 1024, MOST_TODO = 4096, MOST_KERNELS = 1024 };
 
 struct CUevent_st {
@@ -592,7 +596,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     memset(p, 0, sizeof *p);
     memcpy(p->name, "Fake 100", 9);
     p->major = 9;
-    p->multiProcessorCount = 132;
+    p->multiProcessorCount = FAKE_PROCESSORS;
     p->totalGlobalMem = (size_t)2 << 30;
     p->memoryBusWidth = 5120;
     p->pciDeviceID = device;

@@ -15,8 +15,7 @@
 #include "launches.h"
 #include "races.h"
 
-#define STACK  65536
-#define HARDLY 8 /* launches, of which the first cases' are as small as the numbers get */
+#define STACK 65536
 
 typedef struct thread {
     jmp_buf at;
@@ -40,8 +39,6 @@ static struct {
     const void *args;
     int64_t block, next; /* next: -1: there is none */
 } job;
-static bool rehearsing;
-static int rare; /* launches of a rehearsal */
 
 int cuda_thread(void)
 {
@@ -102,23 +99,12 @@ static const char *launch(cuda_body body)
     cuda_kernel *const *k = __start_cuda_listed;
     while ((*k)->body != body)
         k++;
-    if (rehearsing)
-        rare += (*k)->launches < HARDLY;
-    else
-        (*k)->launches++;
-    return rehearsing ? NULL : (*k)->name;
+    return count_launch(&(*k)->launches) ? (*k)->name : NULL;
 }
 
 #ifdef CUDA_OVER_FAKES
 #define rehearse NULL /* libraries would do all that they do */
 #else
-static int rehearse(bool begins)
-{
-    rehearsing = begins;
-    rare = begins ? 0 : rare;
-    return rare;
-}
-
 __attribute__((visibility("default"))) const dn_backend_ops *dn_backend_entry(void)
 {
     return &dn_cuda_host_backend;

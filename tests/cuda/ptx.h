@@ -17,6 +17,19 @@ enum {
     PTX_MOST_SHARED = 48 << 10
 };
 
+/* Lanes of registers, and memory, are of every type in turn. */
+#define PTX_ANY __attribute__((may_alias))
+typedef uint32_t pred PTX_ANY;
+typedef uint8_t u8 PTX_ANY;
+typedef uint16_t u16 PTX_ANY;
+typedef int16_t s16 PTX_ANY;
+typedef uint32_t u32 PTX_ANY;
+typedef int32_t s32 PTX_ANY;
+typedef uint64_t u64 PTX_ANY;
+typedef int64_t s64 PTX_ANY;
+typedef float f32 PTX_ANY;
+typedef double f64 PTX_ANY;
+
 /* The first registers of every file. */
 enum {
     PTX_TID,
@@ -51,6 +64,7 @@ typedef struct ptx_instruction {
     uint16_t op;
     uint8_t space, size, count; /* of memory: count pieces of size bytes */
     uint8_t wide;               /* bytes of the registers that they are kept in */
+    bool sign;                  /* of 4 bytes: it fills a wider register */
     uint32_t d, a, b, c, e;     /* registers: bytes into the file; loads begin at d */
     uint32_t address;           /* likewise */
     int64_t at;                 /* added to an address; where a branch or a call goes */

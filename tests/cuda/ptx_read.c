@@ -11,16 +11,6 @@
 
 _Alignas(16) char ptx_params[PTX_MOST_PARAMS];
 
-typedef uint32_t pred;
-typedef uint16_t u16;
-typedef int16_t s16;
-typedef uint32_t u32;
-typedef int32_t s32;
-typedef uint64_t u64;
-typedef int64_t s64;
-typedef float f32;
-typedef double f64;
-
 /* The rows of ptx_ops.h: bytes of the result and of each operand. */
 typedef struct row {
     const char *name;
@@ -174,15 +164,21 @@ static bool begins(const char *word, const char *with)
     return strncmp(word, with, strlen(with)) == 0;
 }
 
-static uint64_t number(reader *r)
+/* That the present word is. */
+static uint64_t value_of(const reader *r)
 {
     char *end;
-    next(r);
     uint64_t value =
         r->word[0] == '-' ? (uint64_t)strtoll(r->word, &end, 0) : strtoull(r->word, &end, 0);
     if (end == r->word || *end)
         cannot(r, "'%s' is no number", r->word);
     return value;
+}
+
+static uint64_t number(reader *r)
+{
+    next(r);
+    return value_of(r);
 }
 
 /* ---- registers --------------------------------------------------------------------------- */
@@ -291,11 +287,9 @@ static uint32_t source(reader *r, uint32_t bytes)
     if (r->word[0] == '0' && (r->word[1] == 'f' || r->word[1] == 'd') && r->word[2])
         return constant(r, strtoull(r->word + 2, NULL, 16), r->word[1] == 'f' ? 4 : 8);
     if (r->word[0] == '-' || (r->word[0] >= '0' && r->word[0] <= '9')) {
-        char *end;
-        uint64_t value = r->word[0] == '-' ? (uint64_t)strtoll(r->word, &end, 0)
-                                           : strtoull(r->word, &end, 0);
-        if (*end || !bytes)
-            cannot(r, "'%s' is no number", r->word);
+        uint64_t value = value_of(r);
+        if (!bytes)
+            cannot(r, "'%s' is of no width", r->word);
         return constant(r, bytes == 8 ? value : value & (((uint64_t)1 << 8 * bytes) - 1),
                         bytes);
     }
@@ -528,10 +522,10 @@ static void read_memory(reader *r, bool load)
     if (strlen(parts) > 3 || (count != 1 && count != 2 && count != 4))
         cannot(r, "'%s' is not known", r->word);
     strcat(type, parts);
-    uint32_t size = bytes_of(r, type), wide = load ? wide_of(r) : 0;
-    uint32_t address_bytes = space == PTX_SHARED ? 4 : 8;
+    uint32_t size = bytes_of(r, type), address_bytes = space == PTX_SHARED ? 4 : 8;
     if (type[1] == 's' && size < 4)
         cannot(r, "'%s' is not known", r->word);
+    uint32_t wide = load ? wide_of(r) : 0;
     if (!load) {
         params = read_address(r, address_bytes, &address, &add);
         expect(r, ',');
@@ -546,7 +540,7 @@ static void read_memory(reader *r, bool load)
     if (values != count || wide < size)
         cannot(r, "its values do not fit");
     if (params) {
-        if (count != 1 || size < 4)
+        if (count != 1 || size < 4 || wide != size)
             cannot(r, "such a parameter is not known");
         emit_move(r,
                   size == 8 ? "mov.b64"
@@ -559,6 +553,7 @@ static void read_memory(reader *r, bool load)
     i->space = (uint8_t)space;
     i->size = (uint8_t)size;
     i->wide = (uint8_t)wide;
+    i->sign = type[1] == 's';
     i->count = (uint8_t)count;
     i->address = address;
     i->at = add;

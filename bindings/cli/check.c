@@ -318,10 +318,10 @@ static void print_verdict(const verdict *v, const char *path, bool notes)
     if (v->num_notes && !notes)
         snprintf(noted, sizeof noted, ", %d note%s", v->num_notes, v->num_notes > 1 ? "s" : "");
     if (v->state == FINE)
-        printf("%s: fine: %s of %d layers, %s parameters%s%s%s%s%s%s%s\n", path, v->kind,
-               v->layers, cli_count(parameters, (double)v->parameters),
-               *v->data ? ", data taken as " : "", v->data, *v->stage ? ", in stage " : "",
-               v->stage, noted, *v->misfit ? "; no such data fits " : "", v->misfit);
+        cli_line("%s: fine: %s of %d layers, %s parameters%s%s%s%s%s%s%s", path, v->kind,
+                 v->layers, cli_count(parameters, (double)v->parameters),
+                 *v->data ? ", data taken as " : "", v->data, *v->stage ? ", in stage " : "",
+                 v->stage, noted, *v->misfit ? "; no such data fits " : "", v->misfit);
     else /* most sentences begin with the file they are about */
         cli_line("%s%s%s", strncmp(v->message, path, strlen(path)) == 0 ? "" : path,
                  strncmp(v->message, path, strlen(path)) == 0 ? "" : ": ", v->message);

@@ -135,8 +135,9 @@ enum { CLI_LINE = 8192 }; /* bytes of a line */
 /* Names are the file's: what would steer a terminal is shown as '?'; newlines, where `lines`
  * are wanted, are not. Returns text. */
 char *cli_tame(char *text, bool lines);
-/* One line on stdout, above the bar, tamed. */
+/* One line on stdout, or on stderr, above the bar, tamed. */
 void cli_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A whole file, with a zero behind it; free. NULL, with errno: it cannot be read. */
 char *cli_read_text(const char *path);

@@ -11,10 +11,7 @@ static void log_line(void *user, int32_t level, const char *line)
     const cli_host *host = user;
     if (host->quiet && level < DN_LOG_WARNING)
         return;
-    char text[CLI_LINE];
-    snprintf(text, sizeof text, "%s%s", level >= DN_LOG_WARNING ? "warning: " : "", line);
-    cli_bar_clear();
-    fprintf(stderr, "%s\n", cli_tame(text, false));
+    cli_note("%s%s", level >= DN_LOG_WARNING ? "warning: " : "", line);
 }
 
 /* --gpu=all: devices are numbered without gaps, so the first that does not answer ends them. */
@@ -29,7 +26,7 @@ static int all_gpus(const cli_host *host, int32_t *devices, int32_t most, int32_
             if (!i)
                 return cli_fail_last();
             if (!host->quiet)
-                fprintf(stderr, "%d GPUs; the next one: %s\n", (int)i, dn_last_error());
+                cli_note("%d GPUs; the next one: %s", (int)i, dn_last_error());
             return CLI_GO;
         }
         dn_context_free(context);
@@ -135,14 +132,12 @@ int cli_state_apply(const cli_command *command, cli_state *state, int32_t defaul
 
 static void say_report(const char *path, const dn_weights_report *report)
 {
-    cli_bar_clear();
-    fprintf(stderr, "%s: weights of %d layers loaded\n", path, (int)report->loaded);
+    cli_note("%s: weights of %d layers loaded", path, (int)report->loaded);
     if (report->missing)
-        fprintf(stderr, "%s: has no weights for %s; they keep their fillers' values\n", path,
-                report->missing_names);
+        cli_note("%s: has no weights for %s; they keep their fillers' values", path,
+                 report->missing_names);
     if (report->unused)
-        fprintf(stderr, "%s: weights that this net has no layer for: %s\n", path,
-                report->unused_names);
+        cli_note("%s: weights that this net has no layer for: %s", path, report->unused_names);
 }
 
 int cli_load_weights(dn_net *net, const char *list, bool quiet)

@@ -23,7 +23,7 @@ static void print_devices(void)
         if (dn_context_create(&context, &options)) {
             const char *why = dn_last_error(), *none = "no device: ";
             if (i == 1)
-                printf("%s%s\n", strncmp(why, none, strlen(none)) == 0 ? "" : none, why);
+                cli_line("%s%s", strncmp(why, none, strlen(none)) == 0 ? "" : none, why);
             return;
         }
         printf("device %d (--gpu=%d):\n", (int)(i - 1), (int)(i - 1));

@@ -111,26 +111,45 @@ void cli_bar_end(void)
 /* C0, DEL, and C1 both as UTF-8 has it, after 0xC2, and as a byte of no longer character. */
 char *cli_tame(char *text, bool lines)
 {
-    unsigned char before = 0, c;
-    for (char *at = text; (c = (unsigned char)*at); before = c, at++) {
-        bool high = c >= 0x80 && c < 0xA0 && (before < 0x80 || before == 0xC2);
-        if (high && before == 0xC2)
-            at[-1] = '?';
+    unsigned char c;
+    int due = 0; /* bytes that the character still has */
+    for (char *at = text; (c = (unsigned char)*at); at++) {
+        bool goes_on = c >= 0x80 && c < 0xC0, two = goes_on && due == 1;
+        bool high = c >= 0x80 && c < 0xA0 && due == 0;
+        if (two && at > text && (unsigned char)at[-1] == 0xC2 && c < 0xA0)
+            high = true, at[-1] = '?';
+        if (goes_on && due > 0)
+            due--;
+        else
+            due = c >= 0xF0 && c < 0xF8 ? 3 : c >= 0xE0 ? 2 * (c < 0xF0) : c >= 0xC2;
         if (high || (c < 32 && !(lines && c == '\n')) || c == 127)
             *at = '?';
     }
     return text;
 }
 
-void cli_line(const char *format, ...)
+static void put_line(FILE *out, const char *format, va_list list)
 {
     char line[CLI_LINE];
-    va_list list;
     cli_bar_clear();
-    va_start(list, format);
     vsnprintf(line, sizeof line, format, list);
+    fprintf(out, "%s\n", cli_tame(line, false));
+}
+
+void cli_line(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    put_line(stdout, format, list);
     va_end(list);
-    puts(cli_tame(line, false));
+}
+
+void cli_note(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    put_line(stderr, format, list);
+    va_end(list);
 }
 
 char *cli_read_text(const char *path)

@@ -297,7 +297,7 @@ static int heed_mode(const job *j, cli_host *host)
     else if (status == DN_E_UNSUPPORTED) {
         host->device = 0;
         if (!host->quiet)
-            fprintf(stderr, "GPU %d: %s\n", gpu, dn_last_error());
+            cli_note("GPU %d: %s", gpu, dn_last_error());
     } else if (status != DN_E_NOTFOUND) /* which is of --backends, whatever the mode is */
         return cli_fail("solver_mode GPU: GPU %d: %s", gpu, dn_last_error());
     return CLI_GO;

@@ -32,11 +32,12 @@ typedef struct dn_net_options {
     int32_t memory;
     const char *const *keep; /* names of blobs that stay readable, num_keep of them */
     size_t num_keep;
-    /* bytes for blobs, weights, the gradients of both, scratch and the plan itself (for each
-     * step that a recurrent layer is unrolled to some 13 KB, with gradients 40), and the most
-     * that a layer may ask for at once for tables of its own; inputs count each by itself.
-     * dn_net_plan_memory's total is enough to create the net, but for LSTM and RNN that carry
-     * states from run to run (some 16 N D bytes each more); 0: none. DN_E_LIMIT beyond */
+    /* bytes for blobs, weights, the gradients of both (in TEST, too, where only a backward makes
+     * them), scratch and the plan itself (for each step that a recurrent layer is unrolled to
+     * some 13 KB, with gradients 40), and the most that a layer may ask for at once for tables
+     * of its own; inputs count each by itself. dn_net_plan_memory's total is enough to create
+     * the net, but for LSTM and RNN that carry states from run to run (some 16 N D bytes each
+     * more); 0: none. DN_E_LIMIT beyond */
     size_t memory_limit;
     int32_t wire_only; /* 1: check, wire and infer shapes; open no data, allocate no blobs */
     int32_t input_shapes_count; /* shapes for inputs, by order of dn_net_input */

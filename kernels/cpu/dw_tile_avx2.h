@@ -81,7 +81,7 @@ static __attribute__((noinline)) void grad_tile(const cpu_walk *k, const float *
         DW_DX("", "64", 2) DW_DX(",%[row]", "96", 3)
         "vmovups %%ymm14, 288(%[v])\n\t"
         "vmovups %%ymm15, 320(%[v])\n\t"
-        : [p] "+r"(p), [below] "+r"(below), [x] "+r"(x), [dx] "+r"(dx), [v] "+r"(v),
+        : [p] "+&r"(p), [below] "+&r"(below), [x] "+&r"(x), [dx] "+&r"(dx), [v] "+&r"(v),
           [rows] "+m"(rows)
         : [col] "r"(col * size), [col3] "r"(3 * col * size), [ld] "r"(ld * size),
           [row] "r"(k->out_row * size), [pixel] "m"((int64_t){k->C * size}),

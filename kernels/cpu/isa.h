@@ -10,7 +10,7 @@
 /* clang-format off */
 #define CPU_KERNELS(X)                                                                         \
     X(tile) X(merge) X(pack) X(pack_trans) X(pack_a) X(dot) X(gather_rows)                     \
-    X(pack_pointers) X(pack_weights) X(copy_rows) X(lay_rows) X(turn_rows) X(rows)             \
+    X(pack_pointers) X(pack_weights) X(copy_rows) X(lay_rows) X(turn) X(turn_rows) X(rows)     \
     X(wino_in) X(wino_values) X(wino_out)                                                      \
     X(dw_row) X(dw_dot) X(dw_cols) X(dw_cols_grad) X(dw_walk) X(dw_walk_grad)                  \
     X(unary) X(unary_bwd) X(softmax) X(softmax_bwd) X(softmax_cols) X(softmax_cols_bwd)        \
@@ -20,7 +20,7 @@
 /* AVX2's in AVX-512's set as well: they wait for memory, or for quotients and roots, of which
  * 16 take as long as twice 8. */
 #define CPU_WAITING_KERNELS(X)                                                                 \
-    X(turn) X(rule) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)
+    X(rule) X(lrn) X(lrn_bwd) X(lrn_row) X(lrn_row_bwd)
 /* Not in the plain set, to spare its bytes. */
 #define CPU_WIDE_KERNELS(X)                                                                    \
     X(wino8_in) X(wino8_values) X(wino8_add) X(wino8_taps) X(dft_in) X(dft_out)                \
@@ -45,12 +45,13 @@
     extern __typeof__(*((const cpu_kernels *)0)->kernel) ISA(cpu_##kernel);
 CPU_KERNELS(CPU_DECLARE)
 CPU_WIDE_KERNELS(CPU_DECLARE)
-CPU_WAITING_KERNELS(CPU_DECLARE)
 #define CPU_DECLARE_NARROW(kernel)                                                             \
     extern __typeof__(*((const cpu_kernels *)0)->kernel) cpu_##kernel##_avx2;
 CPU_NARROW_KERNELS(CPU_DECLARE_NARROW)
 #if VL == 16
 CPU_WAITING_KERNELS(CPU_DECLARE_NARROW)
+#else
+CPU_WAITING_KERNELS(CPU_DECLARE)
 #endif
 
 #endif

@@ -230,22 +230,30 @@ void ISA(cpu_random)(uint32_t *out, uint64_t key, uint64_t stream, uint64_t bloc
 #undef MUL
 }
 
-/* ---- AVX2's serve AVX-512, too ----------------------------------------------------------- */
+#if VL == 16
+typedef __mmask8 part;
+#define PART(n)             ((part)((n) >= 8 ? 0xFF : (1 << (n)) - 1))
+#define PART_LOAD(p, m)     _mm256_maskz_loadu_ps(m, p)
+#define PART_STORE(p, m, v) _mm256_mask_storeu_ps(p, m, v)
+#elif VL == 8
+typedef __m256i part;
+#define PART(n)             v_first(n)
+#define PART_LOAD(p, m)     _mm256_maskload_ps(p, m)
+#define PART_STORE(p, m, v) _mm256_maskstore_ps(p, m, v)
+#endif
 
-#if VL < 16
-
-#if VL == 8
-/* 8x8 at most: rows of x to columns of y. */
+#if VL >= 8
+/* 8x8 at most: rows of x to columns of y. 256 bits in AVX-512, too: what waits is memory. */
 SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t n,
                        float a, bool add)
 {
-    __m256i in = v_first(m), out = v_first(n);
+    part in = PART(m), out = PART(n);
     __m256 r[8], s[8];
     /* masked stores of AVX2 are slow: what is too much is of the next rows, which follow */
     int64_t whole = n >= 8 ? m : !add && ldy == n ? m - 7 / n : 0;
     UNROLL
     for (int j = 0; j < 8; j++)
-        r[j] = _mm256_maskload_ps(x + (j < n ? j : 0) * ldx, in);
+        r[j] = PART_LOAD(x + (j < n ? j : 0) * ldx, in);
     UNROLL
     for (int j = 0; j < 8; j += 2) {
         s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
@@ -268,11 +276,11 @@ SHARED void turn_block(float *y, int64_t ldy, const float *x, int64_t ldx, int64
             break;
         s[i] = _mm256_mul_ps(s[i], _mm256_set1_ps(a));
         if (add)
-            s[i] = _mm256_add_ps(s[i], _mm256_maskload_ps(y, out));
-        if (i < whole)
+            s[i] = _mm256_add_ps(s[i], PART_LOAD(y, out));
+        if (VL == 8 && i < whole)
             _mm256_storeu_ps(y, s[i]);
         else
-            _mm256_maskstore_ps(y, out, s[i]);
+            PART_STORE(y, out, s[i]);
     }
 }
 #else
@@ -296,6 +304,10 @@ void ISA(cpu_turn)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m
             for (int64_t i = i0; i < m && i < i0 + 16; i += 8)
                 turn_block(y + i * ldy + j, ldy, x + j * ldx + i, ldx, m - i, n - j, a, add);
 }
+
+/* ---- AVX2's serve AVX-512, too ----------------------------------------------------------- */
+
+#if VL < 16
 
 /* h = keep h + add g^2 */
 INLINE vf squares(float *h, float keep, float add, vf g, int64_t left)

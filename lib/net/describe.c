@@ -72,12 +72,16 @@ static void describe_ops(const dn_net *net, dni_text *text)
 /* Where a run of steps ends because what follows is not known yet. */
 static void describe_segments(const dn_net *net, dni_text *text)
 {
-    for (size_t i = 0; i < net->num_layers; i++)
-        if (dni_layer_is_dynamic(&net->layers[i].layer))
-            dni_text_printf(text,
-                            "split after '%s': its shapes are found as it runs, and the plan "
-                            "is made anew when they change\n",
-                            net->layers[i].layer.name);
+    for (size_t i = 0; i < net->num_layers; i++) {
+        size_t from = text->size;
+        if (!dni_layer_is_dynamic(&net->layers[i].layer))
+            continue;
+        dni_text_printf(text,
+                        "split after '%s': its shapes are found as it runs, and the plan is "
+                        "made anew when they change",
+                        net->layers[i].layer.name);
+        dni_text_end_line(text, from);
+    }
 }
 
 static const char *layer_name(void *net, int32_t layer)

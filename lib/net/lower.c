@@ -344,10 +344,10 @@ static void adopt(dn_net *net, lowering *w, dni_plan *plan)
     }
 }
 
-/* Said once, not whenever shapes change. */
+/* Said once, neither whenever shapes change nor of each net on the same weights. */
 static void note_compute(const dn_net *net)
 {
-    if (net->plans == 1 && dni_plan_program(net->plan)->compute != net->compute)
+    if (net->plans == 1 && !net->origin && dni_plan_program(net->plan)->compute != net->compute)
         dni_log(net->context, DN_LOG_NOTICE,
                 "no backend of this context computes this net in %s; it computes in f32",
                 net->compute == DN_COMPUTE_BF16 ? "bf16" : "tf32");

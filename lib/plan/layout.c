@@ -169,7 +169,7 @@ static bool is_fixed(const search *s, const node *n, int32_t output, dni_tensor 
            !dni_is_flat(&s->p->tensors[root].shape);
 }
 
-/* Op i has the layout of those that write the image, as one that is turned with it or not. */
+/* Op i has the layout of those that write the image or read its mask, as one that is turned with it or not. */
 static void join(search *s, size_t i, dni_tensor root, bool turns)
 {
     picture *m = &s->pictures[root];

@@ -61,14 +61,16 @@ static void print_recordings(const dni_plan *plan, size_t base,
                             why[0] ? "not recorded: " : "recorded as one", why);
             i = end;
         } else {
+            size_t from = text->size;
             if (end == i)
                 dni_text_printf(
-                    text, "%s: step %zu, '%s', runs on the host: %s\n",
+                    text, "%s: step %zu, '%s', runs on the host: %s",
                     section_names[op->section], base + i, layer_name(user, op->layer),
                     op->kind == DN_OP_HOST_CALL ? "a host call" : dni_plan_declined(plan, i));
             else
-                dni_text_printf(text, "%s: step %zu runs by itself\n",
+                dni_text_printf(text, "%s: step %zu runs by itself",
                                 section_names[op->section], base + i);
+            dni_text_end_line(text, from);
             i++;
         }
     }

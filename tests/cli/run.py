@@ -374,12 +374,30 @@ def info_steers_no_terminal():
     expect(len(re.findall(r'^ *\d+ fwd +e\?\?\?1 Û .* GEMM ', out, re.M)) == 2, repr(out))
     expect(not steers.search(out), repr(out))
     net = deepnet('info', 'steers.prototxt', '--prototxt').stdout
-    write('steered.prototxt', net + r"""layer { name: 'l' type: 'EuclideanLoss'
+    both = """layer { name: 'both' type: 'InnerProduct' bottom: 'BOTTOM' top: 'both'
+        inner_product_param { num_output: 1 } }"""
+    write('steered.prototxt', net + both.replace('BOTTOM', r'x\r') + r"""
+        layer { name: 'l' type: 'EuclideanLoss'
         bottom: 'y\n\033[' bottom: 'y\n\033[' top: 'z\n\033[31m' }""")
     write('steered_solver.prototxt', """net: 'steered.prototxt' base_lr: 1 lr_policy: 'fixed'
-        max_iter: 1 test_iter: 1 test_interval: 1 snapshot_after_train: false""")
+        max_iter: 1 test_iter: 1 test_interval: 1 snapshot_prefix: 'steered'""")
     done = deepnet('train', '--solver=steered_solver.prototxt')
     expect('  z??[31m 0\n' in done.stdout, repr(done.stdout))
+    write('others.prototxt', r"""layer { name: 'x' type: 'Input' top: 'x'
+        input_param { shape { dim: [3, 2] } } }
+        layer { name: 'o\n\303\251\233[' type: 'InnerProduct' bottom: 'x' top: 'y'
+        inner_product_param { num_output: 1 } include { stage: 'STAGE' } }
+        layer { name: 'f\nf' type: 'Filter' bottom: 'x' bottom: 'y' top: 'z' }""".replace(
+            'STAGE', 's\033[31m') + both.replace('BOTTOM', 'x'))
+    one = deepnet('check', 'others.prototxt').stdout
+    expect(', in stage s?[31m' in one and not steers.search(one), repr(one))
+    stage = '--stage=s\033[31m'
+    one = deepnet('info', 'others.prototxt', stage, '--plan').stdout
+    expect("split after 'f?f'" in one and not steers.search(one), repr(one))
+    said = deepnet('test', '--model=others.prototxt', stage, '--iterations=1',
+                   '--weights=steered_iter_1.caffemodel').stderr
+    expect(said.count('\n') == 3 and 'no weights for o?' in said and
+           'no layer for: e???1 ' in said and not steers.search(said), repr(said))
     out = deepnet('time', '--model=steered.prototxt', '--iterations=1').stdout
     expect('\ne???1 Û ' in out and not steers.search(done.stdout + out), repr(out))
     write('steered.prototxt', net + "layer { name: 'l\\177' type: 'L' }")

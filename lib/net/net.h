@@ -208,7 +208,7 @@ dn_status dni_net_declare_params(dn_net *net, dni_net_layer *layer); /* params.c
 dn_status dni_net_fill_params(dn_net *net);
 size_t dni_net_weight_bytes(const dn_net *net);
 size_t dni_net_gradient_bytes(const dn_net *net); /* of weights */
-dn_status dni_net_make_blobs(dn_net *net); /* blob.c */
+dn_status dni_net_make_blobs(dn_net *net);        /* blob.c */
 void dni_blob_release_own(dn_blob *blob);
 /* Of data, as dni_mirror_fetch_soon. */
 dn_status dni_blob_fetch_soon(dn_blob *blob);

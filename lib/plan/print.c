@@ -68,8 +68,8 @@ static void print_recordings(const dni_plan *plan, size_t base,
                     section_names[op->section], base + i, layer_name(user, op->layer),
                     op->kind == DN_OP_HOST_CALL ? "a host call" : dni_plan_declined(plan, i));
             else
-                dni_text_printf(text, "%s: step %zu runs by itself",
-                                section_names[op->section], base + i);
+                dni_text_printf(text, "%s: step %zu runs by itself", section_names[op->section],
+                                base + i);
             dni_text_end_line(text, from);
             i++;
         }

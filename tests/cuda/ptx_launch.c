@@ -167,7 +167,7 @@ static const char *missing(int i)
 }
 
 __attribute__((visibility("default"))) extern kernel_launches dn_kernel_launches;
-kernel_launches dn_kernel_launches = {rehearse, missing};
+kernel_launches dn_kernel_launches = {rehearse, missing, true};
 
 void __cudaRegisterFatBinaryEnd(void **module)
 {

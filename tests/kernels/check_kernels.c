@@ -290,6 +290,8 @@ static int add_module(check *all, const char *path)
     tally *t = add_backend(all, all->ref, ops, false);
     t->loops = loops ? atoi(loops) : 0;
     t->launches = dlsym(dlopen(path, RTLD_NOW), "dn_kernel_launches");
+    if (t->launches && t->launches->bounded)
+        check_unguarded();
     return 0;
 }
 

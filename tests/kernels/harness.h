@@ -112,6 +112,9 @@ int same_case(subject *s, const dn_backend_ops *one, const dn_backend_ops *other
               size_t size);
 /* Makes and runs the op, of zeros: for a candidate that does not launch anything now. */
 void rehearse_case(const kernel_case *c, const dn_backend_ops *candidate);
+/* From here on devices have no guards around operands: for one that holds each access against
+ * the bounds of its piece of memory. */
+void check_unguarded(void);
 /* Closes the device that check_case keeps open. */
 void check_close(void);
 /* False: a device that was opened does nothing any more. */

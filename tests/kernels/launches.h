@@ -13,6 +13,7 @@ typedef struct kernel_launches {
     int (*rehearse)(bool begins);
     /* The i-th kernel that was never launched; NULL: there are no more. */
     const char *(*missing)(int i);
+    bool bounded; /* accesses outside of a piece of memory fail: operands need no guards */
 } kernel_launches;
 
 /* What both do for that. */

@@ -16,7 +16,7 @@ typedef enum fencing { NO_FENCE, FENCE_AFTER, FENCE_BEFORE, SHIFTED } fencing;
 
 typedef struct block {
     unsigned char *memory, *data; /* data = memory + GUARD; behind a fence: memory */
-    unsigned char *device;        /* what a device has of it, guards included; NULL: nothing */
+    unsigned char *device;        /* what a device has of it; NULL: nothing */
     size_t bytes, before, after;  /* bytes of guards */
     void *pages;                  /* with a fence: `inside` bytes and a page around; or NULL */
     size_t inside;

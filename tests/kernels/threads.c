@@ -120,7 +120,7 @@ static const char *missing(int i)
 }
 
 __attribute__((visibility("default")))
-const kernel_launches dn_kernel_launches = {rehearse, missing};
+const kernel_launches dn_kernel_launches = {rehearse, missing, false};
 
 void cuda_indices(cuda_body body, const void *args, int64_t n, bool last_first)
 {

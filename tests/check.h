@@ -203,6 +203,18 @@ CHECK_UNUSED void check_write(const char *path, const void *data, size_t size)
     }
 }
 
+/* Files of a folder, beside itself and the one above. */
+CHECK_UNUSED int check_entries(const char *path)
+{
+    int count = 0;
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count - 2;
+}
+
 /* ---- the end ----------------------------------------------------------------------------- */
 
 /* Prints "N passed, M failed"; the exit code of main. */

@@ -107,17 +107,6 @@ static void test_gzip(void)
 }
 #endif
 
-static int count_entries(const char *path)
-{
-    int count = 0;
-    DIR *folder = opendir(path);
-    while (folder && readdir(folder))
-        count++;
-    if (folder)
-        closedir(folder);
-    return count;
-}
-
 static void test_refused(void)
 {
     static const struct {
@@ -150,7 +139,7 @@ static void test_refused(void)
         int64_t more;
     } later = {{.struct_size = sizeof(later)}, 1};
     SECTION("refused");
-    int open = count_entries("/proc/self/fd");
+    int open = check_entries("/proc/self/fd");
     for (size_t i = 0; i < DNI_COUNT(rows); i++) {
         check_write(path, rows[i].bytes, rows[i].size);
         CHECK_CONVERT(path, labels, check_path("no"), NULL, rows[i].status, rows[i].part);
@@ -172,7 +161,7 @@ static void test_refused(void)
     later.known.reserved2 = 0;
     CHECK_CONVERT(at_reference("img.idx"), labels, check_path("yes"), &later.known, DN_OK, "");
     CHECK(stat(check_path("no"), &info) != 0);
-    CHECK_INT(count_entries("/proc/self/fd"), open); /* no file is left open */
+    CHECK_INT(check_entries("/proc/self/fd"), open); /* no file is left open */
 }
 
 /* A file-size limit stands for a full disk: what was there stays, nothing is left beside it. */
@@ -184,7 +173,7 @@ static void test_full_disk(void)
     struct rlimit before, limit;
     SECTION("full disk");
     CHECK_CONVERT(images, labels, out, NULL, DN_OK, "");
-    int entries = count_entries(check_folder());
+    int entries = check_entries(check_folder());
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &before);
     limit = before;
@@ -193,7 +182,7 @@ static void test_full_disk(void)
         setrlimit(RLIMIT_FSIZE, &limit);
         CHECK_CONVERT(images, labels, out, &o, DN_E_IO, "full'");
         setrlimit(RLIMIT_FSIZE, &before);
-        CHECK_INT(count_entries(check_folder()), entries);
+        CHECK_INT(check_entries(check_folder()), entries);
     }
     check_same(out, at_reference("fashion300_lmdb"));
 }
@@ -211,14 +200,14 @@ static void test_memory(void)
     counts.requests = 0;
     CHECK_CONVERT(images, labels, check_path("lent"), NULL, DN_OK, "");
     long requests = counts.requests;
-    int entries = count_entries(check_folder());
+    int entries = check_entries(check_folder());
     for (long i = 1; i <= requests; i++) {
         counts.requests = 0;
         counts.fail_at = i;
         CHECK_CONVERT(images, labels, check_path("lent2"), NULL, DN_E_NOMEM, "");
         counts.fail_at = 0;
         CHECK_INT(counts.live_blocks, held);
-        CHECK_INT(count_entries(check_folder()), entries);
+        CHECK_INT(check_entries(check_folder()), entries);
     }
     dn_context_free(context);
     CHECK_HEAP_CLEAN(&counts);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause
  * test_images.c: lists of image files, read and converted, while memory or the disk is full;
  * tests/bindings/test_images.py has what they hold. */
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -253,17 +252,6 @@ static void test_left_out(void)
     dni_loader_close(l);
 }
 
-static int count_entries(void)
-{
-    int count = 0;
-    DIR *folder = opendir(".");
-    while (folder && readdir(folder))
-        count++;
-    if (folder)
-        closedir(folder);
-    return count;
-}
-
 static dn_status convert(dn_context *context)
 {
     dn_convert_options o = {.struct_size = sizeof o,
@@ -298,7 +286,7 @@ static void test_converting(dn_status (*work)(dn_context *context), const char *
     counts.requests = 0;
     CHECK_STATUS(work(context), DN_OK);
     long requests = counts.requests;
-    int entries = count_entries();
+    int entries = check_entries(".");
     char *kept = read_file(made, &kept_size);
     for (long i = 1; i <= requests; i++) {
         counts.requests = 0;
@@ -307,7 +295,7 @@ static void test_converting(dn_status (*work)(dn_context *context), const char *
         CHECK_AT(st == DN_E_NOMEM || (!st && work == average), "%s", dn_status_name(st));
         counts.fail_at = 0;
         CHECK_INT(counts.live_blocks, held);
-        CHECK_INT(count_entries(), entries);
+        CHECK_INT(check_entries("."), entries);
     }
     signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files stands for a full disk */
     getrlimit(RLIMIT_FSIZE, &before);
@@ -317,7 +305,7 @@ static void test_converting(dn_status (*work)(dn_context *context), const char *
         setrlimit(RLIMIT_FSIZE, &limit);
         CHECK_STATUS(work(context), DN_E_IO);
         setrlimit(RLIMIT_FSIZE, &before);
-        CHECK_INT(count_entries(), entries);
+        CHECK_INT(check_entries("."), entries);
     }
     char *now = read_file(made, &size);
     CHECK(size == kept_size && !memcmp(now, kept, size));

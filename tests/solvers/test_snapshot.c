@@ -20,17 +20,6 @@ static dn_solver *make_adam(dn_context *context, const char *more)
     return solver;
 }
 
-static int count_files(const char *path)
-{
-    int count = 0;
-    DIR *folder = opendir(path);
-    while (folder && readdir(folder))
-        count++;
-    if (folder)
-        closedir(folder);
-    return count - 2; /* . and .. */
-}
-
 /* ---- names ------------------------------------------------------------------------------ */
 
 static void check_names(dn_context *context)
@@ -65,13 +54,13 @@ static void check_long_names(dn_context *context)
         snprintf(name, sizeof name, "long/%0*d", size, 1);
         CHECK_STATUS(dn_solver_snapshot(solver, check_path(name)), DN_OK);
     }
-    CHECK_INT(count_files(check_path("long")), 2 * 18);
+    CHECK_INT(check_entries(check_path("long")), 2 * 18);
     snprintf(name, sizeof name, "long/%0*d", 244, 1);
     snprintf(model, sizeof model, "long/%0*d.caffemodel", 244, 1); /* which fits */
     check_write(check_path(model), "old", 3);
     CHECK_STATUS(dn_solver_snapshot(solver, check_path(name)), DN_E_IO);
     CHECK(!stat(check_path(model), &info) && info.st_size == 3);
-    CHECK_INT(count_files(check_path("long")), 2 * 18 + 1);
+    CHECK_INT(check_entries(check_path("long")), 2 * 18 + 1);
     dn_solver_free(solver);
 }
 
@@ -232,7 +221,7 @@ static void check_full_disk(dn_context *context)
             break;
         CHECK_AT(st == DN_E_IO && strstr(dn_last_error(), "snapshot: "), "at %d bytes: %s",
                  (int)bytes, dn_last_error());
-        CHECK_INT(count_files(check_path("full")), 2);
+        CHECK_INT(check_entries(check_path("full")), 2);
         dn_solver *other = make_adam(context, "");
         CHECK_STATUS(dn_solver_restore(other, check_path("full/s.solverstate")), DN_OK);
         CHECK(hash_weights(dn_solver_net(other)) == hash);
@@ -244,7 +233,7 @@ static void check_full_disk(dn_context *context)
     CHECK(!mkdir(check_path("taken"), 0777));
     CHECK(!mkdir(check_path("taken/s.caffemodel"), 0777)); /* which no file can replace */
     CHECK_MESSAGE(dn_solver_snapshot(solver, check_path("taken/s")), DN_E_IO, "rename");
-    CHECK_INT(count_files(check_path("taken")), 1);
+    CHECK_INT(check_entries(check_path("taken")), 1);
     dn_solver_free(solver);
 }
 

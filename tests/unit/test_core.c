@@ -516,17 +516,6 @@ static void test_arithmetic(void)
 
 /* ---- files ------------------------------------------------------------------------------- */
 
-static int count_entries(const char *path)
-{
-    int count = 0;
-    DIR *folder = opendir(path);
-    while (folder && readdir(folder))
-        count++;
-    if (folder)
-        closedir(folder);
-    return count - 2;
-}
-
 static bool file_is(const char *path, const char *text)
 {
     char *data = NULL;
@@ -567,7 +556,7 @@ static void test_files(void)
     CHECK_STATUS(dni_file_read(heap, "/proc/self/status", &data, &size), DN_OK);
     CHECK(data && strstr(data, "Pid:") && data[size] == 0);
     dni_free(data);
-    CHECK_INT(count_entries(check_folder()), 2);
+    CHECK_INT(check_entries(check_folder()), 2);
     CHECK_MESSAGE(dni_file_read_regular(heap, "/dev/null", 9, &data, &size), DN_E_IO,
                   "regular");
     CHECK_MESSAGE(dni_file_read_regular(heap, "/etc/passwd", 9, &data, &size), DN_E_IO,
@@ -600,7 +589,7 @@ static void test_full_disk(void)
     struct rlimit before, limit;
     SECTION("full disk");
     CHECK_STATUS(dni_file_write(&dni_default_heap, path, "good", 4), DN_OK);
-    int entries = count_entries(check_folder());
+    int entries = check_entries(check_folder());
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &before);
     limit = before;
@@ -610,7 +599,7 @@ static void test_full_disk(void)
                   "full': File too large");
     setrlimit(RLIMIT_FSIZE, &before);
     CHECK(file_is(path, "good"));
-    CHECK_INT(count_entries(check_folder()), entries);
+    CHECK_INT(check_entries(check_folder()), entries);
     check_heap counts = {.fail_at = 1};
     dni_heap heap = {check_alloc, &counts};
     char *data = NULL;
